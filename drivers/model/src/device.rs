@@ -1,0 +1,87 @@
+//! What kind of device it is and how it is doing.
+
+use crate::{id::DeviceId, time::Observed};
+use std::collections::BTreeMap;
+
+/// Kinds of devices, as the rule set names them.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum DeviceKind {
+    /// Bedside monitor.
+    Monitor,
+    /// Infusion pump.
+    Pump,
+    /// Blood-pressure cuff.
+    Cuff,
+    /// Blood-glucose meter.
+    GlucoseMeter,
+}
+
+impl DeviceKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Monitor, Self::Pump, Self::Cuff, Self::GlucoseMeter];
+
+    /// The name in rules, records and the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Monitor => "monitor",
+            Self::Pump => "pump",
+            Self::Cuff => "cuff",
+            Self::GlucoseMeter => "glucose_meter",
+        }
+    }
+
+    /// The kind of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// How a device is doing, as the edge sees it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum DeviceState {
+    /// Valid frames arrive, or the last session with it was good.
+    Online,
+    /// The link is open and nothing valid comes.
+    Silent,
+    /// It was taken away from its station.
+    Removed,
+    /// The port cannot be opened or was unplugged.
+    LinkDown,
+}
+
+impl DeviceState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Online, Self::Silent, Self::Removed, Self::LinkDown];
+
+    /// The name in records and in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Silent => "silent",
+            Self::Removed => "removed",
+            Self::LinkDown => "link_down",
+        }
+    }
+}
+
+/// A change in how a device is doing, or what it said of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeviceStatus {
+    /// The device.
+    pub device: DeviceId,
+    /// What kind it is.
+    pub kind: DeviceKind,
+    /// The driver's name.
+    pub driver: String,
+    /// How it is doing.
+    pub state: DeviceState,
+    /// Why, in a few English words; empty when online.
+    pub reason: String,
+    /// What it said of itself: serial number, version, unit setting, clock.
+    pub about: BTreeMap<String, String>,
+    /// The agent's clock at the change.
+    pub observed: Observed,
+}

@@ -1,0 +1,96 @@
+//! Records: anything the outbox carries, and which lane it takes.
+
+use crate::{
+    alarm::DeviceAlarm,
+    device::DeviceStatus,
+    id::{Lane, Seq},
+    reading::{Occurrence, ReadingGroup},
+    time::{Observed, WallTime},
+    waveform::WaveformBlock,
+};
+
+/// Anything the outbox carries.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Record {
+    /// Readings of one device at one moment.
+    Readings(ReadingGroup),
+    /// A run of samples.
+    Waveform(WaveformBlock),
+    /// A device's own alarm.
+    Alarm(DeviceAlarm),
+    /// A device's status changed.
+    Status(DeviceStatus),
+    /// The agent started.
+    Started(AgentStarted),
+    /// Envelopes were given up.
+    Dropped(DropRecord),
+}
+
+impl Record {
+    /// The queue this record takes.
+    #[must_use]
+    pub const fn lane(&self) -> Lane {
+        match self {
+            Self::Readings(group) => match group.occurrence {
+                Occurrence::Stream => Lane::Trend,
+                Occurrence::Spot => Lane::Urgent,
+            },
+            Self::Waveform(_) => Lane::Wave,
+            Self::Alarm(_) | Self::Status(_) | Self::Started(_) | Self::Dropped(_) => Lane::Urgent,
+        }
+    }
+}
+
+/// The agent started: says which program wrote what follows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AgentStarted {
+    /// Version of the agent.
+    pub version: String,
+    /// The agent's clock at the start.
+    pub observed: Observed,
+}
+
+/// Why envelopes were dropped.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum DropCause {
+    /// The outbox reached its byte limit.
+    OutboxFull,
+    /// The disk was full.
+    DiskFull,
+    /// The row could not be read back.
+    Damaged,
+}
+
+impl DropCause {
+    /// Every cause.
+    pub const ALL: [Self; 3] = [Self::OutboxFull, Self::DiskFull, Self::Damaged];
+
+    /// The name in records and in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OutboxFull => "outbox_full",
+            Self::DiskFull => "disk_full",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
+/// Envelopes that were given up on purpose: the county counts the range as dropped.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DropRecord {
+    /// The lane.
+    pub lane: Lane,
+    /// First envelope given up.
+    pub first: Seq,
+    /// Last envelope given up.
+    pub last: Seq,
+    /// When the first was opened.
+    pub from: WallTime,
+    /// When the last was opened.
+    pub until: WallTime,
+    /// Why.
+    pub cause: DropCause,
+    /// The agent's clock when they were given up.
+    pub observed: Observed,
+}

@@ -1,0 +1,14 @@
+//! What devices say: one driver per device, each a pure state machine with its codec beside it.
+//!
+//! Not here: ports, clocks, tasks, files. The agent runs any driver; a test runs it on a list of
+//! events.
+//!
+//! - [`serial`]: the one way in and the one way out of a serial driver
+//! - [`registry`]: the driver's name in `agent.toml` → the driver
+//!
+//! # Invariants
+//! - no driver sends a command that changes therapy, inflates a cuff, deletes a record or calibrates
+//! - no bytes make a driver panic; what is kept between calls is bounded
+//! - silence is reported, never waited out
+
+pub mod serial;

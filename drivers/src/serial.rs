@@ -1,0 +1,99 @@
+//! Serial devices: events in, outputs out; port settings as data.
+
+use model::{
+    record::Record,
+    time::{MonoTime, Now},
+};
+
+/// What happened to the serial port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SerialEvent<'a> {
+    /// The port was opened; the device may have been there all along.
+    Opened,
+    /// Bytes came in, cut anywhere.
+    Received(&'a [u8]),
+    /// The time asked for by [`SerialDriver::next_timeout`] has come.
+    TimedOut,
+    /// Everything emitted so far is on disk (a driver may now acknowledge to its device).
+    Committed,
+    /// The port is gone.
+    Closed,
+}
+
+/// What the driver wants done.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SerialOutput {
+    /// Write these bytes to the port.
+    Send(Vec<u8>),
+    /// A reading group, waveform block, device alarm or status.
+    Emit(Record),
+    /// What the driver must know after a restart; committed with everything emitted before it.
+    Remember(Cursor),
+    /// Something about the link that an engineer should read in the log: bad checksums, noise,
+    /// unknown frames. Counted; never a reading.
+    Note(LinkNote),
+}
+
+/// What a driver keeps across restarts: its own bytes, opaque to everybody else.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Cursor(pub Vec<u8>);
+
+/// Longest cursor: 500 glucose records of 8 bytes fit.
+pub const CURSOR_LEN_MAX: usize = 8 * 1024;
+
+/// What went wrong on a link, in the driver's words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkNote {
+    /// A constant name for the counter: `checksum`, `noise`, `unknown_frame`, …
+    pub kind: &'static str,
+    /// One sentence: what happened; what to do.
+    pub text: String,
+}
+
+/// Parity of the port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Parity {
+    /// No parity bit.
+    None,
+    /// Even.
+    Even,
+    /// Odd.
+    Odd,
+}
+
+/// Port settings as data. All our devices use 8 data bits unless they say otherwise.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PortSettings {
+    /// Bits a second.
+    pub baud: u32,
+    /// 7 or 8.
+    pub data_bits: u8,
+    /// Parity bit.
+    pub parity: Parity,
+    /// 1 or 2.
+    pub stop_bits: u8,
+}
+
+impl PortSettings {
+    /// 8 data bits, no parity, 1 stop bit.
+    #[must_use]
+    pub const fn eight_n_one(baud: u32) -> Self {
+        Self { baud, data_bits: 8, parity: Parity::None, stop_bits: 1 }
+    }
+}
+
+/// A serial device, as a state machine. No port, no clock, no task inside.
+pub trait SerialDriver: Send {
+    /// Takes in what happened. Never blocks, never fails, never panics on device bytes.
+    ///
+    /// Afterwards: drain [`poll_output`](Self::poll_output), then ask
+    /// [`next_timeout`](Self::next_timeout) again. `Closed` resets the driver to the state after
+    /// its construction, with the newest cursor it remembered.
+    fn handle(&mut self, now: Now, event: SerialEvent<'_>);
+
+    /// Hands out what to do, until `None`.
+    fn poll_output(&mut self) -> Option<SerialOutput>;
+
+    /// When to call `handle` with `TimedOut`, if nothing else happens first.
+    fn next_timeout(&self) -> Option<MonoTime>;
+}
