@@ -1,1 +1,25 @@
-//! uplink-proto
+//! The edge-county protocol, both halves, pure: loss, doubling, reordering and crashes are tested
+//! here a million times a minute, without a process.
+//!
+//! Not here: MQTT, SQL, clocks. The agent runs [`sender::Sender`], the county runs
+//! [`receiver`]; both call [`envelope`].
+//!
+//! - [`topics`]: names of topics, and who may use which
+//! - [`envelope`]: one row of the outbox and one publish, as CBOR (`schema/uplink-v1.cddl`)
+//! - [`ack`], [`state`]: the other two messages
+//! - [`ranges`]: sets of seqs
+//! - [`sender`], [`receiver`]: the two halves
+//!
+//! # Invariants
+//! - an envelope is identified by (outbox id, lane, seq); storing it twice equals storing it once
+//! - the sender forgets only inside an acked range, or a counted drop
+//! - acked means committed in the county's database
+
+pub mod ack;
+pub mod envelope;
+pub mod ranges;
+pub mod receiver;
+pub mod sender;
+pub mod state;
+pub mod topics;
+mod wire;

@@ -1,0 +1,165 @@
+//! Envelopes: one row of the outbox and one publish.
+//!
+//! The bytes are CBOR (RFC 8949), described in `schema/uplink-v1.cddl`: short text keys outside,
+//! positional arrays inside; devices and metrics are named once and then by index. Signatures and
+//! hashes are over the bytes as stored, never over a re-encoding.
+//!
+//! # Invariants
+//! - what is encoded decodes to the same records
+//! - record kinds, metrics and trailing positions of the future are skipped and counted, never fatal
+//! - decoding is bounded by the length of the input
+
+use crate::wire::{self, DecodeError, Positions, field, number, text};
+use ciborium::Value;
+use model::{
+    id::{Lane, OutboxId, Seq},
+    record::Record,
+    time::WallTime,
+};
+
+mod record;
+mod samples;
+
+/// Longest envelope on the wire and in the outbox.
+pub const ENVELOPE_LEN_MAX: usize = 64 * 1024;
+/// Trend rows are closed at this length: half a second of a 128 kbit/s link.
+pub const TREND_LEN_MAX: usize = 8 * 1024;
+/// Version of the protocol.
+const VERSION: u8 = 1;
+
+/// One row of the outbox and one publish.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Envelope {
+    /// Which outbox it is from.
+    pub outbox: OutboxId,
+    /// Which queue.
+    pub lane: Lane,
+    /// Its number there.
+    pub seq: Seq,
+    /// When it was opened, by the agent's clock.
+    pub opened_at: WallTime,
+    /// What it carries.
+    pub records: Vec<Record>,
+}
+
+/// An envelope that was understood, as far as this version can.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Decoded {
+    /// What was understood.
+    pub envelope: Envelope,
+    /// Records and readings of kinds or metrics this version does not know.
+    pub skipped: u32,
+}
+
+/// Which envelope it is, without what it carries.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Header {
+    /// Which outbox it is from.
+    pub outbox: OutboxId,
+    /// Which queue.
+    pub lane: Lane,
+    /// Its number there.
+    pub seq: Seq,
+    /// When it was opened, by the agent's clock.
+    pub opened_at: WallTime,
+}
+
+impl Envelope {
+    /// The envelope's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut names = record::Names::default();
+        let base = self.opened_at;
+        let records = self.records.iter().map(|record| names.encode(record, base)).collect();
+        wire::to_bytes(&wire::map([
+            ("v", number(VERSION)),
+            ("o", Value::Bytes(self.outbox.as_bytes().to_vec())),
+            ("l", number(lane_number(self.lane))),
+            ("s", number(self.seq.get())),
+            ("t", number(self.opened_at.unix_ms())),
+            ("d", Value::Array(names.devices.iter().map(|device| text(device.as_str())).collect())),
+            ("m", Value::Array(names.metrics.iter().map(|metric| text(metric.name())).collect())),
+            ("r", Value::Array(records)),
+        ]))
+    }
+
+    /// Reads an envelope back.
+    ///
+    /// # Errors
+    /// When the bytes are too many, not one CBOR item, or no envelope of version 1.
+    pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
+        let map = wire::from_bytes(bytes, ENVELOPE_LEN_MAX)?;
+        let header = header(&map)?;
+        let (names, unknown_metrics) = record::Names::decode(&map)?;
+        let items = field(&map, "r")?.as_array().ok_or(DecodeError::Shape("r"))?;
+        let mut skipped = unknown_metrics;
+        let mut records = Vec::with_capacity(items.len());
+        for item in items {
+            match names.decode_record(item, header.opened_at) {
+                Some(record) => records.push(record),
+                None => skipped = skipped.saturating_add(1),
+            }
+        }
+        let Header { outbox, lane, seq, opened_at } = header;
+        Ok(Decoded { envelope: Self { outbox, lane, seq, opened_at, records }, skipped })
+    }
+}
+
+/// Which envelope the bytes are, even if the rest of them is not understood.
+///
+/// # Errors
+/// When not even that can be read.
+pub fn peek(bytes: &[u8]) -> Result<Header, DecodeError> {
+    header(&wire::from_bytes(bytes, ENVELOPE_LEN_MAX)?)
+}
+
+fn header(map: &Value) -> Result<Header, DecodeError> {
+    if wire::int(field(map, "v")?) != Some(VERSION) {
+        return Err(DecodeError::Shape("v"));
+    }
+    let outbox = field(map, "o")?.as_bytes().and_then(|bytes| bytes.as_slice().try_into().ok());
+    let lane = wire::int(field(map, "l")?).and_then(lane_of);
+    let seq = wire::int(field(map, "s")?).and_then(Seq::new);
+    let opened_at = wire::int(field(map, "t")?).map(WallTime::from_unix_ms);
+    Ok(Header {
+        outbox: OutboxId::from_bytes(outbox.ok_or(DecodeError::Shape("o"))?),
+        lane: lane.ok_or(DecodeError::Shape("l"))?,
+        seq: seq.ok_or(DecodeError::Shape("s"))?,
+        opened_at: opened_at.ok_or(DecodeError::Shape("t"))?,
+    })
+}
+
+pub(crate) fn lane_number(lane: Lane) -> u8 {
+    match lane {
+        Lane::Urgent => 0,
+        Lane::Trend => 1,
+        Lane::Wave => 2,
+    }
+}
+
+pub(crate) fn lane_of(number: u8) -> Option<Lane> {
+    Lane::ALL.into_iter().find(|lane| lane_number(*lane) == number)
+}
+
+/// About how many bytes a record adds to an envelope; never less than it really adds.
+#[must_use]
+pub fn record_len(record: &Record) -> usize {
+    let mut names = record::Names::default();
+    let encoded = names.encode(record, WallTime::from_unix_ms(0));
+    let named: usize = names.devices.iter().map(|device| device.as_str().len() + 2).sum::<usize>()
+        + names.metrics.iter().map(|metric| metric.name().len() + 2).sum::<usize>();
+    // Indexes and times inside a full envelope can be longer than those of a lone record.
+    const GROWTH: usize = 64;
+    wire::to_bytes(&encoded).len() + named + GROWTH
+}
+
+/// Takes the value apart as an array, or says that it is none.
+pub(crate) fn positions<'a>(
+    value: &'a Value,
+    what: &'static str,
+) -> Result<Positions<'a>, DecodeError> {
+    Positions::of(value).ok_or(DecodeError::Shape(what))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,327 @@
+//! Envelopes come back as they were, match their schema, and hostile bytes are errors.
+
+use super::*;
+use model::{
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
+    decimal::Decimal,
+    device::{DeviceKind, DeviceState, DeviceStatus},
+    id::{Channel, DeviceId},
+    metric::Metric,
+    reading::{Comparator, NoData, Occurrence, Reading, ReadingGroup},
+    record::{AgentStarted, DropCause, DropRecord},
+    time::{ClockQuality, DeviceTime, Observed},
+    units::Unit,
+    waveform::{SamplePeriod, Scale, WaveformBlock, WaveformFlags},
+};
+use proptest::{collection::vec, option, prelude::*, sample::select};
+
+const SCHEMA: &str = include_str!("../../schema/uplink-v1.cddl");
+/// The example of the package's README.
+const GOLDEN_CUFF: &str = include_str!("../../golden/v1/cuff.hex");
+
+fn device() -> impl Strategy<Value = DeviceId> {
+    select(vec!["bp-01", "ecg_2", "station-1-40864"]).prop_map(|name| DeviceId::new(name).unwrap())
+}
+
+fn channel() -> impl Strategy<Value = Channel> {
+    select(vec!["", "t1", "t2"]).prop_map(|name| Channel::new(name).unwrap())
+}
+
+fn observed() -> impl Strategy<Value = Observed> {
+    (0i64..4_000_000_000_000, select(ClockQuality::ALL.to_vec()))
+        .prop_map(|(ms, quality)| Observed { at: WallTime::from_unix_ms(ms), quality })
+}
+
+fn device_time() -> impl Strategy<Value = Option<DeviceTime>> {
+    option::of((0i64..4_000_000_000_000, option::of(-50_000i32..50_000)).prop_map(
+        |(civil_ms, offset)| {
+            offset.map_or(DeviceTime::Local { civil_ms }, |offset_s| DeviceTime::Zoned {
+                civil_ms,
+                offset_s,
+            })
+        },
+    ))
+}
+
+fn reading() -> impl Strategy<Value = Reading> {
+    let number = (-999_999i64..999_999, -4i8..=4)
+        .prop_map(|(mantissa, exponent)| Decimal::new(mantissa, exponent).unwrap());
+    let unit = select(vec![Unit::MG_PER_DL, Unit::MMOL_PER_L, Unit::PER_MINUTE, Unit::MM_HG]);
+    let metric =
+        select(Metric::all().filter(|metric| metric.row().alias_of.is_none()).collect::<Vec<_>>());
+    let comparator = select(vec![Comparator::Equal, Comparator::Below, Comparator::Above]);
+    let reason = select(vec![
+        NoData::LeadOff,
+        NoData::Silent,
+        NoData::DeviceError("E43".into()),
+        NoData::Rejected("700".into()),
+    ]);
+    prop_oneof![
+        (metric.clone(), number, comparator, unit).prop_map(
+            |(metric, number, comparator, unit)| Reading::new(metric, number, comparator, unit)
+        ),
+        (metric.clone(), "\\PC{0,40}").prop_map(|(metric, text)| Reading::text(metric, &text)),
+        (metric, reason).prop_map(|(metric, reason)| Reading::no_data(metric, reason)),
+    ]
+}
+
+fn group() -> impl Strategy<Value = Record> {
+    (
+        device(),
+        channel(),
+        observed(),
+        device_time(),
+        option::of(any::<u64>()),
+        vec(reading(), 1..9),
+        any::<bool>(),
+    )
+        .prop_map(|(device, channel, observed, time, device_seq, readings, spot)| {
+            let mut group = ReadingGroup::new(device, observed, readings)
+                .on_channel(channel)
+                .at_device_time(time)
+                .with_context("meal", "meal_fast");
+            group.device_seq = device_seq;
+            if spot {
+                group = group.as_group(Metric::NIBP);
+                group.occurrence = Occurrence::Spot;
+            }
+            Record::Readings(group)
+        })
+}
+
+fn block() -> impl Strategy<Value = Record> {
+    let scale =
+        option::of((1i64..1000, -9i8..0, -200i32..200).prop_map(|(mantissa, exponent, offset)| {
+            Scale {
+                per_count: Decimal::new(mantissa, exponent).unwrap(),
+                offset,
+                unit: Unit::MILLIVOLT,
+            }
+        }));
+    (device(), channel(), observed(), scale, vec(any::<i32>(), 1..300), any::<[bool; 3]>())
+        .prop_map(|(device, channel, start, scale, samples, [lead_off, saturation, pacer])| {
+            Record::Waveform(WaveformBlock {
+                device,
+                channel,
+                metric: Metric::ECG_WAVE_II,
+                start,
+                period: SamplePeriod::per_second(250),
+                scale,
+                samples,
+                flags: WaveformFlags { lead_off, saturation, pacer },
+            })
+        })
+}
+
+fn alarm() -> impl Strategy<Value = Record> {
+    let kind = select(AlarmKind::ALL.to_vec());
+    let phase = select(AlarmPhase::ALL.to_vec());
+    let priority = option::of(select(Priority::ALL.to_vec()));
+    let source = option::of(select(vec![Metric::HR, Metric::SPO2]));
+    (device(), channel(), phase, kind, "\\PC{0,20}", priority, source, device_time(), observed())
+        .prop_map(
+            |(device, channel, phase, kind, text, priority, source, device_time, observed)| {
+                let code = "INA3".to_owned();
+                Record::Alarm(DeviceAlarm {
+                    device,
+                    channel,
+                    phase,
+                    kind,
+                    code,
+                    text,
+                    priority,
+                    source,
+                    device_time,
+                    observed,
+                })
+            },
+        )
+}
+
+fn other() -> impl Strategy<Value = Record> {
+    let status = (device(), select(DeviceState::ALL.to_vec()), observed()).prop_map(
+        |(device, state, observed)| {
+            Record::Status(DeviceStatus {
+                device,
+                kind: DeviceKind::Pump,
+                driver: "bcc".into(),
+                state,
+                reason: "no frame for 3 s".into(),
+                about: [("serial".to_owned(), "40864".to_owned())].into(),
+                observed,
+            })
+        },
+    );
+    let started = observed()
+        .prop_map(|observed| Record::Started(AgentStarted { version: "0.1.0".into(), observed }));
+    let dropped = (select(Lane::ALL.to_vec()), 1u64..99, 0u64..99, observed()).prop_map(
+        |(lane, first, more, observed)| {
+            Record::Dropped(DropRecord {
+                lane,
+                first: Seq::new(first).unwrap(),
+                last: Seq::new(first + more).unwrap(),
+                from: WallTime::from_unix_ms(1),
+                until: observed.at,
+                cause: DropCause::OutboxFull,
+                observed,
+            })
+        },
+    );
+    prop_oneof![status, started, dropped]
+}
+
+fn envelope() -> impl Strategy<Value = Envelope> {
+    let record = prop_oneof![group(), block(), alarm(), other()];
+    (
+        any::<[u8; 16]>(),
+        select(Lane::ALL.to_vec()),
+        1u64..u64::MAX / 2,
+        0i64..4_000_000_000_000,
+        vec(record, 0..6),
+    )
+        .prop_map(|(outbox, lane, seq, opened, records)| Envelope {
+            outbox: OutboxId::from_bytes(outbox),
+            lane,
+            seq: Seq::new(seq).unwrap(),
+            opened_at: WallTime::from_unix_ms(opened),
+            records,
+        })
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+/// A cuff result: 2026-11-22 08:15 local, 138/86, mean 103, pulse 72.
+fn cuff() -> Envelope {
+    let observed = Observed {
+        at: WallTime::from_unix_ms(1_795_306_500_250),
+        quality: ClockQuality::Synchronised,
+    };
+    let readings = vec![
+        Reading::number(Metric::NIBP_SYS, 138, Unit::MM_HG),
+        Reading::number(Metric::NIBP_MEAN, 103, Unit::MM_HG),
+        Reading::number(Metric::NIBP_DIA, 86, Unit::MM_HG),
+        Reading::number(Metric::PULSE_NIBP, 72, Unit::PER_MINUTE),
+    ];
+    let local = DeviceTime::Local { civil_ms: 1_795_335_300_000 };
+    let group = ReadingGroup::new(DeviceId::new("bp-01").unwrap(), observed, readings)
+        .as_group(Metric::NIBP)
+        .at_device_time(Some(local.in_zone(28_800)));
+    Envelope {
+        outbox: OutboxId::from_bytes(*b"0123456789abcdef"),
+        lane: Lane::Urgent,
+        seq: Seq::new(7).unwrap(),
+        opened_at: WallTime::from_unix_ms(1_795_306_500_250),
+        records: vec![Record::Readings(group)],
+    }
+}
+
+#[test]
+fn the_example_of_the_readme_is_what_is_sent() {
+    let bytes = cuff().encode();
+    let shown: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex(GOLDEN_CUFF), bytes, "{shown}");
+    assert_eq!(Envelope::decode(&bytes).unwrap().envelope, cuff());
+}
+
+#[test]
+fn bytes_after_the_envelope_are_an_error() {
+    let mut bytes = cuff().encode();
+    bytes.push(0);
+    assert_eq!(Envelope::decode(&bytes), Err(DecodeError::NotCbor));
+}
+
+#[test]
+fn an_oversize_envelope_is_an_error_before_it_is_read() {
+    let bytes = vec![0; ENVELOPE_LEN_MAX + 1];
+    assert!(matches!(Envelope::decode(&bytes), Err(DecodeError::TooLong { .. })));
+}
+
+#[test]
+fn kinds_and_metrics_of_the_future_are_skipped_and_counted() {
+    let mut map = wire::from_bytes(&cuff().encode(), ENVELOPE_LEN_MAX).unwrap();
+    for (key, value) in map.as_map_mut().unwrap() {
+        match key.as_text().unwrap() {
+            "m" => value.as_array_mut().unwrap()[2] = text("nibp_of_the_future"),
+            "r" => value.as_array_mut().unwrap().push(Value::Array(vec![number(9), text("new")])),
+            _ => {}
+        }
+    }
+    let decoded = Envelope::decode(&wire::to_bytes(&map)).unwrap();
+    assert_eq!(decoded.skipped, 2);
+    let Record::Readings(group) = &decoded.envelope.records[0] else { panic!() };
+    assert_eq!(group.readings.len(), 3);
+}
+
+#[test]
+fn the_schema_refuses_what_the_protocol_refuses() {
+    let check = |change: &dyn Fn(&mut Value)| {
+        let mut map = wire::from_bytes(&cuff().encode(), ENVELOPE_LEN_MAX).unwrap();
+        change(&mut map);
+        let bytes = wire::to_bytes(&map);
+        let schema = cddl_cat::validate_cbor_bytes("envelope", SCHEMA, &bytes).is_ok();
+        (schema, Envelope::decode(&bytes).is_ok())
+    };
+    let set = |key: &'static str, value: Value| {
+        move |map: &mut Value| {
+            let entries = map.as_map_mut().unwrap();
+            entries.iter_mut().find(|(name, _)| name.as_text() == Some(key)).unwrap().1 =
+                value.clone();
+        }
+    };
+    assert_eq!(check(&|_| {}), (true, true));
+    for (key, value) in [
+        ("v", number(2)),
+        ("o", Value::Bytes(vec![0; 15])),
+        ("l", number(3)),
+        ("s", number(0)),
+        ("t", text("now")),
+        ("d", number(1)),
+        ("r", number(1)),
+    ] {
+        assert_eq!(check(&set(key, value)), (false, false), "{key}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn envelopes_come_back_exactly_and_match_the_schema(envelope in envelope()) {
+        let bytes = envelope.encode();
+        prop_assume!(bytes.len() <= ENVELOPE_LEN_MAX);
+        let decoded = Envelope::decode(&bytes).unwrap();
+        prop_assert_eq!(decoded.skipped, 0);
+        prop_assert_eq!(&decoded.envelope, &envelope);
+        prop_assert_eq!(decoded.envelope.encode(), bytes.clone());
+        prop_assert_eq!(peek(&bytes).unwrap().seq, envelope.seq);
+        let schema = cddl_cat::validate_cbor_bytes("envelope", SCHEMA, &bytes);
+        prop_assert!(schema.is_ok(), "{:?}", schema);
+    }
+
+    #[test]
+    fn a_record_adds_at_most_what_was_estimated(envelope in envelope()) {
+        let estimate: usize = envelope.records.iter().map(record_len).sum();
+        let empty = Envelope { records: vec![], ..envelope.clone() }.encode().len();
+        prop_assert!(envelope.encode().len() <= empty + estimate);
+    }
+
+    #[test]
+    fn hostile_bytes_never_panic(bytes in vec(any::<u8>(), 0..400)) {
+        prop_assert!(Envelope::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn a_damaged_envelope_never_panics(envelope in envelope(), places in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)) {
+        let mut bytes = envelope.encode();
+        for (place, byte) in places {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        drop(Envelope::decode(&bytes).map(|decoded| decoded.envelope.encode()));
+        drop(peek(&bytes));
+    }
+}

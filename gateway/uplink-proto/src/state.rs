@@ -1,0 +1,97 @@
+//! The retained state of a site: online or offline, and how much waits. Also the will.
+
+use crate::wire::{self, DecodeError, field, number, text};
+use ciborium::Value;
+use model::{
+    id::OutboxId,
+    reading::shortened,
+    time::{ClockQuality, WallTime},
+};
+
+/// Far more than any state needs.
+const STATE_LEN_MAX: usize = 2 * 1024;
+
+/// State of a site.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SiteState {
+    /// Whether the agent is connected.
+    pub online: bool,
+    /// Counts connections; the county ignores an older one.
+    pub connection: u64,
+    /// Version of the agent.
+    pub agent_version: String,
+    /// Its outbox.
+    pub outbox: OutboxId,
+    /// Envelopes not acked: urgent, trend, wave.
+    pub backlog: [u64; 3],
+    /// How far the edge's clock can be trusted.
+    pub clock: ClockQuality,
+    /// The agent's clock when it wrote this.
+    pub at: WallTime,
+}
+
+impl SiteState {
+    /// The state's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        wire::to_bytes(&wire::map([
+            ("v", number(1)),
+            ("on", Value::Bool(self.online)),
+            ("c", number(self.connection)),
+            ("av", text(&self.agent_version)),
+            ("o", Value::Bytes(self.outbox.as_bytes().to_vec())),
+            ("b", Value::Array(self.backlog.into_iter().map(number).collect())),
+            ("q", text(self.clock.name())),
+            ("t", number(self.at.unix_ms())),
+        ]))
+    }
+
+    /// Reads a state back.
+    ///
+    /// # Errors
+    /// When the bytes are no state of version 1.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let map = wire::from_bytes(bytes, STATE_LEN_MAX)?;
+        if wire::int(field(&map, "v")?) != Some(1_u8) {
+            return Err(DecodeError::Shape("v"));
+        }
+        let quality = field(&map, "q")?.as_text();
+        let quality = ClockQuality::ALL.into_iter().find(|known| Some(known.name()) == quality);
+        let backlog = field(&map, "b")?.as_array().map(Vec::as_slice);
+        let Some([urgent, trend, wave]) = backlog else { return Err(DecodeError::Shape("b")) };
+        let count = |value| wire::int(value).ok_or(DecodeError::Shape("b"));
+        let outbox =
+            field(&map, "o")?.as_bytes().and_then(|bytes| bytes.as_slice().try_into().ok());
+        Ok(Self {
+            online: field(&map, "on")?.as_bool().ok_or(DecodeError::Shape("on"))?,
+            connection: wire::int(field(&map, "c")?).ok_or(DecodeError::Shape("c"))?,
+            agent_version: shortened(field(&map, "av")?.as_text().ok_or(DecodeError::Shape("av"))?),
+            outbox: OutboxId::from_bytes(outbox.ok_or(DecodeError::Shape("o"))?),
+            backlog: [count(urgent)?, count(trend)?, count(wave)?],
+            clock: quality.ok_or(DecodeError::Shape("q"))?,
+            at: WallTime::from_unix_ms(
+                wire::int(field(&map, "t")?).ok_or(DecodeError::Shape("t"))?,
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_back_as_it_was() {
+        let state = SiteState {
+            online: true,
+            connection: 12,
+            agent_version: "0.1.0".into(),
+            outbox: OutboxId::from_bytes([3; 16]),
+            backlog: [0, 5, 100_000],
+            clock: ClockQuality::HoldingOver,
+            at: WallTime::from_unix_ms(1_795_335_300_000),
+        };
+        assert_eq!(SiteState::decode(&state.encode()), Ok(state));
+        assert!(SiteState::decode(b"online").is_err());
+    }
+}
