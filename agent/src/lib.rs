@@ -1,1 +1,34 @@
-//! agent
+//! The edge: reads devices, commits every value to disk, and publishes it to the county.
+//!
+//! Not here: what device bytes mean (`drivers`), what goes on the wire when (`uplink-proto`).
+//!
+//! - [`command`]: the command line
+//! - [`config`]: `agent.toml`, as written and as meant
+//! - [`clock`]: the only place that reads clocks
+//! - [`supervisor`]: the only place that spawns
+//! - [`serial_port`]: runs any serial driver
+//! - [`outbox`]: the durable queue
+//! - [`uplink`]: runs the sending half of the protocol on MQTT
+//! - [`status`]: what `clinic-agent status` is told
+//!
+//! # Invariants
+//! - a record is committed (`synchronous=FULL`) before it is published
+//! - a row leaves the outbox only inside an acked range, or as a counted drop
+//! - the agent never refuses to start because of its outbox
+
+mod clock;
+mod command;
+mod config;
+mod outbox;
+mod run;
+mod serial_port;
+mod status;
+mod supervisor;
+mod uplink;
+
+use std::{ffi::OsString, process::ExitCode};
+
+/// Runs `clinic-agent`.
+pub fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
+    command::main_from(args)
+}

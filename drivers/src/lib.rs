@@ -3,7 +3,7 @@
 //! Not here: ports, clocks, tasks, files. The agent runs any driver; a test runs it on a list of
 //! events.
 //!
-//! - [`serial`]: the one way in and the one way out of a serial driver
+//! - [`serial`]: the one way in and the one way out of a serial driver, and the drivers
 //! - [`registry`]: the driver's name in `agent.toml` → the driver
 //!
 //! # Invariants
@@ -11,4 +11,8 @@
 //! - no bytes make a driver panic; what is kept between calls is bounded
 //! - silence is reported, never waited out
 
+#[cfg(test)]
+mod bench;
+pub mod registry;
+mod reporter;
 pub mod serial;

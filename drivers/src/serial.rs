@@ -1,5 +1,10 @@
 //! Serial devices: events in, outputs out; port settings as data.
 
+pub mod bcc;
+pub mod pm6750;
+pub mod tm2655;
+pub mod ultraeasy;
+
 use model::{
     record::Record,
     time::{MonoTime, Now},

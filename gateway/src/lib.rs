@@ -1,1 +1,38 @@
-//! gateway
+//! The county: takes in, keeps, warns, shows.
+//!
+//! Not here: any device protocol (the county knows none), the wire format (`uplink-proto`), when an
+//! alert is raised (`rules`).
+//!
+//! - [`command`], [`config`]: command line and `gateway.toml`
+//! - [`pki`], [`people`]: the county's own CA; persons, tokens, sessions
+//! - [`ingest`], [`intake`]: MQTT in, acks out; what one transaction does with what came in
+//! - [`store`], [`query`]: the database, and the questions the API asks it
+//! - [`alerts`]: runs the rules, keeps alert states
+//! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
+//! - [`clock`]: the only place that reads the clock
+//!
+//! # Invariants
+//! - acked means committed, together with the receiver's state, in one transaction
+//! - storing an envelope twice equals storing it once
+//! - no person's password and no token is stored, only what proves them
+
+mod alerts;
+mod api;
+mod clock;
+mod command;
+mod config;
+mod events;
+mod ingest;
+mod intake;
+mod people;
+mod pki;
+mod query;
+mod run;
+mod store;
+
+use std::{ffi::OsString, process::ExitCode};
+
+/// Runs `clinic-gateway`.
+pub fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
+    command::main_from(args)
+}

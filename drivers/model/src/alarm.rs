@@ -5,6 +5,7 @@ use crate::{
     metric::Metric,
     time::{DeviceTime, Observed},
 };
+use serde::{Deserialize, Serialize};
 
 /// Whether the alarm begins, goes on or ends.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -33,7 +34,8 @@ impl AlarmPhase {
 }
 
 /// How urgent (IEC 60601-1-8). The order is by urgency: `High` is the greatest.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Somebody should know.
     Low,

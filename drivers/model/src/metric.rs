@@ -4,12 +4,15 @@
 //! the catalogue is typed by hand.
 
 use crate::{decimal::Decimal, units::Unit};
+use serde::{Deserialize, Serialize};
 use std::fmt;
+use thiserror::Error;
 
 include!(concat!(env!("OUT_DIR"), "/catalogue.rs"));
 
-/// What is measured: a row of the metric catalogue.
-#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+/// What is measured: a row of the metric catalogue. Serialised as its name.
+#[derive(Clone, Copy, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub struct Metric(u16);
 
 /// How a metric comes: decides lane, sustain and freshness.
@@ -83,6 +86,24 @@ impl Metric {
     #[expect(clippy::indexing_slicing, reason = "a Metric is only made from an index of the table")]
     pub fn row(self) -> &'static MetricRow {
         &TABLE[usize::from(self.0)]
+    }
+}
+
+/// No metric of the catalogue has that name.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("\"{0}\" is no metric of the catalogue")]
+pub struct UnknownMetric(String);
+
+impl TryFrom<String> for Metric {
+    type Error = UnknownMetric;
+    fn try_from(name: String) -> Result<Self, UnknownMetric> {
+        Self::from_name(&name).ok_or(UnknownMetric(name))
+    }
+}
+
+impl From<Metric> for &'static str {
+    fn from(metric: Metric) -> Self {
+        metric.name()
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Not here: reading a clock. Each program does that in one file and passes [`Now`] inward.
 
+use serde::{Deserialize, Serialize};
 use std::{fmt, ops::Add, time::Duration};
 
 /// Time since the program started; never goes backwards; for timers.
@@ -39,7 +40,8 @@ impl Add<Duration> for MonoTime {
 }
 
 /// A moment in UTC by some clock, in milliseconds since 1970-01-01T00:00:00Z; may jump; for stamping.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
 pub struct WallTime(i64);
 
 impl WallTime {

@@ -18,7 +18,6 @@ use model::{
 };
 
 mod record;
-mod samples;
 
 /// Longest envelope on the wire and in the outbox.
 pub const ENVELOPE_LEN_MAX: usize = 64 * 1024;

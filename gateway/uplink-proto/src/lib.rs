@@ -8,6 +8,7 @@
 //! - [`envelope`]: one row of the outbox and one publish, as CBOR (`schema/uplink-v1.cddl`)
 //! - [`ack`], [`state`]: the other two messages
 //! - [`ranges`]: sets of seqs
+//! - [`samples`]: waveform samples as bytes
 //! - [`sender`], [`receiver`]: the two halves
 //!
 //! # Invariants
@@ -19,6 +20,7 @@ pub mod ack;
 pub mod envelope;
 pub mod ranges;
 pub mod receiver;
+pub mod samples;
 pub mod sender;
 pub mod state;
 pub mod topics;

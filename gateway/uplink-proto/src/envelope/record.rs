@@ -2,8 +2,11 @@
 //!
 //! Times are milliseconds after the envelope was opened (they may be negative).
 
-use super::{lane_number, lane_of, samples};
-use crate::wire::{DecodeError, Positions, field, int, number, text};
+use super::{lane_number, lane_of};
+use crate::{
+    samples,
+    wire::{DecodeError, Positions, field, int, number, text},
+};
 use ciborium::Value;
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
@@ -170,9 +173,8 @@ impl Names {
 
     fn encode_block(&mut self, block: &WaveformBlock, base: WallTime) -> Vec<Value> {
         let WaveformFlags { lead_off, saturation, pacer } = block.flags;
-        let flags = u8::from(lead_off) * flag::LEAD_OFF
-            | u8::from(saturation) * flag::SATURATION
-            | u8::from(pacer) * flag::PACER;
+        let bits = [(lead_off, flag::LEAD_OFF), (saturation, flag::SATURATION), (pacer, flag::PACER)];
+        let flags = bits.into_iter().fold(0, |all, (set, bit)| if set { all | bit } else { all });
         let scale = block.scale.as_ref().map_or(Value::Null, |scale| {
             Value::Array(vec![
                 number(scale.per_count.mantissa()),

@@ -4,10 +4,12 @@
 
 use model::waveform::SAMPLES_MAX;
 
-/// First difference, zigzag, LEB128 varint.
-pub(crate) const CODEC_DELTA: u8 = 1;
+/// Number of this codec in a waveform record.
+pub const CODEC_DELTA: u8 = 1;
 
-pub(crate) fn encode(samples: &[i32]) -> Vec<u8> {
+/// The bytes of `samples`.
+#[must_use]
+pub fn encode(samples: &[i32]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(samples.len() * 2);
     let mut before = 0_i64;
     for &sample in samples {
@@ -24,7 +26,9 @@ pub(crate) fn encode(samples: &[i32]) -> Vec<u8> {
     bytes
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<i32>> {
+/// The samples of `bytes`; `None` when they are not of this codec or too many.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Vec<i32>> {
     let mut samples = Vec::new();
     let mut before = 0_i64;
     let mut rest = bytes.iter();

@@ -1,0 +1,158 @@
+//! The command line of `clinic-agent`.
+
+use crate::{
+    config::{self, AgentConfig},
+    outbox::inspect,
+    run, status,
+};
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+/// Wrong use or configuration.
+const WRONG: u8 = 2;
+
+/// Reads clinic devices, commits every value to disk, and publishes it to the county.
+#[derive(Debug, Parser)]
+#[command(name = "clinic-agent", version)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The daemon
+    Run(Config),
+    /// Every mistake of the configuration, with its line and what to write instead
+    Check(Config),
+    /// Devices, links and outbox of the running agent
+    Status(Status),
+    /// Look at an outbox file without the agent
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
+}
+
+#[derive(Args, Debug)]
+struct Config {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/clinic-edge/agent.toml")]
+    config: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct Status {
+    #[command(flatten)]
+    config: Config,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum OutboxCommand {
+    /// Ids, rows and ranges
+    Inspect(Inspect),
+}
+
+#[derive(Args, Debug)]
+struct Inspect {
+    /// The outbox file
+    file: PathBuf,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let line = match Line::try_parse_from(args) {
+        Ok(line) => line,
+        Err(error) => {
+            // The terminal is gone: nobody to tell.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { WRONG } else { 0 });
+        }
+    };
+    // An error means that somebody was first, in tests another test.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match execute(line.command) {
+        Ok(code) => code,
+        Err(error) => {
+            // The terminal is gone: nobody to tell.
+            drop(writeln!(io::stderr().lock(), "clinic-agent: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(Config { config }) => match load(&config)? {
+            Some(config) => run::run(config),
+            None => Ok(ExitCode::from(WRONG)),
+        },
+        Command::Check(Config { config }) => match load(&config)? {
+            Some(meant) => {
+                let (site, count) = (&meant.site, meant.devices.len());
+                writeln!(
+                    io::stdout().lock(),
+                    "{}: good; site {site}, {count} devices",
+                    config.display()
+                )?;
+                Ok(ExitCode::SUCCESS)
+            }
+            None => Ok(ExitCode::from(WRONG)),
+        },
+        Command::Status(options) => match load(&options.config.config)? {
+            Some(config) => status::show(&config.data_dir, options.json),
+            None => Ok(ExitCode::from(WRONG)),
+        },
+        Command::Outbox(OutboxCommand::Inspect(Inspect { file, json })) => {
+            let summary = inspect::read(&file)
+                .with_context(|| format!("reading the outbox {}", file.display()))?;
+            let mut out = io::stdout().lock();
+            if json {
+                writeln!(out, "{}", serde_json::to_string(&summary)?)?;
+            } else {
+                write!(out, "{summary}")?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// The configuration; `None` when it has mistakes, which have been printed.
+fn load(path: &PathBuf) -> anyhow::Result<Option<AgentConfig>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            let mut out = io::stderr().lock();
+            writeln!(
+                out,
+                "{}: {error}; name the configuration with --config FILE",
+                path.display()
+            )?;
+            return Ok(None);
+        }
+    };
+    let folder = path.parent().unwrap_or(path);
+    match config::parse(&text, folder) {
+        Ok(config) => Ok(Some(config)),
+        Err(mistakes) => {
+            let mut out = io::stderr().lock();
+            for mistake in mistakes {
+                writeln!(out, "{}:{}: {}", path.display(), mistake.line, mistake.text)?;
+            }
+            Ok(None)
+        }
+    }
+}

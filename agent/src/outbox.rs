@@ -1,0 +1,233 @@
+//! The durable queue: append, read, forget.
+//!
+//! Not here: what goes out when (`uplink-proto`), MQTT.
+//!
+//! One thread writes, with group commit: urgent records at once, trend within `commit_ms`,
+//! waveforms within a second. Everybody else talks to it through [`Outbox`].
+//!
+//! # Invariants
+//! - a seq is assigned in the transaction that stores its envelope, and never again
+//! - a device's cursor is committed with the records it covers
+//! - a row is deleted only when acked for a day, or as a counted drop
+
+mod file;
+pub(crate) mod inspect;
+mod pending;
+mod retention;
+mod writer;
+
+use crate::{clock::Clock, supervisor};
+use drivers::serial::Cursor;
+use model::{
+    id::{DeviceId, Lane, OutboxId, Seq},
+    record::Record,
+};
+use std::{io, path::PathBuf, thread::JoinHandle, time::Duration};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use uplink_proto::sender::LaneStock;
+
+pub(crate) use file::{OpenOutboxError, Reader};
+
+/// Commands that may wait: a second of four monitors.
+const COMMANDS_MAX: usize = 256;
+/// News that may wait for the uplink; when they do not fit it looks at the file again.
+const NEWS_MAX: usize = 1024;
+
+/// Where a record comes from, so that its link hears of the commit.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Origin {
+    /// The link, counted from 0.
+    pub(crate) link: usize,
+    /// The link's own count of what it handed over.
+    pub(crate) number: u64,
+}
+
+/// Records of the agent itself.
+pub(crate) const NO_LINK: Origin = Origin { link: usize::MAX, number: 0 };
+
+/// How the outbox is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct OutboxSettings {
+    pub(crate) path: PathBuf,
+    pub(crate) commit_after: Duration,
+    pub(crate) max_bytes: u64,
+    pub(crate) time_zone: jiff::tz::TimeZone,
+}
+
+/// What the uplink hears of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum News {
+    /// A row was committed.
+    Stored(Lane, Seq),
+    /// Rows were given up.
+    Dropped { lane: Lane, first: Seq, last: Seq },
+    /// There was more than fits: look at the file.
+    Overflow,
+}
+
+/// How much is stored.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OutboxStats {
+    /// Rows that are not acked: urgent, trend, wave.
+    pub(crate) unacked: [u64; 3],
+    /// When the oldest unacked row was opened, ms since 1970.
+    pub(crate) oldest_ms: Option<i64>,
+    /// Bytes of all envelopes kept.
+    pub(crate) bytes: u64,
+    /// Bytes that may be kept.
+    pub(crate) max_bytes: u64,
+    /// Bytes appended per second since the start.
+    pub(crate) bytes_per_s: u64,
+    /// Spot readings that were there already.
+    pub(crate) repeats: u64,
+    /// Why the last commit failed, while it does.
+    pub(crate) failing: Option<String>,
+}
+
+/// What the writing thread is asked.
+#[derive(Debug)]
+enum Command {
+    Record(Origin, Box<Record>),
+    Remember(Origin, DeviceId, Cursor),
+    Watch(usize, watch::Sender<u64>),
+    Cursor(DeviceId, oneshot::Sender<Option<Cursor>>),
+    Forget { lane: Lane, first: Seq, last: Seq },
+    Damaged(Lane, Seq),
+    NextConnection(oneshot::Sender<u64>),
+    StartAnew(oneshot::Sender<()>),
+    Stock(oneshot::Sender<(OutboxId, [LaneStock; 3])>),
+    Stats(oneshot::Sender<OutboxStats>),
+}
+
+/// The writing thread has ended: the agent stops.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("the outbox is closed; the agent is stopping")]
+pub(crate) struct OutboxClosed;
+
+/// A way to the outbox.
+#[derive(Clone, Debug)]
+pub(crate) struct Outbox {
+    commands: mpsc::Sender<Command>,
+    path: PathBuf,
+}
+
+/// Why the outbox could not be started.
+#[derive(Debug, Error)]
+pub(crate) enum StartOutboxError {
+    /// The file.
+    #[error(transparent)]
+    Open(#[from] OpenOutboxError),
+    /// The thread.
+    #[error("the system gives no thread for the outbox; stop other programs on this box")]
+    Thread(#[source] io::Error),
+}
+
+impl Outbox {
+    /// Opens the file and starts the writing thread, which ends when every [`Outbox`] is gone.
+    ///
+    /// # Errors
+    /// When not even a fresh file can be made.
+    pub(crate) fn start(
+        settings: OutboxSettings,
+        clock: Clock,
+    ) -> Result<(Self, JoinHandle<()>, mpsc::Receiver<News>), StartOutboxError> {
+        let file = file::open(&settings.path, clock.now().wall)?;
+        let path = file.path().to_owned();
+        let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
+        let (news, heard) = mpsc::channel(NEWS_MAX);
+        let writer = writer::Writer::new(file, settings, clock, news);
+        let thread =
+            supervisor::thread("outbox", writer.run(receiver)).map_err(StartOutboxError::Thread)?;
+        Ok((Self { commands, path }, thread, heard))
+    }
+
+    /// Hands a record over; waits for room, never for the commit.
+    pub(crate) async fn enqueue(&self, origin: Origin, record: Record) -> Result<(), OutboxClosed> {
+        self.send(Command::Record(origin, Box::new(record))).await
+    }
+
+    /// Hands over what a driver must know after a restart: committed with what came before it.
+    pub(crate) async fn remember(
+        &self,
+        origin: Origin,
+        device: DeviceId,
+        cursor: Cursor,
+    ) -> Result<(), OutboxClosed> {
+        self.send(Command::Remember(origin, device, cursor)).await
+    }
+
+    /// Tells up to which number everything of that link is committed.
+    pub(crate) async fn committed(
+        &self,
+        link: usize,
+    ) -> Result<watch::Receiver<u64>, OutboxClosed> {
+        let (sender, receiver) = watch::channel(0);
+        self.send(Command::Watch(link, sender)).await?;
+        Ok(receiver)
+    }
+
+    /// The cursor a driver remembered last.
+    pub(crate) async fn cursor(&self, device: DeviceId) -> Result<Option<Cursor>, OutboxClosed> {
+        self.ask(|reply| Command::Cursor(device, reply)).await
+    }
+
+    /// The county has committed these rows.
+    pub(crate) async fn forget(
+        &self,
+        lane: Lane,
+        first: Seq,
+        last: Seq,
+    ) -> Result<(), OutboxClosed> {
+        self.send(Command::Forget { lane, first, last }).await
+    }
+
+    /// A row cannot be read back: it is given up, and counted.
+    pub(crate) async fn damaged(&self, lane: Lane, seq: Seq) -> Result<(), OutboxClosed> {
+        self.send(Command::Damaged(lane, seq)).await
+    }
+
+    /// The next connection number, kept over restarts.
+    pub(crate) async fn next_connection(&self) -> Result<u64, OutboxClosed> {
+        self.ask(Command::NextConnection).await
+    }
+
+    /// This outbox was restored or copied: what is not acked gets new numbers under a new id.
+    pub(crate) async fn start_anew(&self) -> Result<(), OutboxClosed> {
+        self.ask(Command::StartAnew).await
+    }
+
+    /// Its id, and what of it is not acked.
+    pub(crate) async fn stock(&self) -> Result<(OutboxId, [LaneStock; 3]), OutboxClosed> {
+        self.ask(Command::Stock).await
+    }
+
+    /// How much is stored.
+    pub(crate) async fn stats(&self) -> Result<OutboxStats, OutboxClosed> {
+        self.ask(Command::Stats).await
+    }
+
+    /// A connection of its own for reading rows.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub(crate) fn reader(&self) -> Result<Reader, rusqlite::Error> {
+        Reader::open(&self.path)
+    }
+
+    async fn send(&self, command: Command) -> Result<(), OutboxClosed> {
+        self.commands.send(command).await.map_err(|_| OutboxClosed)
+    }
+
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, OutboxClosed> {
+        let (reply, answer) = oneshot::channel();
+        self.send(question(reply)).await?;
+        answer.await.map_err(|_| OutboxClosed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

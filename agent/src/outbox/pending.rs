@@ -1,0 +1,100 @@
+//! Records that wait for their commit, gathered into envelopes-to-be.
+
+use super::Origin;
+use model::{
+    id::Lane,
+    record::Record,
+    time::{MonoTime, WallTime},
+};
+use std::{mem, time::Duration};
+use uplink_proto::envelope::{ENVELOPE_LEN_MAX, TREND_LEN_MAX, record_len};
+
+/// Waveforms are on disk within a second of being decoded (P2); the commit itself takes time too.
+const WAVE_AFTER: Duration = Duration::from_millis(900);
+/// A lane that is due so soon is committed together with another: one sync instead of two.
+const TOGETHER: Duration = Duration::from_millis(50);
+/// What the fields around the records take.
+const HEAD_LEN: usize = 128;
+
+/// Records that become one envelope.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) records: Vec<Record>,
+    pub(super) origins: Vec<Origin>,
+    pub(super) opened_at: WallTime,
+    len: usize,
+}
+
+/// One lane's records that wait.
+#[derive(Debug)]
+pub(super) struct LanePending {
+    pub(super) lane: Lane,
+    /// Full ones first, the open one last.
+    batches: Vec<Batch>,
+    due: Option<MonoTime>,
+    after: Duration,
+    len_max: usize,
+}
+
+impl LanePending {
+    pub(super) fn new(lane: Lane, commit_after: Duration) -> Self {
+        let (after, len_max) = match lane {
+            Lane::Urgent => (Duration::ZERO, ENVELOPE_LEN_MAX),
+            Lane::Trend => (commit_after, TREND_LEN_MAX),
+            Lane::Wave => (WAVE_AFTER, ENVELOPE_LEN_MAX),
+        };
+        Self { lane, batches: Vec::new(), due: None, after, len_max }
+    }
+
+    pub(super) fn add(&mut self, now: MonoTime, wall: WallTime, origin: Origin, record: Record) {
+        let len = record_len(&record);
+        let fits = |batch: &&mut Batch| batch.len + len <= self.len_max;
+        match self.batches.last_mut().filter(fits) {
+            Some(batch) => {
+                batch.len += len;
+                batch.records.push(record);
+                batch.origins.push(origin);
+            }
+            None => self.batches.push(Batch {
+                records: vec![record],
+                origins: vec![origin],
+                opened_at: wall,
+                len: HEAD_LEN + len,
+            }),
+        }
+        self.due.get_or_insert(now + self.after);
+    }
+
+    pub(super) fn due(&self) -> Option<MonoTime> {
+        self.due
+    }
+
+    /// Whether it is committed now, together with a lane that is due.
+    pub(super) fn ripe(&self, now: MonoTime) -> bool {
+        self.due.is_some_and(|due| due <= now + TOGETHER)
+    }
+
+    /// Commit what is there as soon as possible.
+    pub(super) fn hurry(&mut self, now: MonoTime) {
+        if self.due.is_some() {
+            self.due = Some(now);
+        }
+    }
+
+    /// The commit failed: everything stays, and is tried again then.
+    pub(super) fn put_off(&mut self, until: MonoTime) {
+        if self.due.is_some() {
+            self.due = Some(until);
+        }
+    }
+
+    pub(super) fn batches(&self) -> &[Batch] {
+        &self.batches
+    }
+
+    /// Everything was committed.
+    pub(super) fn clear(&mut self) -> Vec<Batch> {
+        self.due = None;
+        mem::take(&mut self.batches)
+    }
+}

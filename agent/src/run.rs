@@ -1,0 +1,109 @@
+//! The daemon: starts everything, waits for a signal, stops everything in order.
+
+use crate::{
+    clock::Clock,
+    config::AgentConfig,
+    outbox::{self, Outbox, OutboxSettings},
+    serial_port, status,
+    status::Board,
+    supervisor::Supervisor,
+    uplink,
+};
+use anyhow::Context as _;
+use model::record::{AgentStarted, Record};
+use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::Mutex,
+};
+
+/// Links and uplink end within this after SIGTERM; the rest of the 5 s is for the last commit.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// A box has two to four small cores, and devices are slow.
+const WORKERS: usize = 2;
+
+/// Version of the agent, as the county sees it.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) fn run(config: AgentConfig) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(daemon(config))
+}
+
+async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
+    let clock = Clock::start();
+    let supervisor = Supervisor::new();
+    let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+    fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
+    let settings = OutboxSettings {
+        path: config.data_dir.join("outbox.sqlite"),
+        commit_after: config.outbox.commit_after,
+        max_bytes: config.outbox.max_bytes,
+        time_zone: config.time_zone.clone(),
+    };
+    let (outbox, writer, news) = Outbox::start(settings, clock).context("opening the outbox")?;
+    let started = AgentStarted { version: VERSION.to_owned(), observed: clock.now().observed() };
+    outbox.enqueue(outbox::NO_LINK, Record::Started(started)).await?;
+
+    let board = Arc::new(Board::new(&config));
+    let news = Arc::new(Mutex::new(news));
+    let (uplink_config, site) = (config.uplink.clone(), config.site.clone());
+    let (for_uplink, for_board, stopped) =
+        (outbox.clone(), Arc::clone(&board), supervisor.stopped());
+    supervisor.keep("uplink".to_owned(), move || {
+        uplink::run(uplink::Uplink {
+            config: uplink_config.clone(),
+            site: site.clone(),
+            outbox: for_uplink.clone(),
+            news: Arc::clone(&news),
+            board: Arc::clone(&for_board),
+            clock,
+            stopped: stopped.clone(),
+        })
+    });
+    for (link, device) in config.devices.iter().cloned().enumerate() {
+        let (outbox, board, stopped) = (outbox.clone(), Arc::clone(&board), supervisor.stopped());
+        supervisor.keep(format!("link {}", device.id), move || {
+            serial_port::run(serial_port::Link {
+                number: link,
+                config: device.clone(),
+                outbox: outbox.clone(),
+                board: Arc::clone(&board),
+                clock,
+                stopped: stopped.clone(),
+            })
+        });
+    }
+    let (socket, answers, stopped) =
+        (config.data_dir.join("agent.sock"), Arc::clone(&board), supervisor.stopped());
+    let for_status = outbox.clone();
+    supervisor.keep("status".to_owned(), move || {
+        status::serve(socket.clone(), Arc::clone(&answers), for_status.clone(), stopped.clone())
+    });
+    // Without systemd there is nobody to notify.
+    drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+    tracing::info!(site = %config.site, devices = config.devices.len(), "Agent started.");
+
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tracing::info!("Stopping.");
+    if !supervisor.stop(STOP_LIMIT).await {
+        tracing::warn!("Some tasks did not end in time.");
+    }
+    drop(outbox);
+    tokio::task::spawn_blocking(move || writer.join())
+        .await
+        .context("waiting for the outbox")?
+        .ok();
+    tracing::info!("Stopped.");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,268 @@
+//! What the running agent tells `clinic-agent status`, over a Unix socket in its data folder.
+
+use crate::{
+    config::AgentConfig,
+    outbox::{Outbox, inspect},
+    run::VERSION,
+};
+use anyhow::Context as _;
+use drivers::serial::LinkNote;
+use model::{
+    device::DeviceState,
+    id::{DeviceId, Lane},
+    record::Record,
+    time::Now,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{io::AsyncWriteExt as _, net::UnixListener};
+use tokio_util::sync::CancellationToken;
+
+/// The running agent answers at once, or not at all.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is known of the agent's parts; every part writes its own corner.
+#[derive(Debug)]
+pub(crate) struct Board(Mutex<Facts>);
+
+/// What `status` shows.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct Facts {
+    site: String,
+    version: String,
+    uplink: UplinkFacts,
+    devices: BTreeMap<String, DeviceFacts>,
+    #[serde(default)]
+    outbox: OutboxFacts,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct UplinkFacts {
+    /// `connecting`, `online`, or what is wrong.
+    state: String,
+    /// When the county last acked, ms since 1970.
+    last_ack_ms: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct DeviceFacts {
+    driver: String,
+    port: String,
+    /// `online`, `silent`, `removed`, `link_down`, `waiting`.
+    state: String,
+    /// Why it is not online.
+    reason: String,
+    bytes: u64,
+    records: u64,
+    last_record_ms: Option<i64>,
+    /// How often something was wrong on the link, by kind.
+    notes: BTreeMap<String, u64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct OutboxFacts {
+    /// Rows that are not acked, by lane.
+    unacked: BTreeMap<String, u64>,
+    oldest_ms: Option<i64>,
+    bytes: u64,
+    max_bytes: u64,
+    /// How much longer it holds at today's rate, in seconds.
+    holds_s: Option<u64>,
+    repeats: u64,
+    /// Why the last commit failed.
+    failing: Option<String>,
+}
+
+impl Board {
+    pub(crate) fn new(config: &AgentConfig) -> Self {
+        let device = |device: &crate::config::DeviceConfig| {
+            let facts = DeviceFacts {
+                driver: device.driver.name().to_owned(),
+                port: device.port.display().to_string(),
+                state: "waiting".to_owned(),
+                ..DeviceFacts::default()
+            };
+            (device.id.to_string(), facts)
+        };
+        Self(Mutex::new(Facts {
+            site: config.site.to_string(),
+            version: VERSION.to_owned(),
+            devices: config.devices.iter().map(device).collect(),
+            ..Facts::default()
+        }))
+    }
+
+    pub(crate) fn uplink(&self, state: &str) {
+        self.facts().uplink.state = state.to_owned();
+    }
+
+    pub(crate) fn acked(&self, now: Now) {
+        self.facts().uplink.last_ack_ms = Some(now.wall.unix_ms());
+    }
+
+    pub(crate) fn port_opened(&self, device: &DeviceId) {
+        self.change(device, |facts| {
+            (facts.state, facts.reason) = ("waiting".to_owned(), String::new());
+        });
+    }
+
+    pub(crate) fn port_lost(&self, device: &DeviceId, reason: &str) {
+        self.change(device, |facts| {
+            (facts.state, facts.reason) =
+                (DeviceState::LinkDown.name().to_owned(), reason.to_owned());
+        });
+    }
+
+    pub(crate) fn received(&self, device: &DeviceId, bytes: usize) {
+        self.change(device, |facts| facts.bytes += u64::try_from(bytes).unwrap_or_default());
+    }
+
+    pub(crate) fn emitted(&self, link: &DeviceId, record: &Record, now: Now) {
+        self.change(link, |facts| {
+            facts.records += 1;
+            facts.last_record_ms = Some(now.wall.unix_ms());
+            if let Record::Status(status) = record
+                && status.device == *link
+            {
+                (facts.state, facts.reason) =
+                    (status.state.name().to_owned(), status.reason.clone());
+            }
+        });
+    }
+
+    pub(crate) fn noted(&self, device: &DeviceId, note: &LinkNote) {
+        self.change(device, |facts| *facts.notes.entry(note.kind.to_owned()).or_default() += 1);
+    }
+
+    fn change(&self, device: &DeviceId, change: impl FnOnce(&mut DeviceFacts)) {
+        if let Some(facts) = self.facts().devices.get_mut(device.as_str()) {
+            change(facts);
+        }
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        // Facts are numbers and texts: whole even if a writer panicked.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers everybody who connects with one JSON object, until the agent stops.
+pub(crate) async fn serve(
+    socket: PathBuf,
+    board: Arc<Board>,
+    outbox: Outbox,
+    stopped: CancellationToken,
+) {
+    // A socket left by a killed agent is in the way; a missing one is not.
+    drop(fs::remove_file(&socket));
+    let listener = match UnixListener::bind(&socket) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, socket = %socket.display(), "No status: the socket cannot be made.");
+            return;
+        }
+    };
+    loop {
+        let mut stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(_) => continue,
+            },
+            () = stopped.cancelled() => {
+                drop(fs::remove_file(&socket));
+                return;
+            }
+        };
+        let mut facts = board.facts().clone();
+        if let Ok(stats) = outbox.stats().await {
+            let lanes = Lane::ALL.iter().map(|lane| lane.name().to_owned());
+            let room = stats.max_bytes.saturating_sub(stats.bytes);
+            facts.outbox = OutboxFacts {
+                unacked: lanes.zip(stats.unacked).collect(),
+                oldest_ms: stats.oldest_ms,
+                bytes: stats.bytes,
+                max_bytes: stats.max_bytes,
+                holds_s: room.checked_div(stats.bytes_per_s),
+                repeats: stats.repeats,
+                failing: stats.failing,
+            };
+        }
+        if let Ok(text) = serde_json::to_vec(&facts) {
+            // Whoever asked may have gone away.
+            drop(stream.write_all(&text).await);
+        }
+    }
+}
+
+/// Asks the running agent and prints what it says; without one, looks at the outbox file.
+pub(crate) fn show(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
+    let socket = data_dir.join("agent.sock");
+    let mut out = io::stdout().lock();
+    match ask(&socket) {
+        Ok(text) => {
+            if json {
+                writeln!(out, "{text}")?;
+            } else {
+                let facts: Facts = serde_json::from_str(&text).context("the agent's answer")?;
+                write!(out, "{}", facts.shown())?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(_) => {
+            let file = data_dir.join("outbox.sqlite");
+            let hint = "no agent is running; start it with: systemctl start clinic-agent";
+            writeln!(io::stderr().lock(), "{hint}")?;
+            let summary = inspect::read(&file)
+                .with_context(|| format!("reading the outbox {}", file.display()))?;
+            if json {
+                writeln!(out, "{}", serde_json::to_string(&summary)?)?;
+            } else {
+                write!(out, "{summary}")?;
+            }
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn ask(socket: &Path) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+impl Facts {
+    fn shown(&self) -> String {
+        let mut text =
+            format!("{} · agent {}\nuplink  {}\n", self.site, self.version, self.uplink.state);
+        let waiting: u64 = self.outbox.unacked.values().sum();
+        let holds = match self.outbox.holds_s {
+            Some(holds) => {
+                format!("holds {} d {} h more at today's rate", holds / 86_400, holds / 3600 % 24)
+            }
+            None => "nothing stored yet".to_owned(),
+        };
+        text += &format!("outbox  {waiting} envelopes wait for the county; {holds}\n");
+        if let Some(error) = &self.outbox.failing {
+            text += &format!("        cannot write: {error}; check the disk\n");
+        }
+        for (id, device) in &self.devices {
+            let notes: u64 = device.notes.values().sum();
+            text += &format!(
+                "device  {id:<20} {:<10} {:<10} {:>8} records  {notes} notes  {}\n",
+                device.driver, device.state, device.records, device.reason
+            );
+        }
+        text
+    }
+}

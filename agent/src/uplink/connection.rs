@@ -1,0 +1,263 @@
+//! One MQTT connection on rumqttc, from CONNECT to its first error. Never reused: every error ends
+//! it, and the next one starts from the outbox.
+//!
+//! Why so strict (rumqttc 0.25.1, each seen in a test against a real broker): a lost session drops
+//! what is queued without a word; a poll that is cancelled leaks a packet id; a write into a black
+//! hole blocks the keep-alive.
+
+use crate::{
+    config::UplinkConfig,
+    supervisor::{self, Tied},
+};
+use model::id::SiteId;
+use rumqttc::{
+    NetworkOptions, TlsConfiguration, Transport,
+    v5::{
+        AsyncClient, Event, MqttOptions,
+        mqttbytes::{
+            QoS,
+            v5::{ConnectReturnCode, LastWill, Packet, PubAckReason, SubscribeReasonCode},
+        },
+    },
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use uplink_proto::topics::Topic;
+
+/// Dead peers are found after twice this.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// Nothing heard for this long, not even an answer to a ping: the connection is a black hole.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+/// TCP, TLS and CONNECT together.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+/// Larger than any envelope; also what we accept.
+const PACKET_MAX: u32 = 256 * 1024;
+/// Publishes without a PUBACK: above three lanes of 64, below the broker's 200 where it has them.
+const IN_FLIGHT_MAX: u16 = 196;
+/// Requests that wait for the client: the windows of three lanes and a state.
+const REQUESTS_MAX: usize = 256;
+/// Events that wait for the session.
+const EVENTS_MAX: usize = 64;
+
+/// What a connection is made of.
+pub(super) struct Plan<'a> {
+    pub(super) config: &'a UplinkConfig,
+    pub(super) site: &'a SiteId,
+    /// State that the broker publishes when the connection breaks.
+    pub(super) will: Vec<u8>,
+}
+
+/// What came from the broker.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// A message on the site's ack topic.
+    Message(Vec<u8>),
+    /// A publish was taken.
+    Accepted,
+    /// A publish was taken and nobody listens: the county's service is away.
+    CountyAway,
+    /// A publish was refused.
+    Refused(String),
+}
+
+/// Why a connection ended or was not made.
+#[derive(Debug, Error)]
+pub(super) enum ConnectionError {
+    #[error(
+        "cannot read {path}: {source}; run `clinic-gateway pki issue` at the county and copy its files here"
+    )]
+    Certificate {
+        path: PathBuf,
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    #[error("TLS cannot be set up: {0}; check that certificate and key belong together")]
+    Tls(#[from] rustls::Error),
+    #[error("cannot reach the broker {broker}: {reason}; readings are kept")]
+    Unreachable { broker: String, reason: String },
+    #[error("the broker refuses this box: {0}; check the certificate with the county")]
+    Rejected(String),
+    #[error("the connection was lost: {0}; readings are kept")]
+    Lost(String),
+    #[error("the broker takes nothing; readings are kept")]
+    Stuck,
+}
+
+impl ConnectionError {
+    /// Whether it had been up before.
+    pub(super) fn was_connected(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::Stuck)
+    }
+}
+
+/// One connection.
+pub(super) struct Connection {
+    client: AsyncClient,
+    events: mpsc::Receiver<Result<Event, String>>,
+    _poll: Tied,
+}
+
+impl Connection {
+    /// Connects, and subscribes to the site's own acks.
+    pub(super) async fn open(plan: Plan<'_>) -> Result<Self, ConnectionError> {
+        let UplinkConfig { host, port, .. } = plan.config;
+        let mut options = MqttOptions::new(plan.site.as_str(), host, *port);
+        let state = Topic::State(plan.site.clone()).name();
+        options
+            .set_keep_alive(KEEP_ALIVE)
+            .set_clean_start(true)
+            .set_max_packet_size(Some(PACKET_MAX))
+            .set_outgoing_inflight_upper_limit(IN_FLIGHT_MAX)
+            .set_connection_timeout(CONNECT_LIMIT.as_secs())
+            .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls(
+                plan.config,
+            )?))))
+            .set_last_will(LastWill::new(state, plan.will, QoS::AtLeastOnce, true, None));
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        network.set_connection_timeout(CONNECT_LIMIT.as_secs());
+        options.set_network_options(network);
+        let (client, events) = AsyncClient::new(options, REQUESTS_MAX);
+        // The event loop is polled by a task that does nothing else, and never cancelled midway.
+        let events = Arc::new(tokio::sync::Mutex::new(Some(events)));
+        let (poll, events) = supervisor::pump(EVENTS_MAX, move || {
+            let events = Arc::clone(&events);
+            async move {
+                let mut slot = events.lock().await;
+                let polled = slot.as_mut()?.poll().await;
+                if polled.is_err() {
+                    *slot = None;
+                }
+                Some(polled.map_err(|error| error.to_string()))
+            }
+        });
+        let mut connection = Self { client, events, _poll: poll };
+        let unreachable = |reason: String| ConnectionError::Unreachable {
+            broker: format!("{host}:{port}"),
+            reason,
+        };
+        match tokio::time::timeout(CONNECT_LIMIT, connection.connected(plan.site)).await {
+            Ok(Ok(())) => Ok(connection),
+            Ok(Err(Refusal::Rejected(reason))) => Err(ConnectionError::Rejected(reason)),
+            Ok(Err(Refusal::Failed(reason))) => Err(unreachable(reason)),
+            Err(_) => Err(unreachable(format!("no answer in {} s", CONNECT_LIMIT.as_secs()))),
+        }
+    }
+
+    async fn connected(&mut self, site: &SiteId) -> Result<(), Refusal> {
+        let ack = Topic::Ack(site.clone()).name();
+        loop {
+            match self.events.recv().await {
+                Some(Ok(Event::Incoming(Packet::ConnAck(answer)))) => {
+                    if answer.code != ConnectReturnCode::Success {
+                        return Err(Refusal::Rejected(format!("{:?}", answer.code)));
+                    }
+                    let asked = self.client.try_subscribe(ack.clone(), QoS::AtLeastOnce);
+                    asked.map_err(|error| Refusal::Failed(error.to_string()))?;
+                }
+                Some(Ok(Event::Incoming(Packet::SubAck(answer)))) => {
+                    return match answer.return_codes.as_slice() {
+                        [SubscribeReasonCode::Success(_)] => Ok(()),
+                        other => Err(Refusal::Rejected(format!("acks are refused: {other:?}"))),
+                    };
+                }
+                Some(Ok(_)) => {}
+                Some(Err(reason)) => return Err(Refusal::Failed(reason)),
+                None => return Err(Refusal::Failed("the client ended".to_owned())),
+            }
+        }
+    }
+
+    /// What comes next from the broker; an error is the end of this connection.
+    pub(super) async fn next(&mut self) -> Result<Heard, ConnectionError> {
+        loop {
+            let event = tokio::time::timeout(SILENCE_MAX, self.events.recv()).await;
+            let event = match event {
+                Err(_) => return Err(ConnectionError::Stuck),
+                Ok(None) => return Err(ConnectionError::Lost("the client ended".to_owned())),
+                Ok(Some(Err(reason))) => return Err(ConnectionError::Lost(reason)),
+                Ok(Some(Ok(event))) => event,
+            };
+            match event {
+                Event::Incoming(Packet::Publish(message)) => {
+                    return Ok(Heard::Message(message.payload.to_vec()));
+                }
+                Event::Incoming(Packet::PubAck(answer)) => {
+                    return Ok(match answer.reason {
+                        PubAckReason::Success => Heard::Accepted,
+                        PubAckReason::NoMatchingSubscribers => Heard::CountyAway,
+                        reason => Heard::Refused(format!("{reason:?}")),
+                    });
+                }
+                Event::Incoming(Packet::Disconnect(goodbye)) => {
+                    return Err(ConnectionError::Lost(format!("{:?}", goodbye.reason_code)));
+                }
+                Event::Incoming(_) | Event::Outgoing(_) => {}
+            }
+        }
+    }
+
+    /// Hands an envelope to the client; the sender's window keeps room for it.
+    pub(super) fn publish(&self, topic: String, bytes: Vec<u8>) -> Result<(), ConnectionError> {
+        self.hand_over(topic, false, bytes)
+    }
+
+    /// Hands a retained message to the client.
+    pub(super) fn publish_retained(
+        &self,
+        topic: String,
+        bytes: Vec<u8>,
+    ) -> Result<(), ConnectionError> {
+        self.hand_over(topic, true, bytes)
+    }
+
+    fn hand_over(
+        &self,
+        topic: String,
+        retain: bool,
+        bytes: Vec<u8>,
+    ) -> Result<(), ConnectionError> {
+        let handed = self.client.try_publish(topic, QoS::AtLeastOnce, retain, bytes);
+        handed.map_err(|_| ConnectionError::Stuck)
+    }
+
+    /// Says the last words and waits until they are out.
+    pub(super) async fn goodbye(&mut self, topic: String, bytes: Vec<u8>) {
+        let said = self.publish_retained(topic, bytes).is_ok();
+        if said && self.client.try_disconnect().is_ok() {
+            while let Some(Ok(event)) = self.events.recv().await {
+                if matches!(event, Event::Outgoing(rumqttc::Outgoing::Disconnect)) {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+enum Refusal {
+    Rejected(String),
+    Failed(String),
+}
+
+/// TLS with this box's certificate, trusting the county's CA and nobody else.
+fn tls(config: &UplinkConfig) -> Result<rustls::ClientConfig, ConnectionError> {
+    let broken = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| ConnectionError::Certificate { path, source }
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&config.ca).map_err(broken(&config.ca))?)?;
+    let chain = CertificateDer::pem_file_iter(&config.cert)
+        .map_err(broken(&config.cert))?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(broken(&config.cert))?;
+    let key = PrivateKeyDer::from_pem_file(&config.key).map_err(broken(&config.key))?;
+    // Named, because another package of the workspace brings a second provider into the tree.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)?)
+}

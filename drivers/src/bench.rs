@@ -1,0 +1,140 @@
+//! Runs a driver on a list of events, with a clock that the test moves.
+
+use crate::serial::{Cursor, LinkNote, SerialDriver, SerialEvent, SerialOutput};
+use model::{
+    alarm::{AlarmPhase, DeviceAlarm},
+    device::DeviceStatus,
+    reading::{Comparator, ReadingGroup, Value},
+    record::Record,
+    time::{ClockQuality, MonoTime, Now, WallTime},
+    waveform::WaveformBlock,
+};
+use std::time::Duration;
+
+/// 2026-11-22 08:15:00 UTC.
+const WALL_START_MS: i64 = 1_795_335_300_000;
+
+/// The moment `ms` after the start.
+pub(crate) fn now_at(ms: u64) -> Now {
+    Now {
+        mono: MonoTime::from_start(Duration::from_millis(ms)),
+        wall: WallTime::from_unix_ms(WALL_START_MS + i64::try_from(ms).unwrap()),
+        quality: ClockQuality::Synchronised,
+    }
+}
+
+/// A driver, what it put out so far, and the time.
+pub(crate) struct Bench<D> {
+    pub(crate) driver: D,
+    pub(crate) ms: u64,
+    pub(crate) sent: Vec<Vec<u8>>,
+    pub(crate) records: Vec<Record>,
+    pub(crate) remembered: Vec<Cursor>,
+    pub(crate) notes: Vec<LinkNote>,
+}
+
+impl<D: SerialDriver> Bench<D> {
+    /// The driver on a port that was just opened.
+    pub(crate) fn new(driver: D) -> Self {
+        let mut bench = Self {
+            driver,
+            ms: 0,
+            sent: vec![],
+            records: vec![],
+            remembered: vec![],
+            notes: vec![],
+        };
+        bench.handle(SerialEvent::Opened);
+        bench
+    }
+
+    pub(crate) fn handle(&mut self, event: SerialEvent<'_>) {
+        self.driver.handle(now_at(self.ms), event);
+        while let Some(output) = self.driver.poll_output() {
+            match output {
+                SerialOutput::Send(bytes) => self.sent.push(bytes),
+                SerialOutput::Emit(record) => self.records.push(record),
+                SerialOutput::Remember(cursor) => self.remembered.push(cursor),
+                SerialOutput::Note(note) => self.notes.push(note),
+            }
+        }
+    }
+
+    pub(crate) fn receive(&mut self, bytes: &[u8]) {
+        self.handle(SerialEvent::Received(bytes));
+    }
+
+    /// Lets time pass as the agent does: from one asked-for moment to the next.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        let end = self.ms + ms;
+        let mut standing = 0;
+        while let Some(due) = self.driver.next_timeout() {
+            let due = u64::try_from(due.since_start().as_millis()).unwrap();
+            if due > end {
+                break;
+            }
+            standing = if due > self.ms { 0 } else { standing + 1 };
+            assert!(standing < 20, "the driver asks for the same moment again and again");
+            self.ms = self.ms.max(due);
+            self.handle(SerialEvent::TimedOut);
+        }
+        self.ms = end;
+    }
+
+    pub(crate) fn groups(&self) -> Vec<&ReadingGroup> {
+        let groups = self.records.iter().filter_map(|record| match record {
+            Record::Readings(group) => Some(group),
+            _ => None,
+        });
+        groups.collect()
+    }
+
+    /// Every reading in a line: metric and value, or metric and reason.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let readings = self.groups().into_iter().flat_map(|group| group.readings.clone());
+        let shown = readings.map(|reading| match reading.value {
+            Ok(Value::Number { number, comparator }) => {
+                let sign = match comparator {
+                    Comparator::Equal => "",
+                    Comparator::Below => "<",
+                    Comparator::Above => ">",
+                };
+                format!("{} {sign}{number}", reading.metric)
+            }
+            Ok(Value::Text(text)) => format!("{} {text}", reading.metric),
+            Err(reason) => format!("{} {reason}", reading.metric),
+        });
+        shown.collect()
+    }
+
+    pub(crate) fn statuses(&self) -> Vec<&DeviceStatus> {
+        let statuses = self.records.iter().filter_map(|record| match record {
+            Record::Status(status) => Some(status),
+            _ => None,
+        });
+        statuses.collect()
+    }
+
+    /// Device and state of every status.
+    pub(crate) fn states(&self) -> Vec<String> {
+        let statuses = self.statuses().into_iter();
+        statuses.map(|status| format!("{} {}", status.device, status.state.name())).collect()
+    }
+
+    /// Code and phase of every device alarm.
+    pub(crate) fn alarms(&self) -> Vec<(&str, AlarmPhase)> {
+        let alarms = self.records.iter().filter_map(|record| match record {
+            Record::Alarm(DeviceAlarm { code, phase, .. }) => Some((code.as_str(), *phase)),
+            _ => None,
+        });
+        alarms.collect()
+    }
+
+    pub(crate) fn blocks(&self) -> Vec<&WaveformBlock> {
+        let blocks = self.records.iter().filter_map(|record| match record {
+            Record::Waveform(block) => Some(block),
+            _ => None,
+        });
+        blocks.collect()
+    }
+}

@@ -1,0 +1,234 @@
+//! The driver on lists of events.
+
+use super::*;
+use crate::bench::Bench;
+
+fn opened(cursor: Option<Cursor>) -> Bench<Pm6750> {
+    let device = DeviceId::new("ecg-01").unwrap();
+    Bench::new(Pm6750::new(device, Some(Decimal::fixed(40, 0)), cursor))
+}
+
+/// Opened, started up and listening.
+fn streaming(cursor: Option<Cursor>) -> Bench<Pm6750> {
+    let mut bench = opened(cursor);
+    bench.pass(1500);
+    bench.records.clear();
+    bench
+}
+
+impl Bench<Pm6750> {
+    /// A packet with that payload arrives.
+    fn packet(&mut self, payload: &[u8]) {
+        let len = u8::try_from(payload.len() + 2).unwrap();
+        let sum = !payload.iter().fold(len, |sum, byte| sum.wrapping_add(*byte));
+        self.receive(&[&[0x55, 0xAA, len][..], payload, &[sum]].concat());
+    }
+}
+
+#[test]
+fn start_up_switches_off_waits_for_quiet_and_enables_in_order() {
+    let mut bench = opened(None);
+    bench.pass(1000);
+    let functions: Vec<(u8, u8)> = bench.sent.iter().map(|bytes| (bytes[3], bytes[4])).collect();
+    let expected: Vec<_> = spec::SWITCH_OFF.into_iter().chain(spec::START_UP).collect();
+    assert_eq!(functions, expected);
+    // Sheet §9: enable ECG.
+    assert!(bench.sent.contains(&vec![0x55, 0xAA, 0x04, 0x01, 0x01, 0xF9]));
+}
+
+#[test]
+fn streams_that_do_not_come_are_enabled_again_three_times() {
+    let mut bench = streaming(None);
+    bench.sent.clear();
+    for _ in 0..200 {
+        bench.packet(&[0x04, 0, 98, 75]);
+        bench.pass(100);
+    }
+    let resent = bench.sent.iter().filter(|bytes| bytes[3] == 0x01 && bytes[4] == 1).count();
+    assert_eq!(resent, 3);
+    assert!(!bench.sent.iter().any(|bytes| bytes[3] == 0x03), "SpO2 came and is not enabled again");
+}
+
+#[test]
+fn no_command_inflates_calibrates_or_prepares_it() {
+    let mut bench = opened(None);
+    bench.pass(60_000);
+    let forbidden = [0x02, 0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x10];
+    assert!(bench.sent.iter().all(|bytes| !forbidden.contains(&bytes[3])));
+}
+
+#[test]
+fn numbers_come_with_their_units_and_reasons() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x02, 0x18, 75, 16, 6, 1]);
+    bench.packet(&[0x04, 0, 98, 75]);
+    bench.packet(&[0x05, 0, 36, 5, 37, 1]);
+    bench.packet(&[0x04, 1, 127, 255]);
+    bench.packet(&[0x05, 1, 0, 0]);
+    assert_eq!(
+        bench.values(),
+        [
+            "hr 75",
+            "rr_imp 16",
+            "st 0.06",
+            "spo2 98",
+            "pulse_oxim 75",
+            "temp 36.5",
+            "temp 37.1",
+            "spo2 sensor_off",
+            "pulse_oxim sensor_off",
+            "temp sensor_off",
+        ]
+    );
+}
+
+#[test]
+fn a_heart_rate_of_zero_says_why() {
+    let mut bench = streaming(None);
+    for (status, arrhythmia) in [(0x1A, 1), (0x19, 1), (0x18, 0), (0x18, 1), (0x18, 2), (0x1A, 2)] {
+        bench.packet(&[0x02, status, 0, 16, 0, arrhythmia]);
+    }
+    let rates: Vec<_> = bench.values().into_iter().filter(|text| text.starts_with("hr")).collect();
+    assert_eq!(
+        rates,
+        ["hr lead_off", "hr low_signal", "hr searching", "hr not_available", "hr 0", "hr lead_off"]
+    );
+}
+
+#[test]
+fn lead_off_and_arrhythmia_are_device_alarms_with_begin_and_end() {
+    let mut bench = streaming(None);
+    for (status, arrhythmia) in [(0x18, 1), (0x1A, 1), (0x1A, 1), (0x18, 0x0B), (0x18, 1)] {
+        bench.packet(&[0x02, status, 0, 0, 0, arrhythmia]);
+    }
+    assert_eq!(
+        bench.alarms(),
+        [
+            ("lead_off", AlarmPhase::Start),
+            ("lead_off", AlarmPhase::End),
+            ("0b", AlarmPhase::Start),
+            ("0b", AlarmPhase::End),
+        ]
+    );
+}
+
+#[test]
+fn a_cuff_measurement_is_one_reading_however_often_it_is_repeated() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x03, 1 << 2 | 1, 62, 0, 0, 0]);
+    for _ in 0..5 {
+        bench.packet(&[0x03, 1, 0, 120, 93, 80]);
+        bench.pass(500);
+    }
+    assert_eq!(bench.values(), ["nibp_sys 120", "nibp_mean 93", "nibp_dia 80"]);
+    assert_eq!(bench.groups()[0].occurrence, Occurrence::Spot);
+    assert_eq!(bench.remembered, [Cursor(vec![120, 93, 80])]);
+    // Two measurements that end with equal values are two readings.
+    bench.packet(&[0x03, 9 << 2 | 1, 0, 0, 0, 0]);
+    bench.packet(&[0x03, 1, 0, 120, 93, 80]);
+    assert_eq!(bench.groups().len(), 2);
+}
+
+#[test]
+fn an_old_cuff_result_after_a_restart_is_not_taken_for_a_new_one() {
+    let mut known = streaming(Some(Cursor(vec![120, 93, 80])));
+    known.packet(&[0x03, 1, 0, 120, 93, 80]);
+    assert!(known.groups().is_empty());
+    known.packet(&[0x03, 1, 0, 138, 103, 86]);
+    assert_eq!(known.groups()[0].context.get("time").map(String::as_str), Some("unknown"));
+}
+
+#[test]
+fn a_failed_cuff_measurement_says_why() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x03, 1 << 2 | 1, 62, 0, 0, 0]);
+    bench.packet(&[0x03, 4 << 2 | 1, 0, 0, 0, 0]);
+    bench.packet(&[0x03, 4 << 2 | 1, 0, 0, 0, 0]);
+    assert_eq!(
+        bench.values(),
+        ["nibp_sys device_error:4", "nibp_mean device_error:4", "nibp_dia device_error:4"]
+    );
+}
+
+#[test]
+fn a_second_of_packets_is_one_block_of_each_lead() {
+    let mut bench = streaming(None);
+    for count in 0..500_u32 {
+        let sample = u8::try_from(count % 200).unwrap();
+        bench.packet(&[0x01, sample, 100, 101, 102, 103, 104, 250]);
+        bench.pass(4);
+    }
+    let blocks = bench.blocks();
+    assert_eq!(blocks.len(), 14);
+    assert!(blocks.iter().all(|block| block.samples.len() == 250));
+    assert_eq!(blocks[1].metric, Metric::ECG_WAVE_II);
+    assert_eq!(blocks[7].start.at.unix_ms() - blocks[0].start.at.unix_ms(), 1000);
+    assert!(blocks[6].flags.saturation && !blocks[1].flags.saturation);
+    // 1 / 40 counts per mV.
+    let scale = blocks[0].scale.as_ref().unwrap();
+    assert_eq!((scale.per_count, scale.offset), (Decimal::fixed(25, -3), 128));
+}
+
+#[test]
+fn a_stream_that_stops_hands_out_what_it_has() {
+    let mut bench = streaming(None);
+    for _ in 0..30 {
+        bench.packet(&[0xFE, 40]);
+        bench.pass(20);
+    }
+    bench.pass(1100);
+    let block = bench.blocks()[0];
+    assert_eq!((block.metric, block.samples.len()), (Metric::PLETH, 30));
+}
+
+#[test]
+fn silence_is_reported_once_per_period() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x04, 0, 98, 75]);
+    bench.records.clear();
+    bench.pass(20_000);
+    assert_eq!(bench.values(), ["spo2 silent", "pulse_oxim silent"]);
+    assert_eq!(bench.states(), ["ecg-01 silent"]);
+    bench.packet(&[0x04, 0, 98, 75]);
+    bench.pass(2_000);
+    bench.packet(&[0x04, 0, 98, 75]);
+    assert_eq!(bench.states(), ["ecg-01 silent", "ecg-01 online"]);
+}
+
+#[test]
+fn silence_begins_the_start_up_again() {
+    let mut bench = streaming(None);
+    bench.sent.clear();
+    bench.pass(5_000);
+    let functions: Vec<(u8, u8)> = bench.sent.iter().map(|bytes| (bytes[3], bytes[4])).collect();
+    assert!(functions.windows(5).any(|window| window == spec::SWITCH_OFF));
+}
+
+#[test]
+fn alarms_end_when_the_port_is_lost() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x02, 0x1A, 0, 0, 0, 0x0B]);
+    bench.packet(&[0x04, 1, 127, 255]);
+    bench.records.clear();
+    bench.handle(SerialEvent::Closed);
+    let ended: Vec<_> = bench.alarms().into_iter().map(|(code, _)| code).collect();
+    assert_eq!(ended, ["lead_off", "spo2_probe", "0b"]);
+    assert!(bench.alarms().iter().all(|(_, phase)| *phase == AlarmPhase::End));
+    assert_eq!(bench.driver.next_timeout(), None);
+}
+
+#[test]
+fn a_cuff_cycle_without_an_end_is_forgotten() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x03, 1 << 2, 62, 0, 0, 0]);
+    for _ in 0..100 {
+        bench.pass(1_000);
+        bench.packet(&[0x04, 0, 98, 75]);
+    }
+    bench.records.clear();
+    bench.packet(&[0x03, 0, 0, 120, 93, 80]);
+    assert_eq!(bench.groups()[0].context.get("time").map(String::as_str), Some("unknown"));
+    bench.packet(&[0x03, 1 << 2, 62, 0, 0, 0]);
+    bench.packet(&[0x03, 0, 0, 120, 93, 80]);
+    assert!(bench.groups()[1].context.is_empty(), "the next measurement has its time");
+}

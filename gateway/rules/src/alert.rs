@@ -1,0 +1,338 @@
+//! Alerts: what a nurse sees, how it lives, who has it in hand.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use model::{
+    alarm::Priority,
+    id::{DeviceId, SiteId},
+    metric::Metric,
+    time::WallTime,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use thiserror::Error;
+
+/// Entries of a timeline: a bad night with an alert that comes back.
+const TIMELINE_MAX: usize = 64;
+/// Longest note.
+const NOTE_LEN_MAX: usize = 500;
+
+/// Identity of an alert, the same wherever it is computed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AlertId([u8; 16]);
+
+impl AlertId {
+    /// The first 16 bytes of SHA-256 over `v1|site|subject|family|t_meas in ms`.
+    #[must_use]
+    pub fn new(site: &SiteId, subject: &str, family: &str, t_meas: WallTime) -> Self {
+        let text = format!("v1|{site}|{subject}|{family}|{}", t_meas.unix_ms());
+        let hash = digest(&SHA256, text.as_bytes());
+        let mut id = [0; 16];
+        for (byte, hashed) in id.iter_mut().zip(hash.as_ref()) {
+            *byte = *hashed;
+        }
+        Self(id)
+    }
+
+    /// From the 32 hex digits that `Display` prints.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        model::id::OutboxId::from_hex(text).map(|bytes| Self(*bytes.as_bytes()))
+    }
+}
+
+impl fmt::Display for AlertId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    }
+}
+
+/// No alert id.
+#[derive(Debug, Error)]
+#[error("\"{0}\" is no alert id; it has 32 hex digits")]
+pub struct ParseAlertIdError(String);
+
+impl TryFrom<String> for AlertId {
+    type Error = ParseAlertIdError;
+    fn try_from(text: String) -> Result<Self, ParseAlertIdError> {
+        Self::from_hex(&text).ok_or(ParseAlertIdError(text))
+    }
+}
+
+impl From<AlertId> for String {
+    fn from(id: AlertId) -> Self {
+        id.to_string()
+    }
+}
+
+/// States of an alert (ISA-18.2).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertState {
+    /// The condition holds and nobody has it in hand.
+    ActiveUnack,
+    /// The condition holds and somebody has it in hand.
+    ActiveAck,
+    /// The condition is over and nobody saw it.
+    ClearedUnack,
+    /// Over.
+    Closed,
+    /// The device is silent: nobody knows.
+    Unknown,
+}
+
+impl AlertState {
+    /// The name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ActiveUnack => "active_unack",
+            Self::ActiveAck => "active_ack",
+            Self::ClearedUnack => "cleared_unack",
+            Self::Closed => "closed",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the condition holds, as far as anybody knows.
+    #[must_use]
+    pub const fn is_active(self) -> bool {
+        matches!(self, Self::ActiveUnack | Self::ActiveAck | Self::Unknown)
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        /// Why somebody acknowledges.
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum AckReason { $($(#[$doc])* $name,)* }
+
+        impl AckReason {
+            /// The name in the API.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            /// The reason of that name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Somebody is at the bed.
+    AtBedside = "at_bedside";
+    /// The doctor was called.
+    DoctorCalled = "doctor_called";
+    /// It is measured again.
+    Rechecking = "rechecking";
+    /// The probe is loose.
+    ProbeLoose = "probe_loose";
+    /// It is none.
+    FalseAlarm = "false_alarm";
+    /// The patient was referred.
+    Referred = "referred";
+}
+
+/// Who has it in hand.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Acknowledgement {
+    /// Name of the person.
+    pub by: String,
+    /// County clock.
+    pub at: WallTime,
+    /// Why.
+    pub reason: AckReason,
+    /// In the person's words.
+    pub note: String,
+}
+
+/// What happened to an alert.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimelineEvent {
+    /// It was raised.
+    Raised,
+    /// It came back within five minutes.
+    Recurred,
+    /// Its priority rose.
+    PriorityRose,
+    /// Its priority fell.
+    PriorityFell,
+    /// Somebody has it in hand.
+    Acknowledged,
+    /// The condition is over.
+    Cleared,
+    /// It was closed.
+    Closed,
+    /// The device fell silent.
+    BecameUnknown,
+    /// The device speaks again.
+    Known,
+}
+
+impl TimelineEvent {
+    /// The name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Recurred => "recurred",
+            Self::PriorityRose => "priority_rose",
+            Self::PriorityFell => "priority_fell",
+            Self::Acknowledged => "acknowledged",
+            Self::Cleared => "cleared",
+            Self::Closed => "closed",
+            Self::BecameUnknown => "became_unknown",
+            Self::Known => "known",
+        }
+    }
+}
+
+/// One line of an alert's story.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TimelineEntry {
+    /// When.
+    pub at: WallTime,
+    /// What.
+    pub what: TimelineEvent,
+    /// Who, if it was a person.
+    pub by: Option<String>,
+    /// More about it.
+    pub detail: String,
+}
+
+/// Our message that a rule's condition holds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Alert {
+    /// Never changes.
+    pub id: AlertId,
+    /// Site of the device.
+    pub site: SiteId,
+    /// The device.
+    pub device: DeviceId,
+    /// What belongs together: `hr_low`, `bp_high`.
+    pub family: String,
+    /// Rules that hold, the most urgent first.
+    pub rules: Vec<String>,
+    /// As it is shown: the highest so far until somebody acknowledges.
+    pub priority: Priority,
+    /// Where it stands.
+    pub state: AlertState,
+    /// The metric that was read.
+    pub metric: Option<Metric>,
+    /// The value as printed, at the latest reading outside.
+    pub value: Option<String>,
+    /// `<` or `>` before the value.
+    pub comparator: Option<String>,
+    /// Its canonical unit.
+    pub unit: Option<String>,
+    /// The limit as printed: `< 40`.
+    pub limit: Option<String>,
+    /// What it says, in Chinese.
+    pub message_zh: String,
+    /// What it says, in English.
+    pub message_en: String,
+    /// `t_meas` of the first reading outside.
+    pub started_at: WallTime,
+    /// County clock when it was raised.
+    pub raised_at: WallTime,
+    /// `t_meas` when the condition was over.
+    pub cleared_at: Option<WallTime>,
+    /// Who has it in hand.
+    pub acknowledged: Option<Acknowledgement>,
+    /// It was over before anybody could see it.
+    pub retro: bool,
+    /// How often it came back.
+    pub recurrences: u32,
+    /// Its story.
+    pub timeline: Vec<TimelineEntry>,
+}
+
+/// Why an alert could not be acknowledged.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum AcknowledgeError {
+    /// There is none.
+    #[error("there is no such alert any more; fetch the list again")]
+    NotFound,
+    /// Somebody was first.
+    #[error("{by} has acknowledged it already")]
+    AlreadyAcknowledged {
+        /// Who.
+        by: String,
+    },
+    /// It is over.
+    #[error("the alert is closed; there is nothing to acknowledge")]
+    NotActive,
+}
+
+impl Alert {
+    pub(crate) fn tell(
+        &mut self,
+        at: WallTime,
+        what: TimelineEvent,
+        by: Option<&str>,
+        detail: String,
+    ) {
+        // The first entries say how it began; of the rest the newest count.
+        if self.timeline.len() >= TIMELINE_MAX {
+            self.timeline.remove(TIMELINE_MAX / 2);
+        }
+        self.timeline.push(TimelineEntry { at, what, by: by.map(ToOwned::to_owned), detail });
+    }
+
+    /// A person has it in hand. The alert goes on at `present`, the priority of what holds now.
+    pub(crate) fn acknowledge(
+        &mut self,
+        by: &str,
+        reason: AckReason,
+        note: &str,
+        now: WallTime,
+        present: Option<Priority>,
+    ) -> Result<(), AcknowledgeError> {
+        match self.state {
+            AlertState::Closed => return Err(AcknowledgeError::NotActive),
+            AlertState::ActiveAck => {
+                let by = self.acknowledged.as_ref().map(|ack| ack.by.clone()).unwrap_or_default();
+                return Err(AcknowledgeError::AlreadyAcknowledged { by });
+            }
+            AlertState::ActiveUnack | AlertState::Unknown => self.state = AlertState::ActiveAck,
+            AlertState::ClearedUnack => self.state = AlertState::Closed,
+        }
+        let note: String =
+            note.chars().filter(|letter| !letter.is_control()).take(NOTE_LEN_MAX).collect();
+        self.tell(
+            now,
+            TimelineEvent::Acknowledged,
+            Some(by),
+            format!("{} {note}", reason.name()).trim().to_owned(),
+        );
+        self.acknowledged = Some(Acknowledgement { by: by.to_owned(), at: now, reason, note });
+        if let Some(present) = present {
+            self.priority = present;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_the_hash_of_what_makes_the_episode() {
+        // printf 'v1|heping|ecg-01|hr_low|1795335300000' | sha256sum
+        let site = SiteId::new("heping").unwrap();
+        let id = AlertId::new(&site, "ecg-01", "hr_low", WallTime::from_unix_ms(1_795_335_300_000));
+        assert_eq!(id.to_string(), ID);
+        assert_eq!(AlertId::from_hex(ID), Some(id));
+        assert_eq!(AlertId::from_hex("no"), None);
+    }
+
+    const ID: &str = "01c3f467e61afecef52ad3f7a1dae2e3";
+}

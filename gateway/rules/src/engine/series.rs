@@ -1,0 +1,102 @@
+//! Where one rule stands on one series: how long outside, how long inside.
+
+use crate::rule::Promote;
+use model::{alarm::Priority, time::WallTime};
+use serde::{Deserialize, Serialize};
+
+/// Where one rule stands on one series.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Series {
+    /// `t_meas` of the first reading outside in a row.
+    outside_since: Option<WallTime>,
+    /// `t_meas` of the first reading that clears in a row.
+    inside_since: Option<WallTime>,
+    firing: bool,
+    /// A second value confirmed the first.
+    promoted: bool,
+}
+
+/// What a reading did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Judged {
+    /// The rule's condition holds.
+    Firing {
+        /// A second value raised the priority.
+        promoted: Option<Priority>,
+    },
+    /// It held and is over.
+    Cleared,
+    /// Nothing to say.
+    Quiet,
+}
+
+impl Series {
+    /// Sustain and hold begin anew; what fires goes on.
+    pub(super) fn begin_anew(&mut self) {
+        self.inside_since = None;
+        if !self.firing {
+            self.outside_since = None;
+        }
+    }
+
+    pub(super) fn outside_since(&self) -> Option<WallTime> {
+        self.outside_since
+    }
+
+    /// A reading that repeats: outside for the sustain, then inside for the hold.
+    pub(super) fn stream(
+        &mut self,
+        at: WallTime,
+        outside: bool,
+        clears: bool,
+        sustain_ms: i64,
+        hold_ms: i64,
+    ) -> Judged {
+        let since = |begin: WallTime| at.unix_ms().saturating_sub(begin.unix_ms());
+        if outside {
+            self.inside_since = None;
+            let begin = *self.outside_since.get_or_insert(at);
+            self.firing |= since(begin) >= sustain_ms;
+            return if self.firing { Judged::Firing { promoted: None } } else { Judged::Quiet };
+        }
+        if !self.firing {
+            self.outside_since = None;
+            return Judged::Quiet;
+        }
+        if !clears {
+            self.inside_since = None;
+            return Judged::Firing { promoted: None };
+        }
+        let begin = *self.inside_since.get_or_insert(at);
+        if since(begin) < hold_ms {
+            return Judged::Firing { promoted: None };
+        }
+        *self = Self::default();
+        Judged::Cleared
+    }
+
+    /// A reading of its own: fires at once, and the next one that is normal clears.
+    pub(super) fn spot(
+        &mut self,
+        at: WallTime,
+        outside: bool,
+        suppressed: bool,
+        promote: Option<Promote>,
+    ) -> Judged {
+        if !outside {
+            let fired = self.firing;
+            *self = Self::default();
+            return if fired { Judged::Cleared } else { Judged::Quiet };
+        }
+        if suppressed && !self.firing {
+            return Judged::Quiet;
+        }
+        let first = *self.outside_since.get_or_insert(at);
+        self.firing = true;
+        let later = at.unix_ms().saturating_sub(first.unix_ms());
+        let confirmed =
+            promote.filter(|promote| (promote.after_ms..=promote.within_ms).contains(&later));
+        self.promoted |= confirmed.is_some();
+        Judged::Firing { promoted: promote.filter(|_| self.promoted).map(|promote| promote.to) }
+    }
+}

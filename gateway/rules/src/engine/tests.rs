@@ -1,0 +1,409 @@
+//! The tests that must exist, as far as they concern unbound adults (alert rules, §9).
+
+use super::*;
+use crate::alert::AlertState;
+use model::{
+    alarm::AlarmKind,
+    id::{Channel, Lane, OutboxId, Seq},
+    time::{ClockQuality, Observed},
+    units::Unit,
+};
+
+const BASE_MS: i64 = 1_795_335_300_000;
+
+struct Ward {
+    rules: RuleSet,
+    engine: Engine,
+    told: Vec<Alert>,
+    fed: u64,
+}
+
+fn at(seconds: f64) -> WallTime {
+    let ms = std::time::Duration::from_secs_f64(seconds).as_millis();
+    WallTime::from_unix_ms(BASE_MS + i64::try_from(ms).unwrap())
+}
+
+impl Ward {
+    fn new(device: &str) -> Self {
+        let rules =
+            RuleSet::from_json(include_str!("../../../../configs/rules/default.json")).unwrap();
+        let site = SiteId::new("heping").unwrap();
+        let engine = Engine::new(site, DeviceId::new(device).unwrap());
+        let mut ward = Self { rules, engine, told: vec![], fed: 0 };
+        let kind = if device.starts_with("pump") { DeviceKind::Pump } else { DeviceKind::Monitor };
+        ward.status(0.0, kind, DeviceState::Online);
+        ward.told.clear();
+        ward
+    }
+
+    fn observed(seconds: f64) -> Observed {
+        Observed { at: at(seconds), quality: ClockQuality::Synchronised }
+    }
+
+    fn feed(&mut self, seconds: f64, now: f64, readings: Vec<Reading>) {
+        let group =
+            ReadingGroup::new(self.engine.device.clone(), Self::observed(seconds), readings);
+        self.fed += 1;
+        let position = Position {
+            outbox: OutboxId::from_bytes([1; 16]),
+            lane: Lane::Trend,
+            seq: Seq::new(self.fed).unwrap(),
+            index: 0,
+        };
+        let freshness = Freshness::of(&group, at(seconds), at(now));
+        let input = ReadingInput { group: &group, t_meas: at(seconds), freshness, position };
+        // The state is stored and loaded between any two readings, as the county does.
+        self.engine = serde_json::from_str(&serde_json::to_string(&self.engine).unwrap()).unwrap();
+        let told = self.engine.on_readings(&self.rules, at(now), input);
+        self.told.extend(told);
+    }
+
+    fn number(&mut self, seconds: f64, metric: Metric, value: &str) {
+        let unit = metric.row().canonical_unit.clone().unwrap();
+        self.in_unit(seconds, metric, value, unit);
+    }
+
+    fn in_unit(&mut self, seconds: f64, metric: Metric, value: &str, unit: Unit) {
+        let reading = Reading::new(metric, value.parse().unwrap(), Comparator::Equal, unit);
+        self.feed(seconds, seconds, vec![reading]);
+    }
+
+    fn stream(&mut self, from: u32, to: u32, metric: Metric, value: &str) {
+        for second in from..to {
+            self.number(f64::from(second), metric, value);
+        }
+    }
+
+    fn absent(&mut self, seconds: f64, metric: Metric, reason: NoData) {
+        self.feed(seconds, seconds, vec![Reading::no_data(metric, reason)]);
+    }
+
+    fn alarm(&mut self, seconds: f64, kind: AlarmKind, phase: AlarmPhase) {
+        let alarm = DeviceAlarm {
+            device: self.engine.device.clone(),
+            channel: Channel::default(),
+            phase,
+            kind,
+            code: kind.rule_id().to_owned(),
+            text: String::new(),
+            priority: None,
+            source: None,
+            device_time: None,
+            observed: Self::observed(seconds),
+        };
+        let told = self.engine.on_alarm(&self.rules, at(seconds), &alarm, Freshness::Fresh);
+        self.told.extend(told);
+    }
+
+    fn status(&mut self, seconds: f64, kind: DeviceKind, state: DeviceState) {
+        let status = DeviceStatus {
+            device: self.engine.device.clone(),
+            kind,
+            driver: "test".into(),
+            state,
+            reason: String::new(),
+            about: BTreeMap::new(),
+            observed: Self::observed(seconds),
+        };
+        let told = self.engine.on_status(&self.rules, at(seconds), &status);
+        self.told.extend(told);
+    }
+
+    /// Rules of every alert that was told, each alert once.
+    fn raised(&self) -> Vec<String> {
+        let mut seen: BTreeMap<AlertId, String> = BTreeMap::new();
+        for alert in &self.told {
+            seen.insert(alert.id, alert.rules.join("+"));
+        }
+        seen.into_values().collect()
+    }
+
+    fn only(&self) -> &Alert {
+        let open: Vec<_> = self.engine.alerts().collect();
+        assert_eq!(open.len(), 1, "{open:#?}");
+        open[0]
+    }
+}
+
+#[test]
+fn nine_seconds_of_bradycardia_are_no_alert_and_ten_are_one() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 9, Metric::HR, "39");
+    ward.stream(9, 60, Metric::HR, "72");
+    assert!(ward.told.is_empty());
+    ward.stream(60, 71, Metric::HR, "39");
+    assert_eq!(ward.raised(), ["HR-AD-LL"]);
+    let alert = ward.only();
+    assert_eq!((alert.state, alert.priority), (AlertState::ActiveUnack, Priority::High));
+    assert_eq!(
+        (alert.started_at, alert.limit.as_deref(), alert.value.as_deref()),
+        (at(60.0), Some("< 40"), Some("39"))
+    );
+}
+
+#[test]
+fn silence_never_completes_a_sustain() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 9, Metric::HR, "39");
+    ward.status(12.0, DeviceKind::Monitor, DeviceState::Silent);
+    assert!(ward.told.is_empty());
+    assert_eq!(ward.engine.next_deadline(&ward.rules), Some(at(42.0)));
+    let told = ward.engine.on_time(&ward.rules, at(42.0));
+    assert_eq!(
+        told.iter().map(|alert| alert.rules[0].as_str()).collect::<Vec<_>>(),
+        ["TECH-SILENT"]
+    );
+    assert_eq!(told[0].priority, Priority::Low);
+    let told = ward.engine.on_time(&ward.rules, at(192.0));
+    assert_eq!(told[0].priority, Priority::Medium);
+}
+
+#[test]
+fn a_value_that_swings_around_its_limit_is_at_most_one_alert() {
+    let mut ward = Ward::new("ecg-01");
+    for second in 0..600_u32 {
+        let value = if second / 5 % 2 == 0 { "89" } else { "91" };
+        ward.number(f64::from(second), Metric::SPO2, value);
+    }
+    assert!(ward.raised().len() <= 1);
+}
+
+#[test]
+fn glucose_is_compared_as_it_is_printed() {
+    let rule_of = |value: &str| {
+        let mut ward = Ward::new("glu-01");
+        ward.in_unit(0.0, Metric::GLU_CAP_PL, value, Unit::MG_PER_DL);
+        ward.raised().pop()
+    };
+    assert_eq!(rule_of("54").as_deref(), Some("GLU-AD-L"));
+    assert_eq!(rule_of("53").as_deref(), Some("GLU-AD-LL+GLU-AD-L"));
+    assert_eq!(rule_of("70"), None);
+    assert_eq!(rule_of("69").as_deref(), Some("GLU-AD-L"));
+}
+
+#[test]
+fn a_meters_low_and_high_raise_alerts_and_high_ends_a_low_one() {
+    let mut ward = Ward::new("glu-01");
+    let limit = |value: i32, comparator| {
+        vec![Reading::new(Metric::GLU_CAP_PL, value.into(), comparator, Unit::MG_PER_DL)]
+    };
+    ward.feed(0.0, 0.0, limit(20, Comparator::Below));
+    assert_eq!(ward.only().rules[0], "GLU-AD-LL");
+    assert_eq!(ward.only().comparator.as_deref(), Some("<"));
+    ward.feed(60.0, 60.0, limit(600, Comparator::Above));
+    let states: BTreeMap<_, _> =
+        ward.engine.alerts().map(|alert| (alert.family.as_str(), alert.state)).collect();
+    assert_eq!(states["glucose_low"], AlertState::ClearedUnack);
+    assert_eq!(states["glucose_high"], AlertState::ActiveUnack);
+    assert!(ward.engine.alerts().any(|alert| alert.rules.contains(&"GLU-AD-HHS".to_owned())));
+}
+
+#[test]
+fn kilopascals_are_compared_as_printed_millimetres() {
+    for (sys, dia) in [("24.0", "14.7"), ("24.0", "14.6")] {
+        let mut ward = Ward::new("bp-01");
+        let reading = |metric, text: &str| {
+            Reading::number(metric, text.parse::<Decimal>().unwrap(), Unit::KILOPASCAL)
+        };
+        ward.feed(0.0, 0.0, vec![reading(Metric::NIBP_SYS, sys), reading(Metric::NIBP_DIA, dia)]);
+        assert_eq!(ward.raised(), ["BP-AD-DH+BP-AD-SH"]);
+    }
+}
+
+#[test]
+fn leads_off_is_a_technical_alert_and_no_asystole() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 20, Metric::HR, "72");
+    ward.alarm(20.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    for second in 20..60_u32 {
+        ward.absent(f64::from(second), Metric::HR, NoData::LeadOff);
+    }
+    assert_eq!(ward.raised(), ["TECH-LEADOFF"]);
+    ward.alarm(60.0, AlarmKind::LeadOff, AlarmPhase::End);
+    assert_eq!(ward.engine.alerts().count(), 0);
+}
+
+#[test]
+fn with_leads_off_the_oximeters_pulse_is_read_and_named() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 5, Metric::HR, "72");
+    ward.alarm(5.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    for second in 5..16_u32 {
+        ward.absent(f64::from(second), Metric::HR, NoData::LeadOff);
+        ward.number(f64::from(second) + 0.1, Metric::PULSE_OXIM, "38");
+    }
+    let alert = ward.engine.alerts().find(|alert| alert.family == "hr_low").unwrap();
+    assert_eq!((alert.rules[0].as_str(), alert.metric), ("HR-AD-LL", Some(Metric::PULSE_OXIM)));
+    assert!(ward.engine.alerts().any(|alert| alert.rules[0] == "TECH-LEADOFF"));
+}
+
+#[test]
+fn an_adult_heart_rate_of_150_is_medium() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 60, Metric::HR, "150");
+    assert_eq!(ward.only().priority, Priority::Medium);
+}
+
+#[test]
+fn every_way_of_measuring_raises_its_alert_and_control_solution_raises_none() {
+    let mut ward = Ward::new("any-01");
+    ward.number(0.0, Metric::GLU_CAP_PL, "2.9");
+    ward.number(1.0, Metric::TEMP_EAR, "39.2");
+    for second in 2..23_u32 {
+        ward.number(f64::from(second), Metric::RR_IMP, "7");
+    }
+    ward.number(30.0, Metric::PULSE_NIBP, "38");
+    let metrics: BTreeSet<_> = ward.engine.alerts().filter_map(|alert| alert.metric).collect();
+    assert_eq!(
+        metrics,
+        [Metric::GLU_CAP_PL, Metric::TEMP_EAR, Metric::RR_IMP, Metric::PULSE_NIBP].into()
+    );
+    let mut control = Ward::new("glu-01");
+    control.number(0.0, Metric::GLU_CONTROL, "2.0");
+    assert!(control.told.is_empty());
+}
+
+#[test]
+fn a_second_cuff_value_promotes_only_after_a_minute() {
+    let mut ward = Ward::new("bp-01");
+    let pressure = |sys: u32, dia: u32| {
+        vec![
+            Reading::number(Metric::NIBP_SYS, sys, Unit::MM_HG),
+            Reading::number(Metric::NIBP_DIA, dia, Unit::MM_HG),
+        ]
+    };
+    ward.feed(0.0, 0.0, pressure(184, 100));
+    ward.feed(20.0, 20.0, pressure(186, 98));
+    assert_eq!(ward.only().priority, Priority::Medium);
+    ward.feed(140.0, 140.0, pressure(186, 98));
+    assert_eq!(ward.only().priority, Priority::High);
+}
+
+#[test]
+fn the_same_alarm_delivered_again_is_one_alert() {
+    let mut ward = Ward::new("pump-01");
+    for _ in 0..5 {
+        ward.alarm(3.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    }
+    assert_eq!(ward.raised(), ["DEV-OCCL-DOWN"]);
+    assert_eq!(ward.told.len(), 1);
+    assert_eq!(ward.only().priority, Priority::High);
+}
+
+#[test]
+fn a_late_stream_reading_raises_nothing() {
+    let mut ward = Ward::new("ecg-01");
+    for second in 0..300_u32 {
+        ward.feed(
+            f64::from(second),
+            1200.0,
+            vec![Reading::number(Metric::SPO2, 82, Unit::PERCENT)],
+        );
+    }
+    assert!(ward.told.is_empty());
+}
+
+#[test]
+fn a_late_spot_value_that_is_still_the_newest_raises_its_alert() {
+    let mut ward = Ward::new("glu-01");
+    let measured_ago = 137.0 * 60.0;
+    ward.feed(0.0, measured_ago, vec![Reading::number(Metric::GLU_CAP_PL, 53, Unit::MG_PER_DL)]);
+    assert_eq!((ward.only().state, ward.only().started_at), (AlertState::ActiveUnack, at(0.0)));
+    ward.number(measured_ago + 480.0, Metric::GLU_CAP_PL, "6.1");
+    assert_eq!(ward.only().state, AlertState::ClearedUnack);
+}
+
+#[test]
+fn a_high_alert_that_cleared_unseen_waits_for_a_person() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    ward.stream(12, 60, Metric::HR, "72");
+    let alert = ward.only().clone();
+    assert_eq!(alert.state, AlertState::ClearedUnack);
+    let closed =
+        ward.engine.acknowledge(alert.id, "wang", AckReason::AtBedside, "", at(70.0)).unwrap();
+    assert_eq!(closed.state, AlertState::Closed);
+    // What comes back within five minutes is the same alert.
+    ward.stream(100, 112, Metric::HR, "36");
+    assert_eq!(
+        (ward.only().id, ward.only().recurrences, ward.only().state),
+        (alert.id, 1, AlertState::ActiveUnack)
+    );
+}
+
+#[test]
+fn the_first_of_two_nurses_has_it() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    let id = ward.only().id;
+    ward.engine.acknowledge(id, "wang", AckReason::AtBedside, "", at(13.0)).unwrap();
+    let second = ward.engine.acknowledge(id, "li", AckReason::DoctorCalled, "", at(13.0));
+    assert_eq!(second, Err(AcknowledgeError::AlreadyAcknowledged { by: "wang".into() }));
+    let unheard_of = AlertId::from_hex(&"0".repeat(32)).unwrap();
+    assert_eq!(
+        ward.engine.acknowledge(unheard_of, "li", AckReason::Referred, "", at(13.0)),
+        Err(AcknowledgeError::NotFound)
+    );
+}
+
+#[test]
+fn a_rising_priority_is_the_same_alert_and_needs_somebody_again() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 31, Metric::HR, "45");
+    let id = ward.only().id;
+    assert_eq!(ward.only().priority, Priority::Medium);
+    ward.engine.acknowledge(id, "wang", AckReason::Rechecking, "", at(31.0)).unwrap();
+    ward.stream(31, 43, Metric::HR, "36");
+    assert_eq!((ward.only().id, ward.only().priority), (id, Priority::High));
+    assert_eq!((ward.only().state, ward.only().started_at), (AlertState::ActiveUnack, at(0.0)));
+}
+
+#[test]
+fn an_alert_of_a_device_that_fell_silent_is_unknown_and_not_over() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    ward.status(15.0, DeviceKind::Monitor, DeviceState::Silent);
+    let told = ward.engine.on_time(&ward.rules, at(46.0));
+    assert!(
+        told.iter().any(|alert| alert.family == "hr_low" && alert.state == AlertState::Unknown)
+    );
+    ward.number(60.0, Metric::HR, "36");
+    let alert = ward.engine.alerts().find(|alert| alert.family == "hr_low").unwrap();
+    assert_eq!(alert.state, AlertState::ActiveUnack);
+    assert!(!ward.engine.alerts().any(|alert| alert.family == "tech_silent"));
+}
+
+#[test]
+fn a_medium_alert_closes_by_itself_half_an_hour_after_clearing() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 31, Metric::HR, "45");
+    ward.stream(31, 70, Metric::HR, "72");
+    let cleared = ward.only().cleared_at.unwrap();
+    let deadline = ward.engine.next_deadline(&ward.rules).unwrap();
+    assert_eq!(deadline.unix_ms() - cleared.unix_ms(), 30 * 60_000);
+    let told = ward.engine.on_time(&ward.rules, deadline);
+    assert_eq!(told[0].state, AlertState::Closed);
+}
+
+#[test]
+fn a_pump_near_its_end_is_told_in_steps() {
+    let mut ward = Ward::new("pump-01");
+    let minutes = |ward: &mut Ward, second: f64, left: &str| {
+        ward.in_unit(second, Metric::PUMP_TIME_REM, left, Unit::SECOND);
+    };
+    minutes(&mut ward, 0.0, "2400");
+    assert!(ward.told.is_empty());
+    minutes(&mut ward, 5.0, "1800");
+    assert_eq!(ward.only().priority, Priority::Low);
+    minutes(&mut ward, 10.0, "600");
+    assert_eq!(ward.only().priority, Priority::Medium);
+}
+
+#[test]
+fn a_reading_older_than_the_last_never_touches_a_live_alert() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    let before = ward.only().clone();
+    ward.number(3.0, Metric::HR, "72");
+    assert_eq!(*ward.only(), before);
+}

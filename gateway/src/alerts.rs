@@ -1,0 +1,244 @@
+//! Runs the rules on what came in, and keeps alerts and rule states in the database.
+//!
+//! Not here: when an alert is raised (`rules`).
+//!
+//! # Invariants
+//! - rule states are loaded and stored in the transaction that stores the records they were fed
+//! - an alert in the database is the newest word of the rules about it
+
+use crate::{
+    clock::rfc3339,
+    store::{Store, StoreError},
+};
+use model::{
+    alarm::DeviceAlarm,
+    device::DeviceStatus,
+    id::{DeviceId, SiteId},
+    time::WallTime,
+};
+use rules::{
+    alert::{AckReason, AcknowledgeError, Alert, AlertId},
+    engine::{Engine, ReadingInput},
+    freshness::Freshness,
+    rule::RuleSet,
+};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What every evaluation needs.
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'t> {
+    pub(crate) connection: &'t Connection,
+    pub(crate) rules: &'t RuleSet,
+    pub(crate) now: WallTime,
+}
+
+/// Engines and alerts touched by one transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Evaluation {
+    engines: BTreeMap<(SiteId, DeviceId), Engine>,
+    changed: BTreeMap<AlertId, Alert>,
+}
+
+impl Evaluation {
+    pub(crate) fn readings(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        input: ReadingInput<'_>,
+    ) -> rusqlite::Result<()> {
+        let engine = self.engine(context.connection, site, &input.group.device)?;
+        let changed = engine.on_readings(context.rules, context.now, input);
+        self.note(changed);
+        Ok(())
+    }
+
+    pub(crate) fn alarm(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        alarm: &DeviceAlarm,
+    ) -> rusqlite::Result<()> {
+        let freshness = Freshness::of_stream(alarm.observed.at, context.now);
+        let engine = self.engine(context.connection, site, &alarm.device)?;
+        let changed = engine.on_alarm(context.rules, context.now, alarm, freshness);
+        self.note(changed);
+        Ok(())
+    }
+
+    pub(crate) fn status(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        status: &DeviceStatus,
+    ) -> rusqlite::Result<()> {
+        let engine = self.engine(context.connection, site, &status.device)?;
+        let changed = engine.on_status(context.rules, context.now, status);
+        self.note(changed);
+        Ok(())
+    }
+
+    fn engine(
+        &mut self,
+        connection: &Connection,
+        site: &SiteId,
+        device: &DeviceId,
+    ) -> rusqlite::Result<&mut Engine> {
+        let key = (site.clone(), device.clone());
+        if !self.engines.contains_key(&key) {
+            let engine = load(connection, site, device)?;
+            self.engines.insert(key.clone(), engine);
+        }
+        Ok(self.engines.entry(key).or_insert_with(|| Engine::new(site.clone(), device.clone())))
+    }
+
+    fn note(&mut self, changed: Vec<Alert>) {
+        self.changed.extend(changed.into_iter().map(|alert| (alert.id, alert)));
+    }
+}
+
+fn load(connection: &Connection, site: &SiteId, device: &DeviceId) -> rusqlite::Result<Engine> {
+    let stored: Option<String> = connection
+        .prepare_cached("SELECT state FROM engine WHERE site = ?1 AND device = ?2")?
+        .query_row(params![site.as_str(), device.as_str()], |row| row.get(0))
+        .optional()?;
+    let engine = stored.and_then(|text| {
+        serde_json::from_str(&text)
+            .inspect_err(|error| tracing::error!(%site, %device, %error, "Rule states cannot be read; they begin anew."))
+            .ok()
+    });
+    Ok(engine.unwrap_or_else(|| Engine::new(site.clone(), device.clone())))
+}
+
+/// Stores engines and alerts; the alerts as the API tells them.
+pub(crate) fn store(
+    connection: &Connection,
+    evaluation: Evaluation,
+) -> rusqlite::Result<Vec<Value>> {
+    for ((site, device), engine) in &evaluation.engines {
+        // Engines are plain data: writing them as JSON cannot fail.
+        let state = serde_json::to_string(engine).map_err(|_| rusqlite::Error::InvalidQuery)?;
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO engine VALUES (?1, ?2, ?3)")?
+            .execute(params![site.as_str(), device.as_str(), state])?;
+    }
+    let mut told = Vec::new();
+    for alert in evaluation.changed.values() {
+        let body = json(alert);
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO alert VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .execute(params![
+                alert.id.to_string(),
+                alert.site.as_str(),
+                alert.device.as_str(),
+                alert.state.name(),
+                alert.priority.name(),
+                alert.started_at.unix_ms(),
+                body.to_string()
+            ])?;
+        told.push(body);
+    }
+    Ok(told)
+}
+
+/// An alert as the API tells it; the clinic's name is added where it is asked for.
+fn json(alert: &Alert) -> Value {
+    let moment = |at: WallTime| rfc3339(at.unix_ms());
+    let timeline: Vec<Value> = alert
+        .timeline
+        .iter()
+        .map(|entry| json!({"at": moment(entry.at), "what": entry.what.name(), "by": entry.by, "detail": entry.detail}))
+        .collect();
+    let acknowledged = alert.acknowledged.as_ref();
+    json!({
+        "id": alert.id.to_string(),
+        "family": alert.family,
+        "rules": alert.rules,
+        "priority": alert.priority.name(),
+        "state": alert.state.name(),
+        "site": alert.site.as_str(),
+        "device": alert.device.as_str(),
+        "patient": null,
+        "metric": alert.metric.map(model::metric::Metric::name),
+        "value": alert.value,
+        "comparator": alert.comparator,
+        "unit": alert.unit,
+        "limit": alert.limit,
+        "message_zh": alert.message_zh,
+        "message_en": alert.message_en,
+        "started_at": moment(alert.started_at),
+        "raised_at": moment(alert.raised_at),
+        "cleared_at": alert.cleared_at.map(moment),
+        "acknowledged_by": acknowledged.map(|by| by.by.clone()),
+        "acknowledged_at": acknowledged.map(|by| moment(by.at)),
+        "reason": acknowledged.map(|by| by.reason.name()),
+        "retro": alert.retro,
+        "recurrences": alert.recurrences,
+        "timeline": timeline,
+    })
+}
+
+/// Acknowledges an alert; the alert as it is now, or who was first.
+pub(crate) async fn acknowledge(
+    store: &Store,
+    id: AlertId,
+    by: String,
+    reason: AckReason,
+    note: String,
+    now: WallTime,
+) -> Result<Result<Value, AcknowledgeError>, StoreError> {
+    store
+        .write(move |transaction| {
+            let found: Option<(String, String)> = transaction
+                .query_row(
+                    "SELECT site, device FROM alert WHERE id = ?1",
+                    [id.to_string()],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            let subject = found.and_then(|(site, device)| {
+                Some((SiteId::new(&site).ok()?, DeviceId::new(&device).ok()?))
+            });
+            let Some((site, device)) = subject else { return Ok(Err(AcknowledgeError::NotFound)) };
+            let mut evaluation = Evaluation::default();
+            let engine = evaluation.engine(transaction, &site, &device)?;
+            match engine.acknowledge(id, &by, reason, &note, now) {
+                Ok(alert) => {
+                    evaluation.note(vec![alert]);
+                    Ok(Ok(super::alerts::store(transaction, evaluation)?.pop().unwrap_or_default()))
+                }
+                Err(error) => Ok(Err(error)),
+            }
+        })
+        .await
+}
+
+/// Lets time pass for every device: what waits for a deadline. Returns the alerts that changed.
+pub(crate) async fn pass_time(
+    store: &Store,
+    rules: Arc<RuleSet>,
+    now: WallTime,
+) -> Result<Vec<Value>, StoreError> {
+    store
+        .write(move |transaction| {
+            let subjects: Vec<(String, String)> = transaction
+                .prepare_cached("SELECT site, device FROM engine")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?;
+            let mut due = Evaluation::default();
+            for (site, device) in subjects {
+                let (Ok(site), Ok(device)) = (SiteId::new(&site), DeviceId::new(&device)) else {
+                    continue;
+                };
+                let mut engine = load(transaction, &site, &device)?;
+                if engine.next_deadline(&rules).is_some_and(|deadline| deadline <= now) {
+                    let changed = engine.on_time(&rules, now);
+                    due.engines.insert((site, device), engine);
+                    due.note(changed);
+                }
+            }
+            super::alerts::store(transaction, due)
+        })
+        .await
+}

@@ -1,0 +1,167 @@
+//! The HTTP API and the board.
+//!
+//! - [`session`]: who asks; log-in and log-out
+//! - [`data`]: sites, devices, readings, waveforms, ledger
+//! - [`alerts`]: alerts and acknowledging them
+//! - [`events`]: server-sent events
+//! - [`pages`]: the board's own files
+
+mod alerts;
+mod data;
+mod events;
+mod pages;
+mod problem;
+mod session;
+
+use crate::{config::HttpConfig, events::Events, pki::Identity, query::Clinics, store::Store};
+use anyhow::Context as _;
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use axum_server::{Handle, tls_rustls::RustlsConfig};
+use metrics_exporter_prometheus::PrometheusHandle;
+use problem::Problem;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower_http::{limit::RequestBodyLimitLayer, set_header::SetResponseHeaderLayer};
+
+/// The largest body anybody sends is a rule set; acknowledging needs 600 bytes.
+const BODY_MAX: usize = 256 * 1024;
+/// Requests that are being answered get this long when the gateway stops.
+const GRACE: Duration = Duration::from_secs(2);
+/// The board loads its own files and nothing else.
+const CONTENT_POLICY: &str = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+/// What every handler may use.
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) events: Events,
+    pub(crate) clinics: Arc<Clinics>,
+    pub(crate) broker_up: watch::Receiver<bool>,
+    pub(crate) metrics: PrometheusHandle,
+    pub(crate) stopped: CancellationToken,
+}
+
+/// A server that listens.
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    /// Serves until the gateway stops.
+    pub(crate) task: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Listens, and hands out the task that serves.
+pub(crate) async fn serve(
+    app: App,
+    config: &HttpConfig,
+    identity: &Identity,
+    stopped: CancellationToken,
+) -> anyhow::Result<Served> {
+    let listener = std::net::TcpListener::bind(config.address)
+        .with_context(|| format!("listening at {}; choose another port", config.address))?;
+    listener.set_nonblocking(true).context("setting the listener up")?;
+    let address = listener.local_addr().context("asking for the port")?;
+    let service = router(app).into_make_service();
+    let handle = Handle::new();
+    let ending = handle.clone();
+    let end = async move {
+        stopped.cancelled().await;
+        ending.graceful_shutdown(Some(GRACE));
+    };
+    let ended = |result: std::io::Result<()>| {
+        if let Err(error) = result {
+            tracing::error!(%error, "The HTTP server failed.");
+        }
+    };
+    let task: Pin<Box<dyn Future<Output = ()> + Send>> = if config.tls {
+        let tls = RustlsConfig::from_config(Arc::new(tls(identity)?));
+        let server =
+            axum_server::from_tcp_rustls(listener, tls).context("setting HTTPS up")?.handle(handle);
+        Box::pin(async move { ended(tokio::join!(server.serve(service), end).0) })
+    } else {
+        let server = axum_server::from_tcp(listener).context("setting HTTP up")?.handle(handle);
+        Box::pin(async move { ended(tokio::join!(server.serve(service), end).0) })
+    };
+    Ok(Served { address, task })
+}
+
+fn tls(identity: &Identity) -> anyhow::Result<rustls::ServerConfig> {
+    let read = || format!("reading {}; run `clinic-gateway pki init`", identity.cert.display());
+    let chain = CertificateDer::pem_file_iter(&identity.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(read)?;
+    let key = PrivateKeyDer::from_pem_file(&identity.key).with_context(read)?;
+    // Named, because another package of the workspace brings a second provider into the tree.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn router(app: App) -> Router {
+    let headers = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"),
+    ];
+    let api = Router::new()
+        .merge(session::routes())
+        .merge(data::routes())
+        .merge(alerts::routes())
+        .merge(events::routes())
+        .route("/openapi.json", get(openapi))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-store"),
+        ));
+    let mut router = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(counters))
+        .nest("/api/v1", api)
+        .fallback(pages::page)
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This path does not do that",
+                "see /api/v1/openapi.json",
+            )
+        })
+        .layer(RequestBodyLimitLayer::new(BODY_MAX))
+        .with_state(app);
+    for (name, value) in headers {
+        router = router
+            .layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)));
+    }
+    router
+}
+
+async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
+    app.store.read(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await?;
+    match *app.broker_up.borrow() {
+        true => Ok("ready\n"),
+        false => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The broker is out of reach",
+            "readings wait at the clinics; check the broker",
+        )),
+    }
+}
+
+async fn counters(State(app): State<App>, _: crate::people::Caller) -> String {
+    app.metrics.render()
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("api/openapi.json"))
+}

@@ -1,0 +1,103 @@
+//! Alerts, and acknowledging them.
+
+use super::{App, Problem, data::moment};
+use crate::{
+    alerts, clock,
+    people::Caller,
+    query::{self, AlertFilter, with_clinic},
+};
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use rules::alert::{AckReason, AcknowledgeError, AlertId};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/alerts", get(list))
+        .route("/alerts/{id}", get(one))
+        .route("/alerts/{id}/acknowledge", post(acknowledge))
+}
+
+#[derive(Deserialize)]
+struct AlertQuery {
+    state: Option<String>,
+    site: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+async fn list(
+    State(app): State<App>,
+    _: Caller,
+    Query(asked): Query<AlertQuery>,
+) -> Result<Json<Value>, Problem> {
+    let filter = AlertFilter {
+        state: asked.state,
+        site: asked.site,
+        from_ms: moment("from", asked.from.as_deref())?,
+        to_ms: moment("to", asked.to.as_deref())?,
+    };
+    let clinics = Arc::clone(&app.clinics);
+    Ok(Json(app.store.read(move |connection| query::alerts(connection, &filter, &clinics)).await?))
+}
+
+async fn one(
+    State(app): State<App>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let clinics = Arc::clone(&app.clinics);
+    let found = app.store.read(move |connection| query::alert(connection, &id, &clinics)).await?;
+    found.map(Json).ok_or_else(|| Problem::not_found("no alert has this id; fetch the list again"))
+}
+
+#[derive(Deserialize)]
+struct Acknowledge {
+    reason: Option<String>,
+    #[serde(default)]
+    note: String,
+}
+
+async fn acknowledge(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(body): Json<Acknowledge>,
+) -> Result<Json<Value>, Problem> {
+    if !caller.role.may_acknowledge() {
+        let title = "This role does not act on alerts";
+        return Err(Problem::new(StatusCode::FORBIDDEN, title, "log in as a nurse or doctor"));
+    }
+    let reason = body.reason.as_deref().and_then(AckReason::from_name).ok_or_else(|| {
+        Problem::bad_request(
+            "reason: one of at_bedside, doctor_called, rechecking, probe_loose, false_alarm, referred",
+        )
+    })?;
+    let not_found = || Problem::not_found("no alert has this id; fetch the list again");
+    let id = AlertId::from_hex(&id).ok_or_else(not_found)?;
+    let done =
+        alerts::acknowledge(&app.store, id, caller.name, reason, body.note, clock::now()).await?;
+    match done {
+        Ok(alert) => {
+            let alert = with_clinic(alert, &app.clinics);
+            app.events.publish("alert", &alert, None);
+            Ok(Json(alert))
+        }
+        Err(AcknowledgeError::NotFound) => Err(not_found()),
+        Err(error @ AcknowledgeError::AlreadyAcknowledged { .. }) => {
+            let problem =
+                Problem::new(StatusCode::CONFLICT, "Somebody was first", error.to_string());
+            let AcknowledgeError::AlreadyAcknowledged { by } = error else { return Err(problem) };
+            Err(problem.with("acknowledged_by", by))
+        }
+        Err(error @ AcknowledgeError::NotActive) => {
+            Err(Problem::new(StatusCode::CONFLICT, "It is over", error.to_string()))
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The only place of the gateway that reads the clock.
+
+use model::time::WallTime;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Now, by the county's clock.
+pub(crate) fn now() -> WallTime {
+    let unix_ms =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis());
+    WallTime::from_unix_ms(i64::try_from(unix_ms).unwrap_or(i64::MAX))
+}
+
+/// A moment as RFC 3339 in UTC, with milliseconds.
+pub(crate) fn rfc3339(unix_ms: i64) -> String {
+    let moment = jiff::Timestamp::from_millisecond(unix_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    format!("{moment:.3}")
+}
+
+/// Reads an RFC 3339 moment.
+pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_in_utc_with_milliseconds() {
+        assert_eq!(rfc3339(1_795_335_300_123), "2026-11-22T08:15:00.123Z");
+        assert_eq!(parse_rfc3339("2026-11-22T16:15:00.123+08:00"), Some(1_795_335_300_123));
+        assert_eq!(parse_rfc3339("yesterday"), None);
+    }
+}

@@ -1,0 +1,282 @@
+//! The command line of `clinic-gateway`.
+
+use crate::{
+    clock,
+    config::{self, GatewayConfig},
+    people::{self, Role},
+    pki::Pki,
+    query, run,
+    store::Store,
+};
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use model::id::SiteId;
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// Wrong use or configuration.
+const WRONG: u8 = 2;
+
+/// Takes in what clinics send, keeps it, warns, and shows it.
+#[derive(Debug, Parser)]
+#[command(name = "clinic-gateway", version)]
+struct Line {
+    /// The configuration
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/clinic-edge/gateway.toml",
+        global = true
+    )]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The daemon: ingestion, rules, board, API
+    Run,
+    /// Every mistake of the configuration, with its line and what to write instead
+    Check,
+    /// The county's own certificate authority
+    #[command(subcommand)]
+    Pki(PkiCommand),
+    /// People
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Programs
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Received through, gaps, drops
+    Ledger(Ledger),
+}
+
+#[derive(Debug, Subcommand)]
+enum PkiCommand {
+    /// Make the CA and the certificates of the county's own services
+    Init,
+    /// Issue a box its certificate, with an agent.toml ready to copy
+    Issue {
+        /// Name of the site: a-z, 0-9 and -
+        site: String,
+        /// Folder for the files [default: the site's name]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Add a person; the password is read from stdin or a file
+    Add {
+        /// Log-in name
+        name: String,
+        /// nurse, doctor, engineer or kiosk
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// File with the password
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token for a program; it is printed once
+    Create {
+        /// nurse, doctor, engineer or kiosk
+        #[arg(long, value_parser = role)]
+        role: Role,
+        /// What it is for
+        #[arg(long, default_value = "program")]
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Ledger {
+    /// One site only
+    #[arg(long)]
+    site: Option<String>,
+    /// JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let line = match Line::try_parse_from(args) {
+        Ok(line) => line,
+        Err(error) => {
+            // The terminal is gone: nobody to tell.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { WRONG } else { 0 });
+        }
+    };
+    // An error means that somebody was first, in tests another test.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rmqtt=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match execute(line) {
+        Ok(code) => code,
+        Err(error) => {
+            // The terminal is gone: nobody to tell.
+            drop(writeln!(io::stderr().lock(), "clinic-gateway: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(line: Line) -> anyhow::Result<ExitCode> {
+    let Some(config) = load(&line.config)? else { return Ok(ExitCode::from(WRONG)) };
+    let pki = Pki::at(&config.pki_dir);
+    let mut out = io::stdout().lock();
+    match line.command {
+        Command::Run => {
+            drop(out);
+            return run::run(config);
+        }
+        Command::Check => {
+            run::rules(&config)?;
+            writeln!(
+                out,
+                "{}: good; {} clinics' boxes",
+                line.config.display(),
+                config.clinics.len()
+            )?;
+        }
+        Command::Pki(PkiCommand::Init) => {
+            pki.init(&config.hosts())?;
+            writeln!(
+                out,
+                "{}: CA and certificates made; keep ca.key safe and offline",
+                config.pki_dir.display()
+            )?;
+        }
+        Command::Pki(PkiCommand::Issue { site, out: folder }) => {
+            let site = SiteId::new(&site)?;
+            let folder = folder.unwrap_or_else(|| PathBuf::from(site.as_str()));
+            pki.issue(&site, &folder)?;
+            write_agent_toml(&config, &site, &folder)?;
+            writeln!(out, "{}: copy these files to /etc/clinic-edge on the box", folder.display())?;
+        }
+        Command::User(UserCommand::Add { name, role, password_file }) => {
+            let password = password(password_file.as_deref())?;
+            people::add_person(&database(&config)?, &name, role, &password)?;
+            writeln!(out, "{name} may log in as {}", role.name())?;
+        }
+        Command::Token(TokenCommand::Create { role, name }) => {
+            let token =
+                people::create_token(&database(&config)?, &name, role, clock::now().unix_ms())?;
+            writeln!(out, "{token}")?;
+        }
+        Command::Ledger(Ledger { site, json }) => {
+            let ledger = query::ledger(&database(&config)?, site.as_deref())?;
+            if json {
+                writeln!(out, "{ledger}")?;
+            } else {
+                print_ledger(&mut out, &ledger)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn role(name: &str) -> Result<Role, String> {
+    let known: Vec<_> = Role::ALL.iter().map(|role| role.name()).collect();
+    Role::from_name(name).ok_or_else(|| format!("known roles: {}", known.join(", ")))
+}
+
+fn database(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {
+    fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
+    Ok(Store::connection(&run::database(config))?)
+}
+
+fn password(file: Option<&Path>) -> anyhow::Result<String> {
+    let text = match file {
+        Some(path) => {
+            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?
+        }
+        None => {
+            let mut text = String::new();
+            io::stdin().read_to_string(&mut text).context("reading the password from stdin")?;
+            text
+        }
+    };
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A configuration the installer copies to the box and adds devices to.
+fn write_agent_toml(config: &GatewayConfig, site: &SiteId, folder: &Path) -> anyhow::Result<()> {
+    let path = folder.join("agent.toml");
+    if path.exists() {
+        bail!("{} is there already; move it aside first", path.display());
+    }
+    let broker = match &config.broker {
+        config::BrokerConfig::Outside { host, port } => format!("{host}:{port}"),
+        config::BrokerConfig::Embedded(address) => {
+            let named = config.http.hosts.first().cloned();
+            format!("{}:{}", named.unwrap_or_else(|| address.ip().to_string()), address.port())
+        }
+    };
+    let text = format!(
+        "# The clinic box {site}. Check it with: clinic-agent check --config agent.toml\n\
+         site = \"{site}\"\ndata_dir = \"/var/lib/clinic-edge\"\n\n\
+         [uplink]\nbroker = \"{broker}\"\nca = \"ca.crt\"\ncert = \"{site}.crt\"\nkey = \"{site}.key\"\n\n\
+         # One section for each device:\n# [[device]]\n# id = \"ecg-01\"\n# driver = \"pm6750\"\n\
+         # port = \"/dev/serial/by-id/usb-…\"\n"
+    );
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+fn print_ledger(out: &mut impl io::Write, ledger: &serde_json::Value) -> anyhow::Result<()> {
+    let lanes = ledger.get("outboxes").and_then(serde_json::Value::as_array);
+    for lane in lanes.into_iter().flatten() {
+        let text = |key| lane.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let count = |key| lane.get(key).and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+        writeln!(
+            out,
+            "{:<16} {} {:<7} received through {:>8}, {} gaps, {} drops, {} kept aside",
+            text("site"),
+            text("outbox"),
+            text("lane"),
+            lane.get("watermark").and_then(serde_json::Value::as_u64).unwrap_or_default(),
+            count("gaps"),
+            count("dropped"),
+            count("quarantined")
+        )?;
+    }
+    Ok(())
+}
+
+/// The configuration; `None` when it has mistakes, which have been printed.
+fn load(path: &Path) -> anyhow::Result<Option<GatewayConfig>> {
+    let mut log = io::stderr().lock();
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            writeln!(
+                log,
+                "{}: {error}; name the configuration with --config FILE",
+                path.display()
+            )?;
+            return Ok(None);
+        }
+    };
+    match config::parse(&text, path.parent().unwrap_or(path)) {
+        Ok(config) => Ok(Some(config)),
+        Err(mistakes) => {
+            for mistake in mistakes {
+                writeln!(log, "{}:{}: {}", path.display(), mistake.line, mistake.text)?;
+            }
+            Ok(None)
+        }
+    }
+}

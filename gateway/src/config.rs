@@ -1,0 +1,190 @@
+//! `gateway.toml`: as written, and as meant. Every mistake is told at once; nothing is opened.
+
+use config_reader::{Mistake, Section};
+use model::id::SiteId;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// `gateway.toml`, as meant.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayConfig {
+    /// Where the database is.
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http: HttpConfig,
+    pub(crate) broker: BrokerConfig,
+    /// Keys and certificates.
+    pub(crate) pki_dir: PathBuf,
+    /// The rule set; `None`: the one that comes with the program.
+    pub(crate) rules: Option<PathBuf>,
+    /// Site → name of its township clinic.
+    pub(crate) clinics: BTreeMap<SiteId, String>,
+}
+
+/// Where board and API are.
+#[derive(Clone, Debug)]
+pub(crate) struct HttpConfig {
+    pub(crate) address: SocketAddr,
+    /// HTTPS with a certificate of the county's CA; plain HTTP only on loopback.
+    pub(crate) tls: bool,
+    /// Names and addresses of this service, for its certificates.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// Who listens for MQTT.
+#[derive(Clone, Debug)]
+pub(crate) enum BrokerConfig {
+    /// The gateway itself.
+    Embedded(SocketAddr),
+    /// A broker of its own.
+    Outside { host: String, port: u16 },
+}
+
+/// Turns the text of `gateway.toml` into what is meant; relative paths are beside the file.
+///
+/// # Errors
+/// Every mistake, with its line.
+pub(crate) fn parse(text: &str, beside: &Path) -> Result<GatewayConfig, Vec<Mistake>> {
+    config_reader::read(text, |root| meant(root, beside))
+}
+
+fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
+    let data_dir =
+        root.text("data_dir", "/var/lib/clinic-gateway").map(|dir| beside.join(dir.value));
+    let http = root.section("http").and_then(http);
+    let broker = root.section("broker").and_then(broker);
+    let pki = root.section("pki").and_then(|mut section| {
+        let dir = section.text("dir", "/etc/clinic-edge/pki").map(|dir| beside.join(dir.value));
+        section.finish();
+        dir
+    });
+    let rules = root.optional_section("rules").and_then(|mut section| {
+        let file = section.text("file", "rules.json").map(|file| beside.join(file.value));
+        section.finish();
+        file
+    });
+    let clinics = clinics(root.sections("clinic"));
+    Some(GatewayConfig {
+        data_dir: data_dir?,
+        http: http?,
+        broker: broker?,
+        pki_dir: pki?,
+        rules,
+        clinics,
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "\"{text}\" is no address; write one such as 0.0.0.0:8443, with port 0 for any free one"
+        )
+    })
+}
+
+fn http(mut section: Section<'_>) -> Option<HttpConfig> {
+    let listen = section.parsed("address", "0.0.0.0:8443", address);
+    let tls = section.optional_parsed("tls", |text| match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(format!("\"{other}\" is unknown; write \"on\" or \"off\"")),
+    });
+    let hosts = section.texts("hosts").into_iter().map(|host| host.value.to_owned()).collect();
+    let open = listen.as_ref().is_some_and(|address| !address.value.ip().is_loopback());
+    if let (true, Some(tls)) = (open, tls.as_ref().filter(|tls| !tls.value)) {
+        let text = "http.tls is off, and the address is not loopback; write tls = \"on\", \
+                    or put a proxy with HTTPS in front and listen at 127.0.0.1";
+        section.note(&tls.place, text);
+    }
+    section.finish();
+    Some(HttpConfig { address: listen?.value, tls: tls.is_none_or(|tls| tls.value), hosts })
+}
+
+fn broker(mut section: Section<'_>) -> Option<BrokerConfig> {
+    let embedded = section.optional_switch("embedded").unwrap_or(false);
+    let found = if embedded {
+        section
+            .parsed("address", "0.0.0.0:8883", address)
+            .map(|listen| BrokerConfig::Embedded(listen.value))
+    } else {
+        let outside = section.parsed("address", "broker.county.example:8883", |text| {
+            let parts = text.rsplit_once(':');
+            match parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) {
+                Some((host, port)) if !host.is_empty() && port > 0 => Ok((host.to_owned(), port)),
+                _ => {
+                    Err(format!("\"{text}\" is no address; write host:port, mostly with port 8883"))
+                }
+            }
+        });
+        outside.map(|found| BrokerConfig::Outside { host: found.value.0, port: found.value.1 })
+    };
+    section.finish();
+    found
+}
+
+fn clinics(sections: Vec<Section<'_>>) -> BTreeMap<SiteId, String> {
+    let mut clinics = BTreeMap::new();
+    for mut section in sections {
+        let name = section.text("name", "和平镇卫生院").map(|name| name.value.to_owned());
+        for site in section.texts("sites") {
+            match SiteId::new(site.value) {
+                Ok(id) if clinics.contains_key(&id) => {
+                    section
+                        .note(&site.place, format!("site {id} belongs to another clinic already"));
+                }
+                Ok(id) => drop(clinics.insert(id, name.clone().unwrap_or_default())),
+                Err(error) => section.note(&site.place, error.to_string()),
+            }
+        }
+        section.finish();
+    }
+    clinics
+}
+
+impl GatewayConfig {
+    /// Names and addresses that the service's certificates are for.
+    pub(crate) fn hosts(&self) -> Vec<String> {
+        let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+        let listens = match self.broker {
+            BrokerConfig::Embedded(address) => Some(address.ip()),
+            BrokerConfig::Outside { .. } => None,
+        };
+        let known = [Some(self.http.address.ip()), listens].into_iter().flatten();
+        hosts.extend(known.filter(|ip: &IpAddr| !ip.is_unspecified()).map(|ip| ip.to_string()));
+        hosts.extend(self.http.hosts.iter().cloned());
+        hosts.sort();
+        hosts.dedup();
+        hosts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "data_dir = \"data\"\n[http]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n\
+        [broker]\nembedded = true\naddress = \"0.0.0.0:8883\"\n[pki]\ndir = \"pki\"\n\
+        [[clinic]]\nname = \"和平镇卫生院\"\nsites = [\"heping\"]\n";
+
+    #[test]
+    fn a_good_configuration_says_what_is_meant() {
+        let config = parse(GOOD, Path::new("/etc/clinic-edge")).unwrap();
+        assert_eq!(config.pki_dir, Path::new("/etc/clinic-edge/pki"));
+        assert!(matches!(config.broker, BrokerConfig::Embedded(address) if address.port() == 8883));
+        assert_eq!(config.clinics[&SiteId::new("heping").unwrap()], "和平镇卫生院");
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_its_line_and_a_remedy() {
+        let bad = GOOD
+            .replace("127.0.0.1:0", "0.0.0.0:80")
+            .replace("0.0.0.0:8883", "here")
+            .replace("\"heping\"", "\"Heping\", \"a\", \"a\"")
+            .replace("[pki]\ndir", "[pki]\nfolder");
+        let mistakes = parse(&bad, Path::new("")).unwrap_err();
+        let lines: Vec<usize> = mistakes.iter().map(|mistake| mistake.line).collect();
+        assert_eq!(lines, [4, 7, 8, 9, 12, 12], "{mistakes:#?}");
+    }
+}

@@ -1,0 +1,238 @@
+//! Runs the receiving half of the uplink on MQTT: batches in, one transaction, acks and events out.
+//!
+//! # Invariants
+//! - an ack is published only after its transaction is committed
+//! - nothing is kept in the MQTT client: a lost connection costs a repetition and never data
+
+use crate::{
+    alerts, clock,
+    events::Events,
+    intake::{self, Delivery, Taken},
+    pki::Identity,
+    query::{Clinics, with_clinic},
+    store::Store,
+};
+use anyhow::Context as _;
+use rules::rule::RuleSet;
+use rumqttc::{
+    NetworkOptions, TlsConfiguration, Transport,
+    v5::{
+        AsyncClient, Event, MqttOptions,
+        mqttbytes::{
+            QoS,
+            v5::{ConnectReturnCode, Packet, SubscribeReasonCode},
+        },
+    },
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use serde_json::json;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use uplink_proto::topics::{COUNTY, Topic, county_filters};
+
+/// Dead peers are found after twice this.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Nothing heard for this long, not even an answer to a ping.
+const SILENCE_MAX: Duration = Duration::from_secs(25);
+/// Back-off with full jitter.
+const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+/// Larger than any envelope.
+const PACKET_MAX: u32 = 256 * 1024;
+/// Messages of one transaction: it takes tens of milliseconds.
+const BATCH_MAX: usize = 256;
+/// Messages that wait for a transaction.
+const WAITING_MAX: usize = 1024;
+/// Acks that wait for the client: one per outbox and transaction.
+const ACKS_MAX: usize = 1024;
+/// Rules look at their deadlines this often.
+const RULES_EVERY: Duration = Duration::from_secs(1);
+
+/// What ingestion needs.
+#[derive(Clone)]
+pub(crate) struct Ingest {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) identity: Identity,
+    pub(crate) store: Store,
+    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) clinics: Arc<Clinics>,
+    pub(crate) events: Events,
+    pub(crate) stopped: CancellationToken,
+}
+
+/// Serves until the gateway stops; tells whether the broker is there.
+pub(crate) async fn run(ingest: Ingest, broker_up: watch::Sender<bool>) {
+    loop {
+        let ended = ingest.session(&broker_up).await;
+        broker_up.send_replace(false);
+        if let Err(error) = ended {
+            tracing::warn!(error = format!("{error:#}"), "The broker is out of reach.");
+        }
+        let mut byte = [u8::MAX; 1];
+        // Without random bytes the full time is as good.
+        let _filled = aws_lc_rs::rand::fill(&mut byte);
+        tokio::select! {
+            () = tokio::time::sleep(BACK_OFF_MAX * u32::from(byte[0]) / u32::from(u8::MAX)) => {}
+            () = ingest.stopped.cancelled() => return,
+        }
+    }
+}
+
+impl Ingest {
+    async fn session(&self, broker_up: &watch::Sender<bool>) -> anyhow::Result<()> {
+        let mut options = MqttOptions::new(COUNTY, &self.host, self.port);
+        options
+            .set_keep_alive(KEEP_ALIVE)
+            .set_clean_start(true)
+            .set_max_packet_size(Some(PACKET_MAX))
+            .set_outgoing_inflight_upper_limit(200)
+            .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls(
+                &self.identity,
+            )?))));
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
+        let (client, mut events) = AsyncClient::new(options, ACKS_MAX);
+        let (deliveries, waiting) = mpsc::channel(WAITING_MAX);
+        let work = tokio::spawn(self.clone().work(waiting, client.clone()));
+        let ended = loop {
+            let polled = tokio::select! {
+                polled = tokio::time::timeout(SILENCE_MAX, events.poll()) => polled,
+                () = self.stopped.cancelled() => break Ok(()),
+            };
+            let event = match polled {
+                Err(_) => {
+                    break Err(anyhow::anyhow!("nothing was heard for {} s", SILENCE_MAX.as_secs()));
+                }
+                Ok(Err(error)) => break Err(error.into()),
+                Ok(Ok(event)) => event,
+            };
+            match event {
+                Event::Incoming(Packet::ConnAck(answer))
+                    if answer.code == ConnectReturnCode::Success =>
+                {
+                    for filter in county_filters() {
+                        client.try_subscribe(filter, QoS::AtLeastOnce).context("subscribing")?;
+                    }
+                }
+                Event::Incoming(Packet::SubAck(answer)) => {
+                    let granted = |code| matches!(code, &SubscribeReasonCode::Success(_));
+                    if !answer.return_codes.iter().all(granted) {
+                        break Err(anyhow::anyhow!(
+                            "the broker refuses: {:?}; check its ACL",
+                            answer.return_codes
+                        ));
+                    }
+                    broker_up.send_replace(true);
+                }
+                Event::Incoming(Packet::Publish(message)) => {
+                    let topic = String::from_utf8_lossy(&message.topic);
+                    let bytes = message.payload.to_vec();
+                    let delivery = match Topic::parse(&topic) {
+                        Some(Topic::Up(site, lane)) => Delivery::Envelope(site, lane, bytes),
+                        Some(Topic::State(site)) => Delivery::State(site, bytes),
+                        Some(Topic::Ack(_)) | None => continue,
+                    };
+                    // Full: the broker waits, and behind it the outboxes.
+                    deliveries.send(delivery).await.context("the database has stopped")?;
+                }
+                _ => {}
+            }
+        };
+        drop(deliveries);
+        work.await.context("storing what came in")?;
+        ended
+    }
+
+    /// One transaction after the other, with whatever has come meanwhile.
+    async fn work(self, mut waiting: mpsc::Receiver<Delivery>, client: AsyncClient) {
+        let mut batch = Vec::with_capacity(BATCH_MAX);
+        while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
+            let deliveries = std::mem::take(&mut batch);
+            let rules = Arc::clone(&self.rules);
+            let now = clock::now();
+            let taken = self
+                .store
+                .write(move |transaction| intake::take(transaction, &deliveries, now, &rules))
+                .await;
+            match taken {
+                Ok(taken) => self.tell(taken, &client),
+                // Nothing is acked: the sites send it again.
+                Err(error) => tracing::error!(
+                    error = format!("{:#}", anyhow::Error::new(error)),
+                    "A batch could not be stored."
+                ),
+            }
+        }
+    }
+
+    fn tell(&self, taken: Taken, client: &AsyncClient) {
+        for (site, ack) in taken.acks {
+            let topic = Topic::Ack(site).name();
+            if client.try_publish(topic, QoS::AtLeastOnce, false, ack.encode()).is_err() {
+                // The site sends again what it does not see acked.
+                tracing::debug!("An ack could not be handed over.");
+            }
+        }
+        let counts = taken.counts;
+        for (verdict, count) in [
+            ("new", counts.new),
+            ("duplicate", counts.duplicate),
+            ("conflict", counts.conflict),
+            ("undecodable", counts.undecodable),
+        ] {
+            metrics::counter!("gateway_envelopes_total", "verdict" => verdict).increment(count);
+        }
+        metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
+        if !taken.readings.is_empty() {
+            self.events.publish("reading", &json!({"readings": taken.readings}), None);
+        }
+        for (key, block) in taken.blocks {
+            let site = block.get("site").cloned();
+            self.events.publish("waveform", &json!({"site": site, "blocks": [block]}), Some(key));
+        }
+        let places = [("device", taken.devices), ("site", taken.sites), ("alert", taken.alerts)];
+        for (name, list) in places {
+            for item in list {
+                self.events.publish(name, &with_clinic(item, &self.clinics), None);
+            }
+        }
+    }
+}
+
+/// Lets time pass for the rules, until the gateway stops.
+pub(crate) async fn watch_deadlines(ingest: Ingest) {
+    let mut tick = tokio::time::interval(RULES_EVERY);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = ingest.stopped.cancelled() => return,
+        }
+        match alerts::pass_time(&ingest.store, Arc::clone(&ingest.rules), clock::now()).await {
+            Ok(changed) => {
+                for alert in changed {
+                    ingest.events.publish("alert", &with_clinic(alert, &ingest.clinics), None);
+                }
+            }
+            Err(error) => tracing::error!(%error, "Deadlines of alerts could not be looked at."),
+        }
+    }
+}
+
+/// TLS with the county's certificate, trusting the county's CA and nobody else.
+fn tls(identity: &Identity) -> anyhow::Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&identity.ca).context("reading the CA")?)?;
+    let chain = CertificateDer::pem_file_iter(&identity.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| format!("reading {}", identity.cert.display()))?;
+    let key = PrivateKeyDer::from_pem_file(&identity.key)
+        .with_context(|| format!("reading {}", identity.key.display()))?;
+    // Named, because another package of the workspace brings a second provider into the tree.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)?)
+}

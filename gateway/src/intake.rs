@@ -1,0 +1,300 @@
+//! What one transaction does with what came in: judge, store, evaluate, account.
+//!
+//! Not here: MQTT ([`crate::ingest`]), when an alert is raised (`rules`).
+//!
+//! # Invariants
+//! - records, ledger, alerts and rule states are in one transaction
+//! - a duplicate changes nothing and is acked again; a conflict is kept aside
+//! - the class fresh, late or backfill is computed here, once
+
+mod record;
+
+use crate::{
+    alerts::{self, Context, Evaluation},
+    clock::rfc3339,
+};
+use aws_lc_rs::digest::{SHA256, digest};
+use model::{
+    id::{Lane, OutboxId, Seq, SiteId},
+    time::WallTime,
+};
+use rules::rule::RuleSet;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use uplink_proto::{
+    ack::{Ack, AckError, CONFLICT},
+    envelope::{Envelope, peek},
+    receiver::{EnvelopeHash, LaneLedger, Verdict, judge},
+    state::SiteState,
+};
+
+/// A message from a site.
+#[derive(Debug)]
+pub(crate) enum Delivery {
+    /// An envelope, on the topic of that site and lane.
+    Envelope(SiteId, Lane, Vec<u8>),
+    /// The site's state.
+    State(SiteId, Vec<u8>),
+}
+
+/// What is to be done after the commit.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) acks: Vec<(SiteId, Ack)>,
+    pub(crate) readings: Vec<Value>,
+    /// (`site:device:metric`, block)
+    pub(crate) blocks: Vec<(String, Value)>,
+    pub(crate) devices: Vec<Value>,
+    pub(crate) sites: Vec<Value>,
+    pub(crate) alerts: Vec<Value>,
+    pub(crate) counts: Counts,
+}
+
+/// For the counters.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Counts {
+    pub(crate) new: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) conflict: u64,
+    pub(crate) undecodable: u64,
+    pub(crate) readings: u64,
+}
+
+/// A batch while its transaction is open.
+struct Batch<'t> {
+    connection: &'t Connection,
+    now: WallTime,
+    rules: &'t RuleSet,
+    ledgers: BTreeMap<(SiteId, OutboxId, Lane), LaneLedger>,
+    /// Outboxes whose sender waits for an ack.
+    touched: BTreeSet<(SiteId, OutboxId)>,
+    errors: BTreeMap<(SiteId, OutboxId), Vec<AckError>>,
+    evaluation: Evaluation,
+    taken: Taken,
+}
+
+/// Takes a batch into the database. The caller owns the transaction and commits it.
+pub(crate) fn take(
+    connection: &Connection,
+    deliveries: &[Delivery],
+    now: WallTime,
+    rules: &RuleSet,
+) -> rusqlite::Result<Taken> {
+    let mut batch = Batch {
+        connection,
+        now,
+        rules,
+        ledgers: BTreeMap::new(),
+        touched: BTreeSet::new(),
+        errors: BTreeMap::new(),
+        evaluation: Evaluation::default(),
+        taken: Taken::default(),
+    };
+    for delivery in deliveries {
+        match delivery {
+            Delivery::Envelope(site, lane, bytes) => batch.envelope(site, *lane, bytes)?,
+            Delivery::State(site, bytes) => batch.state(site, bytes)?,
+        }
+    }
+    batch.finish()
+}
+
+impl<'t> Batch<'t> {
+    fn context(&self) -> Context<'t> {
+        Context { connection: self.connection, rules: self.rules, now: self.now }
+    }
+
+    fn envelope(&mut self, site: &SiteId, lane: Lane, bytes: &[u8]) -> rusqlite::Result<()> {
+        let decoded = match Envelope::decode(bytes) {
+            Ok(decoded) if decoded.envelope.lane == lane => decoded,
+            Ok(_) => {
+                return self.keep_aside(
+                    site,
+                    bytes,
+                    "the envelope is of another lane than its topic",
+                );
+            }
+            Err(error) => return self.keep_aside(site, bytes, &error.to_string()),
+        };
+        let envelope = decoded.envelope;
+        let hash = hash(bytes);
+        let (outbox, seq) = (envelope.outbox, envelope.seq);
+        self.touched.insert((site.clone(), outbox));
+        match judge(self.stored(site, outbox, lane, seq)?.as_ref(), &hash) {
+            Verdict::Duplicate => self.taken.counts.duplicate += 1,
+            Verdict::Conflict => {
+                self.taken.counts.conflict += 1;
+                self.quarantine(site, bytes, CONFLICT)?;
+                let error = AckError { lane, seq, reason: CONFLICT.to_owned() };
+                self.errors.entry((site.clone(), outbox)).or_default().push(error);
+            }
+            Verdict::New => {
+                self.taken.counts.new += 1;
+                self.connection
+                    .prepare_cached("INSERT INTO envelope VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                    .execute(params![
+                        site.as_str(),
+                        outbox.to_string(),
+                        lane.name(),
+                        integer(seq),
+                        hash,
+                        self.now.unix_ms()
+                    ])?;
+                self.ledger(site, outbox, lane)?.receive(seq);
+                self.records(site, &envelope)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An envelope that cannot be taken must not block its lane: it is kept aside, and acked with
+    /// an error where its number can be read.
+    fn keep_aside(&mut self, site: &SiteId, bytes: &[u8], cause: &str) -> rusqlite::Result<()> {
+        self.taken.counts.undecodable += 1;
+        tracing::error!(%site, cause, "An envelope cannot be taken and is kept aside.");
+        self.quarantine(site, bytes, cause)?;
+        if let Ok(header) = peek(bytes) {
+            self.ledger(site, header.outbox, header.lane)?.quarantine(header.seq);
+            let key = (site.clone(), header.outbox);
+            self.touched.insert(key.clone());
+            let error = AckError { lane: header.lane, seq: header.seq, reason: cause.to_owned() };
+            self.errors.entry(key).or_default().push(error);
+        }
+        Ok(())
+    }
+
+    fn quarantine(&self, site: &SiteId, bytes: &[u8], cause: &str) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO quarantine (site, received_ms, cause, bytes) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![site.as_str(), self.now.unix_ms(), cause, bytes])
+            .map(drop)
+    }
+
+    fn stored(
+        &self,
+        site: &SiteId,
+        outbox: OutboxId,
+        lane: Lane,
+        seq: Seq,
+    ) -> rusqlite::Result<Option<EnvelopeHash>> {
+        self.connection
+            .prepare_cached("SELECT hash FROM envelope WHERE site = ?1 AND outbox = ?2 AND lane = ?3 AND seq = ?4")?
+            .query_row(params![site.as_str(), outbox.to_string(), lane.name(), integer(seq)], |row| row.get(0))
+            .optional()
+    }
+
+    fn ledger(
+        &mut self,
+        site: &SiteId,
+        outbox: OutboxId,
+        lane: Lane,
+    ) -> rusqlite::Result<&mut LaneLedger> {
+        let key = (site.clone(), outbox, lane);
+        if !self.ledgers.contains_key(&key) {
+            let found = load_ledger(self.connection, site, outbox, lane)?;
+            self.ledgers.insert(key.clone(), found);
+        }
+        Ok(self.ledgers.entry(key).or_default())
+    }
+
+    fn state(&mut self, site: &SiteId, bytes: &[u8]) -> rusqlite::Result<()> {
+        let state = match SiteState::decode(bytes) {
+            Ok(state) => state,
+            Err(error) => {
+                tracing::warn!(%site, %error, "A state cannot be read.");
+                return Ok(());
+            }
+        };
+        let backlog = json!({"urgent": state.backlog[0], "trend": state.backlog[1], "wave": state.backlog[2]});
+        let changed = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO site VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT (site) DO UPDATE SET online = ?2, connection = ?3, changed_ms = ?4,
+                   agent_version = ?5, outbox = ?6, clock = ?7, backlog = ?8
+                 WHERE ?3 >= connection OR ?6 <> outbox",
+            )?
+            .execute(params![
+                site.as_str(),
+                state.online,
+                i64::try_from(state.connection).unwrap_or(i64::MAX),
+                self.now.unix_ms(),
+                state.agent_version,
+                state.outbox.to_string(),
+                state.clock.name(),
+                backlog.to_string()
+            ])?;
+        if changed > 0 {
+            self.taken.sites.push(json!({
+                "site": site.as_str(), "online": state.online, "last_seen": rfc3339(self.now.unix_ms()),
+                "agent_version": state.agent_version, "backlog": backlog,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Writes ledgers and rule states, and makes the acks.
+    fn finish(mut self) -> rusqlite::Result<Taken> {
+        for ((site, outbox, lane), ledger) in &self.ledgers {
+            self.connection
+                .prepare_cached("INSERT OR REPLACE INTO ledger VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![
+                    site.as_str(),
+                    outbox.to_string(),
+                    lane.name(),
+                    ledger.received.to_string(),
+                    ledger.dropped.to_string(),
+                    ledger.quarantined.to_string()
+                ])?;
+        }
+        for (site, outbox) in std::mem::take(&mut self.touched) {
+            let mut lanes = Vec::new();
+            for lane in Lane::ALL {
+                lanes.push((lane, self.ledger(&site, outbox, lane)?.settled()));
+            }
+            let errors = self.errors.remove(&(site.clone(), outbox)).unwrap_or_default();
+            self.taken.acks.push((site, Ack { outbox, lanes, errors }));
+        }
+        self.taken.alerts = alerts::store(self.connection, self.evaluation)?;
+        Ok(self.taken)
+    }
+}
+
+/// The account of one lane, as stored.
+fn load_ledger(
+    connection: &Connection,
+    site: &SiteId,
+    outbox: OutboxId,
+    lane: Lane,
+) -> rusqlite::Result<LaneLedger> {
+    let found: Option<[String; 3]> = connection
+        .prepare_cached("SELECT received, dropped, quarantined FROM ledger WHERE site = ?1 AND outbox = ?2 AND lane = ?3")?
+        .query_row(params![site.as_str(), outbox.to_string(), lane.name()], |row| {
+            Ok([row.get(0)?, row.get(1)?, row.get(2)?])
+        })
+        .optional()?;
+    let Some([received, dropped, quarantined]) = found else { return Ok(LaneLedger::default()) };
+    let parse = |text: &str| text.parse().map_err(|_| rusqlite::Error::InvalidQuery);
+    Ok(LaneLedger {
+        received: parse(&received)?,
+        dropped: parse(&dropped)?,
+        quarantined: parse(&quarantined)?,
+    })
+}
+
+fn hash(bytes: &[u8]) -> EnvelopeHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
+}
+
+/// A seq as SQLite keeps it; it is below 2^63 by construction.
+fn integer(seq: Seq) -> i64 {
+    i64::try_from(seq.get()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! Storing the records of one envelope.
+
+use super::{Batch, integer};
+use crate::{clock::rfc3339, query};
+use model::{
+    alarm::DeviceAlarm,
+    device::DeviceStatus,
+    id::SiteId,
+    reading::{Comparator, Occurrence, Reading, ReadingGroup, Value as Said},
+    record::{DropRecord, Record},
+    time::{DeviceTime, WallTime},
+    waveform::WaveformBlock,
+};
+use rules::{
+    engine::ReadingInput,
+    freshness::{Freshness, Position, t_meas},
+};
+use rusqlite::params;
+use serde_json::json;
+use uplink_proto::{envelope::Envelope, samples};
+
+impl Batch<'_> {
+    pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<()> {
+        let mut index = 0_u32;
+        for record in &envelope.records {
+            match record {
+                Record::Readings(group) => {
+                    self.group(site, envelope, index, group)?;
+                    index = index
+                        .saturating_add(u32::try_from(group.readings.len()).unwrap_or(u32::MAX));
+                }
+                Record::Waveform(block) => {
+                    self.block(site, envelope, index, block)?;
+                    index = index.saturating_add(1);
+                }
+                Record::Alarm(alarm) => self.alarm(site, alarm)?,
+                Record::Status(status) => self.status(site, status)?,
+                Record::Started(started) => {
+                    tracing::info!(%site, version = started.version, "Agent started.");
+                }
+                Record::Dropped(dropped) => self.dropped(site, envelope, dropped)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn group(
+        &mut self,
+        site: &SiteId,
+        envelope: &Envelope,
+        first: u32,
+        group: &ReadingGroup,
+    ) -> rusqlite::Result<()> {
+        let measured = t_meas(group, self.now);
+        let freshness = Freshness::of(group, measured, self.now);
+        let name = group.group.map(|metric| format!("{metric}/{first}"));
+        let identity = identity(group);
+        let duplicate_of = match &identity {
+            Some(identity) => self.earlier(site, group, identity)?,
+            None => None,
+        };
+        for (index, reading) in (first..).zip(&group.readings) {
+            let id = self.reading(
+                site,
+                envelope,
+                index,
+                group,
+                reading,
+                &Place {
+                    group: name.as_deref(),
+                    freshness,
+                    identity: identity.as_deref().filter(|_| index == first),
+                    duplicate_of,
+                },
+            )?;
+            self.latest(site, group, reading, id)?;
+            if let Some(json) = query::reading(self.connection, id)? {
+                self.taken.readings.push(json);
+            }
+            self.taken.counts.readings += 1;
+        }
+        if duplicate_of.is_none() {
+            let position = Position {
+                outbox: envelope.outbox,
+                lane: envelope.lane,
+                seq: envelope.seq,
+                index: first,
+            };
+            let input = ReadingInput { group, t_meas: measured, freshness, position };
+            self.evaluation.readings(self.context(), site, input)?;
+        }
+        Ok(())
+    }
+
+    /// A spot reading with the same identity that is stored already.
+    fn earlier(
+        &self,
+        site: &SiteId,
+        group: &ReadingGroup,
+        identity: &str,
+    ) -> rusqlite::Result<Option<i64>> {
+        use rusqlite::OptionalExtension as _;
+        self.connection
+            .prepare_cached(
+                "SELECT id FROM reading WHERE site = ?1 AND device = ?2 AND identity = ?3
+                 AND duplicate_of IS NULL ORDER BY id LIMIT 1",
+            )?
+            .query_row(params![site.as_str(), group.device.as_str(), identity], |row| row.get(0))
+            .optional()
+    }
+
+    fn reading(
+        &self,
+        site: &SiteId,
+        envelope: &Envelope,
+        index: u32,
+        group: &ReadingGroup,
+        reading: &Reading,
+        place: &Place<'_>,
+    ) -> rusqlite::Result<i64> {
+        let (value, comparator) = match &reading.value {
+            Ok(Said::Number { number, comparator }) => {
+                (Some(number.to_string()), sign(*comparator))
+            }
+            Ok(Said::Text(text)) => (Some(text.clone()), None),
+            Err(_) => (None, None),
+        };
+        let canonical = reading.canonical().map(|(number, _)| number.to_string());
+        self.connection
+            .prepare_cached(
+                "INSERT INTO reading (site, outbox, lane, seq, idx, device, channel, grp, metric, value,
+                   comparator, unit, canonical, no_data, validity, context, device_ms, observed_ms,
+                   received_ms, clock, freshness, device_seq, identity, duplicate_of)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                   ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+            )?
+            .insert(params![
+                site.as_str(),
+                envelope.outbox.to_string(),
+                envelope.lane.name(),
+                integer(envelope.seq),
+                index,
+                group.device.as_str(),
+                group.channel.as_str(),
+                place.group,
+                reading.metric.name(),
+                value,
+                comparator,
+                reading.unit.as_ref().map(model::units::Unit::as_str),
+                canonical,
+                reading.value.as_ref().err().map(ToString::to_string),
+                reading.validity.name(),
+                json!(group.context).to_string(),
+                group.device_time.and_then(DeviceTime::utc).map(WallTime::unix_ms),
+                group.observed.at.unix_ms(),
+                self.now.unix_ms(),
+                group.observed.quality.name(),
+                place.freshness.name(),
+                group.device_seq.and_then(|seq| i64::try_from(seq).ok()),
+                place.identity,
+                place.duplicate_of
+            ])
+    }
+
+    fn latest(
+        &self,
+        site: &SiteId,
+        group: &ReadingGroup,
+        reading: &Reading,
+        id: i64,
+    ) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO latest VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET observed_ms = ?5, reading = ?6 WHERE ?5 >= observed_ms",
+            )?
+            .execute(params![
+                site.as_str(),
+                group.device.as_str(),
+                group.channel.as_str(),
+                reading.metric.name(),
+                group.observed.at.unix_ms(),
+                id
+            ])
+            .map(drop)
+    }
+
+    fn block(
+        &mut self,
+        site: &SiteId,
+        envelope: &Envelope,
+        index: u32,
+        block: &WaveformBlock,
+    ) -> rusqlite::Result<()> {
+        let flags = [
+            (block.flags.lead_off, "lead_off"),
+            (block.flags.saturation, "saturation"),
+            (block.flags.pacer, "pacer"),
+        ];
+        let flags: Vec<&str> =
+            flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect();
+        let (scale, zero, unit) = match &block.scale {
+            Some(scale) => (
+                Some(scale.per_count.to_string()),
+                Some(scale.offset),
+                Some(scale.unit.as_str().to_owned()),
+            ),
+            None => (None, None, None),
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO waveform (site, outbox, lane, seq, idx, device, channel, metric, start_ms,
+                   period_num, period_den, scale, zero, unit, flags, samples)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            )?
+            .execute(params![
+                site.as_str(),
+                envelope.outbox.to_string(),
+                envelope.lane.name(),
+                integer(envelope.seq),
+                index,
+                block.device.as_str(),
+                block.channel.as_str(),
+                block.metric.name(),
+                block.start.at.unix_ms(),
+                block.period.numerator(),
+                block.period.denominator(),
+                scale,
+                zero,
+                unit,
+                flags.join(","),
+                samples::encode(&block.samples)
+            ])?;
+        let key = format!("{site}:{}:{}", block.device, block.metric);
+        let json = json!({
+            "site": site.as_str(), "device": block.device.as_str(), "channel": block.channel.as_str(),
+            "metric": block.metric.name(), "start": rfc3339(block.start.at.unix_ms()),
+            "period": {"num": block.period.numerator(), "den": block.period.denominator()},
+            "scale": scale, "offset": zero, "unit": unit, "samples": block.samples, "flags": flags,
+        });
+        self.taken.blocks.push((key, json));
+        Ok(())
+    }
+
+    fn alarm(&mut self, site: &SiteId, alarm: &DeviceAlarm) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO device_alarm (site, device, phase, kind, code, text, priority, observed_ms, received_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                site.as_str(),
+                alarm.device.as_str(),
+                alarm.phase.name(),
+                alarm.kind.rule_id(),
+                alarm.code,
+                alarm.text,
+                alarm.priority.map(model::alarm::Priority::name),
+                alarm.observed.at.unix_ms(),
+                self.now.unix_ms()
+            ])?;
+        self.evaluation.alarm(self.context(), site, alarm)
+    }
+
+    fn status(&mut self, site: &SiteId, status: &DeviceStatus) -> rusqlite::Result<()> {
+        let changed = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO device VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT DO UPDATE SET kind = ?3, driver = ?4, state = ?5, reason = ?6,
+                   about = CASE WHEN ?7 = '{}' THEN about ELSE ?7 END, changed_ms = ?8
+                 WHERE ?8 >= changed_ms",
+            )?
+            .execute(params![
+                site.as_str(),
+                status.device.as_str(),
+                status.kind.name(),
+                status.driver,
+                status.state.name(),
+                status.reason,
+                json!(status.about).to_string(),
+                status.observed.at.unix_ms()
+            ])?;
+        if changed > 0 {
+            let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
+            self.taken.devices.extend(device);
+        }
+        self.evaluation.status(self.context(), site, status)
+    }
+
+    fn dropped(
+        &mut self,
+        site: &SiteId,
+        envelope: &Envelope,
+        dropped: &DropRecord,
+    ) -> rusqlite::Result<()> {
+        tracing::error!(%site, lane = %dropped.lane, first = %dropped.first, last = %dropped.last,
+            cause = dropped.cause.name(), "A site gave envelopes up.");
+        self.connection
+            .prepare_cached(
+                "INSERT INTO drop_record (site, outbox, lane, first, last, from_ms, until_ms, cause)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                site.as_str(),
+                envelope.outbox.to_string(),
+                dropped.lane.name(),
+                integer(dropped.first),
+                integer(dropped.last),
+                dropped.from.unix_ms(),
+                dropped.until.unix_ms(),
+                dropped.cause.name()
+            ])?;
+        self.ledger(site, envelope.outbox, dropped.lane)?.drop_range(dropped.first, dropped.last);
+        Ok(())
+    }
+}
+
+/// What of a reading its group decides.
+struct Place<'a> {
+    group: Option<&'a str>,
+    freshness: Freshness,
+    identity: Option<&'a str>,
+    duplicate_of: Option<i64>,
+}
+
+/// `<` and `>` for a meter's LO and HI.
+fn sign(comparator: Comparator) -> Option<&'static str> {
+    match comparator {
+        Comparator::Equal => None,
+        Comparator::Below => Some("<"),
+        Comparator::Above => Some(">"),
+    }
+}
+
+/// Identity of a spot reading that the device stamped: device, channel, device time, device number
+/// and values.
+fn identity(group: &ReadingGroup) -> Option<String> {
+    let stamped = group.device_time.is_some() || group.device_seq.is_some();
+    if group.occurrence != Occurrence::Spot || !stamped {
+        return None;
+    }
+    let readings: Vec<_> = group
+        .readings
+        .iter()
+        .map(|reading| (reading.metric, &reading.value, &reading.unit))
+        .collect();
+    let stamp = (group.device_time.map(DeviceTime::civil_ms), group.device_seq);
+    Some(format!("{}|{stamp:?}|{readings:?}", group.channel.as_str()))
+}

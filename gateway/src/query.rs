@@ -1,0 +1,313 @@
+//! The questions the API asks the database, answered as JSON.
+
+use crate::clock::rfc3339;
+use model::id::SiteId;
+use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter, types::Value as Sql};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use uplink_proto::{ranges::RangeSet, receiver::LaneLedger, samples};
+
+/// Township clinics by site.
+pub(crate) type Clinics = BTreeMap<SiteId, String>;
+
+/// Blocks in one answer: 10 min of one lead.
+const BLOCKS_MAX: i64 = 600;
+
+const READING: &str = "SELECT id, site, outbox, lane, seq, idx, device, channel, grp, metric, value, comparator,
+    unit, canonical, no_data, validity, context, device_ms, observed_ms, received_ms, freshness, device_seq,
+    duplicate_of FROM reading";
+
+fn reading_json(row: &Row<'_>) -> rusqlite::Result<Value> {
+    let moment = |ms: Option<i64>| ms.map(rfc3339);
+    let text = |name| row.get::<_, Option<String>>(name);
+    let metric: String = row.get("metric")?;
+    let canonical = text("canonical")?;
+    let known = model::metric::Metric::from_name(&metric);
+    let canonical_unit = known.and_then(|metric| metric.row().canonical_unit.clone());
+    let freshness: String = row.get("freshness")?;
+    let context: String = row.get("context")?;
+    Ok(json!({
+        "site": text("site")?, "device": text("device")?, "channel": text("channel")?,
+        "group": text("grp")?, "metric": metric, "value": text("value")?,
+        "comparator": text("comparator")?, "unit": text("unit")?,
+        "canonical_unit": canonical.as_ref().and(canonical_unit).map(|unit| unit.to_string()),
+        "canonical_value": canonical,
+        "no_data": text("no_data")?, "validity": text("validity")?,
+        "context": serde_json::from_str::<Value>(&context).unwrap_or_default(),
+        "device_time": moment(row.get("device_ms")?), "observed_time": moment(row.get("observed_ms")?),
+        "received_time": moment(row.get("received_ms")?),
+        "backfilled": freshness != "fresh", "freshness": freshness,
+        "device_seq": row.get::<_, Option<i64>>("device_seq")?,
+        "duplicate_of": row.get::<_, Option<i64>>("duplicate_of")?,
+        "outbox": text("outbox")?, "lane": text("lane")?, "seq": row.get::<_, i64>("seq")?,
+        "index": row.get::<_, i64>("idx")?,
+    }))
+}
+
+/// One reading.
+pub(crate) fn reading(connection: &Connection, id: i64) -> rusqlite::Result<Option<Value>> {
+    connection
+        .prepare_cached(&format!("{READING} WHERE id = ?1"))?
+        .query_row([id], reading_json)
+        .optional()
+}
+
+/// What is asked of readings.
+#[derive(Debug, Default)]
+pub(crate) struct ReadingFilter {
+    pub(crate) site: Option<String>,
+    pub(crate) device: Option<String>,
+    pub(crate) metric: Option<String>,
+    pub(crate) from_ms: Option<i64>,
+    pub(crate) to_ms: Option<i64>,
+    /// The observed time and id after which to go on.
+    pub(crate) after: Option<(i64, i64)>,
+    pub(crate) limit: u32,
+}
+
+/// Readings ascending by observed time; with the place to go on from when there are more.
+pub(crate) fn readings(connection: &Connection, filter: &ReadingFilter) -> rusqlite::Result<Value> {
+    let mut conditions = vec!["1".to_owned()];
+    let mut parameters: Vec<Sql> = Vec::new();
+    for (column, wanted) in
+        [("site", &filter.site), ("device", &filter.device), ("metric", &filter.metric)]
+    {
+        if let Some(wanted) = wanted {
+            parameters.push(Sql::Text(wanted.clone()));
+            conditions.push(format!("{column} = ?{}", parameters.len()));
+        }
+    }
+    for (test, moment) in [(">=", filter.from_ms), ("<", filter.to_ms)] {
+        if let Some(moment) = moment {
+            parameters.push(Sql::Integer(moment));
+            conditions.push(format!("observed_ms {test} ?{}", parameters.len()));
+        }
+    }
+    if let Some((observed, id)) = filter.after {
+        parameters.extend([Sql::Integer(observed), Sql::Integer(id)]);
+        conditions.push(format!(
+            "(observed_ms, id) > (?{}, ?{})",
+            parameters.len() - 1,
+            parameters.len()
+        ));
+    }
+    let query = format!(
+        "{READING} WHERE {} ORDER BY observed_ms, id LIMIT {}",
+        conditions.join(" AND "),
+        filter.limit
+    );
+    let mut statement = connection.prepare_cached(&query)?;
+    let mut rows = statement.query(params_from_iter(parameters))?;
+    let mut found = Vec::new();
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        found.push(reading_json(row)?);
+        last = Some((row.get::<_, i64>("observed_ms")?, row.get::<_, i64>("id")?));
+    }
+    let full = u32::try_from(found.len()).is_ok_and(|count| count == filter.limit);
+    let next = last.filter(|_| full).map(|(observed, id)| format!("{observed}.{id}"));
+    Ok(json!({"readings": found, "next_cursor": next}))
+}
+
+/// Waveform blocks of one lead between two moments.
+pub(crate) fn waveforms(
+    connection: &Connection,
+    site: Option<&str>,
+    device: &str,
+    metric: &str,
+    from_ms: i64,
+    to_ms: i64,
+) -> rusqlite::Result<Value> {
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM waveform WHERE device = ?1 AND metric = ?2 AND start_ms >= ?3 AND start_ms < ?4
+         AND (?5 IS NULL OR site = ?5) ORDER BY start_ms, id LIMIT ?6",
+    )?;
+    let rows = statement.query_map(rusqlite::params![device, metric, from_ms, to_ms, site, BLOCKS_MAX], |row| {
+        let bytes: Vec<u8> = row.get("samples")?;
+        let flags: String = row.get("flags")?;
+        Ok(json!({
+            "site": row.get::<_, String>("site")?, "device": row.get::<_, String>("device")?,
+            "channel": row.get::<_, String>("channel")?, "metric": row.get::<_, String>("metric")?,
+            "start": rfc3339(row.get("start_ms")?),
+            "period": {"num": row.get::<_, i64>("period_num")?, "den": row.get::<_, i64>("period_den")?},
+            "scale": row.get::<_, Option<String>>("scale")?, "offset": row.get::<_, Option<i64>>("zero")?,
+            "unit": row.get::<_, Option<String>>("unit")?,
+            "samples": samples::decode(&bytes).unwrap_or_default(),
+            "flags": flags.split(',').filter(|flag| !flag.is_empty()).collect::<Vec<_>>(),
+        }))
+    })?;
+    Ok(json!({"blocks": rows.collect::<Result<Vec<_>, _>>()?}))
+}
+
+/// One device, without its latest readings.
+pub(crate) fn device(
+    connection: &Connection,
+    site: &str,
+    device: &str,
+) -> rusqlite::Result<Option<Value>> {
+    connection
+        .prepare_cached("SELECT * FROM device WHERE site = ?1 AND device = ?2")?
+        .query_row([site, device], device_json)
+        .optional()
+}
+
+fn device_json(row: &Row<'_>) -> rusqlite::Result<Value> {
+    let about: String = row.get("about")?;
+    Ok(json!({
+        "site": row.get::<_, String>("site")?, "device": row.get::<_, String>("device")?,
+        "kind": row.get::<_, String>("kind")?, "driver": row.get::<_, String>("driver")?,
+        "state": row.get::<_, String>("state")?, "state_reason": row.get::<_, String>("reason")?,
+        "about": serde_json::from_str::<Value>(&about).unwrap_or_default(),
+        "changed_at": rfc3339(row.get("changed_ms")?),
+    }))
+}
+
+/// Every device with the latest reading of each of its series.
+pub(crate) fn devices(connection: &Connection, clinics: &Clinics) -> rusqlite::Result<Value> {
+    let mut statement = connection.prepare_cached("SELECT * FROM device ORDER BY site, device")?;
+    let devices: Vec<Value> = statement.query_map([], device_json)?.collect::<Result<_, _>>()?;
+    let mut latest = connection.prepare_cached(&format!(
+        "{READING} WHERE id IN (SELECT reading FROM latest WHERE site = ?1 AND device = ?2) ORDER BY id"
+    ))?;
+    let mut told = Vec::new();
+    for mut device in devices {
+        let (site, id) = (text(&device, "site"), text(&device, "device"));
+        let readings: Vec<Value> =
+            latest.query_map([&site, &id], reading_json)?.collect::<Result<_, _>>()?;
+        let seen =
+            readings.iter().filter_map(|reading| reading.get("observed_time")?.as_str()).max();
+        let seen = seen.map(ToOwned::to_owned);
+        if let Some(fields) = device.as_object_mut() {
+            fields.insert("clinic".to_owned(), json!(clinic(clinics, &site)));
+            fields.insert("last_observed".to_owned(), json!(seen));
+            fields.insert("latest".to_owned(), json!(readings));
+        }
+        told.push(device);
+    }
+    Ok(json!({"devices": told}))
+}
+
+/// Every site that is configured or has spoken.
+pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Result<Value> {
+    let mut sites: BTreeMap<String, Value> = clinics
+        .iter()
+        .map(|(site, name)| {
+            let silent = json!({"site": site.as_str(), "clinic": name, "time_zone": "Asia/Shanghai",
+                "online": false, "last_seen": null, "agent_version": null, "clock": null,
+                "backlog": {"urgent": 0, "trend": 0, "wave": 0}});
+            (site.to_string(), silent)
+        })
+        .collect();
+    let mut statement = connection.prepare_cached("SELECT * FROM site")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let site: String = row.get("site")?;
+        let backlog: String = row.get("backlog")?;
+        let told = json!({
+            "site": site, "clinic": clinic(clinics, &site), "time_zone": "Asia/Shanghai",
+            "online": row.get::<_, bool>("online")?, "last_seen": rfc3339(row.get("changed_ms")?),
+            "agent_version": row.get::<_, String>("agent_version")?, "clock": row.get::<_, String>("clock")?,
+            "outbox": row.get::<_, String>("outbox")?,
+            "backlog": serde_json::from_str::<Value>(&backlog).unwrap_or_default(),
+        });
+        sites.insert(site, told);
+    }
+    Ok(json!({"sites": sites.into_values().collect::<Vec<_>>()}))
+}
+
+/// What is asked of alerts.
+#[derive(Debug, Default)]
+pub(crate) struct AlertFilter {
+    /// A state, or `open` for all that somebody should look at.
+    pub(crate) state: Option<String>,
+    pub(crate) site: Option<String>,
+    pub(crate) from_ms: Option<i64>,
+    pub(crate) to_ms: Option<i64>,
+}
+
+/// Alerts, oldest first.
+pub(crate) fn alerts(
+    connection: &Connection,
+    filter: &AlertFilter,
+    clinics: &Clinics,
+) -> rusqlite::Result<Value> {
+    /// The newest of a bad week.
+    const ALERTS_MAX: u32 = 5000;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT body FROM alert WHERE (?1 IS NULL OR state = ?1 OR (?1 = 'open' AND state NOT IN ('closed', 'normal')))
+         AND (?2 IS NULL OR site = ?2) AND (?3 IS NULL OR started_ms >= ?3) AND (?4 IS NULL OR started_ms < ?4)
+         ORDER BY started_ms DESC LIMIT {ALERTS_MAX}"
+    ))?;
+    let rows = statement.query_map(
+        rusqlite::params![filter.state, filter.site, filter.from_ms, filter.to_ms],
+        |row| row.get::<_, String>(0),
+    )?;
+    let mut alerts = Vec::new();
+    for body in rows {
+        alerts.push(with_clinic(serde_json::from_str(&body?).unwrap_or_default(), clinics));
+    }
+    alerts.reverse();
+    Ok(json!({"alerts": alerts}))
+}
+
+/// One alert.
+pub(crate) fn alert(
+    connection: &Connection,
+    id: &str,
+    clinics: &Clinics,
+) -> rusqlite::Result<Option<Value>> {
+    let body: Option<String> = connection
+        .query_row("SELECT body FROM alert WHERE id = ?1", [id], |row| row.get(0))
+        .optional()?;
+    Ok(body.map(|body| with_clinic(serde_json::from_str(&body).unwrap_or_default(), clinics)))
+}
+
+/// An alert or device with the name of its clinic.
+pub(crate) fn with_clinic(mut json: Value, clinics: &Clinics) -> Value {
+    let name = clinic(clinics, &text(&json, "site"));
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("clinic".to_owned(), json!(name));
+    }
+    json
+}
+
+fn clinic(clinics: &Clinics, site: &str) -> Option<String> {
+    clinics.get(&SiteId::new(site).ok()?).cloned()
+}
+
+fn text(json: &Value, key: &str) -> String {
+    json.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// The county's account: received through, gaps, drops, what was kept aside.
+pub(crate) fn ledger(connection: &Connection, site: Option<&str>) -> rusqlite::Result<Value> {
+    let mut statement = connection.prepare_cached(
+        "SELECT * FROM ledger WHERE ?1 IS NULL OR site = ?1 ORDER BY site, outbox, lane",
+    )?;
+    let mut rows = statement.query([site])?;
+    let mut lanes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let parse = |name| -> rusqlite::Result<RangeSet> {
+            let text: String = row.get(name)?;
+            text.parse().map_err(|_| rusqlite::Error::InvalidQuery)
+        };
+        let ledger = LaneLedger {
+            received: parse("received")?,
+            dropped: parse("dropped")?,
+            quarantined: parse("quarantined")?,
+        };
+        let pairs = |ranges: &RangeSet| -> Vec<[u64; 2]> {
+            ranges.ranges().map(|(first, last)| [first.get(), last.get()]).collect()
+        };
+        let gaps: Vec<[u64; 2]> =
+            ledger.gaps().into_iter().map(|(first, last)| [first.get(), last.get()]).collect();
+        lanes.push(json!({
+            "site": row.get::<_, String>("site")?, "outbox": row.get::<_, String>("outbox")?,
+            "lane": row.get::<_, String>("lane")?,
+            "watermark": ledger.settled().watermark().map(model::id::Seq::get),
+            "ranges": pairs(&ledger.received), "gaps": gaps,
+            "dropped": pairs(&ledger.dropped), "quarantined": pairs(&ledger.quarantined),
+        }));
+    }
+    Ok(json!({"outboxes": lanes}))
+}
