@@ -1,1 +1,37 @@
-//! simulators
+//! The engineer's bench: virtual devices on ptys, a whole clinic and county on one machine, and
+//! the comparison of what was emitted with what arrived.
+//!
+//! Not here: what a device says (package `virtual-devices`), what agent and gateway do (their own
+//! packages; the bench only starts them as child processes of this same program).
+//!
+//! - [`command`]: the command line of `clinic-sim`
+//! - [`stage`]: where virtual devices appear
+//! - [`process`]: agent and gateway as child processes
+//! - [`county`], [`site`]: one county service; one clinic box with its devices
+//! - [`client`]: the county's HTTP API, as a program uses it
+//! - [`verify`]: lost, doubled, altered
+//! - [`demo`]: all of it at once
+
+pub mod client;
+pub mod command;
+pub mod county;
+pub mod demo;
+pub mod process;
+pub mod site;
+pub mod stage;
+pub mod verify;
+
+use std::{ffi::OsString, process::ExitCode};
+
+/// Runs `clinic-sim`; with a hidden first argument, the agent or the gateway instead, so that the
+/// bench never depends on a binary that was not built.
+pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let role = args.get(1).and_then(|first| process::Role::from_argument(first));
+    let rest = || args.iter().take(1).chain(args.iter().skip(2)).cloned().collect::<Vec<_>>();
+    match role {
+        Some(process::Role::Agent) => agent::main_from(rest().into_iter()),
+        Some(process::Role::Gateway) => gateway::main_from(rest().into_iter()),
+        None => command::main_from(args),
+    }
+}

@@ -1,0 +1,175 @@
+//! What happens to the patient: slow values and events, all integers, so that what is on the wire
+//! is exact.
+
+use serde::{Deserialize, Serialize};
+
+/// What happens to a patient; it begins anew after `repeat_s`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Length of the story in seconds; above 0.
+    pub repeat_s: u64,
+    /// Vital signs from a moment on; the first is at 0.
+    pub vitals: Vec<Vitals>,
+    /// ECG leads off, from and until (seconds).
+    #[serde(default)]
+    pub leads_off: Vec<(u64, u64)>,
+    /// Oximeter probe off.
+    #[serde(default)]
+    pub probe_off: Vec<(u64, u64)>,
+    /// Infusion line blocked.
+    #[serde(default)]
+    pub occlusion: Vec<(u64, u64)>,
+    /// Arrhythmia code of the monitor, from and until.
+    #[serde(default)]
+    pub arrhythmia: Vec<(u64, u64, u8)>,
+    /// Measurements at the kiosk.
+    #[serde(default)]
+    pub kiosk: Vec<Cuff>,
+    /// Measurements with the monitor's own cuff.
+    #[serde(default)]
+    pub monitor_cuff: Vec<Cuff>,
+    /// Glucose tests.
+    #[serde(default)]
+    pub glucose: Vec<Glucose>,
+}
+
+/// Vital signs from a moment on.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Vitals {
+    /// Seconds.
+    pub at_s: u64,
+    /// Beats per minute.
+    pub hr: u8,
+    /// Breaths per minute.
+    pub rr: u8,
+    /// Percent.
+    pub spo2: u8,
+    /// Tenths of a degree Celsius, two probes.
+    pub temperature: [u16; 2],
+    /// Hundredths of a millivolt.
+    pub st: i8,
+}
+
+/// A cuff measurement in mmHg and beats per minute.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Cuff {
+    /// Seconds at which it is finished.
+    pub at_s: u64,
+    /// Systolic, mean, diastolic.
+    pub pressure: [u8; 3],
+    /// Pulse.
+    pub pulse: u8,
+}
+
+/// A glucose test.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Glucose {
+    /// Seconds.
+    pub at_s: u64,
+    /// mg/dL; 0 for LO, 65535 for HI.
+    pub mg_per_dl: u16,
+}
+
+impl Scenario {
+    /// Names of the built-in scenarios and what they tell.
+    pub const BUILT_IN: &[(&str, &str)] = &[
+        ("steady", "nothing is wrong; a cuff and a glucose result now and then"),
+        (
+            "clinic-day",
+            "three minutes: hypertension, hypoglycaemia, pump occlusion, leads off, bradycardia",
+        ),
+    ];
+
+    /// The built-in scenario of that name.
+    #[must_use]
+    pub fn built_in(name: &str) -> Option<Self> {
+        match name {
+            "steady" => Some(steady()),
+            "clinic-day" => Some(clinic_day()),
+            _ => None,
+        }
+    }
+
+    /// Seconds into the story.
+    #[must_use]
+    pub fn second(&self, elapsed_s: u64) -> u64 {
+        elapsed_s % self.repeat_s.max(1)
+    }
+
+    /// Vital signs at that second of the story.
+    #[must_use]
+    pub fn vitals(&self, second: u64) -> Vitals {
+        const RESTING: Vitals =
+            Vitals { at_s: 0, hr: 75, rr: 16, spo2: 98, temperature: [365, 371], st: 6 };
+        self.vitals.iter().rfind(|vitals| vitals.at_s <= second).copied().unwrap_or(RESTING)
+    }
+
+    /// Whether that second lies in one of the spans.
+    #[must_use]
+    pub fn during(spans: &[(u64, u64)], second: u64) -> bool {
+        spans.iter().any(|(from, until)| (*from..*until).contains(&second))
+    }
+
+    /// The monitor's arrhythmia code: 1 is normal.
+    #[must_use]
+    pub fn arrhythmia(&self, second: u64) -> u8 {
+        let span =
+            self.arrhythmia.iter().find(|(from, until, _)| (*from..*until).contains(&second));
+        span.map_or(1, |(_, _, code)| *code)
+    }
+}
+
+fn vitals(at_s: u64, hr: u8, rr: u8, spo2: u8) -> Vitals {
+    Vitals { at_s, hr, rr, spo2, temperature: [365, 371], st: 6 }
+}
+
+fn steady() -> Scenario {
+    Scenario {
+        repeat_s: 600,
+        vitals: vec![vitals(0, 72, 15, 98), vitals(120, 76, 16, 97), vitals(300, 70, 14, 98)],
+        leads_off: vec![],
+        probe_off: vec![(200, 212)],
+        occlusion: vec![],
+        arrhythmia: vec![],
+        kiosk: vec![
+            Cuff { at_s: 15, pressure: [124, 96, 82], pulse: 72 },
+            Cuff { at_s: 240, pressure: [128, 98, 84], pulse: 74 },
+        ],
+        monitor_cuff: vec![Cuff { at_s: 60, pressure: [121, 93, 80], pulse: 72 }],
+        glucose: vec![Glucose { at_s: 10, mg_per_dl: 98 }, Glucose { at_s: 180, mg_per_dl: 126 }],
+    }
+}
+
+/// A clinic's story in three minutes.
+fn clinic_day() -> Scenario {
+    Scenario {
+        repeat_s: 180,
+        vitals: vec![
+            vitals(0, 75, 16, 98),
+            vitals(40, 82, 18, 97),
+            vitals(110, 36, 12, 94),
+            vitals(140, 68, 15, 97),
+            vitals(160, 74, 16, 98),
+        ],
+        leads_off: vec![(90, 105)],
+        probe_off: vec![],
+        occlusion: vec![(50, 80)],
+        arrhythmia: vec![(110, 140, 0x0B)],
+        kiosk: vec![
+            Cuff { at_s: 20, pressure: [186, 137, 112], pulse: 84 },
+            Cuff { at_s: 85, pressure: [188, 138, 113], pulse: 86 },
+            Cuff { at_s: 165, pressure: [138, 103, 86], pulse: 74 },
+        ],
+        monitor_cuff: vec![Cuff { at_s: 70, pressure: [134, 101, 84], pulse: 80 }],
+        glucose: vec![Glucose { at_s: 35, mg_per_dl: 50 }, Glucose { at_s: 150, mg_per_dl: 110 }],
+    }
+}
+
+/// A small seeded variation: the same for the same seed, second and salt.
+pub(crate) fn variation(seed: u64, second: u64, salt: u64, span: u64) -> u64 {
+    let mut mixed = seed ^ second.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (salt << 48);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed ^ (mixed >> 31)) % (span + 1)
+}

@@ -1,0 +1,281 @@
+//! The command line of `clinic-sim`.
+
+use crate::{
+    client::Client,
+    demo::{self, DemoPlan},
+    site::{DevicePlan, Performance, stage_clock},
+    stage::pty::StageTime,
+    verify::{self, Report},
+};
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand};
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+use virtual_devices::{EcgSource, Scenario};
+
+/// Wrong use, as clap has it.
+const WRONG_USE: u8 = 2;
+
+/// Virtual clinic devices, and a whole clinic and county on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "clinic-sim", version)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything on one machine: broker, county, two clinics, one virtual device of every kind
+    Demo(Demo),
+    /// Virtual devices and scenarios
+    List,
+    /// One virtual serial device on a pty
+    Device(Device),
+    /// Compare what virtual devices emitted with what the county has
+    Verify(Verify),
+}
+
+#[derive(Args, Debug)]
+struct Demo {
+    /// Port of the board [default: 8080, or any free one]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Folder for everything that is written [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// End by itself, with a summary: `90s`, `2m`
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// Device seconds per real second
+    #[arg(long, default_value_t = 1.0, value_parser = speed)]
+    speed: f64,
+    /// From which everything the devices say follows
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// End with one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Device {
+    /// Name, as `clinic-sim list` shows it
+    name: String,
+    /// Where the symlink to the pty is made
+    #[arg(long, value_name = "PATH")]
+    pty_link: PathBuf,
+    /// Device id in the truth
+    #[arg(long, default_value = "device-01")]
+    id: String,
+    /// A scenario file, or the name of a built-in scenario
+    #[arg(long, default_value = "clinic-day")]
+    scenario: String,
+    /// From which everything the device says follows
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Device seconds per real second
+    #[arg(long, default_value_t = 1.0, value_parser = speed)]
+    speed: f64,
+    /// File to which what the device said is appended
+    #[arg(long, value_name = "FILE")]
+    truth: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct Verify {
+    /// What virtual devices said
+    #[arg(long, required = true, num_args = 1..)]
+    truth: Vec<PathBuf>,
+    /// Address of the county's API
+    #[arg(long)]
+    gateway: String,
+    /// Token of the county's API
+    #[arg(long)]
+    token: String,
+    /// The county's CA, where the API is HTTPS
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Parses the command line and runs it.
+pub(crate) fn main_from(args: Vec<OsString>) -> ExitCode {
+    let line = match Line::try_parse_from(args) {
+        Ok(line) => line,
+        Err(error) => {
+            // The terminal is gone: nobody to tell.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { WRONG_USE } else { 0 });
+        }
+    };
+    // An error means that somebody was first, in tests another test.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match run(line.command) {
+        Ok(code) => code,
+        Err(error) => {
+            // The terminal is gone: nobody to tell.
+            drop(writeln!(io::stderr().lock(), "clinic-sim: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    match command {
+        Command::Demo(options) => runtime.block_on(run_demo(options)),
+        Command::List => list(),
+        Command::Device(options) => runtime.block_on(run_device(options)),
+        Command::Verify(options) => runtime.block_on(run_verify(options)),
+    }
+}
+
+async fn run_demo(options: Demo) -> anyhow::Result<ExitCode> {
+    let plan = DemoPlan {
+        port: options.port,
+        dir: options.data,
+        duration: options.duration,
+        speed: options.speed,
+        seed: options.seed,
+    };
+    // A script reads stdout; a person reads along.
+    let report = if options.json {
+        demo::run(&plan, &mut io::stderr()).await?
+    } else {
+        demo::run(&plan, &mut io::stdout()).await?
+    };
+    print_report(&report, options.json)
+}
+
+async fn run_verify(options: Verify) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&options.gateway, &options.token, options.ca.as_deref())?;
+    let report = verify::compare(&options.truth, &client).await?;
+    print_report(&report, options.json)
+}
+
+async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
+    let plan = DevicePlan {
+        name: virtual_devices::NAMES
+            .iter()
+            .map(|&(name, _)| name)
+            .find(|name| *name == options.name)
+            .with_context(|| {
+                format!("no virtual device is called {:?}; see `clinic-sim list`", options.name)
+            })?,
+        id: options.id,
+        seed: options.seed,
+        scenario: scenario(&options.scenario)?,
+        ecg: EcgSource::Recording,
+    };
+    let truth = options.truth.unwrap_or_else(|| PathBuf::from("/dev/null"));
+    let (clock, time) = (stage_clock(), StageTime::start(options.speed));
+    let performance = Performance::start(&plan, &options.pty_link, clock, time, &truth)?;
+    writeln!(io::stdout(), "{} at {}; Ctrl-C ends it", plan.name, options.pty_link.display())?;
+    tokio::signal::ctrl_c().await.context("watching for Ctrl-C")?;
+    performance.unplug().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list() -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "virtual devices")?;
+    for (name, about) in virtual_devices::NAMES {
+        writeln!(out, "  {name:<12} {about}")?;
+    }
+    writeln!(out, "scenarios")?;
+    for (name, about) in Scenario::BUILT_IN {
+        writeln!(out, "  {name:<12} {about}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn scenario(name: &str) -> anyhow::Result<Scenario> {
+    if let Some(scenario) = Scenario::built_in(name) {
+        return Ok(scenario);
+    }
+    if !Path::new(name).exists() {
+        bail!("{name:?} is neither a built-in scenario nor a file; see `clinic-sim list`");
+    }
+    let text = fs::read_to_string(name).with_context(|| format!("reading {name}"))?;
+    serde_json::from_str(&text).with_context(|| format!("{name} is not a scenario"))
+}
+
+fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(report).context("writing the report")?)?;
+    } else {
+        writeln!(
+            out,
+            "\nemitted  {:>8}   readings and waveform blocks ({} blocks)\n\
+             stored   {:>8}\nlost     {:>8}\ndoubled  {:>8}\naltered  {:>8}\n\
+             gaps     {:>8}\nalerts   {:>8}",
+            report.emitted,
+            report.emitted_blocks,
+            report.stored,
+            report.lost,
+            report.doubled,
+            report.altered,
+            report.gaps,
+            report.alerts_raised
+        )?;
+        if let Some(latency) = report.latency_ms {
+            let (p50, p99) = (latency.p50, latency.p99);
+            writeln!(out, "latency  {p50:>8} ms median, {p99} ms p99, device byte to board event")?;
+        }
+    }
+    let mut log = io::stderr().lock();
+    for difference in &report.differences {
+        writeln!(log, "{difference}")?;
+    }
+    for command in &report.forbidden {
+        writeln!(log, "a device was sent a command that no driver may send: {command}")?;
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// `90s`, `2m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit);
+    let seconds = match unit {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("use a number with s, m or h, such as 90s".to_owned()),
+    };
+    let count: u32 = digits.parse().map_err(|_| "use a number with s, m or h, such as 90s")?;
+    Ok(Duration::from_secs(u64::from(count) * seconds))
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if (0.01..=1000.0).contains(&speed) => Ok(speed),
+        _ => Err("use a number from 0.01 to 1000".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_people_write_them() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
+        assert!(duration("2 days").is_err() && duration("").is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! Agent and gateway as child processes of this same program, with their logs in files.
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+/// A daemon stops within 5 s of SIGTERM; twice that on a loaded machine.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Which program a child process is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// `clinic-agent`
+    Agent,
+    /// `clinic-gateway`
+    Gateway,
+}
+
+impl Role {
+    const fn argument(self) -> &'static str {
+        match self {
+            Self::Agent => "__clinic-agent",
+            Self::Gateway => "__clinic-gateway",
+        }
+    }
+
+    /// The role a hidden first argument asks for.
+    #[must_use]
+    pub fn from_argument(argument: &OsStr) -> Option<Self> {
+        [Self::Agent, Self::Gateway].into_iter().find(|role| argument == role.argument())
+    }
+}
+
+/// The program that is re-executed: `clinic-sim` itself, or in tests one built for them.
+#[derive(Clone, Debug)]
+pub struct Program(PathBuf);
+
+impl Program {
+    /// The program that runs now.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn current() -> anyhow::Result<Self> {
+        Ok(Self(std::env::current_exe().context("asking for the path of this program")?))
+    }
+
+    /// A program whose `main` is [`crate::main_from`].
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    fn command(&self, role: Role, arguments: &[&OsStr]) -> Command {
+        let mut command = Command::new(&self.0);
+        command.arg(role.argument()).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Runs a command to its end and hands out what it printed.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end with 0; the message has what it said.
+    pub async fn run(&self, role: Role, arguments: &[&OsStr]) -> anyhow::Result<String> {
+        let shown: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
+        let output = self
+            .command(role, arguments)
+            .output()
+            .await
+            .with_context(|| format!("starting {}", shown.join(" ")))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("{role:?} {} ended with {}: {}", shown.join(" "), output.status, said.trim());
+        }
+        String::from_utf8(output.stdout).context("the program did not print text")
+    }
+
+    /// Starts a daemon; what it logs goes to the end of `log`.
+    ///
+    /// # Errors
+    /// When it cannot be started or the log cannot be opened.
+    pub fn start(&self, role: Role, arguments: &[&OsStr], log: &Path) -> anyhow::Result<Process> {
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("opening {}", log.display()))?;
+        let mut child = self
+            .command(role, arguments)
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("starting {role:?}"))?;
+        let stdout = child.stdout.take().context("the child has no stdout")?;
+        Ok(Process { child, lines: BufReader::new(stdout).lines(), log: log.to_owned() })
+    }
+}
+
+/// A daemon that runs.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    log: PathBuf,
+}
+
+impl Process {
+    /// The next line the daemon prints.
+    ///
+    /// # Errors
+    /// When none comes within `limit` or the daemon ends; the message has the end of its log.
+    pub async fn line(&mut self, limit: Duration) -> anyhow::Result<String> {
+        match timeout(limit, self.lines.next_line()).await {
+            Ok(Ok(Some(line))) => Ok(line),
+            Ok(_) => bail!("the program ended before it was ready\n{}", self.log_tail()),
+            Err(_) => bail!("not ready within {} s\n{}", limit.as_secs(), self.log_tail()),
+        }
+    }
+
+    /// Whether the daemon still runs.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait().context("asking for the child's state")?.is_none())
+    }
+
+    /// The daemon's process id.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Kills the daemon without warning (SIGKILL).
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill().await.context("killing the child")
+    }
+
+    /// Asks the daemon to stop (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not stop in time.
+    pub async fn stop(mut self) -> anyhow::Result<ExitStatus> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(id) = id {
+            kill_process(id, Signal::TERM).context("sending SIGTERM")?;
+        }
+        match timeout(STOP_LIMIT, self.child.wait()).await {
+            Ok(status) => status.context("waiting for the child"),
+            Err(_) => bail!(
+                "did not stop within {} s of SIGTERM\n{}",
+                STOP_LIMIT.as_secs(),
+                self.log_tail()
+            ),
+        }
+    }
+
+    fn log_tail(&self) -> String {
+        const LINES: usize = 15;
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default();
+        format!("end of {}:\n{}", self.log.display(), tail.join("\n"))
+    }
+}

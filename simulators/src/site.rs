@@ -1,0 +1,292 @@
+//! One clinic box on this machine: an agent process and its virtual devices on ptys.
+
+use crate::{
+    county::County,
+    process::{Process, Program, Role},
+    stage::pty::{Stage, StageTime},
+};
+use anyhow::{Context as _, bail};
+use std::{
+    ffi::OsStr,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+use tokio::{sync::mpsc, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use virtual_devices::{EcgSource, Scenario, Setup, StageClock, Truth, VirtualDevice};
+
+/// Truth lines that may wait for the disk.
+const TRUTH_QUEUE: usize = 4096;
+/// Devices keep Chinese local time.
+const DEVICE_OFFSET_S: i32 = 8 * 3600;
+
+/// A virtual device of a site.
+#[derive(Clone, Debug)]
+pub struct DevicePlan {
+    /// Id, as in `agent.toml`.
+    pub id: String,
+    /// Name of the driver and of the virtual device.
+    pub name: &'static str,
+    /// From which everything about it follows.
+    pub seed: u64,
+    /// What happens to its patient.
+    pub scenario: Scenario,
+    /// Where its ECG comes from.
+    pub ecg: EcgSource,
+}
+
+/// A clinic box.
+#[derive(Debug)]
+pub struct Site {
+    program: Program,
+    name: String,
+    dir: PathBuf,
+    devices: Vec<DevicePlan>,
+    process: Option<Process>,
+}
+
+impl Site {
+    /// Issues the certificate and writes `agent.toml`; starts nothing.
+    ///
+    /// # Errors
+    /// When a file cannot be written or the certificate is not issued.
+    pub async fn prepare(
+        program: &Program,
+        county: &County,
+        name: &str,
+        dir: &Path,
+        devices: Vec<DevicePlan>,
+    ) -> anyhow::Result<Self> {
+        fs::create_dir_all(dir.join("ports"))
+            .with_context(|| format!("making {}", dir.display()))?;
+        county.issue(name, dir).await?;
+        let site = Self {
+            program: program.clone(),
+            name: name.to_owned(),
+            dir: dir.to_owned(),
+            devices,
+            process: None,
+        };
+        fs::write(site.config(), site.configuration(county.broker()))
+            .context("writing agent.toml")?;
+        Ok(site)
+    }
+
+    /// Starts the agent.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let config = self.config();
+        let arguments = [OsStr::new("run"), OsStr::new("--config"), config.as_os_str()];
+        self.process = Some(self.program.start(Role::Agent, &arguments, &self.log())?);
+        Ok(())
+    }
+
+    /// Kills the agent without warning.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        match self.process.take() {
+            Some(process) => process.kill().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Stops the agent and checks that it ended well.
+    ///
+    /// # Errors
+    /// When it does not stop in time or ends with a failure.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let Some(process) = self.process.take() else { return Ok(()) };
+        let status = process.stop().await.with_context(|| format!("stopping {}", self.name))?;
+        if status.success() {
+            Ok(())
+        } else {
+            bail!("the agent of {} ended with {status}", self.name)
+        }
+    }
+
+    /// Puts every device on its stage.
+    ///
+    /// # Errors
+    /// When a pty cannot be opened.
+    pub fn play(&self, clock: StageClock, time: StageTime) -> anyhow::Result<Vec<Performance>> {
+        let truth = self.truth();
+        self.devices
+            .iter()
+            .map(|plan| Performance::start(plan, &self.port(&plan.id), clock, time, &truth))
+            .collect()
+    }
+
+    /// What virtual devices of this site said, a JSON object a line.
+    #[must_use]
+    pub fn truth(&self) -> PathBuf {
+        self.dir.join("truth.jsonl")
+    }
+
+    /// The site's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Process id of the agent, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Process::id)
+    }
+
+    /// The agent's configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.dir.join("agent.toml")
+    }
+
+    /// The agent's log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("agent.log")
+    }
+
+    /// The agent's outbox.
+    #[must_use]
+    pub fn outbox(&self) -> PathBuf {
+        self.dir.join("data").join("outbox.sqlite")
+    }
+
+    /// The serial port of a device.
+    #[must_use]
+    pub fn port(&self, device: &str) -> PathBuf {
+        self.dir.join("ports").join(device)
+    }
+
+    fn configuration(&self, broker: &str) -> String {
+        let (site, dir) = (&self.name, self.dir.display());
+        let mut text = format!(
+            "site = \"{site}\"\ndata_dir = \"{dir}/data\"\n\n\
+             [uplink]\nbroker = \"{broker}\"\nca = \"ca.crt\"\n\
+             cert = \"{site}.crt\"\nkey = \"{site}.key\"\n"
+        );
+        for plan in &self.devices {
+            let port = self.port(&plan.id);
+            text += &format!(
+                "\n[[device]]\nid = \"{}\"\ndriver = \"{}\"\nport = \"{}\"\n",
+                plan.id,
+                plan.name,
+                port.display()
+            );
+        }
+        text
+    }
+}
+
+/// The wall clock of device time 0, and the zone of the devices' own clocks.
+#[must_use]
+pub fn stage_clock() -> StageClock {
+    StageClock {
+        wall_start_ms: jiff::Timestamp::now().as_millisecond(),
+        utc_offset_s: DEVICE_OFFSET_S,
+    }
+}
+
+/// One virtual device on its stage.
+#[derive(Debug)]
+pub struct Performance {
+    id: String,
+    stopped: CancellationToken,
+    unplugged: CancellationToken,
+    playing: JoinHandle<anyhow::Result<()>>,
+    writing: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Performance {
+    /// Opens a pty with a symlink at `port` and plays the device there; truth goes to the end of
+    /// the file `truth`.
+    ///
+    /// # Errors
+    /// When the pty or the file cannot be opened, or nobody knows a device of that name.
+    pub fn start(
+        plan: &DevicePlan,
+        port: &Path,
+        clock: StageClock,
+        time: StageTime,
+        truth: &Path,
+    ) -> anyhow::Result<Self> {
+        let setup = Setup {
+            device: plan.id.clone(),
+            seed: plan.seed,
+            clock,
+            scenario: plan.scenario.clone(),
+            ecg: plan.ecg,
+        };
+        let mut device = virtual_devices::create(plan.name, setup)
+            .with_context(|| format!("no virtual device is called {}", plan.name))?;
+        let stage = Stage::open(port)?;
+        let (facts, receiver) = mpsc::channel(TRUTH_QUEUE);
+        let writing = tokio::spawn(write_truth(truth.to_owned(), receiver));
+        let (stopped, unplugged) = (CancellationToken::new(), CancellationToken::new());
+        let (off, gone) = (stopped.clone(), unplugged.clone());
+        let id = plan.id.clone();
+        let playing = tokio::spawn(async move {
+            perform(&stage, device.as_mut(), time, facts, &off).await?;
+            // The cable stays in, so that what the kernel still holds can be read.
+            gone.cancelled().await;
+            drop(stage);
+            Ok(())
+        });
+        tracing::info!(device = id, port = %port.display(), "Virtual device started.");
+        Ok(Self { id, stopped, unplugged, playing, writing })
+    }
+
+    /// Switches the device off; its cable stays in.
+    pub fn switch_off(&self) {
+        self.stopped.cancel();
+    }
+
+    /// Switches the device off, pulls its cable and waits until its truth is on disk.
+    ///
+    /// # Errors
+    /// When the pty failed meanwhile or the truth could not be written.
+    pub async fn unplug(self) -> anyhow::Result<()> {
+        self.stopped.cancel();
+        self.unplugged.cancel();
+        self.playing.await.context("the device's task")?.with_context(|| self.id.clone())?;
+        self.writing.await.context("the truth's task")?.with_context(|| self.id.clone())
+    }
+}
+
+async fn perform(
+    stage: &Stage,
+    device: &mut dyn VirtualDevice,
+    time: StageTime,
+    facts: mpsc::Sender<Truth>,
+    stopped: &CancellationToken,
+) -> anyhow::Result<()> {
+    let played = stage.play(device, time, &facts, stopped).await?;
+    device.switch_off(time.now());
+    for fact in device.take_truth() {
+        facts.send(fact).await.context("the truth is no longer written")?;
+    }
+    if played.forgotten_bytes > 0 {
+        tracing::warn!(bytes = played.forgotten_bytes, "Nobody read the port in time.");
+    }
+    Ok(())
+}
+
+async fn write_truth(path: PathBuf, mut facts: mpsc::Receiver<Truth>) -> anyhow::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    while let Some(fact) = facts.recv().await {
+        let mut line = serde_json::to_vec(&fact).context("writing the truth as JSON")?;
+        line.push(b'\n');
+        // One write per line: several devices share the file, and appends do not mix.
+        file.write_all(&line).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
+}

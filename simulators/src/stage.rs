@@ -1,0 +1,3 @@
+//! Where virtual devices appear.
+
+pub mod pty;

@@ -1,0 +1,164 @@
+//! Virtual devices on ptys: what a device says comes out of a path that a serial driver can open.
+//!
+//! A pty has no baud rate and no wire: bytes are never damaged by the line, and while nobody reads
+//! they wait in the kernel. Like a real line this stage forgets what has waited too long.
+//!
+//! # Invariants
+//! - the symlink exists exactly as long as the stage
+//! - what the device says is written in order; what is forgotten is counted, never reordered
+
+use anyhow::Context as _;
+use rustix::{
+    fs::OFlags,
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{OptionalActions, tcgetattr, tcsetattr},
+};
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use tokio::{io::unix::AsyncFd, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+use virtual_devices::{SimTime, Truth, VirtualDevice};
+
+/// What may wait for a reader: four seconds of the fastest device (3.6 kB/s).
+const WAITING_MAX: usize = 16 * 1024;
+/// A driver's longest request is far shorter.
+const CHUNK: usize = 1024;
+/// How often a device without anything to do looks whether it is stopped.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// The device side of a pty, with a symlink to the other side.
+#[derive(Debug)]
+pub struct Stage {
+    master: AsyncFd<File>,
+    /// Held open so that the driver can come and go without a hang-up on this side.
+    _slave: File,
+    link: PathBuf,
+}
+
+impl Stage {
+    /// Opens a pty in raw mode and puts a symlink to it at `link`, replacing an older symlink.
+    ///
+    /// # Errors
+    /// When the kernel has no pty left or the symlink cannot be made.
+    pub fn open(link: &Path) -> anyhow::Result<Self> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).context("opening a pty")?;
+        grantpt(&master).context("granting the pty")?;
+        unlockpt(&master).context("unlocking the pty")?;
+        let name = ptsname(&master, Vec::new()).context("asking for the pty's name")?;
+        let name = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        let slave = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(name)
+            .with_context(|| format!("opening {}", name.display()))?;
+        let mut settings = tcgetattr(&slave).context("reading the pty's settings")?;
+        settings.make_raw();
+        tcsetattr(&slave, OptionalActions::Now, &settings).context("making the pty raw")?;
+        let flags = rustix::fs::fcntl_getfl(&master)? | OFlags::NONBLOCK;
+        rustix::fs::fcntl_setfl(&master, flags).context("making the pty non-blocking")?;
+        if fs::symlink_metadata(link).is_ok_and(|found| found.file_type().is_symlink()) {
+            fs::remove_file(link)
+                .with_context(|| format!("removing the old {}", link.display()))?;
+        }
+        std::os::unix::fs::symlink(name, link)
+            .with_context(|| format!("making the symlink {}", link.display()))?;
+        #[expect(deprecated, reason = "its successor is unsafe to call; a File keeps its descriptor")]
+        let master = AsyncFd::new(File::from(master)).context("watching the pty")?;
+        Ok(Self { master, _slave: slave, link: link.to_owned() })
+    }
+
+    /// Plays `device` until `stopped`, then hands it back.
+    ///
+    /// `speed` is device seconds per real second.
+    ///
+    /// # Errors
+    /// When the pty fails; a driver that goes away is no failure.
+    pub async fn play(
+        &self,
+        device: &mut dyn VirtualDevice,
+        clock: StageTime,
+        truth: &mpsc::Sender<Truth>,
+        stopped: &CancellationToken,
+    ) -> anyhow::Result<Played> {
+        let mut played = Played::default();
+        let mut waiting: Vec<u8> = Vec::new();
+        loop {
+            let now = clock.now();
+            device.advance(now);
+            waiting.extend(device.take_output());
+            let excess = waiting.len().saturating_sub(WAITING_MAX);
+            waiting.drain(..excess);
+            played.forgotten_bytes += excess;
+            for fact in device.take_truth() {
+                truth.send(fact).await.context("the truth is no longer written")?;
+            }
+            let due = device.next_due().map_or(IDLE, |due| clock.until(due));
+            tokio::select! {
+                () = stopped.cancelled() => return Ok(played),
+                () = tokio::time::sleep(due) => {}
+                ready = self.master.writable(), if !waiting.is_empty() => {
+                    let written = ready?.try_io(|master| master.get_ref().write(&waiting));
+                    if let Ok(count) = written {
+                        waiting.drain(..count?);
+                    }
+                }
+                ready = self.master.readable() => {
+                    let mut chunk = [0; CHUNK];
+                    let read = ready?.try_io(|master| master.get_ref().read(&mut chunk));
+                    if let Ok(count) = read {
+                        let received = chunk.get(..count?).unwrap_or_default();
+                        device.receive(clock.now(), received);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // Gone already means that somebody tidied up before us.
+        drop(fs::remove_file(&self.link));
+    }
+}
+
+/// What happened while a device was played.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Played {
+    /// Bytes nobody read in time.
+    pub forgotten_bytes: usize,
+}
+
+/// Device time on a real clock.
+#[derive(Clone, Copy, Debug)]
+pub struct StageTime {
+    started: Instant,
+    speed: f64,
+}
+
+impl StageTime {
+    /// Device time 0 is now; `speed` is device seconds per real second.
+    #[must_use]
+    pub fn start(speed: f64) -> Self {
+        Self { started: Instant::now(), speed }
+    }
+
+    /// Device time.
+    #[must_use]
+    pub fn now(&self) -> SimTime {
+        let elapsed = self.started.elapsed().mul_f64(self.speed);
+        SimTime(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// How long to wait until it is `due`.
+    fn until(&self, due: SimTime) -> Duration {
+        let ahead = due.0.saturating_sub(self.now().0);
+        Duration::from_micros(ahead).div_f64(self.speed)
+    }
+}
