@@ -20,8 +20,14 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "simulators",
         &[
-            "model", "drivers", "rules", "uplink-proto", "virtual-devices", "agent",
-            "embedded-broker", "gateway",
+            "model",
+            "drivers",
+            "rules",
+            "uplink-proto",
+            "virtual-devices",
+            "agent",
+            "embedded-broker",
+            "gateway",
         ],
     ),
 ];
@@ -30,8 +36,17 @@ const ARROWS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &["model", "drivers", "rules", "uplink-proto", "virtual-devices"];
 /// What a deciding crate may never depend on.
 const WORLD: &[&str] = &[
-    "tokio", "tokio-serial", "tokio-util", "rumqttc", "rusqlite", "rustix", "axum", "reqwest",
-    "tracing", "rmqtt", "rustls",
+    "tokio",
+    "tokio-serial",
+    "tokio-util",
+    "rumqttc",
+    "rusqlite",
+    "rustix",
+    "axum",
+    "reqwest",
+    "tracing",
+    "rmqtt",
+    "rustls",
 ];
 /// A file near this is asking for a name nobody has found yet.
 const FILE_LINES_MAX: usize = 800;
@@ -198,7 +213,9 @@ fn one_file_of_a_program_reads_its_clock_and_one_spawns() {
 fn every_relative_link_in_the_documents_leads_somewhere() {
     let mut found = Vec::new();
     files(&root(), "md", &mut found);
-    for path in found.into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "vendor")) {
+    for path in
+        found.into_iter().filter(|path| !path.components().any(|part| part.as_os_str() == "vendor"))
+    {
         let text = read(&path);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let target = link.split('#').next().unwrap();

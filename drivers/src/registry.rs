@@ -1,8 +1,16 @@
 //! The driver's name in `agent.toml` → the driver.
 
-use crate::serial::{Cursor, PortSettings, SerialDriver, pm6750::Pm6750};
+use crate::serial::{
+    Cursor, PortSettings, SerialDriver, bcc::Bcc, pm6750::Pm6750, tm2655::Tm2655,
+    ultraeasy::Ultraeasy,
+};
 use model::{decimal::Decimal, device::DeviceKind, id::DeviceId};
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
+
+/// "5 s comfortable at 9600 baud" (BCC).
+const BCC_POLL: Duration = Duration::from_secs(5);
+/// A meter is put on its cable for a minute at least.
+const ULTRAEASY_POLL: Duration = Duration::from_secs(30);
 
 /// Every serial driver.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,13 +25,17 @@ pub enum DriverName {
     Ultraeasy,
 }
 
-/// What a person may set for a driver.
+/// What a person may set for a driver, and what it must know of the site.
 #[derive(Clone, Debug, Default)]
 pub struct DriverOptions {
     /// `pm6750`: counts per millivolt at gain ×1, measured on that unit with a 1 mV source.
     pub counts_per_mv: Option<Decimal>,
-    /// `bcc`, `tm2655`, `ultraeasy`: how often the device is asked.
+    /// How often the device is asked. Default: `bcc` 5 s, `ultraeasy` 30 s, `tm2655` only when the
+    /// port opens. Brought into [`DriverName::poll_interval_s`].
     pub poll_interval: Option<Duration>,
+    /// The site's time zone, seconds east of UTC: with it `ultraeasy` says how far the meter's
+    /// clock is off.
+    pub zone_offset_s: Option<i32>,
 }
 
 impl DriverName {
@@ -71,9 +83,21 @@ impl DriverName {
     /// Whether the driver has that option.
     #[must_use]
     pub fn takes(self, option: &str) -> bool {
+        match option {
+            "counts_per_mv" => self == Self::Pm6750,
+            "poll_interval_s" => self.poll_interval_s().is_some(),
+            _ => false,
+        }
+    }
+
+    /// How often the device may be asked, in seconds; `None` if it is not asked.
+    #[must_use]
+    pub const fn poll_interval_s(self) -> Option<RangeInclusive<u64>> {
         match self {
-            Self::Pm6750 => option == "counts_per_mv",
-            Self::Bcc | Self::Tm2655 | Self::Ultraeasy => option == "poll_interval_s",
+            Self::Pm6750 => None,
+            // An infusion is looked at once a minute at least.
+            Self::Bcc => Some(1..=60),
+            Self::Tm2655 | Self::Ultraeasy => Some(1..=86_400),
         }
     }
 }
@@ -86,7 +110,55 @@ pub fn create(
     options: &DriverOptions,
     cursor: Option<Cursor>,
 ) -> Box<dyn SerialDriver> {
+    let allowed = name.poll_interval_s().unwrap_or(0..=0);
+    let (shortest, longest) = (Duration::from_secs(*allowed.start()), *allowed.end());
+    let poll = options
+        .poll_interval
+        .map(|interval| interval.clamp(shortest, Duration::from_secs(longest)));
     match name {
-        _ => Box::new(Pm6750::new(device, options.counts_per_mv, cursor)),
+        DriverName::Pm6750 => Box::new(Pm6750::new(device, options.counts_per_mv, cursor)),
+        DriverName::Bcc => Box::new(Bcc::new(device, poll.unwrap_or(BCC_POLL))),
+        DriverName::Tm2655 => Box::new(Tm2655::new(device, poll, cursor)),
+        DriverName::Ultraeasy => Box::new(Ultraeasy::new(
+            device,
+            poll.unwrap_or(ULTRAEASY_POLL),
+            options.zone_offset_s,
+            cursor,
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bench::now_at, serial::SerialEvent};
+
+    #[test]
+    fn names_lead_back_to_their_driver() {
+        for driver in DriverName::ALL {
+            assert_eq!(DriverName::from_name(driver.name()), Some(driver));
+        }
+        assert_eq!(DriverName::from_name("pm6100"), None);
+    }
+
+    #[test]
+    fn every_driver_says_something_when_its_port_opens() {
+        for name in DriverName::ALL {
+            let device = DeviceId::new("x-01").unwrap();
+            let mut driver = create(name, device, &DriverOptions::default(), None);
+            assert_eq!(driver.next_timeout(), None, "{name:?} waits for its port");
+            driver.handle(now_at(0), SerialEvent::Opened);
+            assert!(driver.poll_output().is_some(), "{name:?}");
+            driver.handle(now_at(1), SerialEvent::Closed);
+            assert_eq!(driver.next_timeout(), None, "{name:?} is closed");
+        }
+    }
+
+    #[test]
+    fn options_belong_to_their_drivers() {
+        let taking = |option| DriverName::ALL.into_iter().filter(move |name| name.takes(option));
+        assert_eq!(taking("counts_per_mv").collect::<Vec<_>>(), [DriverName::Pm6750]);
+        assert_eq!(taking("poll_interval_s").count(), 3);
+        assert_eq!(taking("zone_offset_s").count(), 0);
     }
 }

@@ -1,1 +1,130 @@
-//! Stories.
+//! Stories: a clinic's day, a device that is unplugged, a configuration full of mistakes.
+
+use e2e::{Village, until};
+use simulators::{
+    county::BrokerPlace,
+    demo::{cast, settled},
+    site::{Performance, stage_clock},
+    stage::pty::StageTime,
+};
+use std::{
+    path::Path,
+    process::{Command, Output},
+    time::Duration,
+};
+use virtual_devices::{EcgSource, Scenario};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clinics_day_arrives_whole_and_raises_its_alerts() -> anyhow::Result<()> {
+    let mut village =
+        Village::prepare(Path::new(PROGRAM), BrokerPlace::Embedded, "clinic-day").await?;
+    let performances = village.start().await?;
+    let client = village.county.client()?;
+    let families = async || -> anyhow::Result<Vec<String>> {
+        let alerts = client.alerts().await?;
+        let families =
+            alerts.iter().filter_map(|alert| alert["family"].as_str().map(ToOwned::to_owned));
+        Ok(families.collect())
+    };
+    until(
+        "hypertension, hypoglycaemia and occlusion raise alerts",
+        Duration::from_secs(90),
+        async || {
+            let families = families().await?;
+            Ok(["bp_high", "glucose_low", "dev_occl_down"]
+                .iter()
+                .all(|family| families.iter().any(|known| known == family)))
+        },
+    )
+    .await?;
+    performances.iter().for_each(Performance::switch_off);
+    let report = settled(&[village.site.truth()], &client).await?;
+    for performance in performances {
+        performance.unplug().await?;
+    }
+    assert!(report.is_clean() && report.emitted_blocks > 100, "{report:#?}");
+    village.site.stop().await?;
+    village.county.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unplugged_device_is_told_and_comes_back() -> anyhow::Result<()> {
+    let mut village = Village::prepare(Path::new(PROGRAM), BrokerPlace::Embedded, "steady").await?;
+    let mut performances = village.start().await?;
+    let client = village.county.client()?;
+    let state_is = async |wanted: &str| -> anyhow::Result<bool> {
+        let answer: serde_json::Value = client.get("/api/v1/devices", &[]).await?;
+        let devices = answer["devices"].as_array().cloned().unwrap_or_default();
+        let monitor = devices.iter().find(|device| device["device"] == "heping-ecg-01");
+        Ok(monitor.is_some_and(|monitor| monitor["state"] == wanted))
+    };
+    let limit = Duration::from_secs(30);
+    until("the monitor is online", limit, async || state_is("online").await).await?;
+
+    performances.remove(0).unplug().await?;
+    until("the unplugged monitor is told", limit, async || state_is("link_down").await).await?;
+
+    let scenario = Scenario::built_in("steady").unwrap();
+    let plan = cast("heping", 7, &scenario, EcgSource::Recording).remove(0);
+    let port = village.site.port(&plan.id);
+    let again = Performance::start(
+        &plan,
+        &port,
+        stage_clock(),
+        StageTime::start(1.0),
+        &village.site.truth(),
+    )?;
+    until("the monitor is online again", limit, async || state_is("online").await).await?;
+    again.unplug().await?;
+    for performance in performances {
+        performance.unplug().await?;
+    }
+    village.site.stop().await?;
+    village.county.stop().await
+}
+
+fn run(role: &str, words: &[&str]) -> Output {
+    Command::new(PROGRAM).arg(role).args(words).output().unwrap()
+}
+
+#[test]
+fn every_mistake_of_a_configuration_is_told_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("agent.toml");
+    let text = "site = \"No Name\"\n[uplink]\nbroker = \"nowhere\"\nca = \"ca.crt\"\ncert = 5\n\
+        [[device]]\nid = \"a\"\ndriver = \"unheard\"\nport = \"/dev/x\"\n[[device]]\nid = \"a\"\nport = \"/dev/x\"\nbaud = 1\n";
+    std::fs::write(&path, text).unwrap();
+    let output = run("__clinic-agent", &["check", "--config", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    for (line, word) in [
+        (1, "data_dir is missing"),
+        (1, "No Name"),
+        (3, "nowhere"),
+        (5, "uplink.cert is integer"),
+        (2, "uplink.key is missing"),
+        (8, "unheard"),
+        (11, "has the id of device 1"),
+        (12, "is the port of a already"),
+        (13, "device.baud is 1"),
+        (10, "device.driver is missing"),
+    ] {
+        let place = format!("{}:{line}: ", path.display());
+        assert!(
+            said.lines().any(|told| told.starts_with(&place) && told.contains(word)),
+            "{line} {word}:\n{said}"
+        );
+    }
+}
+
+#[test]
+fn the_example_configurations_are_good() {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+    for (role, file) in [("__clinic-agent", "agent.toml"), ("__clinic-gateway", "gateway.toml")] {
+        let path = configs.join(file);
+        let output = run(role, &["check", "--config", path.to_str().unwrap()]);
+        assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

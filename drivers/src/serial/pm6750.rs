@@ -428,20 +428,25 @@ impl Pm6750 {
                 }
             }
             spec::FINISHED | spec::STOPPED => {}
-            failed if failed <= spec::FAILED_MAX => {
-                // A failure that was there from the first packet may be an old one.
-                if running || before.is_some_and(|before| before != failed) {
-                    let reason = match failed {
-                        spec::MOTION => NoData::Motion,
-                        code => NoData::DeviceError(code.to_string()),
-                    };
-                    let metrics = [Metric::NIBP_SYS, Metric::NIBP_MEAN, Metric::NIBP_DIA];
-                    let absent = metrics.map(|metric| Reading::no_data(metric, reason.clone()));
-                    self.emit_group(self.group(now, absent.into()).as_group(Metric::NIBP));
-                }
+            // A failure that was there from the first packet may be an old one.
+            failed
+                if failed <= spec::FAILED_MAX
+                    && (running || before.is_some_and(|before| before != failed)) =>
+            {
+                self.emit_failure(now, failed);
             }
             _ => {}
         }
+    }
+
+    fn emit_failure(&mut self, now: Now, state: u8) {
+        let reason = match state {
+            spec::MOTION => NoData::Motion,
+            code => NoData::DeviceError(code.to_string()),
+        };
+        let metrics = [Metric::NIBP_SYS, Metric::NIBP_MEAN, Metric::NIBP_DIA];
+        let absent = metrics.map(|metric| Reading::no_data(metric, reason.clone()));
+        self.emit_group(self.group(now, absent.into()).as_group(Metric::NIBP));
     }
 
     fn emit_result(&mut self, now: Now, result: NibpResult, time_known: bool) {
@@ -465,11 +470,10 @@ impl Pm6750 {
             spec::SEARCHING | spec::SEARCH_TOO_LONG => Some(NoData::Searching),
             _ => None,
         };
-        let reading = |metric, raw: u8, invalid, unit| match (raw == invalid, &reason) {
-            (true, Some(reason)) => Reading::no_data(metric, reason.clone()),
-            (true, None) => Reading::no_data(metric, NoData::NotAvailable),
-            (false, Some(reason)) => Reading::no_data(metric, reason.clone()),
-            (false, None) => Reading::number(metric, u32::from(raw), unit),
+        let reading = |metric, raw: u8, invalid, unit| match &reason {
+            Some(reason) => Reading::no_data(metric, reason.clone()),
+            None if raw == invalid => Reading::no_data(metric, NoData::NotAvailable),
+            None => Reading::number(metric, u32::from(raw), unit),
         };
         let readings = vec![
             reading(Metric::SPO2, saturation, spec::SPO2_INVALID, Unit::PERCENT),

@@ -164,9 +164,10 @@ async fn bind(
 /// Judges every connection, publish and subscription.
 struct Gate;
 
+#[expect(elided_lifetimes_in_paths, reason = "async_trait needs the trait's own spelling")]
 #[async_trait]
 impl Handler for Gate {
-    async fn hook(&self, parameter: &Parameter<'_>, before: Option<HookResult>) -> ReturnType {
+    async fn hook(&self, parameter: &Parameter, before: Option<HookResult>) -> ReturnType {
         let answer = match parameter {
             Parameter::ClientAuthenticate(client) => {
                 HookResult::AuthResult(match identified(client) {

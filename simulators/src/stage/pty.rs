@@ -68,7 +68,10 @@ impl Stage {
         }
         std::os::unix::fs::symlink(name, link)
             .with_context(|| format!("making the symlink {}", link.display()))?;
-        #[expect(deprecated, reason = "its successor is unsafe to call; a File keeps its descriptor")]
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe to call; a File keeps its descriptor"
+        )]
         let master = AsyncFd::new(File::from(master)).context("watching the pty")?;
         Ok(Self { master, _slave: slave, link: link.to_owned() })
     }

@@ -207,7 +207,8 @@ pub fn command(sequence: bool, expects: bool, request: Request) -> Vec<u8> {
 }
 
 fn bits(sequence: bool, expects: bool) -> u8 {
-    u8::from(sequence) * spec::SEQUENCE | u8::from(expects) * spec::EXPECTED
+    let bit = |set: bool, bit| if set { bit } else { 0 };
+    bit(sequence, spec::SEQUENCE) | bit(expects, spec::EXPECTED)
 }
 
 /// What we ask the meter. The protocol's commands that set the clock or erase are not here.

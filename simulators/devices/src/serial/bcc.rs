@@ -171,8 +171,6 @@ impl Station {
             ("pump_vtbi_rem", Some("mL"), Ok(tenths(left))),
             ("pump_vi", Some("mL"), Ok(tenths(self.infused))),
             ("pump_time_rem", Some("s"), remaining),
-            ("pump_dose_rate", None, Err("off")),
-            ("pump_conc", None, Err("off")),
             ("pump_drug", None, Ok(text(drug))),
             ("pump_syr", Some("mL"), Ok(text("50"))),
             ("batt_min", Some("min"), Ok(text("240"))),
@@ -347,6 +345,6 @@ mod tests {
         assert_eq!(station.take_output(), block);
         assert!(station.take_truth().is_empty());
         station.receive(SimTime(0), &[ACK]);
-        assert_eq!(station.take_truth().len(), 12);
+        assert_eq!(station.take_truth().len(), 10);
     }
 }

@@ -1,0 +1,270 @@
+//! The driver on lists of events.
+
+use super::{codec::tests::block, *};
+use crate::bench::Bench;
+use model::alarm::AlarmPhase;
+
+const BED: &str = "WARD3BED2";
+const RUNNING: &str = "INSERNUM,40864;INRT,5.00;INVI,12.5;INM3,1;INA3,0";
+
+fn opened() -> Bench<Bcc> {
+    let device = DeviceId::new("station-1").unwrap();
+    Bench::new(Bcc::new(device, Duration::from_secs(5)))
+}
+
+/// Entries of the pump in that slot.
+fn pump(time: u32, slot: &str, parameters: &str) -> String {
+    let entries: Vec<_> =
+        parameters.split(';').map(|entry| format!("{time},501{slot},{entry}")).collect();
+    entries.join("\u{1e}")
+}
+
+impl Bench<Bcc> {
+    fn answer(&mut self, information: &str) {
+        self.receive(&block(BED, information, false));
+    }
+
+    /// The session is open and the first request for all pumps is out.
+    fn polling() -> Self {
+        let mut bench = opened();
+        bench.answer("206,50100,GNACK,0");
+        bench.pass(600);
+        bench.answer("207,50100,V3.30");
+        bench.pass(600);
+        bench
+    }
+
+    /// One cycle with these answers, up to the next request.
+    fn cycle(&mut self, answers: &[String]) {
+        for (left, information) in (0..answers.len()).rev().zip(answers) {
+            self.receive(&block(BED, information, left > 0));
+            self.pass(200);
+        }
+        self.pass(5_000);
+    }
+
+    fn last_sent(&self) -> String {
+        String::from_utf8_lossy(self.sent.last().unwrap()).into_owned()
+    }
+}
+
+#[test]
+fn a_session_opens_and_asks_with_the_bed_it_learnt() {
+    let bench = Bench::polling();
+    let sent: Vec<_> =
+        bench.sent.iter().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).collect();
+    assert_eq!(
+        sent,
+        [
+            "\u{1}00031\u{2}1/1/1>ADMIN:ALIVE\u{3}00061\u{4}",
+            "\u{6}",
+            "\u{1}00041\u{2}WARD3BED2/1/1>ADMIN:VERSION\u{3}00032\u{4}",
+            "\u{6}",
+            "\u{1}00035\u{2}WARD3BED2/1/1>MEM:GET\u{3}00083\u{4}",
+        ]
+    );
+    assert!(bench.records.is_empty(), "an open session is not yet a pump");
+}
+
+#[test]
+fn each_pump_is_a_device_of_its_own() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[
+        "230,50100,COMSERIALNO,777".to_owned(),
+        pump(230, "11", RUNNING),
+        pump(231, "13", &RUNNING.replace("40864", "36248")),
+    ]);
+    assert_eq!(
+        bench.states(),
+        ["station-1-40864 online", "station-1 online", "station-1-36248 online"]
+    );
+    let station = bench.statuses()[1];
+    assert_eq!(
+        (station.about["version"].as_str(), station.about["serial"].as_str()),
+        ("V3.30", "777")
+    );
+    assert_eq!(bench.values()[..3], ["pump_rate 5.00", "pump_vi 12.5", "pump_state infusing"]);
+    let slots: Vec<_> = bench.groups().iter().map(|group| group.context["slot"].clone()).collect();
+    assert_eq!(slots, ["11", "13"]);
+    // The next cycle says nothing about status.
+    bench.records.clear();
+    bench.cycle(&[pump(236, "11", RUNNING), pump(236, "13", &RUNNING.replace("40864", "36248"))]);
+    assert!(bench.states().is_empty());
+    assert_eq!(bench.groups().len(), 2);
+}
+
+#[test]
+fn every_block_is_acknowledged_and_the_next_cycle_waits() {
+    let mut bench = Bench::polling();
+    bench.sent.clear();
+    let start = bench.ms;
+    bench.receive(&block(BED, &pump(230, "11", RUNNING), true));
+    bench.pass(99);
+    assert!(bench.sent.is_empty());
+    bench.pass(1);
+    assert_eq!(bench.sent, [vec![codec::ACK]]);
+    bench.receive(&block(BED, &pump(230, "13", &RUNNING.replace("40864", "36248")), false));
+    // The request went out 100 ms before.
+    bench.pass(start + 4_890 - bench.ms);
+    assert_eq!(bench.sent.len(), 2);
+    bench.pass(20);
+    assert!(bench.last_sent().contains("MEM:GET"));
+}
+
+#[test]
+fn a_bad_block_is_asked_for_again_three_times() {
+    let mut bench = Bench::polling();
+    bench.sent.clear();
+    let mut bad = block(BED, &pump(230, "11", RUNNING), false);
+    bad[30] ^= 1;
+    for _ in 0..3 {
+        bench.receive(&bad);
+        bench.pass(150);
+    }
+    assert_eq!(bench.sent, vec![vec![codec::NAK]; 3]);
+    bench.receive(&bad);
+    assert!(bench.last_sent().contains("ADMIN:ALIVE"));
+    assert!(bench.groups().is_empty());
+    assert_eq!(bench.notes.len(), 1, "notes of a kind are limited");
+}
+
+#[test]
+fn a_good_block_after_a_bad_one_is_taken_once() {
+    let mut bench = Bench::polling();
+    let good = block(BED, &pump(230, "11", RUNNING), false);
+    bench.receive(&good[..good.len() - 8]);
+    bench.receive(b"00000\x04");
+    bench.pass(150);
+    assert_eq!(bench.sent.last(), Some(&vec![codec::NAK]));
+    bench.receive(&good);
+    bench.pass(150);
+    assert_eq!(bench.sent.last(), Some(&vec![codec::ACK]));
+    assert_eq!(bench.groups().len(), 1);
+}
+
+#[test]
+fn an_occlusion_begins_and_ends() {
+    let mut bench = Bench::polling();
+    for flag in ["0", "1", "1", "_NV"] {
+        bench.cycle(&[pump(230, "11", &RUNNING.replace("INA3,0", &format!("INA3,{flag}")))]);
+    }
+    assert_eq!(bench.alarms(), [("INA3", AlarmPhase::Start), ("INA3", AlarmPhase::End)]);
+    assert!(bench.values().contains(&"pump_state alarm".to_owned()));
+}
+
+#[test]
+fn a_pump_taken_out_is_removed_and_comes_back_in_another_slot() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[pump(230, "11", &RUNNING.replace("INA3,0", "INA3,1"))]);
+    bench.records.clear();
+    bench.cycle(&["235,50111,GNERR,39".to_owned()]);
+    assert_eq!(bench.states(), ["station-1-40864 removed"]);
+    assert_eq!(bench.values(), ["pump_rate silent", "pump_vi silent"]);
+    assert_eq!(bench.alarms(), [("INA3", AlarmPhase::End)]);
+    bench.records.clear();
+    bench.cycle(&[pump(240, "12", RUNNING)]);
+    assert_eq!(bench.states(), ["station-1-40864 online"]);
+}
+
+#[test]
+fn a_pump_that_is_missing_from_whole_answers_is_removed() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[pump(230, "11", RUNNING)]);
+    bench.records.clear();
+    let nothing = ["235,50100,GNERR,11".to_owned()];
+    bench.cycle(&nothing);
+    bench.cycle(&nothing);
+    assert!(bench.records.is_empty(), "one answer may be misleading");
+    bench.cycle(&nothing);
+    assert_eq!(bench.states(), ["station-1-40864 removed"]);
+}
+
+#[test]
+fn a_pump_the_station_cannot_reach_has_an_error_and_no_numbers() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[pump(230, "11", RUNNING)]);
+    bench.records.clear();
+    bench.cycle(&["235,50111,GNERR,41".to_owned()]);
+    assert_eq!(bench.values(), ["pump_rate device_error:41", "pump_vi device_error:41"]);
+    assert!(bench.states().is_empty());
+}
+
+#[test]
+fn silence_is_reported_once_per_period() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[pump(230, "11", RUNNING)]);
+    bench.records.clear();
+    bench.pass(120_000);
+    assert_eq!(bench.states(), ["station-1 silent", "station-1-40864 silent"]);
+    assert_eq!(bench.values(), ["pump_rate silent", "pump_vi silent"]);
+    assert!(bench.last_sent().contains(":A"), "the session is opened again and again");
+    bench.records.clear();
+    bench.answer("5,50100,GNACK,0");
+    bench.pass(600);
+    bench.answer("5,50100,V3.30");
+    bench.pass(600);
+    assert!(bench.states().is_empty());
+    bench.cycle(&[pump(6, "11", RUNNING)]);
+    assert_eq!(bench.states(), ["station-1-40864 online", "station-1 online"]);
+}
+
+#[test]
+fn requests_are_stuffed_when_the_station_does_it() {
+    let mut bench = opened();
+    bench.pass(5_100);
+    assert_eq!(bench.last_sent(), "\u{1}00031\u{2}1/1/1>AEXMIN:ALIVEE\u{3}00061\u{4}");
+    bench.receive(b"\x0100045\x02WAREX3BEEEX2/1/1>206,50100,GNACK,0\x0300001\x04");
+    bench.pass(600);
+    assert!(bench.last_sent().contains("WAREX3BEEEX2/1/1>AEXMIN:VEERSION"));
+}
+
+#[test]
+fn a_station_that_refuses_our_requests_is_opened_the_other_way() {
+    let mut bench = Bench::polling();
+    bench.answer("230,50100,GNERR,68");
+    bench.pass(150);
+    assert!(bench.last_sent().contains("AEXMIN:ALIVEE"));
+}
+
+#[test]
+fn a_station_that_started_anew_is_opened_again() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[pump(230, "11", RUNNING)]);
+    bench.answer(&pump(3, "11", RUNNING));
+    bench.pass(150);
+    assert!(bench.last_sent().contains("1/1/1>ADMIN:ALIVE"));
+    assert_eq!(bench.groups().len(), 2, "what it said is taken");
+}
+
+#[test]
+fn blocks_that_come_by_themselves_are_taken_and_acknowledged() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[pump(230, "11", RUNNING)]);
+    bench.answer(&pump(231, "11", RUNNING));
+    bench.pass(1_000);
+    bench.sent.clear();
+    bench.answer(&pump(232, "11", RUNNING));
+    bench.pass(110);
+    assert_eq!(bench.sent, [vec![codec::ACK]]);
+    assert_eq!(bench.groups().len(), 3);
+}
+
+#[test]
+fn a_pump_without_a_number_is_noted_and_left_out() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[pump(230, "11", "INRT,5.00;INSERNUM,_NV")]);
+    assert_eq!(bench.notes[0].kind, "nameless");
+    assert!(bench.groups().is_empty());
+    bench.cycle(&[pump(236, "11", "INRT,5.00;INNR,60009FA0")]);
+    assert_eq!(bench.groups()[0].device.as_str(), "station-1-60009FA0");
+}
+
+#[test]
+fn a_closed_port_takes_the_pumps_down() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[pump(230, "11", RUNNING)]);
+    bench.records.clear();
+    bench.handle(SerialEvent::Closed);
+    assert_eq!(bench.states(), ["station-1-40864 link_down"]);
+    assert_eq!(bench.driver.next_timeout(), None);
+}
