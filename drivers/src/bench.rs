@@ -23,6 +23,20 @@ pub(crate) fn now_at(ms: u64) -> Now {
     }
 }
 
+impl SerialDriver for Box<dyn SerialDriver> {
+    fn handle(&mut self, now: Now, event: SerialEvent<'_>) {
+        (**self).handle(now, event);
+    }
+
+    fn poll_output(&mut self) -> Option<SerialOutput> {
+        (**self).poll_output()
+    }
+
+    fn next_timeout(&self) -> Option<MonoTime> {
+        (**self).next_timeout()
+    }
+}
+
 /// A driver, what it put out so far, and the time.
 pub(crate) struct Bench<D> {
     pub(crate) driver: D,

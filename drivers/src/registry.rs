@@ -131,7 +131,12 @@ pub fn create(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{bench::now_at, serial::SerialEvent};
+    use crate::{
+        bench::{Bench, now_at},
+        serial::SerialEvent,
+    };
+    use model::alarm::AlarmPhase;
+    use proptest::{collection::vec, prelude::*};
 
     #[test]
     fn names_lead_back_to_their_driver() {
@@ -160,5 +165,48 @@ mod tests {
         assert_eq!(taking("counts_per_mv").collect::<Vec<_>>(), [DriverName::Pm6750]);
         assert_eq!(taking("poll_interval_s").count(), 3);
         assert_eq!(taking("zone_offset_s").count(), 0);
+    }
+
+    fn likely_byte() -> impl Strategy<Value = u8> {
+        let framing = [0x55, 0xAA, 0x01, 0x02, 0x03, 0x04, 0x06, 0x10, 0x16, 0x1E, 0x30];
+        prop_oneof![prop::sample::select(framing.to_vec()), any::<u8>()]
+    }
+
+    proptest! {
+        /// The bench also checks that time goes on: no driver asks for one moment for ever.
+        #[test]
+        fn no_bytes_make_a_driver_panic_or_say_a_number(
+            chunks in vec((vec(likely_byte(), 0..60), 0_u64..4000), 0..20),
+        ) {
+            for name in DriverName::ALL.into_iter().filter(|name| *name != DriverName::Pm6750) {
+                let device = DeviceId::new("x-01").unwrap();
+                let mut bench = Bench::new(create(name, device, &DriverOptions::default(), None));
+                for (bytes, ms) in &chunks {
+                    bench.receive(bytes);
+                    bench.pass(*ms);
+                }
+                bench.handle(SerialEvent::Closed);
+                prop_assert!(bench.groups().is_empty(), "{:?}", name);
+            }
+        }
+
+        #[test]
+        fn a_random_packet_never_makes_the_monitor_panic(
+            packets in vec((vec(any::<u8>(), 1..10), 0_u64..1500), 0..40),
+        ) {
+            let device = DeviceId::new("x-01").unwrap();
+            let options = DriverOptions { counts_per_mv: Some(40.into()), ..Default::default() };
+            let mut bench = Bench::new(create(DriverName::Pm6750, device, &options, None));
+            for (payload, ms) in &packets {
+                let len = u8::try_from(payload.len() + 2).unwrap();
+                let sum = !payload.iter().fold(len, |sum, byte| sum.wrapping_add(*byte));
+                bench.receive(&[&[0x55, 0xAA, len][..], payload, &[sum]].concat());
+                bench.pass(*ms);
+            }
+            bench.handle(SerialEvent::Closed);
+            let alarms = bench.alarms();
+            let of = |phase| alarms.iter().filter(|alarm| alarm.1 == phase).count();
+            prop_assert_eq!(of(AlarmPhase::Start), of(AlarmPhase::End));
+        }
     }
 }

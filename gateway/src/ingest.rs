@@ -103,7 +103,10 @@ impl Ingest {
             };
             let event = match polled {
                 Err(_) => {
-                    break Err(anyhow::anyhow!("nothing was heard for {} s", SILENCE_MAX.as_secs()));
+                    break Err(anyhow::anyhow!(
+                        "nothing was heard for {} s",
+                        SILENCE_MAX.as_secs()
+                    ));
                 }
                 Ok(Err(error)) => break Err(error.into()),
                 Ok(Ok(event)) => event,

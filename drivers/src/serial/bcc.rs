@@ -311,17 +311,18 @@ impl Bcc {
                 None => self.take_general(parameter, value),
             }
         }
-        let polled = !blocks.is_empty() || !failures.is_empty();
+        let refused = |(_, code): &(Option<Slot>, String)| code == spec::SYNTAX;
+        let answers = !blocks.is_empty() || failures.iter().any(|failure| !refused(failure));
+        if answers && self.told.as_ref() != Some(&self.about) {
+            self.silent = false;
+            self.told = Some(self.about.clone());
+            self.reporter.status(now, DeviceState::Online, "", self.about.clone());
+        }
         for (slot, block) in blocks {
             self.take_pump(now, slot, &block);
         }
         for (slot, code) in failures {
             sound &= self.take_failure(now, slot, &code);
-        }
-        if polled && sound && self.told.as_ref() != Some(&self.about) {
-            self.silent = false;
-            self.told = Some(self.about.clone());
-            self.reporter.status(now, DeviceState::Online, "", self.about.clone());
         }
         sound
     }

@@ -76,9 +76,9 @@ fn each_pump_is_a_device_of_its_own() {
     ]);
     assert_eq!(
         bench.states(),
-        ["station-1-40864 online", "station-1 online", "station-1-36248 online"]
+        ["station-1 online", "station-1-40864 online", "station-1-36248 online"]
     );
-    let station = bench.statuses()[1];
+    let station = bench.statuses()[0];
     assert_eq!(
         (station.about["version"].as_str(), station.about["serial"].as_str()),
         ("V3.30", "777")
@@ -205,7 +205,7 @@ fn silence_is_reported_once_per_period() {
     bench.pass(600);
     assert!(bench.states().is_empty());
     bench.cycle(&[pump(6, "11", RUNNING)]);
-    assert_eq!(bench.states(), ["station-1-40864 online", "station-1 online"]);
+    assert_eq!(bench.states(), ["station-1 online", "station-1-40864 online"]);
 }
 
 #[test]

@@ -173,7 +173,8 @@ impl Names {
 
     fn encode_block(&mut self, block: &WaveformBlock, base: WallTime) -> Vec<Value> {
         let WaveformFlags { lead_off, saturation, pacer } = block.flags;
-        let bits = [(lead_off, flag::LEAD_OFF), (saturation, flag::SATURATION), (pacer, flag::PACER)];
+        let bits =
+            [(lead_off, flag::LEAD_OFF), (saturation, flag::SATURATION), (pacer, flag::PACER)];
         let flags = bits.into_iter().fold(0, |all, (set, bit)| if set { all | bit } else { all });
         let scale = block.scale.as_ref().map_or(Value::Null, |scale| {
             Value::Array(vec![

@@ -53,6 +53,7 @@ pub struct Monitor {
     /// The result of the last measurement, once it is finished.
     result: Option<Cuff>,
     reported: Option<u64>,
+    off: bool,
 }
 
 impl Monitor {
@@ -73,6 +74,7 @@ impl Monitor {
             arrhythmia: 1,
             result: None,
             reported: None,
+            off: false,
         }
     }
 
@@ -277,6 +279,9 @@ fn hundredths(value: i8) -> String {
 
 impl VirtualDevice for Monitor {
     fn receive(&mut self, now: SimTime, bytes: &[u8]) {
+        if self.off {
+            return;
+        }
         self.input.extend(bytes);
         // Commands are always 55 AA 04 A1 A2 SUM.
         while let Some(&[first, second, count, function, argument, sum]) = self.input.first_chunk()
@@ -322,6 +327,7 @@ impl VirtualDevice for Monitor {
             self.end_blocks(now, stream);
         }
         self.due = [None; 7];
+        self.off = true;
     }
 }
 

@@ -25,6 +25,7 @@ pub struct Kiosk {
     input: Vec<u8>,
     last: Option<Vec<u8>>,
     next: Option<SimTime>,
+    off: bool,
 }
 
 impl Kiosk {
@@ -38,6 +39,7 @@ impl Kiosk {
             input: Vec::new(),
             last: None,
             next: None,
+            off: false,
         };
         kiosk.next = kiosk.due_after(SimTime(0)).map(|(due, _)| due);
         kiosk
@@ -128,6 +130,9 @@ fn record(civil_ms: i64, cuff: Cuff) -> Vec<u8> {
 
 impl VirtualDevice for Kiosk {
     fn receive(&mut self, now: SimTime, bytes: &[u8]) {
+        if self.off {
+            return;
+        }
         self.input.extend(bytes);
         // SYN SYN SOH 0 0 STX c c ETX BCC
         while let Some(frame) = self.input.first_chunk::<10>().copied() {
@@ -170,6 +175,7 @@ impl VirtualDevice for Kiosk {
 
     fn switch_off(&mut self, _: SimTime) {
         self.next = None;
+        self.off = true;
     }
 }
 
