@@ -1,6 +1,8 @@
 //! Drivers on virtual devices: what a device said is what the driver emits, however the bytes are
 //! cut, and damage on the line never becomes a wrong number.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
 use drivers::{
     registry::{DriverName, DriverOptions, create},
     serial::{SerialDriver, SerialEvent, SerialOutput},

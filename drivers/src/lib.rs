@@ -7,7 +7,8 @@
 //! - [`registry`]: the driver's name in `agent.toml` → the driver
 //!
 //! # Invariants
-//! - no driver sends a command that changes therapy, inflates a cuff, deletes a record or calibrates
+//! - no driver sends a command that changes therapy, inflates a cuff, deletes a record, sets a
+//!   clock or calibrates
 //! - no bytes make a driver panic; what is kept between calls is bounded
 //! - silence is reported, never waited out
 

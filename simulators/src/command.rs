@@ -117,8 +117,6 @@ pub(crate) fn main_from(args: Vec<OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { WRONG_USE } else { 0 });
         }
     };
-    // An error means that somebody was first, in tests another test.
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();

@@ -1,5 +1,7 @@
 //! Stories: agent and county are killed in flow, and nothing that was committed is lost or doubled.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
+
 use e2e::Village;
 use simulators::county::BrokerPlace;
 use std::path::Path;

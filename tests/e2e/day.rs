@@ -1,5 +1,7 @@
 //! Stories: a clinic's day, a device that is unplugged, a configuration full of mistakes.
 
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
 use e2e::{Village, until};
 use simulators::{
     county::BrokerPlace,

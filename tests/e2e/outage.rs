@@ -1,5 +1,7 @@
 //! Story: the broker is away for 20 s, and afterwards everything is there, once.
 
+#![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
+
 use anyhow::Context as _;
 use e2e::{Village, until};
 use simulators::{

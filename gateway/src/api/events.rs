@@ -49,7 +49,7 @@ async fn events(
     let missed = match last.map(|id| app.events.missed_after(id)) {
         None => Vec::new(),
         Some(Missed::TooMuch) => vec![Event::default().event("resync").data("{}")],
-        Some(Missed::Events(events)) => events.iter().map(|news| told(news)).collect(),
+        Some(Missed::Events(events)) => events.iter().map(told).collect(),
     };
     let newest = last.unwrap_or_default();
     let hello = Event::default().event("hello").data(server_time());

@@ -5,6 +5,16 @@
 //! forgotten before it is committed at the county.
 //! `SIM_SEED=17` runs one seed, `SIM_SEEDS=100000` that many.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test says what went wrong by failing"
+)]
+
 use model::{
     id::{Lane, OutboxId, Seq},
     record::{AgentStarted, Record},

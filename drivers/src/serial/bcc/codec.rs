@@ -436,7 +436,9 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn stuffing_loses_nothing(bytes in vec(prop_oneof![Just(b'E'), Just(b'X'), Just(b'd'), any::<u8>()], 0..100)) {
+        fn stuffing_loses_nothing(
+            bytes in vec(prop_oneof![Just(b'E'), Just(b'X'), Just(b'd'), any::<u8>()], 0..100),
+        ) {
             prop_assert_eq!(destuff(&stuff(&bytes)), Some(bytes));
         }
 
@@ -460,7 +462,9 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in vec(prop_oneof![Just(1_u8), Just(4), Just(b'0'), any::<u8>()], 0..300)) {
+        fn no_bytes_make_it_panic(
+            bytes in vec(prop_oneof![Just(1_u8), Just(4), Just(b'0'), any::<u8>()], 0..300),
+        ) {
             for frame in good(&[&bytes]) {
                 entries(&frame.information).for_each(drop);
             }

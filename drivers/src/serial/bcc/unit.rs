@@ -1,7 +1,7 @@
 //! Unit codes of the BCC protocol as UCUM units.
 //!
-//! Not here: codes that are neither an amount, nor a concentration, nor a dose rate (times, lengths,
-//! electrical units); a value with one of those is no dose.
+//! Not here: codes that are neither an amount, nor a concentration, nor a dose rate (times,
+//! lengths, electrical units); a value with one of those is no dose.
 
 use model::units::Unit;
 

@@ -20,8 +20,6 @@ const NIBP: usize = 6;
 const PERIOD_US: [u64; 7] = [4_000, 1_000_000, 1_000_000, 1_000_000, 20_000, 20_000, 500_000];
 /// Packets due longer ago than this are not sent any more.
 const LATE_MAX_US: u64 = 2_000_000;
-/// Samples of one block of the truth: a second.
-const BLOCK: [usize; 7] = [250, 0, 0, 0, 50, 50, 0];
 const LEADS: [&str; 7] = [
     "ecg_wave_i",
     "ecg_wave_ii",
@@ -214,7 +212,7 @@ impl Monitor {
                 phase => (1, u8::try_from(left * 12 + phase).unwrap_or(60)),
             };
             self.result = None;
-            self.packet(&[0x03, state << 2 | 1, pressure, 0, 0, 0]);
+            self.packet(&[0x03, (state << 2) | 1, pressure, 0, 0, 0]);
             return;
         }
         let finished =
@@ -238,12 +236,12 @@ impl Monitor {
 
     fn close_full_blocks(&mut self, at: SimTime) {
         for stream in [ECG, PLETH, RESPIRATION] {
-            let len = match stream {
-                ECG => self.leads[1].len(),
-                PLETH => self.pleth.len(),
-                _ => self.resp.len(),
+            let (len, full) = match stream {
+                ECG => (self.leads[1].len(), 250),
+                PLETH => (self.pleth.len(), 50),
+                _ => (self.resp.len(), 50),
             };
-            if len >= BLOCK[stream] {
+            if len >= full {
                 self.end_blocks(at, stream);
             }
         }
@@ -299,13 +297,20 @@ impl VirtualDevice for Monitor {
 
     fn advance(&mut self, now: SimTime) {
         loop {
-            let next = (0..7).filter_map(|stream| Some((self.due[stream]?, stream))).min();
-            let Some((due, stream)) = next.filter(|(due, _)| *due <= now.0) else { return };
+            let streams = self.due.iter_mut().zip(PERIOD_US).enumerate();
+            let next = streams
+                .filter_map(|(stream, (slot, period))| {
+                    Some((*slot.as_ref()?, stream, slot, period))
+                })
+                .min_by_key(|(due, stream, ..)| (*due, *stream));
+            let Some((due, stream, slot, period)) = next.filter(|(due, ..)| *due <= now.0) else {
+                return;
+            };
             if now.0 - due > LATE_MAX_US {
-                self.due[stream] = Some(now.0);
+                *slot = Some(now.0);
                 continue;
             }
-            self.due[stream] = Some(due + PERIOD_US[stream]);
+            *slot = Some(due + period);
             self.send(stream, SimTime(due));
         }
     }

@@ -112,8 +112,9 @@ impl Meter {
         let host = link & SEQUENCE;
         self.expect = host ^ 1;
         let answer = self.answer(now, message);
-        self.packet(ACKNOWLEDGE | self.expect * EXPECTED | self.send, &[]);
-        self.packet(self.expect * EXPECTED | self.send, &answer);
+        let link = (self.expect * EXPECTED) | self.send;
+        self.packet(ACKNOWLEDGE | link, &[]);
+        self.packet(link, &answer);
     }
 
     fn acknowledged(&mut self, now: SimTime) {
@@ -183,9 +184,9 @@ fn encode(link: u8, message: &[u8]) -> Vec<u8> {
 
 fn crc(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xFFFF, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| match crc & 0x8000 {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| match crc & 0x8000 {
             0 => crc << 1,
-            _ => crc << 1 ^ 0x1021,
+            _ => (crc << 1) ^ 0x1021,
         })
     })
 }

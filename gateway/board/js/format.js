@@ -1,0 +1,85 @@
+// Numbers, units, ages and times as people read them. Pure; words come in through `t`.
+
+const UNITS = {
+  'mm[Hg]': 'mmHg', Cel: '°C', '%': '%', 'ug/kg/min': 'µg/kg/min', 'kg/m2': 'kg/m²', 1: '',
+};
+/** Units that are words: they are in the texts. */
+const WORDS = ['/min', 'min', 's', 'h'];
+
+/** A unit of UCUM as it is printed. */
+export function unitText(unit, t) {
+  if (!unit) return '';
+  if (WORDS.includes(unit)) return t(`unit.${unit}`);
+  return Object.prototype.hasOwnProperty.call(UNITS, unit) ? UNITS[unit] : unit;
+}
+
+/** The number that was compared with the limits, as printed, with its unit. */
+export function shownValue(reading) {
+  const canonical = reading.canonical_value !== null && reading.canonical_value !== undefined;
+  const value = canonical ? reading.canonical_value : reading.value;
+  const sign = reading.comparator && reading.comparator !== '=' ? `${reading.comparator} ` : '';
+  const unit = canonical ? reading.canonical_unit : reading.unit;
+  return { text: value === null || value === undefined ? '' : `${sign}${value}`, unit: unit || '' };
+}
+
+/** A reason such as `lead_off` or `device_error:E43`, in words. */
+export function noDataText(reason, t) {
+  const colon = reason.indexOf(':');
+  const name = colon < 0 ? reason : reason.slice(0, colon);
+  const detail = colon < 0 ? '' : reason.slice(colon + 1);
+  const words = t.has(`no_data.${name}`) ? t(`no_data.${name}`) : reason;
+  return detail ? t('no_data.with_detail', { words, detail }) : words;
+}
+
+/** A word of an enumeration; as sent where nobody translated it. */
+export function wordOf(prefix, value, t) {
+  const key = `${prefix}.${value}`;
+  return t.has(key) ? t(key) : String(value);
+}
+
+/** An age or duration. */
+export function ageText(ms, t) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 60) return t('age.s', { s: seconds });
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 10) return t('age.ms', { m: minutes, s: seconds % 60 });
+  if (minutes < 60) return t('age.m', { m: minutes });
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return t('age.hm', { h: hours, m: minutes % 60 });
+  return t('age.d', { d: Math.floor(hours / 24) });
+}
+
+/** The county's time zone: a board must not follow the zone its computer was set to. */
+const ZONE = 'Asia/Shanghai';
+const parts = new Intl.DateTimeFormat('en-GB', {
+  timeZone: ZONE, year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit',
+  minute: '2-digit', second: '2-digit', hourCycle: 'h23',
+});
+
+function fields(ms) {
+  const found = {};
+  for (const part of parts.formatToParts(new Date(ms))) found[part.type] = part.value;
+  return found;
+}
+
+/** `2026-11-22 09:30`. */
+export function dateTime(ms) {
+  const at = fields(ms);
+  return `${at.year}-${at.month}-${at.day} ${at.hour}:${at.minute}`;
+}
+
+/** `2026-11-22 09:30:05`. */
+export function dateTimeSeconds(ms) {
+  return `${dateTime(ms)}:${fields(ms).second}`;
+}
+
+/** `09:30:05`. */
+export function timeSeconds(ms) {
+  return dateTimeSeconds(ms).slice(11);
+}
+
+/** `09:30` today, else with its date. */
+export function shortTime(ms, todayMs) {
+  const text = dateTime(ms);
+  return text.slice(0, 10) === dateTime(todayMs).slice(0, 10) ? text.slice(11) : text;
+}

@@ -1,0 +1,45 @@
+// Words of the page in two languages, from `texts/`.
+
+const LANGUAGES = ['zh-CN', 'en'];
+const KEPT = 'board.language';
+
+let texts = {};
+let language = 'zh-CN';
+
+/** The text of a key, with `{name}` filled in. */
+export function t(key, values = {}) {
+  const text = texts[language]?.[key];
+  if (text === undefined) return key;
+  return text.replace(/\{(\w+)\}/g, (_, name) => String(values[name] ?? ''));
+}
+t.has = (key) => texts[language]?.[key] !== undefined;
+
+export function currentLanguage() {
+  return language;
+}
+
+/** Loads both languages; the one chosen last is shown. */
+export async function loadTexts() {
+  const loaded = await Promise.all(LANGUAGES.map(async (name) => {
+    const answer = await fetch(`texts/${name}.json`);
+    return [name, await answer.json()];
+  }));
+  texts = Object.fromEntries(loaded);
+  const kept = localStorage.getItem(KEPT);
+  use(LANGUAGES.includes(kept) ? kept : 'zh-CN');
+}
+
+export function nextLanguage() {
+  use(LANGUAGES[(LANGUAGES.indexOf(language) + 1) % LANGUAGES.length]);
+  localStorage.setItem(KEPT, language);
+}
+
+function use(name) {
+  language = name;
+  document.documentElement.lang = name;
+}
+
+/** One of two names, by language. */
+export function either(zh, en) {
+  return language === 'zh-CN' ? zh || en : en || zh;
+}

@@ -1,0 +1,55 @@
+// How old a value or the link may be before the page says so (nurse board, chapter 7). Pure.
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+/** Upper ends of "fresh" and "ageing" in milliseconds, by rule. */
+export const LIMITS = {
+  stream: [5 * SECOND, 15 * SECOND],
+  pump: [30 * SECOND, 90 * SECOND],
+  spot: [30 * MINUTE, 4 * HOUR],
+};
+/** A tile of stream numbers is hatched after this; one of a pump when its numbers are stale. */
+const TILE_HATCHED_MS = 60 * SECOND;
+export const LINK_SLOW_MS = 10 * SECOND;
+export const LINK_LOST_MS = 20 * SECOND;
+export const CLOCKS_APART_MS = 5 * SECOND;
+
+/** The rule for a metric of that kind (`stream`, `spot`, `state`) on a device of that kind. */
+export function ruleOf(metricKind, deviceKind) {
+  if (deviceKind === 'pump') return 'pump';
+  // What a cuff or meter says between its measurements comes when it is read out, not every second.
+  if (metricKind === 'spot' || deviceKind === 'cuff' || deviceKind === 'glucose_meter') {
+    return 'spot';
+  }
+  return 'stream';
+}
+
+/** `fresh`, `ageing` or `stale`. */
+export function staleness(rule, ageMs) {
+  const [fresh, ageing] = LIMITS[rule];
+  if (ageMs <= fresh) return 'fresh';
+  return ageMs <= ageing ? 'ageing' : 'stale';
+}
+
+/** Whether the number gives way to `--`: a value that was measured once stays, with its time. */
+export function isHidden(rule, ageMs) {
+  return rule !== 'spot' && staleness(rule, ageMs) === 'stale';
+}
+
+/** A tile's staleness and whether it is hatched: by the youngest of the numbers that repeat. */
+export function tileStaleness(numbers, deviceState) {
+  const gone = deviceState !== 'online';
+  const repeating = numbers.filter((number) => number.rule !== 'spot');
+  if (!repeating.length) return { stale: gone ? 'stale' : 'fresh', hatched: gone };
+  const youngest = repeating.reduce((a, b) => (b.ageMs < a.ageMs ? b : a));
+  const limit = youngest.rule === 'pump' ? LIMITS.pump[1] : TILE_HATCHED_MS;
+  return { stale: staleness(youngest.rule, youngest.ageMs), hatched: youngest.ageMs > limit };
+}
+
+/** `live`, `slow` or `lost`, by the age of the last message. */
+export function linkState(silentMs) {
+  if (silentMs > LINK_LOST_MS) return 'lost';
+  return silentMs > LINK_SLOW_MS ? 'slow' : 'live';
+}
