@@ -1,0 +1,190 @@
+// The board: puts the parts together.
+
+import * as api from './api.js';
+import * as clock from './clock.js';
+import { AlertList } from './alerts.js';
+import { h, put } from './dom.js';
+import { Events } from './events.js';
+import { loadTexts, nextLanguage, t } from './i18n.js';
+import { showLogin } from './login.js';
+import {
+  deviceKey, forgetAll, putAlert, putDevice, putReading, putSite, replaceAll, setCatalogue, store,
+} from './store.js';
+import { linkState } from './stale.js';
+import { Tiles } from './tiles.js';
+import { TopBar, applyTheme } from './topbar.js';
+
+const DRAW_MS = 200;
+const root = document.getElementById('app');
+
+class Board {
+  constructor() {
+    const onLoggedOut = () => this.leave();
+    this.events = new Events({
+      fetchAll: () => this.fetchAll(),
+      take: (name, data) => this.take(name, data),
+      onLoggedOut,
+    });
+    this.alerts = new AlertList({
+      isLost: () => this.events.state() === 'lost',
+      onChange: () => this.drawAlerts(),
+      onLoggedOut,
+    });
+    this.tiles = new Tiles(() => this.reopen());
+    this.top = new TopBar({
+      onLanguage: () => this.switchLanguage(),
+      onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
+    });
+    this.footer = h('footer');
+    this.main = h('main', {}, this.alerts.element, this.tiles.element);
+    this.open = true;
+    this.pending = false;
+    this.lostAt = null;
+  }
+
+  start() {
+    root.replaceChildren(this.top.element, this.main, this.footer);
+    this.onKey = (event) => this.key(event);
+    document.addEventListener('keydown', this.onKey);
+    this.draw();
+    this.events.open([]);
+    this.tick();
+    this.sweep();
+  }
+
+  /** Somebody logged out, or the session is over: nothing stays on screen. */
+  leave() {
+    if (!this.open) return;
+    this.open = false;
+    this.events.close();
+    document.removeEventListener('keydown', this.onKey);
+    document.body.removeAttribute('data-link');
+    forgetAll();
+    showLogin(root, enter);
+  }
+
+  async fetchAll() {
+    const [metrics, sites, devices, alerts] = await Promise.all([
+      store.catalogue.size ? null : api.catalogue(), api.sites(), api.devices(), api.openAlerts(),
+    ]);
+    if (!this.open) return;
+    if (metrics) setCatalogue(metrics.metrics);
+    replaceAll({ ...sites, ...devices, ...alerts });
+    if (this.lostAt !== null) {
+      const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
+      this.top.cameBack(clock.serverNow() - this.lostAt, late.length);
+      this.lostAt = null;
+    }
+    this.draw();
+  }
+
+  take(name, data) {
+    if (name === 'reading') {
+      const unknown = data.readings.filter((reading) => !putReading(reading));
+      if (unknown.length) this.events.resync();
+    } else if (name === 'waveform') {
+      for (const block of data.blocks) this.takeBlock({ site: data.site, ...block });
+      return;
+    } else if (name === 'alert') {
+      putAlert(data);
+      this.drawAlerts();
+    } else if (name === 'device') putDevice(data);
+    else if (name === 'site') putSite(data);
+    this.drawSoon();
+  }
+
+  takeBlock(block) {
+    const tile = this.tiles.tiles.get(deviceKey(block));
+    if (tile?.strip) tile.strip.take(block);
+  }
+
+  /** Other strips are shown: the stream is asked for their leads. */
+  reopen() {
+    clock.after(0, () => {
+      if (this.open) this.events.open(this.tiles.strips().map((strip) => strip.wanted()));
+    });
+  }
+
+  draw() {
+    this.tiles.draw();
+    this.drawAlerts();
+  }
+
+  drawAlerts() {
+    if (!this.open) return;
+    this.alerts.draw();
+    this.top.draw(this.events);
+    put(this.footer, t('footer'));
+  }
+
+  drawSoon() {
+    if (this.pending) return;
+    this.pending = true;
+    clock.after(DRAW_MS, () => {
+      this.pending = false;
+      if (this.open) this.draw();
+    });
+  }
+
+  /** Once a second: ages, the link. */
+  tick() {
+    if (!this.open) return;
+    if (linkState(this.events.silentMs()) === 'lost' && this.lostAt === null) {
+      this.lostAt = clock.serverNow() - this.events.silentMs();
+    }
+    this.draw();
+    this.events.watch();
+    clock.after(1000, () => this.tick());
+  }
+
+  sweep() {
+    if (!this.open) return;
+    for (const strip of this.tiles.strips()) strip.draw();
+    clock.frame(() => this.sweep());
+  }
+
+  switchLanguage() {
+    nextLanguage();
+    this.draw();
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
+    if (event.key === 'Escape') {
+      if (!this.alerts.escape() && !this.top.help.hidden) this.top.toggleHelp();
+      return;
+    }
+    if (typing) return;
+    const key = event.key.toLowerCase();
+    const actions = {
+      j: () => this.alerts.step(1),
+      k: () => this.alerts.step(-1),
+      a: () => this.alerts.acknowledgeKey(),
+      l: () => this.switchLanguage(),
+      '?': () => this.top.toggleHelp(),
+    };
+    if (actions[key]) actions[key]();
+    else if (key === 'enter' && this.alerts.toggleDetail()) event.preventDefault();
+    else if (/^[1-6]$/.test(key)) this.alerts.reasonKey(Number(key));
+    else return;
+    if (key !== 'enter') event.preventDefault();
+  }
+}
+
+function enter(user) {
+  store.user = user;
+  new Board().start();
+}
+
+async function main() {
+  applyTheme();
+  await loadTexts();
+  try {
+    enter(await api.session());
+  } catch (failure) {
+    showLogin(root, enter);
+  }
+}
+
+main();

@@ -1,0 +1,154 @@
+// Where a sample lies on the strip: boxes, sweep, gaps, scale (nurse board, chapter 5). Pure.
+//
+// One millimetre of paper is one small box of 4 px; both axes are drawn by boxes and never stretched.
+
+export const PX_PER_MM = 4;
+export const MM_PER_SECOND = 25;
+export const MM_PER_MV = 10;
+export const PX_PER_SECOND = PX_PER_MM * MM_PER_SECOND;
+export const PX_PER_MV = PX_PER_MM * MM_PER_MV;
+export const BIG_BOX_PX = 5 * PX_PER_MM;
+/** Paper left empty in front of the pen. */
+export const ERASER_MS = 400;
+/** The calibration pulse stands in this much paper left of the sweep. */
+export const PULSE_PX = 2 * BIG_BOX_PX;
+/** Below this rate a strip is good for rhythm only. */
+export const DIAGNOSTIC_HZ = 250;
+/** Blocks are stamped in milliseconds; two that are nearer than this touch. */
+const TOUCHING_MS = 20;
+/** Blocks older than this are off every screen. */
+const KEPT_MS = 30_000;
+/** The delay of the live strip: blocks are a second long and travel. */
+const DELAY_MIN_MS = 2_000;
+const DELAY_MAX_MS = 10_000;
+const MARGIN_MS = 500;
+/** A block further from the county's time than this is no live signal. */
+const LIVE_MS = DELAY_MAX_MS;
+/** Half the least height in counts: the noise of a flat line must not look like a rhythm. */
+const COUNTS_MIN = 32;
+
+/** The widest sweep of whole big boxes that fits, at least `leastPx`. */
+export function sweepWidth(availablePx, leastPx) {
+  return Math.floor(Math.max(availablePx, leastPx) / BIG_BOX_PX) * BIG_BOX_PX;
+}
+
+/** Milliseconds that fit on a sweep. */
+export function windowMs(widthPx) {
+  return (widthPx * 1000) / PX_PER_SECOND;
+}
+
+/** The moment at the left edge of the sweep. */
+export function leftEdgeMs(penMs, widthPx) {
+  const span = windowMs(widthPx);
+  return Math.floor(penMs / span) * span;
+}
+
+/** Pixels from the left edge. */
+export function xOf(atMs, widthPx) {
+  const span = windowMs(widthPx);
+  return ((((atMs % span) + span) % span) / span) * widthPx;
+}
+
+/** The moments that are on paper: the sweep without what the eraser took. */
+export function visible(penMs, widthPx) {
+  return { from: penMs - windowMs(widthPx) + ERASER_MS, to: penMs };
+}
+
+/** A block of the API with its start and end in milliseconds. */
+export function prepared(block) {
+  const start = Date.parse(block.start);
+  const periodMs = (block.period.num * 1000) / block.period.den;
+  const scale = block.scale === null || block.scale === undefined ? null : Number(block.scale);
+  return {
+    start,
+    end: start + block.samples.length * periodMs,
+    periodMs,
+    scale: Number.isFinite(scale) ? scale : null,
+    offset: Number(block.offset ?? 0),
+    unit: block.unit,
+    samples: block.samples,
+    flags: block.flags || [],
+  };
+}
+
+/** Blocks in order with the new one; none twice, none that is long past. */
+export function withBlock(blocks, block, nowMs) {
+  const kept = blocks.filter((old) => old.end > nowMs - KEPT_MS && old.start !== block.start);
+  return [...kept, block].sort((a, b) => a.start - b.start);
+}
+
+/** Whether the second block goes on where the first ends. */
+export function touches(before, after) {
+  return Math.abs(after.start - before.end) <= TOUCHING_MS;
+}
+
+/** Runs without a signal up to the pen: `{from, to, why}`; `why` is `missing` or `lead_off`. */
+export function gaps(blocks, penMs) {
+  const found = [];
+  const add = (from, to, why) => {
+    const last = found[found.length - 1];
+    if (last && last.why === why && from - last.to <= TOUCHING_MS) last.to = to;
+    else if (to - from > TOUCHING_MS) found.push({ from, to, why });
+  };
+  blocks.forEach((block, index) => {
+    const before = blocks[index - 1];
+    if (before && !touches(before, block) && block.start > before.end) {
+      add(before.end, block.start, 'missing');
+    }
+    if (block.flags.includes('lead_off')) add(block.start, block.end, 'lead_off');
+  });
+  const last = blocks[blocks.length - 1];
+  if (last && penMs > last.end) add(last.end, penMs, 'missing');
+  return found.map((gap) => ({ ...gap, to: Math.min(gap.to, penMs) }))
+    .filter((gap) => gap.to > gap.from);
+}
+
+/** Parts of a stretch of time on paper: one, or two where it goes round the edge. */
+export function spans(from, to, penMs, widthPx) {
+  const shown = visible(penMs, widthPx);
+  const start = Math.max(from, shown.from);
+  const end = Math.min(to, shown.to);
+  if (end <= start) return [];
+  const left = xOf(start, widthPx);
+  const width = ((end - start) / windowMs(widthPx)) * widthPx;
+  if (left + width <= widthPx) return [{ left, width }];
+  return [{ left, width: widthPx - left }, { left: 0, width: left + width - widthPx }];
+}
+
+/** The delay that fits the latest blocks: whole half seconds, so that it seldom changes. */
+export function delayFor(lagsMs) {
+  const wanted = Math.max(0, ...lagsMs) + MARGIN_MS;
+  return Math.min(DELAY_MAX_MS, Math.max(DELAY_MIN_MS, Math.ceil(wanted / 500) * 500));
+}
+
+/** Whether a block that came `lagMs` after its end is live. */
+export function isLive(lagMs) {
+  return lagMs > -LIVE_MS && lagMs < LIVE_MS;
+}
+
+/** Whether every block has a scale in millivolts. */
+export function isCalibrated(blocks) {
+  return blocks.length > 0 && blocks.every((block) => block.scale !== null && block.unit === 'mV');
+}
+
+/**
+ * The counts that an uncalibrated strip spans: `{low, high}`. It only ever grows: a line that goes
+ * flat must look flat.
+ */
+export function grownRange(range, samples) {
+  let [low, high] = range ? [range.low, range.high] : [Infinity, -Infinity];
+  for (const sample of samples) {
+    if (sample < low) low = sample;
+    if (sample > high) high = sample;
+  }
+  const lack = COUNTS_MIN * 2 - (high - low);
+  if (lack <= 0) return { low, high };
+  return { low: low - lack / 2, high: high + lack / 2 };
+}
+
+/** The height of a sample: pixels from the top of a strip of that height. */
+export function yOf(sample, block, range, heightPx) {
+  if (!range) return heightPx / 2 - (sample - block.offset) * block.scale * PX_PER_MV;
+  const inner = heightPx * 0.9;
+  return heightPx * 0.05 + ((range.high - sample) / (range.high - range.low)) * inner;
+}

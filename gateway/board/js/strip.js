@@ -1,0 +1,249 @@
+// A live ECG strip: paper, pen and eraser on a canvas, with the words above it.
+
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import { dateTimeSeconds } from './format.js';
+import { either, t } from './i18n.js';
+import { store } from './store.js';
+import * as layout from './strip-layout.js';
+
+const HEIGHT_MM = 30;
+const HEIGHT_PX = HEIGHT_MM * layout.PX_PER_MM;
+/** Five seconds: on a phone the strip scrolls in its own box. */
+const LEAST_PX = 500;
+const FRAME_MS = 50;
+const LAGS_MAX = 10;
+const LEAD_FIRST = 'ecg_wave_ii';
+
+/** A strip for one monitor; `onLead` is called when another lead is wanted. */
+export class Strip {
+  constructor(device, onLead) {
+    this.device = device;
+    this.metric = LEAD_FIRST;
+    this.onLead = onLead;
+    this.seen = false;
+    this.drawn = 0;
+    this.clear();
+    this.build();
+  }
+
+  clear() {
+    this.blocks = [];
+    this.lags = [];
+    this.range = null;
+    this.notLiveMs = null;
+  }
+
+  build() {
+    this.lead = h('select', {
+      onchange: () => {
+        this.metric = this.lead.value;
+        this.clear();
+        this.onLead();
+      },
+    });
+    this.facts = h('span', { class: 'strip-facts' });
+    this.scaleText = h('strong', { class: 'strip-scale' });
+    this.note = h('span', { class: 'strip-note' });
+    this.canvas = h('canvas', { role: 'img' });
+    this.paper = h('div', { class: 'paper', tabindex: '0' }, this.canvas);
+    this.element = h('section', { class: 'strip' },
+      h('div', { class: 'strip-head' }, this.lead, this.scaleText, this.facts, this.note),
+      this.paper);
+    new IntersectionObserver((entries) => {
+      this.seen = entries[entries.length - 1].isIntersecting;
+    }).observe(this.element);
+  }
+
+  /** What the events are asked for. */
+  wanted() {
+    return `${this.device.site}:${this.device.device}:${this.metric}`;
+  }
+
+  take(block) {
+    if (block.metric !== this.metric || !block.samples.length) return;
+    const nowMs = clock.serverNow();
+    const ready = layout.prepared(block);
+    const lag = nowMs - ready.end;
+    if (!layout.isLive(lag)) {
+      this.notLiveMs = lag;
+      return;
+    }
+    this.notLiveMs = null;
+    this.lags = [...this.lags, lag].slice(-LAGS_MAX);
+    this.blocks = layout.withBlock(this.blocks, ready, nowMs);
+    if (!ready.flags.includes('lead_off')) {
+      this.range = layout.grownRange(this.range, ready.samples);
+    }
+  }
+
+  /** The words above the paper; once a second. */
+  describe() {
+    const leads = [...store.catalogue.values()].filter((metric) => metric.class === 'ecg_wave');
+    if (this.lead.options.length !== leads.length) {
+      arrange(this.lead, leads.map((lead) => h('option', { value: lead.metric })));
+    }
+    for (const option of this.lead.options) {
+      const lead = store.catalogue.get(option.value);
+      put(option, either(lead.name_zh, lead.name_en));
+    }
+    if (this.lead.value !== this.metric) this.lead.value = this.metric;
+    set(this.lead, 'aria-label', t('strip.lead'));
+    set(this.element, 'data-device', this.device.device);
+    set(this.element, 'data-metric', this.metric);
+    const last = this.blocks[this.blocks.length - 1];
+    const live = Boolean(last) && last.end > this.penMs() - layout.windowMs(this.width || LEAST_PX);
+    set(this.element, 'data-live', live ? 'live' : 'none');
+    if (!live) {
+      put(this.scaleText, `${layout.MM_PER_SECOND} mm/s`);
+      put(this.facts, '');
+      const late = this.notLiveMs !== null;
+      const seconds = Math.round((this.notLiveMs || 0) / 1000);
+      put(this.note, late ? t('strip.not_live', { s: seconds }) : t('strip.none'));
+      set(this.canvas, 'aria-label', this.note.textContent);
+      return;
+    }
+    const calibrated = layout.isCalibrated(this.blocks);
+    const gain = calibrated ? `${layout.MM_PER_MV} mm/mV` : t('strip.uncalibrated');
+    put(this.scaleText, `${layout.MM_PER_SECOND} mm/s ${gain}`);
+    set(this.scaleText, 'data-calibrated', String(calibrated));
+    const rate = Math.round(1000 / last.periodMs);
+    const edge = layout.leftEdgeMs(this.penMs(), this.width || LEAST_PX);
+    put(this.facts, [
+      t('strip.live', { s: this.delayMs() / 1000 }),
+      t('strip.edge', { at: dateTimeSeconds(edge) }),
+      `${rate} Hz`,
+      ...(rate < layout.DIAGNOSTIC_HZ ? [t('strip.rhythm_only')] : []),
+    ].join(' · '));
+    put(this.note, t('strip.screen'));
+    set(this.canvas, 'aria-label', `${this.scaleText.textContent} ${this.facts.textContent}`);
+  }
+
+  delayMs() {
+    return layout.delayFor(this.lags);
+  }
+
+  penMs() {
+    return clock.serverNow() - this.delayMs();
+  }
+
+  draw() {
+    const nowMs = clock.now();
+    if (!this.seen || !this.element.isConnected || Math.abs(nowMs - this.drawn) < FRAME_MS) return;
+    this.drawn = nowMs;
+    const calibrated = layout.isCalibrated(this.blocks);
+    const margin = calibrated ? layout.PULSE_PX : 0;
+    this.width = layout.sweepWidth(this.paper.clientWidth - margin, LEAST_PX);
+    const context = this.sized(margin + this.width);
+    const style = getComputedStyle(this.paper);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    grid(context, margin + this.width, colour);
+    context.strokeStyle = colour('--trace');
+    context.lineWidth = 1.5;
+    if (calibrated) pulse(context);
+    context.save();
+    context.translate(margin, 0);
+    const pen = this.penMs();
+    this.drawGaps(context, pen, colour);
+    this.drawTrace(context, pen, calibrated ? null : this.range, colour);
+    context.restore();
+  }
+
+  /** The canvas at the screen's resolution, empty. */
+  sized(widthPx) {
+    const ratio = window.devicePixelRatio || 1;
+    const [width, height] = [Math.round(widthPx * ratio), Math.round(HEIGHT_PX * ratio)];
+    if (this.canvas.width !== width || this.canvas.height !== height) {
+      this.canvas.width = width;
+      this.canvas.height = height;
+      this.canvas.style.width = `${widthPx}px`;
+      this.canvas.style.height = `${HEIGHT_PX}px`;
+    }
+    const context = this.canvas.getContext('2d');
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, widthPx, HEIGHT_PX);
+    return context;
+  }
+
+  drawGaps(context, pen, colour) {
+    context.font = '13px sans-serif';
+    context.textAlign = 'center';
+    for (const gap of layout.gaps(this.blocks, pen)) {
+      const parts = layout.spans(gap.from, gap.to, pen, this.width);
+      if (!parts.length) continue;
+      context.fillStyle = colour('--gap');
+      for (const { left, width } of parts) context.fillRect(left, 0, width, HEIGHT_PX);
+      const widest = parts.reduce((a, b) => (b.width > a.width ? b : a));
+      const seconds = ((gap.to - gap.from) / 1000).toFixed(1);
+      context.fillStyle = colour('--gap-text');
+      context.fillText(
+        t(`strip.gap.${gap.why}`, { s: seconds }), widest.left + widest.width / 2, 20,
+      );
+    }
+  }
+
+  drawTrace(context, pen, range, colour) {
+    const shown = layout.visible(pen, this.width);
+    const railed = [];
+    context.save();
+    context.beginPath();
+    context.rect(0, 0, this.width, HEIGHT_PX);
+    context.clip();
+    context.beginPath();
+    let before = null;
+    let lastX = Infinity;
+    for (const block of this.blocks) {
+      const leadOff = block.flags.includes('lead_off');
+      if (leadOff || block.end < shown.from || block.start > shown.to) {
+        before = null;
+        continue;
+      }
+      if (!before || !layout.touches(before, block)) lastX = Infinity;
+      if (block.flags.includes('saturation')) railed.push(block);
+      block.samples.forEach((sample, index) => {
+        const at = block.start + index * block.periodMs;
+        if (at < shown.from || at > shown.to) return;
+        const x = layout.xOf(at, this.width);
+        const y = layout.yOf(sample, block, range, HEIGHT_PX);
+        if (x < lastX) context.moveTo(x, y);
+        else context.lineTo(x, y);
+        lastX = x;
+      });
+      before = block;
+    }
+    context.stroke();
+    context.restore();
+    context.fillStyle = colour('--rail');
+    for (const block of railed) {
+      for (const { left, width } of layout.spans(block.start, block.end, pen, this.width)) {
+        context.fillRect(left, 0, width, 2);
+        context.fillRect(left, HEIGHT_PX - 2, width, 2);
+      }
+    }
+    const x = layout.xOf(pen, this.width);
+    context.fillStyle = colour('--pen');
+    context.fillRect(x, 0, 2, HEIGHT_PX);
+  }
+}
+
+function grid(context, widthPx, colour) {
+  for (const [step, name] of [[layout.PX_PER_MM, '--box'], [layout.BIG_BOX_PX, '--big-box']]) {
+    context.fillStyle = colour(name);
+    for (let x = 0; x <= widthPx; x += step) context.fillRect(x, 0, 1, HEIGHT_PX);
+    for (let y = 0; y <= HEIGHT_PX; y += step) context.fillRect(0, y, widthPx, 1);
+  }
+}
+
+/** One millivolt, 5 mm wide, from the base line. */
+function pulse(context) {
+  const base = HEIGHT_PX / 2;
+  const box = layout.BIG_BOX_PX;
+  context.beginPath();
+  context.moveTo(0, base);
+  context.lineTo(box / 2, base);
+  context.lineTo(box / 2, base - layout.PX_PER_MV);
+  context.lineTo(box * 1.5, base - layout.PX_PER_MV);
+  context.lineTo(box * 1.5, base);
+  context.lineTo(box * 2, base);
+  context.stroke();
+}

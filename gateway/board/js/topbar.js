@@ -1,0 +1,108 @@
+// The top bar, the banners under it, the help.
+
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import { ageText, dateTimeSeconds, timeSeconds } from './format.js';
+import { t } from './i18n.js';
+import { GLYPHS } from './alerts.js';
+import { isUnacknowledged } from './order.js';
+import { CLOCKS_APART_MS } from './stale.js';
+import { store } from './store.js';
+
+const THEME = 'board.theme';
+const KEYS = ['jk', 'enter', 'a', 'l', 'esc', 'help'];
+
+export class TopBar {
+  constructor({ onLanguage, onLogOut }) {
+    const span = (name) => h('span', { class: name });
+    [this.title, this.counters, this.link] = ['title', 'counters', 'link'].map(span);
+    [this.sound, this.time, this.user] = ['sound', 'time', 'user'].map(span);
+    this.counts = ['high', 'medium', 'low'].map((priority) => h('span', {
+      class: 'count', 'data-priority': priority,
+    }));
+    this.counters.append(...this.counts);
+    this.language = h('button', { onclick: onLanguage });
+    this.theme = h('button', { onclick: () => this.nextTheme() });
+    this.helpButton = h('button', { onclick: () => this.toggleHelp() });
+    this.logOut = h('button', { onclick: onLogOut });
+    this.help = h('section', { class: 'help', hidden: true });
+    this.banners = ['link-banner', 'clock-banner', 'back-banner'].map((name) => h('div', {
+      class: `banner ${name}`, role: 'status', hidden: true,
+    }));
+    this.bar = h('header', { class: 'topbar', 'data-sound': 'off', 'data-link': 'live' },
+      this.title, this.counters, this.link, this.sound, this.time, this.user,
+      h('span', { class: 'tools' }, this.language, this.theme, this.helpButton, this.logOut));
+    this.element = h('div', { class: 'top' }, this.bar, ...this.banners, this.help);
+    applyTheme();
+  }
+
+  nextTheme() {
+    const next = document.documentElement.dataset.theme === 'night' ? 'day' : 'night';
+    localStorage.setItem(THEME, next);
+    applyTheme();
+  }
+
+  toggleHelp() {
+    set(this.help, 'hidden', !this.help.hidden);
+  }
+
+  draw(events) {
+    const link = events.state();
+    set(this.bar, 'data-link', link);
+    set(document.body, 'data-link', link);
+    put(this.title, t('title'));
+    const alerts = [...store.alerts.values()];
+    this.counts.forEach((element) => {
+      const { priority } = element.dataset;
+      const own = alerts.filter((alert) => alert.priority === priority);
+      const open = own.filter(isUnacknowledged).length;
+      put(element, `${GLYPHS[priority]} ${t(`priority.${priority}`)} ${open}/${own.length}`);
+      set(element, 'data-none', own.length ? null : 'true');
+      set(element, 'aria-label', t('top.count', {
+        priority: t(`priority.${priority}`), open, all: own.length,
+      }));
+    });
+    put(this.link, t(`top.link.${link}`, { age: ageText(events.silentMs(), t) }));
+    put(this.sound, t('top.sound_off'));
+    put(this.time, dateTimeSeconds(clock.serverNow()));
+    put(this.user, store.user ? store.user.name : '');
+    put(this.language, t('language.other'));
+    put(this.theme, t(`top.theme.${document.documentElement.dataset.theme}`));
+    put(this.helpButton, t('top.help'));
+    put(this.logOut, t('top.log_out'));
+    this.drawBanners(events, link);
+    arrange(this.help, KEYS.map((key, index) => {
+      const line = this.help.children[index] || h('p');
+      put(line, t(`help.${key}`));
+      return line;
+    }));
+  }
+
+  drawBanners(events, link) {
+    const [linkBanner, clockBanner, backBanner] = this.banners;
+    set(linkBanner, 'hidden', link === 'live');
+    set(linkBanner, 'data-link', link);
+    const at = timeSeconds(clock.serverNow() - events.silentMs());
+    if (link !== 'live') put(linkBanner, t(`banner.${link}`, { at }));
+    const apart = Math.abs(clock.offset());
+    set(clockBanner, 'hidden', apart <= CLOCKS_APART_MS);
+    if (apart > CLOCKS_APART_MS) put(clockBanner, t('banner.clock', { age: ageText(apart, t) }));
+    set(backBanner, 'hidden', !this.back || link !== 'live');
+    if (this.back) put(backBanner, t('banner.back', { ...this.back, age: ageText(this.back.ms, t) }));
+  }
+
+  /** The link is back after `ms`; `n` alerts came meanwhile. Shown for a minute. */
+  cameBack(ms, n) {
+    const back = { ms, n };
+    this.back = back;
+    clock.after(60_000, () => {
+      if (this.back === back) this.back = null;
+    });
+  }
+}
+
+/** Night unless the person or the system asks for day. */
+export function applyTheme() {
+  const day = window.matchMedia('(prefers-color-scheme: light)').matches;
+  document.documentElement.dataset.theme = localStorage.getItem(THEME) || (day ? 'day' : 'night');
+}
