@@ -37,6 +37,12 @@ impl Clock {
         }
     }
 
+    /// Seconds east of UTC that the zone has now.
+    pub(crate) fn offset_s(&self, zone: &jiff::tz::TimeZone) -> i32 {
+        let now = jiff::Timestamp::from_millisecond(self.now().wall.unix_ms());
+        zone.to_offset(now.unwrap_or(jiff::Timestamp::UNIX_EPOCH)).seconds()
+    }
+
     /// Evidence that the wall clock was set from the network since the box started; without it
     /// nobody knows.
     pub(crate) fn quality(&self) -> ClockQuality {

