@@ -15,6 +15,8 @@ import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
 
 const DRAW_MS = 200;
+/** A device nobody told us of: everything is fetched, at most this often. */
+const UNKNOWN_MS = 10_000;
 const root = document.getElementById('app');
 
 class Board {
@@ -40,6 +42,7 @@ class Board {
     this.open = true;
     this.pending = false;
     this.lostAt = null;
+    this.askedAt = 0;
   }
 
   start() {
@@ -81,7 +84,10 @@ class Board {
   take(name, data) {
     if (name === 'reading') {
       const unknown = data.readings.filter((reading) => !putReading(reading));
-      if (unknown.length) this.events.resync();
+      if (unknown.length && clock.now() - this.askedAt > UNKNOWN_MS) {
+        this.askedAt = clock.now();
+        this.events.resync();
+      }
     } else if (name === 'waveform') {
       for (const block of data.blocks) this.takeBlock({ site: data.site, ...block });
       return;

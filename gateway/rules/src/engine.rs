@@ -367,6 +367,7 @@ impl Engine {
                 if !known || freshness == Freshness::Backfill {
                     return Vec::new();
                 }
+                self.doubtful.remove(&key);
                 let (_, since) =
                     self.alarms.entry(key.clone()).or_insert((id.to_owned(), at)).clone();
                 if let Some((family, firing)) = device_firing(rules, id, alarm, since) {
@@ -374,9 +375,7 @@ impl Engine {
                     touched.insert(family);
                 }
             }
-            AlarmPhase::End => {
-                self.end_alarm(&key, &mut touched);
-            }
+            AlarmPhase::End => self.end_alarm(&key, &mut touched),
         }
         self.settle(rules, now, at, touched)
     }
