@@ -15,9 +15,10 @@ export function stateClass(alert) {
   return { high: 0, medium: 1 }[alert.priority] ?? 4;
 }
 
-/** By class, the oldest first inside it; the id decides what is left. */
+/** By class; inside it what still holds before what is over, then the oldest; the id is last. */
 export function compareAlerts(a, b) {
   return stateClass(a) - stateClass(b)
+    || Number(a.state === 'cleared_unack') - Number(b.state === 'cleared_unack')
     || Date.parse(a.started_at) - Date.parse(b.started_at)
     || compareText(a.id, b.id);
 }

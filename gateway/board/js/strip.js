@@ -175,11 +175,18 @@ export class Strip {
       for (const { left, width } of parts) context.fillRect(left, 0, width, HEIGHT_PX);
       const widest = parts.reduce((a, b) => (b.width > a.width ? b : a));
       const seconds = ((gap.to - gap.from) / 1000).toFixed(1);
-      context.fillStyle = colour('--gap-text');
-      context.fillText(
-        t(`strip.gap.${gap.why}`, { s: seconds }), widest.left + widest.width / 2, 20,
-      );
+      this.label(context, t(`strip.gap.${gap.why}`, { s: seconds }), widest, colour);
     }
+  }
+
+  /** Words in the middle of a gap, wholly on paper, readable over what is beside it. */
+  label(context, words, { left, width }, colour) {
+    const half = context.measureText(words).width / 2 + 3;
+    const middle = Math.min(this.width - half, Math.max(half, left + width / 2));
+    context.fillStyle = colour('--gap');
+    context.fillRect(middle - half, 4, 2 * half, 20);
+    context.fillStyle = colour('--gap-text');
+    context.fillText(words, middle, 19);
   }
 
   drawTrace(context, pen, range, colour) {

@@ -182,6 +182,7 @@ class Cell {
     put(this.reason, reason);
     put(this.mark, marks(cell.parts, shown));
     put(this.age, ageLine(first, nowMs));
+    set(this.element, 'data-cell', cell.metric);
     set(this.element, 'data-large', cell.large ? 'true' : null);
     set(this.element, 'data-cell-stale', first.stale);
     set(this.element, 'data-no-data', none ? 'true' : null);

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { readFileSync, readdirSync } from 'node:fs';
+import {
+  ageText, dateTime, dateTimeSeconds, noDataText, shortTime, shownValue, unitText, wordOf,
+} from '../js/format.js';
+
+const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+const zh = JSON.parse(read('texts/zh-CN.json'));
+const en = JSON.parse(read('texts/en.json'));
+const words = (texts) => {
+  const t = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  t.has = (key) => texts[key] !== undefined;
+  return t;
+};
+const t = words(zh);
+
+test('the number printed is the number that was compared, with every digit', () => {
+  const sent = { value: '20', unit: 'mg/dL', comparator: '<' };
+  assert.deepEqual(shownValue({ ...sent, canonical_value: '1.10', canonical_unit: 'mmol/L' }),
+    { text: '< 1.10', unit: 'mmol/L' });
+  assert.deepEqual(shownValue({ value: '5.00', unit: 'mL/h', comparator: null, canonical_value: null }),
+    { text: '5.00', unit: 'mL/h' });
+  assert.equal(shownValue({ value: '0', canonical_value: '0', comparator: null }).text, '0');
+});
+
+test('units are printed as people write them', () => {
+  assert.equal(unitText('mm[Hg]', t), 'mmHg');
+  assert.equal(unitText('Cel', t), '°C');
+  assert.equal(unitText('/min', t), '次/分');
+  assert.equal(unitText('/min', words(en)), '/min');
+  assert.equal(unitText('mL/h', t), 'mL/h');
+  assert.equal(unitText(null, t), '');
+});
+
+test('why there is no value is said in words, with the device\'s code', () => {
+  assert.equal(noDataText('lead_off', t), '导联脱落');
+  assert.equal(noDataText('device_error:E43', t), '设备故障(E43)');
+  assert.equal(noDataText('something_new', t), 'something_new');
+});
+
+test('an enumeration nobody translated is shown as sent', () => {
+  assert.equal(wordOf('value.pump_state', 'kvo', t), '保持静脉通路(KVO)');
+  assert.equal(wordOf('value.pump_state', 'odd', t), 'odd');
+});
+
+test('ages', () => {
+  const ages = [-5, 59_999, 130_000, 3_599_000, 7_500_000, 300_000_000];
+  assert.deepEqual(ages.map((ms) => ageText(ms, words(en))),
+    ['0 s', '59 s', '2 min 10 s', '59 min', '2 h 5 min', '3 d']);
+});
+
+test('times are the county\'s, 24 h, whatever zone the computer has', () => {
+  const at = Date.parse('2026-11-22T16:05:09Z');
+  assert.equal(dateTime(at), '2026-11-23 00:05');
+  assert.equal(dateTimeSeconds(at), '2026-11-23 00:05:09');
+  assert.equal(shortTime(at, at), '00:05');
+  assert.equal(shortTime(at, at + 86_400_000), '2026-11-23 00:05');
+});
+
+test('both languages have the same texts with the same places', () => {
+  assert.deepEqual(Object.keys(zh).sort(), Object.keys(en).sort());
+  const places = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((found) => found[1]).sort();
+  for (const key of Object.keys(zh)) assert.deepEqual(places(zh[key]), places(en[key]), key);
+});
+
+test('every text that the page names is there', () => {
+  for (const file of readdirSync(new URL('../js/', import.meta.url))) {
+    for (const [, key] of read(`js/${file}`).matchAll(/\bt\('([^']+)'/g)) {
+      assert.ok(zh[key] !== undefined, `${file}: ${key}`);
+    }
+  }
+});

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { isHidden, linkState, ruleOf, staleness, tileStaleness } from '../js/stale.js';
+
+test('a stream number ages after 5 s and gives way to dashes after 15 s', () => {
+  assert.equal(staleness('stream', 5_000), 'fresh');
+  assert.equal(staleness('stream', 5_001), 'ageing');
+  assert.equal(staleness('stream', 15_000), 'ageing');
+  assert.equal(staleness('stream', 15_001), 'stale');
+  assert.equal(isHidden('stream', 15_000), false);
+  assert.equal(isHidden('stream', 15_001), true);
+});
+
+test('a pump has 30 and 90 s', () => {
+  assert.equal(ruleOf('stream', 'pump'), 'pump');
+  assert.equal(ruleOf('state', 'pump'), 'pump');
+  assert.equal(staleness('pump', 30_001), 'ageing');
+  assert.equal(isHidden('pump', 90_000), false);
+  assert.equal(isHidden('pump', 90_001), true);
+});
+
+test('a value that was measured once stays with its time', () => {
+  assert.equal(ruleOf('spot', 'monitor'), 'spot');
+  assert.equal(ruleOf('stream', 'cuff'), 'spot');
+  assert.equal(staleness('spot', 31 * 60_000), 'ageing');
+  assert.equal(staleness('spot', 241 * 60_000), 'stale');
+  assert.equal(isHidden('spot', 241 * 60_000), false);
+});
+
+test('a tile follows the youngest number that repeats and is hatched after a minute', () => {
+  const spot = { rule: 'spot', ageMs: 0 };
+  const stream = (ageMs) => ({ rule: 'stream', ageMs });
+  assert.deepEqual(tileStaleness([spot, stream(3_000), stream(90_000)], 'online'),
+    { stale: 'fresh', hatched: false });
+  assert.deepEqual(tileStaleness([spot, stream(60_000)], 'online'),
+    { stale: 'stale', hatched: false });
+  assert.deepEqual(tileStaleness([spot, stream(60_001)], 'online'),
+    { stale: 'stale', hatched: true });
+  assert.deepEqual(tileStaleness([{ rule: 'pump', ageMs: 90_001 }], 'online'),
+    { stale: 'stale', hatched: true });
+});
+
+test('a device with single measurements is stale when it is gone', () => {
+  assert.deepEqual(tileStaleness([{ rule: 'spot', ageMs: 9e9 }], 'online'),
+    { stale: 'fresh', hatched: false });
+  assert.deepEqual(tileStaleness([], 'silent'), { stale: 'stale', hatched: true });
+});
+
+test('the link is slow after 10 s and lost after 20', () => {
+  assert.deepEqual([10_000, 10_001, 20_000, 20_001].map(linkState),
+    ['live', 'slow', 'slow', 'lost']);
+});

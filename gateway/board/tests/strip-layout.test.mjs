@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as layout from '../js/strip-layout.js';
+
+const WIDTH = 500;
+const block = (start, count, more = {}) => layout.prepared({
+  start: new Date(start).toISOString(), period: { num: 1, den: 250 }, scale: '0.025', offset: 0,
+  unit: 'mV', samples: Array.from({ length: count }, () => 0), flags: [], ...more,
+});
+
+test('a second is 25 small boxes and a millivolt 10', () => {
+  const second = layout.xOf(3_000, WIDTH) - layout.xOf(2_000, WIDTH);
+  assert.equal(second / layout.PX_PER_MM, 25);
+  const ready = block(0, 1);
+  const height = layout.yOf(0, ready, null, 120) - layout.yOf(40, ready, null, 120);
+  assert.equal(height / layout.PX_PER_MM, 10);
+});
+
+test('the sweep is whole big boxes and never narrower than asked', () => {
+  assert.equal(layout.sweepWidth(733, 500), 720);
+  assert.equal(layout.sweepWidth(300, 500), 500);
+  assert.equal(layout.windowMs(500), 5_000);
+  assert.equal(layout.leftEdgeMs(12_300, 500), 10_000);
+  assert.equal(layout.xOf(12_300, 500), 230);
+});
+
+test('0.4 s without samples are a gap of 10 boxes', () => {
+  const blocks = [block(0, 150), block(1_000, 250)];
+  const [gap] = layout.gaps(blocks, 2_000);
+  assert.deepEqual(gap, { from: 600, to: 1_000, why: 'missing' });
+  const [part] = layout.spans(gap.from, gap.to, 2_000, WIDTH);
+  assert.equal(part.width / layout.PX_PER_MM, 10);
+});
+
+test('blocks that touch have no gap, whatever the milliseconds round to', () => {
+  assert.deepEqual(layout.gaps([block(0, 250), block(1_003, 250)], 2_000), []);
+  assert.equal(layout.touches(block(0, 250), block(997, 250)), true);
+});
+
+test('the gap after the last block grows with the pen', () => {
+  assert.deepEqual(layout.gaps([block(0, 250)], 4_000), [{ from: 1_000, to: 4_000, why: 'missing' }]);
+});
+
+test('lead-off blocks are one gap with its own word', () => {
+  const off = { flags: ['lead_off'] };
+  const blocks = [block(0, 250), block(1_000, 250, off), block(2_000, 250, off), block(3_000, 250)];
+  assert.deepEqual(layout.gaps(blocks, 4_000), [{ from: 1_000, to: 3_000, why: 'lead_off' }]);
+});
+
+test('what goes round the edge is two parts, and the eraser takes the oldest', () => {
+  assert.deepEqual(layout.spans(4_800, 5_300, 6_000, WIDTH),
+    [{ left: 480, width: 20 }, { left: 0, width: 30 }]);
+  assert.deepEqual(layout.spans(0, 1_300, 6_000, WIDTH), []);
+});
+
+test('blocks are kept in order, once, and not for ever', () => {
+  let blocks = [];
+  for (const start of [2_000, 1_000, 2_000]) blocks = layout.withBlock(blocks, block(start, 250), 3_000);
+  assert.deepEqual(blocks.map(({ start }) => start), [1_000, 2_000]);
+  assert.equal(layout.withBlock(blocks, block(60_000, 250), 61_000).length, 1);
+});
+
+test('the delay fits the latest blocks', () => {
+  assert.equal(layout.delayFor([]), 2_000);
+  assert.equal(layout.delayFor([300, 1_200]), 2_000);
+  assert.equal(layout.delayFor([2_300]), 3_000);
+  assert.equal(layout.delayFor([60_000]), 10_000);
+  assert.equal(layout.isLive(1_000), true);
+  assert.equal(layout.isLive(3_600_000), false);
+  assert.equal(layout.isLive(-3_600_000), false);
+});
+
+test('without a scale in millivolts the strip is not calibrated', () => {
+  assert.equal(layout.isCalibrated([]), false);
+  assert.equal(layout.isCalibrated([block(0, 10)]), true);
+  assert.equal(layout.isCalibrated([block(0, 10), block(40, 10, { scale: null })]), false);
+  assert.equal(layout.isCalibrated([block(0, 10, { unit: 'mm[Hg]' })]), false);
+});
+
+test('the height in counts only grows, and a flat line stays flat', () => {
+  const flat = layout.grownRange(null, [127, 128, 129]);
+  assert.deepEqual(flat, { low: 96, high: 160 });
+  const grown = layout.grownRange(flat, [20, 230]);
+  assert.deepEqual(grown, { low: 20, high: 230 });
+  assert.deepEqual(layout.grownRange(grown, [128]), grown);
+  const noise = layout.yOf(127, null, grown, 120) - layout.yOf(129, null, grown, 120);
+  assert.ok(noise < 2);
+});
