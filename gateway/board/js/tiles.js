@@ -177,7 +177,9 @@ class Cell {
     // A reason instead of the number is a word, and words are smaller than numbers.
     const reason = shown.find((part) => part.reason)?.reason || '';
     const none = shown.every((part) => part.text === null);
-    this.drawNumbers(shown, none && reason && !first.hidden);
+    const reasonOnly = none && reason !== '' && !first.hidden;
+    this.drawNumbers(shown, reasonOnly);
+    set(this.element, 'data-reason-only', reasonOnly ? 'true' : null);
     put(this.unit, none ? '' : unitText(shown.find((part) => part.unit)?.unit, t));
     put(this.reason, reason);
     put(this.mark, marks(cell.parts, shown));
