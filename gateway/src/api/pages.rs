@@ -12,6 +12,7 @@ use rust_embed::RustEmbed;
 #[folder = "board"]
 #[exclude = "tests/*"]
 #[exclude = "*.md"]
+#[exclude = "*.png"]
 struct Board;
 
 /// A file of the board; anything else is not there.
