@@ -125,7 +125,8 @@ async fn at_the_board(village: &mut Village, browser: &Client) -> anyhow::Result
         .await?;
     let alert: serde_json::Value =
         village.county.client()?.get(&format!("/api/v1/alerts/{id}"), &[]).await?;
-    ensure!(alert["acknowledged_by"] == NURSE && alert["reason"] == "at_bedside", "{alert}");
+    let acknowledged = alert.get("acknowledged_by").zip(alert.get("reason"));
+    ensure!(acknowledged.is_some_and(|(by, why)| by == NURSE && why == "at_bedside"), "{alert}");
 
     // A live number; then its box is gone, and the number leaves the page.
     let rate = "[data-device='heping-ecg-01'] [data-metric='hr']";
