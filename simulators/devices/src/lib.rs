@@ -105,6 +105,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("pm6750", "ECG monitor: Berry PM6750 family, seven leads, SpO2, cuff, temperature"),
     ("bcc", "infusion pump in a station: B. Braun Space, BCC protocol"),
     ("tm2655", "blood-pressure kiosk: A&D TM-2655, RB format"),
+    ("hbp9030", "blood-pressure kiosk: Omron HBP-9030, USB output format 5"),
     ("ultraeasy", "blood-glucose meter: LifeScan OneTouch UltraEasy"),
 ];
 
@@ -116,6 +117,7 @@ pub fn create(name: &str, setup: Setup) -> Option<Box<dyn VirtualDevice>> {
         "pm6750" => Box::new(serial::pm6750::Monitor::new(setup)),
         "bcc" => Box::new(serial::bcc::Station::new(setup)),
         "tm2655" => Box::new(serial::tm2655::Kiosk::new(setup)),
+        "hbp9030" => Box::new(serial::hbp9030::Kiosk::new(setup)),
         "ultraeasy" => Box::new(serial::ultraeasy::Meter::new(setup)),
         _ => return None,
     })

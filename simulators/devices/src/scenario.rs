@@ -1,6 +1,7 @@
 //! What happens to the patient: slow values and events, all integers, so that what is on the wire
 //! is exact.
 
+use crate::SimTime;
 use serde::{Deserialize, Serialize};
 
 /// What happens to a patient; it begins anew after `repeat_s`.
@@ -35,6 +36,30 @@ pub struct Scenario {
     /// Glucose tests.
     #[serde(default)]
     pub glucose: Vec<Glucose>,
+    /// A pump is taken away, from and until (seconds): the last one of a station, or the only one of
+    /// a link.
+    #[serde(default)]
+    pub pump_away: Vec<(u64, u64)>,
+    /// How a pump station is configured; without it, the seed decides.
+    #[serde(default)]
+    pub station: Option<Station>,
+}
+
+/// What is chosen on the web page of a pump station, and what stands in it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Station {
+    /// How many pumps stand in it, 0 to 3.
+    pub pumps: u8,
+    /// Alarms and states as bit fields instead of flags.
+    #[serde(default)]
+    pub bit_fields: bool,
+    /// The letters d and D never appear on the wire.
+    #[serde(default)]
+    pub stuffing: bool,
+    /// Seconds between two cycles that are pushed; without it, the station waits to be asked.
+    #[serde(default)]
+    pub cycle_s: Option<u64>,
 }
 
 /// Vital signs from a moment on.
@@ -114,6 +139,22 @@ impl Scenario {
         spans.iter().any(|(from, until)| (*from..*until).contains(&second))
     }
 
+    /// The first of these events that happens after `now`, and when.
+    pub(crate) fn next<T: Copy>(
+        &self,
+        events: &[T],
+        at_s: impl Fn(&T) -> u64,
+        now: SimTime,
+    ) -> Option<(SimTime, T)> {
+        let repeat_s = self.repeat_s.max(1);
+        let round = now.0 / 1_000_000 / repeat_s;
+        let all = (round..round + 2)
+            .flat_map(|round| events.iter().map(move |event| (round * repeat_s, *event)));
+        all.map(|(begin_s, event)| (SimTime((begin_s + at_s(&event)) * 1_000_000), event))
+            .filter(|(at, _)| *at > now)
+            .min_by_key(|(at, _)| *at)
+    }
+
     /// The monitor's arrhythmia code: 1 is normal.
     #[must_use]
     pub fn arrhythmia(&self, second: u64) -> u8 {
@@ -142,6 +183,8 @@ fn steady() -> Scenario {
         monitor_cuff: vec![Cuff { at_s: 60, pressure: [121, 93, 80], pulse: 72 }],
         monitor_busy: vec![],
         glucose: vec![Glucose { at_s: 10, mg_per_dl: 98 }, Glucose { at_s: 180, mg_per_dl: 126 }],
+        pump_away: vec![],
+        station: None,
     }
 }
 
@@ -168,6 +211,8 @@ fn clinic_day() -> Scenario {
         monitor_cuff: vec![Cuff { at_s: 70, pressure: [134, 101, 84], pulse: 80 }],
         monitor_busy: vec![],
         glucose: vec![Glucose { at_s: 35, mg_per_dl: 50 }, Glucose { at_s: 150, mg_per_dl: 110 }],
+        pump_away: vec![],
+        station: None,
     }
 }
 

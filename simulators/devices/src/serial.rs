@@ -1,6 +1,10 @@
-//! One encoder per serial device.
+//! One encoder per serial device; how rude it is and what is on its way stand beside them.
+
+mod temper;
+mod wire;
 
 pub mod bcc;
+pub mod hbp9030;
 pub mod intellivue;
 pub mod pm6750;
 pub mod tm2655;

@@ -32,6 +32,9 @@ pub struct Truth {
     /// Device time, RFC 3339 in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_time: Option<String>,
+    /// The device's own number for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_seq: Option<u64>,
     /// Samples of a waveform block.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
@@ -90,6 +93,29 @@ impl Notebook {
             Ok(value) => (fact.value, fact.unit) = (Some(value), Some(unit)),
             Err(reason) => fact.no_data = Some(reason),
         }
+        self.facts.push(fact);
+    }
+
+    /// A value that is not written down yet, or why there is none.
+    pub(crate) fn reading(
+        &self,
+        now: SimTime,
+        metric: &'static str,
+        unit: Option<&'static str>,
+        value: Result<String, &'static str>,
+    ) -> Truth {
+        let mut fact = self.fact(now);
+        fact.metric = Some(metric);
+        match value {
+            Ok(value) => (fact.value, fact.unit) = (Some(value), unit),
+            Err(reason) => fact.no_data = Some(reason),
+        }
+        fact
+    }
+
+    /// A fact that holds from now on: its last byte is out.
+    pub(crate) fn said(&mut self, at: SimTime, mut fact: Truth) {
+        fact.t = moment(self.clock.wall_ms(at));
         self.facts.push(fact);
     }
 

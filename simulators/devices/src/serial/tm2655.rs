@@ -48,13 +48,7 @@ impl Kiosk {
     /// The next measurement that ends after `now`.
     fn due_after(&self, now: SimTime) -> Option<(SimTime, Cuff)> {
         let scenario = &self.setup.scenario;
-        let round = now.0 / 1_000_000 / scenario.repeat_s.max(1);
-        let ends = (round..round + 2).flat_map(|round| {
-            scenario.kiosk.iter().map(move |cuff| (round * scenario.repeat_s + cuff.at_s, *cuff))
-        });
-        ends.map(|(second, cuff)| (SimTime(second * 1_000_000), cuff))
-            .filter(|(due, _)| *due > now)
-            .min_by_key(|(due, _)| *due)
+        scenario.next(&scenario.kiosk, |cuff| cuff.at_s, now)
     }
 
     fn measured(&mut self, at: SimTime, cuff: Cuff) {
