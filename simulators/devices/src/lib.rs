@@ -106,6 +106,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("bcc", "infusion pump in a station: B. Braun Space, BCC protocol"),
     ("tm2655", "blood-pressure kiosk: A&D TM-2655, RB format"),
     ("hbp9030", "blood-pressure kiosk: Omron HBP-9030, USB output format 5"),
+    ("td42xx", "blood-glucose meter or cuff: TaiDoc TD-42xx family"),
     ("ultraeasy", "blood-glucose meter: LifeScan OneTouch UltraEasy"),
 ];
 
@@ -118,6 +119,7 @@ pub fn create(name: &str, setup: Setup) -> Option<Box<dyn VirtualDevice>> {
         "bcc" => Box::new(serial::bcc::Station::new(setup)),
         "tm2655" => Box::new(serial::tm2655::Kiosk::new(setup)),
         "hbp9030" => Box::new(serial::hbp9030::Kiosk::new(setup)),
+        "td42xx" => Box::new(serial::td42xx::Meter::new(setup)),
         "ultraeasy" => Box::new(serial::ultraeasy::Meter::new(setup)),
         _ => return None,
     })

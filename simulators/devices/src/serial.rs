@@ -7,5 +7,6 @@ pub mod bcc;
 pub mod hbp9030;
 pub mod intellivue;
 pub mod pm6750;
+pub mod td42xx;
 pub mod tm2655;
 pub mod ultraeasy;
