@@ -3,6 +3,7 @@
 mod temper;
 mod wire;
 
+pub mod asena;
 pub mod bcc;
 pub mod hbp9030;
 pub mod intellivue;
