@@ -103,6 +103,7 @@ pub struct Setup {
 pub const NAMES: &[(&str, &str)] = &[
     ("intellivue", "bedside monitor: Philips IntelliVue, data export on its MIB/RS-232 socket"),
     ("pm6750", "ECG monitor: Berry PM6750 family, seven leads, SpO2, cuff, temperature"),
+    ("json-lines", "home-made source: one JSON object a line, acknowledged or not"),
     ("asena", "infusion pump: Alaris / Asena syringe pump on RS-232"),
     ("bcc", "infusion pump in a station: B. Braun Space, BCC protocol"),
     ("tm2655", "blood-pressure kiosk: A&D TM-2655, RB format"),
@@ -118,6 +119,7 @@ pub fn create(name: &str, setup: Setup) -> Option<Box<dyn VirtualDevice>> {
         "intellivue" => Box::new(serial::intellivue::Monitor::new(setup)),
         "pm6750" => Box::new(serial::pm6750::Monitor::new(setup)),
         "asena" => Box::new(serial::asena::Link::new(setup)),
+        "json-lines" => Box::new(serial::json_lines::Source::new(setup)),
         "bcc" => Box::new(serial::bcc::Station::new(setup)),
         "tm2655" => Box::new(serial::tm2655::Kiosk::new(setup)),
         "hbp9030" => Box::new(serial::hbp9030::Kiosk::new(setup)),

@@ -7,6 +7,7 @@ pub mod asena;
 pub mod bcc;
 pub mod hbp9030;
 pub mod intellivue;
+pub mod json_lines;
 pub mod pm6750;
 pub mod td42xx;
 pub mod tm2655;
