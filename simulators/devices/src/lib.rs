@@ -105,7 +105,7 @@ pub const NAMES: &[(&str, &str)] = &[
     ("pm6750", "ECG monitor: Berry PM6750 family, seven leads, SpO2, cuff, temperature"),
     ("json-lines", "home-made source: one JSON object a line, acknowledged or not"),
     ("asena", "infusion pump: Alaris / Asena syringe pump on RS-232"),
-    ("bcc", "infusion pump in a station: B. Braun Space, BCC protocol"),
+    ("bcc", "infusion pumps in a station: B. Braun Space, BCC protocol"),
     ("tm2655", "blood-pressure kiosk: A&D TM-2655, RB format"),
     ("hbp9030", "blood-pressure kiosk: Omron HBP-9030, USB output format 5"),
     ("td42xx", "blood-glucose meter or cuff: TaiDoc TD-42xx family"),

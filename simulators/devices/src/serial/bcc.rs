@@ -1,236 +1,375 @@
-//! A B. Braun SpaceStation with one pump, from the protocol sheet alone: reads out, obeys nothing.
+//! A B. Braun SpaceStation with its pumps, from the protocol sheet alone: reads out, obeys nothing.
 //!
-//! Silent until it is asked to be alive; a block of parameters per answer, each to be acknowledged.
+//! Silent until it is asked to be alive; then a block of parameters per answer, each to be
+//! acknowledged. The story says how it is configured, or the seed, of which four of eight are polite:
+//!
+//! | seed mod 8 | pumps | alarms | stuffing | pushes | polite |
+//! | --- | --- | --- | --- | --- | --- |
+//! | 0 | 3 | flags | – | – | yes |
+//! | 1 | 1 | flags | – | – | yes |
+//! | 2 | 3 | bit fields | – | – | – |
+//! | 3 | 3 | flags | yes | – | – |
+//! | 4 | 3 | bit fields | yes | – | yes |
+//! | 5 | 3 | flags | – | every 5 s | yes |
+//! | 6 | 3 | bit fields | yes | every 5 s | – |
+//! | 7 | 2 | flags | – | – | – |
+//!
+//! A rude one answers late, slowly or not at all, damages a block, sends half a frame before one,
+//! loses its last pump for a while, and may be switched off and on.
+//!
+//! - `frame`: framing and stuffing
+//! - `pump`: what a pump infuses and what its block says
+//!
+//! # Invariants
+//! - a block is truth when it is acknowledged
 
+mod frame;
+mod pump;
+
+use super::{temper::Temper, wire::Wire};
 use crate::{
-    Setup, SimTime, VirtualDevice,
-    scenario::Scenario,
+    Scenario, Setup, SimTime, VirtualDevice, scenario,
     truth::{Notebook, Truth},
 };
+use frame::{ACK, EOT, ETB, ETX, NAK, RS, SOH, decode, destuff, encode, stuff};
+use pump::{Form, Model, Pump};
+use std::collections::VecDeque;
 
-const SOH: u8 = 0x01;
-const STX: u8 = 0x02;
-const ETX: u8 = 0x03;
-const EOT: u8 = 0x04;
-const ACK: u8 = 0x06;
-const NAK: u8 = 0x15;
-const ETB: u8 = 0x17;
-/// Between records.
-const RS: u8 = 0x1E;
 const BED: &str = "WARD3BED2";
-/// The pump's serial number: the lower 24 bits of INNR.
-const SERIAL: &str = "40864";
-/// Rate 36.00 ml/h is 0.01 ml a second.
-const RATE: u64 = 3600;
-/// VTBI in hundredths of a millilitre.
-const VTBI: u64 = 5_000;
 /// Requests are shorter than this.
 const INPUT_MAX: usize = 256;
+/// 9600 8N1, §2: ten bits a byte.
+const SLOW_BYTE_US: u64 = 1_040;
+/// "No answer to a request in 3 s", §6: later than this is none.
+const LATE_MS: u64 = 1_500;
+/// "Default 5 s", §6.
+const CYCLE_S: u64 = 5;
+const PUMPS: [Model; 3] = [Model::Perfusor, Model::Infusomat, Model::Compactplus];
+/// A rude station loses its last pump in these seconds of the story, if the story takes none away.
+const AWAY: (u64, u64) = (95, 120);
+/// The power of a rude station fails at this second.
+const REBOOT_S: u64 = 65;
+/// What may come before a frame: noise, and a frame that a new SOH aborts, §10.
+const HALF_FRAME: &[u8] = b"\x00\xFF\x0100219\x02WARD3BED2/1/1>230,50111,INRT,99";
 
 /// The station.
 #[derive(Debug)]
 pub struct Station {
     setup: Setup,
+    config: scenario::Station,
     notes: Notebook,
+    temper: Temper,
+    form: Form,
+    pumps: Vec<Pump>,
+    wire: Wire,
     out: Vec<u8>,
     input: Vec<u8>,
-    alive: bool,
-    seen: bool,
-    /// The block that waits for its acknowledgement, with its truth.
-    waiting: Option<(Vec<u8>, Vec<Truth>)>,
-    next_block: Option<u8>,
-    /// Hundredths of a millilitre infused, and when that was reckoned.
-    infused: u64,
+    is_alive: bool,
+    /// Since when the ComDevice is on.
+    on_since_s: u64,
     reckoned_s: u64,
-    occluded: bool,
+    /// What is still to come of this answer.
+    queue: VecDeque<Part>,
+    /// The block that waits for its acknowledgement.
+    waiting: Option<Sent>,
+    next_cycle_s: u64,
     off: bool,
+}
+
+/// A block of an answer.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    General,
+    Pump(usize),
+    NoPumps,
+}
+
+/// A block on its way.
+#[derive(Debug)]
+struct Sent {
+    frame: Vec<u8>,
+    facts: Vec<Truth>,
+    alarms: Option<(usize, Vec<&'static str>)>,
 }
 
 impl Station {
     /// A station that was just switched on.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let serial = format!("{}-{SERIAL}", setup.device);
+        let temper = Temper::new(setup.seed);
+        let config = setup.scenario.station.unwrap_or_else(|| configured(setup.seed));
+        let count = usize::from(config.pumps).min(PUMPS.len());
+        let is_plain = count == 1;
+        let pump = |model: &Model| Pump::new(&setup.device, *model, is_plain, &temper);
         Self {
-            notes: Notebook::new(&serial, setup.clock),
-            setup,
+            notes: Notebook::new(&setup.device, setup.clock),
+            form: match config.bit_fields {
+                true => Form::Bits(temper.property(34, 3)),
+                false => Form::Flags,
+            },
+            pumps: PUMPS.iter().take(count).map(pump).collect(),
+            config,
+            temper,
+            wire: Wire::default(),
             out: Vec::new(),
             input: Vec::new(),
-            alive: false,
-            seen: false,
-            waiting: None,
-            next_block: None,
-            infused: 0,
+            is_alive: false,
+            on_since_s: 0,
             reckoned_s: 0,
-            occluded: false,
+            queue: VecDeque::new(),
+            waiting: None,
+            next_cycle_s: 0,
             off: false,
+            setup,
         }
     }
 
-    fn occlusion(&self, second: u64) -> bool {
-        Scenario::during(&self.setup.scenario.occlusion, self.setup.scenario.second(second))
+    fn is_away_at(&self, second: u64) -> bool {
+        let spans = &self.setup.scenario.pump_away;
+        let own = [AWAY];
+        let spans = match spans.is_empty() && !self.temper.is_polite() {
+            true => own.as_slice(),
+            false => spans.as_slice(),
+        };
+        Scenario::during(spans, self.setup.scenario.second(second))
     }
 
-    /// "Advance INVI by INRT", §11; a blocked line lets nothing through.
+    /// Lets every second up to now happen.
     fn reckon(&mut self, now: SimTime) {
-        let second = now.0 / 1_000_000;
-        while self.reckoned_s < second {
+        while self.reckoned_s < now.0 / 1_000_000 {
             self.reckoned_s += 1;
-            if !self.occlusion(self.reckoned_s) {
-                self.infused = (self.infused + RATE / 3600) % VTBI;
+            let at = SimTime(self.reckoned_s * 1_000_000);
+            self.wire.advance(at, &mut self.out, &mut self.notes);
+            for pump in &mut self.pumps {
+                pump.pass(self.reckoned_s, &self.setup.scenario);
             }
+            let is_away = self.is_away_at(self.reckoned_s);
+            if let Some(last) = self.pumps.last_mut() {
+                if last.is_away && !is_away {
+                    // It is new to the station, and so are its alarms.
+                    (last.is_seen, last.is_missed) = (false, false);
+                    last.told.clear();
+                }
+                last.is_away = is_away;
+            }
+            if self.reckoned_s == REBOOT_S && self.temper.property(35, 2) == 1 {
+                self.reboot();
+            }
+            self.push(at);
         }
     }
 
-    fn request(&mut self, now: SimTime, frame: &[u8]) {
-        let Some((bed, command)) = information(frame) else { return };
-        let answer = |text: &str| vec![format!("50100,{text}")];
-        match command.as_str() {
-            "ADMIN:ALIVE" => {
-                (self.alive, self.waiting, self.next_block) = (true, None, None);
-                self.answer(now, ETX, &answer("GNACK,0"), Vec::new());
-            }
-            _ if !self.alive => {}
-            _ if bed != BED => self.answer(now, ETX, &answer("GNERR,68"), Vec::new()),
-            "ADMIN:VERSION" => self.answer(now, ETX, &answer("V3.30"), Vec::new()),
-            // A new request restarts at the first block.
-            "MEM:GET" => self.block(now, 0),
-            _ => self.answer(now, ETX, &answer("GNERR,68"), Vec::new()),
+    /// "Time goes backwards → ComDevice rebooted", §10.
+    fn reboot(&mut self) {
+        (self.is_alive, self.on_since_s) = (false, self.reckoned_s);
+        (self.waiting, self.queue) = (None, VecDeque::new());
+        self.wire.clear();
+        self.input.clear();
+        for pump in &mut self.pumps {
+            (pump.is_seen, pump.is_missed) = (false, pump.is_away);
         }
     }
 
-    fn block(&mut self, now: SimTime, number: u8) {
-        if number == 0 {
-            self.next_block = Some(1);
-            let records = ["FMNOR,1", "FMSTAT,00051", "FMRT,FMS3NSNS"];
-            let records: Vec<String> =
-                records.iter().map(|record| format!("50100,{record}")).collect();
-            self.answer(now, ETB, &records, Vec::new());
+    /// "Pushes all pumps every cycle time and, within 1 s, the block of any pump whose trigger
+    /// parameter changed", §6.
+    fn push(&mut self, at: SimTime) {
+        let Some(cycle_s) = self.config.cycle_s.filter(|_| self.is_alive) else { return };
+        if self.waiting.is_some() || self.wire.next_due().is_some() {
             return;
         }
-        self.next_block = None;
-        self.reckon(now);
-        let occluded = self.occlusion(now.0 / 1_000_000);
-        let before = std::mem::replace(&mut self.occluded, occluded);
-        let (records, truth) = self.pump(now, occluded);
-        if before != occluded {
-            self.notes.alarm(now, "INA3", occluded);
+        if self.reckoned_s >= self.next_cycle_s {
+            self.next_cycle_s = self.reckoned_s + cycle_s;
+            self.start_cycle();
+        } else {
+            let changed =
+                |pump: &Pump| pump.is_seen && !pump.is_away && pump.trigger != pump.state();
+            let changed = self.pumps.iter().position(changed);
+            self.queue.extend(changed.map(Part::Pump));
         }
-        self.answer(now, ETX, &records, truth);
+        self.send_next(at);
     }
 
-    fn pump(&mut self, now: SimTime, occluded: bool) -> (Vec<String>, Vec<Truth>) {
-        let model = if self.seen { "GNMODEL" } else { "GNNEW" };
-        self.seen = true;
-        let left = VTBI - self.infused;
-        let hundredths = |value: u64| format!("{}.{:02}", value / 100, value % 100);
-        let tenths = |value: u64| format!("{}.{}", value / 100, value / 10 % 10);
-        let rate = if occluded { "0.00".to_owned() } else { hundredths(RATE) };
-        // Seconds until the volume is in; the pump says 65535 while it stands still.
-        let seconds_left = if occluded { 65_535 } else { left * 3600 / RATE };
-        let flag = |set: bool| if set { "1" } else { "0" }.to_owned();
-        let text = |text: &str| text.to_owned();
-        let drug = "多巴胺";
-        let state = if occluded { "alarm" } else { "infusing" };
-        let parameters = [
-            (model, text("688N030003")),
-            ("INRT", rate.clone()),
-            ("INVTB", tenths(VTBI)),
-            ("VOLREMAIN", tenths(left)),
-            ("INVI", tenths(self.infused)),
-            ("INRMT", seconds_left.to_string()),
-            ("INSOL", text(drug)),
-            ("INSYR", text("50")),
-            ("INAKKU", text("240")),
-            ("INNR", text("60009FA0")),
-            ("INSERNUM", text(SERIAL)),
-            ("DSSTATUS", text("00051")),
-            ("INDOCAL", text("0")),
-            ("INM1", text("0")),
-            ("INM2", text("0")),
-            ("INM3", flag(!occluded)),
-            ("INM6", text("0")),
-            ("INM8", text("1")),
-            ("INM10", text("0")),
-            ("INP2", text(if occluded { "100" } else { "35" })),
-            ("INA1", text("0")),
-            ("INA3", flag(occluded)),
-            ("INA6", text("_NV")),
-            ("INA7", text("0")),
-            ("INA12", text("0")),
-            ("INA15", text("0")),
-        ];
-        let records = parameters.into_iter().map(|(name, value)| format!("50111,{name},{value}"));
-        let remaining = match seconds_left {
-            65_535 => Err("not_available"),
-            seconds => Ok(seconds.to_string()),
+    fn start_cycle(&mut self) {
+        self.queue = [Part::General].into();
+        let told = |pump: &Pump| !pump.is_away || (pump.is_seen && !pump.is_missed);
+        let pumps = self.pumps.iter().enumerate().filter(|(_, pump)| told(pump));
+        self.queue.extend(pumps.map(|(number, _)| Part::Pump(number)));
+        if self.queue.len() == 1 {
+            self.queue.push_back(Part::NoPumps);
+        }
+    }
+
+    fn request(&mut self, now: SimTime, raw: &[u8]) {
+        let is_busy = self.wire.next_due().is_some();
+        if is_busy || self.temper.once_in(20) {
+            return;
+        }
+        let plain = decode(raw);
+        let asked = match self.config.stuffing {
+            // A host finds out by the answer to ALIVE, §3.1, so that one is taken either way.
+            true => destuff(raw)
+                .and_then(|frame| decode(&frame))
+                .or(plain.filter(|(_, command)| command == "ADMIN:ALIVE")),
+            false => plain,
         };
-        let said = [
-            ("pump_rate", Some("mL/h"), Ok(rate)),
-            ("pump_vtbi", Some("mL"), Ok(tenths(VTBI))),
-            ("pump_vtbi_rem", Some("mL"), Ok(tenths(left))),
-            ("pump_vi", Some("mL"), Ok(tenths(self.infused))),
-            ("pump_time_rem", Some("s"), remaining),
-            ("pump_drug", None, Ok(text(drug))),
-            ("pump_syr", Some("mL"), Ok(text("50"))),
-            ("batt_min", Some("min"), Ok(text("240"))),
-            ("power", None, Ok(text("onMains"))),
-            ("pump_state", None, Ok(text(state))),
-        ];
-        let truth = said.into_iter().map(|(metric, unit, value)| {
-            let mut fact = self.notes.fact(now);
-            fact.metric = Some(metric);
-            match value {
-                Ok(value) => (fact.value, fact.unit) = (Some(value), unit),
-                Err(reason) => fact.no_data = Some(reason),
+        match asked {
+            Some((_, command)) if command == "ADMIN:ALIVE" => {
+                (self.is_alive, self.queue) = (true, VecDeque::new());
+                self.next_cycle_s = self.reckoned_s;
+                self.say(now, "50100,GNACK,0");
             }
-            fact
-        });
-        (records.collect(), truth.collect())
+            _ if !self.is_alive => {}
+            Some((bed, command)) if bed == BED => self.command(now, &command),
+            // "68 syntax or checksum error in the request", §7.4; suggested for a wrong bed, §11.
+            _ => self.say(now, "50100,GNERR,68"),
+        }
     }
 
-    fn answer(&mut self, now: SimTime, end: u8, records: &[String], truth: Vec<Truth>) {
-        let time = now.0 / 1_000_000;
+    fn command(&mut self, now: SimTime, command: &str) {
+        let slot =
+            command.strip_prefix("MEM:GETSLOT#").map(|slot| slot.chars().collect::<Vec<_>>());
+        match (command, slot.as_deref()) {
+            ("ADMIN:VERSION", _) => self.say(now, "50100,V3.30"),
+            // A new request restarts at the first block.
+            ("MEM:GET", _) => {
+                self.start_cycle();
+                self.send_next(now);
+            }
+            (_, Some(&[pillar, slot])) => self.slot(now, (pillar, slot)),
+            _ => self.say(now, "50100,GNERR,68"),
+        }
+    }
+
+    fn slot(&mut self, now: SimTime, place: (char, char)) {
+        let there = |pump: &Pump| pump.place == place && (!pump.is_away || !pump.is_missed);
+        match self.pumps.iter().position(there) {
+            Some(number) => {
+                self.queue = [Part::Pump(number)].into();
+                self.send_next(now);
+            }
+            None => self.say(now, &format!("501{}{},GNERR,811", place.0, place.1)),
+        }
+    }
+
+    /// An answer of one record.
+    fn say(&mut self, now: SimTime, record: &str) {
+        self.queue.clear();
+        self.send(now, &[record.to_owned()], Vec::new(), None);
+    }
+
+    fn send_next(&mut self, now: SimTime) {
+        let Some(part) = self.queue.pop_front() else { return };
+        let general = |records: &[&str]| -> Vec<String> {
+            records.iter().map(|record| format!("50100,{record}")).collect()
+        };
+        match part {
+            Part::General if self.pumps.len() > 2 => {
+                let records = ["FMNOR,2", "FMSTAT,00051", "FMRT,FMS3S2NS", "FMBANY,_NV"];
+                self.send(now, &general(&records), Vec::new(), None);
+            }
+            Part::General => {
+                let records = ["FMNOR,1", "FMSTAT,00051", "FMRT,FMS3NSNS"];
+                self.send(now, &general(&records), Vec::new(), None);
+            }
+            Part::NoPumps => self.send(now, &general(&["GNERR,11"]), Vec::new(), None),
+            Part::Pump(number) => self.send_pump(now, number),
+        }
+    }
+
+    fn send_pump(&mut self, now: SimTime, number: usize) {
+        let Some(pump) = self.pumps.get_mut(number) else { return };
+        if pump.is_away {
+            // "39 pump removed or unreachable (once)", §7.4.
+            pump.is_missed = true;
+            pump.told.clear();
+            let record = format!("{},GNERR,39", pump.address);
+            self.send(now, &[record], Vec::new(), None);
+            return;
+        }
+        pump.trigger = pump.state().to_owned();
+        let said = pump.block(now, &self.notes, self.form, &mut self.temper);
+        self.send(now, &said.records, said.facts, Some((number, said.alarms)));
+    }
+
+    fn send(
+        &mut self,
+        now: SimTime,
+        records: &[String],
+        facts: Vec<Truth>,
+        alarms: Option<(usize, Vec<&'static str>)>,
+    ) {
+        let time = (now.0 / 1_000_000).saturating_sub(self.on_since_s);
         let records: Vec<String> =
             records.iter().map(|record| format!("{time},{record}")).collect();
         let information = records.join(&char::from(RS).to_string());
+        let end = if self.queue.is_empty() { ETX } else { ETB };
         let frame = encode(BED, information.as_bytes(), end);
-        self.out.extend(&frame);
-        self.waiting = Some((frame, truth));
+        let frame = if self.config.stuffing { stuff(&frame) } else { frame };
+        if self.temper.once_in(10) {
+            self.wire.send(now, 0, 0, HALF_FRAME, Vec::new());
+        }
+        let damaged = self.temper.once_in(16).then(|| damaged(&frame));
+        self.put(now, damaged.as_ref().unwrap_or(&frame));
+        self.waiting = Some(Sent { frame, facts, alarms });
+    }
+
+    fn put(&mut self, now: SimTime, frame: &[u8]) {
+        let late_ms = if self.temper.once_in(12) { LATE_MS } else { 100 };
+        let delay_ms = if self.temper.is_polite() { 0 } else { self.temper.below(late_ms) };
+        let byte_us = if self.temper.property(36, 2) == 1 { SLOW_BYTE_US } else { 0 };
+        self.wire.send(now, delay_ms, byte_us, frame, Vec::new());
     }
 
     fn acknowledged(&mut self, now: SimTime) {
-        if let Some((_, truth)) = self.waiting.take() {
-            truth.into_iter().for_each(|fact| self.notes.push(fact));
-            if let Some(number) = self.next_block {
-                self.block(now, number);
-            }
+        if self.wire.next_due().is_some() {
+            return;
+        }
+        let Some(sent) = self.waiting.take() else { return };
+        sent.facts.into_iter().for_each(|fact| self.notes.said(now, fact));
+        if let Some((number, alarms)) = sent.alarms {
+            self.alarms(now, number, alarms);
+        }
+        self.send_next(now);
+    }
+
+    fn alarms(&mut self, now: SimTime, number: usize, alarms: Vec<&'static str>) {
+        let Some(pump) = self.pumps.get_mut(number) else { return };
+        let before = std::mem::replace(&mut pump.told, alarms);
+        let ended = before.iter().filter(|name| !pump.told.contains(name));
+        let started = pump.told.iter().filter(|name| !before.contains(name));
+        let changes = ended.map(|name| (name, "end")).chain(started.map(|name| (name, "start")));
+        for (name, phase) in changes {
+            let mut fact = self.notes.fact(now);
+            fact.device.clone_from(&pump.device);
+            (fact.alarm, fact.phase) = (Some((*name).to_owned()), Some(phase));
+            self.notes.push(fact);
         }
     }
 }
 
-/// Frame of §3: SOH, length, STX, bed and information, end, sum, EOT.
-fn encode(bed: &str, information: &[u8], end: u8) -> Vec<u8> {
-    let len = 19 + bed.len() + information.len();
-    let mut frame = vec![SOH];
-    frame.extend(format!("{len:05}").bytes());
-    frame.push(STX);
-    frame.extend(bed.bytes());
-    frame.extend(b"/1/1>");
-    frame.extend(information);
-    frame.push(end);
-    let sum = frame.iter().fold(0_u64, |sum, byte| sum + u64::from(*byte)) % 256;
-    frame.extend(format!("{sum:05}").bytes());
-    frame.push(EOT);
-    frame
+/// How a station of that seed is configured.
+fn configured(seed: u64) -> scenario::Station {
+    let (pumps, bit_fields, stuffing, is_cyclic) = match seed % 8 {
+        0 => (3, false, false, false),
+        1 => (1, false, false, false),
+        2 => (3, true, false, false),
+        3 => (3, false, true, false),
+        4 => (3, true, true, false),
+        5 => (3, false, false, true),
+        6 => (3, true, true, true),
+        _ => (2, false, false, false),
+    };
+    let cycle_s = is_cyclic.then_some(CYCLE_S);
+    scenario::Station { pumps, bit_fields, stuffing, cycle_s }
 }
 
-/// Bed and command of a request whose length and sum are right.
-fn information(frame: &[u8]) -> Option<(String, String)> {
-    let text = frame.get(7..frame.len().checked_sub(7)?)?;
-    let text = String::from_utf8(text.to_vec()).ok()?;
-    let (bed, command) = text.split_once("/1/1>")?;
-    (encode(bed, command.as_bytes(), ETX) == frame).then(|| (bed.to_owned(), command.to_owned()))
+/// The frame with another byte in its middle.
+fn damaged(frame: &[u8]) -> Vec<u8> {
+    let mut damaged = frame.to_vec();
+    if let Some(byte) = damaged.get_mut(frame.len() / 2) {
+        *byte = if *byte == b'7' { b'3' } else { b'7' };
+    }
+    damaged
 }
 
 impl VirtualDevice for Station {
@@ -238,12 +377,13 @@ impl VirtualDevice for Station {
         if self.off {
             return;
         }
+        self.advance(now);
         for byte in bytes {
             match (*byte, self.input.is_empty()) {
                 (ACK, true) => self.acknowledged(now),
-                (NAK, true) => {
-                    let again = self.waiting.as_ref().map(|(frame, _)| frame.clone());
-                    self.out.extend(again.into_iter().flatten());
+                (NAK, true) if self.wire.next_due().is_none() => {
+                    let again = self.waiting.as_ref().map(|sent| sent.frame.clone());
+                    self.put(now, &again.unwrap_or_default());
                 }
                 (SOH, _) => self.input = vec![SOH],
                 (_, true) => {}
@@ -256,14 +396,21 @@ impl VirtualDevice for Station {
                 (_, false) => self.input.clear(),
             }
         }
+        self.wire.advance(now, &mut self.out, &mut self.notes);
     }
 
     fn advance(&mut self, now: SimTime) {
+        if self.off {
+            return;
+        }
         self.reckon(now);
+        self.wire.advance(now, &mut self.out, &mut self.notes);
     }
 
     fn next_due(&self) -> Option<SimTime> {
-        None
+        let pushes = self.config.cycle_s.is_some() && self.is_alive && !self.off;
+        let next_second = pushes.then_some(SimTime((self.reckoned_s + 1) * 1_000_000));
+        self.wire.next_due().into_iter().chain(next_second).min()
     }
 
     fn take_output(&mut self) -> Vec<u8> {
@@ -274,77 +421,12 @@ impl VirtualDevice for Station {
         self.notes.take()
     }
 
-    fn switch_off(&mut self, _: SimTime) {
+    fn switch_off(&mut self, now: SimTime) {
+        self.advance(now);
+        self.wire.clear();
         self.off = true;
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{EcgSource, StageClock};
-
-    fn station() -> Station {
-        Station::new(Setup {
-            device: "pump-01".into(),
-            seed: 1,
-            clock: StageClock { wall_start_ms: 0, utc_offset_s: 0 },
-            scenario: Scenario::built_in("clinic-day").unwrap(),
-            ecg: EcgSource::Synthetic,
-        })
-    }
-
-    fn frame(text: &str) -> Vec<u8> {
-        let marks = [("<SOH>", SOH), ("<STX>", STX), ("<ETX>", ETX), ("<EOT>", EOT)];
-        let text = marks.iter().fold(text.to_owned(), |text, (mark, byte)| {
-            text.replace(mark, &char::from(*byte).to_string())
-        });
-        text.into_bytes()
-    }
-
-    /// Sheet §9.1 and §9.3.
-    #[test]
-    fn frames_are_those_of_the_sheet() {
-        for (bed, information, expected) in [
-            ("1", "ADMIN:ALIVE", "<SOH>00031<STX>1/1/1>ADMIN:ALIVE<ETX>00061<EOT>"),
-            (
-                BED,
-                "206,50100,GNACK,0",
-                "<SOH>00045<STX>WARD3BED2/1/1>206,50100,GNACK,0<ETX>00001<EOT>",
-            ),
-            (BED, "MEM:GET", "<SOH>00035<STX>WARD3BED2/1/1>MEM:GET<ETX>00083<EOT>"),
-            (
-                BED,
-                "220,50112,GNERR,39",
-                "<SOH>00046<STX>WARD3BED2/1/1>220,50112,GNERR,39<ETX>00087<EOT>",
-            ),
-        ] {
-            assert_eq!(encode(bed, information.as_bytes(), ETX), frame(expected));
-        }
-    }
-
-    #[test]
-    fn the_station_is_silent_until_it_is_asked_to_be_alive() {
-        let mut station = station();
-        station.receive(SimTime(0), &encode(BED, b"MEM:GET", ETX));
-        assert!(station.take_output().is_empty());
-        station.receive(SimTime(0), &encode("1", b"ADMIN:ALIVE", ETX));
-        assert_eq!(station.take_output(), encode(BED, b"0,50100,GNACK,0", ETX));
-    }
-
-    #[test]
-    fn a_block_is_truth_once_it_is_acknowledged_and_comes_again_when_it_is_not() {
-        let mut station = station();
-        station.receive(SimTime(0), &encode("1", b"ADMIN:ALIVE", ETX));
-        station.receive(SimTime(0), &[ACK]);
-        station.receive(SimTime(0), &encode(BED, b"MEM:GET", ETX));
-        station.take_output();
-        station.receive(SimTime(0), &[ACK]);
-        let block = station.take_output();
-        station.receive(SimTime(0), &[NAK]);
-        assert_eq!(station.take_output(), block);
-        assert!(station.take_truth().is_empty());
-        station.receive(SimTime(0), &[ACK]);
-        assert_eq!(station.take_truth().len(), 10);
-    }
-}
+mod tests;
