@@ -46,6 +46,7 @@ pub struct Link {
     /// How often a pump came back.
     changed: u64,
     is_away: bool,
+    was_faulty: bool,
     reckoned_s: u64,
     wire: Wire,
     out: Vec<u8>,
@@ -61,6 +62,17 @@ struct Answer {
     facts: Vec<Truth>,
 }
 
+/// What goes wrong with an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fault {
+    None,
+    /// The request was not heard.
+    Unheard,
+    Late,
+    Damaged,
+    Doubled,
+}
+
 impl Link {
     /// A pump that infuses.
     #[must_use]
@@ -72,6 +84,7 @@ impl Link {
             temper,
             changed: 0,
             is_away: false,
+            was_faulty: false,
             reckoned_s: 0,
             wire: Wire::default(),
             out: Vec::new(),
@@ -122,24 +135,44 @@ impl Link {
             self.notes.forbidden(now, &what);
             return;
         };
-        if self.wire.next_due().is_some() || self.temper.once_in(12) {
+        if self.wire.next_due().is_some() {
             return;
         }
-        let frame = encode(&answer.body);
-        let late = LATE_MS.start + self.temper.below(LATE_MS.end - LATE_MS.start);
+        let fault = self.fault();
         let usual = 30 + self.temper.property(3, 2) * self.temper.below(USUAL_MS);
-        let delay_ms = if self.temper.once_in(12) { late } else { usual };
+        let late = LATE_MS.start + self.temper.below(LATE_MS.end - LATE_MS.start);
+        let delay_ms = if fault == Fault::Late { late } else { usual };
         let byte_us = if self.temper.property(2, 2) == 1 { SLOW_BYTE_US } else { BYTE_US };
-        if self.temper.once_in(14) {
-            self.wire.send(now, delay_ms, byte_us, &damaged(&frame), Vec::new());
-            return;
+        let frame = encode(&answer.body);
+        match fault {
+            Fault::Unheard => {}
+            Fault::Damaged => {
+                self.wire.send(now, delay_ms, byte_us, &damaged(&frame), Vec::new());
+            }
+            Fault::None | Fault::Late | Fault::Doubled => {
+                let mut facts = answer.facts;
+                facts.extend(self.pump.alarm_told(now, &self.notes, &answer.body));
+                self.wire.send(now, delay_ms, byte_us, &frame, facts);
+            }
         }
-        let mut facts = answer.facts;
-        facts.extend(self.pump.alarm_told(now, &self.notes, &answer.body));
-        self.wire.send(now, delay_ms, byte_us, &frame, facts);
-        if self.temper.once_in(10) {
-            self.wire.send(now, 0, byte_us, &frame, Vec::new());
+        // Right behind itself: a copy that comes later cannot be told from the next answer.
+        if fault == Fault::Doubled {
+            self.wire.send(now, 0, 0, &frame, Vec::new());
         }
+    }
+
+    /// Never twice in a row: three failures end the link, §6, and then nobody waits for the answer.
+    fn fault(&mut self) -> Fault {
+        let fault = match self.temper.below(48) {
+            _ if self.temper.is_polite() || self.was_faulty => Fault::None,
+            0..4 => Fault::Unheard,
+            4..8 => Fault::Late,
+            8..12 => Fault::Damaged,
+            12..17 => Fault::Doubled,
+            _ => Fault::None,
+        };
+        self.was_faulty = fault != Fault::None;
+        fault
     }
 }
 

@@ -21,7 +21,7 @@
 //! - `pump`: what a pump infuses and what its block says
 //!
 //! # Invariants
-//! - a block is truth when it is acknowledged
+//! - a block is truth when it is acknowledged, or when the power goes right behind it
 
 mod frame;
 mod pump;
@@ -65,6 +65,8 @@ pub struct Station {
     out: Vec<u8>,
     input: Vec<u8>,
     is_alive: bool,
+    /// The last request was not heard.
+    is_unheard: bool,
     /// Since when the ComDevice is on.
     on_since_s: u64,
     reckoned_s: u64,
@@ -88,6 +90,8 @@ enum Part {
 #[derive(Debug)]
 struct Sent {
     frame: Vec<u8>,
+    /// As it went out last.
+    is_sound: bool,
     facts: Vec<Truth>,
     alarms: Option<(usize, Vec<&'static str>)>,
 }
@@ -114,6 +118,7 @@ impl Station {
             out: Vec::new(),
             input: Vec::new(),
             is_alive: false,
+            is_unheard: false,
             on_since_s: 0,
             reckoned_s: 0,
             queue: VecDeque::new(),
@@ -153,20 +158,22 @@ impl Station {
                 last.is_away = is_away;
             }
             if self.reckoned_s == REBOOT_S && self.temper.property(35, 2) == 1 {
-                self.reboot();
+                self.reboot(at);
             }
             self.push(at);
         }
     }
 
     /// "Time goes backwards → ComDevice rebooted", §10.
-    fn reboot(&mut self) {
+    fn reboot(&mut self, at: SimTime) {
+        self.last_said(at);
         (self.is_alive, self.on_since_s) = (false, self.reckoned_s);
         (self.waiting, self.queue) = (None, VecDeque::new());
         self.wire.clear();
         self.input.clear();
         for pump in &mut self.pumps {
             (pump.is_seen, pump.is_missed) = (false, pump.is_away);
+            pump.told.clear();
         }
     }
 
@@ -200,8 +207,13 @@ impl Station {
     }
 
     fn request(&mut self, now: SimTime, raw: &[u8]) {
-        let is_busy = self.wire.next_due().is_some();
-        if is_busy || self.temper.once_in(20) {
+        if self.wire.next_due().is_some() {
+            return;
+        }
+        // "Retry once, then LINK LOST", §6: never twice in a row.
+        let was_unheard = std::mem::take(&mut self.is_unheard);
+        self.is_unheard = !was_unheard && self.temper.once_in(20);
+        if self.is_unheard {
             return;
         }
         let plain = decode(raw);
@@ -310,7 +322,8 @@ impl Station {
         }
         let damaged = self.temper.once_in(16).then(|| damaged(&frame));
         self.put(now, damaged.as_ref().unwrap_or(&frame));
-        self.waiting = Some(Sent { frame, facts, alarms });
+        let is_sound = damaged.is_none();
+        self.waiting = Some(Sent { frame, is_sound, facts, alarms });
     }
 
     fn put(&mut self, now: SimTime, frame: &[u8]) {
@@ -330,6 +343,14 @@ impl Station {
             self.alarms(now, number, alarms);
         }
         self.send_next(now);
+    }
+
+    /// A block that went out whole is read, though its acknowledgement is not heard any more.
+    fn last_said(&mut self, now: SimTime) {
+        if self.waiting.as_ref().is_some_and(|sent| sent.is_sound) {
+            self.queue.clear();
+            self.acknowledged(now);
+        }
     }
 
     fn alarms(&mut self, now: SimTime, number: usize, alarms: Vec<&'static str>) {
@@ -382,8 +403,11 @@ impl VirtualDevice for Station {
             match (*byte, self.input.is_empty()) {
                 (ACK, true) => self.acknowledged(now),
                 (NAK, true) if self.wire.next_due().is_none() => {
-                    let again = self.waiting.as_ref().map(|sent| sent.frame.clone());
-                    self.put(now, &again.unwrap_or_default());
+                    if let Some(mut sent) = self.waiting.take() {
+                        self.put(now, &sent.frame);
+                        sent.is_sound = true;
+                        self.waiting = Some(sent);
+                    }
                 }
                 (SOH, _) => self.input = vec![SOH],
                 (_, true) => {}
@@ -423,6 +447,7 @@ impl VirtualDevice for Station {
 
     fn switch_off(&mut self, now: SimTime) {
         self.advance(now);
+        self.last_said(now);
         self.wire.clear();
         self.off = true;
     }

@@ -88,8 +88,8 @@ pub struct Meter {
     connected: bool,
     /// The record whose date was read last.
     dated: Option<u64>,
-    /// Records that were read since the count was.
-    read: Vec<Stored>,
+    /// Records that were read since the count was, with their numbers.
+    read: Vec<(u64, Stored)>,
     told: BTreeSet<Stored>,
     off: bool,
 }
@@ -237,8 +237,8 @@ impl Meter {
                 self.answer(now, command, record.time, Vec::new());
             }
             (spec::RECORD_VALUE, Some((number, record))) => {
-                if self.dated == Some(number) && !self.read.contains(&record) {
-                    self.read.push(record);
+                if self.dated == Some(number) && !self.read.contains(&(number, record)) {
+                    self.read.push((number, record));
                 }
                 self.answer(now, command, record.value, Vec::new());
             }
@@ -262,11 +262,12 @@ impl Meter {
         }
     }
 
-    /// "Re-read the count at the end", §5: what was read before it holds.
+    /// "Re-read the count at the end", §5: what was read before it holds, told as it was measured.
     fn told(&mut self, now: SimTime) -> Vec<Truth> {
-        let read = std::mem::take(&mut self.read);
-        let news: Vec<Stored> =
-            read.into_iter().filter(|record| self.told.insert(*record)).collect();
+        let mut read = std::mem::take(&mut self.read);
+        read.sort_unstable();
+        let read = read.into_iter().map(|(_, record)| record);
+        let news: Vec<Stored> = read.filter(|record| self.told.insert(*record)).collect();
         news.into_iter().flat_map(|record| self.facts(now, record)).collect()
     }
 

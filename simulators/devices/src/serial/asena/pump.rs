@@ -212,9 +212,14 @@ impl Pump {
             None => Ok(pressure.to_owned()),
             Some(_) => Err("not_available"),
         };
-        let left = left_s.map(|left| left.min(DAY_S).to_string()).ok_or("not_available");
-        let mut remaining = self.fact(now, notes, "pump_time_rem", Some("s"), left);
-        remaining.comparator = left_s.filter(|left| *left > DAY_S).map(|_| ">");
+        // "24+ is comparator above 24 h."
+        let (comparator, unit, left) = match left_s {
+            Some(left) if left > DAY_S => (Some(">"), "h", Ok("24".to_owned())),
+            Some(left) => (None, "s", Ok(left.to_string())),
+            None => (None, "s", Err("not_available")),
+        };
+        let mut remaining = self.fact(now, notes, "pump_time_rem", Some(unit), left);
+        remaining.comparator = comparator;
         let facts = vec![
             self.fact(now, notes, "pump_rate", Some("mL/h"), Ok(rate)),
             self.fact(now, notes, "pump_vi", Some("mL"), Ok(infused)),

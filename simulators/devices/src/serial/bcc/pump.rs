@@ -356,10 +356,17 @@ impl Block<'_> {
         self.fact("pump_state", None, Ok(self.pump.state().to_owned()));
     }
 
+    /// INM8, or bit 1 of STATUS1 where there is no INM8.
+    fn power(&mut self, on_mains: bool) {
+        let power = if on_mains { "onMains" } else { "onBattery" };
+        self.fact("power", None, Ok(power.to_owned()));
+    }
+
     fn flags(&mut self) {
         let on_mains = self.pump.model != Model::Infusomat;
         let flag = |is_up: bool| if is_up { "1" } else { "0" };
         let is_infusing = self.pump.state() == "infusing";
+        self.power(on_mains);
         for (name, is_up) in [
             ("INM1", false),
             ("INM2", false),
@@ -370,8 +377,6 @@ impl Block<'_> {
         ] {
             self.shown(name, flag(is_up));
         }
-        let power = if on_mains { "onMains" } else { "onBattery" };
-        self.fact("power", None, Ok(power.to_owned()));
         self.said.alarms = self.pump.troubles.iter().map(|trouble| trouble.flag()).collect();
         let is_syringe = self.pump.model != Model::Infusomat;
         for name in ["INA1", "INA2", "INA3", "INA6", "INA7", "INA11", "INA12", "INA13", "INA15"] {
@@ -391,8 +396,9 @@ impl Block<'_> {
         let (alarm, pre_alarm) = (field("ALARM1"), field("PREALARM"));
         let is_infusing = self.pump.state() == "infusing";
         let bit = |is_up: bool, bit: u32| u32::from(is_up) << bit;
+        let on_mains = self.pump.model != Model::Infusomat;
         let status = bit(!self.pump.is_off, 0)
-            | bit(self.pump.model != Model::Infusomat, 1)
+            | bit(on_mains, 1)
             | bit(self.pump.is_standby, 2)
             | bit(is_infusing, 7)
             | bit(self.pump.model == Model::Compactplus, 15);
@@ -408,6 +414,7 @@ impl Block<'_> {
             };
             self.shown(name, &text);
         }
+        self.power(on_mains);
         let is_alarming = self.pump.state() == "alarm";
         let run = bit(!is_infusing, 0) | bit(is_infusing, 1) | bit(is_alarming, 2);
         self.shown("RUNSTATE", &run.to_string());

@@ -163,6 +163,16 @@ fn a_block_is_truth_once_it_is_acknowledged_and_comes_again_when_it_is_not() {
 }
 
 #[test]
+fn a_block_is_truth_when_the_power_goes_right_behind_it() {
+    let mut host = Host::new(1, |_| {}).alive();
+    host.request("MEM:GET");
+    host.acknowledge();
+    assert_eq!(host.truth(), []);
+    host.station.switch_off(host.now);
+    assert_eq!(host.truth().len(), 10);
+}
+
+#[test]
 fn a_new_request_restarts_at_the_first_block() {
     let mut host = Host::configured(config(3)).alive();
     for _ in 0..3 {
