@@ -223,3 +223,30 @@ pub(crate) fn variation(seed: u64, second: u64, salt: u64, span: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (mixed ^ (mixed >> 31)) % (span + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_before_is_still_a_scenario_and_a_station_may_be_configured() {
+        let parse = |text: &str| serde_json::from_str::<Scenario>(text).map_err(|e| e.to_string());
+        let before = parse(r#"{"repeat_s":60,"vitals":[],"occlusion":[[5,9]]}"#).unwrap();
+        assert_eq!((before.pump_away, before.station), (vec![], None));
+        let text = r#"{"repeat_s":60,"vitals":[],"pump_away":[[10,20]],
+            "station":{"pumps":2,"bit_fields":true}}"#;
+        let station = parse(text).unwrap().station.unwrap();
+        let expected = Station { pumps: 2, bit_fields: true, stuffing: false, cycle_s: None };
+        assert_eq!(station, expected);
+        assert!(parse(r#"{"repeat_s":60,"vitals":[],"pump_gone":[]}"#).is_err());
+    }
+
+    #[test]
+    fn the_next_event_is_found_across_the_end_of_the_story() {
+        let story = Scenario { repeat_s: 100, ..Scenario::built_in("steady").unwrap() };
+        let next = |now_s: u64| story.next(&[10, 90], |at| *at, SimTime(now_s * 1_000_000));
+        let at = |second: u64, event| Some((SimTime(second * 1_000_000), event));
+        assert_eq!((next(0), next(10), next(90)), (at(10, 10), at(90, 90), at(110, 10)));
+        assert_eq!(story.next(&[], |at| *at, SimTime(0)), None);
+    }
+}

@@ -115,7 +115,10 @@ impl Source {
     }
 
     fn put(&mut self, now: SimTime, bytes: &[u8], facts: Vec<Truth>) {
-        let byte_us = if self.temper.property(20, 2) == 1 { SLOW_BYTE_US } else { 0 };
+        // Counted, a line goes out at once: whether one that was half out when the port went has
+        // arrived, nobody could say.
+        let is_slow = self.temper.property(20, 2) == 1 && !self.ever_counted;
+        let byte_us = if is_slow { SLOW_BYTE_US } else { 0 };
         self.wire.send(now, 0, byte_us, bytes, facts);
     }
 
