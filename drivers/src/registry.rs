@@ -1,8 +1,8 @@
 //! The driver's name in `agent.toml` → the driver.
 
 use crate::serial::{
-    Cursor, PortSettings, SerialDriver, bcc::Bcc, pm6750::Pm6750, tm2655::Tm2655,
-    ultraeasy::Ultraeasy,
+    Cursor, PortSettings, SerialDriver, bcc::Bcc, intellivue::Intellivue, pm6750::Pm6750,
+    tm2655::Tm2655, ultraeasy::Ultraeasy,
 };
 use model::{decimal::Decimal, device::DeviceKind, id::DeviceId};
 use std::{ops::RangeInclusive, time::Duration};
@@ -23,6 +23,8 @@ pub enum DriverName {
     Tm2655,
     /// LifeScan OneTouch UltraEasy, blood-glucose meter.
     Ultraeasy,
+    /// Philips IntelliVue, bedside monitor.
+    Intellivue,
 }
 
 /// What a person may set for a driver, and what it must know of the site.
@@ -40,7 +42,8 @@ pub struct DriverOptions {
 
 impl DriverName {
     /// Every driver, in the order in which they are listed.
-    pub const ALL: [Self; 4] = [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy];
+    pub const ALL: [Self; 5] =
+        [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy, Self::Intellivue];
 
     /// The name in `agent.toml`.
     #[must_use]
@@ -50,6 +53,7 @@ impl DriverName {
             Self::Bcc => "bcc",
             Self::Tm2655 => "tm2655",
             Self::Ultraeasy => "ultraeasy",
+            Self::Intellivue => "intellivue",
         }
     }
 
@@ -63,7 +67,7 @@ impl DriverName {
     #[must_use]
     pub const fn kind(self) -> DeviceKind {
         match self {
-            Self::Pm6750 => DeviceKind::Monitor,
+            Self::Pm6750 | Self::Intellivue => DeviceKind::Monitor,
             Self::Bcc => DeviceKind::Pump,
             Self::Tm2655 => DeviceKind::Cuff,
             Self::Ultraeasy => DeviceKind::GlucoseMeter,
@@ -74,7 +78,7 @@ impl DriverName {
     #[must_use]
     pub const fn port_settings(self) -> PortSettings {
         PortSettings::eight_n_one(match self {
-            Self::Pm6750 => 115_200,
+            Self::Pm6750 | Self::Intellivue => 115_200,
             Self::Bcc | Self::Ultraeasy => 9600,
             Self::Tm2655 => 2400,
         })
@@ -94,7 +98,7 @@ impl DriverName {
     #[must_use]
     pub const fn poll_interval_s(self) -> Option<RangeInclusive<u64>> {
         match self {
-            Self::Pm6750 => None,
+            Self::Pm6750 | Self::Intellivue => None,
             // An infusion is looked at once a minute at least.
             Self::Bcc => Some(1..=60),
             Self::Tm2655 | Self::Ultraeasy => Some(1..=86_400),
@@ -125,6 +129,7 @@ pub fn create(
             options.zone_offset_s,
             cursor,
         )),
+        DriverName::Intellivue => Box::new(Intellivue::new(device, cursor)),
     }
 }
 

@@ -12,7 +12,7 @@
 
 use drivers::{
     registry::DriverName,
-    serial::{bcc, pm6750, tm2655, ultraeasy},
+    serial::{bcc, intellivue, pm6750, tm2655, ultraeasy},
 };
 use serde::Deserialize;
 use std::{fs, path::Path};
@@ -75,6 +75,7 @@ fn decoder_of(driver: DriverName) -> Decode {
         DriverName::Bcc => bcc_lines,
         DriverName::Tm2655 => tm2655_lines,
         DriverName::Ultraeasy => ultraeasy_lines,
+        DriverName::Intellivue => intellivue_lines,
     }
 }
 
@@ -200,6 +201,89 @@ fn bcc_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
                 format!("{} {place} {}={}", entry.time, entry.parameter, entry.value)
             }));
         }
+    }
+    lines
+}
+
+fn intellivue_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
+    use intellivue::{
+        association::{self, Session},
+        data_export::{self, Export},
+        framing::{Decoder, frame},
+    };
+    let mut decoder = Decoder::default();
+    let found = chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>());
+    let lines = |user_data: Vec<u8>| {
+        if vector.from == Sender::Host {
+            let request = vector.request.as_deref();
+            if let Some(sent) = request.and_then(intellivue_request) {
+                assert_eq!(frame(&sent), chunks.concat(), "{}", vector.name);
+            }
+            return vec![format!("{}: {} bytes", request.unwrap_or_default(), user_data.len())];
+        }
+        match association::decode(&user_data) {
+            Session::Data => match data_export::decode(&user_data).unwrap() {
+                Export::Created(created) => intellivue_created(&created),
+                Export::Poll(part) => intellivue_reply(&part.reply),
+                other => vec![format!("{other:?}")],
+            },
+            session => vec![format!("{session:?}")],
+        }
+    };
+    found.flat_map(|frame| frame.map_or_else(|error| vec![error.to_string()], lines)).collect()
+}
+
+/// What the driver sends where a vector says what was asked.
+fn intellivue_request(request: &str) -> Option<Vec<u8>> {
+    use intellivue::{
+        association,
+        attributes::Attributes,
+        data_export::{Created, Poll, answer, poll},
+    };
+    let single = |number, object, group| Poll { number, object, group, ticks: None };
+    let extended = |number, object, ticks| Poll { number, object, group: 0x0803, ticks };
+    Some(match request {
+        "associate" => association::request(),
+        "release" => association::release(),
+        "abort" => association::abort(),
+        "created" => answer(&Created {
+            invoke_id: 1,
+            object: [0, 0x21, 0, 0, 0, 0],
+            event_time: 0x000A_BD00,
+            attributes: Attributes::default(),
+        }),
+        "numerics" => poll(1, extended(1, 6, Some(480_000))),
+        "waves" => poll(2, extended(2, 9, Some(240_000))),
+        "keep alive" => poll(8, single(7, 0x36, 0x0811)),
+        _ => return None,
+    })
+}
+
+fn intellivue_created(created: &intellivue::data_export::Created) -> Vec<String> {
+    let says = &created.attributes;
+    vec![
+        format!("created at tick {}, answers to {}", created.event_time, created.invoke_id),
+        format!("system id {:?}, model {:?}", says.system_id(), says.system_model()),
+    ]
+}
+
+fn intellivue_reply(reply: &intellivue::data_export::PollReply) -> Vec<String> {
+    let mut lines = vec![format!(
+        "answer to poll {}, sequence {:?}, tick {}, clock {:?}, objects {:#x}, group {:#x}",
+        reply.number, reply.sequence, reply.ticks, reply.civil_ms, reply.object, reply.group,
+    )];
+    for object in &reply.observations {
+        let (context, handle) = object.source;
+        let says = &object.attributes;
+        lines.push(format!("object {context}/{handle:#06x} {:?}", says.label()));
+        lines.extend(says.numerics().unwrap().iter().map(|number| format!("{number:?}")));
+        lines.extend(says.sample_spec().unwrap().map(|spec| format!("{spec:?}")));
+        lines.extend(says.scale().unwrap().map(|scale| format!("{scale:?}")));
+        lines.extend(says.sample_period().map(|period| format!("period {period}")));
+        lines.extend(says.sample_arrays().unwrap().iter().map(|array| format!("{array:?}")));
+        lines.extend(says.alert_condition().map(|condition| format!("{condition:?}")));
+        let alarms = [says.patient_alarms().unwrap(), says.technical_alarms().unwrap()];
+        lines.extend(alarms.iter().flatten().flatten().map(|alarm| format!("{alarm:?}")));
     }
     lines
 }
