@@ -101,6 +101,7 @@ pub struct Setup {
 
 /// Names and what they are.
 pub const NAMES: &[(&str, &str)] = &[
+    ("intellivue", "bedside monitor: Philips IntelliVue, data export on its MIB/RS-232 socket"),
     ("pm6750", "ECG monitor: Berry PM6750 family, seven leads, SpO2, cuff, temperature"),
     ("bcc", "infusion pump in a station: B. Braun Space, BCC protocol"),
     ("tm2655", "blood-pressure kiosk: A&D TM-2655, RB format"),
@@ -111,6 +112,7 @@ pub const NAMES: &[(&str, &str)] = &[
 #[must_use]
 pub fn create(name: &str, setup: Setup) -> Option<Box<dyn VirtualDevice>> {
     Some(match name {
+        "intellivue" => Box::new(serial::intellivue::Monitor::new(setup)),
         "pm6750" => Box::new(serial::pm6750::Monitor::new(setup)),
         "bcc" => Box::new(serial::bcc::Station::new(setup)),
         "tm2655" => Box::new(serial::tm2655::Kiosk::new(setup)),

@@ -29,6 +29,9 @@ pub struct Scenario {
     /// Measurements with the monitor's own cuff.
     #[serde(default)]
     pub monitor_cuff: Vec<Cuff>,
+    /// A bedside monitor refuses every association, from and until (seconds).
+    #[serde(default)]
+    pub monitor_busy: Vec<(u64, u64)>,
     /// Glucose tests.
     #[serde(default)]
     pub glucose: Vec<Glucose>,
@@ -137,6 +140,7 @@ fn steady() -> Scenario {
             Cuff { at_s: 240, pressure: [128, 98, 84], pulse: 74 },
         ],
         monitor_cuff: vec![Cuff { at_s: 60, pressure: [121, 93, 80], pulse: 72 }],
+        monitor_busy: vec![],
         glucose: vec![Glucose { at_s: 10, mg_per_dl: 98 }, Glucose { at_s: 180, mg_per_dl: 126 }],
     }
 }
@@ -162,6 +166,7 @@ fn clinic_day() -> Scenario {
             Cuff { at_s: 165, pressure: [138, 103, 86], pulse: 74 },
         ],
         monitor_cuff: vec![Cuff { at_s: 70, pressure: [134, 101, 84], pulse: 80 }],
+        monitor_busy: vec![],
         glucose: vec![Glucose { at_s: 35, mg_per_dl: 50 }, Glucose { at_s: 150, mg_per_dl: 110 }],
     }
 }

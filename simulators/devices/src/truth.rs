@@ -97,16 +97,23 @@ impl Notebook {
         if samples.is_empty() {
             return;
         }
+        let samples: Vec<i32> = samples.iter().copied().map(i32::from).collect();
+        let fact = self.block_fact(now, metric, &samples);
+        self.facts.push(fact);
+    }
+
+    /// A waveform block that is not written down yet.
+    pub(crate) fn block_fact(&self, now: SimTime, metric: &'static str, samples: &[i32]) -> Truth {
         let mut context = Context::new(&SHA256);
         for sample in samples {
-            context.update(&i32::from(*sample).to_le_bytes());
+            context.update(&sample.to_le_bytes());
         }
         let hash = context.finish();
         let mut fact = self.fact(now);
         fact.metric = Some(metric);
         fact.samples = Some(samples.len());
         fact.sha256 = Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect());
-        self.facts.push(fact);
+        fact
     }
 
     pub(crate) fn alarm(&mut self, now: SimTime, code: &str, starts: bool) {
