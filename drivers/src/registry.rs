@@ -1,7 +1,7 @@
 //! The driver's name in `agent.toml` → the driver.
 
 use crate::serial::{
-    Cursor, PortSettings, SerialDriver, bcc::Bcc, pm6750::Pm6750, tm2655::Tm2655,
+    Cursor, PortSettings, SerialDriver, bcc::Bcc, hbp9030::Hbp9030, pm6750::Pm6750, tm2655::Tm2655,
     ultraeasy::Ultraeasy,
 };
 use model::{decimal::Decimal, device::DeviceKind, id::DeviceId};
@@ -23,6 +23,8 @@ pub enum DriverName {
     Tm2655,
     /// LifeScan OneTouch UltraEasy, blood-glucose meter.
     Ultraeasy,
+    /// Omron HBP-9030 family, blood-pressure kiosk.
+    Hbp9030,
 }
 
 /// What a person may set for a driver, and what it must know of the site.
@@ -40,7 +42,8 @@ pub struct DriverOptions {
 
 impl DriverName {
     /// Every driver, in the order in which they are listed.
-    pub const ALL: [Self; 4] = [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy];
+    pub const ALL: [Self; 5] =
+        [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy, Self::Hbp9030];
 
     /// The name in `agent.toml`.
     #[must_use]
@@ -50,6 +53,7 @@ impl DriverName {
             Self::Bcc => "bcc",
             Self::Tm2655 => "tm2655",
             Self::Ultraeasy => "ultraeasy",
+            Self::Hbp9030 => "hbp9030",
         }
     }
 
@@ -65,7 +69,7 @@ impl DriverName {
         match self {
             Self::Pm6750 => DeviceKind::Monitor,
             Self::Bcc => DeviceKind::Pump,
-            Self::Tm2655 => DeviceKind::Cuff,
+            Self::Tm2655 | Self::Hbp9030 => DeviceKind::Cuff,
             Self::Ultraeasy => DeviceKind::GlucoseMeter,
         }
     }
@@ -75,7 +79,8 @@ impl DriverName {
     pub const fn port_settings(self) -> PortSettings {
         PortSettings::eight_n_one(match self {
             Self::Pm6750 => 115_200,
-            Self::Bcc | Self::Ultraeasy => 9600,
+            // The port of the HBP-9030 is USB: its speed means nothing.
+            Self::Bcc | Self::Ultraeasy | Self::Hbp9030 => 9600,
             Self::Tm2655 => 2400,
         })
     }
@@ -94,7 +99,7 @@ impl DriverName {
     #[must_use]
     pub const fn poll_interval_s(self) -> Option<RangeInclusive<u64>> {
         match self {
-            Self::Pm6750 => None,
+            Self::Pm6750 | Self::Hbp9030 => None,
             // An infusion is looked at once a minute at least.
             Self::Bcc => Some(1..=60),
             Self::Tm2655 | Self::Ultraeasy => Some(1..=86_400),
@@ -118,6 +123,7 @@ pub fn create(
     match name {
         DriverName::Pm6750 => Box::new(Pm6750::new(device, options.counts_per_mv, cursor)),
         DriverName::Bcc => Box::new(Bcc::new(device, poll.unwrap_or(BCC_POLL))),
+        DriverName::Hbp9030 => Box::new(Hbp9030::new(device)),
         DriverName::Tm2655 => Box::new(Tm2655::new(device, poll, cursor)),
         DriverName::Ultraeasy => Box::new(Ultraeasy::new(
             device,
@@ -147,13 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn every_driver_says_something_when_its_port_opens() {
+    fn every_driver_but_the_one_that_cannot_ask_speaks_when_its_port_opens() {
         for name in DriverName::ALL {
             let device = DeviceId::new("x-01").unwrap();
             let mut driver = create(name, device, &DriverOptions::default(), None);
             assert_eq!(driver.next_timeout(), None, "{name:?} waits for its port");
             driver.handle(now_at(0), SerialEvent::Opened);
-            assert!(driver.poll_output().is_some(), "{name:?}");
+            let speaks = driver.poll_output().is_some();
+            assert_eq!(speaks, name != DriverName::Hbp9030, "{name:?}");
             driver.handle(now_at(1), SerialEvent::Closed);
             assert_eq!(driver.next_timeout(), None, "{name:?} is closed");
         }

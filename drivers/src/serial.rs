@@ -1,6 +1,7 @@
 //! Serial devices: events in, outputs out; port settings as data.
 
 pub mod bcc;
+pub mod hbp9030;
 pub mod pm6750;
 pub mod tm2655;
 pub mod ultraeasy;

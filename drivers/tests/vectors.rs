@@ -12,7 +12,7 @@
 
 use drivers::{
     registry::DriverName,
-    serial::{bcc, pm6750, tm2655, ultraeasy},
+    serial::{bcc, hbp9030, pm6750, tm2655, ultraeasy},
 };
 use serde::Deserialize;
 use std::{fs, path::Path};
@@ -75,6 +75,7 @@ fn decoder_of(driver: DriverName) -> Decode {
         DriverName::Bcc => bcc_lines,
         DriverName::Tm2655 => tm2655_lines,
         DriverName::Ultraeasy => ultraeasy_lines,
+        DriverName::Hbp9030 => hbp9030_lines,
     }
 }
 
@@ -171,6 +172,16 @@ fn tm2655_lines(_: &Vector, chunks: &[&[u8]]) -> Vec<String> {
         frame => format!("{frame:?}"),
     };
     found.map(|frame| line(frame.unwrap())).collect()
+}
+
+fn hbp9030_lines(_: &Vector, chunks: &[&[u8]]) -> Vec<String> {
+    let mut decoder = hbp9030::codec::Decoder::default();
+    let found = chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>());
+    let line = |line| match line {
+        Ok(measurement) => format!("{measurement:?}"),
+        Err(error) => format!("Error: {error:?}"),
+    };
+    found.map(line).collect()
 }
 
 fn bcc_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
