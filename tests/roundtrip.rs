@@ -24,7 +24,7 @@ const WALL_START_MS: i64 = 1_795_335_300_000;
 const LONGEST_FRAME: u32 = 900;
 
 /// Drivers whose device nobody plays yet: they have vectors and no round trip.
-const NOT_PLAYED: [DriverName; 1] = [DriverName::Hbp9030];
+const NOT_PLAYED: [DriverName; 2] = [DriverName::Hbp9030, DriverName::Td42xx];
 
 fn played() -> impl Iterator<Item = DriverName> {
     DriverName::ALL.into_iter().filter(|name| !NOT_PLAYED.contains(name))

@@ -3,6 +3,7 @@
 pub mod bcc;
 pub mod hbp9030;
 pub mod pm6750;
+pub mod td42xx;
 pub mod tm2655;
 pub mod ultraeasy;
 
