@@ -23,6 +23,13 @@ const WALL_START_MS: i64 = 1_795_335_300_000;
 /// A pump's block of parameters has about 700 bytes.
 const LONGEST_FRAME: u32 = 900;
 
+/// Drivers whose device nobody plays yet: they have vectors and no round trip.
+const NOT_PLAYED: [DriverName; 2] = [DriverName::Hbp9030, DriverName::Td42xx];
+
+fn played() -> impl Iterator<Item = DriverName> {
+    DriverName::ALL.into_iter().filter(|name| !NOT_PLAYED.contains(name))
+}
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 struct Dice(u64);
 
@@ -193,7 +200,7 @@ impl Bench {
 
 #[test]
 fn every_reading_of_every_device_comes_through_however_the_bytes_are_cut() {
-    for name in DriverName::ALL {
+    for name in played() {
         for seed in 0..4 {
             let mut bench = Bench::new(name, seed, Line::Good);
             bench.run(181);
@@ -207,6 +214,14 @@ fn every_reading_of_every_device_comes_through_however_the_bytes_are_cut() {
                 emitted.keys().filter(|series| !said.contains_key(*series)).collect();
             assert!(extra.is_empty(), "{name:?} seed {seed}: nobody said {extra:?}");
         }
+    }
+}
+
+#[test]
+fn a_device_that_is_played_takes_part() {
+    for name in NOT_PLAYED {
+        let found = virtual_devices::NAMES.iter().any(|(device, _)| *device == name.name());
+        assert!(!found, "{name:?} has a virtual device: take it out of NOT_PLAYED");
     }
 }
 
@@ -234,7 +249,7 @@ fn every_sample_comes_through_in_the_same_blocks() {
 
 #[test]
 fn damage_on_the_line_never_becomes_a_number_nobody_said() {
-    for name in DriverName::ALL {
+    for name in played() {
         for seed in 0..6 {
             let mut bench = Bench::new(name, seed, Line::Damaged);
             bench.run(181);
@@ -255,7 +270,7 @@ fn damage_on_the_line_never_becomes_a_number_nobody_said() {
 
 #[test]
 fn no_driver_sends_what_changes_therapy_inflates_deletes_or_calibrates() {
-    for name in DriverName::ALL {
+    for name in played() {
         for line in [Line::Good, Line::Damaged] {
             let mut bench = Bench::new(name, 9, line);
             bench.run(400);

@@ -1,8 +1,8 @@
 //! The driver's name in `agent.toml` → the driver.
 
 use crate::serial::{
-    Cursor, PortSettings, SerialDriver, bcc::Bcc, intellivue::Intellivue, pm6750::Pm6750,
-    tm2655::Tm2655, ultraeasy::Ultraeasy,
+    Cursor, PortSettings, SerialDriver, bcc::Bcc, hbp9030::Hbp9030, intellivue::Intellivue,
+    pm6750::Pm6750, td42xx::Td42xx, tm2655::Tm2655, ultraeasy::Ultraeasy,
 };
 use model::{decimal::Decimal, device::DeviceKind, id::DeviceId};
 use std::{ops::RangeInclusive, time::Duration};
@@ -10,7 +10,7 @@ use std::{ops::RangeInclusive, time::Duration};
 /// "5 s comfortable at 9600 baud" (BCC).
 const BCC_POLL: Duration = Duration::from_secs(5);
 /// A meter is put on its cable for a minute at least.
-const ULTRAEASY_POLL: Duration = Duration::from_secs(30);
+const METER_POLL: Duration = Duration::from_secs(30);
 
 /// Every serial driver.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,6 +23,10 @@ pub enum DriverName {
     Tm2655,
     /// LifeScan OneTouch UltraEasy, blood-glucose meter.
     Ultraeasy,
+    /// Omron HBP-9030 family, blood-pressure kiosk.
+    Hbp9030,
+    /// TaiDoc TD-42xx family, blood-glucose meter or cuff.
+    Td42xx,
     /// Philips IntelliVue, bedside monitor.
     Intellivue,
 }
@@ -32,18 +36,25 @@ pub enum DriverName {
 pub struct DriverOptions {
     /// `pm6750`: counts per millivolt at gain ×1, measured on that unit with a 1 mV source.
     pub counts_per_mv: Option<Decimal>,
-    /// How often the device is asked. Default: `bcc` 5 s, `ultraeasy` 30 s, `tm2655` only when the
-    /// port opens. Brought into [`DriverName::poll_interval_s`].
+    /// How often the device is asked. Default: `bcc` 5 s, `ultraeasy` and `td42xx` 30 s, `tm2655`
+    /// only when the port opens. Brought into [`DriverName::poll_interval_s`].
     pub poll_interval: Option<Duration>,
-    /// The site's time zone, seconds east of UTC: with it `ultraeasy` says how far the meter's
-    /// clock is off.
+    /// The site's time zone, seconds east of UTC: with it `ultraeasy` and `td42xx` say how far
+    /// the meter's clock is off.
     pub zone_offset_s: Option<i32>,
 }
 
 impl DriverName {
     /// Every driver, in the order in which they are listed.
-    pub const ALL: [Self; 5] =
-        [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy, Self::Intellivue];
+    pub const ALL: [Self; 7] = [
+        Self::Pm6750,
+        Self::Bcc,
+        Self::Tm2655,
+        Self::Ultraeasy,
+        Self::Hbp9030,
+        Self::Td42xx,
+        Self::Intellivue,
+    ];
 
     /// The name in `agent.toml`.
     #[must_use]
@@ -53,6 +64,8 @@ impl DriverName {
             Self::Bcc => "bcc",
             Self::Tm2655 => "tm2655",
             Self::Ultraeasy => "ultraeasy",
+            Self::Hbp9030 => "hbp9030",
+            Self::Td42xx => "td42xx",
             Self::Intellivue => "intellivue",
         }
     }
@@ -63,14 +76,14 @@ impl DriverName {
         Self::ALL.into_iter().find(|driver| driver.name() == name)
     }
 
-    /// What kind of device it reads.
+    /// What kind of device it reads; of a family with several kinds, the usual one.
     #[must_use]
     pub const fn kind(self) -> DeviceKind {
         match self {
             Self::Pm6750 | Self::Intellivue => DeviceKind::Monitor,
             Self::Bcc => DeviceKind::Pump,
-            Self::Tm2655 => DeviceKind::Cuff,
-            Self::Ultraeasy => DeviceKind::GlucoseMeter,
+            Self::Tm2655 | Self::Hbp9030 => DeviceKind::Cuff,
+            Self::Ultraeasy | Self::Td42xx => DeviceKind::GlucoseMeter,
         }
     }
 
@@ -79,8 +92,10 @@ impl DriverName {
     pub const fn port_settings(self) -> PortSettings {
         PortSettings::eight_n_one(match self {
             Self::Pm6750 | Self::Intellivue => 115_200,
-            Self::Bcc | Self::Ultraeasy => 9600,
+            // The port of the HBP-9030 is USB: its speed means nothing.
+            Self::Bcc | Self::Ultraeasy | Self::Hbp9030 => 9600,
             Self::Tm2655 => 2400,
+            Self::Td42xx => 19_200,
         })
     }
 
@@ -98,10 +113,10 @@ impl DriverName {
     #[must_use]
     pub const fn poll_interval_s(self) -> Option<RangeInclusive<u64>> {
         match self {
-            Self::Pm6750 | Self::Intellivue => None,
+            Self::Pm6750 | Self::Hbp9030 | Self::Intellivue => None,
             // An infusion is looked at once a minute at least.
             Self::Bcc => Some(1..=60),
-            Self::Tm2655 | Self::Ultraeasy => Some(1..=86_400),
+            Self::Tm2655 | Self::Ultraeasy | Self::Td42xx => Some(1..=86_400),
         }
     }
 }
@@ -122,14 +137,18 @@ pub fn create(
     match name {
         DriverName::Pm6750 => Box::new(Pm6750::new(device, options.counts_per_mv, cursor)),
         DriverName::Bcc => Box::new(Bcc::new(device, poll.unwrap_or(BCC_POLL))),
+        DriverName::Hbp9030 => Box::new(Hbp9030::new(device)),
         DriverName::Tm2655 => Box::new(Tm2655::new(device, poll, cursor)),
         DriverName::Ultraeasy => Box::new(Ultraeasy::new(
             device,
-            poll.unwrap_or(ULTRAEASY_POLL),
+            poll.unwrap_or(METER_POLL),
             options.zone_offset_s,
             cursor,
         )),
         DriverName::Intellivue => Box::new(Intellivue::new(device, cursor)),
+        DriverName::Td42xx => {
+            Box::new(Td42xx::new(device, poll.unwrap_or(METER_POLL), options.zone_offset_s, cursor))
+        }
     }
 }
 
@@ -152,13 +171,14 @@ mod tests {
     }
 
     #[test]
-    fn every_driver_says_something_when_its_port_opens() {
+    fn every_driver_but_the_one_that_cannot_ask_speaks_when_its_port_opens() {
         for name in DriverName::ALL {
             let device = DeviceId::new("x-01").unwrap();
             let mut driver = create(name, device, &DriverOptions::default(), None);
             assert_eq!(driver.next_timeout(), None, "{name:?} waits for its port");
             driver.handle(now_at(0), SerialEvent::Opened);
-            assert!(driver.poll_output().is_some(), "{name:?}");
+            let speaks = driver.poll_output().is_some();
+            assert_eq!(speaks, name != DriverName::Hbp9030, "{name:?}");
             driver.handle(now_at(1), SerialEvent::Closed);
             assert_eq!(driver.next_timeout(), None, "{name:?} is closed");
         }
@@ -168,12 +188,13 @@ mod tests {
     fn options_belong_to_their_drivers() {
         let taking = |option| DriverName::ALL.into_iter().filter(move |name| name.takes(option));
         assert_eq!(taking("counts_per_mv").collect::<Vec<_>>(), [DriverName::Pm6750]);
-        assert_eq!(taking("poll_interval_s").count(), 3);
+        assert_eq!(taking("poll_interval_s").count(), 4);
         assert_eq!(taking("zone_offset_s").count(), 0);
     }
 
     fn likely_byte() -> impl Strategy<Value = u8> {
-        let framing = [0x55, 0xAA, 0x01, 0x02, 0x03, 0x04, 0x06, 0x10, 0x16, 0x1E, 0x30];
+        let framing =
+            [0x55, 0xAA, 0x01, 0x02, 0x03, 0x04, 0x06, 0x10, 0x16, 0x1E, 0x30, 0x51, 0xA5, 0x0A];
         prop_oneof![prop::sample::select(framing.to_vec()), any::<u8>()]
     }
 

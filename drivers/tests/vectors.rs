@@ -12,7 +12,7 @@
 
 use drivers::{
     registry::DriverName,
-    serial::{bcc, intellivue, pm6750, tm2655, ultraeasy},
+    serial::{bcc, hbp9030, intellivue, pm6750, td42xx, tm2655, ultraeasy},
 };
 use serde::Deserialize;
 use std::{fs, path::Path};
@@ -76,6 +76,8 @@ fn decoder_of(driver: DriverName) -> Decode {
         DriverName::Tm2655 => tm2655_lines,
         DriverName::Ultraeasy => ultraeasy_lines,
         DriverName::Intellivue => intellivue_lines,
+        DriverName::Hbp9030 => hbp9030_lines,
+        DriverName::Td42xx => td42xx_lines,
     }
 }
 
@@ -172,6 +174,53 @@ fn tm2655_lines(_: &Vector, chunks: &[&[u8]]) -> Vec<String> {
         frame => format!("{frame:?}"),
     };
     found.map(|frame| line(frame.unwrap())).collect()
+}
+
+fn hbp9030_lines(_: &Vector, chunks: &[&[u8]]) -> Vec<String> {
+    let mut decoder = hbp9030::codec::Decoder::default();
+    let found = chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>());
+    let line = |line| match line {
+        Ok(measurement) => format!("{measurement:?}"),
+        Err(error) => format!("Error: {error:?}"),
+    };
+    found.map(line).collect()
+}
+
+fn td42xx_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
+    use td42xx::codec::{Decoder, Direction, Glucose, Pressure, Reply, Request};
+    let mut decoder = Decoder::default();
+    let found = chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>());
+    let (name, cuff) = match vector.request.as_deref() {
+        Some(name) => (name.trim_start_matches("cuff "), name.starts_with("cuff ")),
+        None => ("", false),
+    };
+    let place = |prefix| name.strip_prefix(prefix).map(|place: &str| place.parse().unwrap());
+    let request = match name {
+        "connect" => Some(Request::Connect),
+        "model" => Some(Request::Model),
+        "clock" => Some(Request::Clock),
+        "count" => Some(Request::Count),
+        _ => place("time ").map(Request::Time).or(place("value ").map(Request::Value)),
+    };
+    let line = |frame: Result<td42xx::codec::Frame, _>| {
+        let frame = frame.unwrap();
+        let way = if vector.from == Sender::Host { Direction::ToMeter } else { Direction::ToHost };
+        assert_eq!(frame.direction, way, "{}", vector.name);
+        let raw = format!("{:02x}: {}", frame.command, hex(&frame.data));
+        let Some(request) = request else { return raw };
+        if vector.from == Sender::Host {
+            assert_eq!(request.bytes(), chunks.concat(), "{}", vector.name);
+            return format!("{request:?}");
+        }
+        match Reply::decode(request, frame).unwrap() {
+            Reply::Model(model) => format!("Model {model}, measures {:?}", model.measures()),
+            Reply::Clock(time) | Reply::Time(time) => format!("{time}, {:?}", time.civil_ms()),
+            Reply::Value(value) if cuff => format!("{:?}", Pressure::from_value(value)),
+            Reply::Value(value) => format!("{:?}", Glucose::from_value(value)),
+            reply => format!("{reply:?}"),
+        }
+    };
+    found.map(line).collect()
 }
 
 fn bcc_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {

@@ -11,13 +11,11 @@
 
 pub mod codec;
 mod link;
-mod memory;
 
 use super::{Cursor, SerialDriver, SerialEvent, SerialOutput};
-use crate::reporter::Reporter;
+use crate::{memory::Memory, reporter::Reporter};
 use codec::{Decoder, FrameError, Reply, ReplyError, Request, Stored};
 use link::{Link, News};
-use memory::Memory;
 use model::{
     decimal::Decimal,
     device::{DeviceKind, DeviceState},
@@ -235,7 +233,7 @@ impl Ultraeasy {
 
     /// Keeps a record if it is new; the next place to read, if there is one.
     fn next_place(&self, request: Request, record: Stored, session: &mut Session) -> Option<u16> {
-        let known = self.memory.knows(&session.serial, record);
+        let known = self.memory.knows(&session.serial, &record.key());
         if !known && !session.fresh.contains(&record) {
             session.fresh.push(record);
         }
@@ -280,7 +278,7 @@ impl Ultraeasy {
         let gap_before = self.memory.has_gap(&serial);
         for record in fresh.iter().rev() {
             self.emit_record(now, &serial, *record);
-            self.memory.add(&serial, *record);
+            self.memory.add(&serial, &record.key());
         }
         match complete {
             true => self.memory.clear_gap(&serial),

@@ -272,6 +272,13 @@ pub struct Stored {
     pub glucose: u32,
 }
 
+impl Stored {
+    /// What tells it from other records: "identity: device + metric + device time + value", §6.
+    pub(super) fn key(self) -> Vec<u8> {
+        [self.time.to_le_bytes(), self.glucose.to_le_bytes()].concat()
+    }
+}
+
 /// Why a message is no reply to what was asked.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum ReplyError {
