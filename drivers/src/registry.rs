@@ -1,7 +1,7 @@
 //! The driver's name in `agent.toml` → the driver.
 
 use crate::serial::{
-    Cursor, PortSettings, SerialDriver, bcc::Bcc, pm6750::Pm6750, tm2655::Tm2655,
+    Cursor, PortSettings, SerialDriver, asena::Asena, bcc::Bcc, pm6750::Pm6750, tm2655::Tm2655,
     ultraeasy::Ultraeasy,
 };
 use model::{decimal::Decimal, device::DeviceKind, id::DeviceId};
@@ -9,6 +9,8 @@ use std::{ops::RangeInclusive, time::Duration};
 
 /// "5 s comfortable at 9600 baud" (BCC).
 const BCC_POLL: Duration = Duration::from_secs(5);
+/// "Poll INF every 1–2.5 s" (Asena).
+const ASENA_POLL: Duration = Duration::from_secs(2);
 /// A meter is put on its cable for a minute at least.
 const ULTRAEASY_POLL: Duration = Duration::from_secs(30);
 
@@ -23,6 +25,8 @@ pub enum DriverName {
     Tm2655,
     /// LifeScan OneTouch UltraEasy, blood-glucose meter.
     Ultraeasy,
+    /// Alaris / Asena, syringe pump.
+    Asena,
 }
 
 /// What a person may set for a driver, and what it must know of the site.
@@ -30,8 +34,8 @@ pub enum DriverName {
 pub struct DriverOptions {
     /// `pm6750`: counts per millivolt at gain ×1, measured on that unit with a 1 mV source.
     pub counts_per_mv: Option<Decimal>,
-    /// How often the device is asked. Default: `bcc` 5 s, `ultraeasy` 30 s, `tm2655` only when the
-    /// port opens. Brought into [`DriverName::poll_interval_s`].
+    /// How often the device is asked. Default: `asena` 2 s, `bcc` 5 s, `ultraeasy` 30 s, `tm2655` only
+    /// when the port opens. Brought into [`DriverName::poll_interval_s`].
     pub poll_interval: Option<Duration>,
     /// The site's time zone, seconds east of UTC: with it `ultraeasy` says how far the meter's
     /// clock is off.
@@ -40,7 +44,8 @@ pub struct DriverOptions {
 
 impl DriverName {
     /// Every driver, in the order in which they are listed.
-    pub const ALL: [Self; 4] = [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy];
+    pub const ALL: [Self; 5] =
+        [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy, Self::Asena];
 
     /// The name in `agent.toml`.
     #[must_use]
@@ -50,6 +55,7 @@ impl DriverName {
             Self::Bcc => "bcc",
             Self::Tm2655 => "tm2655",
             Self::Ultraeasy => "ultraeasy",
+            Self::Asena => "asena",
         }
     }
 
@@ -64,7 +70,7 @@ impl DriverName {
     pub const fn kind(self) -> DeviceKind {
         match self {
             Self::Pm6750 => DeviceKind::Monitor,
-            Self::Bcc => DeviceKind::Pump,
+            Self::Bcc | Self::Asena => DeviceKind::Pump,
             Self::Tm2655 => DeviceKind::Cuff,
             Self::Ultraeasy => DeviceKind::GlucoseMeter,
         }
@@ -75,6 +81,7 @@ impl DriverName {
     pub const fn port_settings(self) -> PortSettings {
         PortSettings::eight_n_one(match self {
             Self::Pm6750 => 115_200,
+            Self::Asena => 38_400,
             Self::Bcc | Self::Ultraeasy => 9600,
             Self::Tm2655 => 2400,
         })
@@ -96,7 +103,7 @@ impl DriverName {
         match self {
             Self::Pm6750 => None,
             // An infusion is looked at once a minute at least.
-            Self::Bcc => Some(1..=60),
+            Self::Bcc | Self::Asena => Some(1..=60),
             Self::Tm2655 | Self::Ultraeasy => Some(1..=86_400),
         }
     }
@@ -118,6 +125,7 @@ pub fn create(
     match name {
         DriverName::Pm6750 => Box::new(Pm6750::new(device, options.counts_per_mv, cursor)),
         DriverName::Bcc => Box::new(Bcc::new(device, poll.unwrap_or(BCC_POLL))),
+        DriverName::Asena => Box::new(Asena::new(device, poll.unwrap_or(ASENA_POLL))),
         DriverName::Tm2655 => Box::new(Tm2655::new(device, poll, cursor)),
         DriverName::Ultraeasy => Box::new(Ultraeasy::new(
             device,
@@ -163,7 +171,7 @@ mod tests {
     fn options_belong_to_their_drivers() {
         let taking = |option| DriverName::ALL.into_iter().filter(move |name| name.takes(option));
         assert_eq!(taking("counts_per_mv").collect::<Vec<_>>(), [DriverName::Pm6750]);
-        assert_eq!(taking("poll_interval_s").count(), 3);
+        assert_eq!(taking("poll_interval_s").count(), 4);
         assert_eq!(taking("zone_offset_s").count(), 0);
     }
 

@@ -1,5 +1,6 @@
 //! Serial devices: events in, outputs out; port settings as data.
 
+pub mod asena;
 pub mod bcc;
 pub mod pm6750;
 pub mod tm2655;

@@ -12,7 +12,7 @@
 
 use drivers::{
     registry::DriverName,
-    serial::{bcc, pm6750, tm2655, ultraeasy},
+    serial::{asena, bcc, pm6750, tm2655, ultraeasy},
 };
 use serde::Deserialize;
 use std::{fs, path::Path};
@@ -75,6 +75,7 @@ fn decoder_of(driver: DriverName) -> Decode {
         DriverName::Bcc => bcc_lines,
         DriverName::Tm2655 => tm2655_lines,
         DriverName::Ultraeasy => ultraeasy_lines,
+        DriverName::Asena => asena_lines,
     }
 }
 
@@ -202,6 +203,17 @@ fn bcc_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
         }
     }
     lines
+}
+
+fn asena_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
+    use asena::codec::{Decoder, Request, request};
+    if let Some(name) = vector.request.as_deref() {
+        let asked = Request::ALL.into_iter().find(|request| request.name() == name).unwrap();
+        assert_eq!(request(asked), chunks.concat(), "{}", vector.name);
+    }
+    let mut decoder = Decoder::default();
+    let found = chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>());
+    found.map(Result::unwrap).map(|frame| format!("{} {:?}", frame.name, frame.fields)).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
