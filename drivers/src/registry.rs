@@ -1,7 +1,12 @@
 //! The driver's name in `agent.toml` → the driver.
 
 use crate::serial::{
-    Cursor, PortSettings, SerialDriver, asena::Asena, bcc::Bcc, pm6750::Pm6750, tm2655::Tm2655,
+    Cursor, PortSettings, SerialDriver,
+    asena::Asena,
+    bcc::Bcc,
+    json_lines::{JsonLines, Settings},
+    pm6750::Pm6750,
+    tm2655::Tm2655,
     ultraeasy::Ultraeasy,
 };
 use model::{decimal::Decimal, device::DeviceKind, id::DeviceId};
@@ -27,6 +32,8 @@ pub enum DriverName {
     Ultraeasy,
     /// Alaris / Asena, syringe pump.
     Asena,
+    /// Home-made and unusual devices: one JSON object a line.
+    JsonLines,
 }
 
 /// What a person may set for a driver, and what it must know of the site.
@@ -34,18 +41,32 @@ pub enum DriverName {
 pub struct DriverOptions {
     /// `pm6750`: counts per millivolt at gain ×1, measured on that unit with a 1 mV source.
     pub counts_per_mv: Option<Decimal>,
-    /// How often the device is asked. Default: `asena` 2 s, `bcc` 5 s, `ultraeasy` 30 s, `tm2655` only
-    /// when the port opens. Brought into [`DriverName::poll_interval_s`].
+    /// How often the device is asked. Default: `asena` 2 s, `bcc` 5 s, `ultraeasy` 30 s, `tm2655`
+    /// only when the port opens. Brought into [`DriverName::poll_interval_s`].
     pub poll_interval: Option<Duration>,
     /// The site's time zone, seconds east of UTC: with it `ultraeasy` says how far the meter's
     /// clock is off.
     pub zone_offset_s: Option<i32>,
+    /// `json-lines`: what kind of device it is. Default: a monitor.
+    pub kind: Option<DeviceKind>,
+    /// `json-lines`: whether lines are acknowledged and refusals told to the source.
+    pub acknowledge: bool,
+    /// `json-lines`: after how long without a good line the source is silent. Default by kind.
+    pub silent_after: Option<Duration>,
+}
+
+impl DriverOptions {
+    /// What kind of device it is with these options.
+    #[must_use]
+    pub fn kind_of(&self, driver: DriverName) -> DeviceKind {
+        self.kind.filter(|_| driver.takes("kind")).unwrap_or(driver.kind())
+    }
 }
 
 impl DriverName {
     /// Every driver, in the order in which they are listed.
-    pub const ALL: [Self; 5] =
-        [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy, Self::Asena];
+    pub const ALL: [Self; 6] =
+        [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy, Self::Asena, Self::JsonLines];
 
     /// The name in `agent.toml`.
     #[must_use]
@@ -56,6 +77,7 @@ impl DriverName {
             Self::Tm2655 => "tm2655",
             Self::Ultraeasy => "ultraeasy",
             Self::Asena => "asena",
+            Self::JsonLines => "json-lines",
         }
     }
 
@@ -65,11 +87,11 @@ impl DriverName {
         Self::ALL.into_iter().find(|driver| driver.name() == name)
     }
 
-    /// What kind of device it reads.
+    /// What kind of device it reads, unless its options say another.
     #[must_use]
     pub const fn kind(self) -> DeviceKind {
         match self {
-            Self::Pm6750 => DeviceKind::Monitor,
+            Self::Pm6750 | Self::JsonLines => DeviceKind::Monitor,
             Self::Bcc | Self::Asena => DeviceKind::Pump,
             Self::Tm2655 => DeviceKind::Cuff,
             Self::Ultraeasy => DeviceKind::GlucoseMeter,
@@ -82,7 +104,7 @@ impl DriverName {
         PortSettings::eight_n_one(match self {
             Self::Pm6750 => 115_200,
             Self::Asena => 38_400,
-            Self::Bcc | Self::Ultraeasy => 9600,
+            Self::Bcc | Self::Ultraeasy | Self::JsonLines => 9600,
             Self::Tm2655 => 2400,
         })
     }
@@ -93,6 +115,7 @@ impl DriverName {
         match option {
             "counts_per_mv" => self == Self::Pm6750,
             "poll_interval_s" => self.poll_interval_s().is_some(),
+            "kind" | "acknowledge" | "silent_after_s" => self == Self::JsonLines,
             _ => false,
         }
     }
@@ -101,7 +124,7 @@ impl DriverName {
     #[must_use]
     pub const fn poll_interval_s(self) -> Option<RangeInclusive<u64>> {
         match self {
-            Self::Pm6750 => None,
+            Self::Pm6750 | Self::JsonLines => None,
             // An infusion is looked at once a minute at least.
             Self::Bcc | Self::Asena => Some(1..=60),
             Self::Tm2655 | Self::Ultraeasy => Some(1..=86_400),
@@ -127,6 +150,11 @@ pub fn create(
         DriverName::Bcc => Box::new(Bcc::new(device, poll.unwrap_or(BCC_POLL))),
         DriverName::Asena => Box::new(Asena::new(device, poll.unwrap_or(ASENA_POLL))),
         DriverName::Tm2655 => Box::new(Tm2655::new(device, poll, cursor)),
+        DriverName::JsonLines => {
+            let DriverOptions { acknowledge, silent_after, .. } = *options;
+            let kind = options.kind_of(name);
+            Box::new(JsonLines::new(device, Settings { kind, acknowledge, silent_after }))
+        }
         DriverName::Ultraeasy => Box::new(Ultraeasy::new(
             device,
             poll.unwrap_or(ULTRAEASY_POLL),
@@ -155,13 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn every_driver_says_something_when_its_port_opens() {
+    fn every_driver_but_the_one_that_listens_says_something_when_its_port_opens() {
         for name in DriverName::ALL {
             let device = DeviceId::new("x-01").unwrap();
             let mut driver = create(name, device, &DriverOptions::default(), None);
             assert_eq!(driver.next_timeout(), None, "{name:?} waits for its port");
             driver.handle(now_at(0), SerialEvent::Opened);
-            assert!(driver.poll_output().is_some(), "{name:?}");
+            let speaks = name != DriverName::JsonLines;
+            assert_eq!(driver.poll_output().is_some(), speaks, "{name:?}");
             driver.handle(now_at(1), SerialEvent::Closed);
             assert_eq!(driver.next_timeout(), None, "{name:?} is closed");
         }
@@ -173,6 +202,18 @@ mod tests {
         assert_eq!(taking("counts_per_mv").collect::<Vec<_>>(), [DriverName::Pm6750]);
         assert_eq!(taking("poll_interval_s").count(), 4);
         assert_eq!(taking("zone_offset_s").count(), 0);
+        for option in ["kind", "acknowledge", "silent_after_s"] {
+            assert_eq!(taking(option).collect::<Vec<_>>(), [DriverName::JsonLines], "{option}");
+        }
+    }
+
+    #[test]
+    fn only_a_driver_for_any_device_takes_its_kind_from_the_options() {
+        let options = DriverOptions { kind: Some(DeviceKind::Cuff), ..Default::default() };
+        assert_eq!(options.kind_of(DriverName::JsonLines), DeviceKind::Cuff);
+        assert_eq!(options.kind_of(DriverName::Bcc), DeviceKind::Pump);
+        let default = DriverOptions::default();
+        assert_eq!(default.kind_of(DriverName::JsonLines), DeviceKind::Monitor);
     }
 
     fn likely_byte() -> impl Strategy<Value = u8> {

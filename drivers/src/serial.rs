@@ -2,6 +2,7 @@
 
 pub mod asena;
 pub mod bcc;
+pub mod json_lines;
 pub mod pm6750;
 pub mod tm2655;
 pub mod ultraeasy;

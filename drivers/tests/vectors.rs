@@ -11,8 +11,16 @@
 )]
 
 use drivers::{
-    registry::DriverName,
-    serial::{asena, bcc, pm6750, tm2655, ultraeasy},
+    registry::{DriverName, DriverOptions, create},
+    serial::{SerialEvent, SerialOutput, asena, bcc, pm6750, tm2655, ultraeasy},
+};
+use model::{
+    id::DeviceId,
+    metric::Metric,
+    reading::{Reading, Value},
+    record::Record,
+    time::{ClockQuality, MonoTime, Now, WallTime},
+    waveform::WaveformBlock,
 };
 use serde::Deserialize;
 use std::{fs, path::Path};
@@ -76,6 +84,7 @@ fn decoder_of(driver: DriverName) -> Decode {
         DriverName::Tm2655 => tm2655_lines,
         DriverName::Ultraeasy => ultraeasy_lines,
         DriverName::Asena => asena_lines,
+        DriverName::JsonLines => json_lines_lines,
     }
 }
 
@@ -214,6 +223,52 @@ fn asena_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
     let mut decoder = Decoder::default();
     let found = chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>());
     found.map(Result::unwrap).map(|frame| format!("{} {:?}", frame.name, frame.fields)).collect()
+}
+
+/// The meaning of a line depends on the catalogue, so these go through the whole driver.
+fn json_lines_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
+    let id = DeviceId::new("x-01").unwrap();
+    let mut driver = create(DriverName::JsonLines, id, &DriverOptions::default(), None);
+    let now = Now {
+        mono: MonoTime::START,
+        wall: WallTime::from_unix_ms(0),
+        quality: ClockQuality::Unknown,
+    };
+    driver.handle(now, SerialEvent::Opened);
+    chunks.iter().for_each(|chunk| driver.handle(now, SerialEvent::Received(chunk)));
+    let mut lines = Vec::new();
+    while let Some(output) = driver.poll_output() {
+        match output {
+            SerialOutput::Emit(Record::Readings(group)) => {
+                let stamp = (group.device_time, group.device_seq);
+                let group_name = group.group.map_or("", Metric::name);
+                lines.push(format!("{:?} {group_name:?} {stamp:?}", group.occurrence));
+                lines.extend(group.readings.iter().map(|reading| {
+                    let Reading { metric, value, unit, validity } = reading;
+                    let unit = unit.as_ref().map_or("", |unit| unit.as_str());
+                    match value {
+                        Ok(Value::Number { number, comparator }) => {
+                            format!("{metric} {comparator:?} {number} {unit:?} {validity:?}")
+                        }
+                        Ok(Value::Text(text)) => format!("{metric} {text:?} {validity:?}"),
+                        Err(reason) => format!("{metric} {reason} {validity:?}"),
+                    }
+                }));
+            }
+            SerialOutput::Emit(Record::Waveform(block)) => {
+                let WaveformBlock { metric, period, samples, .. } = block;
+                let ratio = (period.numerator(), period.denominator());
+                lines.push(format!("{metric} {ratio:?} {samples:?}"));
+            }
+            SerialOutput::Emit(Record::Alarm(alarm)) => {
+                lines.push(format!("{:?} {:?} {}", alarm.kind, alarm.phase, alarm.code));
+            }
+            SerialOutput::Emit(Record::Status(status)) => lines.push(format!("{:?}", status.state)),
+            SerialOutput::Note(note) => lines.push(note.text),
+            other => panic!("{}: {other:?}", vector.name),
+        }
+    }
+    lines
 }
 
 fn hex(bytes: &[u8]) -> String {
