@@ -11,8 +11,19 @@
 )]
 
 use drivers::{
-    registry::DriverName,
-    serial::{bcc, hbp9030, intellivue, pm6750, td42xx, tm2655, ultraeasy},
+    registry::{DriverName, DriverOptions, create},
+    serial::{
+        SerialEvent, SerialOutput, asena, bcc, hbp9030, intellivue, pm6750, td42xx, tm2655,
+        ultraeasy,
+    },
+};
+use model::{
+    id::DeviceId,
+    metric::Metric,
+    reading::{Reading, Value},
+    record::Record,
+    time::{ClockQuality, MonoTime, Now, WallTime},
+    waveform::WaveformBlock,
 };
 use serde::Deserialize;
 use std::{fs, path::Path};
@@ -76,6 +87,8 @@ fn decoder_of(driver: DriverName) -> Decode {
         DriverName::Tm2655 => tm2655_lines,
         DriverName::Ultraeasy => ultraeasy_lines,
         DriverName::Intellivue => intellivue_lines,
+        DriverName::Asena => asena_lines,
+        DriverName::JsonLines => json_lines_lines,
         DriverName::Hbp9030 => hbp9030_lines,
         DriverName::Td42xx => td42xx_lines,
     }
@@ -333,6 +346,63 @@ fn intellivue_reply(reply: &intellivue::data_export::PollReply) -> Vec<String> {
         lines.extend(says.alert_condition().map(|condition| format!("{condition:?}")));
         let alarms = [says.patient_alarms().unwrap(), says.technical_alarms().unwrap()];
         lines.extend(alarms.iter().flatten().flatten().map(|alarm| format!("{alarm:?}")));
+    }
+    lines
+}
+
+fn asena_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
+    use asena::codec::{Decoder, Request, request};
+    if let Some(name) = vector.request.as_deref() {
+        let asked = Request::ALL.into_iter().find(|request| request.name() == name).unwrap();
+        assert_eq!(request(asked), chunks.concat(), "{}", vector.name);
+    }
+    let mut decoder = Decoder::default();
+    let found = chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>());
+    found.map(Result::unwrap).map(|frame| format!("{} {:?}", frame.name, frame.fields)).collect()
+}
+
+/// The meaning of a line depends on the catalogue, so these go through the whole driver.
+fn json_lines_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
+    let id = DeviceId::new("x-01").unwrap();
+    let mut driver = create(DriverName::JsonLines, id, &DriverOptions::default(), None);
+    let now = Now {
+        mono: MonoTime::START,
+        wall: WallTime::from_unix_ms(0),
+        quality: ClockQuality::Unknown,
+    };
+    driver.handle(now, SerialEvent::Opened);
+    chunks.iter().for_each(|chunk| driver.handle(now, SerialEvent::Received(chunk)));
+    let mut lines = Vec::new();
+    while let Some(output) = driver.poll_output() {
+        match output {
+            SerialOutput::Emit(Record::Readings(group)) => {
+                let stamp = (group.device_time, group.device_seq);
+                let group_name = group.group.map_or("", Metric::name);
+                lines.push(format!("{:?} {group_name:?} {stamp:?}", group.occurrence));
+                lines.extend(group.readings.iter().map(|reading| {
+                    let Reading { metric, value, unit, validity } = reading;
+                    let unit = unit.as_ref().map_or("", |unit| unit.as_str());
+                    match value {
+                        Ok(Value::Number { number, comparator }) => {
+                            format!("{metric} {comparator:?} {number} {unit:?} {validity:?}")
+                        }
+                        Ok(Value::Text(text)) => format!("{metric} {text:?} {validity:?}"),
+                        Err(reason) => format!("{metric} {reason} {validity:?}"),
+                    }
+                }));
+            }
+            SerialOutput::Emit(Record::Waveform(block)) => {
+                let WaveformBlock { metric, period, samples, .. } = block;
+                let ratio = (period.numerator(), period.denominator());
+                lines.push(format!("{metric} {ratio:?} {samples:?}"));
+            }
+            SerialOutput::Emit(Record::Alarm(alarm)) => {
+                lines.push(format!("{:?} {:?} {}", alarm.kind, alarm.phase, alarm.code));
+            }
+            SerialOutput::Emit(Record::Status(status)) => lines.push(format!("{:?}", status.state)),
+            SerialOutput::Note(note) => lines.push(note.text),
+            other => panic!("{}: {other:?}", vector.name),
+        }
     }
     lines
 }

@@ -294,11 +294,11 @@ mod tests {
     fn alarms_are_asked_for_every_second_one_answer_at_a_time() {
         let mut polls = opened();
         asked(&mut polls, 0);
-        assert_eq!(asked(&mut polls, 1_500), [], "not before the answer");
+        assert!(asked(&mut polls, 1_500).is_empty(), "not before the answer");
         polls.answered(at(1_600), 4);
         assert_eq!(asked(&mut polls, 1_600), [4]);
         polls.answered(at(1_700), 4);
-        assert_eq!(asked(&mut polls, 2_500), []);
+        assert!(asked(&mut polls, 2_500).is_empty());
         assert_eq!(asked(&mut polls, 2_600), [4]);
     }
 
@@ -311,7 +311,7 @@ mod tests {
         assert_eq!(polls.due(), at(8_000));
         for ms in (4_000..13_000).step_by(200) {
             polls.heard(at(ms));
-            assert_eq!(asked(&mut polls, ms), [], "{ms}");
+            assert!(asked(&mut polls, ms).is_empty(), "{ms}");
         }
         polls.heard(at(13_000));
         assert_eq!(asked(&mut polls, 13_000), [7], "nine seconds after we said something");
