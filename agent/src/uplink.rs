@@ -167,7 +167,6 @@ impl Session<'_> {
         let clock = self.uplink.clock;
         self.uplink.board.uplink("online");
         tracing::info!(outbox = %self.outbox, "Uplink is up.");
-        self.sender.handle(clock.mono(), SenderEvent::Connected);
         let mut tell_state = tokio::time::interval(STATE_EVERY);
         loop {
             self.carry_out().await?;
@@ -200,7 +199,6 @@ impl Session<'_> {
     async fn look_again(&mut self) -> Result<(), UplinkError> {
         let (outbox, stock) = self.uplink.outbox.stock().await?;
         self.sender = Sender::new(outbox, stock);
-        self.sender.handle(self.uplink.clock.mono(), SenderEvent::Connected);
         Ok(())
     }
 

@@ -21,10 +21,11 @@ use model::{
 use rules::rule::RuleSet;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use uplink_proto::{
-    ack::{Ack, AckError, CONFLICT},
+    ack::{Ack, AckError, CONFLICT, LaneNews},
     envelope::{Envelope, peek},
+    ranges::RangeSet,
     receiver::{EnvelopeHash, LaneLedger, Verdict, judge},
     state::SiteState,
 };
@@ -67,8 +68,8 @@ struct Batch<'t> {
     now: WallTime,
     rules: &'t RuleSet,
     ledgers: BTreeMap<(SiteId, OutboxId, Lane), LaneLedger>,
-    /// Outboxes whose sender waits for an ack.
-    touched: BTreeSet<(SiteId, OutboxId)>,
+    /// Outboxes whose sender waits for an ack, and of which envelopes.
+    touched: BTreeMap<(SiteId, OutboxId), BTreeMap<Lane, RangeSet>>,
     errors: BTreeMap<(SiteId, OutboxId), Vec<AckError>>,
     evaluation: Evaluation,
     taken: Taken,
@@ -86,7 +87,7 @@ pub(crate) fn take(
         now,
         rules,
         ledgers: BTreeMap::new(),
-        touched: BTreeSet::new(),
+        touched: BTreeMap::new(),
         errors: BTreeMap::new(),
         evaluation: Evaluation::default(),
         taken: Taken::default(),
@@ -120,7 +121,7 @@ impl<'t> Batch<'t> {
         let envelope = decoded.envelope;
         let hash = hash(bytes);
         let (outbox, seq) = (envelope.outbox, envelope.seq);
-        self.touched.insert((site.clone(), outbox));
+        self.touch(site, outbox, lane, seq);
         match judge(self.stored(site, outbox, lane, seq)?.as_ref(), &hash) {
             Verdict::Duplicate => self.taken.counts.duplicate += 1,
             Verdict::Conflict => {
@@ -156,12 +157,16 @@ impl<'t> Batch<'t> {
         self.quarantine(site, bytes, cause)?;
         if let Ok(header) = peek(bytes) {
             self.ledger(site, header.outbox, header.lane)?.quarantine(header.seq);
-            let key = (site.clone(), header.outbox);
-            self.touched.insert(key.clone());
+            self.touch(site, header.outbox, header.lane, header.seq);
             let error = AckError { lane: header.lane, seq: header.seq, reason: cause.to_owned() };
-            self.errors.entry(key).or_default().push(error);
+            self.errors.entry((site.clone(), header.outbox)).or_default().push(error);
         }
         Ok(())
+    }
+
+    fn touch(&mut self, site: &SiteId, outbox: OutboxId, lane: Lane, seq: Seq) {
+        let lanes = self.touched.entry((site.clone(), outbox)).or_default();
+        lanes.entry(lane).or_default().insert(seq);
     }
 
     fn quarantine(&self, site: &SiteId, bytes: &[u8], cause: &str) -> rusqlite::Result<()> {
@@ -250,13 +255,16 @@ impl<'t> Batch<'t> {
                     ledger.quarantined.to_string()
                 ])?;
         }
-        for (site, outbox) in std::mem::take(&mut self.touched) {
+        for ((site, outbox), mut touched) in std::mem::take(&mut self.touched) {
             let mut lanes = Vec::new();
             for lane in Lane::ALL {
-                lanes.push((lane, self.ledger(&site, outbox, lane)?.settled()));
+                let settled = self.ledger(&site, outbox, lane)?.settled();
+                let touched = touched.remove(&lane).unwrap_or_default();
+                lanes.push((lane, LaneNews { settled, touched }));
             }
             let errors = self.errors.remove(&(site.clone(), outbox)).unwrap_or_default();
-            self.taken.acks.push((site, Ack { outbox, lanes, errors }));
+            let acks = Ack::telling(outbox, lanes, errors).into_iter();
+            self.taken.acks.extend(acks.map(|ack| (site.clone(), ack)));
         }
         self.taken.alerts = alerts::store(self.connection, self.evaluation)?;
         Ok(self.taken)

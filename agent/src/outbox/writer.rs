@@ -374,7 +374,7 @@ impl Writer {
     fn stock(&self, lane: Lane) -> LaneStock {
         let unacked = self.logged("reading rows", |file| file.unacked(lane)).unwrap_or_default();
         let next = self.logged("reading a seq", |file| file.next_seq(lane)).unwrap_or(Seq::FIRST);
-        LaneStock { unacked, next }
+        LaneStock { unacked, next, live_from: next }
     }
 
     fn stats(&self) -> OutboxStats {

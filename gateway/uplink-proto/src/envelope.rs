@@ -88,6 +88,9 @@ impl Envelope {
     /// When the bytes are too many, not one CBOR item, or no envelope of version 1.
     pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
         let map = wire::from_bytes(bytes, ENVELOPE_LEN_MAX)?;
+        if wire::int(field(&map, "v")?) != Some(VERSION) {
+            return Err(DecodeError::Shape("v"));
+        }
         let header = header(&map)?;
         let (names, unknown_metrics) = record::Names::decode(&map)?;
         let items = field(&map, "r")?.as_array().ok_or(DecodeError::Shape("r"))?;
@@ -104,18 +107,16 @@ impl Envelope {
     }
 }
 
-/// Which envelope the bytes are, even if the rest of them is not understood.
+/// Which envelope the bytes are, even if it is too long, of a later version, or not understood
+/// otherwise: what cannot be taken must still be settled, or it would be sent for ever.
 ///
 /// # Errors
 /// When not even that can be read.
 pub fn peek(bytes: &[u8]) -> Result<Header, DecodeError> {
-    header(&wire::from_bytes(bytes, ENVELOPE_LEN_MAX)?)
+    header(&wire::first_item(bytes)?.0)
 }
 
 fn header(map: &Value) -> Result<Header, DecodeError> {
-    if wire::int(field(map, "v")?) != Some(VERSION) {
-        return Err(DecodeError::Shape("v"));
-    }
     let outbox = field(map, "o")?.as_bytes().and_then(|bytes| bytes.as_slice().try_into().ok());
     let lane = wire::int(field(map, "l")?).and_then(lane_of);
     let seq = wire::int(field(map, "s")?).and_then(Seq::new);

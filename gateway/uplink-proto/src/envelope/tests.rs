@@ -288,6 +288,25 @@ fn the_schema_refuses_what_the_protocol_refuses() {
     }
 }
 
+#[test]
+fn an_envelope_that_cannot_be_taken_still_tells_its_number() {
+    let long = "x".repeat(ENVELOPE_LEN_MAX);
+    let whole = wire::to_bytes(&wire::map([
+        ("v", number(9)),
+        ("o", Value::Bytes(vec![7; 16])),
+        ("l", number(1)),
+        ("s", number(5)),
+        ("t", number(0)),
+        ("x", text(&long)),
+    ]));
+    let trailing = [&whole[..], &[0]].concat();
+    for bytes in [whole, trailing] {
+        assert!(Envelope::decode(&bytes).is_err());
+        let header = peek(&bytes).unwrap();
+        assert_eq!((header.lane, header.seq.get()), (Lane::Trend, 5));
+    }
+}
+
 proptest! {
     #[test]
     fn envelopes_come_back_exactly_and_match_the_schema(envelope in envelope()) {
