@@ -73,7 +73,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     };
     let stopped = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    // Ids of events count on from the clock, so that a board that stayed open notices a restart.
+    // A board that stayed open over a restart knows by it that it has to fetch everything.
     let events = Events::new(u64::try_from(clock::now().unix_ms()).unwrap_or_default());
     let (broker_up, is_up) = watch::channel(false);
     let clinics = Arc::new(config.clinics.clone());
@@ -90,7 +90,16 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
     tasks.spawn(ingest::watch_deadlines(ingest));
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
-    let app = App { store, events, clinics, broker_up: is_up, metrics, stopped: stopped.clone() };
+    let app = App {
+        store,
+        events,
+        clinics,
+        broker_up: is_up,
+        metrics,
+        attempts: Arc::default(),
+        https: config.http.tls,
+        stopped: stopped.clone(),
+    };
     let served = api::serve(app, &config.http, &pki.board(), stopped.clone()).await?;
     tasks.spawn(served.task);
     {
