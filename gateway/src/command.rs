@@ -126,7 +126,9 @@ pub(crate) fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rmqtt=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // A log that cannot be written is told with `eprintln!`, which panics where stderr is gone.
+    let log = tracing_subscriber::fmt().log_internal_errors(false);
+    log.with_env_filter(filter).with_writer(io::stderr).init();
     match execute(line) {
         Ok(code) => code,
         Err(error) => {
