@@ -217,10 +217,9 @@ pub(crate) fn show(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(_) => {
+        Err(error) => {
             let file = data_dir.join("outbox.sqlite");
-            let hint = "no agent is running; start it with: systemctl start clinic-agent";
-            writeln!(io::stderr().lock(), "{hint}")?;
+            writeln!(io::stderr().lock(), "{}", unanswered(&socket, &error))?;
             let summary = inspect::read(&file)
                 .with_context(|| format!("reading the outbox {}", file.display()))?;
             if json {
@@ -230,6 +229,25 @@ pub(crate) fn show(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// What a person does next when the agent did not answer.
+fn unanswered(socket: &Path, error: &io::Error) -> String {
+    let place = socket.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "no agent is running; start it with: systemctl start clinic-agent".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "the agent may not be asked at {place}; run this as root or as the agent's user"
+            )
+        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!(
+            "the agent does not answer at {place}; look at its log: journalctl -u clinic-agent"
+        ),
+        _ => format!("the agent cannot be asked at {place}: {error}"),
     }
 }
 
@@ -264,5 +282,27 @@ impl Facts {
             );
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener as Listener;
+
+    fn asked(socket: &Path) -> String {
+        unanswered(socket, &ask(socket).unwrap_err())
+    }
+
+    #[test]
+    fn without_an_answer_it_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("agent.sock");
+        assert!(asked(&socket).starts_with("no agent is running"));
+        drop(Listener::bind(&socket).unwrap());
+        assert!(asked(&socket).starts_with("no agent is running"), "left by a killed agent");
+        let told = |kind| unanswered(&socket, &io::Error::from(kind));
+        assert!(told(io::ErrorKind::PermissionDenied).contains("the agent's user"));
+        assert!(told(io::ErrorKind::WouldBlock).contains("does not answer"));
     }
 }

@@ -207,17 +207,19 @@ pub(crate) async fn acknowledge(
 ) -> Result<Result<Value, AcknowledgeError>, StoreError> {
     store
         .write(move |transaction| {
-            let found: Option<(String, String)> = transaction
+            let found: Option<(String, String, String)> = transaction
                 .query_row(
-                    "SELECT site, device FROM alert WHERE id = ?1",
+                    "SELECT site, device, body FROM alert WHERE id = ?1",
                     [id.to_string()],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
                 )
                 .optional()?;
-            let subject = found.and_then(|(site, device)| {
-                Some((SiteId::new(&site).ok()?, DeviceId::new(&device).ok()?))
+            let subject = found.and_then(|(site, device, body)| {
+                Some((SiteId::new(&site).ok()?, DeviceId::new(&device).ok()?, body))
             });
-            let Some((site, device)) = subject else { return Ok(Err(AcknowledgeError::NotFound)) };
+            let Some((site, device, body)) = subject else {
+                return Ok(Err(AcknowledgeError::NotFound));
+            };
             let mut evaluation = Evaluation::default();
             let engine = evaluation.engine(transaction, &site, &device)?;
             match engine.acknowledge(id, &by, reason, &note, now) {
@@ -225,10 +227,23 @@ pub(crate) async fn acknowledge(
                     evaluation.note(vec![alert]);
                     Ok(Ok(super::alerts::store(transaction, evaluation)?.pop().unwrap_or_default()))
                 }
+                Err(AcknowledgeError::NotFound) => Ok(Err(forgotten(&body))),
                 Err(error) => Ok(Err(error)),
             }
         })
         .await
+}
+
+/// Why an alert that the rules have forgotten cannot be acknowledged: it is over, and somebody may
+/// have been first.
+fn forgotten(body: &str) -> AcknowledgeError {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    let told = |key| body.get(key).and_then(Value::as_str);
+    match (told("acknowledged_by"), told("state")) {
+        (Some(by), _) => AcknowledgeError::AlreadyAcknowledged { by: by.to_owned() },
+        (None, Some("closed")) => AcknowledgeError::NotActive,
+        (None, _) => AcknowledgeError::NotFound,
+    }
 }
 
 /// Lets time pass for every device: what waits for a deadline. Returns the alerts that changed.

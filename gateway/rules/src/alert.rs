@@ -296,10 +296,12 @@ impl Alert {
         present: Option<Priority>,
     ) -> Result<(), AcknowledgeError> {
         match self.state {
-            AlertState::Closed => return Err(AcknowledgeError::NotActive),
-            AlertState::ActiveAck => {
-                let by = self.acknowledged.as_ref().map(|ack| ack.by.clone()).unwrap_or_default();
-                return Err(AcknowledgeError::AlreadyAcknowledged { by });
+            // The second of two nurses learns who was first, whether it is over meanwhile or not.
+            AlertState::Closed | AlertState::ActiveAck => {
+                let first = self.acknowledged.as_ref().map(|ack| ack.by.clone());
+                return Err(first.map_or(AcknowledgeError::NotActive, |by| {
+                    AcknowledgeError::AlreadyAcknowledged { by }
+                }));
             }
             AlertState::ActiveUnack | AlertState::Unknown => self.state = AlertState::ActiveAck,
             AlertState::ClearedUnack => self.state = AlertState::Closed,

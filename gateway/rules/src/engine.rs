@@ -475,8 +475,9 @@ impl Engine {
             }
         }
         changed.extend(self.settle(rules, now, now, touched));
-        changed
-            .extend(self.episodes.values_mut().filter_map(|episode| episode.close_by_itself(now)));
+        changed.extend(
+            self.episodes.values_mut().flat_map(|episode| episode.close_by_themselves(now)),
+        );
         changed
     }
 
@@ -511,18 +512,17 @@ impl Engine {
         note: &str,
         now: WallTime,
     ) -> Result<Alert, AcknowledgeError> {
-        let found = self
-            .episodes
+        self.episodes
             .values_mut()
-            .find(|episode| episode.alert().is_some_and(|alert| alert.id == id));
-        found.ok_or(AcknowledgeError::NotFound)?.acknowledge(by, reason, note, now)
+            .find_map(|episode| episode.acknowledge(id, by, reason, note, now))
+            .unwrap_or(Err(AcknowledgeError::NotFound))
     }
 
     /// Alerts that are not closed.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.episodes
             .values()
-            .filter_map(Episode::alert)
+            .flat_map(Episode::alerts)
             .filter(|alert| alert.state != crate::alert::AlertState::Closed)
     }
 

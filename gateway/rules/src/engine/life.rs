@@ -1,4 +1,8 @@
 //! The life of one family's alert (alert rules, "Life of an alert").
+//!
+//! # Invariants
+//! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
+//!   follows it
 
 use crate::alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState, TimelineEvent};
 use model::{
@@ -14,6 +18,8 @@ use std::collections::BTreeMap;
 const SAME_EPISODE_MS: i64 = 5 * 60_000;
 /// A medium alert that cleared unseen closes by itself after this.
 const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
+/// Earlier alerts of one family that wait for a person: one each 10 min of a night of five hours.
+const UNSEEN_MAX: usize = 32;
 
 /// One rule that holds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -34,6 +40,9 @@ pub(super) struct Firing {
 pub(super) struct Episode {
     firing: BTreeMap<String, Firing>,
     alert: Option<Alert>,
+    /// Earlier alerts that cleared and nobody has seen, the oldest first.
+    #[serde(default)]
+    unseen: Vec<Alert>,
     /// State to return to when the device speaks again.
     before_unknown: Option<AlertState>,
 }
@@ -58,8 +67,9 @@ impl Episode {
         self.firing.contains_key(key)
     }
 
-    pub(super) fn alert(&self) -> Option<&Alert> {
-        self.alert.as_ref()
+    /// The alerts that somebody may act on, the oldest first.
+    pub(super) fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.unseen.iter().chain(&self.alert)
     }
 
     /// The begin of what fires already.
@@ -72,7 +82,7 @@ impl Episode {
         self.firing.values().map(|firing| firing.priority).max()
     }
 
-    /// Turns what fires now into the alert; the alert if it changed.
+    /// Turns what fires now into the alert; the alerts that changed.
     pub(super) fn settle(
         &mut self,
         site: SiteId,
@@ -81,13 +91,15 @@ impl Episode {
         now: WallTime,
         t_meas: WallTime,
         silent: bool,
-    ) -> Option<Alert> {
+    ) -> Vec<Alert> {
         let before = self.alert.clone();
+        let mut changed = Vec::new();
         match self.worst().cloned() {
-            Some(worst) => self.hold(site, device, family, now, &worst),
+            Some(worst) => changed.extend(self.hold(site, device, family, now, &worst)),
             None => self.clear(now, t_meas, silent),
         }
-        self.alert.clone().filter(|alert| before.as_ref() != Some(alert))
+        changed.extend(self.alert.clone().filter(|alert| before.as_ref() != Some(alert)));
+        changed
     }
 
     fn worst(&self) -> Option<&Firing> {
@@ -95,6 +107,7 @@ impl Episode {
         self.firing.values().max_by_key(|firing| (firing.priority, std::cmp::Reverse(firing.since)))
     }
 
+    /// The alert goes on, comes back, or a new one begins; an earlier one that had to be closed.
     fn hold(
         &mut self,
         site: SiteId,
@@ -102,7 +115,7 @@ impl Episode {
         family: &str,
         now: WallTime,
         worst: &Firing,
-    ) {
+    ) -> Option<Alert> {
         let begin = self.pending_since().unwrap_or(worst.since);
         let same_episode = self.alert.take_if(|alert| {
             alert.state.is_active()
@@ -110,6 +123,10 @@ impl Episode {
                     worst.since.unix_ms().saturating_sub(cleared.unix_ms()) <= SAME_EPISODE_MS
                 })
         });
+        let closed = match &same_episode {
+            Some(_) => None,
+            None => self.put_aside(now),
+        };
         let mut alert = same_episode.unwrap_or_else(|| {
             raised(
                 AlertId::new(&site, device.as_str(), family, begin),
@@ -156,6 +173,22 @@ impl Episode {
         alert.message_zh.clone_from(&worst.message_zh);
         alert.message_en.clone_from(&worst.message_en);
         self.alert = Some(alert);
+        closed
+    }
+
+    /// Keeps an alert that nobody has seen when another takes its place; the oldest of too many is
+    /// closed.
+    fn put_aside(&mut self, now: WallTime) -> Option<Alert> {
+        let waits = |alert: &mut Alert| alert.state == AlertState::ClearedUnack;
+        self.unseen.extend(self.alert.take_if(waits));
+        if self.unseen.len() <= UNSEEN_MAX {
+            return None;
+        }
+        let mut oldest = self.unseen.remove(0);
+        let why = format!("nobody came, and {UNSEEN_MAX} more of this kind followed");
+        oldest.state = AlertState::Closed;
+        oldest.tell(now, TimelineEvent::Closed, None, why);
+        Some(oldest)
     }
 
     fn clear(&mut self, now: WallTime, t_meas: WallTime, silent: bool) {
@@ -177,18 +210,26 @@ impl Episode {
         }
     }
 
+    /// Acknowledges the alert of that id; `None` where it is not of this family.
     pub(super) fn acknowledge(
         &mut self,
+        id: AlertId,
         by: &str,
         reason: AckReason,
         note: &str,
         now: WallTime,
-    ) -> Result<Alert, AcknowledgeError> {
+    ) -> Option<Result<Alert, AcknowledgeError>> {
+        if let Some(place) = self.unseen.iter().position(|alert| alert.id == id) {
+            let mut alert = self.unseen.remove(place);
+            return Some(alert.acknowledge(by, reason, note, now, None).map(|()| alert));
+        }
         let present = self.present();
-        let alert = self.alert.as_mut().ok_or(AcknowledgeError::NotFound)?;
-        alert.acknowledge(by, reason, note, now, present)?;
-        self.before_unknown = None;
-        Ok(alert.clone())
+        let alert = self.alert.as_mut().filter(|alert| alert.id == id)?;
+        let done = alert.acknowledge(by, reason, note, now, present).map(|()| alert.clone());
+        if done.is_ok() {
+            self.before_unknown = None;
+        }
+        Some(done)
     }
 
     /// The device fell silent; the alert if that changed it.
@@ -212,20 +253,31 @@ impl Episode {
         Some(alert.clone())
     }
 
+    /// When the next of its alerts closes by itself.
     pub(super) fn closes_at(&self) -> Option<WallTime> {
-        let alert = self.alert.as_ref()?;
-        let waits = alert.state == AlertState::ClearedUnack && alert.priority == Priority::Medium;
-        let cleared = alert.cleared_at.filter(|_| waits)?;
-        Some(WallTime::from_unix_ms(cleared.unix_ms().saturating_add(MEDIUM_CLOSES_MS)))
+        self.alerts().filter_map(closes_at).min()
     }
 
-    pub(super) fn close_by_itself(&mut self, now: WallTime) -> Option<Alert> {
-        self.closes_at().filter(|at| *at <= now)?;
-        let alert = self.alert.as_mut()?;
-        alert.state = AlertState::Closed;
-        alert.tell(now, TimelineEvent::Closed, None, String::new());
-        Some(alert.clone())
+    /// Closes the alerts whose time is over; those that changed.
+    pub(super) fn close_by_themselves(&mut self, now: WallTime) -> Vec<Alert> {
+        let mut closed = Vec::new();
+        for alert in self.unseen.iter_mut().chain(&mut self.alert) {
+            if closes_at(alert).is_some_and(|at| at <= now) {
+                alert.state = AlertState::Closed;
+                alert.tell(now, TimelineEvent::Closed, None, String::new());
+                closed.push(alert.clone());
+            }
+        }
+        self.unseen.retain(|alert| alert.state != AlertState::Closed);
+        closed
     }
+}
+
+/// When an alert closes by itself: medium ones half an hour after they cleared unseen.
+fn closes_at(alert: &Alert) -> Option<WallTime> {
+    let waits = alert.state == AlertState::ClearedUnack && alert.priority == Priority::Medium;
+    let cleared = alert.cleared_at.filter(|_| waits)?;
+    Some(WallTime::from_unix_ms(cleared.unix_ms().saturating_add(MEDIUM_CLOSES_MS)))
 }
 
 fn raised(

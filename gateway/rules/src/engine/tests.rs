@@ -347,6 +347,66 @@ fn the_first_of_two_nurses_has_it() {
 }
 
 #[test]
+fn the_second_nurse_learns_who_was_first_even_when_it_is_over() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    ward.stream(12, 60, Metric::HR, "72");
+    let id = ward.only().id;
+    ward.engine.acknowledge(id, "wang", AckReason::AtBedside, "", at(70.0)).unwrap();
+    let second = ward.engine.acknowledge(id, "li", AckReason::AtBedside, "", at(71.0));
+    assert_eq!(second, Err(AcknowledgeError::AlreadyAcknowledged { by: "wang".into() }));
+}
+
+#[test]
+fn an_alert_nobody_saw_is_kept_when_the_next_one_of_its_kind_begins() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    ward.stream(12, 400, Metric::HR, "72");
+    let first = ward.only().clone();
+    ward.stream(400, 412, Metric::HR, "36");
+    let open: Vec<_> =
+        ward.engine.alerts().map(|alert| (alert.id == first.id, alert.state)).collect();
+    assert_eq!(open, [(true, AlertState::ClearedUnack), (false, AlertState::ActiveUnack)]);
+    let acknowledge = |ward: &mut Ward, by: &str| {
+        ward.engine.acknowledge(first.id, by, AckReason::AtBedside, "", at(420.0))
+    };
+    let closed = acknowledge(&mut ward, "wang").unwrap();
+    assert_eq!((closed.id, closed.state), (first.id, AlertState::Closed));
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn a_medium_alert_closes_in_its_time_though_another_took_its_place() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 31, Metric::HR, "45");
+    ward.stream(31, 500, Metric::HR, "72");
+    let first = ward.only().clone();
+    ward.stream(500, 531, Metric::HR, "45");
+    assert_eq!(ward.engine.alerts().count(), 2);
+    let told = ward.engine.on_time(&ward.rules, at(31.0 + 40.0 * 60.0));
+    let closed: Vec<_> = told.iter().map(|alert| (alert.id, alert.state)).collect();
+    assert_eq!(closed, [(first.id, AlertState::Closed)]);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn a_night_that_nobody_watched_is_bounded_and_what_it_closed_is_told() {
+    let mut ward = Ward::new("ecg-01");
+    for hour in 0..40_u32 {
+        ward.stream(hour * 3600, hour * 3600 + 12, Metric::HR, "36");
+        ward.stream(hour * 3600 + 12, hour * 3600 + 60, Metric::HR, "72");
+    }
+    assert_eq!(ward.engine.alerts().count(), 33);
+    let closed: BTreeSet<AlertId> = ward
+        .told
+        .iter()
+        .filter(|alert| alert.state == AlertState::Closed)
+        .map(|alert| alert.id)
+        .collect();
+    assert_eq!(closed.len(), 7);
+}
+
+#[test]
 fn a_rising_priority_is_the_same_alert_and_needs_somebody_again() {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 31, Metric::HR, "45");
