@@ -6,7 +6,7 @@ use e2e::{Village, until};
 use simulators::{
     county::BrokerPlace,
     demo::{cast, settled},
-    site::{Performance, stage_clock},
+    site::{Performance, stage_clock, switch_off},
     stage::pty::StageTime,
 };
 use std::{
@@ -22,7 +22,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 async fn a_clinics_day_arrives_whole_and_raises_its_alerts() -> anyhow::Result<()> {
     let mut village =
         Village::prepare(Path::new(PROGRAM), BrokerPlace::Embedded, "clinic-day").await?;
-    let performances = village.start().await?;
+    let mut performances = village.start().await?;
     let client = village.county.client()?;
     let families = async || -> anyhow::Result<Vec<String>> {
         let alerts = client.alerts().await?;
@@ -41,7 +41,7 @@ async fn a_clinics_day_arrives_whole_and_raises_its_alerts() -> anyhow::Result<(
         },
     )
     .await?;
-    performances.iter().for_each(Performance::switch_off);
+    switch_off(&mut performances).await?;
     let report = settled(&[village.site.truth()], &client).await?;
     for performance in performances {
         performance.unplug().await?;

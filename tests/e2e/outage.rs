@@ -7,7 +7,7 @@ use e2e::{Village, until};
 use simulators::{
     county::{BrokerPlace, free_port},
     demo::settled,
-    site::Performance,
+    site::switch_off,
 };
 use std::{
     fs,
@@ -66,7 +66,7 @@ async fn twenty_seconds_without_a_broker_lose_nothing() -> anyhow::Result<()> {
     let mut village = Village::prepare(Path::new(PROGRAM), broker, "clinic-day").await?;
     let (folder, pki) = (village.folder().to_owned(), village.county.pki());
     let mosquitto = Mosquitto::start(&folder, &pki, port)?;
-    let performances = village.start().await?;
+    let mut performances = village.start().await?;
     village.flow(20).await?;
 
     drop(mosquitto);
@@ -80,7 +80,7 @@ async fn twenty_seconds_without_a_broker_lose_nothing() -> anyhow::Result<()> {
     })
     .await?;
 
-    performances.iter().for_each(Performance::switch_off);
+    switch_off(&mut performances).await?;
     let report = settled(&[village.site.truth()], &village.county.client()?).await?;
     for performance in performances {
         performance.unplug().await?;
