@@ -16,6 +16,8 @@ use std::{
 };
 use virtual_devices::{EcgSource, Scenario};
 
+/// Before any alert.
+const EVER: &str = "1970-01-01T00:00:00Z";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +27,7 @@ async fn a_clinics_day_arrives_whole_and_raises_its_alerts() -> anyhow::Result<(
     let mut performances = village.start().await?;
     let client = village.county.client()?;
     let families = async || -> anyhow::Result<Vec<String>> {
-        let alerts = client.alerts().await?;
+        let alerts = client.alerts(EVER).await?;
         let families =
             alerts.iter().filter_map(|alert| alert["family"].as_str().map(ToOwned::to_owned));
         Ok(families.collect())
