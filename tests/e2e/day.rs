@@ -49,8 +49,13 @@ async fn a_clinics_day_arrives_whole_and_raises_its_alerts() -> anyhow::Result<(
         performance.unplug().await?;
     }
     assert!(report.is_clean() && report.emitted_blocks > 100, "{report:#?}");
+    village.drained().await?;
     village.site.stop().await?;
-    village.county.stop().await
+    village.county.stop().await?;
+    // The blocked line began, and most days it is over before the day is.
+    assert!(village.prove_alarms()? >= 1);
+    assert!(village.prove()?.alarms >= 1);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
