@@ -61,6 +61,7 @@ pub(crate) fn run(config: GatewayConfig) -> anyhow::Result<ExitCode> {
 async fn daemon(config: GatewayConfig) -> anyhow::Result<ExitCode> {
     let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
+    let mut hangup = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
     fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
     let recorder = PrometheusBuilder::new().build_recorder();
@@ -125,9 +126,14 @@ async fn daemon(config: GatewayConfig) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(http = %served.address, rules = rules.version(), "Gateway started.");
 
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminated.recv() => break,
+            _ = interrupted.recv() => break,
+            _ = hangup.recv() => tracing::warn!(
+                "The configuration is read at the start only; restart the gateway to change it."
+            ),
+        }
     }
     tracing::info!("Stopping.");
     stopped.cancel();

@@ -119,6 +119,12 @@ impl County {
         Ok(())
     }
 
+    /// Process id of the gateway, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Process::id)
+    }
+
     /// Kills the gateway without warning.
     ///
     /// # Errors

@@ -171,10 +171,16 @@ impl Site {
         self.dir.join("agent.log")
     }
 
+    /// The agent's data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// The agent's outbox.
     #[must_use]
     pub fn outbox(&self) -> PathBuf {
-        self.dir.join("data").join("outbox.sqlite")
+        self.data().join("outbox.sqlite")
     }
 
     /// The serial port of a device.
