@@ -140,7 +140,8 @@ async fn twenty_seconds_without_a_broker_lose_nothing() -> anyhow::Result<()> {
         performance.unplug().await?;
     }
     assert!(report.is_clean(), "{report:#?}");
-    assert!(report.emitted > 500, "{report:#?}");
+    // Some 18 readings and blocks a second: those of the 20 s alone are more than this.
+    assert!(report.emitted > 300, "{report:#?}");
     village.drained().await?;
     village.site.stop().await?;
     village.county.stop().await?;
