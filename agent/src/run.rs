@@ -11,7 +11,9 @@ use crate::{
 };
 use anyhow::Context as _;
 use model::record::{AgentStarted, Record};
-use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    fs::DirBuilder, os::unix::fs::DirBuilderExt as _, process::ExitCode, sync::Arc, time::Duration,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Mutex,
@@ -40,7 +42,12 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let supervisor = Supervisor::new();
     let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
-    fs::create_dir_all(&config.data_dir)
+    let mut hangup = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
+    // What patients' devices said: nobody else reads it.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
         .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
     let settings = OutboxSettings {
         path: config.data_dir.join("outbox.sqlite"),
@@ -93,9 +100,14 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
     tracing::info!(site = %config.site, devices = config.devices.len(), "Agent started.");
 
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminated.recv() => break,
+            _ = interrupted.recv() => break,
+            _ = hangup.recv() => tracing::warn!(
+                "The configuration is read at the start only; restart the agent to change it."
+            ),
+        }
     }
     tracing::info!("Stopping.");
     if !supervisor.stop(STOP_LIMIT).await {

@@ -12,12 +12,15 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use model::id::SiteId;
 use rules::rule::{RuleSet, RuleSetError};
+use rusqlite::OpenFlags;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use std::{
     ffi::OsString,
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 use thiserror::Error;
 
@@ -77,7 +80,7 @@ enum PkiCommand {
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
-    /// Add a person; the password is read from stdin or a file
+    /// Add a person; the password is asked for, or read from stdin or a file
     Add {
         /// Log-in name
         name: String,
@@ -202,7 +205,7 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             writeln!(out, "{token}")?;
         }
         Command::Ledger(Ledger { site, json }) => {
-            let ledger = query::ledger(&database(&config)?, site.as_deref())?;
+            let ledger = query::ledger(&database_to_read(&config)?, site.as_deref())?;
             if json {
                 writeln!(out, "{ledger}")?;
             } else {
@@ -224,10 +227,28 @@ fn database(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {
     Ok(Store::connection(&run::database(config))?)
 }
 
+/// The database for a question: neither made nor changed, so that root may ask too.
+fn database_to_read(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {
+    let path = run::database(config);
+    let connection = rusqlite::Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .with_context(|| {
+            format!("opening {}; it is made when the gateway starts", path.display())
+        })?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    Ok(connection)
+}
+
 fn password(file: Option<&Path>) -> anyhow::Result<String> {
     let text = match file {
         Some(path) => {
             fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?
+        }
+        None if io::stdin().is_terminal() => {
+            let first = asked("password: ")?;
+            if asked("once more: ")? != first {
+                bail!("the two passwords differ; nothing was changed, try again");
+            }
+            first
         }
         None => {
             let mut text = String::new();
@@ -236,6 +257,28 @@ fn password(file: Option<&Path>) -> anyhow::Result<String> {
         }
     };
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Asks at the terminal for a line that is not shown.
+fn asked(prompt: &str) -> anyhow::Result<String> {
+    /// Ctrl-C as the terminal hands it over while it makes no signals.
+    const INTERRUPT: char = '\u{3}';
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin).context("reading the terminal's settings")?;
+    let mut quiet = before.clone();
+    // Without signals too: Ctrl-C would leave a terminal that shows nothing.
+    quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+    tcsetattr(&stdin, OptionalActions::Flush, &quiet).context("hiding the password")?;
+    let mut line = String::new();
+    let mut log = io::stderr().lock();
+    let read = write!(log, "{prompt}").and_then(|()| stdin.read_line(&mut line));
+    tcsetattr(&stdin, OptionalActions::Now, &before).context("restoring the terminal")?;
+    writeln!(log)?;
+    read.context("reading the password")?;
+    if line.contains(INTERRUPT) {
+        bail!("stopped; nothing was changed");
+    }
+    Ok(line)
 }
 
 /// A configuration the installer copies to the box and adds devices to, and where it goes. Looked

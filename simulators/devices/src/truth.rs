@@ -32,6 +32,9 @@ pub struct Truth {
     /// Device time, RFC 3339 in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_time: Option<String>,
+    /// The device's own number for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_seq: Option<u64>,
     /// Samples of a waveform block.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
