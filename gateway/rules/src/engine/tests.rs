@@ -3,8 +3,12 @@
 use super::*;
 use crate::alert::AlertState;
 use model::{
-    alarm::AlarmKind,
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
+    decimal::Decimal,
+    device::{DeviceState, DeviceStatus},
     id::{Channel, Lane, OutboxId, Seq},
+    metric::Metric,
+    reading::{Comparator, Reading},
     time::{ClockQuality, Observed},
     units::Unit,
 };

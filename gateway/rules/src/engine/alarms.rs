@@ -1,0 +1,122 @@
+//! Device alarms: what a device itself signals becomes an alert.
+
+use super::{Engine, life::Firing, technical};
+use crate::{
+    alert::Alert,
+    freshness::Freshness,
+    rule::{EventRule, FromDevice, RuleSet},
+};
+use model::{
+    alarm::{AlarmPhase, DeviceAlarm, Priority},
+    time::WallTime,
+};
+use std::collections::BTreeSet;
+
+/// What is shown for an alarm no rule names.
+const OTHER_RULE: &str = "DEV-OTHER";
+/// A driver says again what is up within seconds of hearing its device; a slow station takes 30 s.
+const SAID_AGAIN_MS: i64 = 60_000;
+/// Device alarms that hold at once; a pump has sixteen flags.
+const ALARMS_MAX: usize = 64;
+
+impl Engine {
+    /// Takes in a device's own alarm; hands out the alerts that changed.
+    pub fn on_alarm(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        alarm: &DeviceAlarm,
+        freshness: Freshness,
+    ) -> Vec<Alert> {
+        let at = alarm.observed.at;
+        let key = format!("{}|{}", alarm.code, alarm.channel.as_str());
+        let id = alarm.kind.rule_id();
+        let mut touched = BTreeSet::new();
+        match alarm.phase {
+            AlarmPhase::Start | AlarmPhase::Update => {
+                let known = self.alarms.contains_key(&key) || self.alarms.len() < ALARMS_MAX;
+                // What began long ago and is not over is history until the device speaks of it again.
+                if !known || freshness == Freshness::Backfill {
+                    return Vec::new();
+                }
+                self.doubtful.remove(&key);
+                let (_, since) =
+                    self.alarms.entry(key.clone()).or_insert((id.to_owned(), at)).clone();
+                if let Some((family, firing)) = device_firing(rules, id, alarm, since) {
+                    self.episodes.entry(family.clone()).or_default().fire(key, firing);
+                    touched.insert(family);
+                }
+            }
+            AlarmPhase::End => self.end_alarm(&key, &mut touched),
+        }
+        self.settle(rules, now, at, touched)
+    }
+
+    pub(super) fn end_alarm(&mut self, key: &str, touched: &mut BTreeSet<String>) {
+        self.doubtful.remove(key);
+        if self.alarms.remove(key).is_none() {
+            return;
+        }
+        for (family, episode) in &mut self.episodes {
+            if episode.is_firing(key) {
+                episode.cease(key);
+                touched.insert(family.clone());
+            }
+        }
+    }
+
+    /// The agent started anew, or the device was away: its alarms may have ended unheard. Those
+    /// that are up are said again.
+    pub fn doubt_alarms(&mut self, now: WallTime) {
+        if !self.alarms.is_empty() {
+            self.doubtful = self.alarms.keys().cloned().collect();
+            self.doubtful_until =
+                Some(WallTime::from_unix_ms(now.unix_ms().saturating_add(SAID_AGAIN_MS)));
+        }
+    }
+
+    pub(super) fn holds(&self, rule: &str) -> bool {
+        self.alarms.values().any(|(id, _)| id == rule)
+    }
+}
+
+/// What a device alarm becomes: a rule for its kind, or shown as sent.
+fn device_firing(
+    rules: &RuleSet,
+    id: &str,
+    alarm: &DeviceAlarm,
+    since: WallTime,
+) -> Option<(String, Firing)> {
+    if let Some(rule) = rules.technical(id) {
+        let step = rule.steps.iter().find(|step| !step.conditional)?;
+        let mut firing = technical(rule, step.priority, since);
+        firing.metric = alarm.source;
+        return Some((rule.family.clone(), firing));
+    }
+    let rule = rules.event(id).or_else(|| rules.event(OTHER_RULE))?;
+    let mut firing = Firing {
+        rule: rule.id.clone(),
+        priority: device_priority(rule, alarm.priority),
+        since,
+        metric: alarm.source,
+        value: None,
+        comparator: None,
+        limit: None,
+        message_zh: rule.message_zh.clone(),
+        message_en: rule.message_en.clone(),
+    };
+    if rule.id == OTHER_RULE {
+        let said = if alarm.text.is_empty() { &alarm.code } else { &alarm.text };
+        firing.message_zh = format!("{} {said}", firing.message_zh);
+        firing.message_en = format!("{} {said}", firing.message_en);
+    }
+    Some((rule.family.clone(), firing))
+}
+
+fn device_priority(rule: &EventRule, sent: Option<Priority>) -> Priority {
+    match (rule.from_device, sent) {
+        (Some(FromDevice::AtLeast), Some(sent)) => sent.max(rule.priority),
+        (Some(FromDevice::AsSent), Some(sent)) => sent,
+        _ => rule.priority,
+    }
+}
