@@ -19,6 +19,8 @@ use crate::{
     freshness::{Freshness, Position},
     rule::{RuleSet, TechnicalRule},
 };
+use alarms::Held;
+use judge::Latest;
 use life::{Episode, Firing};
 use model::{
     alarm::Priority,
@@ -58,14 +60,17 @@ pub struct Engine {
     series: BTreeMap<String, Series>,
     /// Series → `t_meas` of its newest evaluated reading.
     newest: BTreeMap<String, WallTime>,
-    /// Ranks of the heart-rate class: when heard, and whether with a value.
+    /// Series → `t_meas` of its newest reading with a value: a gap is the time without one.
+    #[serde(default)]
+    valued: BTreeMap<String, WallTime>,
+    /// Ranks of the heart-rate class: `t_meas` of the last value, and whether the sensor is on.
     ranks: BTreeMap<u8, (WallTime, bool)>,
     /// The rank in use.
     rank: Option<u8>,
     /// Class → latest value, for rules that need two.
-    latest: BTreeMap<String, (WallTime, String)>,
-    /// Device alarms that hold, by code: rule and begin.
-    alarms: BTreeMap<String, (String, WallTime)>,
+    latest: BTreeMap<String, Latest>,
+    /// Device alarms that hold, by code.
+    alarms: BTreeMap<String, Held>,
     /// Device alarms that began before the device or its agent was away; what is not said again
     /// until then is over.
     #[serde(default)]
@@ -119,6 +124,7 @@ impl Engine {
             kind: None,
             series: BTreeMap::new(),
             newest: BTreeMap::new(),
+            valued: BTreeMap::new(),
             ranks: BTreeMap::new(),
             rank: None,
             latest: BTreeMap::new(),

@@ -191,6 +191,19 @@ impl RuleSet {
         self.thresholds.iter().filter(move |rule| rule.class == class)
     }
 
+    /// Threshold rules whose second condition is on this class, and how near in time it must be.
+    pub(crate) fn completed_by(&self, class: Class) -> impl Iterator<Item = (&Threshold, i64)> {
+        self.thresholds.iter().filter_map(move |rule| {
+            let also = rule.also.as_ref().filter(|also| also.class == class)?;
+            Some((rule, also.window_ms))
+        })
+    }
+
+    /// Whether a threshold rule of that id is of that family.
+    pub(crate) fn is_of_family(&self, id: &str, family: &str) -> bool {
+        self.thresholds.iter().any(|rule| rule.id == id && rule.family == family)
+    }
+
     pub(crate) fn event(&self, id: &str) -> Option<&EventRule> {
         self.events.get(id)
     }

@@ -8,8 +8,10 @@ use crate::{
 };
 use model::{
     alarm::{AlarmPhase, DeviceAlarm, Priority},
+    metric::{Class, Metric},
     time::WallTime,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// What is shown for an alarm no rule names.
@@ -18,6 +20,19 @@ const OTHER_RULE: &str = "DEV-OTHER";
 const SAID_AGAIN_MS: i64 = 60_000;
 /// Device alarms that hold at once; a pump has sixteen flags.
 const ALARMS_MAX: usize = 64;
+
+/// Rules of an ECG lead and of a sensor that is off.
+pub(super) const LEAD_OFF_RULE: &str = "TECH-LEADOFF";
+pub(super) const PROBE_OFF_RULE: &str = "TECH-PROBEOFF";
+
+/// A device alarm that holds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Held {
+    rule: String,
+    since: WallTime,
+    #[serde(default)]
+    source: Option<Metric>,
+}
 
 impl Engine {
     /// Takes in a device's own alarm; hands out the alerts that changed.
@@ -40,8 +55,12 @@ impl Engine {
                     return Vec::new();
                 }
                 self.doubtful.remove(&key);
-                let (_, since) =
-                    self.alarms.entry(key.clone()).or_insert((id.to_owned(), at)).clone();
+                let (rule, source) = (id.to_owned(), alarm.source);
+                let since = self
+                    .alarms
+                    .entry(key.clone())
+                    .or_insert(Held { rule, since: at, source })
+                    .since;
                 if let Some((family, firing)) = device_firing(rules, id, alarm, since) {
                     self.episodes.entry(family.clone()).or_default().fire(key, firing);
                     touched.insert(family);
@@ -75,8 +94,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn holds(&self, rule: &str) -> bool {
-        self.alarms.values().any(|(id, _)| id == rule)
+    /// Whether a device alarm of that rule held at that moment; of a class, where it says which
+    /// metric it is about.
+    pub(super) fn holds(&self, rule: &str, at: WallTime, class: Option<Class>) -> bool {
+        let about = |source: Metric| class.is_none_or(|class| source.row().class == class);
+        let mut alarms = self.alarms.values().filter(|alarm| alarm.rule == rule);
+        alarms.any(|alarm| alarm.since <= at && alarm.source.is_none_or(about))
     }
 }
 

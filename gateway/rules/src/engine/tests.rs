@@ -1,5 +1,7 @@
 //! The tests that must exist, as far as they concern unbound adults (alert rules, §9).
 
+mod reading;
+
 use super::*;
 use crate::alert::AlertState;
 use model::{
@@ -83,7 +85,19 @@ impl Ward {
     }
 
     fn alarm(&mut self, seconds: f64, kind: AlarmKind, phase: AlarmPhase) {
-        let alarm = DeviceAlarm {
+        let alarm = self.an_alarm(seconds, kind, phase);
+        self.alarm_at(seconds, &alarm);
+    }
+
+    /// Takes an alarm in at that moment.
+    fn alarm_at(&mut self, now: f64, alarm: &DeviceAlarm) {
+        let freshness = Freshness::of_stream(alarm.observed.at, at(now));
+        let told = self.engine.on_alarm(&self.rules, at(now), alarm, freshness);
+        self.told.extend(told);
+    }
+
+    fn an_alarm(&self, seconds: f64, kind: AlarmKind, phase: AlarmPhase) -> DeviceAlarm {
+        DeviceAlarm {
             device: self.engine.device.clone(),
             channel: Channel::default(),
             phase,
@@ -94,9 +108,7 @@ impl Ward {
             source: None,
             device_time: None,
             observed: Self::observed(seconds),
-        };
-        let told = self.engine.on_alarm(&self.rules, at(seconds), &alarm, Freshness::Fresh);
-        self.told.extend(told);
+        }
     }
 
     fn status(&mut self, seconds: f64, kind: DeviceKind, state: DeviceState) {
@@ -120,6 +132,16 @@ impl Ward {
             seen.insert(alert.id, alert.rules.join("+"));
         }
         seen.into_values().collect()
+    }
+
+    /// The open alert of a family.
+    #[track_caller]
+    fn of(&self, family: &str) -> &Alert {
+        self.engine.alerts().find(|alert| alert.family == family).unwrap()
+    }
+
+    fn has(&self, family: &str) -> bool {
+        self.engine.alerts().any(|alert| alert.family == family)
     }
 
     fn only(&self) -> &Alert {
