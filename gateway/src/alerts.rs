@@ -19,7 +19,7 @@ use model::{
 use rules::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId},
     engine::{Engine, ReadingInput},
-    freshness::Freshness,
+    freshness::{Moment, Position},
     rule::RuleSet,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -60,9 +60,9 @@ impl Evaluation {
         site: &SiteId,
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
-        let freshness = Freshness::of_stream(alarm.observed.at, context.now);
+        let said = Moment::sure(alarm.observed.at);
         let engine = self.engine(context.connection, site, &alarm.device)?;
-        let changed = engine.on_alarm(context.rules, context.now, alarm, freshness);
+        let changed = engine.on_alarm(context.rules, context.now, said, alarm);
         self.note(changed);
         Ok(())
     }
@@ -71,10 +71,12 @@ impl Evaluation {
         &mut self,
         context: Context<'_>,
         site: &SiteId,
+        position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<()> {
+        let said = Moment::sure(status.observed.at);
         let engine = self.engine(context.connection, site, &status.device)?;
-        let changed = engine.on_status(context.rules, context.now, status);
+        let changed = engine.on_status(context.rules, context.now, said, position, status);
         self.note(changed);
         Ok(())
     }
@@ -165,7 +167,8 @@ fn json(alert: &Alert) -> Value {
     let timeline: Vec<Value> = alert
         .timeline
         .iter()
-        .map(|entry| json!({"at": moment(entry.at), "what": entry.what.name(), "by": entry.by, "detail": entry.detail}))
+        .map(|entry| json!({"at": moment(entry.at), "what": entry.what.name(), "by": entry.by, "detail": entry.detail,
+            "reason": entry.reason.map(AckReason::name), "note": entry.note}))
         .collect();
     let acknowledged = alert.acknowledged.as_ref();
     json!({
@@ -191,6 +194,7 @@ fn json(alert: &Alert) -> Value {
         "acknowledged_at": acknowledged.map(|by| moment(by.at)),
         "reason": acknowledged.map(|by| by.reason.name()),
         "retro": alert.retro,
+        "time_suspect": alert.time_suspect,
         "recurrences": alert.recurrences,
         "timeline": timeline,
     })

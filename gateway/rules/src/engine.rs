@@ -16,7 +16,7 @@ mod silence;
 
 use crate::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId},
-    freshness::{Freshness, Position},
+    freshness::{Freshness, Moment, Position},
     rule::{RuleSet, TechnicalRule},
 };
 use alarms::Held;
@@ -31,7 +31,6 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use series::Series;
-use silence::SILENT_RULE;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A late spot value may still raise an alert when it is at most this old (late data, row 5).
@@ -43,7 +42,7 @@ pub struct ReadingInput<'a> {
     /// The group.
     pub group: &'a ReadingGroup,
     /// When it was measured.
-    pub t_meas: WallTime,
+    pub t_meas: Moment,
     /// Whether it tells the present.
     pub freshness: Freshness,
     /// Orders readings of the same moment.
@@ -77,7 +76,19 @@ pub struct Engine {
     doubtful: BTreeSet<String>,
     #[serde(default)]
     doubtful_until: Option<WallTime>,
+    /// Nothing has been heard since, and from when the county counts it.
     silent_since: Option<WallTime>,
+    #[serde(default)]
+    silent_from: Option<WallTime>,
+    /// Where its last status was: an older one changes nothing.
+    #[serde(default)]
+    status_at: Option<(String, u64, u32)>,
+    /// The edge box is out of reach since.
+    #[serde(default)]
+    box_lost: Option<WallTime>,
+    /// Its alerts are unknown since the box was out of reach.
+    #[serde(default)]
+    unheard: bool,
     /// Family → what fires and the alert.
     episodes: BTreeMap<String, Episode>,
 }
@@ -132,6 +143,10 @@ impl Engine {
             doubtful: BTreeSet::new(),
             doubtful_until: None,
             silent_since: None,
+            silent_from: None,
+            status_at: None,
+            box_lost: None,
+            unheard: false,
             episodes: BTreeMap::new(),
         }
     }
@@ -145,25 +160,24 @@ impl Engine {
     ) -> Vec<Alert> {
         let ReadingInput { group, t_meas, freshness, .. } = input;
         let spot = group.occurrence == Occurrence::Spot;
-        let age_ms = now.unix_ms().saturating_sub(t_meas.unix_ms());
-        let tells_present = match (freshness, spot) {
-            (Freshness::Fresh, _) => true,
-            (_, true) => age_ms <= SPOT_TELLS_PRESENT_MS,
-            (_, false) => false,
-        };
+        let age_ms = now.unix_ms().saturating_sub(t_meas.at.unix_ms());
+        let fresh = freshness == Freshness::Fresh;
+        let tells_present = fresh || (spot && age_ms <= SPOT_TELLS_PRESENT_MS);
         if !tells_present {
             return Vec::new();
         }
-        let late = freshness != Freshness::Fresh;
         let mut touched = BTreeSet::new();
         for reading in &group.readings {
-            self.take(rules, group, reading, t_meas, (spot, late), &mut touched);
+            self.take(rules, group, reading, t_meas, (spot, !fresh), &mut touched);
         }
-        let mut changed = Vec::new();
-        if !spot && group.readings.iter().any(|reading| reading.value != Err(NoData::Silent)) {
-            changed = self.speak_again(rules, now, &mut touched);
+        let speaks = group.readings.iter().any(|reading| reading.value != Err(NoData::Silent));
+        if fresh && speaks && self.is_after_silence(t_meas.at) {
+            self.end_silence(rules, now, &mut touched);
         }
-        changed.extend(self.settle(rules, now, t_meas, touched));
+        let mut changed = self.settle(rules, now, t_meas.at, touched);
+        if fresh && speaks {
+            changed.extend(self.known_again(now));
+        }
         changed
     }
 
@@ -202,7 +216,7 @@ impl Engine {
         t_meas: WallTime,
         touched: BTreeSet<String>,
     ) -> Vec<Alert> {
-        let silent = self.silent_since.is_some() && rules.technical(SILENT_RULE).is_some();
+        let silent = self.silent_since.is_some() && self.silence_rule(rules).is_some();
         let mut changed = Vec::new();
         for family in touched {
             let (site, device) = (self.site.clone(), self.device.clone());
@@ -227,6 +241,8 @@ fn technical(rule: &TechnicalRule, priority: Priority, since: WallTime) -> Firin
         value: None,
         comparator: None,
         limit: None,
+        unheard: false,
+        time_suspect: false,
         message_zh: rule.message_zh.clone(),
         message_en: rule.message_en.clone(),
     }

@@ -63,6 +63,23 @@ impl Freshness {
     }
 }
 
+/// When something was, by the county's clock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Moment {
+    /// The moment.
+    pub at: WallTime,
+    /// A clock was wrong or unknown: the moment is what the county made of it.
+    pub suspect: bool,
+}
+
+impl Moment {
+    /// A moment by a clock that is right.
+    #[must_use]
+    pub const fn sure(at: WallTime) -> Self {
+        Self { at, suspect: false }
+    }
+}
+
 /// When it was measured: device time for a spot reading of a device that keeps time, else observed
 /// time. What lies in the future has a wrong clock, and takes the county's.
 #[must_use]

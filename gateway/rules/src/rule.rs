@@ -216,6 +216,12 @@ impl RuleSet {
         self.technical.values().filter(move |rule| rule.class == Some(class))
     }
 
+    /// Whether devices of that kind speak by themselves, so that silence is news. One of unknown
+    /// kind does.
+    pub(crate) fn repeats(&self, kind: Option<DeviceKind>) -> bool {
+        kind.is_none_or(|kind| self.intervals.contains_key(&kind))
+    }
+
     /// Three expected intervals of that kind, in milliseconds: a longer gap begins a sustain anew.
     pub(crate) fn gap_ms(&self, kind: Option<DeviceKind>) -> i64 {
         let interval = kind.and_then(|kind| self.intervals.get(&kind)).copied().unwrap_or(1.0);

@@ -13,7 +13,7 @@ use model::{
 };
 use rules::{
     engine::ReadingInput,
-    freshness::{Freshness, Position, t_meas},
+    freshness::{Freshness, Moment, Position, t_meas},
 };
 use rusqlite::params;
 use serde_json::json;
@@ -22,7 +22,7 @@ use uplink_proto::{envelope::Envelope, samples};
 impl Batch<'_> {
     pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<()> {
         let mut index = 0_u32;
-        for record in &envelope.records {
+        for (place, record) in (0..).zip(&envelope.records) {
             match record {
                 Record::Readings(group) => {
                     self.group(site, envelope, index, group)?;
@@ -34,7 +34,9 @@ impl Batch<'_> {
                     index = index.saturating_add(1);
                 }
                 Record::Alarm(alarm) => self.alarm(site, alarm)?,
-                Record::Status(status) => self.status(site, status)?,
+                Record::Status(status) => {
+                    self.status(site, position(envelope, place), status)?;
+                }
                 Record::Started(started) => {
                     tracing::info!(%site, version = started.version, "Agent started.");
                     self.evaluation.agent_started(self.context(), site)?;
@@ -81,13 +83,9 @@ impl Batch<'_> {
             self.taken.counts.readings += 1;
         }
         if duplicate_of.is_none() {
-            let position = Position {
-                outbox: envelope.outbox,
-                lane: envelope.lane,
-                seq: envelope.seq,
-                index: first,
-            };
-            let input = ReadingInput { group, t_meas: measured, freshness, position };
+            let position = position(envelope, first);
+            let t_meas = Moment::sure(measured);
+            let input = ReadingInput { group, t_meas, freshness, position };
             self.evaluation.readings(self.context(), site, input)?;
         }
         Ok(())
@@ -263,7 +261,12 @@ impl Batch<'_> {
         self.evaluation.alarm(self.context(), site, alarm)
     }
 
-    fn status(&mut self, site: &SiteId, status: &DeviceStatus) -> rusqlite::Result<()> {
+    fn status(
+        &mut self,
+        site: &SiteId,
+        position: Position,
+        status: &DeviceStatus,
+    ) -> rusqlite::Result<()> {
         let changed = self
             .connection
             .prepare_cached(
@@ -286,7 +289,7 @@ impl Batch<'_> {
             let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
             self.taken.devices.extend(device);
         }
-        self.evaluation.status(self.context(), site, status)
+        self.evaluation.status(self.context(), site, position, status)
     }
 
     fn dropped(
@@ -323,6 +326,10 @@ struct Place<'a> {
     freshness: Freshness,
     identity: Option<&'a str>,
     duplicate_of: Option<i64>,
+}
+
+fn position(envelope: &Envelope, index: u32) -> Position {
+    Position { outbox: envelope.outbox, lane: envelope.lane, seq: envelope.seq, index }
 }
 
 /// `<` and `>` for a meter's LO and HI.

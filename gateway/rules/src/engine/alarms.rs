@@ -3,7 +3,7 @@
 use super::{Engine, life::Firing, technical};
 use crate::{
     alert::Alert,
-    freshness::Freshness,
+    freshness::{Freshness, Moment},
     rule::{EventRule, FromDevice, RuleSet},
 };
 use model::{
@@ -36,39 +36,46 @@ pub(super) struct Held {
 
 impl Engine {
     /// Takes in a device's own alarm; hands out the alerts that changed.
+    ///
+    /// An alarm that began late and has not ended holds as far as anybody knows: its alert is
+    /// unknown until the device is heard (late data, row 11).
     pub fn on_alarm(
         &mut self,
         rules: &RuleSet,
         now: WallTime,
+        said: Moment,
         alarm: &DeviceAlarm,
-        freshness: Freshness,
     ) -> Vec<Alert> {
-        let at = alarm.observed.at;
+        let at = said.at;
+        let fresh = Freshness::of_stream(at, now) == Freshness::Fresh;
         let key = format!("{}|{}", alarm.code, alarm.channel.as_str());
         let id = alarm.kind.rule_id();
         let mut touched = BTreeSet::new();
+        if fresh && self.is_after_silence(at) {
+            self.end_silence(rules, now, &mut touched);
+        }
         match alarm.phase {
             AlarmPhase::Start | AlarmPhase::Update => {
-                let known = self.alarms.contains_key(&key) || self.alarms.len() < ALARMS_MAX;
-                // What began long ago and is not over is history until the device speaks of it again.
-                if !known || freshness == Freshness::Backfill {
-                    return Vec::new();
-                }
                 self.doubtful.remove(&key);
-                let (rule, source) = (id.to_owned(), alarm.source);
-                let since = self
-                    .alarms
-                    .entry(key.clone())
-                    .or_insert(Held { rule, since: at, source })
-                    .since;
-                if let Some((family, firing)) = device_firing(rules, id, alarm, since) {
-                    self.episodes.entry(family.clone()).or_default().fire(key, firing);
-                    touched.insert(family);
+                let room = self.alarms.contains_key(&key) || self.alarms.len() < ALARMS_MAX;
+                if room {
+                    let (rule, source) = (id.to_owned(), alarm.source);
+                    let held = Held { rule, since: at, source };
+                    let since = self.alarms.entry(key.clone()).or_insert(held).since;
+                    if let Some((family, mut firing)) = device_firing(rules, id, alarm, since) {
+                        (firing.unheard, firing.time_suspect) = (!fresh, said.suspect);
+                        self.episodes.entry(family.clone()).or_default().fire(key, firing);
+                        touched.insert(family);
+                    }
                 }
             }
             AlarmPhase::End => self.end_alarm(&key, &mut touched),
         }
-        self.settle(rules, now, at, touched)
+        let mut changed = self.settle(rules, now, at, touched);
+        if fresh {
+            changed.extend(self.known_again(now));
+        }
+        changed
     }
 
     pub(super) fn end_alarm(&mut self, key: &str, touched: &mut BTreeSet<String>) {
@@ -112,7 +119,8 @@ fn device_firing(
 ) -> Option<(String, Firing)> {
     if let Some(rule) = rules.technical(id) {
         let step = rule.steps.iter().find(|step| !step.conditional)?;
-        let mut firing = technical(rule, step.priority, since);
+        let priority = step.priority.max(alarm.priority.filter(is_high).unwrap_or(step.priority));
+        let mut firing = technical(rule, priority, since);
         firing.metric = alarm.source;
         return Some((rule.family.clone(), firing));
     }
@@ -125,6 +133,8 @@ fn device_firing(
         value: None,
         comparator: None,
         limit: None,
+        unheard: false,
+        time_suspect: false,
         message_zh: rule.message_zh.clone(),
         message_en: rule.message_en.clone(),
     };
@@ -136,8 +146,14 @@ fn device_firing(
     Some((rule.family.clone(), firing))
 }
 
+/// A high priority of the device is never lowered, whatever the rule says.
+fn is_high(priority: &Priority) -> bool {
+    *priority == Priority::High
+}
+
 fn device_priority(rule: &EventRule, sent: Option<Priority>) -> Priority {
     match (rule.from_device, sent) {
+        (_, Some(Priority::High)) => Priority::High,
         (Some(FromDevice::AtLeast), Some(sent)) => sent.max(rule.priority),
         (Some(FromDevice::AsSent), Some(sent)) => sent,
         _ => rule.priority,

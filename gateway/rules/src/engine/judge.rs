@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     compare::meets,
+    freshness::Moment,
     rule::{RuleSet, Step, TechnicalRule, Threshold},
 };
 use model::{
@@ -65,6 +66,8 @@ struct Seen<'a> {
     gap: bool,
     /// Late: only what is urgent may sound.
     late: bool,
+    /// A clock was wrong: when it was measured is doubtful.
+    suspect: bool,
 }
 
 impl Engine {
@@ -73,7 +76,7 @@ impl Engine {
         rules: &RuleSet,
         group: &ReadingGroup,
         reading: &Reading,
-        t_meas: WallTime,
+        Moment { at: t_meas, suspect }: Moment,
         (spot, late): (bool, bool),
         touched: &mut BTreeSet<String>,
     ) {
@@ -112,7 +115,8 @@ impl Engine {
             };
             self.latest.insert(class.name().to_owned(), latest);
         }
-        let seen = Seen { metric, series: &series, value, comparator, spot, at: t_meas, gap, late };
+        let series = series.as_str();
+        let seen = Seen { metric, series, value, comparator, spot, at: t_meas, gap, late, suspect };
         for rule in rules.thresholds(class) {
             self.judge(rules, rule, &seen, touched);
         }
@@ -217,6 +221,8 @@ impl Engine {
                         value: outside.then(|| seen.value.to_string()),
                         comparator: sign(seen.comparator),
                         limit: Some(limit),
+                        unheard: false,
+                        time_suspect: seen.suspect,
                         message_zh: rule.message_zh.clone(),
                         message_en: rule.message_en.clone(),
                     },
@@ -246,8 +252,9 @@ impl Engine {
             };
             if is_near(second.at, first.at, window_ms) {
                 let (series, spot, at) = (first.series.as_str(), first.spot, first.at);
-                let late = second.late;
-                let seen = Seen { metric, series, value, comparator, spot, at, gap: false, late };
+                let (late, suspect) = (second.late, second.suspect);
+                let gap = false;
+                let seen = Seen { metric, series, value, comparator, spot, at, gap, late, suspect };
                 self.judge(rules, rule, &seen, touched);
             }
         }

@@ -25,6 +25,12 @@ pub(super) struct Firing {
     pub(super) value: Option<String>,
     pub(super) comparator: Option<String>,
     pub(super) limit: Option<String>,
+    /// It was told late, and its device has not been heard since.
+    #[serde(default)]
+    pub(super) unheard: bool,
+    /// A clock was wrong: when it began is doubtful.
+    #[serde(default)]
+    pub(super) time_suspect: bool,
     pub(super) message_zh: String,
     pub(super) message_en: String,
 }
@@ -36,6 +42,9 @@ pub(super) struct Episode {
     alert: Option<Alert>,
     /// State to return to when the device speaks again.
     before_unknown: Option<AlertState>,
+    /// The alert was told late and nobody has heard of it since: if it ends so, it is history.
+    #[serde(default)]
+    unheard: bool,
 }
 
 impl Episode {
@@ -44,7 +53,8 @@ impl Episode {
             Some(known) => {
                 let since = known.since;
                 let value = firing.value.clone().or(known.value.take());
-                *known = Firing { since, value, ..firing };
+                let unheard = firing.unheard && known.unheard;
+                *known = Firing { since, value, unheard, ..firing };
             }
             None => drop(self.firing.insert(key, firing)),
         }
@@ -85,7 +95,8 @@ impl Episode {
         let before = self.alert.clone();
         match self.worst().cloned() {
             Some(worst) => self.hold(site, device, family, now, &worst),
-            None => self.clear(now, t_meas, silent),
+            None if silent => self.clear_heard(now, t_meas),
+            None => self.clear(now, t_meas, ""),
         }
         self.alert.clone().filter(|alert| before.as_ref() != Some(alert))
     }
@@ -110,7 +121,9 @@ impl Episode {
                     worst.since.unix_ms().saturating_sub(cleared.unix_ms()) <= SAME_EPISODE_MS
                 })
         });
+        let unheard = self.firing.values().all(|firing| firing.unheard);
         let mut alert = same_episode.unwrap_or_else(|| {
+            self.unheard = unheard;
             raised(
                 AlertId::new(&site, device.as_str(), family, begin),
                 site,
@@ -129,11 +142,19 @@ impl Episode {
             alert.priority = worst.priority;
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
         }
+        if unheard && alert.state == AlertState::ActiveUnack {
+            self.before_unknown = Some(alert.state);
+            alert.state = AlertState::Unknown;
+        }
         if worst.priority > alert.priority {
             alert.tell(now, TimelineEvent::PriorityRose, None, worst.rule.clone());
             alert.priority = worst.priority;
-            if alert.state == AlertState::ActiveAck {
-                alert.state = AlertState::ActiveUnack;
+            // It is another danger than the one somebody has in hand; the story keeps who had it.
+            alert.acknowledged = None;
+            for state in self.before_unknown.iter_mut().chain([&mut alert.state]) {
+                if *state == AlertState::ActiveAck {
+                    *state = AlertState::ActiveUnack;
+                }
             }
         } else if worst.priority < alert.priority && alert.state == AlertState::ActiveAck {
             alert.tell(now, TimelineEvent::PriorityFell, None, worst.rule.clone());
@@ -155,26 +176,42 @@ impl Episode {
         alert.limit.clone_from(&worst.limit);
         alert.message_zh.clone_from(&worst.message_zh);
         alert.message_en.clone_from(&worst.message_en);
+        alert.time_suspect = worst.time_suspect;
         self.alert = Some(alert);
     }
 
-    fn clear(&mut self, now: WallTime, t_meas: WallTime, silent: bool) {
+    /// A device that is silent cannot say that what is unknown is over.
+    fn clear_heard(&mut self, now: WallTime, t_meas: WallTime) {
+        if self.alert.as_ref().is_some_and(|alert| alert.state != AlertState::Unknown) {
+            self.clear(now, t_meas, "");
+        }
+    }
+
+    fn clear(&mut self, now: WallTime, t_meas: WallTime, why: &str) {
         let Some(alert) = self.alert.as_mut().filter(|alert| alert.state.is_active()) else {
             return;
         };
-        if silent && alert.state == AlertState::Unknown {
-            return; // A device that is silent cannot say that it is over.
-        }
-        let acknowledged = alert.state == AlertState::ActiveAck;
-        alert.cleared_at = Some(t_meas);
-        alert.tell(now, TimelineEvent::Cleared, None, String::new());
-        alert.state = match (acknowledged, alert.priority) {
-            (true, _) | (false, Priority::Low) => AlertState::Closed,
-            (false, Priority::Medium | Priority::High) => AlertState::ClearedUnack,
+        let state = match alert.state {
+            AlertState::Unknown => self.before_unknown.take().unwrap_or(AlertState::ActiveUnack),
+            state => state,
         };
+        // Begin and end were both told late: it was over before anybody could see it.
+        alert.retro = std::mem::take(&mut self.unheard);
+        alert.cleared_at = Some(t_meas);
+        alert.tell(now, TimelineEvent::Cleared, None, why.to_owned());
+        let over = alert.retro || alert.priority == Priority::Low || state == AlertState::ActiveAck;
+        alert.state = if over { AlertState::Closed } else { AlertState::ClearedUnack };
         if alert.state == AlertState::Closed {
-            alert.tell(now, TimelineEvent::Closed, None, String::new());
+            alert.tell(now, TimelineEvent::Closed, None, why.to_owned());
         }
+    }
+
+    /// Nothing fires any more because the device was taken away; the alert if that changed it.
+    pub(super) fn withdraw(&mut self, now: WallTime, at: WallTime, why: &str) -> Option<Alert> {
+        let active = self.alert.as_ref().is_some_and(|alert| alert.state.is_active());
+        self.firing.clear();
+        self.clear(now, at, why);
+        self.alert.clone().filter(|_| active)
     }
 
     pub(super) fn acknowledge(
@@ -187,7 +224,9 @@ impl Episode {
         let present = self.present();
         let alert = self.alert.as_mut().ok_or(AcknowledgeError::NotFound)?;
         alert.acknowledge(by, reason, note, now, present)?;
-        self.before_unknown = None;
+        // Whoever has an unknown alert in hand has it when it is known again.
+        let unknown = alert.state == AlertState::Unknown;
+        self.before_unknown = unknown.then_some(AlertState::ActiveAck);
         Ok(alert.clone())
     }
 
@@ -205,6 +244,8 @@ impl Episode {
 
     /// The device speaks again; the alert if that changed it.
     pub(super) fn become_known(&mut self, now: WallTime) -> Option<Alert> {
+        self.unheard = false;
+        self.firing.values_mut().for_each(|firing| firing.unheard = false);
         let before = self.before_unknown.take()?;
         let alert = self.alert.as_mut().filter(|alert| alert.state == AlertState::Unknown)?;
         alert.state = before;
@@ -257,6 +298,7 @@ fn raised(
         cleared_at: None,
         acknowledged: None,
         retro: false,
+        time_suspect: false,
         recurrences: 0,
         timeline: Vec::new(),
     };

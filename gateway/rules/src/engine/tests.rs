@@ -1,6 +1,8 @@
 //! The tests that must exist, as far as they concern unbound adults (alert rules, §9).
 
+mod alarm;
 mod reading;
+mod silence;
 
 use super::*;
 use crate::alert::AlertState;
@@ -49,19 +51,20 @@ impl Ward {
     fn feed(&mut self, seconds: f64, now: f64, readings: Vec<Reading>) {
         let group =
             ReadingGroup::new(self.engine.device.clone(), Self::observed(seconds), readings);
-        self.fed += 1;
-        let position = Position {
-            outbox: OutboxId::from_bytes([1; 16]),
-            lane: Lane::Trend,
-            seq: Seq::new(self.fed).unwrap(),
-            index: 0,
-        };
-        let freshness = Freshness::of(&group, at(seconds), at(now));
-        let input = ReadingInput { group: &group, t_meas: at(seconds), freshness, position };
+        let position = self.next_position();
+        let t_meas = Moment::sure(at(seconds));
+        let freshness = Freshness::of(&group, t_meas.at, at(now));
+        let input = ReadingInput { group: &group, t_meas, freshness, position };
         // The state is stored and loaded between any two readings, as the county does.
         self.engine = serde_json::from_str(&serde_json::to_string(&self.engine).unwrap()).unwrap();
         let told = self.engine.on_readings(&self.rules, at(now), input);
         self.told.extend(told);
+    }
+
+    fn next_position(&mut self) -> Position {
+        self.fed += 1;
+        let seq = Seq::new(self.fed).unwrap();
+        Position { outbox: OutboxId::from_bytes([1; 16]), lane: Lane::Trend, seq, index: 0 }
     }
 
     fn number(&mut self, seconds: f64, metric: Metric, value: &str) {
@@ -91,8 +94,8 @@ impl Ward {
 
     /// Takes an alarm in at that moment.
     fn alarm_at(&mut self, now: f64, alarm: &DeviceAlarm) {
-        let freshness = Freshness::of_stream(alarm.observed.at, at(now));
-        let told = self.engine.on_alarm(&self.rules, at(now), alarm, freshness);
+        let said = Moment::sure(alarm.observed.at);
+        let told = self.engine.on_alarm(&self.rules, at(now), said, alarm);
         self.told.extend(told);
     }
 
@@ -112,16 +115,27 @@ impl Ward {
     }
 
     fn status(&mut self, seconds: f64, kind: DeviceKind, state: DeviceState) {
+        self.status_at(seconds, seconds, kind, state);
+    }
+
+    /// Takes a status in at that moment.
+    fn status_at(&mut self, seconds: f64, now: f64, kind: DeviceKind, state: DeviceState) {
         let status = DeviceStatus {
             device: self.engine.device.clone(),
             kind,
             driver: "test".into(),
             state,
-            reason: String::new(),
+            reason: "test".into(),
             about: BTreeMap::new(),
             observed: Self::observed(seconds),
         };
-        let told = self.engine.on_status(&self.rules, at(seconds), &status);
+        let (said, position) = (Moment::sure(at(seconds)), self.next_position());
+        let told = self.engine.on_status(&self.rules, at(now), said, position, &status);
+        self.told.extend(told);
+    }
+
+    fn pass_time(&mut self, now: f64) {
+        let told = self.engine.on_time(&self.rules, at(now));
         self.told.extend(told);
     }
 
