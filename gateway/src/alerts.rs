@@ -14,12 +14,13 @@ use model::{
     alarm::DeviceAlarm,
     device::DeviceStatus,
     id::{DeviceId, SiteId},
+    reading::ReadingGroup,
     time::WallTime,
 };
 use rules::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId},
     engine::{Engine, ReadingInput},
-    freshness::{Moment, Position},
+    freshness::{Clocks, Position},
     rule::RuleSet,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -37,6 +38,8 @@ pub(crate) struct Context<'t> {
 /// Engines and alerts touched by one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Evaluation {
+    /// How far the box of a site is ahead of the county.
+    ahead_ms: BTreeMap<SiteId, i64>,
     engines: BTreeMap<(SiteId, DeviceId), Engine>,
     changed: BTreeMap<AlertId, Alert>,
 }
@@ -60,7 +63,7 @@ impl Evaluation {
         site: &SiteId,
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
-        let said = Moment::sure(alarm.observed.at);
+        let said = self.box_clock(context, site)?.observed(alarm.observed.at, context.now);
         let engine = self.engine(context.connection, site, &alarm.device)?;
         let changed = engine.on_alarm(context.rules, context.now, said, alarm);
         self.note(changed);
@@ -74,9 +77,49 @@ impl Evaluation {
         position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<()> {
-        let said = Moment::sure(status.observed.at);
+        let said = self.box_clock(context, site)?.observed(status.observed.at, context.now);
         let engine = self.engine(context.connection, site, &status.device)?;
         let changed = engine.on_status(context.rules, context.now, said, position, status);
+        self.note(changed);
+        Ok(())
+    }
+
+    /// What is known of the clocks between a device and the county.
+    pub(crate) fn clocks(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        group: &ReadingGroup,
+    ) -> rusqlite::Result<Clocks> {
+        let Clocks { box_ahead_ms, .. } = self.box_clock(context, site)?;
+        Ok(self.engine(context.connection, site, &group.device)?.clocks(group, box_ahead_ms))
+    }
+
+    /// What is known of the clock of a site's box.
+    pub(crate) fn box_clock(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+    ) -> rusqlite::Result<Clocks> {
+        if !self.ahead_ms.contains_key(site) {
+            let edge = load(context.connection, site, &subject(site)?)?;
+            self.ahead_ms.insert(site.clone(), edge.box_ahead_ms());
+        }
+        let box_ahead_ms = self.ahead_ms.get(site).copied().unwrap_or_default();
+        Ok(Clocks { box_ahead_ms, ..Clocks::default() })
+    }
+
+    /// The box of a site said just now that it is `at`.
+    pub(crate) fn hear_box_clock(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        at: WallTime,
+    ) -> rusqlite::Result<()> {
+        let engine = self.engine(context.connection, site, &subject(site)?)?;
+        let changed = engine.hear_box_clock(context.rules, context.now, at);
+        let ahead_ms = engine.box_ahead_ms();
+        self.ahead_ms.insert(site.clone(), ahead_ms);
         self.note(changed);
         Ok(())
     }
@@ -117,17 +160,23 @@ impl Evaluation {
     }
 }
 
+/// An edge box has the name of its site.
+fn subject(site: &SiteId) -> rusqlite::Result<DeviceId> {
+    // Letters that a site's name may have a device's may have too.
+    DeviceId::new(site.as_str()).map_err(|_| rusqlite::Error::InvalidQuery)
+}
+
 fn load(connection: &Connection, site: &SiteId, device: &DeviceId) -> rusqlite::Result<Engine> {
     let stored: Option<String> = connection
         .prepare_cached("SELECT state FROM engine WHERE site = ?1 AND device = ?2")?
         .query_row(params![site.as_str(), device.as_str()], |row| row.get(0))
         .optional()?;
-    let engine = stored.and_then(|text| {
-        serde_json::from_str(&text)
-            .inspect_err(|error| tracing::error!(%site, %device, %error, "Rule states cannot be read; they begin anew."))
-            .ok()
-    });
-    Ok(engine.unwrap_or_else(|| Engine::new(site.clone(), device.clone())))
+    let Some(stored) = stored else { return Ok(Engine::new(site.clone(), device.clone())) };
+    Ok(serde_json::from_str(&stored).unwrap_or_else(|error| {
+        tracing::error!(%site, %device, %error,
+            "Rule states cannot be read; they begin anew with the open alerts.");
+        Engine::rescued(site.clone(), device.clone(), &stored)
+    }))
 }
 
 /// Stores engines and alerts; the alerts as the API tells them.

@@ -134,7 +134,9 @@ impl Ingest {
                     let bytes = message.payload.to_vec();
                     let delivery = match Topic::parse(&topic) {
                         Some(Topic::Up(site, lane)) => Delivery::Envelope(site, lane, bytes),
-                        Some(Topic::State(site)) => Delivery::State(site, bytes),
+                        Some(Topic::State(site)) => {
+                            Delivery::State { site, bytes, retained: message.retain }
+                        }
                         Some(Topic::Ack(_)) | None => continue,
                     };
                     // Full: the broker waits, and behind it the outboxes.

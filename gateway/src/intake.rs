@@ -34,8 +34,8 @@ use uplink_proto::{
 pub(crate) enum Delivery {
     /// An envelope, on the topic of that site and lane.
     Envelope(SiteId, Lane, Vec<u8>),
-    /// The site's state.
-    State(SiteId, Vec<u8>),
+    /// The site's state; retained is what it said at some time before.
+    State { site: SiteId, bytes: Vec<u8>, retained: bool },
 }
 
 /// What is to be done after the commit.
@@ -94,7 +94,7 @@ pub(crate) fn take(
     for delivery in deliveries {
         match delivery {
             Delivery::Envelope(site, lane, bytes) => batch.envelope(site, *lane, bytes)?,
-            Delivery::State(site, bytes) => batch.state(site, bytes)?,
+            Delivery::State { site, bytes, retained } => batch.state(site, bytes, *retained)?,
         }
     }
     batch.finish()
@@ -200,7 +200,7 @@ impl<'t> Batch<'t> {
         Ok(self.ledgers.entry(key).or_default())
     }
 
-    fn state(&mut self, site: &SiteId, bytes: &[u8]) -> rusqlite::Result<()> {
+    fn state(&mut self, site: &SiteId, bytes: &[u8], retained: bool) -> rusqlite::Result<()> {
         let state = match SiteState::decode(bytes) {
             Ok(state) => state,
             Err(error) => {
@@ -227,7 +227,14 @@ impl<'t> Batch<'t> {
                 state.clock.name(),
                 backlog.to_string()
             ])?;
-        if changed > 0 {
+        if changed == 0 {
+            return Ok(());
+        }
+        // A will was written when the connection began.
+        if state.online && !retained {
+            self.evaluation.hear_box_clock(self.context(), site, state.at)?;
+        }
+        {
             self.taken.sites.push(json!({
                 "site": site.as_str(), "online": state.online, "last_seen": rfc3339(self.now.unix_ms()),
                 "agent_version": state.agent_version, "backlog": backlog,

@@ -15,8 +15,8 @@ mod series;
 mod silence;
 
 use crate::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId},
-    freshness::{Freshness, Moment, Position},
+    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
+    freshness::{BoxClock, Clocks, Freshness, Moment, Position},
     rule::{RuleSet, TechnicalRule},
 };
 use alarms::Held;
@@ -24,10 +24,13 @@ use judge::Latest;
 use life::{Episode, Firing};
 use model::{
     alarm::Priority,
+    decimal::Decimal,
     device::DeviceKind,
     id::{DeviceId, SiteId},
-    reading::{NoData, Occurrence, ReadingGroup},
-    time::WallTime,
+    metric::Metric,
+    reading::{NoData, Occurrence, Reading, ReadingGroup},
+    time::{ClockQuality, Observed, WallTime},
+    units::Unit,
 };
 use serde::{Deserialize, Serialize};
 use series::Series;
@@ -83,6 +86,12 @@ pub struct Engine {
     /// Where its last status was: an older one changes nothing.
     #[serde(default)]
     status_at: Option<(String, u64, u32)>,
+    /// How far the device's clock is ahead, as it said last, and when.
+    #[serde(default)]
+    clock_ahead: Option<(WallTime, i64)>,
+    /// The clock of the box, when this is its engine.
+    #[serde(default)]
+    box_clock: BoxClock,
     /// The edge box is out of reach since.
     #[serde(default)]
     box_lost: Option<WallTime>,
@@ -145,6 +154,8 @@ impl Engine {
             silent_since: None,
             silent_from: None,
             status_at: None,
+            clock_ahead: None,
+            box_clock: BoxClock::default(),
             box_lost: None,
             unheard: false,
             episodes: BTreeMap::new(),
@@ -181,6 +192,62 @@ impl Engine {
         changed
     }
 
+    /// What of a state that cannot be read any more must not be lost: its alerts that are not
+    /// closed. They are unknown until something speaks for them, or a person has them in hand.
+    #[must_use]
+    pub fn rescued(site: SiteId, device: DeviceId, stored: &str) -> Self {
+        let mut engine = Self::new(site, device);
+        let state: serde_json::Value = serde_json::from_str(stored).unwrap_or_default();
+        let episodes = state.get("episodes").and_then(serde_json::Value::as_object);
+        for (family, episode) in episodes.into_iter().flatten() {
+            let alert = episode.get("alert").cloned().map(serde_json::from_value::<Alert>);
+            if let Some(Ok(alert)) = alert
+                && alert.state != AlertState::Closed
+            {
+                engine.episodes.entry(family.clone()).or_default().adopt(alert);
+            }
+        }
+        engine
+    }
+
+    /// What is known of the clocks between this device and the county, with what the group says.
+    ///
+    /// How far a device says that its own clock is ahead is good for what it stamped, however late
+    /// it arrives.
+    pub fn clocks(&mut self, group: &ReadingGroup, box_ahead_ms: i64) -> Clocks {
+        let at = group.observed.at;
+        let said = group.readings.iter().find(|reading| reading.metric == Metric::CLOCK_OFFSET);
+        let newest = self.clock_ahead.is_none_or(|(heard, _)| heard <= at);
+        if let Some((ahead, _)) = said.and_then(Reading::canonical).filter(|_| newest) {
+            self.clock_ahead = in_ms(ahead).map(|ahead_ms| (at, ahead_ms));
+        }
+        Clocks {
+            box_ahead_ms,
+            device_ahead_ms: self.clock_ahead.map(|(_, ahead_ms)| ahead_ms),
+            tells_at_once: matches!(self.kind(), Some(DeviceKind::Cuff | DeviceKind::Monitor)),
+        }
+    }
+
+    /// How far the edge box is ahead of the county, when this is its engine.
+    #[must_use]
+    pub fn box_ahead_ms(&self) -> i64 {
+        self.box_clock.ahead_ms()
+    }
+
+    /// The edge box said just now that it is `at`; hands out the alerts that changed.
+    pub fn hear_box_clock(&mut self, rules: &RuleSet, now: WallTime, at: WallTime) -> Vec<Alert> {
+        self.box_clock.hear(at, now);
+        let Some(ahead) = Decimal::new(self.box_clock.ahead_ms(), -3) else { return Vec::new() };
+        let reading = Reading::number(Metric::CLOCK_OFFSET, ahead, Unit::SECOND);
+        let observed = Observed { at: now, quality: ClockQuality::Unknown };
+        let mut touched = BTreeSet::new();
+        let group = ReadingGroup::new(self.device.clone(), observed, vec![reading]);
+        for reading in &group.readings {
+            self.take(rules, &group, reading, Moment::sure(now), (false, false), &mut touched);
+        }
+        self.settle(rules, now, now, touched)
+    }
+
     /// A person has an alert in hand.
     ///
     /// # Errors
@@ -205,7 +272,7 @@ impl Engine {
         self.episodes
             .values()
             .filter_map(Episode::alert)
-            .filter(|alert| alert.state != crate::alert::AlertState::Closed)
+            .filter(|alert| alert.state != AlertState::Closed)
     }
 
     /// Turns what fires now into alerts.
@@ -230,6 +297,12 @@ impl Engine {
     fn kind(&self) -> Option<DeviceKind> {
         self.kind.map(Into::into)
     }
+}
+
+/// Seconds as whole milliseconds.
+fn in_ms(seconds: Decimal) -> Option<i64> {
+    let shift = u32::try_from(i32::from(seconds.exponent()) + 3).ok()?;
+    seconds.mantissa().checked_mul(10_i64.checked_pow(shift)?)
 }
 
 fn technical(rule: &TechnicalRule, priority: Priority, since: WallTime) -> Firing {

@@ -13,7 +13,7 @@ use model::{
 };
 use rules::{
     engine::ReadingInput,
-    freshness::{Freshness, Moment, Position, t_meas},
+    freshness::{Freshness, Position},
 };
 use rusqlite::params;
 use serde_json::json;
@@ -54,8 +54,10 @@ impl Batch<'_> {
         first: u32,
         group: &ReadingGroup,
     ) -> rusqlite::Result<()> {
-        let measured = t_meas(group, self.now);
-        let freshness = Freshness::of(group, measured, self.now);
+        let clocks = self.evaluation.clocks(self.context(), site, group)?;
+        let t_meas = clocks.measured(group, self.now);
+        let freshness = Freshness::of(group, t_meas.at, self.now);
+        let seen_ms = clocks.observed(group.observed.at, self.now).at.min(self.now).unix_ms();
         let name = group.group.map(|metric| format!("{metric}/{first}"));
         let identity = identity(group);
         let duplicate_of = match &identity {
@@ -76,7 +78,7 @@ impl Batch<'_> {
                     duplicate_of,
                 },
             )?;
-            self.latest(site, group, reading, id)?;
+            self.latest(site, group, reading, id, seen_ms)?;
             if let Some(json) = query::reading(self.connection, id)? {
                 self.taken.readings.push(json);
             }
@@ -84,7 +86,6 @@ impl Batch<'_> {
         }
         if duplicate_of.is_none() {
             let position = position(envelope, first);
-            let t_meas = Moment::sure(measured);
             let input = ReadingInput { group, t_meas, freshness, position };
             self.evaluation.readings(self.context(), site, input)?;
         }
@@ -167,7 +168,9 @@ impl Batch<'_> {
         group: &ReadingGroup,
         reading: &Reading,
         id: i64,
+        seen_ms: i64,
     ) -> rusqlite::Result<()> {
+        // By the county's clock: a box that was ahead for a while must not hold the place.
         self.connection
             .prepare_cached(
                 "INSERT INTO latest VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -178,7 +181,7 @@ impl Batch<'_> {
                 group.device.as_str(),
                 group.channel.as_str(),
                 reading.metric.name(),
-                group.observed.at.unix_ms(),
+                seen_ms,
                 id
             ])
             .map(drop)
@@ -267,6 +270,8 @@ impl Batch<'_> {
         position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<()> {
+        let said =
+            self.evaluation.box_clock(self.context(), site)?.observed(status.observed.at, self.now);
         let changed = self
             .connection
             .prepare_cached(
@@ -283,7 +288,7 @@ impl Batch<'_> {
                 status.state.name(),
                 status.reason,
                 json!(status.about).to_string(),
-                status.observed.at.unix_ms()
+                said.at.min(self.now).unix_ms()
             ])?;
         if changed > 0 {
             let device = query::device(self.connection, site.as_str(), status.device.as_str())?;

@@ -15,6 +15,9 @@ const SAME_EPISODE_MS: i64 = 5 * 60_000;
 /// A medium alert that cleared unseen closes by itself after this.
 const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
 
+/// What an alert whose rules are not known any more holds on to.
+const ADOPTED: &str = "";
+
 /// One rule that holds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Firing {
@@ -48,7 +51,36 @@ pub(super) struct Episode {
 }
 
 impl Episode {
+    /// Takes over an alert of a state that could not be read.
+    pub(super) fn adopt(&mut self, mut alert: Alert) {
+        if alert.state.is_active() {
+            let acknowledged = alert.acknowledged.is_some();
+            self.before_unknown = Some(match acknowledged {
+                true => AlertState::ActiveAck,
+                false => AlertState::ActiveUnack,
+            });
+            alert.state = AlertState::Unknown;
+            let firing = Firing {
+                rule: alert.rules.first().cloned().unwrap_or_default(),
+                priority: alert.priority,
+                since: alert.started_at,
+                metric: alert.metric,
+                value: alert.value.clone(),
+                comparator: alert.comparator.clone(),
+                limit: alert.limit.clone(),
+                unheard: false,
+                time_suspect: alert.time_suspect,
+                message_zh: alert.message_zh.clone(),
+                message_en: alert.message_en.clone(),
+            };
+            self.firing.insert(ADOPTED.to_owned(), firing);
+        }
+        self.alert = Some(alert);
+    }
+
     pub(super) fn fire(&mut self, key: String, firing: Firing) {
+        // A rule that is judged anew speaks for it.
+        self.firing.remove(ADOPTED);
         match self.firing.get_mut(&key) {
             Some(known) => {
                 let since = known.since;
@@ -177,6 +209,10 @@ impl Episode {
         alert.message_zh.clone_from(&worst.message_zh);
         alert.message_en.clone_from(&worst.message_en);
         alert.time_suspect = worst.time_suspect;
+        if alert.time_suspect {
+            alert.message_zh.push_str(",时间存疑");
+            alert.message_en.push_str(", time in doubt");
+        }
         self.alert = Some(alert);
     }
 
@@ -224,10 +260,17 @@ impl Episode {
         let present = self.present();
         let alert = self.alert.as_mut().ok_or(AcknowledgeError::NotFound)?;
         alert.acknowledge(by, reason, note, now, present)?;
+        if self.firing.remove(ADOPTED).is_some() && self.firing.is_empty() {
+            // Nothing will ever say that it is over: the person has.
+            self.before_unknown = Some(AlertState::ActiveAck);
+            self.clear(now, now, "");
+            return self.alert.clone().ok_or(AcknowledgeError::NotFound);
+        }
         // Whoever has an unknown alert in hand has it when it is known again.
+        let alert = self.alert.clone().ok_or(AcknowledgeError::NotFound)?;
         let unknown = alert.state == AlertState::Unknown;
         self.before_unknown = unknown.then_some(AlertState::ActiveAck);
-        Ok(alert.clone())
+        Ok(alert)
     }
 
     /// The device fell silent; the alert if that changed it.

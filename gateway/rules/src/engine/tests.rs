@@ -8,13 +8,10 @@ use super::*;
 use crate::alert::AlertState;
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
-    decimal::Decimal,
     device::{DeviceState, DeviceStatus},
     id::{Channel, Lane, OutboxId, Seq},
-    metric::Metric,
-    reading::{Comparator, Reading},
-    time::{ClockQuality, Observed},
-    units::Unit,
+    reading::Comparator,
+    time::DeviceTime,
 };
 
 const BASE_MS: i64 = 1_795_335_300_000;
@@ -51,10 +48,14 @@ impl Ward {
     fn feed(&mut self, seconds: f64, now: f64, readings: Vec<Reading>) {
         let group =
             ReadingGroup::new(self.engine.device.clone(), Self::observed(seconds), readings);
+        self.feed_group(&group, now);
+    }
+
+    fn feed_group(&mut self, group: &ReadingGroup, now: f64) {
         let position = self.next_position();
-        let t_meas = Moment::sure(at(seconds));
-        let freshness = Freshness::of(&group, t_meas.at, at(now));
-        let input = ReadingInput { group: &group, t_meas, freshness, position };
+        let t_meas = self.engine.clocks(group, 0).measured(group, at(now));
+        let freshness = Freshness::of(group, t_meas.at, at(now));
+        let input = ReadingInput { group, t_meas, freshness, position };
         // The state is stored and loaded between any two readings, as the county does.
         self.engine = serde_json::from_str(&serde_json::to_string(&self.engine).unwrap()).unwrap();
         let told = self.engine.on_readings(&self.rules, at(now), input);

@@ -101,3 +101,44 @@ fn a_rising_priority_takes_the_alert_out_of_everybodys_hand() {
     assert!(ward.only().timeline.iter().any(|entry| entry.by.as_deref() == Some("wang")));
     ward.engine.acknowledge(id, "li", AckReason::AtBedside, "", at(44.0)).unwrap();
 }
+
+#[test]
+fn a_state_that_cannot_be_read_keeps_its_open_alerts() {
+    let stored = |damage: &dyn Fn(&mut serde_json::Value)| {
+        let mut ward = Ward::new("pump-01");
+        said(&mut ward, 0.0, 0.0, AlarmPhase::Start);
+        let mut state = serde_json::to_value(&ward.engine).unwrap();
+        damage(&mut state);
+        let id = ward.only().id;
+        let text = state.to_string();
+        assert!(serde_json::from_str::<Engine>(&text).is_err());
+        let (site, device) = (ward.engine.site.clone(), ward.engine.device.clone());
+        ward.engine = Engine::rescued(site, device, &text);
+        (ward, id)
+    };
+    let of_the_future = |state: &mut serde_json::Value| state["alarms"] = "none".into();
+    let (mut ward, id) = stored(&of_the_future);
+    assert_eq!((ward.only().id, ward.only().state), (id, AlertState::Unknown));
+    // The device is heard, and nothing says that it is over.
+    ward.in_unit(5.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    let closed = ward.engine.acknowledge(id, "wang", AckReason::AtBedside, "", at(6.0)).unwrap();
+    assert_eq!(closed.state, AlertState::Closed);
+
+    let (mut ward, id) = stored(&of_the_future);
+    said(&mut ward, 5.0, 5.0, AlarmPhase::Start);
+    said(&mut ward, 9.0, 9.0, AlarmPhase::End);
+    assert_eq!((ward.only().id, ward.only().state), (id, AlertState::ClearedUnack));
+}
+
+#[test]
+fn a_state_of_the_first_version_can_be_read() {
+    let text = r#"{"site":"heping","device":"ecg-01","kind":"monitor","series":{},
+        "newest":{"hr|":1795335300000},"ranks":{"1":[1795335300000,true]},"rank":1,
+        "latest":{"hr":[1795335300000,"72"]},
+        "alarms":{"7|":["TECH-LEADOFF",1795335300000]},"silent_since":null,"episodes":{}}"#;
+    let mut ward = Ward::new("ecg-01");
+    ward.engine = serde_json::from_str(text).unwrap();
+    ward.stream(1, 30, Metric::HR, "36");
+    assert!(ward.told.is_empty(), "the lead is off");
+}

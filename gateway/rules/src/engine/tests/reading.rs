@@ -160,3 +160,34 @@ fn ketones_long_after_the_glucose_say_nothing_about_it() {
     ward.number(3.0 * 3600.0, Metric::KETONE, "3.2");
     assert!(ward.told.is_empty());
 }
+
+#[test]
+fn a_clock_that_is_wrong_is_told_with_the_alert() {
+    let mut ward = Ward::new("glu-01");
+    ward.status(0.0, DeviceKind::GlucoseMeter, DeviceState::Online);
+    let ahead = vec![Reading::number(Metric::CLOCK_OFFSET, -40_000, Unit::SECOND)];
+    ward.feed(0.0, 0.0, ahead);
+    let value = vec![Reading::number(Metric::GLU_CAP_PL, 53, Unit::MG_PER_DL)];
+    let stamp = at(10.0).unix_ms() - 40_000_000;
+    let stamp = Some(DeviceTime::Zoned { civil_ms: stamp, offset_s: 0 });
+    let group = ReadingGroup::new(ward.engine.device.clone(), Ward::observed(15.0), value);
+    ward.feed_group(&group.at_device_time(stamp), 15.0);
+    let alert = ward.of("glucose_low");
+    assert_eq!((alert.started_at, alert.time_suspect), (at(10.0), true));
+    assert!(alert.message_zh.ends_with("时间存疑"), "{}", alert.message_zh);
+    assert_eq!(ward.of("tech_clock").priority, Priority::Medium);
+}
+
+#[test]
+fn a_box_whose_clock_is_wrong_is_told() {
+    let mut edge = Ward::new("heping");
+    let hear = |edge: &mut Ward, seconds: f64, now: f64| {
+        edge.engine.hear_box_clock(&edge.rules, at(now), at(seconds))
+    };
+    assert!(hear(&mut edge, 1.0, 0.0).is_empty());
+    let told = hear(&mut edge, 35.0, 30.0);
+    assert_eq!((told[0].rules[0].as_str(), told[0].priority), ("TECH-CLOCK", Priority::Low));
+    assert_eq!((told[0].value.as_deref(), edge.engine.box_ahead_ms()), (Some("5.000"), 5000));
+    hear(&mut edge, 60.0, 60.0);
+    assert_eq!(hear(&mut edge, 90.0, 90.0)[0].state, AlertState::Closed);
+}
