@@ -8,6 +8,7 @@
 
 use crate::{
     clock::rfc3339,
+    query,
     store::{Store, StoreError},
 };
 use model::{
@@ -25,7 +26,10 @@ use rules::{
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What every evaluation needs.
 #[derive(Clone, Copy)]
@@ -124,18 +128,50 @@ impl Evaluation {
         Ok(())
     }
 
+    /// A site's box went out of reach or is back: all that is behind it hears of it.
+    pub(crate) fn box_changed(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        online: bool,
+    ) -> rusqlite::Result<()> {
+        let mut subjects = self.subjects(context, site)?;
+        subjects.insert(subject(site)?);
+        for device in subjects {
+            let engine = self.engine(context.connection, site, &device)?;
+            if online {
+                let changed = engine.box_back(context.rules, context.now);
+                self.note(changed);
+            } else {
+                engine.box_lost(context.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything of a site that rules know, stored or not yet.
+    fn subjects(
+        &self,
+        context: Context<'_>,
+        site: &SiteId,
+    ) -> rusqlite::Result<BTreeSet<DeviceId>> {
+        let stored: Vec<String> = context
+            .connection
+            .prepare_cached("SELECT device FROM engine WHERE site = ?1")?
+            .query_map([site.as_str()], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let stored = stored.iter().filter_map(|device| DeviceId::new(device).ok());
+        let known = self.engines.keys().filter(|(of, _)| of == site);
+        Ok(stored.chain(known.map(|(_, device)| device.clone())).collect())
+    }
+
     /// The agent of a site starts anew: alarms of its devices may have ended unheard.
     pub(crate) fn agent_started(
         &mut self,
         context: Context<'_>,
         site: &SiteId,
     ) -> rusqlite::Result<()> {
-        let devices: Vec<String> = context
-            .connection
-            .prepare_cached("SELECT device FROM engine WHERE site = ?1")?
-            .query_map([site.as_str()], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for device in devices.iter().filter_map(|device| DeviceId::new(device).ok()) {
+        for device in self.subjects(context, site)? {
             self.engine(context.connection, site, &device)?.doubt_alarms(context.now);
         }
         Ok(())
@@ -193,7 +229,7 @@ pub(crate) fn store(
     }
     let mut told = Vec::new();
     for alert in evaluation.changed.values() {
-        let body = json(alert);
+        let body = json(alert, revision(connection, alert.id)? + 1);
         connection
             .prepare_cached("INSERT OR REPLACE INTO alert VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
             .execute(params![
@@ -210,8 +246,17 @@ pub(crate) fn store(
     Ok(told)
 }
 
+/// How often an alert has been told; events may overtake each other, a revision does not.
+fn revision(connection: &Connection, id: AlertId) -> rusqlite::Result<i64> {
+    let told = connection
+        .prepare_cached("SELECT json_extract(body, '$.revision') FROM alert WHERE id = ?1")?
+        .query_row([id.to_string()], |row| row.get::<_, Option<i64>>(0))
+        .optional()?;
+    Ok(told.flatten().unwrap_or_default())
+}
+
 /// An alert as the API tells it; the clinic's name is added where it is asked for.
-fn json(alert: &Alert) -> Value {
+fn json(alert: &Alert, revision: i64) -> Value {
     let moment = |at: WallTime| rfc3339(at.unix_ms());
     let timeline: Vec<Value> = alert
         .timeline
@@ -222,6 +267,7 @@ fn json(alert: &Alert) -> Value {
     let acknowledged = alert.acknowledged.as_ref();
     json!({
         "id": alert.id.to_string(),
+        "revision": revision,
         "family": alert.family,
         "rules": alert.rules,
         "priority": alert.priority.name(),
@@ -285,22 +331,37 @@ pub(crate) async fn acknowledge(
 }
 
 /// Lets time pass for every device: what waits for a deadline. Returns the alerts that changed.
+///
+/// A site that has not told its state since `unheard_since` is out of reach, whoever forgot to say
+/// so: its will is lost with a broker that starts anew.
 pub(crate) async fn pass_time(
     store: &Store,
     rules: Arc<RuleSet>,
     now: WallTime,
-) -> Result<Vec<Value>, StoreError> {
+    unheard_since: Option<WallTime>,
+) -> Result<(Vec<Value>, Vec<Value>), StoreError> {
     store
         .write(move |transaction| {
+            let mut due = Evaluation::default();
+            let context = Context { connection: transaction, rules: &rules, now };
+            let mut sites = Vec::new();
+            if let Some(since) = unheard_since {
+                for (site, told) in query::give_up_sites(transaction, since)? {
+                    due.box_changed(context, &site, false)?;
+                    sites.push(told);
+                }
+            }
             let subjects: Vec<(String, String)> = transaction
                 .prepare_cached("SELECT site, device FROM engine")?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
-            let mut due = Evaluation::default();
             for (site, device) in subjects {
                 let (Ok(site), Ok(device)) = (SiteId::new(&site), DeviceId::new(&device)) else {
                     continue;
                 };
+                if due.engines.contains_key(&(site.clone(), device.clone())) {
+                    continue; // Its box was just lost; its deadline is still to come.
+                }
                 let mut engine = load(transaction, &site, &device)?;
                 if engine.next_deadline(&rules).is_some_and(|deadline| deadline <= now) {
                     let changed = engine.on_time(&rules, now);
@@ -308,7 +369,7 @@ pub(crate) async fn pass_time(
                     due.note(changed);
                 }
             }
-            super::alerts::store(transaction, due)
+            Ok((super::alerts::store(transaction, due)?, sites))
         })
         .await
 }

@@ -100,7 +100,7 @@ async fn daemon(config: GatewayConfig) -> anyhow::Result<ExitCode> {
         stopped: stopped.clone(),
     };
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
-    tasks.spawn(ingest::watch_deadlines(ingest));
+    tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     let (handle, ending) = (metrics.clone(), stopped.clone());
     tasks.spawn(async move {
         loop {

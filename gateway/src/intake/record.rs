@@ -1,6 +1,6 @@
 //! Storing the records of one envelope.
 
-use super::{Batch, integer};
+use super::{Batch, Gathered, integer};
 use crate::{clock::rfc3339, query};
 use model::{
     alarm::DeviceAlarm,
@@ -11,10 +11,7 @@ use model::{
     time::{DeviceTime, WallTime},
     waveform::WaveformBlock,
 };
-use rules::{
-    engine::ReadingInput,
-    freshness::{Freshness, Position},
-};
+use rules::freshness::{Freshness, Position};
 use rusqlite::params;
 use serde_json::json;
 use uplink_proto::{envelope::Envelope, samples};
@@ -86,8 +83,8 @@ impl Batch<'_> {
         }
         if duplicate_of.is_none() {
             let position = position(envelope, first);
-            let input = ReadingInput { group, t_meas, freshness, position };
-            self.evaluation.readings(self.context(), site, input)?;
+            let (site, group) = (site.clone(), group.clone());
+            self.readings.push(Gathered { site, group, t_meas, freshness, position });
         }
         Ok(())
     }
