@@ -6,6 +6,7 @@
 //! - records, ledger, alerts and rule states are in one transaction
 //! - a duplicate changes nothing and is acked again; a conflict is kept aside
 //! - the class fresh, late or backfill is computed here, once
+//! - alarms and statuses go to the rules as they come, readings of a batch as they were measured
 
 mod record;
 
@@ -16,9 +17,14 @@ use crate::{
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     id::{Lane, OutboxId, Seq, SiteId},
+    reading::ReadingGroup,
     time::WallTime,
 };
-use rules::rule::RuleSet;
+use rules::{
+    engine::ReadingInput,
+    freshness::{Freshness, Moment, Position},
+    rule::RuleSet,
+};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -35,8 +41,8 @@ use uplink_proto::{
 pub(crate) enum Delivery {
     /// An envelope, on the topic of that site and lane.
     Envelope(SiteId, Lane, Vec<u8>),
-    /// The site's state.
-    State(SiteId, Vec<u8>),
+    /// The site's state; retained is what it said at some time before.
+    State { site: SiteId, bytes: Vec<u8>, retained: bool },
 }
 
 /// What is to be done after the commit.
@@ -72,7 +78,18 @@ struct Batch<'t> {
     touched: BTreeMap<(SiteId, OutboxId), BTreeMap<Lane, RangeSet>>,
     errors: BTreeMap<(SiteId, OutboxId), Vec<AckError>>,
     evaluation: Evaluation,
+    /// Readings that wait for the rules: the present arrives newest first.
+    readings: Vec<Gathered>,
     taken: Taken,
+}
+
+/// A reading group of a batch, for the rules.
+struct Gathered {
+    site: SiteId,
+    group: ReadingGroup,
+    t_meas: Moment,
+    freshness: Freshness,
+    position: Position,
 }
 
 /// Takes a batch into the database. The caller owns the transaction and commits it.
@@ -90,12 +107,13 @@ pub(crate) fn take(
         touched: BTreeMap::new(),
         errors: BTreeMap::new(),
         evaluation: Evaluation::default(),
+        readings: Vec::new(),
         taken: Taken::default(),
     };
     for delivery in deliveries {
         match delivery {
             Delivery::Envelope(site, lane, bytes) => batch.envelope(site, *lane, bytes)?,
-            Delivery::State(site, bytes) => batch.state(site, bytes)?,
+            Delivery::State { site, bytes, retained } => batch.state(site, bytes, *retained)?,
         }
     }
     batch.finish()
@@ -205,7 +223,7 @@ impl<'t> Batch<'t> {
         Ok(self.ledgers.entry(key).or_default())
     }
 
-    fn state(&mut self, site: &SiteId, bytes: &[u8]) -> rusqlite::Result<()> {
+    fn state(&mut self, site: &SiteId, bytes: &[u8], retained: bool) -> rusqlite::Result<()> {
         let state = match SiteState::decode(bytes) {
             Ok(state) => state,
             Err(error) => {
@@ -213,6 +231,11 @@ impl<'t> Batch<'t> {
                 return Ok(());
             }
         };
+        let before: Option<bool> = self
+            .connection
+            .prepare_cached("SELECT online FROM site WHERE site = ?1")?
+            .query_row([site.as_str()], |row| row.get(0))
+            .optional()?;
         let backlog = json!({"urgent": state.backlog[0], "trend": state.backlog[1], "wave": state.backlog[2]});
         let changed = self
             .connection
@@ -232,17 +255,38 @@ impl<'t> Batch<'t> {
                 state.clock.name(),
                 backlog.to_string()
             ])?;
-        if changed > 0 {
-            self.taken.sites.push(json!({
-                "site": site.as_str(), "online": state.online, "last_seen": rfc3339(self.now.unix_ms()),
-                "agent_version": state.agent_version, "backlog": backlog,
-            }));
+        if changed == 0 {
+            return Ok(());
+        }
+        // A will was written when the connection began.
+        if state.online && !retained {
+            self.evaluation.hear_box_clock(self.context(), site, state.at)?;
+        }
+        if before != Some(state.online) {
+            self.evaluation.box_changed(self.context(), site, state.online)?;
+        }
+        self.taken.sites.push(json!({
+            "site": site.as_str(), "online": state.online, "last_seen": rfc3339(self.now.unix_ms()),
+            "agent_version": state.agent_version, "backlog": backlog,
+        }));
+        Ok(())
+    }
+
+    /// Lets the rules judge what has come, in the order in which it was measured.
+    fn evaluate(&mut self) -> rusqlite::Result<()> {
+        let mut readings = std::mem::take(&mut self.readings);
+        readings.sort_by_key(|gathered| (gathered.t_meas.at, gathered.position));
+        for Gathered { site, group, t_meas, freshness, position } in &readings {
+            let input =
+                ReadingInput { group, t_meas: *t_meas, freshness: *freshness, position: *position };
+            self.evaluation.readings(self.context(), site, input)?;
         }
         Ok(())
     }
 
-    /// Writes ledgers and rule states, and makes the acks.
+    /// Evaluates, writes ledgers and rule states, and makes the acks.
     fn finish(mut self) -> rusqlite::Result<Taken> {
+        self.evaluate()?;
         for ((site, outbox, lane), ledger) in &self.ledgers {
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO ledger VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?

@@ -1,7 +1,7 @@
 //! The questions the API asks the database, answered as JSON.
 
 use crate::clock::rfc3339;
-use model::id::SiteId;
+use model::{id::SiteId, time::WallTime};
 use rusqlite::{
     Connection, OptionalExtension as _, Row, Rows, params, params_from_iter, types::Value as Sql,
 };
@@ -267,6 +267,32 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
         sites.insert(site, told);
     }
     Ok(json!({"sites": sites.into_values().collect::<Vec<_>>()}))
+}
+
+/// Sites that are called online and have told nothing since: they are offline from now on.
+pub(crate) fn give_up_sites(
+    connection: &Connection,
+    since: WallTime,
+) -> rusqlite::Result<Vec<(SiteId, Value)>> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE site SET online = 0 WHERE online = 1 AND changed_ms < ?1
+         RETURNING site, changed_ms, agent_version, backlog",
+    )?;
+    let mut rows = statement.query([since.unix_ms()])?;
+    let mut told = Vec::new();
+    while let Some(row) = rows.next()? {
+        let site: String = row.get("site")?;
+        let backlog: String = row.get("backlog")?;
+        let json = json!({
+            "site": site, "online": false, "last_seen": rfc3339(row.get("changed_ms")?),
+            "agent_version": row.get::<_, String>("agent_version")?,
+            "backlog": serde_json::from_str::<Value>(&backlog).unwrap_or_default(),
+        });
+        if let Ok(site) = SiteId::new(&site) {
+            told.push((site, json));
+        }
+    }
+    Ok(told)
 }
 
 /// What is asked of alerts.

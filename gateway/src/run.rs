@@ -88,7 +88,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
         stopped: stopped.clone(),
     };
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
-    tasks.spawn(ingest::watch_deadlines(ingest));
+    tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store,

@@ -216,6 +216,19 @@ impl RuleSet {
         self.thresholds.iter().filter(move |rule| rule.class == class)
     }
 
+    /// Threshold rules whose second condition is on this class, and how near in time it must be.
+    pub(crate) fn completed_by(&self, class: Class) -> impl Iterator<Item = (&Threshold, i64)> {
+        self.thresholds.iter().filter_map(move |rule| {
+            let also = rule.also.as_ref().filter(|also| also.class == class)?;
+            Some((rule, also.window_ms))
+        })
+    }
+
+    /// Whether a threshold rule of that id is of that family.
+    pub(crate) fn is_of_family(&self, id: &str, family: &str) -> bool {
+        self.thresholds.iter().any(|rule| rule.id == id && rule.family == family)
+    }
+
     pub(crate) fn event(&self, id: &str) -> Option<&EventRule> {
         self.events.get(id)
     }
@@ -226,6 +239,12 @@ impl RuleSet {
 
     pub(crate) fn technical_of(&self, class: Class) -> impl Iterator<Item = &TechnicalRule> {
         self.technical.values().filter(move |rule| rule.class == Some(class))
+    }
+
+    /// Whether devices of that kind speak by themselves, so that silence is news. One of unknown
+    /// kind does.
+    pub(crate) fn repeats(&self, kind: Option<DeviceKind>) -> bool {
+        kind.is_none_or(|kind| self.intervals.contains_key(&kind))
     }
 
     /// Three expected intervals of that kind, in milliseconds: a longer gap begins a sustain anew.

@@ -34,7 +34,11 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn sites(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem> {
     let clinics = Arc::clone(&app.clinics);
-    Ok(Json(app.store.read(move |connection| query::sites(connection, &clinics)).await?))
+    let mut answer = app.store.read(move |connection| query::sites(connection, &clinics)).await?;
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("broker".to_owned(), json!({"up": *app.broker_up.borrow()}));
+    }
+    Ok(Json(answer))
 }
 
 async fn devices(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem> {

@@ -1,5 +1,7 @@
 //! What one transaction leaves behind: each envelope once, whatever comes, or nothing at all.
 
+mod evaluation;
+
 use super::*;
 use crate::store::Store;
 use model::{
@@ -310,11 +312,12 @@ fn an_older_word_about_a_site_changes_nothing() {
             clock: ClockQuality::Synchronised,
             at: NOW,
         };
-        Delivery::State(site(), state.encode())
+        Delivery::State { site: site(), bytes: state.encode(), retained: false }
     };
     let taken = county.take(&[state(true, 2), state(false, 1)]);
     assert_eq!(taken.sites.len(), 1);
     assert_eq!(county.texts("SELECT CAST(online AS TEXT) FROM site"), ["1"]);
-    let taken = county.take(&[state(false, 2), Delivery::State(site(), b"noise".to_vec())]);
+    let noise = Delivery::State { site: site(), bytes: b"noise".to_vec(), retained: false };
+    let taken = county.take(&[state(false, 2), noise]);
     assert_eq!(taken.sites[0]["online"], json!(false));
 }
