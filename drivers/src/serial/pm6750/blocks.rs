@@ -23,8 +23,9 @@ const DRIFT_MAX_US: i64 = 500_000;
 /// The slowest wave has a sample each 25 ms: after this long without one, samples were lost or come
 /// late.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What came late comes at once, what was lost stays away: known this long after the pause.
-const SETTLE: Duration = Duration::from_millis(50);
+/// What came late comes at once, as fast as the edge can read it; what has not come this long after
+/// the pause was lost.
+const SETTLE: Duration = Duration::from_millis(250);
 /// This much missing is a loss; less is the port's own jitter.
 const LOST_MIN_US: i64 = 50_000;
 /// 250.7 samples a second instead of 250 are 2.8 ms a block (§6, measured).
@@ -60,6 +61,13 @@ struct Pause {
     lag_before_us: i64,
     /// The least lag of a sample since.
     lag_us: i64,
+}
+
+impl Pause {
+    /// What is missing since, as far as it has not come late.
+    fn lost_us(&self) -> i64 {
+        self.lag_us.saturating_sub(self.lag_before_us)
+    }
 }
 
 /// One stream of samples; the leads of an ECG come together.
@@ -154,7 +162,8 @@ impl Stream {
         }
         (self.lag_us, self.lag_min_us) = (lag_us, self.lag_min_us.min(lag_us));
         self.last = now.mono;
-        let understood = |pause: &Pause| now.mono.since(pause.since) >= SETTLE;
+        let understood =
+            |pause: &Pause| pause.lost_us() < LOST_MIN_US || now.mono.since(pause.since) >= SETTLE;
         // What came late at once is a few blocks at most.
         if self.pause.as_ref().is_some_and(understood) || self.len() >= 4 * self.per_block {
             self.settle();
@@ -234,7 +243,7 @@ impl Stream {
     /// missing.
     fn settle(&mut self) {
         let Some(pause) = self.pause.take() else { return };
-        let lost_us = pause.lag_us.saturating_sub(pause.lag_before_us);
+        let lost_us = pause.lost_us();
         if lost_us < LOST_MIN_US {
             return;
         }
@@ -336,9 +345,9 @@ mod tests {
     fn samples_that_come_late_at_once_are_counted_on() {
         let mut stream = stream(&[50]);
         for sample in 0..150_u64 {
-            // What was due from 0.4 to 1.2 s comes at 1.2 s.
+            // What was due from 0.4 to 1.2 s comes from 1.2 s on, as fast as it can be read.
             let due = 20 * sample;
-            let ms = if (400..1200).contains(&due) { 1200 } else { due };
+            let ms = if (400..1400).contains(&due) { 1200 + (due - 400) / 5 } else { due };
             stream.push(now_at(ms), &[100], false);
         }
         assert_eq!(spans(&mut stream), [(0, 1000), (1000, 2000), (2000, 3000)]);
