@@ -101,12 +101,17 @@ impl Engine {
         }
     }
 
-    /// Whether a device alarm of that rule held at that moment; of a class, where it says which
-    /// metric it is about.
-    pub(super) fn holds(&self, rule: &str, at: WallTime, class: Option<Class>) -> bool {
-        let about = |source: Metric| class.is_none_or(|class| source.row().class == class);
-        let mut alarms = self.alarms.values().filter(|alarm| alarm.rule == rule);
-        alarms.any(|alarm| alarm.since <= at && alarm.source.is_none_or(about))
+    /// Whether a device alarm of that rule held at that moment, about that metric and channel as far
+    /// as it says what it is about.
+    pub(super) fn holds(&self, rule: &str, at: WallTime, about: Option<(Class, &str)>) -> bool {
+        self.alarms.iter().any(|(key, alarm)| {
+            let channel = key.rsplit_once('|').map_or("", |(_, channel)| channel);
+            let concerns = about.is_none_or(|(class, of)| {
+                alarm.source.is_none_or(|source| source.row().class == class)
+                    && (channel.is_empty() || channel == of)
+            });
+            alarm.rule == rule && alarm.since <= at && concerns
+        })
     }
 }
 

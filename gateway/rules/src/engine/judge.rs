@@ -182,11 +182,12 @@ impl Engine {
         if outside && seen.late && rule.priority == Priority::Low {
             return;
         }
-        let class = seen.metric.row().class;
+        let channel = seen.series.rsplit_once('|').map_or("", |(_, channel)| channel);
+        let about = (seen.metric.row().class, channel);
         let suppressed = (rule.suppress_lead_off
             && self.rank == Some(1)
             && self.holds(LEAD_OFF_RULE, seen.at, None))
-            || (rule.suppress_probe_off && self.holds(PROBE_OFF_RULE, seen.at, Some(class)));
+            || (rule.suppress_probe_off && self.holds(PROBE_OFF_RULE, seen.at, Some(about)));
         let key = format!("{}|{}", rule.id, seen.series);
         let series = self.series.entry(key.clone()).or_default();
         if suppressed {

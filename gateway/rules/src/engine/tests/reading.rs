@@ -72,6 +72,16 @@ fn a_probe_off_stops_only_rules_of_what_it_measures() {
 }
 
 #[test]
+fn a_second_probe_that_is_off_does_not_hide_the_fever_of_the_first() {
+    let mut ward = Ward::new("ecg-01");
+    let mut alarm = ward.an_alarm(0.0, AlarmKind::ProbeOff, AlarmPhase::Start);
+    (alarm.source, alarm.channel) = (Some(Metric::TEMP), Channel::new("t2").unwrap());
+    ward.alarm_at(0.0, &alarm);
+    ward.stream(1, 70, Metric::TEMP, "41.5");
+    assert!(ward.has("temp_high"));
+}
+
+#[test]
 fn a_temperature_probe_on_the_bed_is_a_probe_off_and_no_hypothermia() {
     let mut ward = Ward::new("ecg-01");
     for second in 0..70_u32 {
