@@ -15,8 +15,6 @@ import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
 
 const DRAW_MS = 200;
-/** A device nobody told us of: everything is fetched, at most this often. */
-const UNKNOWN_MS = 10_000;
 /** How long a fault is told after it last happened. */
 const FAULT_MS = 30_000;
 const root = document.getElementById('app');
@@ -56,7 +54,6 @@ class Board {
     this.pending = false;
     this.lostAt = null;
     this.late = null;
-    this.askedAt = 0;
     this.faultAt = null;
   }
 
@@ -108,11 +105,7 @@ class Board {
   take(name, data) {
     if (!this.open) return;
     if (name === 'reading') {
-      const unknown = putReadings(data.readings);
-      if (unknown.length && clock.now() - this.askedAt > UNKNOWN_MS) {
-        this.askedAt = clock.now();
-        this.events.resync();
-      }
+      if (putReadings(data.readings).length) this.events.resyncSoon();
     } else if (name === 'waveform') {
       for (const block of data.blocks) this.takeBlock({ site: data.site, ...block });
       return;

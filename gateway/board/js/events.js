@@ -14,6 +14,8 @@ const REOPEN_MS = 5_000;
 const WAITING_MAX = 5_000;
 /** How often the county is asked for its time and whether the session still holds. */
 const ASK_MS = 60_000;
+/** Readings of a device nobody told us of: everything is fetched, at most this often. */
+const SOON_MS = 5_000;
 const NAMES = ['reading', 'waveform', 'alert', 'device', 'site', 'broker'];
 /** Never held back by a fetch that is slow. */
 const AT_ONCE = ['alert', 'broker'];
@@ -35,6 +37,8 @@ export class Events {
     this.failed = false;
     this.asking = false;
     this.repairing = false;
+    this.soon = false;
+    this.soonAt = 0;
     this.delayMs = 0;
     const nowMs = clock.now();
     this.lastHeard = nowMs;
@@ -99,6 +103,17 @@ export class Events {
         if (this.source) this.resync();
       });
     }
+  }
+
+  /** Fetches everything: at once, or as soon as the last such fetch is long enough ago. */
+  resyncSoon() {
+    if (this.soon) return;
+    this.soon = true;
+    clock.after(Math.max(0, this.soonAt - clock.now()), () => {
+      this.soon = false;
+      this.soonAt = clock.now() + SOON_MS;
+      if (this.source) this.resync();
+    });
   }
 
   /** Fetches everything; what comes meanwhile is taken after it. */

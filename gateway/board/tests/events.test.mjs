@@ -152,6 +152,21 @@ test('an event that cannot be taken is told, stops nothing, and everything is fe
   assert.equal(seen.fetches.length, 2);
 });
 
+test('readings of unknown devices are fetched soon, none of them forgotten', async () => {
+  const { events, seen } = board();
+  events.resyncSoon();
+  await pass(0);
+  assert.equal(seen.fetches.length, 1);
+  seen.fetches[0].done();
+  await settle();
+  events.resyncSoon();
+  events.resyncSoon();
+  await pass(4_999);
+  assert.equal(seen.fetches.length, 1);
+  await pass(1);
+  assert.equal(seen.fetches.length, 2);
+});
+
 test('a stream that tries to connect for ever is opened anew', async () => {
   globalThis.fetch = async () => new Response('{}');
   const { events, source } = board();
