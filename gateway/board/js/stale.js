@@ -53,3 +53,10 @@ export function linkState(silentMs) {
   if (silentMs > LINK_LOST_MS) return 'lost';
   return silentMs > LINK_SLOW_MS ? 'slow' : 'live';
 }
+
+const LINKS = ['live', 'slow', 'lost'];
+
+/** The worse of two link states. */
+export function worstLink(a, b) {
+  return LINKS[Math.max(LINKS.indexOf(a), LINKS.indexOf(b))];
+}
