@@ -35,8 +35,8 @@ export function kindOf(metric) {
 }
 
 /** Everything anew, keeping a reading or alert that is newer than the answer's. */
-export function replaceAll({ sites, devices, alerts, broker_up: brokerUp }) {
-  store.brokerUp = brokerUp !== false;
+export function replaceAll({ sites, devices, alerts, broker }) {
+  store.brokerUp = broker?.up !== false;
   store.sites = new Map(sites.map((site) => [site.site, site]));
   const before = store.devices;
   store.devices = new Map();

@@ -54,7 +54,7 @@ test('alerts that are over are not remembered without end', () => {
 test('the broker is up unless the county says otherwise', () => {
   replaceAll(answer({}));
   assert.equal(store.brokerUp, true);
-  replaceAll(answer({ broker_up: false }));
+  replaceAll(answer({ broker: { up: false } }));
   assert.equal(store.brokerUp, false);
   putBroker({ up: true });
   assert.equal(store.brokerUp, true);
