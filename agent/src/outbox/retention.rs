@@ -99,6 +99,7 @@ fn drop_oldest(
         .prepare_cached("DELETE FROM envelope WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3")?
         .execute(params![lane.name(), integer(first), integer(last)])?;
     let record = DropRecord {
+        outbox: None,
         lane,
         first,
         last,

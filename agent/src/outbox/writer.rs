@@ -322,6 +322,7 @@ impl Writer {
             )
         });
         self.announce_drop(DropRecord {
+            outbox: None,
             lane,
             first: seq,
             last: seq,
