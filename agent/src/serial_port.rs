@@ -7,7 +7,7 @@
 use crate::{
     clock::Clock,
     config::DeviceConfig,
-    outbox::{Origin, Outbox, OutboxClosed},
+    outbox::{AskOutboxError, Origin, Outbox, OutboxClosed},
     status::Board,
 };
 use drivers::{
@@ -71,7 +71,15 @@ pub(crate) async fn run(link: Link) {
 
 async fn serve(link: Link) -> Result<(), OutboxClosed> {
     let config = &link.config;
-    let cursor = link.outbox.cursor(config.id.clone()).await?;
+    let cursor = match link.outbox.cursor(config.id.clone()).await {
+        Ok(cursor) => cursor,
+        Err(AskOutboxError::Closed(closed)) => return Err(closed),
+        Err(AskOutboxError::File(error)) => {
+            // The device tells again what it told before; repeats are not recorded twice.
+            tracing::error!(device = %config.id, %error, "What the driver knew cannot be read.");
+            None
+        }
+    };
     let committed = link.outbox.committed(link.number).await?;
     let driver = registry::create(config.driver, config.id.clone(), &config.options, cursor);
     let mut session = Session { link: &link, driver, committed, handed_over: 0, heard: 0 };

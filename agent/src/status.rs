@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The running agent answers at once, or not at all.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// The outbox answers between two commits.
+const OUTBOX_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is known of the agent's parts; every part writes its own corner.
 #[derive(Debug)]
@@ -183,7 +185,8 @@ pub(crate) async fn serve(
             }
         };
         let mut facts = board.facts().clone();
-        if let Ok(stats) = outbox.stats().await {
+        // While the outbox cannot be opened nobody answers there.
+        if let Ok(Ok(stats)) = tokio::time::timeout(OUTBOX_LIMIT, outbox.stats()).await {
             let lanes = Lane::ALL.iter().map(|lane| lane.name().to_owned());
             let room = stats.max_bytes.saturating_sub(stats.bytes);
             facts.outbox = OutboxFacts {
@@ -193,9 +196,10 @@ pub(crate) async fn serve(
                 max_bytes: stats.max_bytes,
                 holds_s: room.checked_div(stats.bytes_per_s),
                 repeats: stats.repeats,
-                failing: stats.failing,
+                failing: None,
             };
         }
+        facts.outbox.failing = outbox.failing();
         if let Ok(text) = serde_json::to_vec(&facts) {
             // Whoever asked may have gone away.
             drop(stream.write_all(&text).await);
@@ -254,7 +258,8 @@ impl Facts {
         };
         text += &format!("outbox  {waiting} envelopes wait for the county; {holds}\n");
         if let Some(error) = &self.outbox.failing {
-            text += &format!("        cannot write: {error}; check the disk\n");
+            text +=
+                &format!("        cannot write: {error}; readings are lost when this goes on\n");
         }
         for (id, device) in &self.devices {
             let notes: u64 = device.notes.values().sum();

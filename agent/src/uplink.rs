@@ -11,7 +11,7 @@ mod connection;
 use crate::{
     clock::Clock,
     config::UplinkConfig,
-    outbox::{News, Outbox, OutboxClosed, Reader},
+    outbox::{AskOutboxError, News, Outbox, OutboxClosed, Reader, Stock},
     run::VERSION,
     status::Board,
 };
@@ -23,6 +23,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use uplink_proto::{
     ack::Ack,
+    envelope,
     sender::{Sender, SenderEvent, SenderOutput},
     state::SiteState,
     topics::Topic,
@@ -55,12 +56,21 @@ pub(crate) struct Uplink {
 enum UplinkError {
     #[error("{0}")]
     Connection(#[from] connection::ConnectionError),
-    #[error("the outbox cannot be read: {0}; check the disk")]
-    Read(#[from] rusqlite::Error),
+    #[error("the outbox file failed: {0}; check the disk")]
+    File(#[from] rusqlite::Error),
     #[error(transparent)]
     Closed(#[from] OutboxClosed),
     #[error("the outbox goes on under a new id")]
     StartedAnew,
+}
+
+impl From<AskOutboxError> for UplinkError {
+    fn from(error: AskOutboxError) -> Self {
+        match error {
+            AskOutboxError::Closed(closed) => Self::Closed(closed),
+            AskOutboxError::File(error) => Self::File(error),
+        }
+    }
 }
 
 /// Serves the county until the agent stops.
@@ -75,9 +85,6 @@ pub(crate) async fn run(uplink: Uplink) {
             Err(error) => error,
         };
         let now = uplink.clock.mono();
-        if matches!(error, UplinkError::StartedAnew) {
-            continue;
-        }
         uplink.board.uplink(&error.to_string());
         tracing::warn!(%error, "Uplink is down.");
         let was_up = matches!(&error, UplinkError::Connection(error) if error.was_connected());
@@ -108,15 +115,12 @@ impl Uplink {
     async fn session(&self, news: &mut mpsc::Receiver<News>) -> Result<(), UplinkError> {
         self.board.uplink("connecting");
         let number = self.outbox.next_connection().await?;
-        let reader = self.outbox.reader()?;
-        let (outbox, stock) = self.outbox.stock().await?;
         // News up to here is in the stock.
         while news.try_recv().is_ok() {}
-        let (outbox, stock) = match self.outbox.stock().await {
-            Ok(newer) => newer,
-            Err(_) => (outbox, stock),
-        };
-        let sender = Sender::new(outbox, stock);
+        let Stock { outbox, path, lanes, live_from } = self.outbox.stock().await?;
+        tracing::debug!(%outbox, ?live_from, "Starting from the outbox.");
+        let reader = Reader::open(&path)?;
+        let sender = Sender::new(outbox, lanes);
         let state = |online, backlog| SiteState {
             online,
             connection: number,
@@ -198,8 +202,11 @@ impl Session<'_> {
 
     /// More was committed than news could tell: start from the file again.
     async fn look_again(&mut self) -> Result<(), UplinkError> {
-        let (outbox, stock) = self.uplink.outbox.stock().await?;
-        self.sender = Sender::new(outbox, stock);
+        let Stock { outbox, lanes, .. } = self.uplink.outbox.stock().await?;
+        if outbox != self.outbox {
+            return Err(UplinkError::StartedAnew);
+        }
+        self.sender = Sender::new(outbox, lanes);
         self.sender.handle(self.uplink.clock.mono(), SenderEvent::Connected);
         Ok(())
     }
@@ -227,15 +234,25 @@ impl Session<'_> {
             self.sender.handle(now, SenderEvent::Dropped { lane, first: seq, last: seq });
             return Ok(());
         };
-        if uplink_proto::envelope::peek(&bytes).is_err() {
+        let Some(bytes) = self.numbered(seq, bytes) else {
             self.uplink.outbox.damaged(lane, seq).await?;
             self.sender.handle(now, SenderEvent::Dropped { lane, first: seq, last: seq });
             return Ok(());
-        }
+        };
         let len = bytes.len();
         self.connection.publish(Topic::Up(self.uplink.site.clone(), lane).name(), bytes)?;
         self.sender.handle(now, SenderEvent::Sent { lane, seq, len });
         Ok(())
+    }
+
+    /// The envelope under the id and number it has now: an outbox that started anew keeps the bytes
+    /// of before. The same bytes each time, so that a resend is a duplicate and no conflict.
+    fn numbered(&self, seq: Seq, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let header = envelope::peek(&bytes).ok()?;
+        if (header.outbox, header.seq) == (self.outbox, seq) {
+            return Some(bytes);
+        }
+        envelope::renumbered(&bytes, self.outbox, seq).ok()
     }
 
     fn take(&mut self, heard: Heard) -> Result<(), UplinkError> {

@@ -112,7 +112,7 @@ impl Village {
         let outbox = self.site.outbox();
         until("the outbox is drained", Duration::from_secs(60), async || {
             let waiting: i64 = read_only(&outbox)?
-                .query_row("SELECT count(*) FROM envelope WHERE acked_at IS NULL", [], |row| {
+                .query_row("SELECT count(*) FROM envelope WHERE acked_s IS NULL", [], |row| {
                     row.get(0)
                 })
                 .context("counting rows")?;
@@ -153,7 +153,8 @@ fn prove(outbox: &Path, county: &Path) -> anyhow::Result<Proof> {
             outbox
                 .query_row("SELECT next_seq FROM lane WHERE lane = ?1", [lane], |row| row.get(0))?;
         let mut statement = outbox.prepare(
-            "SELECT seq, bytes, acked_at IS NULL FROM envelope WHERE lane = ?1 ORDER BY seq",
+            "SELECT seq, bytes, acked_s IS NULL FROM envelope JOIN content ON number = content
+             WHERE lane = ?1 ORDER BY seq",
         )?;
         let mut rows = statement.query([lane])?;
         let (mut expected, mut waiting) = (1_i64, 0_i64);
