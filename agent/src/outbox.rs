@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use uplink_proto::sender::LaneStock;
 
-pub(crate) use file::Reader;
+pub(crate) use file::{Reader, is_damage};
 
 /// Commands that may wait: a second of four monitors.
 const COMMANDS_MAX: usize = 256;

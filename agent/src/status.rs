@@ -53,6 +53,12 @@ struct UplinkFacts {
     state: String,
     /// When the county last acked, ms since 1970.
     last_ack_ms: Option<i64>,
+    /// Envelopes that cannot be sent; they stay in the outbox and are tried again.
+    #[serde(default)]
+    aside: u64,
+    /// Why not.
+    #[serde(default)]
+    aside_why: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -109,6 +115,17 @@ impl Board {
 
     pub(crate) fn acked(&self, now: Now) {
         self.facts().uplink.last_ack_ms = Some(now.wall.unix_ms());
+    }
+
+    pub(crate) fn set_aside(&self, count: u64, why: &str) {
+        let uplink = &mut self.facts().uplink;
+        (uplink.aside, uplink.aside_why) = (count, why.to_owned());
+    }
+
+    /// Envelopes that cannot be sent.
+    #[cfg(test)]
+    pub(crate) fn aside(&self) -> u64 {
+        self.facts().uplink.aside
     }
 
     pub(crate) fn port_opened(&self, device: &DeviceId) {
@@ -249,6 +266,11 @@ impl Facts {
     fn shown(&self) -> String {
         let mut text =
             format!("{} · agent {}\nuplink  {}\n", self.site, self.version, self.uplink.state);
+        if self.uplink.aside > 0 {
+            let UplinkFacts { aside, aside_why, .. } = &self.uplink;
+            text +=
+                &format!("        {aside} envelopes cannot be sent and are kept: {aside_why}\n");
+        }
         let waiting: u64 = self.outbox.unacked.values().sum();
         let holds = match self.outbox.holds_s {
             Some(holds) => {

@@ -114,7 +114,7 @@ pub(super) fn open(path: &Path, now: WallTime) -> Result<OutboxFile, OpenOutboxE
 }
 
 /// Whether the file itself is broken: trying again will not help.
-pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
