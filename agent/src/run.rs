@@ -42,7 +42,8 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<ExitCode> {
 
 async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
-    let supervisor = Supervisor::new();
+    let board = Arc::new(Board::new(&config));
+    let supervisor = Supervisor::new(Arc::clone(&board), clock);
     let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
     fs::create_dir_all(&config.data_dir)
@@ -58,7 +59,6 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let started = AgentStarted { version: VERSION.to_owned(), observed: clock.now().observed() };
     outbox.enqueue(outbox::NO_LINK, Record::Started(started)).await?;
 
-    let board = Arc::new(Board::new(&config));
     let news = Arc::new(Mutex::new(news));
     let (uplink_config, site) = (config.uplink.clone(), config.site.clone());
     let (for_uplink, for_board, stopped) =

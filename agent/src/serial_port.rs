@@ -152,7 +152,10 @@ impl Session<'_> {
         loop {
             while let Some(output) = self.driver.poll_output() {
                 match output {
-                    SerialOutput::Send(bytes) => send(port, &bytes).await?,
+                    SerialOutput::Send(bytes) => tokio::select! {
+                        sent = send(port, &bytes) => sent?,
+                        () = self.link.stopped.cancelled() => return Ok(()),
+                    },
                     output => self.keep(output).await?,
                 }
             }

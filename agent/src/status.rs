@@ -45,6 +45,9 @@ struct Facts {
     devices: BTreeMap<String, DeviceFacts>,
     #[serde(default)]
     outbox: OutboxFacts,
+    /// How often a part of the agent failed and was started again.
+    #[serde(default)]
+    failed: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -115,6 +118,10 @@ impl Board {
 
     pub(crate) fn acked(&self, now: Now) {
         self.facts().uplink.last_ack_ms = Some(now.wall.unix_ms());
+    }
+
+    pub(crate) fn task_failed(&self, task: &str) {
+        *self.facts().failed.entry(task.to_owned()).or_default() += 1;
     }
 
     pub(crate) fn set_aside(&self, count: u64, why: &str) {
@@ -282,6 +289,11 @@ impl Facts {
         if let Some(error) = &self.outbox.failing {
             text +=
                 &format!("        cannot write: {error}; readings are lost when this goes on\n");
+        }
+        for (task, count) in &self.failed {
+            text += &format!(
+                "failed  {task}, {count} times; send the log to whoever maintains the agent\n"
+            );
         }
         for (id, device) in &self.devices {
             let notes: u64 = device.notes.values().sum();
