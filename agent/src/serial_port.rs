@@ -89,11 +89,12 @@ async fn serve(link: Link) -> Result<(), OutboxClosed> {
         let opened_at = link.clock.mono();
         let ended = match open(config) {
             Ok(port) => {
-                if told {
-                    tracing::info!(device = %config.id, port = %config.port.display(), "Port is back.");
-                }
-                told = false;
                 link.board.port_opened(&config.id);
+                if std::mem::take(&mut told) {
+                    tracing::info!(device = %config.id, port = %config.port.display(), "Port is back.");
+                    // A cuff or meter may say nothing for hours: its tile must not stay as it is.
+                    session.report(DeviceState::Waiting, "the port is open again").await?;
+                }
                 session.run(port).await
             }
             Err(error) => Err(error),
@@ -107,7 +108,7 @@ async fn serve(link: Link) -> Result<(), OutboxClosed> {
         if !told {
             told = true;
             tracing::warn!(device = %config.id, port = %config.port.display(), %error, "Port is lost.");
-            session.report_loss(&error.to_string()).await?;
+            session.report(DeviceState::LinkDown, &error.to_string()).await?;
         }
         if link.clock.mono().since(opened_at) >= GOOD_AFTER {
             wait = REOPEN_AFTER.0;
@@ -207,13 +208,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn report_loss(&mut self, reason: &str) -> Result<(), OutboxClosed> {
+    async fn report(&mut self, state: DeviceState, reason: &str) -> Result<(), OutboxClosed> {
         let config = &self.link.config;
         let status = DeviceStatus {
             device: config.id.clone(),
             kind: config.driver.kind(),
             driver: config.driver.name().to_owned(),
-            state: DeviceState::LinkDown,
+            state,
             reason: reason.to_owned(),
             about: BTreeMap::new(),
             observed: self.link.clock.now().observed(),

@@ -416,6 +416,8 @@ impl Engine {
         let mut changed = Vec::new();
         match status.state {
             DeviceState::Online => changed = self.speak_again(rules, now, &mut touched),
+            // The port is back; whether the device is, its driver says.
+            DeviceState::Waiting => {}
             DeviceState::Silent | DeviceState::LinkDown | DeviceState::Removed => {
                 self.silent_since.get_or_insert(at);
             }
