@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
+use anyhow::Context as _;
 use e2e::{Village, until};
 use rustix::{
     process::{Pid, Signal, kill_process},
@@ -70,12 +71,13 @@ async fn an_unplugged_device_is_told_and_comes_back() -> anyhow::Result<()> {
     let mut village = Village::prepare(Path::new(PROGRAM), BrokerPlace::Embedded, "steady").await?;
     let mut performances = village.start().await?;
     let client = village.county.client()?;
-    let state_is = async |wanted: &str| -> anyhow::Result<bool> {
+    let state_of = async |device: &str, wanted: &str| -> anyhow::Result<bool> {
         let answer: serde_json::Value = client.get("/api/v1/devices", &[]).await?;
         let devices = answer["devices"].as_array().cloned().unwrap_or_default();
-        let monitor = devices.iter().find(|device| device["device"] == "heping-ecg-01");
-        Ok(monitor.is_some_and(|monitor| monitor["state"] == wanted))
+        let found = devices.iter().find(|found| found["device"] == device);
+        Ok(found.is_some_and(|found| found["state"] == wanted))
     };
+    let state_is = async |wanted: &str| state_of("heping-ecg-01", wanted).await;
     let limit = Duration::from_secs(30);
     until("the monitor is online", limit, async || state_is("online").await).await?;
 
@@ -109,6 +111,26 @@ async fn an_unplugged_device_is_told_and_comes_back() -> anyhow::Result<()> {
     }
     let mode = fs::metadata(village.site.data())?.permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "the outbox is for the agent only");
+    // A cuff that nobody uses says nothing; it is there again all the same.
+    let cuff = "heping-bp-01";
+    let plans = cast("heping", 7, &scenario, EcgSource::Recording);
+    let place = plans.iter().position(|plan| plan.id == cuff).context("a cuff")?;
+    // The monitor was taken out of the list.
+    performances.remove(place - 1).unplug().await?;
+    let told = async |state: &str| state_of(cuff, state).await;
+    until("the unplugged cuff is told", limit, async || told("link_down").await).await?;
+    let again = Performance::start(
+        &plans[place],
+        &village.site.port(cuff),
+        stage_clock(),
+        StageTime::start(1.0),
+        &village.site.truth(),
+    )?;
+    until("the cuff has its port again", limit, async || {
+        Ok(told("waiting").await? || told("online").await?)
+    })
+    .await?;
+    again.unplug().await?;
     for performance in performances {
         performance.unplug().await?;
     }

@@ -129,7 +129,7 @@ impl Village {
         let outbox = self.site.outbox();
         until("the outbox is drained", Duration::from_secs(60), async || {
             let waiting: i64 = read_only(&outbox)?
-                .query_row("SELECT count(*) FROM envelope WHERE acked_at IS NULL", [], |row| {
+                .query_row("SELECT count(*) FROM envelope WHERE acked_s IS NULL", [], |row| {
                     row.get(0)
                 })
                 .context("counting rows")?;

@@ -85,7 +85,8 @@ fn prove_lane(
     let next: i64 =
         outbox.query_row("SELECT next_seq FROM lane WHERE lane = ?1", [name], |row| row.get(0))?;
     let mut statement = outbox.prepare(
-        "SELECT seq, bytes, acked_at IS NULL FROM envelope WHERE lane = ?1 ORDER BY seq",
+        "SELECT seq, bytes, acked_s IS NULL FROM envelope JOIN content ON number = content
+         WHERE lane = ?1 ORDER BY seq",
     )?;
     let mut rows = statement.query([name])?;
     let mut received = RangeSet::default();

@@ -46,6 +46,7 @@ test('a device with single measurements is stale when it is gone', () => {
   assert.deepEqual(tileStaleness([{ rule: 'spot', ageMs: 9e9 }], 'online'),
     { stale: 'fresh', hatched: false });
   assert.deepEqual(tileStaleness([], 'silent'), { stale: 'stale', hatched: true });
+  assert.deepEqual(tileStaleness([], 'waiting'), { stale: 'fresh', hatched: false });
 });
 
 test('the link is slow after 10 s and lost after 20', () => {

@@ -300,7 +300,8 @@ impl Batch<'_> {
         envelope: &Envelope,
         dropped: &DropRecord,
     ) -> rusqlite::Result<()> {
-        tracing::error!(%site, lane = %dropped.lane, first = %dropped.first, last = %dropped.last,
+        let outbox = dropped.outbox.unwrap_or(envelope.outbox);
+        tracing::error!(%site, %outbox, lane = %dropped.lane, first = %dropped.first, last = %dropped.last,
             cause = dropped.cause.name(), "A site gave envelopes up.");
         self.connection
             .prepare_cached(
@@ -309,7 +310,7 @@ impl Batch<'_> {
             )?
             .execute(params![
                 site.as_str(),
-                envelope.outbox.to_string(),
+                outbox.to_string(),
                 dropped.lane.name(),
                 integer(dropped.first),
                 integer(dropped.last),
@@ -317,7 +318,7 @@ impl Batch<'_> {
                 dropped.until.unix_ms(),
                 dropped.cause.name()
             ])?;
-        self.ledger(site, envelope.outbox, dropped.lane)?.drop_range(dropped.first, dropped.last);
+        self.ledger(site, outbox, dropped.lane)?.drop_range(dropped.first, dropped.last);
         Ok(())
     }
 }

@@ -119,6 +119,7 @@ fn block() -> Record {
 
 fn dropped(lane: Lane, first: u64, last: u64) -> Record {
     Record::Dropped(DropRecord {
+        outbox: None,
         lane,
         first: seq(first),
         last: seq(last),

@@ -19,10 +19,7 @@ use model::{
     id::{Lane, OutboxId, Seq},
     time::MonoTime,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Unacked envelopes of a lane on the wire: fewer than the MQTT client's own window.
 const IN_FLIGHT_MAX: usize = 64;
@@ -32,8 +29,6 @@ const URGENT_LEN_MAX: usize = 64 * 1024;
 const OUTSTANDING_MAX: usize = 8;
 /// What MQTT, TLS, TCP and the answers add to an envelope on the wire, about.
 const OVERHEAD: usize = 128;
-/// An envelope nobody took is offered again after this.
-const RETURNED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Of four envelopes that are not urgent, one is the oldest, so that no gap is left behind.
 const OLDEST_TURN: u8 = 4;
 
@@ -51,8 +46,8 @@ pub enum SenderEvent<'a> {
         /// Its length.
         len: usize,
     },
-    /// A row was handed to the connection and nobody took it: the county is away, or the broker
-    /// refused it.
+    /// A row was handed to the connection and nobody took it, because the county is away. It is
+    /// handed out again; the caller decides when to ask.
     Returned(Lane, Seq),
     /// Rows are no longer in the outbox: given up, and counted in a drop record.
     Dropped {
@@ -125,8 +120,6 @@ enum Flight {
     HandedOut,
     /// On the wire.
     Sent { at: MonoTime, len: usize, again_at: MonoTime },
-    /// Back from the wire.
-    Returned { again_at: MonoTime },
 }
 
 impl Sender {
@@ -149,11 +142,12 @@ impl Sender {
             SenderEvent::Stored(lane, seq) => self.lane(lane).store(seq),
             SenderEvent::Sent { lane, seq, len } => {
                 let again_at = now + self.pace.patience();
-                self.lane(lane).send(seq, Flight::Sent { at: now, len: len + OVERHEAD, again_at });
+                if let Some(flight) = self.lane(lane).in_flight.get_mut(&seq) {
+                    *flight = Flight::Sent { at: now, len: len + OVERHEAD, again_at };
+                }
             }
             SenderEvent::Returned(lane, seq) => {
-                let again_at = now + RETURNED_AGAIN_AFTER;
-                self.lane(lane).send(seq, Flight::Returned { again_at });
+                self.lane(lane).in_flight.remove(&seq);
             }
             SenderEvent::Dropped { lane, first, last } => drop(self.lane(lane).settle(first, last)),
             SenderEvent::Acked(ack) => self.on_ack(now, ack),
@@ -291,7 +285,7 @@ impl Flight {
     fn again_at(&self) -> Option<MonoTime> {
         match self {
             Self::HandedOut => None,
-            Self::Sent { again_at, .. } | Self::Returned { again_at } => Some(*again_at),
+            Self::Sent { again_at, .. } => Some(*again_at),
         }
     }
 }
@@ -316,20 +310,11 @@ impl LaneQueue {
         (there, flights.into_values().collect())
     }
 
-    fn send(&mut self, seq: Seq, now: Flight) {
-        if let Some(flight) = self.in_flight.get_mut(&seq) {
-            *flight = now;
-        }
-    }
-
-    /// What is due goes out again; how many of them the wire has had for too long.
+    /// What is due goes out again; how many of them for the first time.
     fn time_out(&mut self, now: MonoTime) -> usize {
-        let due: Vec<(Seq, Flight)> = self
-            .in_flight
-            .extract_if(.., |_, flight| flight.again_at().is_some_and(|at| now >= at))
-            .collect();
-        let late = due.into_iter().filter(|(_, flight)| matches!(flight, Flight::Sent { .. }));
-        late.filter(|(seq, _)| self.late.insert(*seq)).count()
+        let due = |_: &Seq, flight: &mut Flight| flight.again_at().is_some_and(|at| now >= at);
+        let due = self.in_flight.extract_if(.., due);
+        due.filter(|(seq, _)| self.late.insert(*seq)).count()
     }
 
     fn has_room(&self) -> bool {
@@ -341,7 +326,7 @@ impl LaneQueue {
     fn bytes(&self) -> usize {
         let sent = |flight: &Flight| match flight {
             Flight::Sent { len, .. } => *len,
-            Flight::HandedOut | Flight::Returned { .. } => 0,
+            Flight::HandedOut => 0,
         };
         self.in_flight.values().map(sent).sum()
     }
@@ -368,6 +353,7 @@ impl LaneQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn seq(number: u64) -> Seq {
         Seq::new(number).unwrap()
@@ -445,12 +431,10 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_took_is_offered_again_after_a_second() {
+    fn what_nobody_took_is_handed_out_again() {
         let mut sender = stocked("1-1", "", "");
         assert_eq!(published(&mut sender).len(), 1);
         sender.handle(at_ms(20), SenderEvent::Returned(Lane::Urgent, seq(1)));
-        assert_eq!((published(&mut sender), sender.next_timeout()), (vec![], Some(at_ms(1020))));
-        sender.handle(at_ms(1020), SenderEvent::TimedOut);
         assert_eq!(published(&mut sender), [(Lane::Urgent, 1)]);
     }
 

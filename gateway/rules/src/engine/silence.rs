@@ -51,6 +51,8 @@ impl Engine {
                 // What ended meanwhile is on its way behind a late silence.
                 self.silent_from.get_or_insert(if fresh { said.at } else { now });
             }
+            // The port is back; whether the device is, its driver says.
+            DeviceState::Waiting => {}
             DeviceState::Removed => changed = self.take_away(now, said.at, &status.reason),
         }
         changed.extend(self.settle(rules, now, said.at, touched));

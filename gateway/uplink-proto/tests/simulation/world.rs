@@ -12,7 +12,7 @@ use std::{
 };
 use uplink_proto::{
     ack::{Ack, AckError, CONFLICT, LaneNews},
-    envelope::{Envelope, peek},
+    envelope::{Envelope, peek, renumbered},
     ranges::RangeSet,
     receiver::{LaneLedger, Verdict, judge},
     sender::{LaneStock, Sender, SenderEvent, SenderOutput},
@@ -340,6 +340,7 @@ impl World {
             self.dropped.extend(lost.iter().flat_map(|lost| numbers(&lost.envelope)));
         }
         let record = Record::Dropped(DropRecord {
+            outbox: None,
             lane,
             first,
             last,
@@ -353,25 +354,18 @@ impl World {
         self.news(Lane::Urgent, seq);
     }
 
-    /// A restored or copied outbox: what is not acked gets new numbers under a new id. A drop
-    /// record of the old numbers would be taken for one of the new.
+    /// A restored or copied outbox: what is not acked gets new numbers under a new id.
     fn start_new_outbox(&mut self) {
         let mut id = *self.outbox.id.as_bytes();
         id[15] += 1;
         let fresh = Outbox::new(OutboxId::from_bytes(id));
         let old = std::mem::replace(&mut self.outbox, fresh);
         for ((lane, _), row) in old.rows {
-            let records = match Envelope::decode(&row.bytes) {
-                Ok(decoded) => decoded.envelope.records,
-                Err(_) => continue,
-            };
-            let kept: Vec<_> = records
-                .into_iter()
-                .filter(|record| !matches!(record, Record::Dropped(_)))
-                .collect();
-            if !kept.is_empty() {
-                self.outbox.store(lane, self.now, kept);
-            }
+            let seq = self.outbox.next[place(lane)];
+            // A damaged row is none any more.
+            let Ok(bytes) = renumbered(&row.bytes, self.outbox.id, seq) else { continue };
+            self.outbox.next[place(lane)] = seq.next();
+            self.outbox.rows.insert((lane, seq), Row { bytes, stored: row.stored });
         }
         self.sender = None;
     }
@@ -451,9 +445,10 @@ impl World {
                     county.records.extend(numbers(&decoded.envelope));
                     for record in decoded.envelope.records {
                         if let Record::Dropped(dropped) = record {
-                            let ledger = county.ledgers.entry((key.0, dropped.lane)).or_default();
+                            let of = dropped.outbox.unwrap_or(key.0);
+                            let ledger = county.ledgers.entry((of, dropped.lane)).or_default();
                             ledger.drop_range(dropped.first, dropped.last);
-                            let lanes = touched.entry(key.0).or_default();
+                            let lanes = touched.entry(of).or_default();
                             lanes.entry(dropped.lane).or_default().insert(dropped.first);
                         }
                     }
