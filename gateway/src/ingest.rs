@@ -165,20 +165,9 @@ impl Ingest {
     async fn work(self, mut waiting: mpsc::Receiver<Delivery>, client: AsyncClient) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let deliveries = std::mem::take(&mut batch);
-            let rules = Arc::clone(&self.rules);
-            let now = clock::now();
-            let taken = self
-                .store
-                .write(move |transaction| intake::take(transaction, &deliveries, now, &rules))
-                .await;
-            match taken {
-                Ok(taken) => self.tell(taken, &client),
-                // Nothing is acked: the sites send it again.
-                Err(error) => tracing::error!(
-                    error = format!("{:#}", anyhow::Error::new(error)),
-                    "A batch could not be stored."
-                ),
+            let (deliveries, rules) = (std::mem::take(&mut batch), Arc::clone(&self.rules));
+            for taken in intake::store(&self.store, deliveries, clock::now(), &rules).await {
+                self.tell(taken, &client);
             }
         }
     }
@@ -200,6 +189,7 @@ impl Ingest {
         ] {
             metrics::counter!("gateway_envelopes_total", "verdict" => verdict).increment(count);
         }
+        metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
         if !taken.readings.is_empty() {
             self.events.publish("reading", &json!({"readings": taken.readings}), None);

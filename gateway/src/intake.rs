@@ -13,6 +13,7 @@ mod record;
 use crate::{
     alerts::{self, Context, Evaluation},
     clock::rfc3339,
+    store::{Store, StoreError},
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
@@ -25,9 +26,9 @@ use rules::{
     freshness::{Freshness, Moment, Position},
     rule::RuleSet,
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use uplink_proto::{
     ack::{Ack, AckError, CONFLICT, LaneNews},
     envelope::{Envelope, peek},
@@ -36,8 +37,12 @@ use uplink_proto::{
     state::SiteState,
 };
 
+/// Envelopes of one site that are kept aside with their bytes: a hostile or broken box sends them
+/// without end, at most 256 KiB each.
+const QUARANTINED_MAX: i64 = 1000;
+
 /// A message from a site.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Delivery {
     /// An envelope, on the topic of that site and lane.
     Envelope(SiteId, Lane, Vec<u8>),
@@ -65,6 +70,8 @@ pub(crate) struct Counts {
     pub(crate) duplicate: u64,
     pub(crate) conflict: u64,
     pub(crate) undecodable: u64,
+    /// Records and readings this version does not know, in envelopes that were taken.
+    pub(crate) skipped: u64,
     pub(crate) readings: u64,
 }
 
@@ -92,6 +99,64 @@ struct Gathered {
     position: Position,
 }
 
+/// Takes a batch into the database, in one transaction if it can be.
+///
+/// Where the batch fails through what is in it, every message of it is taken by itself and the one
+/// that fails again is kept aside: nobody's envelope may hold up those of others. Where the disk
+/// fails nothing is acked, and the sites send it again.
+pub(crate) async fn store(
+    store: &Store,
+    deliveries: Vec<Delivery>,
+    now: WallTime,
+    rules: &Arc<RuleSet>,
+) -> Vec<Taken> {
+    let deliveries: Arc<[Delivery]> = deliveries.into();
+    let part = async |range: Range<usize>| {
+        let (deliveries, rules) = (Arc::clone(&deliveries), Arc::clone(rules));
+        let part = move |transaction: &Transaction<'_>| {
+            take(transaction, deliveries.get(range).unwrap_or_default(), now, &rules)
+        };
+        store.write(part).await
+    };
+    let failed = |error: StoreError, what| {
+        let of_the_disk = error.is_of_the_disk();
+        tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), what);
+        of_the_disk
+    };
+    match part(0..deliveries.len()).await {
+        Ok(taken) => return vec![taken],
+        Err(error) => {
+            if failed(error, "A batch could not be stored.") {
+                return Vec::new();
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for (place, delivery) in deliveries.iter().enumerate() {
+        match (part(place..place + 1).await, delivery.clone()) {
+            (Ok(taken), _) => all.push(taken),
+            (Err(error), Delivery::Envelope(site, _, bytes)) => {
+                if failed(error, "An envelope could not be stored.") {
+                    continue;
+                }
+                let rules = Arc::clone(rules);
+                let aside = move |transaction: &Transaction<'_>| {
+                    let mut batch = Batch::new(transaction, now, &rules);
+                    batch.keep_aside(&site, &bytes, "the county failed on it; report this")?;
+                    batch.finish()
+                };
+                all.extend(store.write(aside).await.map_err(|error| {
+                    failed(error, "An envelope could not be kept aside.");
+                }));
+            }
+            (Err(error), Delivery::State { .. }) => {
+                failed(error, "A state could not be stored.");
+            }
+        }
+    }
+    all
+}
+
 /// Takes a batch into the database. The caller owns the transaction and commits it.
 pub(crate) fn take(
     connection: &Connection,
@@ -99,17 +164,7 @@ pub(crate) fn take(
     now: WallTime,
     rules: &RuleSet,
 ) -> rusqlite::Result<Taken> {
-    let mut batch = Batch {
-        connection,
-        now,
-        rules,
-        ledgers: BTreeMap::new(),
-        touched: BTreeMap::new(),
-        errors: BTreeMap::new(),
-        evaluation: Evaluation::default(),
-        readings: Vec::new(),
-        taken: Taken::default(),
-    };
+    let mut batch = Batch::new(connection, now, rules);
     for delivery in deliveries {
         match delivery {
             Delivery::Envelope(site, lane, bytes) => batch.envelope(site, *lane, bytes)?,
@@ -120,6 +175,20 @@ pub(crate) fn take(
 }
 
 impl<'t> Batch<'t> {
+    fn new(connection: &'t Connection, now: WallTime, rules: &'t RuleSet) -> Self {
+        Self {
+            connection,
+            now,
+            rules,
+            ledgers: BTreeMap::new(),
+            touched: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            evaluation: Evaluation::default(),
+            readings: Vec::new(),
+            taken: Taken::default(),
+        }
+    }
+
     fn context(&self) -> Context<'t> {
         Context { connection: self.connection, rules: self.rules, now: self.now }
     }
@@ -162,6 +231,14 @@ impl<'t> Batch<'t> {
                     ])?;
                 self.ledger(site, outbox, lane)?.receive(seq);
                 self.records(site, &envelope)?;
+                if decoded.skipped > 0 {
+                    self.taken.counts.skipped += u64::from(decoded.skipped);
+                    tracing::warn!(%site, %lane, %seq, skipped = decoded.skipped,
+                        "Records of a later version were kept aside; install the newer gateway.");
+                    let cause =
+                        format!("{} records or readings of a later version", decoded.skipped);
+                    self.quarantine(site, bytes, &cause)?;
+                }
             }
         }
         Ok(())
@@ -187,12 +264,23 @@ impl<'t> Batch<'t> {
         lanes.entry(lane).or_default().insert(seq);
     }
 
+    /// Keeps bytes for a person to look at: once, and of a site that sends ever more of them only
+    /// the first [`QUARANTINED_MAX`].
     fn quarantine(&self, site: &SiteId, bytes: &[u8], cause: &str) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "INSERT INTO quarantine (site, received_ms, cause, bytes) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR IGNORE INTO quarantine (site, received_ms, cause, hash, bytes)
+                 SELECT ?1, ?2, ?3, ?4, ?5
+                 WHERE (SELECT count(*) FROM quarantine WHERE site = ?1) < ?6",
             )?
-            .execute(params![site.as_str(), self.now.unix_ms(), cause, bytes])
+            .execute(params![
+                site.as_str(),
+                self.now.unix_ms(),
+                cause,
+                hash(bytes),
+                bytes,
+                QUARANTINED_MAX
+            ])
             .map(drop)
     }
 

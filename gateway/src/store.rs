@@ -6,7 +6,7 @@
 //! # Invariants
 //! - what is known of patients is readable by the gateway's user only
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
@@ -56,8 +56,26 @@ pub(crate) enum OpenStoreError {
 pub(crate) enum StoreError {
     #[error("the database failed; check the disk")]
     Database(#[from] rusqlite::Error),
+    #[error("the gateway failed on it; report this with its log")]
+    Panicked,
     #[error("the gateway is stopping")]
     Stopping,
+}
+
+impl StoreError {
+    /// Whether it would fail for anything else as well: the disk, not what was to be stored.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::Panicked => false,
+            Self::Stopping => true,
+            Self::Database(error) => !matches!(
+                error.sqlite_error_code(),
+                None | Some(
+                    ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig
+                )
+            ),
+        }
+    }
 }
 
 /// The database.
@@ -154,7 +172,11 @@ where
     T: Send + 'static,
     F: FnOnce() -> rusqlite::Result<T> + Send + 'static,
 {
-    Ok(tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopping)??)
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| match error.is_panic() {
+        true => StoreError::Panicked,
+        false => StoreError::Stopping,
+    })??)
 }
 
 fn plain(path: &Path) -> rusqlite::Result<Connection> {

@@ -322,3 +322,85 @@ fn an_older_word_about_a_site_changes_nothing() {
     let taken = county.take(&[state(false, 2), noise]);
     assert_eq!(taken.sites[0]["online"], json!(false));
 }
+
+#[test]
+fn what_comes_again_is_kept_aside_once_and_nobody_fills_the_disk() {
+    let mut county = County::new();
+    let too_long = Delivery::Envelope(site(), Lane::Trend, vec![b'x'; 70_000]);
+    for _ in 0..3 {
+        county.take(&[damaged(2), too_long.clone()]);
+    }
+    assert_eq!(county.count("quarantine"), 2);
+    let noise = |number: i64| {
+        Delivery::Envelope(site(), Lane::Trend, format!("noise {number}").into_bytes())
+    };
+    let all: Vec<_> = (0..QUARANTINED_MAX + 50).map(noise).collect();
+    let taken = county.take(&all);
+    assert_eq!(taken.counts.undecodable, 1050);
+    assert_eq!(county.count("quarantine"), QUARANTINED_MAX);
+}
+
+#[test]
+fn records_of_a_later_version_are_kept_aside_and_counted() {
+    let mut county = County::new();
+    let Delivery::Envelope(_, _, mut bytes) = envelope(Lane::Trend, 1, vec![rate(72), rate(73)])
+    else {
+        panic!("no envelope")
+    };
+    // The kind of the second record, which is its first element.
+    let kinds: Vec<usize> = bytes
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| **pair == [0x8b, 0x01])
+        .map(|(place, _)| place + 1)
+        .collect();
+    assert_eq!(kinds.len(), 2);
+    bytes[kinds[1]] = 0x17;
+    let taken = county.take(&[Delivery::Envelope(site(), Lane::Trend, bytes)]);
+    assert_eq!((taken.counts.new, taken.counts.skipped, taken.counts.readings), (1, 1, 1));
+    assert_eq!(settled(&taken, Lane::Trend), "1-1");
+    assert_eq!(
+        county.texts("SELECT cause FROM quarantine"),
+        ["1 records or readings of a later version"]
+    );
+}
+
+#[tokio::test]
+async fn an_envelope_the_county_fails_on_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("county.sqlite")).unwrap();
+    let fault = "CREATE TRIGGER fault BEFORE INSERT ON reading WHEN NEW.value = '99'
+                 BEGIN SELECT RAISE(ABORT, 'a fault of ours'); END";
+    store.write(move |transaction| transaction.execute_batch(fault)).await.unwrap();
+    let rules = include_str!("../../../configs/rules/default.json");
+    let rules = Arc::new(RuleSet::from_json(rules).unwrap());
+    let batch = vec![
+        envelope(Lane::Trend, 1, vec![rate(72)]),
+        envelope(Lane::Trend, 2, vec![rate(73), rate(99)]),
+        envelope(Lane::Trend, 3, vec![rate(74)]),
+    ];
+    let taken = super::store(&store, batch, NOW, &rules).await;
+    assert_eq!(taken.iter().map(|taken| taken.counts.new).collect::<Vec<_>>(), [1, 0, 1]);
+    assert_eq!(settled(taken.last().unwrap(), Lane::Trend), "1-3");
+    assert_eq!(taken[1].acks[0].1.errors[0].seq, seq(2));
+    let aside: (i64, i64) = store
+        .read(|connection| {
+            let query = "SELECT (SELECT count(*) FROM quarantine), (SELECT count(*) FROM reading)";
+            connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+        .await
+        .unwrap();
+    assert_eq!(aside, (1, 2));
+}
+
+#[tokio::test]
+async fn where_the_disk_fails_nothing_is_acked() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("county.sqlite")).unwrap();
+    let full = "PRAGMA max_page_count = 1";
+    store.write(move |transaction| transaction.execute_batch(full)).await.unwrap();
+    let rules = include_str!("../../../configs/rules/default.json");
+    let rules = Arc::new(RuleSet::from_json(rules).unwrap());
+    let batch = (1..200).map(|number| envelope(Lane::Trend, number, vec![rate(72); 20])).collect();
+    assert!(super::store(&store, batch, NOW, &rules).await.is_empty());
+}
