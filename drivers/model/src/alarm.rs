@@ -146,7 +146,7 @@ alarm_kinds! {
     /// The pump's door is open.
     DoorOpen = "DEV-DOOR", None;
     /// The syringe is not captured.
-    Syringe = "DEV-SYRINGE", None;
+    Syringe = "DEV-SYRINGE", Some(197_218);
     /// The volume or the time is over.
     InfusionComplete = "DEV-INF-COMPLETE", Some(197_292);
     /// The infusion ends soon.

@@ -212,10 +212,10 @@ impl Seq {
     /// SQLite integers are signed; 2^63 envelopes last for ever.
     const MAX: u64 = (1 << 63) - 1;
 
-    /// A number from 1 to 2^63 - 1.
+    /// A number from 1 to 2^63 - 2, so that whatever the wire says has a number after it.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
-        (1..=Self::MAX).contains(&number).then_some(Self(number))
+        (1..Self::MAX).contains(&number).then_some(Self(number))
     }
 
     /// The number.

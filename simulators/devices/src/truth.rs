@@ -32,6 +32,9 @@ pub struct Truth {
     /// Device time, RFC 3339 in UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_time: Option<String>,
+    /// The device's own number for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device_seq: Option<u64>,
     /// Samples of a waveform block.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub samples: Option<usize>,
@@ -117,7 +120,18 @@ impl Notebook {
     }
 
     pub(crate) fn alarm(&mut self, now: SimTime, code: &str, starts: bool) {
+        self.alarm_on(now, "", code, starts);
+    }
+
+    pub(crate) fn alarm_on(
+        &mut self,
+        now: SimTime,
+        channel: &'static str,
+        code: &str,
+        starts: bool,
+    ) {
         let mut fact = self.fact(now);
+        fact.channel = channel;
         fact.alarm = Some(code.to_owned());
         fact.phase = Some(if starts { "start" } else { "end" });
         self.facts.push(fact);
