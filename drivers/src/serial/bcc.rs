@@ -219,7 +219,7 @@ impl Bcc {
                 self.fall_silent(now);
                 self.open(now);
             }
-            Request::Get => self.ask(now, Request::Get, true),
+            Request::Get | Request::Slot(_) => self.ask(now, Request::Get, true),
         }
     }
 
@@ -338,9 +338,8 @@ impl Bcc {
 
     fn take_pump(&mut self, now: Now, slot: Slot, block: &Block) {
         let Some(identity) = identity(block) else {
-            let place = &slot.0;
             let text = format!(
-                "the pump in slot {place} sends no INSERNUM; switch it on in the station's web page"
+                "the pump in slot {slot} sends no INSERNUM; switch it on in the station's web page"
             );
             return self.reporter.note(now, "nameless", text);
         };
@@ -350,15 +349,14 @@ impl Bcc {
             return self.reporter.note(now, "too_many", text);
         }
         self.seen.insert(device.clone());
-        let pump =
-            self.pumps.entry(device.clone()).or_insert_with(|| Pump::new(device, slot.clone()));
+        let pump = self.pumps.entry(device.clone()).or_insert_with(|| Pump::new(device, slot));
         pump.take(now, slot, block, &mut self.reporter);
     }
 
     /// Whether the session may go on.
     fn take_failure(&mut self, now: Now, slot: Option<Slot>, code: &str) -> bool {
         let at_slot = slot.and_then(|slot| {
-            let (device, _) = self.pumps.iter().find(|(_, pump)| *pump.slot() == slot)?;
+            let (device, _) = self.pumps.iter().find(|(_, pump)| pump.slot() == slot)?;
             Some(device.clone())
         });
         match (code, at_slot) {
@@ -448,7 +446,7 @@ impl SerialDriver for Bcc {
             Phase::Asked { request, at, .. } => {
                 let limit = match request {
                     Request::Alive => spec::OPEN_WITHIN,
-                    Request::Version | Request::Get => spec::ANSWER_WITHIN,
+                    Request::Version | Request::Get | Request::Slot(_) => spec::ANSWER_WITHIN,
                 };
                 Some((at.max(self.last_byte) + limit).min(at + spec::BLOCK_WITHIN))
             }

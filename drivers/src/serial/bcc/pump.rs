@@ -140,8 +140,8 @@ impl Pump {
         }
     }
 
-    pub(super) fn slot(&self) -> &Slot {
-        &self.slot
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
     }
 
     pub(super) fn last_seen(&self) -> MonoTime {
@@ -216,7 +216,7 @@ impl Pump {
 
     fn emit(&self, now: Now, readings: Vec<Reading>, reporter: &mut Reporter) {
         let group = ReadingGroup::new(self.device.clone(), now.observed(), readings);
-        reporter.emit(Record::Readings(group.with_context("slot", &self.slot.0)));
+        reporter.emit(Record::Readings(group.with_context("slot", &self.slot.to_string())));
     }
 
     fn set_alarm(
