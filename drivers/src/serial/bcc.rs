@@ -2,26 +2,30 @@
 //!
 //! Read first: the protocol sheet of BCC, §6 (session) and §7 (parameters).
 //!
-//! BCC has no command that changes an infusion. The bit fields ALARM1, ALARM2, PREALARM and STATUS1
-//! are not read: a station that sends them instead of the flags INA* gives the state "unknown".
+//! BCC has no command that changes an infusion.
 //!
 //! # Invariants
 //! - each pump is a device of its own, told apart by its serial number, never by its slot
 //! - a good block is acknowledged once, a bad one is asked for again at most three times
 
+mod alarm;
+mod block;
 pub mod codec;
 mod pump;
+mod reading;
+mod state;
 mod unit;
 
 use super::{SerialDriver, SerialEvent, SerialOutput};
 use crate::reporter::Reporter;
+use block::Block;
 use codec::{Decoder, Entry, Frame, FrameError, Request, Slot, entries, request};
 use model::{
     device::{DeviceKind, DeviceState},
     id::DeviceId,
     time::{MonoTime, Now},
 };
-use pump::{Block, Pump, identity};
+use pump::{Identity, Pump};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -239,7 +243,7 @@ impl Bcc {
 
     fn finish_cycle(&mut self, now: Now) {
         let gone = self.pumps.iter().filter(|(device, pump)| {
-            !self.seen.contains(*device) && now.mono.since(pump.last_seen()) >= spec::GONE_AFTER
+            !self.seen.contains(*device) && now.mono.since(pump.last_heard()) >= spec::GONE_AFTER
         });
         let gone: Vec<_> = gone.map(|(device, _)| device.clone()).collect();
         for device in gone {
@@ -337,7 +341,8 @@ impl Bcc {
     }
 
     fn take_pump(&mut self, now: Now, slot: Slot, block: &Block) {
-        let Some(identity) = identity(block) else {
+        let Identity { serial, number } = Identity::of(block);
+        let Some(identity) = serial.or(number) else {
             let text = format!(
                 "the pump in slot {slot} sends no INSERNUM; switch it on in the station's web page"
             );

@@ -269,3 +269,50 @@ fn a_closed_port_takes_the_pumps_down() {
     assert_eq!(bench.states(), ["station-1-40864 link_down"]);
     assert_eq!(bench.driver.next_timeout(), None);
 }
+
+/// The same alarms and states as bit fields.
+const BITS: &str = "INSERNUM,40864;INRT,5.00;ALARM1,00000400;STATUS1,000000C3;INVI,12.5";
+
+#[test]
+fn an_alarm_flag_that_is_not_available_ends_no_alarm() {
+    let mut bench = Bench::polling();
+    for flag in ["1", "_NA", "_NA", "?", "1", "0"] {
+        bench.cycle(&[pump(230, "11", &RUNNING.replace("INA3,0", &format!("INA3,{flag}")))]);
+    }
+    assert_eq!(bench.alarms(), [("INA3", AlarmPhase::Start), ("INA3", AlarmPhase::End)]);
+    let states: Vec<_> = bench
+        .values()
+        .into_iter()
+        .filter_map(|value| Some(value.strip_prefix("pump_state ")?.to_owned()))
+        .collect();
+    assert_eq!(states, ["alarm", "unknown", "unknown", "unknown", "alarm", "infusing"]);
+}
+
+#[test]
+fn an_empty_serial_number_is_none() {
+    let mut bench = Bench::polling();
+    for serial in ["", " ", "0", "00000"] {
+        let text = format!("INSERNUM,{serial};INNR,60009FA0;INRT,5.00");
+        bench.cycle(&[pump(230, "11", &text)]);
+    }
+    assert!(bench.groups().iter().all(|group| group.device.as_str() == "station-1-60009FA0"));
+    assert_eq!(bench.groups().len(), 4);
+}
+
+#[test]
+fn a_station_that_sends_bit_fields_says_alarms_and_states() {
+    let mut bench = Bench::polling();
+    bench.cycle(&[pump(230, "11", BITS)]);
+    bench.cycle(&[pump(236, "11", &BITS.replace("00000400", "_NA"))]);
+    bench.cycle(&[pump(242, "11", &BITS.replace("00000400", "00000001"))]);
+    assert_eq!(bench.alarms(), [("ALARM1.10", AlarmPhase::Start), ("ALARM1.10", AlarmPhase::End)]);
+    let values = bench.values();
+    let said = |metric: &str| -> Vec<_> {
+        values.iter().filter(|value| value.starts_with(metric)).map(String::as_str).collect()
+    };
+    assert_eq!(
+        said("pump_state"),
+        ["pump_state alarm", "pump_state unknown", "pump_state infusing"]
+    );
+    assert_eq!(said("power"), ["power onMains"; 3]);
+}
