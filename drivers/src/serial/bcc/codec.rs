@@ -433,6 +433,16 @@ pub(super) mod tests {
         assert_eq!(frames(&[&[4, 6, 7]]), [Err(FrameError::Noise { count: 3 })]);
     }
 
+    /// A sum modulo 256 over what was stuffed does not see this: Y and D weigh as much as E and X.
+    #[test]
+    fn one_damage_of_a_stuffed_block_in_many_stays_unseen() {
+        let bytes = stuff(&block("1", "1,50111,INSOL,YD", false));
+        let at = bytes.windows(3).position(|letters| letters == b"YEX").unwrap();
+        let mut damaged = bytes.clone();
+        damaged[at] = b'E';
+        assert!(good(&[&damaged])[0].information.ends_with("EX"));
+    }
+
     #[test]
     fn addresses_name_pillar_and_slot() {
         let named = |address: &str| {

@@ -85,6 +85,8 @@ pub(super) struct Pump {
     /// As last told.
     state: Option<DeviceState>,
     last_heard: MonoTime,
+    /// Whole answers without it, one after the other.
+    missed: u8,
     /// Stream metrics it sent: silent or failed when the pump is.
     heard: BTreeSet<Metric>,
     alarms: Alarms,
@@ -98,6 +100,7 @@ impl Pump {
             about: BTreeMap::new(),
             state: None,
             last_heard: MonoTime::START,
+            missed: 0,
             heard: BTreeSet::new(),
             alarms: Alarms::default(),
         }
@@ -151,16 +154,32 @@ impl Pump {
         reporter.status_of(self.device.clone(), now, state, reason, about);
     }
 
+    /// A whole answer came without it; how many did so far.
+    pub(super) fn miss(&mut self) -> u8 {
+        self.missed = self.missed.saturating_add(1);
+        self.missed
+    }
+
     pub(super) fn slot(&self) -> Slot {
         self.slot
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        self.state == Some(DeviceState::Online)
     }
 
     pub(super) fn last_heard(&self) -> MonoTime {
         self.last_heard
     }
 
+    /// The unique number it said.
+    pub(super) fn number(&self) -> Option<&str> {
+        let (_, name) = spec::ABOUT.iter().find(|(parameter, _)| *parameter == spec::NUMBER)?;
+        self.about.get(*name).map(String::as_str)
+    }
+
     fn hear(&mut self, now: Now) {
-        self.last_heard = now.mono;
+        (self.last_heard, self.missed) = (now.mono, 0);
     }
 
     fn tell_online(&mut self, now: Now, block: &Block, reporter: &mut Reporter) {
