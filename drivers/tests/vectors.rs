@@ -110,9 +110,11 @@ fn every_vector_means_what_its_source_says_however_it_is_cut() {
 #[test]
 fn every_device_has_a_vector_that_is_not_made_by_us() {
     for driver in DriverName::ALL {
-        let own = |vector: &Vector| vector.kind == Kind::Derived;
         let found = vectors(driver);
-        assert!(found.iter().any(|vector| !own(vector)), "{}", driver.name());
+        // What a device says counts: what we ask proves nothing about its answers.
+        let theirs =
+            |vector: &Vector| vector.kind != Kind::Derived && vector.from == Sender::Device;
+        assert!(found.iter().any(theirs), "{}", driver.name());
         assert!(found.iter().all(|vector| !vector.source.is_empty()));
     }
 }
@@ -235,7 +237,7 @@ fn td42xx_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
 }
 
 fn bcc_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
-    use bcc::codec::{Decoder, Request, entries, request};
+    use bcc::codec::{Decoder, Request, Slot, entries, request};
     let mut decoder = Decoder::default();
     let found = chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>());
     let mut lines = Vec::new();
@@ -247,17 +249,18 @@ fn bcc_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
                 Some("alive") => Some(Request::Alive),
                 Some("version") => Some(Request::Version),
                 Some("get") => Some(Request::Get),
-                _ => None,
+                name => {
+                    let slot = name.and_then(|name| name.strip_prefix("slot "));
+                    slot.and_then(Slot::from_name).map(Request::Slot)
+                }
             };
-            if let Some(asked) = asked {
-                let sent = request(&frame.bed_id, asked, frame.stuffed == Some(true));
-                assert_eq!(sent, chunks.concat(), "{}", vector.name);
-            }
+            let sent = request(&frame.bed_id, asked.unwrap(), frame.stuffed == Some(true));
+            assert_eq!(sent, chunks.concat(), "{}", vector.name);
             lines.push(frame.information);
         } else {
             lines.extend(entries(&frame.information).map(|entry| {
                 let entry = entry.unwrap();
-                let place = entry.slot.map_or("all".to_owned(), |slot| slot.0);
+                let place = entry.slot.map_or("all".to_owned(), |slot| slot.to_string());
                 format!("{} {place} {}={}", entry.time, entry.parameter, entry.value)
             }));
         }
