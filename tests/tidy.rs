@@ -18,11 +18,12 @@ use std::{
 const ARROWS: &[(&str, &[&str])] = &[
     ("config-reader", &[]),
     ("model", &[]),
+    ("trace", &[]),
     ("drivers", &["model"]),
     ("rules", &["model"]),
     ("uplink-proto", &["model"]),
     ("virtual-devices", &["model"]),
-    ("agent", &["config-reader", "model", "drivers", "rules", "uplink-proto"]),
+    ("agent", &["config-reader", "model", "drivers", "trace", "rules", "uplink-proto"]),
     ("embedded-broker", &["uplink-proto", "model"]),
     ("gateway", &["config-reader", "model", "rules", "uplink-proto", "embedded-broker"]),
     (
@@ -30,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "model",
             "drivers",
+            "trace",
             "rules",
             "uplink-proto",
             "virtual-devices",
@@ -41,7 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Deciding crates: no runtime, no port, no file, no clock.
-const PURE: &[&str] = &["model", "drivers", "rules", "uplink-proto", "virtual-devices"];
+const PURE: &[&str] = &["model", "trace", "drivers", "rules", "uplink-proto", "virtual-devices"];
 /// What a deciding crate may never depend on.
 const WORLD: &[&str] = &[
     "tokio",

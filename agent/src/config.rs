@@ -253,7 +253,7 @@ baud = 9600
             "line 5: uplink.broker: \"broker.county.example\" is no address; write host:port",
             "line 13: device.options.counts_per_mv: \"-1\" is no number above 0",
             "line 15: device ecg-01 has the id of device 1",
-            "line 16: device.driver: \"tm2600\" is no driver; known: pm6750, bcc, tm2655, ultraeasy",
+            "line 16: device.driver: \"tm2600\" is no driver; known: pm6750, bcc, ",
             "line 17: /dev/ttyUSB0 is the port of ecg-01 already",
             "line 18: device.baud is 12; use a number from 300 to 921600",
             "line 19: device.speed is not a setting; known here: ",

@@ -9,10 +9,13 @@
 //! - a seq is assigned in the transaction that stores its envelope, and never again
 //! - a device's cursor is committed with the records it covers
 //! - a row is deleted only when acked for a day, or as a counted drop
+//! - a file that cannot be opened or written is tried again and again, and `status` says why
 
+mod change;
 mod file;
 pub(crate) mod inspect;
 mod pending;
+mod queue;
 mod retention;
 mod writer;
 
@@ -22,12 +25,13 @@ use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
     record::Record,
 };
-use std::{io, path::PathBuf, thread::JoinHandle, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use uplink_proto::sender::LaneStock;
 
-pub(crate) use file::{OpenOutboxError, Reader};
+pub(crate) use file::{Reader, is_damage};
 
 /// Commands that may wait: a second of four monitors.
 const COMMANDS_MAX: usize = 256;
@@ -73,7 +77,7 @@ pub(crate) struct OutboxStats {
     pub(crate) unacked: [u64; 3],
     /// When the oldest unacked row was opened, ms since 1970.
     pub(crate) oldest_ms: Option<i64>,
-    /// Bytes of all envelopes kept.
+    /// Bytes of the file that are in use.
     pub(crate) bytes: u64,
     /// Bytes that may be kept.
     pub(crate) max_bytes: u64,
@@ -81,9 +85,20 @@ pub(crate) struct OutboxStats {
     pub(crate) bytes_per_s: u64,
     /// Spot readings that were there already.
     pub(crate) repeats: u64,
-    /// Why the last commit failed, while it does.
-    pub(crate) failing: Option<String>,
 }
+
+/// What the uplink starts from.
+#[derive(Clone, Debug)]
+pub(crate) struct Stock {
+    pub(crate) outbox: OutboxId,
+    /// Where the file is: beside the configured one if that is of a newer agent.
+    pub(crate) path: PathBuf,
+    /// Urgent, trend, wave.
+    pub(crate) lanes: [LaneStock; 3],
+}
+
+/// The answer of the file.
+type Answer<T> = oneshot::Sender<rusqlite::Result<T>>;
 
 /// What the writing thread is asked.
 #[derive(Debug)]
@@ -91,12 +106,12 @@ enum Command {
     Record(Origin, Box<Record>),
     Remember(Origin, DeviceId, Cursor),
     Watch(usize, watch::Sender<u64>),
-    Cursor(DeviceId, oneshot::Sender<Option<Cursor>>),
+    Cursor(DeviceId, Answer<Option<Cursor>>),
     Forget { lane: Lane, first: Seq, last: Seq },
     Damaged(Lane, Seq),
-    NextConnection(oneshot::Sender<u64>),
-    StartAnew(oneshot::Sender<()>),
-    Stock(oneshot::Sender<(OutboxId, [LaneStock; 3])>),
+    NextConnection(Answer<u64>),
+    StartAnew(Answer<()>),
+    Stock(oneshot::Sender<Stock>),
     Stats(oneshot::Sender<OutboxStats>),
 }
 
@@ -105,41 +120,71 @@ enum Command {
 #[error("the outbox is closed; the agent is stopping")]
 pub(crate) struct OutboxClosed;
 
+/// A question was not answered.
+#[derive(Debug, Error)]
+pub(crate) enum AskOutboxError {
+    /// The agent stops.
+    #[error(transparent)]
+    Closed(#[from] OutboxClosed),
+    /// The file.
+    #[error("the outbox file failed: {0}; check the disk")]
+    File(#[from] rusqlite::Error),
+}
+
 /// A way to the outbox.
 #[derive(Clone, Debug)]
 pub(crate) struct Outbox {
     commands: mpsc::Sender<Command>,
-    path: PathBuf,
+    failing: watch::Receiver<Option<String>>,
 }
 
-/// Why the outbox could not be started.
-#[derive(Debug, Error)]
-pub(crate) enum StartOutboxError {
-    /// The file.
-    #[error(transparent)]
-    Open(#[from] OpenOutboxError),
-    /// The thread.
-    #[error("the system gives no thread for the outbox; stop other programs on this box")]
-    Thread(#[source] io::Error),
+/// The thread that writes.
+#[derive(Debug)]
+pub(crate) struct OutboxThread {
+    closing: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+impl OutboxThread {
+    /// Comes back when the thread ends by itself, which it never should.
+    pub(crate) async fn ended(&mut self) {
+        // Without a word it has panicked.
+        drop((&mut self.ended).await);
+    }
+
+    /// Commits what was handed over, and ends; whether that worked within `limit`.
+    pub(crate) async fn close(&mut self, limit: Duration) -> bool {
+        self.closing.cancel();
+        matches!(tokio::time::timeout(limit, &mut self.ended).await, Ok(Ok(())))
+    }
 }
 
 impl Outbox {
-    /// Opens the file and starts the writing thread, which ends when every [`Outbox`] is gone.
+    /// Starts the writing thread. The file is opened there, however long that takes; until then
+    /// whoever hands over or asks something waits.
     ///
     /// # Errors
-    /// When not even a fresh file can be made.
+    /// When the system gives no thread.
     pub(crate) fn start(
         settings: OutboxSettings,
         clock: Clock,
-    ) -> Result<(Self, JoinHandle<()>, mpsc::Receiver<News>), StartOutboxError> {
-        let file = file::open(&settings.path, clock.now().wall)?;
-        let path = file.path().to_owned();
+    ) -> io::Result<(Self, OutboxThread, mpsc::Receiver<News>)> {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let (news, heard) = mpsc::channel(NEWS_MAX);
-        let writer = writer::Writer::new(file, settings, clock, news);
-        let thread =
-            supervisor::thread("outbox", writer.run(receiver)).map_err(StartOutboxError::Thread)?;
-        Ok((Self { commands, path }, thread, heard))
+        let (failing, why) = watch::channel(None);
+        let (end, ended) = oneshot::channel();
+        let closing = CancellationToken::new();
+        let desk = writer::Desk { settings, clock, news, failing, closing: closing.clone() };
+        supervisor::thread("outbox", async move {
+            writer::run(desk, receiver).await;
+            let _nobody_waits = end.send(());
+        })?;
+        Ok((Self { commands, failing: why }, OutboxThread { closing, ended }, heard))
+    }
+
+    /// Why nothing can be written, while that is so.
+    pub(crate) fn failing(&self) -> Option<String> {
+        self.failing.borrow().clone()
     }
 
     /// Hands a record over; waits for room, never for the commit.
@@ -168,8 +213,8 @@ impl Outbox {
     }
 
     /// The cursor a driver remembered last.
-    pub(crate) async fn cursor(&self, device: DeviceId) -> Result<Option<Cursor>, OutboxClosed> {
-        self.ask(|reply| Command::Cursor(device, reply)).await
+    pub(crate) async fn cursor(&self, device: DeviceId) -> Result<Option<Cursor>, AskOutboxError> {
+        Ok(self.ask(|reply| Command::Cursor(device, reply)).await??)
     }
 
     /// The county has committed these rows.
@@ -188,31 +233,23 @@ impl Outbox {
     }
 
     /// The next connection number, kept over restarts.
-    pub(crate) async fn next_connection(&self) -> Result<u64, OutboxClosed> {
-        self.ask(Command::NextConnection).await
+    pub(crate) async fn next_connection(&self) -> Result<u64, AskOutboxError> {
+        Ok(self.ask(Command::NextConnection).await??)
     }
 
     /// This outbox was restored or copied: what is not acked gets new numbers under a new id.
-    pub(crate) async fn start_anew(&self) -> Result<(), OutboxClosed> {
-        self.ask(Command::StartAnew).await
+    pub(crate) async fn start_anew(&self) -> Result<(), AskOutboxError> {
+        Ok(self.ask(Command::StartAnew).await??)
     }
 
     /// Its id, and what of it is not acked.
-    pub(crate) async fn stock(&self) -> Result<(OutboxId, [LaneStock; 3]), OutboxClosed> {
+    pub(crate) async fn stock(&self) -> Result<Stock, OutboxClosed> {
         self.ask(Command::Stock).await
     }
 
     /// How much is stored.
     pub(crate) async fn stats(&self) -> Result<OutboxStats, OutboxClosed> {
         self.ask(Command::Stats).await
-    }
-
-    /// A connection of its own for reading rows.
-    ///
-    /// # Errors
-    /// When the file cannot be opened.
-    pub(crate) fn reader(&self) -> Result<Reader, rusqlite::Error> {
-        Reader::open(&self.path)
     }
 
     async fn send(&self, command: Command) -> Result<(), OutboxClosed> {

@@ -9,16 +9,20 @@ use crate::{
     supervisor::Supervisor,
     uplink,
 };
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use model::record::{AgentStarted, Record};
-use std::{fs, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    fs::DirBuilder, os::unix::fs::DirBuilderExt as _, process::ExitCode, sync::Arc, time::Duration,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::Mutex,
 };
 
-/// Links and uplink end within this after SIGTERM; the rest of the 5 s is for the last commit.
+/// Links and uplink end within this after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
+/// And the last commit within this: together less than 5 s.
+const COMMIT_LIMIT: Duration = Duration::from_millis(1500);
 /// A box has two to four small cores, and devices are slow.
 const WORKERS: usize = 2;
 
@@ -32,15 +36,24 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(daemon(config))
+    let ended = runtime.block_on(daemon(config));
+    // Whatever hangs in the system must not keep the program.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
-    let supervisor = Supervisor::new();
+    let board = Arc::new(Board::new(&config));
+    let supervisor = Supervisor::new(Arc::clone(&board), clock);
     let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
-    fs::create_dir_all(&config.data_dir)
+    let mut hangup = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
+    // What patients' devices said: nobody else reads it.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&config.data_dir)
         .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
     let settings = OutboxSettings {
         path: config.data_dir.join("outbox.sqlite"),
@@ -48,11 +61,11 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
         max_bytes: config.outbox.max_bytes,
         time_zone: config.time_zone.clone(),
     };
-    let (outbox, writer, news) = Outbox::start(settings, clock).context("opening the outbox")?;
+    let (outbox, mut writer, news) =
+        Outbox::start(settings, clock).context("starting the thread of the outbox")?;
     let started = AgentStarted { version: VERSION.to_owned(), observed: clock.now().observed() };
     outbox.enqueue(outbox::NO_LINK, Record::Started(started)).await?;
 
-    let board = Arc::new(Board::new(&config));
     let news = Arc::new(Mutex::new(news));
     let (uplink_config, site) = (config.uplink.clone(), config.site.clone());
     let (for_uplink, for_board, stopped) =
@@ -93,19 +106,26 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
     tracing::info!(site = %config.site, devices = config.devices.len(), "Agent started.");
 
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
-    }
+    let told_to_stop = loop {
+        tokio::select! {
+            _ = terminated.recv() => break true,
+            _ = interrupted.recv() => break true,
+            () = writer.ended() => break false,
+            _ = hangup.recv() => tracing::warn!(
+                "The configuration is read at the start only; restart the agent to change it."
+            ),
+        }
+    };
     tracing::info!("Stopping.");
     if !supervisor.stop(STOP_LIMIT).await {
         tracing::warn!("Some tasks did not end in time.");
     }
-    drop(outbox);
-    tokio::task::spawn_blocking(move || writer.join())
-        .await
-        .context("waiting for the outbox")?
-        .ok();
+    if !told_to_stop {
+        bail!("the thread of the outbox failed; send the log to whoever maintains the agent");
+    }
+    if !writer.close(COMMIT_LIMIT).await {
+        tracing::error!("The last commit did not end in time.");
+    }
     tracing::info!("Stopped.");
     Ok(ExitCode::SUCCESS)
 }

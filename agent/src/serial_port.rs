@@ -7,7 +7,7 @@
 use crate::{
     clock::Clock,
     config::DeviceConfig,
-    outbox::{Origin, Outbox, OutboxClosed},
+    outbox::{AskOutboxError, Origin, Outbox, OutboxClosed},
     status::Board,
 };
 use drivers::{
@@ -71,7 +71,15 @@ pub(crate) async fn run(link: Link) {
 
 async fn serve(link: Link) -> Result<(), OutboxClosed> {
     let config = &link.config;
-    let cursor = link.outbox.cursor(config.id.clone()).await?;
+    let cursor = match link.outbox.cursor(config.id.clone()).await {
+        Ok(cursor) => cursor,
+        Err(AskOutboxError::Closed(closed)) => return Err(closed),
+        Err(AskOutboxError::File(error)) => {
+            // The device tells again what it told before; repeats are not recorded twice.
+            tracing::error!(device = %config.id, %error, "What the driver knew cannot be read.");
+            None
+        }
+    };
     let committed = link.outbox.committed(link.number).await?;
     let driver = registry::create(config.driver, config.id.clone(), &config.options, cursor);
     let mut session = Session { link: &link, driver, committed, handed_over: 0, heard: 0 };
@@ -81,11 +89,12 @@ async fn serve(link: Link) -> Result<(), OutboxClosed> {
         let opened_at = link.clock.mono();
         let ended = match open(config) {
             Ok(port) => {
-                if told {
-                    tracing::info!(device = %config.id, port = %config.port.display(), "Port is back.");
-                }
-                told = false;
                 link.board.port_opened(&config.id);
+                if std::mem::take(&mut told) {
+                    tracing::info!(device = %config.id, port = %config.port.display(), "Port is back.");
+                    // A cuff or meter may say nothing for hours: its tile must not stay as it is.
+                    session.report(DeviceState::Waiting, "the port is open again").await?;
+                }
                 session.run(port).await
             }
             Err(error) => Err(error),
@@ -99,7 +108,7 @@ async fn serve(link: Link) -> Result<(), OutboxClosed> {
         if !told {
             told = true;
             tracing::warn!(device = %config.id, port = %config.port.display(), %error, "Port is lost.");
-            session.report_loss(&error.to_string()).await?;
+            session.report(DeviceState::LinkDown, &error.to_string()).await?;
         }
         if link.clock.mono().since(opened_at) >= GOOD_AFTER {
             wait = REOPEN_AFTER.0;
@@ -144,7 +153,10 @@ impl Session<'_> {
         loop {
             while let Some(output) = self.driver.poll_output() {
                 match output {
-                    SerialOutput::Send(bytes) => send(port, &bytes).await?,
+                    SerialOutput::Send(bytes) => tokio::select! {
+                        sent = send(port, &bytes) => sent?,
+                        () = self.link.stopped.cancelled() => return Ok(()),
+                    },
                     output => self.keep(output).await?,
                 }
             }
@@ -196,13 +208,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn report_loss(&mut self, reason: &str) -> Result<(), OutboxClosed> {
+    async fn report(&mut self, state: DeviceState, reason: &str) -> Result<(), OutboxClosed> {
         let config = &self.link.config;
         let status = DeviceStatus {
             device: config.id.clone(),
             kind: config.driver.kind(),
             driver: config.driver.name().to_owned(),
-            state: DeviceState::LinkDown,
+            state,
             reason: reason.to_owned(),
             about: BTreeMap::new(),
             observed: self.link.clock.now().observed(),

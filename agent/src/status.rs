@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The running agent answers at once, or not at all.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+/// The outbox answers between two commits.
+const OUTBOX_LIMIT: Duration = Duration::from_secs(2);
 
 /// What is known of the agent's parts; every part writes its own corner.
 #[derive(Debug)]
@@ -43,6 +45,9 @@ struct Facts {
     devices: BTreeMap<String, DeviceFacts>,
     #[serde(default)]
     outbox: OutboxFacts,
+    /// How often a part of the agent failed and was started again.
+    #[serde(default)]
+    failed: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -51,6 +56,12 @@ struct UplinkFacts {
     state: String,
     /// When the county last acked, ms since 1970.
     last_ack_ms: Option<i64>,
+    /// Envelopes that cannot be sent; they stay in the outbox and are tried again.
+    #[serde(default)]
+    aside: u64,
+    /// Why not.
+    #[serde(default)]
+    aside_why: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -107,6 +118,21 @@ impl Board {
 
     pub(crate) fn acked(&self, now: Now) {
         self.facts().uplink.last_ack_ms = Some(now.wall.unix_ms());
+    }
+
+    pub(crate) fn task_failed(&self, task: &str) {
+        *self.facts().failed.entry(task.to_owned()).or_default() += 1;
+    }
+
+    pub(crate) fn set_aside(&self, count: u64, why: &str) {
+        let uplink = &mut self.facts().uplink;
+        (uplink.aside, uplink.aside_why) = (count, why.to_owned());
+    }
+
+    /// Envelopes that cannot be sent.
+    #[cfg(test)]
+    pub(crate) fn aside(&self) -> u64 {
+        self.facts().uplink.aside
     }
 
     pub(crate) fn port_opened(&self, device: &DeviceId) {
@@ -183,7 +209,8 @@ pub(crate) async fn serve(
             }
         };
         let mut facts = board.facts().clone();
-        if let Ok(stats) = outbox.stats().await {
+        // While the outbox cannot be opened nobody answers there.
+        if let Ok(Ok(stats)) = tokio::time::timeout(OUTBOX_LIMIT, outbox.stats()).await {
             let lanes = Lane::ALL.iter().map(|lane| lane.name().to_owned());
             let room = stats.max_bytes.saturating_sub(stats.bytes);
             facts.outbox = OutboxFacts {
@@ -193,9 +220,10 @@ pub(crate) async fn serve(
                 max_bytes: stats.max_bytes,
                 holds_s: room.checked_div(stats.bytes_per_s),
                 repeats: stats.repeats,
-                failing: stats.failing,
+                failing: None,
             };
         }
+        facts.outbox.failing = outbox.failing();
         if let Ok(text) = serde_json::to_vec(&facts) {
             // Whoever asked may have gone away.
             drop(stream.write_all(&text).await);
@@ -217,10 +245,9 @@ pub(crate) fn show(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(_) => {
+        Err(error) => {
             let file = data_dir.join("outbox.sqlite");
-            let hint = "no agent is running; start it with: systemctl start clinic-agent";
-            writeln!(io::stderr().lock(), "{hint}")?;
+            writeln!(io::stderr().lock(), "{}", unanswered(&socket, &error))?;
             let summary = inspect::read(&file)
                 .with_context(|| format!("reading the outbox {}", file.display()))?;
             if json {
@@ -230,6 +257,25 @@ pub(crate) fn show(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::FAILURE)
         }
+    }
+}
+
+/// What a person does next when the agent did not answer.
+fn unanswered(socket: &Path, error: &io::Error) -> String {
+    let place = socket.display();
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            "no agent is running; start it with: systemctl start clinic-agent".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "the agent may not be asked at {place}; run this as root or as the agent's user"
+            )
+        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => format!(
+            "the agent does not answer at {place}; look at its log: journalctl -u clinic-agent"
+        ),
+        _ => format!("the agent cannot be asked at {place}: {error}"),
     }
 }
 
@@ -245,6 +291,11 @@ impl Facts {
     fn shown(&self) -> String {
         let mut text =
             format!("{} · agent {}\nuplink  {}\n", self.site, self.version, self.uplink.state);
+        if self.uplink.aside > 0 {
+            let UplinkFacts { aside, aside_why, .. } = &self.uplink;
+            text +=
+                &format!("        {aside} envelopes cannot be sent and are kept: {aside_why}\n");
+        }
         let waiting: u64 = self.outbox.unacked.values().sum();
         let holds = match self.outbox.holds_s {
             Some(holds) => {
@@ -254,7 +305,13 @@ impl Facts {
         };
         text += &format!("outbox  {waiting} envelopes wait for the county; {holds}\n");
         if let Some(error) = &self.outbox.failing {
-            text += &format!("        cannot write: {error}; check the disk\n");
+            text +=
+                &format!("        cannot write: {error}; readings are lost when this goes on\n");
+        }
+        for (task, count) in &self.failed {
+            text += &format!(
+                "failed  {task}, {count} times; send the log to whoever maintains the agent\n"
+            );
         }
         for (id, device) in &self.devices {
             let notes: u64 = device.notes.values().sum();
@@ -264,5 +321,27 @@ impl Facts {
             );
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener as Listener;
+
+    fn asked(socket: &Path) -> String {
+        unanswered(socket, &ask(socket).unwrap_err())
+    }
+
+    #[test]
+    fn without_an_answer_it_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("agent.sock");
+        assert!(asked(&socket).starts_with("no agent is running"));
+        drop(Listener::bind(&socket).unwrap());
+        assert!(asked(&socket).starts_with("no agent is running"), "left by a killed agent");
+        let told = |kind| unanswered(&socket, &io::Error::from(kind));
+        assert!(told(io::ErrorKind::PermissionDenied).contains("the agent's user"));
+        assert!(told(io::ErrorKind::WouldBlock).contains("does not answer"));
     }
 }

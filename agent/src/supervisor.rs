@@ -1,22 +1,27 @@
 //! The only place of the agent that spawns; what it spawned it awaits.
 
-use std::{future::Future, time::Duration};
+use crate::{clock::Clock, status::Board};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// A task that panicked is started again after this.
-const RESTART_AFTER: Duration = Duration::from_secs(1);
+/// A task that panicked is started again after this: first and last.
+const RESTART_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// A task that ran this long was good: its next failure begins with the first wait again.
+const GOOD_AFTER: Duration = Duration::from_secs(300);
 
 /// Owner of every task.
 #[derive(Clone, Debug)]
 pub(crate) struct Supervisor {
     tasks: TaskTracker,
     stopped: CancellationToken,
+    board: Arc<Board>,
+    clock: Clock,
 }
 
 impl Supervisor {
-    pub(crate) fn new() -> Self {
-        Self { tasks: TaskTracker::new(), stopped: CancellationToken::new() }
+    pub(crate) fn new(board: Arc<Board>, clock: Clock) -> Self {
+        Self { tasks: TaskTracker::new(), stopped: CancellationToken::new(), board, clock }
     }
 
     /// Cancelled when the agent stops.
@@ -29,14 +34,19 @@ impl Supervisor {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let stopped = self.stopped.clone();
+        let (stopped, board, clock) = (self.stopped.clone(), Arc::clone(&self.board), self.clock);
         self.tasks.spawn(async move {
+            let mut started = clock.mono();
+            let mut wait = RESTART_AFTER.0;
             while let Err(error) = tokio::spawn(start()).await {
                 tracing::error!(task = name, error = %error, "A task failed and is started again.");
+                board.task_failed(&name);
+                wait = restart_after(wait, clock.mono().since(started));
                 tokio::select! {
-                    () = tokio::time::sleep(RESTART_AFTER) => {}
+                    () = tokio::time::sleep(wait) => {}
                     () = stopped.cancelled() => return,
                 }
+                started = clock.mono();
             }
         });
     }
@@ -47,6 +57,11 @@ impl Supervisor {
         self.tasks.close();
         tokio::time::timeout(limit, self.tasks.wait()).await.is_ok()
     }
+}
+
+/// How long a task that failed waits, after the wait before and how long it ran.
+fn restart_after(before: Duration, ran: Duration) -> Duration {
+    if ran >= GOOD_AFTER { RESTART_AFTER.0 } else { (before * 2).min(RESTART_AFTER.1) }
 }
 
 /// Runs a blocking loop on a thread of its own, with the runtime's timers.
@@ -88,4 +103,22 @@ where
         }
     });
     (Tied(task), receiver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_that_fails_at_once_is_started_ever_more_rarely() {
+        let mut wait = RESTART_AFTER.0;
+        let waits: Vec<u64> = std::iter::repeat_with(|| {
+            wait = restart_after(wait, Duration::from_secs(3));
+            wait.as_secs()
+        })
+        .take(7)
+        .collect();
+        assert_eq!(waits, [2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(restart_after(wait, GOOD_AFTER), RESTART_AFTER.0);
+    }
 }

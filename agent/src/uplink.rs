@@ -1,32 +1,34 @@
 //! Runs the sending half of the uplink on MQTT 5 with mutual TLS.
 //!
-//! Not here: what goes out when (`uplink_proto::sender`), MQTT itself ([`connection`]).
+//! Not here: what goes out when (`uplink_proto::sender`), MQTT itself ([`connection`]), what happens
+//! while a connection is up ([`session`]).
 //!
 //! # Invariants
 //! - the outbox is the only queue: each connection starts from it, nothing is kept in the client
 //! - a PUBACK changes nothing in the outbox
 
 mod connection;
+mod in_flight;
+mod session;
 
 use crate::{
     clock::Clock,
     config::UplinkConfig,
-    outbox::{News, Outbox, OutboxClosed, Reader},
+    outbox::{AskOutboxError, News, Outbox, OutboxClosed},
     run::VERSION,
     status::Board,
 };
-use connection::{Connection, Heard, Plan};
-use model::id::{Lane, OutboxId, Seq, SiteId};
+use connection::{Connection, Plan};
+use model::{
+    id::{Lane, Seq, SiteId},
+    time::MonoTime,
+};
+use session::Session;
 use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
-use uplink_proto::{
-    ack::Ack,
-    sender::{Sender, SenderEvent, SenderOutput},
-    state::SiteState,
-    topics::Topic,
-};
+use uplink_proto::{state::SiteState, topics::Topic};
 
 /// Back-off with full jitter: at most this in the first minutes of an outage.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(2);
@@ -34,10 +36,13 @@ const BACK_OFF_FIRST: Duration = Duration::from_secs(2);
 const BACK_OFF_LATER: Duration = Duration::from_secs(30);
 /// How long the first minutes are.
 const FIRST_MINUTES: Duration = Duration::from_secs(120);
-/// The retained state tells the backlog this often.
-const STATE_EVERY: Duration = Duration::from_secs(30);
+/// A connection that lasted this long was good: an outage after it is a new one.
+const GOOD_AFTER: Duration = Duration::from_secs(60);
 /// The last words of an agent that stops.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// A row of the outbox.
+type Row = (Lane, Seq);
 
 /// The uplink and all it needs.
 pub(crate) struct Uplink {
@@ -55,42 +60,60 @@ pub(crate) struct Uplink {
 enum UplinkError {
     #[error("{0}")]
     Connection(#[from] connection::ConnectionError),
-    #[error("the outbox cannot be read: {0}; check the disk")]
-    Read(#[from] rusqlite::Error),
+    #[error("the outbox file failed: {0}; check the disk")]
+    File(#[from] rusqlite::Error),
     #[error(transparent)]
     Closed(#[from] OutboxClosed),
     #[error("the outbox goes on under a new id")]
     StartedAnew,
 }
 
+impl From<AskOutboxError> for UplinkError {
+    fn from(error: AskOutboxError) -> Self {
+        match error {
+            AskOutboxError::Closed(closed) => Self::Closed(closed),
+            AskOutboxError::File(error) => Self::File(error),
+        }
+    }
+}
+
 /// Serves the county until the agent stops.
 pub(crate) async fn run(uplink: Uplink) {
     let news = Arc::clone(&uplink.news);
     let mut news = news.lock().await;
-    let mut down_since = uplink.clock.mono();
+    let mut outage = Outage { since: uplink.clock.mono() };
     loop {
-        let ended = uplink.session(&mut news).await;
+        let mut up_since = None;
+        let ended = uplink.session(&mut news, &mut up_since).await;
         let error = match ended {
             Ok(()) | Err(UplinkError::Closed(_)) => return,
             Err(error) => error,
         };
-        let now = uplink.clock.mono();
-        if matches!(error, UplinkError::StartedAnew) {
-            continue;
-        }
         uplink.board.uplink(&error.to_string());
         tracing::warn!(%error, "Uplink is down.");
-        let was_up = matches!(&error, UplinkError::Connection(error) if error.was_connected());
-        if was_up {
-            down_since = now;
-        }
-        let cap = match now.since(down_since) < FIRST_MINUTES {
-            true => BACK_OFF_FIRST,
-            false => BACK_OFF_LATER,
-        };
+        let cap = outage.wait_max(uplink.clock.mono(), up_since);
         tokio::select! {
             () = tokio::time::sleep(jittered(cap)) => {}
             () = uplink.stopped.cancelled() => return,
+        }
+    }
+}
+
+/// How long the county has been out of reach. A connection that breaks at once does not end an
+/// outage.
+struct Outage {
+    since: MonoTime,
+}
+
+impl Outage {
+    /// A connection or an attempt ended: how long to wait at most.
+    fn wait_max(&mut self, now: MonoTime, up_since: Option<MonoTime>) -> Duration {
+        if up_since.is_some_and(|since| now.since(since) >= GOOD_AFTER) {
+            self.since = now;
+        }
+        match now.since(self.since) < FIRST_MINUTES {
+            true => BACK_OFF_FIRST,
+            false => BACK_OFF_LATER,
         }
     }
 }
@@ -105,18 +128,15 @@ fn jittered(cap: Duration) -> Duration {
 
 impl Uplink {
     /// One connection, from CONNECT to its end; `Ok` when the agent stops.
-    async fn session(&self, news: &mut mpsc::Receiver<News>) -> Result<(), UplinkError> {
+    async fn session(
+        &self,
+        news: &mut mpsc::Receiver<News>,
+        up_since: &mut Option<MonoTime>,
+    ) -> Result<(), UplinkError> {
         self.board.uplink("connecting");
         let number = self.outbox.next_connection().await?;
-        let reader = self.outbox.reader()?;
-        let (outbox, stock) = self.outbox.stock().await?;
-        // News up to here is in the stock.
-        while news.try_recv().is_ok() {}
-        let (outbox, stock) = match self.outbox.stock().await {
-            Ok(newer) => newer,
-            Err(_) => (outbox, stock),
-        };
-        let sender = Sender::new(outbox, stock);
+        let before = self.outbox.stock().await?;
+        let outbox = before.outbox;
         let state = |online, backlog| SiteState {
             online,
             connection: number,
@@ -126,17 +146,25 @@ impl Uplink {
             clock: self.clock.quality(),
             at: self.clock.now().wall,
         };
+        let backlog = before.lanes.map(|lane| lane.unacked.count());
         let plan = Plan {
             config: &self.config,
             site: &self.site,
-            will: state(false, sender.backlog()).encode(),
+            will: state(false, backlog).encode(),
+            clock: self.clock,
         };
         let mut connection = tokio::select! {
             connection = Connection::open(plan) => connection?,
             () = self.stopped.cancelled() => return Ok(()),
         };
-        let mut session =
-            Session { uplink: self, outbox, sender, reader, connection: &mut connection };
+        *up_since = Some(self.clock.mono());
+        // News up to here is in the stock.
+        while news.try_recv().is_ok() {}
+        let stock = self.outbox.stock().await?;
+        if stock.outbox != outbox {
+            return Err(UplinkError::StartedAnew);
+        }
+        let mut session = Session::new(self, stock, &mut connection)?;
         let ended = session.serve(news, &state).await;
         if ended.is_ok() {
             let last_words = state(false, session.sender.backlog()).encode();
@@ -149,117 +177,20 @@ impl Uplink {
     }
 }
 
-/// One connection that is up.
-struct Session<'a> {
-    uplink: &'a Uplink,
-    outbox: OutboxId,
-    sender: Sender,
-    reader: Reader,
-    connection: &'a mut Connection,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Session<'_> {
-    async fn serve(
-        &mut self,
-        news: &mut mpsc::Receiver<News>,
-        state: &(dyn Fn(bool, [u64; 3]) -> SiteState + Sync),
-    ) -> Result<(), UplinkError> {
-        let clock = self.uplink.clock;
-        self.uplink.board.uplink("online");
-        tracing::info!(outbox = %self.outbox, "Uplink is up.");
-        self.sender.handle(clock.mono(), SenderEvent::Connected);
-        let mut tell_state = tokio::time::interval(STATE_EVERY);
-        loop {
-            self.carry_out().await?;
-            tokio::select! {
-                heard = self.connection.next() => self.take(heard?)?,
-                told = news.recv() => match told {
-                    None => return Err(OutboxClosed.into()),
-                    Some(News::Stored(lane, seq)) => {
-                        self.sender.handle(clock.mono(), SenderEvent::Stored(lane, seq));
-                    }
-                    Some(News::Dropped { lane, first, last }) => {
-                        let event = SenderEvent::Dropped { lane, first, last };
-                        self.sender.handle(clock.mono(), event);
-                    }
-                    Some(News::Overflow) => self.look_again().await?,
-                },
-                () = clock.sleep_until(self.sender.next_timeout()) => {
-                    self.sender.handle(clock.mono(), SenderEvent::TimedOut);
-                }
-                _ = tell_state.tick() => {
-                    let topic = Topic::State(self.uplink.site.clone()).name();
-                    self.connection.publish_retained(topic, state(true, self.sender.backlog()).encode())?;
-                }
-                () = self.uplink.stopped.cancelled() => return Ok(()),
-            }
-        }
-    }
-
-    /// More was committed than news could tell: start from the file again.
-    async fn look_again(&mut self) -> Result<(), UplinkError> {
-        let (outbox, stock) = self.uplink.outbox.stock().await?;
-        self.sender = Sender::new(outbox, stock);
-        self.sender.handle(self.uplink.clock.mono(), SenderEvent::Connected);
-        Ok(())
-    }
-
-    async fn carry_out(&mut self) -> Result<(), UplinkError> {
-        while let Some(output) = self.sender.poll_output() {
-            match output {
-                SenderOutput::Publish(lane, seq) => self.publish(lane, seq).await?,
-                SenderOutput::Forget { lane, first, last } => {
-                    self.uplink.outbox.forget(lane, first, last).await?;
-                }
-                SenderOutput::StartNewOutbox => {
-                    self.uplink.outbox.start_anew().await?;
-                    return Err(UplinkError::StartedAnew);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn publish(&mut self, lane: Lane, seq: Seq) -> Result<(), UplinkError> {
-        let now = self.uplink.clock.mono();
-        let Some(bytes) = self.reader.row(lane, seq)? else {
-            // Dropped meanwhile: the news of it is on its way.
-            self.sender.handle(now, SenderEvent::Dropped { lane, first: seq, last: seq });
-            return Ok(());
-        };
-        if uplink_proto::envelope::peek(&bytes).is_err() {
-            self.uplink.outbox.damaged(lane, seq).await?;
-            self.sender.handle(now, SenderEvent::Dropped { lane, first: seq, last: seq });
-            return Ok(());
-        }
-        let len = bytes.len();
-        self.connection.publish(Topic::Up(self.uplink.site.clone(), lane).name(), bytes)?;
-        self.sender.handle(now, SenderEvent::Sent { lane, seq, len });
-        Ok(())
-    }
-
-    fn take(&mut self, heard: Heard) -> Result<(), UplinkError> {
-        match heard {
-            Heard::Message(bytes) => match Ack::decode(&bytes) {
-                Ok(ack) => {
-                    for error in &ack.errors {
-                        tracing::error!(lane = %error.lane, seq = %error.seq, reason = error.reason,
-                            "The county kept an envelope aside.");
-                    }
-                    self.uplink.board.uplink("online");
-                    self.uplink.board.acked(self.uplink.clock.now());
-                    self.sender.handle(self.uplink.clock.mono(), SenderEvent::Acked(&ack));
-                }
-                Err(error) => tracing::warn!(%error, "An ack could not be read."),
-            },
-            Heard::CountyAway => self.uplink.board.uplink(
-                "connected to the broker, but the county service is away; readings are kept",
-            ),
-            Heard::Refused(reason) => {
-                self.uplink.board.uplink(&format!("the broker refuses readings: {reason}"));
-            }
-            Heard::Accepted => {}
-        }
-        Ok(())
+    #[test]
+    fn only_a_connection_that_held_ends_an_outage() {
+        let at = |seconds| MonoTime::from_start(Duration::from_secs(seconds));
+        let mut outage = Outage { since: at(0) };
+        assert_eq!(outage.wait_max(at(10), None), BACK_OFF_FIRST);
+        assert_eq!(outage.wait_max(at(119), Some(at(115))), BACK_OFF_FIRST);
+        // It breaks each time as soon as it is up.
+        assert_eq!(outage.wait_max(at(121), Some(at(120))), BACK_OFF_LATER);
+        assert_eq!(outage.wait_max(at(300), Some(at(240))), BACK_OFF_FIRST);
+        assert_eq!(outage.wait_max(at(419), None), BACK_OFF_FIRST);
+        assert_eq!(outage.wait_max(at(420), None), BACK_OFF_LATER);
     }
 }

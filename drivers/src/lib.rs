@@ -14,6 +14,7 @@
 
 #[cfg(test)]
 mod bench;
+mod memory;
 pub mod registry;
 mod reporter;
 pub mod serial;

@@ -1,7 +1,15 @@
 //! The driver's name in `agent.toml` → the driver.
 
 use crate::serial::{
-    Cursor, PortSettings, SerialDriver, bcc::Bcc, pm6750::Pm6750, tm2655::Tm2655,
+    Cursor, PortSettings, SerialDriver,
+    asena::Asena,
+    bcc::Bcc,
+    hbp9030::Hbp9030,
+    intellivue::Intellivue,
+    json_lines::{JsonLines, Settings},
+    pm6750::Pm6750,
+    td42xx::Td42xx,
+    tm2655::Tm2655,
     ultraeasy::Ultraeasy,
 };
 use model::{decimal::Decimal, device::DeviceKind, id::DeviceId};
@@ -9,8 +17,10 @@ use std::{ops::RangeInclusive, time::Duration};
 
 /// "5 s comfortable at 9600 baud" (BCC).
 const BCC_POLL: Duration = Duration::from_secs(5);
+/// "Poll INF every 1–2.5 s" (Asena).
+const ASENA_POLL: Duration = Duration::from_secs(2);
 /// A meter is put on its cable for a minute at least.
-const ULTRAEASY_POLL: Duration = Duration::from_secs(30);
+const METER_POLL: Duration = Duration::from_secs(30);
 
 /// Every serial driver.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,6 +33,16 @@ pub enum DriverName {
     Tm2655,
     /// LifeScan OneTouch UltraEasy, blood-glucose meter.
     Ultraeasy,
+    /// Omron HBP-9030 family, blood-pressure kiosk.
+    Hbp9030,
+    /// TaiDoc TD-42xx family, blood-glucose meter or cuff.
+    Td42xx,
+    /// Philips IntelliVue, bedside monitor.
+    Intellivue,
+    /// Alaris / Asena, syringe pump.
+    Asena,
+    /// Home-made and unusual devices: one JSON object a line.
+    JsonLines,
 }
 
 /// What a person may set for a driver, and what it must know of the site.
@@ -30,17 +50,41 @@ pub enum DriverName {
 pub struct DriverOptions {
     /// `pm6750`: counts per millivolt at gain ×1, measured on that unit with a 1 mV source.
     pub counts_per_mv: Option<Decimal>,
-    /// How often the device is asked. Default: `bcc` 5 s, `ultraeasy` 30 s, `tm2655` only when the
-    /// port opens. Brought into [`DriverName::poll_interval_s`].
+    /// How often the device is asked. Default: `asena` 2 s, `bcc` 5 s, `ultraeasy` and `td42xx`
+    /// 30 s, `tm2655` only when the port opens. Brought into [`DriverName::poll_interval_s`].
     pub poll_interval: Option<Duration>,
-    /// The site's time zone, seconds east of UTC: with it `ultraeasy` says how far the meter's
-    /// clock is off.
+    /// The site's time zone, seconds east of UTC: with it `ultraeasy` and `td42xx` say how far
+    /// the meter's clock is off.
     pub zone_offset_s: Option<i32>,
+    /// `json-lines`: what kind of device it is. Default: a monitor.
+    pub kind: Option<DeviceKind>,
+    /// `json-lines`: whether lines are acknowledged and refusals told to the source.
+    pub acknowledge: bool,
+    /// `json-lines`: after how long without a good line the source is silent. Default by kind.
+    pub silent_after: Option<Duration>,
+}
+
+impl DriverOptions {
+    /// What kind of device it is with these options.
+    #[must_use]
+    pub fn kind_of(&self, driver: DriverName) -> DeviceKind {
+        self.kind.filter(|_| driver.takes("kind")).unwrap_or(driver.kind())
+    }
 }
 
 impl DriverName {
     /// Every driver, in the order in which they are listed.
-    pub const ALL: [Self; 4] = [Self::Pm6750, Self::Bcc, Self::Tm2655, Self::Ultraeasy];
+    pub const ALL: [Self; 9] = [
+        Self::Pm6750,
+        Self::Bcc,
+        Self::Tm2655,
+        Self::Ultraeasy,
+        Self::Hbp9030,
+        Self::Td42xx,
+        Self::Intellivue,
+        Self::Asena,
+        Self::JsonLines,
+    ];
 
     /// The name in `agent.toml`.
     #[must_use]
@@ -50,6 +94,11 @@ impl DriverName {
             Self::Bcc => "bcc",
             Self::Tm2655 => "tm2655",
             Self::Ultraeasy => "ultraeasy",
+            Self::Hbp9030 => "hbp9030",
+            Self::Td42xx => "td42xx",
+            Self::Intellivue => "intellivue",
+            Self::Asena => "asena",
+            Self::JsonLines => "json-lines",
         }
     }
 
@@ -59,14 +108,15 @@ impl DriverName {
         Self::ALL.into_iter().find(|driver| driver.name() == name)
     }
 
-    /// What kind of device it reads.
+    /// What kind of device it reads; of a family with several kinds, the usual one; unless its
+    /// options say another.
     #[must_use]
     pub const fn kind(self) -> DeviceKind {
         match self {
-            Self::Pm6750 => DeviceKind::Monitor,
-            Self::Bcc => DeviceKind::Pump,
-            Self::Tm2655 => DeviceKind::Cuff,
-            Self::Ultraeasy => DeviceKind::GlucoseMeter,
+            Self::Pm6750 | Self::Intellivue | Self::JsonLines => DeviceKind::Monitor,
+            Self::Bcc | Self::Asena => DeviceKind::Pump,
+            Self::Tm2655 | Self::Hbp9030 => DeviceKind::Cuff,
+            Self::Ultraeasy | Self::Td42xx => DeviceKind::GlucoseMeter,
         }
     }
 
@@ -74,9 +124,12 @@ impl DriverName {
     #[must_use]
     pub const fn port_settings(self) -> PortSettings {
         PortSettings::eight_n_one(match self {
-            Self::Pm6750 => 115_200,
-            Self::Bcc | Self::Ultraeasy => 9600,
+            Self::Pm6750 | Self::Intellivue => 115_200,
+            // The port of the HBP-9030 is USB: its speed means nothing.
+            Self::Bcc | Self::Ultraeasy | Self::Hbp9030 | Self::JsonLines => 9600,
             Self::Tm2655 => 2400,
+            Self::Td42xx => 19_200,
+            Self::Asena => 38_400,
         })
     }
 
@@ -86,6 +139,7 @@ impl DriverName {
         match option {
             "counts_per_mv" => self == Self::Pm6750,
             "poll_interval_s" => self.poll_interval_s().is_some(),
+            "kind" | "acknowledge" | "silent_after_s" => self == Self::JsonLines,
             _ => false,
         }
     }
@@ -94,10 +148,10 @@ impl DriverName {
     #[must_use]
     pub const fn poll_interval_s(self) -> Option<RangeInclusive<u64>> {
         match self {
-            Self::Pm6750 => None,
+            Self::Pm6750 | Self::Hbp9030 | Self::Intellivue | Self::JsonLines => None,
             // An infusion is looked at once a minute at least.
-            Self::Bcc => Some(1..=60),
-            Self::Tm2655 | Self::Ultraeasy => Some(1..=86_400),
+            Self::Bcc | Self::Asena => Some(1..=60),
+            Self::Tm2655 | Self::Ultraeasy | Self::Td42xx => Some(1..=86_400),
         }
     }
 }
@@ -118,13 +172,24 @@ pub fn create(
     match name {
         DriverName::Pm6750 => Box::new(Pm6750::new(device, options.counts_per_mv, cursor)),
         DriverName::Bcc => Box::new(Bcc::new(device, poll.unwrap_or(BCC_POLL))),
+        DriverName::Asena => Box::new(Asena::new(device, poll.unwrap_or(ASENA_POLL))),
+        DriverName::Hbp9030 => Box::new(Hbp9030::new(device)),
+        DriverName::JsonLines => {
+            let DriverOptions { acknowledge, silent_after, .. } = *options;
+            let kind = options.kind_of(name);
+            Box::new(JsonLines::new(device, Settings { kind, acknowledge, silent_after }))
+        }
         DriverName::Tm2655 => Box::new(Tm2655::new(device, poll, cursor)),
         DriverName::Ultraeasy => Box::new(Ultraeasy::new(
             device,
-            poll.unwrap_or(ULTRAEASY_POLL),
+            poll.unwrap_or(METER_POLL),
             options.zone_offset_s,
             cursor,
         )),
+        DriverName::Intellivue => Box::new(Intellivue::new(device, cursor)),
+        DriverName::Td42xx => {
+            Box::new(Td42xx::new(device, poll.unwrap_or(METER_POLL), options.zone_offset_s, cursor))
+        }
     }
 }
 
@@ -147,13 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn every_driver_says_something_when_its_port_opens() {
+    fn every_driver_but_those_that_listen_speaks_when_its_port_opens() {
         for name in DriverName::ALL {
             let device = DeviceId::new("x-01").unwrap();
             let mut driver = create(name, device, &DriverOptions::default(), None);
             assert_eq!(driver.next_timeout(), None, "{name:?} waits for its port");
             driver.handle(now_at(0), SerialEvent::Opened);
-            assert!(driver.poll_output().is_some(), "{name:?}");
+            let speaks = !matches!(name, DriverName::Hbp9030 | DriverName::JsonLines);
+            assert_eq!(driver.poll_output().is_some(), speaks, "{name:?}");
             driver.handle(now_at(1), SerialEvent::Closed);
             assert_eq!(driver.next_timeout(), None, "{name:?} is closed");
         }
@@ -163,12 +229,25 @@ mod tests {
     fn options_belong_to_their_drivers() {
         let taking = |option| DriverName::ALL.into_iter().filter(move |name| name.takes(option));
         assert_eq!(taking("counts_per_mv").collect::<Vec<_>>(), [DriverName::Pm6750]);
-        assert_eq!(taking("poll_interval_s").count(), 3);
+        assert_eq!(taking("poll_interval_s").count(), 5);
         assert_eq!(taking("zone_offset_s").count(), 0);
+        for option in ["kind", "acknowledge", "silent_after_s"] {
+            assert_eq!(taking(option).collect::<Vec<_>>(), [DriverName::JsonLines], "{option}");
+        }
+    }
+
+    #[test]
+    fn only_a_driver_for_any_device_takes_its_kind_from_the_options() {
+        let options = DriverOptions { kind: Some(DeviceKind::Cuff), ..Default::default() };
+        assert_eq!(options.kind_of(DriverName::JsonLines), DeviceKind::Cuff);
+        assert_eq!(options.kind_of(DriverName::Bcc), DeviceKind::Pump);
+        let default = DriverOptions::default();
+        assert_eq!(default.kind_of(DriverName::JsonLines), DeviceKind::Monitor);
     }
 
     fn likely_byte() -> impl Strategy<Value = u8> {
-        let framing = [0x55, 0xAA, 0x01, 0x02, 0x03, 0x04, 0x06, 0x10, 0x16, 0x1E, 0x30];
+        let framing =
+            [0x55, 0xAA, 0x01, 0x02, 0x03, 0x04, 0x06, 0x10, 0x16, 0x1E, 0x30, 0x51, 0xA5, 0x0A];
         prop_oneof![prop::sample::select(framing.to_vec()), any::<u8>()]
     }
 

@@ -36,6 +36,11 @@ impl Reporter {
         &self.device
     }
 
+    /// The device turned out to be of another kind of the family.
+    pub(crate) fn set_kind(&mut self, kind: DeviceKind) {
+        self.kind = kind;
+    }
+
     pub(crate) fn send(&mut self, bytes: Vec<u8>) {
         self.outputs.push_back(SerialOutput::Send(bytes));
     }

@@ -25,10 +25,11 @@ CREATE TABLE envelope (
   PRIMARY KEY (site, outbox, lane, seq)
 ) WITHOUT ROWID;
 
--- What could not be taken, with its bytes and why.
+-- What could not be taken, wholly or in part, with its bytes and why; once, however often it comes.
 CREATE TABLE quarantine (
   id INTEGER PRIMARY KEY, site TEXT NOT NULL, received_ms INTEGER NOT NULL,
-  cause TEXT NOT NULL, bytes BLOB NOT NULL
+  cause TEXT NOT NULL, hash BLOB NOT NULL, bytes BLOB NOT NULL,
+  UNIQUE (site, hash)
 );
 
 CREATE TABLE reading (

@@ -8,23 +8,28 @@
 
 use crate::{
     clock::rfc3339,
+    query,
     store::{Store, StoreError},
 };
 use model::{
     alarm::DeviceAlarm,
     device::DeviceStatus,
     id::{DeviceId, SiteId},
+    reading::ReadingGroup,
     time::WallTime,
 };
 use rules::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId},
     engine::{Engine, ReadingInput},
-    freshness::Freshness,
+    freshness::{Clocks, Position},
     rule::RuleSet,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// What every evaluation needs.
 #[derive(Clone, Copy)]
@@ -37,6 +42,8 @@ pub(crate) struct Context<'t> {
 /// Engines and alerts touched by one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Evaluation {
+    /// How far the box of a site is ahead of the county.
+    ahead_ms: BTreeMap<SiteId, i64>,
     engines: BTreeMap<(SiteId, DeviceId), Engine>,
     changed: BTreeMap<AlertId, Alert>,
 }
@@ -60,9 +67,9 @@ impl Evaluation {
         site: &SiteId,
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
-        let freshness = Freshness::of_stream(alarm.observed.at, context.now);
+        let said = self.box_clock(context, site)?.observed(alarm.observed.at, context.now);
         let engine = self.engine(context.connection, site, &alarm.device)?;
-        let changed = engine.on_alarm(context.rules, context.now, alarm, freshness);
+        let changed = engine.on_alarm(context.rules, context.now, said, alarm);
         self.note(changed);
         Ok(())
     }
@@ -71,12 +78,91 @@ impl Evaluation {
         &mut self,
         context: Context<'_>,
         site: &SiteId,
+        position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<()> {
+        let said = self.box_clock(context, site)?.observed(status.observed.at, context.now);
         let engine = self.engine(context.connection, site, &status.device)?;
-        let changed = engine.on_status(context.rules, context.now, status);
+        let changed = engine.on_status(context.rules, context.now, said, position, status);
         self.note(changed);
         Ok(())
+    }
+
+    /// What is known of the clocks between a device and the county.
+    pub(crate) fn clocks(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        group: &ReadingGroup,
+    ) -> rusqlite::Result<Clocks> {
+        let Clocks { box_ahead_ms, .. } = self.box_clock(context, site)?;
+        Ok(self.engine(context.connection, site, &group.device)?.clocks(group, box_ahead_ms))
+    }
+
+    /// What is known of the clock of a site's box.
+    pub(crate) fn box_clock(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+    ) -> rusqlite::Result<Clocks> {
+        if !self.ahead_ms.contains_key(site) {
+            let edge = load(context.connection, site, &subject(site)?)?;
+            self.ahead_ms.insert(site.clone(), edge.box_ahead_ms());
+        }
+        let box_ahead_ms = self.ahead_ms.get(site).copied().unwrap_or_default();
+        Ok(Clocks { box_ahead_ms, ..Clocks::default() })
+    }
+
+    /// The box of a site said just now that it is `at`.
+    pub(crate) fn hear_box_clock(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        at: WallTime,
+    ) -> rusqlite::Result<()> {
+        let engine = self.engine(context.connection, site, &subject(site)?)?;
+        let changed = engine.hear_box_clock(context.rules, context.now, at);
+        let ahead_ms = engine.box_ahead_ms();
+        self.ahead_ms.insert(site.clone(), ahead_ms);
+        self.note(changed);
+        Ok(())
+    }
+
+    /// A site's box went out of reach or is back: all that is behind it hears of it.
+    pub(crate) fn box_changed(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        online: bool,
+    ) -> rusqlite::Result<()> {
+        let mut subjects = self.subjects(context, site)?;
+        subjects.insert(subject(site)?);
+        for device in subjects {
+            let engine = self.engine(context.connection, site, &device)?;
+            if online {
+                let changed = engine.box_back(context.rules, context.now);
+                self.note(changed);
+            } else {
+                engine.box_lost(context.now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything of a site that rules know, stored or not yet.
+    fn subjects(
+        &self,
+        context: Context<'_>,
+        site: &SiteId,
+    ) -> rusqlite::Result<BTreeSet<DeviceId>> {
+        let stored: Vec<String> = context
+            .connection
+            .prepare_cached("SELECT device FROM engine WHERE site = ?1")?
+            .query_map([site.as_str()], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let stored = stored.iter().filter_map(|device| DeviceId::new(device).ok());
+        let known = self.engines.keys().filter(|(of, _)| of == site);
+        Ok(stored.chain(known.map(|(_, device)| device.clone())).collect())
     }
 
     /// The agent of a site starts anew: alarms of its devices may have ended unheard.
@@ -85,12 +171,7 @@ impl Evaluation {
         context: Context<'_>,
         site: &SiteId,
     ) -> rusqlite::Result<()> {
-        let devices: Vec<String> = context
-            .connection
-            .prepare_cached("SELECT device FROM engine WHERE site = ?1")?
-            .query_map([site.as_str()], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for device in devices.iter().filter_map(|device| DeviceId::new(device).ok()) {
+        for device in self.subjects(context, site)? {
             self.engine(context.connection, site, &device)?.doubt_alarms(context.now);
         }
         Ok(())
@@ -115,17 +196,23 @@ impl Evaluation {
     }
 }
 
+/// An edge box has the name of its site.
+fn subject(site: &SiteId) -> rusqlite::Result<DeviceId> {
+    // Letters that a site's name may have a device's may have too.
+    DeviceId::new(site.as_str()).map_err(|_| rusqlite::Error::InvalidQuery)
+}
+
 fn load(connection: &Connection, site: &SiteId, device: &DeviceId) -> rusqlite::Result<Engine> {
     let stored: Option<String> = connection
         .prepare_cached("SELECT state FROM engine WHERE site = ?1 AND device = ?2")?
         .query_row(params![site.as_str(), device.as_str()], |row| row.get(0))
         .optional()?;
-    let engine = stored.and_then(|text| {
-        serde_json::from_str(&text)
-            .inspect_err(|error| tracing::error!(%site, %device, %error, "Rule states cannot be read; they begin anew."))
-            .ok()
-    });
-    Ok(engine.unwrap_or_else(|| Engine::new(site.clone(), device.clone())))
+    let Some(stored) = stored else { return Ok(Engine::new(site.clone(), device.clone())) };
+    Ok(serde_json::from_str(&stored).unwrap_or_else(|error| {
+        tracing::error!(%site, %device, %error,
+            "Rule states cannot be read; they begin anew with the open alerts.");
+        Engine::rescued(site.clone(), device.clone(), &stored)
+    }))
 }
 
 /// Stores engines and alerts; the alerts as the API tells them.
@@ -142,7 +229,7 @@ pub(crate) fn store(
     }
     let mut told = Vec::new();
     for alert in evaluation.changed.values() {
-        let body = json(alert);
+        let body = json(alert, revision(connection, alert.id)? + 1);
         connection
             .prepare_cached("INSERT OR REPLACE INTO alert VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
             .execute(params![
@@ -159,17 +246,28 @@ pub(crate) fn store(
     Ok(told)
 }
 
+/// How often an alert has been told; events may overtake each other, a revision does not.
+fn revision(connection: &Connection, id: AlertId) -> rusqlite::Result<i64> {
+    let told = connection
+        .prepare_cached("SELECT json_extract(body, '$.revision') FROM alert WHERE id = ?1")?
+        .query_row([id.to_string()], |row| row.get::<_, Option<i64>>(0))
+        .optional()?;
+    Ok(told.flatten().unwrap_or_default())
+}
+
 /// An alert as the API tells it; the clinic's name is added where it is asked for.
-fn json(alert: &Alert) -> Value {
+fn json(alert: &Alert, revision: i64) -> Value {
     let moment = |at: WallTime| rfc3339(at.unix_ms());
     let timeline: Vec<Value> = alert
         .timeline
         .iter()
-        .map(|entry| json!({"at": moment(entry.at), "what": entry.what.name(), "by": entry.by, "detail": entry.detail}))
+        .map(|entry| json!({"at": moment(entry.at), "what": entry.what.name(), "by": entry.by, "detail": entry.detail,
+            "reason": entry.reason.map(AckReason::name), "note": entry.note}))
         .collect();
     let acknowledged = alert.acknowledged.as_ref();
     json!({
         "id": alert.id.to_string(),
+        "revision": revision,
         "family": alert.family,
         "rules": alert.rules,
         "priority": alert.priority.name(),
@@ -191,6 +289,7 @@ fn json(alert: &Alert) -> Value {
         "acknowledged_at": acknowledged.map(|by| moment(by.at)),
         "reason": acknowledged.map(|by| by.reason.name()),
         "retro": alert.retro,
+        "time_suspect": alert.time_suspect,
         "recurrences": alert.recurrences,
         "timeline": timeline,
     })
@@ -207,17 +306,19 @@ pub(crate) async fn acknowledge(
 ) -> Result<Result<Value, AcknowledgeError>, StoreError> {
     store
         .write(move |transaction| {
-            let found: Option<(String, String)> = transaction
+            let found: Option<(String, String, String)> = transaction
                 .query_row(
-                    "SELECT site, device FROM alert WHERE id = ?1",
+                    "SELECT site, device, body FROM alert WHERE id = ?1",
                     [id.to_string()],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
+                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
                 )
                 .optional()?;
-            let subject = found.and_then(|(site, device)| {
-                Some((SiteId::new(&site).ok()?, DeviceId::new(&device).ok()?))
+            let subject = found.and_then(|(site, device, body)| {
+                Some((SiteId::new(&site).ok()?, DeviceId::new(&device).ok()?, body))
             });
-            let Some((site, device)) = subject else { return Ok(Err(AcknowledgeError::NotFound)) };
+            let Some((site, device, body)) = subject else {
+                return Ok(Err(AcknowledgeError::NotFound));
+            };
             let mut evaluation = Evaluation::default();
             let engine = evaluation.engine(transaction, &site, &device)?;
             match engine.acknowledge(id, &by, reason, &note, now) {
@@ -225,29 +326,57 @@ pub(crate) async fn acknowledge(
                     evaluation.note(vec![alert]);
                     Ok(Ok(super::alerts::store(transaction, evaluation)?.pop().unwrap_or_default()))
                 }
+                Err(AcknowledgeError::NotFound) => Ok(Err(forgotten(&body))),
                 Err(error) => Ok(Err(error)),
             }
         })
         .await
 }
 
+/// Why an alert that the rules have forgotten cannot be acknowledged: it is over, and somebody may
+/// have been first.
+fn forgotten(body: &str) -> AcknowledgeError {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    let told = |key| body.get(key).and_then(Value::as_str);
+    match (told("acknowledged_by"), told("state")) {
+        (Some(by), _) => AcknowledgeError::AlreadyAcknowledged { by: by.to_owned() },
+        (None, Some("closed")) => AcknowledgeError::NotActive,
+        (None, _) => AcknowledgeError::NotFound,
+    }
+}
+
 /// Lets time pass for every device: what waits for a deadline. Returns the alerts that changed.
+///
+/// A site that has not told its state since `unheard_since` is out of reach, whoever forgot to say
+/// so: its will is lost with a broker that starts anew.
 pub(crate) async fn pass_time(
     store: &Store,
     rules: Arc<RuleSet>,
     now: WallTime,
-) -> Result<Vec<Value>, StoreError> {
+    unheard_since: Option<WallTime>,
+) -> Result<(Vec<Value>, Vec<Value>), StoreError> {
     store
         .write(move |transaction| {
+            let mut due = Evaluation::default();
+            let context = Context { connection: transaction, rules: &rules, now };
+            let mut sites = Vec::new();
+            if let Some(since) = unheard_since {
+                for (site, told) in query::give_up_sites(transaction, since)? {
+                    due.box_changed(context, &site, false)?;
+                    sites.push(told);
+                }
+            }
             let subjects: Vec<(String, String)> = transaction
                 .prepare_cached("SELECT site, device FROM engine")?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
-            let mut due = Evaluation::default();
             for (site, device) in subjects {
                 let (Ok(site), Ok(device)) = (SiteId::new(&site), DeviceId::new(&device)) else {
                     continue;
                 };
+                if due.engines.contains_key(&(site.clone(), device.clone())) {
+                    continue; // Its box was just lost; its deadline is still to come.
+                }
                 let mut engine = load(transaction, &site, &device)?;
                 if engine.next_deadline(&rules).is_some_and(|deadline| deadline <= now) {
                     let changed = engine.on_time(&rules, now);
@@ -255,7 +384,7 @@ pub(crate) async fn pass_time(
                     due.note(changed);
                 }
             }
-            super::alerts::store(transaction, due)
+            Ok((super::alerts::store(transaction, due)?, sites))
         })
         .await
 }

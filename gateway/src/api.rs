@@ -1,26 +1,34 @@
 //! The HTTP API and the board.
 //!
-//! - [`session`]: who asks; log-in and log-out
+//! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts and acknowledging them
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
+//! - [`extract`], [`problem`]: what comes in with a request; errors
+//!
+//! `openapi.json` describes all of it; the tests hold the two together.
 
 mod alerts;
+mod attempts;
 mod data;
 mod events;
+mod extract;
 mod pages;
 mod problem;
 mod session;
 
-use crate::{config::HttpConfig, events::Events, pki::Identity, query::Clinics, store::Store};
+use crate::{
+    config::HttpConfig, events::Events, people::Caller, pki::Identity, query::Clinics, store::Store,
+};
 use anyhow::Context as _;
+use attempts::Attempts;
 use axum::{
     Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::IntoResponse,
-    routing::get,
+    routing::{MethodRouter, get},
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -29,7 +37,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tower_http::{limit::RequestBodyLimitLayer, set_header::SetResponseHeaderLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
 
 /// The largest body anybody sends is a rule set; acknowledging needs 600 bytes.
 const BODY_MAX: usize = 256 * 1024;
@@ -37,6 +45,9 @@ const BODY_MAX: usize = 256 * 1024;
 const GRACE: Duration = Duration::from_secs(2);
 /// The board loads its own files and nothing else.
 const CONTENT_POLICY: &str = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+/// What this API is, for programs.
+const OPENAPI: &str = include_str!("api/openapi.json");
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -46,8 +57,14 @@ pub(crate) struct App {
     pub(crate) clinics: Arc<Clinics>,
     pub(crate) broker_up: watch::Receiver<bool>,
     pub(crate) metrics: PrometheusHandle,
+    pub(crate) attempts: Arc<Attempts>,
+    /// Whether the board is reached over HTTPS only.
+    pub(crate) https: bool,
     pub(crate) stopped: CancellationToken,
 }
+
+/// A path and what it answers to.
+type Route = (&'static str, MethodRouter<App>);
 
 /// A server that listens.
 pub(crate) struct Served {
@@ -114,20 +131,11 @@ fn router(app: App) -> Router {
         (header::REFERRER_POLICY, "no-referrer"),
         (HeaderName::from_static("permissions-policy"), "camera=(), microphone=(), geolocation=()"),
     ];
-    let api = Router::new()
-        .merge(session::routes())
-        .merge(data::routes())
-        .merge(alerts::routes())
-        .merge(events::routes())
-        .route("/openapi.json", get(openapi))
-        .layer(SetResponseHeaderLayer::if_not_present(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("no-store"),
-        ));
-    let mut router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(counters))
+    let api = with(api_routes()).layer(SetResponseHeaderLayer::if_not_present(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    ));
+    let mut router = with(service_routes())
         .nest("/api/v1", api)
         .fallback(pages::page)
         .method_not_allowed_fallback(|| async {
@@ -137,13 +145,32 @@ fn router(app: App) -> Router {
                 "see /api/v1/openapi.json",
             )
         })
-        .layer(RequestBodyLimitLayer::new(BODY_MAX))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(app);
     for (name, value) in headers {
         router = router
             .layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)));
     }
     router
+}
+
+/// Everything below `/api/v1`.
+fn api_routes() -> Vec<Route> {
+    let own = vec![("/openapi.json", get(openapi))];
+    [session::routes(), data::routes(), alerts::routes(), events::routes(), own].concat()
+}
+
+/// For those who watch over the service.
+fn service_routes() -> Vec<Route> {
+    vec![
+        ("/healthz", get(|| async { "ok\n" })),
+        ("/readyz", get(readyz)),
+        ("/metrics", get(counters)),
+    ]
+}
+
+fn with(routes: Vec<Route>) -> Router<App> {
+    routes.into_iter().fold(Router::new(), |router, (path, answers)| router.route(path, answers))
 }
 
 async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
@@ -158,10 +185,13 @@ async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
     }
 }
 
-async fn counters(State(app): State<App>, _: crate::people::Caller) -> String {
+async fn counters(State(app): State<App>, _: Caller) -> String {
     app.metrics.render()
 }
 
-async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], include_str!("api/openapi.json"))
+async fn openapi(_: Caller) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
 }
+
+#[cfg(test)]
+mod tests;

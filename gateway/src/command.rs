@@ -3,22 +3,29 @@
 use crate::{
     clock,
     config::{self, GatewayConfig},
-    people::{self, Role},
+    people::{self, PersonError, Role},
     pki::Pki,
     query, run,
-    store::Store,
+    store::{self, Store},
 };
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use model::id::SiteId;
+use rules::rule::{RuleSet, RuleSetError};
+use rusqlite::OpenFlags;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use std::{
     ffi::OsString,
     fs,
-    io::{self, Read as _, Write as _},
+    io::{self, IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
+use thiserror::Error;
 
+/// The rule set that comes with the program.
+const DEFAULT_RULES: &str = include_str!("../../configs/rules/default.json");
 /// Wrong use or configuration.
 const WRONG: u8 = 2;
 
@@ -73,7 +80,7 @@ enum PkiCommand {
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
-    /// Add a person; the password is read from stdin or a file
+    /// Add a person; the password is asked for, or read from stdin or a file
     Add {
         /// Log-in name
         name: String,
@@ -122,16 +129,24 @@ pub(crate) fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rmqtt=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // A log that cannot be written is told with `eprintln!`, which panics where stderr is gone.
+    let log = tracing_subscriber::fmt().log_internal_errors(false);
+    log.with_env_filter(filter).with_writer(io::stderr).init();
     match execute(line) {
         Ok(code) => code,
         Err(error) => {
             // The terminal is gone: nobody to tell.
             drop(writeln!(io::stderr().lock(), "clinic-gateway: {error:#}"));
-            ExitCode::FAILURE
+            let refused = error.downcast_ref::<Refused>().is_some();
+            if refused { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
         }
     }
 }
+
+/// What was asked for cannot be meant: the command line or the configuration is wrong.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct Refused(String);
 
 fn execute(line: Line) -> anyhow::Result<ExitCode> {
     let Some(config) = load(&line.config)? else { return Ok(ExitCode::from(WRONG)) };
@@ -140,10 +155,15 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
     match line.command {
         Command::Run => {
             drop(out);
-            return run::run(config);
+            return match rules(&config)? {
+                Some(rules) => run::run(config, rules),
+                None => Ok(ExitCode::from(WRONG)),
+            };
         }
         Command::Check => {
-            run::rules(&config)?;
+            if rules(&config)?.is_none() {
+                return Ok(ExitCode::from(WRONG));
+            }
             writeln!(
                 out,
                 "{}: good; {} clinics' boxes",
@@ -160,15 +180,23 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             )?;
         }
         Command::Pki(PkiCommand::Issue { site, out: folder }) => {
-            let site = SiteId::new(&site)?;
+            let site = SiteId::new(&site).map_err(|error| Refused(error.to_string()))?;
             let folder = folder.unwrap_or_else(|| PathBuf::from(site.as_str()));
+            let (path, text) = agent_toml(&config, &site, &folder)?;
             pki.issue(&site, &folder)?;
-            write_agent_toml(&config, &site, &folder)?;
+            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
             writeln!(out, "{}: copy these files to /etc/clinic-edge on the box", folder.display())?;
         }
         Command::User(UserCommand::Add { name, role, password_file }) => {
             let password = password(password_file.as_deref())?;
-            people::add_person(&database(&config)?, &name, role, &password)?;
+            people::add_person(&database(&config)?, &name, role, &password).map_err(|error| {
+                match error {
+                    PersonError::Name(_) | PersonError::Password { .. } => {
+                        anyhow::Error::new(Refused(error.to_string()))
+                    }
+                    other => other.into(),
+                }
+            })?;
             writeln!(out, "{name} may log in as {}", role.name())?;
         }
         Command::Token(TokenCommand::Create { role, name }) => {
@@ -177,7 +205,7 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             writeln!(out, "{token}")?;
         }
         Command::Ledger(Ledger { site, json }) => {
-            let ledger = query::ledger(&database(&config)?, site.as_deref())?;
+            let ledger = query::ledger(&database_to_read(&config)?, site.as_deref())?;
             if json {
                 writeln!(out, "{ledger}")?;
             } else {
@@ -194,15 +222,33 @@ fn role(name: &str) -> Result<Role, String> {
 }
 
 fn database(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {
-    fs::create_dir_all(&config.data_dir)
+    store::make_data_dir(&config.data_dir)
         .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
     Ok(Store::connection(&run::database(config))?)
+}
+
+/// The database for a question: neither made nor changed, so that root may ask too.
+fn database_to_read(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {
+    let path = run::database(config);
+    let connection = rusqlite::Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+        .with_context(|| {
+            format!("opening {}; it is made when the gateway starts", path.display())
+        })?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    Ok(connection)
 }
 
 fn password(file: Option<&Path>) -> anyhow::Result<String> {
     let text = match file {
         Some(path) => {
             fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?
+        }
+        None if io::stdin().is_terminal() => {
+            let first = asked("password: ")?;
+            if asked("once more: ")? != first {
+                bail!("the two passwords differ; nothing was changed, try again");
+            }
+            first
         }
         None => {
             let mut text = String::new();
@@ -213,19 +259,46 @@ fn password(file: Option<&Path>) -> anyhow::Result<String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// A configuration the installer copies to the box and adds devices to.
-fn write_agent_toml(config: &GatewayConfig, site: &SiteId, folder: &Path) -> anyhow::Result<()> {
+/// Asks at the terminal for a line that is not shown.
+fn asked(prompt: &str) -> anyhow::Result<String> {
+    /// Ctrl-C as the terminal hands it over while it makes no signals.
+    const INTERRUPT: char = '\u{3}';
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin).context("reading the terminal's settings")?;
+    let mut quiet = before.clone();
+    // Without signals too: Ctrl-C would leave a terminal that shows nothing.
+    quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+    tcsetattr(&stdin, OptionalActions::Flush, &quiet).context("hiding the password")?;
+    let mut line = String::new();
+    let mut log = io::stderr().lock();
+    let read = write!(log, "{prompt}").and_then(|()| stdin.read_line(&mut line));
+    tcsetattr(&stdin, OptionalActions::Now, &before).context("restoring the terminal")?;
+    writeln!(log)?;
+    read.context("reading the password")?;
+    if line.contains(INTERRUPT) {
+        bail!("stopped; nothing was changed");
+    }
+    Ok(line)
+}
+
+/// A configuration the installer copies to the box and adds devices to, and where it goes. Looked
+/// at before a key is made: a key is made once.
+fn agent_toml(
+    config: &GatewayConfig,
+    site: &SiteId,
+    folder: &Path,
+) -> anyhow::Result<(PathBuf, String)> {
     let path = folder.join("agent.toml");
     if path.exists() {
         bail!("{} is there already; move it aside first", path.display());
     }
-    let broker = match &config.broker {
-        config::BrokerConfig::Outside { host, port } => format!("{host}:{port}"),
-        config::BrokerConfig::Embedded(address) => {
-            let named = config.http.hosts.first().cloned();
-            format!("{}:{}", named.unwrap_or_else(|| address.ip().to_string()), address.port())
-        }
-    };
+    let broker = config.broker_for_boxes().ok_or_else(|| {
+        Refused(
+            "nobody told where boxes find the broker; name this service in gateway.toml: \
+             [http] hosts = [\"county.example\"]"
+                .to_owned(),
+        )
+    })?;
     let text = format!(
         "# The clinic box {site}. Check it with: clinic-agent check --config agent.toml\n\
          site = \"{site}\"\ndata_dir = \"/var/lib/clinic-edge\"\n\n\
@@ -233,7 +306,7 @@ fn write_agent_toml(config: &GatewayConfig, site: &SiteId, folder: &Path) -> any
          # One section for each device:\n# [[device]]\n# id = \"ecg-01\"\n# driver = \"pm6750\"\n\
          # port = \"/dev/serial/by-id/usb-…\"\n"
     );
-    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    Ok((path, text))
 }
 
 fn print_ledger(out: &mut impl io::Write, ledger: &serde_json::Value) -> anyhow::Result<()> {
@@ -254,6 +327,30 @@ fn print_ledger(out: &mut impl io::Write, ledger: &serde_json::Value) -> anyhow:
         )?;
     }
     Ok(())
+}
+
+/// The rule set of the configuration; `None` when it has mistakes, which have been printed.
+fn rules(config: &GatewayConfig) -> anyhow::Result<Option<RuleSet>> {
+    let Some(path) = &config.rules else {
+        return Ok(Some(RuleSet::from_json(DEFAULT_RULES).context("the rule set of the program")?));
+    };
+    let mut log = io::stderr().lock();
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => {
+            writeln!(log, "{}: {error}; name the rule set under [rules]", path.display())?;
+            return Ok(None);
+        }
+    };
+    match RuleSet::from_json(&text) {
+        Ok(rules) => Ok(Some(rules)),
+        Err(RuleSetError(mistakes)) => {
+            for mistake in mistakes {
+                writeln!(log, "{}:{}: {}", path.display(), mistake.line, mistake.text)?;
+            }
+            Ok(None)
+        }
+    }
 }
 
 /// The configuration; `None` when it has mistakes, which have been printed.

@@ -2,6 +2,7 @@
 
 use config_reader::{Mistake, Section};
 use model::id::SiteId;
+use rustls::pki_types::ServerName;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -84,6 +85,17 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
+/// A name or address that a certificate can be for; an IPv6 address may stand in brackets.
+fn host_name(text: &str) -> Result<String, String> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    match ServerName::try_from(bare) {
+        Ok(_) => Ok(bare.to_owned()),
+        Err(_) => Err(format!(
+            "\"{text}\" is no host; write a name such as county.example, or an IP address"
+        )),
+    }
+}
+
 fn http(mut section: Section<'_>) -> Option<HttpConfig> {
     let listen = section.parsed("address", "0.0.0.0:8443", address);
     let tls = section.optional_parsed("tls", |text| match text {
@@ -91,7 +103,13 @@ fn http(mut section: Section<'_>) -> Option<HttpConfig> {
         "off" => Ok(false),
         other => Err(format!("\"{other}\" is unknown; write \"on\" or \"off\"")),
     });
-    let hosts = section.texts("hosts").into_iter().map(|host| host.value.to_owned()).collect();
+    let mut hosts = Vec::new();
+    for host in section.texts("hosts") {
+        match host_name(host.value) {
+            Ok(name) => hosts.push(name),
+            Err(mistake) => section.note(&host.place, format!("http.hosts: {mistake}")),
+        }
+    }
     let open = listen.as_ref().is_some_and(|address| !address.value.ip().is_loopback());
     if let (true, Some(tls)) = (open, tls.as_ref().filter(|tls| !tls.value)) {
         let text = "http.tls is off, and the address is not loopback; write tls = \"on\", \
@@ -112,7 +130,7 @@ fn broker(mut section: Section<'_>) -> Option<BrokerConfig> {
         let outside = section.parsed("address", "broker.county.example:8883", |text| {
             let parts = text.rsplit_once(':');
             match parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) {
-                Some((host, port)) if !host.is_empty() && port > 0 => Ok((host.to_owned(), port)),
+                Some((host, port)) if port > 0 => Ok((host_name(host)?, port)),
                 _ => {
                     Err(format!("\"{text}\" is no address; write host:port, mostly with port 8883"))
                 }
@@ -147,9 +165,12 @@ impl GatewayConfig {
     /// Names and addresses that the service's certificates are for.
     pub(crate) fn hosts(&self) -> Vec<String> {
         let mut hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-        let listens = match self.broker {
+        let listens = match &self.broker {
             BrokerConfig::Embedded(address) => Some(address.ip()),
-            BrokerConfig::Outside { .. } => None,
+            BrokerConfig::Outside { host, .. } => {
+                hosts.push(host.clone());
+                None
+            }
         };
         let known = [Some(self.http.address.ip()), listens].into_iter().flatten();
         hosts.extend(known.filter(|ip: &IpAddr| !ip.is_unspecified()).map(|ip| ip.to_string()));
@@ -157,6 +178,27 @@ impl GatewayConfig {
         hosts.sort();
         hosts.dedup();
         hosts
+    }
+
+    /// Where boxes find the broker; `None` where the configuration does not say.
+    pub(crate) fn broker_for_boxes(&self) -> Option<String> {
+        match &self.broker {
+            BrokerConfig::Outside { host, port } => Some(host_port(host, *port)),
+            BrokerConfig::Embedded(address) => {
+                let named = self.http.hosts.first().cloned();
+                let listens = Some(address.ip()).filter(|ip| !ip.is_unspecified());
+                let host = named.or_else(|| listens.map(|ip| ip.to_string()))?;
+                Some(host_port(&host, address.port()))
+            }
+        }
+    }
+}
+
+/// `host:port`, an IPv6 address in brackets.
+pub(crate) fn host_port(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
     }
 }
 
@@ -186,5 +228,39 @@ mod tests {
         let mistakes = parse(&bad, Path::new("")).unwrap_err();
         let lines: Vec<usize> = mistakes.iter().map(|mistake| mistake.line).collect();
         assert_eq!(lines, [4, 7, 8, 9, 12, 12], "{mistakes:#?}");
+    }
+
+    #[test]
+    fn hosts_are_names_a_certificate_can_be_for() {
+        let bad =
+            GOOD.replace("tls =", "hosts = [\"county.example\", \"https://x\", \"县\"]\ntls =");
+        let mistakes = parse(&bad, Path::new("")).unwrap_err();
+        let lines: Vec<usize> = mistakes.iter().map(|mistake| mistake.line).collect();
+        assert_eq!(lines, [4, 4], "{mistakes:#?}");
+    }
+
+    #[test]
+    fn the_certificates_are_for_an_outside_broker_too() {
+        let outside = GOOD
+            .replace("embedded = true", "embedded = false")
+            .replace("0.0.0.0:8883", "broker.county.example:8883");
+        let config = parse(&outside, Path::new("")).unwrap();
+        assert!(config.hosts().contains(&"broker.county.example".to_owned()));
+        assert_eq!(config.broker_for_boxes().as_deref(), Some("broker.county.example:8883"));
+    }
+
+    #[test]
+    fn boxes_are_told_an_address_that_leads_somewhere() {
+        let told = |address: &str, hosts: &str| {
+            let text = GOOD
+                .replace("0.0.0.0:8883", address)
+                .replace("tls =", &format!("hosts = [{hosts}]\ntls ="));
+            parse(&text, Path::new("")).unwrap().broker_for_boxes()
+        };
+        assert_eq!(told("0.0.0.0:8883", ""), None);
+        assert_eq!(told("[::]:8883", ""), None);
+        assert_eq!(told("10.0.0.7:8883", "").as_deref(), Some("10.0.0.7:8883"));
+        assert_eq!(told("[fd00::7]:8883", "").as_deref(), Some("[fd00::7]:8883"));
+        assert_eq!(told("0.0.0.0:8883", "\"fd00::8\"").as_deref(), Some("[fd00::8]:8883"));
     }
 }

@@ -1,8 +1,14 @@
 //! What boards hear: published once, kept for a while for those who were away for a moment.
+//!
+//! # Invariants
+//! - whoever follows gets every event once, or is told to fetch everything
+//! - an id of another run of the gateway is never taken for one of this run, whatever the clock did
 
 use serde_json::Value;
 use std::{
     collections::VecDeque,
+    fmt,
+    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::broadcast;
@@ -12,11 +18,39 @@ const BEHIND_MAX: usize = 1024;
 /// Events kept for a board that comes back.
 const KEPT_MAX: usize = 1024;
 
+/// Names an event: `Last-Event-ID` of a board that comes back. Written as `run-number`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct EventId {
+    /// Differs between runs of the gateway.
+    run: u64,
+    /// Counts up within a run.
+    number: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}-{}", self.run, self.number)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = NoEventId;
+
+    fn from_str(text: &str) -> Result<Self, NoEventId> {
+        let (run, number) = text.split_once('-').ok_or(NoEventId)?;
+        let parse = |text: &str| text.parse().map_err(|_| NoEventId);
+        Ok(Self { run: parse(run)?, number: parse(number)? })
+    }
+}
+
+/// It is not an id this gateway gives.
+#[derive(Debug)]
+pub(crate) struct NoEventId;
+
 /// One event, ready to be sent.
 #[derive(Debug)]
 pub(crate) struct Event {
-    /// Counts up; `Last-Event-ID` of a board that comes back.
-    pub(crate) id: u64,
+    pub(crate) id: EventId,
     /// Name of the event.
     pub(crate) name: &'static str,
     /// Its JSON.
@@ -28,6 +62,7 @@ pub(crate) struct Event {
 /// The hub.
 #[derive(Clone, Debug)]
 pub(crate) struct Events {
+    run: u64,
     live: broadcast::Sender<Arc<Event>>,
     kept: Arc<Mutex<Kept>>,
 }
@@ -39,6 +74,7 @@ struct Kept {
 }
 
 /// What a board that comes back has missed.
+#[derive(Debug)]
 pub(crate) enum Missed {
     /// These.
     Events(Vec<Arc<Event>>),
@@ -47,15 +83,15 @@ pub(crate) enum Missed {
 }
 
 impl Events {
-    /// `start` is above every id an earlier run has given: boards that stayed open know them.
-    pub(crate) fn new(start: u64) -> Self {
-        let kept = Kept { next: start, events: VecDeque::new() };
-        Self { live: broadcast::Sender::new(BEHIND_MAX), kept: Arc::new(Mutex::new(kept)) }
+    /// `run` differs from that of every other run.
+    pub(crate) fn new(run: u64) -> Self {
+        Self { run, live: broadcast::Sender::new(BEHIND_MAX), kept: Arc::default() }
     }
 
     pub(crate) fn publish(&self, name: &'static str, data: &Value, wave: Option<String>) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Arc::new(Event { id: kept.next, name, data: data.to_string(), wave });
+        let id = EventId { run: self.run, number: kept.next };
+        let event = Arc::new(Event { id, name, data: data.to_string(), wave });
         kept.next += 1;
         // A strip that was away has a gap; its samples are in the database.
         if event.wave.is_none() {
@@ -68,16 +104,93 @@ impl Events {
         drop(self.live.send(event));
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Event>> {
+    /// Follows from now on.
+    pub(crate) fn follow(&self) -> broadcast::Receiver<Arc<Event>> {
         self.live.subscribe()
     }
 
-    pub(crate) fn missed_after(&self, id: u64) -> Missed {
+    /// What came after `last`, and everything from now on: nothing is missing between the two and
+    /// nothing is in both.
+    pub(crate) fn follow_after(&self, last: EventId) -> (Missed, broadcast::Receiver<Arc<Event>>) {
+        // Nobody publishes meanwhile.
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = kept.events.front().map_or(kept.next, |event| event.id);
-        if id + 1 < from || id >= kept.next {
+        (kept.missed_after(self.run, last), self.live.subscribe())
+    }
+}
+
+impl Kept {
+    fn missed_after(&self, run: u64, last: EventId) -> Missed {
+        let from = self.events.front().map_or(self.next, |event| event.id.number);
+        if last.run != run || last.number >= self.next || last.number + 1 < from {
             return Missed::TooMuch;
         }
-        Missed::Events(kept.events.iter().filter(|event| event.id > id).cloned().collect())
+        let newer = self.events.iter().filter(|event| event.id.number > last.number);
+        Missed::Events(newer.cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const RUN: u64 = 1_795_335_300_000;
+
+    fn events(count: u64) -> Events {
+        let events = Events::new(RUN);
+        for number in 0..count {
+            events.publish("alert", &json!(number), None);
+        }
+        events
+    }
+
+    fn id(run: u64, number: u64) -> EventId {
+        EventId { run, number }
+    }
+
+    fn missed(events: &Events, last: EventId) -> Option<Vec<u64>> {
+        match events.follow_after(last).0 {
+            Missed::Events(events) => Some(events.iter().map(|event| event.id.number).collect()),
+            Missed::TooMuch => None,
+        }
+    }
+
+    #[test]
+    fn a_board_that_comes_back_gets_what_it_missed_once() {
+        let events = events(5);
+        assert_eq!(missed(&events, id(RUN, 2)), Some(vec![3, 4]));
+        assert_eq!(missed(&events, id(RUN, 4)), Some(vec![]));
+        let (_, mut live) = events.follow_after(id(RUN, 2));
+        events.publish("alert", &json!("new"), None);
+        assert_eq!(live.try_recv().unwrap().id.number, 5);
+        assert!(live.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_board_that_was_away_too_long_fetches_everything() {
+        let events = events(2000);
+        assert_eq!(missed(&events, id(RUN, 500)), None);
+        assert_eq!(missed(&events, id(RUN, 1000)).unwrap().len(), 999);
+    }
+
+    #[test]
+    fn an_id_of_another_run_is_never_taken_for_one_of_this_run() {
+        let events = events(5);
+        // The clock was set back, or the last run published faster than the clock ran.
+        for stranger in [id(RUN + 1, 2), id(RUN - 1, 2), id(RUN, 50), id(RUN, u64::MAX)] {
+            assert_eq!(missed(&events, stranger), None, "{stranger}");
+            // What comes afterwards is heard all the same.
+            let (_, mut live) = events.follow_after(stranger);
+            events.publish("alert", &json!("new"), None);
+            assert!(live.try_recv().is_ok());
+        }
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_was_written() {
+        assert_eq!(id(RUN, 7).to_string().parse::<EventId>().unwrap(), id(RUN, 7));
+        for wrong in ["", "7", "7-", "-7", "a-b", "7-7-7"] {
+            assert!(wrong.parse::<EventId>().is_err(), "{wrong}");
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     store::Store,
 };
 use anyhow::Context as _;
+use model::time::WallTime;
 use rules::rule::RuleSet;
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
@@ -48,6 +49,9 @@ const ACKS_MAX: usize = 1024;
 /// Rules look at their deadlines this often.
 const RULES_EVERY: Duration = Duration::from_secs(1);
 
+/// A connected site tells its state every 30 s.
+const STATE_SILENCE_MS: i64 = 90_000;
+
 /// What ingestion needs.
 #[derive(Clone)]
 pub(crate) struct Ingest {
@@ -65,7 +69,7 @@ pub(crate) struct Ingest {
 pub(crate) async fn run(ingest: Ingest, broker_up: watch::Sender<bool>) {
     loop {
         let ended = ingest.session(&broker_up).await;
-        broker_up.send_replace(false);
+        ingest.tell_broker(&broker_up, false);
         if let Err(error) = ended {
             tracing::warn!(error = format!("{error:#}"), "The broker is out of reach.");
         }
@@ -127,14 +131,16 @@ impl Ingest {
                             answer.return_codes
                         ));
                     }
-                    broker_up.send_replace(true);
+                    self.tell_broker(broker_up, true);
                 }
                 Event::Incoming(Packet::Publish(message)) => {
                     let topic = String::from_utf8_lossy(&message.topic);
                     let bytes = message.payload.to_vec();
                     let delivery = match Topic::parse(&topic) {
                         Some(Topic::Up(site, lane)) => Delivery::Envelope(site, lane, bytes),
-                        Some(Topic::State(site)) => Delivery::State(site, bytes),
+                        Some(Topic::State(site)) => {
+                            Delivery::State { site, bytes, retained: message.retain }
+                        }
                         Some(Topic::Ack(_)) | None => continue,
                     };
                     // Full: the broker waits, and behind it the outboxes.
@@ -148,24 +154,20 @@ impl Ingest {
         ended
     }
 
+    /// Without the broker nobody knows whether a site is in reach: boards must hear of it.
+    fn tell_broker(&self, broker_up: &watch::Sender<bool>, up: bool) {
+        if broker_up.send_replace(up) != up {
+            self.events.publish("broker", &json!({"up": up}), None);
+        }
+    }
+
     /// One transaction after the other, with whatever has come meanwhile.
     async fn work(self, mut waiting: mpsc::Receiver<Delivery>, client: AsyncClient) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let deliveries = std::mem::take(&mut batch);
-            let rules = Arc::clone(&self.rules);
-            let now = clock::now();
-            let taken = self
-                .store
-                .write(move |transaction| intake::take(transaction, &deliveries, now, &rules))
-                .await;
-            match taken {
-                Ok(taken) => self.tell(taken, &client),
-                // Nothing is acked: the sites send it again.
-                Err(error) => tracing::error!(
-                    error = format!("{:#}", anyhow::Error::new(error)),
-                    "A batch could not be stored."
-                ),
+            let (deliveries, rules) = (std::mem::take(&mut batch), Arc::clone(&self.rules));
+            for taken in intake::store(&self.store, deliveries, clock::now(), &rules).await {
+                self.tell(taken, &client);
             }
         }
     }
@@ -187,6 +189,7 @@ impl Ingest {
         ] {
             metrics::counter!("gateway_envelopes_total", "verdict" => verdict).increment(count);
         }
+        metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
         if !taken.readings.is_empty() {
             self.events.publish("reading", &json!({"readings": taken.readings}), None);
@@ -205,15 +208,25 @@ impl Ingest {
 }
 
 /// Lets time pass for the rules, until the gateway stops.
-pub(crate) async fn watch_deadlines(ingest: Ingest) {
+pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(RULES_EVERY);
+    let mut up_since = None;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
             () = ingest.stopped.cancelled() => return,
         }
-        match alerts::pass_time(&ingest.store, Arc::clone(&ingest.rules), clock::now()).await {
-            Ok(changed) => {
+        let now = clock::now();
+        up_since = up_since.or(Some(now)).filter(|_| *broker_up.borrow());
+        // Sites tell their state as long as they are connected; before that nobody could hear it.
+        let silent = WallTime::from_unix_ms(now.unix_ms().saturating_sub(STATE_SILENCE_MS));
+        let unheard_since = up_since.filter(|since| *since <= silent).map(|_| silent);
+        let rules = Arc::clone(&ingest.rules);
+        match alerts::pass_time(&ingest.store, rules, now, unheard_since).await {
+            Ok((changed, sites)) => {
+                for site in sites {
+                    ingest.events.publish("site", &with_clinic(site, &ingest.clinics), None);
+                }
                 for alert in changed {
                     ingest.events.publish("alert", &with_clinic(alert, &ingest.clinics), None);
                 }

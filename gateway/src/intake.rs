@@ -6,36 +6,48 @@
 //! - records, ledger, alerts and rule states are in one transaction
 //! - a duplicate changes nothing and is acked again; a conflict is kept aside
 //! - the class fresh, late or backfill is computed here, once
+//! - alarms and statuses go to the rules as they come, readings of a batch as they were measured
 
 mod record;
 
 use crate::{
     alerts::{self, Context, Evaluation},
     clock::rfc3339,
+    store::{Store, StoreError},
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     id::{Lane, OutboxId, Seq, SiteId},
+    reading::ReadingGroup,
     time::WallTime,
 };
-use rules::rule::RuleSet;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rules::{
+    engine::ReadingInput,
+    freshness::{Freshness, Moment, Position},
+    rule::RuleSet,
+};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use uplink_proto::{
-    ack::{Ack, AckError, CONFLICT},
+    ack::{Ack, AckError, CONFLICT, LaneNews},
     envelope::{Envelope, peek},
+    ranges::RangeSet,
     receiver::{EnvelopeHash, LaneLedger, Verdict, judge},
     state::SiteState,
 };
 
+/// Envelopes of one site that are kept aside with their bytes: a hostile or broken box sends them
+/// without end, at most 256 KiB each.
+const QUARANTINED_MAX: i64 = 1000;
+
 /// A message from a site.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Delivery {
     /// An envelope, on the topic of that site and lane.
     Envelope(SiteId, Lane, Vec<u8>),
-    /// The site's state.
-    State(SiteId, Vec<u8>),
+    /// The site's state; retained is what it said at some time before.
+    State { site: SiteId, bytes: Vec<u8>, retained: bool },
 }
 
 /// What is to be done after the commit.
@@ -58,6 +70,8 @@ pub(crate) struct Counts {
     pub(crate) duplicate: u64,
     pub(crate) conflict: u64,
     pub(crate) undecodable: u64,
+    /// Records and readings this version does not know, in envelopes that were taken.
+    pub(crate) skipped: u64,
     pub(crate) readings: u64,
 }
 
@@ -67,11 +81,80 @@ struct Batch<'t> {
     now: WallTime,
     rules: &'t RuleSet,
     ledgers: BTreeMap<(SiteId, OutboxId, Lane), LaneLedger>,
-    /// Outboxes whose sender waits for an ack.
-    touched: BTreeSet<(SiteId, OutboxId)>,
+    /// Outboxes whose sender waits for an ack, and of which envelopes.
+    touched: BTreeMap<(SiteId, OutboxId), BTreeMap<Lane, RangeSet>>,
     errors: BTreeMap<(SiteId, OutboxId), Vec<AckError>>,
     evaluation: Evaluation,
+    /// Readings that wait for the rules: the present arrives newest first.
+    readings: Vec<Gathered>,
     taken: Taken,
+}
+
+/// A reading group of a batch, for the rules.
+struct Gathered {
+    site: SiteId,
+    group: ReadingGroup,
+    t_meas: Moment,
+    freshness: Freshness,
+    position: Position,
+}
+
+/// Takes a batch into the database, in one transaction if it can be.
+///
+/// Where the batch fails through what is in it, every message of it is taken by itself and the one
+/// that fails again is kept aside: nobody's envelope may hold up those of others. Where the disk
+/// fails nothing is acked, and the sites send it again.
+pub(crate) async fn store(
+    store: &Store,
+    deliveries: Vec<Delivery>,
+    now: WallTime,
+    rules: &Arc<RuleSet>,
+) -> Vec<Taken> {
+    let deliveries: Arc<[Delivery]> = deliveries.into();
+    let part = async |range: Range<usize>| {
+        let (deliveries, rules) = (Arc::clone(&deliveries), Arc::clone(rules));
+        let part = move |transaction: &Transaction<'_>| {
+            take(transaction, deliveries.get(range).unwrap_or_default(), now, &rules)
+        };
+        store.write(part).await
+    };
+    let failed = |error: StoreError, what| {
+        let of_the_disk = error.is_of_the_disk();
+        tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), what);
+        of_the_disk
+    };
+    match part(0..deliveries.len()).await {
+        Ok(taken) => return vec![taken],
+        Err(error) => {
+            if failed(error, "A batch could not be stored.") {
+                return Vec::new();
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for (place, delivery) in deliveries.iter().enumerate() {
+        match (part(place..place + 1).await, delivery.clone()) {
+            (Ok(taken), _) => all.push(taken),
+            (Err(error), Delivery::Envelope(site, _, bytes)) => {
+                if failed(error, "An envelope could not be stored.") {
+                    continue;
+                }
+                let rules = Arc::clone(rules);
+                let aside = move |transaction: &Transaction<'_>| {
+                    let mut batch = Batch::new(transaction, now, &rules);
+                    batch.keep_aside(&site, &bytes, "the county failed on it; report this")?;
+                    batch.finish()
+                };
+                all.extend(store.write(aside).await.map_err(|error| {
+                    failed(error, "An envelope could not be kept aside.");
+                }));
+            }
+            (Err(error), Delivery::State { .. }) => {
+                failed(error, "A state could not be stored.");
+            }
+        }
+    }
+    all
 }
 
 /// Takes a batch into the database. The caller owns the transaction and commits it.
@@ -81,26 +164,31 @@ pub(crate) fn take(
     now: WallTime,
     rules: &RuleSet,
 ) -> rusqlite::Result<Taken> {
-    let mut batch = Batch {
-        connection,
-        now,
-        rules,
-        ledgers: BTreeMap::new(),
-        touched: BTreeSet::new(),
-        errors: BTreeMap::new(),
-        evaluation: Evaluation::default(),
-        taken: Taken::default(),
-    };
+    let mut batch = Batch::new(connection, now, rules);
     for delivery in deliveries {
         match delivery {
             Delivery::Envelope(site, lane, bytes) => batch.envelope(site, *lane, bytes)?,
-            Delivery::State(site, bytes) => batch.state(site, bytes)?,
+            Delivery::State { site, bytes, retained } => batch.state(site, bytes, *retained)?,
         }
     }
     batch.finish()
 }
 
 impl<'t> Batch<'t> {
+    fn new(connection: &'t Connection, now: WallTime, rules: &'t RuleSet) -> Self {
+        Self {
+            connection,
+            now,
+            rules,
+            ledgers: BTreeMap::new(),
+            touched: BTreeMap::new(),
+            errors: BTreeMap::new(),
+            evaluation: Evaluation::default(),
+            readings: Vec::new(),
+            taken: Taken::default(),
+        }
+    }
+
     fn context(&self) -> Context<'t> {
         Context { connection: self.connection, rules: self.rules, now: self.now }
     }
@@ -120,7 +208,7 @@ impl<'t> Batch<'t> {
         let envelope = decoded.envelope;
         let hash = hash(bytes);
         let (outbox, seq) = (envelope.outbox, envelope.seq);
-        self.touched.insert((site.clone(), outbox));
+        self.touch(site, outbox, lane, seq);
         match judge(self.stored(site, outbox, lane, seq)?.as_ref(), &hash) {
             Verdict::Duplicate => self.taken.counts.duplicate += 1,
             Verdict::Conflict => {
@@ -143,6 +231,14 @@ impl<'t> Batch<'t> {
                     ])?;
                 self.ledger(site, outbox, lane)?.receive(seq);
                 self.records(site, &envelope)?;
+                if decoded.skipped > 0 {
+                    self.taken.counts.skipped += u64::from(decoded.skipped);
+                    tracing::warn!(%site, %lane, %seq, skipped = decoded.skipped,
+                        "Records of a later version were kept aside; install the newer gateway.");
+                    let cause =
+                        format!("{} records or readings of a later version", decoded.skipped);
+                    self.quarantine(site, bytes, &cause)?;
+                }
             }
         }
         Ok(())
@@ -156,20 +252,35 @@ impl<'t> Batch<'t> {
         self.quarantine(site, bytes, cause)?;
         if let Ok(header) = peek(bytes) {
             self.ledger(site, header.outbox, header.lane)?.quarantine(header.seq);
-            let key = (site.clone(), header.outbox);
-            self.touched.insert(key.clone());
+            self.touch(site, header.outbox, header.lane, header.seq);
             let error = AckError { lane: header.lane, seq: header.seq, reason: cause.to_owned() };
-            self.errors.entry(key).or_default().push(error);
+            self.errors.entry((site.clone(), header.outbox)).or_default().push(error);
         }
         Ok(())
     }
 
+    fn touch(&mut self, site: &SiteId, outbox: OutboxId, lane: Lane, seq: Seq) {
+        let lanes = self.touched.entry((site.clone(), outbox)).or_default();
+        lanes.entry(lane).or_default().insert(seq);
+    }
+
+    /// Keeps bytes for a person to look at: once, and of a site that sends ever more of them only
+    /// the first [`QUARANTINED_MAX`].
     fn quarantine(&self, site: &SiteId, bytes: &[u8], cause: &str) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "INSERT INTO quarantine (site, received_ms, cause, bytes) VALUES (?1, ?2, ?3, ?4)",
+                "INSERT OR IGNORE INTO quarantine (site, received_ms, cause, hash, bytes)
+                 SELECT ?1, ?2, ?3, ?4, ?5
+                 WHERE (SELECT count(*) FROM quarantine WHERE site = ?1) < ?6",
             )?
-            .execute(params![site.as_str(), self.now.unix_ms(), cause, bytes])
+            .execute(params![
+                site.as_str(),
+                self.now.unix_ms(),
+                cause,
+                hash(bytes),
+                bytes,
+                QUARANTINED_MAX
+            ])
             .map(drop)
     }
 
@@ -200,7 +311,7 @@ impl<'t> Batch<'t> {
         Ok(self.ledgers.entry(key).or_default())
     }
 
-    fn state(&mut self, site: &SiteId, bytes: &[u8]) -> rusqlite::Result<()> {
+    fn state(&mut self, site: &SiteId, bytes: &[u8], retained: bool) -> rusqlite::Result<()> {
         let state = match SiteState::decode(bytes) {
             Ok(state) => state,
             Err(error) => {
@@ -208,6 +319,11 @@ impl<'t> Batch<'t> {
                 return Ok(());
             }
         };
+        let before: Option<bool> = self
+            .connection
+            .prepare_cached("SELECT online FROM site WHERE site = ?1")?
+            .query_row([site.as_str()], |row| row.get(0))
+            .optional()?;
         let backlog = json!({"urgent": state.backlog[0], "trend": state.backlog[1], "wave": state.backlog[2]});
         let changed = self
             .connection
@@ -227,17 +343,38 @@ impl<'t> Batch<'t> {
                 state.clock.name(),
                 backlog.to_string()
             ])?;
-        if changed > 0 {
-            self.taken.sites.push(json!({
-                "site": site.as_str(), "online": state.online, "last_seen": rfc3339(self.now.unix_ms()),
-                "agent_version": state.agent_version, "backlog": backlog,
-            }));
+        if changed == 0 {
+            return Ok(());
+        }
+        // A will was written when the connection began.
+        if state.online && !retained {
+            self.evaluation.hear_box_clock(self.context(), site, state.at)?;
+        }
+        if before != Some(state.online) {
+            self.evaluation.box_changed(self.context(), site, state.online)?;
+        }
+        self.taken.sites.push(json!({
+            "site": site.as_str(), "online": state.online, "last_seen": rfc3339(self.now.unix_ms()),
+            "agent_version": state.agent_version, "backlog": backlog,
+        }));
+        Ok(())
+    }
+
+    /// Lets the rules judge what has come, in the order in which it was measured.
+    fn evaluate(&mut self) -> rusqlite::Result<()> {
+        let mut readings = std::mem::take(&mut self.readings);
+        readings.sort_by_key(|gathered| (gathered.t_meas.at, gathered.position));
+        for Gathered { site, group, t_meas, freshness, position } in &readings {
+            let input =
+                ReadingInput { group, t_meas: *t_meas, freshness: *freshness, position: *position };
+            self.evaluation.readings(self.context(), site, input)?;
         }
         Ok(())
     }
 
-    /// Writes ledgers and rule states, and makes the acks.
+    /// Evaluates, writes ledgers and rule states, and makes the acks.
     fn finish(mut self) -> rusqlite::Result<Taken> {
+        self.evaluate()?;
         for ((site, outbox, lane), ledger) in &self.ledgers {
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO ledger VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
@@ -250,13 +387,16 @@ impl<'t> Batch<'t> {
                     ledger.quarantined.to_string()
                 ])?;
         }
-        for (site, outbox) in std::mem::take(&mut self.touched) {
+        for ((site, outbox), mut touched) in std::mem::take(&mut self.touched) {
             let mut lanes = Vec::new();
             for lane in Lane::ALL {
-                lanes.push((lane, self.ledger(&site, outbox, lane)?.settled()));
+                let settled = self.ledger(&site, outbox, lane)?.settled();
+                let touched = touched.remove(&lane).unwrap_or_default();
+                lanes.push((lane, LaneNews { settled, touched }));
             }
             let errors = self.errors.remove(&(site.clone(), outbox)).unwrap_or_default();
-            self.taken.acks.push((site, Ack { outbox, lanes, errors }));
+            let acks = Ack::telling(outbox, lanes, errors).into_iter();
+            self.taken.acks.extend(acks.map(|ack| (site.clone(), ack)));
         }
         self.taken.alerts = alerts::store(self.connection, self.evaluation)?;
         Ok(self.taken)

@@ -10,8 +10,11 @@ use argon2::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 use thiserror::Error;
 
-/// A session lasts a long shift.
+/// A session lasts a long shift, whether anybody touches the board or not: a board on the wall that
+/// logged itself out would warn nobody.
 const SESSION_MS: i64 = 12 * 3600 * 1000;
+/// Longest name.
+const NAME_LEN_MAX: usize = 64;
 /// Shortest password.
 const PASSWORD_LEN_MIN: usize = 8;
 /// Longest password: hashing is bounded.
@@ -48,11 +51,21 @@ impl Role {
     }
 }
 
+/// What asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum CallerKind {
+    /// Somebody who logged in under their own name.
+    Person,
+    /// Whoever has a token.
+    Program,
+}
+
 /// Who asks.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) name: String,
     pub(crate) role: Role,
+    pub(crate) kind: CallerKind,
 }
 
 /// Why a person could not be added.
@@ -60,7 +73,9 @@ pub(crate) struct Caller {
 pub(crate) enum PersonError {
     #[error("the password has {len} characters; use {PASSWORD_LEN_MIN} to {PASSWORD_LEN_MAX}")]
     Password { len: usize },
-    #[error("the name \"{0}\" cannot be used; use 1 to 64 letters, digits, '.', '_' or '-'")]
+    #[error(
+        "the name \"{0}\" cannot be used; use 1 to {NAME_LEN_MAX} letters, digits, '.', '_' or '-'"
+    )]
     Name(String),
     #[error("there is a person called \"{0}\" already; choose another name")]
     Known(String),
@@ -72,6 +87,11 @@ pub(crate) enum PersonError {
     Database(#[from] rusqlite::Error),
 }
 
+/// Whether somebody of that name and password can exist: what is longer is not worth a hash.
+pub(crate) fn may_be(name: &str, password: &str) -> bool {
+    name.chars().count() <= NAME_LEN_MAX && password.chars().count() <= PASSWORD_LEN_MAX
+}
+
 pub(crate) fn add_person(
     connection: &Connection,
     name: &str,
@@ -79,7 +99,7 @@ pub(crate) fn add_person(
     password: &str,
 ) -> Result<(), PersonError> {
     let good = |letter: char| letter.is_alphanumeric() || ['.', '_', '-'].contains(&letter);
-    if name.is_empty() || name.chars().count() > 64 || !name.chars().all(good) {
+    if name.is_empty() || name.chars().count() > NAME_LEN_MAX || !name.chars().all(good) {
         return Err(PersonError::Name(name.to_owned()));
     }
     let len = password.chars().count();
@@ -163,16 +183,19 @@ pub(crate) fn session(
 ) -> rusqlite::Result<Option<Caller>> {
     let query = "SELECT person.name, person.role FROM session JOIN person USING (name)
                  WHERE session.hash = ?1 AND session.opened_ms >= ?2 AND person.disabled = 0";
-    caller(connection, query, params![sha256(secret), now_ms - SESSION_MS])
+    let parameters = params![sha256(secret), now_ms - SESSION_MS];
+    caller(connection, CallerKind::Person, query, parameters)
 }
 
 /// Whose token it is.
 pub(crate) fn token(connection: &Connection, token: &str) -> rusqlite::Result<Option<Caller>> {
-    caller(connection, "SELECT name, role FROM token WHERE hash = ?1", params![sha256(token)])
+    let query = "SELECT name, role FROM token WHERE hash = ?1";
+    caller(connection, CallerKind::Program, query, params![sha256(token)])
 }
 
 fn caller(
     connection: &Connection,
+    kind: CallerKind,
     query: &str,
     parameters: &[&dyn rusqlite::ToSql],
 ) -> rusqlite::Result<Option<Caller>> {
@@ -180,7 +203,7 @@ fn caller(
         .prepare_cached(query)?
         .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(found.and_then(|(name, role)| Some(Caller { name, role: Role::from_name(&role)? })))
+    Ok(found.and_then(|(name, role)| Some(Caller { name, role: Role::from_name(&role)?, kind })))
 }
 
 /// 32 random bytes as hex.

@@ -24,6 +24,8 @@ const BACKDATED_DAYS: i64 = 30;
 const LEAF_DAYS: i64 = 825;
 /// The CA.
 const CA_DAYS: i64 = 3650;
+/// Mode of the files of keys.
+const KEY_MODE: u32 = 0o600;
 
 /// The folder of keys and certificates.
 #[derive(Clone, Debug)]
@@ -67,7 +69,8 @@ impl Pki {
         }
     }
 
-    /// Makes the CA and the certificates of the county's own services.
+    /// Makes the CA and the certificates of the county's own services. Nothing is written before
+    /// everything is made, and nothing is left when it cannot be written.
     pub(crate) fn init(&self, hosts: &[String]) -> anyhow::Result<()> {
         if self.dir.join("ca.key").exists() {
             bail!(
@@ -75,52 +78,99 @@ impl Pki {
                 self.dir.display()
             );
         }
-        fs::create_dir_all(&self.dir).with_context(|| format!("making {}", self.dir.display()))?;
         let key = KeyPair::generate().context("making the CA's key")?;
         let mut params = params("Clinic Edge County CA", Vec::new(), CA_DAYS)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let ca = params.self_signed(&key).context("signing the CA")?;
-        write_key(&self.dir.join("ca.key"), &key.serialize_pem())?;
-        write(&self.dir.join("ca.crt"), &ca.pem())?;
+        let ca = params.self_signed(&key).context("signing the CA")?.pem();
+        let key_pem = key.serialize_pem();
+        let issuer = Issuer::from_ca_cert_pem(&ca, key).context("reading the CA")?;
         let server = ExtendedKeyUsagePurpose::ServerAuth;
-        self.leaf("broker", hosts, server.clone(), &self.dir)?;
-        self.leaf("board", hosts, server, &self.dir)?;
-        self.leaf(COUNTY, &[], ExtendedKeyUsagePurpose::ClientAuth, &self.dir)
+        let client = ExtendedKeyUsagePurpose::ClientAuth;
+        let mut files = PemFiles::default();
+        files.leaf(&issuer, "broker", hosts, server.clone())?;
+        files.leaf(&issuer, "board", hosts, server)?;
+        files.leaf(&issuer, COUNTY, &[], client)?;
+        files.certificate("ca", ca);
+        files.key("ca", key_pem);
+        files.write(&self.dir)
     }
 
     /// Issues the certificate of a box into `out`, with the CA beside it.
     pub(crate) fn issue(&self, site: &SiteId, out: &Path) -> anyhow::Result<()> {
-        fs::create_dir_all(out).with_context(|| format!("making {}", out.display()))?;
-        self.leaf(site.as_str(), &[], ExtendedKeyUsagePurpose::ClientAuth, out)?;
-        let ca = fs::read_to_string(self.dir.join("ca.crt")).context("reading the CA")?;
-        write(&out.join("ca.crt"), &ca)
-    }
-
-    fn leaf(
-        &self,
-        name: &str,
-        hosts: &[String],
-        usage: ExtendedKeyUsagePurpose,
-        out: &Path,
-    ) -> anyhow::Result<()> {
         let read = |file: &str| {
             let path = self.dir.join(file);
             fs::read_to_string(&path).with_context(|| {
                 format!("reading {}; run `clinic-gateway pki init` first", path.display())
             })
         };
-        let ca_key = KeyPair::from_pem(&read("ca.key")?).context("reading the CA's key")?;
-        let issuer =
-            Issuer::from_ca_cert_pem(&read("ca.crt")?, ca_key).context("reading the CA")?;
+        let (ca, key) = (read("ca.crt")?, read("ca.key")?);
+        let key = KeyPair::from_pem(&key).context("reading the CA's key")?;
+        let issuer = Issuer::from_ca_cert_pem(&ca, key).context("reading the CA")?;
+        let mut files = PemFiles::default();
+        files.leaf(&issuer, site.as_str(), &[], ExtendedKeyUsagePurpose::ClientAuth)?;
+        files.certificate("ca", ca);
+        files.write(out)
+    }
+}
+
+/// Keys and certificates that are made and not yet written.
+#[derive(Default)]
+struct PemFiles {
+    keys: Vec<(String, String)>,
+    certificates: Vec<(String, String)>,
+}
+
+impl PemFiles {
+    fn key(&mut self, name: &str, pem: String) {
+        self.keys.push((format!("{name}.key"), pem));
+    }
+
+    fn certificate(&mut self, name: &str, pem: String) {
+        self.certificates.push((format!("{name}.crt"), pem));
+    }
+
+    fn leaf(
+        &mut self,
+        issuer: &Issuer<'_, KeyPair>,
+        name: &str,
+        hosts: &[String],
+        usage: ExtendedKeyUsagePurpose,
+    ) -> anyhow::Result<()> {
         let key = KeyPair::generate().context("making a key")?;
         let mut params = params(name, hosts.to_vec(), LEAF_DAYS)?;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];
         params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&key, &issuer).context("signing a certificate")?;
-        write_key(&out.join(format!("{name}.key")), &key.serialize_pem())?;
-        write(&out.join(format!("{name}.crt")), &certificate.pem())
+        let certificate = params.signed_by(&key, issuer).context("signing a certificate")?;
+        self.key(name, key.serialize_pem());
+        self.certificate(name, certificate.pem());
+        Ok(())
+    }
+
+    fn write(self, dir: &Path) -> anyhow::Result<()> {
+        fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+        let mut made = Vec::new();
+        let written = self.write_all(dir, &mut made);
+        if written.is_err() {
+            for key in made {
+                // A key without its certificate is worth nothing, and stands in the way next time.
+                drop(fs::remove_file(key));
+            }
+        }
+        written
+    }
+
+    fn write_all(self, dir: &Path, made: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+        for (file, pem) in self.keys {
+            let path = dir.join(file);
+            write_key(&path, &pem, made)?;
+        }
+        for (file, pem) in self.certificates {
+            let path = dir.join(file);
+            fs::write(&path, pem).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
     }
 }
 
@@ -139,17 +189,66 @@ fn params(name: &str, hosts: Vec<String>, days: i64) -> anyhow::Result<Certifica
     Ok(params)
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    fs::write(path, text).with_context(|| format!("writing {}", path.display()))
-}
-
-fn write_key(path: &Path, text: &str) -> anyhow::Result<()> {
-    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+fn write_key(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(KEY_MODE).open(path);
     let mut file = file.with_context(|| {
         format!(
             "making {}; a key is never overwritten, move the old one aside first",
             path.display()
         )
     })?;
+    made.push(path.to_owned());
     file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn files(dir: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn keys_are_readable_by_their_owner_only_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::at(&folder.path().join("pki"));
+        let hosts = ["county.example".to_owned(), "::1".to_owned()];
+        pki.init(&hosts).unwrap();
+        let out = folder.path().join("heping");
+        pki.issue(&SiteId::new("heping").unwrap(), &out).unwrap();
+        for (dir, count) in [(&pki.dir, 4), (&out, 1)] {
+            let keys: Vec<_> =
+                files(dir).into_iter().filter(|name| name.ends_with(".key")).collect();
+            assert_eq!(keys.len(), count, "{keys:?}");
+            for key in keys {
+                let mode = fs::metadata(dir.join(&key)).unwrap().permissions().mode();
+                assert_eq!(mode & 0o777, KEY_MODE, "{key}");
+            }
+        }
+        let before = fs::read(out.join("heping.key")).unwrap();
+        assert!(pki.init(&hosts).is_err());
+        assert!(pki.issue(&SiteId::new("heping").unwrap(), &out).is_err());
+        assert_eq!(fs::read(out.join("heping.key")).unwrap(), before);
+    }
+
+    #[test]
+    fn an_init_that_failed_leaves_nothing_and_can_be_repeated() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::at(&folder.path().join("pki"));
+        assert!(pki.init(&["县".to_owned()]).is_err());
+        assert!(!pki.dir.exists());
+        fs::create_dir(&pki.dir).unwrap();
+        fs::write(pki.dir.join("board.key"), "somebody's").unwrap();
+        assert!(pki.init(&[]).is_err());
+        assert_eq!(files(&pki.dir), ["board.key"]);
+        fs::remove_file(pki.dir.join("board.key")).unwrap();
+        pki.init(&[]).unwrap();
+    }
 }

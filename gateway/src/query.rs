@@ -1,8 +1,10 @@
 //! The questions the API asks the database, answered as JSON.
 
 use crate::clock::rfc3339;
-use model::id::SiteId;
-use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter, types::Value as Sql};
+use model::{id::SiteId, time::WallTime};
+use rusqlite::{
+    Connection, OptionalExtension as _, Row, Rows, params, params_from_iter, types::Value as Sql,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use uplink_proto::{ranges::RangeSet, receiver::LaneLedger, samples};
@@ -10,12 +12,50 @@ use uplink_proto::{ranges::RangeSet, receiver::LaneLedger, samples};
 /// Township clinics by site.
 pub(crate) type Clinics = BTreeMap<SiteId, String>;
 
-/// Blocks in one answer: 10 min of one lead.
-const BLOCKS_MAX: i64 = 600;
-
+/// `duplicate_of` names the first copy as the API names readings: outbox, lane, seq, index.
 const READING: &str = "SELECT id, site, outbox, lane, seq, idx, device, channel, grp, metric, value, comparator,
     unit, canonical, no_data, validity, context, device_ms, observed_ms, received_ms, freshness, device_seq,
-    duplicate_of FROM reading";
+    (SELECT first.outbox || '/' || first.lane || '/' || first.seq || '/' || first.idx
+     FROM reading AS first WHERE first.id = reading.duplicate_of) AS duplicate_of FROM reading";
+
+/// The place in an ascending list after which to go on: a moment, and the row of those at that
+/// moment.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Place {
+    at_ms: i64,
+    id: i64,
+}
+
+impl Place {
+    /// Reads a cursor as [`Place::cursor`] writes it.
+    pub(crate) fn parse(cursor: &str) -> Option<Self> {
+        let (at, id) = cursor.split_once('.')?;
+        Some(Self { at_ms: at.parse().ok()?, id: id.parse().ok()? })
+    }
+
+    fn cursor(self) -> String {
+        format!("{}.{}", self.at_ms, self.id)
+    }
+}
+
+/// The first `limit` rows, and the cursor to go on with when there are more.
+fn page(
+    mut rows: Rows<'_>,
+    limit: u32,
+    at: &str,
+    told: impl Fn(&Row<'_>) -> rusqlite::Result<Value>,
+) -> rusqlite::Result<(Vec<Value>, Option<String>)> {
+    let mut found = Vec::new();
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        if u32::try_from(found.len()).is_ok_and(|count| count >= limit) {
+            return Ok((found, last.map(Place::cursor)));
+        }
+        found.push(told(row)?);
+        last = Some(Place { at_ms: row.get(at)?, id: row.get("id")? });
+    }
+    Ok((found, None))
+}
 
 fn reading_json(row: &Row<'_>) -> rusqlite::Result<Value> {
     let moment = |ms: Option<i64>| ms.map(rfc3339);
@@ -38,7 +78,7 @@ fn reading_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "received_time": moment(row.get("received_ms")?),
         "backfilled": freshness != "fresh", "freshness": freshness,
         "device_seq": row.get::<_, Option<i64>>("device_seq")?,
-        "duplicate_of": row.get::<_, Option<i64>>("duplicate_of")?,
+        "duplicate_of": text("duplicate_of")?,
         "outbox": text("outbox")?, "lane": text("lane")?, "seq": row.get::<_, i64>("seq")?,
         "index": row.get::<_, i64>("idx")?,
     }))
@@ -60,8 +100,7 @@ pub(crate) struct ReadingFilter {
     pub(crate) metric: Option<String>,
     pub(crate) from_ms: Option<i64>,
     pub(crate) to_ms: Option<i64>,
-    /// The observed time and id after which to go on.
-    pub(crate) after: Option<(i64, i64)>,
+    pub(crate) after: Option<Place>,
     pub(crate) limit: u32,
 }
 
@@ -83,8 +122,8 @@ pub(crate) fn readings(connection: &Connection, filter: &ReadingFilter) -> rusql
             conditions.push(format!("observed_ms {test} ?{}", parameters.len()));
         }
     }
-    if let Some((observed, id)) = filter.after {
-        parameters.extend([Sql::Integer(observed), Sql::Integer(id)]);
+    if let Some(Place { at_ms, id }) = filter.after {
+        parameters.extend([Sql::Integer(at_ms), Sql::Integer(id)]);
         conditions.push(format!(
             "(observed_ms, id) > (?{}, ?{})",
             parameters.len() - 1,
@@ -94,49 +133,64 @@ pub(crate) fn readings(connection: &Connection, filter: &ReadingFilter) -> rusql
     let query = format!(
         "{READING} WHERE {} ORDER BY observed_ms, id LIMIT {}",
         conditions.join(" AND "),
-        filter.limit
+        u64::from(filter.limit) + 1
     );
     let mut statement = connection.prepare_cached(&query)?;
-    let mut rows = statement.query(params_from_iter(parameters))?;
-    let mut found = Vec::new();
-    let mut last = None;
-    while let Some(row) = rows.next()? {
-        found.push(reading_json(row)?);
-        last = Some((row.get::<_, i64>("observed_ms")?, row.get::<_, i64>("id")?));
-    }
-    let full = u32::try_from(found.len()).is_ok_and(|count| count == filter.limit);
-    let next = last.filter(|_| full).map(|(observed, id)| format!("{observed}.{id}"));
+    let rows = statement.query(params_from_iter(parameters))?;
+    let (found, next) = page(rows, filter.limit, "observed_ms", reading_json)?;
     Ok(json!({"readings": found, "next_cursor": next}))
 }
 
-/// Waveform blocks of one lead between two moments.
+/// What is asked of waveforms.
+#[derive(Debug)]
+pub(crate) struct WaveformFilter {
+    pub(crate) site: Option<String>,
+    pub(crate) device: String,
+    pub(crate) metric: String,
+    pub(crate) from_ms: Option<i64>,
+    pub(crate) to_ms: Option<i64>,
+    pub(crate) after: Option<Place>,
+    pub(crate) limit: u32,
+}
+
+/// Waveform blocks of one lead, ascending by their start; with the place to go on from when there
+/// are more.
 pub(crate) fn waveforms(
     connection: &Connection,
-    site: Option<&str>,
-    device: &str,
-    metric: &str,
-    from_ms: i64,
-    to_ms: i64,
+    filter: &WaveformFilter,
 ) -> rusqlite::Result<Value> {
     let mut statement = connection.prepare_cached(
         "SELECT * FROM waveform WHERE device = ?1 AND metric = ?2 AND start_ms >= ?3 AND start_ms < ?4
-         AND (?5 IS NULL OR site = ?5) ORDER BY start_ms, id LIMIT ?6",
+         AND (?5 IS NULL OR site = ?5) AND (start_ms, id) > (?6, ?7) ORDER BY start_ms, id LIMIT ?8",
     )?;
-    let rows = statement.query_map(rusqlite::params![device, metric, from_ms, to_ms, site, BLOCKS_MAX], |row| {
-        let bytes: Vec<u8> = row.get("samples")?;
-        let flags: String = row.get("flags")?;
-        Ok(json!({
-            "site": row.get::<_, String>("site")?, "device": row.get::<_, String>("device")?,
-            "channel": row.get::<_, String>("channel")?, "metric": row.get::<_, String>("metric")?,
-            "start": rfc3339(row.get("start_ms")?),
-            "period": {"num": row.get::<_, i64>("period_num")?, "den": row.get::<_, i64>("period_den")?},
-            "scale": row.get::<_, Option<String>>("scale")?, "offset": row.get::<_, Option<i64>>("zero")?,
-            "unit": row.get::<_, Option<String>>("unit")?,
-            "samples": samples::decode(&bytes).unwrap_or_default(),
-            "flags": flags.split(',').filter(|flag| !flag.is_empty()).collect::<Vec<_>>(),
-        }))
-    })?;
-    Ok(json!({"blocks": rows.collect::<Result<Vec<_>, _>>()?}))
+    let after = filter.after.unwrap_or(Place { at_ms: i64::MIN, id: i64::MIN });
+    let rows = statement.query(params![
+        filter.device,
+        filter.metric,
+        filter.from_ms.unwrap_or(i64::MIN),
+        filter.to_ms.unwrap_or(i64::MAX),
+        filter.site,
+        after.at_ms,
+        after.id,
+        i64::from(filter.limit) + 1
+    ])?;
+    let (found, next) = page(rows, filter.limit, "start_ms", block_json)?;
+    Ok(json!({"blocks": found, "next_cursor": next}))
+}
+
+fn block_json(row: &Row<'_>) -> rusqlite::Result<Value> {
+    let bytes: Vec<u8> = row.get("samples")?;
+    let flags: String = row.get("flags")?;
+    Ok(json!({
+        "site": row.get::<_, String>("site")?, "device": row.get::<_, String>("device")?,
+        "channel": row.get::<_, String>("channel")?, "metric": row.get::<_, String>("metric")?,
+        "start": rfc3339(row.get("start_ms")?),
+        "period": {"num": row.get::<_, i64>("period_num")?, "den": row.get::<_, i64>("period_den")?},
+        "scale": row.get::<_, Option<String>>("scale")?, "offset": row.get::<_, Option<i64>>("zero")?,
+        "unit": row.get::<_, Option<String>>("unit")?,
+        "samples": samples::decode(&bytes).unwrap_or_default(),
+        "flags": flags.split(',').filter(|flag| !flag.is_empty()).collect::<Vec<_>>(),
+    }))
 }
 
 /// One device, without its latest readings.
@@ -213,6 +267,32 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
         sites.insert(site, told);
     }
     Ok(json!({"sites": sites.into_values().collect::<Vec<_>>()}))
+}
+
+/// Sites that are called online and have told nothing since: they are offline from now on.
+pub(crate) fn give_up_sites(
+    connection: &Connection,
+    since: WallTime,
+) -> rusqlite::Result<Vec<(SiteId, Value)>> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE site SET online = 0 WHERE online = 1 AND changed_ms < ?1
+         RETURNING site, changed_ms, agent_version, backlog",
+    )?;
+    let mut rows = statement.query([since.unix_ms()])?;
+    let mut told = Vec::new();
+    while let Some(row) = rows.next()? {
+        let site: String = row.get("site")?;
+        let backlog: String = row.get("backlog")?;
+        let json = json!({
+            "site": site, "online": false, "last_seen": rfc3339(row.get("changed_ms")?),
+            "agent_version": row.get::<_, String>("agent_version")?,
+            "backlog": serde_json::from_str::<Value>(&backlog).unwrap_or_default(),
+        });
+        if let Ok(site) = SiteId::new(&site) {
+            told.push((site, json));
+        }
+    }
+    Ok(told)
 }
 
 /// What is asked of alerts.

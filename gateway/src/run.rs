@@ -3,20 +3,20 @@
 use crate::{
     api::{self, App},
     clock,
-    config::{BrokerConfig, GatewayConfig},
+    config::{BrokerConfig, GatewayConfig, host_port},
     events::Events,
     ingest::{self, Ingest},
     pki::Pki,
-    store::Store,
+    store::{self, Store},
 };
 use anyhow::Context as _;
 use embedded_broker::{Broker, BrokerFiles};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rules::rule::RuleSet;
 use serde_json::json;
 use std::{
-    fs,
     io::{self, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -25,52 +25,40 @@ use std::{
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
+    task::JoinSet,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 /// Everything ends within this after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(4);
 /// Histograms of the counters are folded this often.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-/// The rule set that comes with the program.
-const DEFAULT_RULES: &str = include_str!("../../configs/rules/default.json");
 
 /// Where the database is.
 pub(crate) fn database(config: &GatewayConfig) -> PathBuf {
     config.data_dir.join("county.sqlite")
 }
 
-/// The rule set of the configuration, checked.
-pub(crate) fn rules(config: &GatewayConfig) -> anyhow::Result<RuleSet> {
-    match &config.rules {
-        None => RuleSet::from_json(DEFAULT_RULES).context("the rule set of the program"),
-        Some(path) => {
-            let text =
-                fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-            RuleSet::from_json(&text).with_context(|| format!("the rule set {}", path.display()))
-        }
-    }
-}
-
 /// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(config: GatewayConfig) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(daemon(config))
+    runtime.block_on(daemon(config, rules))
 }
 
-async fn daemon(config: GatewayConfig) -> anyhow::Result<ExitCode> {
+async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCode> {
     let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
-    fs::create_dir_all(&config.data_dir)
+    let mut hung_up = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
+    store::make_data_dir(&config.data_dir)
         .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
     let recorder = PrometheusBuilder::new().build_recorder();
     let metrics = recorder.handle();
     // Somebody was first only in tests.
     drop(metrics::set_global_recorder(recorder));
-    let rules = Arc::new(rules(&config)?);
+    let rules = Arc::new(rules);
     let store = Store::open(&database(&config))?;
     let pki = Pki::at(&config.pki_dir);
-    let (broker, host, port) = match &config.broker {
+    let (mut broker, host, port) = match &config.broker {
         BrokerConfig::Embedded(address) => {
             let identity = pki.broker();
             let files = BrokerFiles { ca: identity.ca, cert: identity.cert, key: identity.key };
@@ -78,14 +66,14 @@ async fn daemon(config: GatewayConfig) -> anyhow::Result<ExitCode> {
             let broker = tokio::task::spawn_blocking(move || Broker::start(address, &files))
                 .await
                 .context("starting the broker")??;
-            let port = broker.address().port();
-            (Some(broker), "127.0.0.1".to_owned(), port)
+            let listens = broker.address();
+            (Some(broker), reachable(listens.ip()).to_string(), listens.port())
         }
         BrokerConfig::Outside { host, port } => (None, host.clone(), *port),
     };
     let stopped = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    // Ids of events count on from the clock, so that a board that stayed open notices a restart.
+    let mut tasks = JoinSet::new();
+    // A board that stayed open over a restart knows by it that it has to fetch everything.
     let events = Events::new(u64::try_from(clock::now().unix_ms()).unwrap_or_default());
     let (broker_up, is_up) = watch::channel(false);
     let clinics = Arc::new(config.clinics.clone());
@@ -100,22 +88,23 @@ async fn daemon(config: GatewayConfig) -> anyhow::Result<ExitCode> {
         stopped: stopped.clone(),
     };
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
-    tasks.spawn(ingest::watch_deadlines(ingest));
-    let (handle, ending) = (metrics.clone(), stopped.clone());
-    tasks.spawn(async move {
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(UPKEEP_EVERY) => handle.run_upkeep(),
-                () = ending.cancelled() => return,
-            }
-        }
-    });
-    let app = App { store, events, clinics, broker_up: is_up, metrics, stopped: stopped.clone() };
+    tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
+    tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
+    let app = App {
+        store,
+        events,
+        clinics,
+        broker_up: is_up,
+        metrics,
+        attempts: Arc::default(),
+        https: config.http.tls,
+        stopped: stopped.clone(),
+    };
     let served = api::serve(app, &config.http, &pki.board(), stopped.clone()).await?;
     tasks.spawn(served.task);
     {
         let mut out = io::stdout().lock();
-        let broker = format!("{host}:{port}");
+        let broker = host_port(&host, port);
         writeln!(
             out,
             "{}",
@@ -125,17 +114,68 @@ async fn daemon(config: GatewayConfig) -> anyhow::Result<ExitCode> {
     }
     tracing::info!(http = %served.address, rules = rules.version(), "Gateway started.");
 
-    tokio::select! {
-        _ = terminated.recv() => {}
-        _ = interrupted.recv() => {}
-    }
+    let code = loop {
+        let broker_ended = async {
+            match broker.as_mut() {
+                Some(broker) => broker.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = terminated.recv() => break ExitCode::SUCCESS,
+            _ = interrupted.recv() => break ExitCode::SUCCESS,
+            _ = hung_up.recv() => {
+                tracing::info!("SIGHUP changes nothing; restart the gateway to read its configuration again.");
+            }
+            why = broker_ended => {
+                tracing::error!(why, "The broker ended by itself; the gateway stops.");
+                break ExitCode::FAILURE;
+            }
+            Some(ended) = tasks.join_next() => {
+                let error = ended.err().map(|error| error.to_string());
+                tracing::error!(error, "A part of the gateway ended by itself; the gateway stops.");
+                break ExitCode::FAILURE;
+            }
+        }
+    };
     tracing::info!("Stopping.");
     stopped.cancel();
-    tasks.close();
-    if tokio::time::timeout(STOP_LIMIT, tasks.wait()).await.is_err() {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
         tracing::warn!("Some tasks did not end in time.");
     }
     drop(broker);
     tracing::info!("Stopped.");
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
+}
+
+async fn fold_histograms(metrics: PrometheusHandle, stopped: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(UPKEEP_EVERY) => metrics.run_upkeep(),
+            () = stopped.cancelled() => return,
+        }
+    }
+}
+
+/// Where a listener of this machine is reached from this machine.
+fn reachable(listens: IpAddr) -> IpAddr {
+    match listens {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        own => own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_county_connects_to_the_address_its_broker_listens_at() {
+        let reached = |listens: &str| reachable(listens.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0"), "127.0.0.1");
+        assert_eq!(reached("::"), "::1");
+        assert_eq!(reached("10.0.0.7"), "10.0.0.7");
+    }
 }

@@ -2,9 +2,14 @@
 //!
 //! Not here: what is written ([`crate::intake`], [`crate::people`]) and what is asked
 //! ([`crate::query`]).
+//!
+//! # Invariants
+//! - what is known of patients is readable by the gateway's user only
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -15,6 +20,11 @@ use thiserror::Error;
 const SCHEMA: u32 = 1;
 /// Readers kept open: more questions at once than two cores can answer.
 const READERS_MAX: usize = 8;
+
+/// Only the owner reads and writes; SQLite gives its other files the mode of the database.
+const FILE_MODE: u32 = 0o600;
+/// Only the owner looks inside.
+const DIR_MODE: u32 = 0o700;
 
 /// Why the database could not be opened.
 #[derive(Debug, Error)]
@@ -28,6 +38,14 @@ pub(crate) enum OpenStoreError {
         source: rusqlite::Error,
     },
     #[error(
+        "cannot make the database {path}; check that the folder exists and belongs to the gateway's user"
+    )]
+    Make {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(
         "the database {path} has schema {found}, this gateway knows up to {SCHEMA}; install the newer gateway again, do not delete the file"
     )]
     FromTheFuture { path: PathBuf, found: u32 },
@@ -38,8 +56,26 @@ pub(crate) enum OpenStoreError {
 pub(crate) enum StoreError {
     #[error("the database failed; check the disk")]
     Database(#[from] rusqlite::Error),
+    #[error("the gateway failed on it; report this with its log")]
+    Panicked,
     #[error("the gateway is stopping")]
     Stopping,
+}
+
+impl StoreError {
+    /// Whether it would fail for anything else as well: the disk, not what was to be stored.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::Panicked => false,
+            Self::Stopping => true,
+            Self::Database(error) => !matches!(
+                error.sqlite_error_code(),
+                None | Some(
+                    ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig
+                )
+            ),
+        }
+    }
 }
 
 /// The database.
@@ -64,6 +100,8 @@ impl Store {
     /// One connection for a command that needs no more.
     pub(crate) fn connection(path: &Path) -> Result<Connection, OpenStoreError> {
         let failed = |source| OpenStoreError::Open { path: path.to_owned(), source };
+        make_private(path)
+            .map_err(|source| OpenStoreError::Make { path: path.to_owned(), source })?;
         let connection = plain(path).map_err(failed)?;
         let found: u32 =
             connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
@@ -113,12 +151,32 @@ impl Store {
     }
 }
 
+/// Makes the data folder, for the gateway's user only. One that is there already keeps its mode: it
+/// may be somebody else's too.
+pub(crate) fn make_data_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)
+}
+
+/// Makes the file before SQLite does, and narrows one that others may read.
+fn make_private(path: &Path) -> io::Result<()> {
+    let file = fs::OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)?;
+    let found = file.metadata()?.permissions().mode();
+    match found & !FILE_MODE & 0o777 {
+        0 => Ok(()),
+        _ => file.set_permissions(fs::Permissions::from_mode(FILE_MODE)),
+    }
+}
+
 async fn blocking<T, F>(work: F) -> Result<T, StoreError>
 where
     T: Send + 'static,
     F: FnOnce() -> rusqlite::Result<T> + Send + 'static,
 {
-    Ok(tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopping)??)
+    let done = tokio::task::spawn_blocking(work).await;
+    Ok(done.map_err(|error| match error.is_panic() {
+        true => StoreError::Panicked,
+        false => StoreError::Stopping,
+    })??)
 }
 
 fn plain(path: &Path) -> rusqlite::Result<Connection> {
@@ -142,4 +200,33 @@ fn migrate(mut connection: Connection) -> rusqlite::Result<Connection> {
     }
     transaction.commit()?;
     Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn nobody_else_reads_what_is_known_of_patients() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("data");
+        make_data_dir(&dir).unwrap();
+        make_data_dir(&dir).unwrap();
+        let path = dir.join("county.sqlite");
+        let connection = Store::connection(&path).unwrap();
+        connection.execute("DELETE FROM session", []).unwrap();
+        assert_eq!(mode(&dir), DIR_MODE);
+        for file in ["county.sqlite", "county.sqlite-wal", "county.sqlite-shm"] {
+            assert_eq!(mode(&dir.join(file)), FILE_MODE, "{file}");
+        }
+        drop(connection);
+        // As an earlier version left it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        Store::connection(&path).unwrap();
+        assert_eq!(mode(&path), FILE_MODE);
+    }
 }

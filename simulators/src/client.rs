@@ -1,11 +1,16 @@
 //! The county's HTTP API, as a program uses it.
 
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;
+
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{path::Path, sync::Arc};
 
-/// The most the API gives at once.
-const PAGE: usize = 10_000;
+/// Readings in one answer: the most the API gives.
+const READINGS_PAGE: &str = "10000";
 
 /// One reading as the API tells it; what the bench does not compare is left out.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,6 +31,8 @@ pub struct ApiReading {
     pub no_data: Option<String>,
     /// Device time, UTC.
     pub device_time: Option<String>,
+    /// The device's own number for it.
+    pub device_seq: Option<u64>,
     /// The agent's clock when it was decoded.
     pub observed_time: String,
     /// This is a marked copy.
@@ -69,11 +76,11 @@ pub struct LedgerLane {
     /// Everything up to here has arrived.
     pub watermark: Option<u64>,
     /// What is missing below the highest that arrived.
-    pub gaps: Vec<serde_json::Value>,
+    pub gaps: Vec<[u64; 2]>,
     /// What the agent gave up.
-    pub dropped: Vec<serde_json::Value>,
+    pub dropped: Vec<[u64; 2]>,
     /// What could not be taken.
-    pub quarantined: Vec<serde_json::Value>,
+    pub quarantined: Vec<[u64; 2]>,
 }
 
 /// The county's API.
@@ -129,32 +136,41 @@ impl Client {
             .with_context(|| format!("the answer to {path} is not as agreed"))
     }
 
-    /// Every reading the county has, ascending by observed time.
-    ///
-    /// # Errors
-    /// As [`Client::get`].
-    pub async fn readings(&self) -> anyhow::Result<Vec<ApiReading>> {
-        #[derive(Deserialize)]
-        struct Page {
-            readings: Vec<ApiReading>,
-            next_cursor: Option<String>,
-        }
-        let limit = PAGE.to_string();
+    /// Everything in a list that the county gives in pages.
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        list: &str,
+        query: &[(&str, &str)],
+    ) -> anyhow::Result<Vec<T>> {
+        let wrong = || format!("the answer to {path} is not as agreed");
         let mut all = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let mut query = vec![("limit", limit.as_str())];
-            query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let page: Page = self.get("/api/v1/readings", &query).await?;
-            all.extend(page.readings);
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                return Ok(all);
+            let mut asked = query.to_vec();
+            asked.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let mut page: serde_json::Value = self.get(path, &asked).await?;
+            let part = page.get_mut(list).map(serde_json::Value::take).with_context(wrong)?;
+            all.extend(serde_json::from_value::<Vec<T>>(part).with_context(wrong)?);
+            let next = page.get("next_cursor").and_then(serde_json::Value::as_str);
+            match next.map(ToOwned::to_owned) {
+                None => return Ok(all),
+                next if next == cursor => bail!("{path} gives the same page again"),
+                next => cursor = next,
             }
         }
     }
 
-    /// Every block of one lead between two moments (RFC 3339).
+    /// Every reading of a device from a moment on (RFC 3339), ascending by observed time.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn readings(&self, device: &str, from: &str) -> anyhow::Result<Vec<ApiReading>> {
+        let query = [("device", device), ("from", from), ("limit", READINGS_PAGE)];
+        self.pages("/api/v1/readings", "readings", &query).await
+    }
+
+    /// Every block of one lead from a moment on (RFC 3339).
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -163,14 +179,9 @@ impl Client {
         device: &str,
         metric: &str,
         from: &str,
-        to: &str,
     ) -> anyhow::Result<Vec<ApiBlock>> {
-        #[derive(Deserialize)]
-        struct Answer {
-            blocks: Vec<ApiBlock>,
-        }
-        let query = [("device", device), ("metric", metric), ("from", from), ("to", to)];
-        Ok(self.get::<Answer>("/api/v1/waveforms", &query).await?.blocks)
+        let query = [("device", device), ("metric", metric), ("from", from)];
+        self.pages("/api/v1/waveforms", "blocks", &query).await
     }
 
     /// The county's account of what arrived.
@@ -185,16 +196,16 @@ impl Client {
         Ok(self.get::<Answer>("/api/v1/ledger", &[]).await?.outboxes)
     }
 
-    /// All alerts, whatever their state.
+    /// All alerts that began from a moment on (RFC 3339), whatever their state.
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn alerts(&self) -> anyhow::Result<Vec<serde_json::Value>> {
+    pub async fn alerts(&self, from: &str) -> anyhow::Result<Vec<serde_json::Value>> {
         #[derive(Deserialize)]
         struct Answer {
             alerts: Vec<serde_json::Value>,
         }
-        Ok(self.get::<Answer>("/api/v1/alerts", &[]).await?.alerts)
+        Ok(self.get::<Answer>("/api/v1/alerts", &[("from", from)]).await?.alerts)
     }
 
     /// The stream of events, as it comes from the wire.

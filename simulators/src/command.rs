@@ -3,6 +3,7 @@
 use crate::{
     client::Client,
     demo::{self, DemoPlan},
+    signals::Signals,
     site::{DevicePlan, Performance, stage_clock},
     stage::pty::StageTime,
     verify::{self, Report},
@@ -148,13 +149,26 @@ async fn run_demo(options: Demo) -> anyhow::Result<ExitCode> {
         speed: options.speed,
         seed: options.seed,
     };
+    if let Some(dir) = plan.dir.as_deref().filter(|dir| demo::is_taken(dir)) {
+        let dir = dir.display();
+        writeln!(
+            io::stderr(),
+            "clinic-sim: an earlier demonstration is in {dir}; name an empty folder with --data"
+        )?;
+        return Ok(ExitCode::from(WRONG_USE));
+    }
     // A script reads stdout; a person reads along.
-    let report = if options.json {
+    let outcome = if options.json {
         demo::run(&plan, &mut io::stderr()).await?
     } else {
         demo::run(&plan, &mut io::stdout()).await?
     };
-    print_report(&report, options.json)
+    let printed = print_report(&outcome.report, options.json)?;
+    let mut log = io::stderr().lock();
+    for remark in outcome.notes.iter().chain(&outcome.troubles) {
+        writeln!(log, "{remark}")?;
+    }
+    Ok(if outcome.is_good() { printed } else { ExitCode::FAILURE })
 }
 
 async fn run_verify(options: Verify) -> anyhow::Result<ExitCode> {
@@ -179,10 +193,13 @@ async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
     };
     let truth = options.truth.unwrap_or_else(|| PathBuf::from("/dev/null"));
     let (clock, time) = (stage_clock(), StageTime::start(options.speed));
-    let performance = Performance::start(&plan, &options.pty_link, clock, time, &truth)?;
+    let mut signals = Signals::watch()?;
+    let mut performance = Performance::start(&plan, &options.pty_link, clock, time, &truth)?;
     writeln!(io::stdout(), "{} at {}; Ctrl-C ends it", plan.name, options.pty_link.display())?;
-    tokio::signal::ctrl_c().await.context("watching for Ctrl-C")?;
-    performance.unplug().await?;
+    tokio::select! {
+        failed = performance.failed() => failed?,
+        () = signals.next() => performance.unplug().await?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,10 +9,12 @@ use serde::Deserialize;
 use std::{
     ffi::OsStr,
     fs,
+    io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
     time::Duration,
 };
+use tempfile::NamedTempFile;
 
 /// A gateway that was just killed rolls its write-ahead log back first.
 const READY_LIMIT: Duration = Duration::from_secs(30);
@@ -77,13 +79,14 @@ impl County {
         };
         fs::write(county.config(), county.configuration()).context("writing gateway.toml")?;
         county.command(&["pki", "init"]).await?;
-        let password = county.plan.dir.join("password");
-        fs::write(&password, &county.password).context("writing the password file")?;
-        let password = password.display().to_string();
+        // Readable by its owner only, and removed when it goes out of scope.
+        let mut password = NamedTempFile::new_in(&county.plan.dir).context("a password file")?;
+        password.write_all(county.password.as_bytes()).context("writing the password file")?;
+        let path = password.path().display().to_string();
         county
-            .command(&["user", "add", NURSE, "--role", "nurse", "--password-file", &password])
+            .command(&["user", "add", NURSE, "--role", "nurse", "--password-file", &path])
             .await?;
-        fs::remove_file(&password).context("removing the password file")?;
+        drop(password);
         let token = county.command(&["token", "create", "--role", "engineer"]).await?;
         county.token = token.trim().to_owned();
         Ok(county)
@@ -105,15 +108,21 @@ impl County {
         }
         let config = self.config();
         let arguments = [OsStr::new("run"), OsStr::new("--config"), config.as_os_str()];
-        let mut process = self.program.start(Role::Gateway, &arguments, &self.log())?;
+        let process =
+            self.process.insert(self.program.start(Role::Gateway, &arguments, &self.log())?);
         let line = process.line(READY_LIMIT).await?;
         let ready: Ready =
             serde_json::from_str(&line).with_context(|| format!("the gateway said {line:?}"))?;
         if ready.ready.http != format!("127.0.0.1:{}", self.http_port) {
             bail!("the gateway listens at {}, not where it was told", ready.ready.http);
         }
-        self.process = Some(process);
         Ok(())
+    }
+
+    /// Process id of the gateway, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().and_then(Process::id)
     }
 
     /// Kills the gateway without warning.

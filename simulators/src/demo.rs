@@ -4,7 +4,8 @@ use crate::{
     client::Client,
     county::{BrokerPlace, County, CountyPlan, NURSE},
     process::Program,
-    site::{DevicePlan, Performance, Site, stage_clock},
+    signals::Signals,
+    site::{DevicePlan, Performance, Site, stage_clock, switch_off},
     stage::pty::StageTime,
     verify::{self, Latency, Report},
 };
@@ -14,7 +15,8 @@ use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    io::Write,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tokio::task::JoinHandle;
@@ -27,6 +29,8 @@ const CLINICS: [(&str, &str); 2] = [("和平镇卫生院", "heping"), ("东风�
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// How often the county is asked whether everything has arrived.
 const DRAIN_STEP: Duration = Duration::from_millis(500);
+/// The county's part of the folder.
+const COUNTY_DIR: &str = "county";
 /// Port of the board where nobody asked for another and it is free.
 const HTTP_PORT: u16 = 8080;
 
@@ -62,11 +66,35 @@ pub fn cast(site: &str, seed: u64, scenario: &Scenario, ecg: EcgSource) -> Vec<D
         .collect()
 }
 
+/// How a demonstration ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was said and what arrived.
+    pub report: Report,
+    /// What a person did meanwhile, and what it means for the report.
+    pub notes: Vec<String>,
+    /// What did not stop as it should.
+    pub troubles: Vec<String>,
+}
+
+impl Outcome {
+    /// Whether everything arrived and everything stopped.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.report.is_clean() && self.troubles.is_empty()
+    }
+}
+
 /// Runs the demonstration to its end; `say` gets what a person reads meanwhile.
 ///
+/// The first signal ends the demonstration and compares; one that comes before anything was
+/// compared leaves nothing behind.
+///
 /// # Errors
-/// When a part does not start or stop, or the county does not answer.
-pub async fn run(plan: &DemoPlan, say: &mut dyn std::io::Write) -> anyhow::Result<Report> {
+/// When a part does not start, the county does not answer, or a signal came before the comparison.
+pub async fn run(plan: &DemoPlan, say: &mut dyn Write) -> anyhow::Result<Outcome> {
+    // First of all: nothing that is started from here on may outlive a signal.
+    let mut signals = Signals::watch()?;
     let temporary = match plan.dir {
         Some(_) => None,
         None => Some(tempfile::tempdir().context("making a temporary folder")?),
@@ -78,76 +106,192 @@ pub async fn run(plan: &DemoPlan, say: &mut dyn std::io::Write) -> anyhow::Resul
     };
     fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let dir = dir.canonicalize().with_context(|| format!("looking at {}", dir.display()))?;
-    let program = Program::current()?;
-
-    writeln!(say, "starting the county service and two clinics in {}", dir.display())?;
-    let county_plan = CountyPlan {
-        dir: dir.join("county"),
-        http_port: plan.port.unwrap_or_else(default_port),
-        broker: BrokerPlace::Embedded,
-        clinics: CLINICS.to_vec(),
-    };
-    let mut county = County::prepare(&program, county_plan).await?;
-    county.start().await?;
-    let arrivals = Arrivals::listen(county.client()?).await?;
-    let mut sites = Vec::new();
-    let mut performances = Vec::new();
-    let (clock, time) = (stage_clock(), StageTime::start(plan.speed));
-    for ((_, name), part) in CLINICS.into_iter().zip(0..) {
-        let (scenario, ecg) = match part {
-            0 => ("clinic-day", EcgSource::Recording),
-            _ => ("steady", EcgSource::Synthetic),
-        };
-        let scenario = Scenario::built_in(scenario).context("a scenario is missing")?;
-        let devices = cast(name, plan.seed.wrapping_add(part), &scenario, ecg);
-        let mut site = Site::prepare(&program, &county, name, &dir.join(name), devices).await?;
-        performances.extend(site.play(clock, time)?);
-        site.start()?;
-        sites.push(site);
+    let mut parts = Parts::default();
+    let ending = parts.perform(plan, &dir, &mut signals, say).await;
+    parts.kill().await;
+    let aborted = matches!(ending, Ok(None));
+    let as_agreed =
+        matches!(&ending, Ok(Some(outcome)) if outcome.is_good() && outcome.notes.is_empty());
+    if let Some(temporary) = temporary {
+        let path = temporary.keep();
+        if aborted || as_agreed {
+            remove(&path).await?;
+        } else {
+            tell(say, &format!("kept for a closer look: {}", path.display()));
+        }
     }
-    writeln!(
-        say,
-        "\n  board     {}\n  name      {NURSE}\n  password  {}\n  token     {}\n",
-        county.url(),
-        county.password(),
-        county.token()
-    )?;
-    match plan.duration {
-        Some(duration) => writeln!(say, "running for {} s", duration.as_secs())?,
-        None => writeln!(say, "Ctrl-C ends it and compares what was said with what arrived")?,
-    }
-    say.flush()?;
-    wait(plan.duration).await?;
-    let report = finish(&mut county, &mut sites, performances, arrivals, say).await?;
-    if temporary.is_some() && !report.is_clean() {
-        let kept = temporary.map(tempfile::TempDir::keep).unwrap_or_default();
-        writeln!(say, "kept for a closer look: {}", kept.display())?;
-    }
-    Ok(report)
+    ending?.context("stopped before anything was compared")
 }
 
-/// Switches everything off in the order in which nothing can be lost, and compares.
-async fn finish(
-    county: &mut County,
-    sites: &mut [Site],
+/// What runs, in a place of its own: a signal drops what is being done, and this is put away.
+#[derive(Default)]
+struct Parts {
+    county: Option<County>,
+    sites: Vec<Site>,
     performances: Vec<Performance>,
-    arrivals: Arrivals,
-    say: &mut dyn std::io::Write,
-) -> anyhow::Result<Report> {
-    writeln!(say, "switching the devices off and waiting for the last readings")?;
-    performances.iter().for_each(Performance::switch_off);
-    let client = county.client()?;
-    let truth: Vec<PathBuf> = sites.iter().map(Site::truth).filter(|path| path.exists()).collect();
-    let mut report = settled(&truth, &client).await?;
-    for performance in performances {
-        performance.unplug().await?;
+    arrivals: Option<Arrivals>,
+}
+
+impl Parts {
+    /// From the start to the comparison; nothing, when a signal came in between.
+    async fn perform(
+        &mut self,
+        plan: &DemoPlan,
+        dir: &Path,
+        signals: &mut Signals,
+        say: &mut dyn Write,
+    ) -> anyhow::Result<Option<Outcome>> {
+        tell(say, &format!("starting the county service and two clinics in {}", dir.display()));
+        tokio::select! {
+            started = self.start(plan, dir) => started?,
+            () = signals.next() => return Ok(None),
+        }
+        self.introduce(plan, dir, say);
+        tokio::select! {
+            () = after(plan.duration) => {}
+            () = signals.next() => {}
+        }
+        tell(say, "switching the devices off and waiting for the last readings");
+        tokio::select! {
+            outcome = self.finish(plan) => outcome.map(Some),
+            () = signals.next() => Ok(None),
+        }
     }
-    for site in sites.iter_mut() {
-        site.stop().await?;
+
+    async fn start(&mut self, plan: &DemoPlan, dir: &Path) -> anyhow::Result<()> {
+        let program = Program::current()?;
+        let county_plan = CountyPlan {
+            dir: dir.join(COUNTY_DIR),
+            http_port: plan.port.unwrap_or_else(default_port),
+            broker: BrokerPlace::Embedded,
+            clinics: CLINICS.to_vec(),
+        };
+        let county = self.county.insert(County::prepare(&program, county_plan).await?);
+        county.start().await?;
+        self.arrivals = Some(Arrivals::listen(county.client()?).await?);
+        let (clock, time) = (stage_clock(), StageTime::start(plan.speed));
+        for ((_, name), part) in CLINICS.into_iter().zip(0..) {
+            let (scenario, ecg) = match part {
+                0 => ("clinic-day", EcgSource::Recording),
+                _ => ("steady", EcgSource::Synthetic),
+            };
+            let scenario = Scenario::built_in(scenario).context("a scenario is missing")?;
+            let devices = cast(name, plan.seed.wrapping_add(part), &scenario, ecg);
+            let mut site = Site::prepare(&program, county, name, &dir.join(name), devices).await?;
+            self.performances.extend(site.play(clock, time)?);
+            site.start()?;
+            self.sites.push(site);
+        }
+        Ok(())
     }
-    report.latency_ms = latency(&report.emitted_at, &arrivals.stop());
-    county.stop().await?;
-    Ok(report)
+
+    fn introduce(&self, plan: &DemoPlan, dir: &Path, say: &mut dyn Write) {
+        if let Some(county) = &self.county {
+            let (url, password, token) = (county.url(), county.password(), county.token());
+            tell(
+                say,
+                &format!(
+                    "\n  board     {url}\n  name      {NURSE}\n  password  {password}\n  token     {token}\n"
+                ),
+            );
+        }
+        for site in &self.sites {
+            let id = site.process_id().unwrap_or_default();
+            let folder = dir.join(site.name());
+            tell(say, &format!("  agent     process {id}, folder {}", folder.display()));
+        }
+        tell(
+            say,
+            &match plan.duration {
+                Some(duration) => format!("\nrunning for {} s", duration.as_secs()),
+                None => "\nCtrl-C ends it and compares what was said with what arrived".to_owned(),
+            },
+        );
+    }
+
+    /// Switches everything off in the order in which nothing can be lost, and compares.
+    async fn finish(&mut self, plan: &DemoPlan) -> anyhow::Result<Outcome> {
+        let (mut notes, mut troubles) = (Vec::new(), Vec::new());
+        let mut note = |done: anyhow::Result<()>| {
+            troubles.extend(done.err().map(|error| format!("{error:#}")));
+        };
+        note(switch_off(&mut self.performances).await);
+        let county = self.county.as_mut().context("there is no county")?;
+        let client = county.client()?;
+        let truth: Vec<PathBuf> = self.sites.iter().map(Site::truth).collect();
+        let mut report = settled(&truth, &client).await?;
+        for performance in self.performances.drain(..) {
+            note(performance.unplug().await);
+        }
+        if report.is_clean() {
+            // What the edge adds when a cable is pulled must not disturb what is there.
+            report = settled(&truth, &client).await?;
+        }
+        let arrived = self.arrivals.take().map(Arrivals::stop).unwrap_or_default();
+        // At another speed a device's time is not the wall's.
+        if (plan.speed - 1.0).abs() < f64::EPSILON {
+            report.latency_ms = latency(&report.emitted_at, &arrived);
+        }
+        for site in &mut self.sites {
+            if site.was_taken_away()? {
+                notes.push(format!(
+                    "somebody stopped the agent of {}: what nobody read meanwhile, or was not on \
+                     disk yet, counts as lost; if another one runs, end it",
+                    site.name()
+                ));
+            }
+            note(site.stop().await);
+        }
+        note(county.stop().await);
+        Ok(Outcome { report, notes, troubles })
+    }
+
+    /// Ends what still runs. What was stopped in order is gone already.
+    async fn kill(&mut self) {
+        for performance in self.performances.drain(..) {
+            if let Err(error) = performance.unplug().await {
+                tracing::warn!(error = format!("{error:#}"), "A device did not end well.");
+            }
+        }
+        let mut killed = Vec::new();
+        for site in &mut self.sites {
+            killed.push(site.kill().await);
+        }
+        if let Some(county) = &mut self.county {
+            killed.push(county.kill().await);
+        }
+        for error in killed.into_iter().filter_map(Result::err) {
+            tracing::warn!(error = format!("{error:#}"), "A process could not be killed.");
+        }
+    }
+}
+
+/// Removes a temporary folder.
+async fn remove(path: &Path) -> anyhow::Result<()> {
+    /// A command that was killed a moment ago may write its last file meanwhile.
+    const TRIES: usize = 10;
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut removed = fs::remove_dir_all(path);
+    for _ in 1..TRIES {
+        if removed.is_ok() {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+        removed = fs::remove_dir_all(path);
+    }
+    removed.with_context(|| format!("removing {}; remove it by hand", path.display()))
+}
+
+/// A line for whoever reads along.
+fn tell(say: &mut dyn Write, text: &str) {
+    // The terminal is gone: nobody to tell.
+    drop(writeln!(say, "{text}").and_then(|()| say.flush()));
+}
+
+/// Whether an earlier demonstration has left its files there.
+#[must_use]
+pub fn is_taken(dir: &Path) -> bool {
+    dir.join(COUNTY_DIR).exists()
 }
 
 /// Compares until nothing is missing any more, or until [`DRAIN_LIMIT`].
@@ -165,19 +309,11 @@ pub async fn settled(truth: &[PathBuf], client: &Client) -> anyhow::Result<Repor
     }
 }
 
-async fn wait(duration: Option<Duration>) -> anyhow::Result<()> {
-    let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .context("watching for SIGTERM")?;
-    let end = async {
-        match duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = end => Ok(()),
-        pressed = tokio::signal::ctrl_c() => pressed.context("watching for Ctrl-C"),
-        _ = terminated.recv() => Ok(()),
+/// Waits that long; for ever without a limit.
+async fn after(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`command`]: the command line of `clinic-sim`
 //! - [`stage`]: where virtual devices appear
 //! - [`process`]: agent and gateway as child processes
+//! - [`signals`]: Ctrl-C, SIGTERM, a closed terminal
 //! - [`county`], [`site`]: one county service; one clinic box with its devices
 //! - [`client`]: the county's HTTP API, as a program uses it
 //! - [`verify`]: lost, doubled, altered
@@ -17,6 +18,7 @@ pub mod command;
 pub mod county;
 pub mod demo;
 pub mod process;
+pub mod signals;
 pub mod site;
 pub mod stage;
 pub mod verify;
@@ -29,6 +31,9 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let role = args.get(1).and_then(|first| process::Role::from_argument(first));
     let rest = || args.iter().take(1).chain(args.iter().skip(2)).cloned().collect::<Vec<_>>();
+    if role.is_some() {
+        process::follow_parent();
+    }
     match role {
         Some(process::Role::Agent) => agent::main_from(rest().into_iter()),
         Some(process::Role::Gateway) => gateway::main_from(rest().into_iter()),

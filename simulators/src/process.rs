@@ -1,7 +1,12 @@
 //! Agent and gateway as child processes of this same program, with their logs in files.
+//!
+//! # Invariants
+//! - a signal of the terminal ends the bench, not its children: they are still needed for the
+//!   comparison, and are stopped in order
+//! - no child outlives the bench, however that ends
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::{
     ffi::OsStr,
     fs,
@@ -42,6 +47,12 @@ impl Role {
     }
 }
 
+/// Asks the kernel to end this process when the bench is gone, even if that was killed.
+pub(crate) fn follow_parent() {
+    // A kernel that refuses leaves a daemon behind after a kill, and nothing worse.
+    set_parent_process_death_signal(Some(Signal::TERM)).ok();
+}
+
 /// The program that is re-executed: `clinic-sim` itself, or in tests one built for them.
 #[derive(Clone, Debug)]
 pub struct Program(PathBuf);
@@ -63,7 +74,9 @@ impl Program {
 
     fn command(&self, role: Role, arguments: &[&OsStr]) -> Command {
         let mut command = Command::new(&self.0);
-        command.arg(role.argument()).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        command.arg(role.argument()).args(arguments).stdin(Stdio::null());
+        // A group of its own: Ctrl-C at a terminal goes to every process of the bench's group.
+        command.process_group(0).kill_on_drop(true);
         command
     }
 
@@ -127,12 +140,12 @@ impl Process {
         }
     }
 
-    /// Whether the daemon still runs.
+    /// How the daemon ended, where it has.
     ///
     /// # Errors
     /// When the system does not tell.
-    pub fn is_running(&mut self) -> anyhow::Result<bool> {
-        Ok(self.child.try_wait().context("asking for the child's state")?.is_none())
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        self.child.try_wait().context("asking for the child's state")
     }
 
     /// The daemon's process id.

@@ -6,10 +6,12 @@ use crate::{
     stage::pty::{Stage, StageTime},
 };
 use anyhow::{Context as _, bail};
+use rustix::process::Signal;
 use std::{
     ffi::OsStr,
-    fs,
+    fs::{self, File},
     io::Write as _,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
 };
 use tokio::{sync::mpsc, task::JoinHandle};
@@ -109,6 +111,24 @@ impl Site {
         }
     }
 
+    /// Whether somebody else has stopped or killed the agent; then it is not ours any more.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn was_taken_away(&mut self) -> anyhow::Result<bool> {
+        /// What a person sends: `kill`, `kill -9`, Ctrl-C.
+        const SENT_BY_PEOPLE: [Signal; 3] = [Signal::TERM, Signal::KILL, Signal::INT];
+        let Some(process) = &mut self.process else { return Ok(false) };
+        let Some(status) = process.ended()? else { return Ok(false) };
+        let sent = SENT_BY_PEOPLE.map(Signal::as_raw);
+        let taken =
+            status.success() || status.signal().is_some_and(|signal| sent.contains(&signal));
+        if taken {
+            self.process = None;
+        }
+        Ok(taken)
+    }
+
     /// Puts every device on its stage.
     ///
     /// # Errors
@@ -151,10 +171,16 @@ impl Site {
         self.dir.join("agent.log")
     }
 
+    /// The agent's data folder.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
     /// The agent's outbox.
     #[must_use]
     pub fn outbox(&self) -> PathBuf {
-        self.dir.join("data").join("outbox.sqlite")
+        self.data().join("outbox.sqlite")
     }
 
     /// The serial port of a device.
@@ -192,6 +218,18 @@ pub fn stage_clock() -> StageClock {
     }
 }
 
+/// Switches all devices off and waits until their truth is written; their cables stay in.
+///
+/// # Errors
+/// When a truth could not be written.
+pub async fn switch_off(performances: &mut [Performance]) -> anyhow::Result<()> {
+    performances.iter().for_each(|performance| performance.stopped.cancel());
+    for performance in performances {
+        performance.switch_off().await?;
+    }
+    Ok(())
+}
+
 /// One virtual device on its stage.
 #[derive(Debug)]
 pub struct Performance {
@@ -199,7 +237,8 @@ pub struct Performance {
     stopped: CancellationToken,
     unplugged: CancellationToken,
     playing: JoinHandle<anyhow::Result<()>>,
-    writing: JoinHandle<anyhow::Result<()>>,
+    /// Until it is switched off.
+    writing: Option<JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Performance {
@@ -224,9 +263,15 @@ impl Performance {
         };
         let mut device = virtual_devices::create(plan.name, setup)
             .with_context(|| format!("no virtual device is called {}", plan.name))?;
+        // Before anything is said: a device that said nothing leaves an empty truth, not none.
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(truth)
+            .with_context(|| format!("opening {}", truth.display()))?;
         let stage = Stage::open(port)?;
         let (facts, receiver) = mpsc::channel(TRUTH_QUEUE);
-        let writing = tokio::spawn(write_truth(truth.to_owned(), receiver));
+        let writing = Some(tokio::spawn(write_truth(file, receiver)));
         let (stopped, unplugged) = (CancellationToken::new(), CancellationToken::new());
         let (off, gone) = (stopped.clone(), unplugged.clone());
         let id = plan.id.clone();
@@ -241,20 +286,30 @@ impl Performance {
         Ok(Self { id, stopped, unplugged, playing, writing })
     }
 
-    /// Switches the device off; its cable stays in.
-    pub fn switch_off(&self) {
+    async fn switch_off(&mut self) -> anyhow::Result<()> {
         self.stopped.cancel();
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        writing.await.context("the truth's task")?.with_context(|| self.id.clone())
     }
 
-    /// Switches the device off, pulls its cable and waits until its truth is on disk.
+    /// Switches the device off, waits until its truth is written, and pulls its cable.
     ///
     /// # Errors
     /// When the pty failed meanwhile or the truth could not be written.
-    pub async fn unplug(self) -> anyhow::Result<()> {
-        self.stopped.cancel();
+    pub async fn unplug(mut self) -> anyhow::Result<()> {
+        let written = self.switch_off().await;
         self.unplugged.cancel();
         self.playing.await.context("the device's task")?.with_context(|| self.id.clone())?;
-        self.writing.await.context("the truth's task")?.with_context(|| self.id.clone())
+        written
+    }
+
+    /// Waits until the device can be played no longer, and says why.
+    ///
+    /// # Errors
+    /// When the pty failed or the truth could not be written: always, where nobody switched it off.
+    pub async fn failed(&mut self) -> anyhow::Result<()> {
+        (&mut self.playing).await.context("the device's task")?.with_context(|| self.id.clone())?;
+        self.switch_off().await
     }
 }
 
@@ -276,17 +331,12 @@ async fn perform(
     Ok(())
 }
 
-async fn write_truth(path: PathBuf, mut facts: mpsc::Receiver<Truth>) -> anyhow::Result<()> {
-    let mut file = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .with_context(|| format!("opening {}", path.display()))?;
+async fn write_truth(mut file: File, mut facts: mpsc::Receiver<Truth>) -> anyhow::Result<()> {
     while let Some(fact) = facts.recv().await {
         let mut line = serde_json::to_vec(&fact).context("writing the truth as JSON")?;
         line.push(b'\n');
         // One write per line: several devices share the file, and appends do not mix.
-        file.write_all(&line).with_context(|| format!("writing {}", path.display()))?;
+        file.write_all(&line).context("writing the truth")?;
     }
     Ok(())
 }

@@ -4,24 +4,29 @@
 //!
 //! Readings of one device, channel and metric are compared in their order, waveform blocks by the
 //! SHA-256 of their samples. What the edge itself adds (`silent`, a meter's clock offset) has no
-//! truth and is left out; a copy that the county has marked is no doubling.
+//! truth and is left out; a copy that the county has marked is no doubling. Of a county that has
+//! more than this, only the devices of the truth are looked at, from its first line on.
+//!
+//! Device alarms are not compared: the API tells alerts, and which alarm becomes one is for the
+//! rules to decide. The story of a clinic's day compares them with the county's database.
 
-use crate::client::{ApiReading, Client};
+mod align;
+
+use crate::client::{ApiReading, Client, LedgerLane};
+use align::{Step, align};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{BufRead as _, BufReader},
     path::PathBuf,
 };
 
-/// How far two series may run apart before the rest is called lost and doubled.
-const LOOK_AHEAD: usize = 64;
 /// Readings without a device behind them.
 const EDGE_METRICS: [&str; 1] = ["clock_offset"];
-/// Truth and county may disagree by this much on when a block began.
-const BLOCK_MARGIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(3600);
+/// Truth and county may disagree by this much on when the first thing was said.
+const CLOCK_MARGIN: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
 /// One truth line; unknown fields are other kinds of facts.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +41,7 @@ struct Fact {
     unit: Option<String>,
     no_data: Option<String>,
     device_time: Option<String>,
+    device_seq: Option<u64>,
     sha256: Option<String>,
     forbidden: Option<String>,
 }
@@ -53,12 +59,18 @@ pub struct Report {
     pub doubled: usize,
     /// Stored with another value, unit or time.
     pub altered: usize,
-    /// Envelopes missing below the highest that arrived.
-    pub gaps: usize,
-    /// Alerts the county has raised.
+    /// Envelopes missing below the highest that arrived, in the outboxes of these readings.
+    pub gaps: u64,
+    /// Alerts the county has raised about these devices.
     pub alerts_raised: usize,
     /// From the device's byte to the event on the board; absent where nobody listened.
     pub latency_ms: Option<Latency>,
+    /// Envelopes the agent gave up.
+    #[serde(skip)]
+    pub dropped: u64,
+    /// Envelopes the county could not take.
+    #[serde(skip)]
+    pub quarantined: u64,
     /// Waveform blocks among `emitted`.
     #[serde(skip)]
     pub emitted_blocks: usize,
@@ -83,10 +95,13 @@ pub struct Latency {
 }
 
 impl Report {
-    /// Whether the county has exactly what the devices said, and nobody was sent a forbidden command.
+    /// Whether the county has exactly what the devices said, no envelope is missing, given up or
+    /// kept aside, and nobody was sent a forbidden command. Devices that said nothing prove nothing.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.lost == 0 && self.doubled == 0 && self.altered == 0 && self.forbidden.is_empty()
+        let differences = self.lost + self.doubled + self.altered + self.forbidden.len();
+        let missing = self.gaps + self.dropped + self.quarantined;
+        self.emitted > 0 && differences == 0 && missing == 0
     }
 
     fn differ(&mut self, text: impl FnOnce() -> String) {
@@ -105,6 +120,7 @@ struct Said {
     unit: Option<String>,
     no_data: Option<String>,
     device_time: Option<jiff::Timestamp>,
+    device_seq: Option<u64>,
 }
 
 type Series = (String, String, String);
@@ -117,7 +133,12 @@ pub async fn compare(truth: &[PathBuf], county: &Client) -> anyhow::Result<Repor
     let mut report = Report::default();
     let mut said: BTreeMap<Series, Vec<(Said, String)>> = BTreeMap::new();
     let mut blocks: BTreeMap<Series, Vec<(String, String)>> = BTreeMap::new();
+    let mut devices: BTreeSet<String> = BTreeSet::new();
+    let mut begin: Option<jiff::Timestamp> = None;
     for fact in read_truth(truth)? {
+        let t = fact.t.parse().with_context(|| format!("{:?} is no time", fact.t))?;
+        begin = Some(begin.map_or(t, |begin| begin.min(t)));
+        devices.insert(fact.device.clone());
         report.forbidden.extend(fact.forbidden.clone());
         let Some(metric) = fact.metric.clone() else { continue };
         let series = (fact.device.clone(), fact.channel.clone(), metric);
@@ -127,20 +148,53 @@ pub async fn compare(truth: &[PathBuf], county: &Client) -> anyhow::Result<Repor
             None => said.entry(series).or_default().push((fact.said()?, fact.t.clone())),
         }
     }
+    let Some(begin) = begin else { return Ok(report) };
+    let from = (begin - CLOCK_MARGIN).to_string();
     let mut stored: BTreeMap<Series, Vec<(Said, ApiReading)>> = BTreeMap::new();
-    for reading in county.readings().await? {
-        let edge = EDGE_METRICS.contains(&reading.metric.as_str())
-            || reading.no_data.as_deref() == Some("silent");
-        if !edge && reading.duplicate_of.is_none() {
-            let series = (reading.device.clone(), reading.channel.clone(), reading.metric.clone());
-            stored.entry(series).or_default().push((Said::of(&reading)?, reading));
+    let mut outboxes = BTreeSet::new();
+    for device in &devices {
+        for reading in county.readings(device, &from).await? {
+            outboxes.insert(reading.outbox.clone());
+            let edge = EDGE_METRICS.contains(&reading.metric.as_str())
+                || reading.no_data.as_deref() == Some("silent");
+            if !edge && reading.duplicate_of.is_none() {
+                let series =
+                    (reading.device.clone(), reading.channel.clone(), reading.metric.clone());
+                stored.entry(series).or_default().push((Said::of(&reading)?, reading));
+            }
         }
     }
     compare_readings(&mut report, &said, &stored);
-    compare_blocks(&mut report, &blocks, county).await?;
-    report.gaps = county.ledger().await?.iter().map(|lane| lane.gaps.len()).sum();
-    report.alerts_raised = county.alerts().await?.len();
+    compare_blocks(&mut report, &blocks, &from, county).await?;
+    let ledger = county.ledger().await?;
+    take_account(&mut report, ledger.iter().filter(|lane| outboxes.contains(&lane.outbox)));
+    let alerts = county.alerts(&from).await?;
+    let ours = |alert: &&serde_json::Value| {
+        let device = alert.get("device").and_then(serde_json::Value::as_str);
+        device.is_some_and(|device| devices.contains(device))
+    };
+    report.alerts_raised = alerts.iter().filter(ours).count();
     Ok(report)
+}
+
+/// What the ledger says of the outboxes from which the readings came.
+fn take_account<'a>(report: &mut Report, lanes: impl Iterator<Item = &'a LedgerLane>) {
+    let count = |ranges: &[[u64; 2]]| -> u64 {
+        ranges.iter().map(|[first, last]| last.saturating_sub(*first) + 1).sum()
+    };
+    for lane in lanes {
+        for (what, ranges, counted) in [
+            ("missing", &lane.gaps, &mut report.gaps),
+            ("given up", &lane.dropped, &mut report.dropped),
+            ("kept aside", &lane.quarantined, &mut report.quarantined),
+        ] {
+            *counted += count(ranges);
+            if !ranges.is_empty() {
+                let (site, name) = (&lane.site, &lane.lane);
+                report.differences.push(format!("{site} {name}: envelopes {ranges:?} are {what}"));
+            }
+        }
+    }
 }
 
 fn compare_readings(
@@ -152,7 +206,7 @@ fn compare_readings(
     for (series, facts) in said {
         let readings = stored.get(series).unwrap_or(&nothing);
         report.stored += readings.len();
-        let steps = align(facts, readings, |fact, reading| fact.0 == reading.0);
+        let steps = align(facts, readings, |fact, reading| fact.0.is_told_by(&reading.0));
         for step in steps {
             match step {
                 Step::Same(fact, reading) => {
@@ -184,20 +238,12 @@ fn compare_readings(
 async fn compare_blocks(
     report: &mut Report,
     emitted: &BTreeMap<Series, Vec<(String, String)>>,
+    from: &str,
     county: &Client,
 ) -> anyhow::Result<()> {
     for (series, facts) in emitted {
         let (device, _, metric) = series;
-        let moment = |fact: Option<&(String, String)>| {
-            fact.map(|(_, t)| t.parse::<jiff::Timestamp>())
-                .transpose()
-                .context("a truth line's time")
-        };
-        let (Some(first), Some(last)) = (moment(facts.first())?, moment(facts.last())?) else {
-            continue;
-        };
-        let (from, to) = (first - BLOCK_MARGIN, last + BLOCK_MARGIN);
-        let blocks = county.blocks(device, metric, &from.to_string(), &to.to_string()).await?;
+        let blocks = county.blocks(device, metric, from).await?;
         let stored: Vec<String> = blocks.iter().map(|block| sha256(&block.samples)).collect();
         report.emitted_blocks += facts.len();
         report.stored += stored.len();
@@ -245,6 +291,7 @@ impl Fact {
             unit: self.value.as_ref().and(self.unit.clone()),
             no_data: self.no_data.clone(),
             device_time: moment(self.device_time.as_deref())?,
+            device_seq: self.device_seq,
         })
     }
 }
@@ -258,7 +305,14 @@ impl Said {
             unit: reading.value.as_ref().and(reading.unit.clone()),
             no_data: reason.map(|text| text.split(':').next().unwrap_or_default().to_owned()),
             device_time: moment(reading.device_time.as_deref())?,
+            device_seq: reading.device_seq,
         })
+    }
+
+    /// Whether the county tells this. A truth that names no number of the device is no judge of it.
+    fn is_told_by(&self, stored: &Self) -> bool {
+        let device_seq = self.device_seq.and(stored.device_seq);
+        *self == Self { device_seq, ..stored.clone() }
     }
 }
 
@@ -275,118 +329,5 @@ fn sha256(samples: &[i32]) -> String {
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// One step of walking two series side by side.
-enum Step<'a, L, R> {
-    Same(&'a L, &'a R),
-    Altered(&'a L, &'a R),
-    OnlyLeft(&'a L),
-    OnlyRight(&'a R),
-}
-
-/// Walks two series in order. Where they differ, the nearest place where they agree again decides
-/// what was left out on either side; what both sides have in between was altered.
-fn align<'a, L, R>(
-    left: &'a [L],
-    right: &'a [R],
-    same: impl Fn(&L, &R) -> bool,
-) -> Vec<Step<'a, L, R>> {
-    let mut steps = Vec::with_capacity(left.len());
-    let (mut left, mut right) = (left, right);
-    loop {
-        match (left.split_first(), right.split_first()) {
-            (None, None) => return steps,
-            (Some((fact, rest)), None) => {
-                steps.push(Step::OnlyLeft(fact));
-                left = rest;
-            }
-            (None, Some((stored, rest))) => {
-                steps.push(Step::OnlyRight(stored));
-                right = rest;
-            }
-            (Some((fact, rest)), Some((stored, others))) if same(fact, stored) => {
-                steps.push(Step::Same(fact, stored));
-                (left, right) = (rest, others);
-            }
-            (Some(_), Some(_)) => {
-                let (skip_left, skip_right) = nearest_agreement(left, right, &same);
-                let (passed_left, rest) = left.split_at(skip_left);
-                let (passed_right, others) = right.split_at(skip_right);
-                let both = skip_left.min(skip_right);
-                let pairs = passed_left.iter().zip(passed_right);
-                steps.extend(pairs.map(|(fact, stored)| Step::Altered(fact, stored)));
-                steps.extend(passed_left.iter().skip(both).map(Step::OnlyLeft));
-                steps.extend(passed_right.iter().skip(both).map(Step::OnlyRight));
-                (left, right) = (rest, others);
-            }
-        }
-    }
-}
-
-/// How much to skip on either side until they agree, as little as possible in all.
-fn nearest_agreement<L, R>(
-    left: &[L],
-    right: &[R],
-    same: impl Fn(&L, &R) -> bool,
-) -> (usize, usize) {
-    for distance in 1..=LOOK_AHEAD {
-        for skip_left in 0..=distance {
-            let skip_right = distance - skip_left;
-            if let (Some(fact), Some(stored)) = (left.get(skip_left), right.get(skip_right))
-                && same(fact, stored)
-            {
-                return (skip_left, skip_right);
-            }
-        }
-    }
-    (left.len().min(LOOK_AHEAD), right.len().min(LOOK_AHEAD))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn count(left: &[u32], right: &[u32]) -> (usize, usize, usize, usize) {
-        let mut counts = (0, 0, 0, 0);
-        for step in align(left, right, |one, other| one == other) {
-            match step {
-                Step::Same(..) => counts.0 += 1,
-                Step::Altered(..) => counts.1 += 1,
-                Step::OnlyLeft(_) => counts.2 += 1,
-                Step::OnlyRight(_) => counts.3 += 1,
-            }
-        }
-        counts
-    }
-
-    #[test]
-    fn equal_series_have_no_difference() {
-        assert_eq!(count(&[1, 2, 2, 3], &[1, 2, 2, 3]), (4, 0, 0, 0));
-    }
-
-    #[test]
-    fn a_missing_reading_is_lost() {
-        assert_eq!(count(&[1, 2, 3, 4], &[1, 3, 4]), (3, 0, 1, 0));
-        assert_eq!(count(&[1, 2], &[]), (0, 0, 2, 0));
-        assert_eq!(count(&[5, 5, 5], &[5, 5]), (2, 0, 1, 0));
-    }
-
-    #[test]
-    fn a_reading_stored_twice_is_doubled() {
-        assert_eq!(count(&[1, 2, 3], &[1, 2, 2, 3]), (3, 0, 0, 1));
-    }
-
-    #[test]
-    fn another_value_in_its_place_is_altered() {
-        assert_eq!(count(&[1, 2, 3], &[1, 9, 3]), (2, 1, 0, 0));
-        assert_eq!(count(&[1], &[2]), (0, 1, 0, 0));
-    }
-
-    #[test]
-    fn samples_are_hashed_as_little_endian_integers() {
-        // printf '\x01\x00\x00\x00\xff\xff\xff\xff' | sha256sum
-        assert_eq!(
-            sha256(&[1, -1]),
-            "b15348c8f462384c01e83b6d499c6faf3f96808f5aa07c6bab4b65b36b4445d4"
-        );
-    }
-}
+mod tests;

@@ -104,6 +104,9 @@ async fn at_the_board(village: &mut Village, browser: &Client) -> anyhow::Result
     password.send_keys(village.county.password()).await?;
     password.send_keys(&Key::Enter.to_string()).await?;
 
+    // Only what the county said counts as known.
+    appears(browser, "[data-knowledge='known']", limit).await?;
+
     // An alert, with colour, glyph and word.
     appears(browser, OPEN_ALERT, limit).await?;
     let row = browser.find(Locator::Css(OPEN_ALERT)).await?;
@@ -138,5 +141,7 @@ async fn at_the_board(village: &mut Village, browser: &Client) -> anyhow::Result
     ensure!(gone.contains("--"), "the old number is still there: {gone}");
     let live = live.lines().next().unwrap_or_default().to_owned();
     ensure!(!gone.lines().any(|line| line == live), "{live} is still in {gone}");
+    // Nor does the page claim to know how a device is whose box is gone.
+    appears(browser, "[data-device='heping-ecg-01'][data-cut]", limit).await?;
     Ok(())
 }

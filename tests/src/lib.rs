@@ -1,8 +1,11 @@
 //! The stage of the stories: one county, one clinic, real processes, and the proof at the end.
 
+mod proof;
+
+pub use proof::Proof;
+
 use anyhow::{Context as _, bail};
-use aws_lc_rs::digest::{SHA256, digest};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags};
 use simulators::{
     county::{BrokerPlace, County, CountyPlan},
     demo::cast,
@@ -16,7 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use uplink_proto::envelope::Envelope;
 use virtual_devices::{EcgSource, Scenario};
 
 /// How often a condition is looked at.
@@ -104,6 +106,21 @@ impl Village {
         .await
     }
 
+    /// Waits until the county has taken at least `count` waveform blocks.
+    ///
+    /// # Errors
+    /// When it has not in a minute.
+    pub async fn waves(&self, count: i64) -> anyhow::Result<()> {
+        let county = self.database();
+        until("waveforms flow", Duration::from_secs(60), async || {
+            let blocks: i64 = read_only(&county)?
+                .query_row("SELECT count(*) FROM waveform", [], |row| row.get(0))
+                .context("counting blocks")?;
+            Ok(blocks >= count)
+        })
+        .await
+    }
+
     /// Waits until nothing in the outbox waits for an ack.
     ///
     /// # Errors
@@ -112,7 +129,7 @@ impl Village {
         let outbox = self.site.outbox();
         until("the outbox is drained", Duration::from_secs(60), async || {
             let waiting: i64 = read_only(&outbox)?
-                .query_row("SELECT count(*) FROM envelope WHERE acked_at IS NULL", [], |row| {
+                .query_row("SELECT count(*) FROM envelope WHERE acked_s IS NULL", [], |row| {
                     row.get(0)
                 })
                 .context("counting rows")?;
@@ -126,93 +143,19 @@ impl Village {
     /// # Errors
     /// Says what is lost, doubled or altered.
     pub fn prove(&self) -> anyhow::Result<Proof> {
-        prove(&self.site.outbox(), &self.database())
+        proof::prove(&self.site.outbox(), &self.database())
+    }
+
+    /// Compares the device alarms of the truth with those the county has, in their order; how many.
+    ///
+    /// # Errors
+    /// Says which alarms differ.
+    pub fn prove_alarms(&self) -> anyhow::Result<usize> {
+        proof::prove_alarms(&self.site.truth(), &self.database())
     }
 }
 
-/// What was compared.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Proof {
-    /// Envelopes the agent has committed.
-    pub envelopes: u64,
-    /// Records in them.
-    pub records: u64,
-    /// Envelopes of the agent's last moment, committed and not yet sent: the next run sends them.
-    pub waiting: u64,
-}
-
-/// Acked rows stay in the outbox for a day: it is the record of all that was ever committed.
-fn prove(outbox: &Path, county: &Path) -> anyhow::Result<Proof> {
-    let (outbox, county) = (read_only(outbox)?, read_only(county)?);
-    let id: [u8; 16] =
-        outbox.query_row("SELECT value FROM meta WHERE key = 'outbox_id'", [], |row| row.get(0))?;
-    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut proof = Proof::default();
-    for lane in ["urgent", "trend", "wave"] {
-        let next: i64 =
-            outbox
-                .query_row("SELECT next_seq FROM lane WHERE lane = ?1", [lane], |row| row.get(0))?;
-        let mut statement = outbox.prepare(
-            "SELECT seq, bytes, acked_at IS NULL FROM envelope WHERE lane = ?1 ORDER BY seq",
-        )?;
-        let mut rows = statement.query([lane])?;
-        let (mut expected, mut waiting) = (1_i64, 0_i64);
-        while let Some(row) = rows.next()? {
-            let (seq, bytes, unacked): (i64, Vec<u8>, bool) =
-                (row.get(0)?, row.get(1)?, row.get(2)?);
-            if seq != expected {
-                bail!("{lane} {expected} is not in the outbox");
-            }
-            expected += 1;
-            let hash: Option<Vec<u8>> = county
-                .query_row(
-                    "SELECT hash FROM envelope WHERE outbox = ?1 AND lane = ?2 AND seq = ?3",
-                    params![id, lane, seq],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            match hash {
-                None if unacked => {
-                    waiting += 1;
-                    continue;
-                }
-                None => bail!("{lane} {seq} is lost"),
-                Some(hash) if hash != digest(&SHA256, &bytes).as_ref() => {
-                    bail!("{lane} {seq} is altered")
-                }
-                Some(_) => {}
-            }
-            proof.envelopes += 1;
-            proof.records += u64::try_from(Envelope::decode(&bytes)?.envelope.records.len())?;
-        }
-        if expected != next {
-            bail!("{lane}: {expected} to {next} were committed and are gone");
-        }
-        let received: String = county.query_row(
-            "SELECT received FROM ledger WHERE outbox = ?1 AND lane = ?2",
-            [&id, lane],
-            |row| row.get(0),
-        )?;
-        if received != format!("1-{}", next - 1 - waiting) {
-            bail!(
-                "{lane}: the ledger says {received}, {} were committed, {waiting} wait",
-                next - 1
-            );
-        }
-        proof.waiting += u64::try_from(waiting)?;
-    }
-    let stored: i64 = county.query_row("SELECT count(*) FROM envelope", [], |row| row.get(0))?;
-    let aside: i64 = county.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
-    if u64::try_from(stored)? != proof.envelopes || aside != 0 {
-        bail!(
-            "the county has {stored} envelopes and {aside} aside, {} were committed",
-            proof.envelopes
-        );
-    }
-    Ok(proof)
-}
-
-fn read_only(path: &Path) -> anyhow::Result<Connection> {
+pub(crate) fn read_only(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .with_context(|| format!("opening {}", path.display()))?;
     connection.busy_timeout(Duration::from_secs(10))?;

@@ -1,12 +1,16 @@
-//! The outbox file: opening it whatever state it is in, and the SQL on it.
+//! The outbox file: opening it whatever state it is in, and what can be asked of it.
+//!
+//! Not here: changing rows ([`super::change`]).
 
+use super::change::Change;
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
-    time::WallTime,
+    time::{MonoTime, Now, WallTime},
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 use std::{
+    collections::VecDeque,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -17,16 +21,21 @@ use uplink_proto::ranges::RangeSet;
 /// Schema this agent writes.
 const SCHEMA: u32 = 1;
 /// A small file is checked whole before it is used; a larger one would delay the start too long.
+/// Damage in that shows at the first write that meets it.
 const CHECK_LEN_MAX: u64 = 64 << 20;
 /// Identities kept of each device: one more than a glucose meter's memory of 500 is too few.
 pub(super) const IDENTITIES_MAX: u32 = 512;
+/// Rows younger than this are the present; the link may have come up only now.
+const LIVE_FOR: Duration = Duration::from_secs(300);
+/// How exactly it is known where the present begins.
+const LIVE_STEP: Duration = Duration::from_secs(1);
 
-/// Why not even a fresh outbox could be made.
+/// Why the outbox cannot be opened.
 #[derive(Debug, Error)]
 pub(crate) enum OpenOutboxError {
     /// SQLite.
     #[error(
-        "cannot make an outbox at {path}; check that the folder exists, has room and belongs to the agent's user"
+        "cannot open the outbox {path}: {source}; check that the folder exists, has room and belongs to the agent's user"
     )]
     Open {
         path: PathBuf,
@@ -34,7 +43,7 @@ pub(crate) enum OpenOutboxError {
         source: rusqlite::Error,
     },
     /// The damaged file is in the way.
-    #[error("cannot move the damaged outbox {path} aside; check who owns the folder")]
+    #[error("cannot move the damaged outbox {path} aside: {source}; check who owns the folder")]
     MoveAside {
         path: PathBuf,
         #[source]
@@ -45,9 +54,9 @@ pub(crate) enum OpenOutboxError {
         "the file system of {path} cannot keep a write-ahead log; put the data folder on a local disk"
     )]
     NoWal { path: PathBuf },
-    /// The random generator.
-    #[error("the system gives no random bytes; look at its log")]
-    Random,
+    /// The fresh file is no better.
+    #[error("the outbox {path} cannot be used: {what}; check the disk")]
+    Unusable { path: PathBuf, what: String },
 }
 
 /// The outbox file, open for writing.
@@ -56,68 +65,91 @@ pub(super) struct OutboxFile {
     pub(super) connection: Connection,
     path: PathBuf,
     id: OutboxId,
+    lanes: [LaneRows; 3],
+    /// How long the agent had run with this file before it was opened, in seconds.
+    ran_before_s: i64,
+}
+
+/// What a lane holds, kept in memory: nobody has to walk the file for it.
+#[derive(Clone, Debug)]
+pub(super) struct LaneRows {
+    /// Rows that are not acked.
+    pub(super) unacked: RangeSet,
+    /// The number the next row will get.
+    pub(super) next: Seq,
+    /// What was the next number at some moments of the last minutes, oldest first.
+    moments: VecDeque<(MonoTime, Seq)>,
 }
 
 /// What an existing file turned out to be.
 enum Found {
-    Good(Connection),
+    Good(Box<OutboxFile>),
+    /// The file system keeps no write-ahead log.
+    NoWal,
     FromTheFuture(u32),
+    Damaged(String),
 }
 
 /// Opens the outbox at `path`. A damaged file is moved aside and kept, and a fresh one started; a
 /// file of a newer agent is left untouched, and another one started beside it.
 pub(super) fn open(path: &Path, now: WallTime) -> Result<OutboxFile, OpenOutboxError> {
-    let open_error = |source| OpenOutboxError::Open { path: path.to_owned(), source };
-    match look(path) {
-        Ok(Found::Good(connection)) => finish(connection, path),
-        Ok(Found::FromTheFuture(schema)) => {
-            let beside = path.with_extension(format!("schema{SCHEMA}.sqlite"));
-            tracing::error!(path = %path.display(), schema, beside = %beside.display(),
-                "The outbox is of a newer agent and left untouched; install the newer agent again.");
-            match look(&beside) {
-                Ok(Found::Good(connection)) => finish(connection, &beside),
-                Ok(Found::FromTheFuture(_)) => Err(open_error(rusqlite::Error::InvalidQuery)),
-                Err(error) => Err(open_error(error)),
-            }
+    let mut path = path.to_owned();
+    if let Found::FromTheFuture(schema) = look(&path)? {
+        let beside = path.with_extension(format!("schema{SCHEMA}.sqlite"));
+        tracing::error!(path = %path.display(), schema, beside = %beside.display(),
+            "The outbox is of a newer agent and left untouched; install the newer agent again.");
+        path = beside;
+    }
+    if let Found::Damaged(what) = look(&path)? {
+        move_aside(&path, now, &what)?;
+    }
+    match look(&path)? {
+        Found::Good(file) => Ok(*file),
+        Found::NoWal => Err(OpenOutboxError::NoWal { path }),
+        Found::Damaged(what) => Err(OpenOutboxError::Unusable { path, what }),
+        Found::FromTheFuture(schema) => {
+            Err(OpenOutboxError::Unusable { path, what: format!("schema {schema}") })
         }
-        Err(error) if is_damage(&error) => {
-            let aside = path.with_extension(format!("damaged-{}.sqlite", now.unix_ms()));
-            tracing::error!(path = %path.display(), aside = %aside.display(), %error,
-                "The outbox is damaged: kept aside, a fresh one is started.");
-            move_aside(path, &aside)
-                .map_err(|source| OpenOutboxError::MoveAside { path: path.to_owned(), source })?;
-            match look(path) {
-                Ok(Found::Good(connection)) => finish(connection, path),
-                Ok(Found::FromTheFuture(_)) => Err(open_error(rusqlite::Error::InvalidQuery)),
-                Err(error) => Err(open_error(error)),
-            }
-        }
-        Err(error) => Err(open_error(error)),
     }
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
+/// Whether the file itself is broken: trying again will not help.
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-        || matches!(error, rusqlite::Error::QueryReturnedNoRows)
 }
 
-fn move_aside(path: &Path, aside: &Path) -> io::Result<()> {
-    fs::rename(path, aside)?;
-    for suffix in ["-wal", "-shm"] {
-        let with = |path: &Path| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
-        if fs::exists(with(path))? {
-            fs::rename(with(path), with(aside))?;
+/// Keeps a damaged file under another name. Nobody may have it open for writing.
+pub(super) fn move_aside(path: &Path, now: WallTime, what: &str) -> Result<(), OpenOutboxError> {
+    let aside = path.with_extension(format!("damaged-{}.sqlite", now.unix_ms()));
+    tracing::error!(path = %path.display(), aside = %aside.display(), error = what,
+        "The outbox is damaged: kept aside, a fresh one is started.");
+    let with = |path: &Path, suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    // The log goes first: should the power fail in between, it must not be taken for one of the
+    // fresh file.
+    for suffix in ["-wal", "-shm", ""] {
+        match fs::rename(with(path, suffix), with(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(OpenOutboxError::MoveAside { path: path.to_owned(), source: error });
+            }
+            _ => {}
         }
     }
     Ok(())
 }
 
-fn look(path: &Path) -> rusqlite::Result<Found> {
+fn look(path: &Path) -> Result<Found, OpenOutboxError> {
+    match look_inside(path) {
+        Err(error) if is_damage(&error) => Ok(Found::Damaged(error.to_string())),
+        found => found.map_err(|source| OpenOutboxError::Open { path: path.to_owned(), source }),
+    }
+}
+
+fn look_inside(path: &Path) -> rusqlite::Result<Found> {
     let len = fs::metadata(path).map_or(0, |found| found.len());
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
@@ -141,43 +173,107 @@ fn look(path: &Path) -> rusqlite::Result<Found> {
         let verdict: String =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if verdict != "ok" {
-            return Err(rusqlite::Error::QueryReturnedNoRows);
+            return Ok(Found::Damaged(verdict));
         }
     }
-    Ok(Found::Good(connection))
-}
-
-fn finish(connection: Connection, path: &Path) -> Result<OutboxFile, OpenOutboxError> {
-    let open_error = |source| OpenOutboxError::Open { path: path.to_owned(), source };
-    let mode: String =
-        connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(open_error)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if mode != "wal" {
-        return Err(OpenOutboxError::NoWal { path: path.to_owned() });
+        return Ok(Found::NoWal);
     }
-    let known: Option<[u8; 16]> = connection
-        .query_row("SELECT value FROM meta WHERE key = 'outbox_id'", [], |row| row.get(0))
-        .optional()
-        .map_err(open_error)?;
+    let known: Option<[u8; 16]> = meta(&connection, "outbox_id")?;
     let id = match known {
         Some(id) => OutboxId::from_bytes(id),
         None => {
             let id = random_id()?;
-            connection
-                .execute("INSERT INTO meta VALUES ('outbox_id', ?1)", [id.as_bytes()])
-                .map_err(open_error)?;
+            connection.execute("INSERT INTO meta VALUES ('outbox_id', ?1)", [id.as_bytes()])?;
             id
         }
     };
-    Ok(OutboxFile { connection, path: path.to_owned(), id })
+    let lanes = lanes(&connection)?;
+    let ran_before_s = meta(&connection, "ran_s")?.unwrap_or_default();
+    let path = path.to_owned();
+    Ok(Found::Good(Box::new(OutboxFile { connection, path, id, lanes, ran_before_s })))
 }
 
-fn random_id() -> Result<OutboxId, OpenOutboxError> {
+fn meta<T: rusqlite::types::FromSql>(
+    connection: &Connection,
+    key: &str,
+) -> rusqlite::Result<Option<T>> {
+    connection
+        .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+        .optional()
+}
+
+fn lanes(connection: &Connection) -> rusqlite::Result<[LaneRows; 3]> {
+    let rows = |lane| -> rusqlite::Result<LaneRows> {
+        let (unacked, next) = (unacked(connection, lane)?, next_seq(connection, lane)?);
+        Ok(LaneRows { unacked, next, moments: VecDeque::new() })
+    };
+    Ok([rows(Lane::Urgent)?, rows(Lane::Trend)?, rows(Lane::Wave)?])
+}
+
+fn random_id() -> rusqlite::Result<OutboxId> {
     let mut bytes = [0; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| OpenOutboxError::Random)?;
+    let filled = aws_lc_rs::rand::fill(&mut bytes);
+    filled.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
     Ok(OutboxId::from_bytes(bytes))
 }
 
 impl OutboxFile {
+    /// Begins one transaction.
+    pub(super) fn change(&mut self, now: Now) -> rusqlite::Result<Change<'_>> {
+        let ran_s = self.ran_s(now.mono);
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Change::new(transaction, &mut self.lanes, self.id, now, ran_s))
+    }
+
+    /// The county says that these rows are committed there: what of them was not acked yet. It is
+    /// on disk with the next change that marks it; forgetting it costs a resend.
+    pub(super) fn take_acked(&mut self, lane: Lane, first: Seq, last: Seq) -> Vec<(Seq, Seq)> {
+        let unacked = &mut lane_mut(&mut self.lanes, lane).unacked;
+        let there = unacked.within(first, last);
+        there.iter().for_each(|(first, last)| unacked.remove_range(*first, *last));
+        there
+    }
+
+    /// Gives the outbox a new id, and what is not acked new numbers under it. The bytes stay: who
+    /// sends them gives them their new number.
+    pub(super) fn start_anew(&mut self) -> rusqlite::Result<()> {
+        let id = random_id()?;
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute_batch(
+            "CREATE TEMP TABLE anew AS
+               SELECT lane, row_number() OVER (PARTITION BY lane ORDER BY seq) AS seq,
+                 opened_at, content
+               FROM envelope WHERE acked_s IS NULL;
+             DELETE FROM content WHERE number NOT IN (SELECT content FROM anew);
+             DELETE FROM envelope;
+             INSERT INTO envelope (lane, seq, opened_at, content) SELECT * FROM anew;
+             UPDATE lane SET
+               next_seq = 1 + (SELECT count(*) FROM anew WHERE anew.lane = lane.lane);
+             DROP TABLE anew;",
+        )?;
+        transaction
+            .execute("UPDATE meta SET value = ?1 WHERE key = 'outbox_id'", [id.as_bytes()])?;
+        let lanes = lanes(&transaction)?;
+        transaction.commit()?;
+        (self.id, self.lanes) = (id, lanes);
+        Ok(())
+    }
+
+    /// Counts connections, kept over restarts.
+    pub(super) fn next_connection(&self) -> rusqlite::Result<u64> {
+        let number: i64 = self.connection.query_row(
+            "INSERT INTO meta VALUES ('connection', 1)
+             ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value",
+            [],
+            |row| row.get(0),
+        )?;
+        u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, number))
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -186,22 +282,35 @@ impl OutboxFile {
         self.id
     }
 
-    /// The next seq of a lane.
-    pub(super) fn next_seq(&self, lane: Lane) -> rusqlite::Result<Seq> {
-        next_seq(&self.connection, lane)
+    pub(super) fn lane(&self, lane: Lane) -> &LaneRows {
+        let [urgent, trend, wave] = &self.lanes;
+        match lane {
+            Lane::Urgent => urgent,
+            Lane::Trend => trend,
+            Lane::Wave => wave,
+        }
     }
 
-    /// Rows of a lane that are not acked.
-    pub(super) fn unacked(&self, lane: Lane) -> rusqlite::Result<RangeSet> {
+    /// How long the agent has run with this file, in seconds. Unlike the wall clock it never jumps.
+    pub(super) fn ran_s(&self, now: MonoTime) -> i64 {
+        let ran = i64::try_from(now.since_start().as_secs()).unwrap_or(i64::MAX);
+        self.ran_before_s.saturating_add(ran)
+    }
+
+    /// When the oldest row that is not acked was opened, ms since 1970.
+    pub(super) fn oldest_ms(&self) -> rusqlite::Result<Option<i64>> {
         let mut statement = self
             .connection
-            .prepare_cached("SELECT seq FROM envelope WHERE lane = ?1 AND acked_at IS NULL")?;
-        let mut rows = statement.query([lane.name()])?;
-        let mut unacked = RangeSet::default();
-        while let Some(row) = rows.next()? {
-            unacked.insert(seq_of(row.get(0)?)?);
+            .prepare_cached("SELECT opened_at FROM envelope WHERE lane = ?1 AND seq = ?2")?;
+        let mut oldest: Option<i64> = None;
+        for lane in Lane::ALL {
+            let Some(first) = self.lane(lane).unacked.first_from(Seq::FIRST) else { continue };
+            let opened: Option<i64> = statement
+                .query_row(params![lane.name(), integer(first)], |row| row.get(0))
+                .optional()?;
+            oldest = oldest.into_iter().chain(opened).min();
         }
-        Ok(unacked)
+        Ok(oldest)
     }
 
     pub(super) fn cursor(&self, device: &DeviceId) -> rusqlite::Result<Option<Cursor>> {
@@ -218,118 +327,63 @@ impl OutboxFile {
         let rows = statement.query_map([device.as_str()], |row| row.get(0))?;
         rows.collect()
     }
+}
 
-    /// Counts connections, kept over restarts.
-    pub(super) fn next_connection(&self) -> rusqlite::Result<u64> {
-        let number: i64 = self.connection.query_row(
-            "INSERT INTO meta VALUES ('connection', 1)
-             ON CONFLICT (key) DO UPDATE SET value = value + 1 RETURNING value",
-            [],
-            |row| row.get(0),
-        )?;
-        Ok(u64::try_from(number).unwrap_or_default())
-    }
-
-    /// Marks rows as committed at the county.
-    pub(super) fn mark_acked(
-        &self,
-        lane: Lane,
-        first: Seq,
-        last: Seq,
-        now: WallTime,
-    ) -> rusqlite::Result<usize> {
-        let mut statement = self.connection.prepare_cached(
-            "UPDATE envelope SET acked_at = ?4
-             WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 AND acked_at IS NULL",
-        )?;
-        statement.execute(params![lane.name(), integer(first), integer(last), now.unix_ms()])
-    }
-
-    /// Gives the outbox a new id, and what is not acked new numbers under it.
-    pub(super) fn start_anew(
-        &mut self,
-        renumber: impl Fn(&[u8], OutboxId, Seq) -> Option<Vec<u8>>,
-    ) -> rusqlite::Result<()> {
-        let Ok(id) = random_id() else { return Err(rusqlite::Error::InvalidQuery) };
-        let transaction =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute("DELETE FROM envelope WHERE acked_at IS NOT NULL", [])?;
-        transaction
-            .execute("UPDATE meta SET value = ?1 WHERE key = 'outbox_id'", [id.as_bytes()])?;
-        for lane in Lane::ALL {
-            let rows: Vec<(i64, i64, Vec<u8>)> = transaction
-                .prepare("SELECT seq, opened_at, bytes FROM envelope WHERE lane = ?1 ORDER BY seq")?
-                .query_map([lane.name()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect::<Result<_, _>>()?;
-            transaction.execute("DELETE FROM envelope WHERE lane = ?1", [lane.name()])?;
-            let mut next = Seq::FIRST;
-            for (_, opened_at, bytes) in rows {
-                if let Some(bytes) = renumber(&bytes, id, next) {
-                    insert(&transaction, lane, next, opened_at, &bytes)?;
-                    next = next.next();
-                }
-            }
-            set_next_seq(&transaction, lane, next)?;
+impl LaneRows {
+    /// A row was committed.
+    pub(super) fn add(&mut self, now: MonoTime, seq: Seq) {
+        if self.moments.back().is_none_or(|(at, _)| now.since(*at) >= LIVE_STEP) {
+            self.moments.push_back((now, seq));
         }
-        transaction.commit()?;
-        self.id = id;
-        Ok(())
+        while self.moments.front().is_some_and(|(at, _)| now.since(*at) > LIVE_FOR) {
+            self.moments.pop_front();
+        }
+        self.unacked.insert(seq);
+        self.next = self.next.max(seq.next());
+    }
+
+    /// The first row of the last five minutes; the next one to come if there is none.
+    pub(super) fn live_from(&self, now: MonoTime) -> Seq {
+        let recent = self.moments.iter().find(|(at, _)| now.since(*at) <= LIVE_FOR);
+        recent.map_or(self.next, |(_, seq)| *seq)
     }
 }
 
-/// Appends an envelope. The caller owns the transaction.
-pub(super) fn insert(
-    transaction: &Connection,
-    lane: Lane,
-    seq: Seq,
-    opened_at: i64,
-    bytes: &[u8],
-) -> rusqlite::Result<()> {
-    let mut statement = transaction.prepare_cached(
-        "INSERT INTO envelope (lane, seq, opened_at, bytes) VALUES (?1, ?2, ?3, ?4)",
-    )?;
-    statement.execute(params![lane.name(), integer(seq), opened_at, bytes])?;
-    Ok(())
+pub(super) fn lane_mut(lanes: &mut [LaneRows; 3], lane: Lane) -> &mut LaneRows {
+    let [urgent, trend, wave] = lanes;
+    match lane {
+        Lane::Urgent => urgent,
+        Lane::Trend => trend,
+        Lane::Wave => wave,
+    }
+}
+
+/// Rows of a lane that are not acked.
+pub(super) fn unacked(connection: &Connection, lane: Lane) -> rusqlite::Result<RangeSet> {
+    let mut statement = connection
+        .prepare("SELECT seq FROM envelope WHERE lane = ?1 AND acked_s IS NULL ORDER BY seq")?;
+    let mut rows = statement.query([lane.name()])?;
+    let mut unacked = RangeSet::default();
+    // Whole ranges: a set is slow when it grows one by one.
+    let mut range: Option<(Seq, Seq)> = None;
+    while let Some(row) = rows.next()? {
+        let seq = seq_of(row.get(0)?)?;
+        range = match range {
+            Some((first, last)) if last.next() == seq => Some((first, seq)),
+            ended => {
+                ended.into_iter().for_each(|(first, last)| unacked.insert_range(first, last));
+                Some((seq, seq))
+            }
+        };
+    }
+    range.into_iter().for_each(|(first, last)| unacked.insert_range(first, last));
+    Ok(unacked)
 }
 
 pub(super) fn next_seq(connection: &Connection, lane: Lane) -> rusqlite::Result<Seq> {
-    let mut statement = connection.prepare_cached("SELECT next_seq FROM lane WHERE lane = ?1")?;
-    statement.query_row([lane.name()], |row| seq_of(row.get(0)?))
-}
-
-pub(super) fn set_next_seq(connection: &Connection, lane: Lane, next: Seq) -> rusqlite::Result<()> {
-    let mut statement =
-        connection.prepare_cached("UPDATE lane SET next_seq = ?2 WHERE lane = ?1")?;
-    statement.execute(params![lane.name(), integer(next)])?;
-    Ok(())
-}
-
-pub(super) fn remember(
-    connection: &Connection,
-    device: &DeviceId,
-    cursor: &Cursor,
-) -> rusqlite::Result<()> {
-    let mut statement =
-        connection.prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2)")?;
-    statement.execute(params![device.as_str(), cursor.0])?;
-    Ok(())
-}
-
-pub(super) fn add_identity(
-    connection: &Connection,
-    device: &DeviceId,
-    identity: &str,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("INSERT INTO identity (device, identity) VALUES (?1, ?2)")?
-        .execute(params![device.as_str(), identity])?;
-    connection
-        .prepare_cached(
-            "DELETE FROM identity WHERE device = ?1 AND number <=
-               (SELECT number FROM identity WHERE device = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-        )?
-        .execute(params![device.as_str(), IDENTITIES_MAX])?;
-    Ok(())
+    connection.query_row("SELECT next_seq FROM lane WHERE lane = ?1", [lane.name()], |row| {
+        seq_of(row.get(0)?)
+    })
 }
 
 /// A seq as SQLite keeps it; it is below 2^63 by construction.
@@ -337,7 +391,7 @@ pub(super) fn integer(seq: Seq) -> i64 {
     i64::try_from(seq.get()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn seq_of(number: i64) -> rusqlite::Result<Seq> {
+fn seq_of(number: i64) -> rusqlite::Result<Seq> {
     let seq = u64::try_from(number).ok().and_then(Seq::new);
     seq.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }
@@ -357,8 +411,10 @@ impl Reader {
 
     /// The bytes of a row; `None` if it is no longer there.
     pub(crate) fn row(&self, lane: Lane, seq: Seq) -> rusqlite::Result<Option<Vec<u8>>> {
-        let mut statement =
-            self.0.prepare_cached("SELECT bytes FROM envelope WHERE lane = ?1 AND seq = ?2")?;
+        let mut statement = self.0.prepare_cached(
+            "SELECT bytes FROM envelope JOIN content ON number = content
+             WHERE lane = ?1 AND seq = ?2",
+        )?;
         statement.query_row(params![lane.name(), integer(seq)], |row| row.get(0)).optional()
     }
 

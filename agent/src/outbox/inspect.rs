@@ -1,10 +1,9 @@
 //! Looks at an outbox file without the agent.
 
-use super::file::{Reader, next_seq};
+use super::file::{Reader, next_seq, unacked};
 use model::id::{Lane, OutboxId};
 use serde::Serialize;
 use std::{fmt, path::Path};
-use uplink_proto::ranges::RangeSet;
 
 /// What an outbox file holds.
 #[derive(Debug, Serialize)]
@@ -39,15 +38,10 @@ pub(crate) fn read(path: &Path) -> rusqlite::Result<Summary> {
     let schema = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let mut lanes = Vec::new();
     for lane in Lane::ALL {
-        let mut unacked = RangeSet::default();
-        let mut statement =
-            connection.prepare("SELECT seq FROM envelope WHERE lane = ?1 AND acked_at IS NULL")?;
-        let mut rows = statement.query([lane.name()])?;
-        while let Some(row) = rows.next()? {
-            unacked.insert(super::file::seq_of(row.get(0)?)?);
-        }
+        let unacked = unacked(connection, lane)?;
         let (rows, bytes): (i64, i64) = connection.query_row(
-            "SELECT count(*), coalesce(sum(length(bytes)), 0) FROM envelope WHERE lane = ?1",
+            "SELECT count(*), coalesce(sum(length(bytes)), 0)
+             FROM envelope JOIN content ON number = content WHERE lane = ?1",
             [lane.name()],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;

@@ -6,7 +6,7 @@ use model::{
     record::Record,
     time::{MonoTime, WallTime},
 };
-use std::{mem, time::Duration};
+use std::{collections::VecDeque, mem, time::Duration};
 use uplink_proto::envelope::{ENVELOPE_LEN_MAX, TREND_LEN_MAX, record_len};
 
 /// Waveforms are on disk within a second of being decoded (P2); the commit itself takes time too.
@@ -30,32 +30,42 @@ pub(super) struct Batch {
 pub(super) struct LanePending {
     pub(super) lane: Lane,
     /// Full ones first, the open one last.
-    batches: Vec<Batch>,
+    batches: VecDeque<Batch>,
+    given_up: Option<GivenUp>,
     due: Option<MonoTime>,
     after: Duration,
     len_max: usize,
+}
+
+/// Envelopes-to-be that were given up before they were written, older than those that wait.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct GivenUp {
+    pub(super) count: u32,
+    pub(super) from: WallTime,
+    pub(super) until: WallTime,
 }
 
 impl LanePending {
     pub(super) fn new(lane: Lane, commit_after: Duration) -> Self {
         let (after, len_max) = match lane {
             Lane::Urgent => (Duration::ZERO, ENVELOPE_LEN_MAX),
+            // An urgent envelope waits for one of these at most.
             Lane::Trend => (commit_after, TREND_LEN_MAX),
-            Lane::Wave => (WAVE_AFTER, ENVELOPE_LEN_MAX),
+            Lane::Wave => (WAVE_AFTER, TREND_LEN_MAX),
         };
-        Self { lane, batches: Vec::new(), due: None, after, len_max }
+        Self { lane, batches: VecDeque::new(), given_up: None, due: None, after, len_max }
     }
 
     pub(super) fn add(&mut self, now: MonoTime, wall: WallTime, origin: Origin, record: Record) {
         let len = record_len(&record);
         let fits = |batch: &&mut Batch| batch.len + len <= self.len_max;
-        match self.batches.last_mut().filter(fits) {
+        match self.batches.back_mut().filter(fits) {
             Some(batch) => {
                 batch.len += len;
                 batch.records.push(record);
                 batch.origins.push(origin);
             }
-            None => self.batches.push(Batch {
+            None => self.batches.push_back(Batch {
                 records: vec![record],
                 origins: vec![origin],
                 opened_at: wall,
@@ -81,20 +91,34 @@ impl LanePending {
         }
     }
 
-    /// The commit failed: everything stays, and is tried again then.
-    pub(super) fn put_off(&mut self, until: MonoTime) {
-        if self.due.is_some() {
-            self.due = Some(until);
-        }
+    /// Gives up the oldest envelope-to-be; whether there was one.
+    pub(super) fn give_up_oldest(&mut self) -> bool {
+        let Some(batch) = self.batches.pop_front() else { return false };
+        let before = self.given_up.take();
+        self.given_up = Some(GivenUp {
+            count: before.map_or(0, |before| before.count).saturating_add(1),
+            from: before.map_or(batch.opened_at, |before| before.from),
+            until: batch.opened_at,
+        });
+        true
     }
 
-    pub(super) fn batches(&self) -> &[Batch] {
-        &self.batches
+    pub(super) fn given_up(&self) -> Option<GivenUp> {
+        self.given_up
+    }
+
+    pub(super) fn batches(&self) -> impl Iterator<Item = &Batch> {
+        self.batches.iter()
+    }
+
+    /// Bytes that wait, about.
+    pub(super) fn len(&self) -> usize {
+        self.batches.iter().map(|batch| batch.len).sum()
     }
 
     /// Everything was committed.
-    pub(super) fn clear(&mut self) -> Vec<Batch> {
-        self.due = None;
-        mem::take(&mut self.batches)
+    pub(super) fn clear(&mut self) {
+        (self.due, self.given_up) = (None, None);
+        drop(mem::take(&mut self.batches));
     }
 }

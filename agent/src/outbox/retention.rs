@@ -1,111 +1,87 @@
-//! What is given up first when the outbox is full: acked rows, then waveforms, then the oldest
-//! trend, urgent records last of all. Each drop is counted in a drop record.
+//! What is kept how long, and what is given up first when the outbox is full: acked rows, then
+//! waveforms, then the oldest trend, urgent records last of all. Each drop is counted.
 
-use super::file::{integer, seq_of};
-use model::{
-    id::{Lane, Seq},
-    record::{DropCause, DropRecord},
-    time::{Now, WallTime},
-};
+use super::change::Change;
+use model::id::Lane;
 use rusqlite::{Connection, params};
 
-/// Acked rows are kept this long, so that a county restored from a backup gets them again.
-const KEEP_ACKED_MS: i64 = 24 * 3600 * 1000;
-/// Rows looked at in one step, so that a commit is never held up for long.
-const STEP_ROWS: i64 = 256;
+/// Acked rows are kept for this much running time, so that a county restored from a backup gets
+/// them again.
+const KEEP_ACKED_S: i64 = 24 * 3600;
+/// Rows deleted in one step, so that a commit is never held up for long.
+const STEP_ROWS: u32 = 1000;
+/// When the limit is met, this part of it is made free at once: else each commit would drop a row.
+const MARGIN: u64 = 256;
+/// Free pages that stay in the file: 16 MiB, which the next rows will use.
+const FREE_PAGES_KEPT: u64 = 4096;
+/// Pages given back to the file system in one step.
+const STEP_PAGES: u32 = 1024;
 
-/// Bytes of all envelopes kept.
+/// Bytes of the file that are in use.
 pub(super) fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
-    connection.query_row("SELECT coalesce(sum(length(bytes)), 0) FROM envelope", [], |row| {
-        let sum: i64 = row.get(0)?;
-        Ok(u64::try_from(sum).unwrap_or_default())
+    let used = pragma(connection, "page_count")?.saturating_sub(free_pages(connection)?);
+    Ok(used * pragma(connection, "page_size")?)
+}
+
+fn free_pages(connection: &Connection) -> rusqlite::Result<u64> {
+    pragma(connection, "freelist_count")
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
+    connection.pragma_query_value(None, name, |row| {
+        row.get::<_, i64>(0).map(|number| u64::try_from(number).unwrap_or_default())
     })
 }
 
-/// Deletes some rows that were acked more than a day ago; how many bytes that gave.
-pub(super) fn prune_acked(connection: &Connection, now: WallTime) -> rusqlite::Result<u64> {
-    delete_acked(connection, now.unix_ms().saturating_sub(KEEP_ACKED_MS))
+/// Deletes some rows that were acked long enough ago; whether there may be more.
+pub(super) fn prune(connection: &Connection, ran_s: i64) -> rusqlite::Result<bool> {
+    let deleted = delete_acked(connection, ran_s.saturating_sub(KEEP_ACKED_S))?;
+    Ok(deleted == STEP_ROWS)
 }
 
-fn delete_acked(connection: &Connection, before_ms: i64) -> rusqlite::Result<u64> {
-    let mut statement = connection.prepare_cached(
+/// Deletes some acked rows, oldest ack first; how many.
+pub(super) fn delete_acked(connection: &Connection, before_s: i64) -> rusqlite::Result<u32> {
+    let mut gone = connection.prepare_cached(
         "DELETE FROM envelope WHERE (lane, seq) IN
-           (SELECT lane, seq FROM envelope WHERE acked_at < ?1 LIMIT ?2)
-         RETURNING length(bytes)",
+           (SELECT lane, seq FROM envelope WHERE acked_s < ?1 ORDER BY acked_s LIMIT ?2)
+         RETURNING content",
     )?;
-    let mut rows = statement.query(params![before_ms, STEP_ROWS])?;
-    let mut freed = 0;
-    while let Some(row) = rows.next()? {
-        freed += u64::try_from(row.get::<_, i64>(0)?).unwrap_or_default();
+    let contents = gone
+        .query_map(params![before_s, STEP_ROWS], |row| row.get(0))?
+        .collect::<Result<Vec<i64>, _>>()?;
+    let mut content = connection.prepare_cached("DELETE FROM content WHERE number = ?1")?;
+    let mut deleted = 0;
+    for number in contents {
+        content.execute([number])?;
+        deleted += 1;
     }
-    Ok(freed)
+    Ok(deleted)
 }
 
-/// Makes room for `needed` bytes: what was given up, and how many bytes that gave.
-pub(super) fn make_room(
-    connection: &Connection,
-    needed: u64,
-    now: Now,
-) -> rusqlite::Result<(Vec<DropRecord>, u64)> {
-    let mut freed = 0;
-    let mut dropped = Vec::new();
-    while freed < needed {
-        let step = delete_acked(connection, i64::MAX)?;
-        freed += step;
-        if step == 0 {
-            break;
-        }
+/// Gives some space back to the file system, if there is much to give.
+pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<()> {
+    if free_pages(connection)? <= FREE_PAGES_KEPT {
+        return Ok(());
+    }
+    // Each step of the statement frees one page.
+    let mut statement =
+        connection.prepare_cached(&format!("PRAGMA incremental_vacuum({STEP_PAGES})"))?;
+    let mut rows = statement.query([])?;
+    while rows.next()?.is_some() {}
+    Ok(())
+}
+
+/// Makes room inside the limit.
+pub(super) fn make_room(change: &mut Change<'_>, max_bytes: u64) -> rusqlite::Result<()> {
+    let wanted = max_bytes - max_bytes / MARGIN;
+    while bytes(change.connection())? > wanted && delete_acked(change.connection(), i64::MAX)? > 0 {
     }
     for lane in [Lane::Wave, Lane::Trend, Lane::Urgent] {
-        while freed < needed {
-            let Some((record, bytes)) = drop_oldest(connection, lane, needed - freed, now)? else {
-                break;
-            };
-            freed += bytes;
-            dropped.push(record);
+        loop {
+            let excess = bytes(change.connection())?.saturating_sub(wanted);
+            let Some(range) = change.first_unacked(lane).filter(|_| excess > 0) else { break };
+            change.give_up_oldest(lane, range, excess, u64::from(STEP_ROWS))?;
         }
     }
-    Ok((dropped, freed))
-}
-
-fn drop_oldest(
-    connection: &Connection,
-    lane: Lane,
-    needed: u64,
-    now: Now,
-) -> rusqlite::Result<Option<(DropRecord, u64)>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, opened_at, length(bytes) FROM envelope
-         WHERE lane = ?1 AND acked_at IS NULL ORDER BY seq LIMIT ?2",
-    )?;
-    let mut rows = statement.query(params![lane.name(), STEP_ROWS])?;
-    let mut range: Option<(Seq, Seq, i64, i64)> = None;
-    let mut freed = 0;
-    while freed < needed
-        && let Some(row) = rows.next()?
-    {
-        let (seq, opened_at): (Seq, i64) = (seq_of(row.get(0)?)?, row.get(1)?);
-        match &mut range {
-            None => range = Some((seq, seq, opened_at, opened_at)),
-            // A drop record names one range without gaps.
-            Some((_, last, ..)) if last.next() != seq => break,
-            Some((_, last, _, until)) => (*last, *until) = (seq, opened_at),
-        }
-        freed += u64::try_from(row.get::<_, i64>(2)?).unwrap_or_default();
-    }
-    drop(rows);
-    let Some((first, last, from, until)) = range else { return Ok(None) };
-    connection
-        .prepare_cached("DELETE FROM envelope WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3")?
-        .execute(params![lane.name(), integer(first), integer(last)])?;
-    let record = DropRecord {
-        lane,
-        first,
-        last,
-        from: WallTime::from_unix_ms(from),
-        until: WallTime::from_unix_ms(until),
-        cause: DropCause::OutboxFull,
-        observed: now.observed(),
-    };
-    Ok(Some((record, freed)))
+    Ok(())
 }

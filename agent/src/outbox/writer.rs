@@ -1,399 +1,371 @@
-//! The thread that writes: gathers records, commits them in groups, tells who waits for it.
+//! The thread that writes: commits in groups, and answers what is asked of the file.
 
 use super::{
-    Command, News, Origin, OutboxSettings, OutboxStats,
+    COMMANDS_MAX, Command, NO_LINK, News, Origin, OutboxSettings, OutboxStats, Stock,
+    change::{Change, Changed},
     file::{self, OutboxFile},
-    pending::LanePending,
+    queue::Queue,
     retention,
 };
 use crate::clock::Clock;
-use drivers::serial::Cursor;
 use model::{
-    id::{DeviceId, Lane, Seq},
-    reading::{Occurrence, ReadingGroup},
+    id::{DeviceId, Lane},
     record::{DropCause, DropRecord, Record},
-    time::{DeviceTime, MonoTime},
+    time::MonoTime,
 };
-use rusqlite::{Connection, TransactionBehavior};
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use rusqlite::ErrorCode;
+use std::{path::PathBuf, time::Duration};
 use tokio::sync::{mpsc, watch};
-use uplink_proto::{
-    envelope::{Envelope, peek},
-    sender::LaneStock,
-};
+use tokio_util::sync::CancellationToken;
+use uplink_proto::sender::LaneStock;
 
-/// A commit that failed (disk full, card gone) is tried again after this.
+/// A commit that failed (disk full, card gone) is tried again after this, and so is the file.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// Old acked rows are looked for this often.
+/// Old acked rows are looked for this often, and again after the second as long as there are any.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_AGAIN: Duration = Duration::from_secs(1);
+/// Ranges of a lane that are counted one by one when a file is lost.
+const LOST_RANGES_MAX: usize = 100;
 
-/// The thread that writes.
-pub(super) struct Writer {
-    file: OutboxFile,
-    settings: OutboxSettings,
-    clock: Clock,
-    news: mpsc::Sender<News>,
-    lanes: [LanePending; 3],
-    cursors: BTreeMap<DeviceId, Cursor>,
-    /// Identities of the records that wait.
-    new_identities: Vec<(DeviceId, String)>,
-    identities: BTreeMap<DeviceId, VecDeque<String>>,
-    links: BTreeMap<usize, LinkProgress>,
-    bytes: u64,
+/// What the thread works with, whatever file is open.
+pub(super) struct Desk {
+    pub(super) settings: OutboxSettings,
+    pub(super) clock: Clock,
+    pub(super) news: mpsc::Sender<News>,
+    /// Why nothing can be written, while that is so.
+    pub(super) failing: watch::Sender<Option<String>>,
+    pub(super) closing: CancellationToken,
+}
+
+/// The file turned out to be broken.
+#[derive(Debug)]
+pub(super) struct Damaged(rusqlite::Error);
+
+/// Serves until it is told to close or nobody can ask any more, then commits what is left.
+pub(super) async fn run(desk: Desk, mut commands: mpsc::Receiver<Command>) {
+    let settings = &desk.settings;
+    let mut queue = Queue::new(settings.commit_after, settings.time_zone.clone());
+    let mut damaged = None;
+    while let Some(file) = opened(&desk, damaged.take()).await {
+        let mut writer = Writer::new(file, &desk, &mut queue);
+        let Err(Damaged(error)) = writer.serve(&mut commands).await else { return };
+        damaged = Some((writer.lose_file(), error));
+    }
+}
+
+/// The file, as soon as it can be opened; a damaged one is moved aside first. `None` when the agent
+/// stops before that.
+async fn opened(
+    desk: &Desk,
+    mut damaged: Option<(PathBuf, rusqlite::Error)>,
+) -> Option<OutboxFile> {
+    loop {
+        let now = desk.clock.now();
+        let aside = match &damaged {
+            Some((path, error)) => file::move_aside(path, now.wall, &error.to_string()),
+            None => Ok(()),
+        };
+        if aside.is_ok() {
+            damaged = None;
+        }
+        let error = match aside.and_then(|()| file::open(&desk.settings.path, now.wall)) {
+            Ok(file) => {
+                desk.failing.send_replace(None);
+                return Some(file);
+            }
+            Err(error) => error.to_string(),
+        };
+        tracing::error!(error, "The outbox cannot be opened; nothing is read from devices.");
+        desk.failing.send_replace(Some(error));
+        tokio::select! {
+            () = desk.clock.sleep_until(Some(now.mono + RETRY_AFTER)) => {}
+            () = desk.closing.cancelled() => return None,
+        }
+    }
+}
+
+/// The thread and one file.
+pub(super) struct Writer<'a> {
+    pub(super) file: OutboxFile,
+    desk: &'a Desk,
+    pub(super) queue: &'a mut Queue,
     appended: u64,
     repeats: u64,
-    failing: Option<String>,
+    /// A commit failed: nothing is tried before this.
+    retry_at: Option<MonoTime>,
     prune_at: MonoTime,
     overflow: bool,
 }
 
-/// What a link handed over and what of it is committed.
-struct LinkProgress {
-    told: watch::Sender<u64>,
-    newest: u64,
-}
-
-impl Writer {
-    pub(super) fn new(
-        file: OutboxFile,
-        settings: OutboxSettings,
-        clock: Clock,
-        news: mpsc::Sender<News>,
-    ) -> Self {
-        let bytes = retention::bytes(&file.connection).unwrap_or_default();
-        let lanes = Lane::ALL.map(|lane| LanePending::new(lane, settings.commit_after));
+impl<'a> Writer<'a> {
+    pub(super) fn new(file: OutboxFile, desk: &'a Desk, queue: &'a mut Queue) -> Self {
+        let prune_at = desk.clock.mono();
         Self {
             file,
-            settings,
-            clock,
-            news,
-            lanes,
-            cursors: BTreeMap::new(),
-            new_identities: Vec::new(),
-            identities: BTreeMap::new(),
-            links: BTreeMap::new(),
-            bytes,
+            desk,
+            queue,
             appended: 0,
             repeats: 0,
-            failing: None,
-            prune_at: MonoTime::START,
+            retry_at: None,
+            prune_at,
             overflow: false,
         }
     }
 
-    /// Serves until nobody can ask any more, then commits what is left.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Damaged> {
         loop {
-            let due = self.lanes.iter().filter_map(LanePending::due).min();
+            let wake_at = self.commit_at().map_or(self.prune_at, |due| due.min(self.prune_at));
             tokio::select! {
                 biased;
-                command = commands.recv() => match command {
-                    Some(command) => self.take(command),
-                    None => break,
-                },
-                () = self.clock.sleep_until(due.or(Some(self.prune_at))) => {}
+                () = self.desk.closing.cancelled() => break,
+                () = self.desk.clock.sleep_until(Some(wake_at)) => {}
+                command = commands.recv(), if self.queue.has_room() => {
+                    let Some(command) = command else { break };
+                    self.take(command);
+                    // What came meanwhile goes into the same commit.
+                    self.take_waiting(commands);
+                }
             }
-            let now = self.clock.mono();
-            if self.lanes.iter().any(|lane| lane.due().is_some_and(|due| due <= now))
-                && commands.is_empty()
-            {
-                self.commit();
+            let now = self.desk.clock.mono();
+            if self.commit_at().is_some_and(|due| due <= now) {
+                self.commit()?;
             }
-            if now >= self.prune_at {
+            if self.prune_at <= now {
                 self.prune();
             }
         }
-        let now = self.clock.mono();
-        self.lanes.iter_mut().for_each(|lane| lane.hurry(now));
-        self.commit();
-        if let Some(error) = &self.failing {
+        self.take_waiting(commands);
+        self.queue.hurry(self.desk.clock.mono());
+        self.commit()?;
+        if let Some(error) = &*self.desk.failing.borrow() {
             tracing::error!(error, "The last records could not be committed.");
+        }
+        Ok(())
+    }
+
+    fn take_waiting(&mut self, commands: &mut mpsc::Receiver<Command>) {
+        for _ in 0..COMMANDS_MAX {
+            if !self.queue.has_room() {
+                return;
+            }
+            let Ok(command) = commands.try_recv() else { return };
+            self.take(command);
         }
     }
 
-    fn take(&mut self, command: Command) {
+    fn commit_at(&self) -> Option<MonoTime> {
+        let due = self.queue.due()?;
+        Some(self.retry_at.map_or(due, |retry_at| due.max(retry_at)))
+    }
+
+    pub(super) fn take(&mut self, command: Command) {
         // Whoever asked and went away needs no answer.
         match command {
             Command::Record(origin, record) => self.add(origin, *record),
-            Command::Remember(origin, device, cursor) => self.remember(origin, device, cursor),
-            Command::Watch(link, told) => {
-                self.links.insert(link, LinkProgress { told, newest: 0 });
+            Command::Remember(origin, device, cursor) => {
+                self.queue.remember(self.desk.clock.mono(), origin, device, cursor);
             }
-            Command::Cursor(device, reply) => {
-                drop(
-                    reply.send(
-                        self.logged("reading a cursor", |file| file.cursor(&device)).flatten(),
-                    ),
-                );
-            }
+            Command::Watch(link, told) => self.queue.watch(link, told),
+            Command::Cursor(device, reply) => drop(reply.send(self.file.cursor(&device))),
             Command::Forget { lane, first, last } => {
-                let now = self.clock.now().wall;
-                self.logged("marking acked rows", |file| file.mark_acked(lane, first, last, now));
+                let ranges = self.file.take_acked(lane, first, last);
+                self.queue.note_acked(self.desk.clock.mono(), lane, ranges);
             }
-            Command::Damaged(lane, seq) => self.give_up(lane, seq),
-            Command::NextConnection(reply) => {
-                let number = self.logged("counting connections", |file| file.next_connection());
-                let _asker_gone = reply.send(number.unwrap_or_default());
+            Command::Damaged(lane, seq) => {
+                self.change("giving up a damaged row", |change| change.give_up_damaged(lane, seq));
             }
-            Command::StartAnew(reply) => {
-                self.start_anew();
-                let _asker_gone = reply.send(());
-            }
+            Command::NextConnection(reply) => drop(reply.send(self.file.next_connection())),
+            Command::StartAnew(reply) => drop(reply.send(self.start_anew())),
             Command::Stock(reply) => {
                 self.overflow = false;
-                let stock = Lane::ALL.map(|lane| self.stock(lane));
-                drop(reply.send((self.file.id(), stock)));
+                drop(reply.send(self.stock()));
             }
             Command::Stats(reply) => drop(reply.send(self.stats())),
         }
     }
 
-    fn add(&mut self, origin: Origin, mut record: Record) {
-        let now = self.clock.now();
-        if let Some(progress) = self.links.get_mut(&origin.link) {
-            progress.newest = progress.newest.max(origin.number);
-        }
-        self.resolve_zone(&mut record);
-        if let Record::Readings(group) = &record
-            && self.is_repeat(group)
-        {
-            self.repeats += 1;
-            self.tell_links();
-            return;
-        }
-        let lane = record.lane();
-        if let Some(pending) = self.lanes.iter_mut().find(|pending| pending.lane == lane) {
-            pending.add(now.mono, now.wall, origin, record);
-        }
-    }
-
-    /// A cursor is committed with the records before it, and hurries them.
-    fn remember(&mut self, origin: Origin, device: DeviceId, cursor: Cursor) {
-        let now = self.clock.mono();
-        self.cursors.insert(device, cursor);
-        if self.lanes.iter().all(|lane| lane.due().is_none()) {
-            self.commit();
-        }
-        self.lanes.iter_mut().for_each(|lane| lane.hurry(now));
-        if let Some(progress) = self.links.get_mut(&origin.link) {
-            progress.newest = progress.newest.max(origin.number);
-        }
-        self.tell_links();
-    }
-
-    fn resolve_zone(&self, record: &mut Record) {
-        let time = match record {
-            Record::Readings(group) => &mut group.device_time,
-            Record::Alarm(alarm) => &mut alarm.device_time,
-            _ => return,
-        };
-        if let Some(local @ DeviceTime::Local { civil_ms }) = *time
-            && let Some(offset_s) = offset(&self.settings.time_zone, civil_ms)
-        {
-            *time = Some(local.in_zone(offset_s));
-        }
-    }
-
-    /// Whether this spot reading was recorded before; notes its identity if not.
-    fn is_repeat(&mut self, group: &ReadingGroup) -> bool {
-        let Some(identity) = identity(group) else { return false };
-        let known = match self.identities.remove(&group.device) {
-            Some(known) => known,
-            None => self
-                .logged("reading identities", |file| file.identities(&group.device))
+    fn add(&mut self, origin: Origin, record: Record) {
+        let file = &self.file;
+        let known = |device: &DeviceId| {
+            file.identities(device)
+                .inspect_err(|error| tracing::error!(%error, "Identities cannot be read."))
                 .unwrap_or_default()
-                .into(),
         };
-        let known = self.identities.entry(group.device.clone()).or_insert(known);
-        if known.contains(&identity) {
-            return true;
+        if !self.queue.add(self.desk.clock.now(), origin, record, known) {
+            self.repeats += 1;
         }
-        known.push_back(identity.clone());
-        if known.len() > usize::try_from(file::IDENTITIES_MAX).unwrap_or(usize::MAX) {
-            known.pop_front();
-        }
-        self.new_identities.push((group.device.clone(), identity));
-        false
     }
 
-    fn commit(&mut self) {
-        let now = self.clock.mono();
-        // Cursors go with every record before them, whatever its lane.
-        let everything = !self.cursors.is_empty() || !self.new_identities.is_empty();
-        let ripe = |lane: &LanePending| everything || lane.ripe(now);
-        match self.write(&ripe) {
-            Ok(written) => {
-                self.failing = None;
-                self.cursors.clear();
-                self.new_identities.clear();
-                for (_, _, len) in &written {
-                    self.bytes += len;
-                    self.appended += len;
-                }
-                for lane in self.lanes.iter_mut().filter(|lane| ripe(lane)) {
-                    drop(lane.clear());
-                }
-                for (lane, seq, _) in written {
-                    self.tell(News::Stored(lane, seq));
-                }
-                self.tell_links();
+    /// Commits what is due, whatever else waits in the channel.
+    pub(super) fn commit(&mut self) -> Result<(), Damaged> {
+        let now = self.desk.clock.mono();
+        let [urgent, trend, wave] = &self.queue.lanes;
+        let ripe = [urgent, trend, wave].map(|lane| self.queue.is_ripe(lane, now));
+        match self.write(ripe) {
+            Ok(changed) => {
+                self.retry_at = None;
+                self.desk.failing.send_replace(None);
+                self.queue.committed(ripe);
+                let lens =
+                    changed.stored.iter().map(|row| u64::try_from(row.len).unwrap_or_default());
+                self.appended += lens.sum::<u64>();
+                self.tell_changed(changed);
                 self.keep_inside_limit();
             }
+            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
             Err(error) => {
                 tracing::error!(%error, "A commit failed and is tried again; check the disk.");
-                self.failing = Some(error.to_string());
-                self.lanes.iter_mut().for_each(|lane| lane.put_off(now + RETRY_AFTER));
+                self.desk.failing.send_replace(Some(error.to_string()));
+                self.retry_at = Some(now + RETRY_AFTER);
+                if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                    // Rows that the county has make room for those it does not have.
+                    self.change("making room", |change| {
+                        retention::delete_acked(change.connection(), i64::MAX).map(drop)
+                    });
+                }
             }
         }
+        Ok(())
     }
 
-    /// One transaction: envelopes, cursors, identities.
-    fn write(
-        &mut self,
-        ripe: &dyn Fn(&LanePending) -> bool,
-    ) -> rusqlite::Result<Vec<(Lane, Seq, u64)>> {
-        let outbox = self.file.id();
-        let transaction =
-            self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut written = Vec::new();
-        for pending in self.lanes.iter().filter(|lane| ripe(lane) && !lane.batches().is_empty()) {
-            let lane = pending.lane;
-            let mut seq = file::next_seq(&transaction, lane)?;
+    /// One transaction: acks, envelopes, cursors, identities.
+    fn write(&mut self, ripe: [bool; 3]) -> rusqlite::Result<Changed> {
+        let mut change = self.file.change(self.desk.clock.now())?;
+        for (lane, acked) in Lane::ALL.into_iter().zip(&self.queue.acked) {
+            for (first, last) in acked.ranges() {
+                change.mark_acked(lane, first, last)?;
+            }
+        }
+        let lanes = self.queue.lanes.iter().zip(ripe).filter(|(_, ripe)| *ripe);
+        for (pending, _) in lanes {
+            if let Some(given_up) = pending.given_up() {
+                let super::pending::GivenUp { count, from, until } = given_up;
+                change.give_up_unwritten(pending.lane, count, from, until);
+            }
             for batch in pending.batches() {
-                let (opened_at, records) = (batch.opened_at, batch.records.clone());
-                let bytes = Envelope { outbox, lane, seq, opened_at, records }.encode();
-                file::insert(&transaction, lane, seq, opened_at.unix_ms(), &bytes)?;
-                written.push((lane, seq, u64::try_from(bytes.len()).unwrap_or_default()));
-                seq = seq.next();
+                change.append(pending.lane, batch.opened_at, batch.records.clone())?;
             }
-            file::set_next_seq(&transaction, lane, seq)?;
         }
-        for (device, cursor) in &self.cursors {
-            file::remember(&transaction, device, cursor)?;
+        for (device, (cursor, _)) in &self.queue.cursors {
+            change.remember(device, cursor)?;
         }
-        for (device, identity) in &self.new_identities {
-            file::add_identity(&transaction, device, identity)?;
+        for (device, identity) in &self.queue.new_identities {
+            change.add_identity(device, identity)?;
         }
-        transaction.commit()?;
-        Ok(written)
-    }
-
-    /// Tells each link up to which number everything it handed over is committed.
-    fn tell_links(&mut self) {
-        for (link, progress) in &self.links {
-            let waiting = self.lanes.iter().flat_map(LanePending::batches);
-            let waiting = waiting.flat_map(|batch| &batch.origins);
-            let oldest =
-                waiting.filter(|origin| origin.link == *link).map(|origin| origin.number).min();
-            let committed = oldest.map_or(progress.newest, |oldest| oldest.saturating_sub(1));
-            progress.told.send_if_modified(|told| {
-                let more = committed > *told;
-                *told = committed.max(*told);
-                more
-            });
-        }
+        change.commit()
     }
 
     fn keep_inside_limit(&mut self) {
-        let excess = self.bytes.saturating_sub(self.settings.max_bytes);
-        if excess == 0 {
-            return;
+        let max_bytes = self.desk.settings.max_bytes;
+        if retention::bytes(&self.file.connection).is_ok_and(|bytes| bytes > max_bytes) {
+            self.change("making room", |change| retention::make_room(change, max_bytes));
         }
-        let now = self.clock.now();
-        let made = self.in_transaction("making room", |connection| {
-            retention::make_room(connection, excess, now)
-        });
-        let Some((dropped, freed)) = made else { return };
-        self.bytes = self.bytes.saturating_sub(freed);
-        for record in dropped {
-            self.announce_drop(record);
-        }
-    }
-
-    fn give_up(&mut self, lane: Lane, seq: Seq) {
-        let now = self.clock.now();
-        self.logged("deleting a damaged row", |file| {
-            file.connection.execute(
-                "DELETE FROM envelope WHERE lane = ?1 AND seq = ?2",
-                rusqlite::params![lane.name(), file::integer(seq)],
-            )
-        });
-        self.announce_drop(DropRecord {
-            lane,
-            first: seq,
-            last: seq,
-            from: now.wall,
-            until: now.wall,
-            cause: DropCause::Damaged,
-            observed: now.observed(),
-        });
-    }
-
-    /// A drop is never silent: the county gets a record of it, the log a line.
-    fn announce_drop(&mut self, record: DropRecord) {
-        let (lane, first, last) = (record.lane, record.first, record.last);
-        tracing::error!(%lane, %first, %last, cause = record.cause.name(), "Envelopes were given up.");
-        self.tell(News::Dropped { lane, first, last });
-        self.add(super::NO_LINK, Record::Dropped(record));
     }
 
     fn prune(&mut self) {
-        let now = self.clock.now();
-        self.prune_at = now.mono + PRUNE_EVERY;
-        let freed = self.in_transaction("pruning acked rows", |connection| {
-            retention::prune_acked(connection, now.wall)
+        let mut more = false;
+        let now = self.desk.clock.mono();
+        let ran_s = self.file.ran_s(now);
+        self.change("pruning acked rows", |change| {
+            change.note_time()?;
+            more = retention::prune(change.connection(), ran_s)?;
+            Ok(())
         });
-        self.bytes = self.bytes.saturating_sub(freed.unwrap_or_default());
-        self.logged("giving space back", |file| {
-            file.connection.execute_batch("PRAGMA incremental_vacuum(256)")
-        });
+        if let Err(error) = retention::give_back(&self.file.connection) {
+            tracing::error!(%error, "Giving space back failed; check the disk.");
+        }
+        self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
     }
 
-    fn start_anew(&mut self) {
-        let now = self.clock.mono();
-        self.lanes.iter_mut().for_each(|lane| lane.hurry(now));
-        self.commit();
-        let old = self.file.id();
-        let done = self.file.start_anew(|bytes, id, seq| {
-            peek(bytes).ok()?;
-            let mut envelope = Envelope::decode(bytes).ok()?.envelope;
-            (envelope.outbox, envelope.seq) = (id, seq);
-            Some(envelope.encode())
+    /// A change that nobody waits for; a failure shows in the log.
+    fn change(&mut self, what: &str, make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>) {
+        let done = self.file.change(self.desk.clock.now()).and_then(|mut change| {
+            make(&mut change)?;
+            change.commit()
         });
         match done {
-            Ok(()) => tracing::warn!(%old, new = %self.file.id(),
-                "This outbox was restored or copied: it goes on under a new id."),
-            Err(error) => tracing::error!(%error, "A new outbox id could not be written."),
+            Ok(changed) => self.tell_changed(changed),
+            Err(error) => {
+                tracing::error!(%error, what, "The outbox file failed; check the disk.");
+            }
         }
-        self.bytes = retention::bytes(&self.file.connection).unwrap_or_default();
     }
 
-    fn stock(&self, lane: Lane) -> LaneStock {
-        let unacked = self.logged("reading rows", |file| file.unacked(lane)).unwrap_or_default();
-        let next = self.logged("reading a seq", |file| file.next_seq(lane)).unwrap_or(Seq::FIRST);
-        LaneStock { unacked, next }
+    fn start_anew(&mut self) -> rusqlite::Result<()> {
+        // Acks are for the old numbers, and cursors go with the records before them.
+        let changed = self.write([true; 3])?;
+        self.queue.committed([true; 3]);
+        self.tell_changed(changed);
+        let old = self.file.id();
+        self.file.start_anew()?;
+        tracing::warn!(%old, new = %self.file.id(),
+            "This outbox was restored or copied: it goes on under a new id.");
+        Ok(())
+    }
+
+    /// The file is given up: what the county does not have of it is counted under its id.
+    fn lose_file(&mut self) -> PathBuf {
+        let now = self.desk.clock.now();
+        for lane in Lane::ALL {
+            let unacked = &self.file.lane(lane).unacked;
+            let mut ranges: Vec<_> = unacked.ranges().take(LOST_RANGES_MAX).collect();
+            if let (Some((_, last)), Some(highest)) = (ranges.last_mut(), unacked.highest()) {
+                *last = highest; // What arrived of it stays received at the county.
+            }
+            for (first, last) in ranges {
+                let drop = DropRecord {
+                    outbox: Some(self.file.id()),
+                    lane,
+                    first,
+                    last,
+                    from: now.wall,
+                    until: now.wall,
+                    cause: DropCause::Damaged,
+                    observed: now.observed(),
+                };
+                log_drop(&drop);
+                self.queue.add(now, NO_LINK, Record::Dropped(drop), |_| Vec::new());
+            }
+        }
+        self.queue.forget_acked();
+        // The uplink works with this file.
+        self.tell(News::Overflow);
+        self.file.path().to_owned()
+    }
+
+    fn stock(&self) -> Stock {
+        let now = self.desk.clock.mono();
+        Stock {
+            outbox: self.file.id(),
+            path: self.file.path().to_owned(),
+            lanes: Lane::ALL.map(|lane| {
+                let rows = self.file.lane(lane);
+                let (unacked, next) = (rows.unacked.clone(), rows.next);
+                LaneStock { unacked, next, live_from: rows.live_from(now) }
+            }),
+        }
     }
 
     fn stats(&self) -> OutboxStats {
-        let elapsed = self.clock.mono().since_start().as_secs().max(1);
-        let oldest_ms = self.logged("looking for the oldest row", |file| {
-            file.connection.query_row(
-                "SELECT min(opened_at) FROM envelope WHERE acked_at IS NULL",
-                [],
-                |row| row.get::<_, Option<i64>>(0),
-            )
-        });
+        let elapsed = self.desk.clock.mono().since_start().as_secs().max(1);
+        let bytes = retention::bytes(&self.file.connection);
         OutboxStats {
-            unacked: Lane::ALL.map(|lane| self.stock(lane).unacked.count()),
-            oldest_ms: oldest_ms.flatten(),
-            bytes: self.bytes,
-            max_bytes: self.settings.max_bytes,
+            unacked: Lane::ALL.map(|lane| self.file.lane(lane).unacked.count()),
+            oldest_ms: self.file.oldest_ms().ok().flatten(),
+            bytes: bytes.unwrap_or_default(),
+            max_bytes: self.desk.settings.max_bytes,
             bytes_per_s: self.appended / elapsed,
             repeats: self.repeats,
-            failing: self.failing.clone(),
+        }
+    }
+
+    fn tell_changed(&mut self, changed: Changed) {
+        for drop in changed.dropped {
+            log_drop(&drop);
+            self.tell(News::Dropped { lane: drop.lane, first: drop.first, last: drop.last });
+        }
+        for row in changed.stored {
+            self.tell(News::Stored(row.lane, row.seq));
         }
     }
 
@@ -402,64 +374,16 @@ impl Writer {
         if self.overflow {
             return;
         }
-        if self.news.capacity() <= 1 {
-            self.overflow = self.news.try_send(News::Overflow).is_ok();
-        } else if self.news.try_send(news).is_err() {
+        if self.desk.news.capacity() <= 1 {
+            self.overflow = self.desk.news.try_send(News::Overflow).is_ok();
+        } else if self.desk.news.try_send(news).is_err() {
             self.overflow = true; // The uplink has ended: the agent stops.
         }
     }
-
-    fn logged<T>(
-        &self,
-        what: &str,
-        ask: impl FnOnce(&OutboxFile) -> rusqlite::Result<T>,
-    ) -> Option<T> {
-        ask(&self.file)
-            .inspect_err(
-                |error| tracing::error!(%error, what, "The outbox file failed; check the disk."),
-            )
-            .ok()
-    }
-
-    fn in_transaction<T>(
-        &mut self,
-        what: &str,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Option<T> {
-        let connection = &mut self.file.connection;
-        let done = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(
-            |transaction| {
-                let changed = change(&transaction)?;
-                transaction.commit()?;
-                Ok(changed)
-            },
-        );
-        done.inspect_err(
-            |error| tracing::error!(%error, what, "The outbox file failed; check the disk."),
-        )
-        .ok()
-    }
 }
 
-/// Identity of a spot reading that the device itself stamped: device, channel, metrics, device
-/// time, device number and values. Without a stamp nobody can tell a repeat from a second reading.
-fn identity(group: &ReadingGroup) -> Option<String> {
-    let stamped = group.device_time.is_some() || group.device_seq.is_some();
-    if group.occurrence != Occurrence::Spot || !stamped {
-        return None;
-    }
-    let readings: Vec<_> = group
-        .readings
-        .iter()
-        .map(|reading| (reading.metric, &reading.value, &reading.unit))
-        .collect();
-    let stamp = (group.device_time.map(DeviceTime::civil_ms), group.device_seq);
-    Some(format!("{}|{stamp:?}|{readings:?}", group.channel.as_str()))
-}
-
-/// Seconds east of UTC that the zone had at that civil time.
-fn offset(zone: &jiff::tz::TimeZone, civil_ms: i64) -> Option<i32> {
-    let civil = jiff::Timestamp::from_millisecond(civil_ms).ok()?;
-    let civil = jiff::tz::TimeZone::UTC.to_datetime(civil);
-    Some(zone.to_zoned(civil).ok()?.offset().seconds())
+/// A drop is never silent: the county gets a record of it, the log a line.
+fn log_drop(drop: &DropRecord) {
+    let DropRecord { lane, first, last, cause, .. } = drop;
+    tracing::error!(%lane, %first, %last, cause = cause.name(), "Envelopes were given up.");
 }

@@ -5,7 +5,9 @@
 //! what is queued without a word; a poll that is cancelled leaks a packet id; a write into a black
 //! hole blocks the keep-alive.
 
+use super::{Row, in_flight::InFlight};
 use crate::{
+    clock::Clock,
     config::UplinkConfig,
     supervisor::{self, Tied},
 };
@@ -13,10 +15,10 @@ use model::id::SiteId;
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
     v5::{
-        AsyncClient, Event, MqttOptions,
+        AsyncClient, ConnectionError as ClientError, Event, MqttOptions,
         mqttbytes::{
             QoS,
-            v5::{ConnectReturnCode, LastWill, Packet, PubAckReason, SubscribeReasonCode},
+            v5::{ConnAck, LastWill, Packet, PubAckReason, SubscribeReasonCode},
         },
     },
 };
@@ -28,12 +30,14 @@ use uplink_proto::topics::Topic;
 
 /// Dead peers are found after twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
-/// Nothing heard for this long, not even an answer to a ping: the connection is a black hole.
-const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// TCP, TLS and CONNECT together.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 /// Larger than any envelope; also what we accept.
 const PACKET_MAX: u32 = 256 * 1024;
+/// What MQTT adds to topic and envelope.
+const PACKET_HEAD: usize = 64;
+/// What the kernel takes before an urgent envelope: 4 s of a 64 kbit/s link at most.
+const SEND_BUFFER: u32 = 32 * 1024;
 /// Publishes without a PUBACK: above three lanes of 64, below the broker's 200 where it has them.
 const IN_FLIGHT_MAX: u16 = 196;
 /// Requests that wait for the client: the windows of three lanes and a state.
@@ -47,6 +51,7 @@ pub(super) struct Plan<'a> {
     pub(super) site: &'a SiteId,
     /// State that the broker publishes when the connection breaks.
     pub(super) will: Vec<u8>,
+    pub(super) clock: Clock,
 }
 
 /// What came from the broker.
@@ -54,12 +59,12 @@ pub(super) struct Plan<'a> {
 pub(super) enum Heard {
     /// A message on the site's ack topic.
     Message(Vec<u8>),
-    /// A publish was taken.
+    /// A row was taken.
     Accepted,
-    /// A publish was taken and nobody listens: the county's service is away.
-    CountyAway,
+    /// Nobody listens: the county's service is away, and the row was thrown away.
+    CountyAway(Option<Row>),
     /// A publish was refused.
-    Refused(String),
+    Refused(Option<Row>, String),
 }
 
 /// Why a connection ended or was not made.
@@ -85,17 +90,14 @@ pub(super) enum ConnectionError {
     Stuck,
 }
 
-impl ConnectionError {
-    /// Whether it had been up before.
-    pub(super) fn was_connected(&self) -> bool {
-        matches!(self, Self::Lost(_) | Self::Stuck)
-    }
-}
-
 /// One connection.
 pub(super) struct Connection {
     client: AsyncClient,
-    events: mpsc::Receiver<Result<Event, String>>,
+    events: mpsc::Receiver<Result<Event, Refusal>>,
+    in_flight: InFlight,
+    /// The longest packet that the broker takes.
+    packet_max: usize,
+    clock: Clock,
     _poll: Tied,
 }
 
@@ -118,6 +120,7 @@ impl Connection {
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
         network.set_connection_timeout(CONNECT_LIMIT.as_secs());
+        network.set_tcp_send_buffer_size(SEND_BUFFER);
         options.set_network_options(network);
         let (client, events) = AsyncClient::new(options, REQUESTS_MAX);
         // The event loop is polled by a task that does nothing else, and never cancelled midway.
@@ -130,10 +133,17 @@ impl Connection {
                 if polled.is_err() {
                     *slot = None;
                 }
-                Some(polled.map_err(|error| error.to_string()))
+                Some(polled.map_err(Refusal::from))
             }
         });
-        let mut connection = Self { client, events, _poll: poll };
+        let mut connection = Self {
+            client,
+            events,
+            in_flight: InFlight::new(plan.clock.mono()),
+            packet_max: packet_max(PACKET_MAX),
+            clock: plan.clock,
+            _poll: poll,
+        };
         let unreachable = |reason: String| ConnectionError::Unreachable {
             broker: format!("{host}:{port}"),
             reason,
@@ -151,9 +161,7 @@ impl Connection {
         loop {
             match self.events.recv().await {
                 Some(Ok(Event::Incoming(Packet::ConnAck(answer)))) => {
-                    if answer.code != ConnectReturnCode::Success {
-                        return Err(Refusal::Rejected(format!("{:?}", answer.code)));
-                    }
+                    self.accept(&answer)?;
                     let asked = self.client.try_subscribe(ack.clone(), QoS::AtLeastOnce);
                     asked.map_err(|error| Refusal::Failed(error.to_string()))?;
                 }
@@ -164,32 +172,63 @@ impl Connection {
                     };
                 }
                 Some(Ok(_)) => {}
-                Some(Err(reason)) => return Err(Refusal::Failed(reason)),
+                Some(Err(refusal)) => return Err(refusal),
                 None => return Err(Refusal::Failed("the client ended".to_owned())),
             }
         }
     }
 
+    /// Looks at what the broker offers.
+    fn accept(&mut self, answer: &ConnAck) -> Result<(), Refusal> {
+        self.in_flight = InFlight::new(self.clock.mono());
+        let Some(offer) = &answer.properties else { return Ok(()) };
+        if offer.max_qos == Some(0) {
+            return Err(Refusal::Rejected("it confirms no message (QoS 0 only)".to_owned()));
+        }
+        let allowed = offer.max_packet_size.map_or(PACKET_MAX, |max| max.min(PACKET_MAX));
+        self.packet_max = packet_max(allowed);
+        Ok(())
+    }
+
     /// What comes next from the broker; an error is the end of this connection.
     pub(super) async fn next(&mut self) -> Result<Heard, ConnectionError> {
         loop {
-            let event = tokio::time::timeout(SILENCE_MAX, self.events.recv()).await;
-            let event = match event {
-                Err(_) => return Err(ConnectionError::Stuck),
-                Ok(None) => return Err(ConnectionError::Lost("the client ended".to_owned())),
-                Ok(Some(Err(reason))) => return Err(ConnectionError::Lost(reason)),
-                Ok(Some(Ok(event))) => event,
+            let event = tokio::select! {
+                biased;
+                event = self.events.recv() => event,
+                () = self.clock.sleep_until(Some(self.in_flight.give_up_at())) => {
+                    return Err(ConnectionError::Stuck);
+                }
             };
+            let event = match event {
+                None => return Err(ConnectionError::Lost("the client ended".to_owned())),
+                Some(Err(Refusal::Rejected(reason) | Refusal::Failed(reason))) => {
+                    return Err(ConnectionError::Lost(reason));
+                }
+                Some(Ok(event)) => event,
+            };
+            let now = self.clock.mono();
+            if matches!(event, Event::Incoming(_)) {
+                self.in_flight.hear(now);
+            }
             match event {
+                Event::Outgoing(rumqttc::Outgoing::Publish(packet)) => {
+                    self.in_flight.write(packet);
+                }
                 Event::Incoming(Packet::Publish(message)) => {
                     return Ok(Heard::Message(message.payload.to_vec()));
                 }
                 Event::Incoming(Packet::PubAck(answer)) => {
-                    return Ok(match answer.reason {
-                        PubAckReason::Success => Heard::Accepted,
-                        PubAckReason::NoMatchingSubscribers => Heard::CountyAway,
-                        reason => Heard::Refused(format!("{reason:?}")),
-                    });
+                    let row = self.in_flight.answer(now, answer.pkid);
+                    match answer.reason {
+                        PubAckReason::Success => {
+                            if row.is_some() {
+                                return Ok(Heard::Accepted);
+                            }
+                        }
+                        PubAckReason::NoMatchingSubscribers => return Ok(Heard::CountyAway(row)),
+                        reason => return Ok(Heard::Refused(row, format!("{reason:?}"))),
+                    }
                 }
                 Event::Incoming(Packet::Disconnect(goodbye)) => {
                     return Err(ConnectionError::Lost(format!("{:?}", goodbye.reason_code)));
@@ -199,28 +238,41 @@ impl Connection {
         }
     }
 
+    /// Whether the broker takes an envelope of that length.
+    pub(super) fn fits(&self, topic: &str, len: usize) -> bool {
+        len + topic.len() + PACKET_HEAD < self.packet_max
+    }
+
     /// Hands an envelope to the client; the sender's window keeps room for it.
-    pub(super) fn publish(&self, topic: String, bytes: Vec<u8>) -> Result<(), ConnectionError> {
-        self.hand_over(topic, false, bytes)
+    pub(super) fn publish(
+        &mut self,
+        topic: String,
+        row: Row,
+        bytes: Vec<u8>,
+    ) -> Result<(), ConnectionError> {
+        self.hand_over(topic, Some(row), bytes)
     }
 
     /// Hands a retained message to the client.
     pub(super) fn publish_retained(
-        &self,
+        &mut self,
         topic: String,
         bytes: Vec<u8>,
     ) -> Result<(), ConnectionError> {
-        self.hand_over(topic, true, bytes)
+        self.hand_over(topic, None, bytes)
     }
 
+    /// Only the state of the site is retained; rows of the outbox are not.
     fn hand_over(
-        &self,
+        &mut self,
         topic: String,
-        retain: bool,
+        row: Option<Row>,
         bytes: Vec<u8>,
     ) -> Result<(), ConnectionError> {
-        let handed = self.client.try_publish(topic, QoS::AtLeastOnce, retain, bytes);
-        handed.map_err(|_| ConnectionError::Stuck)
+        let handed = self.client.try_publish(topic, QoS::AtLeastOnce, row.is_none(), bytes);
+        handed.map_err(|_| ConnectionError::Stuck)?;
+        self.in_flight.hand_over(self.clock.mono(), row);
+        Ok(())
     }
 
     /// Says the last words and waits until they are out.
@@ -236,9 +288,54 @@ impl Connection {
     }
 }
 
+#[cfg(test)]
+impl Connection {
+    /// Takes what is handed over, and nothing ever comes back.
+    pub(super) fn to_nobody(packet_max: usize) -> Self {
+        let (client, requests) =
+            AsyncClient::new(MqttOptions::new("box", "nobody", 1), REQUESTS_MAX);
+        let requests = Arc::new(tokio::sync::Mutex::new(requests));
+        let (poll, events) = supervisor::pump(EVENTS_MAX, move || {
+            let requests = Arc::clone(&requests);
+            async move {
+                let _kept_open = requests.lock().await;
+                std::future::pending().await
+            }
+        });
+        let clock = Clock::start();
+        let in_flight = InFlight::new(clock.mono());
+        Self { client, events, in_flight, packet_max, clock, _poll: poll }
+    }
+
+    pub(super) fn set_packet_max(&mut self, packet_max: usize) {
+        self.packet_max = packet_max;
+    }
+
+    /// Rows handed over, in their order.
+    pub(super) fn handed(&self) -> Vec<u64> {
+        self.in_flight.handed().into_iter().map(|(_, seq)| seq.get()).collect()
+    }
+}
+
+/// Why the client ended.
+#[derive(Debug)]
 enum Refusal {
+    /// The broker does not want this box.
     Rejected(String),
     Failed(String),
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::ConnectionRefused(code) => Self::Rejected(format!("{code:?}")),
+            error => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+fn packet_max(bytes: u32) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// TLS with this box's certificate, trusting the county's CA and nobody else.

@@ -101,6 +101,18 @@ alarm_kinds! {
     VentricularFibrillation = "DEV-VFVT", Some(258_052);
     /// Sustained ventricular tachycardia.
     VentricularTachycardia = "DEV-VT", Some(199_832);
+    /// Ventricular tachycardia that ends by itself.
+    NonSustainedTachycardia = "DEV-VT-NONSUST", Some(199_834);
+    /// The heart beats far too slowly.
+    BradycardiaExtreme = "DEV-BRADY-EXTREME", Some(199_694);
+    /// The heart beats far too fast.
+    TachycardiaExtreme = "DEV-TACHY-EXTREME", Some(199_730);
+    /// Atrial fibrillation.
+    AtrialFibrillation = "DEV-AF", Some(199_736);
+    /// There is no breath.
+    Apnoea = "DEV-APNOEA", Some(199_680);
+    /// The oxygen saturation falls.
+    Desaturation = "DEV-DESAT", Some(199_854);
     /// Run of premature ventricular contractions.
     PvcRun = "DEV-PVC-RUN", Some(199_820);
     /// Pair of premature ventricular contractions.
@@ -134,7 +146,7 @@ alarm_kinds! {
     /// The pump's door is open.
     DoorOpen = "DEV-DOOR", None;
     /// The syringe is not captured.
-    Syringe = "DEV-SYRINGE", None;
+    Syringe = "DEV-SYRINGE", Some(197_218);
     /// The volume or the time is over.
     InfusionComplete = "DEV-INF-COMPLETE", Some(197_292);
     /// The infusion ends soon.

@@ -49,11 +49,15 @@ pub enum DeviceState {
     Removed,
     /// The port cannot be opened or was unplugged.
     LinkDown,
+    /// The port is open again, and nothing has come yet. A cuff or meter speaks only when it is
+    /// used.
+    Waiting,
 }
 
 impl DeviceState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Online, Self::Silent, Self::Removed, Self::LinkDown];
+    pub const ALL: [Self; 5] =
+        [Self::Online, Self::Silent, Self::Removed, Self::LinkDown, Self::Waiting];
 
     /// The name in records and in the API.
     #[must_use]
@@ -63,6 +67,7 @@ impl DeviceState {
             Self::Silent => "silent",
             Self::Removed => "removed",
             Self::LinkDown => "link_down",
+            Self::Waiting => "waiting",
         }
     }
 }

@@ -8,6 +8,9 @@ use thiserror::Error;
 const SITE_LEN_MAX: usize = 32;
 /// A link's id and a pump's serial number fit.
 const DEVICE_LEN_MAX: usize = 64;
+/// The longest serial number of any sheet has 16 characters; the end of a longer one is cut off.
+const SERIAL_LEN_MAX: usize = 32;
+const _: () = assert!(SERIAL_LEN_MAX + 1 < DEVICE_LEN_MAX);
 /// `t1`, `t2`, a lead, a slot.
 const CHANNEL_LEN_MAX: usize = 16;
 
@@ -64,11 +67,14 @@ impl DeviceId {
     }
 
     /// The id of a device behind this link, told apart by its serial number; characters that an id
-    /// may not have are left out.
+    /// may not have are left out. Of a long link id the end is left out, never one of the serial
+    /// number: two devices must not become one.
     #[must_use]
     pub fn behind(&self, serial: &str) -> Self {
-        let tail = serial.chars().filter(char::is_ascii_alphanumeric);
-        Self(self.0.chars().chain(['-']).chain(tail).take(DEVICE_LEN_MAX).collect())
+        let serial = serial.chars().filter(char::is_ascii_alphanumeric).take(SERIAL_LEN_MAX);
+        let serial: String = serial.collect();
+        let link = self.0.chars().take(DEVICE_LEN_MAX - 1 - serial.len());
+        Self(link.chain(['-']).chain(serial.chars()).collect())
     }
 
     /// The id.
@@ -212,10 +218,10 @@ impl Seq {
     /// SQLite integers are signed; 2^63 envelopes last for ever.
     const MAX: u64 = (1 << 63) - 1;
 
-    /// A number from 1 to 2^63 - 1.
+    /// A number from 1 to 2^63 - 2, so that whatever the wire says has a number after it.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
-        (1..=Self::MAX).contains(&number).then_some(Self(number))
+        (1..Self::MAX).contains(&number).then_some(Self(number))
     }
 
     /// The number.
@@ -256,6 +262,15 @@ mod tests {
         let link = DeviceId::new("station-1").unwrap();
         assert_eq!(link.behind("40864").as_str(), "station-1-40864");
         assert!(DeviceId::new(link.behind("4 0/8é64").as_str()).is_ok());
+    }
+
+    #[test]
+    fn two_devices_behind_a_link_with_a_long_id_stay_two() {
+        let link = DeviceId::new(&"x".repeat(DEVICE_LEN_MAX)).unwrap();
+        let pump = link.behind("40864");
+        assert!(pump.as_str().ends_with("x-40864") && DeviceId::new(pump.as_str()).is_ok());
+        assert_ne!(pump, link.behind("40865"));
+        assert!(DeviceId::new(link.behind(&"9".repeat(200)).as_str()).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! - a value that the catalogue rejects is `NoData::Rejected` with the raw text, never a number
 
 use crate::{
+    check,
     decimal::Decimal,
     id::{Channel, DeviceId},
     metric::{Kind, Metric},
@@ -185,11 +186,13 @@ impl Reading {
                 limits.0.is_some_and(|low| value < low) || limits.1.is_some_and(|high| value > high)
             })
         };
+        let odd =
+            || canonical(metric, number, &unit).is_some_and(|value| check::is_odd(metric, value));
         let (value, validity) = match comparator {
             Comparator::Equal if outside(row.reject) => {
                 (Err(NoData::Rejected(number.to_string())), Validity::Invalid)
             }
-            Comparator::Equal if outside(row.implausible) => {
+            Comparator::Equal if outside(row.implausible) || odd() => {
                 (Ok(Value::Number { number, comparator }), Validity::Questionable)
             }
             _ => (Ok(Value::Number { number, comparator }), Validity::Valid),
@@ -276,8 +279,7 @@ pub struct ReadingGroup {
 impl ReadingGroup {
     /// A group of one device at one moment. It is spot if the first reading's metric is.
     ///
-    /// The checks inside one inflation are made here: systolic not above diastolic rejects the
-    /// pressures of the group; a mean outside them is questionable (metric catalogue, "Group checks").
+    /// What the catalogue says of values against each other is judged here (see `check`).
     #[must_use]
     pub fn new(device: DeviceId, observed: Observed, readings: Vec<Reading>) -> Self {
         let spot = readings.first().is_some_and(|reading| reading.metric.row().kind == Kind::Spot);
@@ -292,7 +294,7 @@ impl ReadingGroup {
             context: BTreeMap::new(),
             readings,
         };
-        group.judge_inflation();
+        check::judge_group(&mut group.readings);
         group
     }
 
@@ -324,33 +326,6 @@ impl ReadingGroup {
             self.context.insert(shortened(key), shortened(value));
         }
         self
-    }
-
-    fn judge_inflation(&mut self) {
-        let pressure = |metric| {
-            let reading = self.readings.iter().find(|reading| reading.metric == metric)?;
-            reading.canonical().map(|(value, _)| value)
-        };
-        let (sys, mean, dia) =
-            (pressure(Metric::NIBP_SYS), pressure(Metric::NIBP_MEAN), pressure(Metric::NIBP_DIA));
-        let (Some(sys), Some(dia)) = (sys, dia) else { return };
-        let pressures = [Metric::NIBP_SYS, Metric::NIBP_MEAN, Metric::NIBP_DIA];
-        if sys <= dia {
-            for reading in &mut self.readings {
-                if let (true, Ok(Value::Number { number, .. })) =
-                    (pressures.contains(&reading.metric), &reading.value)
-                {
-                    reading.value = Err(NoData::Rejected(number.to_string()));
-                    reading.validity = Validity::Invalid;
-                }
-            }
-        } else if mean.is_some_and(|mean| mean < dia || mean > sys) {
-            for reading in &mut self.readings {
-                if reading.metric == Metric::NIBP_MEAN && reading.validity == Validity::Valid {
-                    reading.validity = Validity::Questionable;
-                }
-            }
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     alarm::DeviceAlarm,
     device::DeviceStatus,
-    id::{Lane, Seq},
+    id::{Lane, OutboxId, Seq},
     reading::{Occurrence, ReadingGroup},
     time::{Observed, WallTime},
     waveform::WaveformBlock,
@@ -79,6 +79,9 @@ impl DropCause {
 /// Envelopes that were given up on purpose: the county counts the range as dropped.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DropRecord {
+    /// The outbox they were in, if another than the one this record is in: an outbox that was
+    /// restored or copied goes on under a new id.
+    pub outbox: Option<OutboxId>,
     /// The lane.
     pub lane: Lane,
     /// First envelope given up.

@@ -1,33 +1,38 @@
-//! B. Braun Space and compactplus infusion pumps in a station, over BCC.
+//! B. Braun Space and compactplus infusion pumps in a station, over BCC: the session.
 //!
 //! Read first: the protocol sheet of BCC, §6 (session) and §7 (parameters).
 //!
-//! BCC has no command that changes an infusion. The bit fields ALARM1, ALARM2, PREALARM and STATUS1
-//! are not read: a station that sends them instead of the flags INA* gives the state "unknown".
+//! - `codec`: bytes to blocks, blocks to entries; requests
+//! - `station`: what blocks say; who is not heard any more
+//! - `pump`: one pump, from its `block` through `reading`, `alarm` and `state`; `unit` names units
+//!
+//! BCC has no command that changes an infusion. A station over TCP is the same as one on a cable.
 //!
 //! # Invariants
-//! - each pump is a device of its own, told apart by its serial number, never by its slot
 //! - a good block is acknowledged once, a bad one is asked for again at most three times
+//! - a station that sends by itself is not asked
 
+mod alarm;
+mod block;
 pub mod codec;
 mod pump;
+mod reading;
+mod state;
+mod station;
 mod unit;
 
 use super::{SerialDriver, SerialEvent, SerialOutput};
 use crate::reporter::Reporter;
-use codec::{Decoder, Entry, Frame, FrameError, Request, Slot, entries, request};
+use codec::{Decoder, Frame, FrameError, Request, Slot, request};
 use model::{
-    device::{DeviceKind, DeviceState},
+    device::DeviceKind,
     id::DeviceId,
     time::{MonoTime, Now},
 };
-use pump::{Block, Pump, identity};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use station::{Said, Station};
+use std::{collections::VecDeque, time::Duration};
 
-/// Facts about the session; those about blocks are in [`codec`].
+/// Facts about the session; those about blocks are in [`codec`], about answers in [`station`].
 mod spec {
     use super::Duration;
 
@@ -43,90 +48,70 @@ mod spec {
     /// The longest block takes less at 38400 baud; bytes without an end are noise.
     pub(super) const BLOCK_WITHIN: Duration = Duration::from_secs(30);
     /// "After each good block wait ≈ 0.1 s, send ACK", §6.3.
-    pub(super) const BEFORE_ACK: Duration = Duration::from_millis(100);
+    pub(super) const BEFORE_REPLY: Duration = Duration::from_millis(100);
     /// "Bad block → NAK (limit 3, then reopen)", §6.4.
     pub(super) const NAK_MAX: u8 = 3;
     /// "Leave ≥ 0.5 s between the end of one cycle and the next MEM:GET", §6.6.
     pub(super) const BETWEEN_CYCLES: Duration = Duration::from_millis(500);
-    /// "3 pillars × 24 slots", §1, and some that were exchanged within a cycle.
-    pub(super) const PUMPS_MAX: usize = 96;
-    /// A pump that is missing from whole answers for three cyclic periods of 5 s is not in the
-    /// station. One answer is not enough: what a station sends by itself may look like one.
+    /// A station does not say that it is in cyclic mode: once in a session it is left alone for a
+    /// cycle, and this much longer.
+    pub(super) const LEFT_ALONE: Duration = Duration::from_secs(1);
+    /// "The device pushes all pumps every cycle time (default 5 s)", §6.7: what is missing for
+    /// three of them is gone, and for three of our own cycles where those take longer.
     pub(super) const GONE_AFTER: Duration = Duration::from_secs(15);
-    /// Errors, §7.4.
-    pub(super) const ERROR: &str = "GNERR";
-    pub(super) const NO_MORE_DATA: &str = "11";
-    pub(super) const REMOVED: &str = "39";
-    pub(super) const SYNTAX: &str = "68";
-    pub(super) const PUMP_FAILED: char = '4';
-    /// What the station says of itself, §7.
-    pub(super) const ABOUT: [(&str, &str); 2] =
-        [("COMSERIALNO", "serial"), ("COMSWVERSION", "software")];
-    /// "ADMIN:VERSION → t,50100,V3.30 (three fields only)", §5.
-    pub(super) const VERSION: char = 'V';
+    pub(super) const GONE_CYCLES: u32 = 3;
 }
 
+/// Where the session is. ACK and NAK go beside it: see `Bcc::reply`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     Closed,
-    /// This was asked, then; whether for the second time.
+    /// This was asked, or a block of its answer was acknowledged, then.
     Asked {
         request: Request,
         at: MonoTime,
-        again: bool,
-    },
-    /// A good block came: ACK is sent then.
-    Acking {
-        at: MonoTime,
-        next: Next,
-    },
-    /// A bad block came: NAK is sent then.
-    Naking {
-        at: MonoTime,
-        request: Request,
     },
     /// This is asked then.
     Resting {
         until: MonoTime,
         request: Request,
     },
-}
-
-/// What comes after an ACK.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Next {
-    /// The next block of the same answer.
-    More,
-    /// The answer is complete.
-    Finished,
-    /// This is asked then.
-    Ask { until: MonoTime, request: Request },
-    /// The session begins anew.
-    Reopen,
+    /// The station sends by itself ("cyclic mode", §6.7): whether it did so since we listen, and
+    /// whether it was told to go on.
+    Listening {
+        since: MonoTime,
+        heard: bool,
+        urged: bool,
+    },
 }
 
 /// Driver of the BCC protocol.
 #[derive(Debug)]
 pub struct Bcc {
     poll_interval: Duration,
-    reporter: Reporter,
+    station: Station,
     decoder: Decoder,
     last_byte: MonoTime,
     phase: Phase,
+    /// ACK or NAK, sent then.
+    reply: Option<(MonoTime, u8)>,
     bed_id: String,
     stuffed: bool,
     open_tries: u8,
     naks: u8,
     cycle_start: MonoTime,
-    /// The station's own seconds: backwards means that it started anew.
-    station_time: u32,
-    about: BTreeMap<String, String>,
-    /// What was told of the station; `None` before anything, or when it was silent.
-    told: Option<BTreeMap<String, String>>,
-    silent: bool,
-    pumps: BTreeMap<DeviceId, Pump>,
-    /// Pumps whose block came in this cycle.
-    seen: BTreeSet<DeviceId>,
+    /// How long the last whole answer took.
+    cycle_took: Duration,
+    /// In this cycle something was asked twice, or one pump in vain.
+    retried: bool,
+    /// The last answer came whole at once: what comes after it is not a late part of it.
+    settled: bool,
+    /// The station was left alone for a cycle in this session.
+    left_alone: bool,
+    /// The station sends by itself.
+    cyclic: bool,
+    /// Pumps that an answer which broke off did not reach: asked for one by one.
+    left_out: VecDeque<Slot>,
 }
 
 impl Bcc {
@@ -135,254 +120,245 @@ impl Bcc {
     pub fn new(device: DeviceId, poll_interval: Duration) -> Self {
         Self {
             poll_interval,
-            reporter: Reporter::new(device, DeviceKind::Pump, "bcc"),
+            station: Station::new(Reporter::new(device, DeviceKind::Pump, "bcc")),
             decoder: Decoder::default(),
             last_byte: MonoTime::START,
             phase: Phase::Closed,
+            reply: None,
             bed_id: spec::FIRST_BED.to_owned(),
             stuffed: false,
             open_tries: 0,
             naks: 0,
             cycle_start: MonoTime::START,
-            station_time: 0,
-            about: BTreeMap::new(),
-            told: None,
-            silent: false,
-            pumps: BTreeMap::new(),
-            seen: BTreeSet::new(),
+            cycle_took: Duration::ZERO,
+            retried: false,
+            settled: true,
+            left_alone: false,
+            cyclic: false,
+            left_out: VecDeque::new(),
         }
     }
 
     fn open(&mut self, now: Now) {
         self.bed_id = spec::FIRST_BED.to_owned();
-        (self.station_time, self.naks) = (0, 0);
-        self.ask(now, Request::Alive, false);
+        (self.naks, self.retried, self.settled, self.left_alone) = (0, false, true, false);
+        self.station.begin_session();
+        self.ask(now, Request::Alive);
     }
 
-    fn ask(&mut self, now: Now, asked: Request, again: bool) {
-        if asked == Request::Get {
-            self.cycle_start = now.mono;
-            self.seen.clear();
+    fn ask(&mut self, now: Now, asked: Request) {
+        self.give_up_block(now);
+        self.check_silence(now);
+        self.reply = None;
+        self.station.reporter.send(request(&self.bed_id, asked, self.stuffed));
+        self.phase = Phase::Asked { request: asked, at: now.mono };
+    }
+
+    /// What is asked once the session is open: pumps that were left out, then all of them.
+    fn ask_next(&mut self, now: Now) {
+        if let Some(slot) = self.left_out.pop_front() {
+            return self.ask(now, Request::Slot(slot));
         }
-        self.decoder.give_up();
-        self.reporter.send(request(&self.bed_id, asked, self.stuffed));
-        self.phase = Phase::Asked { request: asked, at: now.mono, again };
+        self.retried = false;
+        self.station.begin_answer();
+        if self.cyclic {
+            self.phase = Phase::Listening { since: now.mono, heard: false, urged: false };
+        } else {
+            self.cycle_start = now.mono;
+            self.ask(now, Request::Get);
+        }
     }
 
     fn time_out(&mut self, now: Now) {
-        let due = self.next_timeout().is_some_and(|at| now.mono >= at);
+        if self.next_timeout().is_none_or(|at| now.mono < at) {
+            return;
+        }
+        if let Some((_, byte)) = self.reply.take() {
+            return self.station.reporter.send(vec![byte]);
+        }
         match self.phase {
-            _ if !due => {}
             Phase::Closed => {}
-            Phase::Asked { request, again, .. } => self.miss(now, request, again),
-            Phase::Acking { next, .. } => {
-                self.reporter.send(vec![codec::ACK]);
-                match next {
-                    Next::More => {
-                        let (request, again) = (Request::Get, false);
-                        self.phase = Phase::Asked { request, at: now.mono, again };
-                    }
-                    Next::Finished => self.finish_cycle(now),
-                    Next::Ask { until, request } => {
-                        self.phase = Phase::Resting { until, request };
-                    }
-                    Next::Reopen => self.open(now),
-                }
+            Phase::Asked { request, at } => self.miss(now, request, at),
+            Phase::Resting { request: Request::Alive, .. } => self.open(now),
+            Phase::Resting { request: Request::Version, .. } => self.ask(now, Request::Version),
+            Phase::Resting { .. } => self.ask_next(now),
+            // "Every block must be ACKed or the flow stops; recovery = send ACK or reopen", §6.7.
+            Phase::Listening { .. } if self.decoder.is_inside() => {
+                self.give_up_block(now);
+                self.refuse(now);
             }
-            Phase::Naking { request, .. } => {
-                self.reporter.send(vec![codec::NAK]);
-                self.phase = Phase::Asked { request, at: now.mono, again: false };
+            Phase::Listening { heard, urged: false, .. } => {
+                self.check_silence(now);
+                self.station.reporter.send(vec![codec::ACK]);
+                self.phase = Phase::Listening { since: now.mono, heard, urged: true };
             }
-            Phase::Resting { request, .. } => self.ask(now, request, false),
+            Phase::Listening { heard, .. } => {
+                self.cyclic = heard;
+                self.open(now);
+            }
         }
     }
 
-    /// Nothing came in time.
-    fn miss(&mut self, now: Now, request: Request, again: bool) {
-        let count = self.decoder.give_up();
-        if count > 0 {
-            self.reporter.note(now, "cut_off", FrameError::CutOff { count });
-        }
+    /// No whole block came in time.
+    fn miss(&mut self, now: Now, request: Request, at: MonoTime) {
+        self.check_silence(now);
+        let damaged = self.last_byte > at;
         match request {
             Request::Alive => {
-                self.open_tries += 1;
+                self.open_tries = self.open_tries.saturating_add(1);
                 if self.open_tries >= spec::OPEN_TRIES {
-                    self.fall_silent(now);
+                    self.lose_link(now);
                 }
                 // The station may expect the letters the other way.
                 self.stuffed = !self.stuffed;
                 self.open(now);
             }
             // Nothing depends on it.
-            Request::Version => self.ask(now, Request::Get, false),
-            Request::Get if again => {
-                self.fall_silent(now);
+            Request::Version => self.ask_next(now),
+            // Its end was lost: a new request would begin at the first pump.
+            Request::Get | Request::Slot(_) if damaged => {
+                self.give_up_block(now);
+                self.refuse(now);
+            }
+            Request::Get if !self.retried => {
+                self.retried = true;
+                self.ask(now, Request::Get);
+            }
+            Request::Get if self.station.has_seen_pumps() => self.break_off(now),
+            Request::Get => {
+                self.lose_link(now);
                 self.open(now);
             }
-            Request::Get => self.ask(now, Request::Get, true),
+            Request::Slot(_) => {
+                // One pump may have a reason of its own, two have the link's.
+                if self.retried {
+                    self.left_out.clear();
+                }
+                self.retried = true;
+                self.ask_next(now);
+            }
         }
     }
 
-    fn fall_silent(&mut self, now: Now) {
-        if self.silent {
-            return;
-        }
-        self.silent = true;
-        self.told = None;
+    fn lose_link(&mut self, now: Now) {
         let reason = "the pump station does not answer; check its cable and that BCC is on";
-        self.reporter.status(now, DeviceState::Silent, reason, BTreeMap::new());
-        for pump in self.pumps.values_mut() {
-            let reason = "the pump station does not answer";
-            pump.lose(now, DeviceState::Silent, reason, &mut self.reporter);
-        }
+        self.station.fall_silent(now, reason);
     }
 
-    fn finish_cycle(&mut self, now: Now) {
-        let gone = self.pumps.iter().filter(|(device, pump)| {
-            !self.seen.contains(*device) && now.mono.since(pump.last_seen()) >= spec::GONE_AFTER
-        });
-        let gone: Vec<_> = gone.map(|(device, _)| device.clone()).collect();
-        for device in gone {
-            self.remove(now, &device);
+    /// An answer cannot be had whole. The session begins anew, and if it was that of all pumps,
+    /// those that it did not reach are asked for one by one.
+    fn break_off(&mut self, now: Now) {
+        if let Phase::Asked { request: Request::Get, .. } = self.phase {
+            self.left_out = self.station.unseen().collect();
         }
-        let until = (self.cycle_start + self.poll_interval).max(now.mono + spec::BETWEEN_CYCLES);
-        self.phase = Phase::Resting { until, request: Request::Get };
+        self.open(now);
     }
 
-    fn remove(&mut self, now: Now, device: &DeviceId) {
-        if let Some(mut pump) = self.pumps.remove(device) {
-            let reason = "taken out of the station";
-            pump.lose(now, DeviceState::Removed, reason, &mut self.reporter);
+    /// A block is bad: it is asked for again.
+    fn refuse(&mut self, now: Now) {
+        self.naks = self.naks.saturating_add(1);
+        if self.naks > spec::NAK_MAX {
+            return self.break_off(now);
         }
+        self.check_silence(now);
+        self.answer(now, codec::NAK);
+        self.wait_on(now);
+    }
+
+    fn answer(&mut self, now: Now, byte: u8) {
+        self.reply = Some((now.mono + spec::BEFORE_REPLY, byte));
+    }
+
+    /// The session stays where it is, and waits from the reply on.
+    fn wait_on(&mut self, now: Now) {
+        let at = now.mono + spec::BEFORE_REPLY;
+        self.phase = match self.phase {
+            Phase::Closed => Phase::Closed,
+            Phase::Asked { request, .. } => Phase::Asked { request, at },
+            Phase::Resting { until, request } => {
+                Phase::Resting { until: until.max(at + spec::BETWEEN_CYCLES), request }
+            }
+            Phase::Listening { heard, .. } => Phase::Listening { since: at, heard, urged: false },
+        };
+    }
+
+    fn rest(&mut self, now: Now, request: Request) {
+        let until = now.mono + spec::BEFORE_REPLY + spec::BETWEEN_CYCLES;
+        self.phase = Phase::Resting { until, request };
     }
 
     fn take(&mut self, now: Now, frame: &Frame) {
+        if self.phase == Phase::Closed {
+            return;
+        }
         if let Some(stuffed) = frame.stuffed {
             self.stuffed = stuffed;
         }
         self.bed_id.clone_from(&frame.bed_id);
         (self.naks, self.open_tries) = (0, 0);
-        let sound = self.take_entries(now, frame);
-        let at = now.mono + spec::BEFORE_ACK;
-        let soon = now.mono + spec::BETWEEN_CYCLES;
-        let next = match self.phase {
-            Phase::Closed => return,
-            _ if !sound => Next::Reopen,
-            Phase::Asked { request: Request::Alive, .. }
-            | Phase::Naking { request: Request::Alive, .. } => {
-                Next::Ask { until: soon, request: Request::Version }
-            }
-            Phase::Asked { request: Request::Version, .. }
-            | Phase::Naking { request: Request::Version, .. } => {
-                Next::Ask { until: soon, request: Request::Get }
-            }
-            Phase::Asked { .. } | Phase::Naking { .. } => match frame.more {
-                true => Next::More,
-                false => Next::Finished,
-            },
-            // A station in cyclic mode sends by itself.
-            Phase::Acking { next, .. } => next,
-            Phase::Resting { until, request } => Next::Ask { until, request },
-        };
-        self.phase = Phase::Acking { at, next };
-    }
-
-    /// Takes the entries of a block in; whether the session may go on.
-    fn take_entries(&mut self, now: Now, frame: &Frame) -> bool {
-        let mut sound = true;
-        let mut blocks: BTreeMap<Slot, Block> = BTreeMap::new();
-        let mut failures = Vec::new();
-        for entry in entries(&frame.information) {
-            let Some(Entry { time, slot, parameter, value }) = entry else {
-                self.reporter.note(now, "malformed", "an entry is malformed; it is skipped");
-                continue;
-            };
-            if time < self.station_time && sound {
-                sound = false;
-                let text = "the station started anew; the session begins again";
-                self.reporter.note(now, "restarted", text);
-            }
-            self.station_time = time;
-            match slot {
-                _ if parameter == spec::ERROR => failures.push((slot, value)),
-                Some(slot) => {
-                    blocks.entry(slot).or_default().insert(parameter, value);
-                }
-                None => self.take_general(parameter, value),
-            }
+        let said = self.station.take(now, frame);
+        self.answer(now, codec::ACK);
+        if said.restarted {
+            let until = now.mono + spec::BEFORE_REPLY;
+            self.phase = Phase::Resting { until, request: Request::Alive };
+            return;
         }
-        let refused = |(_, code): &(Option<Slot>, String)| code == spec::SYNTAX;
-        let answers = !blocks.is_empty() || failures.iter().any(|failure| !refused(failure));
-        if answers && self.told.as_ref() != Some(&self.about) {
-            self.silent = false;
-            self.told = Some(self.about.clone());
-            self.reporter.status(now, DeviceState::Online, "", self.about.clone());
-        }
-        for (slot, block) in blocks {
-            self.take_pump(now, slot, &block);
-        }
-        for (slot, code) in failures {
-            sound &= self.take_failure(now, slot, &code);
-        }
-        sound
-    }
-
-    fn take_general(&mut self, parameter: String, value: String) {
-        let named = spec::ABOUT.iter().find(|(name, _)| *name == parameter);
-        if let Some((_, key)) = named {
-            self.about.insert((*key).to_owned(), value);
-        } else if parameter.starts_with(spec::VERSION) && value.is_empty() {
-            self.about.insert("version".to_owned(), parameter);
+        match self.phase {
+            Phase::Asked { request, .. } => self.go_on(now, request, said, frame.more),
+            // Nobody asked for it.
+            Phase::Resting { request: Request::Get, .. } if said.pump && self.settled => {
+                let text = "the station sends by itself (cyclic mode); it is not asked any more";
+                self.station.reporter.note(now, "cyclic", text);
+                self.cyclic = true;
+                self.listen(now, false, frame.more);
+            }
+            Phase::Listening { .. } if said.data => self.listen(now, true, frame.more),
+            Phase::Closed | Phase::Resting { .. } | Phase::Listening { .. } => self.wait_on(now),
         }
     }
 
-    fn take_pump(&mut self, now: Now, slot: Slot, block: &Block) {
-        let Some(identity) = identity(block) else {
-            let place = &slot.0;
-            let text = format!(
-                "the pump in slot {place} sends no INSERNUM; switch it on in the station's web page"
-            );
-            return self.reporter.note(now, "nameless", text);
-        };
-        let device = self.reporter.device().behind(identity);
-        if !self.pumps.contains_key(&device) && self.pumps.len() >= spec::PUMPS_MAX {
-            let text = format!("more than {} pumps; the rest is left out", spec::PUMPS_MAX);
-            return self.reporter.note(now, "too_many", text);
+    /// What follows a good block after this was asked.
+    fn go_on(&mut self, now: Now, request: Request, said: Said, more: bool) {
+        match request {
+            Request::Alive if said.opened => self.rest(now, Request::Version),
+            // How it wants its letters, its answer has shown.
+            Request::Alive if said.refused => {
+                let until = now.mono + spec::OPEN_WITHIN;
+                self.phase = Phase::Resting { until, request };
+            }
+            Request::Version if said.version || said.refused => self.rest(now, Request::Get),
+            Request::Slot(_) if said.data || said.refused => self.rest(now, Request::Get),
+            Request::Get if said.refused => {
+                let until = now.mono + spec::BEFORE_REPLY;
+                self.phase = Phase::Resting { until, request: Request::Alive };
+            }
+            Request::Get if said.data && !more => self.finish_cycle(now),
+            // More is to come, or what came was not the answer.
+            _ => self.wait_on(now),
         }
-        self.seen.insert(device.clone());
-        let pump =
-            self.pumps.entry(device.clone()).or_insert_with(|| Pump::new(device, slot.clone()));
-        pump.take(now, slot, block, &mut self.reporter);
     }
 
-    /// Whether the session may go on.
-    fn take_failure(&mut self, now: Now, slot: Option<Slot>, code: &str) -> bool {
-        let at_slot = slot.and_then(|slot| {
-            let (device, _) = self.pumps.iter().find(|(_, pump)| *pump.slot() == slot)?;
-            Some(device.clone())
-        });
-        match (code, at_slot) {
-            (spec::NO_MORE_DATA, _) => {}
-            (spec::REMOVED, Some(device)) => self.remove(now, &device),
-            (spec::REMOVED, None) => {}
-            (spec::SYNTAX, _) => {
-                let text = "the station does not understand our requests; the session begins again";
-                self.reporter.note(now, "refused", text);
-                self.stuffed = !self.stuffed;
-                return false;
-            }
-            (code, Some(device)) if code.starts_with(spec::PUMP_FAILED) => {
-                self.seen.insert(device.clone());
-                if let Some(pump) = self.pumps.get_mut(&device) {
-                    pump.fail(now, code, &mut self.reporter);
-                }
-            }
-            (code, _) => {
-                let text = format!("the station reports error {code}; see its manual");
-                self.reporter.note(now, "station_error", text);
-            }
+    fn finish_cycle(&mut self, now: Now) {
+        self.cycle_took = now.mono.since(self.cycle_start);
+        self.settled = !self.retried;
+        self.station.end_answer(now, self.patience());
+        let soonest = now.mono + spec::BEFORE_REPLY + spec::BETWEEN_CYCLES;
+        let mut until = soonest.max(self.cycle_start + self.poll_interval);
+        if !self.left_alone {
+            self.left_alone = true;
+            until = now.mono + self.poll_interval + spec::LEFT_ALONE;
         }
-        true
+        self.phase = Phase::Resting { until, request: Request::Get };
+    }
+
+    /// A block came that was not asked for.
+    fn listen(&mut self, now: Now, heard: bool, more: bool) {
+        let since = now.mono + spec::BEFORE_REPLY;
+        self.phase = Phase::Listening { since, heard, urged: false };
+        if !more {
+            self.station.end_answer(now, self.patience());
+        }
+        self.check_silence(now);
     }
 
     fn take_error(&mut self, now: Now, error: FrameError) {
@@ -392,34 +368,50 @@ impl Bcc {
             FrameError::Length { .. } | FrameError::Form { .. } => "malformed",
             FrameError::Checksum { .. } => "checksum",
         };
-        self.reporter.note(now, kind, error);
+        self.station.reporter.note(now, kind, error);
         let bad_block = !matches!(error, FrameError::Noise { .. } | FrameError::CutOff { .. });
-        if let (true, Phase::Asked { request, .. }) = (bad_block, self.phase) {
-            self.naks += 1;
-            if self.naks > spec::NAK_MAX {
-                self.open(now);
-            } else {
-                let at = now.mono + spec::BEFORE_ACK;
-                self.phase = Phase::Naking { at, request };
-            }
+        if bad_block && self.phase != Phase::Closed {
+            self.refuse(now);
         }
     }
 
-    fn close(&mut self, now: Now) {
-        for pump in self.pumps.values_mut() {
-            let reason = "the port of the pump station is closed";
-            pump.lose(now, DeviceState::LinkDown, reason, &mut self.reporter);
+    fn give_up_block(&mut self, now: Now) {
+        let count = self.decoder.give_up();
+        if count > 0 {
+            self.station.reporter.note(now, "cut_off", FrameError::CutOff { count });
         }
-        let fresh = Self::new(self.reporter.device().clone(), self.poll_interval);
+    }
+
+    fn check_silence(&mut self, now: Now) {
+        self.station.check_silence(now, self.patience());
+    }
+
+    /// How long a pump may be missing: a slow station needs long for all of them.
+    fn patience(&self) -> Duration {
+        let cycle = self.poll_interval.max(self.cycle_took);
+        spec::GONE_AFTER.max(cycle * spec::GONE_CYCLES)
+    }
+
+    /// Until when something is waited for that was due to begin then.
+    fn deadline(&self, since: MonoTime, limit: Duration) -> MonoTime {
+        (since.max(self.last_byte) + limit).min(since + limit.max(spec::BLOCK_WITHIN))
+    }
+
+    fn close(&mut self, now: Now) {
+        self.station.close(now);
+        let fresh = Self::new(self.station.reporter.device().clone(), self.poll_interval);
         let closed = std::mem::replace(self, fresh);
-        self.reporter = closed.reporter;
+        self.station.reporter = closed.station.reporter;
     }
 }
 
 impl SerialDriver for Bcc {
     fn handle(&mut self, now: Now, event: SerialEvent<'_>) {
         match event {
-            SerialEvent::Opened => self.open(now),
+            SerialEvent::Opened => {
+                self.station.begin_waiting(now);
+                self.open(now);
+            }
             SerialEvent::Received(bytes) => {
                 self.last_byte = now.mono;
                 let mut decoder = std::mem::take(&mut self.decoder);
@@ -439,21 +431,28 @@ impl SerialDriver for Bcc {
     }
 
     fn poll_output(&mut self) -> Option<SerialOutput> {
-        self.reporter.next()
+        self.station.reporter.next()
     }
 
     fn next_timeout(&self) -> Option<MonoTime> {
+        if let Some((at, _)) = self.reply {
+            return Some(at);
+        }
         match self.phase {
             Phase::Closed => None,
-            Phase::Asked { request, at, .. } => {
-                let limit = match request {
-                    Request::Alive => spec::OPEN_WITHIN,
-                    Request::Version | Request::Get => spec::ANSWER_WITHIN,
-                };
-                Some((at.max(self.last_byte) + limit).min(at + spec::BLOCK_WITHIN))
+            Phase::Asked { request: Request::Alive, at } => {
+                Some(self.deadline(at, spec::OPEN_WITHIN))
             }
-            Phase::Acking { at, .. } | Phase::Naking { at, .. } => Some(at),
+            Phase::Asked { at, .. } => Some(self.deadline(at, spec::ANSWER_WITHIN)),
+            // A block that comes by itself is heard to its end.
+            Phase::Resting { until, .. } if self.decoder.is_inside() => {
+                Some(until.max(self.last_byte + spec::ANSWER_WITHIN))
+            }
             Phase::Resting { until, .. } => Some(until),
+            Phase::Listening { since, urged: false, .. } if !self.decoder.is_inside() => {
+                Some(self.deadline(since, self.poll_interval + spec::ANSWER_WITHIN))
+            }
+            Phase::Listening { since, .. } => Some(self.deadline(since, spec::ANSWER_WITHIN)),
         }
     }
 }

@@ -3,19 +3,26 @@
 //! Read first: the protocol sheet of the PM6750 family (Berry "Patient Monitor Protocol V3.2").
 //!
 //! # Invariants
-//! - the cuff is never inflated (0x02 01), nor prepared for it (0x09, 0x0A); no factory command
-//! - blocks are counted from the first packet after start-up, so that both ends cut alike
+//! - the cuff is never inflated (0x02 01), nor prepared for it (0x09, 0x0A); no factory command:
+//!   [`codec::Command`] cannot say them
+//! - blocks are counted from the first packet after enabling, so that both ends cut alike; they
+//!   are cut earlier only where samples were lost, bytes were damaged or the scale changed
 //! - one cuff measurement is one reading, however often the module repeats it
 
+mod alarms;
 mod blocks;
 pub mod codec;
+mod cuff;
+mod vitals;
+mod watch;
 
 use super::{Cursor, SerialDriver, SerialEvent, SerialOutput};
 use crate::reporter::Reporter;
+use alarms::{Alarms, Condition, Subject};
 use blocks::Stream;
-use codec::{Decoder, Frame, FrameError, command};
+use codec::{Command, Decoder, Frame, FrameError, Switch};
+use cuff::{Cuff, CuffNews, Pressures};
 use model::{
-    alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
     decimal::Decimal,
     device::{DeviceKind, DeviceState},
     id::{Channel, DeviceId},
@@ -30,29 +37,47 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
+use vitals::Probe;
+use watch::{Source, Watch};
 
-/// Facts about the session; those about frames are in [`codec`].
+/// Facts about the session and what numbers mean; those about frames are in [`codec`].
 mod spec {
-    use super::{Duration, Metric};
+    use super::{Command, Duration, Metric, Switch};
 
     /// "Recommended start-up order", §5: gain ×1, monitor filter, respiration gain, then streams.
-    pub(super) const START_UP: [(u8, u8); 8] =
-        [(0x07, 3), (0x08, 2), (0x0F, 3), (0x01, 1), (0x03, 1), (0x04, 1), (0xFE, 1), (0xFF, 1)];
+    /// What the module is, is asked last: nothing depends on it.
+    pub(super) const START_UP: [Command; 10] = [
+        Command::EcgGainOne,
+        Command::EcgFilterMonitor,
+        Command::RespirationGainOne,
+        Command::Ecg(Switch::On),
+        Command::Spo2(Switch::On),
+        Command::Temperature(Switch::On),
+        Command::Pleth(Switch::On),
+        Command::Respiration(Switch::On),
+        Command::AskFirmware,
+        Command::AskHardware,
+    ];
     /// "CLOSE: send 01 00, 03 00, 04 00, FE 00, FF 00", §7. Sent first, so that a module that
-    /// streamed on while nobody listened begins anew.
-    pub(super) const SWITCH_OFF: [(u8, u8); 5] =
-        [(0x01, 0), (0x03, 0), (0x04, 0), (0xFE, 0), (0xFF, 0)];
+    /// streamed on while nobody listened begins anew; at the end there is no port to send it to.
+    pub(super) const SWITCH_OFF: [Command; 5] = [
+        Command::Ecg(Switch::Off),
+        Command::Spo2(Switch::Off),
+        Command::Temperature(Switch::Off),
+        Command::Pleth(Switch::Off),
+        Command::Respiration(Switch::Off),
+    ];
     /// "With ≥ 50 ms between commands", §5.
     pub(super) const BETWEEN_COMMANDS: Duration = Duration::from_millis(50);
     /// The longest time between two packets of a wave is 20 ms; ten of them are silence.
     pub(super) const QUIET: Duration = Duration::from_millis(200);
     /// A module that does not fall quiet is started all the same.
     pub(super) const QUIET_LIMIT: Duration = Duration::from_secs(2);
-    /// "Confirm each stream by the arrival of its packets within 2 s, else resend (max 3)", §5.
-    pub(super) const CONFIRM: Duration = Duration::from_secs(2);
-    pub(super) const RESEND_MAX: u8 = 3;
     /// "3 s without a valid packet = link lost → re-run start-up", §7.
     pub(super) const SILENCE: Duration = Duration::from_secs(3);
+    /// "A bad checksum rate above 1 % indicates wrong baud or cabling", §10; looked at so often.
+    pub(super) const BAD_PERCENT_MAX: u32 = 1;
+    pub(super) const JUDGED_PACKETS: u32 = 1000;
     /// "90 s without a terminal state = forget the cycle", §7.
     pub(super) const CYCLE_MAX: Duration = Duration::from_secs(90);
     /// "Values ≤ 2 or ≥ 247 mean amplifier saturation", §6.1.
@@ -62,15 +87,25 @@ mod spec {
     /// Status bits, §6.2.
     pub(super) const WEAK_SIGNAL: u8 = 1;
     pub(super) const LEAD_OFF: u8 = 1 << 1;
-    /// Gain ×0.25, ×0.5, ×1, ×2 in bits 3–2, as quarters.
+    pub(super) const GAIN_SHIFT: u8 = 2;
+    pub(super) const GAIN_MASK: u8 = 3;
+    /// Gain ×0.25, ×0.5, ×1, ×2, as quarters; ×1 is the default.
     pub(super) const GAIN_QUARTERS: [i64; 4] = [1, 2, 4, 8];
+    pub(super) const GAIN_ONE: usize = 2;
+    /// So many packets in a row, one a second, say that the signal is weak or good again: the bit
+    /// comes and goes with every movement.
+    pub(super) const WEAK_PACKETS: u8 = 5;
     /// Arrhythmia codes, §6.2.
-    pub(super) const LEARNING: u8 = 0;
-    pub(super) const NORMAL: u8 = 1;
-    pub(super) const ASYSTOLE: u8 = 2;
-    /// Which enable command brings which packets.
-    pub(super) const CONFIRMED_BY: [(u8, u8); 5] =
-        [(0x01, 0x01), (0x03, 0x04), (0x04, 0x05), (0xFE, 0xFE), (0xFF, 0xFF)];
+    pub(super) const LEARNING: u8 = 0x00;
+    pub(super) const NORMAL: u8 = 0x01;
+    pub(super) const ASYSTOLE: u8 = 0x02;
+    pub(super) const FIBRILLATION: u8 = 0x03;
+    pub(super) const R_ON_T: u8 = 0x04;
+    pub(super) const PVC_FIRST: u8 = 0x05;
+    pub(super) const TRIGEMINY: u8 = 0x09;
+    pub(super) const TACHYCARDIA: u8 = 0x0A;
+    pub(super) const BRADYCARDIA: u8 = 0x0B;
+    pub(super) const MISSED_BEAT: u8 = 0x0C;
     /// "I, II, III, aVR, aVL, aVF, V", §6.
     pub(super) const LEADS: &[Metric] = &[
         Metric::ECG_WAVE_I,
@@ -81,28 +116,29 @@ mod spec {
         Metric::ECG_WAVE_AVF,
         Metric::ECG_WAVE_V,
     ];
-    pub(super) const ECG_RATE: u16 = 250;
-    /// Measured; the manual says 40.
-    pub(super) const PLETH_RATE: u16 = 50;
-    pub(super) const RESP_RATE: u16 = 50;
+    /// Samples a second, §6. The pleth has 50 as measured and 40 in the manual.
+    pub(super) const ECG_RATES: &[u16] = &[250];
+    pub(super) const PLETH_RATES: &[u16] = &[50, 40];
+    pub(super) const RESP_RATES: &[u16] = &[50];
     /// NIBP test states, §6.3.
     pub(super) const FINISHED: u8 = 0;
     pub(super) const RUNNING: [u8; 3] = [1, 9, 10];
-    pub(super) const STOPPED: u8 = 2;
+    pub(super) const FAILED_FIRST: u8 = 3;
     pub(super) const MOTION: u8 = 7;
-    pub(super) const FAILED_MAX: u8 = 8;
+    pub(super) const FAILED_LAST: u8 = 8;
     /// SpO2 status, §6.4.
     pub(super) const PROBE_OFF: u8 = 1;
     pub(super) const NO_FINGER: u8 = 2;
     pub(super) const SEARCHING: u8 = 3;
     pub(super) const SEARCH_TOO_LONG: u8 = 4;
-    /// "127 = invalid", "255 = invalid", §6.4.
-    pub(super) const SPO2_INVALID: u8 = 127;
-    pub(super) const PULSE_INVALID: u8 = 255;
+    /// "Status 1 T1 off, 2 T2 off, 3 both off", §6.5: a bit for each probe.
+    pub(super) const T1_OFF: u8 = 1;
+    pub(super) const T2_OFF: u8 = 1 << 1;
+    /// "Value = whole + tenth/10 °C", §6.5.
+    pub(super) const TENTH_MAX: u8 = 9;
+    /// "15–30 °C is a probe lying on the bed: probe_off, not hypothermia" (metric catalogue).
+    pub(super) const ON_BED_TENTHS: std::ops::RangeInclusive<i64> = 150..=300;
 }
-
-/// A result as the module repeats it: systolic, mean, diastolic.
-type NibpResult = [u8; 3];
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
@@ -114,6 +150,38 @@ enum Phase {
     Streaming,
 }
 
+/// The waves.
+#[derive(Debug)]
+struct Streams {
+    ecg: Stream,
+    /// What a 3-lead firmware sends.
+    lead_two: Stream,
+    pleth: Stream,
+    resp: Stream,
+}
+
+impl Streams {
+    fn new(device: &DeviceId, scale: Option<&Scale>) -> Self {
+        let stream = |metrics, rates, scale: Option<&Scale>| {
+            Stream::new(device.clone(), metrics, rates, scale.cloned())
+        };
+        Self {
+            ecg: stream(spec::LEADS, spec::ECG_RATES, scale),
+            lead_two: stream(&[Metric::ECG_WAVE_II], spec::ECG_RATES, scale),
+            pleth: stream(&[Metric::PLETH], spec::PLETH_RATES, None),
+            resp: stream(&[Metric::RESP_WAVE], spec::RESP_RATES, None),
+        }
+    }
+
+    fn all(&self) -> [&Stream; 4] {
+        [&self.ecg, &self.lead_two, &self.pleth, &self.resp]
+    }
+
+    fn all_mut(&mut self) -> [&mut Stream; 4] {
+        [&mut self.ecg, &mut self.lead_two, &mut self.pleth, &mut self.resp]
+    }
+}
+
 /// Driver of the PM6750 family.
 #[derive(Debug)]
 pub struct Pm6750 {
@@ -121,28 +189,25 @@ pub struct Pm6750 {
     phase: Phase,
     decoder: Decoder,
     reporter: Reporter,
-    commands: VecDeque<(u8, u8)>,
+    commands: VecDeque<Command>,
     next_command: MonoTime,
-    /// Which streams have come since start-up.
-    seen: BTreeSet<u8>,
-    confirm_at: Option<MonoTime>,
-    resends: u8,
+    watch: Watch,
     last_wave: MonoTime,
     last_valid: MonoTime,
     online: Option<bool>,
-    ecg: Stream,
-    /// What a 3-lead firmware sends.
-    lead_two: Stream,
-    pleth: Stream,
-    resp: Stream,
+    /// What the module said of itself.
+    about: BTreeMap<String, String>,
+    /// Good and bad packets since they were last judged.
+    packets: (u32, u32),
+    streams: Streams,
     gain: usize,
     lead_off: bool,
-    probe_off: bool,
-    arrhythmia: Option<u8>,
-    /// When the last packet of a running cuff measurement came.
-    running_at: Option<MonoTime>,
-    nibp_state: Option<u8>,
-    last_result: Option<NibpResult>,
+    /// How far the signal is on its way to weak: at [`spec::WEAK_PACKETS`] it is.
+    weakness: u8,
+    alarms: Alarms,
+    /// Probes that were on a body: only these can come off.
+    worn: BTreeSet<Channel>,
+    cuff: Cuff,
     /// Stream metrics heard since start-up, with their channel: silent when the module is.
     heard: BTreeSet<(Metric, Channel)>,
 }
@@ -151,30 +216,27 @@ impl Pm6750 {
     /// A driver whose scale is known where `counts_per_mv` is; the cursor is the last cuff result.
     #[must_use]
     pub fn new(device: DeviceId, counts_per_mv: Option<Decimal>, cursor: Option<Cursor>) -> Self {
+        let scale = scale(counts_per_mv, spec::GAIN_ONE);
         Self {
             counts_per_mv,
             phase: Phase::Closed,
             decoder: Decoder::default(),
+            streams: Streams::new(&device, scale.as_ref()),
             reporter: Reporter::new(device, DeviceKind::Monitor, "pm6750"),
             commands: VecDeque::new(),
             next_command: MonoTime::START,
-            seen: BTreeSet::new(),
-            confirm_at: None,
-            resends: 0,
+            watch: Watch::default(),
             last_wave: MonoTime::START,
             last_valid: MonoTime::START,
             online: None,
-            ecg: Stream::new(spec::LEADS, spec::ECG_RATE),
-            lead_two: Stream::new(&[Metric::ECG_WAVE_II], spec::ECG_RATE),
-            pleth: Stream::new(&[Metric::PLETH], spec::PLETH_RATE),
-            resp: Stream::new(&[Metric::RESP_WAVE], spec::RESP_RATE),
-            gain: 2,
+            about: BTreeMap::new(),
+            packets: (0, 0),
+            gain: spec::GAIN_ONE,
             lead_off: false,
-            probe_off: false,
-            arrhythmia: None,
-            running_at: None,
-            nibp_state: None,
-            last_result: cursor.and_then(|cursor| cursor.0.as_slice().try_into().ok()),
+            weakness: 0,
+            alarms: Alarms::default(),
+            worn: BTreeSet::new(),
+            cuff: Cuff::new(cursor.as_ref()),
             heard: BTreeSet::new(),
         }
     }
@@ -184,23 +246,19 @@ impl Pm6750 {
         self.commands = spec::SWITCH_OFF.into();
         self.next_command = now;
         (self.last_wave, self.last_valid) = (now, now);
-        self.seen.clear();
-        self.confirm_at = None;
-        self.resends = 0;
-        for stream in [&mut self.ecg, &mut self.lead_two, &mut self.pleth, &mut self.resp] {
-            stream.reset();
-        }
+        self.watch = Watch::default();
+        self.streams.all_mut().into_iter().for_each(Stream::reset);
     }
 
     fn time_out(&mut self, now: Now) {
         let mono = now.mono;
         if mono >= self.next_command
-            && let Some((function, argument)) = self.commands.pop_front()
+            && let Some(command) = self.commands.pop_front()
         {
-            self.reporter.send(command(function, argument));
+            self.reporter.send(command.bytes());
             self.next_command = mono + spec::BETWEEN_COMMANDS;
             if self.commands.is_empty() && self.phase == Phase::Streaming {
-                self.confirm_at = Some(mono + spec::CONFIRM);
+                self.watch.begin(mono);
             }
         }
         match self.phase {
@@ -214,322 +272,246 @@ impl Pm6750 {
                 }
             }
             Phase::Streaming => {
-                self.flush_stopped(mono);
-                if self.confirm_at.is_some_and(|at| mono >= at) {
-                    self.confirm();
+                for stream in self.streams.all_mut() {
+                    if stream.flush_at().is_some_and(|at| mono >= at) {
+                        stream.stop();
+                    }
                 }
+                self.hand_out();
                 if mono.since(self.last_valid) >= spec::SILENCE {
                     self.fall_silent(now);
                     self.start(mono);
+                } else {
+                    self.miss_streams(now);
                 }
             }
         }
     }
 
-    /// Enables again what has not come.
-    fn confirm(&mut self) {
-        self.confirm_at = None;
-        let missing = spec::CONFIRMED_BY.iter().filter(|(_, packet)| !self.seen.contains(packet));
-        let missing: Vec<_> = missing.map(|(function, _)| (*function, 1)).collect();
-        if !missing.is_empty() && self.resends < spec::RESEND_MAX {
-            self.resends += 1;
-            self.commands.extend(missing);
-        }
-    }
-
-    fn flush_stopped(&mut self, now: MonoTime) {
-        let scale = self.scale();
-        for stream in [&mut self.ecg, &mut self.lead_two, &mut self.pleth, &mut self.resp] {
-            if stream.flush_at().is_some_and(|at| now >= at) {
-                hand_out(stream, scale.as_ref(), &mut self.reporter);
-                stream.restart();
+    /// Some streams do not come while others do: says so, and enables them again.
+    fn miss_streams(&mut self, now: Now) {
+        for overdue in self.watch.overdue(now.mono) {
+            let metrics: &[Metric] = match overdue.source {
+                Source::EcgParameters => &[Metric::HR, Metric::RR_IMP, Metric::ST],
+                Source::Spo2 => &[Metric::SPO2, Metric::PULSE_OXIM],
+                Source::Temperature => &[Metric::TEMP],
+                Source::EcgWave | Source::Pleth | Source::Respiration => &[],
+            };
+            self.say_silent(now, |metric| metrics.contains(&metric));
+            if !overdue.again {
+                let text = format!("no {:?} packets come; check the module", overdue.source);
+                self.reporter.note(now, "stream_missing", text);
+                continue;
+            }
+            // The module counts blocks of a wave from there.
+            match overdue.source {
+                Source::EcgWave | Source::EcgParameters => {
+                    self.streams.ecg.stop();
+                    self.streams.lead_two.stop();
+                }
+                Source::Pleth => self.streams.pleth.stop(),
+                Source::Respiration => self.streams.resp.stop(),
+                Source::Spo2 | Source::Temperature => {}
+            }
+            self.hand_out();
+            let command = overdue.source.enable();
+            if !self.commands.contains(&command) {
+                self.commands.push_back(command);
             }
         }
     }
 
-    fn fall_silent(&mut self, now: Now) {
-        if self.online == Some(false) {
-            return;
-        }
-        for (metric, channel) in std::mem::take(&mut self.heard) {
+    fn say_silent(&mut self, now: Now, which: impl Fn(Metric) -> bool) {
+        let heard = std::mem::take(&mut self.heard);
+        let (silent, rest) = heard.into_iter().partition(|(metric, _)| which(*metric));
+        self.heard = rest;
+        let silent: BTreeSet<(Metric, Channel)> = silent;
+        for (metric, channel) in silent {
             let reading = Reading::no_data(metric, NoData::Silent);
             let group = self.group(now, vec![reading]).on_channel(channel);
             self.reporter.emit(Record::Readings(group));
         }
+    }
+
+    fn fall_silent(&mut self, now: Now) {
+        self.alarms.forget();
+        self.weakness = 0;
+        if self.online == Some(false) {
+            return;
+        }
+        self.say_silent(now, |_| true);
         let hint = "no valid packet for 3 s; check power and cable of the monitor";
         self.report(now, DeviceState::Silent, hint);
     }
 
     fn report(&mut self, now: Now, state: DeviceState, reason: &str) {
-        self.online = Some(state == DeviceState::Online);
-        self.reporter.status(now, state, reason, BTreeMap::new());
+        let online = state == DeviceState::Online;
+        self.online = Some(online);
+        let about = if online { self.about.clone() } else { BTreeMap::new() };
+        self.reporter.status(now, state, reason, about);
     }
 
     fn take(&mut self, now: Now, frame: Frame) {
-        let wave = matches!(
-            frame,
-            Frame::EcgWave(_) | Frame::EcgWaveSingle(_) | Frame::Pleth(_) | Frame::Respiration(_)
-        );
-        if wave {
+        let source = match &frame {
+            Frame::EcgWave(_) | Frame::EcgWaveSingle(_) => Some(Source::EcgWave),
+            Frame::EcgParameters { .. } => Some(Source::EcgParameters),
+            Frame::Spo2 { .. } => Some(Source::Spo2),
+            Frame::Temperature { .. } => Some(Source::Temperature),
+            Frame::Pleth(_) => Some(Source::Pleth),
+            Frame::Respiration(_) => Some(Source::Respiration),
+            _ => None,
+        };
+        if matches!(source, Some(Source::EcgWave | Source::Pleth | Source::Respiration)) {
             self.last_wave = now.mono;
         }
         self.last_valid = now.mono;
         if self.phase != Phase::Streaming {
             return;
         }
+        if let Some(source) = source {
+            self.watch.hear(source, now.mono);
+        }
         if self.online != Some(true) {
             self.report(now, DeviceState::Online, "");
         }
         match frame {
-            Frame::EcgWave(leads) => self.push_ecg(now, &leads),
-            Frame::EcgWaveSingle(sample) => self.push_ecg(now, &[sample]),
+            Frame::EcgWave(leads) => self.streams.ecg.push(now, &leads, self.lead_off),
+            Frame::EcgWaveSingle(sample) => {
+                self.streams.lead_two.push(now, &[sample], self.lead_off);
+            }
             Frame::EcgParameters { status, hr, rr, st, arrhythmia } => {
-                self.gain = usize::from(status >> 2 & 3);
                 self.take_parameters(now, status, (hr, rr, st), arrhythmia);
             }
             Frame::Nibp { state, systolic, mean, diastolic, .. } => {
-                self.take_nibp(now, state, [systolic, mean, diastolic]);
+                self.take_cuff(now, state, [systolic, mean, diastolic]);
             }
             Frame::Spo2 { status, saturation, pulse } => {
-                self.seen.insert(codec::spec::SPO2);
-                self.take_spo2(now, status, saturation, pulse);
+                self.emit_group(self.group(now, vitals::oximeter(status, saturation, pulse)));
+                let condition = Condition::oximeter(status);
+                self.alarms.set(now, &mut self.reporter, Subject::Oximeter, condition);
             }
             Frame::Temperature { status, t1, t2 } => {
-                self.seen.insert(codec::spec::TEMPERATURE);
-                self.take_temperature(now, "t1", status & 1 != 0, t1);
+                self.take_temperature(now, "t1", status & spec::T1_OFF != 0, t1);
                 if let Some(t2) = t2 {
-                    self.take_temperature(now, "t2", status & 2 != 0, t2);
+                    self.take_temperature(now, "t2", status & spec::T2_OFF != 0, t2);
                 }
             }
-            Frame::Pleth(sample) => {
-                self.seen.insert(codec::spec::PLETH);
-                if self.pleth.push(now, &[sample], false) {
-                    hand_out(&mut self.pleth, None, &mut self.reporter);
-                }
-            }
-            Frame::Respiration(sample) => {
-                self.seen.insert(codec::spec::RESPIRATION);
-                if self.resp.push(now, &[sample], false) {
-                    hand_out(&mut self.resp, None, &mut self.reporter);
-                }
-            }
-            Frame::Beat | Frame::Pulse | Frame::Version(_) => {}
+            Frame::Pleth(sample) => self.streams.pleth.push(now, &[sample], false),
+            Frame::Respiration(sample) => self.streams.resp.push(now, &[sample], false),
+            Frame::Beat | Frame::Pulse => {}
+            Frame::Firmware(text) => self.take_about(now, "firmware", text),
+            Frame::Hardware(text) => self.take_about(now, "hardware", text),
             Frame::Unknown(kind) => {
                 let text =
                     format!("a packet of type {kind:#04x} is unknown or too short; it is skipped");
                 self.reporter.note(now, "unknown_frame", text);
             }
         }
+        self.hand_out();
     }
 
-    fn push_ecg(&mut self, now: Now, leads: &[u8]) {
-        self.seen.insert(codec::spec::ECG_WAVE);
-        let scale = self.scale();
-        let stream = if leads.len() == 1 { &mut self.lead_two } else { &mut self.ecg };
-        if stream.push(now, leads, self.lead_off) {
-            hand_out(stream, scale.as_ref(), &mut self.reporter);
+    fn take_about(&mut self, now: Now, key: &str, text: String) {
+        if !text.is_empty() && self.about.get(key) != Some(&text) {
+            self.about.insert(key.to_owned(), text);
+            self.report(now, DeviceState::Online, "");
         }
-    }
-
-    /// "Counts per mV at gain ×1; the gain reported in 0x02 multiplies it", §6.1.
-    fn scale(&self) -> Option<Scale> {
-        /// A nanovolt: finer than any front end.
-        const DECIMALS: u8 = 6;
-        let counts = self.counts_per_mv?;
-        let quarters = *spec::GAIN_QUARTERS.get(self.gain)?;
-        // 1 / (counts × quarters / 4) = 4 / (counts × quarters), in whole millionths.
-        let denominator = i128::from(counts.mantissa()) * i128::from(quarters);
-        let power = u32::from(counts.exponent().unsigned_abs());
-        let millionths = 4 * 10_i128.pow(u32::from(DECIMALS));
-        let (numerator, denominator) = match counts.exponent() < 0 {
-            true => (millionths * 10_i128.pow(power), denominator),
-            false => (millionths, denominator * 10_i128.pow(power)),
-        };
-        let rounded = (2 * numerator + denominator).checked_div(2 * denominator)?;
-        Some(Scale {
-            per_count: Decimal::new(i64::try_from(rounded).ok()?, -6)?,
-            offset: spec::BASELINE,
-            unit: Unit::MILLIVOLT,
-        })
     }
 
     fn take_parameters(
         &mut self,
         now: Now,
         status: u8,
-        (hr, rr, st): (u8, u8, Option<i8>),
+        numbers: (u8, u8, Option<i8>),
         arrhythmia: Option<u8>,
     ) {
-        let lead_off = status & spec::LEAD_OFF != 0;
-        let absent = |metric, reason| Reading::no_data(metric, reason);
-        let asystole = arrhythmia == Some(spec::ASYSTOLE) && !lead_off;
-        let hr = match hr {
-            0 if !asystole => absent(
-                Metric::HR,
-                match (lead_off, status & spec::WEAK_SIGNAL != 0, arrhythmia) {
-                    (true, ..) => NoData::LeadOff,
-                    (_, true, _) => NoData::LowSignal,
-                    (_, _, Some(spec::LEARNING)) => NoData::Searching,
-                    _ => NoData::NotAvailable,
-                },
-            ),
-            rate => Reading::number(Metric::HR, u32::from(rate), Unit::PER_MINUTE),
-        };
-        let rr = match rr {
-            0 if lead_off => absent(Metric::RR_IMP, NoData::LeadOff),
-            0 => absent(Metric::RR_IMP, NoData::NotAvailable),
-            rate => Reading::number(Metric::RR_IMP, u32::from(rate), Unit::PER_MINUTE),
-        };
-        let st = match st {
-            _ if lead_off => absent(Metric::ST, NoData::LeadOff),
-            Some(raw) => {
-                Reading::number(Metric::ST, Decimal::fixed(i64::from(raw), -2), Unit::MILLIVOLT)
-            }
-            None => absent(Metric::ST, NoData::NotAvailable),
-        };
-        self.emit_group(self.group(now, vec![hr, rr, st]));
-        self.set_lead_off(now, lead_off);
+        self.set_gain(usize::from(status >> spec::GAIN_SHIFT & spec::GAIN_MASK));
+        self.emit_group(self.group(now, vitals::parameters(status, numbers, arrhythmia)));
+        self.lead_off = status & spec::LEAD_OFF != 0;
+        let leads = self.lead_off.then(Condition::leads_off);
+        self.alarms.set(now, &mut self.reporter, Subject::Leads, leads);
+        self.judge_signal(now, status & spec::WEAK_SIGNAL != 0);
         if let Some(code) = arrhythmia {
-            self.take_arrhythmia(now, code);
+            let rhythm = (code > spec::NORMAL).then(|| Condition::arrhythmia(code));
+            self.alarms.set(now, &mut self.reporter, Subject::Rhythm, rhythm);
         }
     }
 
-    fn take_arrhythmia(&mut self, now: Now, code: u8) {
-        let code = (code > spec::NORMAL).then_some(code);
-        if code == self.arrhythmia {
-            return;
-        }
-        let before = std::mem::replace(&mut self.arrhythmia, code);
-        for (code, starts) in [(before, false), (code, true)] {
-            if let Some(code) = code {
-                let (kind, priority) = arrhythmia_kind(code);
-                let text = format!("{code:02x}");
-                self.alarm(now, starts, kind, &text, Some(priority), Some(Metric::HR));
-            }
-        }
-    }
-
-    fn take_nibp(&mut self, now: Now, state: u8, result: NibpResult) {
-        let before = self.nibp_state.replace(state);
-        let running = self.running_at.is_some_and(|at| now.mono.since(at) < spec::CYCLE_MAX);
-        let [systolic, _, diastolic] = result;
-        if spec::RUNNING.contains(&state) {
-            self.running_at = Some(now.mono);
-            return;
-        }
-        self.running_at = None;
-        match state {
-            spec::FINISHED if systolic != 0 && diastolic != 0 => {
-                if running {
-                    self.emit_result(now, result, true);
-                } else if self.last_result != Some(result) {
-                    // It was measured before this driver listened: nobody knows when.
-                    self.emit_result(now, result, false);
-                }
-            }
-            spec::FINISHED | spec::STOPPED => {}
-            // A failure that was there from the first packet may be an old one.
-            failed
-                if failed <= spec::FAILED_MAX
-                    && (running || before.is_some_and(|before| before != failed)) =>
-            {
-                self.emit_failure(now, failed);
-            }
-            _ => {}
-        }
-    }
-
-    fn emit_failure(&mut self, now: Now, state: u8) {
-        let reason = match state {
-            spec::MOTION => NoData::Motion,
-            code => NoData::DeviceError(code.to_string()),
+    /// Begins when the signal was weak for a while and ends when it was good for a while.
+    fn judge_signal(&mut self, now: Now, weak: bool) {
+        self.weakness = match weak {
+            true => self.weakness.saturating_add(1).min(spec::WEAK_PACKETS),
+            false => self.weakness.saturating_sub(1),
         };
-        let metrics = [Metric::NIBP_SYS, Metric::NIBP_MEAN, Metric::NIBP_DIA];
-        let absent = metrics.map(|metric| Reading::no_data(metric, reason.clone()));
-        self.emit_group(self.group(now, absent.into()).as_group(Metric::NIBP));
+        let condition = match self.weakness {
+            0 => None,
+            spec::WEAK_PACKETS => Some(Condition::weak_signal()),
+            _ => return,
+        };
+        self.alarms.set(now, &mut self.reporter, Subject::Signal, condition);
     }
 
-    fn emit_result(&mut self, now: Now, result: NibpResult, time_known: bool) {
+    fn set_gain(&mut self, gain: usize) {
+        if std::mem::replace(&mut self.gain, gain) != gain {
+            let scale = scale(self.counts_per_mv, gain);
+            self.streams.ecg.set_scale(scale.clone());
+            self.streams.lead_two.set_scale(scale);
+        }
+    }
+
+    fn take_cuff(&mut self, now: Now, state: u8, pressures: Pressures) {
         let metrics = [Metric::NIBP_SYS, Metric::NIBP_MEAN, Metric::NIBP_DIA];
-        let readings = metrics.into_iter().zip(result).map(|(metric, value)| match value {
-            0 => Reading::no_data(metric, NoData::NotAvailable),
-            value => Reading::number(metric, u32::from(value), Unit::MM_HG),
-        });
-        let mut group = self.group(now, readings.collect()).as_group(Metric::NIBP);
+        let (readings, time_known, condition) = match self.cuff.take(now.mono, state, pressures) {
+            CuffNews::Nothing => return,
+            CuffNews::Running => (None, true, None),
+            CuffNews::Result { pressures, time_known } => {
+                let parts = metrics.into_iter().zip(pressures);
+                let reading = |(metric, raw)| vitals::number(metric, raw, Unit::MM_HG);
+                (Some(parts.map(reading).collect()), time_known, None)
+            }
+            CuffNews::Failed { state, just_now } => {
+                let reason = match state {
+                    spec::MOTION => NoData::Motion,
+                    code => NoData::DeviceError(code.to_string()),
+                };
+                let absent = metrics.map(|metric| Reading::no_data(metric, reason.clone()));
+                (just_now.then(|| absent.into()), true, Some(Condition::cuff(state)))
+            }
+        };
+        let result = condition.is_none();
+        self.alarms.set(now, &mut self.reporter, Subject::Cuff, condition);
+        let Some(readings) = readings else { return };
+        let mut group = self.group(now, readings).as_group(Metric::NIBP);
         if !time_known {
             group = group.with_context("time", "unknown");
         }
         self.emit_group(group);
-        self.last_result = Some(result);
-        self.reporter.remember(Cursor(result.to_vec()));
+        if let Some(cursor) = self.cuff.cursor().filter(|_| result) {
+            self.reporter.remember(cursor);
+        }
     }
 
-    fn take_spo2(&mut self, now: Now, status: u8, saturation: u8, pulse: u8) {
-        let reason = match status {
-            spec::PROBE_OFF | spec::NO_FINGER => Some(NoData::SensorOff),
-            spec::SEARCHING | spec::SEARCH_TOO_LONG => Some(NoData::Searching),
-            _ => None,
-        };
-        let reading = |metric, raw: u8, invalid, unit| match &reason {
-            Some(reason) => Reading::no_data(metric, reason.clone()),
-            None if raw == invalid => Reading::no_data(metric, NoData::NotAvailable),
-            None => Reading::number(metric, u32::from(raw), unit),
-        };
-        let readings = vec![
-            reading(Metric::SPO2, saturation, spec::SPO2_INVALID, Unit::PERCENT),
-            reading(Metric::PULSE_OXIM, pulse, spec::PULSE_INVALID, Unit::PER_MINUTE),
-        ];
-        self.emit_group(self.group(now, readings));
-        let probe_off = matches!(status, spec::PROBE_OFF | spec::NO_FINGER | spec::SEARCH_TOO_LONG);
-        self.set_probe_off(now, probe_off);
-    }
-
-    fn take_temperature(&mut self, now: Now, channel: &str, off: bool, (whole, tenth): (u8, u8)) {
-        let tenths = i64::from(whole) * 10 + i64::from(tenth);
-        let reading = match (off, tenths) {
-            (true, _) => Reading::no_data(Metric::TEMP, NoData::SensorOff),
-            (false, 0) => Reading::no_data(Metric::TEMP, NoData::NotAvailable),
-            (false, tenths) => {
-                Reading::number(Metric::TEMP, Decimal::fixed(tenths, -1), Unit::CELSIUS)
+    fn take_temperature(&mut self, now: Now, channel: &str, off: bool, value: (u8, u8)) {
+        let channel = Channel::new(channel).unwrap_or_default();
+        let (reading, lies_at) = match vitals::temperature(off, value) {
+            Probe::Reads(reading) => (reading, None),
+            Probe::Off => (Reading::no_data(Metric::TEMP, NoData::SensorOff), None),
+            Probe::OnBed(value) => {
+                (Reading::no_data(Metric::TEMP, NoData::SensorOff), Some(value.to_string()))
             }
         };
-        let channel = Channel::new(channel).unwrap_or_default();
-        self.emit_group(self.group(now, vec![reading]).on_channel(channel));
-    }
-
-    fn alarm(
-        &mut self,
-        now: Now,
-        starts: bool,
-        kind: AlarmKind,
-        code: &str,
-        priority: Option<Priority>,
-        source: Option<Metric>,
-    ) {
-        self.reporter.emit(Record::Alarm(DeviceAlarm {
-            device: self.reporter.device().clone(),
-            channel: Channel::default(),
-            phase: if starts { AlarmPhase::Start } else { AlarmPhase::End },
-            kind,
-            code: code.to_owned(),
-            text: String::new(),
-            priority,
-            source,
-            device_time: None,
-            observed: now.observed(),
-        }));
-    }
-
-    fn set_lead_off(&mut self, now: Now, off: bool) {
-        if off != std::mem::replace(&mut self.lead_off, off) {
-            self.alarm(now, off, AlarmKind::LeadOff, "lead_off", None, Some(Metric::HR));
+        let off = reading.value == Err(NoData::SensorOff);
+        if reading.value.is_ok() {
+            self.worn.insert(channel.clone());
         }
-    }
-
-    fn set_probe_off(&mut self, now: Now, off: bool) {
-        if off != std::mem::replace(&mut self.probe_off, off) {
-            self.alarm(now, off, AlarmKind::ProbeOff, "spo2_probe", None, Some(Metric::SPO2));
+        let mut group = self.group(now, vec![reading]).on_channel(channel.clone());
+        if let Some(value) = lies_at {
+            group = group.with_context("probe_reads", &value);
         }
+        self.emit_group(group);
+        // Boards with one probe say for ever that the other is off (§6.5).
+        let off = off && self.worn.contains(&channel);
+        let condition = off.then(Condition::temperature_probe);
+        self.alarms.set(now, &mut self.reporter, Subject::Temperature(channel), condition);
     }
 
     fn group(&self, now: Now, readings: Vec<Reading>) -> ReadingGroup {
@@ -544,39 +526,73 @@ impl Pm6750 {
         self.reporter.emit(Record::Readings(group));
     }
 
+    /// Emits finished blocks.
+    fn hand_out(&mut self) {
+        for stream in self.streams.all_mut() {
+            for block in stream.blocks() {
+                self.reporter.emit(Record::Waveform(block));
+            }
+        }
+    }
+
+    /// Bytes were damaged: samples may be missing.
+    fn take_error(&mut self, now: Now, error: FrameError) {
+        let kind = match error {
+            FrameError::Checksum { .. } => {
+                self.packets.1 += 1;
+                "checksum"
+            }
+            FrameError::Noise { .. } => "noise",
+        };
+        self.reporter.note(now, kind, error);
+        self.streams.all_mut().into_iter().for_each(Stream::interrupt);
+        self.hand_out();
+    }
+
+    fn judge_line(&mut self, now: Now) {
+        let (good, bad) = self.packets;
+        if good + bad < spec::JUDGED_PACKETS {
+            return;
+        }
+        self.packets = (0, 0);
+        let percent = bad * 100 / (good + bad);
+        if percent >= spec::BAD_PERCENT_MAX {
+            let text = format!("{percent} % of the packets are damaged; check speed and cable");
+            self.reporter.note(now, "bad_line", text);
+        }
+    }
+
     /// Hands out the samples that are left. Alarms are forgotten, not ended: nobody knows.
     fn close(&mut self) {
-        let scale = self.scale();
-        for stream in [&mut self.ecg, &mut self.lead_two, &mut self.pleth, &mut self.resp] {
-            hand_out(stream, scale.as_ref(), &mut self.reporter);
-        }
+        self.streams.all_mut().into_iter().for_each(Stream::finish);
+        self.hand_out();
         let device = self.reporter.device().clone();
-        let cursor = self.last_result.map(|result| Cursor(result.to_vec()));
-        let fresh = Self::new(device, self.counts_per_mv, cursor);
+        let fresh = Self::new(device, self.counts_per_mv, self.cuff.cursor());
         let closed = std::mem::replace(self, fresh);
         self.reporter = closed.reporter;
     }
 }
 
-/// Emits what the stream gathered, one block per lead.
-fn hand_out(stream: &mut Stream, scale: Option<&Scale>, reporter: &mut Reporter) {
-    for block in stream.take(reporter.device(), scale) {
-        reporter.emit(Record::Waveform(block));
-    }
-}
-
-/// "Arrhythmia 02–04 → critical, 05–0C → advisory", §8.
-fn arrhythmia_kind(code: u8) -> (AlarmKind, Priority) {
-    match code {
-        spec::ASYSTOLE => (AlarmKind::Asystole, Priority::High),
-        0x03 => (AlarmKind::VentricularFibrillation, Priority::High),
-        0x04 => (AlarmKind::ROnT, Priority::High),
-        0x05..=0x09 => (AlarmKind::PvcRate, Priority::Low),
-        0x0A => (AlarmKind::High, Priority::Low),
-        0x0B => (AlarmKind::Low, Priority::Low),
-        0x0C => (AlarmKind::Pause, Priority::Low),
-        _ => (AlarmKind::Other, Priority::Low),
-    }
+/// "Counts per mV at gain ×1; the gain reported in 0x02 multiplies it", §6.1.
+fn scale(counts_per_mv: Option<Decimal>, gain: usize) -> Option<Scale> {
+    /// A nanovolt: finer than any front end.
+    const DECIMALS: u8 = 6;
+    let counts = counts_per_mv?;
+    let quarters = *spec::GAIN_QUARTERS.get(gain)?;
+    // 1 / (counts × quarters / 4) = 4 / (counts × quarters), in whole millionths.
+    let denominator = i128::from(counts.mantissa()) * i128::from(quarters);
+    let power = u32::from(counts.exponent().unsigned_abs());
+    let millionths = 4 * 10_i128.pow(u32::from(DECIMALS));
+    let (numerator, denominator) = match counts.exponent() < 0 {
+        true => (millionths * 10_i128.pow(power), denominator),
+        false => (millionths, denominator * 10_i128.pow(power)),
+    };
+    let rounded = (2 * numerator + denominator).checked_div(2 * denominator)?;
+    Some(Scale {
+        per_count: Decimal::new(i64::try_from(rounded).ok()?, -6)?,
+        offset: spec::BASELINE,
+        unit: Unit::MILLIVOLT,
+    })
 }
 
 impl SerialDriver for Pm6750 {
@@ -591,15 +607,14 @@ impl SerialDriver for Pm6750 {
                 let mut decoder = std::mem::take(&mut self.decoder);
                 for frame in decoder.decode(bytes) {
                     match frame {
-                        Ok(frame) => self.take(now, frame),
-                        Err(error @ FrameError::Checksum { .. }) => {
-                            self.reporter.note(now, "checksum", error);
+                        Ok(frame) => {
+                            self.packets.0 += 1;
+                            self.take(now, frame);
                         }
-                        Err(error @ FrameError::Noise { .. }) => {
-                            self.reporter.note(now, "noise", error);
-                        }
+                        Err(error) => self.take_error(now, error),
                     }
                 }
+                self.judge_line(now);
                 self.decoder = decoder;
             }
             SerialEvent::TimedOut => self.time_out(now),
@@ -621,11 +636,9 @@ impl SerialDriver for Pm6750 {
                 Some(command.unwrap_or(quiet))
             }
             Phase::Streaming => {
-                let flush = [&self.ecg, &self.lead_two, &self.pleth, &self.resp]
-                    .into_iter()
-                    .filter_map(Stream::flush_at);
+                let flush = self.streams.all().into_iter().filter_map(Stream::flush_at);
                 let silence = self.last_valid + spec::SILENCE;
-                command.into_iter().chain(self.confirm_at).chain(flush).chain([silence]).min()
+                command.into_iter().chain(self.watch.next()).chain(flush).chain([silence]).min()
             }
         }
     }

@@ -32,6 +32,8 @@ mod spec {
     pub(super) const MOVED: &str = "E44";
     /// "RB poll: record within 2 s", §7.
     pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+    /// A poll may be lost; three in a row are worth a line in the log.
+    pub(super) const UNANSWERED_MAX: u8 = 3;
     /// "Inter-byte timeout 500 ms", §7.
     pub(super) const BYTE_GAP: Duration = Duration::from_millis(500);
 }
@@ -52,6 +54,8 @@ pub struct Tm2655 {
     last_byte: MonoTime,
     asked: Option<Asked>,
     ask_at: Option<MonoTime>,
+    /// Polls in a row without an answer.
+    unanswered: u8,
     /// The model that said so, once it was told that the kiosk is there.
     told: Option<String>,
     /// The last record whose time is unknown: only this tells its repeat from a new one.
@@ -70,6 +74,7 @@ impl Tm2655 {
             last_byte: MonoTime::START,
             asked: None,
             ask_at: None,
+            unanswered: 0,
             told: None,
             untimed: cursor,
         }
@@ -86,14 +91,27 @@ impl Tm2655 {
             let count = self.decoder.give_up();
             self.reporter.note(now, "cut_off", FrameError::Noise { count });
         }
-        // A kiosk that is switched off does not answer; nothing is wrong with that.
-        self.asked = self.asked.filter(|asked| now.mono < asked.answer_by);
+        if self.asked.is_some_and(|asked| now.mono >= asked.answer_by) {
+            self.asked = None;
+            self.miss(now);
+        }
         if self.ask_at.is_some_and(|at| now.mono >= at) {
             self.ask(now, false);
         }
     }
 
+    /// A kiosk that is switched off does not answer; nothing is wrong with that. But a person who
+    /// had it polled wants to find out, for example that its speed is another.
+    fn miss(&mut self, now: Now) {
+        self.unanswered = self.unanswered.saturating_add(1);
+        if self.poll_interval.is_some() && self.unanswered == spec::UNANSWERED_MAX {
+            let text = "the kiosk does not answer when it is polled; is it on, is the speed right?";
+            self.reporter.note(now, "no_answer", text);
+        }
+    }
+
     fn take(&mut self, now: Now, frame: Frame) {
+        self.unanswered = 0;
         match (frame, self.asked) {
             (Frame::Text(fields), asked) => {
                 self.asked = None;
@@ -148,7 +166,8 @@ impl Tm2655 {
         let moved = measured.movement.is_some_and(|count| count > 0);
         let readings = parts.into_iter().map(|(metric, value, unit)| match (&failure, value) {
             (Some(failure), _) => Reading::no_data(metric, failure.clone()),
-            (None, None) => Reading::no_data(metric, NoData::NotAvailable),
+            // "0 is no value for … NIBP" (metric catalogue); the sheet leaves it to the catalogue.
+            (None, None | Some(0)) => Reading::no_data(metric, NoData::NotAvailable),
             (None, Some(value)) => {
                 let reading = Reading::number(metric, u32::from(value), unit);
                 if moved { reading.doubted() } else { reading }
@@ -206,6 +225,7 @@ impl SerialDriver for Tm2655 {
             SerialEvent::Closed => {
                 self.decoder.give_up();
                 (self.asked, self.ask_at, self.told) = (None, None, None);
+                self.unanswered = 0;
             }
         }
     }
@@ -306,10 +326,23 @@ mod tests {
         assert_eq!(bench.sent.len(), 4);
         let ask = [0x16, 0x16, 1, 0x30, 0x30, 2, 0x52, 0x42, 3, 0x10];
         assert!(bench.sent.iter().all(|sent| *sent == ask));
-        assert!(bench.records.is_empty() && bench.notes.is_empty());
+        assert!(bench.records.is_empty(), "a kiosk that is off is no news");
+        let kinds: Vec<_> = bench.notes.iter().map(|note| note.kind).collect();
+        assert_eq!(kinds, ["no_answer"], "but a poll without an answer is worth a line");
         let mut once = opened(None, None);
         once.pass(185_000);
         assert_eq!(once.sent.len(), 1);
+        assert!(once.notes.is_empty());
+    }
+
+    #[test]
+    fn zero_is_no_value() {
+        let mut bench = opened(None, None);
+        bench.receive(&framed(&GOOD.replace("P 72", "P  0").replace("M103", "M000")));
+        assert_eq!(
+            bench.values(),
+            ["nibp_sys 138", "nibp_mean not_available", "nibp_dia 86", "pulse_nibp not_available"]
+        );
     }
 
     #[test]

@@ -8,16 +8,15 @@
 //! - the meter's clock is never set, its memory never erased
 //! - each stored record is emitted once, the oldest of the new ones first
 //! - a meter that is not plugged in is the normal case and no news
+//! - meters may share a cable: each is a device of its own, told apart by its serial number
 
 pub mod codec;
 mod link;
-mod memory;
 
 use super::{Cursor, SerialDriver, SerialEvent, SerialOutput};
-use crate::reporter::Reporter;
-use codec::{Decoder, FrameError, Reply, ReplyError, Request, Stored};
+use crate::{memory::Memory, reporter::Reporter};
+use codec::{Decoder, Frame, FrameError, Glucose, Reply, ReplyError, Request, Stored};
 use link::{Link, News};
-use memory::Memory;
 use model::{
     decimal::Decimal,
     device::{DeviceKind, DeviceState},
@@ -34,11 +33,6 @@ use std::{collections::BTreeMap, time::Duration};
 mod spec {
     use super::Duration;
 
-    /// "0x0000FFFE = LO (< 20 mg/dL), 0x0000FFFF = HI (> 600 mg/dL)", §5.
-    pub(super) const LO: u32 = 0xFFFE;
-    pub(super) const HI: u32 = 0xFFFF;
-    pub(super) const LO_MG_PER_DL: u32 = 20;
-    pub(super) const HI_MG_PER_DL: u32 = 600;
     /// "Record time … before 2000", §8.8: 2000-01-01 00:00:00.
     pub(super) const OLDEST_S: u32 = 946_684_800;
     /// "In the future by more than a day", §8.8.
@@ -52,6 +46,8 @@ mod spec {
     pub(super) const BYTE_GAP: Duration = Duration::from_millis(100);
     /// Records shift when somebody measures during a download: it begins again so often at most.
     pub(super) const RESTARTS_MAX: u8 = 3;
+    /// Records that the meter refuses or garbles are skipped; more of them are another meter.
+    pub(super) const SKIPPED_MAX: u8 = 16;
     /// "Record time in local wall clock", "unit 00 mg/dL, 01 mmol/L", §5.
     pub(super) const UNITS: [&str; 2] = ["mg/dL", "mmol/L"];
 }
@@ -63,8 +59,18 @@ struct Session {
     serial: String,
     count: u16,
     restarts: u8,
+    /// Records that could not be read.
+    skipped: u8,
     /// Records that are new, the newest first.
     fresh: Vec<Stored>,
+}
+
+impl Session {
+    /// The record after that place; after the last, whether the memory has shifted meanwhile.
+    fn after(&self, place: u16) -> Request {
+        let next = place.saturating_add(1);
+        if next < self.count { Request::Record(next) } else { Request::Count }
+    }
 }
 
 #[derive(Debug)]
@@ -93,6 +99,8 @@ pub struct Ultraeasy {
     link: Link,
     phase: Phase,
     memory: Memory,
+    /// Whether it was told that the cable works.
+    link_told: bool,
     /// What the meter said of itself in the last good session; `None` when it was away.
     told: Option<BTreeMap<String, String>>,
 }
@@ -116,6 +124,7 @@ impl Ultraeasy {
             link: Link::new(),
             phase: Phase::Closed,
             memory: Memory::new(cursor),
+            link_told: false,
             told: None,
         }
     }
@@ -124,9 +133,12 @@ impl Ultraeasy {
         if let Some(at) = self.cut_off_at()
             && now.mono >= at
         {
-            let lost = self.decoder.give_up();
+            let (lost, found) = self.decoder.give_up();
             let text = format!("a packet broke off after {lost} bytes; check the plug");
             self.reporter.note(now, "cut_off", text);
+            for frame in found {
+                self.take(now, frame);
+            }
         }
         if self.link.answer_by().is_some_and(|at| now.mono >= at) {
             match self.link.time_out(now.mono) {
@@ -137,7 +149,7 @@ impl Ultraeasy {
         match &self.phase {
             Phase::Resting(until) if now.mono >= *until => {
                 // "Drain input first", §4.
-                self.decoder.give_up();
+                self.decoder.clear();
                 self.reporter.send(self.link.reset(now.mono));
                 self.phase = Phase::Waking;
             }
@@ -197,7 +209,7 @@ impl Ultraeasy {
                 Request::Clock
             }
             Ok(Reply::Clock(clock)) => {
-                self.emit_clock_offset(now, clock);
+                self.emit_clock_offset(now, &session.serial, clock);
                 Request::Count
             }
             Ok(Reply::Count(count)) if count == 0 || count == session.count => {
@@ -212,13 +224,11 @@ impl Ultraeasy {
                 }
                 // A measurement during the download shifted all places: from the newest again.
                 session.count = count;
+                session.skipped = 0;
                 session.fresh.clear();
                 Request::Record(0)
             }
-            Ok(Reply::Record(record)) => match self.next_place(request, record, &mut session) {
-                Some(place) => Request::Record(place),
-                None => Request::Count,
-            },
+            Ok(Reply::Record(record)) => self.after_record(request, record, &mut session),
             Err(error) => {
                 self.reporter.note(now, "reply", error);
                 match request {
@@ -226,6 +236,11 @@ impl Ultraeasy {
                     Request::Version => Request::Serial,
                     Request::Unit => Request::Clock,
                     Request::Clock => Request::Count,
+                    // The older ones may be readable.
+                    Request::Record(place) if session.skipped < spec::SKIPPED_MAX => {
+                        session.skipped += 1;
+                        session.after(place)
+                    }
                     _ => return self.leave(now, session, false),
                 }
             }
@@ -233,16 +248,19 @@ impl Ultraeasy {
         self.pause(now, next, session);
     }
 
-    /// Keeps a record if it is new; the next place to read, if there is one.
-    fn next_place(&self, request: Request, record: Stored, session: &mut Session) -> Option<u16> {
-        let known = self.memory.knows(&session.serial, record);
+    /// Keeps a record if it is new; what to ask next.
+    fn after_record(&self, request: Request, record: Stored, session: &mut Session) -> Request {
+        let known = self.memory.knows(&session.serial, &record.key());
         if !known && !session.fresh.contains(&record) {
             session.fresh.push(record);
         }
-        let Request::Record(place) = request else { return None };
-        let all_known_behind = known && !self.memory.has_gap(&session.serial);
-        let next = place + 1;
-        (next < session.count && !all_known_behind).then_some(next)
+        match request {
+            Request::Record(place) if !known || self.memory.has_gap(&session.serial) => {
+                session.after(place)
+            }
+            // All that is older is known.
+            _ => Request::Count,
+        }
     }
 
     fn pause(&mut self, now: Now, request: Request, session: Session) {
@@ -272,19 +290,25 @@ impl Ultraeasy {
     }
 
     fn take_over(&mut self, now: Now, session: Session, complete: bool) {
-        let Session { about, serial, fresh, .. } = session;
+        let Session { about, serial, fresh, skipped, .. } = session;
+        if complete && !self.link_told {
+            self.reporter.status(now, DeviceState::Online, "", BTreeMap::new());
+            self.link_told = true;
+        }
         if complete && self.told.as_ref() != Some(&about) {
-            self.reporter.status(now, DeviceState::Online, "", about.clone());
+            let meter = self.reporter.device().behind(&serial);
+            self.reporter.status_of(meter, now, DeviceState::Online, "", about.clone());
             self.told = Some(about);
         }
         let gap_before = self.memory.has_gap(&serial);
         for record in fresh.iter().rev() {
             self.emit_record(now, &serial, *record);
-            self.memory.add(&serial, *record);
+            self.memory.add(&serial, &record.key());
         }
-        match complete {
+        // What could not be read is tried again: behind the gap nothing counts as known.
+        match complete && skipped == 0 {
             true => self.memory.clear_gap(&serial),
-            false if !fresh.is_empty() => self.memory.mark_gap(&serial),
+            false if skipped > 0 || !fresh.is_empty() => self.memory.mark_gap(&serial),
             false => {}
         }
         if !fresh.is_empty() || gap_before != self.memory.has_gap(&serial) {
@@ -296,17 +320,16 @@ impl Ultraeasy {
         let number = |raw: u32, comparator| {
             Reading::new(Metric::GLU_CAP_PL, raw.into(), comparator, Unit::MG_PER_DL)
         };
-        let reading = match record.glucose {
-            spec::LO => number(spec::LO_MG_PER_DL, Comparator::Below),
-            spec::HI => number(spec::HI_MG_PER_DL, Comparator::Above),
-            // "A code this meter cannot produce (it says HI above 600)", §8.9.
-            raw if raw > spec::HI_MG_PER_DL => {
+        let reading = match record.value() {
+            Glucose::Number(value) => number(value, Comparator::Equal),
+            Glucose::Below(limit) => number(limit, Comparator::Below),
+            Glucose::Above(limit) => number(limit, Comparator::Above),
+            Glucose::Impossible(raw) => {
                 Reading::no_data(Metric::GLU_CAP_PL, NoData::Rejected(raw.to_string()))
             }
-            raw => number(raw, Comparator::Equal),
         };
         let time = self.device_time(now, record.time);
-        let mut group = self.group(now, reading).at_device_time(time);
+        let mut group = self.group(now, serial, reading).at_device_time(time);
         if time.is_none() {
             group = group.with_context("time", "unknown");
         }
@@ -324,21 +347,30 @@ impl Ultraeasy {
     }
 
     /// How far the meter's clock is ahead of ours, in whole seconds.
-    fn emit_clock_offset(&mut self, now: Now, clock: u32) {
+    fn emit_clock_offset(&mut self, now: Now, serial: &str, clock: u32) {
         let Some(zone_offset_s) = self.zone_offset_s else { return };
         let ours = now.wall.unix_ms().div_euclid(1000) + i64::from(zone_offset_s);
         if let Some(ahead) = Decimal::new(i64::from(clock) - ours, 0) {
             let reading = Reading::number(Metric::CLOCK_OFFSET, ahead, Unit::SECOND);
-            self.reporter.emit(Record::Readings(self.group(now, reading)));
+            self.reporter.emit(Record::Readings(self.group(now, serial, reading)));
         }
     }
 
-    fn group(&self, now: Now, reading: Reading) -> ReadingGroup {
-        ReadingGroup::new(self.reporter.device().clone(), now.observed(), vec![reading])
+    fn group(&self, now: Now, serial: &str, reading: Reading) -> ReadingGroup {
+        let meter = self.reporter.device().behind(serial);
+        ReadingGroup::new(meter, now.observed(), vec![reading])
     }
 
     fn cut_off_at(&self) -> Option<MonoTime> {
         self.decoder.is_inside().then(|| self.last_byte + spec::BYTE_GAP)
+    }
+
+    fn take(&mut self, now: Now, frame: Frame) {
+        let (answer, news) = self.link.take(now.mono, frame);
+        if let Some(packet) = answer {
+            self.reporter.send(packet);
+        }
+        self.take_news(now, news);
     }
 
     fn receive(&mut self, now: Now, bytes: &[u8]) {
@@ -346,13 +378,7 @@ impl Ultraeasy {
         self.last_byte = now.mono;
         for frame in decoder.decode(bytes) {
             match frame {
-                Ok(frame) => {
-                    let (answer, news) = self.link.take(now.mono, frame);
-                    if let Some(packet) = answer {
-                        self.reporter.send(packet);
-                    }
-                    self.take_news(now, news);
-                }
+                Ok(frame) => self.take(now, frame),
                 Err(error) => {
                     let kind = match error {
                         FrameError::Checksum { .. } => "checksum",
@@ -381,9 +407,9 @@ impl SerialDriver for Ultraeasy {
                 if let Phase::Asking(session) | Phase::Pausing(_, _, session) = self.take_phase() {
                     self.take_over(now, session, false);
                 }
-                self.decoder.give_up();
+                self.decoder.clear();
                 self.link = Link::new();
-                self.told = None;
+                (self.told, self.link_told) = (None, false);
             }
         }
     }

@@ -19,6 +19,7 @@ export class Failure extends Error {
 
 async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
   const abort = new AbortController();
+  const askedAt = clock.now();
   const timer = clock.after(timeoutMs, () => abort.abort());
   try {
     const answer = await fetch(BASE + path, {
@@ -28,6 +29,7 @@ async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
       headers: body ? { 'Content-Type': 'application/json' } : {},
       body: body ? JSON.stringify(body) : undefined,
     });
+    clock.heardAnswer(answer.headers.get('Date'), askedAt);
     const text = await answer.text();
     const json = text ? JSON.parse(text) : {};
     if (!answer.ok) throw new Failure(answer.status, json);

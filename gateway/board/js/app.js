@@ -3,20 +3,20 @@
 import * as api from './api.js';
 import * as clock from './clock.js';
 import { AlertList } from './alerts.js';
-import { h, put } from './dom.js';
+import { h, put, set } from './dom.js';
 import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { showLogin } from './login.js';
 import {
-  deviceKey, forgetAll, putAlert, putDevice, putReading, putSite, replaceAll, setCatalogue, store,
+  deviceKey, forgetAll, putAlert, putBroker, putDevice, putReadings, putSite, replaceAll,
+  setCatalogue, store,
 } from './store.js';
-import { linkState } from './stale.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
 
 const DRAW_MS = 200;
-/** A device nobody told us of: everything is fetched, at most this often. */
-const UNKNOWN_MS = 10_000;
+/** How long a fault is told after it last happened. */
+const FAULT_MS = 30_000;
 const root = document.getElementById('app');
 
 class Board {
@@ -25,28 +25,40 @@ class Board {
     this.events = new Events({
       fetchAll: () => this.fetchAll(),
       take: (name, data) => this.take(name, data),
+      onSynced: () => this.synced(),
       onLoggedOut,
+      onFault: (error) => this.fault(error),
     });
+    const isLost = () => this.events.state() === 'lost';
     this.alerts = new AlertList({
-      isLost: () => this.events.state() === 'lost',
+      isLost,
+      knowledge: () => this.events.knowledge(),
       onChange: () => this.drawAlerts(),
+      onStrange: () => this.events.resync(),
       onLoggedOut,
     });
-    this.tiles = new Tiles(() => this.reopen());
+    this.tiles = new Tiles({
+      knowledge: () => this.events.knowledge(),
+      isLost,
+      onStrips: () => this.reopen(),
+      onFault: (error) => this.fault(error),
+    });
     this.top = new TopBar({
       onLanguage: () => this.switchLanguage(),
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
     });
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element);
+    this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
     this.pending = false;
     this.lostAt = null;
-    this.askedAt = 0;
+    this.late = null;
+    this.faultAt = null;
   }
 
   start() {
-    root.replaceChildren(this.top.element, this.main, this.footer);
+    root.replaceChildren(this.top.element, this.broken, this.main, this.footer);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.draw();
@@ -75,19 +87,25 @@ class Board {
     replaceAll({ ...sites, ...devices, ...alerts });
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
-      this.top.cameBack(clock.serverNow() - this.lostAt, late.length);
+      this.late = late.length;
+    }
+  }
+
+  /** Everything is known again. */
+  synced() {
+    if (!this.open) return;
+    if (this.lostAt !== null && this.late !== null && this.events.knowledge() === 'known') {
+      this.top.cameBack(clock.serverNow() - this.lostAt, this.late);
       this.lostAt = null;
+      this.late = null;
     }
     this.draw();
   }
 
   take(name, data) {
+    if (!this.open) return;
     if (name === 'reading') {
-      const unknown = data.readings.filter((reading) => !putReading(reading));
-      if (unknown.length && clock.now() - this.askedAt > UNKNOWN_MS) {
-        this.askedAt = clock.now();
-        this.events.resync();
-      }
+      if (putReadings(data.readings).length) this.events.resyncSoon();
     } else if (name === 'waveform') {
       for (const block of data.blocks) this.takeBlock({ site: data.site, ...block });
       return;
@@ -96,6 +114,7 @@ class Board {
       this.drawAlerts();
     } else if (name === 'device') putDevice(data);
     else if (name === 'site') putSite(data);
+    else if (name === 'broker') putBroker(data);
     this.drawSoon();
   }
 
@@ -111,16 +130,40 @@ class Board {
     });
   }
 
+  /** Something could not be drawn or understood: said until all was drawn again for a while. */
+  fault(error) {
+    console.error(error);
+    this.faultAt = clock.now();
+    if (this.open) this.drawFault();
+  }
+
+  drawFault() {
+    const recent = this.faultAt !== null && clock.now() - this.faultAt < FAULT_MS;
+    set(this.broken, 'hidden', !recent);
+    if (recent) put(this.broken, t('banner.fault'));
+  }
+
   draw() {
-    this.tiles.draw();
+    if (!this.open) return;
+    this.guarded(() => this.tiles.draw());
     this.drawAlerts();
   }
 
   drawAlerts() {
     if (!this.open) return;
-    this.alerts.draw();
-    this.top.draw(this.events);
+    this.guarded(() => this.alerts.draw());
+    this.guarded(() => this.top.draw(this.events));
     put(this.footer, t('footer'));
+    this.drawFault();
+  }
+
+  /** What fails is told and stops nothing else. */
+  guarded(run) {
+    try {
+      run();
+    } catch (error) {
+      this.fault(error);
+    }
   }
 
   drawSoon() {
@@ -128,25 +171,27 @@ class Board {
     this.pending = true;
     clock.after(DRAW_MS, () => {
       this.pending = false;
-      if (this.open) this.draw();
+      this.draw();
     });
   }
 
-  /** Once a second: ages, the link. */
+  /** Once a second: ages, the link. The next one is certain before this one does anything. */
   tick() {
     if (!this.open) return;
-    if (linkState(this.events.silentMs()) === 'lost' && this.lostAt === null) {
-      this.lostAt = clock.serverNow() - this.events.silentMs();
-    }
-    this.draw();
-    this.events.watch();
     clock.after(1000, () => this.tick());
+    this.guarded(() => {
+      if (this.events.state() === 'lost' && this.lostAt === null) {
+        this.lostAt = clock.serverNow() - this.events.oldMs();
+      }
+    });
+    this.draw();
+    this.guarded(() => this.events.watch());
   }
 
   sweep() {
     if (!this.open) return;
-    for (const strip of this.tiles.strips()) strip.draw();
     clock.frame(() => this.sweep());
+    for (const strip of this.tiles.strips()) this.guarded(() => strip.draw());
   }
 
   switchLanguage() {

@@ -2,35 +2,92 @@
 //
 // A test may set `window.__clinicClock` before the page loads:
 // `{ now(), setTimeout(fn, ms), clearTimeout(id), requestAnimationFrame(fn) }`, all optional.
-// The county's time is the page's time plus an offset that every heartbeat corrects.
+// The county's time is the page's time plus an offset that every message of the county corrects.
 
 const hook = (typeof window !== 'undefined' && window.__clinicClock) || {};
 /** Offsets of half a minute: the largest is the one whose message was the least delayed. */
 const OFFSETS_MAX = 6;
+/** The computer's clock jumped, or the computer slept. */
+const JUMP_MS = 1_000;
+/** `Date` of an answer is cut to whole seconds. */
+const DATE_STEP_MS = 1_000;
 
-let offsets = [];
+/**
+ * The page's time: begins at `wall()`, goes on with `mono()`, and never back. Where `wall` alone
+ * leaps ahead the computer may have slept, and everything on screen is that much older.
+ */
+export function steadyClock(wall, mono) {
+  let ahead = wall() - mono();
+  let last = ahead;
+  return () => {
+    const at = mono();
+    const apart = wall() - at;
+    if (apart - last > JUMP_MS) ahead += apart - last;
+    last = apart;
+    return at + ahead;
+  };
+}
 
-/** Milliseconds of the page's own clock. */
+/**
+ * What the county's clock is ahead of the page's. A message that was under way for a time makes
+ * the offset too small; an answer to a question bounds it, however slow the messages are.
+ */
+export class CountyOffset {
+  constructor() {
+    this.heardOffsets = [];
+    this.bounds = null;
+  }
+
+  /** A message that names this time came at `nowMs` of the page. */
+  heard(serverMs, nowMs) {
+    if (Number.isNaN(serverMs)) return;
+    this.heardOffsets = [...this.heardOffsets, serverMs - nowMs].slice(-OFFSETS_MAX);
+  }
+
+  /** A question was asked at `askedMs` and answered at `gotMs`; the answer names this second. */
+  answered(serverMs, askedMs, gotMs) {
+    if (Number.isNaN(serverMs)) return;
+    this.bounds = { low: serverMs - gotMs, high: serverMs + DATE_STEP_MS - askedMs };
+    this.heardOffsets = this.heardOffsets.filter((offset) => offset <= this.bounds.high);
+  }
+
+  ms() {
+    if (!this.heardOffsets.length) return this.bounds ? this.bounds.low : 0;
+    const heard = Math.max(...this.heardOffsets);
+    if (!this.bounds) return heard;
+    return Math.min(this.bounds.high, Math.max(this.bounds.low, heard));
+  }
+}
+
+const county = new CountyOffset();
+const wall = () => (hook.now ? hook.now() : Date.now());
+const steady = steadyClock(wall, hook.now || (() => performance.now()));
+
+/** Milliseconds of the page's own clock: never goes back. */
 export function now() {
-  return hook.now ? hook.now() : Date.now();
+  return steady();
 }
 
 /** Milliseconds of the county's clock; the page's own until the county has spoken. */
 export function serverNow() {
-  return now() + offset();
+  return now() + county.ms();
 }
 
-/** What the county's clock is ahead of the page's, in milliseconds. */
+/** What the county's clock is ahead of the computer's, in milliseconds. */
 export function offset() {
-  return offsets.length ? Math.max(...offsets) : 0;
+  return serverNow() - wall();
 }
 
-/** Takes the time a message of the county names. */
+/** Takes the time a message of the county names; how long it was under way. */
 export function heardServerTime(rfc3339) {
   const server = Date.parse(rfc3339);
-  if (Number.isNaN(server)) return;
-  offsets.push(server - now());
-  offsets = offsets.slice(-OFFSETS_MAX);
+  county.heard(server, now());
+  return Number.isNaN(server) ? 0 : Math.max(0, serverNow() - server);
+}
+
+/** Takes the `Date` of an answer to a question that was asked at `askedMs`. */
+export function heardAnswer(date, askedMs) {
+  county.answered(Date.parse(date), askedMs, now());
 }
 
 /** Calls `run` once after `ms`; the result goes to `cancel`. */
@@ -41,14 +98,6 @@ export function after(ms, run) {
 export function cancel(handle) {
   if (hook.clearTimeout) hook.clearTimeout(handle);
   else clearTimeout(handle);
-}
-
-/** Calls `run` every `ms` for as long as the page is open. */
-export function every(ms, run) {
-  after(ms, () => {
-    run();
-    every(ms, run);
-  });
 }
 
 /** Calls `run` before the next repaint. */

@@ -1,29 +1,51 @@
 // The stream of events and how alive the link is.
 //
 // Every `hello` begins with fetching everything; what comes meanwhile waits and is taken after it,
-// so that an answer never overwrites what is newer.
+// so that an answer never overwrites what is newer. Until that fetch has succeeded the page does
+// not know the present, and the link counts as slow, then lost.
 
 import * as api from './api.js';
 import * as clock from './clock.js';
-import { LINK_LOST_MS, linkState } from './stale.js';
+import { LINK_LOST_MS, LINK_SLOW_MS, linkState, worstLink } from './stale.js';
 
 /** How often a stream that was lost is opened anew, where the browser does not do it. */
 const REOPEN_MS = 5_000;
 /** Events that wait for the fetch; more than that and it is fetched again. */
 const WAITING_MAX = 5_000;
-const NAMES = ['reading', 'waveform', 'alert', 'device', 'site'];
+/** How often the county is asked for its time and whether the session still holds. */
+const ASK_MS = 60_000;
+/** Readings of a device nobody told us of: everything is fetched, at most this often. */
+const SOON_MS = 5_000;
+const NAMES = ['reading', 'waveform', 'alert', 'device', 'site', 'broker'];
+/** Never held back by a fetch that is slow. */
+const AT_ONCE = ['alert', 'broker'];
 
 export class Events {
-  /** `fetchAll()` fetches everything; `take(name, data)` takes an event; `onLoggedOut()`. */
-  constructor({ fetchAll, take, onLoggedOut }) {
-    this.fetchAll = fetchAll;
-    this.take = take;
-    this.onLoggedOut = onLoggedOut;
+  /**
+   * `fetchAll()` fetches everything; `take(name, data)` takes an event; `onSynced()`: the fetch and
+   * what came meanwhile are taken; `onLoggedOut()`; `onFault(error)`: an event could not be
+   * understood. `Source` is the browser's EventSource.
+   */
+  constructor({
+    fetchAll, take, onSynced, onLoggedOut, onFault, Source = globalThis.EventSource,
+  }) {
+    Object.assign(this, { fetchAll, take, onSynced, onLoggedOut, onFault, Source });
     this.source = null;
+    this.strips = [];
     this.waiting = null;
-    this.lastHeard = clock.now();
-    this.opened = clock.now();
-    this.ready = false;
+    this.again = false;
+    this.failed = false;
+    this.asking = false;
+    this.repairing = false;
+    this.soon = false;
+    this.soonAt = 0;
+    this.delayMs = 0;
+    const nowMs = clock.now();
+    this.lastHeard = nowMs;
+    this.opened = nowMs;
+    this.asked = nowMs;
+    /** Since when the page does not know the present; `null` while it does. */
+    this.behindSince = nowMs;
   }
 
   /** Opens the stream with these strips. */
@@ -31,14 +53,16 @@ export class Events {
     this.close();
     this.strips = strips;
     this.opened = clock.now();
-    const source = new EventSource(api.eventsAddress(strips));
+    const source = new this.Source(api.eventsAddress(strips));
     this.source = source;
     const heard = (handler) => (event) => {
       if (this.source !== source) return;
       this.lastHeard = clock.now();
-      handler(event.data ? JSON.parse(event.data) : {});
+      this.guarded(() => handler(event.data ? JSON.parse(event.data) : {}));
     };
-    const serverTime = ({ server_time: at }) => clock.heardServerTime(at);
+    const serverTime = ({ server_time: at }) => {
+      this.delayMs = clock.heardServerTime(at);
+    };
     source.addEventListener('hello', heard((data) => {
       serverTime(data);
       this.resync();
@@ -56,12 +80,45 @@ export class Events {
   }
 
   put(name, data) {
-    if (!this.waiting) this.take(name, data);
-    else if (name !== 'waveform' && this.waiting.length < WAITING_MAX) this.waiting.push([name, data]);
+    if (!this.waiting) {
+      this.take(name, data);
+      return;
+    }
+    if (AT_ONCE.includes(name)) this.take(name, data);
+    if (name === 'waveform') return;
+    if (this.waiting.length < WAITING_MAX) this.waiting.push([name, data]);
+    else this.again = true;
+  }
+
+  /** What cannot be taken is told, and everything is fetched anew. */
+  guarded(run) {
+    try {
+      run();
+    } catch (error) {
+      this.onFault(error);
+      if (this.repairing) return;
+      this.repairing = true;
+      clock.after(REOPEN_MS, () => {
+        this.repairing = false;
+        if (this.source) this.resync();
+      });
+    }
+  }
+
+  /** Fetches everything: at once, or as soon as the last such fetch is long enough ago. */
+  resyncSoon() {
+    if (this.soon) return;
+    this.soon = true;
+    clock.after(Math.max(0, this.soonAt - clock.now()), () => {
+      this.soon = false;
+      this.soonAt = clock.now() + SOON_MS;
+      if (this.source) this.resync();
+    });
   }
 
   /** Fetches everything; what comes meanwhile is taken after it. */
   async resync() {
+    if (this.behindSince === null) this.behindSince = clock.now();
     if (this.waiting) {
       this.again = true;
       return;
@@ -70,37 +127,78 @@ export class Events {
     this.again = false;
     try {
       await this.fetchAll();
-      this.ready = true;
+      this.failed = false;
     } catch (failure) {
       if (failure.status === 401) this.onLoggedOut();
-      else this.again = true;
+      else {
+        this.again = true;
+        this.failed = true;
+        if (failure.status === undefined) this.onFault(failure);
+      }
     }
     const waiting = this.waiting;
     this.waiting = null;
-    for (const [name, data] of waiting) this.take(name, data);
+    for (const [name, data] of waiting) this.guarded(() => this.take(name, data));
+    if (!this.failed) this.behindSince = this.again ? clock.now() : null;
     if (this.again) clock.after(REOPEN_MS, () => this.source && this.resync());
+    this.guarded(() => this.onSynced());
   }
 
+  /** How old the newest message is. */
   silentMs() {
-    return Math.max(0, clock.now() - this.lastHeard);
+    return clock.now() - this.lastHeard + this.delayMs;
+  }
+
+  /** For how long the page has not known the present. */
+  behindMs() {
+    return this.behindSince === null ? 0 : clock.now() - this.behindSince;
+  }
+
+  /** How old what is on screen may be. */
+  oldMs() {
+    return Math.max(this.silentMs(), this.behindMs());
+  }
+
+  /** `known`, `loading` or `failed`: whether what is on screen is the present. */
+  knowledge() {
+    if (this.behindSince === null) return 'known';
+    return this.failed ? 'failed' : 'loading';
   }
 
   state() {
-    return linkState(this.silentMs());
+    return worstLink(linkState(this.oldMs()), this.failed ? 'slow' : 'live');
   }
 
   /** Once a second: opens the stream again where it is closed or only looks open. */
   async watch() {
-    if (!this.source || clock.now() - this.opened < REOPEN_MS) return;
-    const closed = this.source.readyState === EventSource.CLOSED;
-    const mute = this.silentMs() > LINK_LOST_MS && this.source.readyState === EventSource.OPEN;
-    if (!closed && !mute) return;
+    if (!this.source) return;
+    const nowMs = clock.now();
+    if (nowMs - this.opened < REOPEN_MS) return;
+    const closed = this.source.readyState === this.Source.CLOSED;
+    // One that tries to connect for ever is left to the browser for a while only.
+    const mute = this.silentMs() > LINK_LOST_MS && nowMs - this.opened > LINK_SLOW_MS;
+    if (closed || mute) await this.reopen();
+    else if (nowMs - this.asked > ASK_MS) await this.ask();
+  }
+
+  async reopen() {
     this.opened = clock.now();
+    if (await this.ask() && this.source) this.open(this.strips);
+  }
+
+  /** Whether the county answers; its answer corrects the clock. */
+  async ask() {
+    if (this.asking) return false;
+    this.asking = true;
+    this.asked = clock.now();
     try {
       await api.session();
-      if (this.source) this.open(this.strips);
+      return true;
     } catch (failure) {
       if (failure.status === 401) this.onLoggedOut();
+      return false;
+    } finally {
+      this.asking = false;
     }
   }
 }

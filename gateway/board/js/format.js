@@ -37,12 +37,12 @@ export function wordOf(prefix, value, t) {
   return t.has(key) ? t(key) : String(value);
 }
 
-/** An age or duration. */
-export function ageText(ms, t) {
+/** An age or duration; `coarse` leaves the seconds of minutes out. */
+export function ageText(ms, t, coarse = false) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 60) return t('age.s', { s: seconds });
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 10) return t('age.ms', { m: minutes, s: seconds % 60 });
+  if (minutes < 10 && !coarse) return t('age.ms', { m: minutes, s: seconds % 60 });
   if (minutes < 60) return t('age.m', { m: minutes });
   const hours = Math.floor(minutes / 60);
   if (hours < 48) return t('age.hm', { h: hours, m: minutes % 60 });

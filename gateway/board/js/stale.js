@@ -40,7 +40,8 @@ export function isHidden(rule, ageMs) {
 
 /** A tile's staleness and whether it is hatched: by the youngest of the numbers that repeat. */
 export function tileStaleness(numbers, deviceState) {
-  const gone = deviceState !== 'online';
+  // A cuff whose port is back is as good as before: it speaks only when it is used.
+  const gone = deviceState !== 'online' && deviceState !== 'waiting';
   const repeating = numbers.filter((number) => number.rule !== 'spot');
   if (!repeating.length) return { stale: gone ? 'stale' : 'fresh', hatched: gone };
   const youngest = repeating.reduce((a, b) => (b.ageMs < a.ageMs ? b : a));
@@ -52,4 +53,11 @@ export function tileStaleness(numbers, deviceState) {
 export function linkState(silentMs) {
   if (silentMs > LINK_LOST_MS) return 'lost';
   return silentMs > LINK_SLOW_MS ? 'slow' : 'live';
+}
+
+const LINKS = ['live', 'slow', 'lost'];
+
+/** The worse of two link states. */
+export function worstLink(a, b) {
+  return LINKS[Math.max(LINKS.indexOf(a), LINKS.indexOf(b))];
 }

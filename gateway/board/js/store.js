@@ -1,16 +1,24 @@
 // What the page knows: sites, devices, the newest reading of each series, open alerts.
 //
-// Holds one entry per site, device, series and open alert, and so does not grow with time.
+// Holds one entry per site, device, series and open alert, a bounded number of alerts that are over,
+// and so does not grow with time.
 
-import { isNewer } from './order.js';
+import { clockOf, isNewer } from './order.js';
+import { ruleOf } from './stale.js';
 
-export const store = {
+/** Alerts that are over and remembered, so that an older word does not bring them back. */
+const CLOSED_MAX = 500;
+
+const empty = () => ({
   user: null,
-  catalogue: new Map(),
   sites: new Map(),
   devices: new Map(),
   alerts: new Map(),
-};
+  closed: new Map(),
+  brokerUp: true,
+});
+
+export const store = { ...empty(), catalogue: new Map() };
 
 /** The key of a device across sites. */
 export function deviceKey(of) {
@@ -26,8 +34,9 @@ export function kindOf(metric) {
   return store.catalogue.get(metric)?.kind || 'stream';
 }
 
-/** Everything anew, keeping a reading that is newer than the answer's. */
-export function replaceAll({ sites, devices, alerts }) {
+/** Everything anew, keeping a reading or alert that is newer than the answer's. */
+export function replaceAll({ sites, devices, alerts, broker }) {
+  store.brokerUp = broker?.up !== false;
   store.sites = new Map(sites.map((site) => [site.site, site]));
   const before = store.devices;
   store.devices = new Map();
@@ -35,18 +44,28 @@ export function replaceAll({ sites, devices, alerts }) {
     const { latest, ...facts } = device;
     const series = before.get(deviceKey(device))?.series || new Map();
     store.devices.set(deviceKey(device), { ...facts, series });
-    for (const reading of latest || []) putReading(reading);
+    putReadings(latest || []);
   }
+  const known = store.alerts;
   store.alerts = new Map();
-  alerts.forEach(putAlert);
+  for (const alert of alerts) putAlert(newerAlert(alert, known.get(alert.id)));
 }
 
-/** Takes a reading; `false` if its device is not known. */
-export function putReading(reading) {
+/** Takes readings; returns those whose device is not known. */
+export function putReadings(readings) {
+  // How a device's clock stands comes first: it says when the others were measured.
+  const told = readings.filter((reading) => reading.metric === 'clock_offset');
+  const others = readings.filter((reading) => reading.metric !== 'clock_offset');
+  return [...told, ...others].filter((reading) => !putReading(reading));
+}
+
+function putReading(reading) {
   const device = store.devices.get(deviceKey(reading));
   if (!device) return false;
   const key = `${reading.metric}|${reading.channel || ''}`;
-  if (isNewer(reading, device.series.get(key))) device.series.set(key, reading);
+  const once = ruleOf(kindOf(reading.metric), device.kind) === 'spot';
+  const clock = once ? clockOf(device) : null;
+  if (isNewer(reading, device.series.get(key), clock)) device.series.set(key, reading);
   return true;
 }
 
@@ -60,15 +79,30 @@ export function putSite(site) {
   store.sites.set(site.site, { ...store.sites.get(site.site), ...site });
 }
 
-/** Takes an alert; one that is closed leaves. */
+/** Takes an alert, unless a newer word about it is known; one that is closed leaves. */
 export function putAlert(alert) {
-  if (alert.state === 'closed' || alert.state === 'normal') store.alerts.delete(alert.id);
-  else store.alerts.set(alert.id, alert);
+  const known = store.alerts.get(alert.id) || store.closed.get(alert.id);
+  if (newerAlert(alert, known) !== alert) return;
+  store.closed.delete(alert.id);
+  store.alerts.delete(alert.id);
+  if (alert.state !== 'closed' && alert.state !== 'normal') {
+    store.alerts.set(alert.id, alert);
+    return;
+  }
+  // An older word may still be under way.
+  store.closed.set(alert.id, alert);
+  if (store.closed.size > CLOSED_MAX) store.closed.delete(store.closed.keys().next().value);
+}
+
+/** The one with the higher revision; the first where they are equal or have none. */
+function newerAlert(alert, known) {
+  return known && known.revision > alert.revision ? known : alert;
+}
+
+export function putBroker({ up }) {
+  store.brokerUp = up !== false;
 }
 
 export function forgetAll() {
-  store.user = null;
-  store.sites = new Map();
-  store.devices = new Map();
-  store.alerts = new Map();
+  Object.assign(store, empty());
 }

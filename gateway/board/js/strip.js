@@ -95,7 +95,7 @@ export class Strip {
     const live = Boolean(last) && last.end > this.penMs() - layout.windowMs(this.width || LEAST_PX);
     set(this.element, 'data-live', live ? 'live' : 'none');
     if (!live) {
-      put(this.scaleText, `${layout.MM_PER_SECOND} mm/s`);
+      put(this.scaleText, '');
       put(this.facts, '');
       const late = this.notLiveMs !== null;
       const seconds = Math.round((this.notLiveMs || 0) / 1000);

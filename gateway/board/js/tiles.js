@@ -3,21 +3,29 @@
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import {
-  ageText, noDataText, shortTime, shownValue, unitText, wordOf,
+  ageText, shortTime, unitText, wordOf,
 } from './format.js';
-import { either, t } from './i18n.js';
-import { GLYPHS } from './alerts.js';
+import { currentLanguage, either, t } from './i18n.js';
+import { GLYPHS, message } from './alert-row.js';
+import { ageLine, judged } from './judged.js';
 import {
-  cellsOf, compareAlerts, compareDevices, highestPriority, measuredMs,
+  cellsOf, clockOf, compareDevices, isStation, tileAlert,
 } from './order.js';
-import { isHidden, ruleOf, staleness, tileStaleness } from './stale.js';
+import { tileStaleness } from './stale.js';
 import { deviceKey, kindOf, store } from './store.js';
 import { Strip } from './strip.js';
 
 export class Tiles {
-  /** `onStrips()` is called when other strips are shown. */
-  constructor(onStrips) {
-    this.onStrips = onStrips;
+  /**
+   * `knowledge()`: whether the tiles are the present; `isLost()`: the link is lost;
+   * `onStrips()`: other strips are shown; `onFault(error)`: a tile could not be drawn.
+   */
+  constructor({
+    knowledge, isLost, onStrips, onFault,
+  }) {
+    Object.assign(this, {
+      knowledge, isLost, onStrips, onFault,
+    });
     this.tiles = new Map();
     this.sites = new Map();
     this.heading = h('h2', { id: 'tiles-heading' });
@@ -33,8 +41,10 @@ export class Tiles {
 
   draw() {
     const devices = [...store.devices.values()].sort(compareDevices);
-    put(this.heading, t('tiles.heading', { n: devices.length }));
-    put(this.empty, devices.length ? '' : t('tiles.none'));
+    const knowledge = this.knowledge();
+    put(this.heading, knowledge === 'known' || devices.length
+      ? t('tiles.heading', { n: devices.length }) : t('tiles.heading_unknown'));
+    put(this.empty, devices.length ? '' : t(`tiles.none.${knowledge}`));
     const before = this.strips().length;
     const names = [...new Set([...store.sites.keys(), ...devices.map((device) => device.site)])];
     arrange(this.body, names.sort().map((name) => this.site(name, devices)));
@@ -57,7 +67,8 @@ export class Tiles {
     put(site.heading, (facts && facts.clinic) || own[0]?.clinic || name);
     set(site.element, 'data-site', name);
     set(site.element, 'data-online', facts ? String(Boolean(facts.online)) : null);
-    put(site.state, facts ? siteText(facts) : '');
+    set(site.element, 'data-broker', store.brokerUp ? null : 'down');
+    put(site.state, facts ? siteText(facts, this.isLost()) : '');
     arrange(site.tiles, own.map((device) => this.tile(device).element));
     return site.element;
   }
@@ -68,12 +79,19 @@ export class Tiles {
       tile = new Tile(device, this.onStrips);
       this.tiles.set(deviceKey(device), tile);
     }
-    tile.draw(device);
+    try {
+      tile.draw(device, this.isLost());
+    } catch (error) {
+      tile.blank();
+      this.onFault(error);
+    }
     return tile;
   }
 }
 
-function siteText(site) {
+function siteText(site, lost) {
+  if (lost) return t('site.unknown');
+  if (!store.brokerUp) return t('site.broker_down');
   if (!site.online) {
     const at = site.last_seen ? shortTime(Date.parse(site.last_seen), clock.serverNow()) : '';
     return at ? t('site.offline', { at }) : t('site.never');
@@ -88,44 +106,49 @@ class Tile {
   constructor(device, onStrips) {
     this.cells = new Map();
     const span = (name) => h('span', { class: name });
-    [this.kind, this.id, this.state] = ['kind', 'device', 'device-state'].map(span);
+    [this.kind, this.id, this.slot, this.who, this.state] = [
+      'kind', 'device', 'slot', 'who', 'device-state',
+    ].map(span);
     this.alert = h('p', { class: 'tile-alert' });
-    this.who = h('p', { class: 'who' });
     this.why = h('p', { class: 'why' });
     this.grid = h('div', { class: 'cells' });
     this.element = h('article', { class: 'tile' },
-      h('header', {}, this.kind, this.id, this.state), this.who, this.alert, this.why, this.grid);
+      h('header', {}, this.kind, this.id, this.slot, this.who, this.state),
+      this.alert, this.why, this.grid);
     this.strip = device.kind === 'monitor' ? new Strip(device, onStrips) : null;
     if (this.strip) this.element.append(this.strip.element);
   }
 
-  draw(device) {
+  draw(device, lost) {
     const alerts = [...store.alerts.values()]
-      .filter((alert) => alert.site === device.site && alert.device === device.device)
-      .sort(compareAlerts);
-    const priority = highestPriority(alerts);
+      .filter((alert) => alert.site === device.site && alert.device === device.device);
+    const first = tileAlert(alerts);
     const removed = device.state === 'removed';
-    const readings = removed ? [] : [...device.series.values()];
-    const drawn = cellsOf(readings, kindOf).map((cell) => this.cell(cell, device));
+    // How a meter's clock stands is no number of a patient: it moves the times of the others.
+    const readings = removed ? []
+      : [...device.series.values()].filter((reading) => reading.metric !== 'clock_offset');
+    const drawn = cellsOf(readings, kindOf, clockOf(device)).map((cell) => this.cell(cell, device));
     arrange(this.grid, drawn.map((cell) => cell.element));
     const { stale, hatched } = tileStaleness(drawn.flatMap((cell) => cell.ages), device.state);
     for (const [name, value] of Object.entries({
       'data-device': device.device, 'data-site': device.site, 'data-kind': device.kind,
-      'data-bed': '', 'data-priority': priority, 'data-stale': stale,
+      'data-bed': '', 'data-priority': first?.priority ?? 'none', 'data-stale': stale,
       'data-hatched': hatched ? 'true' : null, 'data-device-state': device.state,
     })) set(this.element, name, value);
     put(this.kind, wordOf('kind', device.kind, t));
+    const slot = readings.find((reading) => reading.context?.slot)?.context.slot;
     put(this.id, device.device);
-    put(this.state, wordOf('device_state', device.state, t));
+    put(this.slot, slot ? t('context.slot', { value: slot }) : '');
+    const site = store.sites.get(device.site);
+    const cut = lost || !store.brokerUp || (site && !site.online);
+    const state = wordOf('device_state', cut ? 'unknown' : device.state, t);
+    set(this.element, 'data-cut', cut ? 'true' : null);
+    put(this.state, [state, ageOfTile(drawn)].filter(Boolean).join(' · '));
     put(this.who, t('patient.none'));
-    const first = alerts.find((alert) => alert.priority === priority);
-    set(this.alert, 'hidden', !first);
-    if (first) {
-      const more = alerts.length > 1 ? t('tiles.more_alerts', { n: alerts.length - 1 }) : '';
-      const text = either(first.message_zh, first.message_en);
-      put(this.alert, `${GLYPHS[priority]} ${t(`priority.${priority}`)} ${text} ${more}`.trim());
-    }
-    put(this.why, this.reason(device, readings));
+    this.drawAlert(first, alerts.length - 1);
+    const station = !readings.length && isStation(device, [...store.devices.values()]);
+    set(this.element, 'data-station', station ? 'true' : null);
+    put(this.why, this.reason(device, readings, station));
     if (this.strip) {
       set(this.strip.element, 'hidden', removed);
       this.strip.device = device;
@@ -133,14 +156,40 @@ class Tile {
     }
   }
 
+  /** The alert that matters most, with its state: what is over must not look as if it held. */
+  drawAlert(alert, others) {
+    set(this.alert, 'hidden', !alert);
+    set(this.element, 'data-alert-state', alert?.state);
+    if (!alert) return;
+    const glyph = alert.state === 'unknown' ? '?' : GLYPHS[alert.priority];
+    put(this.alert, [
+      `${glyph} ${t(`priority.${alert.priority}`)} ${message(alert)}`,
+      t(`state.${alert.state}`),
+      ...(others > 0 ? [t('tiles.more_alerts', { n: others })] : []),
+    ].join(' · '));
+  }
+
+  /** It could not be drawn: no number stays. */
+  blank() {
+    this.grid.replaceChildren();
+    this.cells.clear();
+    put(this.state, '');
+    put(this.why, t('tiles.why.fault'));
+    set(this.element, 'data-stale', 'stale');
+    set(this.element, 'data-hatched', 'true');
+  }
+
   /** Why there is nothing to see, where there is nothing. */
-  reason(device, readings) {
+  reason(device, readings, station) {
     const site = store.sites.get(device.site);
     const words = [];
     if (site && !site.online) words.push(t('tiles.site_offline'));
     if (device.state !== 'online') {
-      words.push(t(`tiles.why.${device.state}`), device.state_reason || '');
-    } else if (!readings.length) words.push(t('tiles.why.nothing_yet'));
+      // The agent's own sentence is English: in Chinese there is what a nurse can do.
+      const own = currentLanguage() === 'en' ? device.state_reason : '';
+      words.push(t(`tiles.why.${device.state}`), own || t(`tiles.do.${device.state}`));
+    } else if (station) words.push(t('tiles.why.station'));
+    else if (!readings.length) words.push(t('tiles.why.nothing_yet'));
     return words.filter(Boolean).join(' · ');
   }
 
@@ -183,7 +232,9 @@ class Cell {
     put(this.unit, none ? '' : unitText(shown.find((part) => part.unit)?.unit, t));
     put(this.reason, reason);
     put(this.mark, marks(cell.parts, shown));
-    put(this.age, ageLine(first, nowMs));
+    // The head says how old the fresh ones are.
+    put(this.age, isPlain(first) ? '' : ageLine(first, nowMs));
+    set(this.element, 'data-suspect', first.suspect ? 'true' : null);
     set(this.element, 'data-cell', cell.metric);
     set(this.element, 'data-large', cell.large ? 'true' : null);
     set(this.element, 'data-cell-stale', first.stale);
@@ -207,28 +258,15 @@ class Cell {
   }
 }
 
-/** What of a reading may be on screen now. */
-function judged(reading, device, nowMs) {
-  const rule = ruleOf(kindOf(reading.metric), device.kind);
-  const at = rule === 'spot' ? measuredMs(reading) : Date.parse(reading.observed_time);
-  const ageMs = Math.max(0, nowMs - at);
-  const timeUnknown = reading.context?.time === 'unknown';
-  const fresh = staleness(rule, ageMs);
-  const part = {
-    metric: reading.metric, rule, at, ageMs, timeUnknown, unit: '', text: null, reason: '',
-    stale: timeUnknown && fresh === 'fresh' ? 'ageing' : fresh, hidden: isHidden(rule, ageMs),
-  };
-  if (reading.no_data) part.reason = noDataText(reading.no_data, t);
-  else if (part.hidden) part.reason = '';
-  else if (reading.validity === 'invalid') part.reason = t('validity.invalid');
-  else {
-    const { text, unit } = shownValue(reading);
-    const kind = kindOf(reading.metric);
-    part.raw = text;
-    part.text = kind === 'state' ? wordOf(`value.${reading.metric}`, text, t) : text;
-    part.unit = unit;
-  }
-  return part;
+/** A number that repeats, is fresh and not in doubt. */
+function isPlain(part) {
+  return part.rule !== 'spot' && part.stale === 'fresh' && !part.suspect;
+}
+
+/** How old the oldest of the numbers is that need no age of their own. */
+function ageOfTile(cells) {
+  const ages = cells.flatMap((cell) => cell.ages).filter(isPlain).map((part) => part.ageMs);
+  return ages.length ? t('age.fresh', { age: ageText(Math.max(...ages), t) }) : '';
 }
 
 /** Doubts and circumstances of a value that is shown. */
@@ -240,15 +278,9 @@ function marks(readings, shown) {
   }
   const context = visible[0]?.context || {};
   for (const [key, value] of Object.entries(context)) {
-    if (value !== '0' && t.has(`context.${key}`)) words.push(t(`context.${key}`, { value: String(value) }));
+    if (key === 'slot') continue; // It is in the tile's head, once.
+    if (value === '0' || !t.has(`context.${key}`)) continue;
+    words.push(t(`context.${key}`, { value: String(value) }));
   }
   return words.join(' · ');
-}
-
-function ageLine(part, nowMs) {
-  if (part.timeUnknown) return t('age.unknown', { at: shortTime(part.at, nowMs) });
-  const age = ageText(part.ageMs, t);
-  if (part.rule === 'spot') return t('age.spot', { at: shortTime(part.at, nowMs), age });
-  if (part.hidden) return t('age.hidden', { age });
-  return part.stale === 'ageing' ? t('age.ageing', { age }) : t('age.fresh', { age });
 }

@@ -4,7 +4,7 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { ageText, dateTimeSeconds, timeSeconds } from './format.js';
 import { t } from './i18n.js';
-import { GLYPHS } from './alerts.js';
+import { GLYPHS } from './alert-row.js';
 import { isUnacknowledged } from './order.js';
 import { CLOCKS_APART_MS } from './stale.js';
 import { store } from './store.js';
@@ -23,10 +23,11 @@ export class TopBar {
     this.counters.append(...this.counts);
     this.language = h('button', { onclick: onLanguage });
     this.theme = h('button', { onclick: () => this.nextTheme() });
-    this.helpButton = h('button', { onclick: () => this.toggleHelp() });
+    this.helpButton = h('button', { class: 'keys', onclick: () => this.toggleHelp() });
     this.logOut = h('button', { onclick: onLogOut });
     this.help = h('section', { class: 'help', hidden: true });
-    this.banners = ['link-banner', 'clock-banner', 'back-banner'].map((name) => h('div', {
+    const names = ['link-banner', 'broker-banner', 'clock-banner', 'back-banner'];
+    this.banners = names.map((name) => h('div', {
       class: `banner ${name}`, role: 'status', hidden: true,
     }));
     this.bar = h('header', { class: 'topbar', 'data-sound': 'off', 'data-link': 'live' },
@@ -52,17 +53,23 @@ export class TopBar {
     set(document.body, 'data-link', link);
     put(this.title, t('title'));
     const alerts = [...store.alerts.values()];
+    const unknown = events.knowledge() !== 'known' && !alerts.length;
     this.counts.forEach((element) => {
       const { priority } = element.dataset;
       const own = alerts.filter((alert) => alert.priority === priority);
       const open = own.filter(isUnacknowledged).length;
-      put(element, `${GLYPHS[priority]} ${t(`priority.${priority}`)} ${open}/${own.length}`);
+      const count = unknown ? '–' : `${open}/${own.length}`;
+      put(element, `${GLYPHS[priority]} ${t(`priority.${priority}`)} ${count}`);
       set(element, 'data-none', own.length ? null : 'true');
       set(element, 'aria-label', t('top.count', {
-        priority: t(`priority.${priority}`), open, all: own.length,
+        priority: t(`priority.${priority}`),
+        open: unknown ? '–' : open,
+        all: unknown ? '–' : own.length,
       }));
     });
-    put(this.link, t(`top.link.${link}`, { age: ageText(events.silentMs(), t) }));
+    const loading = link === 'live' && events.knowledge() !== 'known';
+    const age = ageText(events.oldMs(), t);
+    put(this.link, t(loading ? 'top.link.loading' : `top.link.${link}`, { age }));
     put(this.sound, t('top.sound_off'));
     put(this.time, dateTimeSeconds(clock.serverNow()));
     put(this.user, store.user ? store.user.name : '');
@@ -79,11 +86,15 @@ export class TopBar {
   }
 
   drawBanners(events, link) {
-    const [linkBanner, clockBanner, backBanner] = this.banners;
+    const [linkBanner, brokerBanner, clockBanner, backBanner] = this.banners;
     set(linkBanner, 'hidden', link === 'live');
     set(linkBanner, 'data-link', link);
-    const at = timeSeconds(clock.serverNow() - events.silentMs());
-    if (link !== 'live') put(linkBanner, t(`banner.${link}`, { at }));
+    const at = timeSeconds(clock.serverNow() - events.oldMs());
+    const unread = link === 'slow' && events.knowledge() === 'failed';
+    if (link !== 'live') put(linkBanner, t(unread ? 'banner.unread' : `banner.${link}`, { at }));
+    set(this.bar, 'data-broker', store.brokerUp ? 'up' : 'down');
+    set(brokerBanner, 'hidden', store.brokerUp);
+    if (!store.brokerUp) put(brokerBanner, t('banner.broker'));
     const apart = Math.abs(clock.offset());
     set(clockBanner, 'hidden', apart <= CLOCKS_APART_MS);
     if (apart > CLOCKS_APART_MS) put(clockBanner, t('banner.clock', { age: ageText(apart, t) }));

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  cellsOf, compareAlerts, compareDevices, heldOrder, highestPriority, isNewer, isUnacknowledged,
-  measuredMs,
+  cellsOf, clockOf, compareAlerts, compareDevices, heardMs, heldOrder, isNewer, isStation,
+  isUnacknowledged,
+  measured, seriesOf, tileAlert,
 } from '../js/order.js';
 
 const alert = (id, priority, state, started = '2026-11-22T01:00:00Z') => (
@@ -45,9 +46,35 @@ test('tiles stand by site and device', () => {
   assert.deepEqual(devices.sort(compareDevices).map((d) => d.site + d.device), ['a1', 'a2', 'b1']);
 });
 
-test('a tile has its highest priority', () => {
-  assert.equal(highestPriority([]), 'none');
-  assert.equal(highestPriority([{ priority: 'low' }, { priority: 'high' }]), 'high');
+test('a station carries devices that are named after it', () => {
+  const [station, pump, other] = ['pump-01', 'pump-01-40864', 'pump-02'].map((device) => (
+    { site: 'a', kind: 'pump', device }
+  ));
+  assert.equal(isStation(station, [station, pump, other]), true);
+  assert.equal(isStation(other, [station, pump, other]), false);
+  assert.equal(isStation({ ...station, site: 'b' }, [station, pump]), false);
+});
+
+test('a tile names what holds before what is unknown or over', () => {
+  const over = alert('over', 'high', 'cleared_unack');
+  const unknown = alert('unknown', 'high', 'unknown');
+  const low = alert('low', 'low', 'active_ack');
+  const medium = alert('medium', 'medium', 'active_unack');
+  assert.equal(tileAlert([]), undefined);
+  assert.equal(tileAlert([over, unknown, low, medium]).id, 'medium');
+  assert.equal(tileAlert([over, unknown]).id, 'unknown');
+});
+
+test('an alert speaks of the newest reading of its metric, or of none where nobody knows', () => {
+  const series = new Map([
+    ['temp|t1', { metric: 'temp', channel: 't1', value: '36.5' }],
+    ['temp|t2', { metric: 'temp', channel: 't2', value: '39.5' }],
+    ['hr|', { metric: 'hr', value: '80' }],
+  ]);
+  assert.equal(seriesOf(series, { metric: 'hr', value: '135' }).value, '80');
+  assert.equal(seriesOf(series, { metric: 'temp', value: '39.5' }).channel, 't2');
+  assert.equal(seriesOf(series, { metric: 'temp', value: '39.9' }), undefined);
+  assert.equal(seriesOf(series, { metric: 'spo2', value: '80' }), undefined);
 });
 
 const reading = (metric, seq, observed, more = {}) => (
@@ -58,7 +85,7 @@ test('parts of two inflations are never mixed', () => {
   const [early, late] = ['2026-11-22T01:00:00Z', '2026-11-22T02:00:00Z'];
   const [cell] = cellsOf([
     reading('nibp_mean', 1, early), reading('nibp_dia', 2, late), reading('nibp_sys', 2, late),
-  ], () => 'spot');
+  ], () => 'spot', { ahead: null, atOnce: true });
   assert.deepEqual(cell.parts.map((part) => part.metric), ['nibp_sys', 'nibp_dia']);
 });
 
@@ -72,12 +99,56 @@ test('waves and events have no cell, channels have one each', () => {
   assert.deepEqual(cells.map((cell) => cell.key), ['hr|', 'temp|t1', 'temp|t2']);
 });
 
-test('the device says when it measured, unless its clock is ahead', () => {
-  const observed = '2026-11-22T02:00:00Z';
-  const at = (device) => measuredMs({ observed_time: observed, device_time: device });
-  assert.equal(at('2026-11-22T01:00:00Z'), Date.parse('2026-11-22T01:00:00Z'));
-  assert.equal(at('2027-01-01T00:00:00Z'), Date.parse(observed));
-  assert.equal(at(null), Date.parse(observed));
+const NOW = '2026-11-22T02:00:00Z';
+const ms = (text) => Date.parse(text);
+const stored = (device, observed = NOW) => reading('glu_cap_pl', 1, observed, {
+  device_time: device, received_time: observed,
+});
+const METER = { ahead: 0, atOnce: false };
+const AT_ONCE = { ahead: null, atOnce: true };
+
+test('nothing was heard later than the county had it', () => {
+  const early = { observed_time: NOW, received_time: '2026-11-22T02:00:01Z' };
+  const ahead = { observed_time: '2026-11-22T03:00:00Z', received_time: NOW };
+  assert.equal(heardMs(early), ms(NOW));
+  assert.equal(heardMs(ahead), ms(NOW));
+  assert.equal(measured(ahead, METER).suspect, true);
+  assert.equal(measured(early, METER).suspect, false);
+});
+
+test('the device says when it measured', () => {
+  assert.deepEqual(measured(stored('2026-11-22T01:00:00Z'), METER),
+    { ms: ms('2026-11-22T01:00:00Z'), suspect: false });
+  assert.deepEqual(measured(stored(null), METER), { ms: ms(NOW), suspect: false });
+});
+
+test('a device clock that is ahead, or was reset, is not believed', () => {
+  const unknown = { ahead: null, atOnce: false };
+  assert.deepEqual(measured(stored('2027-01-01T00:00:00Z'), unknown), { ms: ms(NOW), suspect: true });
+  assert.deepEqual(measured(stored('2000-01-01T00:00:00Z'), unknown), { ms: ms(NOW), suspect: true });
+});
+
+test('a meter that says how its clock stands is corrected', () => {
+  const hour = { ahead: -3_600_000, atOnce: false };
+  assert.deepEqual(measured(stored('2026-11-22T00:59:00Z'), hour),
+    { ms: ms('2026-11-22T01:59:00Z'), suspect: true });
+  // Stored before the clock went wrong: as it is, for it cannot come from the future.
+  assert.equal(measured(stored('2026-11-22T01:30:00Z'), hour).ms, ms('2026-11-22T01:30:00Z'));
+});
+
+test('a cuff without a memory measured when it spoke', () => {
+  assert.deepEqual(measured(stored('2026-10-01T00:00:00Z'), AT_ONCE), { ms: ms(NOW), suspect: true });
+  assert.deepEqual(measured(stored('2026-11-22T01:59:30Z'), AT_ONCE),
+    { ms: ms('2026-11-22T01:59:30Z'), suspect: false });
+});
+
+test('what is known of a clock', () => {
+  const series = (readings) => new Map(readings.map((one) => [one.metric, one]));
+  assert.deepEqual(clockOf({ kind: 'cuff', series: series([]) }), AT_ONCE);
+  const told = { metric: 'clock_offset', value: '90', canonical_value: '90.000' };
+  assert.deepEqual(clockOf({ kind: 'cuff', series: series([told]) }), { ahead: 90_000, atOnce: false });
+  assert.deepEqual(clockOf({ kind: 'glucose_meter', series: series([]) }),
+    { ahead: null, atOnce: false });
 });
 
 test('an older or repeated reading does not replace the newer one', () => {
@@ -86,4 +157,33 @@ test('an older or repeated reading does not replace the newer one', () => {
   assert.equal(isNewer(reading('hr', 3, '2026-11-22T03:00:00Z'), shown), true);
   assert.equal(isNewer(reading('hr', 3, '2026-11-22T03:00:00Z', { duplicate_of: 7 }), shown), false);
   assert.equal(isNewer(reading('hr', 1, '2026-11-22T01:00:00Z'), undefined), true);
+});
+
+test('of one outbox the order counts in which they were heard, whatever the clock did', () => {
+  const sent = (seq, observed) => reading('hr', seq, observed, { outbox: 'a', lane: 'trend', index: 0 });
+  const shown = sent(5, '2026-11-22T03:00:00Z');
+  assert.equal(isNewer(sent(6, '2026-11-22T02:00:01Z'), shown), true);
+  assert.equal(isNewer(sent(4, '2026-11-22T04:00:00Z'), shown), false);
+});
+
+test('a clock that was ahead does not keep the right one out', () => {
+  const shown = reading('hr', 5, '2026-11-22T03:00:00Z', { received_time: NOW });
+  const right = reading('hr', 1, '2026-11-22T02:00:05Z', { received_time: '2026-11-22T02:00:05Z' });
+  assert.equal(isNewer(right, shown), true);
+});
+
+test('a value just measured by a meter whose clock was reset replaces the one before', () => {
+  const shown = stored('2026-11-22T01:00:00Z', '2026-11-22T01:01:00Z');
+  const reset = { ahead: ms('2000-01-01T00:10:00Z') - ms(NOW), atOnce: false };
+  assert.equal(isNewer(stored('2000-01-01T00:09:00Z'), shown, reset), true);
+  assert.equal(isNewer(stored('2026-10-01T00:00:00Z'), shown, AT_ONCE), true);
+});
+
+test('what a memory gives up late does not replace what was measured after it', () => {
+  const shown = stored('2026-11-22T01:00:00Z', '2026-11-22T01:01:00Z');
+  assert.equal(isNewer(stored('2026-11-20T01:00:00Z'), shown, METER), false);
+  // In one reading-out also what is older than any memory.
+  const first = stored('2026-11-22T01:00:00Z');
+  assert.equal(isNewer(stored('2024-01-01T00:00:00Z'), first, METER), false);
+  assert.equal(isNewer(first, stored('2024-01-01T00:00:00Z'), METER), true);
 });

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { isHidden, linkState, ruleOf, staleness, tileStaleness } from '../js/stale.js';
+import {
+  isHidden, linkState, ruleOf, staleness, tileStaleness, worstLink,
+} from '../js/stale.js';
 
 test('a stream number ages after 5 s and gives way to dashes after 15 s', () => {
   assert.equal(staleness('stream', 5_000), 'fresh');
@@ -44,9 +46,16 @@ test('a device with single measurements is stale when it is gone', () => {
   assert.deepEqual(tileStaleness([{ rule: 'spot', ageMs: 9e9 }], 'online'),
     { stale: 'fresh', hatched: false });
   assert.deepEqual(tileStaleness([], 'silent'), { stale: 'stale', hatched: true });
+  assert.deepEqual(tileStaleness([], 'waiting'), { stale: 'fresh', hatched: false });
 });
 
 test('the link is slow after 10 s and lost after 20', () => {
   assert.deepEqual([10_000, 10_001, 20_000, 20_001].map(linkState),
     ['live', 'slow', 'slow', 'lost']);
+});
+
+test('of two link states the worse counts', () => {
+  assert.equal(worstLink('live', 'slow'), 'slow');
+  assert.equal(worstLink('lost', 'slow'), 'lost');
+  assert.equal(worstLink('live', 'live'), 'live');
 });

@@ -23,7 +23,7 @@ use rmqtt::{
 };
 use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 use thiserror::Error;
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, sync::oneshot};
 use uplink_proto::topics::{may_publish, may_subscribe};
 
 /// Larger than any envelope.
@@ -72,6 +72,7 @@ pub struct Broker {
     /// Taken when it is stopped. Stopping the server's future alone leaves connected clients served.
     runtime: Option<Runtime>,
     address: SocketAddr,
+    ended: oneshot::Receiver<String>,
 }
 
 impl Broker {
@@ -87,6 +88,7 @@ impl Broker {
             .build()
             .map_err(StartBrokerError::Runtime)?;
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let (end, ended) = oneshot::channel();
         let files = files.clone();
         runtime.spawn(async move {
             let bound = bind(address, &files).await;
@@ -96,15 +98,23 @@ impl Broker {
             };
             // Whoever started it waits for this.
             drop(sender.send(bound));
-            if let Some(server) = server
-                && let Err(error) = server.run().await
-            {
-                tracing::error!(%error, "The broker ended.");
+            if let Some(server) = server {
+                let why = match server.run().await {
+                    Ok(()) => "it stopped listening".to_owned(),
+                    Err(error) => error.to_string(),
+                };
+                // Whoever started it may be gone.
+                drop(end.send(why));
             }
         });
         let failed = |reason: String| StartBrokerError::Listen { address, reason };
         let bound = receiver.recv().map_err(|error| failed(error.to_string()))?;
-        Ok(Self { runtime: Some(runtime), address: bound.map_err(failed)? })
+        Ok(Self { runtime: Some(runtime), address: bound.map_err(failed)?, ended })
+    }
+
+    /// Waits until the broker ends by itself, which it should not; says why it did.
+    pub async fn ended(&mut self) -> String {
+        (&mut self.ended).await.unwrap_or_else(|_| "its task is gone".to_owned())
     }
 
     /// Where it listens.

@@ -205,6 +205,12 @@ pub struct TimelineEntry {
     pub by: Option<String>,
     /// More about it.
     pub detail: String,
+    /// Why that person acknowledged.
+    #[serde(default)]
+    pub reason: Option<AckReason>,
+    /// In that person's words.
+    #[serde(default)]
+    pub note: String,
 }
 
 /// Our message that a rule's condition holds.
@@ -248,6 +254,9 @@ pub struct Alert {
     pub acknowledged: Option<Acknowledgement>,
     /// It was over before anybody could see it.
     pub retro: bool,
+    /// A clock was wrong: when it began is what the county made of it.
+    #[serde(default)]
+    pub time_suspect: bool,
     /// How often it came back.
     pub recurrences: u32,
     /// Its story.
@@ -279,11 +288,16 @@ impl Alert {
         by: Option<&str>,
         detail: String,
     ) {
+        let by = by.map(ToOwned::to_owned);
+        self.add(TimelineEntry { at, what, by, detail, reason: None, note: String::new() });
+    }
+
+    fn add(&mut self, entry: TimelineEntry) {
         // The first entries say how it began; of the rest the newest count.
         if self.timeline.len() >= TIMELINE_MAX {
             self.timeline.remove(TIMELINE_MAX / 2);
         }
-        self.timeline.push(TimelineEntry { at, what, by: by.map(ToOwned::to_owned), detail });
+        self.timeline.push(entry);
     }
 
     /// A person has it in hand. The alert goes on at `present`, the priority of what holds now.
@@ -295,23 +309,30 @@ impl Alert {
         now: WallTime,
         present: Option<Priority>,
     ) -> Result<(), AcknowledgeError> {
-        match self.state {
-            AlertState::Closed => return Err(AcknowledgeError::NotActive),
-            AlertState::ActiveAck => {
-                let by = self.acknowledged.as_ref().map(|ack| ack.by.clone()).unwrap_or_default();
+        let first = self.acknowledged.as_ref().map(|first| first.by.clone());
+        match (self.state, first) {
+            (AlertState::Closed, None) => return Err(AcknowledgeError::NotActive),
+            // The second of two nurses learns who was first, whether it is over meanwhile or not.
+            (AlertState::Closed | AlertState::ActiveAck | AlertState::Unknown, Some(by)) => {
                 return Err(AcknowledgeError::AlreadyAcknowledged { by });
             }
-            AlertState::ActiveUnack | AlertState::Unknown => self.state = AlertState::ActiveAck,
-            AlertState::ClearedUnack => self.state = AlertState::Closed,
+            (AlertState::ActiveUnack | AlertState::ActiveAck, _) => {
+                self.state = AlertState::ActiveAck;
+            }
+            // That somebody has it in hand does not make it known.
+            (AlertState::Unknown, None) => {}
+            (AlertState::ClearedUnack, _) => self.state = AlertState::Closed,
         }
         let note: String =
             note.chars().filter(|letter| !letter.is_control()).take(NOTE_LEN_MAX).collect();
-        self.tell(
-            now,
-            TimelineEvent::Acknowledged,
-            Some(by),
-            format!("{} {note}", reason.name()).trim().to_owned(),
-        );
+        self.add(TimelineEntry {
+            at: now,
+            what: TimelineEvent::Acknowledged,
+            by: Some(by.to_owned()),
+            detail: String::new(),
+            reason: Some(reason),
+            note: note.clone(),
+        });
         self.acknowledged = Some(Acknowledgement { by: by.to_owned(), at: now, reason, note });
         if let Some(present) = present {
             self.priority = present;

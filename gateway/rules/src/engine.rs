@@ -8,41 +8,36 @@
 //! - the passing of time alone never completes a sustain
 //! - suppression stops new alerts and clears nothing
 
+mod alarms;
+mod judge;
 mod life;
 mod series;
+mod silence;
 
 use crate::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId},
-    compare::meets,
-    freshness::{Freshness, Position},
-    rule::{EventRule, FromDevice, RuleSet, Step, TechnicalRule, Threshold},
+    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
+    freshness::{BoxClock, Clocks, Freshness, Moment, Position},
+    rule::{RuleSet, TechnicalRule},
 };
+use alarms::Held;
+use judge::Latest;
 use life::{Episode, Firing};
 use model::{
-    alarm::{AlarmPhase, DeviceAlarm, Priority},
+    alarm::Priority,
     decimal::Decimal,
-    device::{DeviceKind, DeviceState, DeviceStatus},
+    device::DeviceKind,
     id::{DeviceId, SiteId},
-    metric::{Class, Metric},
-    reading::{Comparator, NoData, Occurrence, Reading, ReadingGroup, Validity},
-    time::WallTime,
+    metric::Metric,
+    reading::{NoData, Occurrence, Reading, ReadingGroup},
+    time::{ClockQuality, Observed, WallTime},
+    units::Unit,
 };
 use serde::{Deserialize, Serialize};
-use series::{Judged, Series};
+use series::Series;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A late spot value may still raise an alert when it is at most this old (late data, row 5).
 const SPOT_TELLS_PRESENT_MS: i64 = 4 * 3_600_000;
-/// A lower rank of the heart-rate class is read when the higher is silent this long.
-const RANK_SILENT_MS: i64 = 10_000;
-/// The rule of a device that says nothing.
-const SILENT_RULE: &str = "TECH-SILENT";
-/// What is shown for an alarm no rule names.
-const OTHER_RULE: &str = "DEV-OTHER";
-/// A driver says again what is up within seconds of hearing its device; a slow station takes 30 s.
-const SAID_AGAIN_MS: i64 = 60_000;
-/// Device alarms that hold at once; a pump has sixteen flags.
-const ALARMS_MAX: usize = 64;
 
 /// A reading group to evaluate.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +45,7 @@ pub struct ReadingInput<'a> {
     /// The group.
     pub group: &'a ReadingGroup,
     /// When it was measured.
-    pub t_meas: WallTime,
+    pub t_meas: Moment,
     /// Whether it tells the present.
     pub freshness: Freshness,
     /// Orders readings of the same moment.
@@ -67,21 +62,42 @@ pub struct Engine {
     series: BTreeMap<String, Series>,
     /// Series → `t_meas` of its newest evaluated reading.
     newest: BTreeMap<String, WallTime>,
-    /// Ranks of the heart-rate class: when heard, and whether with a value.
+    /// Series → `t_meas` of its newest reading with a value: a gap is the time without one.
+    #[serde(default)]
+    valued: BTreeMap<String, WallTime>,
+    /// Ranks of the heart-rate class: `t_meas` of the last value, and whether the sensor is on.
     ranks: BTreeMap<u8, (WallTime, bool)>,
     /// The rank in use.
     rank: Option<u8>,
     /// Class → latest value, for rules that need two.
-    latest: BTreeMap<String, (WallTime, String)>,
-    /// Device alarms that hold, by code: rule and begin.
-    alarms: BTreeMap<String, (String, WallTime)>,
+    latest: BTreeMap<String, Latest>,
+    /// Device alarms that hold, by code.
+    alarms: BTreeMap<String, Held>,
     /// Device alarms that began before the device or its agent was away; what is not said again
     /// until then is over.
     #[serde(default)]
     doubtful: BTreeSet<String>,
     #[serde(default)]
     doubtful_until: Option<WallTime>,
+    /// Nothing has been heard since, and from when the county counts it.
     silent_since: Option<WallTime>,
+    #[serde(default)]
+    silent_from: Option<WallTime>,
+    /// Where its last status was: an older one changes nothing.
+    #[serde(default)]
+    status_at: Option<(String, u64, u32)>,
+    /// How far the device's clock is ahead, as it said last, and when.
+    #[serde(default)]
+    clock_ahead: Option<(WallTime, i64)>,
+    /// The clock of the box, when this is its engine.
+    #[serde(default)]
+    box_clock: BoxClock,
+    /// The edge box is out of reach since.
+    #[serde(default)]
+    box_lost: Option<WallTime>,
+    /// Its alerts are unknown since the box was out of reach.
+    #[serde(default)]
+    unheard: bool,
     /// Family → what fires and the alert.
     episodes: BTreeMap<String, Episode>,
 }
@@ -118,19 +134,6 @@ impl From<DeviceKindName> for DeviceKind {
     }
 }
 
-/// One reading as rules see it.
-struct Seen<'a> {
-    metric: Metric,
-    series: &'a str,
-    value: Decimal,
-    comparator: Comparator,
-    spot: bool,
-    at: WallTime,
-    gap: bool,
-    /// Late: only what is urgent may sound.
-    late: bool,
-}
-
 impl Engine {
     /// A device nobody has heard of.
     #[must_use]
@@ -141,6 +144,7 @@ impl Engine {
             kind: None,
             series: BTreeMap::new(),
             newest: BTreeMap::new(),
+            valued: BTreeMap::new(),
             ranks: BTreeMap::new(),
             rank: None,
             latest: BTreeMap::new(),
@@ -148,6 +152,12 @@ impl Engine {
             doubtful: BTreeSet::new(),
             doubtful_until: None,
             silent_since: None,
+            silent_from: None,
+            status_at: None,
+            clock_ahead: None,
+            box_clock: BoxClock::default(),
+            box_lost: None,
+            unheard: false,
             episodes: BTreeMap::new(),
         }
     }
@@ -161,342 +171,80 @@ impl Engine {
     ) -> Vec<Alert> {
         let ReadingInput { group, t_meas, freshness, .. } = input;
         let spot = group.occurrence == Occurrence::Spot;
-        let age_ms = now.unix_ms().saturating_sub(t_meas.unix_ms());
-        let tells_present = match (freshness, spot) {
-            (Freshness::Fresh, _) => true,
-            (_, true) => age_ms <= SPOT_TELLS_PRESENT_MS,
-            (_, false) => false,
-        };
+        let age_ms = now.unix_ms().saturating_sub(t_meas.at.unix_ms());
+        let fresh = freshness == Freshness::Fresh;
+        let tells_present = fresh || (spot && age_ms <= SPOT_TELLS_PRESENT_MS);
         if !tells_present {
             return Vec::new();
         }
-        let late = freshness != Freshness::Fresh;
         let mut touched = BTreeSet::new();
         for reading in &group.readings {
-            self.take(rules, group, reading, t_meas, (spot, late), &mut touched);
+            self.take(rules, group, reading, t_meas, (spot, !fresh), &mut touched);
         }
-        let mut changed = Vec::new();
-        if !spot && group.readings.iter().any(|reading| reading.value != Err(NoData::Silent)) {
-            changed = self.speak_again(rules, now, &mut touched);
+        let speaks = group.readings.iter().any(|reading| reading.value != Err(NoData::Silent));
+        if fresh && speaks && self.is_after_silence(t_meas.at) {
+            self.end_silence(rules, now, &mut touched);
         }
-        changed.extend(self.settle(rules, now, t_meas, touched));
+        let mut changed = self.settle(rules, now, t_meas.at, touched);
+        if fresh && speaks {
+            changed.extend(self.known_again(now));
+        }
         changed
     }
 
-    fn take(
-        &mut self,
-        rules: &RuleSet,
-        group: &ReadingGroup,
-        reading: &Reading,
-        t_meas: WallTime,
-        (spot, late): (bool, bool),
-        touched: &mut BTreeSet<String>,
-    ) {
-        let class = reading.metric.row().class;
-        let name = format!("{}|{}", reading.metric, group.channel.as_str());
-        let newest = self.newest.get(&name).copied();
-        if newest.is_some_and(|newest| t_meas < newest) {
-            return;
-        }
-        let gap = newest.is_none_or(|newest| {
-            t_meas.unix_ms().saturating_sub(newest.unix_ms()) > rules.gap_ms(self.kind())
-        });
-        self.newest.insert(name.clone(), t_meas);
-        let value = reading.canonical().filter(|_| reading.validity != Validity::Invalid);
-        if class == Class::Hr && !self.rank_is_read(reading.metric, t_meas, value.is_some()) {
-            return;
-        }
-        let Some((value, comparator)) = value else { return };
-        self.latest.insert(class.name().to_owned(), (t_meas, value.to_string()));
-        // The ranks of the heart rate are one series; everything else is its own.
-        let series = if class == Class::Hr { "hr" } else { name.as_str() };
-        let metric = reading.metric;
-        let seen = Seen { metric, series, value, comparator, spot, at: t_meas, gap, late };
-        for rule in rules.thresholds(class) {
-            self.judge(rule, &seen, touched);
-        }
-        let kind = self.kind();
-        for rule in rules.technical_of(class).filter(|rule| rule.is_for(kind)) {
-            self.judge_technical(rule, &seen, touched);
-        }
-    }
-
-    /// Whether a heart rate of that metric is the one rules read now.
-    fn rank_is_read(&mut self, metric: Metric, t_meas: WallTime, has_value: bool) -> bool {
-        let rank = metric.row().class_rank.unwrap_or(u8::MAX);
-        self.ranks.insert(rank, (t_meas, has_value));
-        let higher_speaks = self.ranks.range(..rank).any(|(_, (heard, with_value))| {
-            *with_value && t_meas.unix_ms().saturating_sub(heard.unix_ms()) < RANK_SILENT_MS
-        });
-        if higher_speaks || !has_value {
-            return false;
-        }
-        if self.rank.replace(rank).is_some_and(|before| before != rank) {
-            // Another way of measuring begins its sustain and its hold anew, and clears nothing.
-            for (_, series) in self.series.iter_mut().filter(|(key, _)| key.ends_with("|hr")) {
-                series.begin_anew();
-            }
-        }
-        true
-    }
-
-    fn judge(&mut self, rule: &Threshold, seen: &Seen<'_>, touched: &mut BTreeSet<String>) {
-        let Some(mut outside) = meets(rule.op, rule.limit, seen.value, seen.comparator) else {
-            return;
-        };
-        if let Some(also) = &rule.also {
-            outside &= self.latest.get(also.class.name()).is_some_and(|(at, value)| {
-                let near =
-                    seen.at.unix_ms().abs_diff(at.unix_ms()) <= also.window_ms.unsigned_abs();
-                let value: Option<Decimal> = value.parse().ok();
-                near && value.is_some_and(|value| {
-                    meets(also.op, also.limit, value, Comparator::Equal) == Some(true)
-                })
-            });
-        }
-        if outside && seen.late && rule.priority == Priority::Low {
-            return;
-        }
-        let suppressed =
-            (rule.suppress_lead_off && self.rank == Some(1) && self.holds("TECH-LEADOFF"))
-                || (rule.suppress_probe_off && self.holds("TECH-PROBEOFF"));
-        let key = format!("{}|{}", rule.id, seen.series);
-        let series = self.series.entry(key.clone()).or_default();
-        let judged = if seen.spot {
-            series.spot(seen.at, outside, suppressed, rule.promote)
-        } else {
-            let clears = rule.clear.is_none_or(|(op, value, _)| {
-                meets(op, value, seen.value, seen.comparator) == Some(true)
-            });
-            let hold_ms = rule.clear.map_or(0, |(_, _, hold_ms)| hold_ms);
-            if seen.gap {
-                series.begin_anew();
-            }
-            series.stream(seen.at, outside && !suppressed, clears, rule.sustain_ms, hold_ms)
-        };
-        let began = self.began(rule, seen);
-        let episode = self.episodes.entry(rule.family.clone()).or_default();
-        match judged {
-            Judged::Firing { promoted } => {
-                let priority = promoted.unwrap_or(rule.priority);
-                let limit = format!("{} {}", rule.op.sign(), rule.limit);
-                episode.fire(
-                    key,
-                    Firing {
-                        rule: rule.id.clone(),
-                        priority,
-                        since: began,
-                        metric: Some(seen.metric),
-                        value: outside.then(|| seen.value.to_string()),
-                        comparator: sign(seen.comparator),
-                        limit: Some(limit),
-                        message_zh: rule.message_zh.clone(),
-                        message_en: rule.message_en.clone(),
-                    },
-                );
-                touched.insert(rule.family.clone());
-            }
-            Judged::Cleared => {
-                episode.cease(&key);
-                touched.insert(rule.family.clone());
-            }
-            Judged::Quiet => {}
-        }
-    }
-
-    /// `t_meas` of the first reading outside any rule of the family: the episode's begin.
-    fn began(&self, rule: &Threshold, seen: &Seen<'_>) -> WallTime {
-        let key = format!("{}|{}", rule.id, seen.series);
-        let own = self.series.get(&key).and_then(Series::outside_since).unwrap_or(seen.at);
-        let earlier = self.episodes.get(&rule.family).and_then(Episode::pending_since);
-        earlier.map_or(own, |earlier| earlier.min(own))
-    }
-
-    fn judge_technical(
-        &mut self,
-        rule: &TechnicalRule,
-        seen: &Seen<'_>,
-        touched: &mut BTreeSet<String>,
-    ) {
-        let zero = Decimal::ZERO;
-        let value = match rule.absolute && seen.value < zero {
-            true => Decimal::new(-seen.value.mantissa(), seen.value.exponent()).unwrap_or(zero),
-            false => seen.value,
-        };
-        let holds = |step: &&Step| {
-            step.test
-                .is_some_and(|(op, limit)| meets(op, limit, value, Comparator::Equal) == Some(true))
-        };
-        let step = rule.steps.iter().filter(|step| !step.conditional).rfind(holds);
-        let key = format!("{}|{}", rule.id, seen.series);
-        let episode = self.episodes.entry(rule.family.clone()).or_default();
-        match step {
-            Some(step) => {
-                let limit = step.test.map(|(op, limit)| format!("{} {limit}", op.sign()));
-                let mut firing = technical(rule, step.priority, seen.at);
-                firing.metric = Some(seen.metric);
-                firing.value = Some(seen.value.to_string());
-                firing.limit = limit;
-                episode.fire(key, firing);
-                touched.insert(rule.family.clone());
-            }
-            None if episode.is_firing(&key) => {
-                episode.cease(&key);
-                touched.insert(rule.family.clone());
-            }
-            None => {}
-        }
-    }
-
-    /// Takes in a device's own alarm; hands out the alerts that changed.
-    pub fn on_alarm(
-        &mut self,
-        rules: &RuleSet,
-        now: WallTime,
-        alarm: &DeviceAlarm,
-        freshness: Freshness,
-    ) -> Vec<Alert> {
-        let at = alarm.observed.at;
-        let key = format!("{}|{}", alarm.code, alarm.channel.as_str());
-        let id = alarm.kind.rule_id();
-        let mut touched = BTreeSet::new();
-        match alarm.phase {
-            AlarmPhase::Start | AlarmPhase::Update => {
-                let known = self.alarms.contains_key(&key) || self.alarms.len() < ALARMS_MAX;
-                // What began long ago and is not over is history until the device speaks of it again.
-                if !known || freshness == Freshness::Backfill {
-                    return Vec::new();
-                }
-                self.doubtful.remove(&key);
-                let (_, since) =
-                    self.alarms.entry(key.clone()).or_insert((id.to_owned(), at)).clone();
-                if let Some((family, firing)) = device_firing(rules, id, alarm, since) {
-                    self.episodes.entry(family.clone()).or_default().fire(key, firing);
-                    touched.insert(family);
-                }
-            }
-            AlarmPhase::End => self.end_alarm(&key, &mut touched),
-        }
-        self.settle(rules, now, at, touched)
-    }
-
-    fn end_alarm(&mut self, key: &str, touched: &mut BTreeSet<String>) {
-        self.doubtful.remove(key);
-        if self.alarms.remove(key).is_none() {
-            return;
-        }
-        for (family, episode) in &mut self.episodes {
-            if episode.is_firing(key) {
-                episode.cease(key);
-                touched.insert(family.clone());
-            }
-        }
-    }
-
-    /// The agent started anew, or the device was away: its alarms may have ended unheard. Those
-    /// that are up are said again.
-    pub fn doubt_alarms(&mut self, now: WallTime) {
-        if !self.alarms.is_empty() {
-            self.doubtful = self.alarms.keys().cloned().collect();
-            self.doubtful_until =
-                Some(WallTime::from_unix_ms(now.unix_ms().saturating_add(SAID_AGAIN_MS)));
-        }
-    }
-
-    /// Takes in a device's status; hands out the alerts that changed.
-    pub fn on_status(
-        &mut self,
-        rules: &RuleSet,
-        now: WallTime,
-        status: &DeviceStatus,
-    ) -> Vec<Alert> {
-        self.kind = Some(status.kind.into());
-        let at = status.observed.at;
-        let mut touched = BTreeSet::new();
-        let mut changed = Vec::new();
-        match status.state {
-            DeviceState::Online => changed = self.speak_again(rules, now, &mut touched),
-            DeviceState::Silent | DeviceState::LinkDown | DeviceState::Removed => {
-                self.silent_since.get_or_insert(at);
-            }
-        }
-        changed.extend(self.settle(rules, now, at, touched));
-        changed.extend(self.on_time(rules, now));
-        changed
-    }
-
-    /// The device is no longer silent: what nobody knew is known again.
-    fn speak_again(
-        &mut self,
-        rules: &RuleSet,
-        now: WallTime,
-        touched: &mut BTreeSet<String>,
-    ) -> Vec<Alert> {
-        if self.silent_since.take().is_none() {
-            return Vec::new();
-        }
-        self.doubt_alarms(now);
-        if let Some(rule) = rules.technical(SILENT_RULE)
-            && let Some(episode) = self.episodes.get_mut(&rule.family)
-        {
-            episode.cease(SILENT_RULE);
-        }
-        touched.extend(self.episodes.keys().cloned());
-        self.episodes.values_mut().filter_map(|episode| episode.become_known(now)).collect()
-    }
-
-    /// Lets time pass: silence, and alerts that close by themselves.
-    pub fn on_time(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
-        let mut touched = BTreeSet::new();
-        let mut changed = Vec::new();
-        if let (Some(rule), Some(since)) = (rules.technical(SILENT_RULE), self.silent_since) {
-            let elapsed = now.unix_ms().saturating_sub(since.unix_ms());
-            let step = rule
-                .steps
-                .iter()
-                .filter(|step| !step.conditional)
-                .rfind(|step| step.after_ms <= elapsed);
-            if let Some(step) = step {
-                let firing = technical(rule, step.priority, since);
-                self.episodes
-                    .entry(rule.family.clone())
-                    .or_default()
-                    .fire(SILENT_RULE.to_owned(), firing);
-                touched.insert(rule.family.clone());
-                // What was true when it fell silent may still be: nobody knows.
-                let others = self.episodes.iter_mut().filter(|(family, _)| **family != rule.family);
-                changed.extend(others.filter_map(|(_, episode)| episode.become_unknown(now)));
-            }
-        }
-        if self.silent_since.is_none() && self.doubtful_until.is_some_and(|until| until <= now) {
-            self.doubtful_until = None;
-            for key in std::mem::take(&mut self.doubtful) {
-                self.end_alarm(&key, &mut touched);
-            }
-        }
-        changed.extend(self.settle(rules, now, now, touched));
-        changed
-            .extend(self.episodes.values_mut().filter_map(|episode| episode.close_by_itself(now)));
-        changed
-    }
-
-    /// When `on_time` has something to do next.
+    /// What of a state that cannot be read any more must not be lost: its alerts that are not
+    /// closed. They are unknown until something speaks for them, or a person has them in hand.
     #[must_use]
-    pub fn next_deadline(&self, rules: &RuleSet) -> Option<WallTime> {
-        let closing = self.episodes.values().filter_map(Episode::closes_at);
-        let silent =
-            self.silent_since.zip(rules.technical(SILENT_RULE)).and_then(|(since, rule)| {
-                let present = self.episodes.get(&rule.family).and_then(Episode::present);
-                let mut next = rule
-                    .steps
-                    .iter()
-                    .filter(|step| !step.conditional && Some(step.priority) > present);
-                next.next().map(|step| {
-                    WallTime::from_unix_ms(since.unix_ms().saturating_add(step.after_ms))
-                })
-            });
-        let doubt = self.doubtful_until.filter(|_| self.silent_since.is_none());
-        closing.chain(silent).chain(doubt).min()
+    pub fn rescued(site: SiteId, device: DeviceId, stored: &str) -> Self {
+        let mut engine = Self::new(site, device);
+        let state: serde_json::Value = serde_json::from_str(stored).unwrap_or_default();
+        let episodes = state.get("episodes").and_then(serde_json::Value::as_object);
+        for (family, episode) in episodes.into_iter().flatten() {
+            let earlier = episode.get("unseen").and_then(serde_json::Value::as_array);
+            let alerts = earlier.into_iter().flatten().chain(episode.get("alert"));
+            for alert in alerts.filter_map(|alert| serde_json::from_value(alert.clone()).ok()) {
+                engine.episodes.entry(family.clone()).or_default().adopt(alert);
+            }
+        }
+        engine
+    }
+
+    /// What is known of the clocks between this device and the county, with what the group says.
+    ///
+    /// How far a device says that its own clock is ahead is good for what it stamped, however late
+    /// it arrives.
+    pub fn clocks(&mut self, group: &ReadingGroup, box_ahead_ms: i64) -> Clocks {
+        let at = group.observed.at;
+        let said = group.readings.iter().find(|reading| reading.metric == Metric::CLOCK_OFFSET);
+        let newest = self.clock_ahead.is_none_or(|(heard, _)| heard <= at);
+        if let Some((ahead, _)) = said.and_then(Reading::canonical).filter(|_| newest) {
+            self.clock_ahead = in_ms(ahead).map(|ahead_ms| (at, ahead_ms));
+        }
+        Clocks {
+            box_ahead_ms,
+            device_ahead_ms: self.clock_ahead.map(|(_, ahead_ms)| ahead_ms),
+            tells_at_once: matches!(self.kind(), Some(DeviceKind::Cuff | DeviceKind::Monitor)),
+        }
+    }
+
+    /// How far the edge box is ahead of the county, when this is its engine.
+    #[must_use]
+    pub fn box_ahead_ms(&self) -> i64 {
+        self.box_clock.ahead_ms()
+    }
+
+    /// The edge box said just now that it is `at`; hands out the alerts that changed.
+    pub fn hear_box_clock(&mut self, rules: &RuleSet, now: WallTime, at: WallTime) -> Vec<Alert> {
+        self.box_clock.hear(at, now);
+        let Some(ahead) = Decimal::new(self.box_clock.ahead_ms(), -3) else { return Vec::new() };
+        let reading = Reading::number(Metric::CLOCK_OFFSET, ahead, Unit::SECOND);
+        let observed = Observed { at: now, quality: ClockQuality::Unknown };
+        let mut touched = BTreeSet::new();
+        let group = ReadingGroup::new(self.device.clone(), observed, vec![reading]);
+        for reading in &group.readings {
+            self.take(rules, &group, reading, Moment::sure(now), (false, false), &mut touched);
+        }
+        self.settle(rules, now, now, touched)
     }
 
     /// A person has an alert in hand.
@@ -511,19 +259,18 @@ impl Engine {
         note: &str,
         now: WallTime,
     ) -> Result<Alert, AcknowledgeError> {
-        let found = self
-            .episodes
+        self.episodes
             .values_mut()
-            .find(|episode| episode.alert().is_some_and(|alert| alert.id == id));
-        found.ok_or(AcknowledgeError::NotFound)?.acknowledge(by, reason, note, now)
+            .find_map(|episode| episode.acknowledge(id, by, reason, note, now))
+            .unwrap_or(Err(AcknowledgeError::NotFound))
     }
 
     /// Alerts that are not closed.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.episodes
             .values()
-            .filter_map(Episode::alert)
-            .filter(|alert| alert.state != crate::alert::AlertState::Closed)
+            .flat_map(Episode::alerts)
+            .filter(|alert| alert.state != AlertState::Closed)
     }
 
     /// Turns what fires now into alerts.
@@ -534,7 +281,7 @@ impl Engine {
         t_meas: WallTime,
         touched: BTreeSet<String>,
     ) -> Vec<Alert> {
-        let silent = self.silent_since.is_some() && rules.technical(SILENT_RULE).is_some();
+        let silent = self.silent_since.is_some() && self.silence_rule(rules).is_some();
         let mut changed = Vec::new();
         for family in touched {
             let (site, device) = (self.site.clone(), self.device.clone());
@@ -545,54 +292,15 @@ impl Engine {
         changed
     }
 
-    fn holds(&self, rule: &str) -> bool {
-        self.alarms.values().any(|(id, _)| id == rule)
-    }
-
     fn kind(&self) -> Option<DeviceKind> {
         self.kind.map(Into::into)
     }
 }
 
-/// What a device alarm becomes: a rule for its kind, or shown as sent.
-fn device_firing(
-    rules: &RuleSet,
-    id: &str,
-    alarm: &DeviceAlarm,
-    since: WallTime,
-) -> Option<(String, Firing)> {
-    if let Some(rule) = rules.technical(id) {
-        let step = rule.steps.iter().find(|step| !step.conditional)?;
-        let mut firing = technical(rule, step.priority, since);
-        firing.metric = alarm.source;
-        return Some((rule.family.clone(), firing));
-    }
-    let rule = rules.event(id).or_else(|| rules.event(OTHER_RULE))?;
-    let mut firing = Firing {
-        rule: rule.id.clone(),
-        priority: device_priority(rule, alarm.priority),
-        since,
-        metric: alarm.source,
-        value: None,
-        comparator: None,
-        limit: None,
-        message_zh: rule.message_zh.clone(),
-        message_en: rule.message_en.clone(),
-    };
-    if rule.id == OTHER_RULE {
-        let said = if alarm.text.is_empty() { &alarm.code } else { &alarm.text };
-        firing.message_zh = format!("{} {said}", firing.message_zh);
-        firing.message_en = format!("{} {said}", firing.message_en);
-    }
-    Some((rule.family.clone(), firing))
-}
-
-fn device_priority(rule: &EventRule, sent: Option<Priority>) -> Priority {
-    match (rule.from_device, sent) {
-        (Some(FromDevice::AtLeast), Some(sent)) => sent.max(rule.priority),
-        (Some(FromDevice::AsSent), Some(sent)) => sent,
-        _ => rule.priority,
-    }
+/// Seconds as whole milliseconds.
+fn in_ms(seconds: Decimal) -> Option<i64> {
+    let shift = u32::try_from(i32::from(seconds.exponent()) + 3).ok()?;
+    seconds.mantissa().checked_mul(10_i64.checked_pow(shift)?)
 }
 
 fn technical(rule: &TechnicalRule, priority: Priority, since: WallTime) -> Firing {
@@ -604,16 +312,10 @@ fn technical(rule: &TechnicalRule, priority: Priority, since: WallTime) -> Firin
         value: None,
         comparator: None,
         limit: None,
+        unheard: false,
+        time_suspect: false,
         message_zh: rule.message_zh.clone(),
         message_en: rule.message_en.clone(),
-    }
-}
-
-fn sign(comparator: Comparator) -> Option<String> {
-    match comparator {
-        Comparator::Equal => None,
-        Comparator::Below => Some("<".to_owned()),
-        Comparator::Above => Some(">".to_owned()),
     }
 }
 

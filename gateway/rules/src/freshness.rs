@@ -13,8 +13,10 @@ const SPOT_FRESH_MS: i64 = 10 * 60_000;
 /// Late: at most this old; older is backfill.
 const STREAM_LATE_MS: i64 = 10 * 60_000;
 const SPOT_LATE_MS: i64 = 24 * 3_600_000;
-/// A reading from further in the future than this has a wrong clock.
-const FUTURE_MAX_MS: i64 = 2_000;
+/// A clock that is further off than this is wrong (metric catalogue, `clock_offset`).
+const CLOCK_OFF_MS: i64 = 2_000;
+/// A kiosk stamps the minute in which it began, and a measurement takes under a minute.
+const TOLD_WITHIN_MS: u64 = 2 * 60_000;
 
 /// Class of a reading, computed once by the county at commit.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -63,16 +65,115 @@ impl Freshness {
     }
 }
 
-/// When it was measured: device time for a spot reading of a device that keeps time, else observed
-/// time. What lies in the future has a wrong clock, and takes the county's.
-#[must_use]
-pub fn t_meas(group: &ReadingGroup, now: WallTime) -> WallTime {
-    let device = match group.occurrence {
-        Occurrence::Spot => group.device_time.and_then(DeviceTime::utc),
-        Occurrence::Stream => None,
-    };
-    let measured = device.unwrap_or(group.observed.at);
-    if measured.unix_ms() > now.unix_ms().saturating_add(FUTURE_MAX_MS) { now } else { measured }
+/// When something was, by the county's clock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Moment {
+    /// The moment.
+    pub at: WallTime,
+    /// A clock was wrong or unknown: the moment is what the county made of it.
+    pub suspect: bool,
+}
+
+impl Moment {
+    /// A moment by a clock that is right.
+    #[must_use]
+    pub const fn sure(at: WallTime) -> Self {
+        Self { at, suspect: false }
+    }
+}
+
+/// What is known of the clocks between a reading and the county.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clocks {
+    /// How far the edge box is ahead of the county.
+    pub box_ahead_ms: i64,
+    /// How far the device is ahead of the edge box, where it says so.
+    pub device_ahead_ms: Option<i64>,
+    /// The device tells its measurements as it makes them and remembers none.
+    pub tells_at_once: bool,
+}
+
+impl Clocks {
+    /// When the box saw something, by the county's clock. What lies in the future has a wrong
+    /// clock, and takes the county's.
+    #[must_use]
+    pub fn observed(&self, observed: WallTime, now: WallTime) -> Moment {
+        let at = self.by_county(observed);
+        if is_future(at, now) {
+            return Moment { at: now, suspect: true };
+        }
+        Moment { at, suspect: at != observed }
+    }
+
+    /// When it was measured: device time without the device's error for a spot reading of a device
+    /// that keeps time, else observed time.
+    ///
+    /// The clock of a device that tells its measurements at once is seen by when they come: one
+    /// that says another time has a wrong clock. Of one that remembers only what it says itself.
+    #[must_use]
+    pub fn measured(&self, group: &ReadingGroup, now: WallTime) -> Moment {
+        let observed = self.observed(group.observed.at, now);
+        let device = match group.occurrence {
+            Occurrence::Spot => group.device_time.and_then(DeviceTime::utc),
+            Occurrence::Stream => None,
+        };
+        let Some(device) = device else { return observed };
+        let apart_ms = device.unix_ms().abs_diff(observed.at.unix_ms());
+        let off = self.device_ahead_ms.filter(|ahead_ms| ahead_ms.abs() > CLOCK_OFF_MS);
+        if let Some(ahead_ms) = off {
+            let at = self.by_county(earlier(device, ahead_ms));
+            // Else it was stamped before the clock was set: the error of today is not of that time.
+            if !is_future(at, now) {
+                return Moment { at, suspect: true };
+            }
+        }
+        let told_late = self.tells_at_once && off.is_none() && apart_ms > TOLD_WITHIN_MS;
+        if told_late || is_future(device, now) {
+            return Moment { suspect: true, ..observed };
+        }
+        Moment { at: device, suspect: off.is_some() }
+    }
+
+    fn by_county(&self, by_box: WallTime) -> WallTime {
+        let off = self.box_ahead_ms.abs() > CLOCK_OFF_MS;
+        if off { earlier(by_box, self.box_ahead_ms) } else { by_box }
+    }
+}
+
+fn earlier(at: WallTime, ms: i64) -> WallTime {
+    WallTime::from_unix_ms(at.unix_ms().saturating_sub(ms))
+}
+
+fn is_future(at: WallTime, now: WallTime) -> bool {
+    at.unix_ms() > now.unix_ms().saturating_add(CLOCK_OFF_MS)
+}
+
+/// What the county makes of the times an edge box says it is.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct BoxClock {
+    ahead_ms: i64,
+    heard_ms: Option<i64>,
+}
+
+impl BoxClock {
+    /// The box said just now that it is `at`.
+    ///
+    /// Delay makes a box look behind: of two words in a row the less delayed counts. A small
+    /// change is no news, so that the times of readings do not jitter.
+    pub fn hear(&mut self, at: WallTime, now: WallTime) {
+        let heard_ms = at.unix_ms().saturating_sub(now.unix_ms());
+        let ahead_ms = heard_ms.max(self.heard_ms.unwrap_or(heard_ms));
+        self.heard_ms = Some(heard_ms);
+        if ahead_ms.saturating_sub(self.ahead_ms).saturating_abs() > CLOCK_OFF_MS {
+            self.ahead_ms = ahead_ms;
+        }
+    }
+
+    /// How far it is ahead of the county.
+    #[must_use]
+    pub const fn ahead_ms(&self) -> i64 {
+        self.ahead_ms
+    }
 }
 
 /// Where a reading is: orders readings of the same `t_meas`.
@@ -91,6 +192,13 @@ pub struct Position {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use model::{
+        id::DeviceId,
+        metric::Metric,
+        reading::Reading,
+        time::{ClockQuality, Observed},
+        units::Unit,
+    };
 
     #[test]
     fn the_class_is_a_question_of_age() {
@@ -101,5 +209,75 @@ mod tests {
         assert_eq!(class(600), Freshness::Late);
         assert_eq!(class(601), Freshness::Backfill);
         assert_eq!(class(-100), Freshness::Fresh);
+    }
+
+    const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
+
+    fn ago(seconds: i64) -> WallTime {
+        earlier(NOW, seconds * 1000)
+    }
+
+    /// How old a glucose value is taken to be, in seconds, and whether that is doubtful.
+    #[track_caller]
+    fn check(clocks: Clocks, device_ago: i64, observed_ago: i64, expected: (i64, bool)) {
+        let device = DeviceId::new("glu-01").unwrap();
+        let observed = Observed { at: ago(observed_ago), quality: ClockQuality::Unknown };
+        let reading = Reading::number(Metric::GLU_CAP_PL, 53, Unit::MG_PER_DL);
+        let time = DeviceTime::Zoned { civil_ms: ago(device_ago).unix_ms(), offset_s: 0 };
+        let group = ReadingGroup::new(device, observed, vec![reading]).at_device_time(Some(time));
+        let found = clocks.measured(&group, NOW);
+        let age_s = (NOW.unix_ms() - found.at.unix_ms()) / 1000;
+        assert_eq!((age_s, found.suspect), expected);
+    }
+
+    const HOUR: i64 = 3600;
+
+    #[test]
+    fn the_error_a_meter_admits_is_taken_off() {
+        let meter =
+            |ahead_s: i64| Clocks { device_ahead_ms: Some(ahead_s * 1000), ..Clocks::default() };
+        check(Clocks::default(), 2 * HOUR, 5, (2 * HOUR, false));
+        check(meter(1), 2 * HOUR, 5, (2 * HOUR, false));
+        // A meter whose battery was changed begins with its year 2000.
+        check(meter(-26 * 8766 * HOUR), 26 * 8766 * HOUR + 300, 5, (300, true));
+        check(meter(9 * HOUR), 300 - 9 * HOUR, 5, (300, true));
+        check(meter(-9 * HOUR), 9 * HOUR - 1, 5, (-1, true));
+        // Measured before the battery was changed.
+        check(meter(-26 * 8766 * HOUR), 700 * HOUR, 5, (700 * HOUR, true));
+        check(Clocks::default(), -HOUR, 5, (5, true));
+    }
+
+    #[test]
+    fn a_kiosk_that_says_another_time_than_now_has_a_wrong_clock() {
+        let kiosk = Clocks { tells_at_once: true, ..Clocks::default() };
+        for device_ago in [6 * HOUR, 1000, -6 * HOUR] {
+            check(kiosk, device_ago, 5, (5, true));
+        }
+        check(kiosk, 2 * HOUR + 80, 2 * HOUR, (2 * HOUR + 80, false));
+    }
+
+    #[test]
+    fn the_error_of_a_box_is_taken_off() {
+        let of_box = |ahead_s: i64| Clocks { box_ahead_ms: ahead_s * 1000, ..Clocks::default() };
+        let seen = |ahead_s, ago_s| {
+            let found = of_box(ahead_s).observed(ago(ago_s), NOW);
+            ((NOW.unix_ms() - found.at.unix_ms()) / 1000, found.suspect)
+        };
+        assert_eq!(seen(1, 1), (1, false));
+        assert_eq!(seen(-HOUR, HOUR + 1), (1, true));
+        assert_eq!(seen(HOUR, 300 - HOUR), (300, true));
+        assert_eq!(seen(0, -HOUR), (0, true));
+    }
+
+    #[test]
+    fn a_delayed_word_of_a_box_does_not_move_its_clock() {
+        let mut clock = BoxClock::default();
+        let mut hear = |ahead_s: i64| {
+            clock.hear(ago(-ahead_s), NOW);
+            clock.ahead_ms() / 1000
+        };
+        assert_eq!([hear(0), hear(-20), hear(0), hear(1)], [0; 4]);
+        assert_eq!([hear(-3600), hear(-3601)], [0, -3600]);
+        assert_eq!([hear(90), hear(91)], [90; 2]);
     }
 }

@@ -6,24 +6,37 @@
 
 use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class, units::Unit};
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use thiserror::Error;
 
 /// Largest rule set: the default one has 70 kB.
 const RULES_LEN_MAX: usize = 1 << 20;
 
-/// Why a rule set was refused.
+/// One mistake of a rule set.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct RuleMistake {
+    /// Line of the file, from 1.
+    pub line: usize,
+    /// What is wrong; what to write instead.
+    pub text: String,
+}
+
+impl fmt::Display for RuleMistake {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "line {}: {}", self.line, self.text)
+    }
+}
+
+/// Why a rule set was refused: all its mistakes, in the order of their lines.
 #[derive(Debug, Error)]
-pub enum RuleSetError {
-    /// Too long.
-    #[error("the rule set has {0} bytes; at most 1 MiB are allowed")]
-    TooLong(usize),
-    /// No JSON, or not of the schema's shape.
-    #[error("the rule set is not of the form of rules.schema.json: {0}; correct it and try again")]
-    Shape(#[from] serde_json::Error),
-    /// What the schema cannot say.
-    #[error("the rule set has mistakes: {}", .0.join("; "))]
-    Mistakes(Vec<String>),
+#[error("the rule set has mistakes: {}", shown(.0))]
+pub struct RuleSetError(pub Vec<RuleMistake>);
+
+fn shown(mistakes: &[RuleMistake]) -> String {
+    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// A versioned collection of rules.
@@ -145,39 +158,51 @@ impl RuleSet {
     /// # Errors
     /// All mistakes at once, each with its rule's id.
     pub fn from_json(text: &str) -> Result<Self, RuleSetError> {
-        if text.len() > RULES_LEN_MAX {
-            return Err(RuleSetError::TooLong(text.len()));
-        }
-        let file: File = serde_json::from_str(text)?;
         let mut mistakes = Vec::new();
-        let ids: BTreeSet<&str> = file.rules.iter().map(|rule| rule.id.as_str()).collect();
-        if ids.len() != file.rules.len() {
-            mistakes.push("two rules have the same id; give each its own".to_owned());
-        }
-        for rule in &file.rules {
-            for target in rule.overrides.iter().filter(|target| !ids.contains(target.as_str())) {
-                mistakes.push(format!("{}: overrides {target}, which is no rule", rule.id));
-            }
-        }
+        let file = parse(text, &mut mistakes);
+        let Some(File { meta, expected_interval_s, rules }) = file else {
+            return Err(RuleSetError(mistakes));
+        };
         let mut set = Self {
-            version: file.meta.version,
+            version: meta.version,
             thresholds: Vec::new(),
             events: BTreeMap::new(),
             technical: BTreeMap::new(),
             intervals: BTreeMap::new(),
         };
-        for (kind, interval) in file.expected_interval_s {
+        for (kind, interval) in expected_interval_s {
             if let (Some(kind), Some(interval)) = (DeviceKind::from_name(&kind), interval) {
                 set.intervals.insert(kind, interval);
             }
         }
-        for rule in file.rules {
-            let id = rule.id.clone();
+        let ids: BTreeSet<&str> = rules.iter().map(id_of).collect();
+        let mut seen = BTreeSet::new();
+        for (number, rule) in (1..).zip(&rules) {
+            let id = id_of(rule);
+            let again = !seen.insert(id);
+            let line = line_of(text, id, if again { 2 } else { 1 });
+            let name = if id.is_empty() { format!("rule {number}") } else { id.to_owned() };
+            let mut note =
+                |mistake| mistakes.push(RuleMistake { line, text: format!("{name}: {mistake}") });
+            if again {
+                note("another rule has the same id; give each its own".to_owned());
+            }
+            let rule = match RawRule::deserialize(rule) {
+                Ok(rule) => rule,
+                Err(error) => {
+                    note(format!("is not of the form of rules.schema.json: {error}; correct it"));
+                    continue;
+                }
+            };
+            for target in rule.overrides.iter().filter(|target| !ids.contains(target.as_str())) {
+                note(format!("overrides {target}, which is no rule; name one of this file"));
+            }
             if let Err(mistake) = set.add(rule) {
-                mistakes.push(format!("{id}: {mistake}"));
+                note(mistake);
             }
         }
-        if mistakes.is_empty() { Ok(set) } else { Err(RuleSetError::Mistakes(mistakes)) }
+        mistakes.sort();
+        if mistakes.is_empty() { Ok(set) } else { Err(RuleSetError(mistakes)) }
     }
 
     /// Its version.
@@ -191,6 +216,19 @@ impl RuleSet {
         self.thresholds.iter().filter(move |rule| rule.class == class)
     }
 
+    /// Threshold rules whose second condition is on this class, and how near in time it must be.
+    pub(crate) fn completed_by(&self, class: Class) -> impl Iterator<Item = (&Threshold, i64)> {
+        self.thresholds.iter().filter_map(move |rule| {
+            let also = rule.also.as_ref().filter(|also| also.class == class)?;
+            Some((rule, also.window_ms))
+        })
+    }
+
+    /// Whether a threshold rule of that id is of that family.
+    pub(crate) fn is_of_family(&self, id: &str, family: &str) -> bool {
+        self.thresholds.iter().any(|rule| rule.id == id && rule.family == family)
+    }
+
     pub(crate) fn event(&self, id: &str) -> Option<&EventRule> {
         self.events.get(id)
     }
@@ -201,6 +239,12 @@ impl RuleSet {
 
     pub(crate) fn technical_of(&self, class: Class) -> impl Iterator<Item = &TechnicalRule> {
         self.technical.values().filter(move |rule| rule.class == Some(class))
+    }
+
+    /// Whether devices of that kind speak by themselves, so that silence is news. One of unknown
+    /// kind does.
+    pub(crate) fn repeats(&self, kind: Option<DeviceKind>) -> bool {
+        kind.is_none_or(|kind| self.intervals.contains_key(&kind))
     }
 
     /// Three expected intervals of that kind, in milliseconds: a longer gap begins a sustain anew.
@@ -339,6 +383,32 @@ impl TechnicalRule {
     }
 }
 
+/// The file as JSON; its rules are looked at one by one.
+fn parse(text: &str, mistakes: &mut Vec<RuleMistake>) -> Option<File> {
+    if text.len() > RULES_LEN_MAX {
+        let text = format!("the file has {} bytes; at most 1 MiB are allowed", text.len());
+        mistakes.push(RuleMistake { line: 1, text });
+        return None;
+    }
+    serde_json::from_str(text)
+        .map_err(|error| {
+            let text = format!("is not of the form of rules.schema.json: {error}; correct it");
+            mistakes.push(RuleMistake { line: error.line(), text });
+        })
+        .ok()
+}
+
+fn id_of(rule: &serde_json::Value) -> &str {
+    rule.get("id").and_then(serde_json::Value::as_str).unwrap_or_default()
+}
+
+/// The line of the nth rule with this id; 1 where it cannot be found.
+fn line_of(text: &str, id: &str, nth: usize) -> usize {
+    let wanted = format!("\"{id}\"");
+    let has_it = |line: &str| line.contains("\"id\"") && line.contains(&wanted);
+    (1..).zip(text.lines()).filter(|(_, line)| has_it(line)).nth(nth - 1).map_or(1, |(at, _)| at)
+}
+
 /// A number of the file as the decimal it is written as.
 fn decimal(number: f64) -> Result<Decimal, String> {
     number.to_string().parse().map_err(|_| format!("{number} is no usable limit"))
@@ -363,7 +433,7 @@ fn class_in(class: Option<&str>, unit: Option<&str>) -> Result<Class, String> {
 struct File {
     meta: Meta,
     expected_interval_s: BTreeMap<String, Option<f64>>,
-    rules: Vec<RawRule>,
+    rules: Vec<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -481,17 +551,37 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_of_a_rule_set_is_told_at_once() {
+    fn every_mistake_of_a_rule_set_is_told_at_once_with_its_line() {
         let mut file: serde_json::Value = serde_json::from_str(DEFAULT).unwrap();
         let rules = file["rules"].as_array_mut().unwrap();
+        rules.truncate(6);
         rules[0]["unit"] = "kPa".into();
         rules[1]["class"] = "pulse_of_the_city".into();
         rules[2]["clear"]["value"] = 999.into();
-        let id = rules[4]["id"].clone();
-        rules[3]["id"] = id;
-        let error = RuleSet::from_json(&file.to_string()).unwrap_err().to_string();
-        for word in ["the unit is kPa", "pulse_of_the_city", "not on the safe side", "same id"] {
-            assert!(error.contains(word), "{error}");
+        rules[3]["id"] = rules[4]["id"].clone();
+        rules[5]["sustain_s"] = "long".into();
+        let ids: Vec<String> =
+            rules.iter().map(|rule| rule["id"].as_str().unwrap().to_owned()).collect();
+        let text = serde_json::to_string_pretty(&file).unwrap();
+        let RuleSetError(mistakes) = RuleSet::from_json(&text).unwrap_err();
+        for (rule, word) in [
+            (0, "the unit is kPa"),
+            (1, "pulse_of_the_city"),
+            (2, "not on the safe side"),
+            (4, "same id"),
+            (5, "rules.schema.json"),
+        ] {
+            let told = mistakes.iter().find(|mistake| mistake.text.contains(word));
+            let told = told.unwrap_or_else(|| panic!("{word}: {mistakes:#?}"));
+            assert!(told.text.starts_with(&ids[rule]), "{told}");
+            let line = text.lines().nth(told.line - 1).unwrap();
+            assert!(line.contains("\"id\"") && line.contains(&ids[rule]), "{told}: {line}");
         }
+    }
+
+    #[test]
+    fn what_is_not_json_is_told_with_its_line() {
+        let RuleSetError(mistakes) = RuleSet::from_json("{\n  \"meta\": nothing\n}").unwrap_err();
+        assert_eq!((mistakes.len(), mistakes[0].line), (1, 2), "{mistakes:?}");
     }
 }

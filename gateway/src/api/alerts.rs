@@ -1,14 +1,18 @@
 //! Alerts, and acknowledging them.
 
-use super::{App, Problem, data::moment};
+use super::{
+    App, Problem, Route,
+    data::moment,
+    extract::{JsonBody, Path, Query},
+};
 use crate::{
     alerts, clock,
-    people::Caller,
+    people::{Caller, CallerKind},
     query::{self, AlertFilter, with_clinic},
 };
 use axum::{
-    Json, Router,
-    extract::{Path, Query, State},
+    Json,
+    extract::State,
     http::StatusCode,
     routing::{get, post},
 };
@@ -17,11 +21,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/alerts", get(list))
-        .route("/alerts/{id}", get(one))
-        .route("/alerts/{id}/acknowledge", post(acknowledge))
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        ("/alerts", get(list)),
+        ("/alerts/{id}", get(one)),
+        ("/alerts/{id}/acknowledge", post(acknowledge)),
+    ]
 }
 
 #[derive(Deserialize)]
@@ -68,8 +73,13 @@ async fn acknowledge(
     State(app): State<App>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(body): Json<Acknowledge>,
+    JsonBody(body): JsonBody<Acknowledge>,
 ) -> Result<Json<Value>, Problem> {
+    if caller.kind == CallerKind::Program {
+        // Alert rules, "Life of an alert": only a named person can acknowledge.
+        let title = "A program does not act on alerts";
+        return Err(Problem::new(StatusCode::FORBIDDEN, title, "log in under your own name"));
+    }
     if !caller.role.may_acknowledge() {
         let title = "This role does not act on alerts";
         return Err(Problem::new(StatusCode::FORBIDDEN, title, "log in as a nurse or doctor"));

@@ -1,16 +1,12 @@
 //! Sites, devices, readings, waveforms, the ledger, the catalogue.
 
-use super::{App, Problem};
+use super::{App, Problem, Route, extract::Query};
 use crate::{
     clock,
     people::Caller,
-    query::{self, ReadingFilter},
+    query::{self, Place, ReadingFilter, WaveformFilter},
 };
-use axum::{
-    Json, Router,
-    extract::{Query, State},
-    routing::get,
-};
+use axum::{Json, extract::State, routing::get};
 use model::metric::{Kind, Metric};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,20 +16,29 @@ use std::sync::Arc;
 const LIMIT: u32 = 1000;
 /// Readings in one answer at most.
 const LIMIT_MAX: u32 = 10_000;
+/// Waveform blocks in one answer, where nobody says how many: 10 min of one lead.
+const BLOCKS: u32 = 600;
+/// Waveform blocks in one answer at most: an hour of one lead, some 10 MB.
+const BLOCKS_MAX: u32 = 3600;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/sites", get(sites))
-        .route("/devices", get(devices))
-        .route("/readings", get(readings))
-        .route("/waveforms", get(waveforms))
-        .route("/ledger", get(ledger))
-        .route("/metrics-catalogue", get(catalogue))
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        ("/sites", get(sites)),
+        ("/devices", get(devices)),
+        ("/readings", get(readings)),
+        ("/waveforms", get(waveforms)),
+        ("/ledger", get(ledger)),
+        ("/metrics-catalogue", get(catalogue)),
+    ]
 }
 
 async fn sites(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem> {
     let clinics = Arc::clone(&app.clinics);
-    Ok(Json(app.store.read(move |connection| query::sites(connection, &clinics)).await?))
+    let mut answer = app.store.read(move |connection| query::sites(connection, &clinics)).await?;
+    if let Some(fields) = answer.as_object_mut() {
+        fields.insert("broker".to_owned(), json!({"up": *app.broker_up.borrow()}));
+    }
+    Ok(Json(answer))
 }
 
 async fn devices(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem> {
@@ -45,6 +50,7 @@ async fn devices(State(app): State<App>, _: Caller) -> Result<Json<Value>, Probl
 struct ReadingQuery {
     site: Option<String>,
     device: Option<String>,
+    patient: Option<String>,
     metric: Option<String>,
     from: Option<String>,
     to: Option<String>,
@@ -57,21 +63,19 @@ async fn readings(
     _: Caller,
     Query(asked): Query<ReadingQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let after = asked.cursor.map(|cursor| {
-        let parts = cursor
-            .split_once('.')
-            .and_then(|(observed, id)| Some((observed.parse().ok()?, id.parse().ok()?)));
-        parts.ok_or_else(|| Problem::bad_request("cursor: send back next_cursor as it was"))
-    });
     let filter = ReadingFilter {
         site: asked.site,
         device: asked.device,
         metric: asked.metric,
         from_ms: moment("from", asked.from.as_deref())?,
         to_ms: moment("to", asked.to.as_deref())?,
-        after: after.transpose()?,
+        after: after(asked.cursor.as_deref())?,
         limit: asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
     };
+    if asked.patient.is_some() {
+        // No device is bound to a patient yet: nobody has readings, rather than everybody's.
+        return Ok(Json(json!({"readings": [], "next_cursor": null})));
+    }
     Ok(Json(app.store.read(move |connection| query::readings(connection, &filter)).await?))
 }
 
@@ -82,6 +86,8 @@ struct WaveformQuery {
     metric: String,
     from: Option<String>,
     to: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<String>,
 }
 
 async fn waveforms(
@@ -89,22 +95,16 @@ async fn waveforms(
     _: Caller,
     Query(asked): Query<WaveformQuery>,
 ) -> Result<Json<Value>, Problem> {
-    let from = moment("from", asked.from.as_deref())?.unwrap_or(0);
-    let to = moment("to", asked.to.as_deref())?.unwrap_or(i64::MAX);
-    let answer = app
-        .store
-        .read(move |connection| {
-            query::waveforms(
-                connection,
-                asked.site.as_deref(),
-                &asked.device,
-                &asked.metric,
-                from,
-                to,
-            )
-        })
-        .await?;
-    Ok(Json(answer))
+    let filter = WaveformFilter {
+        site: asked.site,
+        device: asked.device,
+        metric: asked.metric,
+        from_ms: moment("from", asked.from.as_deref())?,
+        to_ms: moment("to", asked.to.as_deref())?,
+        after: after(asked.cursor.as_deref())?,
+        limit: asked.limit.unwrap_or(BLOCKS).clamp(1, BLOCKS_MAX),
+    };
+    Ok(Json(app.store.read(move |connection| query::waveforms(connection, &filter)).await?))
 }
 
 #[derive(Deserialize)]
@@ -141,6 +141,12 @@ async fn catalogue(_: Caller) -> Json<Value> {
         })
         .collect();
     Json(json!({"metrics": metrics}))
+}
+
+/// The place of a cursor.
+fn after(cursor: Option<&str>) -> Result<Option<Place>, Problem> {
+    let wrong = || Problem::bad_request("cursor: send back next_cursor as it was");
+    cursor.map(|cursor| Place::parse(cursor).ok_or_else(wrong)).transpose()
 }
 
 /// A moment of a query, as milliseconds.

@@ -1,14 +1,16 @@
 //! Server-sent events: readings, waveforms that were asked for, alerts, devices, sites.
+//!
+//! # Invariants
+//! - the stream ends with the session or token that opened it
 
-use super::App;
+use super::{App, Route, extract::Query, session::Credential};
 use crate::{
     clock,
-    events::{Event as News, Missed},
+    events::{Event as News, EventId, Missed},
     people::Caller,
 };
 use axum::{
-    Router,
-    extract::{Query, State},
+    extract::State,
     http::HeaderMap,
     response::sse::{Event, Sse},
     routing::get,
@@ -24,8 +26,8 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Strips one board shows at once.
 const STRIPS_MAX: usize = 64;
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/events", get(events))
+pub(super) fn routes() -> Vec<Route> {
+    vec![("/events", get(events))]
 }
 
 #[derive(Deserialize)]
@@ -43,15 +45,17 @@ async fn events(
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let strips: BTreeSet<String> =
         wanted.waveforms.split(',').take(STRIPS_MAX).map(ToOwned::to_owned).collect();
-    // Subscribed before what was missed is read: nothing falls in between.
-    let live = app.events.subscribe();
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse::<u64>().ok());
-    let missed = match last.map(|id| app.events.missed_after(id)) {
-        None => Vec::new(),
-        Some(Missed::TooMuch) => vec![Event::default().event("resync").data("{}")],
-        Some(Missed::Events(events)) => events.iter().map(told).collect(),
+    let last = headers.get("last-event-id");
+    let last = last.map(|id| id.to_str().unwrap_or_default().parse::<EventId>());
+    let (missed, live) = match last {
+        None => (Missed::Events(Vec::new()), app.events.follow()),
+        Some(Ok(last)) => app.events.follow_after(last),
+        Some(Err(_)) => (Missed::TooMuch, app.events.follow()),
     };
-    let newest = last.unwrap_or_default();
+    let missed = match missed {
+        Missed::TooMuch => vec![Event::default().event("resync").data("{}")],
+        Missed::Events(events) => events.iter().map(told).collect(),
+    };
     let hello = Event::default().event("hello").data(server_time());
     let live = BroadcastStream::new(live).filter_map(move |news| {
         let event = match news {
@@ -59,16 +63,32 @@ async fn events(
                 Some(Event::default().event("resync").data("{}"))
             }
             Ok(news) if news.wave.as_ref().is_some_and(|wave| !strips.contains(wave)) => None,
-            Ok(news) if news.id <= newest => None,
             Ok(news) => Some(told(&news)),
         };
         async move { event }
     });
     let beats = IntervalStream::new(tokio::time::interval(HEARTBEAT))
         .map(|_| Event::default().event("heartbeat").data(server_time()));
-    let stopped = app.stopped;
     let all = stream::iter([hello]).chain(stream::iter(missed)).chain(stream::select(live, beats));
-    Sse::new(all.map(Ok).take_until(async move { stopped.cancelled().await }))
+    Sse::new(all.map(Ok).take_until(over(app, Credential::of(&headers))))
+}
+
+/// Waits until the gateway stops, or until whoever asked may no longer.
+async fn over(app: App, credential: Option<Credential>) {
+    let mut look = tokio::time::interval(HEARTBEAT);
+    loop {
+        tokio::select! {
+            () = app.stopped.cancelled() => return,
+            _ = look.tick() => {}
+        }
+        let Some(credential) = credential.clone() else { return };
+        match credential.caller(&app.store).await {
+            Ok(None) => return,
+            Ok(Some(_)) => {}
+            // It proves nothing: the board keeps what it has.
+            Err(error) => tracing::warn!(%error, "A session could not be looked at."),
+        }
+    }
 }
 
 fn told(news: &Arc<News>) -> Event {

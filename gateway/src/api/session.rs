@@ -1,12 +1,13 @@
 //! Who asks: a person's session cookie or a program's token.
 
-use super::{App, Problem};
+use super::{App, Problem, Route, attempts::NotNow, extract::JsonBody};
 use crate::{
     clock,
     people::{self, Caller},
+    store::{Store, StoreError},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::{FromRequestParts, State},
     http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -14,45 +15,51 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use std::{
-    collections::BTreeMap,
-    sync::{LazyLock, Mutex, PoisonError},
-};
 
 const COOKIE: &str = "clinic_session";
-/// Wrong passwords for one name before it has to wait.
-const FAILURES_MAX: u32 = 5;
-/// How long it has to wait.
-const WAIT_MS: i64 = 60_000;
-/// Names whose failures are remembered.
-const NAMES_MAX: usize = 10_000;
 
-/// Failures by name: count and time of the last.
-static FAILURES: LazyLock<Mutex<BTreeMap<String, (u32, i64)>>> = LazyLock::new(Mutex::default);
+pub(super) fn routes() -> Vec<Route> {
+    vec![("/session", post(log_in).get(who).delete(log_out))]
+}
 
-pub(super) fn routes() -> Router<App> {
-    Router::new().route("/session", post(log_in).get(who).delete(log_out))
+/// What proves who asks.
+#[derive(Clone)]
+pub(super) enum Credential {
+    Token(String),
+    Session(String),
+}
+
+impl Credential {
+    /// A token goes before a cookie.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let bearer = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        match bearer {
+            Some(token) => Some(Self::Token(token.to_owned())),
+            None => cookie(headers).map(Self::Session),
+        }
+    }
+
+    /// Whose it is, if it is still good.
+    pub(super) async fn caller(self, store: &Store) -> Result<Option<Caller>, StoreError> {
+        let now_ms = clock::now().unix_ms();
+        let ask = move |connection: &rusqlite::Connection| match &self {
+            Self::Token(token) => people::token(connection, token),
+            Self::Session(secret) => people::session(connection, secret, now_ms),
+        };
+        store.read(ask).await
+    }
 }
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let bearer = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-            .map(ToOwned::to_owned);
-        let cookie = cookie(&parts.headers);
-        let now_ms = clock::now().unix_ms();
-        let found = app
-            .store
-            .read(move |connection| match (bearer, cookie) {
-                (Some(token), _) => people::token(connection, &token),
-                (None, Some(secret)) => people::session(connection, &secret, now_ms),
-                (None, None) => Ok(None),
-            })
-            .await?;
+        let found = match Credential::of(&parts.headers) {
+            Some(credential) => credential.caller(&app.store).await?,
+            None => None,
+        };
         found.ok_or_else(|| {
             let title = "Nobody is logged in";
             Problem::new(StatusCode::UNAUTHORIZED, title, "log in, or send a token as Bearer")
@@ -72,33 +79,27 @@ struct LogIn {
     password: String,
 }
 
-async fn log_in(State(app): State<App>, Json(log_in): Json<LogIn>) -> Result<Response, Problem> {
-    let LogIn { name, password } = log_in;
+async fn log_in(
+    State(app): State<App>,
+    JsonBody(LogIn { name, password }): JsonBody<LogIn>,
+) -> Result<Response, Problem> {
     let now_ms = clock::now().unix_ms();
-    if has_to_wait(&name, now_ms) {
-        let title = "Too many wrong passwords";
-        return Err(Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            title,
-            "wait a minute and try again",
-        ));
+    if !people::may_be(&name, &password) {
+        return Err(wrong());
     }
+    let turn = app.attempts.begin(&name, now_ms).await?;
     let wanted = name.clone();
     let person = app.store.read(move |connection| people::find_person(connection, &wanted)).await?;
     let hash = person.as_ref().map(|(hash, _)| hash.clone());
-    let fits =
-        tokio::task::spawn_blocking(move || people::password_fits(&password, hash.as_deref()))
-            .await;
-    let Some((_, role)) = person.filter(|_| matches!(fits, Ok(true))) else {
-        note_failure(&name, now_ms);
-        let title = "Name or password is wrong";
-        return Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            title,
-            "try again, or ask the administrator",
-        ));
-    };
-    FAILURES.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+    let fits = tokio::task::spawn_blocking(move || {
+        let fits = people::password_fits(&password, hash.as_deref());
+        // Kept until here: whoever hangs up does not make room for the next.
+        drop(turn);
+        fits
+    })
+    .await;
+    let (_, role) = person.filter(|_| matches!(fits, Ok(true))).ok_or_else(wrong)?;
+    app.attempts.succeeded(&name);
     let wanted = name.clone();
     let opened = app
         .store
@@ -111,9 +112,25 @@ async fn log_in(State(app): State<App>, Json(log_in): Json<LogIn>) -> Result<Res
             error.to_string(),
         )
     })?;
-    let cookie = format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict");
+    let cookie = set_cookie(&app, &format!("{COOKIE}={secret}"));
     Ok(([(header::SET_COOKIE, cookie)], Json(json!({"name": name, "role": role.name()})))
         .into_response())
+}
+
+/// The same for everybody: who exists is nobody's business.
+fn wrong() -> Problem {
+    let title = "Name or password is wrong";
+    Problem::new(StatusCode::UNAUTHORIZED, title, "try again, or ask the administrator")
+}
+
+impl From<NotNow> for Problem {
+    fn from(why: NotNow) -> Self {
+        let (title, detail) = match why {
+            NotNow::Wait => ("Too many wrong passwords", "wait 15 minutes and try again"),
+            NotNow::Busy => ("Too many people log in at once", "try again in a moment"),
+        };
+        Self::new(StatusCode::TOO_MANY_REQUESTS, title, detail)
+    }
 }
 
 async fn who(caller: Caller) -> Json<serde_json::Value> {
@@ -124,22 +141,12 @@ async fn log_out(State(app): State<App>, headers: HeaderMap) -> Result<Response,
     if let Some(secret) = cookie(&headers) {
         app.store.write(move |transaction| people::close_session(transaction, &secret)).await?;
     }
-    let gone = format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    let gone = set_cookie(&app, &format!("{COOKIE}=; Max-Age=0"));
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
 }
 
-fn has_to_wait(name: &str, now_ms: i64) -> bool {
-    let failures = FAILURES.lock().unwrap_or_else(PoisonError::into_inner);
-    failures
-        .get(name)
-        .is_some_and(|(count, last)| *count >= FAILURES_MAX && now_ms - last < WAIT_MS)
-}
-
-fn note_failure(name: &str, now_ms: i64) {
-    let mut failures = FAILURES.lock().unwrap_or_else(PoisonError::into_inner);
-    failures.retain(|_, (_, last)| now_ms - *last < WAIT_MS);
-    if failures.len() < NAMES_MAX {
-        let entry = failures.entry(name.to_owned()).or_insert((0, now_ms));
-        *entry = (entry.0 + 1, now_ms);
-    }
+/// No script reads it, no other site sends it, and over HTTPS it never goes in plain.
+fn set_cookie(app: &App, value: &str) -> String {
+    let secure = if app.https { "; Secure" } else { "" };
+    format!("{value}; Path=/; HttpOnly; SameSite=Strict{secure}")
 }

@@ -1,6 +1,6 @@
 //! Storing the records of one envelope.
 
-use super::{Batch, integer};
+use super::{Batch, Gathered, integer};
 use crate::{clock::rfc3339, query};
 use model::{
     alarm::DeviceAlarm,
@@ -11,10 +11,7 @@ use model::{
     time::{DeviceTime, WallTime},
     waveform::WaveformBlock,
 };
-use rules::{
-    engine::ReadingInput,
-    freshness::{Freshness, Position, t_meas},
-};
+use rules::freshness::{Freshness, Position};
 use rusqlite::params;
 use serde_json::json;
 use uplink_proto::{envelope::Envelope, samples};
@@ -22,7 +19,7 @@ use uplink_proto::{envelope::Envelope, samples};
 impl Batch<'_> {
     pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<()> {
         let mut index = 0_u32;
-        for record in &envelope.records {
+        for (place, record) in (0..).zip(&envelope.records) {
             match record {
                 Record::Readings(group) => {
                     self.group(site, envelope, index, group)?;
@@ -34,7 +31,9 @@ impl Batch<'_> {
                     index = index.saturating_add(1);
                 }
                 Record::Alarm(alarm) => self.alarm(site, alarm)?,
-                Record::Status(status) => self.status(site, status)?,
+                Record::Status(status) => {
+                    self.status(site, position(envelope, place), status)?;
+                }
                 Record::Started(started) => {
                     tracing::info!(%site, version = started.version, "Agent started.");
                     self.evaluation.agent_started(self.context(), site)?;
@@ -52,8 +51,10 @@ impl Batch<'_> {
         first: u32,
         group: &ReadingGroup,
     ) -> rusqlite::Result<()> {
-        let measured = t_meas(group, self.now);
-        let freshness = Freshness::of(group, measured, self.now);
+        let clocks = self.evaluation.clocks(self.context(), site, group)?;
+        let t_meas = clocks.measured(group, self.now);
+        let freshness = Freshness::of(group, t_meas.at, self.now);
+        let seen_ms = clocks.observed(group.observed.at, self.now).at.min(self.now).unix_ms();
         let name = group.group.map(|metric| format!("{metric}/{first}"));
         let identity = identity(group);
         let duplicate_of = match &identity {
@@ -74,21 +75,16 @@ impl Batch<'_> {
                     duplicate_of,
                 },
             )?;
-            self.latest(site, group, reading, id)?;
+            self.latest(site, group, reading, id, seen_ms)?;
             if let Some(json) = query::reading(self.connection, id)? {
                 self.taken.readings.push(json);
             }
             self.taken.counts.readings += 1;
         }
         if duplicate_of.is_none() {
-            let position = Position {
-                outbox: envelope.outbox,
-                lane: envelope.lane,
-                seq: envelope.seq,
-                index: first,
-            };
-            let input = ReadingInput { group, t_meas: measured, freshness, position };
-            self.evaluation.readings(self.context(), site, input)?;
+            let position = position(envelope, first);
+            let (site, group) = (site.clone(), group.clone());
+            self.readings.push(Gathered { site, group, t_meas, freshness, position });
         }
         Ok(())
     }
@@ -169,7 +165,9 @@ impl Batch<'_> {
         group: &ReadingGroup,
         reading: &Reading,
         id: i64,
+        seen_ms: i64,
     ) -> rusqlite::Result<()> {
+        // By the county's clock: a box that was ahead for a while must not hold the place.
         self.connection
             .prepare_cached(
                 "INSERT INTO latest VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -180,7 +178,7 @@ impl Batch<'_> {
                 group.device.as_str(),
                 group.channel.as_str(),
                 reading.metric.name(),
-                group.observed.at.unix_ms(),
+                seen_ms,
                 id
             ])
             .map(drop)
@@ -263,7 +261,14 @@ impl Batch<'_> {
         self.evaluation.alarm(self.context(), site, alarm)
     }
 
-    fn status(&mut self, site: &SiteId, status: &DeviceStatus) -> rusqlite::Result<()> {
+    fn status(
+        &mut self,
+        site: &SiteId,
+        position: Position,
+        status: &DeviceStatus,
+    ) -> rusqlite::Result<()> {
+        let said =
+            self.evaluation.box_clock(self.context(), site)?.observed(status.observed.at, self.now);
         let changed = self
             .connection
             .prepare_cached(
@@ -280,13 +285,13 @@ impl Batch<'_> {
                 status.state.name(),
                 status.reason,
                 json!(status.about).to_string(),
-                status.observed.at.unix_ms()
+                said.at.min(self.now).unix_ms()
             ])?;
         if changed > 0 {
             let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
             self.taken.devices.extend(device);
         }
-        self.evaluation.status(self.context(), site, status)
+        self.evaluation.status(self.context(), site, position, status)
     }
 
     fn dropped(
@@ -295,7 +300,8 @@ impl Batch<'_> {
         envelope: &Envelope,
         dropped: &DropRecord,
     ) -> rusqlite::Result<()> {
-        tracing::error!(%site, lane = %dropped.lane, first = %dropped.first, last = %dropped.last,
+        let outbox = dropped.outbox.unwrap_or(envelope.outbox);
+        tracing::error!(%site, %outbox, lane = %dropped.lane, first = %dropped.first, last = %dropped.last,
             cause = dropped.cause.name(), "A site gave envelopes up.");
         self.connection
             .prepare_cached(
@@ -304,7 +310,7 @@ impl Batch<'_> {
             )?
             .execute(params![
                 site.as_str(),
-                envelope.outbox.to_string(),
+                outbox.to_string(),
                 dropped.lane.name(),
                 integer(dropped.first),
                 integer(dropped.last),
@@ -312,7 +318,7 @@ impl Batch<'_> {
                 dropped.until.unix_ms(),
                 dropped.cause.name()
             ])?;
-        self.ledger(site, envelope.outbox, dropped.lane)?.drop_range(dropped.first, dropped.last);
+        self.ledger(site, outbox, dropped.lane)?.drop_range(dropped.first, dropped.last);
         Ok(())
     }
 }
@@ -323,6 +329,10 @@ struct Place<'a> {
     freshness: Freshness,
     identity: Option<&'a str>,
     duplicate_of: Option<i64>,
+}
+
+fn position(envelope: &Envelope, index: u32) -> Position {
+    Position { outbox: envelope.outbox, lane: envelope.lane, seq: envelope.seq, index }
 }
 
 /// `<` and `>` for a meter's LO and HI.

@@ -1,1 +1,406 @@
-//! Intake tests.
+//! What one transaction leaves behind: each envelope once, whatever comes, or nothing at all.
+
+mod evaluation;
+
+use super::*;
+use crate::store::Store;
+use model::{
+    id::DeviceId,
+    metric::Metric,
+    reading::{Reading, ReadingGroup},
+    record::{DropCause, DropRecord, Record},
+    time::{ClockQuality, Observed},
+    units::Unit,
+    waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
+};
+use tempfile::TempDir;
+
+const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
+const OUTBOX: OutboxId = OutboxId::from_bytes([7; 16]);
+/// Everything a batch writes to.
+const TABLES: [&str; 11] = [
+    "site",
+    "ledger",
+    "envelope",
+    "quarantine",
+    "reading",
+    "latest",
+    "waveform",
+    "device_alarm",
+    "drop_record",
+    "alert",
+    "engine",
+];
+
+struct County {
+    connection: Connection,
+    rules: RuleSet,
+    _folder: TempDir,
+}
+
+impl County {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        let rules = include_str!("../../../configs/rules/default.json");
+        Self { connection, rules: RuleSet::from_json(rules).unwrap(), _folder: folder }
+    }
+
+    /// One transaction, committed.
+    fn take(&mut self, deliveries: &[Delivery]) -> Taken {
+        let transaction = self.connection.transaction().unwrap();
+        let taken = take(&transaction, deliveries, NOW, &self.rules).unwrap();
+        transaction.commit().unwrap();
+        taken
+    }
+
+    fn count(&self, table: &str) -> i64 {
+        let query = format!("SELECT count(*) FROM {table}");
+        self.connection.query_row(&query, [], |row| row.get(0)).unwrap()
+    }
+
+    fn rows(&self) -> Vec<(&'static str, i64)> {
+        TABLES.into_iter().map(|table| (table, self.count(table))).collect()
+    }
+
+    fn ledger(&self, lane: Lane) -> LaneLedger {
+        load_ledger(&self.connection, &site(), OUTBOX, lane).unwrap()
+    }
+
+    fn texts(&self, query: &str) -> Vec<String> {
+        let mut statement = self.connection.prepare(query).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+}
+
+fn site() -> SiteId {
+    SiteId::new("heping").unwrap()
+}
+
+fn seq(number: u64) -> Seq {
+    Seq::new(number).unwrap()
+}
+
+fn observed(ago_ms: i64) -> Observed {
+    let at = WallTime::from_unix_ms(NOW.unix_ms() - ago_ms);
+    Observed { at, quality: ClockQuality::Synchronised }
+}
+
+fn group(metric: Metric, value: u32, unit: Unit, ago_ms: i64) -> ReadingGroup {
+    let device = DeviceId::new("any-01").unwrap();
+    ReadingGroup::new(device, observed(ago_ms), vec![Reading::number(metric, value, unit)])
+}
+
+fn rate(value: u32) -> Record {
+    Record::Readings(group(Metric::PULSE_OXIM, value, Unit::PER_MINUTE, 0))
+}
+
+/// A meter's stored value, which raises an alert.
+fn glucose() -> Record {
+    let mut group = group(Metric::GLU_CAP_PL, 50, Unit::MG_PER_DL, 1000);
+    group.device_seq = Some(21);
+    Record::Readings(group)
+}
+
+fn block() -> Record {
+    let wave = |metric: &Metric| metric.row().kind == model::metric::Kind::Wave;
+    Record::Waveform(WaveformBlock {
+        device: DeviceId::new("any-01").unwrap(),
+        channel: model::id::Channel::default(),
+        metric: Metric::all().find(wave).unwrap(),
+        start: observed(1000),
+        period: SamplePeriod::new(1, 250).unwrap(),
+        scale: None,
+        samples: vec![1, -2, 3],
+        flags: WaveformFlags::default(),
+    })
+}
+
+fn dropped(lane: Lane, first: u64, last: u64) -> Record {
+    Record::Dropped(DropRecord {
+        outbox: None,
+        lane,
+        first: seq(first),
+        last: seq(last),
+        from: NOW,
+        until: NOW,
+        cause: DropCause::OutboxFull,
+        observed: observed(0),
+    })
+}
+
+fn envelope(lane: Lane, number: u64, records: Vec<Record>) -> Delivery {
+    let envelope = Envelope { outbox: OUTBOX, lane, seq: seq(number), opened_at: NOW, records };
+    Delivery::Envelope(site(), lane, envelope.encode())
+}
+
+/// An envelope of version 1 that has lost its records.
+fn damaged(number: u8) -> Delivery {
+    let mut bytes = vec![0xa5, 0x61, b'v', 1, 0x61, b'o', 0x50];
+    bytes.extend(OUTBOX.as_bytes());
+    bytes.extend([0x61, b'l', 1, 0x61, b's', number, 0x61, b't', 0]);
+    Delivery::Envelope(site(), Lane::Trend, bytes)
+}
+
+fn settled(taken: &Taken, lane: Lane) -> String {
+    let (_, ack) = taken.acks.first().unwrap();
+    ack.lanes.iter().find(|(of, _)| *of == lane).unwrap().1.to_string()
+}
+
+#[test]
+fn what_comes_in_is_stored_acked_and_evaluated_together() {
+    let mut county = County::new();
+    let taken = county.take(&[
+        envelope(Lane::Trend, 1, vec![rate(72), rate(73)]),
+        envelope(Lane::Wave, 1, vec![block()]),
+        envelope(Lane::Urgent, 1, vec![glucose()]),
+        envelope(Lane::Trend, 3, vec![rate(74)]),
+    ]);
+    let counts = Counts { new: 4, readings: 4, ..Counts::default() };
+    assert_eq!(taken.counts, counts);
+    assert_eq!(taken.acks.len(), 1);
+    assert_eq!(settled(&taken, Lane::Trend), "1-1,3-3");
+    assert_eq!(settled(&taken, Lane::Wave), "1-1");
+    assert_eq!((county.count("reading"), county.count("waveform")), (4, 1));
+    assert_eq!(county.ledger(Lane::Trend).gaps(), [(seq(2), seq(2))]);
+    assert_eq!((taken.alerts.len(), county.count("alert")), (1, 1));
+}
+
+#[test]
+fn a_duplicate_changes_nothing_and_is_acked_again() {
+    let mut county = County::new();
+    let all = [
+        envelope(Lane::Trend, 1, vec![rate(72)]),
+        envelope(Lane::Wave, 1, vec![block()]),
+        envelope(Lane::Urgent, 1, vec![glucose(), dropped(Lane::Trend, 2, 4)]),
+    ];
+    let first = county.take(&all);
+    let before = county.rows();
+    let again = county.take(&all);
+    assert_eq!(again.counts, Counts { duplicate: 3, ..Counts::default() });
+    assert_eq!(county.rows(), before);
+    assert_eq!(again.acks, first.acks);
+    assert!(again.readings.is_empty() && again.blocks.is_empty() && again.alerts.is_empty());
+    // Both copies in one batch are no different.
+    let both = || envelope(Lane::Trend, 5, vec![rate(75)]);
+    let counts = county.take(&[both(), both()]).counts;
+    assert_eq!((counts.new, counts.duplicate), (1, 1));
+    assert_eq!(county.count("reading"), 3);
+}
+
+#[test]
+fn other_bytes_under_a_known_seq_are_kept_aside_and_change_no_number() {
+    let mut county = County::new();
+    county.take(&[envelope(Lane::Trend, 1, vec![rate(72)])]);
+    let taken = county.take(&[envelope(Lane::Trend, 1, vec![rate(200)])]);
+    assert_eq!(taken.counts, Counts { conflict: 1, ..Counts::default() });
+    let (_, ack) = &taken.acks[0];
+    let error = AckError { lane: Lane::Trend, seq: seq(1), reason: CONFLICT.to_owned() };
+    assert_eq!(ack.errors, [error]);
+    assert_eq!(county.texts("SELECT value FROM reading"), ["72"]);
+    assert_eq!(county.texts("SELECT cause FROM quarantine"), [CONFLICT]);
+    assert!(county.ledger(Lane::Trend).quarantined.is_empty());
+}
+
+#[test]
+fn an_envelope_that_cannot_be_read_does_not_block_its_lane() {
+    let mut county = County::new();
+    let taken = county.take(&[
+        envelope(Lane::Trend, 1, vec![rate(72)]),
+        damaged(2),
+        envelope(Lane::Trend, 3, vec![rate(73)]),
+    ]);
+    assert_eq!((taken.counts.new, taken.counts.undecodable), (2, 1));
+    assert_eq!(settled(&taken, Lane::Trend), "1-3");
+    let (_, ack) = &taken.acks[0];
+    assert_eq!((ack.errors.len(), ack.errors[0].seq), (1, seq(2)));
+    assert_eq!(county.ledger(Lane::Trend).quarantined.to_string(), "2-2");
+    assert_eq!(county.count("quarantine"), 1);
+    // The agent that finds its row whole after all is believed.
+    county.take(&[envelope(Lane::Trend, 2, vec![rate(80)])]);
+    let ledger = county.ledger(Lane::Trend);
+    assert_eq!((ledger.received.to_string(), ledger.quarantined.is_empty()), ("1-3".into(), true));
+}
+
+#[test]
+fn what_is_no_envelope_of_its_topic_is_kept_aside() {
+    let mut county = County::new();
+    let Delivery::Envelope(_, _, bytes) = envelope(Lane::Trend, 1, vec![rate(72)]) else {
+        panic!("no envelope")
+    };
+    let garbage = Delivery::Envelope(site(), Lane::Trend, b"noise".to_vec());
+    let elsewhere = Delivery::Envelope(site(), Lane::Urgent, bytes);
+    let taken = county.take(&[garbage, elsewhere]);
+    assert_eq!(taken.counts, Counts { undecodable: 2, ..Counts::default() });
+    assert_eq!((county.count("quarantine"), county.count("reading")), (2, 0));
+}
+
+#[test]
+fn a_drop_record_settles_its_range_and_what_arrives_anyway_is_received() {
+    let mut county = County::new();
+    let taken = county.take(&[
+        envelope(Lane::Trend, 1, vec![rate(72)]),
+        envelope(Lane::Trend, 6, vec![rate(73)]),
+        envelope(Lane::Urgent, 1, vec![dropped(Lane::Trend, 2, 5)]),
+    ]);
+    assert_eq!(settled(&taken, Lane::Trend), "1-6");
+    let ledger = county.ledger(Lane::Trend);
+    assert_eq!((ledger.dropped.to_string(), ledger.gaps().len()), ("2-5".into(), 0));
+    assert_eq!(county.texts("SELECT lane FROM drop_record"), ["trend"]);
+    county.take(&[envelope(Lane::Trend, 3, vec![rate(74)])]);
+    let ledger = county.ledger(Lane::Trend);
+    assert_eq!(
+        (ledger.dropped.to_string(), ledger.received.to_string()),
+        ("2-2,4-5".into(), "1-1,3-3,6-6".into())
+    );
+}
+
+#[test]
+fn a_transaction_that_fails_leaves_nothing_and_its_envelopes_are_new_again() {
+    let mut county = County::new();
+    let deliveries = [
+        envelope(Lane::Trend, 1, vec![rate(72)]),
+        envelope(Lane::Wave, 1, vec![block()]),
+        envelope(Lane::Urgent, 1, vec![glucose(), dropped(Lane::Trend, 2, 4)]),
+        damaged(9),
+    ];
+    let before = county.rows();
+    {
+        let transaction = county.connection.transaction().unwrap();
+        let taken = take(&transaction, &deliveries, NOW, &county.rules).unwrap();
+        assert_eq!(taken.counts.new, 3);
+        // Dropped without a commit, as when the disk is full or the program dies.
+    }
+    assert_eq!(county.rows(), before);
+    assert_eq!(county.ledger(Lane::Trend), LaneLedger::default());
+    let taken = county.take(&deliveries);
+    assert_eq!((taken.counts.new, taken.counts.duplicate), (3, 0));
+    assert_eq!((taken.alerts.len(), county.count("reading")), (1, 2));
+}
+
+#[test]
+fn a_spot_reading_that_is_told_again_is_marked_and_raises_no_second_alert() {
+    let mut county = County::new();
+    county.take(&[envelope(Lane::Urgent, 1, vec![glucose()])]);
+    let taken = county.take(&[envelope(Lane::Urgent, 2, vec![glucose()])]);
+    assert_eq!(taken.counts.new, 1);
+    let first = format!("{OUTBOX}/urgent/1/0");
+    assert_eq!(taken.readings[0]["duplicate_of"], json!(first));
+    assert_eq!((taken.alerts.len(), county.count("alert")), (0, 1));
+}
+
+#[test]
+fn an_old_stream_reading_is_backfill_and_pages_nobody() {
+    let mut county = County::new();
+    let old = group(Metric::SPO2, 60, Unit::PERCENT, 3_600_000);
+    let records = (0..200).map(|_| Record::Readings(old.clone())).collect();
+    let taken = county.take(&[envelope(Lane::Trend, 1, records)]);
+    assert!(taken.alerts.is_empty());
+    assert_eq!(county.texts("SELECT DISTINCT freshness FROM reading"), ["backfill"]);
+}
+
+#[test]
+fn an_older_word_about_a_site_changes_nothing() {
+    let mut county = County::new();
+    let state = |online, connection| {
+        let state = SiteState {
+            online,
+            connection,
+            agent_version: "0.1.0".into(),
+            outbox: OUTBOX,
+            backlog: [0, 2, 0],
+            clock: ClockQuality::Synchronised,
+            at: NOW,
+        };
+        Delivery::State { site: site(), bytes: state.encode(), retained: false }
+    };
+    let taken = county.take(&[state(true, 2), state(false, 1)]);
+    assert_eq!(taken.sites.len(), 1);
+    assert_eq!(county.texts("SELECT CAST(online AS TEXT) FROM site"), ["1"]);
+    let noise = Delivery::State { site: site(), bytes: b"noise".to_vec(), retained: false };
+    let taken = county.take(&[state(false, 2), noise]);
+    assert_eq!(taken.sites[0]["online"], json!(false));
+}
+
+#[test]
+fn what_comes_again_is_kept_aside_once_and_nobody_fills_the_disk() {
+    let mut county = County::new();
+    let too_long = Delivery::Envelope(site(), Lane::Trend, vec![b'x'; 70_000]);
+    for _ in 0..3 {
+        county.take(&[damaged(2), too_long.clone()]);
+    }
+    assert_eq!(county.count("quarantine"), 2);
+    let noise = |number: i64| {
+        Delivery::Envelope(site(), Lane::Trend, format!("noise {number}").into_bytes())
+    };
+    let all: Vec<_> = (0..QUARANTINED_MAX + 50).map(noise).collect();
+    let taken = county.take(&all);
+    assert_eq!(taken.counts.undecodable, 1050);
+    assert_eq!(county.count("quarantine"), QUARANTINED_MAX);
+}
+
+#[test]
+fn records_of_a_later_version_are_kept_aside_and_counted() {
+    let mut county = County::new();
+    let Delivery::Envelope(_, _, mut bytes) = envelope(Lane::Trend, 1, vec![rate(72), rate(73)])
+    else {
+        panic!("no envelope")
+    };
+    // The kind of the second record, which is its first element.
+    let kinds: Vec<usize> = bytes
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| **pair == [0x8b, 0x01])
+        .map(|(place, _)| place + 1)
+        .collect();
+    assert_eq!(kinds.len(), 2);
+    bytes[kinds[1]] = 0x17;
+    let taken = county.take(&[Delivery::Envelope(site(), Lane::Trend, bytes)]);
+    assert_eq!((taken.counts.new, taken.counts.skipped, taken.counts.readings), (1, 1, 1));
+    assert_eq!(settled(&taken, Lane::Trend), "1-1");
+    assert_eq!(
+        county.texts("SELECT cause FROM quarantine"),
+        ["1 records or readings of a later version"]
+    );
+}
+
+#[tokio::test]
+async fn an_envelope_the_county_fails_on_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("county.sqlite")).unwrap();
+    let fault = "CREATE TRIGGER fault BEFORE INSERT ON reading WHEN NEW.value = '99'
+                 BEGIN SELECT RAISE(ABORT, 'a fault of ours'); END";
+    store.write(move |transaction| transaction.execute_batch(fault)).await.unwrap();
+    let rules = include_str!("../../../configs/rules/default.json");
+    let rules = Arc::new(RuleSet::from_json(rules).unwrap());
+    let batch = vec![
+        envelope(Lane::Trend, 1, vec![rate(72)]),
+        envelope(Lane::Trend, 2, vec![rate(73), rate(99)]),
+        envelope(Lane::Trend, 3, vec![rate(74)]),
+    ];
+    let taken = super::store(&store, batch, NOW, &rules).await;
+    assert_eq!(taken.iter().map(|taken| taken.counts.new).collect::<Vec<_>>(), [1, 0, 1]);
+    assert_eq!(settled(taken.last().unwrap(), Lane::Trend), "1-3");
+    assert_eq!(taken[1].acks[0].1.errors[0].seq, seq(2));
+    let aside: (i64, i64) = store
+        .read(|connection| {
+            let query = "SELECT (SELECT count(*) FROM quarantine), (SELECT count(*) FROM reading)";
+            connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+        .await
+        .unwrap();
+    assert_eq!(aside, (1, 2));
+}
+
+#[tokio::test]
+async fn where_the_disk_fails_nothing_is_acked() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("county.sqlite")).unwrap();
+    let full = "PRAGMA max_page_count = 1";
+    store.write(move |transaction| transaction.execute_batch(full)).await.unwrap();
+    let rules = include_str!("../../../configs/rules/default.json");
+    let rules = Arc::new(RuleSet::from_json(rules).unwrap());
+    let batch = (1..200).map(|number| envelope(Lane::Trend, number, vec![rate(72); 20])).collect();
+    assert!(super::store(&store, batch, NOW, &rules).await.is_empty());
+}

@@ -20,7 +20,7 @@ const ACK_ERRORS_MAX: usize = 32;
 /// 3 lanes × 32 ranges × 20 bytes, and 32 errors.
 const ACK_LEN_MAX: usize = 16 * 1024;
 
-/// What the county has committed.
+/// What the county has committed of one outbox.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Ack {
     /// Which outbox.
@@ -29,6 +29,15 @@ pub struct Ack {
     pub lanes: Vec<(Lane, RangeSet)>,
     /// Envelopes that were kept aside, and why.
     pub errors: Vec<AckError>,
+}
+
+/// One lane of a county's ledger, to be told in acks.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct LaneNews {
+    /// What need not be sent again.
+    pub settled: RangeSet,
+    /// What of it came in since the last ack, once or again.
+    pub touched: RangeSet,
 }
 
 /// An envelope that was kept aside: settled, and not stored.
@@ -43,7 +52,30 @@ pub struct AckError {
 }
 
 impl Ack {
-    /// The ack's bytes. Of each lane it carries the watermark and the lowest 32 ranges above it.
+    /// The acks that tell all that came in, as few as there can be: where a lane has many gaps, one
+    /// ack holds the watermark and 32 ranges. A sender that was not told of what it has just sent
+    /// would send it again and again.
+    #[must_use]
+    pub fn telling(
+        outbox: OutboxId,
+        lanes: Vec<(Lane, LaneNews)>,
+        errors: Vec<AckError>,
+    ) -> Vec<Self> {
+        let mut lanes: Vec<_> =
+            lanes.into_iter().map(|(lane, news)| (lane, news.parts())).collect();
+        let mut errors = errors.chunks(ACK_ERRORS_MAX);
+        let mut acks = Vec::new();
+        loop {
+            let told = lanes.iter_mut().filter_map(|(lane, parts)| Some((*lane, parts.next()?)));
+            let (lanes, errors) = (told.collect::<Vec<_>>(), errors.next().unwrap_or_default());
+            if lanes.is_empty() && errors.is_empty() {
+                return acks;
+            }
+            acks.push(Self { outbox, lanes, errors: errors.to_vec() });
+        }
+    }
+
+    /// The ack's bytes. Of each lane it carries the watermark and 32 ranges above it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let lanes = self.lanes.iter().map(|(lane, settled)| {
@@ -99,6 +131,33 @@ impl Ack {
     }
 }
 
+impl LaneNews {
+    /// Sets of at most 32 ranges and the watermark, the first filled up with the lowest ranges.
+    fn parts(self) -> std::vec::IntoIter<RangeSet> {
+        let above = |range: &(Seq, Seq)| range.0 > Seq::FIRST;
+        let mut near = RangeSet::default();
+        for (first, _) in self.touched.ranges() {
+            if let Some((start, end)) = self.settled.around(first).filter(above) {
+                near.insert_range(start, end);
+            }
+        }
+        let missing = ACK_RANGES_MAX.saturating_sub(near.ranges().count());
+        let told = near.clone();
+        let lowest = self.settled.ranges().filter(above).filter(|range| !told.contains(range.0));
+        lowest.take(missing).for_each(|(start, end)| near.insert_range(start, end));
+        let ranges: Vec<_> = near.ranges().collect();
+        let mut parts: Vec<RangeSet> =
+            ranges.chunks(ACK_RANGES_MAX).map(|part| part.iter().copied().collect()).collect();
+        if parts.is_empty() {
+            parts.push(RangeSet::default());
+        }
+        if let Some(watermark) = self.settled.watermark() {
+            parts.iter_mut().for_each(|part| part.insert_range(Seq::FIRST, watermark));
+        }
+        parts.into_iter()
+    }
+}
+
 fn settled(mut at: Positions<'_>) -> Option<(Lane, RangeSet)> {
     let lane = lane_of(at.int()?)?;
     let mut settled = RangeSet::default();
@@ -139,20 +198,52 @@ mod tests {
         assert_eq!(Ack::decode(&ack.encode()), Ok(ack));
     }
 
+    fn news(settled: &str, touched: &str) -> Vec<(Lane, LaneNews)> {
+        let news =
+            LaneNews { settled: settled.parse().unwrap(), touched: touched.parse().unwrap() };
+        vec![(Lane::Trend, news)]
+    }
+
+    fn told(acks: &[Ack]) -> Vec<String> {
+        let again = acks.iter().map(|ack| Ack::decode(&ack.encode()).unwrap());
+        again.map(|ack| ack.lanes[0].1.to_string()).collect()
+    }
+
     #[test]
-    fn an_ack_carries_the_lowest_ranges_first() {
-        let mut settled = RangeSet::default();
-        for number in (1..200).step_by(2) {
-            settled.insert(Seq::new(number).unwrap());
-        }
-        let ack = Ack {
-            outbox: OutboxId::from_bytes([7; 16]),
-            lanes: vec![(Lane::Trend, settled)],
-            errors: vec![],
+    fn an_ack_tells_the_watermark_and_what_came_in() {
+        let outbox = OutboxId::from_bytes([7; 16]);
+        let acks = Ack::telling(outbox, news("1-9,12-13,15-20", "16-17"), vec![]);
+        assert_eq!(told(&acks), ["1-9,12-13,15-20"]);
+        assert_eq!(told(&Ack::telling(outbox, news("4-5", "4-4"), vec![])), ["4-5"]);
+        assert_eq!(told(&Ack::telling(outbox, news("", ""), vec![])), [""]);
+    }
+
+    #[test]
+    fn what_came_in_is_told_however_many_gaps_are_below_it() {
+        let outbox = OutboxId::from_bytes([7; 16]);
+        let odd: Vec<String> = (1..=200).map(|number| format!("{0}-{0}", 2 * number + 1)).collect();
+        let acks = Ack::telling(outbox, news(&odd.join(","), "401-401"), vec![]);
+        assert_eq!(acks.len(), 1);
+        let again = Ack::decode(&acks[0].encode()).unwrap();
+        let ranges: Vec<_> = again.lanes[0].1.ranges().map(|(first, _)| first.get()).collect();
+        assert_eq!(ranges.len(), ACK_RANGES_MAX);
+        assert_eq!((ranges[0], ranges[30], ranges[31]), (3, 63, 401));
+        let touched = odd[150..].join(",");
+        let acks = Ack::telling(outbox, news(&odd.join(","), &touched), vec![]);
+        assert_eq!(told(&acks).join(","), touched);
+    }
+
+    #[test]
+    fn every_error_is_told() {
+        let error = |number| AckError {
+            lane: Lane::Wave,
+            seq: Seq::new(number).unwrap(),
+            reason: "not CBOR".into(),
         };
-        let again = Ack::decode(&ack.encode()).unwrap();
-        assert_eq!(again.lanes[0].1.ranges().count(), 1 + ACK_RANGES_MAX);
-        assert_eq!(again.lanes[0].1.highest(), Seq::new(65));
+        let errors: Vec<_> = (1..=70).map(error).collect();
+        let acks = Ack::telling(OutboxId::from_bytes([7; 16]), news("", ""), errors.clone());
+        let again = acks.iter().flat_map(|ack| Ack::decode(&ack.encode()).unwrap().errors);
+        assert_eq!(again.collect::<Vec<_>>(), errors);
     }
 
     proptest! {

@@ -72,7 +72,7 @@ impl Envelope {
         let records = self.records.iter().map(|record| names.encode(record, base)).collect();
         wire::to_bytes(&wire::map([
             ("v", number(VERSION)),
-            ("o", Value::Bytes(self.outbox.as_bytes().to_vec())),
+            ("o", outbox_bytes(self.outbox)),
             ("l", number(lane_number(self.lane))),
             ("s", number(self.seq.get())),
             ("t", number(self.opened_at.unix_ms())),
@@ -88,6 +88,9 @@ impl Envelope {
     /// When the bytes are too many, not one CBOR item, or no envelope of version 1.
     pub fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
         let map = wire::from_bytes(bytes, ENVELOPE_LEN_MAX)?;
+        if wire::int(field(&map, "v")?) != Some(VERSION) {
+            return Err(DecodeError::Shape("v"));
+        }
         let header = header(&map)?;
         let (names, unknown_metrics) = record::Names::decode(&map)?;
         let items = field(&map, "r")?.as_array().ok_or(DecodeError::Shape("r"))?;
@@ -104,28 +107,60 @@ impl Envelope {
     }
 }
 
-/// Which envelope the bytes are, even if the rest of them is not understood.
+/// Which envelope the bytes are, even if it is too long, of a later version, or not understood
+/// otherwise: what cannot be taken must still be settled, or it would be sent for ever.
 ///
 /// # Errors
 /// When not even that can be read.
 pub fn peek(bytes: &[u8]) -> Result<Header, DecodeError> {
-    header(&wire::from_bytes(bytes, ENVELOPE_LEN_MAX)?)
+    header(&wire::first_item(bytes)?.0)
+}
+
+/// The same envelope with the id and number it has in another outbox. Nothing else changes, also
+/// where it is not understood; only its drop records say which outbox they count envelopes of.
+///
+/// # Errors
+/// When the bytes are no envelope, or it does not fit any more.
+pub fn renumbered(bytes: &[u8], outbox: OutboxId, seq: Seq) -> Result<Vec<u8>, DecodeError> {
+    let mut map = wire::from_bytes(bytes, ENVELOPE_LEN_MAX)?;
+    let before = header(&map)?;
+    for (key, value) in map.as_map_mut().into_iter().flatten() {
+        match key.as_text() {
+            Some("o") => *value = outbox_bytes(outbox),
+            Some("s") => *value = number(seq.get()),
+            Some("r") => {
+                let records = value.as_array_mut().into_iter().flatten();
+                records.for_each(|item| record::name_outbox(item, before.outbox));
+            }
+            _ => {}
+        }
+    }
+    let bytes = wire::to_bytes(&map);
+    if bytes.len() > ENVELOPE_LEN_MAX {
+        return Err(DecodeError::TooLong { len: bytes.len(), max: ENVELOPE_LEN_MAX });
+    }
+    Ok(bytes)
 }
 
 fn header(map: &Value) -> Result<Header, DecodeError> {
-    if wire::int(field(map, "v")?) != Some(VERSION) {
-        return Err(DecodeError::Shape("v"));
-    }
-    let outbox = field(map, "o")?.as_bytes().and_then(|bytes| bytes.as_slice().try_into().ok());
+    let outbox = read_outbox(field(map, "o")?);
     let lane = wire::int(field(map, "l")?).and_then(lane_of);
     let seq = wire::int(field(map, "s")?).and_then(Seq::new);
     let opened_at = wire::int(field(map, "t")?).map(WallTime::from_unix_ms);
     Ok(Header {
-        outbox: OutboxId::from_bytes(outbox.ok_or(DecodeError::Shape("o"))?),
+        outbox: outbox.ok_or(DecodeError::Shape("o"))?,
         lane: lane.ok_or(DecodeError::Shape("l"))?,
         seq: seq.ok_or(DecodeError::Shape("s"))?,
         opened_at: opened_at.ok_or(DecodeError::Shape("t"))?,
     })
+}
+
+fn outbox_bytes(outbox: OutboxId) -> Value {
+    Value::Bytes(outbox.as_bytes().to_vec())
+}
+
+fn read_outbox(value: &Value) -> Option<OutboxId> {
+    Some(OutboxId::from_bytes(value.as_bytes()?.as_slice().try_into().ok()?))
 }
 
 pub(crate) fn lane_number(lane: Lane) -> u8 {

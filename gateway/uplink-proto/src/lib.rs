@@ -9,7 +9,7 @@
 //! - [`ack`], [`state`]: the other two messages
 //! - [`ranges`]: sets of seqs
 //! - [`samples`]: waveform samples as bytes
-//! - [`sender`], [`receiver`]: the two halves
+//! - [`sender`], [`receiver`]: the two halves; `pace`: how much the sender puts on the wire
 //!
 //! # Invariants
 //! - an envelope is identified by (outbox id, lane, seq); storing it twice equals storing it once
@@ -18,6 +18,7 @@
 
 pub mod ack;
 pub mod envelope;
+mod pace;
 pub mod ranges;
 pub mod receiver;
 pub mod samples;

@@ -65,7 +65,14 @@ impl RangeSet {
     /// Whether it is in.
     #[must_use]
     pub fn contains(&self, seq: Seq) -> bool {
-        self.ranges.range(..=seq).next_back().is_some_and(|(_, end)| *end >= seq)
+        self.around(seq).is_some()
+    }
+
+    /// The range around it, if it is in.
+    #[must_use]
+    pub fn around(&self, seq: Seq) -> Option<(Seq, Seq)> {
+        let (start, end) = self.ranges.range(..=seq).next_back()?;
+        (*end >= seq).then_some((*start, *end))
     }
 
     /// The highest seq such that it and all below are in.
@@ -148,6 +155,14 @@ impl RangeSet {
     }
 }
 
+impl FromIterator<(Seq, Seq)> for RangeSet {
+    fn from_iter<I: IntoIterator<Item = (Seq, Seq)>>(ranges: I) -> Self {
+        let mut set = Self::default();
+        ranges.into_iter().for_each(|(first, last)| set.insert_range(first, last));
+        set
+    }
+}
+
 /// Why a text is no set of ranges.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[error("\"{0}\" is no list of ranges; expected the form 1-5,7-7")]
@@ -198,6 +213,19 @@ mod tests {
         assert!(!set.insert(seq(4)));
         assert_eq!(set.to_string(), "1-6");
         assert_eq!((set.watermark(), set.highest(), set.count()), (Some(seq(6)), Some(seq(6)), 6));
+    }
+
+    #[test]
+    fn the_highest_number_of_the_wire_fits() {
+        let highest = (1..=63).rev().find_map(|bits| Seq::new((1 << bits) - 2)).unwrap();
+        assert_eq!((highest.get(), Seq::new(highest.get() + 1)), ((1 << 63) - 2, None));
+        let mut set = RangeSet::default();
+        set.insert_range(Seq::FIRST, seq(5));
+        set.insert_range(seq(7), highest);
+        assert_eq!((set.gaps(), set.highest()), (vec![(seq(6), seq(6))], Some(highest)));
+        set.insert(seq(6));
+        set.remove_range(highest, highest);
+        assert_eq!(set.to_string(), "1-9223372036854775805");
     }
 
     #[test]

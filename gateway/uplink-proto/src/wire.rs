@@ -37,9 +37,15 @@ pub(crate) fn from_bytes(bytes: &[u8], max: usize) -> Result<Value, DecodeError>
     if bytes.len() > max {
         return Err(DecodeError::TooLong { len: bytes.len(), max });
     }
-    let mut rest = bytes;
-    let value: Value = ciborium::from_reader(&mut rest).map_err(|_| DecodeError::NotCbor)?;
+    let (value, rest) = first_item(bytes)?;
     if rest.is_empty() { Ok(value) } else { Err(DecodeError::NotCbor) }
+}
+
+/// Decodes the value at the beginning; what comes after it.
+pub(crate) fn first_item(bytes: &[u8]) -> Result<(Value, &[u8]), DecodeError> {
+    let mut rest = bytes;
+    let value = ciborium::from_reader(&mut rest).map_err(|_| DecodeError::NotCbor)?;
+    Ok((value, rest))
 }
 
 /// The value under a text key of a map.

@@ -16,6 +16,8 @@ pub mod ecg;
 pub mod scenario;
 pub mod serial;
 pub mod truth;
+#[cfg(test)]
+mod vectors;
 
 pub use ecg::EcgSource;
 pub use scenario::Scenario;

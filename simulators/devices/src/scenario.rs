@@ -5,7 +5,7 @@ use crate::SimTime;
 use serde::{Deserialize, Serialize};
 
 /// What happens to a patient; it begins anew after `repeat_s`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Length of the story in seconds; above 0.
@@ -18,6 +18,19 @@ pub struct Scenario {
     /// Oximeter probe off.
     #[serde(default)]
     pub probe_off: Vec<(u64, u64)>,
+    /// ECG signal weak.
+    #[serde(default)]
+    pub weak_signal: Vec<(u64, u64)>,
+    /// ECG amplifier at its rails.
+    #[serde(default)]
+    pub saturation: Vec<(u64, u64)>,
+    /// Oximeter status other than normal or probe off, from and until: 2 no finger, 3 searching,
+    /// 4 searching for too long.
+    #[serde(default)]
+    pub oximeter: Vec<(u64, u64, u8)>,
+    /// Temperature probes off, from and until: 1 the first, 2 the second, 3 both.
+    #[serde(default)]
+    pub temperature_off: Vec<(u64, u64, u8)>,
     /// Infusion line blocked.
     #[serde(default)]
     pub occlusion: Vec<(u64, u64)>,
@@ -27,12 +40,21 @@ pub struct Scenario {
     /// Measurements at the kiosk.
     #[serde(default)]
     pub kiosk: Vec<Cuff>,
+    /// Measurements at the kiosk that fail: when, and the number of its E-code.
+    #[serde(default)]
+    pub kiosk_failed: Vec<(u64, u8)>,
+    /// Movements in the measurement at the kiosk that ends then.
+    #[serde(default)]
+    pub kiosk_moved: Vec<(u64, u16)>,
     /// Measurements with the monitor's own cuff.
     #[serde(default)]
     pub monitor_cuff: Vec<Cuff>,
     /// A bedside monitor refuses every association, from and until (seconds).
     #[serde(default)]
     pub monitor_busy: Vec<(u64, u64)>,
+    /// Measurements with the monitor's own cuff that fail: when, and the state that says why.
+    #[serde(default)]
+    pub monitor_cuff_failed: Vec<(u64, u8)>,
     /// Glucose tests.
     #[serde(default)]
     pub glucose: Vec<Glucose>,
@@ -95,7 +117,7 @@ pub struct Cuff {
 pub struct Glucose {
     /// Seconds.
     pub at_s: u64,
-    /// mg/dL; 0 for LO, 65535 for HI.
+    /// mg/dL; 0 for LO, 65535 for HI; above 600 a code that no meter has.
     pub mg_per_dl: u16,
 }
 
@@ -107,6 +129,10 @@ impl Scenario {
             "clinic-day",
             "three minutes: hypertension, hypoglycaemia, pump occlusion, leads off, bradycardia",
         ),
+        (
+            "faults",
+            "three minutes: probes and leads off, weak and clipped ECG, asystole, failed cuffs, LO and HI",
+        ),
     ];
 
     /// The built-in scenario of that name.
@@ -115,6 +141,7 @@ impl Scenario {
         match name {
             "steady" => Some(steady()),
             "clinic-day" => Some(clinic_day()),
+            "faults" => Some(faults()),
             _ => None,
         }
     }
@@ -158,10 +185,27 @@ impl Scenario {
     /// The monitor's arrhythmia code: 1 is normal.
     #[must_use]
     pub fn arrhythmia(&self, second: u64) -> u8 {
-        let span =
-            self.arrhythmia.iter().find(|(from, until, _)| (*from..*until).contains(&second));
-        span.map_or(1, |(_, _, code)| *code)
+        code(&self.arrhythmia, second).unwrap_or(1)
     }
+
+    /// The oximeter's status: 0 is normal, 1 probe off.
+    #[must_use]
+    pub fn oximeter(&self, second: u64) -> u8 {
+        let probe_off = u8::from(Self::during(&self.probe_off, second));
+        code(&self.oximeter, second).unwrap_or(probe_off)
+    }
+
+    /// The status of the temperature probes: 0 is normal.
+    #[must_use]
+    pub fn temperature_off(&self, second: u64) -> u8 {
+        code(&self.temperature_off, second).unwrap_or(0)
+    }
+}
+
+/// The code of the span in which that second lies.
+fn code(spans: &[(u64, u64, u8)], second: u64) -> Option<u8> {
+    let span = spans.iter().find(|(from, until, _)| (*from..*until).contains(&second));
+    span.map(|(_, _, code)| *code)
 }
 
 fn vitals(at_s: u64, hr: u8, rr: u8, spo2: u8) -> Vitals {
@@ -172,19 +216,14 @@ fn steady() -> Scenario {
     Scenario {
         repeat_s: 600,
         vitals: vec![vitals(0, 72, 15, 98), vitals(120, 76, 16, 97), vitals(300, 70, 14, 98)],
-        leads_off: vec![],
         probe_off: vec![(200, 212)],
-        occlusion: vec![],
-        arrhythmia: vec![],
         kiosk: vec![
             Cuff { at_s: 15, pressure: [124, 96, 82], pulse: 72 },
             Cuff { at_s: 240, pressure: [128, 98, 84], pulse: 74 },
         ],
         monitor_cuff: vec![Cuff { at_s: 60, pressure: [121, 93, 80], pulse: 72 }],
-        monitor_busy: vec![],
         glucose: vec![Glucose { at_s: 10, mg_per_dl: 98 }, Glucose { at_s: 180, mg_per_dl: 126 }],
-        pump_away: vec![],
-        station: None,
+        ..Scenario::default()
     }
 }
 
@@ -200,7 +239,6 @@ fn clinic_day() -> Scenario {
             vitals(160, 74, 16, 98),
         ],
         leads_off: vec![(90, 105)],
-        probe_off: vec![],
         occlusion: vec![(50, 80)],
         arrhythmia: vec![(110, 140, 0x0B)],
         kiosk: vec![
@@ -209,10 +247,42 @@ fn clinic_day() -> Scenario {
             Cuff { at_s: 165, pressure: [138, 103, 86], pulse: 74 },
         ],
         monitor_cuff: vec![Cuff { at_s: 70, pressure: [134, 101, 84], pulse: 80 }],
-        monitor_busy: vec![],
         glucose: vec![Glucose { at_s: 35, mg_per_dl: 50 }, Glucose { at_s: 150, mg_per_dl: 110 }],
-        pump_away: vec![],
-        station: None,
+        ..Scenario::default()
+    }
+}
+
+/// Everything that can go wrong in three minutes.
+fn faults() -> Scenario {
+    let glucose = |at_s, mg_per_dl| Glucose { at_s, mg_per_dl };
+    Scenario {
+        repeat_s: 180,
+        vitals: vec![
+            vitals(0, 75, 16, 98),
+            vitals(60, 0, 16, 97),
+            vitals(72, 88, 20, 95),
+            // The first probe lies on the bed.
+            Vitals { temperature: [221, 371], ..vitals(100, 80, 18, 96) },
+            vitals(120, 78, 17, 97),
+        ],
+        leads_off: vec![(20, 28)],
+        weak_signal: vec![(32, 42)],
+        saturation: vec![(80, 90)],
+        probe_off: vec![(10, 18)],
+        oximeter: vec![(20, 26, 2), (26, 32, 3), (32, 40, 4), (60, 72, 3)],
+        temperature_off: vec![(130, 140, 1), (140, 150, 3)],
+        occlusion: vec![(50, 80)],
+        arrhythmia: vec![(60, 72, 0x02), (80, 90, 0x03), (90, 95, 0x08)],
+        kiosk: vec![
+            Cuff { at_s: 50, pressure: [142, 110, 94], pulse: 0 },
+            Cuff { at_s: 130, pressure: [151, 116, 99], pulse: 71 },
+        ],
+        kiosk_failed: vec![(20, 43), (85, 44)],
+        kiosk_moved: vec![(130, 2)],
+        monitor_cuff: vec![Cuff { at_s: 140, pressure: [134, 101, 84], pulse: 80 }],
+        monitor_cuff_failed: vec![(50, 4), (100, 7)],
+        glucose: vec![glucose(15, 0), glucose(45, u16::MAX), glucose(75, 601), glucose(150, 110)],
+        ..Scenario::default()
     }
 }
 

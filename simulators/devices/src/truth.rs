@@ -143,7 +143,18 @@ impl Notebook {
     }
 
     pub(crate) fn alarm(&mut self, now: SimTime, code: &str, starts: bool) {
+        self.alarm_on(now, "", code, starts);
+    }
+
+    pub(crate) fn alarm_on(
+        &mut self,
+        now: SimTime,
+        channel: &'static str,
+        code: &str,
+        starts: bool,
+    ) {
         let mut fact = self.fact(now);
+        fact.channel = channel;
         fact.alarm = Some(code.to_owned());
         fact.phase = Some(if starts { "start" } else { "end" });
         self.facts.push(fact);

@@ -6,6 +6,8 @@
 //! # Invariants
 //! - the symlink exists exactly as long as the stage
 //! - what the device says is written in order; what is forgotten is counted, never reordered
+//! - a device that is switched off finishes the exchange it is in: what a driver has heard and
+//!   acknowledged is truth
 
 use anyhow::Context as _;
 use rustix::{
@@ -28,6 +30,10 @@ use virtual_devices::{SimTime, Truth, VirtualDevice};
 const WAITING_MAX: usize = 16 * 1024;
 /// A driver's longest request is far shorter.
 const CHUNK: usize = 1024;
+/// A device that is switched off waits this long for the other side's last word…
+const LAST_WORD: Duration = Duration::from_millis(500);
+/// …and ends after this, whatever the other side does.
+const EXCHANGE_MAX: Duration = Duration::from_secs(3);
 /// How often a device without anything to do looks whether it is stopped.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -76,7 +82,7 @@ impl Stage {
         Ok(Self { master, _slave: slave, link: link.to_owned() })
     }
 
-    /// Plays `device` until `stopped`, then hands it back.
+    /// Plays `device` until `stopped` and the exchange it is in is over, then hands it back.
     ///
     /// `speed` is device seconds per real second.
     ///
@@ -91,9 +97,11 @@ impl Stage {
     ) -> anyhow::Result<Played> {
         let mut played = Played::default();
         let mut waiting: Vec<u8> = Vec::new();
+        let mut ending: Option<Ending> = None;
         loop {
-            let now = clock.now();
-            device.advance(now);
+            if ending.is_none() {
+                device.advance(clock.now());
+            }
             waiting.extend(device.take_output());
             let excess = waiting.len().saturating_sub(WAITING_MAX);
             waiting.drain(..excess);
@@ -101,9 +109,13 @@ impl Stage {
             for fact in device.take_truth() {
                 truth.send(fact).await.context("the truth is no longer written")?;
             }
-            let due = device.next_due().map_or(IDLE, |due| clock.until(due));
+            let due = match &ending {
+                None => device.next_due().map_or(IDLE, |due| clock.until(due)),
+                Some(ending) if ending.is_over(waiting.is_empty()) => return Ok(played),
+                Some(ending) => ending.left(waiting.is_empty()),
+            };
             tokio::select! {
-                () = stopped.cancelled() => return Ok(played),
+                () = stopped.cancelled(), if ending.is_none() => ending = Some(Ending::begin()),
                 () = tokio::time::sleep(due) => {}
                 ready = self.master.writable(), if !waiting.is_empty() => {
                     let written = ready?.try_io(|master| master.get_ref().write(&waiting));
@@ -117,6 +129,7 @@ impl Stage {
                     if let Ok(count) = read {
                         let received = chunk.get(..count?).unwrap_or_default();
                         device.receive(clock.now(), received);
+                        ending = ending.map(Ending::heard);
                     }
                 }
             }
@@ -128,6 +141,36 @@ impl Drop for Stage {
     fn drop(&mut self) {
         // Gone already means that somebody tidied up before us.
         drop(fs::remove_file(&self.link));
+    }
+}
+
+/// The last exchange of a device that is switched off.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    began: Instant,
+    heard: Instant,
+}
+
+impl Ending {
+    fn begin() -> Self {
+        let now = Instant::now();
+        Self { began: now, heard: now }
+    }
+
+    fn heard(self) -> Self {
+        Self { heard: Instant::now(), ..self }
+    }
+
+    fn left(&self, all_written: bool) -> Duration {
+        let longest = EXCHANGE_MAX.saturating_sub(self.began.elapsed());
+        match all_written {
+            true => longest.min(LAST_WORD.saturating_sub(self.heard.elapsed())),
+            false => longest,
+        }
+    }
+
+    fn is_over(&self, all_written: bool) -> bool {
+        self.left(all_written).is_zero()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Unit codes of the BCC protocol as UCUM units.
 //!
 //! Not here: codes that are neither an amount, nor a concentration, nor a dose rate (times,
-//! lengths, electrical units); a value with one of those is no dose.
+//! lengths, electrical units); a value with one of those is no dose. Nor 91 to 93: three kinds of
+//! carbohydrate exchange that the vendor prints alike, so that one cannot be told from another.
 
 use model::units::Unit;
 
@@ -9,6 +10,7 @@ use model::units::Unit;
 const CODES: &[(u8, &str)] = &[
     (1, "mL/h"),
     (2, "mL"),
+    (15, "%"),
     (22, "kg"),
     (23, "ng"),
     (24, "mg"),
@@ -152,6 +154,7 @@ mod tests {
         let named = |code| unit(code).map(|unit| unit.to_string());
         for (code, ucum) in [
             ("1", "mL/h"),
+            ("15", "%"),
             ("31", "mg/mL"),
             ("36", "[IU]/mL"),
             ("48", "mg/h"),
@@ -164,7 +167,7 @@ mod tests {
         ] {
             assert_eq!(named(code).as_deref(), Some(ucum), "{code}");
         }
-        for none in ["0", "3", "14", "156", "157", "256", "x", "", "_NV"] {
+        for none in ["0", "3", "14", "91", "92", "93", "156", "157", "256", "x", "", "_NV"] {
             assert_eq!(named(none), None, "{none}");
         }
     }

@@ -27,6 +27,24 @@ pub(super) mod spec {
     pub(crate) const LEADS: usize = 7;
     /// Header, length, 253 bytes of payload and sum.
     pub(crate) const FRAME_LEN_MAX: usize = 257;
+    /// "Bits 5–2 test state", §6.3.
+    pub(crate) const NIBP_STATE_SHIFT: u8 = 2;
+    pub(crate) const NIBP_STATE_MASK: u8 = 0x0F;
+    /// "SpO2 0–100 %, 127 = invalid. Pulse 0–250 bpm, 255 = invalid", §6.4.
+    pub(crate) const SPO2_INVALID: u8 = 127;
+    pub(crate) const PULSE_INVALID: u8 = 255;
+    /// "Always 55 AA 04 A1 A2 SUM", §5.
+    pub(crate) const COMMAND_LEN: u8 = 4;
+    /// What a command sets, §5. Those that inflate, calibrate or test are not here.
+    pub(crate) const SET_ECG: u8 = 0x01;
+    pub(crate) const SET_SPO2: u8 = 0x03;
+    pub(crate) const SET_TEMPERATURE: u8 = 0x04;
+    pub(crate) const SET_ECG_GAIN: u8 = 0x07;
+    pub(crate) const SET_ECG_FILTER: u8 = 0x08;
+    pub(crate) const SET_RESPIRATION_GAIN: u8 = 0x0F;
+    /// "3 ×1 (default)", "2 monitor 0.5–75 Hz (default)", §5.
+    pub(crate) const GAIN_ONE: u8 = 3;
+    pub(crate) const FILTER_MONITOR: u8 = 2;
     const _: () = assert!(FRAME_LEN_MAX == HEADER.len() + 255);
 }
 
@@ -35,7 +53,7 @@ pub(super) mod spec {
 pub enum Frame {
     /// I, II, III, aVR, aVL, aVF, V of the same instant; baseline 128.
     EcgWave([u8; spec::LEADS]),
-    /// A 3-lead firmware sends one sample: lead II.
+    /// A 3-lead firmware sends one sample: lead II. Any other number of leads is unknown.
     EcgWaveSingle(u8),
     /// Rates, ST and arrhythmia.
     EcgParameters {
@@ -67,10 +85,10 @@ pub enum Frame {
     Spo2 {
         /// 0 normal, 1 probe off, 2 no finger, 3 searching, 4 search too long.
         status: u8,
-        /// Percent; 127 invalid.
-        saturation: u8,
-        /// Beats per minute; 255 invalid.
-        pulse: u8,
+        /// Percent, if the module has it.
+        saturation: Option<u8>,
+        /// Beats per minute, if the module has them.
+        pulse: Option<u8>,
     },
     /// Temperatures as (whole, tenth) degrees Celsius.
     Temperature {
@@ -85,8 +103,10 @@ pub enum Frame {
     Beat,
     /// A pulse was detected.
     Pulse,
-    /// Firmware or hardware version text.
-    Version(String),
+    /// Firmware version text.
+    Firmware(String),
+    /// Hardware version text.
+    Hardware(String),
     /// One pleth sample.
     Pleth(u8),
     /// One respiration sample.
@@ -182,9 +202,10 @@ fn checksum(len: u8, payload: &[u8]) -> u8 {
 fn frame(payload: &[u8]) -> Frame {
     let Some((&kind, data)) = payload.split_first() else { return Frame::Unknown(0) };
     let parsed = match kind {
-        spec::ECG_WAVE => match data.first_chunk() {
-            Some(leads) => Some(Frame::EcgWave(*leads)),
-            None => data.first().map(|&sample| Frame::EcgWaveSingle(sample)),
+        spec::ECG_WAVE => match data {
+            // Two to six leads have no names: nobody knows which are left out.
+            [sample] => Some(Frame::EcgWaveSingle(*sample)),
+            leads => leads.first_chunk().map(|leads| Frame::EcgWave(*leads)),
         },
         spec::ECG_PARAMETERS => data.first_chunk().map(|&[status, hr, rr]| Frame::EcgParameters {
             status,
@@ -194,12 +215,13 @@ fn frame(payload: &[u8]) -> Frame {
             arrhythmia: data.get(4).copied(),
         }),
         spec::NIBP => data.first_chunk().map(|&[status, cuff_half, systolic, mean, diastolic]| {
-            Frame::Nibp { state: status >> 2 & 0x0F, cuff_half, systolic, mean, diastolic }
+            let state = status >> spec::NIBP_STATE_SHIFT & spec::NIBP_STATE_MASK;
+            Frame::Nibp { state, cuff_half, systolic, mean, diastolic }
         }),
         spec::SPO2 => data.first_chunk().map(|&[status, saturation, pulse]| Frame::Spo2 {
             status,
-            saturation,
-            pulse,
+            saturation: (saturation != spec::SPO2_INVALID).then_some(saturation),
+            pulse: (pulse != spec::PULSE_INVALID).then_some(pulse),
         }),
         spec::TEMPERATURE => data.first_chunk().map(|&[status, whole, tenth]| Frame::Temperature {
             status,
@@ -208,10 +230,8 @@ fn frame(payload: &[u8]) -> Frame {
         }),
         spec::BEAT => Some(Frame::Beat),
         spec::PULSE => Some(Frame::Pulse),
-        spec::FIRMWARE | spec::HARDWARE => {
-            let printable = data.iter().filter(|byte| byte.is_ascii_graphic() || **byte == b' ');
-            Some(Frame::Version(printable.map(|&byte| char::from(byte)).collect()))
-        }
+        spec::FIRMWARE => Some(Frame::Firmware(printable(data))),
+        spec::HARDWARE => Some(Frame::Hardware(printable(data))),
         spec::PLETH => data.first().map(|&sample| Frame::Pleth(sample)),
         spec::RESPIRATION => data.first().map(|&sample| Frame::Respiration(sample)),
         _ => None,
@@ -219,18 +239,95 @@ fn frame(payload: &[u8]) -> Frame {
     parsed.unwrap_or(Frame::Unknown(kind))
 }
 
-/// A command to the module: "always 55 AA 04 A1 A2 SUM", §5.
-#[must_use]
-pub fn command(function: u8, argument: u8) -> Vec<u8> {
-    const LEN: u8 = 4;
-    let [first, second] = spec::HEADER;
-    vec![first, second, LEN, function, argument, checksum(LEN, &[function, argument])]
+fn printable(data: &[u8]) -> String {
+    let letters = data.iter().filter(|byte| byte.is_ascii_graphic() || **byte == b' ');
+    letters.map(|&byte| char::from(byte)).collect()
+}
+
+/// Whether a stream is wanted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Switch {
+    /// Its packets are not wanted.
+    Off,
+    /// Its packets are wanted.
+    On,
+}
+
+/// Everything that is ever sent to the module; nothing else can be built.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// ECG stream: waves, parameters, beats.
+    Ecg(Switch),
+    /// Oximeter numbers.
+    Spo2(Switch),
+    /// Temperatures.
+    Temperature(Switch),
+    /// Pleth wave.
+    Pleth(Switch),
+    /// Respiration wave.
+    Respiration(Switch),
+    /// ECG gain ×1, the default.
+    EcgGainOne,
+    /// ECG filter 0.5–75 Hz, the default.
+    EcgFilterMonitor,
+    /// Respiration gain ×1, the default.
+    RespirationGainOne,
+    /// What firmware is it?
+    AskFirmware,
+    /// What hardware is it?
+    AskHardware,
+}
+
+impl Command {
+    /// Every command.
+    pub const ALL: [Self; 15] = [
+        Self::Ecg(Switch::Off),
+        Self::Ecg(Switch::On),
+        Self::Spo2(Switch::Off),
+        Self::Spo2(Switch::On),
+        Self::Temperature(Switch::Off),
+        Self::Temperature(Switch::On),
+        Self::Pleth(Switch::Off),
+        Self::Pleth(Switch::On),
+        Self::Respiration(Switch::Off),
+        Self::Respiration(Switch::On),
+        Self::EcgGainOne,
+        Self::EcgFilterMonitor,
+        Self::RespirationGainOne,
+        Self::AskFirmware,
+        Self::AskHardware,
+    ];
+
+    /// The packet: "always 55 AA 04 A1 A2 SUM", §5.
+    #[must_use]
+    pub fn bytes(self) -> Vec<u8> {
+        let on = |switch| if switch == Switch::On { 1 } else { 0 };
+        let (function, argument) = match self {
+            Self::Ecg(switch) => (spec::SET_ECG, on(switch)),
+            Self::Spo2(switch) => (spec::SET_SPO2, on(switch)),
+            Self::Temperature(switch) => (spec::SET_TEMPERATURE, on(switch)),
+            Self::Pleth(switch) => (spec::PLETH, on(switch)),
+            Self::Respiration(switch) => (spec::RESPIRATION, on(switch)),
+            Self::EcgGainOne => (spec::SET_ECG_GAIN, spec::GAIN_ONE),
+            Self::EcgFilterMonitor => (spec::SET_ECG_FILTER, spec::FILTER_MONITOR),
+            Self::RespirationGainOne => (spec::SET_RESPIRATION_GAIN, spec::GAIN_ONE),
+            Self::AskFirmware => (spec::FIRMWARE, 0),
+            Self::AskHardware => (spec::HARDWARE, 0),
+        };
+        let [first, second] = spec::HEADER;
+        let sum = checksum(spec::COMMAND_LEN, &[function, argument]);
+        vec![first, second, spec::COMMAND_LEN, function, argument, sum]
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::{collection::vec, prelude::*};
+
+    /// Sheet §9: SpO2 98 %, pulse 75.
+    const GOOD_BYTES: [u8; 8] = [0x55, 0xAA, 0x06, 0x04, 0x00, 0x62, 0x4B, 0x48];
+    const GOOD: Frame = Frame::Spo2 { status: 0, saturation: Some(98), pulse: Some(75) };
 
     fn frames(chunks: &[&[u8]]) -> Vec<Result<Frame, FrameError>> {
         let mut decoder = Decoder::default();
@@ -240,13 +337,9 @@ mod tests {
     #[test]
     fn resynchronises_inside_a_damaged_frame() {
         let damaged = [0x55, 0xAA, 0xFF, 0x01];
-        let good = [0x55, 0xAA, 0x06, 0x04, 0x00, 0x62, 0x4B, 0x48];
-        let bytes = [&damaged[..], &good, &[0; 300]].concat();
+        let bytes = [&damaged[..], &GOOD_BYTES, &[0; 300]].concat();
         let found = frames(&[&bytes]);
-        assert!(
-            found.contains(&Ok(Frame::Spo2 { status: 0, saturation: 98, pulse: 75 })),
-            "{found:?}"
-        );
+        assert!(found.contains(&Ok(GOOD)), "{found:?}");
     }
 
     #[test]
@@ -280,10 +373,41 @@ mod tests {
 
         #[test]
         fn a_good_frame_after_noise_is_found(noise in vec(any::<u8>(), 0..40)) {
-            let good = command(spec::SPO2, 7);
-            let bytes = [&noise[..], &good, &[0; 300]].concat();
+            // A false header may claim 255 bytes more: they come, then its sum is wrong.
+            let bytes = [&noise[..], &GOOD_BYTES, &[0; 300]].concat();
             let found = frames(&[&bytes]);
-            prop_assert!(found.iter().flatten().count() >= 1, "{:?}", found);
+            prop_assert!(found.contains(&Ok(GOOD)), "{:?}", found);
         }
+    }
+
+    #[test]
+    fn a_damaged_byte_never_gives_another_frame() {
+        for at in 0..GOOD_BYTES.len() {
+            for flip in 1..=255 {
+                let mut bytes = [&GOOD_BYTES[..], &[0; 300]].concat();
+                bytes[at] ^= flip;
+                let found: Vec<_> = frames(&[&bytes]).into_iter().flatten().collect();
+                assert_eq!(found, [], "byte {at} ^ {flip:#04x}");
+            }
+        }
+    }
+
+    #[test]
+    fn some_leads_without_a_name_are_no_lead() {
+        for (leads, expected) in [
+            (&[130][..], Frame::EcgWaveSingle(130)),
+            (&[130, 131], Frame::Unknown(1)),
+            (&[130; 6], Frame::Unknown(1)),
+            (&[130; 7], Frame::EcgWave([130; 7])),
+            (&[130; 8], Frame::EcgWave([130; 7])),
+        ] {
+            assert_eq!(frame(&[&[0x01], leads].concat()), expected);
+        }
+    }
+
+    #[test]
+    fn no_command_inflates_calibrates_or_tests() {
+        let forbidden = [0x02, 0x05, 0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x0E, 0x10];
+        assert!(Command::ALL.iter().all(|command| !forbidden.contains(&command.bytes()[3])));
     }
 }

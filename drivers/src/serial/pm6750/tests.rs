@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bench::Bench;
+use model::alarm::AlarmPhase;
 
 fn opened(cursor: Option<Cursor>) -> Bench<Pm6750> {
     let device = DeviceId::new("ecg-01").unwrap();
@@ -29,9 +30,8 @@ impl Bench<Pm6750> {
 fn start_up_switches_off_waits_for_quiet_and_enables_in_order() {
     let mut bench = opened(None);
     bench.pass(1000);
-    let functions: Vec<(u8, u8)> = bench.sent.iter().map(|bytes| (bytes[3], bytes[4])).collect();
-    let expected: Vec<_> = spec::SWITCH_OFF.into_iter().chain(spec::START_UP).collect();
-    assert_eq!(functions, expected);
+    let commands = spec::SWITCH_OFF.into_iter().chain(spec::START_UP);
+    assert_eq!(bench.sent, commands.map(Command::bytes).collect::<Vec<_>>());
     // Sheet §9: enable ECG.
     assert!(bench.sent.contains(&vec![0x55, 0xAA, 0x04, 0x01, 0x01, 0xF9]));
 }
@@ -47,6 +47,50 @@ fn streams_that_do_not_come_are_enabled_again_three_times() {
     let resent = bench.sent.iter().filter(|bytes| bytes[3] == 0x01 && bytes[4] == 1).count();
     assert_eq!(resent, 3);
     assert!(!bench.sent.iter().any(|bytes| bytes[3] == 0x03), "SpO2 came and is not enabled again");
+    assert_eq!(bench.notes.iter().filter(|note| note.kind == "stream_missing").count(), 1);
+}
+
+#[test]
+fn one_stream_that_stops_is_said_and_enabled_again_while_the_others_go_on() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x04, 0, 98, 75]);
+    bench.packet(&[0x05, 0, 36, 5, 37, 1]);
+    bench.records.clear();
+    bench.sent.clear();
+    for _ in 0..5 {
+        bench.pass(1_000);
+        bench.packet(&[0x02, 0x18, 75, 16, 6, 1]);
+        bench.packet(&[0x05, 0, 36, 5, 37, 1]);
+    }
+    let silent: Vec<_> =
+        bench.values().into_iter().filter(|text| text.ends_with("silent")).collect();
+    assert_eq!(silent, ["spo2 silent", "pulse_oxim silent"]);
+    assert!(bench.sent.contains(&Command::Spo2(Switch::On).bytes()));
+    assert!(!bench.sent.contains(&Command::Temperature(Switch::On).bytes()));
+    assert!(bench.states().is_empty(), "the module is there");
+}
+
+#[test]
+fn what_the_module_is_goes_with_its_status() {
+    let mut bench = streaming(None);
+    bench.packet(b"\xFCV3.2");
+    bench.packet(b"\xFDPM6750\0");
+    bench.packet(b"\xFCV3.2");
+    let about = &bench.statuses().last().unwrap().about;
+    assert_eq!((about["firmware"].as_str(), about["hardware"].as_str()), ("V3.2", "PM6750"));
+    assert_eq!(bench.states().len(), 3, "online, firmware, hardware");
+}
+
+#[test]
+fn a_bad_line_is_noted() {
+    let mut bench = streaming(None);
+    for count in 0..1000 {
+        match count % 50 {
+            0 => bench.receive(&[0x55, 0xAA, 0x03, 0x30, 0xCD]),
+            _ => bench.packet(&[0x30]),
+        }
+    }
+    assert!(bench.notes.iter().any(|note| note.kind == "bad_line" && note.text.contains("2 %")));
 }
 
 #[test]
@@ -96,20 +140,111 @@ fn a_heart_rate_of_zero_says_why() {
 }
 
 #[test]
-fn lead_off_and_arrhythmia_are_device_alarms_with_begin_and_end() {
+fn zero_is_no_saturation_and_no_pulse() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x04, 0, 0, 0]);
+    bench.packet(&[0x04, 0, 127, 75]);
+    assert_eq!(
+        bench.values(),
+        ["spo2 not_available", "pulse_oxim not_available", "spo2 not_available", "pulse_oxim 75"]
+    );
+}
+
+#[test]
+fn a_probe_on_the_bed_is_off_and_no_hypothermia() {
+    let mut bench = streaming(None);
+    for (whole, tenth) in [(14, 9), (15, 0), (30, 0), (30, 1), (36, 12), (0, 0)] {
+        bench.packet(&[0x05, 0, whole, tenth]);
+    }
+    assert_eq!(
+        bench.values(),
+        [
+            "temp 14.9",
+            "temp sensor_off",
+            "temp sensor_off",
+            "temp 30.1",
+            "temp rejected:36 + 12/10",
+            "temp not_available",
+        ]
+    );
+    let reads = bench.groups()[2].context.get("probe_reads").map(String::as_str);
+    assert_eq!(reads, Some("30.0"), "what it reads is kept");
+}
+
+#[test]
+fn every_condition_is_a_device_alarm_with_begin_and_end() {
+    use AlarmPhase::{End, Start};
     let mut bench = streaming(None);
     for (status, arrhythmia) in [(0x18, 1), (0x1A, 1), (0x1A, 1), (0x18, 0x0B), (0x18, 1)] {
         bench.packet(&[0x02, status, 0, 0, 0, arrhythmia]);
     }
     assert_eq!(
         bench.alarms(),
+        [("lead_off", Start), ("lead_off", End), ("0b", Start), ("0b", End)]
+    );
+    bench.records.clear();
+    for status in [0, 1, 1, 2, 3, 4, 0] {
+        bench.packet(&[0x04, status, 98, 75]);
+    }
+    assert_eq!(
+        bench.alarms(),
         [
-            ("lead_off", AlarmPhase::Start),
-            ("lead_off", AlarmPhase::End),
-            ("0b", AlarmPhase::Start),
-            ("0b", AlarmPhase::End),
+            ("spo2_probe_off", Start),
+            ("spo2_probe_off", End),
+            ("spo2_no_finger", Start),
+            ("spo2_no_finger", End),
+            ("spo2_search_timeout", Start),
+            ("spo2_search_timeout", End),
         ]
     );
+}
+
+#[test]
+fn a_weak_signal_is_told_when_it_lasts() {
+    let mut bench = streaming(None);
+    for weak in [1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0] {
+        bench.packet(&[0x02, 0x18 | weak, 75, 16, 0, 1]);
+    }
+    assert_eq!(
+        bench.alarms(),
+        [("weak_signal", AlarmPhase::Start), ("weak_signal", AlarmPhase::End)]
+    );
+}
+
+#[test]
+fn a_temperature_probe_that_was_worn_and_is_not_is_an_alarm_of_its_channel() {
+    let mut bench = streaming(None);
+    // Worn and not plugged in; both off; both on the bed; worn again.
+    for packet in [[0x05, 2, 36, 5, 0, 0], [5, 3, 0, 0, 0, 0], [5, 0, 22, 0, 22, 0]] {
+        bench.packet(&packet);
+    }
+    bench.packet(&[0x05, 0, 36, 5, 22, 0]);
+    let alarms: Vec<_> = bench
+        .records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Alarm(alarm) => Some((alarm.channel.as_str(), alarm.phase)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(alarms, [("t1", AlarmPhase::Start), ("t1", AlarmPhase::End)]);
+}
+
+#[test]
+fn an_alarm_that_is_still_up_after_a_silence_is_said_again() {
+    let mut bench = streaming(None);
+    let mut said = || {
+        bench.records.clear();
+        bench.packet(&[0x02, 0x1A, 0, 0, 0, 0x0B]);
+        bench.packet(&[0x04, 1, 127, 255]);
+        bench.packet(&[0x03, 4 << 2, 0, 0, 0, 0]);
+        let alarms = bench.alarms().len();
+        bench.records.clear();
+        bench.pass(4_000);
+        assert_eq!(bench.alarms(), [], "nobody knows whether they are over");
+        alarms
+    };
+    assert_eq!((said(), said()), (4, 4));
 }
 
 #[test]
@@ -148,11 +283,32 @@ fn a_failed_cuff_measurement_says_why() {
         bench.values(),
         ["nibp_sys device_error:4", "nibp_mean device_error:4", "nibp_dia device_error:4"]
     );
+    // The alarm lasts until the cuff works again.
+    bench.packet(&[0x03, 1, 0, 0, 0, 0]);
+    assert_eq!(bench.alarms(), [("nibp_4", AlarmPhase::Start)]);
+    bench.packet(&[0x03, 9 << 2 | 1, 0, 0, 0, 0]);
+    assert_eq!(bench.alarms().last(), Some(&("nibp_4", AlarmPhase::End)));
+}
+
+#[test]
+fn a_cuff_result_with_a_missing_part_is_a_result() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x03, 1 << 2 | 1, 62, 0, 0, 0]);
+    bench.packet(&[0x03, 1, 0, 130, 0, 0]);
+    assert_eq!(
+        bench.values(),
+        ["nibp_sys 130", "nibp_mean not_available", "nibp_dia not_available"]
+    );
+    bench.records.clear();
+    bench.packet(&[0x03, 1 << 2 | 1, 62, 0, 0, 0]);
+    bench.packet(&[0x03, 1, 0, 0, 0, 0]);
+    assert!(bench.values().is_empty(), "the idle report is none");
 }
 
 #[test]
 fn a_second_of_packets_is_one_block_of_each_lead() {
     let mut bench = streaming(None);
+    bench.packet(&[0x02, 0x18, 75, 16, 6, 1]);
     for count in 0..500_u32 {
         let sample = u8::try_from(count % 200).unwrap();
         bench.packet(&[0x01, sample, 100, 101, 102, 103, 104, 250]);
@@ -167,6 +323,44 @@ fn a_second_of_packets_is_one_block_of_each_lead() {
     // 1 / 40 counts per mV.
     let scale = blocks[0].scale.as_ref().unwrap();
     assert_eq!((scale.per_count, scale.offset), (Decimal::fixed(25, -3), 128));
+}
+
+#[test]
+fn no_sample_has_the_scale_of_another_gain() {
+    let mut bench = streaming(None);
+    let second = |bench: &mut Bench<Pm6750>| {
+        for _ in 0..125 {
+            bench.packet(&[0x01, 100, 100, 101, 102, 103, 104, 105]);
+            bench.pass(4);
+        }
+    };
+    second(&mut bench);
+    // Gain ×2, as a person set it at the monitor some time in this second.
+    bench.packet(&[0x02, 0x1C, 75, 16, 6, 1]);
+    second(&mut bench);
+    bench.handle(SerialEvent::Closed);
+    let scales: Vec<_> = bench
+        .blocks()
+        .iter()
+        .filter(|block| block.metric == Metric::ECG_WAVE_II)
+        .map(|block| (block.samples.len(), block.scale.as_ref().map(|scale| scale.per_count)))
+        .collect();
+    assert_eq!(scales, [(125, None), (125, Some(Decimal::fixed(125, -4)))]);
+}
+
+#[test]
+fn a_damaged_packet_ends_the_blocks() {
+    let mut bench = streaming(None);
+    for count in 0..50 {
+        bench.packet(&[0xFE, 40]);
+        bench.pass(20);
+        if count == 19 {
+            bench.receive(&[0x55, 0xAA, 0x04, 0xFE, 40, 0x00]);
+        }
+    }
+    bench.pass(1100);
+    let lengths: Vec<_> = bench.blocks().iter().map(|block| block.samples.len()).collect();
+    assert_eq!(lengths, [20, 30]);
 }
 
 #[test]
@@ -200,8 +394,8 @@ fn silence_begins_the_start_up_again() {
     let mut bench = streaming(None);
     bench.sent.clear();
     bench.pass(5_000);
-    let functions: Vec<(u8, u8)> = bench.sent.iter().map(|bytes| (bytes[3], bytes[4])).collect();
-    assert!(functions.windows(5).any(|window| window == spec::SWITCH_OFF));
+    let off = spec::SWITCH_OFF.map(Command::bytes);
+    assert!(bench.sent.windows(5).any(|window| window == off));
 }
 
 #[test]

@@ -380,6 +380,24 @@ mod tests {
         assert_eq!(parsed("RC"), Err(RecordError::Other("RC".to_owned())));
     }
 
+    /// A byte that becomes ETX ends the record there: the next byte is then its check byte.
+    #[test]
+    fn a_damaged_byte_never_gives_other_pressures() {
+        let whole = framed(&GOOD.replace('/', "\x1e"));
+        let sound = parsed(GOOD).unwrap();
+        for at in 0..whole.len() {
+            for flip in 1..=255 {
+                let mut bytes = [&whole[..], &[0; 700]].concat();
+                bytes[at] ^= flip;
+                for frame in good(&[&bytes]) {
+                    let Frame::Text(fields) = frame else { continue };
+                    let Ok(read) = Measurement::from_fields(&fields) else { continue };
+                    assert_eq!(read, sound, "byte {at} ^ {flip:#04x}");
+                }
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn cutting_does_not_matter(

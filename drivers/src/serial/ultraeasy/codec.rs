@@ -39,6 +39,17 @@ mod spec {
     pub(super) const RECORDS_MAX: u16 = 500;
     /// "Serial number: 05 06, ASCII to end (9 chars)", §5.
     pub(super) const SERIAL_LEN: usize = 9;
+    /// What is asked, after the prefix, §5. Those that set the clock or erase are not here.
+    pub(super) const ASK_VERSION: &[u8] = &[0x0D, 0x02];
+    pub(super) const ASK_SERIAL: &[u8] = &[0x0B, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    pub(super) const ASK_UNIT: &[u8] = &[0x09, 0x02, 0x09, 0, 0, 0, 0];
+    pub(super) const ASK_CLOCK: &[u8] = &[0x20, 0x02, 0, 0, 0, 0];
+    pub(super) const ASK_RECORD: u8 = 0x1F;
+    /// "0x0000FFFE = LO (< 20 mg/dL), 0x0000FFFF = HI (> 600 mg/dL)", §5.
+    pub(super) const LO: u32 = 0xFFFE;
+    pub(super) const HI: u32 = 0xFFFF;
+    pub(super) const LO_MG_PER_DL: u32 = 20;
+    pub(super) const HI_MG_PER_DL: u32 = 600;
 
     const _: () = assert!(RECORDS_MAX < COUNT_INDEX);
 }
@@ -111,9 +122,19 @@ impl Decoder {
         std::iter::from_fn(|| self.next_frame())
     }
 
-    /// Drops a packet that never became whole; how many bytes of it had come.
-    pub fn give_up(&mut self) -> usize {
-        std::mem::take(&mut self.buffer).len()
+    /// Forgets what has come.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+    }
+
+    /// What has come will not become whole: how many bytes it is, and the packets in it. Noise may
+    /// look like the beginning of a packet and hide good ones.
+    pub fn give_up(&mut self) -> (usize, Vec<Frame>) {
+        let (len, mut found) = (self.buffer.len(), Vec::new());
+        while self.buffer.pop_front().is_some() {
+            found.extend(std::iter::from_fn(|| self.next_frame()).flatten());
+        }
+        (len, found)
     }
 
     /// Whether a packet has begun and is not whole.
@@ -231,15 +252,16 @@ pub enum Request {
 
 impl Request {
     fn message(self) -> Vec<u8> {
+        let ask = |what: &[u8]| [&[spec::PREFIX], what].concat();
         let record = |index: u16| {
             let [low, high] = index.to_le_bytes();
-            vec![spec::PREFIX, 0x1F, low, high]
+            ask(&[spec::ASK_RECORD, low, high])
         };
         match self {
-            Self::Version => vec![spec::PREFIX, 0x0D, 0x02],
-            Self::Serial => vec![spec::PREFIX, 0x0B, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            Self::Unit => vec![spec::PREFIX, 0x09, 0x02, 0x09, 0, 0, 0, 0],
-            Self::Clock => vec![spec::PREFIX, 0x20, 0x02, 0, 0, 0, 0],
+            Self::Version => ask(spec::ASK_VERSION),
+            Self::Serial => ask(spec::ASK_SERIAL),
+            Self::Unit => ask(spec::ASK_UNIT),
+            Self::Clock => ask(spec::ASK_CLOCK),
             Self::Count => record(spec::COUNT_INDEX),
             Self::Record(index) => record(index),
         }
@@ -270,6 +292,37 @@ pub struct Stored {
     pub time: u32,
     /// mg/dL, or a code for LO and HI.
     pub glucose: u32,
+}
+
+/// What a stored number says, in mg/dL.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Glucose {
+    /// The value.
+    Number(u32),
+    /// LO: below the meter's limit.
+    Below(u32),
+    /// HI: above the meter's limit.
+    Above(u32),
+    /// "A code this meter cannot produce (it says HI above 600)", §8.9; as sent.
+    Impossible(u32),
+}
+
+impl Stored {
+    /// What tells it from other records: "identity: device + metric + device time + value", §6.
+    pub(super) fn key(self) -> Vec<u8> {
+        [self.time.to_le_bytes(), self.glucose.to_le_bytes()].concat()
+    }
+
+    /// What the number says.
+    #[must_use]
+    pub fn value(self) -> Glucose {
+        match self.glucose {
+            spec::LO => Glucose::Below(spec::LO_MG_PER_DL),
+            spec::HI => Glucose::Above(spec::HI_MG_PER_DL),
+            raw if raw > spec::HI_MG_PER_DL => Glucose::Impossible(raw),
+            raw => Glucose::Number(raw),
+        }
+    }
 }
 
 /// Why a message is no reply to what was asked.
@@ -347,8 +400,14 @@ mod tests {
         chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>()).collect()
     }
 
+    /// What is found until nothing more comes.
     fn good(chunks: &[&[u8]]) -> Vec<Frame> {
-        frames(chunks).into_iter().flatten().collect()
+        let mut decoder = Decoder::default();
+        let found = chunks.iter().flat_map(|chunk| decoder.decode(chunk).collect::<Vec<_>>());
+        let mut found: Vec<_> = found.flatten().collect();
+        found.extend(decoder.give_up().1);
+        assert!(!decoder.is_inside());
+        found
     }
 
     #[test]
@@ -358,7 +417,7 @@ mod tests {
 
     #[test]
     fn a_packet_inside_a_damaged_one_is_found() {
-        let bytes = [&[0x02, 0x1A, 0x02][..], &ack(true, true), &[0; 40]].concat();
+        let bytes = [&[0x02, 0x1A, 0x02][..], &ack(true, true)].concat();
         assert_eq!(good(&[&bytes]), [Frame::Ack { expects: true }]);
     }
 
@@ -404,14 +463,13 @@ mod tests {
         fn a_damaged_byte_never_gives_another_frame(at in 0_usize..10, flip in 1_u8..=255) {
             let mut bytes = command(true, false, Request::Record(7));
             bytes[at] ^= flip;
-            bytes.extend([0; 40]);
             prop_assert_eq!(good(&[&bytes]), []);
         }
 
         #[test]
         fn a_good_frame_after_noise_is_found(noise in vec(any::<u8>(), 0..40)) {
             let good_frame = command(false, true, Request::Serial);
-            let bytes = [&noise[..], &good_frame, &[0; 40]].concat();
+            let bytes = [&noise[..], &good_frame].concat();
             let found = good(&[&bytes]);
             let message = Request::Serial.message();
             let sent = Frame::Data { sequence: false, expects: true, message };

@@ -16,6 +16,9 @@ struct Meter {
     records: VecDeque<(u32, u32)>,
     sequence: bool,
     expects: bool,
+    serial: &'static [u8; 9],
+    /// A place in memory that it does not read out.
+    unreadable: Option<usize>,
     /// Answers so many requests, then is unplugged.
     answers: usize,
     asked: Vec<Vec<u8>>,
@@ -24,7 +27,15 @@ struct Meter {
 impl Meter {
     fn new(records: &[(u32, u32)]) -> Self {
         let records = records.iter().copied().collect();
-        Self { records, sequence: false, expects: false, answers: usize::MAX, asked: vec![] }
+        Self {
+            records,
+            sequence: false,
+            expects: false,
+            serial: SERIAL,
+            unreadable: None,
+            answers: usize::MAX,
+            asked: vec![],
+        }
     }
 
     fn link(&self) -> u8 {
@@ -56,12 +67,13 @@ impl Meter {
     fn reply(&self, message: &[u8]) -> Vec<u8> {
         match message {
             [5, 0x0D, 2] => [&[5, 6, 17], &b"P02.00.0025/05/07"[..]].concat(),
-            [5, 0x0B, 2, ..] => [&[5, 6], &SERIAL[..]].concat(),
+            [5, 0x0B, 2, ..] => [&[5, 6], &self.serial[..]].concat(),
             [5, 0x09, 2, ..] => vec![5, 6, 1, 0, 0, 0],
             [5, 0x20, 2, ..] => [&[5, 6], &(METER_NOW + 90).to_le_bytes()[..]].concat(),
             [5, 0x1F, low, high] => {
                 let place = usize::from(u16::from_le_bytes([*low, *high]));
                 match self.records.get(place) {
+                    Some(_) if self.unreadable == Some(place) => vec![5, 7],
                     Some((time, glucose)) => {
                         [&[5, 6], &time.to_le_bytes()[..], &glucose.to_le_bytes()].concat()
                     }
@@ -120,9 +132,9 @@ fn a_session_takes_over_what_is_new_the_oldest_first() {
     assert_eq!(group.device_time, Some(DeviceTime::Local { civil_ms }));
     assert_eq!(group.readings[0].unit, Some(Unit::MG_PER_DL));
     assert_eq!(group.context.get("serial").map(String::as_str), Some("C176SA0E6"));
-    assert_eq!(bench.states(), ["glu-01 online"]);
-    assert_eq!(bench.statuses()[0].about["version"], "P02.00.0025/05/07");
-    assert_eq!(bench.statuses()[0].about["unit_shown"], "mmol/L");
+    assert_eq!(bench.states(), ["glu-01 online", "glu-01-C176SA0E6 online"]);
+    assert_eq!(bench.statuses()[1].about["version"], "P02.00.0025/05/07");
+    assert_eq!(bench.statuses()[1].about["unit_shown"], "mmol/L");
     assert_eq!(bench.remembered.len(), 1);
 }
 
@@ -187,6 +199,46 @@ fn a_measurement_during_the_download_begins_it_again() {
     talk(&mut bench, &mut meter, 10_000);
     let glucose: Vec<_> = bench.values().split_off(1);
     assert_eq!(glucose, ["glu_cap_pl 54", "glu_cap_pl 100", "glu_cap_pl 120"]);
+}
+
+#[test]
+fn meters_that_share_a_cable_are_two_devices() {
+    let mut meter = Meter::new(&[(METER_NOW - 600, 100)]);
+    let mut bench = session(None, &mut meter);
+    bench.records.clear();
+    let mut other = Meter::new(&[(METER_NOW - 600, 100)]);
+    other.serial = b"C176SA0E7";
+    talk(&mut bench, &mut other, 40_000);
+    let devices: Vec<_> = bench.groups().iter().map(|group| group.device.to_string()).collect();
+    assert_eq!(devices, ["glu-01-C176SA0E7"; 2], "clock and the same result of another meter");
+    assert_eq!(bench.states(), ["glu-01-C176SA0E7 online"]);
+}
+
+#[test]
+fn an_unreadable_record_does_not_hide_the_older_ones() {
+    let mut meter =
+        Meter::new(&[(METER_NOW - 60, 101), (METER_NOW - 120, 102), (METER_NOW - 180, 103)]);
+    meter.unreadable = Some(1);
+    let first = session(None, &mut meter);
+    assert_eq!(first.values().split_off(1), ["glu_cap_pl 103", "glu_cap_pl 101"]);
+    assert_eq!(first.notes[0].kind, "reply");
+    // It is tried again, also behind records that are known, and comes once it is readable.
+    meter.unreadable = None;
+    let second = session(first.remembered.last().cloned(), &mut meter);
+    assert_eq!(second.values().split_off(1), ["glu_cap_pl 102"]);
+    meter.asked.clear();
+    session(second.remembered.last().cloned(), &mut meter);
+    let read = meter.asked.iter().filter(|message| message[1] == 0x1F && message[2] < 3);
+    assert_eq!(read.count(), 1, "the gap is closed");
+}
+
+#[test]
+fn noise_that_looks_like_a_packet_hides_no_answer() {
+    let mut bench = Bench::new(driver(None));
+    // Two bytes that claim 40, then the answer to the reset.
+    bench.receive(&[&[0x02, 0x28][..], &packet(0x0C, &[])].concat());
+    bench.pass(150);
+    assert_eq!(bench.sent.last().unwrap()[4], 0x0D, "the version is asked for");
 }
 
 #[test]

@@ -1,4 +1,8 @@
 //! The life of one family's alert (alert rules, "Life of an alert").
+//!
+//! # Invariants
+//! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
+//!   follows it
 
 use crate::alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState, TimelineEvent};
 use model::{
@@ -14,6 +18,11 @@ use std::collections::BTreeMap;
 const SAME_EPISODE_MS: i64 = 5 * 60_000;
 /// A medium alert that cleared unseen closes by itself after this.
 const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
+/// Earlier alerts of one family that wait for a person: one each 10 min of a night of five hours.
+const UNSEEN_MAX: usize = 32;
+
+/// What an alert whose rules are not known any more holds on to.
+const ADOPTED: &str = "";
 
 /// One rule that holds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -25,6 +34,12 @@ pub(super) struct Firing {
     pub(super) value: Option<String>,
     pub(super) comparator: Option<String>,
     pub(super) limit: Option<String>,
+    /// It was told late, and its device has not been heard since.
+    #[serde(default)]
+    pub(super) unheard: bool,
+    /// A clock was wrong: when it began is doubtful.
+    #[serde(default)]
+    pub(super) time_suspect: bool,
     pub(super) message_zh: String,
     pub(super) message_en: String,
 }
@@ -34,17 +49,56 @@ pub(super) struct Firing {
 pub(super) struct Episode {
     firing: BTreeMap<String, Firing>,
     alert: Option<Alert>,
+    /// Earlier alerts that cleared and nobody has seen, the oldest first.
+    #[serde(default)]
+    unseen: Vec<Alert>,
     /// State to return to when the device speaks again.
     before_unknown: Option<AlertState>,
+    /// The alert was told late and nobody has heard of it since: if it ends so, it is history.
+    #[serde(default)]
+    unheard: bool,
 }
 
 impl Episode {
+    /// Takes over an alert of a state that could not be read.
+    pub(super) fn adopt(&mut self, mut alert: Alert) {
+        if alert.state == AlertState::Closed {
+            return;
+        }
+        if alert.state.is_active() {
+            let acknowledged = alert.acknowledged.is_some();
+            self.before_unknown = Some(match acknowledged {
+                true => AlertState::ActiveAck,
+                false => AlertState::ActiveUnack,
+            });
+            alert.state = AlertState::Unknown;
+            let firing = Firing {
+                rule: alert.rules.first().cloned().unwrap_or_default(),
+                priority: alert.priority,
+                since: alert.started_at,
+                metric: alert.metric,
+                value: alert.value.clone(),
+                comparator: alert.comparator.clone(),
+                limit: alert.limit.clone(),
+                unheard: false,
+                time_suspect: alert.time_suspect,
+                message_zh: alert.message_zh.clone(),
+                message_en: alert.message_en.clone(),
+            };
+            self.firing.insert(ADOPTED.to_owned(), firing);
+        }
+        self.unseen.extend(self.alert.replace(alert));
+    }
+
     pub(super) fn fire(&mut self, key: String, firing: Firing) {
+        // A rule that is judged anew speaks for it.
+        self.firing.remove(ADOPTED);
         match self.firing.get_mut(&key) {
             Some(known) => {
                 let since = known.since;
                 let value = firing.value.clone().or(known.value.take());
-                *known = Firing { since, value, ..firing };
+                let unheard = firing.unheard && known.unheard;
+                *known = Firing { since, value, unheard, ..firing };
             }
             None => drop(self.firing.insert(key, firing)),
         }
@@ -58,8 +112,9 @@ impl Episode {
         self.firing.contains_key(key)
     }
 
-    pub(super) fn alert(&self) -> Option<&Alert> {
-        self.alert.as_ref()
+    /// The alerts that somebody may act on, the oldest first.
+    pub(super) fn alerts(&self) -> impl Iterator<Item = &Alert> {
+        self.unseen.iter().chain(&self.alert)
     }
 
     /// The begin of what fires already.
@@ -72,7 +127,7 @@ impl Episode {
         self.firing.values().map(|firing| firing.priority).max()
     }
 
-    /// Turns what fires now into the alert; the alert if it changed.
+    /// Turns what fires now into the alert; the alerts that changed.
     pub(super) fn settle(
         &mut self,
         site: SiteId,
@@ -81,13 +136,16 @@ impl Episode {
         now: WallTime,
         t_meas: WallTime,
         silent: bool,
-    ) -> Option<Alert> {
+    ) -> Vec<Alert> {
         let before = self.alert.clone();
+        let mut changed = Vec::new();
         match self.worst().cloned() {
-            Some(worst) => self.hold(site, device, family, now, &worst),
-            None => self.clear(now, t_meas, silent),
+            Some(worst) => changed.extend(self.hold(site, device, family, now, &worst)),
+            None if silent => self.clear_heard(now, t_meas),
+            None => self.clear(now, t_meas, ""),
         }
-        self.alert.clone().filter(|alert| before.as_ref() != Some(alert))
+        changed.extend(self.alert.clone().filter(|alert| before.as_ref() != Some(alert)));
+        changed
     }
 
     fn worst(&self) -> Option<&Firing> {
@@ -95,6 +153,7 @@ impl Episode {
         self.firing.values().max_by_key(|firing| (firing.priority, std::cmp::Reverse(firing.since)))
     }
 
+    /// The alert goes on, comes back, or a new one begins; an earlier one that had to be closed.
     fn hold(
         &mut self,
         site: SiteId,
@@ -102,7 +161,7 @@ impl Episode {
         family: &str,
         now: WallTime,
         worst: &Firing,
-    ) {
+    ) -> Option<Alert> {
         let begin = self.pending_since().unwrap_or(worst.since);
         let same_episode = self.alert.take_if(|alert| {
             alert.state.is_active()
@@ -110,7 +169,13 @@ impl Episode {
                     worst.since.unix_ms().saturating_sub(cleared.unix_ms()) <= SAME_EPISODE_MS
                 })
         });
+        let closed = match &same_episode {
+            Some(_) => None,
+            None => self.put_aside(now),
+        };
+        let unheard = self.firing.values().all(|firing| firing.unheard);
         let mut alert = same_episode.unwrap_or_else(|| {
+            self.unheard = unheard;
             raised(
                 AlertId::new(&site, device.as_str(), family, begin),
                 site,
@@ -129,11 +194,19 @@ impl Episode {
             alert.priority = worst.priority;
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
         }
+        if unheard && alert.state == AlertState::ActiveUnack {
+            self.before_unknown = Some(alert.state);
+            alert.state = AlertState::Unknown;
+        }
         if worst.priority > alert.priority {
             alert.tell(now, TimelineEvent::PriorityRose, None, worst.rule.clone());
             alert.priority = worst.priority;
-            if alert.state == AlertState::ActiveAck {
-                alert.state = AlertState::ActiveUnack;
+            // It is another danger than the one somebody has in hand; the story keeps who had it.
+            alert.acknowledged = None;
+            for state in self.before_unknown.iter_mut().chain([&mut alert.state]) {
+                if *state == AlertState::ActiveAck {
+                    *state = AlertState::ActiveUnack;
+                }
             }
         } else if worst.priority < alert.priority && alert.state == AlertState::ActiveAck {
             alert.tell(now, TimelineEvent::PriorityFell, None, worst.rule.clone());
@@ -155,29 +228,82 @@ impl Episode {
         alert.limit.clone_from(&worst.limit);
         alert.message_zh.clone_from(&worst.message_zh);
         alert.message_en.clone_from(&worst.message_en);
+        alert.time_suspect = worst.time_suspect;
+        if alert.time_suspect {
+            alert.message_zh.push_str(",时间存疑");
+            alert.message_en.push_str(", time in doubt");
+        }
         self.alert = Some(alert);
+        closed
     }
 
-    fn clear(&mut self, now: WallTime, t_meas: WallTime, silent: bool) {
+    /// Keeps an alert that nobody has seen when another takes its place; the oldest of too many is
+    /// closed.
+    fn put_aside(&mut self, now: WallTime) -> Option<Alert> {
+        let waits = |alert: &mut Alert| alert.state == AlertState::ClearedUnack;
+        self.unseen.extend(self.alert.take_if(waits));
+        if self.unseen.len() <= UNSEEN_MAX {
+            return None;
+        }
+        let mut oldest = self.unseen.remove(0);
+        let why = format!("nobody came, and {UNSEEN_MAX} more of this kind followed");
+        oldest.state = AlertState::Closed;
+        oldest.tell(now, TimelineEvent::Closed, None, why);
+        Some(oldest)
+    }
+
+    /// A device that is silent cannot say that what is unknown is over.
+    fn clear_heard(&mut self, now: WallTime, t_meas: WallTime) {
+        if self.alert.as_ref().is_some_and(|alert| alert.state != AlertState::Unknown) {
+            self.clear(now, t_meas, "");
+        }
+    }
+
+    fn clear(&mut self, now: WallTime, t_meas: WallTime, why: &str) {
         let Some(alert) = self.alert.as_mut().filter(|alert| alert.state.is_active()) else {
             return;
         };
-        if silent && alert.state == AlertState::Unknown {
-            return; // A device that is silent cannot say that it is over.
-        }
-        let acknowledged = alert.state == AlertState::ActiveAck;
-        alert.cleared_at = Some(t_meas);
-        alert.tell(now, TimelineEvent::Cleared, None, String::new());
-        alert.state = match (acknowledged, alert.priority) {
-            (true, _) | (false, Priority::Low) => AlertState::Closed,
-            (false, Priority::Medium | Priority::High) => AlertState::ClearedUnack,
+        let state = match alert.state {
+            AlertState::Unknown => self.before_unknown.take().unwrap_or(AlertState::ActiveUnack),
+            state => state,
         };
+        // Begin and end were both told late: it was over before anybody could see it.
+        alert.retro = std::mem::take(&mut self.unheard);
+        alert.cleared_at = Some(t_meas);
+        alert.tell(now, TimelineEvent::Cleared, None, why.to_owned());
+        let over = alert.retro || alert.priority == Priority::Low || state == AlertState::ActiveAck;
+        alert.state = if over { AlertState::Closed } else { AlertState::ClearedUnack };
         if alert.state == AlertState::Closed {
-            alert.tell(now, TimelineEvent::Closed, None, String::new());
+            alert.tell(now, TimelineEvent::Closed, None, why.to_owned());
         }
     }
 
+    /// Nothing fires any more because the device was taken away; the alert if that changed it.
+    pub(super) fn withdraw(&mut self, now: WallTime, at: WallTime, why: &str) -> Option<Alert> {
+        let active = self.alert.as_ref().is_some_and(|alert| alert.state.is_active());
+        self.firing.clear();
+        self.clear(now, at, why);
+        self.alert.clone().filter(|_| active)
+    }
+
+    /// Acknowledges the alert of that id; `None` where it is not of this family.
     pub(super) fn acknowledge(
+        &mut self,
+        id: AlertId,
+        by: &str,
+        reason: AckReason,
+        note: &str,
+        now: WallTime,
+    ) -> Option<Result<Alert, AcknowledgeError>> {
+        if let Some(place) = self.unseen.iter().position(|alert| alert.id == id) {
+            let mut alert = self.unseen.remove(place);
+            return Some(alert.acknowledge(by, reason, note, now, None).map(|()| alert));
+        }
+        self.alert.as_ref().filter(|alert| alert.id == id)?;
+        Some(self.acknowledge_present(by, reason, note, now))
+    }
+
+    fn acknowledge_present(
         &mut self,
         by: &str,
         reason: AckReason,
@@ -187,8 +313,17 @@ impl Episode {
         let present = self.present();
         let alert = self.alert.as_mut().ok_or(AcknowledgeError::NotFound)?;
         alert.acknowledge(by, reason, note, now, present)?;
-        self.before_unknown = None;
-        Ok(alert.clone())
+        if self.firing.remove(ADOPTED).is_some() && self.firing.is_empty() {
+            // Nothing will ever say that it is over: the person has.
+            self.before_unknown = Some(AlertState::ActiveAck);
+            self.clear(now, now, "");
+            return self.alert.clone().ok_or(AcknowledgeError::NotFound);
+        }
+        // Whoever has an unknown alert in hand has it when it is known again.
+        let alert = self.alert.clone().ok_or(AcknowledgeError::NotFound)?;
+        let unknown = alert.state == AlertState::Unknown;
+        self.before_unknown = unknown.then_some(AlertState::ActiveAck);
+        Ok(alert)
     }
 
     /// The device fell silent; the alert if that changed it.
@@ -205,6 +340,8 @@ impl Episode {
 
     /// The device speaks again; the alert if that changed it.
     pub(super) fn become_known(&mut self, now: WallTime) -> Option<Alert> {
+        self.unheard = false;
+        self.firing.values_mut().for_each(|firing| firing.unheard = false);
         let before = self.before_unknown.take()?;
         let alert = self.alert.as_mut().filter(|alert| alert.state == AlertState::Unknown)?;
         alert.state = before;
@@ -212,20 +349,31 @@ impl Episode {
         Some(alert.clone())
     }
 
+    /// When the next of its alerts closes by itself.
     pub(super) fn closes_at(&self) -> Option<WallTime> {
-        let alert = self.alert.as_ref()?;
-        let waits = alert.state == AlertState::ClearedUnack && alert.priority == Priority::Medium;
-        let cleared = alert.cleared_at.filter(|_| waits)?;
-        Some(WallTime::from_unix_ms(cleared.unix_ms().saturating_add(MEDIUM_CLOSES_MS)))
+        self.alerts().filter_map(closes_at).min()
     }
 
-    pub(super) fn close_by_itself(&mut self, now: WallTime) -> Option<Alert> {
-        self.closes_at().filter(|at| *at <= now)?;
-        let alert = self.alert.as_mut()?;
-        alert.state = AlertState::Closed;
-        alert.tell(now, TimelineEvent::Closed, None, String::new());
-        Some(alert.clone())
+    /// Closes the alerts whose time is over; those that changed.
+    pub(super) fn close_by_themselves(&mut self, now: WallTime) -> Vec<Alert> {
+        let mut closed = Vec::new();
+        for alert in self.unseen.iter_mut().chain(&mut self.alert) {
+            if closes_at(alert).is_some_and(|at| at <= now) {
+                alert.state = AlertState::Closed;
+                alert.tell(now, TimelineEvent::Closed, None, String::new());
+                closed.push(alert.clone());
+            }
+        }
+        self.unseen.retain(|alert| alert.state != AlertState::Closed);
+        closed
     }
+}
+
+/// When an alert closes by itself: medium ones half an hour after they cleared unseen.
+fn closes_at(alert: &Alert) -> Option<WallTime> {
+    let waits = alert.state == AlertState::ClearedUnack && alert.priority == Priority::Medium;
+    let cleared = alert.cleared_at.filter(|_| waits)?;
+    Some(WallTime::from_unix_ms(cleared.unix_ms().saturating_add(MEDIUM_CLOSES_MS)))
 }
 
 fn raised(
@@ -257,6 +405,7 @@ fn raised(
         cleared_at: None,
         acknowledged: None,
         retro: false,
+        time_suspect: false,
         recurrences: 0,
         timeline: Vec::new(),
     };

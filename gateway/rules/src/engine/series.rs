@@ -14,6 +14,9 @@ pub(super) struct Series {
     firing: bool,
     /// A second value confirmed the first.
     promoted: bool,
+    /// `t_meas` of the value that waits to be confirmed.
+    #[serde(default)]
+    confirm_from: Option<WallTime>,
 }
 
 /// What a reading did.
@@ -76,27 +79,23 @@ impl Series {
     }
 
     /// A reading of its own: fires at once, and the next one that is normal clears.
-    pub(super) fn spot(
-        &mut self,
-        at: WallTime,
-        outside: bool,
-        suppressed: bool,
-        promote: Option<Promote>,
-    ) -> Judged {
+    pub(super) fn spot(&mut self, at: WallTime, outside: bool, promote: Option<Promote>) -> Judged {
         if !outside {
             let fired = self.firing;
             *self = Self::default();
             return if fired { Judged::Cleared } else { Judged::Quiet };
         }
-        if suppressed && !self.firing {
-            return Judged::Quiet;
-        }
-        let first = *self.outside_since.get_or_insert(at);
+        self.outside_since.get_or_insert(at);
         self.firing = true;
-        let later = at.unix_ms().saturating_sub(first.unix_ms());
-        let confirmed =
-            promote.filter(|promote| (promote.after_ms..=promote.within_ms).contains(&later));
-        self.promoted |= confirmed.is_some();
+        if let Some(promote) = promote {
+            let first = *self.confirm_from.get_or_insert(at);
+            let later = at.unix_ms().saturating_sub(first.unix_ms());
+            self.promoted |= (promote.after_ms..=promote.within_ms).contains(&later);
+            if later > promote.within_ms {
+                // Too late to confirm that one: it waits to be confirmed itself.
+                self.confirm_from = Some(at);
+            }
+        }
         Judged::Firing { promoted: promote.filter(|_| self.promoted).map(|promote| promote.to) }
     }
 }

@@ -1,12 +1,18 @@
 //! The tests that must exist, as far as they concern unbound adults (alert rules, §9).
 
+mod alarm;
+mod order;
+mod reading;
+mod silence;
+
 use super::*;
 use crate::alert::AlertState;
 use model::{
-    alarm::AlarmKind,
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
+    device::{DeviceState, DeviceStatus},
     id::{Channel, Lane, OutboxId, Seq},
-    time::{ClockQuality, Observed},
-    units::Unit,
+    reading::Comparator,
+    time::DeviceTime,
 };
 
 const BASE_MS: i64 = 1_795_335_300_000;
@@ -43,19 +49,24 @@ impl Ward {
     fn feed(&mut self, seconds: f64, now: f64, readings: Vec<Reading>) {
         let group =
             ReadingGroup::new(self.engine.device.clone(), Self::observed(seconds), readings);
-        self.fed += 1;
-        let position = Position {
-            outbox: OutboxId::from_bytes([1; 16]),
-            lane: Lane::Trend,
-            seq: Seq::new(self.fed).unwrap(),
-            index: 0,
-        };
-        let freshness = Freshness::of(&group, at(seconds), at(now));
-        let input = ReadingInput { group: &group, t_meas: at(seconds), freshness, position };
+        self.feed_group(&group, now);
+    }
+
+    fn feed_group(&mut self, group: &ReadingGroup, now: f64) {
+        let position = self.next_position();
+        let t_meas = self.engine.clocks(group, 0).measured(group, at(now));
+        let freshness = Freshness::of(group, t_meas.at, at(now));
+        let input = ReadingInput { group, t_meas, freshness, position };
         // The state is stored and loaded between any two readings, as the county does.
         self.engine = serde_json::from_str(&serde_json::to_string(&self.engine).unwrap()).unwrap();
         let told = self.engine.on_readings(&self.rules, at(now), input);
         self.told.extend(told);
+    }
+
+    fn next_position(&mut self) -> Position {
+        self.fed += 1;
+        let seq = Seq::new(self.fed).unwrap();
+        Position { outbox: OutboxId::from_bytes([1; 16]), lane: Lane::Trend, seq, index: 0 }
     }
 
     fn number(&mut self, seconds: f64, metric: Metric, value: &str) {
@@ -79,7 +90,19 @@ impl Ward {
     }
 
     fn alarm(&mut self, seconds: f64, kind: AlarmKind, phase: AlarmPhase) {
-        let alarm = DeviceAlarm {
+        let alarm = self.an_alarm(seconds, kind, phase);
+        self.alarm_at(seconds, &alarm);
+    }
+
+    /// Takes an alarm in at that moment.
+    fn alarm_at(&mut self, now: f64, alarm: &DeviceAlarm) {
+        let said = Moment::sure(alarm.observed.at);
+        let told = self.engine.on_alarm(&self.rules, at(now), said, alarm);
+        self.told.extend(told);
+    }
+
+    fn an_alarm(&self, seconds: f64, kind: AlarmKind, phase: AlarmPhase) -> DeviceAlarm {
+        DeviceAlarm {
             device: self.engine.device.clone(),
             channel: Channel::default(),
             phase,
@@ -90,22 +113,31 @@ impl Ward {
             source: None,
             device_time: None,
             observed: Self::observed(seconds),
-        };
-        let told = self.engine.on_alarm(&self.rules, at(seconds), &alarm, Freshness::Fresh);
-        self.told.extend(told);
+        }
     }
 
     fn status(&mut self, seconds: f64, kind: DeviceKind, state: DeviceState) {
+        self.status_at(seconds, seconds, kind, state);
+    }
+
+    /// Takes a status in at that moment.
+    fn status_at(&mut self, seconds: f64, now: f64, kind: DeviceKind, state: DeviceState) {
         let status = DeviceStatus {
             device: self.engine.device.clone(),
             kind,
             driver: "test".into(),
             state,
-            reason: String::new(),
+            reason: "test".into(),
             about: BTreeMap::new(),
             observed: Self::observed(seconds),
         };
-        let told = self.engine.on_status(&self.rules, at(seconds), &status);
+        let (said, position) = (Moment::sure(at(seconds)), self.next_position());
+        let told = self.engine.on_status(&self.rules, at(now), said, position, &status);
+        self.told.extend(told);
+    }
+
+    fn pass_time(&mut self, now: f64) {
+        let told = self.engine.on_time(&self.rules, at(now));
         self.told.extend(told);
     }
 
@@ -116,6 +148,16 @@ impl Ward {
             seen.insert(alert.id, alert.rules.join("+"));
         }
         seen.into_values().collect()
+    }
+
+    /// The open alert of a family.
+    #[track_caller]
+    fn of(&self, family: &str) -> &Alert {
+        self.engine.alerts().find(|alert| alert.family == family).unwrap()
+    }
+
+    fn has(&self, family: &str) -> bool {
+        self.engine.alerts().any(|alert| alert.family == family)
     }
 
     fn only(&self) -> &Alert {
@@ -344,6 +386,66 @@ fn the_first_of_two_nurses_has_it() {
         ward.engine.acknowledge(unheard_of, "li", AckReason::Referred, "", at(13.0)),
         Err(AcknowledgeError::NotFound)
     );
+}
+
+#[test]
+fn the_second_nurse_learns_who_was_first_even_when_it_is_over() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    ward.stream(12, 60, Metric::HR, "72");
+    let id = ward.only().id;
+    ward.engine.acknowledge(id, "wang", AckReason::AtBedside, "", at(70.0)).unwrap();
+    let second = ward.engine.acknowledge(id, "li", AckReason::AtBedside, "", at(71.0));
+    assert_eq!(second, Err(AcknowledgeError::AlreadyAcknowledged { by: "wang".into() }));
+}
+
+#[test]
+fn an_alert_nobody_saw_is_kept_when_the_next_one_of_its_kind_begins() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    ward.stream(12, 400, Metric::HR, "72");
+    let first = ward.only().clone();
+    ward.stream(400, 412, Metric::HR, "36");
+    let open: Vec<_> =
+        ward.engine.alerts().map(|alert| (alert.id == first.id, alert.state)).collect();
+    assert_eq!(open, [(true, AlertState::ClearedUnack), (false, AlertState::ActiveUnack)]);
+    let acknowledge = |ward: &mut Ward, by: &str| {
+        ward.engine.acknowledge(first.id, by, AckReason::AtBedside, "", at(420.0))
+    };
+    let closed = acknowledge(&mut ward, "wang").unwrap();
+    assert_eq!((closed.id, closed.state), (first.id, AlertState::Closed));
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn a_medium_alert_closes_in_its_time_though_another_took_its_place() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 31, Metric::HR, "45");
+    ward.stream(31, 500, Metric::HR, "72");
+    let first = ward.only().clone();
+    ward.stream(500, 531, Metric::HR, "45");
+    assert_eq!(ward.engine.alerts().count(), 2);
+    let told = ward.engine.on_time(&ward.rules, at(31.0 + 40.0 * 60.0));
+    let closed: Vec<_> = told.iter().map(|alert| (alert.id, alert.state)).collect();
+    assert_eq!(closed, [(first.id, AlertState::Closed)]);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn a_night_that_nobody_watched_is_bounded_and_what_it_closed_is_told() {
+    let mut ward = Ward::new("ecg-01");
+    for hour in 0..40_u32 {
+        ward.stream(hour * 3600, hour * 3600 + 12, Metric::HR, "36");
+        ward.stream(hour * 3600 + 12, hour * 3600 + 60, Metric::HR, "72");
+    }
+    assert_eq!(ward.engine.alerts().count(), 33);
+    let closed: BTreeSet<AlertId> = ward
+        .told
+        .iter()
+        .filter(|alert| alert.state == AlertState::Closed)
+        .map(|alert| alert.id)
+        .collect();
+    assert_eq!(closed.len(), 7);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Times are milliseconds after the envelope was opened (they may be negative).
 
-use super::{lane_number, lane_of};
+use super::{lane_number, lane_of, outbox_bytes, read_outbox};
 use crate::{
     samples,
     wire::{DecodeError, Positions, field, int, number, text},
@@ -12,7 +12,7 @@ use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
     decimal::Decimal,
     device::{DeviceKind, DeviceState, DeviceStatus},
-    id::{Channel, DeviceId, Seq},
+    id::{Channel, DeviceId, OutboxId, Seq},
     metric::Metric,
     reading::{
         CONTEXT_LEN_MAX, Comparator, GROUP_LEN_MAX, NoData, Occurrence, Reading, ReadingGroup,
@@ -41,6 +41,9 @@ mod flag {
     pub(super) const SATURATION: u8 = 2;
     pub(super) const PACER: u8 = 4;
 }
+
+/// Place of the outbox id in a drop record: behind everything else, and often not there.
+const DROP_OUTBOX: usize = 9;
 
 const COMPARATORS: [Comparator; 3] = [Comparator::Equal, Comparator::Below, Comparator::Above];
 
@@ -114,17 +117,7 @@ impl Names {
                 after(base, started.observed.at),
                 place(&ClockQuality::ALL, &started.observed.quality),
             ],
-            Record::Dropped(dropped) => vec![
-                number(kind::DROPPED),
-                number(lane_number(dropped.lane)),
-                number(dropped.first.get()),
-                number(dropped.last.get()),
-                number(dropped.from.unix_ms()),
-                number(dropped.until.unix_ms()),
-                text(dropped.cause.name()),
-                after(base, dropped.observed.at),
-                place(&ClockQuality::ALL, &dropped.observed.quality),
-            ],
+            Record::Dropped(dropped) => encode_drop(dropped, base),
         })
     }
 
@@ -240,15 +233,7 @@ impl Names {
                 version: shortened(at.text()?),
                 observed: observed(&mut at, base)?,
             }),
-            kind::DROPPED => Record::Dropped(DropRecord {
-                lane: lane_of(at.int()?)?,
-                first: Seq::new(at.int()?)?,
-                last: Seq::new(at.int()?)?,
-                from: WallTime::from_unix_ms(at.int()?),
-                until: WallTime::from_unix_ms(at.int()?),
-                cause: named(&DropCause::ALL, DropCause::name, at.text()?)?,
-                observed: observed(&mut at, base)?,
-            }),
+            kind::DROPPED => Record::Dropped(decode_drop(&mut at, base)?),
             _ => return None,
         })
     }
@@ -379,6 +364,49 @@ impl Names {
             Value::Null => Some(None),
             value => Some(self.known.get(&int(value)?).copied()),
         }
+    }
+}
+
+fn encode_drop(dropped: &DropRecord, base: WallTime) -> Vec<Value> {
+    let mut positions = vec![
+        number(kind::DROPPED),
+        number(lane_number(dropped.lane)),
+        number(dropped.first.get()),
+        number(dropped.last.get()),
+        number(dropped.from.unix_ms()),
+        number(dropped.until.unix_ms()),
+        text(dropped.cause.name()),
+        after(base, dropped.observed.at),
+        place(&ClockQuality::ALL, &dropped.observed.quality),
+    ];
+    debug_assert_eq!(positions.len(), DROP_OUTBOX);
+    positions.extend(dropped.outbox.map(outbox_bytes));
+    positions
+}
+
+fn decode_drop(at: &mut Positions<'_>, base: WallTime) -> Option<DropRecord> {
+    Some(DropRecord {
+        lane: lane_of(at.int()?)?,
+        first: Seq::new(at.int()?)?,
+        last: Seq::new(at.int()?)?,
+        from: WallTime::from_unix_ms(at.int()?),
+        until: WallTime::from_unix_ms(at.int()?),
+        cause: named(&DropCause::ALL, DropCause::name, at.text()?)?,
+        observed: observed(at, base)?,
+        outbox: match at.next() {
+            None => None,
+            Some(id) => Some(read_outbox(id)?),
+        },
+    })
+}
+
+/// A drop record that names no outbox counts envelopes of the one it is in. Before it moves to
+/// another, it has to say which one that was.
+pub(super) fn name_outbox(record: &mut Value, outbox: OutboxId) {
+    let Some(positions) = record.as_array_mut() else { return };
+    let is_drop = positions.first().and_then(int) == Some(kind::DROPPED);
+    if is_drop && positions.len() == DROP_OUTBOX {
+        positions.push(outbox_bytes(outbox));
     }
 }
 

@@ -154,9 +154,11 @@ fn other() -> impl Strategy<Value = Record> {
     );
     let started = observed()
         .prop_map(|observed| Record::Started(AgentStarted { version: "0.1.0".into(), observed }));
-    let dropped = (select(Lane::ALL.to_vec()), 1u64..99, 0u64..99, observed()).prop_map(
-        |(lane, first, more, observed)| {
+    let outbox = option::of(any::<[u8; 16]>().prop_map(OutboxId::from_bytes));
+    let dropped = (outbox, select(Lane::ALL.to_vec()), 1u64..99, 0u64..99, observed()).prop_map(
+        |(outbox, lane, first, more, observed)| {
             Record::Dropped(DropRecord {
+                outbox,
                 lane,
                 first: Seq::new(first).unwrap(),
                 last: Seq::new(first + more).unwrap(),
@@ -259,6 +261,41 @@ fn kinds_and_metrics_of_the_future_are_skipped_and_counted() {
 }
 
 #[test]
+fn a_renumbered_envelope_keeps_what_it_does_not_understand() {
+    let (was, now) = (cuff().outbox, OutboxId::from_bytes([9; 16]));
+    let observed = Observed { at: WallTime::from_unix_ms(1), quality: ClockQuality::Unknown };
+    let drop_of = |outbox| {
+        Record::Dropped(DropRecord {
+            outbox,
+            lane: Lane::Trend,
+            first: Seq::FIRST,
+            last: Seq::new(5000).unwrap(),
+            from: WallTime::from_unix_ms(1),
+            until: WallTime::from_unix_ms(2),
+            cause: DropCause::OutboxFull,
+            observed,
+        })
+    };
+    let earlier = OutboxId::from_bytes([5; 16]);
+    let mut envelope = cuff();
+    envelope.records.extend([drop_of(None), drop_of(Some(earlier))]);
+    let mut map = wire::from_bytes(&envelope.encode(), ENVELOPE_LEN_MAX).unwrap();
+    let future = (text("x"), number(1));
+    map.as_map_mut().unwrap().push(future.clone());
+    let records = map.as_map_mut().unwrap().iter_mut().find(|(key, _)| key.as_text() == Some("r"));
+    records.unwrap().1.as_array_mut().unwrap().push(Value::Array(vec![number(9), text("new")]));
+
+    let bytes = renumbered(&wire::to_bytes(&map), now, Seq::FIRST).unwrap();
+    let again = Envelope::decode(&bytes).unwrap();
+    let records = vec![cuff().records[0].clone(), drop_of(Some(was)), drop_of(Some(earlier))];
+    assert_eq!(again.envelope, Envelope { outbox: now, seq: Seq::FIRST, records, ..cuff() });
+    assert_eq!(again.skipped, 1);
+    let map = wire::from_bytes(&bytes, ENVELOPE_LEN_MAX).unwrap();
+    assert!(map.as_map().unwrap().contains(&future));
+    assert!(renumbered(b"no envelope", now, Seq::FIRST).is_err());
+}
+
+#[test]
 fn the_schema_refuses_what_the_protocol_refuses() {
     let check = |change: &dyn Fn(&mut Value)| {
         let mut map = wire::from_bytes(&cuff().encode(), ENVELOPE_LEN_MAX).unwrap();
@@ -285,6 +322,25 @@ fn the_schema_refuses_what_the_protocol_refuses() {
         ("r", number(1)),
     ] {
         assert_eq!(check(&set(key, value)), (false, false), "{key}");
+    }
+}
+
+#[test]
+fn an_envelope_that_cannot_be_taken_still_tells_its_number() {
+    let long = "x".repeat(ENVELOPE_LEN_MAX);
+    let whole = wire::to_bytes(&wire::map([
+        ("v", number(9)),
+        ("o", Value::Bytes(vec![7; 16])),
+        ("l", number(1)),
+        ("s", number(5)),
+        ("t", number(0)),
+        ("x", text(&long)),
+    ]));
+    let trailing = [&whole[..], &[0]].concat();
+    for bytes in [whole, trailing] {
+        assert!(Envelope::decode(&bytes).is_err());
+        let header = peek(&bytes).unwrap();
+        assert_eq!((header.lane, header.seq.get()), (Lane::Trend, 5));
     }
 }
 

@@ -29,6 +29,13 @@ const LEADS: [&str; 7] = [
     "ecg_wave_avf",
     "ecg_wave_v",
 ];
+/// "15–30 °C is a probe lying on the bed" (metric catalogue), in tenths.
+const ON_BED: std::ops::RangeInclusive<u16> = 150..=300;
+/// "Values ≤ 2 or ≥ 247 mean amplifier saturation", §6.1.
+const RAILS: [u8; 2] = [0, 250];
+/// "Version text, ASCII", §6.
+const FIRMWARE: &[u8] = b"V3.2";
+const HARDWARE: &[u8] = b"PM6750";
 /// A cuff measurement takes this long.
 const MEASURING_S: u64 = 8;
 
@@ -47,9 +54,13 @@ pub struct Monitor {
     pleth: Vec<u8>,
     resp: Vec<u8>,
     lead_off: bool,
+    weak: bool,
     arrhythmia: u8,
-    /// The result of the last measurement, once it is finished.
-    result: Option<Cuff>,
+    oximeter: u8,
+    /// Which temperature probes are not on a body.
+    probes_off: [bool; 2],
+    /// How the last measurement ended, once it has: pressures, or the state that says why not.
+    result: Option<Result<Cuff, u8>>,
     reported: Option<u64>,
     off: bool,
 }
@@ -69,7 +80,10 @@ impl Monitor {
             pleth: Vec::new(),
             resp: Vec::new(),
             lead_off: false,
+            weak: false,
             arrhythmia: 1,
+            oximeter: 0,
+            probes_off: [false; 2],
             result: None,
             reported: None,
             off: false,
@@ -100,7 +114,9 @@ impl Monitor {
                 self.end_blocks(now, RESPIRATION);
                 self.due[RESPIRATION] = start(0);
             }
-            0x07 | 0x08 | 0x0F | 0xFC | 0xFD => {}
+            0xFC => self.packet(&[&[0xFC][..], FIRMWARE].concat()),
+            0xFD => self.packet(&[&[0xFD][..], HARDWARE].concat()),
+            0x07 | 0x08 | 0x0F => {}
             // Inflation, its preparation, calibration and factory tests.
             0x02 | 0x09..=0x0E | 0x10 => {
                 self.notes.forbidden(now, &format!("{function:02x} {argument:02x}"));
@@ -119,7 +135,11 @@ impl Monitor {
         let lead_off = Scenario::during(&self.setup.scenario.leads_off, second);
         match stream {
             ECG => {
-                let (leads, beat) = self.ecg.next(vitals.hr, lead_off);
+                let (mut leads, beat) = self.ecg.next(vitals.hr, lead_off);
+                if Scenario::during(&self.setup.scenario.saturation, second) {
+                    // As in the captured packet: some leads at the rails.
+                    [leads[2], leads[0]] = RAILS;
+                }
                 let mut payload = vec![0x01];
                 payload.extend(leads);
                 self.packet(&payload);
@@ -131,25 +151,8 @@ impl Monitor {
                 }
             }
             PARAMETERS => self.parameters(at, second, lead_off),
-            SPO2 => {
-                let off = Scenario::during(&self.setup.scenario.probe_off, second);
-                let (status, saturation, pulse) = match off {
-                    true => (1, 127, 255),
-                    false => (0, vitals.spo2, vitals.hr.saturating_add(vary(3, 1))),
-                };
-                self.packet(&[0x04, status, saturation, pulse]);
-                let said = |value: u8| if off { Err("sensor_off") } else { Ok(value.to_string()) };
-                self.notes.value(at, "spo2", "", "%", said(saturation));
-                self.notes.value(at, "pulse_oxim", "", "/min", said(pulse));
-            }
-            TEMPERATURE => {
-                let parts = vitals.temperature.map(|tenths| (tenths / 10, tenths % 10));
-                let byte = |part: u16| u8::try_from(part).unwrap_or_default();
-                let [(one, one_tenth), (two, two_tenth)] = parts;
-                self.packet(&[0x05, 0, byte(one), byte(one_tenth), byte(two), byte(two_tenth)]);
-                self.notes.value(at, "temp", "t1", "Cel", Ok(format!("{one}.{one_tenth}")));
-                self.notes.value(at, "temp", "t2", "Cel", Ok(format!("{two}.{two_tenth}")));
-            }
+            SPO2 => self.oximeter(at, second, vary(3, 1)),
+            TEMPERATURE => self.temperatures(at, second),
             PLETH => {
                 let sample = 30 + u8::try_from(at.0 / 20_000 % 40).unwrap_or_default();
                 self.packet(&[0xFE, sample]);
@@ -165,15 +168,75 @@ impl Monitor {
         self.close_full_blocks(at);
     }
 
+    fn oximeter(&mut self, at: SimTime, second: u64, extra: u8) {
+        let vitals = self.setup.scenario.vitals(second);
+        let status = self.setup.scenario.oximeter(second);
+        let (saturation, pulse) = match status {
+            0 => (vitals.spo2, vitals.hr.saturating_add(extra)),
+            _ => (127, 255),
+        };
+        self.packet(&[0x04, status, saturation, pulse]);
+        let said = |value: u8| match status {
+            0 => Ok(value.to_string()),
+            1 | 2 => Err("sensor_off"),
+            _ => Err("searching"),
+        };
+        self.notes.value(at, "spo2", "", "%", said(saturation));
+        self.notes.value(at, "pulse_oxim", "", "/min", said(pulse));
+        // "SpO2 status 1/2/4 → probe off / no finger / search timeout", §8.
+        let name = |status| match status {
+            1 => Some("spo2_probe_off"),
+            2 => Some("spo2_no_finger"),
+            4 => Some("spo2_search_timeout"),
+            _ => None,
+        };
+        let before = std::mem::replace(&mut self.oximeter, status);
+        for (status, starts) in [(before, false), (status, true)] {
+            if let Some(code) = name(status).filter(|_| before != self.oximeter) {
+                self.notes.alarm(at, code, starts);
+            }
+        }
+    }
+
+    fn temperatures(&mut self, at: SimTime, second: u64) {
+        let vitals = self.setup.scenario.vitals(second);
+        let status = self.setup.scenario.temperature_off(second);
+        let mut packet = vec![0x05, status];
+        for (probe, channel) in ["t1", "t2"].into_iter().enumerate() {
+            let unplugged = status & (1 << probe) != 0;
+            let tenths = match vitals.temperature.get(probe) {
+                Some(tenths) if !unplugged => *tenths,
+                _ => 0,
+            };
+            packet.extend([tenths / 10, tenths % 10].map(|part| u8::try_from(part).unwrap_or(0)));
+            let off = unplugged || ON_BED.contains(&tenths);
+            let said = match off {
+                true => Err("sensor_off"),
+                false => Ok(format!("{}.{}", tenths / 10, tenths % 10)),
+            };
+            self.notes.value(at, "temp", channel, "Cel", said);
+            if let Some(before) = self.probes_off.get_mut(probe)
+                && std::mem::replace(before, off) != off
+            {
+                self.notes.alarm_on(at, channel, "temp_probe_off", off);
+            }
+        }
+        self.packet(&packet);
+    }
+
     fn parameters(&mut self, at: SimTime, second: u64, lead_off: bool) {
         let vitals = self.setup.scenario.vitals(second);
         let extra = variation(self.setup.seed, at.0 / 1_000_000, 1, 2);
-        let hr = vitals.hr.saturating_add(u8::try_from(extra).unwrap_or_default());
+        let hr = match vitals.hr {
+            0 => 0,
+            hr => hr.saturating_add(u8::try_from(extra).unwrap_or_default()),
+        };
         let arrhythmia = self.setup.scenario.arrhythmia(second);
+        let weak = Scenario::during(&self.setup.scenario.weak_signal, second);
         // Gain ×1, monitor mode; bit 1: lead off.
         let (status, hr, rr) = match lead_off {
             true => (0x1A, 0, 0),
-            false => (0x18, hr, vitals.rr),
+            false => (0x18 | u8::from(weak), hr, vitals.rr),
         };
         self.packet(&[0x02, status, hr, rr, vitals.st.cast_unsigned(), arrhythmia]);
         let said = |value: String| if lead_off { Err("lead_off") } else { Ok(value) };
@@ -183,6 +246,9 @@ impl Monitor {
         if lead_off != self.lead_off {
             self.lead_off = lead_off;
             self.notes.alarm(at, "lead_off", lead_off);
+        }
+        if std::mem::replace(&mut self.weak, weak) != weak {
+            self.notes.alarm(at, "weak_signal", weak);
         }
         if arrhythmia != self.arrhythmia {
             let before = std::mem::replace(&mut self.arrhythmia, arrhythmia);
@@ -198,39 +264,58 @@ impl Monitor {
     fn cuff(&mut self, at: SimTime) {
         let elapsed = at.0 / 1_000_000;
         let second = self.setup.scenario.second(elapsed);
-        let running = self
-            .setup
-            .scenario
-            .monitor_cuff
-            .iter()
-            .find(|cuff| (cuff.at_s.saturating_sub(MEASURING_S)..cuff.at_s).contains(&second));
-        if let Some(cuff) = running {
-            let left = cuff.at_s - second;
+        let scenario = &self.setup.scenario;
+        let good = scenario.monitor_cuff.iter().map(|cuff| (cuff.at_s, Ok(*cuff)));
+        let failed = scenario.monitor_cuff_failed.iter().map(|(at_s, state)| (*at_s, Err(*state)));
+        let story: Vec<(u64, Result<Cuff, u8>)> = good.chain(failed).collect();
+        let works = |at_s: u64| (at_s.saturating_sub(MEASURING_S)..at_s).contains(&second);
+        if let Some((at_s, _)) = story.iter().find(|(at_s, _)| works(*at_s)) {
+            let left = at_s - second;
             let (state, pressure) = match MEASURING_S - left {
                 0 => (9, 0),
                 1 => (10, 0),
                 phase => (1, u8::try_from(left * 12 + phase).unwrap_or(60)),
             };
-            self.result = None;
+            if let Some(Err(failure)) = self.result.take() {
+                self.notes.alarm(at, &format!("nibp_{failure}"), false);
+            }
             self.packet(&[0x03, (state << 2) | 1, pressure, 0, 0, 0]);
             return;
         }
-        let finished =
-            self.setup.scenario.monitor_cuff.iter().find(|cuff| cuff.at_s == second).copied();
+        let finished = story.iter().find(|(at_s, _)| *at_s == second).map(|(_, outcome)| *outcome);
         let new = finished.filter(|_| self.result.is_none() && self.reported != Some(elapsed));
-        if let Some(cuff) = new {
-            self.result = Some(cuff);
+        if let Some(outcome) = new {
+            self.result = Some(outcome);
             self.reported = Some(elapsed);
-            for (metric, value) in
-                ["nibp_sys", "nibp_mean", "nibp_dia"].into_iter().zip(cuff.pressure)
-            {
-                self.notes.value(at, metric, "", "mm[Hg]", Ok(value.to_string()));
-            }
+            self.note_cuff(at, outcome);
         }
-        if let Some(cuff) = self.result {
+        match self.result {
             // The module repeats its last result; it is one measurement.
-            let [systolic, mean, diastolic] = cuff.pressure;
-            self.packet(&[0x03, 1, 0, systolic, mean, diastolic]);
+            Some(Ok(cuff)) => {
+                let [systolic, mean, diastolic] = cuff.pressure;
+                self.packet(&[0x03, 1, 0, systolic, mean, diastolic]);
+            }
+            Some(Err(state)) => self.packet(&[0x03, (state << 2) | 1, 0, 0, 0, 0]),
+            None => {}
+        }
+    }
+
+    fn note_cuff(&mut self, at: SimTime, outcome: Result<Cuff, u8>) {
+        let parts = ["nibp_sys", "nibp_mean", "nibp_dia"].into_iter();
+        match outcome {
+            Ok(cuff) => {
+                for (metric, value) in parts.zip(cuff.pressure) {
+                    self.notes.value(at, metric, "", "mm[Hg]", Ok(value.to_string()));
+                }
+            }
+            Err(state) => {
+                // "States 3, 4, 5, 6, 8: device_error(state); state 7: motion".
+                let reason = if state == 7 { "motion" } else { "device_error" };
+                for metric in parts {
+                    self.notes.value(at, metric, "", "mm[Hg]", Err(reason));
+                }
+                self.notes.alarm(at, &format!("nibp_{state}"), true);
+            }
         }
     }
 
@@ -357,6 +442,21 @@ mod tests {
             (vec![0xFE, 40], "55 AA 04 FE 28 D5"),
         ] {
             assert_eq!(hex(&encode(&payload)), expected);
+        }
+    }
+
+    /// The packets of the vectors come out of our encoder byte by byte.
+    #[test]
+    fn every_vector_is_encoded_back() {
+        let text = include_str!("../../../../tests/vectors/pm6750/packets.toml");
+        for bytes in crate::vectors::frames(text, None) {
+            let mut rest = bytes.as_slice();
+            while let [_, _, count, ..] = rest {
+                let (packet, later) = rest.split_at(usize::from(*count) + 2);
+                assert_eq!(encode(&packet[3..packet.len() - 1]), packet);
+                rest = later;
+            }
+            assert!(rest.is_empty());
         }
     }
 

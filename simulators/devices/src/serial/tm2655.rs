@@ -16,6 +16,16 @@ const ACK: u8 = 0x06;
 /// Commands are shorter than this.
 const INPUT_MAX: usize = 64;
 
+/// How a measurement ended.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Good(Cuff),
+    /// A TM-2657 that counted movements.
+    Moved(Cuff, u16),
+    /// The number of its E-code.
+    Failed(u8),
+}
+
 /// The kiosk.
 #[derive(Debug)]
 pub struct Kiosk {
@@ -23,7 +33,8 @@ pub struct Kiosk {
     notes: Notebook,
     out: Vec<u8>,
     input: Vec<u8>,
-    last: Option<Vec<u8>>,
+    /// The last record, and when it was measured.
+    last: Option<(Vec<u8>, i64)>,
     next: Option<SimTime>,
     off: bool,
 }
@@ -46,27 +57,55 @@ impl Kiosk {
     }
 
     /// The next measurement that ends after `now`.
-    fn due_after(&self, now: SimTime) -> Option<(SimTime, Cuff)> {
+    fn due_after(&self, now: SimTime) -> Option<(SimTime, Outcome)> {
         let scenario = &self.setup.scenario;
-        scenario.next(&scenario.kiosk, |cuff| cuff.at_s, now)
+        let moved = |at_s| scenario.kiosk_moved.iter().find(move |moved| moved.0 == at_s);
+        let good = scenario.kiosk.iter().map(|cuff| match moved(cuff.at_s) {
+            Some((_, count)) => (cuff.at_s, Outcome::Moved(*cuff, *count)),
+            None => (cuff.at_s, Outcome::Good(*cuff)),
+        });
+        let failed =
+            scenario.kiosk_failed.iter().map(|(at_s, code)| (*at_s, Outcome::Failed(*code)));
+        let story: Vec<_> = good.chain(failed).collect();
+        let round = now.0 / 1_000_000 / scenario.repeat_s.max(1);
+        let ends = (round..round + 2).flat_map(|round| {
+            story.iter().map(move |(at_s, outcome)| (round * scenario.repeat_s + at_s, *outcome))
+        });
+        ends.map(|(second, outcome)| (SimTime(second * 1_000_000), outcome))
+            .filter(|(due, _)| *due > now)
+            .min_by_key(|(due, _)| *due)
     }
 
-    fn measured(&mut self, at: SimTime, cuff: Cuff) {
+    fn measured(&mut self, at: SimTime, outcome: Outcome) {
         let minute = self.setup.clock.civil_ms(at).div_euclid(60_000) * 60_000;
-        let frame = record(minute, cuff);
+        let frame = record(minute, outcome);
         self.out.extend(&frame);
-        self.last = Some(frame);
+        self.last = Some((frame, minute));
         let device_time = moment(minute - i64::from(self.setup.clock.utc_offset_s) * 1000);
-        let [sys, mean, dia] = cuff.pressure;
+        let number = |raw: u8| match outcome {
+            // "E44 (moved): motion", "error other than E00: device_error".
+            Outcome::Failed(44) => Err("motion"),
+            Outcome::Failed(_) => Err("device_error"),
+            // The catalogue: 0 is no pressure and no pulse.
+            _ if raw == 0 => Err("not_available"),
+            _ => Ok(raw.to_string()),
+        };
+        let ([sys, mean, dia], pulse) = match outcome {
+            Outcome::Good(cuff) | Outcome::Moved(cuff, _) => (cuff.pressure, cuff.pulse),
+            Outcome::Failed(_) => ([0; 3], 0),
+        };
         for (metric, unit, value) in [
             ("nibp_sys", "mm[Hg]", sys),
             ("nibp_mean", "mm[Hg]", mean),
             ("nibp_dia", "mm[Hg]", dia),
-            ("pulse_nibp", "/min", cuff.pulse),
+            ("pulse_nibp", "/min", pulse),
         ] {
             let mut fact = self.notes.fact(at);
             fact.metric = Some(metric);
-            (fact.value, fact.unit) = (Some(value.to_string()), Some(unit));
+            match number(value) {
+                Ok(value) => (fact.value, fact.unit) = (Some(value), Some(unit)),
+                Err(reason) => fact.no_data = Some(reason),
+            }
             fact.device_time = Some(device_time.clone());
             self.notes.push(fact);
         }
@@ -74,7 +113,8 @@ impl Kiosk {
 
     fn command(&mut self, now: SimTime, text: [u8; 2]) {
         match &text {
-            b"RB" => self.out.extend(self.last.iter().flatten()),
+            b"RB" => self.out.extend(self.last.iter().flat_map(|(record, _)| record)),
+            b"RP" => self.out.extend(self.last.iter().flat_map(|(_, minute)| table(*minute))),
             // Both inflate the cuff.
             b"ST" | b"RC" => {
                 let name = String::from_utf8_lossy(&text).into_owned();
@@ -86,32 +126,59 @@ impl Kiosk {
     }
 }
 
-/// The RB record of a good measurement, §5.
-fn record(civil_ms: i64, cuff: Cuff) -> Vec<u8> {
+/// "YYMMDDhhmm local", §5.
+fn date(civil_ms: i64) -> String {
     let civil = jiff::Timestamp::from_millisecond(civil_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     let civil = jiff::tz::TimeZone::UTC.to_datetime(civil);
-    let date = format!(
+    format!(
         "{:02}{:02}{:02}{:02}{:02}",
         civil.year() % 100,
         civil.month(),
         civil.day(),
         civil.hour(),
         civil.minute()
-    );
-    let [sys, mean, dia] = cuff.pressure;
-    let fields = [
-        "TM2655".to_owned(),
-        date,
+    )
+}
+
+/// The RB record of a measurement, §5.
+fn record(civil_ms: i64, outcome: Outcome) -> Vec<u8> {
+    let (model, error, [sys, mean, dia], pulse) = match outcome {
+        Outcome::Good(cuff) => ("TM2655", 0, cuff.pressure, cuff.pulse),
+        Outcome::Moved(cuff, _) => ("TM2657", 0, cuff.pressure, cuff.pulse),
+        Outcome::Failed(code) => ("TM2655", code, [0; 3], 0),
+    };
+    let mut fields = vec![
+        model.to_owned(),
+        date(civil_ms),
         "RB".to_owned(),
         "M".to_owned(),
-        "E00".to_owned(),
+        format!("E{error:02}"),
         format!("S{sys:>3}"),
         format!("M{mean:>3}"),
         format!("D{dia:>3}"),
-        format!("P{:>3}", cuff.pulse),
-        "I18".to_owned(),
-        "L 92".to_owned(),
+        format!("P{pulse:>3}"),
     ];
+    // "TM-2657 adds fields after P: i, m, r, t", §5.
+    fields.extend(match outcome {
+        Outcome::Moved(_, count) => {
+            vec!["i  0".to_owned(), format!("m{count:>3}"), "r  0".to_owned(), "t 38".to_owned()]
+        }
+        Outcome::Failed(_) => vec!["I18".to_owned(), "L  0".to_owned()],
+        Outcome::Good(_) => vec!["I18".to_owned(), "L 92".to_owned()],
+    });
+    frame(&fields)
+}
+
+/// "RP record: model, date-time, RP, N + 3-char count, then count fields ppp,aaa", §5.
+fn table(civil_ms: i64) -> Vec<u8> {
+    let head = ["TM2655".to_owned(), date(civil_ms), "RP".to_owned(), "N  3".to_owned()];
+    let points = [(150, 4), (110, 92), (70, 8)];
+    let points = points.map(|(pressure, amplitude)| format!("{pressure:>3},{amplitude:>3}"));
+    frame(&[&head[..], &points].concat())
+}
+
+/// "SYN SYN SOH A A STX text ETX BCC", §3; every field ends with RS.
+fn frame(fields: &[String]) -> Vec<u8> {
     let mut covered = vec![SOH, b'0', b'0', STX];
     for field in fields {
         covered.extend(field.bytes());
@@ -148,8 +215,8 @@ impl VirtualDevice for Kiosk {
     fn advance(&mut self, now: SimTime) {
         while let Some(due) = self.next.filter(|due| *due <= now) {
             let before = SimTime(due.0 - 1);
-            if let Some((at, cuff)) = self.due_after(before) {
-                self.measured(at, cuff);
+            if let Some((at, outcome)) = self.due_after(before) {
+                self.measured(at, outcome);
             }
             self.next = self.due_after(due).map(|(due, _)| due);
         }
@@ -182,13 +249,38 @@ mod tests {
     fn a_record_is_that_of_the_sheet() {
         // Sheet §6, computed example: 2026-11-22 08:15, 138/86, MAP 103, pulse 72.
         let cuff = Cuff { at_s: 0, pressure: [138, 103, 86], pulse: 72 };
-        let hex: Vec<String> =
-            record(1_795_335_300_000, cuff).iter().map(|byte| format!("{byte:02X}")).collect();
+        let hex: Vec<String> = record(1_795_335_300_000, Outcome::Good(cuff))
+            .iter()
+            .map(|byte| format!("{byte:02X}"))
+            .collect();
         assert_eq!(
             hex.join(" "),
             "16 16 01 30 30 02 54 4D 32 36 35 35 1E 32 36 31 31 32 32 30 38 31 35 1E 52 42 1E 4D 1E 45 30 30 \
              1E 53 31 33 38 1E 4D 31 30 33 1E 44 20 38 36 1E 50 20 37 32 1E 49 31 38 1E 4C 20 39 32 1E 03 3D"
         );
+    }
+
+    /// The records of the vectors come out of our encoder byte by byte.
+    #[test]
+    fn every_vector_is_encoded_back() {
+        let text = include_str!("../../../../tests/vectors/tm2655/records.toml");
+        for bytes in crate::vectors::frames(text, Some("device")) {
+            // ACK and NAK have no text.
+            let Some(text) = bytes.get(6..bytes.len() - 3) else { continue };
+            let fields: Vec<_> = text
+                .split(|byte| *byte == RS)
+                .map(|field| String::from_utf8(field.to_vec()).unwrap())
+                .collect();
+            assert_eq!(frame(&fields), bytes);
+        }
+    }
+
+    #[test]
+    fn a_failed_record_is_that_of_the_sheet() {
+        // Sheet §6, computed example: 2026-11-22 08:20, E43.
+        let text = include_str!("../../../../tests/vectors/tm2655/records.toml");
+        let failed = record(1_795_335_600_000, Outcome::Failed(43));
+        assert!(crate::vectors::frames(text, Some("device")).contains(&failed));
     }
 
     #[test]

@@ -21,6 +21,10 @@ const MEMORY: usize = 500;
 /// "0x0000FFFE = LO, 0x0000FFFF = HI", §5.
 const LO: u32 = 0xFFFE;
 const HI: u32 = 0xFFFF;
+/// "HI (> 600 mg/dL)", §5: above it the meter has no numbers.
+const HI_MG_PER_DL: u32 = 600;
+/// "Serial (device identity)", §6: 9 characters.
+const SERIAL: &str = "C176SA1K7";
 
 /// A stored test.
 #[derive(Clone, Copy, Debug)]
@@ -53,8 +57,9 @@ impl Meter {
     /// A meter with an empty memory.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
+        let device = format!("{}-{SERIAL}", setup.device);
         Self {
-            notes: Notebook::new(&setup.device, setup.clock),
+            notes: Notebook::new(&device, setup.clock),
             setup,
             out: Vec::new(),
             input: Vec::new(),
@@ -125,12 +130,14 @@ impl Meter {
         }
         let mut fact = self.notes.fact(now);
         fact.metric = Some("glu_cap_pl");
-        fact.unit = Some("mg/dL");
-        (fact.value, fact.comparator) = match stored.raw {
-            LO => (Some("20".to_owned()), Some("<")),
-            HI => (Some("600".to_owned()), Some(">")),
-            value => (Some(value.to_string()), None),
+        let limit = |value: &str, sign| (Some(value.to_owned()), Some(sign), None);
+        (fact.value, fact.comparator, fact.no_data) = match stored.raw {
+            LO => limit("20", "<"),
+            HI => limit("600", ">"),
+            value if value > HI_MG_PER_DL => (None, None, Some("rejected")),
+            value => (Some(value.to_string()), None, None),
         };
+        fact.unit = fact.value.as_ref().map(|_| "mg/dL");
         let offset = i64::from(self.setup.clock.utc_offset_s);
         fact.device_time = Some(moment((i64::from(stored.civil_s) - offset) * 1000));
         self.notes.push(fact);
@@ -140,7 +147,7 @@ impl Meter {
         let clock = u32::try_from(self.notes.clock().civil_ms(now) / 1000).unwrap_or_default();
         match message {
             [0x05, 0x0D, 0x02] => [&[0x05, 0x06, 17][..], b"P02.00.0025/05/07"].concat(),
-            [0x05, 0x0B, 0x02, ..] => [&[0x05, 0x06][..], b"C176SA1K7"].concat(),
+            [0x05, 0x0B, 0x02, ..] => [&[0x05, 0x06][..], SERIAL.as_bytes()].concat(),
             [0x05, 0x09, 0x02, ..] => vec![0x05, 0x06, 0x01, 0, 0, 0],
             [0x05, 0x20, 0x02, ..] => [&[0x05, 0x06][..], &clock.to_le_bytes()].concat(),
             // Setting the clock and erasing: no driver may.
@@ -273,6 +280,15 @@ mod tests {
         ] {
             let message = if message.is_empty() { vec![] } else { bytes(message) };
             assert_eq!(encode(link, &message), bytes(hex));
+        }
+    }
+
+    /// The frames of the vectors come out of our encoder byte by byte.
+    #[test]
+    fn every_vector_is_encoded_back() {
+        let text = include_str!("../../../../tests/vectors/ultraeasy/packets.toml");
+        for frame in crate::vectors::frames(text, None) {
+            assert_eq!(encode(frame[2], &frame[3..frame.len() - 3]), frame);
         }
     }
 

@@ -1,0 +1,256 @@
+//! Everything that waits for its commit: records, cursors, identities, acks; and the links that
+//! wait for the word. It outlives the file, should that have to be replaced.
+//!
+//! # Invariants
+//! - what waits is bounded, also while nothing can be written
+//! - a link is told a number only when everything up to it is committed or counted as given up
+
+use super::{Origin, file::IDENTITIES_MAX, pending::LanePending};
+use drivers::serial::Cursor;
+use model::{
+    id::{DeviceId, Lane, Seq},
+    reading::{Occurrence, ReadingGroup},
+    record::Record,
+    time::{DeviceTime, MonoTime, Now},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+use tokio::sync::watch;
+use uplink_proto::ranges::RangeSet;
+
+/// Bytes that may wait while the disk takes nothing: ten minutes of four monitors with waveforms.
+const WAITING_MAX: usize = 8 << 20;
+/// Acks are written with the next commit, or after this: losing them costs a resend.
+const ACKS_AFTER: Duration = Duration::from_secs(1);
+
+/// Everything that waits.
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub(super) lanes: [LanePending; 3],
+    pub(super) cursors: BTreeMap<DeviceId, (Cursor, Origin)>,
+    /// Identities of the records that wait.
+    pub(super) new_identities: Vec<(DeviceId, String)>,
+    /// Rows that the county has, and the file does not know of it: urgent, trend, wave.
+    pub(super) acked: [RangeSet; 3],
+    cursors_due: Option<MonoTime>,
+    acks_due: Option<MonoTime>,
+    identities: BTreeMap<DeviceId, VecDeque<String>>,
+    links: BTreeMap<usize, LinkProgress>,
+    time_zone: jiff::tz::TimeZone,
+}
+
+/// What a link handed over and what of it is committed.
+#[derive(Debug)]
+struct LinkProgress {
+    told: watch::Sender<u64>,
+    newest: u64,
+}
+
+impl Queue {
+    pub(super) fn new(commit_after: Duration, time_zone: jiff::tz::TimeZone) -> Self {
+        Self {
+            lanes: Lane::ALL.map(|lane| LanePending::new(lane, commit_after)),
+            cursors: BTreeMap::new(),
+            new_identities: Vec::new(),
+            acked: Default::default(),
+            cursors_due: None,
+            acks_due: None,
+            identities: BTreeMap::new(),
+            links: BTreeMap::new(),
+            time_zone,
+        }
+    }
+
+    /// Takes a record in; `false` if it is a spot reading that was recorded before. `known` reads
+    /// the identities of its device.
+    pub(super) fn add(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        mut record: Record,
+        known: impl FnOnce(&DeviceId) -> Vec<String>,
+    ) -> bool {
+        self.handed_over(origin);
+        self.resolve_zone(&mut record);
+        if let Record::Readings(group) = &record
+            && self.is_repeat(group, known)
+        {
+            self.tell_links();
+            return false;
+        }
+        let lane = record.lane();
+        if let Some(pending) = self.lanes.iter_mut().find(|pending| pending.lane == lane) {
+            pending.add(now.mono, now.wall, origin, record);
+        }
+        true
+    }
+
+    /// A cursor is committed with the records before it, and hurries them.
+    pub(super) fn remember(
+        &mut self,
+        now: MonoTime,
+        origin: Origin,
+        device: DeviceId,
+        cursor: Cursor,
+    ) {
+        self.handed_over(origin);
+        self.cursors.insert(device, (cursor, origin));
+        self.cursors_due.get_or_insert(now);
+    }
+
+    /// A link wants to know how far it is committed.
+    pub(super) fn watch(&mut self, link: usize, told: watch::Sender<u64>) {
+        self.links.insert(link, LinkProgress { told, newest: 0 });
+    }
+
+    /// Rows were acked.
+    pub(super) fn note_acked(&mut self, now: MonoTime, lane: Lane, ranges: Vec<(Seq, Seq)>) {
+        let [urgent, trend, wave] = &mut self.acked;
+        let acked = match lane {
+            Lane::Urgent => urgent,
+            Lane::Trend => trend,
+            Lane::Wave => wave,
+        };
+        for (first, last) in ranges {
+            acked.insert_range(first, last);
+            self.acks_due.get_or_insert(now + ACKS_AFTER);
+        }
+    }
+
+    /// Acks of a file that is no longer there.
+    pub(super) fn forget_acked(&mut self) {
+        (self.acked, self.acks_due) = (Default::default(), None);
+    }
+
+    /// When something has to be committed.
+    pub(super) fn due(&self) -> Option<MonoTime> {
+        let lanes = self.lanes.iter().filter_map(LanePending::due);
+        lanes.chain(self.cursors_due).chain(self.acks_due).min()
+    }
+
+    /// Everything as soon as possible.
+    pub(super) fn hurry(&mut self, now: MonoTime) {
+        self.lanes.iter_mut().for_each(|lane| lane.hurry(now));
+    }
+
+    /// Whether a lane goes into a commit now. Cursors and identities go with every record before
+    /// them, whatever its lane.
+    pub(super) fn is_ripe(&self, lane: &LanePending, now: MonoTime) -> bool {
+        !self.cursors.is_empty() || !self.new_identities.is_empty() || lane.ripe(now)
+    }
+
+    /// What was ripe is committed.
+    pub(super) fn committed(&mut self, ripe: [bool; 3]) {
+        for (lane, ripe) in self.lanes.iter_mut().zip(ripe) {
+            if ripe {
+                lane.clear();
+            }
+        }
+        self.cursors.clear();
+        self.new_identities.clear();
+        self.cursors_due = None;
+        self.forget_acked();
+        self.tell_links();
+    }
+
+    /// Whether more may be taken in. While nothing can be written, waveforms are given up first,
+    /// then the oldest trend; urgent records never: their devices have to wait.
+    pub(super) fn has_room(&mut self) -> bool {
+        let len = |lanes: &[LanePending; 3]| lanes.iter().map(LanePending::len).sum::<usize>();
+        let mut gave_up = false;
+        while len(&self.lanes) > WAITING_MAX {
+            let [_urgent, trend, wave] = &mut self.lanes;
+            if !wave.give_up_oldest() && !trend.give_up_oldest() {
+                return false;
+            }
+            gave_up = true;
+        }
+        if gave_up {
+            self.tell_links();
+        }
+        true
+    }
+
+    fn handed_over(&mut self, origin: Origin) {
+        if let Some(progress) = self.links.get_mut(&origin.link) {
+            progress.newest = progress.newest.max(origin.number);
+        }
+    }
+
+    /// Tells each link up to which number nothing that it handed over waits.
+    fn tell_links(&mut self) {
+        for (link, progress) in &self.links {
+            let batches = self.lanes.iter().flat_map(LanePending::batches);
+            let records = batches.flat_map(|batch| &batch.origins);
+            let cursors = self.cursors.values().map(|(_, origin)| origin);
+            let waiting = records.chain(cursors).filter(|origin| origin.link == *link);
+            let oldest = waiting.map(|origin| origin.number).min();
+            let committed = oldest.map_or(progress.newest, |oldest| oldest.saturating_sub(1));
+            progress.told.send_if_modified(|told| {
+                let more = committed > *told;
+                *told = committed.max(*told);
+                more
+            });
+        }
+    }
+
+    fn resolve_zone(&self, record: &mut Record) {
+        let time = match record {
+            Record::Readings(group) => &mut group.device_time,
+            Record::Alarm(alarm) => &mut alarm.device_time,
+            _ => return,
+        };
+        if let Some(local @ DeviceTime::Local { civil_ms }) = *time
+            && let Some(offset_s) = offset(&self.time_zone, civil_ms)
+        {
+            *time = Some(local.in_zone(offset_s));
+        }
+    }
+
+    /// Whether this spot reading was recorded before; notes its identity if not.
+    fn is_repeat(
+        &mut self,
+        group: &ReadingGroup,
+        known: impl FnOnce(&DeviceId) -> Vec<String>,
+    ) -> bool {
+        let Some(identity) = identity(group) else { return false };
+        let known = self
+            .identities
+            .entry(group.device.clone())
+            .or_insert_with_key(|device| known(device).into());
+        if known.contains(&identity) {
+            return true;
+        }
+        known.push_back(identity.clone());
+        if known.len() > usize::try_from(IDENTITIES_MAX).unwrap_or(usize::MAX) {
+            known.pop_front();
+        }
+        self.new_identities.push((group.device.clone(), identity));
+        false
+    }
+}
+
+/// Identity of a spot reading that the device itself stamped: device, channel, metrics, device
+/// time, device number and values. Without a stamp nobody can tell a repeat from a second reading.
+fn identity(group: &ReadingGroup) -> Option<String> {
+    let stamped = group.device_time.is_some() || group.device_seq.is_some();
+    if group.occurrence != Occurrence::Spot || !stamped {
+        return None;
+    }
+    let readings: Vec<_> = group
+        .readings
+        .iter()
+        .map(|reading| (reading.metric, &reading.value, &reading.unit))
+        .collect();
+    let stamp = (group.device_time.map(DeviceTime::civil_ms), group.device_seq);
+    Some(format!("{}|{stamp:?}|{readings:?}", group.channel.as_str()))
+}
+
+/// Seconds east of UTC that the zone had at that civil time.
+fn offset(zone: &jiff::tz::TimeZone, civil_ms: i64) -> Option<i32> {
+    let civil = jiff::Timestamp::from_millisecond(civil_ms).ok()?;
+    let civil = jiff::tz::TimeZone::UTC.to_datetime(civil);
+    Some(zone.to_zoned(civil).ok()?.offset().seconds())
+}

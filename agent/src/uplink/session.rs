@@ -1,0 +1,289 @@
+//! One connection that is up: carries the sender's wishes to the broker and back.
+//!
+//! # Invariants
+//! - a row that cannot be read or sent is told, and holds up no other row
+//! - while nobody listens, one row goes out at a time
+
+use super::{
+    Row, Uplink, UplinkError,
+    connection::{Connection, Heard},
+};
+use crate::outbox::{News, OutboxClosed, Reader, Stock, is_damage};
+use model::{
+    id::{Lane, OutboxId, Seq},
+    time::MonoTime,
+};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use uplink_proto::{
+    ack::Ack,
+    envelope,
+    ranges::RangeSet,
+    sender::{Sender, SenderEvent, SenderOutput},
+    state::SiteState,
+    topics::Topic,
+};
+
+/// The retained state tells the backlog this often; rows that were set aside are tried again.
+const STATE_EVERY: Duration = Duration::from_secs(30);
+/// While the county is away one row goes out this often, to see whether it is back.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// So many rows in a row that cannot be read: it is not the rows.
+const UNREADABLE_MAX: u32 = 8;
+
+/// One connection that is up.
+pub(super) struct Session<'a> {
+    uplink: &'a Uplink,
+    outbox: OutboxId,
+    pub(super) sender: Sender,
+    reader: Reader,
+    connection: &'a mut Connection,
+    /// The county is away or the broker refuses: until then nothing goes out, then one row.
+    held_until: Option<MonoTime>,
+    /// Rows that could not be sent and are tried again later: urgent, trend, wave.
+    aside: [RangeSet; 3],
+    /// How many of the last rows could not be read.
+    unreadable: u32,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(
+        uplink: &'a Uplink,
+        stock: Stock,
+        connection: &'a mut Connection,
+    ) -> Result<Self, UplinkError> {
+        let Stock { outbox, path, lanes } = stock;
+        Ok(Self {
+            uplink,
+            outbox,
+            sender: Sender::new(outbox, lanes),
+            reader: Reader::open(&path)?,
+            connection,
+            held_until: None,
+            aside: Default::default(),
+            unreadable: 0,
+        })
+    }
+
+    pub(super) async fn serve(
+        &mut self,
+        news: &mut mpsc::Receiver<News>,
+        state: &(dyn Fn(bool, [u64; 3]) -> SiteState + Sync),
+    ) -> Result<(), UplinkError> {
+        let clock = self.uplink.clock;
+        self.uplink.board.uplink("online");
+        tracing::info!(outbox = %self.outbox, "Uplink is up.");
+        let mut tell_state = tokio::time::interval(STATE_EVERY);
+        loop {
+            self.carry_out().await?;
+            let now = clock.mono();
+            let probe_at = self.held_until.filter(|until| *until > now);
+            let wake_at = self.sender.next_timeout().into_iter().chain(probe_at).min();
+            tokio::select! {
+                heard = self.connection.next() => self.take(heard?)?,
+                told = news.recv() => match told {
+                    None => return Err(OutboxClosed.into()),
+                    Some(News::Stored(lane, seq)) => {
+                        self.sender.handle(clock.mono(), SenderEvent::Stored(lane, seq));
+                    }
+                    Some(News::Dropped { lane, first, last }) => {
+                        let event = SenderEvent::Dropped { lane, first, last };
+                        self.sender.handle(clock.mono(), event);
+                    }
+                    Some(News::Overflow) => self.look_again().await?,
+                },
+                () = clock.sleep_until(wake_at) => {
+                    self.sender.handle(clock.mono(), SenderEvent::TimedOut);
+                }
+                _ = tell_state.tick() => {
+                    self.take_back_aside();
+                    let topic = Topic::State(self.uplink.site.clone()).name();
+                    let state = state(true, self.sender.backlog());
+                    self.connection.publish_retained(topic, state.encode())?;
+                }
+                () = self.uplink.stopped.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// More was committed than news could tell: start from the file again.
+    async fn look_again(&mut self) -> Result<(), UplinkError> {
+        let Stock { outbox, lanes, .. } = self.uplink.outbox.stock().await?;
+        if outbox != self.outbox {
+            return Err(UplinkError::StartedAnew);
+        }
+        self.sender.restock(lanes);
+        Ok(())
+    }
+
+    async fn carry_out(&mut self) -> Result<(), UplinkError> {
+        loop {
+            let now = self.uplink.clock.mono();
+            if self.held_until.is_some_and(|until| now < until) {
+                return Ok(());
+            }
+            let Some(output) = self.sender.poll_output() else { return Ok(()) };
+            match output {
+                SenderOutput::Publish(lane, seq) => {
+                    self.publish((lane, seq)).await?;
+                    // The rest waits for the answer to this one.
+                    self.held_until = self.held_until.map(|_| now + PROBE_EVERY);
+                }
+                SenderOutput::Forget { lane, first, last } => {
+                    self.uplink.outbox.forget(lane, first, last).await?;
+                }
+                SenderOutput::StartNewOutbox => {
+                    self.uplink.outbox.start_anew().await?;
+                    return Err(UplinkError::StartedAnew);
+                }
+            }
+        }
+    }
+
+    async fn publish(&mut self, row: Row) -> Result<(), UplinkError> {
+        let (lane, seq) = row;
+        let bytes = match self.reader.row(lane, seq) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                // Dropped meanwhile: the news of it is on its way.
+                self.leave_out(row);
+                return Ok(());
+            }
+            Err(error) => return self.cannot_read(row, error).await,
+        };
+        self.unreadable = 0;
+        let Some(bytes) = self.numbered(seq, bytes) else {
+            tracing::error!(%lane, %seq, "A row is no envelope and given up.");
+            return self.give_up(row).await;
+        };
+        let topic = Topic::Up(self.uplink.site.clone(), lane).name();
+        if !self.connection.fits(&topic, bytes.len()) {
+            self.set_aside(row, "it is longer than the broker allows; raise max_packet_size there");
+            return Ok(());
+        }
+        let len = bytes.len();
+        self.connection.publish(topic, row, bytes)?;
+        self.sender.handle(self.uplink.clock.mono(), SenderEvent::Sent { lane, seq, len });
+        Ok(())
+    }
+
+    /// The envelope under the id and number it has now: an outbox that started anew keeps the bytes
+    /// of before. The same bytes each time, so that a resend is a duplicate and no conflict.
+    fn numbered(&self, seq: Seq, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let header = envelope::peek(&bytes).ok()?;
+        if (header.outbox, header.seq) == (self.outbox, seq) {
+            return Some(bytes);
+        }
+        envelope::renumbered(&bytes, self.outbox, seq).ok()
+    }
+
+    /// One broken row is given up and counted; a file that gives no row at all ends the session.
+    async fn cannot_read(&mut self, row: Row, error: rusqlite::Error) -> Result<(), UplinkError> {
+        let (lane, seq) = row;
+        tracing::error!(%lane, %seq, %error, "A row cannot be read; check the disk.");
+        self.unreadable += 1;
+        if self.unreadable >= UNREADABLE_MAX {
+            return Err(error.into());
+        }
+        if is_damage(&error) {
+            return self.give_up(row).await;
+        }
+        self.set_aside(row, "it cannot be read; check the disk");
+        Ok(())
+    }
+
+    async fn give_up(&mut self, row: Row) -> Result<(), UplinkError> {
+        self.uplink.outbox.damaged(row.0, row.1).await?;
+        self.leave_out(row);
+        Ok(())
+    }
+
+    /// The sender thinks no more of this row.
+    fn leave_out(&mut self, (lane, seq): Row) {
+        let event = SenderEvent::Dropped { lane, first: seq, last: seq };
+        self.sender.handle(self.uplink.clock.mono(), event);
+    }
+
+    /// The row stays in the outbox; others go first.
+    fn set_aside(&mut self, row: Row, why: &str) {
+        let (lane, seq) = row;
+        self.leave_out(row);
+        if self.aside.iter().all(RangeSet::is_empty) {
+            tracing::error!(%lane, %seq, why, "A row cannot be sent; it is tried again.");
+        }
+        let [urgent, trend, wave] = &mut self.aside;
+        let aside = match lane {
+            Lane::Urgent => urgent,
+            Lane::Trend => trend,
+            Lane::Wave => wave,
+        };
+        aside.insert(seq);
+        self.tell_aside(why);
+    }
+
+    fn take_back_aside(&mut self) {
+        if self.aside.iter().all(RangeSet::is_empty) {
+            return;
+        }
+        for (lane, rows) in Lane::ALL.into_iter().zip(std::mem::take(&mut self.aside)) {
+            for (first, last) in rows.ranges() {
+                for number in first.get()..=last.get() {
+                    let Some(seq) = Seq::new(number) else { continue };
+                    self.sender.handle(self.uplink.clock.mono(), SenderEvent::Stored(lane, seq));
+                }
+            }
+        }
+        self.tell_aside("");
+    }
+
+    fn tell_aside(&self, why: &str) {
+        self.uplink.board.set_aside(self.aside.iter().map(RangeSet::count).sum(), why);
+    }
+
+    /// The broker threw the row away, and would do so with the next: it goes out again when one
+    /// row was taken.
+    fn give_back(&mut self, row: Option<Row>) {
+        let Some((lane, seq)) = row else { return };
+        self.sender.handle(self.uplink.clock.mono(), SenderEvent::Returned(lane, seq));
+        self.hold();
+    }
+
+    fn hold(&mut self) {
+        self.held_until = Some(self.uplink.clock.mono() + PROBE_EVERY);
+    }
+
+    fn take(&mut self, heard: Heard) -> Result<(), UplinkError> {
+        match heard {
+            Heard::Message(bytes) => match Ack::decode(&bytes) {
+                Ok(ack) => {
+                    for error in &ack.errors {
+                        tracing::error!(lane = %error.lane, seq = %error.seq, reason = error.reason,
+                            "The county kept an envelope aside.");
+                    }
+                    self.uplink.board.uplink("online");
+                    self.uplink.board.acked(self.uplink.clock.now());
+                    self.sender.handle(self.uplink.clock.mono(), SenderEvent::Acked(&ack));
+                }
+                Err(error) => tracing::warn!(%error, "An ack could not be read."),
+            },
+            Heard::CountyAway(row) => {
+                self.uplink.board.uplink(
+                    "connected to the broker, but the county service is away; readings are kept",
+                );
+                self.give_back(row);
+            }
+            Heard::Refused(row, reason) => {
+                self.uplink.board.uplink(&format!("the broker refuses readings: {reason}"));
+                if let Some(row) = row {
+                    self.set_aside(row, &format!("the broker refuses it: {reason}"));
+                    self.hold();
+                }
+            }
+            Heard::Accepted => self.held_until = None,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

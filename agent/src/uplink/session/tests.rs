@@ -1,0 +1,174 @@
+//! What a session does with rows that cannot go out.
+
+use super::*;
+use crate::{
+    clock::Clock,
+    config,
+    outbox::{Origin, Outbox, OutboxSettings, OutboxThread},
+    status::Board,
+};
+use model::record::{AgentStarted, Record};
+use rusqlite::Connection as Sqlite;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+const CONFIG: &str = r#"
+site = "heping-01"
+data_dir = "data"
+[uplink]
+broker = "broker.county.example:8883"
+ca = "ca.crt"
+cert = "heping-01.crt"
+key = "heping-01.key"
+[[device]]
+id = "bp-01"
+driver = "tm2655"
+port = "/dev/ttyUSB1"
+"#;
+const LINK: usize = 0;
+const ROOM: usize = 100_000;
+
+/// An outbox with one urgent row for each of these lengths.
+struct Bench {
+    folder: TempDir,
+    uplink: Uplink,
+    thread: OutboxThread,
+}
+
+impl Bench {
+    async fn new(lens: &[usize]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config::parse(CONFIG, Path::new("")).unwrap();
+        let clock = Clock::start();
+        let settings = OutboxSettings {
+            path: folder.path().join("outbox.sqlite"),
+            commit_after: Duration::ZERO,
+            max_bytes: 1 << 30,
+            time_zone: jiff::tz::TimeZone::UTC,
+        };
+        let (outbox, thread, news) = Outbox::start(settings, clock).unwrap();
+        let mut told = outbox.committed(LINK).await.unwrap();
+        for (number, len) in (1..).zip(lens) {
+            let observed = clock.now().observed();
+            let record = Record::Started(AgentStarted { version: "x".repeat(*len), observed });
+            outbox.enqueue(Origin { link: LINK, number }, record).await.unwrap();
+            told.wait_for(|committed| *committed == number).await.unwrap();
+        }
+        let uplink = Uplink {
+            board: Arc::new(Board::new(&config)),
+            config: config.uplink,
+            site: config.site,
+            outbox,
+            news: Arc::new(Mutex::new(news)),
+            clock,
+            stopped: CancellationToken::new(),
+        };
+        Self { folder, uplink, thread }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("outbox.sqlite")
+    }
+
+    async fn session<'a>(&'a self, connection: &'a mut Connection) -> Session<'a> {
+        let stock = self.uplink.outbox.stock().await.unwrap();
+        Session::new(&self.uplink, stock, connection).unwrap()
+    }
+
+    async fn unacked(&self) -> String {
+        let [urgent, _, _] = self.uplink.outbox.stock().await.unwrap().lanes;
+        urgent.unacked.to_string()
+    }
+}
+
+fn row(number: u64) -> Row {
+    (Lane::Urgent, Seq::new(number).unwrap())
+}
+
+#[tokio::test]
+async fn while_the_county_is_away_one_row_goes_out_at_a_time() {
+    let bench = Bench::new(&[1, 1, 1]).await;
+    let mut connection = Connection::to_nobody(ROOM);
+    let mut session = bench.session(&mut connection).await;
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1, 2, 3]);
+    for number in [1, 2, 3] {
+        session.take(Heard::CountyAway(Some(row(number)))).unwrap();
+    }
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1, 2, 3]);
+    assert!(session.held_until.is_some());
+
+    session.held_until = Some(MonoTime::START);
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1, 2, 3, 1]);
+    session.take(Heard::Accepted).unwrap();
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1, 2, 3, 1, 2, 3]);
+    assert_eq!(bench.unacked().await, "1-3");
+}
+
+#[tokio::test]
+async fn a_row_that_the_broker_does_not_take_is_kept_told_and_holds_nobody_up() {
+    let bench = Bench::new(&[1, 150, 1, 1]).await;
+    let mut connection = Connection::to_nobody(250);
+    let mut session = bench.session(&mut connection).await;
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1, 3, 4]);
+    session.take(Heard::Refused(Some(row(3)), "QuotaExceeded".into())).unwrap();
+    assert_eq!(session.aside[0].to_string(), "2-3");
+    assert_eq!(bench.uplink.board.aside(), 2);
+
+    session.connection.set_packet_max(ROOM);
+    session.held_until = None;
+    session.take_back_aside();
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1, 3, 4, 2, 3]);
+    assert_eq!((bench.unacked().await.as_str(), bench.uplink.board.aside()), ("1-4", 0));
+}
+
+#[tokio::test]
+async fn one_broken_row_is_counted_and_the_others_go_out() {
+    let mut bench = Bench::new(&[1, 1, 1]).await;
+    let file = Sqlite::open(bench.file()).unwrap();
+    file.execute("UPDATE content SET bytes = x'00' WHERE number = 2", []).unwrap();
+    let mut connection = Connection::to_nobody(ROOM);
+    let mut session = bench.session(&mut connection).await;
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1, 3]);
+    // 2 is gone, and 4 says so.
+    assert_eq!(bench.unacked().await, "1-1,3-4");
+    assert!(bench.thread.close(Duration::from_secs(60)).await);
+}
+
+#[tokio::test]
+async fn a_file_that_gives_no_row_ends_the_session_and_loses_none() {
+    let bench = Bench::new(&[1; 9]).await;
+    let file = Sqlite::open(bench.file()).unwrap();
+    file.execute_batch("ALTER TABLE content RENAME TO elsewhere").unwrap();
+    let mut connection = Connection::to_nobody(ROOM);
+    let mut session = bench.session(&mut connection).await;
+    assert!(matches!(session.carry_out().await, Err(UplinkError::File(_))));
+    assert!(session.connection.handed().is_empty());
+    assert_eq!(bench.unacked().await, "1-9");
+}
+
+#[tokio::test]
+async fn a_row_of_before_a_restore_goes_out_under_the_new_number() {
+    let bench = Bench::new(&[1, 1]).await;
+    bench.uplink.outbox.forget(Lane::Urgent, row(1).1, row(1).1).await.unwrap();
+    bench.uplink.outbox.start_anew().await.unwrap();
+    let mut connection = Connection::to_nobody(ROOM);
+    let mut session = bench.session(&mut connection).await;
+    let bytes = session.reader.row(Lane::Urgent, Seq::FIRST).unwrap().unwrap();
+    let bytes = session.numbered(Seq::FIRST, bytes).unwrap();
+    let header = envelope::peek(&bytes).unwrap();
+    assert_eq!((header.outbox, header.seq), (session.outbox, Seq::FIRST));
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1]);
+}

@@ -1,0 +1,55 @@
+// What of a reading may be on screen now, how old it is, and what is doubtful about it.
+
+import * as clock from './clock.js';
+import {
+  ageText, noDataText, shortTime, shownValue, wordOf,
+} from './format.js';
+import { t } from './i18n.js';
+import {
+  clockOf, heardMs, isAhead, measured,
+} from './order.js';
+import { isHidden, ruleOf, staleness } from './stale.js';
+import { kindOf } from './store.js';
+
+/**
+ * A reading as it may be shown: `text` is `null` where there is no number to show, and `reason`
+ * says why where the device or the rules of the catalogue said so.
+ */
+export function judged(reading, device, nowMs = clock.serverNow()) {
+  const kind = kindOf(reading.metric);
+  const rule = ruleOf(kind, device.kind);
+  const when = rule === 'spot' ? measured(reading, clockOf(device))
+    : { ms: heardMs(reading), suspect: isAhead(reading) };
+  const ageMs = Math.max(0, nowMs - when.ms);
+  const timeUnknown = reading.context?.time === 'unknown';
+  const fresh = staleness(rule, ageMs);
+  const doubted = timeUnknown || when.suspect;
+  const part = {
+    metric: reading.metric, rule, at: when.ms, ageMs, timeUnknown, suspect: when.suspect,
+    stale: doubted && fresh === 'fresh' ? 'ageing' : fresh,
+    hidden: isHidden(rule, ageMs), unit: '', text: null, reason: '',
+  };
+  if (reading.no_data) part.reason = noDataText(reading.no_data, t);
+  else if (part.hidden) part.reason = '';
+  else if (reading.validity === 'invalid') part.reason = t('validity.invalid');
+  else {
+    const { text, unit } = shownValue(reading);
+    part.raw = text;
+    part.text = kind === 'state' ? wordOf(`value.${reading.metric}`, text, t) : text;
+    part.unit = unit;
+  }
+  return part;
+}
+
+/** When it was measured, or how long there has been nothing. */
+export function ageLine(part, nowMs) {
+  if (part.timeUnknown) return t('age.unknown', { at: shortTime(part.at, nowMs) });
+  const age = ageText(part.ageMs, t);
+  const suspect = part.suspect ? ` · ${t('age.suspect')}` : '';
+  if (part.rule === 'spot') {
+    const coarse = ageText(part.ageMs, t, true);
+    return t('age.spot', { at: shortTime(part.at, nowMs), age: coarse }) + suspect;
+  }
+  if (part.hidden) return t('age.hidden', { age });
+  return t(part.stale === 'ageing' ? 'age.ageing' : 'age.fresh', { age }) + suspect;
+}

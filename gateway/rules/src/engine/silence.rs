@@ -1,0 +1,222 @@
+//! Silence: what is not known while nothing is heard, and what time alone does.
+//!
+//! A device is silent when its agent says so; what lies behind an edge box is out of reach when
+//! the county says so of the box.
+
+use super::{Engine, life::Episode, technical};
+use crate::{
+    alert::Alert,
+    freshness::{Freshness, Moment, Position},
+    rule::{RuleSet, Step, TechnicalRule},
+};
+use model::{
+    device::{DeviceState, DeviceStatus},
+    time::WallTime,
+};
+use std::collections::BTreeSet;
+
+/// The rule of a device that says nothing.
+const SILENT_RULE: &str = "TECH-SILENT";
+/// The rule of an edge box that is out of reach.
+const BOX_RULE: &str = "EDGE-OFFLINE";
+
+impl Engine {
+    /// Takes in a device's status; hands out the alerts that changed.
+    pub fn on_status(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        said: Moment,
+        position: Position,
+        status: &DeviceStatus,
+    ) -> Vec<Alert> {
+        self.kind = Some(status.kind.into());
+        let place = (position.outbox.to_string(), position.seq.get(), position.index);
+        let is_old = |(outbox, seq, index): &(String, u64, u32)| {
+            *outbox == place.0 && (place.1, place.2) < (*seq, *index)
+        };
+        if self.status_at.as_ref().is_some_and(is_old) {
+            return Vec::new();
+        }
+        self.status_at = Some(place);
+        let fresh = Freshness::of_stream(said.at, now) == Freshness::Fresh;
+        let mut touched = BTreeSet::new();
+        let mut changed = Vec::new();
+        match status.state {
+            DeviceState::Online => self.end_silence(rules, now, &mut touched),
+            // What is expected to be quiet is not silent when its cable is out.
+            DeviceState::Silent | DeviceState::LinkDown if !rules.repeats(self.kind()) => {}
+            DeviceState::Silent | DeviceState::LinkDown => {
+                self.silent_since.get_or_insert(said.at);
+                // What ended meanwhile is on its way behind a late silence.
+                self.silent_from.get_or_insert(if fresh { said.at } else { now });
+            }
+            // The port is back; whether the device is, its driver says.
+            DeviceState::Waiting => {}
+            DeviceState::Removed => changed = self.take_away(now, said.at, &status.reason),
+        }
+        changed.extend(self.settle(rules, now, said.at, touched));
+        if fresh && status.state == DeviceState::Online {
+            changed.extend(self.known_again(now));
+        }
+        changed.extend(self.on_time(rules, now));
+        changed
+    }
+
+    /// The edge box went out of the county's reach.
+    pub fn box_lost(&mut self, now: WallTime) {
+        if self.is_box() {
+            self.silent_since.get_or_insert(now);
+            self.silent_from.get_or_insert(now);
+        } else {
+            self.box_lost.get_or_insert(now);
+        }
+    }
+
+    /// The edge box is in reach again; hands out the alerts that changed.
+    ///
+    /// What was unknown stays so until its device is heard; a device that speaks only when it
+    /// measures has said all there is.
+    pub fn box_back(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
+        self.box_lost = None;
+        // That it speaks again may be on its way behind the news that the box is back.
+        self.silent_from = self.silent_since.map(|_| now);
+        let mut touched = BTreeSet::new();
+        if self.is_box() {
+            self.end_silence(rules, now, &mut touched);
+        }
+        let mut changed = self.settle(rules, now, now, touched);
+        if self.is_box() || !rules.repeats(self.kind()) {
+            changed.extend(self.known_again(now));
+        }
+        changed
+    }
+
+    /// Whether something is from after the device fell silent: what it said before may arrive
+    /// after the news of its silence.
+    pub(super) fn is_after_silence(&self, at: WallTime) -> bool {
+        self.silent_since.is_none_or(|since| at > since)
+    }
+
+    /// The device was heard: it is not silent any more.
+    pub(super) fn end_silence(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        touched: &mut BTreeSet<String>,
+    ) {
+        if self.silent_since.is_none() {
+            return;
+        }
+        (self.silent_since, self.silent_from) = (None, None);
+        self.doubt_alarms(now);
+        if let Some(rule) = self.silence_rule(rules)
+            && let Some(episode) = self.episodes.get_mut(&rule.family)
+        {
+            episode.cease(&rule.id);
+        }
+        touched.extend(self.episodes.keys().cloned());
+    }
+
+    /// What nobody knew is known again, unless nothing is heard.
+    pub(super) fn known_again(&mut self, now: WallTime) -> Vec<Alert> {
+        if self.silent_since.is_some() || self.box_lost.is_some() {
+            return Vec::new();
+        }
+        self.unheard = false;
+        self.episodes.values_mut().filter_map(|episode| episode.become_known(now)).collect()
+    }
+
+    /// The device was taken away: what it said holds no more.
+    fn take_away(&mut self, now: WallTime, at: WallTime, why: &str) -> Vec<Alert> {
+        self.alarms.clear();
+        self.doubtful.clear();
+        self.series.clear();
+        self.valued.clear();
+        self.latest.clear();
+        self.ranks.clear();
+        self.rank = None;
+        (self.silent_since, self.silent_from) = (None, None);
+        self.episodes.values_mut().filter_map(|episode| episode.withdraw(now, at, why)).collect()
+    }
+
+    /// Lets time pass: silence, and alerts that close by themselves.
+    pub fn on_time(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
+        let mut touched = BTreeSet::new();
+        let mut changed = Vec::new();
+        if let (Some(rule), Some(since), Some(from)) =
+            (self.silence_rule(rules), self.silent_since, self.silent_from())
+        {
+            let elapsed = now.unix_ms().saturating_sub(from.unix_ms());
+            if let Some(step) = steps(rule).filter(|step| step.after_ms <= elapsed).last() {
+                let firing = technical(rule, step.priority, since);
+                let episode = self.episodes.entry(rule.family.clone()).or_default();
+                episode.fire(rule.id.clone(), firing);
+                touched.insert(rule.family.clone());
+                // What was true when it fell silent may still be: nobody knows.
+                let others = self.episodes.iter_mut().filter(|(family, _)| **family != rule.family);
+                changed.extend(others.filter_map(|(_, episode)| episode.become_unknown(now)));
+            }
+        }
+        if self.unreachable_at(rules).is_some_and(|at| at <= now) {
+            self.unheard = true;
+            let all = self.episodes.values_mut();
+            changed.extend(all.filter_map(|episode| episode.become_unknown(now)));
+        }
+        if self.doubt_ends_at().is_some_and(|until| until <= now) {
+            self.doubtful_until = None;
+            for key in std::mem::take(&mut self.doubtful) {
+                self.end_alarm(&key, &mut touched);
+            }
+        }
+        changed.extend(self.settle(rules, now, now, touched));
+        changed.extend(
+            self.episodes.values_mut().flat_map(|episode| episode.close_by_themselves(now)),
+        );
+        changed
+    }
+
+    /// When `on_time` has something to do next.
+    #[must_use]
+    pub fn next_deadline(&self, rules: &RuleSet) -> Option<WallTime> {
+        let closing = self.episodes.values().filter_map(Episode::closes_at);
+        let silent = self.silent_from().zip(self.silence_rule(rules)).and_then(|(from, rule)| {
+            let present = self.episodes.get(&rule.family).and_then(Episode::present);
+            let next = steps(rule).find(|step| Some(step.priority) > present)?;
+            Some(WallTime::from_unix_ms(from.unix_ms().saturating_add(next.after_ms)))
+        });
+        closing.chain(silent).chain(self.unreachable_at(rules)).chain(self.doubt_ends_at()).min()
+    }
+
+    /// Whether this is the engine of an edge box: its subject has the name of the site.
+    fn is_box(&self) -> bool {
+        self.device.as_str() == self.site.as_str()
+    }
+
+    pub(super) fn silence_rule<'r>(&self, rules: &'r RuleSet) -> Option<&'r TechnicalRule> {
+        rules.technical(if self.is_box() { BOX_RULE } else { SILENT_RULE })
+    }
+
+    /// From when silence counts: not while the alert of the box stands for its devices.
+    fn silent_from(&self) -> Option<WallTime> {
+        self.silent_from.or(self.silent_since).filter(|_| self.box_lost.is_none())
+    }
+
+    /// When the alerts of a device behind a lost box become unknown: with the alert of the box.
+    fn unreachable_at(&self, rules: &RuleSet) -> Option<WallTime> {
+        let lost = self.box_lost.filter(|_| !self.unheard)?;
+        let step = steps(rules.technical(BOX_RULE)?).next()?;
+        Some(WallTime::from_unix_ms(lost.unix_ms().saturating_add(step.after_ms)))
+    }
+
+    /// When alarms that were not said again are over: not while nobody could hear them.
+    fn doubt_ends_at(&self) -> Option<WallTime> {
+        let heard = self.silent_since.is_none() && self.box_lost.is_none();
+        self.doubtful_until.filter(|_| heard)
+    }
+}
+
+/// Steps of an unbound device.
+fn steps(rule: &TechnicalRule) -> impl Iterator<Item = &Step> {
+    rule.steps.iter().filter(|step| !step.conditional)
+}

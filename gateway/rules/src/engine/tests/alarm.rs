@@ -1,0 +1,144 @@
+//! Device alarms: late ones, their priority, and what people do with their alerts.
+
+use super::*;
+
+const OCCLUSION: AlarmKind = AlarmKind::OcclusionDownstream;
+
+fn said(ward: &mut Ward, seconds: f64, now: f64, phase: AlarmPhase) {
+    let alarm = ward.an_alarm(seconds, OCCLUSION, phase);
+    ward.alarm_at(now, &alarm);
+}
+
+#[test]
+fn an_alarm_that_began_in_an_outage_is_unknown_until_the_device_is_heard() {
+    let mut ward = Ward::new("pump-01");
+    said(&mut ward, 10.0, 1210.0, AlarmPhase::Start);
+    let alert = ward.only().clone();
+    assert_eq!((alert.state, alert.started_at), (AlertState::Unknown, at(10.0)));
+    assert_eq!(alert.priority, Priority::High);
+    ward.in_unit(1212.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+    assert_eq!((ward.only().id, ward.only().state), (alert.id, AlertState::ActiveUnack));
+    said(&mut ward, 1230.0, 1230.0, AlarmPhase::End);
+    assert_eq!(ward.only().state, AlertState::ClearedUnack);
+}
+
+#[test]
+fn an_alarm_that_began_and_ended_in_an_outage_is_history() {
+    for ended in [100.0, 900.0] {
+        let mut ward = Ward::new("pump-01");
+        said(&mut ward, 10.0, 1210.0, AlarmPhase::Start);
+        said(&mut ward, ended, 1210.0, AlarmPhase::End);
+        ward.in_unit(1212.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+        assert_eq!(ward.engine.alerts().count(), 0);
+        let last = ward.told.last().unwrap();
+        assert_eq!((last.state, last.retro), (AlertState::Closed, true));
+        assert!(ward.told.iter().all(|alert| alert.state != AlertState::ActiveUnack));
+    }
+}
+
+#[test]
+fn an_alarm_said_again_late_is_no_longer_in_doubt() {
+    let mut ward = Ward::new("pump-01");
+    said(&mut ward, 0.0, 0.0, AlarmPhase::Start);
+    let id = ward.only().id;
+    ward.engine.doubt_alarms(at(1300.0));
+    said(&mut ward, 30.0, 1300.0, AlarmPhase::Start);
+    ward.pass_time(1400.0);
+    assert_eq!((ward.only().id, ward.only().state), (id, AlertState::ActiveUnack));
+}
+
+#[test]
+fn what_the_device_calls_high_is_never_lowered() {
+    for kind in [AlarmKind::ROnT, AlarmKind::LeadOff, AlarmKind::High] {
+        let mut ward = Ward::new("ecg-01");
+        let mut alarm = ward.an_alarm(0.0, kind, AlarmPhase::Start);
+        alarm.priority = Some(Priority::High);
+        ward.alarm_at(0.0, &alarm);
+        assert_eq!(ward.only().priority, Priority::High, "{kind:?}");
+    }
+}
+
+#[test]
+fn acknowledging_what_is_unknown_does_not_make_it_known() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    ward.status(12.0, DeviceKind::Monitor, DeviceState::Silent);
+    ward.pass_time(43.0);
+    let id = ward.of("hr_low").id;
+    let acknowledge = |ward: &mut Ward, by: &str| {
+        ward.engine.acknowledge(id, by, AckReason::AtBedside, "on my way", at(50.0))
+    };
+    assert_eq!(acknowledge(&mut ward, "wang").unwrap().state, AlertState::Unknown);
+    let second = acknowledge(&mut ward, "li");
+    assert_eq!(second, Err(AcknowledgeError::AlreadyAcknowledged { by: "wang".into() }));
+    ward.number(60.0, Metric::HR, "36");
+    assert_eq!(ward.of("hr_low").state, AlertState::ActiveAck);
+    let entry = ward.of("hr_low").timeline.iter().find(|entry| entry.by.is_some()).unwrap();
+    assert_eq!((entry.reason, entry.note.as_str()), (Some(AckReason::AtBedside), "on my way"));
+    assert_eq!(entry.detail, "");
+}
+
+#[test]
+fn an_acknowledged_alert_that_becomes_unknown_is_in_hand_already() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    let id = ward.only().id;
+    ward.engine.acknowledge(id, "wang", AckReason::AtBedside, "", at(12.0)).unwrap();
+    ward.status(13.0, DeviceKind::Monitor, DeviceState::Silent);
+    ward.pass_time(44.0);
+    let second = ward.engine.acknowledge(id, "li", AckReason::Referred, "", at(50.0));
+    assert_eq!(second, Err(AcknowledgeError::AlreadyAcknowledged { by: "wang".into() }));
+}
+
+#[test]
+fn a_rising_priority_takes_the_alert_out_of_everybodys_hand() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 31, Metric::HR, "45");
+    let id = ward.only().id;
+    ward.engine.acknowledge(id, "wang", AckReason::Rechecking, "", at(31.0)).unwrap();
+    ward.stream(31, 43, Metric::HR, "36");
+    assert_eq!(ward.only().acknowledged, None);
+    assert!(ward.only().timeline.iter().any(|entry| entry.by.as_deref() == Some("wang")));
+    ward.engine.acknowledge(id, "li", AckReason::AtBedside, "", at(44.0)).unwrap();
+}
+
+#[test]
+fn a_state_that_cannot_be_read_keeps_its_open_alerts() {
+    let stored = |damage: &dyn Fn(&mut serde_json::Value)| {
+        let mut ward = Ward::new("pump-01");
+        said(&mut ward, 0.0, 0.0, AlarmPhase::Start);
+        let mut state = serde_json::to_value(&ward.engine).unwrap();
+        damage(&mut state);
+        let id = ward.only().id;
+        let text = state.to_string();
+        assert!(serde_json::from_str::<Engine>(&text).is_err());
+        let (site, device) = (ward.engine.site.clone(), ward.engine.device.clone());
+        ward.engine = Engine::rescued(site, device, &text);
+        (ward, id)
+    };
+    let of_the_future = |state: &mut serde_json::Value| state["alarms"] = "none".into();
+    let (mut ward, id) = stored(&of_the_future);
+    assert_eq!((ward.only().id, ward.only().state), (id, AlertState::Unknown));
+    // The device is heard, and nothing says that it is over.
+    ward.in_unit(5.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    let closed = ward.engine.acknowledge(id, "wang", AckReason::AtBedside, "", at(6.0)).unwrap();
+    assert_eq!(closed.state, AlertState::Closed);
+
+    let (mut ward, id) = stored(&of_the_future);
+    said(&mut ward, 5.0, 5.0, AlarmPhase::Start);
+    said(&mut ward, 9.0, 9.0, AlarmPhase::End);
+    assert_eq!((ward.only().id, ward.only().state), (id, AlertState::ClearedUnack));
+}
+
+#[test]
+fn a_state_of_the_first_version_can_be_read() {
+    let text = r#"{"site":"heping","device":"ecg-01","kind":"monitor","series":{},
+        "newest":{"hr|":1795335300000},"ranks":{"1":[1795335300000,true]},"rank":1,
+        "latest":{"hr":[1795335300000,"72"]},
+        "alarms":{"7|":["TECH-LEADOFF",1795335300000]},"silent_since":null,"episodes":{}}"#;
+    let mut ward = Ward::new("ecg-01");
+    ward.engine = serde_json::from_str(text).unwrap();
+    ward.stream(1, 30, Metric::HR, "36");
+    assert!(ward.told.is_empty(), "the lead is off");
+}

@@ -1,0 +1,203 @@
+//! What single readings do: gaps, ranks, probes, second values.
+
+use super::*;
+
+fn glucose(ward: &mut Ward, second: f64, value: &str) {
+    ward.number(second, Metric::GLU_CAP_PL, value);
+}
+
+fn pressure(ward: &mut Ward, second: f64, sys: u32) {
+    ward.feed(second, second, vec![Reading::number(Metric::NIBP_SYS, sys, Unit::MM_HG)]);
+}
+
+#[test]
+fn a_gap_without_values_begins_a_sustain_anew_even_when_the_device_says_why() {
+    let mut ward = Ward::new("ecg-01");
+    ward.number(0.0, Metric::HR, "39");
+    for second in 1..12_u32 {
+        ward.absent(f64::from(second), Metric::HR, NoData::Searching);
+    }
+    ward.number(12.0, Metric::HR, "39");
+    assert!(ward.told.is_empty(), "two readings twelve seconds apart are no sustain");
+}
+
+#[test]
+fn a_gap_without_values_begins_a_hold_anew() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "36");
+    ward.number(12.0, Metric::HR, "72");
+    for second in 13..50_u32 {
+        ward.absent(f64::from(second), Metric::HR, NoData::Motion);
+    }
+    ward.number(50.0, Metric::HR, "72");
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn a_heart_rate_that_is_missing_for_a_moment_keeps_its_turn() {
+    let mut ward = Ward::new("ecg-01");
+    for second in 0..15_u32 {
+        match second % 3 {
+            1 => ward.absent(f64::from(second), Metric::HR, NoData::Searching),
+            _ => ward.number(f64::from(second), Metric::HR, "36"),
+        }
+        ward.number(f64::from(second) + 0.1, Metric::PULSE_OXIM, "72");
+    }
+    assert_eq!(ward.of("hr_low").metric, Some(Metric::HR));
+}
+
+#[test]
+fn a_heart_rate_without_values_for_ten_seconds_gives_its_turn_away() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 5, Metric::HR, "72");
+    for second in 5..30_u32 {
+        ward.absent(f64::from(second), Metric::HR, NoData::NotAvailable);
+        ward.number(f64::from(second) + 0.1, Metric::PULSE_OXIM, "36");
+    }
+    let alert = ward.of("hr_low");
+    assert_eq!((alert.metric, alert.started_at), (Some(Metric::PULSE_OXIM), at(14.1)));
+}
+
+#[test]
+fn a_probe_off_stops_only_rules_of_what_it_measures() {
+    let mut ward = Ward::new("ecg-01");
+    let mut alarm = ward.an_alarm(0.0, AlarmKind::ProbeOff, AlarmPhase::Start);
+    alarm.source = Some(Metric::SPO2);
+    ward.alarm_at(0.0, &alarm);
+    for second in 1..70_u32 {
+        ward.number(f64::from(second), Metric::TEMP, "41.5");
+        ward.number(f64::from(second), Metric::SPO2, "80");
+    }
+    assert!(ward.has("temp_high") && !ward.has("spo2_low"));
+}
+
+#[test]
+fn a_second_probe_that_is_off_does_not_hide_the_fever_of_the_first() {
+    let mut ward = Ward::new("ecg-01");
+    let mut alarm = ward.an_alarm(0.0, AlarmKind::ProbeOff, AlarmPhase::Start);
+    (alarm.source, alarm.channel) = (Some(Metric::TEMP), Channel::new("t2").unwrap());
+    ward.alarm_at(0.0, &alarm);
+    ward.stream(1, 70, Metric::TEMP, "41.5");
+    assert!(ward.has("temp_high"));
+}
+
+#[test]
+fn a_temperature_probe_on_the_bed_is_a_probe_off_and_no_hypothermia() {
+    let mut ward = Ward::new("ecg-01");
+    for second in 0..70_u32 {
+        ward.number(f64::from(second), Metric::TEMP, "22.4");
+    }
+    assert_eq!(ward.only().rules, ["TECH-PROBEOFF"]);
+    assert_eq!(ward.only().value.as_deref(), Some("22.4"));
+    ward.stream(70, 140, Metric::TEMP, "34.2");
+    assert!(!ward.has("tech_probe_off"));
+    assert_eq!(ward.only().rules, ["T-AD-L"]);
+}
+
+#[test]
+fn a_temperature_probe_on_the_bed_does_not_end_a_fever() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 70, Metric::TEMP, "41.2");
+    ward.stream(70, 200, Metric::TEMP, "22.0");
+    assert_eq!(ward.of("temp_high").state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn a_pump_that_is_switched_off_is_not_near_its_end() {
+    for reason in [NoData::Off, NoData::NotAvailable] {
+        let mut ward = Ward::new("pump-01");
+        ward.in_unit(0.0, Metric::PUMP_TIME_REM, "500", Unit::SECOND);
+        assert_eq!(ward.only().rules, ["PUMP-NEAR-END"]);
+        ward.absent(5.0, Metric::PUMP_TIME_REM, reason);
+        assert!(!ward.has("pump_near_end") || ward.only().state == AlertState::ClearedUnack);
+    }
+}
+
+#[test]
+fn an_episode_begins_with_the_first_reading_outside_any_of_its_rules() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "45");
+    ward.stream(12, 24, Metric::HR, "36");
+    let alert = ward.only();
+    assert_eq!((alert.rules[0].as_str(), alert.started_at), ("HR-AD-LL", at(0.0)));
+    let (site, device) = (&alert.site, alert.device.as_str());
+    assert_eq!(alert.id, AlertId::new(site, device, "hr_low", at(0.0)));
+}
+
+#[test]
+fn what_a_gap_broke_off_is_not_the_begin_of_an_episode() {
+    let mut ward = Ward::new("ecg-01");
+    for second in 0..5_u32 {
+        ward.number(f64::from(second), Metric::RR, "7");
+    }
+    for second in 600..625_u32 {
+        ward.number(f64::from(second), Metric::RR_IMP, "7");
+    }
+    assert_eq!(ward.only().started_at, at(600.0));
+}
+
+#[test]
+fn any_two_cuff_values_near_enough_confirm_each_other() {
+    let mut ward = Ward::new("bp-01");
+    for second in [0.0, 3600.0] {
+        pressure(&mut ward, second, 184);
+        assert_eq!(ward.only().priority, Priority::Medium);
+    }
+    pressure(&mut ward, 3600.0 + 140.0, 186);
+    assert_eq!((ward.only().priority, ward.only().started_at), (Priority::High, at(0.0)));
+}
+
+#[test]
+fn glucose_and_ketones_raise_their_alert_in_either_order() {
+    for order in [[0, 1], [1, 0]] {
+        let mut ward = Ward::new("glu-01");
+        for (second, part) in [(0.0, order[0]), (600.0, order[1])] {
+            match part {
+                0 => glucose(&mut ward, second, "14.0"),
+                _ => ward.number(second, Metric::KETONE, "3.2"),
+            }
+        }
+        let alert = ward.of("glucose_high");
+        assert!(alert.rules.contains(&"GLU-AD-DKA".to_owned()), "{alert:?}");
+        assert_eq!(alert.metric, Some(Metric::GLU_CAP_PL));
+    }
+}
+
+#[test]
+fn ketones_long_after_the_glucose_say_nothing_about_it() {
+    let mut ward = Ward::new("glu-01");
+    glucose(&mut ward, 0.0, "14.0");
+    ward.number(3.0 * 3600.0, Metric::KETONE, "3.2");
+    assert!(ward.told.is_empty());
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_told_with_the_alert() {
+    let mut ward = Ward::new("glu-01");
+    ward.status(0.0, DeviceKind::GlucoseMeter, DeviceState::Online);
+    let ahead = vec![Reading::number(Metric::CLOCK_OFFSET, -40_000, Unit::SECOND)];
+    ward.feed(0.0, 0.0, ahead);
+    let value = vec![Reading::number(Metric::GLU_CAP_PL, 53, Unit::MG_PER_DL)];
+    let stamp = at(10.0).unix_ms() - 40_000_000;
+    let stamp = Some(DeviceTime::Zoned { civil_ms: stamp, offset_s: 0 });
+    let group = ReadingGroup::new(ward.engine.device.clone(), Ward::observed(15.0), value);
+    ward.feed_group(&group.at_device_time(stamp), 15.0);
+    let alert = ward.of("glucose_low");
+    assert_eq!((alert.started_at, alert.time_suspect), (at(10.0), true));
+    assert!(alert.message_zh.ends_with("时间存疑"), "{}", alert.message_zh);
+    assert_eq!(ward.of("tech_clock").priority, Priority::Medium);
+}
+
+#[test]
+fn a_box_whose_clock_is_wrong_is_told() {
+    let mut edge = Ward::new("heping");
+    let hear = |edge: &mut Ward, seconds: f64, now: f64| {
+        edge.engine.hear_box_clock(&edge.rules, at(now), at(seconds))
+    };
+    assert!(hear(&mut edge, 1.0, 0.0).is_empty());
+    let told = hear(&mut edge, 35.0, 30.0);
+    assert_eq!((told[0].rules[0].as_str(), told[0].priority), ("TECH-CLOCK", Priority::Low));
+    assert_eq!((told[0].value.as_deref(), edge.engine.box_ahead_ms()), (Some("5.000"), 5000));
+    hear(&mut edge, 60.0, 60.0);
+    assert_eq!(hear(&mut edge, 90.0, 90.0)[0].state, AlertState::Closed);
+}

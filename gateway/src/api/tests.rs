@@ -1,0 +1,357 @@
+//! The API against its own document, and its errors.
+
+use super::*;
+use crate::{
+    clock,
+    intake::{self, Delivery},
+    people::{self, Role},
+};
+use axum::{
+    body::{Body, to_bytes},
+    http::{Method, Request, Response},
+};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use model::{
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
+    device::{DeviceKind, DeviceState, DeviceStatus},
+    id::{Channel, DeviceId, Lane, OutboxId, Seq, SiteId},
+    metric::Metric,
+    reading::{Reading, ReadingGroup},
+    record::Record,
+    time::{ClockQuality, Observed},
+    units::Unit,
+    waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
+};
+use rules::rule::RuleSet;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+use uplink_proto::envelope::Envelope;
+
+const METHODS: [Method; 5] =
+    [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+const PASSWORD: &str = "correct horse";
+
+/// A county with one device, one alert, one nurse and one program.
+struct Desk {
+    app: App,
+    token: String,
+    _folder: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("county.sqlite");
+        let connection = Store::connection(&path).unwrap();
+        people::add_person(&connection, "wang", Role::Nurse, PASSWORD).unwrap();
+        people::add_person(&connection, "hall", Role::Kiosk, PASSWORD).unwrap();
+        let token = people::create_token(&connection, "bench", Role::Nurse, 0).unwrap();
+        let rules = include_str!("../../../configs/rules/default.json");
+        let rules = RuleSet::from_json(rules).unwrap();
+        let deliveries = [delivery(Lane::Urgent, urgent()), delivery(Lane::Wave, wave())];
+        let taken = intake::take(&connection, &deliveries, clock::now(), &rules).unwrap();
+        assert_eq!((taken.counts.new, taken.alerts.len()), (2, 1));
+        let (_, broker_up) = watch::channel(true);
+        let app = App {
+            store: Store::open(&path).unwrap(),
+            events: Events::new(1),
+            clinics: Arc::default(),
+            broker_up,
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            attempts: Arc::default(),
+            https: true,
+            stopped: CancellationToken::new(),
+        };
+        Self { app, token, _folder: folder }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
+        router(self.app.clone()).oneshot(request).await.unwrap()
+    }
+
+    async fn get(&self, path: &str) -> (StatusCode, Value) {
+        let bearer = format!("Bearer {}", self.token);
+        let request = Request::get(path).header(header::AUTHORIZATION, bearer);
+        told(self.send(request.body(Body::empty()).unwrap()).await).await
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Body> {
+        let mut request = Request::post(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    /// The cookie of a person who has logged in.
+    async fn log_in(&self, name: &str) -> String {
+        let body = json!({"name": name, "password": PASSWORD}).to_string();
+        let answer = self.post("/api/v1/session", &[JSON], &body).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+        for part in ["HttpOnly", "SameSite=Strict", "Secure", "Path=/"] {
+            assert!(cookie.split("; ").any(|found| found == part), "{cookie}");
+        }
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
+    async fn alert(&self) -> String {
+        let (_, answer) = self.get("/api/v1/alerts").await;
+        answer["alerts"][0]["id"].as_str().unwrap().to_owned()
+    }
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+async fn told(answer: Response<Body>) -> (StatusCode, Value) {
+    let status = answer.status();
+    let body = to_bytes(answer.into_body(), 1 << 24).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+fn delivery(lane: Lane, records: Vec<Record>) -> Delivery {
+    let envelope = Envelope {
+        outbox: OutboxId::from_bytes([7; 16]),
+        lane,
+        seq: Seq::new(1).unwrap(),
+        opened_at: clock::now(),
+        records,
+    };
+    Delivery::Envelope(SiteId::new("heping").unwrap(), lane, envelope.encode())
+}
+
+fn observed() -> Observed {
+    Observed { at: clock::now(), quality: ClockQuality::Synchronised }
+}
+
+fn urgent() -> Vec<Record> {
+    let device = DeviceId::new("pump-01").unwrap();
+    let status = DeviceStatus {
+        device: device.clone(),
+        kind: DeviceKind::Pump,
+        driver: "bcc".into(),
+        state: DeviceState::Online,
+        reason: String::new(),
+        about: [("serial".to_owned(), "1".to_owned())].into(),
+        observed: observed(),
+    };
+    let alarm = DeviceAlarm {
+        device: device.clone(),
+        channel: Channel::default(),
+        phase: AlarmPhase::Start,
+        kind: AlarmKind::OcclusionDownstream,
+        code: "5".into(),
+        text: String::new(),
+        priority: None,
+        source: None,
+        device_time: None,
+        observed: observed(),
+    };
+    let rate = Reading::number(Metric::NIBP_SYS, 120, Unit::MM_HG);
+    let group = ReadingGroup::new(device, observed(), vec![rate]);
+    vec![
+        Record::Status(status),
+        Record::Alarm(alarm),
+        Record::Readings(group.clone()),
+        Record::Readings(group),
+    ]
+}
+
+fn wave() -> Vec<Record> {
+    let block = || WaveformBlock {
+        device: DeviceId::new("pump-01").unwrap(),
+        channel: Channel::default(),
+        metric: Metric::all()
+            .find(|metric| metric.row().kind == model::metric::Kind::Wave)
+            .unwrap(),
+        start: observed(),
+        period: SamplePeriod::new(1, 250).unwrap(),
+        scale: None,
+        samples: vec![1, -2, 3],
+        flags: WaveformFlags::default(),
+    };
+    vec![Record::Waveform(block()), Record::Waveform(block()), Record::Waveform(block())]
+}
+
+fn document() -> Value {
+    serde_json::from_str(OPENAPI).unwrap()
+}
+
+fn with_id(path: &str) -> String {
+    path.replace("{id}", "00000000000000000000000000000000")
+}
+
+#[tokio::test]
+async fn every_route_is_in_the_document_and_everything_in_it_is_routed() {
+    let desk = Desk::new();
+    let document = document();
+    let documented: BTreeSet<String> =
+        document["paths"].as_object().unwrap().keys().cloned().collect();
+    let below = api_routes().into_iter().map(|(path, _)| format!("/api/v1{path}"));
+    let beside = service_routes().into_iter().map(|(path, _)| path.to_owned());
+    assert_eq!(documented, below.chain(beside).collect());
+    for (path, answers) in document["paths"].as_object().unwrap() {
+        for method in METHODS {
+            let request =
+                Request::builder().method(method.clone()).uri(with_id(path)).body(Body::empty());
+            let status = desk.send(request.unwrap()).await.status();
+            let documented = answers.get(method.as_str().to_lowercase());
+            match documented {
+                None => assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}"),
+                Some(answer) => {
+                    let open = answer.get("security").is_some_and(|ways| *ways == json!([]));
+                    assert_eq!(status != StatusCode::UNAUTHORIZED, open, "{method} {path}");
+                    let told = answer["responses"].get(status.as_str());
+                    assert!(told.is_some(), "{method} {path} answered {status}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_are_as_the_document_says() {
+    let desk = Desk::new();
+    let id = desk.alert().await;
+    let document = document();
+    let device = "device=pump-01&metric=";
+    let wave = format!("/api/v1/waveforms?{device}{}", first_wave());
+    let asked = [
+        ("/api/v1/sites".to_owned(), "Sites"),
+        ("/api/v1/devices".to_owned(), "Devices"),
+        ("/api/v1/readings".to_owned(), "Readings"),
+        (wave, "Waveforms"),
+        ("/api/v1/ledger".to_owned(), "Ledger"),
+        ("/api/v1/alerts".to_owned(), "Alerts"),
+        (format!("/api/v1/alerts/{id}"), "Alert"),
+        ("/api/v1/metrics-catalogue".to_owned(), "MetricsCatalogue"),
+        ("/api/v1/session".to_owned(), "User"),
+        ("/api/v1/alerts/0".to_owned(), "Problem"),
+    ];
+    for (path, schema) in asked {
+        let (_, answer) = desk.get(&path).await;
+        let schema = json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$ref": format!("#/components/schemas/{schema}"),
+            "components": document["components"].clone(),
+        });
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let mistakes: Vec<String> = validator
+            .iter_errors(&answer)
+            .map(|error| format!("{}: {error}", error.instance_path))
+            .collect();
+        assert!(mistakes.is_empty(), "{path}: {mistakes:#?}");
+        let empty = answer.as_object().unwrap().values().any(|list| *list == json!([]));
+        assert!(!empty || path.ends_with("sites"), "{path}: {answer}");
+    }
+}
+
+fn first_wave() -> String {
+    let Some(Record::Waveform(block)) = wave().pop() else { panic!("no block") };
+    block.metric.name().to_owned()
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_a_problem_that_says_what_to_do() {
+    let desk = Desk::new();
+    let cookie = desk.log_in("wang").await;
+    let cookie = ("cookie", cookie.as_str());
+    let acknowledge = format!("/api/v1/alerts/{}/acknowledge", desk.alert().await);
+    let large = format!("{{\"reason\": \"{}\"}}", "x".repeat(BODY_MAX));
+    let plain = ("content-type", "text/plain");
+    let cases = [
+        (desk.post("/api/v1/session", &[JSON], "{").await, StatusCode::BAD_REQUEST),
+        (desk.post("/api/v1/session", &[JSON], "{}").await, StatusCode::UNPROCESSABLE_ENTITY),
+        (desk.post("/api/v1/session", &[plain], "{}").await, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (desk.post(&acknowledge, &[JSON, cookie], &large).await, StatusCode::PAYLOAD_TOO_LARGE),
+        (desk.post(&acknowledge, &[JSON, cookie], "{}").await, StatusCode::BAD_REQUEST),
+        (desk.post("/api/v1/nowhere", &[], "").await, StatusCode::NOT_FOUND),
+        (desk.post("/api/v1/alerts", &[], "").await, StatusCode::METHOD_NOT_ALLOWED),
+    ];
+    for (answer, wanted) in cases {
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
+        let (status, problem) = told(answer).await;
+        assert_eq!((status, &problem["status"]), (wanted, &json!(wanted.as_u16())), "{problem}");
+        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
+    }
+    for query in
+        ["readings?limit=many", "waveforms?device=a", "readings?from=then", "readings?cursor=x"]
+    {
+        let (status, problem) = desk.get(&format!("/api/v1/{query}")).await;
+        assert_eq!((status, &problem["status"]), (StatusCode::BAD_REQUEST, &json!(400)), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_named_person_acknowledges_and_the_second_learns_who_was_first() {
+    let desk = Desk::new();
+    let path = format!("/api/v1/alerts/{}/acknowledge", desk.alert().await);
+    let (nurse, kiosk) = (desk.log_in("wang").await, desk.log_in("hall").await);
+    let bearer = format!("Bearer {}", desk.token);
+    let body = json!({"reason": "at_bedside"}).to_string();
+    for (header, wanted) in [
+        (None, StatusCode::UNAUTHORIZED),
+        (Some(("authorization", bearer.as_str())), StatusCode::FORBIDDEN),
+        (Some(("cookie", kiosk.as_str())), StatusCode::FORBIDDEN),
+        (Some(("cookie", nurse.as_str())), StatusCode::OK),
+        (Some(("cookie", nurse.as_str())), StatusCode::CONFLICT),
+    ] {
+        let headers: Vec<_> = [JSON].into_iter().chain(header).collect();
+        let (status, answer) = told(desk.post(&path, &headers, &body).await).await;
+        assert_eq!(status, wanted, "{answer}");
+        if [StatusCode::OK, StatusCode::CONFLICT].contains(&wanted) {
+            assert_eq!(answer["acknowledged_by"], "wang");
+        }
+    }
+}
+
+#[tokio::test]
+async fn pages_put_together_are_the_whole() {
+    let desk = Desk::new();
+    let wave = format!("waveforms?device=pump-01&metric={}", first_wave());
+    for (path, list, count) in [("readings?", "readings", 2), (wave.as_str(), "blocks", 3)] {
+        let (_, whole) = desk.get(&format!("/api/v1/{path}")).await;
+        assert_eq!(
+            (whole[list].as_array().unwrap().len(), &whole["next_cursor"]),
+            (count, &Value::Null)
+        );
+        let mut put_together = Vec::new();
+        let mut cursor = String::new();
+        for left in (0..count).rev() {
+            let (_, page) = desk.get(&format!("/api/v1/{path}&limit=1{cursor}")).await;
+            put_together.extend(page[list].as_array().unwrap().clone());
+            let next = page["next_cursor"].as_str();
+            assert_eq!(next.is_some(), left > 0);
+            cursor = next.map(|next| format!("&cursor={next}")).unwrap_or_default();
+        }
+        assert_eq!(Value::Array(put_together), whole[list]);
+    }
+}
+
+#[tokio::test]
+async fn a_patient_nobody_is_bound_to_has_no_readings() {
+    let desk = Desk::new();
+    let (status, answer) = desk.get("/api/v1/readings?patient=p-7f3c").await;
+    assert_eq!((status, answer), (StatusCode::OK, json!({"readings": [], "next_cursor": null})));
+}
+
+#[tokio::test]
+async fn wrong_passwords_end_in_waiting_and_long_ones_cost_no_hash() {
+    let desk = Desk::new();
+    let try_in = async |name: &str, password: &str| {
+        let body = json!({"name": name, "password": password}).to_string();
+        desk.post("/api/v1/session", &[JSON], &body).await.status()
+    };
+    let long = "x".repeat(257);
+    for _ in 0..10 {
+        assert_eq!(try_in("wang", &long).await, StatusCode::UNAUTHORIZED);
+        assert_eq!(try_in(&long, PASSWORD).await, StatusCode::UNAUTHORIZED);
+    }
+    for _ in 0..5 {
+        assert_eq!(try_in("wang", "wrong horse").await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(try_in("wang", PASSWORD).await, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(try_in("hall", PASSWORD).await, StatusCode::OK);
+}

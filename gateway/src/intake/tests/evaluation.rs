@@ -1,0 +1,245 @@
+//! What the county makes of what comes in, on a database of its own.
+
+use crate::intake::*;
+use crate::{query, store::Store};
+use model::{
+    device::{DeviceKind, DeviceState, DeviceStatus},
+    id::DeviceId,
+    metric::Metric,
+    reading::Reading,
+    record::Record,
+    time::{ClockQuality, Observed},
+    units::Unit,
+};
+use std::sync::Arc;
+
+const BASE_MS: i64 = 1_795_335_300_000;
+const OUTBOX: OutboxId = OutboxId::from_bytes([1; 16]);
+
+fn at(seconds: i64) -> WallTime {
+    WallTime::from_unix_ms(BASE_MS + seconds * 1000)
+}
+
+/// A county and the one site it hears of.
+struct County {
+    runtime: tokio::runtime::Runtime,
+    store: Store,
+    rules: Arc<RuleSet>,
+    connection: u64,
+    _folder: tempfile::TempDir,
+}
+
+impl County {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = include_str!("../../../../configs/rules/default.json");
+        Self {
+            runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
+            store: Store::open(&folder.path().join("county.sqlite")).unwrap(),
+            rules: Arc::new(RuleSet::from_json(rules).unwrap()),
+            connection: 0,
+            _folder: folder,
+        }
+    }
+
+    fn take(&self, now: WallTime, deliveries: Vec<Delivery>) -> Taken {
+        let rules = Arc::clone(&self.rules);
+        let taking =
+            self.store.write(move |transaction| take(transaction, &deliveries, now, &rules));
+        self.runtime.block_on(taking).unwrap()
+    }
+
+    fn pass_time(
+        &self,
+        now: WallTime,
+        unheard_since: Option<WallTime>,
+    ) -> (Vec<Value>, Vec<Value>) {
+        let rules = Arc::clone(&self.rules);
+        let passing = alerts::pass_time(&self.store, rules, now, unheard_since);
+        self.runtime.block_on(passing).unwrap()
+    }
+
+    /// The site tells its state, its own clock being at `said`.
+    fn state(&mut self, now: WallTime, said: WallTime, online: bool) -> Taken {
+        self.connection += u64::from(online);
+        let state = SiteState {
+            online,
+            connection: self.connection,
+            agent_version: "0.1.0".into(),
+            outbox: OUTBOX,
+            backlog: [0; 3],
+            clock: ClockQuality::Unknown,
+            at: said,
+        };
+        let delivery = Delivery::State { site: site(), bytes: state.encode(), retained: false };
+        self.take(now, vec![delivery])
+    }
+
+    /// Every alert by id, with what must not depend on when it was told.
+    fn alerts(&self) -> BTreeMap<String, Value> {
+        let filter = query::AlertFilter::default();
+        let asking =
+            self.store.read(move |connection| query::alerts(connection, &filter, &BTreeMap::new()));
+        let answer = self.runtime.block_on(asking).unwrap();
+        let alerts = answer["alerts"].as_array().unwrap().iter();
+        alerts
+            .map(|alert| {
+                let told: BTreeMap<_, _> =
+                    ["family", "state", "priority", "rules", "started_at", "cleared_at", "value"]
+                        .into_iter()
+                        .map(|key| (key, alert[key].clone()))
+                        .collect();
+                (alert["id"].as_str().unwrap().to_owned(), json!(told))
+            })
+            .collect()
+    }
+
+    fn latest(&self) -> Value {
+        let asking =
+            self.store.read(move |connection| query::devices(connection, &BTreeMap::new()));
+        self.runtime.block_on(asking).unwrap()["devices"][0]["latest"].clone()
+    }
+}
+
+fn site() -> SiteId {
+    SiteId::new("heping").unwrap()
+}
+
+fn monitor() -> DeviceId {
+    DeviceId::new("ecg-01").unwrap()
+}
+
+fn envelope(lane: Lane, seq: u64, records: Vec<Record>) -> Delivery {
+    let envelope =
+        Envelope { outbox: OUTBOX, lane, seq: Seq::new(seq).unwrap(), opened_at: at(0), records };
+    Delivery::Envelope(site(), lane, envelope.encode())
+}
+
+fn observed(at: WallTime) -> Observed {
+    Observed { at, quality: ClockQuality::Unknown }
+}
+
+fn heart_rate(seq: u64, seen: WallTime, value: u32) -> Delivery {
+    let reading = Reading::number(Metric::HR, value, Unit::PER_MINUTE);
+    let group = ReadingGroup::new(monitor(), observed(seen), vec![reading]);
+    envelope(Lane::Trend, seq, vec![Record::Readings(group)])
+}
+
+fn online(seq: u64, seen: WallTime) -> Delivery {
+    let status = DeviceStatus {
+        device: monitor(),
+        kind: DeviceKind::Monitor,
+        driver: "test".into(),
+        state: DeviceState::Online,
+        reason: String::new(),
+        about: BTreeMap::new(),
+        observed: observed(seen),
+    };
+    envelope(Lane::Urgent, seq, vec![Record::Status(status)])
+}
+
+/// A minute with a bradycardia in it, second by second.
+fn minute() -> Vec<Delivery> {
+    let value = |second| if (5..18).contains(&second) { 37 } else { 72 };
+    (0..60_u32)
+        .map(|second| heart_rate(u64::from(second) + 1, at(second.into()), value(second)))
+        .collect()
+}
+
+#[test]
+fn however_batches_are_cut_the_alerts_are_the_same() {
+    let alerts_of = |size: usize, newest_first: bool| {
+        let county = County::new();
+        let mut minute = minute();
+        if newest_first {
+            minute.chunks_mut(size).for_each(<[Delivery]>::reverse);
+        }
+        while !minute.is_empty() {
+            let rest = minute.split_off(size.min(minute.len()));
+            county.take(at(60), std::mem::replace(&mut minute, rest));
+        }
+        county.alerts()
+    };
+    let expected = alerts_of(1, false);
+    assert_eq!(expected.values().map(|alert| &alert["family"]).collect::<Vec<_>>(), ["hr_low"]);
+    for size in [2, 3, 7, 13, 31, 60] {
+        assert_eq!(alerts_of(size, false), expected, "{size}");
+        assert_eq!(alerts_of(size, true), expected, "{size} newest first");
+    }
+}
+
+#[test]
+fn a_box_that_was_ahead_for_a_while_holds_no_place_in_the_latest_numbers() {
+    let county = County::new();
+    county.take(at(0), vec![online(1, at(3600)), heart_rate(1, at(3600), 70)]);
+    county.take(at(10), vec![heart_rate(2, at(10), 36)]);
+    assert_eq!(county.latest()[0]["value"], "36");
+}
+
+#[test]
+fn a_box_whose_clock_is_wrong_raises_its_alerts_all_the_same() {
+    for wrong_s in [-3600, 3600] {
+        let mut county = County::new();
+        let told = county.state(at(0), at(wrong_s), true);
+        assert_eq!(told.alerts[0]["rules"], json!(["TECH-CLOCK"]));
+        county.take(at(0), vec![online(1, at(wrong_s))]);
+        for second in 0..12_u32 {
+            let now = i64::from(second);
+            let delivery = heart_rate(u64::from(second) + 1, at(now + wrong_s), 36);
+            county.take(at(now), vec![delivery]);
+        }
+        let alerts = county.alerts();
+        let low = alerts.values().find(|alert| alert["family"] == "hr_low").unwrap();
+        assert_eq!(
+            (&low["state"], &low["started_at"]),
+            (&json!("active_unack"), &json!(rfc3339(at(0).unix_ms())))
+        );
+    }
+}
+
+#[test]
+fn a_box_out_of_reach_is_told_and_makes_its_alerts_unknown() {
+    let mut county = County::new();
+    county.state(at(0), at(0), true);
+    county.take(at(0), vec![online(1, at(0))]);
+    for second in 0..12_u32 {
+        let delivery = heart_rate(u64::from(second) + 1, at(second.into()), 36);
+        county.take(at(second.into()), vec![delivery]);
+    }
+    county.state(at(20), at(0), false);
+    assert!(county.pass_time(at(79), None).0.is_empty());
+    let told = county.pass_time(at(80), None).0;
+    let mut told: Vec<_> = told.iter().map(|alert| (&alert["family"], &alert["state"])).collect();
+    told.sort_by_key(|(family, _)| family.to_string());
+    assert_eq!(json!(told), json!([["edge_offline", "active_unack"], ["hr_low", "unknown"]]));
+    county.state(at(100), at(100), true);
+    county.take(at(101), vec![heart_rate(13, at(101), 36)]);
+    let alerts = county.alerts();
+    let states: BTreeMap<_, _> =
+        alerts.values().map(|alert| (alert["family"].as_str().unwrap(), &alert["state"])).collect();
+    assert_eq!(states["edge_offline"], "cleared_unack");
+    assert_eq!(states["hr_low"], "active_unack");
+}
+
+#[test]
+fn a_site_that_tells_nothing_any_more_is_out_of_reach() {
+    let mut county = County::new();
+    county.state(at(0), at(0), true);
+    let (_, sites) = county.pass_time(at(80), Some(at(-10)));
+    assert!(sites.is_empty());
+    let (_, sites) = county.pass_time(at(100), Some(at(10)));
+    assert_eq!((&sites[0]["site"], &sites[0]["online"]), (&json!("heping"), &json!(false)));
+    let (alerts, _) = county.pass_time(at(160), Some(at(70)));
+    assert_eq!(alerts[0]["rules"], json!(["EDGE-OFFLINE"]));
+}
+
+#[test]
+fn every_change_of_an_alert_has_its_revision() {
+    let county = County::new();
+    let mut revisions = Vec::new();
+    for delivery in minute() {
+        let told = county.take(at(60), vec![delivery]);
+        revisions.extend(told.alerts.iter().map(|alert| alert["revision"].as_u64().unwrap()));
+    }
+    assert_eq!(revisions, [1, 2], "raised, cleared");
+}

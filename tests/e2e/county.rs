@@ -1,0 +1,129 @@
+//! Story: the gateway's commands, their exit codes, and a terminal that is lost.
+
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
+const CONFIG: &str = "data_dir = \"data\"\n[http]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n\
+    [broker]\nembedded = true\naddress = \"0.0.0.0:0\"\n[pki]\ndir = \"pki\"\n";
+
+fn run(folder: &Path, words: &[&str]) -> Output {
+    let config = folder.join("gateway.toml");
+    Command::new(PROGRAM)
+        .arg("__clinic-gateway")
+        .args(words)
+        .args(["--config", config.to_str().unwrap()])
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+#[track_caller]
+fn refused(output: &Output, word: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(word), "{said}");
+}
+
+#[test]
+fn what_cannot_be_meant_ends_with_2_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("gateway.toml"), CONFIG).unwrap();
+    assert!(run(folder, &["pki", "init"]).status.success());
+
+    refused(&run(folder, &["pki", "issue", "No Name"]), "is not a site name");
+    refused(&run(folder, &["pki", "issue", "heping"]), "hosts");
+    assert!(!folder.join("heping").exists());
+    fs::write(folder.join("password"), "correct horse").unwrap();
+    let add = |name| {
+        run(folder, &["user", "add", name, "--role", "nurse", "--password-file", "password"])
+    };
+    refused(&add("a b"), "cannot be used");
+    assert!(add("wang").status.success());
+    assert_eq!(add("wang").status.code(), Some(1));
+
+    let named = CONFIG.replace("tls =", "hosts = [\"county.example\"]\ntls =");
+    fs::write(folder.join("gateway.toml"), named).unwrap();
+    fs::create_dir(folder.join("heping")).unwrap();
+    fs::write(folder.join("heping/agent.toml"), "mine").unwrap();
+    assert_eq!(run(folder, &["pki", "issue", "heping"]).status.code(), Some(1));
+    assert!(!folder.join("heping/heping.key").exists());
+    fs::remove_file(folder.join("heping/agent.toml")).unwrap();
+    assert!(run(folder, &["pki", "issue", "heping"]).status.success());
+    let agent = fs::read_to_string(folder.join("heping/agent.toml")).unwrap();
+    assert!(agent.contains("broker = \"county.example:0\""), "{agent}");
+}
+
+#[test]
+fn every_mistake_of_the_rule_set_is_told_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("gateway.toml"), format!("{CONFIG}[rules]\nfile = \"rules.json\"\n"))
+        .unwrap();
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/rules/default.json");
+    let good = fs::read_to_string(rules).unwrap();
+    refused(&run(folder, &["check"]), "rules.json");
+    fs::write(folder.join("rules.json"), &good).unwrap();
+    assert!(run(folder, &["check"]).status.success());
+
+    let bad = good.replacen("\"mm[Hg]\"", "\"kPa\"", 2);
+    fs::write(folder.join("rules.json"), bad).unwrap();
+    for command in ["check", "run"] {
+        let output = run(folder, &[command]);
+        refused(&output, "the unit is kPa");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let place = format!("{}:", folder.join("rules.json").display());
+        let lines = said.lines().filter_map(|line| line.strip_prefix(&place));
+        let numbers: Vec<u32> =
+            lines.map(|line| line.split(':').next().unwrap().parse().unwrap()).collect();
+        assert!(numbers.len() == 2 && numbers.iter().all(|line| *line > 1), "{said}");
+    }
+}
+
+/// The daemon, killed when it goes out of scope.
+struct Gateway(Child);
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[test]
+fn a_lost_terminal_does_not_end_the_county_and_sigterm_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("gateway.toml"), CONFIG).unwrap();
+    assert!(run(folder, &["pki", "init"]).status.success());
+    let child = Command::new(PROGRAM)
+        .args(["__clinic-gateway", "run", "--config"])
+        .arg(folder.join("gateway.toml"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut gateway = Gateway(child);
+    let mut ready = String::new();
+    BufReader::new(gateway.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.contains("\"ready\""), "{ready}");
+    let id = gateway.0.id().to_string();
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    };
+    signal("-HUP");
+    let log = BufReader::new(gateway.0.stderr.take().unwrap());
+    let told = log.lines().map(Result::unwrap).find(|line| line.contains("SIGHUP"));
+    assert!(told.is_some_and(|line| line.contains("restart")));
+    // From here on nobody reads its log: what it says of stopping goes nowhere, and ends nothing.
+    signal("-TERM");
+    assert!(gateway.0.wait().unwrap().success());
+}

@@ -1,0 +1,338 @@
+//! The proof of the stories: what the agent committed against the rows the county has.
+//!
+//! Acked rows stay in the outbox for a day: it is the record of all that was ever committed. Every
+//! envelope is decoded again here, and its records are compared with the rows of the county, value
+//! by value; what the county works out itself (freshness, canonical values) is not compared.
+
+use crate::read_only;
+use anyhow::{Context as _, bail, ensure};
+use aws_lc_rs::digest::{SHA256, digest};
+use model::{
+    alarm::DeviceAlarm,
+    id::{Lane, Seq},
+    reading::{Comparator, Reading, ReadingGroup, Value},
+    record::{DropRecord, Record},
+    time::{DeviceTime, WallTime},
+    units::Unit,
+    waveform::WaveformBlock,
+};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde_json::json;
+use std::{collections::BTreeMap, fs, path::Path};
+use uplink_proto::{envelope::Envelope, ranges::RangeSet, samples};
+
+/// What was compared.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Proof {
+    /// Envelopes the agent has committed and the county has.
+    pub envelopes: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Readings in them.
+    pub readings: usize,
+    /// Waveform blocks in them.
+    pub blocks: usize,
+    /// Device alarms in them.
+    pub alarms: usize,
+    /// Envelopes of the agent's last moment, committed and not yet sent: the next run sends them.
+    pub waiting: u64,
+}
+
+/// What the rows of the county must be, each as one line of text.
+#[derive(Default)]
+struct Rows {
+    readings: Vec<String>,
+    blocks: Vec<String>,
+    alarms: Vec<String>,
+    drops: Vec<String>,
+}
+
+/// Compares every row of the outbox with what the county has.
+pub(crate) fn prove(outbox: &Path, county: &Path) -> anyhow::Result<Proof> {
+    let (outbox, county) = (read_only(outbox)?, read_only(county)?);
+    let id: [u8; 16] =
+        outbox.query_row("SELECT value FROM meta WHERE key = 'outbox_id'", [], |row| row.get(0))?;
+    let id: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut proof = Proof::default();
+    let mut expected = Rows::default();
+    for lane in Lane::ALL {
+        prove_lane(&outbox, &county, (&id, lane), &mut proof, &mut expected)?;
+    }
+    let stored: i64 = county.query_row("SELECT count(*) FROM envelope", [], |row| row.get(0))?;
+    let aside: i64 = county.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
+    ensure!(
+        u64::try_from(stored)? == proof.envelopes && aside == 0,
+        "the county has {stored} envelopes and {aside} aside, {} were committed",
+        proof.envelopes
+    );
+    (proof.readings, proof.blocks) = (expected.readings.len(), expected.blocks.len());
+    proof.alarms = expected.alarms.len();
+    compare("reading", expected.readings, rows(&county, "reading", stored_reading)?)?;
+    compare("waveform", expected.blocks, rows(&county, "waveform", stored_block)?)?;
+    compare("device_alarm", expected.alarms, rows(&county, "device_alarm", stored_alarm)?)?;
+    compare("drop_record", expected.drops, rows(&county, "drop_record", stored_drop)?)?;
+    Ok(proof)
+}
+
+fn prove_lane(
+    outbox: &Connection,
+    county: &Connection,
+    (id, lane): (&str, Lane),
+    proof: &mut Proof,
+    expected: &mut Rows,
+) -> anyhow::Result<()> {
+    let name = lane.name();
+    let next: i64 =
+        outbox.query_row("SELECT next_seq FROM lane WHERE lane = ?1", [name], |row| row.get(0))?;
+    let mut statement = outbox.prepare(
+        "SELECT seq, bytes, acked_s IS NULL FROM envelope JOIN content ON number = content
+         WHERE lane = ?1 ORDER BY seq",
+    )?;
+    let mut rows = statement.query([name])?;
+    let mut received = RangeSet::default();
+    let mut wanted = 1_i64;
+    while let Some(row) = rows.next()? {
+        let (seq, bytes, unacked): (i64, Vec<u8>, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        ensure!(seq == wanted, "{lane} {wanted} is not in the outbox");
+        wanted += 1;
+        let hash: Option<Vec<u8>> = county
+            .query_row(
+                "SELECT hash FROM envelope WHERE outbox = ?1 AND lane = ?2 AND seq = ?3",
+                params![id, name, seq],
+                |row| row.get(0),
+            )
+            .optional()?;
+        match hash {
+            None if unacked => proof.waiting += 1,
+            None => bail!("{lane} {seq} is lost"),
+            Some(hash) if hash != digest(&SHA256, &bytes).as_ref() => {
+                bail!("{lane} {seq} is altered")
+            }
+            Some(_) => {
+                let envelope = Envelope::decode(&bytes)?.envelope;
+                proof.envelopes += 1;
+                proof.records += u64::try_from(envelope.records.len())?;
+                received.insert(Seq::new(u64::try_from(seq)?).context("seq 0")?);
+                expect(expected, id, &envelope);
+            }
+        }
+    }
+    ensure!(wanted == next, "{lane}: {wanted} to {next} were committed and are gone");
+    let told: Option<String> = county
+        .query_row(
+            "SELECT received FROM ledger WHERE outbox = ?1 AND lane = ?2",
+            [id, name],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let (told, received) = (told.unwrap_or_default(), received.to_string());
+    ensure!(told == received, "{lane}: the ledger says {told}, it is {received}");
+    Ok(())
+}
+
+/// The rows an envelope must have become.
+fn expect(rows: &mut Rows, outbox: &str, envelope: &Envelope) {
+    let (lane, seq) = (envelope.lane.name(), envelope.seq.get());
+    let mut index = 0;
+    let mut place = || {
+        index += 1;
+        format!("{outbox}/{lane}/{seq}/{}", index - 1)
+    };
+    for record in &envelope.records {
+        match record {
+            Record::Readings(group) => {
+                let lines = group.readings.iter().map(|one| reading_line(&place(), group, one));
+                rows.readings.extend(lines);
+            }
+            Record::Waveform(block) => rows.blocks.push(block_line(&place(), block)),
+            Record::Alarm(alarm) => rows.alarms.push(alarm_line(alarm)),
+            Record::Dropped(dropped) => rows.drops.push(drop_line(outbox, dropped)),
+            Record::Status(_) | Record::Started(_) => {}
+        }
+    }
+}
+
+fn reading_line(place: &str, group: &ReadingGroup, reading: &Reading) -> String {
+    let (value, comparator) = match &reading.value {
+        Ok(Value::Number { number, comparator }) => (Some(number.to_string()), *comparator),
+        Ok(Value::Text(text)) => (Some(text.clone()), Comparator::Equal),
+        Err(_) => (None, Comparator::Equal),
+    };
+    let sign = match comparator {
+        Comparator::Equal => None,
+        Comparator::Below => Some("<"),
+        Comparator::Above => Some(">"),
+    };
+    json!([
+        place,
+        group.device.as_str(),
+        group.channel.as_str(),
+        reading.metric.name(),
+        value,
+        sign,
+        reading.unit.as_ref().map(Unit::as_str),
+        reading.value.as_ref().err().map(ToString::to_string),
+        reading.validity.name(),
+        group.context,
+        group.device_time.and_then(DeviceTime::utc).map(WallTime::unix_ms),
+        group.observed.at.unix_ms(),
+        group.device_seq,
+    ])
+    .to_string()
+}
+
+fn stored_reading(row: &Row<'_>) -> rusqlite::Result<String> {
+    let text = |name| row.get::<_, Option<String>>(name);
+    let context: String = row.get("context")?;
+    Ok(json!([
+        stored_place(row)?,
+        text("device")?,
+        text("channel")?,
+        text("metric")?,
+        text("value")?,
+        text("comparator")?,
+        text("unit")?,
+        text("no_data")?,
+        text("validity")?,
+        serde_json::from_str::<serde_json::Value>(&context).unwrap_or_default(),
+        row.get::<_, Option<i64>>("device_ms")?,
+        row.get::<_, i64>("observed_ms")?,
+        row.get::<_, Option<i64>>("device_seq")?,
+    ])
+    .to_string())
+}
+
+fn stored_place(row: &Row<'_>) -> rusqlite::Result<String> {
+    let (outbox, lane): (String, String) = (row.get("outbox")?, row.get("lane")?);
+    let (seq, index): (i64, i64) = (row.get("seq")?, row.get("idx")?);
+    Ok(format!("{outbox}/{lane}/{seq}/{index}"))
+}
+
+fn block_line(place: &str, block: &WaveformBlock) -> String {
+    let scale = block.scale.as_ref();
+    json!([
+        place,
+        block.device.as_str(),
+        block.channel.as_str(),
+        block.metric.name(),
+        block.start.at.unix_ms(),
+        [block.period.numerator(), block.period.denominator()],
+        scale.map(|scale| scale.per_count.to_string()),
+        scale.map(|scale| scale.offset),
+        scale.map(|scale| scale.unit.as_str()),
+        block.samples,
+    ])
+    .to_string()
+}
+
+fn stored_block(row: &Row<'_>) -> rusqlite::Result<String> {
+    let text = |name| row.get::<_, Option<String>>(name);
+    let bytes: Vec<u8> = row.get("samples")?;
+    Ok(json!([
+        stored_place(row)?,
+        text("device")?,
+        text("channel")?,
+        text("metric")?,
+        row.get::<_, i64>("start_ms")?,
+        [row.get::<_, i64>("period_num")?, row.get::<_, i64>("period_den")?],
+        text("scale")?,
+        row.get::<_, Option<i64>>("zero")?,
+        text("unit")?,
+        samples::decode(&bytes),
+    ])
+    .to_string())
+}
+
+fn alarm_line(alarm: &DeviceAlarm) -> String {
+    json!([
+        alarm.observed.at.unix_ms(),
+        alarm.device.as_str(),
+        alarm.code,
+        alarm.phase.name(),
+        alarm.kind.rule_id(),
+        alarm.text,
+        alarm.priority.map(model::alarm::Priority::name),
+    ])
+    .to_string()
+}
+
+fn stored_alarm(row: &Row<'_>) -> rusqlite::Result<String> {
+    let text = |name| row.get::<_, Option<String>>(name);
+    Ok(json!([
+        row.get::<_, i64>("observed_ms")?,
+        text("device")?,
+        text("code")?,
+        text("phase")?,
+        text("kind")?,
+        text("text")?,
+        text("priority")?,
+    ])
+    .to_string())
+}
+
+fn drop_line(outbox: &str, dropped: &DropRecord) -> String {
+    let (first, last) = (dropped.first.get(), dropped.last.get());
+    json!([outbox, dropped.lane.name(), first, last, dropped.cause.name()]).to_string()
+}
+
+fn stored_drop(row: &Row<'_>) -> rusqlite::Result<String> {
+    let text = |name| row.get::<_, String>(name);
+    let (first, last): (i64, i64) = (row.get("first")?, row.get("last")?);
+    Ok(json!([text("outbox")?, text("lane")?, first, last, text("cause")?]).to_string())
+}
+
+fn rows(
+    county: &Connection,
+    table: &str,
+    line: fn(&Row<'_>) -> rusqlite::Result<String>,
+) -> anyhow::Result<Vec<String>> {
+    let mut statement = county.prepare(&format!("SELECT * FROM {table}"))?;
+    let lines = statement.query_map([], line)?.collect::<Result<_, _>>();
+    lines.with_context(|| format!("reading the table {table}"))
+}
+
+/// The same lines, as often, in any order.
+fn compare(table: &str, mut expected: Vec<String>, mut stored: Vec<String>) -> anyhow::Result<()> {
+    expected.sort_unstable();
+    stored.sort_unstable();
+    let different = expected.iter().zip(&stored).find(|(one, other)| one != other);
+    ensure!(
+        expected.len() == stored.len() && different.is_none(),
+        "{table}: {} rows were committed, {} are stored; the first that differ: {different:?}",
+        expected.len(),
+        stored.len()
+    );
+    Ok(())
+}
+
+/// Device alarms by device and code: their phases in order.
+type Alarms = BTreeMap<(String, String), Vec<String>>;
+
+/// Compares the alarms a device said with those the county has.
+///
+/// Only alarms the truth knows by name are looked at: a driver makes some of its own.
+pub(crate) fn prove_alarms(truth: &Path, county: &Path) -> anyhow::Result<usize> {
+    let mut said = Alarms::new();
+    for line in fs::read_to_string(truth).context("reading the truth")?.lines() {
+        let fact: serde_json::Value = serde_json::from_str(line)?;
+        let text = |key: &str| fact.get(key).and_then(serde_json::Value::as_str);
+        if let (Some(device), Some(code), Some(phase)) =
+            (text("device"), text("alarm"), text("phase"))
+        {
+            said.entry((device.to_owned(), code.to_owned())).or_default().push(phase.to_owned());
+        }
+    }
+    let county = read_only(county)?;
+    let mut statement =
+        county.prepare("SELECT device, code, phase FROM device_alarm ORDER BY observed_ms, id")?;
+    let mut stored = Alarms::new();
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let key: (String, String) = (row.get(0)?, row.get(1)?);
+        if said.contains_key(&key) {
+            stored.entry(key).or_default().push(row.get(2)?);
+        }
+    }
+    ensure!(said == stored, "said {said:?}, stored {stored:?}");
+    Ok(said.values().map(Vec::len).sum())
+}
