@@ -47,8 +47,9 @@ const CYCLE_S: u64 = 5;
 const PUMPS: [Model; 3] = [Model::Perfusor, Model::Infusomat, Model::Compactplus];
 /// A rude station loses its last pump in these seconds of the story, if the story takes none away.
 const AWAY: (u64, u64) = (95, 120);
-/// The power of a rude station fails at this second.
-const REBOOT_S: u64 = 65;
+/// The power of a rude station fails at this second, before any pump alarms: whether an alarm that
+/// is still up afterwards begins anew, the sheet does not say.
+const REBOOT_S: u64 = 25;
 /// What may come before a frame: noise, and a frame that a new SOH aborts, §10.
 const HALF_FRAME: &[u8] = b"\x00\xFF\x0100219\x02WARD3BED2/1/1>230,50111,INRT,99";
 

@@ -13,7 +13,7 @@ use crate::{
     scenario::Cuff,
     truth::{Notebook, Truth, moment},
 };
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 
 /// "SYS 60-260, DIA 30-215, pulse 40-180", §2: what is outside cannot be measured.
 const SYSTOLIC: std::ops::RangeInclusive<u8> = 60..=u8::MAX;
@@ -42,8 +42,15 @@ pub struct Kiosk {
     wire: Wire,
     out: Vec<u8>,
     next: Option<SimTime>,
-    told: BTreeSet<String>,
+    told: VecDeque<String>,
     off: bool,
+}
+
+/// How a measurement ends.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Good(Cuff),
+    Failed(u8),
 }
 
 /// What a line says.
@@ -81,7 +88,7 @@ impl Kiosk {
             wire: Wire::default(),
             out: Vec::new(),
             next: None,
-            told: BTreeSet::new(),
+            told: VecDeque::new(),
             off: false,
             setup,
         };
@@ -89,12 +96,22 @@ impl Kiosk {
         kiosk
     }
 
-    fn due_after(&self, now: SimTime) -> Option<(SimTime, Cuff)> {
+    fn due_after(&self, now: SimTime) -> Option<(SimTime, Outcome)> {
         let scenario = &self.setup.scenario;
-        scenario.next(&scenario.kiosk, |cuff| cuff.at_s, now)
+        let good = scenario.kiosk.iter().map(|cuff| (cuff.at_s, Outcome::Good(*cuff)));
+        let failed = scenario.kiosk_failed.iter();
+        let failed = failed.map(|(at_s, code)| (*at_s, Outcome::Failed(*code)));
+        let story: Vec<_> = good.chain(failed).collect();
+        scenario.next(&story, |(at_s, _)| *at_s, now).map(|(at, (_, outcome))| (at, outcome))
     }
 
-    fn measured(&mut self, at: SimTime, cuff: Cuff) {
+    fn measured(&mut self, at: SimTime, outcome: Outcome) {
+        let blank = ["   "; 3].map(str::to_owned);
+        let cuff = match outcome {
+            Outcome::Good(cuff) => cuff,
+            // One digit, whose meaning the sheet does not know.
+            Outcome::Failed(code) => return self.say(at, 1 + code % 9, &blank),
+        };
         let [systolic, _, diastolic] = cuff.pressure;
         let digits = |value: u8| format!("{value:03}");
         let values = [digits(systolic), digits(diastolic), digits(cuff.pulse)];
@@ -103,8 +120,7 @@ impl Kiosk {
             let noise = NOISE.get(usize::try_from(noise).unwrap_or_default());
             self.send(at, noise.copied().unwrap_or_default(), Vec::new());
         }
-        let blank = ["   "; 3].map(str::to_owned);
-        if self.temper.once_in(3) {
+        if self.setup.scenario.kiosk_failed.is_empty() && self.temper.once_in(3) {
             let digit = u8::try_from(1 + self.temper.below(9)).unwrap_or(1);
             let shown = if self.temper.once_in(2) { &values } else { &blank };
             self.say(at, digit, shown);
@@ -127,7 +143,13 @@ impl Kiosk {
         let known = !self.temper.once_in(6);
         let time = if known { civil(minute) } else { "2026,02,30,24,60".to_owned() };
         let subject = self.temper.below(3);
-        let movement = if self.temper.once_in(3) { 1 + self.temper.below(3) } else { 0 };
+        let second = self.setup.scenario.second(at.0 / 1_000_000);
+        let moved = self.setup.scenario.kiosk_moved.iter().find(|(at_s, _)| *at_s == second);
+        let movement = match moved {
+            Some((_, count)) => u64::from(*count).min(9),
+            None if self.temper.once_in(3) => 1 + self.temper.below(3),
+            None => 0,
+        };
         let [systolic, diastolic, pulse] = values;
         let line = Measured {
             time: &time,
@@ -143,10 +165,12 @@ impl Kiosk {
         let device_time = known.then(|| moment(minute - offset * 1000));
         let facts = self.facts(at, error, values, device_time.as_ref());
         let line = line.line();
-        // "The time has minute resolution", §4: the same line within a minute is no news.
-        let news = device_time.is_none() || self.told.insert(line.clone());
+        // "The time has minute resolution", §4: the same result within a minute is no news.
+        let result = format!("{time} {error} {systolic} {diastolic} {pulse}");
+        let news = device_time.is_none() || !self.told.contains(&result);
+        self.told.push_back(result);
         if self.told.len() > TOLD_MAX {
-            self.told.pop_first();
+            self.told.pop_front();
         }
         self.send(at, &line, if news { facts } else { Vec::new() });
     }
@@ -251,6 +275,7 @@ mod tests {
     use super::*;
     use crate::{EcgSource, Scenario, StageClock};
     use proptest::{collection::vec, prelude::*};
+    use std::collections::BTreeSet;
 
     fn kiosk(seed: u64, change: impl FnOnce(&mut Scenario)) -> Kiosk {
         let mut scenario = Scenario::built_in("clinic-day").unwrap();

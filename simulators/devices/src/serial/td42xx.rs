@@ -6,8 +6,8 @@
 //! or after noise, has a full memory, and a clock that is wrong, begins anew, or was once not set.
 //!
 //! # Invariants
-//! - a record is truth once, when its date and its value were read of the same record and the
-//!   count was read again after them
+//! - a record is truth once, when its date and its value were read of the same record between two
+//!   readings of the count with no new record between them
 //! - a clock is not set and a memory is not cleared; both are recorded
 
 use super::{
@@ -90,6 +90,8 @@ pub struct Meter {
     dated: Option<u64>,
     /// Records that were read since the count was, with their numbers.
     read: Vec<(u64, Stored)>,
+    /// How many records were ever stored when the count was read.
+    counted: Option<u64>,
     told: BTreeSet<Stored>,
     off: bool,
 }
@@ -121,6 +123,7 @@ impl Meter {
             connected: false,
             dated: None,
             read: Vec::new(),
+            counted: None,
             told: BTreeSet::new(),
             off: false,
             temper,
@@ -206,7 +209,7 @@ impl Meter {
             return;
         }
         self.connected = true;
-        (self.dated, self.read) = (None, Vec::new());
+        (self.dated, self.read, self.counted) = (None, Vec::new(), None);
         let reply = usize::try_from(self.temper.property(6, 3)).unwrap_or_default();
         let reply = spec::CONNECTED.get(reply).copied().unwrap_or(spec::CONNECT);
         let data = if reply == spec::MODEL { self.model() } else { [0; 4] };
@@ -262,9 +265,13 @@ impl Meter {
         }
     }
 
-    /// "Re-read the count at the end", §5: what was read before it holds, told as it was measured.
+    /// "Re-read the count at the end (a new reading shifts indices)", §5: what was read before it
+    /// holds if none came in between, and is told as it was measured.
     fn told(&mut self, now: SimTime) -> Vec<Truth> {
         let mut read = std::mem::take(&mut self.read);
+        if self.counted.replace(self.stored) != Some(self.stored) {
+            return Vec::new();
+        }
         read.sort_unstable();
         let read = read.into_iter().map(|(_, record)| record);
         let news: Vec<Stored> = read.filter(|record| self.told.insert(*record)).collect();
@@ -274,11 +281,14 @@ impl Meter {
     fn facts(&self, now: SimTime, record: Stored) -> Vec<Truth> {
         let [low, high, diastolic, pulse] = record.value;
         let first = u16::from_le_bytes([low, high]);
+        // The catalogue: 0 is no pressure and no pulse.
+        let number =
+            |value: u16| if value == 0 { Err("not_available") } else { Ok(value.to_string()) };
         let said = match self.is_cuff {
             true => vec![
-                ("nibp_sys", "mm[Hg]", Ok(first.to_string())),
-                ("nibp_dia", "mm[Hg]", Ok(diastolic.to_string())),
-                ("pulse_nibp", "/min", Ok(pulse.to_string())),
+                ("nibp_sys", "mm[Hg]", number(first)),
+                ("nibp_dia", "mm[Hg]", number(diastolic.into())),
+                ("pulse_nibp", "/min", number(pulse.into())),
             ],
             // How LO and HI are coded is not known, §5: the story's 0 and 65535 are sent as they
             // are, and are no glucose.

@@ -47,14 +47,15 @@ const LEADS_OFF: Alarm = Alarm {
     code: "LEAD",
     about: r#""kind":"TECH-LEADOFF","phase":"start","priority":"low","source":"hr","text":"导联脱落""#,
 };
-const PROBE_OFF: Alarm = Alarm {
-    code: "PROBE",
-    about: r#""phase":"start","source":"spo2","text":"probe off","channel":"a""#,
-};
+const PROBE_OFF: Alarm =
+    Alarm { code: "PROBE", about: r#""phase":"start","source":"spo2","text":"probe off""# };
+/// "A 0 … is not available, unless an alarm that is up says that the heart stands still."
+const ASYSTOLE: Alarm =
+    Alarm { code: "ASY", about: r#""kind":"DEV-ASYSTOLE","phase":"start","priority":"high""# };
 const RHYTHM: Alarm = Alarm { code: "ARR", about: r#""phase":"start","priority":"high""# };
 const OCCLUSION: Alarm =
     Alarm { code: "196940", about: r#""phase":"start","priority":"high","text":"Occlusion""# };
-const ALARMS: [Alarm; 4] = [LEADS_OFF, PROBE_OFF, RHYTHM, OCCLUSION];
+const ALARMS: [Alarm; 5] = [LEADS_OFF, PROBE_OFF, ASYSTOLE, RHYTHM, OCCLUSION];
 
 /// Puts the story into lines.
 #[derive(Debug)]
@@ -129,7 +130,8 @@ impl Reporter {
             LEADS_OFF => Scenario::during(&scenario.leads_off, second),
             PROBE_OFF => Scenario::during(&scenario.probe_off, second),
             OCCLUSION => Scenario::during(&scenario.occlusion, second),
-            _ => scenario.arrhythmia(second) != 1,
+            ASYSTOLE => scenario.vitals(second).hr == 0,
+            _ => scenario.vitals(second).hr > 0 && scenario.arrhythmia(second) != 1,
         };
         let up: Vec<Alarm> = ALARMS.into_iter().filter(is_up).collect();
         let before = std::mem::replace(&mut self.up, up);
@@ -175,7 +177,10 @@ impl Reporter {
     fn heart(&self, at: SimTime, notes: &Notebook, second: u64) -> Line {
         let off = Scenario::during(&self.setup.scenario.leads_off, second);
         let extra = variation(self.setup.seed, at.0 / 1_000_000, 1, 2);
-        let hr = u64::from(self.setup.scenario.vitals(second).hr) + extra;
+        let hr = match self.setup.scenario.vitals(second).hr {
+            0 => 0,
+            hr => u64::from(hr) + extra,
+        };
         let (text, value) = match (off, self.style.zero) {
             (false, _) => (self.number("hr", &hr.to_string(), "/min"), Ok(hr.to_string())),
             // "A 0 of heart rate … is not available."
@@ -194,15 +199,21 @@ impl Reporter {
             ("pulse_oxim", pulse.to_string(), "/min"),
             ("perf_index", "1.8".to_owned(), "%"),
         ];
-        let parts = said.each_ref().map(|(metric, value, unit)| match off {
-            true => object(&nothing(metric, "sensor_off")),
-            false if vitals.spo2 < 95 => {
+        // Where no heart beats there is no pulse to be found.
+        let missing = |metric: &str| match (off, vitals.hr, metric) {
+            (true, ..) => Some("sensor_off"),
+            (false, 0, "pulse_oxim") => Some("searching"),
+            _ => None,
+        };
+        let parts = said.each_ref().map(|(metric, value, unit)| match missing(metric) {
+            Some(reason) => object(&nothing(metric, reason)),
+            None if vitals.spo2 < 95 => {
                 object(&(self.number(metric, value, unit) + r#","validity":"questionable""#))
             }
-            false => object(&self.number(metric, value, unit)),
+            None => object(&self.number(metric, value, unit)),
         });
         let facts = said.map(|(metric, value, unit)| {
-            let value = if off { Err("sensor_off") } else { Ok(value) };
+            let value = missing(metric).map_or(Ok(value), Err);
             notes.reading(at, metric, Some(unit), value)
         });
         line(format!(r#"{{"parts":[{}]}}"#, parts.join(",")), facts.into())

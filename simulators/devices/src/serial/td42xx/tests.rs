@@ -135,8 +135,9 @@ fn a_record_is_truth_once_it_was_read_and_counted_again() {
 #[test]
 fn a_reading_that_shifts_the_indices_is_no_mixture() {
     let mut host = Host::new(0, |_| {});
-    host.pass(149_000);
+    host.pass(148_000);
     host.ask(spec::CONNECT, [0; 4]);
+    assert_eq!(host.ask(spec::COUNT, [0; 4]), Some([1, 0, 1, 0]));
     assert_eq!(host.ask(spec::RECORD_TIME, [0; 4]), Some([0x76, 0x35, 15, 16]));
     host.pass(1_000);
     assert_eq!(host.ask(spec::RECORD_VALUE, [0; 4]), Some([110, 0, 0, 0x40]));
