@@ -11,6 +11,7 @@
 
 pub mod codec;
 mod pump;
+pub(crate) mod redaction;
 mod unit;
 
 use super::{SerialDriver, SerialEvent, SerialOutput};

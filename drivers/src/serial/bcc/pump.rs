@@ -95,6 +95,18 @@ mod spec {
     pub(super) const IDENTITY: [&str; 2] = ["INSERNUM", "INNR"];
 }
 
+/// Names of all parameters that are read.
+#[cfg(test)]
+pub(super) fn parameters() -> impl Iterator<Item = &'static str> {
+    let numbers = spec::NUMBERS.into_iter().map(|(name, ..)| name);
+    let doses = spec::DOSES.into_iter().flat_map(|(name, unit, _)| [name, unit]);
+    let states = spec::STATES.into_iter().chain(spec::ABOUT).map(|(name, _)| name);
+    let alarms = spec::ALARMS.into_iter().map(|(name, ..)| name);
+    let one = [spec::DOSE_MODE, spec::POWER, spec::MODE, spec::SWITCHED, spec::STANDBY];
+    let several = spec::DRUG.into_iter().chain(spec::IDENTITY);
+    numbers.chain(doses).chain(states).chain(alarms).chain(one).chain(several)
+}
+
 /// The parameters of one pump, as sent.
 pub(super) type Block = BTreeMap<String, String>;
 
