@@ -5,6 +5,7 @@
 //!
 //! - [`serial`]: the one way in and the one way out of a serial driver, and the drivers
 //! - [`registry`]: the driver's name in `agent.toml` → the driver
+//! - [`redaction`]: takes out of recorded bytes what may tell who the patient is
 //!
 //! # Invariants
 //! - no driver sends a command that changes therapy, inflates a cuff, deletes a record, sets a
@@ -15,6 +16,7 @@
 #[cfg(test)]
 mod bench;
 mod memory;
+pub mod redaction;
 pub mod registry;
 mod reporter;
 pub mod serial;

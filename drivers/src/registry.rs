@@ -1,16 +1,19 @@
 //! The driver's name in `agent.toml` → the driver.
 
-use crate::serial::{
-    Cursor, PortSettings, SerialDriver,
-    asena::Asena,
-    bcc::Bcc,
-    hbp9030::Hbp9030,
-    intellivue::Intellivue,
-    json_lines::{JsonLines, Settings},
-    pm6750::Pm6750,
-    td42xx::Td42xx,
-    tm2655::Tm2655,
-    ultraeasy::Ultraeasy,
+use crate::{
+    redaction::{Mask, Redactor},
+    serial::{
+        Cursor, PortSettings, SerialDriver,
+        asena::Asena,
+        bcc::{self, Bcc},
+        hbp9030::{self, Hbp9030},
+        intellivue::{self, Intellivue},
+        json_lines::{self, JsonLines, Settings},
+        pm6750::Pm6750,
+        td42xx::Td42xx,
+        tm2655::{self, Tm2655},
+        ultraeasy::Ultraeasy,
+    },
 };
 use model::{decimal::Decimal, device::DeviceKind, id::DeviceId};
 use std::{ops::RangeInclusive, time::Duration};
@@ -46,7 +49,7 @@ pub enum DriverName {
 }
 
 /// What a person may set for a driver, and what it must know of the site.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DriverOptions {
     /// `pm6750`: counts per millivolt at gain ×1, measured on that unit with a 1 mV source.
     pub counts_per_mv: Option<Decimal>,
@@ -69,6 +72,37 @@ impl DriverOptions {
     #[must_use]
     pub fn kind_of(&self, driver: DriverName) -> DeviceKind {
         self.kind.filter(|_| driver.takes("kind")).unwrap_or(driver.kind())
+    }
+
+    /// The options as texts, for the head of a recording: a driver made with them reads it alike.
+    #[must_use]
+    pub fn recorded(&self) -> Vec<(&'static str, String)> {
+        let seconds = |time: Option<Duration>| time.map(|time| time.as_secs().to_string());
+        let texts = [
+            ("counts_per_mv", self.counts_per_mv.map(|counts| counts.to_string())),
+            ("poll_interval_s", seconds(self.poll_interval)),
+            ("zone_offset_s", self.zone_offset_s.map(|offset| offset.to_string())),
+            ("kind", self.kind.map(|kind| kind.name().to_owned())),
+            ("acknowledge", self.acknowledge.then(|| "true".to_owned())),
+            ("silent_after_s", seconds(self.silent_after)),
+        ];
+        texts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
+    }
+
+    /// Takes an option as [`recorded`](Self::recorded) wrote it. `Some(true)`: taken, `Some(false)`:
+    /// not an option, `None`: one, with a text it cannot have.
+    pub fn take_recorded(&mut self, name: &str, text: &str) -> Option<bool> {
+        let seconds = |text: &str| text.parse().ok().map(Duration::from_secs);
+        match name {
+            "counts_per_mv" => self.counts_per_mv = Some(text.parse().ok()?),
+            "poll_interval_s" => self.poll_interval = Some(seconds(text)?),
+            "zone_offset_s" => self.zone_offset_s = Some(text.parse().ok()?),
+            "kind" => self.kind = Some(DeviceKind::from_name(text)?),
+            "acknowledge" => self.acknowledge = text.parse().ok()?,
+            "silent_after_s" => self.silent_after = Some(seconds(text)?),
+            _ => return Some(false),
+        }
+        Some(true)
     }
 }
 
@@ -193,6 +227,21 @@ pub fn create(
     }
 }
 
+/// What takes out of the bytes of that driver's link what may tell who the patient is.
+#[must_use]
+pub fn redactor(name: DriverName) -> Redactor {
+    let mask: Option<Box<dyn Mask>> = match name {
+        DriverName::Bcc => Some(Box::new(bcc::redaction::BccMask)),
+        DriverName::Tm2655 => Some(Box::new(tm2655::redaction::Tm2655Mask)),
+        DriverName::Hbp9030 => Some(Box::new(hbp9030::redaction::Hbp9030Mask)),
+        DriverName::Intellivue => Some(Box::new(intellivue::redaction::IntellivueMask)),
+        DriverName::JsonLines => Some(Box::new(json_lines::redaction::JsonLinesMask)),
+        // Their protocols have no place for a name or a number of a patient.
+        DriverName::Pm6750 | DriverName::Ultraeasy | DriverName::Td42xx | DriverName::Asena => None,
+    };
+    Redactor::new(mask)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,6 +292,26 @@ mod tests {
         assert_eq!(options.kind_of(DriverName::Bcc), DeviceKind::Pump);
         let default = DriverOptions::default();
         assert_eq!(default.kind_of(DriverName::JsonLines), DeviceKind::Monitor);
+    }
+
+    #[test]
+    fn options_that_are_recorded_read_back() {
+        let options = DriverOptions {
+            counts_per_mv: Some("40.5".parse().unwrap()),
+            poll_interval: Some(Duration::from_secs(7)),
+            zone_offset_s: Some(-12_600),
+            kind: Some(DeviceKind::Cuff),
+            acknowledge: true,
+            silent_after: Some(Duration::from_secs(90)),
+        };
+        let mut again = DriverOptions::default();
+        for (name, text) in options.recorded() {
+            assert_eq!(again.take_recorded(name, &text), Some(true), "{name}");
+        }
+        assert_eq!(again, options);
+        assert_eq!(again.take_recorded("settings", "9600 8N1"), Some(false));
+        assert_eq!(again.take_recorded("kind", "ventilator"), None);
+        assert!(DriverOptions::default().recorded().is_empty());
     }
 
     fn likely_byte() -> impl Strategy<Value = u8> {

@@ -2,7 +2,9 @@
 
 use crate::{
     client::Client,
+    decode,
     demo::{self, DemoPlan},
+    replay,
     signals::Signals,
     site::{DevicePlan, Performance, stage_clock},
     stage::pty::StageTime,
@@ -39,6 +41,10 @@ enum Command {
     List,
     /// One virtual serial device on a pty
     Device(Device),
+    /// A trace on a pty: what a device said, when it said it
+    Replay(replay::Options),
+    /// The readings in a trace, through the real driver
+    Decode(decode::Options),
     /// Compare what virtual devices emitted with what the county has
     Verify(Verify),
 }
@@ -137,6 +143,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(options) => runtime.block_on(run_demo(options)),
         Command::List => list(),
         Command::Device(options) => runtime.block_on(run_device(options)),
+        Command::Replay(options) => runtime.block_on(replay::run(options)),
+        Command::Decode(options) => decode::run(&options),
         Command::Verify(options) => runtime.block_on(run_verify(options)),
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! - [`command`]: the command line of `clinic-sim`
 //! - [`stage`]: where virtual devices appear
+//! - [`replay`]: a trace on a pty; [`decode`]: the readings in a trace
 //! - [`process`]: agent and gateway as child processes
 //! - [`signals`]: Ctrl-C, SIGTERM, a closed terminal
 //! - [`county`], [`site`]: one county service; one clinic box with its devices
@@ -16,11 +17,15 @@
 pub mod client;
 pub mod command;
 pub mod county;
+pub mod decode;
 pub mod demo;
 pub mod process;
+mod record_line;
+pub mod replay;
 pub mod signals;
 pub mod site;
 pub mod stage;
+mod trace_file;
 pub mod verify;
 
 use std::{ffi::OsString, process::ExitCode};

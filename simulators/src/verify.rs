@@ -321,7 +321,7 @@ fn moment(text: Option<&str>) -> anyhow::Result<Option<jiff::Timestamp>> {
 }
 
 /// SHA-256 of samples as little-endian 32-bit integers, in hex.
-fn sha256(samples: &[i32]) -> String {
+pub(crate) fn sha256(samples: &[i32]) -> String {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     for sample in samples {
         context.update(&sample.to_le_bytes());

@@ -17,6 +17,7 @@ mod block;
 pub mod codec;
 mod pump;
 mod reading;
+pub(crate) mod redaction;
 mod state;
 mod station;
 mod unit;

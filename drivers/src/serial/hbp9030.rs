@@ -8,6 +8,7 @@
 //! - the subject ID is neither stored nor logged
 
 pub mod codec;
+pub(crate) mod redaction;
 
 use super::{SerialDriver, SerialEvent, SerialOutput};
 use crate::reporter::Reporter;

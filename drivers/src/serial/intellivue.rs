@@ -21,6 +21,7 @@ mod nomenclature;
 mod numerics;
 mod polls;
 mod reader;
+pub(crate) mod redaction;
 mod waves;
 
 use super::{Cursor, SerialDriver, SerialEvent, SerialOutput};

@@ -10,6 +10,7 @@
 
 pub mod codec;
 mod meaning;
+pub(crate) mod redaction;
 mod value;
 
 use super::{SerialDriver, SerialEvent, SerialOutput};

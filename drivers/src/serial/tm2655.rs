@@ -7,6 +7,7 @@
 //! - a kiosk that says nothing is the normal case and no news
 
 pub mod codec;
+pub(crate) mod redaction;
 
 use super::{Cursor, SerialDriver, SerialEvent, SerialOutput};
 use crate::reporter::Reporter;

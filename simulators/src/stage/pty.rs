@@ -11,7 +11,7 @@
 
 use anyhow::Context as _;
 use rustix::{
-    fs::OFlags,
+    fs::{Mode, OFlags},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{OptionalActions, tcgetattr, tcsetattr},
 };
@@ -37,13 +37,90 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(3);
 /// How often a device without anything to do looks whether it is stopped.
 const IDLE: Duration = Duration::from_secs(3600);
 
+/// The device side of a pty.
+#[derive(Debug)]
+pub(crate) struct Pty {
+    /// This side, non-blocking.
+    pub(crate) master: AsyncFd<File>,
+    /// Path of the other side.
+    pub(crate) name: PathBuf,
+}
+
+/// A symlink to a pty; it goes when this goes.
+#[derive(Debug)]
+pub(crate) struct Symlink(PathBuf);
+
 /// The device side of a pty, with a symlink to the other side.
 #[derive(Debug)]
 pub struct Stage {
     master: AsyncFd<File>,
     /// Held open so that the driver can come and go without a hang-up on this side.
     _slave: File,
-    link: PathBuf,
+    _link: Symlink,
+}
+
+impl Pty {
+    /// Opens a pty in raw mode, and its other side.
+    ///
+    /// # Errors
+    /// When the kernel has no pty left.
+    pub(crate) fn open() -> anyhow::Result<(Self, File)> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).context("opening a pty")?;
+        grantpt(&master).context("granting the pty")?;
+        unlockpt(&master).context("unlocking the pty")?;
+        let name = ptsname(&master, Vec::new()).context("asking for the pty's name")?;
+        let name = PathBuf::from(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        let flags = rustix::fs::fcntl_getfl(&master)? | OFlags::NONBLOCK;
+        rustix::fs::fcntl_setfl(&master, flags).context("making the pty non-blocking")?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe to call; a File keeps its descriptor"
+        )]
+        let master = AsyncFd::new(File::from(master)).context("watching the pty")?;
+        let pty = Self { master, name };
+        let slave = pty.open_slave()?;
+        let mut settings = tcgetattr(&slave).context("reading the pty's settings")?;
+        settings.make_raw();
+        tcsetattr(&slave, OptionalActions::Now, &settings).context("making the pty raw")?;
+        Ok((pty, slave))
+    }
+
+    /// Opens the other side.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn open_slave(&self) -> anyhow::Result<File> {
+        let name = self.name.as_path();
+        let mode = Mode::empty();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = rustix::fs::open(name, flags, mode)
+            .with_context(|| format!("opening {}", name.display()))?;
+        Ok(File::from(slave))
+    }
+}
+
+impl Symlink {
+    /// Puts a symlink to the pty at `link`, replacing an older symlink.
+    ///
+    /// # Errors
+    /// When the symlink cannot be made.
+    pub(crate) fn make(pty: &Pty, link: &Path) -> anyhow::Result<Self> {
+        if fs::symlink_metadata(link).is_ok_and(|found| found.file_type().is_symlink()) {
+            fs::remove_file(link)
+                .with_context(|| format!("removing the old {}", link.display()))?;
+        }
+        std::os::unix::fs::symlink(&pty.name, link)
+            .with_context(|| format!("making the symlink {}", link.display()))?;
+        Ok(Self(link.to_owned()))
+    }
+}
+
+impl Drop for Symlink {
+    fn drop(&mut self) {
+        // Gone already means that somebody tidied up before us.
+        drop(fs::remove_file(&self.0));
+    }
 }
 
 impl Stage {
@@ -52,34 +129,9 @@ impl Stage {
     /// # Errors
     /// When the kernel has no pty left or the symlink cannot be made.
     pub fn open(link: &Path) -> anyhow::Result<Self> {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).context("opening a pty")?;
-        grantpt(&master).context("granting the pty")?;
-        unlockpt(&master).context("unlocking the pty")?;
-        let name = ptsname(&master, Vec::new()).context("asking for the pty's name")?;
-        let name = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
-        let slave = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(name)
-            .with_context(|| format!("opening {}", name.display()))?;
-        let mut settings = tcgetattr(&slave).context("reading the pty's settings")?;
-        settings.make_raw();
-        tcsetattr(&slave, OptionalActions::Now, &settings).context("making the pty raw")?;
-        let flags = rustix::fs::fcntl_getfl(&master)? | OFlags::NONBLOCK;
-        rustix::fs::fcntl_setfl(&master, flags).context("making the pty non-blocking")?;
-        if fs::symlink_metadata(link).is_ok_and(|found| found.file_type().is_symlink()) {
-            fs::remove_file(link)
-                .with_context(|| format!("removing the old {}", link.display()))?;
-        }
-        std::os::unix::fs::symlink(name, link)
-            .with_context(|| format!("making the symlink {}", link.display()))?;
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe to call; a File keeps its descriptor"
-        )]
-        let master = AsyncFd::new(File::from(master)).context("watching the pty")?;
-        Ok(Self { master, _slave: slave, link: link.to_owned() })
+        let (pty, slave) = Pty::open()?;
+        let link = Symlink::make(&pty, link)?;
+        Ok(Self { master: pty.master, _slave: slave, _link: link })
     }
 
     /// Plays `device` until `stopped` and the exchange it is in is over, then hands it back.
@@ -134,13 +186,6 @@ impl Stage {
                 }
             }
         }
-    }
-}
-
-impl Drop for Stage {
-    fn drop(&mut self) {
-        // Gone already means that somebody tidied up before us.
-        drop(fs::remove_file(&self.link));
     }
 }
 

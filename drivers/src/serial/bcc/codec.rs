@@ -167,6 +167,54 @@ impl Decoder {
     }
 }
 
+/// What bytes begin with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Shape {
+    /// A good block, stuffed or not.
+    Block { stuffed: bool },
+    /// Bytes that are no good block.
+    Bad,
+}
+
+/// What the bytes begin with and how long it is, cut as the decoder cuts; `None` if a block goes on.
+pub(super) fn first_block(bytes: &[u8]) -> Option<(usize, Shape)> {
+    if bytes.first() != Some(&spec::SOH) {
+        let noise = bytes.iter().position(|byte| *byte == spec::SOH);
+        return Some((noise.unwrap_or(bytes.len()), Shape::Bad));
+    }
+    let ends = |byte: &u8| matches!(*byte, spec::SOH | spec::EOT);
+    let end = bytes.iter().take(spec::FRAME_LEN_MAX).skip(1).position(ends).map(|at| at + 1);
+    match end {
+        None if bytes.len() < spec::FRAME_LEN_MAX => None,
+        None => Some((spec::FRAME_LEN_MAX, Shape::Bad)),
+        Some(end) if bytes.get(end) == Some(&spec::SOH) => Some((end, Shape::Bad)),
+        Some(end) => {
+            let found = frame(bytes.get(..=end)?);
+            let good = |frame: Frame| Shape::Block { stuffed: frame.stuffed == Some(true) };
+            Some((end + 1, found.map_or(Shape::Bad, good)))
+        }
+    }
+}
+
+/// A good block with what `change` makes of its information, which must be as long; `None` if it
+/// is no good block.
+pub(super) fn with_information(
+    block: &[u8],
+    stuffed: bool,
+    change: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> Option<Vec<u8>> {
+    let plain = if stuffed { destuff(block)? } else { block.to_vec() };
+    let start = plain.iter().position(|byte| char::from(*byte) == spec::BED_END)? + 1;
+    // The end of the text, the check digits, EOT.
+    let end = plain.len().checked_sub(spec::DIGITS + 2)?;
+    let information = change(plain.get(start..end)?);
+    let mut changed = [plain.get(..start)?, &information, plain.get(end..=end)?].concat();
+    assert_eq!(changed.len(), end + 1, "what is hidden has its length");
+    changed.extend(format!("{:05}", sum(&changed)).into_bytes());
+    changed.push(spec::EOT);
+    Some(if stuffed { stuff(&changed) } else { changed })
+}
+
 /// "A receiver can auto-detect: if an answer fails unstuffed, try destuffed", §3.1.
 fn frame(bytes: &[u8]) -> Result<Frame, FrameError> {
     match plain_frame(bytes) {
@@ -248,7 +296,7 @@ fn destuff(bytes: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// "Build, checksum, then stuff the complete frame", §3.1.
-fn stuff(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn stuff(bytes: &[u8]) -> Vec<u8> {
     let mut stuffed = Vec::with_capacity(bytes.len());
     for byte in bytes {
         match spec::STUFFING.iter().find(|(plain, _)| plain == byte) {
@@ -346,7 +394,7 @@ pub fn entries(information: &str) -> impl Iterator<Item = Option<Entry>> {
 }
 
 /// "Each `time,address,parameter,value`; split at the first three commas only", §5.1.
-fn entry(text: &str) -> Option<Entry> {
+pub(super) fn entry(text: &str) -> Option<Entry> {
     let mut parts = text.splitn(4, ',');
     let time = parts.next()?.parse().ok()?;
     let slot = slot(parts.next()?)?;

@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //! - who was measured stays in here: the subject ID is checked and dropped, and no type and no
-//!   error that leaves this file carries text of a line
+//!   error that leaves this file carries text of a line; of recordings `redaction.rs` takes it out
 
 use model::time::civil_ms;
 use std::{collections::VecDeque, fmt, iter};
@@ -24,6 +24,8 @@ mod spec {
     pub(super) const SEPARATOR: u8 = b',';
     /// Year, month, day, hour, minute, subject ID, error, systolic, diastolic, pulse, movements: §2.
     pub(super) const WIDTHS: [usize; 11] = [4, 2, 2, 2, 2, 20, 1, 3, 3, 3, 1];
+    /// Its place among them.
+    pub(super) const SUBJECT: usize = 5;
     /// "Subject ID, printable ASCII without comma", §2.
     pub(super) const PRINTABLE: std::ops::RangeInclusive<u8> = 0x20..=0x7E;
     /// "Error number, 0 = good", §2.
@@ -150,7 +152,7 @@ impl Decoder {
 
 impl Measurement {
     /// Reads a line with its line end.
-    fn from_line(line: &[u8]) -> Result<Self, LineError> {
+    pub(super) fn from_line(line: &[u8]) -> Result<Self, LineError> {
         let text = match line {
             [text @ .., spec::CR, spec::LF] if text.len() == spec::LINE_LEN => text,
             _ => return Err(LineError::Length { len: line.len() }),
@@ -185,6 +187,26 @@ impl Measurement {
         };
         Ok(Self { civil_ms: civil(&time), outcome, movement })
     }
+}
+
+/// What bytes begin with, as far as that can be told: a line with its line end, or so many bytes
+/// that are longer than one.
+pub(super) fn first_line(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes.iter().position(|byte| *byte == spec::LF) {
+        Some(end) => bytes.get(..=end),
+        None => Some(bytes).filter(|bytes| bytes.len() >= spec::WIRE_LEN),
+    }
+}
+
+/// The line with another subject ID; it must be a good one.
+pub(super) fn with_subject(line: &[u8], byte: u8) -> Vec<u8> {
+    let mut fields: Vec<_> = line.split(|byte| *byte == spec::SEPARATOR).collect();
+    let hidden = fields.get(spec::SUBJECT).map_or(0, |subject| subject.len());
+    let hidden = vec![byte; hidden];
+    if let Some(subject) = fields.get_mut(spec::SUBJECT) {
+        *subject = &hidden;
+    }
+    fields.join(&spec::SEPARATOR)
 }
 
 /// "Numbers are zero padded digits", §2.

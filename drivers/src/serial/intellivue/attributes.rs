@@ -44,6 +44,30 @@ mod spec {
     pub(super) const WITH_STRING: u16 = 516;
 }
 
+/// Attributes that are read.
+pub(super) const READ: [u16; 20] = [
+    spec::LABEL,
+    spec::LABEL_STRING,
+    spec::NUMERIC,
+    spec::COMPOUND_NUMERIC,
+    spec::SAMPLE_ARRAY,
+    spec::COMPOUND_SAMPLE_ARRAY,
+    spec::SAMPLE_SPEC,
+    spec::SCALE,
+    spec::FIXED_VALUES,
+    spec::SAMPLE_PERIOD,
+    spec::STAMP_ABSOLUTE,
+    spec::STAMP_RELATIVE,
+    spec::UNIT,
+    spec::ALERT_CONDITION,
+    spec::PATIENT_ALARMS,
+    spec::TECHNICAL_ALARMS,
+    spec::SYSTEM_ID,
+    spec::SYSTEM_MODEL,
+    spec::ABSOLUTE_TIME,
+    spec::RELATIVE_TIME,
+];
+
 /// The bytes of an attribute do not fit its type.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("attribute {id:#06x} of an object is malformed; it is skipped")]

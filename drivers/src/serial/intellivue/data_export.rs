@@ -13,32 +13,32 @@ use super::{
 use thiserror::Error;
 
 /// Facts from the sheet. No number of the messages stands anywhere else.
-mod spec {
+pub(super) mod spec {
     /// "E1 00 | context id u16 (0x0002)", §6.3.
-    pub(super) const HEAD: [u8; 2] = [0xE1, 0x00];
-    pub(super) const CONTEXT: u16 = 0x0002;
+    pub(in super::super) const HEAD: [u8; 2] = [0xE1, 0x00];
+    pub(in super::super) const CONTEXT: u16 = 0x0002;
     /// "ro-type", §6.3.
-    pub(super) const INVOKE: u16 = 1;
-    pub(super) const RESULT: u16 = 2;
-    pub(super) const ERROR: u16 = 3;
-    pub(super) const LINKED_RESULT: u16 = 5;
+    pub(in super::super) const INVOKE: u16 = 1;
+    pub(in super::super) const RESULT: u16 = 2;
+    pub(in super::super) const ERROR: u16 = 3;
+    pub(in super::super) const LINKED_RESULT: u16 = 5;
     /// "State u8 (1 first, 2 middle, 3 last)", §6.3.
-    pub(super) const FIRST: u8 = 1;
+    pub(in super::super) const FIRST: u8 = 1;
     /// "Commands", §6.3.
-    pub(super) const CONFIRMED_EVENT: u16 = 1;
-    pub(super) const CONFIRMED_ACTION: u16 = 7;
+    pub(in super::super) const CONFIRMED_EVENT: u16 = 1;
+    pub(in super::super) const CONFIRMED_ACTION: u16 = 7;
     /// "Event type 0x0D06", §6.4.
-    pub(super) const MDS_CREATE: u16 = 0x0D06;
+    pub(in super::super) const MDS_CREATE: u16 = 0x0D06;
     /// "Managed object (0021 0000 0000)", §6.6.
-    pub(super) const MDS: [u8; 6] = [0x00, 0x21, 0, 0, 0, 0];
+    pub(in super::super) const MDS: [u8; 6] = [0x00, 0x21, 0, 0, 0, 0];
     /// "Scope u32 = 0", §6.6.
-    pub(super) const SCOPE: [u8; 4] = [0; 4];
-    pub(super) const SINGLE_POLL: u16 = 0x0C16;
-    pub(super) const EXTENDED_POLL: u16 = 0xF13B;
+    pub(in super::super) const SCOPE: [u8; 4] = [0; 4];
+    pub(in super::super) const SINGLE_POLL: u16 = 0x0C16;
+    pub(in super::super) const EXTENDED_POLL: u16 = 0xF13B;
     /// "Partition 1 = objects", §5.
-    pub(super) const PARTITION: u16 = 1;
+    pub(in super::super) const PARTITION: u16 = 1;
     /// "0xF13E = duration for which the monitor keeps sending", §6.6.
-    pub(super) const DURATION: u16 = 0xF13E;
+    pub(in super::super) const DURATION: u16 = 0xF13E;
 }
 
 /// Object types, §6.6.
@@ -51,6 +51,8 @@ pub mod object {
     pub const MDS: u16 = 0x0021;
     /// Alarms.
     pub const ALERT_MONITOR: u16 = 0x0036;
+    /// Who the patient is; never asked for.
+    pub const DEMOGRAPHICS: u16 = 0x002A;
 }
 
 /// Attribute groups, §6.6.
@@ -61,6 +63,8 @@ pub mod group {
     pub const ALERT_MONITOR: u16 = 0x0801;
     /// Values.
     pub const METRIC_VALUES: u16 = 0x0803;
+    /// Who the patient is; never asked for.
+    pub const DEMOGRAPHICS: u16 = 0x0807;
     /// What does not change; asked of the alert monitor as a keep-alive, §7.5.
     pub const STATIC_CONTEXT: u16 = 0x0811;
 }

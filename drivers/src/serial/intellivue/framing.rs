@@ -155,6 +155,38 @@ impl Decoder {
     }
 }
 
+/// What bytes begin with and how long it is: the user data of a good frame, or `None` for what is
+/// none. Cut as the decoder cuts; `None` at all if a frame goes on.
+pub(super) fn first_frame(bytes: &[u8]) -> Option<(usize, Option<Vec<u8>>)> {
+    if bytes.first() != Some(&spec::BOF) {
+        let noise = bytes.iter().position(|byte| *byte == spec::BOF);
+        return Some((noise.unwrap_or(bytes.len()), None));
+    }
+    let (mut frame, mut escaped) = (Vec::new(), false);
+    for (at, &byte) in bytes.iter().enumerate().skip(1) {
+        match byte {
+            spec::BOF => return Some((at, None)),
+            spec::EOF if escaped => return Some((at + 1, None)),
+            spec::EOF => return Some((at + 1, user_data(&frame).ok().map(<[u8]>::to_vec))),
+            spec::ESCAPE if !escaped => escaped = true,
+            byte => {
+                frame.push(if escaped { byte ^ spec::FLIP } else { byte });
+                escaped = false;
+                if frame.len() > spec::FRAME_LEN_MAX {
+                    return Some((at + 1, None));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// What stands for a frame, or for a part of one, that is hidden: it begins and ends as before.
+pub(super) fn hidden(bytes: &[u8], by: u8) -> Vec<u8> {
+    let hide = |byte: &u8| if matches!(*byte, spec::BOF | spec::EOF) { *byte } else { by };
+    bytes.iter().map(hide).collect()
+}
+
 /// The user data of a whole frame without its escapes.
 fn user_data(frame: &[u8]) -> Result<&[u8], FrameError> {
     let bad = FrameError::Checksum { len: frame.len() };

@@ -94,6 +94,11 @@ impl Decoder {
     }
 }
 
+/// Most bytes of a line without its line feed.
+pub(super) const fn longest_line() -> usize {
+    spec::LINE_LEN_MAX
+}
+
 /// One line, as the source wrote it.
 #[derive(Debug)]
 pub enum Message {

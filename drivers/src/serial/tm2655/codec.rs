@@ -72,16 +72,16 @@ pub struct Decoder {
     buffer: VecDeque<u8>,
 }
 
-/// What the buffer begins with.
-enum Beginning {
+/// What bytes begin with.
+pub(super) enum Beginning {
     /// So many bytes can be the beginning of no frame.
     Noise(usize),
+    /// A frame that goes on.
     Unfinished,
+    /// A frame of so many bytes.
     Whole(usize, Frame),
-    BadSum {
-        got: u8,
-        want: u8,
-    },
+    /// A frame with another check byte.
+    BadSum { got: u8, want: u8 },
 }
 
 impl Decoder {
@@ -123,7 +123,8 @@ impl Decoder {
     }
 }
 
-fn beginning(bytes: &[u8]) -> Beginning {
+/// Says what the bytes begin with.
+pub(super) fn beginning(bytes: &[u8]) -> Beginning {
     let starts_here = |rest: &[u8]| rest.iter().zip(spec::HEADER).all(|(got, want)| *got == want);
     let noise = (0..bytes.len()).find(|&at| bytes.get(at..).is_some_and(starts_here));
     match noise.unwrap_or(bytes.len()) {
@@ -176,6 +177,17 @@ fn fields(text: &[u8]) -> Vec<String> {
     text.split(|byte| *byte == spec::RS)
         .map(|field| field.iter().map(|&byte| char::from(byte)).collect())
         .collect()
+}
+
+/// The frame with that text in place of its own, which must be as long and have no control
+/// character but RS; `None` if the frame has no text.
+pub(super) fn with_text(frame: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+    let start = spec::HEADER.len() + spec::ADDRESS_LEN + 1;
+    let mut changed = frame.to_vec();
+    changed.get_mut(start..start + text.len())?.copy_from_slice(text);
+    let check = check_byte(changed.get(2..start + text.len() + 1)?);
+    *changed.last_mut()? = check;
+    Some(changed)
 }
 
 /// Asks for the last result.

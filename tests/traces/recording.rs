@@ -1,0 +1,293 @@
+//! Makes traces: a virtual device, or the frames of a sheet in answer to what the driver asks, and
+//! the real driver, on a clock that stands still between steps.
+
+use drivers::{
+    redaction::Said,
+    registry::{DriverName, DriverOptions, create, redactor},
+    serial::{SerialDriver, SerialEvent, SerialOutput},
+};
+use model::{
+    id::DeviceId,
+    record::Record,
+    time::{ClockQuality, MonoTime, Now, WallTime},
+};
+use std::{collections::VecDeque, fs, path::Path, time::Duration};
+use trace::{Entry, Event, Head};
+use virtual_devices::{EcgSource, Scenario, Setup, SimTime, StageClock, VirtualDevice};
+
+/// 2026-11-22 08:15 UTC.
+const WALL_START_MS: i64 = 1_795_335_300_000;
+const STARTED: &str = "2026-11-22T08:15:00.000Z";
+const ZONE_OFFSET_S: i32 = 28_800;
+/// How often device and driver are looked at.
+const STEP_MS: u64 = 4;
+/// Bytes that a port hands over at once.
+const CHUNK: usize = 64;
+
+/// What was recorded, and what the driver made of it.
+pub(crate) struct Recording {
+    pub(crate) raw: String,
+    /// As it is kept.
+    pub(crate) kept: String,
+    pub(crate) records: Vec<Record>,
+}
+
+/// How long a driver is recorded: until its device has said all that it says now and then.
+fn duration_s(driver: DriverName) -> u64 {
+    match driver {
+        // They stream: a second has 1 to 4 kB.
+        DriverName::Pm6750 | DriverName::Intellivue => 6,
+        DriverName::Bcc => 16,
+        DriverName::Tm2655 | DriverName::Ultraeasy => 181,
+        _ => 12,
+    }
+}
+
+/// What plays the device.
+enum Source {
+    Virtual(Box<dyn VirtualDevice>),
+    Script(Script),
+}
+
+/// Frames of the sheet: in answer to a question, or at their time.
+#[derive(Default)]
+struct Script {
+    answers: Vec<(Vec<u8>, VecDeque<Vec<u8>>)>,
+    unasked: VecDeque<(u64, Vec<u8>)>,
+    due: Vec<u8>,
+}
+
+impl Source {
+    fn receive(&mut self, ms: u64, bytes: &[u8]) {
+        match self {
+            Self::Virtual(device) => device.receive(SimTime::from_millis(ms), bytes),
+            Self::Script(script) => {
+                let answer = script.answers.iter_mut().find(|(asked, _)| bytes.starts_with(asked));
+                let Some((_, answers)) = answer else { return };
+                // The last one is given over and over.
+                let next = if answers.len() > 1 { answers.pop_front() } else { None };
+                script.due.extend(next.or_else(|| answers.front().cloned()).unwrap());
+            }
+        }
+    }
+
+    fn output(&mut self, ms: u64) -> Vec<u8> {
+        match self {
+            Self::Virtual(device) => {
+                device.advance(SimTime::from_millis(ms));
+                device.take_output()
+            }
+            Self::Script(script) => {
+                while let Some((_, bytes)) = script.unasked.pop_front_if(|(due, _)| *due <= ms) {
+                    script.due.extend(bytes);
+                }
+                std::mem::take(&mut script.due)
+            }
+        }
+    }
+}
+
+fn source(name: DriverName) -> Source {
+    let setup = Setup {
+        device: device(name),
+        seed: 1,
+        clock: StageClock { wall_start_ms: WALL_START_MS, utc_offset_s: ZONE_OFFSET_S },
+        scenario: Scenario::built_in("clinic-day").unwrap(),
+        ecg: EcgSource::Synthetic,
+    };
+    // Their vectors name a person, or may: that must not be kept.
+    let scripted = matches!(name, DriverName::Hbp9030 | DriverName::JsonLines);
+    match virtual_devices::create(name.name(), setup).filter(|_| !scripted) {
+        Some(device) => Source::Virtual(device),
+        None => Source::Script(script(name)),
+    }
+}
+
+fn device(name: DriverName) -> String {
+    format!("{}-01", name.name())
+}
+
+/// What a device that nobody plays says, in the words of its vectors.
+fn script(name: DriverName) -> Script {
+    let vectors = Vectors::of(name);
+    let answers: &[(&[u8], &[&str])] = match name {
+        DriverName::Asena => &[
+            (b"!INST_SERIALNO", &["serial number"]),
+            (b"!COMMS_PROTOCOL", &["protocol"]),
+            (b"!COMMS_RESPONSE_MAX", &["answers within 4 s"]),
+            (b"!INF_VTBI", &["11 ml to be infused, then stop"]),
+            (b"!SYRINGE_STATUS", &["a confirmed 50 ml syringe"]),
+            (b"!ALARM", &["no alarm", "occlusion"]),
+            (
+                b"!INF|",
+                &[
+                    "infusing 12.5 ml/h, 3.125 ml so far",
+                    "on hold with an alarm and 530 mmHg in the line: an occlusion",
+                ],
+            ),
+        ],
+        DriverName::Td42xx => &[
+            (b"\x51\x22", &["connected"]),
+            (b"\x51\x24", &["model TD-4277"]),
+            (b"\x51\x23", &["clock 2026-11-22 08:15"]),
+            (b"\x51\x2B", &["3 records"]),
+            (b"\x51\x25\x00", &["time of a record: 2018-01-01 21:14"]),
+            (b"\x51\x25\x01", &["time of a record: 2019-01-01 21:14"]),
+            (b"\x51\x25\x02", &["time of a record: 2019-08-04 13:37"]),
+            (b"\x51\x26\x00", &["104 mg/dL before a meal"]),
+            (b"\x51\x26\x01", &["260 mg/dL after a meal"]),
+            (b"\x51\x26\x02", &["a mark that is not known: no glucose"]),
+        ],
+        _ => &[],
+    };
+    let answers = answers.iter().map(|(asked, names)| {
+        (asked.to_vec(), names.iter().map(|name| vectors.bytes(name)).collect())
+    });
+    let unasked: Vec<Vec<u8>> = match name {
+        DriverName::Hbp9030 | DriverName::JsonLines => vectors.all_of_the_device(),
+        _ => vec![],
+    };
+    let mut unasked: VecDeque<_> = (1..).map(|place: u64| place * 500).zip(unasked).collect();
+    if name == DriverName::JsonLines {
+        let line = r#"{"metric":"rr","value":16,"unit":"/min","context":{"patient":"WANG-31"}}"#;
+        unasked.push_front((200, format!("{line}\n").into_bytes()));
+    }
+    Script { answers: answers.collect(), unasked, due: vec![] }
+}
+
+/// The golden vectors of a driver.
+struct Vectors(Vec<toml::Table>);
+
+impl Vectors {
+    fn of(name: DriverName) -> Self {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name.name());
+        let mut vectors = Vec::new();
+        for entry in fs::read_dir(dir).unwrap() {
+            let table: toml::Table =
+                fs::read_to_string(entry.unwrap().path()).unwrap().parse().unwrap();
+            let found = table["vector"].as_array().unwrap().iter();
+            vectors.extend(found.map(|vector| vector.as_table().unwrap().clone()));
+        }
+        Self(vectors)
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        let mut found = self.0.iter().filter(|vector| vector["name"].as_str() == Some(name));
+        bytes_of(found.next().unwrap_or_else(|| panic!("no vector is called {name:?}")))
+    }
+
+    fn all_of_the_device(&self) -> Vec<Vec<u8>> {
+        let device = |vector: &&toml::Table| vector["from"].as_str() == Some("device");
+        self.0.iter().filter(device).map(bytes_of).collect()
+    }
+}
+
+fn bytes_of(vector: &toml::Table) -> Vec<u8> {
+    let hex = vector["bytes"].as_str().unwrap();
+    hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}
+
+struct Bench {
+    source: Source,
+    driver: Box<dyn SerialDriver>,
+    ms: u64,
+    records: Vec<Record>,
+    entries: Vec<Entry>,
+}
+
+impl Bench {
+    fn tell(&mut self, event: SerialEvent<'_>) {
+        let at = Duration::from_millis(self.ms);
+        let now = Now {
+            mono: MonoTime::from_start(at),
+            wall: WallTime::from_unix_ms(WALL_START_MS + i64::try_from(self.ms).unwrap()),
+            quality: ClockQuality::Synchronised,
+        };
+        let recorded = match event {
+            SerialEvent::Opened => Some(Event::Opened),
+            SerialEvent::Received(bytes) => Some(Event::Received(bytes.to_vec())),
+            SerialEvent::Closed => Some(Event::Closed),
+            SerialEvent::TimedOut | SerialEvent::Committed => None,
+        };
+        self.entries.extend(recorded.map(|event| Entry { at, event }));
+        self.driver.handle(now, event);
+        while let Some(output) = self.driver.poll_output() {
+            match output {
+                SerialOutput::Send(bytes) => {
+                    self.source.receive(self.ms, &bytes);
+                    self.entries.push(Entry { at, event: Event::Sent(bytes) });
+                }
+                SerialOutput::Emit(record) => self.records.push(record),
+                SerialOutput::Remember(_) | SerialOutput::Note(_) => {}
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        self.ms += STEP_MS;
+        for chunk in self.source.output(self.ms).chunks(CHUNK) {
+            self.tell(SerialEvent::Received(chunk));
+        }
+        self.tell(SerialEvent::Committed);
+        let due = self.driver.next_timeout().map(|due| due.since_start());
+        if due.is_some_and(|due| due <= Duration::from_millis(self.ms)) {
+            self.tell(SerialEvent::TimedOut);
+        }
+    }
+}
+
+/// Records the driver on its device.
+pub(crate) fn record(name: DriverName) -> Recording {
+    let options = DriverOptions { zone_offset_s: Some(ZONE_OFFSET_S), ..Default::default() };
+    let mut bench = Bench {
+        source: source(name),
+        driver: create(name, DeviceId::new(&device(name)).unwrap(), &options, None),
+        ms: 0,
+        records: vec![],
+        entries: vec![],
+    };
+    bench.tell(SerialEvent::Opened);
+    for _ in 0..duration_s(name) * 1000 / STEP_MS {
+        bench.step();
+    }
+    bench.tell(SerialEvent::Closed);
+    let settings = name.port_settings();
+    let mut head = Head::default()
+        .with("device", &device(name))
+        .with("driver", name.name())
+        .with(
+            "settings",
+            &format!("{} {}N{}", settings.baud, settings.data_bits, settings.stop_bits),
+        )
+        .with("started", STARTED);
+    for (option, text) in options.recorded() {
+        head = head.with(option, &text);
+    }
+    let lines = |entries: &[Entry]| entries.iter().map(Entry::lines).collect::<String>();
+    let raw = head.lines() + &lines(&bench.entries);
+    let kept = head.lines() + &lines(&kept(name, &bench.entries));
+    Recording { raw, kept, records: bench.records }
+}
+
+/// What may be kept of the entries, as a recorder does it.
+fn kept(name: DriverName, entries: &[Entry]) -> Vec<Entry> {
+    let (mut redactor, mut kept) = (redactor(name), Vec::new());
+    for Entry { at, event } in entries {
+        match event {
+            Event::Received(bytes) => redactor.received(*at, bytes),
+            Event::Sent(bytes) => redactor.sent(*at, bytes),
+            Event::Opened | Event::Closed => redactor.end(),
+        }
+        while let Some((at, said)) = redactor.next() {
+            let event = match said {
+                Said::Received(bytes) => Event::Received(bytes),
+                Said::Sent(bytes) => Event::Sent(bytes),
+            };
+            kept.push(Entry { at, event });
+        }
+        if let Event::Opened | Event::Closed = event {
+            kept.push(Entry { at: *at, event: event.clone() });
+        }
+    }
+    kept
+}
