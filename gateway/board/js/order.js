@@ -55,7 +55,7 @@ export function compareDevices(a, b) {
   return compareText(a.site, b.site) || compareText(a.device, b.device);
 }
 
-/** Whether a device only carries others: a pump station, whose pumps are named after it. */
+/** Whether a device only carries others, which are named after it: a pump station, a meter's cable. */
 export function isStation(device, devices) {
   return devices.some((other) => other.site === device.site && other.kind === device.kind
     && other.device.startsWith(`${device.device}-`));

@@ -188,7 +188,7 @@ class Tile {
       // The agent's own sentence is English: in Chinese there is what a nurse can do.
       const own = currentLanguage() === 'en' ? device.state_reason : '';
       words.push(t(`tiles.why.${device.state}`), own || t(`tiles.do.${device.state}`));
-    } else if (station) words.push(t('tiles.why.station'));
+    } else if (station) words.push(t(device.kind === 'pump' ? 'tiles.why.station' : 'tiles.why.cable'));
     else if (!readings.length) words.push(t('tiles.why.nothing_yet'));
     return words.filter(Boolean).join(' · ');
   }
