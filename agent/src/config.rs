@@ -8,9 +8,13 @@ use drivers::{
     registry::{DriverName, DriverOptions},
     serial::PortSettings,
 };
-use model::id::{DeviceId, SiteId};
+use model::{
+    device::DeviceKind,
+    id::{DeviceId, SiteId},
+};
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +25,8 @@ const DEVICES_MAX: usize = 64;
 const COMMIT_MS: u64 = 250;
 /// 2 GiB: weeks of a 20-device site, and small beside any SD card.
 const OUTBOX_BYTES: u64 = 2 << 30;
+/// A source that speaks once a day is still watched.
+const SILENT_AFTER_S: RangeInclusive<u64> = 1..=86_400;
 /// Most clinics this is made for.
 const TIME_ZONE: &str = "Asia/Shanghai";
 
@@ -193,6 +199,21 @@ fn options(section: Option<Section<'_>>, driver: Option<DriverName>) -> DriverOp
         let seconds = section.optional_integer("poll_interval_s", range);
         options.poll_interval = seconds.map(Duration::from_secs);
     }
+    if takes("kind") {
+        let kind = section.optional_parsed("kind", |text| {
+            let known = DeviceKind::ALL.map(DeviceKind::name).join(", ");
+            DeviceKind::from_name(text)
+                .ok_or_else(|| format!("\"{text}\" is no kind of device; known: {known}"))
+        });
+        options.kind = kind.map(|kind| kind.value);
+    }
+    if takes("acknowledge") {
+        options.acknowledge = section.optional_switch("acknowledge").unwrap_or_default();
+    }
+    if takes("silent_after_s") {
+        let seconds = section.optional_integer("silent_after_s", SILENT_AFTER_S);
+        options.silent_after = seconds.map(Duration::from_secs);
+    }
     section.finish();
     options
 }
@@ -269,5 +290,42 @@ baud = 9600
         let text = GOOD.replace("baud = 9600", "options = { counts_per_mv = \"40\" }");
         let mistakes = parse(&text, Path::new("")).unwrap_err();
         assert!(mistakes[0].text.contains("counts_per_mv is not a setting"), "{mistakes:?}");
+    }
+
+    /// The second device as a source of `json-lines` with these options.
+    fn json_lines(options: &str) -> Result<DeviceConfig, Vec<Mistake>> {
+        let text = GOOD
+            .replace("tm2655", "json-lines")
+            .replace("baud = 9600", &format!("options = {{ {options} }}"));
+        parse(&text, Path::new("")).map(|mut config| config.devices.remove(1))
+    }
+
+    #[test]
+    fn a_source_of_json_lines_says_what_it_is_and_how_it_is_listened_to() {
+        let options = "kind = \"cuff\", acknowledge = true, silent_after_s = 3600";
+        let device = json_lines(options).unwrap();
+        let expected = DriverOptions {
+            kind: Some(DeviceKind::Cuff),
+            acknowledge: true,
+            silent_after: Some(Duration::from_secs(3600)),
+            ..DriverOptions::default()
+        };
+        assert_eq!(device.options, expected);
+        assert_eq!(json_lines("").unwrap().options, DriverOptions::default());
+    }
+
+    #[test]
+    fn each_wrong_option_of_json_lines_is_told() {
+        let wrong = "kind = \"scale\", acknowledge = \"yes\", silent_after_s = 0";
+        let mut told: Vec<_> = json_lines(wrong).unwrap_err();
+        told.sort_by(|one, other| one.text.cmp(&other.text));
+        let told: Vec<_> = told.iter().map(|mistake| mistake.text.as_str()).collect();
+        let expected = [
+            "device.options.acknowledge is string; use true or false",
+            "device.options.kind: \"scale\" is no kind of device; \
+             known: monitor, pump, cuff, glucose_meter",
+            "device.options.silent_after_s is 0; use a number from 1 to 86400",
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -212,7 +212,7 @@ impl Session<'_> {
         let config = &self.link.config;
         let status = DeviceStatus {
             device: config.id.clone(),
-            kind: config.driver.kind(),
+            kind: config.options.kind_of(config.driver),
             driver: config.driver.name().to_owned(),
             state,
             reason: reason.to_owned(),
