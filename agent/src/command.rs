@@ -108,6 +108,9 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
                     "{}: good; site {site}, {count} devices",
                     config.display()
                 )?;
+                for warning in meant.warnings() {
+                    writeln!(io::stderr().lock(), "{}: note: {warning}", config.display())?;
+                }
                 Ok(ExitCode::SUCCESS)
             }
             None => Ok(ExitCode::from(WRONG)),

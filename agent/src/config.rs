@@ -3,6 +3,10 @@
 //! Every mistake is told at once. Nothing is opened: certificates, ports and folders are looked at
 //! when the agent runs.
 
+mod port;
+
+pub(crate) use port::Port;
+
 use config_reader::{Mistake, Section};
 use drivers::{
     registry::{DriverName, DriverOptions},
@@ -61,12 +65,12 @@ pub(crate) struct OutboxConfig {
     pub(crate) max_bytes: u64,
 }
 
-/// One serial device.
+/// One device.
 #[derive(Clone, Debug)]
 pub(crate) struct DeviceConfig {
     pub(crate) id: DeviceId,
     pub(crate) driver: DriverName,
-    pub(crate) port: PathBuf,
+    pub(crate) port: Port,
     pub(crate) settings: PortSettings,
     pub(crate) options: DriverOptions,
 }
@@ -77,6 +81,21 @@ pub(crate) struct DeviceConfig {
 /// Every mistake, with its line.
 pub(crate) fn parse(text: &str, beside: &Path) -> Result<AgentConfig, Vec<Mistake>> {
     config_reader::read(text, |root| meant(root, beside))
+}
+
+impl AgentConfig {
+    /// What is allowed and yet worth a thought.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let open = |device: &&DeviceConfig| matches!(device.port, Port::Listen(at) if at.ip().is_unspecified());
+        let warning = |device: &DeviceConfig| {
+            format!(
+                "{} listens on every network of this box, and whoever reaches {} can speak as that \
+                 device; better name the box's address in the devices' network",
+                device.id, device.port
+            )
+        };
+        self.devices.iter().filter(open).map(warning).collect()
+    }
 }
 
 fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
@@ -135,7 +154,7 @@ fn outbox(section: Option<Section<'_>>) -> OutboxConfig {
 
 fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
     let mut ids: BTreeMap<String, usize> = BTreeMap::new();
-    let mut ports: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut ports: Vec<(Port, DeviceId)> = Vec::new();
     let mut devices = Vec::new();
     for (number, mut section) in (1..).zip(sections) {
         if number > DEVICES_MAX {
@@ -149,13 +168,14 @@ fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
             let text = format!("device {} has the id of device {first}; give it another", id.value);
             section.note(&id.place, text);
         }
-        let port = section.text("port", "/dev/serial/by-id/usb-…");
-        if let (Some(port), Some(id)) = (&port, &id)
-            && let Some(other) = ports.insert(port.value.into(), id.value.to_string())
-        {
-            let text =
-                format!("{} is the port of {other} already; one port, one device", port.value);
-            section.note(&port.place, text);
+        let port = section.parsed("port", "/dev/serial/by-id/usb-…", Port::parse);
+        if let (Some(port), Some(id)) = (&port, &id) {
+            if let Some((_, other)) = ports.iter().find(|(other, _)| other.excludes(&port.value)) {
+                let text =
+                    format!("{} is the port of {other} already; one port, one device", port.value);
+                section.note(&port.place, text);
+            }
+            ports.push((port.value.clone(), id.value.clone()));
         }
         let driver = section.parsed("driver", "pm6750", |name| {
             let known: Vec<_> = DriverName::ALL.iter().map(|driver| driver.name()).collect();
@@ -163,6 +183,13 @@ fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
                 .ok_or_else(|| format!("\"{name}\" is no driver; known: {}", known.join(", ")))
         });
         let baud = section.optional_integer("baud", 300..=921_600);
+        if let (Some(_), Some(port)) = (baud, &port)
+            && port.value.is_network()
+        {
+            let text =
+                format!("baud means nothing at {}; leave it out, and set it there", port.value);
+            section.note(&port.place, text);
+        }
         let inner = section.optional_section("options");
         let options = options(inner, driver.as_ref().map(|driver| driver.value));
         section.finish();
@@ -172,7 +199,7 @@ fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
             devices.push(DeviceConfig {
                 id: id.value,
                 driver: driver.value,
-                port: port.value.into(),
+                port: port.value,
                 settings,
                 options,
             });
@@ -290,6 +317,22 @@ baud = 9600
         let text = GOOD.replace("baud = 9600", "options = { counts_per_mv = \"40\" }");
         let mistakes = parse(&text, Path::new("")).unwrap_err();
         assert!(mistakes[0].text.contains("counts_per_mv is not a setting"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_device_may_be_behind_a_serial_server_or_come_to_the_box() {
+        let text = GOOD.replace("/dev/ttyUSB0", "tcp://192.168.1.20:4001");
+        let text = text.replace("/dev/ttyUSB1", "tcp-listen://0.0.0.0:4100");
+        let told = parse(&text, Path::new("")).unwrap_err();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].text.starts_with("baud means nothing at tcp-listen"), "{told:?}");
+
+        let config = parse(&text.replace("baud = 9600", ""), Path::new("")).unwrap();
+        let connect = Port::Connect { host: "192.168.1.20".to_owned(), port: 4001 };
+        assert_eq!(config.devices[0].port, connect);
+        let warnings = config.warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with("bp-01 listens on every network"), "{warnings:?}");
     }
 
     /// The second device as a source of `json-lines` with these options.

@@ -7,6 +7,7 @@
 //! - [`clock`]: the only place that reads clocks
 //! - [`supervisor`]: the only place that spawns
 //! - [`serial_port`]: runs any serial driver
+//! - [`tcp_link`]: reaches a device over TCP
 //! - [`outbox`]: the durable queue
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
 //! - [`status`]: what `clinic-agent status` is told
@@ -24,6 +25,7 @@ mod run;
 mod serial_port;
 mod status;
 mod supervisor;
+mod tcp_link;
 mod uplink;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -98,7 +98,7 @@ impl Board {
         let device = |device: &crate::config::DeviceConfig| {
             let facts = DeviceFacts {
                 driver: device.driver.name().to_owned(),
-                port: device.port.display().to_string(),
+                port: device.port.to_string(),
                 state: "waiting".to_owned(),
                 ..DeviceFacts::default()
             };
