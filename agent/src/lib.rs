@@ -7,6 +7,8 @@
 //! - [`clock`]: the only place that reads clocks
 //! - [`supervisor`]: the only place that spawns
 //! - [`serial_port`]: runs any serial driver
+//! - [`frame_watch`]: notices bytes that make no frame
+//! - [`holder`]: which program holds a port
 //! - [`tcp_link`]: reaches a device over TCP
 //! - [`outbox`]: the durable queue
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
@@ -20,6 +22,8 @@
 mod clock;
 mod command;
 mod config;
+mod frame_watch;
+mod holder;
 mod outbox;
 mod run;
 mod serial_port;

@@ -9,13 +9,15 @@
 use crate::{
     clock::Clock,
     config::{DeviceConfig, Port},
+    frame_watch::{self, FrameWatch},
+    holder,
     outbox::{AskOutboxError, Origin, Outbox, OutboxClosed},
     status::Board,
     tcp_link::{self, Listener},
 };
 use drivers::{
     registry,
-    serial::{Parity, PortSettings, SerialDriver, SerialEvent, SerialOutput},
+    serial::{LinkNote, Parity, PortSettings, SerialDriver, SerialEvent, SerialOutput},
 };
 use model::{
     device::{DeviceState, DeviceStatus},
@@ -85,8 +87,15 @@ async fn serve(link: Link) -> Result<(), OutboxClosed> {
     };
     let committed = link.outbox.committed(link.number).await?;
     let driver = registry::create(config.driver, config.id.clone(), &config.options, cursor);
-    let mut session =
-        Session { link: &link, driver, committed, handed_over: 0, heard: 0, is_lost: false };
+    let mut session = Session {
+        link: &link,
+        driver,
+        committed,
+        handed_over: 0,
+        heard: 0,
+        is_lost: false,
+        watch: FrameWatch::default(),
+    };
     let mut listener = None;
     let mut wait = REOPEN_AFTER.0;
     loop {
@@ -125,6 +134,7 @@ struct Session<'a> {
     heard: u64,
     /// Whether it was told that the link is lost, and not yet that it is back.
     is_lost: bool,
+    watch: FrameWatch,
 }
 
 impl Session<'_> {
@@ -163,6 +173,7 @@ impl Session<'_> {
     ) -> Result<(), LinkError> {
         let config = &self.link.config;
         self.link.board.port_opened(&config.id);
+        self.watch = FrameWatch::default();
         if std::mem::take(&mut self.is_lost) {
             tracing::info!(device = %config.id, port = %config.port, "Port is back.");
             // A cuff or meter may say nothing for hours: its tile must not stay as it is.
@@ -187,8 +198,12 @@ impl Session<'_> {
         let advice = self.link.config.port.advice();
         let mut chunk = [0; CHUNK];
         self.driver.handle(self.link.clock.now(), SerialEvent::Opened);
+        // Of the event before, if it was bytes.
+        let mut arrived = 0;
         loop {
+            let mut understood = false;
             while let Some(output) = self.driver.poll_output() {
+                understood |= matches!(output, SerialOutput::Emit(_) | SerialOutput::Remember(_));
                 match output {
                     SerialOutput::Send(bytes) => tokio::select! {
                         sent = send(port, &bytes) => {
@@ -199,6 +214,7 @@ impl Session<'_> {
                     output => self.keep(output).await?,
                 }
             }
+            self.watch_frames(std::mem::take(&mut arrived), understood).await?;
             let event = tokio::select! {
                 read = port.read(&mut chunk) => match read {
                     Ok(0) => return Err(LinkError::HungUp { advice }),
@@ -220,9 +236,35 @@ impl Session<'_> {
             };
             if let SerialEvent::Received(bytes) = event {
                 self.link.board.received(&self.link.config.id, bytes.len());
+                arrived = bytes.len();
             }
             self.driver.handle(self.link.clock.now(), event);
         }
+    }
+
+    /// Says so when bytes arrive and the driver understands none of them.
+    async fn watch_frames(&mut self, count: usize, understood: bool) -> Result<(), OutboxClosed> {
+        if count == 0 {
+            return Ok(());
+        }
+        let now = self.link.clock.mono();
+        self.watch.received(now, count, understood);
+        if !self.watch.must_tell(now) {
+            return Ok(());
+        }
+        let config = &self.link.config;
+        let (expected, place) = match config.port.is_network() {
+            true => (config.driver.port_settings(), " at the serial server"),
+            false => (config.settings, ""),
+        };
+        let text = format!(
+            "bytes arrive, none make a frame: check speed and parity{place}, and that it is a {}; \
+             {} expected",
+            config.driver.name(),
+            frame_watch::shown(expected)
+        );
+        self.link.board.hinted(&config.id, &text);
+        self.keep(SerialOutput::Note(LinkNote { kind: "no_frame", text })).await
     }
 
     /// Hands what is not for the port to the outbox and the status board.
@@ -232,6 +274,12 @@ impl Session<'_> {
             SerialOutput::Send(_) => {}
             SerialOutput::Emit(record) => {
                 self.link.board.emitted(device, &record, self.link.clock.now());
+                if let Record::Status(status) = &record
+                    && status.device == *device
+                    && status.state == DeviceState::Silent
+                {
+                    self.watch.fell_silent();
+                }
                 self.handed_over += 1;
                 outbox.enqueue(self.origin(), record).await?;
             }
@@ -285,10 +333,10 @@ fn open(path: &Path, settings: PortSettings) -> Result<SerialStream, LinkError> 
         })
         .stop_bits(if stop_bits == 2 { StopBits::Two } else { StopBits::One })
         .open_native_async()
-        .map_err(|error| LinkError::Open(explained(&error)))
+        .map_err(|error| LinkError::Open(explained(path, &error)))
 }
 
-fn explained(error: &tokio_serial::Error) -> String {
+fn explained(path: &Path, error: &tokio_serial::Error) -> String {
     match error.kind() {
         tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
             "it is not there; plug the adapter in, or correct the port in agent.toml".to_owned()
@@ -297,8 +345,7 @@ fn explained(error: &tokio_serial::Error) -> String {
             "the agent's user may not use it; add the user to the group dialout".to_owned()
         }
         tokio_serial::ErrorKind::NoDevice => {
-            "it is in use by another program (ModemManager or a terminal?); stop that program"
-                .to_owned()
+            format!("it is in use by {}; stop that program", holder::told(path))
         }
         _ => error.to_string(),
     }

@@ -18,6 +18,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{TcpListener, TcpStream},
+    sync::Mutex,
     time::timeout,
 };
 use virtual_devices::{EcgSource, Scenario, Setup, SimTime, VirtualDevice};
@@ -111,6 +112,26 @@ async fn a_monitor_behind_a_serial_server_is_read_and_read_again_after_a_hang_up
     let proof = village.prove()?;
     assert!(proof.readings > 0 && proof.blocks >= 10, "{proof:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_told_that_bytes_arrive_and_make_no_frame() -> anyhow::Result<()> {
+    let mut village = empty_village().await?;
+    let server = TcpListener::bind("127.0.0.1:0").await?;
+    let port = server.local_addr()?.port();
+    add_device(&village, "tm2655", &format!("tcp://127.0.0.1:{port}"), "")?;
+    village.county.start().await?;
+    village.site.start()?;
+    let (stream, _) = timeout(PATIENCE, server.accept()).await.context("nobody connects")??;
+    let stream = Mutex::new(stream);
+    until("the log says what to check", PATIENCE, async || {
+        stream.lock().await.write_all(b"\x81\xfe\x81\xfe").await?;
+        let log = fs::read_to_string(village.site.log())?;
+        Ok(log.contains("bytes arrive, none make a frame") && log.contains("2400 8N1 expected"))
+    })
+    .await?;
+    village.site.stop().await?;
+    village.county.stop().await
 }
 
 /// A village without devices.
