@@ -10,20 +10,26 @@ const USUAL: [&str; 8] =
 
 /// Who holds the port, in words that can follow "it is in use by".
 pub(crate) fn told(port: &Path) -> String {
-    let ours = std::process::id();
-    let running: Vec<_> = processes().into_iter().filter(|&(id, _)| id != ours).collect();
-    let list = |found: Vec<&(u32, String)>| {
-        let shown: Vec<_> =
-            found.iter().map(|(id, name)| format!("{name} (process {id})")).collect();
-        (!shown.is_empty()).then(|| shown.join(", "))
-    };
-    let holders = list(running.iter().filter(|(id, _)| holds(*id, port)).collect());
-    let usual =
-        || list(running.iter().filter(|(_, name)| USUAL.contains(&name.as_str())).collect());
-    holders.unwrap_or_else(|| match usual() {
+    let usual = || list(others().filter(|(_, name)| USUAL.contains(&name.as_str())));
+    known(port).unwrap_or_else(|| match usual() {
         Some(usual) => format!("another program, perhaps {usual}"),
         None => "another program (ModemManager or a terminal?)".to_owned(),
     })
+}
+
+/// Who has the port open, where the system shows it.
+pub(crate) fn known(port: &Path) -> Option<String> {
+    list(others().filter(|(id, _)| holds(*id, port)))
+}
+
+fn list(found: impl Iterator<Item = (u32, String)>) -> Option<String> {
+    let shown: Vec<_> = found.map(|(id, name)| format!("{name} (process {id})")).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+fn others() -> impl Iterator<Item = (u32, String)> {
+    let ours = std::process::id();
+    processes().into_iter().filter(move |&(id, _)| id != ours)
 }
 
 /// Process ids and names.

@@ -9,6 +9,7 @@
 //! - [`serial_port`]: runs any serial driver
 //! - [`frame_watch`]: notices bytes that make no frame
 //! - [`holder`]: which program holds a port
+//! - [`scan`]: which serial ports there are
 //! - [`tcp_link`]: reaches a device over TCP
 //! - [`outbox`]: the durable queue
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
@@ -26,6 +27,7 @@ mod frame_watch;
 mod holder;
 mod outbox;
 mod run;
+mod scan;
 mod serial_port;
 mod status;
 mod supervisor;
