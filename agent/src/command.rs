@@ -3,7 +3,7 @@
 use crate::{
     config::{self, AgentConfig},
     outbox::inspect,
-    run, status,
+    run, scan, status,
 };
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -11,7 +11,7 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -34,6 +34,9 @@ enum Command {
     Check(Config),
     /// Devices, links and outbox of the running agent
     Status(Status),
+    /// Which devices there may be
+    #[command(subcommand)]
+    Devices(DevicesCommand),
     /// Look at an outbox file without the agent
     #[command(subcommand)]
     Outbox(OutboxCommand),
@@ -53,6 +56,12 @@ struct Status {
     /// One line of JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum DevicesCommand {
+    /// Serial ports, who has them, and what can be heard on free ones; nothing is sent
+    Scan(Status),
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,6 +117,9 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
                     "{}: good; site {site}, {count} devices",
                     config.display()
                 )?;
+                for warning in meant.warnings() {
+                    writeln!(io::stderr().lock(), "{}: note: {warning}", config.display())?;
+                }
                 Ok(ExitCode::SUCCESS)
             }
             None => Ok(ExitCode::from(WRONG)),
@@ -116,6 +128,13 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Some(config) => status::show(&config.data_dir, options.json),
             None => Ok(ExitCode::from(WRONG)),
         },
+        Command::Devices(DevicesCommand::Scan(options)) => {
+            let file = &options.config.config;
+            // A box without a configuration is what a scan is for.
+            let config = if file.exists() { load(file)? } else { None };
+            scan::show(Path::new("/dev"), config.as_ref(), options.json)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Outbox(OutboxCommand::Inspect(Inspect { file, json })) => {
             let summary = inspect::read(&file)
                 .with_context(|| format!("reading the outbox {}", file.display()))?;

@@ -3,14 +3,22 @@
 //! Every mistake is told at once. Nothing is opened: certificates, ports and folders are looked at
 //! when the agent runs.
 
+mod port;
+
+pub(crate) use port::Port;
+
 use config_reader::{Mistake, Section};
 use drivers::{
     registry::{DriverName, DriverOptions},
     serial::PortSettings,
 };
-use model::id::{DeviceId, SiteId};
+use model::{
+    device::DeviceKind,
+    id::{DeviceId, SiteId},
+};
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +29,8 @@ const DEVICES_MAX: usize = 64;
 const COMMIT_MS: u64 = 250;
 /// 2 GiB: weeks of a 20-device site, and small beside any SD card.
 const OUTBOX_BYTES: u64 = 2 << 30;
+/// A source that speaks once a day is still watched.
+const SILENT_AFTER_S: RangeInclusive<u64> = 1..=86_400;
 /// Most clinics this is made for.
 const TIME_ZONE: &str = "Asia/Shanghai";
 
@@ -55,12 +65,12 @@ pub(crate) struct OutboxConfig {
     pub(crate) max_bytes: u64,
 }
 
-/// One serial device.
+/// One device.
 #[derive(Clone, Debug)]
 pub(crate) struct DeviceConfig {
     pub(crate) id: DeviceId,
     pub(crate) driver: DriverName,
-    pub(crate) port: PathBuf,
+    pub(crate) port: Port,
     pub(crate) settings: PortSettings,
     pub(crate) options: DriverOptions,
 }
@@ -71,6 +81,21 @@ pub(crate) struct DeviceConfig {
 /// Every mistake, with its line.
 pub(crate) fn parse(text: &str, beside: &Path) -> Result<AgentConfig, Vec<Mistake>> {
     config_reader::read(text, |root| meant(root, beside))
+}
+
+impl AgentConfig {
+    /// What is allowed and yet worth a thought.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let open = |device: &&DeviceConfig| matches!(device.port, Port::Listen(at) if at.ip().is_unspecified());
+        let warning = |device: &DeviceConfig| {
+            format!(
+                "{} listens on every network of this box, and whoever reaches {} can speak as that \
+                 device; better name the box's address in the devices' network",
+                device.id, device.port
+            )
+        };
+        self.devices.iter().filter(open).map(warning).collect()
+    }
 }
 
 fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
@@ -129,7 +154,7 @@ fn outbox(section: Option<Section<'_>>) -> OutboxConfig {
 
 fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
     let mut ids: BTreeMap<String, usize> = BTreeMap::new();
-    let mut ports: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut ports: Vec<(Port, DeviceId)> = Vec::new();
     let mut devices = Vec::new();
     for (number, mut section) in (1..).zip(sections) {
         if number > DEVICES_MAX {
@@ -143,13 +168,14 @@ fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
             let text = format!("device {} has the id of device {first}; give it another", id.value);
             section.note(&id.place, text);
         }
-        let port = section.text("port", "/dev/serial/by-id/usb-…");
-        if let (Some(port), Some(id)) = (&port, &id)
-            && let Some(other) = ports.insert(port.value.into(), id.value.to_string())
-        {
-            let text =
-                format!("{} is the port of {other} already; one port, one device", port.value);
-            section.note(&port.place, text);
+        let port = section.parsed("port", "/dev/serial/by-id/usb-…", Port::parse);
+        if let (Some(port), Some(id)) = (&port, &id) {
+            if let Some((_, other)) = ports.iter().find(|(other, _)| other.excludes(&port.value)) {
+                let text =
+                    format!("{} is the port of {other} already; one port, one device", port.value);
+                section.note(&port.place, text);
+            }
+            ports.push((port.value.clone(), id.value.clone()));
         }
         let driver = section.parsed("driver", "pm6750", |name| {
             let known: Vec<_> = DriverName::ALL.iter().map(|driver| driver.name()).collect();
@@ -157,6 +183,13 @@ fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
                 .ok_or_else(|| format!("\"{name}\" is no driver; known: {}", known.join(", ")))
         });
         let baud = section.optional_integer("baud", 300..=921_600);
+        if let (Some(_), Some(port)) = (baud, &port)
+            && port.value.is_network()
+        {
+            let text =
+                format!("baud means nothing at {}; leave it out, and set it there", port.value);
+            section.note(&port.place, text);
+        }
         let inner = section.optional_section("options");
         let options = options(inner, driver.as_ref().map(|driver| driver.value));
         section.finish();
@@ -166,7 +199,7 @@ fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
             devices.push(DeviceConfig {
                 id: id.value,
                 driver: driver.value,
-                port: port.value.into(),
+                port: port.value,
                 settings,
                 options,
             });
@@ -192,6 +225,21 @@ fn options(section: Option<Section<'_>>, driver: Option<DriverName>) -> DriverOp
         let range = driver.and_then(DriverName::poll_interval_s).unwrap_or(1..=86_400);
         let seconds = section.optional_integer("poll_interval_s", range);
         options.poll_interval = seconds.map(Duration::from_secs);
+    }
+    if takes("kind") {
+        let kind = section.optional_parsed("kind", |text| {
+            let known = DeviceKind::ALL.map(DeviceKind::name).join(", ");
+            DeviceKind::from_name(text)
+                .ok_or_else(|| format!("\"{text}\" is no kind of device; known: {known}"))
+        });
+        options.kind = kind.map(|kind| kind.value);
+    }
+    if takes("acknowledge") {
+        options.acknowledge = section.optional_switch("acknowledge").unwrap_or_default();
+    }
+    if takes("silent_after_s") {
+        let seconds = section.optional_integer("silent_after_s", SILENT_AFTER_S);
+        options.silent_after = seconds.map(Duration::from_secs);
     }
     section.finish();
     options
@@ -269,5 +317,58 @@ baud = 9600
         let text = GOOD.replace("baud = 9600", "options = { counts_per_mv = \"40\" }");
         let mistakes = parse(&text, Path::new("")).unwrap_err();
         assert!(mistakes[0].text.contains("counts_per_mv is not a setting"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_device_may_be_behind_a_serial_server_or_come_to_the_box() {
+        let text = GOOD.replace("/dev/ttyUSB0", "tcp://192.168.1.20:4001");
+        let text = text.replace("/dev/ttyUSB1", "tcp-listen://0.0.0.0:4100");
+        let told = parse(&text, Path::new("")).unwrap_err();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].text.starts_with("baud means nothing at tcp-listen"), "{told:?}");
+
+        let config = parse(&text.replace("baud = 9600", ""), Path::new("")).unwrap();
+        let connect = Port::Connect { host: "192.168.1.20".to_owned(), port: 4001 };
+        assert_eq!(config.devices[0].port, connect);
+        let warnings = config.warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].starts_with("bp-01 listens on every network"), "{warnings:?}");
+    }
+
+    /// The second device as a source of `json-lines` with these options.
+    fn json_lines(options: &str) -> Result<DeviceConfig, Vec<Mistake>> {
+        let text = GOOD
+            .replace("tm2655", "json-lines")
+            .replace("baud = 9600", &format!("options = {{ {options} }}"));
+        parse(&text, Path::new("")).map(|mut config| config.devices.remove(1))
+    }
+
+    #[test]
+    fn a_source_of_json_lines_says_what_it_is_and_how_it_is_listened_to() {
+        let options = "kind = \"cuff\", acknowledge = true, silent_after_s = 3600";
+        let device = json_lines(options).unwrap();
+        let expected = DriverOptions {
+            kind: Some(DeviceKind::Cuff),
+            acknowledge: true,
+            silent_after: Some(Duration::from_secs(3600)),
+            ..DriverOptions::default()
+        };
+        assert_eq!(device.options, expected);
+        assert_eq!(json_lines("").unwrap().options, DriverOptions::default());
+    }
+
+    #[test]
+    fn each_wrong_option_of_json_lines_is_told() {
+        let wrong = "kind = \"scale\", acknowledge = \"yes\", silent_after_s = 0";
+        let mut told: Vec<_> = json_lines(wrong).unwrap_err();
+        told.sort_by(|one, other| one.text.cmp(&other.text));
+        let told: Vec<_> = told.iter().map(|mistake| mistake.text.as_str()).collect();
+        let expected = [
+            "device.options.acknowledge is string; use true or false",
+            "device.options.kind: \"scale\" is no kind of device; \
+             known: monitor, pump, cuff, glucose_meter",
+            "device.options.silent_after_s is 0; use a number from 1 to 86400",
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -7,6 +7,10 @@
 //! - [`clock`]: the only place that reads clocks
 //! - [`supervisor`]: the only place that spawns
 //! - [`serial_port`]: runs any serial driver
+//! - [`frame_watch`]: notices bytes that make no frame
+//! - [`holder`]: which program holds a port
+//! - [`scan`]: which serial ports there are
+//! - [`tcp_link`]: reaches a device over TCP
 //! - [`outbox`]: the durable queue
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
 //! - [`status`]: what `clinic-agent status` is told
@@ -19,11 +23,15 @@
 mod clock;
 mod command;
 mod config;
+mod frame_watch;
+mod holder;
 mod outbox;
 mod run;
+mod scan;
 mod serial_port;
 mod status;
 mod supervisor;
+mod tcp_link;
 mod uplink;
 
 use std::{ffi::OsString, process::ExitCode};

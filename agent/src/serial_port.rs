@@ -1,27 +1,32 @@
 //! Runs any serial driver on a port; opens the port again whenever it is lost.
 //!
+//! A port is whatever bytes go through: a serial port, or a connection of [`tcp_link`].
+//!
 //! # Invariants
 //! - nothing read is a hang-up: an end, not an event (a pulled adapter reads as nothing for ever)
 //! - a link that is lost is reported once, and again when it is back
 
 use crate::{
     clock::Clock,
-    config::DeviceConfig,
+    config::{DeviceConfig, Port},
+    frame_watch::{self, FrameWatch},
+    holder,
     outbox::{AskOutboxError, Origin, Outbox, OutboxClosed},
     status::Board,
+    tcp_link::{self, Listener},
 };
 use drivers::{
     registry,
-    serial::{Parity, PortSettings, SerialDriver, SerialEvent, SerialOutput},
+    serial::{LinkNote, Parity, PortSettings, SerialDriver, SerialEvent, SerialOutput},
 };
 use model::{
     device::{DeviceState, DeviceStatus},
     record::Record,
 };
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::watch,
 };
 use tokio_serial::{DataBits, SerialPortBuilderExt as _, SerialStream, StopBits};
@@ -52,12 +57,12 @@ pub(crate) struct Link {
 enum LinkError {
     #[error("cannot open the port: {0}")]
     Open(String),
-    #[error("the port hung up; check the cable and the adapter")]
-    HungUp,
-    #[error("reading failed: {0}; check the cable and the adapter")]
-    Read(io::Error),
-    #[error("writing failed: {0}; check the cable and the adapter")]
-    Write(io::Error),
+    #[error("the port hung up; {advice}")]
+    HungUp { advice: &'static str },
+    #[error("reading failed: {source}; {advice}")]
+    Read { source: io::Error, advice: &'static str },
+    #[error("writing failed: {source}; {advice}")]
+    Write { source: io::Error, advice: &'static str },
     #[error(transparent)]
     Outbox(#[from] OutboxClosed),
 }
@@ -82,35 +87,32 @@ async fn serve(link: Link) -> Result<(), OutboxClosed> {
     };
     let committed = link.outbox.committed(link.number).await?;
     let driver = registry::create(config.driver, config.id.clone(), &config.options, cursor);
-    let mut session = Session { link: &link, driver, committed, handed_over: 0, heard: 0 };
+    let mut session = Session {
+        link: &link,
+        driver,
+        committed,
+        handed_over: 0,
+        heard: 0,
+        is_lost: false,
+        watch: FrameWatch::default(),
+    };
+    let mut listener = None;
     let mut wait = REOPEN_AFTER.0;
-    let mut told = false;
     loop {
         let opened_at = link.clock.mono();
-        let ended = match open(config) {
-            Ok(port) => {
-                link.board.port_opened(&config.id);
-                if std::mem::take(&mut told) {
-                    tracing::info!(device = %config.id, port = %config.port.display(), "Port is back.");
-                    // A cuff or meter may say nothing for hours: its tile must not stay as it is.
-                    session.report(DeviceState::Waiting, "the port is open again").await?;
-                }
-                session.run(port).await
-            }
-            Err(error) => Err(error),
-        };
-        let error = match ended {
+        let error = match session.open_and_run(&mut listener).await {
             Ok(()) => return Ok(()),
             Err(LinkError::Outbox(closed)) => return Err(closed),
             Err(error) => error,
         };
         link.board.port_lost(&config.id, &error.to_string());
-        if !told {
-            told = true;
-            tracing::warn!(device = %config.id, port = %config.port.display(), %error, "Port is lost.");
+        if !std::mem::replace(&mut session.is_lost, true) {
+            tracing::warn!(device = %config.id, port = %config.port, %error, "Port is lost.");
             session.report(DeviceState::LinkDown, &error.to_string()).await?;
         }
-        if link.clock.mono().since(opened_at) >= GOOD_AFTER {
+        let held = link.clock.mono().since(opened_at) >= GOOD_AFTER;
+        // A device that comes now and then must not find the door closed.
+        if held || matches!(config.port, Port::Listen(_)) {
             wait = REOPEN_AFTER.0;
         }
         tokio::select! {
@@ -130,11 +132,53 @@ struct Session<'a> {
     handed_over: u64,
     /// Up to which of them the driver knows that they are committed.
     heard: u64,
+    /// Whether it was told that the link is lost, and not yet that it is back.
+    is_lost: bool,
+    watch: FrameWatch,
 }
 
 impl Session<'_> {
+    /// Opens the port, whatever it is, and runs the driver on it; `Ok` when the agent stops.
+    async fn open_and_run(&mut self, listener: &mut Option<Listener>) -> Result<(), LinkError> {
+        let link = self.link;
+        match &link.config.port {
+            Port::Serial(path) => self.run(open(path, link.config.settings)?).await,
+            Port::Connect { host, port } => tokio::select! {
+                stream = tcp_link::connect(host, *port) => {
+                    self.run(stream.map_err(LinkError::Open)?).await
+                }
+                () = link.stopped.cancelled() => Ok(()),
+            },
+            Port::Listen(at) => {
+                let listener = match listener {
+                    Some(listener) => listener,
+                    None => listener.insert(Listener::bind(*at).await.map_err(LinkError::Open)?),
+                };
+                let (stream, peer) = tokio::select! {
+                    accepted = listener.accept() => accepted.map_err(LinkError::Open)?,
+                    () = link.stopped.cancelled() => return Ok(()),
+                };
+                tokio::select! {
+                    ended = self.run(stream) => ended,
+                    never = listener.turn_away(peer, link) => match never {},
+                }
+            }
+        }
+    }
+
     /// Runs the driver on an open port; `Ok` when the agent stops.
-    async fn run(&mut self, mut port: SerialStream) -> Result<(), LinkError> {
+    async fn run(
+        &mut self,
+        mut port: impl AsyncRead + AsyncWrite + Unpin,
+    ) -> Result<(), LinkError> {
+        let config = &self.link.config;
+        self.link.board.port_opened(&config.id);
+        self.watch = FrameWatch::default();
+        if std::mem::take(&mut self.is_lost) {
+            tracing::info!(device = %config.id, port = %config.port, "Port is back.");
+            // A cuff or meter may say nothing for hours: its tile must not stay as it is.
+            self.report(DeviceState::Waiting, "the port is open again").await?;
+        }
         let ended = self.on_port(&mut port).await;
         drop(port);
         self.driver.handle(self.link.clock.now(), SerialEvent::Closed);
@@ -147,25 +191,36 @@ impl Session<'_> {
         ended
     }
 
-    async fn on_port(&mut self, port: &mut SerialStream) -> Result<(), LinkError> {
+    async fn on_port(
+        &mut self,
+        port: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    ) -> Result<(), LinkError> {
+        let advice = self.link.config.port.advice();
         let mut chunk = [0; CHUNK];
         self.driver.handle(self.link.clock.now(), SerialEvent::Opened);
+        // Of the event before, if it was bytes.
+        let mut arrived = 0;
         loop {
+            let mut understood = false;
             while let Some(output) = self.driver.poll_output() {
+                understood |= matches!(output, SerialOutput::Emit(_) | SerialOutput::Remember(_));
                 match output {
                     SerialOutput::Send(bytes) => tokio::select! {
-                        sent = send(port, &bytes) => sent?,
+                        sent = send(port, &bytes) => {
+                            sent.map_err(|source| LinkError::Write { source, advice })?;
+                        }
                         () = self.link.stopped.cancelled() => return Ok(()),
                     },
                     output => self.keep(output).await?,
                 }
             }
+            self.watch_frames(std::mem::take(&mut arrived), understood).await?;
             let event = tokio::select! {
                 read = port.read(&mut chunk) => match read {
-                    Ok(0) => return Err(LinkError::HungUp),
+                    Ok(0) => return Err(LinkError::HungUp { advice }),
                     Ok(count) => SerialEvent::Received(chunk.get(..count).unwrap_or_default()),
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) => return Err(LinkError::Read(error)),
+                    Err(source) => return Err(LinkError::Read { source, advice }),
                 },
                 changed = self.committed.changed() => {
                     changed.map_err(|_| OutboxClosed)?;
@@ -181,9 +236,35 @@ impl Session<'_> {
             };
             if let SerialEvent::Received(bytes) = event {
                 self.link.board.received(&self.link.config.id, bytes.len());
+                arrived = bytes.len();
             }
             self.driver.handle(self.link.clock.now(), event);
         }
+    }
+
+    /// Says so when bytes arrive and the driver understands none of them.
+    async fn watch_frames(&mut self, count: usize, understood: bool) -> Result<(), OutboxClosed> {
+        if count == 0 {
+            return Ok(());
+        }
+        let now = self.link.clock.mono();
+        self.watch.received(now, count, understood);
+        if !self.watch.must_tell(now) {
+            return Ok(());
+        }
+        let config = &self.link.config;
+        let (expected, place) = match config.port.is_network() {
+            true => (config.driver.port_settings(), " at the serial server"),
+            false => (config.settings, ""),
+        };
+        let text = format!(
+            "bytes arrive, none make a frame: check speed and parity{place}, and that it is a {}; \
+             {} expected",
+            config.driver.name(),
+            frame_watch::shown(expected)
+        );
+        self.link.board.hinted(&config.id, &text);
+        self.keep(SerialOutput::Note(LinkNote { kind: "no_frame", text })).await
     }
 
     /// Hands what is not for the port to the outbox and the status board.
@@ -193,6 +274,12 @@ impl Session<'_> {
             SerialOutput::Send(_) => {}
             SerialOutput::Emit(record) => {
                 self.link.board.emitted(device, &record, self.link.clock.now());
+                if let Record::Status(status) = &record
+                    && status.device == *device
+                    && status.state == DeviceState::Silent
+                {
+                    self.watch.fell_silent();
+                }
                 self.handed_over += 1;
                 outbox.enqueue(self.origin(), record).await?;
             }
@@ -212,7 +299,7 @@ impl Session<'_> {
         let config = &self.link.config;
         let status = DeviceStatus {
             device: config.id.clone(),
-            kind: config.driver.kind(),
+            kind: config.options.kind_of(config.driver),
             driver: config.driver.name().to_owned(),
             state,
             reason: reason.to_owned(),
@@ -227,17 +314,17 @@ impl Session<'_> {
     }
 }
 
-async fn send(port: &mut SerialStream, bytes: &[u8]) -> Result<(), LinkError> {
+async fn send(port: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     match tokio::time::timeout(WRITE_LIMIT, port.write_all(bytes)).await {
-        Ok(written) => written.map_err(LinkError::Write),
-        Err(_) => Err(LinkError::Write(io::ErrorKind::TimedOut.into())),
+        Ok(written) => written,
+        Err(_) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-fn open(config: &DeviceConfig) -> Result<SerialStream, LinkError> {
-    let PortSettings { baud, data_bits, parity, stop_bits } = config.settings;
+fn open(path: &Path, settings: PortSettings) -> Result<SerialStream, LinkError> {
+    let PortSettings { baud, data_bits, parity, stop_bits } = settings;
     // The path is looked up anew each time: a symlink may lead elsewhere after a re-plug.
-    tokio_serial::new(config.port.to_string_lossy(), baud)
+    tokio_serial::new(path.to_string_lossy(), baud)
         .data_bits(if data_bits == 7 { DataBits::Seven } else { DataBits::Eight })
         .parity(match parity {
             Parity::None => tokio_serial::Parity::None,
@@ -246,10 +333,10 @@ fn open(config: &DeviceConfig) -> Result<SerialStream, LinkError> {
         })
         .stop_bits(if stop_bits == 2 { StopBits::Two } else { StopBits::One })
         .open_native_async()
-        .map_err(|error| LinkError::Open(explained(&error)))
+        .map_err(|error| LinkError::Open(explained(path, &error)))
 }
 
-fn explained(error: &tokio_serial::Error) -> String {
+fn explained(path: &Path, error: &tokio_serial::Error) -> String {
     match error.kind() {
         tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
             "it is not there; plug the adapter in, or correct the port in agent.toml".to_owned()
@@ -258,8 +345,7 @@ fn explained(error: &tokio_serial::Error) -> String {
             "the agent's user may not use it; add the user to the group dialout".to_owned()
         }
         tokio_serial::ErrorKind::NoDevice => {
-            "it is in use by another program (ModemManager or a terminal?); stop that program"
-                .to_owned()
+            format!("it is in use by {}; stop that program", holder::told(path))
         }
         _ => error.to_string(),
     }

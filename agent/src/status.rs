@@ -77,6 +77,9 @@ struct DeviceFacts {
     last_record_ms: Option<i64>,
     /// How often something was wrong on the link, by kind.
     notes: BTreeMap<String, u64>,
+    /// What a person should look at; gone when the device is understood.
+    #[serde(default)]
+    hint: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -98,7 +101,7 @@ impl Board {
         let device = |device: &crate::config::DeviceConfig| {
             let facts = DeviceFacts {
                 driver: device.driver.name().to_owned(),
-                port: device.port.display().to_string(),
+                port: device.port.to_string(),
                 state: "waiting".to_owned(),
                 ..DeviceFacts::default()
             };
@@ -138,6 +141,7 @@ impl Board {
     pub(crate) fn port_opened(&self, device: &DeviceId) {
         self.change(device, |facts| {
             (facts.state, facts.reason) = ("waiting".to_owned(), String::new());
+            facts.hint.clear();
         });
     }
 
@@ -162,11 +166,18 @@ impl Board {
                 (facts.state, facts.reason) =
                     (status.state.name().to_owned(), status.reason.clone());
             }
+            if !matches!(record, Record::Status(status) if status.state != DeviceState::Online) {
+                facts.hint.clear();
+            }
         });
     }
 
     pub(crate) fn noted(&self, device: &DeviceId, note: &LinkNote) {
         self.change(device, |facts| *facts.notes.entry(note.kind.to_owned()).or_default() += 1);
+    }
+
+    pub(crate) fn hinted(&self, device: &DeviceId, hint: &str) {
+        self.change(device, |facts| hint.clone_into(&mut facts.hint));
     }
 
     fn change(&self, device: &DeviceId, change: impl FnOnce(&mut DeviceFacts)) {
@@ -319,6 +330,9 @@ impl Facts {
                 "device  {id:<20} {:<10} {:<10} {:>8} records  {notes} notes  {}\n",
                 device.driver, device.state, device.records, device.reason
             );
+            if !device.hint.is_empty() {
+                text += &format!("        {}\n", device.hint);
+            }
         }
         text
     }

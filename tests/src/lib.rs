@@ -10,7 +10,7 @@ use simulators::{
     county::{BrokerPlace, County, CountyPlan},
     demo::cast,
     process::Program,
-    site::{Performance, Site, stage_clock},
+    site::{DevicePlan, Performance, Site, stage_clock},
     stage::pty::StageTime,
 };
 use std::{
@@ -44,6 +44,20 @@ impl Village {
         broker: BrokerPlace,
         scenario: &str,
     ) -> anyhow::Result<Self> {
+        let scenario = Scenario::built_in(scenario).context("a scenario is missing")?;
+        let devices = cast("heping", 7, &scenario, EcgSource::Recording);
+        Self::prepare_with(program, broker, devices).await
+    }
+
+    /// Prepares a county and a clinic with these devices; starts nothing.
+    ///
+    /// # Errors
+    /// When a part cannot be prepared.
+    pub async fn prepare_with(
+        program: &Path,
+        broker: BrokerPlace,
+        devices: Vec<DevicePlan>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("making a temporary folder")?;
         let program = Program::at(program);
         let plan = CountyPlan {
@@ -53,8 +67,6 @@ impl Village {
             clinics: vec![("和平镇卫生院", "heping")],
         };
         let county = County::prepare(&program, plan).await?;
-        let scenario = Scenario::built_in(scenario).context("a scenario is missing")?;
-        let devices = cast("heping", 7, &scenario, EcgSource::Recording);
         let dir = folder.path().join("heping");
         let site = Site::prepare(&program, &county, "heping", &dir, devices).await?;
         Ok(Self { county, site, folder })
