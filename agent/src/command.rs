@@ -34,6 +34,9 @@ enum Command {
     Check(Config),
     /// Devices, links and outbox of the running agent
     Status(Status),
+    /// Record what a device says, in the running agent
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Look at an outbox file without the agent
     #[command(subcommand)]
     Outbox(OutboxCommand),
@@ -53,6 +56,22 @@ struct Status {
     /// One line of JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum TraceCommand {
+    /// Begin a trace; the driver begins anew, so that what it says first is in it
+    Start(Trace),
+    /// End it, and say where it is
+    Stop(Trace),
+}
+
+#[derive(Args, Debug)]
+struct Trace {
+    /// The device's id in the configuration
+    device: String,
+    #[command(flatten)]
+    config: Config,
 }
 
 #[derive(Debug, Subcommand)]
@@ -116,6 +135,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Some(config) => status::show(&config.data_dir, options.json),
             None => Ok(ExitCode::from(WRONG)),
         },
+        Command::Trace(TraceCommand::Start(options)) => trace("start", &options),
+        Command::Trace(TraceCommand::Stop(options)) => trace("stop", &options),
         Command::Outbox(OutboxCommand::Inspect(Inspect { file, json })) => {
             let summary = inspect::read(&file)
                 .with_context(|| format!("reading the outbox {}", file.display()))?;
@@ -128,6 +149,22 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn trace(order: &str, Trace { device, config }: &Trace) -> anyhow::Result<ExitCode> {
+    let Some(meant) = load(&config.config)? else { return Ok(ExitCode::from(WRONG)) };
+    if !meant.devices.iter().any(|known| known.id.as_str() == device) {
+        let known: Vec<_> = meant.devices.iter().map(|known| known.id.as_str()).collect();
+        let mut log = io::stderr().lock();
+        writeln!(
+            log,
+            "{}: no device is called {device}; known: {}",
+            config.config.display(),
+            known.join(", ")
+        )?;
+        return Ok(ExitCode::from(WRONG));
+    }
+    status::order_trace(&meant.data_dir, order, device)
 }
 
 /// The configuration; `None` when it has mistakes, which have been printed.

@@ -7,6 +7,7 @@
 //! - [`clock`]: the only place that reads clocks
 //! - [`supervisor`]: the only place that spawns
 //! - [`serial_port`]: runs any serial driver
+//! - [`recorder`]: the last minutes of every link, and traces
 //! - [`outbox`]: the durable queue
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
 //! - [`status`]: what `clinic-agent status` is told
@@ -20,6 +21,7 @@ mod clock;
 mod command;
 mod config;
 mod outbox;
+mod recorder;
 mod run;
 mod serial_port;
 mod status;

@@ -8,6 +8,7 @@ use crate::{
     clock::Clock,
     config::DeviceConfig,
     outbox::{AskOutboxError, Origin, Outbox, OutboxClosed},
+    recorder::{Happened, Tape},
     status::Board,
 };
 use drivers::{
@@ -43,6 +44,7 @@ pub(crate) struct Link {
     pub(crate) config: DeviceConfig,
     pub(crate) outbox: Outbox,
     pub(crate) board: Arc<Board>,
+    pub(crate) tape: Arc<Tape>,
     pub(crate) clock: Clock,
     pub(crate) stopped: CancellationToken,
 }
@@ -58,6 +60,8 @@ enum LinkError {
     Read(io::Error),
     #[error("writing failed: {0}; check the cable and the adapter")]
     Write(io::Error),
+    #[error("a trace begins with what the driver says first")]
+    Anew,
     #[error(transparent)]
     Outbox(#[from] OutboxClosed),
 }
@@ -135,28 +139,47 @@ struct Session<'a> {
 impl Session<'_> {
     /// Runs the driver on an open port; `Ok` when the agent stops.
     async fn run(&mut self, mut port: SerialStream) -> Result<(), LinkError> {
-        let ended = self.on_port(&mut port).await;
+        let ended = loop {
+            match self.on_port(&mut port).await {
+                // The port stays open: what the device says meanwhile is not lost.
+                Err(LinkError::Anew) => self.close().await?,
+                ended => break ended,
+            }
+        };
         drop(port);
-        self.driver.handle(self.link.clock.now(), SerialEvent::Closed);
+        self.close().await?;
+        ended
+    }
+
+    async fn close(&mut self) -> Result<(), OutboxClosed> {
+        let now = self.link.clock.now();
+        self.link.tape.happened(now.mono, Happened::Closed);
+        self.driver.handle(now, SerialEvent::Closed);
         // What the driver still had goes to the outbox; there is nobody to send to.
         while let Some(output) = self.driver.poll_output() {
             if !matches!(output, SerialOutput::Send(_)) {
                 self.keep(output).await?;
             }
         }
-        ended
+        Ok(())
     }
 
     async fn on_port(&mut self, port: &mut SerialStream) -> Result<(), LinkError> {
         let mut chunk = [0; CHUNK];
-        self.driver.handle(self.link.clock.now(), SerialEvent::Opened);
+        let now = self.link.clock.now();
+        self.link.tape.happened(now.mono, Happened::Opened);
+        self.driver.handle(now, SerialEvent::Opened);
         loop {
             while let Some(output) = self.driver.poll_output() {
                 match output {
-                    SerialOutput::Send(bytes) => tokio::select! {
-                        sent = send(port, &bytes) => sent?,
-                        () = self.link.stopped.cancelled() => return Ok(()),
-                    },
+                    SerialOutput::Send(bytes) => {
+                        let begun = self.link.clock.mono();
+                        tokio::select! {
+                            sent = send(port, &bytes) => sent?,
+                            () = self.link.stopped.cancelled() => return Ok(()),
+                        }
+                        self.link.tape.happened(begun, Happened::Sent(&bytes));
+                    }
                     output => self.keep(output).await?,
                 }
             }
@@ -177,18 +200,22 @@ impl Session<'_> {
                     SerialEvent::Committed
                 }
                 () = self.link.clock.sleep_until(self.driver.next_timeout()) => SerialEvent::TimedOut,
+                () = self.link.tape.anew(self.link.clock) => return Err(LinkError::Anew),
                 () = self.link.stopped.cancelled() => return Ok(()),
             };
+            let now = self.link.clock.now();
             if let SerialEvent::Received(bytes) = event {
                 self.link.board.received(&self.link.config.id, bytes.len());
+                self.link.tape.happened(now.mono, Happened::Received(bytes));
             }
-            self.driver.handle(self.link.clock.now(), event);
+            self.driver.handle(now, event);
         }
     }
 
     /// Hands what is not for the port to the outbox and the status board.
     async fn keep(&mut self, output: SerialOutput) -> Result<(), OutboxClosed> {
         let (outbox, device) = (&self.link.outbox, &self.link.config.id);
+        self.link.tape.told(self.link.clock.mono(), &output);
         match output {
             SerialOutput::Send(_) => {}
             SerialOutput::Emit(record) => {
