@@ -37,6 +37,9 @@ enum Command {
     /// Which devices there may be
     #[command(subcommand)]
     Devices(DevicesCommand),
+    /// Record what a device says, in the running agent
+    #[command(subcommand)]
+    Trace(TraceCommand),
     /// Look at an outbox file without the agent
     #[command(subcommand)]
     Outbox(OutboxCommand),
@@ -62,6 +65,22 @@ struct Status {
 enum DevicesCommand {
     /// Serial ports, who has them, and what can be heard on free ones; nothing is sent
     Scan(Status),
+}
+
+#[derive(Debug, Subcommand)]
+enum TraceCommand {
+    /// Begin a trace; the driver begins anew, so that what it says first is in it
+    Start(Trace),
+    /// End it, and say where it is
+    Stop(Trace),
+}
+
+#[derive(Args, Debug)]
+struct Trace {
+    /// The device's id in the configuration
+    device: String,
+    #[command(flatten)]
+    config: Config,
 }
 
 #[derive(Debug, Subcommand)]
@@ -135,6 +154,8 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             scan::show(Path::new("/dev"), config.as_ref(), options.json)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Trace(TraceCommand::Start(options)) => trace("start", &options),
+        Command::Trace(TraceCommand::Stop(options)) => trace("stop", &options),
         Command::Outbox(OutboxCommand::Inspect(Inspect { file, json })) => {
             let summary = inspect::read(&file)
                 .with_context(|| format!("reading the outbox {}", file.display()))?;
@@ -147,6 +168,22 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn trace(order: &str, Trace { device, config }: &Trace) -> anyhow::Result<ExitCode> {
+    let Some(meant) = load(&config.config)? else { return Ok(ExitCode::from(WRONG)) };
+    if !meant.devices.iter().any(|known| known.id.as_str() == device) {
+        let known: Vec<_> = meant.devices.iter().map(|known| known.id.as_str()).collect();
+        let mut log = io::stderr().lock();
+        writeln!(
+            log,
+            "{}: no device is called {device}; known: {}",
+            config.config.display(),
+            known.join(", ")
+        )?;
+        return Ok(ExitCode::from(WRONG));
+    }
+    status::order_trace(&meant.data_dir, order, device)
 }
 
 /// The configuration; `None` when it has mistakes, which have been printed.

@@ -31,6 +31,10 @@ const COMMIT_MS: u64 = 250;
 const OUTBOX_BYTES: u64 = 2 << 30;
 /// A source that speaks once a day is still watched.
 const SILENT_AFTER_S: RangeInclusive<u64> = 1..=86_400;
+/// Ten minutes of any device but a monitor with waveforms, of which it holds a minute.
+const RING_BYTES: u64 = 256 << 10;
+/// 64 MiB: some fifty alarms of the fastest device.
+const KEEP_BYTES: u64 = 64 << 20;
 /// Most clinics this is made for.
 const TIME_ZONE: &str = "Asia/Shanghai";
 
@@ -45,6 +49,7 @@ pub(crate) struct AgentConfig {
     pub(crate) data_dir: PathBuf,
     pub(crate) uplink: UplinkConfig,
     pub(crate) outbox: OutboxConfig,
+    pub(crate) trace: TraceConfig,
     pub(crate) devices: Vec<DeviceConfig>,
 }
 
@@ -63,6 +68,14 @@ pub(crate) struct UplinkConfig {
 pub(crate) struct OutboxConfig {
     pub(crate) commit_after: Duration,
     pub(crate) max_bytes: u64,
+}
+
+/// How much of each link is held in memory, and of all of them on disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TraceConfig {
+    pub(crate) ring_bytes: usize,
+    /// 0: nothing is kept by itself.
+    pub(crate) keep_bytes: u64,
 }
 
 /// One device.
@@ -111,6 +124,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
     let data_dir = root.text("data_dir", "/var/lib/clinic-edge").map(|dir| beside.join(dir.value));
     let uplink = root.section("uplink").and_then(|section| uplink(section, beside));
     let outbox = outbox(root.optional_section("outbox"));
+    let trace = trace(root.optional_section("trace"));
     let devices = devices(root.sections("device"));
     Some(AgentConfig {
         site: site?,
@@ -118,6 +132,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
         data_dir: data_dir?,
         uplink: uplink?,
         outbox,
+        trace,
         devices,
     })
 }
@@ -149,6 +164,20 @@ fn outbox(section: Option<Section<'_>>) -> OutboxConfig {
     OutboxConfig {
         commit_after: Duration::from_millis(commit_ms.unwrap_or(COMMIT_MS)),
         max_bytes: max_bytes.unwrap_or(OUTBOX_BYTES),
+    }
+}
+
+fn trace(section: Option<Section<'_>>) -> TraceConfig {
+    let (mut ring_bytes, mut keep_bytes) = (None, None);
+    if let Some(mut section) = section {
+        // 16 KiB: a few frames of any device are in it.
+        ring_bytes = section.optional_integer("ring_bytes", (16 << 10)..=(16 << 20));
+        keep_bytes = section.optional_integer("keep_bytes", 0..=(1 << 40));
+        section.finish();
+    }
+    TraceConfig {
+        ring_bytes: usize::try_from(ring_bytes.unwrap_or(RING_BYTES)).unwrap_or(usize::MAX),
+        keep_bytes: keep_bytes.unwrap_or(KEEP_BYTES),
     }
 }
 
@@ -282,6 +311,7 @@ baud = 9600
         assert_eq!(config.devices[0].settings.baud, 115_200);
         assert_eq!(config.devices[1].settings.baud, 9600);
         assert_eq!(config.outbox.commit_after, Duration::from_millis(250));
+        assert_eq!((config.trace.ring_bytes, config.trace.keep_bytes), (262_144, 67_108_864));
     }
 
     #[test]

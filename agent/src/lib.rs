@@ -11,6 +11,7 @@
 //! - [`holder`]: which program holds a port
 //! - [`scan`]: which serial ports there are
 //! - [`tcp_link`]: reaches a device over TCP
+//! - [`recorder`]: the last minutes of every link, and traces
 //! - [`outbox`]: the durable queue
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
 //! - [`status`]: what `clinic-agent status` is told
@@ -26,6 +27,7 @@ mod config;
 mod frame_watch;
 mod holder;
 mod outbox;
+mod recorder;
 mod run;
 mod scan;
 mod serial_port;

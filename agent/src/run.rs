@@ -4,6 +4,7 @@ use crate::{
     clock::Clock,
     config::AgentConfig,
     outbox::{self, Outbox, OutboxSettings},
+    recorder::Recorder,
     serial_port, status,
     status::Board,
     supervisor::Supervisor,
@@ -82,8 +83,13 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
         })
     });
     let zone_offset_s = clock.offset_s(&config.time_zone);
-    for (link, mut device) in config.devices.iter().cloned().enumerate() {
+    let mut devices = config.devices.clone();
+    for device in &mut devices {
         device.options.zone_offset_s = Some(zone_offset_s);
+    }
+    let (recorder, recording) = Recorder::start(&config.data_dir, config.trace, &devices, clock)
+        .context("starting the thread of the recorder")?;
+    for (link, (device, tape)) in devices.into_iter().zip(recorder.tapes()).enumerate() {
         let (outbox, board, stopped) = (outbox.clone(), Arc::clone(&board), supervisor.stopped());
         supervisor.keep(format!("link {}", device.id), move || {
             serial_port::run(serial_port::Link {
@@ -91,6 +97,7 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
                 config: device.clone(),
                 outbox: outbox.clone(),
                 board: Arc::clone(&board),
+                tape: Arc::clone(&tape),
                 clock,
                 stopped: stopped.clone(),
             })
@@ -100,7 +107,13 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
         (config.data_dir.join("agent.sock"), Arc::clone(&board), supervisor.stopped());
     let for_status = outbox.clone();
     supervisor.keep("status".to_owned(), move || {
-        status::serve(socket.clone(), Arc::clone(&answers), for_status.clone(), stopped.clone())
+        status::serve(status::Desk {
+            socket: socket.clone(),
+            board: Arc::clone(&answers),
+            outbox: for_status.clone(),
+            recorder: recorder.clone(),
+            stopped: stopped.clone(),
+        })
     });
     // Without systemd there is nobody to notify.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
@@ -123,7 +136,12 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     if !told_to_stop {
         bail!("the thread of the outbox failed; send the log to whoever maintains the agent");
     }
-    if !writer.close(COMMIT_LIMIT).await {
+    let (committed, recorded) =
+        tokio::join!(writer.close(COMMIT_LIMIT), recording.close(COMMIT_LIMIT));
+    if !recorded {
+        tracing::warn!("The last traces did not end in time.");
+    }
+    if !committed {
         tracing::error!("The last commit did not end in time.");
     }
     tracing::info!("Stopped.");

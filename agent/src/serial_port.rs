@@ -12,6 +12,7 @@ use crate::{
     frame_watch::{self, FrameWatch},
     holder,
     outbox::{AskOutboxError, Origin, Outbox, OutboxClosed},
+    recorder::{Happened, Tape},
     status::Board,
     tcp_link::{self, Listener},
 };
@@ -48,6 +49,7 @@ pub(crate) struct Link {
     pub(crate) config: DeviceConfig,
     pub(crate) outbox: Outbox,
     pub(crate) board: Arc<Board>,
+    pub(crate) tape: Arc<Tape>,
     pub(crate) clock: Clock,
     pub(crate) stopped: CancellationToken,
 }
@@ -63,6 +65,8 @@ enum LinkError {
     Read { source: io::Error, advice: &'static str },
     #[error("writing failed: {source}; {advice}")]
     Write { source: io::Error, advice: &'static str },
+    #[error("a trace begins with what the driver says first")]
+    Anew,
     #[error(transparent)]
     Outbox(#[from] OutboxClosed),
 }
@@ -179,16 +183,29 @@ impl Session<'_> {
             // A cuff or meter may say nothing for hours: its tile must not stay as it is.
             self.report(DeviceState::Waiting, "the port is open again").await?;
         }
-        let ended = self.on_port(&mut port).await;
+        let ended = loop {
+            match self.on_port(&mut port).await {
+                // The port stays open: what the device says meanwhile is not lost.
+                Err(LinkError::Anew) => self.close().await?,
+                ended => break ended,
+            }
+        };
         drop(port);
-        self.driver.handle(self.link.clock.now(), SerialEvent::Closed);
+        self.close().await?;
+        ended
+    }
+
+    async fn close(&mut self) -> Result<(), OutboxClosed> {
+        let now = self.link.clock.now();
+        self.link.tape.happened(now.mono, Happened::Closed);
+        self.driver.handle(now, SerialEvent::Closed);
         // What the driver still had goes to the outbox; there is nobody to send to.
         while let Some(output) = self.driver.poll_output() {
             if !matches!(output, SerialOutput::Send(_)) {
                 self.keep(output).await?;
             }
         }
-        ended
+        Ok(())
     }
 
     async fn on_port(
@@ -197,7 +214,9 @@ impl Session<'_> {
     ) -> Result<(), LinkError> {
         let advice = self.link.config.port.advice();
         let mut chunk = [0; CHUNK];
-        self.driver.handle(self.link.clock.now(), SerialEvent::Opened);
+        let now = self.link.clock.now();
+        self.link.tape.happened(now.mono, Happened::Opened);
+        self.driver.handle(now, SerialEvent::Opened);
         // Of the event before, if it was bytes.
         let mut arrived = 0;
         loop {
@@ -205,12 +224,16 @@ impl Session<'_> {
             while let Some(output) = self.driver.poll_output() {
                 understood |= matches!(output, SerialOutput::Emit(_) | SerialOutput::Remember(_));
                 match output {
-                    SerialOutput::Send(bytes) => tokio::select! {
-                        sent = send(port, &bytes) => {
-                            sent.map_err(|source| LinkError::Write { source, advice })?;
+                    SerialOutput::Send(bytes) => {
+                        let begun = self.link.clock.mono();
+                        tokio::select! {
+                            sent = send(port, &bytes) => {
+                                sent.map_err(|source| LinkError::Write { source, advice })?;
+                            }
+                            () = self.link.stopped.cancelled() => return Ok(()),
                         }
-                        () = self.link.stopped.cancelled() => return Ok(()),
-                    },
+                        self.link.tape.happened(begun, Happened::Sent(&bytes));
+                    }
                     output => self.keep(output).await?,
                 }
             }
@@ -232,13 +255,16 @@ impl Session<'_> {
                     SerialEvent::Committed
                 }
                 () = self.link.clock.sleep_until(self.driver.next_timeout()) => SerialEvent::TimedOut,
+                () = self.link.tape.anew(self.link.clock) => return Err(LinkError::Anew),
                 () = self.link.stopped.cancelled() => return Ok(()),
             };
+            let now = self.link.clock.now();
             if let SerialEvent::Received(bytes) = event {
                 self.link.board.received(&self.link.config.id, bytes.len());
                 arrived = bytes.len();
+                self.link.tape.happened(now.mono, Happened::Received(bytes));
             }
-            self.driver.handle(self.link.clock.now(), event);
+            self.driver.handle(now, event);
         }
     }
 
@@ -270,6 +296,7 @@ impl Session<'_> {
     /// Hands what is not for the port to the outbox and the status board.
     async fn keep(&mut self, output: SerialOutput) -> Result<(), OutboxClosed> {
         let (outbox, device) = (&self.link.outbox, &self.link.config.id);
+        self.link.tape.told(self.link.clock.mono(), &output);
         match output {
             SerialOutput::Send(_) => {}
             SerialOutput::Emit(record) => {

@@ -1,8 +1,12 @@
 //! What the running agent tells `clinic-agent status`, over a Unix socket in its data folder.
+//!
+//! Whoever connects writes a line, or nothing, and ends writing: nothing is a question for the
+//! status; `trace start DEVICE` and `trace stop DEVICE` are orders for the recorder.
 
 use crate::{
     config::AgentConfig,
     outbox::{Outbox, inspect},
+    recorder::{Answer, Order, Recorder},
     run::VERSION,
 };
 use anyhow::Context as _;
@@ -18,19 +22,29 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Read as _, Write as _},
+    net::Shutdown,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{io::AsyncWriteExt as _, net::UnixListener};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixListener,
+};
 use tokio_util::sync::CancellationToken;
 
 /// The running agent answers at once, or not at all.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// The outbox answers between two commits.
 const OUTBOX_LIMIT: Duration = Duration::from_secs(2);
+/// The recorder answers when the disk has answered it.
+const RECORDER_LIMIT: Duration = Duration::from_secs(4);
+/// Whoever asks has its question ready; who says nothing wants the status.
+const QUESTION_LIMIT: Duration = Duration::from_millis(500);
+/// Longest question: two words and a device.
+const QUESTION_LEN_MAX: u64 = 256;
 
 /// What is known of the agent's parts; every part writes its own corner.
 #[derive(Debug)]
@@ -192,16 +206,21 @@ impl Board {
     }
 }
 
+/// All that is needed to answer.
+pub(crate) struct Desk {
+    pub(crate) socket: PathBuf,
+    pub(crate) board: Arc<Board>,
+    pub(crate) outbox: Outbox,
+    pub(crate) recorder: Recorder,
+    pub(crate) stopped: CancellationToken,
+}
+
 /// Answers everybody who connects with one JSON object, until the agent stops.
-pub(crate) async fn serve(
-    socket: PathBuf,
-    board: Arc<Board>,
-    outbox: Outbox,
-    stopped: CancellationToken,
-) {
+pub(crate) async fn serve(desk: Desk) {
+    let Desk { socket, stopped, .. } = &desk;
     // A socket left by a killed agent is in the way; a missing one is not.
-    drop(fs::remove_file(&socket));
-    let listener = match UnixListener::bind(&socket) {
+    drop(fs::remove_file(socket));
+    let listener = match UnixListener::bind(socket) {
         Ok(listener) => listener,
         Err(error) => {
             tracing::error!(%error, socket = %socket.display(), "No status: the socket cannot be made.");
@@ -215,13 +234,30 @@ pub(crate) async fn serve(
                 Err(_) => continue,
             },
             () = stopped.cancelled() => {
-                drop(fs::remove_file(&socket));
+                drop(fs::remove_file(socket));
                 return;
             }
         };
-        let mut facts = board.facts().clone();
+        let mut question = String::new();
+        let mut asking = (&mut stream).take(QUESTION_LEN_MAX);
+        // What did not come in time is no question.
+        drop(tokio::time::timeout(QUESTION_LIMIT, asking.read_to_string(&mut question)).await);
+        let answer = match question.trim() {
+            "" => serde_json::to_vec(&desk.facts().await),
+            order => serde_json::to_vec(&desk.order(order).await),
+        };
+        if let Ok(text) = answer {
+            // Whoever asked may have gone away.
+            drop(stream.write_all(&text).await);
+        }
+    }
+}
+
+impl Desk {
+    async fn facts(&self) -> Facts {
+        let mut facts = self.board.facts().clone();
         // While the outbox cannot be opened nobody answers there.
-        if let Ok(Ok(stats)) = tokio::time::timeout(OUTBOX_LIMIT, outbox.stats()).await {
+        if let Ok(Ok(stats)) = tokio::time::timeout(OUTBOX_LIMIT, self.outbox.stats()).await {
             let lanes = Lane::ALL.iter().map(|lane| lane.name().to_owned());
             let room = stats.max_bytes.saturating_sub(stats.bytes);
             facts.outbox = OutboxFacts {
@@ -234,11 +270,44 @@ pub(crate) async fn serve(
                 failing: None,
             };
         }
-        facts.outbox.failing = outbox.failing();
-        if let Ok(text) = serde_json::to_vec(&facts) {
-            // Whoever asked may have gone away.
-            drop(stream.write_all(&text).await);
+        facts.outbox.failing = self.outbox.failing();
+        facts
+    }
+
+    async fn order(&self, order: &str) -> Answer {
+        let (order, device) = match order.split_whitespace().collect::<Vec<_>>()[..] {
+            ["trace", "start", device] => (Order::Start, device),
+            ["trace", "stop", device] => (Order::Stop, device),
+            _ => {
+                let said = "the running agent is of another version; restart it";
+                return Answer::refused(said.to_owned());
+            }
+        };
+        let answer = self.recorder.ask(order, device);
+        tokio::time::timeout(RECORDER_LIMIT, answer).await.unwrap_or_else(|_| {
+            Answer::refused("the recorder waits for the disk; check the disk".to_owned())
+        })
+    }
+}
+
+/// Tells the running agent to start or stop a trace, and prints what it says.
+pub(crate) fn order_trace(data_dir: &Path, order: &str, device: &str) -> anyhow::Result<ExitCode> {
+    let socket = data_dir.join("agent.sock");
+    let text = match ask(&socket, &format!("trace {order} {device}\n")) {
+        Ok(text) => text,
+        Err(error) => {
+            writeln!(io::stderr().lock(), "{}", unanswered(&socket, &error))?;
+            return Ok(ExitCode::FAILURE);
         }
+    };
+    let answer: Answer = serde_json::from_str(&text)
+        .context("the running agent cannot record; restart it to run this version")?;
+    if answer.done {
+        writeln!(io::stdout().lock(), "{}", answer.said)?;
+        Ok(ExitCode::SUCCESS)
+    } else {
+        writeln!(io::stderr().lock(), "{}", answer.said)?;
+        Ok(ExitCode::FAILURE)
     }
 }
 
@@ -246,7 +315,7 @@ pub(crate) async fn serve(
 pub(crate) fn show(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let socket = data_dir.join("agent.sock");
     let mut out = io::stdout().lock();
-    match ask(&socket) {
+    match ask(&socket, "") {
         Ok(text) => {
             if json {
                 writeln!(out, "{text}")?;
@@ -290,8 +359,10 @@ fn unanswered(socket: &Path, error: &io::Error) -> String {
     }
 }
 
-fn ask(socket: &Path) -> io::Result<String> {
+fn ask(socket: &Path, question: &str) -> io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(question.as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
@@ -344,7 +415,7 @@ mod tests {
     use std::os::unix::net::UnixListener as Listener;
 
     fn asked(socket: &Path) -> String {
-        unanswered(socket, &ask(socket).unwrap_err())
+        unanswered(socket, &ask(socket, "").unwrap_err())
     }
 
     #[test]
