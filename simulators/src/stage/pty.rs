@@ -18,7 +18,7 @@ use rustix::{
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -58,9 +58,12 @@ impl Stage {
         unlockpt(&master).context("unlocking the pty")?;
         let name = ptsname(&master, Vec::new()).context("asking for the pty's name")?;
         let name = Path::new(std::ffi::OsStr::from_bytes(name.as_bytes()));
+        // It must never become the terminal of a bench that has none: the kernel would stop agents.
+        let noctty = OFlags::NOCTTY.bits().cast_signed();
         let slave = fs::OpenOptions::new()
             .read(true)
             .write(true)
+            .custom_flags(noctty)
             .open(name)
             .with_context(|| format!("opening {}", name.display()))?;
         let mut settings = tcgetattr(&slave).context("reading the pty's settings")?;
