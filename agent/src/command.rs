@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use std::{
     ffi::OsString,
     fs,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -111,7 +111,10 @@ pub(crate) fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // A log that cannot be written is told with `eprintln!`, which panics where stderr is gone.
+    let log = tracing_subscriber::fmt().log_internal_errors(false);
+    let log = log.with_ansi(io::stderr().is_terminal());
+    log.with_env_filter(filter).with_writer(io::stderr).init();
     match execute(line.command) {
         Ok(code) => code,
         Err(error) => {

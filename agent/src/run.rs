@@ -13,7 +13,12 @@ use crate::{
 use anyhow::{Context as _, bail};
 use model::record::{AgentStarted, Record};
 use std::{
-    fs::DirBuilder, os::unix::fs::DirBuilderExt as _, process::ExitCode, sync::Arc, time::Duration,
+    fs::{DirBuilder, File, TryLockError},
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -43,6 +48,27 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<ExitCode> {
     ended
 }
 
+/// Keeps a second agent out of the data folder for as long as the file is open.
+fn held(data_dir: &Path) -> anyhow::Result<File> {
+    let path = data_dir.join("lock");
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}; check who owns it", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another clinic-agent works in {}; stop that one first, or give this one a data_dir of its own",
+            data_dir.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("locking {}", path.display()))
+        }
+    }
+}
+
 async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
     let board = Arc::new(Board::new(&config));
@@ -56,6 +82,8 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
         .mode(0o700)
         .create(&config.data_dir)
         .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
+    // Two agents on one outbox would take it for a copy and send everything twice.
+    let _held = held(&config.data_dir)?;
     let settings = OutboxSettings {
         path: config.data_dir.join("outbox.sqlite"),
         commit_after: config.outbox.commit_after,
@@ -146,4 +174,19 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     }
     tracing::info!("Stopped.");
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_agent_stays_out_of_the_data_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = held(folder.path()).unwrap();
+        let told = held(folder.path()).unwrap_err().to_string();
+        assert!(told.contains("another clinic-agent"), "{told}");
+        drop(first);
+        held(folder.path()).unwrap();
+    }
 }

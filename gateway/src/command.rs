@@ -131,6 +131,7 @@ pub(crate) fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,rmqtt=warn"));
     // A log that cannot be written is told with `eprintln!`, which panics where stderr is gone.
     let log = tracing_subscriber::fmt().log_internal_errors(false);
+    let log = log.with_ansi(io::stderr().is_terminal());
     log.with_env_filter(filter).with_writer(io::stderr).init();
     match execute(line) {
         Ok(code) => code,

@@ -49,8 +49,8 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
     let mut hung_up = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
-    store::make_data_dir(&config.data_dir)
-        .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
+    let _held = store::take_data_dir(&config.data_dir)
+        .with_context(|| format!("taking the data folder {}", config.data_dir.display()))?;
     let recorder = PrometheusBuilder::new().build_recorder();
     let metrics = recorder.handle();
     // Somebody was first only in tests.

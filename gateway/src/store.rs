@@ -157,6 +157,22 @@ pub(crate) fn make_data_dir(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(dir)
 }
 
+/// Makes the data folder, and keeps a second gateway out of it for as long as the file is open.
+pub(crate) fn take_data_dir(dir: &Path) -> io::Result<fs::File> {
+    make_data_dir(dir)?;
+    let path = dir.join("lock");
+    let lock = fs::OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::Error(error)) => Err(error),
+        Err(fs::TryLockError::WouldBlock) => {
+            let text = "another clinic-gateway works in it; stop that one first, or give this one \
+                        a data_dir of its own";
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+        }
+    }
+}
+
 /// Makes the file before SQLite does, and narrows one that others may read.
 fn make_private(path: &Path) -> io::Result<()> {
     let file = fs::OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)?;
@@ -215,7 +231,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("data");
         make_data_dir(&dir).unwrap();
-        make_data_dir(&dir).unwrap();
+        let held = take_data_dir(&dir).unwrap();
+        assert_eq!(take_data_dir(&dir).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+        drop(held);
+        take_data_dir(&dir).unwrap();
         let path = dir.join("county.sqlite");
         let connection = Store::connection(&path).unwrap();
         connection.execute("DELETE FROM session", []).unwrap();

@@ -29,6 +29,10 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// What may be asked for: a misspelt state must not be answered with "no alerts".
+const STATES: [&str; 6] =
+    ["open", "active_unack", "active_ack", "cleared_unack", "closed", "unknown"];
+
 #[derive(Deserialize)]
 struct AlertQuery {
     state: Option<String>,
@@ -42,6 +46,10 @@ async fn list(
     _: Caller,
     Query(asked): Query<AlertQuery>,
 ) -> Result<Json<Value>, Problem> {
+    if let Some(wrong) = asked.state.as_deref().filter(|state| !STATES.contains(state)) {
+        let text = format!("state: \"{wrong}\" is none; use one of {}", STATES.join(", "));
+        return Err(Problem::bad_request(text));
+    }
     let filter = AlertFilter {
         state: asked.state,
         site: asked.site,

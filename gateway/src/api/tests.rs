@@ -276,9 +276,13 @@ async fn what_does_not_fit_is_a_problem_that_says_what_to_do() {
         assert_eq!((status, &problem["status"]), (wanted, &json!(wanted.as_u16())), "{problem}");
         assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
     }
-    for query in
-        ["readings?limit=many", "waveforms?device=a", "readings?from=then", "readings?cursor=x"]
-    {
+    for query in [
+        "readings?limit=many",
+        "waveforms?device=a",
+        "readings?from=then",
+        "readings?cursor=x",
+        "alerts?state=opne",
+    ] {
         let (status, problem) = desk.get(&format!("/api/v1/{query}")).await;
         assert_eq!((status, &problem["status"]), (StatusCode::BAD_REQUEST, &json!(400)), "{query}");
     }
