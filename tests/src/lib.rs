@@ -10,7 +10,7 @@ use simulators::{
     county::{BrokerPlace, County, CountyPlan},
     demo::cast,
     process::Program,
-    site::{Performance, Site, stage_clock},
+    site::{DevicePlan, Performance, Site, stage_clock},
     stage::pty::StageTime,
 };
 use std::{
@@ -35,7 +35,7 @@ pub struct Village {
 }
 
 impl Village {
-    /// Prepares a county and a clinic with one device of every kind; starts nothing.
+    /// Prepares a county and a clinic with one device of each kind of the demonstration; starts nothing.
     ///
     /// # Errors
     /// When a part cannot be prepared.
@@ -43,6 +43,20 @@ impl Village {
         program: &Path,
         broker: BrokerPlace,
         scenario: &str,
+    ) -> anyhow::Result<Self> {
+        let scenario = Scenario::built_in(scenario).context("a scenario is missing")?;
+        let devices = cast("heping", 7, &scenario, EcgSource::Recording);
+        Self::with(program, broker, devices).await
+    }
+
+    /// Prepares a county and a clinic with these devices; starts nothing.
+    ///
+    /// # Errors
+    /// When a part cannot be prepared.
+    pub async fn with(
+        program: &Path,
+        broker: BrokerPlace,
+        devices: Vec<DevicePlan>,
     ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("making a temporary folder")?;
         let program = Program::at(program);
@@ -53,8 +67,6 @@ impl Village {
             clinics: vec![("和平镇卫生院", "heping")],
         };
         let county = County::prepare(&program, plan).await?;
-        let scenario = Scenario::built_in(scenario).context("a scenario is missing")?;
-        let devices = cast("heping", 7, &scenario, EcgSource::Recording);
         let dir = folder.path().join("heping");
         let site = Site::prepare(&program, &county, "heping", &dir, devices).await?;
         Ok(Self { county, site, folder })

@@ -26,8 +26,9 @@ use tokio::{io::unix::AsyncFd, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use virtual_devices::{SimTime, Truth, VirtualDevice};
 
-/// What may wait for a reader: four seconds of the fastest device (3.6 kB/s).
-const WAITING_MAX: usize = 16 * 1024;
+/// What may wait for a reader: four seconds of the fastest device (11.5 kB/s, a line at
+/// 115200 baud that is full).
+const WAITING_MAX: usize = 48 * 1024;
 /// A driver's longest request is far shorter.
 const CHUNK: usize = 1024;
 /// A device that is switched off waits this long for the other side's last word…

@@ -434,7 +434,7 @@ fn leads_off_are_invalid_values_and_masks_and_a_technical_alarm() {
     assert_eq!(reasons("rr"), [Some("not_available"), Some("sensor_off")]);
     assert_eq!(reasons("spo2"), [None, None]);
     let starts: Vec<_> = truth.iter().filter_map(|fact| fact.alarm.as_deref()).collect();
-    assert_eq!(starts, ["4182-22", "500a-22"]);
+    assert_eq!(starts, ["t:4182:0016:0101", "t:500a:0016:0106"]);
     // Invalid, at rest.
     let masked = [0xA0, 0x00].repeat(128);
     assert!(
