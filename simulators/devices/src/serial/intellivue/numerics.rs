@@ -166,6 +166,10 @@ impl Object {
             fact.no_data = Some("calibrating");
         } else if state & (spec::INVALID | spec::UNAVAILABLE) != 0 {
             fact.no_data = Some(moment.reason(self.sensor));
+        } else if number.mantissa == 0 && ["hr", "rr"].contains(&self.metric?) {
+            // The catalogue: 0 is a rate only with an asystole or apnoea alarm; the sheet names no
+            // code of either, so that this monitor has none.
+            fact.no_data = Some(moment.reason(self.sensor));
         } else {
             (fact.value, fact.unit) = (Some(number.to_string()), Some(self.unit.1));
         }
