@@ -7,7 +7,7 @@
 //! - the symlink exists exactly as long as the stage
 //! - what the device says is written in order; what is forgotten is counted, never reordered
 //! - a device that is switched off finishes the exchange it is in: what a driver has heard and
-//!   acknowledged is truth
+//!   acknowledged is truth, and it begins nothing new
 
 use anyhow::Context as _;
 use rustix::{
@@ -153,7 +153,8 @@ impl Stage {
         let mut ending: Option<Ending> = None;
         loop {
             if ending.is_none() {
-                device.advance(clock.now());
+                played.until = clock.now();
+                device.advance(played.until);
             }
             waiting.extend(device.take_output());
             let excess = waiting.len().saturating_sub(WAITING_MAX);
@@ -181,7 +182,8 @@ impl Stage {
                     let read = ready?.try_io(|master| master.get_ref().read(&mut chunk));
                     if let Ok(count) = read {
                         let received = chunk.get(..count?).unwrap_or_default();
-                        device.receive(clock.now(), received);
+                        played.until = clock.now();
+                        device.receive(played.until, received);
                         ending = ending.map(Ending::heard);
                     }
                 }
@@ -225,6 +227,8 @@ impl Ending {
 pub struct Played {
     /// Bytes nobody read in time.
     pub forgotten_bytes: usize,
+    /// Up to here the device's output was taken: what it says later nobody hears.
+    pub until: SimTime,
 }
 
 /// Device time on a real clock.
