@@ -7,6 +7,7 @@ use simulators::{
     county::BrokerPlace,
     demo::settled,
     site::{DevicePlan, switch_off},
+    verify::Report,
 };
 use std::{
     collections::BTreeMap,
@@ -46,6 +47,21 @@ fn said(truth: &Path) -> BTreeMap<String, [usize; 2]> {
     said
 }
 
+/// What differs, a line for each device.
+fn differences(report: &Report) -> String {
+    let Report { gaps, dropped, quarantined, forbidden, .. } = report;
+    let mut text = format!(
+        "{gaps} envelopes missing, {dropped} given up, {quarantined} kept aside, forbidden: \
+         {forbidden:?}"
+    );
+    for (device, of) in &report.devices {
+        let (lost, doubled, altered) = (of.lost, of.doubled, of.altered);
+        text += &format!("\n{device}: lost {lost}, doubled {doubled}, altered {altered}; ");
+        text += &of.first;
+    }
+    text
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_device_of_every_driver_arrives_whole() -> anyhow::Result<()> {
     let devices = everybody();
@@ -66,10 +82,12 @@ async fn one_device_of_every_driver_arrives_whole() -> anyhow::Result<()> {
         println!("{device}: {values} readings and blocks, {alarms} begins and ends of alarms");
     }
     println!("emitted {}, stored {}", report.emitted, report.stored);
-    assert!(report.is_clean(), "{report:#?}");
+    assert!(report.is_clean(), "{}", differences(&report));
     for device in devices {
-        let values = said.get(&device.id).map_or(0, |[values, _]| *values);
-        assert!(values > 0, "{} said nothing", device.id);
+        // A pump or meter has its serial number behind the name of its port.
+        let its_own =
+            |(id, [values, _]): (&String, &[usize; 2])| id.starts_with(&device.id) && *values > 0;
+        assert!(said.iter().any(its_own), "{} said nothing", device.id);
     }
     village.drained().await?;
     village.site.stop().await?;
