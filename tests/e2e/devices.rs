@@ -1,6 +1,11 @@
 //! Story: one clinic with a virtual device of every driver, all at once.
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what went wrong by failing"
+)]
+#![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
 use e2e::{Village, until};
 use simulators::{
