@@ -48,8 +48,14 @@ pub(crate) fn run(config: AgentConfig) -> anyhow::Result<ExitCode> {
     ended
 }
 
-/// Keeps a second agent out of the data folder for as long as the file is open.
-fn held(data_dir: &Path) -> anyhow::Result<File> {
+/// Makes the data folder, and keeps a second agent out of it for as long as the file is open.
+fn take_data_dir(data_dir: &Path) -> anyhow::Result<File> {
+    // What patients' devices said: nobody else reads it.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .with_context(|| format!("making the data folder {}", data_dir.display()))?;
     let path = data_dir.join("lock");
     let lock = File::options()
         .create(true)
@@ -76,14 +82,8 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
-    // What patients' devices said: nobody else reads it.
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data_dir)
-        .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
     // Two agents on one outbox would take it for a copy and send everything twice.
-    let _held = held(&config.data_dir)?;
+    let _held = take_data_dir(&config.data_dir)?;
     let settings = OutboxSettings {
         path: config.data_dir.join("outbox.sqlite"),
         commit_after: config.outbox.commit_after,
@@ -183,10 +183,10 @@ mod tests {
     #[test]
     fn a_second_agent_stays_out_of_the_data_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let first = held(folder.path()).unwrap();
-        let told = held(folder.path()).unwrap_err().to_string();
+        let first = take_data_dir(folder.path()).unwrap();
+        let told = take_data_dir(folder.path()).unwrap_err().to_string();
         assert!(told.contains("another clinic-agent"), "{told}");
         drop(first);
-        held(folder.path()).unwrap();
+        take_data_dir(folder.path()).unwrap();
     }
 }

@@ -321,7 +321,7 @@ async fn perform(
     stopped: &CancellationToken,
 ) -> anyhow::Result<()> {
     let played = stage.play(device, time, &facts, stopped).await?;
-    device.switch_off(time.now());
+    device.switch_off(played.until);
     for fact in device.take_truth() {
         facts.send(fact).await.context("the truth is no longer written")?;
     }
@@ -339,4 +339,65 @@ async fn write_truth(mut file: File, mut facts: mpsc::Receiver<Truth>) -> anyhow
         file.write_all(&line).context("writing the truth")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use virtual_devices::SimTime;
+
+    /// Says something every 10 ms.
+    #[derive(Default)]
+    struct Chatterer {
+        said_at: SimTime,
+        facts: Vec<Truth>,
+        out: Vec<u8>,
+        taken: usize,
+    }
+
+    impl VirtualDevice for Chatterer {
+        fn receive(&mut self, _: SimTime, _: &[u8]) {}
+
+        fn advance(&mut self, now: SimTime) {
+            while self.said_at.plus_millis(10) <= now {
+                self.said_at = self.said_at.plus_millis(10);
+                self.facts.push(Truth::default());
+                self.out.push(b'.');
+            }
+        }
+
+        fn next_due(&self) -> Option<SimTime> {
+            Some(self.said_at.plus_millis(10))
+        }
+
+        fn take_output(&mut self) -> Vec<u8> {
+            self.taken += self.out.len();
+            std::mem::take(&mut self.out)
+        }
+
+        fn take_truth(&mut self) -> Vec<Truth> {
+            std::mem::take(&mut self.facts)
+        }
+
+        fn switch_off(&mut self, now: SimTime) {
+            self.advance(now);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_device_says_after_its_last_word_is_no_truth() {
+        let folder = tempfile::tempdir().unwrap();
+        let stage = Stage::open(&folder.path().join("port")).unwrap();
+        let (facts, mut said) = mpsc::channel(TRUTH_QUEUE);
+        let stopped = CancellationToken::new();
+        stopped.cancel();
+        let mut device = Chatterer::default();
+        let time = StageTime::start(1.0);
+        perform(&stage, &mut device, time, facts, &stopped).await.unwrap();
+        let mut count = 0;
+        while said.try_recv().is_ok() {
+            count += 1;
+        }
+        assert_eq!(count, device.taken);
+    }
 }

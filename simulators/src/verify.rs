@@ -80,9 +80,25 @@ pub struct Report {
     /// The first differences, for a person.
     #[serde(skip)]
     pub differences: Vec<String>,
+    /// What differs of each device, if anything does.
+    #[serde(skip)]
+    pub devices: BTreeMap<String, Differences>,
     /// When each stored reading was emitted, by the reading's key.
     #[serde(skip)]
     pub emitted_at: BTreeMap<String, String>,
+}
+
+/// What differs of one device.
+#[derive(Clone, Debug, Default)]
+pub struct Differences {
+    /// Emitted and not stored.
+    pub lost: usize,
+    /// Stored twice and not marked.
+    pub doubled: usize,
+    /// Stored with another value, unit or time.
+    pub altered: usize,
+    /// The first of them, for a person.
+    pub first: String,
 }
 
 /// Milliseconds from the device's byte to the event on the board.
@@ -104,12 +120,31 @@ impl Report {
         self.emitted > 0 && differences == 0 && missing == 0
     }
 
-    fn differ(&mut self, text: impl FnOnce() -> String) {
+    fn differ(&mut self, kind: Kind, count: usize, series: &Series, text: &str) {
         const SHOWN: usize = 20;
+        let of_device = self.devices.entry(series.0.clone()).or_default();
+        let (all, of_this) = match kind {
+            Kind::Lost => (&mut self.lost, &mut of_device.lost),
+            Kind::Doubled => (&mut self.doubled, &mut of_device.doubled),
+            Kind::Altered => (&mut self.altered, &mut of_device.altered),
+        };
+        *all += count;
+        *of_this += count;
+        let text = format!("{kind:?} {series:?}: {text}");
         if self.differences.len() < SHOWN {
-            self.differences.push(text());
+            self.differences.push(text.clone());
+        }
+        if of_device.first.is_empty() {
+            of_device.first = text;
         }
     }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Lost,
+    Doubled,
+    Altered,
 }
 
 /// What readings of one series are compared by.
@@ -213,25 +248,22 @@ fn compare_readings(
                     report.emitted_at.insert(reading.1.key(), fact.1.clone());
                 }
                 Step::Altered(fact, reading) => {
-                    report.altered += 1;
-                    report
-                        .differ(|| format!("altered {series:?}: {fact:?} became {:?}", reading.0));
+                    let text = format!("{fact:?} became {:?}", reading.0);
+                    report.differ(Kind::Altered, 1, series, &text);
                 }
                 Step::OnlyLeft(fact) => {
-                    report.lost += 1;
-                    report.differ(|| format!("lost {series:?}: {fact:?}"));
+                    report.differ(Kind::Lost, 1, series, &format!("{fact:?}"));
                 }
                 Step::OnlyRight(reading) => {
-                    report.doubled += 1;
-                    report.differ(|| format!("doubled {series:?}: {:?}", reading.0));
+                    report.differ(Kind::Doubled, 1, series, &format!("{:?}", reading.0));
                 }
             }
         }
     }
     for (series, readings) in stored.iter().filter(|(series, _)| !said.contains_key(*series)) {
         report.stored += readings.len();
-        report.altered += readings.len();
-        report.differ(|| format!("{} readings of {series:?} that nobody emitted", readings.len()));
+        let text = format!("{} readings that nobody emitted", readings.len());
+        report.differ(Kind::Altered, readings.len(), series, &text);
     }
 }
 
@@ -251,16 +283,13 @@ async fn compare_blocks(
             match step {
                 Step::Same(..) => {}
                 Step::Altered(fact, _) => {
-                    report.altered += 1;
-                    report.differ(|| format!("altered block of {series:?} at {}", fact.1));
+                    report.differ(Kind::Altered, 1, series, &format!("block at {}", fact.1));
                 }
                 Step::OnlyLeft(fact) => {
-                    report.lost += 1;
-                    report.differ(|| format!("lost block of {series:?} at {}", fact.1));
+                    report.differ(Kind::Lost, 1, series, &format!("block at {}", fact.1));
                 }
                 Step::OnlyRight(hash) => {
-                    report.doubled += 1;
-                    report.differ(|| format!("doubled block of {series:?}: {hash}"));
+                    report.differ(Kind::Doubled, 1, series, &format!("block {hash}"));
                 }
             }
         }

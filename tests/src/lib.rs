@@ -35,7 +35,7 @@ pub struct Village {
 }
 
 impl Village {
-    /// Prepares a county and a clinic with one device of every kind; starts nothing.
+    /// Prepares a county and a clinic with one device of each kind of the demonstration; starts nothing.
     ///
     /// # Errors
     /// When a part cannot be prepared.

@@ -207,7 +207,6 @@ impl Intellivue {
         if self.numerics.expires_at().is_some_and(|at| mono >= at) {
             self.numerics.expire(now, &mut self.reporter);
         }
-        self.waves.flush_stopped(mono, &mut self.reporter);
         if self.tell_at().is_some_and(|at| mono >= at) {
             self.report(now, DeviceState::Online, "");
         }
@@ -222,7 +221,6 @@ impl Intellivue {
     }
 
     fn fall_silent(&mut self, now: Now, reason: &str) {
-        self.waves.flush(&mut self.reporter);
         self.alarms.clear();
         self.numerics.fall_silent(now, &mut self.reporter);
         if self.online != Some(false) {
@@ -272,7 +270,6 @@ impl Intellivue {
             (Session::Abort | Session::Released, Phase::Awaiting { .. } | Phase::Polling(_))
             | (Session::Abort, Phase::Requesting { .. }) => {
                 self.reporter.note(now, "aborted", "the monitor ended the association");
-                self.waves.flush(&mut self.reporter);
                 self.phase = Phase::Resting(now.mono + spec::ABORTED);
                 self.queue.clear();
             }
@@ -335,7 +332,6 @@ impl Intellivue {
         if let Phase::Awaiting { granted, .. } = self.phase {
             (self.clock, self.linked) = (Clock::default(), Linked::default());
             self.numerics.begin();
-            self.waves.flush(&mut self.reporter);
             self.waves.begin();
             self.unknown = UnknownIds::default();
             self.about.clear();
@@ -437,9 +433,8 @@ impl Intellivue {
         self.decoder = decoder;
     }
 
-    /// Hands out the samples that are left. Alarms are forgotten, not ended: nobody knows.
+    /// Alarms are forgotten, not ended: nobody knows.
     fn close(&mut self) {
-        self.waves.flush(&mut self.reporter);
         let fresh = Self::new(self.reporter.device().clone(), Some(self.numerics.cursor()));
         let closed = std::mem::replace(self, fresh);
         self.reporter = closed.reporter;
@@ -476,7 +471,7 @@ impl SerialDriver for Intellivue {
             Phase::Polling(polls) => polls.due().max(self.next_frame),
         };
         let queue = (!self.queue.is_empty()).then_some(self.next_frame);
-        let expiry = self.numerics.expires_at().into_iter().chain(self.waves.flush_at());
+        let expiry = self.numerics.expires_at();
         let news = self.silent_at().into_iter().chain(self.tell_at());
         [phase].into_iter().chain(queue).chain(expiry).chain(news).min()
     }

@@ -7,7 +7,7 @@
 //! - the symlink exists exactly as long as the stage
 //! - what the device says is written in order; what is forgotten is counted, never reordered
 //! - a device that is switched off finishes the exchange it is in: what a driver has heard and
-//!   acknowledged is truth
+//!   acknowledged is truth, and it begins nothing new
 
 use anyhow::Context as _;
 use rustix::{
@@ -26,8 +26,9 @@ use tokio::{io::unix::AsyncFd, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 use virtual_devices::{SimTime, Truth, VirtualDevice};
 
-/// What may wait for a reader: four seconds of the fastest device (3.6 kB/s).
-const WAITING_MAX: usize = 16 * 1024;
+/// What may wait for a reader: four seconds of the fastest device (11.5 kB/s, a line at
+/// 115200 baud that is full).
+const WAITING_MAX: usize = 48 * 1024;
 /// A driver's longest request is far shorter.
 const CHUNK: usize = 1024;
 /// A device that is switched off waits this long for the other side's last word…
@@ -152,7 +153,8 @@ impl Stage {
         let mut ending: Option<Ending> = None;
         loop {
             if ending.is_none() {
-                device.advance(clock.now());
+                played.until = clock.now();
+                device.advance(played.until);
             }
             waiting.extend(device.take_output());
             let excess = waiting.len().saturating_sub(WAITING_MAX);
@@ -180,7 +182,8 @@ impl Stage {
                     let read = ready?.try_io(|master| master.get_ref().read(&mut chunk));
                     if let Ok(count) = read {
                         let received = chunk.get(..count?).unwrap_or_default();
-                        device.receive(clock.now(), received);
+                        played.until = clock.now();
+                        device.receive(played.until, received);
                         ending = ending.map(Ending::heard);
                     }
                 }
@@ -224,6 +227,8 @@ impl Ending {
 pub struct Played {
     /// Bytes nobody read in time.
     pub forgotten_bytes: usize,
+    /// Up to here the device's output was taken: what it says later nobody hears.
+    pub until: SimTime,
 }
 
 /// Device time on a real clock.

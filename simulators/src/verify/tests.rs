@@ -88,6 +88,8 @@ async fn another_device_number_is_altered() {
     readings[0]["device_seq"] = json!(22);
     let report = report(TRUTH, readings, vec![good_lane()]).await;
     assert_eq!((report.altered, report.lost, report.doubled), (1, 0, 0), "{report:#?}");
+    let of_devices: Vec<_> = report.devices.values().map(|of| (of.altered, &of.first)).collect();
+    assert_eq!(of_devices, [(1, &report.differences[0])]);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use model::time::DeviceTime;
 pub(super) const TICKS_A_MS: i64 = 8;
 const WRAP: i64 = 1 << 32;
 /// The monitor's clock has whole seconds: a smaller step is rounding and not a clock that was set.
-const STEP_MS: u64 = 1500;
+const STEP: u64 = 1500 * TICKS_A_MS.unsigned_abs();
 /// A stamp may be a little ahead of the last answer.
 const AHEAD: i64 = 2 * 1000 * TICKS_A_MS;
 
@@ -19,8 +19,8 @@ const AHEAD: i64 = 2 * 1000 * TICKS_A_MS;
 pub(super) struct Clock {
     /// The newest tick, without wrapping.
     latest: Option<i64>,
-    /// Civil milliseconds at tick 0.
-    zero_ms: Option<i64>,
+    /// Civil time at tick 0, in ticks: the pair may be any part of a millisecond after it.
+    zero: Option<i64>,
 }
 
 impl Clock {
@@ -46,15 +46,15 @@ impl Clock {
 
     /// The monitor's clock showed this at that tick.
     pub(super) fn pair(&mut self, civil_ms: i64, tick: i64) {
-        let zero_ms = civil_ms - tick / TICKS_A_MS;
-        if self.zero_ms.is_none_or(|known| known.abs_diff(zero_ms) > STEP_MS) {
-            self.zero_ms = Some(zero_ms);
+        let zero = civil_ms * TICKS_A_MS - tick;
+        if self.zero.is_none_or(|known| known.abs_diff(zero) > STEP) {
+            self.zero = Some(zero);
         }
     }
 
     /// What the monitor's clock showed at that tick, if it told.
     pub(super) fn device_time(&self, tick: i64) -> Option<DeviceTime> {
-        let civil_ms = self.zero_ms? + tick.div_euclid(TICKS_A_MS);
+        let civil_ms = (self.zero? + tick).div_euclid(TICKS_A_MS);
         Some(DeviceTime::Local { civil_ms })
     }
 }
@@ -86,5 +86,13 @@ mod tests {
         assert_eq!(at(&clock, 488_000), 1_795_336_201_000);
         clock.pair(1_795_340_000_000, 480_000);
         assert_eq!(at(&clock, 488_000), 1_795_340_001_000, "the clock was set");
+    }
+    #[test]
+    fn device_time_is_that_of_the_pair_to_the_millisecond() {
+        let mut clock = Clock::default();
+        // 7 ticks after a full millisecond: 1 tick later is not 1 ms later, 8 are.
+        clock.pair(1_795_336_200_000, 80_007);
+        let ms = |tick| clock.device_time(tick).unwrap().civil_ms() - 1_795_336_200_000;
+        assert_eq!([80_006, 80_007, 80_008, 80_014, 80_015].map(ms), [-1, 0, 0, 0, 1]);
     }
 }

@@ -413,7 +413,6 @@ fn a_heart_rate_of_zero_is_one_only_while_the_heart_stands_still() {
 fn the_samples_of_the_sheet_are_a_block_in_millivolts() {
     let mut bench = polling(None);
     bench.hear(WAVES);
-    bench.pass(1_100);
     let block = bench.blocks()[0];
     assert_eq!(
         (block.metric, &block.samples),
@@ -431,21 +430,28 @@ fn cuts(blocks: &[&WaveformBlock]) -> Vec<(usize, i64)> {
 }
 
 #[test]
-fn arrays_become_blocks_of_a_second() {
+fn an_array_becomes_a_block_at_once_and_goes_on_from_the_one_before() {
     let mut bench = polling(None);
-    for count in 0..8_u16 {
+    for count in 0..4_u16 {
         bench.ecg(count, 2048 * u32::from(count + 1), &[8192; 128]);
-        bench.pass(256);
+        assert_eq!(bench.blocks().len(), usize::from(count + 1));
+        // The line delays every other one.
+        bench.pass(if count % 2 == 0 { 306 } else { 206 });
     }
-    assert_eq!(cuts(&bench.blocks()), [(500, 0), (500, 1000)]);
+    assert_eq!(cuts(&bench.blocks()), [(128, 0), (128, 256), (128, 512), (128, 768)]);
     // "ECG defaults are −40.96…+40.955 mV", where no scale is sent.
     assert_eq!(bench.blocks()[0].scale.as_ref().unwrap().offset, 8192);
-    bench.handle(SerialEvent::Closed);
-    assert_eq!(cuts(&bench.blocks())[2], (24, 2000));
 }
 
 #[test]
-fn a_gap_ends_a_block_whether_numbers_or_ticks_show_it() {
+fn an_array_that_is_longer_than_a_second_becomes_several_blocks() {
+    let mut bench = polling(None);
+    bench.ecg(1, 9_600, &[8192; 600]);
+    assert_eq!(cuts(&bench.blocks()), [(500, 0), (100, 1000)]);
+}
+
+#[test]
+fn a_gap_moves_the_next_block_whether_numbers_or_ticks_show_it() {
     let mut bench = polling(None);
     bench.ecg(1, 2048, &[8192; 128]);
     bench.pass(256);
@@ -457,8 +463,7 @@ fn a_gap_ends_a_block_whether_numbers_or_ticks_show_it() {
     // The ticks leave one out, the numbers do not.
     bench.ecg(5, 12_288, &[8192; 128]);
     bench.ecg(5, 12_288, &[8192; 128]);
-    bench.handle(SerialEvent::Closed);
-    assert_eq!(cuts(&bench.blocks()), [(256, 0), (128, 768), (128, 1280)]);
+    assert_eq!(cuts(&bench.blocks()), [(128, 0), (128, 256), (128, 768), (128, 1280)]);
     assert_eq!(bench.note_kinds(), ["gap"]);
 }
 
@@ -470,8 +475,7 @@ fn the_answer_to_a_renewed_poll_doubles_no_samples() {
     bench.ecg(0, 2848, &[8192; 128]);
     bench.pass(156);
     bench.ecg(1, 4096, &[8192; 128]);
-    bench.handle(SerialEvent::Closed);
-    assert_eq!(cuts(&bench.blocks()), [(256, 0)]);
+    assert_eq!(cuts(&bench.blocks()), [(128, 0), (128, 256)]);
 }
 
 #[test]
@@ -483,13 +487,11 @@ fn marks_and_states_are_flags_of_the_block() {
     let off = [packing(), vec![samples(0x2000, &[8192; 128])]].concat();
     bench.say(&Reply::waves(4, 8192), &[(0x201, off)]);
     bench.ecg(5, 10_240, &[8192; 128]);
-    bench.handle(SerialEvent::Closed);
-    let flags: Vec<_> = bench
-        .blocks()
-        .iter()
-        .map(|block| (block.samples.len(), block.flags.lead_off, block.flags.pacer))
-        .collect();
-    assert_eq!(flags, [(256, false, true), (256, true, false), (128, false, false)]);
+    let blocks = bench.blocks();
+    let flags: Vec<_> =
+        blocks.iter().map(|block| (block.flags.lead_off, block.flags.pacer)).collect();
+    let (plain, lead_off) = ((false, false), (true, false));
+    assert_eq!(flags, [plain, (false, true), lead_off, lead_off, plain]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Wave objects to waveform blocks of at most a second.
+//! Wave objects to waveform blocks: one for each array, as the monitor sent it.
 //!
 //! Read first: the protocol sheet, §6.9 (sample arrays), §8 (scaling) and §10 (gaps).
 //!
@@ -6,9 +6,9 @@
 //! ended; it begins anew where the answers' numbers or ticks leave something out.
 //!
 //! # Invariants
-//! - no block goes over a gap, a change of scale, or the border between signal and no signal
+//! - no block is longer than a second or goes over the border between signal and no signal
 //! - test and demo waves are never a patient's
-//! - at most [`OBJECTS_MAX`] objects, each with less than a second of samples, are kept
+//! - at most [`OBJECTS_MAX`] objects are kept, without their samples
 
 use super::{
     attributes::{
@@ -25,13 +25,10 @@ use model::{
     id::Channel,
     metric::{Class, Metric},
     record::Record,
-    time::{MonoTime, Now, Observed, WallTime},
+    time::{Now, Observed, WallTime},
     waveform::{SAMPLES_MAX, SamplePeriod, Scale, WaveformBlock, WaveformFlags},
 };
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    time::Duration,
-};
+use std::collections::{BTreeMap, btree_map::Entry};
 
 /// Facts from the sheet. No number of the waves stands anywhere else.
 mod spec {
@@ -48,8 +45,6 @@ mod spec {
 
 /// "60 waves" are the most that the association offers room for.
 const OBJECTS_MAX: usize = 60;
-/// A stream that stops this long hands out what it has.
-const FLUSH_AFTER: Duration = Duration::from_secs(1);
 /// Ticks and samples may run apart by this much (half an array of 256 ms): more is a gap.
 const GAP_TICKS: u64 = 1024;
 /// Count and arrival may differ by this much before the block's start is taken from the clock.
@@ -81,22 +76,17 @@ impl Context {
     }
 }
 
-/// Samples of one wave that have no block yet.
+/// Where a wave goes on.
 #[derive(Clone, Debug)]
 struct Stream {
-    metric: Metric,
     channel: Channel,
     period: u32,
-    scale: Option<Scale>,
-    samples: Vec<i32>,
-    flags: WaveformFlags,
-    /// The agent's clock at the first of `samples`.
-    start: Observed,
+    /// The agent's clock and the tick at the first sample since it began, or began anew.
+    began: (Observed, i64),
     /// The tick at which the next sample is due.
     next_tick: i64,
     /// Number of the last answer and its tick.
     last: (u16, i64),
-    heard: MonoTime,
 }
 
 /// What is known of the waves of a monitor.
@@ -153,34 +143,14 @@ impl Waves {
                     reporter.note(now, "no_sample_spec", text);
                     continue;
                 };
-                let scale = scale(metric, &context);
                 let channel = channel(&context, array.physio_id);
-                let stream = Stream::new(now, metric, channel, scale, &run, (sequence, tick));
-                self.push(now, (object.source, metric), stream, run, jumped, reporter);
+                let fresh = Stream::new(now, channel, &run, (sequence, tick));
+                if let Some(stream) = self.follow((object.source, metric), fresh, jumped) {
+                    stream.hand_out(metric, scale(metric, &context).as_ref(), &run, reporter);
+                }
             }
         }
         unpackable
-    }
-
-    /// Hands out what streams have that stopped.
-    pub(super) fn flush_stopped(&mut self, now: MonoTime, reporter: &mut Reporter) {
-        let stopped = |stream: &mut Stream| now >= stream.heard + FLUSH_AFTER;
-        for (_, mut stream) in self.streams.extract_if(.., |_, stream| stopped(stream)) {
-            stream.hand_out(reporter);
-        }
-    }
-
-    /// Hands out what is there.
-    pub(super) fn flush(&mut self, reporter: &mut Reporter) {
-        for stream in self.streams.values_mut() {
-            stream.hand_out(reporter);
-        }
-        self.streams.clear();
-    }
-
-    /// When a stream that stopped hands out what it has.
-    pub(super) fn flush_at(&self) -> Option<MonoTime> {
-        self.streams.values().map(|stream| stream.heard + FLUSH_AFTER).min()
     }
 
     /// Whether answers are missing before the one of that number.
@@ -210,49 +180,37 @@ impl Waves {
         }
     }
 
-    fn push(
+    /// The stream that the samples of `fresh` belong to; `None` if they came before.
+    fn follow(
         &mut self,
-        now: Now,
         key: (Source, Metric),
         fresh: Stream,
-        run: Run,
         jumped: bool,
-        reporter: &mut Reporter,
-    ) {
-        let stream = match self.streams.entry(key) {
-            Entry::Vacant(place) => place.insert(fresh),
+    ) -> Option<&mut Stream> {
+        match self.streams.entry(key) {
+            Entry::Vacant(place) => Some(place.insert(fresh)),
             Entry::Occupied(place) => {
                 let stream = place.into_mut();
                 if stream.last == fresh.last || stream.is_repeated_by(&fresh) {
-                    return;
+                    return None;
                 }
                 if jumped || !stream.goes_on_with(&fresh) {
-                    stream.hand_out(reporter);
                     *stream = fresh;
                 } else {
-                    stream.turn_to(&fresh, run.no_signal, reporter);
+                    stream.last = fresh.last;
                 }
-                stream
-            }
-        };
-        stream.flags.lead_off = run.no_signal;
-        for (sample, marks) in run.samples.into_iter().zip(run.marks) {
-            stream.samples.push(sample);
-            stream.flags.saturation |= marks.saturation;
-            stream.flags.pacer |= marks.pacer;
-            stream.next_tick += i64::from(stream.period);
-            if stream.samples.len() >= per_block(stream.period) {
-                stream.hand_out(reporter);
-                stream.flags.lead_off = run.no_signal;
+                Some(stream)
             }
         }
-        stream.heard = now.mono;
     }
 }
 
-/// What is marked in a sample.
+/// A sample and what is marked in it.
 #[derive(Clone, Copy, Debug)]
-struct Marks {
+struct Sample {
+    value: i32,
+    /// The monitor says that it is no signal.
+    no_signal: bool,
     saturation: bool,
     pacer: bool,
 }
@@ -260,11 +218,8 @@ struct Marks {
 /// The samples of an array.
 #[derive(Debug)]
 struct Run {
-    samples: Vec<i32>,
-    marks: Vec<Marks>,
+    samples: Vec<Sample>,
     period: u32,
-    /// The monitor says that the samples are no signal.
-    no_signal: bool,
 }
 
 impl Run {
@@ -291,54 +246,39 @@ impl Run {
                 .filter(|mark| mark.mask != 0)
                 .any(|mark| mark.id == id && raw & mark.mask == mark.mask)
         };
-        let no_signal = array.state & (INVALID | UNAVAILABLE | CALIBRATING) != 0
-            || raw.iter().any(|&raw| marked(raw, spec::INVALID));
-        let marks = raw.iter().map(|&raw| Marks {
+        let no_signal = array.state & (INVALID | UNAVAILABLE | CALIBRATING) != 0;
+        let samples = raw.iter().map(|&raw| Sample {
+            value: i32::from(raw & mask),
+            no_signal: no_signal || marked(raw, spec::INVALID),
             saturation: marked(raw, spec::SATURATION),
             pacer: marked(raw, spec::PACER),
         });
-        Some(Self {
-            marks: marks.collect(),
-            samples: raw.iter().map(|&raw| i32::from(raw & mask)).collect(),
-            period,
-            no_signal,
-        })
+        Some(Self { samples: samples.collect(), period })
+    }
+
+    /// The samples of each block: all of them, but for an array that is long or only partly signal.
+    fn parts(&self) -> impl Iterator<Item = &[Sample]> {
+        let alike = self.samples.chunk_by(|one, next| one.no_signal == next.no_signal);
+        alike.flat_map(|part| part.chunks(per_block(self.period)))
     }
 
     fn ticks(&self) -> i64 {
-        i64::try_from(self.samples.len()).unwrap_or_default() * i64::from(self.period)
+        ticks(self.samples.len(), self.period)
     }
 }
 
 impl Stream {
     /// A stream that begins with that run, which came now.
-    fn new(
-        now: Now,
-        metric: Metric,
-        channel: Channel,
-        scale: Option<Scale>,
-        run: &Run,
-        last: (u16, i64),
-    ) -> Self {
-        let ticks = run.ticks();
-        let at = WallTime::from_unix_ms(now.wall.unix_ms() - ticks / TICKS_A_MS);
-        Self {
-            metric,
-            channel,
-            period: run.period,
-            scale,
-            samples: Vec::new(),
-            flags: WaveformFlags::default(),
-            start: Observed { at, quality: now.quality },
-            next_tick: last.1 - ticks,
-            last,
-            heard: now.mono,
-        }
+    fn new(now: Now, channel: Channel, run: &Run, last: (u16, i64)) -> Self {
+        let first_tick = last.1 - run.ticks();
+        let at = WallTime::from_unix_ms(now.wall.unix_ms() - run.ticks() / TICKS_A_MS);
+        let began = (Observed { at, quality: now.quality }, first_tick);
+        Self { channel, period: run.period, began, next_tick: first_tick, last }
     }
 
     /// Whether the samples of `fresh` come right after those that are there.
     fn goes_on_with(&self, fresh: &Self) -> bool {
-        let (count_ms, clock_ms) = (self.end_ms(), fresh.start.at.unix_ms());
+        let (count_ms, clock_ms) = (self.next().at.unix_ms(), fresh.next().at.unix_ms());
         self.period == fresh.period
             && self.channel == fresh.channel
             && self.next_tick.abs_diff(fresh.next_tick) <= GAP_TICKS
@@ -352,44 +292,44 @@ impl Stream {
         fresh.last.0 == 0 && overlap > GAP_TICKS
     }
 
-    /// Takes over what `fresh` knows better; a new block where it means something else.
-    fn turn_to(&mut self, fresh: &Self, no_signal: bool, reporter: &mut Reporter) {
-        // A scale that is learnt holds for what came before it; another one does not.
-        let rescaled = self.scale.is_some() && self.scale != fresh.scale;
-        let border = !self.samples.is_empty() && self.flags.lead_off != no_signal;
-        if rescaled || border {
-            self.hand_out(reporter);
-        }
-        self.scale.clone_from(&fresh.scale);
-        self.last = fresh.last;
-    }
-
-    /// Hands out what is there as one block; the next begins where it ends.
-    fn hand_out(&mut self, reporter: &mut Reporter) {
-        let Some(period) = sample_period(self.period) else { return };
-        let end = WallTime::from_unix_ms(self.end_ms());
-        let samples = std::mem::take(&mut self.samples);
-        let flags = std::mem::take(&mut self.flags);
-        if !samples.is_empty() {
+    /// Hands out the samples of an array; each block begins where the one before ended.
+    fn hand_out(
+        &mut self,
+        metric: Metric,
+        scale: Option<&Scale>,
+        run: &Run,
+        reporter: &mut Reporter,
+    ) {
+        let Some(period) = sample_period(run.period) else { return };
+        for part in run.parts() {
             reporter.emit(Record::Waveform(WaveformBlock {
                 device: reporter.device().clone(),
                 channel: self.channel.clone(),
-                metric: self.metric,
-                start: self.start,
+                metric,
+                start: self.next(),
                 period,
-                scale: self.scale.clone(),
-                samples,
-                flags,
+                scale: scale.cloned(),
+                samples: part.iter().map(|sample| sample.value).collect(),
+                flags: WaveformFlags {
+                    lead_off: part.iter().any(|sample| sample.no_signal),
+                    saturation: part.iter().any(|sample| sample.saturation),
+                    pacer: part.iter().any(|sample| sample.pacer),
+                },
             }));
+            self.next_tick += ticks(part.len(), run.period);
         }
-        self.start.at = end;
     }
 
-    /// The agent's clock after the last of the samples.
-    fn end_ms(&self) -> i64 {
-        let count = i64::try_from(self.samples.len()).unwrap_or_default();
-        self.start.at.unix_ms() + count * i64::from(self.period) / TICKS_A_MS
+    /// The agent's clock at the next sample.
+    fn next(&self) -> Observed {
+        let (Observed { at, quality }, first_tick) = self.began;
+        let since_ms = (self.next_tick - first_tick) / TICKS_A_MS;
+        Observed { at: WallTime::from_unix_ms(at.unix_ms() + since_ms), quality }
     }
+}
+
+fn ticks(samples: usize, period: u32) -> i64 {
+    i64::try_from(samples).unwrap_or_default() * i64::from(period)
 }
 
 /// Samples of a block of at most a second.
@@ -524,8 +464,12 @@ mod tests {
             Run::new(&context, &array).unwrap()
         };
         let paced = run(&[0x20, 0x00, 0x60, 0x0A, 0x3F, 0xFF]);
-        assert_eq!((paced.samples, paced.no_signal), (vec![0x2000, 0x200A, 0x3FFF], false));
-        assert!(paced.marks[1].pacer && !paced.marks[0].pacer && paced.marks[2].saturation);
-        assert!(run(&[0xA0, 0x00]).no_signal);
+        let values: Vec<_> = paced.samples.iter().map(|sample| sample.value).collect();
+        assert_eq!((values, paced.parts().count()), (vec![0x2000, 0x200A, 0x3FFF], 1));
+        assert!(paced.samples[1].pacer && !paced.samples[0].pacer && paced.samples[2].saturation);
+        // The border between signal and no signal is one between blocks.
+        let cut_off = run(&[0x20, 0x00, 0xA0, 0x00, 0xA0, 0x00]);
+        let parts: Vec<_> = cut_off.parts().map(|part| (part.len(), part[0].no_signal)).collect();
+        assert_eq!(parts, [(1, false), (2, true)]);
     }
 }

@@ -349,7 +349,8 @@ impl Monitor {
 
     /// A fact is on the wire. A result that is repeated is one measurement.
     fn said(&mut self, at: SimTime, mut fact: Truth) {
-        if let (Some(metric), Some(time)) = (fact.metric, &fact.device_time) {
+        let metric = fact.metric.filter(|metric| numerics::is_repeated(metric));
+        if let (Some(metric), Some(time)) = (metric, &fact.device_time) {
             let before = self.spots.insert(metric, time.clone());
             if before.as_ref() == Some(time) {
                 return;

@@ -142,9 +142,12 @@ pub(super) struct Alarm {
 }
 
 impl Alarm {
-    /// Source and code: what the alarm is called in the truth.
+    /// What the alarm is called in the truth: its list, and source, code and object as sent, which
+    /// together are one entry of §8.
     pub(super) fn name(&self) -> String {
-        format!("{:04x}-{}", self.kind.source, self.kind.code)
+        let list = if self.is_technical() { 't' } else { 'p' };
+        let Kind { source, code, handle, .. } = self.kind;
+        format!("{list}:{source:04x}:{code:04x}:{handle:04x}")
     }
 
     /// Source of a technical alarm.

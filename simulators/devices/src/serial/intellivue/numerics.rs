@@ -154,20 +154,33 @@ impl Object {
         [words(&[self.physio, state, self.unit.0]), number.to_vec()].concat()
     }
 
-    /// What the value says, by the second table of *Our metrics*.
+    /// What the value says, by the second table of *Our metrics*, at the time of its answer: "pair
+    /// (0x0987, 0x098F) gives the offset to convert every later RelativeTime to wall-clock", §6.4.
+    /// The relative time counts 125 µs, so that the time is known to the millisecond.
     fn fact(&self, moment: &Moment<'_>, number: Number, state: u16) -> Option<Truth> {
         let mut fact = moment.notes.fact(moment.at);
         fact.metric = Some(self.metric?);
         fact.channel = self.own_name.map(|(_, name)| name).unwrap_or_default();
+        fact.device_time = Some(rfc3339(moment.setup.clock.wall_ms(moment.at)));
         if state & spec::CALIBRATING != 0 {
             fact.no_data = Some("calibrating");
         } else if state & (spec::INVALID | spec::UNAVAILABLE) != 0 {
+            fact.no_data = Some(moment.reason(self.sensor));
+        } else if number.mantissa == 0 && ["hr", "rr"].contains(&self.metric?) {
+            // The catalogue: 0 is a rate only with an asystole or apnoea alarm; the sheet names no
+            // code of either, so that this monitor has none.
             fact.no_data = Some(moment.reason(self.sensor));
         } else {
             (fact.value, fact.unit) = (Some(number.to_string()), Some(self.unit.1));
         }
         Some(fact)
     }
+}
+
+/// Whether a metric is a measurement with a time stamp of its own, which is repeated.
+pub(super) fn is_repeated(metric: &str) -> bool {
+    let spots = [NIBP_SYS, NIBP_DIA, NIBP_MEAN, CUFF_PULSE];
+    spots.iter().any(|object| object.metric == Some(metric))
 }
 
 /// The last result of the cuff, repeated with its time stamp, and its pulse.

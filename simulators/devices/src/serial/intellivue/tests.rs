@@ -302,6 +302,24 @@ fn numerics_come_every_second_for_their_duration_only() {
     );
 }
 
+/// §6.4: the clock of the create event, and as many ticks of 125 µs as have passed since.
+#[test]
+fn a_number_has_the_time_of_its_answer_by_the_monitors_clock() {
+    for seed in 0..4 {
+        let mut host = Host::new(seed, |_| {});
+        host.now = SimTime(100_875);
+        host.say(ASSOCIATION_REQUEST);
+        host.wait(100);
+        host.say(CREATE_RESULT);
+        host.now = SimTime(1_000_250);
+        host.say(POLL_NUMERICS);
+        host.wait(1_500);
+        let times: Vec<_> =
+            host.truth("hr").into_iter().filter_map(|fact| fact.device_time).collect();
+        assert_eq!(times, ["2026-11-22T08:30:01.250Z", "2026-11-22T08:30:02.250Z"], "{seed}");
+    }
+}
+
 #[test]
 fn a_poll_is_renewed_by_the_next_one() {
     let mut host = Host::associated(0);
@@ -416,7 +434,7 @@ fn leads_off_are_invalid_values_and_masks_and_a_technical_alarm() {
     assert_eq!(reasons("rr"), [Some("not_available"), Some("sensor_off")]);
     assert_eq!(reasons("spo2"), [None, None]);
     let starts: Vec<_> = truth.iter().filter_map(|fact| fact.alarm.as_deref()).collect();
-    assert_eq!(starts, ["4182-22", "500a-22"]);
+    assert_eq!(starts, ["t:4182:0016:0101", "t:500a:0016:0106"]);
     // Invalid, at rest.
     let masked = [0xA0, 0x00].repeat(128);
     assert!(

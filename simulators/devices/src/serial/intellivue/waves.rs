@@ -3,6 +3,7 @@
 //! # Invariants
 //! - block `n` covers `n × 256 ms` to `(n + 1) × 256 ms` after the start; none overlaps another
 //! - a block is what the samples are without the bits above the significant ones
+//! - in the truth, a block in which a sensor comes off or on is two: one is signal, one is none
 
 use super::{
     messages::{attribute, attributes, float, observation, words},
@@ -183,9 +184,13 @@ impl Wave {
         let mut found = self.context();
         found.push(attribute(spec::SAMPLE_ARRAY, &sample_array(self.physio, raw)));
         let significant = (1_u16 << self.significant_bits) - 1;
-        let samples: Vec<i32> = raw.iter().map(|sample| i32::from(sample & significant)).collect();
-        let fact = moment.notes.block_fact(moment.at, self.metric, &samples);
-        self.observation(found, vec![fact])
+        let alike = raw.chunk_by(|one, next| (one ^ next) & MASK_INVALID == 0);
+        let facts = alike.map(|part| {
+            let samples: Vec<i32> =
+                part.iter().map(|sample| i32::from(sample & significant)).collect();
+            moment.notes.block_fact(moment.at, self.metric, &samples)
+        });
+        self.observation(found, facts.collect())
     }
 
     fn observation(&self, found: Vec<Vec<u8>>, facts: Vec<crate::Truth>) -> Observation {
