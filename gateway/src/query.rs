@@ -295,6 +295,9 @@ pub(crate) fn give_up_sites(
     Ok(told)
 }
 
+/// Asks for all alerts that somebody should look at, whatever their state.
+pub(crate) const OPEN_ALERTS: &str = "open";
+
 /// What is asked of alerts.
 #[derive(Debug, Default)]
 pub(crate) struct AlertFilter {
@@ -314,7 +317,7 @@ pub(crate) fn alerts(
     /// The newest of a bad week.
     const ALERTS_MAX: u32 = 5000;
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT body FROM alert WHERE (?1 IS NULL OR state = ?1 OR (?1 = 'open' AND state NOT IN ('closed', 'normal')))
+        "SELECT body FROM alert WHERE (?1 IS NULL OR state = ?1 OR (?1 = '{OPEN_ALERTS}' AND state <> 'closed'))
          AND (?2 IS NULL OR site = ?2) AND (?3 IS NULL OR started_ms >= ?3) AND (?4 IS NULL OR started_ms < ?4)
          ORDER BY started_ms DESC LIMIT {ALERTS_MAX}"
     ))?;

@@ -7,7 +7,7 @@ use jiff::{Timestamp, tz::Offset};
 use model::{
     device::DeviceStatus,
     id::DeviceId,
-    reading::{Comparator, Reading, ReadingGroup, Validity, Value},
+    reading::{Reading, ReadingGroup, Validity, Value},
     record::Record,
     time::{DeviceTime, WallTime},
     waveform::WaveformBlock,
@@ -177,12 +177,7 @@ impl ReadingLine {
     fn of(group: &ReadingGroup, reading: &Reading) -> Self {
         let (value, comparator, no_data) = match &reading.value {
             Ok(Value::Number { number, comparator }) => {
-                let sign = match comparator {
-                    Comparator::Equal => None,
-                    Comparator::Below => Some("<"),
-                    Comparator::Above => Some(">"),
-                };
-                (Some(number.to_string()), sign, None)
+                (Some(number.to_string()), comparator.sign(), None)
             }
             Ok(Value::Text(text)) => (Some(text.clone()), None, None),
             Err(reason) => (None, None, Some(reason.to_string())),

@@ -9,7 +9,7 @@ use super::{Origin, file::IDENTITIES_MAX, pending::LanePending};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, Seq},
-    reading::{Occurrence, ReadingGroup},
+    reading::ReadingGroup,
     record::Record,
     time::{DeviceTime, MonoTime, Now},
 };
@@ -215,7 +215,7 @@ impl Queue {
         group: &ReadingGroup,
         known: impl FnOnce(&DeviceId) -> Vec<String>,
     ) -> bool {
-        let Some(identity) = identity(group) else { return false };
+        let Some(identity) = group.identity() else { return false };
         let known = self
             .identities
             .entry(group.device.clone())
@@ -230,22 +230,6 @@ impl Queue {
         self.new_identities.push((group.device.clone(), identity));
         false
     }
-}
-
-/// Identity of a spot reading that the device itself stamped: device, channel, metrics, device
-/// time, device number and values. Without a stamp nobody can tell a repeat from a second reading.
-fn identity(group: &ReadingGroup) -> Option<String> {
-    let stamped = group.device_time.is_some() || group.device_seq.is_some();
-    if group.occurrence != Occurrence::Spot || !stamped {
-        return None;
-    }
-    let readings: Vec<_> = group
-        .readings
-        .iter()
-        .map(|reading| (reading.metric, &reading.value, &reading.unit))
-        .collect();
-    let stamp = (group.device_time.map(DeviceTime::civil_ms), group.device_seq);
-    Some(format!("{}|{stamp:?}|{readings:?}", group.channel.as_str()))
 }
 
 /// Seconds east of UTC that the zone had at that civil time.

@@ -33,6 +33,18 @@ pub enum Comparator {
     Above,
 }
 
+impl Comparator {
+    /// `<` and `>` for a meter's LO and HI, as in the API and in truth files.
+    #[must_use]
+    pub const fn sign(self) -> Option<&'static str> {
+        match self {
+            Self::Equal => None,
+            Self::Below => Some("<"),
+            Self::Above => Some(">"),
+        }
+    }
+}
+
 /// What a reading says when it says something.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Value {
@@ -327,6 +339,26 @@ impl ReadingGroup {
         }
         self
     }
+
+    /// What tells a spot reading that its device stamped from the other ones of that device:
+    /// channel, device time, device number, metrics and values, as sent. Without a stamp nobody can
+    /// tell a repeat from a second reading.
+    ///
+    /// Kept in the databases of edge and county: it must not change.
+    #[must_use]
+    pub fn identity(&self) -> Option<String> {
+        let stamped = self.device_time.is_some() || self.device_seq.is_some();
+        if self.occurrence != Occurrence::Spot || !stamped {
+            return None;
+        }
+        let readings: Vec<_> = self
+            .readings
+            .iter()
+            .map(|reading| (reading.metric, &reading.value, &reading.unit))
+            .collect();
+        let stamp = (self.device_time.map(DeviceTime::civil_ms), self.device_seq);
+        Some(format!("{}|{stamp:?}|{readings:?}", self.channel.as_str()))
+    }
 }
 
 /// The text without control characters, cut at a character boundary to [`TEXT_LEN_MAX`] bytes.
@@ -418,6 +450,30 @@ mod tests {
         let long = "多巴胺".repeat(50) + "\n";
         let Ok(Value::Text(text)) = Reading::text(Metric::PUMP_DRUG, &long).value else { panic!() };
         assert!(text.len() <= TEXT_LEN_MAX && !text.contains('\n'));
+    }
+
+    #[test]
+    fn what_has_a_stamp_has_an_identity_that_databases_know() {
+        let device = || DeviceId::new("glu-01").unwrap();
+        let observed = Observed {
+            at: WallTime::from_unix_ms(7),
+            quality: ClockQuality::Unknown,
+        };
+        let reading = |metric| Reading::number(metric, 50_u32, Unit::MG_PER_DL);
+        let group = |metric| ReadingGroup::new(device(), observed, vec![reading(metric)]);
+        let mut spot = group(Metric::GLU_CAP_PL);
+        assert_eq!(spot.identity(), None);
+        spot.device_seq = Some(21);
+        spot.device_time = Some(DeviceTime::Local { civil_ms: 1000 });
+        let identity = spot.identity().unwrap();
+        assert!(identity.starts_with("|(Some(1000), Some(21))|[("), "{identity}");
+        // When it was observed, and in which zone, makes it no other.
+        spot.observed.at = WallTime::from_unix_ms(9);
+        spot.device_time = Some(DeviceTime::Local { civil_ms: 1000 }.in_zone(3600));
+        assert_eq!(spot.identity(), Some(identity));
+        let mut stream = group(Metric::HR);
+        stream.device_seq = Some(21);
+        assert_eq!(stream.identity(), None);
     }
 
     #[test]

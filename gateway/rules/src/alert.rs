@@ -82,6 +82,10 @@ pub enum AlertState {
 }
 
 impl AlertState {
+    /// Every state.
+    pub const ALL: [Self; 5] =
+        [Self::ActiveUnack, Self::ActiveAck, Self::ClearedUnack, Self::Closed, Self::Unknown];
+
     /// The name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {

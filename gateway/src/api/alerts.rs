@@ -16,7 +16,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use rules::alert::{AckReason, AcknowledgeError, AlertId};
+use rules::alert::{AckReason, AcknowledgeError, AlertId, AlertState};
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -28,10 +28,6 @@ pub(super) fn routes() -> Vec<Route> {
         ("/alerts/{id}/acknowledge", post(acknowledge)),
     ]
 }
-
-/// What may be asked for: a misspelt state must not be answered with "no alerts".
-const STATES: [&str; 6] =
-    ["open", "active_unack", "active_ack", "cleared_unack", "closed", "unknown"];
 
 #[derive(Deserialize)]
 struct AlertQuery {
@@ -46,8 +42,11 @@ async fn list(
     _: Caller,
     Query(asked): Query<AlertQuery>,
 ) -> Result<Json<Value>, Problem> {
-    if let Some(wrong) = asked.state.as_deref().filter(|state| !STATES.contains(state)) {
-        let text = format!("state: \"{wrong}\" is none; use one of {}", STATES.join(", "));
+    // A misspelt state must not be answered with "no alerts".
+    let mut states = AlertState::ALL.map(AlertState::name).to_vec();
+    states.push(query::OPEN_ALERTS);
+    if let Some(wrong) = asked.state.as_deref().filter(|state| !states.contains(state)) {
+        let text = format!("state: \"{wrong}\" is none; use one of {}", states.join(", "));
         return Err(Problem::bad_request(text));
     }
     let filter = AlertFilter {

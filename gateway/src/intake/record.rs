@@ -6,7 +6,7 @@ use model::{
     alarm::DeviceAlarm,
     device::DeviceStatus,
     id::SiteId,
-    reading::{Comparator, Occurrence, Reading, ReadingGroup, Value as Said},
+    reading::{Reading, ReadingGroup, Value as Said},
     record::{DropRecord, Record},
     time::{DeviceTime, WallTime},
     waveform::WaveformBlock,
@@ -56,7 +56,7 @@ impl Batch<'_> {
         let freshness = Freshness::of(group, t_meas.at, self.now);
         let seen_ms = clocks.observed(group.observed.at, self.now).at.min(self.now).unix_ms();
         let name = group.group.map(|metric| format!("{metric}/{first}"));
-        let identity = identity(group);
+        let identity = group.identity();
         let duplicate_of = match &identity {
             Some(identity) => self.earlier(site, group, identity)?,
             None => None,
@@ -117,7 +117,7 @@ impl Batch<'_> {
     ) -> rusqlite::Result<i64> {
         let (value, comparator) = match &reading.value {
             Ok(Said::Number { number, comparator }) => {
-                (Some(number.to_string()), sign(*comparator))
+                (Some(number.to_string()), comparator.sign())
             }
             Ok(Said::Text(text)) => (Some(text.clone()), None),
             Err(_) => (None, None),
@@ -333,29 +333,4 @@ struct Place<'a> {
 
 fn position(envelope: &Envelope, index: u32) -> Position {
     Position { outbox: envelope.outbox, lane: envelope.lane, seq: envelope.seq, index }
-}
-
-/// `<` and `>` for a meter's LO and HI.
-fn sign(comparator: Comparator) -> Option<&'static str> {
-    match comparator {
-        Comparator::Equal => None,
-        Comparator::Below => Some("<"),
-        Comparator::Above => Some(">"),
-    }
-}
-
-/// Identity of a spot reading that the device stamped: device, channel, device time, device number
-/// and values.
-fn identity(group: &ReadingGroup) -> Option<String> {
-    let stamped = group.device_time.is_some() || group.device_seq.is_some();
-    if group.occurrence != Occurrence::Spot || !stamped {
-        return None;
-    }
-    let readings: Vec<_> = group
-        .readings
-        .iter()
-        .map(|reading| (reading.metric, &reading.value, &reading.unit))
-        .collect();
-    let stamp = (group.device_time.map(DeviceTime::civil_ms), group.device_seq);
-    Some(format!("{}|{stamp:?}|{readings:?}", group.channel.as_str()))
 }

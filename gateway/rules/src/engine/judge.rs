@@ -110,7 +110,7 @@ impl Engine {
                 value: value.to_string(),
                 metric: Some(metric),
                 series: series.clone(),
-                comparator: sign(comparator),
+                comparator: comparator.sign().map(str::to_owned),
                 spot,
             };
             self.latest.insert(class.name().to_owned(), latest);
@@ -220,7 +220,7 @@ impl Engine {
                         since: began,
                         metric: Some(seen.metric),
                         value: outside.then(|| seen.value.to_string()),
-                        comparator: sign(seen.comparator),
+                        comparator: seen.comparator.sign().map(str::to_owned),
                         limit: Some(limit),
                         unheard: false,
                         time_suspect: seen.suspect,
@@ -368,12 +368,4 @@ impl Engine {
 
 fn is_near(a: WallTime, b: WallTime, window_ms: i64) -> bool {
     a.unix_ms().abs_diff(b.unix_ms()) <= window_ms.unsigned_abs()
-}
-
-fn sign(comparator: Comparator) -> Option<String> {
-    match comparator {
-        Comparator::Equal => None,
-        Comparator::Below => Some("<".to_owned()),
-        Comparator::Above => Some(">".to_owned()),
-    }
 }
