@@ -455,10 +455,7 @@ mod tests {
     #[test]
     fn what_has_a_stamp_has_an_identity_that_databases_know() {
         let device = || DeviceId::new("glu-01").unwrap();
-        let observed = Observed {
-            at: WallTime::from_unix_ms(7),
-            quality: ClockQuality::Unknown,
-        };
+        let observed = Observed { at: WallTime::from_unix_ms(7), quality: ClockQuality::Unknown };
         let reading = |metric| Reading::number(metric, 50_u32, Unit::MG_PER_DL);
         let group = |metric| ReadingGroup::new(device(), observed, vec![reading(metric)]);
         let mut spot = group(Metric::GLU_CAP_PL);

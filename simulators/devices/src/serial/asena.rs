@@ -49,7 +49,6 @@ pub struct Link {
     was_faulty: bool,
     reckoned_s: u64,
     wire: Wire,
-    out: Vec<u8>,
     /// The frame being received, without its start.
     input: Option<Vec<u8>>,
     off: bool,
@@ -87,7 +86,6 @@ impl Link {
             was_faulty: false,
             reckoned_s: 0,
             wire: Wire::default(),
-            out: Vec::new(),
             input: None,
             off: false,
             setup,
@@ -109,7 +107,7 @@ impl Link {
         while self.reckoned_s < now.0 / 1_000_000 {
             self.reckoned_s += 1;
             let at = SimTime(self.reckoned_s * 1_000_000);
-            self.wire.advance(at, &mut self.out, &mut self.notes);
+            self.wire.advance(at, &mut self.notes);
             let is_away = self.is_away_at(self.reckoned_s);
             let was_away = std::mem::replace(&mut self.is_away, is_away);
             match (was_away, self.is_away) {
@@ -235,7 +233,7 @@ impl VirtualDevice for Link {
             return;
         }
         self.reckon(now);
-        self.wire.advance(now, &mut self.out, &mut self.notes);
+        self.wire.advance(now, &mut self.notes);
     }
 
     fn next_due(&self) -> Option<SimTime> {
@@ -243,7 +241,7 @@ impl VirtualDevice for Link {
     }
 
     fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        self.wire.take_output()
     }
 
     fn take_truth(&mut self) -> Vec<Truth> {

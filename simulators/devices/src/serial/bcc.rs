@@ -63,7 +63,6 @@ pub struct Station {
     form: Form,
     pumps: Vec<Pump>,
     wire: Wire,
-    out: Vec<u8>,
     input: Vec<u8>,
     is_alive: bool,
     /// The last request was not heard.
@@ -116,7 +115,6 @@ impl Station {
             config,
             temper,
             wire: Wire::default(),
-            out: Vec::new(),
             input: Vec::new(),
             is_alive: false,
             is_unheard: false,
@@ -145,7 +143,7 @@ impl Station {
         while self.reckoned_s < now.0 / 1_000_000 {
             self.reckoned_s += 1;
             let at = SimTime(self.reckoned_s * 1_000_000);
-            self.wire.advance(at, &mut self.out, &mut self.notes);
+            self.wire.advance(at, &mut self.notes);
             for pump in &mut self.pumps {
                 pump.pass(self.reckoned_s, &self.setup.scenario);
             }
@@ -249,7 +247,11 @@ impl Station {
                 self.send_next(now);
             }
             (_, Some(&[pillar, slot])) => self.slot(now, (pillar, slot)),
-            _ => self.say(now, "50100,GNERR,68"),
+            _ => {
+                // What is no question of the sheet might be an order of a station we do not know.
+                self.notes.forbidden(now, command);
+                self.say(now, "50100,GNERR,68");
+            }
         }
     }
 
@@ -421,7 +423,7 @@ impl VirtualDevice for Station {
                 (_, false) => self.input.clear(),
             }
         }
-        self.wire.advance(now, &mut self.out, &mut self.notes);
+        self.wire.advance(now, &mut self.notes);
     }
 
     fn advance(&mut self, now: SimTime) {
@@ -429,7 +431,7 @@ impl VirtualDevice for Station {
             return;
         }
         self.reckon(now);
-        self.wire.advance(now, &mut self.out, &mut self.notes);
+        self.wire.advance(now, &mut self.notes);
     }
 
     fn next_due(&self) -> Option<SimTime> {
@@ -439,7 +441,7 @@ impl VirtualDevice for Station {
     }
 
     fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        self.wire.take_output()
     }
 
     fn take_truth(&mut self) -> Vec<Truth> {

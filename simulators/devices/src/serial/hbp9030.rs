@@ -40,7 +40,6 @@ pub struct Kiosk {
     temper: Temper,
     clock: DeviceClock,
     wire: Wire,
-    out: Vec<u8>,
     next: Option<SimTime>,
     told: VecDeque<String>,
     off: bool,
@@ -86,7 +85,6 @@ impl Kiosk {
             clock: temper.clock(),
             temper,
             wire: Wire::default(),
-            out: Vec::new(),
             next: None,
             told: VecDeque::new(),
             off: false,
@@ -235,8 +233,12 @@ fn civil(civil_ms: i64) -> String {
 }
 
 impl VirtualDevice for Kiosk {
-    /// "The host sends nothing", §1: nobody listens.
-    fn receive(&mut self, _: SimTime, _: &[u8]) {}
+    /// "The host sends nothing", §1: nobody listens, and whoever talks all the same is found out.
+    fn receive(&mut self, now: SimTime, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.notes.forbidden(now, &String::from_utf8_lossy(bytes));
+        }
+    }
 
     fn advance(&mut self, now: SimTime) {
         while let Some(due) = self.next.filter(|due| *due <= now) {
@@ -246,7 +248,7 @@ impl VirtualDevice for Kiosk {
             self.next = self.due_after(due).map(|(due, _)| due);
         }
         if !self.off {
-            self.wire.advance(now, &mut self.out, &mut self.notes);
+            self.wire.advance(now, &mut self.notes);
         }
     }
 
@@ -255,7 +257,7 @@ impl VirtualDevice for Kiosk {
     }
 
     fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        self.wire.take_output()
     }
 
     fn take_truth(&mut self) -> Vec<Truth> {
@@ -412,7 +414,10 @@ mod tests {
         fn no_bytes_of_a_host_matter(bytes in vec(any::<u8>(), 0..200), seed in 0_u64..8) {
             let mut talked_to = kiosk(seed, |_| {});
             talked_to.receive(SimTime(0), &bytes);
-            prop_assert_eq!(run(&mut talked_to, 60), run(&mut kiosk(seed, |_| {}), 60));
+            let (said, mut truth) = run(&mut talked_to, 60);
+            let talked = truth.extract_if(.., |fact| fact.forbidden.is_some()).count();
+            prop_assert_eq!(talked, usize::from(!bytes.is_empty()));
+            prop_assert_eq!((said, truth), run(&mut kiosk(seed, |_| {}), 60));
         }
     }
 }

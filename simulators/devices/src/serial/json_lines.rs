@@ -50,7 +50,6 @@ pub struct Source {
     notes: Notebook,
     temper: Temper,
     wire: Wire,
-    out: Vec<u8>,
     input: Vec<u8>,
     link: Link,
     ever_counted: bool,
@@ -98,7 +97,6 @@ impl Source {
             reporter: Reporter::new(setup, &temper),
             temper,
             wire: Wire::default(),
-            out: Vec::new(),
             input: Vec::new(),
             link: Link::Alone,
             ever_counted: false,
@@ -269,10 +267,12 @@ impl Source {
     }
 
     fn line(&mut self, now: SimTime, line: &[u8]) {
-        let Ok(answer) = serde_json::from_slice::<serde_json::Value>(line) else { return };
-        // A refusal "counts in ack all the same": there is nothing to do about it.
+        let answer = serde_json::from_slice::<serde_json::Value>(line).unwrap_or_default();
         if let Some(number) = answer.get("ack").and_then(serde_json::Value::as_u64) {
             self.acknowledged(now, number);
+        } else if answer.get("refused").is_none() {
+            // A refusal "counts in ack all the same": there is nothing to do about it.
+            self.notes.forbidden(now, &String::from_utf8_lossy(line));
         }
     }
 }
@@ -293,7 +293,7 @@ impl VirtualDevice for Source {
                 _ => {}
             }
         }
-        self.wire.advance(now, &mut self.out, &mut self.notes);
+        self.wire.advance(now, &mut self.notes);
     }
 
     fn advance(&mut self, now: SimTime) {
@@ -303,7 +303,7 @@ impl VirtualDevice for Source {
         loop {
             let deadline = self.deadline();
             let next = deadline.map_or(self.next_second, |at| at.min(self.next_second));
-            self.wire.advance(now.min(next), &mut self.out, &mut self.notes);
+            self.wire.advance(now.min(next), &mut self.notes);
             if next > now {
                 return;
             }
@@ -324,7 +324,7 @@ impl VirtualDevice for Source {
     }
 
     fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        self.wire.take_output()
     }
 
     fn take_truth(&mut self) -> Vec<Truth> {

@@ -76,7 +76,6 @@ pub struct Meter {
     clock: DeviceClock,
     is_cuff: bool,
     wire: Wire,
-    out: Vec<u8>,
     input: VecDeque<u8>,
     /// Newest first, each with its number.
     memory: VecDeque<(u64, Stored)>,
@@ -113,7 +112,6 @@ impl Meter {
             clock: temper.clock(),
             is_cuff,
             wire: Wire::default(),
-            out: Vec::new(),
             input: VecDeque::new(),
             memory: VecDeque::new(),
             memory_max: if full { SMALL_MEMORY_MAX } else { MEMORY_MAX },
@@ -393,7 +391,7 @@ impl VirtualDevice for Meter {
             return;
         }
         self.measure(now);
-        self.wire.advance(now, &mut self.out, &mut self.notes);
+        self.wire.advance(now, &mut self.notes);
     }
 
     fn next_due(&self) -> Option<SimTime> {
@@ -401,7 +399,7 @@ impl VirtualDevice for Meter {
     }
 
     fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.out)
+        self.wire.take_output()
     }
 
     fn take_truth(&mut self) -> Vec<Truth> {

@@ -16,6 +16,8 @@ pub(super) struct Wire {
     bytes: usize,
     /// When everything that waits is out.
     free: SimTime,
+    /// Out, and not yet taken by the host's side of the cable.
+    out: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -53,13 +55,18 @@ impl Wire {
         true
     }
 
-    /// Hands out what is on the wire by `now`.
-    pub(super) fn advance(&mut self, now: SimTime, out: &mut Vec<u8>, notes: &mut Notebook) {
+    /// Puts out what is due by `now`.
+    pub(super) fn advance(&mut self, now: SimTime, notes: &mut Notebook) {
         while let Some(piece) = self.waiting.pop_front_if(|piece| piece.due <= now) {
             self.bytes -= piece.bytes.len();
-            out.extend(piece.bytes);
+            self.out.extend(piece.bytes);
             piece.facts.into_iter().for_each(|fact| notes.said(piece.due, fact));
         }
+    }
+
+    /// What is out since the last call.
+    pub(super) fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
     }
 
     /// When the next byte is out.
@@ -69,7 +76,7 @@ impl Wire {
 
     /// The plug is out: what is not on the wire yet is not said.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { out: std::mem::take(&mut self.out), ..Self::default() };
     }
 }
 
@@ -84,25 +91,26 @@ mod tests {
 
     #[test]
     fn what_is_said_holds_when_its_last_byte_is_out() {
-        let (mut wire, mut out, mut notes) = (Wire::default(), vec![], notes());
+        let (mut wire, mut notes) = (Wire::default(), notes());
         assert!(wire.send(SimTime(0), 100, 1000, &[1, 2, 3], vec![Truth::default()]));
-        wire.advance(SimTime::from_millis(102), &mut out, &mut notes);
-        assert_eq!((out.as_slice(), notes.take().len()), (&[1, 2][..], 0));
+        wire.advance(SimTime::from_millis(102), &mut notes);
+        assert_eq!((wire.take_output(), notes.take().len()), (vec![1, 2], 0));
         assert_eq!(wire.next_due(), Some(SimTime::from_millis(103)));
-        wire.advance(SimTime::from_millis(103), &mut out, &mut notes);
+        wire.advance(SimTime::from_millis(103), &mut notes);
         assert_eq!(notes.take()[0].t, "1970-01-01T00:00:00.103Z");
         assert_eq!(wire.next_due(), None);
     }
 
     #[test]
     fn nothing_overtakes_and_a_full_wire_takes_nothing() {
-        let (mut wire, mut out, mut notes) = (Wire::default(), vec![], notes());
+        let (mut wire, mut notes) = (Wire::default(), notes());
         assert!(wire.send(SimTime(0), 100, 0, &[1, 2], vec![]));
         assert!(wire.send(SimTime(0), 0, 0, &[3], vec![]));
-        wire.advance(SimTime::from_millis(99), &mut out, &mut notes);
-        assert!(out.is_empty());
-        wire.advance(SimTime::from_millis(100), &mut out, &mut notes);
-        assert_eq!(out, [1, 2, 3]);
+        wire.advance(SimTime::from_millis(99), &mut notes);
+        assert!(wire.take_output().is_empty());
+        wire.advance(SimTime::from_millis(100), &mut notes);
+        wire.clear();
+        assert_eq!(wire.take_output(), [1, 2, 3], "what is out stays out");
         assert!(!wire.send(SimTime(0), 0, 0, &[0; WAITING_MAX + 1], vec![]));
         assert!(wire.send(SimTime(0), 0, 0, &[0; WAITING_MAX], vec![]));
         assert!(!wire.send(SimTime(0), 0, 0, &[0], vec![]));
