@@ -94,7 +94,8 @@ impl Head {
     #[must_use]
     pub fn with(mut self, name: &str, text: &str) -> Self {
         let plain = |text: &str| text.replace(|letter: char| letter.is_control(), " ");
-        let name = plain(name).replace(':', " ");
+        // A name that begins with "#" would make the line a comment.
+        let name = plain(name).replace([':', '#'], " ");
         self.0.push((name.trim().to_owned(), plain(text).trim().to_owned()));
         self
     }
@@ -170,7 +171,7 @@ enum Place {
 
 impl Reader {
     /// Takes a line, without its end. `None` for lines of the head, empty lines and comments, which
-    /// begin with `#`.
+    /// begin with `#`, with or without space before it.
     ///
     /// # Errors
     /// When the line is no line of a trace; the next one may be read all the same.
@@ -190,7 +191,8 @@ impl Reader {
             return Err(Problem::LineTooLong);
         }
         let text = text.trim_end();
-        if self.place != Place::Start && (text.is_empty() || text.starts_with('#')) {
+        let comment = text.trim_start().starts_with('#');
+        if self.place != Place::Start && (text.is_empty() || comment) {
             return Ok(None);
         }
         match self.place {
@@ -301,9 +303,12 @@ mod tests {
 
     #[test]
     fn a_person_may_write_comments_and_space_bytes_as_he_likes() {
-        let text =
-            format!("{FIRST_LINE}\n# by hand\n{END_OF_HEAD}\n\n# hello\n0.000001 < 55AA 04\n");
-        let (_, entries) = read(&text);
+        let text = format!(
+            "{FIRST_LINE}\n# by hand\n # port: of the ward\n{END_OF_HEAD}\n\n  # hello\n\
+             0.000001 < 55AA 04\n"
+        );
+        let (head, entries) = read(&text);
+        assert_eq!(head, Head::default());
         let event = Event::Received(vec![0x55, 0xaa, 4]);
         assert_eq!(entries, [Ok(Entry { at: Duration::from_micros(1), event })]);
     }
@@ -314,6 +319,8 @@ mod tests {
         let (again, _) = read(&head.lines());
         assert_eq!(again, head);
         assert_eq!(again.get("de vice"), Some("a: b  --"));
+        let head = Head::default().with("# port", "of the ward");
+        assert_eq!(read(&head.lines()).0.get("port"), Some("of the ward"));
     }
 
     fn event() -> impl Strategy<Value = Event> {
