@@ -4,6 +4,7 @@ use crate::serial::{Cursor, LinkNote, SerialOutput};
 use model::{
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::DeviceId,
+    reading::shortened,
     record::Record,
     time::{MonoTime, Now},
 };
@@ -45,7 +46,18 @@ impl Reporter {
         self.outputs.push_back(SerialOutput::Send(bytes));
     }
 
-    pub(crate) fn emit(&mut self, record: Record) {
+    /// Texts of a device may be as long as its frames; what is stored is cut to `TEXT_LEN_MAX` and
+    /// has no control characters.
+    pub(crate) fn emit(&mut self, mut record: Record) {
+        match &mut record {
+            Record::Status(status) => {
+                status.about.values_mut().for_each(|text| *text = shortened(text));
+            }
+            Record::Alarm(alarm) => {
+                (alarm.code, alarm.text) = (shortened(&alarm.code), shortened(&alarm.text));
+            }
+            _ => {}
+        }
         self.outputs.push_back(SerialOutput::Emit(record));
     }
 
@@ -109,6 +121,37 @@ impl Reporter {
 mod tests {
     use super::*;
     use crate::bench::now_at;
+    use model::{
+        alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
+        id::Channel,
+        reading::TEXT_LEN_MAX,
+    };
+
+    #[test]
+    fn texts_of_a_device_are_bounded_and_clean() {
+        let device = DeviceId::new("pump-01").unwrap();
+        let mut reporter = Reporter::new(device.clone(), DeviceKind::Pump, "asena");
+        let long = format!("\u{17}{}", "x".repeat(500));
+        let about = BTreeMap::from([("serial".to_owned(), long.clone())]);
+        reporter.status(now_at(0), DeviceState::Online, "", about);
+        reporter.emit(Record::Alarm(DeviceAlarm {
+            device,
+            channel: Channel::default(),
+            phase: AlarmPhase::Start,
+            kind: AlarmKind::Other,
+            code: "4711\0".to_owned(),
+            text: long,
+            priority: None,
+            source: None,
+            device_time: None,
+            observed: now_at(0).observed(),
+        }));
+        let cut = "x".repeat(TEXT_LEN_MAX);
+        let Some(SerialOutput::Emit(Record::Status(status))) = reporter.next() else { panic!() };
+        assert_eq!(status.about["serial"], cut);
+        let Some(SerialOutput::Emit(Record::Alarm(alarm))) = reporter.next() else { panic!() };
+        assert_eq!((alarm.code, alarm.text), ("4711".to_owned(), cut));
+    }
 
     #[test]
     fn a_note_that_repeats_is_counted() {

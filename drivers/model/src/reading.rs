@@ -11,7 +11,7 @@ use crate::{
     id::{Channel, DeviceId},
     metric::{Kind, Metric},
     time::{DeviceTime, Observed},
-    units::{Unit, canonical},
+    units::{Unit, canonical, converts},
 };
 use std::{collections::BTreeMap, fmt};
 
@@ -193,13 +193,15 @@ impl Reading {
     pub fn new(metric: Metric, number: Decimal, comparator: Comparator, unit: Unit) -> Self {
         let metric = metric.row().alias_of.unwrap_or(metric);
         let row = metric.row();
-        let outside = |limits: (Option<Decimal>, Option<Decimal>)| {
-            canonical(metric, number, &unit).is_some_and(|value| {
-                limits.0.is_some_and(|low| value < low) || limits.1.is_some_and(|high| value > high)
-            })
+        let value = canonical(metric, number, &unit);
+        // Too many digits to be compared are outside of all limits, not inside.
+        let beyond = value.is_none() && converts(metric, &unit);
+        let outside = |(low, high): (Option<Decimal>, Option<Decimal>)| {
+            let below = low.is_some_and(|low| value.is_some_and(|value| value < low));
+            let above = high.is_some_and(|high| value.is_some_and(|value| value > high));
+            below || above || (beyond && low.or(high).is_some())
         };
-        let odd =
-            || canonical(metric, number, &unit).is_some_and(|value| check::is_odd(metric, value));
+        let odd = || value.is_some_and(|value| check::is_odd(metric, value));
         let (value, validity) = match comparator {
             Comparator::Equal if outside(row.reject) => {
                 (Err(NoData::Rejected(number.to_string())), Validity::Invalid)
@@ -228,9 +230,10 @@ impl Reading {
     /// No value, and why.
     #[must_use]
     pub fn no_data(metric: Metric, reason: NoData) -> Self {
-        let validity = match reason {
-            NoData::Rejected(_) => Validity::Invalid,
-            _ => Validity::Valid,
+        let (reason, validity) = match reason {
+            NoData::Rejected(raw) => (NoData::Rejected(shortened(&raw)), Validity::Invalid),
+            NoData::DeviceError(code) => (NoData::DeviceError(shortened(&code)), Validity::Valid),
+            reason => (reason, Validity::Valid),
         };
         Self { metric, value: Err(reason), unit: None, validity }
     }
@@ -404,6 +407,16 @@ mod tests {
     }
 
     #[test]
+    fn a_value_with_too_many_digits_to_be_compared_is_rejected() {
+        let rate = Decimal::fixed(999_999_999_999_999, 0);
+        assert_eq!(crate::units::canonical(Metric::PUMP_RATE, rate, &Unit::ML_PER_HOUR), None);
+        let reading = Reading::number(Metric::PUMP_RATE, rate, Unit::ML_PER_HOUR);
+        assert_eq!(reading.value, Err(NoData::Rejected("999999999999999".to_owned())));
+        // Where there is no common unit there is nothing to compare.
+        assert!(Reading::number(Metric::PUMP_RATE, rate, Unit::MM_HG).value.is_ok());
+    }
+
+    #[test]
     fn a_doubtful_value_keeps_its_number_and_gets_a_mark() {
         let reading = pressure(Metric::NIBP_SYS, 45);
         assert!(reading.value.is_ok());
@@ -450,6 +463,9 @@ mod tests {
         let long = "多巴胺".repeat(50) + "\n";
         let Ok(Value::Text(text)) = Reading::text(Metric::PUMP_DRUG, &long).value else { panic!() };
         assert!(text.len() <= TEXT_LEN_MAX && !text.contains('\n'));
+        let reading = Reading::no_data(Metric::HR, NoData::DeviceError(long));
+        let Err(NoData::DeviceError(code)) = reading.value else { panic!() };
+        assert_eq!(code, text);
     }
 
     #[test]

@@ -87,6 +87,12 @@ pub fn canonical(metric: Metric, number: Decimal, unit: &Unit) -> Option<Decimal
     number.scaled(ratio, offset, row.decimals?)
 }
 
+/// Whether a value in that unit has a canonical one, unless it has more digits than that can have.
+pub(crate) fn converts(metric: Metric, unit: &Unit) -> bool {
+    let target = metric.row().canonical_unit.as_ref();
+    target.is_some_and(|to| unit == to || factor(unit.as_str(), to.as_str()).is_some())
+}
+
 /// `canonical = (value + offset) × ratio`.
 fn factor(from: &str, to: &str) -> Option<(Ratio, Decimal)> {
     let ratio = |numerator, denominator| Some((Ratio { numerator, denominator }, Decimal::ZERO));
