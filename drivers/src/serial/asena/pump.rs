@@ -14,7 +14,7 @@ use model::{
     device::DeviceState,
     id::{Channel, DeviceId},
     metric::{Kind, Metric},
-    reading::{Comparator, NoData, Reading, ReadingGroup},
+    reading::{Comparator, NoData, Reading, ReadingGroup, shortened},
     record::Record,
     time::{MonoTime, Now},
     units::Unit,
@@ -166,9 +166,10 @@ impl Pump {
             reporter.status_of(self.device.clone(), now, DeviceState::Online, "", about);
         }
         let mut problems = Vec::new();
-        let rate = quantity(frame, spec::RATE, &mut problems);
-        let infused = quantity(frame, spec::INFUSED, &mut problems);
-        let pressure = quantity(frame, spec::PRESSURE, &mut problems)
+        let mut field = |metric, index| quantity(frame, index, metric, &mut problems);
+        let rate = field(Metric::PUMP_RATE, spec::RATE);
+        let infused = field(Metric::PUMP_VI, spec::INFUSED);
+        let pressure = field(Metric::PUMP_PRESS, spec::PRESSURE)
             .filter(|(pressure, _)| *pressure != spec::NO_PRESSURE);
         let flag = sent(frame, spec::FLAG);
         self.flagged = flag == Some(spec::ALARM_FLAG);
@@ -197,7 +198,7 @@ impl Pump {
     pub(super) fn take_vtbi(&mut self, now: Now, frame: &Frame, reporter: &mut Reporter) -> bool {
         let (state, mut problems) = (sent(frame, 0), Vec::new());
         let volume = match state {
-            Some(spec::VTBI_ON) => quantity(frame, 1, &mut problems),
+            Some(spec::VTBI_ON) => quantity(frame, 1, Metric::PUMP_VTBI, &mut problems),
             Some(spec::VTBI_OFF) => None,
             _ => return false,
         };
@@ -233,10 +234,14 @@ impl Pump {
 
     /// Takes an ALARM answer in; whether it was one.
     pub(super) fn take_alarm(&mut self, now: Now, frame: &Frame, reporter: &mut Reporter) -> bool {
-        let Some(code) = sent(frame, 0) else { return false };
+        // A code names its alarm until the end: as it is stored.
+        let code = shortened(sent(frame, 0).unwrap_or_default());
+        if code.is_empty() {
+            return false;
+        }
         let texts: Vec<_> =
             (1..frame.fields.len()).filter_map(|index| sent(frame, index)).collect();
-        let alarm = Alarm { code: code.to_owned(), text: texts.join(" ") };
+        let alarm = Alarm { code, text: texts.join(" ") };
         let alarm = Some(alarm).filter(|alarm| alarm.code != spec::NO_ALARM);
         if alarm == self.alarm {
             return true;
@@ -370,13 +375,21 @@ fn reading(metric: Metric, found: Option<(Decimal, Unit)>, absent: NoData) -> Re
     }
 }
 
-/// A number and the unit behind it; what cannot be read is a problem and no number.
-fn quantity(frame: &Frame, index: usize, problems: &mut Vec<String>) -> Option<(Decimal, Unit)> {
+/// A number and the unit behind it; what cannot be read, or has the unit of something else, is a
+/// problem and no number.
+fn quantity(
+    frame: &Frame,
+    index: usize,
+    metric: Metric,
+    problems: &mut Vec<String>,
+) -> Option<(Decimal, Unit)> {
     let number = number(sent(frame, index)?, problems)?;
     let unit = sent(frame, index + 1).unwrap_or_default();
+    let wanted = metric.row().canonical_unit.as_ref();
     let known = spec::UNITS.into_iter().find(|(known, _)| *known == unit);
+    let known = known.filter(|(_, unit)| Some(unit) == wanted);
     if known.is_none() {
-        problems.push(format!("{number} \"{unit}\" has an unknown unit; it is not used"));
+        problems.push(format!("{number} \"{unit}\" is no {metric}; it is not used"));
     }
     known.map(|(_, unit)| (number, unit))
 }

@@ -242,6 +242,25 @@ fn another_alarm_ends_the_first_and_another_text_changes_it() {
 }
 
 #[test]
+fn a_unit_of_something_else_gives_no_number() {
+    let mut bench = opened();
+    let infusion = "INF^8002-51733^-^SET^12.50^ml^^3.125^mmHg^530.15^ml/h^02:30:00^EVENT^1^x";
+    bench.serve(1_000, Answers { infusion, ..ANSWERS });
+    let absent = ["pump_rate not_available", "pump_vi not_available", "pump_press not_available"];
+    assert_eq!(bench.values()[..3], absent);
+    assert!(bench.notes[0].text.contains("12.50 \"ml\" is no pump_rate"), "{:?}", bench.notes);
+}
+
+#[test]
+fn a_code_without_a_letter_is_no_alarm() {
+    let mut bench = Bench::served();
+    bench.serve(6_000, Answers { alarm: "ALARM^\u{1}\0^ ^ ", ..ANSWERS });
+    assert_eq!(bench.alarms(), []);
+    bench.serve(6_000, Answers { alarm: "ALARM^AL_NEOIN\0^ ^ ", ..ANSWERS });
+    assert_eq!(bench.alarms(), [("AL_NEOIN", AlarmPhase::Start)]);
+}
+
+#[test]
 fn an_infusion_whose_volume_stands_still_is_doubtful() {
     let mut bench = Bench::served();
     bench.serve(29_000, ANSWERS);
