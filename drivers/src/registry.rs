@@ -1,6 +1,11 @@
 //! The driver's name in `agent.toml` → the driver.
 
 use crate::{
+    gatt::{
+        GattDriver, Uuid,
+        blood_pressure::{self, BloodPressure},
+        services::ClockOptions,
+    },
     redaction::{Mask, Redactor},
     serial::{
         Cursor, PortSettings, SerialDriver,
@@ -224,6 +229,61 @@ pub fn create(
         DriverName::Td42xx => {
             Box::new(Td42xx::new(device, poll.unwrap_or(METER_POLL), options.zone_offset_s, cursor))
         }
+    }
+}
+
+/// Every driver of Bluetooth LE devices, named by the profile.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GattName {
+    /// Blood Pressure Profile: cuffs.
+    BloodPressure,
+}
+
+impl GattName {
+    /// Every driver, in the order in which they are listed.
+    pub const ALL: [Self; 1] = [Self::BloodPressure];
+
+    /// The name in `agent.toml`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BloodPressure => "blood-pressure",
+        }
+    }
+
+    /// The driver of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|driver| driver.name() == name)
+    }
+
+    /// What kind of device it reads.
+    #[must_use]
+    pub const fn kind(self) -> DeviceKind {
+        match self {
+            Self::BloodPressure => DeviceKind::Cuff,
+        }
+    }
+
+    /// The service by which such a device is found: it stands in the advertisement of most.
+    #[must_use]
+    pub const fn service(self) -> Uuid {
+        match self {
+            Self::BloodPressure => Uuid::sig(blood_pressure::SERVICE),
+        }
+    }
+}
+
+/// A driver for one Bluetooth LE device, with what it remembered.
+#[must_use]
+pub fn create_gatt(
+    name: GattName,
+    device: DeviceId,
+    clock: ClockOptions,
+    cursor: Option<Cursor>,
+) -> Box<dyn GattDriver> {
+    match name {
+        GattName::BloodPressure => Box::new(BloodPressure::new(device, clock, cursor)),
     }
 }
 
