@@ -5,6 +5,9 @@
 
 pub mod blood_pressure;
 pub mod date_time;
+mod fields;
+pub mod glucose;
+pub mod racp;
 pub mod services;
 mod visit;
 

@@ -4,6 +4,7 @@ use crate::{
     gatt::{
         GattDriver, Uuid,
         blood_pressure::{self, BloodPressure},
+        glucose::{self, Glucose},
         services::ClockOptions,
     },
     redaction::{Mask, Redactor},
@@ -237,17 +238,20 @@ pub fn create(
 pub enum GattName {
     /// Blood Pressure Profile: cuffs.
     BloodPressure,
+    /// Glucose Profile: meters with stored records.
+    Glucose,
 }
 
 impl GattName {
     /// Every driver, in the order in which they are listed.
-    pub const ALL: [Self; 1] = [Self::BloodPressure];
+    pub const ALL: [Self; 2] = [Self::BloodPressure, Self::Glucose];
 
     /// The name in `agent.toml`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::BloodPressure => "blood-pressure",
+            Self::Glucose => "glucose",
         }
     }
 
@@ -262,15 +266,17 @@ impl GattName {
     pub const fn kind(self) -> DeviceKind {
         match self {
             Self::BloodPressure => DeviceKind::Cuff,
+            Self::Glucose => DeviceKind::GlucoseMeter,
         }
     }
 
     /// The service by which such a device is found: it stands in the advertisement of most.
     #[must_use]
     pub const fn service(self) -> Uuid {
-        match self {
-            Self::BloodPressure => Uuid::sig(blood_pressure::SERVICE),
-        }
+        Uuid::sig(match self {
+            Self::BloodPressure => blood_pressure::SERVICE,
+            Self::Glucose => glucose::SERVICE,
+        })
     }
 }
 
@@ -284,6 +290,7 @@ pub fn create_gatt(
 ) -> Box<dyn GattDriver> {
     match name {
         GattName::BloodPressure => Box::new(BloodPressure::new(device, clock, cursor)),
+        GattName::Glucose => Box::new(Glucose::new(device, clock, cursor)),
     }
 }
 

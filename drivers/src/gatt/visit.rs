@@ -13,6 +13,9 @@ use std::time::Duration;
 /// Blood Pressure Service, §5).
 pub(super) const QUIET_MAX: Duration = Duration::from_secs(30);
 
+/// A device that has said everything is sent away; what it may still push comes first.
+const LEAVE_AFTER: Duration = Duration::from_secs(2);
+
 /// One device's visits.
 #[derive(Debug)]
 pub(super) struct Visit {
@@ -42,6 +45,11 @@ impl Visit {
         read.iter().filter(there).for_each(|place| reporter.send(Request::Read(*place)));
         self.services.connected(now, found, reporter);
         self.end_at = Some(now.mono + QUIET_MAX);
+    }
+
+    /// It has nothing more to say.
+    pub(super) fn end_soon(&mut self, now: Now) {
+        self.end_at = self.end_at.map(|_| now.mono + LEAVE_AFTER);
     }
 
     /// It said something.

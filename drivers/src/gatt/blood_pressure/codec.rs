@@ -3,7 +3,10 @@
 //! Source: the protocol sheet of the Blood Pressure Service, §3 and §4.
 
 use crate::{
-    gatt::date_time::{DATE_TIME_LEN, civil_ms_of},
+    gatt::{
+        date_time::{DATE_TIME_LEN, civil_ms_of},
+        fields::Fields,
+    },
     medfloat::{Medfloat, sfloat},
 };
 use thiserror::Error;
@@ -53,38 +56,32 @@ impl Measurement {
     /// # Errors
     /// When it is shorter than its flags say.
     pub fn decode(value: &[u8]) -> Result<(Self, usize), MeasurementError> {
-        let mut rest = value;
-        let decoded = Self::take(&mut rest).ok_or(MeasurementError::Short { len: value.len() })?;
-        Ok((decoded, rest.len()))
+        let mut fields = Fields(value);
+        let decoded =
+            Self::take(&mut fields).ok_or(MeasurementError::Short { len: value.len() })?;
+        Ok((decoded, fields.0.len()))
     }
 
-    fn take(rest: &mut &[u8]) -> Option<Self> {
-        let [flags] = chunk(rest)?;
+    fn take(fields: &mut Fields<'_>) -> Option<Self> {
+        let flags = fields.u8()?;
         let has = |flag| flags & flag != 0;
-        let pressures = [number(rest)?, number(rest)?, number(rest)?];
-        let time = if has(spec::TIME) { Some(chunk::<DATE_TIME_LEN>(rest)?) } else { None };
-        let pulse = if has(spec::PULSE) { Some(number(rest)?) } else { None };
-        let user = if has(spec::USER) { Some(chunk::<1>(rest)?) } else { None };
-        let status = if has(spec::STATUS) { Some(chunk(rest)?) } else { None };
+        let mut numbers = [Medfloat::NotANumber; 3];
+        for number in &mut numbers {
+            *number = sfloat(fields.u16()?);
+        }
+        let time = if has(spec::TIME) { Some(fields.take::<DATE_TIME_LEN>()?) } else { None };
+        let pulse = if has(spec::PULSE) { Some(sfloat(fields.u16()?)) } else { None };
+        let user = if has(spec::USER) { Some(fields.u8()?) } else { None };
+        let status = if has(spec::STATUS) { Some(Status(fields.u16()?)) } else { None };
         Some(Self {
             kilopascal: has(spec::KILOPASCAL),
-            pressures,
+            pressures: numbers,
             civil_ms: time.and_then(civil_ms_of),
             pulse,
-            user: user.map(|[user]| user).filter(|user| *user != spec::UNKNOWN_USER),
-            status: status.map(u16::from_le_bytes).map(Status),
+            user: user.filter(|user| *user != spec::UNKNOWN_USER),
+            status,
         })
     }
-}
-
-fn chunk<const LEN: usize>(rest: &mut &[u8]) -> Option<[u8; LEN]> {
-    let (head, tail) = rest.split_first_chunk()?;
-    *rest = tail;
-    Some(*head)
-}
-
-fn number(rest: &mut &[u8]) -> Option<Medfloat> {
-    chunk(rest).map(u16::from_le_bytes).map(sfloat)
 }
 
 /// Measurement status; bits 6 to 15 are reserved and ignored.
