@@ -7,9 +7,15 @@ pub mod blood_pressure;
 pub mod date_time;
 mod fields;
 pub mod glucose;
+pub mod heart_rate;
+pub mod polar_ecg;
+pub mod pulse_oximeter;
 pub mod racp;
 pub mod services;
+mod stream;
+pub mod thermometer;
 mod visit;
+pub mod weight_scale;
 
 pub use crate::output::{CURSOR_LEN_MAX, Cursor, LinkNote};
 
@@ -110,6 +116,8 @@ pub enum GattEvent<'a> {
     TimedOut,
     /// Everything emitted so far is on disk.
     Committed,
+    /// We are about to end the connection: what the device must be told before.
+    Leaving,
     /// The link is gone, with all requests that were not answered.
     Disconnected,
 }

@@ -5,7 +5,12 @@ use crate::{
         GattDriver, Uuid,
         blood_pressure::{self, BloodPressure},
         glucose::{self, Glucose},
+        heart_rate::{self, HeartRate},
+        polar_ecg::PolarEcg,
+        pulse_oximeter::{self, PulseOximeter},
         services::ClockOptions,
+        thermometer::{self, Thermometer},
+        weight_scale::{self, WeightScale},
     },
     redaction::{Mask, Redactor},
     serial::{
@@ -240,11 +245,29 @@ pub enum GattName {
     BloodPressure,
     /// Glucose Profile: meters with stored records.
     Glucose,
+    /// Pulse Oximeter Profile.
+    PulseOximeter,
+    /// Health Thermometer Profile.
+    Thermometer,
+    /// Weight Scale Profile.
+    WeightScale,
+    /// Heart Rate Profile: straps without an ECG.
+    HeartRate,
+    /// Polar chest straps: heart rate and ECG.
+    PolarEcg,
 }
 
 impl GattName {
     /// Every driver, in the order in which they are listed.
-    pub const ALL: [Self; 2] = [Self::BloodPressure, Self::Glucose];
+    pub const ALL: [Self; 7] = [
+        Self::BloodPressure,
+        Self::Glucose,
+        Self::PulseOximeter,
+        Self::Thermometer,
+        Self::WeightScale,
+        Self::HeartRate,
+        Self::PolarEcg,
+    ];
 
     /// The name in `agent.toml`.
     #[must_use]
@@ -252,6 +275,11 @@ impl GattName {
         match self {
             Self::BloodPressure => "blood-pressure",
             Self::Glucose => "glucose",
+            Self::PulseOximeter => "pulse-oximeter",
+            Self::Thermometer => "thermometer",
+            Self::WeightScale => "weight-scale",
+            Self::HeartRate => "heart-rate",
+            Self::PolarEcg => "polar-ecg",
         }
     }
 
@@ -267,6 +295,10 @@ impl GattName {
         match self {
             Self::BloodPressure => DeviceKind::Cuff,
             Self::Glucose => DeviceKind::GlucoseMeter,
+            Self::PulseOximeter => DeviceKind::Oximeter,
+            Self::Thermometer => DeviceKind::Thermometer,
+            Self::WeightScale => DeviceKind::Scale,
+            Self::HeartRate | Self::PolarEcg => DeviceKind::EcgStrap,
         }
     }
 
@@ -276,6 +308,11 @@ impl GattName {
         Uuid::sig(match self {
             Self::BloodPressure => blood_pressure::SERVICE,
             Self::Glucose => glucose::SERVICE,
+            Self::PulseOximeter => pulse_oximeter::SERVICE,
+            Self::Thermometer => thermometer::SERVICE,
+            Self::WeightScale => weight_scale::SERVICE,
+            // "Service FEEE / 180D": the one of its ECG is not advertised.
+            Self::HeartRate | Self::PolarEcg => heart_rate::SERVICE,
         })
     }
 }
@@ -291,6 +328,11 @@ pub fn create_gatt(
     match name {
         GattName::BloodPressure => Box::new(BloodPressure::new(device, clock, cursor)),
         GattName::Glucose => Box::new(Glucose::new(device, clock, cursor)),
+        GattName::PulseOximeter => Box::new(PulseOximeter::new(device, clock, cursor)),
+        GattName::Thermometer => Box::new(Thermometer::new(device, clock, cursor)),
+        GattName::WeightScale => Box::new(WeightScale::new(device, clock, cursor)),
+        GattName::HeartRate => Box::new(HeartRate::new(device, clock, cursor)),
+        GattName::PolarEcg => Box::new(PolarEcg::new(device, clock, cursor)),
     }
 }
 

@@ -10,8 +10,9 @@
 pub mod codec;
 
 use super::{
-    Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request, services::ClockOptions,
-    visit::Visit,
+    Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request,
+    services::ClockOptions,
+    visit::{Visit, spot_group},
 };
 use crate::{medfloat::Medfloat, reporter::Reporter};
 use codec::{Feature, Measurement, PulseRange};
@@ -22,10 +23,9 @@ use model::{
     metric::Metric,
     reading::{NoData, Reading, ReadingGroup},
     record::Record,
-    time::{DeviceTime, MonoTime, Now},
+    time::{MonoTime, Now},
     units::Unit,
 };
-use std::collections::BTreeSet;
 
 /// The service, as it stands in advertisements.
 pub const SERVICE: u16 = 0x1810;
@@ -35,8 +35,6 @@ pub const MEASUREMENT: Characteristic = Characteristic::sig(SERVICE, 0x2A35);
 pub const INTERMEDIATE: Characteristic = Characteristic::sig(SERVICE, 0x2A36);
 /// Blood Pressure Feature.
 pub const FEATURE: Characteristic = Characteristic::sig(SERVICE, 0x2A49);
-/// A cuff remembers fewer than this many records without a time.
-const UNTIMED_MAX: usize = 256;
 
 /// Driver of any cuff with the Blood Pressure Service.
 #[derive(Debug)]
@@ -45,9 +43,6 @@ pub struct BloodPressure {
     visit: Visit,
     /// Which status bits mean something, once the cuff said so.
     feature: Option<Feature>,
-    /// Records without a time that came in this connection: "the same bytes again on the same
-    /// connection are a repeat", §5.4.
-    untimed: BTreeSet<Vec<u8>>,
 }
 
 impl BloodPressure {
@@ -58,7 +53,6 @@ impl BloodPressure {
             reporter: Reporter::new(device, DeviceKind::Cuff, "blood-pressure"),
             visit: Visit::new(clock),
             feature: cursor.and_then(|cursor| Feature::decode(&cursor.0)),
-            untimed: BTreeSet::new(),
         }
     }
 
@@ -71,13 +65,8 @@ impl BloodPressure {
             let text = format!("{tail} byte(s) behind a measurement are skipped");
             self.reporter.note(now, "tail", text);
         }
-        if measured.civil_ms.is_none() {
-            if self.untimed.len() >= UNTIMED_MAX {
-                self.untimed.clear();
-            }
-            if !self.untimed.insert(value.to_vec()) {
-                return;
-            }
+        if measured.civil_ms.is_none() && self.visit.is_repeat(value) {
+            return;
         }
         let group = self.group(now, &measured);
         self.reporter.emit(Record::Readings(group));
@@ -112,13 +101,7 @@ impl BloodPressure {
         }
 
         let device = self.reporter.device().clone();
-        let time = measured.civil_ms.map(|civil_ms| DeviceTime::Local { civil_ms });
-        let mut group = ReadingGroup::new(device, now.observed(), readings)
-            .as_group(Metric::NIBP)
-            .at_device_time(time);
-        if time.is_none() {
-            group = group.with_context("time", "unknown");
-        }
+        let mut group = spot_group(device, now, readings, measured.civil_ms).as_group(Metric::NIBP);
         if let Some(user) = measured.user {
             group = group.with_context("user", &user.to_string());
         }
@@ -158,7 +141,7 @@ impl GattDriver for BloodPressure {
             }
             // "Shown while it runs, never stored", §3.
             GattEvent::Received(INTERMEDIATE, _) => self.visit.heard(now),
-            GattEvent::Received(..) | GattEvent::Committed => {}
+            GattEvent::Received(..) | GattEvent::Committed | GattEvent::Leaving => {}
             GattEvent::Answered(Request::Read(FEATURE), Ok(value)) => {
                 let feature = Feature::decode(value);
                 if feature.is_some() && feature != self.feature {
@@ -170,10 +153,7 @@ impl GattDriver for BloodPressure {
                 self.visit.answered(now, request, answer, &mut self.reporter);
             }
             GattEvent::TimedOut => self.visit.time_out(now, &mut self.reporter),
-            GattEvent::Disconnected => {
-                self.visit.end();
-                self.untimed.clear();
-            }
+            GattEvent::Disconnected => self.visit.end(),
         }
     }
 

@@ -19,7 +19,7 @@ use super::{
     Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Refusal, Request,
     racp::{Command, Outcome, Which},
     services::ClockOptions,
-    visit::{QUIET_MAX, Visit},
+    visit::{QUIET_MAX, Visit, spot_group},
 };
 use crate::{medfloat::Medfloat, reporter::Reporter};
 use codec::{Context, Measurement, TimeOffset};
@@ -30,7 +30,7 @@ use model::{
     metric::Metric,
     reading::{Comparator, NoData, Reading, ReadingGroup},
     record::Record,
-    time::{DeviceTime, MonoTime, Now},
+    time::{MonoTime, Now},
     units::Unit,
 };
 use std::{cmp::Ordering, collections::BTreeMap, time::Duration};
@@ -389,13 +389,9 @@ impl Glucose {
         {
             readings = readings.into_iter().map(Reading::doubted).collect();
         }
-        let time = measured.civil_ms().map(|civil_ms| DeviceTime::Local { civil_ms });
         let device = self.reporter.device().clone();
-        let mut group = ReadingGroup::new(device, now.observed(), readings).at_device_time(time);
+        let mut group = spot_group(device, now, readings, measured.civil_ms());
         group.device_seq = Some(u64::from(measured.sequence));
-        if time.is_none() {
-            group = group.with_context("time", "unknown");
-        }
         match measured.offset {
             TimeOffset::Minutes(0) => {}
             TimeOffset::Minutes(minutes) => {
@@ -514,7 +510,7 @@ impl GattDriver for Glucose {
                 self.visit.answered(now, request, answer, &mut self.reporter);
             }
             GattEvent::TimedOut => self.time_out(now),
-            GattEvent::Committed => {}
+            GattEvent::Committed | GattEvent::Leaving => {}
             GattEvent::Disconnected => {
                 self.flush(now);
                 self.visit.end();

@@ -153,6 +153,11 @@ impl Services {
         true
     }
 
+    /// It is away, and that was told: when it is back, that is news.
+    pub(super) fn forget(&mut self) {
+        self.told = None;
+    }
+
     /// "UTF-8, trim NUL and spaces."
     fn learn(&mut self, name: &str, value: &[u8]) {
         let text = String::from_utf8_lossy(value);

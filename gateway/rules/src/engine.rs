@@ -110,6 +110,10 @@ enum DeviceKindName {
     Pump,
     Cuff,
     GlucoseMeter,
+    Oximeter,
+    EcgStrap,
+    Thermometer,
+    Scale,
 }
 
 impl From<DeviceKind> for DeviceKindName {
@@ -119,6 +123,10 @@ impl From<DeviceKind> for DeviceKindName {
             DeviceKind::Pump => Self::Pump,
             DeviceKind::Cuff => Self::Cuff,
             DeviceKind::GlucoseMeter => Self::GlucoseMeter,
+            DeviceKind::Oximeter => Self::Oximeter,
+            DeviceKind::EcgStrap => Self::EcgStrap,
+            DeviceKind::Thermometer => Self::Thermometer,
+            DeviceKind::Scale => Self::Scale,
         }
     }
 }
@@ -130,6 +138,10 @@ impl From<DeviceKindName> for DeviceKind {
             DeviceKindName::Pump => Self::Pump,
             DeviceKindName::Cuff => Self::Cuff,
             DeviceKindName::GlucoseMeter => Self::GlucoseMeter,
+            DeviceKindName::Oximeter => Self::Oximeter,
+            DeviceKindName::EcgStrap => Self::EcgStrap,
+            DeviceKindName::Thermometer => Self::Thermometer,
+            DeviceKindName::Scale => Self::Scale,
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::gatt::{Refusal, services};
 use model::{
     device::DeviceState,
     reading::{Occurrence, Validity},
-    time::civil_ms,
+    time::{DeviceTime, civil_ms},
 };
 
 fn bytes(hex: &str) -> Vec<u8> {

@@ -1,6 +1,9 @@
 use super::*;
 use crate::bench::GattBench;
-use model::{reading::Validity, time::civil_ms};
+use model::{
+    reading::Validity,
+    time::{DeviceTime, civil_ms},
+};
 
 fn bytes(hex: &str) -> Vec<u8> {
     hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
