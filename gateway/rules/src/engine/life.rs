@@ -187,6 +187,9 @@ impl Episode {
             )
         });
         if !alert.state.is_active() {
+            // One that waits for a person does not become history by what followed it.
+            self.unheard = unheard && alert.state == AlertState::Closed;
+            alert.retro = false;
             alert.state = AlertState::ActiveUnack;
             alert.cleared_at = None;
             alert.acknowledged = None;
