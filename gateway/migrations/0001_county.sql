@@ -28,7 +28,9 @@ CREATE TABLE envelope (
 -- What could not be taken, wholly or in part, with its bytes and why; once, however often it comes.
 CREATE TABLE quarantine (
   id INTEGER PRIMARY KEY, site TEXT NOT NULL, received_ms INTEGER NOT NULL,
-  cause TEXT NOT NULL, hash BLOB NOT NULL, bytes BLOB NOT NULL,
+  cause TEXT NOT NULL,
+  rest INTEGER NOT NULL,              -- some of its records were taken
+  hash BLOB NOT NULL, bytes BLOB NOT NULL,
   UNIQUE (site, hash)
 );
 

@@ -189,6 +189,7 @@ impl Ingest {
         ] {
             metrics::counter!("gateway_envelopes_total", "verdict" => verdict).increment(count);
         }
+        metrics::counter!("gateway_envelopes_not_kept_total").increment(counts.not_kept);
         metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
         if !taken.readings.is_empty() {
