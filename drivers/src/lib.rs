@@ -15,6 +15,7 @@
 
 #[cfg(test)]
 mod bench;
+mod checksum;
 mod memory;
 pub mod redaction;
 pub mod registry;

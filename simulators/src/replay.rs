@@ -5,9 +5,10 @@
 //!
 //! # Invariants
 //! - no byte is played before somebody has opened the pty, none is left out
-//! - the symlink is gone when the player ends, also by SIGINT or SIGTERM
+//! - the symlink is gone when the player ends, also by SIGINT, SIGTERM or SIGHUP
 
 use crate::{
+    signals::Signals,
     stage::pty::{Pty, Symlink},
     trace_file::TraceFile,
 };
@@ -21,10 +22,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 use trace::Event;
 
 /// How often it is looked whether somebody has opened the pty, and has read what was played.
@@ -93,15 +91,8 @@ pub struct Played {
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let Options { trace, pty_link: link, speed: pace, repeat } = options;
     let plan = Plan { trace, link, pace, repeat };
-    let mut interrupt = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
-    let mut terminate = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
-    let stopped = async {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    let played = play(&plan, stopped, &mut io::stdout()).await?;
+    let mut signals = Signals::watch()?;
+    let played = play(&plan, signals.next(), &mut io::stdout()).await?;
     let Played { rounds, bytes, written, written_in_trace } = played;
     writeln!(
         io::stdout(),

@@ -6,6 +6,7 @@ use e2e::until;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use simulators::client::Client;
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -76,7 +77,9 @@ impl Bench {
                     .and_then(serde_json::Value::as_array)
                     .is_some_and(|latest| !latest.is_empty())
             });
-            Ok(heard.count() >= 4)
+            let sites: BTreeSet<_> =
+                heard.filter_map(|device| device.get("site")?.as_str()).collect();
+            Ok(sites.len() == 2)
         })
         .await
     }

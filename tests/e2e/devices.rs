@@ -97,7 +97,12 @@ async fn one_device_of_every_driver_arrives_whole() -> anyhow::Result<()> {
     village.drained().await?;
     village.site.stop().await?;
     village.county.stop().await?;
-    village.prove_alarms()?;
-    village.prove()?;
+    // The pump's occlusion at 50 s, and the cuff of the monitor at 70 s, were among it.
+    assert!(village.prove_alarms()? >= 1, "no alarm arrived");
+    let proof = village.prove()?;
+    assert!(proof.alarms >= 1 && proof.blocks > 0, "{proof:?}");
+    let told = fs::read_to_string(&truth)?;
+    let cuff = |line: &&str| line.contains("pm6750") && line.contains("\"nibp_sys\"");
+    assert!(told.lines().any(|line| cuff(&line)), "the monitor's cuff was not played");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Makes traces: a virtual device, or the frames of a sheet in answer to what the driver asks, and
-//! the real driver, on a clock that stands still between steps.
+//! Makes traces: a virtual device, or the vectors of one whose vectors name a person, and the real
+//! driver, on a clock that stands still between steps.
 
 use drivers::{
     redaction::Said,
@@ -49,25 +49,14 @@ enum Source {
     Script(Script),
 }
 
-/// Frames of the sheet: in answer to a question, or at their time.
-#[derive(Default)]
-struct Script {
-    answers: Vec<(Vec<u8>, VecDeque<Vec<u8>>)>,
-    unasked: VecDeque<(u64, Vec<u8>)>,
-    due: Vec<u8>,
-}
+/// Frames at their time, in milliseconds.
+struct Script(VecDeque<(u64, Vec<u8>)>);
 
 impl Source {
     fn receive(&mut self, ms: u64, bytes: &[u8]) {
         match self {
             Self::Virtual(device) => device.receive(SimTime::from_millis(ms), bytes),
-            Self::Script(script) => {
-                let answer = script.answers.iter_mut().find(|(asked, _)| bytes.starts_with(asked));
-                let Some((_, answers)) = answer else { return };
-                // The last one is given over and over.
-                let next = if answers.len() > 1 { answers.pop_front() } else { None };
-                script.due.extend(next.or_else(|| answers.front().cloned()).unwrap());
-            }
+            Self::Script(_) => {}
         }
     }
 
@@ -77,11 +66,12 @@ impl Source {
                 device.advance(SimTime::from_millis(ms));
                 device.take_output()
             }
-            Self::Script(script) => {
-                while let Some((_, bytes)) = script.unasked.pop_front_if(|(due, _)| *due <= ms) {
-                    script.due.extend(bytes);
+            Self::Script(Script(frames)) => {
+                let mut due = Vec::new();
+                while let Some((_, bytes)) = frames.pop_front_if(|(at, _)| *at <= ms) {
+                    due.extend(bytes);
                 }
-                std::mem::take(&mut script.due)
+                due
             }
         }
     }
@@ -95,11 +85,10 @@ fn source(name: DriverName) -> Source {
         scenario: Scenario::built_in("clinic-day").unwrap(),
         ecg: EcgSource::Synthetic,
     };
-    // Their vectors name a person, or may: that must not be kept.
-    let scripted = matches!(name, DriverName::Hbp9030 | DriverName::JsonLines);
-    match virtual_devices::create(name.name(), setup).filter(|_| !scripted) {
-        Some(device) => Source::Virtual(device),
-        None => Source::Script(script(name)),
+    match name {
+        // Their vectors name a person, or may: that must not be kept.
+        DriverName::Hbp9030 | DriverName::JsonLines => Source::Script(script(name)),
+        _ => Source::Virtual(virtual_devices::create(name.name(), setup).unwrap()),
     }
 }
 
@@ -107,83 +96,31 @@ fn device(name: DriverName) -> String {
     format!("{}-01", name.name())
 }
 
-/// What a device that nobody plays says, in the words of its vectors.
+/// All that the vectors say in the device's name, half a second apart.
 fn script(name: DriverName) -> Script {
-    let vectors = Vectors::of(name);
-    let answers: &[(&[u8], &[&str])] = match name {
-        DriverName::Asena => &[
-            (b"!INST_SERIALNO", &["serial number"]),
-            (b"!COMMS_PROTOCOL", &["protocol"]),
-            (b"!COMMS_RESPONSE_MAX", &["answers within 4 s"]),
-            (b"!INF_VTBI", &["11 ml to be infused, then stop"]),
-            (b"!SYRINGE_STATUS", &["a confirmed 50 ml syringe"]),
-            (b"!ALARM", &["no alarm", "occlusion"]),
-            (
-                b"!INF|",
-                &[
-                    "infusing 12.5 ml/h, 3.125 ml so far",
-                    "on hold with an alarm and 530 mmHg in the line: an occlusion",
-                ],
-            ),
-        ],
-        DriverName::Td42xx => &[
-            (b"\x51\x22", &["connected"]),
-            (b"\x51\x24", &["model TD-4277"]),
-            (b"\x51\x23", &["clock 2026-11-22 08:15"]),
-            (b"\x51\x2B", &["3 records"]),
-            (b"\x51\x25\x00", &["time of a record: 2018-01-01 21:14"]),
-            (b"\x51\x25\x01", &["time of a record: 2019-01-01 21:14"]),
-            (b"\x51\x25\x02", &["time of a record: 2019-08-04 13:37"]),
-            (b"\x51\x26\x00", &["104 mg/dL before a meal"]),
-            (b"\x51\x26\x01", &["260 mg/dL after a meal"]),
-            (b"\x51\x26\x02", &["a mark that is not known: no glucose"]),
-        ],
-        _ => &[],
-    };
-    let answers = answers.iter().map(|(asked, names)| {
-        (asked.to_vec(), names.iter().map(|name| vectors.bytes(name)).collect())
-    });
-    let unasked: Vec<Vec<u8>> = match name {
-        DriverName::Hbp9030 | DriverName::JsonLines => vectors.all_of_the_device(),
-        _ => vec![],
-    };
-    let mut unasked: VecDeque<_> = (1..).map(|place: u64| place * 500).zip(unasked).collect();
+    let frames = vectors_of_the_device(name);
+    let mut frames: VecDeque<_> = (1..).map(|place: u64| place * 500).zip(frames).collect();
     if name == DriverName::JsonLines {
         let line = r#"{"metric":"rr","value":16,"unit":"/min","context":{"patient":"WANG-31"}}"#;
-        unasked.push_front((200, format!("{line}\n").into_bytes()));
+        frames.push_front((200, format!("{line}\n").into_bytes()));
     }
-    Script { answers: answers.collect(), unasked, due: vec![] }
+    Script(frames)
 }
 
-/// The golden vectors of a driver.
-struct Vectors(Vec<toml::Table>);
-
-impl Vectors {
-    fn of(name: DriverName) -> Self {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name.name());
-        let mut vectors = Vec::new();
-        for entry in fs::read_dir(dir).unwrap() {
-            let table: toml::Table =
-                fs::read_to_string(entry.unwrap().path()).unwrap().parse().unwrap();
-            let found = table["vector"].as_array().unwrap().iter();
-            vectors.extend(found.map(|vector| vector.as_table().unwrap().clone()));
-        }
-        Self(vectors)
+fn vectors_of_the_device(name: DriverName) -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name.name());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let table: toml::Table =
+            fs::read_to_string(entry.unwrap().path()).unwrap().parse().unwrap();
+        let vectors = table["vector"].as_array().unwrap().iter();
+        let device = vectors.filter(|vector| vector["from"].as_str() == Some("device"));
+        found.extend(device.map(|vector| bytes_of(vector["bytes"].as_str().unwrap())));
     }
-
-    fn bytes(&self, name: &str) -> Vec<u8> {
-        let mut found = self.0.iter().filter(|vector| vector["name"].as_str() == Some(name));
-        bytes_of(found.next().unwrap_or_else(|| panic!("no vector is called {name:?}")))
-    }
-
-    fn all_of_the_device(&self) -> Vec<Vec<u8>> {
-        let device = |vector: &&toml::Table| vector["from"].as_str() == Some("device");
-        self.0.iter().filter(device).map(bytes_of).collect()
-    }
+    found
 }
 
-fn bytes_of(vector: &toml::Table) -> Vec<u8> {
-    let hex = vector["bytes"].as_str().unwrap();
+fn bytes_of(hex: &str) -> Vec<u8> {
     hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 

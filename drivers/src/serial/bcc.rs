@@ -415,9 +415,7 @@ impl SerialDriver for Bcc {
             }
             SerialEvent::Received(bytes) => {
                 self.last_byte = now.mono;
-                let mut decoder = std::mem::take(&mut self.decoder);
-                let found: Vec<_> = decoder.decode(bytes).collect();
-                self.decoder = decoder;
+                let found: Vec<_> = self.decoder.decode(bytes).collect();
                 for frame in found {
                     match frame {
                         Ok(frame) => self.take(now, &frame),

@@ -31,6 +31,15 @@ pub struct Scenario {
     /// Temperature probes off, from and until: 1 the first, 2 the second, 3 both.
     #[serde(default)]
     pub temperature_off: Vec<(u64, u64, u8)>,
+    /// The heart's rhythm, from and until (seconds); elsewhere it is sinus rhythm.
+    #[serde(default)]
+    pub rhythm: Vec<(u64, u64, Rhythm)>,
+    /// Premature ventricular beats: from, until, and how many a minute.
+    #[serde(default)]
+    pub ectopic_beats: Vec<(u64, u64, u8)>,
+    /// The patient moves: noise of the electrodes on the ECG, from and until (seconds).
+    #[serde(default)]
+    pub motion: Vec<(u64, u64)>,
     /// Infusion line blocked.
     #[serde(default)]
     pub occlusion: Vec<(u64, u64)>,
@@ -65,6 +74,21 @@ pub struct Scenario {
     /// How a pump station is configured; without it, the seed decides.
     #[serde(default)]
     pub station: Option<Station>,
+}
+
+/// What the heart does.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rhythm {
+    /// Every beat begins in the sinus node; its rate breathes.
+    #[default]
+    Sinus,
+    /// No P waves, beats without order.
+    AtrialFibrillation,
+    /// Sinus rhythm in which a beat is missing now and then, for two seconds and more.
+    SinusPauses,
+    /// No beats.
+    Asystole,
 }
 
 /// What is chosen on the web page of a pump station, and what stands in it.
@@ -182,6 +206,18 @@ impl Scenario {
             .min_by_key(|(at, _)| *at)
     }
 
+    /// The heart's rhythm.
+    #[must_use]
+    pub fn rhythm(&self, second: u64) -> Rhythm {
+        code(&self.rhythm, second).unwrap_or_default()
+    }
+
+    /// Premature ventricular beats a minute.
+    #[must_use]
+    pub fn ectopic_beats(&self, second: u64) -> u8 {
+        code(&self.ectopic_beats, second).unwrap_or(0)
+    }
+
     /// The monitor's arrhythmia code: 1 is normal.
     #[must_use]
     pub fn arrhythmia(&self, second: u64) -> u8 {
@@ -203,7 +239,7 @@ impl Scenario {
 }
 
 /// The code of the span in which that second lies.
-fn code(spans: &[(u64, u64, u8)], second: u64) -> Option<u8> {
+fn code<T: Copy>(spans: &[(u64, u64, T)], second: u64) -> Option<T> {
     let span = spans.iter().find(|(from, until, _)| (*from..*until).contains(&second));
     span.map(|(_, _, code)| *code)
 }
