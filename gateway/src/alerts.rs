@@ -74,18 +74,21 @@ impl Evaluation {
         Ok(())
     }
 
+    /// When it was, by the county's clock; `None` where a newer status is known.
     pub(crate) fn status(
         &mut self,
         context: Context<'_>,
         site: &SiteId,
         position: Position,
         status: &DeviceStatus,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Option<WallTime>> {
         let said = self.box_clock(context, site)?.observed(status.observed.at, context.now);
         let engine = self.engine(context.connection, site, &status.device)?;
         let changed = engine.on_status(context.rules, context.now, said, position, status);
-        self.note(changed);
-        Ok(())
+        Ok(changed.map(|changed| {
+            self.note(changed);
+            said.at.min(context.now)
+        }))
     }
 
     /// What is known of the clocks between a device and the county.

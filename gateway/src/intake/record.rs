@@ -267,15 +267,15 @@ impl Batch<'_> {
         position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<()> {
-        let said =
-            self.evaluation.box_clock(self.context(), site)?.observed(status.observed.at, self.now);
-        let changed = self
-            .connection
+        // The rules know which of two statuses is the newer: a tile must not know better.
+        let Some(at) = self.evaluation.status(self.context(), site, position, status)? else {
+            return Ok(());
+        };
+        self.connection
             .prepare_cached(
                 "INSERT INTO device VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                  ON CONFLICT DO UPDATE SET kind = ?3, driver = ?4, state = ?5, reason = ?6,
-                   about = CASE WHEN ?7 = '{}' THEN about ELSE ?7 END, changed_ms = ?8
-                 WHERE ?8 >= changed_ms",
+                   about = CASE WHEN ?7 = '{}' THEN about ELSE ?7 END, changed_ms = ?8",
             )?
             .execute(params![
                 site.as_str(),
@@ -285,13 +285,11 @@ impl Batch<'_> {
                 status.state.name(),
                 status.reason,
                 json!(status.about).to_string(),
-                said.at.min(self.now).unix_ms()
+                at.unix_ms()
             ])?;
-        if changed > 0 {
-            let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
-            self.taken.devices.extend(device);
-        }
-        self.evaluation.status(self.context(), site, position, status)
+        let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
+        self.taken.devices.extend(device);
+        Ok(())
     }
 
     fn dropped(

@@ -21,7 +21,8 @@ const SILENT_RULE: &str = "TECH-SILENT";
 const BOX_RULE: &str = "EDGE-OFFLINE";
 
 impl Engine {
-    /// Takes in a device's status; hands out the alerts that changed.
+    /// Takes in a device's status; hands out the alerts that changed, or `None` where a newer
+    /// status is known and this one changes nothing.
     pub fn on_status(
         &mut self,
         rules: &RuleSet,
@@ -29,14 +30,14 @@ impl Engine {
         said: Moment,
         position: Position,
         status: &DeviceStatus,
-    ) -> Vec<Alert> {
+    ) -> Option<Vec<Alert>> {
         self.kind = Some(status.kind.into());
         let place = (position.outbox.to_string(), position.seq.get(), position.index);
         let is_old = |(outbox, seq, index): &(String, u64, u32)| {
             *outbox == place.0 && (place.1, place.2) < (*seq, *index)
         };
         if self.status_at.as_ref().is_some_and(is_old) {
-            return Vec::new();
+            return None;
         }
         self.status_at = Some(place);
         let fresh = Freshness::of_stream(said.at, now) == Freshness::Fresh;
@@ -60,7 +61,7 @@ impl Engine {
             changed.extend(self.known_again(now));
         }
         changed.extend(self.on_time(rules, now));
-        changed
+        Some(changed)
     }
 
     /// The edge box went out of the county's reach.

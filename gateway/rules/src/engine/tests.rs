@@ -133,7 +133,7 @@ impl Ward {
         };
         let (said, position) = (Moment::sure(at(seconds)), self.next_position());
         let told = self.engine.on_status(&self.rules, at(now), said, position, &status);
-        self.told.extend(told);
+        self.told.extend(told.unwrap());
     }
 
     fn pass_time(&mut self, now: f64) {

@@ -94,10 +94,10 @@ impl County {
             .collect()
     }
 
-    fn latest(&self) -> Value {
+    fn device(&self) -> Value {
         let asking =
             self.store.read(move |connection| query::devices(connection, &BTreeMap::new()));
-        self.runtime.block_on(asking).unwrap()["devices"][0]["latest"].clone()
+        self.runtime.block_on(asking).unwrap()["devices"][0].clone()
     }
 }
 
@@ -126,11 +126,15 @@ fn heart_rate(seq: u64, seen: WallTime, value: u32) -> Delivery {
 }
 
 fn online(seq: u64, seen: WallTime) -> Delivery {
+    status(seq, seen, DeviceState::Online)
+}
+
+fn status(seq: u64, seen: WallTime, state: DeviceState) -> Delivery {
     let status = DeviceStatus {
         device: monitor(),
         kind: DeviceKind::Monitor,
         driver: "test".into(),
-        state: DeviceState::Online,
+        state,
         reason: String::new(),
         about: BTreeMap::new(),
         observed: observed(seen),
@@ -173,7 +177,24 @@ fn a_box_that_was_ahead_for_a_while_holds_no_place_in_the_latest_numbers() {
     let county = County::new();
     county.take(at(0), vec![online(1, at(3600)), heart_rate(1, at(3600), 70)]);
     county.take(at(10), vec![heart_rate(2, at(10), 36)]);
-    assert_eq!(county.latest()[0]["value"], "36");
+    assert_eq!(county.device()["latest"][0]["value"], "36");
+}
+
+#[test]
+fn a_tile_and_the_rules_take_the_same_status_whatever_the_clock_of_the_box() {
+    let county = County::new();
+    county.take(at(100), vec![online(1, at(100))]);
+    // The clock of the box was set back between the two.
+    let told = county.take(at(101), vec![status(2, at(40), DeviceState::Silent)]);
+    assert_eq!(told.devices[0]["state"], "silent");
+    let (alerts, _) = county.pass_time(at(140), None);
+    assert_eq!(alerts[0]["rules"], json!(["TECH-SILENT"]));
+    // One that was overtaken changes neither.
+    let county = County::new();
+    county.take(at(100), vec![status(3, at(90), DeviceState::Silent)]);
+    let told = county.take(at(101), vec![online(2, at(95))]);
+    assert!(told.devices.is_empty());
+    assert_eq!(county.device()["state"], "silent");
 }
 
 #[test]
