@@ -92,9 +92,12 @@ CREATE INDEX alert_started ON alert (started_ms);
 
 -- What the rules know of each device, kept over restarts.
 CREATE TABLE engine (
-  site TEXT NOT NULL, device TEXT NOT NULL, state TEXT NOT NULL,
+  site TEXT NOT NULL, device TEXT NOT NULL,
+  due_ms INTEGER,                     -- when the passing of time has something to do, by the rules in force
+  state TEXT NOT NULL,
   PRIMARY KEY (site, device)
 ) WITHOUT ROWID;
+CREATE INDEX engine_due ON engine (due_ms) WHERE due_ms IS NOT NULL;
 
 CREATE TABLE person (
   name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT NOT NULL,

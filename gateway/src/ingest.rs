@@ -210,6 +210,9 @@ impl Ingest {
 
 /// Lets time pass for the rules, until the gateway stops.
 pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<bool>) {
+    if let Err(error) = alerts::doubt_deadlines(&ingest.store).await {
+        tracing::error!(%error, "Deadlines of alerts may be those of earlier rules.");
+    }
     let mut tick = tokio::time::interval(RULES_EVERY);
     let mut up_since = None;
     loop {

@@ -429,7 +429,7 @@ impl<'t> Batch<'t> {
             let acks = Ack::telling(outbox, lanes, errors).into_iter();
             self.taken.acks.extend(acks.map(|ack| (site.clone(), ack)));
         }
-        self.taken.alerts = alerts::store(self.connection, self.evaluation)?;
+        self.taken.alerts = alerts::store(self.context(), self.evaluation)?;
         Ok(self.taken)
     }
 }

@@ -22,7 +22,6 @@ use model::{
     units::Unit,
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
 };
-use rules::rule::RuleSet;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tempfile::TempDir;
@@ -56,6 +55,7 @@ impl Desk {
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
+            rules: Arc::new(rules),
             events: Events::new(1),
             clinics: Arc::default(),
             broker_up,

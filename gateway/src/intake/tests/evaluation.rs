@@ -11,6 +11,7 @@ use model::{
     time::{ClockQuality, Observed},
     units::Unit,
 };
+use rules::engine::Engine;
 use std::sync::Arc;
 
 const BASE_MS: i64 = 1_795_335_300_000;
@@ -46,7 +47,9 @@ impl County {
         let rules = Arc::clone(&self.rules);
         let taking =
             self.store.write(move |transaction| take(transaction, &deliveries, now, &rules));
-        self.runtime.block_on(taking).unwrap()
+        let taken = self.runtime.block_on(taking).unwrap();
+        self.check_deadlines();
+        taken
     }
 
     fn pass_time(
@@ -56,7 +59,22 @@ impl County {
     ) -> (Vec<Value>, Vec<Value>) {
         let rules = Arc::clone(&self.rules);
         let passing = alerts::pass_time(&self.store, rules, now, unheard_since);
-        self.runtime.block_on(passing).unwrap()
+        let told = self.runtime.block_on(passing).unwrap();
+        self.check_deadlines();
+        told
+    }
+
+    /// Every rule state is looked at when it says, and not before.
+    fn check_deadlines(&self) {
+        let stored = self.store.read(|connection| {
+            let mut statement = connection.prepare("SELECT due_ms, state FROM engine")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<Vec<(Option<i64>, String)>, _>>()
+        });
+        for (due_ms, state) in self.runtime.block_on(stored).unwrap() {
+            let engine: Engine = serde_json::from_str(&state).unwrap();
+            assert_eq!(due_ms, engine.next_deadline(&self.rules).map(WallTime::unix_ms));
+        }
     }
 
     /// The site tells its state, its own clock being at `said`.
@@ -240,6 +258,23 @@ fn a_box_out_of_reach_is_told_and_makes_its_alerts_unknown() {
         alerts.values().map(|alert| (alert["family"].as_str().unwrap(), &alert["state"])).collect();
     assert_eq!(states["edge_offline"], "cleared_unack");
     assert_eq!(states["hr_low"], "active_unack");
+}
+
+#[test]
+fn deadlines_are_those_of_the_rules_in_force() {
+    let mut county = County::new();
+    county.take(at(0), vec![status(1, at(0), DeviceState::Silent)]);
+    assert!(county.pass_time(at(29), None).0.is_empty());
+    // The gateway starts anew with rules that wait less long.
+    let default = include_str!("../../../../configs/rules/default.json");
+    let mut rules: Value = serde_json::from_str(default).unwrap();
+    let silent = rules["rules"].as_array_mut().unwrap().iter_mut();
+    let silent = silent.filter(|rule| rule["id"] == "TECH-SILENT");
+    silent.for_each(|rule| rule["steps"][0]["after_s"] = json!(10));
+    county.rules = Arc::new(RuleSet::from_json(&rules.to_string()).unwrap());
+    county.runtime.block_on(alerts::doubt_deadlines(&county.store)).unwrap();
+    let (alerts, _) = county.pass_time(at(29), None);
+    assert_eq!(alerts[0]["rules"], json!(["TECH-SILENT"]));
 }
 
 #[test]
