@@ -41,6 +41,8 @@ CREATE TABLE reading (
   value TEXT, comparator TEXT, unit TEXT, canonical TEXT, no_data TEXT,
   validity TEXT NOT NULL, context TEXT NOT NULL,
   device_ms INTEGER, observed_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+  measured_ms INTEGER NOT NULL,       -- what the county made of the three when it came
+  time_suspect INTEGER NOT NULL,      -- a clock was wrong or unknown
   clock TEXT NOT NULL, freshness TEXT NOT NULL, device_seq INTEGER, identity TEXT, duplicate_of INTEGER
 );
 CREATE UNIQUE INDEX reading_place ON reading (site, outbox, lane, seq, idx);
@@ -48,10 +50,12 @@ CREATE INDEX reading_observed ON reading (observed_ms, id);
 CREATE INDEX reading_series ON reading (site, device, metric, observed_ms);
 CREATE INDEX reading_identity ON reading (site, device, identity) WHERE identity IS NOT NULL;
 
--- The newest reading of each series.
+-- The newest reading of each series; times by the county's clock.
 CREATE TABLE latest (
   site TEXT NOT NULL, device TEXT NOT NULL, channel TEXT NOT NULL, metric TEXT NOT NULL,
-  observed_ms INTEGER NOT NULL, reading INTEGER NOT NULL,
+  heard_ms INTEGER NOT NULL, measured_ms INTEGER NOT NULL,
+  place_ms INTEGER NOT NULL,          -- when it was measured, or heard where that cannot be
+  reading INTEGER NOT NULL,
   PRIMARY KEY (site, device, channel, metric)
 ) WITHOUT ROWID;
 

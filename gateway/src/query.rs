@@ -13,8 +13,10 @@ use uplink_proto::{ranges::RangeSet, receiver::LaneLedger, samples};
 pub(crate) type Clinics = BTreeMap<SiteId, String>;
 
 /// `duplicate_of` names the first copy as the API names readings: outbox, lane, seq, index.
-const READING: &str = "SELECT id, site, outbox, lane, seq, idx, device, channel, grp, metric, value, comparator,
-    unit, canonical, no_data, validity, context, device_ms, observed_ms, received_ms, freshness, device_seq,
+const READING: &str =
+    "SELECT id, site, outbox, lane, seq, idx, device, channel, grp, metric, value, comparator,
+    unit, canonical, no_data, validity, context, device_ms, observed_ms, received_ms, measured_ms,
+    time_suspect, freshness, device_seq,
     (SELECT first.outbox || '/' || first.lane || '/' || first.seq || '/' || first.idx
      FROM reading AS first WHERE first.id = reading.duplicate_of) AS duplicate_of FROM reading";
 
@@ -76,6 +78,8 @@ fn reading_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "context": serde_json::from_str::<Value>(&context).unwrap_or_default(),
         "device_time": moment(row.get("device_ms")?), "observed_time": moment(row.get("observed_ms")?),
         "received_time": moment(row.get("received_ms")?),
+        "measured_time": moment(row.get("measured_ms")?),
+        "time_suspect": row.get::<_, bool>("time_suspect")?,
         "backfilled": freshness != "fresh", "freshness": freshness,
         "device_seq": row.get::<_, Option<i64>>("device_seq")?,
         "duplicate_of": text("duplicate_of")?,

@@ -8,7 +8,7 @@ use model::{
     metric::Metric,
     reading::Reading,
     record::Record,
-    time::{ClockQuality, Observed},
+    time::{ClockQuality, DeviceTime, Observed},
     units::Unit,
 };
 use rules::engine::Engine;
@@ -148,9 +148,24 @@ fn online(seq: u64, seen: WallTime) -> Delivery {
 }
 
 fn status(seq: u64, seen: WallTime, state: DeviceState) -> Delivery {
+    status_of(DeviceKind::Monitor, seq, seen, state)
+}
+
+/// What a meter read out of its memory: when it says that it was, and the value.
+fn glucose(seq: u64, seen: WallTime, results: &[(WallTime, u32)]) -> Delivery {
+    let groups = results.iter().map(|(at, value)| {
+        let reading = Reading::number(Metric::GLU_CAP_PL, *value, Unit::MG_PER_DL);
+        let time = DeviceTime::Zoned { civil_ms: at.unix_ms(), offset_s: 0 };
+        let group = ReadingGroup::new(monitor(), observed(seen), vec![reading]);
+        Record::Readings(group.at_device_time(Some(time)))
+    });
+    envelope(Lane::Urgent, seq, groups.collect())
+}
+
+fn status_of(kind: DeviceKind, seq: u64, seen: WallTime, state: DeviceState) -> Delivery {
     let status = DeviceStatus {
         device: monitor(),
-        kind: DeviceKind::Monitor,
+        kind,
         driver: "test".into(),
         state,
         reason: String::new(),
@@ -196,6 +211,43 @@ fn a_box_that_was_ahead_for_a_while_holds_no_place_in_the_latest_numbers() {
     county.take(at(0), vec![online(1, at(3600)), heart_rate(1, at(3600), 70)]);
     county.take(at(10), vec![heart_rate(2, at(10), 36)]);
     assert_eq!(county.device()["latest"][0]["value"], "36");
+}
+
+#[test]
+fn the_latest_number_is_the_one_measured_last_whatever_came_last() {
+    let county = County::new();
+    county.take(at(0), vec![status_of(DeviceKind::GlucoseMeter, 1, at(0), DeviceState::Online)]);
+    let latest = |now: i64, seq, results: &[(WallTime, u32)]| {
+        county.take(at(now), vec![glucose(seq, at(now), results)]);
+        county.device()["latest"][0]["value"].as_str().unwrap().to_owned()
+    };
+    let (hour, day) = (3600, 86_400);
+    // A memory read out from its newest to its oldest.
+    assert_eq!(latest(0, 2, &[(at(-60), 100), (at(-hour), 90), (at(-800 * day), 80)]), "100");
+    // Told again: a marked copy is nothing new.
+    assert_eq!(latest(hour, 3, &[(at(-60), 100)]), "100");
+    assert_eq!(county.device()["latest"][0]["seq"], 2);
+    assert_eq!(latest(hour + 60, 4, &[(at(hour), 54)]), "54");
+    assert_eq!(latest(hour + 120, 5, &[(at(-60), 100)]), "54");
+    assert_eq!(latest(2 * hour, 6, &[(at(-day), 110)]), "54");
+    // Its battery was changed: nobody remembers that long, it was heard last.
+    let reset = at(-9_000 * day);
+    assert_eq!(latest(3 * hour, 7, &[(reset, 60)]), "60");
+    let marked = county.device()["latest"][0].clone();
+    assert_eq!(marked["measured_time"], rfc3339(reset.unix_ms()));
+    assert_eq!(marked["time_suspect"], true);
+    assert_eq!(latest(5 * hour, 8, &[(at(4 * hour), 70)]), "70");
+}
+
+#[test]
+fn the_number_of_a_box_whose_clock_is_behind_is_as_old_as_it_is() {
+    let mut county = County::new();
+    county.state(at(0), at(-3600), true);
+    county.take(at(0), vec![online(1, at(-3600)), heart_rate(1, at(-3600), 70)]);
+    let latest = county.device()["latest"][0].clone();
+    assert_eq!(latest["observed_time"], rfc3339(at(-3600).unix_ms()));
+    assert_eq!(latest["measured_time"], rfc3339(at(0).unix_ms()));
+    assert_eq!(latest["time_suspect"], true);
 }
 
 #[test]
