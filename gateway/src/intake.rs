@@ -12,7 +12,7 @@ mod record;
 
 use crate::{
     alerts::{self, Context, Evaluation},
-    clock::rfc3339,
+    query,
     store::{Store, StoreError},
 };
 use aws_lc_rs::digest::{SHA256, digest};
@@ -336,7 +336,7 @@ impl<'t> Batch<'t> {
     ) -> rusqlite::Result<&mut LaneLedger> {
         let key = (site.clone(), outbox, lane);
         if !self.ledgers.contains_key(&key) {
-            let found = load_ledger(self.connection, site, outbox, lane)?;
+            let found = query::lane_ledger(self.connection, site, outbox, lane)?;
             self.ledgers.insert(key.clone(), found);
         }
         Ok(self.ledgers.entry(key).or_default())
@@ -384,10 +384,7 @@ impl<'t> Batch<'t> {
         if before != Some(state.online) {
             self.evaluation.box_changed(self.context(), site, state.online)?;
         }
-        self.taken.sites.push(json!({
-            "site": site.as_str(), "online": state.online, "last_seen": rfc3339(self.now.unix_ms()),
-            "agent_version": state.agent_version, "backlog": backlog,
-        }));
+        self.taken.sites.extend(query::site(self.connection, site)?);
         Ok(())
     }
 
@@ -432,28 +429,6 @@ impl<'t> Batch<'t> {
         self.taken.alerts = alerts::store(self.context(), self.evaluation)?;
         Ok(self.taken)
     }
-}
-
-/// The account of one lane, as stored.
-fn load_ledger(
-    connection: &Connection,
-    site: &SiteId,
-    outbox: OutboxId,
-    lane: Lane,
-) -> rusqlite::Result<LaneLedger> {
-    let found: Option<[String; 3]> = connection
-        .prepare_cached("SELECT received, dropped, quarantined FROM ledger WHERE site = ?1 AND outbox = ?2 AND lane = ?3")?
-        .query_row(params![site.as_str(), outbox.to_string(), lane.name()], |row| {
-            Ok([row.get(0)?, row.get(1)?, row.get(2)?])
-        })
-        .optional()?;
-    let Some([received, dropped, quarantined]) = found else { return Ok(LaneLedger::default()) };
-    let parse = |text: &str| text.parse().map_err(|_| rusqlite::Error::InvalidQuery);
-    Ok(LaneLedger {
-        received: parse(&received)?,
-        dropped: parse(&dropped)?,
-        quarantined: parse(&quarantined)?,
-    })
 }
 
 fn hash(bytes: &[u8]) -> EnvelopeHash {

@@ -1,7 +1,7 @@
 //! Storing the records of one envelope.
 
 use super::{Batch, Gathered, integer};
-use crate::{clock::rfc3339, query};
+use crate::query;
 use model::{
     alarm::DeviceAlarm,
     device::DeviceStatus,
@@ -227,13 +227,14 @@ impl Batch<'_> {
             ),
             None => (None, None, None),
         };
-        self.connection
+        let id = self
+            .connection
             .prepare_cached(
                 "INSERT INTO waveform (site, outbox, lane, seq, idx, device, channel, metric, start_ms,
                    period_num, period_den, scale, zero, unit, flags, samples)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
-            .execute(params![
+            .insert(params![
                 site.as_str(),
                 envelope.outbox.to_string(),
                 envelope.lane.name(),
@@ -252,13 +253,7 @@ impl Batch<'_> {
                 samples::encode(&block.samples)
             ])?;
         let key = format!("{site}:{}:{}", block.device, block.metric);
-        let json = json!({
-            "site": site.as_str(), "device": block.device.as_str(), "channel": block.channel.as_str(),
-            "metric": block.metric.name(), "start": rfc3339(block.start.at.unix_ms()),
-            "period": {"num": block.period.numerator(), "den": block.period.denominator()},
-            "scale": scale, "offset": zero, "unit": unit, "samples": block.samples, "flags": flags,
-        });
-        self.taken.blocks.push((key, json));
+        self.taken.blocks.extend(query::block(self.connection, id)?.map(|json| (key, json)));
         Ok(())
     }
 

@@ -64,7 +64,7 @@ impl County {
     }
 
     fn ledger(&self, lane: Lane) -> LaneLedger {
-        load_ledger(&self.connection, &site(), OUTBOX, lane).unwrap()
+        query::lane_ledger(&self.connection, &site(), OUTBOX, lane).unwrap()
     }
 
     fn texts(&self, query: &str) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! What the county makes of what comes in, on a database of its own.
 
 use crate::intake::*;
-use crate::{query, store::Store};
+use crate::{clock::rfc3339, query, store::Store};
 use model::{
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::DeviceId,
