@@ -34,6 +34,9 @@ pub enum Freshness {
 }
 
 impl Freshness {
+    /// Every class.
+    pub const ALL: [Self; 3] = [Self::Fresh, Self::Late, Self::Backfill];
+
     /// The name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
