@@ -392,9 +392,8 @@ impl<'t> Batch<'t> {
     fn evaluate(&mut self) -> rusqlite::Result<()> {
         let mut readings = std::mem::take(&mut self.readings);
         readings.sort_by_key(|gathered| (gathered.t_meas.at, gathered.position));
-        for Gathered { site, group, t_meas, freshness, position } in &readings {
-            let input =
-                ReadingInput { group, t_meas: *t_meas, freshness: *freshness, position: *position };
+        for Gathered { site, group, t_meas, freshness, .. } in &readings {
+            let input = ReadingInput { group, t_meas: *t_meas, freshness: *freshness };
             self.evaluation.readings(self.context(), site, input)?;
         }
         Ok(())

@@ -16,7 +16,7 @@ mod silence;
 
 use crate::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
-    freshness::{BoxClock, Clocks, Freshness, Moment, Position},
+    freshness::{BoxClock, Clocks, Freshness, Moment},
     rule::{RuleSet, TechnicalRule},
 };
 use alarms::Held;
@@ -39,7 +39,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A late spot value may still raise an alert when it is at most this old (late data, row 5).
 const SPOT_TELLS_PRESENT_MS: i64 = 4 * 3_600_000;
 
-/// A reading group to evaluate.
+/// A reading group to evaluate. Whoever feeds it puts those of one moment in order.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadingInput<'a> {
     /// The group.
@@ -48,8 +48,6 @@ pub struct ReadingInput<'a> {
     pub t_meas: Moment,
     /// Whether it tells the present.
     pub freshness: Freshness,
-    /// Orders readings of the same moment.
-    pub position: Position,
 }
 
 /// What the rules know of one device.
@@ -169,7 +167,7 @@ impl Engine {
         now: WallTime,
         input: ReadingInput<'_>,
     ) -> Vec<Alert> {
-        let ReadingInput { group, t_meas, freshness, .. } = input;
+        let ReadingInput { group, t_meas, freshness } = input;
         let spot = group.occurrence == Occurrence::Spot;
         let age_ms = now.unix_ms().saturating_sub(t_meas.at.unix_ms());
         let fresh = freshness == Freshness::Fresh;

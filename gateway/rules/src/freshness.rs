@@ -189,7 +189,7 @@ impl BoxClock {
     }
 }
 
-/// Where a reading is: orders readings of the same `t_meas`.
+/// Where a record is: orders readings of the same `t_meas`, and the statuses of a device.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Position {
     /// Outbox.
