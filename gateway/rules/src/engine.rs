@@ -19,7 +19,7 @@ use crate::{
     freshness::{BoxClock, Clocks, Freshness, Moment},
     rule::{RuleSet, TechnicalRule},
 };
-use alarms::Held;
+use alarms::{Doubt, Held};
 use judge::Latest;
 use life::{Episode, Firing};
 use model::{
@@ -34,6 +34,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use series::Series;
+use silence::Silence;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A late spot value may still raise an alert when it is at most this old (late data, row 5).
@@ -71,16 +72,10 @@ pub struct Engine {
     latest: BTreeMap<String, Latest>,
     /// Device alarms that hold, by code.
     alarms: BTreeMap<String, Held>,
-    /// Device alarms that began before the device or its agent was away; what is not said again
-    /// until then is over.
-    #[serde(default)]
-    doubtful: BTreeSet<String>,
-    #[serde(default)]
-    doubtful_until: Option<WallTime>,
-    /// Nothing has been heard since, and from when the county counts it.
-    silent_since: Option<WallTime>,
-    #[serde(default)]
-    silent_from: Option<WallTime>,
+    /// Which of them may be over.
+    doubt: Option<Doubt>,
+    /// Nothing is heard of it.
+    silence: Option<Silence>,
     /// Where its last status was: an older one changes nothing.
     #[serde(default)]
     status_at: Option<(String, u64, u32)>,
@@ -93,9 +88,9 @@ pub struct Engine {
     /// The edge box is out of reach since.
     #[serde(default)]
     box_lost: Option<WallTime>,
-    /// Its alerts are unknown since the box was out of reach.
+    /// Its alerts became unknown with the box, and it has not been heard since.
     #[serde(default)]
-    unheard: bool,
+    cut_off: bool,
     /// Family → what fires and the alert.
     episodes: BTreeMap<String, Episode>,
 }
@@ -147,15 +142,13 @@ impl Engine {
             rank: None,
             latest: BTreeMap::new(),
             alarms: BTreeMap::new(),
-            doubtful: BTreeSet::new(),
-            doubtful_until: None,
-            silent_since: None,
-            silent_from: None,
+            doubt: None,
+            silence: None,
             status_at: None,
             clock_ahead: None,
             box_clock: BoxClock::default(),
             box_lost: None,
-            unheard: false,
+            cut_off: false,
             episodes: BTreeMap::new(),
         }
     }
@@ -279,7 +272,7 @@ impl Engine {
         t_meas: WallTime,
         touched: BTreeSet<String>,
     ) -> Vec<Alert> {
-        let silent = self.silent_since.is_some() && self.silence_rule(rules).is_some();
+        let silent = self.silence.is_some() && self.silence_rule(rules).is_some();
         let mut changed = Vec::new();
         for family in touched {
             let (site, device) = (self.site.clone(), self.device.clone());
@@ -302,19 +295,7 @@ fn in_ms(seconds: Decimal) -> Option<i64> {
 }
 
 fn technical(rule: &TechnicalRule, priority: Priority, since: WallTime) -> Firing {
-    Firing {
-        rule: rule.id.clone(),
-        priority,
-        since,
-        metric: None,
-        value: None,
-        comparator: None,
-        limit: None,
-        unheard: false,
-        time_suspect: false,
-        message_zh: rule.message_zh.clone(),
-        message_en: rule.message_en.clone(),
-    }
+    Firing::new(&rule.id, priority, since, [&rule.message_zh, &rule.message_en])
 }
 
 #[cfg(test)]

@@ -36,12 +36,32 @@ pub(super) struct Firing {
     pub(super) limit: Option<String>,
     /// It was told late, and its device has not been heard since.
     #[serde(default)]
-    pub(super) unheard: bool,
+    pub(super) late: bool,
     /// A clock was wrong: when it began is doubtful.
     #[serde(default)]
     pub(super) time_suspect: bool,
     pub(super) message_zh: String,
     pub(super) message_en: String,
+}
+
+impl Firing {
+    /// A rule holds since then, and says so in Chinese and English.
+    pub(super) fn new(rule: &str, priority: Priority, since: WallTime, says: [&str; 2]) -> Self {
+        let [message_zh, message_en] = says.map(str::to_owned);
+        Self {
+            rule: rule.to_owned(),
+            priority,
+            since,
+            metric: None,
+            value: None,
+            comparator: None,
+            limit: None,
+            late: false,
+            time_suspect: false,
+            message_zh,
+            message_en,
+        }
+    }
 }
 
 /// What fires in one family, and its alert.
@@ -54,9 +74,9 @@ pub(super) struct Episode {
     unseen: Vec<Alert>,
     /// State to return to when the device speaks again.
     before_unknown: Option<AlertState>,
-    /// The alert was told late and nobody has heard of it since: if it ends so, it is history.
+    /// The alert began late and its device has not been heard since: if it ends so, it is history.
     #[serde(default)]
-    unheard: bool,
+    began_late: bool,
 }
 
 impl Episode {
@@ -72,18 +92,15 @@ impl Episode {
                 false => AlertState::ActiveUnack,
             });
             alert.state = AlertState::Unknown;
+            let rule = alert.rules.first().map_or("", String::as_str);
+            let says = [&*alert.message_zh, &alert.message_en];
             let firing = Firing {
-                rule: alert.rules.first().cloned().unwrap_or_default(),
-                priority: alert.priority,
-                since: alert.started_at,
                 metric: alert.metric,
                 value: alert.value.clone(),
                 comparator: alert.comparator.clone(),
                 limit: alert.limit.clone(),
-                unheard: false,
                 time_suspect: alert.time_suspect,
-                message_zh: alert.message_zh.clone(),
-                message_en: alert.message_en.clone(),
+                ..Firing::new(rule, alert.priority, alert.started_at, says)
             };
             self.firing.insert(ADOPTED.to_owned(), firing);
         }
@@ -97,8 +114,8 @@ impl Episode {
             Some(known) => {
                 let since = known.since;
                 let value = firing.value.clone().or(known.value.take());
-                let unheard = firing.unheard && known.unheard;
-                *known = Firing { since, value, unheard, ..firing };
+                let late = firing.late && known.late;
+                *known = Firing { since, value, late, ..firing };
             }
             None => drop(self.firing.insert(key, firing)),
         }
@@ -173,9 +190,9 @@ impl Episode {
             Some(_) => None,
             None => self.put_aside(now),
         };
-        let unheard = self.firing.values().all(|firing| firing.unheard);
+        let late = self.firing.values().all(|firing| firing.late);
         let mut alert = same_episode.unwrap_or_else(|| {
-            self.unheard = unheard;
+            self.began_late = late;
             raised(
                 AlertId::new(&site, device.as_str(), family, begin),
                 site,
@@ -188,7 +205,7 @@ impl Episode {
         });
         if !alert.state.is_active() {
             // One that waits for a person does not become history by what followed it.
-            self.unheard = unheard && alert.state == AlertState::Closed;
+            self.began_late = late && alert.state == AlertState::Closed;
             alert.retro = false;
             alert.state = AlertState::ActiveUnack;
             alert.cleared_at = None;
@@ -197,7 +214,7 @@ impl Episode {
             alert.priority = worst.priority;
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
         }
-        if unheard && alert.state == AlertState::ActiveUnack {
+        if late && alert.state == AlertState::ActiveUnack {
             self.before_unknown = Some(alert.state);
             alert.state = AlertState::Unknown;
         }
@@ -271,7 +288,7 @@ impl Episode {
             state => state,
         };
         // Begin and end were both told late: it was over before anybody could see it.
-        alert.retro = std::mem::take(&mut self.unheard);
+        alert.retro = std::mem::take(&mut self.began_late);
         alert.cleared_at = Some(t_meas);
         alert.tell(now, TimelineEvent::Cleared, None, why.to_owned());
         let over = alert.retro || alert.priority == Priority::Low || state == AlertState::ActiveAck;
@@ -343,8 +360,8 @@ impl Episode {
 
     /// The device speaks again; the alert if that changed it.
     pub(super) fn become_known(&mut self, now: WallTime) -> Option<Alert> {
-        self.unheard = false;
-        self.firing.values_mut().for_each(|firing| firing.unheard = false);
+        self.began_late = false;
+        self.firing.values_mut().for_each(|firing| firing.late = false);
         let before = self.before_unknown.take()?;
         let alert = self.alert.as_mut().filter(|alert| alert.state == AlertState::Unknown)?;
         alert.state = before;
