@@ -81,7 +81,7 @@ export function putAlert(alert) {
   if (newerAlert(alert, known) !== alert) return;
   store.closed.delete(alert.id);
   store.alerts.delete(alert.id);
-  if (alert.state !== 'closed' && alert.state !== 'normal') {
+  if (alert.state !== 'closed') {
     store.alerts.set(alert.id, alert);
     return;
   }

@@ -21,6 +21,10 @@ const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
 /// Earlier alerts of one family that wait for a person: one each 10 min of a night of five hours.
 const UNSEEN_MAX: usize = 32;
 
+/// What an alert says where a clock was wrong (late data, row 10).
+const IN_DOUBT_ZH: &str = ",时间存疑";
+const IN_DOUBT_EN: &str = ", time in doubt";
+
 /// What an alert whose rules are not known any more holds on to.
 const ADOPTED: &str = "";
 
@@ -93,7 +97,10 @@ impl Episode {
             });
             alert.state = AlertState::Unknown;
             let rule = alert.rules.first().map_or("", String::as_str);
-            let says = [&*alert.message_zh, &alert.message_en];
+            let says = [
+                alert.message_zh.trim_end_matches(IN_DOUBT_ZH),
+                alert.message_en.trim_end_matches(IN_DOUBT_EN),
+            ];
             let firing = Firing {
                 metric: alert.metric,
                 value: alert.value.clone(),
@@ -250,8 +257,8 @@ impl Episode {
         alert.message_en.clone_from(&worst.message_en);
         alert.time_suspect = worst.time_suspect;
         if alert.time_suspect {
-            alert.message_zh.push_str(",时间存疑");
-            alert.message_en.push_str(", time in doubt");
+            alert.message_zh.push_str(IN_DOUBT_ZH);
+            alert.message_en.push_str(IN_DOUBT_EN);
         }
         self.alert = Some(alert);
         closed
