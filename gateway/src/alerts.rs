@@ -56,9 +56,10 @@ impl Evaluation {
         site: &SiteId,
         input: ReadingInput<'_>,
     ) -> rusqlite::Result<()> {
-        let engine = self.engine(context.connection, site, &input.group.device)?;
-        let changed = engine.on_readings(context.rules, context.now, input);
-        self.note(changed);
+        if let Some(engine) = self.device(context, site, &input.group.device)? {
+            let changed = engine.on_readings(context.rules, context.now, input);
+            self.note(changed);
+        }
         Ok(())
     }
 
@@ -69,9 +70,10 @@ impl Evaluation {
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
         let said = self.box_clock(context, site)?.observed(alarm.observed.at, context.now);
-        let engine = self.engine(context.connection, site, &alarm.device)?;
-        let changed = engine.on_alarm(context.rules, context.now, said, alarm);
-        self.note(changed);
+        if let Some(engine) = self.device(context, site, &alarm.device)? {
+            let changed = engine.on_alarm(context.rules, context.now, said, alarm);
+            self.note(changed);
+        }
         Ok(())
     }
 
@@ -84,8 +86,14 @@ impl Evaluation {
         status: &DeviceStatus,
     ) -> rusqlite::Result<Option<WallTime>> {
         let said = self.box_clock(context, site)?.observed(status.observed.at, context.now);
-        let engine = self.engine(context.connection, site, &status.device)?;
-        let changed = engine.on_status(context.rules, context.now, said, position, status);
+        let changed = match self.device(context, site, &status.device)? {
+            Some(engine) => engine.on_status(context.rules, context.now, said, position, status),
+            None => {
+                tracing::error!(%site, "A device has the name of its site and no rule watches it; \
+                    give it another name in the agent.toml of its box.");
+                Some(Vec::new())
+            }
+        };
         Ok(changed.map(|changed| {
             self.note(changed);
             said.at.min(context.now)
@@ -99,8 +107,9 @@ impl Evaluation {
         site: &SiteId,
         group: &ReadingGroup,
     ) -> rusqlite::Result<Clocks> {
-        let Clocks { box_ahead_ms, .. } = self.box_clock(context, site)?;
-        Ok(self.engine(context.connection, site, &group.device)?.clocks(group, box_ahead_ms))
+        let of_box = self.box_clock(context, site)?;
+        let engine = self.device(context, site, &group.device)?;
+        Ok(engine.map_or(of_box, |engine| engine.clocks(group, of_box.box_ahead_ms)))
     }
 
     /// What is known of the clock of a site's box.
@@ -179,6 +188,20 @@ impl Evaluation {
             self.engine(context.connection, site, &device)?.doubt_alarms(context.now);
         }
         Ok(())
+    }
+
+    /// What the rules know of a device; of one that has the name of its site they know nothing, for
+    /// under that name they know the box.
+    fn device(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        device: &DeviceId,
+    ) -> rusqlite::Result<Option<&mut Engine>> {
+        match device.as_str() == site.as_str() {
+            true => Ok(None),
+            false => self.engine(context.connection, site, device).map(Some),
+        }
     }
 
     fn engine(

@@ -313,6 +313,38 @@ fn a_box_out_of_reach_is_told_and_makes_its_alerts_unknown() {
 }
 
 #[test]
+fn a_device_with_the_name_of_its_site_does_not_speak_for_the_box() {
+    let mut county = County::new();
+    let named = DeviceId::new(site().as_str()).unwrap();
+    let renamed = |delivery: Delivery| {
+        let Delivery::Envelope(site, lane, bytes) = delivery else { unreachable!() };
+        let mut envelope = Envelope::decode(&bytes).unwrap().envelope;
+        for record in &mut envelope.records {
+            match record {
+                Record::Status(status) => status.device = named.clone(),
+                Record::Readings(group) => group.device = named.clone(),
+                _ => unreachable!(),
+            }
+        }
+        Delivery::Envelope(site, lane, envelope.encode())
+    };
+    county.state(at(0), at(0), true);
+    county.take(at(0), vec![renamed(online(1, at(0)))]);
+    county.state(at(1), at(0), false);
+    let (alerts, _) = county.pass_time(at(61), None);
+    assert_eq!(alerts[0]["rules"], json!(["EDGE-OFFLINE"]));
+    for second in 62..80_u32 {
+        let seen = at(second.into());
+        county.take(seen, vec![renamed(heart_rate(second.into(), seen, 36))]);
+    }
+    county.take(at(80), vec![renamed(online(2, at(80)))]);
+    // It is stored and shown; the alert of the box goes on, and there is no other.
+    assert_eq!(county.device()["latest"][0]["value"], "36");
+    let alerts: Vec<Value> = county.alerts().into_values().collect();
+    assert_eq!((alerts.len(), &alerts[0]["state"]), (1, &json!("active_unack")));
+}
+
+#[test]
 fn deadlines_are_those_of_the_rules_in_force() {
     let mut county = County::new();
     county.take(at(0), vec![status(1, at(0), DeviceState::Silent)]);
