@@ -17,6 +17,10 @@ use std::{
 /// counter and not the log.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
 
+/// Letters of a note: a refusal of `json-lines` that lists all kinds of alarms has 700. What a
+/// note quotes may be as long as a frame.
+const NOTE_LETTERS_MAX: usize = 1000;
+
 /// Collects what a driver wants done.
 #[derive(Debug)]
 pub(crate) struct Reporter<R = Vec<u8>> {
@@ -98,7 +102,9 @@ impl<R> Reporter<R> {
 
     /// Says it, unless something of this kind was said a short while ago.
     pub(crate) fn note(&mut self, now: Now, kind: &'static str, text: impl ToString) {
-        let mut text = text.to_string();
+        let text = text.to_string();
+        let letters = text.chars().filter(|letter| !letter.is_control());
+        let mut text: String = letters.take(NOTE_LETTERS_MAX).collect();
         if let Some((last, left_out)) = self.notes.get_mut(kind) {
             if now.mono.since(*last) < NOTE_EVERY {
                 *left_out += 1;
@@ -151,6 +157,17 @@ mod tests {
         assert_eq!(status.about["serial"], cut);
         let Some(SerialOutput::Emit(Record::Alarm(alarm))) = reporter.next() else { panic!() };
         assert_eq!((alarm.code, alarm.text), ("4711".to_owned(), cut));
+    }
+
+    #[test]
+    fn a_note_is_one_line_whatever_it_quotes() {
+        let device = DeviceId::new("pump-01").unwrap();
+        let mut reporter = Reporter::<Vec<u8>>::new(device, DeviceKind::Pump, "bcc");
+        let quoted = format!("\n\u{1b}[2J{}", "药".repeat(2 * NOTE_LETTERS_MAX));
+        reporter.note(now_at(0), "malformed", format!("\"{quoted}\" is no number"));
+        let Some(Output::Note(note)) = reporter.next() else { panic!() };
+        assert!(note.text.starts_with("\"[2J药"), "{}", note.text);
+        assert_eq!(note.text.chars().count(), NOTE_LETTERS_MAX);
     }
 
     #[test]
