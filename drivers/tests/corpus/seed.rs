@@ -1,16 +1,18 @@
 //! Vectors and traces as inputs of the fuzz targets.
 
-use crate::body::{
-    TRACE_READER, device,
-    story::{Step, Story},
+use crate::{
+    body::{
+        device,
+        story::{Step, Story},
+    },
+    content::content,
 };
-use crate::content::content;
 use drivers::registry::DriverName;
 use std::{fs, path::Path, time::Duration};
 use trace::{Event, Reader};
 
 /// Lengths at which a trace is cut off: libFuzzer likes short inputs, sessions are long.
-const PREFIXES: [usize; 3] = [1024, 3072, 8192];
+const LENGTHS: [usize; 3] = [1024, 4096, 16 * 1024];
 /// Longer than any frame of the traces.
 const FRAME_LEN_MAX: usize = 2048;
 /// A step of time in a story.
@@ -34,7 +36,6 @@ fn trace_of(name: DriverName) -> String {
 }
 
 fn of_reader() -> Vec<(String, Vec<u8>)> {
-    assert_eq!(TRACE_READER, "trace-reader");
     let mut seeds = vec![("head".to_owned(), b"#1.000000 opened\n2.500000 < 55 aa\n".to_vec())];
     for name in DriverName::ALL {
         let text: String =
@@ -56,12 +57,15 @@ fn of_driver(name: DriverName) -> Vec<(String, Vec<u8>)> {
     let mut seeds = Vec::new();
     for (seed, steps) in stories {
         for (form, steps) in [("bytes", steps.clone()), ("frames", framed(name, steps))] {
-            let whole = Story { options: 0, cut: 0, steps: steps.clone() }.input();
-            let lengths = PREFIXES.into_iter().take_while(|length| *length < whole.len());
-            for length in lengths.chain([whole.len().min(FRAME_LEN_MAX * 8)]) {
+            let story = Story { options: 0, cut: 0, steps };
+            let whole = story.input();
+            assert_eq!(Story::read(&whole), story);
+            for length in LENGTHS {
                 let input = whole.get(..length).unwrap_or(&whole).to_vec();
-                assert!(whole.starts_with(&input));
-                seeds.push((format!("{seed}-{form}-{length}"), input));
+                seeds.push((format!("{seed}-{form}-{}", input.len()), input));
+                if whole.len() <= length {
+                    break;
+                }
             }
         }
     }
