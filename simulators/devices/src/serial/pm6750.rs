@@ -33,6 +33,9 @@ const LEADS: [&str; 7] = [
 const ON_BED: std::ops::RangeInclusive<u16> = 150..=300;
 /// "Values ≤ 2 or ≥ 247 mean amplifier saturation", §6.1.
 const RAILS: [u8; 2] = [0, 250];
+/// Zero of a lead, §6.1, and one of 40 steps in a millivolt.
+const ECG_ZERO: u8 = 128;
+const ECG_STEP_UV: i32 = 25;
 /// "Version text, ASCII", §6.
 const FIRMWARE: &[u8] = b"V3.2";
 const HARDWARE: &[u8] = b"PM6750";
@@ -71,7 +74,7 @@ impl Monitor {
     pub fn new(setup: Setup) -> Self {
         Self {
             notes: Notebook::new(&setup.device, setup.clock),
-            ecg: EcgPlayer::new(setup.ecg),
+            ecg: EcgPlayer::new(&setup.ecg, setup.seed, &setup.scenario),
             setup,
             out: Vec::new(),
             input: Vec::new(),
@@ -127,7 +130,6 @@ impl Monitor {
 
     fn send(&mut self, stream: usize, at: SimTime) {
         let second = self.setup.scenario.second(at.0 / 1_000_000);
-        let vitals = self.setup.scenario.vitals(second);
         let seed = self.setup.seed;
         let vary = |salt, span| {
             u8::try_from(variation(seed, at.0 / 1_000_000, salt, span)).unwrap_or_default()
@@ -135,7 +137,12 @@ impl Monitor {
         let lead_off = Scenario::during(&self.setup.scenario.leads_off, second);
         match stream {
             ECG => {
-                let (mut leads, beat) = self.ecg.next(vitals.hr, lead_off);
+                let sample = self.ecg.sample(at, &self.setup.scenario);
+                let beat = sample.beat && !lead_off;
+                let mut leads = match lead_off {
+                    true => [ECG_ZERO; 7],
+                    false => sample.leads(ECG_STEP_UV).map(count),
+                };
                 if Scenario::during(&self.setup.scenario.saturation, second) {
                     // As in the captured packet: some leads at the rails.
                     [leads[2], leads[0]] = RAILS;
@@ -353,6 +360,13 @@ fn encode(payload: &[u8]) -> Vec<u8> {
     frame.extend(payload);
     frame.push(!sum);
     frame
+}
+
+/// A lead on the wire, within the rails.
+fn count(steps: i32) -> u8 {
+    let [low, high] = RAILS;
+    let count = i32::from(ECG_ZERO).saturating_add(steps).clamp(low.into(), high.into());
+    u8::try_from(count).unwrap_or(ECG_ZERO)
 }
 
 fn hundredths(value: i8) -> String {
