@@ -6,8 +6,8 @@
 //! dynamical model".
 //!
 //! The point is on the circle from the start, where the first two of its three equations (1) are a
-//! phase that grows by ω = 2π / RR; z is integrated. What the equations leave open: a wave keeps its
-//! height at any RR, and its place and width follow the square root of the mean RR, as QT does
+//! phase that grows by ω = 2π / RR (4); z is integrated. What the equations leave open: a wave keeps
+//! its height at any RR, and its place and width follow the square root of the mean RR, as QT does
 //! (the authors' own program ECGSYN scales angles so, too).
 //!
 //! Not here: when a beat comes (`rhythm`), noise, leads.

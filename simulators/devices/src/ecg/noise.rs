@@ -1,4 +1,4 @@
-//! What is on an ECG that is not the heart's ventricles: electrodes that move, atria that fibrillate.
+//! What is on an ECG beside the ventricles: electrodes that move, atria that fibrillate.
 //!
 //! # Invariants
 //! - what moves is an electrode, so that leads still add up

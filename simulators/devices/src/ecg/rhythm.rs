@@ -26,13 +26,13 @@ const MAYER_UHZ: u64 = 100_000;
 /// Each peak is a Gaussian with a standard deviation of 0.01 Hz (equation 3, c1 and c2). Lines that
 /// are spread evenly over this much to each side have it: √3 × 0.01 Hz.
 const SPREAD_UHZ: u64 = 17_320;
-/// Standard deviation of the interval as a part of its mean: 32 ms at 75 a minute. (Healthy adults
-/// have 50 ± 16 ms over five minutes, in beds less: Nunan et al. 2010, Pacing Clin Electrophysiol
-/// 33:1407–17.) Of its variance 1/3 is that of Mayer waves and 2/3 that of breathing: "σ1²/σ2² =
-/// 0.5", equation 3.
+/// Standard deviation of the interval as a part of its mean: 32 ms at 75 a minute. Healthy adults
+/// have 50 ± 16 ms over five minutes (Nunan et al. 2010, Pacing Clin Electrophysiol 33:1407–17),
+/// patients less. Of its variance 1/3 is that of Mayer waves and 2/3 that of breathing: a ratio of
+/// 0.5, equation 3.
 const MAYER_SD: f64 = 0.04 * 0.577_350_269_189_625_8;
 const BREATH_SD: f64 = 0.04 * 0.816_496_580_927_726;
-/// A sine has a standard deviation of its amplitude over √2; of four lines each has half of it.
+/// Four sines of this amplitude have a standard deviation of 1 together.
 const LINE_AMPLITUDE: f64 = std::f64::consts::SQRT_2 / 2.0;
 
 /// Atrial fibrillation, as parts of the mean interval: the node is deaf for so long, then waits for

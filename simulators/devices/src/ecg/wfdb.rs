@@ -303,8 +303,8 @@ impl Format {
 }
 
 /// "The first sample is obtained from the 12 least significant bits of the first byte pair (stored
-/// least significant byte first). The second sample is formed from the 4 remaining bits … (which are
-/// the 4 high bits of the 12-bit sample) and the next byte", "Format 212".
+/// least significant byte first). The second sample is formed from the 4 remaining bits … (which
+/// are the 4 high bits of the 12-bit sample) and the next byte", signal(5), "Format 212".
 fn twelve(low: u8, nibble: u8) -> i16 {
     // Shifted to the sign bit and back.
     i16::from_le_bytes([low << 4, (nibble << 4) | (low >> 4)]) >> 4

@@ -494,6 +494,58 @@ mod tests {
         assert_eq!(monitor.take_output().len() / 12, 251);
     }
 
+    /// The payloads of packets with that identifier, second by second.
+    fn payloads(monitor: &mut Monitor, id: u8, seconds: std::ops::Range<u64>) -> Vec<Vec<Vec<u8>>> {
+        let second = |second: u64| {
+            monitor.advance(SimTime::from_millis(second * 1000 + 999));
+            let bytes = monitor.take_output();
+            let mut rest = bytes.as_slice();
+            let mut found = Vec::new();
+            while let [_, _, count, packet @ ..] = rest {
+                let (packet, later) = packet.split_at(usize::from(*count) - 1);
+                found.extend((packet[0] == id).then(|| packet[1..packet.len() - 1].to_vec()));
+                rest = later;
+            }
+            found
+        };
+        seconds.map(second).collect()
+    }
+
+    /// `faults`: leads off from 20 to 28, no heart beat from 60 to 72, saturated from 80 to 90.
+    #[test]
+    fn beats_come_with_the_r_waves_of_a_heart_that_beats() {
+        let setup = Setup {
+            scenario: Scenario::built_in("faults").unwrap(),
+            ecg: crate::EcgSource::Synthetic,
+            ..monitor().setup
+        };
+        let start = || {
+            let mut monitor = Monitor::new(setup.clone());
+            monitor.receive(SimTime(0), &encode(&[0x01, 1]));
+            monitor
+        };
+        let beats: Vec<usize> = payloads(&mut start(), 0x30, 0..180).iter().map(Vec::len).collect();
+        let count = |from: usize, until: usize| beats[from..until].iter().sum::<usize>();
+        assert!((22..=28).contains(&count(0, 20)), "75 a minute: {beats:?}");
+        assert_eq!((count(20, 28), count(60, 72)), (0, 0));
+        assert!((10..=13).contains(&count(72, 80)), "88 a minute: {beats:?}");
+        let waves = payloads(&mut start(), 0x01, 0..180);
+        for (second, samples) in waves.iter().enumerate() {
+            let of = |lead: usize| samples.iter().map(move |leads| leads[lead]);
+            let (lowest, highest) = (of(1).min().unwrap(), of(1).max().unwrap());
+            match second {
+                20..28 => assert_eq!((lowest, highest), (128, 128)),
+                // A fifth of the signal, no signal, or its last wave.
+                32..42 | 60..72 => assert!(highest < 128 + 25, "{highest} at {second}"),
+                // At 36 a minute and more a beat is in any two seconds.
+                _ => assert!((100..128).contains(&lowest), "{lowest} at {second}"),
+            }
+            assert!(
+                (80..90).contains(&second) || of(0).chain(of(2)).all(|at| (3..247).contains(&at))
+            );
+        }
+    }
+
     #[test]
     fn inflating_the_cuff_is_recorded_and_not_obeyed() {
         let mut monitor = monitor();

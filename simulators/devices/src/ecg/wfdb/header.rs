@@ -7,7 +7,8 @@ use crate::ecg::rounding::whole;
 
 /// Facts from header(5).
 mod spec {
-    /// "Lines … may not contain more than 255 characters each, including the linefeed", "Description".
+    /// "Lines (which may not contain more than 255 characters each, including the linefeed)",
+    /// "Description".
     pub(super) const LINE_BYTES_MAX: usize = 255;
     /// "If it is missing, a value of 250 … is assumed", "sampling frequency".
     pub(super) const RATE_DEFAULT: &str = "250";
@@ -146,8 +147,8 @@ impl Line<'_> {
             _ => return Err(self.wrong("units", units, "mV, uV or V")),
         };
         let gain = steps / per_unit;
-        // "If the gain is zero or missing, this indicates that the signal amplitude is uncalibrated;
-        // … 200 … may be assumed": not where a number on a monitor follows from it.
+        // "If the gain is zero or missing, this indicates that the signal amplitude is
+        // uncalibrated; … 200 … may be assumed": not where a number on a monitor follows from it.
         if gain == 0.0 {
             return Err(RecordError::Uncalibrated { signal: place });
         }
