@@ -18,9 +18,10 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
-use virtual_devices::{EcgSource, Scenario};
+use virtual_devices::{EcgSource, Scenario, ecg::wfdb::Record};
 
 /// Wrong use, as clap has it.
 const WRONG_USE: u8 = 2;
@@ -84,6 +85,10 @@ struct Device {
     /// A scenario file, or the name of a built-in scenario
     #[arg(long, default_value = "clinic-day")]
     scenario: String,
+    /// `recording` for a minute that is built in, `synthetic` for the heart of the scenario, or the
+    /// header of a WFDB record (`FILE.hea`) in format 212 or 16, with its signal file beside it
+    #[arg(long, default_value = "recording")]
+    ecg: String,
     /// From which everything the device says follows
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -197,7 +202,7 @@ async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
         id: options.id,
         seed: options.seed,
         scenario: scenario(&options.scenario)?,
-        ecg: EcgSource::Recording,
+        ecg: ecg(&options.ecg)?,
     };
     let truth = options.truth.unwrap_or_else(|| PathBuf::from("/dev/null"));
     let (clock, time) = (stage_clock(), StageTime::start(options.speed));
@@ -233,6 +238,24 @@ fn scenario(name: &str) -> anyhow::Result<Scenario> {
     }
     let text = fs::read_to_string(name).with_context(|| format!("reading {name}"))?;
     serde_json::from_str(&text).with_context(|| format!("{name} is not a scenario"))
+}
+
+fn ecg(name: &str) -> anyhow::Result<EcgSource> {
+    match name {
+        "recording" => return Ok(EcgSource::Recording),
+        "synthetic" => return Ok(EcgSource::Synthetic),
+        _ => {}
+    }
+    let path = Path::new(name);
+    if !path.exists() {
+        bail!("{name:?} is neither `recording` nor `synthetic` nor a file");
+    }
+    let header = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
+    let playable = || format!("{name} cannot be played");
+    let signals = path.with_file_name(Record::signal_file(&header).with_context(playable)?);
+    let bytes = fs::read(&signals).with_context(|| format!("reading {}", signals.display()))?;
+    let record = Record::parse(&header, &bytes).with_context(playable)?;
+    Ok(EcgSource::Record(Arc::new(record)))
 }
 
 fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {

@@ -259,7 +259,7 @@ impl Performance {
             seed: plan.seed,
             clock,
             scenario: plan.scenario.clone(),
-            ecg: plan.ecg,
+            ecg: plan.ecg.clone(),
         };
         let mut device = virtual_devices::create(plan.name, setup)
             .with_context(|| format!("no virtual device is called {}", plan.name))?;
