@@ -13,7 +13,7 @@ use model::{
     time::{Now, WallTime},
 };
 use rusqlite::{OptionalExtension as _, Transaction, params};
-use uplink_proto::envelope::Envelope;
+use uplink_proto::{envelope::Envelope, ranges::RangeSet};
 
 /// Drop records of one envelope: at most 100 bytes each.
 const DROPS_PER_ENVELOPE: usize = 500;
@@ -103,14 +103,17 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// The county has committed these rows.
-    pub(super) fn mark_acked(&self, lane: Lane, first: Seq, last: Seq) -> rusqlite::Result<()> {
-        self.transaction
-            .prepare_cached(
-                "UPDATE envelope SET acked_s = ?4
-                 WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 AND acked_s IS NULL",
-            )?
-            .execute(params![lane.name(), integer(first), integer(last), self.ran_s])?;
+    /// The county has committed these rows: urgent, trend, wave.
+    pub(super) fn mark_acked(&self, acked: &[RangeSet; 3]) -> rusqlite::Result<()> {
+        let mut mark = self.transaction.prepare_cached(
+            "UPDATE envelope SET acked_s = ?4
+             WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 AND acked_s IS NULL",
+        )?;
+        for (lane, acked) in Lane::ALL.into_iter().zip(acked) {
+            for (first, last) in acked.ranges() {
+                mark.execute(params![lane.name(), integer(first), integer(last), self.ran_s])?;
+            }
+        }
         Ok(())
     }
 

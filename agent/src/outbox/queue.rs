@@ -119,7 +119,7 @@ impl Queue {
         }
     }
 
-    /// Acks of a file that is no longer there.
+    /// The file knows of them, or is no longer there.
     pub(super) fn forget_acked(&mut self) {
         (self.acked, self.acks_due) = (Default::default(), None);
     }

@@ -335,6 +335,25 @@ fn while_the_disk_takes_nothing_what_waits_is_bounded_and_each_loss_is_counted()
 }
 
 #[test]
+fn on_a_full_disk_what_the_county_has_makes_room_also_when_its_acks_still_wait() {
+    let mut bench = Bench::new(1 << 30);
+    let mut writer = bench.writer();
+    for number in 1..=20 {
+        writer.hand_over(number, wave());
+        writer.commit_all();
+    }
+    writer.set_disk_full(true);
+    writer.take(Command::Forget { lane: Lane::Wave, first: seq(1), last: seq(20) });
+    writer.hand_over(21, wave());
+    writer.commit_all();
+    assert_eq!(writer.unacked(Lane::Wave), "", "the disk was not full");
+    writer.commit_all();
+    assert_eq!(writer.unacked(Lane::Wave), "21-21");
+    assert!(writer.decoded(Lane::Wave, 20).is_none());
+    assert_eq!((writer.drops(), writer.queue.due()), (vec![], None));
+}
+
+#[test]
 fn acks_wait_for_the_next_commit_and_are_forgotten_after_a_day_of_running() {
     let mut bench = Bench::new(1 << 30);
     let mut writer = bench.writer();

@@ -218,10 +218,7 @@ impl<'a> Writer<'a> {
                 self.desk.failing.send_replace(Some(error.to_string()));
                 self.retry_at = Some(now + RETRY_AFTER);
                 if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                    // Rows that the county has make room for those it does not have.
-                    self.change("making room", |change| {
-                        retention::delete_acked(change.connection(), i64::MAX).map(drop)
-                    });
+                    self.free_acked();
                 }
             }
         }
@@ -231,11 +228,7 @@ impl<'a> Writer<'a> {
     /// One transaction: acks, envelopes, cursors, identities.
     fn write(&mut self, ripe: [bool; 3]) -> rusqlite::Result<Changed> {
         let mut change = self.file.change(self.desk.clock.now())?;
-        for (lane, acked) in Lane::ALL.into_iter().zip(&self.queue.acked) {
-            for (first, last) in acked.ranges() {
-                change.mark_acked(lane, first, last)?;
-            }
-        }
+        change.mark_acked(&self.queue.acked)?;
         let lanes = self.queue.lanes.iter().zip(ripe).filter(|(_, ripe)| *ripe);
         for (pending, _) in lanes {
             if let Some(given_up) = pending.given_up() {
@@ -253,6 +246,19 @@ impl<'a> Writer<'a> {
             change.add_identity(device, identity)?;
         }
         change.commit()
+    }
+
+    /// The disk is full: rows that the county has make room for those it does not have. Their acks
+    /// were part of the commit that failed, so they are marked again here.
+    fn free_acked(&mut self) {
+        let acked = self.queue.acked.clone();
+        let freed = self.change("making room", |change| {
+            change.mark_acked(&acked)?;
+            retention::delete_acked(change.connection(), i64::MAX).map(drop)
+        });
+        if freed {
+            self.queue.forget_acked();
+        }
     }
 
     fn keep_inside_limit(&mut self) {
@@ -277,16 +283,24 @@ impl<'a> Writer<'a> {
         self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
     }
 
-    /// A change that nobody waits for; a failure shows in the log.
-    fn change(&mut self, what: &str, make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>) {
+    /// A change that nobody waits for; whether it was made. A failure shows in the log.
+    fn change(
+        &mut self,
+        what: &str,
+        make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
+    ) -> bool {
         let done = self.file.change(self.desk.clock.now()).and_then(|mut change| {
             make(&mut change)?;
             change.commit()
         });
         match done {
-            Ok(changed) => self.tell_changed(changed),
+            Ok(changed) => {
+                self.tell_changed(changed);
+                true
+            }
             Err(error) => {
                 tracing::error!(%error, what, "The outbox file failed; check the disk.");
+                false
             }
         }
     }
