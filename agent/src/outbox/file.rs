@@ -94,16 +94,19 @@ enum Found {
 /// file of a newer agent is left untouched, and another one started beside it.
 pub(super) fn open(path: &Path, now: WallTime) -> Result<OutboxFile, OpenOutboxError> {
     let mut path = path.to_owned();
-    if let Found::FromTheFuture(schema) = look(&path)? {
+    let mut found = look(&path)?;
+    if let Found::FromTheFuture(schema) = found {
         let beside = path.with_extension(format!("schema{SCHEMA}.sqlite"));
         tracing::error!(path = %path.display(), schema, beside = %beside.display(),
             "The outbox is of a newer agent and left untouched; install the newer agent again.");
         path = beside;
+        found = look(&path)?;
     }
-    if let Found::Damaged(what) = look(&path)? {
+    if let Found::Damaged(what) = found {
         move_aside(&path, now, &what)?;
+        found = look(&path)?;
     }
-    match look(&path)? {
+    match found {
         Found::Good(file) => Ok(*file),
         Found::NoWal => Err(OpenOutboxError::NoWal { path }),
         Found::Damaged(what) => Err(OpenOutboxError::Unusable { path, what }),
