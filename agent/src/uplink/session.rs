@@ -44,6 +44,8 @@ pub(super) struct Session<'a> {
     aside: [RangeSet; 3],
     /// How many of the last rows could not be read.
     unreadable: u32,
+    /// The last word was that nobody listens.
+    county_away: bool,
 }
 
 impl<'a> Session<'a> {
@@ -62,6 +64,7 @@ impl<'a> Session<'a> {
             held_until: None,
             aside: Default::default(),
             unreadable: 0,
+            county_away: false,
         })
     }
 
@@ -260,6 +263,7 @@ impl<'a> Session<'a> {
                         tracing::error!(lane = %error.lane, seq = %error.seq, reason = error.reason,
                             "The county kept an envelope aside.");
                     }
+                    self.county_away = false;
                     self.uplink.board.uplink("online");
                     self.uplink.board.acked(self.uplink.clock.now());
                     self.sender.handle(self.uplink.clock.mono(), SenderEvent::Acked(&ack));
@@ -270,16 +274,26 @@ impl<'a> Session<'a> {
                 self.uplink.board.uplink(
                     "connected to the broker, but the county service is away; readings are kept",
                 );
+                self.county_away = true;
                 self.give_back(row);
             }
             Heard::Refused(row, reason) => {
+                self.county_away = false;
                 self.uplink.board.uplink(&format!("the broker refuses readings: {reason}"));
                 if let Some(row) = row {
                     self.set_aside(row, &format!("the broker refuses it: {reason}"));
                     self.hold();
                 }
             }
-            Heard::Accepted => self.held_until = None,
+            Heard::Accepted(row) => {
+                if row.is_some() {
+                    self.held_until = None;
+                }
+                // A box with nothing to send hears of the county only by what becomes of its state.
+                if std::mem::take(&mut self.county_away) {
+                    self.uplink.board.uplink("online");
+                }
+            }
         }
         Ok(())
     }

@@ -107,10 +107,27 @@ async fn while_the_county_is_away_one_row_goes_out_at_a_time() {
     session.held_until = Some(MonoTime::START);
     session.carry_out().await.unwrap();
     assert_eq!(session.connection.handed(), [1, 2, 3, 1]);
-    session.take(Heard::Accepted).unwrap();
+    session.take(Heard::Accepted(Some(row(1)))).unwrap();
     session.carry_out().await.unwrap();
     assert_eq!(session.connection.handed(), [1, 2, 3, 1, 2, 3]);
     assert_eq!(bench.unacked().await, "1-3");
+}
+
+#[tokio::test]
+async fn a_box_with_nothing_to_send_hears_that_the_county_is_back_by_its_state() {
+    let bench = Bench::new(&[]).await;
+    let mut connection = Connection::to_nobody(ROOM);
+    let mut session = bench.session(&mut connection).await;
+    session.take(Heard::CountyAway(None)).unwrap();
+    assert!(bench.uplink.board.uplink_state().contains("the county service is away"));
+    session.take(Heard::Accepted(None)).unwrap();
+    assert_eq!(bench.uplink.board.uplink_state(), "online");
+
+    // That the county listens does not mean that the broker takes readings.
+    session.take(Heard::Refused(Some(row(1)), "NotAuthorized".into())).unwrap();
+    session.take(Heard::Accepted(None)).unwrap();
+    assert!(bench.uplink.board.uplink_state().contains("NotAuthorized"));
+    assert!(session.held_until.is_some());
 }
 
 #[tokio::test]
