@@ -234,7 +234,7 @@ impl OutboxFile {
     /// The county says that these rows are committed there: what of them was not acked yet. It is
     /// on disk with the next change that marks it; forgetting it costs a resend.
     pub(super) fn take_acked(&mut self, lane: Lane, first: Seq, last: Seq) -> Vec<(Seq, Seq)> {
-        let unacked = &mut lane_mut(&mut self.lanes, lane).unacked;
+        let unacked = &mut lane.of_mut(&mut self.lanes).unacked;
         let there = unacked.within(first, last);
         there.iter().for_each(|(first, last)| unacked.remove_range(*first, *last));
         there
@@ -286,12 +286,7 @@ impl OutboxFile {
     }
 
     pub(super) fn lane(&self, lane: Lane) -> &LaneRows {
-        let [urgent, trend, wave] = &self.lanes;
-        match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        }
+        lane.of(&self.lanes)
     }
 
     /// How long the agent has run with this file, in seconds. Unlike the wall clock it never jumps.
@@ -349,15 +344,6 @@ impl LaneRows {
     pub(super) fn live_from(&self, now: MonoTime) -> Seq {
         let recent = self.moments.iter().find(|(at, _)| now.since(*at) <= LIVE_FOR);
         recent.map_or(self.next, |(_, seq)| *seq)
-    }
-}
-
-pub(super) fn lane_mut(lanes: &mut [LaneRows; 3], lane: Lane) -> &mut LaneRows {
-    let [urgent, trend, wave] = lanes;
-    match lane {
-        Lane::Urgent => urgent,
-        Lane::Trend => trend,
-        Lane::Wave => wave,
     }
 }
 

@@ -80,10 +80,8 @@ impl Queue {
             self.tell_links();
             return false;
         }
-        let lane = record.lane();
-        if let Some(pending) = self.lanes.iter_mut().find(|pending| pending.lane == lane) {
-            pending.add(now.mono, now.wall, origin, record);
-        }
+        let pending = record.lane().of_mut(&mut self.lanes);
+        pending.add(now.mono, now.wall, origin, record);
         true
     }
 
@@ -107,12 +105,7 @@ impl Queue {
 
     /// Rows were acked.
     pub(super) fn note_acked(&mut self, now: MonoTime, lane: Lane, ranges: Vec<(Seq, Seq)>) {
-        let [urgent, trend, wave] = &mut self.acked;
-        let acked = match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        };
+        let acked = lane.of_mut(&mut self.acked);
         for (first, last) in ranges {
             acked.insert_range(first, last);
             self.acks_due.get_or_insert(now + ACKS_AFTER);

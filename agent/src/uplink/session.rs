@@ -214,13 +214,7 @@ impl<'a> Session<'a> {
         if self.aside.iter().all(RangeSet::is_empty) {
             tracing::error!(%lane, %seq, why, "A row cannot be sent; it is tried again.");
         }
-        let [urgent, trend, wave] = &mut self.aside;
-        let aside = match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        };
-        aside.insert(seq);
+        lane.of_mut(&mut self.aside).insert(seq);
         self.tell_aside(why);
     }
 

@@ -196,12 +196,7 @@ impl Sender {
     }
 
     fn lane(&mut self, lane: Lane) -> &mut LaneQueue {
-        let [urgent, trend, wave] = &mut self.lanes;
-        match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        }
+        lane.of_mut(&mut self.lanes)
     }
 
     fn on_ack(&mut self, now: MonoTime, ack: &Ack) {
