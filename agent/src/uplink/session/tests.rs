@@ -138,12 +138,13 @@ async fn a_row_that_the_broker_does_not_take_is_kept_told_and_holds_nobody_up() 
     session.carry_out().await.unwrap();
     assert_eq!(session.connection.handed(), [1, 3, 4]);
     session.take(Heard::Refused(Some(row(3)), "QuotaExceeded".into())).unwrap();
-    assert_eq!(session.aside[0].to_string(), "2-3");
+    assert_eq!((session.sender.aside(), session.sender.backlog()), (2, [4, 0, 0]));
     assert_eq!(bench.uplink.board.aside(), 2);
 
     session.connection.set_packet_max(ROOM);
     session.held_until = None;
-    session.take_back_aside();
+    session.retry_aside();
+    assert_eq!(session.sender.aside(), 0);
     session.carry_out().await.unwrap();
     assert_eq!(session.connection.handed(), [1, 3, 4, 2, 3]);
     assert_eq!((bench.unacked().await.as_str(), bench.uplink.board.aside()), ("1-4", 0));
