@@ -13,7 +13,6 @@ use crate::config::DeviceConfig;
 use drivers::{
     redaction::{Redactor, Said},
     registry,
-    serial::{Parity, PortSettings},
 };
 use jiff::Timestamp;
 use model::time::{MonoTime, Now, WallTime};
@@ -187,7 +186,7 @@ fn head(device: &DeviceConfig, started: WallTime, why: Option<&str>) -> Head {
     let mut head = Head::default()
         .with("device", device.id.as_str())
         .with("driver", device.driver.name())
-        .with("settings", &shown(device.settings))
+        .with("settings", &device.settings.to_string())
         .with("started", &format!("{started:.3}"));
     for (option, text) in device.options.recorded() {
         head = head.with(option, &text);
@@ -196,13 +195,4 @@ fn head(device: &DeviceConfig, started: WallTime, why: Option<&str>) -> Head {
         Some(why) => head.with("kept", why),
         None => head,
     }
-}
-
-fn shown(PortSettings { baud, data_bits, parity, stop_bits }: PortSettings) -> String {
-    let parity = match parity {
-        Parity::None => 'N',
-        Parity::Even => 'E',
-        Parity::Odd => 'O',
-    };
-    format!("{baud} {data_bits}{parity}{stop_bits}")
 }
