@@ -17,6 +17,7 @@ use model::{
 };
 use std::{fs, path::Path};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use uplink_proto::envelope::{self, Envelope};
 
 const LINK: usize = 3;

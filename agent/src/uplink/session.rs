@@ -10,7 +10,7 @@ use super::{
 };
 use crate::outbox::{News, OutboxClosed, Reader, Stock, is_damage};
 use model::{
-    id::{Lane, OutboxId, Seq},
+    id::{OutboxId, Seq},
     time::MonoTime,
 };
 use std::time::Duration;

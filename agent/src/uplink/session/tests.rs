@@ -4,10 +4,14 @@ use super::*;
 use crate::{
     clock::Clock,
     config,
-    outbox::{Origin, Outbox, OutboxSettings, OutboxThread},
+    outbox::{Origin, Outbox, OutboxSettings},
     status::Board,
+    supervisor::Worker,
 };
-use model::record::{AgentStarted, Record};
+use model::{
+    id::Lane,
+    record::{AgentStarted, Record},
+};
 use rusqlite::Connection as Sqlite;
 use std::{
     path::{Path, PathBuf},
@@ -37,7 +41,7 @@ const ROOM: usize = 100_000;
 struct Bench {
     folder: TempDir,
     uplink: Uplink,
-    thread: OutboxThread,
+    thread: Worker,
 }
 
 impl Bench {
