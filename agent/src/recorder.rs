@@ -29,7 +29,7 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use std::{io, path::Path, sync::Arc, time::Duration};
-use take::{Begin, Limits, Take};
+use take::{Limits, Take, Wish};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub(crate) use ring::Happened;
@@ -246,7 +246,7 @@ impl Link {
             ));
         }
         let limits = Limits { until: now.mono + take::ASKED_FOR, max_bytes: take::ASKED_BYTES };
-        let begun = Take::begin(folder, &self.device, &self.tape, (Begin::Anew, None), now, limits);
+        let begun = Take::begin(folder, &self.device, &self.tape, Wish::Asked, now, limits);
         match begun {
             Ok(take) => {
                 tracing::info!(device = %id, path = %take.path().display(), "A trace begins.");
@@ -298,9 +298,8 @@ impl Link {
         }
         self.kept_at = Some(now.mono);
         let limits = Limits { until: now.mono + KEEP_AFTER, max_bytes };
-        let begin = (Begin::Oldest, Some(why));
         let id = &self.device.id;
-        match Take::begin(folder, &self.device, &self.tape, begin, now, limits) {
+        match Take::begin(folder, &self.device, &self.tape, Wish::Kept(why), now, limits) {
             Ok(take) => {
                 let path = take.path().display();
                 tracing::info!(device = %id, why, %path, "The last minutes of a link are kept.");
