@@ -8,7 +8,7 @@
 //! # Invariants
 //! - a seq is assigned in the transaction that stores its envelope, and never again
 //! - a device's cursor is committed with the records it covers
-//! - a row is deleted only when acked for a day, or as a counted drop
+//! - a row is deleted only when acked (after a day, or when there is no room), or as a counted drop
 //! - a file that cannot be opened or written is tried again and again, and `status` says why
 
 mod change;

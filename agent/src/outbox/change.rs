@@ -126,14 +126,14 @@ impl<'a> Change<'a> {
     }
 
     /// Gives up the oldest rows of a range without gaps, until that gives `wanted` bytes or `limit`
-    /// rows are gone; how many bytes it gave.
+    /// rows are gone.
     pub(super) fn give_up_oldest(
         &mut self,
         lane: Lane,
         (first, last): (Seq, Seq),
         wanted: u64,
         limit: u64,
-    ) -> rusqlite::Result<u64> {
+    ) -> rusqlite::Result<()> {
         let end = Seq::new(first.get().saturating_add(limit - 1)).unwrap_or(last).min(last);
         let (mut seq, mut freed) = (first, 0);
         let mut times: Option<(WallTime, WallTime)> = None;
@@ -149,7 +149,7 @@ impl<'a> Change<'a> {
         }
         let times = times.unwrap_or((self.now.wall, self.now.wall));
         self.count_drop(lane, (first, seq), times, DropCause::OutboxFull);
-        Ok(freed)
+        Ok(())
     }
 
     /// Gives up a row that cannot be read back. Its bytes stay where they are: deleting them walks

@@ -150,7 +150,7 @@ impl Queue {
 
     /// Whether more may be taken in. While nothing can be written, waveforms are given up first,
     /// then the oldest trend; urgent records never: their devices have to wait.
-    pub(super) fn has_room(&mut self) -> bool {
+    pub(super) fn make_room(&mut self) -> bool {
         let len = |lanes: &[LanePending; 3]| lanes.iter().map(LanePending::len).sum::<usize>();
         let mut gave_up = false;
         while len(&self.lanes) > WAITING_MAX {

@@ -313,7 +313,7 @@ fn while_the_disk_takes_nothing_what_waits_is_bounded_and_each_loss_is_counted()
     writer.hand_over(1, status("before"));
     for number in 2..1200 {
         writer.hand_over(number, wave());
-        assert!(writer.queue.has_room());
+        assert!(writer.queue.make_room());
     }
     let waiting: usize = writer.queue.lanes.iter().map(pending::LanePending::len).sum();
     assert!(waiting <= 8 << 20, "{waiting} bytes wait");
@@ -329,9 +329,9 @@ fn while_the_disk_takes_nothing_what_waits_is_bounded_and_each_loss_is_counted()
     for number in 0..150 {
         writer.hand_over(number, status(&long));
     }
-    assert!(!writer.queue.has_room());
+    assert!(!writer.queue.make_room());
     writer.commit_all();
-    assert!(writer.queue.has_room());
+    assert!(writer.queue.make_room());
     assert_eq!(writer.drops().len(), 1);
 }
 

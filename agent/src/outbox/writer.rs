@@ -119,7 +119,7 @@ impl<'a> Writer<'a> {
                 biased;
                 () = self.desk.closing.cancelled() => break,
                 () = self.desk.clock.sleep_until(Some(wake_at)) => {}
-                command = commands.recv(), if self.queue.has_room() => {
+                command = commands.recv(), if self.queue.make_room() => {
                     let Some(command) = command else { break };
                     self.take(command)?;
                     // What came meanwhile goes into the same commit.
@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
 
     fn take_waiting(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Damaged> {
         for _ in 0..COMMANDS_MAX {
-            if !self.queue.has_room() {
+            if !self.queue.make_room() {
                 break;
             }
             let Ok(command) = commands.try_recv() else { break };
