@@ -32,6 +32,9 @@ const ACK_EVERY_MS: u64 = 100;
 /// What MQTT, TLS and TCP add to a message.
 const OVERHEAD: usize = 120;
 
+/// Bytes a second that a link moves at that millisecond.
+type Speed = fn(u64) -> usize;
+
 /// A lane's rows: one of so many bytes each so many milliseconds.
 #[derive(Clone, Copy)]
 struct Flow {
@@ -44,8 +47,7 @@ struct Plan {
     flows: [Option<Flow>; 3],
     /// Rows that wait in trend when the link comes up.
     backlog: u64,
-    /// Bytes a second the link moves at that millisecond.
-    speed: fn(u64) -> usize,
+    speed: Speed,
     delay_ms: u64,
     seconds: u64,
 }
@@ -181,7 +183,7 @@ const FULL_ROWS: [Option<Flow>; 3] =
     [Some(URGENT), Some(TREND), Some(Flow { len: TREND_LEN_MAX, every_ms: 1_000 })];
 
 /// The longest an urgent record of that site waited behind a backlog, without the way itself.
-fn longest_urgent_ms(flows: [Option<Flow>; 3], speed: fn(u64) -> usize, delay_ms: u64) -> u64 {
+fn longest_urgent_ms(flows: [Option<Flow>; 3], speed: Speed, delay_ms: u64) -> u64 {
     let outcome = run(&Plan { flows, backlog: 20_000, speed, delay_ms, seconds: 600 });
     percentile(&outcome.waited_ms[0], 100).saturating_sub(delay_ms)
 }
@@ -189,7 +191,7 @@ fn longest_urgent_ms(flows: [Option<Flow>; 3], speed: fn(u64) -> usize, delay_ms
 /// P4: "on links of at least 64 kbit/s it never delays an urgent record by more than 1 s".
 #[test]
 fn a_backlog_never_delays_an_urgent_record_of_a_site_by_more_than_a_second() {
-    let speeds: [fn(u64) -> usize; 4] = [|_| 8_000, |_| 16_000, |_| 125_000, |_| 1_250_000];
+    let speeds: [Speed; 4] = [|_| 8_000, |_| 16_000, |_| 125_000, |_| 1_250_000];
     for speed in speeds {
         for delay_ms in [20, 150] {
             let longest = longest_urgent_ms(SITE, speed, delay_ms);
@@ -203,7 +205,7 @@ fn a_backlog_never_delays_an_urgent_record_of_a_site_by_more_than_a_second() {
 #[test]
 fn full_rows_delay_an_urgent_record_by_one_of_them_more_on_a_slow_link() {
     let row_ms = |speed: usize| u64::try_from((TREND_LEN_MAX + OVERHEAD) * 1000 / speed).unwrap();
-    let links: [(fn(u64) -> usize, u64); 4] = [
+    let links: [(Speed, u64); 4] = [
         (|_| 8_000, 1000 + row_ms(8_000)),
         (|_| 20_000, 1000),
         (|_| 125_000, 1000),
