@@ -21,10 +21,12 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use virtual_devices::{EcgSource, Scenario, ecg::wfdb::Record};
+use virtual_devices::{EcgSource, Fault, FaultPlan, Scenario, ecg::wfdb::Record};
 
 /// Wrong use, as clap has it.
 const WRONG_USE: u8 = 2;
+/// Faults that are further apart are none.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Virtual clinic devices, and a whole clinic and county on one machine.
 #[derive(Debug, Parser)]
@@ -95,6 +97,12 @@ struct Device {
     /// Device seconds per real second
     #[arg(long, default_value_t = 1.0, value_parser = speed)]
     speed: f64,
+    /// Let its cable go wrong: everything of the catalogue of faults, in an order by this seed
+    #[arg(long, value_name = "SEED")]
+    faults: Option<u64>,
+    /// About so long from one fault to the next
+    #[arg(long, default_value = "30s", value_parser = duration, requires = "faults")]
+    fault_every: Duration,
     /// File to which what the device said is appended
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
@@ -203,6 +211,11 @@ async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
         seed: options.seed,
         scenario: scenario(&options.scenario)?,
         ecg: ecg(&options.ecg)?,
+        faults: options.faults.map(|seed| FaultPlan {
+            seed,
+            every_ms: u64::try_from(options.fault_every.min(DAY).as_millis()).unwrap_or(u64::MAX),
+            until: None,
+        }),
     };
     let truth = options.truth.unwrap_or_else(|| PathBuf::from("/dev/null"));
     let (clock, time) = (stage_clock(), StageTime::start(options.speed));
@@ -221,6 +234,10 @@ fn list() -> anyhow::Result<ExitCode> {
     writeln!(out, "virtual devices")?;
     for (name, about) in virtual_devices::NAMES {
         writeln!(out, "  {name:<12} {about}")?;
+    }
+    writeln!(out, "faults of a device's cable, with --faults")?;
+    for fault in Fault::ALL {
+        writeln!(out, "  {:<12} {}", fault.name(), fault.about())?;
     }
     writeln!(out, "scenarios")?;
     for (name, about) in Scenario::BUILT_IN {
@@ -277,6 +294,15 @@ fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
             report.gaps,
             report.alerts_raised
         )?;
+        if !report.faults.is_empty() {
+            let count: usize = report.faults.values().sum();
+            let (faulted, stored) = (report.faulted, report.faulted_stored);
+            writeln!(out, "faults   {count:>8}   of cables: {:?}", report.faults)?;
+            writeln!(
+                out,
+                "faulted  {faulted:>8}   of those emitted; {stored} readings are stored"
+            )?;
+        }
         if let Some(latency) = report.latency_ms {
             let (p50, p99) = (latency.p50, latency.p99);
             writeln!(out, "latency  {p50:>8} ms median, {p99} ms p99, device byte to board event")?;

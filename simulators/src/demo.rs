@@ -62,6 +62,7 @@ pub fn cast(site: &str, seed: u64, scenario: &Scenario, ecg: EcgSource) -> Vec<D
             seed: seed.wrapping_mul(16).wrapping_add(offset),
             scenario: scenario.clone(),
             ecg: ecg.clone(),
+            faults: None,
         })
         .collect()
 }

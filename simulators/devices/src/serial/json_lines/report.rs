@@ -1,7 +1,7 @@
 //! What there is to say: lines and what they mean, from the story.
 
 use crate::{
-    Scenario, Setup, SimTime,
+    ClockJump, Scenario, Setup, SimTime,
     ecg::EcgPlayer,
     scenario::{Cuff, Glucose, variation},
     serial::temper::{DeviceClock, Temper},
@@ -95,6 +95,10 @@ impl Reporter {
         };
         let ecg = EcgPlayer::new(&setup.ecg, setup.seed, &setup.scenario);
         Self { clock: temper.clock(), ecg, setup, seq: 0, up: Vec::new(), style }
+    }
+
+    pub(super) fn jump_clock(&mut self, now: SimTime, jump: ClockJump) {
+        self.clock.jump(self.setup.clock, now, jump);
     }
 
     /// Results and alarms of the second that ends at `at`, which are kept; then what repeats.
