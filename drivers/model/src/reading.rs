@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn a_value_with_too_many_digits_to_be_compared_is_rejected() {
         let rate = Decimal::fixed(999_999_999_999_999, 0);
-        assert_eq!(crate::units::canonical(Metric::PUMP_RATE, rate, &Unit::ML_PER_HOUR), None);
+        assert_eq!(canonical(Metric::PUMP_RATE, rate, &Unit::ML_PER_HOUR), None);
         let reading = Reading::number(Metric::PUMP_RATE, rate, Unit::ML_PER_HOUR);
         assert_eq!(reading.value, Err(NoData::Rejected("999999999999999".to_owned())));
         // Where there is no common unit there is nothing to compare.
