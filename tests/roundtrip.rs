@@ -17,7 +17,7 @@ use model::{
 };
 use std::{collections::BTreeMap, time::Duration};
 use virtual_devices::{
-    EcgSource, Scenario, Setup, SimTime, StageClock, Truth, VirtualDevice,
+    EcgSource, Patient, Scenario, Setup, SimTime, StageClock, Truth, VirtualDevice,
     scenario::{Cuff, Glucose},
 };
 
@@ -134,8 +134,7 @@ impl Bench {
             device: "dev-01".into(),
             seed,
             clock: StageClock { wall_start_ms: WALL_START_MS, utc_offset_s: OFFSET_S },
-            scenario,
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(seed, scenario, EcgSource::Synthetic),
         };
         // A meter is asked often enough to be worth damaging.
         let is_meter = [DriverName::Ultraeasy, DriverName::Td42xx].contains(&name);

@@ -71,7 +71,7 @@ impl Monitor {
     pub fn new(setup: Setup) -> Self {
         Self {
             notes: Notebook::new(&setup.device, setup.clock),
-            ecg: EcgPlayer::new(setup.ecg),
+            ecg: EcgPlayer::new(setup.patient.ecg),
             setup,
             out: Vec::new(),
             input: Vec::new(),
@@ -126,17 +126,17 @@ impl Monitor {
     }
 
     fn send(&mut self, stream: usize, at: SimTime) {
-        let second = self.setup.scenario.second(at.0 / 1_000_000);
-        let vitals = self.setup.scenario.vitals(second);
+        let second = self.setup.patient.scenario.second(at.0 / 1_000_000);
+        let vitals = self.setup.patient.vitals(second);
         let seed = self.setup.seed;
         let vary = |salt, span| {
             u8::try_from(variation(seed, at.0 / 1_000_000, salt, span)).unwrap_or_default()
         };
-        let lead_off = Scenario::during(&self.setup.scenario.leads_off, second);
+        let lead_off = Scenario::during(&self.setup.patient.scenario.leads_off, second);
         match stream {
             ECG => {
                 let (mut leads, beat) = self.ecg.next(vitals.hr, lead_off);
-                if Scenario::during(&self.setup.scenario.saturation, second) {
+                if Scenario::during(&self.setup.patient.scenario.saturation, second) {
                     // As in the captured packet: some leads at the rails.
                     [leads[2], leads[0]] = RAILS;
                 }
@@ -169,8 +169,8 @@ impl Monitor {
     }
 
     fn oximeter(&mut self, at: SimTime, second: u64, extra: u8) {
-        let vitals = self.setup.scenario.vitals(second);
-        let status = self.setup.scenario.oximeter(second);
+        let vitals = self.setup.patient.vitals(second);
+        let status = self.setup.patient.scenario.oximeter(second);
         let (saturation, pulse) = match status {
             0 => (vitals.spo2, vitals.hr.saturating_add(extra)),
             _ => (127, 255),
@@ -199,8 +199,8 @@ impl Monitor {
     }
 
     fn temperatures(&mut self, at: SimTime, second: u64) {
-        let vitals = self.setup.scenario.vitals(second);
-        let status = self.setup.scenario.temperature_off(second);
+        let vitals = self.setup.patient.vitals(second);
+        let status = self.setup.patient.scenario.temperature_off(second);
         let mut packet = vec![0x05, status];
         for (probe, channel) in ["t1", "t2"].into_iter().enumerate() {
             let unplugged = status & (1 << probe) != 0;
@@ -225,14 +225,10 @@ impl Monitor {
     }
 
     fn parameters(&mut self, at: SimTime, second: u64, lead_off: bool) {
-        let vitals = self.setup.scenario.vitals(second);
-        let extra = variation(self.setup.seed, at.0 / 1_000_000, 1, 2);
-        let hr = match vitals.hr {
-            0 => 0,
-            hr => hr.saturating_add(u8::try_from(extra).unwrap_or_default()),
-        };
-        let arrhythmia = self.setup.scenario.arrhythmia(second);
-        let weak = Scenario::during(&self.setup.scenario.weak_signal, second);
+        let vitals = self.setup.patient.vitals(second);
+        let hr = self.setup.patient.heart_rate(at.0 / 1_000_000);
+        let arrhythmia = self.setup.patient.scenario.arrhythmia(second);
+        let weak = Scenario::during(&self.setup.patient.scenario.weak_signal, second);
         // Gain ×1, monitor mode; bit 1: lead off.
         let (status, hr, rr) = match lead_off {
             true => (0x1A, 0, 0),
@@ -263,8 +259,8 @@ impl Monitor {
     /// "NIBP cycle: init 9, 10, measuring with rising and falling cuff at 2/s, terminal 0", §11.
     fn cuff(&mut self, at: SimTime) {
         let elapsed = at.0 / 1_000_000;
-        let second = self.setup.scenario.second(elapsed);
-        let scenario = &self.setup.scenario;
+        let second = self.setup.patient.scenario.second(elapsed);
+        let scenario = &self.setup.patient.scenario;
         let good = scenario.monitor_cuff.iter().map(|cuff| (cuff.at_s, Ok(*cuff)));
         let failed = scenario.monitor_cuff_failed.iter().map(|(at_s, state)| (*at_s, Err(*state)));
         let story: Vec<(u64, Result<Cuff, u8>)> = good.chain(failed).collect();
@@ -424,6 +420,7 @@ impl VirtualDevice for Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Patient;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
@@ -465,8 +462,11 @@ mod tests {
             device: "ecg-01".into(),
             seed: 1,
             clock: crate::StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario: Scenario::built_in("clinic-day").unwrap(),
-            ecg: crate::EcgSource::Recording,
+            patient: Patient::new(
+                1,
+                Scenario::built_in("clinic-day").unwrap(),
+                crate::EcgSource::Recording,
+            ),
         })
     }
 

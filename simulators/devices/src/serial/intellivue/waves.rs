@@ -129,14 +129,14 @@ impl Waves {
 
     /// The seven leads of a block at 500 Hz, and where they are off.
     fn play(&mut self, moment: &Moment<'_>, number: u64) -> ([Vec<u16>; 7], Vec<bool>) {
-        let scenario = &moment.setup.scenario;
+        let patient = &moment.setup.patient;
         let mut leads: [Vec<u16>; 7] = Default::default();
         let mut off = Vec::new();
         for place in 0..SOURCE_SAMPLES {
             let at = SimTime(number * BLOCK_US + place * SOURCE_PERIOD_US);
             let elapsed_s = at.0 / 1_000_000;
-            let now_off = is_off(scenario, Sensor::Ecg, elapsed_s);
-            let hr = scenario.vitals(scenario.second(elapsed_s)).hr;
+            let now_off = is_off(&patient.scenario, Sensor::Ecg, elapsed_s);
+            let hr = patient.vitals(patient.scenario.second(elapsed_s)).hr;
             let (counts, _beat) = self.player.next(hr, now_off);
             for ((lead, before), count) in leads.iter_mut().zip(self.before).zip(counts) {
                 let (before, count) = (i32::from(before), i32::from(count));
@@ -167,7 +167,7 @@ impl Wave {
         (0..u64::from(self.samples))
             .map(|place| {
                 let at_us = number * BLOCK_US + place * period_us;
-                let off = is_off(&moment.setup.scenario, sensor, at_us / 1_000_000);
+                let off = is_off(&moment.setup.patient.scenario, sensor, at_us / 1_000_000);
                 let phase = match sensor {
                     Sensor::Oximeter => at_us / 8_000 % 100,
                     _ => at_us / 40_000 % 100,
