@@ -13,6 +13,8 @@
 //! - only what was put on the wire becomes truth
 //! - a command that no driver may send is recognised, recorded, and not obeyed
 
+#[cfg(test)]
+mod bed;
 pub mod ecg;
 pub mod patient;
 pub mod scenario;

@@ -233,4 +233,6 @@ fn of_day(second: u64) -> i64 {
 }
 
 #[cfg(test)]
+mod stories;
+#[cfg(test)]
 mod tests;

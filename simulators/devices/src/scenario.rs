@@ -229,6 +229,14 @@ impl Scenario {
         ("steady", include_str!("../scenarios/steady.toml")),
         ("clinic-day", include_str!("../scenarios/clinic-day.toml")),
         ("faults", include_str!("../scenarios/faults.toml")),
+        ("quiet-ward", include_str!("../scenarios/quiet-ward.toml")),
+        ("busy-ward", include_str!("../scenarios/busy-ward.toml")),
+        ("night-hypoglycaemia", include_str!("../scenarios/night-hypoglycaemia.toml")),
+        ("occluded-vasopressor", include_str!("../scenarios/occluded-vasopressor.toml")),
+        ("af-onset", include_str!("../scenarios/af-onset.toml")),
+        ("deteriorating", include_str!("../scenarios/deteriorating.toml")),
+        ("kiosk-morning", include_str!("../scenarios/kiosk-morning.toml")),
+        ("link-failures", include_str!("../scenarios/link-failures.toml")),
     ];
 
     /// The shipped scenario of that name.

@@ -15,9 +15,9 @@ const MEAL_MIN: i64 = 40;
 /// 15": 45–60), if nothing takes it away.
 const RISE_PER_G: i64 = 4;
 /// Insulin leaves each compartment under the skin with this time constant, in minutes; NPH has its
-/// peak after four hours.
+/// peak after four to ten hours.
 const RAPID_MIN: i64 = 55;
-const INTERMEDIATE_MIN: i64 = 240;
+const INTERMEDIATE_MIN: i64 = 300;
 /// A unit lowers by so many mg/dL in all, at 100 mg/dL ("rule of 1800" at 45 units a day).
 const FALL_PER_UNIT: i64 = 40;
 /// Of the distance to the fasting value, in per mille a minute.
@@ -123,7 +123,7 @@ mod tests {
         let (soon, low) = lowest(Insulin::Rapid);
         let (late, _) = lowest(Insulin::Intermediate);
         assert!((60..=150).contains(&soon) && (60..=110).contains(&low), "{soon} {low}");
-        assert!((240..=420).contains(&late), "{late}");
+        assert!((300..=480).contains(&late), "{late}");
         let much = day(Body { insulin: vec![(0, 300, Insulin::Rapid)], ..body(true) });
         assert_eq!(much.iter().min(), Some(&15));
     }

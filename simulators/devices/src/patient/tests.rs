@@ -1,3 +1,5 @@
+//! Patients over a day, at a kiosk, and with another seed.
+
 use super::*;
 use crate::scenario::{Body, Insulin};
 

@@ -1,3 +1,5 @@
+//! What is refused, with its line, and what the shipped scenarios are.
+
 use super::*;
 
 /// A story of ten minutes with these events, and what is said of it.
