@@ -32,7 +32,7 @@ const HI: u16 = u16::MAX;
 #[derive(Debug, Error)]
 pub enum ScenarioError {
     /// It is not TOML, or has a field that is unknown, missing or of another kind.
-    #[error("{0}")]
+    #[error(transparent)]
     Toml(#[from] toml::de::Error),
     /// It cannot be played as it is.
     #[error("{}", .0.join("\n"))]
