@@ -18,9 +18,10 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
-use virtual_devices::{EcgSource, Patient, Scenario};
+use virtual_devices::{EcgSource, Patient, Scenario, ecg::wfdb::Record};
 
 /// Wrong use, as clap has it.
 const WRONG_USE: u8 = 2;
@@ -84,6 +85,10 @@ struct Device {
     /// A scenario file (TOML), or the name of one that is shipped
     #[arg(long, default_value = "clinic-day")]
     scenario: String,
+    /// `recording` for a minute that is built in, `synthetic` for the heart of the scenario, or the
+    /// header of a WFDB record (`FILE.hea`) in format 212 or 16, with its signal file beside it
+    #[arg(long, default_value = "recording")]
+    ecg: String,
     /// From which all that is the device's own follows: how rude it is, its clock
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -199,7 +204,7 @@ async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
             })?,
         id: options.id,
         seed: options.seed,
-        patient: Patient::new(options.patient, scenario(&options.scenario)?, EcgSource::Recording),
+        patient: Patient::new(options.patient, scenario(&options.scenario)?, ecg(&options.ecg)?),
     };
     let truth = options.truth.unwrap_or_else(|| PathBuf::from("/dev/null"));
     let (clock, time) = (stage_clock(), StageTime::start(options.speed));
@@ -236,6 +241,24 @@ fn scenario(name: &str) -> anyhow::Result<Scenario> {
     }
     let text = fs::read_to_string(name).with_context(|| format!("reading {name}"))?;
     Scenario::parse(&text).with_context(|| format!("{name} cannot be played"))
+}
+
+fn ecg(name: &str) -> anyhow::Result<EcgSource> {
+    match name {
+        "recording" => return Ok(EcgSource::Recording),
+        "synthetic" => return Ok(EcgSource::Synthetic),
+        _ => {}
+    }
+    let path = Path::new(name);
+    if !path.exists() {
+        bail!("{name:?} is neither `recording` nor `synthetic` nor a file");
+    }
+    let header = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
+    let playable = || format!("{name} cannot be played");
+    let signals = path.with_file_name(Record::signal_file(&header).with_context(playable)?);
+    let bytes = fs::read(&signals).with_context(|| format!("reading {}", signals.display()))?;
+    let record = Record::parse(&header, &bytes).with_context(playable)?;
+    Ok(EcgSource::Record(Arc::new(record)))
 }
 
 fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {

@@ -118,7 +118,7 @@ impl Patient {
             hr: around(salt::HR, told.hr, 2),
             rr: around(salt::RR, told.rr, 1),
             spo2: around(salt::SPO2, told.spo2, 1).min(100),
-            temperature: told.temperature.map(|tenths| tenths + warmer),
+            temperature: told.temperature.map(|tenths| tenths.saturating_add(warmer)),
             ..told
         }
     }

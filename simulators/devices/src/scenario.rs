@@ -192,7 +192,7 @@ pub struct Vitals {
 
 impl Vitals {
     /// Nothing was told.
-    const RESTING: Self = Self {
+    pub(crate) const RESTING: Self = Self {
         at_s: 0,
         hr: 75,
         rr: 16,
