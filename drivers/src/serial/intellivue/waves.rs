@@ -3,7 +3,9 @@
 //! Read first: the protocol sheet, §6.9 (sample arrays), §8 (scaling) and §10 (gaps).
 //!
 //! An array holds the samples up to the moment in its answer. A block begins where the one before
-//! ended; it begins anew where the answers' numbers or ticks leave something out.
+//! ended; it begins anew where the answers' numbers or ticks leave something out. How much is told by
+//! the ticks, after a pulled cable too, as long as they agree with the agent's clock: what is missing
+//! between two blocks is as many samples as the monitor measured meanwhile.
 //!
 //! # Invariants
 //! - no block is longer than a second or goes over the border between signal and no signal
@@ -76,13 +78,34 @@ impl Context {
     }
 }
 
+/// The agent's clock at a tick of the monitor.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    observed: Observed,
+    tick: i64,
+}
+
+impl Anchor {
+    /// The agent's clock at another tick.
+    fn at(&self, tick: i64) -> Observed {
+        let Observed { at, quality } = self.observed;
+        let since_ms = (tick - self.tick).div_euclid(TICKS_A_MS);
+        Observed { at: WallTime::from_unix_ms(at.unix_ms() + since_ms), quality }
+    }
+
+    /// Whether both have the same clock at that tick, but for the time on the line.
+    fn agrees_with(&self, other: &Self, tick: i64) -> bool {
+        let ms = |anchor: &Self| anchor.at(tick).at.unix_ms();
+        ms(self).abs_diff(ms(other)) <= DRIFT_MAX_MS
+    }
+}
+
 /// Where a wave goes on.
 #[derive(Clone, Debug)]
 struct Stream {
     channel: Channel,
     period: u32,
-    /// The agent's clock and the tick at the first sample since it began, or began anew.
-    began: (Observed, i64),
+    anchor: Anchor,
     /// The tick at which the next sample is due.
     next_tick: i64,
     /// Number of the last answer and its tick.
@@ -96,12 +119,14 @@ pub(super) struct Waves {
     streams: BTreeMap<(Source, Metric), Stream>,
     /// Number of the last answer.
     sequence: Option<u16>,
+    /// Of the stream that began last, of this association or of one before.
+    anchor: Option<Anchor>,
 }
 
 impl Waves {
     /// A new association.
     pub(super) fn begin(&mut self) {
-        *self = Self::default();
+        *self = Self { anchor: self.anchor, ..Self::default() };
     }
 
     /// Takes an answer in; whether it holds waves whose packing was never told.
@@ -144,7 +169,7 @@ impl Waves {
                     continue;
                 };
                 let channel = channel(&context, array.physio_id);
-                let fresh = Stream::new(now, channel, &run, (sequence, tick));
+                let fresh = Stream::new(now, self.anchor, channel, &run, (sequence, tick));
                 if let Some(stream) = self.follow((object.source, metric), fresh, jumped) {
                     stream.hand_out(metric, scale(metric, &context).as_ref(), &run, reporter);
                 }
@@ -188,13 +213,17 @@ impl Waves {
         jumped: bool,
     ) -> Option<&mut Stream> {
         match self.streams.entry(key) {
-            Entry::Vacant(place) => Some(place.insert(fresh)),
+            Entry::Vacant(place) => {
+                self.anchor = Some(fresh.anchor);
+                Some(place.insert(fresh))
+            }
             Entry::Occupied(place) => {
                 let stream = place.into_mut();
                 if stream.last == fresh.last || stream.is_repeated_by(&fresh) {
                     return None;
                 }
                 if jumped || !stream.goes_on_with(&fresh) {
+                    self.anchor = Some(fresh.anchor);
                     *stream = fresh;
                 } else {
                     stream.last = fresh.last;
@@ -268,12 +297,19 @@ impl Run {
 }
 
 impl Stream {
-    /// A stream that begins with that run, which came now.
-    fn new(now: Now, channel: Channel, run: &Run, last: (u16, i64)) -> Self {
-        let first_tick = last.1 - run.ticks();
-        let at = WallTime::from_unix_ms(now.wall.unix_ms() - run.ticks() / TICKS_A_MS);
-        let began = (Observed { at, quality: now.quality }, first_tick);
-        Self { channel, period: run.period, began, next_tick: first_tick, last }
+    /// A stream that begins with that run, which came now; its time is that of the streams before
+    /// it where the monitor's ticks went on meanwhile.
+    fn new(
+        now: Now,
+        known: Option<Anchor>,
+        channel: Channel,
+        run: &Run,
+        last: (u16, i64),
+    ) -> Self {
+        let next_tick = last.1 - run.ticks();
+        let heard = Anchor { observed: now.observed(), tick: last.1 };
+        let anchor = known.filter(|known| known.agrees_with(&heard, next_tick)).unwrap_or(heard);
+        Self { channel, period: run.period, anchor, next_tick, last }
     }
 
     /// Whether the samples of `fresh` come right after those that are there.
@@ -322,9 +358,7 @@ impl Stream {
 
     /// The agent's clock at the next sample.
     fn next(&self) -> Observed {
-        let (Observed { at, quality }, first_tick) = self.began;
-        let since_ms = (self.next_tick - first_tick) / TICKS_A_MS;
-        Observed { at: WallTime::from_unix_ms(at.unix_ms() + since_ms), quality }
+        self.anchor.at(self.next_tick)
     }
 }
 
