@@ -18,7 +18,7 @@ use model::{
     reading::{Comparator, Value},
     record::Record,
 };
-use recording::record;
+use recording::{record, record_for};
 use serde_json::Value as Json;
 use simulators::{
     decode::{Decoded, Form, decode},
@@ -33,6 +33,7 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
+use trace::{Entry, Event};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 
@@ -148,6 +149,37 @@ fn a_recording_decodes_to_what_the_driver_said_when_it_was_made() {
         assert!(!live.is_empty(), "{name:?}");
         assert_eq!(json_readings(&decoded(&recording.raw, Form::Json)), live, "{name:?}");
         assert_eq!(json_readings(&decoded(&recording.kept, Form::Json)), live, "{name:?}, kept");
+    }
+}
+
+/// What an agent keeps of a link that was opened long ago: the beginning, and the last minutes.
+fn first_and_last(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut room = 16 * 1024;
+    let in_room = |entry: &&Entry| {
+        let len = match &entry.event {
+            Event::Received(bytes) | Event::Sent(bytes) => bytes.len(),
+            _ => 0,
+        };
+        room -= i64::try_from(len).unwrap() + 48;
+        room >= 0
+    };
+    let mut kept: Vec<_> = entries.iter().take_while(in_room).cloned().collect();
+    let since = entries.last().unwrap().at.saturating_sub(Duration::from_secs(600));
+    let last: Vec<_> = entries.into_iter().skip(kept.len()).collect();
+    let last = last.into_iter().filter(|entry| entry.at >= since);
+    let mut last: Vec<_> = last.collect();
+    kept.push(Entry { at: last[0].at, event: Event::Gap });
+    kept.append(&mut last);
+    kept
+}
+
+#[test]
+fn the_last_minutes_of_a_link_decode_behind_what_was_said_first() {
+    for name in DriverName::ALL {
+        let recording = record_for(name, 1500, first_and_last);
+        let live = live_readings(&recording.records);
+        let found = json_readings(&decoded(&recording.kept, Form::Json));
+        println!("{name:?} {} {}", live.len(), found.len());
     }
 }
 

@@ -3,7 +3,8 @@
 //! Not here: what a record looks like on a line ([`crate::record_line`]).
 //!
 //! The driver sees the trace's own times, and its time-outs come when they are due. What it wants
-//! to send goes nowhere: what its device answered is in the trace.
+//! to send goes nowhere: what its device answered is in the trace. Over a gap no time passes for the
+//! driver: what it knew before still holds, as it did for the driver that was recorded.
 
 use crate::{record_line::Line, trace_file::TraceFile};
 use anyhow::{Context as _, bail};
@@ -154,6 +155,8 @@ struct Player<'a, W> {
     out: &'a mut W,
     open: bool,
     newest: Duration,
+    /// How long all gaps so far were.
+    in_gaps: Duration,
     /// Bytes of the device so far.
     offset: u64,
 }
@@ -180,11 +183,17 @@ impl<'a, W: Write> Player<'a, W> {
             out,
             open: false,
             newest: Duration::ZERO,
+            in_gaps: Duration::ZERO,
             offset: 0,
         })
     }
 
     fn take(&mut self, at: Duration, event: &Event) -> anyhow::Result<()> {
+        if *event == Event::Gap {
+            self.in_gaps += at.saturating_sub(self.newest);
+            self.newest = at;
+            return Ok(());
+        }
         self.time_out_before(at)?;
         self.newest = at;
         let opens = *event == Event::Opened;
@@ -209,7 +218,7 @@ impl<'a, W: Write> Player<'a, W> {
 
     fn time_out_before(&mut self, at: Duration) -> anyhow::Result<()> {
         for _ in 0..TIMEOUTS_MAX {
-            let due = self.driver.next_timeout().map(MonoTime::since_start);
+            let due = self.driver.next_timeout().map(|due| due.since_start() + self.in_gaps);
             let Some(due) = due.filter(|due| *due < at) else { return Ok(()) };
             self.newest = self.newest.max(due);
             self.tell(SerialEvent::TimedOut)?;
@@ -225,7 +234,7 @@ impl<'a, W: Write> Player<'a, W> {
     fn tell(&mut self, event: SerialEvent<'_>) -> anyhow::Result<()> {
         let since_start_ms = i64::try_from(self.newest.as_millis()).unwrap_or(i64::MAX);
         let wall = WallTime::from_unix_ms(self.started.unix_ms().saturating_add(since_start_ms));
-        let mono = MonoTime::from_start(self.newest);
+        let mono = MonoTime::from_start(self.newest.saturating_sub(self.in_gaps));
         self.driver.handle(Now { mono, wall, quality: ClockQuality::Synchronised }, event);
         while let Some(output) = self.driver.poll_output() {
             let lines = match &output {

@@ -2,11 +2,12 @@
 //!
 //! # Invariants
 //! - nothing reaches the file but what the driver's redactor handed out
-//! - what came too late to be recorded is said in the trace
+//! - what is not in the trace, and came between what is, is said there
 //! - a file is no longer than its limit and the events of one look at the tape
 
 use super::{
     folder::{Cause, Folder},
+    ring::Held,
     tape::Tape,
 };
 use crate::config::DeviceConfig;
@@ -42,7 +43,7 @@ pub(super) struct Limits {
 /// From where a take begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Begin {
-    /// With the oldest that is held.
+    /// With all that is held: how the session began, and the last minutes.
     Oldest,
     /// When the driver begins anew.
     Anew,
@@ -56,6 +57,8 @@ pub(super) struct Take {
     redactor: Redactor,
     started: MonoTime,
     waits: bool,
+    /// Whether what comes next is not what followed.
+    gap: bool,
     next: u64,
     bytes: u64,
     events: u64,
@@ -72,8 +75,11 @@ impl Take {
         now: Now,
         limits: Limits,
     ) -> io::Result<Self> {
-        let oldest = tape.oldest(now.mono).filter(|_| begin == Begin::Oldest);
-        let (next, started) = oldest.unwrap_or((tape.next(), now.mono));
+        let Held { opening, has_gap, next, since } = match begin {
+            Begin::Oldest => tape.held(now.mono),
+            Begin::Anew => Held { next: tape.next(), ..Held::default() },
+        };
+        let started = since.unwrap_or(now.mono);
         let before = i64::try_from(now.mono.since(started).as_millis()).unwrap_or_default();
         let wall = WallTime::from_unix_ms(now.wall.unix_ms().saturating_sub(before));
         let cause = if why.is_some() { Cause::Kept } else { Cause::Asked };
@@ -85,12 +91,16 @@ impl Take {
             redactor: registry::redactor(device.driver),
             started,
             waits: begin == Begin::Anew,
+            gap: has_gap,
             next,
             bytes: 0,
             events: 0,
             limits,
         };
-        take.write(&head(device, wall, why).lines())?;
+        let mut lines = head(device, wall, why).lines();
+        opening.into_iter().for_each(|entry| take.take(entry, &mut lines));
+        take.break_off(&mut lines);
+        take.write(&lines)?;
         Ok(take)
     }
 
@@ -104,16 +114,20 @@ impl Take {
             self.next = heard.next;
             let mut lines = String::new();
             if heard.missed > 0 && !self.waits {
-                // What comes next is not what followed.
-                self.redactor.end();
-                self.drain(&mut lines);
+                self.gap = true;
+                self.break_off(&mut lines);
                 lines += &format!("# {} events are missing: the disk was too slow\n", heard.missed);
             }
             for entry in heard.entries {
                 self.waits &= entry.event != Event::Opened;
-                if !self.waits {
-                    self.take(entry, &mut lines);
+                if self.waits {
+                    continue;
                 }
+                if std::mem::take(&mut self.gap) {
+                    let at = entry.at.saturating_sub(self.started.since_start());
+                    self.line(&Entry { at, event: Event::Gap }, &mut lines);
+                }
+                self.take(entry, &mut lines);
             }
             self.write(&lines)?;
             if self.bytes >= self.limits.max_bytes {
@@ -146,12 +160,20 @@ impl Take {
         self.events
     }
 
+    /// Before a gap: what is unfinished stays so.
+    fn break_off(&mut self, lines: &mut String) {
+        if self.gap {
+            self.redactor.end();
+            self.drain(lines);
+        }
+    }
+
     fn take(&mut self, Entry { at, event }: Entry, lines: &mut String) {
         let at = at.saturating_sub(self.started.since_start());
         match event {
             Event::Received(bytes) => self.redactor.received(at, &bytes),
             Event::Sent(bytes) => self.redactor.sent(at, &bytes),
-            Event::Opened | Event::Closed => {
+            Event::Opened | Event::Closed | Event::Gap => {
                 self.redactor.end();
                 self.drain(lines);
                 self.line(&Entry { at, event }, lines);

@@ -299,13 +299,7 @@ impl Run {
 impl Stream {
     /// A stream that begins with that run, which came now; its time is that of the streams before
     /// it where the monitor's ticks went on meanwhile.
-    fn new(
-        now: Now,
-        known: Option<Anchor>,
-        channel: Channel,
-        run: &Run,
-        last: (u16, i64),
-    ) -> Self {
+    fn new(now: Now, known: Option<Anchor>, channel: Channel, run: &Run, last: (u16, i64)) -> Self {
         let next_tick = last.1 - run.ticks();
         let heard = Anchor { observed: now.observed(), tick: last.1 };
         let anchor = known.filter(|known| known.agrees_with(&heard, next_tick)).unwrap_or(heard);
