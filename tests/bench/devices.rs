@@ -216,6 +216,10 @@ async fn play_until(
     });
     let played = stage.play(device, time, facts, &stopped).await?;
     timing.await.context("the timer")?;
+    let read_out = stage.read_out().await?;
+    if read_out > Duration::from_millis(100) {
+        writeln!(io::stderr(), "the agent was {} ms late at the end", read_out.as_millis())?;
+    }
     ensure!(played.forgotten_bytes == 0, "{} bytes were not read", played.forgotten_bytes);
     Ok(())
 }
@@ -326,7 +330,7 @@ async fn many(run_for: Duration) -> anyhow::Result<()> {
     let each = |more: Cost, fewer: Cost, count: f64| {
         json!({
             "cpu_percent_of_a_core": rounded((more.cpu_percent - fewer.cpu_percent) / count, 3),
-            "peak_rss_kib": rounded((more.peak_rss_kib - fewer.peak_rss_kib) / count, 0),
+            "own_memory_kib": rounded((more.own_kib - fewer.own_kib) / count, 0),
             "written_bytes_per_s": rounded((more.written_per_s - fewer.written_per_s) / count, 0),
         })
     };
@@ -397,7 +401,8 @@ struct Usage {
     cpu_s: f64,
     rss_kib: f64,
     peak_rss_kib: f64,
-    pss_kib: f64,
+    /// Without the pages of the program, which has the gateway in it too.
+    own_kib: f64,
     written: f64,
 }
 
@@ -413,12 +418,12 @@ impl Usage {
         // utime and stime are the 14th and 15th; the first two are behind us.
         let ticks: Vec<f64> =
             fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
-        let (status, rollup, io) = (read("status")?, read("smaps_rollup")?, read("io")?);
+        let (status, io) = (read("status")?, read("io")?);
         Ok(Self {
             cpu_s: ticks.iter().sum::<f64>() / TICKS_A_SECOND,
             rss_kib: field(&status, "VmRSS:")?,
             peak_rss_kib: field(&status, "VmHWM:")?,
-            pss_kib: field(&rollup, "Pss:")?,
+            own_kib: field(&status, "RssAnon:")?,
             written: field(&io, "write_bytes:")?,
         })
     }
@@ -437,7 +442,7 @@ struct Cost {
     cpu_percent: f64,
     rss_kib: f64,
     peak_rss_kib: f64,
-    pss_kib: f64,
+    own_kib: f64,
     written_per_s: f64,
 }
 
@@ -450,7 +455,7 @@ impl Cost {
             cpu_percent: 100.0 * cpu_s / over_s,
             rss_kib: after.rss_kib,
             peak_rss_kib: after.peak_rss_kib,
-            pss_kib: after.pss_kib,
+            own_kib: after.own_kib,
             written_per_s: (after.written - before.written) / over_s,
         }
     }
@@ -462,7 +467,7 @@ impl Cost {
             "cpu_percent_of_a_core": rounded(self.cpu_percent, 2),
             "rss_mib": rounded(self.rss_kib / 1024.0, 1),
             "peak_rss_mib": rounded(self.peak_rss_kib / 1024.0, 1),
-            "pss_mib": rounded(self.pss_kib / 1024.0, 1),
+            "own_memory_mib": rounded(self.own_kib / 1024.0, 1),
             "written_kib_per_s": rounded(self.written_per_s / 1024.0, 1),
         })
     }

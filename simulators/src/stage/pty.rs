@@ -9,7 +9,7 @@
 //! - a device that is switched off finishes the exchange it is in: what a driver has heard and
 //!   acknowledged is truth, and it begins nothing new
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rustix::{
     fs::{Mode, OFlags},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -56,7 +56,7 @@ pub(crate) struct Symlink(PathBuf);
 pub struct Stage {
     master: AsyncFd<File>,
     /// Held open so that the driver can come and go without a hang-up on this side.
-    _slave: File,
+    slave: File,
     _link: Symlink,
 }
 
@@ -132,7 +132,7 @@ impl Stage {
     pub fn open(link: &Path) -> anyhow::Result<Self> {
         let (pty, slave) = Pty::open()?;
         let link = Symlink::make(&pty, link)?;
-        Ok(Self { master: pty.master, _slave: slave, _link: link })
+        Ok(Self { master: pty.master, slave, _link: link })
     }
 
     /// Plays `device` until `stopped` and the exchange it is in is over, then hands it back.
@@ -189,6 +189,32 @@ impl Stage {
                 }
             }
         }
+    }
+}
+
+impl Stage {
+    /// Waits until what was written is read: a cable that is pulled earlier takes along what the
+    /// kernel holds, and the device has said it. How long that took.
+    ///
+    /// # Errors
+    /// When nobody reads it in time.
+    pub async fn read_out(&self) -> anyhow::Result<Duration> {
+        /// A driver whose process gets no turn on a busy machine.
+        const LIMIT: Duration = Duration::from_secs(10);
+        const LOOK: Duration = Duration::from_millis(20);
+        let began = Instant::now();
+        // Twice nothing: bytes on their way through the kernel are not counted for a moment.
+        let mut empty = 0;
+        while empty < 2 {
+            let waiting =
+                rustix::io::ioctl_fionread(&self.slave).context("asking what is unread")?;
+            if waiting > 0 && began.elapsed() > LIMIT {
+                bail!("the last {waiting} bytes were not read");
+            }
+            empty = if waiting == 0 { empty + 1 } else { 0 };
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(began.elapsed())
     }
 }
 

@@ -244,7 +244,7 @@ fn raw(steps: i32) -> u16 {
 /// "Honour what arrives: on serial only a few waves fit", §6.8: never more than this. Half the
 /// monitors send three; all five fit too, on less than half of the wire.
 pub(super) const fn at_once(seed: u64) -> usize {
-    if seed / 4 % 2 == 0 { 3 } else { 5 }
+    if (seed / 4).is_multiple_of(2) { 3 } else { 5 }
 }
 
 /// The parts of a wave that a poll result has: the values come with what they mean.
