@@ -148,7 +148,7 @@ fn listen(found: &mut Found) {
         while clock.mono().since(began) < LISTEN_FOR {
             let count = match port.read(&mut chunk) {
                 Ok(count) if count > 0 => count,
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => 0,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 _ => {
                     (found.state, found.why) = ("unusable", "it hung up".to_owned());
@@ -184,16 +184,26 @@ fn listeners(clock: Clock) -> Vec<Listener> {
     DriverName::ALL.into_iter().map(open).collect()
 }
 
-/// The driver that finds a reading or a waveform in these bytes.
+/// The driver that finds a value, a waveform or an alarm in these bytes.
 fn understood(drivers: &mut [Listener], clock: Clock, bytes: &[u8]) -> Option<DriverName> {
     let mut found = None;
     for (name, driver) in drivers {
-        driver.handle(clock.now(), SerialEvent::Received(bytes));
+        let now = clock.now();
+        // A monitor's values are told when they are gathered, and not before it would be asked.
+        if driver.next_timeout().is_some_and(|due| due <= now.mono) {
+            driver.handle(now, SerialEvent::TimedOut);
+        }
+        if !bytes.is_empty() {
+            driver.handle(now, SerialEvent::Received(bytes));
+        }
         while let Some(output) = driver.poll_output() {
-            let said = matches!(
-                output,
-                SerialOutput::Emit(Record::Readings(_) | Record::Waveform(_) | Record::Alarm(_))
-            );
+            let said = match output {
+                SerialOutput::Emit(Record::Readings(group)) => {
+                    group.readings.iter().any(|reading| reading.value.is_ok())
+                }
+                SerialOutput::Emit(Record::Waveform(_) | Record::Alarm(_)) => true,
+                _ => false,
+            };
             if said {
                 found.get_or_insert(*name);
             }
