@@ -389,14 +389,14 @@ baud = 9600
 
     #[test]
     fn each_wrong_option_of_json_lines_is_told() {
-        let wrong = "kind = \"scale\", acknowledge = \"yes\", silent_after_s = 0";
+        let wrong = "kind = \"ventilator\", acknowledge = \"yes\", silent_after_s = 0";
         let mut told: Vec<_> = json_lines(wrong).unwrap_err();
         told.sort_by(|one, other| one.text.cmp(&other.text));
         let told: Vec<_> = told.iter().map(|mistake| mistake.text.as_str()).collect();
         let expected = [
             "device.options.acknowledge is string; use true or false",
-            "device.options.kind: \"scale\" is no kind of device; \
-             known: monitor, pump, cuff, glucose_meter",
+            "device.options.kind: \"ventilator\" is no kind of device; \
+             known: monitor, pump, cuff, glucose_meter, oximeter, ecg_strap, thermometer, scale",
             "device.options.silent_after_s is 0; use a number from 1 to 86400",
         ];
         assert_eq!(told, expected);

@@ -1,6 +1,10 @@
 //! Runs a driver on a list of events, with a clock that the test moves.
 
-use crate::serial::{Cursor, LinkNote, SerialDriver, SerialEvent, SerialOutput};
+use crate::{
+    gatt::{Characteristic, GattDriver, GattEvent, Refusal, Request},
+    output::{Cursor, LinkNote, Output},
+    serial::{SerialDriver, SerialEvent, SerialOutput},
+};
 use model::{
     alarm::{AlarmPhase, DeviceAlarm},
     device::DeviceStatus,
@@ -9,7 +13,11 @@ use model::{
     time::{ClockQuality, MonoTime, Now, WallTime},
     waveform::WaveformBlock,
 };
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 /// 2026-11-22 08:15:00 UTC.
 const WALL_START_MS: i64 = 1_795_335_300_000;
@@ -37,27 +45,38 @@ impl SerialDriver for Box<dyn SerialDriver> {
     }
 }
 
-/// A driver, what it put out so far, and the time.
-pub(crate) struct Bench<D> {
-    pub(crate) driver: D,
-    pub(crate) ms: u64,
-    pub(crate) sent: Vec<Vec<u8>>,
+/// What a driver put out so far.
+pub(crate) struct Said<R> {
+    pub(crate) sent: Vec<R>,
     pub(crate) records: Vec<Record>,
     pub(crate) remembered: Vec<Cursor>,
     pub(crate) notes: Vec<LinkNote>,
 }
 
+/// A serial driver, what it put out so far, and the time.
+pub(crate) struct Bench<D> {
+    pub(crate) driver: D,
+    pub(crate) ms: u64,
+    pub(crate) said: Said<Vec<u8>>,
+}
+
+impl<D> Deref for Bench<D> {
+    type Target = Said<Vec<u8>>;
+    fn deref(&self) -> &Self::Target {
+        &self.said
+    }
+}
+
+impl<D> DerefMut for Bench<D> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.said
+    }
+}
+
 impl<D: SerialDriver> Bench<D> {
     /// The driver on a port that was just opened.
     pub(crate) fn new(driver: D) -> Self {
-        let mut bench = Self {
-            driver,
-            ms: 0,
-            sent: vec![],
-            records: vec![],
-            remembered: vec![],
-            notes: vec![],
-        };
+        let mut bench = Self { driver, ms: 0, said: Said::default() };
         bench.handle(SerialEvent::Opened);
         bench
     }
@@ -65,12 +84,7 @@ impl<D: SerialDriver> Bench<D> {
     pub(crate) fn handle(&mut self, event: SerialEvent<'_>) {
         self.driver.handle(now_at(self.ms), event);
         while let Some(output) = self.driver.poll_output() {
-            match output {
-                SerialOutput::Send(bytes) => self.sent.push(bytes),
-                SerialOutput::Emit(record) => self.records.push(record),
-                SerialOutput::Remember(cursor) => self.remembered.push(cursor),
-                SerialOutput::Note(note) => self.notes.push(note),
-            }
+            self.said.take(output);
         }
     }
 
@@ -93,6 +107,110 @@ impl<D: SerialDriver> Bench<D> {
             self.handle(SerialEvent::TimedOut);
         }
         self.ms = end;
+    }
+}
+
+/// A GATT driver, what it put out so far, and the time. Every request is answered at once: from the
+/// values that the device has, and subscriptions and writes with success.
+pub(crate) struct GattBench<D> {
+    pub(crate) driver: D,
+    pub(crate) ms: u64,
+    /// What is there, and what is read from it.
+    pub(crate) device: Vec<(Characteristic, Vec<u8>)>,
+    /// Refuses what is asked of these.
+    pub(crate) refusing: Vec<(Characteristic, Refusal)>,
+    said: Said<Request>,
+}
+
+impl<D> Deref for GattBench<D> {
+    type Target = Said<Request>;
+    fn deref(&self) -> &Self::Target {
+        &self.said
+    }
+}
+
+impl<D> DerefMut for GattBench<D> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.said
+    }
+}
+
+impl<D: GattDriver> GattBench<D> {
+    /// The driver of a device that is not connected.
+    pub(crate) fn new(driver: D, device: Vec<(Characteristic, Vec<u8>)>) -> Self {
+        Self { driver, ms: 0, device, refusing: vec![], said: Said::default() }
+    }
+
+    pub(crate) fn connect(&mut self) {
+        let found: Vec<_> = self.device.iter().map(|(place, _)| *place).collect();
+        self.handle(GattEvent::Connected(&found));
+    }
+
+    pub(crate) fn receive(&mut self, from: Characteristic, value: &[u8]) {
+        self.handle(GattEvent::Received(from, value));
+    }
+
+    pub(crate) fn handle(&mut self, event: GattEvent<'_>) {
+        let now = now_at(self.ms);
+        self.driver.handle(now, event);
+        let mut asked = VecDeque::new();
+        loop {
+            while let Some(output) = self.driver.poll_output() {
+                if let Output::Send(request) = &output {
+                    asked.push_back(request.clone());
+                }
+                self.said.take(output);
+            }
+            let Some(request) = asked.pop_front() else { return };
+            let place = match &request {
+                Request::Read(place) | Request::Write(place, _) | Request::Subscribe(place) => {
+                    place
+                }
+                Request::Disconnect => continue,
+            };
+            let refused = self.refusing.iter().find(|(refusing, _)| refusing == place);
+            let value = self.device.iter().find(|(there, _)| there == place);
+            let value = match (&request, value) {
+                (Request::Read(_), Some((_, value))) => value.as_slice(),
+                _ => &[],
+            };
+            let answer = refused.map_or(Ok(value), |(_, refusal)| Err(refusal));
+            self.driver.handle(now, GattEvent::Answered(&request, answer));
+        }
+    }
+
+    /// Lets time pass as the agent does: from one asked-for moment to the next.
+    pub(crate) fn pass(&mut self, ms: u64) {
+        let end = self.ms + ms;
+        let mut standing = 0;
+        while let Some(due) = self.driver.next_timeout() {
+            let due = u64::try_from(due.since_start().as_millis()).unwrap();
+            if due > end {
+                break;
+            }
+            standing = if due > self.ms { 0 } else { standing + 1 };
+            assert!(standing < 20, "the driver asks for the same moment again and again");
+            self.ms = self.ms.max(due);
+            self.handle(GattEvent::TimedOut);
+        }
+        self.ms = end;
+    }
+}
+
+impl<R> Default for Said<R> {
+    fn default() -> Self {
+        Self { sent: vec![], records: vec![], remembered: vec![], notes: vec![] }
+    }
+}
+
+impl<R> Said<R> {
+    fn take(&mut self, output: Output<R>) {
+        match output {
+            Output::Send(request) => self.sent.push(request),
+            Output::Emit(record) => self.records.push(record),
+            Output::Remember(cursor) => self.remembered.push(cursor),
+            Output::Note(note) => self.notes.push(note),
+        }
     }
 
     pub(crate) fn groups(&self) -> Vec<&ReadingGroup> {

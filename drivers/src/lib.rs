@@ -4,6 +4,7 @@
 //! events.
 //!
 //! - [`serial`]: the one way in and the one way out of a serial driver, and the drivers
+//! - [`gatt`]: the same for Bluetooth LE: services and characteristics instead of bytes
 //! - [`registry`]: the driver's name in `agent.toml` → the driver
 //! - [`redaction`]: takes out of recorded bytes what may tell who the patient is
 //!
@@ -16,7 +17,10 @@
 #[cfg(test)]
 mod bench;
 mod checksum;
+pub mod gatt;
+pub mod medfloat;
 mod memory;
+mod output;
 pub mod redaction;
 pub mod registry;
 mod reporter;

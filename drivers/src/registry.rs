@@ -1,6 +1,17 @@
 //! The driver's name in `agent.toml` → the driver.
 
 use crate::{
+    gatt::{
+        GattDriver, Uuid,
+        blood_pressure::{self, BloodPressure},
+        glucose::{self, Glucose},
+        heart_rate::{self, HeartRate},
+        polar_ecg::PolarEcg,
+        pulse_oximeter::{self, PulseOximeter},
+        services::ClockOptions,
+        thermometer::{self, Thermometer},
+        weight_scale::{self, WeightScale},
+    },
     redaction::{Mask, Redactor},
     serial::{
         Cursor, PortSettings, SerialDriver,
@@ -224,6 +235,104 @@ pub fn create(
         DriverName::Td42xx => {
             Box::new(Td42xx::new(device, poll.unwrap_or(METER_POLL), options.zone_offset_s, cursor))
         }
+    }
+}
+
+/// Every driver of Bluetooth LE devices, named by the profile.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum GattName {
+    /// Blood Pressure Profile: cuffs.
+    BloodPressure,
+    /// Glucose Profile: meters with stored records.
+    Glucose,
+    /// Pulse Oximeter Profile.
+    PulseOximeter,
+    /// Health Thermometer Profile.
+    Thermometer,
+    /// Weight Scale Profile.
+    WeightScale,
+    /// Heart Rate Profile: straps without an ECG.
+    HeartRate,
+    /// Polar chest straps: heart rate and ECG.
+    PolarEcg,
+}
+
+impl GattName {
+    /// Every driver, in the order in which they are listed.
+    pub const ALL: [Self; 7] = [
+        Self::BloodPressure,
+        Self::Glucose,
+        Self::PulseOximeter,
+        Self::Thermometer,
+        Self::WeightScale,
+        Self::HeartRate,
+        Self::PolarEcg,
+    ];
+
+    /// The name in `agent.toml`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BloodPressure => "blood-pressure",
+            Self::Glucose => "glucose",
+            Self::PulseOximeter => "pulse-oximeter",
+            Self::Thermometer => "thermometer",
+            Self::WeightScale => "weight-scale",
+            Self::HeartRate => "heart-rate",
+            Self::PolarEcg => "polar-ecg",
+        }
+    }
+
+    /// The driver of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|driver| driver.name() == name)
+    }
+
+    /// What kind of device it reads.
+    #[must_use]
+    pub const fn kind(self) -> DeviceKind {
+        match self {
+            Self::BloodPressure => DeviceKind::Cuff,
+            Self::Glucose => DeviceKind::GlucoseMeter,
+            Self::PulseOximeter => DeviceKind::Oximeter,
+            Self::Thermometer => DeviceKind::Thermometer,
+            Self::WeightScale => DeviceKind::Scale,
+            Self::HeartRate | Self::PolarEcg => DeviceKind::EcgStrap,
+        }
+    }
+
+    /// The service by which such a device is found: it stands in the advertisement of most.
+    #[must_use]
+    pub const fn service(self) -> Uuid {
+        Uuid::sig(match self {
+            Self::BloodPressure => blood_pressure::SERVICE,
+            Self::Glucose => glucose::SERVICE,
+            Self::PulseOximeter => pulse_oximeter::SERVICE,
+            Self::Thermometer => thermometer::SERVICE,
+            Self::WeightScale => weight_scale::SERVICE,
+            // "Service FEEE / 180D": the one of its ECG is not advertised.
+            Self::HeartRate | Self::PolarEcg => heart_rate::SERVICE,
+        })
+    }
+}
+
+/// A driver for one Bluetooth LE device, with what it remembered.
+#[must_use]
+pub fn create_gatt(
+    name: GattName,
+    device: DeviceId,
+    clock: ClockOptions,
+    cursor: Option<Cursor>,
+) -> Box<dyn GattDriver> {
+    match name {
+        GattName::BloodPressure => Box::new(BloodPressure::new(device, clock, cursor)),
+        GattName::Glucose => Box::new(Glucose::new(device, clock, cursor)),
+        GattName::PulseOximeter => Box::new(PulseOximeter::new(device, clock, cursor)),
+        GattName::Thermometer => Box::new(Thermometer::new(device, clock, cursor)),
+        GattName::WeightScale => Box::new(WeightScale::new(device, clock, cursor)),
+        GattName::HeartRate => Box::new(HeartRate::new(device, clock, cursor)),
+        GattName::PolarEcg => Box::new(PolarEcg::new(device, clock, cursor)),
     }
 }
 

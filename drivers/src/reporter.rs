@@ -1,6 +1,6 @@
 //! What every driver says in the same way: outputs in order, status, rate-limited notes.
 
-use crate::serial::{Cursor, LinkNote, SerialOutput};
+use crate::output::{Cursor, LinkNote, Output};
 use model::{
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::DeviceId,
@@ -18,16 +18,16 @@ const NOTE_EVERY: Duration = Duration::from_secs(10);
 
 /// Collects what a driver wants done.
 #[derive(Debug)]
-pub(crate) struct Reporter {
+pub(crate) struct Reporter<R = Vec<u8>> {
     device: DeviceId,
     kind: DeviceKind,
     driver: &'static str,
-    outputs: VecDeque<SerialOutput>,
+    outputs: VecDeque<Output<R>>,
     /// Per kind of note: when the last one went out and how many were left out since.
     notes: BTreeMap<&'static str, (MonoTime, u64)>,
 }
 
-impl Reporter {
+impl<R> Reporter<R> {
     pub(crate) fn new(device: DeviceId, kind: DeviceKind, driver: &'static str) -> Self {
         Self { device, kind, driver, outputs: VecDeque::new(), notes: BTreeMap::new() }
     }
@@ -41,16 +41,16 @@ impl Reporter {
         self.kind = kind;
     }
 
-    pub(crate) fn send(&mut self, bytes: Vec<u8>) {
-        self.outputs.push_back(SerialOutput::Send(bytes));
+    pub(crate) fn send(&mut self, request: R) {
+        self.outputs.push_back(Output::Send(request));
     }
 
     pub(crate) fn emit(&mut self, record: Record) {
-        self.outputs.push_back(SerialOutput::Emit(record));
+        self.outputs.push_back(Output::Emit(record));
     }
 
     pub(crate) fn remember(&mut self, cursor: Cursor) {
-        self.outputs.push_back(SerialOutput::Remember(cursor));
+        self.outputs.push_back(Output::Remember(cursor));
     }
 
     /// How the link's own device is doing.
@@ -97,10 +97,10 @@ impl Reporter {
             }
         }
         self.notes.insert(kind, (now.mono, 0));
-        self.outputs.push_back(SerialOutput::Note(LinkNote { kind, text }));
+        self.outputs.push_back(Output::Note(LinkNote { kind, text }));
     }
 
-    pub(crate) fn next(&mut self) -> Option<SerialOutput> {
+    pub(crate) fn next(&mut self) -> Option<Output<R>> {
         self.outputs.pop_front()
     }
 }
@@ -108,7 +108,7 @@ impl Reporter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::now_at;
+    use crate::{bench::now_at, serial::SerialOutput};
 
     #[test]
     fn a_note_that_repeats_is_counted() {

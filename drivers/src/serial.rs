@@ -10,10 +10,10 @@ pub mod td42xx;
 pub mod tm2655;
 pub mod ultraeasy;
 
-use model::{
-    record::Record,
-    time::{MonoTime, Now},
-};
+pub use crate::output::{CURSOR_LEN_MAX, Cursor, LinkNote};
+
+use crate::output::Output;
+use model::time::{MonoTime, Now};
 
 /// What happened to the serial port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,35 +30,8 @@ pub enum SerialEvent<'a> {
     Closed,
 }
 
-/// What the driver wants done.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum SerialOutput {
-    /// Write these bytes to the port.
-    Send(Vec<u8>),
-    /// A reading group, waveform block, device alarm or status.
-    Emit(Record),
-    /// What the driver must know after a restart; committed with everything emitted before it.
-    Remember(Cursor),
-    /// Something about the link that an engineer should read in the log: bad checksums, noise,
-    /// unknown frames. Counted; never a reading.
-    Note(LinkNote),
-}
-
-/// What a driver keeps across restarts: its own bytes, opaque to everybody else.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Cursor(pub Vec<u8>);
-
-/// Longest cursor: 500 glucose records of 8 bytes fit.
-pub const CURSOR_LEN_MAX: usize = 8 * 1024;
-
-/// What went wrong on a link, in the driver's words.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LinkNote {
-    /// A constant name for the counter: `checksum`, `noise`, `unknown_frame`, …
-    pub kind: &'static str,
-    /// One sentence: what happened; what to do.
-    pub text: String,
-}
+/// What a serial driver wants done; it may send bytes.
+pub type SerialOutput = Output<Vec<u8>>;
 
 /// Parity of the port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -28,7 +28,9 @@ CREATE TABLE envelope (
 -- What could not be taken, wholly or in part, with its bytes and why; once, however often it comes.
 CREATE TABLE quarantine (
   id INTEGER PRIMARY KEY, site TEXT NOT NULL, received_ms INTEGER NOT NULL,
-  cause TEXT NOT NULL, hash BLOB NOT NULL, bytes BLOB NOT NULL,
+  cause TEXT NOT NULL,
+  rest INTEGER NOT NULL,              -- some of its records were taken
+  hash BLOB NOT NULL, bytes BLOB NOT NULL,
   UNIQUE (site, hash)
 );
 
@@ -39,6 +41,8 @@ CREATE TABLE reading (
   value TEXT, comparator TEXT, unit TEXT, canonical TEXT, no_data TEXT,
   validity TEXT NOT NULL, context TEXT NOT NULL,
   device_ms INTEGER, observed_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL,
+  measured_ms INTEGER NOT NULL,       -- what the county made of the three when it came
+  time_suspect INTEGER NOT NULL,      -- a clock was wrong or unknown
   clock TEXT NOT NULL, freshness TEXT NOT NULL, device_seq INTEGER, identity TEXT, duplicate_of INTEGER
 );
 CREATE UNIQUE INDEX reading_place ON reading (site, outbox, lane, seq, idx);
@@ -46,10 +50,12 @@ CREATE INDEX reading_observed ON reading (observed_ms, id);
 CREATE INDEX reading_series ON reading (site, device, metric, observed_ms);
 CREATE INDEX reading_identity ON reading (site, device, identity) WHERE identity IS NOT NULL;
 
--- The newest reading of each series.
+-- The newest reading of each series; times by the county's clock.
 CREATE TABLE latest (
   site TEXT NOT NULL, device TEXT NOT NULL, channel TEXT NOT NULL, metric TEXT NOT NULL,
-  observed_ms INTEGER NOT NULL, reading INTEGER NOT NULL,
+  heard_ms INTEGER NOT NULL, measured_ms INTEGER NOT NULL,
+  place_ms INTEGER NOT NULL,          -- when it was measured, or heard where that cannot be
+  reading INTEGER NOT NULL,
   PRIMARY KEY (site, device, channel, metric)
 ) WITHOUT ROWID;
 
@@ -90,9 +96,12 @@ CREATE INDEX alert_started ON alert (started_ms);
 
 -- What the rules know of each device, kept over restarts.
 CREATE TABLE engine (
-  site TEXT NOT NULL, device TEXT NOT NULL, state TEXT NOT NULL,
+  site TEXT NOT NULL, device TEXT NOT NULL,
+  due_ms INTEGER,                     -- when the passing of time has something to do, by the rules in force
+  state TEXT NOT NULL,
   PRIMARY KEY (site, device)
 ) WITHOUT ROWID;
+CREATE INDEX engine_due ON engine (due_ms) WHERE due_ms IS NOT NULL;
 
 CREATE TABLE person (
   name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT NOT NULL,

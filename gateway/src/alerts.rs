@@ -5,6 +5,7 @@
 //! # Invariants
 //! - rule states are loaded and stored in the transaction that stores the records they were fed
 //! - an alert in the database is the newest word of the rules about it
+//! - a stored rule state says when time alone has something to do with it: until then nobody loads it
 
 use crate::{
     clock::rfc3339,
@@ -24,7 +25,7 @@ use rules::{
     freshness::{Clocks, Position},
     rule::RuleSet,
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,9 +56,10 @@ impl Evaluation {
         site: &SiteId,
         input: ReadingInput<'_>,
     ) -> rusqlite::Result<()> {
-        let engine = self.engine(context.connection, site, &input.group.device)?;
-        let changed = engine.on_readings(context.rules, context.now, input);
-        self.note(changed);
+        if let Some(engine) = self.device(context, site, &input.group.device)? {
+            let changed = engine.on_readings(context.rules, context.now, input);
+            self.note(changed);
+        }
         Ok(())
     }
 
@@ -68,24 +70,34 @@ impl Evaluation {
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
         let said = self.box_clock(context, site)?.observed(alarm.observed.at, context.now);
-        let engine = self.engine(context.connection, site, &alarm.device)?;
-        let changed = engine.on_alarm(context.rules, context.now, said, alarm);
-        self.note(changed);
+        if let Some(engine) = self.device(context, site, &alarm.device)? {
+            let changed = engine.on_alarm(context.rules, context.now, said, alarm);
+            self.note(changed);
+        }
         Ok(())
     }
 
+    /// When it was, by the county's clock; `None` where a newer status is known.
     pub(crate) fn status(
         &mut self,
         context: Context<'_>,
         site: &SiteId,
         position: Position,
         status: &DeviceStatus,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Option<WallTime>> {
         let said = self.box_clock(context, site)?.observed(status.observed.at, context.now);
-        let engine = self.engine(context.connection, site, &status.device)?;
-        let changed = engine.on_status(context.rules, context.now, said, position, status);
-        self.note(changed);
-        Ok(())
+        let changed = match self.device(context, site, &status.device)? {
+            Some(engine) => engine.on_status(context.rules, context.now, said, position, status),
+            None => {
+                tracing::error!(%site, "A device has the name of its site and no rule watches it; \
+                    give it another name in the agent.toml of its box.");
+                Some(Vec::new())
+            }
+        };
+        Ok(changed.map(|changed| {
+            self.note(changed);
+            said.at.min(context.now)
+        }))
     }
 
     /// What is known of the clocks between a device and the county.
@@ -95,8 +107,9 @@ impl Evaluation {
         site: &SiteId,
         group: &ReadingGroup,
     ) -> rusqlite::Result<Clocks> {
-        let Clocks { box_ahead_ms, .. } = self.box_clock(context, site)?;
-        Ok(self.engine(context.connection, site, &group.device)?.clocks(group, box_ahead_ms))
+        let of_box = self.box_clock(context, site)?;
+        let engine = self.device(context, site, &group.device)?;
+        Ok(engine.map_or(of_box, |engine| engine.clocks(group, of_box.box_ahead_ms)))
     }
 
     /// What is known of the clock of a site's box.
@@ -177,6 +190,20 @@ impl Evaluation {
         Ok(())
     }
 
+    /// What the rules know of a device; of one that has the name of its site they know nothing, for
+    /// under that name they know the box.
+    fn device(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        device: &DeviceId,
+    ) -> rusqlite::Result<Option<&mut Engine>> {
+        match device.as_str() == site.as_str() {
+            true => Ok(None),
+            false => self.engine(context.connection, site, device).map(Some),
+        }
+    }
+
     fn engine(
         &mut self,
         connection: &Connection,
@@ -217,15 +244,20 @@ fn load(connection: &Connection, site: &SiteId, device: &DeviceId) -> rusqlite::
 
 /// Stores engines and alerts; the alerts as the API tells them.
 pub(crate) fn store(
-    connection: &Connection,
+    Context { connection, rules, .. }: Context<'_>,
     evaluation: Evaluation,
 ) -> rusqlite::Result<Vec<Value>> {
     for ((site, device), engine) in &evaluation.engines {
         // Engines are plain data: writing them as JSON cannot fail.
         let state = serde_json::to_string(engine).map_err(|_| rusqlite::Error::InvalidQuery)?;
         connection
-            .prepare_cached("INSERT OR REPLACE INTO engine VALUES (?1, ?2, ?3)")?
-            .execute(params![site.as_str(), device.as_str(), state])?;
+            .prepare_cached("INSERT OR REPLACE INTO engine VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![
+                site.as_str(),
+                device.as_str(),
+                engine.next_deadline(rules).map(WallTime::unix_ms),
+                state
+            ])?;
     }
     let mut told = Vec::new();
     for alert in evaluation.changed.values() {
@@ -298,6 +330,7 @@ fn json(alert: &Alert, revision: i64) -> Value {
 /// Acknowledges an alert; the alert as it is now, or who was first.
 pub(crate) async fn acknowledge(
     store: &Store,
+    rules: Arc<RuleSet>,
     id: AlertId,
     by: String,
     reason: AckReason,
@@ -320,11 +353,12 @@ pub(crate) async fn acknowledge(
                 return Ok(Err(AcknowledgeError::NotFound));
             };
             let mut evaluation = Evaluation::default();
+            let context = Context { connection: transaction, rules: &rules, now };
             let engine = evaluation.engine(transaction, &site, &device)?;
             match engine.acknowledge(id, &by, reason, &note, now) {
                 Ok(alert) => {
                     evaluation.note(vec![alert]);
-                    Ok(Ok(super::alerts::store(transaction, evaluation)?.pop().unwrap_or_default()))
+                    Ok(Ok(super::alerts::store(context, evaluation)?.pop().unwrap_or_default()))
                 }
                 Err(AcknowledgeError::NotFound) => Ok(Err(forgotten(&body))),
                 Err(error) => Ok(Err(error)),
@@ -343,6 +377,14 @@ fn forgotten(body: &str) -> AcknowledgeError {
         (None, Some("closed")) => AcknowledgeError::NotActive,
         (None, _) => AcknowledgeError::NotFound,
     }
+}
+
+/// Every stored rule state is looked at again: the rules may be others than those by which it was
+/// said when it is due.
+pub(crate) async fn doubt_deadlines(store: &Store) -> Result<(), StoreError> {
+    let doubt =
+        |transaction: &Transaction<'_>| transaction.execute("UPDATE engine SET due_ms = 0", []);
+    store.write(doubt).await.map(drop)
 }
 
 /// Lets time pass for every device: what waits for a deadline. Returns the alerts that changed.
@@ -367,8 +409,8 @@ pub(crate) async fn pass_time(
                 }
             }
             let subjects: Vec<(String, String)> = transaction
-                .prepare_cached("SELECT site, device FROM engine")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .prepare_cached("SELECT site, device FROM engine WHERE due_ms <= ?1")?
+                .query_map([now.unix_ms()], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             for (site, device) in subjects {
                 let (Ok(site), Ok(device)) = (SiteId::new(&site), DeviceId::new(&device)) else {
@@ -380,11 +422,11 @@ pub(crate) async fn pass_time(
                 let mut engine = load(transaction, &site, &device)?;
                 if engine.next_deadline(&rules).is_some_and(|deadline| deadline <= now) {
                     let changed = engine.on_time(&rules, now);
-                    due.engines.insert((site, device), engine);
                     due.note(changed);
                 }
+                due.engines.insert((site, device), engine);
             }
-            Ok((super::alerts::store(transaction, due)?, sites))
+            Ok((super::alerts::store(context, due)?, sites))
         })
         .await
 }

@@ -33,6 +33,7 @@ use axum::{
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
+use rules::rule::RuleSet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -53,6 +54,7 @@ const OPENAPI: &str = include_str!("api/openapi.json");
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) store: Store,
+    pub(crate) rules: Arc<RuleSet>,
     pub(crate) events: Events,
     pub(crate) clinics: Arc<Clinics>,
     pub(crate) broker_up: watch::Receiver<bool>,

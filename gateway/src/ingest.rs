@@ -189,6 +189,7 @@ impl Ingest {
         ] {
             metrics::counter!("gateway_envelopes_total", "verdict" => verdict).increment(count);
         }
+        metrics::counter!("gateway_envelopes_not_kept_total").increment(counts.not_kept);
         metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
         if !taken.readings.is_empty() {
@@ -209,6 +210,9 @@ impl Ingest {
 
 /// Lets time pass for the rules, until the gateway stops.
 pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<bool>) {
+    if let Err(error) = alerts::doubt_deadlines(&ingest.store).await {
+        tracing::error!(%error, "Deadlines of alerts may be those of earlier rules.");
+    }
     let mut tick = tokio::time::interval(RULES_EVERY);
     let mut up_since = None;
     loop {

@@ -12,7 +12,7 @@ mod record;
 
 use crate::{
     alerts::{self, Context, Evaluation},
-    clock::rfc3339,
+    query,
     store::{Store, StoreError},
 };
 use aws_lc_rs::digest::{SHA256, digest};
@@ -37,8 +37,8 @@ use uplink_proto::{
     state::SiteState,
 };
 
-/// Envelopes of one site that are kept aside with their bytes: a hostile or broken box sends them
-/// without end, at most 256 KiB each.
+/// Envelopes of one site that cannot be taken and are kept aside with their bytes: a hostile or
+/// broken box sends them without end, at most 256 KiB each.
 const QUARANTINED_MAX: i64 = 1000;
 
 /// A message from a site.
@@ -70,9 +70,20 @@ pub(crate) struct Counts {
     pub(crate) duplicate: u64,
     pub(crate) conflict: u64,
     pub(crate) undecodable: u64,
+    /// Kept nowhere: too many of their site are kept aside already.
+    pub(crate) not_kept: u64,
     /// Records and readings this version does not know, in envelopes that were taken.
     pub(crate) skipped: u64,
     pub(crate) readings: u64,
+}
+
+/// What of an envelope is kept aside.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Part {
+    /// Nothing of it was taken.
+    Whole,
+    /// Some of its records were.
+    Rest,
 }
 
 /// A batch while its transaction is open.
@@ -213,7 +224,7 @@ impl<'t> Batch<'t> {
             Verdict::Duplicate => self.taken.counts.duplicate += 1,
             Verdict::Conflict => {
                 self.taken.counts.conflict += 1;
-                self.quarantine(site, bytes, CONFLICT)?;
+                self.quarantine(site, bytes, CONFLICT, Part::Whole)?;
                 let error = AckError { lane, seq, reason: CONFLICT.to_owned() };
                 self.errors.entry((site.clone(), outbox)).or_default().push(error);
             }
@@ -237,7 +248,7 @@ impl<'t> Batch<'t> {
                         "Records of a later version were kept aside; install the newer gateway.");
                     let cause =
                         format!("{} records or readings of a later version", decoded.skipped);
-                    self.quarantine(site, bytes, &cause)?;
+                    self.quarantine(site, bytes, &cause, Part::Rest)?;
                 }
             }
         }
@@ -248,8 +259,9 @@ impl<'t> Batch<'t> {
     /// an error where its number can be read.
     fn keep_aside(&mut self, site: &SiteId, bytes: &[u8], cause: &str) -> rusqlite::Result<()> {
         self.taken.counts.undecodable += 1;
-        tracing::error!(%site, cause, "An envelope cannot be taken and is kept aside.");
-        self.quarantine(site, bytes, cause)?;
+        if self.quarantine(site, bytes, cause, Part::Whole)? {
+            tracing::error!(%site, cause, "An envelope cannot be taken and is kept aside.");
+        }
         if let Ok(header) = peek(bytes) {
             self.ledger(site, header.outbox, header.lane)?.quarantine(header.seq);
             self.touch(site, header.outbox, header.lane, header.seq);
@@ -264,24 +276,43 @@ impl<'t> Batch<'t> {
         lanes.entry(lane).or_default().insert(seq);
     }
 
-    /// Keeps bytes for a person to look at: once, and of a site that sends ever more of them only
-    /// the first [`QUARANTINED_MAX`].
-    fn quarantine(&self, site: &SiteId, bytes: &[u8], cause: &str) -> rusqlite::Result<()> {
+    /// Keeps bytes for a person to look at, once; whether they are kept. Of a site that sends ever
+    /// more of what cannot be taken only the first [`QUARANTINED_MAX`] are; records of a later
+    /// version are real ones, and all of them are.
+    fn quarantine(
+        &mut self,
+        site: &SiteId,
+        bytes: &[u8],
+        cause: &str,
+        part: Part,
+    ) -> rusqlite::Result<bool> {
+        let hash = hash(bytes);
+        let rest = part == Part::Rest;
         self.connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO quarantine (site, received_ms, cause, hash, bytes)
-                 SELECT ?1, ?2, ?3, ?4, ?5
-                 WHERE (SELECT count(*) FROM quarantine WHERE site = ?1) < ?6",
+                "INSERT OR IGNORE INTO quarantine (site, received_ms, cause, rest, hash, bytes)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE ?4
+                   OR (SELECT count(*) FROM quarantine WHERE site = ?1 AND NOT rest) < ?7",
             )?
             .execute(params![
                 site.as_str(),
                 self.now.unix_ms(),
                 cause,
-                hash(bytes),
+                rest,
+                hash,
                 bytes,
                 QUARANTINED_MAX
-            ])
-            .map(drop)
+            ])?;
+        let kept = self
+            .connection
+            .prepare_cached("SELECT 1 FROM quarantine WHERE site = ?1 AND hash = ?2")?
+            .exists(params![site.as_str(), hash])?;
+        if !kept {
+            self.taken.counts.not_kept += 1;
+            tracing::error!(%site, cause, limit = QUARANTINED_MAX,
+                "An envelope cannot be taken and is given up: too many of its site are kept aside.");
+        }
+        Ok(kept)
     }
 
     fn stored(
@@ -305,7 +336,7 @@ impl<'t> Batch<'t> {
     ) -> rusqlite::Result<&mut LaneLedger> {
         let key = (site.clone(), outbox, lane);
         if !self.ledgers.contains_key(&key) {
-            let found = load_ledger(self.connection, site, outbox, lane)?;
+            let found = query::lane_ledger(self.connection, site, outbox, lane)?;
             self.ledgers.insert(key.clone(), found);
         }
         Ok(self.ledgers.entry(key).or_default())
@@ -353,10 +384,7 @@ impl<'t> Batch<'t> {
         if before != Some(state.online) {
             self.evaluation.box_changed(self.context(), site, state.online)?;
         }
-        self.taken.sites.push(json!({
-            "site": site.as_str(), "online": state.online, "last_seen": rfc3339(self.now.unix_ms()),
-            "agent_version": state.agent_version, "backlog": backlog,
-        }));
+        self.taken.sites.extend(query::site(self.connection, site)?);
         Ok(())
     }
 
@@ -364,9 +392,8 @@ impl<'t> Batch<'t> {
     fn evaluate(&mut self) -> rusqlite::Result<()> {
         let mut readings = std::mem::take(&mut self.readings);
         readings.sort_by_key(|gathered| (gathered.t_meas.at, gathered.position));
-        for Gathered { site, group, t_meas, freshness, position } in &readings {
-            let input =
-                ReadingInput { group, t_meas: *t_meas, freshness: *freshness, position: *position };
+        for Gathered { site, group, t_meas, freshness, .. } in &readings {
+            let input = ReadingInput { group, t_meas: *t_meas, freshness: *freshness };
             self.evaluation.readings(self.context(), site, input)?;
         }
         Ok(())
@@ -398,31 +425,9 @@ impl<'t> Batch<'t> {
             let acks = Ack::telling(outbox, lanes, errors).into_iter();
             self.taken.acks.extend(acks.map(|ack| (site.clone(), ack)));
         }
-        self.taken.alerts = alerts::store(self.connection, self.evaluation)?;
+        self.taken.alerts = alerts::store(self.context(), self.evaluation)?;
         Ok(self.taken)
     }
-}
-
-/// The account of one lane, as stored.
-fn load_ledger(
-    connection: &Connection,
-    site: &SiteId,
-    outbox: OutboxId,
-    lane: Lane,
-) -> rusqlite::Result<LaneLedger> {
-    let found: Option<[String; 3]> = connection
-        .prepare_cached("SELECT received, dropped, quarantined FROM ledger WHERE site = ?1 AND outbox = ?2 AND lane = ?3")?
-        .query_row(params![site.as_str(), outbox.to_string(), lane.name()], |row| {
-            Ok([row.get(0)?, row.get(1)?, row.get(2)?])
-        })
-        .optional()?;
-    let Some([received, dropped, quarantined]) = found else { return Ok(LaneLedger::default()) };
-    let parse = |text: &str| text.parse().map_err(|_| rusqlite::Error::InvalidQuery);
-    Ok(LaneLedger {
-        received: parse(&received)?,
-        dropped: parse(&dropped)?,
-        quarantined: parse(&quarantined)?,
-    })
 }
 
 fn hash(bytes: &[u8]) -> EnvelopeHash {

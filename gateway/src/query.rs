@@ -1,7 +1,10 @@
 //! The questions the API asks the database, answered as JSON.
 
 use crate::clock::rfc3339;
-use model::{id::SiteId, time::WallTime};
+use model::{
+    id::{Lane, OutboxId, SiteId},
+    time::WallTime,
+};
 use rusqlite::{
     Connection, OptionalExtension as _, Row, Rows, params, params_from_iter, types::Value as Sql,
 };
@@ -9,12 +12,17 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use uplink_proto::{ranges::RangeSet, receiver::LaneLedger, samples};
 
+/// Where every site is, until one says otherwise.
+const TIME_ZONE: &str = "Asia/Shanghai";
+
 /// Township clinics by site.
 pub(crate) type Clinics = BTreeMap<SiteId, String>;
 
 /// `duplicate_of` names the first copy as the API names readings: outbox, lane, seq, index.
-const READING: &str = "SELECT id, site, outbox, lane, seq, idx, device, channel, grp, metric, value, comparator,
-    unit, canonical, no_data, validity, context, device_ms, observed_ms, received_ms, freshness, device_seq,
+const READING: &str =
+    "SELECT id, site, outbox, lane, seq, idx, device, channel, grp, metric, value, comparator,
+    unit, canonical, no_data, validity, context, device_ms, observed_ms, received_ms, measured_ms,
+    time_suspect, freshness, device_seq,
     (SELECT first.outbox || '/' || first.lane || '/' || first.seq || '/' || first.idx
      FROM reading AS first WHERE first.id = reading.duplicate_of) AS duplicate_of FROM reading";
 
@@ -76,6 +84,8 @@ fn reading_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "context": serde_json::from_str::<Value>(&context).unwrap_or_default(),
         "device_time": moment(row.get("device_ms")?), "observed_time": moment(row.get("observed_ms")?),
         "received_time": moment(row.get("received_ms")?),
+        "measured_time": moment(row.get("measured_ms")?),
+        "time_suspect": row.get::<_, bool>("time_suspect")?,
         "backfilled": freshness != "fresh", "freshness": freshness,
         "device_seq": row.get::<_, Option<i64>>("device_seq")?,
         "duplicate_of": text("duplicate_of")?,
@@ -178,6 +188,14 @@ pub(crate) fn waveforms(
     Ok(json!({"blocks": found, "next_cursor": next}))
 }
 
+/// One waveform block.
+pub(crate) fn block(connection: &Connection, id: i64) -> rusqlite::Result<Option<Value>> {
+    connection
+        .prepare_cached("SELECT * FROM waveform WHERE id = ?1")?
+        .query_row([id], block_json)
+        .optional()
+}
+
 fn block_json(row: &Row<'_>) -> rusqlite::Result<Value> {
     let bytes: Vec<u8> = row.get("samples")?;
     let flags: String = row.get("flags")?;
@@ -246,7 +264,7 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
     let mut sites: BTreeMap<String, Value> = clinics
         .iter()
         .map(|(site, name)| {
-            let silent = json!({"site": site.as_str(), "clinic": name, "time_zone": "Asia/Shanghai",
+            let silent = json!({"site": site.as_str(), "clinic": name, "time_zone": TIME_ZONE,
                 "online": false, "last_seen": null, "agent_version": null, "clock": null,
                 "backlog": {"urgent": 0, "trend": 0, "wave": 0}});
             (site.to_string(), silent)
@@ -255,18 +273,28 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
     let mut statement = connection.prepare_cached("SELECT * FROM site")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let site: String = row.get("site")?;
-        let backlog: String = row.get("backlog")?;
-        let told = json!({
-            "site": site, "clinic": clinic(clinics, &site), "time_zone": "Asia/Shanghai",
-            "online": row.get::<_, bool>("online")?, "last_seen": rfc3339(row.get("changed_ms")?),
-            "agent_version": row.get::<_, String>("agent_version")?, "clock": row.get::<_, String>("clock")?,
-            "outbox": row.get::<_, String>("outbox")?,
-            "backlog": serde_json::from_str::<Value>(&backlog).unwrap_or_default(),
-        });
-        sites.insert(site, told);
+        sites.insert(row.get("site")?, with_clinic(site_json(row)?, clinics));
     }
     Ok(json!({"sites": sites.into_values().collect::<Vec<_>>()}))
+}
+
+/// One site that has spoken, without its clinic.
+pub(crate) fn site(connection: &Connection, site: &SiteId) -> rusqlite::Result<Option<Value>> {
+    connection
+        .prepare_cached("SELECT * FROM site WHERE site = ?1")?
+        .query_row([site.as_str()], site_json)
+        .optional()
+}
+
+fn site_json(row: &Row<'_>) -> rusqlite::Result<Value> {
+    let backlog: String = row.get("backlog")?;
+    Ok(json!({
+        "site": row.get::<_, String>("site")?, "time_zone": TIME_ZONE,
+        "online": row.get::<_, bool>("online")?, "last_seen": rfc3339(row.get("changed_ms")?),
+        "agent_version": row.get::<_, String>("agent_version")?, "clock": row.get::<_, String>("clock")?,
+        "outbox": row.get::<_, String>("outbox")?,
+        "backlog": serde_json::from_str::<Value>(&backlog).unwrap_or_default(),
+    }))
 }
 
 /// Sites that are called online and have told nothing since: they are offline from now on.
@@ -275,21 +303,14 @@ pub(crate) fn give_up_sites(
     since: WallTime,
 ) -> rusqlite::Result<Vec<(SiteId, Value)>> {
     let mut statement = connection.prepare_cached(
-        "UPDATE site SET online = 0 WHERE online = 1 AND changed_ms < ?1
-         RETURNING site, changed_ms, agent_version, backlog",
+        "UPDATE site SET online = 0 WHERE online = 1 AND changed_ms < ?1 RETURNING *",
     )?;
     let mut rows = statement.query([since.unix_ms()])?;
     let mut told = Vec::new();
     while let Some(row) = rows.next()? {
         let site: String = row.get("site")?;
-        let backlog: String = row.get("backlog")?;
-        let json = json!({
-            "site": site, "online": false, "last_seen": rfc3339(row.get("changed_ms")?),
-            "agent_version": row.get::<_, String>("agent_version")?,
-            "backlog": serde_json::from_str::<Value>(&backlog).unwrap_or_default(),
-        });
         if let Ok(site) = SiteId::new(&site) {
-            told.push((site, json));
+            told.push((site, site_json(row)?));
         }
     }
     Ok(told)
@@ -370,15 +391,7 @@ pub(crate) fn ledger(connection: &Connection, site: Option<&str>) -> rusqlite::R
     let mut rows = statement.query([site])?;
     let mut lanes = Vec::new();
     while let Some(row) = rows.next()? {
-        let parse = |name| -> rusqlite::Result<RangeSet> {
-            let text: String = row.get(name)?;
-            text.parse().map_err(|_| rusqlite::Error::InvalidQuery)
-        };
-        let ledger = LaneLedger {
-            received: parse("received")?,
-            dropped: parse("dropped")?,
-            quarantined: parse("quarantined")?,
-        };
+        let ledger = ledger_of(row)?;
         let pairs = |ranges: &RangeSet| -> Vec<[u64; 2]> {
             ranges.ranges().map(|(first, last)| [first.get(), last.get()]).collect()
         };
@@ -393,4 +406,30 @@ pub(crate) fn ledger(connection: &Connection, site: Option<&str>) -> rusqlite::R
         }));
     }
     Ok(json!({"outboxes": lanes}))
+}
+
+/// The account of one lane.
+pub(crate) fn lane_ledger(
+    connection: &Connection,
+    site: &SiteId,
+    outbox: OutboxId,
+    lane: Lane,
+) -> rusqlite::Result<LaneLedger> {
+    let found = connection
+        .prepare_cached("SELECT * FROM ledger WHERE site = ?1 AND outbox = ?2 AND lane = ?3")?
+        .query_row(params![site.as_str(), outbox.to_string(), lane.name()], ledger_of)
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+fn ledger_of(row: &Row<'_>) -> rusqlite::Result<LaneLedger> {
+    let parse = |name| -> rusqlite::Result<RangeSet> {
+        let text: String = row.get(name)?;
+        text.parse().map_err(|_| rusqlite::Error::InvalidQuery)
+    };
+    Ok(LaneLedger {
+        received: parse("received")?,
+        dropped: parse("dropped")?,
+        quarantined: parse("quarantined")?,
+    })
 }

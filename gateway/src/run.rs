@@ -16,7 +16,7 @@ use rules::rule::RuleSet;
 use serde_json::json;
 use std::{
     io::{self, Write as _},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -92,6 +92,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store,
+        rules: Arc::clone(&rules),
         events,
         clinics,
         broker_up: is_up,
@@ -102,16 +103,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     };
     let served = api::serve(app, &config.http, &pki.board(), stopped.clone()).await?;
     tasks.spawn(served.task);
-    {
-        let mut out = io::stdout().lock();
-        let broker = host_port(&host, port);
-        writeln!(
-            out,
-            "{}",
-            json!({"ready": {"http": served.address.to_string(), "broker": broker}})
-        )?;
-        out.flush()?;
-    }
+    say_ready(served.address, &host_port(&host, port))?;
     tracing::info!(http = %served.address, rules = rules.version(), "Gateway started.");
 
     let code = loop {
@@ -147,6 +139,13 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     drop(broker);
     tracing::info!("Stopped.");
     Ok(code)
+}
+
+/// Whoever started the gateway learns where it is reached.
+fn say_ready(http: SocketAddr, broker: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", json!({"ready": {"http": http.to_string(), "broker": broker}}))?;
+    out.flush()
 }
 
 async fn fold_histograms(metrics: PrometheusHandle, stopped: CancellationToken) {

@@ -14,11 +14,28 @@ pub enum DeviceKind {
     Cuff,
     /// Blood-glucose meter.
     GlucoseMeter,
+    /// Pulse oximeter.
+    Oximeter,
+    /// ECG or heart-rate strap.
+    EcgStrap,
+    /// Thermometer.
+    Thermometer,
+    /// Weight scale.
+    Scale,
 }
 
 impl DeviceKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Monitor, Self::Pump, Self::Cuff, Self::GlucoseMeter];
+    pub const ALL: [Self; 8] = [
+        Self::Monitor,
+        Self::Pump,
+        Self::Cuff,
+        Self::GlucoseMeter,
+        Self::Oximeter,
+        Self::EcgStrap,
+        Self::Thermometer,
+        Self::Scale,
+    ];
 
     /// The name in rules, records and the API.
     #[must_use]
@@ -28,6 +45,10 @@ impl DeviceKind {
             Self::Pump => "pump",
             Self::Cuff => "cuff",
             Self::GlucoseMeter => "glucose_meter",
+            Self::Oximeter => "oximeter",
+            Self::EcgStrap => "ecg_strap",
+            Self::Thermometer => "thermometer",
+            Self::Scale => "scale",
         }
     }
 

@@ -19,8 +19,18 @@ pub struct Unit(Cow<'static, str>);
 impl Unit {
     /// Degrees Celsius.
     pub const CELSIUS: Self = Self::fixed("Cel");
+    /// Degrees Fahrenheit.
+    pub const FAHRENHEIT: Self = Self::fixed("[degF]");
+    /// Inches.
+    pub const INCH: Self = Self::fixed("[in_i]");
+    /// Kilograms.
+    pub const KILOGRAM: Self = Self::fixed("kg");
+    /// Kilograms per square metre.
+    pub const KG_PER_M2: Self = Self::fixed("kg/m2");
     /// Kilopascal.
     pub const KILOPASCAL: Self = Self::fixed("kPa");
+    /// Metres.
+    pub const METRE: Self = Self::fixed("m");
     /// Milligrams per decilitre.
     pub const MG_PER_DL: Self = Self::fixed("mg/dL");
     /// Millilitre.
@@ -39,8 +49,12 @@ impl Unit {
     pub const PERCENT: Self = Self::fixed("%");
     /// Per minute (beats, breaths).
     pub const PER_MINUTE: Self = Self::fixed("/min");
+    /// Pounds.
+    pub const POUND: Self = Self::fixed("[lb_av]");
     /// Seconds.
     pub const SECOND: Self = Self::fixed("s");
+    /// 1024ths of a second.
+    pub const SECOND_1024: Self = Self::fixed("s/1024");
 
     /// A unit known when the program is built.
     #[must_use]
@@ -95,6 +109,8 @@ fn factor(from: &str, to: &str) -> Option<(Ratio, Decimal)> {
         ("mg/dL", "mmol/L") => ratio(10_000, 180_156),
         ("[degF]", "Cel") => Some((Ratio { numerator: 5, denominator: 9 }, Decimal::fixed(-32, 0))),
         ("[lb_av]", "kg") => ratio(45_359_237, 100_000_000),
+        ("m", "cm") => ratio(100, 1),
+        ("[in_i]", "cm") => ratio(254, 100),
         ("mm", "mV") => ratio(1, 10),
         ("s/1024", "ms") => ratio(1_000, 1_024),
         ("s", "min") => ratio(1, 60),
@@ -130,7 +146,7 @@ mod tests {
         check(Metric::TEMP_EAR, "98.6", &Unit::fixed("[degF]"), "37.0");
         check(Metric::TEMP_EAR, "32", &Unit::fixed("[degF]"), "0.0");
         check(Metric::WEIGHT, "154.3", &Unit::fixed("[lb_av]"), "69.99");
-        check(Metric::RR_INTERVAL, "1024", &Unit::fixed("s/1024"), "1000");
+        check(Metric::RR_INTERVAL, "1024", &Unit::SECOND_1024, "1000");
         check(Metric::PUMP_TIME_REM, "90", &Unit::SECOND, "2");
         check(Metric::ST_II, "1", &Unit::fixed("mm"), "0.10");
         check(Metric::SPO2, "89.6", &Unit::PERCENT, "90");

@@ -370,12 +370,17 @@ impl SerialDriver for JsonLines {
     }
 }
 
-/// A cuff and a glucose meter are there now and then: nothing is wrong when they say nothing.
+/// A cuff, a meter, a thermometer and a scale are there now and then: nothing is wrong when they say nothing.
 const fn default_silence(kind: DeviceKind) -> Option<Duration> {
     match kind {
-        DeviceKind::Monitor => Some(spec::MONITOR_SILENCE),
+        DeviceKind::Monitor | DeviceKind::Oximeter | DeviceKind::EcgStrap => {
+            Some(spec::MONITOR_SILENCE)
+        }
         DeviceKind::Pump => Some(spec::PUMP_SILENCE),
-        DeviceKind::Cuff | DeviceKind::GlucoseMeter => None,
+        DeviceKind::Cuff
+        | DeviceKind::GlucoseMeter
+        | DeviceKind::Thermometer
+        | DeviceKind::Scale => None,
     }
 }
 

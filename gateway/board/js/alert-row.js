@@ -114,7 +114,6 @@ export class Row {
     this.drawValue(alert);
     const words = [t(`state.${alert.state}`)];
     if (alert.retro) words.push(t('alerts.retro'));
-    if (alert.time_suspect) words.push(t('age.suspect'));
     if (alert.recurrences) words.push(t('alerts.recurred', { n: alert.recurrences }));
     put(this.state, words.join(' · '));
     put(this.where, place(alert));

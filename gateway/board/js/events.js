@@ -68,7 +68,10 @@ export class Events {
       this.resync();
     }));
     source.addEventListener('heartbeat', heard(serverTime));
-    source.addEventListener('resync', heard(() => this.resync()));
+    // What was missed before the stream began is in what its `hello` fetches.
+    source.addEventListener('resync', heard(({ lagging }) => {
+      if (lagging !== false) this.resync();
+    }));
     for (const name of NAMES) {
       source.addEventListener(name, heard((data) => this.put(name, data)));
     }

@@ -5,9 +5,7 @@ import {
   ageText, noDataText, shortTime, shownValue, wordOf,
 } from './format.js';
 import { t } from './i18n.js';
-import {
-  clockOf, heardMs, isAhead, measured,
-} from './order.js';
+import { measuredMs } from './order.js';
 import { isHidden, ruleOf, staleness } from './stale.js';
 import { kindOf } from './store.js';
 
@@ -18,14 +16,14 @@ import { kindOf } from './store.js';
 export function judged(reading, device, nowMs = clock.serverNow()) {
   const kind = kindOf(reading.metric);
   const rule = ruleOf(kind, device.kind);
-  const when = rule === 'spot' ? measured(reading, clockOf(device))
-    : { ms: heardMs(reading), suspect: isAhead(reading) };
-  const ageMs = Math.max(0, nowMs - when.ms);
+  const at = measuredMs(reading);
+  const suspect = reading.time_suspect;
+  const ageMs = Math.max(0, nowMs - at);
   const timeUnknown = reading.context?.time === 'unknown';
   const fresh = staleness(rule, ageMs);
-  const doubted = timeUnknown || when.suspect;
+  const doubted = timeUnknown || suspect;
   const part = {
-    metric: reading.metric, rule, at: when.ms, ageMs, timeUnknown, suspect: when.suspect,
+    metric: reading.metric, rule, at, ageMs, timeUnknown, suspect,
     stale: doubted && fresh === 'fresh' ? 'ageing' : fresh,
     hidden: isHidden(rule, ageMs), unit: '', text: null, reason: '',
   };

@@ -76,9 +76,9 @@ const PRESSURES = ['nibp_sys', 'nibp_dia', 'nibp_mean'];
 
 /**
  * The cells of a tile: one per series, the pressures of a cuff in one.
- * `kindOf(metric)` is the catalogue's kind, `clock` the device's.
+ * `kindOf(metric)` is the catalogue's kind.
  */
-export function cellsOf(readings, kindOf, clock) {
+export function cellsOf(readings, kindOf) {
   const cells = new Map();
   for (const reading of readings) {
     if (['wave', 'event'].includes(kindOf(reading.metric))) continue;
@@ -91,7 +91,7 @@ export function cellsOf(readings, kindOf, clock) {
   const all = [...cells.values()];
   for (const cell of all) {
     cell.large = LARGE.test(cell.metric);
-    if (cell.metric === 'nibp') cell.parts = oneInflation(cell.parts, clock);
+    if (cell.metric === 'nibp') cell.parts = oneInflation(cell.parts);
   }
   const rank = (metric) => (METRICS.includes(metric) ? METRICS.indexOf(metric) : METRICS.length);
   return all.sort((a, b) => rank(a.metric) - rank(b.metric) || compareText(a.key, b.key));
@@ -99,21 +99,15 @@ export function cellsOf(readings, kindOf, clock) {
 
 /** Systolic, diastolic and mean of the newest inflation; parts of two are never mixed. */
 function oneInflation(parts) {
-  const newest = parts.reduce((a, b) => (heardMs(b) > heardMs(a) ? b : a));
+  const newest = parts.reduce((a, b) => (isNewer(b, a, true) ? b : a));
   const same = (part) => part.observed_time === newest.observed_time
     && part.seq === newest.seq && part.group === newest.group;
   return parts.filter(same)
     .sort((a, b) => PRESSURES.indexOf(a.metric) - PRESSURES.indexOf(b.metric));
 }
 
-/** A clock that is ahead by more than this is not believed. */
-const AHEAD_MS = 60_000;
-/** Nor is one that was reset: a meter's memory holds about a year. */
-const BEHIND_MS = 400 * 86_400_000;
-/** An edge box whose clock is ahead of the county's by more than this is not believed. */
-const BOX_AHEAD_MS = 2_000;
-/** A device without a memory speaks at most this long after it measured. */
-const AT_ONCE_MS = 10 * 60_000;
+/** A meter's memory holds about a year: a clock that says more was reset. */
+const MEMORY_MS = 400 * 86_400_000;
 /** What one reading-out of a memory brings comes within this time. */
 const READOUT_MS = 10 * 60_000;
 
@@ -124,54 +118,26 @@ export function heardMs(reading) {
   return received < observed ? received : observed;
 }
 
-/** Whether the edge box stamped it later than the county had it. */
-export function isAhead(reading) {
-  return Date.parse(reading.observed_time) - heardMs(reading) > BOX_AHEAD_MS;
+/** When it was measured, by the county's clock: what the county made of all clocks on the way. */
+export function measuredMs(reading) {
+  return Date.parse(reading.measured_time);
 }
 
-/**
- * What is known of a device's clock: how far it is `ahead` (`null`: nobody knows), and whether the
- * device speaks `atOnce`, having no memory to be read out.
- */
-export function clockOf(device) {
-  const series = [...device.series.values()];
-  const told = series.find((reading) => reading.metric === 'clock_offset');
-  const seconds = Number(told?.canonical_value ?? told?.value ?? NaN);
-  return {
-    ahead: Number.isNaN(seconds) ? null : seconds * 1000,
-    atOnce: device.kind === 'cuff' && !told,
-  };
-}
-
-/**
- * When something was measured once, and whether that is in doubt: `{ms, suspect}`. The device's
- * time where that can be, less what its clock is ahead; else when the agent heard it.
- */
-export function measured(reading, clock) {
-  const heard = heardMs(reading);
-  if (!reading.device_time) return { ms: heard, suspect: isAhead(reading) };
-  const ms = deviceMs(reading, clock);
-  const behind = clock.atOnce ? AT_ONCE_MS : BEHIND_MS;
-  if (ms > heard + AHEAD_MS || ms < heard - behind) return { ms: heard, suspect: true };
-  const wrong = Math.abs(clock.ahead ?? 0) > AHEAD_MS;
-  return { ms: Math.min(ms, heard), suspect: wrong || isAhead(reading) };
-}
-
-/** The device's time, corrected; one that was stored before the clock went wrong as it is. */
-function deviceMs(reading, clock) {
-  const device = Date.parse(reading.device_time);
-  const corrected = device - (clock.ahead ?? 0);
-  return corrected > heardMs(reading) + AHEAD_MS ? device : corrected;
-}
-
-/** Whether a reading replaces the one on screen. `clock` only for what is measured once. */
-export function isNewer(reading, shown, clock = null) {
+/** Whether a reading replaces the one on screen. `once`: it is measured once and may be remembered. */
+export function isNewer(reading, shown, once = false) {
   if (!shown) return true;
   if (reading.duplicate_of !== null && reading.duplicate_of !== undefined) return false;
-  if (!clock || !reading.device_time || !shown.device_time) return isHeardLater(reading, shown);
+  if (!once) return isHeardLater(reading, shown);
+  // The county's order of its latest numbers.
   const oneReadout = Math.abs(heardMs(reading) - heardMs(shown)) <= READOUT_MS;
-  if (oneReadout && !clock.atOnce) return deviceMs(reading, clock) >= deviceMs(shown, clock);
-  return measured(reading, clock).ms >= measured(shown, clock).ms;
+  const moment = oneReadout ? measuredMs : placeMs;
+  return moment(reading) >= moment(shown);
+}
+
+/** When it was measured, or heard where no device remembers that long. */
+function placeMs(reading) {
+  const [heard, measured] = [heardMs(reading), measuredMs(reading)];
+  return heard - measured > MEMORY_MS ? heard : measured;
 }
 
 /** Of one outbox in the order in which the agent heard them, whatever its clock did. */

@@ -16,13 +16,14 @@ export const LINK_SLOW_MS = 10 * SECOND;
 export const LINK_LOST_MS = 20 * SECOND;
 export const CLOCKS_APART_MS = 5 * SECOND;
 
+/** Kinds of devices that are there when they are used, and say nothing in between. */
+const VISITORS = new Set(['cuff', 'glucose_meter', 'thermometer', 'scale']);
+
 /** The rule for a metric of that kind (`stream`, `spot`, `state`) on a device of that kind. */
 export function ruleOf(metricKind, deviceKind) {
   if (deviceKind === 'pump') return 'pump';
   // What a cuff or meter says between its measurements comes when it is read out, not every second.
-  if (metricKind === 'spot' || deviceKind === 'cuff' || deviceKind === 'glucose_meter') {
-    return 'spot';
-  }
+  if (metricKind === 'spot' || VISITORS.has(deviceKind)) return 'spot';
   return 'stream';
 }
 

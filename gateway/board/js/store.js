@@ -3,7 +3,7 @@
 // Holds one entry per site, device, series and open alert, a bounded number of alerts that are over,
 // and so does not grow with time.
 
-import { clockOf, isNewer } from './order.js';
+import { isNewer } from './order.js';
 import { ruleOf } from './stale.js';
 
 /** Alerts that are over and remembered, so that an older word does not bring them back. */
@@ -53,10 +53,7 @@ export function replaceAll({ sites, devices, alerts, broker }) {
 
 /** Takes readings; returns those whose device is not known. */
 export function putReadings(readings) {
-  // How a device's clock stands comes first: it says when the others were measured.
-  const told = readings.filter((reading) => reading.metric === 'clock_offset');
-  const others = readings.filter((reading) => reading.metric !== 'clock_offset');
-  return [...told, ...others].filter((reading) => !putReading(reading));
+  return readings.filter((reading) => !putReading(reading));
 }
 
 function putReading(reading) {
@@ -64,8 +61,7 @@ function putReading(reading) {
   if (!device) return false;
   const key = `${reading.metric}|${reading.channel || ''}`;
   const once = ruleOf(kindOf(reading.metric), device.kind) === 'spot';
-  const clock = once ? clockOf(device) : null;
-  if (isNewer(reading, device.series.get(key), clock)) device.series.set(key, reading);
+  if (isNewer(reading, device.series.get(key), once)) device.series.set(key, reading);
   return true;
 }
 
@@ -85,7 +81,7 @@ export function putAlert(alert) {
   if (newerAlert(alert, known) !== alert) return;
   store.closed.delete(alert.id);
   store.alerts.delete(alert.id);
-  if (alert.state !== 'closed' && alert.state !== 'normal') {
+  if (alert.state !== 'closed') {
     store.alerts.set(alert.id, alert);
     return;
   }

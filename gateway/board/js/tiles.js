@@ -9,7 +9,7 @@ import { currentLanguage, either, t } from './i18n.js';
 import { GLYPHS, message } from './alert-row.js';
 import { ageLine, judged } from './judged.js';
 import {
-  cellsOf, clockOf, compareDevices, isStation, tileAlert,
+  cellsOf, compareDevices, isStation, tileAlert,
 } from './order.js';
 import { tileStaleness } from './stale.js';
 import { deviceKey, kindOf, store } from './store.js';
@@ -124,10 +124,10 @@ class Tile {
       .filter((alert) => alert.site === device.site && alert.device === device.device);
     const first = tileAlert(alerts);
     const removed = device.state === 'removed';
-    // How a meter's clock stands is no number of a patient: it moves the times of the others.
+    // How a meter's clock stands is no number of a patient.
     const readings = removed ? []
       : [...device.series.values()].filter((reading) => reading.metric !== 'clock_offset');
-    const drawn = cellsOf(readings, kindOf, clockOf(device)).map((cell) => this.cell(cell, device));
+    const drawn = cellsOf(readings, kindOf).map((cell) => this.cell(cell, device));
     arrange(this.grid, drawn.map((cell) => cell.element));
     const { stale, hatched } = tileStaleness(drawn.flatMap((cell) => cell.ages), device.state);
     for (const [name, value] of Object.entries({

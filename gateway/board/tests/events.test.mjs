@@ -127,6 +127,24 @@ test('alerts do not wait for a slow fetch, and are taken again after it', async 
   assert.deepEqual(seen.taken.slice(2), [['alert', 1], ['reading', 2], ['broker', 3]]);
 });
 
+test('a board that comes back to another gateway fetches everything once', async () => {
+  const { events, seen, source } = board();
+  source.say('hello');
+  source.say('resync', { lagging: false });
+  seen.fetches[0].done();
+  await settle();
+  assert.equal(events.knowledge(), 'known');
+  await pass(5_000);
+  assert.equal(seen.fetches.length, 1);
+  // What was lost out of the middle of the stream is fetched, whatever is under way.
+  source.say('hello');
+  source.say('resync', { lagging: true });
+  seen.fetches[1].done();
+  await settle();
+  await pass(5_000);
+  assert.equal(seen.fetches.length, 3);
+});
+
 test('events that do not fit into the waiting are fetched', async () => {
   const { events, seen, source } = board();
   source.say('hello');

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  cellsOf, clockOf, compareAlerts, compareDevices, heardMs, heldOrder, isNewer, isStation,
-  isUnacknowledged,
-  measured, seriesOf, tileAlert,
+  cellsOf, compareAlerts, compareDevices, heardMs, heldOrder, isNewer, isStation,
+  isUnacknowledged, seriesOf, tileAlert,
 } from '../js/order.js';
 
 const alert = (id, priority, state, started = '2026-11-22T01:00:00Z') => (
@@ -78,14 +77,17 @@ test('an alert speaks of the newest reading of its metric, or of none where nobo
 });
 
 const reading = (metric, seq, observed, more = {}) => (
-  { metric, seq, observed_time: observed, group: 'nibp/0', channel: '', ...more }
+  {
+    metric, seq, observed_time: observed, received_time: observed, measured_time: observed,
+    group: 'nibp/0', channel: '', ...more,
+  }
 );
 
 test('parts of two inflations are never mixed', () => {
   const [early, late] = ['2026-11-22T01:00:00Z', '2026-11-22T02:00:00Z'];
   const [cell] = cellsOf([
     reading('nibp_mean', 1, early), reading('nibp_dia', 2, late), reading('nibp_sys', 2, late),
-  ], () => 'spot', { ahead: null, atOnce: true });
+  ], () => 'spot');
   assert.deepEqual(cell.parts.map((part) => part.metric), ['nibp_sys', 'nibp_dia']);
 });
 
@@ -101,54 +103,16 @@ test('waves and events have no cell, channels have one each', () => {
 
 const NOW = '2026-11-22T02:00:00Z';
 const ms = (text) => Date.parse(text);
-const stored = (device, observed = NOW) => reading('glu_cap_pl', 1, observed, {
-  device_time: device, received_time: observed,
+/** Of a memory: when the county says that it was measured, and when it was heard. */
+const stored = (measured, observed = NOW) => reading('glu_cap_pl', 1, observed, {
+  measured_time: measured,
 });
-const METER = { ahead: 0, atOnce: false };
-const AT_ONCE = { ahead: null, atOnce: true };
 
 test('nothing was heard later than the county had it', () => {
   const early = { observed_time: NOW, received_time: '2026-11-22T02:00:01Z' };
   const ahead = { observed_time: '2026-11-22T03:00:00Z', received_time: NOW };
   assert.equal(heardMs(early), ms(NOW));
   assert.equal(heardMs(ahead), ms(NOW));
-  assert.equal(measured(ahead, METER).suspect, true);
-  assert.equal(measured(early, METER).suspect, false);
-});
-
-test('the device says when it measured', () => {
-  assert.deepEqual(measured(stored('2026-11-22T01:00:00Z'), METER),
-    { ms: ms('2026-11-22T01:00:00Z'), suspect: false });
-  assert.deepEqual(measured(stored(null), METER), { ms: ms(NOW), suspect: false });
-});
-
-test('a device clock that is ahead, or was reset, is not believed', () => {
-  const unknown = { ahead: null, atOnce: false };
-  assert.deepEqual(measured(stored('2027-01-01T00:00:00Z'), unknown), { ms: ms(NOW), suspect: true });
-  assert.deepEqual(measured(stored('2000-01-01T00:00:00Z'), unknown), { ms: ms(NOW), suspect: true });
-});
-
-test('a meter that says how its clock stands is corrected', () => {
-  const hour = { ahead: -3_600_000, atOnce: false };
-  assert.deepEqual(measured(stored('2026-11-22T00:59:00Z'), hour),
-    { ms: ms('2026-11-22T01:59:00Z'), suspect: true });
-  // Stored before the clock went wrong: as it is, for it cannot come from the future.
-  assert.equal(measured(stored('2026-11-22T01:30:00Z'), hour).ms, ms('2026-11-22T01:30:00Z'));
-});
-
-test('a cuff without a memory measured when it spoke', () => {
-  assert.deepEqual(measured(stored('2026-10-01T00:00:00Z'), AT_ONCE), { ms: ms(NOW), suspect: true });
-  assert.deepEqual(measured(stored('2026-11-22T01:59:30Z'), AT_ONCE),
-    { ms: ms('2026-11-22T01:59:30Z'), suspect: false });
-});
-
-test('what is known of a clock', () => {
-  const series = (readings) => new Map(readings.map((one) => [one.metric, one]));
-  assert.deepEqual(clockOf({ kind: 'cuff', series: series([]) }), AT_ONCE);
-  const told = { metric: 'clock_offset', value: '90', canonical_value: '90.000' };
-  assert.deepEqual(clockOf({ kind: 'cuff', series: series([told]) }), { ahead: 90_000, atOnce: false });
-  assert.deepEqual(clockOf({ kind: 'glucose_meter', series: series([]) }),
-    { ahead: null, atOnce: false });
 });
 
 test('an older or repeated reading does not replace the newer one', () => {
@@ -172,18 +136,24 @@ test('a clock that was ahead does not keep the right one out', () => {
   assert.equal(isNewer(right, shown), true);
 });
 
+test('what is measured once is ordered by when the county says that it was', () => {
+  const shown = stored('2026-11-22T01:00:00Z', '2026-11-22T03:00:00Z');
+  assert.equal(isNewer(stored('2026-11-22T01:59:00Z'), shown, true), true);
+  assert.equal(isNewer(stored('2026-11-22T00:59:00Z'), shown, true), false);
+});
+
 test('a value just measured by a meter whose clock was reset replaces the one before', () => {
   const shown = stored('2026-11-22T01:00:00Z', '2026-11-22T01:01:00Z');
-  const reset = { ahead: ms('2000-01-01T00:10:00Z') - ms(NOW), atOnce: false };
-  assert.equal(isNewer(stored('2000-01-01T00:09:00Z'), shown, reset), true);
-  assert.equal(isNewer(stored('2026-10-01T00:00:00Z'), shown, AT_ONCE), true);
+  assert.equal(isNewer(stored('2000-01-01T00:09:00Z'), shown, true), true);
+  assert.equal(isNewer(stored('2026-11-22T02:30:00Z', '2026-11-22T02:31:00Z'),
+    stored('2000-01-01T00:09:00Z'), true), true);
 });
 
 test('what a memory gives up late does not replace what was measured after it', () => {
   const shown = stored('2026-11-22T01:00:00Z', '2026-11-22T01:01:00Z');
-  assert.equal(isNewer(stored('2026-11-20T01:00:00Z'), shown, METER), false);
+  assert.equal(isNewer(stored('2026-11-20T01:00:00Z'), shown, true), false);
   // In one reading-out also what is older than any memory.
   const first = stored('2026-11-22T01:00:00Z');
-  assert.equal(isNewer(stored('2024-01-01T00:00:00Z'), first, METER), false);
-  assert.equal(isNewer(first, stored('2024-01-01T00:00:00Z'), METER), true);
+  assert.equal(isNewer(stored('2024-01-01T00:00:00Z'), first, true), false);
+  assert.equal(isNewer(first, stored('2024-01-01T00:00:00Z'), true), true);
 });

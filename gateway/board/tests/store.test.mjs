@@ -10,7 +10,7 @@ const answer = (more) => ({ sites: [], devices: [], alerts: [], ...more });
 
 beforeEach(() => {
   forgetAll();
-  setCatalogue([{ metric: 'glu_cap_pl', kind: 'spot' }, { metric: 'clock_offset', kind: 'stream' }]);
+  setCatalogue([{ metric: 'glu_cap_pl', kind: 'spot' }]);
 });
 
 test('an older word about an alert is not taken', () => {
@@ -60,20 +60,16 @@ test('the broker is up unless the county says otherwise', () => {
   assert.equal(store.brokerUp, true);
 });
 
-test('how a meter\'s clock stands is taken before its values', () => {
-  const one = (metric, observed, more) => ({
-    site: 's', device: 'd', metric, observed_time: observed, received_time: observed, ...more,
+test('the newest reading of each series is kept, and whose device is unknown is told', () => {
+  const one = (value, measured, more) => ({
+    site: 's', device: 'd', metric: 'glu_cap_pl', value, observed_time: AT, received_time: AT,
+    measured_time: measured, ...more,
   });
-  const before = one('glu_cap_pl', '2026-11-21T02:00:00Z', {
-    value: '100', device_time: '2026-11-21T02:00:00Z',
-  });
+  const before = one('100', '2026-11-21T02:00:00Z');
   const device = { site: 's', device: 'd', kind: 'glucose_meter', state: 'online', latest: [before] };
   replaceAll(answer({ devices: [device] }));
-  const ahead = (Date.parse('2026-11-20T00:00:00Z') - Date.parse(AT)) / 1000;
   const unknown = putReadings([
-    one('glu_cap_pl', AT, { value: '54', device_time: '2026-11-19T23:59:00Z' }),
-    one('clock_offset', AT, { value: String(ahead) }),
-    { ...one('glu_cap_pl', AT, { value: '1' }), device: 'other' },
+    one('54', AT), one('90', '2026-11-22T01:00:00Z'), { ...one('1', AT), device: 'other' },
   ]);
   assert.equal(store.devices.get('s:d').series.get('glu_cap_pl|').value, '54');
   assert.deepEqual(unknown.map((reading) => reading.device), ['other']);

@@ -65,39 +65,44 @@ impl From<AlertId> for String {
     }
 }
 
-/// States of an alert (ISA-18.2).
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertState {
-    /// The condition holds and nobody has it in hand.
-    ActiveUnack,
-    /// The condition holds and somebody has it in hand.
-    ActiveAck,
-    /// The condition is over and nobody saw it.
-    ClearedUnack,
-    /// Over.
-    Closed,
-    /// The device is silent: nobody knows.
-    Unknown,
+/// An enumeration of the API: its variants and their names, in one list.
+macro_rules! named {
+    ($(#[$about:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $text:literal;)* }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $type { $($(#[$doc])* $variant,)* }
+
+        impl $type {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The name in the API.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+named! {
+    /// States of an alert (ISA-18.2).
+    AlertState {
+        /// The condition holds and nobody has it in hand.
+        ActiveUnack = "active_unack";
+        /// The condition holds and somebody has it in hand.
+        ActiveAck = "active_ack";
+        /// The condition is over and nobody saw it.
+        ClearedUnack = "cleared_unack";
+        /// Over.
+        Closed = "closed";
+        /// The device is silent: nobody knows.
+        Unknown = "unknown";
+    }
 }
 
 impl AlertState {
-    /// Every state.
-    pub const ALL: [Self; 5] =
-        [Self::ActiveUnack, Self::ActiveAck, Self::ClearedUnack, Self::Closed, Self::Unknown];
-
-    /// The name in the API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ActiveUnack => "active_unack",
-            Self::ActiveAck => "active_ack",
-            Self::ClearedUnack => "cleared_unack",
-            Self::Closed => "closed",
-            Self::Unknown => "unknown",
-        }
-    }
-
     /// Whether the condition holds, as far as anybody knows.
     #[must_use]
     pub const fn is_active(self) -> bool {
@@ -105,42 +110,30 @@ impl AlertState {
     }
 }
 
-macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
-        /// Why somebody acknowledges.
-        #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum AckReason { $($(#[$doc])* $name,)* }
-
-        impl AckReason {
-            /// The name in the API.
-            #[must_use]
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => $text,)* }
-            }
-
-            /// The reason of that name.
-            #[must_use]
-            pub fn from_name(name: &str) -> Option<Self> {
-                match name { $($text => Some(Self::$name),)* _ => None }
-            }
-        }
-    };
+named! {
+    /// Why somebody acknowledges.
+    AckReason {
+        /// Somebody is at the bed.
+        AtBedside = "at_bedside";
+        /// The doctor was called.
+        DoctorCalled = "doctor_called";
+        /// It is measured again.
+        Rechecking = "rechecking";
+        /// The probe is loose.
+        ProbeLoose = "probe_loose";
+        /// It is none.
+        FalseAlarm = "false_alarm";
+        /// The patient was referred.
+        Referred = "referred";
+    }
 }
 
-reasons! {
-    /// Somebody is at the bed.
-    AtBedside = "at_bedside";
-    /// The doctor was called.
-    DoctorCalled = "doctor_called";
-    /// It is measured again.
-    Rechecking = "rechecking";
-    /// The probe is loose.
-    ProbeLoose = "probe_loose";
-    /// It is none.
-    FalseAlarm = "false_alarm";
-    /// The patient was referred.
-    Referred = "referred";
+impl AckReason {
+    /// The reason of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|reason| reason.name() == name)
+    }
 }
 
 /// Who has it in hand.
@@ -156,45 +149,27 @@ pub struct Acknowledgement {
     pub note: String,
 }
 
-/// What happened to an alert.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TimelineEvent {
-    /// It was raised.
-    Raised,
-    /// It came back within five minutes.
-    Recurred,
-    /// Its priority rose.
-    PriorityRose,
-    /// Its priority fell.
-    PriorityFell,
-    /// Somebody has it in hand.
-    Acknowledged,
-    /// The condition is over.
-    Cleared,
-    /// It was closed.
-    Closed,
-    /// The device fell silent.
-    BecameUnknown,
-    /// The device speaks again.
-    Known,
-}
-
-impl TimelineEvent {
-    /// The name in the API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Raised => "raised",
-            Self::Recurred => "recurred",
-            Self::PriorityRose => "priority_rose",
-            Self::PriorityFell => "priority_fell",
-            Self::Acknowledged => "acknowledged",
-            Self::Cleared => "cleared",
-            Self::Closed => "closed",
-            Self::BecameUnknown => "became_unknown",
-            Self::Known => "known",
-        }
+named! {
+    /// What happened to an alert.
+    TimelineEvent {
+        /// It was raised.
+        Raised = "raised";
+        /// It came back within five minutes.
+        Recurred = "recurred";
+        /// Its priority rose.
+        PriorityRose = "priority_rose";
+        /// Its priority fell.
+        PriorityFell = "priority_fell";
+        /// Somebody has it in hand.
+        Acknowledged = "acknowledged";
+        /// The condition is over.
+        Cleared = "cleared";
+        /// It was closed.
+        Closed = "closed";
+        /// The device fell silent.
+        BecameUnknown = "became_unknown";
+        /// The device speaks again.
+        Known = "known";
     }
 }
 

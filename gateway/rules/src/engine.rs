@@ -16,10 +16,10 @@ mod silence;
 
 use crate::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
-    freshness::{BoxClock, Clocks, Freshness, Moment, Position},
+    freshness::{BoxClock, Clocks, Freshness, Moment},
     rule::{RuleSet, TechnicalRule},
 };
-use alarms::Held;
+use alarms::{Doubt, Held};
 use judge::Latest;
 use life::{Episode, Firing};
 use model::{
@@ -34,12 +34,13 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use series::Series;
+use silence::Silence;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A late spot value may still raise an alert when it is at most this old (late data, row 5).
 const SPOT_TELLS_PRESENT_MS: i64 = 4 * 3_600_000;
 
-/// A reading group to evaluate.
+/// A reading group to evaluate. Whoever feeds it puts those of one moment in order.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadingInput<'a> {
     /// The group.
@@ -48,8 +49,6 @@ pub struct ReadingInput<'a> {
     pub t_meas: Moment,
     /// Whether it tells the present.
     pub freshness: Freshness,
-    /// Orders readings of the same moment.
-    pub position: Position,
 }
 
 /// What the rules know of one device.
@@ -73,16 +72,10 @@ pub struct Engine {
     latest: BTreeMap<String, Latest>,
     /// Device alarms that hold, by code.
     alarms: BTreeMap<String, Held>,
-    /// Device alarms that began before the device or its agent was away; what is not said again
-    /// until then is over.
-    #[serde(default)]
-    doubtful: BTreeSet<String>,
-    #[serde(default)]
-    doubtful_until: Option<WallTime>,
-    /// Nothing has been heard since, and from when the county counts it.
-    silent_since: Option<WallTime>,
-    #[serde(default)]
-    silent_from: Option<WallTime>,
+    /// Which of them may be over.
+    doubt: Option<Doubt>,
+    /// Nothing is heard of it.
+    silence: Option<Silence>,
     /// Where its last status was: an older one changes nothing.
     #[serde(default)]
     status_at: Option<(String, u64, u32)>,
@@ -95,9 +88,9 @@ pub struct Engine {
     /// The edge box is out of reach since.
     #[serde(default)]
     box_lost: Option<WallTime>,
-    /// Its alerts are unknown since the box was out of reach.
+    /// Its alerts became unknown with the box, and it has not been heard since.
     #[serde(default)]
-    unheard: bool,
+    cut_off: bool,
     /// Family → what fires and the alert.
     episodes: BTreeMap<String, Episode>,
 }
@@ -110,6 +103,10 @@ enum DeviceKindName {
     Pump,
     Cuff,
     GlucoseMeter,
+    Oximeter,
+    EcgStrap,
+    Thermometer,
+    Scale,
 }
 
 impl From<DeviceKind> for DeviceKindName {
@@ -119,6 +116,10 @@ impl From<DeviceKind> for DeviceKindName {
             DeviceKind::Pump => Self::Pump,
             DeviceKind::Cuff => Self::Cuff,
             DeviceKind::GlucoseMeter => Self::GlucoseMeter,
+            DeviceKind::Oximeter => Self::Oximeter,
+            DeviceKind::EcgStrap => Self::EcgStrap,
+            DeviceKind::Thermometer => Self::Thermometer,
+            DeviceKind::Scale => Self::Scale,
         }
     }
 }
@@ -130,6 +131,10 @@ impl From<DeviceKindName> for DeviceKind {
             DeviceKindName::Pump => Self::Pump,
             DeviceKindName::Cuff => Self::Cuff,
             DeviceKindName::GlucoseMeter => Self::GlucoseMeter,
+            DeviceKindName::Oximeter => Self::Oximeter,
+            DeviceKindName::EcgStrap => Self::EcgStrap,
+            DeviceKindName::Thermometer => Self::Thermometer,
+            DeviceKindName::Scale => Self::Scale,
         }
     }
 }
@@ -149,15 +154,13 @@ impl Engine {
             rank: None,
             latest: BTreeMap::new(),
             alarms: BTreeMap::new(),
-            doubtful: BTreeSet::new(),
-            doubtful_until: None,
-            silent_since: None,
-            silent_from: None,
+            doubt: None,
+            silence: None,
             status_at: None,
             clock_ahead: None,
             box_clock: BoxClock::default(),
             box_lost: None,
-            unheard: false,
+            cut_off: false,
             episodes: BTreeMap::new(),
         }
     }
@@ -169,7 +172,7 @@ impl Engine {
         now: WallTime,
         input: ReadingInput<'_>,
     ) -> Vec<Alert> {
-        let ReadingInput { group, t_meas, freshness, .. } = input;
+        let ReadingInput { group, t_meas, freshness } = input;
         let spot = group.occurrence == Occurrence::Spot;
         let age_ms = now.unix_ms().saturating_sub(t_meas.at.unix_ms());
         let fresh = freshness == Freshness::Fresh;
@@ -281,7 +284,7 @@ impl Engine {
         t_meas: WallTime,
         touched: BTreeSet<String>,
     ) -> Vec<Alert> {
-        let silent = self.silent_since.is_some() && self.silence_rule(rules).is_some();
+        let silent = self.silence.is_some() && self.silence_rule(rules).is_some();
         let mut changed = Vec::new();
         for family in touched {
             let (site, device) = (self.site.clone(), self.device.clone());
@@ -304,19 +307,7 @@ fn in_ms(seconds: Decimal) -> Option<i64> {
 }
 
 fn technical(rule: &TechnicalRule, priority: Priority, since: WallTime) -> Firing {
-    Firing {
-        rule: rule.id.clone(),
-        priority,
-        since,
-        metric: None,
-        value: None,
-        comparator: None,
-        limit: None,
-        unheard: false,
-        time_suspect: false,
-        message_zh: rule.message_zh.clone(),
-        message_en: rule.message_en.clone(),
-    }
+    Firing::new(&rule.id, priority, since, [&rule.message_zh, &rule.message_en])
 }
 
 #[cfg(test)]

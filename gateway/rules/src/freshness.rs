@@ -17,6 +17,9 @@ const SPOT_LATE_MS: i64 = 24 * 3_600_000;
 const CLOCK_OFF_MS: i64 = 2_000;
 /// A kiosk stamps the minute in which it began, and a measurement takes under a minute.
 const TOLD_WITHIN_MS: u64 = 2 * 60_000;
+/// A meter's memory holds about a year: what is said to be older was stamped by a clock that was
+/// reset, or lies in a drawer.
+const MEMORY_MS: i64 = 400 * 86_400_000;
 
 /// Class of a reading, computed once by the county at commit.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -31,6 +34,9 @@ pub enum Freshness {
 }
 
 impl Freshness {
+    /// Every class.
+    pub const ALL: [Self; 3] = [Self::Fresh, Self::Late, Self::Backfill];
+
     /// The name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -131,13 +137,20 @@ impl Clocks {
         if told_late || is_future(device, now) {
             return Moment { suspect: true, ..observed };
         }
-        Moment { at: device, suspect: off.is_some() }
+        let suspect = off.is_some() || is_beyond_memory(device, observed.at);
+        Moment { at: device, suspect }
     }
 
     fn by_county(&self, by_box: WallTime) -> WallTime {
         let off = self.box_ahead_ms.abs() > CLOCK_OFF_MS;
         if off { earlier(by_box, self.box_ahead_ms) } else { by_box }
     }
+}
+
+/// Whether something is said to be older than what devices remember.
+#[must_use]
+pub fn is_beyond_memory(measured: WallTime, heard: WallTime) -> bool {
+    heard.unix_ms().saturating_sub(measured.unix_ms()) > MEMORY_MS
 }
 
 fn earlier(at: WallTime, ms: i64) -> WallTime {
@@ -176,7 +189,7 @@ impl BoxClock {
     }
 }
 
-/// Where a reading is: orders readings of the same `t_meas`.
+/// Where a record is: orders readings of the same `t_meas`, and the statuses of a device.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Position {
     /// Outbox.
@@ -245,6 +258,9 @@ mod tests {
         // Measured before the battery was changed.
         check(meter(-26 * 8766 * HOUR), 700 * HOUR, 5, (700 * HOUR, true));
         check(Clocks::default(), -HOUR, 5, (5, true));
+        // One that admits nothing is believed, and marked where its memory cannot be so long.
+        check(Clocks::default(), 26 * 8766 * HOUR, 5, (26 * 8766 * HOUR, true));
+        check(Clocks::default(), 300 * 24 * HOUR, 5, (300 * 24 * HOUR, false));
     }
 
     #[test]

@@ -43,8 +43,8 @@ async fn list(
     Query(asked): Query<AlertQuery>,
 ) -> Result<Json<Value>, Problem> {
     // A misspelt state must not be answered with "no alerts".
-    let mut states = AlertState::ALL.map(AlertState::name).to_vec();
-    states.push(query::OPEN_ALERTS);
+    let states = AlertState::ALL.iter().copied().map(AlertState::name);
+    let states: Vec<_> = states.chain([query::OPEN_ALERTS]).collect();
     if let Some(wrong) = asked.state.as_deref().filter(|state| !states.contains(state)) {
         let text = format!("state: \"{wrong}\" is none; use one of {}", states.join(", "));
         return Err(Problem::bad_request(text));
@@ -92,14 +92,14 @@ async fn acknowledge(
         return Err(Problem::new(StatusCode::FORBIDDEN, title, "log in as a nurse or doctor"));
     }
     let reason = body.reason.as_deref().and_then(AckReason::from_name).ok_or_else(|| {
-        Problem::bad_request(
-            "reason: one of at_bedside, doctor_called, rechecking, probe_loose, false_alarm, referred",
-        )
+        let reasons: Vec<_> = AckReason::ALL.iter().copied().map(AckReason::name).collect();
+        Problem::bad_request(format!("reason: one of {}", reasons.join(", ")))
     })?;
     let not_found = || Problem::not_found("no alert has this id; fetch the list again");
     let id = AlertId::from_hex(&id).ok_or_else(not_found)?;
-    let done =
-        alerts::acknowledge(&app.store, id, caller.name, reason, body.note, clock::now()).await?;
+    let rules = Arc::clone(&app.rules);
+    let (by, note) = (caller.name, body.note);
+    let done = alerts::acknowledge(&app.store, rules, id, by, reason, note, clock::now()).await?;
     match done {
         Ok(alert) => {
             let alert = with_clinic(alert, &app.clinics);

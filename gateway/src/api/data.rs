@@ -123,24 +123,27 @@ async fn ledger(
 }
 
 async fn catalogue(_: Caller) -> Json<Value> {
-    let kind = |kind| match kind {
-        Kind::Stream => "stream",
-        Kind::Spot => "spot",
-        Kind::Wave => "wave",
-        Kind::State => "state",
-        Kind::Event => "event",
-    };
     let metrics: Vec<Value> = Metric::all()
         .map(|metric| {
             let row = metric.row();
             json!({
                 "metric": row.name, "name_zh": row.name_zh, "name_en": row.name_en,
-                "class": row.class.name(), "kind": kind(row.kind), "decimals": row.decimals,
+                "class": row.class.name(), "kind": kind_name(row.kind), "decimals": row.decimals,
                 "canonical_unit": row.canonical_unit.as_ref().map(ToString::to_string),
             })
         })
         .collect();
     Json(json!({"metrics": metrics}))
+}
+
+pub(super) const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Stream => "stream",
+        Kind::Spot => "spot",
+        Kind::Wave => "wave",
+        Kind::State => "state",
+        Kind::Event => "event",
+    }
 }
 
 /// The place of a cursor.

@@ -53,15 +53,13 @@ async fn events(
         Some(Err(_)) => (Missed::TooMuch, app.events.follow()),
     };
     let missed = match missed {
-        Missed::TooMuch => vec![Event::default().event("resync").data("{}")],
+        Missed::TooMuch => vec![resync(Lost::Before)],
         Missed::Events(events) => events.iter().map(told).collect(),
     };
     let hello = Event::default().event("hello").data(server_time());
     let live = BroadcastStream::new(live).filter_map(move |news| {
         let event = match news {
-            Err(BroadcastStreamRecvError::Lagged(_)) => {
-                Some(Event::default().event("resync").data("{}"))
-            }
+            Err(BroadcastStreamRecvError::Lagged(_)) => Some(resync(Lost::Within)),
             Ok(news) if news.wave.as_ref().is_some_and(|wave| !strips.contains(wave)) => None,
             Ok(news) => Some(told(&news)),
         };
@@ -93,6 +91,19 @@ async fn over(app: App, credential: Option<Credential>) {
 
 fn told(news: &Arc<News>) -> Event {
     Event::default().event(news.name).id(news.id.to_string()).data(&news.data)
+}
+
+/// What a board has missed and will never hear.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Lost {
+    /// What came before its stream began: whoever fetches everything at `hello` has it.
+    Before,
+    /// Something out of the middle of its stream.
+    Within,
+}
+
+fn resync(lost: Lost) -> Event {
+    Event::default().event("resync").data(json!({"lagging": lost == Lost::Within}).to_string())
 }
 
 fn server_time() -> String {

@@ -5,6 +5,7 @@ use crate::{
     clock,
     intake::{self, Delivery},
     people::{self, Role},
+    query,
 };
 use axum::{
     body::{Body, to_bytes},
@@ -12,22 +13,25 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use model::{
-    alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::{Channel, DeviceId, Lane, OutboxId, Seq, SiteId},
     metric::Metric,
-    reading::{Reading, ReadingGroup},
+    reading::{Comparator, Reading, ReadingGroup, Validity},
     record::Record,
     time::{ClockQuality, Observed},
     units::Unit,
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
 };
-use rules::rule::RuleSet;
+use rules::{
+    alert::{AckReason, AlertState, TimelineEvent},
+    freshness::Freshness,
+};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
-use uplink_proto::envelope::Envelope;
+use uplink_proto::{envelope::Envelope, state::SiteState};
 
 const METHODS: [Method; 5] =
     [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
@@ -56,6 +60,7 @@ impl Desk {
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
+            rules: Arc::new(rules),
             events: Events::new(1),
             clinics: Arc::default(),
             broker_up,
@@ -232,19 +237,155 @@ async fn answers_are_as_the_document_says() {
     ];
     for (path, schema) in asked {
         let (_, answer) = desk.get(&path).await;
-        let schema = json!({
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            "$ref": format!("#/components/schemas/{schema}"),
-            "components": document["components"].clone(),
-        });
-        let validator = jsonschema::validator_for(&schema).unwrap();
-        let mistakes: Vec<String> = validator
-            .iter_errors(&answer)
-            .map(|error| format!("{}: {error}", error.instance_path))
-            .collect();
-        assert!(mistakes.is_empty(), "{path}: {mistakes:#?}");
+        check_schema(&document, schema, &answer);
         let empty = answer.as_object().unwrap().values().any(|list| *list == json!([]));
         assert!(!empty || path.ends_with("sites"), "{path}: {answer}");
+    }
+}
+
+#[track_caller]
+fn check_schema(document: &Value, name: &str, answer: &Value) {
+    let schema = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": format!("#/components/schemas/{name}"),
+        "components": document["components"].clone(),
+    });
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mistakes: Vec<String> = validator
+        .iter_errors(answer)
+        .map(|error| format!("{}: {error}", error.instance_path))
+        .collect();
+    assert!(mistakes.is_empty(), "{name}: {mistakes:#?}");
+}
+
+#[tokio::test]
+async fn events_tell_things_as_the_lists_do() {
+    let desk = Desk::new();
+    let state = SiteState {
+        online: true,
+        connection: 1,
+        agent_version: "0.1.0".into(),
+        outbox: OutboxId::from_bytes([8; 16]),
+        backlog: [1, 2, 3],
+        clock: ClockQuality::Unknown,
+        at: clock::now(),
+    };
+    let site = SiteId::new("dongfeng").unwrap();
+    let [urgent, wave] = [(Lane::Urgent, urgent()), (Lane::Wave, wave())].map(|(lane, records)| {
+        let Delivery::Envelope(_, lane, bytes) = delivery(lane, records) else { unreachable!() };
+        Delivery::Envelope(site.clone(), lane, bytes)
+    });
+    let state = Delivery::State { site: site.clone(), bytes: state.encode(), retained: false };
+    let rules = Arc::clone(&desk.app.rules);
+    let take = move |transaction: &rusqlite::Transaction<'_>| {
+        intake::take(transaction, &[state, urgent, wave], clock::now(), &rules)
+    };
+    let taken = desk.app.store.write(take).await.unwrap();
+    let mut document = document();
+    // The newest readings of a device are told as readings.
+    let device = &mut document["components"]["schemas"]["Device"];
+    for listed in ["last_observed", "latest"] {
+        device["properties"].as_object_mut().unwrap().remove(listed);
+        device["required"].as_array_mut().unwrap().retain(|name| *name != listed);
+    }
+    let blocks = taken.blocks.into_iter().map(|(_, block)| block).collect();
+    let clinics = Clinics::new();
+    let clinic = |told: Vec<Value>| {
+        told.into_iter().map(|told| query::with_clinic(told, &clinics)).collect()
+    };
+    for (schema, told) in [
+        ("Reading", taken.readings),
+        ("Block", blocks),
+        ("Site", clinic(taken.sites)),
+        ("Device", clinic(taken.devices)),
+        ("Alert", clinic(taken.alerts)),
+    ] {
+        assert!(!told.is_empty(), "{schema}");
+        told.iter().for_each(|one| check_schema(&document, schema, one));
+    }
+}
+
+/// Every enumeration of the document, by its place in it.
+fn enumerations(of: &Value, place: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
+    let members: Vec<(String, &Value)> = match of {
+        Value::Object(members) => members.iter().map(|(key, of)| (key.clone(), of)).collect(),
+        Value::Array(members) => (0..).map(|n: u8| n.to_string()).zip(members).collect(),
+        _ => return,
+    };
+    for (key, member) in members {
+        if let Some(values) = member.as_array().filter(|_| key == "enum") {
+            let values = values.iter().filter_map(Value::as_str).map(str::to_owned);
+            found.insert(place.replace("properties.", ""), values.collect());
+        }
+        enumerations(member, format!("{place}.{key}").trim_start_matches('.'), found);
+    }
+}
+
+#[test]
+fn enumerations_are_those_of_the_code() {
+    fn names<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> BTreeSet<String> {
+        all.iter().map(|one| name(*one).to_owned()).collect()
+    }
+    let signs = [Comparator::Below, Comparator::Above].iter();
+    let signs: BTreeSet<_> = signs.filter_map(|one| one.sign()).map(str::to_owned).collect();
+    let states = names(AlertState::ALL, AlertState::name);
+    let reasons = names(AckReason::ALL, AckReason::name);
+    let lanes = names(&Lane::ALL, Lane::name);
+    let kinds = Metric::all().map(|metric| data::kind_name(metric.row().kind).to_owned());
+    let expected = [
+        ("Acknowledge.reason", reasons.clone()),
+        ("Alert.comparator", signs.clone()),
+        ("Alert.priority", names(&Priority::ALL, Priority::name)),
+        ("Alert.reason", reasons.clone()),
+        ("Alert.state", states.clone()),
+        ("Block.flags.items", ["lead_off", "pacer", "saturation"].map(str::to_owned).into()),
+        ("Device.kind", names(&DeviceKind::ALL, DeviceKind::name)),
+        ("Device.state", names(&DeviceState::ALL, DeviceState::name)),
+        ("LedgerLane.lane", lanes.clone()),
+        ("Metric.kind", kinds.collect()),
+        ("Reading.comparator", signs),
+        ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),
+        ("Reading.lane", lanes),
+        ("Reading.validity", names(&Validity::ALL, Validity::name)),
+        ("Site.clock", names(&ClockQuality::ALL, ClockQuality::name)),
+        ("TimelineEntry.reason", reasons),
+        ("TimelineEntry.what", names(TimelineEvent::ALL, TimelineEvent::name)),
+        ("User.role", names(&Role::ALL, Role::name)),
+    ];
+    let document = document();
+    let mut found = BTreeMap::new();
+    enumerations(&document["components"]["schemas"], "", &mut found);
+    assert_eq!(found, expected.map(|(place, names)| (place.to_owned(), names)).into());
+    let mut asked = BTreeMap::new();
+    enumerations(&document["paths"], "", &mut asked);
+    let or_open = states.into_iter().chain([query::OPEN_ALERTS.to_owned()]).collect();
+    assert_eq!(asked.into_values().collect::<Vec<BTreeSet<_>>>(), [or_open]);
+}
+
+#[tokio::test]
+async fn a_database_that_fails_is_told_as_the_document_says() {
+    let desk = Desk::new();
+    let cookie = desk.log_in("wang").await;
+    let break_it = |transaction: &rusqlite::Transaction<'_>| {
+        transaction.execute_batch("DROP TABLE token; DROP TABLE session; DROP TABLE person;")
+    };
+    desk.app.store.write(break_it).await.unwrap();
+    for (path, answers) in document()["paths"].as_object().unwrap() {
+        for method in METHODS {
+            let Some(answer) = answers.get(method.as_str().to_lowercase()) else { continue };
+            let request = Request::builder()
+                .method(method.clone())
+                .uri(with_id(path))
+                .header(JSON.0, JSON.1)
+                .header(header::COOKIE, &cookie)
+                .body(Body::from(r#"{"name": "wang", "password": "wrong horse"}"#));
+            let status = desk.send(request.unwrap()).await.status();
+            let asks_nothing = ["/healthz", "/readyz"].contains(&path.as_str());
+            let failed = status == StatusCode::INTERNAL_SERVER_ERROR;
+            assert_eq!(failed, !asks_nothing, "{method} {path} answered {status}");
+            let told = answer["responses"].get("500").is_some();
+            assert!(told || path == "/healthz", "{method} {path}");
+        }
     }
 }
 

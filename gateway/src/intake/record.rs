@@ -1,7 +1,7 @@
 //! Storing the records of one envelope.
 
 use super::{Batch, Gathered, integer};
-use crate::{clock::rfc3339, query};
+use crate::query;
 use model::{
     alarm::DeviceAlarm,
     device::DeviceStatus,
@@ -11,10 +11,13 @@ use model::{
     time::{DeviceTime, WallTime},
     waveform::WaveformBlock,
 };
-use rules::freshness::{Freshness, Position};
+use rules::freshness::{Freshness, Moment, Position, is_beyond_memory};
 use rusqlite::params;
 use serde_json::json;
 use uplink_proto::{envelope::Envelope, samples};
+
+/// What one reading-out of a memory brings comes within this time.
+const READOUT_MS: i64 = 10 * 60_000;
 
 impl Batch<'_> {
     pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<()> {
@@ -54,7 +57,8 @@ impl Batch<'_> {
         let clocks = self.evaluation.clocks(self.context(), site, group)?;
         let t_meas = clocks.measured(group, self.now);
         let freshness = Freshness::of(group, t_meas.at, self.now);
-        let seen_ms = clocks.observed(group.observed.at, self.now).at.min(self.now).unix_ms();
+        let heard = clocks.observed(group.observed.at, self.now).at.min(self.now);
+        let measured = Moment { at: t_meas.at.min(self.now), ..t_meas };
         let name = group.group.map(|metric| format!("{metric}/{first}"));
         let identity = group.identity();
         let duplicate_of = match &identity {
@@ -70,12 +74,15 @@ impl Batch<'_> {
                 reading,
                 &Place {
                     group: name.as_deref(),
+                    measured,
                     freshness,
                     identity: identity.as_deref().filter(|_| index == first),
                     duplicate_of,
                 },
             )?;
-            self.latest(site, group, reading, id, seen_ms)?;
+            if duplicate_of.is_none() {
+                self.latest(site, group, reading, id, (heard, measured.at))?;
+            }
             if let Some(json) = query::reading(self.connection, id)? {
                 self.taken.readings.push(json);
             }
@@ -127,9 +134,10 @@ impl Batch<'_> {
             .prepare_cached(
                 "INSERT INTO reading (site, outbox, lane, seq, idx, device, channel, grp, metric, value,
                    comparator, unit, canonical, no_data, validity, context, device_ms, observed_ms,
-                   received_ms, clock, freshness, device_seq, identity, duplicate_of)
+                   received_ms, measured_ms, time_suspect, clock, freshness, device_seq, identity,
+                   duplicate_of)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                   ?18, ?19, ?20, ?21, ?22, ?23, ?24)",
+                   ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)",
             )?
             .insert(params![
                 site.as_str(),
@@ -151,6 +159,8 @@ impl Batch<'_> {
                 group.device_time.and_then(DeviceTime::utc).map(WallTime::unix_ms),
                 group.observed.at.unix_ms(),
                 self.now.unix_ms(),
+                place.measured.at.unix_ms(),
+                place.measured.suspect,
                 group.observed.quality.name(),
                 place.freshness.name(),
                 group.device_seq.and_then(|seq| i64::try_from(seq).ok()),
@@ -159,27 +169,38 @@ impl Batch<'_> {
             ])
     }
 
+    /// The reading is the newest of its series, unless one that was measured later is known: the
+    /// order of `isNewer` of the board.
+    ///
+    /// By the county's clock: a box that was ahead for a while must not hold the place, nor must a
+    /// meter that was reset lose it.
     fn latest(
         &self,
         site: &SiteId,
         group: &ReadingGroup,
         reading: &Reading,
         id: i64,
-        seen_ms: i64,
+        (heard, measured): (WallTime, WallTime),
     ) -> rusqlite::Result<()> {
-        // By the county's clock: a box that was ahead for a while must not hold the place.
+        let place = if is_beyond_memory(measured, heard) { heard } else { measured };
         self.connection
             .prepare_cached(
-                "INSERT INTO latest VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-                 ON CONFLICT DO UPDATE SET observed_ms = ?5, reading = ?6 WHERE ?5 >= observed_ms",
+                "INSERT INTO latest VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                 ON CONFLICT DO UPDATE
+                   SET heard_ms = ?5, measured_ms = ?6, place_ms = ?7, reading = ?8
+                 WHERE CASE WHEN abs(?5 - heard_ms) <= ?9 THEN ?6 >= measured_ms
+                   ELSE ?7 >= place_ms END",
             )?
             .execute(params![
                 site.as_str(),
                 group.device.as_str(),
                 group.channel.as_str(),
                 reading.metric.name(),
-                seen_ms,
-                id
+                heard.unix_ms(),
+                measured.unix_ms(),
+                place.unix_ms(),
+                id,
+                READOUT_MS
             ])
             .map(drop)
     }
@@ -206,13 +227,14 @@ impl Batch<'_> {
             ),
             None => (None, None, None),
         };
-        self.connection
+        let id = self
+            .connection
             .prepare_cached(
                 "INSERT INTO waveform (site, outbox, lane, seq, idx, device, channel, metric, start_ms,
                    period_num, period_den, scale, zero, unit, flags, samples)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
-            .execute(params![
+            .insert(params![
                 site.as_str(),
                 envelope.outbox.to_string(),
                 envelope.lane.name(),
@@ -231,13 +253,7 @@ impl Batch<'_> {
                 samples::encode(&block.samples)
             ])?;
         let key = format!("{site}:{}:{}", block.device, block.metric);
-        let json = json!({
-            "site": site.as_str(), "device": block.device.as_str(), "channel": block.channel.as_str(),
-            "metric": block.metric.name(), "start": rfc3339(block.start.at.unix_ms()),
-            "period": {"num": block.period.numerator(), "den": block.period.denominator()},
-            "scale": scale, "offset": zero, "unit": unit, "samples": block.samples, "flags": flags,
-        });
-        self.taken.blocks.push((key, json));
+        self.taken.blocks.extend(query::block(self.connection, id)?.map(|json| (key, json)));
         Ok(())
     }
 
@@ -267,15 +283,15 @@ impl Batch<'_> {
         position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<()> {
-        let said =
-            self.evaluation.box_clock(self.context(), site)?.observed(status.observed.at, self.now);
-        let changed = self
-            .connection
+        // The rules know which of two statuses is the newer: a tile must not know better.
+        let Some(at) = self.evaluation.status(self.context(), site, position, status)? else {
+            return Ok(());
+        };
+        self.connection
             .prepare_cached(
                 "INSERT INTO device VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                  ON CONFLICT DO UPDATE SET kind = ?3, driver = ?4, state = ?5, reason = ?6,
-                   about = CASE WHEN ?7 = '{}' THEN about ELSE ?7 END, changed_ms = ?8
-                 WHERE ?8 >= changed_ms",
+                   about = CASE WHEN ?7 = '{}' THEN about ELSE ?7 END, changed_ms = ?8",
             )?
             .execute(params![
                 site.as_str(),
@@ -285,13 +301,11 @@ impl Batch<'_> {
                 status.state.name(),
                 status.reason,
                 json!(status.about).to_string(),
-                said.at.min(self.now).unix_ms()
+                at.unix_ms()
             ])?;
-        if changed > 0 {
-            let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
-            self.taken.devices.extend(device);
-        }
-        self.evaluation.status(self.context(), site, position, status)
+        let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
+        self.taken.devices.extend(device);
+        Ok(())
     }
 
     fn dropped(
@@ -326,6 +340,8 @@ impl Batch<'_> {
 /// What of a reading its group decides.
 struct Place<'a> {
     group: Option<&'a str>,
+    /// When it was measured, never later than it was received.
+    measured: Moment,
     freshness: Freshness,
     identity: Option<&'a str>,
     duplicate_of: Option<i64>,

@@ -64,7 +64,7 @@ impl County {
     }
 
     fn ledger(&self, lane: Lane) -> LaneLedger {
-        load_ledger(&self.connection, &site(), OUTBOX, lane).unwrap()
+        query::lane_ledger(&self.connection, &site(), OUTBOX, lane).unwrap()
     }
 
     fn texts(&self, query: &str) -> Vec<String> {
@@ -336,18 +336,25 @@ fn what_comes_again_is_kept_aside_once_and_nobody_fills_the_disk() {
     };
     let all: Vec<_> = (0..QUARANTINED_MAX + 50).map(noise).collect();
     let taken = county.take(&all);
-    assert_eq!(taken.counts.undecodable, 1050);
+    assert_eq!((taken.counts.undecodable, taken.counts.not_kept), (1050, 52));
     assert_eq!(county.count("quarantine"), QUARANTINED_MAX);
+    // What is there already is kept, whoever sends it again.
+    let taken = county.take(&[noise(0), noise(QUARANTINED_MAX)]);
+    assert_eq!((taken.counts.undecodable, taken.counts.not_kept), (2, 1));
+    // Records of a later version are real ones: they are kept, and take nobody's place.
+    let taken = county.take(&[of_a_later_version()]);
+    assert_eq!((taken.counts.skipped, taken.counts.not_kept), (1, 0));
+    assert_eq!(county.count("quarantine"), QUARANTINED_MAX + 1);
 }
 
-#[test]
-fn records_of_a_later_version_are_kept_aside_and_counted() {
-    let mut county = County::new();
-    let Delivery::Envelope(_, _, mut bytes) = envelope(Lane::Trend, 1, vec![rate(72), rate(73)])
+/// Two records, the second of a kind nobody knows yet.
+fn of_a_later_version() -> Delivery {
+    let Delivery::Envelope(site, lane, mut bytes) =
+        envelope(Lane::Trend, 1, vec![rate(72), rate(73)])
     else {
         panic!("no envelope")
     };
-    // The kind of the second record, which is its first element.
+    // The kind of a record is its first element.
     let kinds: Vec<usize> = bytes
         .windows(2)
         .enumerate()
@@ -356,7 +363,13 @@ fn records_of_a_later_version_are_kept_aside_and_counted() {
         .collect();
     assert_eq!(kinds.len(), 2);
     bytes[kinds[1]] = 0x17;
-    let taken = county.take(&[Delivery::Envelope(site(), Lane::Trend, bytes)]);
+    Delivery::Envelope(site, lane, bytes)
+}
+
+#[test]
+fn records_of_a_later_version_are_kept_aside_and_counted() {
+    let mut county = County::new();
+    let taken = county.take(&[of_a_later_version()]);
     assert_eq!((taken.counts.new, taken.counts.skipped, taken.counts.readings), (1, 1, 1));
     assert_eq!(settled(&taken, Lane::Trend), "1-1");
     assert_eq!(

@@ -617,7 +617,7 @@ fn outcome(chunks: &[&[u8]]) -> Vec<Record> {
         bench.receive(chunk);
     }
     bench.handle(SerialEvent::Closed);
-    bench.records
+    bench.said.records
 }
 
 /// A message of the monitor that is well framed and well formed on the outside.

@@ -568,7 +568,7 @@ proptest! {
         }
         pieces.receive(rest);
         prop_assert_eq!(&whole.records, &pieces.records);
-        prop_assert_eq!(whole.notes, pieces.notes);
+        prop_assert_eq!(whole.said.notes, pieces.said.notes);
     }
 
     #[test]

@@ -34,6 +34,14 @@ pub(super) struct Held {
     source: Option<Metric>,
 }
 
+/// Device alarms that began before the device or its agent was away: what is not said again in time
+/// is over.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Doubt {
+    pub(super) alarms: BTreeSet<String>,
+    pub(super) until: WallTime,
+}
+
 impl Engine {
     /// Takes in a device's own alarm; hands out the alerts that changed.
     ///
@@ -56,14 +64,14 @@ impl Engine {
         }
         match alarm.phase {
             AlarmPhase::Start | AlarmPhase::Update => {
-                self.doubtful.remove(&key);
+                self.trust(&key);
                 let room = self.alarms.contains_key(&key) || self.alarms.len() < ALARMS_MAX;
                 if room {
                     let (rule, source) = (id.to_owned(), alarm.source);
                     let held = Held { rule, since: at, source };
                     let since = self.alarms.entry(key.clone()).or_insert(held).since;
                     if let Some((family, mut firing)) = device_firing(rules, id, alarm, since) {
-                        (firing.unheard, firing.time_suspect) = (!fresh, said.suspect);
+                        (firing.late, firing.time_suspect) = (!fresh, said.suspect);
                         self.episodes.entry(family.clone()).or_default().fire(key, firing);
                         touched.insert(family);
                     }
@@ -79,7 +87,7 @@ impl Engine {
     }
 
     pub(super) fn end_alarm(&mut self, key: &str, touched: &mut BTreeSet<String>) {
-        self.doubtful.remove(key);
+        self.trust(key);
         if self.alarms.remove(key).is_none() {
             return;
         }
@@ -95,9 +103,15 @@ impl Engine {
     /// that are up are said again.
     pub fn doubt_alarms(&mut self, now: WallTime) {
         if !self.alarms.is_empty() {
-            self.doubtful = self.alarms.keys().cloned().collect();
-            self.doubtful_until =
-                Some(WallTime::from_unix_ms(now.unix_ms().saturating_add(SAID_AGAIN_MS)));
+            let until = WallTime::from_unix_ms(now.unix_ms().saturating_add(SAID_AGAIN_MS));
+            self.doubt = Some(Doubt { alarms: self.alarms.keys().cloned().collect(), until });
+        }
+    }
+
+    /// The device spoke of that alarm.
+    fn trust(&mut self, key: &str) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.alarms.remove(key);
         }
     }
 
@@ -130,19 +144,9 @@ fn device_firing(
         return Some((rule.family.clone(), firing));
     }
     let rule = rules.event(id).or_else(|| rules.event(OTHER_RULE))?;
-    let mut firing = Firing {
-        rule: rule.id.clone(),
-        priority: device_priority(rule, alarm.priority),
-        since,
-        metric: alarm.source,
-        value: None,
-        comparator: None,
-        limit: None,
-        unheard: false,
-        time_suspect: false,
-        message_zh: rule.message_zh.clone(),
-        message_en: rule.message_en.clone(),
-    };
+    let priority = device_priority(rule, alarm.priority);
+    let mut firing = Firing::new(&rule.id, priority, since, [&rule.message_zh, &rule.message_en]);
+    firing.metric = alarm.source;
     if rule.id == OTHER_RULE {
         let said = if alarm.text.is_empty() { &alarm.code } else { &alarm.text };
         firing.message_zh = format!("{} {said}", firing.message_zh);

@@ -212,22 +212,16 @@ impl Engine {
             Judged::Firing { promoted } => {
                 let priority = promoted.unwrap_or(rule.priority);
                 let limit = format!("{} {}", rule.op.sign(), rule.limit);
-                episode.fire(
-                    key,
-                    Firing {
-                        rule: rule.id.clone(),
-                        priority,
-                        since: began,
-                        metric: Some(seen.metric),
-                        value: outside.then(|| seen.value.to_string()),
-                        comparator: seen.comparator.sign().map(str::to_owned),
-                        limit: Some(limit),
-                        unheard: false,
-                        time_suspect: seen.suspect,
-                        message_zh: rule.message_zh.clone(),
-                        message_en: rule.message_en.clone(),
-                    },
-                );
+                let says = [&*rule.message_zh, &rule.message_en];
+                let firing = Firing {
+                    metric: Some(seen.metric),
+                    value: outside.then(|| seen.value.to_string()),
+                    comparator: seen.comparator.sign().map(str::to_owned),
+                    limit: Some(limit),
+                    time_suspect: seen.suspect,
+                    ..Firing::new(&rule.id, priority, began, says)
+                };
+                episode.fire(key, firing);
                 touched.insert(rule.family.clone());
             }
             Judged::Cleared => {

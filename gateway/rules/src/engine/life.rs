@@ -21,6 +21,10 @@ const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
 /// Earlier alerts of one family that wait for a person: one each 10 min of a night of five hours.
 const UNSEEN_MAX: usize = 32;
 
+/// What an alert says where a clock was wrong (late data, row 10).
+const IN_DOUBT_ZH: &str = ",时间存疑";
+const IN_DOUBT_EN: &str = ", time in doubt";
+
 /// What an alert whose rules are not known any more holds on to.
 const ADOPTED: &str = "";
 
@@ -36,12 +40,32 @@ pub(super) struct Firing {
     pub(super) limit: Option<String>,
     /// It was told late, and its device has not been heard since.
     #[serde(default)]
-    pub(super) unheard: bool,
+    pub(super) late: bool,
     /// A clock was wrong: when it began is doubtful.
     #[serde(default)]
     pub(super) time_suspect: bool,
     pub(super) message_zh: String,
     pub(super) message_en: String,
+}
+
+impl Firing {
+    /// A rule holds since then, and says so in Chinese and English.
+    pub(super) fn new(rule: &str, priority: Priority, since: WallTime, says: [&str; 2]) -> Self {
+        let [message_zh, message_en] = says.map(str::to_owned);
+        Self {
+            rule: rule.to_owned(),
+            priority,
+            since,
+            metric: None,
+            value: None,
+            comparator: None,
+            limit: None,
+            late: false,
+            time_suspect: false,
+            message_zh,
+            message_en,
+        }
+    }
 }
 
 /// What fires in one family, and its alert.
@@ -54,9 +78,9 @@ pub(super) struct Episode {
     unseen: Vec<Alert>,
     /// State to return to when the device speaks again.
     before_unknown: Option<AlertState>,
-    /// The alert was told late and nobody has heard of it since: if it ends so, it is history.
+    /// The alert began late and its device has not been heard since: if it ends so, it is history.
     #[serde(default)]
-    unheard: bool,
+    began_late: bool,
 }
 
 impl Episode {
@@ -72,18 +96,18 @@ impl Episode {
                 false => AlertState::ActiveUnack,
             });
             alert.state = AlertState::Unknown;
+            let rule = alert.rules.first().map_or("", String::as_str);
+            let says = [
+                alert.message_zh.trim_end_matches(IN_DOUBT_ZH),
+                alert.message_en.trim_end_matches(IN_DOUBT_EN),
+            ];
             let firing = Firing {
-                rule: alert.rules.first().cloned().unwrap_or_default(),
-                priority: alert.priority,
-                since: alert.started_at,
                 metric: alert.metric,
                 value: alert.value.clone(),
                 comparator: alert.comparator.clone(),
                 limit: alert.limit.clone(),
-                unheard: false,
                 time_suspect: alert.time_suspect,
-                message_zh: alert.message_zh.clone(),
-                message_en: alert.message_en.clone(),
+                ..Firing::new(rule, alert.priority, alert.started_at, says)
             };
             self.firing.insert(ADOPTED.to_owned(), firing);
         }
@@ -97,8 +121,8 @@ impl Episode {
             Some(known) => {
                 let since = known.since;
                 let value = firing.value.clone().or(known.value.take());
-                let unheard = firing.unheard && known.unheard;
-                *known = Firing { since, value, unheard, ..firing };
+                let late = firing.late && known.late;
+                *known = Firing { since, value, late, ..firing };
             }
             None => drop(self.firing.insert(key, firing)),
         }
@@ -173,9 +197,9 @@ impl Episode {
             Some(_) => None,
             None => self.put_aside(now),
         };
-        let unheard = self.firing.values().all(|firing| firing.unheard);
+        let late = self.firing.values().all(|firing| firing.late);
         let mut alert = same_episode.unwrap_or_else(|| {
-            self.unheard = unheard;
+            self.began_late = late;
             raised(
                 AlertId::new(&site, device.as_str(), family, begin),
                 site,
@@ -187,6 +211,9 @@ impl Episode {
             )
         });
         if !alert.state.is_active() {
+            // One that waits for a person does not become history by what followed it.
+            self.began_late = late && alert.state == AlertState::Closed;
+            alert.retro = false;
             alert.state = AlertState::ActiveUnack;
             alert.cleared_at = None;
             alert.acknowledged = None;
@@ -194,7 +221,7 @@ impl Episode {
             alert.priority = worst.priority;
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
         }
-        if unheard && alert.state == AlertState::ActiveUnack {
+        if late && alert.state == AlertState::ActiveUnack {
             self.before_unknown = Some(alert.state);
             alert.state = AlertState::Unknown;
         }
@@ -230,8 +257,8 @@ impl Episode {
         alert.message_en.clone_from(&worst.message_en);
         alert.time_suspect = worst.time_suspect;
         if alert.time_suspect {
-            alert.message_zh.push_str(",时间存疑");
-            alert.message_en.push_str(", time in doubt");
+            alert.message_zh.push_str(IN_DOUBT_ZH);
+            alert.message_en.push_str(IN_DOUBT_EN);
         }
         self.alert = Some(alert);
         closed
@@ -268,7 +295,7 @@ impl Episode {
             state => state,
         };
         // Begin and end were both told late: it was over before anybody could see it.
-        alert.retro = std::mem::take(&mut self.unheard);
+        alert.retro = std::mem::take(&mut self.began_late);
         alert.cleared_at = Some(t_meas);
         alert.tell(now, TimelineEvent::Cleared, None, why.to_owned());
         let over = alert.retro || alert.priority == Priority::Low || state == AlertState::ActiveAck;
@@ -340,8 +367,8 @@ impl Episode {
 
     /// The device speaks again; the alert if that changed it.
     pub(super) fn become_known(&mut self, now: WallTime) -> Option<Alert> {
-        self.unheard = false;
-        self.firing.values_mut().for_each(|firing| firing.unheard = false);
+        self.began_late = false;
+        self.firing.values_mut().for_each(|firing| firing.late = false);
         let before = self.before_unknown.take()?;
         let alert = self.alert.as_mut().filter(|alert| alert.state == AlertState::Unknown)?;
         alert.state = before;

@@ -13,6 +13,7 @@ use model::{
     device::{DeviceState, DeviceStatus},
     time::WallTime,
 };
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The rule of a device that says nothing.
@@ -20,8 +21,18 @@ const SILENT_RULE: &str = "TECH-SILENT";
 /// The rule of an edge box that is out of reach.
 const BOX_RULE: &str = "EDGE-OFFLINE";
 
+/// Nothing is heard of a device, or of a box.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Silence {
+    /// When it was heard last, as far as is known.
+    since: WallTime,
+    /// From when the county counts it: it may have ended behind a delay.
+    counted_from: WallTime,
+}
+
 impl Engine {
-    /// Takes in a device's status; hands out the alerts that changed.
+    /// Takes in a device's status; hands out the alerts that changed, or `None` where a newer
+    /// status is known and this one changes nothing.
     pub fn on_status(
         &mut self,
         rules: &RuleSet,
@@ -29,14 +40,14 @@ impl Engine {
         said: Moment,
         position: Position,
         status: &DeviceStatus,
-    ) -> Vec<Alert> {
+    ) -> Option<Vec<Alert>> {
         self.kind = Some(status.kind.into());
         let place = (position.outbox.to_string(), position.seq.get(), position.index);
         let is_old = |(outbox, seq, index): &(String, u64, u32)| {
             *outbox == place.0 && (place.1, place.2) < (*seq, *index)
         };
         if self.status_at.as_ref().is_some_and(is_old) {
-            return Vec::new();
+            return None;
         }
         self.status_at = Some(place);
         let fresh = Freshness::of_stream(said.at, now) == Freshness::Fresh;
@@ -47,9 +58,9 @@ impl Engine {
             // What is expected to be quiet is not silent when its cable is out.
             DeviceState::Silent | DeviceState::LinkDown if !rules.repeats(self.kind()) => {}
             DeviceState::Silent | DeviceState::LinkDown => {
-                self.silent_since.get_or_insert(said.at);
                 // What ended meanwhile is on its way behind a late silence.
-                self.silent_from.get_or_insert(if fresh { said.at } else { now });
+                let counted_from = if fresh { said.at } else { now };
+                self.silence.get_or_insert(Silence { since: said.at, counted_from });
             }
             // The port is back; whether the device is, its driver says.
             DeviceState::Waiting => {}
@@ -60,14 +71,13 @@ impl Engine {
             changed.extend(self.known_again(now));
         }
         changed.extend(self.on_time(rules, now));
-        changed
+        Some(changed)
     }
 
     /// The edge box went out of the county's reach.
     pub fn box_lost(&mut self, now: WallTime) {
         if self.is_box() {
-            self.silent_since.get_or_insert(now);
-            self.silent_from.get_or_insert(now);
+            self.silence.get_or_insert(Silence { since: now, counted_from: now });
         } else {
             self.box_lost.get_or_insert(now);
         }
@@ -80,7 +90,9 @@ impl Engine {
     pub fn box_back(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
         self.box_lost = None;
         // That it speaks again may be on its way behind the news that the box is back.
-        self.silent_from = self.silent_since.map(|_| now);
+        if let Some(silence) = &mut self.silence {
+            silence.counted_from = now;
+        }
         let mut touched = BTreeSet::new();
         if self.is_box() {
             self.end_silence(rules, now, &mut touched);
@@ -95,7 +107,7 @@ impl Engine {
     /// Whether something is from after the device fell silent: what it said before may arrive
     /// after the news of its silence.
     pub(super) fn is_after_silence(&self, at: WallTime) -> bool {
-        self.silent_since.is_none_or(|since| at > since)
+        self.silence.is_none_or(|silence| at > silence.since)
     }
 
     /// The device was heard: it is not silent any more.
@@ -105,10 +117,9 @@ impl Engine {
         now: WallTime,
         touched: &mut BTreeSet<String>,
     ) {
-        if self.silent_since.is_none() {
+        if self.silence.take().is_none() {
             return;
         }
-        (self.silent_since, self.silent_from) = (None, None);
         self.doubt_alarms(now);
         if let Some(rule) = self.silence_rule(rules)
             && let Some(episode) = self.episodes.get_mut(&rule.family)
@@ -120,23 +131,23 @@ impl Engine {
 
     /// What nobody knew is known again, unless nothing is heard.
     pub(super) fn known_again(&mut self, now: WallTime) -> Vec<Alert> {
-        if self.silent_since.is_some() || self.box_lost.is_some() {
+        if !self.is_heard() {
             return Vec::new();
         }
-        self.unheard = false;
+        self.cut_off = false;
         self.episodes.values_mut().filter_map(|episode| episode.become_known(now)).collect()
     }
 
     /// The device was taken away: what it said holds no more.
     fn take_away(&mut self, now: WallTime, at: WallTime, why: &str) -> Vec<Alert> {
         self.alarms.clear();
-        self.doubtful.clear();
+        self.doubt = None;
         self.series.clear();
         self.valued.clear();
         self.latest.clear();
         self.ranks.clear();
         self.rank = None;
-        (self.silent_since, self.silent_from) = (None, None);
+        self.silence = None;
         self.episodes.values_mut().filter_map(|episode| episode.withdraw(now, at, why)).collect()
     }
 
@@ -144,10 +155,10 @@ impl Engine {
     pub fn on_time(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
         let mut touched = BTreeSet::new();
         let mut changed = Vec::new();
-        if let (Some(rule), Some(since), Some(from)) =
-            (self.silence_rule(rules), self.silent_since, self.silent_from())
+        if let (Some(rule), Some(Silence { since, counted_from })) =
+            (self.silence_rule(rules), self.counted_silence())
         {
-            let elapsed = now.unix_ms().saturating_sub(from.unix_ms());
+            let elapsed = now.unix_ms().saturating_sub(counted_from.unix_ms());
             if let Some(step) = steps(rule).filter(|step| step.after_ms <= elapsed).last() {
                 let firing = technical(rule, step.priority, since);
                 let episode = self.episodes.entry(rule.family.clone()).or_default();
@@ -159,13 +170,12 @@ impl Engine {
             }
         }
         if self.unreachable_at(rules).is_some_and(|at| at <= now) {
-            self.unheard = true;
+            self.cut_off = true;
             let all = self.episodes.values_mut();
             changed.extend(all.filter_map(|episode| episode.become_unknown(now)));
         }
         if self.doubt_ends_at().is_some_and(|until| until <= now) {
-            self.doubtful_until = None;
-            for key in std::mem::take(&mut self.doubtful) {
+            for key in self.doubt.take().into_iter().flat_map(|doubt| doubt.alarms) {
                 self.end_alarm(&key, &mut touched);
             }
         }
@@ -180,10 +190,11 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self, rules: &RuleSet) -> Option<WallTime> {
         let closing = self.episodes.values().filter_map(Episode::closes_at);
-        let silent = self.silent_from().zip(self.silence_rule(rules)).and_then(|(from, rule)| {
+        let silent = self.counted_silence().zip(self.silence_rule(rules));
+        let silent = silent.and_then(|(Silence { counted_from, .. }, rule)| {
             let present = self.episodes.get(&rule.family).and_then(Episode::present);
             let next = steps(rule).find(|step| Some(step.priority) > present)?;
-            Some(WallTime::from_unix_ms(from.unix_ms().saturating_add(next.after_ms)))
+            Some(WallTime::from_unix_ms(counted_from.unix_ms().saturating_add(next.after_ms)))
         });
         closing.chain(silent).chain(self.unreachable_at(rules)).chain(self.doubt_ends_at()).min()
     }
@@ -197,22 +208,25 @@ impl Engine {
         rules.technical(if self.is_box() { BOX_RULE } else { SILENT_RULE })
     }
 
-    /// From when silence counts: not while the alert of the box stands for its devices.
-    fn silent_from(&self) -> Option<WallTime> {
-        self.silent_from.or(self.silent_since).filter(|_| self.box_lost.is_none())
+    fn is_heard(&self) -> bool {
+        self.silence.is_none() && self.box_lost.is_none()
+    }
+
+    /// The silence that counts: not while the alert of the box stands for its devices.
+    fn counted_silence(&self) -> Option<Silence> {
+        self.silence.filter(|_| self.box_lost.is_none())
     }
 
     /// When the alerts of a device behind a lost box become unknown: with the alert of the box.
     fn unreachable_at(&self, rules: &RuleSet) -> Option<WallTime> {
-        let lost = self.box_lost.filter(|_| !self.unheard)?;
+        let lost = self.box_lost.filter(|_| !self.cut_off)?;
         let step = steps(rules.technical(BOX_RULE)?).next()?;
         Some(WallTime::from_unix_ms(lost.unix_ms().saturating_add(step.after_ms)))
     }
 
     /// When alarms that were not said again are over: not while nobody could hear them.
     fn doubt_ends_at(&self) -> Option<WallTime> {
-        let heard = self.silent_since.is_none() && self.box_lost.is_none();
-        self.doubtful_until.filter(|_| heard)
+        self.doubt.as_ref().filter(|_| self.is_heard()).map(|doubt| doubt.until)
     }
 }
 

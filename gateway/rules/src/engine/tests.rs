@@ -6,7 +6,7 @@ mod reading;
 mod silence;
 
 use super::*;
-use crate::alert::AlertState;
+use crate::{alert::AlertState, freshness::Position};
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
     device::{DeviceState, DeviceStatus},
@@ -53,10 +53,9 @@ impl Ward {
     }
 
     fn feed_group(&mut self, group: &ReadingGroup, now: f64) {
-        let position = self.next_position();
         let t_meas = self.engine.clocks(group, 0).measured(group, at(now));
         let freshness = Freshness::of(group, t_meas.at, at(now));
-        let input = ReadingInput { group, t_meas, freshness, position };
+        let input = ReadingInput { group, t_meas, freshness };
         // The state is stored and loaded between any two readings, as the county does.
         self.engine = serde_json::from_str(&serde_json::to_string(&self.engine).unwrap()).unwrap();
         let told = self.engine.on_readings(&self.rules, at(now), input);
@@ -133,7 +132,7 @@ impl Ward {
         };
         let (said, position) = (Moment::sure(at(seconds)), self.next_position());
         let told = self.engine.on_status(&self.rules, at(now), said, position, &status);
-        self.told.extend(told);
+        self.told.extend(told.unwrap());
     }
 
     fn pass_time(&mut self, now: f64) {

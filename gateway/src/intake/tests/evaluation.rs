@@ -1,16 +1,17 @@
 //! What the county makes of what comes in, on a database of its own.
 
 use crate::intake::*;
-use crate::{query, store::Store};
+use crate::{clock::rfc3339, query, store::Store};
 use model::{
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::DeviceId,
     metric::Metric,
     reading::Reading,
     record::Record,
-    time::{ClockQuality, Observed},
+    time::{ClockQuality, DeviceTime, Observed},
     units::Unit,
 };
+use rules::engine::Engine;
 use std::sync::Arc;
 
 const BASE_MS: i64 = 1_795_335_300_000;
@@ -46,7 +47,9 @@ impl County {
         let rules = Arc::clone(&self.rules);
         let taking =
             self.store.write(move |transaction| take(transaction, &deliveries, now, &rules));
-        self.runtime.block_on(taking).unwrap()
+        let taken = self.runtime.block_on(taking).unwrap();
+        self.check_deadlines();
+        taken
     }
 
     fn pass_time(
@@ -56,7 +59,22 @@ impl County {
     ) -> (Vec<Value>, Vec<Value>) {
         let rules = Arc::clone(&self.rules);
         let passing = alerts::pass_time(&self.store, rules, now, unheard_since);
-        self.runtime.block_on(passing).unwrap()
+        let told = self.runtime.block_on(passing).unwrap();
+        self.check_deadlines();
+        told
+    }
+
+    /// Every rule state is looked at when it says, and not before.
+    fn check_deadlines(&self) {
+        let stored = self.store.read(|connection| {
+            let mut statement = connection.prepare("SELECT due_ms, state FROM engine")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<Result<Vec<(Option<i64>, String)>, _>>()
+        });
+        for (due_ms, state) in self.runtime.block_on(stored).unwrap() {
+            let engine: Engine = serde_json::from_str(&state).unwrap();
+            assert_eq!(due_ms, engine.next_deadline(&self.rules).map(WallTime::unix_ms));
+        }
     }
 
     /// The site tells its state, its own clock being at `said`.
@@ -94,10 +112,10 @@ impl County {
             .collect()
     }
 
-    fn latest(&self) -> Value {
+    fn device(&self) -> Value {
         let asking =
             self.store.read(move |connection| query::devices(connection, &BTreeMap::new()));
-        self.runtime.block_on(asking).unwrap()["devices"][0]["latest"].clone()
+        self.runtime.block_on(asking).unwrap()["devices"][0].clone()
     }
 }
 
@@ -126,11 +144,30 @@ fn heart_rate(seq: u64, seen: WallTime, value: u32) -> Delivery {
 }
 
 fn online(seq: u64, seen: WallTime) -> Delivery {
+    status(seq, seen, DeviceState::Online)
+}
+
+fn status(seq: u64, seen: WallTime, state: DeviceState) -> Delivery {
+    status_of(DeviceKind::Monitor, seq, seen, state)
+}
+
+/// What a meter read out of its memory: when it says that it was, and the value.
+fn glucose(seq: u64, seen: WallTime, results: &[(WallTime, u32)]) -> Delivery {
+    let groups = results.iter().map(|(at, value)| {
+        let reading = Reading::number(Metric::GLU_CAP_PL, *value, Unit::MG_PER_DL);
+        let time = DeviceTime::Zoned { civil_ms: at.unix_ms(), offset_s: 0 };
+        let group = ReadingGroup::new(monitor(), observed(seen), vec![reading]);
+        Record::Readings(group.at_device_time(Some(time)))
+    });
+    envelope(Lane::Urgent, seq, groups.collect())
+}
+
+fn status_of(kind: DeviceKind, seq: u64, seen: WallTime, state: DeviceState) -> Delivery {
     let status = DeviceStatus {
         device: monitor(),
-        kind: DeviceKind::Monitor,
+        kind,
         driver: "test".into(),
-        state: DeviceState::Online,
+        state,
         reason: String::new(),
         about: BTreeMap::new(),
         observed: observed(seen),
@@ -173,7 +210,61 @@ fn a_box_that_was_ahead_for_a_while_holds_no_place_in_the_latest_numbers() {
     let county = County::new();
     county.take(at(0), vec![online(1, at(3600)), heart_rate(1, at(3600), 70)]);
     county.take(at(10), vec![heart_rate(2, at(10), 36)]);
-    assert_eq!(county.latest()[0]["value"], "36");
+    assert_eq!(county.device()["latest"][0]["value"], "36");
+}
+
+#[test]
+fn the_latest_number_is_the_one_measured_last_whatever_came_last() {
+    let county = County::new();
+    county.take(at(0), vec![status_of(DeviceKind::GlucoseMeter, 1, at(0), DeviceState::Online)]);
+    let latest = |now: i64, seq, results: &[(WallTime, u32)]| {
+        county.take(at(now), vec![glucose(seq, at(now), results)]);
+        county.device()["latest"][0]["value"].as_str().unwrap().to_owned()
+    };
+    let (hour, day) = (3600, 86_400);
+    // A memory read out from its newest to its oldest.
+    assert_eq!(latest(0, 2, &[(at(-60), 100), (at(-hour), 90), (at(-800 * day), 80)]), "100");
+    // Told again: a marked copy is nothing new.
+    assert_eq!(latest(hour, 3, &[(at(-60), 100)]), "100");
+    assert_eq!(county.device()["latest"][0]["seq"], 2);
+    assert_eq!(latest(hour + 60, 4, &[(at(hour), 54)]), "54");
+    assert_eq!(latest(hour + 120, 5, &[(at(-60), 100)]), "54");
+    assert_eq!(latest(2 * hour, 6, &[(at(-day), 110)]), "54");
+    // Its battery was changed: nobody remembers that long, it was heard last.
+    let reset = at(-9_000 * day);
+    assert_eq!(latest(3 * hour, 7, &[(reset, 60)]), "60");
+    let marked = county.device()["latest"][0].clone();
+    assert_eq!(marked["measured_time"], rfc3339(reset.unix_ms()));
+    assert_eq!(marked["time_suspect"], true);
+    assert_eq!(latest(5 * hour, 8, &[(at(4 * hour), 70)]), "70");
+}
+
+#[test]
+fn the_number_of_a_box_whose_clock_is_behind_is_as_old_as_it_is() {
+    let mut county = County::new();
+    county.state(at(0), at(-3600), true);
+    county.take(at(0), vec![online(1, at(-3600)), heart_rate(1, at(-3600), 70)]);
+    let latest = county.device()["latest"][0].clone();
+    assert_eq!(latest["observed_time"], rfc3339(at(-3600).unix_ms()));
+    assert_eq!(latest["measured_time"], rfc3339(at(0).unix_ms()));
+    assert_eq!(latest["time_suspect"], true);
+}
+
+#[test]
+fn a_tile_and_the_rules_take_the_same_status_whatever_the_clock_of_the_box() {
+    let county = County::new();
+    county.take(at(100), vec![online(1, at(100))]);
+    // The clock of the box was set back between the two.
+    let told = county.take(at(101), vec![status(2, at(40), DeviceState::Silent)]);
+    assert_eq!(told.devices[0]["state"], "silent");
+    let (alerts, _) = county.pass_time(at(140), None);
+    assert_eq!(alerts[0]["rules"], json!(["TECH-SILENT"]));
+    // One that was overtaken changes neither.
+    let county = County::new();
+    county.take(at(100), vec![status(3, at(90), DeviceState::Silent)]);
+    let told = county.take(at(101), vec![online(2, at(95))]);
+    assert!(told.devices.is_empty());
+    assert_eq!(county.device()["state"], "silent");
 }
 
 #[test]
@@ -219,6 +310,55 @@ fn a_box_out_of_reach_is_told_and_makes_its_alerts_unknown() {
         alerts.values().map(|alert| (alert["family"].as_str().unwrap(), &alert["state"])).collect();
     assert_eq!(states["edge_offline"], "cleared_unack");
     assert_eq!(states["hr_low"], "active_unack");
+}
+
+#[test]
+fn a_device_with_the_name_of_its_site_does_not_speak_for_the_box() {
+    let mut county = County::new();
+    let named = DeviceId::new(site().as_str()).unwrap();
+    let renamed = |delivery: Delivery| {
+        let Delivery::Envelope(site, lane, bytes) = delivery else { unreachable!() };
+        let mut envelope = Envelope::decode(&bytes).unwrap().envelope;
+        for record in &mut envelope.records {
+            match record {
+                Record::Status(status) => status.device = named.clone(),
+                Record::Readings(group) => group.device = named.clone(),
+                _ => unreachable!(),
+            }
+        }
+        Delivery::Envelope(site, lane, envelope.encode())
+    };
+    county.state(at(0), at(0), true);
+    county.take(at(0), vec![renamed(online(1, at(0)))]);
+    county.state(at(1), at(0), false);
+    let (alerts, _) = county.pass_time(at(61), None);
+    assert_eq!(alerts[0]["rules"], json!(["EDGE-OFFLINE"]));
+    for second in 62..80_u32 {
+        let seen = at(second.into());
+        county.take(seen, vec![renamed(heart_rate(second.into(), seen, 36))]);
+    }
+    county.take(at(80), vec![renamed(online(2, at(80)))]);
+    // It is stored and shown; the alert of the box goes on, and there is no other.
+    assert_eq!(county.device()["latest"][0]["value"], "36");
+    let alerts: Vec<Value> = county.alerts().into_values().collect();
+    assert_eq!((alerts.len(), &alerts[0]["state"]), (1, &json!("active_unack")));
+}
+
+#[test]
+fn deadlines_are_those_of_the_rules_in_force() {
+    let mut county = County::new();
+    county.take(at(0), vec![status(1, at(0), DeviceState::Silent)]);
+    assert!(county.pass_time(at(29), None).0.is_empty());
+    // The gateway starts anew with rules that wait less long.
+    let default = include_str!("../../../../configs/rules/default.json");
+    let mut rules: Value = serde_json::from_str(default).unwrap();
+    let silent = rules["rules"].as_array_mut().unwrap().iter_mut();
+    let silent = silent.filter(|rule| rule["id"] == "TECH-SILENT");
+    silent.for_each(|rule| rule["steps"][0]["after_s"] = json!(10));
+    county.rules = Arc::new(RuleSet::from_json(&rules.to_string()).unwrap());
+    county.runtime.block_on(alerts::doubt_deadlines(&county.store)).unwrap();
+    let (alerts, _) = county.pass_time(at(29), None);
+    assert_eq!(alerts[0]["rules"], json!(["TECH-SILENT"]));
 }
 
 #[test]

@@ -37,6 +37,37 @@ fn an_alarm_that_began_and_ended_in_an_outage_is_history() {
 }
 
 #[test]
+fn an_alarm_that_was_history_and_comes_back_is_not_over() {
+    let mut ward = Ward::new("pump-01");
+    said(&mut ward, 1000.0, 1210.0, AlarmPhase::Start);
+    said(&mut ward, 1100.0, 1210.0, AlarmPhase::End);
+    let history = ward.told.last().unwrap().clone();
+    assert_eq!((history.state, history.retro), (AlertState::Closed, true));
+    said(&mut ward, 1220.0, 1220.0, AlarmPhase::Start);
+    let again = ward.only();
+    assert_eq!((again.id, again.recurrences), (history.id, 1));
+    assert_eq!((again.state, again.retro), (AlertState::ActiveUnack, false));
+}
+
+#[test]
+fn an_alarm_that_came_back_and_ended_in_an_outage_is_history_unless_nobody_saw_the_first() {
+    for (seen, last) in [(true, AlertState::Closed), (false, AlertState::ClearedUnack)] {
+        let mut ward = Ward::new("pump-01");
+        said(&mut ward, 0.0, 0.0, AlarmPhase::Start);
+        let id = ward.only().id;
+        if seen {
+            ward.engine.acknowledge(id, "wang", AckReason::AtBedside, "", at(5.0)).unwrap();
+        }
+        said(&mut ward, 10.0, 10.0, AlarmPhase::End);
+        said(&mut ward, 60.0, 1210.0, AlarmPhase::Start);
+        said(&mut ward, 90.0, 1210.0, AlarmPhase::End);
+        let told = ward.told.last().unwrap();
+        assert_eq!((told.id, told.recurrences), (id, 1));
+        assert_eq!((told.state, told.retro), (last, seen));
+    }
+}
+
+#[test]
 fn an_alarm_said_again_late_is_no_longer_in_doubt() {
     let mut ward = Ward::new("pump-01");
     said(&mut ward, 0.0, 0.0, AlarmPhase::Start);

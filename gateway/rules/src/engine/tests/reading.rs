@@ -184,8 +184,18 @@ fn a_clock_that_is_wrong_is_told_with_the_alert() {
     ward.feed_group(&group.at_device_time(stamp), 15.0);
     let alert = ward.of("glucose_low");
     assert_eq!((alert.started_at, alert.time_suspect), (at(10.0), true));
-    assert!(alert.message_zh.ends_with("时间存疑"), "{}", alert.message_zh);
+    let doubts = |alert: &Alert| alert.message_zh.matches("时间存疑").count();
+    assert_eq!(doubts(alert), 1);
     assert_eq!(ward.of("tech_clock").priority, Priority::Medium);
+    // Once, also where the state had to be rescued.
+    let mut state = serde_json::to_value(&ward.engine).unwrap();
+    state["alarms"] = "none".into();
+    let (site, device) = (ward.engine.site.clone(), ward.engine.device.clone());
+    ward.engine = Engine::rescued(site, device, &state.to_string());
+    ward.status(20.0, DeviceKind::Monitor, DeviceState::Silent);
+    ward.status(25.0, DeviceKind::Monitor, DeviceState::Online);
+    let alert = ward.of("glucose_low");
+    assert_eq!((alert.state, doubts(alert)), (AlertState::ActiveUnack, 1));
 }
 
 #[test]

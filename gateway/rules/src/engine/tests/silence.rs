@@ -32,7 +32,8 @@ fn an_older_status_changes_nothing() {
         about: BTreeMap::new(),
         observed: Ward::observed(9.0),
     };
-    ward.engine.on_status(&ward.rules, at(11.0), Moment::sure(at(9.0)), old, &status);
+    let said = Moment::sure(at(9.0));
+    assert_eq!(ward.engine.on_status(&ward.rules, at(11.0), said, old, &status), None);
     ward.pass_time(41.0);
     assert_eq!(ward.only().rules, ["TECH-SILENT"]);
 }
