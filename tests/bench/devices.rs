@@ -35,7 +35,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use virtual_devices::{EcgSource, Scenario, Setup, Truth, VirtualDevice};
+use virtual_devices::{EcgSource, Scenario, Setup, SimTime, Truth, VirtualDevice};
 
 const SETTLE: Duration = Duration::from_secs(20);
 const FOR: Duration = Duration::from_secs(600);
@@ -179,7 +179,8 @@ async fn play(
     let (clock, time, began) = (stage_clock(), StageTime::start(1.0), Instant::now());
     let DevicePlan { id: device, name, seed, scenario, ecg } = plan;
     let setup = Setup { device, seed, clock, scenario, ecg };
-    let mut device = virtual_devices::create(name, setup).context("no such virtual device")?;
+    let device = virtual_devices::create(name, setup).context("no such virtual device")?;
+    let mut device = OnALine { device, heard: true };
     let (facts, mut said) = mpsc::channel::<Truth>(4096);
     let writing = tokio::task::spawn(async move {
         while let Some(fact) = said.recv().await {
@@ -188,15 +189,52 @@ async fn play(
         anyhow::Ok(())
     });
     for (quarter, pulled) in PULLS {
-        play_until(&mut *device, &port, time, &facts, began + run_for * quarter / 4).await?;
+        play_until(&mut device, &port, time, &facts, began + run_for * quarter / 4).await?;
         sleep(pulled).await;
-        // What it said meanwhile went nowhere: it is no truth.
-        device.advance(time.now());
-        drop((device.take_output(), device.take_truth()));
+        device.heard = false;
     }
-    play_until(&mut *device, &port, time, &facts, began + run_for).await?;
+    play_until(&mut device, &port, time, &facts, began + run_for).await?;
     drop(facts);
     writing.await.context("the truth's task")?
+}
+
+/// A device on a real line: what it says before somebody opens the port is lost, where a pty would
+/// hold it for him. A driver that opens the port of a monitor speaks first.
+struct OnALine {
+    device: Box<dyn VirtualDevice>,
+    heard: bool,
+}
+
+impl VirtualDevice for OnALine {
+    fn receive(&mut self, now: SimTime, bytes: &[u8]) {
+        if !std::mem::replace(&mut self.heard, true) {
+            self.device.advance(now);
+            drop((self.device.take_output(), self.device.take_truth()));
+        }
+        self.device.receive(now, bytes);
+    }
+
+    fn advance(&mut self, now: SimTime) {
+        self.device.advance(now);
+    }
+
+    fn next_due(&self) -> Option<SimTime> {
+        self.device.next_due()
+    }
+
+    fn take_output(&mut self) -> Vec<u8> {
+        let output = self.device.take_output();
+        if self.heard { output } else { Vec::new() }
+    }
+
+    fn take_truth(&mut self) -> Vec<Truth> {
+        let truth = self.device.take_truth();
+        if self.heard { truth } else { Vec::new() }
+    }
+
+    fn switch_off(&mut self, now: SimTime) {
+        self.device.switch_off(now);
+    }
 }
 
 /// The pty is gone afterwards.

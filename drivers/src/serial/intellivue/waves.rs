@@ -49,8 +49,14 @@ mod spec {
 const OBJECTS_MAX: usize = 60;
 /// Ticks and samples may run apart by this much (half an array of 256 ms): more is a gap.
 const GAP_TICKS: u64 = 1024;
-/// Count and arrival may differ by this much before the block's start is taken from the clock.
-const DRIFT_MAX_MS: u64 = 500;
+/// An answer is never early, but for one that was late when the count began: more than this is a
+/// clock that was set.
+const EARLY_MAX_MS: i64 = 500;
+/// How late an answer is at most: the line is full, or the agent gets no turn and bytes wait.
+const LATE_MAX_MS: i64 = 5_000;
+/// Answers that are late by this much for so long are not: the clocks run apart.
+const DRIFT_MAX_MS: i64 = 500;
+const DRIFT_TICKS: i64 = 10_000 * TICKS_A_MS;
 
 /// What a wave object said of itself.
 #[derive(Clone, Debug, Default)]
@@ -93,10 +99,14 @@ impl Anchor {
         Observed { at: WallTime::from_unix_ms(at.unix_ms() + since_ms), quality }
     }
 
-    /// Whether both have the same clock at that tick, but for the time on the line.
-    fn agrees_with(&self, other: &Self, tick: i64) -> bool {
-        let ms = |anchor: &Self| anchor.at(tick).at.unix_ms();
-        ms(self).abs_diff(ms(other)) <= DRIFT_MAX_MS
+    /// How late the answer came with which `heard` was made.
+    fn late_ms(&self, heard: &Self) -> i64 {
+        heard.observed.at.unix_ms() - self.at(heard.tick).at.unix_ms()
+    }
+
+    /// Whether that is no more than it takes an answer to come.
+    fn agrees_with(&self, heard: &Self) -> bool {
+        (-EARLY_MAX_MS..=LATE_MAX_MS).contains(&self.late_ms(heard))
     }
 }
 
@@ -108,6 +118,8 @@ struct Stream {
     anchor: Anchor,
     /// The tick at which the next sample is due.
     next_tick: i64,
+    /// The tick since when every answer was late.
+    late_since: Option<i64>,
     /// Number of the last answer and its tick.
     last: (u16, i64),
 }
@@ -169,8 +181,12 @@ impl Waves {
                     continue;
                 };
                 let channel = channel(&context, array.physio_id);
-                let fresh = Stream::new(now, self.anchor, channel, &run, (sequence, tick));
-                if let Some(stream) = self.follow((object.source, metric), fresh, jumped) {
+                let heard = Anchor { observed: now.observed(), tick };
+                let known = self.anchor.filter(|known| known.agrees_with(&heard));
+                let anchor = known.unwrap_or(heard);
+                let fresh = Stream::new(anchor, channel, &run, (sequence, tick));
+                let place = (object.source, metric);
+                if let Some(stream) = self.follow(place, fresh, &heard, jumped) {
                     stream.hand_out(metric, scale(metric, &context).as_ref(), &run, reporter);
                 }
             }
@@ -210,6 +226,7 @@ impl Waves {
         &mut self,
         key: (Source, Metric),
         fresh: Stream,
+        heard: &Anchor,
         jumped: bool,
     ) -> Option<&mut Stream> {
         match self.streams.entry(key) {
@@ -222,7 +239,10 @@ impl Waves {
                 if stream.last == fresh.last || stream.is_repeated_by(&fresh) {
                     return None;
                 }
-                if jumped || !stream.goes_on_with(&fresh) {
+                if stream.runs_apart(heard) {
+                    self.anchor = Some(*heard);
+                    *stream = Stream { anchor: *heard, ..fresh };
+                } else if jumped || !stream.goes_on_with(&fresh) {
                     self.anchor = Some(fresh.anchor);
                     *stream = fresh;
                 } else {
@@ -297,22 +317,25 @@ impl Run {
 }
 
 impl Stream {
-    /// A stream that begins with that run, which came now; its time is that of the streams before
-    /// it where the monitor's ticks went on meanwhile.
-    fn new(now: Now, known: Option<Anchor>, channel: Channel, run: &Run, last: (u16, i64)) -> Self {
+    /// A stream that begins with that run.
+    fn new(anchor: Anchor, channel: Channel, run: &Run, last: (u16, i64)) -> Self {
         let next_tick = last.1 - run.ticks();
-        let heard = Anchor { observed: now.observed(), tick: last.1 };
-        let anchor = known.filter(|known| known.agrees_with(&heard, next_tick)).unwrap_or(heard);
-        Self { channel, period: run.period, anchor, next_tick, last }
+        Self { channel, period: run.period, anchor, next_tick, late_since: None, last }
+    }
+
+    /// Whether the agent's clock and the monitor's ticks do not belong together any more.
+    fn runs_apart(&mut self, heard: &Anchor) -> bool {
+        let late = self.anchor.late_ms(heard) > DRIFT_MAX_MS;
+        self.late_since = late.then(|| self.late_since.unwrap_or(heard.tick));
+        let apart = self.late_since.is_some_and(|since| heard.tick - since > DRIFT_TICKS);
+        apart || !self.anchor.agrees_with(heard)
     }
 
     /// Whether the samples of `fresh` come right after those that are there.
     fn goes_on_with(&self, fresh: &Self) -> bool {
-        let (count_ms, clock_ms) = (self.next().at.unix_ms(), fresh.next().at.unix_ms());
         self.period == fresh.period
             && self.channel == fresh.channel
             && self.next_tick.abs_diff(fresh.next_tick) <= GAP_TICKS
-            && count_ms.abs_diff(clock_ms) <= DRIFT_MAX_MS
     }
 
     /// The answer to a poll that is renewed comes at once, number 0: its samples may be those that
