@@ -61,7 +61,8 @@ pub fn cast(site: &str, seed: u64, scenario: &Scenario, ecg: EcgSource) -> Vec<D
             name,
             seed: seed.wrapping_mul(16).wrapping_add(offset),
             scenario: scenario.clone(),
-            ecg,
+            ecg: ecg.clone(),
+            faults: None,
         })
         .collect()
 }

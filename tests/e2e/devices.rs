@@ -35,6 +35,7 @@ fn everybody() -> Vec<DevicePlan> {
         seed: 0,
         scenario: scenario.clone(),
         ecg: EcgSource::Recording,
+        faults: None,
     };
     NAMES.iter().map(plan).collect()
 }

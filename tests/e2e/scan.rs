@@ -78,6 +78,7 @@ async fn what_speaks_is_named_and_what_is_printed_is_a_configuration() -> anyhow
         seed: 0,
         scenario: Scenario::built_in("clinic-day").unwrap(),
         ecg: EcgSource::Recording,
+        faults: None,
     };
     let devices = vec![plan];
     let mut village =

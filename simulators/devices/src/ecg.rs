@@ -1,81 +1,184 @@
-//! Where an ECG comes from: a real recording, or a drawn beat at the scenario's heart rate.
+//! Where an ECG comes from: a dynamical model of the scenario's heart, or a recording.
 //!
-//! The recording is the first minute of record 100 of the MIT-BIH Arrhythmia Database, resampled
-//! to 250 Hz at 40 counts per millivolt (see `ecg/README.md`). The drawn beat is the sum of five
-//! Gaussians in phase (after McSharry et al. 2003), as a table of integers: the same bytes on
-//! every machine.
+//! - [`model`]: the model of McSharry et al. 2003; [`rhythm`]: when the heart beats
+//! - [`noise`]: electrodes that move, atria that fibrillate
+//! - [`wfdb`]: a recording from files. The built-in one is the first minute of record 100 of the
+//!   MIT-BIH Arrhythmia Database (see `ecg/README.md`)
+//!
+//! Not here: leads that are off, an amplifier at its rails: each device shows these in its own way.
+//!
+//! # Invariants
+//! - a sample follows from source, seed, scenario and moment: devices of one patient measure one
+//!   heart, whenever each of them was switched on
+//! - the same bytes on every machine: basic arithmetic, square roots and the `libm` crate only
+//! - III = II − I holds for the numbers a device sends, as do Goldberger's leads up to halves of
+//!   one
 
-use serde::{Deserialize, Serialize};
+mod model;
+mod noise;
+mod rhythm;
+pub(crate) mod rounding;
+mod tone;
+pub mod wfdb;
 
-/// Counts that mean zero.
-const BASELINE: i32 = 128;
+use crate::{
+    SimTime,
+    scenario::{Rhythm, Scenario},
+};
+use model::{Model, TICK_US};
+use noise::Noise;
+use rhythm::Heart;
+use rounding::whole_i32;
+use std::sync::{Arc, LazyLock};
+use wfdb::Record;
+
 /// Two leads, interleaved: MLII and V5.
-const RECORDING: &[u8] = include_bytes!("../ecg/mitdb-100.bin");
-/// One beat at 40 counts per millivolt, lead II.
-const BEAT: [i8; 256] = [
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 2,
-    2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 4, 4, 4, 4, 4, 3, 3, 3, 2, 2, 2, 2, 1, 1,
-    1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -2, -3, -3, -4, -4, -4, -3, -1, 3, 7, 12,
-    19, 26, 33, 38, 42, 44, 42, 38, 32, 25, 17, 10, 4, -1, -4, -7, -8, -8, -7, -6, -5, -4, -3, -2,
-    -1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5,
-    5, 6, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 10, 11, 11, 11, 11, 12, 12, 12, 12, 12, 12, 12, 12, 12,
-    11, 11, 11, 11, 10, 10, 10, 9, 9, 8, 8, 7, 7, 7, 6, 6, 5, 5, 4, 4, 4, 3, 3, 3, 2, 2, 2, 2, 2,
-    1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-];
+static RECORDING: LazyLock<Arc<Record>> = LazyLock::new(|| {
+    Arc::new(Record::of_bytes(include_bytes!("../ecg/mitdb-100.bin"), ["MLII", "V5"]))
+});
+/// What is left of a signal that is weak.
+const WEAK: f64 = 0.2;
+/// For play: a heart whose axis makes leads I and V such parts of lead II.
+const LEAD_ONE: f64 = 0.4;
+const LEAD_CHEST: f64 = 0.75;
+/// No ECG has more: 10 mV.
+const VOLTAGE_UV_MAX: i32 = 10_000;
+/// Half of what a microsecond clock can count to: later moments are this one.
+const AT_US_MAX: u64 = u64::MAX / 2;
 
 /// Where an ECG comes from.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum EcgSource {
-    /// Record 100 of the MIT-BIH Arrhythmia Database, over and over.
+    /// A minute of record 100 of the MIT-BIH Arrhythmia Database, over and over.
     Recording,
-    /// A drawn beat.
+    /// A recording of one's own, over and over.
+    Record(Arc<Record>),
+    /// The dynamical model, from the scenario and the seed.
     Synthetic,
 }
 
-/// Plays samples of seven leads: I, II, III, aVR, aVL, aVF, V.
+/// One sample of the ECG.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Sample {
+    /// Microvolts of leads I, II and V.
+    measured: [i32; 3],
+    /// Whether an R wave came since the sample before; a recording does not say.
+    pub(crate) beat: bool,
+}
+
+impl Sample {
+    /// I, II, III, aVR, aVL, aVF and V, in steps of so many microvolts.
+    pub(crate) fn leads(&self, step_uv: i32) -> [i32; 7] {
+        let step_uv = step_uv.max(1);
+        let [one, two, chest] = self.measured.map(|uv| {
+            let half = step_uv / 2 * uv.signum();
+            (uv + half) / step_uv
+        });
+        let three = two - one;
+        [one, two, three, -(one + two) / 2, (one - three) / 2, (two + three) / 2, chest]
+    }
+}
+
+/// Plays the ECG of one patient.
 #[derive(Debug)]
 pub(crate) struct EcgPlayer {
-    source: EcgSource,
-    sample: usize,
-    /// Phase of the drawn beat; the upper 8 of 24 bits are the place in the table.
-    phase: u32,
+    source: Source,
+    noise: Noise,
+    now: Option<Moment>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Model(Box<Model>),
+    Record(Arc<Record>, Leads),
+}
+
+/// Which signals of a record are leads I, II and V.
+#[derive(Clone, Copy, Debug)]
+struct Leads {
+    one: Option<usize>,
+    two: usize,
+    chest: Option<usize>,
+}
+
+/// What the story says of a second.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    second: u64,
+    rhythm: Rhythm,
+    motion: bool,
+    weak: bool,
 }
 
 impl EcgPlayer {
-    pub(crate) fn new(source: EcgSource) -> Self {
-        Self { source, sample: 0, phase: 0 }
+    pub(crate) fn new(source: &EcgSource, seed: u64, scenario: &Scenario) -> Self {
+        let story = |second| Heart::of(scenario, second);
+        let record = |record: &Arc<Record>| Source::Record(record.clone(), Leads::of(record));
+        let source = match source {
+            EcgSource::Recording => record(&RECORDING),
+            EcgSource::Record(own) => record(own),
+            EcgSource::Synthetic => Source::Model(Box::new(Model::new(seed, &story))),
+        };
+        Self { source, noise: Noise::new(seed), now: None }
     }
 
-    /// The next sample at 250 Hz; whether a beat (R wave) lies on it.
-    pub(crate) fn next(&mut self, hr: u8, leads_off: bool) -> ([u8; 7], bool) {
-        let (two, chest, beat) = match self.source {
-            EcgSource::Recording => {
-                let place = (self.sample * 2) % RECORDING.len();
-                let at = |place: usize| {
-                    i32::from(RECORDING.get(place).copied().unwrap_or(128)) - BASELINE
+    /// The sample at that moment, as 500 a second are; ask in the order of time.
+    pub(crate) fn sample(&mut self, at: SimTime, scenario: &Scenario) -> Sample {
+        let tick = at.0.min(AT_US_MAX) / TICK_US;
+        let at_us = tick * TICK_US;
+        let now = self.moment(at_us / 1_000_000, scenario);
+        let (one, two, chest, beat) = match &mut self.source {
+            Source::Model(model) => {
+                let (millivolts, beat) = model.at(tick, &|second| Heart::of(scenario, second));
+                let atria = match now.rhythm {
+                    Rhythm::AtrialFibrillation => self.noise.fibrillation_uv(at_us),
+                    _ => 0.0,
                 };
-                (at(place), at(place + 1), false)
+                (None, millivolts * 1e3 + atria, None, beat)
             }
-            EcgSource::Synthetic => {
-                let before = self.phase;
-                // hr beats a minute, 15 000 samples a minute, 2^24 to a beat.
-                self.phase = (self.phase + u32::from(hr) * 0x0100_0000 / 15_000) % 0x0100_0000;
-                let place = usize::try_from(self.phase >> 16).unwrap_or_default();
-                let two = i32::from(BEAT.get(place).copied().unwrap_or_default());
-                (two, two * 3 / 4, before < 0x0080_0000 && self.phase >= 0x0080_0000)
+            Source::Record(record, leads) => {
+                let lead = |lead: Option<usize>| lead.and_then(|lead| record.at(lead, at_us));
+                let two = lead(Some(leads.two)).unwrap_or_default();
+                (lead(leads.one), two, lead(leads.chest), false)
             }
         };
-        self.sample += 1;
-        if leads_off {
-            return ([128; 7], false);
+        let clean = [one.unwrap_or(LEAD_ONE * two), two, chest.unwrap_or(LEAD_CHEST * two)];
+        let gain = if now.weak { WEAK } else { 1.0 };
+        let motion = if now.motion { self.noise.motion_uv(at_us) } else { [0.0; 3] };
+        let [one, two, chest] = clean.map(|uv| uv * gain);
+        let [on_one, on_two, on_chest] = motion;
+        let measured = [one + on_one, two + on_two, chest + on_chest]
+            .map(|uv| whole_i32(uv).clamp(-VOLTAGE_UV_MAX, VOLTAGE_UV_MAX));
+        Sample { measured, beat }
+    }
+
+    fn moment(&mut self, elapsed_s: u64, scenario: &Scenario) -> Moment {
+        if let Some(now) = self.now.filter(|now| now.second == elapsed_s) {
+            return now;
         }
-        // Lead I is drawn, for play: the identities of Einthoven and Goldberger hold.
-        let one = two * 2 / 5;
-        let three = two - one;
-        let leads =
-            [one, two, three, -(one + two) / 2, (one - three) / 2, (two + three) / 2, chest];
-        (leads.map(|lead| u8::try_from((BASELINE + lead).clamp(0, 250)).unwrap_or(128)), beat)
+        let second = scenario.second(elapsed_s);
+        let now = Moment {
+            second: elapsed_s,
+            rhythm: Heart::of(scenario, elapsed_s).rhythm,
+            motion: Scenario::during(&scenario.motion, second),
+            weak: Scenario::during(&scenario.weak_signal, second),
+        };
+        self.now = Some(now);
+        now
     }
 }
+
+impl Leads {
+    /// By their names; where none is called so, the first is II and the second a chest lead.
+    fn of(record: &Record) -> Self {
+        let two = record.find(|name| ["II", "MLII"].contains(&name));
+        let one = record.find(|name| name == "I");
+        let chest = record.find(|name| name.starts_with('V'));
+        let two = two.unwrap_or(0);
+        let second = Some(1).filter(|second| *second != two && Some(*second) != one);
+        Self { one, two, chest: chest.or(second).filter(|chest| *chest != two) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

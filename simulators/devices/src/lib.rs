@@ -5,6 +5,7 @@
 //! - [`serial`]: one encoder per device, its own constants, its own reading of the manual
 //! - [`scenario`]: what happens to the patient
 //! - [`ecg`]: where an ECG comes from
+//! - [`faults`]: what goes wrong on the way to the host, and [`cable`]: where
 //! - [`truth`]: what a device put on its wire, for the comparison
 //!
 //! # Invariants
@@ -12,14 +13,18 @@
 //! - only what was put on the wire becomes truth
 //! - a command that no driver may send is recognised, recorded, and not obeyed
 
+pub mod cable;
 pub mod ecg;
+pub mod faults;
 pub mod scenario;
 pub mod serial;
 pub mod truth;
 #[cfg(test)]
 mod vectors;
 
+pub use cable::Cable;
 pub use ecg::EcgSource;
+pub use faults::{Fault, FaultPlan};
 pub use scenario::Scenario;
 pub use truth::Truth;
 
@@ -84,6 +89,26 @@ pub trait VirtualDevice: Send {
     fn take_truth(&mut self) -> Vec<Truth>;
     /// The device is switched off: what was begun is truth as far as it was sent.
     fn switch_off(&mut self, now: SimTime);
+    /// Its own clock jumps. Whether it has one that tells the time with what it measured.
+    fn jump_clock(&mut self, _: SimTime, _: ClockJump) -> bool {
+        false
+    }
+    /// Whether the cable to the host is out.
+    fn is_unplugged(&self) -> bool {
+        false
+    }
+}
+
+/// What happens to a device's own clock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClockJump {
+    /// Somebody set it wrong, or right again.
+    By {
+        /// Forwards, or backwards below 0.
+        minutes: i64,
+    },
+    /// Its battery was empty: it begins in 2000.
+    To2000,
 }
 
 /// What makes one virtual device.

@@ -326,6 +326,12 @@ impl Station {
         let damaged = self.temper.once_in(16).then(|| damaged(&frame));
         self.put(now, damaged.as_ref().unwrap_or(&frame));
         let is_sound = damaged.is_none();
+        // Whether the block before arrived nobody knows; the next one says what holds then.
+        for fact in
+            self.waiting.take().filter(|sent| sent.is_sound).into_iter().flat_map(|sent| sent.facts)
+        {
+            self.notes.unheard(now, fact);
+        }
         self.waiting = Some(Sent { frame, is_sound, facts, alarms });
     }
 

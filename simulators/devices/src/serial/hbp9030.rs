@@ -9,7 +9,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    Setup, SimTime, VirtualDevice,
+    ClockJump, Setup, SimTime, VirtualDevice,
     scenario::Cuff,
     truth::{Notebook, Truth, moment},
 };
@@ -269,6 +269,12 @@ impl VirtualDevice for Kiosk {
         self.wire.clear();
         self.next = None;
         self.off = true;
+    }
+
+    fn jump_clock(&mut self, now: SimTime, jump: ClockJump) -> bool {
+        self.advance(now);
+        self.clock.jump(self.setup.clock, now, jump);
+        true
     }
 }
 

@@ -33,6 +33,9 @@ const LEADS: [&str; 7] = [
 const ON_BED: std::ops::RangeInclusive<u16> = 150..=300;
 /// "Values ≤ 2 or ≥ 247 mean amplifier saturation", §6.1.
 const RAILS: [u8; 2] = [0, 250];
+/// Zero of a lead, §6.1, and one of 40 steps in a millivolt.
+const ECG_ZERO: u8 = 128;
+const ECG_STEP_UV: i32 = 25;
 /// "Version text, ASCII", §6.
 const FIRMWARE: &[u8] = b"V3.2";
 const HARDWARE: &[u8] = b"PM6750";
@@ -71,7 +74,7 @@ impl Monitor {
     pub fn new(setup: Setup) -> Self {
         Self {
             notes: Notebook::new(&setup.device, setup.clock),
-            ecg: EcgPlayer::new(setup.ecg),
+            ecg: EcgPlayer::new(&setup.ecg, setup.seed, &setup.scenario),
             setup,
             out: Vec::new(),
             input: Vec::new(),
@@ -127,7 +130,6 @@ impl Monitor {
 
     fn send(&mut self, stream: usize, at: SimTime) {
         let second = self.setup.scenario.second(at.0 / 1_000_000);
-        let vitals = self.setup.scenario.vitals(second);
         let seed = self.setup.seed;
         let vary = |salt, span| {
             u8::try_from(variation(seed, at.0 / 1_000_000, salt, span)).unwrap_or_default()
@@ -135,7 +137,12 @@ impl Monitor {
         let lead_off = Scenario::during(&self.setup.scenario.leads_off, second);
         match stream {
             ECG => {
-                let (mut leads, beat) = self.ecg.next(vitals.hr, lead_off);
+                let sample = self.ecg.sample(at, &self.setup.scenario);
+                let beat = sample.beat && !lead_off;
+                let mut leads = match lead_off {
+                    true => [ECG_ZERO; 7],
+                    false => sample.leads(ECG_STEP_UV).map(count),
+                };
                 if Scenario::during(&self.setup.scenario.saturation, second) {
                     // As in the captured packet: some leads at the rails.
                     [leads[2], leads[0]] = RAILS;
@@ -355,6 +362,13 @@ fn encode(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A lead on the wire, within the rails.
+fn count(steps: i32) -> u8 {
+    let [low, high] = RAILS;
+    let count = i32::from(ECG_ZERO).saturating_add(steps).clamp(low.into(), high.into());
+    u8::try_from(count).unwrap_or(ECG_ZERO)
+}
+
 fn hundredths(value: i8) -> String {
     let sign = if value < 0 { "-" } else { "" };
     format!("{sign}{}.{:02}", value.unsigned_abs() / 100, value.unsigned_abs() % 100)
@@ -478,6 +492,58 @@ mod tests {
         monitor.receive(SimTime::from_millis(5000), &[0x55, 0xAA, 0x04, 0x01, 0x01, 0xF9]);
         monitor.advance(SimTime::from_millis(6000));
         assert_eq!(monitor.take_output().len() / 12, 251);
+    }
+
+    /// The payloads of packets with that identifier, second by second.
+    fn payloads(monitor: &mut Monitor, id: u8, seconds: std::ops::Range<u64>) -> Vec<Vec<Vec<u8>>> {
+        let second = |second: u64| {
+            monitor.advance(SimTime::from_millis(second * 1000 + 999));
+            let bytes = monitor.take_output();
+            let mut rest = bytes.as_slice();
+            let mut found = Vec::new();
+            while let [_, _, count, packet @ ..] = rest {
+                let (packet, later) = packet.split_at(usize::from(*count) - 1);
+                found.extend((packet[0] == id).then(|| packet[1..packet.len() - 1].to_vec()));
+                rest = later;
+            }
+            found
+        };
+        seconds.map(second).collect()
+    }
+
+    /// `faults`: leads off from 20 to 28, no heart beat from 60 to 72, saturated from 80 to 90.
+    #[test]
+    fn beats_come_with_the_r_waves_of_a_heart_that_beats() {
+        let setup = Setup {
+            scenario: Scenario::built_in("faults").unwrap(),
+            ecg: crate::EcgSource::Synthetic,
+            ..monitor().setup
+        };
+        let start = || {
+            let mut monitor = Monitor::new(setup.clone());
+            monitor.receive(SimTime(0), &encode(&[0x01, 1]));
+            monitor
+        };
+        let beats: Vec<usize> = payloads(&mut start(), 0x30, 0..180).iter().map(Vec::len).collect();
+        let count = |from: usize, until: usize| beats[from..until].iter().sum::<usize>();
+        assert!((22..=28).contains(&count(0, 20)), "75 a minute: {beats:?}");
+        assert_eq!((count(20, 28), count(60, 72)), (0, 0));
+        assert!((10..=13).contains(&count(72, 80)), "88 a minute: {beats:?}");
+        let waves = payloads(&mut start(), 0x01, 0..180);
+        for (second, samples) in waves.iter().enumerate() {
+            let of = |lead: usize| samples.iter().map(move |leads| leads[lead]);
+            let (lowest, highest) = (of(1).min().unwrap(), of(1).max().unwrap());
+            match second {
+                20..28 => assert_eq!((lowest, highest), (128, 128)),
+                // A fifth of the signal, no signal, or its last wave.
+                32..42 | 60..72 => assert!(highest < 128 + 25, "{highest} at {second}"),
+                // At 36 a minute and more a beat is in any two seconds.
+                _ => assert!((100..128).contains(&lowest), "{lowest} at {second}"),
+            }
+            assert!(
+                (80..90).contains(&second) || of(0).chain(of(2)).all(|at| (3..247).contains(&at))
+            );
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    Setup, SimTime, VirtualDevice,
+    ClockJump, Setup, SimTime, VirtualDevice,
     scenario::{Cuff, Glucose},
     truth::{Notebook, Truth, moment},
 };
@@ -410,6 +410,12 @@ impl VirtualDevice for Meter {
         self.advance(now);
         self.wire.clear();
         self.off = true;
+    }
+
+    fn jump_clock(&mut self, now: SimTime, jump: ClockJump) -> bool {
+        self.measure(now);
+        self.clock.jump(self.setup.clock, now, jump);
+        true
     }
 }
 

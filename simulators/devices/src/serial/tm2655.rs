@@ -1,8 +1,9 @@
 //! An A&D TM-2655 blood-pressure kiosk, from the protocol sheet alone: sends a record after each
 //! measurement, and the last one again when it is asked.
 
+use super::temper::DeviceClock;
 use crate::{
-    Setup, SimTime, VirtualDevice,
+    ClockJump, Setup, SimTime, VirtualDevice,
     scenario::Cuff,
     truth::{Notebook, Truth, moment},
 };
@@ -31,6 +32,7 @@ enum Outcome {
 pub struct Kiosk {
     setup: Setup,
     notes: Notebook,
+    clock: DeviceClock,
     out: Vec<u8>,
     input: Vec<u8>,
     /// The last record, and when it was measured.
@@ -45,6 +47,7 @@ impl Kiosk {
     pub fn new(setup: Setup) -> Self {
         let mut kiosk = Self {
             notes: Notebook::new(&setup.device, setup.clock),
+            clock: DeviceClock::Right,
             setup,
             out: Vec::new(),
             input: Vec::new(),
@@ -77,7 +80,7 @@ impl Kiosk {
     }
 
     fn measured(&mut self, at: SimTime, outcome: Outcome) {
-        let minute = self.setup.clock.civil_ms(at).div_euclid(60_000) * 60_000;
+        let minute = self.clock.civil_ms(self.setup.clock, at).div_euclid(60_000) * 60_000;
         let frame = record(minute, outcome);
         self.out.extend(&frame);
         self.last = Some((frame, minute));
@@ -237,6 +240,12 @@ impl VirtualDevice for Kiosk {
     fn switch_off(&mut self, _: SimTime) {
         self.next = None;
         self.off = true;
+    }
+
+    fn jump_clock(&mut self, now: SimTime, jump: ClockJump) -> bool {
+        self.advance(now);
+        self.clock.jump(self.setup.clock, now, jump);
+        true
     }
 }
 

@@ -3,8 +3,9 @@
 //! Half-duplex: the host asks, the meter acknowledges and answers. A stored record becomes truth
 //! when it was read out for the first time and the host acknowledged it.
 
+use super::temper::DeviceClock;
 use crate::{
-    Setup, SimTime, VirtualDevice,
+    ClockJump, Setup, SimTime, VirtualDevice,
     truth::{Notebook, Truth, moment},
 };
 use std::collections::BTreeSet;
@@ -40,10 +41,13 @@ struct Stored {
 pub struct Meter {
     setup: Setup,
     notes: Notebook,
+    clock: DeviceClock,
     out: Vec<u8>,
     input: Vec<u8>,
     /// Newest first.
     memory: Vec<Stored>,
+    /// How many were ever stored.
+    stored: usize,
     stored_until_s: u64,
     send: u8,
     expect: u8,
@@ -60,10 +64,12 @@ impl Meter {
         let device = format!("{}-{SERIAL}", setup.device);
         Self {
             notes: Notebook::new(&device, setup.clock),
+            clock: DeviceClock::Right,
             setup,
             out: Vec::new(),
             input: Vec::new(),
             memory: Vec::new(),
+            stored: 0,
             stored_until_s: 0,
             send: 0,
             expect: 0,
@@ -82,17 +88,15 @@ impl Meter {
             let of_story = self.stored_until_s % repeat;
             for test in self.setup.scenario.glucose.iter().filter(|test| test.at_s == of_story) {
                 let at = SimTime(self.stored_until_s * 1_000_000);
-                let civil_s =
-                    u32::try_from(self.setup.clock.civil_ms(at) / 1000).unwrap_or_default();
+                let civil_s = u32::try_from(self.clock.civil_ms(self.setup.clock, at) / 1000)
+                    .unwrap_or_default();
                 let raw = match test.mg_per_dl {
                     0 => LO,
                     u16::MAX => HI,
                     value => u32::from(value),
                 };
-                let number = self.told.len()
-                    + self.memory.len()
-                    + usize::try_from(civil_s).unwrap_or_default();
-                self.memory.insert(0, Stored { number, civil_s, raw });
+                self.memory.insert(0, Stored { number: self.stored, civil_s, raw });
+                self.stored += 1;
                 self.memory.truncate(MEMORY);
             }
         }
@@ -144,7 +148,8 @@ impl Meter {
     }
 
     fn answer(&mut self, now: SimTime, message: &[u8]) -> Vec<u8> {
-        let clock = u32::try_from(self.notes.clock().civil_ms(now) / 1000).unwrap_or_default();
+        let clock =
+            u32::try_from(self.clock.civil_ms(self.setup.clock, now) / 1000).unwrap_or_default();
         match message {
             [0x05, 0x0D, 0x02] => [&[0x05, 0x06, 17][..], b"P02.00.0025/05/07"].concat(),
             [0x05, 0x0B, 0x02, ..] => [&[0x05, 0x06][..], SERIAL.as_bytes()].concat(),
@@ -252,6 +257,12 @@ impl VirtualDevice for Meter {
 
     fn switch_off(&mut self, _: SimTime) {
         self.off = true;
+    }
+
+    fn jump_clock(&mut self, now: SimTime, jump: ClockJump) -> bool {
+        self.measure(now);
+        self.clock.jump(self.setup.clock, now, jump);
+        true
     }
 }
 

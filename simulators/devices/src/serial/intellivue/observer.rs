@@ -41,7 +41,7 @@ impl Observer {
     pub(super) fn new(setup: Setup) -> Self {
         Self {
             notes: Notebook::new(&setup.device, setup.clock),
-            waves: Waves::new(setup.ecg),
+            waves: Waves::new(&setup),
             setup,
             numeric_priority: Vec::new(),
             wave_priority: Vec::new(),

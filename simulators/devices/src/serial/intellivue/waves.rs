@@ -10,17 +10,14 @@ use super::{
     moment::{Moment, Observation, Parts, Sensor, is_off, label},
     spec,
 };
-use crate::{EcgSource, SimTime, ecg::EcgPlayer, scenario::variation, truth::moment as rfc3339};
+use crate::{Setup, SimTime, ecg::EcgPlayer, scenario::variation, truth::moment as rfc3339};
 
 /// "Waves about every 256 ms", §7.4.
 pub(super) const BLOCK_US: u64 = 256_000;
-/// ECG samples of a block, two for each of the ECG source.
+/// ECG samples of a block, 500 a second, in steps of 5 µV.
 const ECG_SAMPLES: u16 = 128;
-const SOURCE_SAMPLES: u64 = 64;
-const SOURCE_PERIOD_US: u64 = 4_000;
-/// Counts of the ECG source that mean zero, and steps of 5 µV in one of its 25 µV.
-const SOURCE_ZERO: i32 = 128;
-const STEPS: i32 = 5;
+const ECG_PERIOD_US: u64 = 2_000;
+const ECG_STEP_UV: i32 = 5;
 /// "Zero at 0x2000", §8.
 const ECG_ZERO: i32 = 0x2000;
 /// Masks above the significant bits; the sheet names the attribute, not the bits.
@@ -96,13 +93,11 @@ fn waves() -> [Wave; 5] {
 #[derive(Debug)]
 pub(super) struct Waves {
     player: EcgPlayer,
-    /// The last counts of the ECG source: samples in between are drawn to it.
-    before: [u8; 7],
 }
 
 impl Waves {
-    pub(super) fn new(source: EcgSource) -> Self {
-        Self { player: EcgPlayer::new(source), before: [128; 7] }
+    pub(super) fn new(setup: &Setup) -> Self {
+        Self { player: EcgPlayer::new(&setup.ecg, setup.seed, &setup.scenario) }
     }
 
     /// Every wave of the block that ends at the moment.
@@ -132,20 +127,14 @@ impl Waves {
         let scenario = &moment.setup.scenario;
         let mut leads: [Vec<u16>; 7] = Default::default();
         let mut off = Vec::new();
-        for place in 0..SOURCE_SAMPLES {
-            let at = SimTime(number * BLOCK_US + place * SOURCE_PERIOD_US);
-            let elapsed_s = at.0 / 1_000_000;
-            let now_off = is_off(scenario, Sensor::Ecg, elapsed_s);
-            let hr = scenario.vitals(scenario.second(elapsed_s)).hr;
-            let (counts, _beat) = self.player.next(hr, now_off);
-            for ((lead, before), count) in leads.iter_mut().zip(self.before).zip(counts) {
-                let (before, count) = (i32::from(before), i32::from(count));
-                let between = (before + count - 2 * SOURCE_ZERO) * STEPS / 2;
-                let here = (count - SOURCE_ZERO) * STEPS;
-                lead.extend([between, here].map(|steps| raw(ECG_ZERO + steps)));
+        for place in 0..u64::from(ECG_SAMPLES) {
+            let at = SimTime(number * BLOCK_US + place * ECG_PERIOD_US);
+            let now_off = is_off(scenario, Sensor::Ecg, at.0 / 1_000_000);
+            let sample = self.player.sample(at, scenario).leads(ECG_STEP_UV);
+            for (lead, steps) in leads.iter_mut().zip(sample) {
+                lead.push(raw(if now_off { ECG_ZERO } else { ECG_ZERO + steps }));
             }
-            self.before = counts;
-            off.extend([now_off, now_off]);
+            off.push(now_off);
         }
         (leads, off)
     }

@@ -1,16 +1,19 @@
 //! What there is to say: lines and what they mean, from the story.
 
 use crate::{
-    Scenario, Setup, SimTime,
+    ClockJump, Scenario, Setup, SimTime,
     ecg::EcgPlayer,
     scenario::{Cuff, Glucose, variation},
     serial::temper::{DeviceClock, Temper},
     truth::{Notebook, Truth, moment},
 };
 
-/// The player's 250 a second, halved: half a second of a 9600 baud line.
+/// 125 a second: half a second of a 9600 baud line.
 const SAMPLE_MS: u64 = 8;
 const SAMPLES: u64 = 1_000 / SAMPLE_MS;
+/// Zero and step of the wave, as its `scale` says.
+const ZERO: i32 = 128;
+const STEP_UV: i32 = 25;
 /// "A meter's LO and HI, value being the meter's limit."
 const LIMITS_MG: [&str; 2] = ["20", "600"];
 const LIMITS_MMOL: [&str; 2] = ["1.1", "33.3"];
@@ -90,8 +93,12 @@ impl Reporter {
             other_units: temper.property(24, 2) == 1,
             stamp: temper.property(25, 4),
         };
-        let ecg = EcgPlayer::new(setup.ecg);
+        let ecg = EcgPlayer::new(&setup.ecg, setup.seed, &setup.scenario);
         Self { clock: temper.clock(), ecg, setup, seq: 0, up: Vec::new(), style }
+    }
+
+    pub(super) fn jump_clock(&mut self, now: SimTime, jump: ClockJump) {
+        self.clock.jump(self.setup.clock, now, jump);
     }
 
     /// Results and alarms of the second that ends at `at`, which are kept; then what repeats.
@@ -251,12 +258,12 @@ impl Reporter {
 
     fn wave(&mut self, at: SimTime, notes: &Notebook, second: u64) -> Line {
         let off = Scenario::during(&self.setup.scenario.leads_off, second);
-        let hr = self.setup.scenario.vitals(second).hr;
+        let begin_us = at.0.saturating_sub(SAMPLES * SAMPLE_MS * 1_000);
         let samples: Vec<i32> = (0..SAMPLES)
-            .map(|_| {
-                let ([_, lead, ..], _) = self.ecg.next(hr, off);
-                self.ecg.next(hr, off);
-                i32::from(lead)
+            .map(|place| {
+                let now = SimTime(begin_us + place * SAMPLE_MS * 1_000);
+                let [_, lead, ..] = self.ecg.sample(now, &self.setup.scenario).leads(STEP_UV);
+                if off { ZERO } else { ZERO + lead }
             })
             .collect();
         let facts = vec![notes.block_fact(at, "ecg_wave_ii", &samples)];
