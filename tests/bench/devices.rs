@@ -35,7 +35,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
-use virtual_devices::{EcgSource, Scenario, Setup, SimTime, Truth, VirtualDevice};
+use virtual_devices::{EcgSource, Patient, Scenario, Setup, SimTime, Truth, VirtualDevice};
 
 const SETTLE: Duration = Duration::from_secs(20);
 const FOR: Duration = Duration::from_secs(600);
@@ -114,7 +114,8 @@ async fn village(devices: Vec<DevicePlan>) -> anyhow::Result<Village> {
 fn plan(name: &'static str, number: usize, seed: u64) -> anyhow::Result<DevicePlan> {
     let scenario = Scenario::built_in("clinic-day").context("a scenario is missing")?;
     let id = format!("{SITE}-{name}-{number:02}");
-    Ok(DevicePlan { id, name, seed, scenario, ecg: EcgSource::Recording, faults: None })
+    let patient = Patient::new(seed, scenario, EcgSource::Recording);
+    Ok(DevicePlan { id, name, seed, patient, faults: None })
 }
 
 /// One monitor whose cable is pulled three times.
@@ -177,8 +178,8 @@ async fn play(
     run_for: Duration,
 ) -> anyhow::Result<()> {
     let (clock, time, began) = (stage_clock(), StageTime::start(1.0), Instant::now());
-    let DevicePlan { id: device, name, seed, scenario, ecg, .. } = plan;
-    let setup = Setup { device, seed, clock, scenario, ecg };
+    let DevicePlan { id: device, name, seed, patient, .. } = plan;
+    let setup = Setup { device, seed, clock, patient };
     let device = virtual_devices::create(name, setup).context("no such virtual device")?;
     let mut device = OnALine { device, heard: true };
     let (facts, mut said) = mpsc::channel::<Truth>(4096);

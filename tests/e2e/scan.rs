@@ -18,7 +18,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
-use virtual_devices::{EcgSource, Scenario};
+use virtual_devices::{EcgSource, Patient, Scenario};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const LIMIT: Duration = Duration::from_secs(30);
@@ -76,8 +76,7 @@ async fn what_speaks_is_named_and_what_is_printed_is_a_configuration() -> anyhow
         id: "heping-bp-01".to_owned(),
         name: "tm2655",
         seed: 0,
-        scenario: Scenario::built_in("clinic-day").unwrap(),
-        ecg: EcgSource::Recording,
+        patient: Patient::new(0, Scenario::built_in("clinic-day").unwrap(), EcgSource::Recording),
         faults: None,
     };
     let devices = vec![plan];
