@@ -21,7 +21,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use virtual_devices::{EcgSource, Fault, FaultPlan, Scenario, ecg::wfdb::Record};
+use virtual_devices::{EcgSource, Fault, FaultPlan, Patient, Scenario, ecg::wfdb::Record};
 
 /// Wrong use, as clap has it.
 const WRONG_USE: u8 = 2;
@@ -84,16 +84,19 @@ struct Device {
     /// Device id in the truth
     #[arg(long, default_value = "device-01")]
     id: String,
-    /// A scenario file, or the name of a built-in scenario
+    /// A scenario file (TOML), or the name of one that is shipped
     #[arg(long, default_value = "clinic-day")]
     scenario: String,
     /// `recording` for a minute that is built in, `synthetic` for the heart of the scenario, or the
     /// header of a WFDB record (`FILE.hea`) in format 212 or 16, with its signal file beside it
     #[arg(long, default_value = "recording")]
     ecg: String,
-    /// From which everything the device says follows
+    /// From which all that is the device's own follows: how rude it is, its clock
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// From which its patient follows; devices of one bed have the same
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    patient: u64,
     /// Device seconds per real second
     #[arg(long, default_value_t = 1.0, value_parser = speed)]
     speed: f64,
@@ -209,8 +212,7 @@ async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
             })?,
         id: options.id,
         seed: options.seed,
-        scenario: scenario(&options.scenario)?,
-        ecg: ecg(&options.ecg)?,
+        patient: Patient::new(options.patient, scenario(&options.scenario)?, ecg(&options.ecg)?),
         faults: options.faults.map(|seed| FaultPlan {
             seed,
             every_ms: u64::try_from(options.fault_every.min(DAY).as_millis()).unwrap_or(u64::MAX),
@@ -240,8 +242,9 @@ fn list() -> anyhow::Result<ExitCode> {
         writeln!(out, "  {:<12} {}", fault.name(), fault.about())?;
     }
     writeln!(out, "scenarios")?;
-    for (name, about) in Scenario::BUILT_IN {
-        writeln!(out, "  {name:<12} {about}")?;
+    for (name, text) in Scenario::SHIPPED {
+        let about = Scenario::parse(text).with_context(|| format!("reading {name}"))?.about;
+        writeln!(out, "  {name:<22} {}\n  {:<22} {}", about.en, "", about.zh)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -251,10 +254,10 @@ fn scenario(name: &str) -> anyhow::Result<Scenario> {
         return Ok(scenario);
     }
     if !Path::new(name).exists() {
-        bail!("{name:?} is neither a built-in scenario nor a file; see `clinic-sim list`");
+        bail!("{name:?} is neither a shipped scenario nor a file; see `clinic-sim list`");
     }
     let text = fs::read_to_string(name).with_context(|| format!("reading {name}"))?;
-    serde_json::from_str(&text).with_context(|| format!("{name} is not a scenario"))
+    Scenario::parse(&text).with_context(|| format!("{name} cannot be played"))
 }
 
 fn ecg(name: &str) -> anyhow::Result<EcgSource> {

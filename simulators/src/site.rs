@@ -16,9 +16,7 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use virtual_devices::{
-    Cable, EcgSource, FaultPlan, Scenario, Setup, StageClock, Truth, VirtualDevice,
-};
+use virtual_devices::{Cable, FaultPlan, Patient, Setup, StageClock, Truth, VirtualDevice};
 
 /// Truth lines that may wait for the disk.
 const TRUTH_QUEUE: usize = 4096;
@@ -32,12 +30,10 @@ pub struct DevicePlan {
     pub id: String,
     /// Name of the driver and of the virtual device.
     pub name: &'static str,
-    /// From which everything about it follows.
+    /// From which all that is its own follows.
     pub seed: u64,
-    /// What happens to its patient.
-    pub scenario: Scenario,
-    /// Where its ECG comes from.
-    pub ecg: EcgSource,
+    /// Whom it measures.
+    pub patient: Patient,
     /// What goes wrong with its cable, if anything does.
     pub faults: Option<FaultPlan>,
 }
@@ -262,8 +258,7 @@ impl Performance {
             device: plan.id.clone(),
             seed: plan.seed,
             clock,
-            scenario: plan.scenario.clone(),
-            ecg: plan.ecg.clone(),
+            patient: plan.patient.clone(),
         };
         let device = virtual_devices::create(plan.name, setup.clone())
             .with_context(|| format!("no virtual device is called {}", plan.name))?;

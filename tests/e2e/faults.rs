@@ -14,7 +14,7 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use virtual_devices::{EcgSource, Fault, FaultPlan, NAMES, Scenario, SimTime};
+use virtual_devices::{EcgSource, Fault, FaultPlan, NAMES, Patient, Scenario, SimTime};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const PLAYED: Duration = Duration::from_secs(75);
@@ -26,12 +26,12 @@ const EVERY_MS: u64 = 6_000;
 /// One of every driver, polite, on a cable of which the place in the list is the seed.
 fn everybody() -> Vec<DevicePlan> {
     let scenario = Scenario::built_in("clinic-day").unwrap();
+    let patient = Patient::new(1, scenario, EcgSource::Recording);
     let plan = |(seed, (name, _)): (u64, &(&'static str, &str))| DevicePlan {
         id: format!("heping-{name}-01"),
         name,
         seed: 0,
-        scenario: scenario.clone(),
-        ecg: EcgSource::Recording,
+        patient: patient.clone(),
         faults: Some(FaultPlan { seed, every_ms: EVERY_MS, until: Some(FAULTY) }),
     };
     (1..).zip(NAMES).map(plan).collect()

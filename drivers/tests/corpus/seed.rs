@@ -36,7 +36,8 @@ fn trace_of(name: DriverName) -> String {
 }
 
 fn of_reader() -> Vec<(String, Vec<u8>)> {
-    let mut seeds = vec![("head".to_owned(), b"#1.000000 opened\n2.500000 < 55 aa\n".to_vec())];
+    let mut seeds =
+        vec![("head".to_owned(), b"#1.000000 opened\n2.500000 < 55 aa\n3.000000 gap\n".to_vec())];
     for name in DriverName::ALL {
         let text: String =
             trace_of(name).lines().take(12).map(|line| format!("{line}\n")).collect();
@@ -104,7 +105,7 @@ fn steps_of_trace(name: DriverName) -> Vec<Step> {
         match entry.event {
             Event::Received(bytes) => steps.extend([Step::Bytes(bytes), Step::Commit]),
             Event::Closed => steps.push(Step::Reopen),
-            Event::Opened | Event::Sent(_) => {}
+            Event::Opened | Event::Sent(_) | Event::Gap => {}
         }
     }
     steps

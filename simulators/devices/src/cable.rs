@@ -93,12 +93,15 @@ impl Cable {
         setup: &Setup,
         plan: Option<FaultPlan>,
     ) -> Self {
+        let scenario = &setup.patient.scenario;
+        // For the host a device that is off is one that is away.
+        let away = scenario.unplugged.iter().chain(&scenario.switched_off);
         let mut cable = Self {
             device,
             plan,
             reach: faults::reach(name),
-            unplugged: Vec::new(),
-            repeat_s: setup.scenario.repeat_s.max(1),
+            unplugged: away.copied().collect(),
+            repeat_s: scenario.repeat_s.max(1),
             notes: Notebook::new(&setup.device, setup.clock),
             thrown: 0,
             round: Vec::new(),

@@ -4,6 +4,7 @@
 //!
 //! - [`serial`]: one encoder per device, its own constants, its own reading of the manual
 //! - [`scenario`]: what happens to the patient
+//! - [`patient`]: what all devices of a bed measure together
 //! - [`ecg`]: where an ECG comes from
 //! - [`faults`]: what goes wrong on the way to the host, and [`cable`]: where
 //! - [`truth`]: what a device put on its wire, for the comparison
@@ -13,9 +14,12 @@
 //! - only what was put on the wire becomes truth
 //! - a command that no driver may send is recognised, recorded, and not obeyed
 
+#[cfg(test)]
+mod bed;
 pub mod cable;
 pub mod ecg;
 pub mod faults;
+pub mod patient;
 pub mod scenario;
 pub mod serial;
 pub mod truth;
@@ -25,6 +29,7 @@ mod vectors;
 pub use cable::Cable;
 pub use ecg::EcgSource;
 pub use faults::{Fault, FaultPlan};
+pub use patient::Patient;
 pub use scenario::Scenario;
 pub use truth::Truth;
 
@@ -116,14 +121,12 @@ pub enum ClockJump {
 pub struct Setup {
     /// Its id in the truth, as in `agent.toml`.
     pub device: String,
-    /// From which all variation follows.
+    /// From which all that is its own follows; the patient has another one.
     pub seed: u64,
     /// Clocks of the stage.
     pub clock: StageClock,
-    /// What happens to its patient.
-    pub scenario: Scenario,
-    /// Where its ECG comes from.
-    pub ecg: EcgSource,
+    /// Whom it measures; all devices of a bed have the same.
+    pub patient: Patient,
 }
 
 /// Names and what they are.

@@ -1,7 +1,7 @@
 //! A device that says a number every 100 ms, on a cable of which everything goes wrong.
 
 use super::*;
-use crate::{EcgSource, StageClock};
+use crate::{EcgSource, Patient, StageClock};
 
 struct Counter {
     is_text: bool,
@@ -61,8 +61,11 @@ fn setup() -> Setup {
         device: "dev-01".into(),
         seed: 0,
         clock: StageClock { wall_start_ms: 0, utc_offset_s: 0 },
-        scenario: Scenario { repeat_s: 1_000, ..Scenario::default() },
-        ecg: EcgSource::Synthetic,
+        patient: Patient::new(
+            0,
+            Scenario { repeat_s: 1_000, ..Scenario::default() },
+            EcgSource::Synthetic,
+        ),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Silent until a host associates; then it answers polls, for their duration only. Sections ("§")
 //! are those of the sheet. What the sheet leaves open is played both ways, by the seed: whether the
-//! closing result of a linked series has an observation, and whether the relative time wraps.
+//! closing result of a linked series has an observation, whether the relative time wraps, and
+//! whether three waves fit on the wire or five.
 //!
 //! - `spec`: the numbers of the protocol
 //! - `framing`, `line`: frames, and their time on the wire
@@ -147,8 +148,8 @@ impl Monitor {
 
     /// One association at a time; a busy monitor takes none, §1.
     fn associate(&mut self, now: SimTime, profile: Option<Profile>) {
-        let second = self.observer.setup.scenario.second(now.0 / 1_000_000);
-        let busy = Scenario::during(&self.observer.setup.scenario.monitor_busy, second);
+        let second = self.observer.setup.patient.scenario.second(now.0 / 1_000_000);
+        let busy = Scenario::during(&self.observer.setup.patient.scenario.monitor_busy, second);
         let (Session::Idle, false, Some(profile)) = (self.session, busy, profile) else {
             self.send(now, messages::REFUSE);
             return;

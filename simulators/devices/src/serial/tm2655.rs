@@ -61,7 +61,7 @@ impl Kiosk {
 
     /// The next measurement that ends after `now`.
     fn due_after(&self, now: SimTime) -> Option<(SimTime, Outcome)> {
-        let scenario = &self.setup.scenario;
+        let scenario = &self.setup.patient.scenario;
         let moved = |at_s| scenario.kiosk_moved.iter().find(move |moved| moved.0 == at_s);
         let good = scenario.kiosk.iter().map(|cuff| match moved(cuff.at_s) {
             Some((_, count)) => (cuff.at_s, Outcome::Moved(*cuff, *count)),
@@ -252,7 +252,7 @@ impl VirtualDevice for Kiosk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EcgSource, Scenario, StageClock};
+    use crate::{EcgSource, Patient, Scenario, StageClock};
 
     #[test]
     fn a_record_is_that_of_the_sheet() {
@@ -298,8 +298,11 @@ mod tests {
             device: "bp-01".into(),
             seed: 1,
             clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario: Scenario::built_in("clinic-day").unwrap(),
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(
+                1,
+                Scenario::built_in("clinic-day").unwrap(),
+                EcgSource::Synthetic,
+            ),
         });
         kiosk.advance(SimTime::from_millis(30_000));
         let first = kiosk.take_output();

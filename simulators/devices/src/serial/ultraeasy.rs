@@ -81,12 +81,14 @@ impl Meter {
 
     /// Stores every test of the scenario up to now.
     fn measure(&mut self, now: SimTime) {
-        let repeat = self.setup.scenario.repeat_s.max(1);
+        let repeat = self.setup.patient.scenario.repeat_s.max(1);
         let second = now.0 / 1_000_000;
         while self.stored_until_s < second {
             self.stored_until_s += 1;
             let of_story = self.stored_until_s % repeat;
-            for test in self.setup.scenario.glucose.iter().filter(|test| test.at_s == of_story) {
+            for test in
+                self.setup.patient.scenario.glucose.iter().filter(|test| test.at_s == of_story)
+            {
                 let at = SimTime(self.stored_until_s * 1_000_000);
                 let civil_s = u32::try_from(self.clock.civil_ms(self.setup.clock, at) / 1000)
                     .unwrap_or_default();
@@ -269,7 +271,7 @@ impl VirtualDevice for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EcgSource, Scenario, StageClock};
+    use crate::{EcgSource, Patient, Scenario, StageClock};
 
     fn bytes(hex: &str) -> Vec<u8> {
         hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
@@ -309,8 +311,11 @@ mod tests {
             device: "glu-01".into(),
             seed: 1,
             clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario: Scenario::built_in("clinic-day").unwrap(),
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(
+                1,
+                Scenario::built_in("clinic-day").unwrap(),
+                EcgSource::Synthetic,
+            ),
         });
         let now = SimTime::from_millis(40_000);
         meter.receive(now, &bytes("02 06 08 03 C2 62"));

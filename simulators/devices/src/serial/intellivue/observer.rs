@@ -63,7 +63,8 @@ impl Observer {
             }
             spec::WAVES => {
                 let observed = waves::observe(&mut self.waves, &moment, parts);
-                let count = prioritised.unwrap_or(waves::AT_ONCE).min(waves::AT_ONCE);
+                let most = waves::at_once(self.setup.seed);
+                let count = prioritised.unwrap_or(most).min(most);
                 choose(observed, &self.wave_priority, count)
             }
             spec::ALERT_MONITOR if parts.values() => vec![self.observe_alarms(at)],
@@ -78,7 +79,7 @@ impl Observer {
     }
 
     fn observe_alarms(&mut self, at: SimTime) -> Observation {
-        let standing = alarms::standing(&self.setup.scenario, at.0 / 1_000_000);
+        let standing = alarms::standing(&self.setup.patient, at.0 / 1_000_000);
         let seen: Vec<(u32, u16)> = standing.iter().map(alarms::Alarm::seen).collect();
         if seen != self.alarms.seen {
             self.alarms.seen = seen;
@@ -101,7 +102,7 @@ impl Observer {
 
     /// The alarms of that moment are on their way to the host.
     pub(super) fn alarms_told(&mut self, at: SimTime) {
-        let standing = alarms::standing(&self.setup.scenario, at.0 / 1_000_000);
+        let standing = alarms::standing(&self.setup.patient, at.0 / 1_000_000);
         self.alarms.told = standing.iter().filter_map(alarms::Alarm::technical_source).collect();
         self.alarms.names = standing.iter().map(alarms::Alarm::name).collect();
     }

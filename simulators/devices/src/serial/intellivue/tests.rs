@@ -5,7 +5,7 @@ use super::{
     observer::{DEMOGRAPHICS_HANDLE, bare, priority_list},
     *,
 };
-use crate::{EcgSource, StageClock};
+use crate::{EcgSource, Patient, StageClock};
 use proptest::{collection::vec, prelude::*};
 use std::collections::BTreeSet;
 
@@ -102,8 +102,7 @@ impl Host {
             device: "mon-01".into(),
             seed,
             clock: StageClock { wall_start_ms: 1_795_336_200_250, utc_offset_s: 28_800 },
-            scenario,
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(1, scenario, EcgSource::Synthetic),
         });
         Self { monitor, now: SimTime(0) }
     }
@@ -342,6 +341,21 @@ fn waves_come_in_blocks_of_256_ms_and_each_is_one_truth() {
         assert!(blocks.iter().all(|block| block.samples == Some(samples)), "{metric}");
     }
     assert_eq!(truth.len(), 30);
+}
+
+#[test]
+fn five_waves_fit_on_the_wire_and_each_block_says_when_it_was_measured() {
+    let mut host = Host::associated(4);
+    host.say(POLL_WAVES);
+    host.wait(2_700);
+    let truth = host.monitor.take_truth();
+    for metric in ["ecg_wave_i", "ecg_wave_ii", "ecg_wave_v", "pleth", "resp_wave"] {
+        let ends = truth.iter().filter(|fact| fact.metric == Some(metric));
+        let ends: Vec<_> = ends.filter_map(|fact| fact.device_time.as_deref()).collect();
+        // The beat of 256 ms, however long the wire takes.
+        let first = ["2026-11-22T08:30:00.762Z", "2026-11-22T08:30:01.018Z"];
+        assert_eq!((ends.len(), &ends[..2]), (10, &first[..]), "{metric}");
+    }
 }
 
 #[test]
