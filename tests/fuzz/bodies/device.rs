@@ -408,7 +408,8 @@ fn is_json_answer(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let answer = |line: &str| {
         let known = line.starts_with("{\"ack\":") || line.starts_with("{\"refused\":");
-        known && line.ends_with('}') && !line.contains(char::is_control)
+        // JSON escapes what would end or break a line; what else the source wrote is its own.
+        known && line.ends_with('}') && line.bytes().all(|byte| byte >= b' ')
     };
     text.ends_with('\n') && text.lines().all(answer)
 }
