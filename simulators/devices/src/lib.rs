@@ -3,6 +3,7 @@
 //! Not here: any driver (the oracle must not share its mistakes), ptys, clocks.
 //!
 //! - [`serial`]: one encoder per device, its own constants, its own reading of the manual
+//! - [`gatt`]: one peripheral per Bluetooth LE device, likewise
 //! - [`scenario`]: what happens to the patient
 //! - [`ecg`]: where an ECG comes from
 //! - [`truth`]: what a device put on its wire, for the comparison
@@ -13,6 +14,7 @@
 //! - a command that no driver may send is recognised, recorded, and not obeyed
 
 pub mod ecg;
+pub mod gatt;
 pub mod scenario;
 pub mod serial;
 pub mod truth;

@@ -13,14 +13,14 @@ const RESET_CIVIL_MS: i64 = 946_684_800_000;
 
 /// How a device behaves.
 #[derive(Clone, Debug)]
-pub(super) struct Temper {
+pub(crate) struct Temper {
     seed: u64,
     thrown: u64,
 }
 
 /// What the device's own clock says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum DeviceClock {
+pub(crate) enum DeviceClock {
     Right,
     /// Wrong by so many minutes.
     Wrong(i64),
@@ -29,16 +29,16 @@ pub(super) enum DeviceClock {
 }
 
 impl Temper {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { seed, thrown: THROWN }
     }
 
-    pub(super) fn is_polite(&self) -> bool {
+    pub(crate) fn is_polite(&self) -> bool {
         self.seed % 4 < POLITE
     }
 
     /// A property of the device that never changes, below `end`; 0 for a polite one.
-    pub(super) fn property(&self, salt: u64, end: u64) -> u64 {
+    pub(crate) fn property(&self, salt: u64, end: u64) -> u64 {
         match self.is_polite() {
             true => 0,
             false => variation(self.seed, salt, 0x7E, end.saturating_sub(1)),
@@ -46,17 +46,17 @@ impl Temper {
     }
 
     /// A throw of the dice, below `end`.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.thrown += 1;
         variation(self.seed, self.thrown, 0x7E, end.saturating_sub(1))
     }
 
     /// Whether it happens this time, once in so many; never to a polite device.
-    pub(super) fn once_in(&mut self, times: u64) -> bool {
+    pub(crate) fn once_in(&mut self, times: u64) -> bool {
         !self.is_polite() && self.below(times) == 0
     }
 
-    pub(super) fn clock(&self) -> DeviceClock {
+    pub(crate) fn clock(&self) -> DeviceClock {
         match self.property(1, 4) {
             1 => DeviceClock::Wrong(37),
             2 => DeviceClock::Wrong(-3 * 24 * 60),
@@ -68,7 +68,7 @@ impl Temper {
 
 impl DeviceClock {
     /// The device's own civil time, in milliseconds counted as if it were UTC.
-    pub(super) fn civil_ms(self, stage: StageClock, now: SimTime) -> i64 {
+    pub(crate) fn civil_ms(self, stage: StageClock, now: SimTime) -> i64 {
         let right = stage.civil_ms(now);
         match self {
             Self::Wrong(minutes) => right.saturating_add(minutes * 60_000),
