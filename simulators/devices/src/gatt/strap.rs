@@ -314,6 +314,8 @@ impl Inside for Strap {
 
     fn disconnected(&mut self) {
         (self.stream, self.off_since) = (None, None);
+        // It speaks as soon as it is heard again.
+        self.rate_at = SimTime(0);
     }
 
     fn is_always_on(&self, now: SimTime) -> bool {

@@ -1,3 +1,5 @@
+//! The manners that devices share.
+
 use super::*;
 use crate::{EcgSource, Scenario, StageClock};
 

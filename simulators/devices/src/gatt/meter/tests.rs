@@ -1,3 +1,5 @@
+//! Values of the sheet, and a host that asks.
+
 use super::*;
 use crate::{
     gatt::{GattDevice, GattOutput, tests::setup},

@@ -1,3 +1,5 @@
+//! Values of the sheets, and a stream.
+
 use super::*;
 use crate::{
     gatt::{GattOutput, create, tests::setup},
