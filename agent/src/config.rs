@@ -125,7 +125,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
     let uplink = root.section("uplink").and_then(|section| uplink(section, beside));
     let outbox = outbox(root.optional_section("outbox"));
     let trace = trace(root.optional_section("trace"));
-    let devices = devices(root.sections("device"));
+    let devices = devices(root.sections("device"), site.as_ref());
     Some(AgentConfig {
         site: site?,
         time_zone: time_zone?,
@@ -181,7 +181,7 @@ fn trace(section: Option<Section<'_>>) -> TraceConfig {
     }
 }
 
-fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
+fn devices(sections: Vec<Section<'_>>, site: Option<&SiteId>) -> Vec<DeviceConfig> {
     let mut ids: BTreeMap<String, usize> = BTreeMap::new();
     let mut ports: Vec<(Port, DeviceId)> = Vec::new();
     let mut devices = Vec::new();
@@ -195,6 +195,15 @@ fn devices(sections: Vec<Section<'_>>) -> Vec<DeviceConfig> {
             && let Some(first) = ids.insert(id.value.as_str().to_owned(), number)
         {
             let text = format!("device {} has the id of device {first}; give it another", id.value);
+            section.note(&id.place, text);
+        }
+        if let (Some(id), Some(site)) = (&id, site)
+            && id.value.as_str() == site.as_str()
+        {
+            let text = format!(
+                "device {site} has the name of the site, under which the county tells what is \
+                 wrong with this box; give it another id"
+            );
             section.note(&id.place, text);
         }
         let port = section.parsed("port", "/dev/serial/by-id/usb-…", Port::parse);
@@ -340,6 +349,14 @@ baud = 9600
         for (shown, expect) in shown.iter().zip(expect) {
             assert!(shown.starts_with(expect), "{shown}");
         }
+    }
+
+    #[test]
+    fn a_device_has_not_the_name_of_the_site() {
+        let text = GOOD.replace("id = \"bp-01\"", "id = \"heping-01\"");
+        let told = parse(&text, Path::new("")).unwrap_err();
+        assert_eq!((told.len(), told[0].line), (1, 15), "{told:?}");
+        assert!(told[0].text.ends_with("give it another id"), "{told:?}");
     }
 
     #[test]

@@ -6,7 +6,6 @@
 //! # Invariants
 //! - once the device was understood it is watched again only after it was silent
 
-use drivers::serial::{Parity, PortSettings};
 use model::time::MonoTime;
 use std::time::Duration;
 
@@ -57,17 +56,6 @@ impl FrameWatch {
     }
 }
 
-/// Settings as people write them: `9600 8N1`.
-pub(crate) fn shown(settings: PortSettings) -> String {
-    let PortSettings { baud, data_bits, parity, stop_bits } = settings;
-    let parity = match parity {
-        Parity::None => 'N',
-        Parity::Even => 'E',
-        Parity::Odd => 'O',
-    };
-    format!("{baud} {data_bits}{parity}{stop_bits}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,10 +94,5 @@ mod tests {
         let mut watch = FrameWatch::default();
         watch.received(at(1), 15, false);
         assert!(!watch.must_tell(at(100)));
-    }
-
-    #[test]
-    fn settings_are_shown_as_people_write_them() {
-        assert_eq!(shown(PortSettings::eight_n_one(9600)), "9600 8N1");
     }
 }

@@ -56,6 +56,7 @@ mod tests {
     use super::*;
     use std::{
         fs::File,
+        io::{Read as _, Write as _},
         process::{Command, Stdio},
     };
 
@@ -63,12 +64,18 @@ mod tests {
     fn a_program_that_has_the_port_open_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let (port, link) = (folder.path().join("ttyUSB0"), folder.path().join("by-id"));
-        let file = File::create(&port).unwrap();
+        File::create(&port).unwrap();
         std::os::unix::fs::symlink(&port, &link).unwrap();
-        let mut cat = Command::new("cat").stdin(Stdio::piped()).stdout(file).spawn().unwrap();
+        let mut tee = Command::new("tee");
+        tee.arg(&port).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut tee = tee.spawn().unwrap();
+        let (mut stdin, mut stdout) = (tee.stdin.take().unwrap(), tee.stdout.take().unwrap());
+        // What answers has its name and its files: a process that only starts has its parent's.
+        stdin.write_all(b"x").unwrap();
+        stdout.read_exact(&mut [0]).unwrap();
         let told = told(&link);
-        drop(cat.stdin.take());
-        cat.wait().unwrap();
-        assert_eq!(told, format!("cat (process {})", cat.id()));
+        drop(stdin);
+        tee.wait().unwrap();
+        assert_eq!(told, format!("tee (process {})", tee.id()));
     }
 }

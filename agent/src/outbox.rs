@@ -8,7 +8,7 @@
 //! # Invariants
 //! - a seq is assigned in the transaction that stores its envelope, and never again
 //! - a device's cursor is committed with the records it covers
-//! - a row is deleted only when acked for a day, or as a counted drop
+//! - a row is deleted only when acked (after a day, or when there is no room), or as a counted drop
 //! - a file that cannot be opened or written is tried again and again, and `status` says why
 
 mod change;
@@ -19,7 +19,7 @@ mod queue;
 mod retention;
 mod writer;
 
-use crate::{clock::Clock, supervisor};
+use crate::{clock::Clock, supervisor::Worker};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
@@ -28,7 +28,6 @@ use model::{
 use std::{io, path::PathBuf, time::Duration};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
 use uplink_proto::sender::LaneStock;
 
 pub(crate) use file::{Reader, is_damage};
@@ -138,48 +137,23 @@ pub(crate) struct Outbox {
     failing: watch::Receiver<Option<String>>,
 }
 
-/// The thread that writes.
-#[derive(Debug)]
-pub(crate) struct OutboxThread {
-    closing: CancellationToken,
-    ended: oneshot::Receiver<()>,
-}
-
-impl OutboxThread {
-    /// Comes back when the thread ends by itself, which it never should.
-    pub(crate) async fn ended(&mut self) {
-        // Without a word it has panicked.
-        drop((&mut self.ended).await);
-    }
-
-    /// Commits what was handed over, and ends; whether that worked within `limit`.
-    pub(crate) async fn close(&mut self, limit: Duration) -> bool {
-        self.closing.cancel();
-        matches!(tokio::time::timeout(limit, &mut self.ended).await, Ok(Ok(())))
-    }
-}
-
 impl Outbox {
     /// Starts the writing thread. The file is opened there, however long that takes; until then
-    /// whoever hands over or asks something waits.
+    /// whoever hands over or asks something waits. Told to finish, it commits what was handed over.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub(crate) fn start(
         settings: OutboxSettings,
         clock: Clock,
-    ) -> io::Result<(Self, OutboxThread, mpsc::Receiver<News>)> {
+    ) -> io::Result<(Self, Worker, mpsc::Receiver<News>)> {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let (news, heard) = mpsc::channel(NEWS_MAX);
         let (failing, why) = watch::channel(None);
-        let (end, ended) = oneshot::channel();
-        let closing = CancellationToken::new();
-        let desk = writer::Desk { settings, clock, news, failing, closing: closing.clone() };
-        supervisor::thread("outbox", async move {
-            writer::run(desk, receiver).await;
-            let _nobody_waits = end.send(());
+        let thread = Worker::start("outbox", |closing| {
+            writer::run(writer::Desk { settings, clock, news, failing, closing }, receiver)
         })?;
-        Ok((Self { commands, failing: why }, OutboxThread { closing, ended }, heard))
+        Ok((Self { commands, failing: why }, thread, heard))
     }
 
     /// Why nothing can be written, while that is so.

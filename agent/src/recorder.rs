@@ -20,7 +20,7 @@ mod tape;
 use crate::{
     clock::Clock,
     config::{DeviceConfig, TraceConfig},
-    supervisor,
+    supervisor::Worker,
 };
 use folder::Folder;
 use model::{
@@ -29,9 +29,8 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use std::{io, path::Path, sync::Arc, time::Duration};
-use take::{Begin, Limits, Take};
+use take::{Limits, Take, Wish};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 
 pub(crate) use ring::Happened;
 pub(crate) use tape::Tape;
@@ -82,23 +81,8 @@ pub(crate) struct Recorder {
     commands: mpsc::Sender<Command>,
 }
 
-/// The thread that writes.
-#[derive(Debug)]
-pub(crate) struct RecorderThread {
-    closing: CancellationToken,
-    ended: oneshot::Receiver<()>,
-}
-
-impl RecorderThread {
-    /// Ends every trace; whether that worked within `limit`.
-    pub(crate) async fn close(self, limit: Duration) -> bool {
-        self.closing.cancel();
-        matches!(tokio::time::timeout(limit, self.ended).await, Ok(Ok(())))
-    }
-}
-
 impl Recorder {
-    /// Starts the writing thread.
+    /// Starts the writing thread. Told to finish, it ends every trace.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -107,22 +91,19 @@ impl Recorder {
         config: TraceConfig,
         devices: &[DeviceConfig],
         clock: Clock,
-    ) -> io::Result<(Self, RecorderThread)> {
+    ) -> io::Result<(Self, Worker)> {
         let wake = Arc::new(Notify::new());
         let mut studio = Studio::new(data_dir, config, devices, &wake);
         let tapes = studio.links.iter().map(|link| Arc::clone(&link.tape)).collect();
         let (commands, mut asked) = mpsc::channel::<Command>(COMMANDS_MAX);
-        let (end, ended) = oneshot::channel();
-        let closing = CancellationToken::new();
-        let closed = closing.clone();
-        supervisor::thread("recorder", async move {
+        let thread = Worker::start("recorder", |closing| async move {
             loop {
                 let look = studio.is_recording().then(|| clock.mono() + LOOK_EVERY);
                 let command = tokio::select! {
                     command = asked.recv() => command,
                     () = wake.notified() => None,
                     () = clock.sleep_until(look) => None,
-                    () = closed.cancelled() => break,
+                    () = closing.cancelled() => break,
                 };
                 let now = clock.now();
                 if let Some((order, device, answer)) = command {
@@ -132,9 +113,8 @@ impl Recorder {
                 studio.look(now);
             }
             studio.end();
-            let _nobody_waits = end.send(());
         })?;
-        Ok((Self { tapes, commands }, RecorderThread { closing, ended }))
+        Ok((Self { tapes, commands }, thread))
     }
 
     /// The tape of each device, in their order.
@@ -266,7 +246,7 @@ impl Link {
             ));
         }
         let limits = Limits { until: now.mono + take::ASKED_FOR, max_bytes: take::ASKED_BYTES };
-        let begun = Take::begin(folder, &self.device, &self.tape, (Begin::Anew, None), now, limits);
+        let begun = Take::begin(folder, &self.device, &self.tape, Wish::Asked, now, limits);
         match begun {
             Ok(take) => {
                 tracing::info!(device = %id, path = %take.path().display(), "A trace begins.");
@@ -318,9 +298,8 @@ impl Link {
         }
         self.kept_at = Some(now.mono);
         let limits = Limits { until: now.mono + KEEP_AFTER, max_bytes };
-        let begin = (Begin::Oldest, Some(why));
         let id = &self.device.id;
-        match Take::begin(folder, &self.device, &self.tape, begin, now, limits) {
+        match Take::begin(folder, &self.device, &self.tape, Wish::Kept(why), now, limits) {
             Ok(take) => {
                 let path = take.path().display();
                 tracing::info!(device = %id, why, %path, "The last minutes of a link are kept.");

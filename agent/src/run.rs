@@ -115,8 +115,9 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     for device in &mut devices {
         device.options.zone_offset_s = Some(zone_offset_s);
     }
-    let (recorder, recording) = Recorder::start(&config.data_dir, config.trace, &devices, clock)
-        .context("starting the thread of the recorder")?;
+    let (recorder, mut recording) =
+        Recorder::start(&config.data_dir, config.trace, &devices, clock)
+            .context("starting the thread of the recorder")?;
     for (link, (device, tape)) in devices.into_iter().zip(recorder.tapes()).enumerate() {
         let (outbox, board, stopped) = (outbox.clone(), Arc::clone(&board), supervisor.stopped());
         supervisor.keep(format!("link {}", device.id), move || {

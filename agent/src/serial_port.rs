@@ -9,7 +9,7 @@
 use crate::{
     clock::Clock,
     config::{DeviceConfig, Port},
-    frame_watch::{self, FrameWatch},
+    frame_watch::FrameWatch,
     holder,
     outbox::{AskOutboxError, Origin, Outbox, OutboxClosed},
     recorder::{Happened, Tape},
@@ -279,15 +279,12 @@ impl Session<'_> {
             return Ok(());
         }
         let config = &self.link.config;
-        let (expected, place) = match config.port.is_network() {
-            true => (config.driver.port_settings(), " at the serial server"),
-            false => (config.settings, ""),
-        };
         let text = format!(
-            "bytes arrive, none make a frame: check speed and parity{place}, and that it is a {}; \
+            "bytes arrive, none make a frame: check speed and parity{}, and that it is a {}; \
              {} expected",
+            config.port.place_of_settings(),
             config.driver.name(),
-            frame_watch::shown(expected)
+            config.settings
         );
         self.link.board.hinted(&config.id, &text);
         self.keep(SerialOutput::Note(LinkNote { kind: "no_frame", text })).await

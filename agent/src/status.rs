@@ -146,6 +146,12 @@ impl Board {
         (uplink.aside, uplink.aside_why) = (count, why.to_owned());
     }
 
+    /// What is said of the uplink.
+    #[cfg(test)]
+    pub(crate) fn uplink_state(&self) -> String {
+        self.facts().uplink.state.clone()
+    }
+
     /// Envelopes that cannot be sent.
     #[cfg(test)]
     pub(crate) fn aside(&self) -> u64 {

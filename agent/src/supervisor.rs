@@ -1,8 +1,11 @@
 //! The only place of the agent that spawns; what it spawned it awaits.
 
 use crate::{clock::Clock, status::Board};
-use std::{future::Future, sync::Arc, time::Duration};
-use tokio::{sync::mpsc, task::JoinHandle};
+use std::{future::Future, io, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A task that panicked is started again after this: first and last.
@@ -64,16 +67,47 @@ fn restart_after(before: Duration, ran: Duration) -> Duration {
     if ran >= GOOD_AFTER { RESTART_AFTER.0 } else { (before * 2).min(RESTART_AFTER.1) }
 }
 
-/// Runs a blocking loop on a thread of its own, with the runtime's timers.
-///
-/// # Errors
-/// When the system gives no thread.
-pub(crate) fn thread<F>(name: &str, body: F) -> std::io::Result<std::thread::JoinHandle<()>>
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let runtime = tokio::runtime::Handle::current();
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || runtime.block_on(body))
+/// A loop that may block, on a thread of its own, with the runtime's timers.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    closing: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Worker {
+    /// Starts what `body` makes of the token that tells it to finish.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(crate) fn start<F>(
+        name: &str,
+        body: impl FnOnce(CancellationToken) -> F,
+    ) -> io::Result<Self>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let closing = CancellationToken::new();
+        let (end, ended) = oneshot::channel();
+        let body = body(closing.clone());
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            runtime.block_on(body);
+            let _nobody_waits = end.send(());
+        })?;
+        Ok(Self { closing, ended })
+    }
+
+    /// Comes back when the thread ends by itself, which it never should.
+    pub(crate) async fn ended(&mut self) {
+        // Without a word it has panicked.
+        drop((&mut self.ended).await);
+    }
+
+    /// Tells it to finish; whether it did so within `limit`, and without a panic.
+    pub(crate) async fn close(&mut self, limit: Duration) -> bool {
+        self.closing.cancel();
+        matches!(tokio::time::timeout(limit, &mut self.ended).await, Ok(Ok(())))
+    }
 }
 
 /// A task that ends when this is dropped.

@@ -1,7 +1,7 @@
 //! Runs the sending half of the uplink on MQTT 5 with mutual TLS.
 //!
 //! Not here: what goes out when (`uplink_proto::sender`), MQTT itself ([`connection`]), what happens
-//! while a connection is up ([`session`]).
+//! while a connection is up ([`session`]), what makes it try again at once ([`route`]).
 //!
 //! # Invariants
 //! - the outbox is the only queue: each connection starts from it, nothing is kept in the client
@@ -9,6 +9,7 @@
 
 mod connection;
 mod in_flight;
+mod route;
 mod session;
 
 use crate::{
@@ -83,6 +84,7 @@ pub(crate) async fn run(uplink: Uplink) {
     let mut news = news.lock().await;
     let mut outage = Outage { since: uplink.clock.mono() };
     loop {
+        let ways = route::ways();
         let mut up_since = None;
         let ended = uplink.session(&mut news, &mut up_since).await;
         let error = match ended {
@@ -94,6 +96,7 @@ pub(crate) async fn run(uplink: Uplink) {
         let cap = outage.wait_max(uplink.clock.mono(), up_since);
         tokio::select! {
             () = tokio::time::sleep(jittered(cap)) => {}
+            () = route::changed(ways) => tracing::info!("A route or address changed."),
             () = uplink.stopped.cancelled() => return,
         }
     }

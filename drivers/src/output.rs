@@ -23,6 +23,22 @@ pub struct Cursor(pub Vec<u8>);
 /// Longest cursor: 500 glucose records of 8 bytes fit.
 pub const CURSOR_LEN_MAX: usize = 8 * 1024;
 
+/// Kinds of notes that say that what a device said could not be read.
+const FAILURES: [&str; 12] = [
+    "bad_line",
+    "broken_off",
+    "checksum",
+    "cut_off",
+    "length",
+    "malformed",
+    "noise",
+    "refused",
+    "too_long",
+    "unknown_frame",
+    "unknown_object",
+    "unknown_unit",
+];
+
 /// What went wrong on a link, in the driver's words.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LinkNote {
@@ -30,4 +46,12 @@ pub struct LinkNote {
     pub kind: &'static str,
     /// One sentence: what happened; what to do.
     pub text: String,
+}
+
+impl LinkNote {
+    /// Whether what the device said could not be read: worth keeping the bytes for.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        FAILURES.contains(&self.kind)
+    }
 }

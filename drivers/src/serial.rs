@@ -14,6 +14,7 @@ pub use crate::output::{CURSOR_LEN_MAX, Cursor, LinkNote};
 
 use crate::output::Output;
 use model::time::{MonoTime, Now};
+use std::fmt;
 
 /// What happened to the serial port.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,6 +66,19 @@ impl PortSettings {
     }
 }
 
+/// As people write it: `9600 8N1`.
+impl fmt::Display for PortSettings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { baud, data_bits, parity, stop_bits } = self;
+        let parity = match parity {
+            Parity::None => 'N',
+            Parity::Even => 'E',
+            Parity::Odd => 'O',
+        };
+        write!(out, "{baud} {data_bits}{parity}{stop_bits}")
+    }
+}
+
 /// A serial device, as a state machine. No port, no clock, no task inside.
 pub trait SerialDriver: Send {
     /// Takes in what happened. Never blocks, never fails, never panics on device bytes.
@@ -79,4 +93,16 @@ pub trait SerialDriver: Send {
 
     /// When to call `handle` with `TimedOut`, if nothing else happens first.
     fn next_timeout(&self) -> Option<MonoTime>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_shown_as_people_write_them() {
+        assert_eq!(PortSettings::eight_n_one(9600).to_string(), "9600 8N1");
+        let even = PortSettings { data_bits: 7, parity: Parity::Even, stop_bits: 2, baud: 1200 };
+        assert_eq!(even.to_string(), "1200 7E2");
+    }
 }

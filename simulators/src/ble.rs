@@ -17,7 +17,7 @@ use std::{
     process::ExitCode,
 };
 use virtual_devices::{
-    EcgSource, Setup,
+    EcgSource, Patient, Setup,
     gatt::{self, GattDevice, Pairing},
 };
 
@@ -35,15 +35,18 @@ pub(crate) struct Options {
     /// `ble-cuff:bp-01`
     #[arg(required = true, value_name = "DEVICE")]
     devices: Vec<String>,
-    /// A scenario file, or the name of a built-in scenario
+    /// A scenario file (TOML), or the name of one that is shipped
     #[arg(long, default_value = "clinic-day")]
     scenario: String,
     /// File to which what the devices said is appended
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
-    /// From which everything the devices say follows
+    /// From which all that is the devices' own follows: how rude they are, their clocks
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// From which their patient follows
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    patient: u64,
     /// A BlueZ and devices that do what everybody expects, instead of the worst that is allowed
     #[arg(long)]
     polite: bool,
@@ -53,6 +56,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let (clock, time) = (stage_clock(), StageTime::start(1.0));
     let scenario = command::scenario(&options.scenario)?;
+    let patient = Patient::new(options.patient, scenario, EcgSource::Recording);
     let mut devices = Vec::new();
     for (number, wanted) in (1_u64..).zip(&options.devices) {
         let (name, id) = wanted.split_once(':').unwrap_or((wanted, ""));
@@ -61,8 +65,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             device: if id.is_empty() { format!("{name}-{number:02}") } else { id.to_owned() },
             seed: options.seed.wrapping_add(number).wrapping_mul(SEEDS).wrapping_add(temper),
             clock,
-            scenario: scenario.clone(),
-            ecg: EcgSource::Recording,
+            patient: patient.clone(),
         };
         let device = gatt::create(name, setup).with_context(|| {
             format!("no virtual Bluetooth LE device is called {name:?}; see `clinic-sim list`")

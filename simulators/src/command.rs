@@ -22,10 +22,12 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use virtual_devices::{EcgSource, Scenario, ecg::wfdb::Record};
+use virtual_devices::{EcgSource, Fault, FaultPlan, Patient, Scenario, ecg::wfdb::Record};
 
 /// Wrong use, as clap has it.
 const WRONG_USE: u8 = 2;
+/// Faults that are further apart are none.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Virtual clinic devices, and a whole clinic and county on one machine.
 #[derive(Debug, Parser)]
@@ -85,19 +87,28 @@ struct Device {
     /// Device id in the truth
     #[arg(long, default_value = "device-01")]
     id: String,
-    /// A scenario file, or the name of a built-in scenario
+    /// A scenario file (TOML), or the name of one that is shipped
     #[arg(long, default_value = "clinic-day")]
     scenario: String,
     /// `recording` for a minute that is built in, `synthetic` for the heart of the scenario, or the
     /// header of a WFDB record (`FILE.hea`) in format 212 or 16, with its signal file beside it
     #[arg(long, default_value = "recording")]
     ecg: String,
-    /// From which everything the device says follows
+    /// From which all that is the device's own follows: how rude it is, its clock
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// From which its patient follows; devices of one bed have the same
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    patient: u64,
     /// Device seconds per real second
     #[arg(long, default_value_t = 1.0, value_parser = speed)]
     speed: f64,
+    /// Let its cable go wrong: everything of the catalogue of faults, in an order by this seed
+    #[arg(long, value_name = "SEED")]
+    faults: Option<u64>,
+    /// About so long from one fault to the next
+    #[arg(long, default_value = "30s", value_parser = duration, requires = "faults")]
+    fault_every: Duration,
     /// File to which what the device said is appended
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
@@ -205,8 +216,12 @@ async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
             })?,
         id: options.id,
         seed: options.seed,
-        scenario: scenario(&options.scenario)?,
-        ecg: ecg(&options.ecg)?,
+        patient: Patient::new(options.patient, scenario(&options.scenario)?, ecg(&options.ecg)?),
+        faults: options.faults.map(|seed| FaultPlan {
+            seed,
+            every_ms: u64::try_from(options.fault_every.min(DAY).as_millis()).unwrap_or(u64::MAX),
+            until: None,
+        }),
     };
     let truth = options.truth.unwrap_or_else(|| PathBuf::from("/dev/null"));
     let (clock, time) = (stage_clock(), StageTime::start(options.speed));
@@ -226,9 +241,14 @@ fn list() -> anyhow::Result<ExitCode> {
     for (name, about) in virtual_devices::NAMES.iter().chain(virtual_devices::gatt::NAMES) {
         writeln!(out, "  {name:<15} {about}")?;
     }
+    writeln!(out, "faults of a device's cable, with --faults")?;
+    for fault in Fault::ALL {
+        writeln!(out, "  {:<12} {}", fault.name(), fault.about())?;
+    }
     writeln!(out, "scenarios")?;
-    for (name, about) in Scenario::BUILT_IN {
-        writeln!(out, "  {name:<15} {about}")?;
+    for (name, text) in Scenario::SHIPPED {
+        let about = Scenario::parse(text).with_context(|| format!("reading {name}"))?.about;
+        writeln!(out, "  {name:<22} {}\n  {:<22} {}", about.en, "", about.zh)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -238,10 +258,10 @@ pub(crate) fn scenario(name: &str) -> anyhow::Result<Scenario> {
         return Ok(scenario);
     }
     if !Path::new(name).exists() {
-        bail!("{name:?} is neither a built-in scenario nor a file; see `clinic-sim list`");
+        bail!("{name:?} is neither a shipped scenario nor a file; see `clinic-sim list`");
     }
     let text = fs::read_to_string(name).with_context(|| format!("reading {name}"))?;
-    serde_json::from_str(&text).with_context(|| format!("{name} is not a scenario"))
+    Scenario::parse(&text).with_context(|| format!("{name} cannot be played"))
 }
 
 fn ecg(name: &str) -> anyhow::Result<EcgSource> {
@@ -281,6 +301,15 @@ fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {
             report.gaps,
             report.alerts_raised
         )?;
+        if !report.faults.is_empty() {
+            let count: usize = report.faults.values().sum();
+            let (faulted, stored) = (report.faulted, report.faulted_stored);
+            writeln!(out, "faults   {count:>8}   of cables: {:?}", report.faults)?;
+            writeln!(
+                out,
+                "faulted  {faulted:>8}   of those emitted; {stored} readings are stored"
+            )?;
+        }
         if let Some(latency) = report.latency_ms {
             let (p50, p99) = (latency.p50, latency.p99);
             writeln!(out, "latency  {p50:>8} ms median, {p99} ms p99, device byte to board event")?;

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::task::JoinHandle;
-use virtual_devices::{EcgSource, Scenario};
+use virtual_devices::{EcgSource, Patient, Scenario};
 
 /// Two township clinics: the display name and the site.
 const CLINICS: [(&str, &str); 2] = [("和平镇卫生院", "heping"), ("东风镇卫生院", "dongfeng")];
@@ -49,9 +49,9 @@ pub struct DemoPlan {
     pub seed: u64,
 }
 
-/// The cast of a site: one virtual device of every kind.
+/// The cast of a site: one virtual device of every kind, all at one bed.
 #[must_use]
-pub fn cast(site: &str, seed: u64, scenario: &Scenario, ecg: EcgSource) -> Vec<DevicePlan> {
+pub fn cast(site: &str, seed: u64, patient: &Patient) -> Vec<DevicePlan> {
     let kinds = [("ecg", "pm6750"), ("pump", "bcc"), ("bp", "tm2655"), ("glu", "ultraeasy")];
     kinds
         .into_iter()
@@ -60,8 +60,8 @@ pub fn cast(site: &str, seed: u64, scenario: &Scenario, ecg: EcgSource) -> Vec<D
             id: format!("{site}-{kind}-01"),
             name,
             seed: seed.wrapping_mul(16).wrapping_add(offset),
-            scenario: scenario.clone(),
-            ecg: ecg.clone(),
+            patient: patient.clone(),
+            faults: None,
         })
         .collect()
 }
@@ -176,7 +176,8 @@ impl Parts {
                 _ => ("steady", EcgSource::Synthetic),
             };
             let scenario = Scenario::built_in(scenario).context("a scenario is missing")?;
-            let devices = cast(name, plan.seed.wrapping_add(part), &scenario, ecg);
+            let seed = plan.seed.wrapping_add(part);
+            let devices = cast(name, seed, &Patient::new(seed, scenario, ecg));
             let mut site = Site::prepare(&program, county, name, &dir.join(name), devices).await?;
             self.performances.extend(site.play(clock, time)?);
             site.start()?;

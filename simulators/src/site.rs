@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use virtual_devices::{EcgSource, Scenario, Setup, StageClock, Truth, VirtualDevice};
+use virtual_devices::{Cable, FaultPlan, Patient, Setup, StageClock, Truth, VirtualDevice};
 
 /// Truth lines that may wait for the disk.
 const TRUTH_QUEUE: usize = 4096;
@@ -30,12 +30,12 @@ pub struct DevicePlan {
     pub id: String,
     /// Name of the driver and of the virtual device.
     pub name: &'static str,
-    /// From which everything about it follows.
+    /// From which all that is its own follows.
     pub seed: u64,
-    /// What happens to its patient.
-    pub scenario: Scenario,
-    /// Where its ECG comes from.
-    pub ecg: EcgSource,
+    /// Whom it measures.
+    pub patient: Patient,
+    /// What goes wrong with its cable, if anything does.
+    pub faults: Option<FaultPlan>,
 }
 
 /// A clinic box.
@@ -258,25 +258,25 @@ impl Performance {
             device: plan.id.clone(),
             seed: plan.seed,
             clock,
-            scenario: plan.scenario.clone(),
-            ecg: plan.ecg.clone(),
+            patient: plan.patient.clone(),
         };
-        let mut device = virtual_devices::create(plan.name, setup)
+        let device = virtual_devices::create(plan.name, setup.clone())
             .with_context(|| format!("no virtual device is called {}", plan.name))?;
+        let mut device = Cable::new(device, plan.name, &setup, plan.faults);
         // Before anything is said: a device that said nothing leaves an empty truth, not none.
         let file = fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(truth)
             .with_context(|| format!("opening {}", truth.display()))?;
-        let stage = Stage::open(port)?;
+        let mut stage = Stage::open(port)?;
         let (facts, receiver) = mpsc::channel(TRUTH_QUEUE);
         let writing = Some(tokio::spawn(write_truth(file, receiver)));
         let (stopped, unplugged) = (CancellationToken::new(), CancellationToken::new());
         let (off, gone) = (stopped.clone(), unplugged.clone());
         let id = plan.id.clone();
         let playing = tokio::spawn(async move {
-            perform(&stage, device.as_mut(), time, facts, &off).await?;
+            perform(&mut stage, &mut device, time, facts, &off).await?;
             // The cable stays in, so that what the kernel still holds can be read.
             gone.cancelled().await;
             drop(stage);
@@ -314,7 +314,7 @@ impl Performance {
 }
 
 async fn perform(
-    stage: &Stage,
+    stage: &mut Stage,
     device: &mut dyn VirtualDevice,
     time: StageTime,
     facts: mpsc::Sender<Truth>,
@@ -390,13 +390,13 @@ mod tests {
     #[tokio::test]
     async fn what_a_device_says_after_its_last_word_is_no_truth() {
         let folder = tempfile::tempdir().unwrap();
-        let stage = Stage::open(&folder.path().join("port")).unwrap();
+        let mut stage = Stage::open(&folder.path().join("port")).unwrap();
         let (facts, mut said) = mpsc::channel(TRUTH_QUEUE);
         let stopped = CancellationToken::new();
         stopped.cancel();
         let mut device = Chatterer::default();
         let time = StageTime::start(1.0);
-        perform(&stage, &mut device, time, facts, &stopped).await.unwrap();
+        perform(&mut stage, &mut device, time, facts, &stopped).await.unwrap();
         let mut count = 0;
         while said.try_recv().is_ok() {
             count += 1;

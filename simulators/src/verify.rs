@@ -7,12 +7,16 @@
 //! truth and is left out; a copy that the county has marked is no doubling. Of a county that has
 //! more than this, only the devices of the truth are looked at, from its first line on.
 //!
+//! What a fault of the catalogue has hit, the truth says with it: that may be stored or not, once
+//! for each time it was said, and never as something else. What no fault has hit must be stored.
+//!
 //! Device alarms are not compared: the API tells alerts, and which alarm becomes one is for the
 //! rules to decide. The story of a clinic's day compares them with the county's database.
 
 mod align;
+pub mod hits;
 
-use crate::client::{ApiReading, Client, LedgerLane};
+use crate::client::{ApiBlock, ApiReading, Client, LedgerLane};
 use align::{Step, align};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -44,6 +48,10 @@ struct Fact {
     device_seq: Option<u64>,
     sha256: Option<String>,
     forbidden: Option<String>,
+    #[serde(default)]
+    wave: Vec<i32>,
+    faulted: Option<String>,
+    fault: Option<String>,
 }
 
 /// What the comparison found.
@@ -63,6 +71,12 @@ pub struct Report {
     pub gaps: u64,
     /// Alerts the county has raised about these devices.
     pub alerts_raised: usize,
+    /// Of those emitted: a fault may have hidden them.
+    pub faulted: usize,
+    /// Of those, readings that are stored all the same.
+    pub faulted_stored: usize,
+    /// Faults that happened, by kind.
+    pub faults: BTreeMap<String, usize>,
     /// From the device's byte to the event on the board; absent where nobody listened.
     pub latency_ms: Option<Latency>,
     /// Envelopes the agent gave up.
@@ -160,14 +174,32 @@ struct Said {
 
 type Series = (String, String, String);
 
+/// A reading of the truth.
+#[derive(Clone, Debug)]
+struct Spoken {
+    said: Said,
+    t: String,
+    /// A fault may have hidden it.
+    is_hit: bool,
+}
+
+/// A block of the truth.
+#[derive(Clone, Debug)]
+struct SpokenBlock {
+    hash: String,
+    t: String,
+    wave: Vec<i32>,
+    is_hit: bool,
+}
+
 /// Compares the truth files with the county.
 ///
 /// # Errors
 /// When a file cannot be read or the county does not answer.
 pub async fn compare(truth: &[PathBuf], county: &Client) -> anyhow::Result<Report> {
     let mut report = Report::default();
-    let mut said: BTreeMap<Series, Vec<(Said, String)>> = BTreeMap::new();
-    let mut blocks: BTreeMap<Series, Vec<(String, String)>> = BTreeMap::new();
+    let mut said: BTreeMap<Series, Vec<Spoken>> = BTreeMap::new();
+    let mut blocks: BTreeMap<Series, Vec<SpokenBlock>> = BTreeMap::new();
     let mut devices: BTreeSet<String> = BTreeSet::new();
     let mut begin: Option<jiff::Timestamp> = None;
     for fact in read_truth(truth)? {
@@ -175,12 +207,21 @@ pub async fn compare(truth: &[PathBuf], county: &Client) -> anyhow::Result<Repor
         begin = Some(begin.map_or(t, |begin| begin.min(t)));
         devices.insert(fact.device.clone());
         report.forbidden.extend(fact.forbidden.clone());
+        if let Some(fault) = fact.fault {
+            *report.faults.entry(fault).or_default() += 1;
+            continue;
+        }
         let Some(metric) = fact.metric.clone() else { continue };
         let series = (fact.device.clone(), fact.channel.clone(), metric);
+        let is_hit = fact.faulted.is_some();
         report.emitted += 1;
-        match &fact.sha256 {
-            Some(hash) => blocks.entry(series).or_default().push((hash.clone(), fact.t.clone())),
-            None => said.entry(series).or_default().push((fact.said()?, fact.t.clone())),
+        report.faulted += usize::from(is_hit);
+        if let Some(hash) = fact.sha256 {
+            let block = SpokenBlock { hash, t: fact.t, wave: fact.wave, is_hit };
+            blocks.entry(series).or_default().push(block);
+        } else {
+            let spoken = Spoken { said: fact.said()?, t: fact.t, is_hit };
+            said.entry(series).or_default().push(spoken);
         }
     }
     let Some(begin) = begin else { return Ok(report) };
@@ -234,18 +275,22 @@ fn take_account<'a>(report: &mut Report, lanes: impl Iterator<Item = &'a LedgerL
 
 fn compare_readings(
     report: &mut Report,
-    said: &BTreeMap<Series, Vec<(Said, String)>>,
+    said: &BTreeMap<Series, Vec<Spoken>>,
     stored: &BTreeMap<Series, Vec<(Said, ApiReading)>>,
 ) {
     let nothing = Vec::new();
     for (series, facts) in said {
         let readings = stored.get(series).unwrap_or(&nothing);
         report.stored += readings.len();
-        let steps = align(facts, readings, |fact, reading| fact.0.is_told_by(&reading.0));
+        if facts.iter().any(|fact| fact.is_hit) {
+            compare_hit_readings(report, series, facts, readings);
+            continue;
+        }
+        let steps = align(facts, readings, |fact, reading| fact.said.is_told_by(&reading.0));
         for step in steps {
             match step {
                 Step::Same(fact, reading) => {
-                    report.emitted_at.insert(reading.1.key(), fact.1.clone());
+                    report.emitted_at.insert(reading.1.key(), fact.t.clone());
                 }
                 Step::Altered(fact, reading) => {
                     let text = format!("{fact:?} became {:?}", reading.0);
@@ -267,26 +312,85 @@ fn compare_readings(
     }
 }
 
+fn compare_hit_readings(
+    report: &mut Report,
+    series: &Series,
+    facts: &[Spoken],
+    readings: &[(Said, ApiReading)],
+) {
+    // A download that broke off brings the rest later.
+    let mut facts: Vec<&Spoken> = facts.iter().collect();
+    facts.sort_by_key(|fact| fact.said.in_time());
+    let mut readings: Vec<&(Said, ApiReading)> = readings.iter().collect();
+    readings.sort_by_key(|reading| reading.0.in_time());
+    let same = |fact: &&Spoken, reading: &&(Said, ApiReading)| fact.said.is_told_by(&reading.0);
+    let judged = hits::judge(&facts, &readings, |fact| fact.is_hit, same);
+    for fact in judged.lost.iter().filter_map(|place| facts.get(*place)) {
+        report.differ(Kind::Lost, 1, series, &format!("{fact:?}"));
+    }
+    for reading in judged.invented.iter().filter_map(|place| readings.get(*place)) {
+        let is_again = facts.iter().any(|fact| same(fact, reading));
+        let kind = if is_again { Kind::Doubled } else { Kind::Altered };
+        report.differ(kind, 1, series, &format!("{:?}", reading.0));
+    }
+    let spared = facts.iter().filter(|fact| !fact.is_hit).count();
+    let unhidden = judged.same.len().saturating_sub(spared - judged.lost.len());
+    report.faulted_stored += unhidden;
+    let pairs = judged.same.iter().filter_map(|(said, is)| facts.get(*said).zip(readings.get(*is)));
+    report.emitted_at.extend(pairs.map(|(fact, reading)| (reading.1.key(), fact.t.clone())));
+}
+
+fn compare_hit_blocks(
+    report: &mut Report,
+    series: &Series,
+    facts: &[SpokenBlock],
+    blocks: &[ApiBlock],
+) -> anyhow::Result<()> {
+    let unix_ms = |text: &str| -> anyhow::Result<i64> {
+        let moment: jiff::Timestamp =
+            text.parse().with_context(|| format!("{text:?} is no time"))?;
+        Ok(moment.as_millisecond())
+    };
+    let said = facts.iter().map(|fact| {
+        let (samples, is_hit) = (fact.wave.as_slice(), fact.is_hit);
+        Ok(hits::Block { end_ms: unix_ms(&fact.t)?, samples, is_hit })
+    });
+    let said = said.collect::<anyhow::Result<Vec<_>>>()?;
+    let stored = blocks.iter().map(|block| Ok((unix_ms(&block.start)?, block.samples.as_slice())));
+    let judged = hits::judge_waves(&said, &stored.collect::<anyhow::Result<Vec<_>>>()?);
+    for fact in judged.lost.iter().filter_map(|place| facts.get(*place)) {
+        report.differ(Kind::Lost, 1, series, &format!("block at {}", fact.t));
+    }
+    for block in judged.invented.iter().filter_map(|place| blocks.get(*place)) {
+        report.differ(Kind::Altered, 1, series, &format!("block from {}", block.start));
+    }
+    Ok(())
+}
+
 async fn compare_blocks(
     report: &mut Report,
-    emitted: &BTreeMap<Series, Vec<(String, String)>>,
+    emitted: &BTreeMap<Series, Vec<SpokenBlock>>,
     from: &str,
     county: &Client,
 ) -> anyhow::Result<()> {
     for (series, facts) in emitted {
         let (device, _, metric) = series;
         let blocks = county.blocks(device, metric, from).await?;
-        let stored: Vec<String> = blocks.iter().map(|block| sha256(&block.samples)).collect();
         report.emitted_blocks += facts.len();
-        report.stored += stored.len();
-        for step in align(facts, &stored, |fact, hash| fact.0 == *hash) {
+        report.stored += blocks.len();
+        if facts.iter().any(|fact| fact.is_hit) {
+            compare_hit_blocks(report, series, facts, &blocks)?;
+            continue;
+        }
+        let stored: Vec<String> = blocks.iter().map(|block| sha256(&block.samples)).collect();
+        for step in align(facts, &stored, |fact, hash| fact.hash == *hash) {
             match step {
                 Step::Same(..) => {}
                 Step::Altered(fact, _) => {
-                    report.differ(Kind::Altered, 1, series, &format!("block at {}", fact.1));
+                    report.differ(Kind::Altered, 1, series, &format!("block at {}", fact.t));
                 }
                 Step::OnlyLeft(fact) => {
-                    report.differ(Kind::Lost, 1, series, &format!("block at {}", fact.1));
+                    report.differ(Kind::Lost, 1, series, &format!("block at {}", fact.t));
                 }
                 Step::OnlyRight(hash) => {
                     report.differ(Kind::Doubled, 1, series, &format!("block {hash}"));
@@ -336,6 +440,11 @@ impl Said {
             device_time: moment(reading.device_time.as_deref())?,
             device_seq: reading.device_seq,
         })
+    }
+
+    /// Results that are stamped come in the order of their stamps.
+    fn in_time(&self) -> Option<(jiff::Timestamp, Option<String>)> {
+        self.device_time.map(|time| (time, self.value.clone()))
     }
 
     /// Whether the county tells this. A truth that names no number of the device is no judge of it.

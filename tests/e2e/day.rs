@@ -22,7 +22,7 @@ use std::{
     process::{Command, Output, Stdio},
     time::Duration,
 };
-use virtual_devices::{EcgSource, Scenario};
+use virtual_devices::{EcgSource, Patient, Scenario};
 
 /// Before any alert.
 const EVER: &str = "1970-01-01T00:00:00Z";
@@ -85,7 +85,8 @@ async fn an_unplugged_device_is_told_and_comes_back() -> anyhow::Result<()> {
     until("the unplugged monitor is told", limit, async || state_is("link_down").await).await?;
 
     let scenario = Scenario::built_in("steady").unwrap();
-    let plan = cast("heping", 7, &scenario, EcgSource::Recording).remove(0);
+    let patient = Patient::new(7, scenario, EcgSource::Recording);
+    let plan = cast("heping", 7, &patient).remove(0);
     let port = village.site.port(&plan.id);
     let again = Performance::start(
         &plan,
@@ -113,7 +114,7 @@ async fn an_unplugged_device_is_told_and_comes_back() -> anyhow::Result<()> {
     assert_eq!(mode & 0o777, 0o700, "the outbox is for the agent only");
     // A cuff that nobody uses says nothing; it is there again all the same.
     let cuff = "heping-bp-01";
-    let plans = cast("heping", 7, &scenario, EcgSource::Recording);
+    let plans = cast("heping", 7, &patient);
     let place = plans.iter().position(|plan| plan.id == cuff).context("a cuff")?;
     // The monitor was taken out of the list.
     performances.remove(place - 1).unplug().await?;

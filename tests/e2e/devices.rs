@@ -20,21 +20,22 @@ use std::{
     path::Path,
     time::{Duration, Instant},
 };
-use virtual_devices::{EcgSource, NAMES, Scenario};
+use virtual_devices::{EcgSource, NAMES, Patient, Scenario};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 /// Past the monitor's cuff at 70 s.
 const PLAYED: Duration = Duration::from_secs(75);
 
-/// One of every driver, with a seed that is polite everywhere.
+/// One of every driver at one bed, with a seed that is polite everywhere.
 fn everybody() -> Vec<DevicePlan> {
     let scenario = Scenario::built_in("clinic-day").unwrap();
+    let patient = Patient::new(1, scenario, EcgSource::Recording);
     let plan = |(name, _): &(&'static str, &str)| DevicePlan {
         id: format!("heping-{name}-01"),
         name,
         seed: 0,
-        scenario: scenario.clone(),
-        ecg: EcgSource::Recording,
+        patient: patient.clone(),
+        faults: None,
     };
     NAMES.iter().map(plan).collect()
 }

@@ -21,7 +21,7 @@ use tokio::{
     sync::Mutex,
     time::timeout,
 };
-use virtual_devices::{EcgSource, Scenario, Setup, SimTime, VirtualDevice};
+use virtual_devices::{EcgSource, Patient, Scenario, Setup, SimTime, VirtualDevice};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 /// Results the source has to say.
@@ -88,8 +88,7 @@ async fn a_monitor_behind_a_serial_server_is_read_and_read_again_after_a_hang_up
         device: "tcp-01".to_owned(),
         seed: 7,
         clock: stage_clock(),
-        scenario,
-        ecg: EcgSource::Recording,
+        patient: Patient::new(7, scenario, EcgSource::Recording),
     };
     let mut monitor = virtual_devices::create("pm6750", setup).context("no pm6750")?;
     let time = StageTime::start(1.0);

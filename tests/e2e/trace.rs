@@ -25,7 +25,7 @@ use std::{
     process::{Command, Output},
     time::Duration,
 };
-use virtual_devices::{EcgSource, Scenario};
+use virtual_devices::{EcgSource, Patient, Scenario};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const EVER: &str = "1970-01-01T00:00:00Z";
@@ -43,7 +43,8 @@ async fn a_trace_gives_the_readings_that_arrived_and_an_alarm_is_kept() -> anyho
     scenario.occlusion = vec![OCCLUSION];
     let (clock, time) = (stage_clock(), StageTime::start(1.0));
     let mut performances = Vec::new();
-    for plan in cast("heping", 7, &scenario, EcgSource::Recording) {
+    let patient = Patient::new(7, scenario, EcgSource::Recording);
+    for plan in cast("heping", 7, &patient) {
         let (port, truth) = (village.site.port(&plan.id), village.site.truth());
         performances.push(Performance::start(&plan, &port, clock, time, &truth)?);
     }

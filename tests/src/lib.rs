@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use virtual_devices::{EcgSource, Scenario};
+use virtual_devices::{EcgSource, Patient, Scenario};
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -45,7 +45,8 @@ impl Village {
         scenario: &str,
     ) -> anyhow::Result<Self> {
         let scenario = Scenario::built_in(scenario).context("a scenario is missing")?;
-        let devices = cast("heping", 7, &scenario, EcgSource::Recording);
+        let patient = Patient::new(7, scenario, EcgSource::Recording);
+        let devices = cast("heping", 7, &patient);
         Self::prepare_with(program, broker, devices).await
     }
 

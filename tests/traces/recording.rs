@@ -13,7 +13,7 @@ use model::{
 };
 use std::{collections::VecDeque, fs, path::Path, time::Duration};
 use trace::{Entry, Event, Head};
-use virtual_devices::{EcgSource, Scenario, Setup, SimTime, StageClock, VirtualDevice};
+use virtual_devices::{EcgSource, Patient, Scenario, Setup, SimTime, StageClock, VirtualDevice};
 
 /// 2026-11-22 08:15 UTC.
 const WALL_START_MS: i64 = 1_795_335_300_000;
@@ -82,8 +82,7 @@ fn source(name: DriverName) -> Source {
         device: device(name),
         seed: 1,
         clock: StageClock { wall_start_ms: WALL_START_MS, utc_offset_s: ZONE_OFFSET_S },
-        scenario: Scenario::built_in("clinic-day").unwrap(),
-        ecg: EcgSource::Synthetic,
+        patient: Patient::new(1, Scenario::built_in("clinic-day").unwrap(), EcgSource::Synthetic),
     };
     match name {
         // Their vectors name a person, or may: that must not be kept.

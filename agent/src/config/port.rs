@@ -64,6 +64,15 @@ impl Port {
         !matches!(self, Self::Serial(_))
     }
 
+    /// Where speed and parity are set, if not in `agent.toml`.
+    pub(crate) const fn place_of_settings(&self) -> &'static str {
+        match self {
+            Self::Serial(_) => "",
+            Self::Connect { .. } => " at the serial server",
+            Self::Listen(_) => " at the device or its adapter",
+        }
+    }
+
     /// What a person looks at when the link was lost.
     pub(crate) const fn advice(&self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@
 //! - rows are given up in the transaction that stores their drop record
 //! - what is known in memory changes after the commit, never before
 
-use super::file::{IDENTITIES_MAX, LaneRows, integer, lane_mut};
+use super::file::{IDENTITIES_MAX, LaneRows, integer};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
@@ -13,7 +13,7 @@ use model::{
     time::{Now, WallTime},
 };
 use rusqlite::{OptionalExtension as _, Transaction, params};
-use uplink_proto::envelope::Envelope;
+use uplink_proto::{envelope::Envelope, ranges::RangeSet};
 
 /// Drop records of one envelope: at most 100 bytes each.
 const DROPS_PER_ENVELOPE: usize = 500;
@@ -56,7 +56,7 @@ impl<'a> Change<'a> {
         now: Now,
         ran_s: i64,
     ) -> Self {
-        let next = Lane::ALL.map(|lane| lane_mut(lanes, lane).next);
+        let next = Lane::ALL.map(|lane| lane.of(lanes).next);
         let (stored, dropped, saved) = (Vec::new(), Vec::new(), Vec::new());
         Self { transaction, lanes, outbox, now, ran_s, next, stored, dropped, saved }
     }
@@ -67,12 +67,7 @@ impl<'a> Change<'a> {
 
     /// Rows of a lane that are not acked, before this change.
     pub(super) fn first_unacked(&self, lane: Lane) -> Option<(Seq, Seq)> {
-        let [urgent, trend, wave] = &*self.lanes;
-        let rows = match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        };
+        let rows = lane.of(self.lanes);
         let given_up =
             self.dropped.iter().filter(|drop| drop.lane == lane && drop.outbox.is_none());
         let from = given_up.map(|drop| drop.last.next()).max().unwrap_or(Seq::FIRST);
@@ -103,14 +98,17 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// The county has committed these rows.
-    pub(super) fn mark_acked(&self, lane: Lane, first: Seq, last: Seq) -> rusqlite::Result<()> {
-        self.transaction
-            .prepare_cached(
-                "UPDATE envelope SET acked_s = ?4
-                 WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 AND acked_s IS NULL",
-            )?
-            .execute(params![lane.name(), integer(first), integer(last), self.ran_s])?;
+    /// The county has committed these rows: urgent, trend, wave.
+    pub(super) fn mark_acked(&self, acked: &[RangeSet; 3]) -> rusqlite::Result<()> {
+        let mut mark = self.transaction.prepare_cached(
+            "UPDATE envelope SET acked_s = ?4
+             WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 AND acked_s IS NULL",
+        )?;
+        for (lane, acked) in Lane::ALL.into_iter().zip(acked) {
+            for (first, last) in acked.ranges() {
+                mark.execute(params![lane.name(), integer(first), integer(last), self.ran_s])?;
+            }
+        }
         Ok(())
     }
 
@@ -128,14 +126,14 @@ impl<'a> Change<'a> {
     }
 
     /// Gives up the oldest rows of a range without gaps, until that gives `wanted` bytes or `limit`
-    /// rows are gone; how many bytes it gave.
+    /// rows are gone.
     pub(super) fn give_up_oldest(
         &mut self,
         lane: Lane,
         (first, last): (Seq, Seq),
         wanted: u64,
         limit: u64,
-    ) -> rusqlite::Result<u64> {
+    ) -> rusqlite::Result<()> {
         let end = Seq::new(first.get().saturating_add(limit - 1)).unwrap_or(last).min(last);
         let (mut seq, mut freed) = (first, 0);
         let mut times: Option<(WallTime, WallTime)> = None;
@@ -151,7 +149,7 @@ impl<'a> Change<'a> {
         }
         let times = times.unwrap_or((self.now.wall, self.now.wall));
         self.count_drop(lane, (first, seq), times, DropCause::OutboxFull);
-        Ok(freed)
+        Ok(())
     }
 
     /// Gives up a row that cannot be read back. Its bytes stay where they are: deleting them walks
@@ -207,7 +205,7 @@ impl<'a> Change<'a> {
             self.append(Lane::Urgent, self.now.wall, records)?;
         }
         for (lane, next) in Lane::ALL.into_iter().zip(self.next) {
-            if next > lane_mut(self.lanes, lane).next {
+            if next > lane.of(self.lanes).next {
                 self.transaction
                     .prepare_cached("UPDATE lane SET next_seq = ?2 WHERE lane = ?1")?
                     .execute(params![lane.name(), integer(next)])?;
@@ -215,24 +213,19 @@ impl<'a> Change<'a> {
         }
         self.transaction.commit()?;
         for row in &self.stored {
-            lane_mut(self.lanes, row.lane).add(self.now.mono, row.seq);
+            row.lane.of_mut(self.lanes).add(self.now.mono, row.seq);
         }
         for drop in &self.dropped {
-            lane_mut(self.lanes, drop.lane).unacked.remove_range(drop.first, drop.last);
+            drop.lane.of_mut(self.lanes).unacked.remove_range(drop.first, drop.last);
         }
         for (lane, next) in Lane::ALL.into_iter().zip(self.next) {
-            lane_mut(self.lanes, lane).next = next;
+            lane.of_mut(self.lanes).next = next;
         }
         Ok(Changed { stored: self.stored, dropped: self.dropped })
     }
 
     fn take_number(&mut self, lane: Lane, count: u32) -> Seq {
-        let [urgent, trend, wave] = &mut self.next;
-        let next = match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        };
+        let next = lane.of_mut(&mut self.next);
         let taken = *next;
         *next = Seq::new(taken.get().saturating_add(u64::from(count))).unwrap_or(taken);
         taken

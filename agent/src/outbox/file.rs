@@ -94,16 +94,19 @@ enum Found {
 /// file of a newer agent is left untouched, and another one started beside it.
 pub(super) fn open(path: &Path, now: WallTime) -> Result<OutboxFile, OpenOutboxError> {
     let mut path = path.to_owned();
-    if let Found::FromTheFuture(schema) = look(&path)? {
+    let mut found = look(&path)?;
+    if let Found::FromTheFuture(schema) = found {
         let beside = path.with_extension(format!("schema{SCHEMA}.sqlite"));
         tracing::error!(path = %path.display(), schema, beside = %beside.display(),
             "The outbox is of a newer agent and left untouched; install the newer agent again.");
         path = beside;
+        found = look(&path)?;
     }
-    if let Found::Damaged(what) = look(&path)? {
+    if let Found::Damaged(what) = found {
         move_aside(&path, now, &what)?;
+        found = look(&path)?;
     }
-    match look(&path)? {
+    match found {
         Found::Good(file) => Ok(*file),
         Found::NoWal => Err(OpenOutboxError::NoWal { path }),
         Found::Damaged(what) => Err(OpenOutboxError::Unusable { path, what }),
@@ -231,7 +234,7 @@ impl OutboxFile {
     /// The county says that these rows are committed there: what of them was not acked yet. It is
     /// on disk with the next change that marks it; forgetting it costs a resend.
     pub(super) fn take_acked(&mut self, lane: Lane, first: Seq, last: Seq) -> Vec<(Seq, Seq)> {
-        let unacked = &mut lane_mut(&mut self.lanes, lane).unacked;
+        let unacked = &mut lane.of_mut(&mut self.lanes).unacked;
         let there = unacked.within(first, last);
         there.iter().for_each(|(first, last)| unacked.remove_range(*first, *last));
         there
@@ -283,12 +286,7 @@ impl OutboxFile {
     }
 
     pub(super) fn lane(&self, lane: Lane) -> &LaneRows {
-        let [urgent, trend, wave] = &self.lanes;
-        match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        }
+        lane.of(&self.lanes)
     }
 
     /// How long the agent has run with this file, in seconds. Unlike the wall clock it never jumps.
@@ -346,15 +344,6 @@ impl LaneRows {
     pub(super) fn live_from(&self, now: MonoTime) -> Seq {
         let recent = self.moments.iter().find(|(at, _)| now.since(*at) <= LIVE_FOR);
         recent.map_or(self.next, |(_, seq)| *seq)
-    }
-}
-
-pub(super) fn lane_mut(lanes: &mut [LaneRows; 3], lane: Lane) -> &mut LaneRows {
-    let [urgent, trend, wave] = lanes;
-    match lane {
-        Lane::Urgent => urgent,
-        Lane::Trend => trend,
-        Lane::Wave => wave,
     }
 }
 

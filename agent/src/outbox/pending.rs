@@ -49,7 +49,7 @@ impl LanePending {
     pub(super) fn new(lane: Lane, commit_after: Duration) -> Self {
         let (after, len_max) = match lane {
             Lane::Urgent => (Duration::ZERO, ENVELOPE_LEN_MAX),
-            // An urgent envelope waits for one of these at most.
+            // An urgent envelope may wait for one of these beyond the sender's window.
             Lane::Trend => (commit_after, TREND_LEN_MAX),
             Lane::Wave => (WAVE_AFTER, TREND_LEN_MAX),
         };

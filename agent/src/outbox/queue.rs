@@ -80,10 +80,8 @@ impl Queue {
             self.tell_links();
             return false;
         }
-        let lane = record.lane();
-        if let Some(pending) = self.lanes.iter_mut().find(|pending| pending.lane == lane) {
-            pending.add(now.mono, now.wall, origin, record);
-        }
+        let pending = record.lane().of_mut(&mut self.lanes);
+        pending.add(now.mono, now.wall, origin, record);
         true
     }
 
@@ -107,19 +105,14 @@ impl Queue {
 
     /// Rows were acked.
     pub(super) fn note_acked(&mut self, now: MonoTime, lane: Lane, ranges: Vec<(Seq, Seq)>) {
-        let [urgent, trend, wave] = &mut self.acked;
-        let acked = match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        };
+        let acked = lane.of_mut(&mut self.acked);
         for (first, last) in ranges {
             acked.insert_range(first, last);
             self.acks_due.get_or_insert(now + ACKS_AFTER);
         }
     }
 
-    /// Acks of a file that is no longer there.
+    /// The file knows of them, or is no longer there.
     pub(super) fn forget_acked(&mut self) {
         (self.acked, self.acks_due) = (Default::default(), None);
     }
@@ -157,7 +150,7 @@ impl Queue {
 
     /// Whether more may be taken in. While nothing can be written, waveforms are given up first,
     /// then the oldest trend; urgent records never: their devices have to wait.
-    pub(super) fn has_room(&mut self) -> bool {
+    pub(super) fn make_room(&mut self) -> bool {
         let len = |lanes: &[LanePending; 3]| lanes.iter().map(LanePending::len).sum::<usize>();
         let mut gave_up = false;
         while len(&self.lanes) > WAITING_MAX {

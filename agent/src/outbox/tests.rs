@@ -17,6 +17,7 @@ use model::{
 };
 use std::{fs, path::Path};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use uplink_proto::envelope::{self, Envelope};
 
 const LINK: usize = 3;
@@ -137,7 +138,7 @@ fn settings(path: &Path, max_bytes: u64) -> OutboxSettings {
 
 impl Writer<'_> {
     fn hand_over(&mut self, number: u64, record: Record) {
-        self.take(Command::Record(origin(number), Box::new(record)));
+        self.take(Command::Record(origin(number), Box::new(record))).unwrap();
     }
 
     /// Commits whatever waits, due or not.
@@ -148,7 +149,7 @@ impl Writer<'_> {
 
     fn committed(&mut self) -> watch::Receiver<u64> {
         let (told, hears) = watch::channel(0);
-        self.take(Command::Watch(LINK, told));
+        self.take(Command::Watch(LINK, told)).unwrap();
         hears
     }
 
@@ -206,7 +207,7 @@ fn a_link_hears_of_a_commit_only_after_it_cursor_included() {
     writer.set_disk_full(true);
     // More than the free space of the pages that are there.
     writer.hand_over(1, wave());
-    writer.take(Command::Remember(origin(2), device(), Cursor(vec![7])));
+    writer.take(Command::Remember(origin(2), device(), Cursor(vec![7]))).unwrap();
     writer.commit_all();
     assert_eq!(*told.borrow(), 0);
     assert!(writer.file.cursor(&device()).unwrap().is_none());
@@ -218,7 +219,7 @@ fn a_link_hears_of_a_commit_only_after_it_cursor_included() {
     assert_eq!(*told.borrow(), 2);
     assert_eq!(writer.file.cursor(&device()).unwrap(), Some(Cursor(vec![7])));
     assert!(writer.decoded(Lane::Wave, 1) == Some(vec![wave()]));
-    writer.take(Command::Remember(origin(3), device(), Cursor(vec![8])));
+    writer.take(Command::Remember(origin(3), device(), Cursor(vec![8]))).unwrap();
     assert_eq!(*told.borrow(), 2);
     writer.commit().unwrap();
     assert_eq!(*told.borrow(), 3);
@@ -312,7 +313,7 @@ fn while_the_disk_takes_nothing_what_waits_is_bounded_and_each_loss_is_counted()
     writer.hand_over(1, status("before"));
     for number in 2..1200 {
         writer.hand_over(number, wave());
-        assert!(writer.queue.has_room());
+        assert!(writer.queue.make_room());
     }
     let waiting: usize = writer.queue.lanes.iter().map(pending::LanePending::len).sum();
     assert!(waiting <= 8 << 20, "{waiting} bytes wait");
@@ -328,10 +329,29 @@ fn while_the_disk_takes_nothing_what_waits_is_bounded_and_each_loss_is_counted()
     for number in 0..150 {
         writer.hand_over(number, status(&long));
     }
-    assert!(!writer.queue.has_room());
+    assert!(!writer.queue.make_room());
     writer.commit_all();
-    assert!(writer.queue.has_room());
+    assert!(writer.queue.make_room());
     assert_eq!(writer.drops().len(), 1);
+}
+
+#[test]
+fn on_a_full_disk_what_the_county_has_makes_room_also_when_its_acks_still_wait() {
+    let mut bench = Bench::new(1 << 30);
+    let mut writer = bench.writer();
+    for number in 1..=20 {
+        writer.hand_over(number, wave());
+        writer.commit_all();
+    }
+    writer.set_disk_full(true);
+    writer.take(Command::Forget { lane: Lane::Wave, first: seq(1), last: seq(20) }).unwrap();
+    writer.hand_over(21, wave());
+    writer.commit_all();
+    assert_eq!(writer.unacked(Lane::Wave), "", "the disk was not full");
+    writer.commit_all();
+    assert_eq!(writer.unacked(Lane::Wave), "21-21");
+    assert!(writer.decoded(Lane::Wave, 20).is_none());
+    assert_eq!((writer.drops(), writer.queue.due()), (vec![], None));
 }
 
 #[test]
@@ -343,7 +363,9 @@ fn acks_wait_for_the_next_commit_and_are_forgotten_after_a_day_of_running() {
         writer.commit_all();
     }
     for number in [1, 2, 4] {
-        writer.take(Command::Forget { lane: Lane::Trend, first: seq(number), last: seq(number) });
+        writer
+            .take(Command::Forget { lane: Lane::Trend, first: seq(number), last: seq(number) })
+            .unwrap();
     }
     assert_eq!(writer.unacked(Lane::Trend), "3-3,5-5");
     let acked = "SELECT count(*) FROM envelope WHERE acked_s IS NOT NULL";
@@ -400,12 +422,12 @@ fn a_restored_outbox_goes_on_under_a_new_id_and_its_drop_records_stay_with_the_o
         writer.hand_over(number, trend());
         writer.commit_all();
     }
-    writer.take(Command::Damaged(Lane::Trend, seq(3)));
-    writer.take(Command::Forget { lane: Lane::Trend, first: seq(1), last: seq(1) });
+    writer.take(Command::Damaged(Lane::Trend, seq(3))).unwrap();
+    writer.take(Command::Forget { lane: Lane::Trend, first: seq(1), last: seq(1) }).unwrap();
     writer.hand_over(5, trend());
     let old = writer.file.id();
     let (reply, mut answer) = oneshot::channel();
-    writer.take(Command::StartAnew(reply));
+    writer.take(Command::StartAnew(reply)).unwrap();
     answer.try_recv().unwrap().unwrap();
     let new = writer.file.id();
     assert_ne!(old, new);
@@ -433,7 +455,7 @@ fn a_row_that_cannot_be_read_is_counted_once() {
     writer.hand_over(1, trend());
     writer.commit_all();
     for _ in 0..2 {
-        writer.take(Command::Damaged(Lane::Trend, seq(1)));
+        writer.take(Command::Damaged(Lane::Trend, seq(1))).unwrap();
     }
     assert_eq!(writer.unacked(Lane::Trend), "");
     let [drop] = &writer.drops()[..] else { panic!("{:?}", writer.drops()) };
@@ -476,6 +498,42 @@ fn a_damaged_file_is_kept_aside_and_a_newer_one_is_left_alone() {
     assert_eq!(bench.open().id(), id);
 }
 
+/// Overwrites the first page of the table of contents; nobody may have the file open for writing.
+fn break_contents(path: &Path) {
+    let file = file::open(path, WallTime::from_unix_ms(0)).unwrap();
+    let root: u64 = file
+        .connection
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'content'", [], |row| {
+            row.get::<_, i64>(0).map(|page| u64::try_from(page).unwrap())
+        })
+        .unwrap();
+    drop(file);
+    let raw = fs::OpenOptions::new().write(true).open(path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&raw, &[0x55; 4096], (root - 1) * 4096).unwrap();
+}
+
+/// A large file is not checked at the start: its damage shows when something meets it.
+#[test]
+fn damage_that_pruning_or_making_room_meets_is_noticed_like_any_other() {
+    for max_bytes in [1 << 30, 1] {
+        let mut bench = Bench::new(1 << 30);
+        let mut file = bench.open();
+        file.connection
+            .execute_batch("INSERT INTO content (bytes) VALUES (zeroblob(70000000))")
+            .unwrap();
+        let mut change = file.change(at(Duration::ZERO)).unwrap();
+        change.append(Lane::Trend, WallTime::from_unix_ms(0), vec![trend()]).unwrap();
+        change.commit().unwrap();
+        file.connection.execute_batch("UPDATE envelope SET acked_s = -1000000").unwrap();
+        drop(file);
+        break_contents(&bench.desk.settings.path);
+        bench.desk.settings.max_bytes = max_bytes;
+        let mut writer = bench.writer();
+        let met = if max_bytes == 1 { writer.commit() } else { writer.prune() };
+        assert!(met.is_err(), "limit of {max_bytes} bytes");
+    }
+}
+
 /// The file is too large to be checked at the start: its damage shows at a commit.
 #[tokio::test]
 async fn damage_that_shows_later_is_survived_and_what_is_lost_is_counted() {
@@ -489,15 +547,8 @@ async fn damage_that_shows_later_is_survived_and_what_is_lost_is_counted() {
     let mut change = file.change(at(Duration::ZERO)).unwrap();
     change.append(Lane::Trend, WallTime::from_unix_ms(0), vec![trend()]).unwrap();
     change.commit().unwrap();
-    let root: u64 = file
-        .connection
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'content'", [], |row| {
-            row.get::<_, i64>(0).map(|page| u64::try_from(page).unwrap())
-        })
-        .unwrap();
     drop(file);
-    let raw = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&raw, &[0x55; 4096], (root - 1) * 4096).unwrap();
+    break_contents(&path);
 
     let (outbox, mut thread, mut news) =
         Outbox::start(settings(&path, 1 << 30), Clock::start()).unwrap();

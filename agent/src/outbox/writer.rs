@@ -119,11 +119,11 @@ impl<'a> Writer<'a> {
                 biased;
                 () = self.desk.closing.cancelled() => break,
                 () = self.desk.clock.sleep_until(Some(wake_at)) => {}
-                command = commands.recv(), if self.queue.has_room() => {
+                command = commands.recv(), if self.queue.make_room() => {
                     let Some(command) = command else { break };
-                    self.take(command);
+                    self.take(command)?;
                     // What came meanwhile goes into the same commit.
-                    self.take_waiting(commands);
+                    self.take_waiting(commands)?;
                 }
             }
             let now = self.desk.clock.mono();
@@ -131,10 +131,10 @@ impl<'a> Writer<'a> {
                 self.commit()?;
             }
             if self.prune_at <= now {
-                self.prune();
+                self.prune()?;
             }
         }
-        self.take_waiting(commands);
+        self.take_waiting(commands)?;
         self.queue.hurry(self.desk.clock.mono());
         self.commit()?;
         if let Some(error) = &*self.desk.failing.borrow() {
@@ -143,14 +143,15 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn take_waiting(&mut self, commands: &mut mpsc::Receiver<Command>) {
+    fn take_waiting(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Damaged> {
         for _ in 0..COMMANDS_MAX {
-            if !self.queue.has_room() {
-                return;
+            if !self.queue.make_room() {
+                break;
             }
-            let Ok(command) = commands.try_recv() else { return };
-            self.take(command);
+            let Ok(command) = commands.try_recv() else { break };
+            self.take(command)?;
         }
+        Ok(())
     }
 
     fn commit_at(&self) -> Option<MonoTime> {
@@ -158,7 +159,7 @@ impl<'a> Writer<'a> {
         Some(self.retry_at.map_or(due, |retry_at| due.max(retry_at)))
     }
 
-    pub(super) fn take(&mut self, command: Command) {
+    pub(super) fn take(&mut self, command: Command) -> Result<(), Damaged> {
         // Whoever asked and went away needs no answer.
         match command {
             Command::Record(origin, record) => self.add(origin, *record),
@@ -172,7 +173,7 @@ impl<'a> Writer<'a> {
                 self.queue.note_acked(self.desk.clock.mono(), lane, ranges);
             }
             Command::Damaged(lane, seq) => {
-                self.change("giving up a damaged row", |change| change.give_up_damaged(lane, seq));
+                self.change("giving up a damaged row", |change| change.give_up_damaged(lane, seq))?;
             }
             Command::NextConnection(reply) => drop(reply.send(self.file.next_connection())),
             Command::StartAnew(reply) => drop(reply.send(self.start_anew())),
@@ -182,6 +183,7 @@ impl<'a> Writer<'a> {
             }
             Command::Stats(reply) => drop(reply.send(self.stats())),
         }
+        Ok(())
     }
 
     fn add(&mut self, origin: Origin, record: Record) {
@@ -210,7 +212,7 @@ impl<'a> Writer<'a> {
                     changed.stored.iter().map(|row| u64::try_from(row.len).unwrap_or_default());
                 self.appended += lens.sum::<u64>();
                 self.tell_changed(changed);
-                self.keep_inside_limit();
+                self.keep_inside_limit()?;
             }
             Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
             Err(error) => {
@@ -218,10 +220,7 @@ impl<'a> Writer<'a> {
                 self.desk.failing.send_replace(Some(error.to_string()));
                 self.retry_at = Some(now + RETRY_AFTER);
                 if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                    // Rows that the county has make room for those it does not have.
-                    self.change("making room", |change| {
-                        retention::delete_acked(change.connection(), i64::MAX).map(drop)
-                    });
+                    self.free_acked()?;
                 }
             }
         }
@@ -231,11 +230,7 @@ impl<'a> Writer<'a> {
     /// One transaction: acks, envelopes, cursors, identities.
     fn write(&mut self, ripe: [bool; 3]) -> rusqlite::Result<Changed> {
         let mut change = self.file.change(self.desk.clock.now())?;
-        for (lane, acked) in Lane::ALL.into_iter().zip(&self.queue.acked) {
-            for (first, last) in acked.ranges() {
-                change.mark_acked(lane, first, last)?;
-            }
-        }
+        change.mark_acked(&self.queue.acked)?;
         let lanes = self.queue.lanes.iter().zip(ripe).filter(|(_, ripe)| *ripe);
         for (pending, _) in lanes {
             if let Some(given_up) = pending.given_up() {
@@ -255,14 +250,29 @@ impl<'a> Writer<'a> {
         change.commit()
     }
 
-    fn keep_inside_limit(&mut self) {
-        let max_bytes = self.desk.settings.max_bytes;
-        if retention::bytes(&self.file.connection).is_ok_and(|bytes| bytes > max_bytes) {
-            self.change("making room", |change| retention::make_room(change, max_bytes));
+    /// The disk is full: rows that the county has make room for those it does not have. Their acks
+    /// were part of the commit that failed, so they are marked again here.
+    fn free_acked(&mut self) -> Result<(), Damaged> {
+        let acked = self.queue.acked.clone();
+        let freed = self.change("making room", |change| {
+            change.mark_acked(&acked)?;
+            retention::delete_acked(change.connection(), i64::MAX).map(drop)
+        })?;
+        if freed {
+            self.queue.forget_acked();
         }
+        Ok(())
     }
 
-    fn prune(&mut self) {
+    fn keep_inside_limit(&mut self) -> Result<(), Damaged> {
+        let max_bytes = self.desk.settings.max_bytes;
+        if retention::bytes(&self.file.connection).is_ok_and(|bytes| bytes > max_bytes) {
+            self.change("making room", |change| retention::make_room(change, max_bytes))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn prune(&mut self) -> Result<(), Damaged> {
         let mut more = false;
         let now = self.desk.clock.mono();
         let ran_s = self.file.ran_s(now);
@@ -270,23 +280,35 @@ impl<'a> Writer<'a> {
             change.note_time()?;
             more = retention::prune(change.connection(), ran_s)?;
             Ok(())
-        });
-        if let Err(error) = retention::give_back(&self.file.connection) {
-            tracing::error!(%error, "Giving space back failed; check the disk.");
+        })?;
+        match retention::give_back(&self.file.connection) {
+            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
+            Err(error) => tracing::error!(%error, "Giving space back failed; check the disk."),
+            Ok(()) => {}
         }
         self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
+        Ok(())
     }
 
-    /// A change that nobody waits for; a failure shows in the log.
-    fn change(&mut self, what: &str, make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>) {
+    /// A change that nobody waits for; whether it was made. A failure shows in the log.
+    fn change(
+        &mut self,
+        what: &str,
+        make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
+    ) -> Result<bool, Damaged> {
         let done = self.file.change(self.desk.clock.now()).and_then(|mut change| {
             make(&mut change)?;
             change.commit()
         });
         match done {
-            Ok(changed) => self.tell_changed(changed),
+            Ok(changed) => {
+                self.tell_changed(changed);
+                Ok(true)
+            }
+            Err(error) if file::is_damage(&error) => Err(Damaged(error)),
             Err(error) => {
                 tracing::error!(%error, what, "The outbox file failed; check the disk.");
+                Ok(false)
             }
         }
     }

@@ -13,7 +13,6 @@ use crate::config::DeviceConfig;
 use drivers::{
     redaction::{Redactor, Said},
     registry,
-    serial::{Parity, PortSettings},
 };
 use jiff::Timestamp;
 use model::time::{MonoTime, Now, WallTime};
@@ -39,13 +38,13 @@ pub(super) struct Limits {
     pub(super) max_bytes: u64,
 }
 
-/// From where a take begins.
+/// Why something is recorded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Begin {
-    /// With the oldest that is held.
-    Oldest,
-    /// When the driver begins anew.
-    Anew,
+pub(super) enum Wish<'a> {
+    /// A person asked: it begins when the driver begins anew.
+    Asked,
+    /// That happened: it begins with the oldest that is held.
+    Kept(&'a str),
 }
 
 /// A trace that is being written.
@@ -63,20 +62,22 @@ pub(super) struct Take {
 }
 
 impl Take {
-    /// Opens the file and writes what the trace is of; `why` only for what is kept by itself.
+    /// Opens the file and writes what the trace is of.
     pub(super) fn begin(
         folder: &Folder,
         device: &DeviceConfig,
         tape: &Tape,
-        (begin, why): (Begin, Option<&str>),
+        wish: Wish<'_>,
         now: Now,
         limits: Limits,
     ) -> io::Result<Self> {
-        let oldest = tape.oldest(now.mono).filter(|_| begin == Begin::Oldest);
+        let (oldest, cause) = match wish {
+            Wish::Asked => (None, Cause::Asked),
+            Wish::Kept(_) => (tape.oldest(now.mono), Cause::Kept),
+        };
         let (next, started) = oldest.unwrap_or((tape.next(), now.mono));
         let before = i64::try_from(now.mono.since(started).as_millis()).unwrap_or_default();
         let wall = WallTime::from_unix_ms(now.wall.unix_ms().saturating_sub(before));
-        let cause = if why.is_some() { Cause::Kept } else { Cause::Asked };
         // The name has the time of the alarm, the head that of the oldest event.
         let (path, file) = folder.create(&device.id, now.wall, cause)?;
         let mut take = Self {
@@ -84,13 +85,13 @@ impl Take {
             file,
             redactor: registry::redactor(device.driver),
             started,
-            waits: begin == Begin::Anew,
+            waits: wish == Wish::Asked,
             next,
             bytes: 0,
             events: 0,
             limits,
         };
-        take.write(&head(device, wall, why).lines())?;
+        take.write(&head(device, wall, wish).lines())?;
         Ok(take)
     }
 
@@ -182,27 +183,18 @@ impl Take {
     }
 }
 
-fn head(device: &DeviceConfig, started: WallTime, why: Option<&str>) -> Head {
+fn head(device: &DeviceConfig, started: WallTime, wish: Wish<'_>) -> Head {
     let started = Timestamp::from_millisecond(started.unix_ms()).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut head = Head::default()
         .with("device", device.id.as_str())
         .with("driver", device.driver.name())
-        .with("settings", &shown(device.settings))
+        .with("settings", &device.settings.to_string())
         .with("started", &format!("{started:.3}"));
     for (option, text) in device.options.recorded() {
         head = head.with(option, &text);
     }
-    match why {
-        Some(why) => head.with("kept", why),
-        None => head,
+    match wish {
+        Wish::Asked => head,
+        Wish::Kept(why) => head.with("kept", why),
     }
-}
-
-fn shown(PortSettings { baud, data_bits, parity, stop_bits }: PortSettings) -> String {
-    let parity = match parity {
-        Parity::None => 'N',
-        Parity::Even => 'E',
-        Parity::Odd => 'O',
-    };
-    format!("{baud} {data_bits}{parity}{stop_bits}")
 }

@@ -22,21 +22,6 @@ const SETTLES: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_millis(300);
 /// A device that never pauses is begun anew all the same, and half a frame is lost.
 const QUIET_WITHIN: Duration = Duration::from_secs(5);
-/// Notes that say that what a device said could not be read.
-const FAILURES: [&str; 12] = [
-    "bad_line",
-    "broken_off",
-    "checksum",
-    "cut_off",
-    "length",
-    "malformed",
-    "noise",
-    "refused",
-    "too_long",
-    "unknown_frame",
-    "unknown_object",
-    "unknown_unit",
-];
 
 /// What one link said last.
 pub(crate) struct Tape {
@@ -85,7 +70,7 @@ impl Tape {
             SerialOutput::Emit(Record::Alarm(alarm)) if alarm.phase == AlarmPhase::Start => {
                 format!("alarm {}", alarm.kind.rule_id())
             }
-            SerialOutput::Note(note) if FAILURES.contains(&note.kind) => {
+            SerialOutput::Note(note) if note.is_failure() => {
                 if at.since(self.state().opened) < SETTLES {
                     return;
                 }

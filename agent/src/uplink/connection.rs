@@ -59,8 +59,8 @@ pub(super) struct Plan<'a> {
 pub(super) enum Heard {
     /// A message on the site's ack topic.
     Message(Vec<u8>),
-    /// A row was taken.
-    Accepted,
+    /// A publish was taken: that row, or a state.
+    Accepted(Option<Row>),
     /// Nobody listens: the county's service is away, and the row was thrown away.
     CountyAway(Option<Row>),
     /// A publish was refused.
@@ -220,15 +220,11 @@ impl Connection {
                 }
                 Event::Incoming(Packet::PubAck(answer)) => {
                     let row = self.in_flight.answer(now, answer.pkid);
-                    match answer.reason {
-                        PubAckReason::Success => {
-                            if row.is_some() {
-                                return Ok(Heard::Accepted);
-                            }
-                        }
-                        PubAckReason::NoMatchingSubscribers => return Ok(Heard::CountyAway(row)),
-                        reason => return Ok(Heard::Refused(row, format!("{reason:?}"))),
-                    }
+                    return Ok(match answer.reason {
+                        PubAckReason::Success => Heard::Accepted(row),
+                        PubAckReason::NoMatchingSubscribers => Heard::CountyAway(row),
+                        reason => Heard::Refused(row, format!("{reason:?}")),
+                    });
                 }
                 Event::Incoming(Packet::Disconnect(goodbye)) => {
                     return Err(ConnectionError::Lost(format!("{:?}", goodbye.reason_code)));

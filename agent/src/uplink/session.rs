@@ -10,7 +10,7 @@ use super::{
 };
 use crate::outbox::{News, OutboxClosed, Reader, Stock, is_damage};
 use model::{
-    id::{Lane, OutboxId, Seq},
+    id::{OutboxId, Seq},
     time::MonoTime,
 };
 use std::time::Duration;
@@ -18,7 +18,6 @@ use tokio::sync::mpsc;
 use uplink_proto::{
     ack::Ack,
     envelope,
-    ranges::RangeSet,
     sender::{Sender, SenderEvent, SenderOutput},
     state::SiteState,
     topics::Topic,
@@ -40,10 +39,10 @@ pub(super) struct Session<'a> {
     connection: &'a mut Connection,
     /// The county is away or the broker refuses: until then nothing goes out, then one row.
     held_until: Option<MonoTime>,
-    /// Rows that could not be sent and are tried again later: urgent, trend, wave.
-    aside: [RangeSet; 3],
     /// How many of the last rows could not be read.
     unreadable: u32,
+    /// The last word was that nobody listens.
+    county_away: bool,
 }
 
 impl<'a> Session<'a> {
@@ -60,8 +59,8 @@ impl<'a> Session<'a> {
             reader: Reader::open(&path)?,
             connection,
             held_until: None,
-            aside: Default::default(),
             unreadable: 0,
+            county_away: false,
         })
     }
 
@@ -96,7 +95,7 @@ impl<'a> Session<'a> {
                     self.sender.handle(clock.mono(), SenderEvent::TimedOut);
                 }
                 _ = tell_state.tick() => {
-                    self.take_back_aside();
+                    self.retry_aside();
                     let topic = Topic::State(self.uplink.site.clone()).name();
                     let state = state(true, self.sender.backlog());
                     self.connection.publish_retained(topic, state.encode())?;
@@ -207,37 +206,17 @@ impl<'a> Session<'a> {
     /// The row stays in the outbox; others go first.
     fn set_aside(&mut self, row: Row, why: &str) {
         let (lane, seq) = row;
-        self.leave_out(row);
-        if self.aside.iter().all(RangeSet::is_empty) {
+        if self.sender.aside() == 0 {
             tracing::error!(%lane, %seq, why, "A row cannot be sent; it is tried again.");
         }
-        let [urgent, trend, wave] = &mut self.aside;
-        let aside = match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        };
-        aside.insert(seq);
-        self.tell_aside(why);
+        self.sender.handle(self.uplink.clock.mono(), SenderEvent::SetAside(lane, seq));
+        self.uplink.board.set_aside(self.sender.aside(), why);
     }
 
-    fn take_back_aside(&mut self) {
-        if self.aside.iter().all(RangeSet::is_empty) {
-            return;
-        }
-        for (lane, rows) in Lane::ALL.into_iter().zip(std::mem::take(&mut self.aside)) {
-            for (first, last) in rows.ranges() {
-                for number in first.get()..=last.get() {
-                    let Some(seq) = Seq::new(number) else { continue };
-                    self.sender.handle(self.uplink.clock.mono(), SenderEvent::Stored(lane, seq));
-                }
-            }
-        }
-        self.tell_aside("");
-    }
-
-    fn tell_aside(&self, why: &str) {
-        self.uplink.board.set_aside(self.aside.iter().map(RangeSet::count).sum(), why);
+    /// Also what an earlier connection set aside: this one's sender has it among the others.
+    fn retry_aside(&mut self) {
+        self.sender.handle(self.uplink.clock.mono(), SenderEvent::RetryAside);
+        self.uplink.board.set_aside(0, "");
     }
 
     /// The broker threw the row away, and would do so with the next: it goes out again when one
@@ -260,6 +239,7 @@ impl<'a> Session<'a> {
                         tracing::error!(lane = %error.lane, seq = %error.seq, reason = error.reason,
                             "The county kept an envelope aside.");
                     }
+                    self.county_away = false;
                     self.uplink.board.uplink("online");
                     self.uplink.board.acked(self.uplink.clock.now());
                     self.sender.handle(self.uplink.clock.mono(), SenderEvent::Acked(&ack));
@@ -270,16 +250,26 @@ impl<'a> Session<'a> {
                 self.uplink.board.uplink(
                     "connected to the broker, but the county service is away; readings are kept",
                 );
+                self.county_away = true;
                 self.give_back(row);
             }
             Heard::Refused(row, reason) => {
+                self.county_away = false;
                 self.uplink.board.uplink(&format!("the broker refuses readings: {reason}"));
                 if let Some(row) = row {
                     self.set_aside(row, &format!("the broker refuses it: {reason}"));
                     self.hold();
                 }
             }
-            Heard::Accepted => self.held_until = None,
+            Heard::Accepted(row) => {
+                if row.is_some() {
+                    self.held_until = None;
+                }
+                // A box with nothing to send hears of the county only by what becomes of its state.
+                if std::mem::take(&mut self.county_away) {
+                    self.uplink.board.uplink("online");
+                }
+            }
         }
         Ok(())
     }

@@ -195,6 +195,26 @@ impl Lane {
         }
     }
 
+    /// What is this lane's of three things in the order of [`Lane::ALL`].
+    #[must_use]
+    pub const fn of<T>(self, [urgent, trend, wave]: &[T; 3]) -> &T {
+        match self {
+            Self::Urgent => urgent,
+            Self::Trend => trend,
+            Self::Wave => wave,
+        }
+    }
+
+    /// The same, to change it.
+    #[must_use]
+    pub const fn of_mut<T>(self, [urgent, trend, wave]: &mut [T; 3]) -> &mut T {
+        match self {
+            Self::Urgent => urgent,
+            Self::Trend => trend,
+            Self::Wave => wave,
+        }
+    }
+
     /// The lane of that name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
@@ -247,6 +267,14 @@ impl fmt::Display for Seq {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn three_things_are_in_the_order_of_the_lanes() {
+        let mut three = Lane::ALL;
+        for lane in Lane::ALL {
+            assert_eq!((*lane.of(&three), *lane.of_mut(&mut three)), (lane, lane));
+        }
+    }
 
     #[test]
     fn a_site_name_fits_a_topic() {

@@ -21,7 +21,8 @@ mod record;
 
 /// Longest envelope on the wire and in the outbox.
 pub const ENVELOPE_LEN_MAX: usize = 64 * 1024;
-/// Trend rows are closed at this length: half a second of a 128 kbit/s link.
+/// Rows of trend and wave are closed at this length: half a second of a 128 kbit/s link. An urgent
+/// envelope may wait for one of them beyond the window.
 pub const TREND_LEN_MAX: usize = 8 * 1024;
 /// Version of the protocol.
 const VERSION: u8 = 1;

@@ -1,5 +1,5 @@
 //! How much of the bulk lanes may be on the wire: what the link moves in half a second, measured
-//! by the time from handing an envelope over to its ack.
+//! by the time from handing an envelope over to its ack. The last envelope may reach beyond that.
 //!
 //! # Invariants
 //! - the window is between [`WINDOW_LEN_MIN`] and [`WINDOW_LEN_MAX`]
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 /// Unacked bytes of trend and wave on the wire, at most (system design, "Limits").
 const WINDOW_LEN_MAX: usize = 256 * 1024;
-/// Half a second of a 64 kbit/s link: an urgent envelope waits for no more.
+/// Half a second of a 64 kbit/s link, and where a connection begins. An urgent envelope may wait
+/// for one envelope more: what is above the window when it was not yet full.
 const WINDOW_LEN_MIN: usize = 4 * 1024;
-/// Where a connection begins: one second of that link.
-const WINDOW_LEN_FIRST: usize = 8 * 1024;
 /// "Never more than the measured ack rate moves in 0.5 s" (system design, "Limits").
 const ACKED_WITHIN_MS: u128 = 500;
-/// Growth in a round trip, once the link's speed is known.
+/// Growth in a round trip, once the link's speed is known; at most by half, so that a small window
+/// does not overshoot.
 const STEP: usize = 4 * 1024;
 /// An ack comes within 100 ms of the commit; a busy county takes seconds.
 const PATIENCE_MIN: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) const fn new() -> Self {
-        Self { window: WINDOW_LEN_FIRST, shrunk_at: None, patience: PATIENCE_MIN }
+        Self { window: WINDOW_LEN_MIN, shrunk_at: None, patience: PATIENCE_MIN }
     }
 
     /// Bytes of trend and wave that may be on the wire.
@@ -62,7 +62,8 @@ impl Pace {
         if took_ms <= ACKED_WITHIN_MS {
             if in_flight >= self.window / 2 {
                 // Doubles in a round trip until the first sign of a queue.
-                let more = self.shrunk_at.map_or(len, |_| (len * STEP / self.window).max(1));
+                let more =
+                    self.shrunk_at.map_or(len, |_| (len * STEP / self.window).min(len / 2).max(1));
                 self.window = (self.window + more).min(WINDOW_LEN_MAX);
             }
         } else if self.shrunk_at.is_none_or(|at| sent >= at) {
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_urgent_envelope_never_waits_longer_than_a_second_from_64_kbit_on() {
+    fn behind_envelopes_of_one_length_nothing_waits_much_longer_than_a_second_from_64_kbit_on() {
         for kbit in [64, 128, 512, 2_000, 10_000] {
             for delay_ms in [20, 100, 300] {
                 for envelope in [800, 4_000, 8_000] {
@@ -130,6 +131,6 @@ mod tests {
             let now = MonoTime::from_start(Duration::from_secs(second));
             pace.on_ack(now, now, 1000, 1000);
         }
-        assert_eq!(pace.window(), WINDOW_LEN_FIRST);
+        assert_eq!(pace.window(), WINDOW_LEN_MIN);
     }
 }

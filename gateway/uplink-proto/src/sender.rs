@@ -9,6 +9,7 @@
 //!   [`URGENT_LEN_MAX`], neither more than one envelope above it; each lane has at most
 //!   [`IN_FLIGHT_MAX`] envelopes there
 //! - urgent goes first; of the rest every fourth turn is that of the oldest
+//! - an envelope that was set aside is still stored and not acked; it holds up no other
 
 use crate::{
     ack::{Ack, CONFLICT},
@@ -49,6 +50,10 @@ pub enum SenderEvent<'a> {
     /// A row was handed to the connection and nobody took it, because the county is away. It is
     /// handed out again; the caller decides when to ask.
     Returned(Lane, Seq),
+    /// A row that cannot go out as things are: it stays in the outbox, others go first.
+    SetAside(Lane, Seq),
+    /// What was set aside is tried again.
+    RetryAside,
     /// Rows are no longer in the outbox: given up, and counted in a drop record.
     Dropped {
         /// Their lane.
@@ -109,6 +114,8 @@ pub struct LaneStock {
 struct LaneQueue {
     stock: LaneStock,
     in_flight: BTreeMap<Seq, Flight>,
+    /// Rows that cannot go out as things are.
+    aside: RangeSet,
     /// Not acked in time and handed out again: their acks measure nothing.
     late: BTreeSet<Seq>,
 }
@@ -130,6 +137,7 @@ impl Sender {
         let lanes = stock.map(|stock| LaneQueue {
             stock,
             in_flight: BTreeMap::new(),
+            aside: RangeSet::default(),
             late: BTreeSet::new(),
         });
         Self { outbox, lanes, pace: Pace::new(), forget: Vec::new(), turn: 1, restored: false }
@@ -149,6 +157,10 @@ impl Sender {
             SenderEvent::Returned(lane, seq) => {
                 self.lane(lane).in_flight.remove(&seq);
             }
+            SenderEvent::SetAside(lane, seq) => self.lane(lane).set_aside(seq),
+            SenderEvent::RetryAside => {
+                self.lanes.iter_mut().for_each(|lane| lane.aside = RangeSet::default());
+            }
             SenderEvent::Dropped { lane, first, last } => drop(self.lane(lane).settle(first, last)),
             SenderEvent::Acked(ack) => self.on_ack(now, ack),
             SenderEvent::TimedOut => self.time_out(now),
@@ -161,6 +173,9 @@ impl Sender {
         for (lane, stock) in self.lanes.iter_mut().zip(stock) {
             lane.in_flight.retain(|seq, _| stock.unacked.contains(*seq));
             lane.late.retain(|seq| stock.unacked.contains(*seq));
+            let aside = lane.aside.ranges();
+            lane.aside =
+                aside.flat_map(|(first, last)| stock.unacked.within(first, last)).collect();
             lane.stock = stock;
         }
     }
@@ -195,13 +210,14 @@ impl Sender {
         [urgent, trend, wave].map(|lane| lane.stock.unacked.count())
     }
 
+    /// Envelopes that were set aside.
+    #[must_use]
+    pub fn aside(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.aside.count()).sum()
+    }
+
     fn lane(&mut self, lane: Lane) -> &mut LaneQueue {
-        let [urgent, trend, wave] = &mut self.lanes;
-        match lane {
-            Lane::Urgent => urgent,
-            Lane::Trend => trend,
-            Lane::Wave => wave,
-        }
+        lane.of_mut(&mut self.lanes)
     }
 
     fn on_ack(&mut self, now: MonoTime, ack: &Ack) {
@@ -296,11 +312,19 @@ impl LaneQueue {
         self.stock.next = self.stock.next.max(seq.next());
     }
 
+    fn set_aside(&mut self, seq: Seq) {
+        self.in_flight.remove(&seq);
+        if self.stock.unacked.contains(seq) {
+            self.aside.insert(seq);
+        }
+    }
+
     /// Takes a range out; what of it was there, and what was on its way for the first time.
     fn settle(&mut self, first: Seq, last: Seq) -> (Vec<(Seq, Seq)>, Vec<Flight>) {
         let there = self.stock.unacked.within(first, last);
         for (first, last) in &there {
             self.stock.unacked.remove_range(*first, *last);
+            self.aside.remove_range(*first, *last);
         }
         let mut flights: BTreeMap<Seq, Flight> =
             self.in_flight.extract_if(first..=last, |_, _| true).collect();
@@ -331,22 +355,30 @@ impl LaneQueue {
         self.in_flight.values().map(sent).sum()
     }
 
-    /// The oldest that is not on its way.
+    /// The oldest that is neither on its way nor set aside.
     fn oldest(&self) -> Option<Seq> {
         let mut candidate = self.stock.unacked.first_from(Seq::FIRST)?;
-        while self.in_flight.contains_key(&candidate) {
-            candidate = self.stock.unacked.first_from(candidate.next())?;
+        while let Some((_, last)) = self.taken(candidate) {
+            candidate = self.stock.unacked.first_from(last.next())?;
         }
         Some(candidate)
     }
 
-    /// The newest of the present that is not on its way.
+    /// The newest of the present that is neither on its way nor set aside.
     fn newest_live(&self) -> Option<Seq> {
         let mut candidate = self.stock.unacked.highest()?;
-        while self.in_flight.contains_key(&candidate) {
-            candidate = self.stock.unacked.last_until(Seq::new(candidate.get() - 1)?)?;
+        while let Some((first, _)) = self.taken(candidate) {
+            candidate = self.stock.unacked.last_until(Seq::new(first.get() - 1)?)?;
         }
         (candidate >= self.stock.live_from).then_some(candidate)
+    }
+
+    /// Rows around this one that must not be handed out, if it is one of them.
+    fn taken(&self, seq: Seq) -> Option<(Seq, Seq)> {
+        if self.in_flight.contains_key(&seq) {
+            return Some((seq, seq));
+        }
+        self.aside.around(seq)
     }
 }
 
@@ -439,6 +471,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_set_aside_is_still_stored_and_waits_until_it_is_tried_again() {
+        let mut sender = stocked("", "1-5", "");
+        assert_eq!(published(&mut sender).len(), 5);
+        for number in [2, 3, 4] {
+            sender.handle(at_ms(1), SenderEvent::SetAside(Lane::Trend, seq(number)));
+        }
+        assert_eq!((sender.aside(), sender.backlog()), (3, [0, 5, 0]));
+        assert_eq!(published(&mut sender), []);
+        // An ack that comes all the same, and a look at the file, change nothing else.
+        sender.handle(at_ms(1), SenderEvent::Acked(&ack(Lane::Trend, "1-2")));
+        assert!(matches!(sender.poll_output(), Some(SenderOutput::Forget { .. })));
+        sender.restock(stock("", "4-6", ""));
+        assert_eq!((sender.aside(), published(&mut sender)), (1, vec![(Lane::Trend, 6)]));
+        sender.handle(at_ms(2), SenderEvent::RetryAside);
+        assert_eq!((sender.aside(), published(&mut sender)), (0, vec![(Lane::Trend, 4)]));
+    }
+
+    #[test]
     fn the_window_is_bounded_in_bytes_and_in_count() {
         let mut sender = stocked("1-1000", "1-1000", "1-1000");
         let lanes: Vec<_> = publish(&mut sender, at_ms(0), 4096 - OVERHEAD)
@@ -446,7 +496,7 @@ mod tests {
             .map(|(lane, _)| lane)
             .collect();
         let count = |of| lanes.iter().filter(|lane| **lane == of).count();
-        assert_eq!((count(Lane::Urgent), count(Lane::Trend), count(Lane::Wave)), (16, 2, 0));
+        assert_eq!((count(Lane::Urgent), count(Lane::Trend), count(Lane::Wave)), (16, 1, 0));
         let mut sender = stocked("1-1000", "", "");
         assert_eq!(publish(&mut sender, at_ms(0), 1).len(), IN_FLIGHT_MAX);
         sender.handle(at_ms(1), SenderEvent::Acked(&ack(Lane::Urgent, "1-10")));
@@ -463,13 +513,13 @@ mod tests {
     #[test]
     fn acks_that_come_soon_open_the_window_and_late_ones_close_it() {
         let mut sender = stocked("", "1-1000", "");
-        assert_eq!(publish(&mut sender, at_ms(0), 1024 - OVERHEAD).len(), 8);
-        sender.handle(at_ms(50), SenderEvent::Acked(&ack(Lane::Trend, "1-8")));
+        assert_eq!(publish(&mut sender, at_ms(0), 1024 - OVERHEAD).len(), 4);
+        sender.handle(at_ms(50), SenderEvent::Acked(&ack(Lane::Trend, "1-4")));
         assert!(matches!(sender.poll_output(), Some(SenderOutput::Forget { .. })));
-        assert_eq!(publish(&mut sender, at_ms(50), 1024 - OVERHEAD).len(), 16);
-        sender.handle(at_ms(3050), SenderEvent::Acked(&ack(Lane::Trend, "1-24")));
+        assert_eq!(publish(&mut sender, at_ms(50), 1024 - OVERHEAD).len(), 8);
+        sender.handle(at_ms(3050), SenderEvent::Acked(&ack(Lane::Trend, "1-12")));
         assert!(matches!(sender.poll_output(), Some(SenderOutput::Forget { .. })));
-        assert_eq!(publish(&mut sender, at_ms(3050), 1024 - OVERHEAD).len(), 8);
+        assert_eq!(publish(&mut sender, at_ms(3050), 1024 - OVERHEAD).len(), 4);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::{
 };
 use uplink_proto::{
     ack::{Ack, LaneNews},
+    envelope::TREND_LEN_MAX,
     ranges::RangeSet,
     receiver::LaneLedger,
     sender::{LaneStock, Sender, SenderEvent, SenderOutput},
@@ -30,6 +31,9 @@ const STEP_MS: u64 = 10;
 const ACK_EVERY_MS: u64 = 100;
 /// What MQTT, TLS and TCP add to a message.
 const OVERHEAD: usize = 120;
+
+/// Bytes a second that a link moves at that millisecond.
+type Speed = fn(u64) -> usize;
 
 /// A lane's rows: one of so many bytes each so many milliseconds.
 #[derive(Clone, Copy)]
@@ -43,8 +47,7 @@ struct Plan {
     flows: [Option<Flow>; 3],
     /// Rows that wait in trend when the link comes up.
     backlog: u64,
-    /// Bytes a second the link moves at that millisecond.
-    speed: fn(u64) -> usize,
+    speed: Speed,
     delay_ms: u64,
     seconds: u64,
 }
@@ -167,23 +170,51 @@ fn percentile(sorted: &[u64], percent: usize) -> u64 {
     sorted.get(sorted.len().saturating_sub(1) * percent / 100).copied().unwrap_or_default()
 }
 
-/// A 20-device site: urgent now and then, trend every 250 ms, waves every second.
-const SITE: [Option<Flow>; 3] = [
-    Some(Flow { len: 300, every_ms: 5_000 }),
-    Some(Flow { len: 600, every_ms: 250 }),
-    Some(Flow { len: 2_500, every_ms: 1_000 }),
-];
+/// Urgent now and then, at another moment of the other flows each time.
+const URGENT: Flow = Flow { len: 300, every_ms: 1_370 };
+const TREND: Flow = Flow { len: 600, every_ms: 250 };
+
+/// A 20-device site: trend every 250 ms, waves every second.
+const SITE: [Option<Flow>; 3] =
+    [Some(URGENT), Some(TREND), Some(Flow { len: 2_500, every_ms: 1_000 })];
+
+/// A site with so many waveforms that each of their rows is full.
+const FULL_ROWS: [Option<Flow>; 3] =
+    [Some(URGENT), Some(TREND), Some(Flow { len: TREND_LEN_MAX, every_ms: 1_000 })];
+
+/// The longest an urgent record of that site waited behind a backlog, without the way itself.
+fn longest_urgent_ms(flows: [Option<Flow>; 3], speed: Speed, delay_ms: u64) -> u64 {
+    let outcome = run(&Plan { flows, backlog: 20_000, speed, delay_ms, seconds: 600 });
+    percentile(&outcome.waited_ms[0], 100).saturating_sub(delay_ms)
+}
 
 /// P4: "on links of at least 64 kbit/s it never delays an urgent record by more than 1 s".
 #[test]
-fn a_backlog_never_delays_an_urgent_record_by_more_than_a_second() {
-    let speeds: [fn(u64) -> usize; 4] = [|_| 8_000, |_| 16_000, |_| 125_000, |_| 1_250_000];
+fn a_backlog_never_delays_an_urgent_record_of_a_site_by_more_than_a_second() {
+    let speeds: [Speed; 4] = [|_| 8_000, |_| 16_000, |_| 125_000, |_| 1_250_000];
     for speed in speeds {
         for delay_ms in [20, 150] {
-            let plan = Plan { flows: SITE, backlog: 20_000, speed, delay_ms, seconds: 600 };
-            let outcome = run(&plan);
-            let longest = percentile(&outcome.waited_ms[0], 100);
-            assert!(longest <= 1000 + delay_ms, "{} B/s, {delay_ms} ms: {longest} ms", speed(0));
+            let longest = longest_urgent_ms(SITE, speed, delay_ms);
+            assert!(longest <= 1000, "{} B/s, {delay_ms} ms: {longest} ms", speed(0));
+        }
+    }
+}
+
+/// FIXME #20: where every row is full, P4 is kept from 160 kbit/s on; at 64 kbit/s the row that
+/// is on its way comes on top.
+#[test]
+fn full_rows_delay_an_urgent_record_by_one_of_them_more_on_a_slow_link() {
+    let row_ms = |speed: usize| u64::try_from((TREND_LEN_MAX + OVERHEAD) * 1000 / speed).unwrap();
+    let links: [(Speed, u64); 4] = [
+        (|_| 8_000, 1000 + row_ms(8_000)),
+        (|_| 20_000, 1000),
+        (|_| 125_000, 1000),
+        (|_| 1_250_000, 1000),
+    ];
+    for (speed, allowed_ms) in links {
+        for delay_ms in [20, 150] {
+            let longest = longest_urgent_ms(FULL_ROWS, speed, delay_ms);
+            assert!(longest <= allowed_ms, "{} B/s, {delay_ms} ms: {longest} ms", speed(0));
         }
     }
 }
@@ -225,7 +256,9 @@ fn a_lane_that_was_faster_than_its_link_for_a_while_recovers() {
 #[test]
 fn a_slow_link_is_not_filled_with_copies() {
     // 16 kbit/s, less than the site needs.
-    let plan = Plan { flows: SITE, backlog: 1_000, speed: |_| 2_000, delay_ms: 300, seconds: 900 };
+    let rarely = Some(Flow { every_ms: 5_000, ..URGENT });
+    let flows = [rarely, SITE[1], SITE[2]];
+    let plan = Plan { flows, backlog: 1_000, speed: |_| 2_000, delay_ms: 300, seconds: 900 };
     let outcome = run(&plan);
     let moved = 2_000 * plan.seconds / u64::try_from(600 + OVERHEAD).unwrap();
     assert!(outcome.sent < moved + moved / 10, "{} sent, {moved} moved", outcome.sent);

@@ -23,6 +23,7 @@ pub mod wfdb;
 
 use crate::{
     SimTime,
+    patient::Patient,
     scenario::{Rhythm, Scenario},
 };
 use model::{Model, TICK_US};
@@ -111,10 +112,10 @@ struct Moment {
 }
 
 impl EcgPlayer {
-    pub(crate) fn new(source: &EcgSource, seed: u64, scenario: &Scenario) -> Self {
-        let story = |second| Heart::of(scenario, second);
+    pub(crate) fn new(patient: &Patient) -> Self {
+        let (seed, story) = (patient.seed, |second| Heart::of(patient, second));
         let record = |record: &Arc<Record>| Source::Record(record.clone(), Leads::of(record));
-        let source = match source {
+        let source = match &patient.ecg {
             EcgSource::Recording => record(&RECORDING),
             EcgSource::Record(own) => record(own),
             EcgSource::Synthetic => Source::Model(Box::new(Model::new(seed, &story))),
@@ -123,13 +124,13 @@ impl EcgPlayer {
     }
 
     /// The sample at that moment, as 500 a second are; ask in the order of time.
-    pub(crate) fn sample(&mut self, at: SimTime, scenario: &Scenario) -> Sample {
+    pub(crate) fn sample(&mut self, at: SimTime, patient: &Patient) -> Sample {
         let tick = at.0.min(AT_US_MAX) / TICK_US;
         let at_us = tick * TICK_US;
-        let now = self.moment(at_us / 1_000_000, scenario);
+        let now = self.moment(at_us / 1_000_000, patient);
         let (one, two, chest, beat) = match &mut self.source {
             Source::Model(model) => {
-                let (millivolts, beat) = model.at(tick, &|second| Heart::of(scenario, second));
+                let (millivolts, beat) = model.at(tick, &|second| Heart::of(patient, second));
                 let atria = match now.rhythm {
                     Rhythm::AtrialFibrillation => self.noise.fibrillation_uv(at_us),
                     _ => 0.0,
@@ -152,14 +153,15 @@ impl EcgPlayer {
         Sample { measured, beat }
     }
 
-    fn moment(&mut self, elapsed_s: u64, scenario: &Scenario) -> Moment {
+    fn moment(&mut self, elapsed_s: u64, patient: &Patient) -> Moment {
         if let Some(now) = self.now.filter(|now| now.second == elapsed_s) {
             return now;
         }
+        let scenario = &patient.scenario;
         let second = scenario.second(elapsed_s);
         let now = Moment {
             second: elapsed_s,
-            rhythm: Heart::of(scenario, elapsed_s).rhythm,
+            rhythm: Heart::of(patient, elapsed_s).rhythm,
             motion: Scenario::during(&scenario.motion, second),
             weak: Scenario::during(&scenario.weak_signal, second),
         };

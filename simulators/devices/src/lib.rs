@@ -5,7 +5,9 @@
 //! - [`serial`]: one encoder per device, its own constants, its own reading of the manual
 //! - [`gatt`]: one peripheral per Bluetooth LE device, likewise
 //! - [`scenario`]: what happens to the patient
+//! - [`patient`]: what all devices of a bed measure together
 //! - [`ecg`]: where an ECG comes from
+//! - [`faults`]: what goes wrong on the way to the host, and [`cable`]: where
 //! - [`truth`]: what a device put on its wire, for the comparison
 //!
 //! # Invariants
@@ -13,15 +15,23 @@
 //! - only what was put on the wire becomes truth
 //! - a command that no driver may send is recognised, recorded, and not obeyed
 
+#[cfg(test)]
+mod bed;
+pub mod cable;
 pub mod ecg;
+pub mod faults;
 pub mod gatt;
+pub mod patient;
 pub mod scenario;
 pub mod serial;
 pub mod truth;
 #[cfg(test)]
 mod vectors;
 
+pub use cable::Cable;
 pub use ecg::EcgSource;
+pub use faults::{Fault, FaultPlan};
+pub use patient::Patient;
 pub use scenario::Scenario;
 pub use truth::Truth;
 
@@ -86,6 +96,26 @@ pub trait VirtualDevice: Send {
     fn take_truth(&mut self) -> Vec<Truth>;
     /// The device is switched off: what was begun is truth as far as it was sent.
     fn switch_off(&mut self, now: SimTime);
+    /// Its own clock jumps. Whether it has one that tells the time with what it measured.
+    fn jump_clock(&mut self, _: SimTime, _: ClockJump) -> bool {
+        false
+    }
+    /// Whether the cable to the host is out.
+    fn is_unplugged(&self) -> bool {
+        false
+    }
+}
+
+/// What happens to a device's own clock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClockJump {
+    /// Somebody set it wrong, or right again.
+    By {
+        /// Forwards, or backwards below 0.
+        minutes: i64,
+    },
+    /// Its battery was empty: it begins in 2000.
+    To2000,
 }
 
 /// What makes one virtual device.
@@ -93,14 +123,12 @@ pub trait VirtualDevice: Send {
 pub struct Setup {
     /// Its id in the truth, as in `agent.toml`.
     pub device: String,
-    /// From which all variation follows.
+    /// From which all that is its own follows; the patient has another one.
     pub seed: u64,
     /// Clocks of the stage.
     pub clock: StageClock,
-    /// What happens to its patient.
-    pub scenario: Scenario,
-    /// Where its ECG comes from.
-    pub ecg: EcgSource,
+    /// Whom it measures; all devices of a bed have the same.
+    pub patient: Patient,
 }
 
 /// Names and what they are.

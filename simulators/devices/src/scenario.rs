@@ -1,83 +1,146 @@
 //! What happens to the patient: slow values and events, all integers, so that what is on the wire
 //! is exact.
+//!
+//! - [`file`](self::file): how it is written, TOML with a timeline
+//! - [`infusion`](self::infusion): what an infusion pump is programmed to
+
+mod file;
+mod infusion;
 
 use crate::SimTime;
-use serde::{Deserialize, Serialize};
+pub use file::ScenarioError;
+pub use infusion::{Infusion, Step};
+use serde::Deserialize;
 
 /// What happens to a patient; it begins anew after `repeat_s`.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Scenario {
+    /// What it tells.
+    pub about: Text,
     /// Length of the story in seconds; above 0.
     pub repeat_s: u64,
+    /// The second of the day at which it begins, in the story's own day.
+    pub starts_at_s: u64,
+    /// Values stay as they are told; else they change a little from minute to minute.
+    pub is_exact: bool,
+    /// What the patient's own course follows from.
+    pub body: Body,
     /// Vital signs from a moment on; the first is at 0.
     pub vitals: Vec<Vitals>,
     /// ECG leads off, from and until (seconds).
-    #[serde(default)]
     pub leads_off: Vec<(u64, u64)>,
     /// Oximeter probe off.
-    #[serde(default)]
     pub probe_off: Vec<(u64, u64)>,
     /// ECG signal weak.
-    #[serde(default)]
     pub weak_signal: Vec<(u64, u64)>,
     /// ECG amplifier at its rails.
-    #[serde(default)]
     pub saturation: Vec<(u64, u64)>,
     /// Oximeter status other than normal or probe off, from and until: 2 no finger, 3 searching,
     /// 4 searching for too long.
-    #[serde(default)]
     pub oximeter: Vec<(u64, u64, u8)>,
     /// Temperature probes off, from and until: 1 the first, 2 the second, 3 both.
-    #[serde(default)]
     pub temperature_off: Vec<(u64, u64, u8)>,
     /// The heart's rhythm, from and until (seconds); elsewhere it is sinus rhythm.
-    #[serde(default)]
     pub rhythm: Vec<(u64, u64, Rhythm)>,
     /// Premature ventricular beats: from, until, and how many a minute.
-    #[serde(default)]
     pub ectopic_beats: Vec<(u64, u64, u8)>,
     /// The patient moves: noise of the electrodes on the ECG, from and until (seconds).
-    #[serde(default)]
     pub motion: Vec<(u64, u64)>,
     /// Infusion line blocked.
-    #[serde(default)]
     pub occlusion: Vec<(u64, u64)>,
     /// Arrhythmia code of the monitor, from and until.
-    #[serde(default)]
     pub arrhythmia: Vec<(u64, u64, u8)>,
     /// Measurements at the kiosk.
-    #[serde(default)]
     pub kiosk: Vec<Cuff>,
     /// Measurements at the kiosk that fail: when, and the number of its E-code.
-    #[serde(default)]
     pub kiosk_failed: Vec<(u64, u8)>,
     /// Movements in the measurement at the kiosk that ends then.
-    #[serde(default)]
     pub kiosk_moved: Vec<(u64, u16)>,
     /// Measurements with the monitor's own cuff.
-    #[serde(default)]
     pub monitor_cuff: Vec<Cuff>,
     /// A bedside monitor refuses every association, from and until (seconds).
-    #[serde(default)]
     pub monitor_busy: Vec<(u64, u64)>,
     /// Measurements with the monitor's own cuff that fail: when, and the state that says why.
-    #[serde(default)]
     pub monitor_cuff_failed: Vec<(u64, u8)>,
     /// Glucose tests.
-    #[serde(default)]
     pub glucose: Vec<Glucose>,
     /// A pump is taken away, from and until (seconds): the last one of a station, or the only one of
     /// a link.
-    #[serde(default)]
     pub pump_away: Vec<(u64, u64)>,
     /// How a pump station is configured; without it, the seed decides.
-    #[serde(default)]
     pub station: Option<Station>,
+    /// What the first pump is programmed to; without it, the seed decides.
+    pub infusion: Option<Infusion>,
+    /// What is measured, and when; what it shows follows from the patient.
+    pub measures: Vec<(u64, Measure)>,
+    /// People who come to the kiosk.
+    pub crowds: Vec<Crowd>,
+    /// The cable is pulled, from and until (seconds); the device does not notice.
+    pub unplugged: Vec<(u64, u64)>,
+    /// The device is switched off.
+    pub switched_off: Vec<(u64, u64)>,
+}
+
+/// A text for people.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// In Chinese.
+    pub zh: String,
+    /// In English.
+    pub en: String,
+}
+
+/// What a patient's blood pressure and glucose follow from, beside what the story tells.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Body {
+    /// How much lower the blood pressure is in the middle of the night, in percent.
+    pub night_dip: u8,
+    /// Fasting glucose in mg/dL.
+    pub fasting: u16,
+    /// Glucose goes back to it slowly.
+    pub is_diabetic: bool,
+    /// Meals: when, and grams of carbohydrate.
+    pub meals: Vec<(u64, u16)>,
+    /// Insulin under the skin: when, how many units, and which.
+    pub insulin: Vec<(u64, u16, Insulin)>,
+}
+
+/// How fast insulin acts.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Insulin {
+    /// Before a meal.
+    Rapid,
+    /// NPH, for the night.
+    Intermediate,
+}
+
+/// Something that is measured of the patient.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// Blood pressure at the kiosk.
+    Kiosk,
+    /// Blood pressure with the monitor's own cuff.
+    MonitorCuff,
+    /// Glucose with a meter.
+    Glucose,
+}
+
+/// People who come to the kiosk, one after the other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Crowd {
+    /// When the first comes, and when all are done (seconds).
+    pub span: (u64, u64),
+    /// How many.
+    pub people: u16,
+    /// How many of them need a second try.
+    pub failed: u16,
 }
 
 /// What the heart does.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "snake_case")]
 pub enum Rhythm {
     /// Every beat begins in the sinus node; its rate breathes.
@@ -92,7 +155,7 @@ pub enum Rhythm {
 }
 
 /// What is chosen on the web page of a pump station, and what stands in it.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Station {
     /// How many pumps stand in it, 0 to 3.
@@ -109,7 +172,7 @@ pub struct Station {
 }
 
 /// Vital signs from a moment on.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Vitals {
     /// Seconds.
     pub at_s: u64,
@@ -123,10 +186,25 @@ pub struct Vitals {
     pub temperature: [u16; 2],
     /// Hundredths of a millivolt.
     pub st: i8,
+    /// Systolic and diastolic by day, in mmHg.
+    pub pressure: [u8; 2],
+}
+
+impl Vitals {
+    /// Nothing was told.
+    pub(crate) const RESTING: Self = Self {
+        at_s: 0,
+        hr: 75,
+        rr: 16,
+        spo2: 98,
+        temperature: [365, 371],
+        st: 6,
+        pressure: [122, 78],
+    };
 }
 
 /// A cuff measurement in mmHg and beats per minute.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Cuff {
     /// Seconds at which it is finished.
     pub at_s: u64,
@@ -137,7 +215,7 @@ pub struct Cuff {
 }
 
 /// A glucose test.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Glucose {
     /// Seconds.
     pub at_s: u64,
@@ -146,28 +224,26 @@ pub struct Glucose {
 }
 
 impl Scenario {
-    /// Names of the built-in scenarios and what they tell.
-    pub const BUILT_IN: &[(&str, &str)] = &[
-        ("steady", "nothing is wrong; a cuff and a glucose result now and then"),
-        (
-            "clinic-day",
-            "three minutes: hypertension, hypoglycaemia, pump occlusion, leads off, bradycardia",
-        ),
-        (
-            "faults",
-            "three minutes: probes and leads off, weak and clipped ECG, asystole, failed cuffs, LO and HI",
-        ),
+    /// The scenarios that are shipped, each with its file.
+    pub const SHIPPED: &[(&str, &str)] = &[
+        ("steady", include_str!("../scenarios/steady.toml")),
+        ("clinic-day", include_str!("../scenarios/clinic-day.toml")),
+        ("faults", include_str!("../scenarios/faults.toml")),
+        ("quiet-ward", include_str!("../scenarios/quiet-ward.toml")),
+        ("busy-ward", include_str!("../scenarios/busy-ward.toml")),
+        ("night-hypoglycaemia", include_str!("../scenarios/night-hypoglycaemia.toml")),
+        ("occluded-vasopressor", include_str!("../scenarios/occluded-vasopressor.toml")),
+        ("af-onset", include_str!("../scenarios/af-onset.toml")),
+        ("deteriorating", include_str!("../scenarios/deteriorating.toml")),
+        ("kiosk-morning", include_str!("../scenarios/kiosk-morning.toml")),
+        ("link-failures", include_str!("../scenarios/link-failures.toml")),
     ];
 
-    /// The built-in scenario of that name.
+    /// The shipped scenario of that name.
     #[must_use]
     pub fn built_in(name: &str) -> Option<Self> {
-        match name {
-            "steady" => Some(steady()),
-            "clinic-day" => Some(clinic_day()),
-            "faults" => Some(faults()),
-            _ => None,
-        }
+        let (_, text) = Self::SHIPPED.iter().find(|(shipped, _)| *shipped == name)?;
+        Self::parse(text).ok()
     }
 
     /// Seconds into the story.
@@ -179,15 +255,27 @@ impl Scenario {
     /// Vital signs at that second of the story.
     #[must_use]
     pub fn vitals(&self, second: u64) -> Vitals {
-        const RESTING: Vitals =
-            Vitals { at_s: 0, hr: 75, rr: 16, spo2: 98, temperature: [365, 371], st: 6 };
-        self.vitals.iter().rfind(|vitals| vitals.at_s <= second).copied().unwrap_or(RESTING)
+        let told = self.vitals.partition_point(|vitals| vitals.at_s <= second);
+        let last = told.checked_sub(1).and_then(|place| self.vitals.get(place));
+        last.copied().unwrap_or(Vitals::RESTING)
     }
 
     /// Whether that second lies in one of the spans.
     #[must_use]
     pub fn during(spans: &[(u64, u64)], second: u64) -> bool {
         spans.iter().any(|(from, until)| (*from..*until).contains(&second))
+    }
+
+    /// Whether the cable is out at that second.
+    #[must_use]
+    pub fn is_unplugged(&self, second: u64) -> bool {
+        Self::during(&self.unplugged, second)
+    }
+
+    /// Whether the device is switched off at that second.
+    #[must_use]
+    pub fn is_switched_off(&self, second: u64) -> bool {
+        Self::during(&self.switched_off, second)
     }
 
     /// The first of these events that happens after `now`, and when.
@@ -244,84 +332,6 @@ fn code<T: Copy>(spans: &[(u64, u64, T)], second: u64) -> Option<T> {
     span.map(|(_, _, code)| *code)
 }
 
-fn vitals(at_s: u64, hr: u8, rr: u8, spo2: u8) -> Vitals {
-    Vitals { at_s, hr, rr, spo2, temperature: [365, 371], st: 6 }
-}
-
-fn steady() -> Scenario {
-    Scenario {
-        repeat_s: 600,
-        vitals: vec![vitals(0, 72, 15, 98), vitals(120, 76, 16, 97), vitals(300, 70, 14, 98)],
-        probe_off: vec![(200, 212)],
-        kiosk: vec![
-            Cuff { at_s: 15, pressure: [124, 96, 82], pulse: 72 },
-            Cuff { at_s: 240, pressure: [128, 98, 84], pulse: 74 },
-        ],
-        monitor_cuff: vec![Cuff { at_s: 60, pressure: [121, 93, 80], pulse: 72 }],
-        glucose: vec![Glucose { at_s: 10, mg_per_dl: 98 }, Glucose { at_s: 180, mg_per_dl: 126 }],
-        ..Scenario::default()
-    }
-}
-
-/// A clinic's story in three minutes.
-fn clinic_day() -> Scenario {
-    Scenario {
-        repeat_s: 180,
-        vitals: vec![
-            vitals(0, 75, 16, 98),
-            vitals(40, 82, 18, 97),
-            vitals(110, 36, 12, 94),
-            vitals(140, 68, 15, 97),
-            vitals(160, 74, 16, 98),
-        ],
-        leads_off: vec![(90, 105)],
-        occlusion: vec![(50, 80)],
-        arrhythmia: vec![(110, 140, 0x0B)],
-        kiosk: vec![
-            Cuff { at_s: 20, pressure: [186, 137, 112], pulse: 84 },
-            Cuff { at_s: 85, pressure: [188, 138, 113], pulse: 86 },
-            Cuff { at_s: 165, pressure: [138, 103, 86], pulse: 74 },
-        ],
-        monitor_cuff: vec![Cuff { at_s: 70, pressure: [134, 101, 84], pulse: 80 }],
-        glucose: vec![Glucose { at_s: 35, mg_per_dl: 50 }, Glucose { at_s: 150, mg_per_dl: 110 }],
-        ..Scenario::default()
-    }
-}
-
-/// Everything that can go wrong in three minutes.
-fn faults() -> Scenario {
-    let glucose = |at_s, mg_per_dl| Glucose { at_s, mg_per_dl };
-    Scenario {
-        repeat_s: 180,
-        vitals: vec![
-            vitals(0, 75, 16, 98),
-            vitals(60, 0, 16, 97),
-            vitals(72, 88, 20, 95),
-            // The first probe lies on the bed.
-            Vitals { temperature: [221, 371], ..vitals(100, 80, 18, 96) },
-            vitals(120, 78, 17, 97),
-        ],
-        leads_off: vec![(20, 28)],
-        weak_signal: vec![(32, 42)],
-        saturation: vec![(80, 90)],
-        probe_off: vec![(10, 18)],
-        oximeter: vec![(20, 26, 2), (26, 32, 3), (32, 40, 4), (60, 72, 3)],
-        temperature_off: vec![(130, 140, 1), (140, 150, 3)],
-        occlusion: vec![(50, 80)],
-        arrhythmia: vec![(60, 72, 0x02), (80, 90, 0x03), (90, 95, 0x08)],
-        kiosk: vec![
-            Cuff { at_s: 50, pressure: [142, 110, 94], pulse: 0 },
-            Cuff { at_s: 130, pressure: [151, 116, 99], pulse: 71 },
-        ],
-        kiosk_failed: vec![(20, 43), (85, 44)],
-        kiosk_moved: vec![(130, 2)],
-        monitor_cuff: vec![Cuff { at_s: 140, pressure: [134, 101, 84], pulse: 80 }],
-        monitor_cuff_failed: vec![(50, 4), (100, 7)],
-        glucose: vec![glucose(15, 0), glucose(45, u16::MAX), glucose(75, 601), glucose(150, 110)],
-        ..Scenario::default()
-    }
-}
-
 /// A small seeded variation: the same for the same seed, second and salt.
 pub(crate) fn variation(seed: u64, second: u64, salt: u64, span: u64) -> u64 {
     let mut mixed = seed ^ second.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (salt << 48);
@@ -333,19 +343,6 @@ pub(crate) fn variation(seed: u64, second: u64, salt: u64, span: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_of_before_is_still_a_scenario_and_a_station_may_be_configured() {
-        let parse = |text: &str| serde_json::from_str::<Scenario>(text).map_err(|e| e.to_string());
-        let before = parse(r#"{"repeat_s":60,"vitals":[],"occlusion":[[5,9]]}"#).unwrap();
-        assert_eq!((before.pump_away, before.station), (vec![], None));
-        let text = r#"{"repeat_s":60,"vitals":[],"pump_away":[[10,20]],
-            "station":{"pumps":2,"bit_fields":true}}"#;
-        let station = parse(text).unwrap().station.unwrap();
-        let expected = Station { pumps: 2, bit_fields: true, stuffing: false, cycle_s: None };
-        assert_eq!(station, expected);
-        assert!(parse(r#"{"repeat_s":60,"vitals":[],"pump_gone":[]}"#).is_err());
-    }
 
     #[test]
     fn the_next_event_is_found_across_the_end_of_the_story() {

@@ -50,6 +50,21 @@ pub struct Truth {
     /// A command that no driver may send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forbidden: Option<String>,
+    /// Samples of a waveform block, where a fault may make the host cut others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub wave: Vec<i32>,
+    /// What may have hidden this: it arrives or not, but never as something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faulted: Option<&'static str>,
+    /// A fault that happened, by its name in the catalogue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<&'static str>,
+    /// Bytes that it hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// How long it lasted, or how far a clock jumped, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ms: Option<i64>,
 }
 
 /// Writes down what a device says.
@@ -63,10 +78,6 @@ pub(crate) struct Notebook {
 impl Notebook {
     pub(crate) fn new(device: &str, clock: StageClock) -> Self {
         Self { clock, device: device.to_owned(), facts: Vec::new() }
-    }
-
-    pub(crate) fn clock(&self) -> StageClock {
-        self.clock
     }
 
     pub(crate) fn fact(&self, now: SimTime) -> Truth {
@@ -119,6 +130,11 @@ impl Notebook {
         self.facts.push(fact);
     }
 
+    /// A fact that the host may have heard or not: it did not say, and is not told again.
+    pub(crate) fn unheard(&mut self, at: SimTime, fact: Truth) {
+        self.said(at, Truth { faulted: Some("unheard"), ..fact });
+    }
+
     pub(crate) fn block(&mut self, now: SimTime, metric: &'static str, samples: &[u8]) {
         if samples.is_empty() {
             return;
@@ -138,6 +154,7 @@ impl Notebook {
         let mut fact = self.fact(now);
         fact.metric = Some(metric);
         fact.samples = Some(samples.len());
+        fact.wave = samples.to_vec();
         fact.sha256 = Some(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect());
         fact
     }

@@ -3,8 +3,10 @@
 //! A pty has no baud rate and no wire: bytes are never damaged by the line, and while nobody reads
 //! they wait in the kernel. Like a real line this stage forgets what has waited too long.
 //!
+//! A device whose cable is out has no port here either: pty and symlink go, and come again.
+//!
 //! # Invariants
-//! - the symlink exists exactly as long as the stage
+//! - the symlink exists exactly as long as the stage, but for the time in which a cable is out
 //! - what the device says is written in order; what is forgotten is counted, never reordered
 //! - a device that is switched off finishes the exchange it is in: what a driver has heard and
 //!   acknowledged is truth, and it begins nothing new
@@ -17,7 +19,7 @@ use rustix::{
 };
 use std::{
     fs::{self, File},
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -51,9 +53,17 @@ pub(crate) struct Pty {
 #[derive(Debug)]
 pub(crate) struct Symlink(PathBuf);
 
-/// The device side of a pty, with a symlink to the other side.
+/// Where a device is plugged in, or was.
 #[derive(Debug)]
 pub struct Stage {
+    link: PathBuf,
+    /// None while its cable is out.
+    plug: Option<Plug>,
+}
+
+/// The device side of a pty, with a symlink to the other side.
+#[derive(Debug)]
+struct Plug {
     master: AsyncFd<File>,
     /// Held open so that the driver can come and go without a hang-up on this side.
     _slave: File,
@@ -124,15 +134,50 @@ impl Drop for Symlink {
     }
 }
 
+impl Plug {
+    fn open(link: &Path) -> anyhow::Result<Self> {
+        let (pty, slave) = Pty::open()?;
+        let link = Symlink::make(&pty, link)?;
+        Ok(Self { master: pty.master, _slave: slave, _link: link })
+    }
+
+    /// Writes what is waiting as far as there is room, or reads.
+    async fn serve(&self, waiting: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+        tokio::select! {
+            ready = self.master.writable(), if !waiting.is_empty() => {
+                let written = ready?.try_io(|master| master.get_ref().write(waiting));
+                if let Ok(count) = written {
+                    waiting.drain(..count?);
+                }
+                Ok(None)
+            }
+            ready = self.master.readable() => {
+                let mut chunk = [0; CHUNK];
+                let read = ready?.try_io(|master| master.get_ref().read(&mut chunk));
+                let Ok(count) = read else { return Ok(None) };
+                Ok(Some(chunk.get(..count?).unwrap_or_default().to_vec()))
+            }
+        }
+    }
+}
+
 impl Stage {
     /// Opens a pty in raw mode and puts a symlink to it at `link`, replacing an older symlink.
     ///
     /// # Errors
     /// When the kernel has no pty left or the symlink cannot be made.
     pub fn open(link: &Path) -> anyhow::Result<Self> {
-        let (pty, slave) = Pty::open()?;
-        let link = Symlink::make(&pty, link)?;
-        Ok(Self { master: pty.master, _slave: slave, _link: link })
+        Ok(Self { link: link.to_owned(), plug: Some(Plug::open(link)?) })
+    }
+
+    /// Pulls the cable, or puts it in again.
+    fn plug(&mut self, is_unplugged: bool) -> anyhow::Result<()> {
+        match &self.plug {
+            Some(_) if is_unplugged => self.plug = None,
+            None if !is_unplugged => self.plug = Some(Plug::open(&self.link)?),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Plays `device` until `stopped` and the exchange it is in is over, then hands it back.
@@ -142,7 +187,7 @@ impl Stage {
     /// # Errors
     /// When the pty fails; a driver that goes away is no failure.
     pub async fn play(
-        &self,
+        &mut self,
         device: &mut dyn VirtualDevice,
         clock: StageTime,
         truth: &mpsc::Sender<Truth>,
@@ -157,7 +202,9 @@ impl Stage {
                 device.advance(played.until);
             }
             waiting.extend(device.take_output());
-            let excess = waiting.len().saturating_sub(WAITING_MAX);
+            self.plug(device.is_unplugged())?;
+            let room = if self.plug.is_some() { WAITING_MAX } else { 0 };
+            let excess = waiting.len().saturating_sub(room);
             waiting.drain(..excess);
             played.forgotten_bytes += excess;
             for fact in device.take_truth() {
@@ -171,24 +218,23 @@ impl Stage {
             tokio::select! {
                 () = stopped.cancelled(), if ending.is_none() => ending = Some(Ending::begin()),
                 () = tokio::time::sleep(due) => {}
-                ready = self.master.writable(), if !waiting.is_empty() => {
-                    let written = ready?.try_io(|master| master.get_ref().write(&waiting));
-                    if let Ok(count) = written {
-                        waiting.drain(..count?);
-                    }
-                }
-                ready = self.master.readable() => {
-                    let mut chunk = [0; CHUNK];
-                    let read = ready?.try_io(|master| master.get_ref().read(&mut chunk));
-                    if let Ok(count) = read {
-                        let received = chunk.get(..count?).unwrap_or_default();
+                served = serve(self.plug.as_ref(), &mut waiting) => {
+                    if let Some(received) = served? {
                         played.until = clock.now();
-                        device.receive(played.until, received);
+                        device.receive(played.until, &received);
                         ending = ending.map(Ending::heard);
                     }
                 }
             }
         }
+    }
+}
+
+/// Without a port nothing happens.
+async fn serve(plug: Option<&Plug>, waiting: &mut Vec<u8>) -> io::Result<Option<Vec<u8>>> {
+    match plug {
+        Some(plug) => plug.serve(waiting).await,
+        None => std::future::pending().await,
     }
 }
 

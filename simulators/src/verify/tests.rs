@@ -93,6 +93,27 @@ async fn another_device_number_is_altered() {
 }
 
 #[tokio::test]
+async fn what_a_fault_has_hit_may_be_missing_and_is_never_another_value() {
+    let hit = TRUTH.replace(r#""value":"130""#, r#""value":"130","faulted":"drop""#)
+        + r#"{"t":"2026-11-22T08:30:01.400Z","device":"bp-01","fault":"drop","bytes":12}"#;
+    let whole = report(&hit, two_readings(), vec![good_lane()]).await;
+    assert!(whole.is_clean(), "{whole:#?}");
+    assert_eq!((whole.emitted, whole.faulted, whole.faulted_stored), (3, 1, 1));
+    assert_eq!(whole.faults, [("drop".to_owned(), 1)].into());
+    let hidden = report(&hit, two_readings()[..1].to_vec(), vec![good_lane()]).await;
+    assert!(hidden.is_clean(), "{hidden:#?}");
+    assert_eq!((hidden.faulted, hidden.faulted_stored), (1, 0));
+    let mut other = two_readings();
+    other[1]["value"] = json!("103");
+    assert_eq!(report(&hit, other, vec![good_lane()]).await.altered, 1);
+    let mut twice = two_readings();
+    twice.push(reading("bp-01", "2026-11-22T08:30:01.700Z", "130", 2));
+    assert_eq!(report(&hit, twice, vec![good_lane()]).await.doubled, 1);
+    let spared_is_missing = two_readings()[1..].to_vec();
+    assert_eq!(report(&hit, spared_is_missing, vec![good_lane()]).await.lost, 1);
+}
+
+#[tokio::test]
 async fn devices_that_said_nothing_prove_nothing() {
     assert!(!report("", vec![], vec![]).await.is_clean());
 }

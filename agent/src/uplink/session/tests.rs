@@ -4,10 +4,14 @@ use super::*;
 use crate::{
     clock::Clock,
     config,
-    outbox::{Origin, Outbox, OutboxSettings, OutboxThread},
+    outbox::{Origin, Outbox, OutboxSettings},
     status::Board,
+    supervisor::Worker,
 };
-use model::record::{AgentStarted, Record};
+use model::{
+    id::Lane,
+    record::{AgentStarted, Record},
+};
 use rusqlite::Connection as Sqlite;
 use std::{
     path::{Path, PathBuf},
@@ -37,7 +41,7 @@ const ROOM: usize = 100_000;
 struct Bench {
     folder: TempDir,
     uplink: Uplink,
-    thread: OutboxThread,
+    thread: Worker,
 }
 
 impl Bench {
@@ -107,10 +111,27 @@ async fn while_the_county_is_away_one_row_goes_out_at_a_time() {
     session.held_until = Some(MonoTime::START);
     session.carry_out().await.unwrap();
     assert_eq!(session.connection.handed(), [1, 2, 3, 1]);
-    session.take(Heard::Accepted).unwrap();
+    session.take(Heard::Accepted(Some(row(1)))).unwrap();
     session.carry_out().await.unwrap();
     assert_eq!(session.connection.handed(), [1, 2, 3, 1, 2, 3]);
     assert_eq!(bench.unacked().await, "1-3");
+}
+
+#[tokio::test]
+async fn a_box_with_nothing_to_send_hears_that_the_county_is_back_by_its_state() {
+    let bench = Bench::new(&[]).await;
+    let mut connection = Connection::to_nobody(ROOM);
+    let mut session = bench.session(&mut connection).await;
+    session.take(Heard::CountyAway(None)).unwrap();
+    assert!(bench.uplink.board.uplink_state().contains("the county service is away"));
+    session.take(Heard::Accepted(None)).unwrap();
+    assert_eq!(bench.uplink.board.uplink_state(), "online");
+
+    // That the county listens does not mean that the broker takes readings.
+    session.take(Heard::Refused(Some(row(1)), "NotAuthorized".into())).unwrap();
+    session.take(Heard::Accepted(None)).unwrap();
+    assert!(bench.uplink.board.uplink_state().contains("NotAuthorized"));
+    assert!(session.held_until.is_some());
 }
 
 #[tokio::test]
@@ -121,12 +142,13 @@ async fn a_row_that_the_broker_does_not_take_is_kept_told_and_holds_nobody_up() 
     session.carry_out().await.unwrap();
     assert_eq!(session.connection.handed(), [1, 3, 4]);
     session.take(Heard::Refused(Some(row(3)), "QuotaExceeded".into())).unwrap();
-    assert_eq!(session.aside[0].to_string(), "2-3");
+    assert_eq!((session.sender.aside(), session.sender.backlog()), (2, [4, 0, 0]));
     assert_eq!(bench.uplink.board.aside(), 2);
 
     session.connection.set_packet_max(ROOM);
     session.held_until = None;
-    session.take_back_aside();
+    session.retry_aside();
+    assert_eq!(session.sender.aside(), 0);
     session.carry_out().await.unwrap();
     assert_eq!(session.connection.handed(), [1, 3, 4, 2, 3]);
     assert_eq!((bench.unacked().await.as_str(), bench.uplink.board.aside()), ("1-4", 0));

@@ -1,3 +1,5 @@
+//! The driver on lists of events.
+
 use super::*;
 use crate::bench::GattBench;
 

@@ -209,7 +209,10 @@ impl World {
             0..=1 => self.link_up(),
             2..=6 => self.deliver(),
             7..=8 => self.publish(),
-            9 => self.tell(SenderEvent::TimedOut),
+            9 => {
+                self.tell(SenderEvent::TimedOut);
+                self.tell(SenderEvent::RetryAside);
+            }
             10..=13 => self.commit_some(),
             14 => self.link_down(),
             15 => self.sender = None,
@@ -286,6 +289,11 @@ impl World {
                         // The county is away: the broker says so.
                         self.tell(SenderEvent::Sent { lane, seq, len });
                         self.tell(SenderEvent::Returned(lane, seq));
+                        continue;
+                    }
+                    if self.faults && self.dice.one_in(50) {
+                        // The broker refuses this one.
+                        self.tell(SenderEvent::SetAside(lane, seq));
                         continue;
                     }
                     self.network.push_back(Message::Up(bytes));

@@ -13,7 +13,7 @@ use super::{
     rounding::whole,
     tone::{Tone, chance, sine},
 };
-use crate::scenario::{Rhythm, Scenario};
+use crate::{Patient, scenario::Rhythm};
 
 /// A leg. Joining in late costs its beats: 4 500 at 75 a minute, about a millisecond.
 pub(super) const LEG_US: u64 = 3_600_000_000;
@@ -71,9 +71,10 @@ pub(crate) struct Heart {
 
 impl Heart {
     /// What the heart does that many seconds after the start.
-    pub(super) fn of(scenario: &Scenario, elapsed_s: u64) -> Self {
+    pub(super) fn of(patient: &Patient, elapsed_s: u64) -> Self {
+        let scenario = &patient.scenario;
         let second = scenario.second(elapsed_s);
-        let vitals = scenario.vitals(second);
+        let vitals = patient.vitals(second);
         let rhythm = match vitals.hr {
             0 => Rhythm::Asystole,
             _ => scenario.rhythm(second),

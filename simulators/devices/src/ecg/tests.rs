@@ -8,12 +8,13 @@ use proptest::{collection::vec, prelude::*};
 const TICKS_S: u64 = 1_000_000 / TICK_US;
 
 fn resting(hr: u8) -> Vitals {
-    Vitals { at_s: 0, hr, rr: 15, spo2: 98, temperature: [365, 371], st: 0 }
+    Vitals { hr, rr: 15, st: 0, ..Vitals::RESTING }
 }
 
 fn story(change: impl Fn(&mut Scenario)) -> Scenario {
     let vitals = vec![resting(75)];
-    let mut scenario = Scenario { repeat_s: 100_000, vitals, ..Scenario::default() };
+    let mut scenario =
+        Scenario { repeat_s: 100_000, is_exact: true, vitals, ..Scenario::default() };
     change(&mut scenario);
     scenario
 }
@@ -29,9 +30,10 @@ fn play(
     seconds: std::ops::Range<u64>,
     every: usize,
 ) -> Vec<Sample> {
-    let mut player = EcgPlayer::new(&EcgSource::Synthetic, seed, scenario);
+    let patient = Patient::new(seed, scenario.clone(), EcgSource::Synthetic);
+    let mut player = EcgPlayer::new(&patient);
     let ticks = (seconds.start * TICKS_S..seconds.end * TICKS_S).step_by(every);
-    ticks.map(|tick| player.sample(SimTime(tick * TICK_US), scenario)).collect()
+    ticks.map(|tick| player.sample(SimTime(tick * TICK_US), &patient)).collect()
 }
 
 fn lead_two(samples: &[Sample]) -> Vec<i32> {
@@ -44,10 +46,11 @@ fn span(values: &[i32]) -> i32 {
 
 /// Half a minute at 500 Hz, as the first bytes of its hash.
 fn hash(seed: u64, source: &EcgSource, scenario: &Scenario) -> String {
-    let mut player = EcgPlayer::new(source, seed, scenario);
+    let patient = Patient::new(seed, scenario.clone(), source.clone());
+    let mut player = EcgPlayer::new(&patient);
     let mut context = Context::new(&SHA256);
     for tick in 0..30 * TICKS_S {
-        let sample = player.sample(SimTime(tick * TICK_US), scenario);
+        let sample = player.sample(SimTime(tick * TICK_US), &patient);
         for step in sample.leads(5) {
             context.update(&step.to_le_bytes());
         }
@@ -243,12 +246,12 @@ fn leads_add_up_in_the_numbers_of_any_device() {
 
 #[test]
 fn the_recording_is_that_of_the_file() {
-    let scenario = story(|_| {});
-    let mut player = EcgPlayer::new(&EcgSource::Recording, 1, &scenario);
+    let patient = Patient::new(1, story(|_| {}), EcgSource::Recording);
+    let mut player = EcgPlayer::new(&patient);
     let bytes = include_bytes!("../../ecg/mitdb-100.bin");
     // A minute, and it begins anew.
     for (pair, place) in bytes.chunks(2).chain(bytes.chunks(2).take(9)).zip(0..) {
-        let [_, two, .., chest] = player.sample(SimTime(place * 4_000), &scenario).leads(25);
+        let [_, two, .., chest] = player.sample(SimTime(place * 4_000), &patient).leads(25);
         assert_eq!([two, chest].map(|lead| lead + 128), [pair[0], pair[1]].map(i32::from));
     }
 }
@@ -293,11 +296,12 @@ proptest! {
         seed in any::<u64>(),
         moments in vec(prop_oneof![0_u64..200_000_000, any::<u64>()], 1..6),
     ) {
-        let mut player = EcgPlayer::new(&EcgSource::Synthetic, seed, &scenario);
+        let patient = Patient::new(seed, scenario, EcgSource::Synthetic);
+        let mut player = EcgPlayer::new(&patient);
         for begin_us in moments {
             for tick in 0..500 {
                 let at = SimTime(begin_us.saturating_add(tick * TICK_US));
-                let sample = player.sample(at, &scenario);
+                let sample = player.sample(at, &patient);
                 prop_assert!(sample.measured.iter().all(|uv| uv.abs() < 4_000), "{sample:?}");
             }
         }

@@ -30,6 +30,11 @@ mod spec {
     pub(super) const FEATURES: u16 = 0x17;
 }
 
+/// For play: how long a cuff works, and what it shows by the second before it is done.
+const MEASURING_MS: u64 = 20_000;
+const LOWEST_MMHG: u16 = 40;
+const FALLS_MMHG: u16 = 6;
+
 /// A value of 2A35 or 2A36.
 #[derive(Clone, Copy, Debug)]
 struct Measurement {
@@ -42,6 +47,17 @@ struct Measurement {
     status: Option<u16>,
     reserved: u8,
 }
+
+/// Flags of 0 and no pressure.
+const NOTHING: Measurement = Measurement {
+    kilopascal: false,
+    pressures: [Sfloat::NAN; 3],
+    time: None,
+    pulse: None,
+    user: None,
+    status: None,
+    reserved: 0,
+};
 
 impl Measurement {
     fn encode(&self) -> Vec<u8> {
@@ -129,6 +145,18 @@ impl Kind for Cuff {
         story.next(&story.kiosk, |cuff| cuff.at_s, after).map(|(at, _)| at)
     }
 
+    /// The pressure of a cuff that works, which is never stored.
+    fn live(&self, now: SimTime, air: &mut Air) {
+        let Some(ends) = self.next(now).filter(|ends| *ends <= now.plus_millis(MEASURING_MS))
+        else {
+            return;
+        };
+        let left = u16::try_from((ends.0 - now.0) / 1_000_000).unwrap_or_default();
+        let pressure = Sfloat::whole(LOWEST_MMHG + left * FALLS_MMHG);
+        let pressures = [pressure, Sfloat::NAN, Sfloat::NAN];
+        air.notify(spec::INTERMEDIATE, Measurement { pressures, ..NOTHING }.encode(), Vec::new());
+    }
+
     fn stored(&self) -> u64 {
         3 + self.kit.temper.property(32, 3)
     }
@@ -187,16 +215,6 @@ fn tenths_of_kilopascal(mmhg: u8) -> i16 {
 mod tests {
     use super::*;
     use crate::vectors::frames;
-
-    const NOTHING: Measurement = Measurement {
-        kilopascal: false,
-        pressures: [Sfloat::NAN; 3],
-        time: None,
-        pulse: None,
-        user: None,
-        status: None,
-        reserved: 0,
-    };
 
     #[test]
     fn the_values_of_the_sheet_come_out() {

@@ -226,7 +226,7 @@ impl Strap {
         {
             return RAIL_UV;
         }
-        let [_, two, ..] = self.ecg.sample(at, story).leads(1);
+        let [_, two, ..] = self.ecg.sample(at, bedside::patient(setup)).leads(1);
         two
     }
 

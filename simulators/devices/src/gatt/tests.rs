@@ -1,7 +1,9 @@
 //! The manners that devices share.
 
 use super::*;
-use crate::{EcgSource, Scenario, StageClock};
+use crate::{EcgSource, Patient, Scenario, StageClock};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
 
 /// A device with that seed in a built-in story; 2026-11-22 16:15 in China.
 pub(super) fn setup(seed: u64) -> Setup {
@@ -9,8 +11,7 @@ pub(super) fn setup(seed: u64) -> Setup {
         device: "ble-01".into(),
         seed,
         clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-        scenario: Scenario::built_in("steady").unwrap(),
-        ecg: EcgSource::Synthetic,
+        patient: Patient::new(1, Scenario::built_in("steady").unwrap(), EcgSource::Synthetic),
     }
 }
 
@@ -187,6 +188,130 @@ fn spot_devices_measure_again_and_again_whatever_their_seed() {
             let facts = device.take_truth();
             assert!(told >= 3 && facts.len() >= told, "{name} of seed {seed}: {told}");
         }
+    }
+}
+
+#[test]
+fn the_pressure_of_a_cuff_that_works_is_shown_and_is_no_truth() {
+    let mut cuff = create("ble-cuff", setup(POLITE)).unwrap();
+    connect(cuff.as_mut(), NOW);
+    cuff.subscribe(NOW, Uuid::short(0x2A36), true).unwrap();
+    // The story measures at 15 s.
+    let mut shown = Vec::new();
+    for second in 1..=20 {
+        let now = SimTime(second * 1_000_000);
+        cuff.advance(now);
+        while let Some(GattOutput::Notify(_, value)) = cuff.poll_output(now) {
+            shown.push(value);
+        }
+    }
+    assert_eq!(shown.last().unwrap(), &[0, 46, 0, 0xFF, 7, 0xFF, 7]);
+    assert!((13..=15).contains(&shown.len()), "{shown:?}");
+    assert!(cuff.take_truth().is_empty());
+}
+
+/// What a host and the air may do.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Connect,
+    Lose,
+    Subscribe(u32),
+    Quiet(u32),
+    Ask,
+    Abort,
+    Take,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let loud = prop::sample::select(vec![0x2A35, 0x2A18, 0x2A34, 0x2A52]);
+    prop_oneof![
+        3 => Just(Step::Connect),
+        1 => Just(Step::Lose),
+        4 => loud.clone().prop_map(Step::Subscribe),
+        1 => loud.prop_map(Step::Quiet),
+        3 => Just(Step::Ask),
+        1 => Just(Step::Abort),
+        4 => Just(Step::Take),
+        4 => (1_u64..20_000).prop_map(Step::Wait),
+    ]
+}
+
+/// Plays the steps; values of the result characteristic that were handed over, and the truth.
+fn play(device: &mut dyn GattDevice, result: Uuid, steps: &[Step]) -> (Vec<Vec<u8>>, Vec<Truth>) {
+    let racp = Uuid::short(0x2A52);
+    let (mut now, mut handed, mut taken) = (NOW, Vec::new(), true);
+    for step in steps {
+        // A device refuses what it does not have or does not want.
+        match *step {
+            Step::Connect => connect(device, now),
+            Step::Lose => device.disconnected(now),
+            Step::Subscribe(short) => drop(device.subscribe(now, Uuid::short(short), true)),
+            Step::Quiet(short) => drop(device.subscribe(now, Uuid::short(short), false)),
+            Step::Ask => drop(device.write(now, racp, &[1, 1])),
+            Step::Abort => drop(device.write(now, racp, &[3, 0])),
+            Step::Take => {
+                taken = !taken;
+                while let Some(said) = device.poll_output(now) {
+                    match said {
+                        // Every second time the link is lost before it is confirmed.
+                        GattOutput::Indicate(..) if taken => {
+                            device.disconnected(now);
+                            break;
+                        }
+                        GattOutput::Indicate(uuid, value) => {
+                            device.confirmed(now);
+                            handed.extend((uuid == result).then_some(value));
+                        }
+                        GattOutput::Notify(uuid, value) => {
+                            handed.extend((uuid == result).then_some(value));
+                        }
+                        GattOutput::Disconnect => device.disconnected(now),
+                    }
+                }
+            }
+            Step::Wait(ms) => {
+                now = now.plus_millis(ms);
+                device.advance(now);
+            }
+        }
+    }
+    (handed, device.take_truth())
+}
+
+proptest! {
+    #[test]
+    fn a_cuff_hands_over_each_result_once_and_that_is_its_truth(
+        seed in 0_u64..32,
+        steps in prop::collection::vec(step(), 0..80),
+    ) {
+        let mut cuff = create("ble-cuff", setup(seed)).unwrap();
+        let (handed, truth) = play(cuff.as_mut(), CUFF, &steps);
+        prop_assert_eq!(truth.len(), handed.len() * 4);
+        let mut once = handed.clone();
+        once.sort();
+        once.dedup();
+        prop_assert_eq!(once.len(), handed.len());
+    }
+
+    #[test]
+    fn a_record_of_a_meter_is_truth_once_if_it_was_handed_over(
+        seed in 0_u64..32,
+        steps in prop::collection::vec(step(), 0..80),
+    ) {
+        let mut meter: Box<dyn GattDevice> = Box::new(meter::with_records(setup(seed), 20));
+        let (handed, truth) = play(meter.as_mut(), Uuid::short(0x2A18), &steps);
+        let handed: BTreeSet<u64> =
+            handed.iter().map(|value| u16::from_le_bytes([value[1], value[2]]).into()).collect();
+        let status = Some("glu_dev_status");
+        let told: Vec<u64> = truth
+            .iter()
+            .filter(|fact| fact.metric != status)
+            .filter_map(|fact| fact.device_seq)
+            .collect();
+        let once: BTreeSet<u64> = told.iter().copied().collect();
+        prop_assert_eq!(once.len(), told.len());
+        prop_assert_eq!(once, handed);
     }
 }
 

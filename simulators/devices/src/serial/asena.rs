@@ -79,7 +79,7 @@ impl Link {
         let temper = Temper::new(setup.seed);
         Self {
             notes: Notebook::new(&setup.device, setup.clock),
-            pump: Pump::new(&setup.device, 0, &temper),
+            pump: Pump::new(&setup.device, 0, &temper, &setup.patient.scenario),
             temper,
             changed: 0,
             is_away: false,
@@ -93,13 +93,13 @@ impl Link {
     }
 
     fn is_away_at(&self, second: u64) -> bool {
-        let spans = &self.setup.scenario.pump_away;
+        let spans = &self.setup.patient.scenario.pump_away;
         let own = [AWAY];
         let spans = match spans.is_empty() && self.temper.property(1, 2) == 1 {
             true => own.as_slice(),
             false => spans.as_slice(),
         };
-        Scenario::during(spans, self.setup.scenario.second(second))
+        Scenario::during(spans, self.setup.patient.scenario.second(second))
     }
 
     /// Lets every second up to now happen to the pump.
@@ -117,12 +117,13 @@ impl Link {
                 }
                 (true, false) => {
                     self.changed += 1;
-                    self.pump = Pump::new(&self.setup.device, self.changed, &self.temper);
+                    let (device, story) = (&self.setup.device, &self.setup.patient.scenario);
+                    self.pump = Pump::new(device, self.changed, &self.temper, story);
                 }
                 _ => {}
             }
-            let second = self.setup.scenario.second(self.reckoned_s);
-            self.pump.pass(self.reckoned_s, &self.setup.scenario, second);
+            let second = self.setup.patient.scenario.second(self.reckoned_s);
+            self.pump.pass(self.reckoned_s, &self.setup.patient.scenario, second);
         }
     }
 

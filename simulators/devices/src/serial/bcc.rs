@@ -101,10 +101,14 @@ impl Station {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let temper = Temper::new(setup.seed);
-        let config = setup.scenario.station.unwrap_or_else(|| configured(setup.seed));
+        let config = setup.patient.scenario.station.unwrap_or_else(|| configured(setup.seed));
         let count = usize::from(config.pumps).min(PUMPS.len());
         let is_plain = count == 1;
-        let pump = |model: &Model| Pump::new(&setup.device, *model, is_plain, &temper);
+        let pump = |model: &Model| {
+            let mut pump = Pump::new(&setup.device, *model, is_plain, &temper);
+            pump.follow(&setup.patient.scenario, 0);
+            pump
+        };
         Self {
             notes: Notebook::new(&setup.device, setup.clock),
             form: match config.bit_fields {
@@ -129,13 +133,13 @@ impl Station {
     }
 
     fn is_away_at(&self, second: u64) -> bool {
-        let spans = &self.setup.scenario.pump_away;
+        let spans = &self.setup.patient.scenario.pump_away;
         let own = [AWAY];
         let spans = match spans.is_empty() && !self.temper.is_polite() {
             true => own.as_slice(),
             false => spans.as_slice(),
         };
-        Scenario::during(spans, self.setup.scenario.second(second))
+        Scenario::during(spans, self.setup.patient.scenario.second(second))
     }
 
     /// Lets every second up to now happen.
@@ -145,7 +149,7 @@ impl Station {
             let at = SimTime(self.reckoned_s * 1_000_000);
             self.wire.advance(at, &mut self.notes);
             for pump in &mut self.pumps {
-                pump.pass(self.reckoned_s, &self.setup.scenario);
+                pump.pass(self.reckoned_s, &self.setup.patient.scenario);
             }
             let is_away = self.is_away_at(self.reckoned_s);
             if let Some(last) = self.pumps.last_mut() {
@@ -326,6 +330,12 @@ impl Station {
         let damaged = self.temper.once_in(16).then(|| damaged(&frame));
         self.put(now, damaged.as_ref().unwrap_or(&frame));
         let is_sound = damaged.is_none();
+        // Whether the block before arrived nobody knows; the next one says what holds then.
+        for fact in
+            self.waiting.take().filter(|sent| sent.is_sound).into_iter().flat_map(|sent| sent.facts)
+        {
+            self.notes.unheard(now, fact);
+        }
         self.waiting = Some(Sent { frame, is_sound, facts, alarms });
     }
 

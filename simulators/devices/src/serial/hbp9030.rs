@@ -9,7 +9,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    Setup, SimTime, VirtualDevice,
+    ClockJump, Setup, SimTime, VirtualDevice,
     scenario::Cuff,
     truth::{Notebook, Truth, moment},
 };
@@ -95,7 +95,7 @@ impl Kiosk {
     }
 
     fn due_after(&self, now: SimTime) -> Option<(SimTime, Outcome)> {
-        let scenario = &self.setup.scenario;
+        let scenario = &self.setup.patient.scenario;
         let good = scenario.kiosk.iter().map(|cuff| (cuff.at_s, Outcome::Good(*cuff)));
         let failed = scenario.kiosk_failed.iter();
         let failed = failed.map(|(at_s, code)| (*at_s, Outcome::Failed(*code)));
@@ -118,7 +118,7 @@ impl Kiosk {
             let noise = NOISE.get(usize::try_from(noise).unwrap_or_default());
             self.send(at, noise.copied().unwrap_or_default(), Vec::new());
         }
-        if self.setup.scenario.kiosk_failed.is_empty() && self.temper.once_in(3) {
+        if self.setup.patient.scenario.kiosk_failed.is_empty() && self.temper.once_in(3) {
             let digit = u8::try_from(1 + self.temper.below(9)).unwrap_or(1);
             let shown = if self.temper.once_in(2) { &values } else { &blank };
             self.say(at, digit, shown);
@@ -141,8 +141,9 @@ impl Kiosk {
         let known = !self.temper.once_in(6);
         let time = if known { civil(minute) } else { "2026,02,30,24,60".to_owned() };
         let subject = self.temper.below(3);
-        let second = self.setup.scenario.second(at.0 / 1_000_000);
-        let moved = self.setup.scenario.kiosk_moved.iter().find(|(at_s, _)| *at_s == second);
+        let second = self.setup.patient.scenario.second(at.0 / 1_000_000);
+        let moved =
+            self.setup.patient.scenario.kiosk_moved.iter().find(|(at_s, _)| *at_s == second);
         let movement = match moved {
             Some((_, count)) => u64::from(*count).min(9),
             None if self.temper.once_in(3) => 1 + self.temper.below(3),
@@ -270,12 +271,18 @@ impl VirtualDevice for Kiosk {
         self.next = None;
         self.off = true;
     }
+
+    fn jump_clock(&mut self, now: SimTime, jump: ClockJump) -> bool {
+        self.advance(now);
+        self.clock.jump(self.setup.clock, now, jump);
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EcgSource, Scenario, StageClock};
+    use crate::{EcgSource, Patient, Scenario, StageClock};
     use proptest::{collection::vec, prelude::*};
     use std::collections::BTreeSet;
 
@@ -287,8 +294,7 @@ mod tests {
             seed,
             // 2026-11-22 16:15 in China.
             clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario,
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(1, scenario, EcgSource::Synthetic),
         })
     }
 

@@ -147,8 +147,8 @@ impl Monitor {
 
     /// One association at a time; a busy monitor takes none, §1.
     fn associate(&mut self, now: SimTime, profile: Option<Profile>) {
-        let second = self.observer.setup.scenario.second(now.0 / 1_000_000);
-        let busy = Scenario::during(&self.observer.setup.scenario.monitor_busy, second);
+        let second = self.observer.setup.patient.scenario.second(now.0 / 1_000_000);
+        let busy = Scenario::during(&self.observer.setup.patient.scenario.monitor_busy, second);
         let (Session::Idle, false, Some(profile)) = (self.session, busy, profile) else {
             self.send(now, messages::REFUSE);
             return;

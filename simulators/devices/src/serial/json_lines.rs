@@ -18,7 +18,7 @@ mod report;
 
 use super::{temper::Temper, wire::Wire};
 use crate::{
-    Setup, SimTime, VirtualDevice,
+    ClockJump, Setup, SimTime, VirtualDevice,
     truth::{Notebook, Truth},
 };
 use report::{Line, Reporter};
@@ -130,7 +130,9 @@ impl Source {
         self.put(now, GREETING, Vec::new());
         self.link = Link::Greeting { since: now, answered: None };
         // Whether these arrived nobody knows; they are not said again.
-        self.streams.clear();
+        for fact in std::mem::take(&mut self.streams).into_iter().flat_map(|(_, facts)| facts) {
+            self.notes.unheard(now, fact);
+        }
         for kept in &mut self.kept {
             kept.number = None;
         }
@@ -339,6 +341,12 @@ impl VirtualDevice for Source {
         }
         self.wire.clear();
         self.off = true;
+    }
+
+    fn jump_clock(&mut self, now: SimTime, jump: ClockJump) -> bool {
+        self.advance(now);
+        self.reporter.jump_clock(now, jump);
+        true
     }
 }
 

@@ -74,7 +74,7 @@ impl Monitor {
     pub fn new(setup: Setup) -> Self {
         Self {
             notes: Notebook::new(&setup.device, setup.clock),
-            ecg: EcgPlayer::new(&setup.ecg, setup.seed, &setup.scenario),
+            ecg: EcgPlayer::new(&setup.patient),
             setup,
             out: Vec::new(),
             input: Vec::new(),
@@ -129,21 +129,21 @@ impl Monitor {
     }
 
     fn send(&mut self, stream: usize, at: SimTime) {
-        let second = self.setup.scenario.second(at.0 / 1_000_000);
+        let second = self.setup.patient.scenario.second(at.0 / 1_000_000);
         let seed = self.setup.seed;
         let vary = |salt, span| {
             u8::try_from(variation(seed, at.0 / 1_000_000, salt, span)).unwrap_or_default()
         };
-        let lead_off = Scenario::during(&self.setup.scenario.leads_off, second);
+        let lead_off = Scenario::during(&self.setup.patient.scenario.leads_off, second);
         match stream {
             ECG => {
-                let sample = self.ecg.sample(at, &self.setup.scenario);
+                let sample = self.ecg.sample(at, &self.setup.patient);
                 let beat = sample.beat && !lead_off;
                 let mut leads = match lead_off {
                     true => [ECG_ZERO; 7],
                     false => sample.leads(ECG_STEP_UV).map(count),
                 };
-                if Scenario::during(&self.setup.scenario.saturation, second) {
+                if Scenario::during(&self.setup.patient.scenario.saturation, second) {
                     // As in the captured packet: some leads at the rails.
                     [leads[2], leads[0]] = RAILS;
                 }
@@ -176,8 +176,8 @@ impl Monitor {
     }
 
     fn oximeter(&mut self, at: SimTime, second: u64, extra: u8) {
-        let vitals = self.setup.scenario.vitals(second);
-        let status = self.setup.scenario.oximeter(second);
+        let vitals = self.setup.patient.vitals(second);
+        let status = self.setup.patient.scenario.oximeter(second);
         let (saturation, pulse) = match status {
             0 => (vitals.spo2, vitals.hr.saturating_add(extra)),
             _ => (127, 255),
@@ -206,8 +206,8 @@ impl Monitor {
     }
 
     fn temperatures(&mut self, at: SimTime, second: u64) {
-        let vitals = self.setup.scenario.vitals(second);
-        let status = self.setup.scenario.temperature_off(second);
+        let vitals = self.setup.patient.vitals(second);
+        let status = self.setup.patient.scenario.temperature_off(second);
         let mut packet = vec![0x05, status];
         for (probe, channel) in ["t1", "t2"].into_iter().enumerate() {
             let unplugged = status & (1 << probe) != 0;
@@ -232,14 +232,10 @@ impl Monitor {
     }
 
     fn parameters(&mut self, at: SimTime, second: u64, lead_off: bool) {
-        let vitals = self.setup.scenario.vitals(second);
-        let extra = variation(self.setup.seed, at.0 / 1_000_000, 1, 2);
-        let hr = match vitals.hr {
-            0 => 0,
-            hr => hr.saturating_add(u8::try_from(extra).unwrap_or_default()),
-        };
-        let arrhythmia = self.setup.scenario.arrhythmia(second);
-        let weak = Scenario::during(&self.setup.scenario.weak_signal, second);
+        let vitals = self.setup.patient.vitals(second);
+        let hr = self.setup.patient.heart_rate(at.0 / 1_000_000);
+        let arrhythmia = self.setup.patient.scenario.arrhythmia(second);
+        let weak = Scenario::during(&self.setup.patient.scenario.weak_signal, second);
         // Gain ×1, monitor mode; bit 1: lead off.
         let (status, hr, rr) = match lead_off {
             true => (0x1A, 0, 0),
@@ -270,8 +266,8 @@ impl Monitor {
     /// "NIBP cycle: init 9, 10, measuring with rising and falling cuff at 2/s, terminal 0", §11.
     fn cuff(&mut self, at: SimTime) {
         let elapsed = at.0 / 1_000_000;
-        let second = self.setup.scenario.second(elapsed);
-        let scenario = &self.setup.scenario;
+        let second = self.setup.patient.scenario.second(elapsed);
+        let scenario = &self.setup.patient.scenario;
         let good = scenario.monitor_cuff.iter().map(|cuff| (cuff.at_s, Ok(*cuff)));
         let failed = scenario.monitor_cuff_failed.iter().map(|(at_s, state)| (*at_s, Err(*state)));
         let story: Vec<(u64, Result<Cuff, u8>)> = good.chain(failed).collect();
@@ -438,6 +434,7 @@ impl VirtualDevice for Monitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Patient;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(" ")
@@ -479,8 +476,11 @@ mod tests {
             device: "ecg-01".into(),
             seed: 1,
             clock: crate::StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario: Scenario::built_in("clinic-day").unwrap(),
-            ecg: crate::EcgSource::Recording,
+            patient: Patient::new(
+                1,
+                Scenario::built_in("clinic-day").unwrap(),
+                crate::EcgSource::Recording,
+            ),
         })
     }
 
@@ -515,8 +515,11 @@ mod tests {
     #[test]
     fn beats_come_with_the_r_waves_of_a_heart_that_beats() {
         let setup = Setup {
-            scenario: Scenario::built_in("faults").unwrap(),
-            ecg: crate::EcgSource::Synthetic,
+            patient: Patient::new(
+                1,
+                Scenario::built_in("faults").unwrap(),
+                crate::EcgSource::Synthetic,
+            ),
             ..monitor().setup
         };
         let start = || {

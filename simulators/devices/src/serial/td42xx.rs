@@ -15,7 +15,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    Setup, SimTime, VirtualDevice,
+    ClockJump, Setup, SimTime, VirtualDevice,
     scenario::{Cuff, Glucose},
     truth::{Notebook, Truth, moment},
 };
@@ -100,7 +100,7 @@ impl Meter {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let temper = Temper::new(setup.seed);
-        let scenario = &setup.scenario;
+        let scenario = &setup.patient.scenario;
         let is_cuff = match (scenario.glucose.is_empty(), scenario.kiosk.is_empty()) {
             (true, false) => true,
             (false, false) => setup.seed % 2 == 1,
@@ -156,7 +156,7 @@ impl Meter {
 
     /// The next measurement after what is stored, as it is on the wire.
     fn next_measurement(&self) -> Option<(SimTime, [u8; 4])> {
-        let (scenario, after) = (&self.setup.scenario, self.stored_until);
+        let (scenario, after) = (&self.setup.patient.scenario, self.stored_until);
         if self.is_cuff {
             let (at, cuff) = scenario.next(&scenario.kiosk, |cuff: &Cuff| cuff.at_s, after)?;
             return Some((at, pressure_value(cuff.pressure, cuff.pulse)));
@@ -410,6 +410,12 @@ impl VirtualDevice for Meter {
         self.advance(now);
         self.wire.clear();
         self.off = true;
+    }
+
+    fn jump_clock(&mut self, now: SimTime, jump: ClockJump) -> bool {
+        self.measure(now);
+        self.clock.jump(self.setup.clock, now, jump);
+        true
     }
 }
 

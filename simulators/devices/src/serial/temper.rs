@@ -2,7 +2,7 @@
 //!
 //! Two seeds of four are polite: they answer at once, in one piece, with the right clock.
 
-use crate::{SimTime, StageClock, scenario::variation};
+use crate::{ClockJump, SimTime, StageClock, scenario::variation};
 
 /// Seeds that are polite, of four.
 const POLITE: u64 = 2;
@@ -10,6 +10,7 @@ const POLITE: u64 = 2;
 const THROWN: u64 = 1 << 32;
 /// 2000-01-01 00:00, where a clock begins after its battery was empty.
 const RESET_CIVIL_MS: i64 = 946_684_800_000;
+const MINUTE_MS: i64 = 60_000;
 
 /// How a device behaves.
 #[derive(Clone, Debug)]
@@ -22,8 +23,8 @@ pub(crate) struct Temper {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum DeviceClock {
     Right,
-    /// Wrong by so many minutes.
-    Wrong(i64),
+    /// Ahead by so many milliseconds.
+    Ahead(i64),
     /// It begins anew at that second of the stage.
     Reset(u64),
 }
@@ -58,8 +59,8 @@ impl Temper {
 
     pub(crate) fn clock(&self) -> DeviceClock {
         match self.property(1, 4) {
-            1 => DeviceClock::Wrong(37),
-            2 => DeviceClock::Wrong(-3 * 24 * 60),
+            1 => DeviceClock::Ahead(37 * MINUTE_MS),
+            2 => DeviceClock::Ahead(-3 * 24 * 60 * MINUTE_MS),
             3 => DeviceClock::Reset(60),
             _ => DeviceClock::Right,
         }
@@ -71,13 +72,25 @@ impl DeviceClock {
     pub(crate) fn civil_ms(self, stage: StageClock, now: SimTime) -> i64 {
         let right = stage.civil_ms(now);
         match self {
-            Self::Wrong(minutes) => right.saturating_add(minutes * 60_000),
+            Self::Ahead(ms) => right.saturating_add(ms),
             Self::Reset(second) if now >= SimTime(second * 1_000_000) => {
                 let since = now.millis().saturating_sub(second * 1000);
                 RESET_CIVIL_MS.saturating_add(i64::try_from(since).unwrap_or_default())
             }
             Self::Right | Self::Reset(_) => right,
         }
+    }
+
+    /// From `now` on it says another time.
+    pub(super) fn jump(&mut self, stage: StageClock, now: SimTime, jump: ClockJump) {
+        let says = match jump {
+            ClockJump::By { minutes } => {
+                self.civil_ms(stage, now).saturating_add(minutes * MINUTE_MS)
+            }
+            ClockJump::To2000 => RESET_CIVIL_MS,
+        };
+        // No device knows an earlier year.
+        *self = Self::Ahead(says.max(RESET_CIVIL_MS).saturating_sub(stage.civil_ms(now)));
     }
 }
 
@@ -104,5 +117,18 @@ mod tests {
         let right = stage.civil_ms(SimTime::from_millis(59_999));
         assert_eq!(clock.civil_ms(stage, SimTime::from_millis(59_999)), right);
         assert_eq!(clock.civil_ms(stage, SimTime::from_millis(61_000)), RESET_CIVIL_MS + 1000);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_goes_on_from_where_it_jumped_to() {
+        let stage = StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 };
+        let (at, later) = (SimTime::from_millis(5000), SimTime::from_millis(7000));
+        let mut clock = DeviceClock::Right;
+        clock.jump(stage, at, ClockJump::By { minutes: -30 });
+        clock.jump(stage, at, ClockJump::By { minutes: 10 });
+        assert_eq!(clock.civil_ms(stage, later), stage.civil_ms(later) - 20 * MINUTE_MS);
+        clock.jump(stage, at, ClockJump::To2000);
+        clock.jump(stage, at, ClockJump::By { minutes: -5 });
+        assert_eq!(clock.civil_ms(stage, later), RESET_CIVIL_MS + 2000);
     }
 }

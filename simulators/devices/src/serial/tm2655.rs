@@ -1,8 +1,9 @@
 //! An A&D TM-2655 blood-pressure kiosk, from the protocol sheet alone: sends a record after each
 //! measurement, and the last one again when it is asked.
 
+use super::temper::DeviceClock;
 use crate::{
-    Setup, SimTime, VirtualDevice,
+    ClockJump, Setup, SimTime, VirtualDevice,
     scenario::Cuff,
     truth::{Notebook, Truth, moment},
 };
@@ -31,6 +32,7 @@ enum Outcome {
 pub struct Kiosk {
     setup: Setup,
     notes: Notebook,
+    clock: DeviceClock,
     out: Vec<u8>,
     input: Vec<u8>,
     /// The last record, and when it was measured.
@@ -45,6 +47,7 @@ impl Kiosk {
     pub fn new(setup: Setup) -> Self {
         let mut kiosk = Self {
             notes: Notebook::new(&setup.device, setup.clock),
+            clock: DeviceClock::Right,
             setup,
             out: Vec::new(),
             input: Vec::new(),
@@ -58,7 +61,7 @@ impl Kiosk {
 
     /// The next measurement that ends after `now`.
     fn due_after(&self, now: SimTime) -> Option<(SimTime, Outcome)> {
-        let scenario = &self.setup.scenario;
+        let scenario = &self.setup.patient.scenario;
         let moved = |at_s| scenario.kiosk_moved.iter().find(move |moved| moved.0 == at_s);
         let good = scenario.kiosk.iter().map(|cuff| match moved(cuff.at_s) {
             Some((_, count)) => (cuff.at_s, Outcome::Moved(*cuff, *count)),
@@ -77,7 +80,7 @@ impl Kiosk {
     }
 
     fn measured(&mut self, at: SimTime, outcome: Outcome) {
-        let minute = self.setup.clock.civil_ms(at).div_euclid(60_000) * 60_000;
+        let minute = self.clock.civil_ms(self.setup.clock, at).div_euclid(60_000) * 60_000;
         let frame = record(minute, outcome);
         self.out.extend(&frame);
         self.last = Some((frame, minute));
@@ -238,12 +241,18 @@ impl VirtualDevice for Kiosk {
         self.next = None;
         self.off = true;
     }
+
+    fn jump_clock(&mut self, now: SimTime, jump: ClockJump) -> bool {
+        self.advance(now);
+        self.clock.jump(self.setup.clock, now, jump);
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EcgSource, Scenario, StageClock};
+    use crate::{EcgSource, Patient, Scenario, StageClock};
 
     #[test]
     fn a_record_is_that_of_the_sheet() {
@@ -289,8 +298,11 @@ mod tests {
             device: "bp-01".into(),
             seed: 1,
             clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario: Scenario::built_in("clinic-day").unwrap(),
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(
+                1,
+                Scenario::built_in("clinic-day").unwrap(),
+                EcgSource::Synthetic,
+            ),
         });
         kiosk.advance(SimTime::from_millis(30_000));
         let first = kiosk.take_output();

@@ -3,8 +3,9 @@
 //! Half-duplex: the host asks, the meter acknowledges and answers. A stored record becomes truth
 //! when it was read out for the first time and the host acknowledged it.
 
+use super::temper::DeviceClock;
 use crate::{
-    Setup, SimTime, VirtualDevice,
+    ClockJump, Setup, SimTime, VirtualDevice,
     truth::{Notebook, Truth, moment},
 };
 use std::collections::BTreeSet;
@@ -40,10 +41,13 @@ struct Stored {
 pub struct Meter {
     setup: Setup,
     notes: Notebook,
+    clock: DeviceClock,
     out: Vec<u8>,
     input: Vec<u8>,
     /// Newest first.
     memory: Vec<Stored>,
+    /// How many were ever stored.
+    stored: usize,
     stored_until_s: u64,
     send: u8,
     expect: u8,
@@ -60,10 +64,12 @@ impl Meter {
         let device = format!("{}-{SERIAL}", setup.device);
         Self {
             notes: Notebook::new(&device, setup.clock),
+            clock: DeviceClock::Right,
             setup,
             out: Vec::new(),
             input: Vec::new(),
             memory: Vec::new(),
+            stored: 0,
             stored_until_s: 0,
             send: 0,
             expect: 0,
@@ -75,24 +81,24 @@ impl Meter {
 
     /// Stores every test of the scenario up to now.
     fn measure(&mut self, now: SimTime) {
-        let repeat = self.setup.scenario.repeat_s.max(1);
+        let repeat = self.setup.patient.scenario.repeat_s.max(1);
         let second = now.0 / 1_000_000;
         while self.stored_until_s < second {
             self.stored_until_s += 1;
             let of_story = self.stored_until_s % repeat;
-            for test in self.setup.scenario.glucose.iter().filter(|test| test.at_s == of_story) {
+            for test in
+                self.setup.patient.scenario.glucose.iter().filter(|test| test.at_s == of_story)
+            {
                 let at = SimTime(self.stored_until_s * 1_000_000);
-                let civil_s =
-                    u32::try_from(self.setup.clock.civil_ms(at) / 1000).unwrap_or_default();
+                let civil_s = u32::try_from(self.clock.civil_ms(self.setup.clock, at) / 1000)
+                    .unwrap_or_default();
                 let raw = match test.mg_per_dl {
                     0 => LO,
                     u16::MAX => HI,
                     value => u32::from(value),
                 };
-                let number = self.told.len()
-                    + self.memory.len()
-                    + usize::try_from(civil_s).unwrap_or_default();
-                self.memory.insert(0, Stored { number, civil_s, raw });
+                self.memory.insert(0, Stored { number: self.stored, civil_s, raw });
+                self.stored += 1;
                 self.memory.truncate(MEMORY);
             }
         }
@@ -144,7 +150,8 @@ impl Meter {
     }
 
     fn answer(&mut self, now: SimTime, message: &[u8]) -> Vec<u8> {
-        let clock = u32::try_from(self.notes.clock().civil_ms(now) / 1000).unwrap_or_default();
+        let clock =
+            u32::try_from(self.clock.civil_ms(self.setup.clock, now) / 1000).unwrap_or_default();
         match message {
             [0x05, 0x0D, 0x02] => [&[0x05, 0x06, 17][..], b"P02.00.0025/05/07"].concat(),
             [0x05, 0x0B, 0x02, ..] => [&[0x05, 0x06][..], SERIAL.as_bytes()].concat(),
@@ -253,12 +260,18 @@ impl VirtualDevice for Meter {
     fn switch_off(&mut self, _: SimTime) {
         self.off = true;
     }
+
+    fn jump_clock(&mut self, now: SimTime, jump: ClockJump) -> bool {
+        self.measure(now);
+        self.clock.jump(self.setup.clock, now, jump);
+        true
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EcgSource, Scenario, StageClock};
+    use crate::{EcgSource, Patient, Scenario, StageClock};
 
     fn bytes(hex: &str) -> Vec<u8> {
         hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
@@ -298,8 +311,11 @@ mod tests {
             device: "glu-01".into(),
             seed: 1,
             clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario: Scenario::built_in("clinic-day").unwrap(),
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(
+                1,
+                Scenario::built_in("clinic-day").unwrap(),
+                EcgSource::Synthetic,
+            ),
         });
         let now = SimTime::from_millis(40_000);
         meter.receive(now, &bytes("02 06 08 03 C2 62"));

@@ -9,7 +9,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
-use virtual_devices::{EcgSource, Scenario, Setup, StageClock, gatt::Pairing};
+use virtual_devices::{EcgSource, Patient, Scenario, Setup, StageClock, gatt::Pairing};
 use zbus::{Connection, Message, MessageStream, ObjectPath, OwnedObjectPath, OwnedVariant};
 
 const ADAPTER: &str = "/org/bluez/hci0";
@@ -206,8 +206,7 @@ impl Bench {
             device: "ble-01".into(),
             seed,
             clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario: Scenario::built_in("steady").unwrap(),
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(1, Scenario::built_in("steady").unwrap(), EcgSource::Synthetic),
         };
         let device = virtual_devices::gatt::create(name, setup).unwrap();
         let passkey = match device.profile().pairing {
@@ -398,7 +397,7 @@ async fn a_bluetoothd_that_begins_again_knows_its_bonds_and_nothing_else() {
     bench.client.call(&device, DEVICE_IF, "Pair", &()).await.unwrap();
     bench.stage.restart_daemon().await.unwrap();
     let owners = bench.client.until(|heard| {
-        let mut changes = heard.iter().filter_map(|message| {
+        let changes = heard.iter().filter_map(|message| {
             let header = message.header();
             let is_change = header.member()?.as_str() == "NameOwnerChanged";
             let body = message.body();

@@ -38,7 +38,7 @@ pub(super) struct Pump {
     rate: u64,
     /// Microlitres; none: not active.
     vtbi: Option<u64>,
-    drug: &'static str,
+    drug: String,
     confirmed: bool,
     /// The pressure says that it is not available: blank, or −50.00.
     no_pressure: Option<&'static str>,
@@ -56,7 +56,7 @@ pub(super) struct Pump {
 
 impl Pump {
     /// The pump that stands there after so many changes.
-    pub(super) fn new(link: &str, changes: u64, temper: &Temper) -> Self {
+    pub(super) fn new(link: &str, changes: u64, temper: &Temper, scenario: &Scenario) -> Self {
         let pick = |from: &[&'static str], place: u64| {
             let place = usize::try_from(place).unwrap_or_default() % from.len().max(1);
             from.get(place).copied().unwrap_or_default()
@@ -69,12 +69,12 @@ impl Pump {
             _ => (3_600, Some(1_200), ""),
         };
         let rude = !temper.is_polite();
-        Self {
+        let mut pump = Self {
             device: format!("{link}-{digits}"),
             serial,
             rate,
             vtbi,
-            drug,
+            drug: drug.to_owned(),
             confirmed: temper.property(11, 4) != 1,
             no_pressure: [None, Some(""), Some("-50.00")]
                 .get(usize::try_from(temper.property(12, 3)).unwrap_or_default())
@@ -87,12 +87,26 @@ impl Pump {
             other_alarm: rude.then(|| pick(&OTHER_ALARMS, temper.property(13, 17))),
             told: None,
             log: LOG,
+        };
+        pump.follow(scenario, 0);
+        pump
+    }
+
+    /// What it is programmed to, where the story says so; then nobody starts it again by himself.
+    fn follow(&mut self, scenario: &Scenario, second: u64) {
+        let Some(infusion) = &scenario.infusion else { return };
+        self.rate = infusion.step(second).map_or(0, |step| step.rate);
+        self.vtbi = Some(infusion.volume(second) * 10);
+        self.drug.clone_from(&infusion.drug.en);
+        if infusion.is_new(second) {
+            (self.done_s, self.of_volume) = (None, 0);
         }
     }
 
     /// A second passes.
     pub(super) fn pass(&mut self, elapsed_s: u64, scenario: &Scenario, second: u64) {
-        if self.done_s.is_some_and(|done| elapsed_s >= done + RESTART_S) {
+        let is_told = scenario.infusion.is_some();
+        if !is_told && self.done_s.is_some_and(|done| elapsed_s >= done + RESTART_S) {
             (self.done_s, self.of_volume) = (None, 0);
         }
         let occluded = Scenario::during(&scenario.occlusion, second);
@@ -100,6 +114,8 @@ impl Pump {
             self.infused += self.rate;
             self.of_volume += self.rate;
         }
+        // What is set now holds for the next second.
+        self.follow(scenario, second);
         if self.left_ul() == Some(0) && self.done_s.is_none() {
             self.done_s = Some(elapsed_s);
         }
@@ -121,7 +137,7 @@ impl Pump {
     }
 
     fn is_held(&self) -> bool {
-        self.alarm == OCCLUSION || self.done_s.is_some()
+        self.alarm == OCCLUSION || self.done_s.is_some() || self.rate == 0
     }
 
     /// Hundredths of a millilitre an hour.
@@ -192,7 +208,9 @@ impl Pump {
             (None, true) => "530.15",
             (None, false) => "17.91",
         };
-        let left_s = self.left_ul().map(|left| left * 360 / self.rate.max(1));
+        // A pump that stands still by hand has no time left, and one that is blocked has.
+        let left_ul = self.left_ul().filter(|_| self.rate > 0);
+        let left_s = left_ul.map(|left| left * 360 / self.rate.max(1));
         let left = match left_s {
             None => String::new(),
             Some(left) if left > DAY_S => "24+".to_owned(),
@@ -207,7 +225,8 @@ impl Pump {
             (_, "HLD") => "paused",
             _ => "infusing",
         };
-        let drug = if self.drug.is_empty() { Err("not_available") } else { Ok(self.drug.into()) };
+        let drug = self.drug.clone();
+        let drug = if drug.is_empty() { Err("not_available") } else { Ok(drug) };
         let known = match self.no_pressure {
             None => Ok(pressure.to_owned()),
             Some(_) => Err("not_available"),

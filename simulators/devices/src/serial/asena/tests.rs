@@ -1,7 +1,7 @@
 //! The pump against the example frames of the sheet, and in sessions with a host.
 
 use super::*;
-use crate::{EcgSource, StageClock};
+use crate::{EcgSource, Patient, StageClock, scenario};
 use proptest::{collection::vec, prelude::*};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,8 +47,7 @@ impl Host {
             device: "pump-02".into(),
             seed,
             clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario,
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(1, scenario, EcgSource::Synthetic),
         });
         Self { link, now: SimTime(0) }
     }
@@ -302,4 +301,73 @@ proptest! {
         };
         prop_assert_eq!(heard(cut), heard(0));
     }
+}
+
+/// A new syringe of 20 ml at a minute, half a millilitre at once at two, stopped at four.
+fn programme() -> scenario::Infusion {
+    let step = |at_s, rate, is_bolus| scenario::Step { at_s, rate, is_bolus, syringe: None };
+    let drug = scenario::Text { zh: "去甲肾上腺素".into(), en: "NORADRENALINE".into() };
+    let mut steps = vec![
+        step(0, 720, false),
+        step(60, 720, false),
+        step(120, 30_000, true),
+        step(126, 720, false),
+        step(240, 0, false),
+    ];
+    (steps[0].syringe, steps[1].syringe) = (Some(5_000), Some(2_000));
+    scenario::Infusion { drug, steps }
+}
+
+/// What is infused is the rate summed up over time, to the microlitre.
+#[test]
+fn the_story_tells_rates_a_bolus_a_new_syringe_and_a_stop() {
+    let mut host = Host::new(0, |scenario| {
+        (scenario.infusion, scenario.repeat_s) = (Some(programme()), 600);
+        scenario.occlusion = vec![(180, 190)];
+    });
+    let mut at = |second: u64, query: &str| {
+        host.pass(second * 1000 - host.now.millis());
+        let fields = host.ask(query).unwrap();
+        fields.split('^').skip(2).map(str::to_owned).collect::<Vec<_>>().join(" ")
+    };
+    // 7.2 ml/h are 2 µl a second.
+    let drug = "EVENT NORADRENALINE";
+    let status = |text: &str| text.to_owned();
+    assert_eq!(at(50, "INF_VTBI"), "50.000 ml STOP");
+    let before = at(55, "INF");
+    assert!(before.starts_with("- SET 7.20 ml/h NORADRENALINE 0.110 ml"), "{before} {drug}");
+    // 50 ml less 0.11, and 20 less 0.02.
+    assert!(before.contains(" 06:55:"), "{before}");
+    let fresh = at(70, "INF");
+    assert!(fresh.contains(" 0.140 ml") && fresh.contains(" 02:46:30"), "{fresh}");
+    assert_eq!(at(121, "INF_RATE"), "ml/h");
+    let after = at(130, "INF");
+    // 124 s at 2 µl and 6 s that gave 500.
+    assert!(after.contains(" 0.748 ml"), "{after}");
+    let blocked = at(185, "INF");
+    assert!(blocked.starts_with("A HLD 0.00 ml/h"), "{blocked}");
+    let stopped = at(300, "INF");
+    assert!(stopped.starts_with(&status("- HLD 0.00 ml/h NORADRENALINE")), "{stopped}");
+    // Ten seconds were blocked.
+    assert!(stopped.contains(&format!(" 0.{} ml", 240 * 2 - 12 + 500 - 20)), "{stopped}");
+    let truth = host.truth();
+    let paused = |fact: &Truth| fact.value.as_deref() == Some("paused");
+    assert!(truth.iter().any(paused));
+}
+
+/// At the end of its syringe it stays where it is, until somebody brings another one.
+#[test]
+fn the_end_of_a_programme_is_the_end() {
+    let mut host = Host::new(0, |scenario| {
+        let mut infusion = programme();
+        infusion.steps.truncate(1);
+        infusion.steps[0].syringe = Some(10);
+        (scenario.infusion, scenario.repeat_s) = (Some(infusion), 600);
+        scenario.occlusion.clear();
+    });
+    host.pass(30_000);
+    assert_eq!(host.ask("ALARM").as_deref(), Some("ALARM^AL_NEOIN^ ^ "));
+    host.pass(300_000);
+    assert_eq!(host.ask("ALARM").as_deref(), Some("ALARM^AL_VTBIS^ ^ "));
+    assert!(host.ask("INF").unwrap().contains("^0.100^ml^"));
 }

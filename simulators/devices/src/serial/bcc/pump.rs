@@ -67,6 +67,9 @@ pub(super) struct Pump {
     vtbi: u64,
     infused: u64,
     done_s: Option<u64>,
+    /// As the story has it.
+    drug: Option<String>,
+    is_bolus: bool,
     troubles: Vec<Trouble>,
     is_standby: bool,
     is_off: bool,
@@ -145,6 +148,8 @@ impl Pump {
             vtbi,
             infused: infused * 3_600,
             done_s: None,
+            drug: None,
+            is_bolus: false,
             troubles: Vec::new(),
             is_standby: false,
             is_off: false,
@@ -157,7 +162,8 @@ impl Pump {
     pub(super) fn pass(&mut self, elapsed_s: u64, scenario: &Scenario) {
         self.elapsed_s = elapsed_s;
         let second = scenario.second(elapsed_s);
-        if self.done_s.is_some_and(|done| elapsed_s >= done + RESET_S) {
+        let is_told = self.drug.is_some();
+        if !is_told && self.done_s.is_some_and(|done| elapsed_s >= done + RESET_S) {
             (self.done_s, self.infused) = (None, 0);
         }
         let occluded =
@@ -169,6 +175,8 @@ impl Pump {
         if !occluded && !air && !self.is_resting() && self.done_s.is_none() {
             self.infused = (self.infused + self.rate).min(self.vtbi * 3_600);
         }
+        // What is set now holds for the next second.
+        self.follow(scenario, second);
         if self.left() == 0 && self.done_s.is_none() {
             self.done_s = Some(elapsed_s);
         }
@@ -185,8 +193,22 @@ impl Pump {
             troubles.into_iter().filter_map(|(trouble, is_up)| is_up.then_some(trouble)).collect();
     }
 
+    /// What it is programmed to, where the story says so; then nobody resets it by himself.
+    pub(super) fn follow(&mut self, scenario: &Scenario, second: u64) {
+        let is_first = self.model == Model::Perfusor;
+        let Some(infusion) = scenario.infusion.as_ref().filter(|_| is_first) else { return };
+        let step = infusion.step(second);
+        self.rate = step.map_or(0, |step| step.rate);
+        self.is_bolus = step.is_some_and(|step| step.is_bolus);
+        self.vtbi = infusion.volume(second);
+        self.drug = Some(infusion.drug.zh.clone());
+        if infusion.is_new(second) {
+            (self.done_s, self.infused) = (None, 0);
+        }
+    }
+
     fn left(&self) -> u64 {
-        self.vtbi - self.infused / 3_600
+        self.vtbi.saturating_sub(self.infused / 3_600)
     }
 
     fn is_resting(&self) -> bool {
@@ -199,8 +221,15 @@ impl Pump {
             _ if self.is_off => "off",
             _ if self.is_standby => "standby",
             true => "alarm",
+            false if self.rate == 0 => "ready",
+            false if self.is_bolus => "bolus",
             false => "infusing",
         }
+    }
+
+    /// The drive turns.
+    fn is_running(&self) -> bool {
+        ["infusing", "bolus"].contains(&self.state())
     }
 
     /// Its parameters: which of them are enabled is the same for every pump of a station.
@@ -212,7 +241,7 @@ impl Pump {
         temper: &mut Temper,
     ) -> Said {
         let mut block = Block { pump: self, now, notes, said: Said::default() };
-        let is_infusing = self.state() == "infusing";
+        let is_infusing = self.is_running();
         let rate = if is_infusing { hundredths(self.rate) } else { "0.00".to_owned() };
         // "Seconds, 65535 = longer/undefined", §7.
         let left_s = match is_infusing {
@@ -306,8 +335,9 @@ impl Block<'_> {
             (Model::Compactplus, 0) => ("INSOL", "Arterenol4mg/50"),
             (Model::Compactplus, _) => ("INSOLSN", "去甲\u{E021}"),
         };
-        self.shown(name, drug);
-        let value = if drug == "_NV" { Err("not_available") } else { Ok(drug.to_owned()) };
+        let drug = self.pump.drug.clone().unwrap_or_else(|| drug.to_owned());
+        self.shown(name, &drug);
+        let value = if drug == "_NV" { Err("not_available") } else { Ok(drug) };
         self.fact("pump_drug", None, value);
     }
 
@@ -365,11 +395,11 @@ impl Block<'_> {
     fn flags(&mut self) {
         let on_mains = self.pump.model != Model::Infusomat;
         let flag = |is_up: bool| if is_up { "1" } else { "0" };
-        let is_infusing = self.pump.state() == "infusing";
+        let is_infusing = self.pump.is_running();
         self.power(on_mains);
         for (name, is_up) in [
-            ("INM1", false),
-            ("INM2", false),
+            ("INM1", self.pump.state() == "ready"),
+            ("INM2", self.pump.state() == "bolus"),
             ("INM3", is_infusing),
             ("INM6", self.pump.is_standby),
             ("INM8", on_mains),
@@ -394,13 +424,15 @@ impl Block<'_> {
             bits.filter(|(of, ..)| *of == name).fold(0_u32, |field, (_, bit, _)| field | (1 << bit))
         };
         let (alarm, pre_alarm) = (field("ALARM1"), field("PREALARM"));
-        let is_infusing = self.pump.state() == "infusing";
+        let is_infusing = self.pump.is_running();
         let bit = |is_up: bool, bit: u32| u32::from(is_up) << bit;
         let on_mains = self.pump.model != Model::Infusomat;
         let status = bit(!self.pump.is_off, 0)
             | bit(on_mains, 1)
             | bit(self.pump.is_standby, 2)
+            | bit(self.pump.state() == "ready", 6)
             | bit(is_infusing, 7)
+            | bit(self.pump.state() == "bolus", 11)
             | bit(self.pump.model == Model::Compactplus, 15);
         // "0 no alarm": the bit says that there is none.
         let alarm = if alarm == 0 { 1 } else { alarm };

@@ -1,7 +1,7 @@
 //! The station in sessions with a host, in every configuration.
 
 use super::*;
-use crate::{EcgSource, StageClock};
+use crate::{EcgSource, Patient, StageClock};
 use proptest::{collection::vec, prelude::*};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,7 @@ impl Host {
             device: "pump-01".into(),
             seed,
             clock: StageClock { wall_start_ms: 0, utc_offset_s: 0 },
-            scenario,
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(1, scenario, EcgSource::Synthetic),
         });
         Self { station, now: SimTime(0), heard: Vec::new() }
     }
@@ -475,5 +474,40 @@ proptest! {
             host.heard
         };
         prop_assert_eq!(heard(cut), heard(0));
+    }
+}
+
+/// 50 ml of a drug that the story names, a bolus at twenty seconds, stopped at forty.
+#[test]
+fn the_first_pump_does_what_the_story_tells() {
+    let step = |at_s, rate, is_bolus| scenario::Step { at_s, rate, is_bolus, syringe: None };
+    for bit_fields in [false, true] {
+        let mut host = Host::new(0, |story| {
+            let first = scenario::Step { syringe: Some(5_000), ..step(0, 3_600, false) };
+            let bolus = step(20, 60_000, true);
+            let steps = vec![first, bolus, step(26, 3_600, false), step(40, 0, false)];
+            let drug = scenario::Text { zh: "去甲肾上腺素".into(), en: String::new() };
+            story.infusion = Some(scenario::Infusion { drug, steps });
+            story.station = Some(scenario::Station { bit_fields, ..config(3) });
+            story.occlusion.clear();
+        })
+        .alive();
+        let mut at = |second: u64| {
+            host.pass(second * 1000 - host.now.millis());
+            let block = host.cycle().unwrap().remove(1);
+            let shown = ["INSOL", "INRT", "INVTB", "VOLREMAIN", "INRMT"];
+            let shown = shown.map(|name| value(&block, name).unwrap().to_owned());
+            let state = host
+                .truth()
+                .into_iter()
+                .find(|fact| fact.metric == Some("pump_state") && fact.device.ends_with("40864"));
+            (shown.join(" "), state.unwrap().value.unwrap())
+        };
+        let drug = "去甲肾上腺素";
+        // 0.01 ml a second.
+        assert_eq!(at(10), (format!("{drug} 36.00 50.0 49.9 4990"), "infusing".to_owned()));
+        assert_eq!(at(22), (format!("{drug} 600.00 50.0 49.4 296"), "bolus".to_owned()));
+        assert_eq!(at(30), (format!("{drug} 36.00 50.0 48.7 4876"), "infusing".to_owned()));
+        assert_eq!(at(60), (format!("{drug} 0.00 50.0 48.6 65535"), "ready".to_owned()));
     }
 }

@@ -7,7 +7,7 @@ use super::{
     moment::{Moment, Sensor, is_off},
     spec,
 };
-use crate::Scenario;
+use crate::Patient;
 
 /// Sources of technical alarms: the physio id of what is measured.
 pub(super) const ECG: u16 = 0x4182;
@@ -53,7 +53,7 @@ struct Kind {
     text_id: u32,
     text: Option<&'static str>,
     priority: u16,
-    holds: fn(&Scenario, u64) -> bool,
+    holds: fn(&Patient, u64) -> bool,
 }
 
 /// Every kind; patient alarms have a type above 255.
@@ -66,7 +66,7 @@ const KINDS: [Kind; 6] = [
         text_id: 0x0005_0001,
         text: Some("HR LOW"),
         priority: 3,
-        holds: |scenario, at| heart_rate(scenario, at).is_some_and(|hr| hr < HR_LOW),
+        holds: |patient, at| heart_rate(patient, at).is_some_and(|hr| hr < HR_LOW),
     },
     Kind {
         source: 0x4182,
@@ -76,7 +76,7 @@ const KINDS: [Kind; 6] = [
         text_id: 0x0005_0002,
         text: Some("HR HIGH"),
         priority: 2,
-        holds: |scenario, at| heart_rate(scenario, at).is_some_and(|hr| hr > HR_HIGH),
+        holds: |patient, at| heart_rate(patient, at).is_some_and(|hr| hr > HR_HIGH),
     },
     Kind {
         source: 0x4BB8,
@@ -86,9 +86,9 @@ const KINDS: [Kind; 6] = [
         text_id: 0x0005_0003,
         text: None,
         priority: 3,
-        holds: |scenario, at| {
-            let low = scenario.vitals(scenario.second(at)).spo2 < SPO2_LOW;
-            low && !is_off(scenario, Sensor::Oximeter, at)
+        holds: |patient, at| {
+            let low = patient.vitals(patient.scenario.second(at)).spo2 < SPO2_LOW;
+            low && !is_off(&patient.scenario, Sensor::Oximeter, at)
         },
     },
     Kind {
@@ -99,7 +99,7 @@ const KINDS: [Kind; 6] = [
         text_id: 0x0005_0011,
         text: Some("ECG LEADS OFF"),
         priority: 2,
-        holds: |scenario, at| is_off(scenario, Sensor::Ecg, at),
+        holds: |patient, at| is_off(&patient.scenario, Sensor::Ecg, at),
     },
     Kind {
         source: RESPIRATION,
@@ -109,7 +109,7 @@ const KINDS: [Kind; 6] = [
         text_id: 0x0005_0012,
         text: Some("RESP LEADS OFF"),
         priority: 1,
-        holds: |scenario, at| is_off(scenario, Sensor::Respiration, at),
+        holds: |patient, at| is_off(&patient.scenario, Sensor::Respiration, at),
     },
     Kind {
         source: OXIMETER,
@@ -119,18 +119,18 @@ const KINDS: [Kind; 6] = [
         text_id: 0x0005_0013,
         text: Some("SpO2 SENSOR OFF"),
         priority: 1,
-        holds: |scenario, at| is_off(scenario, Sensor::Oximeter, at),
+        holds: |patient, at| is_off(&patient.scenario, Sensor::Oximeter, at),
     },
 ];
 
-fn heart_rate(scenario: &Scenario, elapsed_s: u64) -> Option<u8> {
-    let off = is_off(scenario, Sensor::Ecg, elapsed_s);
-    (!off).then(|| scenario.vitals(scenario.second(elapsed_s)).hr)
+fn heart_rate(patient: &Patient, elapsed_s: u64) -> Option<u8> {
+    let off = is_off(&patient.scenario, Sensor::Ecg, elapsed_s);
+    (!off).then(|| patient.vitals(patient.scenario.second(elapsed_s)).hr)
 }
 
 /// Whether the monitor's own limit of the heart rate is passed.
 pub(super) fn hr_in_alarm(moment: &Moment<'_>) -> bool {
-    let hr = heart_rate(&moment.setup.scenario, moment.elapsed_s());
+    let hr = heart_rate(&moment.setup.patient, moment.elapsed_s());
     hr.is_some_and(|hr| !(HR_LOW..=HR_HIGH).contains(&hr))
 }
 
@@ -170,10 +170,10 @@ impl Alarm {
 }
 
 /// Every alarm in the lists of that second.
-pub(super) fn standing(scenario: &Scenario, elapsed_s: u64) -> Vec<Alarm> {
+pub(super) fn standing(patient: &Patient, elapsed_s: u64) -> Vec<Alarm> {
     let listed = KINDS.iter().filter_map(|kind| {
         let held =
-            |back: &u64| elapsed_s.checked_sub(*back).is_some_and(|at| (kind.holds)(scenario, at));
+            |back: &u64| elapsed_s.checked_sub(*back).is_some_and(|at| (kind.holds)(patient, at));
         let patient = kind.severity >= 0x0100;
         // How many seconds it has held, the present one included.
         let age = (0..=SILENCED_AFTER_S).take_while(held).map(|back| back + 1).last();
@@ -242,6 +242,7 @@ fn entry(alarm: &Alarm, flags: u16) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Scenario;
     use crate::serial::intellivue::messages::{Closing, NO_ABSOLUTE, Reply};
 
     /// The alarm of §9.8: HR LOW without its text.
@@ -284,8 +285,9 @@ mod tests {
     fn an_alarm_is_new_then_silenced_and_latched_when_it_is_over() {
         // "clinic-day": HR 36 from 110 to 140, leads off from 90 to 105.
         let scenario = Scenario::built_in("clinic-day").unwrap();
+        let patient = Patient::new(1, scenario, crate::EcgSource::Synthetic);
         let states = |second| -> Vec<(u16, u16)> {
-            let alarms = standing(&scenario, second);
+            let alarms = standing(&patient, second);
             alarms.iter().map(|alarm| (alarm.kind.severity, alarm.state)).collect()
         };
         assert_eq!(states(89), []);

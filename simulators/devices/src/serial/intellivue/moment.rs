@@ -64,8 +64,8 @@ impl Moment<'_> {
     }
 
     pub(super) fn vitals(&self) -> Vitals {
-        let scenario = &self.setup.scenario;
-        scenario.vitals(scenario.second(self.elapsed_s()))
+        let patient = &self.setup.patient;
+        patient.vitals(patient.scenario.second(self.elapsed_s()))
     }
 
     /// A small variation of this second.
@@ -75,7 +75,7 @@ impl Moment<'_> {
 
     /// Whether the sensor has fallen off.
     pub(super) fn is_off(&self, sensor: Sensor) -> bool {
-        is_off(&self.setup.scenario, sensor, self.elapsed_s())
+        is_off(&self.setup.patient.scenario, sensor, self.elapsed_s())
     }
 
     /// Why a value is invalid: "lead_off on ECG metrics, or sensor_off on others, while a matching

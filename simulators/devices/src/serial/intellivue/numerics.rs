@@ -73,7 +73,7 @@ const CALIBRATING_S: u64 = 5;
 /// Every numeric of the moment.
 pub(super) fn observe(moment: &Moment<'_>, parts: Parts) -> Vec<Observation> {
     let vitals = moment.vitals();
-    let hr = i32::from(vitals.hr) + moment.vary(1, 2);
+    let hr = i32::from(moment.setup.patient.heart_rate(moment.elapsed_s()));
     let [probe_1, probe_2] = vitals.temperature.map(|tenths| Number::tenths(i32::from(tenths)));
     // Once in a while the monitor doubts a value itself.
     let now_and_then = |salt, state| if moment.vary(salt, 15) == 0 { state } else { 0 };
@@ -227,7 +227,7 @@ fn cuff(moment: &Moment<'_>, parts: Parts) -> Vec<Observation> {
 
 /// The newest finished measurement, and when it was finished.
 fn last_cuff(moment: &Moment<'_>) -> Option<(u64, Cuff)> {
-    let scenario = &moment.setup.scenario;
+    let scenario = &moment.setup.patient.scenario;
     let now = moment.elapsed_s();
     let repeat = scenario.repeat_s.max(1);
     let round = now / repeat;

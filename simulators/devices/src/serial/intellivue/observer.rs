@@ -78,7 +78,7 @@ impl Observer {
     }
 
     fn observe_alarms(&mut self, at: SimTime) -> Observation {
-        let standing = alarms::standing(&self.setup.scenario, at.0 / 1_000_000);
+        let standing = alarms::standing(&self.setup.patient, at.0 / 1_000_000);
         let seen: Vec<(u32, u16)> = standing.iter().map(alarms::Alarm::seen).collect();
         if seen != self.alarms.seen {
             self.alarms.seen = seen;
@@ -101,7 +101,7 @@ impl Observer {
 
     /// The alarms of that moment are on their way to the host.
     pub(super) fn alarms_told(&mut self, at: SimTime) {
-        let standing = alarms::standing(&self.setup.scenario, at.0 / 1_000_000);
+        let standing = alarms::standing(&self.setup.patient, at.0 / 1_000_000);
         self.alarms.told = standing.iter().filter_map(alarms::Alarm::technical_source).collect();
         self.alarms.names = standing.iter().map(alarms::Alarm::name).collect();
     }

@@ -5,7 +5,7 @@ use super::{
     observer::{DEMOGRAPHICS_HANDLE, bare, priority_list},
     *,
 };
-use crate::{EcgSource, StageClock};
+use crate::{EcgSource, Patient, StageClock};
 use proptest::{collection::vec, prelude::*};
 use std::collections::BTreeSet;
 
@@ -102,8 +102,7 @@ impl Host {
             device: "mon-01".into(),
             seed,
             clock: StageClock { wall_start_ms: 1_795_336_200_250, utc_offset_s: 28_800 },
-            scenario,
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(1, scenario, EcgSource::Synthetic),
         });
         Self { monitor, now: SimTime(0) }
     }

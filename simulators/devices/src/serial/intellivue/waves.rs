@@ -97,7 +97,7 @@ pub(super) struct Waves {
 
 impl Waves {
     pub(super) fn new(setup: &Setup) -> Self {
-        Self { player: EcgPlayer::new(&setup.ecg, setup.seed, &setup.scenario) }
+        Self { player: EcgPlayer::new(&setup.patient) }
     }
 
     /// Every wave of the block that ends at the moment.
@@ -124,13 +124,13 @@ impl Waves {
 
     /// The seven leads of a block at 500 Hz, and where they are off.
     fn play(&mut self, moment: &Moment<'_>, number: u64) -> ([Vec<u16>; 7], Vec<bool>) {
-        let scenario = &moment.setup.scenario;
+        let patient = &moment.setup.patient;
         let mut leads: [Vec<u16>; 7] = Default::default();
         let mut off = Vec::new();
         for place in 0..u64::from(ECG_SAMPLES) {
             let at = SimTime(number * BLOCK_US + place * ECG_PERIOD_US);
-            let now_off = is_off(scenario, Sensor::Ecg, at.0 / 1_000_000);
-            let sample = self.player.sample(at, scenario).leads(ECG_STEP_UV);
+            let now_off = is_off(&patient.scenario, Sensor::Ecg, at.0 / 1_000_000);
+            let sample = self.player.sample(at, patient).leads(ECG_STEP_UV);
             for (lead, steps) in leads.iter_mut().zip(sample) {
                 lead.push(raw(if now_off { ECG_ZERO } else { ECG_ZERO + steps }));
             }
@@ -156,7 +156,7 @@ impl Wave {
         (0..u64::from(self.samples))
             .map(|place| {
                 let at_us = number * BLOCK_US + place * period_us;
-                let off = is_off(&moment.setup.scenario, sensor, at_us / 1_000_000);
+                let off = is_off(&moment.setup.patient.scenario, sensor, at_us / 1_000_000);
                 let phase = match sensor {
                     Sensor::Oximeter => at_us / 8_000 % 100,
                     _ => at_us / 40_000 % 100,

@@ -1,7 +1,7 @@
 //! What there is to say: lines and what they mean, from the story.
 
 use crate::{
-    Scenario, Setup, SimTime,
+    ClockJump, Scenario, Setup, SimTime,
     ecg::EcgPlayer,
     scenario::{Cuff, Glucose, variation},
     serial::temper::{DeviceClock, Temper},
@@ -93,8 +93,12 @@ impl Reporter {
             other_units: temper.property(24, 2) == 1,
             stamp: temper.property(25, 4),
         };
-        let ecg = EcgPlayer::new(&setup.ecg, setup.seed, &setup.scenario);
+        let ecg = EcgPlayer::new(&setup.patient);
         Self { clock: temper.clock(), ecg, setup, seq: 0, up: Vec::new(), style }
+    }
+
+    pub(super) fn jump_clock(&mut self, now: SimTime, jump: ClockJump) {
+        self.clock.jump(self.setup.clock, now, jump);
     }
 
     /// Results and alarms of the second that ends at `at`, which are kept; then what repeats.
@@ -105,7 +109,7 @@ impl Reporter {
         temper: &mut Temper,
     ) -> (Vec<Line>, Vec<Line>) {
         let mut results = self.alarms(at, notes);
-        let scenario = &self.setup.scenario;
+        let scenario = &self.setup.patient.scenario;
         let second = scenario.second(at.0 / 1_000_000);
         let cuffs = scenario.monitor_cuff.iter().filter(|cuff| cuff.at_s == second);
         let cuffs: Vec<Cuff> = cuffs.copied().collect();
@@ -127,14 +131,15 @@ impl Reporter {
     }
 
     fn alarms(&mut self, at: SimTime, notes: &Notebook) -> Vec<Line> {
-        let scenario = &self.setup.scenario;
+        let patient = &self.setup.patient;
+        let scenario = &patient.scenario;
         let second = scenario.second(at.0 / 1_000_000);
         let is_up = |alarm: &Alarm| match *alarm {
             LEADS_OFF => Scenario::during(&scenario.leads_off, second),
             PROBE_OFF => Scenario::during(&scenario.probe_off, second),
             OCCLUSION => Scenario::during(&scenario.occlusion, second),
-            ASYSTOLE => scenario.vitals(second).hr == 0,
-            _ => scenario.vitals(second).hr > 0 && scenario.arrhythmia(second) != 1,
+            ASYSTOLE => patient.vitals(second).hr == 0,
+            _ => patient.vitals(second).hr > 0 && scenario.arrhythmia(second) != 1,
         };
         let up: Vec<Alarm> = ALARMS.into_iter().filter(is_up).collect();
         let before = std::mem::replace(&mut self.up, up);
@@ -158,7 +163,7 @@ impl Reporter {
         lines.push(self.oximeter(at, notes, second));
         let elapsed = at.0 / 1_000_000;
         if elapsed.is_multiple_of(5) {
-            let rr = self.setup.scenario.vitals(second).rr.to_string();
+            let rr = self.setup.patient.vitals(second).rr.to_string();
             let facts = vec![notes.reading(at, "rr", Some("/min"), Ok(rr.clone()))];
             lines.push(line(object(&self.number("rr", &rr, "/min")), facts));
         }
@@ -178,12 +183,8 @@ impl Reporter {
     }
 
     fn heart(&self, at: SimTime, notes: &Notebook, second: u64) -> Line {
-        let off = Scenario::during(&self.setup.scenario.leads_off, second);
-        let extra = variation(self.setup.seed, at.0 / 1_000_000, 1, 2);
-        let hr = match self.setup.scenario.vitals(second).hr {
-            0 => 0,
-            hr => u64::from(hr) + extra,
-        };
+        let off = Scenario::during(&self.setup.patient.scenario.leads_off, second);
+        let hr = self.setup.patient.heart_rate(at.0 / 1_000_000);
         let (text, value) = match (off, self.style.zero) {
             (false, _) => (self.number("hr", &hr.to_string(), "/min"), Ok(hr.to_string())),
             // "A 0 of heart rate … is not available."
@@ -194,8 +195,8 @@ impl Reporter {
     }
 
     fn oximeter(&self, at: SimTime, notes: &Notebook, second: u64) -> Line {
-        let vitals = self.setup.scenario.vitals(second);
-        let off = Scenario::during(&self.setup.scenario.probe_off, second);
+        let vitals = self.setup.patient.vitals(second);
+        let off = Scenario::during(&self.setup.patient.scenario.probe_off, second);
         let pulse = u64::from(vitals.hr) + variation(self.setup.seed, at.0 / 1_000_000, 3, 1);
         let said = [
             ("spo2", vitals.spo2.to_string(), "%"),
@@ -229,7 +230,7 @@ impl Reporter {
         temper: &mut Temper,
         second: u64,
     ) -> [Line; 2] {
-        let [one, two] = self.setup.scenario.vitals(second).temperature;
+        let [one, two] = self.setup.patient.vitals(second).temperature;
         let tenths = |value: u16| format!("{}.{}", value / 10, value % 10);
         // "A value that is physically impossible becomes rejected."
         let (first, said) = match temper.once_in(6) {
@@ -253,12 +254,12 @@ impl Reporter {
     }
 
     fn wave(&mut self, at: SimTime, notes: &Notebook, second: u64) -> Line {
-        let off = Scenario::during(&self.setup.scenario.leads_off, second);
+        let off = Scenario::during(&self.setup.patient.scenario.leads_off, second);
         let begin_us = at.0.saturating_sub(SAMPLES * SAMPLE_MS * 1_000);
         let samples: Vec<i32> = (0..SAMPLES)
             .map(|place| {
                 let now = SimTime(begin_us + place * SAMPLE_MS * 1_000);
-                let [_, lead, ..] = self.ecg.sample(now, &self.setup.scenario).leads(STEP_UV);
+                let [_, lead, ..] = self.ecg.sample(now, &self.setup.patient).leads(STEP_UV);
                 if off { ZERO } else { ZERO + lead }
             })
             .collect();
@@ -396,7 +397,7 @@ fn ends(alarm: Alarm) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{EcgSource, StageClock};
+    use crate::{EcgSource, Patient, StageClock};
 
     fn reporter() -> Reporter {
         let setup = Setup {
@@ -404,8 +405,11 @@ mod tests {
             seed: 0,
             // 2026-11-22 08:30 in China.
             clock: StageClock { wall_start_ms: 1_795_307_399_000, utc_offset_s: 28_800 },
-            scenario: Scenario::built_in("clinic-day").unwrap(),
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(
+                1,
+                Scenario::built_in("clinic-day").unwrap(),
+                EcgSource::Synthetic,
+            ),
         };
         let mut reporter = Reporter::new(setup, &Temper::new(0));
         reporter.seq = 20;

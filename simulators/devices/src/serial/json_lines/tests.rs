@@ -1,7 +1,7 @@
 //! The source in sessions with an agent that acknowledges, and with one that does not.
 
 use super::*;
-use crate::{EcgSource, Scenario, StageClock};
+use crate::{EcgSource, Patient, Scenario, StageClock};
 use proptest::{collection::vec, prelude::*};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,7 @@ fn source(seed: u64, change: impl FnOnce(&mut Scenario)) -> Source {
         device: "home-01".into(),
         seed,
         clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-        scenario,
-        ecg: EcgSource::Synthetic,
+        patient: Patient::new(1, scenario, EcgSource::Synthetic),
     })
 }
 

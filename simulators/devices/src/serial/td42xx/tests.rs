@@ -1,7 +1,7 @@
 //! The meter against the example frames of the sheet, and in sessions with a host.
 
 use super::*;
-use crate::{EcgSource, Scenario, StageClock};
+use crate::{EcgSource, Patient, Scenario, StageClock};
 use proptest::{collection::vec, prelude::*};
 
 fn bytes(hex: &str) -> Vec<u8> {
@@ -23,8 +23,7 @@ impl Host {
             seed,
             // 2026-11-22 16:15 in China.
             clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
-            scenario,
-            ecg: EcgSource::Synthetic,
+            patient: Patient::new(1, scenario, EcgSource::Synthetic),
         });
         Self { meter, now: SimTime(0) }
     }
