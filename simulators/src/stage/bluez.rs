@@ -4,7 +4,8 @@
 //! first value comes before StartNotify is answered; after a reconnect notify sessions are restored
 //! and values sent before ServicesResolved; Pair before ServicesResolved bonds and is never
 //! answered; Set Powered is Busy at first; the first Connect after a disconnect fails; what is not
-//! known is absent; AcquireNotify is not supported; handles move on every third link.
+//! known is absent; AcquireNotify is not supported; handles move on every third link. Polite or not,
+//! what is read is told as a change of `Value` too, like what a device says by itself.
 //!
 //! Not here: what a device says (package `virtual-devices`). Delays are shorter than real ones and
 //! follow the stage's clock.
@@ -117,6 +118,15 @@ impl Bluez {
     /// When the stage is over.
     pub async fn pull_link(&self, address: &str) -> anyhow::Result<()> {
         self.order(Order::Pull(address.to_owned())).await
+    }
+
+    /// The link to that address is lost as soon as so many more values were handed over (at least
+    /// one): in the middle of whatever that is.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn pull_link_after(&self, address: &str, values: u64) -> anyhow::Result<()> {
+        self.order(Order::PullAfter(address.to_owned(), values)).await
     }
 
     /// Somebody presses the key of that device: it advertises for half a minute.

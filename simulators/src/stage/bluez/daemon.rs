@@ -39,6 +39,8 @@ const IDLE_MS: u64 = 3_600_000;
 pub(super) enum Order {
     /// The link to that address is lost.
     Pull(String),
+    /// The link to that address is lost after so many more values.
+    PullAfter(String, u64),
     /// Somebody presses the key of that device.
     Wake(String),
     /// bluetoothd is gone.
@@ -325,6 +327,12 @@ impl Daemon {
                     self.link_down(place).await?;
                 }
             }
+            Order::PullAfter(address, values) => {
+                let place = place(self, &address);
+                if let Some(peer) = place.and_then(|place| self.peers.get_mut(place)) {
+                    peer.lost_after = Some(values.max(1));
+                }
+            }
             Order::Wake(address) => {
                 let now = self.time.now();
                 let place = place(self, &address);
@@ -369,6 +377,11 @@ impl Daemon {
             (OBJECTS_IF, "GetManagedObjects") => {
                 let all = self.tree.all();
                 self.reply(call, &all).await.map(Ok)
+            }
+            ("org.freedesktop.DBus.Peer", "Ping") => self.reply(call, &()).await.map(Ok),
+            ("org.freedesktop.DBus.Introspectable", "Introspect") => {
+                let text = self.tree.introspect(&path);
+                self.reply(call, &text).await.map(Ok)
             }
             (PROPERTIES_IF, member) => self.property(call, &path, member).await,
             (AGENT_MANAGER_IF, member) => self.agent_manager(call, member).await,

@@ -54,6 +54,8 @@ pub(super) struct Peer {
     pub(super) sessions: BTreeMap<Uuid, BTreeSet<String>>,
     /// The next Connect fails, as after a disconnect.
     pub(super) refuses: bool,
+    /// The link is lost when so many more values were handed over.
+    pub(super) lost_after: Option<u64>,
     pub(super) last_seen: SimTime,
     pub(super) sightings: u64,
     /// Who waits to be paired once the services are known.
@@ -74,6 +76,7 @@ impl Peer {
             moves: 0,
             sessions: BTreeMap::new(),
             refuses: false,
+            lost_after: None,
             last_seen: SimTime(0),
             sightings: 0,
             pairing: None,

@@ -458,6 +458,38 @@ async fn a_meter_is_paired_with_its_six_digits_and_hands_out_all_its_records() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_lost_in_the_middle_of_a_report_leaves_the_rest_for_later() {
+    let mut bench = Bench::of("ble-meter", SEED, Manners::Polite).await;
+    bench.find().await;
+    bench.connect(1).await;
+    let device = bench.path();
+    let agent = (ObjectPath::try_from(AGENT).unwrap(), "KeyboardDisplay");
+    let manager = "org.bluez.AgentManager1";
+    bench.client.call("/org/bluez", manager, "RegisterAgent", &agent).await.unwrap();
+    bench.client.passkey.send_replace(bench.passkey);
+    bench.client.call(&device, DEVICE_IF, "Pair", &()).await.unwrap();
+    let (racp, records) = (bench.client.path_of(RACP).await, bench.client.path_of(GLUCOSE).await);
+    for path in [&racp, &records] {
+        bench.client.call(path, CHARACTERISTIC_IF, "StartNotify", &()).await.unwrap();
+    }
+    bench.stage.pull_link_after(ADDRESS, 5).await.unwrap();
+    let ask = (vec![1_u8, 1], Properties::new());
+    bench.client.call(&racp, CHARACTERISTIC_IF, "WriteValue", &ask).await.unwrap();
+    bench.client.until_property(&device, "Connected", false, 1).await;
+    assert_eq!(bench.client.values(&records).len(), 5);
+    // The sessions of before are still there.
+    bench.stage.wake(ADDRESS).await.unwrap();
+    bench.connect(2).await;
+    let rest = (vec![1_u8, 3, 1, 6, 0], Properties::new());
+    bench.client.call(&racp, CHARACTERISTIC_IF, "WriteValue", &rest).await.unwrap();
+    bench.client.until(|heard| heard.iter().find_map(|message| value(message, &racp))).await;
+    assert_eq!(bench.client.values(&records).len(), 12);
+    let truth = bench.end().await;
+    let told = truth.iter().filter(|fact| fact.contains("device_seq")).count();
+    assert!((12..=13).contains(&told), "{truth:?}");
+}
+
+#[tokio::test]
 async fn a_program_that_is_gone_listens_to_nothing_any_more() {
     let mut bench = Bench::of("ble-strap", SEED, Manners::Nasty).await;
     bench.find().await;

@@ -1,6 +1,6 @@
 //! The objects of `org.bluez` and their properties, and what changed about them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use zbus::{ObjectPath, Variant};
 
 /// The value of a property.
@@ -139,6 +139,20 @@ impl Tree {
     pub(super) fn sent(&self, path: &str) -> BTreeMap<&'static str, Sent> {
         let object = self.objects.get(path).into_iter().flatten();
         object.map(|(interface, properties)| (*interface, sent(properties))).collect()
+    }
+
+    /// What is at a path and below it, for tools that show a tree.
+    pub(super) fn introspect(&self, path: &str) -> String {
+        let below = format!("{}/", path.trim_end_matches('/'));
+        let children = self.objects.keys().filter_map(|key| key.strip_prefix(&below));
+        let names: BTreeSet<&str> = children
+            .filter_map(|rest| rest.split('/').next())
+            .filter(|name| !name.is_empty())
+            .collect();
+        let nodes = names.into_iter().map(|name| format!("<node name=\"{name}\"/>"));
+        let interfaces = self.objects.get(path).into_iter().flat_map(BTreeMap::keys);
+        let interfaces = interfaces.map(|name| format!("<interface name=\"{name}\"/>"));
+        format!("<node>{}</node>", interfaces.chain(nodes).collect::<String>())
     }
 
     /// Everything, as `GetManagedObjects` answers.

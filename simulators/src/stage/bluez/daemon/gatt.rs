@@ -120,6 +120,8 @@ impl Daemon {
                 }
             };
             let path = peer.path_of(uuid);
+            peer.lost_after = peer.lost_after.map(|left| left.saturating_sub(1));
+            let is_lost = peer.lost_after.take_if(|left| *left == 0).is_some();
             if is_indication {
                 peer.device.confirmed(now);
             }
@@ -130,6 +132,9 @@ impl Daemon {
             }
             if let Some(path) = path {
                 self.tree.say(&path, CHARACTERISTIC_IF, "Value", Value::Bytes(value));
+            }
+            if is_lost {
+                self.link_down(place).await?;
             }
             self.tell().await?;
         }
