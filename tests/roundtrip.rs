@@ -127,6 +127,16 @@ impl Said {
     fn in_time(&self) -> Option<(i64, Option<String>)> {
         self.device_time_ms.map(|ms| (ms, self.value.clone()))
     }
+
+    /// Whether one side's reading is the other's. Why there is no value a monitor says in another
+    /// frame, which may have been hit: then it is only known that there is none.
+    fn is_told_by(&self, other: &Self) -> bool {
+        let absent = |said: &Self| Self { no_data: None, ..said.clone() };
+        let without_reason = |said: &Self| said.no_data.as_deref() == Some("not_available");
+        let both_absent = self.no_data.is_some() && other.no_data.is_some();
+        let one_without_reason = without_reason(self) || without_reason(other);
+        self == other || both_absent && one_without_reason && absent(self) == absent(other)
+    }
 }
 
 /// Of each series, in order.
@@ -422,12 +432,12 @@ fn unix_ms(text: &str) -> i64 {
 }
 
 /// Whether everything of `part` comes in `whole`, in its order.
-fn comes_in<'a, T: PartialEq + 'a>(
-    part: impl IntoIterator<Item = &'a T>,
-    whole: impl IntoIterator<Item = &'a T>,
-) -> Result<(), &'a T> {
+fn comes_in<'a>(
+    part: impl IntoIterator<Item = &'a Said>,
+    whole: impl IntoIterator<Item = &'a Said>,
+) -> Result<(), &'a Said> {
     let mut whole = whole.into_iter();
-    part.into_iter().try_for_each(|one| match whole.any(|other| other == one) {
+    part.into_iter().try_for_each(|one| match whole.any(|other| other.is_told_by(one)) {
         true => Ok(()),
         false => Err(one),
     })

@@ -18,7 +18,7 @@ use model::{
     reading::{Comparator, Value},
     record::Record,
 };
-use recording::record;
+use recording::{record, record_for};
 use serde_json::Value as Json;
 use simulators::{
     decode::{Decoded, Form, decode},
@@ -33,6 +33,13 @@ use std::{
     time::Duration,
 };
 use tokio::sync::oneshot;
+use trace::{Entry, Event};
+
+/// When the recordings began: 2026-11-22 08:15 UTC.
+const STARTED_MS: i64 = 1_795_335_300_000;
+/// Of a link that is recorded for so long, what was said from this second on is held.
+const RECORDED_S: u64 = 700;
+const LAST_FROM_S: u64 = 400;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 
@@ -106,13 +113,27 @@ fn every_driver_has_a_trace_with_readings() {
 type Said = [Option<String>; 7];
 
 fn json_readings(lines: &str) -> Vec<Said> {
-    let lines = lines.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
-    let readings = lines.filter(|line| line["record"] == "reading");
-    let fields = ["device", "channel", "metric", "value", "comparator", "unit", "no_data"];
-    readings.map(|line| fields.map(|name| line[name].as_str().map(ToOwned::to_owned))).collect()
+    timed_json(lines).into_iter().map(|(_, said)| said).collect()
 }
 
 fn live_readings(records: &[Record]) -> Vec<Said> {
+    timed_live(records).into_iter().map(|(_, said)| said).collect()
+}
+
+/// With the time at which each was said.
+fn timed_json(lines: &str) -> Vec<(i64, Said)> {
+    let lines = lines.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let readings = lines.filter(|line| line["record"] == "reading");
+    let fields = ["device", "channel", "metric", "value", "comparator", "unit", "no_data"];
+    let timed = readings.map(|line| {
+        let at: jiff::Timestamp = line["t"].as_str().unwrap().parse().unwrap();
+        let said = fields.map(|name| line[name].as_str().map(ToOwned::to_owned));
+        (at.as_millisecond(), said)
+    });
+    timed.collect()
+}
+
+fn timed_live(records: &[Record]) -> Vec<(i64, Said)> {
     let groups = records.iter().filter_map(|record| match record {
         Record::Readings(group) => Some(group),
         _ => None,
@@ -135,7 +156,8 @@ fn live_readings(records: &[Record]) -> Vec<Said> {
         let channel = Some(group.channel.as_str().to_owned()).filter(|name| !name.is_empty());
         let (device, metric) = (group.device.to_string(), reading.metric.to_string());
         let unit = reading.unit.as_ref().map(ToString::to_string);
-        [Some(device), channel, Some(metric), value, comparator, unit, no_data]
+        let said = [Some(device), channel, Some(metric), value, comparator, unit, no_data];
+        (group.observed.at.unix_ms(), said)
     });
     said.collect()
 }
@@ -148,6 +170,42 @@ fn a_recording_decodes_to_what_the_driver_said_when_it_was_made() {
         assert!(!live.is_empty(), "{name:?}");
         assert_eq!(json_readings(&decoded(&recording.raw, Form::Json)), live, "{name:?}");
         assert_eq!(json_readings(&decoded(&recording.kept, Form::Json)), live, "{name:?}, kept");
+    }
+}
+
+/// What an agent keeps of a link that was opened long ago: the beginning, and the last minutes.
+fn first_and_last(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut room = 16 * 1024;
+    let in_room = |entry: &&Entry| {
+        let len = match &entry.event {
+            Event::Received(bytes) | Event::Sent(bytes) => bytes.len(),
+            Event::Opened | Event::Closed | Event::Gap => 0,
+        };
+        room -= i64::try_from(len + size_of::<Entry>()).unwrap();
+        room >= 0
+    };
+    let first = entries.iter().take_while(in_room).count();
+    let since = Duration::from_secs(LAST_FROM_S);
+    let last = entries.iter().take_while(|entry| entry.at < since).count().max(first);
+    let gap = (last > first).then(|| Entry { at: entries[last].at, event: Event::Gap });
+    entries[..first].iter().cloned().chain(gap).chain(entries[last..].iter().cloned()).collect()
+}
+
+/// Those that were said from that second on.
+fn from_second(timed: Vec<(i64, Said)>, second: u64) -> Vec<Said> {
+    let since = STARTED_MS + i64::try_from(second * 1000).unwrap();
+    timed.into_iter().filter(|(at, _)| *at >= since).map(|(_, said)| said).collect()
+}
+
+#[test]
+fn the_last_minutes_of_a_link_decode_behind_what_was_said_first() {
+    for name in [DriverName::Intellivue, DriverName::Pm6750, DriverName::Bcc, DriverName::Tm2655] {
+        let recording = record_for(name, RECORDED_S, first_and_last);
+        let [live, found] =
+            [timed_live(&recording.records), timed_json(&decoded(&recording.kept, Form::Json))]
+                .map(|timed| from_second(timed, LAST_FROM_S + 2));
+        assert!(live.len() > 10, "{name:?}");
+        assert_eq!(found, live, "{name:?}");
     }
 }
 
@@ -262,8 +320,8 @@ fn bytes_in(text: &str) -> (Vec<u8>, usize) {
     let (mut received, mut sent) = (Vec::new(), 0);
     for line in text.lines() {
         match reader.take(line).unwrap().map(|entry| entry.event) {
-            Some(trace::Event::Received(bytes)) => received.extend(bytes),
-            Some(trace::Event::Sent(bytes)) => sent += bytes.len(),
+            Some(Event::Received(bytes)) => received.extend(bytes),
+            Some(Event::Sent(bytes)) => sent += bytes.len(),
             _ => {}
         }
     }

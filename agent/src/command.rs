@@ -11,7 +11,7 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -64,7 +64,16 @@ struct Status {
 #[derive(Debug, Subcommand)]
 enum DevicesCommand {
     /// Serial ports, who has them, and what can be heard on free ones; nothing is sent
-    Scan(Status),
+    Scan(Scan),
+}
+
+#[derive(Args, Debug)]
+struct Scan {
+    /// This port only; may be given several times [default: every serial port of the box]
+    #[arg(long, value_name = "PATH")]
+    port: Vec<PathBuf>,
+    #[command(flatten)]
+    status: Status,
 }
 
 #[derive(Debug, Subcommand)]
@@ -150,11 +159,11 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Some(config) => status::show(&config.data_dir, options.json),
             None => Ok(ExitCode::from(WRONG)),
         },
-        Command::Devices(DevicesCommand::Scan(options)) => {
-            let file = &options.config.config;
+        Command::Devices(DevicesCommand::Scan(Scan { port, status })) => {
+            let file = &status.config.config;
             // A box without a configuration is what a scan is for.
             let config = if file.exists() { load(file)? } else { None };
-            scan::show(Path::new("/dev"), config.as_ref(), options.json)?;
+            scan::show(port, config.as_ref(), status.json)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Trace(TraceCommand::Start(options)) => trace("start", &options),

@@ -3,6 +3,8 @@
 //! # Invariants
 //! - nothing is sent; what a driver wants to send is left out
 //! - what was heard is never shown: it may be a patient's
+//! - what is printed for a person can be put behind an `agent.toml` as it is: what a person has to
+//!   fill in is a comment
 
 use crate::{
     clock::Clock,
@@ -43,33 +45,53 @@ struct Found {
     baud: Option<u32>,
 }
 
-/// Prints the serial ports of the box.
-pub(crate) fn show(dev: &Path, config: Option<&AgentConfig>, json: bool) -> io::Result<()> {
-    let found: Vec<_> = ports(dev).into_iter().map(|port| look(port, config)).collect();
+/// Prints these ports, or all serial ports of the box.
+pub(crate) fn show(
+    named: Vec<PathBuf>,
+    config: Option<&AgentConfig>,
+    json: bool,
+) -> io::Result<()> {
+    let ports = if named.is_empty() { ports(Path::new("/dev")) } else { named };
+    let found: Vec<_> = ports.into_iter().map(|port| look(port, config)).collect();
     let mut out = io::stdout().lock();
     if json {
         return writeln!(out, "{}", serde_json::to_string(&found)?);
     }
     if found.is_empty() {
-        writeln!(out, "no serial port; plug an adapter in")?;
+        writeln!(out, "# no serial port; plug an adapter in")?;
     }
+    let taken = config.iter().flat_map(|config| &config.devices);
+    let mut taken: BTreeSet<String> = taken.map(|device| device.id.to_string()).collect();
     for one in &found {
-        writeln!(out, "{}  {}  {}", one.port.display(), one.state, one.why)?;
-        if one.state != "free" {
-            continue;
+        writeln!(out, "# {}: {}; {}", one.port.display(), one.state, one.why)?;
+        if one.state == "free" {
+            write!(out, "{}", section(one, &mut taken))?;
         }
-        let driver = one.driver.unwrap_or("…");
-        let port = one.port.display();
-        writeln!(out, "\n[[device]]\nid = \"…\"\ndriver = \"{driver}\"\nport = \"{port}\"")?;
-        if let Some(baud) = one.baud {
-            writeln!(out, "baud = {baud}")?;
-        }
-        writeln!(out)?;
     }
     Ok(())
 }
 
-/// Stable names first; the others only where no stable name leads to them.
+/// A section of `agent.toml`; a comment where nobody knows which device it is.
+fn section(Found { port, driver, baud, .. }: &Found, taken: &mut BTreeSet<String>) -> String {
+    let kind = driver.unwrap_or("device");
+    let id = (1..).map(|number| format!("{kind}-{number:02}")).find(|id| !taken.contains(id));
+    let id = id.unwrap_or_default();
+    let mark = if driver.is_some() { "" } else { "# " };
+    let driver = driver.unwrap_or("…");
+    let mut text = format!("{mark}[[device]]\n{mark}id = \"{id}\"\n");
+    taken.insert(id);
+    text += &format!("{mark}driver = \"{driver}\"");
+    if !mark.is_empty() {
+        text += &format!("  # {}", DriverName::ALL.map(DriverName::name).join(", "));
+    }
+    // A debug text has the quotes and escapes of TOML.
+    text += &format!("\n{mark}port = {:?}\n", port.to_string_lossy());
+    text += &baud.map(|baud| format!("{mark}baud = {baud}\n")).unwrap_or_default();
+    text + "\n"
+}
+
+/// Stable names first; the others only where no stable name leads to them. Two adapters without a
+/// serial number have one name by id: the second has its place.
 fn ports(dev: &Path) -> Vec<PathBuf> {
     let listed = |folder: PathBuf| -> Vec<PathBuf> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -79,11 +101,12 @@ fn ports(dev: &Path) -> Vec<PathBuf> {
     };
     let is_serial = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        ["ttyUSB", "ttyACM", "ttyS"].iter().any(|start| name.starts_with(start))
+        ["ttyUSB", "ttyACM", "ttyS", "ttyAMA"].iter().any(|start| name.starts_with(start))
     };
     let others = listed(dev.to_owned()).into_iter().filter(is_serial);
     let mut seen = BTreeSet::new();
-    let all = listed(dev.join("serial/by-id")).into_iter().chain(others);
+    let stable = ["serial/by-id", "serial/by-path"].map(|folder| listed(dev.join(folder)));
+    let all = stable.into_iter().flatten().chain(others);
     all.filter(|path| fs::canonicalize(path).is_ok_and(|target| seen.insert(target))).collect()
 }
 
@@ -91,10 +114,10 @@ fn look(port: PathBuf, config: Option<&AgentConfig>) -> Found {
     let target = fs::canonicalize(&port).ok();
     let mut found =
         Found { port, state: "free", why: String::new(), bytes: 0, driver: None, baud: None };
+    let is_there = |path: &PathBuf| target.is_some() && fs::canonicalize(path).ok() == target;
     let owner = config.and_then(|config| {
-        config.devices.iter().find(|device| {
-            matches!(&device.port, Port::Serial(path) if fs::canonicalize(path).ok() == target)
-        })
+        let mut devices = config.devices.iter();
+        devices.find(|device| matches!(&device.port, Port::Serial(path) if is_there(path)))
     });
     if let Some(owner) = owner {
         (found.state, found.why) =
@@ -125,7 +148,7 @@ fn listen(found: &mut Found) {
         while clock.mono().since(began) < LISTEN_FOR {
             let count = match port.read(&mut chunk) {
                 Ok(count) if count > 0 => count,
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => 0,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 _ => {
                     (found.state, found.why) = ("unusable", "it hung up".to_owned());
@@ -161,16 +184,26 @@ fn listeners(clock: Clock) -> Vec<Listener> {
     DriverName::ALL.into_iter().map(open).collect()
 }
 
-/// The driver that finds a reading or a waveform in these bytes.
+/// The driver that finds a value, a waveform or an alarm in these bytes.
 fn understood(drivers: &mut [Listener], clock: Clock, bytes: &[u8]) -> Option<DriverName> {
     let mut found = None;
     for (name, driver) in drivers {
-        driver.handle(clock.now(), SerialEvent::Received(bytes));
+        let now = clock.now();
+        // A monitor's values are told when they are gathered, and not before it would be asked.
+        if driver.next_timeout().is_some_and(|due| due <= now.mono) {
+            driver.handle(now, SerialEvent::TimedOut);
+        }
+        if !bytes.is_empty() {
+            driver.handle(now, SerialEvent::Received(bytes));
+        }
         while let Some(output) = driver.poll_output() {
-            let said = matches!(
-                output,
-                SerialOutput::Emit(Record::Readings(_) | Record::Waveform(_) | Record::Alarm(_))
-            );
+            let said = match output {
+                SerialOutput::Emit(Record::Readings(group)) => {
+                    group.readings.iter().any(|reading| reading.value.is_ok())
+                }
+                SerialOutput::Emit(Record::Waveform(_) | Record::Alarm(_)) => true,
+                _ => false,
+            };
             if said {
                 found.get_or_insert(*name);
             }
@@ -186,13 +219,44 @@ mod tests {
     #[test]
     fn a_port_is_listed_once_under_its_stable_name() {
         let dev = tempfile::tempdir().unwrap();
-        let by_id = dev.path().join("serial/by-id");
-        fs::create_dir_all(&by_id).unwrap();
-        for name in ["ttyUSB0", "ttyACM0", "tty1"] {
+        let folder = |name| dev.path().join("serial").join(name);
+        let (by_id, by_path) = (folder("by-id"), folder("by-path"));
+        for name in ["ttyUSB0", "ttyUSB1", "ttyACM0", "tty1"] {
             fs::write(dev.path().join(name), "").unwrap();
         }
-        std::os::unix::fs::symlink("../../ttyUSB0", by_id.join("usb-FTDI")).unwrap();
-        assert_eq!(ports(dev.path()), [by_id.join("usb-FTDI"), dev.path().join("ttyACM0")]);
+        // Two adapters of one kind, without serial numbers.
+        let links = [(&by_id, "usb-1a86", "ttyUSB0"), (&by_path, "usb-0:1", "ttyUSB0")];
+        for (folder, link, port) in links.into_iter().chain([(&by_path, "usb-0:2", "ttyUSB1")]) {
+            fs::create_dir_all(folder).unwrap();
+            std::os::unix::fs::symlink(format!("../../{port}"), folder.join(link)).unwrap();
+        }
+        assert_eq!(
+            ports(dev.path()),
+            [by_id.join("usb-1a86"), by_path.join("usb-0:2"), dev.path().join("ttyACM0")]
+        );
+    }
+
+    #[test]
+    fn a_section_has_an_id_of_its_own_and_is_a_comment_where_the_driver_is_unknown() {
+        let found = |driver, baud| Found {
+            port: "/dev/ttyUSB0".into(),
+            state: "free",
+            why: String::new(),
+            bytes: 0,
+            driver,
+            baud,
+        };
+        let mut taken = BTreeSet::from(["tm2655-01".to_owned()]);
+        assert_eq!(
+            section(&found(Some("tm2655"), Some(9600)), &mut taken),
+            "[[device]]\nid = \"tm2655-02\"\ndriver = \"tm2655\"\nport = \"/dev/ttyUSB0\"\n\
+             baud = 9600\n\n"
+        );
+        let unknown = section(&found(None, None), &mut taken);
+        let lines: Vec<_> = unknown.lines().collect();
+        assert_eq!(lines[1], "# id = \"device-01\"");
+        assert!(lines[2].starts_with("# driver = \"…\"  # pm6750, bcc, "), "{unknown}");
+        assert!(unknown.trim().lines().all(|line| line.starts_with('#')), "{unknown}");
     }
 
     #[test]

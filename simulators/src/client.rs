@@ -60,8 +60,19 @@ impl ApiReading {
 pub struct ApiBlock {
     /// Start, by the agent's clock.
     pub start: String,
+    /// Seconds from sample to sample.
+    pub period: ApiPeriod,
     /// Samples in device units.
     pub samples: Vec<i32>,
+}
+
+/// A period as a ratio.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct ApiPeriod {
+    /// 1 of 1/500 s.
+    pub num: u32,
+    /// 500 of 1/500 s.
+    pub den: u32,
 }
 
 /// One outbox lane of the ledger.

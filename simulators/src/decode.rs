@@ -3,7 +3,8 @@
 //! Not here: what a record looks like on a line ([`crate::record_line`]).
 //!
 //! The driver sees the trace's own times, and its time-outs come when they are due. What it wants
-//! to send goes nowhere: what its device answered is in the trace.
+//! to send goes nowhere: what its device answered is in the trace. Over a gap no time passes for the
+//! driver: what it knew before still holds, as it did for the driver that was recorded.
 
 use crate::{record_line::Line, trace_file::TraceFile};
 use anyhow::{Context as _, bail};
@@ -30,6 +31,9 @@ const WRONG_USE: u8 = 2;
 const NAMELESS: &str = "device-01";
 /// Time-outs between two events of a trace: a driver that asks every second, for ten days.
 const TIMEOUTS_MAX: usize = 864_000;
+/// What came just before a gap is said within this time, and not behind it: a monitor's values are
+/// gathered for a second.
+const GATHERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// Options of `clinic-sim decode`.
 #[derive(Args, Debug)]
@@ -154,6 +158,8 @@ struct Player<'a, W> {
     out: &'a mut W,
     open: bool,
     newest: Duration,
+    /// The driver's time: that of the trace without its gaps.
+    mono: Duration,
     /// Bytes of the device so far.
     offset: u64,
 }
@@ -180,12 +186,19 @@ impl<'a, W: Write> Player<'a, W> {
             out,
             open: false,
             newest: Duration::ZERO,
+            mono: Duration::ZERO,
             offset: 0,
         })
     }
 
     fn take(&mut self, at: Duration, event: &Event) -> anyhow::Result<()> {
+        if *event == Event::Gap {
+            self.time_out_before(at.min(self.newest + GATHERED_WITHIN))?;
+            self.newest = at;
+            return Ok(());
+        }
         self.time_out_before(at)?;
+        self.mono += at - self.newest;
         self.newest = at;
         let opens = *event == Event::Opened;
         if self.open && (opens || *event == Event::Closed) {
@@ -210,8 +223,12 @@ impl<'a, W: Write> Player<'a, W> {
     fn time_out_before(&mut self, at: Duration) -> anyhow::Result<()> {
         for _ in 0..TIMEOUTS_MAX {
             let due = self.driver.next_timeout().map(MonoTime::since_start);
-            let Some(due) = due.filter(|due| *due < at) else { return Ok(()) };
-            self.newest = self.newest.max(due);
+            let ahead = due.map(|due| due.saturating_sub(self.mono));
+            let Some(ahead) = ahead.filter(|ahead| self.newest + *ahead < at) else {
+                return Ok(());
+            };
+            self.newest += ahead;
+            self.mono += ahead;
             self.tell(SerialEvent::TimedOut)?;
             self.tell(SerialEvent::Committed)?;
         }
@@ -225,7 +242,7 @@ impl<'a, W: Write> Player<'a, W> {
     fn tell(&mut self, event: SerialEvent<'_>) -> anyhow::Result<()> {
         let since_start_ms = i64::try_from(self.newest.as_millis()).unwrap_or(i64::MAX);
         let wall = WallTime::from_unix_ms(self.started.unix_ms().saturating_add(since_start_ms));
-        let mono = MonoTime::from_start(self.newest);
+        let mono = MonoTime::from_start(self.mono);
         self.driver.handle(Now { mono, wall, quality: ClockQuality::Synchronised }, event);
         while let Some(output) = self.driver.poll_output() {
             let lines = match &output {

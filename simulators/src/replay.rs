@@ -184,9 +184,16 @@ impl Player<'_> {
     async fn round(&mut self) -> anyhow::Result<()> {
         let mut file = TraceFile::open(&self.plan.trace)?;
         let mut start = None;
+        let mut newest = None;
         while let Some(entry) = file.next()? {
             let entry = entry?;
-            let (began, first) = *start.get_or_insert((Instant::now(), entry.at));
+            let (began, first) = start.get_or_insert((Instant::now(), entry.at));
+            let before = newest.replace(entry.at).unwrap_or(entry.at);
+            if entry.event == Event::Gap {
+                // Nobody waits for what is not there.
+                *first += entry.at - before;
+            }
+            let (began, first) = (*began, *first);
             if let Pace::Times(speed) = self.plan.pace {
                 let after = (entry.at - first).div_f64(speed);
                 self.wait(began.checked_add(after).context("a time of the trace is too far")?)
@@ -195,7 +202,7 @@ impl Player<'_> {
             match entry.event {
                 Event::Received(bytes) => self.write(&bytes).await?,
                 Event::Sent(bytes) => self.played.written_in_trace += count(bytes.len()),
-                Event::Opened | Event::Closed => {}
+                Event::Opened | Event::Closed | Event::Gap => {}
             }
         }
         // What the driver wrote last; and a round of a trace without a pause gives others a turn.

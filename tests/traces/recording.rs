@@ -174,6 +174,15 @@ impl Bench {
 
 /// Records the driver on its device.
 pub(crate) fn record(name: DriverName) -> Recording {
+    record_for(name, duration_s(name), |entries| entries)
+}
+
+/// Records the driver on its device for so long; `cut` takes out what is not kept.
+pub(crate) fn record_for(
+    name: DriverName,
+    seconds: u64,
+    cut: impl Fn(Vec<Entry>) -> Vec<Entry>,
+) -> Recording {
     let options = DriverOptions { zone_offset_s: Some(ZONE_OFFSET_S), ..Default::default() };
     let mut bench = Bench {
         source: source(name),
@@ -183,7 +192,7 @@ pub(crate) fn record(name: DriverName) -> Recording {
         entries: vec![],
     };
     bench.tell(SerialEvent::Opened);
-    for _ in 0..duration_s(name) * 1000 / STEP_MS {
+    for _ in 0..seconds * 1000 / STEP_MS {
         bench.step();
     }
     bench.tell(SerialEvent::Closed);
@@ -201,7 +210,7 @@ pub(crate) fn record(name: DriverName) -> Recording {
     }
     let lines = |entries: &[Entry]| entries.iter().map(Entry::lines).collect::<String>();
     let raw = head.lines() + &lines(&bench.entries);
-    let kept = head.lines() + &lines(&kept(name, &bench.entries));
+    let kept = head.lines() + &lines(&kept(name, &cut(bench.entries)));
     Recording { raw, kept, records: bench.records }
 }
 
@@ -212,7 +221,7 @@ fn kept(name: DriverName, entries: &[Entry]) -> Vec<Entry> {
         match event {
             Event::Received(bytes) => redactor.received(*at, bytes),
             Event::Sent(bytes) => redactor.sent(*at, bytes),
-            Event::Opened | Event::Closed => redactor.end(),
+            Event::Opened | Event::Closed | Event::Gap => redactor.end(),
         }
         while let Some((at, said)) = redactor.next() {
             let event = match said {
@@ -221,7 +230,7 @@ fn kept(name: DriverName, entries: &[Entry]) -> Vec<Entry> {
             };
             kept.push(Entry { at, event });
         }
-        if let Event::Opened | Event::Closed = event {
+        if let Event::Opened | Event::Closed | Event::Gap = event {
             kept.push(Entry { at: *at, event: event.clone() });
         }
     }

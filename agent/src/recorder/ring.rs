@@ -1,10 +1,10 @@
-//! The last of what happened on a link, in memory.
+//! The last of what happened on a link, in memory, and how its session began.
 //!
 //! Not here: redaction and files. What is in a ring is as the link said it, and is written nowhere.
 //!
 //! # Invariants
-//! - what is held are the newest events, whole and in order
-//! - what they cost never exceeds the limit, however they are cut
+//! - what is held are the newest events, whole and in order; and the first since the port was opened
+//! - what they cost never exceeds the limits, however they are cut
 //! - an event has a number, counted from 0, that no other event gets
 
 use model::time::MonoTime;
@@ -13,6 +13,9 @@ use trace::{Entry, Event};
 
 /// What an event costs beside its bytes.
 const MARK_LEN: usize = size_of::<Mark>();
+/// A monitor is asked for, says who it is, and what its numbers and waves are: 6 kB of the largest
+/// of them, then seconds of what it measures.
+const OPENING_BYTES: usize = 16 * 1024;
 
 /// What happened on a link.
 #[derive(Clone, Copy)]
@@ -35,6 +38,29 @@ pub(super) struct Ring {
     first: u64,
     marks: VecDeque<Mark>,
     bytes: VecDeque<u8>,
+    opening: Opening,
+}
+
+/// The first events since the port was opened: what comes later can mean nothing without them.
+#[derive(Default)]
+struct Opening {
+    /// Number of the first.
+    first: u64,
+    entries: Vec<Entry>,
+    cost: usize,
+}
+
+/// What a ring holds now.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// How the session began, where the newest events do not reach back so far.
+    pub(super) opening: Vec<Entry>,
+    /// Whether something is missing between that and the newest events.
+    pub(super) has_gap: bool,
+    /// Number of the oldest of the newest events.
+    pub(super) next: u64,
+    /// When the first of all of them happened.
+    pub(super) since: Option<MonoTime>,
 }
 
 /// An event without its bytes: 16 bytes, so that a device that is read byte by byte has room too.
@@ -67,7 +93,7 @@ pub(super) struct Heard {
 impl Ring {
     pub(super) fn new(max_bytes: usize, max_age: Duration) -> Self {
         let (marks, bytes) = (VecDeque::new(), VecDeque::new());
-        Self { max_bytes, max_age, first: 0, marks, bytes }
+        Self { max_bytes, max_age, first: 0, marks, bytes, opening: Opening::default() }
     }
 
     /// Takes what happened now.
@@ -80,7 +106,9 @@ impl Ring {
         };
         self.forget_old(at);
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.marks.push_back(Mark { at_us: micros(at), len, kind });
+        let mark = Mark { at_us: micros(at), len, kind };
+        self.opening.take(self.next(), mark, bytes);
+        self.marks.push_back(mark);
         self.bytes.extend(bytes);
         while self.cost() > self.max_bytes && self.forget_first() {}
         assert!(self.cost() <= self.max_bytes, "a ring holds no more than it may");
@@ -105,22 +133,20 @@ impl Ring {
             }
             let said: Vec<u8> = self.bytes.range(place..place + len(*mark)).copied().collect();
             place += said.len();
-            let event = match mark.kind {
-                Kind::Opened => Event::Opened,
-                Kind::Received => Event::Received(said),
-                Kind::Sent => Event::Sent(said),
-                Kind::Closed => Event::Closed,
-            };
-            entries.push(Entry { at: Duration::from_micros(mark.at_us), event });
+            entries.push(mark.entry(said));
         }
         let count = u64::try_from(entries.len()).unwrap_or(u64::MAX);
         Heard { missed, entries, next: from.max(self.first) + count }
     }
 
-    /// Number and time of the oldest event.
-    pub(super) fn oldest(&self) -> Option<(u64, MonoTime)> {
-        let mark = self.marks.front()?;
-        Some((self.first, MonoTime::from_start(Duration::from_micros(mark.at_us))))
+    /// How the session began, and from where on everything is held.
+    pub(super) fn held(&self) -> Held {
+        let Opening { first, entries, .. } = &self.opening;
+        let forgotten = usize::try_from(self.first.saturating_sub(*first)).unwrap_or(usize::MAX);
+        let opening: Vec<_> = entries.iter().take(forgotten).cloned().collect();
+        let oldest = self.marks.front().map(|mark| Duration::from_micros(mark.at_us));
+        let since = opening.first().map(|entry| entry.at).or(oldest).map(MonoTime::from_start);
+        Held { has_gap: opening.len() < forgotten, opening, next: self.first, since }
     }
 
     /// Number of the event that is still to come.
@@ -137,6 +163,33 @@ impl Ring {
         self.bytes.drain(..len(mark));
         self.first += 1;
         true
+    }
+}
+
+impl Opening {
+    fn take(&mut self, number: u64, mark: Mark, bytes: &[u8]) {
+        if matches!(mark.kind, Kind::Opened) {
+            *self = Self { first: number, ..Self::default() };
+        }
+        let cost = self.cost + size_of::<Entry>() + bytes.len();
+        let count = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        // What comes after one that was too much is no beginning.
+        if number == self.first + count && cost <= OPENING_BYTES {
+            self.cost = cost;
+            self.entries.push(mark.entry(bytes.to_vec()));
+        }
+    }
+}
+
+impl Mark {
+    fn entry(self, said: Vec<u8>) -> Entry {
+        let event = match self.kind {
+            Kind::Opened => Event::Opened,
+            Kind::Received => Event::Received(said),
+            Kind::Sent => Event::Sent(said),
+            Kind::Closed => Event::Closed,
+        };
+        Entry { at: Duration::from_micros(self.at_us), event }
     }
 }
 
@@ -213,7 +266,7 @@ mod tests {
     fn an_event_longer_than_the_ring_is_let_go() {
         let mut ring = ring();
         ring.push(at(0), Happened::Received(&[0; MAX]));
-        assert_eq!((ring.oldest(), ring.next(), ring.cost()), (None, 1, 0));
+        assert_eq!((ring.first, ring.next(), ring.cost()), (1, 1, 0));
     }
 
     #[test]
@@ -222,11 +275,39 @@ mod tests {
         ring.push(at(0), Happened::Opened);
         ring.push(at(1000), Happened::Received(b"a"));
         ring.push(at(601_000), Happened::Received(b"b"));
-        assert_eq!(ring.oldest(), Some((1, at(1000))));
+        assert_eq!(ring.first, 1);
         ring.forget_old(at(601_001));
-        assert_eq!(ring.oldest(), Some((2, at(601_000))));
+        assert_eq!(ring.first, 2);
         let heard = ring.read(0, MAX);
         assert_eq!((heard.missed, heard.next, received(&heard)), (2, 3, b"b".to_vec()));
+    }
+
+    #[test]
+    fn how_the_session_began_is_held_as_long_as_it_lasts() {
+        let mut ring = ring();
+        for ms in [0, 5_000_000] {
+            ring.push(at(ms), Happened::Closed);
+            ring.push(at(ms), Happened::Opened);
+            let begin = ring.next() - 1;
+            ring.push(at(ms + 1), Happened::Sent(b"who"));
+            ring.push(at(ms + 2), Happened::Received(b"me"));
+            let held = ring.held();
+            assert!(held.next <= begin, "the newest events reach back to it");
+            assert_eq!((held.opening.len(), held.has_gap), (0, false));
+            for later in 0..100 {
+                ring.push(at(ms + 600_001 + later), Happened::Received(&[7; 1000]));
+                let held = ring.held();
+                assert_eq!(held.since, Some(at(ms)));
+                let said: Vec<_> = held.opening.iter().map(|entry| &entry.event).collect();
+                assert_eq!(said[0], &Event::Opened);
+                let kept = begin + u64::try_from(said.len()).unwrap();
+                assert_eq!((kept < held.next, kept > held.next), (held.has_gap, false));
+                assert!(ring.opening.cost <= OPENING_BYTES);
+            }
+            assert!(ring.held().has_gap);
+            let held = received(&Heard { entries: ring.held().opening, ..Heard::default() });
+            assert!(held.starts_with(b"me\x07") && held.len() > OPENING_BYTES / 2, "{held:?}");
+        }
     }
 
     #[test]

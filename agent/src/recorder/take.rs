@@ -2,11 +2,12 @@
 //!
 //! # Invariants
 //! - nothing reaches the file but what the driver's redactor handed out
-//! - what came too late to be recorded is said in the trace
+//! - what is not in the trace, and came between what is, is said there
 //! - a file is no longer than its limit and the events of one look at the tape
 
 use super::{
     folder::{Cause, Folder},
+    ring::Held,
     tape::Tape,
 };
 use crate::config::DeviceConfig;
@@ -43,7 +44,8 @@ pub(super) struct Limits {
 pub(super) enum Wish<'a> {
     /// A person asked: it begins when the driver begins anew.
     Asked,
-    /// That happened: it begins with the oldest that is held.
+    /// That happened: it begins with all that is held, how the session began and the last
+    /// minutes.
     Kept(&'a str),
 }
 
@@ -55,6 +57,8 @@ pub(super) struct Take {
     redactor: Redactor,
     started: MonoTime,
     waits: bool,
+    /// Whether what comes next is not what followed.
+    gap: bool,
     next: u64,
     bytes: u64,
     events: u64,
@@ -71,11 +75,11 @@ impl Take {
         now: Now,
         limits: Limits,
     ) -> io::Result<Self> {
-        let (oldest, cause) = match wish {
-            Wish::Asked => (None, Cause::Asked),
-            Wish::Kept(_) => (tape.oldest(now.mono), Cause::Kept),
+        let (held, cause) = match wish {
+            Wish::Asked => (Held { next: tape.next(), ..Held::default() }, Cause::Asked),
+            Wish::Kept(_) => (tape.held(now.mono), Cause::Kept),
         };
-        let (next, started) = oldest.unwrap_or((tape.next(), now.mono));
+        let started = held.since.unwrap_or(now.mono);
         let before = i64::try_from(now.mono.since(started).as_millis()).unwrap_or_default();
         let wall = WallTime::from_unix_ms(now.wall.unix_ms().saturating_sub(before));
         // The name has the time of the alarm, the head that of the oldest event.
@@ -86,12 +90,16 @@ impl Take {
             redactor: registry::redactor(device.driver),
             started,
             waits: wish == Wish::Asked,
-            next,
+            gap: held.has_gap,
+            next: held.next,
             bytes: 0,
             events: 0,
             limits,
         };
-        take.write(&head(device, wall, wish).lines())?;
+        let mut lines = head(device, wall, wish).lines();
+        held.opening.into_iter().for_each(|entry| take.take(entry, &mut lines));
+        take.break_off(&mut lines);
+        take.write(&lines)?;
         Ok(take)
     }
 
@@ -105,16 +113,20 @@ impl Take {
             self.next = heard.next;
             let mut lines = String::new();
             if heard.missed > 0 && !self.waits {
-                // What comes next is not what followed.
-                self.redactor.end();
-                self.drain(&mut lines);
+                self.gap = true;
+                self.break_off(&mut lines);
                 lines += &format!("# {} events are missing: the disk was too slow\n", heard.missed);
             }
             for entry in heard.entries {
                 self.waits &= entry.event != Event::Opened;
-                if !self.waits {
-                    self.take(entry, &mut lines);
+                if self.waits {
+                    continue;
                 }
+                if std::mem::take(&mut self.gap) {
+                    let at = entry.at.saturating_sub(self.started.since_start());
+                    self.line(&Entry { at, event: Event::Gap }, &mut lines);
+                }
+                self.take(entry, &mut lines);
             }
             self.write(&lines)?;
             if self.bytes >= self.limits.max_bytes {
@@ -147,12 +159,20 @@ impl Take {
         self.events
     }
 
+    /// Before a gap: what is unfinished stays so.
+    fn break_off(&mut self, lines: &mut String) {
+        if self.gap {
+            self.redactor.end();
+            self.drain(lines);
+        }
+    }
+
     fn take(&mut self, Entry { at, event }: Entry, lines: &mut String) {
         let at = at.saturating_sub(self.started.since_start());
         match event {
             Event::Received(bytes) => self.redactor.received(at, &bytes),
             Event::Sent(bytes) => self.redactor.sent(at, &bytes),
-            Event::Opened | Event::Closed => {
+            Event::Opened | Event::Closed | Event::Gap => {
                 self.redactor.end();
                 self.drain(lines);
                 self.line(&Entry { at, event }, lines);

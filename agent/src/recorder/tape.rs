@@ -4,7 +4,7 @@
 //! - nothing here touches a file; whoever records reads what is held, and may come too late
 //! - a wish to keep what is held is told once, however often it is wished
 
-use super::ring::{Happened, Heard, Ring};
+use super::ring::{Happened, Heard, Held, Ring};
 use crate::clock::Clock;
 use drivers::serial::SerialOutput;
 use model::{alarm::AlarmPhase, record::Record, time::MonoTime};
@@ -112,11 +112,11 @@ impl Tape {
         self.state().ring.read(from, bytes)
     }
 
-    /// Number and time of the oldest event that is held.
-    pub(super) fn oldest(&self, now: MonoTime) -> Option<(u64, MonoTime)> {
+    /// How the session began, and from where on everything is held.
+    pub(super) fn held(&self, now: MonoTime) -> Held {
         let mut state = self.state();
         state.ring.forget_old(now);
-        state.ring.oldest()
+        state.ring.held()
     }
 
     /// Number of the event that is still to come.

@@ -114,6 +114,31 @@ fn around_a_failure_what_came_before_and_after_is_kept() {
 }
 
 #[test]
+fn what_a_link_said_first_is_kept_before_the_last_minutes() {
+    let mut bench = bench("ring_bytes = 16384");
+    bench.happens(0, 10, Happened::Opened);
+    bench.happens(0, 11, Happened::Sent(b"who"));
+    for s in 12..2000 {
+        bench.happens(0, s, Happened::Received(&[7; 100]));
+    }
+    bench.fails(0, 2000);
+    bench.studio.look(now(2000));
+    let (head, entries) = read(&bench.files()[0]);
+    assert_eq!(head.get("started"), Some("2026-11-22T08:15:10.000Z"));
+    let who = entry(1, Event::Sent(b"who".to_vec()));
+    assert_eq!(entries[..2], [entry(0, Event::Opened), who]);
+    let gap = entries.iter().position(|entry| entry.event == Event::Gap).unwrap();
+    let [before, missing, after] = &entries[gap - 1..=gap + 1] else { panic!("{entries:?}") };
+    assert!(before.at < Duration::from_secs(150), "{before:?}");
+    assert_eq!((missing.at, after.at > Duration::from_secs(1800)), (after.at, true));
+    assert_eq!(entries.last().unwrap().at, Duration::from_secs(1989));
+    let seconds = |part: &[Entry]| part.last().unwrap().at - part[0].at;
+    let whole =
+        |part: &[Entry]| usize::try_from(seconds(part).as_secs()).unwrap() + 1 == part.len();
+    assert!(whole(&entries[..gap]) && whole(&entries[gap + 1..]), "{entries:?}");
+}
+
+#[test]
 fn a_device_is_kept_once_in_ten_minutes() {
     let mut bench = bench("");
     for (s, files) in [(100, 1), (200, 1), (699, 1), (700, 2), (701, 2)] {
@@ -236,5 +261,6 @@ fn what_came_faster_than_the_disk_is_said_to_be_missing() {
     bench.studio.obey(Order::Stop, "glu-01", now(12));
     let text = fs::read_to_string(&bench.files()[0]).unwrap();
     assert!(text.contains("\n# 6 events are missing: the disk was too slow\n"), "{text:.200}");
-    assert_eq!(read(&bench.files()[0]).1.len(), 5);
+    let entries = read(&bench.files()[0]).1;
+    assert_eq!((entries.len(), &entries[1].event), (6, &Event::Gap));
 }

@@ -433,11 +433,13 @@ impl Intellivue {
         self.decoder = decoder;
     }
 
-    /// Alarms are forgotten, not ended: nobody knows.
+    /// Alarms are forgotten, not ended: nobody knows. The time of the waves is kept: the monitor's
+    /// ticks go on while its cable is out, and say how many samples nobody heard.
     fn close(&mut self) {
         let fresh = Self::new(self.reporter.device().clone(), Some(self.numerics.cursor()));
         let closed = std::mem::replace(self, fresh);
-        self.reporter = closed.reporter;
+        (self.reporter, self.waves) = (closed.reporter, closed.waves);
+        self.waves.begin();
     }
 }
 

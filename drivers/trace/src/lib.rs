@@ -39,6 +39,8 @@ pub enum Event {
     Sent(Vec<u8>),
     /// The port is gone.
     Closed,
+    /// What happened since the event before is not in the trace.
+    Gap,
 }
 
 /// An event and when it happened, since the start of the trace, in microseconds.
@@ -79,7 +81,7 @@ pub enum Problem {
     #[error("the time is before that of the line above")]
     Backwards,
     /// The event is not known.
-    #[error("expected one of: opened, closed, < and bytes, > and bytes")]
+    #[error("expected one of: opened, closed, gap, < and bytes, > and bytes")]
     Event,
     /// The bytes are no bytes.
     #[error("expected two hexadecimal digits for each of at most {EVENT_LEN_MAX} bytes")]
@@ -130,6 +132,7 @@ impl Entry {
         match &self.event {
             Event::Opened => format!("{time} opened\n"),
             Event::Closed => format!("{time} closed\n"),
+            Event::Gap => format!("{time} gap\n"),
             Event::Received(bytes) => byte_lines(&time, '<', bytes),
             Event::Sent(bytes) => byte_lines(&time, '>', bytes),
         }
@@ -218,6 +221,7 @@ impl Reader {
         let event = match rest.trim_start().split_once(' ').unwrap_or((rest.trim(), "")) {
             ("opened", "") => Event::Opened,
             ("closed", "") => Event::Closed,
+            ("gap", "") => Event::Gap,
             ("<", bytes) => Event::Received(bytes_of(bytes).ok_or(Problem::Bytes)?),
             (">", bytes) => Event::Sent(bytes_of(bytes).ok_or(Problem::Bytes)?),
             _ => return Err(Problem::Event),
@@ -320,6 +324,7 @@ mod tests {
         prop_oneof![
             Just(Event::Opened),
             Just(Event::Closed),
+            Just(Event::Gap),
             vec(any::<u8>(), 1..40).prop_map(Event::Received),
             vec(any::<u8>(), 1..40).prop_map(Event::Sent),
         ]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 async fn waveforms_come_in_as_many_pages_as_there_are() {
     let county = fake::county(|_, query| {
         assert_eq!(query["device"], "ecg-01");
-        let block = |number: i32| json!({"start": "", "samples": [number]});
+        let block = |number: i32| json!({"start": "", "period": {"num": 1, "den": 250}, "samples": [number]});
         match query.get("cursor").map(String::as_str) {
             None => json!({"blocks": [block(1), block(2)], "next_cursor": "second"}),
             Some("second") => json!({"blocks": [block(3)], "next_cursor": "third"}),

@@ -31,7 +31,9 @@ async fn report(truth: &str, readings: Vec<Value>, lanes: Vec<Value>) -> Report 
                 .collect();
             json!({"readings": ours, "next_cursor": null})
         }
-        "/api/v1/waveforms" => json!({"blocks": [{"start": "", "samples": [1, -1]}]}),
+        "/api/v1/waveforms" => {
+            json!({"blocks": [{"start": "", "period": {"num": 1, "den": 250}, "samples": [1, -1]}]})
+        }
         "/api/v1/ledger" => json!({"outboxes": lanes}),
         "/api/v1/alerts" => json!({"alerts": [{"device": "bp-01"}, {"device": "somebody else"}]}),
         other => json!({"unexpected": other}),

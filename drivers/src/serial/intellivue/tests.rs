@@ -467,6 +467,62 @@ fn a_gap_moves_the_next_block_whether_numbers_or_ticks_show_it() {
     assert_eq!(bench.note_kinds(), ["gap"]);
 }
 
+/// Pulls the cable for that long and asks everything again.
+fn plug_in_after(bench: &mut Bench<Intellivue>, ms: u64) {
+    bench.handle(SerialEvent::Closed);
+    bench.pass(ms);
+    bench.handle(SerialEvent::Opened);
+    bench.associate();
+}
+
+#[test]
+fn a_gap_is_as_long_as_the_monitors_ticks_say_over_a_pulled_cable_too() {
+    let mut bench = polling(None);
+    bench.ecg(1, 2048, &[8192; 128]);
+    plug_in_after(&mut bench, 9_000);
+    // 40 arrays, 10.24 s: heard 260 ms late; 81 arrays: heard 136 ms early.
+    bench.pass(1_400);
+    bench.ecg(1, 2048 * 41, &[8192; 128]);
+    plug_in_after(&mut bench, 10_000);
+    bench.ecg(1, 2048 * 82, &[8192; 128]);
+    assert_eq!(cuts(&bench.blocks()), [(128, 0), (128, 10_240), (128, 20_736)]);
+}
+
+#[test]
+fn answers_that_wait_for_the_agent_do_not_move_the_blocks_but_clocks_that_run_apart_do() {
+    let mut bench = polling(None);
+    let mut array = |number: u16| {
+        bench.ecg(number, 2048 * u32::from(number), &[8192; 128]);
+        let blocks = bench.blocks();
+        let place = blocks.last().unwrap().start.at.unix_ms() - blocks[0].start.at.unix_ms();
+        // The agent gets no turn for a second; later the monitor's clock is slow.
+        bench.pass(match number {
+            3 => 1_256,
+            4..8 => 6,
+            100.. => 306,
+            _ => 256,
+        });
+        place
+    };
+    for number in 1..100 {
+        assert_eq!(array(number), 256 * i64::from(number - 1), "{number}");
+    }
+    let off = |place: i64, number: u16| place - 256 * i64::from(number - 1);
+    let moved: Vec<_> = (100..200).map(|number| off(array(number), number)).collect();
+    // 500 ms late after eleven arrays, and for ten seconds.
+    assert_eq!(moved.iter().position(|off| *off != 0), Some(51), "{moved:?}");
+    assert_eq!(moved[51], 2_550);
+}
+
+#[test]
+fn a_monitor_that_was_switched_off_has_other_ticks_and_the_agents_clock_tells() {
+    let mut bench = polling(None);
+    bench.ecg(1, 2048 * 100, &[8192; 128]);
+    plug_in_after(&mut bench, 59_900);
+    bench.ecg(1, 2048 * 20, &[8192; 128]);
+    assert_eq!(cuts(&bench.blocks()), [(128, 0), (128, 60_000)]);
+}
+
 #[test]
 fn the_answer_to_a_renewed_poll_doubles_no_samples() {
     let mut bench = polling(None);

@@ -3,7 +3,9 @@
 //! Read first: the protocol sheet, §6.9 (sample arrays), §8 (scaling) and §10 (gaps).
 //!
 //! An array holds the samples up to the moment in its answer. A block begins where the one before
-//! ended; it begins anew where the answers' numbers or ticks leave something out.
+//! ended; it begins anew where the answers' numbers or ticks leave something out. How much is told by
+//! the ticks, after a pulled cable too, as long as they agree with the agent's clock: what is missing
+//! between two blocks is as many samples as the monitor measured meanwhile.
 //!
 //! # Invariants
 //! - no block is longer than a second or goes over the border between signal and no signal
@@ -47,8 +49,14 @@ mod spec {
 const OBJECTS_MAX: usize = 60;
 /// Ticks and samples may run apart by this much (half an array of 256 ms): more is a gap.
 const GAP_TICKS: u64 = 1024;
-/// Count and arrival may differ by this much before the block's start is taken from the clock.
-const DRIFT_MAX_MS: u64 = 500;
+/// An answer is never early, but for one that was late when the count began: more than this is a
+/// clock that was set.
+const EARLY_MAX_MS: i64 = 500;
+/// How late an answer is at most: the line is full, or the agent gets no turn and bytes wait.
+const LATE_MAX_MS: i64 = 5_000;
+/// Answers that are late by this much for so long are not: the clocks run apart.
+const DRIFT_MAX_MS: i64 = 500;
+const DRIFT_TICKS: i64 = 10_000 * TICKS_A_MS;
 
 /// What a wave object said of itself.
 #[derive(Clone, Debug, Default)]
@@ -76,15 +84,42 @@ impl Context {
     }
 }
 
+/// The agent's clock at a tick of the monitor.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    observed: Observed,
+    tick: i64,
+}
+
+impl Anchor {
+    /// The agent's clock at another tick.
+    fn at(&self, tick: i64) -> Observed {
+        let Observed { at, quality } = self.observed;
+        let since_ms = (tick - self.tick).div_euclid(TICKS_A_MS);
+        Observed { at: WallTime::from_unix_ms(at.unix_ms() + since_ms), quality }
+    }
+
+    /// How late the answer came with which `heard` was made.
+    fn late_ms(&self, heard: &Self) -> i64 {
+        heard.observed.at.unix_ms() - self.at(heard.tick).at.unix_ms()
+    }
+
+    /// Whether that is no more than it takes an answer to come.
+    fn agrees_with(&self, heard: &Self) -> bool {
+        (-EARLY_MAX_MS..=LATE_MAX_MS).contains(&self.late_ms(heard))
+    }
+}
+
 /// Where a wave goes on.
 #[derive(Clone, Debug)]
 struct Stream {
     channel: Channel,
     period: u32,
-    /// The agent's clock and the tick at the first sample since it began, or began anew.
-    began: (Observed, i64),
+    anchor: Anchor,
     /// The tick at which the next sample is due.
     next_tick: i64,
+    /// The tick since when every answer was late.
+    late_since: Option<i64>,
     /// Number of the last answer and its tick.
     last: (u16, i64),
 }
@@ -96,12 +131,14 @@ pub(super) struct Waves {
     streams: BTreeMap<(Source, Metric), Stream>,
     /// Number of the last answer.
     sequence: Option<u16>,
+    /// Of the stream that began last, of this association or of one before.
+    anchor: Option<Anchor>,
 }
 
 impl Waves {
     /// A new association.
     pub(super) fn begin(&mut self) {
-        *self = Self::default();
+        *self = Self { anchor: self.anchor, ..Self::default() };
     }
 
     /// Takes an answer in; whether it holds waves whose packing was never told.
@@ -144,8 +181,12 @@ impl Waves {
                     continue;
                 };
                 let channel = channel(&context, array.physio_id);
-                let fresh = Stream::new(now, channel, &run, (sequence, tick));
-                if let Some(stream) = self.follow((object.source, metric), fresh, jumped) {
+                let heard = Anchor { observed: now.observed(), tick };
+                let known = self.anchor.filter(|known| known.agrees_with(&heard));
+                let anchor = known.unwrap_or(heard);
+                let fresh = Stream::new(anchor, channel, &run, (sequence, tick));
+                let place = (object.source, metric);
+                if let Some(stream) = self.follow(place, fresh, &heard, jumped) {
                     stream.hand_out(metric, scale(metric, &context).as_ref(), &run, reporter);
                 }
             }
@@ -185,16 +226,24 @@ impl Waves {
         &mut self,
         key: (Source, Metric),
         fresh: Stream,
+        heard: &Anchor,
         jumped: bool,
     ) -> Option<&mut Stream> {
         match self.streams.entry(key) {
-            Entry::Vacant(place) => Some(place.insert(fresh)),
+            Entry::Vacant(place) => {
+                self.anchor = Some(fresh.anchor);
+                Some(place.insert(fresh))
+            }
             Entry::Occupied(place) => {
                 let stream = place.into_mut();
                 if stream.last == fresh.last || stream.is_repeated_by(&fresh) {
                     return None;
                 }
-                if jumped || !stream.goes_on_with(&fresh) {
+                if stream.runs_apart(heard) {
+                    self.anchor = Some(*heard);
+                    *stream = Stream { anchor: *heard, ..fresh };
+                } else if jumped || !stream.goes_on_with(&fresh) {
+                    self.anchor = Some(fresh.anchor);
                     *stream = fresh;
                 } else {
                     stream.last = fresh.last;
@@ -268,21 +317,25 @@ impl Run {
 }
 
 impl Stream {
-    /// A stream that begins with that run, which came now.
-    fn new(now: Now, channel: Channel, run: &Run, last: (u16, i64)) -> Self {
-        let first_tick = last.1 - run.ticks();
-        let at = WallTime::from_unix_ms(now.wall.unix_ms() - run.ticks() / TICKS_A_MS);
-        let began = (Observed { at, quality: now.quality }, first_tick);
-        Self { channel, period: run.period, began, next_tick: first_tick, last }
+    /// A stream that begins with that run.
+    fn new(anchor: Anchor, channel: Channel, run: &Run, last: (u16, i64)) -> Self {
+        let next_tick = last.1 - run.ticks();
+        Self { channel, period: run.period, anchor, next_tick, late_since: None, last }
+    }
+
+    /// Whether the agent's clock and the monitor's ticks do not belong together any more.
+    fn runs_apart(&mut self, heard: &Anchor) -> bool {
+        let late = self.anchor.late_ms(heard) > DRIFT_MAX_MS;
+        self.late_since = late.then(|| self.late_since.unwrap_or(heard.tick));
+        let apart = self.late_since.is_some_and(|since| heard.tick - since > DRIFT_TICKS);
+        apart || !self.anchor.agrees_with(heard)
     }
 
     /// Whether the samples of `fresh` come right after those that are there.
     fn goes_on_with(&self, fresh: &Self) -> bool {
-        let (count_ms, clock_ms) = (self.next().at.unix_ms(), fresh.next().at.unix_ms());
         self.period == fresh.period
             && self.channel == fresh.channel
             && self.next_tick.abs_diff(fresh.next_tick) <= GAP_TICKS
-            && count_ms.abs_diff(clock_ms) <= DRIFT_MAX_MS
     }
 
     /// The answer to a poll that is renewed comes at once, number 0: its samples may be those that
@@ -322,9 +375,7 @@ impl Stream {
 
     /// The agent's clock at the next sample.
     fn next(&self) -> Observed {
-        let (Observed { at, quality }, first_tick) = self.began;
-        let since_ms = (self.next_tick - first_tick) / TICKS_A_MS;
-        Observed { at: WallTime::from_unix_ms(at.unix_ms() + since_ms), quality }
+        self.anchor.at(self.next_tick)
     }
 }
 

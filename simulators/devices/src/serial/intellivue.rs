@@ -2,7 +2,8 @@
 //!
 //! Silent until a host associates; then it answers polls, for their duration only. Sections ("§")
 //! are those of the sheet. What the sheet leaves open is played both ways, by the seed: whether the
-//! closing result of a linked series has an observation, and whether the relative time wraps.
+//! closing result of a linked series has an observation, whether the relative time wraps, and
+//! whether three waves fit on the wire or five.
 //!
 //! - `spec`: the numbers of the protocol
 //! - `framing`, `line`: frames, and their time on the wire

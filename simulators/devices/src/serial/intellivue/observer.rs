@@ -63,7 +63,8 @@ impl Observer {
             }
             spec::WAVES => {
                 let observed = waves::observe(&mut self.waves, &moment, parts);
-                let count = prioritised.unwrap_or(waves::AT_ONCE).min(waves::AT_ONCE);
+                let most = waves::at_once(self.setup.seed);
+                let count = prioritised.unwrap_or(most).min(most);
                 choose(observed, &self.wave_priority, count)
             }
             spec::ALERT_MONITOR if parts.values() => vec![self.observe_alarms(at)],

@@ -344,6 +344,21 @@ fn waves_come_in_blocks_of_256_ms_and_each_is_one_truth() {
 }
 
 #[test]
+fn five_waves_fit_on_the_wire_and_each_block_says_when_it_was_measured() {
+    let mut host = Host::associated(4);
+    host.say(POLL_WAVES);
+    host.wait(2_700);
+    let truth = host.monitor.take_truth();
+    for metric in ["ecg_wave_i", "ecg_wave_ii", "ecg_wave_v", "pleth", "resp_wave"] {
+        let ends = truth.iter().filter(|fact| fact.metric == Some(metric));
+        let ends: Vec<_> = ends.filter_map(|fact| fact.device_time.as_deref()).collect();
+        // The beat of 256 ms, however long the wire takes.
+        let first = ["2026-11-22T08:30:00.762Z", "2026-11-22T08:30:01.018Z"];
+        assert_eq!((ends.len(), &ends[..2]), (10, &first[..]), "{metric}");
+    }
+}
+
+#[test]
 fn the_samples_on_the_wire_are_those_of_the_truth() {
     let mut host = Host::associated(0);
     host.say(POLL_WAVES);

@@ -1,0 +1,514 @@
+//! What serial devices cost an agent, and whether every sample of a monitor whose cable is pulled
+//! is accounted for: one JSON object per figure.
+//!
+//! ```text
+//! clinic-bench cable [SECONDS]   one monitor, five waves at 115200 baud, cable pulled three times
+//! clinic-bench many [SECONDS]    20 devices, four of them monitors; 16 without them; none
+//! ```
+//!
+//! County and agent are processes of this same program, so it should be a release build. CPU,
+//! memory and bytes written are the kernel's own account (/proc) of those processes; the first
+//! [`SETTLE`] are not counted: keys, and the first connections.
+
+use anyhow::{Context as _, bail, ensure};
+use e2e::Village;
+use serde_json::{Value, json};
+use simulators::{
+    client::{ApiBlock, Client},
+    county::BrokerPlace,
+    demo::settled,
+    process::Role,
+    site::{DevicePlan, stage_clock, switch_off},
+    stage::pty::{Stage, StageTime},
+};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use virtual_devices::{EcgSource, Patient, Scenario, Setup, SimTime, Truth, VirtualDevice};
+
+const SETTLE: Duration = Duration::from_secs(20);
+const FOR: Duration = Duration::from_secs(600);
+/// A seed of five waves, whose ticks do not wrap.
+const FIVE_WAVES: u64 = 4;
+const WAVES: [&str; 5] = ["ecg_wave_i", "ecg_wave_ii", "ecg_wave_v", "pleth", "resp_wave"];
+/// When the cable is pulled, in quarters of the run, and for how long: first the association still
+/// stands, then the monitor has given it up.
+const PULLS: [(u32, Duration); 3] =
+    [(1, Duration::from_secs(7)), (2, Duration::from_secs(20)), (3, Duration::from_secs(45))];
+/// Four monitors, and what else stands in a clinic.
+const MONITORS: [(&str, u64); 4] =
+    [("intellivue", 4), ("intellivue", 12), ("pm6750", 0), ("pm6750", 1)];
+const OTHERS: [&str; 16] = [
+    "bcc",
+    "bcc",
+    "bcc",
+    "asena",
+    "asena",
+    "asena",
+    "tm2655",
+    "tm2655",
+    "hbp9030",
+    "hbp9030",
+    "td42xx",
+    "td42xx",
+    "ultraeasy",
+    "ultraeasy",
+    "json-lines",
+    "json-lines",
+];
+const SITE: &str = "heping";
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|first| Role::from_argument(first).is_some()) {
+        return simulators::main_from(args);
+    }
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The terminal is gone: nobody to tell.
+            drop(writeln!(io::stderr(), "clinic-bench: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[OsString]) -> anyhow::Result<()> {
+    let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    let (what, seconds) = match words[..] {
+        [what] => (what, FOR),
+        [what, seconds] => (what, Duration::from_secs(seconds.parse().context("SECONDS")?)),
+        _ => bail!("write: clinic-bench cable|many [SECONDS]"),
+    };
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    match what {
+        "cable" => runtime.block_on(cable(seconds)),
+        "many" => runtime.block_on(many(seconds)),
+        other => bail!("{other:?} is no bench; write: clinic-bench cable|many [SECONDS]"),
+    }
+}
+
+fn figure(name: &str, values: &Value) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", json!({ "figure": name, "values": values }))?;
+    out.flush().context("telling a figure")
+}
+
+async fn village(devices: Vec<DevicePlan>) -> anyhow::Result<Village> {
+    let program = std::env::current_exe().context("asking for the path of this program")?;
+    Village::prepare_with(&program, BrokerPlace::Embedded, devices).await
+}
+
+fn plan(name: &'static str, number: usize, seed: u64) -> anyhow::Result<DevicePlan> {
+    let scenario = Scenario::built_in("clinic-day").context("a scenario is missing")?;
+    let id = format!("{SITE}-{name}-{number:02}");
+    let patient = Patient::new(seed, scenario, EcgSource::Recording);
+    Ok(DevicePlan { id, name, seed, patient, faults: None })
+}
+
+/// One monitor whose cable is pulled three times.
+async fn cable(run_for: Duration) -> anyhow::Result<()> {
+    let plan = plan("intellivue", 1, FIVE_WAVES)?;
+    let mut village = village(vec![plan.clone()]).await?;
+    village.county.start().await?;
+    let truth = village.site.truth();
+    let file = File::create(&truth).context("making the truth")?;
+    let port = village.site.port(&plan.id);
+    let playing = tokio::spawn(play(plan.clone(), port, file, run_for));
+    village.site.start()?;
+    let costs = Costs::over(&village, run_for.saturating_sub(SETTLE)).await?;
+    playing.await.context("the monitor's task")??;
+    let client = village.county.client()?;
+    let report = settled(std::slice::from_ref(&truth), &client).await?;
+    let from = jiff_epoch();
+    let said = said_blocks(&truth)?;
+    let mut unaccounted = 0;
+    for wave in WAVES {
+        let blocks = client.blocks(&plan.id, wave, from).await?;
+        let said = said.get(wave).with_context(|| format!("{wave} was never sent"))?;
+        let account = Account::of(said, &blocks)?;
+        unaccounted += account.unaccounted().abs();
+        figure(wave, &account.shown())?;
+    }
+    village.drained().await?;
+    village.site.stop().await?;
+    village.county.stop().await?;
+    let proof = village.prove()?;
+    figure(
+        "cable",
+        &json!({
+            "seconds": run_for.as_secs(),
+            "pulled_at_s": PULLS.map(|(quarter, _)| run_for.as_secs() * u64::from(quarter) / 4),
+            "pulled_for_s": PULLS.map(|(_, pulled)| pulled.as_secs()),
+            "report": report,
+            "readings": proof.readings,
+            "blocks": proof.blocks,
+            "alarms": proof.alarms,
+            "unaccounted_samples": unaccounted,
+        }),
+    )?;
+    figure("agent", &costs.agent.shown())?;
+    figure("gateway", &costs.gateway.shown())?;
+    ensure!(report.is_clean(), "{:?}", report.differences);
+    ensure!(unaccounted == 0, "{unaccounted} samples are neither stored nor in a gap");
+    Ok(())
+}
+
+const fn jiff_epoch() -> &'static str {
+    "1970-01-01T00:00:00Z"
+}
+
+/// Plays the monitor on ptys that come and go, while its own time goes on.
+async fn play(
+    plan: DevicePlan,
+    port: std::path::PathBuf,
+    mut file: File,
+    run_for: Duration,
+) -> anyhow::Result<()> {
+    let (clock, time, began) = (stage_clock(), StageTime::start(1.0), Instant::now());
+    let DevicePlan { id: device, name, seed, patient, .. } = plan;
+    let setup = Setup { device, seed, clock, patient };
+    let device = virtual_devices::create(name, setup).context("no such virtual device")?;
+    let mut device = OnALine { device, heard: true };
+    let (facts, mut said) = mpsc::channel::<Truth>(4096);
+    let writing = tokio::task::spawn(async move {
+        while let Some(fact) = said.recv().await {
+            writeln!(file, "{}", serde_json::to_string(&fact)?)?;
+        }
+        anyhow::Ok(())
+    });
+    for (quarter, pulled) in PULLS {
+        play_until(&mut device, &port, time, &facts, began + run_for * quarter / 4).await?;
+        sleep(pulled).await;
+        device.heard = false;
+    }
+    play_until(&mut device, &port, time, &facts, began + run_for).await?;
+    drop(facts);
+    writing.await.context("the truth's task")?
+}
+
+/// A device on a real line: what it says before somebody opens the port is lost, where a pty would
+/// hold it for him. A driver that opens the port of a monitor speaks first.
+struct OnALine {
+    device: Box<dyn VirtualDevice>,
+    heard: bool,
+}
+
+impl VirtualDevice for OnALine {
+    fn receive(&mut self, now: SimTime, bytes: &[u8]) {
+        if !std::mem::replace(&mut self.heard, true) {
+            self.device.advance(now);
+            drop((self.device.take_output(), self.device.take_truth()));
+        }
+        self.device.receive(now, bytes);
+    }
+
+    fn advance(&mut self, now: SimTime) {
+        self.device.advance(now);
+    }
+
+    fn next_due(&self) -> Option<SimTime> {
+        self.device.next_due()
+    }
+
+    fn take_output(&mut self) -> Vec<u8> {
+        let output = self.device.take_output();
+        if self.heard { output } else { Vec::new() }
+    }
+
+    fn take_truth(&mut self) -> Vec<Truth> {
+        let truth = self.device.take_truth();
+        if self.heard { truth } else { Vec::new() }
+    }
+
+    fn switch_off(&mut self, now: SimTime) {
+        self.device.switch_off(now);
+    }
+}
+
+/// The pty is gone afterwards.
+async fn play_until(
+    device: &mut dyn VirtualDevice,
+    port: &Path,
+    time: StageTime,
+    facts: &mpsc::Sender<Truth>,
+    end: Instant,
+) -> anyhow::Result<()> {
+    let mut stage = Stage::open(port)?;
+    let stopped = CancellationToken::new();
+    let timer = stopped.clone();
+    let timing = tokio::spawn(async move {
+        tokio::time::sleep_until(end).await;
+        timer.cancel();
+    });
+    let played = stage.play(device, time, facts, &stopped).await?;
+    timing.await.context("the timer")?;
+    ensure!(played.forgotten_bytes == 0, "{} bytes were not read", played.forgotten_bytes);
+    Ok(())
+}
+
+/// A block as the monitor measured it.
+struct SaidBlock {
+    /// When the last sample was measured.
+    end_ms: i64,
+    samples: i64,
+}
+
+/// The blocks of each wave that went over the wire, in their order.
+fn said_blocks(truth: &Path) -> anyhow::Result<BTreeMap<String, Vec<SaidBlock>>> {
+    let mut said: BTreeMap<String, Vec<SaidBlock>> = BTreeMap::new();
+    for line in fs::read_to_string(truth).context("reading the truth")?.lines() {
+        let fact: Value = serde_json::from_str(line).context("a truth line")?;
+        let text = |name: &str| fact.get(name).and_then(Value::as_str);
+        let Some(samples) = fact.get("samples").and_then(Value::as_i64) else { continue };
+        let metric = text("metric").context("a wave without a name")?.to_owned();
+        let end_ms = unix_ms(text("device_time").context("a wave without a time")?)?;
+        said.entry(metric).or_default().push(SaidBlock { end_ms, samples });
+    }
+    Ok(said)
+}
+
+fn unix_ms(text: &str) -> anyhow::Result<i64> {
+    let time: jiff::Timestamp = text.parse().with_context(|| format!("{text:?} is no time"))?;
+    Ok(time.as_millisecond())
+}
+
+/// Where the samples of a wave are.
+struct Account {
+    /// By the monitor, from the first sample that went over the wire to the last.
+    measured: i64,
+    /// Of them on the wire.
+    sent: i64,
+    /// At the county.
+    stored: i64,
+    /// Between the end of one of the county's blocks and the start of the next.
+    in_gaps: i64,
+    gaps: Vec<i64>,
+}
+
+impl Account {
+    fn of(said: &[SaidBlock], blocks: &[ApiBlock]) -> anyhow::Result<Self> {
+        let (first, last) = (said.first().context("no block")?, said.last().context("no block")?);
+        let period = blocks.first().context("no block is stored")?.period;
+        let in_ms = |ms: i64| -> anyhow::Result<i64> {
+            let whole = ms * i64::from(period.den);
+            let unit = i64::from(period.num) * 1000;
+            // Half a period up or down is rounding of the milliseconds; there is none between.
+            Ok((whole + whole.signum() * unit / 2) / unit)
+        };
+        // A block that ends in the same moment as the first is the rest of it: a lead came off.
+        let of_first = said.iter().take_while(|block| block.end_ms == first.end_ms);
+        let measured =
+            in_ms(last.end_ms - first.end_ms)? + of_first.map(|block| block.samples).sum::<i64>();
+        let mut gaps = Vec::new();
+        for pair in blocks.windows(2) {
+            let [before, after] = pair else { continue };
+            let between_ms = unix_ms(&after.start)? - unix_ms(&before.start)?;
+            let missing = in_ms(between_ms)? - i64::try_from(before.samples.len())?;
+            gaps.extend((missing != 0).then_some(missing));
+        }
+        let stored = blocks.iter().map(|block| block.samples.len()).sum::<usize>();
+        Ok(Self {
+            measured,
+            sent: said.iter().map(|block| block.samples).sum(),
+            stored: i64::try_from(stored)?,
+            in_gaps: gaps.iter().sum(),
+            gaps,
+        })
+    }
+
+    fn unaccounted(&self) -> i64 {
+        self.measured - self.stored - self.in_gaps
+    }
+
+    fn shown(&self) -> Value {
+        json!({
+            "measured": self.measured,
+            "sent": self.sent,
+            "stored": self.stored,
+            "in_gaps": self.in_gaps,
+            "gaps": self.gaps,
+            "unaccounted": self.unaccounted(),
+        })
+    }
+}
+
+/// 20 devices, 16 without the monitors, none: what one more costs is the difference.
+async fn many(run_for: Duration) -> anyhow::Result<()> {
+    let mut others = Vec::new();
+    for (name, number) in OTHERS.into_iter().zip(0..) {
+        // A seed that is polite everywhere, and another one.
+        others.push(plan(name, number, u64::try_from(number % 2)?)?);
+    }
+    let mut all = others.clone();
+    for ((name, seed), number) in MONITORS.into_iter().zip(OTHERS.len()..) {
+        all.push(plan(name, number, seed)?);
+    }
+    let mut costs = Vec::new();
+    for (name, devices) in [("20 devices", all), ("16 without monitors", others), ("none", vec![])]
+    {
+        costs.push(together(name, devices, run_for).await?);
+    }
+    let [all, others, none] = costs[..] else { bail!("three runs") };
+    let each = |more: Cost, fewer: Cost, count: f64| {
+        json!({
+            "cpu_percent_of_a_core": rounded((more.cpu_percent - fewer.cpu_percent) / count, 3),
+            "own_memory_kib": rounded((more.own_kib - fewer.own_kib) / count, 0),
+            "written_bytes_per_s": rounded((more.written_per_s - fewer.written_per_s) / count, 0),
+        })
+    };
+    figure("each of 4 monitors", &each(all, others, 4.0))?;
+    figure("each of 16 others", &each(others, none, 16.0))
+}
+
+async fn together(name: &str, devices: Vec<DevicePlan>, run_for: Duration) -> anyhow::Result<Cost> {
+    let count = devices.len();
+    let mut village = village(devices).await?;
+    let mut performances = village.start().await?;
+    let costs = Costs::over(&village, run_for).await?;
+    switch_off(&mut performances).await?;
+    let truth = village.site.truth();
+    let client: Client = village.county.client()?;
+    let report = match count {
+        0 => None,
+        _ => Some(settled(std::slice::from_ref(&truth), &client).await?),
+    };
+    for performance in performances {
+        performance.unplug().await?;
+    }
+    village.drained().await?;
+    village.site.stop().await?;
+    village.county.stop().await?;
+    let proof = village.prove()?;
+    figure(
+        name,
+        &json!({
+            "seconds": run_for.as_secs(),
+            "report": report,
+            "readings": proof.readings,
+            "blocks": proof.blocks,
+            "alarms": proof.alarms,
+            "agent": costs.agent.shown(),
+            "gateway": costs.gateway.shown(),
+        }),
+    )?;
+    if let Some(report) = report {
+        ensure!(report.is_clean(), "{:?}", report.differences);
+    }
+    Ok(costs.agent)
+}
+
+struct Costs {
+    agent: Cost,
+    gateway: Cost,
+}
+
+impl Costs {
+    /// What agent and gateway cost over that time, after they have settled.
+    async fn over(village: &Village, run_for: Duration) -> anyhow::Result<Self> {
+        sleep(SETTLE).await;
+        let ids = [village.site.process_id(), village.county.process_id()];
+        let [Some(agent), Some(gateway)] = ids else { bail!("agent or gateway has ended") };
+        let (began, before) = (Instant::now(), [Usage::of(agent)?, Usage::of(gateway)?]);
+        sleep(run_for.saturating_sub(Duration::from_secs(2))).await;
+        let (over, after) = (began.elapsed(), [Usage::of(agent)?, Usage::of(gateway)?]);
+        let [agent, gateway] = [0, 1].map(|one: usize| {
+            Some(Cost::between(before.get(one)?, after.get(one)?, over.as_secs_f64()))
+        });
+        Ok(Self { agent: agent.context("agent")?, gateway: gateway.context("gateway")? })
+    }
+}
+
+/// What the kernel has counted of a process.
+struct Usage {
+    cpu_s: f64,
+    rss_kib: f64,
+    peak_rss_kib: f64,
+    /// Without the pages of the program, which has the gateway in it too.
+    own_kib: f64,
+    written: f64,
+}
+
+impl Usage {
+    fn of(id: u32) -> anyhow::Result<Self> {
+        /// USER_HZ, the unit of these counters on every Linux.
+        const TICKS_A_SECOND: f64 = 100.0;
+        let read = |name: &str| {
+            fs::read_to_string(format!("/proc/{id}/{name}")).with_context(|| format!("{id} {name}"))
+        };
+        let stat = read("stat")?;
+        let (_, fields) = stat.rsplit_once(')').context("stat")?;
+        // utime and stime are the 14th and 15th; the first two are behind us.
+        let ticks: Vec<f64> =
+            fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+        let (status, io) = (read("status")?, read("io")?);
+        Ok(Self {
+            cpu_s: ticks.iter().sum::<f64>() / TICKS_A_SECOND,
+            rss_kib: field(&status, "VmRSS:")?,
+            peak_rss_kib: field(&status, "VmHWM:")?,
+            own_kib: field(&status, "RssAnon:")?,
+            written: field(&io, "write_bytes:")?,
+        })
+    }
+}
+
+fn field(text: &str, name: &str) -> anyhow::Result<f64> {
+    let found = text.lines().find_map(|line| line.strip_prefix(name));
+    let number = found.and_then(|rest| rest.split_whitespace().next()).context("a field")?;
+    number.parse().with_context(|| format!("{name} {number:?}"))
+}
+
+#[derive(Clone, Copy)]
+struct Cost {
+    over_s: f64,
+    cpu_s: f64,
+    cpu_percent: f64,
+    rss_kib: f64,
+    peak_rss_kib: f64,
+    own_kib: f64,
+    written_per_s: f64,
+}
+
+impl Cost {
+    fn between(before: &Usage, after: &Usage, over_s: f64) -> Self {
+        let cpu_s = after.cpu_s - before.cpu_s;
+        Self {
+            over_s,
+            cpu_s,
+            cpu_percent: 100.0 * cpu_s / over_s,
+            rss_kib: after.rss_kib,
+            peak_rss_kib: after.peak_rss_kib,
+            own_kib: after.own_kib,
+            written_per_s: (after.written - before.written) / over_s,
+        }
+    }
+
+    fn shown(&self) -> Value {
+        json!({
+            "over_s": rounded(self.over_s, 1),
+            "cpu_s": rounded(self.cpu_s, 2),
+            "cpu_percent_of_a_core": rounded(self.cpu_percent, 2),
+            "rss_mib": rounded(self.rss_kib / 1024.0, 1),
+            "peak_rss_mib": rounded(self.peak_rss_kib / 1024.0, 1),
+            "own_memory_mib": rounded(self.own_kib / 1024.0, 1),
+            "written_kib_per_s": rounded(self.written_per_s / 1024.0, 1),
+        })
+    }
+}
+
+fn rounded(number: f64, digits: i32) -> f64 {
+    let unit = 10_f64.powi(digits);
+    (number * unit).round() / unit
+}
