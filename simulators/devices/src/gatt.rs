@@ -170,6 +170,9 @@ pub trait GattDevice: Send {
     fn is_advertising(&self, now: SimTime) -> bool;
     /// Somebody presses its key: it advertises as after a measurement.
     fn wake(&mut self, now: SimTime);
+    /// From now on it remembers what a bonded host was subscribed to and speaks as soon as the link
+    /// is encrypted, as the Core Specification asks of a bonded server (vol. 3, part G, 3.3.3.3).
+    fn remember_subscriptions(&mut self);
     /// A link is there; nothing is subscribed to yet.
     fn connected(&mut self, now: SimTime, mtu: u16);
     /// The link is encrypted with the key of a bond.

@@ -72,6 +72,8 @@ pub struct Said {
     pub value: Vec<u8>,
     /// Whether the device has deleted it now, if it deletes.
     pub is_indication: bool,
+    /// Whether any program had a notify session for it; if none had, nobody will ever see it.
+    pub is_heard: bool,
     /// When.
     pub at: SimTime,
 }

@@ -63,6 +63,8 @@ pub(super) struct Air {
     encrypted: bool,
     was_bonded: bool,
     subscribed: BTreeSet<Uuid>,
+    /// What a bonded host was subscribed to, in a device that remembers it.
+    remembered: Option<BTreeSet<Uuid>>,
     queue: VecDeque<Waiting>,
     unconfirmed: Option<Waiting>,
     awake_until: SimTime,
@@ -78,6 +80,7 @@ impl Air {
             encrypted: false,
             was_bonded: false,
             subscribed: BTreeSet::new(),
+            remembered: None,
             queue: VecDeque::new(),
             unconfirmed: None,
             awake_until: SimTime::default().plus_millis(AWAKE_MS),
@@ -183,14 +186,24 @@ impl<I: Inside> GattDevice for Peripheral<I> {
         self.air.wake(now);
     }
 
+    fn remember_subscriptions(&mut self) {
+        self.air.remembered.get_or_insert_default();
+    }
+
     fn connected(&mut self, now: SimTime, mtu: u16) {
         self.disconnected(now);
         self.air.mtu = Some(mtu.min(self.profile.mtu_max));
     }
 
-    fn encrypted(&mut self, _: SimTime) {
-        if self.air.is_connected() {
-            (self.air.encrypted, self.air.was_bonded) = (true, true);
+    fn encrypted(&mut self, now: SimTime) {
+        if !self.air.is_connected() {
+            return;
+        }
+        (self.air.encrypted, self.air.was_bonded) = (true, true);
+        for uuid in self.air.remembered.clone().into_iter().flatten() {
+            if self.air.subscribed.insert(uuid) {
+                self.inside.subscribed(now, uuid, &mut self.air);
+            }
         }
     }
 
@@ -210,6 +223,12 @@ impl<I: Inside> GattDevice for Peripheral<I> {
         }
         if !self.air.is_connected() {
             return Err(AttError::REQUEST_NOT_SUPPORTED);
+        }
+        if let Some(remembered) = self.air.remembered.as_mut().filter(|_| self.air.encrypted) {
+            match wanted {
+                true => remembered.insert(uuid),
+                false => remembered.remove(&uuid),
+            };
         }
         if !wanted {
             self.air.subscribed.remove(&uuid);

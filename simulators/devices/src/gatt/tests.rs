@@ -97,6 +97,27 @@ fn a_cuff_deletes_what_was_confirmed_and_nothing_else() {
 }
 
 #[test]
+fn a_device_that_remembers_speaks_as_soon_as_the_link_is_encrypted() {
+    for remembers in [false, true] {
+        let mut cuff = create("ble-cuff", setup(POLITE)).unwrap();
+        if remembers {
+            cuff.remember_subscriptions();
+        }
+        connect(cuff.as_mut(), NOW);
+        cuff.subscribe(NOW, CUFF, true).unwrap();
+        cuff.disconnected(NOW);
+        cuff.connected(NOW, 23);
+        assert!(cuff.poll_output(NOW).is_none());
+        cuff.encrypted(NOW);
+        assert_eq!(cuff.poll_output(NOW).is_some(), remembers);
+        cuff.subscribe(NOW, CUFF, false).ok();
+        cuff.disconnected(NOW);
+        connect(cuff.as_mut(), NOW);
+        assert!(cuff.poll_output(NOW).is_none(), "it remembers that nobody listens too");
+    }
+}
+
+#[test]
 fn after_a_measurement_a_device_can_be_seen_for_half_a_minute() {
     let mut cuff = create("ble-cuff", setup(POLITE)).unwrap();
     assert!(cuff.is_advertising(NOW));

@@ -208,7 +208,8 @@ impl Bench {
             clock: StageClock { wall_start_ms: 1_795_335_300_000, utc_offset_s: 28_800 },
             patient: Patient::new(1, Scenario::built_in("steady").unwrap(), EcgSource::Synthetic),
         };
-        let device = virtual_devices::gatt::create(name, setup).unwrap();
+        let mut device = virtual_devices::gatt::create(name, setup).unwrap();
+        device.remember_subscriptions();
         let passkey = match device.profile().pairing {
             Pairing::Passkey(passkey) => Some(passkey),
             _ => None,
@@ -282,7 +283,7 @@ async fn values_come_before_start_notify_is_answered_and_are_confirmed_to_the_cu
     let values = bench.client.values(&path);
     assert!(values[0].0.recv_position() < answer.recv_position());
     let said = bench.stage.said().await.unwrap();
-    assert!(said.iter().all(|said| said.is_indication));
+    assert!(said.iter().all(|said| said.is_indication && said.is_heard));
     let said: Vec<_> = said.into_iter().map(|said| said.value).collect();
     assert_eq!(said, values.into_iter().map(|(_, value)| value).collect::<Vec<_>>());
     // It ends the link when its memory is empty.
@@ -500,6 +501,28 @@ async fn a_program_that_is_gone_listens_to_nothing_any_more() {
     bench.client.until_property(&path, "Notifying", true, 1).await;
     other.bus.close().await.unwrap();
     bench.client.until_property(&path, "Notifying", false, 1).await;
+}
+
+#[tokio::test]
+async fn what_a_cuff_that_remembers_says_to_nobody_is_confirmed_and_lost() {
+    let mut bench = Bench::of("ble-cuff", SEED, Manners::Nasty).await;
+    bench.find().await;
+    bench.connect(1).await;
+    let device = bench.path();
+    bench.client.call(&device, DEVICE_IF, "Pair", &()).await.unwrap();
+    let path = bench.client.path_of(CUFF_VALUE).await;
+    bench.stage.pull_link_after(ADDRESS, 1).await.unwrap();
+    bench.client.call(&path, CHARACTERISTIC_IF, "StartNotify", &()).await.unwrap();
+    bench.client.until_property(&device, "Connected", false, 1).await;
+    // The session goes with bluetoothd; what the cuff remembers stays.
+    bench.stage.restart_daemon().await.unwrap();
+    bench.client.until_property(ADAPTER, "Powered", true, 2).await;
+    bench.stage.wake(ADDRESS).await.unwrap();
+    bench.connect(2).await;
+    let said = bench.stage.said().await.unwrap();
+    let heard: Vec<bool> = said.iter().map(|said| said.is_heard).collect();
+    assert_eq!(heard, [true, false, false]);
+    assert_eq!(bench.client.values(&path).len(), 1);
 }
 
 #[tokio::test]

@@ -121,6 +121,7 @@ impl Daemon {
             };
             let path = peer.path_of(uuid);
             peer.lost_after = peer.lost_after.map(|left| left.saturating_sub(1));
+            let is_heard = peer.sessions.contains_key(&uuid);
             let is_lost = peer.lost_after.take_if(|left| *left == 0).is_some();
             if is_indication {
                 peer.device.confirmed(now);
@@ -128,9 +129,9 @@ impl Daemon {
             if self.said.len() < SAID_MAX {
                 let address = peer.address.clone();
                 let value = value.clone();
-                self.said.push(Said { address, uuid, value, is_indication, at: now });
+                self.said.push(Said { address, uuid, value, is_indication, is_heard, at: now });
             }
-            if let Some(path) = path {
+            if let Some(path) = path.filter(|_| is_heard) {
                 self.tree.say(&path, CHARACTERISTIC_IF, "Value", Value::Bytes(value));
             }
             if is_lost {
