@@ -182,7 +182,8 @@ fn a_new_request_restarts_at_the_first_block() {
         let (end, first) = host.frame().unwrap();
         assert_eq!((end, value(&first, "INSERNUM")), (ETB, Some("40864")));
     }
-    // The last pump's block of each request before the last went out, and nobody said so.
+    // A pump's block that was sent, and not acknowledged before the next request: nobody knows
+    // whether it was heard.
     let truth = host.truth();
     assert!(truth.iter().all(|fact| fact.faulted == Some("unheard")), "{truth:?}");
     assert_eq!(truth.len(), 20);
