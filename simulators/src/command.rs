@@ -1,6 +1,7 @@
 //! The command line of `clinic-sim`.
 
 use crate::{
+    ble,
     client::Client,
     decode,
     demo::{self, DemoPlan},
@@ -44,6 +45,8 @@ enum Command {
     List,
     /// One virtual serial device on a pty
     Device(Device),
+    /// Virtual Bluetooth LE devices behind a simulated BlueZ
+    Ble(ble::Options),
     /// A trace on a pty: what a device said, when it said it
     Replay(replay::Options),
     /// The readings in a trace, through the real driver
@@ -159,6 +162,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(options) => runtime.block_on(run_demo(options)),
         Command::List => list(),
         Command::Device(options) => runtime.block_on(run_device(options)),
+        Command::Ble(options) => runtime.block_on(ble::run(options)),
         Command::Replay(options) => runtime.block_on(replay::run(options)),
         Command::Decode(options) => decode::run(&options),
         Command::Verify(options) => runtime.block_on(run_verify(options)),
@@ -234,8 +238,8 @@ async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
 fn list() -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     writeln!(out, "virtual devices")?;
-    for (name, about) in virtual_devices::NAMES {
-        writeln!(out, "  {name:<12} {about}")?;
+    for (name, about) in virtual_devices::NAMES.iter().chain(virtual_devices::gatt::NAMES) {
+        writeln!(out, "  {name:<15} {about}")?;
     }
     writeln!(out, "faults of a device's cable, with --faults")?;
     for fault in Fault::ALL {
@@ -249,7 +253,7 @@ fn list() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn scenario(name: &str) -> anyhow::Result<Scenario> {
+pub(crate) fn scenario(name: &str) -> anyhow::Result<Scenario> {
     if let Some(scenario) = Scenario::built_in(name) {
         return Ok(scenario);
     }

@@ -6,6 +6,7 @@
 //!
 //! - [`command`]: the command line of `clinic-sim`
 //! - [`stage`]: where virtual devices appear
+//! - [`ble`]: Bluetooth LE devices on a bus
 //! - [`replay`]: a trace on a pty; [`decode`]: the readings in a trace
 //! - [`process`]: agent and gateway as child processes
 //! - [`signals`]: Ctrl-C, SIGTERM, a closed terminal
@@ -14,6 +15,7 @@
 //! - [`verify`]: lost, doubled, altered
 //! - [`demo`]: all of it at once
 
+mod ble;
 pub mod client;
 pub mod command;
 pub mod county;

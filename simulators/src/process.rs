@@ -55,7 +55,11 @@ pub(crate) fn follow_parent() {
 
 /// The program that is re-executed: `clinic-sim` itself, or in tests one built for them.
 #[derive(Clone, Debug)]
-pub struct Program(PathBuf);
+pub struct Program {
+    path: PathBuf,
+    /// Where its processes look for `org.bluez`, if not on the machine's own bus.
+    bus: Option<String>,
+}
 
 impl Program {
     /// The program that runs now.
@@ -63,20 +67,30 @@ impl Program {
     /// # Errors
     /// When the system does not tell.
     pub fn current() -> anyhow::Result<Self> {
-        Ok(Self(std::env::current_exe().context("asking for the path of this program")?))
+        let path = std::env::current_exe().context("asking for the path of this program")?;
+        Ok(Self { path, bus: None })
     }
 
     /// A program whose `main` is [`crate::main_from`].
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self(path.to_owned())
+        Self { path: path.to_owned(), bus: None }
+    }
+
+    /// The same program, whose processes look for `org.bluez` on the bus at that address.
+    #[must_use]
+    pub fn on_bus(&self, address: &str) -> Self {
+        Self { bus: Some(address.to_owned()), ..self.clone() }
     }
 
     fn command(&self, role: Role, arguments: &[&OsStr]) -> Command {
-        let mut command = Command::new(&self.0);
+        let mut command = Command::new(&self.path);
         command.arg(role.argument()).args(arguments).stdin(Stdio::null());
         // A group of its own: Ctrl-C at a terminal goes to every process of the bench's group.
         command.process_group(0).kill_on_drop(true);
+        if let Some(bus) = &self.bus {
+            command.env("DBUS_SYSTEM_BUS_ADDRESS", bus);
+        }
         command
     }
 

@@ -331,7 +331,10 @@ async fn perform(
     Ok(())
 }
 
-async fn write_truth(mut file: File, mut facts: mpsc::Receiver<Truth>) -> anyhow::Result<()> {
+pub(crate) async fn write_truth(
+    mut file: File,
+    mut facts: mpsc::Receiver<Truth>,
+) -> anyhow::Result<()> {
     while let Some(fact) = facts.recv().await {
         let mut line = serde_json::to_vec(&fact).context("writing the truth as JSON")?;
         line.push(b'\n');

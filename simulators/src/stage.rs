@@ -1,3 +1,4 @@
 //! Where virtual devices appear.
 
+pub mod bluez;
 pub mod pty;

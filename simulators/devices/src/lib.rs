@@ -3,6 +3,7 @@
 //! Not here: any driver (the oracle must not share its mistakes), ptys, clocks.
 //!
 //! - [`serial`]: one encoder per device, its own constants, its own reading of the manual
+//! - [`gatt`]: one peripheral per Bluetooth LE device, likewise
 //! - [`scenario`]: what happens to the patient
 //! - [`patient`]: what all devices of a bed measure together
 //! - [`ecg`]: where an ECG comes from
@@ -19,6 +20,7 @@ mod bed;
 pub mod cable;
 pub mod ecg;
 pub mod faults;
+pub mod gatt;
 pub mod patient;
 pub mod scenario;
 pub mod serial;

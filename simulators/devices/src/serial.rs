@@ -1,6 +1,6 @@
 //! One encoder per serial device; how rude it is and what is on its way stand beside them.
 
-mod temper;
+pub(crate) mod temper;
 mod wire;
 
 pub mod asena;

@@ -14,14 +14,14 @@ const MINUTE_MS: i64 = 60_000;
 
 /// How a device behaves.
 #[derive(Clone, Debug)]
-pub(super) struct Temper {
+pub(crate) struct Temper {
     seed: u64,
     thrown: u64,
 }
 
 /// What the device's own clock says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum DeviceClock {
+pub(crate) enum DeviceClock {
     Right,
     /// Ahead by so many milliseconds.
     Ahead(i64),
@@ -30,16 +30,16 @@ pub(super) enum DeviceClock {
 }
 
 impl Temper {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { seed, thrown: THROWN }
     }
 
-    pub(super) fn is_polite(&self) -> bool {
+    pub(crate) fn is_polite(&self) -> bool {
         self.seed % 4 < POLITE
     }
 
     /// A property of the device that never changes, below `end`; 0 for a polite one.
-    pub(super) fn property(&self, salt: u64, end: u64) -> u64 {
+    pub(crate) fn property(&self, salt: u64, end: u64) -> u64 {
         match self.is_polite() {
             true => 0,
             false => variation(self.seed, salt, 0x7E, end.saturating_sub(1)),
@@ -47,17 +47,17 @@ impl Temper {
     }
 
     /// A throw of the dice, below `end`.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.thrown += 1;
         variation(self.seed, self.thrown, 0x7E, end.saturating_sub(1))
     }
 
     /// Whether it happens this time, once in so many; never to a polite device.
-    pub(super) fn once_in(&mut self, times: u64) -> bool {
+    pub(crate) fn once_in(&mut self, times: u64) -> bool {
         !self.is_polite() && self.below(times) == 0
     }
 
-    pub(super) fn clock(&self) -> DeviceClock {
+    pub(crate) fn clock(&self) -> DeviceClock {
         match self.property(1, 4) {
             1 => DeviceClock::Ahead(37 * MINUTE_MS),
             2 => DeviceClock::Ahead(-3 * 24 * 60 * MINUTE_MS),
@@ -69,7 +69,7 @@ impl Temper {
 
 impl DeviceClock {
     /// The device's own civil time, in milliseconds counted as if it were UTC.
-    pub(super) fn civil_ms(self, stage: StageClock, now: SimTime) -> i64 {
+    pub(crate) fn civil_ms(self, stage: StageClock, now: SimTime) -> i64 {
         let right = stage.civil_ms(now);
         match self {
             Self::Ahead(ms) => right.saturating_add(ms),

@@ -1,0 +1,137 @@
+//! A thermometer, from the protocol sheet alone (§4).
+
+use super::{
+    Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
+    kit::Kit,
+    peripheral::{Air, Inside, Peripheral},
+    spot::{self, Kind, Record, Stamp},
+    value::{decimal, float32},
+};
+use crate::{Setup, SimTime, truth::Notebook};
+
+mod spec {
+    use super::Uuid;
+    pub(super) const SERVICE: Uuid = Uuid::short(0x1809);
+    pub(super) const MEASUREMENT: Uuid = Uuid::short(0x2A1C);
+    pub(super) const TYPE: Uuid = Uuid::short(0x2A1D);
+    pub(super) const FAHRENHEIT: u8 = 1 << 0;
+    pub(super) const TIME: u8 = 1 << 1;
+    pub(super) const HAS_TYPE: u8 = 1 << 2;
+    /// Armpit, ear lobe, mouth, ear drum, body.
+    pub(super) const SITES: [(u8, &str); 5] =
+        [(1, "temp_axilla"), (3, "temp_ear"), (6, "temp_oral"), (9, "temp_tymp"), (2, "temp_body")];
+}
+
+/// For play: somebody takes the temperature every two minutes.
+const EVERY_S: u64 = 120;
+const FIRST_S: u64 = 25;
+
+struct Thermometer {
+    kit: Kit,
+}
+
+pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
+    let kit = Kit::new(&setup, "TH-LE", true);
+    let mut services = vec![Service {
+        uuid: spec::SERVICE,
+        characteristics: vec![
+            Characteristic { uuid: spec::MEASUREMENT, flags: &[Flag::Indicate] },
+            Characteristic { uuid: spec::TYPE, flags: &[Flag::Read] },
+        ],
+    }];
+    services.extend(kit.services());
+    let profile = Profile {
+        name: "Virtual Temp".to_owned(),
+        advertised: vec![spec::SERVICE],
+        services,
+        pairing: Pairing::JustWorks,
+        mtu_max: 23,
+    };
+    spot::device(profile, Thermometer { kit }, Notebook::new(&setup.device, setup.clock))
+}
+
+/// A value of 2A1C.
+fn encode(fahrenheit: bool, value: [u8; 4], time: Option<[u8; 7]>, site: Option<u8>) -> Vec<u8> {
+    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
+    let mut bytes = vec![
+        flag(spec::FAHRENHEIT, fahrenheit)
+            | flag(spec::TIME, time.is_some())
+            | flag(spec::HAS_TYPE, site.is_some()),
+    ];
+    bytes.extend(value);
+    bytes.extend(time.into_iter().flatten());
+    bytes.extend(site);
+    bytes
+}
+
+impl Thermometer {
+    fn site(&self) -> (u8, &'static str) {
+        let place = usize::try_from(self.kit.temper.property(35, 5)).unwrap_or_default();
+        spec::SITES.get(place).copied().unwrap_or((2, "temp_body"))
+    }
+}
+
+impl Kind for Thermometer {
+    const RESULT: Uuid = spec::MEASUREMENT;
+
+    fn kit(&self) -> &Kit {
+        &self.kit
+    }
+
+    fn next(&self, after: SimTime) -> Option<SimTime> {
+        Some(every(after, FIRST_S, EVERY_S))
+    }
+
+    fn stored(&self) -> u64 {
+        1
+    }
+
+    fn feature(&self, uuid: Uuid) -> Option<Vec<u8>> {
+        (uuid == spec::TYPE).then(|| vec![self.site().0])
+    }
+
+    fn measure(&self, at: SimTime, _: u64, (stamp, time): Stamp, air: &Air) -> Record {
+        let [celsius, _] = bedside::vitals(self.kit.setup(), at).temperature;
+        let celsius = i32::from(celsius);
+        let fahrenheit = self.kit.temper.property(36, 2) == 1;
+        let tenths = if fahrenheit { (celsius * 18 + 5) / 10 + 320 } else { celsius };
+        let unit = if fahrenheit { "[degF]" } else { "Cel" };
+        let (site, metric) = self.site();
+        let text = Ok(decimal(tenths.into(), -1));
+        let mut fact = air.notes.reading(at, metric, Some(unit), text);
+        fact.device_time = Some(time);
+        let value = encode(fahrenheit, float32(tenths, -1), Some(stamp), Some(site));
+        Record { value, facts: vec![fact] }
+    }
+}
+
+/// The first of equally spaced moments after `after`.
+pub(super) fn every(after: SimTime, first_s: u64, every_s: u64) -> SimTime {
+    let second = bedside::elapsed_s(after);
+    let rounds = if second < first_s { 0 } else { (second - first_s) / every_s + 1 };
+    SimTime((first_s + rounds * every_s) * 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::value::NAN_32, *};
+    use crate::vectors::frames;
+
+    #[test]
+    fn the_values_of_the_sheet_come_out() {
+        let sent = [
+            encode(false, float32(368, -1), None, None),
+            encode(false, float32(3672, -2), Some([0xEA, 7, 11, 22, 8, 21, 0]), Some(9)),
+            encode(true, float32(984, -1), None, None),
+            encode(false, NAN_32, None, None),
+        ];
+        let vectors = include_str!("../../../../tests/vectors/thermometer/values.toml");
+        assert_eq!(frames(vectors, None), sent);
+    }
+
+    #[test]
+    fn equally_spaced_moments_do_not_come_twice() {
+        let next = |after_s: u64| every(SimTime(after_s * 1_000_000), 25, 120).0 / 1_000_000;
+        assert_eq!([0, 24, 25, 144, 145].map(next), [25, 25, 145, 145, 265]);
+    }
+}

@@ -1,0 +1,214 @@
+//! Virtual Bluetooth LE devices behind a simulated `org.bluez` on a private bus.
+//!
+//! It behaves as bluetoothd 5.66 was seen to behave, and by default as nastily as that may be: the
+//! first value comes before StartNotify is answered; after a reconnect notify sessions are restored
+//! and values sent before ServicesResolved; Pair before ServicesResolved bonds and is never
+//! answered; Set Powered is Busy at first; the first Connect after a disconnect fails; what is not
+//! known is absent; AcquireNotify is not supported; handles move on every third link. Polite or not,
+//! what is read is told as a change of `Value` too, like what a device says by itself.
+//!
+//! Not here: what a device says (package `virtual-devices`). Delays are shorter than real ones and
+//! follow the stage's clock.
+//!
+//! - [`bus`]: a bus of one's own
+//! - `daemon`: bluetoothd; `peer`: a device as bluetoothd knows it; `tree`: objects and properties
+//!
+//! # Invariants
+//! - an indication is confirmed to the device once its value is on its way to the bus, whether or
+//!   not anybody listens: that is what makes a real reading vanish
+//! - messages go out in the order in which they came to be
+
+pub mod bus;
+mod daemon;
+mod peer;
+mod tree;
+
+use super::pty::StageTime;
+use anyhow::{Context as _, bail};
+pub use bus::PrivateBus;
+use daemon::{Daemon, Order};
+use peer::Peer;
+use std::{fs, path::Path};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use virtual_devices::{
+    SimTime,
+    gatt::{GattDevice, Uuid},
+};
+
+/// Orders that may wait.
+const ORDERS: usize = 16;
+/// Truth that may wait for the disk.
+const TRUTH_QUEUE: usize = 4096;
+
+/// How bluetoothd behaves.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Manners {
+    /// As badly as it may.
+    #[default]
+    Nasty,
+    /// As everybody expects.
+    Polite,
+}
+
+/// A device on the air.
+pub struct OnAir {
+    /// Its address, `C0:26:DA:00:00:01`.
+    pub address: String,
+    /// What it is.
+    pub device: Box<dyn GattDevice>,
+}
+
+/// A value that was handed to bluetoothd; an indication was confirmed to the device by that.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Said {
+    /// The device.
+    pub address: String,
+    /// The characteristic.
+    pub uuid: Uuid,
+    /// What was said.
+    pub value: Vec<u8>,
+    /// Whether the device has deleted it now, if it deletes.
+    pub is_indication: bool,
+    /// Whether any program had a notify session for it; if none had, nobody will ever see it.
+    pub is_heard: bool,
+    /// When.
+    pub at: SimTime,
+}
+
+/// The stage: a bluetoothd with its devices.
+#[derive(Debug)]
+pub struct Bluez {
+    orders: mpsc::Sender<(Order, oneshot::Sender<()>)>,
+    playing: JoinHandle<anyhow::Result<()>>,
+    writing: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Bluez {
+    /// Takes the name `org.bluez` on the bus at that address and plays the devices; truth goes to
+    /// the end of the file `truth`.
+    ///
+    /// # Errors
+    /// When the bus or the file cannot be opened, or somebody else has the name.
+    pub async fn start(
+        bus_address: &str,
+        devices: Vec<OnAir>,
+        manners: Manners,
+        time: StageTime,
+        truth: &Path,
+    ) -> anyhow::Result<Self> {
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(truth)
+            .with_context(|| format!("opening {}", truth.display()))?;
+        let (facts, receiver) = mpsc::channel(TRUTH_QUEUE);
+        let (orders, ordered) = mpsc::channel(ORDERS);
+        let peers = devices.into_iter().map(|one| Peer::new(&one.address, one.device)).collect();
+        let mut daemon = Daemon::new(bus_address, manners, time, peers, facts);
+        let stream = daemon.begin().await?;
+        let playing = tokio::spawn(daemon.run(stream, ordered));
+        let writing = tokio::spawn(crate::site::write_truth(file, receiver));
+        Ok(Self { orders, playing, writing })
+    }
+
+    /// The link to that address is lost, at whatever it was.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn pull_link(&self, address: &str) -> anyhow::Result<()> {
+        self.order(Order::Pull(address.to_owned())).await
+    }
+
+    /// The link to that address is lost as soon as so many more values were handed over (at least
+    /// one): in the middle of whatever that is.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn pull_link_after(&self, address: &str, values: u64) -> anyhow::Result<()> {
+        self.order(Order::PullAfter(address.to_owned(), values)).await
+    }
+
+    /// Somebody presses the key of that device: it advertises for half a minute.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn wake(&self, address: &str) -> anyhow::Result<()> {
+        self.order(Order::Wake(address.to_owned())).await
+    }
+
+    /// bluetoothd ends as by `kill -9`: the name is free, links and objects are gone.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn stop_daemon(&self) -> anyhow::Result<()> {
+        self.order(Order::Stop).await
+    }
+
+    /// bluetoothd begins again, with the bonds of before.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn start_daemon(&self) -> anyhow::Result<()> {
+        self.order(Order::Begin).await
+    }
+
+    /// bluetoothd ends and begins again.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn restart_daemon(&self) -> anyhow::Result<()> {
+        self.stop_daemon().await?;
+        self.start_daemon().await
+    }
+
+    /// All that devices have handed over so far.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn said(&self) -> anyhow::Result<Vec<Said>> {
+        let (answer, said) = oneshot::channel();
+        self.order(Order::Said(answer)).await?;
+        said.await.context("the stage is over")
+    }
+
+    /// Addresses to which there is a link.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn connected(&self) -> anyhow::Result<Vec<String>> {
+        let (answer, connected) = oneshot::channel();
+        self.order(Order::Connected(answer)).await?;
+        connected.await.context("the stage is over")
+    }
+
+    /// Waits until the stage can be played no longer, and says why.
+    ///
+    /// # Errors
+    /// When the bus failed or the truth could not be written.
+    pub async fn failed(&mut self) -> anyhow::Result<()> {
+        (&mut self.playing).await.context("the stage's task")??;
+        bail!("the stage ended by itself")
+    }
+
+    /// Switches everything off and waits until the truth is written.
+    ///
+    /// # Errors
+    /// When the bus failed meanwhile or the truth could not be written.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        drop(self.orders);
+        self.playing.await.context("the stage's task")??;
+        self.writing.await.context("the truth's task")?
+    }
+
+    async fn order(&self, order: Order) -> anyhow::Result<()> {
+        let (done, is_done) = oneshot::channel();
+        self.orders.send((order, done)).await.ok().context("the stage is over")?;
+        is_done.await.context("the stage is over")
+    }
+}
+
+#[cfg(test)]
+mod tests;
