@@ -7,9 +7,10 @@ mod port;
 
 pub(crate) use port::Port;
 
-use config_reader::{Mistake, Section};
+use config_reader::{Mistake, Placed, Section};
 use drivers::{
-    registry::{DriverName, DriverOptions},
+    gatt::services::ClockOptions,
+    registry::{DriverName, DriverOptions, GattName},
     serial::PortSettings,
 };
 use model::{
@@ -51,6 +52,7 @@ pub(crate) struct AgentConfig {
     pub(crate) outbox: OutboxConfig,
     pub(crate) trace: TraceConfig,
     pub(crate) devices: Vec<DeviceConfig>,
+    pub(crate) bluetooth: Vec<BluetoothConfig>,
 }
 
 /// How the county is reached.
@@ -86,6 +88,16 @@ pub(crate) struct DeviceConfig {
     pub(crate) port: Port,
     pub(crate) settings: PortSettings,
     pub(crate) options: DriverOptions,
+}
+
+/// One Bluetooth LE device.
+#[derive(Clone, Debug)]
+pub(crate) struct BluetoothConfig {
+    pub(crate) id: DeviceId,
+    pub(crate) driver: GattName,
+    /// Six pairs of upper-case hexadecimal digits, as `BlueZ` writes it.
+    pub(crate) address: String,
+    pub(crate) clock: ClockOptions,
 }
 
 /// Turns the text of `agent.toml` into what is meant; relative paths are beside the file.
@@ -125,7 +137,9 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
     let uplink = root.section("uplink").and_then(|section| uplink(section, beside));
     let outbox = outbox(root.optional_section("outbox"));
     let trace = trace(root.optional_section("trace"));
-    let devices = devices(root.sections("device"), site.as_ref());
+    let mut names = Names::new(site.as_ref());
+    let devices = devices(root.sections("device"), &mut names);
+    let bluetooth = bluetooth(root.sections("bluetooth"), &mut names);
     Some(AgentConfig {
         site: site?,
         time_zone: time_zone?,
@@ -134,7 +148,46 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
         outbox,
         trace,
         devices,
+        bluetooth,
     })
+}
+
+/// Ids that are taken, and what they must not be.
+struct Names<'a> {
+    site: Option<&'a SiteId>,
+    taken: BTreeMap<String, usize>,
+}
+
+impl<'a> Names<'a> {
+    fn new(site: Option<&'a SiteId>) -> Self {
+        Self { site, taken: BTreeMap::new() }
+    }
+
+    /// The id of the next device.
+    fn take(
+        &mut self,
+        section: &mut Section<'_>,
+        example: &'static str,
+    ) -> Option<Placed<DeviceId>> {
+        let number = self.taken.len() + 1;
+        if number > DEVICES_MAX {
+            let text = format!("more than {DEVICES_MAX} devices; give the rest to another box");
+            section.note(&section.place(), text);
+        }
+        let id = section.parsed("id", example, DeviceId::new)?;
+        if let Some(first) = self.taken.insert(id.value.as_str().to_owned(), number) {
+            let text = format!("device {} has the id of device {first}; give it another", id.value);
+            section.note(&id.place, text);
+        }
+        if let Some(site) = self.site.filter(|site| site.as_str() == id.value.as_str()) {
+            let text = format!(
+                "device {site} has the name of the site, under which the county tells what is \
+                 wrong with this box; give it another id"
+            );
+            section.note(&id.place, text);
+        }
+        Some(id)
+    }
 }
 
 fn uplink(mut section: Section<'_>, beside: &Path) -> Option<UplinkConfig> {
@@ -181,31 +234,11 @@ fn trace(section: Option<Section<'_>>) -> TraceConfig {
     }
 }
 
-fn devices(sections: Vec<Section<'_>>, site: Option<&SiteId>) -> Vec<DeviceConfig> {
-    let mut ids: BTreeMap<String, usize> = BTreeMap::new();
+fn devices(sections: Vec<Section<'_>>, names: &mut Names<'_>) -> Vec<DeviceConfig> {
     let mut ports: Vec<(Port, DeviceId)> = Vec::new();
     let mut devices = Vec::new();
-    for (number, mut section) in (1..).zip(sections) {
-        if number > DEVICES_MAX {
-            let text = format!("more than {DEVICES_MAX} devices; give the rest to another box");
-            section.note(&section.place(), text);
-        }
-        let id = section.parsed("id", "ecg-01", DeviceId::new);
-        if let Some(id) = &id
-            && let Some(first) = ids.insert(id.value.as_str().to_owned(), number)
-        {
-            let text = format!("device {} has the id of device {first}; give it another", id.value);
-            section.note(&id.place, text);
-        }
-        if let (Some(id), Some(site)) = (&id, site)
-            && id.value.as_str() == site.as_str()
-        {
-            let text = format!(
-                "device {site} has the name of the site, under which the county tells what is \
-                 wrong with this box; give it another id"
-            );
-            section.note(&id.place, text);
-        }
+    for mut section in sections {
+        let id = names.take(&mut section, "ecg-01");
         let port = section.parsed("port", "/dev/serial/by-id/usb-…", Port::parse);
         if let (Some(port), Some(id)) = (&port, &id) {
             if let Some((_, other)) = ports.iter().find(|(other, _)| other.excludes(&port.value)) {
@@ -240,6 +273,47 @@ fn devices(sections: Vec<Section<'_>>, site: Option<&SiteId>) -> Vec<DeviceConfi
                 port: port.value,
                 settings,
                 options,
+            });
+        }
+    }
+    devices
+}
+
+fn bluetooth(sections: Vec<Section<'_>>, names: &mut Names<'_>) -> Vec<BluetoothConfig> {
+    let mut addresses: BTreeMap<String, DeviceId> = BTreeMap::new();
+    let mut devices = Vec::new();
+    for mut section in sections {
+        let id = names.take(&mut section, "bp-02");
+        let driver = section.parsed("driver", "blood-pressure", |name| {
+            let known: Vec<_> = GattName::ALL.iter().map(|driver| driver.name()).collect();
+            GattName::from_name(name).ok_or_else(|| {
+                format!("\"{name}\" is no Bluetooth driver; known: {}", known.join(", "))
+            })
+        });
+        let address = section.parsed("address", "00:1A:7D:DA:71:13", |text| {
+            let mut pairs = text.split(':');
+            let is_pair =
+                |pair: &str| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit());
+            match pairs.clone().count() == 6 && pairs.all(is_pair) {
+                true => Ok(text.to_ascii_uppercase()),
+                false => Err(format!(
+                    "\"{text}\" is no address; `clinic-agent devices scan` shows it, six pairs of \
+                     hexadecimal digits"
+                )),
+            }
+        });
+        let set = section.optional_switch("set_clock").unwrap_or_default();
+        section.finish();
+        if let (Some(id), Some(driver), Some(address)) = (id, driver, address) {
+            if let Some(other) = addresses.insert(address.value.clone(), id.value.clone()) {
+                let text = format!("{} is the address of {other} already", address.value);
+                section.note(&address.place, text);
+            }
+            devices.push(BluetoothConfig {
+                id: id.value,
+                driver: driver.value,
+                address: address.value,
+                clock: ClockOptions { zone_offset_s: None, set },
             });
         }
     }
@@ -357,6 +431,32 @@ baud = 9600
         let told = parse(&text, Path::new("")).unwrap_err();
         assert_eq!((told.len(), told[0].line), (1, 15), "{told:?}");
         assert!(told[0].text.ends_with("give it another id"), "{told:?}");
+    }
+
+    #[test]
+    fn a_bluetooth_device_has_an_address_and_its_clock_is_left_alone() {
+        let cuff = "[[bluetooth]]\nid = \"bp-02\"\ndriver = \"blood-pressure\"\n\
+                    address = \"00:1a:7d:da:71:13\"\n";
+        let config = parse(&format!("{GOOD}{cuff}"), Path::new("")).unwrap();
+        let device = &config.bluetooth[0];
+        assert_eq!((device.address.as_str(), device.clock.set), ("00:1A:7D:DA:71:13", false));
+
+        let bad = cuff
+            .replace("bp-02", "bp-01")
+            .replace("blood-pressure", "tm2655")
+            .replace("13\"", "1x\"\npin = 1");
+        let mistakes = parse(&format!("{GOOD}{bad}"), Path::new("")).unwrap_err();
+        let shown: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        let expect = [
+            "device bp-01 has the id of device 2",
+            "bluetooth.driver: \"tm2655\" is no Bluetooth driver; known: blood-pressure, glucose, ",
+            "bluetooth.address: \"00:1a:7d:da:71:1x\" is no address; `clinic-agent devices scan`",
+            "bluetooth.pin is not a setting",
+        ];
+        assert_eq!(shown.len(), expect.len(), "{shown:#?}");
+        for (shown, expect) in shown.iter().zip(expect) {
+            assert!(shown.contains(expect), "{shown}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@
 //! - [`holder`]: which program holds a port
 //! - [`scan`]: which serial ports there are
 //! - [`tcp_link`]: reaches a device over TCP
+//! - [`bluetooth`]: runs any GATT driver on `BlueZ`
+//! - [`handover`]: what drivers put out, on its way to the outbox
 //! - [`recorder`]: the last minutes of every link, and traces
 //! - [`outbox`]: the durable queue
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
@@ -21,10 +23,12 @@
 //! - a row leaves the outbox only inside an acked range, or as a counted drop
 //! - the agent never refuses to start because of its outbox
 
+mod bluetooth;
 mod clock;
 mod command;
 mod config;
 mod frame_watch;
+mod handover;
 mod holder;
 mod outbox;
 mod recorder;

@@ -1,6 +1,7 @@
 //! The daemon: starts everything, waits for a signal, stops everything in order.
 
 use crate::{
+    bluetooth::{self, Radio},
     clock::Clock,
     config::AgentConfig,
     outbox::{self, Outbox, OutboxSettings},
@@ -75,6 +76,36 @@ fn take_data_dir(data_dir: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// Starts what reads the Bluetooth devices, where there are any.
+fn start_bluetooth(
+    config: &AgentConfig,
+    zone_offset_s: i32,
+    supervisor: &Supervisor,
+    outbox: &Outbox,
+    board: &Arc<Board>,
+    clock: Clock,
+) {
+    if config.bluetooth.is_empty() {
+        return;
+    }
+    let mut devices = config.bluetooth.clone();
+    for device in &mut devices {
+        device.clock.zone_offset_s = Some(zone_offset_s);
+    }
+    let (outbox, board, stopped) = (outbox.clone(), Arc::clone(board), supervisor.stopped());
+    let first_link = config.devices.len();
+    supervisor.keep("bluetooth".to_owned(), move || {
+        bluetooth::run(Radio {
+            first_link,
+            devices: devices.clone(),
+            outbox: outbox.clone(),
+            board: Arc::clone(&board),
+            clock,
+            stopped: stopped.clone(),
+        })
+    });
+}
+
 async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
     let board = Arc::new(Board::new(&config));
@@ -132,6 +163,7 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
             })
         });
     }
+    start_bluetooth(&config, zone_offset_s, &supervisor, &outbox, &board, clock);
     let (socket, answers, stopped) =
         (config.data_dir.join("agent.sock"), Arc::clone(&board), supervisor.stopped());
     let for_status = outbox.clone();
@@ -146,7 +178,8 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     });
     // Without systemd there is nobody to notify.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
-    tracing::info!(site = %config.site, devices = config.devices.len(), "Agent started.");
+    let devices = config.devices.len() + config.bluetooth.len();
+    tracing::info!(site = %config.site, devices, "Agent started.");
 
     let told_to_stop = loop {
         tokio::select! {

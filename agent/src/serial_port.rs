@@ -10,8 +10,9 @@ use crate::{
     clock::Clock,
     config::{DeviceConfig, Port},
     frame_watch::FrameWatch,
+    handover::Handover,
     holder,
-    outbox::{AskOutboxError, Origin, Outbox, OutboxClosed},
+    outbox::{AskOutboxError, Outbox, OutboxClosed},
     recorder::{Happened, Tape},
     status::Board,
     tcp_link::{self, Listener},
@@ -20,11 +21,8 @@ use drivers::{
     registry,
     serial::{LinkNote, Parity, PortSettings, SerialDriver, SerialEvent, SerialOutput},
 };
-use model::{
-    device::{DeviceState, DeviceStatus},
-    record::Record,
-};
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use model::{device::DeviceState, record::Record};
+use std::{io, path::Path, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -95,7 +93,16 @@ async fn serve(link: Link) -> Result<(), OutboxClosed> {
         link: &link,
         driver,
         committed,
-        handed_over: 0,
+        handover: Handover {
+            link: link.number,
+            device: config.id.clone(),
+            kind: config.options.kind_of(config.driver),
+            driver: config.driver.name(),
+            outbox: link.outbox.clone(),
+            board: Arc::clone(&link.board),
+            clock: link.clock,
+            count: 0,
+        },
         heard: 0,
         is_lost: false,
         watch: FrameWatch::default(),
@@ -112,7 +119,7 @@ async fn serve(link: Link) -> Result<(), OutboxClosed> {
         link.board.port_lost(&config.id, &error.to_string());
         if !std::mem::replace(&mut session.is_lost, true) {
             tracing::warn!(device = %config.id, port = %config.port, %error, "Port is lost.");
-            session.report(DeviceState::LinkDown, &error.to_string()).await?;
+            session.handover.report(DeviceState::LinkDown, &error.to_string()).await?;
         }
         let held = link.clock.mono().since(opened_at) >= GOOD_AFTER;
         // A device that comes now and then must not find the door closed.
@@ -132,8 +139,7 @@ struct Session<'a> {
     link: &'a Link,
     driver: Box<dyn SerialDriver>,
     committed: watch::Receiver<u64>,
-    /// How many records and cursors were handed over.
-    handed_over: u64,
+    handover: Handover,
     /// Up to which of them the driver knows that they are committed.
     heard: u64,
     /// Whether it was told that the link is lost, and not yet that it is back.
@@ -181,7 +187,7 @@ impl Session<'_> {
         if std::mem::take(&mut self.is_lost) {
             tracing::info!(device = %config.id, port = %config.port, "Port is back.");
             // A cuff or meter may say nothing for hours: its tile must not stay as it is.
-            self.report(DeviceState::Waiting, "the port is open again").await?;
+            self.handover.report(DeviceState::Waiting, "the port is open again").await?;
         }
         let ended = loop {
             match self.on_port(&mut port).await {
@@ -248,7 +254,7 @@ impl Session<'_> {
                 changed = self.committed.changed() => {
                     changed.map_err(|_| OutboxClosed)?;
                     let committed = *self.committed.borrow_and_update();
-                    if committed < self.handed_over || committed == self.heard {
+                    if committed < self.handover.count || committed == self.heard {
                         continue;
                     }
                     self.heard = committed;
@@ -292,49 +298,14 @@ impl Session<'_> {
 
     /// Hands what is not for the port to the outbox and the status board.
     async fn keep(&mut self, output: SerialOutput) -> Result<(), OutboxClosed> {
-        let (outbox, device) = (&self.link.outbox, &self.link.config.id);
         self.link.tape.told(self.link.clock.mono(), &output);
-        match output {
-            SerialOutput::Send(_) => {}
-            SerialOutput::Emit(record) => {
-                self.link.board.emitted(device, &record, self.link.clock.now());
-                if let Record::Status(status) = &record
-                    && status.device == *device
-                    && status.state == DeviceState::Silent
-                {
-                    self.watch.fell_silent();
-                }
-                self.handed_over += 1;
-                outbox.enqueue(self.origin(), record).await?;
-            }
-            SerialOutput::Remember(cursor) => {
-                self.handed_over += 1;
-                outbox.remember(self.origin(), device.clone(), cursor).await?;
-            }
-            SerialOutput::Note(note) => {
-                self.link.board.noted(device, &note);
-                tracing::warn!(%device, kind = note.kind, note.text, "Something is wrong on the link.");
-            }
+        if let SerialOutput::Emit(Record::Status(status)) = &output
+            && status.device == self.link.config.id
+            && status.state == DeviceState::Silent
+        {
+            self.watch.fell_silent();
         }
-        Ok(())
-    }
-
-    async fn report(&mut self, state: DeviceState, reason: &str) -> Result<(), OutboxClosed> {
-        let config = &self.link.config;
-        let status = DeviceStatus {
-            device: config.id.clone(),
-            kind: config.options.kind_of(config.driver),
-            driver: config.driver.name().to_owned(),
-            state,
-            reason: reason.to_owned(),
-            about: BTreeMap::new(),
-            observed: self.link.clock.now().observed(),
-        };
-        self.keep(SerialOutput::Emit(Record::Status(status))).await
-    }
-
-    fn origin(&self) -> Origin {
-        Origin { link: self.link.number, number: self.handed_over }
+        self.handover.keep(output).await
     }
 }
 

@@ -112,19 +112,24 @@ struct OutboxFacts {
 
 impl Board {
     pub(crate) fn new(config: &AgentConfig) -> Self {
-        let device = |device: &crate::config::DeviceConfig| {
+        let device = |id: &DeviceId, driver: &str, port: String| {
             let facts = DeviceFacts {
-                driver: device.driver.name().to_owned(),
-                port: device.port.to_string(),
+                driver: driver.to_owned(),
+                port,
                 state: "waiting".to_owned(),
                 ..DeviceFacts::default()
             };
-            (device.id.to_string(), facts)
+            (id.to_string(), facts)
         };
+        let serial = config.devices.iter();
+        let serial = serial.map(|one| device(&one.id, one.driver.name(), one.port.to_string()));
+        let bluetooth = config.bluetooth.iter();
+        let bluetooth =
+            bluetooth.map(|one| device(&one.id, one.driver.name(), one.address.clone()));
         Self(Mutex::new(Facts {
             site: config.site.to_string(),
             version: VERSION.to_owned(),
-            devices: config.devices.iter().map(device).collect(),
+            devices: serial.chain(bluetooth).collect(),
             ..Facts::default()
         }))
     }

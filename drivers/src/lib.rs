@@ -20,7 +20,7 @@ mod checksum;
 pub mod gatt;
 pub mod medfloat;
 mod memory;
-mod output;
+pub mod output;
 pub mod redaction;
 pub mod registry;
 mod reporter;

@@ -70,7 +70,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
         let device = gatt::create(name, setup).with_context(|| {
             format!("no virtual Bluetooth LE device is called {name:?}; see `clinic-sim list`")
         })?;
-        devices.push(OnAir { address: address(number), device });
+        devices.push(OnAir { address: address(number), device, is_bonded: false });
     }
     let mut out = io::stdout();
     for one in &devices {

@@ -59,17 +59,28 @@ impl Village {
         broker: BrokerPlace,
         devices: Vec<DevicePlan>,
     ) -> anyhow::Result<Self> {
+        Self::prepare_on(&Program::at(program), broker, devices).await
+    }
+
+    /// Prepares a county and a clinic of that program with these devices; starts nothing.
+    ///
+    /// # Errors
+    /// When a part cannot be prepared.
+    pub async fn prepare_on(
+        program: &Program,
+        broker: BrokerPlace,
+        devices: Vec<DevicePlan>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("making a temporary folder")?;
-        let program = Program::at(program);
         let plan = CountyPlan {
             dir: folder.path().join("county"),
             http_port: 0,
             broker,
             clinics: vec![("和平镇卫生院", "heping")],
         };
-        let county = County::prepare(&program, plan).await?;
+        let county = County::prepare(program, plan).await?;
         let dir = folder.path().join("heping");
-        let site = Site::prepare(&program, &county, "heping", &dir, devices).await?;
+        let site = Site::prepare(program, &county, "heping", &dir, devices).await?;
         Ok(Self { county, site, folder })
     }
 

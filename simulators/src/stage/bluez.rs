@@ -59,6 +59,8 @@ pub struct OnAir {
     pub address: String,
     /// What it is.
     pub device: Box<dyn GattDevice>,
+    /// Whether it was paired with this host before.
+    pub is_bonded: bool,
 }
 
 /// A value that was handed to bluetoothd; an indication was confirmed to the device by that.
@@ -106,7 +108,7 @@ impl Bluez {
             .with_context(|| format!("opening {}", truth.display()))?;
         let (facts, receiver) = mpsc::channel(TRUTH_QUEUE);
         let (orders, ordered) = mpsc::channel(ORDERS);
-        let peers = devices.into_iter().map(|one| Peer::new(&one.address, one.device)).collect();
+        let peers = devices.into_iter().map(Peer::new).collect();
         let mut daemon = Daemon::new(bus_address, manners, time, peers, facts);
         let stream = daemon.begin().await?;
         let playing = tokio::spawn(daemon.run(stream, ordered));

@@ -197,7 +197,7 @@ fn a_refused_subscription_says_what_to_do() {
     let mut bench = bench(None);
     bench.refusing = vec![(MEASUREMENT, Refusal::NotPaired)];
     bench.connect();
-    assert!(bench.notes[0].text.contains("devices pair"), "{:?}", bench.notes);
+    assert!(bench.notes[0].text.contains("pair it"), "{:?}", bench.notes);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! A device as bluetoothd knows it: link, bond, notify sessions, the numbers of its handles.
 
-use super::tree::{Properties, Value};
+use super::{
+    OnAir,
+    tree::{Properties, Value},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use virtual_devices::{
     SimTime,
@@ -63,13 +66,14 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(address: &str, device: Box<dyn GattDevice>) -> Self {
+    pub(super) fn new(on_air: OnAir) -> Self {
+        let OnAir { address, device, is_bonded } = on_air;
         Self {
-            address: address.to_owned(),
             path: format!("{ADAPTER}/dev_{}", address.replace(':', "_")),
+            address,
             device,
             link: Link::Down,
-            bonded: false,
+            bonded: is_bonded,
             trusted: false,
             connections: 0,
             generation: 0,

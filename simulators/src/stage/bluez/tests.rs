@@ -214,7 +214,7 @@ impl Bench {
             Pairing::Passkey(passkey) => Some(passkey),
             _ => None,
         };
-        let devices = vec![OnAir { address: ADDRESS.to_owned(), device }];
+        let devices = vec![OnAir { address: ADDRESS.to_owned(), device, is_bonded: false }];
         let (time, truth) = (StageTime::start(speed), folder.path().join("truth.jsonl"));
         let stage = Bluez::start(bus.address(), devices, manners, time, &truth).await.unwrap();
         let client = Client::of(&bus).await;

@@ -1,0 +1,449 @@
+//! Runs any GATT driver on `BlueZ`: one connection to the bus for all devices, one loop.
+//!
+//! - `bluez`: the bus
+//! - `objects`: what is on it
+//! - `session`: one device and its driver
+//!
+//! # Invariants
+//! - everything `BlueZ` says is listened to from before the first Connect, and for as long as the
+//!   agent runs: `BlueZ` confirms values by itself, and a cuff deletes what was confirmed
+//! - a device that is not in the configuration is not connected
+
+mod bluez;
+mod objects;
+mod session;
+
+use crate::{
+    clock::Clock,
+    config::BluetoothConfig,
+    handover::Handover,
+    outbox::{AskOutboxError, Outbox, OutboxClosed},
+    status::Board,
+};
+use bluez::{Asker, Bluez, BluezError, Said};
+use drivers::{
+    gatt::{Refusal, Request},
+    registry,
+};
+use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use model::{
+    device::DeviceState,
+    time::{MonoTime, Now},
+};
+use objects::{News, Objects};
+use session::{Call, Event, Session};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// An adapter keeps up to this many connections without losing time for any (most have 7 to 10).
+const CONNECTIONS_MAX: usize = 4;
+/// The bus is looked for, and an adapter asked, again after this.
+const TRY_AGAIN: Duration = Duration::from_secs(3);
+/// Devices are told that we go, and their connections ended, within this.
+const LEAVE_LIMIT: Duration = Duration::from_millis(2500);
+
+/// All Bluetooth devices and what they need.
+pub(crate) struct Radio {
+    /// Number of the first link; the others follow.
+    pub(crate) first_link: usize,
+    pub(crate) devices: Vec<BluetoothConfig>,
+    pub(crate) outbox: Outbox,
+    pub(crate) board: Arc<Board>,
+    pub(crate) clock: Clock,
+    pub(crate) stopped: CancellationToken,
+}
+
+/// Serves the devices until the agent stops.
+pub(crate) async fn run(radio: Radio) {
+    if let Err(OutboxClosed) = serve(radio).await {
+        tracing::debug!("The Bluetooth devices ended with the outbox.");
+    }
+}
+
+async fn serve(radio: Radio) -> Result<(), OutboxClosed> {
+    let mut desk = Desk::new(&radio).await?;
+    loop {
+        let failed = match Bluez::connect().await {
+            Ok(bluez) => match Air::new(bluez, &radio).work(&mut desk).await? {
+                Ended::Stopped => return Ok(()),
+                Ended::BusGone => "the system bus is gone".to_owned(),
+            },
+            Err(error) => error.to_string(),
+        };
+        desk.unreachable(&failed).await?;
+        tokio::select! {
+            () = tokio::time::sleep(TRY_AGAIN) => {}
+            () = radio.stopped.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// One device, its driver, and the way out.
+struct Place {
+    address: String,
+    session: Session,
+    handover: Handover,
+    /// Where it is on the bus, once it was there.
+    path: Option<String>,
+}
+
+/// All devices of the configuration.
+struct Desk {
+    places: Vec<Place>,
+    /// Why no device can be reached, while that is so.
+    unreachable: Option<String>,
+}
+
+impl Desk {
+    async fn new(radio: &Radio) -> Result<Self, OutboxClosed> {
+        let mut places = Vec::new();
+        for (link, config) in (radio.first_link..).zip(&radio.devices) {
+            let cursor = match radio.outbox.cursor(config.id.clone()).await {
+                Ok(cursor) => cursor,
+                Err(AskOutboxError::Closed(closed)) => return Err(closed),
+                Err(AskOutboxError::File(error)) => {
+                    // The device tells again what it told before; repeats are not recorded twice.
+                    tracing::error!(device = %config.id, %error, "What the driver knew cannot be read.");
+                    None
+                }
+            };
+            let driver =
+                registry::create_gatt(config.driver, config.id.clone(), config.clock, cursor);
+            places.push(Place {
+                address: config.address.clone(),
+                session: Session::new(driver),
+                handover: Handover {
+                    link,
+                    device: config.id.clone(),
+                    kind: config.driver.kind(),
+                    driver: config.driver.name(),
+                    outbox: radio.outbox.clone(),
+                    board: Arc::clone(&radio.board),
+                    clock: radio.clock,
+                    count: 0,
+                },
+                path: None,
+            });
+        }
+        Ok(Self { places, unreachable: None })
+    }
+
+    /// No device can be reached; that is told once.
+    async fn unreachable(&mut self, reason: &str) -> Result<(), OutboxClosed> {
+        if self.unreachable.replace(reason.to_owned()).is_some() {
+            return Ok(());
+        }
+        tracing::warn!(reason, "Bluetooth devices are out of reach.");
+        for place in &mut self.places {
+            let now = place.handover.clock.now();
+            tell(place, now, Event::Disconnected).await?;
+            place.handover.report(DeviceState::LinkDown, reason).await?;
+        }
+        Ok(())
+    }
+
+    /// An adapter is there and listens.
+    async fn reachable(&mut self) -> Result<(), OutboxClosed> {
+        if self.unreachable.take().is_some() {
+            tracing::info!("Bluetooth is back.");
+            for place in &mut self.places {
+                place.handover.report(DeviceState::Waiting, "Bluetooth is back").await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn tell(place: &mut Place, now: Now, event: Event<'_>) -> Result<(), OutboxClosed> {
+    let mut keep = Vec::new();
+    if let Event::Value(_, value) = &event {
+        place.handover.board.received(&place.handover.device, value.len());
+    }
+    place.session.handle(now, event, &mut keep);
+    for output in keep {
+        place.handover.keep(output).await?;
+    }
+    Ok(())
+}
+
+enum Ended {
+    Stopped,
+    BusGone,
+}
+
+/// The end of a call: of which place, which call, and what came of it.
+type Done = (usize, u64, Result<Vec<u8>, Refusal>);
+
+/// An errand to an adapter: to which, whether it looks for devices if that went well.
+type Errand = BoxFuture<'static, (String, bool, Result<(), BluezError>)>;
+
+/// One connection to the bus.
+struct Air<'a> {
+    bluez: Bluez,
+    asker: Asker,
+    radio: &'a Radio,
+    objects: Objects,
+    calls: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// What is asked of adapters.
+    chores: FuturesUnordered<Errand>,
+    adapters: BTreeMap<String, Chore>,
+}
+
+/// What is asked of an adapter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Chore {
+    /// Something is under way.
+    UnderWay,
+    /// It looks for devices, because we asked.
+    Looking,
+    /// Nothing, until then.
+    Idle(MonoTime),
+}
+
+impl<'a> Air<'a> {
+    fn new(bluez: Bluez, radio: &'a Radio) -> Self {
+        Self {
+            asker: bluez.asker(),
+            bluez,
+            radio,
+            objects: Objects::default(),
+            calls: FuturesUnordered::new(),
+            chores: FuturesUnordered::new(),
+            adapters: BTreeMap::new(),
+        }
+    }
+
+    async fn work(mut self, desk: &mut Desk) -> Result<Ended, OutboxClosed> {
+        self.take_stock(desk).await?;
+        let mut leaving: Option<MonoTime> = None;
+        loop {
+            self.make_calls(desk);
+            if leaving.is_none() {
+                self.mind_adapters(desk).await?;
+            }
+            let all_left = desk.places.iter().all(|place| place.session.has_left());
+            if leaving.is_some_and(|until| all_left || self.radio.clock.mono() >= until) {
+                return Ok(Ended::Stopped);
+            }
+            let due = desk.places.iter().filter_map(|place| place.session.next_timeout());
+            let due = due.chain(self.adapter_due()).chain(leaving).min();
+            tokio::select! {
+                said = self.bluez.next() => match said {
+                    Some(Said::Restarted) => {
+                        for place in &mut desk.places {
+                            tell(place, self.radio.clock.now(), Event::Disconnected).await?;
+                        }
+                        self.take_stock(desk).await?;
+                    }
+                    Some(said) => self.heard(desk, said).await?,
+                    None => return Ok(Ended::BusGone),
+                },
+                Some((index, number, result)) = self.calls.next() => {
+                    if let Some(place) = desk.places.get_mut(index) {
+                        tell(place, self.radio.clock.now(), Event::Done(number, result)).await?;
+                    }
+                }
+                Some((adapter, looks, result)) = self.chores.next() => {
+                    self.chore_done(&adapter, looks, result);
+                }
+                () = self.radio.clock.sleep_until(due) => {
+                    let now = self.radio.clock.now();
+                    for place in &mut desk.places {
+                        if place.session.next_timeout().is_some_and(|at| now.mono >= at) {
+                            tell(place, now, Event::TimedOut).await?;
+                        }
+                    }
+                }
+                () = self.radio.stopped.cancelled(), if leaving.is_none() => {
+                    let now = self.radio.clock.now();
+                    leaving = Some(now.mono + LEAVE_LIMIT);
+                    for place in &mut desk.places {
+                        tell(place, now, Event::Leave).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at everything anew.
+    async fn take_stock(&mut self, desk: &mut Desk) -> Result<(), OutboxClosed> {
+        self.objects = Objects::default();
+        self.adapters.clear();
+        self.chores = FuturesUnordered::new();
+        if !self.bluez.is_there() {
+            return desk.unreachable("bluetoothd does not run; start the service bluetooth").await;
+        }
+        match self.asker.objects().await {
+            Ok(objects) => {
+                for said in objects {
+                    self.heard(desk, said).await?;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "BlueZ does not tell what is there."),
+        }
+        Ok(())
+    }
+
+    async fn heard(&mut self, desk: &mut Desk, said: Said) -> Result<(), OutboxClosed> {
+        let news = match said {
+            Said::Added(path, interfaces) => {
+                let added = interfaces.iter();
+                added.flat_map(|(name, with)| self.objects.added(&path, name, with)).collect()
+            }
+            Said::Removed(path, interfaces) => self.objects.removed(&path, &interfaces),
+            Said::Changed(path, interface, changed) => {
+                self.objects.changed(&path, &interface, &changed)
+            }
+            Said::Restarted => Vec::new(),
+        };
+        for news in news {
+            self.take(desk, news).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, desk: &mut Desk, news: News) -> Result<(), OutboxClosed> {
+        let now = self.radio.clock.now();
+        let path = match &news {
+            News::StoppedLooking(path) => {
+                // Not while something is under way: its end says more.
+                if let Some(chore @ Chore::Looking) = self.adapters.get_mut(path) {
+                    *chore = Chore::Idle(now.mono + TRY_AGAIN);
+                }
+                return Ok(());
+            }
+            News::Seen(path)
+            | News::Resolved(path)
+            | News::Disconnected(path)
+            | News::Value(path, ..) => path.clone(),
+        };
+        let connections = desk.places.iter().filter(|place| place.session.is_busy()).count();
+        let is_full = connections >= CONNECTIONS_MAX;
+        let address = self.objects.devices.get(&path).map(|device| device.address.clone());
+        let known = |place: &&mut Place| {
+            place.path.as_ref() == Some(&path)
+                || address.as_ref().is_some_and(|address| *address == place.address)
+        };
+        let Some(place) = desk.places.iter_mut().find(known) else { return Ok(()) };
+        place.path = Some(path.clone());
+        match news {
+            News::Seen(_) if !is_full => tell(place, now, Event::Seen).await,
+            News::Seen(_) if place.session.wants(now) => {
+                let quiet = desk.places.iter_mut().find(|place| place.session.is_quiet(now));
+                match quiet {
+                    Some(quiet) => tell(quiet, now, Event::MakeRoom).await,
+                    None => Ok(()),
+                }
+            }
+            News::Resolved(_) => {
+                let found = self.objects.characteristics(&path);
+                tell(place, now, Event::Resolved(&found)).await
+            }
+            News::Disconnected(_) => tell(place, now, Event::Disconnected).await,
+            News::Value(_, from, value) => tell(place, now, Event::Value(from, &value)).await,
+            News::Seen(_) | News::StoppedLooking(_) => Ok(()),
+        }
+    }
+
+    /// Sends off what the sessions ask for.
+    fn make_calls(&mut self, desk: &mut Desk) {
+        for (index, place) in desk.places.iter_mut().enumerate() {
+            let Some(path) = place.path.clone() else { continue };
+            let Some((number, call)) = place.session.poll_call() else { continue };
+            let asker = self.asker.clone();
+            let at = match &call {
+                Call::Gatt(
+                    Request::Read(wanted) | Request::Write(wanted, _) | Request::Subscribe(wanted),
+                ) => self.objects.path(&path, *wanted).map(str::to_owned),
+                _ => Some(path),
+            };
+            self.calls.push(Box::pin(async move {
+                let result = match at {
+                    Some(at) => carry_out(&asker, &at, call).await,
+                    None => Err(Refusal::Other("the device has no such value".to_owned())),
+                };
+                (index, number, result)
+            }));
+        }
+    }
+
+    /// Switches adapters on, and looks for devices while one is missing.
+    async fn mind_adapters(&mut self, desk: &mut Desk) -> Result<(), OutboxClosed> {
+        if !self.bluez.is_there() {
+            return Ok(());
+        }
+        if self.objects.adapters.is_empty() {
+            return desk.unreachable("there is no Bluetooth adapter; plug one in").await;
+        }
+        let now = self.radio.clock.mono();
+        let is_missing = desk.places.iter().any(|place| !place.session.is_busy());
+        self.adapters.retain(|path, _| self.objects.adapters.contains_key(path));
+        for (path, adapter) in &self.objects.adapters {
+            let state = self.adapters.entry(path.clone()).or_insert(Chore::Idle(now));
+            let (asker, at) = (self.asker.clone(), path.clone());
+            let chore: Errand = match (*state, adapter.powered) {
+                (Chore::Idle(from), false) if now >= from => {
+                    Box::pin(async move { (at.clone(), false, asker.power_on(&at).await) })
+                }
+                (Chore::Idle(from), true) if now >= from && is_missing => {
+                    let services = self.radio.devices.iter().map(|device| device.driver.service());
+                    let services: BTreeSet<_> = services.map(|uuid| uuid.to_string()).collect();
+                    let services = services.into_iter().collect();
+                    Box::pin(async move { (at.clone(), true, asker.discover(&at, services).await) })
+                }
+                (Chore::Looking, true) if !is_missing => {
+                    Box::pin(async move { (at.clone(), false, asker.stop_discovery(&at).await) })
+                }
+                _ => continue,
+            };
+            *state = Chore::UnderWay;
+            self.chores.push(chore);
+        }
+        match self.objects.adapters.values().any(|adapter| adapter.powered) {
+            true => desk.reachable().await,
+            false => Ok(()),
+        }
+    }
+
+    /// When an adapter may be asked again.
+    fn adapter_due(&self) -> Option<MonoTime> {
+        let now = self.radio.clock.mono();
+        let waiting = self.adapters.values().filter_map(|chore| match chore {
+            Chore::Idle(from) if *from > now => Some(*from),
+            _ => None,
+        });
+        waiting.min()
+    }
+
+    fn chore_done(&mut self, adapter: &str, looks: bool, result: Result<(), BluezError>) {
+        let Some(chore) = self.adapters.get_mut(adapter) else { return };
+        let again_at = self.radio.clock.mono() + TRY_AGAIN;
+        *chore = match result {
+            Ok(()) if looks => Chore::Looking,
+            Ok(()) => Chore::Idle(self.radio.clock.mono()),
+            // "Operation already in progress": it looks, for us.
+            Err(error) if looks && error.is_in_progress() => Chore::Looking,
+            Err(error) => {
+                // "Busy while bluetoothd powers the adapter itself": it is asked again.
+                tracing::debug!(adapter, %error, "An adapter does not do what is asked.");
+                Chore::Idle(again_at)
+            }
+        };
+    }
+}
+
+async fn carry_out(asker: &Asker, at: &str, call: Call) -> Result<Vec<u8>, Refusal> {
+    let result = match call {
+        Call::Connect => asker.connect(at).await.map(|()| Vec::new()),
+        Call::Disconnect => asker.disconnect(at).await.map(|()| Vec::new()),
+        Call::Gatt(Request::Read(_)) => asker.read(at).await,
+        Call::Gatt(Request::Write(_, value)) => asker.write(at, &value).await.map(|()| Vec::new()),
+        Call::Gatt(Request::Subscribe(_)) => asker.subscribe(at).await.map(|()| Vec::new()),
+        Call::Gatt(Request::Disconnect) => Ok(Vec::new()),
+    };
+    result.map_err(|error| error.refusal())
+}

@@ -1,0 +1,344 @@
+//! What the stack has on its bus: adapters, devices, services and characteristics, by path.
+//!
+//! Not here: the bus. Whoever reads it puts in what was said, and is told what that means.
+
+use drivers::gatt::{Characteristic, Uuid};
+use std::collections::BTreeMap;
+
+/// Objects that are kept; a busy street has a few hundred advertising devices.
+const OBJECTS_MAX: usize = 4096;
+const ADAPTER: &str = "org.bluez.Adapter1";
+const DEVICE: &str = "org.bluez.Device1";
+const SERVICE: &str = "org.bluez.GattService1";
+const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
+
+/// A property's value, as far as it is used. "`Value`, `RSSI`, `Name` and others are absent when
+/// unknown": what is not there is not in the map.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Property {
+    Text(String),
+    Flag(bool),
+    Number(i64),
+    Bytes(Vec<u8>),
+    Texts(Vec<String>),
+    /// Anything else.
+    Other,
+}
+
+pub(crate) type Properties = BTreeMap<String, Property>;
+
+/// An adapter.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Adapter {
+    pub(crate) powered: bool,
+    pub(crate) discovering: bool,
+}
+
+/// A device.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Device {
+    pub(crate) address: String,
+    pub(crate) name: Option<String>,
+    pub(crate) rssi: Option<i64>,
+    pub(crate) services: Vec<Uuid>,
+    pub(crate) paired: bool,
+    pub(crate) connected: bool,
+    pub(crate) resolved: bool,
+}
+
+/// What something that was said means.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum News {
+    /// A device advertises.
+    Seen(String),
+    /// Its services are known now.
+    Resolved(String),
+    Disconnected(String),
+    /// A characteristic of a device has a new value.
+    Value(String, Characteristic, Vec<u8>),
+    /// An adapter looks for devices no longer.
+    StoppedLooking(String),
+}
+
+/// All objects.
+#[derive(Debug, Default)]
+pub(crate) struct Objects {
+    pub(crate) adapters: BTreeMap<String, Adapter>,
+    pub(crate) devices: BTreeMap<String, Device>,
+    services: BTreeMap<String, Uuid>,
+    characteristics: BTreeMap<String, Uuid>,
+    /// Values of characteristics that were not announced yet.
+    early: Vec<(String, Vec<u8>)>,
+}
+
+/// Values that may wait for the announcement of their characteristic.
+const EARLY_MAX: usize = 256;
+
+impl Objects {
+    /// The characteristics of a device.
+    pub(crate) fn characteristics(&self, device: &str) -> Vec<Characteristic> {
+        let below = format!("{device}/");
+        let own = self.characteristics.keys().filter(|path| path.starts_with(&below));
+        own.filter_map(|path| self.characteristic(path)).collect()
+    }
+
+    /// The path of a device's characteristic; the first of several like ones.
+    pub(crate) fn path(&self, device: &str, wanted: Characteristic) -> Option<&str> {
+        let below = format!("{device}/");
+        let own = self.characteristics.keys().filter(|path| path.starts_with(&below));
+        own.map(String::as_str).find(|path| self.characteristic(path) == Some(wanted))
+    }
+
+    fn characteristic(&self, path: &str) -> Option<Characteristic> {
+        let (service, _) = path.rsplit_once('/')?;
+        let (service, uuid) = (*self.services.get(service)?, *self.characteristics.get(path)?);
+        Some(Characteristic { service, uuid })
+    }
+
+    fn len(&self) -> usize {
+        let (adapters, devices) = (self.adapters.len(), self.devices.len());
+        adapters + devices + self.services.len() + self.characteristics.len()
+    }
+
+    /// An object, or an interface of it, is there.
+    pub(crate) fn added(
+        &mut self,
+        path: &str,
+        interface: &str,
+        properties: &Properties,
+    ) -> Vec<News> {
+        if self.len() >= OBJECTS_MAX {
+            return Vec::new();
+        }
+        let uuid = || match properties.get("UUID") {
+            Some(Property::Text(uuid)) => uuid.parse::<Uuid>().ok(),
+            _ => None,
+        };
+        match interface {
+            ADAPTER => {
+                self.adapters.entry(path.to_owned()).or_default();
+            }
+            DEVICE => {
+                self.devices.entry(path.to_owned()).or_default();
+            }
+            SERVICE => {
+                self.services.extend(uuid().map(|uuid| (path.to_owned(), uuid)));
+                return self.late_values();
+            }
+            CHARACTERISTIC => {
+                // A value that it is announced with was read before, or came before we listened.
+                self.characteristics.extend(uuid().map(|uuid| (path.to_owned(), uuid)));
+                return self.late_values();
+            }
+            _ => return Vec::new(),
+        }
+        self.changed(path, interface, properties)
+    }
+
+    /// Interfaces of an object are gone.
+    pub(crate) fn removed(&mut self, path: &str, interfaces: &[String]) -> Vec<News> {
+        let mut news = Vec::new();
+        for interface in interfaces {
+            match interface.as_str() {
+                ADAPTER => drop(self.adapters.remove(path)),
+                DEVICE if self.devices.remove(path).is_some_and(|device| device.connected) => {
+                    news.push(News::Disconnected(path.to_owned()));
+                }
+                SERVICE => drop(self.services.remove(path)),
+                CHARACTERISTIC => drop(self.characteristics.remove(path)),
+                _ => {}
+            }
+        }
+        news
+    }
+
+    /// Properties of an object changed.
+    pub(crate) fn changed(
+        &mut self,
+        path: &str,
+        interface: &str,
+        changed: &Properties,
+    ) -> Vec<News> {
+        match interface {
+            ADAPTER => {
+                let Some(adapter) = self.adapters.get_mut(path) else { return Vec::new() };
+                adapter.powered = flag(changed, "Powered").unwrap_or(adapter.powered);
+                let before = adapter.discovering;
+                adapter.discovering = flag(changed, "Discovering").unwrap_or(before);
+                let stopped = before && !adapter.discovering;
+                stopped.then(|| News::StoppedLooking(path.to_owned())).into_iter().collect()
+            }
+            DEVICE => self.device_changed(path, changed),
+            CHARACTERISTIC => match changed.get("Value") {
+                Some(Property::Bytes(value)) => self.value(path, value.clone()),
+                _ => Vec::new(),
+            },
+            _ => Vec::new(),
+        }
+    }
+
+    fn device_changed(&mut self, path: &str, changed: &Properties) -> Vec<News> {
+        let flag = |name| flag(changed, name);
+        let Some(device) = self.devices.get_mut(path) else { return Vec::new() };
+        let before = (device.connected, device.resolved);
+        device.connected = flag("Connected").unwrap_or(device.connected);
+        device.resolved = flag("ServicesResolved").unwrap_or(device.resolved) && device.connected;
+        device.paired = flag("Paired").unwrap_or(device.paired);
+        for (name, property) in changed {
+            match (name.as_str(), property) {
+                ("Address", Property::Text(address)) => device.address.clone_from(address),
+                ("Name", Property::Text(name)) => device.name = Some(name.clone()),
+                ("RSSI", Property::Number(rssi)) => device.rssi = Some(*rssi),
+                ("UUIDs", Property::Texts(uuids)) => {
+                    device.services = uuids.iter().filter_map(|uuid| uuid.parse().ok()).collect();
+                }
+                _ => {}
+            }
+        }
+        let mut news = Vec::new();
+        // The stack tells of an advertisement by what it hears: its strength, at least.
+        let is_heard = ["RSSI", "ManufacturerData", "ServiceData"];
+        if !device.connected && is_heard.iter().any(|name| changed.contains_key(*name)) {
+            news.push(News::Seen(path.to_owned()));
+        }
+        if before.0 && !device.connected {
+            news.push(News::Disconnected(path.to_owned()));
+        }
+        if !before.1 && device.resolved {
+            news.push(News::Resolved(path.to_owned()));
+        }
+        news
+    }
+
+    fn value(&mut self, path: &str, value: Vec<u8>) -> Vec<News> {
+        let news = self.characteristic(path).zip(device_of(path));
+        match news {
+            Some((from, device)) => vec![News::Value(device.to_owned(), from, value)],
+            None => {
+                if self.early.len() < EARLY_MAX {
+                    self.early.push((path.to_owned(), value));
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// Values whose characteristic has just been announced.
+    fn late_values(&mut self) -> Vec<News> {
+        let early = std::mem::take(&mut self.early);
+        early.into_iter().flat_map(|(path, value)| self.value(&path, value)).collect()
+    }
+}
+
+fn flag(properties: &Properties, name: &str) -> Option<bool> {
+    match properties.get(name) {
+        Some(Property::Flag(flag)) => Some(*flag),
+        _ => None,
+    }
+}
+
+/// The device that the path of a characteristic begins with.
+fn device_of(path: &str) -> Option<&str> {
+    let (service, _) = path.rsplit_once('/')?;
+    service.rsplit_once('/').map(|(device, _)| device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADAPTER_PATH: &str = "/org/bluez/hci0";
+    const CUFF: &str = "/org/bluez/hci0/dev_00_1A_7D_DA_71_13";
+    const SERVICE_PATH: &str = "/org/bluez/hci0/dev_00_1A_7D_DA_71_13/service0010";
+    const VALUE_PATH: &str = "/org/bluez/hci0/dev_00_1A_7D_DA_71_13/service0010/char0011";
+    const PRESSURE: Characteristic = Characteristic::sig(0x1810, 0x2A35);
+
+    fn with<const N: usize>(properties: [(&str, Property); N]) -> Properties {
+        properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
+
+    fn uuid(uuid: Uuid) -> Properties {
+        with([("UUID", Property::Text(uuid.to_string()))])
+    }
+
+    fn cuff() -> Objects {
+        let mut objects = Objects::default();
+        objects.added(ADAPTER_PATH, ADAPTER, &with([("Powered", Property::Flag(true))]));
+        let address = Property::Text("00:1A:7D:DA:71:13".to_owned());
+        objects.added(CUFF, DEVICE, &with([("Address", address)]));
+        objects
+    }
+
+    fn services(objects: &mut Objects) -> Vec<News> {
+        let mut news = objects.added(SERVICE_PATH, SERVICE, &uuid(PRESSURE.service));
+        news.extend(objects.added(VALUE_PATH, CHARACTERISTIC, &uuid(PRESSURE.uuid)));
+        news
+    }
+
+    fn flags(connected: bool, resolved: bool) -> Properties {
+        with([
+            ("Connected", Property::Flag(connected)),
+            ("ServicesResolved", Property::Flag(resolved)),
+        ])
+    }
+
+    #[test]
+    fn what_changes_on_a_device_is_news_once() {
+        let mut objects = cuff();
+        let heard = with([("RSSI", Property::Number(-60))]);
+        assert_eq!(objects.changed(CUFF, DEVICE, &heard), [News::Seen(CUFF.to_owned())]);
+        assert_eq!(objects.changed(CUFF, DEVICE, &flags(true, false)), []);
+        assert_eq!(objects.changed(CUFF, DEVICE, &heard), [], "it is connected");
+        let resolved = objects.changed(CUFF, DEVICE, &flags(true, true));
+        assert_eq!(resolved, [News::Resolved(CUFF.to_owned())]);
+        assert_eq!(objects.changed(CUFF, DEVICE, &flags(true, true)), []);
+        let gone = objects.changed(CUFF, DEVICE, &flags(false, true));
+        assert_eq!(gone, [News::Disconnected(CUFF.to_owned())]);
+        assert!(!objects.devices[CUFF].resolved, "a device that is gone has no services");
+        let resolved = objects.changed(CUFF, DEVICE, &flags(true, true));
+        assert_eq!(resolved, [News::Resolved(CUFF.to_owned())]);
+        let removed = objects.removed(CUFF, &[DEVICE.to_owned()]);
+        assert_eq!(removed, [News::Disconnected(CUFF.to_owned())]);
+    }
+
+    #[test]
+    fn a_value_before_its_characteristic_is_announced_is_not_lost() {
+        let mut objects = cuff();
+        let value = with([("Value", Property::Bytes(vec![1, 2]))]);
+        assert_eq!(objects.changed(VALUE_PATH, CHARACTERISTIC, &value), []);
+        let told = News::Value(CUFF.to_owned(), PRESSURE, vec![1, 2]);
+        let late = services(&mut objects);
+        assert_eq!((late.first(), late.len()), (Some(&told), 1));
+        assert_eq!(objects.changed(VALUE_PATH, CHARACTERISTIC, &value), [told]);
+        assert_eq!(objects.characteristics(CUFF), [PRESSURE]);
+        assert_eq!(objects.path(CUFF, PRESSURE), Some(VALUE_PATH));
+    }
+
+    #[test]
+    fn a_value_that_was_there_before_we_listened_is_not_news() {
+        let mut objects = cuff();
+        objects.added(SERVICE_PATH, SERVICE, &uuid(PRESSURE.service));
+        let mut old = uuid(PRESSURE.uuid);
+        old.insert("Value".to_owned(), Property::Bytes(vec![1]));
+        assert_eq!(objects.added(VALUE_PATH, CHARACTERISTIC, &old), []);
+    }
+
+    #[test]
+    fn an_adapter_that_looks_no_longer_is_news() {
+        let mut objects = cuff();
+        let looks = |looks| with([("Discovering", Property::Flag(looks))]);
+        assert_eq!(objects.changed(ADAPTER_PATH, ADAPTER, &looks(false)), []);
+        assert_eq!(objects.changed(ADAPTER_PATH, ADAPTER, &looks(true)), []);
+        let stopped = objects.changed(ADAPTER_PATH, ADAPTER, &looks(false));
+        assert_eq!(stopped, [News::StoppedLooking(ADAPTER_PATH.to_owned())]);
+    }
+
+    #[test]
+    fn a_street_full_of_devices_is_bounded() {
+        let mut objects = cuff();
+        for number in 0..2 * OBJECTS_MAX {
+            objects.added(&format!("{ADAPTER_PATH}/dev_{number}"), DEVICE, &Properties::new());
+        }
+        assert_eq!(objects.len(), OBJECTS_MAX);
+    }
+}

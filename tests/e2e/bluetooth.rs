@@ -1,0 +1,81 @@
+//! Story: one Bluetooth device of every kind, behind a stack that behaves as badly as the real one may.
+
+#![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
+
+use e2e::{Village, until};
+use simulators::{
+    county::BrokerPlace,
+    demo::settled,
+    process::Program,
+    site::stage_clock,
+    stage::{
+        bluez::{Bluez, Manners, OnAir, PrivateBus},
+        pty::StageTime,
+    },
+};
+use std::{
+    fs,
+    io::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+use virtual_devices::{EcgSource, Patient, Scenario, Setup, gatt};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
+/// Past the cuff at 20 s and the glucose test at 35 s.
+const PLAYED: Duration = Duration::from_secs(60);
+/// Names of the virtual devices, and the drivers that read them.
+const PAIRS: [(&str, &str); 6] = [
+    ("ble-cuff", "blood-pressure"),
+    ("ble-meter", "glucose"),
+    ("ble-oximeter", "pulse-oximeter"),
+    ("ble-thermometer", "thermometer"),
+    ("ble-scale", "weight-scale"),
+    ("ble-strap", "polar-ecg"),
+];
+
+fn address(place: usize) -> String {
+    format!("C0:26:DA:00:00:{place:02X}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_bluetooth_device_arrives_whole() -> anyhow::Result<()> {
+    let bus = PrivateBus::start().await?;
+    let program = Program::at(Path::new(PROGRAM)).on_bus(bus.address());
+    let mut village = Village::prepare_on(&program, BrokerPlace::Embedded, vec![]).await?;
+    let mut config = fs::OpenOptions::new().append(true).open(village.site.config())?;
+    let scenario = Scenario::built_in("clinic-day").unwrap();
+    let patient = Patient::new(1, scenario, EcgSource::Synthetic);
+    let clock = stage_clock();
+    let mut on_air = Vec::new();
+    for (place, (name, driver)) in PAIRS.iter().enumerate() {
+        let (device, address) = (format!("heping-{name}-01"), address(place));
+        writeln!(
+            config,
+            "\n[[bluetooth]]\nid = \"{device}\"\ndriver = \"{driver}\"\naddress = \"{address}\""
+        )?;
+        let setup = Setup { device, seed: 0, clock, patient: patient.clone() };
+        on_air.push(OnAir { address, device: gatt::create(name, setup).unwrap(), is_bonded: true });
+    }
+    let truth = village.site.truth();
+    let time = StageTime::start(1.0);
+    let stage = Bluez::start(bus.address(), on_air, Manners::Nasty, time, &truth).await?;
+    village.county.start().await?;
+    village.site.start()?;
+    let end = Instant::now() + PLAYED;
+    until("the story is played", PLAYED * 2, async || Ok(Instant::now() >= end)).await?;
+    stage.stop().await?;
+    let client = village.county.client()?;
+    let report = settled(std::slice::from_ref(&truth), &client).await?;
+    println!("emitted {}, {} of them blocks", report.emitted, report.emitted_blocks);
+    assert!(report.is_clean(), "{report:#?}");
+    let said = fs::read_to_string(&truth)?;
+    let metrics = ["nibp_sys", "glu_cap", "spo2", "temp_", "weight", "ecg_wave"];
+    for ((name, _), metric) in PAIRS.iter().zip(metrics) {
+        let measured = said.lines().filter(|line| line.contains(name) && line.contains(metric));
+        assert!(measured.count() > 0, "{name} measured nothing");
+    }
+    village.site.stop().await?;
+    village.county.stop().await?;
+    bus.stop().await
+}
