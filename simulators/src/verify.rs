@@ -323,7 +323,15 @@ fn compare_hit_readings(
     facts.sort_by_key(|fact| fact.said.in_time());
     let mut readings: Vec<&(Said, ApiReading)> = readings.iter().collect();
     readings.sort_by_key(|reading| reading.0.in_time());
-    let same = |fact: &&Spoken, reading: &&(Said, ApiReading)| fact.said.is_told_by(&reading.0);
+    // What has no stamp of its own is told from its like by when it was.
+    let about = |fact: &Spoken, reading: &(Said, ApiReading)| {
+        let apart = unix_ms(&fact.t).ok().zip(unix_ms(&reading.1.observed_time).ok());
+        apart.is_some_and(|(said, seen)| (seen - said).abs() <= hits::ABOUT_MS)
+    };
+    let same = |fact: &&Spoken, reading: &&(Said, ApiReading)| {
+        let is_stamped = fact.said.in_time().is_some();
+        fact.said.is_told_by(&reading.0) && (is_stamped || about(fact, reading))
+    };
     let judged = hits::judge(&facts, &readings, |fact| fact.is_hit, same);
     for fact in judged.lost.iter().filter_map(|place| facts.get(*place)) {
         report.differ(Kind::Lost, 1, series, &format!("{fact:?}"));
@@ -346,11 +354,6 @@ fn compare_hit_blocks(
     facts: &[SpokenBlock],
     blocks: &[ApiBlock],
 ) -> anyhow::Result<()> {
-    let unix_ms = |text: &str| -> anyhow::Result<i64> {
-        let moment: jiff::Timestamp =
-            text.parse().with_context(|| format!("{text:?} is no time"))?;
-        Ok(moment.as_millisecond())
-    };
     let said = facts.iter().map(|fact| {
         let (samples, is_hit) = (fact.wave.as_slice(), fact.is_hit);
         Ok(hits::Block { end_ms: unix_ms(&fact.t)?, samples, is_hit })
@@ -365,6 +368,11 @@ fn compare_hit_blocks(
         report.differ(Kind::Altered, 1, series, &format!("block from {}", block.start));
     }
     Ok(())
+}
+
+fn unix_ms(text: &str) -> anyhow::Result<i64> {
+    let moment: jiff::Timestamp = text.parse().with_context(|| format!("{text:?} is no time"))?;
+    Ok(moment.as_millisecond())
 }
 
 async fn compare_blocks(

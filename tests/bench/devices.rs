@@ -140,6 +140,11 @@ async fn cable(run_for: Duration) -> anyhow::Result<()> {
         let said = said.get(wave).with_context(|| format!("{wave} was never sent"))?;
         let account = Account::of(said, &blocks)?;
         unaccounted += account.unaccounted().abs();
+        // By its ends alone a wave adds up whatever is missing inside it.
+        let is_whole = account.sent == account.stored
+            && account.gaps.len() == PULLS.len()
+            && account.gaps.iter().all(|gap| *gap > 0);
+        anyhow::ensure!(is_whole, "{wave}: gaps {:?}", account.gaps);
         figure(wave, &account.shown())?;
     }
     village.drained().await?;

@@ -50,8 +50,10 @@ def main():
     seed = int(sys.argv[3]) if len(sys.argv) > 3 else 1
     prepare()
     driver = {"ultraeasy": otultraeasy, "td42xx": td42xx}[name]
-    tests = [{"at_s": at + 1, "mg_per_dl": value} for at, value in enumerate(VALUES)]
-    scenario = {"repeat_s": 100_000, "vitals": [], "glucose": tests}
+    scenario = 'about = { zh = "血糖", en = "glucose tests" }\nlength = "23:00:00"\nexact = true\n'
+    for at, value in enumerate(VALUES):
+        result = {0: 'reads = "LO"', 65535: 'reads = "HI"'}.get(value, f"mg_per_dl = {value}")
+        scenario += f'[[event]]\nat = "00:00:{at + 1:02}"\nmeasure = "glucose"\n{result}\n'
     with Stand(program, name, seed, scenario) as stand:
         time.sleep(len(VALUES) + 1)
         meter = driver.Device(stand.port)

@@ -22,10 +22,10 @@ class Stand:
         self._truth = os.path.join(self._folder.name, "truth.jsonl")
         self._command = [program, "device", name, "--seed", str(seed), "--pty-link", self.port]
         self._command += ["--truth", self._truth]
-        if isinstance(scenario, dict):
-            path = os.path.join(self._folder.name, "scenario.json")
+        if scenario and "\n" in scenario:
+            path = os.path.join(self._folder.name, "scenario.toml")
             with open(path, "w", encoding="utf-8") as file:
-                json.dump(scenario, file)
+                file.write(scenario)
             self._command += ["--scenario", path]
         elif scenario:
             self._command += ["--scenario", scenario]

@@ -11,6 +11,7 @@ use simulators::{
     site::{DevicePlan, switch_off},
 };
 use std::{
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -58,8 +59,12 @@ async fn whatever_happens_to_a_cable_hides_only_what_it_hit() -> anyhow::Result<
     for fault in Fault::ALL {
         assert!(report.faults.contains_key(fault.name()), "{fault:?}: {:?}", report.faults);
     }
+    assert!(report.faulted_stored > 0, "what a fault hit comes through now and then");
     let spared = report.emitted - report.faulted;
     assert!(spared * 3 >= report.emitted, "of {} only {spared} must arrive", report.emitted);
+    let [said, spared] = while_faulty(&truth)?;
+    println!("while faults happened: {said} said, {spared} not hit");
+    assert!(spared * 8 >= said, "of {said} only {spared} must arrive");
     village.drained().await?;
     village.site.stop().await?;
     village.county.stop().await?;
@@ -67,4 +72,17 @@ async fn whatever_happens_to_a_cable_hides_only_what_it_hit() -> anyhow::Result<
     let proof = village.prove()?;
     assert!(proof.readings > 0 && proof.blocks > 0, "{proof:?}");
     Ok(())
+}
+
+/// What was said while faults happened, and how much of it no fault had hit.
+fn while_faulty(truth: &Path) -> anyhow::Result<[usize; 2]> {
+    let text = fs::read_to_string(truth)?;
+    let facts = text.lines().map(serde_json::from_str::<serde_json::Value>);
+    let facts = facts.collect::<Result<Vec<_>, _>>()?;
+    let time = |fact: &serde_json::Value| fact["t"].as_str().unwrap_or_default().to_owned();
+    let faults = facts.iter().filter(|fact| fact.get("fault").is_some());
+    let last = faults.map(time).max().unwrap_or_default();
+    let said = facts.iter().filter(|fact| fact.get("metric").is_some() && time(fact) <= last);
+    let spared = said.clone().filter(|fact| fact.get("faulted").is_none());
+    Ok([said.count(), spared.count()])
 }

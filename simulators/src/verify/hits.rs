@@ -3,8 +3,10 @@
 //! What was hit may be stored or not. What is stored must have been said, in this order; what was
 //! not hit must be stored.
 
-/// A stored block and what was said of it are not further apart: no fault holds bytes back longer.
-const ABOUT_MS: i64 = 8_000;
+/// What is stored and what was said of it are not further apart: no fault holds bytes back longer.
+pub(super) const ABOUT_MS: i64 = 8_000;
+/// A sample too many shows in a block no later than this: no sensor of a story is off for longer.
+const SHOWS_MS: i64 = 30_000;
 
 /// What two series have in common, by places.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -61,21 +63,24 @@ pub struct Block<'a> {
 /// and for those of blocks that were not hit in what is stored: behind a fault a host may cut other
 /// blocks of the same samples. A stored block that nobody said is invented, unless a fault may have
 /// put a sample too many into it: that is told by the next sample that is another, which may come
-/// much later, so that only their number is compared with that of the blocks that were hit.
+/// later, so that the number of such blocks in a while is compared with that of the blocks that were
+/// hit in it.
 #[must_use]
 pub fn judge_waves(said: &[Block<'_>], stored: &[(i64, &[i32])]) -> Judgement {
     let mut judgement = Judgement::default();
     let all: Vec<i32> = said.iter().flat_map(|block| block.samples).copied().collect();
-    let (mut from, mut strange) = (0, 0);
+    let (mut from, mut strange) = (0, Vec::new());
     for (place, (start_ms, samples)) in stored.iter().enumerate() {
         let later = start_ms.saturating_add(ABOUT_MS);
         // The same samples may come again much later: a lead that is off says one number.
         let by_then = said.iter().take_while(|block| block.end_ms <= later);
         let until = by_then.clone().map(|block| block.samples.len()).sum();
-        let hit = by_then.filter(|block| block.is_hit).count();
+        let lately = |ms: i64| start_ms - ms <= SHOWS_MS;
+        let hit = by_then.filter(|block| block.is_hit && lately(block.end_ms)).count();
+        let known = strange.iter().filter(|ms| lately(**ms)).count();
         match find(all.get(from..until).unwrap_or_default(), samples) {
             Some(ahead) => from += ahead + samples.len(),
-            None if strange < hit => strange += 1,
+            None if known < hit => strange.push(*start_ms),
             None => judgement.invented.push(place),
         }
     }
@@ -148,6 +153,17 @@ mod tests {
         check_waves(&said, &[&stored[..], &[&[1]]].concat(), &[], &[]);
         // 5 came twice, where something was hit.
         check_waves(&said, &[&[1, 2, 3], &[4, 5, 5, 6], &[7, 8, 9], &[1, 1, 1]], &[], &[]);
+    }
+
+    #[test]
+    fn what_was_hit_long_ago_excuses_no_block() {
+        let hit: (&[i32], bool) = (&[1, 2, 3], true);
+        let good: (&[i32], bool) = (&[4, 5, 6], false);
+        let said: Vec<_> = [hit].into_iter().chain([good; 60]).collect();
+        let mut stored: Vec<&[i32]> = [good.0; 60].to_vec();
+        stored[1] = &[9, 9, 9];
+        stored[50] = &[8, 8, 8];
+        check_waves(&said, &stored, &[59, 60], &[50]);
     }
 
     #[test]

@@ -10,7 +10,9 @@ mod course;
 mod values;
 mod written;
 
-use super::{Body, Crowd, Cuff, Glucose, Infusion, Measure, Rhythm, Scenario, Step, Text, Vitals};
+use super::{
+    Body, Crowd, Cuff, Glucose, Infusion, Measure, Rhythm, Scenario, Station, Step, Text, Vitals,
+};
 use course::{Changes, Course};
 use thiserror::Error;
 use toml::Spanned;
@@ -27,6 +29,10 @@ const DRUG_MAX: usize = 25;
 const GLUCOSE: std::ops::RangeInclusive<u16> = 1..=u16::MAX - 1;
 const LO: u16 = 0;
 const HI: u16 = u16::MAX;
+/// Grams of carbohydrate of anything between a biscuit and a feast.
+const MEAL_G: std::ops::RangeInclusive<u16> = 1..=500;
+/// Units of one injection.
+const INSULIN: std::ops::RangeInclusive<u16> = 1..=100;
 
 /// Why a file is no scenario.
 #[derive(Debug, Error)]
@@ -109,6 +115,10 @@ impl Reader {
         if !(40..=600).contains(&patient.glucose) {
             return Err("patient: glucose is fasting, in mg/dL, from 40 to 600".to_owned());
         }
+        let has_odd_pumps = |station: &Station| station.pumps > 3 || station.cycle_s == Some(0);
+        if written.station.as_ref().is_some_and(has_odd_pumps) {
+            return Err("station: up to 3 pumps, and a cycle of a second at least".to_owned());
+        }
         let infusion = written.infusion.as_ref().map(programme).transpose()?;
         let scenario = Scenario {
             about: written.about.clone(),
@@ -148,6 +158,10 @@ impl Reader {
             self.rhythm(rhythm, at_s, event.lasts)?;
         } else if let Some(measure) = event.measure {
             self.measure(measure, at_s, event)?;
+        } else if event.meal.is_some_and(|grams| !MEAL_G.contains(&grams)) {
+            return Err("meal: from 1 to 500 g of carbohydrate".to_owned());
+        } else if event.insulin.as_ref().is_some_and(|dose| !INSULIN.contains(&dose.units)) {
+            return Err("insulin: from 1 to 100 units".to_owned());
         } else if let Some(grams) = event.meal {
             self.scenario.body.meals.push((at_s, grams));
         } else if let Some(dose) = &event.insulin {
@@ -169,7 +183,18 @@ impl Reader {
 
     fn happens(&mut self, what: Happening, at_s: u64, event: &Event) -> Result<(), String> {
         let lasts_s = event.lasts.ok_or(r#"what happens has an end: add lasts = "00:00:30""#)?.0;
+        if lasts_s == 0 {
+            return Err("lasts: what happens takes a second at least".to_owned());
+        }
         let until_s = self.ends(at_s, lasts_s, "lasts")?;
+        let codes_of = match what {
+            Happening::Oximeter => 2..=4,
+            Happening::TemperatureOff => 1..=3,
+            _ => 0..=u8::MAX,
+        };
+        if event.code.is_some_and(|code| !codes_of.contains(&code)) {
+            return Err(format!("code: from {} to {}", codes_of.start(), codes_of.end()));
+        }
         let scenario = &mut self.scenario;
         let (spans, codes) = match what {
             Happening::LeadsOff => (Some(&mut scenario.leads_off), None),
@@ -227,8 +252,15 @@ impl Reader {
             Measure::Kiosk => (&mut scenario.kiosk, &mut scenario.kiosk_failed),
             _ => (&mut scenario.monitor_cuff, &mut scenario.monitor_cuff_failed),
         };
+        let falls = |[systolic, mean, diastolic]: [u8; 3]| systolic >= mean && mean >= diastolic;
         match (event.pressure, event.pulse, event.failed) {
             _ if !is_cuff => return self.glucose(at_s, event),
+            (Some(pressure), ..) if !falls(pressure) => {
+                return Err("pressure: systolic, mean, diastolic, from high to low".to_owned());
+            }
+            (.., Some(100..)) if measure == Measure::Kiosk => {
+                return Err("failed: a kiosk's E-code has two digits".to_owned());
+            }
             (Some(pressure), Some(pulse), None) => cuffs.push(Cuff { at_s, pressure, pulse }),
             (None, None, Some(code)) => failures.push((at_s, code)),
             (None, None, None) => scenario.measures.push((at_s, measure)),
@@ -291,9 +323,11 @@ impl Reader {
         let span = (people.from.0, people.until.0);
         // A measurement takes a minute, and so does a second try.
         let room_s = span.1.saturating_sub(span.0) / u64::from(people.people.max(1));
-        if span.1 > self.scenario.repeat_s || room_s < 120 || people.failed > people.people {
-            let advice = "a crowd comes within the story, with two minutes for everyone, and no \
-                          more tries fail than people come";
+        let is_nobody = people.people == 0;
+        let has_room = span.1 <= self.scenario.repeat_s && room_s >= 120;
+        if is_nobody || !has_room || people.failed > people.people {
+            let advice = "a crowd comes within the story, is somebody, with two minutes for \
+                          everyone, and no more tries fail than people come";
             return Err(advice.to_owned());
         }
         let crowd = Crowd { span, people: people.people, failed: people.failed };

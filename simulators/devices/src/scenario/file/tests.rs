@@ -72,6 +72,23 @@ fn what_happens_is_put_where_devices_look_for_it() {
 }
 
 #[test]
+fn what_no_device_can_say_is_refused() {
+    let what = |what: &str| format!("[[event]]\nat = \"00:00:10\"\n{what}");
+    let lasting = |text: &str| what(&format!("{text}\nlasts = \"00:00:10\""));
+    check_refused(&lasting("what = \"oximeter\"\ncode = 200"), &["code: from 2 to 4"]);
+    check_refused(&lasting("what = \"temperature_off\"\ncode = 77"), &["code: from 1 to 3"]);
+    let short = what("what = \"leads_off\"\nlasts = \"00:00:00\"");
+    check_refused(&short, &["lasts: what happens takes a second"]);
+    check_refused(&what("measure = \"kiosk\"\nfailed = 255"), &["E-code has two digits"]);
+    let rising = what("measure = \"kiosk\"\npressure = [40, 250, 200]\npulse = 70");
+    check_refused(&rising, &["from high to low"]);
+    check_refused(&what("meal = 65535"), &["from 1 to 500 g"]);
+    let dose = what("insulin = { units = 65535, kind = \"rapid\" }");
+    check_refused(&dose, &["from 1 to 100 units"]);
+    check_refused("[station]\npumps = 200", &["up to 3 pumps"]);
+}
+
+#[test]
 fn a_pump_is_told_exactly() {
     let told = story(
         r#"
