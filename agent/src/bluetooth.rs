@@ -140,7 +140,7 @@ impl Desk {
         tracing::warn!(reason, "Bluetooth devices are out of reach.");
         for place in &mut self.places {
             let now = place.handover.clock.now();
-            tell(place, now, Event::Disconnected).await?;
+            tell(place, now, Event::Lost).await?;
             place.handover.report(DeviceState::LinkDown, reason).await?;
         }
         Ok(())
@@ -218,7 +218,9 @@ impl<'a> Air<'a> {
     }
 
     async fn work(mut self, desk: &mut Desk) -> Result<Ended, OutboxClosed> {
-        self.take_stock(desk).await?;
+        if !self.take_stock(desk).await? {
+            return Ok(Ended::BusGone);
+        }
         let mut leaving: Option<MonoTime> = None;
         loop {
             self.make_calls(desk);
@@ -235,9 +237,11 @@ impl<'a> Air<'a> {
                 said = self.bluez.next() => match said {
                     Some(Said::Restarted) => {
                         for place in &mut desk.places {
-                            tell(place, self.radio.clock.now(), Event::Disconnected).await?;
+                            tell(place, self.radio.clock.now(), Event::Lost).await?;
                         }
-                        self.take_stock(desk).await?;
+                        if !self.take_stock(desk).await? {
+                            return Ok(Ended::BusGone);
+                        }
                     }
                     Some(said) => self.heard(desk, said).await?,
                     None => return Ok(Ended::BusGone),
@@ -269,27 +273,39 @@ impl<'a> Air<'a> {
         }
     }
 
-    /// Looks at everything anew.
-    async fn take_stock(&mut self, desk: &mut Desk) -> Result<(), OutboxClosed> {
+    /// Looks at everything anew; whether `BlueZ` told what is there, or is not there itself.
+    async fn take_stock(&mut self, desk: &mut Desk) -> Result<bool, OutboxClosed> {
         self.objects = Objects::default();
         self.adapters.clear();
         self.chores = FuturesUnordered::new();
         if !self.bluez.is_there() {
-            return desk.unreachable("bluetoothd does not run; start the service bluetooth").await;
+            desk.unreachable("bluetoothd does not run; start the service bluetooth").await?;
+            return Ok(true);
         }
-        match self.asker.objects().await {
-            Ok(objects) => {
-                for said in objects {
-                    self.heard(desk, said).await?;
-                }
+        let objects = match self.asker.objects().await {
+            Ok(objects) => objects,
+            Err(error) => {
+                tracing::warn!(%error, "BlueZ does not tell what is there; it is asked again.");
+                return Ok(false);
             }
-            Err(error) => tracing::warn!(%error, "BlueZ does not tell what is there."),
+        };
+        // A device that is connected already has its services only when all is known.
+        let news: Vec<_> = objects.into_iter().flat_map(|said| self.news(said)).collect();
+        for news in news {
+            self.take(desk, news).await?;
+        }
+        Ok(true)
+    }
+
+    async fn heard(&mut self, desk: &mut Desk, said: Said) -> Result<(), OutboxClosed> {
+        for news in self.news(said) {
+            self.take(desk, news).await?;
         }
         Ok(())
     }
 
-    async fn heard(&mut self, desk: &mut Desk, said: Said) -> Result<(), OutboxClosed> {
-        let news = match said {
+    fn news(&mut self, said: Said) -> Vec<News> {
+        match said {
             Said::Added(path, interfaces) => {
                 let added = interfaces.iter();
                 added.flat_map(|(name, with)| self.objects.added(&path, name, with)).collect()
@@ -299,11 +315,7 @@ impl<'a> Air<'a> {
                 self.objects.changed(&path, &interface, &changed)
             }
             Said::Restarted => Vec::new(),
-        };
-        for news in news {
-            self.take(desk, news).await?;
         }
-        Ok(())
     }
 
     async fn take(&mut self, desk: &mut Desk, news: News) -> Result<(), OutboxClosed> {
@@ -329,6 +341,10 @@ impl<'a> Air<'a> {
                 || address.as_ref().is_some_and(|address| *address == place.address)
         };
         let Some(place) = desk.places.iter_mut().find(known) else { return Ok(()) };
+        // A device may be heard by two adapters: while it is busy with one, the other is not asked.
+        if place.path.as_ref().is_some_and(|known| *known != path) && place.session.is_busy() {
+            return Ok(());
+        }
         place.path = Some(path.clone());
         match news {
             News::Seen(_) if !is_full => tell(place, now, Event::Seen).await,

@@ -228,6 +228,8 @@ impl Asker {
         let mut filter = BTreeMap::from([
             ("Transport", Variant::from("le")),
             ("DuplicateData", Variant::Bool(true)),
+            // With a limit that everything passes, each advertisement is told, however like the last.
+            ("RSSI", Variant::I16(-127)),
         ]);
         if !services.is_empty() {
             filter.insert("UUIDs", Variant::from(services));

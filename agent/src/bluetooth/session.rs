@@ -40,8 +40,10 @@ pub(super) enum Event<'a> {
     Resolved(&'a [Characteristic]),
     /// A value was notified or indicated.
     Value(Characteristic, &'a [u8]),
-    /// The connection is gone, or the whole stack.
+    /// The connection is gone.
     Disconnected,
+    /// The whole stack is gone.
+    Lost,
     /// The call of that number has ended.
     Done(u64, Result<Vec<u8>, Refusal>),
     /// The time asked for has come.
@@ -131,14 +133,22 @@ impl Session {
         match event {
             Event::Seen if self.wants(now) => self.connect(now, 1),
             Event::Seen => {}
-            Event::MakeRoom if self.is_quiet(now) => self.end(now),
+            Event::MakeRoom if self.is_quiet(now) => self.say_good_bye(now),
             Event::MakeRoom => {}
             Event::Resolved(found) => self.resolved(now, found),
             Event::Value(from, value) => {
                 self.last_word = now.mono;
+                // The driver has heard of this connection: it must hear of its end.
+                self.told = true;
                 self.driver.handle(now, GattEvent::Received(from, value));
             }
             Event::Disconnected => self.disconnected(now),
+            Event::Lost => {
+                // Nothing that was asked is answered any more, Connect neither.
+                self.under_way = None;
+                self.phase = Phase::Away(now.mono);
+                self.disconnected(now);
+            }
             Event::Done(number, result) if number == self.calls => self.done(now, result),
             Event::Done(..) => {}
             Event::TimedOut => self.time_out(now),
@@ -267,13 +277,15 @@ impl Session {
         self.stopping = true;
         match self.phase {
             Phase::Away(_) => self.phase = Phase::Away(self.rested(now)),
-            Phase::Connected => {
-                self.driver.handle(now, GattEvent::Leaving);
-                self.phase = Phase::Leaving(now.mono + LEAVE_LIMIT);
-            }
+            Phase::Connected => self.say_good_bye(now),
             Phase::Connecting { .. } | Phase::Resolving(_) => self.end(now),
             Phase::Leaving(_) | Phase::Ending(_) => {}
         }
+    }
+
+    fn say_good_bye(&mut self, now: Now) {
+        self.driver.handle(now, GattEvent::Leaving);
+        self.phase = Phase::Leaving(now.mono + LEAVE_LIMIT);
     }
 
     /// When a device that we sent away may come again.

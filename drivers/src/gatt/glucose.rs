@@ -105,6 +105,8 @@ struct Batch {
     /// How many the meter said there are.
     said: Option<u16>,
     newest: Option<u16>,
+    /// A record could not be read.
+    is_damaged: bool,
     /// A number was below one before it: what is still to come may be older than the newest.
     is_mixed: bool,
     /// What was taken over before.
@@ -248,7 +250,17 @@ impl Glucose {
             }
             return;
         }
+        if let (Which::Last, None, Some(last)) = (which, newest, &self.last)
+            && self.batch.is_damaged
+        {
+            let next = last.sequence.saturating_add(1);
+            return self.begin(now, Which::From(next), 1);
+        }
         match self.batch {
+            Batch { is_damaged: true, .. } if tried < TRIES => {
+                return self.begin(now, which, tried + 1);
+            }
+            Batch { is_damaged: true, .. } => {}
             Batch { came, said: Some(said), .. } if came < said => {
                 let text = format!("the meter said {said} record(s) and sent {came}");
                 self.reporter.note(now, "incomplete", text);
@@ -282,7 +294,10 @@ impl Glucose {
     fn measured(&mut self, now: Now, value: &[u8]) {
         let measured = match Measurement::decode(value) {
             Ok(measured) => measured,
-            Err(error) => return self.reporter.note(now, "malformed", error),
+            Err(error) => {
+                self.batch.is_damaged = true;
+                return self.reporter.note(now, "malformed", error);
+            }
         };
         let sequence = measured.sequence;
         self.batch.came = self.batch.came.saturating_add(1);
@@ -350,18 +365,17 @@ impl Glucose {
     fn emit(&mut self, now: Now, measured: &Measurement, doubted: bool, about: Option<Context>) {
         let group = self.group(now, measured, doubted, about);
         self.reporter.emit(Record::Readings(group));
-        // With the newest alone, what lies between it and the last is still to come; and with the
-        // first of many, nobody knows yet whether they come in their order.
+        // A number that is left out may be of a record that could not be read: only the end of a
+        // batch tells that nothing is missing. And with the first record of a meter that is not
+        // known, nobody knows yet whether they come in their order.
         let sequence = measured.sequence;
-        let rises = match (self.reporting(), &self.last) {
-            (Some(Which::All | Which::From(_)), None) => self.batch.came > 1,
-            (Some(Which::All | Which::From(_)), Some(last)) => {
-                sequence > last.sequence
-                    && (self.batch.came > 1 || sequence == last.sequence.saturating_add(1))
-            }
-            _ => false,
+        let follows = match (&self.last, sequence.checked_sub(1)) {
+            (_, None) => false,
+            (Some(last), Some(before)) => last.sequence == before,
+            (None, Some(before)) => self.seen.contains_key(&before),
         };
-        if rises && !self.batch.is_mixed {
+        let is_reported = matches!(self.reporting(), Some(Which::All | Which::From(_)));
+        if is_reported && follows && !self.batch.is_mixed && !self.batch.is_damaged {
             self.remember(Some(sequence));
         }
     }

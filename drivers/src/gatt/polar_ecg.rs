@@ -18,7 +18,7 @@ use super::{
     visit::Visit,
 };
 use crate::reporter::Reporter;
-use codec::{Command, Frame, Response, offers_ecg};
+use codec::{Command, Frame, Response, ResponseError, offers_ecg};
 use model::{
     decimal::Decimal,
     device::DeviceKind,
@@ -120,6 +120,8 @@ impl PolarEcg {
                 self.line = None;
                 self.ask(now, Command::Start);
             }
+            // A value that was read is told like one that was notified: what was asked is still due.
+            Err(error @ ResponseError::Other) => self.reporter.note(now, "unasked", error),
             Err(error) => {
                 self.reporter.note(now, "refused", error);
                 self.phase = Phase::Refused;
@@ -231,6 +233,10 @@ impl GattDriver for PolarEcg {
                     self.reporter.note(now, "refused", "the strap says that it has no ECG");
                     self.phase = Phase::Refused;
                 }
+            }
+            GattEvent::Answered(Request::Read(CONTROL_POINT), Err(refusal)) => {
+                self.reporter.note(now, "refused", refusal);
+                self.phase = Phase::Refused;
             }
             GattEvent::Answered(Request::Read(heart_rate::LOCATION), Ok(value)) => {
                 self.heart.located(value);

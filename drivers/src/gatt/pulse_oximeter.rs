@@ -123,9 +123,17 @@ fn readings(
             }
         })
         .collect();
-    readings.extend(amplitude.map(|value| match value.number() {
-        Some(number) => Reading::number(Metric::PERF_INDEX, number, Unit::PERCENT),
-        None => Reading::no_data(Metric::PERF_INDEX, NoData::NotAvailable),
+    readings.extend(amplitude.map(|value| {
+        match (value.number(), refused(status, device, value.number().is_none())) {
+            (Some(number), None) => Reading::number(Metric::PERF_INDEX, number, Unit::PERCENT),
+            (Some(number), Some(NoData::Rejected(_))) => {
+                Reading::no_data(Metric::PERF_INDEX, NoData::Rejected(number.to_string()))
+            }
+            (_, Some(NoData::Rejected(_)) | None) => {
+                Reading::no_data(Metric::PERF_INDEX, NoData::NotAvailable)
+            }
+            (_, Some(reason)) => Reading::no_data(Metric::PERF_INDEX, reason),
+        }
     }));
     if !device.is_good() {
         readings.push(Reading::text(Metric::OXIM_DEV_STATUS, &device.raw()));
@@ -172,13 +180,10 @@ impl GattDriver for PulseOximeter {
                 self.visit.time_out(now, &mut self.reporter);
                 self.stream.time_out(now, &mut self.reporter);
             }
-            GattEvent::Disconnected => {
-                match self.stream.next_timeout() {
-                    Some(_) => self.visit.end_as_told(),
-                    None => self.visit.end(),
-                }
-                self.stream.end(now, &mut self.reporter);
-            }
+            GattEvent::Disconnected => match self.stream.end(now, &mut self.reporter) {
+                true => self.visit.end_as_told(),
+                false => self.visit.end(),
+            },
         }
     }
 
@@ -233,6 +238,14 @@ mod tests {
         check(1 << 13, 1 << 14, "spo2 device_error:0x004000");
         // Beside a good value they only doubt it.
         check(0, 1 << 5, "spo2 97");
+    }
+
+    #[test]
+    fn an_amplitude_of_no_patient_is_no_value() {
+        let mut bench = oximeter();
+        // Demo data with an amplitude of 3.5 %.
+        bench.receive(CONTINUOUS, &[0x14, 97, 0, 72, 0, 0, 4, 0x23, 0xF0]);
+        assert_eq!(bench.values()[2], "perf_index rejected:3.5");
     }
 
     #[test]

@@ -55,12 +55,13 @@ impl Stream {
         is_due
     }
 
-    /// It went: out of reach, or taken off.
-    pub(super) fn end(&mut self, now: Now, reporter: &mut Reporter<Request>) {
-        if matches!(self.state, State::Heard(_)) {
+    /// It went: out of reach, or taken off. Whether it had talked in this connection.
+    pub(super) fn end(&mut self, now: Now, reporter: &mut Reporter<Request>) -> bool {
+        let before = std::mem::replace(&mut self.state, State::Away);
+        if matches!(before, State::Heard(_)) {
             self.fall_silent(now, "out of reach or taken off", reporter);
         }
-        self.state = State::Away;
+        before != State::Away
     }
 
     fn fall_silent(&self, now: Now, reason: &str, reporter: &mut Reporter<Request>) {

@@ -102,6 +102,27 @@ fn a_value_counts_whenever_it_comes() {
 }
 
 #[test]
+fn a_value_of_a_connection_that_was_never_whole_is_no_repeat_in_the_next() {
+    let mut bench = Bench::new();
+    for _ in 0..2 {
+        bench.handle(Event::Seen);
+        bench.call_ends(&Call::Connect, Ok(vec![]));
+        bench.handle(Event::Value(blood_pressure::MEASUREMENT, VALUE));
+        bench.handle(Event::Disconnected);
+    }
+    assert_eq!(bench.readings(), 2, "another patient may have the same pressure");
+}
+
+#[test]
+fn a_stack_that_is_gone_answers_nothing_more() {
+    let mut bench = Bench::new();
+    bench.handle(Event::Seen);
+    assert_eq!(bench.called().1, Call::Connect);
+    bench.handle(Event::Lost);
+    assert!(bench.session.wants(bench.now()));
+}
+
+#[test]
 fn a_connection_that_fails_at_once_is_tried_again_after_a_second() {
     let mut bench = Bench::new();
     bench.handle(Event::Seen);

@@ -151,6 +151,31 @@ fn records_out_of_order_are_taken_over_only_as_a_whole() {
 }
 
 #[test]
+fn a_record_that_could_not_be_read_is_never_passed_over() {
+    for newest_is_damaged in [false, true] {
+        let mut bench = meter(Some(known_up_to(20)));
+        match newest_is_damaged {
+            true => bench.receive(MEASUREMENT, &record(24)[..9]),
+            false => bench.say([24]),
+        }
+        bench.answer(ANSWER_ALL);
+        for _ in 0..2 {
+            bench.answer(&[5, 0, 4, 0]);
+            bench.say([21]);
+            bench.receive(MEASUREMENT, &record(22)[..9]);
+            bench.say([23, 24]);
+            bench.answer(ANSWER_ALL);
+        }
+        assert_eq!(bench.cursor(), Some(known_up_to(21)));
+        bench.handle(GattEvent::Disconnected);
+        bench.connect();
+        bench.say([24]);
+        bench.answer(ANSWER_ALL);
+        assert_eq!(bench.asked().last().unwrap(), &[4, 3, 1, 22, 0]);
+    }
+}
+
+#[test]
 fn a_meter_whose_numbers_began_anew_is_read_whole() {
     for (last, newest) in [(u16::MAX, 3), (500, 3), (3, 3)] {
         let mut cursor = known_up_to(last);

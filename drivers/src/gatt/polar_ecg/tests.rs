@@ -51,6 +51,17 @@ fn a_strap_is_asked_what_it_can_and_started() {
 }
 
 #[test]
+fn what_was_read_and_is_told_again_ends_nothing() {
+    let mut bench = strap();
+    bench.connect();
+    bench.receive(CONTROL_POINT, FEATURES);
+    bench.receive(CONTROL_POINT, SETTINGS);
+    bench.receive(CONTROL_POINT, STARTED);
+    bench.receive(DATA, &frame(FRAME_NS, &[5; 73]));
+    assert_eq!(bench.blocks().len(), 1);
+}
+
+#[test]
 fn blocks_follow_the_straps_clock_and_not_the_arrival() {
     let mut bench = streaming();
     let samples = [5; 73];
