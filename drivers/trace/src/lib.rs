@@ -20,6 +20,8 @@ pub const LINE_LEN_MAX: usize = 3 * EVENT_LEN_MAX + 64;
 pub const EVENT_LEN_MAX: usize = 4096;
 /// Lines of a head.
 const HEAD_LINES_MAX: usize = 64;
+/// A hundred years: whoever adds a few of these to a clock stays inside it.
+const TIME_MAX: Duration = Duration::from_secs(3_155_760_000);
 
 /// What a trace is of: names and texts, in the order in which they were written.
 ///
@@ -77,6 +79,9 @@ pub enum Problem {
     /// The time is no time.
     #[error("expected seconds since the start with six decimals, as in 12.345678")]
     Time,
+    /// The time is later than anything is recorded.
+    #[error("the time is more than a hundred years after the start; correct it")]
+    TooLate,
     /// The time is before that of the line above.
     #[error("the time is before that of the line above")]
     Backwards,
@@ -217,6 +222,9 @@ impl Reader {
     fn event(&mut self, text: &str) -> Result<Entry, Problem> {
         let (time, rest) = text.split_once(' ').ok_or(Problem::Event)?;
         let at = time_of(time).ok_or(Problem::Time)?;
+        if at > TIME_MAX {
+            return Err(Problem::TooLate);
+        }
         if at < self.newest {
             return Err(Problem::Backwards);
         }
@@ -240,7 +248,7 @@ fn time_of(text: &str) -> Option<Duration> {
         return None;
     }
     let seconds = u64::from_str(seconds).ok()?;
-    Some(Duration::from_secs(seconds) + Duration::from_micros(micros.parse().ok()?))
+    Some(Duration::from_secs(seconds).saturating_add(Duration::from_micros(micros.parse().ok()?)))
 }
 
 fn bytes_of(text: &str) -> Option<Vec<u8>> {
@@ -292,6 +300,9 @@ mod tests {
         assert_eq!(problem("0.500000 opened"), Problem::Backwards);
         assert_eq!(problem("1.5 opened"), Problem::Time);
         assert_eq!(problem("-1.000000 opened"), Problem::Time);
+        assert_eq!(problem("3155760000.000001 opened"), Problem::TooLate);
+        assert_eq!(problem("18446744073709551615.999999 gap"), Problem::TooLate);
+        assert_eq!(problem("18446744073709551616.000000 gap"), Problem::Time);
         assert_eq!(problem("1.000000"), Problem::Event);
         assert_eq!(problem("1.000000 unplugged"), Problem::Event);
         assert_eq!(problem("1.000000 < 5"), Problem::Bytes);
@@ -355,8 +366,8 @@ mod tests {
         #[test]
         fn many_bytes_are_several_lines_that_fit(bytes in vec(any::<u8>(), 1..3 * EVENT_LEN_MAX)) {
             let entry = Entry { at: Duration::MAX, event: Event::Sent(bytes.clone()) };
-            let lines = entry.lines();
-            prop_assert!(lines.lines().all(|line| line.len() <= LINE_LEN_MAX));
+            prop_assert!(entry.lines().lines().all(|line| line.len() <= LINE_LEN_MAX));
+            let lines = Entry { at: TIME_MAX, ..entry }.lines();
             let head = Head::default().lines();
             let (_, read) = read(&(head + &lines));
             let again: Vec<u8> = read.into_iter().flat_map(|entry| match entry.unwrap().event {
