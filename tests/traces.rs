@@ -314,6 +314,34 @@ fn a_player_that_is_told_to_stop_leaves_no_symlink() {
     }
 }
 
+/// What a reader that goes away leaves behind is a full pty, and nobody to tell.
+#[tokio::test]
+async fn a_player_whose_reader_went_away_is_told_to_stop_like_any_other() {
+    let dir_for_link = tempfile::tempdir().unwrap();
+    let link = dir_for_link.path().join("monitor");
+    let mut player = Command::new(PROGRAM)
+        .args(["replay", "--loop", "--speed", "max", "--pty-link"])
+        .args([&link, &trace_of(DriverName::Intellivue)])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(player.stdout.take().unwrap());
+    said.read_line(&mut String::new()).unwrap();
+    let mut reader = fs::File::open(&link).unwrap();
+    // It plays: from here on the pty fills.
+    reader.read_exact(&mut [0; 16]).unwrap();
+    drop(reader);
+    let id = player.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let waiting = tokio::task::spawn_blocking(move || player.wait());
+    let ended = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    if ended.is_err() {
+        Command::new("kill").args(["-KILL", &id]).status().unwrap();
+    }
+    assert!(ended.expect("the player does not stop").unwrap().unwrap().success());
+    assert!(fs::symlink_metadata(&link).is_err(), "the symlink is gone");
+}
+
 /// Bytes of the device, and of the driver, in a trace.
 fn bytes_in(text: &str) -> (Vec<u8>, usize) {
     let mut reader = trace::Reader::default();

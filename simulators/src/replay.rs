@@ -119,7 +119,7 @@ pub async fn play(
     let place = plan.link.as_deref().unwrap_or(&pty.name);
     writeln!(out, "{about} at {}; waiting for it to be opened", place.display())?;
     out.flush()?;
-    let mut player = Player { plan, pty: &pty, played: Played::default() };
+    let mut player = Player { plan, pty, played: Played::default() };
     tokio::select! {
         () = stopped => {}
         ended = player.play() => ended?,
@@ -154,7 +154,7 @@ fn examine(path: &Path) -> anyhow::Result<String> {
 
 struct Player<'a> {
     plan: &'a Plan,
-    pty: &'a Pty,
+    pty: Pty,
     played: Played,
 }
 
@@ -163,6 +163,7 @@ impl Player<'_> {
         self.reader().await?;
         // Held from here on, so that the driver may come and go.
         let slave = self.pty.open_slave()?;
+        self.pty.watch_anew()?;
         sleep(SETTLE).await;
         loop {
             self.round().await?;

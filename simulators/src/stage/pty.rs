@@ -84,17 +84,23 @@ impl Pty {
         let name = PathBuf::from(std::ffi::OsStr::from_bytes(name.as_bytes()));
         let flags = rustix::fs::fcntl_getfl(&master)? | OFlags::NONBLOCK;
         rustix::fs::fcntl_setfl(&master, flags).context("making the pty non-blocking")?;
-        #[expect(
-            deprecated,
-            reason = "its successor is unsafe to call; a File keeps its descriptor"
-        )]
-        let master = AsyncFd::new(File::from(master)).context("watching the pty")?;
-        let pty = Self { master, name };
+        let pty = Self { master: watched(File::from(master))?, name };
         let slave = pty.open_slave()?;
         let mut settings = tcgetattr(&slave).context("reading the pty's settings")?;
         settings.make_raw();
         tcsetattr(&slave, OptionalActions::Now, &settings).context("making the pty raw")?;
         Ok((pty, slave))
+    }
+
+    /// Watches this side anew. The runtime never forgets that the other side was closed once: from
+    /// then on this side counts as ready whatever it is, and whoever waits for it never waits.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(crate) fn watch_anew(&mut self) -> anyhow::Result<()> {
+        let master = self.master.get_ref().try_clone().context("watching the pty anew")?;
+        self.master = watched(master)?;
+        Ok(())
     }
 
     /// Opens the other side.
@@ -109,6 +115,11 @@ impl Pty {
             .with_context(|| format!("opening {}", name.display()))?;
         Ok(File::from(slave))
     }
+}
+
+#[expect(deprecated, reason = "its successor is unsafe to call; a File keeps its descriptor")]
+fn watched(master: File) -> anyhow::Result<AsyncFd<File>> {
+    AsyncFd::new(master).context("watching the pty")
 }
 
 impl Symlink {
