@@ -142,7 +142,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         },
         Command::Check(Config { config }) => match load(&config)? {
             Some(meant) => {
-                let (site, count) = (&meant.site, meant.devices.len());
+                let (site, count) = (&meant.site, meant.device_count());
                 writeln!(
                     io::stdout().lock(),
                     "{}: good; site {site}, {count} devices",
@@ -189,7 +189,7 @@ fn trace(order: &str, Trace { device, config }: &Trace) -> anyhow::Result<ExitCo
         let mut log = io::stderr().lock();
         writeln!(
             log,
-            "{}: no device is called {device}; known: {}",
+            "{}: no serial device is called {device}; known: {}",
             config.config.display(),
             known.join(", ")
         )?;

@@ -109,6 +109,11 @@ pub(crate) fn parse(text: &str, beside: &Path) -> Result<AgentConfig, Vec<Mistak
 }
 
 impl AgentConfig {
+    /// Serial and Bluetooth devices.
+    pub(crate) const fn device_count(&self) -> usize {
+        self.devices.len() + self.bluetooth.len()
+    }
+
     /// What is allowed and yet worth a thought.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let open = |device: &&DeviceConfig| matches!(device.port, Port::Listen(at) if at.ip().is_unspecified());
@@ -297,8 +302,8 @@ fn bluetooth(sections: Vec<Section<'_>>, names: &mut Names<'_>) -> Vec<Bluetooth
             match pairs.clone().count() == 6 && pairs.all(is_pair) {
                 true => Ok(text.to_ascii_uppercase()),
                 false => Err(format!(
-                    "\"{text}\" is no address; `clinic-agent devices scan` shows it, six pairs of \
-                     hexadecimal digits"
+                    "\"{text}\" is no address; write six pairs of hexadecimal digits, as `bluetoothctl \
+                     devices` shows them"
                 )),
             }
         });
@@ -450,7 +455,7 @@ baud = 9600
         let expect = [
             "device bp-01 has the id of device 2",
             "bluetooth.driver: \"tm2655\" is no Bluetooth driver; known: blood-pressure, glucose, ",
-            "bluetooth.address: \"00:1a:7d:da:71:1x\" is no address; `clinic-agent devices scan`",
+            "bluetooth.address: \"00:1a:7d:da:71:1x\" is no address; write six pairs of hexadecimal digits",
             "bluetooth.pin is not a setting",
         ];
         assert_eq!(shown.len(), expect.len(), "{shown:#?}");

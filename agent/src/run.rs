@@ -178,8 +178,7 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     });
     // Without systemd there is nobody to notify.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
-    let devices = config.devices.len() + config.bluetooth.len();
-    tracing::info!(site = %config.site, devices, "Agent started.");
+    tracing::info!(site = %config.site, devices = config.device_count(), "Agent started.");
 
     let told_to_stop = loop {
         tokio::select! {
