@@ -18,15 +18,15 @@ use simulators::{
     county::BrokerPlace,
     demo::settled,
     process::Role,
-    site::{DevicePlan, stage_clock, switch_off},
+    site::{DevicePlan, stage_clock, switch_off, write_truth},
     stage::pty::{Stage, StageTime},
 };
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -124,9 +124,8 @@ async fn cable(run_for: Duration) -> anyhow::Result<()> {
     let mut village = village(vec![plan.clone()]).await?;
     village.county.start().await?;
     let truth = village.site.truth();
-    let file = File::create(&truth).context("making the truth")?;
     let port = village.site.port(&plan.id);
-    let playing = tokio::spawn(play(plan.clone(), port, file, run_for));
+    let playing = tokio::spawn(play(plan.clone(), port, truth.clone(), run_for));
     village.site.start()?;
     let costs = Costs::over(&village, run_for.saturating_sub(SETTLE)).await?;
     playing.await.context("the monitor's task")??;
@@ -178,8 +177,8 @@ const fn jiff_epoch() -> &'static str {
 /// Plays the monitor on ptys that come and go, while its own time goes on.
 async fn play(
     plan: DevicePlan,
-    port: std::path::PathBuf,
-    mut file: File,
+    port: PathBuf,
+    truth: PathBuf,
     run_for: Duration,
 ) -> anyhow::Result<()> {
     let (clock, time, began) = (stage_clock(), StageTime::start(1.0), Instant::now());
@@ -187,13 +186,7 @@ async fn play(
     let setup = Setup { device, seed, clock, patient };
     let device = virtual_devices::create(name, setup).context("no such virtual device")?;
     let mut device = OnALine { device, heard: true };
-    let (facts, mut said) = mpsc::channel::<Truth>(4096);
-    let writing = tokio::task::spawn(async move {
-        while let Some(fact) = said.recv().await {
-            writeln!(file, "{}", serde_json::to_string(&fact)?)?;
-        }
-        anyhow::Ok(())
-    });
+    let (facts, writing) = write_truth(&truth)?;
     for (quarter, pulled) in PULLS {
         play_until(&mut device, &port, time, &facts, began + run_for * quarter / 4).await?;
         sleep(pulled).await;
