@@ -1,7 +1,7 @@
 //! A blood-pressure cuff, from the protocol sheet alone.
 
 use super::{
-    Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
+    Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Peripheral},
     spot::{Kind, Record, Stamp},
@@ -91,22 +91,12 @@ pub(super) fn device(setup: Setup) -> Peripheral<impl super::peripheral::Inside>
         1 => Pairing::Passkey(passkey(&setup)),
         _ => Pairing::JustWorks,
     };
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::MEASUREMENT, flags: &[Flag::Indicate] },
-            Characteristic { uuid: spec::INTERMEDIATE, flags: &[Flag::Notify] },
-            Characteristic { uuid: spec::FEATURE, flags: &[Flag::Read] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual BP".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing,
-        mtu_max: 23,
-    };
+    let own: [(Uuid, &[Flag]); 3] = [
+        (spec::MEASUREMENT, &[Flag::Indicate]),
+        (spec::INTERMEDIATE, &[Flag::Notify]),
+        (spec::FEATURE, &[Flag::Read]),
+    ];
+    let profile = kit.profile("Virtual BP", spec::SERVICE, &own, pairing);
     super::spot::device(profile, Cuff { kit }, Notebook::new(&setup.device, setup.clock))
 }
 

@@ -1,7 +1,7 @@
 //! Services that stand beside what a device measures: who made it, its battery, its clock.
 
 use super::{
-    AttError, Characteristic, Flag, Service, Uuid,
+    AttError, Characteristic, Flag, Pairing, Profile, Service, Uuid,
     peripheral::Air,
     value::{current_time, date_time},
 };
@@ -25,6 +25,8 @@ mod spec {
 }
 
 const READ: &[Flag] = &[Flag::Read];
+/// The smallest there is: no value of a profile but the ECG needs more.
+const MTU: u16 = 23;
 /// For play: a battery that lasts and one that does not.
 const BATTERY_GOOD: u8 = 84;
 const BATTERY_LOW: u8 = 9;
@@ -43,6 +45,20 @@ impl Kit {
     pub(super) fn new(setup: &Setup, model: &'static str, has_clock: bool) -> Self {
         let temper = Temper::new(setup.seed);
         Self { setup: setup.clone(), model, clock: temper.clock(), has_clock, temper }
+    }
+
+    /// A device with one service of its own, which it names when it advertises.
+    pub(super) fn profile(
+        &self,
+        name: &str,
+        uuid: Uuid,
+        own: &[(Uuid, &'static [Flag])],
+        pairing: Pairing,
+    ) -> Profile {
+        let own = own.iter().map(|&(uuid, flags)| Characteristic { uuid, flags });
+        let mut services = vec![Service { uuid, characteristics: own.collect() }];
+        services.extend(self.services());
+        Profile { name: name.to_owned(), advertised: vec![uuid], services, pairing, mtu_max: MTU }
     }
 
     /// The services, to stand behind what the device is for.

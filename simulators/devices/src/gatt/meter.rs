@@ -9,7 +9,7 @@
 mod racp;
 
 use super::{
-    AttError, Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
+    AttError, Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
     value::Sfloat,
@@ -135,23 +135,14 @@ pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
 /// A meter with so many records.
 pub(super) fn with_records(setup: Setup, records: u64) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "GM-LE", true);
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::MEASUREMENT, flags: &[Flag::Notify] },
-            Characteristic { uuid: spec::CONTEXT, flags: &[Flag::Notify] },
-            Characteristic { uuid: spec::FEATURE, flags: &[Flag::Read] },
-            Characteristic { uuid: spec::CONTROL_POINT, flags: &[Flag::Write, Flag::Indicate] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual Glucose".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing: Pairing::Passkey(super::cuff::passkey(&setup)),
-        mtu_max: 23,
-    };
+    let own: [(Uuid, &[Flag]); 4] = [
+        (spec::MEASUREMENT, &[Flag::Notify]),
+        (spec::CONTEXT, &[Flag::Notify]),
+        (spec::FEATURE, &[Flag::Read]),
+        (spec::CONTROL_POINT, &[Flag::Write, Flag::Indicate]),
+    ];
+    let pairing = Pairing::Passkey(super::cuff::passkey(&setup));
+    let profile = kit.profile("Virtual Glucose", spec::SERVICE, &own, pairing);
     let air = Air::new(Notebook::new(&setup.device, setup.clock));
     let meter = Meter::new(kit, records, &air);
     Peripheral::new(profile, meter, air)

@@ -2,7 +2,7 @@
 //! connected.
 
 use super::{
-    Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
+    Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
     spot::{self, Kind, Record, Stamp},
@@ -43,22 +43,12 @@ struct Oximeter {
 
 pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "OX-LE", true);
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::SPOT_CHECK, flags: &[Flag::Indicate] },
-            Characteristic { uuid: spec::CONTINUOUS, flags: &[Flag::Notify] },
-            Characteristic { uuid: spec::FEATURES, flags: &[Flag::Read] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual SpO2".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing: Pairing::JustWorks,
-        mtu_max: 23,
-    };
+    let own: [(Uuid, &[Flag]); 3] = [
+        (spec::SPOT_CHECK, &[Flag::Indicate]),
+        (spec::CONTINUOUS, &[Flag::Notify]),
+        (spec::FEATURES, &[Flag::Read]),
+    ];
+    let profile = kit.profile("Virtual SpO2", spec::SERVICE, &own, Pairing::JustWorks);
     spot::device(profile, Oximeter { kit }, Notebook::new(&setup.device, setup.clock))
 }
 

@@ -1,7 +1,7 @@
 //! A weight scale, from the protocol sheet alone (§5).
 
 use super::{
-    Characteristic, Flag, Pairing, Profile, Service, Uuid,
+    Flag, Pairing, Uuid,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
     spot::{self, Kind, Record, Stamp},
@@ -37,21 +37,9 @@ struct Scale {
 
 pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "WS-LE", true);
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::MEASUREMENT, flags: &[Flag::Indicate] },
-            Characteristic { uuid: spec::FEATURE, flags: &[Flag::Read] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual Scale".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing: Pairing::JustWorks,
-        mtu_max: 23,
-    };
+    let own: [(Uuid, &[Flag]); 2] =
+        [(spec::MEASUREMENT, &[Flag::Indicate]), (spec::FEATURE, &[Flag::Read])];
+    let profile = kit.profile("Virtual Scale", spec::SERVICE, &own, Pairing::JustWorks);
     spot::device(profile, Scale { kit }, Notebook::new(&setup.device, setup.clock))
 }
 

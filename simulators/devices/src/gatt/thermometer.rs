@@ -1,7 +1,7 @@
 //! A thermometer, from the protocol sheet alone (§4).
 
 use super::{
-    Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
+    Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
     spot::{self, Kind, Record, Stamp},
@@ -32,21 +32,9 @@ struct Thermometer {
 
 pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "TH-LE", true);
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::MEASUREMENT, flags: &[Flag::Indicate] },
-            Characteristic { uuid: spec::TYPE, flags: &[Flag::Read] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual Temp".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing: Pairing::JustWorks,
-        mtu_max: 23,
-    };
+    let own: [(Uuid, &[Flag]); 2] =
+        [(spec::MEASUREMENT, &[Flag::Indicate]), (spec::TYPE, &[Flag::Read])];
+    let profile = kit.profile("Virtual Temp", spec::SERVICE, &own, Pairing::JustWorks);
     spot::device(profile, Thermometer { kit }, Notebook::new(&setup.device, setup.clock))
 }
 
