@@ -4,7 +4,7 @@ use super::{
     Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Peripheral},
-    spot::{Kind, Record, Stamp},
+    spot::{Kind, Record},
     value::Sfloat,
 };
 use crate::{Setup, SimTime, scenario::Cuff as Measured, scenario::variation, truth::Notebook};
@@ -155,7 +155,7 @@ impl Kind for Cuff {
         (uuid == spec::FEATURE).then(|| spec::FEATURES.to_le_bytes().to_vec())
     }
 
-    fn measure(&self, at: SimTime, number: u64, (stamp, time): Stamp, air: &Air) -> Record {
+    fn measure(&self, at: SimTime, number: u64, stamp: [u8; 7], air: &Air) -> Record {
         let temper = &self.kit.temper;
         let cuff = self.measured(at, number);
         let [systolic, mean, diastolic] = cuff.pressure;
@@ -188,9 +188,7 @@ impl Kind for Cuff {
         ]
         .map(|(metric, unit, value)| {
             let text = value.text(0).ok_or("not_available");
-            let mut fact = air.notes.reading(at, metric, Some(unit), text);
-            fact.device_time = Some(time.clone());
-            fact
+            air.notes.reading(at, metric, Some(unit), text)
         });
         Record { value: measurement.encode(), facts: facts.to_vec() }
     }

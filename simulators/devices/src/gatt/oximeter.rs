@@ -5,7 +5,7 @@ use super::{
     Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    spot::{self, Kind, Record, Stamp},
+    spot::{self, Kind, Record},
     thermometer::every,
     value::Sfloat,
 };
@@ -127,14 +127,11 @@ impl Kind for Oximeter {
         (uuid == spec::FEATURES).then(|| spec::SUPPORTED.to_vec())
     }
 
-    fn measure(&self, at: SimTime, _: u64, (stamp, time): Stamp, air: &Air) -> Record {
+    fn measure(&self, at: SimTime, _: u64, stamp: [u8; 7], air: &Air) -> Record {
         let values = self.values(at);
         let good = values.iter().all(|value| value.text(0).is_some());
         let status = if good { spec::GOOD } else { spec::UNAVAILABLE };
-        let facts = self.facts(at, values, "not_available", air).map(|mut fact| {
-            fact.device_time = Some(time.clone());
-            fact
-        });
+        let facts = self.facts(at, values, "not_available", air);
         Record { value: spot_check(values, Some(stamp), Some(status)), facts: facts.to_vec() }
     }
 

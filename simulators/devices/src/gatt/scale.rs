@@ -4,7 +4,7 @@ use super::{
     Flag, Pairing, Uuid,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    spot::{self, Kind, Record, Stamp},
+    spot::{self, Kind, Record},
     thermometer::every,
     value::decimal,
 };
@@ -84,16 +84,14 @@ impl Kind for Scale {
         (uuid == spec::FEATURE).then(|| spec::FEATURES.to_le_bytes().to_vec())
     }
 
-    fn measure(&self, at: SimTime, number: u64, (stamp, time): Stamp, air: &Air) -> Record {
+    fn measure(&self, at: SimTime, number: u64, stamp: [u8; 7], air: &Air) -> Record {
         let seed = self.kit.setup().seed;
         let person = variation(seed, 0, 0x54, 6000) + variation(seed, number, 0x55, 80);
         let weight = 11_000 + u16::try_from(person).unwrap_or_default();
         let imperial = self.kit.temper.property(37, 2) == 1;
         let failed = !self.kit.temper.is_polite() && number % 4 == 3;
         let fact = |metric, unit, text: Result<String, &'static str>| {
-            let mut fact = air.notes.reading(at, metric, Some(unit), text);
-            fact.device_time = Some(time.clone());
-            fact
+            air.notes.reading(at, metric, Some(unit), text)
         };
         if failed {
             let value = encode(imperial, spec::UNSUCCESSFUL, Some(stamp), None, None);

@@ -4,7 +4,7 @@ use super::{
     Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    spot::{self, Kind, Record, Stamp},
+    spot::{self, Kind, Record},
     value::{decimal, float32},
 };
 use crate::{Setup, SimTime, truth::Notebook};
@@ -78,7 +78,7 @@ impl Kind for Thermometer {
         (uuid == spec::TYPE).then(|| vec![self.site().0])
     }
 
-    fn measure(&self, at: SimTime, _: u64, (stamp, time): Stamp, air: &Air) -> Record {
+    fn measure(&self, at: SimTime, _: u64, stamp: [u8; 7], air: &Air) -> Record {
         let [celsius, _] = bedside::vitals(self.kit.setup(), at).temperature;
         let celsius = i32::from(celsius);
         let fahrenheit = self.kit.temper.property(36, 2) == 1;
@@ -86,8 +86,7 @@ impl Kind for Thermometer {
         let unit = if fahrenheit { "[degF]" } else { "Cel" };
         let (site, metric) = self.site();
         let text = Ok(decimal(tenths.into(), -1));
-        let mut fact = air.notes.reading(at, metric, Some(unit), text);
-        fact.device_time = Some(time);
+        let fact = air.notes.reading(at, metric, Some(unit), text);
         let value = encode(fahrenheit, float32(tenths, -1), Some(stamp), Some(site));
         Record { value, facts: vec![fact] }
     }
