@@ -1,6 +1,6 @@
 //! One peripheral per kind of Bluetooth LE device, each from its protocol sheet alone.
 //!
-//! - [`value`]: numbers and times as the profiles write them
+//! - [`value`]: flags, numbers and times as the profiles write them
 //! - [`peripheral`]: what all have: a link, a bond, subscriptions, a queue
 //! - [`spot`]: what measures now and then, keeps it, and deletes what was confirmed
 //! - [`bedside`]: what a device sees of its patient

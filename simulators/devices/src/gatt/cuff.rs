@@ -5,7 +5,7 @@ use super::{
     kit::Kit,
     peripheral::{Air, Peripheral},
     spot::{Kind, Record},
-    value::Sfloat,
+    value::{Sfloat, flags},
 };
 use crate::{Setup, SimTime, scenario::Cuff as Measured, scenario::variation, truth::Notebook};
 
@@ -61,14 +61,14 @@ const NOTHING: Measurement = Measurement {
 
 impl Measurement {
     fn encode(&self) -> Vec<u8> {
-        let mut flags = self.reserved;
-        let mut put = |flag: u8, is_there: bool| flags |= if is_there { flag } else { 0 };
-        put(spec::KILOPASCAL, self.kilopascal);
-        put(spec::TIME, self.time.is_some());
-        put(spec::PULSE, self.pulse.is_some());
-        put(spec::USER, self.user.is_some());
-        put(spec::STATUS, self.status.is_some());
-        let mut bytes = vec![flags];
+        let known = flags([
+            (spec::KILOPASCAL, self.kilopascal),
+            (spec::TIME, self.time.is_some()),
+            (spec::PULSE, self.pulse.is_some()),
+            (spec::USER, self.user.is_some()),
+            (spec::STATUS, self.status.is_some()),
+        ]);
+        let mut bytes = vec![self.reserved | known];
         bytes.extend(self.pressures.iter().flat_map(|pressure| pressure.bytes()));
         bytes.extend(self.time.into_iter().flatten());
         bytes.extend(self.pulse.into_iter().flat_map(Sfloat::bytes));

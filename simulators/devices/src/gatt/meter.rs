@@ -12,7 +12,7 @@ use super::{
     AttError, Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    value::Sfloat,
+    value::{Sfloat, flags},
 };
 use crate::{Setup, SimTime, Truth, scenario::Glucose, scenario::variation, truth::Notebook};
 use racp::{Answer, Asked};
@@ -70,14 +70,13 @@ struct Measurement {
 
 impl Measurement {
     fn encode(&self, sequence: u16) -> Vec<u8> {
-        let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
-        let mut bytes = vec![
-            flag(spec::OFFSET, self.offset_min.is_some())
-                | flag(spec::CONCENTRATION, self.concentration.is_some())
-                | flag(spec::MOL_PER_LITRE, self.mol_per_litre)
-                | flag(spec::STATUS, self.status.is_some())
-                | flag(spec::CONTEXT_FOLLOWS, self.context_follows),
-        ];
+        let mut bytes = vec![flags([
+            (spec::OFFSET, self.offset_min.is_some()),
+            (spec::CONCENTRATION, self.concentration.is_some()),
+            (spec::MOL_PER_LITRE, self.mol_per_litre),
+            (spec::STATUS, self.status.is_some()),
+            (spec::CONTEXT_FOLLOWS, self.context_follows),
+        ])];
         bytes.extend(sequence.to_le_bytes());
         bytes.extend(self.base_time);
         bytes.extend(self.offset_min.into_iter().flat_map(i16::to_le_bytes));
@@ -92,9 +91,8 @@ impl Measurement {
 
 /// A value of 2A34: what was eaten and when.
 fn context(sequence: u16, carbohydrate: Option<(u8, Sfloat)>, meal: Option<u8>) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
     let mut bytes =
-        vec![flag(spec::CARBOHYDRATE, carbohydrate.is_some()) | flag(spec::MEAL, meal.is_some())];
+        vec![flags([(spec::CARBOHYDRATE, carbohydrate.is_some()), (spec::MEAL, meal.is_some())])];
     bytes.extend(sequence.to_le_bytes());
     if let Some((kind, amount)) = carbohydrate {
         bytes.push(kind);

@@ -7,7 +7,7 @@ use super::{
     peripheral::{Air, Inside, Peripheral},
     spot::{self, Kind, Record},
     thermometer::every,
-    value::Sfloat,
+    value::{Sfloat, flags},
 };
 use crate::{Setup, SimTime, Truth, truth::Notebook};
 
@@ -54,9 +54,8 @@ pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
 
 /// A value of 2A5E.
 fn spot_check(values: [Sfloat; 2], time: Option<[u8; 7]>, status: Option<u16>) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
     let mut bytes =
-        vec![flag(spec::SPOT_TIME, time.is_some()) | flag(spec::SPOT_STATUS, status.is_some())];
+        vec![flags([(spec::SPOT_TIME, time.is_some()), (spec::SPOT_STATUS, status.is_some())])];
     bytes.extend(values.into_iter().flat_map(Sfloat::bytes));
     bytes.extend(time.into_iter().flatten());
     bytes.extend(status.into_iter().flat_map(u16::to_le_bytes));
@@ -70,11 +69,9 @@ fn continuous(
     sensor: Option<u32>,
     amplitude: Option<Sfloat>,
 ) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
     let mut bytes = vec![
         spec::STATUS
-            | flag(spec::SENSOR, sensor.is_some())
-            | flag(spec::AMPLITUDE, amplitude.is_some()),
+            | flags([(spec::SENSOR, sensor.is_some()), (spec::AMPLITUDE, amplitude.is_some())]),
     ];
     bytes.extend(values.into_iter().flat_map(Sfloat::bytes));
     bytes.extend(status.to_le_bytes());

@@ -6,7 +6,7 @@ use super::{
     peripheral::{Air, Inside, Peripheral},
     spot::{self, Kind, Record},
     thermometer::every,
-    value::decimal,
+    value::{decimal, flags},
 };
 use crate::{Setup, SimTime, scenario::variation, truth::Notebook};
 
@@ -51,13 +51,12 @@ fn encode(
     user: Option<u8>,
     bmi_and_height: Option<[u16; 2]>,
 ) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
-    let mut bytes = vec![
-        flag(spec::IMPERIAL, imperial)
-            | flag(spec::TIME, time.is_some())
-            | flag(spec::USER, user.is_some())
-            | flag(spec::BMI_AND_HEIGHT, bmi_and_height.is_some()),
-    ];
+    let mut bytes = vec![flags([
+        (spec::IMPERIAL, imperial),
+        (spec::TIME, time.is_some()),
+        (spec::USER, user.is_some()),
+        (spec::BMI_AND_HEIGHT, bmi_and_height.is_some()),
+    ])];
     bytes.extend(weight.to_le_bytes());
     bytes.extend(time.into_iter().flatten());
     bytes.extend(user);

@@ -5,7 +5,7 @@ use super::{
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
     spot::{self, Kind, Record},
-    value::{decimal, float32},
+    value::{decimal, flags, float32},
 };
 use crate::{Setup, SimTime, truth::Notebook};
 
@@ -40,12 +40,11 @@ pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
 
 /// A value of 2A1C.
 fn encode(fahrenheit: bool, value: [u8; 4], time: Option<[u8; 7]>, site: Option<u8>) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
-    let mut bytes = vec![
-        flag(spec::FAHRENHEIT, fahrenheit)
-            | flag(spec::TIME, time.is_some())
-            | flag(spec::HAS_TYPE, site.is_some()),
-    ];
+    let mut bytes = vec![flags([
+        (spec::FAHRENHEIT, fahrenheit),
+        (spec::TIME, time.is_some()),
+        (spec::HAS_TYPE, site.is_some()),
+    ])];
     bytes.extend(value);
     bytes.extend(time.into_iter().flatten());
     bytes.extend(site);
