@@ -12,15 +12,15 @@
 //! - without the bond a device asks for, it hands out nothing of its patient
 
 mod bedside;
-pub mod cuff;
+mod cuff;
 mod kit;
-pub mod meter;
-pub mod oximeter;
+mod meter;
+mod oximeter;
 mod peripheral;
-pub mod scale;
+mod scale;
 mod spot;
-pub mod strap;
-pub mod thermometer;
+mod strap;
+mod thermometer;
 mod value;
 
 use crate::{Setup, SimTime, Truth};

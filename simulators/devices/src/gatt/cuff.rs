@@ -3,8 +3,8 @@
 use super::{
     Flag, Pairing, Uuid, bedside,
     kit::Kit,
-    peripheral::{Air, Peripheral},
-    spot::{Kind, Record},
+    peripheral::{Air, Inside, Peripheral},
+    spot::{self, Kind, Record},
     value::{Sfloat, flags},
 };
 use crate::{Setup, SimTime, scenario::Cuff as Measured, scenario::variation, truth::Notebook};
@@ -79,16 +79,15 @@ impl Measurement {
 }
 
 /// A cuff.
-pub struct Cuff {
+struct Cuff {
     kit: Kit,
 }
 
 /// A cuff that was used before.
-#[must_use]
-pub(super) fn device(setup: Setup) -> Peripheral<impl super::peripheral::Inside> {
+pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "BP-LE", true);
     let pairing = match kit.temper.property(31, 2) {
-        1 => Pairing::Passkey(passkey(&setup)),
+        1 => Pairing::Passkey(kit.passkey()),
         _ => Pairing::JustWorks,
     };
     let own: [(Uuid, &[Flag]); 3] = [
@@ -97,12 +96,7 @@ pub(super) fn device(setup: Setup) -> Peripheral<impl super::peripheral::Inside>
         (spec::FEATURE, &[Flag::Read]),
     ];
     let profile = kit.profile("Virtual BP", spec::SERVICE, &own, pairing);
-    super::spot::device(profile, Cuff { kit }, Notebook::new(&setup.device, setup.clock))
-}
-
-/// Six digits that a device shows.
-pub(super) fn passkey(setup: &Setup) -> u32 {
-    u32::try_from(variation(setup.seed, 0, 0x50, 999_999)).unwrap_or_default()
+    spot::device(profile, Cuff { kit }, Notebook::new(&setup.device, setup.clock))
 }
 
 impl Cuff {

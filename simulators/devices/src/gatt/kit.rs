@@ -1,13 +1,17 @@
-//! Services that stand beside what a device measures: who made it, its battery, its clock.
+//! Services that stand beside what a device measures: who made it, its battery, its clock;
+//! and the passkey it shows.
 
 use super::{
     AttError, Characteristic, Flag, Pairing, Profile, Service, Uuid,
     peripheral::Air,
+    spot::Stamp,
     value::{current_time, date_time},
 };
 use crate::{
     Setup, SimTime,
+    scenario::variation,
     serial::temper::{DeviceClock, Temper},
+    truth::moment,
 };
 
 /// Sheet of the heart-rate strap, §6.
@@ -124,17 +128,27 @@ impl Kit {
     }
 
     /// What the device's clock shows, and the moment that is in the truth.
-    pub(super) fn stamp(&self, at: SimTime) -> ([u8; 7], String) {
-        let civil_ms = self.civil_ms(at);
-        (date_time(civil_ms), super::peripheral::device_time(self.setup.clock, civil_ms))
+    pub(super) fn stamp(&self, at: SimTime) -> Stamp {
+        self.stamp_of(self.civil_ms(at))
     }
 
     /// As [`stamp`](Self::stamp), some days before the stage began.
-    pub(super) fn stamp_of_old(&self, days: u64, second: u64) -> ([u8; 7], String) {
+    pub(super) fn stamp_of_old(&self, days: u64, second: u64) -> Stamp {
         let back = i64::try_from(days * 86_400).unwrap_or_default();
         let ahead = i64::try_from(second).unwrap_or_default();
-        let civil_ms = self.civil_ms(SimTime(0)).saturating_sub((back - ahead) * 1000);
-        (date_time(civil_ms), super::peripheral::device_time(self.setup.clock, civil_ms))
+        self.stamp_of(self.civil_ms(SimTime(0)).saturating_sub((back - ahead) * 1000))
+    }
+
+    /// What a clock shows that shows this, and the moment at which it did.
+    fn stamp_of(&self, civil_ms: i64) -> Stamp {
+        // A value carries seconds.
+        let seconds = civil_ms.div_euclid(1000) - i64::from(self.setup.clock.utc_offset_s);
+        (date_time(civil_ms), moment(seconds * 1000))
+    }
+
+    /// Six digits that the device shows.
+    pub(super) fn passkey(&self) -> u32 {
+        u32::try_from(variation(self.setup.seed, 0, 0x50, 999_999)).unwrap_or_default()
     }
 
     pub(super) fn setup(&self) -> &Setup {

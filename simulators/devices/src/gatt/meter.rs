@@ -14,7 +14,10 @@ use super::{
     peripheral::{Air, Inside, Peripheral},
     value::{Sfloat, flags},
 };
-use crate::{Setup, SimTime, Truth, scenario::Glucose, scenario::variation, truth::Notebook};
+use crate::{
+    Setup, SimTime, Truth, scenario::Glucose, scenario::variation, serial::temper::Temper,
+    truth::Notebook,
+};
 use racp::{Answer, Asked};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -126,7 +129,7 @@ struct Meter {
 
 /// A meter that was used before: for long if it is rude, a dozen times if it is polite.
 pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
-    let polite = setup.seed % 4 < 2;
+    let polite = Temper::new(setup.seed).is_polite();
     with_records(setup, if polite { RECORDS_FEW } else { RECORDS_MAX })
 }
 
@@ -139,7 +142,7 @@ pub(super) fn with_records(setup: Setup, records: u64) -> Peripheral<impl Inside
         (spec::FEATURE, &[Flag::Read]),
         (spec::CONTROL_POINT, &[Flag::Write, Flag::Indicate]),
     ];
-    let pairing = Pairing::Passkey(super::cuff::passkey(&setup));
+    let pairing = Pairing::Passkey(kit.passkey());
     let profile = kit.profile("Virtual Glucose", spec::SERVICE, &own, pairing);
     let air = Air::new(Notebook::new(&setup.device, setup.clock));
     let meter = Meter::new(kit, records, &air);

@@ -5,8 +5,7 @@ use super::{
     Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    spot::{self, Kind, Record},
-    thermometer::every,
+    spot::{self, Kind, Record, every},
     value::{Sfloat, flags},
 };
 use crate::{Setup, SimTime, Truth, truth::Notebook};

@@ -4,8 +4,7 @@ use super::{
     Flag, Pairing, Uuid,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    spot::{self, Kind, Record},
-    thermometer::every,
+    spot::{self, Kind, Record, every},
     value::{decimal, flags},
 };
 use crate::{Setup, SimTime, scenario::variation, truth::Notebook};

@@ -1,7 +1,7 @@
 //! A device that measures now and then, keeps the results, and deletes what was confirmed.
 
 use super::{
-    AttError, Profile, Uuid,
+    AttError, Profile, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
 };
@@ -165,4 +165,22 @@ pub(super) fn device<K: Kind>(profile: Profile, kind: K, notes: Notebook) -> Per
     let air = Air::new(notes);
     let spot = Spot::new(kind, &air);
     Peripheral::new(profile, spot, air)
+}
+
+/// The first of equally spaced moments after `after`.
+pub(super) fn every(after: SimTime, first_s: u64, every_s: u64) -> SimTime {
+    let second = bedside::elapsed_s(after);
+    let rounds = if second < first_s { 0 } else { (second - first_s) / every_s + 1 };
+    SimTime((first_s + rounds * every_s) * SECOND_US)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equally_spaced_moments_do_not_come_twice() {
+        let next = |after_s: u64| every(SimTime(after_s * 1_000_000), 25, 120).0 / 1_000_000;
+        assert_eq!([0, 24, 25, 144, 145].map(next), [25, 25, 145, 145, 265]);
+    }
 }

@@ -4,7 +4,7 @@ use super::{
     Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    spot::{self, Kind, Record},
+    spot::{self, Kind, Record, every},
     value::{decimal, flags, float32},
 };
 use crate::{Setup, SimTime, truth::Notebook};
@@ -91,13 +91,6 @@ impl Kind for Thermometer {
     }
 }
 
-/// The first of equally spaced moments after `after`.
-pub(super) fn every(after: SimTime, first_s: u64, every_s: u64) -> SimTime {
-    let second = bedside::elapsed_s(after);
-    let rounds = if second < first_s { 0 } else { (second - first_s) / every_s + 1 };
-    SimTime((first_s + rounds * every_s) * 1_000_000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::{super::value::NAN_32, *};
@@ -113,11 +106,5 @@ mod tests {
         ];
         let vectors = include_str!("../../../../tests/vectors/thermometer/values.toml");
         assert_eq!(frames(vectors, None), sent);
-    }
-
-    #[test]
-    fn equally_spaced_moments_do_not_come_twice() {
-        let next = |after_s: u64| every(SimTime(after_s * 1_000_000), 25, 120).0 / 1_000_000;
-        assert_eq!([0, 24, 25, 144, 145].map(next), [25, 25, 145, 145, 265]);
     }
 }
