@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Setup, SimTime,
     scenario::variation,
-    serial::temper::{DeviceClock, Temper},
+    temper::{DeviceClock, Temper},
     truth::moment,
 };
 

@@ -15,8 +15,7 @@ use super::{
     value::{Sfloat, flags},
 };
 use crate::{
-    Setup, SimTime, Truth, scenario::Glucose, scenario::variation, serial::temper::Temper,
-    truth::Notebook,
+    Setup, SimTime, Truth, scenario::Glucose, scenario::variation, temper::Temper, truth::Notebook,
 };
 use racp::{Answer, Asked};
 use std::collections::{BTreeSet, VecDeque};
