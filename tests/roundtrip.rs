@@ -15,7 +15,7 @@ use model::{
     record::Record,
     time::{ClockQuality, DeviceTime, MonoTime, Now, WallTime, civil_ms},
 };
-use simulators::verify::hits::{Block, judge_waves};
+use simulators::verify::hits::{Block, judge, judge_waves};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -431,18 +431,6 @@ fn unix_ms(text: &str) -> i64 {
     seconds + i64::from(number(20, 23))
 }
 
-/// Whether everything of `part` comes in `whole`, in its order.
-fn comes_in<'a>(
-    part: impl IntoIterator<Item = &'a Said>,
-    whole: impl IntoIterator<Item = &'a Said>,
-) -> Result<(), &'a Said> {
-    let mut whole = whole.into_iter();
-    part.into_iter().try_for_each(|one| match whole.any(|other| other.is_told_by(one)) {
-        true => Ok(()),
-        false => Err(one),
-    })
-}
-
 /// The first place where two sequences of two sides differ, and what each has there.
 fn first_difference<'a, T: PartialEq>(
     said: &'a [T],
@@ -483,10 +471,13 @@ fn assert_told(
             emitted.sort_by_key(Said::in_time);
             emitted
         });
-        let invented = comes_in(&once, said.iter().map(|(said, _)| said));
-        assert_eq!(invented, Ok(()), "{about}: nobody said that of {series:?}");
-        let whole = said.iter().filter(|(_, hit)| !hit).map(|(said, _)| said);
-        assert_eq!(comes_in(whole, &emitted), Ok(()), "{about}: lost of {series:?}");
+        let judged = |emitted: &[Said]| {
+            judge(said, emitted, |(_, hit)| *hit, |(said, _), emitted| said.is_told_by(emitted))
+        };
+        let invented = judged(&once).invented.first().and_then(|place| once.get(*place));
+        assert_eq!(invented, None, "{about}: nobody said that of {series:?}");
+        let lost = judged(&emitted).lost.first().and_then(|place| said.get(*place));
+        assert_eq!(lost, None, "{about}: lost of {series:?}");
     }
     let invented = emitted.keys().next();
     assert_eq!(invented, None, "{about}: nobody said anything of it");
