@@ -20,6 +20,7 @@ use simulators::{
     process::Role,
     site::{DevicePlan, stage_clock, switch_off, write_truth},
     stage::pty::{Stage, StageTime},
+    verify::unix_ms,
 };
 use std::{
     collections::BTreeMap,
@@ -276,11 +277,6 @@ fn said_blocks(truth: &Path) -> anyhow::Result<BTreeMap<String, Vec<SaidBlock>>>
         said.entry(metric).or_default().push(SaidBlock { end_ms, samples });
     }
     Ok(said)
-}
-
-fn unix_ms(text: &str) -> anyhow::Result<i64> {
-    let time: jiff::Timestamp = text.parse().with_context(|| format!("{text:?} is no time"))?;
-    Ok(time.as_millisecond())
 }
 
 /// Where the samples of a wave are.
