@@ -69,6 +69,7 @@ const OTHERS: [&str; 16] = [
     "json-lines",
 ];
 const SITE: &str = "heping";
+const EVER: &str = "1970-01-01T00:00:00Z";
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -132,11 +133,10 @@ async fn cable(run_for: Duration) -> anyhow::Result<()> {
     playing.await.context("the monitor's task")??;
     let client = village.county.client()?;
     let report = settled(std::slice::from_ref(&truth), &client).await?;
-    let from = jiff_epoch();
     let said = said_blocks(&truth)?;
     let mut unaccounted = 0;
     for wave in WAVES {
-        let blocks = client.blocks(&plan.id, wave, from).await?;
+        let blocks = client.blocks(&plan.id, wave, EVER).await?;
         let said = said.get(wave).with_context(|| format!("{wave} was never sent"))?;
         let account = Account::of(said, &blocks)?;
         unaccounted += account.unaccounted().abs();
@@ -144,7 +144,7 @@ async fn cable(run_for: Duration) -> anyhow::Result<()> {
         let is_whole = account.sent == account.stored
             && account.gaps.len() == PULLS.len()
             && account.gaps.iter().all(|gap| *gap > 0);
-        anyhow::ensure!(is_whole, "{wave}: gaps {:?}", account.gaps);
+        ensure!(is_whole, "{wave}: gaps {:?}", account.gaps);
         figure(wave, &account.shown())?;
     }
     village.drained().await?;
@@ -169,10 +169,6 @@ async fn cable(run_for: Duration) -> anyhow::Result<()> {
     ensure!(report.is_clean(), "{:?}", report.differences);
     ensure!(unaccounted == 0, "{unaccounted} samples are neither stored nor in a gap");
     Ok(())
-}
-
-const fn jiff_epoch() -> &'static str {
-    "1970-01-01T00:00:00Z"
 }
 
 /// Plays the monitor on ptys that come and go, while its own time goes on.
@@ -410,18 +406,17 @@ struct Costs {
 }
 
 impl Costs {
-    /// What agent and gateway cost over that time, after they have settled.
+    /// What agent and gateway cost after they have settled, over that time without its last two
+    /// seconds.
     async fn over(village: &Village, run_for: Duration) -> anyhow::Result<Self> {
         sleep(SETTLE).await;
         let ids = [village.site.process_id(), village.county.process_id()];
         let [Some(agent), Some(gateway)] = ids else { bail!("agent or gateway has ended") };
-        let (began, before) = (Instant::now(), [Usage::of(agent)?, Usage::of(gateway)?]);
+        let (began, before) = (Instant::now(), (Usage::of(agent)?, Usage::of(gateway)?));
         sleep(run_for.saturating_sub(Duration::from_secs(2))).await;
-        let (over, after) = (began.elapsed(), [Usage::of(agent)?, Usage::of(gateway)?]);
-        let [agent, gateway] = [0, 1].map(|one: usize| {
-            Some(Cost::between(before.get(one)?, after.get(one)?, over.as_secs_f64()))
-        });
-        Ok(Self { agent: agent.context("agent")?, gateway: gateway.context("gateway")? })
+        let (over, after) = (began.elapsed(), (Usage::of(agent)?, Usage::of(gateway)?));
+        let between = |before, after| Cost::between(before, after, over.as_secs_f64());
+        Ok(Self { agent: between(&before.0, &after.0), gateway: between(&before.1, &after.1) })
     }
 }
 
