@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     config::BluetoothConfig,
     handover::Handover,
-    outbox::{AskOutboxError, Outbox, OutboxClosed},
+    outbox::{Outbox, OutboxClosed},
     status::Board,
 };
 use bluez::{Asker, Bluez, BluezError, Said};
@@ -102,15 +102,7 @@ impl Desk {
     async fn new(radio: &Radio) -> Result<Self, OutboxClosed> {
         let mut places = Vec::new();
         for (link, config) in (radio.first_link..).zip(&radio.devices) {
-            let cursor = match radio.outbox.cursor(config.id.clone()).await {
-                Ok(cursor) => cursor,
-                Err(AskOutboxError::Closed(closed)) => return Err(closed),
-                Err(AskOutboxError::File(error)) => {
-                    // The device tells again what it told before; repeats are not recorded twice.
-                    tracing::error!(device = %config.id, %error, "What the driver knew cannot be read.");
-                    None
-                }
-            };
+            let cursor = radio.outbox.cursor(&config.id).await?;
             let driver =
                 registry::create_gatt(config.driver, config.id.clone(), config.clock, cursor);
             places.push(Place {
@@ -210,7 +202,7 @@ impl<'a> Air<'a> {
             asker: bluez.asker(),
             bluez,
             radio,
-            objects: Objects::default(),
+            objects: Objects::of_devices(addresses(radio)),
             calls: FuturesUnordered::new(),
             chores: FuturesUnordered::new(),
             adapters: BTreeMap::new(),
@@ -227,7 +219,7 @@ impl<'a> Air<'a> {
             if leaving.is_none() {
                 self.mind_adapters(desk).await?;
             }
-            let all_left = desk.places.iter().all(|place| place.session.has_left());
+            let all_left = desk.places.iter().all(|place| !place.session.is_busy());
             if leaving.is_some_and(|until| all_left || self.radio.clock.mono() >= until) {
                 return Ok(Ended::Stopped);
             }
@@ -275,7 +267,7 @@ impl<'a> Air<'a> {
 
     /// Looks at everything anew; whether `BlueZ` told what is there, or is not there itself.
     async fn take_stock(&mut self, desk: &mut Desk) -> Result<bool, OutboxClosed> {
-        self.objects = Objects::default();
+        self.objects = Objects::of_devices(addresses(self.radio));
         self.adapters.clear();
         self.chores = FuturesUnordered::new();
         if !self.bluez.is_there() {
@@ -341,6 +333,10 @@ impl<'a> Air<'a> {
                 || address.as_ref().is_some_and(|address| *address == place.address)
         };
         let Some(place) = desk.places.iter_mut().find(known) else { return Ok(()) };
+        // What was confirmed counts, whichever adapter it came by.
+        if let News::Value(_, from, value) = &news {
+            return tell(place, now, Event::Value(*from, value)).await;
+        }
         // A device may be heard by two adapters: while it is busy with one, the other is not asked.
         if place.path.as_ref().is_some_and(|known| *known != path) && place.session.is_busy() {
             return Ok(());
@@ -360,8 +356,7 @@ impl<'a> Air<'a> {
                 tell(place, now, Event::Resolved(&found)).await
             }
             News::Disconnected(_) => tell(place, now, Event::Disconnected).await,
-            News::Value(_, from, value) => tell(place, now, Event::Value(from, &value)).await,
-            News::Seen(_) | News::StoppedLooking(_) => Ok(()),
+            News::Seen(_) | News::Value(..) | News::StoppedLooking(_) => Ok(()),
         }
     }
 
@@ -450,6 +445,10 @@ impl<'a> Air<'a> {
             }
         };
     }
+}
+
+fn addresses(radio: &Radio) -> BTreeSet<String> {
+    radio.devices.iter().map(|device| device.address.clone()).collect()
 }
 
 async fn carry_out(asker: &Asker, at: &str, call: Call) -> Result<Vec<u8>, Refusal> {
