@@ -164,10 +164,8 @@ impl GattDriver for HeartRate {
             GattEvent::Answered(request, answer) => {
                 self.visit.answered(now, request, answer, reporter);
             }
-            GattEvent::TimedOut => {
-                self.stream.time_out(now, reporter);
-            }
-            GattEvent::Received(..) | GattEvent::Committed | GattEvent::Leaving => {}
+            GattEvent::TimedOut => self.stream.time_out(now, reporter),
+            GattEvent::Received(..) | GattEvent::Leaving => {}
             GattEvent::Disconnected => {
                 self.stream.end(now, reporter);
                 self.visit.end_as_told();

@@ -7,7 +7,7 @@
 
 use super::{
     Characteristic, Refusal, Request, Uuid,
-    date_time::{civil_ms_of_current_time, current_time},
+    date_time::{DATE_TIME_LEN, civil_ms_of_current_time, current_time},
 };
 use crate::reporter::Reporter;
 use model::{
@@ -37,8 +37,6 @@ const PERCENT_MAX: u8 = 100;
 pub const CURRENT_TIME: Characteristic = Characteristic::sig(0x1805, 0x2A2B);
 /// "Vendor use, e.g. A&D puts it inside 0x1810" (protocol sheet of the Blood Pressure Service, §2).
 const DATE_TIME: Uuid = Uuid::sig(0x2A08);
-/// Bytes of a Date Time at the beginning of a Current Time.
-const DATE_TIME_LEN: usize = 7;
 
 /// What a person decided about the device's clock, and what is known of the site's.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -122,20 +120,20 @@ impl Services {
         request: &Request,
         answer: Result<&[u8], &Refusal>,
         reporter: &mut Reporter<Request>,
-    ) -> bool {
+    ) {
         let place = match request {
             Request::Read(place) => *place,
             Request::Write(place, _) if *place == CURRENT_TIME || place.uuid == DATE_TIME => {
                 if let Err(refusal) = answer {
                     reporter.note(now, "clock_not_set", refusal);
                 }
-                return true;
+                return;
             }
-            _ => return false,
+            _ => return,
         };
         let name = ABOUT.iter().find(|(about, _)| *about == place).map(|(_, name)| *name);
         if name.is_none() && place != BATTERY && place != CURRENT_TIME {
-            return false;
+            return;
         }
         // What a device does not tell of itself is no trouble.
         if let Ok(value) = answer {
@@ -150,7 +148,6 @@ impl Services {
             reporter.status(now, DeviceState::Online, "", self.about.clone());
             self.told = Some(self.about.clone());
         }
-        true
     }
 
     /// It is away, and that was told: when it is back, that is news.
@@ -179,8 +176,8 @@ impl Services {
     }
 }
 
-/// A battery level, read or notified.
-pub(super) fn battery(now: Now, value: &[u8], reporter: &mut Reporter<Request>) {
+/// A battery level.
+fn battery(now: Now, value: &[u8], reporter: &mut Reporter<Request>) {
     match value {
         [percent @ 0..=PERCENT_MAX] => {
             let percent = u32::from(*percent);

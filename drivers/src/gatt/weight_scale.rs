@@ -5,7 +5,6 @@
 
 use super::{
     Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request,
-    date_time::{DATE_TIME_LEN, civil_ms_of},
     fields::Fields,
     services::ClockOptions,
     visit::{Visit, spot_group},
@@ -60,7 +59,7 @@ impl Measurement {
         let flags = fields.u8()?;
         let has = |flag| flags & flag != 0;
         let weight = fields.u16()?;
-        let time = if has(spec::TIME) { Some(fields.take::<DATE_TIME_LEN>()?) } else { None };
+        let civil_ms = fields.date_time(has(spec::TIME))?;
         let user = if has(spec::USER) { Some(fields.u8()?) } else { None };
         let bmi_and_height = match has(spec::BMI_AND_HEIGHT) {
             true => Some((fields.u16()?, fields.u16()?)),
@@ -69,7 +68,7 @@ impl Measurement {
         Some(Self {
             imperial: has(spec::IMPERIAL),
             weight,
-            civil_ms: time.and_then(civil_ms_of),
+            civil_ms,
             user: user.filter(|user| *user != spec::UNKNOWN_USER),
             bmi_and_height,
         })
@@ -145,12 +144,7 @@ impl GattDriver for WeightScale {
                 self.visit.heard(now);
                 self.measured(now, value);
             }
-            GattEvent::Received(..) | GattEvent::Committed | GattEvent::Leaving => {}
-            GattEvent::Answered(request, answer) => {
-                self.visit.answered(now, request, answer, &mut self.reporter);
-            }
-            GattEvent::TimedOut => self.visit.time_out(now, &mut self.reporter),
-            GattEvent::Disconnected => self.visit.end(),
+            event => self.visit.handle(now, event, &mut self.reporter),
         }
     }
 
