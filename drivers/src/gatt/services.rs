@@ -91,7 +91,6 @@ impl Services {
             }
             (false, None) => return,
         };
-        reporter.note(now, "clock_set", "the device's clock is set, as the configuration says");
         reporter.send(request);
     }
 
@@ -124,8 +123,12 @@ impl Services {
         let place = match request {
             Request::Read(place) => *place,
             Request::Write(place, _) if *place == CURRENT_TIME || place.uuid == DATE_TIME => {
-                if let Err(refusal) = answer {
-                    reporter.note(now, "clock_not_set", refusal);
+                match answer {
+                    Ok(_) => {
+                        let text = "the device's clock was set, as the configuration says";
+                        reporter.note(now, "clock_set", text);
+                    }
+                    Err(refusal) => reporter.note(now, "clock_not_set", refusal),
                 }
                 return;
             }
