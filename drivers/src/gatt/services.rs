@@ -9,9 +9,8 @@ use super::{
     Characteristic, Refusal, Request, Uuid,
     date_time::{DATE_TIME_LEN, civil_ms_of_current_time, current_time},
 };
-use crate::reporter::Reporter;
+use crate::{clock_offset::clock_offset, reporter::Reporter};
 use model::{
-    decimal::Decimal,
     device::DeviceState,
     metric::Metric,
     reading::{Reading, ReadingGroup, shortened},
@@ -167,15 +166,11 @@ impl Services {
         }
     }
 
-    /// How far the device's clock is ahead of ours, in whole seconds.
     fn clock_read(&mut self, now: Now, value: &[u8], reporter: &mut Reporter<Request>) {
         let Some(civil_ms) = civil_ms_of_current_time(value) else { return };
-        let Some(zone_s) = self.clock.zone_offset_s else { return };
-        let ours = now.wall.unix_ms().div_euclid(1000) + i64::from(zone_s);
-        if let Some(ahead) = Decimal::new(civil_ms.div_euclid(1000) - ours, 0) {
-            let reading = Reading::number(Metric::CLOCK_OFFSET, ahead, Unit::SECOND);
-            emit(now, reading, reporter);
-        }
+        let shows = civil_ms.div_euclid(1000);
+        let reading = clock_offset(now, self.clock.zone_offset_s, shows..=shows);
+        reading.into_iter().for_each(|reading| emit(now, reading, reporter));
     }
 }
 
