@@ -11,7 +11,7 @@
 pub mod codec;
 
 use super::{
-    Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request, Uuid,
+    Characteristic, GattDriver, GattEvent, GattOutput, Request, Uuid,
     heart_rate::{self, Heart},
     services::ClockOptions,
     stream::Stream,
@@ -94,7 +94,7 @@ pub struct PolarEcg {
 impl PolarEcg {
     /// A driver that waits for its strap. It remembers nothing.
     #[must_use]
-    pub fn new(device: DeviceId, clock: ClockOptions, _: Option<Cursor>) -> Self {
+    pub fn new(device: DeviceId, clock: ClockOptions) -> Self {
         Self {
             reporter: Reporter::new(device, DeviceKind::EcgStrap, "polar-ecg"),
             visit: Visit::new(clock),

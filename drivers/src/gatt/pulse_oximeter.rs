@@ -9,7 +9,7 @@
 pub mod codec;
 
 use super::{
-    Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request,
+    Characteristic, GattDriver, GattEvent, GattOutput, Request,
     services::ClockOptions,
     stream::Stream,
     visit::{Visit, spot_group},
@@ -47,7 +47,7 @@ pub struct PulseOximeter {
 impl PulseOximeter {
     /// A driver that waits for its oximeter. It remembers nothing.
     #[must_use]
-    pub fn new(device: DeviceId, clock: ClockOptions, _: Option<Cursor>) -> Self {
+    pub fn new(device: DeviceId, clock: ClockOptions) -> Self {
         Self {
             reporter: Reporter::new(device, DeviceKind::Oximeter, "pulse-oximeter"),
             visit: Visit::new(clock),
@@ -186,7 +186,7 @@ mod tests {
 
     fn oximeter() -> GattBench<PulseOximeter> {
         let device = DeviceId::new("oxi-01").unwrap();
-        let driver = PulseOximeter::new(device, ClockOptions::default(), None);
+        let driver = PulseOximeter::new(device, ClockOptions::default());
         GattBench::new(driver, vec![(SPOT_CHECK, vec![]), (CONTINUOUS, vec![])])
     }
 

@@ -4,7 +4,7 @@
 //! Scale, §5 and "Our metrics".
 
 use super::{
-    Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request,
+    Characteristic, GattDriver, GattEvent, GattOutput, Request,
     fields::Fields,
     services::ClockOptions,
     visit::{Visit, spot_group},
@@ -110,7 +110,7 @@ pub struct WeightScale {
 impl WeightScale {
     /// A driver that waits for its scale. It remembers nothing.
     #[must_use]
-    pub fn new(device: DeviceId, clock: ClockOptions, _: Option<Cursor>) -> Self {
+    pub fn new(device: DeviceId, clock: ClockOptions) -> Self {
         Self {
             reporter: Reporter::new(device, DeviceKind::Scale, "weight-scale"),
             visit: Visit::new(clock),
@@ -165,7 +165,7 @@ mod tests {
 
     fn scale() -> GattBench<WeightScale> {
         let device = DeviceId::new("scale-01").unwrap();
-        let driver = WeightScale::new(device, ClockOptions::default(), None);
+        let driver = WeightScale::new(device, ClockOptions::default());
         GattBench::new(driver, vec![(MEASUREMENT, vec![])])
     }
 
