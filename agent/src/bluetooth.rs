@@ -43,6 +43,9 @@ use tokio_util::sync::CancellationToken;
 const CONNECTIONS_MAX: usize = 4;
 /// The bus is looked for, and an adapter asked, again after this.
 const TRY_AGAIN: Duration = Duration::from_secs(3);
+/// An adapter that refuses so often to be switched on is blocked: "Busy while bluetoothd powers the
+/// adapter itself" is over by then.
+const REFUSALS_MAX: u32 = 4;
 /// Devices are told that we go, and their connections ended, within this.
 const LEAVE_LIMIT: Duration = Duration::from_millis(2500);
 
@@ -89,6 +92,8 @@ struct Place {
     handover: Handover,
     /// Where it is on the bus, once it was there.
     path: Option<String>,
+    /// It was told that it is out of reach, and not yet that it came by again.
+    is_lost: bool,
 }
 
 /// All devices of the configuration.
@@ -119,6 +124,7 @@ impl Desk {
                     count: 0,
                 },
                 path: None,
+                is_lost: false,
             });
         }
         Ok(Self { places, unreachable: None })
@@ -134,6 +140,7 @@ impl Desk {
             let now = place.handover.clock.now();
             tell(place, now, Event::Lost).await?;
             place.handover.report(DeviceState::LinkDown, reason).await?;
+            place.is_lost = true;
         }
         Ok(())
     }
@@ -183,6 +190,8 @@ struct Air<'a> {
     /// What is asked of adapters.
     chores: FuturesUnordered<Errand>,
     adapters: BTreeMap<String, Chore>,
+    /// How often in a row an adapter did not do what was asked.
+    refusals: u32,
 }
 
 /// What is asked of an adapter.
@@ -206,6 +215,7 @@ impl<'a> Air<'a> {
             calls: FuturesUnordered::new(),
             chores: FuturesUnordered::new(),
             adapters: BTreeMap::new(),
+            refusals: 0,
         }
     }
 
@@ -352,6 +362,10 @@ impl<'a> Air<'a> {
                 }
             }
             News::Resolved(_) => {
+                // Of a stack that was gone the driver knows nothing: for it nothing changed.
+                if std::mem::take(&mut place.is_lost) {
+                    place.handover.report(DeviceState::Online, "").await?;
+                }
                 let found = self.objects.characteristics(&path);
                 tell(place, now, Event::Resolved(&found)).await
             }
@@ -416,6 +430,10 @@ impl<'a> Air<'a> {
         }
         match self.objects.adapters.values().any(|adapter| adapter.powered) {
             true => desk.reachable().await,
+            false if self.refusals >= REFUSALS_MAX => {
+                desk.unreachable("the Bluetooth adapter cannot be switched on; see rfkill list")
+                    .await
+            }
             false => Ok(()),
         }
     }
@@ -433,6 +451,7 @@ impl<'a> Air<'a> {
     fn chore_done(&mut self, adapter: &str, looks: bool, result: Result<(), BluezError>) {
         let Some(chore) = self.adapters.get_mut(adapter) else { return };
         let again_at = self.radio.clock.mono() + TRY_AGAIN;
+        self.refusals = if result.is_ok() { 0 } else { self.refusals.saturating_add(1) };
         *chore = match result {
             Ok(()) if looks => Chore::Looking,
             Ok(()) => Chore::Idle(self.radio.clock.mono()),
