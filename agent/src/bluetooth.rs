@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     config::BluetoothConfig,
     handover::Handover,
-    outbox::{AskOutboxError, Outbox, OutboxClosed},
+    outbox::{Outbox, OutboxClosed},
     status::Board,
 };
 use bluez::{Asker, Bluez, BluezError, Said};
@@ -43,6 +43,9 @@ use tokio_util::sync::CancellationToken;
 const CONNECTIONS_MAX: usize = 4;
 /// The bus is looked for, and an adapter asked, again after this.
 const TRY_AGAIN: Duration = Duration::from_secs(3);
+/// An adapter that refuses so often to be switched on is blocked: "Busy while bluetoothd powers the
+/// adapter itself" is over by then.
+const REFUSALS_MAX: u32 = 4;
 /// Devices are told that we go, and their connections ended, within this.
 const LEAVE_LIMIT: Duration = Duration::from_millis(2500);
 
@@ -89,6 +92,8 @@ struct Place {
     handover: Handover,
     /// Where it is on the bus, once it was there.
     path: Option<String>,
+    /// It was told that it is out of reach, and not yet that it came by again.
+    is_lost: bool,
 }
 
 /// All devices of the configuration.
@@ -102,15 +107,7 @@ impl Desk {
     async fn new(radio: &Radio) -> Result<Self, OutboxClosed> {
         let mut places = Vec::new();
         for (link, config) in (radio.first_link..).zip(&radio.devices) {
-            let cursor = match radio.outbox.cursor(config.id.clone()).await {
-                Ok(cursor) => cursor,
-                Err(AskOutboxError::Closed(closed)) => return Err(closed),
-                Err(AskOutboxError::File(error)) => {
-                    // The device tells again what it told before; repeats are not recorded twice.
-                    tracing::error!(device = %config.id, %error, "What the driver knew cannot be read.");
-                    None
-                }
-            };
+            let cursor = radio.outbox.cursor(&config.id).await?;
             let driver =
                 registry::create_gatt(config.driver, config.id.clone(), config.clock, cursor);
             places.push(Place {
@@ -127,6 +124,7 @@ impl Desk {
                     count: 0,
                 },
                 path: None,
+                is_lost: false,
             });
         }
         Ok(Self { places, unreachable: None })
@@ -142,6 +140,7 @@ impl Desk {
             let now = place.handover.clock.now();
             tell(place, now, Event::Lost).await?;
             place.handover.report(DeviceState::LinkDown, reason).await?;
+            place.is_lost = true;
         }
         Ok(())
     }
@@ -191,6 +190,8 @@ struct Air<'a> {
     /// What is asked of adapters.
     chores: FuturesUnordered<Errand>,
     adapters: BTreeMap<String, Chore>,
+    /// How often in a row an adapter did not do what was asked.
+    refusals: u32,
 }
 
 /// What is asked of an adapter.
@@ -210,10 +211,11 @@ impl<'a> Air<'a> {
             asker: bluez.asker(),
             bluez,
             radio,
-            objects: Objects::default(),
+            objects: Objects::of_devices(addresses(radio)),
             calls: FuturesUnordered::new(),
             chores: FuturesUnordered::new(),
             adapters: BTreeMap::new(),
+            refusals: 0,
         }
     }
 
@@ -227,7 +229,7 @@ impl<'a> Air<'a> {
             if leaving.is_none() {
                 self.mind_adapters(desk).await?;
             }
-            let all_left = desk.places.iter().all(|place| place.session.has_left());
+            let all_left = desk.places.iter().all(|place| !place.session.is_busy());
             if leaving.is_some_and(|until| all_left || self.radio.clock.mono() >= until) {
                 return Ok(Ended::Stopped);
             }
@@ -275,7 +277,7 @@ impl<'a> Air<'a> {
 
     /// Looks at everything anew; whether `BlueZ` told what is there, or is not there itself.
     async fn take_stock(&mut self, desk: &mut Desk) -> Result<bool, OutboxClosed> {
-        self.objects = Objects::default();
+        self.objects = Objects::of_devices(addresses(self.radio));
         self.adapters.clear();
         self.chores = FuturesUnordered::new();
         if !self.bluez.is_there() {
@@ -341,6 +343,10 @@ impl<'a> Air<'a> {
                 || address.as_ref().is_some_and(|address| *address == place.address)
         };
         let Some(place) = desk.places.iter_mut().find(known) else { return Ok(()) };
+        // What was confirmed counts, whichever adapter it came by.
+        if let News::Value(_, from, value) = &news {
+            return tell(place, now, Event::Value(*from, value)).await;
+        }
         // A device may be heard by two adapters: while it is busy with one, the other is not asked.
         if place.path.as_ref().is_some_and(|known| *known != path) && place.session.is_busy() {
             return Ok(());
@@ -356,12 +362,15 @@ impl<'a> Air<'a> {
                 }
             }
             News::Resolved(_) => {
+                // Of a stack that was gone the driver knows nothing: for it nothing changed.
+                if std::mem::take(&mut place.is_lost) {
+                    place.handover.report(DeviceState::Online, "").await?;
+                }
                 let found = self.objects.characteristics(&path);
                 tell(place, now, Event::Resolved(&found)).await
             }
             News::Disconnected(_) => tell(place, now, Event::Disconnected).await,
-            News::Value(_, from, value) => tell(place, now, Event::Value(from, &value)).await,
-            News::Seen(_) | News::StoppedLooking(_) => Ok(()),
+            News::Seen(_) | News::Value(..) | News::StoppedLooking(_) => Ok(()),
         }
     }
 
@@ -421,6 +430,10 @@ impl<'a> Air<'a> {
         }
         match self.objects.adapters.values().any(|adapter| adapter.powered) {
             true => desk.reachable().await,
+            false if self.refusals >= REFUSALS_MAX => {
+                desk.unreachable("the Bluetooth adapter cannot be switched on; see rfkill list")
+                    .await
+            }
             false => Ok(()),
         }
     }
@@ -438,6 +451,7 @@ impl<'a> Air<'a> {
     fn chore_done(&mut self, adapter: &str, looks: bool, result: Result<(), BluezError>) {
         let Some(chore) = self.adapters.get_mut(adapter) else { return };
         let again_at = self.radio.clock.mono() + TRY_AGAIN;
+        self.refusals = if result.is_ok() { 0 } else { self.refusals.saturating_add(1) };
         *chore = match result {
             Ok(()) if looks => Chore::Looking,
             Ok(()) => Chore::Idle(self.radio.clock.mono()),
@@ -450,6 +464,10 @@ impl<'a> Air<'a> {
             }
         };
     }
+}
+
+fn addresses(radio: &Radio) -> BTreeSet<String> {
+    radio.devices.iter().map(|device| device.address.clone()).collect()
 }
 
 async fn carry_out(asker: &Asker, at: &str, call: Call) -> Result<Vec<u8>, Refusal> {

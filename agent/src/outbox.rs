@@ -187,8 +187,13 @@ impl Outbox {
     }
 
     /// The cursor a driver remembered last.
-    pub(crate) async fn cursor(&self, device: DeviceId) -> Result<Option<Cursor>, AskOutboxError> {
-        Ok(self.ask(|reply| Command::Cursor(device, reply)).await??)
+    pub(crate) async fn cursor(&self, device: &DeviceId) -> Result<Option<Cursor>, OutboxClosed> {
+        let cursor = self.ask(|reply| Command::Cursor(device.clone(), reply)).await?;
+        Ok(cursor.unwrap_or_else(|error| {
+            // The device tells again what it told before; repeats are not recorded twice.
+            tracing::error!(%device, %error, "What the driver knew cannot be read.");
+            None
+        }))
     }
 
     /// The county has committed these rows.

@@ -12,7 +12,7 @@ use crate::{
     frame_watch::FrameWatch,
     handover::Handover,
     holder,
-    outbox::{AskOutboxError, Outbox, OutboxClosed},
+    outbox::{Outbox, OutboxClosed},
     recorder::{Happened, Tape},
     status::Board,
     tcp_link::{self, Listener},
@@ -78,15 +78,7 @@ pub(crate) async fn run(link: Link) {
 
 async fn serve(link: Link) -> Result<(), OutboxClosed> {
     let config = &link.config;
-    let cursor = match link.outbox.cursor(config.id.clone()).await {
-        Ok(cursor) => cursor,
-        Err(AskOutboxError::Closed(closed)) => return Err(closed),
-        Err(AskOutboxError::File(error)) => {
-            // The device tells again what it told before; repeats are not recorded twice.
-            tracing::error!(device = %config.id, %error, "What the driver knew cannot be read.");
-            None
-        }
-    };
+    let cursor = link.outbox.cursor(&config.id).await?;
     let committed = link.outbox.committed(link.number).await?;
     let driver = registry::create(config.driver, config.id.clone(), &config.options, cursor);
     let mut session = Session {

@@ -96,18 +96,21 @@ impl<D: SerialDriver> Bench<D> {
     pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.ms + ms;
         let mut standing = 0;
-        while let Some(due) = self.driver.next_timeout() {
-            let due = u64::try_from(due.since_start().as_millis()).unwrap();
-            if due > end {
-                break;
-            }
-            standing = if due > self.ms { 0 } else { standing + 1 };
-            assert!(standing < 20, "the driver asks for the same moment again and again");
-            self.ms = self.ms.max(due);
+        while wakes(self.driver.next_timeout(), &mut self.ms, end, &mut standing) {
             self.handle(SerialEvent::TimedOut);
         }
         self.ms = end;
     }
+}
+
+/// Moves the time to the moment a driver asks for, if it asks for one up to `end`.
+fn wakes(due: Option<MonoTime>, ms: &mut u64, end: u64, standing: &mut u32) -> bool {
+    let due = due.map(|due| u64::try_from(due.since_start().as_millis()).unwrap());
+    let Some(due) = due.filter(|due| *due <= end) else { return false };
+    *standing = if due > *ms { 0 } else { *standing + 1 };
+    assert!(*standing < 20, "the driver asks for the same moment again and again");
+    *ms = due.max(*ms);
+    true
 }
 
 /// A GATT driver, what it put out so far, and the time. Every request is answered at once: from the
@@ -183,14 +186,7 @@ impl<D: GattDriver> GattBench<D> {
     pub(crate) fn pass(&mut self, ms: u64) {
         let end = self.ms + ms;
         let mut standing = 0;
-        while let Some(due) = self.driver.next_timeout() {
-            let due = u64::try_from(due.since_start().as_millis()).unwrap();
-            if due > end {
-                break;
-            }
-            standing = if due > self.ms { 0 } else { standing + 1 };
-            assert!(standing < 20, "the driver asks for the same moment again and again");
-            self.ms = self.ms.max(due);
+        while wakes(self.driver.next_timeout(), &mut self.ms, end, &mut standing) {
             self.handle(GattEvent::TimedOut);
         }
         self.ms = end;

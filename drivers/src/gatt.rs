@@ -49,14 +49,10 @@ impl Uuid {
 
 impl fmt::Display for Uuid {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hex = format!("{:032x}", self.0);
-        let mut rest = hex.as_str();
-        for (place, len) in [8, 4, 4, 4, 12].into_iter().enumerate() {
-            let (part, later) = rest.split_at_checked(len).unwrap_or((rest, ""));
-            write!(out, "{}{part}", if place == 0 { "" } else { "-" })?;
-            rest = later;
-        }
-        Ok(())
+        let Self(uuid) = self;
+        let part = |shift: u32| uuid >> shift & 0xFFFF;
+        let (first, last) = (uuid >> 96, uuid & 0xFFFF_FFFF_FFFF);
+        write!(out, "{first:08x}-{:04x}-{:04x}-{:04x}-{last:012x}", part(80), part(64), part(48))
     }
 }
 
@@ -114,8 +110,6 @@ pub enum GattEvent<'a> {
     Answered(&'a Request, Result<&'a [u8], &'a Refusal>),
     /// The time asked for by [`GattDriver::next_timeout`] has come.
     TimedOut,
-    /// Everything emitted so far is on disk.
-    Committed,
     /// We are about to end the connection: what the device must be told before.
     Leaving,
     /// The link is gone, with all requests that were not answered.

@@ -17,6 +17,7 @@
 #[cfg(test)]
 mod bench;
 mod checksum;
+mod clock_offset;
 pub mod gatt;
 pub mod medfloat;
 mod memory;

@@ -328,11 +328,11 @@ pub fn create_gatt(
     match name {
         GattName::BloodPressure => Box::new(BloodPressure::new(device, clock, cursor)),
         GattName::Glucose => Box::new(Glucose::new(device, clock, cursor)),
-        GattName::PulseOximeter => Box::new(PulseOximeter::new(device, clock, cursor)),
+        GattName::PulseOximeter => Box::new(PulseOximeter::new(device, clock)),
         GattName::Thermometer => Box::new(Thermometer::new(device, clock, cursor)),
-        GattName::WeightScale => Box::new(WeightScale::new(device, clock, cursor)),
-        GattName::HeartRate => Box::new(HeartRate::new(device, clock, cursor)),
-        GattName::PolarEcg => Box::new(PolarEcg::new(device, clock, cursor)),
+        GattName::WeightScale => Box::new(WeightScale::new(device, clock)),
+        GattName::HeartRate => Box::new(HeartRate::new(device, clock)),
+        GattName::PolarEcg => Box::new(PolarEcg::new(device, clock)),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Story: one Bluetooth device of every kind, behind a stack that behaves as badly as the real one may.
+//! Story: one Bluetooth device of every kind, behind a stack that behaves as badly as the real one may,
+//! and restarts.
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
@@ -24,6 +25,8 @@ use virtual_devices::{EcgSource, Patient, Scenario, Setup, gatt};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 /// Past the cuff at 20 s and the glucose test at 35 s.
 const PLAYED: Duration = Duration::from_secs(60);
+/// bluetoothd restarts then: each has been there, and the meter comes by again.
+const RESTARTED: Duration = Duration::from_secs(25);
 /// Names of the virtual devices, and the drivers that read them.
 const PAIRS: [(&str, &str); 6] = [
     ("ble-cuff", "blood-pressure"),
@@ -63,7 +66,15 @@ async fn every_bluetooth_device_arrives_whole() -> anyhow::Result<()> {
     village.county.start().await?;
     village.site.start()?;
     let end = Instant::now() + PLAYED;
+    let restart = end - (PLAYED - RESTARTED);
+    until("bluetoothd restarts", PLAYED, async || Ok(Instant::now() >= restart)).await?;
+    stage.restart_daemon().await?;
     until("the story is played", PLAYED * 2, async || Ok(Instant::now() >= end)).await?;
+    // One that streams, and one that came by again.
+    for device in ["heping-ble-strap-01", "heping-ble-meter-01"] {
+        until("it is online again", PLAYED, async || Ok(village.state_of(device)? == "online"))
+            .await?;
+    }
     stage.stop().await?;
     let client = village.county.client()?;
     let report = settled(std::slice::from_ref(&truth), &client).await?;

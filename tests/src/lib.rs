@@ -118,6 +118,17 @@ impl Village {
         Ok(u64::try_from(count)?)
     }
 
+    /// How that device of the clinic is doing, as the county knows it.
+    ///
+    /// # Errors
+    /// When the county's database cannot be read or does not know the device.
+    pub fn state_of(&self, device: &str) -> anyhow::Result<String> {
+        let question = "SELECT state FROM device WHERE device = ?1";
+        read_only(&self.database())?
+            .query_row(question, [device], |row| row.get(0))
+            .with_context(|| format!("looking up {device}"))
+    }
+
     /// Waits until the county has taken `more` envelopes than now.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 //!   connection: a value that nobody listens to is confirmed to its device and gone
 //! - nothing counts that another program on the bus says
 
-use super::objects::{Properties, Property};
+use super::objects::{ADAPTER, CHARACTERISTIC, DEVICE, Properties, Property};
 use drivers::gatt::Refusal;
 use futures_util::StreamExt as _;
 use std::{
@@ -24,10 +24,8 @@ const BUS: &str = "org.freedesktop.DBus";
 const BUS_PATH: &str = "/org/freedesktop/DBus";
 const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
-const ADAPTER: &str = "org.bluez.Adapter1";
-const DEVICE: &str = "org.bluez.Device1";
-const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
-/// A burst of 500 glucose records, with their contexts, while the disk commits.
+/// A burst of 500 glucose records, with their contexts, while the disk commits. Zero would be an
+/// error of the build: a constant is evaluated there.
 const QUEUE: NonZeroUsize = NonZeroUsize::new(4096).expect("above 0");
 /// A call that BlueZ answers from memory, or with one exchange on the air.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
@@ -279,23 +277,15 @@ fn properties(values: BTreeMap<String, OwnedVariant>) -> Properties {
 fn property(value: &Variant<'_>) -> Property {
     match value {
         Variant::Str(text) => Property::Text(text.to_string()),
-        Variant::ObjectPath(path) => Property::Text(path.to_string()),
         Variant::Bool(flag) => Property::Flag(*flag),
-        Variant::I16(number) => Property::Number(i64::from(*number)),
         Variant::Array(array) => {
             let byte = |value: &Variant<'_>| match value {
                 Variant::U8(byte) => Some(*byte),
                 _ => None,
             };
-            let text = |value: &Variant<'_>| match value {
-                Variant::Str(text) => Some(text.to_string()),
-                _ => None,
-            };
-            let items = array.inner();
-            match (items.iter().map(byte).collect(), items.iter().map(text).collect()) {
-                (Some(bytes), _) => Property::Bytes(bytes),
-                (None, Some(texts)) => Property::Texts(texts),
-                (None, None) => Property::Other,
+            match array.inner().iter().map(byte).collect() {
+                Some(bytes) => Property::Bytes(bytes),
+                None => Property::Other,
             }
         }
         _ => Property::Other,

@@ -1,16 +1,17 @@
-//! What the stack has on its bus: adapters, devices, services and characteristics, by path.
+//! What the stack has on its bus: adapters, and our devices with their services and
+//! characteristics, by path. Of everybody else's devices nothing is kept.
 //!
 //! Not here: the bus. Whoever reads it puts in what was said, and is told what that means.
 
 use drivers::gatt::{Characteristic, Uuid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Objects that are kept; a busy street has a few hundred advertising devices.
-const OBJECTS_MAX: usize = 4096;
-const ADAPTER: &str = "org.bluez.Adapter1";
-const DEVICE: &str = "org.bluez.Device1";
+/// Services and characteristics of one device: no profile has a tenth of it.
+const OBJECTS_MAX: usize = 512;
+pub(super) const ADAPTER: &str = "org.bluez.Adapter1";
+pub(super) const DEVICE: &str = "org.bluez.Device1";
 const SERVICE: &str = "org.bluez.GattService1";
-const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
+pub(super) const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
 
 /// A property's value, as far as it is used. "`Value`, `RSSI`, `Name` and others are absent when
 /// unknown": what is not there is not in the map.
@@ -18,9 +19,7 @@ const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
 pub(crate) enum Property {
     Text(String),
     Flag(bool),
-    Number(i64),
     Bytes(Vec<u8>),
-    Texts(Vec<String>),
     /// Anything else.
     Other,
 }
@@ -34,16 +33,12 @@ pub(crate) struct Adapter {
     pub(crate) discovering: bool,
 }
 
-/// A device.
+/// One of our devices.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Device {
     pub(crate) address: String,
-    pub(crate) name: Option<String>,
-    pub(crate) rssi: Option<i64>,
-    pub(crate) services: Vec<Uuid>,
-    pub(crate) paired: bool,
-    pub(crate) connected: bool,
-    pub(crate) resolved: bool,
+    connected: bool,
+    resolved: bool,
 }
 
 /// What something that was said means.
@@ -60,9 +55,11 @@ pub(crate) enum News {
     StoppedLooking(String),
 }
 
-/// All objects.
-#[derive(Debug, Default)]
+/// All objects that matter to us.
+#[derive(Debug)]
 pub(crate) struct Objects {
+    /// Addresses of our devices.
+    ours: BTreeSet<String>,
     pub(crate) adapters: BTreeMap<String, Adapter>,
     pub(crate) devices: BTreeMap<String, Device>,
     services: BTreeMap<String, Uuid>,
@@ -75,29 +72,41 @@ pub(crate) struct Objects {
 const EARLY_MAX: usize = 256;
 
 impl Objects {
+    pub(crate) fn of_devices(ours: BTreeSet<String>) -> Self {
+        Self {
+            ours,
+            adapters: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            services: BTreeMap::new(),
+            characteristics: BTreeMap::new(),
+            early: Vec::new(),
+        }
+    }
+
     /// The characteristics of a device.
     pub(crate) fn characteristics(&self, device: &str) -> Vec<Characteristic> {
-        let below = format!("{device}/");
-        let own = self.characteristics.keys().filter(|path| path.starts_with(&below));
+        let own = self.characteristics.keys().filter(|path| device_of(path) == Some(device));
         own.filter_map(|path| self.characteristic(path)).collect()
     }
 
     /// The path of a device's characteristic; the first of several like ones.
     pub(crate) fn path(&self, device: &str, wanted: Characteristic) -> Option<&str> {
-        let below = format!("{device}/");
-        let own = self.characteristics.keys().filter(|path| path.starts_with(&below));
+        let own = self.characteristics.keys().filter(|path| device_of(path) == Some(device));
         own.map(String::as_str).find(|path| self.characteristic(path) == Some(wanted))
     }
 
     fn characteristic(&self, path: &str) -> Option<Characteristic> {
-        let (service, _) = path.rsplit_once('/')?;
+        let service = parent(path)?;
         let (service, uuid) = (*self.services.get(service)?, *self.characteristics.get(path)?);
         Some(Characteristic { service, uuid })
     }
 
-    fn len(&self) -> usize {
-        let (adapters, devices) = (self.adapters.len(), self.devices.len());
-        adapters + devices + self.services.len() + self.characteristics.len()
+    /// Whether there is room below that device of ours.
+    fn has_room(&self, device: &str) -> bool {
+        let below = format!("{device}/");
+        let paths = self.services.keys().chain(self.characteristics.keys());
+        self.devices.contains_key(device)
+            && paths.filter(|path| path.starts_with(&below)).count() < OBJECTS_MAX
     }
 
     /// An object, or an interface of it, is there.
@@ -107,25 +116,27 @@ impl Objects {
         interface: &str,
         properties: &Properties,
     ) -> Vec<News> {
-        if self.len() >= OBJECTS_MAX {
-            return Vec::new();
-        }
-        let uuid = || match properties.get("UUID") {
-            Some(Property::Text(uuid)) => uuid.parse::<Uuid>().ok(),
+        let text = |name| match properties.get(name) {
+            Some(Property::Text(text)) => Some(text),
             _ => None,
         };
+        let uuid = || text("UUID").and_then(|uuid| uuid.parse::<Uuid>().ok());
         match interface {
             ADAPTER => {
                 self.adapters.entry(path.to_owned()).or_default();
             }
             DEVICE => {
-                self.devices.entry(path.to_owned()).or_default();
+                let Some(address) = text("Address").filter(|text| self.ours.contains(*text)) else {
+                    return Vec::new();
+                };
+                let device = Device { address: address.clone(), ..Device::default() };
+                self.devices.entry(path.to_owned()).or_insert(device);
             }
-            SERVICE => {
+            SERVICE if parent(path).is_some_and(|device| self.has_room(device)) => {
                 self.services.extend(uuid().map(|uuid| (path.to_owned(), uuid)));
                 return self.late_values();
             }
-            CHARACTERISTIC => {
+            CHARACTERISTIC if device_of(path).is_some_and(|device| self.has_room(device)) => {
                 // A value that it is announced with was read before, or came before we listened.
                 self.characteristics.extend(uuid().map(|uuid| (path.to_owned(), uuid)));
                 return self.late_values();
@@ -183,18 +194,6 @@ impl Objects {
         let before = (device.connected, device.resolved);
         device.connected = flag("Connected").unwrap_or(device.connected);
         device.resolved = flag("ServicesResolved").unwrap_or(device.resolved) && device.connected;
-        device.paired = flag("Paired").unwrap_or(device.paired);
-        for (name, property) in changed {
-            match (name.as_str(), property) {
-                ("Address", Property::Text(address)) => device.address.clone_from(address),
-                ("Name", Property::Text(name)) => device.name = Some(name.clone()),
-                ("RSSI", Property::Number(rssi)) => device.rssi = Some(*rssi),
-                ("UUIDs", Property::Texts(uuids)) => {
-                    device.services = uuids.iter().filter_map(|uuid| uuid.parse().ok()).collect();
-                }
-                _ => {}
-            }
-        }
         let mut news = Vec::new();
         // The stack tells of an advertisement by what it hears: its strength, at least.
         let is_heard = ["RSSI", "ManufacturerData", "ServiceData"];
@@ -211,16 +210,14 @@ impl Objects {
     }
 
     fn value(&mut self, path: &str, value: Vec<u8>) -> Vec<News> {
-        let news = self.characteristic(path).zip(device_of(path));
-        match news {
-            Some((from, device)) => vec![News::Value(device.to_owned(), from, value)],
-            None => {
-                if self.early.len() < EARLY_MAX {
-                    self.early.push((path.to_owned(), value));
-                }
-                Vec::new()
-            }
+        let device = device_of(path).filter(|device| self.devices.contains_key(*device));
+        let Some(device) = device else { return Vec::new() };
+        match self.characteristic(path) {
+            Some(from) => return vec![News::Value(device.to_owned(), from, value)],
+            None if self.early.len() < EARLY_MAX => self.early.push((path.to_owned(), value)),
+            None => {}
         }
+        Vec::new()
     }
 
     /// Values whose characteristic has just been announced.
@@ -237,10 +234,14 @@ fn flag(properties: &Properties, name: &str) -> Option<bool> {
     }
 }
 
+/// The path above.
+fn parent(path: &str) -> Option<&str> {
+    path.rsplit_once('/').map(|(above, _)| above)
+}
+
 /// The device that the path of a characteristic begins with.
 fn device_of(path: &str) -> Option<&str> {
-    let (service, _) = path.rsplit_once('/')?;
-    service.rsplit_once('/').map(|(device, _)| device)
+    parent(path).and_then(parent)
 }
 
 #[cfg(test)]
@@ -262,7 +263,8 @@ mod tests {
     }
 
     fn cuff() -> Objects {
-        let mut objects = Objects::default();
+        let ours = BTreeSet::from(["00:1A:7D:DA:71:13".to_owned()]);
+        let mut objects = Objects::of_devices(ours);
         objects.added(ADAPTER_PATH, ADAPTER, &with([("Powered", Property::Flag(true))]));
         let address = Property::Text("00:1A:7D:DA:71:13".to_owned());
         objects.added(CUFF, DEVICE, &with([("Address", address)]));
@@ -285,7 +287,7 @@ mod tests {
     #[test]
     fn what_changes_on_a_device_is_news_once() {
         let mut objects = cuff();
-        let heard = with([("RSSI", Property::Number(-60))]);
+        let heard = with([("RSSI", Property::Other)]);
         assert_eq!(objects.changed(CUFF, DEVICE, &heard), [News::Seen(CUFF.to_owned())]);
         assert_eq!(objects.changed(CUFF, DEVICE, &flags(true, false)), []);
         assert_eq!(objects.changed(CUFF, DEVICE, &heard), [], "it is connected");
@@ -334,11 +336,20 @@ mod tests {
     }
 
     #[test]
-    fn a_street_full_of_devices_is_bounded() {
+    fn of_a_street_full_of_devices_nothing_is_kept_and_of_ours_a_bounded_lot() {
         let mut objects = cuff();
+        let other = "/org/bluez/hci0/dev_00_1A_7D_DA_71_14";
+        let address = Property::Text("00:1A:7D:DA:71:14".to_owned());
+        objects.added(other, DEVICE, &with([("Address", address)]));
+        objects.added(&format!("{other}/service0010"), SERVICE, &uuid(PRESSURE.service));
+        let value = with([("Value", Property::Bytes(vec![1]))]);
+        let theirs = format!("{other}/service0010/char0011");
+        assert_eq!(objects.changed(&theirs, CHARACTERISTIC, &value), []);
+        assert_eq!((objects.devices.len(), objects.services.len()), (1, 0));
+        assert!(objects.early.is_empty());
         for number in 0..2 * OBJECTS_MAX {
-            objects.added(&format!("{ADAPTER_PATH}/dev_{number}"), DEVICE, &Properties::new());
+            objects.added(&format!("{CUFF}/service{number}"), SERVICE, &uuid(PRESSURE.service));
         }
-        assert_eq!(objects.len(), OBJECTS_MAX);
+        assert_eq!(objects.services.len(), OBJECTS_MAX);
     }
 }

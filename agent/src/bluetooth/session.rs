@@ -115,11 +115,6 @@ impl Session {
         matches!(self.phase, Phase::Away(from) if now.mono >= from) && self.under_way.is_none()
     }
 
-    /// Whether it has ended all it had with its device.
-    pub(super) const fn has_left(&self) -> bool {
-        matches!(self.phase, Phase::Away(_)) && self.under_way.is_none()
-    }
-
     /// Whether its device has had time to say what it has, and says nothing.
     pub(super) fn is_quiet(&self, now: Now) -> bool {
         let has_nothing_to_do = self.requests.is_empty() && self.under_way.is_none();

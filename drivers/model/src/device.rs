@@ -1,10 +1,12 @@
 //! What kind of device it is and how it is doing.
 
 use crate::{id::DeviceId, time::Observed};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Kinds of devices, as the rule set names them.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DeviceKind {
     /// Bedside monitor.
     Monitor,

@@ -141,7 +141,6 @@ impl GattDriver for BloodPressure {
             }
             // "Shown while it runs, never stored", §3.
             GattEvent::Received(INTERMEDIATE, _) => self.visit.heard(now),
-            GattEvent::Received(..) | GattEvent::Committed | GattEvent::Leaving => {}
             GattEvent::Answered(Request::Read(FEATURE), Ok(value)) => {
                 let feature = Feature::decode(value);
                 if feature.is_some() && feature != self.feature {
@@ -149,11 +148,7 @@ impl GattDriver for BloodPressure {
                     self.reporter.remember(Cursor(value.to_vec()));
                 }
             }
-            GattEvent::Answered(request, answer) => {
-                self.visit.answered(now, request, answer, &mut self.reporter);
-            }
-            GattEvent::TimedOut => self.visit.time_out(now, &mut self.reporter),
-            GattEvent::Disconnected => self.visit.end(),
+            event => self.visit.handle(now, event, &mut self.reporter),
         }
     }
 

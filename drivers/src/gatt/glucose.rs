@@ -524,7 +524,7 @@ impl GattDriver for Glucose {
                 self.visit.answered(now, request, answer, &mut self.reporter);
             }
             GattEvent::TimedOut => self.time_out(now),
-            GattEvent::Committed | GattEvent::Leaving => {}
+            GattEvent::Leaving => {}
             GattEvent::Disconnected => {
                 self.flush(now);
                 self.visit.end();

@@ -7,7 +7,7 @@
 //! - no rate is made of RR intervals
 
 use super::{
-    Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request, fields::Fields,
+    Characteristic, GattDriver, GattEvent, GattOutput, Request, fields::Fields,
     services::ClockOptions, stream::Stream, visit::Visit,
 };
 use crate::reporter::Reporter;
@@ -136,7 +136,7 @@ pub struct HeartRate {
 impl HeartRate {
     /// A driver that waits for its sensor. It remembers nothing.
     #[must_use]
-    pub fn new(device: DeviceId, clock: ClockOptions, _: Option<Cursor>) -> Self {
+    pub fn new(device: DeviceId, clock: ClockOptions) -> Self {
         Self {
             reporter: Reporter::new(device, DeviceKind::EcgStrap, "heart-rate"),
             visit: Visit::new(clock),
@@ -164,10 +164,8 @@ impl GattDriver for HeartRate {
             GattEvent::Answered(request, answer) => {
                 self.visit.answered(now, request, answer, reporter);
             }
-            GattEvent::TimedOut => {
-                self.stream.time_out(now, reporter);
-            }
-            GattEvent::Received(..) | GattEvent::Committed | GattEvent::Leaving => {}
+            GattEvent::TimedOut => self.stream.time_out(now, reporter),
+            GattEvent::Received(..) | GattEvent::Leaving => {}
             GattEvent::Disconnected => {
                 self.stream.end(now, reporter);
                 self.visit.end_as_told();
@@ -192,7 +190,7 @@ mod tests {
 
     fn strap() -> GattBench<HeartRate> {
         let device = DeviceId::new("strap-01").unwrap();
-        let driver = HeartRate::new(device, ClockOptions::default(), None);
+        let driver = HeartRate::new(device, ClockOptions::default());
         GattBench::new(driver, vec![(MEASUREMENT, vec![]), (LOCATION, vec![1])])
     }
 

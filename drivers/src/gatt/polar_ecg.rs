@@ -11,7 +11,7 @@
 pub mod codec;
 
 use super::{
-    Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request, Uuid,
+    Characteristic, GattDriver, GattEvent, GattOutput, Request, Uuid,
     heart_rate::{self, Heart},
     services::ClockOptions,
     stream::Stream,
@@ -65,11 +65,11 @@ enum Phase {
     Asked(Command, MonoTime),
     /// Frames come; the next is due then.
     Streaming(MonoTime),
-    /// The strap cannot do it, or does not want to.
+    /// Nothing more is asked: the strap cannot do it, does not want to, or was told to stop.
     Refused,
 }
 
-/// The strap's clock against ours, since the stream began or a gap.
+/// The strap's clock against ours, since the stream began.
 #[derive(Clone, Copy, Debug)]
 struct Line {
     /// The strap's time of the last sample.
@@ -94,7 +94,7 @@ pub struct PolarEcg {
 impl PolarEcg {
     /// A driver that waits for its strap. It remembers nothing.
     #[must_use]
-    pub fn new(device: DeviceId, clock: ClockOptions, _: Option<Cursor>) -> Self {
+    pub fn new(device: DeviceId, clock: ClockOptions) -> Self {
         Self {
             reporter: Reporter::new(device, DeviceKind::EcgStrap, "polar-ecg"),
             visit: Visit::new(clock),
@@ -158,10 +158,10 @@ impl PolarEcg {
                     self.reporter.note(now, "gap", text);
                 }
                 let passed = i64::try_from(passed_us).unwrap_or(i64::MAX);
-                let by_count = line.wall_us.saturating_add(passed);
+                let by_strap = line.wall_us.saturating_add(passed);
                 // A strap whose clock was set, or a box whose clock was: begin anew.
-                let off_us = by_count.abs_diff(now_us);
-                if off_us > 5_000_000 { now_us } else { by_count }
+                let off_us = by_strap.abs_diff(now_us);
+                if off_us > 5_000_000 { now_us } else { by_strap }
             }
             None => now_us,
         };
@@ -225,7 +225,7 @@ impl GattDriver for PolarEcg {
             }
             GattEvent::Received(CONTROL_POINT, value) => self.responded(now, value),
             GattEvent::Received(DATA, value) => self.frame(now, value),
-            GattEvent::Received(..) | GattEvent::Committed => {}
+            GattEvent::Received(..) => {}
             GattEvent::Answered(Request::Read(CONTROL_POINT), Ok(value)) => {
                 if offers_ecg(value) {
                     self.ask(now, Command::Settings);

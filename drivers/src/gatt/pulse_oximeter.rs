@@ -9,7 +9,7 @@
 pub mod codec;
 
 use super::{
-    Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request,
+    Characteristic, GattDriver, GattEvent, GattOutput, Request,
     services::ClockOptions,
     stream::Stream,
     visit::{Visit, spot_group},
@@ -17,6 +17,7 @@ use super::{
 use crate::{medfloat::Medfloat, reporter::Reporter};
 use codec::{Continuous, DeviceStatus, MeasurementStatus, Pair, SpotCheck};
 use model::{
+    decimal::Decimal,
     device::DeviceKind,
     id::DeviceId,
     metric::Metric,
@@ -46,7 +47,7 @@ pub struct PulseOximeter {
 impl PulseOximeter {
     /// A driver that waits for its oximeter. It remembers nothing.
     #[must_use]
-    pub fn new(device: DeviceId, clock: ClockOptions, _: Option<Cursor>) -> Self {
+    pub fn new(device: DeviceId, clock: ClockOptions) -> Self {
         Self {
             reporter: Reporter::new(device, DeviceKind::Oximeter, "pulse-oximeter"),
             visit: Visit::new(clock),
@@ -99,63 +100,46 @@ fn readings(
     device: DeviceStatus,
     amplitude: Option<Medfloat>,
 ) -> Vec<Reading> {
-    let parts = [
-        (Metric::SPO2, pair.saturation, Unit::PERCENT),
-        (Metric::PULSE_OXIM, pair.pulse, Unit::PER_MINUTE),
+    let reading = |metric, value: Medfloat, unit| match judged(status, device, value.number()) {
+        Ok(number) => Reading::number(metric, number, unit),
+        Err(reason) => Reading::no_data(metric, reason),
+    };
+    let mut readings = vec![
+        reading(Metric::SPO2, pair.saturation, Unit::PERCENT),
+        reading(Metric::PULSE_OXIM, pair.pulse, Unit::PER_MINUTE),
     ];
-    let doubted = status.is_doubted() || device.is_doubted();
-    let mut readings: Vec<_> = parts
-        .into_iter()
-        .map(|(metric, value, unit)| {
-            match (value.number(), refused(status, device, value.number().is_none())) {
-                (Some(number), None) => {
-                    let reading = Reading::number(metric, number, unit);
-                    if doubted { reading.doubted() } else { reading }
-                }
-                // Invalid, demo and test data: what was sent is kept as rejected.
-                (Some(number), Some(NoData::Rejected(_))) => {
-                    Reading::no_data(metric, NoData::Rejected(number.to_string()))
-                }
-                (_, Some(NoData::Rejected(_)) | None) => {
-                    Reading::no_data(metric, NoData::NotAvailable)
-                }
-                (_, Some(reason)) => Reading::no_data(metric, reason),
-            }
-        })
-        .collect();
-    readings.extend(amplitude.map(|value| {
-        match (value.number(), refused(status, device, value.number().is_none())) {
-            (Some(number), None) => Reading::number(Metric::PERF_INDEX, number, Unit::PERCENT),
-            (Some(number), Some(NoData::Rejected(_))) => {
-                Reading::no_data(Metric::PERF_INDEX, NoData::Rejected(number.to_string()))
-            }
-            (_, Some(NoData::Rejected(_)) | None) => {
-                Reading::no_data(Metric::PERF_INDEX, NoData::NotAvailable)
-            }
-            (_, Some(reason)) => Reading::no_data(Metric::PERF_INDEX, reason),
+    if status.is_doubted() || device.is_doubted() {
+        for reading in readings.iter_mut().filter(|reading| reading.value.is_ok()) {
+            *reading = reading.clone().doubted();
         }
-    }));
+    }
+    readings.extend(amplitude.map(|value| reading(Metric::PERF_INDEX, value, Unit::PERCENT)));
     if !device.is_good() {
         readings.push(Reading::text(Metric::OXIM_DEV_STATUS, &device.raw()));
     }
     readings
 }
 
-/// Why there is no value: the sensor's reason where the value is missing or void, then the
-/// measurement's ("Our metrics").
-fn refused(status: MeasurementStatus, device: DeviceStatus, missing: bool) -> Option<NoData> {
-    let void = missing || status.is_unavailable() || status.is_invalid();
+/// The number, or why there is none: the sensor's reason where the number is missing or void, then
+/// the measurement's ("Our metrics").
+fn judged(
+    status: MeasurementStatus,
+    device: DeviceStatus,
+    number: Option<Decimal>,
+) -> Result<Decimal, NoData> {
+    let void = number.is_none() || status.is_unavailable() || status.is_invalid();
     if let Some(reason) = device.reason().filter(|_| void) {
-        return Some(reason);
+        return Err(reason);
     }
-    match () {
-        () if status.is_unavailable() => Some(NoData::NotAvailable),
-        () if status.is_calibrating() => Some(NoData::Calibrating),
-        () if status.is_invalid() || status.is_not_of_a_patient() => {
-            Some(NoData::Rejected(String::new()))
+    match number {
+        _ if status.is_unavailable() => Err(NoData::NotAvailable),
+        _ if status.is_calibrating() => Err(NoData::Calibrating),
+        None => Err(NoData::NotAvailable),
+        // Invalid, demo and test data: what was sent is kept as rejected.
+        Some(number) if status.is_invalid() || status.is_not_of_a_patient() => {
+            Err(NoData::Rejected(number.to_string()))
         }
-        () if missing => Some(NoData::NotAvailable),
-        () => None,
+        Some(number) => Ok(number),
     }
 }
 
@@ -172,10 +156,6 @@ impl GattDriver for PulseOximeter {
                 self.spot_check(now, value);
             }
             GattEvent::Received(CONTINUOUS, value) => self.continuous(now, value),
-            GattEvent::Received(..) | GattEvent::Committed | GattEvent::Leaving => {}
-            GattEvent::Answered(request, answer) => {
-                self.visit.answered(now, request, answer, &mut self.reporter);
-            }
             GattEvent::TimedOut => {
                 self.visit.time_out(now, &mut self.reporter);
                 self.stream.time_out(now, &mut self.reporter);
@@ -184,6 +164,7 @@ impl GattDriver for PulseOximeter {
                 true => self.visit.end_as_told(),
                 false => self.visit.end(),
             },
+            event => self.visit.handle(now, event, &mut self.reporter),
         }
     }
 
@@ -205,7 +186,7 @@ mod tests {
 
     fn oximeter() -> GattBench<PulseOximeter> {
         let device = DeviceId::new("oxi-01").unwrap();
-        let driver = PulseOximeter::new(device, ClockOptions::default(), None);
+        let driver = PulseOximeter::new(device, ClockOptions::default());
         GattBench::new(driver, vec![(SPOT_CHECK, vec![]), (CONTINUOUS, vec![])])
     }
 

@@ -7,11 +7,10 @@
 
 use super::{
     Characteristic, Refusal, Request, Uuid,
-    date_time::{civil_ms_of_current_time, current_time},
+    date_time::{DATE_TIME_LEN, civil_ms_of_current_time, current_time},
 };
-use crate::reporter::Reporter;
+use crate::{clock_offset::clock_offset, reporter::Reporter};
 use model::{
-    decimal::Decimal,
     device::DeviceState,
     metric::Metric,
     reading::{Reading, ReadingGroup, shortened},
@@ -37,8 +36,6 @@ const PERCENT_MAX: u8 = 100;
 pub const CURRENT_TIME: Characteristic = Characteristic::sig(0x1805, 0x2A2B);
 /// "Vendor use, e.g. A&D puts it inside 0x1810" (protocol sheet of the Blood Pressure Service, §2).
 const DATE_TIME: Uuid = Uuid::sig(0x2A08);
-/// Bytes of a Date Time at the beginning of a Current Time.
-const DATE_TIME_LEN: usize = 7;
 
 /// What a person decided about the device's clock, and what is known of the site's.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -93,7 +90,6 @@ impl Services {
             }
             (false, None) => return,
         };
-        reporter.note(now, "clock_set", "the device's clock is set, as the configuration says");
         reporter.send(request);
     }
 
@@ -122,20 +118,24 @@ impl Services {
         request: &Request,
         answer: Result<&[u8], &Refusal>,
         reporter: &mut Reporter<Request>,
-    ) -> bool {
+    ) {
         let place = match request {
             Request::Read(place) => *place,
             Request::Write(place, _) if *place == CURRENT_TIME || place.uuid == DATE_TIME => {
-                if let Err(refusal) = answer {
-                    reporter.note(now, "clock_not_set", refusal);
+                match answer {
+                    Ok(_) => {
+                        let text = "the device's clock was set, as the configuration says";
+                        reporter.note(now, "clock_set", text);
+                    }
+                    Err(refusal) => reporter.note(now, "clock_not_set", refusal),
                 }
-                return true;
+                return;
             }
-            _ => return false,
+            _ => return,
         };
         let name = ABOUT.iter().find(|(about, _)| *about == place).map(|(_, name)| *name);
         if name.is_none() && place != BATTERY && place != CURRENT_TIME {
-            return false;
+            return;
         }
         // What a device does not tell of itself is no trouble.
         if let Ok(value) = answer {
@@ -150,7 +150,6 @@ impl Services {
             reporter.status(now, DeviceState::Online, "", self.about.clone());
             self.told = Some(self.about.clone());
         }
-        true
     }
 
     /// It is away, and that was told: when it is back, that is news.
@@ -167,20 +166,16 @@ impl Services {
         }
     }
 
-    /// How far the device's clock is ahead of ours, in whole seconds.
     fn clock_read(&mut self, now: Now, value: &[u8], reporter: &mut Reporter<Request>) {
         let Some(civil_ms) = civil_ms_of_current_time(value) else { return };
-        let Some(zone_s) = self.clock.zone_offset_s else { return };
-        let ours = now.wall.unix_ms().div_euclid(1000) + i64::from(zone_s);
-        if let Some(ahead) = Decimal::new(civil_ms.div_euclid(1000) - ours, 0) {
-            let reading = Reading::number(Metric::CLOCK_OFFSET, ahead, Unit::SECOND);
-            emit(now, reading, reporter);
-        }
+        let shows = civil_ms.div_euclid(1000);
+        let reading = clock_offset(now, self.clock.zone_offset_s, shows..=shows);
+        reading.into_iter().for_each(|reading| emit(now, reading, reporter));
     }
 }
 
-/// A battery level, read or notified.
-pub(super) fn battery(now: Now, value: &[u8], reporter: &mut Reporter<Request>) {
+/// A battery level.
+fn battery(now: Now, value: &[u8], reporter: &mut Reporter<Request>) {
     match value {
         [percent @ 0..=PERCENT_MAX] => {
             let percent = u32::from(*percent);

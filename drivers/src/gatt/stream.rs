@@ -45,14 +45,11 @@ impl Stream {
         self.state = State::Heard(now.mono + SILENT_AFTER);
     }
 
-    /// Whether it has just become silent.
-    pub(super) fn time_out(&mut self, now: Now, reporter: &mut Reporter<Request>) -> bool {
-        let is_due = matches!(self.state, State::Heard(until) if now.mono >= until);
-        if is_due {
+    pub(super) fn time_out(&mut self, now: Now, reporter: &mut Reporter<Request>) {
+        if matches!(self.state, State::Heard(until) if now.mono >= until) {
             self.fall_silent(now, "the link is there and nothing comes; is it worn?", reporter);
             self.state = State::Silent;
         }
-        is_due
     }
 
     /// It went: out of reach, or taken off. Whether it had talked in this connection.

@@ -8,7 +8,6 @@
 
 use super::{
     Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request,
-    date_time::{DATE_TIME_LEN, civil_ms_of},
     fields::Fields,
     services::ClockOptions,
     visit::{Visit, spot_group},
@@ -63,10 +62,10 @@ impl Measurement {
         let flags = fields.u8()?;
         let has = |flag| flags & flag != 0;
         let value = float(fields.take().map(u32::from_le_bytes)?);
-        let time = if has(spec::TIME) { Some(fields.take::<DATE_TIME_LEN>()?) } else { None };
+        let civil_ms = fields.date_time(has(spec::TIME))?;
         let site = if has(spec::TYPE) { Some(fields.u8()?) } else { None };
         let fahrenheit = has(spec::FAHRENHEIT);
-        Some(Self { value, fahrenheit, civil_ms: time.and_then(civil_ms_of), site })
+        Some(Self { value, fahrenheit, civil_ms, site })
     }
 }
 
@@ -142,7 +141,6 @@ impl GattDriver for Thermometer {
                 self.measured(now, value);
             }
             GattEvent::Received(INTERMEDIATE, _) => self.visit.heard(now),
-            GattEvent::Received(..) | GattEvent::Committed | GattEvent::Leaving => {}
             GattEvent::Answered(Request::Read(TYPE), Ok(value)) => {
                 let site = value.first().copied();
                 if site.is_some() && site != self.site {
@@ -150,11 +148,7 @@ impl GattDriver for Thermometer {
                     self.reporter.remember(Cursor(site.into_iter().collect()));
                 }
             }
-            GattEvent::Answered(request, answer) => {
-                self.visit.answered(now, request, answer, &mut self.reporter);
-            }
-            GattEvent::TimedOut => self.visit.time_out(now, &mut self.reporter),
-            GattEvent::Disconnected => self.visit.end(),
+            event => self.visit.handle(now, event, &mut self.reporter),
         }
     }
 

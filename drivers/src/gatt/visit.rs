@@ -2,7 +2,7 @@
 //! word is sent away, so that others can come. One that talks all the time may stay.
 
 use super::{
-    Characteristic, Refusal, Request,
+    Characteristic, GattEvent, Refusal, Request,
     services::{ClockOptions, Services},
 };
 use crate::reporter::Reporter;
@@ -88,13 +88,27 @@ impl Visit {
         request: &Request,
         answer: Result<&[u8], &Refusal>,
         reporter: &mut Reporter<Request>,
-    ) -> bool {
+    ) {
         if let (Request::Subscribe(place), Err(refusal)) = (request, answer) {
             let text = format!("subscribing to {} failed: {refusal}", place.uuid);
-            reporter.note(now, "refused", text);
-            return true;
+            return reporter.note(now, "refused", text);
         }
-        self.services.answered(now, request, answer, reporter)
+        self.services.answered(now, request, answer, reporter);
+    }
+
+    /// What a visit does with an event that its driver has no use for.
+    pub(super) fn handle(
+        &mut self,
+        now: Now,
+        event: GattEvent<'_>,
+        reporter: &mut Reporter<Request>,
+    ) {
+        match event {
+            GattEvent::Answered(request, answer) => self.answered(now, request, answer, reporter),
+            GattEvent::TimedOut => self.time_out(now, reporter),
+            GattEvent::Disconnected => self.end(),
+            GattEvent::Connected(_) | GattEvent::Received(..) | GattEvent::Leaving => {}
+        }
     }
 
     pub(super) fn time_out(&mut self, now: Now, reporter: &mut Reporter<Request>) {

@@ -4,8 +4,7 @@
 //! Scale, §5 and "Our metrics".
 
 use super::{
-    Characteristic, Cursor, GattDriver, GattEvent, GattOutput, Request,
-    date_time::{DATE_TIME_LEN, civil_ms_of},
+    Characteristic, GattDriver, GattEvent, GattOutput, Request,
     fields::Fields,
     services::ClockOptions,
     visit::{Visit, spot_group},
@@ -60,7 +59,7 @@ impl Measurement {
         let flags = fields.u8()?;
         let has = |flag| flags & flag != 0;
         let weight = fields.u16()?;
-        let time = if has(spec::TIME) { Some(fields.take::<DATE_TIME_LEN>()?) } else { None };
+        let civil_ms = fields.date_time(has(spec::TIME))?;
         let user = if has(spec::USER) { Some(fields.u8()?) } else { None };
         let bmi_and_height = match has(spec::BMI_AND_HEIGHT) {
             true => Some((fields.u16()?, fields.u16()?)),
@@ -69,7 +68,7 @@ impl Measurement {
         Some(Self {
             imperial: has(spec::IMPERIAL),
             weight,
-            civil_ms: time.and_then(civil_ms_of),
+            civil_ms,
             user: user.filter(|user| *user != spec::UNKNOWN_USER),
             bmi_and_height,
         })
@@ -111,7 +110,7 @@ pub struct WeightScale {
 impl WeightScale {
     /// A driver that waits for its scale. It remembers nothing.
     #[must_use]
-    pub fn new(device: DeviceId, clock: ClockOptions, _: Option<Cursor>) -> Self {
+    pub fn new(device: DeviceId, clock: ClockOptions) -> Self {
         Self {
             reporter: Reporter::new(device, DeviceKind::Scale, "weight-scale"),
             visit: Visit::new(clock),
@@ -145,12 +144,7 @@ impl GattDriver for WeightScale {
                 self.visit.heard(now);
                 self.measured(now, value);
             }
-            GattEvent::Received(..) | GattEvent::Committed | GattEvent::Leaving => {}
-            GattEvent::Answered(request, answer) => {
-                self.visit.answered(now, request, answer, &mut self.reporter);
-            }
-            GattEvent::TimedOut => self.visit.time_out(now, &mut self.reporter),
-            GattEvent::Disconnected => self.visit.end(),
+            event => self.visit.handle(now, event, &mut self.reporter),
         }
     }
 
@@ -171,7 +165,7 @@ mod tests {
 
     fn scale() -> GattBench<WeightScale> {
         let device = DeviceId::new("scale-01").unwrap();
-        let driver = WeightScale::new(device, ClockOptions::default(), None);
+        let driver = WeightScale::new(device, ClockOptions::default());
         GattBench::new(driver, vec![(MEASUREMENT, vec![])])
     }
 

@@ -15,13 +15,12 @@ pub mod codec;
 mod download;
 
 use super::{Cursor, SerialDriver, SerialEvent, SerialOutput};
-use crate::{memory::Memory, reporter::Reporter};
+use crate::{clock_offset::clock_offset, memory::Memory, reporter::Reporter};
 use codec::{
     DateTime, Decoder, Frame, FrameError, Glucose, Meal, Measures, Model, Pressure, Reply, Request,
 };
 use download::{Download, Known, Progress, RECORDS_MAX, Stored};
 use model::{
-    decimal::Decimal,
     device::{DeviceKind, DeviceState},
     id::DeviceId,
     metric::Metric,
@@ -334,17 +333,10 @@ impl Td42xx {
         }
     }
 
-    /// How far the meter's clock is ahead of ours, in whole seconds: as far as it is at least. It
-    /// shows minutes, and anything within the minute may be right.
     fn emit_clock_offset(&mut self, now: Now, clock: DateTime) {
-        let (Some(zone_offset_s), Some(civil_ms)) = (self.zone_offset_s, clock.civil_ms()) else {
-            return;
-        };
-        let ours = now.wall.unix_ms().div_euclid(1000) + i64::from(zone_offset_s);
-        let least = civil_ms / 1000 - ours;
-        let most = least + spec::MINUTE_LAST_S;
-        if let Some(ahead) = Decimal::new(least.max(0) + most.min(0), 0) {
-            let reading = Reading::number(Metric::CLOCK_OFFSET, ahead, Unit::SECOND);
+        let Some(civil_ms) = clock.civil_ms() else { return };
+        let shows = civil_ms / 1000..=civil_ms / 1000 + spec::MINUTE_LAST_S;
+        if let Some(reading) = clock_offset(now, self.zone_offset_s, shows) {
             let device = self.reporter.device().clone();
             let group = ReadingGroup::new(device, now.observed(), vec![reading]);
             self.reporter.emit(Record::Readings(group));

@@ -14,11 +14,10 @@ pub mod codec;
 mod link;
 
 use super::{Cursor, SerialDriver, SerialEvent, SerialOutput};
-use crate::{memory::Memory, reporter::Reporter};
+use crate::{clock_offset::clock_offset, memory::Memory, reporter::Reporter};
 use codec::{Decoder, Frame, FrameError, Glucose, Reply, ReplyError, Request, Stored};
 use link::{Link, News};
 use model::{
-    decimal::Decimal,
     device::{DeviceKind, DeviceState},
     id::DeviceId,
     metric::Metric,
@@ -209,7 +208,11 @@ impl Ultraeasy {
                 Request::Clock
             }
             Ok(Reply::Clock(clock)) => {
-                self.emit_clock_offset(now, &session.serial, clock);
+                let shows = i64::from(clock);
+                if let Some(reading) = clock_offset(now, self.zone_offset_s, shows..=shows) {
+                    let group = self.group(now, &session.serial, reading);
+                    self.reporter.emit(Record::Readings(group));
+                }
                 Request::Count
             }
             Ok(Reply::Count(count)) if count == 0 || count == session.count => {
@@ -344,16 +347,6 @@ impl Ultraeasy {
         let future = now.quality != ClockQuality::Unknown && i64::from(time) > latest;
         let known = time >= spec::OLDEST_S && !future;
         known.then(|| DeviceTime::Local { civil_ms: i64::from(time) * 1000 })
-    }
-
-    /// How far the meter's clock is ahead of ours, in whole seconds.
-    fn emit_clock_offset(&mut self, now: Now, serial: &str, clock: u32) {
-        let Some(zone_offset_s) = self.zone_offset_s else { return };
-        let ours = now.wall.unix_ms().div_euclid(1000) + i64::from(zone_offset_s);
-        if let Some(ahead) = Decimal::new(i64::from(clock) - ours, 0) {
-            let reading = Reading::number(Metric::CLOCK_OFFSET, ahead, Unit::SECOND);
-            self.reporter.emit(Record::Readings(self.group(now, serial, reading)));
-        }
     }
 
     fn group(&self, now: Now, serial: &str, reading: Reading) -> ReadingGroup {

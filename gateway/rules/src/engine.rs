@@ -56,7 +56,7 @@ pub struct ReadingInput<'a> {
 pub struct Engine {
     site: SiteId,
     device: DeviceId,
-    kind: Option<DeviceKindName>,
+    kind: Option<DeviceKind>,
     /// Rule and series → where it stands.
     series: BTreeMap<String, Series>,
     /// Series → `t_meas` of its newest evaluated reading.
@@ -93,50 +93,6 @@ pub struct Engine {
     cut_off: bool,
     /// Family → what fires and the alert.
     episodes: BTreeMap<String, Episode>,
-}
-
-/// A device kind by its name in the rule set.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum DeviceKindName {
-    Monitor,
-    Pump,
-    Cuff,
-    GlucoseMeter,
-    Oximeter,
-    EcgStrap,
-    Thermometer,
-    Scale,
-}
-
-impl From<DeviceKind> for DeviceKindName {
-    fn from(kind: DeviceKind) -> Self {
-        match kind {
-            DeviceKind::Monitor => Self::Monitor,
-            DeviceKind::Pump => Self::Pump,
-            DeviceKind::Cuff => Self::Cuff,
-            DeviceKind::GlucoseMeter => Self::GlucoseMeter,
-            DeviceKind::Oximeter => Self::Oximeter,
-            DeviceKind::EcgStrap => Self::EcgStrap,
-            DeviceKind::Thermometer => Self::Thermometer,
-            DeviceKind::Scale => Self::Scale,
-        }
-    }
-}
-
-impl From<DeviceKindName> for DeviceKind {
-    fn from(kind: DeviceKindName) -> Self {
-        match kind {
-            DeviceKindName::Monitor => Self::Monitor,
-            DeviceKindName::Pump => Self::Pump,
-            DeviceKindName::Cuff => Self::Cuff,
-            DeviceKindName::GlucoseMeter => Self::GlucoseMeter,
-            DeviceKindName::Oximeter => Self::Oximeter,
-            DeviceKindName::EcgStrap => Self::EcgStrap,
-            DeviceKindName::Thermometer => Self::Thermometer,
-            DeviceKindName::Scale => Self::Scale,
-        }
-    }
 }
 
 impl Engine {
@@ -226,7 +182,7 @@ impl Engine {
         Clocks {
             box_ahead_ms,
             device_ahead_ms: self.clock_ahead.map(|(_, ahead_ms)| ahead_ms),
-            tells_at_once: matches!(self.kind(), Some(DeviceKind::Cuff | DeviceKind::Monitor)),
+            tells_at_once: matches!(self.kind, Some(DeviceKind::Cuff | DeviceKind::Monitor)),
         }
     }
 
@@ -293,10 +249,6 @@ impl Engine {
             }
         }
         changed
-    }
-
-    fn kind(&self) -> Option<DeviceKind> {
-        self.kind.map(Into::into)
     }
 }
 

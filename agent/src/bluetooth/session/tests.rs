@@ -88,7 +88,7 @@ fn a_device_that_is_seen_is_connected_subscribed_and_left_to_go() {
     bench.handle(Event::Value(blood_pressure::MEASUREMENT, VALUE));
     assert_eq!(bench.readings(), 1);
     bench.handle(Event::Disconnected);
-    assert!(bench.session.has_left() && bench.session.wants(bench.now()));
+    assert!(!bench.session.is_busy() && bench.session.wants(bench.now()));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_connection_that_fails_at_once_is_tried_again_after_a_second() {
         bench.pass(1_000);
     }
     bench.call_ends(&Call::Connect, failed());
-    assert!(bench.session.has_left() && !bench.session.wants(bench.now()));
+    assert!(!bench.session.is_busy() && !bench.session.wants(bench.now()));
     bench.pass(10_000);
     assert!(bench.session.wants(bench.now()));
 }
@@ -157,7 +157,7 @@ fn services_that_are_never_known_end_the_connection() {
     assert!(bench.session.poll_call().is_none());
     bench.pass(1);
     bench.call_ends(&Call::Disconnect, Ok(vec![]));
-    assert!(bench.session.has_left());
+    assert!(!bench.session.is_busy());
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn a_device_that_the_driver_sends_away_rests() {
     assert_eq!(call, Call::Disconnect);
     bench.handle(Event::Disconnected);
     bench.handle(Event::Done(number, Ok(vec![])));
-    assert!(bench.session.has_left() && !bench.session.wants(bench.now()));
+    assert!(!bench.session.is_busy() && !bench.session.wants(bench.now()));
     bench.pass(10_000);
     assert!(bench.session.wants(bench.now()));
 }
@@ -197,7 +197,7 @@ fn an_end_that_is_not_confirmed_is_believed_after_a_while() {
     bench.pass(30_000);
     assert_eq!(bench.called().1, Call::Disconnect);
     bench.pass(10_000);
-    assert!(bench.session.has_left());
+    assert!(!bench.session.is_busy());
 }
 
 #[test]
@@ -218,12 +218,12 @@ fn a_device_that_says_nothing_makes_room_for_another_one() {
 fn an_agent_that_stops_ends_every_connection_and_begins_none() {
     let mut idle = Bench::new();
     idle.handle(Event::Leave);
-    assert!(idle.session.has_left() && !idle.session.wants(idle.now()));
+    assert!(!idle.session.is_busy() && !idle.session.wants(idle.now()));
     let mut bench = Bench::new();
     bench.connect();
     bench.handle(Event::Leave);
     bench.call_ends(&Call::Disconnect, Ok(vec![]));
-    assert!(bench.session.has_left());
+    assert!(!bench.session.is_busy());
     bench.pass(1_000_000);
     assert!(!bench.session.wants(bench.now()));
 }

@@ -3,10 +3,7 @@
 //! Source: the protocol sheet of the Blood Pressure Service, §3 and §4.
 
 use crate::{
-    gatt::{
-        date_time::{DATE_TIME_LEN, civil_ms_of},
-        fields::Fields,
-    },
+    gatt::fields::Fields,
     medfloat::{Medfloat, sfloat},
 };
 use thiserror::Error;
@@ -69,14 +66,14 @@ impl Measurement {
         for number in &mut numbers {
             *number = sfloat(fields.u16()?);
         }
-        let time = if has(spec::TIME) { Some(fields.take::<DATE_TIME_LEN>()?) } else { None };
+        let civil_ms = fields.date_time(has(spec::TIME))?;
         let pulse = if has(spec::PULSE) { Some(sfloat(fields.u16()?)) } else { None };
         let user = if has(spec::USER) { Some(fields.u8()?) } else { None };
         let status = if has(spec::STATUS) { Some(Status(fields.u16()?)) } else { None };
         Some(Self {
             kilopascal: has(spec::KILOPASCAL),
             pressures: numbers,
-            civil_ms: time.and_then(civil_ms_of),
+            civil_ms,
             pulse,
             user: user.filter(|user| *user != spec::UNKNOWN_USER),
             status,

@@ -210,6 +210,14 @@ fn the_clock_is_set_only_where_the_configuration_says_so() {
     // 2026-11-22 08:15:00 UTC is 16:15 in China.
     let expected = Request::Write(date_time, bytes("EA 07 0B 16 10 0F 00"));
     assert_eq!((&bench.sent[0], bench.notes[0].kind), (&expected, "clock_set"));
+    let mut refusing = GattBench::new(
+        BloodPressure::new(DeviceId::new("bp-01").unwrap(), clock, None),
+        vec![(date_time, vec![])],
+    );
+    refusing.refusing = vec![(date_time, Refusal::NotPaired)];
+    refusing.connect();
+    let kinds: Vec<_> = refusing.notes.iter().map(|note| note.kind).collect();
+    assert_eq!(kinds, ["clock_not_set"]);
     let mut newer = GattBench::new(
         BloodPressure::new(DeviceId::new("bp-01").unwrap(), clock, None),
         vec![(services::CURRENT_TIME, bytes("EA 07 0B 16 10 0F 0A 07 00 01"))],

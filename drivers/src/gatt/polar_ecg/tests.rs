@@ -12,7 +12,7 @@ const FRAME_NS: u64 = 560_810_000;
 
 fn strap() -> GattBench<PolarEcg> {
     let device = DeviceId::new("strap-01").unwrap();
-    let driver = PolarEcg::new(device, ClockOptions::default(), None);
+    let driver = PolarEcg::new(device, ClockOptions::default());
     let device =
         vec![(heart_rate::MEASUREMENT, vec![]), (CONTROL_POINT, FEATURES.to_vec()), (DATA, vec![])];
     GattBench::new(driver, device)

@@ -3,10 +3,7 @@
 //! Source: the protocol sheet of Heart Rate, Pulse Oximeter, Health Thermometer and Weight Scale, §3.
 
 use crate::{
-    gatt::{
-        date_time::{DATE_TIME_LEN, civil_ms_of},
-        fields::Fields,
-    },
+    gatt::fields::Fields,
     medfloat::{Medfloat, sfloat},
 };
 use model::reading::NoData;
@@ -66,13 +63,13 @@ impl SpotCheck {
         let flags = fields.u8()?;
         let has = |flag| flags & flag != 0;
         let pair = Pair::take(&mut fields)?;
-        let time = if has(spec::SPOT_TIME) { Some(fields.take::<DATE_TIME_LEN>()?) } else { None };
+        let civil_ms = fields.date_time(has(spec::SPOT_TIME))?;
         let status = if has(spec::SPOT_STATUS) { fields.u16()? } else { 0 };
         let device = if has(spec::SPOT_DEVICE) { fields.take()? } else { [0; 3] };
         let amplitude = if has(spec::SPOT_AMPLITUDE) { Some(sfloat(fields.u16()?)) } else { None };
         Some(Self {
             pair,
-            civil_ms: time.and_then(civil_ms_of),
+            civil_ms,
             clock_not_set: has(spec::SPOT_CLOCK_NOT_SET),
             status: MeasurementStatus(status),
             device: DeviceStatus::of(device),

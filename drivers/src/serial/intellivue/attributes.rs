@@ -9,6 +9,7 @@
 //! - NaN, infinities and what no [`Decimal`] holds are never a number
 
 use super::reader::Reader;
+use crate::medfloat;
 use model::{decimal::Decimal, reading::shortened, time::civil_ms};
 use std::{collections::BTreeMap, fmt};
 use thiserror::Error;
@@ -310,16 +311,11 @@ impl Float {
 /// "Top byte = signed exponent, low 24 bits = signed mantissa", §5.
 #[must_use]
 pub fn float(raw: u32) -> Float {
-    let mantissa = raw & spec::MANTISSA;
-    if spec::NO_NUMBER.contains(&mantissa) {
+    // Here a special value is one with any exponent.
+    if spec::NO_NUMBER.contains(&(raw & spec::MANTISSA)) {
         return Float::Absent;
     }
-    let [exponent, high, middle, low] = raw.to_be_bytes();
-    // The sign of the mantissa's 24 bits fills the byte before them.
-    let sign = if high & 0x80 == 0 { 0 } else { 0xFF };
-    let mantissa = i32::from_be_bytes([sign, high, middle, low]);
-    let number = Decimal::new(mantissa.into(), exponent.cast_signed());
-    number.map_or(Float::Outside(raw), Float::Number)
+    medfloat::float(raw).number().map_or(Float::Outside(raw), Float::Number)
 }
 
 /// "8 BCD bytes: century, year, month, day, hour, minute, second, fraction; all 0xFF = not

@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::bench::Bench;
-use model::reading::{Comparator, Occurrence, Validity, Value};
+use model::{
+    decimal::Decimal,
+    reading::{Comparator, Occurrence, Validity, Value},
+};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 

@@ -101,7 +101,7 @@ impl Engine {
         // The ranks of the heart rate are one series; everything else is its own.
         let series = if class == Class::Hr { "hr".to_owned() } else { name };
         let gap = self.valued.insert(series.clone(), t_meas).is_none_or(|newest| {
-            t_meas.unix_ms().saturating_sub(newest.unix_ms()) > rules.gap_ms(self.kind())
+            t_meas.unix_ms().saturating_sub(newest.unix_ms()) > rules.gap_ms(self.kind)
         });
         let newest = self.latest.get(class.name()).is_none_or(|latest| t_meas >= latest.at);
         if newest {
@@ -123,7 +123,7 @@ impl Engine {
         if newest {
             self.judge_the_other_half(rules, class, &seen, touched);
         }
-        let kind = self.kind();
+        let kind = self.kind;
         for rule in rules.technical_of(class).filter(|rule| rule.is_for(kind)) {
             self.judge_technical(rule, &seen, touched);
         }
@@ -144,7 +144,7 @@ impl Engine {
         } else if matches!(reading.value, Err(NoData::Off | NoData::LeadOff | NoData::SensorOff)) {
             self.ranks.entry(rank).or_insert((t_meas, false)).1 = false;
         }
-        let silent_ms = rules.gap_ms(self.kind()).max(RANK_SILENT_MS);
+        let silent_ms = rules.gap_ms(self.kind).max(RANK_SILENT_MS);
         let earlier_speaks = self.ranks.range(..rank).any(|(_, (valued, on))| {
             *on && t_meas.unix_ms().saturating_sub(valued.unix_ms()) < silent_ms
         });
@@ -258,7 +258,7 @@ impl Engine {
     /// `t_meas` of the first reading outside any rule of the family: the episode's begin. What a
     /// gap has broken off is not part of it.
     fn began(&self, rules: &RuleSet, rule: &Threshold, at: WallTime) -> WallTime {
-        let gap_ms = rules.gap_ms(self.kind());
+        let gap_ms = rules.gap_ms(self.kind);
         let goes_on = |series: &str| {
             self.valued
                 .get(series)
@@ -296,7 +296,7 @@ impl Engine {
     /// A monitor's temperature channel reads what the room has: the probe lies on the bed
     /// (metric catalogue, "Unit traps").
     fn lies_on_the_bed(&self, value: Decimal) -> bool {
-        self.kind() == Some(DeviceKind::Monitor)
+        self.kind == Some(DeviceKind::Monitor)
             && value >= Decimal::fixed(ROOM_CEL.0, 0)
             && value <= Decimal::fixed(ROOM_CEL.1, 0)
     }

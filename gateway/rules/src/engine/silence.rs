@@ -41,7 +41,7 @@ impl Engine {
         position: Position,
         status: &DeviceStatus,
     ) -> Option<Vec<Alert>> {
-        self.kind = Some(status.kind.into());
+        self.kind = Some(status.kind);
         let place = (position.outbox.to_string(), position.seq.get(), position.index);
         let is_old = |(outbox, seq, index): &(String, u64, u32)| {
             *outbox == place.0 && (place.1, place.2) < (*seq, *index)
@@ -56,7 +56,7 @@ impl Engine {
         match status.state {
             DeviceState::Online => self.end_silence(rules, now, &mut touched),
             // What is expected to be quiet is not silent when its cable is out.
-            DeviceState::Silent | DeviceState::LinkDown if !rules.repeats(self.kind()) => {}
+            DeviceState::Silent | DeviceState::LinkDown if !rules.repeats(self.kind) => {}
             DeviceState::Silent | DeviceState::LinkDown => {
                 // What ended meanwhile is on its way behind a late silence.
                 let counted_from = if fresh { said.at } else { now };
@@ -98,7 +98,7 @@ impl Engine {
             self.end_silence(rules, now, &mut touched);
         }
         let mut changed = self.settle(rules, now, now, touched);
-        if self.is_box() || !rules.repeats(self.kind()) {
+        if self.is_box() || !rules.repeats(self.kind) {
             changed.extend(self.known_again(now));
         }
         changed

@@ -535,3 +535,11 @@ fn an_alarm_survives_an_agent_that_starts_anew_while_it_is_said_again() {
     ward.engine.on_time(&ward.rules, at(70.0));
     assert_eq!((ward.only().id, ward.only().state), (id, AlertState::ActiveUnack));
 }
+
+/// Engines are kept as JSON, and kinds in them by the name they have everywhere.
+#[test]
+fn a_kind_is_kept_under_its_name() {
+    for kind in DeviceKind::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+    }
+}
