@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
-use aws_lc_rs::digest::{SHA256, digest};
 use drivers::{
     registry::{DriverName, DriverOptions, create},
     serial::{SerialDriver, SerialEvent, SerialOutput},
@@ -13,9 +12,12 @@ use model::{
     id::DeviceId,
     reading::{NoData, ReadingGroup, Value},
     record::Record,
-    time::{ClockQuality, DeviceTime, MonoTime, Now, WallTime, civil_ms},
+    time::{ClockQuality, DeviceTime, MonoTime, Now, WallTime},
 };
-use simulators::verify::hits::{Block, judge_waves};
+use simulators::verify::{
+    hits::{Block, judge, judge_waves},
+    sha256, unix_ms,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -308,7 +310,7 @@ impl Bench {
                 comparator: text(fact.comparator),
                 unit: text(fact.unit),
                 no_data: text(fact.no_data),
-                device_time_ms: fact.device_time.as_deref().map(unix_ms),
+                device_time_ms: fact.device_time.as_deref().map(|text| unix_ms(text).unwrap()),
             };
             let key = (fact.device.clone(), fact.channel.to_owned(), metric.to_owned());
             series.entry(key).or_default().push((said, *hit));
@@ -355,12 +357,9 @@ impl Bench {
         }
         for record in &self.records {
             let Record::Waveform(block) = record else { continue };
-            let bytes: Vec<u8> =
-                block.samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-            let hash = digest(&SHA256, &bytes);
-            let hash = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
             let key = (block.device.to_string(), String::new(), block.metric.to_string());
-            emitted.entry(key).or_insert_with(Vec::new).push((block.samples.len(), hash));
+            let block = (block.samples.len(), sha256(&block.samples));
+            emitted.entry(key).or_insert_with(Vec::new).push(block);
         }
         blocks
     }
@@ -370,7 +369,7 @@ impl Bench {
         let mut said: BTreeMap<&str, Vec<Block<'_>>> = BTreeMap::new();
         for (fact, hit) in self.truth.iter().zip(&self.hit) {
             let Some(metric) = fact.metric.filter(|_| fact.sha256.is_some()) else { continue };
-            let (end_ms, samples) = (unix_ms(&fact.t), fact.wave.as_slice());
+            let (end_ms, samples) = (unix_ms(&fact.t).unwrap(), fact.wave.as_slice());
             said.entry(metric).or_default().push(Block { end_ms, samples, is_hit: *hit });
         }
         let mut emitted: BTreeMap<&str, Vec<(i64, &[i32])>> = BTreeMap::new();
@@ -421,28 +420,6 @@ fn emitted<'a>(groups: impl Iterator<Item = &'a ReadingGroup>) -> Sequences<Said
     series
 }
 
-/// `2026-11-22T08:15:00.000Z` in milliseconds.
-fn unix_ms(text: &str) -> i64 {
-    let number = |from: usize, to: usize| text.get(from..to).unwrap().parse::<u32>().unwrap();
-    let year = i32::try_from(number(0, 4)).unwrap();
-    let (month, day) = (number(5, 7), number(8, 10));
-    let seconds =
-        civil_ms(year, month, day, number(11, 13), number(14, 16), number(17, 19)).unwrap();
-    seconds + i64::from(number(20, 23))
-}
-
-/// Whether everything of `part` comes in `whole`, in its order.
-fn comes_in<'a>(
-    part: impl IntoIterator<Item = &'a Said>,
-    whole: impl IntoIterator<Item = &'a Said>,
-) -> Result<(), &'a Said> {
-    let mut whole = whole.into_iter();
-    part.into_iter().try_for_each(|one| match whole.any(|other| other.is_told_by(one)) {
-        true => Ok(()),
-        false => Err(one),
-    })
-}
-
 /// The first place where two sequences of two sides differ, and what each has there.
 fn first_difference<'a, T: PartialEq>(
     said: &'a [T],
@@ -483,10 +460,13 @@ fn assert_told(
             emitted.sort_by_key(Said::in_time);
             emitted
         });
-        let invented = comes_in(&once, said.iter().map(|(said, _)| said));
-        assert_eq!(invented, Ok(()), "{about}: nobody said that of {series:?}");
-        let whole = said.iter().filter(|(_, hit)| !hit).map(|(said, _)| said);
-        assert_eq!(comes_in(whole, &emitted), Ok(()), "{about}: lost of {series:?}");
+        let judged = |emitted: &[Said]| {
+            judge(said, emitted, |(_, hit)| *hit, |(said, _), emitted| said.is_told_by(emitted))
+        };
+        let invented = judged(&once).invented.first().and_then(|place| once.get(*place));
+        assert_eq!(invented, None, "{about}: nobody said that of {series:?}");
+        let lost = judged(&emitted).lost.first().and_then(|place| said.get(*place));
+        assert_eq!(lost, None, "{about}: lost of {series:?}");
     }
     let invented = emitted.keys().next();
     assert_eq!(invented, None, "{about}: nobody said anything of it");

@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where a vector is wrong")]
 
+mod golden;
+
 use drivers::{
     gatt::{
         Characteristic, GattDriver, GattEvent, GattOutput, Request, Uuid, date_time::current_time,
@@ -13,6 +15,7 @@ use drivers::{
     },
     registry::{GattName, create_gatt},
 };
+use golden::{bytes_of, vectors};
 use model::{
     id::DeviceId,
     reading::{Comparator, Reading, ReadingGroup, Validity, Value},
@@ -20,13 +23,6 @@ use model::{
     time::{ClockQuality, MonoTime, Now, WallTime},
 };
 use serde::Deserialize;
-use std::{fs, path::Path};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    vector: Vec<Vector>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,22 +43,6 @@ enum Kind {
     Capture,
     Public,
     Derived,
-}
-
-fn vectors(driver: GattName) -> Vec<Vector> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(driver.name());
-    let mut vectors = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        let file: File = toml::from_str(&fs::read_to_string(&path).unwrap())
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        vectors.extend(file.vector);
-    }
-    vectors
-}
-
-fn bytes_of(hex: &str) -> Vec<u8> {
-    hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
 /// `2A35` in the driver's own service, `180F/2A19`, or a vendor's long form.
@@ -171,7 +151,7 @@ fn civil(civil_ms: i64) -> String {
 #[test]
 fn every_vector_means_what_its_source_says() {
     for driver in GattName::ALL {
-        for vector in vectors(driver) {
+        for vector in vectors::<Vector>(driver.name()) {
             let name = format!("{}: {} ({})", driver.name(), vector.name, vector.source);
             assert_eq!(says(driver, &vector), vector.says, "{name}");
         }
@@ -185,7 +165,7 @@ const UNPROVEN: [GattName; 3] =
 #[test]
 fn every_proven_driver_has_a_vector_that_is_not_made_by_us() {
     for driver in GattName::ALL {
-        let found = vectors(driver);
+        let found = vectors::<Vector>(driver.name());
         let theirs = found.iter().any(|vector| vector.kind != Kind::Derived);
         assert_eq!(theirs, !UNPROVEN.contains(&driver), "{}", driver.name());
         assert!(!found.is_empty() && found.iter().all(|vector| !vector.source.is_empty()));

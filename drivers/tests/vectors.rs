@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops where a vector is wrong")]
 
+mod golden;
+
 use drivers::{
     registry::{DriverName, DriverOptions, create},
     serial::{
@@ -12,6 +14,7 @@ use drivers::{
         ultraeasy,
     },
 };
+use golden::{bytes_of, vectors};
 use model::{
     id::DeviceId,
     metric::Metric,
@@ -21,13 +24,6 @@ use model::{
     waveform::WaveformBlock,
 };
 use serde::Deserialize;
-use std::{fs, path::Path};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    vector: Vec<Vector>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,18 +59,6 @@ enum Kind {
 /// Decodes the chunks, one after the other, to lines.
 type Decode = fn(&Vector, &[&[u8]]) -> Vec<String>;
 
-fn vectors(driver: DriverName) -> Vec<Vector> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(driver.name());
-    let mut vectors = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        let file: File = toml::from_str(&fs::read_to_string(&path).unwrap())
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        vectors.extend(file.vector);
-    }
-    vectors
-}
-
 fn decoder_of(driver: DriverName) -> Decode {
     match driver {
         DriverName::Pm6750 => pm6750_lines,
@@ -89,15 +73,11 @@ fn decoder_of(driver: DriverName) -> Decode {
     }
 }
 
-fn bytes_of(hex: &str) -> Vec<u8> {
-    hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
-}
-
 #[test]
 fn every_vector_means_what_its_source_says_however_it_is_cut() {
     for driver in DriverName::ALL {
         let decode = decoder_of(driver);
-        for vector in vectors(driver) {
+        for vector in vectors::<Vector>(driver.name()) {
             let bytes = bytes_of(&vector.bytes);
             let name = format!("{}: {} ({})", driver.name(), vector.name, vector.source);
             assert_eq!(decode(&vector, &[&bytes]), vector.frames, "{name}");
@@ -110,7 +90,7 @@ fn every_vector_means_what_its_source_says_however_it_is_cut() {
 #[test]
 fn every_device_has_a_vector_that_is_not_made_by_us() {
     for driver in DriverName::ALL {
-        let found = vectors(driver);
+        let found = vectors::<Vector>(driver.name());
         // What a device says counts: what we ask proves nothing about its answers.
         let theirs =
             |vector: &Vector| vector.kind != Kind::Derived && vector.from == Sender::Device;

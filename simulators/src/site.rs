@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs,
     io::Write as _,
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
@@ -264,14 +264,8 @@ impl Performance {
             .with_context(|| format!("no virtual device is called {}", plan.name))?;
         let mut device = Cable::new(device, plan.name, &setup, plan.faults);
         // Before anything is said: a device that said nothing leaves an empty truth, not none.
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(truth)
-            .with_context(|| format!("opening {}", truth.display()))?;
+        let (facts, writing) = write_truth(truth)?;
         let mut stage = Stage::open(port)?;
-        let (facts, receiver) = mpsc::channel(TRUTH_QUEUE);
-        let writing = Some(tokio::spawn(write_truth(file, receiver)));
         let (stopped, unplugged) = (CancellationToken::new(), CancellationToken::new());
         let (off, gone) = (stopped.clone(), unplugged.clone());
         let id = plan.id.clone();
@@ -283,7 +277,7 @@ impl Performance {
             Ok(())
         });
         tracing::info!(device = id, port = %port.display(), "Virtual device started.");
-        Ok(Self { id, stopped, unplugged, playing, writing })
+        Ok(Self { id, stopped, unplugged, playing, writing: Some(writing) })
     }
 
     async fn switch_off(&mut self) -> anyhow::Result<()> {
@@ -331,17 +325,30 @@ async fn perform(
     Ok(())
 }
 
-pub(crate) async fn write_truth(
-    mut file: File,
-    mut facts: mpsc::Receiver<Truth>,
-) -> anyhow::Result<()> {
-    while let Some(fact) = facts.recv().await {
-        let mut line = serde_json::to_vec(&fact).context("writing the truth as JSON")?;
-        line.push(b'\n');
-        // One write per line: several devices share the file, and appends do not mix.
-        file.write_all(&line).context("writing the truth")?;
-    }
-    Ok(())
+/// Writes what is sent to the end of the file at `path`, a JSON object a line, until nobody can send
+/// any more.
+///
+/// # Errors
+/// When the file cannot be opened; the task, when it cannot be written.
+pub fn write_truth(
+    path: &Path,
+) -> anyhow::Result<(mpsc::Sender<Truth>, JoinHandle<anyhow::Result<()>>)> {
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    let (facts, mut said) = mpsc::channel::<Truth>(TRUTH_QUEUE);
+    let writing = tokio::spawn(async move {
+        while let Some(fact) = said.recv().await {
+            let mut line = serde_json::to_vec(&fact).context("writing the truth as JSON")?;
+            line.push(b'\n');
+            // One write per line: several devices share the file, and appends do not mix.
+            file.write_all(&line).context("writing the truth")?;
+        }
+        Ok(())
+    });
+    Ok((facts, writing))
 }
 
 #[cfg(test)]

@@ -370,7 +370,11 @@ fn compare_hit_blocks(
     Ok(())
 }
 
-fn unix_ms(text: &str) -> anyhow::Result<i64> {
+/// A moment as the truth and the county write it, in milliseconds since 1970.
+///
+/// # Errors
+/// When that is no time.
+pub fn unix_ms(text: &str) -> anyhow::Result<i64> {
     let moment: jiff::Timestamp = text.parse().with_context(|| format!("{text:?} is no time"))?;
     Ok(moment.as_millisecond())
 }
@@ -467,7 +471,8 @@ fn moment(text: Option<&str>) -> anyhow::Result<Option<jiff::Timestamp>> {
 }
 
 /// SHA-256 of samples as little-endian 32-bit integers, in hex.
-pub(crate) fn sha256(samples: &[i32]) -> String {
+#[must_use]
+pub fn sha256(samples: &[i32]) -> String {
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     for sample in samples {
         context.update(&sample.to_le_bytes());

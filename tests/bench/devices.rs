@@ -18,15 +18,16 @@ use simulators::{
     county::BrokerPlace,
     demo::settled,
     process::Role,
-    site::{DevicePlan, stage_clock, switch_off},
+    site::{DevicePlan, stage_clock, switch_off, write_truth},
     stage::pty::{Stage, StageTime},
+    verify::unix_ms,
 };
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fs::{self, File},
+    fs,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -68,6 +69,7 @@ const OTHERS: [&str; 16] = [
     "json-lines",
 ];
 const SITE: &str = "heping";
+const EVER: &str = "1970-01-01T00:00:00Z";
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -124,19 +126,17 @@ async fn cable(run_for: Duration) -> anyhow::Result<()> {
     let mut village = village(vec![plan.clone()]).await?;
     village.county.start().await?;
     let truth = village.site.truth();
-    let file = File::create(&truth).context("making the truth")?;
     let port = village.site.port(&plan.id);
-    let playing = tokio::spawn(play(plan.clone(), port, file, run_for));
+    let playing = tokio::spawn(play(plan.clone(), port, truth.clone(), run_for));
     village.site.start()?;
     let costs = Costs::over(&village, run_for.saturating_sub(SETTLE)).await?;
     playing.await.context("the monitor's task")??;
     let client = village.county.client()?;
     let report = settled(std::slice::from_ref(&truth), &client).await?;
-    let from = jiff_epoch();
     let said = said_blocks(&truth)?;
     let mut unaccounted = 0;
     for wave in WAVES {
-        let blocks = client.blocks(&plan.id, wave, from).await?;
+        let blocks = client.blocks(&plan.id, wave, EVER).await?;
         let said = said.get(wave).with_context(|| format!("{wave} was never sent"))?;
         let account = Account::of(said, &blocks)?;
         unaccounted += account.unaccounted().abs();
@@ -144,7 +144,7 @@ async fn cable(run_for: Duration) -> anyhow::Result<()> {
         let is_whole = account.sent == account.stored
             && account.gaps.len() == PULLS.len()
             && account.gaps.iter().all(|gap| *gap > 0);
-        anyhow::ensure!(is_whole, "{wave}: gaps {:?}", account.gaps);
+        ensure!(is_whole, "{wave}: gaps {:?}", account.gaps);
         figure(wave, &account.shown())?;
     }
     village.drained().await?;
@@ -171,15 +171,11 @@ async fn cable(run_for: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-const fn jiff_epoch() -> &'static str {
-    "1970-01-01T00:00:00Z"
-}
-
 /// Plays the monitor on ptys that come and go, while its own time goes on.
 async fn play(
     plan: DevicePlan,
-    port: std::path::PathBuf,
-    mut file: File,
+    port: PathBuf,
+    truth: PathBuf,
     run_for: Duration,
 ) -> anyhow::Result<()> {
     let (clock, time, began) = (stage_clock(), StageTime::start(1.0), Instant::now());
@@ -187,13 +183,7 @@ async fn play(
     let setup = Setup { device, seed, clock, patient };
     let device = virtual_devices::create(name, setup).context("no such virtual device")?;
     let mut device = OnALine { device, heard: true };
-    let (facts, mut said) = mpsc::channel::<Truth>(4096);
-    let writing = tokio::task::spawn(async move {
-        while let Some(fact) = said.recv().await {
-            writeln!(file, "{}", serde_json::to_string(&fact)?)?;
-        }
-        anyhow::Ok(())
-    });
+    let (facts, writing) = write_truth(&truth)?;
     for (quarter, pulled) in PULLS {
         play_until(&mut device, &port, time, &facts, began + run_for * quarter / 4).await?;
         sleep(pulled).await;
@@ -283,11 +273,6 @@ fn said_blocks(truth: &Path) -> anyhow::Result<BTreeMap<String, Vec<SaidBlock>>>
         said.entry(metric).or_default().push(SaidBlock { end_ms, samples });
     }
     Ok(said)
-}
-
-fn unix_ms(text: &str) -> anyhow::Result<i64> {
-    let time: jiff::Timestamp = text.parse().with_context(|| format!("{text:?} is no time"))?;
-    Ok(time.as_millisecond())
 }
 
 /// Where the samples of a wave are.
@@ -421,18 +406,17 @@ struct Costs {
 }
 
 impl Costs {
-    /// What agent and gateway cost over that time, after they have settled.
+    /// What agent and gateway cost after they have settled, over that time without its last two
+    /// seconds.
     async fn over(village: &Village, run_for: Duration) -> anyhow::Result<Self> {
         sleep(SETTLE).await;
         let ids = [village.site.process_id(), village.county.process_id()];
         let [Some(agent), Some(gateway)] = ids else { bail!("agent or gateway has ended") };
-        let (began, before) = (Instant::now(), [Usage::of(agent)?, Usage::of(gateway)?]);
+        let (began, before) = (Instant::now(), (Usage::of(agent)?, Usage::of(gateway)?));
         sleep(run_for.saturating_sub(Duration::from_secs(2))).await;
-        let (over, after) = (began.elapsed(), [Usage::of(agent)?, Usage::of(gateway)?]);
-        let [agent, gateway] = [0, 1].map(|one: usize| {
-            Some(Cost::between(before.get(one)?, after.get(one)?, over.as_secs_f64()))
-        });
-        Ok(Self { agent: agent.context("agent")?, gateway: gateway.context("gateway")? })
+        let (over, after) = (began.elapsed(), (Usage::of(agent)?, Usage::of(gateway)?));
+        let between = |before, after| Cost::between(before, after, over.as_secs_f64());
+        Ok(Self { agent: between(&before.0, &after.0), gateway: between(&before.1, &after.1) })
     }
 }
 

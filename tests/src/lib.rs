@@ -190,7 +190,11 @@ impl Village {
     }
 }
 
-pub(crate) fn read_only(path: &Path) -> anyhow::Result<Connection> {
+/// Opens a database that somebody else may be writing to.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn read_only(path: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .with_context(|| format!("opening {}", path.display()))?;
     connection.busy_timeout(Duration::from_secs(10))?;

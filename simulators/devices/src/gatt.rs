@@ -1,6 +1,6 @@
 //! One peripheral per kind of Bluetooth LE device, each from its protocol sheet alone.
 //!
-//! - [`value`]: numbers and times as the profiles write them
+//! - [`value`]: flags, numbers and times as the profiles write them
 //! - [`peripheral`]: what all have: a link, a bond, subscriptions, a queue
 //! - [`spot`]: what measures now and then, keeps it, and deletes what was confirmed
 //! - [`bedside`]: what a device sees of its patient
@@ -12,15 +12,15 @@
 //! - without the bond a device asks for, it hands out nothing of its patient
 
 mod bedside;
-pub mod cuff;
+mod cuff;
 mod kit;
-pub mod meter;
-pub mod oximeter;
+mod meter;
+mod oximeter;
 mod peripheral;
-pub mod scale;
+mod scale;
 mod spot;
-pub mod strap;
-pub mod thermometer;
+mod strap;
+mod thermometer;
 mod value;
 
 use crate::{Setup, SimTime, Truth};

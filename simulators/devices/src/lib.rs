@@ -8,6 +8,7 @@
 //! - [`patient`]: what all devices of a bed measure together
 //! - [`ecg`]: where an ECG comes from
 //! - [`faults`]: what goes wrong on the way to the host, and [`cable`]: where
+//! - `temper`: how rude a device is
 //! - [`truth`]: what a device put on its wire, for the comparison
 //!
 //! # Invariants
@@ -24,6 +25,7 @@ pub mod gatt;
 pub mod patient;
 pub mod scenario;
 pub mod serial;
+mod temper;
 pub mod truth;
 #[cfg(test)]
 mod vectors;

@@ -1,6 +1,5 @@
-//! One encoder per serial device; how rude it is and what is on its way stand beside them.
+//! One encoder per serial device; what is on its way stands beside them.
 
-pub(crate) mod temper;
 mod wire;
 
 pub mod asena;

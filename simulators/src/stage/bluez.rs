@@ -28,7 +28,7 @@ use anyhow::{Context as _, bail};
 pub use bus::PrivateBus;
 use daemon::{Daemon, Order};
 use peer::Peer;
-use std::{fs, path::Path};
+use std::path::Path;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -40,8 +40,6 @@ use virtual_devices::{
 
 /// Orders that may wait.
 const ORDERS: usize = 16;
-/// Truth that may wait for the disk.
-const TRUTH_QUEUE: usize = 4096;
 
 /// How bluetoothd behaves.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -101,18 +99,12 @@ impl Bluez {
         time: StageTime,
         truth: &Path,
     ) -> anyhow::Result<Self> {
-        let file = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(truth)
-            .with_context(|| format!("opening {}", truth.display()))?;
-        let (facts, receiver) = mpsc::channel(TRUTH_QUEUE);
+        let (facts, writing) = crate::site::write_truth(truth)?;
         let (orders, ordered) = mpsc::channel(ORDERS);
         let peers = devices.into_iter().map(Peer::new).collect();
         let mut daemon = Daemon::new(bus_address, manners, time, peers, facts);
         let stream = daemon.begin().await?;
         let playing = tokio::spawn(daemon.run(stream, ordered));
-        let writing = tokio::spawn(crate::site::write_truth(file, receiver));
         Ok(Self { orders, playing, writing })
     }
 

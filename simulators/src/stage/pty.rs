@@ -310,7 +310,8 @@ impl StageTime {
     }
 
     /// How long to wait until it is `due`.
-    pub(crate) fn until(&self, due: SimTime) -> Duration {
+    #[must_use]
+    pub fn until(&self, due: SimTime) -> Duration {
         let ahead = due.0.saturating_sub(self.now().0);
         Duration::from_micros(ahead).div_f64(self.speed)
     }

@@ -1,11 +1,11 @@
 //! A blood-pressure cuff, from the protocol sheet alone.
 
 use super::{
-    Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
+    Flag, Pairing, Uuid, bedside,
     kit::Kit,
-    peripheral::{Air, Peripheral},
-    spot::{Kind, Record, Stamp},
-    value::Sfloat,
+    peripheral::{Air, Inside, Peripheral},
+    spot::{self, Kind, Record},
+    value::{Sfloat, flags},
 };
 use crate::{Setup, SimTime, scenario::Cuff as Measured, scenario::variation, truth::Notebook};
 
@@ -61,14 +61,14 @@ const NOTHING: Measurement = Measurement {
 
 impl Measurement {
     fn encode(&self) -> Vec<u8> {
-        let mut flags = self.reserved;
-        let mut put = |flag: u8, is_there: bool| flags |= if is_there { flag } else { 0 };
-        put(spec::KILOPASCAL, self.kilopascal);
-        put(spec::TIME, self.time.is_some());
-        put(spec::PULSE, self.pulse.is_some());
-        put(spec::USER, self.user.is_some());
-        put(spec::STATUS, self.status.is_some());
-        let mut bytes = vec![flags];
+        let known = flags([
+            (spec::KILOPASCAL, self.kilopascal),
+            (spec::TIME, self.time.is_some()),
+            (spec::PULSE, self.pulse.is_some()),
+            (spec::USER, self.user.is_some()),
+            (spec::STATUS, self.status.is_some()),
+        ]);
+        let mut bytes = vec![self.reserved | known];
         bytes.extend(self.pressures.iter().flat_map(|pressure| pressure.bytes()));
         bytes.extend(self.time.into_iter().flatten());
         bytes.extend(self.pulse.into_iter().flat_map(Sfloat::bytes));
@@ -79,40 +79,24 @@ impl Measurement {
 }
 
 /// A cuff.
-pub struct Cuff {
+struct Cuff {
     kit: Kit,
 }
 
 /// A cuff that was used before.
-#[must_use]
-pub(super) fn device(setup: Setup) -> Peripheral<impl super::peripheral::Inside> {
+pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "BP-LE", true);
     let pairing = match kit.temper.property(31, 2) {
-        1 => Pairing::Passkey(passkey(&setup)),
+        1 => Pairing::Passkey(kit.passkey()),
         _ => Pairing::JustWorks,
     };
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::MEASUREMENT, flags: &[Flag::Indicate] },
-            Characteristic { uuid: spec::INTERMEDIATE, flags: &[Flag::Notify] },
-            Characteristic { uuid: spec::FEATURE, flags: &[Flag::Read] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual BP".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing,
-        mtu_max: 23,
-    };
-    super::spot::device(profile, Cuff { kit }, Notebook::new(&setup.device, setup.clock))
-}
-
-/// Six digits that a device shows.
-pub(super) fn passkey(setup: &Setup) -> u32 {
-    u32::try_from(variation(setup.seed, 0, 0x50, 999_999)).unwrap_or_default()
+    let own: [(Uuid, &[Flag]); 3] = [
+        (spec::MEASUREMENT, &[Flag::Indicate]),
+        (spec::INTERMEDIATE, &[Flag::Notify]),
+        (spec::FEATURE, &[Flag::Read]),
+    ];
+    let profile = kit.profile("Virtual BP", spec::SERVICE, &own, pairing);
+    spot::device(profile, Cuff { kit }, Notebook::new(&setup.device, setup.clock))
 }
 
 impl Cuff {
@@ -165,7 +149,7 @@ impl Kind for Cuff {
         (uuid == spec::FEATURE).then(|| spec::FEATURES.to_le_bytes().to_vec())
     }
 
-    fn measure(&self, at: SimTime, number: u64, (stamp, time): Stamp, air: &Air) -> Record {
+    fn measure(&self, at: SimTime, number: u64, stamp: [u8; 7], air: &Air) -> Record {
         let temper = &self.kit.temper;
         let cuff = self.measured(at, number);
         let [systolic, mean, diastolic] = cuff.pressure;
@@ -198,9 +182,7 @@ impl Kind for Cuff {
         ]
         .map(|(metric, unit, value)| {
             let text = value.text(0).ok_or("not_available");
-            let mut fact = air.notes.reading(at, metric, Some(unit), text);
-            fact.device_time = Some(time.clone());
-            fact
+            air.notes.reading(at, metric, Some(unit), text)
         });
         Record { value: measurement.encode(), facts: facts.to_vec() }
     }

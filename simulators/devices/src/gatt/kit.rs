@@ -1,13 +1,17 @@
-//! Services that stand beside what a device measures: who made it, its battery, its clock.
+//! Services that stand beside what a device measures: who made it, its battery, its clock;
+//! and the passkey it shows.
 
 use super::{
-    AttError, Characteristic, Flag, Service, Uuid,
+    AttError, Characteristic, Flag, Pairing, Profile, Service, Uuid,
     peripheral::Air,
+    spot::Stamp,
     value::{current_time, date_time},
 };
 use crate::{
     Setup, SimTime,
-    serial::temper::{DeviceClock, Temper},
+    scenario::variation,
+    temper::{DeviceClock, Temper},
+    truth::moment,
 };
 
 /// Sheet of the heart-rate strap, §6.
@@ -25,6 +29,8 @@ mod spec {
 }
 
 const READ: &[Flag] = &[Flag::Read];
+/// The smallest there is: no value of a profile but the ECG needs more.
+const MTU: u16 = 23;
 /// For play: a battery that lasts and one that does not.
 const BATTERY_GOOD: u8 = 84;
 const BATTERY_LOW: u8 = 9;
@@ -43,6 +49,20 @@ impl Kit {
     pub(super) fn new(setup: &Setup, model: &'static str, has_clock: bool) -> Self {
         let temper = Temper::new(setup.seed);
         Self { setup: setup.clone(), model, clock: temper.clock(), has_clock, temper }
+    }
+
+    /// A device with one service of its own, which it names when it advertises.
+    pub(super) fn profile(
+        &self,
+        name: &str,
+        uuid: Uuid,
+        own: &[(Uuid, &'static [Flag])],
+        pairing: Pairing,
+    ) -> Profile {
+        let own = own.iter().map(|&(uuid, flags)| Characteristic { uuid, flags });
+        let mut services = vec![Service { uuid, characteristics: own.collect() }];
+        services.extend(self.services());
+        Profile { name: name.to_owned(), advertised: vec![uuid], services, pairing, mtu_max: MTU }
     }
 
     /// The services, to stand behind what the device is for.
@@ -108,17 +128,27 @@ impl Kit {
     }
 
     /// What the device's clock shows, and the moment that is in the truth.
-    pub(super) fn stamp(&self, at: SimTime) -> ([u8; 7], String) {
-        let civil_ms = self.civil_ms(at);
-        (date_time(civil_ms), super::peripheral::device_time(self.setup.clock, civil_ms))
+    pub(super) fn stamp(&self, at: SimTime) -> Stamp {
+        self.stamp_of(self.civil_ms(at))
     }
 
     /// As [`stamp`](Self::stamp), some days before the stage began.
-    pub(super) fn stamp_of_old(&self, days: u64, second: u64) -> ([u8; 7], String) {
+    pub(super) fn stamp_of_old(&self, days: u64, second: u64) -> Stamp {
         let back = i64::try_from(days * 86_400).unwrap_or_default();
         let ahead = i64::try_from(second).unwrap_or_default();
-        let civil_ms = self.civil_ms(SimTime(0)).saturating_sub((back - ahead) * 1000);
-        (date_time(civil_ms), super::peripheral::device_time(self.setup.clock, civil_ms))
+        self.stamp_of(self.civil_ms(SimTime(0)).saturating_sub((back - ahead) * 1000))
+    }
+
+    /// What a clock shows that shows this, and the moment at which it did.
+    fn stamp_of(&self, civil_ms: i64) -> Stamp {
+        // A value carries seconds.
+        let seconds = civil_ms.div_euclid(1000) - i64::from(self.setup.clock.utc_offset_s);
+        (date_time(civil_ms), moment(seconds * 1000))
+    }
+
+    /// Six digits that the device shows.
+    pub(super) fn passkey(&self) -> u32 {
+        u32::try_from(variation(self.setup.seed, 0, 0x50, 999_999)).unwrap_or_default()
     }
 
     pub(super) fn setup(&self) -> &Setup {

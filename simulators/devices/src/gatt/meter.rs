@@ -9,12 +9,14 @@
 mod racp;
 
 use super::{
-    AttError, Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
+    AttError, Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    value::Sfloat,
+    value::{Sfloat, flags},
 };
-use crate::{Setup, SimTime, Truth, scenario::Glucose, scenario::variation, truth::Notebook};
+use crate::{
+    Setup, SimTime, Truth, scenario::Glucose, scenario::variation, temper::Temper, truth::Notebook,
+};
 use racp::{Answer, Asked};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -70,14 +72,13 @@ struct Measurement {
 
 impl Measurement {
     fn encode(&self, sequence: u16) -> Vec<u8> {
-        let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
-        let mut bytes = vec![
-            flag(spec::OFFSET, self.offset_min.is_some())
-                | flag(spec::CONCENTRATION, self.concentration.is_some())
-                | flag(spec::MOL_PER_LITRE, self.mol_per_litre)
-                | flag(spec::STATUS, self.status.is_some())
-                | flag(spec::CONTEXT_FOLLOWS, self.context_follows),
-        ];
+        let mut bytes = vec![flags([
+            (spec::OFFSET, self.offset_min.is_some()),
+            (spec::CONCENTRATION, self.concentration.is_some()),
+            (spec::MOL_PER_LITRE, self.mol_per_litre),
+            (spec::STATUS, self.status.is_some()),
+            (spec::CONTEXT_FOLLOWS, self.context_follows),
+        ])];
         bytes.extend(sequence.to_le_bytes());
         bytes.extend(self.base_time);
         bytes.extend(self.offset_min.into_iter().flat_map(i16::to_le_bytes));
@@ -92,9 +93,8 @@ impl Measurement {
 
 /// A value of 2A34: what was eaten and when.
 fn context(sequence: u16, carbohydrate: Option<(u8, Sfloat)>, meal: Option<u8>) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
     let mut bytes =
-        vec![flag(spec::CARBOHYDRATE, carbohydrate.is_some()) | flag(spec::MEAL, meal.is_some())];
+        vec![flags([(spec::CARBOHYDRATE, carbohydrate.is_some()), (spec::MEAL, meal.is_some())])];
     bytes.extend(sequence.to_le_bytes());
     if let Some((kind, amount)) = carbohydrate {
         bytes.push(kind);
@@ -128,30 +128,21 @@ struct Meter {
 
 /// A meter that was used before: for long if it is rude, a dozen times if it is polite.
 pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
-    let polite = setup.seed % 4 < 2;
+    let polite = Temper::new(setup.seed).is_polite();
     with_records(setup, if polite { RECORDS_FEW } else { RECORDS_MAX })
 }
 
 /// A meter with so many records.
 pub(super) fn with_records(setup: Setup, records: u64) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "GM-LE", true);
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::MEASUREMENT, flags: &[Flag::Notify] },
-            Characteristic { uuid: spec::CONTEXT, flags: &[Flag::Notify] },
-            Characteristic { uuid: spec::FEATURE, flags: &[Flag::Read] },
-            Characteristic { uuid: spec::CONTROL_POINT, flags: &[Flag::Write, Flag::Indicate] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual Glucose".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing: Pairing::Passkey(super::cuff::passkey(&setup)),
-        mtu_max: 23,
-    };
+    let own: [(Uuid, &[Flag]); 4] = [
+        (spec::MEASUREMENT, &[Flag::Notify]),
+        (spec::CONTEXT, &[Flag::Notify]),
+        (spec::FEATURE, &[Flag::Read]),
+        (spec::CONTROL_POINT, &[Flag::Write, Flag::Indicate]),
+    ];
+    let pairing = Pairing::Passkey(kit.passkey());
+    let profile = kit.profile("Virtual Glucose", spec::SERVICE, &own, pairing);
     let air = Air::new(Notebook::new(&setup.device, setup.clock));
     let meter = Meter::new(kit, records, &air);
     Peripheral::new(profile, meter, air)

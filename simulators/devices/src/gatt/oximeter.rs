@@ -2,12 +2,11 @@
 //! connected.
 
 use super::{
-    Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
+    Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    spot::{self, Kind, Record, Stamp},
-    thermometer::every,
-    value::Sfloat,
+    spot::{self, Kind, Record, every},
+    value::{Sfloat, flags},
 };
 use crate::{Setup, SimTime, Truth, truth::Notebook};
 
@@ -43,30 +42,19 @@ struct Oximeter {
 
 pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "OX-LE", true);
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::SPOT_CHECK, flags: &[Flag::Indicate] },
-            Characteristic { uuid: spec::CONTINUOUS, flags: &[Flag::Notify] },
-            Characteristic { uuid: spec::FEATURES, flags: &[Flag::Read] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual SpO2".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing: Pairing::JustWorks,
-        mtu_max: 23,
-    };
+    let own: [(Uuid, &[Flag]); 3] = [
+        (spec::SPOT_CHECK, &[Flag::Indicate]),
+        (spec::CONTINUOUS, &[Flag::Notify]),
+        (spec::FEATURES, &[Flag::Read]),
+    ];
+    let profile = kit.profile("Virtual SpO2", spec::SERVICE, &own, Pairing::JustWorks);
     spot::device(profile, Oximeter { kit }, Notebook::new(&setup.device, setup.clock))
 }
 
 /// A value of 2A5E.
 fn spot_check(values: [Sfloat; 2], time: Option<[u8; 7]>, status: Option<u16>) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
     let mut bytes =
-        vec![flag(spec::SPOT_TIME, time.is_some()) | flag(spec::SPOT_STATUS, status.is_some())];
+        vec![flags([(spec::SPOT_TIME, time.is_some()), (spec::SPOT_STATUS, status.is_some())])];
     bytes.extend(values.into_iter().flat_map(Sfloat::bytes));
     bytes.extend(time.into_iter().flatten());
     bytes.extend(status.into_iter().flat_map(u16::to_le_bytes));
@@ -80,11 +68,9 @@ fn continuous(
     sensor: Option<u32>,
     amplitude: Option<Sfloat>,
 ) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
     let mut bytes = vec![
         spec::STATUS
-            | flag(spec::SENSOR, sensor.is_some())
-            | flag(spec::AMPLITUDE, amplitude.is_some()),
+            | flags([(spec::SENSOR, sensor.is_some()), (spec::AMPLITUDE, amplitude.is_some())]),
     ];
     bytes.extend(values.into_iter().flat_map(Sfloat::bytes));
     bytes.extend(status.to_le_bytes());
@@ -137,14 +123,11 @@ impl Kind for Oximeter {
         (uuid == spec::FEATURES).then(|| spec::SUPPORTED.to_vec())
     }
 
-    fn measure(&self, at: SimTime, _: u64, (stamp, time): Stamp, air: &Air) -> Record {
+    fn measure(&self, at: SimTime, _: u64, stamp: [u8; 7], air: &Air) -> Record {
         let values = self.values(at);
         let good = values.iter().all(|value| value.text(0).is_some());
         let status = if good { spec::GOOD } else { spec::UNAVAILABLE };
-        let facts = self.facts(at, values, "not_available", air).map(|mut fact| {
-            fact.device_time = Some(time.clone());
-            fact
-        });
+        let facts = self.facts(at, values, "not_available", air);
         Record { value: spot_check(values, Some(stamp), Some(status)), facts: facts.to_vec() }
     }
 

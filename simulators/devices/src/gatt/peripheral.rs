@@ -7,10 +7,7 @@
 //! - a fact is written down when its value was handed over, for an indication when it was confirmed
 
 use super::{AttError, Flag, GattDevice, GattOutput, Pairing, Profile, Uuid};
-use crate::{
-    SimTime, StageClock, Truth,
-    truth::{Notebook, moment},
-};
+use crate::{SimTime, Truth, truth::Notebook};
 use std::collections::{BTreeSet, VecDeque};
 
 /// Advertising after a measurement: "tens of seconds", blood-pressure sheet, §5.1.
@@ -296,11 +293,4 @@ impl<I: Inside> GattDevice for Peripheral<I> {
     fn take_truth(&mut self) -> Vec<Truth> {
         self.air.notes.take()
     }
-}
-
-/// The moment at which a device's clock showed that.
-pub(super) fn device_time(clock: StageClock, civil_ms: i64) -> String {
-    // A value carries seconds.
-    let seconds = civil_ms.div_euclid(1000) - i64::from(clock.utc_offset_s);
-    moment(seconds * 1000)
 }

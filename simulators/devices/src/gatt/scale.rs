@@ -1,12 +1,11 @@
 //! A weight scale, from the protocol sheet alone (§5).
 
 use super::{
-    Characteristic, Flag, Pairing, Profile, Service, Uuid,
+    Flag, Pairing, Uuid,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    spot::{self, Kind, Record, Stamp},
-    thermometer::every,
-    value::decimal,
+    spot::{self, Kind, Record, every},
+    value::{decimal, flags},
 };
 use crate::{Setup, SimTime, scenario::variation, truth::Notebook};
 
@@ -37,21 +36,9 @@ struct Scale {
 
 pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "WS-LE", true);
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::MEASUREMENT, flags: &[Flag::Indicate] },
-            Characteristic { uuid: spec::FEATURE, flags: &[Flag::Read] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual Scale".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing: Pairing::JustWorks,
-        mtu_max: 23,
-    };
+    let own: [(Uuid, &[Flag]); 2] =
+        [(spec::MEASUREMENT, &[Flag::Indicate]), (spec::FEATURE, &[Flag::Read])];
+    let profile = kit.profile("Virtual Scale", spec::SERVICE, &own, Pairing::JustWorks);
     spot::device(profile, Scale { kit }, Notebook::new(&setup.device, setup.clock))
 }
 
@@ -63,13 +50,12 @@ fn encode(
     user: Option<u8>,
     bmi_and_height: Option<[u16; 2]>,
 ) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
-    let mut bytes = vec![
-        flag(spec::IMPERIAL, imperial)
-            | flag(spec::TIME, time.is_some())
-            | flag(spec::USER, user.is_some())
-            | flag(spec::BMI_AND_HEIGHT, bmi_and_height.is_some()),
-    ];
+    let mut bytes = vec![flags([
+        (spec::IMPERIAL, imperial),
+        (spec::TIME, time.is_some()),
+        (spec::USER, user.is_some()),
+        (spec::BMI_AND_HEIGHT, bmi_and_height.is_some()),
+    ])];
     bytes.extend(weight.to_le_bytes());
     bytes.extend(time.into_iter().flatten());
     bytes.extend(user);
@@ -96,16 +82,14 @@ impl Kind for Scale {
         (uuid == spec::FEATURE).then(|| spec::FEATURES.to_le_bytes().to_vec())
     }
 
-    fn measure(&self, at: SimTime, number: u64, (stamp, time): Stamp, air: &Air) -> Record {
+    fn measure(&self, at: SimTime, number: u64, stamp: [u8; 7], air: &Air) -> Record {
         let seed = self.kit.setup().seed;
         let person = variation(seed, 0, 0x54, 6000) + variation(seed, number, 0x55, 80);
         let weight = 11_000 + u16::try_from(person).unwrap_or_default();
         let imperial = self.kit.temper.property(37, 2) == 1;
         let failed = !self.kit.temper.is_polite() && number % 4 == 3;
         let fact = |metric, unit, text: Result<String, &'static str>| {
-            let mut fact = air.notes.reading(at, metric, Some(unit), text);
-            fact.device_time = Some(time.clone());
-            fact
+            air.notes.reading(at, metric, Some(unit), text)
         };
         if failed {
             let value = encode(imperial, spec::UNSUCCESSFUL, Some(stamp), None, None);

@@ -1,7 +1,7 @@
 //! A device that measures now and then, keeps the results, and deletes what was confirmed.
 
 use super::{
-    AttError, Profile, Uuid,
+    AttError, Profile, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
 };
@@ -34,8 +34,9 @@ pub(super) trait Kind: Send {
     fn kit(&self) -> &Kit;
     /// When the next measurement ends.
     fn next(&self, after: SimTime) -> Option<SimTime>;
-    /// What is measured at that moment; `number` counts the device's results.
-    fn measure(&self, at: SimTime, number: u64, stamp: Stamp, air: &Air) -> Record;
+    /// What is measured at that moment, with `stamp` on the device's clock; `number` counts the
+    /// device's results. Its facts are stamped by the caller.
+    fn measure(&self, at: SimTime, number: u64, stamp: [u8; 7], air: &Air) -> Record;
     /// How many results are in its memory when the stage begins.
     fn stored(&self) -> u64;
     /// The value of a characteristic of its own.
@@ -69,11 +70,19 @@ impl<K: Kind> Spot<K> {
         };
         for number in 0..spot.kind.stored() {
             let stamp = spot.kind.kit().stamp_of_old(spot.kind.stored() - number, number * 60);
-            let record = spot.kind.measure(SimTime(0), number, stamp, notes);
-            spot.memory.push_back(record);
-            spot.measured += 1;
+            spot.measure(SimTime(0), stamp, notes);
         }
         spot
+    }
+
+    /// One more result, each fact of it with the moment the device's clock showed.
+    fn measure(&mut self, at: SimTime, (stamp, time): Stamp, air: &Air) {
+        let mut record = self.kind.measure(at, self.measured, stamp, air);
+        for fact in &mut record.facts {
+            fact.device_time = Some(time.clone());
+        }
+        self.memory.push_back(record);
+        self.measured += 1;
     }
 
     /// Results that nobody has confirmed.
@@ -92,13 +101,12 @@ impl<K: Kind> Inside for Spot<K> {
     fn advance(&mut self, now: SimTime, air: &mut Air) {
         while let Some(at) = self.kind.next(self.measured_until).filter(|at| *at <= now) {
             let stamp = self.kind.kit().stamp(at);
-            let record = self.kind.measure(at, self.measured, stamp, air);
-            self.memory.push_back(record);
+            self.measure(at, stamp, air);
             // What waits to be confirmed stays at the front.
             if self.memory.len() > MEMORY_MAX {
                 self.memory.remove(1);
             }
-            (self.measured, self.measured_until) = (self.measured + 1, at);
+            self.measured_until = at;
             air.wake(at);
         }
         self.measured_until = self.measured_until.max(now);
@@ -157,4 +165,22 @@ pub(super) fn device<K: Kind>(profile: Profile, kind: K, notes: Notebook) -> Per
     let air = Air::new(notes);
     let spot = Spot::new(kind, &air);
     Peripheral::new(profile, spot, air)
+}
+
+/// The first of equally spaced moments after `after`.
+pub(super) fn every(after: SimTime, first_s: u64, every_s: u64) -> SimTime {
+    let second = bedside::elapsed_s(after);
+    let rounds = if second < first_s { 0 } else { (second - first_s) / every_s + 1 };
+    SimTime((first_s + rounds * every_s) * SECOND_US)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equally_spaced_moments_do_not_come_twice() {
+        let next = |after_s: u64| every(SimTime(after_s * 1_000_000), 25, 120).0 / 1_000_000;
+        assert_eq!([0, 24, 25, 144, 145].map(next), [25, 25, 145, 145, 265]);
+    }
 }

@@ -9,6 +9,7 @@ use super::{
     AttError, Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
+    value::flags,
 };
 use crate::{Setup, SimTime, ecg::EcgPlayer, truth::Notebook};
 
@@ -58,14 +59,15 @@ const RAIL_UV: i32 = 25_000;
 
 /// A value of 2A37.
 fn heart_rate(rate: u16, contact: Option<bool>, energy: Option<u16>, intervals: &[u16]) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
     let wide = u8::try_from(rate).is_err();
     encode_rate(
-        flag(spec::WIDE, wide)
-            | flag(spec::CONTACT, contact == Some(true))
-            | flag(spec::CONTACT_SUPPORTED, contact.is_some())
-            | flag(spec::ENERGY, energy.is_some())
-            | flag(spec::INTERVALS, !intervals.is_empty()),
+        flags([
+            (spec::WIDE, wide),
+            (spec::CONTACT, contact == Some(true)),
+            (spec::CONTACT_SUPPORTED, contact.is_some()),
+            (spec::ENERGY, energy.is_some()),
+            (spec::INTERVALS, !intervals.is_empty()),
+        ]),
         rate,
         energy,
         intervals,

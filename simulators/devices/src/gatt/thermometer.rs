@@ -1,11 +1,11 @@
 //! A thermometer, from the protocol sheet alone (§4).
 
 use super::{
-    Characteristic, Flag, Pairing, Profile, Service, Uuid, bedside,
+    Flag, Pairing, Uuid, bedside,
     kit::Kit,
     peripheral::{Air, Inside, Peripheral},
-    spot::{self, Kind, Record, Stamp},
-    value::{decimal, float32},
+    spot::{self, Kind, Record, every},
+    value::{decimal, flags, float32},
 };
 use crate::{Setup, SimTime, truth::Notebook};
 
@@ -32,32 +32,19 @@ struct Thermometer {
 
 pub(super) fn device(setup: Setup) -> Peripheral<impl Inside> {
     let kit = Kit::new(&setup, "TH-LE", true);
-    let mut services = vec![Service {
-        uuid: spec::SERVICE,
-        characteristics: vec![
-            Characteristic { uuid: spec::MEASUREMENT, flags: &[Flag::Indicate] },
-            Characteristic { uuid: spec::TYPE, flags: &[Flag::Read] },
-        ],
-    }];
-    services.extend(kit.services());
-    let profile = Profile {
-        name: "Virtual Temp".to_owned(),
-        advertised: vec![spec::SERVICE],
-        services,
-        pairing: Pairing::JustWorks,
-        mtu_max: 23,
-    };
+    let own: [(Uuid, &[Flag]); 2] =
+        [(spec::MEASUREMENT, &[Flag::Indicate]), (spec::TYPE, &[Flag::Read])];
+    let profile = kit.profile("Virtual Temp", spec::SERVICE, &own, Pairing::JustWorks);
     spot::device(profile, Thermometer { kit }, Notebook::new(&setup.device, setup.clock))
 }
 
 /// A value of 2A1C.
 fn encode(fahrenheit: bool, value: [u8; 4], time: Option<[u8; 7]>, site: Option<u8>) -> Vec<u8> {
-    let flag = |flag: u8, is_there: bool| if is_there { flag } else { 0 };
-    let mut bytes = vec![
-        flag(spec::FAHRENHEIT, fahrenheit)
-            | flag(spec::TIME, time.is_some())
-            | flag(spec::HAS_TYPE, site.is_some()),
-    ];
+    let mut bytes = vec![flags([
+        (spec::FAHRENHEIT, fahrenheit),
+        (spec::TIME, time.is_some()),
+        (spec::HAS_TYPE, site.is_some()),
+    ])];
     bytes.extend(value);
     bytes.extend(time.into_iter().flatten());
     bytes.extend(site);
@@ -90,7 +77,7 @@ impl Kind for Thermometer {
         (uuid == spec::TYPE).then(|| vec![self.site().0])
     }
 
-    fn measure(&self, at: SimTime, _: u64, (stamp, time): Stamp, air: &Air) -> Record {
+    fn measure(&self, at: SimTime, _: u64, stamp: [u8; 7], air: &Air) -> Record {
         let [celsius, _] = bedside::vitals(self.kit.setup(), at).temperature;
         let celsius = i32::from(celsius);
         let fahrenheit = self.kit.temper.property(36, 2) == 1;
@@ -98,18 +85,10 @@ impl Kind for Thermometer {
         let unit = if fahrenheit { "[degF]" } else { "Cel" };
         let (site, metric) = self.site();
         let text = Ok(decimal(tenths.into(), -1));
-        let mut fact = air.notes.reading(at, metric, Some(unit), text);
-        fact.device_time = Some(time);
+        let fact = air.notes.reading(at, metric, Some(unit), text);
         let value = encode(fahrenheit, float32(tenths, -1), Some(stamp), Some(site));
         Record { value, facts: vec![fact] }
     }
-}
-
-/// The first of equally spaced moments after `after`.
-pub(super) fn every(after: SimTime, first_s: u64, every_s: u64) -> SimTime {
-    let second = bedside::elapsed_s(after);
-    let rounds = if second < first_s { 0 } else { (second - first_s) / every_s + 1 };
-    SimTime((first_s + rounds * every_s) * 1_000_000)
 }
 
 #[cfg(test)]
@@ -127,11 +106,5 @@ mod tests {
         ];
         let vectors = include_str!("../../../../tests/vectors/thermometer/values.toml");
         assert_eq!(frames(vectors, None), sent);
-    }
-
-    #[test]
-    fn equally_spaced_moments_do_not_come_twice() {
-        let next = |after_s: u64| every(SimTime(after_s * 1_000_000), 25, 120).0 / 1_000_000;
-        assert_eq!([0, 24, 25, 144, 145].map(next), [25, 25, 145, 145, 265]);
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers and times as the profiles write them: little-endian everywhere.
+//! Flags, numbers and times as the profiles write them: little-endian everywhere.
 
 /// A medical float of 16 bits, or one of its special values (blood-pressure sheet, §4).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,6 +47,11 @@ pub(super) fn float32(mantissa: i32, exponent: i8) -> [u8; 4] {
 /// NaN as a 32-bit medical float.
 #[cfg(test)]
 pub(super) const NAN_32: [u8; 4] = [0xFF, 0xFF, 0x7F, 0];
+
+/// The bits of what is there.
+pub(super) fn flags<const N: usize>(bits: [(u8, bool); N]) -> u8 {
+    bits.into_iter().filter(|(_, is_there)| *is_there).fold(0, |all, (bit, _)| all | bit)
+}
 
 /// A decimal number as it is printed: no places are lost and none are made up.
 pub(super) fn decimal(mantissa: i64, exponent: i8) -> String {

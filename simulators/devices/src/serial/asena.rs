@@ -13,9 +13,10 @@
 
 mod pump;
 
-use super::{temper::Temper, wire::Wire};
+use super::wire::Wire;
 use crate::{
     Scenario, Setup, SimTime, VirtualDevice,
+    temper::Temper,
     truth::{Notebook, Truth},
 };
 use pump::Pump;

@@ -26,9 +26,10 @@
 mod frame;
 mod pump;
 
-use super::{temper::Temper, wire::Wire};
+use super::wire::Wire;
 use crate::{
     Scenario, Setup, SimTime, VirtualDevice, scenario,
+    temper::Temper,
     truth::{Notebook, Truth},
 };
 use frame::{ACK, EOT, ETB, ETX, NAK, RS, SOH, decode, destuff, encode, stuff};

@@ -4,13 +4,11 @@
 //! A rude one fails a measurement first, pauses in the middle of a line, prints lines of its other
 //! formats, and has a clock that is wrong, begins anew, or says what no calendar knows.
 
-use super::{
-    temper::{DeviceClock, Temper},
-    wire::Wire,
-};
+use super::wire::Wire;
 use crate::{
     ClockJump, Setup, SimTime, VirtualDevice,
     scenario::Cuff,
+    temper::{DeviceClock, Temper},
     truth::{Notebook, Truth, moment},
 };
 use std::collections::VecDeque;

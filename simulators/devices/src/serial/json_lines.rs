@@ -16,9 +16,10 @@
 
 mod report;
 
-use super::{temper::Temper, wire::Wire};
+use super::wire::Wire;
 use crate::{
     ClockJump, Setup, SimTime, VirtualDevice,
+    temper::Temper,
     truth::{Notebook, Truth},
 };
 use report::{Line, Reporter};

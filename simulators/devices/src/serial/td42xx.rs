@@ -10,13 +10,11 @@
 //!   readings of the count with no new record between them
 //! - a clock is not set and a memory is not cleared; both are recorded
 
-use super::{
-    temper::{DeviceClock, Temper},
-    wire::Wire,
-};
+use super::wire::Wire;
 use crate::{
     ClockJump, Setup, SimTime, VirtualDevice,
     scenario::{Cuff, Glucose},
+    temper::{DeviceClock, Temper},
     truth::{Notebook, Truth, moment},
 };
 use std::collections::{BTreeSet, VecDeque};

@@ -1,10 +1,10 @@
 //! An A&D TM-2655 blood-pressure kiosk, from the protocol sheet alone: sends a record after each
 //! measurement, and the last one again when it is asked.
 
-use super::temper::DeviceClock;
 use crate::{
     ClockJump, Setup, SimTime, VirtualDevice,
     scenario::Cuff,
+    temper::DeviceClock,
     truth::{Notebook, Truth, moment},
 };
 

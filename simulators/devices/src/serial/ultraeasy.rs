@@ -3,9 +3,9 @@
 //! Half-duplex: the host asks, the meter acknowledges and answers. A stored record becomes truth
 //! when it was read out for the first time and the host acknowledged it.
 
-use super::temper::DeviceClock;
 use crate::{
     ClockJump, Setup, SimTime, VirtualDevice,
+    temper::DeviceClock,
     truth::{Notebook, Truth, moment},
 };
 use std::collections::BTreeSet;

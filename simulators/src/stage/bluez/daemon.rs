@@ -225,20 +225,9 @@ impl Daemon {
             match wake {
                 Wake::Heard(message) => self.heard(message).await?,
                 Wake::BusGone => stream = None,
-                Wake::Ordered(Order::Stop, done) => {
-                    stream = None;
-                    self.end().await;
-                    // Who gave the order may have gone.
-                    done.send(()).ok();
-                }
-                Wake::Ordered(Order::Begin, done) => {
-                    if self.bus.is_none() {
-                        stream = Some(self.begin().await?);
-                    }
-                    done.send(()).ok();
-                }
                 Wake::Ordered(order, done) => {
-                    self.ordered(order).await?;
+                    self.ordered(order, &mut stream).await?;
+                    // Who gave the order may have gone.
                     done.send(()).ok();
                 }
                 Wake::Passkey(passkey) => self.passkey(passkey).await?,
@@ -317,7 +306,11 @@ impl Daemon {
         }
     }
 
-    async fn ordered(&mut self, order: Order) -> anyhow::Result<()> {
+    async fn ordered(
+        &mut self,
+        order: Order,
+        stream: &mut Option<MessageStream>,
+    ) -> anyhow::Result<()> {
         let place = |daemon: &Self, address: &str| {
             daemon.peers.iter().position(|peer| peer.address == address)
         };
@@ -340,13 +333,21 @@ impl Daemon {
                     peer.device.wake(now);
                 }
             }
+            Order::Stop => {
+                *stream = None;
+                self.end().await;
+            }
+            Order::Begin => {
+                if self.bus.is_none() {
+                    *stream = Some(self.begin().await?);
+                }
+            }
             // Who asked may have gone.
             Order::Said(answer) => drop(answer.send(self.said.clone())),
             Order::Connected(answer) => {
                 let up = self.peers.iter().filter(|peer| peer.is_up());
                 drop(answer.send(up.map(|peer| peer.address.clone()).collect()));
             }
-            Order::Stop | Order::Begin => {}
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use super::*;
 use futures_util::StreamExt as _;
 use std::{
     collections::BTreeMap,
+    fs,
     sync::{Arc, Mutex},
     time::Duration,
 };

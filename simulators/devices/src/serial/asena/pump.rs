@@ -3,7 +3,7 @@
 use super::Answer;
 use crate::{
     Scenario, SimTime,
-    serial::temper::Temper,
+    temper::Temper,
     truth::{Notebook, Truth},
 };
 

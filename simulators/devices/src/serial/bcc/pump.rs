@@ -2,7 +2,7 @@
 
 use crate::{
     Scenario, SimTime,
-    serial::temper::Temper,
+    temper::Temper,
     truth::{Notebook, Truth},
 };
 

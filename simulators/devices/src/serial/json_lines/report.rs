@@ -4,7 +4,7 @@ use crate::{
     ClockJump, Scenario, Setup, SimTime,
     ecg::EcgPlayer,
     scenario::{Cuff, Glucose, variation},
-    serial::temper::{DeviceClock, Temper},
+    temper::{DeviceClock, Temper},
     truth::{Notebook, Truth, moment},
 };
 

@@ -82,7 +82,7 @@ impl DeviceClock {
     }
 
     /// From `now` on it says another time.
-    pub(super) fn jump(&mut self, stage: StageClock, now: SimTime, jump: ClockJump) {
+    pub(crate) fn jump(&mut self, stage: StageClock, now: SimTime, jump: ClockJump) {
         let says = match jump {
             ClockJump::By { minutes } => {
                 self.civil_ms(stage, now).saturating_add(minutes * MINUTE_MS)
