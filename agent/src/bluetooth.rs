@@ -7,6 +7,8 @@
 //! # Invariants
 //! - everything `BlueZ` says is listened to from before the first Connect, and for as long as the
 //!   agent runs: `BlueZ` confirms values by itself, and a cuff deletes what was confirmed
+//! - what a device may say by itself is asked for while it is away: one that remembers its
+//!   subscriber speaks as soon as it is connected, and what nobody has asked for is not told
 //! - a device that is not in the configuration is not connected
 
 mod bluez;
@@ -180,6 +182,9 @@ type Done = (usize, u64, Result<Vec<u8>, Refusal>);
 /// An errand to an adapter: to which, whether it looks for devices if that went well.
 type Errand = BoxFuture<'static, (String, bool, Result<(), BluezError>)>;
 
+/// What an absent device may say was asked for: where, and what came of it.
+type Ahead = BoxFuture<'static, (String, Result<(), BluezError>)>;
+
 /// One connection to the bus.
 struct Air<'a> {
     bluez: Bluez,
@@ -189,6 +194,7 @@ struct Air<'a> {
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
     /// What is asked of adapters.
     chores: FuturesUnordered<Errand>,
+    ahead: FuturesUnordered<Ahead>,
     adapters: BTreeMap<String, Chore>,
     /// How often in a row an adapter did not do what was asked.
     refusals: u32,
@@ -214,6 +220,7 @@ impl<'a> Air<'a> {
             objects: Objects::of_devices(addresses(radio)),
             calls: FuturesUnordered::new(),
             chores: FuturesUnordered::new(),
+            ahead: FuturesUnordered::new(),
             adapters: BTreeMap::new(),
             refusals: 0,
         }
@@ -256,6 +263,14 @@ impl<'a> Air<'a> {
                 Some((adapter, looks, result)) = self.chores.next() => {
                     self.chore_done(&adapter, looks, result);
                 }
+                Some((path, result)) = self.ahead.next() => {
+                    // "In progress": it was asked for in a visit before, which is as good.
+                    if let Err(error) = result
+                        && !error.is_in_progress()
+                    {
+                        tracing::debug!(path, %error, "An absent device is not listened to.");
+                    }
+                }
                 () = self.radio.clock.sleep_until(due) => {
                     let now = self.radio.clock.now();
                     for place in &mut desk.places {
@@ -296,7 +311,23 @@ impl<'a> Air<'a> {
         for news in news {
             self.take(desk, news).await?;
         }
+        let known: Vec<String> = self.objects.devices.keys().cloned().collect();
+        known.iter().for_each(|path| self.listen_ahead(path));
         Ok(true)
+    }
+
+    /// Asks for what a device that is away will say. `BlueZ` "keeps a client's notify session over a
+    /// disconnect and re-enables it by itself on reconnect"; it opens one for an absent device too.
+    fn listen_ahead(&self, path: &str) {
+        let Some(device) = self.objects.devices.get(path) else { return };
+        let ours = self.radio.devices.iter().filter(|ours| ours.address == device.address);
+        for said in ours.flat_map(|ours| self.objects.will_say(path, ours.driver.service())) {
+            let asker = self.asker.clone();
+            self.ahead.push(Box::pin(async move {
+                let result = asker.subscribe(&said).await;
+                (said, result)
+            }));
+        }
     }
 
     async fn heard(&mut self, desk: &mut Desk, said: Said) -> Result<(), OutboxClosed> {
@@ -369,7 +400,10 @@ impl<'a> Air<'a> {
                 let found = self.objects.characteristics(&path);
                 tell(place, now, Event::Resolved(&found)).await
             }
-            News::Disconnected(_) => tell(place, now, Event::Disconnected).await,
+            News::Disconnected(_) => {
+                self.listen_ahead(&path);
+                tell(place, now, Event::Disconnected).await
+            }
             News::Seen(_) | News::Value(..) | News::StoppedLooking(_) => Ok(()),
         }
     }

@@ -64,6 +64,8 @@ pub(crate) struct Objects {
     pub(crate) devices: BTreeMap<String, Device>,
     services: BTreeMap<String, Uuid>,
     characteristics: BTreeMap<String, Uuid>,
+    /// Paths of those characteristics that speak by themselves.
+    speakers: BTreeSet<String>,
     /// Values of characteristics that were not announced yet.
     early: Vec<(String, Vec<u8>)>,
 }
@@ -79,6 +81,7 @@ impl Objects {
             devices: BTreeMap::new(),
             services: BTreeMap::new(),
             characteristics: BTreeMap::new(),
+            speakers: BTreeSet::new(),
             early: Vec::new(),
         }
     }
@@ -93,6 +96,16 @@ impl Objects {
     pub(crate) fn path(&self, device: &str, wanted: Characteristic) -> Option<&str> {
         let own = self.characteristics.keys().filter(|path| device_of(path) == Some(device));
         own.map(String::as_str).find(|path| self.characteristic(path) == Some(wanted))
+    }
+
+    /// Paths of what a device that is away will say by itself, in that service.
+    pub(crate) fn will_say(&self, device: &str, service: Uuid) -> Vec<String> {
+        let is_away = self.devices.get(device).is_some_and(|device| !device.connected);
+        let is_in = |path: &&String| {
+            let place = self.characteristic(path);
+            device_of(path) == Some(device) && place.is_some_and(|place| place.service == service)
+        };
+        self.speakers.iter().filter(|path| is_away && is_in(path)).cloned().collect()
     }
 
     fn characteristic(&self, path: &str) -> Option<Characteristic> {
@@ -139,6 +152,10 @@ impl Objects {
             CHARACTERISTIC if device_of(path).is_some_and(|device| self.has_room(device)) => {
                 // A value that it is announced with was read before, or came before we listened.
                 self.characteristics.extend(uuid().map(|uuid| (path.to_owned(), uuid)));
+                // "`Notifying` exists only on notify/indicate characteristics."
+                if properties.contains_key("Notifying") {
+                    self.speakers.insert(path.to_owned());
+                }
                 return self.late_values();
             }
             _ => return Vec::new(),
@@ -156,7 +173,10 @@ impl Objects {
                     news.push(News::Disconnected(path.to_owned()));
                 }
                 SERVICE => drop(self.services.remove(path)),
-                CHARACTERISTIC => drop(self.characteristics.remove(path)),
+                CHARACTERISTIC => {
+                    self.characteristics.remove(path);
+                    self.speakers.remove(path);
+                }
                 _ => {}
             }
         }
@@ -323,6 +343,26 @@ mod tests {
         let mut old = uuid(PRESSURE.uuid);
         old.insert("Value".to_owned(), Property::Bytes(vec![1]));
         assert_eq!(objects.added(VALUE_PATH, CHARACTERISTIC, &old), []);
+    }
+
+    #[test]
+    fn what_an_absent_device_will_say_is_known() {
+        let mut objects = cuff();
+        let says = |objects: &Objects| objects.will_say(CUFF, PRESSURE.service);
+        objects.added(SERVICE_PATH, SERVICE, &uuid(PRESSURE.service));
+        let mut speaks = uuid(PRESSURE.uuid);
+        speaks.insert("Notifying".to_owned(), Property::Flag(false));
+        objects.added(VALUE_PATH, CHARACTERISTIC, &speaks);
+        let feature = format!("{SERVICE_PATH}/char0014");
+        objects.added(&feature, CHARACTERISTIC, &uuid(Uuid::sig(0x2A49)));
+        assert_eq!(says(&objects), [VALUE_PATH], "a feature is only read");
+        assert!(objects.will_say(CUFF, Uuid::sig(0x180F)).is_empty(), "another service");
+        objects.changed(CUFF, DEVICE, &flags(true, true));
+        assert!(says(&objects).is_empty(), "it is there: its driver asks");
+        objects.changed(CUFF, DEVICE, &flags(false, false));
+        assert_eq!(says(&objects), [VALUE_PATH]);
+        objects.removed(VALUE_PATH, &[CHARACTERISTIC.to_owned()]);
+        assert!(says(&objects).is_empty());
     }
 
     #[test]

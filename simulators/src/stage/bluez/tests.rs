@@ -527,6 +527,30 @@ async fn what_a_cuff_that_remembers_says_to_nobody_is_confirmed_and_lost() {
 }
 
 #[tokio::test]
+async fn a_program_that_asks_while_a_cuff_is_away_hears_its_first_word() {
+    let mut bench = Bench::of("ble-cuff", SEED, Manners::Nasty).await;
+    bench.find().await;
+    bench.connect(1).await;
+    let device = bench.path();
+    bench.client.call(&device, DEVICE_IF, "Pair", &()).await.unwrap();
+    let path = bench.client.path_of(CUFF_VALUE).await;
+    bench.stage.pull_link_after(ADDRESS, 1).await.unwrap();
+    let before = Client::of(&bench.bus).await;
+    before.call(&path, CHARACTERISTIC_IF, "StartNotify", &()).await.unwrap();
+    bench.client.until_property(&device, "Connected", false, 1).await;
+    before.bus.close().await.unwrap();
+    bench.client.until_property(&path, "Notifying", false, 1).await;
+    bench.client.call(&path, CHARACTERISTIC_IF, "StartNotify", &()).await.unwrap();
+    let again = bench.client.refused(&path, CHARACTERISTIC_IF, "StartNotify", &()).await;
+    assert_eq!(again.0, "org.bluez.Error.InProgress");
+    bench.stage.wake(ADDRESS).await.unwrap();
+    bench.connect(2).await;
+    let said = bench.stage.said().await.unwrap();
+    let heard: Vec<bool> = said.iter().map(|said| said.is_heard).collect();
+    assert_eq!(heard, [true, true, true]);
+}
+
+#[tokio::test]
 async fn a_polite_bluetoothd_does_what_everybody_expects() {
     let mut bench = Bench::of("ble-cuff", SEED, Manners::Polite).await;
     bench.find().await;

@@ -21,7 +21,7 @@ impl Daemon {
         let (now, uuid) = (self.time.now(), characteristic.uuid);
         let path = call.header().path().map(ToString::to_string).unwrap_or_default();
         let Some(peer) = self.peers.get_mut(place) else { return Ok(Err(failed("gone"))) };
-        if !peer.is_up() {
+        if !peer.is_up() && member != "StartNotify" {
             return Ok(Err(failed("Not connected")));
         }
         match member {
@@ -72,6 +72,15 @@ impl Daemon {
         if !characteristic.has(Flag::Notify) && !characteristic.has(Flag::Indicate) {
             let text = "Operation is not supported".to_owned();
             return Ok(Err(Refusal("org.bluez.Error.NotSupported", text)));
+        }
+        // One for a device that is away is enabled when it comes.
+        if !peer.is_up() {
+            let is_first = peer.sessions.entry(uuid).or_default().insert(sender(call));
+            let again = Refusal("org.bluez.Error.InProgress", "In Progress".to_owned());
+            return match is_first {
+                true => self.reply(call, &()).await.map(Ok),
+                false => Ok(Err(again)),
+            };
         }
         if let Err(error) = peer.device.subscribe(now, uuid, true) {
             return Ok(Err(refusal(error)));
