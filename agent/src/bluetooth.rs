@@ -7,7 +7,7 @@
 //! # Invariants
 //! - everything `BlueZ` says is listened to from before the first Connect, and for as long as the
 //!   agent runs: `BlueZ` confirms values by itself, and a cuff deletes what was confirmed
-//! - what a device may say by itself is asked for while it is away: one that remembers its
+//! - what a paired device may say by itself is asked for while it is away: one that remembers its
 //!   subscriber speaks as soon as it is connected, and what nobody has asked for is not told
 //! - a device that is not in the configuration is not connected
 
@@ -316,8 +316,9 @@ impl<'a> Air<'a> {
         Ok(true)
     }
 
-    /// Asks for what a device that is away will say. `BlueZ` "keeps a client's notify session over a
-    /// disconnect and re-enables it by itself on reconnect"; it opens one for an absent device too.
+    /// Asks for what a paired device that is away will say. `BlueZ` "keeps a client's notify session
+    /// over a disconnect and re-enables it by itself on reconnect"; it opens one for an absent
+    /// device too.
     fn listen_ahead(&self, path: &str) {
         let Some(device) = self.objects.devices.get(path) else { return };
         let ours = self.radio.devices.iter().filter(|ours| ours.address == device.address);

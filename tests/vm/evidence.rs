@@ -53,7 +53,8 @@ type Said = (String, String);
 struct Phase {
     connections: usize,
     confirmed: usize,
-    /// Confirmed and not stored, and how long before the agent's next end that was, in ms.
+    /// Confirmed and not stored, and how long before the nearest end of the agent, in ms; below 0
+    /// after it.
     lost: Vec<(Said, Option<f64>)>,
 }
 
@@ -89,9 +90,9 @@ pub(crate) fn account(ended: &Ended) -> anyhow::Result<Account> {
                 let said = (line.device.clone(), line.said.clone());
                 phase.confirmed += 1;
                 if !stored.contains_key(&said) {
-                    let end = ends.iter().find(|end| **end >= line.at_ns);
-                    let age = end.map(|end| ms_between(line.at_ns, *end));
-                    phase.lost.push((said.clone(), age));
+                    let nearest = ends.iter().min_by_key(|end| end.abs_diff(line.at_ns));
+                    let before = nearest.map(|end| ms_between(line.at_ns, *end));
+                    phase.lost.push((said.clone(), before));
                 }
                 ensure!(confirmed.insert(said), "a device said {:?} twice", line.said);
             }
@@ -112,12 +113,12 @@ impl Account {
     /// One line for whoever reads figures.
     pub(crate) fn shown(&self, story: &str, boot: u32) -> serde_json::Value {
         let phases = self.phases.iter().map(|(name, phase)| {
-            let lost: Vec<_> = phase.lost.iter().map(|(_, age)| age).collect();
+            let lost: Vec<_> = phase.lost.iter().map(|(_, before)| before).collect();
             let shown = json!({
                 "connections": phase.connections,
                 "confirmed": phase.confirmed,
                 "lost": lost.len(),
-                "lost_before_end_ms": lost,
+                "lost_ms_before_end": lost,
             });
             (name.clone(), shown)
         });
@@ -200,7 +201,8 @@ fn commit_times(lines: &[Line], commits: &[Commit]) -> Vec<f64> {
 
 fn ms_between(from_ns: u64, to_ns: u64) -> f64 {
     let apart = Duration::from_nanos(from_ns.abs_diff(to_ns)).as_secs_f64() * 1000.0;
-    if to_ns < from_ns { -apart } else { apart }
+    let tenths = (apart * 10.0).round() / 10.0;
+    if to_ns < from_ns { -tenths } else { tenths }
 }
 
 fn read_lines<T: for<'a> Deserialize<'a>>(path: &Path) -> anyhow::Result<Vec<T>> {

@@ -39,6 +39,8 @@ pub(crate) struct Device {
     pub(crate) address: String,
     connected: bool,
     resolved: bool,
+    /// The stack has a bond with it.
+    pub(crate) paired: bool,
 }
 
 /// What something that was said means.
@@ -98,9 +100,10 @@ impl Objects {
         own.map(String::as_str).find(|path| self.characteristic(path) == Some(wanted))
     }
 
-    /// Paths of what a device that is away will say by itself, in that service.
+    /// Paths of what a paired device that is away will say by itself, in that service.
     pub(crate) fn will_say(&self, device: &str, service: Uuid) -> Vec<String> {
-        let is_away = self.devices.get(device).is_some_and(|device| !device.connected);
+        let found = self.devices.get(device);
+        let is_away = found.is_some_and(|device| device.paired && !device.connected);
         let is_in = |path: &&String| {
             let place = self.characteristic(path);
             device_of(path) == Some(device) && place.is_some_and(|place| place.service == service)
@@ -212,6 +215,7 @@ impl Objects {
         let flag = |name| flag(changed, name);
         let Some(device) = self.devices.get_mut(path) else { return Vec::new() };
         let before = (device.connected, device.resolved);
+        device.paired = flag("Paired").unwrap_or(device.paired);
         device.connected = flag("Connected").unwrap_or(device.connected);
         device.resolved = flag("ServicesResolved").unwrap_or(device.resolved) && device.connected;
         let mut news = Vec::new();
@@ -355,6 +359,8 @@ mod tests {
         objects.added(VALUE_PATH, CHARACTERISTIC, &speaks);
         let feature = format!("{SERVICE_PATH}/char0014");
         objects.added(&feature, CHARACTERISTIC, &uuid(Uuid::sig(0x2A49)));
+        assert!(says(&objects).is_empty(), "it remembers nobody");
+        objects.changed(CUFF, DEVICE, &with([("Paired", Property::Flag(true))]));
         assert_eq!(says(&objects), [VALUE_PATH], "a feature is only read");
         assert!(objects.will_say(CUFF, Uuid::sig(0x180F)).is_empty(), "another service");
         objects.changed(CUFF, DEVICE, &flags(true, true));
