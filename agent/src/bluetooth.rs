@@ -499,11 +499,13 @@ impl<'a> Air<'a> {
                 continue;
             }
             place.is_held = is_held;
-            tracing::info!(device = %place.handover.device, is_held, "A person pairs the device.");
+            let device = &place.handover.device;
             if is_held {
+                tracing::info!(%device, "A person pairs the device; it is left alone meanwhile.");
                 tell(place, now, Event::Hold).await?;
                 continue;
             }
+            tracing::info!(%device, "The device is read again.");
             tell(place, now, Event::LetGo).await?;
             // It may be connected already.
             let path = place.path.as_ref();

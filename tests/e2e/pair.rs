@@ -229,6 +229,22 @@ async fn a_running_agent_stands_back_and_loses_nothing() -> anyhow::Result<()> {
     // One that is not in the configuration was in reach all the time, with a bond.
     let said = stage.said().await?;
     ensure!(said.iter().all(|said| said.address == METER && said.is_heard), "{said:?}");
+    // The device loses the bond, and the agent notices by itself.
+    stage.spoil(METER, Quirk::ForgotBond).await?;
+    stage.pull_link(METER).await?;
+    stage.wake(METER).await?;
+    until("the agent misses the bond", LIMIT, async || {
+        Ok(reason(&village)?.starts_with("it ends each connection")
+            && reason(&village)?.contains(&advice))
+    })
+    .await?;
+    let recorded = Command::new(PROGRAM)
+        .args(["__clinic-agent", "trace", "start", "heping-glu-01", "--config"])
+        .arg(&config)
+        .output()
+        .await?;
+    let said = String::from_utf8(recorded.stderr)?;
+    ensure!(recorded.status.code() == Some(2) && said.contains("is a Bluetooth device"), "{said}");
     stage.stop().await?;
     let client = village.county.client()?;
     let report = settled(std::slice::from_ref(&truth), &client).await?;

@@ -131,17 +131,15 @@ impl Keypad {
     }
 
     async fn asked(&mut self, call: Message) -> Result<(), BluezError> {
-        let answer = self.answer(&call);
+        let answer = answer(&self.device, self.known, &call);
+        let wants_code = |member: &str| ["RequestPasskey", "RequestConfirmation"].contains(&member);
+        self.was_asked |= call.header().member().is_some_and(|member| wants_code(member.as_str()));
         tracing::debug!(?answer, "BlueZ asks.");
         match answer {
-            Answer::Digits(Passkey(digits)) => {
-                self.was_asked = true;
-                self.reply(&call, &digits).await
-            }
+            Answer::Digits(Passkey(digits)) => self.reply(&call, &digits).await,
             Answer::Yes => self.reply(&call, &()).await,
             Answer::No => self.reject(&call).await,
             Answer::Person(question) => {
-                self.was_asked = true;
                 self.ask(question);
                 self.open = Some(Open { call, question });
                 Ok(())
@@ -154,53 +152,6 @@ impl Keypad {
                 self.open = None;
                 self.reply(&call, &()).await
             }
-        }
-    }
-
-    fn answer(&self, call: &Message) -> Answer {
-        let header = call.header();
-        let body = call.body();
-        let is_ours = |device: &ObjectPath<'_>| device.as_str() == self.device;
-        match header.member().map(|member| member.as_str()) {
-            Some("RequestPasskey") if body.deserialize().is_ok_and(|device| is_ours(&device)) => {
-                self.known.map_or(Answer::Person(Question::Digits), Answer::Digits)
-            }
-            Some("RequestConfirmation") => {
-                let Ok((device, shown)) = body.deserialize::<(ObjectPath<'_>, u32)>() else {
-                    return Answer::No;
-                };
-                match self.known {
-                    _ if !is_ours(&device) => Answer::No,
-                    Some(known) if known == Passkey(shown) => Answer::Yes,
-                    Some(_) => Answer::No,
-                    None => Answer::Person(Question::Same(Passkey(shown))),
-                }
-            }
-            Some("DisplayPasskey") => {
-                match body.deserialize::<(ObjectPath<'_>, u32, u16)>() {
-                    // Told again for each digit that is typed.
-                    Ok((device, shown, 0)) if is_ours(&device) => {
-                        Answer::Tell(format!("type this code on the device: {}", Passkey(shown)))
-                    }
-                    Ok((device, ..)) if is_ours(&device) => Answer::Yes,
-                    _ => Answer::No,
-                }
-            }
-            // Nobody has to type anything.
-            Some("RequestAuthorization") if body.deserialize().is_ok_and(|one| is_ours(&one)) => {
-                Answer::Yes
-            }
-            Some("AuthorizeService") => {
-                let about = body.deserialize::<(ObjectPath<'_>, String)>();
-                if about.is_ok_and(|(device, _)| is_ours(&device)) {
-                    Answer::Yes
-                } else {
-                    Answer::No
-                }
-            }
-            Some("Cancel" | "Release") => Answer::Withdrawn,
-            // Codes of letters are of an older Bluetooth.
-            _ => Answer::No,
         }
     }
 
@@ -262,8 +213,101 @@ impl Keypad {
     }
 }
 
+/// What to do about a question while that device is paired, whose code may be known.
+fn answer(ours: &str, known: Option<Passkey>, call: &Message) -> Answer {
+    let header = call.header();
+    let body = call.body();
+    let is_ours = |device: &ObjectPath<'_>| device.as_str() == ours;
+    match header.member().map(|member| member.as_str()) {
+        Some("RequestPasskey") if body.deserialize().is_ok_and(|device| is_ours(&device)) => {
+            known.map_or(Answer::Person(Question::Digits), Answer::Digits)
+        }
+        Some("RequestConfirmation") => {
+            let Ok((device, shown)) = body.deserialize::<(ObjectPath<'_>, u32)>() else {
+                return Answer::No;
+            };
+            match known {
+                _ if !is_ours(&device) => Answer::No,
+                Some(known) if known == Passkey(shown) => Answer::Yes,
+                Some(_) => Answer::No,
+                None => Answer::Person(Question::Same(Passkey(shown))),
+            }
+        }
+        Some("DisplayPasskey") => {
+            match body.deserialize::<(ObjectPath<'_>, u32, u16)>() {
+                // Told again for each digit that is typed.
+                Ok((device, shown, 0)) if is_ours(&device) => {
+                    Answer::Tell(format!("type this code on the device: {}", Passkey(shown)))
+                }
+                Ok((device, ..)) if is_ours(&device) => Answer::Yes,
+                _ => Answer::No,
+            }
+        }
+        // Nobody has to type anything.
+        Some("RequestAuthorization") if body.deserialize().is_ok_and(|one| is_ours(&one)) => {
+            Answer::Yes
+        }
+        Some("AuthorizeService") => {
+            let about = body.deserialize::<(ObjectPath<'_>, String)>();
+            if about.is_ok_and(|(device, _)| is_ours(&device)) { Answer::Yes } else { Answer::No }
+        }
+        Some("Cancel" | "Release") => Answer::Withdrawn,
+        // Codes of letters are of an older Bluetooth.
+        _ => Answer::No,
+    }
+}
+
 /// Says something to the person at the terminal; results go elsewhere.
 pub(super) fn say(text: &str) {
     // The terminal is gone: nobody to tell.
     drop(writeln!(io::stderr().lock(), "{text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CUFF: &str = "/org/bluez/hci0/dev_C0_26_DA_00_00_01";
+    const OTHER: &str = "/org/bluez/hci0/dev_C0_26_DA_00_00_02";
+    const CODE: Passkey = Passkey(42);
+
+    fn path(path: &'static str) -> ObjectPath<'static> {
+        ObjectPath::try_from(path).unwrap()
+    }
+
+    fn asked<B>(member: &str, body: &B, known: Option<Passkey>) -> Answer
+    where
+        B: serde::Serialize + zbus::DynamicType,
+    {
+        let call = Message::method_call(AGENT_PATH, member).interface(AGENT).build(body).unwrap();
+        answer(CUFF, known, &call)
+    }
+
+    #[test]
+    fn a_code_is_known_or_asked_of_a_person() {
+        let asks = |known| asked("RequestPasskey", &path(CUFF), known);
+        assert_eq!(asks(Some(CODE)), Answer::Digits(CODE));
+        assert_eq!(asks(None), Answer::Person(Question::Digits));
+        let shows = |shown: u32, known| asked("RequestConfirmation", &(path(CUFF), shown), known);
+        assert_eq!(shows(42, Some(CODE)), Answer::Yes);
+        assert_eq!(shows(43, Some(CODE)), Answer::No);
+        assert_eq!(shows(42, None), Answer::Person(Question::Same(CODE)));
+    }
+
+    #[test]
+    fn a_code_to_type_on_the_device_is_shown_once() {
+        let typed = |count: u16| asked("DisplayPasskey", &(path(CUFF), 42_u32, count), None);
+        assert_eq!(typed(0), Answer::Tell("type this code on the device: 000042".to_owned()));
+        assert_eq!(typed(1), Answer::Yes);
+    }
+
+    #[test]
+    fn nothing_is_said_about_another_device_and_nothing_of_an_older_bluetooth() {
+        assert_eq!(asked("RequestPasskey", &path(OTHER), Some(CODE)), Answer::No);
+        assert_eq!(asked("RequestAuthorization", &path(OTHER), None), Answer::No);
+        assert_eq!(asked("RequestAuthorization", &path(CUFF), None), Answer::Yes);
+        assert_eq!(asked("AuthorizeService", &(path(CUFF), "180d"), None), Answer::Yes);
+        assert_eq!(asked("RequestPinCode", &path(CUFF), Some(CODE)), Answer::No);
+        assert_eq!(asked("Cancel", &(), None), Answer::Withdrawn);
+    }
 }

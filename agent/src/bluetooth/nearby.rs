@@ -110,8 +110,7 @@ impl Nearby {
             around.take(said);
         }
         around.heard.clear();
-        let mut adapters = around.objects.iter().filter(|(_, object)| object.contains_key(ADAPTER));
-        let adapter = adapters.next().map(|(path, _)| path.clone()).ok_or(Trouble::NoAdapter)?;
+        let adapter = around.adapter().ok_or(Trouble::NoAdapter)?;
         let mut nearby = Self { bluez, asker, clock, around, adapter, is_looking: false };
         nearby.power_on().await?;
         Ok(nearby)
@@ -286,6 +285,14 @@ impl Around {
             }
             Said::Restarted => *self = Self::default(),
         }
+    }
+
+    /// One that is on, or else one that can be switched on.
+    fn adapter(&self) -> Option<String> {
+        let all = self.objects.iter().filter_map(|(path, object)| {
+            Some((path, flag(object.get(ADAPTER)?, "Powered").unwrap_or_default()))
+        });
+        all.min_by_key(|(_, is_on)| !is_on).map(|(path, _)| path.clone())
     }
 
     fn properties(&self, path: &str, interface: &str) -> Option<&Properties> {

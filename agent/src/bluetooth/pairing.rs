@@ -476,3 +476,25 @@ fn refused(address: String, error: &BluezError, was_asked: bool) -> PairError {
         false => PairError::Failed { address, said: error.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        let check = |name: &str, was_asked, words: &str| {
+            let name = format!("org.bluez.Error.{name}");
+            let error = BluezError::Refused { name, text: "text".to_owned() };
+            let told = refused("C0:26:DA:00:00:01".to_owned(), &error, was_asked).to_string();
+            assert!(told.contains(words), "{told}");
+        };
+        check("AuthenticationFailed", true, "let it show a new code");
+        check("AuthenticationFailed", false, "put it in pairing mode");
+        check("AuthenticationRejected", false, "put it in pairing mode");
+        check("AuthenticationTimeout", true, "--passkey 123456");
+        check("AuthenticationCanceled", false, "put it in pairing mode");
+        check("InProgress", false, "another program pairs");
+        check("ConnectionAttemptFailed", false, "(org.bluez.Error.ConnectionAttemptFailed: text)");
+    }
+}
