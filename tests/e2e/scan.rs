@@ -1,7 +1,11 @@
 //! Story: an engineer looks which serial ports and Bluetooth devices there are, and copies what is
 //! printed.
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what went wrong by failing"
+)]
 #![expect(clippy::print_stdout, reason = "what was found, for whoever runs it with --nocapture")]
 
 use anyhow::ensure;
