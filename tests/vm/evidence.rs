@@ -64,6 +64,8 @@ pub(crate) struct Account {
     took: Duration,
     phases: BTreeMap<String, Phase>,
     stored: usize,
+    /// How often the agent ended.
+    ends: usize,
     doubled: Vec<Said>,
     /// Stored, and never confirmed to a device.
     unconfirmed: Vec<Said>,
@@ -103,6 +105,7 @@ pub(crate) fn account(ended: &Ended) -> anyhow::Result<Account> {
         took: ended.took,
         phases,
         stored: stored.values().sum(),
+        ends: ends.len(),
         doubled: stored.iter().filter(|(_, n)| **n > 1).map(|(said, _)| said.clone()).collect(),
         unconfirmed: stored.keys().filter(|said| !confirmed.contains(said)).cloned().collect(),
         commits_ms: commit_times(&lines, &commits),
@@ -127,6 +130,7 @@ impl Account {
             "boot": boot,
             "seconds": self.took.as_secs(),
             "stored": self.stored,
+            "ends": self.ends,
             "doubled": self.doubled.len(),
             "unconfirmed": self.unconfirmed.len(),
             "phases": phases.collect::<BTreeMap<_, _>>(),

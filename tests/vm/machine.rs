@@ -101,7 +101,7 @@ impl Machine {
         };
         ensure!(status?.success(), "qemu failed; the console ends with:\n{}", tail(&console));
         let mut tar = Command::new("tar");
-        tar.arg("-xzf").arg(&left).current_dir(self.folder.path());
+        tar.arg("-xzmf").arg(&left).current_dir(self.folder.path());
         let unpacked = tar.status().await.context("starting tar")?;
         ensure!(unpacked.success(), "it left nothing; the console ends with:\n{}", tail(&console));
         let end = fs::read_to_string(self.folder.path().join("out/end")).unwrap_or_default();

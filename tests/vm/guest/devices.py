@@ -56,7 +56,7 @@ class Peripheral:
     def __init__(self, name, address, air, log, passkey=None):
         self.name, self.address, self.passkey = name, address, passkey
         self.log = lambda what, **more: log(device=name, what=what, **more)
-        self.paired = asyncio.Event()
+        self.is_paired = False
         self.subscribed = {}
         self.device = radio.device(name, address, air)
         self.device.add_service(Service(UUID.from_16_bits(self.SERVICE), self.characteristics()))
@@ -68,9 +68,9 @@ class Peripheral:
         )
 
     async def be_paired(self):
-        """Is switched on, and comes by until it is paired."""
+        """Is switched on, and comes by with nothing to say; once more when it is paired."""
         await self.device.power_on()
-        while not self.paired.is_set():
+        while not self.is_paired:
             await self.come_by()
 
     async def visit(self, times):
@@ -98,7 +98,6 @@ class Peripheral:
         self.log("connected")
         gone = asyncio.Event()
         connection.on("disconnection", lambda _: gone.set())
-        connection.on("pairing", lambda _: self.paired.set())
         self.begin()
         speaking = asyncio.create_task(self.speak(connection))
         await gone.wait()
@@ -136,7 +135,7 @@ class Cuff(Peripheral):
     """Has five readings each time; deletes what was confirmed; goes when it has said all.
 
     One that remembers its subscriber speaks as soon as the link is encrypted. It stays then: "drops
-    an idle link after about 5 s". The other goes at once.
+    an idle link after about 5 s". The other goes at once, if it had something to say.
     """
 
     DRIVER = "blood-pressure"
@@ -179,13 +178,14 @@ class Cuff(Peripheral):
         connection.on("connection_encryption_change", encrypted.set)
         if not connection.encryption:
             await encrypted.wait()
+        stays = self.remembers or not self.queue
         while self.queue:
             await self.subscribed[0x2A35].wait()
             value, said = self.queue[0]
             await self.indicate(connection, self.measurement, value)
             self.queue.popleft()
             self.log("confirmed", said=said)
-        if self.remembers:
+        if stays:
             await asyncio.sleep(self.IDLE_S)
         await connection.disconnect()
 

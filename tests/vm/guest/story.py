@@ -18,7 +18,8 @@ import commits
 import radio
 from devices import Cuff, Meter
 
-SITE = Path("/site")
+PROGRAM = "/vm/clinic-agent"
+CONFIG = Path("/site/agent.toml")
 OUT = Path("/out")
 # bluetoothd knows no value any more that the agent has not committed by then.
 SETTLED_S = 5
@@ -45,18 +46,14 @@ class Log:
 
 
 class Bluetoothctl:
-    """A person at bluetoothctl."""
+    """Another program that connects devices."""
 
     async def __aenter__(self):
         self.program = await asyncio.create_subprocess_exec(
-            "stdbuf", "-oL", "bluetoothctl", "--agent", "KeyboardDisplay",
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            "stdbuf", "-oL", "bluetoothctl", stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self.heard = b""
         await self.hear("Agent registered")
-        # bluetoothd needs a moment to see its controller.
-        while await self.ask("power on", "succeeded", "No default controller") != "succeeded":
-            await asyncio.sleep(0.1)
         return self
 
     async def __aexit__(self, *_):
@@ -67,32 +64,16 @@ class Bluetoothctl:
         self.program.stdin.write(line.encode() + b"\n")
         await self.program.stdin.drain()
 
-    async def ask(self, line, *answers):
+    async def ask(self, line, answer):
         await self.say(line)
-        return await self.hear(*answers)
+        await self.hear(answer)
 
-    async def hear(self, *answers):
-        """Which of these comes."""
-        while True:
-            for answer in answers:
-                _, found, rest = self.heard.partition(answer.encode())
-                if found:
-                    self.heard = rest
-                    return answer
+    async def hear(self, answer):
+        while answer.encode() not in self.heard:
             more = await self.program.stdout.read(4096)
             assert more, "bluetoothctl ended"
-            print(more.decode(errors="replace"), end="", flush=True)
             self.heard += more
-
-    async def pair(self, device):
-        await self.ask("scan on", f"Device {device.address}")
-        await self.say(f"pair {device.address}")
-        if device.passkey is not None:
-            await self.hear("Enter passkey")
-            await self.say(f"{device.passkey:06}")
-        await self.hear("Pairing successful")
-        await self.ask("scan off", "Discovery stopped")
-        await self.ask(f"disconnect {device.address}", "Successful disconnected")
+        self.heard = self.heard.partition(answer.encode())[2]
 
     async def connect(self, device):
         await self.ask("scan on", f"Device {device.address}")
@@ -109,6 +90,15 @@ class Bluetoothd:
                 "/usr/libexec/bluetooth/bluetoothd", stdout=file, stderr=file
             )
 
+    async def sees_controller(self):
+        known = b""
+        while not known:
+            await asyncio.sleep(0.1)
+            look = await asyncio.create_subprocess_exec(
+                "bluetoothctl", "list", stdout=subprocess.PIPE
+            )
+            known, _ = await look.communicate()
+
     async def restart(self):
         self.program.terminate()
         await self.program.wait()
@@ -123,10 +113,18 @@ class Agent:
         self.program = None
         self.minding = None
 
+    async def pair(self, device):
+        code = [] if device.passkey is None else ["--passkey", f"{device.passkey:06}"]
+        pairing = await asyncio.create_subprocess_exec(
+            PROGRAM, "devices", "pair", device.address, *code, "--config", CONFIG
+        )
+        assert await pairing.wait() == 0, f"{device.name} is not paired"
+        self.log(what="paired", device=device.name)
+
     async def start(self):
         with (OUT / "agent.log").open("ab") as file:
             self.program = await asyncio.create_subprocess_exec(
-                "/vm/clinic-agent", "run", "--config", SITE / "agent.toml", stdout=file, stderr=file,
+                PROGRAM, "run", "--config", CONFIG, stdout=file, stderr=file
             )
         self.log(what="agent starts")
         self.minding = asyncio.create_task(self.mind())
@@ -151,7 +149,7 @@ class Agent:
 
 
 def configure(devices):
-    with (SITE / "agent.toml").open("a") as file:
+    with CONFIG.open("a") as file:
         for device in devices:
             print(
                 f'\n[[bluetooth]]\nid = "{device.name}"\ndriver = "{device.DRIVER}"\n'
@@ -225,17 +223,18 @@ async def main():
         Meter("meter", "C0:26:DA:00:00:03", air, log, passkey=passkeys[1]),
     ]
     configure(devices)
-    paired = [asyncio.create_task(device.be_paired()) for device in devices]
+    unpaired = [asyncio.create_task(device.be_paired()) for device in devices]
     bluetoothd = Bluetoothd()
     await bluetoothd.start()
     vhci = await radio.attach(air)
-    async with Bluetoothctl() as person:
-        for device in devices:
-            await person.pair(device)
-    await asyncio.gather(*paired)
-    log.phase = "agent listens"
     agent = Agent(log)
+    await bluetoothd.sees_controller()
+    for device in devices:
+        await agent.pair(device)
+        device.is_paired = True
+    log.phase = "agent listens"
     await agent.start()
+    await asyncio.gather(*unpaired)
     watch = await asyncio.create_subprocess_exec("python3", "/vm/commits.py")
     coming = asyncio.create_task(visits(devices, int(told["visits"])))
     match told["story"]:
