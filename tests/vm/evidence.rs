@@ -101,6 +101,9 @@ pub(crate) fn account(ended: &Ended) -> anyhow::Result<Account> {
             _ => {}
         }
     }
+    // A count of readings tells which they are only where none is missing.
+    let is_whole = phases.values().all(|phase| phase.lost.is_empty());
+    let commits_ms = if is_whole { commit_times(&lines, &commits) } else { Vec::new() };
     Ok(Account {
         took: ended.took,
         phases,
@@ -108,7 +111,7 @@ pub(crate) fn account(ended: &Ended) -> anyhow::Result<Account> {
         ends: ends.len(),
         doubled: stored.iter().filter(|(_, n)| **n > 1).map(|(said, _)| said.clone()).collect(),
         unconfirmed: stored.keys().filter(|said| !confirmed.contains(said)).cloned().collect(),
-        commits_ms: commit_times(&lines, &commits),
+        commits_ms,
     })
 }
 
