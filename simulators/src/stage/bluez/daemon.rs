@@ -13,7 +13,7 @@ use super::{
     tree::{Change, Properties, Sent, Tree, Value, object_path, sent},
 };
 use crate::stage::pty::StageTime;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::{
@@ -21,7 +21,9 @@ use tokio::{
     task::JoinSet,
 };
 use virtual_devices::{SimTime, Truth, gatt::Uuid};
-use zbus::{Connection, Message, MessageStream, OwnedObjectPath, message::Type};
+use zbus::{
+    Connection, Message, MessageStream, OwnedObjectPath, fdo::RequestNameFlags, message::Type,
+};
 
 const BLUEZ: &str = "org.bluez";
 const MANAGER: &str = "/org/bluez";
@@ -176,7 +178,13 @@ impl Daemon {
         }
         // Nobody was there to hear of them.
         self.tree.take_changes();
-        bus.request_name(BLUEZ).await.context("taking the name org.bluez")?;
+        // Whoever has the name keeps it: agents would talk to two daemons by turns.
+        let taken = bus.request_name_with_flags(BLUEZ, RequestNameFlags::DO_NOT_QUEUE).await;
+        if matches!(taken, Err(zbus::Error::NameTaken)) {
+            let address = &self.address;
+            bail!("there is an org.bluez on the bus at {address} already; use a bus of its own");
+        }
+        taken.context("taking the name org.bluez")?;
         Ok(stream)
     }
 
@@ -201,7 +209,9 @@ impl Daemon {
         self.default_agent = None;
         self.asking.abort_all();
         if let Some(bus) = self.bus.take() {
-            // A bus that is gone has no connection to close.
+            // A bus that is gone has no connection to close. The name first: the next daemon may
+            // ask for it before the bus has seen that this one went.
+            bus.release_name(BLUEZ).await.ok();
             bus.close().await.ok();
         }
     }
