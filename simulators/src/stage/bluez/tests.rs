@@ -544,6 +544,7 @@ async fn a_program_that_asks_while_a_cuff_is_away_hears_its_first_word() {
     let again = bench.client.refused(&path, CHARACTERISTIC_IF, "StartNotify", &()).await;
     assert_eq!(again.0, "org.bluez.Error.InProgress");
     bench.stage.wake(ADDRESS).await.unwrap();
+    bench.client.refused(&device, DEVICE_IF, "Connect", &()).await;
     bench.connect(2).await;
     let said = bench.stage.said().await.unwrap();
     let heard: Vec<bool> = said.iter().map(|said| said.is_heard).collect();
