@@ -288,10 +288,12 @@ impl<'t> Batch<'t> {
     ) -> rusqlite::Result<bool> {
         let hash = hash(bytes);
         let rest = part == Part::Rest;
+        let place = peek(bytes).ok();
         self.connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO quarantine (site, received_ms, cause, rest, hash, bytes)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE ?4
+                "INSERT OR IGNORE INTO quarantine
+                   (site, received_ms, cause, rest, hash, bytes, outbox, lane, seq)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8, ?9, ?10 WHERE ?4
                    OR (SELECT count(*) FROM quarantine WHERE site = ?1 AND NOT rest) < ?7",
             )?
             .execute(params![
@@ -301,7 +303,10 @@ impl<'t> Batch<'t> {
                 rest,
                 hash,
                 bytes,
-                QUARANTINED_MAX
+                QUARANTINED_MAX,
+                place.map(|header| header.outbox.to_string()),
+                place.map(|header| header.lane.name()),
+                place.map(|header| integer(header.seq))
             ])?;
         let kept = self
             .connection

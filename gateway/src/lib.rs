@@ -7,6 +7,7 @@
 //! - [`pki`], [`people`]: the county's own CA; persons, tokens, sessions
 //! - [`ingest`], [`intake`]: MQTT in, acks out; what one transaction does with what came in
 //! - [`store`], [`query`]: the database, and the questions the API asks it
+//! - [`backup`], [`disk`]: a copy of the database and the way back; how much room there is
 //! - [`alerts`]: runs the rules, keeps alert states
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
@@ -18,9 +19,11 @@
 
 mod alerts;
 mod api;
+mod backup;
 mod clock;
 mod command;
 mod config;
+mod disk;
 mod events;
 mod ingest;
 mod intake;

@@ -408,6 +408,11 @@ pub(crate) fn ledger(connection: &Connection, site: Option<&str>) -> rusqlite::R
     Ok(json!({"outboxes": lanes}))
 }
 
+/// A generation as people and programs read it: as a number it is too large for some of them.
+pub(crate) fn generation_name(generation: i64) -> String {
+    format!("{generation:016x}")
+}
+
 /// The account of one lane.
 pub(crate) fn lane_ledger(
     connection: &Connection,

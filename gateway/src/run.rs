@@ -7,7 +7,7 @@ use crate::{
     events::Events,
     ingest::{self, Ingest},
     pki::Pki,
-    store::{self, Store},
+    store::{self, DATABASE, Store},
 };
 use anyhow::Context as _;
 use embedded_broker::{Broker, BrokerFiles};
@@ -36,7 +36,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the database is.
 pub(crate) fn database(config: &GatewayConfig) -> PathBuf {
-    config.data_dir.join("county.sqlite")
+    config.data_dir.join(DATABASE)
 }
 
 /// Runs until SIGTERM or SIGINT.

@@ -6,8 +6,14 @@
 //! # Invariants
 //! - what is known of patients is readable by the gateway's user only
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+mod migrate;
+
+pub(crate) use migrate::SCHEMA;
+
+use migrate::migrate;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::{
+    cmp::Ordering,
     fs, io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -16,13 +22,17 @@ use std::{
 };
 use thiserror::Error;
 
-/// Schema this gateway writes.
-const SCHEMA: u32 = 1;
+/// The database, in the data folder.
+pub(crate) const DATABASE: &str = "county.sqlite";
+/// Held by the gateway that works in the data folder.
+pub(crate) const LOCK: &str = "lock";
 /// Readers kept open: more questions at once than two cores can answer.
 const READERS_MAX: usize = 8;
+/// How long one waits for a database that somebody else is writing to.
+const BUSY_MAX: Duration = Duration::from_secs(10);
 
 /// Only the owner reads and writes; SQLite gives its other files the mode of the database.
-const FILE_MODE: u32 = 0o600;
+pub(crate) const FILE_MODE: u32 = 0o600;
 /// Only the owner looks inside.
 const DIR_MODE: u32 = 0o700;
 
@@ -49,6 +59,12 @@ pub(crate) enum OpenStoreError {
         "the database {path} has schema {found}, this gateway knows up to {SCHEMA}; install the newer gateway again, do not delete the file"
     )]
     FromTheFuture { path: PathBuf, found: u32 },
+    #[error(
+        "the database {path} has schema {found}, this gateway asks one of schema {SCHEMA}; start this gateway once, it brings the database up to date"
+    )]
+    FromThePast { path: PathBuf, found: u32 },
+    #[error("there is no database {path}; it is made when the gateway starts")]
+    Missing { path: PathBuf },
 }
 
 /// Why a question or a transaction failed.
@@ -105,10 +121,31 @@ impl Store {
         let connection = plain(path).map_err(failed)?;
         let found: u32 =
             connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-        match found {
-            0 => migrate(connection).map_err(failed),
-            SCHEMA => Ok(connection),
-            found => Err(OpenStoreError::FromTheFuture { path: path.to_owned(), found }),
+        match found.cmp(&SCHEMA) {
+            Ordering::Less => migrate(connection).map_err(failed),
+            Ordering::Equal => Ok(connection),
+            Ordering::Greater => {
+                Err(OpenStoreError::FromTheFuture { path: path.to_owned(), found })
+            }
+        }
+    }
+
+    /// The database for a question: neither made nor changed, so that root may ask too.
+    pub(crate) fn connection_to_read(path: &Path) -> Result<Connection, OpenStoreError> {
+        let failed = |source| OpenStoreError::Open { path: path.to_owned(), source };
+        if !path.exists() {
+            return Err(OpenStoreError::Missing { path: path.to_owned() });
+        }
+        let connection =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        connection.busy_timeout(BUSY_MAX).map_err(failed)?;
+        let found: u32 =
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+        let path = path.to_owned();
+        match found.cmp(&SCHEMA) {
+            Ordering::Less => Err(OpenStoreError::FromThePast { path, found }),
+            Ordering::Equal => Ok(connection),
+            Ordering::Greater => Err(OpenStoreError::FromTheFuture { path, found }),
         }
     }
 
@@ -160,7 +197,7 @@ pub(crate) fn make_data_dir(dir: &Path) -> io::Result<()> {
 /// Makes the data folder, and keeps a second gateway out of it for as long as the file is open.
 pub(crate) fn take_data_dir(dir: &Path) -> io::Result<fs::File> {
     make_data_dir(dir)?;
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let lock = fs::OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -197,24 +234,12 @@ where
 
 fn plain(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.busy_timeout(BUSY_MAX)?;
     connection.execute_batch(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;
          PRAGMA journal_size_limit=67108864;",
     )?;
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-fn migrate(mut connection: Connection) -> rusqlite::Result<Connection> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    // Another process may have been first.
-    if found == 0 {
-        transaction.execute_batch(include_str!("../migrations/0001_county.sql"))?;
-        transaction.pragma_update(None, "user_version", SCHEMA)?;
-    }
-    transaction.commit()?;
     Ok(connection)
 }
 
@@ -247,5 +272,51 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         Store::connection(&path).unwrap();
         assert_eq!(mode(&path), FILE_MODE);
+    }
+
+    #[test]
+    fn a_database_of_schema_1_is_brought_up_to_date_with_all_that_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("county.sqlite");
+        let mut of_lane = vec![0xa5, 0x61, b'v', 1, 0x61, b'o', 0x50];
+        of_lane.extend([7; 16]);
+        of_lane.extend([0x61, b'l', 1, 0x61, b's', 9, 0x61, b't', 0]);
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(include_str!("../migrations/0001_county.sql")).unwrap();
+        for (hash, bytes) in [([1_u8; 32], of_lane), ([2; 32], b"noise".to_vec())] {
+            let aside = "INSERT INTO quarantine (site, received_ms, cause, rest, hash, bytes)
+                         VALUES ('heping', 5, 'why', 0, ?1, ?2)";
+            old.execute(aside, rusqlite::params![hash, bytes]).unwrap();
+        }
+        old.execute("INSERT INTO ledger VALUES ('heping', '07', 'trend', '1-8', '', '9-9')", [])
+            .unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let past = Store::connection_to_read(&path).unwrap_err();
+        assert!(matches!(past, OpenStoreError::FromThePast { found: 1, .. }));
+
+        let connection = Store::connection(&path).unwrap();
+        let mut asked = connection
+            .prepare("SELECT outbox || '/' || lane || '/' || seq FROM quarantine ORDER BY id")
+            .unwrap();
+        let places: Vec<Option<String>> =
+            asked.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        drop(asked);
+        assert_eq!(places, [Some(format!("{}/trend/9", "07".repeat(16))), None]);
+        let kept: String =
+            connection.query_row("SELECT received FROM ledger", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "1-8");
+        let generation = "SELECT generation FROM county";
+        let generation = |from: &Connection| from.query_row(generation, [], |row| row.get(0));
+        let first: i64 = generation(&connection).unwrap();
+        assert!(first > 0);
+        drop(connection);
+        // It is done once.
+        let again: i64 = generation(&Store::connection_to_read(&path).unwrap()).unwrap();
+        assert_eq!(again, first);
+        let newer = Connection::open(&path).unwrap();
+        newer.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
+        let future = Store::connection(&path).unwrap_err();
+        assert!(matches!(future, OpenStoreError::FromTheFuture { .. }));
     }
 }

@@ -87,6 +87,40 @@ fn every_mistake_of_the_rule_set_is_told_with_its_line() {
     }
 }
 
+#[test]
+fn backup_and_restore_say_what_they_did_and_end_with_what_went_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("gateway.toml"), CONFIG).unwrap();
+    let ended = |words: &[&str], code: i32, said: &[&str]| {
+        let output = run(folder, words);
+        let told = if code == 0 { &output.stdout } else { &output.stderr };
+        let told = String::from_utf8_lossy(told);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {output:?}");
+        for word in said {
+            assert!(told.contains(word), "{words:?}: {word:?} is not in {told}");
+        }
+    };
+    ended(&["backup", "copy.sqlite"], 1, &["there is no database", "when the gateway starts"]);
+    fs::write(folder.join("password"), "correct horse").unwrap();
+    let add = ["user", "add", "wang", "--role", "nurse", "--password-file", "password"];
+    ended(&add, 0, &[]);
+    let beside = ["checked", "gateway.toml: the configuration", "/pki: keys", "ca.key offline"];
+    ended(&["backup", "copy.sqlite"], 0, &beside);
+    ended(&["backup", "copy.sqlite"], 1, &["is there already", "--overwrite"]);
+    ended(&["backup", "copy.sqlite", "--overwrite"], 0, &[]);
+    ended(&["backup", "data/county.sqlite", "--overwrite"], 2, &["the county's own database"]);
+    ended(&["backup", "nowhere/copy.sqlite"], 1, &["check the folder"]);
+    ended(&["backup"], 2, &["<FILE>"]);
+
+    ended(&["restore", "nothing.sqlite"], 2, &["there is no file"]);
+    ended(&["restore", "gateway.toml"], 2, &["not the database of a county"]);
+    let restored = ["restored from copy.sqlite", "county.sqlite.before-", "ca.crt is missing"];
+    ended(&["restore", "copy.sqlite"], 0, &restored);
+    // The person is in it.
+    ended(&add, 1, &["there is a person called"]);
+}
+
 /// The daemon, killed when it goes out of scope.
 struct Gateway(Child);
 

@@ -1,0 +1,17 @@
+-- Schema 2: which county this is, and where what is kept aside belongs.
+
+-- One row.
+CREATE TABLE county (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  generation INTEGER NOT NULL,        -- random, another one after a restore: what was acked may be gone
+  copied_ms INTEGER,                  -- in a backup, and in what was restored from one: when it was made
+  restored_ms INTEGER
+);
+INSERT INTO county VALUES (1, abs(random() / 2) + 1, NULL, NULL);
+
+-- NULL where they could not be read.
+ALTER TABLE quarantine ADD COLUMN outbox TEXT;
+ALTER TABLE quarantine ADD COLUMN lane TEXT;
+ALTER TABLE quarantine ADD COLUMN seq INTEGER;
+
+CREATE INDEX drop_record_place ON drop_record (site, outbox, lane, first);
