@@ -4,6 +4,7 @@ use crate::{
     backup::{self, BackupError, Existing, Restored, mib},
     clock,
     config::{self, GatewayConfig},
+    ledger,
     people::{self, PersonError, Role},
     pki::Pki,
     query, run,
@@ -59,7 +60,7 @@ enum Command {
     /// Programs
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Received through, gaps, drops
+    /// What arrived, what is missing, since when, and why
     Ledger(Ledger),
     /// Copy the database into a file, also while the gateway runs
     Backup {
@@ -219,14 +220,16 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             writeln!(out, "{token}")?;
         }
         Command::Ledger(Ledger { site, json }) => {
-            let ledger = query::ledger(
-                &Store::connection_to_read(&run::database(&config))?,
-                site.as_deref(),
-            )?;
+            let connection = Store::connection_to_read(&run::database(&config))?;
+            let ledger = ledger::ledger(&connection, site.as_deref())?;
+            let known = |name: &str| config.clinics.keys().any(|site| site.as_str() == name);
+            if let Some(site) = site.filter(|site| ledger.is_empty() && !known(site)) {
+                bail!("nothing has come from a site {site}, and no clinic of gateway.toml has it");
+            }
             if json {
-                writeln!(out, "{ledger}")?;
+                writeln!(out, "{}", serde_json::to_string(&ledger)?)?;
             } else {
-                print_ledger(&mut out, &ledger)?;
+                ledger.print(&mut out)?;
             }
         }
         Command::Backup { file, overwrite } => {
@@ -329,26 +332,6 @@ fn agent_toml(
          # port = \"/dev/serial/by-id/usb-…\"\n"
     );
     Ok((path, text))
-}
-
-fn print_ledger(out: &mut impl io::Write, ledger: &serde_json::Value) -> anyhow::Result<()> {
-    let lanes = ledger.get("outboxes").and_then(serde_json::Value::as_array);
-    for lane in lanes.into_iter().flatten() {
-        let text = |key| lane.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
-        let count = |key| lane.get(key).and_then(serde_json::Value::as_array).map_or(0, Vec::len);
-        writeln!(
-            out,
-            "{:<16} {} {:<7} received through {:>8}, {} gaps, {} drops, {} kept aside",
-            text("site"),
-            text("outbox"),
-            text("lane"),
-            lane.get("watermark").and_then(serde_json::Value::as_u64).unwrap_or_default(),
-            count("gaps"),
-            count("dropped"),
-            count("quarantined")
-        )?;
-    }
-    Ok(())
 }
 
 /// What a backup does not hold and a county on another machine needs.

@@ -8,6 +8,7 @@
 //! - [`ingest`], [`intake`]: MQTT in, acks out; what one transaction does with what came in
 //! - [`store`], [`query`]: the database, and the questions the API asks it
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how much room there is
+//! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`]: runs the rules, keeps alert states
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
@@ -28,6 +29,7 @@ mod events;
 mod ingest;
 mod intake;
 mod people;
+mod ledger;
 mod pki;
 mod query;
 mod run;

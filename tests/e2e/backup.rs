@@ -56,7 +56,8 @@ async fn a_copy_made_in_flow_has_all_that_was_acked_and_becomes_a_county() -> an
     ensure!(!lanes.is_empty() && lanes.iter().all(|lane| lane.gaps.is_empty()), "{lanes:?}");
     let restored = village.folder().join("elsewhere/data/county.sqlite");
     same_rows(&village.database(), &restored)?;
-    ensure!(generation(&restored)? != generation(&village.database())?, "one generation");
+    let (first, second_one) = (generation(&village.county).await?, generation(&second).await?);
+    ensure!(first.0 != second_one.0 && !first.1 && second_one.1, "{first:?} {second_one:?}");
     second.stop().await?;
 
     // The county that was copied has lost nothing by it.
@@ -80,9 +81,14 @@ fn envelopes(county: &Path) -> anyhow::Result<BTreeSet<(String, String, i64, Vec
     rows.context("reading envelopes")
 }
 
-fn generation(county: &Path) -> anyhow::Result<i64> {
-    let query = "SELECT generation FROM county";
-    read_only(county)?.query_row(query, [], |row| row.get(0)).context("reading the generation")
+/// The generation by which boxes know the county, and whether it was restored.
+async fn generation(county: &County) -> anyhow::Result<(String, bool)> {
+    let told: serde_json::Value =
+        serde_json::from_str(&county.command(&["ledger", "--json"]).await?)?;
+    let told = told.get("county").context("the ledger does not say which county it is")?;
+    let text = told.get("generation").and_then(serde_json::Value::as_str);
+    let restored = told.get("restored_at").is_some_and(|at| !at.is_null());
+    Ok((text.context("it has no generation")?.to_owned(), restored))
 }
 
 /// Every row of the copy is one of the county, and all of its envelopes' rows are there; how many.

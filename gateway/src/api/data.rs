@@ -3,11 +3,13 @@
 use super::{App, Problem, Route, extract::Query};
 use crate::{
     clock,
+    ledger::{self, Ledger},
     people::Caller,
     query::{self, Place, ReadingFilter, WaveformFilter},
 };
 use axum::{Json, extract::State, routing::get};
 use model::metric::{Kind, Metric};
+use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -27,7 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
         ("/devices", get(devices)),
         ("/readings", get(readings)),
         ("/waveforms", get(waveforms)),
-        ("/ledger", get(ledger)),
+        ("/ledger", get(account)),
         ("/metrics-catalogue", get(catalogue)),
     ]
 }
@@ -112,14 +114,13 @@ struct LedgerQuery {
     site: Option<String>,
 }
 
-async fn ledger(
+async fn account(
     State(app): State<App>,
     _: Caller,
     Query(asked): Query<LedgerQuery>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(
-        app.store.read(move |connection| query::ledger(connection, asked.site.as_deref())).await?,
-    ))
+) -> Result<Json<Ledger>, Problem> {
+    let asked = move |connection: &Connection| ledger::ledger(connection, asked.site.as_deref());
+    Ok(Json(app.store.read(asked).await?))
 }
 
 async fn catalogue(_: Caller) -> Json<Value> {

@@ -57,6 +57,18 @@ impl Desk {
         let deliveries = [delivery(Lane::Urgent, urgent()), delivery(Lane::Wave, wave())];
         let taken = intake::take(&connection, &deliveries, clock::now(), &rules).unwrap();
         assert_eq!((taken.counts.new, taken.alerts.len()), (2, 1));
+        // Something is missing, and something is kept aside.
+        let noise = Delivery::Envelope(SiteId::new("heping").unwrap(), Lane::Trend, vec![0; 9]);
+        let beyond = Envelope {
+            outbox: OutboxId::from_bytes([7; 16]),
+            lane: Lane::Trend,
+            seq: Seq::new(3).unwrap(),
+            opened_at: clock::now(),
+            records: Vec::new(),
+        };
+        let beyond =
+            Delivery::Envelope(SiteId::new("heping").unwrap(), Lane::Trend, beyond.encode());
+        intake::take(&connection, &[noise, beyond], clock::now(), &rules).unwrap();
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
@@ -338,11 +350,13 @@ fn enumerations_are_those_of_the_code() {
         ("Alert.priority", names(&Priority::ALL, Priority::name)),
         ("Alert.reason", reasons.clone()),
         ("Alert.state", states.clone()),
+        ("Aside.lane", lanes.clone()),
         ("Block.flags.items", ["lead_off", "pacer", "saturation"].map(str::to_owned).into()),
         ("Device.kind", names(&DeviceKind::ALL, DeviceKind::name)),
         ("Device.state", names(&DeviceState::ALL, DeviceState::name)),
         ("LedgerLane.lane", lanes.clone()),
         ("Metric.kind", kinds.collect()),
+        ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
         ("Reading.comparator", signs),
         ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),
         ("Reading.lane", lanes),
