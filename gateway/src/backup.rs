@@ -12,7 +12,7 @@
 
 use crate::{
     clock,
-    disk::free_bytes,
+    disk::{free_bytes, mib},
     store::{self, DATABASE, OpenStoreError, Store},
 };
 use rusqlite::{Connection, ErrorCode, OpenFlags, backup::Backup, params};
@@ -418,11 +418,6 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 
 fn folder(file: &Path) -> &Path {
     file.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."))
-}
-
-/// Bytes as whole mebibytes, rounded up.
-pub(crate) const fn mib(bytes: u64) -> u64 {
-    bytes.div_ceil(1 << 20)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The command line of `clinic-gateway`.
 
 use crate::{
-    backup::{self, BackupError, Existing, Restored, mib},
+    backup::{self, BackupError, Existing, Restored},
     clock,
     config::{self, GatewayConfig},
+    disk::mib,
     ledger,
     people::{self, PersonError, Role},
     pki::Pki,

@@ -1,5 +1,6 @@
 //! `gateway.toml`: as written, and as meant. Every mistake is told at once; nothing is opened.
 
+use crate::disk::FREE_MIN;
 use config_reader::{Mistake, Section};
 use model::id::SiteId;
 use rustls::pki_types::ServerName;
@@ -14,6 +15,8 @@ use std::{
 pub(crate) struct GatewayConfig {
     /// Where the database is.
     pub(crate) data_dir: PathBuf,
+    /// Bytes that are kept free on its disk.
+    pub(crate) free_min: u64,
     pub(crate) http: HttpConfig,
     pub(crate) broker: BrokerConfig,
     /// Keys and certificates.
@@ -61,6 +64,11 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         section.finish();
         dir
     });
+    let free_min = root.optional_section("disk").and_then(|mut section| {
+        let mib = section.optional_integer("free_min_mib", 1..=1 << 20);
+        section.finish();
+        mib.map(|mib| mib << 20)
+    });
     let rules = root.optional_section("rules").and_then(|mut section| {
         let file = section.text("file", "rules.json").map(|file| beside.join(file.value));
         section.finish();
@@ -69,6 +77,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
     let clinics = clinics(root.sections("clinic"));
     Some(GatewayConfig {
         data_dir: data_dir?,
+        free_min: free_min.unwrap_or(FREE_MIN),
         http: http?,
         broker: broker?,
         pki_dir: pki?,
@@ -215,6 +224,9 @@ mod tests {
         let config = parse(GOOD, Path::new("/etc/clinic-edge")).unwrap();
         assert_eq!(config.pki_dir, Path::new("/etc/clinic-edge/pki"));
         assert!(matches!(config.broker, BrokerConfig::Embedded(address) if address.port() == 8883));
+        assert_eq!(config.free_min, FREE_MIN);
+        let spare = parse(&format!("{GOOD}[disk]\nfree_min_mib = 3\n"), Path::new("")).unwrap();
+        assert_eq!(spare.free_min, 3 << 20);
         assert_eq!(config.clinics[&SiteId::new("heping").unwrap()], "和平镇卫生院");
     }
 

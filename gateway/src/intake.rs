@@ -114,13 +114,20 @@ struct Gathered {
 ///
 /// Where the batch fails through what is in it, every message of it is taken by itself and the one
 /// that fails again is kept aside: nobody's envelope may hold up those of others. Where the disk
-/// fails nothing is acked, and the sites send it again.
+/// fails nothing is acked, and the sites send it again; where it is full only what is urgent is taken.
 pub(crate) async fn store(
     store: &Store,
-    deliveries: Vec<Delivery>,
+    mut deliveries: Vec<Delivery>,
     now: WallTime,
     rules: &Arc<RuleSet>,
 ) -> Vec<Taken> {
+    let all = deliveries.len();
+    deliveries.retain(|delivery| match delivery {
+        Delivery::Envelope(_, lane, _) => store.disk().takes(*lane),
+        Delivery::State { .. } => true,
+    });
+    let refused = u64::try_from(all - deliveries.len()).unwrap_or_default();
+    metrics::counter!("gateway_envelopes_refused_total").increment(refused);
     let deliveries: Arc<[Delivery]> = deliveries.into();
     let part = async |range: Range<usize>| {
         let (deliveries, rules) = (Arc::clone(&deliveries), Arc::clone(rules));
@@ -131,6 +138,9 @@ pub(crate) async fn store(
     };
     let failed = |error: StoreError, what| {
         let of_the_disk = error.is_of_the_disk();
+        if matches!(error, StoreError::Disk(_)) {
+            return true; // Told once, not with every batch.
+        }
         tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), what);
         of_the_disk
     };

@@ -7,7 +7,7 @@
 //! - [`pki`], [`people`]: the county's own CA; persons, tokens, sessions
 //! - [`ingest`], [`intake`]: MQTT in, acks out; what one transaction does with what came in
 //! - [`store`], [`query`]: the database, and the questions the API asks it
-//! - [`backup`], [`disk`]: a copy of the database and the way back; how much room there is
+//! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`]: runs the rules, keeps alert states
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
@@ -28,8 +28,8 @@ mod disk;
 mod events;
 mod ingest;
 mod intake;
-mod people;
 mod ledger;
+mod people;
 mod pki;
 mod query;
 mod run;

@@ -56,7 +56,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     // Somebody was first only in tests.
     drop(metrics::set_global_recorder(recorder));
     let rules = Arc::new(rules);
-    let store = Store::open(&database(&config))?;
+    let store = Store::open(&database(&config))?.with_free_min(config.free_min);
     let pki = Pki::at(&config.pki_dir);
     let (mut broker, host, port) = match &config.broker {
         BrokerConfig::Embedded(address) => {
@@ -89,6 +89,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     };
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
+    tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store,

@@ -10,6 +10,7 @@ mod migrate;
 
 pub(crate) use migrate::SCHEMA;
 
+use crate::disk::{Disk, FREE_MIN};
 use migrate::migrate;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::{
@@ -72,6 +73,9 @@ pub(crate) enum OpenStoreError {
 pub(crate) enum StoreError {
     #[error("the database failed; check the disk")]
     Database(#[from] rusqlite::Error),
+    /// [`Disk`] has told it, once.
+    #[error("the disk takes nothing; make room, or look at who owns the data folder")]
+    Disk(#[source] rusqlite::Error),
     #[error("the gateway failed on it; report this with its log")]
     Panicked,
     #[error("the gateway is stopping")]
@@ -83,7 +87,7 @@ impl StoreError {
     pub(crate) fn is_of_the_disk(&self) -> bool {
         match self {
             Self::Panicked => false,
-            Self::Stopping => true,
+            Self::Stopping | Self::Disk(_) => true,
             Self::Database(error) => !matches!(
                 error.sqlite_error_code(),
                 None | Some(
@@ -100,6 +104,7 @@ pub(crate) struct Store {
     path: Arc<Path>,
     writer: Arc<Mutex<Connection>>,
     readers: Arc<Mutex<Vec<Connection>>>,
+    disk: Disk,
 }
 
 impl Store {
@@ -110,7 +115,19 @@ impl Store {
             path: path.into(),
             writer: Arc::new(Mutex::new(writer)),
             readers: Arc::default(),
+            disk: Disk::of(path.parent().unwrap_or(path), FREE_MIN),
         })
+    }
+
+    /// Takes in only what is urgent where the disk has less room than that.
+    pub(crate) fn with_free_min(self, bytes: u64) -> Self {
+        let dir = self.path.parent().unwrap_or(&self.path);
+        Self { disk: Disk::of(dir, bytes), ..self }
+    }
+
+    /// How its disk is.
+    pub(crate) const fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// One connection for a command that needs no more.
@@ -156,15 +173,32 @@ impl Store {
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         let writer = Arc::clone(&self.writer);
-        blocking(move || {
+        let done = blocking(move || {
             // A connection whose user panicked has rolled back: it is good again.
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = writer.total_changes();
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = change(&transaction)?;
             transaction.commit()?;
-            Ok(result)
+            Ok((result, writer.total_changes() > before))
         })
-        .await
+        .await;
+        match done {
+            Ok((result, changed)) => {
+                if changed {
+                    self.disk.wrote();
+                }
+                Ok(result)
+            }
+            Err(StoreError::Database(error)) => {
+                let of_the_disk = error.sqlite_error_code().map(|code| self.disk.refused(code));
+                Err(match of_the_disk {
+                    Some(true) => StoreError::Disk(error),
+                    _ => StoreError::Database(error),
+                })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks a question.

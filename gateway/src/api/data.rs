@@ -39,6 +39,7 @@ async fn sites(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem
     let mut answer = app.store.read(move |connection| query::sites(connection, &clinics)).await?;
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("broker".to_owned(), json!({"up": *app.broker_up.borrow()}));
+        fields.insert("disk".to_owned(), app.store.disk().found().json());
     }
     Ok(Json(answer))
 }
