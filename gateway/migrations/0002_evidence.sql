@@ -15,4 +15,5 @@ ALTER TABLE quarantine ADD COLUMN lane TEXT;
 ALTER TABLE quarantine ADD COLUMN seq INTEGER;
 
 CREATE INDEX quarantine_place ON quarantine (site, outbox, lane, seq) WHERE NOT rest;
+CREATE INDEX alert_open ON alert (site, device, started_ms) WHERE state <> 'closed';
 CREATE INDEX drop_record_place ON drop_record (site, outbox, lane, first);

@@ -7,6 +7,7 @@ use crate::{
     events::Events,
     ingest::{self, Ingest},
     pki::Pki,
+    retention,
     store::{self, DATABASE, Store},
 };
 use anyhow::Context as _;
@@ -90,6 +91,9 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
+    if !config.retention.keeps_all() {
+        tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
+    }
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store,
