@@ -322,6 +322,16 @@ mod tests {
                          VALUES ('heping', 5, 'why', 0, ?1, ?2)";
             old.execute(aside, rusqlite::params![hash, bytes]).unwrap();
         }
+        for (id, samples) in [
+            (1, vec![0x80, 0x02, 0x00, 0x01]),
+            (2, uplink_proto::samples::encode(&[5, 6, 7])),
+            (3, vec![0xff]),
+        ] {
+            let block =
+                "INSERT INTO waveform VALUES (?1, 'heping', '07', 'wave', 1, 0, 'any-01', '',
+                         'ecg_ii', 0, 1, 250, NULL, NULL, NULL, '', ?2)";
+            old.execute(block, rusqlite::params![id, samples]).unwrap();
+        }
         old.execute("INSERT INTO ledger VALUES ('heping', '07', 'trend', '1-8', '', '9-9')", [])
             .unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
@@ -340,6 +350,12 @@ mod tests {
         let kept: String =
             connection.query_row("SELECT received FROM ledger", [], |row| row.get(0)).unwrap();
         assert_eq!(kept, "1-8");
+        let blocks = [1, 2, 3].map(|id| {
+            let query = "SELECT samples FROM waveform WHERE id = ?1";
+            let bytes = connection.query_row(query, [id], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+            uplink_proto::samples::decode(&bytes)
+        });
+        assert_eq!(blocks, [Some(vec![128, 128, 127]), Some(vec![5, 6, 7]), None]);
         let generation = "SELECT generation FROM county";
         let generation = |from: &Connection| from.query_row(generation, [], |row| row.get(0));
         let first: i64 = generation(&connection).unwrap();

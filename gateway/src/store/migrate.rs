@@ -3,8 +3,10 @@
 //! # Invariants
 //! - a step that has been released is never changed: a new one is put behind it
 
+mod delta;
+
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
-use uplink_proto::envelope::peek;
+use uplink_proto::{envelope::peek, samples};
 
 /// Schema this gateway writes.
 pub(crate) const SCHEMA: u32 = 2;
@@ -45,5 +47,27 @@ fn evidence(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let seq = i64::try_from(header.seq.get()).unwrap_or(i64::MAX);
         place.execute(params![id, header.outbox.to_string(), header.lane.name(), seq])?;
     }
-    Ok(())
+    waveforms(transaction)
+}
+
+/// Databases of schema 1 have samples of codec 1 or of codec 2; which, their checksum tells.
+fn waveforms(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let mut next = transaction
+        .prepare("SELECT id, samples FROM waveform WHERE id > ?1 ORDER BY id LIMIT 1000")?;
+    let mut change = transaction.prepare("UPDATE waveform SET samples = ?2 WHERE id = ?1")?;
+    let mut after = 0_i64;
+    loop {
+        let blocks: Vec<(i64, Vec<u8>)> = next
+            .query_map([after], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let Some((last, _)) = blocks.last() else { return Ok(()) };
+        after = *last;
+        let of_codec_1 = blocks.iter().filter(|(_, bytes)| samples::decode(bytes).is_none());
+        for (id, bytes) in of_codec_1 {
+            // What is of neither codec stays as it is.
+            if let Some(block) = delta::decode(bytes) {
+                change.execute(params![id, samples::encode(&block)])?;
+            }
+        }
+    }
 }
