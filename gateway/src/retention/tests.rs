@@ -37,7 +37,7 @@ impl County {
         let folder = tempfile::tempdir().unwrap();
         let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
         let rules = include_str!("../../../configs/rules/default.json");
-        Self { connection, rules: RuleSet::from_json(rules).unwrap(), folder: folder }
+        Self { connection, rules: RuleSet::from_json(rules).unwrap(), folder }
     }
 
     fn take(&self, day: i64, lane: Lane, seq: u64, records: Vec<Record>) -> Taken {
