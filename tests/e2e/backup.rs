@@ -72,7 +72,10 @@ async fn a_copy_made_in_flow_has_all_that_was_acked_and_becomes_a_county() -> an
     Ok(())
 }
 
-fn envelopes(county: &Path) -> anyhow::Result<BTreeSet<(String, String, i64, Vec<u8>)>> {
+/// Outbox, lane, seq, hash.
+type Key = (String, String, i64, Vec<u8>);
+
+fn envelopes(county: &Path) -> anyhow::Result<BTreeSet<Key>> {
     let county = read_only(county)?;
     let mut statement = county.prepare("SELECT outbox, lane, seq, hash FROM envelope")?;
     let rows = statement
