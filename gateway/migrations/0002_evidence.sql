@@ -17,3 +17,11 @@ ALTER TABLE quarantine ADD COLUMN seq INTEGER;
 CREATE INDEX quarantine_place ON quarantine (site, outbox, lane, seq) WHERE NOT rest;
 CREATE INDEX alert_open ON alert (site, device, started_ms) WHERE state <> 'closed';
 CREATE INDEX drop_record_place ON drop_record (site, outbox, lane, first);
+
+-- waveform.samples is codec 2 of the uplink from here on; what is of codec 1 is written anew.
+
+-- What was done to devices: their clocks were set. Some builds of schema 1 have it.
+CREATE TABLE IF NOT EXISTS device_action (
+  id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, action TEXT NOT NULL,
+  text TEXT NOT NULL, observed_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL
+);

@@ -334,6 +334,9 @@ mod tests {
         }
         old.execute("INSERT INTO ledger VALUES ('heping', '07', 'trend', '1-8', '', '9-9')", [])
             .unwrap();
+        // As some builds of schema 1 have it.
+        old.execute("CREATE TABLE device_action (id INTEGER PRIMARY KEY, site, device)", [])
+            .unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
         drop(old);
         let past = Store::connection_to_read(&path).unwrap_err();
