@@ -114,13 +114,20 @@ struct Gathered {
 ///
 /// Where the batch fails through what is in it, every message of it is taken by itself and the one
 /// that fails again is kept aside: nobody's envelope may hold up those of others. Where the disk
-/// fails nothing is acked, and the sites send it again.
+/// fails nothing is acked, and the sites send it again; where it is full only what is urgent is taken.
 pub(crate) async fn store(
     store: &Store,
-    deliveries: Vec<Delivery>,
+    mut deliveries: Vec<Delivery>,
     now: WallTime,
     rules: &Arc<RuleSet>,
 ) -> Vec<Taken> {
+    let all = deliveries.len();
+    deliveries.retain(|delivery| match delivery {
+        Delivery::Envelope(_, lane, _) => store.disk().takes(*lane),
+        Delivery::State { .. } => true,
+    });
+    let refused = u64::try_from(all - deliveries.len()).unwrap_or_default();
+    metrics::counter!("gateway_envelopes_refused_total").increment(refused);
     let deliveries: Arc<[Delivery]> = deliveries.into();
     let part = async |range: Range<usize>| {
         let (deliveries, rules) = (Arc::clone(&deliveries), Arc::clone(rules));
@@ -131,6 +138,9 @@ pub(crate) async fn store(
     };
     let failed = |error: StoreError, what| {
         let of_the_disk = error.is_of_the_disk();
+        if matches!(error, StoreError::Disk(_)) {
+            return true; // Told once, not with every batch.
+        }
         tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), what);
         of_the_disk
     };
@@ -288,10 +298,12 @@ impl<'t> Batch<'t> {
     ) -> rusqlite::Result<bool> {
         let hash = hash(bytes);
         let rest = part == Part::Rest;
+        let place = peek(bytes).ok();
         self.connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO quarantine (site, received_ms, cause, rest, hash, bytes)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE ?4
+                "INSERT OR IGNORE INTO quarantine
+                   (site, received_ms, cause, rest, hash, bytes, outbox, lane, seq)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8, ?9, ?10 WHERE ?4
                    OR (SELECT count(*) FROM quarantine WHERE site = ?1 AND NOT rest) < ?7",
             )?
             .execute(params![
@@ -301,7 +313,10 @@ impl<'t> Batch<'t> {
                 rest,
                 hash,
                 bytes,
-                QUARANTINED_MAX
+                QUARANTINED_MAX,
+                place.map(|header| header.outbox.to_string()),
+                place.map(|header| header.lane.name()),
+                place.map(|header| integer(header.seq))
             ])?;
         let kept = self
             .connection

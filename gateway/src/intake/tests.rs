@@ -3,7 +3,7 @@
 mod evaluation;
 
 use super::*;
-use crate::store::Store;
+use crate::{disk::DiskState, store::Store};
 use model::{
     device::DeviceAction,
     id::DeviceId,
@@ -436,5 +436,41 @@ async fn where_the_disk_fails_nothing_is_acked() {
     let rules = include_str!("../../../configs/rules/default.json");
     let rules = Arc::new(RuleSet::from_json(rules).unwrap());
     let batch = (1..200).map(|number| envelope(Lane::Trend, number, vec![rate(72); 20])).collect();
+    let again = envelope(Lane::Trend, 1, vec![rate(72); 20]);
     assert!(super::store(&store, batch, NOW, &rules).await.is_empty());
+    assert_eq!(store.disk().found().state(), DiskState::Full);
+    // Reading goes on, and so does writing as soon as there is room.
+    let readings = |connection: &Connection| {
+        connection.query_row("SELECT count(*) FROM reading", [], |row| row.get::<_, i64>(0))
+    };
+    assert_eq!(store.read(readings).await.unwrap(), 0);
+    let room = "PRAGMA max_page_count = 1000000";
+    store.write(move |transaction| transaction.execute_batch(room)).await.unwrap();
+    let taken = super::store(&store, vec![again], NOW, &rules).await;
+    assert_eq!(settled(&taken[0], Lane::Trend), "1-1");
+    store.disk().look();
+    assert_ne!(store.disk().found().failure(), Some(rusqlite::ErrorCode::DiskFull));
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_is_for_what_is_urgent() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let store = Store::open(&path).unwrap().with_free_min(u64::MAX);
+    store.disk().look();
+    let rules = include_str!("../../../configs/rules/default.json");
+    let rules = Arc::new(RuleSet::from_json(rules).unwrap());
+    let batch = vec![
+        envelope(Lane::Trend, 1, vec![rate(72)]),
+        envelope(Lane::Urgent, 1, vec![glucose()]),
+        envelope(Lane::Wave, 1, vec![block()]),
+    ];
+    let taken = super::store(&store, batch.clone(), NOW, &rules).await;
+    assert_eq!((taken.len(), taken[0].counts.new), (1, 1));
+    assert_eq!(settled(&taken[0], Lane::Urgent), "1-1");
+    assert_eq!((settled(&taken[0], Lane::Trend), settled(&taken[0], Lane::Wave)), <_>::default());
+    let store = store.with_free_min(1);
+    store.disk().look();
+    let taken = super::store(&store, batch, NOW, &rules).await;
+    assert_eq!((taken[0].counts.new, taken[0].counts.duplicate), (2, 1));
 }
