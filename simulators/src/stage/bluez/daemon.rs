@@ -8,7 +8,7 @@ mod gatt;
 mod link;
 
 use super::{
-    Manners, Said,
+    Manners, Quirk, Said,
     peer::{ADAPTER, ADAPTER_IF, CHARACTERISTIC_IF, DEVICE_IF, Link, Peer},
     tree::{Change, Properties, Sent, Tree, Value, object_path, sent},
 };
@@ -45,6 +45,10 @@ pub(super) enum Order {
     PullAfter(String, u64),
     /// Somebody presses the key of that device.
     Wake(String),
+    /// Something is wrong with that device.
+    Spoil(String, Quirk),
+    /// The adapter is off and stays off.
+    Block,
     /// bluetoothd is gone.
     Stop,
     /// bluetoothd begins.
@@ -100,6 +104,7 @@ pub(super) struct Daemon {
     default_agent: Option<String>,
     is_powered: bool,
     is_powering: bool,
+    is_blocked: bool,
     later: BTreeMap<(SimTime, u64), Later>,
     planned: u64,
     looked: SimTime,
@@ -139,6 +144,7 @@ impl Daemon {
             default_agent: None,
             is_powered: false,
             is_powering: false,
+            is_blocked: false,
             later: BTreeMap::new(),
             planned: 0,
             looked: SimTime(0),
@@ -292,6 +298,7 @@ impl Daemon {
 
     async fn happen(&mut self, later: Later) -> anyhow::Result<()> {
         match later {
+            Later::Powered if self.is_blocked => Ok(()),
             Later::Powered => {
                 (self.is_powered, self.is_powering) = (true, false);
                 self.tree.set(ADAPTER, ADAPTER_IF, "Powered", Value::Flag(true));
@@ -342,6 +349,16 @@ impl Daemon {
                 if let Some(peer) = place.and_then(|place| self.peers.get_mut(place)) {
                     peer.device.wake(now);
                 }
+            }
+            Order::Spoil(address, quirk) => {
+                let place = place(self, &address);
+                if let Some(peer) = place.and_then(|place| self.peers.get_mut(place)) {
+                    peer.quirks.push(quirk);
+                }
+            }
+            Order::Block => {
+                (self.is_blocked, self.is_powering) = (true, false);
+                self.power(false).await?;
             }
             Order::Stop => {
                 *stream = None;
