@@ -401,12 +401,13 @@ impl<'a> Air<'a> {
         if !self.bluez.is_there() {
             return Ok(());
         }
+        // One that comes back looks for nothing.
+        self.adapters.retain(|path, _| self.objects.adapters.contains_key(path));
         if self.objects.adapters.is_empty() {
             return desk.unreachable("there is no Bluetooth adapter; plug one in").await;
         }
         let now = self.radio.clock.mono();
         let is_missing = desk.places.iter().any(|place| !place.session.is_busy());
-        self.adapters.retain(|path, _| self.objects.adapters.contains_key(path));
         for (path, adapter) in &self.objects.adapters {
             let state = self.adapters.entry(path.clone()).or_insert(Chore::Idle(now));
             let (asker, at) = (self.asker.clone(), path.clone());

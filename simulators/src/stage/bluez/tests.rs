@@ -284,7 +284,7 @@ async fn values_come_before_start_notify_is_answered_and_are_confirmed_to_the_cu
     let values = bench.client.values(&path);
     assert!(values[0].0.recv_position() < answer.recv_position());
     let said = bench.stage.said().await.unwrap();
-    assert!(said.iter().all(|said| said.is_indication && said.is_heard));
+    assert!(said.iter().all(|said| said.is_confirmed && said.is_heard));
     let said: Vec<_> = said.into_iter().map(|said| said.value).collect();
     assert_eq!(said, values.into_iter().map(|(_, value)| value).collect::<Vec<_>>());
     // It ends the link when its memory is empty.
