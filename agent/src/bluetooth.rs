@@ -177,6 +177,9 @@ enum Ended {
 /// The end of a call: of which place, which call, and what came of it.
 type Done = (usize, u64, Result<Vec<u8>, Refusal>);
 
+/// The number of a call that no session has made: those count from 1.
+const NOBODYS_CALL: u64 = 0;
+
 /// An errand to an adapter: to which, whether it looks for devices if that went well.
 type Errand = BoxFuture<'static, (String, bool, Result<(), BluezError>)>;
 
@@ -249,7 +252,8 @@ impl<'a> Air<'a> {
                     None => return Ok(Ended::BusGone),
                 },
                 Some((index, number, result)) = self.calls.next() => {
-                    if let Some(place) = desk.places.get_mut(index) {
+                    let session = desk.places.get_mut(index).filter(|_| number != NOBODYS_CALL);
+                    if let Some(place) = session {
                         tell(place, self.radio.clock.now(), Event::Done(number, result)).await?;
                     }
                 }
@@ -296,7 +300,34 @@ impl<'a> Air<'a> {
         for news in news {
             self.take(desk, news).await?;
         }
+        self.listen_again();
         Ok(true)
+    }
+
+    /// Subscribes to what devices have that are away, for a `BlueZ` that knows them from an agent
+    /// before us. A device may remember that we were subscribed, and speaks as soon as it is
+    /// connected: what nobody listens to then is confirmed all the same, and gone. "If the device is
+    /// currently not connected, return success. We will automatically try and register all clients
+    /// when a GATT client becomes ready" (BlueZ, src/gatt-client.c).
+    fn listen_again(&self) {
+        for (index, config) in self.radio.devices.iter().enumerate() {
+            let mut known = self.objects.devices.iter();
+            let Some((path, _)) =
+                known.find(|(_, known)| known.address == config.address && !known.connected)
+            else {
+                continue;
+            };
+            let all = self.objects.characteristics(path).into_iter();
+            for place in all.filter(|place| place.service == config.driver.service()) {
+                let Some(at) = self.objects.path(path, place).map(str::to_owned) else { continue };
+                let asker = self.asker.clone();
+                // No session waits for it, and what cannot be subscribed to is refused.
+                self.calls.push(Box::pin(async move {
+                    let call = Call::Gatt(Request::Subscribe(place));
+                    (index, NOBODYS_CALL, carry_out(&asker, &at, call).await)
+                }));
+            }
+        }
     }
 
     async fn heard(&mut self, desk: &mut Desk, said: Said) -> Result<(), OutboxClosed> {

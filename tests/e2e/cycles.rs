@@ -3,7 +3,7 @@
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
-use e2e::cycles::{CyclePlan, play};
+use e2e::cycles::{CyclePlan, begin_again, play};
 use std::path::Path;
 use virtual_devices::gatt::faults::AirFault;
 
@@ -24,5 +24,14 @@ async fn nothing_is_lost_but_what_was_confirmed_just_before_a_kill() -> anyhow::
     for fault in AirFault::ALL {
         assert!(account.faults.contains_key(fault.name()), "{fault:?}: {:?}", account.faults);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_begins_again_hears_a_cuff_that_does_not_wait_to_be_asked()
+-> anyhow::Result<()> {
+    let account = begin_again(Path::new(PROGRAM)).await?;
+    assert!(account.confirmed > 0 && account.stored > 0, "{:#}", account.shown());
+    assert!(account.lost.is_empty(), "{:#?}", account.lost);
     Ok(())
 }

@@ -80,7 +80,7 @@ pub async fn play(program: &Path, plan: CyclePlan) -> anyhow::Result<Account> {
     let bus = PrivateBus::start().await?;
     let program = Program::at(program).on_bus(bus.address());
     let mut village = Village::prepare_on(&program, BrokerPlace::Embedded, vec![]).await?;
-    let (devices, on_air) = cast(&village, plan)?;
+    let (devices, on_air) = cast(&village, plan.devices)?;
     let (truth, time) = (village.site.truth(), StageTime::start(SPEED));
     let stage = Bluez::start(bus.address(), on_air, Manners::Nasty, time, &truth).await?;
     stage.take(TIMINGS).await?;
@@ -119,6 +119,38 @@ pub async fn play(program: &Path, plan: CyclePlan) -> anyhow::Result<Account> {
     Ok(account)
 }
 
+/// A cuff that remembers what it was subscribed to, and speaks as soon as the link is there; the agent
+/// is killed while it is away, and it comes by again.
+///
+/// # Errors
+/// When a part does not start or end, or the cuff does not come by.
+pub async fn begin_again(program: &Path) -> anyhow::Result<Account> {
+    let bus = PrivateBus::start().await?;
+    let program = Program::at(program).on_bus(bus.address());
+    let mut village = Village::prepare_on(&program, BrokerPlace::Embedded, vec![]).await?;
+    let (devices, mut on_air) = cast(&village, [1, 0])?;
+    on_air.iter_mut().for_each(|cuff| cuff.device.remember_subscriptions());
+    let (truth, time) = (village.site.truth(), StageTime::start(SPEED));
+    let stage = Bluez::start(bus.address(), on_air, Manners::Polite, time, &truth).await?;
+    let said = async |more: usize| {
+        until("the cuff comes by and goes", READ_LIMIT, async || {
+            Ok(stage.said().await?.len() >= more && stage.connected().await?.is_empty())
+        })
+        .await
+    };
+    village.site.start()?;
+    said(1).await?;
+    village.site.kill().await?;
+    let before = stage.said().await?.len();
+    village.site.start()?;
+    said(before + 1).await?;
+    let said = stage.said().await?;
+    stage.stop().await?;
+    village.site.stop().await?;
+    bus.stop().await?;
+    Account::of(&truth, &village.site.outbox(), &said, &[], &devices_of(&devices))
+}
+
 fn devices_of(devices: &[OnSite]) -> Vec<(String, String)> {
     devices.iter().map(|one| (one.id.clone(), one.address.clone())).collect()
 }
@@ -147,10 +179,12 @@ async fn kill(
 }
 
 /// The devices, written into the configuration of the agent.
-fn cast(village: &Village, plan: CyclePlan) -> anyhow::Result<(Vec<OnSite>, Vec<OnAir>)> {
+fn cast(
+    village: &Village,
+    [cuffs, meters]: [usize; 2],
+) -> anyhow::Result<(Vec<OnSite>, Vec<OnAir>)> {
     let mut config = fs::OpenOptions::new().append(true).open(village.site.config())?;
     let (mut devices, mut on_air) = (Vec::new(), Vec::new());
-    let [cuffs, meters] = plan.devices;
     let names = std::iter::repeat_n(("ble-cuff", "blood-pressure"), cuffs);
     let names = names.chain(std::iter::repeat_n(("ble-meter", "glucose"), meters));
     for (place, (name, driver)) in (0_u64..).zip(names) {

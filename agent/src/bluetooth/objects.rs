@@ -37,7 +37,7 @@ pub(crate) struct Adapter {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Device {
     pub(crate) address: String,
-    connected: bool,
+    pub(crate) connected: bool,
     resolved: bool,
 }
 

@@ -229,9 +229,10 @@ impl AirFaults {
             | (AirFault::BeforeConfirmation, Occasion::Indicated)
             | (AirFault::AfterAnswer, Occasion::Confirmed(spec::CONTROL_POINT))
             | (AirFault::InAbort, Occasion::Written(spec::CONTROL_POINT, [spec::ABORT, ..]))
-            | (AirFault::AfterRequest, Occasion::Written(spec::CONTROL_POINT, [spec::REPORT, ..])) => {
-                true
-            }
+            | (
+                AirFault::AfterRequest,
+                Occasion::Written(spec::CONTROL_POINT, [spec::REPORT, ..]),
+            ) => true,
             (AirFault::AfterSubscribe, Occasion::Subscribed(uuid)) => {
                 Some(uuid) == self.last_subscribed
             }

@@ -6,9 +6,7 @@
 //! - one indication at a time; what waits is forgotten with the link and made again by the inside
 //! - a fact is written down when its value was handed over, for an indication when it was confirmed
 
-use super::{
-    AttError, Flag, GattDevice, GattOutput, Pairing, Profile, Uuid, faults::AirFault,
-};
+use super::{AttError, Flag, GattDevice, GattOutput, Pairing, Profile, Uuid, faults::AirFault};
 use crate::{SimTime, Truth, truth::Notebook};
 use std::collections::{BTreeSet, VecDeque};
 

@@ -22,6 +22,14 @@ impl Daemon {
         let (now, uuid) = (self.time.now(), characteristic.uuid);
         let path = call.header().path().map(ToString::to_string).unwrap_or_default();
         let Some(peer) = self.peers.get_mut(place) else { return Ok(Err(failed("gone"))) };
+        // "If the device is currently not connected, return success. We will automatically try and
+        // register all clients when a GATT client becomes ready" (BlueZ, src/gatt-client.c).
+        let is_loud = characteristic.has(Flag::Notify) || characteristic.has(Flag::Indicate);
+        if !peer.is_up() && member == "StartNotify" && is_loud {
+            peer.sessions.entry(uuid).or_default().insert(sender(call));
+            self.tree.set(&path, CHARACTERISTIC_IF, "Notifying", Value::Flag(true));
+            return self.reply(call, &()).await.map(Ok);
+        }
         if !peer.is_up() {
             return Ok(Err(failed("Not connected")));
         }
