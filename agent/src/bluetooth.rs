@@ -39,8 +39,11 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// An adapter keeps up to this many connections without losing time for any (most have 7 to 10).
-const CONNECTIONS_MAX: usize = 4;
+/// An adapter keeps so many connections (most have 7 to 10).
+const CONNECTIONS_MAX: usize = 7;
+/// Of them so many are for devices that come by and go: a cuff can be seen for half a minute only, and
+/// would find none where many straps are worn.
+const VISITS_MIN: usize = 3;
 /// The bus is looked for, and an adapter asked, again after this.
 const TRY_AGAIN: Duration = Duration::from_secs(3);
 /// An adapter that refuses so often to be switched on is blocked: "Busy while bluetoothd powers the
@@ -88,12 +91,16 @@ async fn serve(radio: Radio) -> Result<(), OutboxClosed> {
 /// One device, its driver, and the way out.
 struct Place {
     address: String,
+    /// It stays connected for as long as it is worn.
+    stays: bool,
     session: Session,
     handover: Handover,
     /// Where it is on the bus, once it was there.
     path: Option<String>,
     /// It was told that it is out of reach, and not yet that it came by again.
     is_lost: bool,
+    /// It was told that no connection is left for it.
+    is_left_out: bool,
 }
 
 /// All devices of the configuration.
@@ -112,6 +119,7 @@ impl Desk {
                 registry::create_gatt(config.driver, config.id.clone(), config.clock, cursor);
             places.push(Place {
                 address: config.address.clone(),
+                stays: config.driver.stays(),
                 session: Session::new(driver),
                 handover: Handover {
                     link,
@@ -125,6 +133,7 @@ impl Desk {
                 },
                 path: None,
                 is_lost: false,
+                is_left_out: false,
             });
         }
         Ok(Self { places, unreachable: None })
@@ -366,8 +375,7 @@ impl<'a> Air<'a> {
             | News::Disconnected(path)
             | News::Value(path, ..) => path.clone(),
         };
-        let connections = desk.places.iter().filter(|place| place.session.is_busy()).count();
-        let is_full = connections >= CONNECTIONS_MAX;
+        let room = self.room(desk);
         let address = self.objects.devices.get(&path).map(|device| device.address.clone());
         let known = |place: &&mut Place| {
             place.path.as_ref() == Some(&path)
@@ -384,10 +392,21 @@ impl<'a> Air<'a> {
         }
         place.path = Some(path.clone());
         match news {
-            News::Seen(_) if !is_full => tell(place, now, Event::Seen).await,
+            News::Seen(_) if room.is_for(place.stays) => {
+                place.is_left_out = false;
+                tell(place, now, Event::Seen).await
+            }
             News::Seen(_) if place.session.wants(now) => {
-                let quiet = desk.places.iter_mut().find(|place| place.session.is_quiet(now));
-                match quiet {
+                let stays = place.stays;
+                let is_left_out = stays && room.to_stay == 0;
+                if is_left_out && !std::mem::replace(&mut place.is_left_out, true) {
+                    let text = "no connection is left for a device that stays; add an adapter";
+                    place.handover.report(DeviceState::Waiting, text).await?;
+                }
+                // One that stays takes the place of its like only.
+                let fits = |place: &&mut Place| place.stays || !stays;
+                let mut quiet = desk.places.iter_mut().filter(fits);
+                match quiet.find(|place| place.session.is_quiet(now)) {
                     Some(quiet) => tell(quiet, now, Event::MakeRoom).await,
                     None => Ok(()),
                 }
@@ -403,6 +422,14 @@ impl<'a> Air<'a> {
             News::Disconnected(_) => tell(place, now, Event::Disconnected).await,
             News::Seen(_) | News::Value(..) | News::StoppedLooking(_) => Ok(()),
         }
+    }
+
+    /// What is left of the adapters' connections.
+    fn room(&self, desk: &Desk) -> Room {
+        let adapters = self.objects.adapters.values().filter(|adapter| adapter.powered).count();
+        let busy = desk.places.iter().filter(|place| place.session.is_busy());
+        let staying = busy.clone().filter(|place| place.stays).count();
+        Room::left_by(adapters, busy.count(), staying)
     }
 
     /// Sends off what the sessions ask for.
@@ -498,6 +525,26 @@ impl<'a> Air<'a> {
     }
 }
 
+/// Connections that are left.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    all: usize,
+    /// For devices that stay.
+    to_stay: usize,
+}
+
+impl Room {
+    /// With so many connections, and so many of them of devices that stay.
+    fn left_by(adapters: usize, busy: usize, staying: usize) -> Self {
+        let all = adapters.max(1) * CONNECTIONS_MAX;
+        Self { all: all.saturating_sub(busy), to_stay: (all - VISITS_MIN).saturating_sub(staying) }
+    }
+
+    const fn is_for(self, stays: bool) -> bool {
+        self.all > 0 && (self.to_stay > 0 || !stays)
+    }
+}
+
 fn addresses(radio: &Radio) -> BTreeSet<String> {
     radio.devices.iter().map(|device| device.address.clone()).collect()
 }
@@ -512,4 +559,23 @@ async fn carry_out(asker: &Asker, at: &str, call: Call) -> Result<Vec<u8>, Refus
         Call::Gatt(Request::Disconnect) => Ok(Vec::new()),
     };
     result.map_err(|error| error.refusal())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_stay_leave_connections_for_those_that_come_by() {
+        let is_for = |adapters, busy, staying| {
+            let room = Room::left_by(adapters, busy, staying);
+            [room.is_for(true), room.is_for(false)]
+        };
+        assert_eq!(is_for(1, 0, 0), [true, true]);
+        assert_eq!(is_for(1, 4, 4), [false, true], "straps alone never fill an adapter");
+        assert_eq!(is_for(1, 6, 3), [true, true]);
+        assert_eq!(is_for(1, 7, 4), [false, false]);
+        assert_eq!(is_for(2, 7, 4), [true, true]);
+        assert_eq!(is_for(0, 7, 0), [false, false], "an adapter that is off may come back");
+    }
 }
