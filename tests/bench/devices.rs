@@ -5,11 +5,14 @@
 //! clinic-bench cable [SECONDS]   one monitor, five waves at 115200 baud, cable pulled three times
 //! clinic-bench many [SECONDS]    20 devices, four of them monitors; 16 without them; none
 //! clinic-bench cycles [LINKS]    cuffs and meters (Bluetooth) come by, and everything goes wrong
+//! clinic-bench waking [DEVICES]  so many Bluetooth devices wake within one minute
 //! ```
 //!
 //! County and agent are processes of this same program, so it should be a release build. CPU,
 //! memory and bytes written are the kernel's own account (/proc) of those processes; the first
 //! [`SETTLE`] are not counted: keys, and the first connections.
+
+mod waking;
 
 use anyhow::{Context as _, bail, ensure};
 use e2e::{
@@ -74,6 +77,8 @@ const OTHERS: [&str; 16] = [
 ];
 /// As many connection cycles as the proof asks for.
 const LINKS: u64 = 1_000;
+/// A clinic that has bought everything.
+const DEVICES: u64 = 20;
 const SITE: &str = "heping";
 const EVER: &str = "1970-01-01T00:00:00Z";
 
@@ -97,8 +102,8 @@ fn run(args: &[OsString]) -> anyhow::Result<()> {
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let (what, number) = match words[..] {
         [what] => (what, None),
-        [what, number] => (what, Some(number.parse().context("SECONDS or LINKS")?)),
-        _ => bail!("write: clinic-bench cable|many [SECONDS], clinic-bench cycles [LINKS]"),
+        [what, number] => (what, Some(number.parse().context("SECONDS, LINKS or DEVICES")?)),
+        _ => bail!("write: clinic-bench cable|many [SECONDS], cycles [LINKS], or waking [DEVICES]"),
     };
     let seconds = number.map_or(FOR, Duration::from_secs);
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
@@ -106,7 +111,8 @@ fn run(args: &[OsString]) -> anyhow::Result<()> {
         "cable" => runtime.block_on(cable(seconds)),
         "many" => runtime.block_on(many(seconds)),
         "cycles" => runtime.block_on(cycles(number.unwrap_or(LINKS))),
-        other => bail!("{other:?} is no bench; it is cable, many, or cycles"),
+        "waking" => runtime.block_on(waking::waking(number.unwrap_or(DEVICES))),
+        other => bail!("{other:?} is no bench; it is cable, many, cycles, or waking"),
     }
 }
 
@@ -132,7 +138,7 @@ fn plan(name: &'static str, number: usize, seed: u64) -> anyhow::Result<DevicePl
 async fn cycles(links: u64) -> anyhow::Result<()> {
     let program = std::env::current_exe().context("asking for the path of this program")?;
     let plan =
-        CyclePlan { cycles: links, fault_once_in: 2, kill_once_in: 8, devices: [8, 8], seed: 7 };
+        CyclePlan { cycles: links, fault_once_in: 2, kill_once_in: 8, devices: [5, 7], seed: 7 };
     let account = cycles::play(&program, plan).await?;
     figure("cycles", &account.shown())?;
     ensure!(account.lost.is_empty(), "lost: {:#?}", account.lost);

@@ -13,7 +13,7 @@ mod outbox_watch;
 pub use account::{Account, Gone, Spread};
 
 use crate::{Village, until};
-use account::Kill;
+use account::Heard;
 use anyhow::Context as _;
 use outbox_watch::OutboxWatch;
 use simulators::{
@@ -21,14 +21,14 @@ use simulators::{
     process::Program,
     site::stage_clock,
     stage::{
-        bluez::{Bluez, Manners, OnAir, PrivateBus, Timings},
+        bluez::{Bluez, Manners, OnAir, PrivateBus, Said, Timings},
         pty::StageTime,
     },
 };
-use std::{fs, io::Write as _, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path, time::Duration};
 use tokio::time::{sleep, timeout};
 use virtual_devices::{
-    EcgSource, Patient, Scenario, Setup,
+    EcgSource, Patient, Scenario, Setup, SimTime,
     gatt::{self, faults::AirPlan},
     scenario::{Cuff, Glucose},
 };
@@ -100,21 +100,21 @@ pub async fn play(program: &Path, plan: CyclePlan) -> anyhow::Result<Account> {
     stage.let_go_wrong(AirPlan { seed: plan.seed, once_in: u64::MAX }).await?;
     let outbox = village.site.outbox();
     let missing = async || -> anyhow::Result<bool> {
-        let said = stage.said().await?;
-        Ok(Account::of(&truth, &outbox, &said, &kills, &devices_of(&devices))?.lost.is_empty())
+        let heard = Heard::of(&stage, &kills).await?;
+        Ok(Account::of(&truth, &outbox, &heard, &devices_of(&devices))?.lost.is_empty())
     };
     // Whether that came true is for the account to say.
     until("all are read", READ_LIMIT, missing).await.ok();
-    let said = stage.said().await?;
+    let heard = Heard::of(&stage, &kills).await?;
     stage.stop().await?;
     village.drained().await?;
     village.site.stop().await?;
     village.county.stop().await?;
     bus.stop().await?;
     let commits = watch.stop()?;
-    let mut account = Account::of(&truth, &outbox, &said, &kills, &devices_of(&devices))?;
+    let mut account = Account::of(&truth, &outbox, &heard, &devices_of(&devices))?;
     account.links = links;
-    account.to_commit = account::to_commit(&truth, &said, &commits, &devices_of(&devices), SPEED)?;
+    account.to_commit = account::to_commit(&truth, &heard, &commits, &devices_of(&devices))?;
     account.county = village.prove()?;
     Ok(account)
 }
@@ -144,11 +144,26 @@ pub async fn begin_again(program: &Path) -> anyhow::Result<Account> {
     let before = stage.said().await?.len();
     village.site.start()?;
     said(before + 1).await?;
-    let said = stage.said().await?;
+    let heard = Heard::of(&stage, &[]).await?;
     stage.stop().await?;
     village.site.stop().await?;
     bus.stop().await?;
-    Account::of(&truth, &village.site.outbox(), &said, &[], &devices_of(&devices))
+    Account::of(&truth, &village.site.outbox(), &heard, &devices_of(&devices))
+}
+
+/// What devices said against what the agent has, where nobody was killed; `devices` are ids and
+/// addresses.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn account_of(
+    truth: &Path,
+    outbox: &Path,
+    said: &[Said],
+    devices: &[(String, String)],
+) -> anyhow::Result<Account> {
+    let heard = Heard { said: said.to_vec(), killed: BTreeMap::new() };
+    Account::of(truth, outbox, &heard, devices)
 }
 
 fn devices_of(devices: &[OnSite]) -> Vec<(String, String)> {
@@ -161,7 +176,7 @@ async fn kill(
     stage: &Bluez,
     time: StageTime,
     dice: &mut Dice,
-) -> anyhow::Result<Kill> {
+) -> anyhow::Result<SimTime> {
     let mut values = stage.values();
     for _ in 0..=dice.below(8) {
         values.borrow_and_update();
@@ -171,11 +186,10 @@ async fn kill(
         }
     }
     sleep(Duration::from_micros(dice.below(12_000))).await;
-    let from = time.now();
+    let killed = time.now();
     village.site.kill().await?;
-    let until = time.now();
     village.site.start()?;
-    Ok(Kill { from, until })
+    Ok(killed)
 }
 
 /// The devices, written into the configuration of the agent.

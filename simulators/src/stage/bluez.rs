@@ -123,6 +123,8 @@ pub struct Said {
     pub is_confirmed: bool,
     /// Whether any program had a notify session for it; if none had, nobody will ever see it.
     pub is_heard: bool,
+    /// The first of them, by its name on the bus.
+    pub listener: Option<String>,
     /// When.
     pub at: SimTime,
 }
@@ -249,6 +251,16 @@ impl Bluez {
         let (answer, said) = oneshot::channel();
         self.order(Order::Said(answer)).await?;
         said.await.context("the stage is over")
+    }
+
+    /// Programs that left the bus, by name, with when bluetoothd heard of it.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn gone(&self) -> anyhow::Result<Vec<(String, SimTime)>> {
+        let (answer, gone) = oneshot::channel();
+        self.order(Order::Gone(answer)).await?;
+        gone.await.context("the stage is over")
     }
 
     /// Addresses to which there is a link.

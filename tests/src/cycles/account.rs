@@ -9,7 +9,10 @@ use model::{
     time::{DeviceTime, WallTime},
 };
 use serde_json::json;
-use simulators::{stage::bluez::Said, verify::unix_ms};
+use simulators::{
+    stage::bluez::{Bluez, Said},
+    verify::unix_ms,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -21,11 +24,29 @@ use virtual_devices::{SimTime, gatt::Uuid};
 /// Blood Pressure Measurement: deleted when it is confirmed.
 const RESULT: Uuid = Uuid::short(0x2A35);
 
-/// The agent was killed between these.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kill {
-    pub(super) from: SimTime,
-    pub(super) until: SimTime,
+/// What was said, and to whom.
+pub(super) struct Heard {
+    pub(super) said: Vec<Said>,
+    /// Programs that listened, by name on the bus, with when they were killed.
+    pub(super) killed: BTreeMap<String, SimTime>,
+}
+
+impl Heard {
+    /// What the stage has said so far, with the kills there were. bluetoothd hears of a kill a
+    /// little later, and confirms until then.
+    pub(super) async fn of(stage: &Bluez, kills: &[SimTime]) -> anyhow::Result<Self> {
+        let mut killed = BTreeMap::new();
+        for (name, noticed) in stage.gone().await? {
+            let kill = kills.iter().rev().find(|kill| **kill <= noticed);
+            killed.extend(kill.map(|kill| (name, *kill)));
+        }
+        Ok(Self { said: stage.said().await?, killed })
+    }
+
+    /// Results of cuffs that were confirmed.
+    fn results(&self) -> Vec<&Said> {
+        self.said.iter().filter(|one| one.uuid == RESULT && one.is_confirmed).collect()
+    }
 }
 
 /// A result that was confirmed and is not on the disk.
@@ -92,31 +113,29 @@ impl Account {
     pub(super) fn of(
         truth: &Path,
         outbox: &Path,
-        said: &[Said],
-        kills: &[Kill],
+        heard: &Heard,
         devices: &[(String, String)],
     ) -> anyhow::Result<Self> {
         let (spoken, faults) = read_truth(truth)?;
         let stored = read_outbox(outbox)?;
-        let results: Vec<&Said> =
-            said.iter().filter(|one| one.uuid == RESULT && one.is_confirmed).collect();
+        let results = heard.results();
         let mut account = Self {
-            kills: kills.len(),
+            kills: heard.killed.len(),
             faults,
             emitted: spoken.len(),
             confirmed: results.len(),
             stored: stored.values().sum(),
             ..Self::default()
         };
-        let confirmed_at = confirmations(&spoken, &results, devices);
+        let confirmed = confirmations(&spoken, &results, devices);
         let mut told: BTreeMap<&str, usize> = BTreeMap::new();
         for one in &spoken {
             *told.entry(&one.key).or_default() += 1;
             if stored.contains_key(&one.key) {
                 continue;
             }
-            let at = confirmed_at.get(one.key.as_str());
-            match at.and_then(|at| before_kill_ms(*at, kills)) {
+            let result = confirmed.get(one.key.as_str());
+            match result.and_then(|result| before_kill_ms(result, &heard.killed)) {
                 Some(before_kill_ms) => {
                     account.gone.push(Gone { key: one.key.clone(), before_kill_ms });
                 }
@@ -150,9 +169,9 @@ impl Account {
     #[must_use]
     pub fn shown(&self) -> serde_json::Value {
         let results = self.gone.iter().filter(|gone| gone.key.contains("nibp_sys"));
-        let before = results.map(|gone| (gone.before_kill_ms * 10.0).round() / 10.0);
-        let mut before: Vec<f64> = before.collect();
+        let mut before: Vec<f64> = results.map(|gone| gone.before_kill_ms).collect();
         before.sort_by(f64::total_cmp);
+        let after_kill = before.iter().filter(|ms| **ms < 0.0).count();
         let spread = self.to_commit;
         json!({
             "links": self.links,
@@ -165,7 +184,11 @@ impl Account {
             "doubled": self.doubled.len(),
             "altered": self.altered.len(),
             "results_confirmed_and_gone": before.len(),
-            "their_ms_before_the_kill": before,
+            "of_them_after_the_kill": after_kill,
+            "their_ms_before_the_kill": {
+                "first": rounded(before.last().copied()),
+                "last": rounded(before.first().copied()),
+            },
             "confirmation_to_commit_ms": {
                 "count": spread.count,
                 "p50": spread.p50,
@@ -177,34 +200,36 @@ impl Account {
     }
 }
 
-/// When each reading of a cuff was confirmed: its results come in one order on both sides.
+/// The confirmed result in which each reading of a cuff was: its results come in one order on both sides.
 fn confirmations<'a>(
     spoken: &'a [Spoken],
-    results: &[&Said],
+    results: &[&'a Said],
     devices: &[(String, String)],
-) -> BTreeMap<&'a str, SimTime> {
+) -> BTreeMap<&'a str, &'a Said> {
     let mut at = BTreeMap::new();
     for (id, address) in devices {
-        let mut confirmed = results.iter().filter(|one| one.address == *address).map(|one| one.at);
+        let mut confirmed = results.iter().copied().filter(|one| one.address == *address);
         let mut newest = None;
         for one in spoken.iter().filter(|one| one.device == *id) {
             // The first part of each result.
             if one.metric == "nibp_sys" {
                 newest = confirmed.next();
             }
-            at.extend(newest.map(|at| (one.key.as_str(), at)));
+            at.extend(newest.map(|result| (one.key.as_str(), result)));
         }
     }
     at
 }
 
-/// From that moment to the kill that may have taken what was confirmed then.
-fn before_kill_ms(at: SimTime, kills: &[Kill]) -> Option<f64> {
-    /// After a kill bluetoothd learns of it from the bus; in device time.
-    const UNKNOWN_MS: u64 = 250;
-    let kill = kills.iter().find(|kill| at <= kill.until.plus_millis(UNKNOWN_MS))?;
-    let (at, kill) = (micros(at), micros(kill.from));
-    Some((kill - at) / super::SPEED / 1000.0)
+/// From a confirmation to the kill of the only one who heard it.
+fn before_kill_ms(result: &Said, killed: &BTreeMap<String, SimTime>) -> Option<f64> {
+    let kill = killed.get(result.listener.as_ref()?)?;
+    Some((micros(*kill) - micros(result.at)) / super::SPEED / 1000.0)
+}
+
+/// In tenths.
+fn rounded(ms: Option<f64>) -> f64 {
+    ms.map_or(0.0, |ms| (ms * 10.0).round() / 10.0)
 }
 
 fn micros(at: SimTime) -> f64 {
@@ -214,27 +239,26 @@ fn micros(at: SimTime) -> f64 {
 /// From the confirmation of each result to its commit.
 pub(super) fn to_commit(
     truth: &Path,
-    said: &[Said],
+    heard: &Heard,
     commits: &Commits,
     devices: &[(String, String)],
-    speed: f64,
 ) -> anyhow::Result<Spread> {
     let (spoken, _) = read_truth(truth)?;
-    let results: Vec<&Said> =
-        said.iter().filter(|one| one.uuid == RESULT && one.is_confirmed).collect();
-    let confirmed_at = confirmations(&spoken, &results, devices);
+    let results = heard.results();
+    let confirmed = confirmations(&spoken, &results, devices);
     let systolic: BTreeSet<&str> =
         spoken.iter().filter(|one| one.metric == "nibp_sys").map(|one| one.key.as_str()).collect();
     let mut took: Vec<f64> = Vec::new();
     for (key, at) in commits.iter().filter(|(key, _)| systolic.contains(key.as_str())) {
-        let Some(confirmed) = confirmed_at.get(key.as_str()) else { continue };
+        let Some(result) = confirmed.get(key.as_str()) else { continue };
         // A result whose first confirmation was lost is on the disk before it is confirmed.
-        took.push(((micros(*at) - micros(*confirmed)) / speed / 1000.0).max(0.0));
+        let ms = (micros(*at) - micros(result.at)) / super::SPEED / 1000.0;
+        took.push(ms.max(0.0));
     }
     took.sort_by(f64::total_cmp);
     let at = |percent: usize| {
         let place = took.len().saturating_sub(1) * percent / 100;
-        took.get(place).map_or(0.0, |ms| (ms * 100.0).round() / 100.0)
+        rounded(took.get(place).copied())
     };
     Ok(Spread { count: took.len(), p50: at(50), p99: at(99), max: at(100) })
 }

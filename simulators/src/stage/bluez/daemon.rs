@@ -53,6 +53,8 @@ pub(super) enum Order {
     Begin,
     /// What was handed to bluetoothd.
     Said(oneshot::Sender<Vec<Said>>),
+    /// Which programs left the bus, and when.
+    Gone(oneshot::Sender<Vec<(String, SimTime)>>),
     /// Who is connected.
     Connected(oneshot::Sender<Vec<String>>),
     /// How often there was a link, of all devices.
@@ -116,6 +118,7 @@ pub(super) struct Daemon {
     asking: JoinSet<Passkey>,
     truth: mpsc::Sender<Truth>,
     said: Vec<Said>,
+    gone: Vec<(String, SimTime)>,
     /// How many values were handed over.
     values: watch::Sender<u64>,
     timings: Timings,
@@ -162,6 +165,7 @@ impl Daemon {
             asking: JoinSet::new(),
             truth,
             said: Vec::new(),
+            gone: Vec::new(),
             values,
             timings: Timings::default(),
             is_dying: None,
@@ -382,6 +386,7 @@ impl Daemon {
             }
             // Who asked may have gone.
             Order::Said(answer) => drop(answer.send(self.said.clone())),
+            Order::Gone(answer) => drop(answer.send(self.gone.clone())),
             Order::Connected(answer) => {
                 let up = self.peers.iter().filter(|peer| peer.is_up());
                 drop(answer.send(up.map(|peer| peer.address.clone()).collect()));
@@ -491,7 +496,9 @@ impl Daemon {
         if !owner.is_empty() || !name.starts_with(':') {
             return Ok(());
         }
-        self.clients.remove(&name);
+        if self.clients.remove(&name).is_some() {
+            self.gone.push((name.clone(), self.time.now()));
+        }
         if self.default_agent.as_ref() == Some(&name) {
             self.default_agent = None;
         }

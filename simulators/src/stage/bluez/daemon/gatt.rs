@@ -162,7 +162,8 @@ impl Daemon {
         }
         peer.lost_after = peer.lost_after.map(|left| left.saturating_sub(1));
         let is_lost = peer.lost_after.take_if(|left| *left == 0).is_some();
-        let is_heard = peer.sessions.contains_key(&uuid);
+        let listener = peer.sessions.get(&uuid).and_then(|all| all.first()).cloned();
+        let is_heard = listener.is_some();
         let (address, path) = (peer.address.clone(), peer.path_of(uuid));
         if let Some(path) = path.filter(|_| is_heard) {
             self.tree.say(&path, CHARACTERISTIC_IF, "Value", Value::Bytes(value.clone()));
@@ -174,7 +175,8 @@ impl Daemon {
             peer.device.confirmed(now);
         }
         if self.said.len() < SAID_MAX {
-            self.said.push(Said { address, uuid, value, is_confirmed, is_heard, at: now });
+            let at = now;
+            self.said.push(Said { address, uuid, value, is_confirmed, is_heard, listener, at });
         }
         self.values.send_modify(|count| *count += 1);
         if is_lost {
