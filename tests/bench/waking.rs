@@ -38,7 +38,7 @@ const WAKING_FOR: Duration = Duration::from_secs(60);
 /// After the last has woken.
 const READ_FOR: Duration = Duration::from_secs(60);
 /// What a device has comes in one go; what comes later was measured later.
-const ONE_GO: Duration = Duration::from_secs(20);
+const ONE_GO: Duration = Duration::from_secs(10);
 
 /// A device on the air.
 struct Sleeper {
