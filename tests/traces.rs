@@ -273,7 +273,12 @@ fn the_programs_tell_what_is_wrong_and_with_which_line() {
     let nameless = file("nameless.trace", "clinic-trace 1\n--\n0.000000 < 16\n");
     check_exit(&["decode", &nameless], 2, "give one with --driver: pm6750, bcc,");
     check_exit(&["decode", &nameless, "--driver", "tm2655"], 0, "");
-    check_exit(&["decode", &nameless, "--driver", "tm2655x"], 2, "no driver is called");
+    check_exit(&["decode", &nameless, "--driver", "tm2655x"], 2, "no driver is called so");
+    check_exit(&["decode", &file("empty.trace", "")], 1, "line 1: the trace ends before");
+    check_exit(&["decode", &file("quiet.trace", "clinic-trace 1\n--\n")], 0, "has no events");
+    let endless =
+        "clinic-trace 1\ndriver: intellivue\n--\n0.000000 opened\n100000000.000000 closed\n";
+    check_exit(&["decode", &file("endless.trace", endless)], 1, "before 100000000 s");
     let other = file("other.trace", "what is this\n");
     check_exit(&["decode", &other], 1, "line 1: this is no trace");
     check_exit(&["replay", &other], 1, "line 1: this is no trace");
@@ -289,6 +294,11 @@ fn the_programs_tell_what_is_wrong_and_with_which_line() {
     check_exit(&["replay", &option], 1, "holds no bytes of a device");
     check_exit(&["decode", "no such file"], 1, "opening no such file");
     check_exit(&["replay", &bad, "--speed", "0"], 2, "0.01 to 1000, or max");
+    let link = file("link", "");
+    check_exit(&["device", "kettle", "--pty-link", &link], 2, "no virtual device is called so");
+    let story = file("story.toml", "about = { zh = \"\", en = \"\" }\nlength = \"00:00:00\"\n");
+    let played = ["device", "pm6750", "--pty-link", &link, "--scenario", &story];
+    check_exit(&played, 2, "line 2: length: a story is longer");
 }
 
 #[test]

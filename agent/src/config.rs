@@ -10,7 +10,7 @@ pub(crate) use port::Port;
 use config_reader::{Mistake, Placed, Section};
 use drivers::{
     gatt::services::ClockOptions,
-    registry::{DriverName, DriverOptions, GattName},
+    registry::{DriverName, DriverOptions, GattName, SILENT_AFTER_S, counts_per_mv},
     serial::PortSettings,
 };
 use model::{
@@ -19,7 +19,6 @@ use model::{
 };
 use std::{
     collections::BTreeMap,
-    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -30,8 +29,6 @@ const DEVICES_MAX: usize = 64;
 const COMMIT_MS: u64 = 250;
 /// 2 GiB: weeks of a 20-device site, and small beside any SD card.
 const OUTBOX_BYTES: u64 = 2 << 30;
-/// A source that speaks once a day is still watched.
-const SILENT_AFTER_S: RangeInclusive<u64> = 1..=86_400;
 /// Ten minutes of any device but a monitor with waveforms, of which it holds a minute.
 const RING_BYTES: u64 = 256 << 10;
 /// 64 MiB: some fifty alarms of the fastest device.
@@ -331,8 +328,7 @@ fn options(section: Option<Section<'_>>, driver: Option<DriverName>) -> DriverOp
     let takes = |option| driver.is_none_or(|driver| driver.takes(option));
     if takes("counts_per_mv") {
         let counts = section.optional_parsed("counts_per_mv", |text| {
-            let above_zero = |counts: &model::decimal::Decimal| counts.mantissa() > 0;
-            text.parse().ok().filter(above_zero).ok_or_else(|| {
+            counts_per_mv(text).ok_or_else(|| {
                 format!("\"{text}\" is no number above 0; measure the unit with a 1 mV source")
             })
         });

@@ -33,6 +33,10 @@ use std::{ops::RangeInclusive, time::Duration};
 const BCC_POLL: Duration = Duration::from_secs(5);
 /// "Poll INF every 1–2.5 s" (Asena).
 const ASENA_POLL: Duration = Duration::from_secs(2);
+/// `silent_after_s`: a source that speaks once a day is still watched.
+pub const SILENT_AFTER_S: RangeInclusive<u64> = 1..=86_400;
+/// No clock on earth is further from UTC: UTC−12 to UTC+14.
+const ZONE_OFFSET_S: RangeInclusive<i32> = -12 * 3600..=14 * 3600;
 /// A meter is put on its cable for a minute at least.
 const METER_POLL: Duration = Duration::from_secs(30);
 
@@ -103,18 +107,31 @@ impl DriverOptions {
     /// Takes an option as [`recorded`](Self::recorded) wrote it. `Some(true)`: taken, `Some(false)`:
     /// not an option, `None`: one, with a text it cannot have.
     pub fn take_recorded(&mut self, name: &str, text: &str) -> Option<bool> {
-        let seconds = |text: &str| text.parse().ok().map(Duration::from_secs);
         match name {
-            "counts_per_mv" => self.counts_per_mv = Some(text.parse().ok()?),
-            "poll_interval_s" => self.poll_interval = Some(seconds(text)?),
-            "zone_offset_s" => self.zone_offset_s = Some(text.parse().ok()?),
+            "counts_per_mv" => self.counts_per_mv = Some(counts_per_mv(text)?),
+            "poll_interval_s" => {
+                self.poll_interval = Some(Duration::from_secs(text.parse().ok()?));
+            }
+            "zone_offset_s" => {
+                let offset_s = text.parse().ok().filter(|offset| ZONE_OFFSET_S.contains(offset));
+                self.zone_offset_s = Some(offset_s?);
+            }
             "kind" => self.kind = Some(DeviceKind::from_name(text)?),
             "acknowledge" => self.acknowledge = text.parse().ok()?,
-            "silent_after_s" => self.silent_after = Some(seconds(text)?),
+            "silent_after_s" => {
+                let seconds = text.parse().ok().filter(|after| SILENT_AFTER_S.contains(after));
+                self.silent_after = Some(Duration::from_secs(seconds?));
+            }
             _ => return Some(false),
         }
         Some(true)
     }
+}
+
+/// Counts per millivolt as a person writes them; `None` if a signal cannot have so many.
+#[must_use]
+pub fn counts_per_mv(text: &str) -> Option<Decimal> {
+    text.parse().ok().filter(|counts: &Decimal| counts.mantissa() > 0)
 }
 
 impl DriverName {
@@ -426,7 +443,18 @@ mod tests {
         }
         assert_eq!(again, options);
         assert_eq!(again.take_recorded("settings", "9600 8N1"), Some(false));
-        assert_eq!(again.take_recorded("kind", "ventilator"), None);
+        let impossible = [
+            ("kind", "ventilator"),
+            ("counts_per_mv", "-40"),
+            ("counts_per_mv", "0"),
+            ("poll_interval_s", "-1"),
+            ("silent_after_s", "0"),
+            ("silent_after_s", "18446744073709551615"),
+            ("zone_offset_s", "86400"),
+        ];
+        for (name, text) in impossible {
+            assert_eq!(again.take_recorded(name, text), None, "{name}: {text}");
+        }
         assert!(DriverOptions::default().recorded().is_empty());
     }
 

@@ -17,7 +17,7 @@ use std::{
     process::ExitCode,
 };
 use virtual_devices::{
-    EcgSource, Patient, Setup,
+    EcgSource, Patient, Scenario, Setup,
     gatt::{self, GattDevice, Pairing, faults::AirPlan},
 };
 
@@ -36,8 +36,8 @@ pub(crate) struct Options {
     #[arg(required = true, value_name = "DEVICE")]
     devices: Vec<String>,
     /// A scenario file (TOML), or the name of one that is shipped
-    #[arg(long, default_value = "clinic-day")]
-    scenario: String,
+    #[arg(long, default_value = "clinic-day", value_parser = command::scenario)]
+    scenario: Scenario,
     /// File to which what the devices said is appended
     #[arg(long, value_name = "FILE")]
     truth: Option<PathBuf>,
@@ -63,8 +63,7 @@ pub(crate) struct Options {
 /// Plays until somebody ends it.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let (clock, time) = (stage_clock(), StageTime::start(1.0));
-    let scenario = command::scenario(&options.scenario)?;
-    let patient = Patient::new(options.patient, scenario, EcgSource::Recording);
+    let patient = Patient::new(options.patient, options.scenario, EcgSource::Recording);
     let mut devices = Vec::new();
     for (number, wanted) in (1_u64..).zip(&options.devices) {
         let (name, id) = wanted.split_once(':').unwrap_or((wanted, ""));

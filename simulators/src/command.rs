@@ -11,7 +11,7 @@ use crate::{
     stage::pty::StageTime,
     verify::{self, Report},
 };
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use std::{
     ffi::OsString,
@@ -82,7 +82,8 @@ struct Demo {
 #[derive(Args, Debug)]
 struct Device {
     /// Name, as `clinic-sim list` shows it
-    name: String,
+    #[arg(value_parser = device_name)]
+    name: &'static str,
     /// Where the symlink to the pty is made
     #[arg(long, value_name = "PATH")]
     pty_link: PathBuf,
@@ -90,12 +91,12 @@ struct Device {
     #[arg(long, default_value = "device-01")]
     id: String,
     /// A scenario file (TOML), or the name of one that is shipped
-    #[arg(long, default_value = "clinic-day")]
-    scenario: String,
+    #[arg(long, default_value = "clinic-day", value_parser = scenario)]
+    scenario: Scenario,
     /// `recording` for a minute that is built in, `synthetic` for the heart of the scenario, or the
     /// header of a WFDB record (`FILE.hea`) in format 212 or 16, with its signal file beside it
-    #[arg(long, default_value = "recording")]
-    ecg: String,
+    #[arg(long, value_name = "SOURCE", default_value = "recording", value_parser = ecg)]
+    ecg: EcgSource,
     /// From which all that is the device's own follows: how rude it is, its clock
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -209,16 +210,10 @@ async fn run_verify(options: Verify) -> anyhow::Result<ExitCode> {
 
 async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
     let plan = DevicePlan {
-        name: virtual_devices::NAMES
-            .iter()
-            .map(|&(name, _)| name)
-            .find(|name| *name == options.name)
-            .with_context(|| {
-                format!("no virtual device is called {:?}; see `clinic-sim list`", options.name)
-            })?,
+        name: options.name,
         id: options.id,
         seed: options.seed,
-        patient: Patient::new(options.patient, scenario(&options.scenario)?, ecg(&options.ecg)?),
+        patient: Patient::new(options.patient, options.scenario, options.ecg),
         faults: options.faults.map(|seed| FaultPlan {
             seed,
             every_ms: u64::try_from(options.fault_every.min(DAY).as_millis()).unwrap_or(u64::MAX),
@@ -259,18 +254,25 @@ fn list() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn scenario(name: &str) -> anyhow::Result<Scenario> {
+fn device_name(name: &str) -> Result<&'static str, String> {
+    let found = virtual_devices::NAMES.iter().find(|(known, _)| *known == name);
+    found
+        .map(|&(name, _)| name)
+        .ok_or_else(|| "no virtual device is called so; see `clinic-sim list`".to_owned())
+}
+
+pub(crate) fn scenario(name: &str) -> Result<Scenario, String> {
     if let Some(scenario) = Scenario::built_in(name) {
         return Ok(scenario);
     }
     if !Path::new(name).exists() {
-        bail!("{name:?} is neither a shipped scenario nor a file; see `clinic-sim list`");
+        return Err("neither a shipped scenario nor a file; see `clinic-sim list`".to_owned());
     }
-    let text = fs::read_to_string(name).with_context(|| format!("reading {name}"))?;
-    Scenario::parse(&text).with_context(|| format!("{name} cannot be played"))
+    let text = fs::read_to_string(name).map_err(|error| format!("it cannot be read: {error}"))?;
+    Scenario::parse(&text).map_err(|error| format!("it cannot be played:\n{error}"))
 }
 
-fn ecg(name: &str) -> anyhow::Result<EcgSource> {
+fn ecg(name: &str) -> Result<EcgSource, String> {
     match name {
         "recording" => return Ok(EcgSource::Recording),
         "synthetic" => return Ok(EcgSource::Synthetic),
@@ -278,14 +280,17 @@ fn ecg(name: &str) -> anyhow::Result<EcgSource> {
     }
     let path = Path::new(name);
     if !path.exists() {
-        bail!("{name:?} is neither `recording` nor `synthetic` nor a file");
+        return Err("neither `recording` nor `synthetic` nor a file".to_owned());
     }
-    let header = fs::read_to_string(path).with_context(|| format!("reading {name}"))?;
-    let playable = || format!("{name} cannot be played");
-    let signals = path.with_file_name(Record::signal_file(&header).with_context(playable)?);
+    record(path).map_err(|error| format!("it cannot be played: {error:#}"))
+}
+
+/// A WFDB record, by its header.
+fn record(path: &Path) -> anyhow::Result<EcgSource> {
+    let header = fs::read_to_string(path).context("reading the header")?;
+    let signals = path.with_file_name(Record::signal_file(&header)?);
     let bytes = fs::read(&signals).with_context(|| format!("reading {}", signals.display()))?;
-    let record = Record::parse(&header, &bytes).with_context(playable)?;
-    Ok(EcgSource::Record(Arc::new(record)))
+    Ok(EcgSource::Record(Arc::new(Record::parse(&header, &bytes)?)))
 }
 
 fn print_report(report: &Report, json: bool) -> anyhow::Result<ExitCode> {

@@ -23,14 +23,16 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use trace::{Event, Head, Problem, TraceError};
+use trace::{Event, Head, TraceError};
 
 /// Wrong use, as clap has it.
 const WRONG_USE: u8 = 2;
 /// The name of a device whose trace does not say it.
 const NAMELESS: &str = "device-01";
 /// Time-outs between two events of a trace: a driver that asks every second, for ten days.
-const TIMEOUTS_MAX: usize = 864_000;
+const TIMEOUTS_MAX: u32 = 864_000;
+/// After so many it is known whether the rest of them are too many.
+const TIMEOUTS_TRIED: u32 = 1000;
 /// What came just before a gap is said within this time, and not behind it: a monitor's values are
 /// gathered for a second.
 const GATHERED_WITHIN: Duration = Duration::from_secs(2);
@@ -41,8 +43,8 @@ pub(crate) struct Options {
     /// A trace, as `clinic-agent trace start` writes it
     trace: PathBuf,
     /// Driver, instead of the one the trace names
-    #[arg(long, value_name = "NAME")]
-    driver: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = driver_name)]
+    driver: Option<DriverName>,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -70,19 +72,13 @@ pub enum Decoded {
 
 /// Decodes a trace file.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let driver = options.driver.as_deref().map(|name| (DriverName::from_name(name), name));
-    if let Some((None, name)) = driver {
-        let mut log = io::stderr().lock();
-        writeln!(log, "clinic-sim: no driver is called {name:?}; use one of: {}", driver_names())?;
-        return Ok(ExitCode::from(WRONG_USE));
-    }
-    let name = driver.and_then(|(driver, _)| driver);
     let form = if options.json { Form::Json } else { Form::Text };
     let file = std::fs::File::open(&options.trace)
         .with_context(|| format!("opening {}", options.trace.display()))?;
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let decoded = decode(BufReader::new(file), name, form, &mut out, &mut io::stderr().lock())
-        .with_context(|| options.trace.display().to_string())?;
+    let decoded =
+        decode(BufReader::new(file), options.driver, form, &mut out, &mut io::stderr().lock())
+            .with_context(|| options.trace.display().to_string())?;
     out.flush().context("writing the readings")?;
     Ok(match decoded {
         Decoded::Whole => ExitCode::SUCCESS,
@@ -113,8 +109,6 @@ pub fn decode(
                 return Ok(decoded);
             }
             Some(Ok(entry)) => break entry,
-            // A head that cannot be read says neither device nor driver.
-            Some(Err(error)) if is_of_head(&error) => return Err(error.into()),
             Some(Err(error)) => decoded = left_out(&error, log)?,
         }
     };
@@ -136,13 +130,14 @@ pub fn decode(
     Ok(decoded)
 }
 
-fn is_of_head(error: &TraceError) -> bool {
-    matches!(error.problem, Problem::FirstLine | Problem::Head | Problem::HeadTooLong)
-}
-
 fn left_out(error: &TraceError, log: &mut impl Write) -> anyhow::Result<Decoded> {
     writeln!(log, "{error}; the line is left out")?;
     Ok(Decoded::WithBadLines)
+}
+
+fn driver_name(name: &str) -> Result<DriverName, String> {
+    let unknown = || format!("no driver is called so; use one of: {}", driver_names());
+    DriverName::from_name(name).ok_or_else(unknown)
 }
 
 fn driver_names() -> String {
@@ -221,7 +216,12 @@ impl<'a, W: Write> Player<'a, W> {
     }
 
     fn time_out_before(&mut self, at: Duration) -> anyhow::Result<()> {
-        for _ in 0..TIMEOUTS_MAX {
+        let since = self.newest;
+        for count in 0..TIMEOUTS_MAX {
+            let reach = (self.newest - since).saturating_mul(TIMEOUTS_MAX / TIMEOUTS_TRIED);
+            if count == TIMEOUTS_TRIED && since.saturating_add(reach) < at {
+                break;
+            }
             let due = self.driver.next_timeout().map(MonoTime::since_start);
             let ahead = due.map(|due| due.saturating_sub(self.mono));
             let Some(ahead) = ahead.filter(|ahead| self.newest + *ahead < at) else {

@@ -40,7 +40,7 @@ impl<R: BufRead> TraceFile<R> {
     /// off, as by a power cut, is the end.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read, or its head: it says neither device nor driver.
     pub(crate) fn next(&mut self) -> anyhow::Result<Option<Result<Entry, TraceError>>> {
         loop {
             let mut line = Vec::new();
@@ -48,6 +48,7 @@ impl<R: BufRead> TraceFile<R> {
             let limit = u64::try_from(LINE_LEN_MAX + 1).unwrap_or(u64::MAX);
             let read = (&mut self.lines).take(limit).read_until(b'\n', &mut line);
             if read.context("reading the trace")? == 0 {
+                self.reader.end()?;
                 return Ok(None);
             }
             let ended = line.last() == Some(&b'\n');
@@ -60,8 +61,14 @@ impl<R: BufRead> TraceFile<R> {
                 Ok(None) => {}
                 Ok(Some(entry)) => return Ok(Some(Ok(entry))),
                 // The first line is never taken for a line that was cut off.
-                Err(error) if ended || long || error.line == 1 => return Ok(Some(Err(error))),
-                Err(_) => return Ok(None),
+                Err(error) if error.line == 1 || (self.reader.end().is_err() && ended) => {
+                    return Err(error.into());
+                }
+                Err(error) if ended || long => return Ok(Some(Err(error))),
+                Err(_) => {
+                    self.reader.end()?;
+                    return Ok(None);
+                }
             }
         }
     }
@@ -99,7 +106,24 @@ mod tests {
             assert_eq!(read(&format!("{HEAD}{good}{cut}")), [Ok(good.to_owned())], "{cut}");
         }
         assert_eq!(read(&format!("{HEAD}1.000000 < 16")), [Ok(good.to_owned())]);
-        assert_eq!(read("clinic-trace"), [Err(Problem::FirstLine)]);
+    }
+
+    #[test]
+    fn a_file_that_ends_in_its_head_is_no_trace() {
+        let ends = "nothing is in it";
+        for (text, said) in [
+            ("", ends),
+            ("clinic-trace 1\n", ends),
+            ("clinic-trace 1\ndevice: x\n", ends),
+            ("clinic-trace 1\nde", ends),
+            ("clinic-trace", "line 1: this is no trace"),
+            ("clinic-trace 2\n--\n0.000000 opened\n", "line 1: this is no trace"),
+            ("clinic-trace 1\ndevice\n--\n", "line 2: expected \"name: text\""),
+        ] {
+            let error = TraceFile::new(text.as_bytes()).next().unwrap_err().to_string();
+            assert!(error.contains(said), "{text:?}: {error}");
+        }
+        assert_eq!(read(HEAD), []);
     }
 
     #[test]

@@ -158,20 +158,17 @@ impl<'d> Section<'d> {
         key: &'static str,
         range: RangeInclusive<u64>,
     ) -> Option<u64> {
-        let found = self.value(key, "a whole number", |value| {
-            let integer = value.as_integer()?;
-            u64::from_str_radix(integer.as_str(), integer.radix()).ok()
-        })?;
-        if range.contains(&found.value) {
-            return Some(found.value);
+        let Placed { value, place } =
+            self.value(key, "a whole number", |value| value.as_integer())?;
+        let number = u64::from_str_radix(value.as_str(), value.radix()).ok();
+        let inside = number.filter(|number| range.contains(number));
+        if inside.is_none() {
+            let (from, to) = (range.start(), range.end());
+            let name = self.full(key);
+            let text = format!("{name} is {value}; use a number from {from} to {to}");
+            self.mistakes.note(&place, text);
         }
-        let (from, to) = (range.start(), range.end());
-        let name = self.full(key);
-        self.mistakes.note(
-            &found.place,
-            format!("{name} is {}; use a number from {from} to {to}", found.value),
-        );
-        None
+        inside
     }
 
     /// `true` or `false` that may be there.
@@ -332,6 +329,16 @@ mod tests {
         let mistakes =
             read("a = 1\nb = = 2\n", |root| root.optional_integer("a", 0..=9)).unwrap_err();
         assert!(mistakes.iter().any(|mistake| mistake.line == 2), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_number_outside_its_range_is_told_as_it_stands() {
+        for number in ["-5", "10", "99999999999999999999"] {
+            let text = format!("a = {number}");
+            let mistakes = read(&text, |root| root.optional_integer("a", 0..=9)).unwrap_err();
+            let shown: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+            assert_eq!(shown, [format!("line 1: a is {number}; use a number from 0 to 9")]);
+        }
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub enum Problem {
     /// The head has no end.
     #[error("the head has more than {HEAD_LINES_MAX} lines; is a line \"{END_OF_HEAD}\" missing")]
     HeadTooLong,
+    /// The trace ended before anything could be in it.
+    #[error("the trace ends before the line \"{END_OF_HEAD}\", and nothing is in it")]
+    NoEvents,
     /// The time is no time.
     #[error("expected seconds since the start with six decimals, as in 12.345678")]
     Time,
@@ -186,6 +189,17 @@ impl Reader {
     pub fn take(&mut self, text: &str) -> Result<Option<Entry>, TraceError> {
         self.line += 1;
         self.read(text).map_err(|problem| TraceError { line: self.line, problem })
+    }
+
+    /// There are no more lines.
+    ///
+    /// # Errors
+    /// When the head did not end: an empty file is no trace. One in which nothing happened is.
+    pub fn end(&self) -> Result<(), TraceError> {
+        match self.place {
+            Place::Events => Ok(()),
+            _ => Err(TraceError { line: self.line.max(1), problem: Problem::NoEvents }),
+        }
     }
 
     /// What the trace is of, as far as it was read.
@@ -311,6 +325,14 @@ mod tests {
         assert_eq!(problem(&"9".repeat(LINE_LEN_MAX + 1)), Problem::LineTooLong);
         let (_, entries) = read("clinic-trace 2\n");
         assert_eq!(entries[0].as_ref().unwrap_err().problem, Problem::FirstLine);
+        let end_of = |text: &str| {
+            let mut reader = Reader::default();
+            text.lines().for_each(|line| drop(reader.take(line)));
+            reader.end().map_err(|error| (error.line, error.problem))
+        };
+        assert_eq!(end_of(""), Err((1, Problem::NoEvents)));
+        assert_eq!(end_of("clinic-trace 1\ndevice: x\n"), Err((2, Problem::NoEvents)));
+        assert_eq!(end_of("clinic-trace 1\n--\n"), Ok(()));
         let long = "a: b\n".repeat(HEAD_LINES_MAX + 1);
         let (_, entries) = read(&format!("{FIRST_LINE}\n{long}"));
         assert_eq!(entries[0].as_ref().unwrap_err().problem, Problem::HeadTooLong);

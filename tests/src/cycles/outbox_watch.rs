@@ -48,7 +48,7 @@ impl OutboxWatch {
 fn look(path: &Path, time: StageTime, stopped: &AtomicBool) -> anyhow::Result<Commits> {
     let (mut commits, mut connection, mut last, mut version) = (Vec::new(), None, 0, -1);
     while !stopped.load(Ordering::Relaxed) {
-        thread::sleep(LOOK_EVERY);
+        thread::park_timeout(LOOK_EVERY);
         let Some(open) = &connection else {
             connection = read_only(path).ok();
             continue;

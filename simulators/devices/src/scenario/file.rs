@@ -17,7 +17,7 @@ use course::{Changes, Course};
 use thiserror::Error;
 use toml::Spanned;
 use values::{Hundredths, Time};
-use written::{Event, Happening, Limit, People, Programme, Pump, Written};
+use written::{Base, Event, Happening, Limit, People, Programme, Pump, Written};
 
 /// A story goes on for at most so long, in seconds: a week.
 const LENGTH_MAX_S: u64 = 7 * 24 * 3600;
@@ -52,32 +52,37 @@ impl Scenario {
     /// When it cannot be played, with every mistake and its line.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let written: Written = toml::from_str(text)?;
-        let mut mistakes = Vec::new();
-        let mut reader = Reader::begin(&written).unwrap_or_else(|mistake| {
-            mistakes.push(mistake);
-            Reader::default()
-        });
+        let mut mistakes = Mistakes { text, found: Vec::new() };
+        let mut reader = Reader::begin(&written, &mut mistakes);
         // An event cannot be judged by a story that is wrong itself.
-        if mistakes.is_empty() {
+        if mistakes.found.is_empty() {
             for event in &written.event {
-                let told = reader.event(event.get_ref());
-                mistakes.extend(told.err().map(|mistake| at_line(text, event, &mistake)));
+                mistakes.note(event, reader.event(event.get_ref()));
             }
             for crowd in &written.crowd {
-                let told = reader.crowd(crowd.get_ref());
-                mistakes.extend(told.err().map(|mistake| at_line(text, crowd, &mistake)));
+                mistakes.note(crowd, reader.crowd(crowd.get_ref()));
             }
         }
-        match mistakes.is_empty() {
+        match mistakes.found.is_empty() {
             true => Ok(reader.end()),
-            false => Err(ScenarioError::Mistakes(mistakes)),
+            false => Err(ScenarioError::Mistakes(mistakes.found)),
         }
     }
 }
 
-fn at_line<T>(text: &str, part: &Spanned<T>, mistake: &str) -> String {
-    let before = text.get(..part.span().start).unwrap_or(text);
-    format!("line {}: {mistake}", 1 + before.matches('\n').count())
+/// What is wrong with a text, each with its line.
+struct Mistakes<'t> {
+    text: &'t str,
+    found: Vec<String>,
+}
+
+impl Mistakes<'_> {
+    /// What was read of that part, if nothing is wrong with it.
+    fn note<P, T>(&mut self, part: &Spanned<P>, read: Result<T, String>) -> Option<T> {
+        let before = self.text.get(..part.span().start).unwrap_or(self.text);
+        let line = 1 + before.matches('\n').count();
+        read.map_err(|mistake| self.found.push(format!("line {line}: {mistake}"))).ok()
+    }
 }
 
 /// What was read so far.
@@ -92,50 +97,30 @@ struct Reader {
 }
 
 impl Reader {
-    fn begin(written: &Written) -> Result<Self, String> {
-        let length_s = written.length.0;
+    fn begin(written: &Written, mistakes: &mut Mistakes<'_>) -> Self {
+        let length_s = written.length.get_ref().0;
         if length_s == 0 || length_s > LENGTH_MAX_S {
-            return Err("length: a story is longer than nothing and at most a week".to_owned());
+            let mistake = "length: a story is longer than nothing and at most a week";
+            mistakes.note(&written.length, Err::<(), _>(mistake.to_owned()));
         }
-        let patient = &written.patient;
-        let [t1, t2] = patient.temperature;
-        let all = Changes {
-            hr: Some(patient.hr),
-            rr: Some(patient.rr),
-            spo2: Some(patient.spo2),
-            temperature: Some([t1, t2]),
-            st: Some(patient.st),
-            pressure: Some(patient.pressure),
+        let patient = match &written.patient {
+            Some(patient) => mistakes.note(patient, patient_of(patient.get_ref())),
+            None => patient_of(&Base::default()).ok(),
         };
-        let mut course = Course::default();
-        course.change(0, 0, &all).map_err(|mistake| format!("patient: {mistake}"))?;
-        if patient.night_dip > 40 {
-            return Err("patient: night_dip is a percentage, at most 40".to_owned());
-        }
-        if !(40..=600).contains(&patient.glucose) {
-            return Err("patient: glucose is fasting, in mg/dL, from 40 to 600".to_owned());
-        }
-        let has_odd_pumps = |station: &Station| station.pumps > 3 || station.cycle_s == Some(0);
-        if written.station.as_ref().is_some_and(has_odd_pumps) {
-            return Err("station: up to 3 pumps, and a cycle of a second at least".to_owned());
-        }
-        let infusion = written.infusion.as_ref().map(programme).transpose()?;
+        let (course, body) = patient.unwrap_or_default();
+        let station = written.station.as_ref();
+        let infusion = written.infusion.as_ref();
         let scenario = Scenario {
             about: written.about.clone(),
             repeat_s: length_s,
             starts_at_s: written.starts_at.0,
             is_exact: written.exact,
-            body: Body {
-                night_dip: patient.night_dip,
-                fasting: patient.glucose,
-                is_diabetic: patient.diabetic,
-                ..Body::default()
-            },
-            station: written.station,
-            infusion,
+            body,
+            station: station.and_then(|part| mistakes.note(part, station_of(*part.get_ref()))),
+            infusion: infusion.and_then(|part| mistakes.note(part, programme(part.get_ref()))),
             ..Scenario::default()
         };
-        Ok(Self { scenario, course, last_s: 0, bolus_until_s: 0 })
+        Self { scenario, course, last_s: 0, bolus_until_s: 0 }
     }
 
     fn event(&mut self, event: &Event) -> Result<(), String> {
@@ -338,6 +323,40 @@ impl Reader {
     fn end(self) -> Scenario {
         Scenario { vitals: self.course.vitals(), ..self.scenario }
     }
+}
+
+fn patient_of(patient: &Base) -> Result<(Course, Body), String> {
+    let [t1, t2] = patient.temperature;
+    let all = Changes {
+        hr: Some(patient.hr),
+        rr: Some(patient.rr),
+        spo2: Some(patient.spo2),
+        temperature: Some([t1, t2]),
+        st: Some(patient.st),
+        pressure: Some(patient.pressure),
+    };
+    let mut course = Course::default();
+    course.change(0, 0, &all).map_err(|mistake| format!("patient: {mistake}"))?;
+    if patient.night_dip > 40 {
+        return Err("patient: night_dip is a percentage, at most 40".to_owned());
+    }
+    if !(40..=600).contains(&patient.glucose) {
+        return Err("patient: glucose is fasting, in mg/dL, from 40 to 600".to_owned());
+    }
+    let body = Body {
+        night_dip: patient.night_dip,
+        fasting: patient.glucose,
+        is_diabetic: patient.diabetic,
+        ..Body::default()
+    };
+    Ok((course, body))
+}
+
+fn station_of(station: Station) -> Result<Station, String> {
+    if station.pumps > 3 || station.cycle_s == Some(0) {
+        return Err("station: up to 3 pumps, and a cycle of a second at least".to_owned());
+    }
+    Ok(station)
 }
 
 fn programme(written: &Programme) -> Result<Infusion, String> {

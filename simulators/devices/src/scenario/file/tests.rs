@@ -168,10 +168,14 @@ fn what_cannot_be_meant_is_refused_with_what_to_do() {
     let crowd = "[[crowd]]\nfrom = \"00:00:00\"\nuntil = \"00:10:00\"\npeople = 6";
     check_refused(crowd, &["line 3: a crowd comes within the story"]);
     check_refused("starts_at = \"24:00\"", &["write a time of day", "line 3"]);
-    check_refused("[patient]\nnight_dip = 60", &["night_dip is a percentage"]);
-    check_refused("[patient]\nglucose = 6", &["glucose is fasting, in mg/dL"]);
+    check_refused("[patient]\nglucose = 6", &["line 3: patient: glucose is fasting, in mg/dL"]);
+    let both = "[patient]\nnight_dip = 60\n[station]\npumps = 4";
+    check_refused(
+        both,
+        &["line 3: patient: night_dip is a percentage", "line 5: station: up to 3"],
+    );
     let bad = Scenario::parse("about = { zh = \"\", en = \"\" }\nlength = \"00:00:00\"");
-    assert!(bad.unwrap_err().to_string().contains("longer than nothing"));
+    assert!(bad.unwrap_err().to_string().starts_with("line 2: length: a story is longer"));
 }
 
 #[test]

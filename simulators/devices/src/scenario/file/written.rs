@@ -12,15 +12,14 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(super) struct Written {
     pub(super) about: Text,
-    pub(super) length: Time,
+    pub(super) length: Spanned<Time>,
     #[serde(default)]
     pub(super) starts_at: TimeOfDay,
     #[serde(default)]
     pub(super) exact: bool,
-    #[serde(default)]
-    pub(super) patient: Base,
-    pub(super) station: Option<Station>,
-    pub(super) infusion: Option<Programme>,
+    pub(super) patient: Option<Spanned<Base>>,
+    pub(super) station: Option<Spanned<Station>>,
+    pub(super) infusion: Option<Spanned<Programme>>,
     #[serde(default)]
     pub(super) event: Vec<Spanned<Event>>,
     #[serde(default)]

@@ -182,9 +182,8 @@ impl Daemon {
         self.tree.set(&path, DEVICE_IF, "UUIDs", services);
         self.tree.set(&path, DEVICE_IF, "ServicesResolved", Value::Flag(true));
         let pairing = self.peers.get_mut(place).and_then(|peer| peer.pairing.take());
-        match pairing {
-            Some(call) => self.bond(place, Some(call)).await?,
-            None => {}
+        if let Some(call) = pairing {
+            self.bond(place, Some(call)).await?;
         }
         self.meet(place, Occasion::Resolved).await.map(drop)
     }
