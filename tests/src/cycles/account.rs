@@ -19,7 +19,10 @@ use std::{
     path::Path,
 };
 use uplink_proto::envelope::Envelope;
-use virtual_devices::{SimTime, gatt::Uuid};
+use virtual_devices::{
+    SimTime,
+    gatt::{Uuid, faults::AirFault},
+};
 
 /// Blood Pressure Measurement: deleted when it is confirmed.
 const RESULT: Uuid = Uuid::short(0x2A35);
@@ -150,6 +153,12 @@ impl Account {
             }
         }
         Ok(account)
+    }
+
+    /// Whether everything of the catalogue has happened.
+    pub(super) fn has_all_faults(truth: &Path) -> anyhow::Result<bool> {
+        let (_, faults) = read_truth(truth)?;
+        Ok(AirFault::ALL.into_iter().all(|fault| faults.contains_key(fault.name())))
     }
 
     /// What was confirmed so long before a kill may be gone: twice what the slowest commit of this run

@@ -496,9 +496,8 @@ impl Daemon {
         if !owner.is_empty() || !name.starts_with(':') {
             return Ok(());
         }
-        if self.clients.remove(&name).is_some() {
-            self.gone.push((name.clone(), self.time.now()));
-        }
+        self.clients.remove(&name);
+        self.gone.push((name.clone(), self.time.now()));
         if self.default_agent.as_ref() == Some(&name) {
             self.default_agent = None;
         }
