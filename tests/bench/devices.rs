@@ -6,6 +6,7 @@
 //! clinic-bench many [SECONDS]    20 devices, four of them monitors; 16 without them; none
 //! clinic-bench cycles [LINKS]    cuffs and meters (Bluetooth) come by, and everything goes wrong
 //! clinic-bench waking [DEVICES]  so many Bluetooth devices wake within one minute
+//! clinic-bench waves HEADER...   size of the signals of WFDB records, beside `flac -8`
 //! ```
 //!
 //! County and agent are processes of this same program, so it should be a release build. CPU,
@@ -13,6 +14,7 @@
 //! [`SETTLE`] are not counted: keys, and the first connections.
 
 mod waking;
+mod waves;
 
 use anyhow::{Context as _, bail, ensure};
 use e2e::{
@@ -79,6 +81,8 @@ const OTHERS: [&str; 16] = [
 const LINKS: u64 = 1_000;
 /// A clinic that has bought everything.
 const DEVICES: u64 = 20;
+const USAGE: &str = "write: clinic-bench cable|many [SECONDS], cycles [LINKS], waking [DEVICES], \
+                     or waves HEADER...";
 const SITE: &str = "heping";
 const EVER: &str = "1970-01-01T00:00:00Z";
 
@@ -101,9 +105,10 @@ fn run(args: &[OsString]) -> anyhow::Result<()> {
     let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let (what, number) = match words[..] {
+        ["waves", ref headers @ ..] => return waves::run(headers),
         [what] => (what, None),
         [what, number] => (what, Some(number.parse().context("SECONDS, LINKS or DEVICES")?)),
-        _ => bail!("write: clinic-bench cable|many [SECONDS], cycles [LINKS], or waking [DEVICES]"),
+        _ => bail!("{USAGE}"),
     };
     let seconds = number.map_or(FOR, Duration::from_secs);
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
@@ -112,7 +117,7 @@ fn run(args: &[OsString]) -> anyhow::Result<()> {
         "many" => runtime.block_on(many(seconds)),
         "cycles" => runtime.block_on(cycles(number.unwrap_or(LINKS))),
         "waking" => runtime.block_on(waking::waking(number.unwrap_or(DEVICES))),
-        other => bail!("{other:?} is no bench; it is cable, many, cycles, or waking"),
+        other => bail!("{other:?} is no bench; {USAGE}"),
     }
 }
 
