@@ -43,7 +43,16 @@ impl Heard {
             let kill = kills.iter().rev().find(|kill| **kill <= noticed);
             killed.extend(kill.map(|kill| (name, *kill)));
         }
-        Ok(Self { said: stage.said().await?, killed })
+        let said = stage.said().await?;
+        // Who was killed while bluetoothd was away itself: by the first kill since it was heard of.
+        for one in &said {
+            let Some(name) = &one.listener else { continue };
+            let kill = kills.iter().find(|kill| **kill >= one.at);
+            if let (Some(kill), false) = (kill, killed.contains_key(name)) {
+                killed.insert(name.clone(), *kill);
+            }
+        }
+        Ok(Self { said, killed })
     }
 
     /// Results of cuffs that were confirmed.
