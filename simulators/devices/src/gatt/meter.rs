@@ -223,8 +223,8 @@ impl Meter {
             (fact.value, fact.comparator) = (Some(name.to_owned()), None);
             facts.push(fact);
         }
-        let meal = Some(u8::from(number % 2 == 0) + 1);
-        let carbohydrate = (number % 2 == 0).then_some((spec::LUNCH, Sfloat::new(60, -3)));
+        let meal = Some(u8::from(number.is_multiple_of(2)) + 1);
+        let carbohydrate = (number.is_multiple_of(2)).then_some((spec::LUNCH, Sfloat::new(60, -3)));
         self.memory.push(Stored {
             sequence,
             value: measurement.encode(sequence),

@@ -1,7 +1,7 @@
 //! A device as bluetoothd knows it: link, bond, notify sessions, the numbers of its handles.
 
 use super::{
-    OnAir,
+    OnAir, Quirk,
     tree::{Properties, Value},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +67,8 @@ pub(super) struct Peer {
     pub(super) sightings: u64,
     /// Who waits to be paired once the services are known.
     pub(super) pairing: Option<Message>,
+    /// What is wrong with it.
+    pub(super) quirks: Vec<Quirk>,
 }
 
 impl Peer {
@@ -90,6 +92,7 @@ impl Peer {
             last_seen: SimTime(0),
             sightings: 0,
             pairing: None,
+            quirks: Vec::new(),
         }
     }
 
@@ -104,6 +107,16 @@ impl Peer {
     /// When the next value can go over the air, if that is later.
     pub(super) fn paused_until(&self, now: SimTime) -> Option<SimTime> {
         (self.is_up() && self.pause > now).then_some(self.pause)
+    }
+
+    /// Whether that is wrong with it.
+    pub(super) fn has(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
+    }
+
+    /// Services that it names when it advertises.
+    pub(super) fn advertised(&self) -> &[Uuid] {
+        if self.has(Quirk::HidesServices) { &[] } else { &self.device.profile().advertised }
     }
 
     /// All handles get other numbers.
@@ -127,7 +140,7 @@ impl Peer {
             ("Paired", Value::Flag(self.bonded)),
             ("ServicesResolved", Value::Flag(self.is_resolved())),
             ("Trusted", Value::Flag(self.trusted)),
-            ("UUIDs", uuids(&self.device.profile().advertised)),
+            ("UUIDs", uuids(self.advertised())),
         ])
     }
 
