@@ -25,6 +25,12 @@ CREATE TABLE envelope (
   PRIMARY KEY (site, outbox, lane, seq)
 ) WITHOUT ROWID;
 
+-- Bytes as which an envelope was first written that is stored under the number of another outbox.
+CREATE TABLE moved (
+  site TEXT NOT NULL, hash BLOB NOT NULL,
+  PRIMARY KEY (site, hash)
+) WITHOUT ROWID;
+
 -- What could not be taken, wholly or in part, with its bytes and why; once, however often it comes.
 CREATE TABLE quarantine (
   id INTEGER PRIMARY KEY, site TEXT NOT NULL, received_ms INTEGER NOT NULL,

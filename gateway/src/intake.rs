@@ -219,7 +219,7 @@ impl<'t> Batch<'t> {
         let hash = hash(bytes);
         let (outbox, seq) = (envelope.outbox, envelope.seq);
         let stored = self.stored(site, outbox, lane, seq)?;
-        let elsewhere = self.has_elsewhere(site, lane, decoded.written)?;
+        let elsewhere = self.has_elsewhere(site, lane, &hash, decoded.written)?;
         match judge(stored.as_ref(), &hash, elsewhere) {
             Verdict::Duplicate => {
                 self.taken.counts.duplicate += 1;
@@ -234,6 +234,11 @@ impl<'t> Batch<'t> {
             Verdict::New => {
                 self.taken.counts.new += 1;
                 self.remember(site, outbox, (lane, seq), &hash)?;
+                if let Some(Written { hash, .. }) = decoded.written {
+                    self.connection
+                        .prepare_cached("INSERT INTO moved VALUES (?1, ?2)")?
+                        .execute(params![site.as_str(), hash])?;
+                }
                 self.ledger(site, outbox, lane)?.receive(seq);
                 self.records(site, &envelope)?;
                 if decoded.skipped > 0 {
@@ -315,16 +320,22 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Whether an envelope is stored as what it was first written.
-    /// FIXME #26: the hashes of all that came moved are to be kept and asked too.
+    /// Whether what was first written as this envelope is stored under another number.
     fn has_elsewhere(
         &self,
         site: &SiteId,
         lane: Lane,
+        hash: &EnvelopeHash,
         written: Option<Written>,
     ) -> rusqlite::Result<bool> {
-        let Some(Written { outbox, seq, hash }) = written else { return Ok(false) };
-        Ok(self.stored(site, outbox, lane, seq)? == Some(hash))
+        if let Some(Written { outbox, seq, hash }) = written
+            && self.stored(site, outbox, lane, seq)? == Some(hash)
+        {
+            return Ok(true);
+        }
+        self.connection
+            .prepare_cached("SELECT 1 FROM moved WHERE site = ?1 AND hash = ?2")?
+            .exists(params![site.as_str(), written.map_or(*hash, |written| written.hash)])
     }
 
     /// Keeps bytes for a person to look at, once; whether they are kept. Of a site that sends ever

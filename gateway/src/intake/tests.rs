@@ -211,9 +211,9 @@ fn other_bytes_under_a_known_seq_are_kept_aside_and_change_no_number() {
 #[test]
 fn an_envelope_that_moved_is_stored_once_and_settled_under_both_numbers() {
     let mut county = County::new();
-    let moved_to = |delivery: &Delivery, number| {
+    let moved_to = |delivery: &Delivery, other: u8, number| {
         let Delivery::Envelope(_, lane, bytes) = delivery else { panic!("no envelope") };
-        let other = OutboxId::from_bytes([8; 16]);
+        let other = OutboxId::from_bytes([other; 16]);
         let bytes = uplink_proto::envelope::moved(bytes, &hash(bytes), other, seq(number)).unwrap();
         Delivery::Envelope(site(), *lane, bytes)
     };
@@ -221,11 +221,17 @@ fn an_envelope_that_moved_is_stored_once_and_settled_under_both_numbers() {
     let conflicting = envelope(Lane::Trend, 2, vec![rate(80)]);
     county.take(&[was[0].clone(), conflicting]);
     // Stored before, without the ack coming back; and one whose number others had.
-    let taken = county.take(&[moved_to(&was[0], 1), moved_to(&was[1], 2)]);
+    let taken = county.take(&[moved_to(&was[0], 8, 1), moved_to(&was[1], 8, 2)]);
     let counts = Counts { new: 1, duplicate: 1, readings: 1, ..Counts::default() };
     assert_eq!(taken.counts, counts);
     assert_eq!((settled(&taken, Lane::Trend), taken.acks[0].1.proven.len()), ("1-2".into(), 2));
     assert_eq!(county.texts("SELECT value FROM reading ORDER BY id"), ["70", "80", "70"]);
+    // Moved once more, and what was first written comes late.
+    let third = envelope(Lane::Trend, 3, vec![rate(90)]);
+    county.take(&[moved_to(&third, 8, 3)]);
+    let counts = county.take(&[moved_to(&was[1], 9, 1), moved_to(&third, 9, 2), third]).counts;
+    assert_eq!(counts, Counts { duplicate: 3, ..Counts::default() });
+    assert_eq!(county.count("reading"), 4);
 }
 
 #[test]
