@@ -1,6 +1,6 @@
 //! What goes out when, what may be forgotten, and what an ack proves.
 
-use super::*;
+use super::{lane::IN_FLIGHT_MAX, *};
 use crate::ack::AckError;
 use std::time::Duration;
 
