@@ -128,6 +128,11 @@ impl County {
         self.drops.push(drop);
     }
 
+    /// Whether it has an envelope under that number.
+    pub(crate) fn knows(&self, key: &Key) -> bool {
+        self.hashes.contains_key(key)
+    }
+
     /// Why the envelope is counted as given up or kept aside, if it is. Of a number that two outboxes
     /// used the ledger knows one end only; the records of drops know all.
     pub(crate) fn cause(&self, (outbox, lane, seq): &Key) -> Option<&'static str> {

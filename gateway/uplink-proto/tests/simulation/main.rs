@@ -4,8 +4,8 @@
 //! After every run each record that an outbox had committed is at the county exactly once and
 //! unaltered, or is counted there as given up or kept aside with the cause. Two losses remain that
 //! nobody can undo, and they are counted too: what was only on a disk that was replaced by an older
-//! image, and what a restored county had from an outbox that has become another one since (system
-//! design §4).
+//! image, and what a restored county had from an outbox that has become another one since, or whose
+//! copy has used the numbers (system design §4).
 //!
 //! `SIM_SEED=17` runs one seed, `SIM_SEEDS=100000` that many, `SIM_SEEDS=5000..9000` those.
 
