@@ -22,7 +22,7 @@ use uplink_proto::{
 };
 
 /// Envelopes that may wait in memory while nothing can be written.
-const WAITING_MAX: usize = 150;
+const WAITING_MAX: usize = 40;
 
 /// A box.
 pub(crate) struct Agent {
@@ -97,7 +97,8 @@ impl World {
         }
         let agent = &mut self.agents[who];
         for lane in [Lane::Wave, Lane::Trend] {
-            while agent.waiting.len() > WAITING_MAX
+            while agent.disk_full_for > 0
+                && agent.waiting.len() > WAITING_MAX
                 && let Some(place) = agent.waiting.iter().position(|batch| batch.lane == lane)
             {
                 lane.of_mut(&mut agent.unwritten).extend(agent.waiting.remove(place).numbers);
