@@ -18,6 +18,12 @@ CREATE INDEX quarantine_place ON quarantine (site, outbox, lane, seq) WHERE NOT 
 CREATE INDEX alert_open ON alert (site, device, started_ms) WHERE state <> 'closed';
 CREATE INDEX drop_record_place ON drop_record (site, outbox, lane, first);
 
+-- Bytes as which an envelope was first written that is stored under the number of another outbox.
+CREATE TABLE moved (
+  site TEXT NOT NULL, hash BLOB NOT NULL,
+  PRIMARY KEY (site, hash)
+) WITHOUT ROWID;
+
 -- waveform.samples is codec 2 of the uplink from here on; what is of codec 1 is written anew.
 
 -- What was done to devices: their clocks were set. Some builds of schema 1 have it.
