@@ -39,7 +39,7 @@ pub(crate) struct Adapter {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Device {
     pub(crate) address: String,
-    connected: bool,
+    pub(crate) connected: bool,
     resolved: bool,
     /// The stack has a bond with it.
     pub(crate) paired: bool,
@@ -68,8 +68,6 @@ pub(crate) struct Objects {
     pub(crate) devices: BTreeMap<String, Device>,
     services: BTreeMap<String, Uuid>,
     characteristics: BTreeMap<String, Uuid>,
-    /// Paths of those characteristics that speak by themselves.
-    speakers: BTreeSet<String>,
     /// Values of characteristics that were not announced yet.
     early: Vec<(String, Vec<u8>)>,
 }
@@ -85,7 +83,6 @@ impl Objects {
             devices: BTreeMap::new(),
             services: BTreeMap::new(),
             characteristics: BTreeMap::new(),
-            speakers: BTreeSet::new(),
             early: Vec::new(),
         }
     }
@@ -105,17 +102,6 @@ impl Objects {
     pub(crate) fn path(&self, device: &str, wanted: Characteristic) -> Option<&str> {
         let own = self.characteristics.keys().filter(|path| device_of(path) == Some(device));
         own.map(String::as_str).find(|path| self.characteristic(path) == Some(wanted))
-    }
-
-    /// Paths of what a paired device that is away will say by itself, in that service.
-    pub(crate) fn will_say(&self, device: &str, service: Uuid) -> Vec<String> {
-        let found = self.devices.get(device);
-        let is_away = found.is_some_and(|device| device.paired && !device.connected);
-        let is_in = |path: &&String| {
-            let place = self.characteristic(path);
-            device_of(path) == Some(device) && place.is_some_and(|place| place.service == service)
-        };
-        self.speakers.iter().filter(|path| is_away && is_in(path)).cloned().collect()
     }
 
     fn characteristic(&self, path: &str) -> Option<Characteristic> {
@@ -162,10 +148,6 @@ impl Objects {
             CHARACTERISTIC if device_of(path).is_some_and(|device| self.has_room(device)) => {
                 // A value that it is announced with was read before, or came before we listened.
                 self.characteristics.extend(uuid().map(|uuid| (path.to_owned(), uuid)));
-                // "`Notifying` exists only on notify/indicate characteristics."
-                if properties.contains_key("Notifying") {
-                    self.speakers.insert(path.to_owned());
-                }
                 return self.late_values();
             }
             _ => return Vec::new(),
@@ -183,10 +165,7 @@ impl Objects {
                     news.push(News::Disconnected(path.to_owned()));
                 }
                 SERVICE => drop(self.services.remove(path)),
-                CHARACTERISTIC => {
-                    self.characteristics.remove(path);
-                    self.speakers.remove(path);
-                }
+                CHARACTERISTIC => drop(self.characteristics.remove(path)),
                 _ => {}
             }
         }
@@ -354,28 +333,6 @@ mod tests {
         let mut old = uuid(PRESSURE.uuid);
         old.insert("Value".to_owned(), Property::Bytes(vec![1]));
         assert_eq!(objects.added(VALUE_PATH, CHARACTERISTIC, &old), []);
-    }
-
-    #[test]
-    fn what_an_absent_device_will_say_is_known() {
-        let mut objects = cuff();
-        let says = |objects: &Objects| objects.will_say(CUFF, PRESSURE.service);
-        objects.added(SERVICE_PATH, SERVICE, &uuid(PRESSURE.service));
-        let mut speaks = uuid(PRESSURE.uuid);
-        speaks.insert("Notifying".to_owned(), Property::Flag(false));
-        objects.added(VALUE_PATH, CHARACTERISTIC, &speaks);
-        let feature = format!("{SERVICE_PATH}/char0014");
-        objects.added(&feature, CHARACTERISTIC, &uuid(Uuid::sig(0x2A49)));
-        assert!(says(&objects).is_empty(), "it remembers nobody");
-        objects.changed(CUFF, DEVICE, &with([("Paired", Property::Flag(true))]));
-        assert_eq!(says(&objects), [VALUE_PATH], "a feature is only read");
-        assert!(objects.will_say(CUFF, Uuid::sig(0x180F)).is_empty(), "another service");
-        objects.changed(CUFF, DEVICE, &flags(true, true));
-        assert!(says(&objects).is_empty(), "it is there: its driver asks");
-        objects.changed(CUFF, DEVICE, &flags(false, false));
-        assert_eq!(says(&objects), [VALUE_PATH]);
-        objects.removed(VALUE_PATH, &[CHARACTERISTIC.to_owned()]);
-        assert!(says(&objects).is_empty());
     }
 
     #[test]

@@ -65,11 +65,15 @@ pub enum DropCause {
     DiskFull,
     /// The row could not be read back.
     Damaged,
+    /// The county had them, was restored from a backup that has not, and the outbox keeps them no
+    /// more.
+    CountyRestored,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 3] = [Self::OutboxFull, Self::DiskFull, Self::Damaged];
+    pub const ALL: [Self; 4] =
+        [Self::OutboxFull, Self::DiskFull, Self::Damaged, Self::CountyRestored];
 
     /// The name in records and in the API.
     #[must_use]
@@ -78,6 +82,7 @@ impl DropCause {
             Self::OutboxFull => "outbox_full",
             Self::DiskFull => "disk_full",
             Self::Damaged => "damaged",
+            Self::CountyRestored => "county_restored",
         }
     }
 }
