@@ -1,0 +1,78 @@
+//! Real `BlueZ`, without a radio: our agent in a virtual machine with the real bluetoothd, a virtual
+//! controller and virtual devices; what the devices saw confirmed against what the agent stored.
+//!
+//! ```text
+//! clinic-vm FOLDER [STORY [BOOTS]]
+//! ```
+//!
+//! `FOLDER` is what `tests/vm/image` made; the agent is the `clinic-agent` beside this program. The
+//! stories are told in `guest/story.py`:
+//!
+//! - `visits`: two cuffs and a meter come by again and again (the default)
+//! - `kills`, `stops`: meanwhile the agent is killed, or told to stop, and started again
+//! - `late`: cuffs connect while no agent listens
+//!
+//! A reading that was confirmed while an agent listened all the time must be stored, once. Of the
+//! others it is counted how many are. One JSON object a boot goes to the standard output.
+
+mod evidence;
+mod machine;
+
+use anyhow::{Context as _, bail, ensure};
+use machine::Machine;
+use simulators::process::Role;
+use std::{
+    ffi::OsString,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+/// How often each cuff comes by in one boot.
+const VISITS: u32 = 8;
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    // The clinic's certificates are made by a gateway, which is this same program.
+    if args.get(1).is_some_and(|first| Role::from_argument(first).is_some()) {
+        return simulators::main_from(args);
+    }
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The terminal is gone: nobody to tell.
+            drop(writeln!(io::stderr(), "clinic-vm: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[OsString]) -> anyhow::Result<()> {
+    let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+    let (image, story, boots) = match words[..] {
+        [image] => (image, "visits", 1),
+        [image, story] => (image, story, 1),
+        [image, story, boots] => (image, story, boots.parse().context("BOOTS")?),
+        _ => bail!("write: clinic-vm FOLDER [STORY [BOOTS]]"),
+    };
+    ensure!(
+        ["visits", "kills", "stops", "late"].contains(&story),
+        "{story:?} is no story; write visits, kills, stops or late"
+    );
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    runtime.block_on(boot(Path::new(image), story, boots))
+}
+
+async fn boot(image: &Path, story: &str, boots: u32) -> anyhow::Result<()> {
+    for number in 1..=boots {
+        let machine = Machine::prepare(image).await?;
+        let ended = machine.run(story, VISITS).await?;
+        let account = evidence::account(&ended)?;
+        let mut out = io::stdout().lock();
+        writeln!(out, "{}", account.shown(story, number))?;
+        out.flush().context("telling a figure")?;
+        account.judge().with_context(|| format!("boot {number}"))?;
+    }
+    Ok(())
+}
