@@ -14,6 +14,7 @@
 mod change;
 mod file;
 pub(crate) mod inspect;
+mod loss;
 mod pending;
 mod queue;
 mod retention;

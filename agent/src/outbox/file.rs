@@ -23,6 +23,10 @@ const SCHEMA: u32 = 1;
 /// A small file is checked whole before it is used; a larger one would delay the start too long.
 /// Damage in that shows at the first write that meets it.
 const CHECK_LEN_MAX: u64 = 64 << 20;
+/// A damaged file is called so, with a number behind it: what is lost with it is not counted yet,
+/// or is.
+const UNTOLD: &str = "untold-";
+const TOLD: &str = "damaged-";
 /// Identities kept of each device: one more than a glucose meter's memory of 500 is too few.
 pub(super) const IDENTITIES_MAX: u32 = 512;
 /// Rows younger than this are the present; the link may have come up only now.
@@ -122,27 +126,65 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
-/// Keeps a damaged file under another name. Nobody may have it open for writing.
-pub(super) fn move_aside(path: &Path, now: WallTime, what: &str) -> Result<(), OpenOutboxError> {
-    let aside = path.with_extension(format!("damaged-{}.sqlite", now.unix_ms()));
+/// Keeps a damaged file under another name, and says which. Nobody may have it open for writing.
+/// Until [`told`] its name says that nobody has counted what is lost with it.
+pub(super) fn move_aside(
+    path: &Path,
+    now: WallTime,
+    what: &str,
+) -> Result<PathBuf, OpenOutboxError> {
+    // The clock of a box may stand at the same moment after each start.
+    let aside =
+        (now.unix_ms()..).map(|number| path.with_extension(format!("{UNTOLD}{number}.sqlite")));
+    let is_free = |aside: &PathBuf| !aside.exists() && !told_name(aside).exists();
+    let aside = aside.into_iter().find(is_free).unwrap_or_else(|| path.with_extension(UNTOLD));
     tracing::error!(path = %path.display(), aside = %aside.display(), error = what,
         "The outbox is damaged: kept aside, a fresh one is started.");
-    let with = |path: &Path, suffix| {
+    // The log goes first: should the power fail in between, it must not be taken for one of the
+    // fresh file.
+    for suffix in ["-wal", "-shm", ""] {
+        rename(&aside, path, suffix)?;
+    }
+    Ok(aside)
+}
+
+/// Damaged files of the outbox at `path` that were moved aside and not counted.
+pub(super) fn untold(path: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return Vec::new() };
+    let begin = format!("{}.{UNTOLD}", stem.to_string_lossy());
+    let is_untold = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        name.starts_with(&begin) && name.ends_with(".sqlite")
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_untold).collect()
+}
+
+/// What is lost with that file is counted on disk: its name says so.
+pub(super) fn told(aside: &Path) -> Result<(), OpenOutboxError> {
+    let name = told_name(aside);
+    // The file itself goes first: without it the rest is not looked at again.
+    ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| rename(&name, aside, suffix))
+}
+
+fn told_name(aside: &Path) -> PathBuf {
+    let name = aside.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    aside.with_file_name(name.replacen(UNTOLD, TOLD, 1))
+}
+
+/// Renames one of the files of a database, if it is there.
+fn rename(to: &Path, from: &Path, suffix: &str) -> Result<(), OpenOutboxError> {
+    let with = |path: &Path| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
-    // The log goes first: should the power fail in between, it must not be taken for one of the
-    // fresh file.
-    for suffix in ["-wal", "-shm", ""] {
-        match fs::rename(with(path, suffix), with(&aside, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(OpenOutboxError::MoveAside { path: path.to_owned(), source: error });
-            }
-            _ => {}
+    match fs::rename(with(from), with(to)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(OpenOutboxError::MoveAside { path: from.to_owned(), source })
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn look(path: &Path) -> Result<Found, OpenOutboxError> {
@@ -380,7 +422,7 @@ pub(super) fn integer(seq: Seq) -> i64 {
     i64::try_from(seq.get()).unwrap_or(i64::MAX)
 }
 
-fn seq_of(number: i64) -> rusqlite::Result<Seq> {
+pub(super) fn seq_of(number: i64) -> rusqlite::Result<Seq> {
     let seq = u64::try_from(number).ok().and_then(Seq::new);
     seq.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }

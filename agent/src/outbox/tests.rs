@@ -485,7 +485,7 @@ fn a_damaged_file_is_kept_aside_and_a_newer_one_is_left_alone() {
     assert_eq!(bench.open().id(), first);
     fs::write(path, [0x55; 8192]).unwrap();
     assert_ne!(bench.open().id(), first);
-    let aside = bench.folder.path().join("outbox.damaged-7.sqlite");
+    let aside = bench.folder.path().join("outbox.untold-7.sqlite");
     assert_eq!(fs::read(aside).unwrap(), [0x55; 8192]);
 
     bench.open().connection.execute_batch("PRAGMA user_version = 9; CREATE TABLE new (x)").unwrap();
@@ -496,6 +496,84 @@ fn a_damaged_file_is_kept_aside_and_a_newer_one_is_left_alone() {
     let id = beside.id();
     drop(beside);
     assert_eq!(bench.open().id(), id);
+}
+
+/// A file with ten rows of trend, 3 to 5 acked.
+fn ten_rows(bench: &mut Bench) -> OutboxId {
+    let mut writer = bench.writer();
+    for number in 1..=10 {
+        writer.hand_over(number, trend());
+        writer.commit_all();
+    }
+    writer.take(Command::Forget { lane: Lane::Trend, first: seq(3), last: seq(5) }).unwrap();
+    writer.hand_over(11, status("last words"));
+    writer.commit_all();
+    writer.file.id()
+}
+
+/// What the drop records of the file say, one `lane first-last cause` each.
+fn counted(writer: &Writer<'_>, outbox: OutboxId) -> Vec<String> {
+    let shown = |drop: DropRecord| {
+        assert_eq!(drop.outbox, Some(outbox));
+        format!("{} {}-{} {}", drop.lane, drop.first, drop.last, drop.cause.name())
+    };
+    writer.drops().into_iter().map(shown).collect()
+}
+
+fn aside(bench: &Bench) -> Vec<String> {
+    let names = fs::read_dir(bench.folder.path()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with("-7.sqlite")).collect()
+}
+
+#[test]
+fn what_is_lost_with_a_file_found_damaged_at_the_start_is_counted_under_its_id() {
+    let mut bench = Bench::new(1 << 30);
+    let old = ten_rows(&mut bench);
+    break_contents(&bench.desk.settings.path);
+    let mut writer = bench.writer();
+    writer.count_lost_files();
+    writer.commit_all();
+    assert_ne!(writer.file.id(), old);
+    assert_eq!(
+        counted(&writer, old),
+        ["urgent 1-1 damaged", "trend 1-2 damaged", "trend 6-10 damaged"]
+    );
+    assert_eq!(aside(&bench), ["outbox.damaged-7.sqlite"]);
+
+    // It is counted once.
+    bench.queue = Queue::new(Duration::ZERO, jiff::tz::TimeZone::UTC);
+    let mut writer = bench.writer();
+    writer.count_lost_files();
+    writer.commit_all();
+    assert_eq!(writer.drops().len(), 3);
+}
+
+#[test]
+fn what_is_lost_with_a_damaged_file_is_counted_also_when_the_agent_is_killed_before_that() {
+    let mut bench = Bench::new(1 << 30);
+    let old = ten_rows(&mut bench);
+    break_contents(&bench.desk.settings.path);
+    let mut writer = bench.writer();
+    writer.count_lost_files();
+    drop(writer);
+    bench.queue = Queue::new(Duration::ZERO, jiff::tz::TimeZone::UTC);
+    assert_eq!(aside(&bench), ["outbox.untold-7.sqlite"]);
+    let mut writer = bench.writer();
+    writer.count_lost_files();
+    writer.commit_all();
+    assert_eq!(counted(&writer, old).len(), 3);
+}
+
+#[test]
+fn a_damaged_file_of_which_nothing_can_be_read_is_told_all_the_same() {
+    let mut bench = Bench::new(1 << 30);
+    ten_rows(&mut bench);
+    fs::write(&bench.desk.settings.path, [0x55; 8192]).unwrap();
+    let mut writer = bench.writer();
+    writer.count_lost_files();
+    writer.commit_all();
+    assert_eq!(counted(&writer, OutboxId::UNREADABLE), ["urgent 1-1 outbox_lost"]);
 }
 
 /// Overwrites the first page of the table of contents; nobody may have the file open for writing.

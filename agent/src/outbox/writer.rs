@@ -4,13 +4,14 @@ use super::{
     COMMANDS_MAX, Command, NO_LINK, News, Origin, OutboxSettings, OutboxStats, Stock,
     change::{Change, Changed},
     file::{self, OutboxFile},
+    loss::Loss,
     queue::Queue,
     retention,
 };
 use crate::clock::Clock;
 use model::{
     id::{DeviceId, Lane},
-    record::{DropCause, DropRecord, Record},
+    record::{DropRecord, Record},
     time::MonoTime,
 };
 use rusqlite::ErrorCode;
@@ -24,8 +25,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Old acked rows are looked for this often, and again after the second as long as there are any.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_AGAIN: Duration = Duration::from_secs(1);
-/// Ranges of a lane that are counted one by one when a file is lost.
-const LOST_RANGES_MAX: usize = 100;
 
 /// What the thread works with, whatever file is open.
 pub(super) struct Desk {
@@ -46,8 +45,9 @@ pub(super) async fn run(desk: Desk, mut commands: mpsc::Receiver<Command>) {
     let settings = &desk.settings;
     let mut queue = Queue::new(settings.commit_after, settings.time_zone.clone());
     let mut damaged = None;
-    while let Some(file) = opened(&desk, damaged.take()).await {
+    while let Some(file) = opened(&desk, &mut queue, damaged.take()).await {
         let mut writer = Writer::new(file, &desk, &mut queue);
+        writer.count_lost_files();
         let Err(Damaged(error)) = writer.serve(&mut commands).await else { return };
         damaged = Some((writer.lose_file(), error));
     }
@@ -57,12 +57,14 @@ pub(super) async fn run(desk: Desk, mut commands: mpsc::Receiver<Command>) {
 /// stops before that.
 async fn opened(
     desk: &Desk,
+    queue: &mut Queue,
     mut damaged: Option<(PathBuf, rusqlite::Error)>,
 ) -> Option<OutboxFile> {
     loop {
         let now = desk.clock.now();
         let aside = match &damaged {
-            Some((path, error)) => file::move_aside(path, now.wall, &error.to_string()),
+            Some((path, error)) => file::move_aside(path, now.wall, &error.to_string())
+                .map(|aside| queue.note_counted(aside)),
             None => Ok(()),
         };
         if aside.is_ok() {
@@ -207,7 +209,7 @@ impl<'a> Writer<'a> {
             Ok(changed) => {
                 self.retry_at = None;
                 self.desk.failing.send_replace(None);
-                self.queue.committed(ripe);
+                self.note_commit(ripe);
                 let lens =
                     changed.stored.iter().map(|row| u64::try_from(row.len).unwrap_or_default());
                 self.appended += lens.sum::<u64>();
@@ -316,7 +318,7 @@ impl<'a> Writer<'a> {
     fn start_anew(&mut self) -> rusqlite::Result<()> {
         // Acks are for the old numbers, and cursors go with the records before them.
         let changed = self.write([true; 3])?;
-        self.queue.committed([true; 3]);
+        self.note_commit([true; 3]);
         self.tell_changed(changed);
         let old = self.file.id();
         self.file.start_anew()?;
@@ -327,32 +329,38 @@ impl<'a> Writer<'a> {
 
     /// The file is given up: what the county does not have of it is counted under its id.
     fn lose_file(&mut self) -> PathBuf {
-        let now = self.desk.clock.now();
-        for lane in Lane::ALL {
-            let unacked = &self.file.lane(lane).unacked;
-            let mut ranges: Vec<_> = unacked.ranges().take(LOST_RANGES_MAX).collect();
-            if let (Some((_, last)), Some(highest)) = (ranges.last_mut(), unacked.highest()) {
-                *last = highest; // What arrived of it stays received at the county.
-            }
-            for (first, last) in ranges {
-                let drop = DropRecord {
-                    outbox: Some(self.file.id()),
-                    lane,
-                    first,
-                    last,
-                    from: now.wall,
-                    until: now.wall,
-                    cause: DropCause::Damaged,
-                    observed: now.observed(),
-                };
-                log_drop(&drop);
-                self.queue.add(now, NO_LINK, Record::Dropped(drop), |_| Vec::new());
-            }
-        }
+        self.count_loss(&Loss::of(&self.file));
         self.queue.forget_acked();
         // The uplink works with this file.
         self.tell(News::Overflow);
         self.file.path().to_owned()
+    }
+
+    /// Counts what is lost with damaged files of which nobody has told yet.
+    pub(super) fn count_lost_files(&mut self) {
+        for aside in file::untold(self.file.path()) {
+            if !self.queue.is_counted(&aside) {
+                self.count_loss(&Loss::read(&aside));
+                self.queue.note_counted(aside);
+            }
+        }
+    }
+
+    fn count_loss(&mut self, loss: &Loss) {
+        let now = self.desk.clock.now();
+        for drop in loss.drops(now) {
+            log_drop(&drop);
+            self.queue.add(now, NO_LINK, Record::Dropped(drop), |_| Vec::new());
+        }
+    }
+
+    /// Everything that was ripe is on disk.
+    fn note_commit(&mut self, ripe: [bool; 3]) {
+        for aside in self.queue.committed(ripe) {
+            if let Err(error) = file::told(&aside) {
+                tracing::error!(%error, "What is lost with a damaged outbox is told again at the next start.");
+            }
+        }
     }
 
     fn stock(&self) -> Stock {

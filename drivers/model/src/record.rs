@@ -59,11 +59,14 @@ pub enum DropCause {
     DiskFull,
     /// The row could not be read back.
     Damaged,
+    /// The outbox was damaged, and where its numbers end could not be read: what of the range and
+    /// above it the county does not have is lost.
+    OutboxLost,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 3] = [Self::OutboxFull, Self::DiskFull, Self::Damaged];
+    pub const ALL: [Self; 4] = [Self::OutboxFull, Self::DiskFull, Self::Damaged, Self::OutboxLost];
 
     /// The name in records and in the API.
     #[must_use]
@@ -72,6 +75,7 @@ impl DropCause {
             Self::OutboxFull => "outbox_full",
             Self::DiskFull => "disk_full",
             Self::Damaged => "damaged",
+            Self::OutboxLost => "outbox_lost",
         }
     }
 }
