@@ -4,11 +4,15 @@
 //! - what may not be acked counts as lost: of what arrived the county knows better
 //! - a file of which nothing can be read is one drop record all the same
 
-use super::file::{OutboxFile, Reader, next_seq, seq_of};
+use super::{
+    file::{OutboxFile, next_seq, read_only, settled, stored_id},
+    migration,
+    place::Places,
+};
 use model::{
     id::{Lane, OutboxId, Seq},
     record::{DropCause, DropRecord},
-    time::{Now, WallTime},
+    time::Now,
 };
 use rusqlite::Connection;
 use std::path::Path;
@@ -28,18 +32,7 @@ pub(super) struct Loss {
 struct LostRows {
     lane: Lane,
     rows: RangeSet,
-    /// When the first of them was opened, if that is known.
-    from: Option<WallTime>,
     cause: DropCause,
-}
-
-/// What could be read of the rows of a lane, in their order, until the first error.
-#[derive(Default)]
-struct Walk {
-    acked: RangeSet,
-    first: Option<Seq>,
-    highest: Option<Seq>,
-    first_unacked: Option<WallTime>,
 }
 
 impl Loss {
@@ -48,7 +41,6 @@ impl Loss {
         let lanes = Lane::ALL.map(|lane| LostRows {
             lane,
             rows: file.lane(lane).unacked.clone(),
-            from: None,
             cause: DropCause::Damaged,
         });
         Self { outbox: file.id(), lanes: lanes.into() }
@@ -56,7 +48,7 @@ impl Loss {
 
     /// A file that was found damaged.
     pub(super) fn read(path: &Path) -> Self {
-        let read = Reader::open(path).and_then(|reader| Self::read_from(reader.connection()));
+        let read = read_only(path).and_then(|connection| Self::read_from(&connection));
         read.unwrap_or_else(|error| {
             tracing::error!(path = %path.display(), %error,
                 "Nothing can be read of the damaged outbox: what is lost with it is not known.");
@@ -65,7 +57,6 @@ impl Loss {
                 lanes: vec![LostRows {
                     lane: Lane::Urgent,
                     rows: [(Seq::FIRST, Seq::FIRST)].into_iter().collect(),
-                    from: None,
                     cause: DropCause::OutboxLost,
                 }],
             }
@@ -73,18 +64,23 @@ impl Loss {
     }
 
     fn read_from(connection: &Connection) -> rusqlite::Result<Self> {
-        let id: [u8; 16] =
-            connection.query_row("SELECT value FROM meta WHERE key = 'outbox_id'", [], |row| {
-                row.get(0)
-            })?;
+        let id = stored_id(connection)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         let lanes = Lane::ALL.map(|lane| LostRows::read(connection, lane));
-        Ok(Self { outbox: OutboxId::from_bytes(id), lanes: lanes.into() })
+        Ok(Self { outbox: id, lanes: lanes.into() })
+    }
+
+    pub(super) fn outbox(&self) -> OutboxId {
+        self.outbox
+    }
+
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (Lane, &RangeSet)> {
+        self.lanes.iter().map(|lost| (lost.lane, &lost.rows))
     }
 
     /// The records that count it.
     pub(super) fn drops(&self, now: Now) -> Vec<DropRecord> {
         let mut drops = Vec::new();
-        for LostRows { lane, rows, from, cause } in &self.lanes {
+        for LostRows { lane, rows, cause } in &self.lanes {
             let mut ranges: Vec<_> = rows.ranges().take(RANGES_MAX).collect();
             if let (Some((_, last)), Some(highest)) = (ranges.last_mut(), rows.highest()) {
                 *last = highest; // What arrived of it stays received at the county.
@@ -94,7 +90,7 @@ impl Loss {
                 lane: *lane,
                 first,
                 last,
-                from: from.unwrap_or(now.wall),
+                from: now.wall,
                 until: now.wall,
                 cause: *cause,
                 observed: now.observed(),
@@ -106,38 +102,31 @@ impl Loss {
 
 impl LostRows {
     fn read(connection: &Connection, lane: Lane) -> Self {
-        let mut walk = Walk::default();
-        let walked = walk.go(connection, lane);
-        let end = next_seq(connection, lane).map(|next| Seq::new(next.get() - 1));
-        let (last, cause) = match &end {
-            Ok(end) => (walk.highest.max(*end), DropCause::Damaged),
-            Err(_) => (walk.highest.or(Some(Seq::FIRST)), DropCause::OutboxLost),
+        let (known, settled_error) = match settled(connection, lane) {
+            Ok(known) => (known, None),
+            Err(error) => (RangeSet::default(), Some(error)),
         };
-        let first = walk.first.or(walked.is_err().then_some(Seq::FIRST));
-        let mut rows: RangeSet = first.zip(last).into_iter().collect();
-        walk.acked.ranges().for_each(|(first, last)| rows.remove_range(first, last));
-        if let Err(error) = end.map(drop).and(walked) {
-            tracing::error!(%lane, %error, "Not all of a damaged lane can be read.");
+        let (last, end_error) = match next(connection, lane, &known) {
+            Ok(next) => (Seq::new(next.get() - 1), None),
+            Err(error) => (known.highest(), Some(error)),
+        };
+        let mut rows: RangeSet = last.map(|last| (Seq::FIRST, last)).into_iter().collect();
+        known.ranges().for_each(|(first, last)| rows.remove_range(first, last));
+        let Some(error) = settled_error.or(end_error) else {
+            return Self { lane, rows, cause: DropCause::Damaged };
+        };
+        tracing::error!(%lane, %error, "Where a damaged lane ends cannot be read.");
+        if rows.is_empty() {
+            rows.insert(last.map_or(Seq::FIRST, Seq::next)); // So that it is told.
         }
-        Self { lane, rows, from: walk.first_unacked, cause }
+        Self { lane, rows, cause: DropCause::OutboxLost }
     }
 }
 
-impl Walk {
-    fn go(&mut self, connection: &Connection, lane: Lane) -> rusqlite::Result<()> {
-        let mut statement = connection.prepare(
-            "SELECT seq, opened_at, acked_s IS NOT NULL FROM envelope WHERE lane = ?1 ORDER BY seq",
-        )?;
-        let mut rows = statement.query([lane.name()])?;
-        while let Some(row) = rows.next()? {
-            let (seq, opened_at) = (seq_of(row.get(0)?)?, WallTime::from_unix_ms(row.get(1)?));
-            self.first.get_or_insert(seq);
-            self.highest = Some(seq);
-            match row.get(2)? {
-                true => self.acked.insert_range(seq, seq),
-                false => drop(self.first_unacked.get_or_insert(opened_at)),
-            }
-        }
-        Ok(())
+/// The number the next row would have got.
+fn next(connection: &Connection, lane: Lane, known: &RangeSet) -> rusqlite::Result<Seq> {
+    if migration::has_old_tables(connection)? {
+        return migration::old_next_seq(connection, lane);
     }
+    next_seq(connection, lane, &Places::read(connection, lane)?, known)
 }

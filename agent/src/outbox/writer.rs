@@ -170,12 +170,20 @@ impl<'a> Writer<'a> {
             }
             Command::Watch(link, told) => self.queue.watch(link, told),
             Command::Cursor(device, reply) => drop(reply.send(self.file.cursor(&device))),
-            Command::Forget { lane, first, last } => {
+            // They are about a file that is no longer the one.
+            Command::Forget { outbox, .. } | Command::Damaged(outbox, ..)
+                if outbox != self.file.id() => {}
+            Command::Forget { lane, first, last, .. } => {
                 let ranges = self.file.take_acked(lane, first, last);
                 self.queue.note_acked(self.desk.clock.mono(), lane, ranges);
             }
-            Command::Damaged(lane, seq) => {
-                self.change("giving up a damaged row", |change| change.give_up_damaged(lane, seq))?;
+            Command::Damaged(_, lane, seq) => {
+                // Outside of the transaction: meeting a broken page ends one.
+                let opened_at = self.file.opened_at(lane, seq).ok().flatten();
+                self.change("giving up a damaged row", |change| {
+                    change.give_up_damaged(lane, seq, opened_at);
+                    Ok(())
+                })?;
             }
             Command::NextConnection(reply) => drop(reply.send(self.file.next_connection())),
             Command::StartAnew(reply) => drop(reply.send(self.start_anew())),
@@ -205,11 +213,12 @@ impl<'a> Writer<'a> {
         let now = self.desk.clock.mono();
         let [urgent, trend, wave] = &self.queue.lanes;
         let ripe = [urgent, trend, wave].map(|lane| self.queue.is_ripe(lane, now));
-        match self.write(ripe) {
+        let with_acks = self.queue.are_acks_ripe(now) || self.desk.closing.is_cancelled();
+        match self.write(ripe, with_acks) {
             Ok(changed) => {
                 self.retry_at = None;
                 self.desk.failing.send_replace(None);
-                self.note_commit(ripe);
+                self.note_commit(ripe, with_acks);
                 let lens =
                     changed.stored.iter().map(|row| u64::try_from(row.len).unwrap_or_default());
                 self.appended += lens.sum::<u64>();
@@ -230,9 +239,11 @@ impl<'a> Writer<'a> {
     }
 
     /// One transaction: acks, envelopes, cursors, identities.
-    fn write(&mut self, ripe: [bool; 3]) -> rusqlite::Result<Changed> {
+    fn write(&mut self, ripe: [bool; 3], with_acks: bool) -> rusqlite::Result<Changed> {
         let mut change = self.file.change(self.desk.clock.now())?;
-        change.mark_acked(&self.queue.acked)?;
+        if with_acks {
+            change.mark_acked(&self.queue.acked)?;
+        }
         let lanes = self.queue.lanes.iter().zip(ripe).filter(|(_, ripe)| *ripe);
         for (pending, _) in lanes {
             if let Some(given_up) = pending.given_up() {
@@ -252,18 +263,9 @@ impl<'a> Writer<'a> {
         change.commit()
     }
 
-    /// The disk is full: rows that the county has make room for those it does not have. Their acks
-    /// were part of the commit that failed, so they are marked again here.
+    /// The disk is full: rows that the county has make room for those it does not have.
     fn free_acked(&mut self) -> Result<(), Damaged> {
-        let acked = self.queue.acked.clone();
-        let freed = self.change("making room", |change| {
-            change.mark_acked(&acked)?;
-            retention::delete_acked(change.connection(), i64::MAX).map(drop)
-        })?;
-        if freed {
-            self.queue.forget_acked();
-        }
-        Ok(())
+        self.change("making room", |change| retention::delete_acked(change).map(drop))
     }
 
     fn keep_inside_limit(&mut self) -> Result<(), Damaged> {
@@ -280,7 +282,7 @@ impl<'a> Writer<'a> {
         let ran_s = self.file.ran_s(now);
         self.change("pruning acked rows", |change| {
             change.note_time()?;
-            more = retention::prune(change.connection(), ran_s)?;
+            more = retention::prune(change, ran_s)?;
             Ok(())
         })?;
         match retention::give_back(&self.file.connection) {
@@ -292,33 +294,33 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// A change that nobody waits for; whether it was made. A failure shows in the log.
+    /// A change that nobody waits for, and the acks that wait. A failure shows in the log.
     fn change(
         &mut self,
         what: &str,
         make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
-    ) -> Result<bool, Damaged> {
+    ) -> Result<(), Damaged> {
+        let acked = &self.queue.acked;
         let done = self.file.change(self.desk.clock.now()).and_then(|mut change| {
+            change.mark_acked(acked)?;
             make(&mut change)?;
             change.commit()
         });
         match done {
             Ok(changed) => {
+                self.queue.forget_acked();
                 self.tell_changed(changed);
-                Ok(true)
             }
-            Err(error) if file::is_damage(&error) => Err(Damaged(error)),
-            Err(error) => {
-                tracing::error!(%error, what, "The outbox file failed; check the disk.");
-                Ok(false)
-            }
+            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
+            Err(error) => tracing::error!(%error, what, "The outbox file failed; check the disk."),
         }
+        Ok(())
     }
 
     fn start_anew(&mut self) -> rusqlite::Result<()> {
         // Acks are for the old numbers, and cursors go with the records before them.
-        let changed = self.write([true; 3])?;
-        self.note_commit([true; 3]);
+        let changed = self.write([true; 3], true)?;
+        self.note_commit([true; 3], true);
         self.tell_changed(changed);
         let old = self.file.id();
         self.file.start_anew()?;
@@ -355,7 +357,10 @@ impl<'a> Writer<'a> {
     }
 
     /// Everything that was ripe is on disk.
-    fn note_commit(&mut self, ripe: [bool; 3]) {
+    fn note_commit(&mut self, ripe: [bool; 3], with_acks: bool) {
+        if with_acks {
+            self.queue.forget_acked();
+        }
         for aside in self.queue.committed(ripe) {
             if let Err(error) = file::told(&aside) {
                 tracing::error!(%error, "What is lost with a damaged outbox is told again at the next start.");
