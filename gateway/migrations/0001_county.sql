@@ -65,7 +65,7 @@ CREATE TABLE waveform (
   device TEXT NOT NULL, channel TEXT NOT NULL, metric TEXT NOT NULL,
   start_ms INTEGER NOT NULL, period_num INTEGER NOT NULL, period_den INTEGER NOT NULL,
   scale TEXT, zero INTEGER, unit TEXT, flags TEXT NOT NULL,
-  samples BLOB NOT NULL               -- first difference, zigzag, LEB128
+  samples BLOB NOT NULL               -- codec 2 of the uplink
 );
 CREATE INDEX waveform_series ON waveform (device, metric, start_ms);
 

@@ -4,11 +4,14 @@
 //! ```text
 //! clinic-bench cable [SECONDS]   one monitor, five waves at 115200 baud, cable pulled three times
 //! clinic-bench many [SECONDS]    20 devices, four of them monitors; 16 without them; none
+//! clinic-bench waves HEADER...   size of the signals of WFDB records, beside `flac -8`
 //! ```
 //!
 //! County and agent are processes of this same program, so it should be a release build. CPU,
 //! memory and bytes written are the kernel's own account (/proc) of those processes; the first
 //! [`SETTLE`] are not counted: keys, and the first connections.
+
+mod waves;
 
 use anyhow::{Context as _, bail, ensure};
 use e2e::Village;
@@ -90,9 +93,10 @@ fn run(args: &[OsString]) -> anyhow::Result<()> {
     let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     let (what, seconds) = match words[..] {
+        ["waves", ref headers @ ..] => return waves::run(headers),
         [what] => (what, FOR),
         [what, seconds] => (what, Duration::from_secs(seconds.parse().context("SECONDS")?)),
-        _ => bail!("write: clinic-bench cable|many [SECONDS]"),
+        _ => bail!("write: clinic-bench cable|many [SECONDS], or waves HEADER..."),
     };
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     match what {

@@ -188,7 +188,7 @@ impl Names {
             number(block.period.denominator()),
             scale,
             number(flags),
-            number(samples::CODEC_DELTA),
+            number(samples::CODEC_PREDICTIVE),
             Value::Bytes(samples::encode(&block.samples)),
         ]
     }
@@ -315,7 +315,7 @@ impl Names {
             }
         };
         let flags: u8 = at.int()?;
-        if at.int::<u8>()? != samples::CODEC_DELTA {
+        if at.int::<u8>()? != samples::CODEC_PREDICTIVE {
             return None;
         }
         let samples = samples::decode(at.next()?.as_bytes()?)?;

@@ -192,6 +192,17 @@ impl Record {
         Header::parse(header).map(|header| header.file)
     }
 
+    /// Samples a second, as whole as they are.
+    #[must_use]
+    pub fn rate_hz(&self) -> u64 {
+        self.rate_nhz / 1_000_000_000
+    }
+
+    /// The name of each signal, and its samples as they are in the file.
+    pub fn signals(&self) -> impl Iterator<Item = (&str, &[i16])> {
+        self.signals.iter().map(|signal| (signal.name.as_str(), signal.samples.as_slice()))
+    }
+
     /// A recording of two leads as one byte a sample, as `ecg/README.md` describes it.
     pub(super) fn of_bytes(bytes: &[u8], names: [&str; 2]) -> Self {
         let signals = names.into_iter().enumerate().map(|(place, name)| Signal {
