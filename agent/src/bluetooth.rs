@@ -3,6 +3,13 @@
 //! - `bluez`: the bus
 //! - `objects`: what is on it
 //! - `session`: one device and its driver
+//! - `hold`: devices that are left alone for a while
+//!
+//! And for a person who installs:
+//!
+//! - `nearby`: everything in reach
+//! - `pairing`: `devices pair`, `devices forget`
+//! - `keypad`: the six digits of a device
 //!
 //! # Invariants
 //! - everything `BlueZ` says is listened to from before the first Connect, and for as long as the
@@ -10,7 +17,11 @@
 //! - a device that is not in the configuration is not connected
 
 mod bluez;
+mod hold;
+mod keypad;
+mod nearby;
 mod objects;
+pub(crate) mod pairing;
 mod session;
 
 use crate::{
@@ -22,15 +33,19 @@ use crate::{
 };
 use bluez::{Asker, Bluez, BluezError, Said};
 use drivers::{
-    gatt::{Refusal, Request},
+    gatt::{GattOutput, Refusal, Request},
+    output::Output,
     registry,
 };
 use futures_util::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+pub(crate) use hold::Holds;
 use model::{
     device::DeviceState,
+    record::Record,
     time::{MonoTime, Now},
 };
-use objects::{News, Objects};
+pub(crate) use nearby::{Seen, survey};
+use objects::{News, Objects, parent};
 use session::{Call, Event, Session};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,19 +58,29 @@ use tokio_util::sync::CancellationToken;
 const CONNECTIONS_MAX: usize = 4;
 /// The bus is looked for, and an adapter asked, again after this.
 const TRY_AGAIN: Duration = Duration::from_secs(3);
+/// While a device is missing that was never found by its service, devices of all services are looked
+/// for now and then: one that does not advertise its service is found too, and the street does not
+/// keep the box busy. A cuff advertises for half a minute.
+const SEARCH: Duration = Duration::from_secs(10);
+const OPEN_SEARCH: Duration = Duration::from_secs(5);
 /// An adapter that refuses so often to be switched on is blocked: "Busy while bluetoothd powers the
 /// adapter itself" is over by then.
 const REFUSALS_MAX: u32 = 4;
+/// A paired device that ends so many connections in a row before it tells its services has lost
+/// the bond.
+const DROPPED_MAX: u32 = 3;
 /// Devices are told that we go, and their connections ended, within this.
 const LEAVE_LIMIT: Duration = Duration::from_millis(2500);
 
 /// All Bluetooth devices and what they need.
+#[derive(Clone)]
 pub(crate) struct Radio {
     /// Number of the first link; the others follow.
     pub(crate) first_link: usize,
     pub(crate) devices: Vec<BluetoothConfig>,
     pub(crate) outbox: Outbox,
     pub(crate) board: Arc<Board>,
+    pub(crate) holds: Holds,
     pub(crate) clock: Clock,
     pub(crate) stopped: CancellationToken,
 }
@@ -94,6 +119,14 @@ struct Place {
     path: Option<String>,
     /// It was told that it is out of reach, and not yet that it came by again.
     is_lost: bool,
+    /// Why it has to be paired, once that was told.
+    unpaired: Option<String>,
+    /// How often in a row it ended a connection before it told its services.
+    dropped: u32,
+    /// It was found by the service it advertises.
+    is_plain: bool,
+    /// A person pairs it.
+    is_held: bool,
 }
 
 /// All devices of the configuration.
@@ -125,6 +158,10 @@ impl Desk {
                 },
                 path: None,
                 is_lost: false,
+                unpaired: None,
+                dropped: 0,
+                is_plain: false,
+                is_held: false,
             });
         }
         Ok(Self { places, unreachable: None })
@@ -164,9 +201,47 @@ async fn tell(place: &mut Place, now: Now, event: Event<'_>) -> Result<(), Outbo
     }
     place.session.handle(now, event, &mut keep);
     for output in keep {
-        place.handover.keep(output).await?;
+        place.handover.keep(as_it_is(place.unpaired.as_deref(), output)).await?;
     }
     Ok(())
+}
+
+/// A driver calls a device online that answers; one that has to be paired does, and is not read.
+fn as_it_is(unpaired: Option<&str>, mut output: GattOutput) -> GattOutput {
+    if let (Some(reason), Output::Emit(Record::Status(status))) = (unpaired, &mut output)
+        && status.state == DeviceState::Online
+    {
+        (status.state, status.reason) = (DeviceState::LinkDown, reason.to_owned());
+    }
+    output
+}
+
+/// A device that wants to be paired says so when it is asked for something; one that is subscribed
+/// to is good.
+async fn mind_bond(
+    place: &mut Place,
+    result: &Result<Vec<u8>, Refusal>,
+) -> Result<(), OutboxClosed> {
+    let is_subscribing =
+        matches!(place.session.under_way(), Some(Call::Gatt(Request::Subscribe(_))));
+    match result {
+        Err(Refusal::NotPaired) => wants_pairing(place, "it asks for a bond").await,
+        Ok(_) if is_subscribing && place.unpaired.take().is_some() => {
+            place.handover.report(DeviceState::Online, "").await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Told once, until it is paired.
+async fn wants_pairing(place: &mut Place, why: &str) -> Result<(), OutboxClosed> {
+    if place.unpaired.is_some() {
+        return Ok(());
+    }
+    let reason = format!("{why}; run: clinic-agent devices pair {}", place.address);
+    place.unpaired = Some(reason.clone());
+    tracing::warn!(device = %place.handover.device, reason, "A device has to be paired.");
+    place.handover.report(DeviceState::LinkDown, &reason).await
 }
 
 enum Ended {
@@ -177,8 +252,27 @@ enum Ended {
 /// The end of a call: of which place, which call, and what came of it.
 type Done = (usize, u64, Result<Vec<u8>, Refusal>);
 
-/// An errand to an adapter: to which, whether it looks for devices if that went well.
-type Errand = BoxFuture<'static, (String, bool, Result<(), BluezError>)>;
+/// An errand to an adapter: to which, what it looks for if that went well.
+type Errand = BoxFuture<'static, (String, Option<Search>, Result<(), BluezError>)>;
+
+/// What an adapter looks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Search {
+    /// Devices that advertise a service of ours.
+    ByService,
+    /// Any device.
+    Open,
+}
+
+impl Search {
+    /// After how long the other one has its turn, if it has.
+    const fn ends_after(self) -> Duration {
+        match self {
+            Self::ByService => SEARCH,
+            Self::Open => OPEN_SEARCH,
+        }
+    }
+}
 
 /// One connection to the bus.
 struct Air<'a> {
@@ -192,6 +286,8 @@ struct Air<'a> {
     adapters: BTreeMap<String, Chore>,
     /// How often in a row an adapter did not do what was asked.
     refusals: u32,
+    /// What is looked for next.
+    search: Search,
 }
 
 /// What is asked of an adapter.
@@ -199,8 +295,8 @@ struct Air<'a> {
 enum Chore {
     /// Something is under way.
     UnderWay,
-    /// It looks for devices, because we asked.
-    Looking,
+    /// It looks for devices, because we asked; since then.
+    Looking(Search, MonoTime),
     /// Nothing, until then.
     Idle(MonoTime),
 }
@@ -216,6 +312,7 @@ impl<'a> Air<'a> {
             chores: FuturesUnordered::new(),
             adapters: BTreeMap::new(),
             refusals: 0,
+            search: Search::ByService,
         }
     }
 
@@ -225,6 +322,7 @@ impl<'a> Air<'a> {
         }
         let mut leaving: Option<MonoTime> = None;
         loop {
+            self.mind_holds(desk).await?;
             self.make_calls(desk);
             if leaving.is_none() {
                 self.mind_adapters(desk).await?;
@@ -234,7 +332,8 @@ impl<'a> Air<'a> {
                 return Ok(Ended::Stopped);
             }
             let due = desk.places.iter().filter_map(|place| place.session.next_timeout());
-            let due = due.chain(self.adapter_due()).chain(leaving).min();
+            let hold_ends = self.radio.holds.next_end(self.radio.clock.mono());
+            let due = due.chain(self.adapter_due(desk)).chain(leaving).chain(hold_ends).min();
             tokio::select! {
                 said = self.bluez.next() => match said {
                     Some(Said::Restarted) => {
@@ -250,11 +349,13 @@ impl<'a> Air<'a> {
                 },
                 Some((index, number, result)) = self.calls.next() => {
                     if let Some(place) = desk.places.get_mut(index) {
+                        mind_bond(place, &result).await?;
                         tell(place, self.radio.clock.now(), Event::Done(number, result)).await?;
                     }
                 }
-                Some((adapter, looks, result)) = self.chores.next() => {
-                    self.chore_done(&adapter, looks, result);
+                () = self.radio.holds.changed() => {}
+                Some((adapter, looks_for, result)) = self.chores.next() => {
+                    self.chore_done(&adapter, looks_for, result);
                 }
                 () = self.radio.clock.sleep_until(due) => {
                     let now = self.radio.clock.now();
@@ -325,7 +426,7 @@ impl<'a> Air<'a> {
         let path = match &news {
             News::StoppedLooking(path) => {
                 // Not while something is under way: its end says more.
-                if let Some(chore @ Chore::Looking) = self.adapters.get_mut(path) {
+                if let Some(chore @ Chore::Looking(..)) = self.adapters.get_mut(path) {
                     *chore = Chore::Idle(now.mono + TRY_AGAIN);
                 }
                 return Ok(());
@@ -352,6 +453,10 @@ impl<'a> Air<'a> {
             return Ok(());
         }
         place.path = Some(path.clone());
+        let search = parent(&path).and_then(|adapter| self.adapters.get(adapter));
+        if let (News::Seen(_), Some(Chore::Looking(Search::ByService, _))) = (&news, search) {
+            place.is_plain = true;
+        }
         match news {
             News::Seen(_) if !is_full => tell(place, now, Event::Seen).await,
             News::Seen(_) if place.session.wants(now) => {
@@ -363,15 +468,53 @@ impl<'a> Air<'a> {
             }
             News::Resolved(_) => {
                 // Of a stack that was gone the driver knows nothing: for it nothing changed.
-                if std::mem::take(&mut place.is_lost) {
+                place.dropped = 0;
+                if std::mem::take(&mut place.is_lost) && place.unpaired.is_none() {
                     place.handover.report(DeviceState::Online, "").await?;
                 }
                 let found = self.objects.characteristics(&path);
                 tell(place, now, Event::Resolved(&found)).await
             }
-            News::Disconnected(_) => tell(place, now, Event::Disconnected).await,
+            News::Disconnected(_) => {
+                let is_paired = self.objects.devices.get(&path).is_some_and(|found| found.paired);
+                if is_paired && place.session.is_resolving() {
+                    place.dropped += 1;
+                }
+                if place.dropped >= DROPPED_MAX {
+                    wants_pairing(place, "it ends each connection: it does not know this box")
+                        .await?;
+                }
+                tell(place, now, Event::Disconnected).await
+            }
             News::Seen(_) | News::Value(..) | News::StoppedLooking(_) => Ok(()),
         }
+    }
+
+    /// Lets go of devices that a person pairs, and takes them up again.
+    async fn mind_holds(&mut self, desk: &mut Desk) -> Result<(), OutboxClosed> {
+        let now = self.radio.clock.now();
+        for place in &mut desk.places {
+            let is_held = self.radio.holds.is_held(&place.address, now.mono);
+            if is_held == place.is_held {
+                continue;
+            }
+            place.is_held = is_held;
+            let device = &place.handover.device;
+            if is_held {
+                tracing::info!(%device, "A person pairs the device; it is left alone meanwhile.");
+                tell(place, now, Event::Hold).await?;
+                continue;
+            }
+            tracing::info!(%device, "The device is read again.");
+            tell(place, now, Event::LetGo).await?;
+            // It may be connected already.
+            let path = place.path.as_ref();
+            if let Some(path) = path.filter(|path| self.objects.is_resolved(path)) {
+                let found = self.objects.characteristics(path);
+                tell(place, now, Event::Resolved(&found)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Sends off what the sessions ask for.
@@ -406,22 +549,34 @@ impl<'a> Air<'a> {
         }
         let now = self.radio.clock.mono();
         let is_missing = desk.places.iter().any(|place| !place.session.is_busy());
+        let is_hidden = is_anyone_hidden(desk);
         self.adapters.retain(|path, _| self.objects.adapters.contains_key(path));
         for (path, adapter) in &self.objects.adapters {
             let state = self.adapters.entry(path.clone()).or_insert(Chore::Idle(now));
             let (asker, at) = (self.asker.clone(), path.clone());
             let chore: Errand = match (*state, adapter.powered) {
                 (Chore::Idle(from), false) if now >= from => {
-                    Box::pin(async move { (at.clone(), false, asker.power_on(&at).await) })
+                    Box::pin(async move { (at.clone(), None, asker.power_on(&at).await) })
                 }
                 (Chore::Idle(from), true) if now >= from && is_missing => {
-                    let services = self.radio.devices.iter().map(|device| device.driver.service());
-                    let services: BTreeSet<_> = services.map(|uuid| uuid.to_string()).collect();
-                    let services = services.into_iter().collect();
-                    Box::pin(async move { (at.clone(), true, asker.discover(&at, services).await) })
+                    let search = if is_hidden { self.search } else { Search::ByService };
+                    let services = match search {
+                        Search::ByService => services(self.radio),
+                        Search::Open => Vec::new(),
+                    };
+                    let look = async move {
+                        (at.clone(), Some(search), asker.discover(&at, services).await)
+                    };
+                    Box::pin(look)
                 }
-                (Chore::Looking, true) if !is_missing => {
-                    Box::pin(async move { (at.clone(), false, asker.stop_discovery(&at).await) })
+                (Chore::Looking(search, since), true)
+                    if !is_missing || is_over(search, since, now, is_hidden) =>
+                {
+                    self.search = match search {
+                        Search::ByService => Search::Open,
+                        Search::Open => Search::ByService,
+                    };
+                    Box::pin(async move { (at.clone(), None, asker.stop_discovery(&at).await) })
                 }
                 _ => continue,
             };
@@ -439,25 +594,34 @@ impl<'a> Air<'a> {
     }
 
     /// When an adapter may be asked again.
-    fn adapter_due(&self) -> Option<MonoTime> {
+    fn adapter_due(&self, desk: &Desk) -> Option<MonoTime> {
         let now = self.radio.clock.mono();
+        let is_hidden = is_anyone_hidden(desk);
         let waiting = self.adapters.values().filter_map(|chore| match chore {
             Chore::Idle(from) if *from > now => Some(*from),
+            Chore::Looking(Search::Open, since) => Some(*since + OPEN_SEARCH),
+            Chore::Looking(search, since) if is_hidden => Some(*since + search.ends_after()),
             _ => None,
         });
         waiting.min()
     }
 
-    fn chore_done(&mut self, adapter: &str, looks: bool, result: Result<(), BluezError>) {
+    fn chore_done(
+        &mut self,
+        adapter: &str,
+        looks_for: Option<Search>,
+        result: Result<(), BluezError>,
+    ) {
         let Some(chore) = self.adapters.get_mut(adapter) else { return };
-        let again_at = self.radio.clock.mono() + TRY_AGAIN;
+        let now = self.radio.clock.mono();
+        let again_at = now + TRY_AGAIN;
         self.refusals = if result.is_ok() { 0 } else { self.refusals.saturating_add(1) };
-        *chore = match result {
-            Ok(()) if looks => Chore::Looking,
-            Ok(()) => Chore::Idle(self.radio.clock.mono()),
+        *chore = match (result, looks_for) {
+            (Ok(()), Some(search)) => Chore::Looking(search, now),
+            (Ok(()), None) => Chore::Idle(now),
             // "Operation already in progress": it looks, for us.
-            Err(error) if looks && error.is_in_progress() => Chore::Looking,
-            Err(error) => {
+            (Err(error), Some(search)) if error.is_in_progress() => Chore::Looking(search, now),
+            (Err(error), _) => {
                 // "Busy while bluetoothd powers the adapter itself": it is asked again.
                 tracing::debug!(adapter, %error, "An adapter does not do what is asked.");
                 Chore::Idle(again_at)
@@ -468,6 +632,22 @@ impl<'a> Air<'a> {
 
 fn addresses(radio: &Radio) -> BTreeSet<String> {
     radio.devices.iter().map(|device| device.address.clone()).collect()
+}
+
+/// Services of our devices.
+fn services(radio: &Radio) -> Vec<String> {
+    let services = radio.devices.iter().map(|device| device.driver.service().to_string());
+    services.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Whether a device is missing that may not advertise its service.
+fn is_anyone_hidden(desk: &Desk) -> bool {
+    desk.places.iter().any(|place| !place.is_plain && !place.session.is_busy())
+}
+
+/// Whether the other search has its turn.
+fn is_over(search: Search, since: MonoTime, now: MonoTime, is_hidden: bool) -> bool {
+    (is_hidden || search == Search::Open) && now >= since + search.ends_after()
 }
 
 async fn carry_out(asker: &Asker, at: &str, call: Call) -> Result<Vec<u8>, Refusal> {

@@ -1,7 +1,8 @@
 //! The command line of `clinic-agent`.
 
 use crate::{
-    config::{self, AgentConfig},
+    bluetooth::pairing,
+    config::{self, AgentConfig, Passkey},
     outbox::inspect,
     run, scan, status,
 };
@@ -10,12 +11,15 @@ use std::{
     ffi::OsString,
     fs,
     io::{self, IsTerminal as _, Write as _},
+    ops::RangeInclusive,
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 /// Wrong use or configuration.
 const WRONG: u8 = 2;
+const CONFIG: &str = "/etc/clinic-edge/agent.toml";
 
 /// Reads clinic devices, commits every value to disk, and publishes it to the county.
 #[derive(Debug, Parser)]
@@ -47,7 +51,7 @@ enum Command {
 #[derive(Args, Debug)]
 struct Config {
     /// The configuration
-    #[arg(long, value_name = "FILE", default_value = "/etc/clinic-edge/agent.toml")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
 }
 
@@ -62,17 +66,59 @@ struct Status {
 
 #[derive(Debug, Subcommand)]
 enum DevicesCommand {
-    /// Serial ports, who has them, and what can be heard on free ones; nothing is sent
+    /// Serial ports, who has them, what can be heard on free ones, and Bluetooth LE devices in reach;
+    /// nothing is sent
     Scan(Scan),
+    /// Pair a Bluetooth LE device, and prove the bond by a second connection
+    Pair(Pair),
+    /// Forget a Bluetooth LE device and the bond with it
+    Forget(Forget),
+}
+
+/// A box without a configuration is what a scan is for.
+#[derive(Args, Debug)]
+struct ConfigIfThere {
+    /// The configuration [default: /etc/clinic-edge/agent.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
 struct Scan {
-    /// This port only; may be given several times [default: every serial port of the box]
+    /// This port only; may be given several times [default: every serial port of the box, and Bluetooth]
     #[arg(long, value_name = "PATH")]
     port: Vec<PathBuf>,
+    /// How long to listen for Bluetooth devices
+    #[arg(long, value_name = "N", default_value = "10", value_parser = seconds)]
+    seconds: Duration,
     #[command(flatten)]
-    status: Status,
+    config: ConfigIfThere,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Pair {
+    /// Address of the device, as `devices scan` shows it
+    #[arg(value_parser = config::bluetooth_address)]
+    address: String,
+    /// The six digits on the device's label [default: those of the configuration, or a person types
+    /// what the device shows]
+    #[arg(long, value_name = "N", value_parser = Passkey::parse)]
+    passkey: Option<Passkey>,
+    /// How long to look for the device
+    #[arg(long, value_name = "N", default_value = "60", value_parser = seconds)]
+    seconds: Duration,
+    #[command(flatten)]
+    config: ConfigIfThere,
+}
+
+#[derive(Args, Debug)]
+struct Forget {
+    /// Address of the device, as `devices scan` shows it
+    #[arg(value_parser = config::bluetooth_address)]
+    address: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -158,13 +204,21 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
             Some(config) => status::show(&config.data_dir, options.json),
             None => Ok(ExitCode::from(WRONG)),
         },
-        Command::Devices(DevicesCommand::Scan(Scan { port, status })) => {
-            let file = &status.config.config;
-            // A box without a configuration is what a scan is for.
-            let config = if file.exists() { load(file)? } else { None };
-            scan::show(port, config.as_ref(), status.json)?;
-            Ok(ExitCode::SUCCESS)
+        Command::Devices(DevicesCommand::Scan(Scan { port, seconds, config, json })) => {
+            match load_if_there(config)? {
+                Loaded::Good(config) => scan::show(port, config.as_deref(), json, seconds),
+                Loaded::Wrong => Ok(ExitCode::from(WRONG)),
+            }
         }
+        Command::Devices(DevicesCommand::Pair(Pair { address, passkey, seconds, config })) => {
+            match load_if_there(config)? {
+                Loaded::Good(config) => {
+                    pairing::pair(pairing::Wanted { address, passkey, config, look_for: seconds })
+                }
+                Loaded::Wrong => Ok(ExitCode::from(WRONG)),
+            }
+        }
+        Command::Devices(DevicesCommand::Forget(Forget { address })) => pairing::forget(address),
         Command::Trace(TraceCommand::Start(options)) => trace("start", &options),
         Command::Trace(TraceCommand::Stop(options)) => trace("stop", &options),
         Command::Outbox(OutboxCommand::Inspect(Inspect { file, json })) => {
@@ -182,6 +236,11 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
 
 fn trace(order: &str, Trace { device, config }: &Trace) -> anyhow::Result<ExitCode> {
     let Some(meant) = load(&config.config)? else { return Ok(ExitCode::from(WRONG)) };
+    if meant.bluetooth.iter().any(|known| known.id.as_str() == device) {
+        let text = "is a Bluetooth device, and those are not recorded; a trace is of a serial line";
+        writeln!(io::stderr().lock(), "{}: {device} {text}", config.config.display())?;
+        return Ok(ExitCode::from(WRONG));
+    }
     if !meant.devices.iter().any(|known| known.id.as_str() == device) {
         let known: Vec<_> = meant.devices.iter().map(|known| known.id.as_str()).collect();
         let mut log = io::stderr().lock();
@@ -194,6 +253,31 @@ fn trace(order: &str, Trace { device, config }: &Trace) -> anyhow::Result<ExitCo
         return Ok(ExitCode::from(WRONG));
     }
     status::order_trace(&meant.data_dir, order, device)
+}
+
+/// A person may look for as long as that.
+const SECONDS: RangeInclusive<u64> = 1..=600;
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| SECONDS.contains(seconds));
+    let (first, last) = (SECONDS.start(), SECONDS.end());
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("write a number from {first} to {last}"))
+}
+
+/// A configuration that need not be there.
+enum Loaded {
+    Good(Option<Box<AgentConfig>>),
+    /// Its mistakes have been printed.
+    Wrong,
+}
+
+/// The configuration that was named, or the usual one if it is there.
+fn load_if_there(ConfigIfThere { config }: ConfigIfThere) -> anyhow::Result<Loaded> {
+    let usual = PathBuf::from(CONFIG);
+    let Some(file) = config.or_else(|| usual.exists().then_some(usual)) else {
+        return Ok(Loaded::Good(None));
+    };
+    Ok(load(&file)?.map_or(Loaded::Wrong, |config| Loaded::Good(Some(Box::new(config)))))
 }
 
 /// The configuration; `None` when it has mistakes, which have been printed.

@@ -19,6 +19,7 @@ use model::{
 };
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -87,6 +88,39 @@ pub(crate) struct DeviceConfig {
     pub(crate) options: DriverOptions,
 }
 
+/// Six digits that a device shows, or that stand on its label.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Passkey(pub(crate) u32);
+
+impl Passkey {
+    /// Six digits; the error says what to write.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let is_six = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let digits = text.parse().ok().filter(|_| is_six);
+        digits.map(Self).ok_or_else(|| format!("\"{text}\" is no code; write six digits"))
+    }
+}
+
+impl fmt::Display for Passkey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(digits) = self;
+        write!(out, "{digits:06}")
+    }
+}
+
+/// The address of a Bluetooth LE device, as `BlueZ` writes it; the error says what to write.
+pub(crate) fn bluetooth_address(text: &str) -> Result<String, String> {
+    let mut pairs = text.split(':');
+    let is_pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit());
+    match pairs.clone().count() == 6 && pairs.all(is_pair) {
+        true => Ok(text.to_ascii_uppercase()),
+        false => Err(format!(
+            "\"{text}\" is no address; write six pairs of hexadecimal digits, as `clinic-agent \
+             devices scan` shows them"
+        )),
+    }
+}
+
 /// One Bluetooth LE device.
 #[derive(Clone, Debug)]
 pub(crate) struct BluetoothConfig {
@@ -94,6 +128,8 @@ pub(crate) struct BluetoothConfig {
     pub(crate) driver: GattName,
     /// Six pairs of upper-case hexadecimal digits, as `BlueZ` writes it.
     pub(crate) address: String,
+    /// For `devices pair`, if the device has one that does not change.
+    pub(crate) passkey: Option<Passkey>,
     pub(crate) clock: ClockOptions,
 }
 
@@ -292,18 +328,8 @@ fn bluetooth(sections: Vec<Section<'_>>, names: &mut Names<'_>) -> Vec<Bluetooth
                 format!("\"{name}\" is no Bluetooth driver; known: {}", known.join(", "))
             })
         });
-        let address = section.parsed("address", "00:1A:7D:DA:71:13", |text| {
-            let mut pairs = text.split(':');
-            let is_pair =
-                |pair: &str| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit());
-            match pairs.clone().count() == 6 && pairs.all(is_pair) {
-                true => Ok(text.to_ascii_uppercase()),
-                false => Err(format!(
-                    "\"{text}\" is no address; write six pairs of hexadecimal digits, as `bluetoothctl \
-                     devices` shows them"
-                )),
-            }
-        });
+        let address = section.parsed("address", "00:1A:7D:DA:71:13", bluetooth_address);
+        let passkey = section.optional_parsed("passkey", Passkey::parse);
         let set = section.optional_switch("set_clock").unwrap_or_default();
         section.finish();
         if let (Some(id), Some(driver), Some(address)) = (id, driver, address) {
@@ -315,6 +341,7 @@ fn bluetooth(sections: Vec<Section<'_>>, names: &mut Names<'_>) -> Vec<Bluetooth
                 id: id.value,
                 driver: driver.value,
                 address: address.value,
+                passkey: passkey.map(|passkey| passkey.value),
                 clock: ClockOptions { zone_offset_s: None, set },
             });
         }
@@ -441,6 +468,14 @@ baud = 9600
         let config = parse(&format!("{GOOD}{cuff}"), Path::new("")).unwrap();
         let device = &config.bluetooth[0];
         assert_eq!((device.address.as_str(), device.clock.set), ("00:1A:7D:DA:71:13", false));
+        assert_eq!(device.passkey, None);
+        let with_code = format!("{GOOD}{cuff}passkey = \"000042\"\n");
+        let passkey = parse(&with_code, Path::new("")).unwrap().bluetooth[0].passkey;
+        assert_eq!(passkey.unwrap().to_string(), "000042");
+        for wrong in ["42", "+00042", "0000042", "12345a"] {
+            let told = parse(&with_code.replace("000042", wrong), Path::new("")).unwrap_err();
+            assert!(told[0].text.ends_with("is no code; write six digits"), "{told:?}");
+        }
 
         let bad = cuff
             .replace("bp-02", "bp-01")

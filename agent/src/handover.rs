@@ -7,7 +7,7 @@ use crate::{
 };
 use drivers::output::Output;
 use model::{
-    device::{DeviceKind, DeviceState, DeviceStatus},
+    device::{DeviceAction, DeviceKind, DeviceState, DeviceStatus},
     id::DeviceId,
     record::Record,
 };
@@ -34,6 +34,9 @@ impl Handover {
         match output {
             Output::Send(_) => {}
             Output::Emit(record) => {
+                if let Record::Action(DeviceAction { action, text, .. }) = &record {
+                    tracing::info!(%device, action, text, "Something was done to a device.");
+                }
                 self.board.emitted(device, &record, self.clock.now());
                 self.count += 1;
                 self.outbox.enqueue(self.origin(), record).await?;
@@ -44,7 +47,17 @@ impl Handover {
             }
             Output::Note(note) => {
                 self.board.noted(device, &note);
-                tracing::warn!(%device, kind = note.kind, note.text, "Something is wrong on the link.");
+                match note.kind {
+                    "refused" => {
+                        tracing::warn!(%device, kind = note.kind, note.text, "A device refused.");
+                    }
+                    _ if note.is_failure() => {
+                        tracing::warn!(%device, kind = note.kind, note.text, "A device was not understood.");
+                    }
+                    _ => {
+                        tracing::warn!(%device, kind = note.kind, note.text, "A driver noticed something.");
+                    }
+                }
             }
         }
         Ok(())

@@ -2,7 +2,10 @@
 //!
 //! Whose files are open only their user and root may see; names of programs everybody may.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// What mostly holds a serial port that the agent wants.
 const USUAL: [&str; 8] =
@@ -47,8 +50,28 @@ fn processes() -> Vec<(u32, String)> {
 fn holds(id: u32, port: &Path) -> bool {
     // A name in /dev/serial is a symlink, and what is open is its target.
     let Ok(port) = fs::canonicalize(port) else { return false };
-    let Ok(files) = fs::read_dir(format!("/proc/{id}/fd")) else { return false };
-    files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|target| target == port))
+    let has_open = files(id).any(|(_, target)| target == port);
+    has_open && !plays(id, &port)
+}
+
+/// Whether it is the device: of a pty the other side is open too, with the number of this side.
+fn plays(id: u32, port: &Path) -> bool {
+    let number = port.strip_prefix("/dev/pts").ok().and_then(Path::to_str);
+    let Some(line) = number.map(|number| format!("tty-index:\t{number}")) else { return false };
+    let mut others = files(id).filter(|(_, target)| target.ends_with("ptmx"));
+    others.any(|(file, _)| {
+        let about = fs::read_to_string(format!("/proc/{id}/fdinfo/{file}")).unwrap_or_default();
+        about.lines().any(|known| known == line)
+    })
+}
+
+/// Numbers of the files a process has open, and what they are.
+fn files(id: u32) -> impl Iterator<Item = (String, PathBuf)> {
+    let entries = fs::read_dir(format!("/proc/{id}/fd")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let number = entry.file_name().into_string().ok()?;
+        Some((number, fs::read_link(entry.path()).ok()?))
+    })
 }
 
 #[cfg(test)]

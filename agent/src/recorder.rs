@@ -63,7 +63,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn done(said: String) -> Self {
+    pub(crate) fn done(said: String) -> Self {
         Self { done: true, said }
     }
 

@@ -1,7 +1,7 @@
 //! The daemon: starts everything, waits for a signal, stops everything in order.
 
 use crate::{
-    bluetooth::{self, Radio},
+    bluetooth::{self, Holds, Radio},
     clock::Clock,
     config::AgentConfig,
     outbox::{self, Outbox, OutboxSettings},
@@ -76,7 +76,7 @@ fn take_data_dir(data_dir: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Starts what reads the Bluetooth devices, where there are any.
+/// Starts what reads the Bluetooth devices, where there are any; what it can be told.
 fn start_bluetooth(
     config: &AgentConfig,
     zone_offset_s: i32,
@@ -84,26 +84,26 @@ fn start_bluetooth(
     outbox: &Outbox,
     board: &Arc<Board>,
     clock: Clock,
-) {
-    if config.bluetooth.is_empty() {
-        return;
-    }
+) -> Holds {
     let mut devices = config.bluetooth.clone();
     for device in &mut devices {
         device.clock.zone_offset_s = Some(zone_offset_s);
     }
-    let (outbox, board, stopped) = (outbox.clone(), Arc::clone(board), supervisor.stopped());
-    let first_link = config.devices.len();
-    supervisor.keep("bluetooth".to_owned(), move || {
-        bluetooth::run(Radio {
-            first_link,
-            devices: devices.clone(),
-            outbox: outbox.clone(),
-            board: Arc::clone(&board),
-            clock,
-            stopped: stopped.clone(),
-        })
-    });
+    let holds = Holds::of_devices(devices.iter().map(|device| device.address.clone()).collect());
+    if devices.is_empty() {
+        return holds;
+    }
+    let radio = Radio {
+        first_link: config.devices.len(),
+        devices,
+        outbox: outbox.clone(),
+        board: Arc::clone(board),
+        holds: holds.clone(),
+        clock,
+        stopped: supervisor.stopped(),
+    };
+    supervisor.keep("bluetooth".to_owned(), move || bluetooth::run(radio.clone()));
+    holds
 }
 
 async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
@@ -127,20 +127,16 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     outbox.enqueue(outbox::NO_LINK, Record::Started(started)).await?;
 
     let news = Arc::new(Mutex::new(news));
-    let (uplink_config, site) = (config.uplink.clone(), config.site.clone());
-    let (for_uplink, for_board, stopped) =
-        (outbox.clone(), Arc::clone(&board), supervisor.stopped());
-    supervisor.keep("uplink".to_owned(), move || {
-        uplink::run(uplink::Uplink {
-            config: uplink_config.clone(),
-            site: site.clone(),
-            outbox: for_uplink.clone(),
-            news: Arc::clone(&news),
-            board: Arc::clone(&for_board),
-            clock,
-            stopped: stopped.clone(),
-        })
-    });
+    let to_county = uplink::Uplink {
+        config: config.uplink.clone(),
+        site: config.site.clone(),
+        outbox: outbox.clone(),
+        news,
+        board: Arc::clone(&board),
+        clock,
+        stopped: supervisor.stopped(),
+    };
+    supervisor.keep("uplink".to_owned(), move || uplink::run(to_county.clone()));
     let zone_offset_s = clock.offset_s(&config.time_zone);
     let mut devices = config.devices.clone();
     for device in &mut devices {
@@ -150,32 +146,29 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
         Recorder::start(&config.data_dir, config.trace, &devices, clock)
             .context("starting the thread of the recorder")?;
     for (link, (device, tape)) in devices.into_iter().zip(recorder.tapes()).enumerate() {
-        let (outbox, board, stopped) = (outbox.clone(), Arc::clone(&board), supervisor.stopped());
-        supervisor.keep(format!("link {}", device.id), move || {
-            serial_port::run(serial_port::Link {
-                number: link,
-                config: device.clone(),
-                outbox: outbox.clone(),
-                board: Arc::clone(&board),
-                tape: Arc::clone(&tape),
-                clock,
-                stopped: stopped.clone(),
-            })
-        });
+        let name = format!("link {}", device.id);
+        let link = serial_port::Link {
+            number: link,
+            config: device,
+            outbox: outbox.clone(),
+            board: Arc::clone(&board),
+            tape,
+            clock,
+            stopped: supervisor.stopped(),
+        };
+        supervisor.keep(name, move || serial_port::run(link.clone()));
     }
-    start_bluetooth(&config, zone_offset_s, &supervisor, &outbox, &board, clock);
-    let (socket, answers, stopped) =
-        (config.data_dir.join("agent.sock"), Arc::clone(&board), supervisor.stopped());
-    let for_status = outbox.clone();
-    supervisor.keep("status".to_owned(), move || {
-        status::serve(status::Desk {
-            socket: socket.clone(),
-            board: Arc::clone(&answers),
-            outbox: for_status.clone(),
-            recorder: recorder.clone(),
-            stopped: stopped.clone(),
-        })
-    });
+    let holds = start_bluetooth(&config, zone_offset_s, &supervisor, &outbox, &board, clock);
+    let desk = status::Desk {
+        socket: config.data_dir.join("agent.sock"),
+        board: Arc::clone(&board),
+        outbox: outbox.clone(),
+        recorder,
+        holds,
+        clock,
+        stopped: supervisor.stopped(),
+    };
+    supervisor.keep("status".to_owned(), move || status::serve(desk.clone()));
     // Without systemd there is nobody to notify.
     drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
     tracing::info!(site = %config.site, devices = config.device_count(), "Agent started.");

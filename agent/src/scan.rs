@@ -1,10 +1,15 @@
-//! `devices scan`: which serial ports there are, who has them, and what can be heard on free ones.
+//! `devices scan`: which serial ports there are, who has them, and what can be heard on free ones;
+//! and which Bluetooth devices are in reach (`radio`).
 //!
 //! # Invariants
 //! - nothing is sent; what a driver wants to send is left out
 //! - what was heard is never shown: it may be a patient's
 //! - what is printed for a person can be put behind an `agent.toml` as it is: what a person has to
 //!   fill in is a comment
+
+mod radio;
+
+pub(crate) use radio::allowed;
 
 use crate::{
     clock::Clock,
@@ -16,12 +21,14 @@ use drivers::{
     serial::{SerialDriver, SerialEvent, SerialOutput},
 };
 use model::{id::DeviceId, record::Record};
+use radio::Radio;
 use serde::Serialize;
 use std::{
     collections::BTreeSet,
     fs,
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
+    process::ExitCode,
     time::Duration,
 };
 
@@ -45,41 +52,77 @@ struct Found {
     baud: Option<u32>,
 }
 
-/// Prints these ports, or all serial ports of the box.
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+struct Everything {
+    ports: Vec<Found>,
+    /// None where only ports were named.
+    bluetooth: Option<Radio>,
+}
+
+/// Prints these ports, or all serial ports of the box and all Bluetooth devices in reach, for which
+/// it listens so long.
 pub(crate) fn show(
     named: Vec<PathBuf>,
     config: Option<&AgentConfig>,
     json: bool,
-) -> io::Result<()> {
-    let ports = if named.is_empty() { ports(Path::new("/dev")) } else { named };
+    listen_for: Duration,
+) -> anyhow::Result<ExitCode> {
+    let is_named = !named.is_empty();
+    let ports = if is_named { named } else { ports(Path::new("/dev")) };
     let found: Vec<_> = ports.into_iter().map(|port| look(port, config)).collect();
+    let is_bad = is_named && found.iter().any(|one| one.state == "unusable");
+    let code = if is_bad { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    let bluetooth = (!is_named).then(|| {
+        let seconds = listen_for.as_secs();
+        // The terminal is gone: nobody to tell.
+        drop(writeln!(io::stderr().lock(), "listening for Bluetooth devices for {seconds} s"));
+        Radio::listen(config, listen_for)
+    });
     let mut out = io::stdout().lock();
     if json {
-        return writeln!(out, "{}", serde_json::to_string(&found)?);
+        let everything = Everything { ports: found, bluetooth };
+        writeln!(out, "{}", serde_json::to_string(&everything)?)?;
+        return Ok(code);
     }
     if found.is_empty() {
         writeln!(out, "# no serial port; plug an adapter in")?;
     }
-    let taken = config.iter().flat_map(|config| &config.devices);
-    let mut taken: BTreeSet<String> = taken.map(|device| device.id.to_string()).collect();
+    let mut taken = taken(config);
     for one in &found {
         writeln!(out, "# {}: {}; {}", one.port.display(), one.state, one.why)?;
         if one.state == "free" {
             write!(out, "{}", section(one, &mut taken))?;
         }
     }
-    Ok(())
+    if let Some(radio) = bluetooth {
+        write!(out, "{}", radio.shown(&mut taken))?;
+    }
+    Ok(code)
+}
+
+/// Ids that no other device may have.
+pub(crate) fn taken(config: Option<&AgentConfig>) -> BTreeSet<String> {
+    let Some(config) = config else { return BTreeSet::new() };
+    let serial = config.devices.iter().map(|device| device.id.to_string());
+    let bluetooth = config.bluetooth.iter().map(|device| device.id.to_string());
+    serial.chain(bluetooth).chain([config.site.to_string()]).collect()
+}
+
+/// The next free id of that kind, which is taken by that.
+fn take_id(kind: &str, taken: &mut BTreeSet<String>) -> String {
+    let id = (1..).map(|number| format!("{kind}-{number:02}")).find(|id| !taken.contains(id));
+    let id = id.unwrap_or_default();
+    taken.insert(id.clone());
+    id
 }
 
 /// A section of `agent.toml`; a comment where nobody knows which device it is.
 fn section(Found { port, driver, baud, .. }: &Found, taken: &mut BTreeSet<String>) -> String {
-    let kind = driver.unwrap_or("device");
-    let id = (1..).map(|number| format!("{kind}-{number:02}")).find(|id| !taken.contains(id));
-    let id = id.unwrap_or_default();
+    let id = take_id(driver.unwrap_or("device"), taken);
     let mark = if driver.is_some() { "" } else { "# " };
     let driver = driver.unwrap_or("…");
     let mut text = format!("{mark}[[device]]\n{mark}id = \"{id}\"\n");
-    taken.insert(id);
     text += &format!("{mark}driver = \"{driver}\"");
     if !mark.is_empty() {
         text += &format!("  # {}", DriverName::ALL.map(DriverName::name).join(", "));

@@ -41,6 +41,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 const CHUNK: usize = 4096;
 
 /// One link and all it needs.
+#[derive(Clone)]
 pub(crate) struct Link {
     /// Counted from 0.
     pub(crate) number: usize,

@@ -1,9 +1,12 @@
 //! What the running agent tells `clinic-agent status`, over a Unix socket in its data folder.
 //!
 //! Whoever connects writes a line, or nothing, and ends writing: nothing is a question for the
-//! status; `trace start DEVICE` and `trace stop DEVICE` are orders for the recorder.
+//! status; `trace start DEVICE` and `trace stop DEVICE` are orders for the recorder;
+//! `bluetooth hold ADDRESS` and `bluetooth release ADDRESS` are said by whoever pairs that device.
 
 use crate::{
+    bluetooth::Holds,
+    clock::Clock,
     config::AgentConfig,
     outbox::{Outbox, inspect},
     recorder::{Answer, Order, Recorder},
@@ -218,11 +221,14 @@ impl Board {
 }
 
 /// All that is needed to answer.
+#[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) socket: PathBuf,
     pub(crate) board: Arc<Board>,
     pub(crate) outbox: Outbox,
     pub(crate) recorder: Recorder,
+    pub(crate) holds: Holds,
+    pub(crate) clock: Clock,
     pub(crate) stopped: CancellationToken,
 }
 
@@ -289,6 +295,18 @@ impl Desk {
         let (order, device) = match order.split_whitespace().collect::<Vec<_>>()[..] {
             ["trace", "start", device] => (Order::Start, device),
             ["trace", "stop", device] => (Order::Stop, device),
+            ["bluetooth", "hold", address] => {
+                return match self.holds.hold(address, self.clock.mono()) {
+                    true => Answer::done(format!("{address} is left alone for a while")),
+                    false => Answer::refused(format!("{address} is not in the configuration")),
+                };
+            }
+            ["bluetooth", "release", address] => {
+                return match self.holds.release(address) {
+                    true => Answer::done(format!("{address} is read again")),
+                    false => Answer::refused(format!("{address} was not held")),
+                };
+            }
             _ => {
                 let said = "the running agent is of another version; restart it";
                 return Answer::refused(said.to_owned());
@@ -350,11 +368,25 @@ pub(crate) fn show(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Tells the running agent something; what it says.
+///
+/// # Errors
+/// When no agent answers, or one of another version.
+pub(crate) fn order(data_dir: &Path, order: &str) -> io::Result<Answer> {
+    let text = ask(&data_dir.join("agent.sock"), &format!("{order}\n"))?;
+    serde_json::from_str(&text).map_err(io::Error::other)
+}
+
+/// Whether no agent is running that could have answered.
+pub(crate) fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
 /// What a person does next when the agent did not answer.
-fn unanswered(socket: &Path, error: &io::Error) -> String {
+pub(crate) fn unanswered(socket: &Path, error: &io::Error) -> String {
     let place = socket.display();
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+        _ if is_nobody(error) => {
             "no agent is running; start it with: systemctl start clinic-agent".to_owned()
         }
         io::ErrorKind::PermissionDenied => {

@@ -46,6 +46,7 @@ const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 type Row = (Lane, Seq);
 
 /// The uplink and all it needs.
+#[derive(Clone)]
 pub(crate) struct Uplink {
     pub(crate) config: UplinkConfig,
     pub(crate) site: SiteId,

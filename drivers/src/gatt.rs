@@ -133,7 +133,9 @@ pub enum Request {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
     /// The device wants a bond, or another one than there is (ATT errors 0x05, 0x08, 0x0F).
-    #[error("the device wants to be paired; pair it with bluetoothctl, beside the device")]
+    #[error(
+        "the device wants to be paired; run `clinic-agent devices pair` with its address, beside it"
+    )]
     NotPaired,
     /// An ATT error of the device's own (0x80 to 0xFF).
     #[error("the device refuses with ATT error {0:#04x}")]

@@ -6,7 +6,7 @@ use crate::{
         blood_pressure::{self, BloodPressure},
         glucose::{self, Glucose},
         heart_rate::{self, HeartRate},
-        polar_ecg::PolarEcg,
+        polar_ecg::{self, PolarEcg},
         pulse_oximeter::{self, PulseOximeter},
         services::ClockOptions,
         thermometer::{self, Thermometer},
@@ -306,6 +306,18 @@ impl GattName {
         Self::ALL.into_iter().find(|driver| driver.name() == name)
     }
 
+    /// The driver for a device with these services, advertised or known from a connection, and
+    /// that name.
+    #[must_use]
+    pub fn recognise(services: &[Uuid], name: &str) -> Option<Self> {
+        let polar = [polar_ecg::ADVERTISED, polar_ecg::SERVICE];
+        let is_polar = polar.iter().any(|service| services.contains(service));
+        if is_polar || name.starts_with(polar_ecg::NAME) {
+            return Some(Self::PolarEcg);
+        }
+        Self::ALL.into_iter().find(|driver| services.contains(&driver.service()))
+    }
+
     /// What kind of device it reads.
     #[must_use]
     pub const fn kind(self) -> DeviceKind {
@@ -398,6 +410,24 @@ mod tests {
             driver.handle(now_at(1), SerialEvent::Closed);
             assert_eq!(driver.next_timeout(), None, "{name:?} is closed");
         }
+    }
+
+    #[test]
+    fn a_device_is_recognised_by_its_services() {
+        for driver in GattName::ALL.into_iter().filter(|driver| *driver != GattName::PolarEcg) {
+            let services = [Uuid::sig(0x180A), driver.service()];
+            assert_eq!(GattName::recognise(&services, ""), Some(driver));
+        }
+        let rate = Uuid::sig(heart_rate::SERVICE);
+        let ecg = [
+            (vec![rate, Uuid::sig(0xFEEE)], ""),
+            (vec![polar_ecg::SERVICE], ""),
+            (vec![rate], "Polar H10 12345678"),
+        ];
+        for (services, name) in ecg {
+            assert_eq!(GattName::recognise(&services, name), Some(GattName::PolarEcg));
+        }
+        assert_eq!(GattName::recognise(&[Uuid::sig(0x180A)], "Thing"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a test stops where an input shows a mistake"
 )]
@@ -14,10 +15,12 @@
 mod body;
 #[path = "corpus/content.rs"]
 mod content;
+#[path = "corpus/gatt_seed.rs"]
+mod gatt_seed;
 #[path = "corpus/seed.rs"]
 mod seed;
 
-use drivers::registry::DriverName;
+use drivers::registry::{DriverName, GattName};
 use seed::seeds;
 use std::{
     env, fs,
@@ -30,7 +33,9 @@ const FILES_MAX: usize = 200;
 const BYTES_MAX: usize = 320 * 1024;
 
 fn targets() -> impl Iterator<Item = &'static str> {
-    DriverName::ALL.into_iter().map(DriverName::name).chain([body::TRACE_READER])
+    let serial = DriverName::ALL.into_iter().map(DriverName::name);
+    let gatt = GattName::ALL.into_iter().map(GattName::name);
+    serial.chain(gatt).chain([body::GATT_VALUES, body::TRACE_READER])
 }
 
 fn fuzz_dir() -> PathBuf {

@@ -81,6 +81,12 @@ CREATE TABLE device_alarm (
   observed_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL
 );
 
+-- What was done to devices: their clocks were set.
+CREATE TABLE device_action (
+  id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, action TEXT NOT NULL,
+  text TEXT NOT NULL, observed_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL
+);
+
 CREATE TABLE drop_record (
   id INTEGER PRIMARY KEY, site TEXT NOT NULL, outbox TEXT NOT NULL, lane TEXT NOT NULL,
   first INTEGER NOT NULL, last INTEGER NOT NULL, from_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL,

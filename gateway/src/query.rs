@@ -15,6 +15,9 @@ use uplink_proto::{ranges::RangeSet, receiver::LaneLedger, samples};
 /// Where every site is, until one says otherwise.
 const TIME_ZONE: &str = "Asia/Shanghai";
 
+/// What was done to a device is told so far back.
+const ACTIONS_MAX: u32 = 20;
+
 /// Township clinics by site.
 pub(crate) type Clinics = BTreeMap<SiteId, String>;
 
@@ -253,10 +256,25 @@ pub(crate) fn devices(connection: &Connection, clinics: &Clinics) -> rusqlite::R
             fields.insert("clinic".to_owned(), json!(clinic(clinics, &site)));
             fields.insert("last_observed".to_owned(), json!(seen));
             fields.insert("latest".to_owned(), json!(readings));
+            fields.insert("actions".to_owned(), actions(connection, &site, &id)?);
         }
         told.push(device);
     }
     Ok(json!({"devices": told}))
+}
+
+/// What was done to a device, the latest first.
+fn actions(connection: &Connection, site: &str, device: &str) -> rusqlite::Result<Value> {
+    let mut statement = connection.prepare_cached(
+        "SELECT action, text, observed_ms FROM device_action WHERE site = ?1 AND device = ?2
+         ORDER BY id DESC LIMIT ?3",
+    )?;
+    let told = |row: &Row<'_>| {
+        let (action, text): (String, String) = (row.get("action")?, row.get("text")?);
+        Ok(json!({"action": action, "text": text, "at": rfc3339(row.get("observed_ms")?)}))
+    };
+    let actions = statement.query_map(params![site, device, ACTIONS_MAX], told)?;
+    Ok(Value::Array(actions.collect::<Result<_, _>>()?))
 }
 
 /// Every site that is configured or has spoken.

@@ -1,4 +1,8 @@
 //! Everything on one machine: broker, county, two clinic boxes, one virtual device of every kind.
+//!
+//! - `air`: the Bluetooth devices of the first clinic
+
+mod air;
 
 use crate::{
     client::Client,
@@ -9,6 +13,7 @@ use crate::{
     stage::pty::StageTime,
     verify::{self, Latency, Report},
 };
+use air::Air;
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
@@ -129,6 +134,7 @@ struct Parts {
     county: Option<County>,
     sites: Vec<Site>,
     performances: Vec<Performance>,
+    air: Option<Air>,
     arrivals: Option<Arrivals>,
 }
 
@@ -143,7 +149,7 @@ impl Parts {
     ) -> anyhow::Result<Option<Outcome>> {
         tell(say, &format!("starting the county service and two clinics in {}", dir.display()));
         tokio::select! {
-            started = self.start(plan, dir) => started?,
+            started = self.start(plan, dir, say) => started?,
             () = signals.next() => return Ok(None),
         }
         self.introduce(plan, dir, say);
@@ -158,8 +164,17 @@ impl Parts {
         }
     }
 
-    async fn start(&mut self, plan: &DemoPlan, dir: &Path) -> anyhow::Result<()> {
+    async fn start(
+        &mut self,
+        plan: &DemoPlan,
+        dir: &Path,
+        say: &mut dyn Write,
+    ) -> anyhow::Result<()> {
         let program = Program::current()?;
+        match Air::open(&program).await {
+            Ok(air) => self.air = Some(air),
+            Err(error) => tell(say, &format!("without Bluetooth devices: {error:#}")),
+        }
         let county_plan = CountyPlan {
             dir: dir.join(COUNTY_DIR),
             http_port: plan.port.unwrap_or_else(default_port),
@@ -177,9 +192,18 @@ impl Parts {
             };
             let scenario = Scenario::built_in(scenario).context("a scenario is missing")?;
             let seed = plan.seed.wrapping_add(part);
-            let devices = cast(name, seed, &Patient::new(seed, scenario, ecg));
+            let patient = Patient::new(seed, scenario, ecg);
+            let devices = cast(name, seed, &patient);
+            let air = self.air.as_mut().filter(|_| part == 0);
+            let program = match &air {
+                Some(air) => program.on_bus(air.bus()),
+                None => program.clone(),
+            };
             let mut site = Site::prepare(&program, county, name, &dir.join(name), devices).await?;
             self.performances.extend(site.play(clock, time)?);
+            if let Some(air) = air {
+                air.play(&site, seed, &patient, clock, time).await?;
+            }
             site.start()?;
             self.sites.push(site);
         }
@@ -196,10 +220,16 @@ impl Parts {
                 ),
             );
         }
-        for site in &self.sites {
+        for (site, part) in self.sites.iter().zip(0..) {
             let id = site.process_id().unwrap_or_default();
             let folder = dir.join(site.name());
             tell(say, &format!("  agent     process {id}, folder {}", folder.display()));
+            let devices: Vec<_> = site.devices().collect();
+            tell(say, &format!("  devices   {}", devices.join(", ")));
+            if let Some(air) = self.air.as_ref().filter(|_| part == 0) {
+                tell(say, &format!("  bluetooth {}", air.devices().join(", ")));
+                tell(say, &format!("            DBUS_SYSTEM_BUS_ADDRESS={}", air.bus()));
+            }
         }
         tell(
             say,
@@ -217,6 +247,9 @@ impl Parts {
             troubles.extend(done.err().map(|error| format!("{error:#}")));
         };
         note(switch_off(&mut self.performances).await);
+        if let Some(air) = &mut self.air {
+            note(air.switch_off().await);
+        }
         let county = self.county.as_mut().context("there is no county")?;
         let client = county.client()?;
         let truth: Vec<PathBuf> = self.sites.iter().map(Site::truth).collect();
@@ -243,6 +276,9 @@ impl Parts {
             }
             note(site.stop().await);
         }
+        if let Some(air) = self.air.take() {
+            note(air.close().await);
+        }
         note(county.stop().await);
         Ok(Outcome { report, notes, troubles })
     }
@@ -260,6 +296,9 @@ impl Parts {
         }
         if let Some(county) = &mut self.county {
             killed.push(county.kill().await);
+        }
+        if let Some(air) = self.air.take() {
+            killed.push(air.close().await);
         }
         for error in killed.into_iter().filter_map(Result::err) {
             tracing::warn!(error = format!("{error:#}"), "A process could not be killed.");

@@ -8,7 +8,7 @@
 //! - [`stage`]: where virtual devices appear
 //! - [`ble`]: Bluetooth LE devices on a bus
 //! - [`replay`]: a trace on a pty; [`decode`]: the readings in a trace
-//! - [`process`]: agent and gateway as child processes
+//! - [`process`]: agent, gateway and a bus as child processes
 //! - [`signals`]: Ctrl-C, SIGTERM, a closed terminal
 //! - [`county`], [`site`]: one county service; one clinic box with its devices
 //! - [`client`]: the county's HTTP API, as a program uses it
@@ -44,6 +44,7 @@ pub fn main_from(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match role {
         Some(process::Role::Agent) => agent::main_from(rest().into_iter()),
         Some(process::Role::Gateway) => gateway::main_from(rest().into_iter()),
+        Some(process::Role::Bus) => process::become_bus(rest().into_iter().skip(1)),
         None => command::main_from(args),
     }
 }

@@ -1,4 +1,5 @@
-//! Agent and gateway as child processes of this same program, with their logs in files.
+//! Agent and gateway as child processes of this same program, with their logs in files; a private
+//! bus as one that becomes another program.
 //!
 //! # Invariants
 //! - a signal of the terminal ends the bench, not its children: they are still needed for the
@@ -8,10 +9,11 @@
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::{ExitCode, ExitStatus, Stdio},
     time::Duration,
 };
 use tokio::{
@@ -30,6 +32,8 @@ pub enum Role {
     Agent,
     /// `clinic-gateway`
     Gateway,
+    /// `dbus-daemon`
+    Bus,
 }
 
 impl Role {
@@ -37,13 +41,14 @@ impl Role {
         match self {
             Self::Agent => "__clinic-agent",
             Self::Gateway => "__clinic-gateway",
+            Self::Bus => "__dbus-daemon",
         }
     }
 
     /// The role a hidden first argument asks for.
     #[must_use]
     pub fn from_argument(argument: &OsStr) -> Option<Self> {
-        [Self::Agent, Self::Gateway].into_iter().find(|role| argument == role.argument())
+        [Self::Agent, Self::Gateway, Self::Bus].into_iter().find(|role| argument == role.argument())
     }
 }
 
@@ -51,6 +56,13 @@ impl Role {
 pub(crate) fn follow_parent() {
     // A kernel that refuses leaves a daemon behind after a kill, and nothing worse.
     set_parent_process_death_signal(Some(Signal::TERM)).ok();
+}
+
+/// Becomes `dbus-daemon`, which is none of ours and could not follow its parent by itself.
+pub(crate) fn become_bus(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let error = std::process::Command::new("dbus-daemon").args(arguments).exec();
+    tracing::error!(%error, "There is no dbus-daemon.");
+    ExitCode::FAILURE
 }
 
 /// The program that is re-executed: `clinic-sim` itself, or in tests one built for them.
@@ -83,7 +95,7 @@ impl Program {
         Self { bus: Some(address.to_owned()), ..self.clone() }
     }
 
-    fn command(&self, role: Role, arguments: &[&OsStr]) -> Command {
+    pub(crate) fn command(&self, role: Role, arguments: &[&OsStr]) -> Command {
         let mut command = Command::new(&self.path);
         command.arg(role.argument()).args(arguments).stdin(Stdio::null());
         // A group of its own: Ctrl-C at a terminal goes to every process of the bench's group.

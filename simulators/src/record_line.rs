@@ -152,7 +152,7 @@ impl Line {
                 vec![Self::new(&status.device, "", what)]
             }
             // Said by the agent, never by a driver.
-            Record::Started(_) | Record::Dropped(_) => vec![],
+            Record::Started(_) | Record::Dropped(_) | Record::Action(_) => vec![],
         }
     }
 

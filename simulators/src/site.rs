@@ -38,6 +38,23 @@ pub struct DevicePlan {
     pub faults: Option<FaultPlan>,
 }
 
+/// A virtual Bluetooth LE device of a site.
+#[derive(Clone, Debug)]
+pub struct BluetoothPlan {
+    /// Id, as in `agent.toml`.
+    pub id: String,
+    /// Name of the virtual device.
+    pub name: &'static str,
+    /// Name of the driver.
+    pub driver: &'static str,
+    /// Its address, `C0:26:DA:00:00:01`.
+    pub address: String,
+    /// From which all that is its own follows.
+    pub seed: u64,
+    /// Whom it measures.
+    pub patient: Patient,
+}
+
 /// A clinic box.
 #[derive(Debug)]
 pub struct Site {
@@ -73,6 +90,23 @@ impl Site {
         fs::write(site.config(), site.configuration(county.broker()))
             .context("writing agent.toml")?;
         Ok(site)
+    }
+
+    /// Writes Bluetooth devices into `agent.toml`, before the agent starts.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add_bluetooth(&self, plans: &[BluetoothPlan]) -> anyhow::Result<()> {
+        let section = |plan: &BluetoothPlan| {
+            let BluetoothPlan { id, driver, address, .. } = plan;
+            format!(
+                "\n[[bluetooth]]\nid = \"{id}\"\ndriver = \"{driver}\"\n\
+                 address = \"{address}\"\n"
+            )
+        };
+        let text: String = plans.iter().map(section).collect();
+        let file = fs::OpenOptions::new().append(true).open(self.config());
+        file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing agent.toml")
     }
 
     /// Starts the agent.
@@ -151,6 +185,11 @@ impl Site {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Ids of its serial devices.
+    pub fn devices(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().map(|plan| plan.id.as_str())
     }
 
     /// Process id of the agent, while it runs.

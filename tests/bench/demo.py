@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Runs `clinic-sim demo` and prints one JSON object per figure: comparison, latency, and what the
-agents and the county cost while all devices report.
+agents, the county, the private bus and the virtual devices cost while all devices report.
 
     tests/bench/demo.py PATH/TO/clinic-sim [SECONDS]
 
-CPU and memory are the kernel's own account (/proc) of the agent and gateway processes, over the
-last SECONDS - 20 s of the run: the first seconds are the county's keys and the first connections.
+CPU and memory are the kernel's own account (/proc) of these processes, over the last SECONDS - 20 s
+of the run: the first seconds are the county's keys and the first connections.
 """
 
 import json
@@ -24,8 +24,18 @@ def role(pid):
             parts = file.read().split(b"\0")
     except OSError:
         return None
+    if parts[0] == b"dbus-daemon":
+        return "bus"
     name = parts[1].decode() if len(parts) > 1 else ""
     return name.removeprefix("__clinic-") if name.startswith("__clinic-") else None
+
+
+def site_of(pid):
+    """The site of an agent: its configuration stands in a folder of that name."""
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        parts = file.read().decode().split("\0")
+    configs = [part for part in parts if part.endswith("agent.toml")]
+    return os.path.basename(os.path.dirname(configs[0])) if configs else ""
 
 
 def children(parent):
@@ -37,7 +47,7 @@ def children(parent):
         except OSError:
             continue
         name = role(pid) if int(fields[1]) == parent else None
-        if name in ("agent", "gateway"):
+        if name in ("agent", "gateway", "bus"):
             found[int(pid)] = name
     return found
 
@@ -66,7 +76,8 @@ def main():
         command += ["--data", os.path.join(folder, "demo"), "--port", "0"]
         demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         time.sleep(SETTLE_S)
-        roles = children(demo.pid)
+        roles = children(demo.pid) | {demo.pid: "devices"}
+        sites = {pid: site_of(pid) for pid in roles}
         before = {pid: cost(pid) for pid in roles}
         began = time.monotonic()
         time.sleep(max(1, seconds - SETTLE_S - 2))
@@ -78,6 +89,7 @@ def main():
         (cpu0, _, _, wrote0), (cpu, rss, peak, wrote) = before[pid], after[pid]
         figure(
             name,
+            site=sites[pid],
             over_s=round(elapsed, 1),
             cpu_percent_of_a_core=round(100 * (cpu - cpu0) / elapsed, 2),
             rss_mib=round(rss / 1024, 1),

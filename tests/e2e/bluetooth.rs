@@ -10,7 +10,7 @@ use simulators::{
     process::Program,
     site::stage_clock,
     stage::{
-        bluez::{Bluez, Manners, OnAir, PrivateBus},
+        bluez::{Bluez, Manners, OnAir, PrivateBus, Quirk},
         pty::StageTime,
     },
 };
@@ -63,6 +63,8 @@ async fn every_bluetooth_device_arrives_whole() -> anyhow::Result<()> {
     let truth = village.site.truth();
     let time = StageTime::start(1.0);
     let stage = Bluez::start(bus.address(), on_air, Manners::Nasty, time, &truth).await?;
+    // The thermometer does not advertise what it is.
+    stage.spoil(&address(3), Quirk::HidesServices).await?;
     village.county.start().await?;
     village.site.start()?;
     let end = Instant::now() + PLAYED;

@@ -26,20 +26,30 @@ struct Bench {
     folder: TempDir,
 }
 
+/// The Bluetooth devices of the first clinic, and what each has measured once it was read.
+const ON_AIR: [(&str, &str); 2] =
+    [("heping-ble-bp-01", "nibp_sys"), ("heping-ble-glu-01", "glu_cap_wb")];
+const STRAP: &str = "heping-ble-ecg-01";
+
 impl Bench {
     fn start(words: &[&str]) -> anyhow::Result<Self> {
+        Self::start_with(words, |_| {})
+    }
+
+    fn start_with(words: &[&str], with: impl FnOnce(&mut Command)) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         fs::create_dir(folder.path().join("tmp"))?;
-        let child = Command::new(PROGRAM)
+        let mut command = Command::new(PROGRAM);
+        command
             .args(words)
             .env("TMPDIR", folder.path().join("tmp"))
             .current_dir(folder.path())
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(File::create(folder.path().join("stdout"))?)
-            .stderr(File::create(folder.path().join("stderr"))?)
-            .spawn()?;
-        Ok(Self { child, folder })
+            .stderr(File::create(folder.path().join("stderr"))?);
+        with(&mut command);
+        Ok(Self { child: command.spawn()?, folder })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -82,6 +92,29 @@ impl Bench {
             Ok(sites.len() == 2)
         })
         .await
+    }
+
+    /// Waits until the county has something of each Bluetooth device.
+    async fn is_on_air(&self) -> anyhow::Result<()> {
+        let ask = async |what: &str, device: &str, metric: &str| -> anyhow::Result<usize> {
+            let client = Client::new(&self.word("board")?, &self.word("token")?, None)?;
+            let words = [("device", device), ("metric", metric)];
+            let answer: serde_json::Value = client.get(&format!("/api/v1/{what}"), &words).await?;
+            let key = if what == "waveforms" { "blocks" } else { what };
+            let found = answer.get(key).and_then(serde_json::Value::as_array);
+            Ok(found.with_context(|| format!("no {key} in {answer}"))?.len())
+        };
+        until("the strap's ECG arrives", LIMIT, async || {
+            Ok(ask("waveforms", STRAP, "ecg_wave").await? > 0)
+        })
+        .await?;
+        for (device, metric) in ON_AIR {
+            until("its readings arrive", LIMIT, async || {
+                Ok(ask("readings", device, metric).await? > 0)
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     async fn ends(&mut self) -> anyhow::Result<ExitStatus> {
@@ -158,12 +191,44 @@ async fn five_seconds_arrive_whole_and_leave_nothing_behind() -> anyhow::Result<
 async fn ctrl_c_at_a_terminal_compares_and_ends_well() -> anyhow::Result<()> {
     let mut demo = Bench::start(&["demo", "--port", "0"])?;
     demo.flows().await?;
+    demo.is_on_air().await?;
     kill_process_group(demo.id()?, Signal::INT)?;
     let status = demo.ends().await?;
     let (said, complained) = (demo.said()?, demo.complained()?);
     ensure!(status.success(), "{status}: {said}{complained}");
     ensure!(said.contains("\nlost            0\n"), "{said}");
+    for device in ON_AIR.map(|(device, _)| device).into_iter().chain([STRAP]) {
+        ensure!(said.contains(device), "{device} is not named: {said}");
+    }
     demo.nothing_is_left().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_dbus_daemon_it_says_what_to_install_and_goes_on() -> anyhow::Result<()> {
+    let words = ["demo", "--port", "0", "--duration", "5s", "--json"];
+    let mut demo = Bench::start_with(&words, |command| {
+        command.env("PATH", "");
+    })?;
+    let status = demo.ends().await?;
+    let (said, complained) = (demo.said()?, demo.complained()?);
+    ensure!(status.success(), "{status}: {said}{complained}");
+    let told: Vec<_> = complained.lines().filter(|line| line.contains("Bluetooth")).collect();
+    let wanted = "without Bluetooth devices: dbus-daemon is not installed; on Debian: apt install \
+                  dbus-daemon";
+    ensure!(told == [wanted], "{told:?}");
+    ensure!(!complained.contains(STRAP), "{complained}");
+    demo.nothing_is_left().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_demonstration_that_was_killed_takes_every_process_with_it() -> anyhow::Result<()> {
+    let mut demo = Bench::start(&["demo", "--port", "0"])?;
+    demo.flows().await?;
+    let running = demo.left_running()?;
+    ensure!(running.iter().any(|line| line.contains("dbus-daemon")), "no bus: {running:?}");
+    demo.child.kill()?;
+    demo.child.wait()?;
+    until("no process is left", LIMIT, async || Ok(demo.left_running()?.is_empty())).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,11 @@
-//! Story: an engineer looks which serial ports there are, and copies what is printed.
+//! Story: an engineer looks which serial ports and Bluetooth devices there are, and copies what is
+//! printed.
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what went wrong by failing"
+)]
 #![expect(clippy::print_stdout, reason = "what was found, for whoever runs it with --nocapture")]
 
 use anyhow::ensure;
@@ -9,7 +14,10 @@ use serde_json::Value;
 use simulators::{
     county::BrokerPlace,
     site::{DevicePlan, stage_clock},
-    stage::pty::StageTime,
+    stage::{
+        bluez::{Bluez, Manners, OnAir, PrivateBus, Quirk},
+        pty::StageTime,
+    },
 };
 use std::{
     fs,
@@ -18,7 +26,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
     time::Duration,
 };
-use virtual_devices::{EcgSource, Patient, Scenario};
+use virtual_devices::{EcgSource, Patient, Scenario, Setup, gatt};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const LIMIT: Duration = Duration::from_secs(30);
@@ -52,18 +60,23 @@ impl Drop for Played {
     }
 }
 
-fn agent(words: &[&str], ports: &[&Path], config: &Path) -> Output {
+fn agent(words: &[&str], ports: &[&Path], config: Option<&Path>) -> Output {
     let mut command = Command::new(PROGRAM);
-    command.arg("__clinic-agent").args(words).arg("--config").arg(config);
+    command.arg("__clinic-agent").args(words);
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
     for port in ports {
         command.arg("--port").arg(port);
     }
     command.output().unwrap()
 }
 
-fn scan(ports: &[&Path], config: &Path) -> Vec<Value> {
+fn scan(ports: &[&Path], config: Option<&Path>) -> Vec<Value> {
     let output = agent(&["devices", "scan", "--json"], ports, config);
-    serde_json::from_slice(&output.stdout).unwrap()
+    let mut found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found["bluetooth"].is_null(), "only ports were named");
+    serde_json::from_value(found["ports"].take()).unwrap()
 }
 
 fn text<'a>(port: &'a Value, name: &str) -> Option<&'a str> {
@@ -86,17 +99,23 @@ async fn what_speaks_is_named_and_what_is_printed_is_a_configuration() -> anyhow
     village.site.start()?;
     let (config, taken) = (village.site.config(), village.site.port("heping-bp-01"));
 
-    // Without the configuration it is a port that some program holds.
-    let holder = format!("clinic-parts (process {})", village.site.process_id().unwrap());
-    let none = village.folder().join("none.toml");
+    // Not asked by a scan, which would listen on the port and keep the agent out.
+    let process = village.site.process_id().unwrap();
+    let port = fs::canonicalize(&taken)?;
     until("the agent has its port", LIMIT, async || {
-        let found = scan(&[&taken], &none);
-        Ok(text(&found[0], "why").unwrap().contains(&holder))
+        let mut files = fs::read_dir(format!("/proc/{process}/fd"))?.flatten();
+        Ok(files.any(|file| fs::read_link(file.path()).is_ok_and(|target| target == port)))
     })
     .await?;
-    let found = scan(&[&taken], &none);
+    // Without the configuration it is a port that some program holds.
+    let holder = format!("clinic-parts (process {process})");
+    let found = scan(&[&taken], None);
     ensure!(text(&found[0], "state") == Some("held"), "{found:?}");
-    let found = scan(&[&taken], &config);
+    // Whoever plays the device is not who holds its port: that is the device.
+    ensure!(text(&found[0], "why") == Some(&holder), "{found:?}");
+    let none = village.folder().join("none.toml");
+    ensure!(agent(&["devices", "scan"], &[&taken], Some(&none)).status.code() == Some(2));
+    let found = scan(&[&taken], Some(&config));
     ensure!(text(&found[0], "state") == Some("configured"), "{found:?}");
     ensure!(text(&found[0], "why") == Some("heping-bp-01 (tm2655)"), "{found:?}");
 
@@ -113,10 +132,11 @@ async fn what_speaks_is_named_and_what_is_printed_is_a_configuration() -> anyhow
     let mut ports: Vec<&Path> = played.iter().map(|played| played.port.as_path()).collect();
     ports.extend([taken.as_path(), missing.as_path()]);
 
-    let output = agent(&["devices", "scan"], &ports, &config);
+    let output = agent(&["devices", "scan"], &ports, Some(&config));
     let printed = String::from_utf8(output.stdout)?;
     println!("{printed}");
-    ensure!(output.status.success());
+    ensure!(output.status.code() == Some(1), "one that was named cannot be used");
+    ensure!(agent(&["devices", "scan"], &[&taken], Some(&config)).status.success());
     for name in TALKATIVE {
         ensure!(printed.contains(&format!("{name}: free; {name} speaks at ")), "{printed}");
     }
@@ -126,13 +146,13 @@ async fn what_speaks_is_named_and_what_is_printed_is_a_configuration() -> anyhow
 
     let copied = village.folder().join("heping/copied.toml");
     fs::write(&copied, fs::read_to_string(&config)? + "\n" + &printed)?;
-    let checked = agent(&["check"], &[], &copied);
+    let checked = agent(&["check"], &[], Some(&copied));
     let said = String::from_utf8([checked.stdout, checked.stderr].concat())?;
     ensure!(checked.status.success() && said.contains("4 devices"), "{said}");
     let filled_in = printed.replace("# [[", "[[").replace("# id", "id").replace("# port", "port");
     let filled_in = filled_in.replace("# driver = \"…\"", "driver = \"asena\"");
     fs::write(&copied, fs::read_to_string(&config)? + "\n" + &filled_in)?;
-    let checked = agent(&["check"], &[], &copied);
+    let checked = agent(&["check"], &[], Some(&copied));
     let said = String::from_utf8([checked.stdout, checked.stderr].concat())?;
     ensure!(checked.status.success() && said.contains("5 devices"), "{said}");
 
@@ -140,4 +160,80 @@ async fn what_speaks_is_named_and_what_is_printed_is_a_configuration() -> anyhow
         performance.unplug().await?;
     }
     village.site.stop().await
+}
+
+/// A virtual device that is seen, in a room of its own.
+fn on_air(name: &str, address: &str, is_bonded: bool) -> OnAir {
+    let patient = Patient::new(1, Scenario::built_in("steady").unwrap(), EcgSource::Synthetic);
+    let setup = Setup { device: name.to_owned(), seed: 0, clock: stage_clock(), patient };
+    let device = gatt::create(name, setup).unwrap();
+    OnAir { address: address.to_owned(), device, is_bonded }
+}
+
+/// `devices scan` on that bus, with all ports and all that is in the air.
+async fn scan_air(bus: &str, words: &[&str]) -> anyhow::Result<Output> {
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.args(["__clinic-agent", "devices", "scan", "--seconds", "4"]).args(words);
+    Ok(command.env("DBUS_SYSTEM_BUS_ADDRESS", bus).kill_on_drop(true).output().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_in_the_air_is_named_and_nobody_is_touched() -> anyhow::Result<()> {
+    let (cuff, meter, scale) = ("C0:26:DA:00:00:01", "C0:26:DA:00:00:02", "C0:26:DA:00:00:03");
+    let bus = PrivateBus::start().await?;
+    let folder = tempfile::tempdir()?;
+    let on_air = vec![
+        on_air("ble-cuff", cuff, false),
+        on_air("ble-meter", meter, true),
+        on_air("ble-scale", scale, false),
+    ];
+    let (time, truth) = (StageTime::start(1.0), folder.path().join("truth.jsonl"));
+    let stage = Bluez::start(bus.address(), on_air, Manners::Nasty, time, &truth).await?;
+    // Known by its address, whatever it says of itself.
+    stage.spoil(scale, Quirk::HidesServices).await?;
+    stage.wake(meter).await?;
+    let config = folder.path().join("agent.toml");
+    let written = format!(
+        "site = \"a\"\ndata_dir = \"data\"\n[uplink]\nbroker = \"b:1\"\nca = \"ca\"\n\
+         cert = \"cert\"\nkey = \"key\"\n\
+         [[bluetooth]]\nid = \"scale-01\"\ndriver = \"weight-scale\"\naddress = \"{scale}\"\n"
+    );
+    fs::write(&config, &written)?;
+    let words = ["--config", config.to_str().unwrap()];
+    let output = scan_air(bus.address(), &words).await?;
+    let printed = String::from_utf8(output.stdout)?;
+    println!("{}{printed}", String::from_utf8(output.stderr)?);
+    ensure!(output.status.success());
+    let line = |address: &str| {
+        let mut lines = printed.lines().filter(|line| line.starts_with(&format!("# {address} (")));
+        lines.next().unwrap_or_default().to_owned()
+    };
+    ensure!(line(cuff).ends_with("not paired; never allowed: is seen, not read"), "{printed}");
+    ensure!(line(meter).contains(" dBm): glucose; paired; never allowed"), "{printed}");
+    ensure!(line(scale).ends_with("weight-scale; not paired; in the configuration: scale-01"));
+    let advice =
+        format!("# if it is yours, run: clinic-agent devices pair {cuff}\n# [[bluetooth]]\n");
+    ensure!(printed.contains(&advice), "{printed}");
+    // The one that is paired is ready to be allowed, and is not to be by accident.
+    fs::write(&config, written + &printed)?;
+    let checked = agent(&["check"], &[], Some(&config));
+    let said = String::from_utf8([checked.stdout, checked.stderr].concat())?;
+    ensure!(checked.status.success() && said.contains("2 devices"), "{said}");
+
+    let output = scan_air(bus.address(), &[&words[..], &["--json"]].concat()).await?;
+    let found: Value = serde_json::from_slice(&output.stdout)?;
+    let devices = found["bluetooth"]["devices"].as_array().unwrap();
+    let of = |address| devices.iter().find(|one| text(one, "address") == Some(address)).unwrap();
+    ensure!(of(cuff)["device"].is_null() && of(cuff)["driver"] == "blood-pressure", "{found}");
+    ensure!(of(meter)["paired"] == true && of(scale)["device"] == "scale-01", "{found}");
+    ensure!(stage.said().await?.is_empty() && stage.connected().await?.is_empty());
+
+    stage.stop_daemon().await?;
+    let output = scan_air(bus.address(), &words).await?;
+    let printed = String::from_utf8(output.stdout)?;
+    ensure!(
+        output.status.success() && printed.contains("start it with: systemctl start bluetooth")
+    );
+    stage.stop().await?;
+    bus.stop().await
 }

@@ -15,8 +15,8 @@ use std::{
 };
 use thiserror::Error;
 use zbus::{
-    Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant, Variant,
-    message::Type,
+    Connection, MatchRule, Message, MessageStream, ObjectPath, OwnedObjectPath, OwnedVariant,
+    Variant, message::Type,
 };
 
 const BLUEZ: &str = "org.bluez";
@@ -76,7 +76,12 @@ impl From<zbus::Error> for BluezError {
 impl BluezError {
     /// What was asked for is being done already.
     pub(crate) fn is_in_progress(&self) -> bool {
-        matches!(self, Self::Refused { name, .. } if name.ends_with(".InProgress"))
+        self.is("InProgress")
+    }
+
+    /// Whether it is `org.bluez.Error.` with that name.
+    pub(crate) fn is(&self, wanted: &str) -> bool {
+        matches!(self, Self::Refused { name, .. } if name.rsplit('.').next() == Some(wanted))
     }
 
     /// What a driver is told.
@@ -131,6 +136,16 @@ impl Bluez {
 
     pub(crate) fn asker(&self) -> Asker {
         Asker(self.connection.clone())
+    }
+
+    /// The connection, for whoever answers on it.
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether it was `BlueZ` that called.
+    pub(super) fn is_from_bluez(&self, call: &Message) -> bool {
+        call.header().sender().is_some_and(|sender| self.owner.as_deref() == Some(sender.as_str()))
     }
 
     /// The next thing it says; `None` when the bus is gone.
@@ -198,6 +213,37 @@ impl Asker {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(BluezError::NoAnswer),
         }
+    }
+
+    /// Answers for itself whoever is asked of the agent at that path, until it is gone.
+    pub(crate) async fn register_agent(&self, path: &str) -> Result<(), BluezError> {
+        let path =
+            ObjectPath::try_from(path).map_err(|error| BluezError::Bus(error.to_string()))?;
+        let body = (path, "KeyboardDisplay");
+        self.call("/org/bluez", "org.bluez.AgentManager1", "RegisterAgent", &body).await.map(drop)
+    }
+
+    /// Pairs; without a limit, because a person types meanwhile.
+    pub(crate) async fn pair(&self, device: &str) -> Result<(), BluezError> {
+        let call = self.0.call_method(Some(BLUEZ), device, Some(DEVICE), "Pair", &());
+        call.await.map(drop).map_err(BluezError::from)
+    }
+
+    pub(crate) async fn cancel_pairing(&self, device: &str) -> Result<(), BluezError> {
+        self.call(device, DEVICE, "CancelPairing", &()).await.map(drop)
+    }
+
+    /// A device that is trusted may come back by itself, and nobody is asked.
+    pub(crate) async fn trust(&self, device: &str) -> Result<(), BluezError> {
+        let body = (DEVICE, "Trusted", Variant::Bool(true));
+        self.call(device, PROPERTIES, "Set", &body).await.map(drop)
+    }
+
+    /// Forgets a device, and the bond with it.
+    pub(crate) async fn remove(&self, adapter: &str, device: &str) -> Result<(), BluezError> {
+        let path =
+            ObjectPath::try_from(device).map_err(|error| BluezError::Bus(error.to_string()))?;
+        self.call(adapter, ADAPTER, "RemoveDevice", &path).await.map(drop)
     }
 
     /// Every object that is there.
@@ -283,11 +329,16 @@ fn property(value: &Variant<'_>) -> Property {
                 Variant::U8(byte) => Some(*byte),
                 _ => None,
             };
-            match array.inner().iter().map(byte).collect() {
-                Some(bytes) => Property::Bytes(bytes),
-                None => Property::Other,
-            }
+            let text = |value: &Variant<'_>| match value {
+                Variant::Str(text) => Some(text.to_string()),
+                _ => None,
+            };
+            let bytes: Option<Vec<u8>> = array.inner().iter().map(byte).collect();
+            let texts = || array.inner().iter().map(text).collect::<Option<Vec<String>>>();
+            let property = bytes.map(Property::Bytes);
+            property.or_else(|| texts().map(Property::Texts)).unwrap_or(Property::Other)
         }
+        Variant::I16(number) => Property::Number(*number),
         _ => Property::Other,
     }
 }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const OBJECTS_MAX: usize = 512;
 pub(super) const ADAPTER: &str = "org.bluez.Adapter1";
 pub(super) const DEVICE: &str = "org.bluez.Device1";
-const SERVICE: &str = "org.bluez.GattService1";
+pub(super) const SERVICE: &str = "org.bluez.GattService1";
 pub(super) const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
 
 /// A property's value, as far as it is used. "`Value`, `RSSI`, `Name` and others are absent when
@@ -19,7 +19,9 @@ pub(super) const CHARACTERISTIC: &str = "org.bluez.GattCharacteristic1";
 pub(crate) enum Property {
     Text(String),
     Flag(bool),
+    Number(i16),
     Bytes(Vec<u8>),
+    Texts(Vec<String>),
     /// Anything else.
     Other,
 }
@@ -39,6 +41,8 @@ pub(crate) struct Device {
     pub(crate) address: String,
     connected: bool,
     resolved: bool,
+    /// The stack has a bond with it.
+    pub(crate) paired: bool,
 }
 
 /// What something that was said means.
@@ -81,6 +85,11 @@ impl Objects {
             characteristics: BTreeMap::new(),
             early: Vec::new(),
         }
+    }
+
+    /// Whether a device is connected and its services are known.
+    pub(crate) fn is_resolved(&self, device: &str) -> bool {
+        self.devices.get(device).is_some_and(|device| device.resolved)
     }
 
     /// The characteristics of a device.
@@ -192,6 +201,7 @@ impl Objects {
         let flag = |name| flag(changed, name);
         let Some(device) = self.devices.get_mut(path) else { return Vec::new() };
         let before = (device.connected, device.resolved);
+        device.paired = flag("Paired").unwrap_or(device.paired);
         device.connected = flag("Connected").unwrap_or(device.connected);
         device.resolved = flag("ServicesResolved").unwrap_or(device.resolved) && device.connected;
         let mut news = Vec::new();
@@ -227,7 +237,7 @@ impl Objects {
     }
 }
 
-fn flag(properties: &Properties, name: &str) -> Option<bool> {
+pub(super) fn flag(properties: &Properties, name: &str) -> Option<bool> {
     match properties.get(name) {
         Some(Property::Flag(flag)) => Some(*flag),
         _ => None,
@@ -235,12 +245,12 @@ fn flag(properties: &Properties, name: &str) -> Option<bool> {
 }
 
 /// The path above.
-fn parent(path: &str) -> Option<&str> {
+pub(super) fn parent(path: &str) -> Option<&str> {
     path.rsplit_once('/').map(|(above, _)| above)
 }
 
 /// The device that the path of a characteristic begins with.
-fn device_of(path: &str) -> Option<&str> {
+pub(super) fn device_of(path: &str) -> Option<&str> {
     parent(path).and_then(parent)
 }
 

@@ -36,6 +36,10 @@ pub(super) enum Event<'a> {
     Seen,
     /// Another device waits for a connection.
     MakeRoom,
+    /// A person pairs it: it is left alone.
+    Hold,
+    /// It is ours again.
+    LetGo,
     /// It is connected and its services are known.
     Resolved(&'a [Characteristic]),
     /// A value was notified or indicated.
@@ -89,6 +93,7 @@ pub(super) struct Session {
     /// When it was connected, or spoke last.
     last_word: MonoTime,
     stopping: bool,
+    held: bool,
 }
 
 impl Session {
@@ -102,6 +107,7 @@ impl Session {
             told: false,
             last_word: MonoTime::START,
             stopping: false,
+            held: false,
         }
     }
 
@@ -112,7 +118,18 @@ impl Session {
 
     /// Whether it waits for its device.
     pub(super) fn wants(&self, now: Now) -> bool {
-        matches!(self.phase, Phase::Away(from) if now.mono >= from) && self.under_way.is_none()
+        let is_away = matches!(self.phase, Phase::Away(from) if now.mono >= from);
+        is_away && !self.held && self.under_way.is_none()
+    }
+
+    /// Whether it is connected and has not told its services yet.
+    pub(super) const fn is_resolving(&self) -> bool {
+        matches!(self.phase, Phase::Resolving(_))
+    }
+
+    /// What is asked at this moment.
+    pub(super) const fn under_way(&self) -> Option<&Call> {
+        self.under_way.as_ref()
     }
 
     /// Whether its device has had time to say what it has, and says nothing.
@@ -130,6 +147,8 @@ impl Session {
             Event::Seen => {}
             Event::MakeRoom if self.is_quiet(now) => self.say_good_bye(now),
             Event::MakeRoom => {}
+            Event::Hold => self.hold(now),
+            Event::LetGo => self.let_go(now),
             Event::Resolved(found) => self.resolved(now, found),
             Event::Value(from, value) => {
                 self.last_word = now.mono;
@@ -184,7 +203,9 @@ impl Session {
     }
 
     fn resolved(&mut self, now: Now, found: &[Characteristic]) {
-        if matches!(self.phase, Phase::Connected | Phase::Leaving(_) | Phase::Ending(_)) {
+        let is_known =
+            matches!(self.phase, Phase::Connected | Phase::Leaving(_) | Phase::Ending(_));
+        if is_known || self.held {
             return;
         }
         self.phase = Phase::Connected;
@@ -275,6 +296,23 @@ impl Session {
             Phase::Connected => self.say_good_bye(now),
             Phase::Connecting { .. } | Phase::Resolving(_) => self.end(now),
             Phase::Leaving(_) | Phase::Ending(_) => {}
+        }
+    }
+
+    /// Somebody else connects it now.
+    fn hold(&mut self, now: Now) {
+        self.held = true;
+        match self.phase {
+            Phase::Connected => self.say_good_bye(now),
+            Phase::Connecting { .. } | Phase::Resolving(_) => self.end(now),
+            Phase::Away(_) | Phase::Leaving(_) | Phase::Ending(_) => {}
+        }
+    }
+
+    fn let_go(&mut self, now: Now) {
+        self.held = false;
+        if matches!(self.phase, Phase::Away(_)) && !self.stopping {
+            self.phase = Phase::Away(now.mono);
         }
     }
 

@@ -95,6 +95,19 @@ impl DeviceState {
     }
 }
 
+/// Something was done to a device, because a person or the configuration said so: for the audit.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DeviceAction {
+    /// The device.
+    pub device: DeviceId,
+    /// What was done, as a constant name: `clock_set`.
+    pub action: String,
+    /// How, and why, in a few English words.
+    pub text: String,
+    /// The agent's clock when it was done.
+    pub observed: Observed,
+}
+
 /// A change in how a device is doing, or what it said of itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeviceStatus {

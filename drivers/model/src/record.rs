@@ -2,7 +2,7 @@
 
 use crate::{
     alarm::DeviceAlarm,
-    device::DeviceStatus,
+    device::{DeviceAction, DeviceStatus},
     id::{Lane, OutboxId, Seq},
     reading::{Occurrence, ReadingGroup},
     time::{Observed, WallTime},
@@ -24,6 +24,8 @@ pub enum Record {
     Started(AgentStarted),
     /// Envelopes were given up.
     Dropped(DropRecord),
+    /// Something was done to a device.
+    Action(DeviceAction),
 }
 
 impl Record {
@@ -36,7 +38,11 @@ impl Record {
                 Occurrence::Spot => Lane::Urgent,
             },
             Self::Waveform(_) => Lane::Wave,
-            Self::Alarm(_) | Self::Status(_) | Self::Started(_) | Self::Dropped(_) => Lane::Urgent,
+            Self::Alarm(_)
+            | Self::Status(_)
+            | Self::Started(_)
+            | Self::Dropped(_)
+            | Self::Action(_) => Lane::Urgent,
         }
     }
 }

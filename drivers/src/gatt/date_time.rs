@@ -58,7 +58,9 @@ fn date_of(days: i64) -> Option<(u16, u8, u8)> {
     let begins = |year, month| civil_ms(year, month, 1, 0, 0, 0);
     let year = (1970..2200).rev().find(|year| begins(*year, 1).is_some_and(|at| at <= day_ms))?;
     let month = (1..=12).rev().find(|month| begins(year, *month).is_some_and(|at| at <= day_ms))?;
-    let day = (day_ms - begins(year, month)?) / 86_400_000 + 1;
+    let day = u32::try_from((day_ms - begins(year, month)?) / 86_400_000 + 1).ok()?;
+    // Behind the last of these years there is no such day.
+    civil_ms(year, month, day, 0, 0, 0)?;
     Some((u16::try_from(year).ok()?, u8::try_from(month).ok()?, u8::try_from(day).ok()?))
 }
 
@@ -89,6 +91,9 @@ mod tests {
         let expected = [0xEA, 0x07, 0x0B, 0x16, 0x08, 0x17, 0x00, 0x07, 0x00, 0x01];
         assert_eq!(current_time(civil), Some(expected));
         assert_eq!(current_time(-1), None);
+        // Found by fuzzing: 2200-01-05 was written as day 36 of December 2199.
+        let last_day = civil_ms(2199, 12, 31, 0, 0, 0).unwrap();
+        assert_eq!(current_time(last_day + 5 * 86_400_000), None);
     }
 
     proptest! {

@@ -140,12 +140,13 @@ impl Glucose {
     /// A driver that waits for its meter. The cursor is the last record that was taken over.
     #[must_use]
     pub fn new(device: DeviceId, clock: ClockOptions, cursor: Option<Cursor>) -> Self {
+        let last = cursor.as_ref().and_then(Last::decode);
         Self {
             reporter: Reporter::new(device, DeviceKind::GlucoseMeter, "glucose"),
             visit: Visit::new(clock),
             phase: Phase::Away,
-            last: cursor.as_ref().and_then(Last::decode),
-            batch: Batch::default(),
+            batch: Batch { before: last.clone(), ..Batch::default() },
+            last,
             waiting: None,
             seen: BTreeMap::new(),
             quiet_until: None,
@@ -158,15 +159,20 @@ impl Glucose {
         self.quiet_until = Some(now.mono + QUIET_MAX);
     }
 
+    /// What comes from here on is of another batch.
+    fn begin_batch(&mut self) {
+        self.batch = Batch { before: self.last.clone(), ..Batch::default() };
+    }
+
     /// Counts, then has reported.
     fn begin(&mut self, now: Now, which: Which, tried: u8) {
-        self.batch = Batch { before: self.last.clone(), ..Batch::default() };
+        self.begin_batch();
         self.ask(now, Command::Count(which), tried);
     }
 
     /// The control point is ready.
     fn start(&mut self, now: Now) {
-        self.batch = Batch::default();
+        self.begin_batch();
         match self.last {
             None => self.begin(now, Which::All, 1),
             Some(_) => self.ask(now, Command::Report(Which::Last), 1),
@@ -528,6 +534,7 @@ impl GattDriver for Glucose {
             GattEvent::Disconnected => {
                 self.flush(now);
                 self.visit.end();
+                self.begin_batch();
                 self.seen.clear();
                 (self.phase, self.quiet_until) = (Phase::Away, None);
             }

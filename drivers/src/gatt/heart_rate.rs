@@ -15,7 +15,7 @@ use model::{
     device::DeviceKind,
     id::DeviceId,
     metric::Metric,
-    reading::{NoData, Reading, ReadingGroup},
+    reading::{GROUP_LEN_MAX, NoData, Reading, ReadingGroup},
     record::Record,
     time::{MonoTime, Now},
     units::Unit,
@@ -107,13 +107,16 @@ impl Heart {
         let intervals = beats.map(|interval| {
             Reading::number(Metric::RR_INTERVAL, u32::from(*interval), Unit::SECOND_1024)
         });
-        let readings = [rate].into_iter().chain(intervals).collect();
-        let device = reporter.device().clone();
-        let mut group = ReadingGroup::new(device, now.observed(), readings);
-        if let Some(location) = self.location {
-            group = group.with_context("sensor_location", location);
+        let readings: Vec<_> = [rate].into_iter().chain(intervals).collect();
+        // A strap has a few beats to tell; a notification has room for 255.
+        for readings in readings.chunks(GROUP_LEN_MAX) {
+            let device = reporter.device().clone();
+            let mut group = ReadingGroup::new(device, now.observed(), readings.to_vec());
+            if let Some(location) = self.location {
+                group = group.with_context("sensor_location", location);
+            }
+            reporter.emit(Record::Readings(group));
         }
-        reporter.emit(Record::Readings(group));
         true
     }
 
@@ -205,6 +208,16 @@ mod tests {
         assert_eq!(interval.canonical().unwrap().0.to_string(), "800");
     }
 
+    /// Found by fuzzing: an envelope carries no more than that of a group, and dropped the rest.
+    #[test]
+    fn more_beats_than_a_group_holds_are_several_groups() {
+        let mut bench = strap();
+        let beats: Vec<u8> = (0..40).flat_map(|beat: u16| (800 + beat).to_le_bytes()).collect();
+        bench.receive(MEASUREMENT, &[&[0x10, 75], beats.as_slice()].concat());
+        assert_eq!(bench.values().len(), 41);
+        assert!(bench.groups().iter().all(|group| group.readings.len() <= GROUP_LEN_MAX));
+    }
+
     #[test]
     fn a_strap_off_the_skin_has_no_rate() {
         let mut bench = strap();
@@ -249,7 +262,8 @@ mod tests {
         fn no_bytes_make_it_panic(value in vec(any::<u8>(), 0..300)) {
             let mut bench = strap();
             bench.receive(MEASUREMENT, &value);
-            prop_assert!(bench.groups().len() <= 1);
+            let readings = bench.groups().into_iter().map(|group| group.readings.len());
+            prop_assert!(readings.sum::<usize>() <= 1 + value.len() / 2);
         }
     }
 }

@@ -31,6 +31,10 @@ use model::{
 };
 use std::time::Duration;
 
+/// "Scan (name prefix or service FEEE / 180D)": Polar's own, in the advertisement.
+pub const ADVERTISED: Uuid = Uuid::sig(0xFEEE);
+/// How the name of the strap with an ECG begins.
+pub const NAME: &str = "Polar H10";
 /// The PMD service.
 pub const SERVICE: Uuid = Uuid::vendor(0xFB00_5C80_02E7_F387_1CAD_8ACD_2D8D_F0C8);
 /// Control point: read, write, indicate.

@@ -3,7 +3,7 @@
 //! Source: the protocol sheet of Heart Rate, Pulse Oximeter, Health Thermometer and Weight Scale, §6.
 //!
 //! # Invariants
-//! - a clock is set only where the configuration says so, and that it was set is noted
+//! - a clock is set only where the configuration says so, and that it was set is a record
 
 use super::{
     Characteristic, Refusal, Request, Uuid,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{clock_offset::clock_offset, reporter::Reporter};
 use model::{
-    device::DeviceState,
+    device::{DeviceAction, DeviceState},
     metric::Metric,
     reading::{Reading, ReadingGroup, shortened},
     record::Record,
@@ -123,10 +123,7 @@ impl Services {
             Request::Read(place) => *place,
             Request::Write(place, _) if *place == CURRENT_TIME || place.uuid == DATE_TIME => {
                 match answer {
-                    Ok(_) => {
-                        let text = "the device's clock was set, as the configuration says";
-                        reporter.note(now, "clock_set", text);
-                    }
+                    Ok(_) => clock_set(now, request, reporter),
                     Err(refusal) => reporter.note(now, "clock_not_set", refusal),
                 }
                 return;
@@ -172,6 +169,21 @@ impl Services {
         let reading = clock_offset(now, self.clock.zone_offset_s, shows..=shows);
         reading.into_iter().for_each(|reading| emit(now, reading, reporter));
     }
+}
+
+/// The device took the time it was given; its first seven bytes are a Date Time.
+fn clock_set(now: Now, request: &Request, reporter: &mut Reporter<Request>) {
+    let Request::Write(_, value) = request else { return };
+    let Some([low, high, month, day, hour, minute, second]) = value.first_chunk() else { return };
+    let year = u16::from_le_bytes([*low, *high]);
+    let shown = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}");
+    let action = DeviceAction {
+        device: reporter.device().clone(),
+        action: "clock_set".to_owned(),
+        text: format!("set to {shown} local time, as the configuration says"),
+        observed: now.observed(),
+    };
+    reporter.emit(Record::Action(action));
 }
 
 /// A battery level.

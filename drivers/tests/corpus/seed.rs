@@ -2,12 +2,13 @@
 
 use crate::{
     body::{
-        device,
+        GATT_VALUES, device,
         story::{Step, Story},
     },
     content::content,
+    gatt_seed,
 };
-use drivers::registry::DriverName;
+use drivers::registry::{DriverName, GattName};
 use std::{fs, path::Path, time::Duration};
 use trace::{Event, Reader};
 
@@ -20,13 +21,16 @@ const TICK: Duration = Duration::from_millis(4);
 
 /// Inputs with a name each.
 pub(crate) fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
-    match DriverName::from_name(target) {
-        Some(name) => of_driver(name),
-        None => of_reader(),
+    if let Some(name) = DriverName::from_name(target) {
+        return of_driver(name);
     }
+    if let Some(name) = GattName::from_name(target) {
+        return gatt_seed::of_driver(name);
+    }
+    if target == GATT_VALUES { gatt_seed::of_values() } else { of_reader() }
 }
 
-fn tests_dir() -> std::path::PathBuf {
+pub(crate) fn tests_dir() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests")
 }
 
@@ -75,7 +79,13 @@ fn of_driver(name: DriverName) -> Vec<(String, Vec<u8>)> {
 
 /// What devices say in the vectors.
 fn vectors(name: DriverName) -> Vec<Vec<u8>> {
-    let mut paths: Vec<_> = fs::read_dir(tests_dir().join("vectors").join(name.name()))
+    let said = tables(name.name()).into_iter().filter(|vector| text(vector, "from") == "device");
+    said.map(|vector| bytes_of(text(&vector, "bytes"))).collect()
+}
+
+/// The vectors of the driver of that name.
+pub(crate) fn tables(driver: &str) -> Vec<toml::Table> {
+    let mut paths: Vec<_> = fs::read_dir(tests_dir().join("vectors").join(driver))
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .collect();
@@ -84,14 +94,18 @@ fn vectors(name: DriverName) -> Vec<Vec<u8>> {
     for path in paths {
         let table: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
         for vector in table.get("vector").and_then(toml::Value::as_array).unwrap() {
-            let text = |field| vector.get(field).and_then(toml::Value::as_str).unwrap();
-            if text("from") == "device" {
-                let bytes = text("bytes").split_whitespace();
-                found.push(bytes.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect());
-            }
+            found.push(vector.as_table().unwrap().clone());
         }
     }
     found
+}
+
+pub(crate) fn text<'a>(vector: &'a toml::Table, field: &str) -> &'a str {
+    vector.get(field).and_then(toml::Value::as_str).unwrap()
+}
+
+pub(crate) fn bytes_of(hex: &str) -> Vec<u8> {
+    hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
 }
 
 fn steps_of_trace(name: DriverName) -> Vec<Step> {

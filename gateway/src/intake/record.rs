@@ -4,7 +4,7 @@ use super::{Batch, Gathered, integer};
 use crate::query;
 use model::{
     alarm::DeviceAlarm,
-    device::DeviceStatus,
+    device::{DeviceAction, DeviceStatus},
     id::SiteId,
     reading::{Reading, ReadingGroup, Value as Said},
     record::{DropRecord, Record},
@@ -42,6 +42,7 @@ impl Batch<'_> {
                     self.evaluation.agent_started(self.context(), site)?;
                 }
                 Record::Dropped(dropped) => self.dropped(site, envelope, dropped)?,
+                Record::Action(action) => self.action(site, action)?,
             }
         }
         Ok(())
@@ -305,6 +306,25 @@ impl Batch<'_> {
             ])?;
         let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
         self.taken.devices.extend(device);
+        Ok(())
+    }
+
+    fn action(&mut self, site: &SiteId, action: &DeviceAction) -> rusqlite::Result<()> {
+        let DeviceAction { device, action, text, observed } = action;
+        tracing::info!(%site, %device, action, text, "Something was done to a device.");
+        self.connection
+            .prepare_cached(
+                "INSERT INTO device_action (site, device, action, text, observed_ms, received_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                site.as_str(),
+                device.as_str(),
+                action,
+                text,
+                observed.at.unix_ms(),
+                self.now.unix_ms()
+            ])?;
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod evaluation;
 use super::*;
 use crate::store::Store;
 use model::{
+    device::DeviceAction,
     id::DeviceId,
     metric::Metric,
     reading::{Reading, ReadingGroup},
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
 const OUTBOX: OutboxId = OutboxId::from_bytes([7; 16]);
 /// Everything a batch writes to.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "site",
     "ledger",
     "envelope",
@@ -27,6 +28,7 @@ const TABLES: [&str; 11] = [
     "latest",
     "waveform",
     "device_alarm",
+    "device_action",
     "drop_record",
     "alert",
     "engine",
@@ -117,6 +119,16 @@ fn block() -> Record {
     })
 }
 
+/// The agent has set a device's clock.
+fn action() -> Record {
+    Record::Action(DeviceAction {
+        device: DeviceId::new("any-01").unwrap(),
+        action: "clock_set".to_owned(),
+        text: "set to 2026-11-22 16:15:00 local time".to_owned(),
+        observed: observed(1000),
+    })
+}
+
 fn dropped(lane: Lane, first: u64, last: u64) -> Record {
     Record::Dropped(DropRecord {
         outbox: None,
@@ -165,6 +177,15 @@ fn what_comes_in_is_stored_acked_and_evaluated_together() {
     assert_eq!((county.count("reading"), county.count("waveform")), (4, 1));
     assert_eq!(county.ledger(Lane::Trend).gaps(), [(seq(2), seq(2))]);
     assert_eq!((taken.alerts.len(), county.count("alert")), (1, 1));
+}
+
+#[test]
+fn what_was_done_to_a_device_is_kept_for_the_audit() {
+    let mut county = County::new();
+    let told = envelope(Lane::Urgent, 1, vec![action()]);
+    county.take(&[told.clone(), told]);
+    let kept = county.texts("SELECT device || ' ' || action || ' ' || text FROM device_action");
+    assert_eq!(kept, ["any-01 clock_set set to 2026-11-22 16:15:00 local time"]);
 }
 
 #[test]

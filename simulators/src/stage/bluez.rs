@@ -61,6 +61,17 @@ pub struct OnAir {
     pub is_bonded: bool,
 }
 
+/// What is wrong with one device, on top of the manners.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Quirk {
+    /// It has forgotten the bond, and ends each connection of a host that has not.
+    ForgotBond,
+    /// Its advertisements do not name its services.
+    HidesServices,
+    /// The next Pair bonds and is never answered, whenever it comes.
+    SwallowsPair,
+}
+
 /// A value that was handed to bluetoothd; an indication was confirmed to the device by that.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Said {
@@ -131,6 +142,22 @@ impl Bluez {
     /// When the stage is over.
     pub async fn wake(&self, address: &str) -> anyhow::Result<()> {
         self.order(Order::Wake(address.to_owned())).await
+    }
+
+    /// Something is wrong with that device from now on.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn spoil(&self, address: &str, quirk: Quirk) -> anyhow::Result<()> {
+        self.order(Order::Spoil(address.to_owned(), quirk)).await
+    }
+
+    /// The adapter is off, and rfkill keeps it off.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn block_adapter(&self) -> anyhow::Result<()> {
+        self.order(Order::Block).await
     }
 
     /// bluetoothd ends as by `kill -9`: the name is free, links and objects are gone.

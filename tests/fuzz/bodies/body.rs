@@ -10,23 +10,30 @@
 
 mod check;
 pub(crate) mod device;
+pub(crate) mod gatt;
 mod link;
 mod reader;
 pub(crate) mod story;
 
-use drivers::registry::DriverName;
+use drivers::registry::{DriverName, GattName};
 
 /// The target that is no driver: the reader of traces.
 pub(crate) const TRACE_READER: &str = "trace-reader";
+/// The target of numbers, times and answers that several drivers of Bluetooth LE decode.
+pub(crate) const GATT_VALUES: &str = "gatt-values";
 
 /// Feeds an input to a target; panics where something does not hold. How much was read:
 /// readings of a driver, events of a trace.
 pub(crate) fn run(target: &str, input: &[u8]) -> usize {
-    match DriverName::from_name(target) {
-        Some(name) => link::run(name, input),
-        None => {
-            assert_eq!(target, TRACE_READER, "there is no such target");
-            reader::run(input)
-        }
+    if let Some(name) = DriverName::from_name(target) {
+        return link::run(name, input);
+    }
+    if let Some(name) = GattName::from_name(target) {
+        return gatt::link::run(name, input);
+    }
+    match target {
+        GATT_VALUES => gatt::values::run(input),
+        TRACE_READER => reader::run(input),
+        other => panic!("there is no target {other}"),
     }
 }

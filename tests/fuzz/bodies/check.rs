@@ -1,37 +1,35 @@
 //! What must hold of everything a driver says, whatever came in.
 
-use super::device;
-use drivers::{
-    registry::DriverName,
-    serial::{CURSOR_LEN_MAX, SerialEvent, SerialOutput},
-};
+use drivers::output::{CURSOR_LEN_MAX, Output};
 use model::{
     alarm::{AlarmPhase, DeviceAlarm},
     device::{DeviceState, DeviceStatus},
-    metric::Kind,
+    metric::{Kind, Metric},
     reading::{CONTEXT_LEN_MAX, GROUP_LEN_MAX, NoData, Reading, ReadingGroup, TEXT_LEN_MAX, Value},
     record::Record,
     waveform::{SAMPLES_MAX, WaveformBlock},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 /// Outputs of one call without any bytes: every device behind a link, every stream and every alarm
 /// may end at once.
 const OUTPUTS_MAX: usize = 4096;
 /// A block is "at most a second long"; a wave of ours may close one a packet late.
 const BLOCK_US_MAX: u64 = 1_100_000;
-/// The longest is the association request of `intellivue`, or a refusal of `json-lines`.
-const SEND_LEN_MAX: usize = 2048;
 /// A sentence, what it quotes, and how many more there were.
 const NOTE_LETTERS_MAX: usize = 1040;
 /// What a device says of itself: 16 texts of `json-lines`, and what a driver adds.
 const ABOUT_MAX: usize = 24;
 
-/// Looks at what a driver says.
+/// How often a driver may ask for the moment that is now, one time after the other.
+const STANDING_MAX: u32 = 20;
+/// How often a driver may want to be called in a second, without anything coming in.
+const CALLS_A_SECOND_MAX: u32 = 100;
+
+/// Looks at what a driver says, whatever its link is.
 pub(super) struct Checker {
-    name: DriverName,
-    options: u8,
-    open: bool,
+    /// A source that says of alarms what it likes; it is passed on as said.
+    passes_alarms_on: bool,
     /// Outputs that are still allowed for the newest event.
     room: usize,
     /// Alarms that are up: device, channel, code.
@@ -39,48 +37,37 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    pub(super) fn new(name: DriverName, options: u8) -> Self {
-        Self { name, options, open: false, room: 0, up: BTreeSet::new() }
+    pub(super) fn new(passes_alarms_on: bool) -> Self {
+        Self { passes_alarms_on, room: 0, up: BTreeSet::new() }
     }
 
-    pub(super) fn before(&mut self, event: &SerialEvent<'_>) {
-        let bytes = match event {
-            SerialEvent::Opened => {
-                self.open = true;
-                self.up.clear();
-                0
-            }
-            SerialEvent::Closed => {
-                self.open = false;
-                0
-            }
-            SerialEvent::Received(bytes) => bytes.len(),
-            SerialEvent::TimedOut | SerialEvent::Committed => 0,
-        };
+    /// The link is new: alarms begin again.
+    pub(super) fn opened(&mut self) {
+        self.up.clear();
+    }
+
+    /// An event of that many bytes is handed over.
+    pub(super) fn before(&mut self, bytes: usize) {
         self.room = OUTPUTS_MAX + bytes;
     }
 
-    pub(super) fn check(&mut self, output: &SerialOutput) {
+    /// What is asked of the link is for the caller to judge.
+    pub(super) fn check<R>(&mut self, output: &Output<R>) {
         self.room = self.room.checked_sub(1).expect("it says more than there is to say");
         match output {
-            SerialOutput::Send(bytes) => {
-                assert!(self.open, "it sends to a closed port");
-                assert!(bytes.len() <= SEND_LEN_MAX, "it sends {} bytes", bytes.len());
-                let allowed = device::may_be_sent(self.name, self.options, bytes);
-                assert!(allowed, "it must not send {bytes:02x?}");
-            }
-            SerialOutput::Emit(Record::Readings(group)) => check_group(group),
-            SerialOutput::Emit(Record::Waveform(block)) => check_block(block),
-            SerialOutput::Emit(Record::Alarm(alarm)) => self.check_alarm(alarm),
-            SerialOutput::Emit(Record::Status(status)) => {
+            Output::Send(_) => {}
+            Output::Emit(Record::Readings(group)) => check_group(group),
+            Output::Emit(Record::Waveform(block)) => check_block(block),
+            Output::Emit(Record::Alarm(alarm)) => self.check_alarm(alarm),
+            Output::Emit(Record::Status(status)) => {
                 check_status(status);
                 // What cannot be heard has no alarms: those that are still up begin again.
                 let gone = status.state != DeviceState::Online;
                 self.up.retain(|[device, ..]| !gone || device != status.device.as_str());
             }
-            SerialOutput::Emit(other) => panic!("a driver does not say {other:?}"),
-            SerialOutput::Remember(cursor) => assert!(cursor.0.len() <= CURSOR_LEN_MAX),
-            SerialOutput::Note(note) => {
+            Output::Emit(other) => panic!("a driver does not say {other:?}"),
+            Output::Remember(cursor) => assert!(cursor.0.len() <= CURSOR_LEN_MAX),
+            Output::Note(note) => {
                 let letters = note.text.chars().count();
                 assert!(letters <= NOTE_LETTERS_MAX, "a note of {letters}: {}", note.text);
                 assert!(!note.text.contains(char::is_control), "{:?}", note.text);
@@ -93,8 +80,7 @@ impl Checker {
         check_text(&alarm.code);
         check_text(&alarm.text);
         assert!(!alarm.code.is_empty(), "an alarm without a code names none");
-        // A source of json-lines says what it likes; it is passed on as said.
-        if self.name == DriverName::JsonLines {
+        if self.passes_alarms_on {
             return;
         }
         let DeviceAlarm { device, channel, code, .. } = alarm;
@@ -107,12 +93,38 @@ impl Checker {
     }
 }
 
+/// How often a driver asks to be called while time passes and nothing comes in.
+#[derive(Default)]
+pub(super) struct Pace {
+    standing: u32,
+    calls: u32,
+}
+
+impl Pace {
+    /// It is called; whether time moved on since it was last.
+    pub(super) fn call(&mut self, moved: bool) {
+        self.standing = if moved { 0 } else { self.standing + 1 };
+        assert!(self.standing < STANDING_MAX, "it asks for the same moment again and again");
+        self.calls += 1;
+    }
+
+    /// So much time has passed.
+    pub(super) fn end(&self, time: Duration) {
+        let seconds = u32::try_from(time.as_secs() + 1).unwrap_or(u32::MAX);
+        let calls = self.calls;
+        assert!(calls <= CALLS_A_SECOND_MAX * seconds, "it asks to be called {calls} times");
+    }
+}
+
 fn check_group(group: &ReadingGroup) {
     assert!((1..=GROUP_LEN_MAX).contains(&group.readings.len()), "{group:?}");
     assert!(group.context.len() <= CONTEXT_LEN_MAX, "{group:?}");
     group.context.iter().for_each(|(name, text)| [name, text].into_iter().for_each(check_text));
-    let metrics: BTreeSet<_> = group.readings.iter().map(|reading| reading.metric).collect();
-    assert_eq!(metrics.len(), group.readings.len(), "one metric twice: {group:?}");
+    // "One reading per interval" is the catalogue's word for beats, and for nothing else.
+    let metrics = group.readings.iter().map(|reading| reading.metric);
+    let metrics: Vec<_> = metrics.filter(|metric| *metric != Metric::RR_INTERVAL).collect();
+    let different: BTreeSet<_> = metrics.iter().collect();
+    assert_eq!(different.len(), metrics.len(), "one metric twice: {group:?}");
     let seq = group.device_seq.unwrap_or_default();
     assert!(i64::try_from(seq).is_ok(), "no database holds {seq}");
     group.readings.iter().for_each(check_reading);

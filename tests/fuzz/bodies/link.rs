@@ -1,7 +1,7 @@
 //! Plays a story to a driver, as the agent would run it.
 
 use super::{
-    check::Checker,
+    check::{Checker, Pace},
     device,
     story::{Step, Story},
 };
@@ -27,10 +27,8 @@ const BYTES_MAX: usize = 20 * 1024;
 const BYTES_MAX_BCC: usize = 72 * 1024;
 /// Pieces into which bytes are cut: a longest line byte by byte takes seconds, and shows no more.
 const PIECES_MAX: usize = 1024;
-/// How often a driver may ask for the moment that is now, one time after the other.
-const STANDING_MAX: u32 = 20;
-/// How often a driver may want to be called in a second, without anything coming in.
-const CALLS_A_SECOND_MAX: u32 = 100;
+/// The longest is the association request of `intellivue`, or a refusal of `json-lines`.
+const SEND_LEN_MAX: usize = 2048;
 
 /// Plays the input twice, its bytes cut in two ways: what is said must be sound, and the same.
 pub(super) fn run(name: DriverName, input: &[u8]) -> usize {
@@ -59,6 +57,7 @@ struct Link {
     newest: Vec<u8>,
     cursor: Option<Cursor>,
     checker: Checker,
+    open: bool,
     records: Vec<Record>,
     /// More pieces of the same bytes are to come.
     between: bool,
@@ -89,7 +88,8 @@ impl Link {
             received: 0,
             newest: Vec::new(),
             cursor: None,
-            checker: Checker::new(name, story.options),
+            checker: Checker::new(name == DriverName::JsonLines),
+            open: false,
             records: Vec::new(),
             between: false,
             asked_between: false,
@@ -158,19 +158,16 @@ impl Link {
     /// Lets time pass as the agent does: from one asked-for moment to the next.
     fn pass(&mut self, time: Duration) {
         let end = self.elapsed + time;
-        let (mut standing, mut calls) = (0, 0);
+        let mut pace = Pace::default();
         while let Some(due) = self.driver.next_timeout().map(MonoTime::since_start) {
             if due > end {
                 break;
             }
-            standing = if due > self.elapsed { 0 } else { standing + 1 };
-            assert!(standing < STANDING_MAX, "it asks for the same moment again and again");
-            calls += 1;
+            pace.call(due > self.elapsed);
             self.elapsed = self.elapsed.max(due);
             self.tell(SerialEvent::TimedOut);
         }
-        let seconds = u32::try_from(time.as_secs() + 1).unwrap_or(u32::MAX);
-        assert!(calls <= CALLS_A_SECOND_MAX * seconds, "it asks to be called {calls} times");
+        pace.end(time);
         self.elapsed = end;
     }
 
@@ -181,7 +178,18 @@ impl Link {
     }
 
     fn tell(&mut self, event: SerialEvent<'_>) {
-        self.checker.before(&event);
+        match event {
+            SerialEvent::Opened => {
+                self.open = true;
+                self.checker.opened();
+            }
+            SerialEvent::Closed => self.open = false,
+            SerialEvent::Received(_) | SerialEvent::TimedOut | SerialEvent::Committed => {}
+        }
+        self.checker.before(match event {
+            SerialEvent::Received(bytes) => bytes.len(),
+            _ => 0,
+        });
         self.driver.handle(self.now(), event);
         while let Some(output) = self.driver.poll_output() {
             self.checker.check(&output);
@@ -189,6 +197,7 @@ impl Link {
                 SerialOutput::Emit(record) => self.records.push(record),
                 SerialOutput::Remember(cursor) => self.cursor = Some(cursor),
                 SerialOutput::Send(bytes) => {
+                    self.check_sent(&bytes);
                     let drains = matches!(self.name, DriverName::Asena | DriverName::Bcc);
                     self.asked_between |= self.between && drains;
                     self.recorder.sent(self.elapsed, &bytes);
@@ -196,6 +205,13 @@ impl Link {
                 SerialOutput::Note(_) => {}
             }
         }
+    }
+
+    fn check_sent(&self, bytes: &[u8]) {
+        assert!(self.open, "it sends to a closed port");
+        assert!(bytes.len() <= SEND_LEN_MAX, "it sends {} bytes", bytes.len());
+        let allowed = device::may_be_sent(self.name, self.options, bytes);
+        assert!(allowed, "it must not send {bytes:02x?}");
     }
 
     fn now(&self) -> Now {

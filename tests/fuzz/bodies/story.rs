@@ -82,18 +82,18 @@ fn step(rest: &mut &[u8]) -> Option<Step> {
     })
 }
 
-fn byte(rest: &mut &[u8]) -> Option<u8> {
+pub(super) fn byte(rest: &mut &[u8]) -> Option<u8> {
     let (first, later) = rest.split_first()?;
     *rest = later;
     Some(*first)
 }
 
-fn word(rest: &mut &[u8]) -> Option<u16> {
+pub(super) fn word(rest: &mut &[u8]) -> Option<u16> {
     Some(u16::from_le_bytes([byte(rest)?, byte(rest)?]))
 }
 
 /// As many as it says, or as there are: a fuzzer that cuts an input keeps its meaning.
-fn bytes(rest: &mut &[u8]) -> Option<Vec<u8>> {
+pub(super) fn bytes(rest: &mut &[u8]) -> Option<Vec<u8>> {
     let len = usize::from(word(rest)?).min(rest.len());
     let (bytes, later) = rest.split_at(len);
     *rest = later;
@@ -101,7 +101,7 @@ fn bytes(rest: &mut &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-fn put_bytes(input: &mut Vec<u8>, step: u8, bytes: &[u8]) {
+pub(super) fn put_bytes(input: &mut Vec<u8>, step: u8, bytes: &[u8]) {
     input.push(step);
     input.extend(u16::try_from(bytes.len()).unwrap().to_le_bytes());
     input.extend(bytes);

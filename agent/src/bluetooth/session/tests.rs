@@ -227,3 +227,23 @@ fn an_agent_that_stops_ends_every_connection_and_begins_none() {
     bench.pass(1_000_000);
     assert!(!bench.session.wants(bench.now()));
 }
+
+#[test]
+fn a_device_that_a_person_pairs_is_left_alone_and_what_it_says_counts() {
+    let mut bench = Bench::new();
+    bench.connect();
+    bench.handle(Event::Hold);
+    bench.call_ends(&Call::Disconnect, Ok(vec![]));
+    bench.handle(Event::Disconnected);
+    bench.ms += 20_000;
+    assert!(!bench.session.wants(bench.now()));
+    // Somebody else connects it.
+    bench.handle(Event::Seen);
+    bench.handle(Event::Resolved(&CUFF));
+    assert!(bench.session.poll_call().is_none() && !bench.session.is_busy());
+    bench.handle(Event::Value(blood_pressure::MEASUREMENT, VALUE));
+    assert_eq!(bench.readings(), 1);
+    bench.handle(Event::LetGo);
+    bench.handle(Event::Resolved(&CUFF));
+    bench.call_ends(&subscribe(), Ok(vec![]));
+}

@@ -197,7 +197,7 @@ fn a_refused_subscription_says_what_to_do() {
     let mut bench = bench(None);
     bench.refusing = vec![(MEASUREMENT, Refusal::NotPaired)];
     bench.connect();
-    assert!(bench.notes[0].text.contains("pair it"), "{:?}", bench.notes);
+    assert!(bench.notes[0].text.contains("clinic-agent devices pair"), "{:?}", bench.notes);
 }
 
 #[test]
@@ -209,7 +209,13 @@ fn the_clock_is_set_only_where_the_configuration_says_so() {
     bench.connect();
     // 2026-11-22 08:15:00 UTC is 16:15 in China.
     let expected = Request::Write(date_time, bytes("EA 07 0B 16 10 0F 00"));
-    assert_eq!((&bench.sent[0], bench.notes[0].kind), (&expected, "clock_set"));
+    assert_eq!(bench.sent[0], expected);
+    let action = bench.records.iter().find_map(|record| match record {
+        Record::Action(action) => Some((action.action.as_str(), action.text.as_str())),
+        _ => None,
+    });
+    let text = "set to 2026-11-22 16:15:00 local time, as the configuration says";
+    assert_eq!(action, Some(("clock_set", text)), "it goes to the county");
     let mut refusing = GattBench::new(
         BloodPressure::new(DeviceId::new("bp-01").unwrap(), clock, None),
         vec![(date_time, vec![])],

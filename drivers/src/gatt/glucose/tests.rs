@@ -132,6 +132,31 @@ fn a_newest_record_that_came_alone_hides_nothing_older() {
     assert_eq!((bench.numbers(), bench.cursor()), (vec![23], None));
 }
 
+/// Found by fuzzing: the meter was read from its first record again, and what a visit left behind
+/// was held against the next.
+#[test]
+fn what_comes_before_the_meter_is_asked_makes_nothing_forgotten() {
+    let driver = Glucose::new(
+        DeviceId::new("glu-01").unwrap(),
+        ClockOptions::default(),
+        Some(known_up_to(20)),
+    );
+    let places = [MEASUREMENT, CONTEXT, CONTROL_POINT].map(|place| (place, vec![]));
+    let mut early = GattBench::new(driver, places.to_vec());
+    early.say([22, 21]);
+    assert_eq!(early.cursor(), None);
+    early.connect();
+    assert_eq!(early.asked(), [[1, 6]]);
+
+    let mut bench = meter(None);
+    bench.answer(&[5, 0, 2, 0]);
+    bench.say([7, 8]);
+    bench.answer(ANSWER_ALL);
+    bench.handle(GattEvent::Disconnected);
+    bench.say([5]);
+    assert_eq!(bench.cursor(), Some(known_up_to(8)));
+}
+
 #[test]
 fn records_out_of_order_are_taken_over_only_as_a_whole() {
     for order in [&[9, 8][..], &[7, 9, 8]] {

@@ -11,7 +11,7 @@ use ciborium::Value;
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
     decimal::Decimal,
-    device::{DeviceKind, DeviceState, DeviceStatus},
+    device::{DeviceAction, DeviceKind, DeviceState, DeviceStatus},
     id::{Channel, DeviceId, OutboxId, Seq},
     metric::Metric,
     reading::{
@@ -33,6 +33,7 @@ mod kind {
     pub(super) const STATUS: u8 = 4;
     pub(super) const STARTED: u8 = 5;
     pub(super) const DROPPED: u8 = 6;
+    pub(super) const ACTION: u8 = 7;
 }
 
 /// Bits of a waveform block's flags.
@@ -118,6 +119,14 @@ impl Names {
                 place(&ClockQuality::ALL, &started.observed.quality),
             ],
             Record::Dropped(dropped) => encode_drop(dropped, base),
+            Record::Action(action) => vec![
+                number(kind::ACTION),
+                index(&mut self.devices, &action.device),
+                text(&action.action),
+                text(&action.text),
+                after(base, action.observed.at),
+                place(&ClockQuality::ALL, &action.observed.quality),
+            ],
         })
     }
 
@@ -234,6 +243,12 @@ impl Names {
                 observed: observed(&mut at, base)?,
             }),
             kind::DROPPED => Record::Dropped(decode_drop(&mut at, base)?),
+            kind::ACTION => Record::Action(DeviceAction {
+                device: self.device(&mut at)?,
+                action: shortened(at.text()?),
+                text: shortened(at.text()?),
+                observed: observed(&mut at, base)?,
+            }),
             _ => return None,
         })
     }

@@ -4,7 +4,7 @@ use super::*;
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
     decimal::Decimal,
-    device::{DeviceKind, DeviceState, DeviceStatus},
+    device::{DeviceAction, DeviceKind, DeviceState, DeviceStatus},
     id::{Channel, DeviceId},
     metric::Metric,
     reading::{Comparator, NoData, Occurrence, Reading, ReadingGroup},
@@ -169,7 +169,10 @@ fn other() -> impl Strategy<Value = Record> {
             })
         },
     );
-    prop_oneof![status, started, dropped]
+    let action = (device(), "\\PC{0,20}", observed()).prop_map(|(device, text, observed)| {
+        Record::Action(DeviceAction { device, action: "clock_set".into(), text, observed })
+    });
+    prop_oneof![status, started, dropped, action]
 }
 
 fn envelope() -> impl Strategy<Value = Envelope> {

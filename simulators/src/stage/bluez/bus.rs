@@ -1,7 +1,8 @@
 //! A bus of one's own: `dbus-daemon` as a child process, for one stage or one test.
 
+use crate::process::{Program, Role};
 use anyhow::{Context as _, bail};
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::{ffi::OsString, fs, io::ErrorKind, path::Path, process::Stdio, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -11,6 +12,9 @@ use tokio::{
 
 /// It starts in a tenth of a second; a loaded machine takes longer.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The program, as the system finds it.
+const DAEMON: &str = "dbus-daemon";
 
 /// A private bus on which everybody may own any name; it ends with this.
 #[derive(Debug)]
@@ -26,12 +30,29 @@ impl PrivateBus {
     /// # Errors
     /// When there is no `dbus-daemon`, or it does not start.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with(Command::new(DAEMON)).await
+    }
+
+    /// Starts a bus that ends with this process, even if that is killed.
+    ///
+    /// # Errors
+    /// When there is no `dbus-daemon`, or it does not start.
+    pub async fn start_by(program: &Program) -> anyhow::Result<Self> {
+        // The program that becomes it could not say so: nobody reads what it complains of.
+        let there = Command::new(DAEMON).arg("--version").output().await;
+        if there.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            bail!("dbus-daemon is not installed; on Debian: apt install dbus-daemon");
+        }
+        Self::start_with(program.command(Role::Bus, &[])).await
+    }
+
+    async fn start_with(mut command: Command) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir().context("making a folder for the bus")?;
         let config = dir.path().join("bus.conf");
         fs::write(&config, configuration(dir.path())).context("writing the bus's configuration")?;
-        let mut argument = std::ffi::OsString::from("--config-file=");
+        let mut argument = OsString::from("--config-file=");
         argument.push(&config);
-        let mut child = Command::new("dbus-daemon")
+        let mut child = command
             .arg(argument)
             .args(["--print-address", "--nofork", "--nopidfile"])
             .stdin(Stdio::null())

@@ -8,12 +8,12 @@ mod gatt;
 mod link;
 
 use super::{
-    Manners, Said,
+    Manners, Quirk, Said,
     peer::{ADAPTER, ADAPTER_IF, CHARACTERISTIC_IF, DEVICE_IF, Link, Peer},
     tree::{Change, Properties, Sent, Tree, Value, object_path, sent},
 };
 use crate::stage::pty::StageTime;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::{
@@ -21,7 +21,9 @@ use tokio::{
     task::JoinSet,
 };
 use virtual_devices::{SimTime, Truth, gatt::Uuid};
-use zbus::{Connection, Message, MessageStream, OwnedObjectPath, message::Type};
+use zbus::{
+    Connection, Message, MessageStream, OwnedObjectPath, fdo::RequestNameFlags, message::Type,
+};
 
 const BLUEZ: &str = "org.bluez";
 const MANAGER: &str = "/org/bluez";
@@ -43,6 +45,10 @@ pub(super) enum Order {
     PullAfter(String, u64),
     /// Somebody presses the key of that device.
     Wake(String),
+    /// Something is wrong with that device.
+    Spoil(String, Quirk),
+    /// The adapter is off and stays off.
+    Block,
     /// bluetoothd is gone.
     Stop,
     /// bluetoothd begins.
@@ -98,6 +104,7 @@ pub(super) struct Daemon {
     default_agent: Option<String>,
     is_powered: bool,
     is_powering: bool,
+    is_blocked: bool,
     later: BTreeMap<(SimTime, u64), Later>,
     planned: u64,
     looked: SimTime,
@@ -137,6 +144,7 @@ impl Daemon {
             default_agent: None,
             is_powered: false,
             is_powering: false,
+            is_blocked: false,
             later: BTreeMap::new(),
             planned: 0,
             looked: SimTime(0),
@@ -170,7 +178,13 @@ impl Daemon {
         }
         // Nobody was there to hear of them.
         self.tree.take_changes();
-        bus.request_name(BLUEZ).await.context("taking the name org.bluez")?;
+        // Whoever has the name keeps it: agents would talk to two daemons by turns.
+        let taken = bus.request_name_with_flags(BLUEZ, RequestNameFlags::DO_NOT_QUEUE).await;
+        if matches!(taken, Err(zbus::Error::NameTaken)) {
+            let address = &self.address;
+            bail!("there is an org.bluez on the bus at {address} already; use a bus of its own");
+        }
+        taken.context("taking the name org.bluez")?;
         Ok(stream)
     }
 
@@ -195,7 +209,9 @@ impl Daemon {
         self.default_agent = None;
         self.asking.abort_all();
         if let Some(bus) = self.bus.take() {
-            // A bus that is gone has no connection to close.
+            // A bus that is gone has no connection to close. The name first: the next daemon may
+            // ask for it before the bus has seen that this one went.
+            bus.release_name(BLUEZ).await.ok();
             bus.close().await.ok();
         }
     }
@@ -282,6 +298,7 @@ impl Daemon {
 
     async fn happen(&mut self, later: Later) -> anyhow::Result<()> {
         match later {
+            Later::Powered if self.is_blocked => Ok(()),
             Later::Powered => {
                 (self.is_powered, self.is_powering) = (true, false);
                 self.tree.set(ADAPTER, ADAPTER_IF, "Powered", Value::Flag(true));
@@ -332,6 +349,16 @@ impl Daemon {
                 if let Some(peer) = place.and_then(|place| self.peers.get_mut(place)) {
                     peer.device.wake(now);
                 }
+            }
+            Order::Spoil(address, quirk) => {
+                let place = place(self, &address);
+                if let Some(peer) = place.and_then(|place| self.peers.get_mut(place)) {
+                    peer.quirks.push(quirk);
+                }
+            }
+            Order::Block => {
+                (self.is_blocked, self.is_powering) = (true, false);
+                self.power(false).await?;
             }
             Order::Stop => {
                 *stream = None;

@@ -1,7 +1,7 @@
 //! A device as bluetoothd knows it: link, bond, notify sessions, the numbers of its handles.
 
 use super::{
-    OnAir,
+    OnAir, Quirk,
     tree::{Properties, Value},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +63,8 @@ pub(super) struct Peer {
     pub(super) sightings: u64,
     /// Who waits to be paired once the services are known.
     pub(super) pairing: Option<Message>,
+    /// What is wrong with it.
+    pub(super) quirks: Vec<Quirk>,
 }
 
 impl Peer {
@@ -84,6 +86,7 @@ impl Peer {
             last_seen: SimTime(0),
             sightings: 0,
             pairing: None,
+            quirks: Vec::new(),
         }
     }
 
@@ -93,6 +96,16 @@ impl Peer {
 
     pub(super) fn is_resolved(&self) -> bool {
         matches!(self.link, Link::Up { resolved: true })
+    }
+
+    /// Whether that is wrong with it.
+    pub(super) fn has(&self, quirk: Quirk) -> bool {
+        self.quirks.contains(&quirk)
+    }
+
+    /// Services that it names when it advertises.
+    pub(super) fn advertised(&self) -> &[Uuid] {
+        if self.has(Quirk::HidesServices) { &[] } else { &self.device.profile().advertised }
     }
 
     /// All handles get other numbers.
@@ -116,7 +129,7 @@ impl Peer {
             ("Paired", Value::Flag(self.bonded)),
             ("ServicesResolved", Value::Flag(self.is_resolved())),
             ("Trusted", Value::Flag(self.trusted)),
-            ("UUIDs", uuids(&self.device.profile().advertised)),
+            ("UUIDs", uuids(self.advertised())),
         ])
     }
 

@@ -527,6 +527,21 @@ async fn what_a_cuff_that_remembers_says_to_nobody_is_confirmed_and_lost() {
 }
 
 #[tokio::test]
+async fn a_second_bluetoothd_on_the_bus_is_refused_and_the_first_goes_on() {
+    let bench = Bench::of("ble-cuff", SEED, Manners::Nasty).await;
+    let (address, truth) = (bench.bus.address(), bench.folder.path().join("second.jsonl"));
+    let time = StageTime::start(1.0);
+    let second = Bluez::start(address, vec![], Manners::Nasty, time, &truth).await;
+    let said = second.expect_err("it is refused").to_string();
+    let wanted = format!("there is an org.bluez on the bus at {address} already");
+    assert!(said.starts_with(&wanted), "{said}");
+    assert!(bench.client.objects().await.contains_key(ADAPTER));
+    // A daemon that restarts finds its name free.
+    bench.stage.restart_daemon().await.unwrap();
+    assert!(bench.client.objects().await.contains_key(ADAPTER));
+}
+
+#[tokio::test]
 async fn a_polite_bluetoothd_does_what_everybody_expects() {
     let mut bench = Bench::of("ble-cuff", SEED, Manners::Polite).await;
     bench.find().await;

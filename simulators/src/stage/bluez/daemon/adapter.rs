@@ -117,15 +117,11 @@ impl Daemon {
                 if self.is_powering {
                     return Ok(Err(Refusal("org.bluez.Error.Busy", String::new())));
                 }
-                self.is_powered = wanted;
-                if !wanted {
-                    for place in 0..self.peers.len() {
-                        self.link_down(place).await?;
-                    }
-                    self.clients.values_mut().for_each(|client| client.is_discovering = false);
-                    self.discovery_changed();
+                if self.is_blocked && wanted {
+                    let text = "Blocked through rfkill".to_owned();
+                    return Ok(Err(Refusal("org.bluez.Error.Blocked", text)));
                 }
-                self.tree.set(ADAPTER, ADAPTER_IF, "Powered", Value::Flag(wanted));
+                self.power(wanted).await?;
             }
             (DEVICE_IF, "Trusted") => {
                 let Ok(wanted) = bool::try_from(value) else { return Ok(Err(failed("no flag"))) };
@@ -142,13 +138,27 @@ impl Daemon {
         self.reply(call, &()).await.map(Ok)
     }
 
+    /// The adapter goes on or off.
+    pub(super) async fn power(&mut self, on: bool) -> anyhow::Result<()> {
+        self.is_powered = on;
+        if !on {
+            for place in 0..self.peers.len() {
+                self.link_down(place).await?;
+            }
+            self.clients.values_mut().for_each(|client| client.is_discovering = false);
+            self.discovery_changed();
+        }
+        self.tree.set(ADAPTER, ADAPTER_IF, "Powered", Value::Flag(on));
+        Ok(())
+    }
+
     /// Who advertises is seen, and connected to where somebody waits for that.
     pub(super) async fn look(&mut self) -> anyhow::Result<()> {
         let now = self.time.now();
         for place in 0..self.peers.len() {
             let Some(peer) = self.peers.get(place) else { continue };
             let is_there = self.is_powered && peer.device.is_advertising(now);
-            let advertised = peer.device.profile().advertised.clone();
+            let advertised = peer.advertised().to_vec();
             let is_wanted = self.clients.values().any(|client| {
                 let named = advertised.iter().any(|uuid| client.filter.contains(&uuid.to_string()));
                 client.is_discovering && (client.filter.is_empty() || named)

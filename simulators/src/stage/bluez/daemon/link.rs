@@ -1,7 +1,7 @@
 //! Links and bonds: Connect, Disconnect, Pair.
 
 use super::{
-    DEVICE_IF, Daemon, Later, Link, Message, Passkey, Refusal, Value,
+    DEVICE_IF, Daemon, Later, Link, Message, Passkey, Quirk, Refusal, Value,
     adapter::{in_progress, not_ready},
     failed, object_path, sender, unknown_object,
 };
@@ -15,6 +15,8 @@ const CONNECT_MS: u64 = 60;
 const RESOLVE_MS: u64 = 150;
 /// A real Disconnect takes 2 to 2.5 s.
 const DISCONNECT_MS: u64 = 100;
+/// From the link to its end, where a device does not know the key any more.
+const DROPPED_MS: u64 = 50;
 /// How long it waits for a device that does not advertise.
 const REACH_MS: u64 = 20_000;
 /// How long a person may take to type six digits, in real time.
@@ -128,7 +130,9 @@ impl Daemon {
         peer.connections += 1;
         let (path, generation) = (peer.path.clone(), peer.generation);
         peer.device.connected(now, MTU);
-        if peer.bonded {
+        // "PIN or key missing": the kernel ends what it cannot encrypt.
+        let is_dropped = peer.bonded && peer.has(Quirk::ForgotBond);
+        if peer.bonded && !is_dropped {
             // "The kernel encrypts on reconnect by itself."
             peer.device.encrypted(now);
         }
@@ -141,7 +145,10 @@ impl Daemon {
         if nasty {
             self.restore(place).await?;
         }
-        self.plan(RESOLVE_MS, Later::Resolved(place, generation));
+        match is_dropped {
+            true => self.plan(DROPPED_MS, Later::LinkDown(place, generation, None)),
+            false => self.plan(RESOLVE_MS, Later::Resolved(place, generation)),
+        }
         match call {
             Some(call) => self.reply(&call, &()).await,
             None => Ok(()),
@@ -166,6 +173,7 @@ impl Daemon {
         let nasty = self.is_nasty();
         let Some(peer) = self.peers.get_mut(place) else { return Ok(()) };
         let (path, services) = (peer.path.clone(), peer.services());
+        let name = peer.device.profile().name.clone();
         for (path, interface, properties) in peer.objects() {
             if !self.tree.has(&path) {
                 self.tree.add(&path, vec![(interface, properties)]);
@@ -176,6 +184,9 @@ impl Daemon {
             self.restore(place).await?;
         }
         self.tree.set(&path, DEVICE_IF, "UUIDs", services);
+        // Read from its generic service.
+        self.tree.set(&path, DEVICE_IF, "Name", Value::text(name.clone()));
+        self.tree.set(&path, DEVICE_IF, "Alias", Value::text(name));
         self.tree.set(&path, DEVICE_IF, "ServicesResolved", Value::Flag(true));
         let pairing = self.peers.get_mut(place).and_then(|peer| peer.pairing.take());
         match pairing {
@@ -218,6 +229,12 @@ impl Daemon {
         }
         match peer.link {
             _ if peer.pairing.is_some() => return Ok(Err(in_progress())),
+            // Its services are known, and still Pair is not answered.
+            Link::Up { .. } if peer.has(Quirk::SwallowsPair) => {
+                peer.quirks.retain(|quirk| *quirk != Quirk::SwallowsPair);
+                let agent = self.agent_of(call);
+                self.bond_with(place, None, agent).await?;
+            }
             Link::Up { resolved: true } => self.bond(place, Some(call.clone())).await?,
             // "Pair() called while bluetoothd still discovers services never gets an answer":
             // the link is bonded all the same.
@@ -285,6 +302,7 @@ impl Daemon {
         let now = self.time.now();
         let Some(peer) = self.peers.get_mut(place) else { return Ok(()) };
         peer.bonded = true;
+        peer.quirks.retain(|quirk| *quirk != Quirk::ForgotBond);
         peer.device.encrypted(now);
         let path = peer.path.clone();
         self.tree.set(&path, DEVICE_IF, "Bonded", Value::Flag(true));
