@@ -15,6 +15,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 /// Rows moved in one step: about a megabyte.
 const STEP_ROWS: u32 = 500;
 
+const DROP_OLD_TABLES: &str = "DROP TABLE envelope; DROP TABLE content; DROP TABLE lane;";
+
 /// Makes the tables of a file of that schema, or changes those it has.
 pub(super) fn run(connection: &mut Connection, schema: u32) -> rusqlite::Result<()> {
     if schema < SCHEMA {
@@ -33,6 +35,9 @@ pub(super) fn begin(connection: &mut Connection, schema: u32) -> rusqlite::Resul
         tracing::info!("The outbox of an older agent is brought to the tables of this one.");
     }
     transaction.execute_batch(include_str!("../../migrations/0002_lanes.sql"))?;
+    if schema < 1 {
+        transaction.execute_batch(DROP_OLD_TABLES)?; // One sync less at the first start.
+    }
     transaction.pragma_update(None, "user_version", SCHEMA)?;
     transaction.commit()
 }
@@ -52,7 +57,7 @@ pub(super) fn step(connection: &mut Connection) -> rusqlite::Result<bool> {
         for lane in Lane::ALL {
             skip_to(&transaction, lane, old_next_seq(&transaction, lane)?)?;
         }
-        transaction.execute_batch("DROP TABLE envelope; DROP TABLE content; DROP TABLE lane;")?;
+        transaction.execute_batch(DROP_OLD_TABLES)?;
     }
     transaction.commit()?;
     Ok(true)

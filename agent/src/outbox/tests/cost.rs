@@ -3,7 +3,6 @@
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
 use super::*;
-use std::time::Instant;
 
 /// As many readings as a site with 20 devices says in a quarter of a second.
 fn quarter_of_a_second() -> Vec<Record> {
@@ -58,12 +57,13 @@ fn a_large_outbox_is_opened_without_looking_at_its_rows() {
     }
     drop(file);
     let len = fs::metadata(&bench.desk.settings.path).unwrap().len();
-    let began = Instant::now();
+    let clock = bench.desk.clock;
+    let began = clock.mono();
     let writer = bench.writer();
-    let opened = began.elapsed();
+    let opened = clock.mono().since(began);
     assert_eq!(writer.unacked(Lane::Trend), format!("1-{rows}"));
     let reader = Reader::open(writer.file.path()).unwrap();
-    let began = Instant::now();
+    let began = clock.mono();
     for place in (1..=rows).step_by(usize::try_from(rows / 1000).unwrap()) {
         let row = reader.row(Lane::Trend, seq(u64::try_from(place).unwrap())).unwrap();
         assert_eq!(row.unwrap().len(), 1500);
@@ -71,6 +71,6 @@ fn a_large_outbox_is_opened_without_looking_at_its_rows() {
     println!(
         "{} MiB, {rows} rows: opened in {opened:?}, 1000 rows read in {:?}",
         len >> 20,
-        began.elapsed()
+        clock.mono().since(began)
     );
 }
