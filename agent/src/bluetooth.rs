@@ -54,8 +54,11 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// An adapter keeps up to this many connections without losing time for any (most have 7 to 10).
-const CONNECTIONS_MAX: usize = 4;
+/// An adapter keeps so many connections (most have 7 to 10).
+const CONNECTIONS_MAX: usize = 7;
+/// Of them so many are for devices that come by and go: a cuff can be seen for half a minute only, and
+/// would find none where many straps are worn.
+const VISITS_MIN: usize = 3;
 /// The bus is looked for, and an adapter asked, again after this.
 const TRY_AGAIN: Duration = Duration::from_secs(3);
 /// While a device is missing that was never found by its service, devices of all services are looked
@@ -113,12 +116,16 @@ async fn serve(radio: Radio) -> Result<(), OutboxClosed> {
 /// One device, its driver, and the way out.
 struct Place {
     address: String,
+    /// It stays connected for as long as it is worn.
+    stays: bool,
     session: Session,
     handover: Handover,
     /// Where it is on the bus, once it was there.
     path: Option<String>,
     /// It was told that it is out of reach, and not yet that it came by again.
     is_lost: bool,
+    /// It was told that no connection is left for it.
+    is_left_out: bool,
     /// Why it has to be paired, once that was told.
     unpaired: Option<String>,
     /// How often in a row it ended a connection before it told its services.
@@ -145,6 +152,7 @@ impl Desk {
                 registry::create_gatt(config.driver, config.id.clone(), config.clock, cursor);
             places.push(Place {
                 address: config.address.clone(),
+                stays: config.driver.stays(),
                 session: Session::new(driver),
                 handover: Handover {
                     link,
@@ -158,6 +166,7 @@ impl Desk {
                 },
                 path: None,
                 is_lost: false,
+                is_left_out: false,
                 unpaired: None,
                 dropped: 0,
                 is_plain: false,
@@ -251,6 +260,9 @@ enum Ended {
 
 /// The end of a call: of which place, which call, and what came of it.
 type Done = (usize, u64, Result<Vec<u8>, Refusal>);
+
+/// The number of a call that no session has made: those count from 1.
+const NOBODYS_CALL: u64 = 0;
 
 /// An errand to an adapter: to which, what it looks for if that went well.
 type Errand = BoxFuture<'static, (String, Option<Search>, Result<(), BluezError>)>;
@@ -348,7 +360,8 @@ impl<'a> Air<'a> {
                     None => return Ok(Ended::BusGone),
                 },
                 Some((index, number, result)) = self.calls.next() => {
-                    if let Some(place) = desk.places.get_mut(index) {
+                    let session = desk.places.get_mut(index).filter(|_| number != NOBODYS_CALL);
+                    if let Some(place) = session {
                         mind_bond(place, &result).await?;
                         tell(place, self.radio.clock.now(), Event::Done(number, result)).await?;
                     }
@@ -397,7 +410,34 @@ impl<'a> Air<'a> {
         for news in news {
             self.take(desk, news).await?;
         }
+        self.listen_again();
         Ok(true)
+    }
+
+    /// Subscribes to what devices have that are away, for a `BlueZ` that knows them from an agent
+    /// before us. A device may remember that we were subscribed, and speaks as soon as it is
+    /// connected: what nobody listens to then is confirmed all the same, and gone. "If the device is
+    /// currently not connected, return success. We will automatically try and register all clients
+    /// when a GATT client becomes ready" (BlueZ, src/gatt-client.c).
+    fn listen_again(&self) {
+        for (index, config) in self.radio.devices.iter().enumerate() {
+            let mut known = self.objects.devices.iter();
+            let Some((path, _)) =
+                known.find(|(_, known)| known.address == config.address && !known.connected)
+            else {
+                continue;
+            };
+            let all = self.objects.characteristics(path).into_iter();
+            for place in all.filter(|place| place.service == config.driver.service()) {
+                let Some(at) = self.objects.path(path, place).map(str::to_owned) else { continue };
+                let asker = self.asker.clone();
+                // No session waits for it, and what cannot be subscribed to is refused.
+                self.calls.push(Box::pin(async move {
+                    let call = Call::Gatt(Request::Subscribe(place));
+                    (index, NOBODYS_CALL, carry_out(&asker, &at, call).await)
+                }));
+            }
+        }
     }
 
     async fn heard(&mut self, desk: &mut Desk, said: Said) -> Result<(), OutboxClosed> {
@@ -436,8 +476,7 @@ impl<'a> Air<'a> {
             | News::Disconnected(path)
             | News::Value(path, ..) => path.clone(),
         };
-        let connections = desk.places.iter().filter(|place| place.session.is_busy()).count();
-        let is_full = connections >= CONNECTIONS_MAX;
+        let room = self.room(desk);
         let address = self.objects.devices.get(&path).map(|device| device.address.clone());
         let known = |place: &&mut Place| {
             place.path.as_ref() == Some(&path)
@@ -458,10 +497,21 @@ impl<'a> Air<'a> {
             place.is_plain = true;
         }
         match news {
-            News::Seen(_) if !is_full => tell(place, now, Event::Seen).await,
+            News::Seen(_) if room.is_for(place.stays) => {
+                place.is_left_out = false;
+                tell(place, now, Event::Seen).await
+            }
             News::Seen(_) if place.session.wants(now) => {
-                let quiet = desk.places.iter_mut().find(|place| place.session.is_quiet(now));
-                match quiet {
+                let stays = place.stays;
+                let is_left_out = stays && room.to_stay == 0;
+                if is_left_out && !std::mem::replace(&mut place.is_left_out, true) {
+                    let text = "no connection is left for a device that stays; add an adapter";
+                    place.handover.report(DeviceState::Waiting, text).await?;
+                }
+                // One that stays takes the place of its like only.
+                let fits = |place: &&mut Place| place.stays || !stays;
+                let mut quiet = desk.places.iter_mut().filter(fits);
+                match quiet.find(|place| place.session.is_quiet(now)) {
                     Some(quiet) => tell(quiet, now, Event::MakeRoom).await,
                     None => Ok(()),
                 }
@@ -488,6 +538,14 @@ impl<'a> Air<'a> {
             }
             News::Seen(_) | News::Value(..) | News::StoppedLooking(_) => Ok(()),
         }
+    }
+
+    /// What is left of the adapters' connections.
+    fn room(&self, desk: &Desk) -> Room {
+        let adapters = self.objects.adapters.values().filter(|adapter| adapter.powered).count();
+        let busy = desk.places.iter().filter(|place| place.session.is_busy());
+        let staying = busy.clone().filter(|place| place.stays).count();
+        Room::left_by(adapters, busy.count(), staying)
     }
 
     /// Lets go of devices that a person pairs, and takes them up again.
@@ -544,6 +602,8 @@ impl<'a> Air<'a> {
         if !self.bluez.is_there() {
             return Ok(());
         }
+        // One that comes back looks for nothing.
+        self.adapters.retain(|path, _| self.objects.adapters.contains_key(path));
         if self.objects.adapters.is_empty() {
             return desk.unreachable("there is no Bluetooth adapter; plug one in").await;
         }
@@ -630,6 +690,26 @@ impl<'a> Air<'a> {
     }
 }
 
+/// Connections that are left.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    all: usize,
+    /// For devices that stay.
+    to_stay: usize,
+}
+
+impl Room {
+    /// With so many connections, and so many of them of devices that stay.
+    fn left_by(adapters: usize, busy: usize, staying: usize) -> Self {
+        let all = adapters.max(1) * CONNECTIONS_MAX;
+        Self { all: all.saturating_sub(busy), to_stay: (all - VISITS_MIN).saturating_sub(staying) }
+    }
+
+    const fn is_for(self, stays: bool) -> bool {
+        self.all > 0 && (self.to_stay > 0 || !stays)
+    }
+}
+
 fn addresses(radio: &Radio) -> BTreeSet<String> {
     radio.devices.iter().map(|device| device.address.clone()).collect()
 }
@@ -660,4 +740,23 @@ async fn carry_out(asker: &Asker, at: &str, call: Call) -> Result<Vec<u8>, Refus
         Call::Gatt(Request::Disconnect) => Ok(Vec::new()),
     };
     result.map_err(|error| error.refusal())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_stay_leave_connections_for_those_that_come_by() {
+        let is_for = |adapters, busy, staying| {
+            let room = Room::left_by(adapters, busy, staying);
+            [room.is_for(true), room.is_for(false)]
+        };
+        assert_eq!(is_for(1, 0, 0), [true, true]);
+        assert_eq!(is_for(1, 4, 4), [false, true], "straps alone never fill an adapter");
+        assert_eq!(is_for(1, 6, 3), [true, true]);
+        assert_eq!(is_for(1, 7, 4), [false, false]);
+        assert_eq!(is_for(2, 7, 4), [true, true]);
+        assert_eq!(is_for(0, 7, 0), [false, false], "an adapter that is off may come back");
+    }
 }

@@ -331,6 +331,13 @@ impl GattName {
         }
     }
 
+    /// Whether such a device stays connected for as long as it is worn; the others come by, say what
+    /// they have, and go.
+    #[must_use]
+    pub const fn stays(self) -> bool {
+        matches!(self, Self::PulseOximeter | Self::HeartRate | Self::PolarEcg)
+    }
+
     /// The service by which such a device is found: it stands in the advertisement of most.
     #[must_use]
     pub const fn service(self) -> Uuid {

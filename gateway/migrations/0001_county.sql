@@ -65,7 +65,7 @@ CREATE TABLE waveform (
   device TEXT NOT NULL, channel TEXT NOT NULL, metric TEXT NOT NULL,
   start_ms INTEGER NOT NULL, period_num INTEGER NOT NULL, period_den INTEGER NOT NULL,
   scale TEXT, zero INTEGER, unit TEXT, flags TEXT NOT NULL,
-  samples BLOB NOT NULL               -- codec 2 of the uplink
+  samples BLOB NOT NULL               -- first difference, zigzag, LEB128
 );
 CREATE INDEX waveform_series ON waveform (device, metric, start_ms);
 
@@ -79,12 +79,6 @@ CREATE TABLE device_alarm (
   id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, phase TEXT NOT NULL,
   kind TEXT NOT NULL, code TEXT NOT NULL, text TEXT NOT NULL, priority TEXT,
   observed_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL
-);
-
--- What was done to devices: their clocks were set.
-CREATE TABLE device_action (
-  id INTEGER PRIMARY KEY, site TEXT NOT NULL, device TEXT NOT NULL, action TEXT NOT NULL,
-  text TEXT NOT NULL, observed_ms INTEGER NOT NULL, received_ms INTEGER NOT NULL
 );
 
 CREATE TABLE drop_record (

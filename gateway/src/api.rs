@@ -19,7 +19,8 @@ mod problem;
 mod session;
 
 use crate::{
-    config::HttpConfig, events::Events, people::Caller, pki::Identity, query::Clinics, store::Store,
+    config::HttpConfig, disk::DiskState, events::Events, people::Caller, pki::Identity,
+    query::Clinics, store::Store,
 };
 use anyhow::Context as _;
 use attempts::Attempts;
@@ -177,13 +178,25 @@ fn with(routes: Vec<Route>) -> Router<App> {
 
 async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
     app.store.read(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await?;
-    match *app.broker_up.borrow() {
-        true => Ok("ready\n"),
-        false => Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
+    let not_ready =
+        |title, detail: &str| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, title, detail));
+    match (*app.broker_up.borrow(), app.store.disk().found().state()) {
+        (true, DiskState::Good) => Ok("ready\n"),
+        (true, DiskState::Low) => Ok("ready; the disk is nearly full, make room\n"),
+        (_, DiskState::Full) => not_ready(
+            "The disk is full",
+            "only urgent records are taken in, the rest waits at the clinics; make room on the \
+             disk of the data folder, it goes on by itself",
+        ),
+        (_, DiskState::Failing) => not_ready(
+            "The database cannot be written",
+            "readings wait at the clinics; look at the disk of the data folder and at who owns \
+             it, it goes on by itself",
+        ),
+        (false, _) => not_ready(
             "The broker is out of reach",
             "readings wait at the clinics; check the broker",
-        )),
+        ),
     }
 }
 

@@ -1,8 +1,11 @@
 //! The command line of `clinic-gateway`.
 
 use crate::{
+    backup::{self, BackupError, Existing, Restored},
     clock,
     config::{self, GatewayConfig},
+    disk::mib,
+    ledger,
     people::{self, PersonError, Role},
     pki::Pki,
     query, run,
@@ -12,7 +15,6 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use model::id::SiteId;
 use rules::rule::{RuleSet, RuleSetError};
-use rusqlite::OpenFlags;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use std::{
     ffi::OsString,
@@ -20,7 +22,6 @@ use std::{
     io::{self, IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Duration,
 };
 use thiserror::Error;
 
@@ -60,8 +61,21 @@ enum Command {
     /// Programs
     #[command(subcommand)]
     Token(TokenCommand),
-    /// Received through, gaps, drops
+    /// What arrived, what is missing, since when, and why
     Ledger(Ledger),
+    /// Copy the database into a file, also while the gateway runs
+    Backup {
+        /// The file to make
+        file: PathBuf,
+        /// Replace a file of that name
+        #[arg(long)]
+        overwrite: bool,
+    },
+    /// Put a backup in the place of the database; the gateway must be stopped
+    Restore {
+        /// A file that `backup` has made
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -139,7 +153,8 @@ pub(crate) fn main_from(args: impl Iterator<Item = OsString>) -> ExitCode {
             // The terminal is gone: nobody to tell.
             drop(writeln!(io::stderr().lock(), "clinic-gateway: {error:#}"));
             let refused = error.downcast_ref::<Refused>().is_some();
-            if refused { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
+            let wrong = error.downcast_ref().is_some_and(BackupError::is_wrong_use);
+            if refused || wrong { ExitCode::from(WRONG) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -206,12 +221,33 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             writeln!(out, "{token}")?;
         }
         Command::Ledger(Ledger { site, json }) => {
-            let ledger = query::ledger(&database_to_read(&config)?, site.as_deref())?;
-            if json {
-                writeln!(out, "{ledger}")?;
-            } else {
-                print_ledger(&mut out, &ledger)?;
+            let connection = Store::connection_to_read(&run::database(&config))?;
+            let ledger = ledger::ledger(&connection, site.as_deref())?;
+            let known = |name: &str| config.clinics.keys().any(|site| site.as_str() == name);
+            if let Some(site) = site.filter(|site| ledger.is_empty() && !known(site)) {
+                bail!("nothing has come from a site {site}, and no clinic of gateway.toml has it");
             }
+            if json {
+                writeln!(out, "{}", serde_json::to_string(&ledger)?)?;
+            } else {
+                ledger.print(&mut out)?;
+            }
+        }
+        Command::Backup { file, overwrite } => {
+            let existing = if overwrite { Existing::Overwritten } else { Existing::Kept };
+            let copied = backup::backup(&config.data_dir, &file, existing)?;
+            writeln!(
+                out,
+                "{}: {} MiB, checked; all that was acked before {} is in it",
+                file.display(),
+                mib(copied.bytes),
+                clock::rfc3339(copied.at_ms)
+            )?;
+            print_beside(&mut out, &line.config, &config)?;
+        }
+        Command::Restore { file } => {
+            let restored = backup::restore(&config.data_dir, &file)?;
+            print_restored(&mut out, &file, &config, &restored)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -226,17 +262,6 @@ fn database(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {
     store::make_data_dir(&config.data_dir)
         .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
     Ok(Store::connection(&run::database(config))?)
-}
-
-/// The database for a question: neither made nor changed, so that root may ask too.
-fn database_to_read(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {
-    let path = run::database(config);
-    let connection = rusqlite::Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-        .with_context(|| {
-            format!("opening {}; it is made when the gateway starts", path.display())
-        })?;
-    connection.busy_timeout(Duration::from_secs(10))?;
-    Ok(connection)
 }
 
 fn password(file: Option<&Path>) -> anyhow::Result<String> {
@@ -310,23 +335,63 @@ fn agent_toml(
     Ok((path, text))
 }
 
-fn print_ledger(out: &mut impl io::Write, ledger: &serde_json::Value) -> anyhow::Result<()> {
-    let lanes = ledger.get("outboxes").and_then(serde_json::Value::as_array);
-    for lane in lanes.into_iter().flatten() {
-        let text = |key| lane.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
-        let count = |key| lane.get(key).and_then(serde_json::Value::as_array).map_or(0, Vec::len);
+/// What a backup does not hold and a county on another machine needs.
+fn print_beside(
+    out: &mut impl io::Write,
+    path: &Path,
+    config: &GatewayConfig,
+) -> anyhow::Result<()> {
+    writeln!(
+        out,
+        "It holds what patients' devices said, people and tokens: keep it where nobody else reads.\n\
+         Not in it, and needed on another machine; keep a copy of each, anew when it changes:"
+    )?;
+    writeln!(out, "  {}: the configuration", path.display())?;
+    if let Some(rules) = &config.rules {
+        writeln!(out, "  {}: the rule set", rules.display())?;
+    }
+    writeln!(
+        out,
+        "  {}: keys and certificates; without them every box needs a new certificate. Keep ca.key offline",
+        config.pki_dir.display()
+    )?;
+    Ok(())
+}
+
+fn print_restored(
+    out: &mut impl io::Write,
+    file: &Path,
+    config: &GatewayConfig,
+    restored: &Restored,
+) -> anyhow::Result<()> {
+    let made = restored.copied_ms.map_or_else(|| "an unknown moment".to_owned(), clock::rfc3339);
+    writeln!(
+        out,
+        "{}: restored from {}, a backup of {made}, checked; generation {}",
+        run::database(config).display(),
+        file.display(),
+        query::generation_name(restored.generation)
+    )?;
+    if let Some(kept) = &restored.kept {
         writeln!(
             out,
-            "{:<16} {} {:<7} received through {:>8}, {} gaps, {} drops, {} kept aside",
-            text("site"),
-            text("outbox"),
-            text("lane"),
-            lane.get("watermark").and_then(serde_json::Value::as_u64).unwrap_or_default(),
-            count("gaps"),
-            count("dropped"),
-            count("quarantined")
+            "What was there before is {}; remove it when nothing is missed",
+            kept.display()
         )?;
     }
+    for missing in Pki::at(&config.pki_dir).missing() {
+        writeln!(
+            out,
+            "{} is missing: bring it from where the county was, or no box connects",
+            missing.display()
+        )?;
+    }
+    writeln!(
+        out,
+        "Start the gateway. People and tokens are those of the backup, and everybody logs in again.\n\
+         Boxes send again what they still hold; what nobody holds any more `clinic-gateway ledger` \
+         shows as missing"
+    )?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! `gateway.toml`: as written, and as meant. Every mistake is told at once; nothing is opened.
 
+use crate::{disk::FREE_MIN, retention::Retention};
 use config_reader::{Mistake, Section};
 use model::id::SiteId;
 use rustls::pki_types::ServerName;
@@ -14,6 +15,10 @@ use std::{
 pub(crate) struct GatewayConfig {
     /// Where the database is.
     pub(crate) data_dir: PathBuf,
+    /// Bytes that are kept free on its disk.
+    pub(crate) free_min: u64,
+    /// How long what is kept.
+    pub(crate) retention: Retention,
     pub(crate) http: HttpConfig,
     pub(crate) broker: BrokerConfig,
     /// Keys and certificates.
@@ -61,6 +66,12 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         section.finish();
         dir
     });
+    let free_min = root.optional_section("disk").and_then(|mut section| {
+        let mib = section.optional_integer("free_min_mib", 1..=1 << 20);
+        section.finish();
+        mib.map(|mib| mib << 20)
+    });
+    let retention = root.optional_section("retention").map(retention);
     let rules = root.optional_section("rules").and_then(|mut section| {
         let file = section.text("file", "rules.json").map(|file| beside.join(file.value));
         section.finish();
@@ -69,12 +80,32 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
     let clinics = clinics(root.sections("clinic"));
     Some(GatewayConfig {
         data_dir: data_dir?,
+        free_min: free_min.unwrap_or(FREE_MIN),
+        retention: retention.unwrap_or_default(),
         http: http?,
         broker: broker?,
         pki_dir: pki?,
         rules,
         clinics,
     })
+}
+
+fn retention(mut section: Section<'_>) -> Retention {
+    const DAY_MS: i64 = 24 * 3600 * 1000;
+    /// A hundred years.
+    const DAYS_MAX: u64 = 36_500;
+    let mut days = |key| {
+        let days = section.optional_integer(key, 1..=DAYS_MAX)?;
+        Some(i64::try_from(days).ok()?.saturating_mul(DAY_MS))
+    };
+    let retention = Retention {
+        waveforms_ms: days("waveforms_days"),
+        streams_ms: days("streams_days"),
+        spots_ms: days("spots_days"),
+        alarms_ms: days("alarms_days"),
+    };
+    section.finish();
+    retention
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -215,6 +246,16 @@ mod tests {
         let config = parse(GOOD, Path::new("/etc/clinic-edge")).unwrap();
         assert_eq!(config.pki_dir, Path::new("/etc/clinic-edge/pki"));
         assert!(matches!(config.broker, BrokerConfig::Embedded(address) if address.port() == 8883));
+        assert_eq!(config.free_min, FREE_MIN);
+        let spare = parse(&format!("{GOOD}[disk]\nfree_min_mib = 3\n"), Path::new("")).unwrap();
+        assert_eq!(spare.free_min, 3 << 20);
+        assert!(config.retention.keeps_all());
+        let text = format!("{GOOD}[retention]\nwaveforms_days = 2\nspots_days = 3\n");
+        let days = parse(&text, Path::new("")).unwrap().retention;
+        assert_eq!((days.waveforms_ms, days.streams_ms), (Some(172_800_000), None));
+        assert_eq!((days.spots_ms, days.alarms_ms), (Some(259_200_000), None));
+        let none = format!("{GOOD}[retention]\nwaveforms_days = 0\n");
+        assert_eq!(parse(&none, Path::new("")).unwrap_err().len(), 1);
         assert_eq!(config.clinics[&SiteId::new("heping").unwrap()], "和平镇卫生院");
     }
 

@@ -10,7 +10,7 @@ use crate::{
     intake::{self, Delivery, Taken},
     pki::Identity,
     query::{Clinics, with_clinic},
-    store::Store,
+    store::{Store, StoreError},
 };
 use anyhow::Context as _;
 use model::time::WallTime;
@@ -235,6 +235,8 @@ pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<b
                     ingest.events.publish("alert", &with_clinic(alert, &ingest.clinics), None);
                 }
             }
+            // Told once, not every second.
+            Err(StoreError::Disk(_)) => {}
             Err(error) => tracing::error!(%error, "Deadlines of alerts could not be looked at."),
         }
     }

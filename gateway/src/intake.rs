@@ -4,7 +4,7 @@
 //!
 //! # Invariants
 //! - records, ledger, alerts and rule states are in one transaction
-//! - a duplicate changes nothing and is acked again; a conflict is kept aside
+//! - a duplicate changes nothing and is acked again; a conflict is kept aside and never acked
 //! - the class fresh, late or backfill is computed here, once
 //! - alarms and statuses go to the rules as they come, readings of a batch as they were measured
 
@@ -30,9 +30,8 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use uplink_proto::{
-    ack::{Ack, AckError, CONFLICT, LaneNews},
-    envelope::{Envelope, peek},
-    ranges::RangeSet,
+    ack::{Ack, AckError, CONFLICT, Proof, Proven},
+    envelope::{Envelope, Header, Written, peek},
     receiver::{EnvelopeHash, LaneLedger, Verdict, judge},
     state::SiteState,
 };
@@ -92,8 +91,8 @@ struct Batch<'t> {
     now: WallTime,
     rules: &'t RuleSet,
     ledgers: BTreeMap<(SiteId, OutboxId, Lane), LaneLedger>,
-    /// Outboxes whose sender waits for an ack, and of which envelopes.
-    touched: BTreeMap<(SiteId, OutboxId), BTreeMap<Lane, RangeSet>>,
+    /// Outboxes whose sender waits for an ack, and what of them came in.
+    touched: BTreeMap<(SiteId, OutboxId), Vec<Proven>>,
     errors: BTreeMap<(SiteId, OutboxId), Vec<AckError>>,
     evaluation: Evaluation,
     /// Readings that wait for the rules: the present arrives newest first.
@@ -114,13 +113,20 @@ struct Gathered {
 ///
 /// Where the batch fails through what is in it, every message of it is taken by itself and the one
 /// that fails again is kept aside: nobody's envelope may hold up those of others. Where the disk
-/// fails nothing is acked, and the sites send it again.
+/// fails nothing is acked, and the sites send it again; where it is full only what is urgent is taken.
 pub(crate) async fn store(
     store: &Store,
-    deliveries: Vec<Delivery>,
+    mut deliveries: Vec<Delivery>,
     now: WallTime,
     rules: &Arc<RuleSet>,
 ) -> Vec<Taken> {
+    let all = deliveries.len();
+    deliveries.retain(|delivery| match delivery {
+        Delivery::Envelope(_, lane, _) => store.disk().takes(*lane),
+        Delivery::State { .. } => true,
+    });
+    let refused = u64::try_from(all - deliveries.len()).unwrap_or_default();
+    metrics::counter!("gateway_envelopes_refused_total").increment(refused);
     let deliveries: Arc<[Delivery]> = deliveries.into();
     let part = async |range: Range<usize>| {
         let (deliveries, rules) = (Arc::clone(&deliveries), Arc::clone(rules));
@@ -131,6 +137,9 @@ pub(crate) async fn store(
     };
     let failed = |error: StoreError, what| {
         let of_the_disk = error.is_of_the_disk();
+        if matches!(error, StoreError::Disk(_)) {
+            return true; // Told once, not with every batch.
+        }
         tracing::error!(error = format!("{:#}", anyhow::Error::new(error)), what);
         of_the_disk
     };
@@ -219,27 +228,27 @@ impl<'t> Batch<'t> {
         let envelope = decoded.envelope;
         let hash = hash(bytes);
         let (outbox, seq) = (envelope.outbox, envelope.seq);
-        self.touch(site, outbox, lane, seq);
-        match judge(self.stored(site, outbox, lane, seq)?.as_ref(), &hash) {
-            Verdict::Duplicate => self.taken.counts.duplicate += 1,
-            Verdict::Conflict => {
-                self.taken.counts.conflict += 1;
-                self.quarantine(site, bytes, CONFLICT, Part::Whole)?;
-                let error = AckError { lane, seq, reason: CONFLICT.to_owned() };
-                self.errors.entry((site.clone(), outbox)).or_default().push(error);
+        let stored = self.stored(site, outbox, lane, seq)?;
+        let elsewhere = self.has_elsewhere(site, lane, &hash, decoded.written)?;
+        match judge(stored.as_ref(), &hash, elsewhere) {
+            Verdict::Duplicate => {
+                self.taken.counts.duplicate += 1;
+                self.settled(site, outbox, Proven { lane, seq, proof: Proof::of(&hash) });
+            }
+            Verdict::Conflict => self.conflict(site, bytes, outbox, (lane, seq))?,
+            Verdict::Moved => {
+                self.taken.counts.duplicate += 1;
+                self.remember(site, outbox, (lane, seq), &hash)?;
+                self.ledger(site, outbox, lane)?.receive(seq);
             }
             Verdict::New => {
                 self.taken.counts.new += 1;
-                self.connection
-                    .prepare_cached("INSERT INTO envelope VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-                    .execute(params![
-                        site.as_str(),
-                        outbox.to_string(),
-                        lane.name(),
-                        integer(seq),
-                        hash,
-                        self.now.unix_ms()
-                    ])?;
+                self.remember(site, outbox, (lane, seq), &hash)?;
+                if let Some(Written { hash, .. }) = decoded.written {
+                    self.connection
+                        .prepare_cached("INSERT INTO moved VALUES (?1, ?2)")?
+                        .execute(params![site.as_str(), hash])?;
+                }
                 self.ledger(site, outbox, lane)?.receive(seq);
                 self.records(site, &envelope)?;
                 if decoded.skipped > 0 {
@@ -258,22 +267,85 @@ impl<'t> Batch<'t> {
     /// An envelope that cannot be taken must not block its lane: it is kept aside, and acked with
     /// an error where its number can be read.
     fn keep_aside(&mut self, site: &SiteId, bytes: &[u8], cause: &str) -> rusqlite::Result<()> {
+        let (header, hash) = (peek(bytes).ok(), hash(bytes));
+        if let Some(Header { outbox, lane, seq, .. }) = header
+            && let stored = self.stored(site, outbox, lane, seq)?
+            && judge(stored.as_ref(), &hash, false) == Verdict::Conflict
+        {
+            return self.conflict(site, bytes, outbox, (lane, seq));
+        }
         self.taken.counts.undecodable += 1;
         if self.quarantine(site, bytes, cause, Part::Whole)? {
             tracing::error!(%site, cause, "An envelope cannot be taken and is kept aside.");
         }
-        if let Ok(header) = peek(bytes) {
-            self.ledger(site, header.outbox, header.lane)?.quarantine(header.seq);
-            self.touch(site, header.outbox, header.lane, header.seq);
-            let error = AckError { lane: header.lane, seq: header.seq, reason: cause.to_owned() };
-            self.errors.entry((site.clone(), header.outbox)).or_default().push(error);
+        if let Some(Header { outbox, lane, seq, .. }) = header {
+            self.settled(site, outbox, Proven { lane, seq, proof: Proof::of(&hash) });
+            self.ledger(site, outbox, lane)?.quarantine(seq);
+            let error = AckError { lane, seq, reason: cause.to_owned() };
+            self.errors.entry((site.clone(), outbox)).or_default().push(error);
         }
         Ok(())
     }
 
-    fn touch(&mut self, site: &SiteId, outbox: OutboxId, lane: Lane, seq: Seq) {
-        let lanes = self.touched.entry((site.clone(), outbox)).or_default();
-        lanes.entry(lane).or_default().insert(seq);
+    /// Other bytes are known under that number, and it is not acked for these.
+    fn conflict(
+        &mut self,
+        site: &SiteId,
+        bytes: &[u8],
+        outbox: OutboxId,
+        (lane, seq): (Lane, Seq),
+    ) -> rusqlite::Result<()> {
+        self.taken.counts.conflict += 1;
+        self.quarantine(site, bytes, CONFLICT, Part::Whole)?;
+        let error = AckError { lane, seq, reason: CONFLICT.to_owned() };
+        self.errors.entry((site.clone(), outbox)).or_default().push(error);
+        self.touched.entry((site.clone(), outbox)).or_default();
+        Ok(())
+    }
+
+    /// The bytes are settled under that number, and are acked.
+    fn settled(&mut self, site: &SiteId, outbox: OutboxId, proven: Proven) {
+        self.touched.entry((site.clone(), outbox)).or_default().push(proven);
+    }
+
+    /// From here on that number belongs to these bytes, and is acked for them.
+    fn remember(
+        &mut self,
+        site: &SiteId,
+        outbox: OutboxId,
+        (lane, seq): (Lane, Seq),
+        hash: &EnvelopeHash,
+    ) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached("INSERT INTO envelope VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![
+                site.as_str(),
+                outbox.to_string(),
+                lane.name(),
+                integer(seq),
+                hash,
+                self.now.unix_ms()
+            ])?;
+        self.settled(site, outbox, Proven { lane, seq, proof: Proof::of(hash) });
+        Ok(())
+    }
+
+    /// Whether what was first written as this envelope is stored under another number.
+    fn has_elsewhere(
+        &self,
+        site: &SiteId,
+        lane: Lane,
+        hash: &EnvelopeHash,
+        written: Option<Written>,
+    ) -> rusqlite::Result<bool> {
+        if let Some(Written { outbox, seq, hash }) = written
+            && self.stored(site, outbox, lane, seq)? == Some(hash)
+        {
+            return Ok(true);
+        }
+        self.connection
+            .prepare_cached("SELECT 1 FROM moved WHERE site = ?1 AND hash = ?2")?
+            .exists(params![site.as_str(), written.map_or(*hash, |written| written.hash)])
     }
 
     /// Keeps bytes for a person to look at, once; whether they are kept. Of a site that sends ever
@@ -288,10 +360,12 @@ impl<'t> Batch<'t> {
     ) -> rusqlite::Result<bool> {
         let hash = hash(bytes);
         let rest = part == Part::Rest;
+        let place = peek(bytes).ok();
         self.connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO quarantine (site, received_ms, cause, rest, hash, bytes)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE ?4
+                "INSERT OR IGNORE INTO quarantine
+                   (site, received_ms, cause, rest, hash, bytes, outbox, lane, seq)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?8, ?9, ?10 WHERE ?4
                    OR (SELECT count(*) FROM quarantine WHERE site = ?1 AND NOT rest) < ?7",
             )?
             .execute(params![
@@ -301,7 +375,10 @@ impl<'t> Batch<'t> {
                 rest,
                 hash,
                 bytes,
-                QUARANTINED_MAX
+                QUARANTINED_MAX,
+                place.map(|header| header.outbox.to_string()),
+                place.map(|header| header.lane.name()),
+                place.map(|header| integer(header.seq))
             ])?;
         let kept = self
             .connection
@@ -379,6 +456,8 @@ impl<'t> Batch<'t> {
         }
         // A will was written when the connection began.
         if state.online && !retained {
+            // A box that has nothing to send hears by the ack when the county was restored.
+            self.touched.entry((site.clone(), state.outbox)).or_default();
             self.evaluation.hear_box_clock(self.context(), site, state.at)?;
         }
         if before != Some(state.online) {
@@ -414,15 +493,13 @@ impl<'t> Batch<'t> {
                     ledger.quarantined.to_string()
                 ])?;
         }
-        for ((site, outbox), mut touched) in std::mem::take(&mut self.touched) {
+        for ((site, outbox), proven) in std::mem::take(&mut self.touched) {
             let mut lanes = Vec::new();
             for lane in Lane::ALL {
-                let settled = self.ledger(&site, outbox, lane)?.settled();
-                let touched = touched.remove(&lane).unwrap_or_default();
-                lanes.push((lane, LaneNews { settled, touched }));
+                lanes.push((lane, self.ledger(&site, outbox, lane)?.settled()));
             }
             let errors = self.errors.remove(&(site.clone(), outbox)).unwrap_or_default();
-            let acks = Ack::telling(outbox, lanes, errors).into_iter();
+            let acks = Ack::telling(outbox, lanes, proven, errors).into_iter();
             self.taken.acks.extend(acks.map(|ack| (site.clone(), ack)));
         }
         self.taken.alerts = alerts::store(self.context(), self.evaluation)?;

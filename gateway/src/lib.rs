@@ -7,6 +7,9 @@
 //! - [`pki`], [`people`]: the county's own CA; persons, tokens, sessions
 //! - [`ingest`], [`intake`]: MQTT in, acks out; what one transaction does with what came in
 //! - [`store`], [`query`]: the database, and the questions the API asks it
+//! - [`retention`]: what is old enough is removed, where that is asked for
+//! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
+//! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`]: runs the rules, keeps alert states
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
@@ -18,15 +21,19 @@
 
 mod alerts;
 mod api;
+mod backup;
 mod clock;
 mod command;
 mod config;
+mod disk;
 mod events;
 mod ingest;
 mod intake;
+mod ledger;
 mod people;
 mod pki;
 mod query;
+mod retention;
 mod run;
 mod store;
 

@@ -11,6 +11,7 @@ use rcgen::{
     Issuer, KeyPair, KeyUsagePurpose,
 };
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
@@ -59,6 +60,14 @@ impl Pki {
     /// Files of board and API.
     pub(crate) fn board(&self) -> Identity {
         self.identity("board")
+    }
+
+    /// Files the county needs to be found and believed by its boxes, and which are not there.
+    pub(crate) fn missing(&self) -> Vec<PathBuf> {
+        let all = [self.county(), self.broker(), self.board()];
+        let all = all.into_iter().flat_map(|one| [one.ca, one.cert, one.key]);
+        let missing: BTreeSet<PathBuf> = all.filter(|path| !path.exists()).collect();
+        missing.into_iter().collect()
     }
 
     fn identity(&self, name: &str) -> Identity {

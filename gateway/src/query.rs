@@ -401,29 +401,9 @@ fn text(json: &Value, key: &str) -> String {
     json.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// The county's account: received through, gaps, drops, what was kept aside.
-pub(crate) fn ledger(connection: &Connection, site: Option<&str>) -> rusqlite::Result<Value> {
-    let mut statement = connection.prepare_cached(
-        "SELECT * FROM ledger WHERE ?1 IS NULL OR site = ?1 ORDER BY site, outbox, lane",
-    )?;
-    let mut rows = statement.query([site])?;
-    let mut lanes = Vec::new();
-    while let Some(row) = rows.next()? {
-        let ledger = ledger_of(row)?;
-        let pairs = |ranges: &RangeSet| -> Vec<[u64; 2]> {
-            ranges.ranges().map(|(first, last)| [first.get(), last.get()]).collect()
-        };
-        let gaps: Vec<[u64; 2]> =
-            ledger.gaps().into_iter().map(|(first, last)| [first.get(), last.get()]).collect();
-        lanes.push(json!({
-            "site": row.get::<_, String>("site")?, "outbox": row.get::<_, String>("outbox")?,
-            "lane": row.get::<_, String>("lane")?,
-            "watermark": ledger.settled().watermark().map(model::id::Seq::get),
-            "ranges": pairs(&ledger.received), "gaps": gaps,
-            "dropped": pairs(&ledger.dropped), "quarantined": pairs(&ledger.quarantined),
-        }));
-    }
-    Ok(json!({"outboxes": lanes}))
+/// A generation as people and programs read it: as a number it is too large for some of them.
+pub(crate) fn generation_name(generation: i64) -> String {
+    format!("{generation:016x}")
 }
 
 /// The account of one lane.
@@ -440,7 +420,8 @@ pub(crate) fn lane_ledger(
     Ok(found.unwrap_or_default())
 }
 
-fn ledger_of(row: &Row<'_>) -> rusqlite::Result<LaneLedger> {
+/// The account in a row of the table `ledger`.
+pub(crate) fn ledger_of(row: &Row<'_>) -> rusqlite::Result<LaneLedger> {
     let parse = |name| -> rusqlite::Result<RangeSet> {
         let text: String = row.get(name)?;
         text.parse().map_err(|_| rusqlite::Error::InvalidQuery)

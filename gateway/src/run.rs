@@ -7,7 +7,8 @@ use crate::{
     events::Events,
     ingest::{self, Ingest},
     pki::Pki,
-    store::{self, Store},
+    retention,
+    store::{self, DATABASE, Store},
 };
 use anyhow::Context as _;
 use embedded_broker::{Broker, BrokerFiles};
@@ -36,7 +37,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the database is.
 pub(crate) fn database(config: &GatewayConfig) -> PathBuf {
-    config.data_dir.join("county.sqlite")
+    config.data_dir.join(DATABASE)
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -56,7 +57,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     // Somebody was first only in tests.
     drop(metrics::set_global_recorder(recorder));
     let rules = Arc::new(rules);
-    let store = Store::open(&database(&config))?;
+    let store = Store::open(&database(&config))?.with_free_min(config.free_min);
     let pki = Pki::at(&config.pki_dir);
     let (mut broker, host, port) = match &config.broker {
         BrokerConfig::Embedded(address) => {
@@ -89,6 +90,10 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     };
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
+    tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
+    if !config.retention.keeps_all() {
+        tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
+    }
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store,

@@ -6,8 +6,15 @@
 //! # Invariants
 //! - what is known of patients is readable by the gateway's user only
 
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+mod migrate;
+
+pub(crate) use migrate::SCHEMA;
+
+use crate::disk::{Disk, FREE_MIN};
+use migrate::migrate;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use std::{
+    cmp::Ordering,
     fs, io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -16,13 +23,17 @@ use std::{
 };
 use thiserror::Error;
 
-/// Schema this gateway writes.
-const SCHEMA: u32 = 1;
+/// The database, in the data folder.
+pub(crate) const DATABASE: &str = "county.sqlite";
+/// Held by the gateway that works in the data folder.
+pub(crate) const LOCK: &str = "lock";
 /// Readers kept open: more questions at once than two cores can answer.
 const READERS_MAX: usize = 8;
+/// How long one waits for a database that somebody else is writing to.
+const BUSY_MAX: Duration = Duration::from_secs(10);
 
 /// Only the owner reads and writes; SQLite gives its other files the mode of the database.
-const FILE_MODE: u32 = 0o600;
+pub(crate) const FILE_MODE: u32 = 0o600;
 /// Only the owner looks inside.
 const DIR_MODE: u32 = 0o700;
 
@@ -49,6 +60,12 @@ pub(crate) enum OpenStoreError {
         "the database {path} has schema {found}, this gateway knows up to {SCHEMA}; install the newer gateway again, do not delete the file"
     )]
     FromTheFuture { path: PathBuf, found: u32 },
+    #[error(
+        "the database {path} has schema {found}, this gateway asks one of schema {SCHEMA}; start this gateway once, it brings the database up to date"
+    )]
+    FromThePast { path: PathBuf, found: u32 },
+    #[error("there is no database {path}; it is made when the gateway starts")]
+    Missing { path: PathBuf },
 }
 
 /// Why a question or a transaction failed.
@@ -56,6 +73,9 @@ pub(crate) enum OpenStoreError {
 pub(crate) enum StoreError {
     #[error("the database failed; check the disk")]
     Database(#[from] rusqlite::Error),
+    /// [`Disk`] has told it, once.
+    #[error("the disk takes nothing; make room, or look at who owns the data folder")]
+    Disk(#[source] rusqlite::Error),
     #[error("the gateway failed on it; report this with its log")]
     Panicked,
     #[error("the gateway is stopping")]
@@ -67,7 +87,7 @@ impl StoreError {
     pub(crate) fn is_of_the_disk(&self) -> bool {
         match self {
             Self::Panicked => false,
-            Self::Stopping => true,
+            Self::Stopping | Self::Disk(_) => true,
             Self::Database(error) => !matches!(
                 error.sqlite_error_code(),
                 None | Some(
@@ -84,6 +104,7 @@ pub(crate) struct Store {
     path: Arc<Path>,
     writer: Arc<Mutex<Connection>>,
     readers: Arc<Mutex<Vec<Connection>>>,
+    disk: Disk,
 }
 
 impl Store {
@@ -94,7 +115,19 @@ impl Store {
             path: path.into(),
             writer: Arc::new(Mutex::new(writer)),
             readers: Arc::default(),
+            disk: Disk::of(path.parent().unwrap_or(path), FREE_MIN),
         })
+    }
+
+    /// Takes in only what is urgent where the disk has less room than that.
+    pub(crate) fn with_free_min(self, bytes: u64) -> Self {
+        let dir = self.path.parent().unwrap_or(&self.path);
+        Self { disk: Disk::of(dir, bytes), ..self }
+    }
+
+    /// How its disk is.
+    pub(crate) const fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// One connection for a command that needs no more.
@@ -105,10 +138,31 @@ impl Store {
         let connection = plain(path).map_err(failed)?;
         let found: u32 =
             connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-        match found {
-            0 => migrate(connection).map_err(failed),
-            SCHEMA => Ok(connection),
-            found => Err(OpenStoreError::FromTheFuture { path: path.to_owned(), found }),
+        match found.cmp(&SCHEMA) {
+            Ordering::Less => migrate(connection).map_err(failed),
+            Ordering::Equal => Ok(connection),
+            Ordering::Greater => {
+                Err(OpenStoreError::FromTheFuture { path: path.to_owned(), found })
+            }
+        }
+    }
+
+    /// The database for a question: neither made nor changed, so that root may ask too.
+    pub(crate) fn connection_to_read(path: &Path) -> Result<Connection, OpenStoreError> {
+        let failed = |source| OpenStoreError::Open { path: path.to_owned(), source };
+        if !path.exists() {
+            return Err(OpenStoreError::Missing { path: path.to_owned() });
+        }
+        let connection =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+        connection.busy_timeout(BUSY_MAX).map_err(failed)?;
+        let found: u32 =
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+        let path = path.to_owned();
+        match found.cmp(&SCHEMA) {
+            Ordering::Less => Err(OpenStoreError::FromThePast { path, found }),
+            Ordering::Equal => Ok(connection),
+            Ordering::Greater => Err(OpenStoreError::FromTheFuture { path, found }),
         }
     }
 
@@ -119,15 +173,32 @@ impl Store {
         F: FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     {
         let writer = Arc::clone(&self.writer);
-        blocking(move || {
+        let done = blocking(move || {
             // A connection whose user panicked has rolled back: it is good again.
             let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = writer.total_changes();
             let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let result = change(&transaction)?;
             transaction.commit()?;
-            Ok(result)
+            Ok((result, writer.total_changes() > before))
         })
-        .await
+        .await;
+        match done {
+            Ok((result, changed)) => {
+                if changed {
+                    self.disk.wrote();
+                }
+                Ok(result)
+            }
+            Err(StoreError::Database(error)) => {
+                let of_the_disk = error.sqlite_error_code().map(|code| self.disk.refused(code));
+                Err(match of_the_disk {
+                    Some(true) => StoreError::Disk(error),
+                    _ => StoreError::Database(error),
+                })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Asks a question.
@@ -160,7 +231,7 @@ pub(crate) fn make_data_dir(dir: &Path) -> io::Result<()> {
 /// Makes the data folder, and keeps a second gateway out of it for as long as the file is open.
 pub(crate) fn take_data_dir(dir: &Path) -> io::Result<fs::File> {
     make_data_dir(dir)?;
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let lock = fs::OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -197,24 +268,12 @@ where
 
 fn plain(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.busy_timeout(BUSY_MAX)?;
     connection.execute_batch(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;
          PRAGMA journal_size_limit=67108864;",
     )?;
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
-}
-
-fn migrate(mut connection: Connection) -> rusqlite::Result<Connection> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    // Another process may have been first.
-    if found == 0 {
-        transaction.execute_batch(include_str!("../migrations/0001_county.sql"))?;
-        transaction.pragma_update(None, "user_version", SCHEMA)?;
-    }
-    transaction.commit()?;
     Ok(connection)
 }
 
@@ -247,5 +306,70 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         Store::connection(&path).unwrap();
         assert_eq!(mode(&path), FILE_MODE);
+    }
+
+    #[test]
+    fn a_database_of_schema_1_is_brought_up_to_date_with_all_that_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("county.sqlite");
+        let mut of_lane = vec![0xa5, 0x61, b'v', 1, 0x61, b'o', 0x50];
+        of_lane.extend([7; 16]);
+        of_lane.extend([0x61, b'l', 1, 0x61, b's', 9, 0x61, b't', 0]);
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(include_str!("../migrations/0001_county.sql")).unwrap();
+        for (hash, bytes) in [([1_u8; 32], of_lane), ([2; 32], b"noise".to_vec())] {
+            let aside = "INSERT INTO quarantine (site, received_ms, cause, rest, hash, bytes)
+                         VALUES ('heping', 5, 'why', 0, ?1, ?2)";
+            old.execute(aside, rusqlite::params![hash, bytes]).unwrap();
+        }
+        for (id, samples) in [
+            (1, vec![0x80, 0x02, 0x00, 0x01]),
+            (2, uplink_proto::samples::encode(&[5, 6, 7])),
+            (3, vec![0xff]),
+        ] {
+            let block =
+                "INSERT INTO waveform VALUES (?1, 'heping', '07', 'wave', 1, 0, 'any-01', '',
+                         'ecg_ii', 0, 1, 250, NULL, NULL, NULL, '', ?2)";
+            old.execute(block, rusqlite::params![id, samples]).unwrap();
+        }
+        old.execute("INSERT INTO ledger VALUES ('heping', '07', 'trend', '1-8', '', '9-9')", [])
+            .unwrap();
+        // As some builds of schema 1 have it.
+        old.execute("CREATE TABLE device_action (id INTEGER PRIMARY KEY, site, device)", [])
+            .unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let past = Store::connection_to_read(&path).unwrap_err();
+        assert!(matches!(past, OpenStoreError::FromThePast { found: 1, .. }));
+
+        let connection = Store::connection(&path).unwrap();
+        let mut asked = connection
+            .prepare("SELECT outbox || '/' || lane || '/' || seq FROM quarantine ORDER BY id")
+            .unwrap();
+        let places: Vec<Option<String>> =
+            asked.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        drop(asked);
+        assert_eq!(places, [Some(format!("{}/trend/9", "07".repeat(16))), None]);
+        let kept: String =
+            connection.query_row("SELECT received FROM ledger", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, "1-8");
+        let blocks = [1, 2, 3].map(|id| {
+            let query = "SELECT samples FROM waveform WHERE id = ?1";
+            let bytes = connection.query_row(query, [id], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+            uplink_proto::samples::decode(&bytes)
+        });
+        assert_eq!(blocks, [Some(vec![128, 128, 127]), Some(vec![5, 6, 7]), None]);
+        let generation = "SELECT generation FROM county";
+        let generation = |from: &Connection| from.query_row(generation, [], |row| row.get(0));
+        let first: i64 = generation(&connection).unwrap();
+        assert!(first > 0);
+        drop(connection);
+        // It is done once.
+        let again: i64 = generation(&Store::connection_to_read(&path).unwrap()).unwrap();
+        assert_eq!(again, first);
+        let newer = Connection::open(&path).unwrap();
+        newer.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
+        let future = Store::connection(&path).unwrap_err();
+        assert!(matches!(future, OpenStoreError::FromTheFuture { .. }));
     }
 }

@@ -18,7 +18,7 @@ use std::{
 };
 use virtual_devices::{
     EcgSource, Patient, Scenario, Setup,
-    gatt::{self, GattDevice, Pairing},
+    gatt::{self, GattDevice, Pairing, faults::AirPlan},
 };
 
 /// Of four seeds of a device, two are polite and two are rude.
@@ -50,6 +50,14 @@ pub(crate) struct Options {
     /// A BlueZ and devices that do what everybody expects, instead of the worst that is allowed
     #[arg(long)]
     polite: bool,
+    /// Links are lost at every step, bluetoothd restarts and the adapter goes, by this seed;
+    /// `clinic-sim list` shows the catalogue
+    #[arg(long, value_name = "SEED")]
+    faults: Option<u64>,
+    /// One of so many links goes wrong
+    #[arg(long, value_name = "LINKS", default_value_t = 2, requires = "faults",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    fault_once_in: u64,
 }
 
 /// Plays until somebody ends it.
@@ -79,6 +87,9 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let truth = options.truth.unwrap_or_else(|| PathBuf::from("/dev/null"));
     let mut signals = Signals::watch()?;
     let mut stage = Bluez::start(&options.bus_address, devices, manners, time, &truth).await?;
+    if let Some(seed) = options.faults {
+        stage.let_go_wrong(AirPlan { seed, once_in: options.fault_once_in }).await?;
+    }
     writeln!(out, "org.bluez is on the bus; Ctrl-C ends it")?;
     tokio::select! {
         failed = stage.failed() => failed?,

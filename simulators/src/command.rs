@@ -22,7 +22,9 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use virtual_devices::{EcgSource, Fault, FaultPlan, Patient, Scenario, ecg::wfdb::Record};
+use virtual_devices::{
+    EcgSource, Fault, FaultPlan, Patient, Scenario, ecg::wfdb::Record, gatt::faults::AirFault,
+};
 
 /// Wrong use, as clap has it.
 const WRONG_USE: u8 = 2;
@@ -239,6 +241,10 @@ fn list() -> anyhow::Result<ExitCode> {
     writeln!(out, "faults of a device's cable, with --faults")?;
     for fault in Fault::ALL {
         writeln!(out, "  {:<12} {}", fault.name(), fault.about())?;
+    }
+    writeln!(out, "faults on the air, with --faults of `clinic-sim ble`")?;
+    for fault in AirFault::ALL {
+        writeln!(out, "  {:<24} {}", fault.name(), fault.about())?;
     }
     writeln!(out, "scenarios")?;
     for (name, text) in Scenario::SHIPPED {

@@ -1,9 +1,11 @@
-//! What serial devices cost an agent, and whether every sample of a monitor whose cable is pulled
+//! What devices cost an agent, what comes through when everything goes wrong on the air, and whether every sample of a monitor whose cable is pulled
 //! is accounted for: one JSON object per figure.
 //!
 //! ```text
 //! clinic-bench cable [SECONDS]   one monitor, five waves at 115200 baud, cable pulled three times
 //! clinic-bench many [SECONDS]    20 devices, four of them monitors; 16 without them; none
+//! clinic-bench cycles [LINKS]    cuffs and meters (Bluetooth) come by, and everything goes wrong
+//! clinic-bench waking [DEVICES]  so many Bluetooth devices wake within one minute
 //! clinic-bench waves HEADER...   size of the signals of WFDB records, beside `flac -8`
 //! ```
 //!
@@ -11,10 +13,14 @@
 //! memory and bytes written are the kernel's own account (/proc) of those processes; the first
 //! [`SETTLE`] are not counted: keys, and the first connections.
 
+mod waking;
 mod waves;
 
 use anyhow::{Context as _, bail, ensure};
-use e2e::Village;
+use e2e::{
+    Village,
+    cycles::{self, CyclePlan},
+};
 use serde_json::{Value, json};
 use simulators::{
     client::{ApiBlock, Client},
@@ -71,6 +77,12 @@ const OTHERS: [&str; 16] = [
     "json-lines",
     "json-lines",
 ];
+/// As many connection cycles as the proof asks for.
+const LINKS: u64 = 1_000;
+/// A clinic that has bought everything.
+const DEVICES: u64 = 20;
+const USAGE: &str = "write: clinic-bench cable|many [SECONDS], cycles [LINKS], waking [DEVICES], \
+                     or waves HEADER...";
 const SITE: &str = "heping";
 const EVER: &str = "1970-01-01T00:00:00Z";
 
@@ -92,17 +104,20 @@ fn main() -> ExitCode {
 fn run(args: &[OsString]) -> anyhow::Result<()> {
     let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy()).collect();
     let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    let (what, seconds) = match words[..] {
+    let (what, number) = match words[..] {
         ["waves", ref headers @ ..] => return waves::run(headers),
-        [what] => (what, FOR),
-        [what, seconds] => (what, Duration::from_secs(seconds.parse().context("SECONDS")?)),
-        _ => bail!("write: clinic-bench cable|many [SECONDS], or waves HEADER..."),
+        [what] => (what, None),
+        [what, number] => (what, Some(number.parse().context("SECONDS, LINKS or DEVICES")?)),
+        _ => bail!("{USAGE}"),
     };
+    let seconds = number.map_or(FOR, Duration::from_secs);
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     match what {
         "cable" => runtime.block_on(cable(seconds)),
         "many" => runtime.block_on(many(seconds)),
-        other => bail!("{other:?} is no bench; write: clinic-bench cable|many [SECONDS]"),
+        "cycles" => runtime.block_on(cycles(number.unwrap_or(LINKS))),
+        "waking" => runtime.block_on(waking::waking(number.unwrap_or(DEVICES))),
+        other => bail!("{other:?} is no bench; {USAGE}"),
     }
 }
 
@@ -122,6 +137,20 @@ fn plan(name: &'static str, number: usize, seed: u64) -> anyhow::Result<DevicePl
     let id = format!("{SITE}-{name}-{number:02}");
     let patient = Patient::new(seed, scenario, EcgSource::Recording);
     Ok(DevicePlan { id, name, seed, patient, faults: None })
+}
+
+/// Cuffs and meters come by so often, and everything goes wrong.
+async fn cycles(links: u64) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("asking for the path of this program")?;
+    let plan =
+        CyclePlan { cycles: links, fault_once_in: 2, kill_once_in: 8, devices: [5, 7], seed: 7 };
+    let account = cycles::play(&program, plan).await?;
+    figure("cycles", &account.shown())?;
+    ensure!(account.lost.is_empty(), "lost: {:#?}", account.lost);
+    ensure!(account.doubled.is_empty(), "doubled: {:#?}", account.doubled);
+    ensure!(account.altered.is_empty(), "altered: {:#?}", account.altered);
+    ensure!(account.unexplained().is_empty(), "gone: {:#?}", account.unexplained());
+    Ok(())
 }
 
 /// One monitor whose cable is pulled three times.

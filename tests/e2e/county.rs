@@ -87,6 +87,84 @@ fn every_mistake_of_the_rule_set_is_told_with_its_line() {
     }
 }
 
+#[test]
+fn backup_and_restore_say_what_they_did_and_end_with_what_went_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("gateway.toml"), CONFIG).unwrap();
+    let ended = |words: &[&str], code: i32, said: &[&str]| {
+        let output = run(folder, words);
+        let told = if code == 0 { &output.stdout } else { &output.stderr };
+        let told = String::from_utf8_lossy(told);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {output:?}");
+        for word in said {
+            assert!(told.contains(word), "{words:?}: {word:?} is not in {told}");
+        }
+    };
+    ended(&["backup", "copy.sqlite"], 1, &["there is no database", "when the gateway starts"]);
+    fs::write(folder.join("password"), "correct horse").unwrap();
+    let add = ["user", "add", "wang", "--role", "nurse", "--password-file", "password"];
+    ended(&add, 0, &[]);
+    let beside = ["checked", "gateway.toml: the configuration", "/pki: keys", "ca.key offline"];
+    ended(&["backup", "copy.sqlite"], 0, &beside);
+    ended(&["backup", "copy.sqlite"], 1, &["is there already", "--overwrite"]);
+    ended(&["backup", "copy.sqlite", "--overwrite"], 0, &[]);
+    ended(&["backup", "data/county.sqlite", "--overwrite"], 2, &["the county's own database"]);
+    ended(&["backup", "nowhere/copy.sqlite"], 1, &["check the folder"]);
+    ended(&["backup"], 2, &["<FILE>"]);
+
+    ended(&["restore", "nothing.sqlite"], 2, &["there is no file"]);
+    ended(&["restore", "gateway.toml"], 2, &["not the database of a county"]);
+    let restored = ["restored from copy.sqlite", "county.sqlite.before-", "ca.crt is missing"];
+    ended(&["restore", "copy.sqlite"], 0, &restored);
+    // The person is in it.
+    ended(&add, 1, &["there is a person called"]);
+}
+
+#[test]
+fn the_ledger_is_told_to_people_and_to_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let clinic = "[[clinic]]\nname = \"和平镇卫生院\"\nsites = [\"heping\", \"quiet\"]\n";
+    fs::write(folder.join("gateway.toml"), format!("{CONFIG}{clinic}")).unwrap();
+    let early = run(folder, &["ledger"]);
+    let said = String::from_utf8_lossy(&early.stderr);
+    assert!(early.status.code() == Some(1) && said.contains("when the gateway starts"), "{said}");
+    fs::write(folder.join("password"), "correct horse").unwrap();
+    let add = ["user", "add", "wang", "--role", "nurse", "--password-file", "password"];
+    assert!(run(folder, &add).status.success());
+    let county = rusqlite::Connection::open(folder.join("data/county.sqlite")).unwrap();
+    county
+        .execute_batch(
+            "INSERT INTO ledger VALUES ('heping', '07', 'wave', '1-3,8-9', '4-7', '');
+             INSERT INTO drop_record VALUES (1, 'heping', '07', 'wave', 4, 7, 0, 60000, 'outbox_full');
+             INSERT INTO ledger VALUES ('dongfeng', '08', 'trend', '1-3', '', '');",
+        )
+        .unwrap();
+    drop(county);
+    let told = |words: &[&str]| {
+        let output = run(folder, words);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = told(&["ledger"]);
+    assert!(text.contains("dongfeng, outbox 08") && text.contains("nothing is missing"), "{text}");
+    let text = told(&["ledger", "--site", "heping"]);
+    assert!(text.contains("wave   through 9, 4 missing"), "{text}");
+    let line = "4-7          of 1970-01-01T00:00:00.000Z to 1970-01-01T00:01:00.000Z, given up by \
+                the box: its outbox was full";
+    assert!(text.contains(line) && !text.contains("dongfeng"), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&told(&["ledger", "--site", "heping", "--json"])).unwrap();
+    assert_eq!(json["outboxes"][0]["missing"][0]["cause"], "outbox_full");
+    assert_eq!(json["county"]["generation"].as_str().unwrap().len(), 16);
+    // A clinic that has sent nothing is told so; a site nobody knows is a mistake.
+    assert!(!told(&["ledger", "--site", "quiet"]).contains("outbox"));
+    let unknown = run(folder, &["ledger", "--site", "hepin"]);
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(unknown.status.code() == Some(1) && said.contains("no clinic"), "{said}");
+}
+
 /// The daemon, killed when it goes out of scope.
 struct Gateway(Child);
 

@@ -39,7 +39,7 @@ pub(crate) struct Adapter {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Device {
     pub(crate) address: String,
-    connected: bool,
+    pub(crate) connected: bool,
     resolved: bool,
     /// The stack has a bond with it.
     pub(crate) paired: bool,

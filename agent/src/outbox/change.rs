@@ -201,6 +201,12 @@ impl<'a> Change<'a> {
         self.transaction
             .prepare_cached("INSERT INTO identity (device, identity) VALUES (?1, ?2)")?
             .execute(params![device.as_str(), identity])?;
+        Ok(())
+    }
+
+    /// Forgets what is older than the newest identities of that device: it takes far longer than to
+    /// add one, so that it is done once in a commit.
+    pub(super) fn forget_identities(&self, device: &DeviceId) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached(
                 "DELETE FROM identity WHERE device = ?1 AND number <= (SELECT number FROM identity

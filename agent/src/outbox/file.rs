@@ -31,8 +31,9 @@ pub(super) const CHECK_LEN_MAX: u64 = 64 << 20;
 /// or is.
 const UNTOLD: &str = "untold-";
 const TOLD: &str = "damaged-";
-/// Identities kept of each device: one more than a glucose meter's memory of 500 is too few.
-pub(super) const IDENTITIES_MAX: u32 = 512;
+/// Identities kept of each device. A meter whose numbers began anew reports everything it has on each
+/// visit, and a full one has at most 1000 records: with fewer, all of them would be new each time.
+pub(super) const IDENTITIES_MAX: u32 = 1024;
 /// Rows younger than this are the present; the link may have come up only now.
 const LIVE_FOR: Duration = Duration::from_secs(300);
 /// How exactly it is known where the present begins.

@@ -269,6 +269,19 @@ fn a_repeat_of_a_spot_reading_is_not_recorded_also_after_a_restart() {
     assert_eq!(writer.unacked(Lane::Urgent), "1-1");
 }
 
+/// "A full meter has at most 1000 records", and reports all of them when its numbers began anew.
+#[test]
+fn a_full_meter_that_reports_everything_again_is_recorded_once() {
+    let mut bench = Bench::new(1 << 30);
+    let mut writer = bench.writer();
+    (0..1000).for_each(|number| writer.hand_over(1, spot(number)));
+    writer.commit_all();
+    let before = writer.unacked(Lane::Urgent);
+    (0..1000).for_each(|number| writer.hand_over(2, spot(number)));
+    writer.commit_all();
+    assert_eq!(writer.unacked(Lane::Urgent), before);
+}
+
 #[test]
 fn rows_and_the_record_of_their_drop_go_in_one_transaction() {
     let max_bytes = 512 << 10;

@@ -15,7 +15,7 @@ use model::{
     time::MonoTime,
 };
 use rusqlite::ErrorCode;
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uplink_proto::sender::LaneStock;
@@ -257,8 +257,13 @@ impl<'a> Writer<'a> {
         for (device, (cursor, _)) in &self.queue.cursors {
             change.remember(device, cursor)?;
         }
+        let mut grown = BTreeSet::new();
         for (device, identity) in &self.queue.new_identities {
             change.add_identity(device, identity)?;
+            grown.insert(device);
+        }
+        for device in grown {
+            change.forget_identities(device)?;
         }
         change.commit()
     }

@@ -9,6 +9,7 @@ use super::{
     connection::{Connection, Heard},
 };
 use crate::outbox::{News, OutboxClosed, Reader, Stock, is_damage};
+use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     id::{OutboxId, Seq},
     time::MonoTime,
@@ -16,8 +17,9 @@ use model::{
 use std::time::Duration;
 use tokio::sync::mpsc;
 use uplink_proto::{
-    ack::Ack,
+    ack::{Ack, Proof},
     envelope,
+    receiver::EnvelopeHash,
     sender::{Sender, SenderEvent, SenderOutput},
     state::SiteState,
     topics::Topic,
@@ -131,6 +133,12 @@ impl<'a> Session<'a> {
                 SenderOutput::Forget { lane, first, last } => {
                     self.uplink.outbox.forget(self.outbox, lane, (first, last)).await?;
                 }
+                SenderOutput::LostAtCounty { lane, first, last } => {
+                    // FIXME #26: the outbox lets what it keeps of them wait again and counts the
+                    // rest; until then they are told here only.
+                    tracing::error!(%lane, %first, %last,
+                        "The county has rows no more that it had: it was restored from a backup.");
+                }
                 SenderOutput::StartNewOutbox => {
                     self.uplink.outbox.start_anew().await?;
                     return Err(UplinkError::StartedAnew);
@@ -157,20 +165,21 @@ impl<'a> Session<'a> {
             self.set_aside(row, "it is longer than the broker allows; raise max_packet_size there");
             return Ok(());
         }
-        let len = bytes.len();
+        let (len, proof) = (bytes.len(), Proof::of(&hash(&bytes)));
         self.connection.publish(topic, row, bytes)?;
-        self.sender.handle(self.uplink.clock.mono(), SenderEvent::Sent { lane, seq, len });
+        self.sender.handle(self.uplink.clock.mono(), SenderEvent::Sent { lane, seq, len, proof });
         Ok(())
     }
 
     /// The envelope under the id and number it has now: an outbox that started anew keeps the bytes
-    /// of before. The same bytes each time, so that a resend is a duplicate and no conflict.
+    /// of before. The same bytes each time, so that a resend is a duplicate and no conflict; they
+    /// say what they were, because the county may have them as that.
     fn numbered(&self, seq: Seq, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let header = envelope::peek(&bytes).ok()?;
         if (header.outbox, header.seq) == (self.outbox, seq) {
             return Some(bytes);
         }
-        envelope::renumbered(&bytes, self.outbox, seq).ok()
+        envelope::moved(&bytes, &hash(&bytes), self.outbox, seq).ok()
     }
 
     /// One broken row is given up and counted; a file that gives no row at all ends the session.
@@ -270,6 +279,12 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
+}
+
+fn hash(bytes: &[u8]) -> EnvelopeHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    hash
 }
 
 #[cfg(test)]

@@ -68,11 +68,15 @@ pub enum DropCause {
     /// The outbox was damaged, and where its numbers end could not be read: what of the range and
     /// above it the county does not have is lost.
     OutboxLost,
+    /// The county had them, was restored from a backup that has not, and the outbox keeps them no
+    /// more.
+    CountyRestored,
 }
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 4] = [Self::OutboxFull, Self::DiskFull, Self::Damaged, Self::OutboxLost];
+    pub const ALL: [Self; 5] =
+        [Self::OutboxFull, Self::DiskFull, Self::Damaged, Self::OutboxLost, Self::CountyRestored];
 
     /// The name in records and in the API.
     #[must_use]
@@ -82,6 +86,7 @@ impl DropCause {
             Self::DiskFull => "disk_full",
             Self::Damaged => "damaged",
             Self::OutboxLost => "outbox_lost",
+            Self::CountyRestored => "county_restored",
         }
     }
 }

@@ -8,7 +8,7 @@ import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { showLogin } from './login.js';
 import {
-  deviceKey, forgetAll, putAlert, putBroker, putDevice, putReadings, putSite, replaceAll,
+  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putReadings, putSite, replaceAll,
   setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
@@ -115,6 +115,7 @@ class Board {
     } else if (name === 'device') putDevice(data);
     else if (name === 'site') putSite(data);
     else if (name === 'broker') putBroker(data);
+    else if (name === 'disk') putDisk(data);
     this.drawSoon();
   }
 

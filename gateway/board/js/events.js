@@ -16,9 +16,9 @@ const WAITING_MAX = 5_000;
 const ASK_MS = 60_000;
 /** Readings of a device nobody told us of: everything is fetched, at most this often. */
 const SOON_MS = 5_000;
-const NAMES = ['reading', 'waveform', 'alert', 'device', 'site', 'broker'];
+const NAMES = ['reading', 'waveform', 'alert', 'device', 'site', 'broker', 'disk'];
 /** Never held back by a fetch that is slow. */
-const AT_ONCE = ['alert', 'broker'];
+const AT_ONCE = ['alert', 'broker', 'disk'];
 
 export class Events {
   /**

@@ -16,6 +16,7 @@ const empty = () => ({
   alerts: new Map(),
   closed: new Map(),
   brokerUp: true,
+  disk: { state: 'good' },
 });
 
 export const store = { ...empty(), catalogue: new Map() };
@@ -35,8 +36,9 @@ export function kindOf(metric) {
 }
 
 /** Everything anew, keeping a reading or alert that is newer than the answer's. */
-export function replaceAll({ sites, devices, alerts, broker }) {
+export function replaceAll({ sites, devices, alerts, broker, disk }) {
   store.brokerUp = broker?.up !== false;
+  putDisk(disk);
   store.sites = new Map(sites.map((site) => [site.site, site]));
   const before = store.devices;
   store.devices = new Map();
@@ -97,6 +99,11 @@ function newerAlert(alert, known) {
 
 export function putBroker({ up }) {
   store.brokerUp = up !== false;
+}
+
+/** How the county's disk is: good, low, full, failing. */
+export function putDisk(disk) {
+  store.disk = disk || { state: 'good' };
 }
 
 export function forgetAll() {

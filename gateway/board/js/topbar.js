@@ -26,7 +26,7 @@ export class TopBar {
     this.helpButton = h('button', { class: 'keys', onclick: () => this.toggleHelp() });
     this.logOut = h('button', { onclick: onLogOut });
     this.help = h('section', { class: 'help', hidden: true });
-    const names = ['link-banner', 'broker-banner', 'clock-banner', 'back-banner'];
+    const names = ['link-banner', 'broker-banner', 'disk-banner', 'clock-banner', 'back-banner'];
     this.banners = names.map((name) => h('div', {
       class: `banner ${name}`, role: 'status', hidden: true,
     }));
@@ -86,7 +86,7 @@ export class TopBar {
   }
 
   drawBanners(events, link) {
-    const [linkBanner, brokerBanner, clockBanner, backBanner] = this.banners;
+    const [linkBanner, brokerBanner, diskBanner, clockBanner, backBanner] = this.banners;
     set(linkBanner, 'hidden', link === 'live');
     set(linkBanner, 'data-link', link);
     const at = timeSeconds(clock.serverNow() - events.oldMs());
@@ -95,6 +95,10 @@ export class TopBar {
     set(this.bar, 'data-broker', store.brokerUp ? 'up' : 'down');
     set(brokerBanner, 'hidden', store.brokerUp);
     if (!store.brokerUp) put(brokerBanner, t('banner.broker'));
+    const { state: disk, free_mib: free } = store.disk;
+    set(diskBanner, 'hidden', disk === 'good');
+    set(diskBanner, 'data-disk', disk);
+    if (disk !== 'good') put(diskBanner, t(`banner.disk_${disk}`, { free: free ?? '–' }));
     const apart = Math.abs(clock.offset());
     set(clockBanner, 'hidden', apart <= CLOCKS_APART_MS);
     if (apart > CLOCKS_APART_MS) put(clockBanner, t('banner.clock', { age: ageText(apart, t) }));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test, { beforeEach } from 'node:test';
 import {
-  forgetAll, putAlert, putBroker, putReadings, replaceAll, setCatalogue, store,
+  forgetAll, putAlert, putBroker, putDisk, putReadings, replaceAll, setCatalogue, store,
 } from '../js/store.js';
 
 const AT = '2026-11-22T02:00:00Z';
@@ -49,6 +49,15 @@ test('an answer does not overwrite what is newer, and what it leaves out is gone
 test('alerts that are over are not remembered without end', () => {
   for (let id = 0; id < 2_000; id += 1) putAlert({ id: String(id), revision: 1, state: 'closed' });
   assert.equal(store.closed.size, 500);
+});
+
+test('the disk is good unless the county says otherwise', () => {
+  replaceAll(answer({}));
+  assert.equal(store.disk.state, 'good');
+  replaceAll(answer({ disk: { state: 'full', free_mib: 3 } }));
+  assert.deepEqual(store.disk, { state: 'full', free_mib: 3 });
+  putDisk({ state: 'low', free_mib: 300 });
+  assert.equal(store.disk.state, 'low');
 });
 
 test('the broker is up unless the county says otherwise', () => {

@@ -3,11 +3,13 @@
 use super::{App, Problem, Route, extract::Query};
 use crate::{
     clock,
+    ledger::{self, Ledger},
     people::Caller,
     query::{self, Place, ReadingFilter, WaveformFilter},
 };
 use axum::{Json, extract::State, routing::get};
 use model::metric::{Kind, Metric};
+use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -27,7 +29,7 @@ pub(super) fn routes() -> Vec<Route> {
         ("/devices", get(devices)),
         ("/readings", get(readings)),
         ("/waveforms", get(waveforms)),
-        ("/ledger", get(ledger)),
+        ("/ledger", get(account)),
         ("/metrics-catalogue", get(catalogue)),
     ]
 }
@@ -37,6 +39,7 @@ async fn sites(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem
     let mut answer = app.store.read(move |connection| query::sites(connection, &clinics)).await?;
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("broker".to_owned(), json!({"up": *app.broker_up.borrow()}));
+        fields.insert("disk".to_owned(), app.store.disk().found().json());
     }
     Ok(Json(answer))
 }
@@ -112,14 +115,13 @@ struct LedgerQuery {
     site: Option<String>,
 }
 
-async fn ledger(
+async fn account(
     State(app): State<App>,
     _: Caller,
     Query(asked): Query<LedgerQuery>,
-) -> Result<Json<Value>, Problem> {
-    Ok(Json(
-        app.store.read(move |connection| query::ledger(connection, asked.site.as_deref())).await?,
-    ))
+) -> Result<Json<Ledger>, Problem> {
+    let asked = move |connection: &Connection| ledger::ledger(connection, asked.site.as_deref());
+    Ok(Json(app.store.read(asked).await?))
 }
 
 async fn catalogue(_: Caller) -> Json<Value> {

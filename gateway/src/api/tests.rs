@@ -57,6 +57,18 @@ impl Desk {
         let deliveries = [delivery(Lane::Urgent, urgent()), delivery(Lane::Wave, wave())];
         let taken = intake::take(&connection, &deliveries, clock::now(), &rules).unwrap();
         assert_eq!((taken.counts.new, taken.alerts.len()), (2, 1));
+        // Something is missing, and something is kept aside.
+        let noise = Delivery::Envelope(SiteId::new("heping").unwrap(), Lane::Trend, vec![0; 9]);
+        let beyond = Envelope {
+            outbox: OutboxId::from_bytes([7; 16]),
+            lane: Lane::Trend,
+            seq: Seq::new(3).unwrap(),
+            opened_at: clock::now(),
+            records: Vec::new(),
+        };
+        let beyond =
+            Delivery::Envelope(SiteId::new("heping").unwrap(), Lane::Trend, beyond.encode());
+        intake::take(&connection, &[noise, beyond], clock::now(), &rules).unwrap();
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
@@ -338,16 +350,19 @@ fn enumerations_are_those_of_the_code() {
         ("Alert.priority", names(&Priority::ALL, Priority::name)),
         ("Alert.reason", reasons.clone()),
         ("Alert.state", states.clone()),
+        ("Aside.lane", lanes.clone()),
         ("Block.flags.items", ["lead_off", "pacer", "saturation"].map(str::to_owned).into()),
         ("Device.kind", names(&DeviceKind::ALL, DeviceKind::name)),
         ("Device.state", names(&DeviceState::ALL, DeviceState::name)),
         ("LedgerLane.lane", lanes.clone()),
         ("Metric.kind", kinds.collect()),
+        ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
         ("Reading.comparator", signs),
         ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),
         ("Reading.lane", lanes),
         ("Reading.validity", names(&Validity::ALL, Validity::name)),
         ("Site.clock", names(&ClockQuality::ALL, ClockQuality::name)),
+        ("Sites.disk.state", names(&DiskState::ALL, DiskState::name)),
         ("TimelineEntry.reason", reasons),
         ("TimelineEntry.what", names(TimelineEvent::ALL, TimelineEvent::name)),
         ("User.role", names(&Role::ALL, Role::name)),
@@ -387,6 +402,41 @@ async fn a_database_that_fails_is_told_as_the_document_says() {
             assert!(told || path == "/healthz", "{method} {path}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_the_board_goes_on() {
+    let mut desk = Desk::new();
+    let (broker, up) = watch::channel(true);
+    desk.app.broker_up = up;
+    let cookie = desk.log_in("wang").await;
+    let ready = async |desk: &Desk| told(desk.send(request("/readyz")).await).await;
+    assert_eq!(ready(&desk).await.0, StatusCode::OK);
+    // A disk of which everything is kept free.
+    desk.app.store = desk.app.store.clone().with_free_min(u64::MAX);
+    desk.app.store.disk().look();
+    let (status, problem) = ready(&desk).await;
+    assert_eq!((status, &problem["title"]), (503.try_into().unwrap(), &json!("The disk is full")));
+    check_schema(&document(), "Problem", &problem);
+    let (_, sites) = desk.get("/api/v1/sites").await;
+    check_schema(&document(), "Sites", &sites);
+    assert_eq!(sites["disk"]["state"], "full");
+    // The room that is kept free is for this.
+    let path = format!("/api/v1/alerts/{}/acknowledge", desk.alert().await);
+    let body = json!({"reason": "at_bedside"}).to_string();
+    let done = desk.post(&path, &[JSON, ("cookie", &cookie)], &body).await;
+    assert_eq!(done.status(), StatusCode::OK);
+    desk.log_in("hall").await;
+
+    desk.app.store = desk.app.store.clone().with_free_min(1);
+    desk.app.store.disk().look();
+    assert_eq!(ready(&desk).await.0, StatusCode::OK);
+    broker.send_replace(false);
+    assert_eq!(ready(&desk).await.1["title"], "The broker is out of reach");
+}
+
+fn request(path: &str) -> Request<Body> {
+    Request::get(path).body(Body::empty()).unwrap()
 }
 
 fn first_wave() -> String {

@@ -3,7 +3,7 @@
 mod evaluation;
 
 use super::*;
-use crate::store::Store;
+use crate::{disk::DiskState, store::Store};
 use model::{
     device::DeviceAction,
     id::DeviceId,
@@ -222,6 +222,56 @@ fn other_bytes_under_a_known_seq_are_kept_aside_and_change_no_number() {
     assert_eq!(county.texts("SELECT value FROM reading"), ["72"]);
     assert_eq!(county.texts("SELECT cause FROM quarantine"), [CONFLICT]);
     assert!(county.ledger(Lane::Trend).quarantined.is_empty());
+    assert!(ack.proven.is_empty());
+    // Nor may those be forgotten that cannot be read.
+    let taken = county.take(&[damaged(1)]);
+    assert_eq!(taken.counts, Counts { conflict: 1, ..Counts::default() });
+    assert!(taken.acks[0].1.proven.is_empty());
+}
+
+#[test]
+fn an_envelope_that_moved_is_stored_once_and_settled_under_both_numbers() {
+    let mut county = County::new();
+    let moved_to = |delivery: &Delivery, other: u8, number| {
+        let Delivery::Envelope(_, lane, bytes) = delivery else { panic!("no envelope") };
+        let other = OutboxId::from_bytes([other; 16]);
+        let bytes = uplink_proto::envelope::moved(bytes, &hash(bytes), other, seq(number)).unwrap();
+        Delivery::Envelope(site(), *lane, bytes)
+    };
+    let was = [1, 2].map(|number| envelope(Lane::Trend, number, vec![rate(70)]));
+    let conflicting = envelope(Lane::Trend, 2, vec![rate(80)]);
+    county.take(&[was[0].clone(), conflicting]);
+    // Stored before, without the ack coming back; and one whose number others had.
+    let taken = county.take(&[moved_to(&was[0], 8, 1), moved_to(&was[1], 8, 2)]);
+    let counts = Counts { new: 1, duplicate: 1, readings: 1, ..Counts::default() };
+    assert_eq!(taken.counts, counts);
+    assert_eq!((settled(&taken, Lane::Trend), taken.acks[0].1.proven.len()), ("1-2".into(), 2));
+    assert_eq!(county.texts("SELECT value FROM reading ORDER BY id"), ["70", "80", "70"]);
+    // Moved once more, and what was first written comes late.
+    let third = envelope(Lane::Trend, 3, vec![rate(90)]);
+    county.take(&[moved_to(&third, 8, 3)]);
+    let counts = county.take(&[moved_to(&was[1], 9, 1), moved_to(&third, 9, 2), third]).counts;
+    assert_eq!(counts, Counts { duplicate: 3, ..Counts::default() });
+    assert_eq!(county.count("reading"), 4);
+}
+
+#[test]
+fn a_live_state_is_answered_by_an_ack() {
+    let mut county = County::new();
+    county.take(&[envelope(Lane::Trend, 1, vec![rate(72)])]);
+    let state = SiteState {
+        online: true,
+        connection: 1,
+        agent_version: "0.1.0".to_owned(),
+        outbox: OUTBOX,
+        backlog: [0; 3],
+        clock: ClockQuality::Synchronised,
+        at: NOW,
+    };
+    let live = |retained| Delivery::State { site: site(), bytes: state.encode(), retained };
+    let taken = county.take(&[live(false)]);
+    assert_eq!((settled(&taken, Lane::Trend), taken.acks.len()), ("1-1".into(), 1));
+    assert!(county.take(&[live(true)]).acks.is_empty());
 }
 
 #[test]
@@ -436,5 +486,41 @@ async fn where_the_disk_fails_nothing_is_acked() {
     let rules = include_str!("../../../configs/rules/default.json");
     let rules = Arc::new(RuleSet::from_json(rules).unwrap());
     let batch = (1..200).map(|number| envelope(Lane::Trend, number, vec![rate(72); 20])).collect();
+    let again = envelope(Lane::Trend, 1, vec![rate(72); 20]);
     assert!(super::store(&store, batch, NOW, &rules).await.is_empty());
+    assert_eq!(store.disk().found().state(), DiskState::Full);
+    // Reading goes on, and so does writing as soon as there is room.
+    let readings = |connection: &Connection| {
+        connection.query_row("SELECT count(*) FROM reading", [], |row| row.get::<_, i64>(0))
+    };
+    assert_eq!(store.read(readings).await.unwrap(), 0);
+    let room = "PRAGMA max_page_count = 1000000";
+    store.write(move |transaction| transaction.execute_batch(room)).await.unwrap();
+    let taken = super::store(&store, vec![again], NOW, &rules).await;
+    assert_eq!(settled(&taken[0], Lane::Trend), "1-1");
+    store.disk().look();
+    assert_ne!(store.disk().found().failure(), Some(rusqlite::ErrorCode::DiskFull));
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_is_for_what_is_urgent() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let store = Store::open(&path).unwrap().with_free_min(u64::MAX);
+    store.disk().look();
+    let rules = include_str!("../../../configs/rules/default.json");
+    let rules = Arc::new(RuleSet::from_json(rules).unwrap());
+    let batch = vec![
+        envelope(Lane::Trend, 1, vec![rate(72)]),
+        envelope(Lane::Urgent, 1, vec![glucose()]),
+        envelope(Lane::Wave, 1, vec![block()]),
+    ];
+    let taken = super::store(&store, batch.clone(), NOW, &rules).await;
+    assert_eq!((taken.len(), taken[0].counts.new), (1, 1));
+    assert_eq!(settled(&taken[0], Lane::Urgent), "1-1");
+    assert_eq!((settled(&taken[0], Lane::Trend), settled(&taken[0], Lane::Wave)), <_>::default());
+    let store = store.with_free_min(1);
+    store.disk().look();
+    let taken = super::store(&store, batch, NOW, &rules).await;
+    assert_eq!((taken[0].counts.new, taken[0].counts.duplicate), (2, 1));
 }

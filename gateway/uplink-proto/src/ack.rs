@@ -1,8 +1,13 @@
 //! Acks: what the county has committed, per lane of one outbox.
+//!
+//! # Invariants
+//! - whoever forgets an envelope has the county's word for its bytes, not only for its number
+//! - what an ack does not tell of a lane lies above the 31st range that it tells
 
 use crate::{
     envelope::{lane_number, lane_of, positions},
     ranges::RangeSet,
+    receiver::EnvelopeHash,
     wire::{self, DecodeError, Positions, field, number, text},
 };
 use ciborium::Value;
@@ -11,13 +16,15 @@ use model::{
     reading::shortened,
 };
 
-/// Ranges above the watermark that one ack carries for a lane.
+/// Ranges above the watermark that one ack carries for a lane: the lowest, and the highest.
 pub const ACK_RANGES_MAX: usize = 32;
 /// Reason of an error entry: other bytes are stored under that seq.
 pub const CONFLICT: &str = "conflict";
 /// Errors that one ack carries.
 const ACK_ERRORS_MAX: usize = 32;
-/// 3 lanes × 32 ranges × 20 bytes, and 32 errors.
+/// Envelopes that one ack proves.
+const ACK_PROVEN_MAX: usize = 256;
+/// 3 lanes × 32 ranges × 20 bytes, 256 proofs of at most 24 bytes, and 32 errors.
 const ACK_LEN_MAX: usize = 16 * 1024;
 
 /// What the county has committed of one outbox.
@@ -25,20 +32,29 @@ const ACK_LEN_MAX: usize = 16 * 1024;
 pub struct Ack {
     /// Which outbox.
     pub outbox: OutboxId,
-    /// Per lane: what need not be sent again.
+    /// Per lane: the numbers that are settled, whoever's bytes came under them.
     pub lanes: Vec<(Lane, RangeSet)>,
+    /// What came in since the last ack: these bytes need not be sent again.
+    pub proven: Vec<Proven>,
     /// Envelopes that were kept aside, and why.
     pub errors: Vec<AckError>,
 }
 
-/// One lane of a county's ledger, to be told in acks.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct LaneNews {
-    /// What need not be sent again.
-    pub settled: RangeSet,
-    /// What of it came in since the last ack, once or again.
-    pub touched: RangeSet,
+/// An envelope that is settled with exactly these bytes, stored now or before or kept aside. A
+/// number alone says nothing: a restored or copied outbox gives it to other bytes.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Proven {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its number there.
+    pub seq: Seq,
+    /// Its bytes.
+    pub proof: Proof,
 }
+
+/// Which bytes an ack is about: the beginning of their hash.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Proof([u8; Self::LEN]);
 
 /// An envelope that was kept aside: settled, and not stored.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,41 +67,67 @@ pub struct AckError {
     pub reason: String,
 }
 
+impl Proof {
+    const LEN: usize = 8;
+
+    /// The proof of an envelope's bytes.
+    #[must_use]
+    pub fn of(hash: &EnvelopeHash) -> Self {
+        Self(*hash.first_chunk().unwrap_or(&[0; Self::LEN]))
+    }
+}
+
 impl Ack {
-    /// The acks that tell all that came in, as few as there can be: where a lane has many gaps, one
-    /// ack holds the watermark and 32 ranges. A sender that was not told of what it has just sent
-    /// would send it again and again.
+    /// The acks that tell all that came in, as few as there can be.
     #[must_use]
     pub fn telling(
         outbox: OutboxId,
-        lanes: Vec<(Lane, LaneNews)>,
+        lanes: Vec<(Lane, RangeSet)>,
+        mut proven: Vec<Proven>,
         errors: Vec<AckError>,
     ) -> Vec<Self> {
-        let mut lanes: Vec<_> =
-            lanes.into_iter().map(|(lane, news)| (lane, news.parts())).collect();
-        let mut errors = errors.chunks(ACK_ERRORS_MAX);
+        proven.sort_unstable();
+        proven.dedup();
+        let (mut proven, mut errors) =
+            (proven.chunks(ACK_PROVEN_MAX), errors.chunks(ACK_ERRORS_MAX));
         let mut acks = Vec::new();
         loop {
-            let told = lanes.iter_mut().filter_map(|(lane, parts)| Some((*lane, parts.next()?)));
-            let (lanes, errors) = (told.collect::<Vec<_>>(), errors.next().unwrap_or_default());
-            if lanes.is_empty() && errors.is_empty() {
+            let (proven, errors) = (proven.next(), errors.next());
+            if proven.is_none() && errors.is_none() && !acks.is_empty() {
                 return acks;
             }
-            acks.push(Self { outbox, lanes, errors: errors.to_vec() });
+            acks.push(Self {
+                outbox,
+                lanes: lanes.clone(),
+                proven: proven.unwrap_or_default().to_vec(),
+                errors: errors.unwrap_or_default().to_vec(),
+            });
         }
     }
 
-    /// The ack's bytes. Of each lane it carries the watermark and 32 ranges above it.
+    /// The ack's bytes. Of each lane it carries the watermark, the lowest 31 ranges above it and
+    /// the highest.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let lanes = self.lanes.iter().map(|(lane, settled)| {
             let watermark = settled.watermark().map_or(0, Seq::get);
-            let above = settled.ranges().filter(|(first, _)| first.get() > watermark.max(1));
+            let mut above = above_watermark(settled);
+            if above.len() > ACK_RANGES_MAX {
+                above.drain(ACK_RANGES_MAX - 1..above.len() - 1);
+            }
             let range = |(first, last): (Seq, Seq)| {
                 Value::Array(vec![number(first.get()), number(last.get())])
             };
-            let ranges = above.take(ACK_RANGES_MAX).map(range).collect();
+            let ranges = above.into_iter().map(range).collect();
             Value::Array(vec![number(lane_number(*lane)), number(watermark), Value::Array(ranges)])
+        });
+        let follows =
+            |one: &Proven, next: &Proven| one.lane == next.lane && one.seq.next() == next.seq;
+        let proven = self.proven.chunk_by(follows).filter_map(|run| {
+            let Proven { lane, seq, .. } = run.first()?;
+            let proofs = run.iter().flat_map(|proven| proven.proof.0).collect();
+            let head = [number(lane_number(*lane)), number(seq.get())];
+            Some(Value::Array(head.into_iter().chain([Value::Bytes(proofs)]).collect()))
         });
         let errors = self.errors.iter().take(ACK_ERRORS_MAX).map(|error| {
             Value::Array(vec![
@@ -98,6 +140,7 @@ impl Ack {
             ("v", number(1)),
             ("o", Value::Bytes(self.outbox.as_bytes().to_vec())),
             ("a", Value::Array(lanes.collect())),
+            ("p", Value::Array(proven.collect())),
             ("e", Value::Array(errors.collect())),
         ]))
     }
@@ -114,7 +157,12 @@ impl Ack {
         let outbox =
             field(&map, "o")?.as_bytes().and_then(|bytes| bytes.as_slice().try_into().ok());
         let lanes = field(&map, "a")?.as_array().ok_or(DecodeError::Shape("a"))?;
+        let runs = field(&map, "p")?.as_array().ok_or(DecodeError::Shape("p"))?;
         let errors = field(&map, "e")?.as_array().ok_or(DecodeError::Shape("e"))?;
+        let mut proven = Vec::new();
+        for run in runs {
+            read_run(positions(run, "p")?, &mut proven).ok_or(DecodeError::Shape("p"))?;
+        }
         Ok(Self {
             outbox: OutboxId::from_bytes(outbox.ok_or(DecodeError::Shape("o"))?),
             lanes: lanes
@@ -122,6 +170,7 @@ impl Ack {
                 .take(Lane::ALL.len())
                 .map(|lane| settled(positions(lane, "a")?).ok_or(DecodeError::Shape("a")))
                 .collect::<Result<_, _>>()?,
+            proven,
             errors: errors
                 .iter()
                 .take(ACK_ERRORS_MAX)
@@ -131,31 +180,17 @@ impl Ack {
     }
 }
 
-impl LaneNews {
-    /// Sets of at most 32 ranges and the watermark, the first filled up with the lowest ranges.
-    fn parts(self) -> std::vec::IntoIter<RangeSet> {
-        let above = |range: &(Seq, Seq)| range.0 > Seq::FIRST;
-        let mut near = RangeSet::default();
-        for (first, _) in self.touched.ranges() {
-            if let Some((start, end)) = self.settled.around(first).filter(above) {
-                near.insert_range(start, end);
-            }
-        }
-        let missing = ACK_RANGES_MAX.saturating_sub(near.ranges().count());
-        let told = near.clone();
-        let lowest = self.settled.ranges().filter(above).filter(|range| !told.contains(range.0));
-        lowest.take(missing).for_each(|(start, end)| near.insert_range(start, end));
-        let ranges: Vec<_> = near.ranges().collect();
-        let mut parts: Vec<RangeSet> =
-            ranges.chunks(ACK_RANGES_MAX).map(|part| part.iter().copied().collect()).collect();
-        if parts.is_empty() {
-            parts.push(RangeSet::default());
-        }
-        if let Some(watermark) = self.settled.watermark() {
-            parts.iter_mut().for_each(|part| part.insert_range(Seq::FIRST, watermark));
-        }
-        parts.into_iter()
+/// Up to which number an ack tells everything that is settled in a lane; `None` if it tells all.
+pub(crate) fn told_until(settled: &RangeSet) -> Option<Seq> {
+    let above = above_watermark(settled);
+    if above.len() < ACK_RANGES_MAX {
+        return None;
     }
+    above.iter().rev().nth(1).map(|(_, last)| *last)
+}
+
+fn above_watermark(settled: &RangeSet) -> Vec<(Seq, Seq)> {
+    settled.ranges().filter(|(first, _)| *first > Seq::FIRST).collect()
 }
 
 fn settled(mut at: Positions<'_>) -> Option<(Lane, RangeSet)> {
@@ -171,6 +206,18 @@ fn settled(mut at: Positions<'_>) -> Option<(Lane, RangeSet)> {
     Some((lane, settled))
 }
 
+/// Envelopes with numbers that follow each other; more than an ack may hold is no ack.
+fn read_run(mut at: Positions<'_>, proven: &mut Vec<Proven>) -> Option<()> {
+    let (lane, mut seq) = (lane_of(at.int()?)?, Seq::new(at.int()?)?);
+    for (place, proof) in at.next()?.as_bytes()?.chunks(Proof::LEN).enumerate() {
+        if place > 0 {
+            seq = Seq::new(seq.get() + 1)?;
+        }
+        proven.push(Proven { lane, seq, proof: Proof(proof.try_into().ok()?) });
+    }
+    (proven.len() <= ACK_PROVEN_MAX).then_some(())
+}
+
 fn refused(mut at: Positions<'_>) -> Option<AckError> {
     Some(AckError {
         lane: lane_of(at.int()?)?,
@@ -184,66 +231,83 @@ mod tests {
     use super::*;
     use proptest::{collection::vec, prelude::*};
 
+    fn outbox() -> OutboxId {
+        OutboxId::from_bytes([7; 16])
+    }
+
+    fn proven(lane: Lane, number: u64) -> Proven {
+        let proof = Proof([u8::try_from(number % 251).unwrap(); 8]);
+        Proven { lane, seq: Seq::new(number).unwrap(), proof }
+    }
+
+    fn again(acks: &[Ack]) -> Vec<Ack> {
+        acks.iter().map(|ack| Ack::decode(&ack.encode()).unwrap()).collect()
+    }
+
     #[test]
     fn an_ack_comes_back_as_it_was() {
         let ack = Ack {
-            outbox: OutboxId::from_bytes([7; 16]),
+            outbox: outbox(),
             lanes: vec![
                 (Lane::Urgent, "1-9,12-13".parse().unwrap()),
                 (Lane::Trend, "4-5".parse().unwrap()),
                 (Lane::Wave, RangeSet::default()),
             ],
+            proven: vec![
+                proven(Lane::Urgent, 12),
+                proven(Lane::Urgent, 13),
+                proven(Lane::Urgent, 20),
+                proven(Lane::Trend, 21),
+            ],
             errors: vec![AckError { lane: Lane::Wave, seq: Seq::FIRST, reason: "not CBOR".into() }],
         };
-        assert_eq!(Ack::decode(&ack.encode()), Ok(ack));
-    }
-
-    fn news(settled: &str, touched: &str) -> Vec<(Lane, LaneNews)> {
-        let news =
-            LaneNews { settled: settled.parse().unwrap(), touched: touched.parse().unwrap() };
-        vec![(Lane::Trend, news)]
-    }
-
-    fn told(acks: &[Ack]) -> Vec<String> {
-        let again = acks.iter().map(|ack| Ack::decode(&ack.encode()).unwrap());
-        again.map(|ack| ack.lanes[0].1.to_string()).collect()
+        assert_eq!(again(std::slice::from_ref(&ack)), [ack]);
     }
 
     #[test]
-    fn an_ack_tells_the_watermark_and_what_came_in() {
-        let outbox = OutboxId::from_bytes([7; 16]);
-        let acks = Ack::telling(outbox, news("1-9,12-13,15-20", "16-17"), vec![]);
-        assert_eq!(told(&acks), ["1-9,12-13,15-20"]);
-        assert_eq!(told(&Ack::telling(outbox, news("4-5", "4-4"), vec![])), ["4-5"]);
-        assert_eq!(told(&Ack::telling(outbox, news("", ""), vec![])), [""]);
-    }
-
-    #[test]
-    fn what_came_in_is_told_however_many_gaps_are_below_it() {
-        let outbox = OutboxId::from_bytes([7; 16]);
+    fn of_many_ranges_the_lowest_and_the_highest_are_told() {
         let odd: Vec<String> = (1..=200).map(|number| format!("{0}-{0}", 2 * number + 1)).collect();
-        let acks = Ack::telling(outbox, news(&odd.join(","), "401-401"), vec![]);
-        assert_eq!(acks.len(), 1);
-        let again = Ack::decode(&acks[0].encode()).unwrap();
-        let ranges: Vec<_> = again.lanes[0].1.ranges().map(|(first, _)| first.get()).collect();
-        assert_eq!(ranges.len(), ACK_RANGES_MAX);
-        assert_eq!((ranges[0], ranges[30], ranges[31]), (3, 63, 401));
-        let touched = odd[150..].join(",");
-        let acks = Ack::telling(outbox, news(&odd.join(","), &touched), vec![]);
-        assert_eq!(told(&acks).join(","), touched);
+        let settled: RangeSet = odd.join(",").parse().unwrap();
+        let acks = Ack::telling(outbox(), vec![(Lane::Trend, settled)], vec![], vec![]);
+        let told = &again(&acks)[0].lanes[0].1;
+        let firsts: Vec<_> = told.ranges().map(|(first, _)| first.get()).collect();
+        assert_eq!((firsts.len(), firsts[0], firsts[30], firsts[31]), (32, 3, 63, 401));
+        assert_eq!(told_until(told), Seq::new(63));
+        assert_eq!(told_until(&"1-9,12-13,15-20".parse().unwrap()), None);
     }
 
     #[test]
-    fn every_error_is_told() {
+    fn all_that_came_in_and_every_error_is_told() {
+        let came: Vec<_> = (1..=600).map(|number| proven(Lane::Wave, number)).collect();
         let error = |number| AckError {
             lane: Lane::Wave,
             seq: Seq::new(number).unwrap(),
             reason: "not CBOR".into(),
         };
         let errors: Vec<_> = (1..=70).map(error).collect();
-        let acks = Ack::telling(OutboxId::from_bytes([7; 16]), news("", ""), errors.clone());
-        let again = acks.iter().flat_map(|ack| Ack::decode(&ack.encode()).unwrap().errors);
-        assert_eq!(again.collect::<Vec<_>>(), errors);
+        let twice = came.iter().chain(&came).rev().copied().collect();
+        let acks = again(&Ack::telling(outbox(), vec![], twice, errors.clone()));
+        assert_eq!(acks.len(), 3);
+        assert_eq!(acks.iter().flat_map(|ack| ack.proven.clone()).collect::<Vec<_>>(), came);
+        assert_eq!(acks.into_iter().flat_map(|ack| ack.errors).collect::<Vec<_>>(), errors);
+        assert_eq!(Ack::telling(outbox(), vec![], vec![], vec![]).len(), 1);
+    }
+
+    #[test]
+    fn the_longest_ack_is_read() {
+        let far = (1 << 62) + 1;
+        let alone = |number: u64| proven(Lane::Wave, far + 2 * number);
+        let ranges = (0..100).map(|number| (alone(number).seq, alone(number).seq));
+        let settled: RangeSet = ranges.collect();
+        let lanes = Lane::ALL.map(|lane| (lane, settled.clone())).into();
+        let errors = (0..32).map(|number| AckError {
+            lane: Lane::Wave,
+            seq: alone(number).seq,
+            reason: "x".repeat(1000),
+        });
+        let came = (0..256).map(alone).collect();
+        let acks = Ack::telling(outbox(), lanes, came, errors.collect());
+        assert_eq!((acks.len(), again(&acks)[0].proven.len()), (1, 256));
     }
 
     proptest! {

@@ -9,7 +9,10 @@
 //! - record kinds, metrics and trailing positions of the future are skipped and counted, never fatal
 //! - decoding is bounded by the length of the input
 
-use crate::wire::{self, DecodeError, Positions, field, number, text};
+use crate::{
+    receiver::EnvelopeHash,
+    wire::{self, DecodeError, Positions, field, number, text},
+};
 use ciborium::Value;
 use model::{
     id::{Lane, OutboxId, Seq},
@@ -47,6 +50,8 @@ pub struct Envelope {
 pub struct Decoded {
     /// What was understood.
     pub envelope: Envelope,
+    /// As what it was first written, if it moved here from another outbox.
+    pub written: Option<Written>,
     /// Records and readings of kinds or metrics this version does not know.
     pub skipped: u32,
 }
@@ -62,6 +67,17 @@ pub struct Header {
     pub seq: Seq,
     /// When it was opened, by the agent's clock.
     pub opened_at: WallTime,
+}
+
+/// What an envelope was before it moved to another outbox: its records may be stored as that.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Written {
+    /// The outbox it was written in.
+    pub outbox: OutboxId,
+    /// Its number there.
+    pub seq: Seq,
+    /// The hash of its bytes there.
+    pub hash: EnvelopeHash,
 }
 
 impl Envelope {
@@ -104,7 +120,8 @@ impl Envelope {
             }
         }
         let Header { outbox, lane, seq, opened_at } = header;
-        Ok(Decoded { envelope: Self { outbox, lane, seq, opened_at, records }, skipped })
+        let envelope = Self { outbox, lane, seq, opened_at, records };
+        Ok(Decoded { envelope, written: written(&map)?, skipped })
     }
 }
 
@@ -123,6 +140,30 @@ pub fn peek(bytes: &[u8]) -> Result<Header, DecodeError> {
 /// # Errors
 /// When the bytes are no envelope, or it does not fit any more.
 pub fn renumbered(bytes: &[u8], outbox: OutboxId, seq: Seq) -> Result<Vec<u8>, DecodeError> {
+    to_checked_bytes(&renumber(bytes, outbox, seq)?.1)
+}
+
+/// [`renumbered`] for the way to the county: says too as what the envelope was first written,
+/// because it may have been stored as that without the ack coming back. `hash` is of these bytes.
+///
+/// # Errors
+/// When the bytes are no envelope, or it does not fit any more.
+pub fn moved(
+    bytes: &[u8],
+    hash: &EnvelopeHash,
+    outbox: OutboxId,
+    seq: Seq,
+) -> Result<Vec<u8>, DecodeError> {
+    let (before, mut map) = renumber(bytes, outbox, seq)?;
+    if written(&map)?.is_none() {
+        let hash = Value::Bytes(hash.to_vec());
+        let value = Value::Array(vec![outbox_bytes(before.outbox), number(before.seq.get()), hash]);
+        map.as_map_mut().into_iter().for_each(|map| map.push((text("w"), value.clone())));
+    }
+    to_checked_bytes(&map)
+}
+
+fn renumber(bytes: &[u8], outbox: OutboxId, seq: Seq) -> Result<(Header, Value), DecodeError> {
     let mut map = wire::from_bytes(bytes, ENVELOPE_LEN_MAX)?;
     let before = header(&map)?;
     for (key, value) in map.as_map_mut().into_iter().flatten() {
@@ -136,11 +177,25 @@ pub fn renumbered(bytes: &[u8], outbox: OutboxId, seq: Seq) -> Result<Vec<u8>, D
             _ => {}
         }
     }
-    let bytes = wire::to_bytes(&map);
+    Ok((before, map))
+}
+
+fn to_checked_bytes(map: &Value) -> Result<Vec<u8>, DecodeError> {
+    let bytes = wire::to_bytes(map);
     if bytes.len() > ENVELOPE_LEN_MAX {
         return Err(DecodeError::TooLong { len: bytes.len(), max: ENVELOPE_LEN_MAX });
     }
     Ok(bytes)
+}
+
+fn written(map: &Value) -> Result<Option<Written>, DecodeError> {
+    let Ok(value) = field(map, "w") else { return Ok(None) };
+    let read = |mut at: Positions<'_>| {
+        let outbox = read_outbox(at.next()?)?;
+        let seq = Seq::new(at.int()?)?;
+        Some(Written { outbox, seq, hash: at.next()?.as_bytes()?.as_slice().try_into().ok()? })
+    };
+    Positions::of(value).and_then(read).map(Some).ok_or(DecodeError::Shape("w"))
 }
 
 fn header(map: &Value) -> Result<Header, DecodeError> {

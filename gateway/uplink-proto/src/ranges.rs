@@ -135,6 +135,17 @@ impl RangeSet {
         gaps
     }
 
+    /// What of `first` to `last` is not in.
+    #[must_use]
+    pub fn missing(&self, first: Seq, last: Seq) -> Self {
+        let mut missing = Self::default();
+        missing.insert_range(first, last);
+        for (start, end) in self.within(first, last) {
+            missing.remove_range(start, end);
+        }
+        missing
+    }
+
     /// How many seqs are in.
     #[must_use]
     pub fn count(&self) -> u64 {
@@ -261,6 +272,11 @@ mod tests {
             }
             let ranges: Vec<_> = set.ranges().collect();
             prop_assert!(ranges.windows(2).all(|pair| pair[0].1.next() < pair[1].0));
+            let missing = set.missing(seq(10), seq(50));
+            for number in 1..80 {
+                let expected = (10..=50).contains(&number) && !plain.contains(&number);
+                prop_assert_eq!(missing.contains(seq(number)), expected);
+            }
             prop_assert_eq!(set.to_string().parse::<RangeSet>().unwrap(), set);
         }
     }

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - what was received stays received; a drop never takes a received envelope away
 //! - other bytes under a known seq are a conflict, never a duplicate
+//! - an envelope that moved to another outbox is stored once, whichever of its numbers comes first
 
 use crate::ranges::RangeSet;
 use model::id::Seq;
@@ -31,14 +32,22 @@ pub enum Verdict {
     New,
     /// It is stored already: ack again, store nothing.
     Duplicate,
+    /// Its records are stored already, under a number it had in another outbox: note its number and
+    /// hash, store no record.
+    Moved,
     /// Other bytes are stored under its seq: an outbox was restored or copied. Keep it aside.
     Conflict,
 }
 
 /// Judges an envelope by its seq and its hash; `stored` is the hash under which that seq is known.
+///
+/// `elsewhere` says whether what was first written as this envelope is stored under another number.
+/// First written is what its `w` names, or its own bytes if it has none; the county looks at the
+/// envelope under that number, and at the hashes of all that came moved.
 #[must_use]
-pub fn judge(stored: Option<&EnvelopeHash>, hash: &EnvelopeHash) -> Verdict {
+pub fn judge(stored: Option<&EnvelopeHash>, hash: &EnvelopeHash, elsewhere: bool) -> Verdict {
     match stored {
+        None if elsewhere => Verdict::Moved,
         None => Verdict::New,
         Some(stored) if stored == hash => Verdict::Duplicate,
         Some(_) => Verdict::Conflict,
@@ -94,9 +103,16 @@ mod tests {
 
     #[test]
     fn other_bytes_under_a_known_seq_are_a_conflict() {
-        assert_eq!(judge(None, &[1; 32]), Verdict::New);
-        assert_eq!(judge(Some(&[1; 32]), &[1; 32]), Verdict::Duplicate);
-        assert_eq!(judge(Some(&[1; 32]), &[2; 32]), Verdict::Conflict);
+        assert_eq!(judge(None, &[1; 32], false), Verdict::New);
+        assert_eq!(judge(Some(&[1; 32]), &[1; 32], false), Verdict::Duplicate);
+        assert_eq!(judge(Some(&[1; 32]), &[2; 32], false), Verdict::Conflict);
+    }
+
+    #[test]
+    fn what_moved_is_stored_once_and_its_copy_is_a_duplicate() {
+        assert_eq!(judge(None, &[2; 32], true), Verdict::Moved);
+        assert_eq!(judge(Some(&[2; 32]), &[2; 32], true), Verdict::Duplicate);
+        assert_eq!(judge(Some(&[3; 32]), &[2; 32], true), Verdict::Conflict);
     }
 
     #[test]

@@ -4,30 +4,32 @@
 //! A sender lives as long as one connection: the next one starts from the outbox again.
 //!
 //! # Invariants
-//! - an envelope is forgotten only inside an acked range
+//! - an envelope is forgotten only when the county has named its bytes, not only its number: a
+//!   restored outbox gives numbers to other bytes than those the county knows
+//! - what is assigned, waits no more and is not at the county has to be sent again
 //! - trend and wave together have the window of [`Pace`] unacked on the wire, urgent has
 //!   [`URGENT_LEN_MAX`], neither more than one envelope above it; each lane has at most
-//!   [`IN_FLIGHT_MAX`] envelopes there
+//!   64 envelopes there
 //! - urgent goes first; of the rest every fourth turn is that of the oldest
-//! - an envelope that was set aside is still stored and not acked; it holds up no other
+
+mod lane;
+
+pub use lane::LaneStock;
 
 use crate::{
-    ack::{Ack, CONFLICT},
+    ack::{Ack, CONFLICT, Proof, Proven},
     pace::Pace,
     ranges::RangeSet,
 };
+use lane::{Flight, LaneQueue};
 use model::{
     id::{Lane, OutboxId, Seq},
     time::MonoTime,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::VecDeque;
 
-/// Unacked envelopes of a lane on the wire: fewer than the MQTT client's own window.
-const IN_FLIGHT_MAX: usize = 64;
 /// Unacked bytes of the urgent lane on the wire: hundreds of alarms and spot readings.
 const URGENT_LEN_MAX: usize = 64 * 1024;
-/// Envelopes handed out and not yet reported as sent, per lane.
-const OUTSTANDING_MAX: usize = 8;
 /// What MQTT, TLS, TCP and the answers add to an envelope on the wire, about.
 const OVERHEAD: usize = 128;
 /// Of four envelopes that are not urgent, one is the oldest, so that no gap is left behind.
@@ -46,6 +48,8 @@ pub enum SenderEvent<'a> {
         seq: Seq,
         /// Its length.
         len: usize,
+        /// Its bytes.
+        proof: Proof,
     },
     /// A row was handed to the connection and nobody took it, because the county is away. It is
     /// handed out again; the caller decides when to ask.
@@ -83,6 +87,17 @@ pub enum SenderOutput {
         /// The last.
         last: Seq,
     },
+    /// The county has these rows no more: it was restored from a backup. In one transaction what is
+    /// kept of them waits again, and what is not is counted as dropped (cause "county restored").
+    /// Then comes [`Sender::restock`], before the next ack.
+    LostAtCounty {
+        /// Their lane.
+        lane: Lane,
+        /// The first.
+        first: Seq,
+        /// The last.
+        last: Seq,
+    },
     /// The county knows a seq this outbox never assigned, or other bytes under one of its seqs: it
     /// was restored or copied.
     StartNewOutbox,
@@ -94,39 +109,10 @@ pub struct Sender {
     outbox: OutboxId,
     lanes: [LaneQueue; 3],
     pace: Pace,
-    forget: Vec<SenderOutput>,
+    /// What acks make necessary.
+    due: VecDeque<SenderOutput>,
     turn: u8,
     restored: bool,
-}
-
-/// One lane of the outbox, as the sender sees it.
-#[derive(Clone, Debug)]
-pub struct LaneStock {
-    /// Rows that are stored and not acked.
-    pub unacked: RangeSet,
-    /// The number the next row will get.
-    pub next: Seq,
-    /// From here on it is the present: stored since the link came up or in the five minutes before.
-    pub live_from: Seq,
-}
-
-#[derive(Debug)]
-struct LaneQueue {
-    stock: LaneStock,
-    in_flight: BTreeMap<Seq, Flight>,
-    /// Rows that cannot go out as things are.
-    aside: RangeSet,
-    /// Not acked in time and handed out again: their acks measure nothing.
-    late: BTreeSet<Seq>,
-}
-
-/// Where an envelope is.
-#[derive(Clone, Copy, Debug)]
-enum Flight {
-    /// On its way to the connection.
-    HandedOut,
-    /// On the wire.
-    Sent { at: MonoTime, len: usize, again_at: MonoTime },
 }
 
 impl Sender {
@@ -134,13 +120,8 @@ impl Sender {
     /// trend, wave).
     #[must_use]
     pub fn new(outbox: OutboxId, stock: [LaneStock; 3]) -> Self {
-        let lanes = stock.map(|stock| LaneQueue {
-            stock,
-            in_flight: BTreeMap::new(),
-            aside: RangeSet::default(),
-            late: BTreeSet::new(),
-        });
-        Self { outbox, lanes, pace: Pace::new(), forget: Vec::new(), turn: 1, restored: false }
+        let lanes = stock.map(LaneQueue::new);
+        Self { outbox, lanes, pace: Pace::new(), due: VecDeque::new(), turn: 1, restored: false }
     }
 
     /// Takes in what happened. Afterwards: drain [`Sender::poll_output`], then ask
@@ -148,10 +129,12 @@ impl Sender {
     pub fn handle(&mut self, now: MonoTime, event: SenderEvent<'_>) {
         match event {
             SenderEvent::Stored(lane, seq) => self.lane(lane).store(seq),
-            SenderEvent::Sent { lane, seq, len } => {
+            SenderEvent::Sent { lane, seq, len, proof } => {
                 let again_at = now + self.pace.patience();
-                if let Some(flight) = self.lane(lane).in_flight.get_mut(&seq) {
+                let lane = self.lane(lane);
+                if let Some(flight) = lane.in_flight.get_mut(&seq) {
                     *flight = Flight::Sent { at: now, len: len + OVERHEAD, again_at };
+                    lane.sent.insert(seq, proof);
                 }
             }
             SenderEvent::Returned(lane, seq) => {
@@ -161,7 +144,7 @@ impl Sender {
             SenderEvent::RetryAside => {
                 self.lanes.iter_mut().for_each(|lane| lane.aside = RangeSet::default());
             }
-            SenderEvent::Dropped { lane, first, last } => drop(self.lane(lane).settle(first, last)),
+            SenderEvent::Dropped { lane, first, last } => self.lane(lane).drop_range(first, last),
             SenderEvent::Acked(ack) => self.on_ack(now, ack),
             SenderEvent::TimedOut => self.time_out(now),
         }
@@ -170,19 +153,12 @@ impl Sender {
     /// Starts from the outbox again, on the same connection: more was stored or dropped than
     /// events could tell.
     pub fn restock(&mut self, stock: [LaneStock; 3]) {
-        for (lane, stock) in self.lanes.iter_mut().zip(stock) {
-            lane.in_flight.retain(|seq, _| stock.unacked.contains(*seq));
-            lane.late.retain(|seq| stock.unacked.contains(*seq));
-            let aside = lane.aside.ranges();
-            lane.aside =
-                aside.flat_map(|(first, last)| stock.unacked.within(first, last)).collect();
-            lane.stock = stock;
-        }
+        self.lanes.iter_mut().zip(stock).for_each(|(lane, stock)| lane.restock(stock));
     }
 
     /// Hands out what to do, until `None`.
     pub fn poll_output(&mut self) -> Option<SenderOutput> {
-        if let Some(output) = self.forget.pop() {
+        if let Some(output) = self.due.pop_front() {
             return Some(output);
         }
         if self.restored {
@@ -224,32 +200,57 @@ impl Sender {
         if ack.outbox != self.outbox || self.restored {
             return; // Of an earlier outbox, or this one is given up already.
         }
+        self.forget(now, &ack.proven);
         let never_assigned = ack.lanes.iter().any(|(lane, settled)| {
             settled.highest().is_some_and(|highest| highest >= self.lane(*lane).stock.next)
         });
         let conflict = ack.errors.iter().any(|error| error.reason == CONFLICT);
         if never_assigned || conflict {
             self.restored = true;
-            self.forget.push(SenderOutput::StartNewOutbox);
+            self.due.push_back(SenderOutput::StartNewOutbox);
             return;
         }
-        let in_flight = self.bulk_bytes();
-        for (lane, settled) in &ack.lanes {
-            for (first, last) in settled.ranges() {
-                let (forgotten, flights) = self.lane(*lane).settle(first, last);
-                for flight in flights.into_iter().filter(|_| *lane != Lane::Urgent) {
-                    if let Flight::Sent { at, len, .. } = flight {
-                        self.pace.on_ack(now, at, len, in_flight);
-                    }
-                }
-                self.forget.extend(
-                    forgotten.into_iter().map(|(first, last)| SenderOutput::Forget {
-                        lane: *lane,
-                        first,
-                        last,
-                    }),
-                );
+        self.find_lost(ack);
+    }
+
+    /// What the county lacks. An urgent row that waits may be the record of a drop, and what is
+    /// dropped is lost to nobody: all of them come first.
+    fn find_lost(&mut self, ack: &Ack) {
+        for lane in Lane::ALL {
+            let [urgent, _, _] = &self.lanes;
+            let told = ack.lanes.iter().find(|(of, _)| *of == lane);
+            let Some((_, settled)) = told.filter(|_| urgent.stock.unacked.is_empty()) else {
+                return;
+            };
+            let lost = self.lane(lane).find_lost(settled);
+            let ranges = lost.ranges();
+            let told = ranges.map(|(first, last)| SenderOutput::LostAtCounty { lane, first, last });
+            self.due.extend(told);
+            if lane == Lane::Urgent && !lost.is_empty() {
+                return;
             }
+        }
+    }
+
+    /// Forgets what is settled with the bytes that were sent.
+    fn forget(&mut self, now: MonoTime, proven: &[Proven]) {
+        let in_flight = self.bulk_bytes();
+        let mut forgotten: [RangeSet; 3] = Default::default();
+        for Proven { lane, seq, proof } in proven {
+            if self.lane(*lane).sent.get(seq) != Some(proof) {
+                continue; // Of another connection, or not these bytes.
+            }
+            let (there, flight) = self.lane(*lane).settle(*seq);
+            if there {
+                lane.of_mut(&mut forgotten).insert(*seq);
+            }
+            if let Some(Flight::Sent { at, len, .. }) = flight.filter(|_| *lane != Lane::Urgent) {
+                self.pace.on_ack(now, at, len, in_flight);
+            }
+        }
+        for (lane, forgotten) in Lane::ALL.into_iter().zip(&forgotten) {
+            let ranges = forgotten.ranges();
+            self.due.extend(ranges.map(|(first, last)| SenderOutput::Forget { lane, first, last }));
         }
     }
 
@@ -297,268 +298,5 @@ impl Sender {
     }
 }
 
-impl Flight {
-    fn again_at(&self) -> Option<MonoTime> {
-        match self {
-            Self::HandedOut => None,
-            Self::Sent { again_at, .. } => Some(*again_at),
-        }
-    }
-}
-
-impl LaneQueue {
-    fn store(&mut self, seq: Seq) {
-        self.stock.unacked.insert(seq);
-        self.stock.next = self.stock.next.max(seq.next());
-    }
-
-    fn set_aside(&mut self, seq: Seq) {
-        self.in_flight.remove(&seq);
-        if self.stock.unacked.contains(seq) {
-            self.aside.insert(seq);
-        }
-    }
-
-    /// Takes a range out; what of it was there, and what was on its way for the first time.
-    fn settle(&mut self, first: Seq, last: Seq) -> (Vec<(Seq, Seq)>, Vec<Flight>) {
-        let there = self.stock.unacked.within(first, last);
-        for (first, last) in &there {
-            self.stock.unacked.remove_range(*first, *last);
-            self.aside.remove_range(*first, *last);
-        }
-        let mut flights: BTreeMap<Seq, Flight> =
-            self.in_flight.extract_if(first..=last, |_, _| true).collect();
-        for late in self.late.extract_if(first..=last, |_| true) {
-            flights.remove(&late);
-        }
-        (there, flights.into_values().collect())
-    }
-
-    /// What is due goes out again; how many of them for the first time.
-    fn time_out(&mut self, now: MonoTime) -> usize {
-        let due = |_: &Seq, flight: &mut Flight| flight.again_at().is_some_and(|at| now >= at);
-        let due = self.in_flight.extract_if(.., due);
-        due.filter(|(seq, _)| self.late.insert(*seq)).count()
-    }
-
-    fn has_room(&self) -> bool {
-        let handed_out = |flight: &&Flight| matches!(flight, Flight::HandedOut);
-        self.in_flight.len() < IN_FLIGHT_MAX
-            && self.in_flight.values().filter(handed_out).count() < OUTSTANDING_MAX
-    }
-
-    fn bytes(&self) -> usize {
-        let sent = |flight: &Flight| match flight {
-            Flight::Sent { len, .. } => *len,
-            Flight::HandedOut => 0,
-        };
-        self.in_flight.values().map(sent).sum()
-    }
-
-    /// The oldest that is neither on its way nor set aside.
-    fn oldest(&self) -> Option<Seq> {
-        let mut candidate = self.stock.unacked.first_from(Seq::FIRST)?;
-        while let Some((_, last)) = self.taken(candidate) {
-            candidate = self.stock.unacked.first_from(last.next())?;
-        }
-        Some(candidate)
-    }
-
-    /// The newest of the present that is neither on its way nor set aside.
-    fn newest_live(&self) -> Option<Seq> {
-        let mut candidate = self.stock.unacked.highest()?;
-        while let Some((first, _)) = self.taken(candidate) {
-            candidate = self.stock.unacked.last_until(Seq::new(first.get() - 1)?)?;
-        }
-        (candidate >= self.stock.live_from).then_some(candidate)
-    }
-
-    /// Rows around this one that must not be handed out, if it is one of them.
-    fn taken(&self, seq: Seq) -> Option<(Seq, Seq)> {
-        if self.in_flight.contains_key(&seq) {
-            return Some((seq, seq));
-        }
-        self.aside.around(seq)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    fn seq(number: u64) -> Seq {
-        Seq::new(number).unwrap()
-    }
-
-    fn at_ms(ms: u64) -> MonoTime {
-        MonoTime::from_start(Duration::from_millis(ms))
-    }
-
-    fn ids() -> OutboxId {
-        OutboxId::from_bytes([1; 16])
-    }
-
-    /// A lane whose rows from `live_from` on are the present.
-    fn lane(unacked: &str, live_from: u64) -> LaneStock {
-        let unacked: RangeSet = unacked.parse().unwrap();
-        let next = unacked.highest().map_or(Seq::FIRST, Seq::next);
-        LaneStock { unacked, next, live_from: seq(live_from).min(next) }
-    }
-
-    fn stock(urgent: &str, trend: &str, wave: &str) -> [LaneStock; 3] {
-        [urgent, trend, wave].map(|unacked| lane(unacked, u64::MAX >> 2))
-    }
-
-    fn stocked(urgent: &str, trend: &str, wave: &str) -> Sender {
-        Sender::new(ids(), stock(urgent, trend, wave))
-    }
-
-    fn publish(sender: &mut Sender, now: MonoTime, len: usize) -> Vec<(Lane, u64)> {
-        let mut published = Vec::new();
-        while let Some(output) = sender.poll_output() {
-            let SenderOutput::Publish(lane, seq) = output else { panic!("{output:?}") };
-            sender.handle(now, SenderEvent::Sent { lane, seq, len });
-            published.push((lane, seq.get()));
-        }
-        published
-    }
-
-    fn published(sender: &mut Sender) -> Vec<(Lane, u64)> {
-        publish(sender, at_ms(0), 100)
-    }
-
-    fn ack(lane: Lane, settled: &str) -> Ack {
-        Ack { outbox: ids(), lanes: vec![(lane, settled.parse().unwrap())], errors: vec![] }
-    }
-
-    #[test]
-    fn urgent_goes_first_and_the_backlog_oldest_first() {
-        let order = published(&mut stocked("1-2", "1-2", "1-1"));
-        assert_eq!(order[..2], [(Lane::Urgent, 1), (Lane::Urgent, 2)]);
-        assert_eq!(order[2..], [(Lane::Trend, 1), (Lane::Trend, 2), (Lane::Wave, 1)]);
-    }
-
-    #[test]
-    fn the_present_goes_newest_first_and_the_oldest_gets_every_fourth_turn() {
-        let mut sender = Sender::new(ids(), [lane("", 1), lane("1-104", 102), lane("", 1)]);
-        sender.handle(at_ms(0), SenderEvent::Stored(Lane::Trend, seq(105)));
-        sender.handle(at_ms(0), SenderEvent::Stored(Lane::Trend, seq(106)));
-        let order: Vec<u64> =
-            published(&mut sender).into_iter().map(|(_, seq)| seq).take(9).collect();
-        assert_eq!(order, [106, 105, 104, 1, 103, 102, 2, 3, 4]);
-    }
-
-    #[test]
-    fn what_is_not_acked_in_time_is_sent_again() {
-        let mut sender = stocked("1-1", "", "");
-        assert_eq!(published(&mut sender).len(), 1);
-        assert_eq!(sender.next_timeout(), Some(at_ms(10_000)));
-        sender.handle(at_ms(9_999), SenderEvent::TimedOut);
-        assert_eq!(published(&mut sender), []);
-        sender.handle(at_ms(10_000), SenderEvent::TimedOut);
-        assert_eq!(publish(&mut sender, at_ms(10_000), 100), [(Lane::Urgent, 1)]);
-        // A link this slow is given more time.
-        assert_eq!(sender.next_timeout(), Some(at_ms(30_000)));
-    }
-
-    #[test]
-    fn what_nobody_took_is_handed_out_again() {
-        let mut sender = stocked("1-1", "", "");
-        assert_eq!(published(&mut sender).len(), 1);
-        sender.handle(at_ms(20), SenderEvent::Returned(Lane::Urgent, seq(1)));
-        assert_eq!(published(&mut sender), [(Lane::Urgent, 1)]);
-    }
-
-    #[test]
-    fn what_was_set_aside_is_still_stored_and_waits_until_it_is_tried_again() {
-        let mut sender = stocked("", "1-5", "");
-        assert_eq!(published(&mut sender).len(), 5);
-        for number in [2, 3, 4] {
-            sender.handle(at_ms(1), SenderEvent::SetAside(Lane::Trend, seq(number)));
-        }
-        assert_eq!((sender.aside(), sender.backlog()), (3, [0, 5, 0]));
-        assert_eq!(published(&mut sender), []);
-        // An ack that comes all the same, and a look at the file, change nothing else.
-        sender.handle(at_ms(1), SenderEvent::Acked(&ack(Lane::Trend, "1-2")));
-        assert!(matches!(sender.poll_output(), Some(SenderOutput::Forget { .. })));
-        sender.restock(stock("", "4-6", ""));
-        assert_eq!((sender.aside(), published(&mut sender)), (1, vec![(Lane::Trend, 6)]));
-        sender.handle(at_ms(2), SenderEvent::RetryAside);
-        assert_eq!((sender.aside(), published(&mut sender)), (0, vec![(Lane::Trend, 4)]));
-    }
-
-    #[test]
-    fn the_window_is_bounded_in_bytes_and_in_count() {
-        let mut sender = stocked("1-1000", "1-1000", "1-1000");
-        let lanes: Vec<_> = publish(&mut sender, at_ms(0), 4096 - OVERHEAD)
-            .into_iter()
-            .map(|(lane, _)| lane)
-            .collect();
-        let count = |of| lanes.iter().filter(|lane| **lane == of).count();
-        assert_eq!((count(Lane::Urgent), count(Lane::Trend), count(Lane::Wave)), (16, 1, 0));
-        let mut sender = stocked("1-1000", "", "");
-        assert_eq!(publish(&mut sender, at_ms(0), 1).len(), IN_FLIGHT_MAX);
-        sender.handle(at_ms(1), SenderEvent::Acked(&ack(Lane::Urgent, "1-10")));
-        assert!(matches!(sender.poll_output(), Some(SenderOutput::Forget { .. })));
-        assert_eq!(publish(&mut sender, at_ms(1), 1).len(), 10);
-    }
-
-    #[test]
-    fn one_envelope_larger_than_the_window_goes_alone() {
-        let mut sender = stocked("", "1-1000", "");
-        assert_eq!(publish(&mut sender, at_ms(0), 60_000).len(), 1);
-    }
-
-    #[test]
-    fn acks_that_come_soon_open_the_window_and_late_ones_close_it() {
-        let mut sender = stocked("", "1-1000", "");
-        assert_eq!(publish(&mut sender, at_ms(0), 1024 - OVERHEAD).len(), 4);
-        sender.handle(at_ms(50), SenderEvent::Acked(&ack(Lane::Trend, "1-4")));
-        assert!(matches!(sender.poll_output(), Some(SenderOutput::Forget { .. })));
-        assert_eq!(publish(&mut sender, at_ms(50), 1024 - OVERHEAD).len(), 8);
-        sender.handle(at_ms(3050), SenderEvent::Acked(&ack(Lane::Trend, "1-12")));
-        assert!(matches!(sender.poll_output(), Some(SenderOutput::Forget { .. })));
-        assert_eq!(publish(&mut sender, at_ms(3050), 1024 - OVERHEAD).len(), 4);
-    }
-
-    #[test]
-    fn an_ack_that_repeats_or_comes_late_forgets_nothing_twice() {
-        let mut sender = stocked("", "1-5", "");
-        sender.handle(at_ms(0), SenderEvent::Acked(&ack(Lane::Trend, "1-4")));
-        assert!(matches!(sender.poll_output(), Some(SenderOutput::Forget { .. })));
-        sender.handle(at_ms(0), SenderEvent::Acked(&ack(Lane::Trend, "1-3")));
-        assert_eq!(published(&mut sender), [(Lane::Trend, 5)]);
-        assert_eq!(sender.backlog(), [0, 1, 0]);
-    }
-
-    #[test]
-    fn what_was_dropped_or_is_news_only_in_the_outbox_is_found_again() {
-        let mut sender = stocked("", "1-5", "");
-        assert_eq!(published(&mut sender).len(), 5);
-        let (first, last) = (seq(1), seq(2));
-        sender.handle(at_ms(1), SenderEvent::Dropped { lane: Lane::Trend, first, last });
-        assert_eq!(sender.backlog(), [0, 3, 0]);
-        sender.restock(stock("", "4-7", ""));
-        assert_eq!(published(&mut sender), [(Lane::Trend, 6), (Lane::Trend, 7)]);
-    }
-
-    #[test]
-    fn an_ack_of_a_seq_never_assigned_starts_a_new_outbox_and_forgets_nothing() {
-        let mut sender = stocked("", "1-5", "");
-        sender.handle(at_ms(0), SenderEvent::Acked(&ack(Lane::Trend, "1-6")));
-        assert_eq!(sender.poll_output(), Some(SenderOutput::StartNewOutbox));
-        assert_eq!(sender.poll_output(), None);
-        assert_eq!(sender.backlog(), [0, 5, 0]);
-    }
-
-    #[test]
-    fn an_ack_of_another_outbox_changes_nothing() {
-        let mut sender = stocked("", "1-5", "");
-        let mut foreign = ack(Lane::Trend, "1-5");
-        foreign.outbox = OutboxId::from_bytes([9; 16]);
-        sender.handle(at_ms(0), SenderEvent::Acked(&foreign));
-        assert_eq!(sender.backlog(), [0, 5, 0]);
-        assert_eq!(published(&mut sender).len(), 5);
-    }
-}
+mod tests;

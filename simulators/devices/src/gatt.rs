@@ -4,6 +4,7 @@
 //! - [`peripheral`]: what all have: a link, a bond, subscriptions, a queue
 //! - [`spot`]: what measures now and then, keeps it, and deletes what was confirmed
 //! - [`bedside`]: what a device sees of its patient
+//! - [`faults`]: what goes wrong on the air and in the host's stack
 //!
 //! # Invariants
 //! - an indication is truth when it was confirmed, a notification when it was handed over, and
@@ -13,6 +14,7 @@
 
 mod bedside;
 mod cuff;
+pub mod faults;
 mod kit;
 mod meter;
 mod oximeter;
@@ -203,6 +205,8 @@ pub trait GattDevice: Send {
     /// Hands out what the device does, until `None`. No indication comes before the one before it
     /// was confirmed.
     fn poll_output(&mut self, now: SimTime) -> Option<GattOutput>;
+    /// Something went wrong with its link, by its name in the catalogue: a line of the truth.
+    fn note_fault(&mut self, now: SimTime, fault: faults::AirFault, away_ms: Option<u64>);
     /// What was said since the last call.
     fn take_truth(&mut self) -> Vec<Truth>;
 }

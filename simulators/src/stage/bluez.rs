@@ -14,8 +14,8 @@
 //! - `daemon`: bluetoothd; `peer`: a device as bluetoothd knows it; `tree`: objects and properties
 //!
 //! # Invariants
-//! - an indication is confirmed to the device once its value is on its way to the bus, whether or
-//!   not anybody listens: that is what makes a real reading vanish
+//! - an indication is confirmed to the device once its value is on the bus, whether or not anybody
+//!   listens: that is what makes a real reading vanish
 //! - messages go out in the order in which they came to be
 
 pub mod bus;
@@ -30,12 +30,12 @@ use daemon::{Daemon, Order};
 use peer::Peer;
 use std::path::Path;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use virtual_devices::{
     SimTime,
-    gatt::{GattDevice, Uuid},
+    gatt::{GattDevice, Uuid, faults::AirPlan},
 };
 
 /// Orders that may wait.
@@ -61,6 +61,55 @@ pub struct OnAir {
     pub is_bonded: bool,
 }
 
+/// How long things take, in device time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Timings {
+    /// From "it advertises" to "there is a link".
+    pub connect_ms: u64,
+    /// From the link to the services of a device: between these two.
+    pub resolve_ms: (u64, u64),
+    /// From Disconnect to the end of the link.
+    pub disconnect_ms: u64,
+    /// From an indication on the air to what comes next.
+    pub interval_ms: u64,
+    /// So many links at once.
+    pub links_max: usize,
+}
+
+impl Timings {
+    /// As measured with BlueZ 5.66: "Connect took about 2 s, services resolved 0.3 to 2.7 s later,
+    /// Disconnect takes about 2 to 2.5 s"; an indication and its confirmation take two connection
+    /// intervals of 15 ms, and an adapter keeps seven links.
+    pub const REAL: Self = Self {
+        connect_ms: 2_000,
+        resolve_ms: (300, 2_700),
+        disconnect_ms: 2_200,
+        interval_ms: 30,
+        links_max: 7,
+    };
+
+    /// For that link of that device.
+    fn resolve_ms(&self, place: usize, link: u64) -> u64 {
+        let (low, high) = self.resolve_ms;
+        let place = u64::try_from(place).unwrap_or_default();
+        // Spread evenly, and the same in every run.
+        low + (place * 1_117 + link * 683) % (high - low + 1)
+    }
+}
+
+impl Default for Timings {
+    /// For play: fast, one value directly behind the other, and as many links as one likes.
+    fn default() -> Self {
+        Self {
+            connect_ms: 60,
+            resolve_ms: (150, 150),
+            disconnect_ms: 100,
+            interval_ms: 0,
+            links_max: usize::MAX,
+        }
+    }
+}
+
 /// What is wrong with one device, on top of the manners.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Quirk {
@@ -72,7 +121,7 @@ pub enum Quirk {
     SwallowsPair,
 }
 
-/// A value that was handed to bluetoothd; an indication was confirmed to the device by that.
+/// A value that was handed to bluetoothd, and by it to the bus.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Said {
     /// The device.
@@ -81,10 +130,12 @@ pub struct Said {
     pub uuid: Uuid,
     /// What was said.
     pub value: Vec<u8>,
-    /// Whether the device has deleted it now, if it deletes.
-    pub is_indication: bool,
+    /// Whether it was confirmed, and the device has deleted it now, if it deletes.
+    pub is_confirmed: bool,
     /// Whether any program had a notify session for it; if none had, nobody will ever see it.
     pub is_heard: bool,
+    /// The first of them, by its name on the bus.
+    pub listener: Option<String>,
     /// When.
     pub at: SimTime,
 }
@@ -93,6 +144,7 @@ pub struct Said {
 #[derive(Debug)]
 pub struct Bluez {
     orders: mpsc::Sender<(Order, oneshot::Sender<()>)>,
+    values: watch::Receiver<u64>,
     playing: JoinHandle<anyhow::Result<()>>,
     writing: JoinHandle<anyhow::Result<()>>,
 }
@@ -113,10 +165,11 @@ impl Bluez {
         let (facts, writing) = crate::site::write_truth(truth)?;
         let (orders, ordered) = mpsc::channel(ORDERS);
         let peers = devices.into_iter().map(Peer::new).collect();
-        let mut daemon = Daemon::new(bus_address, manners, time, peers, facts);
+        let (told, values) = watch::channel(0);
+        let mut daemon = Daemon::new(bus_address, manners, time, peers, facts, told);
         let stream = daemon.begin().await?;
         let playing = tokio::spawn(daemon.run(stream, ordered));
-        Ok(Self { orders, playing, writing })
+        Ok(Self { orders, values, playing, writing })
     }
 
     /// The link to that address is lost, at whatever it was.
@@ -185,6 +238,38 @@ impl Bluez {
         self.start_daemon().await
     }
 
+    /// From now on things go wrong by that plan.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn let_go_wrong(&self, plan: AirPlan) -> anyhow::Result<()> {
+        self.order(Order::GoWrong(plan)).await
+    }
+
+    /// From now on things take that long.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn take(&self, timings: Timings) -> anyhow::Result<()> {
+        self.order(Order::Take(timings)).await
+    }
+
+    /// How often there was a link, of all devices together.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn links(&self) -> anyhow::Result<u64> {
+        let (answer, links) = oneshot::channel();
+        self.order(Order::Links(answer)).await?;
+        links.await.context("the stage is over")
+    }
+
+    /// Tells how many values were handed over, at once.
+    #[must_use]
+    pub fn values(&self) -> watch::Receiver<u64> {
+        self.values.clone()
+    }
+
     /// All that devices have handed over so far.
     ///
     /// # Errors
@@ -193,6 +278,16 @@ impl Bluez {
         let (answer, said) = oneshot::channel();
         self.order(Order::Said(answer)).await?;
         said.await.context("the stage is over")
+    }
+
+    /// Programs that left the bus, by name, with when bluetoothd heard of it.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn gone(&self) -> anyhow::Result<Vec<(String, SimTime)>> {
+        let (answer, gone) = oneshot::channel();
+        self.order(Order::Gone(answer)).await?;
+        gone.await.context("the stage is over")
     }
 
     /// Addresses to which there is a link.

@@ -299,6 +299,20 @@ fn a_renumbered_envelope_keeps_what_it_does_not_understand() {
 }
 
 #[test]
+fn an_envelope_that_moved_says_as_what_it_was_first_written() {
+    let [second, third] = [8, 9].map(|byte| OutboxId::from_bytes([byte; 16]));
+    let first = cuff();
+    let bytes = moved(&first.encode(), &[7; 32], second, Seq::FIRST).unwrap();
+    let decoded = Envelope::decode(&bytes).unwrap();
+    let written = Written { outbox: first.outbox, seq: first.seq, hash: [7; 32] };
+    assert_eq!(decoded.written, Some(written));
+    assert_eq!(decoded.envelope, Envelope { outbox: second, seq: Seq::FIRST, ..first });
+    cddl_cat::validate_cbor_bytes("envelope", SCHEMA, &bytes).unwrap();
+    let again = moved(&bytes, &[6; 32], third, Seq::FIRST).unwrap();
+    assert_eq!(Envelope::decode(&again).unwrap().written, Some(written));
+}
+
+#[test]
 fn the_schema_refuses_what_the_protocol_refuses() {
     let check = |change: &dyn Fn(&mut Value)| {
         let mut map = wire::from_bytes(&cuff().encode(), ENVELOPE_LEN_MAX).unwrap();

@@ -1,417 +1,207 @@
-//! What the simulation plays with: an agent with an outbox, a county with a database, a network
-//! between them.
+//! What the simulation plays with: boxes, a county, a network between them, and disasters.
 
+use crate::{
+    account::{Account, Ends},
+    agent::Agent,
+    county::{County, Delivery},
+    dice::Dice,
+    faults::{Fault, Tally},
+    outbox::{Key, Outbox},
+};
 use model::{
     id::{Lane, OutboxId, Seq},
-    record::{AgentStarted, DropCause, DropRecord, Record},
-    time::{ClockQuality, MonoTime, Observed, WallTime},
+    time::MonoTime,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    time::Duration,
-};
-use uplink_proto::{
-    ack::{Ack, AckError, CONFLICT, LaneNews},
-    envelope::{Envelope, peek, renumbered},
-    ranges::RangeSet,
-    receiver::{LaneLedger, Verdict, judge},
-    sender::{LaneStock, Sender, SenderEvent, SenderOutput},
-};
+use std::{collections::VecDeque, iter, time::Duration};
+use uplink_proto::{ack::Ack, receiver::LaneLedger, sender::SenderEvent};
 
 /// Steps without new records or faults in which everything must settle.
 const QUIET_STEPS: u32 = 20_000;
 /// What MQTT, TLS and TCP add to a message.
 const OVERHEAD: usize = 120;
-/// What was stored this long before the link came up is still the present.
-const LIVE_BEFORE: Duration = Duration::from_secs(300);
+/// Between two looks at everything.
+const CHECK_EVERY: u64 = 64;
+const DAY: Duration = Duration::from_secs(25 * 3600);
+/// Where a wall clock may jump to, as against the real one: 1970, hours, nearly right, 2106.
+const CLOCK_STEPS_MS: [i64; 6] =
+    [-1_795_000_000_000, -7_200_000, -1, 0, 3_600_000, 2_500_000_000_000];
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.roll() % u64::try_from(end.max(1)).unwrap()).unwrap()
-    }
-
-    fn one_in(&mut self, sides: usize) -> bool {
-        self.below(sides) == 0
-    }
-}
-
-type Key = (OutboxId, Lane, Seq);
-
-/// A row of the outbox: its bytes and when it was stored.
 #[derive(Clone)]
-pub(crate) struct Row {
-    bytes: Vec<u8>,
-    stored: Duration,
-}
-
-/// What survives a crash of the agent: the outbox.
-#[derive(Clone)]
-pub(crate) struct Outbox {
-    id: OutboxId,
-    pub(crate) rows: BTreeMap<(Lane, Seq), Row>,
-    next: [Seq; 3],
-}
-
-/// What survives a crash of the county: the database.
-#[derive(Default)]
-pub(crate) struct County {
-    ledgers: BTreeMap<(OutboxId, Lane), LaneLedger>,
-    hashes: BTreeMap<Key, [u8; 32]>,
-    /// Every record of every envelope that was stored, as a table without a key would hold them.
-    records: Vec<u64>,
-    pub(crate) aside: BTreeSet<Key>,
-    conflicts: u64,
-    pub(crate) widest_ack: usize,
-}
-
-enum Message {
-    Up(Vec<u8>),
+pub(crate) enum Message {
+    Up(Delivery),
     Down(Vec<u8>),
 }
 
+/// What this seed is about, so that simple faults are seen without the disasters too.
+pub(crate) struct Plan {
+    pub(crate) rows_max: usize,
+    days: bool,
+    outbox_restores: bool,
+    outbox_copies: bool,
+    county_restores: bool,
+}
+
 pub(crate) struct World {
-    dice: Dice,
-    now: Duration,
-    pub(crate) outbox: Outbox,
-    /// Volatile, and made anew for each connection.
-    sender: Option<Sender>,
+    pub(crate) dice: Dice,
+    pub(crate) plan: Plan,
+    pub(crate) now: Duration,
+    pub(crate) agents: Vec<Agent>,
     pub(crate) county: County,
-    network: VecDeque<Message>,
+    backup: Option<County>,
+    pub(crate) network: VecDeque<Message>,
     /// Bytes a second.
     speed: usize,
     delivered_at: Duration,
-    /// The number in each record ever committed → the envelope it was first committed in.
-    committed: BTreeMap<u64, Key>,
-    /// Records that were given up, with a drop record in the same transaction.
-    dropped: BTreeSet<u64>,
-    damaged: BTreeSet<u64>,
+    pub(crate) account: Account,
+    pub(crate) tally: Tally,
+    pub(crate) faults: bool,
     pub(crate) steps: u64,
-    faults: bool,
-}
-
-/// The county cannot tell bytes apart by more than their hash.
-fn hash(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0_u8; 32];
-    for (place, byte) in bytes.iter().enumerate() {
-        let slot = &mut hash[place % 32];
-        *slot = slot.wrapping_mul(31).wrapping_add(*byte);
-    }
-    hash
-}
-
-/// The numbers of an envelope's records; a drop record has none.
-fn numbers(envelope: &Envelope) -> Vec<u64> {
-    let number = |record: &Record| match record {
-        Record::Started(started) => Some(started.version.parse().unwrap()),
-        _ => None,
-    };
-    envelope.records.iter().filter_map(number).collect()
-}
-
-fn place(lane: Lane) -> usize {
-    Lane::ALL.iter().position(|of| *of == lane).unwrap()
-}
-
-impl Outbox {
-    fn new(id: OutboxId) -> Self {
-        Self { id, rows: BTreeMap::new(), next: [Seq::FIRST; 3] }
-    }
-
-    fn stock(&self, now: Duration) -> [LaneStock; 3] {
-        Lane::ALL.map(|lane| {
-            let rows = || self.rows.iter().filter(|((of, _), _)| *of == lane);
-            let next = self.next[place(lane)];
-            let live = rows().find(|(_, row)| row.stored + LIVE_BEFORE >= now);
-            LaneStock {
-                unacked: rows().map(|((_, seq), _)| (*seq, *seq)).collect(),
-                next,
-                live_from: live.map_or(next, |((_, seq), _)| *seq),
-            }
-        })
-    }
-
-    fn store(&mut self, lane: Lane, now: Duration, records: Vec<Record>) -> (Seq, Vec<u8>) {
-        let seq = self.next[place(lane)];
-        self.next[place(lane)] = seq.next();
-        let opened_at = wall(now);
-        let bytes = Envelope { outbox: self.id, lane, seq, opened_at, records }.encode();
-        self.rows.insert((lane, seq), Row { bytes: bytes.clone(), stored: now });
-        (seq, bytes)
-    }
-}
-
-fn wall(now: Duration) -> WallTime {
-    WallTime::from_unix_ms(i64::try_from(now.as_millis()).unwrap())
-}
-
-fn observed(now: Duration) -> Observed {
-    Observed { at: wall(now), quality: ClockQuality::Unknown }
+    ids: u8,
 }
 
 impl World {
     pub(crate) fn new(mut dice: Dice) -> Self {
         let speed = [1_000, 8_000, 1_000_000][dice.below(3)];
-        Self {
+        let plan = Plan {
+            rows_max: [80, 400, 100_000][dice.below(3)],
+            days: dice.one_in(3),
+            outbox_restores: dice.one_in(3),
+            outbox_copies: dice.one_in(3),
+            county_restores: dice.one_in(3),
+        };
+        let mut world = Self {
             dice,
+            plan,
             now: Duration::ZERO,
-            outbox: Outbox::new(OutboxId::from_bytes([1; 16])),
-            sender: None,
+            agents: Vec::new(),
             county: County::default(),
+            backup: None,
             network: VecDeque::new(),
             speed,
             delivered_at: Duration::ZERO,
-            committed: BTreeMap::new(),
-            dropped: BTreeSet::new(),
-            damaged: BTreeSet::new(),
-            steps: 0,
+            account: Account::default(),
+            tally: Tally::default(),
             faults: true,
-        }
+            steps: 0,
+            ids: 0,
+        };
+        let id = world.fresh_id();
+        world.agents.push(Agent::new(Outbox::new(id)));
+        world
     }
 
-    pub(crate) fn committed(&self) -> usize {
-        self.committed.len()
+    pub(crate) fn fresh_id(&mut self) -> OutboxId {
+        self.ids += 1;
+        OutboxId::from_bytes([self.ids; 16])
     }
 
-    pub(crate) fn dropped(&self) -> usize {
-        self.dropped.len()
-    }
-
-    pub(crate) fn outbox_changed(&self) -> bool {
-        self.outbox.id != OutboxId::from_bytes([1; 16])
-    }
-
-    fn mono(&self) -> MonoTime {
+    pub(crate) fn mono(&self) -> MonoTime {
         MonoTime::from_start(self.now)
     }
 
-    fn tell(&mut self, event: SenderEvent<'_>) {
-        let now = self.mono();
-        if let Some(sender) = &mut self.sender {
-            sender.handle(now, event);
+    /// Whether it happens, once in so many times.
+    pub(crate) fn fault(&mut self, fault: Fault, sides: usize) -> bool {
+        let happens = self.faults && self.dice.one_in(sides);
+        if happens {
+            self.tally.count(fault);
         }
+        happens
     }
 
     pub(crate) fn step(&mut self) {
         self.steps += 1;
         self.now += Duration::from_millis(u64::try_from(self.dice.below(1000)).unwrap());
-        match self.dice.below(if self.faults { 20 } else { 10 }) {
-            0..=1 => self.link_up(),
+        let who = if self.faults { self.dice.below(self.agents.len()) } else { self.restless() };
+        match self.dice.below(if self.faults { 24 } else { 11 }) {
+            0..=1 => self.link_up(who),
             2..=6 => self.deliver(),
-            7..=8 => self.publish(),
-            9 => {
-                self.tell(SenderEvent::TimedOut);
-                self.tell(SenderEvent::RetryAside);
+            7..=8 => self.carry_out(who),
+            9 => self.wake_up(who),
+            10 => self.commit(who),
+            11..=14 => {
+                self.hand_over(who);
+                self.commit(who);
             }
-            10..=13 => self.commit_some(),
-            14 => self.link_down(),
-            15 => self.sender = None,
-            16 => self.lose_or_double(),
-            17 => self.damage_or_drop(),
-            18 => self.restock(),
-            _ => self.network.clear(),
+            15 => self.link_down(who),
+            16 => {
+                self.tally.count(Fault::AgentCrashed);
+                self.crash(who);
+            }
+            17..=18 => self.lose_or_double(),
+            19 => self.damage(who),
+            20 => self.broker_restarts(),
+            21 => self.time_jumps(who),
+            22 => self.take_images(who),
+            _ => self.disaster(who),
         }
-        if self.steps.is_multiple_of(32) {
+        if self.steps.is_multiple_of(CHECK_EVERY) {
             self.check();
         }
     }
 
-    /// A few records, or what gathered in an outage.
-    fn commit_some(&mut self) {
-        let burst = if self.dice.one_in(40) { 150 } else { 3 };
-        for _ in 0..self.dice.below(burst) {
-            let lane = [Lane::Urgent, Lane::Trend, Lane::Trend, Lane::Wave][self.dice.below(4)];
-            self.commit_in(lane);
+    fn wake_up(&mut self, who: usize) {
+        let now = self.mono();
+        if let Some(sender) = &mut self.agents[who].sender {
+            sender.handle(now, SenderEvent::TimedOut);
+            sender.handle(now, SenderEvent::RetryAside);
         }
+        self.tell_state(who);
     }
 
-    /// A record is committed; the agent may crash before the sender hears of it.
-    fn commit_in(&mut self, lane: Lane) {
-        let number = u64::try_from(self.committed.len()).unwrap();
-        let started = AgentStarted { version: number.to_string(), observed: observed(self.now) };
-        let (seq, _) = self.outbox.store(lane, self.now, vec![Record::Started(started)]);
-        self.committed.insert(number, (self.outbox.id, lane, seq));
-        self.news(lane, seq);
-    }
-
-    fn news(&mut self, lane: Lane, seq: Seq) {
-        if self.faults && self.dice.one_in(100) {
-            self.sender = None;
-        } else {
-            self.tell(SenderEvent::Stored(lane, seq));
-        }
-    }
-
-    fn link_up(&mut self) {
-        if self.sender.is_none() {
-            self.sender = Some(Sender::new(self.outbox.id, self.outbox.stock(self.now)));
-        }
-        self.publish();
-    }
-
-    fn link_down(&mut self) {
-        if self.sender.take().is_some() {
+    fn link_down(&mut self, who: usize) {
+        if self.agents[who].sender.take().is_some() {
+            self.tally.count(Fault::LinkCut);
             // A broken connection may or may not have delivered what was on it.
             let kept = self.dice.below(self.network.len() + 1);
             self.network.truncate(kept);
         }
     }
 
-    fn restock(&mut self) {
-        let stock = self.outbox.stock(self.now);
-        if let Some(sender) = &mut self.sender {
-            sender.restock(stock);
-        }
-    }
-
-    fn publish(&mut self) {
-        for _ in 0..self.dice.below(24) {
-            let Some(output) = self.sender.as_mut().and_then(Sender::poll_output) else { return };
-            match output {
-                SenderOutput::Publish(lane, seq) => {
-                    let Some(row) = self.outbox.rows.get(&(lane, seq)) else {
-                        self.tell(SenderEvent::Dropped { lane, first: seq, last: seq });
-                        continue;
-                    };
-                    let bytes = row.bytes.clone();
-                    let len = bytes.len();
-                    if self.faults && self.dice.one_in(50) {
-                        // The county is away: the broker says so.
-                        self.tell(SenderEvent::Sent { lane, seq, len });
-                        self.tell(SenderEvent::Returned(lane, seq));
-                        continue;
-                    }
-                    if self.faults && self.dice.one_in(50) {
-                        // The broker refuses this one.
-                        self.tell(SenderEvent::SetAside(lane, seq));
-                        continue;
-                    }
-                    self.network.push_back(Message::Up(bytes));
-                    if self.faults && self.dice.one_in(100) {
-                        self.sender = None;
-                    }
-                    self.tell(SenderEvent::Sent { lane, seq, len });
-                }
-                SenderOutput::Forget { lane, first, last } => self.forget(lane, first, last),
-                SenderOutput::StartNewOutbox => self.start_new_outbox(),
-            }
-        }
-    }
-
-    /// The transaction that forgets may be cut off by a crash: then the rows are simply sent again.
-    fn forget(&mut self, lane: Lane, first: Seq, last: Seq) {
-        for number in first.get()..=last.get() {
-            let key = (self.outbox.id, lane, Seq::new(number).unwrap());
-            let settled = self.county.hashes.contains_key(&key) || self.county.aside.contains(&key);
-            assert!(settled, "forgotten before the county had it: {key:?}");
-        }
-        if self.faults && self.dice.one_in(20) {
-            self.sender = None;
-            return;
-        }
-        self.outbox.rows.retain(|(of, seq), _| *of != lane || *seq < first || *seq > last);
-    }
-
-    /// A row that cannot be understood at the county, or the oldest rows given up for want of room.
-    fn damage_or_drop(&mut self) {
-        let lane = [Lane::Trend, Lane::Wave][self.dice.below(2)];
-        let waiting: Vec<Seq> =
-            self.outbox.rows.keys().filter(|(of, _)| *of == lane).map(|(_, seq)| *seq).collect();
-        let Some(first) = waiting.first().copied() else { return };
-        if self.dice.one_in(2) {
-            // Damaged before it was ever sent: else the county might have it already.
-            self.commit_in(lane);
-            let (&(lane, seq), row) =
-                self.outbox.rows.iter_mut().rfind(|((of, _), _)| *of == lane).unwrap();
-            row.bytes.push(0);
-            let lost = |key: &Key| *key == (self.outbox.id, lane, seq);
-            let lost =
-                self.committed.iter().filter(|(_, key)| lost(key)).map(|(number, _)| *number);
-            self.damaged.extend(lost.collect::<Vec<_>>());
-            return;
-        }
-        // In one transaction with the record of it.
-        let last = waiting[self.dice.below(waiting.len().min(6))];
-        for number in first.get()..=last.get() {
-            let row = self.outbox.rows.remove(&(lane, Seq::new(number).unwrap()));
-            let lost = row.and_then(|row| Envelope::decode(&row.bytes).ok());
-            self.dropped.extend(lost.iter().flat_map(|lost| numbers(&lost.envelope)));
-        }
-        let record = Record::Dropped(DropRecord {
-            outbox: None,
-            lane,
-            first,
-            last,
-            from: wall(self.now),
-            until: wall(self.now),
-            cause: DropCause::OutboxFull,
-            observed: observed(self.now),
-        });
-        let (seq, _) = self.outbox.store(Lane::Urgent, self.now, vec![record]);
-        self.tell(SenderEvent::Dropped { lane, first, last });
-        self.news(Lane::Urgent, seq);
-    }
-
-    /// A restored or copied outbox: what is not acked gets new numbers under a new id.
-    fn start_new_outbox(&mut self) {
-        let mut id = *self.outbox.id.as_bytes();
-        id[15] += 1;
-        let fresh = Outbox::new(OutboxId::from_bytes(id));
-        let old = std::mem::replace(&mut self.outbox, fresh);
-        for ((lane, _), row) in old.rows {
-            let seq = self.outbox.next[place(lane)];
-            // A damaged row is none any more.
-            let Ok(bytes) = renumbered(&row.bytes, self.outbox.id, seq) else { continue };
-            self.outbox.next[place(lane)] = seq.next();
-            self.outbox.rows.insert((lane, seq), Row { bytes, stored: row.stored });
-        }
-        self.sender = None;
-    }
-
-    pub(crate) fn restore(&mut self, image: Outbox) {
-        self.outbox = image;
-        self.sender = None;
+    fn broker_restarts(&mut self) {
+        self.tally.count(Fault::BrokerRestarted);
         self.network.clear();
-        self.faults = true;
+        self.agents.iter_mut().for_each(|agent| agent.sender = None);
     }
 
-    /// Commits a record in every lane: the county knows the numbers already, with other bytes.
-    pub(crate) fn commit_colliding(&mut self) {
-        Lane::ALL.into_iter().for_each(|lane| self.commit_in(lane));
+    fn lose_or_double(&mut self) {
+        let place = self.dice.below(self.network.len());
+        let Some(message) = self.network.get(place).cloned() else { return };
+        if self.dice.one_in(2) {
+            self.tally.count(Fault::MessageLost);
+            self.network.remove(place);
+        } else {
+            self.tally.count(Fault::MessageDoubled);
+            self.network.push_back(message);
+        }
     }
 
     fn deliver(&mut self) {
         let elapsed = self.now.saturating_sub(std::mem::replace(&mut self.delivered_at, self.now));
         let mut credit = self.speed * usize::try_from(elapsed.as_millis()).unwrap() / 1000;
         let mut batch = Vec::new();
-        loop {
+        while !self.network.is_empty() {
             // In order mostly; any message may overtake the others.
-            let taken = if self.dice.one_in(4) {
-                let place = self.dice.below(self.network.len());
-                self.network.remove(place)
-            } else {
-                self.network.pop_front()
-            };
-            match taken {
-                None => break,
-                Some(Message::Up(bytes)) => {
-                    credit = credit.saturating_sub(bytes.len() + OVERHEAD);
-                    batch.push(bytes);
+            let place = if self.dice.one_in(4) { self.dice.below(self.network.len()) } else { 0 };
+            if place > 0 {
+                self.tally.count(Fault::MessageOvertook);
+            }
+            match self.network.remove(place) {
+                Some(Message::Up(delivery)) => {
+                    let len = match &delivery {
+                        Delivery::Envelope(bytes) => bytes.len(),
+                        Delivery::State(_) => 0,
+                    };
+                    credit = credit.saturating_sub(len + OVERHEAD);
+                    batch.push(delivery);
                 }
                 Some(Message::Down(bytes)) => {
-                    let ack = Ack::decode(&bytes).unwrap();
-                    self.tell(SenderEvent::Acked(&ack));
+                    let (ack, now) = (Ack::decode(&bytes).unwrap(), self.mono());
+                    // Who is connected hears it, also what is meant for another.
+                    if let Some(sender) = self.agents.iter_mut().find_map(|it| it.sender.as_mut()) {
+                        sender.handle(now, SenderEvent::Acked(&ack));
+                    }
                 }
+                None => {}
             }
             if credit == 0 || self.dice.one_in(20) {
                 break;
@@ -422,136 +212,149 @@ impl World {
         }
     }
 
-    /// One transaction; the county crashes before its commit, or after it and before the acks.
-    fn county_takes(&mut self, batch: &[Vec<u8>]) {
-        if self.faults && self.dice.one_in(20) {
+    /// One transaction. Where it fails nothing is acked, and all is sent again.
+    fn county_takes(&mut self, batch: &[Delivery]) {
+        let failed = [Fault::CountyDiskFull, Fault::CountyDiskFailed, Fault::CountyCommitTorn];
+        if failed.into_iter().any(|fault| self.fault(fault, 60)) {
             return;
         }
-        let mut touched: BTreeMap<OutboxId, BTreeMap<Lane, RangeSet>> = BTreeMap::new();
-        let mut errors = Vec::new();
-        for bytes in batch {
-            let header = peek(bytes).unwrap();
-            let key = (header.outbox, header.lane, header.seq);
-            let lanes = touched.entry(header.outbox).or_default();
-            lanes.entry(header.lane).or_default().insert(header.seq);
-            let county = &mut self.county;
-            let Ok(decoded) = Envelope::decode(bytes) else {
-                county
-                    .ledgers
-                    .entry((header.outbox, header.lane))
-                    .or_default()
-                    .quarantine(header.seq);
-                county.aside.insert(key);
-                let (lane, seq) = (header.lane, header.seq);
-                errors.push(AckError { lane, seq, reason: "not one CBOR item".to_owned() });
-                continue;
-            };
-            match judge(county.hashes.get(&key), &hash(bytes)) {
-                Verdict::New => {
-                    county.hashes.insert(key, hash(bytes));
-                    county.ledgers.entry((key.0, key.1)).or_default().receive(key.2);
-                    county.records.extend(numbers(&decoded.envelope));
-                    for record in decoded.envelope.records {
-                        if let Record::Dropped(dropped) = record {
-                            let of = dropped.outbox.unwrap_or(key.0);
-                            let ledger = county.ledgers.entry((of, dropped.lane)).or_default();
-                            ledger.drop_range(dropped.first, dropped.last);
-                            let lanes = touched.entry(of).or_default();
-                            lanes.entry(dropped.lane).or_default().insert(dropped.first);
-                        }
-                    }
-                }
-                Verdict::Duplicate => {}
-                Verdict::Conflict => {
-                    county.conflicts += 1;
-                    let (lane, seq) = (header.lane, header.seq);
-                    errors.push(AckError { lane, seq, reason: CONFLICT.to_owned() });
-                }
-            }
-        }
-        if self.faults && self.dice.one_in(20) {
+        let acks = self.county.take(batch, &mut self.tally);
+        if self.fault(Fault::CountyCrashedAfterCommit, 30) {
             return;
         }
-        for (outbox, mut touched) in touched {
-            let news = |lane: Lane| {
-                let ledger = self.county.ledgers.get(&(outbox, lane));
-                let settled = ledger.map(LaneLedger::settled).unwrap_or_default();
-                (lane, LaneNews { settled, touched: touched.remove(&lane).unwrap_or_default() })
-            };
-            let lanes: Vec<_> = Lane::ALL.map(news).into();
-            let widest = lanes.iter().map(|(_, news)| news.settled.ranges().count()).max();
-            self.county.widest_ack = self.county.widest_ack.max(widest.unwrap_or_default());
-            for ack in Ack::telling(outbox, lanes, std::mem::take(&mut errors)) {
-                self.network.push_back(Message::Down(ack.encode()));
+        self.network.extend(acks.iter().map(|ack| Message::Down(ack.encode())));
+    }
+
+    /// A row that cannot be understood at the county; broken before it was ever sent.
+    fn damage(&mut self, who: usize) {
+        let before = [Lane::Trend, Lane::Wave].map(|lane| self.agents[who].outbox.next(lane));
+        self.hand_over(who);
+        self.commit(who);
+        let outbox = &mut self.agents[who].outbox;
+        for (lane, first) in [Lane::Trend, Lane::Wave].into_iter().zip(before) {
+            if let Some(row) = outbox.rows.get_mut(&(lane, first)) {
+                row.bytes = row.bytes.iter().copied().chain([0]).collect();
+                self.tally.count(Fault::RowDamaged);
             }
         }
     }
 
-    fn lose_or_double(&mut self) {
-        let place = self.dice.below(self.network.len());
-        let Some(message) = self.network.get(place) else { return };
-        let copy = match message {
-            Message::Up(bytes) => Message::Up(bytes.clone()),
-            Message::Down(bytes) => Message::Down(bytes.clone()),
-        };
-        if self.dice.one_in(2) {
-            self.network.remove(place);
+    fn time_jumps(&mut self, who: usize) {
+        if self.plan.days && self.dice.one_in(12) {
+            self.tally.count(Fault::DayPassed);
+            self.now += DAY;
+            for agent in &mut self.agents {
+                agent.outbox.prune(self.now);
+            }
         } else {
-            self.network.push_back(copy);
+            self.tally.count(Fault::ClockStepped);
+            self.agents[who].wall_ahead_ms = CLOCK_STEPS_MS[self.dice.below(CLOCK_STEPS_MS.len())];
         }
     }
 
-    /// Every record is at the county, or waits, or was given up and counted.
+    fn take_images(&mut self, who: usize) {
+        if self.dice.one_in(2) {
+            self.agents[who].image = Some(self.agents[who].outbox.clone());
+        } else {
+            self.backup = Some(self.county.clone());
+        }
+    }
+
+    fn disaster(&mut self, who: usize) {
+        match self.dice.below(12) {
+            0 if self.plan.outbox_restores => self.restore_outbox(who),
+            1 if self.plan.outbox_copies && self.agents.len() < 2 => self.copy_outbox(who),
+            2 if self.plan.county_restores => self.restore_county(),
+            _ => {}
+        }
+    }
+
+    /// The disk of a box is replaced by an image of it.
+    fn restore_outbox(&mut self, who: usize) {
+        let Some(image) = self.agents[who].image.clone() else { return };
+        self.tally.count(Fault::OutboxRestored);
+        self.crash(who);
+        let knows = |(outbox, lane, seq): &Key| *outbox == image.id && *seq < image.next(*lane);
+        for (_, story) in self.account.committed() {
+            if story.holders.contains(&who) && !story.keys.iter().any(knows) {
+                story.holders.retain(|holder| *holder != who);
+                story.off_disk = true;
+            }
+        }
+        self.agents[who].outbox = image;
+    }
+
+    /// The disk of a box is copied, and both go on.
+    fn copy_outbox(&mut self, who: usize) {
+        self.tally.count(Fault::OutboxCopied);
+        let copy = self.agents.len();
+        self.agents.push(Agent::new(self.agents[who].outbox.clone()));
+        for (_, story) in self.account.committed() {
+            if story.holders.contains(&who) {
+                story.holders.push(copy);
+            }
+        }
+    }
+
+    /// The county goes back to its last backup. What was on its way to it is lost with its session
+    /// at the broker; acks of before may still come.
+    fn restore_county(&mut self) {
+        let Some(backup) = self.backup.clone() else { return };
+        self.tally.count(Fault::CountyRestored);
+        self.network.retain(|message| matches!(message, Message::Down(_)));
+        let before = self.account.known(&self.county);
+        self.county = backup;
+        let after = self.account.known(&self.county);
+        for (place, (before, after)) in iter::zip(before, after).enumerate() {
+            if before && !after {
+                self.account.story(u64::try_from(place).unwrap()).rolled_back = true;
+            }
+        }
+    }
+
     fn check(&self) {
-        let stored: BTreeSet<u64> = self.county.records.iter().copied().collect();
-        let waiting = |number: &u64| {
-            let (outbox, lane, seq) = self.committed[number];
-            outbox == self.outbox.id && self.outbox.rows.contains_key(&(lane, seq))
+        let waits = |(outbox, lane, seq): &Key| {
+            let has = |agent: &Agent| agent.outbox.rows.contains_key(&(*lane, *seq));
+            self.agents.iter().any(|agent| agent.outbox.id == *outbox && has(agent))
         };
-        for number in self.committed.keys().filter(|number| !stored.contains(number)) {
-            let given_up = self.dropped.contains(number) || self.damaged.contains(number);
-            assert!(given_up || waiting(number) || self.outbox_changed(), "lost: {number}");
-        }
+        self.account.check(&self.county, waits);
     }
 
-    pub(crate) fn settle(&mut self) {
+    /// An agent that is not done, if there is one.
+    fn restless(&self) -> usize {
+        (0..self.agents.len()).find(|who| !self.is_settled(*who)).unwrap_or_default()
+    }
+
+    /// Nothing waits, and the county accounts for every number that was ever given.
+    fn is_settled(&self, who: usize) -> bool {
+        let outbox = &self.agents[who].outbox;
+        let accounted = |lane: Lane| {
+            let ledger = self.county.ledgers.get(&(outbox.id, lane));
+            let watermark = ledger.and_then(|ledger| LaneLedger::settled(ledger).watermark());
+            watermark.map_or(Seq::FIRST, Seq::next) == outbox.next(lane)
+        };
+        self.agents[who].is_quiet() && Lane::ALL.into_iter().all(accounted)
+    }
+
+    /// Without faults everything comes to rest, and then every record is accounted for.
+    pub(crate) fn settle(&mut self) -> Ends {
         self.faults = false;
+        let done = |world: &Self| (0..world.agents.len()).all(|who| world.is_settled(who));
         for _ in 0..QUIET_STEPS {
             self.step();
-            if self.outbox.rows.is_empty() && self.network.is_empty() {
-                return;
+            if self.network.is_empty() && done(self) {
+                return self.ends();
             }
         }
-        panic!("{} rows never settled", self.outbox.rows.len());
+        let left: Vec<_> = self.agents.iter().map(|agent| &agent.outbox.unacked).collect();
+        panic!("never settled: {left:?}, {} messages", self.network.len());
     }
 
-    /// All that was committed and not given up is at the county.
-    pub(crate) fn check_that_all_arrived(&self) {
-        let stored: BTreeSet<u64> = self.county.records.iter().copied().collect();
-        let lost: Vec<_> = self
-            .committed
-            .keys()
-            .filter(|number| !stored.contains(number))
-            .filter(|number| !self.dropped.contains(number) && !self.damaged.contains(number))
-            .collect();
-        assert!(lost.is_empty(), "lost: {lost:?}");
-    }
-
-    /// Exactly once, and the ledger has no gap that is not explained.
-    pub(crate) fn check_that_all_arrived_once(&self) {
-        self.check_that_all_arrived();
-        let stored: BTreeSet<u64> = self.county.records.iter().copied().collect();
-        assert_eq!(stored.len(), self.county.records.len(), "stored twice");
-        assert!(stored.iter().all(|number| self.committed.contains_key(number)));
-        assert!(stored.is_disjoint(&self.damaged), "a damaged row was stored");
-        assert_eq!(self.county.conflicts, 0);
-        for lane in Lane::ALL {
-            let ledger = self.county.ledgers.get(&(self.outbox.id, lane));
-            let settled = ledger.map(LaneLedger::settled).unwrap_or_default();
-            assert_eq!(
-                settled.watermark().map_or(Seq::FIRST, Seq::next),
-                self.outbox.next[place(lane)]
-            );
+    fn ends(&self) -> Ends {
+        if [Fault::OutboxRestored, Fault::OutboxCopied].iter().all(|it| self.tally.of(*it) == 0) {
+            assert_eq!(self.tally.of(Fault::StartedAnew), 0, "started anew for nothing");
+            assert_eq!(self.county.conflicts, 0);
         }
+        self.account.ends(&self.county)
     }
 }

@@ -49,6 +49,8 @@ mod spec {
 
 /// Records of a meter that was used for long.
 const RECORDS_MAX: u64 = 500;
+/// "A full meter": when it is, the oldest goes.
+const MEMORY_MAX: usize = 1000;
 /// Records of a new one.
 const RECORDS_FEW: u64 = 12;
 /// One record a connection interval.
@@ -118,6 +120,8 @@ struct Meter {
     kit: Kit,
     /// Oldest first.
     memory: Vec<Stored>,
+    /// How many there ever were.
+    measured: u16,
     first_sequence: u16,
     measured_until: SimTime,
     told: BTreeSet<u16>,
@@ -153,6 +157,7 @@ impl Meter {
         let late = kit.temper.property(41, 4) == 3;
         let mut meter = Self {
             memory: Vec::new(),
+            measured: 0,
             first_sequence: if late { LATE_SEQUENCE } else { 1 },
             measured_until: SimTime(0),
             told: BTreeSet::new(),
@@ -178,7 +183,11 @@ impl Meter {
         (base_time, time): super::spot::Stamp,
         air: &Air,
     ) {
-        let number = u16::try_from(self.memory.len()).unwrap_or(u16::MAX);
+        let number = self.measured;
+        self.measured = self.measured.wrapping_add(1);
+        if self.memory.len() >= MEMORY_MAX {
+            self.memory.remove(0);
+        }
         let sequence = self.first_sequence.wrapping_add(number);
         let rude = !self.kit.temper.is_polite();
         let is_control = rude && number % 50 == 7;
@@ -214,8 +223,8 @@ impl Meter {
             (fact.value, fact.comparator) = (Some(name.to_owned()), None);
             facts.push(fact);
         }
-        let meal = Some(u8::from(number % 2 == 0) + 1);
-        let carbohydrate = (number % 2 == 0).then_some((spec::LUNCH, Sfloat::new(60, -3)));
+        let meal = Some(u8::from(number.is_multiple_of(2)) + 1);
+        let carbohydrate = (number.is_multiple_of(2)).then_some((spec::LUNCH, Sfloat::new(60, -3)));
         self.memory.push(Stored {
             sequence,
             value: measurement.encode(sequence),

@@ -6,7 +6,7 @@
 //! - one indication at a time; what waits is forgotten with the link and made again by the inside
 //! - a fact is written down when its value was handed over, for an indication when it was confirmed
 
-use super::{AttError, Flag, GattDevice, GattOutput, Pairing, Profile, Uuid};
+use super::{AttError, Flag, GattDevice, GattOutput, Pairing, Profile, Uuid, faults::AirFault};
 use crate::{SimTime, Truth, truth::Notebook};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -288,6 +288,13 @@ impl<I: Inside> GattDevice for Peripheral<I> {
             self.air.ends_at = None;
         }
         is_over.then_some(GattOutput::Disconnect)
+    }
+
+    fn note_fault(&mut self, now: SimTime, fault: AirFault, away_ms: Option<u64>) {
+        let mut fact = self.air.notes.fact(now);
+        fact.fault = Some(fault.name());
+        fact.ms = away_ms.and_then(|ms| i64::try_from(ms).ok());
+        self.air.notes.push(fact);
     }
 
     fn take_truth(&mut self) -> Vec<Truth> {

@@ -4,11 +4,12 @@
 //! bluetoothd is the order of its messages: here they go out in the order they are written down.
 
 mod adapter;
+mod faults;
 mod gatt;
 mod link;
 
 use super::{
-    Manners, Quirk, Said,
+    Manners, Quirk, Said, Timings,
     peer::{ADAPTER, ADAPTER_IF, CHARACTERISTIC_IF, DEVICE_IF, Link, Peer},
     tree::{Change, Properties, Sent, Tree, Value, object_path, sent},
 };
@@ -17,10 +18,13 @@ use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
-use virtual_devices::{SimTime, Truth, gatt::Uuid};
+use virtual_devices::{
+    SimTime, Truth,
+    gatt::{Uuid, faults::AirPlan},
+};
 use zbus::{
     Connection, Message, MessageStream, OwnedObjectPath, fdo::RequestNameFlags, message::Type,
 };
@@ -55,8 +59,16 @@ pub(super) enum Order {
     Begin,
     /// What was handed to bluetoothd.
     Said(oneshot::Sender<Vec<Said>>),
+    /// Which programs left the bus, and when.
+    Gone(oneshot::Sender<Vec<(String, SimTime)>>),
     /// Who is connected.
     Connected(oneshot::Sender<Vec<String>>),
+    /// How often there was a link, of all devices.
+    Links(oneshot::Sender<u64>),
+    /// Things go wrong by that plan.
+    GoWrong(AirPlan),
+    /// It takes that long.
+    Take(Timings),
 }
 
 /// What happens later.
@@ -70,6 +82,8 @@ enum Later {
     Resolved(usize, u64),
     /// The link of that peer goes down, as it was asked to.
     LinkDown(usize, u64, Option<Message>),
+    /// The adapter is there again.
+    AdapterBack,
 }
 
 /// A program on the bus.
@@ -111,6 +125,13 @@ pub(super) struct Daemon {
     asking: JoinSet<Passkey>,
     truth: mpsc::Sender<Truth>,
     said: Vec<Said>,
+    gone: Vec<(String, SimTime)>,
+    /// How many values were handed over.
+    values: watch::Sender<u64>,
+    timings: Timings,
+    /// bluetoothd ends now, and begins again then.
+    is_dying: Option<SimTime>,
+    begins_at: Option<SimTime>,
 }
 
 /// What wakes the daemon.
@@ -132,6 +153,7 @@ impl Daemon {
         time: StageTime,
         peers: Vec<Peer>,
         truth: mpsc::Sender<Truth>,
+        values: watch::Sender<u64>,
     ) -> Self {
         Self {
             address: address.to_owned(),
@@ -151,6 +173,11 @@ impl Daemon {
             asking: JoinSet::new(),
             truth,
             said: Vec::new(),
+            gone: Vec::new(),
+            values,
+            timings: Timings::default(),
+            is_dying: None,
+            begins_at: None,
         }
     }
 
@@ -165,17 +192,9 @@ impl Daemon {
         let (driver, path) = ("org.freedesktop.DBus", "/org/freedesktop/DBus");
         bus.call_method(Some(driver), path, Some(driver), "AddMatch", &rule).await?;
         self.bus = Some(bus.clone());
-        (self.is_powered, self.is_powering) = (!self.is_nasty(), self.is_nasty());
+        self.begins_at = None;
         self.tree.add(MANAGER, vec![(AGENT_MANAGER_IF, Properties::new())]);
-        self.tree.add(ADAPTER, vec![(ADAPTER_IF, self.adapter_properties())]);
-        if self.is_powering {
-            self.plan(adapter::POWER_MS, Later::Powered);
-        }
-        for place in 0..self.peers.len() {
-            if self.peers.get(place).is_some_and(|peer| peer.bonded) {
-                self.show(place);
-            }
-        }
+        self.show_adapter();
         // Nobody was there to hear of them.
         self.tree.take_changes();
         // Whoever has the name keeps it: agents would talk to two daemons by turns.
@@ -225,6 +244,14 @@ impl Daemon {
         let mut stream = Some(stream);
         loop {
             self.settle().await?;
+            if let Some(begins_at) = self.is_dying.take() {
+                stream = None;
+                self.end().await;
+                self.begins_at = Some(begins_at);
+            }
+            if self.begins_at.is_some_and(|at| at <= self.time.now()) {
+                stream = Some(self.begin().await?);
+            }
             let wait = self.time.until(self.next_due());
             let wake = tokio::select! {
                 heard = next(&mut stream) => heard,
@@ -292,13 +319,21 @@ impl Daemon {
         let looks = self.is_discovering()
             || self.peers.iter().any(|peer| matches!(peer.link, Link::Connecting { .. }));
         let look = looks.then(|| self.looked.plus_millis(LOOK_MS));
-        let idle = self.time.now().plus_millis(IDLE_MS);
-        devices.chain(planned).chain(look).min().unwrap_or(idle)
+        let now = self.time.now();
+        let paused = self.peers.iter().filter_map(|peer| peer.paused_until(now));
+        let idle = now.plus_millis(IDLE_MS);
+        let ours = planned.into_iter().chain(look).chain(self.begins_at);
+        devices.chain(paused).chain(ours).min().unwrap_or(idle)
     }
 
     async fn happen(&mut self, later: Later) -> anyhow::Result<()> {
         match later {
-            Later::Powered if self.is_blocked => Ok(()),
+            // It may have gone meanwhile.
+            Later::Powered if self.is_blocked || !self.tree.has(ADAPTER) => Ok(()),
+            Later::AdapterBack => {
+                self.show_adapter();
+                Ok(())
+            }
             Later::Powered => {
                 (self.is_powered, self.is_powering) = (true, false);
                 self.tree.set(ADAPTER, ADAPTER_IF, "Powered", Value::Flag(true));
@@ -350,6 +385,11 @@ impl Daemon {
                     peer.device.wake(now);
                 }
             }
+            Order::Links(answer) => {
+                answer.send(self.peers.iter().map(|peer| peer.connections).sum()).ok();
+            }
+            Order::GoWrong(plan) => self.let_go_wrong(plan),
+            Order::Take(timings) => self.timings = timings,
             Order::Spoil(address, quirk) => {
                 let place = place(self, &address);
                 if let Some(peer) = place.and_then(|place| self.peers.get_mut(place)) {
@@ -362,6 +402,7 @@ impl Daemon {
             }
             Order::Stop => {
                 *stream = None;
+                self.begins_at = None;
                 self.end().await;
             }
             Order::Begin => {
@@ -371,6 +412,7 @@ impl Daemon {
             }
             // Who asked may have gone.
             Order::Said(answer) => drop(answer.send(self.said.clone())),
+            Order::Gone(answer) => drop(answer.send(self.gone.clone())),
             Order::Connected(answer) => {
                 let up = self.peers.iter().filter(|peer| peer.is_up());
                 drop(answer.send(up.map(|peer| peer.address.clone()).collect()));
@@ -413,7 +455,9 @@ impl Daemon {
             }
             (PROPERTIES_IF, member) => self.property(call, &path, member).await,
             (AGENT_MANAGER_IF, member) => self.agent_manager(call, member).await,
-            (ADAPTER_IF, member) if path == ADAPTER => self.adapter(call, member).await,
+            (ADAPTER_IF, member) if path == ADAPTER && self.tree.has(ADAPTER) => {
+                self.adapter(call, member).await
+            }
             (DEVICE_IF, member) => {
                 let found = self.peers.iter().position(|peer| peer.path == path);
                 match found.filter(|_| self.tree.has(&path)) {
@@ -479,6 +523,7 @@ impl Daemon {
             return Ok(());
         }
         self.clients.remove(&name);
+        self.gone.push((name.clone(), self.time.now()));
         if self.default_agent.as_ref() == Some(&name) {
             self.default_agent = None;
         }
@@ -496,7 +541,7 @@ impl Daemon {
     /// Says on the bus what has changed, in order.
     async fn tell(&mut self) -> anyhow::Result<()> {
         let changes = self.tree.take_changes();
-        let Some(bus) = &self.bus else { return Ok(()) };
+        let Some(bus) = self.voice() else { return Ok(()) };
         for change in changes {
             match change {
                 Change::Added { path } => {
@@ -527,15 +572,20 @@ impl Daemon {
         B: serde::Serialize + zbus::DynamicType,
     {
         self.tell().await?;
-        let Some(bus) = &self.bus else { return Ok(()) };
+        let Some(bus) = self.voice() else { return Ok(()) };
         bus.reply(&call.header(), body).await.context("answering on the bus")
     }
 
     async fn refuse(&mut self, call: &Message, refusal: Refusal) -> anyhow::Result<()> {
         self.tell().await?;
-        let Some(bus) = &self.bus else { return Ok(()) };
+        let Some(bus) = self.voice() else { return Ok(()) };
         let Refusal(name, text) = refusal;
         bus.reply_error(&call.header(), name, &text).await.context("answering on the bus")
+    }
+
+    /// The bus, for who is not about to end.
+    fn voice(&self) -> Option<&Connection> {
+        self.bus.as_ref().filter(|_| self.is_dying.is_none())
     }
 
     fn plan(&mut self, after_ms: u64, later: Later) {

@@ -7,7 +7,7 @@ use super::{
 use std::collections::{BTreeMap, BTreeSet};
 use virtual_devices::{
     SimTime,
-    gatt::{Characteristic, Flag, GattDevice, Uuid},
+    gatt::{Characteristic, Flag, GattDevice, Uuid, faults::AirFaults},
 };
 use zbus::Message;
 
@@ -59,6 +59,10 @@ pub(super) struct Peer {
     pub(super) refuses: bool,
     /// The link is lost when so many more values were handed over.
     pub(super) lost_after: Option<u64>,
+    /// What goes wrong by plan.
+    pub(super) faults: Option<AirFaults>,
+    /// The next value goes over the air no earlier.
+    pub(super) pause: SimTime,
     pub(super) last_seen: SimTime,
     pub(super) sightings: u64,
     /// Who waits to be paired once the services are known.
@@ -83,6 +87,8 @@ impl Peer {
             sessions: BTreeMap::new(),
             refuses: false,
             lost_after: None,
+            faults: None,
+            pause: SimTime(0),
             last_seen: SimTime(0),
             sightings: 0,
             pairing: None,
@@ -96,6 +102,11 @@ impl Peer {
 
     pub(super) fn is_resolved(&self) -> bool {
         matches!(self.link, Link::Up { resolved: true })
+    }
+
+    /// When the next value can go over the air, if that is later.
+    pub(super) fn paused_until(&self, now: SimTime) -> Option<SimTime> {
+        (self.is_up() && self.pause > now).then_some(self.pause)
     }
 
     /// Whether that is wrong with it.

@@ -284,7 +284,7 @@ async fn values_come_before_start_notify_is_answered_and_are_confirmed_to_the_cu
     let values = bench.client.values(&path);
     assert!(values[0].0.recv_position() < answer.recv_position());
     let said = bench.stage.said().await.unwrap();
-    assert!(said.iter().all(|said| said.is_indication && said.is_heard));
+    assert!(said.iter().all(|said| said.is_confirmed && said.is_heard));
     let said: Vec<_> = said.into_iter().map(|said| said.value).collect();
     assert_eq!(said, values.into_iter().map(|(_, value)| value).collect::<Vec<_>>());
     // It ends the link when its memory is empty.
@@ -553,4 +553,34 @@ async fn a_polite_bluetoothd_does_what_everybody_expects() {
     let answer = bench.client.call(&path, CHARACTERISTIC_IF, "StartNotify", &()).await.unwrap();
     bench.client.until(|heard| heard.iter().find_map(|message| value(message, &path))).await;
     assert!(bench.client.values(&path)[0].0.recv_position() > answer.recv_position());
+}
+
+#[tokio::test]
+async fn a_notify_session_may_begin_while_the_device_is_away() {
+    let mut bench = Bench::of("ble-cuff", SEED, Manners::Polite).await;
+    bench.find().await;
+    bench.connect(1).await;
+    let device = bench.path();
+    bench.client.call(&device, DEVICE_IF, "Pair", &()).await.unwrap();
+    let path = bench.client.path_of(CUFF_VALUE).await;
+    bench.stage.pull_link(ADDRESS).await.unwrap();
+    bench.client.until_property(&device, "Connected", false, 1).await;
+    bench.client.call(&path, CHARACTERISTIC_IF, "StartNotify", &()).await.unwrap();
+    let options = Properties::new();
+    let read = bench.client.refused(&path, CHARACTERISTIC_IF, "ReadValue", &options).await;
+    assert_eq!(read.1, "Not connected");
+    bench.stage.wake(ADDRESS).await.unwrap();
+    bench.connect(2).await;
+    bench.client.until(|heard| heard.iter().find_map(|message| value(message, &path))).await;
+    let said = bench.stage.said().await.unwrap();
+    assert!(said.iter().all(|said| said.is_heard && said.listener.is_some()));
+}
+
+#[tokio::test]
+async fn an_adapter_that_keeps_no_more_links_refuses() {
+    let mut bench = Bench::of("ble-strap", SEED, Manners::Polite).await;
+    bench.find().await;
+    bench.stage.take(Timings { links_max: 0, ..Timings::REAL }).await.unwrap();
+    let refused = bench.client.refused(&bench.path(), DEVICE_IF, "Connect", &()).await;
+    assert!(refused.1.ends_with("connection-limit"), "{refused:?}");
 }

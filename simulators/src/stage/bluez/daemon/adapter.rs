@@ -112,6 +112,9 @@ impl Daemon {
     ) -> anyhow::Result<Result<(), Refusal>> {
         let (interface, name, value): (String, String, OwnedVariant) = call.body().deserialize()?;
         match (interface.as_str(), name.as_str()) {
+            (ADAPTER_IF, "Powered") if !self.tree.has(path) => {
+                return Ok(Err(unknown_object(path)));
+            }
             (ADAPTER_IF, "Powered") => {
                 let Ok(wanted) = bool::try_from(value) else { return Ok(Err(failed("no flag"))) };
                 if self.is_powering {

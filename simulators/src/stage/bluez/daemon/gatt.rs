@@ -1,10 +1,11 @@
 //! Characteristics: reading, writing, notify sessions, and what devices say.
 
 use super::{
-    CHARACTERISTIC_IF, Daemon, Message, Refusal, Said, Value, failed, sender, unknown_object,
+    CHARACTERISTIC_IF, Daemon, Message, Refusal, Said, Value, failed, faults::Fate, sender,
+    unknown_object,
 };
 use std::collections::BTreeMap;
-use virtual_devices::gatt::{AttError, Characteristic, Flag, GattOutput, Uuid};
+use virtual_devices::gatt::{AttError, Characteristic, Flag, GattOutput, Uuid, faults::Occasion};
 use zbus::OwnedVariant;
 
 /// What was handed over and may be asked for: a long story's worth.
@@ -21,6 +22,14 @@ impl Daemon {
         let (now, uuid) = (self.time.now(), characteristic.uuid);
         let path = call.header().path().map(ToString::to_string).unwrap_or_default();
         let Some(peer) = self.peers.get_mut(place) else { return Ok(Err(failed("gone"))) };
+        // "If the device is currently not connected, return success. We will automatically try and
+        // register all clients when a GATT client becomes ready" (BlueZ, src/gatt-client.c).
+        let is_loud = characteristic.has(Flag::Notify) || characteristic.has(Flag::Indicate);
+        if !peer.is_up() && member == "StartNotify" && is_loud {
+            peer.sessions.entry(uuid).or_default().insert(sender(call));
+            self.tree.set(&path, CHARACTERISTIC_IF, "Notifying", Value::Flag(true));
+            return self.reply(call, &()).await.map(Ok);
+        }
         if !peer.is_up() {
             return Ok(Err(failed("Not connected")));
         }
@@ -36,10 +45,15 @@ impl Daemon {
             "WriteValue" => {
                 let (value, _): (Vec<u8>, BTreeMap<String, OwnedVariant>) =
                     call.body().deserialize()?;
+                if self.is_busy(place, Occasion::Writing(uuid, &value)) {
+                    return Ok(Err(refusal(IN_PROGRESS)));
+                }
+                let Some(peer) = self.peers.get_mut(place) else { return Ok(Err(failed("gone"))) };
                 if let Err(error) = peer.device.write(now, uuid, &value) {
                     return Ok(Err(refusal(error)));
                 }
                 self.reply(call, &()).await?;
+                self.meet(place, Occasion::Written(uuid, &value)).await?;
                 self.pump(place).await.map(Ok)
             }
             "StartNotify" => self.start_notify(call, place, characteristic, &path).await,
@@ -78,6 +92,9 @@ impl Daemon {
         }
         peer.sessions.entry(uuid).or_default().insert(sender(call));
         self.tree.set(path, CHARACTERISTIC_IF, "Notifying", Value::Flag(true));
+        if self.meet(place, Occasion::Subscribed(uuid)).await? == Fate::Cut {
+            return self.reply(call, &()).await.map(Ok);
+        }
         // The device may answer faster than bluetoothd.
         if nasty {
             self.pump(place).await?;
@@ -104,12 +121,17 @@ impl Daemon {
         }
     }
 
-    /// Takes what a device says: over the bus first, and confirmed to the device, whether or not
+    /// Takes what a device says: over the bus first, and then confirmed to the device, whether or not
     /// anybody listens.
     pub(super) async fn pump(&mut self, place: usize) -> anyhow::Result<()> {
         loop {
             let now = self.time.now();
-            let Some(peer) = self.peers.get_mut(place) else { return Ok(()) };
+            if self.is_dying.is_some() {
+                return Ok(());
+            }
+            let Some(peer) = self.peers.get_mut(place).filter(|peer| peer.pause <= now) else {
+                return Ok(());
+            };
             let Some(output) = peer.device.poll_output(now) else { return Ok(()) };
             let (uuid, value, is_indication) = match output {
                 GattOutput::Notify(uuid, value) => (uuid, value, false),
@@ -119,28 +141,58 @@ impl Daemon {
                     continue;
                 }
             };
-            let path = peer.path_of(uuid);
-            peer.lost_after = peer.lost_after.map(|left| left.saturating_sub(1));
-            let is_heard = peer.sessions.contains_key(&uuid);
-            let is_lost = peer.lost_after.take_if(|left| *left == 0).is_some();
-            if is_indication {
-                peer.device.confirmed(now);
+            if is_indication && self.meet(place, Occasion::Indicating).await? == Fate::Cut {
+                continue;
             }
-            if self.said.len() < SAID_MAX {
-                let address = peer.address.clone();
-                let value = value.clone();
-                self.said.push(Said { address, uuid, value, is_indication, is_heard, at: now });
-            }
-            if let Some(path) = path.filter(|_| is_heard) {
-                self.tree.say(&path, CHARACTERISTIC_IF, "Value", Value::Bytes(value));
-            }
-            if is_lost {
-                self.link_down(place).await?;
-            }
-            self.tell().await?;
+            self.hand_over(place, uuid, value, is_indication).await?;
         }
     }
+
+    async fn hand_over(
+        &mut self,
+        place: usize,
+        uuid: Uuid,
+        value: Vec<u8>,
+        is_indication: bool,
+    ) -> anyhow::Result<()> {
+        let (now, interval_ms) = (self.time.now(), self.timings.interval_ms);
+        let Some(peer) = self.peers.get_mut(place) else { return Ok(()) };
+        if is_indication {
+            peer.pause = now.plus_millis(interval_ms);
+        }
+        peer.lost_after = peer.lost_after.map(|left| left.saturating_sub(1));
+        let is_lost = peer.lost_after.take_if(|left| *left == 0).is_some();
+        let listener = peer.sessions.get(&uuid).and_then(|all| all.first()).cloned();
+        let is_heard = listener.is_some();
+        let (address, path) = (peer.address.clone(), peer.path_of(uuid));
+        if let Some(path) = path.filter(|_| is_heard) {
+            self.tree.say(&path, CHARACTERISTIC_IF, "Value", Value::Bytes(value.clone()));
+        }
+        self.tell().await?;
+        let is_confirmed =
+            is_indication && self.meet(place, Occasion::Indicated).await? == Fate::Good;
+        if let Some(peer) = self.peers.get_mut(place).filter(|_| is_confirmed) {
+            peer.device.confirmed(now);
+        }
+        if self.said.len() < SAID_MAX {
+            let at = now;
+            self.said.push(Said { address, uuid, value, is_confirmed, is_heard, listener, at });
+        }
+        self.values.send_modify(|count| *count += 1);
+        if is_lost {
+            self.link_down(place).await?;
+        }
+        let is_cut =
+            is_confirmed && self.meet(place, Occasion::Confirmed(uuid)).await? == Fate::Cut;
+        if !is_cut && (is_confirmed || !is_indication) {
+            self.meet(place, Occasion::Said(uuid)).await?;
+        }
+        self.tell().await
+    }
 }
+
+/// "Procedure already in progress", glucose sheet, §5.
+const IN_PROGRESS: AttError = AttError(0x80);
 
 /// As bluetoothd names what a device refuses.
 fn refusal(error: AttError) -> Refusal {

@@ -6,15 +6,9 @@ use super::{
     failed, object_path, sender, unknown_object,
 };
 use std::time::Duration;
-use virtual_devices::gatt::{Pairing, Uuid};
+use virtual_devices::gatt::{Pairing, Uuid, faults::Occasion};
 use zbus::Connection;
 
-/// From "it advertises" to "there is a link", in device time. A real one takes about 2 s.
-const CONNECT_MS: u64 = 60;
-/// From the link to the services of a device; a real one takes 0.3 to 2.7 s.
-const RESOLVE_MS: u64 = 150;
-/// A real Disconnect takes 2 to 2.5 s.
-const DISCONNECT_MS: u64 = 100;
 /// From the link to its end, where a device does not know the key any more.
 const DROPPED_MS: u64 = 50;
 /// How long it waits for a device that does not advertise.
@@ -51,6 +45,8 @@ impl Daemon {
     ) -> anyhow::Result<Result<(), Refusal>> {
         let now = self.time.now();
         let powered = self.is_powered;
+        let links = self.peers.iter().filter(|peer| !matches!(peer.link, Link::Down)).count();
+        let is_full = links >= self.timings.links_max;
         let Some(peer) = self.peers.get_mut(place) else { return Ok(Err(failed("gone"))) };
         match &mut peer.link {
             Link::Up { .. } => return self.reply(call, &()).await.map(Ok),
@@ -62,6 +58,9 @@ impl Daemon {
         }
         if std::mem::take(&mut peer.refuses) {
             return Ok(Err(failed("Input/output error")));
+        }
+        if is_full {
+            return Ok(Err(failed("le-connection-concurrent-connection-limit")));
         }
         peer.link = Link::Connecting { since: now, call: Some(call.clone()) };
         Ok(Ok(()))
@@ -85,7 +84,7 @@ impl Daemon {
             Link::Up { .. } => {}
         }
         let later = Later::LinkDown(place, peer.generation, Some(call.clone()));
-        let after_ms = if self.is_nasty() { DISCONNECT_MS } else { 0 };
+        let after_ms = if self.is_nasty() { self.timings.disconnect_ms } else { 0 };
         self.plan(after_ms, later);
         Ok(Ok(()))
     }
@@ -94,7 +93,7 @@ impl Daemon {
     pub(super) fn reach(&mut self, place: usize) {
         let Some(peer) = self.peers.get(place) else { return };
         if let Link::Connecting { .. } = peer.link {
-            self.plan(CONNECT_MS, Later::LinkUp(place, peer.generation));
+            self.plan(self.timings.connect_ms, Later::LinkUp(place, peer.generation));
         }
     }
 
@@ -129,6 +128,11 @@ impl Daemon {
         peer.generation += 1;
         peer.connections += 1;
         let (path, generation) = (peer.path.clone(), peer.generation);
+        let resolve_ms = self.timings.resolve_ms(place, peer.connections);
+        peer.pause = now;
+        if let Some(faults) = &mut peer.faults {
+            faults.begin();
+        }
         peer.device.connected(now, MTU);
         // "PIN or key missing": the kernel ends what it cannot encrypt.
         let is_dropped = peer.bonded && peer.has(Quirk::ForgotBond);
@@ -147,7 +151,7 @@ impl Daemon {
         }
         match is_dropped {
             true => self.plan(DROPPED_MS, Later::LinkDown(place, generation, None)),
-            false => self.plan(RESOLVE_MS, Later::Resolved(place, generation)),
+            false => self.plan(resolve_ms, Later::Resolved(place, generation)),
         }
         match call {
             Some(call) => self.reply(&call, &()).await,
@@ -189,10 +193,10 @@ impl Daemon {
         self.tree.set(&path, DEVICE_IF, "Alias", Value::text(name));
         self.tree.set(&path, DEVICE_IF, "ServicesResolved", Value::Flag(true));
         let pairing = self.peers.get_mut(place).and_then(|peer| peer.pairing.take());
-        match pairing {
-            Some(call) => self.bond(place, Some(call)).await,
-            None => Ok(()),
+        if let Some(call) = pairing {
+            self.bond(place, Some(call)).await?;
         }
+        self.meet(place, Occasion::Resolved).await.map(drop)
     }
 
     pub(super) async fn link_down(&mut self, place: usize) -> anyhow::Result<()> {

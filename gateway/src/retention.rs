@@ -1,0 +1,256 @@
+//! What is old enough is removed: by kind and age, a few rows at a time, where the configuration
+//! says so.
+//!
+//! Age counts from the moment it came, by the county's clock: a box that was set back loses
+//! nothing. Alerts, the ledger, drop records and what is kept aside stay.
+//!
+//! # Invariants
+//! - nothing is removed that an open alert may refer to, nor the newest reading of a series
+//! - hashes and ranges of envelopes stay: what is removed and comes once more is a duplicate
+
+use crate::{
+    clock,
+    store::{Store, StoreError},
+};
+use model::{
+    metric::{Kind, Metric},
+    time::WallTime,
+};
+use rusqlite::{Connection, Row, params};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Rows that are looked at in one transaction: it takes some tens of milliseconds.
+const STEP_ROWS: u32 = 1000;
+/// Between two steps the database belongs to what comes in.
+const PAUSE: Duration = Duration::from_millis(50);
+/// An hour is short beside a day.
+const EVERY: Duration = Duration::from_secs(3600);
+/// What is kept of a device from before an open alert began: what a person looks at to judge it.
+const BEFORE_ALERT_MS: i64 = 24 * 3600 * 1000;
+
+/// How long which kind is kept, in milliseconds; `None`: for ever.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Retention {
+    pub(crate) waveforms_ms: Option<i64>,
+    /// Readings that repeat by themselves.
+    pub(crate) streams_ms: Option<i64>,
+    /// Readings that are events of their own: results.
+    pub(crate) spots_ms: Option<i64>,
+    /// What devices signalled.
+    pub(crate) alarms_ms: Option<i64>,
+}
+
+/// Where rows of that age are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Table {
+    Waveform,
+    Reading,
+    DeviceAlarm,
+}
+
+impl Table {
+    const ALL: [Self; 3] = [Self::Waveform, Self::Reading, Self::DeviceAlarm];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Waveform => "waveform",
+            Self::Reading => "reading",
+            Self::DeviceAlarm => "device_alarm",
+        }
+    }
+
+    /// The next rows behind an id: id, site, device, metric, when it came.
+    const fn next_rows(self) -> &'static str {
+        match self {
+            Self::Waveform => {
+                "SELECT id, site, device, metric, (SELECT received_ms FROM envelope
+                   WHERE envelope.site = waveform.site AND envelope.outbox = waveform.outbox
+                   AND envelope.lane = waveform.lane AND envelope.seq = waveform.seq)
+                 FROM waveform WHERE id > ?1 ORDER BY id LIMIT ?2"
+            }
+            Self::Reading => {
+                "SELECT id, site, device, metric, received_ms FROM reading WHERE id > ?1
+                 ORDER BY id LIMIT ?2"
+            }
+            Self::DeviceAlarm => {
+                "SELECT id, site, device, '', received_ms FROM device_alarm WHERE id > ?1
+                 ORDER BY id LIMIT ?2"
+            }
+        }
+    }
+
+    const fn removal(self) -> &'static str {
+        match self {
+            Self::Waveform => "DELETE FROM waveform WHERE id = ?1",
+            Self::Reading => "DELETE FROM reading WHERE id = ?1",
+            Self::DeviceAlarm => "DELETE FROM device_alarm WHERE id = ?1",
+        }
+    }
+}
+
+/// A row that may be old.
+struct Aged {
+    id: i64,
+    site: String,
+    device: String,
+    metric: String,
+    /// Unknown where nobody says when its envelope came: then it stays.
+    received_ms: Option<i64>,
+}
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Step {
+    /// Where to go on; `None` where the rest is too young.
+    after: Option<i64>,
+    removed: u64,
+}
+
+impl Retention {
+    /// Whether nothing is ever removed.
+    pub(crate) fn keeps_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// How long rows of that table and metric are kept.
+    fn kept_ms(&self, table: Table, metric: &str) -> Option<i64> {
+        match table {
+            Table::Waveform => self.waveforms_ms,
+            Table::DeviceAlarm => self.alarms_ms,
+            Table::Reading => match Metric::from_name(metric)?.row().kind {
+                Kind::Stream | Kind::State | Kind::Wave => self.streams_ms,
+                Kind::Spot | Kind::Event => self.spots_ms,
+            },
+        }
+    }
+
+    /// The shortest time anything of that table is kept.
+    fn shortest_ms(&self, table: Table) -> Option<i64> {
+        match table {
+            Table::Waveform => self.waveforms_ms,
+            Table::DeviceAlarm => self.alarms_ms,
+            Table::Reading => [self.streams_ms, self.spots_ms].into_iter().flatten().min(),
+        }
+    }
+
+    /// Looks at the rows behind `after`, and removes what is old.
+    fn step(
+        &self,
+        connection: &Connection,
+        table: Table,
+        after: i64,
+        now: WallTime,
+    ) -> rusqlite::Result<Step> {
+        let done = Step { after: None, removed: 0 };
+        let Some(shortest_ms) = self.shortest_ms(table) else { return Ok(done) };
+        let rows = connection
+            .prepare_cached(table.next_rows())?
+            .query_map(params![after, STEP_ROWS], aged)?
+            .collect::<Result<Vec<Aged>, _>>()?;
+        let referred = open_alerts(connection)?;
+        let newest = newest_readings(connection, table)?;
+        let mut removal = connection.prepare_cached(table.removal())?;
+        let mut step = done;
+        for row in &rows {
+            let Some(received_ms) = row.received_ms else {
+                step.after = Some(row.id);
+                continue;
+            };
+            let age_ms = now.unix_ms().saturating_sub(received_ms);
+            if age_ms < shortest_ms {
+                // What has a higher id came later.
+                return Ok(Step { after: None, ..step });
+            }
+            step.after = Some(row.id);
+            let is_old = self.kept_ms(table, &row.metric).is_some_and(|kept| age_ms >= kept);
+            let from_ms = referred.get(&(row.site.clone(), row.device.clone()));
+            let is_referred = from_ms.is_some_and(|from_ms| received_ms >= *from_ms);
+            if is_old && !is_referred && !newest.contains(&row.id) {
+                removal.execute([row.id])?;
+                step.removed += 1;
+            }
+        }
+        Ok(step)
+    }
+}
+
+fn aged(row: &Row<'_>) -> rusqlite::Result<Aged> {
+    Ok(Aged {
+        id: row.get(0)?,
+        site: row.get(1)?,
+        device: row.get(2)?,
+        metric: row.get(3)?,
+        received_ms: row.get(4)?,
+    })
+}
+
+/// By site and device, from when on an open alert may refer to what came.
+fn open_alerts(connection: &Connection) -> rusqlite::Result<BTreeMap<(String, String), i64>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT site, device, min(started_ms) FROM alert WHERE state <> 'closed'
+         GROUP BY site, device",
+    )?;
+    let alerts = statement.query_map([], |row| {
+        let started_ms: i64 = row.get(2)?;
+        Ok(((row.get(0)?, row.get(1)?), started_ms.saturating_sub(BEFORE_ALERT_MS)))
+    })?;
+    alerts.collect()
+}
+
+/// What tiles show, however old it is.
+fn newest_readings(connection: &Connection, table: Table) -> rusqlite::Result<BTreeSet<i64>> {
+    if table != Table::Reading {
+        return Ok(BTreeSet::new());
+    }
+    let mut statement = connection.prepare_cached("SELECT reading FROM latest")?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Removes what is old, again and again, until the gateway stops.
+pub(crate) async fn run(store: Store, retention: Retention, stopped: CancellationToken) {
+    loop {
+        for table in Table::ALL {
+            tokio::select! {
+                removed = pass(&store, retention, table) => match removed {
+                    Ok(0) | Err(StoreError::Disk(_)) => {}
+                    Ok(removed) => {
+                        tracing::info!(table = table.name(), removed, "What is old was removed.");
+                    }
+                    Err(error) => {
+                        let error = format!("{:#}", anyhow::Error::new(error));
+                        tracing::error!(table = table.name(), error, "Old rows stay for now.");
+                    }
+                },
+                () = stopped.cancelled() => return,
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stopped.cancelled() => return,
+        }
+    }
+}
+
+/// Goes once through a table, from the oldest row to the first that is too young.
+async fn pass(store: &Store, retention: Retention, table: Table) -> Result<u64, StoreError> {
+    let mut after = Some(0);
+    let mut removed = 0;
+    while let Some(behind) = after {
+        let now = clock::now();
+        let step =
+            store.write(move |transaction| retention.step(transaction, table, behind, now)).await?;
+        metrics::counter!("gateway_rows_removed_total", "table" => table.name())
+            .increment(step.removed);
+        removed += step.removed;
+        after = step.after;
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! What is removed, what stays, and what comes once more.
+
+use super::*;
+use crate::intake::{Delivery, Taken, take};
+use model::{
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
+    id::{Channel, DeviceId, Lane, OutboxId, Seq, SiteId},
+    reading::{Reading, ReadingGroup},
+    record::Record,
+    time::{ClockQuality, Observed},
+    units::Unit,
+    waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
+};
+use rules::rule::RuleSet;
+use tempfile::TempDir;
+use uplink_proto::envelope::Envelope;
+
+const DAY_MS: i64 = 24 * 3600 * 1000;
+/// 2026-11-22T08:15:00Z
+const START: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
+/// Everything after ten days, results after thirty.
+const RETENTION: Retention = Retention {
+    waveforms_ms: Some(10 * DAY_MS),
+    streams_ms: Some(10 * DAY_MS),
+    spots_ms: Some(30 * DAY_MS),
+    alarms_ms: Some(10 * DAY_MS),
+};
+
+struct County {
+    connection: Connection,
+    rules: RuleSet,
+    folder: TempDir,
+}
+
+impl County {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        let rules = include_str!("../../../configs/rules/default.json");
+        Self { connection, rules: RuleSet::from_json(rules).unwrap(), folder }
+    }
+
+    fn take(&self, day: i64, lane: Lane, seq: u64, records: Vec<Record>) -> Taken {
+        let envelope = Envelope {
+            outbox: OutboxId::from_bytes([7; 16]),
+            lane,
+            seq: Seq::new(seq).unwrap(),
+            opened_at: START,
+            records,
+        };
+        let delivery = Delivery::Envelope(SiteId::new("heping").unwrap(), lane, envelope.encode());
+        take(&self.connection, &[delivery], at(day), &self.rules).unwrap()
+    }
+
+    /// Removes all that is old; how many rows of each table.
+    fn remove(&self, retention: Retention, day: i64) -> [u64; 3] {
+        Table::ALL.map(|table| {
+            let (mut after, mut removed) = (Some(0), 0);
+            while let Some(behind) = after {
+                let step = retention.step(&self.connection, table, behind, at(day)).unwrap();
+                assert!(step.after.is_none_or(|next| next > behind));
+                (after, removed) = (step.after, removed + step.removed);
+            }
+            removed
+        })
+    }
+
+    fn count(&self, table: &str) -> i64 {
+        let query = format!("SELECT count(*) FROM {table}");
+        self.connection.query_row(&query, [], |row| row.get(0)).unwrap()
+    }
+}
+
+fn at(day: i64) -> WallTime {
+    WallTime::from_unix_ms(START.unix_ms() + day * DAY_MS)
+}
+
+fn observed(day: i64) -> Observed {
+    Observed { at: at(day), quality: ClockQuality::Synchronised }
+}
+
+fn device(name: &str) -> DeviceId {
+    DeviceId::new(name).unwrap()
+}
+
+fn rate(of: &str, day: i64, value: u32) -> Record {
+    let rate = Reading::number(Metric::PULSE_OXIM, value, Unit::PER_MINUTE);
+    Record::Readings(ReadingGroup::new(device(of), observed(day), vec![rate]))
+}
+
+/// A result so low that an alert is raised and stays open.
+fn glucose(of: &str, day: i64) -> Record {
+    let result = Reading::number(Metric::GLU_CAP_PL, 50, Unit::MG_PER_DL);
+    Record::Readings(ReadingGroup::new(device(of), observed(day), vec![result]))
+}
+
+fn block(of: &str, day: i64) -> Record {
+    let wave = |metric: &Metric| metric.row().kind == Kind::Wave;
+    Record::Waveform(WaveformBlock {
+        device: device(of),
+        channel: Channel::default(),
+        metric: Metric::all().find(wave).unwrap(),
+        start: observed(day),
+        period: SamplePeriod::new(1, 250).unwrap(),
+        scale: None,
+        samples: vec![1, -2, 3],
+        flags: WaveformFlags::default(),
+    })
+}
+
+fn alarm(of: &str, day: i64) -> Record {
+    Record::Alarm(DeviceAlarm {
+        device: device(of),
+        channel: Channel::default(),
+        phase: AlarmPhase::End,
+        kind: AlarmKind::OcclusionDownstream,
+        code: "5".into(),
+        text: String::new(),
+        priority: None,
+        source: None,
+        device_time: None,
+        observed: observed(day),
+    })
+}
+
+#[test]
+fn what_is_old_goes_by_its_kind_and_the_newest_of_a_series_stays() {
+    let county = County::new();
+    county.take(0, Lane::Trend, 1, vec![rate("a", 0, 72), rate("a", 0, 73)]);
+    county.take(0, Lane::Wave, 1, vec![block("a", 0)]);
+    county.take(0, Lane::Urgent, 1, vec![alarm("a", 0)]);
+    county.take(9, Lane::Trend, 2, vec![rate("b", 9, 74), rate("b", 9, 75)]);
+    county.take(9, Lane::Wave, 2, vec![block("a", 9)]);
+    assert_eq!(county.remove(Retention::default(), 1000), [0; 3]);
+    assert!(Retention::default().keeps_all() && !RETENTION.keeps_all());
+    assert_eq!(county.remove(RETENTION, 9), [0; 3]);
+    // 73 is what the tile of a shows.
+    assert_eq!(county.remove(RETENTION, 10), [1, 1, 1]);
+    assert_eq!(county.remove(RETENTION, 10), [0; 3]);
+    assert_eq!(county.remove(RETENTION, 19), [1, 1, 0]);
+    let values = "SELECT group_concat(value) FROM reading";
+    let values: String = county.connection.query_row(values, [], |row| row.get(0)).unwrap();
+    assert_eq!(values, "73,75");
+}
+
+#[test]
+fn what_an_open_alert_may_refer_to_stays_until_it_is_closed() {
+    let county = County::new();
+    let readings = |of: &str, day| vec![rate(of, day, 72), rate(of, day, 73)];
+    county.take(0, Lane::Trend, 1, readings("a", 0));
+    county.take(2, Lane::Trend, 2, readings("a", 2));
+    county.take(2, Lane::Trend, 3, readings("b", 2));
+    county.take(2, Lane::Wave, 1, vec![block("a", 2)]);
+    let taken = county.take(3, Lane::Urgent, 1, vec![glucose("a", 3)]);
+    assert_eq!(taken.alerts.len(), 1);
+    // Of a only what is older than a day before the alert; of b all but its newest.
+    assert_eq!(county.remove(RETENTION, 100), [0, 3, 0]);
+    assert_eq!(county.count("alert"), 1);
+    county.connection.execute("UPDATE alert SET state = 'closed'", []).unwrap();
+    assert_eq!(county.remove(RETENTION, 100), [1, 1, 0]);
+    assert_eq!(county.count("alert"), 1);
+}
+
+#[test]
+fn results_are_kept_longer_than_what_repeats() {
+    let county = County::new();
+    county.take(0, Lane::Urgent, 1, vec![glucose("a", 0), glucose("b", 0)]);
+    county.take(1, Lane::Urgent, 2, vec![glucose("a", 1), glucose("b", 1)]);
+    county.connection.execute("UPDATE alert SET state = 'closed'", []).unwrap();
+    assert_eq!(county.remove(RETENTION, 29), [0; 3]);
+    assert_eq!(county.remove(RETENTION, 30), [0, 2, 0]);
+    let forever = Retention { spots_ms: None, ..RETENTION };
+    assert_eq!(county.remove(forever, 1000), [0; 3]);
+}
+
+#[test]
+fn what_was_removed_and_comes_once_more_is_a_duplicate() {
+    let county = County::new();
+    let records = || vec![rate("a", 0, 72), rate("a", 0, 73), block("a", 0)];
+    county.take(0, Lane::Trend, 1, records());
+    assert_eq!(county.remove(RETENTION, 50), [1, 1, 0]);
+    let again = county.take(50, Lane::Trend, 1, records());
+    assert_eq!((again.counts.new, again.counts.duplicate), (0, 1));
+    assert_eq!((county.count("reading"), county.count("waveform")), (1, 0));
+    assert!(!again.acks.is_empty());
+}
+
+#[test]
+fn a_step_is_bounded_and_the_next_goes_on_behind_it() {
+    let county = County::new();
+    let many = i64::from(STEP_ROWS) * 2 + 10;
+    let readings = (0..many).map(|_| rate("a", 0, 72)).collect();
+    county.take(0, Lane::Trend, 1, readings);
+    let first = RETENTION.step(&county.connection, Table::Reading, 0, at(10)).unwrap();
+    let rows = i64::from(STEP_ROWS);
+    assert_eq!(first, Step { after: Some(rows), removed: u64::from(STEP_ROWS) });
+    assert_eq!(county.remove(RETENTION, 10), [0, u64::from(STEP_ROWS) + 9, 0]);
+    assert_eq!(county.count("reading"), 1);
+}
+
+#[tokio::test]
+async fn it_runs_until_it_is_stopped() {
+    let county = County::new();
+    // Years before the county's clock says now.
+    county.take(-1000, Lane::Trend, 1, vec![rate("a", -1000, 72), rate("a", -1000, 73)]);
+    let store = Store::open(&county.folder.path().join("county.sqlite")).unwrap();
+    assert_eq!(pass(&store, RETENTION, Table::Reading).await.unwrap(), 1);
+    let stopped = CancellationToken::new();
+    stopped.cancel();
+    run(store, RETENTION, stopped).await;
+}
