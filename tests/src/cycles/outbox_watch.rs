@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_micros(300);
 /// Keys of the readings that were committed, each with when it was seen first.
 pub(super) type Commits = Vec<(String, SimTime)>;
 
+/// A place and an envelope.
+type Row = (i64, Vec<u8>);
+
 /// A thread that looks.
 pub(super) struct OutboxWatch {
     stopped: Arc<AtomicBool>,
@@ -78,8 +81,8 @@ fn look(path: &Path, time: StageTime, stopped: &AtomicBool) -> anyhow::Result<Co
 fn rows_after(
     connection: &Connection,
     [urgent, trend]: [i64; 2],
-) -> rusqlite::Result<[Vec<(i64, Vec<u8>)>; 2]> {
-    let rows = |lane: &str, last: i64| -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+) -> rusqlite::Result<[Vec<Row>; 2]> {
+    let rows = |lane: &str, last: i64| -> rusqlite::Result<Vec<Row>> {
         let question = format!("SELECT place, bytes FROM {lane} WHERE place > ?1 ORDER BY place");
         let mut statement = connection.prepare_cached(&question)?;
         statement.query_map([last], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
