@@ -6,7 +6,6 @@ use crate::{
     outbox::inspect,
     run, scan, status,
 };
-use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use std::{
     ffi::OsString,
@@ -223,8 +222,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Trace(TraceCommand::Start(options)) => trace("start", &options),
         Command::Trace(TraceCommand::Stop(options)) => trace("stop", &options),
         Command::Outbox(OutboxCommand::Inspect(Inspect { file, json })) => {
-            let summary = inspect::read(&file)
-                .with_context(|| format!("reading the outbox {}", file.display()))?;
+            let summary = inspect::read(&file)?;
             let mut out = io::stdout().lock();
             if json {
                 writeln!(out, "{}", serde_json::to_string(&summary)?)?;

@@ -7,6 +7,7 @@
 //!
 //! # Invariants
 //! - a seq is assigned in the transaction that stores its envelope, and never again
+//! - the uplink may still speak of a file that was replaced: what it says goes by the outbox id
 //! - a device's cursor is committed with the records it covers
 //! - a row is deleted only when acked (after a day, or when there is no room), or as a counted drop
 //! - a file that cannot be opened or written is tried again and again, and `status` says why
@@ -14,7 +15,10 @@
 mod change;
 mod file;
 pub(crate) mod inspect;
+mod loss;
+mod migration;
 mod pending;
+mod place;
 mod queue;
 mod retention;
 mod writer;
@@ -106,8 +110,8 @@ enum Command {
     Remember(Origin, DeviceId, Cursor),
     Watch(usize, watch::Sender<u64>),
     Cursor(DeviceId, Answer<Option<Cursor>>),
-    Forget { lane: Lane, first: Seq, last: Seq },
-    Damaged(Lane, Seq),
+    Forget { outbox: OutboxId, lane: Lane, first: Seq, last: Seq },
+    Damaged(OutboxId, Lane, Seq),
     NextConnection(Answer<u64>),
     StartAnew(Answer<()>),
     Stock(oneshot::Sender<Stock>),
@@ -196,19 +200,24 @@ impl Outbox {
         }))
     }
 
-    /// The county has committed these rows.
+    /// The county has committed these rows of that outbox.
     pub(crate) async fn forget(
         &self,
+        outbox: OutboxId,
         lane: Lane,
-        first: Seq,
-        last: Seq,
+        (first, last): (Seq, Seq),
     ) -> Result<(), OutboxClosed> {
-        self.send(Command::Forget { lane, first, last }).await
+        self.send(Command::Forget { outbox, lane, first, last }).await
     }
 
-    /// A row cannot be read back: it is given up, and counted.
-    pub(crate) async fn damaged(&self, lane: Lane, seq: Seq) -> Result<(), OutboxClosed> {
-        self.send(Command::Damaged(lane, seq)).await
+    /// A row of that outbox cannot be read back: it is given up, and counted.
+    pub(crate) async fn damaged(
+        &self,
+        outbox: OutboxId,
+        lane: Lane,
+        seq: Seq,
+    ) -> Result<(), OutboxClosed> {
+        self.send(Command::Damaged(outbox, lane, seq)).await
     }
 
     /// The next connection number, kept over restarts.

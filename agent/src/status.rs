@@ -357,8 +357,7 @@ pub(crate) fn show(data_dir: &Path, json: bool) -> anyhow::Result<ExitCode> {
         Err(error) => {
             let file = data_dir.join("outbox.sqlite");
             writeln!(io::stderr().lock(), "{}", unanswered(&socket, &error))?;
-            let summary = inspect::read(&file)
-                .with_context(|| format!("reading the outbox {}", file.display()))?;
+            let summary = inspect::read(&file)?;
             if json {
                 writeln!(out, "{}", serde_json::to_string(&summary)?)?;
             } else {

@@ -5,7 +5,7 @@
 //! - rows are given up in the transaction that stores their drop record
 //! - what is known in memory changes after the commit, never before
 
-use super::file::{IDENTITIES_MAX, LaneRows, integer};
+use super::file::{IDENTITIES_MAX, LaneRows, seq_of, settle, whole_hour};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
@@ -85,31 +85,59 @@ impl<'a> Change<'a> {
     ) -> rusqlite::Result<()> {
         let seq = self.take_number(lane, 1);
         let bytes = Envelope { outbox: self.outbox, lane, seq, opened_at, records }.encode();
+        let place = lane.of(self.lanes).places.of(seq);
         self.transaction
-            .prepare_cached("INSERT INTO content (bytes) VALUES (?1)")?
-            .execute(params![bytes])?;
-        let content = self.transaction.last_insert_rowid();
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO envelope (lane, seq, opened_at, content) VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![lane.name(), integer(seq), opened_at.unix_ms(), content])?;
+            .prepare_cached(&format!("INSERT INTO {} VALUES (?1, ?2, ?3)", lane.name()))?
+            .execute(params![place, opened_at.unix_ms(), bytes])?;
         self.stored.push(Stored { lane, seq, len: bytes.len() });
         Ok(())
     }
 
     /// The county has committed these rows: urgent, trend, wave.
     pub(super) fn mark_acked(&self, acked: &[RangeSet; 3]) -> rusqlite::Result<()> {
-        let mut mark = self.transaction.prepare_cached(
-            "UPDATE envelope SET acked_s = ?4
-             WHERE lane = ?1 AND seq BETWEEN ?2 AND ?3 AND acked_s IS NULL",
-        )?;
         for (lane, acked) in Lane::ALL.into_iter().zip(acked) {
-            for (first, last) in acked.ranges() {
-                mark.execute(params![lane.name(), integer(first), integer(last), self.ran_s])?;
+            for range in acked.ranges() {
+                settle(&self.transaction, lane, range, Some(whole_hour(self.ran_s)))?;
             }
         }
         Ok(())
+    }
+
+    /// Deletes some rows that were acked before that, oldest ack first; how many.
+    pub(super) fn delete_acked(&self, before_s: i64, limit: u32) -> rusqlite::Result<u32> {
+        let mut left = i64::from(limit);
+        let mut oldest = self.transaction.prepare_cached(
+            "DELETE FROM settled WHERE (lane, first) IN
+               (SELECT lane, first FROM settled WHERE acked_s < ?1 ORDER BY acked_s LIMIT 1)
+             RETURNING lane, first, last, acked_s",
+        )?;
+        while left > 0 {
+            let found = oldest
+                .query_row([before_s], |row| {
+                    let lane: String = row.get(0)?;
+                    Ok((lane, row.get(1)?, row.get(2)?, row.get(3)?))
+                })
+                .optional()?;
+            let Some((name, first, last, acked_s)) = found else { break };
+            let (first, last): (i64, i64) = (first, last);
+            let Some(lane) = Lane::from_name(&name) else { continue };
+            let end = last.min(first.saturating_add(left - 1));
+            let (gone, rest) = ((seq_of(first)?, seq_of(end)?), (seq_of(end + 1)?, seq_of(last)?));
+            for span in lane.of(self.lanes).places.spans(gone.0, gone.1) {
+                self.transaction
+                    .prepare_cached(&format!(
+                        "DELETE FROM {} WHERE place BETWEEN ?1 AND ?2",
+                        lane.name()
+                    ))?
+                    .execute([span.0, span.1])?;
+            }
+            settle(&self.transaction, lane, gone, None)?;
+            if rest.0 <= rest.1 {
+                settle(&self.transaction, lane, rest, acked_s)?;
+            }
+            left -= end - first + 1;
+        }
+        Ok(u32::try_from(i64::from(limit) - left).unwrap_or(limit))
     }
 
     /// Envelopes were given up before they had a number: they get one, so that they are counted.
@@ -152,21 +180,14 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
-    /// Gives up a row that cannot be read back. Its bytes stay where they are: deleting them walks
-    /// the same broken pages.
-    pub(super) fn give_up_damaged(&mut self, lane: Lane, seq: Seq) -> rusqlite::Result<()> {
-        let opened_at: Option<i64> = self
-            .transaction
-            .prepare_cached(
-                "DELETE FROM envelope WHERE lane = ?1 AND seq = ?2 AND acked_s IS NULL
-                 RETURNING opened_at",
-            )?
-            .query_row(params![lane.name(), integer(seq)], |row| row.get(0))
-            .optional()?;
-        if let Some(opened_at) = opened_at.map(WallTime::from_unix_ms) {
+    /// Gives up a row that cannot be read back. It stays where it is: deleting it walks the same
+    /// broken pages.
+    pub(super) fn give_up_damaged(&mut self, lane: Lane, seq: Seq, opened_at: Option<WallTime>) {
+        // Else it was acked or given up meanwhile.
+        if lane.of(self.lanes).unacked.contains(seq) {
+            let opened_at = opened_at.unwrap_or(self.now.wall);
             self.count_drop(lane, (seq, seq), (opened_at, opened_at), DropCause::Damaged);
         }
-        Ok(())
     }
 
     pub(super) fn remember(&self, device: &DeviceId, cursor: &Cursor) -> rusqlite::Result<()> {
@@ -210,12 +231,9 @@ impl<'a> Change<'a> {
             let records = part.iter().cloned().map(Record::Dropped).collect();
             self.append(Lane::Urgent, self.now.wall, records)?;
         }
-        for (lane, next) in Lane::ALL.into_iter().zip(self.next) {
-            if next > lane.of(self.lanes).next {
-                self.transaction
-                    .prepare_cached("UPDATE lane SET next_seq = ?2 WHERE lane = ?1")?
-                    .execute(params![lane.name(), integer(next)])?;
-            }
+        // A number that has no row is in here, or it would be given again.
+        for drop in &self.dropped {
+            settle(&self.transaction, drop.lane, (drop.first, drop.last), None)?;
         }
         self.transaction.commit()?;
         for row in &self.stored {
@@ -239,30 +257,32 @@ impl<'a> Change<'a> {
 
     /// Deletes a row: when it was opened, and how many bytes that gave.
     fn delete(&mut self, lane: Lane, seq: Seq) -> rusqlite::Result<Option<(WallTime, u64)>> {
+        let place = lane.of(self.lanes).places.of(seq);
+        if lane == Lane::Urgent {
+            self.save_drops(place)?;
+        }
         let row: Option<(i64, i64)> = self
             .transaction
-            .prepare_cached(
-                "DELETE FROM envelope WHERE lane = ?1 AND seq = ?2 RETURNING opened_at, content",
-            )?
-            .query_row(params![lane.name(), integer(seq)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached(&format!(
+                "DELETE FROM {} WHERE place = ?1 RETURNING opened_at, length(bytes)",
+                lane.name()
+            ))?
+            .query_row([place], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let Some((opened_at, content)) = row else { return Ok(None) };
-        if lane == Lane::Urgent {
-            self.save_drops(content)?;
-        }
-        let len: i64 = self
-            .transaction
-            .prepare_cached("DELETE FROM content WHERE number = ?1 RETURNING length(bytes)")?
-            .query_row([content], |row| row.get(0))?;
-        Ok(Some((WallTime::from_unix_ms(opened_at), u64::try_from(len).unwrap_or_default())))
+        Ok(row.map(|(opened_at, len)| {
+            (WallTime::from_unix_ms(opened_at), u64::try_from(len).unwrap_or_default())
+        }))
     }
 
-    fn save_drops(&mut self, content: i64) -> rusqlite::Result<()> {
-        let bytes: Vec<u8> = self
+    /// What the drop records of an urgent row count stays counted.
+    fn save_drops(&mut self, place: i64) -> rusqlite::Result<()> {
+        let bytes: Option<Vec<u8>> = self
             .transaction
-            .prepare_cached("SELECT bytes FROM content WHERE number = ?1")?
-            .query_row([content], |row| row.get(0))?;
-        let Ok(decoded) = Envelope::decode(&bytes) else { return Ok(()) };
+            .prepare_cached("SELECT bytes FROM urgent WHERE place = ?1")?
+            .query_row([place], |row| row.get(0))
+            .optional()?;
+        let decoded = bytes.as_deref().map(Envelope::decode);
+        let Some(Ok(decoded)) = decoded else { return Ok(()) };
         let of = decoded.envelope.outbox;
         self.saved.extend(decoded.envelope.records.into_iter().filter_map(|record| match record {
             Record::Dropped(drop) => {

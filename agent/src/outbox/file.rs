@@ -2,7 +2,7 @@
 //!
 //! Not here: changing rows ([`super::change`]).
 
-use super::change::Change;
+use super::{change::Change, migration, place::Places};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
@@ -19,10 +19,18 @@ use thiserror::Error;
 use uplink_proto::ranges::RangeSet;
 
 /// Schema this agent writes.
-const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
+/// Bytes of a page of a new file: a commit touches few of them, and each is written whole.
+const PAGE_LEN: u32 = 1024;
+/// Bytes of the write-ahead log at which its pages go into the file.
+const LOG_LEN: u32 = 4 << 20;
 /// A small file is checked whole before it is used; a larger one would delay the start too long.
 /// Damage in that shows at the first write that meets it.
-const CHECK_LEN_MAX: u64 = 64 << 20;
+pub(super) const CHECK_LEN_MAX: u64 = 64 << 20;
+/// A damaged file is called so, with a number behind it: what is lost with it is not counted yet,
+/// or is.
+const UNTOLD: &str = "untold-";
+const TOLD: &str = "damaged-";
 /// Identities kept of each device. A meter whose numbers began anew reports everything it has on each
 /// visit, and a full one has at most 1000 records: with fewer, all of them would be new each time.
 pub(super) const IDENTITIES_MAX: u32 = 1024;
@@ -78,6 +86,7 @@ pub(super) struct LaneRows {
     pub(super) unacked: RangeSet,
     /// The number the next row will get.
     pub(super) next: Seq,
+    pub(super) places: Places,
     /// What was the next number at some moments of the last minutes, oldest first.
     moments: VecDeque<(MonoTime, Seq)>,
 }
@@ -123,27 +132,67 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
-/// Keeps a damaged file under another name. Nobody may have it open for writing.
-pub(super) fn move_aside(path: &Path, now: WallTime, what: &str) -> Result<(), OpenOutboxError> {
-    let aside = path.with_extension(format!("damaged-{}.sqlite", now.unix_ms()));
+/// Keeps a damaged file under another name, and says which. Nobody may have it open for writing.
+/// Until [`told`] its name says that nobody has counted what is lost with it.
+pub(super) fn move_aside(
+    path: &Path,
+    now: WallTime,
+    what: &str,
+) -> Result<PathBuf, OpenOutboxError> {
+    // The clock of a box may stand at the same moment after each start.
+    let aside =
+        (now.unix_ms()..).map(|number| path.with_extension(format!("{UNTOLD}{number}.sqlite")));
+    let is_free = |aside: &PathBuf| !aside.exists() && !told_name(aside).exists();
+    let aside = aside.into_iter().find(is_free).unwrap_or_else(|| path.with_extension(UNTOLD));
     tracing::error!(path = %path.display(), aside = %aside.display(), error = what,
         "The outbox is damaged: kept aside, a fresh one is started.");
-    let with = |path: &Path, suffix| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
     // The log goes first: should the power fail in between, it must not be taken for one of the
     // fresh file.
     for suffix in ["-wal", "-shm", ""] {
-        match fs::rename(with(path, suffix), with(&aside, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(OpenOutboxError::MoveAside { path: path.to_owned(), source: error });
-            }
-            _ => {}
-        }
+        rename(&aside, path, suffix)?;
     }
-    Ok(())
+    Ok(aside)
+}
+
+/// Damaged files of the outbox at `path` that were moved aside and not counted.
+pub(super) fn untold(path: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return Vec::new() };
+    let begin = format!("{}.{UNTOLD}", stem.to_string_lossy());
+    let is_untold = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        name.starts_with(&begin) && name.ends_with(".sqlite")
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(is_untold).collect()
+}
+
+/// What is lost with that file is counted on disk: its name says so.
+pub(super) fn told(aside: &Path) -> Result<(), OpenOutboxError> {
+    let name = told_name(aside);
+    // The file itself goes first: without it the rest is not looked at again.
+    ["", "-wal", "-shm"].into_iter().try_for_each(|suffix| rename(&name, aside, suffix))
+}
+
+fn told_name(aside: &Path) -> PathBuf {
+    let name = aside.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    aside.with_file_name(name.replacen(UNTOLD, TOLD, 1))
+}
+
+/// Renames one of the files of a database, if it is there.
+fn rename(to: &Path, from: &Path, suffix: &str) -> Result<(), OpenOutboxError> {
+    match fs::rename(beside(from, suffix), beside(to, suffix)) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(OpenOutboxError::MoveAside { path: from.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name of a database with something behind it.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }
 
 fn look(path: &Path) -> Result<Found, OpenOutboxError> {
@@ -157,36 +206,35 @@ fn look_inside(path: &Path) -> rusqlite::Result<Found> {
     let len = fs::metadata(path).map_or(0, |found| found.len());
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
-    let schema: u32 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let schema = schema(&connection)?;
     if schema > SCHEMA {
         return Ok(Found::FromTheFuture(schema));
     }
-    connection.execute_batch(
-        "PRAGMA auto_vacuum=INCREMENTAL;
+    // A file that is there keeps the pages it has.
+    connection.execute_batch(&format!(
+        "PRAGMA page_size={PAGE_LEN};
+         PRAGMA auto_vacuum=INCREMENTAL;
          PRAGMA journal_mode=WAL;
          PRAGMA synchronous=FULL;
-         PRAGMA wal_autocheckpoint=1000;
-         PRAGMA journal_size_limit=16777216;",
-    )?;
-    if schema == 0 {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(include_str!("../../migrations/0001_outbox.sql"))?;
-        transaction.pragma_update(None, "user_version", SCHEMA)?;
-        transaction.commit()?;
-    } else if len <= CHECK_LEN_MAX {
-        let verdict: String =
-            connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if verdict != "ok" {
-            return Ok(Found::Damaged(verdict));
-        }
+         PRAGMA journal_size_limit={};",
+        4 * LOG_LEN
+    ))?;
+    let page_len: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    connection
+        .execute_batch(&format!("PRAGMA wal_autocheckpoint={}", LOG_LEN / page_len.max(1)))?;
+    if schema > 0
+        && len <= CHECK_LEN_MAX
+        && let Some(what) = what_is_broken(&connection)?
+    {
+        return Ok(Found::Damaged(what));
     }
+    migration::run(&mut connection, schema)?;
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if mode != "wal" {
         return Ok(Found::NoWal);
     }
-    let known: Option<[u8; 16]> = meta(&connection, "outbox_id")?;
-    let id = match known {
-        Some(id) => OutboxId::from_bytes(id),
+    let id = match stored_id(&connection)? {
+        Some(id) => id,
         None => {
             let id = random_id()?;
             connection.execute("INSERT INTO meta VALUES ('outbox_id', ?1)", [id.as_bytes()])?;
@@ -197,6 +245,21 @@ fn look_inside(path: &Path) -> rusqlite::Result<Found> {
     let ran_before_s = meta(&connection, "ran_s")?.unwrap_or_default();
     let path = path.to_owned();
     Ok(Found::Good(Box::new(OutboxFile { connection, path, id, lanes, ran_before_s })))
+}
+
+/// The schema a file says it has; 0 if it is fresh.
+pub(super) fn schema(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
+}
+
+/// Looks at every page; what the first of the broken ones is.
+pub(super) fn what_is_broken(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((verdict != "ok").then_some(verdict))
+}
+
+pub(super) fn stored_id(connection: &Connection) -> rusqlite::Result<Option<OutboxId>> {
+    Ok(meta(connection, "outbox_id")?.map(OutboxId::from_bytes))
 }
 
 fn meta<T: rusqlite::types::FromSql>(
@@ -210,8 +273,10 @@ fn meta<T: rusqlite::types::FromSql>(
 
 fn lanes(connection: &Connection) -> rusqlite::Result<[LaneRows; 3]> {
     let rows = |lane| -> rusqlite::Result<LaneRows> {
-        let (unacked, next) = (unacked(connection, lane)?, next_seq(connection, lane)?);
-        Ok(LaneRows { unacked, next, moments: VecDeque::new() })
+        let places = Places::read(connection, lane)?;
+        let settled = settled(connection, lane)?;
+        let next = next_seq(connection, lane, &places, &settled)?;
+        Ok(LaneRows { unacked: unacked(next, &settled), next, places, moments: VecDeque::new() })
     };
     Ok([rows(Lane::Urgent)?, rows(Lane::Trend)?, rows(Lane::Wave)?])
 }
@@ -247,18 +312,22 @@ impl OutboxFile {
         let id = random_id()?;
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute_batch(
-            "CREATE TEMP TABLE anew AS
-               SELECT lane, row_number() OVER (PARTITION BY lane ORDER BY seq) AS seq,
-                 opened_at, content
-               FROM envelope WHERE acked_s IS NULL;
-             DELETE FROM content WHERE number NOT IN (SELECT content FROM anew);
-             DELETE FROM envelope;
-             INSERT INTO envelope (lane, seq, opened_at, content) SELECT * FROM anew;
-             UPDATE lane SET
-               next_seq = 1 + (SELECT count(*) FROM anew WHERE anew.lane = lane.lane);
-             DROP TABLE anew;",
-        )?;
+        transaction.execute("DELETE FROM settled", [])?;
+        for lane in Lane::ALL {
+            let rows = lane.of(&self.lanes);
+            let (places, spans) = rows.places.renumbered(&rows.unacked);
+            let mut delete = transaction.prepare_cached(&format!(
+                "DELETE FROM {} WHERE place >= ?1 AND place < ?2",
+                lane.name()
+            ))?;
+            let mut from = 0;
+            for (first, last) in spans {
+                delete.execute([from, first])?;
+                from = last + 1;
+            }
+            delete.execute([from, i64::MAX])?;
+            places.write(&transaction, lane)?;
+        }
         transaction
             .execute("UPDATE meta SET value = ?1 WHERE key = 'outbox_id'", [id.as_bytes()])?;
         let lanes = lanes(&transaction)?;
@@ -298,18 +367,22 @@ impl OutboxFile {
 
     /// When the oldest row that is not acked was opened, ms since 1970.
     pub(super) fn oldest_ms(&self) -> rusqlite::Result<Option<i64>> {
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT opened_at FROM envelope WHERE lane = ?1 AND seq = ?2")?;
-        let mut oldest: Option<i64> = None;
+        let mut oldest: Option<WallTime> = None;
         for lane in Lane::ALL {
             let Some(first) = self.lane(lane).unacked.first_from(Seq::FIRST) else { continue };
-            let opened: Option<i64> = statement
-                .query_row(params![lane.name(), integer(first)], |row| row.get(0))
-                .optional()?;
-            oldest = oldest.into_iter().chain(opened).min();
+            oldest = oldest.into_iter().chain(self.opened_at(lane, first)?).min();
         }
-        Ok(oldest)
+        Ok(oldest.map(WallTime::unix_ms))
+    }
+
+    /// When that row was opened, if it is there.
+    pub(super) fn opened_at(&self, lane: Lane, seq: Seq) -> rusqlite::Result<Option<WallTime>> {
+        let question = format!("SELECT opened_at FROM {} WHERE place = ?1", lane.name());
+        self.connection
+            .prepare_cached(&question)?
+            .query_row([self.lane(lane).places.of(seq)], |row| row.get(0))
+            .optional()
+            .map(|opened_at| opened_at.map(WallTime::from_unix_ms))
     }
 
     pub(super) fn cursor(&self, device: &DeviceId) -> rusqlite::Result<Option<Cursor>> {
@@ -348,32 +421,70 @@ impl LaneRows {
     }
 }
 
-/// Rows of a lane that are not acked.
-pub(super) fn unacked(connection: &Connection, lane: Lane) -> rusqlite::Result<RangeSet> {
-    let mut statement = connection
-        .prepare("SELECT seq FROM envelope WHERE lane = ?1 AND acked_s IS NULL ORDER BY seq")?;
-    let mut rows = statement.query([lane.name()])?;
-    let mut unacked = RangeSet::default();
-    // Whole ranges: a set is slow when it grows one by one.
-    let mut range: Option<(Seq, Seq)> = None;
-    while let Some(row) = rows.next()? {
-        let seq = seq_of(row.get(0)?)?;
-        range = match range {
-            Some((first, last)) if last.next() == seq => Some((first, seq)),
-            ended => {
-                ended.into_iter().for_each(|(first, last)| unacked.insert_range(first, last));
-                Some((seq, seq))
-            }
-        };
-    }
-    range.into_iter().for_each(|(first, last)| unacked.insert_range(first, last));
-    Ok(unacked)
+/// Seqs of a lane that are not sent any more.
+pub(super) fn settled(connection: &Connection, lane: Lane) -> rusqlite::Result<RangeSet> {
+    let mut statement =
+        connection.prepare_cached("SELECT first, last FROM settled WHERE lane = ?1")?;
+    let rows = statement
+        .query_map([lane.name()], |row| Ok((seq_of(row.get(0)?)?, seq_of(row.get(1)?)?)))?;
+    rows.collect()
 }
 
-pub(super) fn next_seq(connection: &Connection, lane: Lane) -> rusqlite::Result<Seq> {
-    connection.query_row("SELECT next_seq FROM lane WHERE lane = ?1", [lane.name()], |row| {
-        seq_of(row.get(0)?)
-    })
+/// The number the next row will get.
+pub(super) fn next_seq(
+    connection: &Connection,
+    lane: Lane,
+    places: &Places,
+    settled: &RangeSet,
+) -> rusqlite::Result<Seq> {
+    // The end of the table alone: nobody walks it.
+    let place: Option<i64> =
+        connection
+            .query_row(&format!("SELECT max(place) FROM {}", lane.name()), [], |row| row.get(0))?;
+    let highest = place.and_then(|place| places.last_seq(place)).max(settled.highest());
+    Ok(highest.map_or(Seq::FIRST, Seq::next))
+}
+
+/// All that was assigned and is not settled.
+pub(super) fn unacked(next: Seq, settled: &RangeSet) -> RangeSet {
+    let last = Seq::new(next.get() - 1);
+    let mut unacked: RangeSet = last.map(|last| (Seq::FIRST, last)).into_iter().collect();
+    settled.ranges().for_each(|(first, last)| unacked.remove_range(first, last));
+    unacked
+}
+
+/// The end of the hour: what the county has committed in one hour is one range.
+pub(super) fn whole_hour(ran_s: i64) -> i64 {
+    ran_s.saturating_add(3600 - ran_s.rem_euclid(3600))
+}
+
+/// Rows of these seqs are not sent any more: acked then, or gone.
+pub(super) fn settle(
+    connection: &Connection,
+    lane: Lane,
+    (first, last): (Seq, Seq),
+    acked_s: Option<i64>,
+) -> rusqlite::Result<()> {
+    let (first, last) = (integer(first), integer(last));
+    // Ranges that touch and are the same become one.
+    let mut neighbours = connection.prepare_cached(
+        "DELETE FROM settled WHERE lane = ?1 AND first <= ?3 + 1 AND last >= ?2 - 1
+           AND acked_s IS ?4
+         RETURNING first, last",
+    )?;
+    let mut found = neighbours.query(params![lane.name(), first, last, acked_s])?;
+    let (mut lowest, mut highest) = (first, last);
+    while let Some(row) = found.next()? {
+        lowest = lowest.min(row.get(0)?);
+        highest = highest.max(row.get(1)?);
+    }
+    connection.prepare_cached("INSERT INTO settled VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        lane.name(),
+        lowest,
+        highest,
+        acked_s
+    ])?;
+    Ok(())
 }
 
 /// A seq as SQLite keeps it; it is below 2^63 by construction.
@@ -381,34 +492,40 @@ pub(super) fn integer(seq: Seq) -> i64 {
     i64::try_from(seq.get()).unwrap_or(i64::MAX)
 }
 
-fn seq_of(number: i64) -> rusqlite::Result<Seq> {
+pub(super) fn seq_of(number: i64) -> rusqlite::Result<Seq> {
     let seq = u64::try_from(number).ok().and_then(Seq::new);
     seq.ok_or(rusqlite::Error::IntegralValueOutOfRange(0, number))
 }
 
-/// Reads rows while another connection writes.
+/// Opens a file for reading only.
+pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    Ok(connection)
+}
+
+/// Reads rows while another connection writes. An outbox that starts anew needs another reader.
 #[derive(Debug)]
-pub(crate) struct Reader(Connection);
+pub(crate) struct Reader {
+    connection: Connection,
+    places: [Places; 3],
+}
 
 impl Reader {
     /// Opens the file for reading only.
     pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
-        Ok(Self(connection))
+        let connection = read_only(path)?;
+        let [urgent, trend, wave] = Lane::ALL.map(|lane| Places::read(&connection, lane));
+        let places = [urgent?, trend?, wave?];
+        Ok(Self { connection, places })
     }
 
     /// The bytes of a row; `None` if it is no longer there.
     pub(crate) fn row(&self, lane: Lane, seq: Seq) -> rusqlite::Result<Option<Vec<u8>>> {
-        let mut statement = self.0.prepare_cached(
-            "SELECT bytes FROM envelope JOIN content ON number = content
-             WHERE lane = ?1 AND seq = ?2",
-        )?;
-        statement.query_row(params![lane.name(), integer(seq)], |row| row.get(0)).optional()
-    }
-
-    pub(super) fn connection(&self) -> &Connection {
-        &self.0
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT bytes FROM {} WHERE place = ?1", lane.name()))?;
+        statement.query_row([lane.of(&self.places).of(seq)], |row| row.get(0)).optional()
     }
 }

@@ -11,7 +11,8 @@ use uplink_proto::envelope::{ENVELOPE_LEN_MAX, TREND_LEN_MAX, record_len};
 
 /// Waveforms are on disk within a second of being decoded (P2); the commit itself takes time too.
 const WAVE_AFTER: Duration = Duration::from_millis(900);
-/// A lane that is due so soon is committed together with another: one sync instead of two.
+/// A lane that is due so soon is committed together with another: one sync instead of two. A wave
+/// that has waited as long as trend does may not get another chance before it is due.
 const TOGETHER: Duration = Duration::from_millis(50);
 /// What the fields around the records take.
 const HEAD_LEN: usize = 128;
@@ -34,6 +35,7 @@ pub(super) struct LanePending {
     given_up: Option<GivenUp>,
     due: Option<MonoTime>,
     after: Duration,
+    together: Duration,
     len_max: usize,
 }
 
@@ -53,7 +55,8 @@ impl LanePending {
             Lane::Trend => (commit_after, TREND_LEN_MAX),
             Lane::Wave => (WAVE_AFTER, TREND_LEN_MAX),
         };
-        Self { lane, batches: VecDeque::new(), given_up: None, due: None, after, len_max }
+        let together = after.saturating_sub(commit_after).max(TOGETHER);
+        Self { lane, batches: VecDeque::new(), given_up: None, due: None, after, together, len_max }
     }
 
     pub(super) fn add(&mut self, now: MonoTime, wall: WallTime, origin: Origin, record: Record) {
@@ -81,7 +84,7 @@ impl LanePending {
 
     /// Whether it is committed now, together with a lane that is due.
     pub(super) fn ripe(&self, now: MonoTime) -> bool {
-        self.due.is_some_and(|due| due <= now + TOGETHER)
+        self.due.is_some_and(|due| due <= now + self.together)
     }
 
     /// Commit what is there as soon as possible.

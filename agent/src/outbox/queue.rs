@@ -15,6 +15,7 @@ use model::{
 };
 use std::{
     collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::sync::watch;
@@ -22,8 +23,11 @@ use uplink_proto::ranges::RangeSet;
 
 /// Bytes that may wait while the disk takes nothing: ten minutes of four monitors with waveforms.
 const WAITING_MAX: usize = 8 << 20;
-/// Acks are written with the next commit, or after this: losing them costs a resend.
-const ACKS_AFTER: Duration = Duration::from_secs(1);
+/// Acks go with a commit that is due anyway once they have waited so long: losing them costs a
+/// resend, writing them a page each time.
+const ACKS_WITH: Duration = Duration::from_secs(20);
+/// When there is none, they are written by themselves after this.
+const ACKS_AFTER: Duration = Duration::from_secs(30);
 
 /// Everything that waits.
 #[derive(Debug)]
@@ -34,8 +38,11 @@ pub(super) struct Queue {
     pub(super) new_identities: Vec<(DeviceId, String)>,
     /// Rows that the county has, and the file does not know of it: urgent, trend, wave.
     pub(super) acked: [RangeSet; 3],
+    /// Damaged files whose drop records are among the records that wait.
+    counted: Vec<PathBuf>,
     cursors_due: Option<MonoTime>,
-    acks_due: Option<MonoTime>,
+    /// Since when the oldest of them waits.
+    acked_at: Option<MonoTime>,
     identities: BTreeMap<DeviceId, VecDeque<String>>,
     links: BTreeMap<usize, LinkProgress>,
     time_zone: jiff::tz::TimeZone,
@@ -55,8 +62,9 @@ impl Queue {
             cursors: BTreeMap::new(),
             new_identities: Vec::new(),
             acked: Default::default(),
+            counted: Vec::new(),
             cursors_due: None,
-            acks_due: None,
+            acked_at: None,
             identities: BTreeMap::new(),
             links: BTreeMap::new(),
             time_zone,
@@ -108,19 +116,34 @@ impl Queue {
         let acked = lane.of_mut(&mut self.acked);
         for (first, last) in ranges {
             acked.insert_range(first, last);
-            self.acks_due.get_or_insert(now + ACKS_AFTER);
+            self.acked_at.get_or_insert(now);
         }
     }
 
     /// The file knows of them, or is no longer there.
     pub(super) fn forget_acked(&mut self) {
-        (self.acked, self.acks_due) = (Default::default(), None);
+        (self.acked, self.acked_at) = (Default::default(), None);
+    }
+
+    /// What is lost with a damaged file is among the records that wait.
+    pub(super) fn note_counted(&mut self, aside: PathBuf) {
+        self.counted.push(aside);
+    }
+
+    pub(super) fn is_counted(&self, aside: &Path) -> bool {
+        self.counted.iter().any(|counted| counted == aside)
     }
 
     /// When something has to be committed.
     pub(super) fn due(&self) -> Option<MonoTime> {
         let lanes = self.lanes.iter().filter_map(LanePending::due);
-        lanes.chain(self.cursors_due).chain(self.acks_due).min()
+        let acks_due = self.acked_at.map(|since| since + ACKS_AFTER);
+        lanes.chain(self.cursors_due).chain(acks_due).min()
+    }
+
+    /// Whether the acks that wait go into a commit now.
+    pub(super) fn are_acks_ripe(&self, now: MonoTime) -> bool {
+        self.acked_at.is_some_and(|since| since + ACKS_WITH <= now)
     }
 
     /// Everything as soon as possible.
@@ -134,8 +157,8 @@ impl Queue {
         !self.cursors.is_empty() || !self.new_identities.is_empty() || lane.ripe(now)
     }
 
-    /// What was ripe is committed.
-    pub(super) fn committed(&mut self, ripe: [bool; 3]) {
+    /// What was ripe is committed; which damaged files are counted with that.
+    pub(super) fn committed(&mut self, ripe: [bool; 3]) -> Vec<PathBuf> {
         for (lane, ripe) in self.lanes.iter_mut().zip(ripe) {
             if ripe {
                 lane.clear();
@@ -144,8 +167,9 @@ impl Queue {
         self.cursors.clear();
         self.new_identities.clear();
         self.cursors_due = None;
-        self.forget_acked();
         self.tell_links();
+        let [urgent, ..] = ripe;
+        if urgent { std::mem::take(&mut self.counted) } else { Vec::new() }
     }
 
     /// Whether more may be taken in. While nothing can be written, waveforms are given up first,

@@ -3,7 +3,7 @@
 
 use super::change::Change;
 use model::id::Lane;
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 
 /// Acked rows are kept for this much running time, for a county that was restored from a backup.
 /// Nothing sends them again yet: a watermark that moved back is not noticed.
@@ -12,10 +12,10 @@ const KEEP_ACKED_S: i64 = 24 * 3600;
 const STEP_ROWS: u32 = 1000;
 /// When the limit is met, this part of it is made free at once: else each commit would drop a row.
 const MARGIN: u64 = 256;
-/// Free pages that stay in the file: 16 MiB, which the next rows will use.
-const FREE_PAGES_KEPT: u64 = 4096;
-/// Pages given back to the file system in one step.
-const STEP_PAGES: u32 = 1024;
+/// Free bytes that stay in the file, which the next rows will use.
+const FREE_LEN_KEPT: u64 = 16 << 20;
+/// Bytes given back to the file system in one step.
+const STEP_LEN: u64 = 4 << 20;
 
 /// Bytes of the file that are in use.
 pub(super) fn bytes(connection: &Connection) -> rusqlite::Result<u64> {
@@ -34,38 +34,26 @@ fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<u64> {
 }
 
 /// Deletes some rows that were acked long enough ago; whether there may be more.
-pub(super) fn prune(connection: &Connection, ran_s: i64) -> rusqlite::Result<bool> {
-    let deleted = delete_acked(connection, ran_s.saturating_sub(KEEP_ACKED_S))?;
+pub(super) fn prune(change: &Change<'_>, ran_s: i64) -> rusqlite::Result<bool> {
+    let deleted = change.delete_acked(ran_s.saturating_sub(KEEP_ACKED_S), STEP_ROWS)?;
     Ok(deleted == STEP_ROWS)
 }
 
-/// Deletes some acked rows, oldest ack first; how many.
-pub(super) fn delete_acked(connection: &Connection, before_s: i64) -> rusqlite::Result<u32> {
-    let mut gone = connection.prepare_cached(
-        "DELETE FROM envelope WHERE (lane, seq) IN
-           (SELECT lane, seq FROM envelope WHERE acked_s < ?1 ORDER BY acked_s LIMIT ?2)
-         RETURNING content",
-    )?;
-    let contents = gone
-        .query_map(params![before_s, STEP_ROWS], |row| row.get(0))?
-        .collect::<Result<Vec<i64>, _>>()?;
-    let mut content = connection.prepare_cached("DELETE FROM content WHERE number = ?1")?;
-    let mut deleted = 0;
-    for number in contents {
-        content.execute([number])?;
-        deleted += 1;
-    }
-    Ok(deleted)
+/// Deletes some acked rows, however long ago that was; how many.
+pub(super) fn delete_acked(change: &Change<'_>) -> rusqlite::Result<u32> {
+    change.delete_acked(i64::MAX, STEP_ROWS)
 }
 
 /// Gives some space back to the file system, if there is much to give.
 pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<()> {
-    if free_pages(connection)? <= FREE_PAGES_KEPT {
+    let page_len = pragma(connection, "page_size")?;
+    if free_pages(connection)? * page_len <= FREE_LEN_KEPT {
         return Ok(());
     }
+    let pages = STEP_LEN / page_len.max(1);
     // Each step of the statement frees one page.
     let mut statement =
-        connection.prepare_cached(&format!("PRAGMA incremental_vacuum({STEP_PAGES})"))?;
+        connection.prepare_cached(&format!("PRAGMA incremental_vacuum({pages})"))?;
     let mut rows = statement.query([])?;
     while rows.next()?.is_some() {}
     Ok(())
@@ -74,8 +62,7 @@ pub(super) fn give_back(connection: &Connection) -> rusqlite::Result<()> {
 /// Makes room inside the limit.
 pub(super) fn make_room(change: &mut Change<'_>, max_bytes: u64) -> rusqlite::Result<()> {
     let wanted = max_bytes - max_bytes / MARGIN;
-    while bytes(change.connection())? > wanted && delete_acked(change.connection(), i64::MAX)? > 0 {
-    }
+    while bytes(change.connection())? > wanted && delete_acked(change)? > 0 {}
     for lane in [Lane::Wave, Lane::Trend, Lane::Urgent] {
         loop {
             let excess = bytes(change.connection())?.saturating_sub(wanted);

@@ -20,7 +20,12 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use uplink_proto::envelope::{self, Envelope};
 
+mod cost;
+mod history;
+mod older;
+
 const LINK: usize = 3;
+const PAGE_LEN: usize = 1024;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn seq(number: u64) -> Seq {
@@ -45,8 +50,13 @@ fn origin(number: u64) -> Origin {
 }
 
 fn trend() -> Record {
+    trend_of("bp-01")
+}
+
+fn trend_of(device: &str) -> Record {
     let reading = Reading::number(Metric::SPO2, 97, Unit::PERCENT);
-    Record::Readings(ReadingGroup::new(device(), observed(), vec![reading]))
+    let device = DeviceId::new(device).unwrap();
+    Record::Readings(ReadingGroup::new(device, observed(), vec![reading]))
 }
 
 /// A cuff result that the device stamped.
@@ -141,10 +151,24 @@ impl Writer<'_> {
         self.take(Command::Record(origin(number), Box::new(record))).unwrap();
     }
 
-    /// Commits whatever waits, due or not.
+    /// Commits whatever waits, due or not; acks when they have waited long enough.
     fn commit_all(&mut self) {
         self.queue.hurry(MonoTime::START);
         self.commit().unwrap();
+    }
+
+    fn forget(&mut self, lane: Lane, first: u64, last: u64) {
+        let (outbox, first, last) = (self.file.id(), seq(first), seq(last));
+        self.take(Command::Forget { outbox, lane, first, last }).unwrap();
+    }
+
+    fn damaged(&mut self, lane: Lane, number: u64) {
+        self.take(Command::Damaged(self.file.id(), lane, seq(number))).unwrap();
+    }
+
+    /// A minute later: the acks that wait are written with what is pruned.
+    fn write_acks(&mut self) {
+        self.prune().unwrap();
     }
 
     fn committed(&mut self) -> watch::Receiver<u64> {
@@ -195,8 +219,9 @@ fn urgent_is_due_at_once_trend_later_and_what_is_nearly_due_goes_along() {
     assert_eq!(queue.due(), Some(ms(350).mono));
     queue.add(ms(310), NO_LINK, status("no frame"), none);
     assert_eq!(queue.due(), Some(ms(310).mono));
-    let ripe = queue.lanes.each_ref().map(|lane| queue.is_ripe(lane, ms(310).mono));
-    assert_eq!(ripe, [true, true, false]);
+    let ripe_at = |at| queue.lanes.each_ref().map(|lane| queue.is_ripe(lane, ms(at).mono));
+    // A wave that has waited as long as trend does, too.
+    assert_eq!((ripe_at(240), ripe_at(310)), ([false; 3], [true; 3]));
 }
 
 #[test]
@@ -294,7 +319,7 @@ fn a_drop_that_cannot_be_counted_does_not_happen() {
     let mut writer = bench.writer();
     writer.hand_over(1, wave());
     writer.commit_all();
-    writer.file.connection.execute_batch("DROP TABLE lane").unwrap();
+    writer.file.connection.execute_batch("DROP TABLE urgent").unwrap();
     let mut change = writer.file.change(at(DAY)).unwrap();
     change.give_up_oldest(Lane::Wave, (seq(1), seq(1)), 1, 1).unwrap();
     assert!(change.commit().is_err());
@@ -357,7 +382,7 @@ fn on_a_full_disk_what_the_county_has_makes_room_also_when_its_acks_still_wait()
         writer.commit_all();
     }
     writer.set_disk_full(true);
-    writer.take(Command::Forget { lane: Lane::Wave, first: seq(1), last: seq(20) }).unwrap();
+    writer.forget(Lane::Wave, 1, 20);
     writer.hand_over(21, wave());
     writer.commit_all();
     assert_eq!(writer.unacked(Lane::Wave), "", "the disk was not full");
@@ -376,18 +401,19 @@ fn acks_wait_for_the_next_commit_and_are_forgotten_after_a_day_of_running() {
         writer.commit_all();
     }
     for number in [1, 2, 4] {
-        writer
-            .take(Command::Forget { lane: Lane::Trend, first: seq(number), last: seq(number) })
-            .unwrap();
+        writer.forget(Lane::Trend, number, number);
     }
     assert_eq!(writer.unacked(Lane::Trend), "3-3,5-5");
-    let acked = "SELECT count(*) FROM envelope WHERE acked_s IS NOT NULL";
-    let count = |writer: &Writer<'_>| -> i64 {
-        writer.file.connection.query_row(acked, [], |row| row.get(0)).unwrap()
+    let rows = |writer: &Writer<'_>, question| -> i64 {
+        writer.file.connection.query_row(question, [], |row| row.get(0)).unwrap()
     };
+    let acked = "SELECT coalesce(sum(last - first + 1), 0) FROM settled WHERE acked_s IS NOT NULL";
+    let count = |writer: &Writer<'_>| rows(writer, acked);
+    writer.hand_over(6, trend());
+    writer.commit_all();
     assert_eq!(count(&writer), 0);
     assert!(writer.queue.due().is_some());
-    writer.commit().unwrap();
+    writer.prune().unwrap();
     assert_eq!((count(&writer), writer.queue.due()), (3, None));
 
     // The wall clock is of no account; a restart does not make anything younger or older.
@@ -395,7 +421,7 @@ fn acks_wait_for_the_next_commit_and_are_forgotten_after_a_day_of_running() {
         let ran_s = file.ran_s(MonoTime::from_start(mono));
         let change = file.change(at(mono)).unwrap();
         change.note_time().unwrap();
-        retention::prune(change.connection(), ran_s).unwrap();
+        retention::prune(&change, ran_s).unwrap();
         change.commit().unwrap();
     };
     prune(&mut writer.file, DAY / 2);
@@ -405,10 +431,9 @@ fn acks_wait_for_the_next_commit_and_are_forgotten_after_a_day_of_running() {
     assert_eq!(count(&writer), 3);
     prune(&mut writer.file, DAY / 4 * 3);
     assert_eq!(count(&writer), 0);
-    assert_eq!(writer.unacked(Lane::Trend), "3-3,5-5");
-    let content = "SELECT count(*) FROM content";
-    let left: i64 = writer.file.connection.query_row(content, [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 2);
+    assert_eq!(writer.unacked(Lane::Trend), "3-3,5-6");
+    assert_eq!(rows(&writer, "SELECT count(*) FROM trend"), 3);
+    assert_eq!(bench.open().lane(Lane::Trend).unacked.to_string(), "3-3,5-6");
 }
 
 #[test]
@@ -418,9 +443,7 @@ fn space_goes_back_to_the_file_system() {
     let pages =
         |name| file.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
     file.connection
-        .execute_batch(
-            "INSERT INTO content (bytes) VALUES (zeroblob(24000000)); DELETE FROM content;",
-        )
+        .execute_batch("INSERT INTO wave VALUES (1, 0, zeroblob(24000000)); DELETE FROM wave;")
         .unwrap();
     let before = pages("page_count");
     retention::give_back(&file.connection).unwrap();
@@ -435,8 +458,8 @@ fn a_restored_outbox_goes_on_under_a_new_id_and_its_drop_records_stay_with_the_o
         writer.hand_over(number, trend());
         writer.commit_all();
     }
-    writer.take(Command::Damaged(Lane::Trend, seq(3))).unwrap();
-    writer.take(Command::Forget { lane: Lane::Trend, first: seq(1), last: seq(1) }).unwrap();
+    writer.damaged(Lane::Trend, 3);
+    writer.forget(Lane::Trend, 1, 1);
     writer.hand_over(5, trend());
     let old = writer.file.id();
     let (reply, mut answer) = oneshot::channel();
@@ -468,7 +491,7 @@ fn a_row_that_cannot_be_read_is_counted_once() {
     writer.hand_over(1, trend());
     writer.commit_all();
     for _ in 0..2 {
-        writer.take(Command::Damaged(Lane::Trend, seq(1))).unwrap();
+        writer.damaged(Lane::Trend, 1);
     }
     assert_eq!(writer.unacked(Lane::Trend), "");
     let [drop] = &writer.drops()[..] else { panic!("{:?}", writer.drops()) };
@@ -498,86 +521,213 @@ fn a_damaged_file_is_kept_aside_and_a_newer_one_is_left_alone() {
     assert_eq!(bench.open().id(), first);
     fs::write(path, [0x55; 8192]).unwrap();
     assert_ne!(bench.open().id(), first);
-    let aside = bench.folder.path().join("outbox.damaged-7.sqlite");
+    let aside = bench.folder.path().join("outbox.untold-7.sqlite");
     assert_eq!(fs::read(aside).unwrap(), [0x55; 8192]);
 
     bench.open().connection.execute_batch("PRAGMA user_version = 9; CREATE TABLE new (x)").unwrap();
     let newer = fs::read(path).unwrap();
     let beside = bench.open();
-    assert_eq!(beside.path(), bench.folder.path().join("outbox.schema1.sqlite"));
+    assert_eq!(beside.path(), bench.folder.path().join("outbox.schema2.sqlite"));
     assert_eq!(fs::read(path).unwrap(), newer);
     let id = beside.id();
     drop(beside);
     assert_eq!(bench.open().id(), id);
 }
 
-/// Overwrites the first page of the table of contents; nobody may have the file open for writing.
-fn break_contents(path: &Path) {
+/// A file with 40 rows of trend, 3 to 5 acked.
+fn forty_rows(bench: &mut Bench) -> OutboxId {
+    let mut writer = bench.writer();
+    for number in 1..=40 {
+        writer.hand_over(number, trend_of(if number == 1 { "first-01" } else { "bp-01" }));
+        writer.commit_all();
+    }
+    writer.forget(Lane::Trend, 3, 5);
+    writer.write_acks();
+    writer.hand_over(41, status("last words"));
+    writer.commit_all();
+    writer.file.id()
+}
+
+/// What the drop records of the file say, one `lane first-last cause` each.
+fn counted(writer: &Writer<'_>, outbox: OutboxId) -> Vec<String> {
+    let shown = |drop: DropRecord| {
+        assert_eq!(drop.outbox, Some(outbox));
+        format!("{} {}-{} {}", drop.lane, drop.first, drop.last, drop.cause.name())
+    };
+    writer.drops().into_iter().map(shown).collect()
+}
+
+fn aside(bench: &Bench) -> Vec<String> {
+    let names = fs::read_dir(bench.folder.path()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.ends_with("-7.sqlite")).collect()
+}
+
+#[test]
+fn what_is_lost_with_a_file_found_damaged_at_the_start_is_counted_under_its_id() {
+    let (urgent, trend) = ("urgent 1-1 damaged", ["trend 1-2 damaged", "trend 6-40 damaged"]);
+    type Case<'a> = (fn(&Path), &'a [&'a str]);
+    let cases: [Case<'_>; 4] = [
+        (|path| break_page_of(path, "first-01"), &[urgent, trend[0], trend[1]]),
+        // Where the lane ends is not known.
+        (|path| break_table(path, "trend"), &[urgent, "trend 1-2 outbox_lost"]),
+        (|path| break_table(path, "urgent"), &["urgent 1-1 outbox_lost", trend[0], trend[1]]),
+        (
+            |path| break_table(path, "settled"),
+            &["urgent 1-1 outbox_lost", "trend 1-40 outbox_lost", "wave 1-1 outbox_lost"],
+        ),
+    ];
+    for (break_it, expected) in cases {
+        let mut bench = Bench::new(1 << 30);
+        let old = forty_rows(&mut bench);
+        break_it(&bench.desk.settings.path);
+        let mut writer = bench.writer();
+        writer.count_lost_files();
+        writer.commit_all();
+        assert_ne!(writer.file.id(), old);
+        assert_eq!(counted(&writer, old), expected);
+        assert_eq!(aside(&bench), ["outbox.damaged-7.sqlite"]);
+
+        // It is counted once.
+        bench.queue = Queue::new(Duration::ZERO, jiff::tz::TimeZone::UTC);
+        let mut writer = bench.writer();
+        writer.count_lost_files();
+        writer.commit_all();
+        assert_eq!(writer.drops().len(), expected.len());
+    }
+}
+
+#[test]
+fn what_is_lost_with_a_damaged_file_is_counted_also_when_the_agent_is_killed_before_that() {
+    let mut bench = Bench::new(1 << 30);
+    let old = forty_rows(&mut bench);
+    break_page_of(&bench.desk.settings.path, "first-01");
+    let mut writer = bench.writer();
+    writer.count_lost_files();
+    drop(writer);
+    bench.queue = Queue::new(Duration::ZERO, jiff::tz::TimeZone::UTC);
+    assert_eq!(aside(&bench), ["outbox.untold-7.sqlite"]);
+    let mut writer = bench.writer();
+    writer.count_lost_files();
+    writer.commit_all();
+    assert_eq!(counted(&writer, old).len(), 3);
+}
+
+#[test]
+fn a_damaged_file_of_which_nothing_can_be_read_is_told_all_the_same() {
+    let mut bench = Bench::new(1 << 30);
+    forty_rows(&mut bench);
+    fs::write(&bench.desk.settings.path, [0x55; 8192]).unwrap();
+    let mut writer = bench.writer();
+    writer.count_lost_files();
+    writer.commit_all();
+    assert_eq!(counted(&writer, OutboxId::UNREADABLE), ["urgent 1-1 outbox_lost"]);
+}
+
+/// Overwrites the first page of a table; nobody may have the file open for writing.
+fn break_table(path: &Path, table: &str) {
     let file = file::open(path, WallTime::from_unix_ms(0)).unwrap();
-    let root: u64 = file
+    let root: usize = file
         .connection
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'content'", [], |row| {
-            row.get::<_, i64>(0).map(|page| u64::try_from(page).unwrap())
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = ?1", [table], |row| {
+            row.get::<_, i64>(0).map(|page| usize::try_from(page).unwrap())
         })
         .unwrap();
     drop(file);
-    let raw = fs::OpenOptions::new().write(true).open(path).unwrap();
-    std::os::unix::fs::FileExt::write_all_at(&raw, &[0x55; 4096], (root - 1) * 4096).unwrap();
+    break_page(path, root - 1);
 }
 
-/// A large file is not checked at the start: its damage shows when something meets it.
+/// Overwrites the page of rows in which these words are first.
+fn break_page_of(path: &Path, words: &str) {
+    const LEAF: u8 = 0x0d;
+    let bytes = fs::read(path).unwrap();
+    let has = |page: &[u8]| page.windows(words.len()).any(|window| window == words.as_bytes());
+    let number = bytes.chunks(PAGE_LEN).position(|page| page[0] == LEAF && has(page)).unwrap();
+    break_page(path, number);
+}
+
+fn break_page(path: &Path, number: usize) {
+    let raw = fs::OpenOptions::new().write(true).open(path).unwrap();
+    let place = u64::try_from(number * PAGE_LEN).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&raw, &[0x55; PAGE_LEN], place).unwrap();
+}
+
+/// A file so large that it is not checked at the start, with 50 rows of trend, the first of which
+/// cannot be read.
+fn large_and_broken(bench: &Bench) {
+    let mut file = bench.open();
+    file.connection.execute_batch("INSERT INTO wave VALUES (1, 0, zeroblob(70000000))").unwrap();
+    let mut change = file.change(at(Duration::ZERO)).unwrap();
+    for device in ["first-01"].into_iter().chain(["bp-01"; 49]) {
+        change.append(Lane::Trend, WallTime::from_unix_ms(0), vec![trend_of(device)]).unwrap();
+    }
+    change.commit().unwrap();
+    drop(file);
+    break_page_of(&bench.desk.settings.path, "first-01");
+}
+
 #[test]
 fn damage_that_pruning_or_making_room_meets_is_noticed_like_any_other() {
     for max_bytes in [1 << 30, 1] {
-        let mut bench = Bench::new(1 << 30);
-        let mut file = bench.open();
-        file.connection
-            .execute_batch("INSERT INTO content (bytes) VALUES (zeroblob(70000000))")
-            .unwrap();
-        let mut change = file.change(at(Duration::ZERO)).unwrap();
-        change.append(Lane::Trend, WallTime::from_unix_ms(0), vec![trend()]).unwrap();
-        change.commit().unwrap();
-        file.connection.execute_batch("UPDATE envelope SET acked_s = -1000000").unwrap();
-        drop(file);
-        break_contents(&bench.desk.settings.path);
-        bench.desk.settings.max_bytes = max_bytes;
+        let mut bench = Bench::new(max_bytes);
+        large_and_broken(&bench);
+        let acked = "INSERT INTO settled VALUES ('trend', 1, 50, -1000000)";
+        bench.open().connection.execute_batch(acked).unwrap();
         let mut writer = bench.writer();
         let met = if max_bytes == 1 { writer.commit() } else { writer.prune() };
         assert!(met.is_err(), "limit of {max_bytes} bytes");
     }
 }
 
+/// No row is looked at when the file is opened, however many there are.
+#[test]
+fn a_row_that_is_broken_does_not_keep_a_large_file_from_being_opened() {
+    let mut bench = Bench::new(1 << 30);
+    large_and_broken(&bench);
+    let mut writer = bench.writer();
+    assert_eq!(writer.unacked(Lane::Trend), "1-50");
+    assert!(Reader::open(writer.file.path()).unwrap().row(Lane::Trend, seq(1)).is_err());
+    assert!(writer.decoded(Lane::Trend, 50).is_some());
+    writer.damaged(Lane::Trend, 1);
+    let [drop] = &writer.drops()[..] else { panic!("{:?}", writer.drops()) };
+    assert_eq!((drop.first, drop.last, drop.cause), (seq(1), seq(1), DropCause::Damaged));
+    assert_eq!(writer.unacked(Lane::Trend), "2-50");
+}
+
 /// The file is too large to be checked at the start: its damage shows at a commit.
 #[tokio::test]
 async fn damage_that_shows_later_is_survived_and_what_is_lost_is_counted() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("outbox.sqlite");
-    let mut file = file::open(&path, WallTime::from_unix_ms(0)).unwrap();
-    let old = file.id();
-    file.connection
-        .execute_batch("INSERT INTO content (bytes) VALUES (zeroblob(70000000))")
-        .unwrap();
-    let mut change = file.change(at(Duration::ZERO)).unwrap();
-    change.append(Lane::Trend, WallTime::from_unix_ms(0), vec![trend()]).unwrap();
-    change.commit().unwrap();
-    drop(file);
-    break_contents(&path);
+    let bench = Bench::new(1 << 30);
+    let path = &bench.desk.settings.path;
+    large_and_broken(&bench);
+    let old = bench.open().id();
+    break_table(path, "identity");
 
     let (outbox, mut thread, mut news) =
-        Outbox::start(settings(&path, 1 << 30), Clock::start()).unwrap();
+        Outbox::start(settings(path, 1 << 30), Clock::start()).unwrap();
     let mut told = outbox.committed(LINK).await.unwrap();
-    outbox.enqueue(origin(1), status("urgent")).await.unwrap();
+    outbox.enqueue(origin(1), spot(1000)).await.unwrap();
     told.wait_for(|number| *number == 1).await.unwrap();
     assert_eq!(news.recv().await, Some(News::Overflow));
     let stock = outbox.stock().await.unwrap();
     assert_ne!(stock.outbox, old);
     assert!(thread.close(Duration::from_secs(60)).await);
-    let file = file::open(&path, WallTime::from_unix_ms(0)).unwrap();
-    let bytes = Reader::open(&path).unwrap().row(Lane::Urgent, seq(1)).unwrap().unwrap();
+    let file = file::open(path, WallTime::from_unix_ms(0)).unwrap();
+    let bytes = Reader::open(path).unwrap().row(Lane::Urgent, seq(1)).unwrap().unwrap();
     let records = Envelope::decode(&bytes).unwrap().envelope.records;
-    assert_eq!((file.id(), &records[0]), (stock.outbox, &status("urgent")));
-    let Record::Dropped(drop) = &records[1] else { panic!("{records:?}") };
-    assert_eq!((drop.outbox, drop.lane, drop.last), (Some(old), Lane::Trend, seq(1)));
+    assert_eq!(file.id(), stock.outbox);
+    assert!(matches!(&records[0], Record::Readings(group) if group.occurrence == Occurrence::Spot));
+    let drops = records.iter().filter_map(|record| match record {
+        Record::Dropped(drop) => Some((drop.outbox, drop.lane, drop.first, drop.last)),
+        _ => None,
+    });
+    // The row of zeros that makes the file large, too.
+    let lost = [(Lane::Trend, 50), (Lane::Wave, 1)];
+    let lost = lost.map(|(lane, last)| (Some(old), lane, seq(1), seq(last)));
+    assert_eq!(drops.collect::<Vec<_>>(), lost);
+    let names = fs::read_dir(bench.folder.path()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("outbox.damaged-")).count(), 1);
 }
 
 #[tokio::test]

@@ -4,13 +4,14 @@ use super::{
     COMMANDS_MAX, Command, NO_LINK, News, Origin, OutboxSettings, OutboxStats, Stock,
     change::{Change, Changed},
     file::{self, OutboxFile},
+    loss::Loss,
     queue::Queue,
     retention,
 };
 use crate::clock::Clock;
 use model::{
     id::{DeviceId, Lane},
-    record::{DropCause, DropRecord, Record},
+    record::{DropRecord, Record},
     time::MonoTime,
 };
 use rusqlite::ErrorCode;
@@ -24,8 +25,6 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Old acked rows are looked for this often, and again after the second as long as there are any.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_AGAIN: Duration = Duration::from_secs(1);
-/// Ranges of a lane that are counted one by one when a file is lost.
-const LOST_RANGES_MAX: usize = 100;
 
 /// What the thread works with, whatever file is open.
 pub(super) struct Desk {
@@ -46,8 +45,9 @@ pub(super) async fn run(desk: Desk, mut commands: mpsc::Receiver<Command>) {
     let settings = &desk.settings;
     let mut queue = Queue::new(settings.commit_after, settings.time_zone.clone());
     let mut damaged = None;
-    while let Some(file) = opened(&desk, damaged.take()).await {
+    while let Some(file) = opened(&desk, &mut queue, damaged.take()).await {
         let mut writer = Writer::new(file, &desk, &mut queue);
+        writer.count_lost_files();
         let Err(Damaged(error)) = writer.serve(&mut commands).await else { return };
         damaged = Some((writer.lose_file(), error));
     }
@@ -57,12 +57,14 @@ pub(super) async fn run(desk: Desk, mut commands: mpsc::Receiver<Command>) {
 /// stops before that.
 async fn opened(
     desk: &Desk,
+    queue: &mut Queue,
     mut damaged: Option<(PathBuf, rusqlite::Error)>,
 ) -> Option<OutboxFile> {
     loop {
         let now = desk.clock.now();
         let aside = match &damaged {
-            Some((path, error)) => file::move_aside(path, now.wall, &error.to_string()),
+            Some((path, error)) => file::move_aside(path, now.wall, &error.to_string())
+                .map(|aside| queue.note_counted(aside)),
             None => Ok(()),
         };
         if aside.is_ok() {
@@ -168,12 +170,20 @@ impl<'a> Writer<'a> {
             }
             Command::Watch(link, told) => self.queue.watch(link, told),
             Command::Cursor(device, reply) => drop(reply.send(self.file.cursor(&device))),
-            Command::Forget { lane, first, last } => {
+            // They are about a file that is no longer the one.
+            Command::Forget { outbox, .. } | Command::Damaged(outbox, ..)
+                if outbox != self.file.id() => {}
+            Command::Forget { lane, first, last, .. } => {
                 let ranges = self.file.take_acked(lane, first, last);
                 self.queue.note_acked(self.desk.clock.mono(), lane, ranges);
             }
-            Command::Damaged(lane, seq) => {
-                self.change("giving up a damaged row", |change| change.give_up_damaged(lane, seq))?;
+            Command::Damaged(_, lane, seq) => {
+                // Outside of the transaction: meeting a broken page ends one.
+                let opened_at = self.file.opened_at(lane, seq).ok().flatten();
+                self.change("giving up a damaged row", |change| {
+                    change.give_up_damaged(lane, seq, opened_at);
+                    Ok(())
+                })?;
             }
             Command::NextConnection(reply) => drop(reply.send(self.file.next_connection())),
             Command::StartAnew(reply) => drop(reply.send(self.start_anew())),
@@ -203,11 +213,12 @@ impl<'a> Writer<'a> {
         let now = self.desk.clock.mono();
         let [urgent, trend, wave] = &self.queue.lanes;
         let ripe = [urgent, trend, wave].map(|lane| self.queue.is_ripe(lane, now));
-        match self.write(ripe) {
+        let with_acks = self.queue.are_acks_ripe(now) || self.desk.closing.is_cancelled();
+        match self.write(ripe, with_acks) {
             Ok(changed) => {
                 self.retry_at = None;
                 self.desk.failing.send_replace(None);
-                self.queue.committed(ripe);
+                self.note_commit(ripe, with_acks);
                 let lens =
                     changed.stored.iter().map(|row| u64::try_from(row.len).unwrap_or_default());
                 self.appended += lens.sum::<u64>();
@@ -228,9 +239,11 @@ impl<'a> Writer<'a> {
     }
 
     /// One transaction: acks, envelopes, cursors, identities.
-    fn write(&mut self, ripe: [bool; 3]) -> rusqlite::Result<Changed> {
+    fn write(&mut self, ripe: [bool; 3], with_acks: bool) -> rusqlite::Result<Changed> {
         let mut change = self.file.change(self.desk.clock.now())?;
-        change.mark_acked(&self.queue.acked)?;
+        if with_acks {
+            change.mark_acked(&self.queue.acked)?;
+        }
         let lanes = self.queue.lanes.iter().zip(ripe).filter(|(_, ripe)| *ripe);
         for (pending, _) in lanes {
             if let Some(given_up) = pending.given_up() {
@@ -255,18 +268,9 @@ impl<'a> Writer<'a> {
         change.commit()
     }
 
-    /// The disk is full: rows that the county has make room for those it does not have. Their acks
-    /// were part of the commit that failed, so they are marked again here.
+    /// The disk is full: rows that the county has make room for those it does not have.
     fn free_acked(&mut self) -> Result<(), Damaged> {
-        let acked = self.queue.acked.clone();
-        let freed = self.change("making room", |change| {
-            change.mark_acked(&acked)?;
-            retention::delete_acked(change.connection(), i64::MAX).map(drop)
-        })?;
-        if freed {
-            self.queue.forget_acked();
-        }
-        Ok(())
+        self.change("making room", |change| retention::delete_acked(change).map(drop))
     }
 
     fn keep_inside_limit(&mut self) -> Result<(), Damaged> {
@@ -283,7 +287,7 @@ impl<'a> Writer<'a> {
         let ran_s = self.file.ran_s(now);
         self.change("pruning acked rows", |change| {
             change.note_time()?;
-            more = retention::prune(change.connection(), ran_s)?;
+            more = retention::prune(change, ran_s)?;
             Ok(())
         })?;
         match retention::give_back(&self.file.connection) {
@@ -295,33 +299,33 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// A change that nobody waits for; whether it was made. A failure shows in the log.
+    /// A change that nobody waits for, and the acks that wait. A failure shows in the log.
     fn change(
         &mut self,
         what: &str,
         make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
-    ) -> Result<bool, Damaged> {
+    ) -> Result<(), Damaged> {
+        let acked = &self.queue.acked;
         let done = self.file.change(self.desk.clock.now()).and_then(|mut change| {
+            change.mark_acked(acked)?;
             make(&mut change)?;
             change.commit()
         });
         match done {
             Ok(changed) => {
+                self.queue.forget_acked();
                 self.tell_changed(changed);
-                Ok(true)
             }
-            Err(error) if file::is_damage(&error) => Err(Damaged(error)),
-            Err(error) => {
-                tracing::error!(%error, what, "The outbox file failed; check the disk.");
-                Ok(false)
-            }
+            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
+            Err(error) => tracing::error!(%error, what, "The outbox file failed; check the disk."),
         }
+        Ok(())
     }
 
     fn start_anew(&mut self) -> rusqlite::Result<()> {
         // Acks are for the old numbers, and cursors go with the records before them.
-        let changed = self.write([true; 3])?;
-        self.queue.committed([true; 3]);
+        let changed = self.write([true; 3], true)?;
+        self.note_commit([true; 3], true);
         self.tell_changed(changed);
         let old = self.file.id();
         self.file.start_anew()?;
@@ -332,32 +336,41 @@ impl<'a> Writer<'a> {
 
     /// The file is given up: what the county does not have of it is counted under its id.
     fn lose_file(&mut self) -> PathBuf {
-        let now = self.desk.clock.now();
-        for lane in Lane::ALL {
-            let unacked = &self.file.lane(lane).unacked;
-            let mut ranges: Vec<_> = unacked.ranges().take(LOST_RANGES_MAX).collect();
-            if let (Some((_, last)), Some(highest)) = (ranges.last_mut(), unacked.highest()) {
-                *last = highest; // What arrived of it stays received at the county.
-            }
-            for (first, last) in ranges {
-                let drop = DropRecord {
-                    outbox: Some(self.file.id()),
-                    lane,
-                    first,
-                    last,
-                    from: now.wall,
-                    until: now.wall,
-                    cause: DropCause::Damaged,
-                    observed: now.observed(),
-                };
-                log_drop(&drop);
-                self.queue.add(now, NO_LINK, Record::Dropped(drop), |_| Vec::new());
-            }
-        }
+        self.count_loss(&Loss::of(&self.file));
         self.queue.forget_acked();
         // The uplink works with this file.
         self.tell(News::Overflow);
         self.file.path().to_owned()
+    }
+
+    /// Counts what is lost with damaged files of which nobody has told yet.
+    pub(super) fn count_lost_files(&mut self) {
+        for aside in file::untold(self.file.path()) {
+            if !self.queue.is_counted(&aside) {
+                self.count_loss(&Loss::read(&aside));
+                self.queue.note_counted(aside);
+            }
+        }
+    }
+
+    fn count_loss(&mut self, loss: &Loss) {
+        let now = self.desk.clock.now();
+        for drop in loss.drops(now) {
+            log_drop(&drop);
+            self.queue.add(now, NO_LINK, Record::Dropped(drop), |_| Vec::new());
+        }
+    }
+
+    /// Everything that was ripe is on disk.
+    fn note_commit(&mut self, ripe: [bool; 3], with_acks: bool) {
+        if with_acks {
+            self.queue.forget_acked();
+        }
+        for aside in self.queue.committed(ripe) {
+            if let Err(error) = file::told(&aside) {
+                tracing::error!(%error, "What is lost with a damaged outbox is told again at the next start.");
+            }
+        }
     }
 
     fn stock(&self) -> Stock {

@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
                     self.held_until = self.held_until.map(|_| now + PROBE_EVERY);
                 }
                 SenderOutput::Forget { lane, first, last } => {
-                    self.uplink.outbox.forget(lane, first, last).await?;
+                    self.uplink.outbox.forget(self.outbox, lane, (first, last)).await?;
                 }
                 SenderOutput::LostAtCounty { lane, first, last } => {
                     // FIXME #26: the outbox lets what it keeps of them wait again and counts the
@@ -151,11 +151,8 @@ impl<'a> Session<'a> {
         let (lane, seq) = row;
         let bytes = match self.reader.row(lane, seq) {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => {
-                // Dropped meanwhile: the news of it is on its way.
-                self.leave_out(row);
-                return Ok(());
-            }
+            // Mostly it was dropped meanwhile, and the news of it is on its way.
+            Ok(None) => return self.give_up(row).await,
             Err(error) => return self.cannot_read(row, error).await,
         };
         self.unreadable = 0;
@@ -201,7 +198,7 @@ impl<'a> Session<'a> {
     }
 
     async fn give_up(&mut self, row: Row) -> Result<(), UplinkError> {
-        self.uplink.outbox.damaged(row.0, row.1).await?;
+        self.uplink.outbox.damaged(self.outbox, row.0, row.1).await?;
         self.leave_out(row);
         Ok(())
     }

@@ -132,6 +132,9 @@ impl Channel {
 pub struct OutboxId([u8; 16]);
 
 impl OutboxId {
+    /// An outbox so damaged that not even its id can be read.
+    pub const UNREADABLE: Self = Self([0; 16]);
+
     /// From 16 random bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {

@@ -65,6 +65,9 @@ pub enum DropCause {
     DiskFull,
     /// The row could not be read back.
     Damaged,
+    /// The outbox was damaged, and where its numbers end could not be read: what of the range and
+    /// above it the county does not have is lost.
+    OutboxLost,
     /// The county had them, was restored from a backup that has not, and the outbox keeps them no
     /// more.
     CountyRestored,
@@ -72,8 +75,8 @@ pub enum DropCause {
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 4] =
-        [Self::OutboxFull, Self::DiskFull, Self::Damaged, Self::CountyRestored];
+    pub const ALL: [Self; 5] =
+        [Self::OutboxFull, Self::DiskFull, Self::Damaged, Self::OutboxLost, Self::CountyRestored];
 
     /// The name in records and in the API.
     #[must_use]
@@ -82,6 +85,7 @@ impl DropCause {
             Self::OutboxFull => "outbox_full",
             Self::DiskFull => "disk_full",
             Self::Damaged => "damaged",
+            Self::OutboxLost => "outbox_lost",
             Self::CountyRestored => "county_restored",
         }
     }

@@ -24,9 +24,9 @@ mod record;
 
 /// Longest envelope on the wire and in the outbox.
 pub const ENVELOPE_LEN_MAX: usize = 64 * 1024;
-/// Rows of trend and wave are closed at this length: half a second of a 128 kbit/s link. An urgent
-/// envelope may wait for one of them beyond the window.
-pub const TREND_LEN_MAX: usize = 8 * 1024;
+/// Rows of trend and wave are closed at this length: a third of a second of a 64 kbit/s link. An
+/// urgent envelope may wait for one of them beyond the window, and still not for a second (P4).
+pub const TREND_LEN_MAX: usize = 2560;
 /// Version of the protocol.
 const VERSION: u8 = 1;
 

@@ -305,7 +305,9 @@ fn read_truth(path: &Path) -> anyhow::Result<(Vec<Spoken>, BTreeMap<String, usiz
 /// Readings with a time of their device, by key, with how often they are there.
 fn read_outbox(path: &Path) -> anyhow::Result<BTreeMap<String, usize>> {
     let outbox = read_only(path)?;
-    let mut statement = outbox.prepare("SELECT bytes FROM content")?;
+    let mut statement = outbox.prepare(
+        "SELECT bytes FROM urgent UNION ALL SELECT bytes FROM trend UNION ALL SELECT bytes FROM wave",
+    )?;
     let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
     let mut stored = BTreeMap::new();
     for bytes in rows {

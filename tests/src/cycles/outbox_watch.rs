@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_micros(300);
 /// Keys of the readings that were committed, each with when it was seen first.
 pub(super) type Commits = Vec<(String, SimTime)>;
 
+/// A place and an envelope.
+type Row = (i64, Vec<u8>);
+
 /// A thread that looks.
 pub(super) struct OutboxWatch {
     stopped: Arc<AtomicBool>,
@@ -46,7 +49,7 @@ impl OutboxWatch {
 }
 
 fn look(path: &Path, time: StageTime, stopped: &AtomicBool) -> anyhow::Result<Commits> {
-    let (mut commits, mut connection, mut last, mut version) = (Vec::new(), None, 0, -1);
+    let (mut commits, mut connection, mut last, mut version) = (Vec::new(), None, [0; 2], -1);
     while !stopped.load(Ordering::Relaxed) {
         thread::park_timeout(LOOK_EVERY);
         let Some(open) = &connection else {
@@ -62,18 +65,27 @@ fn look(path: &Path, time: StageTime, stopped: &AtomicBool) -> anyhow::Result<Co
             continue;
         }
         let at = time.now();
-        let Ok(rows) = rows_after(open, last) else { continue };
+        let Ok(lanes) = rows_after(open, last) else { continue };
         version = newest;
-        for (number, bytes) in rows {
-            last = last.max(number);
-            commits.extend(readings_of(&bytes)?.into_iter().map(|key| (key, at)));
+        for (last, rows) in last.iter_mut().zip(lanes) {
+            for (place, bytes) in rows {
+                *last = place.max(*last);
+                commits.extend(readings_of(&bytes)?.into_iter().map(|key| (key, at)));
+            }
         }
     }
     Ok(commits)
 }
 
-fn rows_after(connection: &Connection, last: i64) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
-    let question = "SELECT number, bytes FROM content WHERE number > ?1 ORDER BY number";
-    let mut statement = connection.prepare_cached(question)?;
-    statement.query_map([last], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+/// Rows of the lanes with readings, urgent and trend, behind those places.
+fn rows_after(
+    connection: &Connection,
+    [urgent, trend]: [i64; 2],
+) -> rusqlite::Result<[Vec<Row>; 2]> {
+    let rows = |lane: &str, last: i64| -> rusqlite::Result<Vec<Row>> {
+        let question = format!("SELECT place, bytes FROM {lane} WHERE place > ?1 ORDER BY place");
+        let mut statement = connection.prepare_cached(&question)?;
+        statement.query_map([last], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    Ok([rows("urgent", urgent)?, rows("trend", trend)?])
 }

@@ -158,7 +158,7 @@ async fn a_row_that_the_broker_does_not_take_is_kept_told_and_holds_nobody_up() 
 async fn one_broken_row_is_counted_and_the_others_go_out() {
     let mut bench = Bench::new(&[1, 1, 1]).await;
     let file = Sqlite::open(bench.file()).unwrap();
-    file.execute("UPDATE content SET bytes = x'00' WHERE number = 2", []).unwrap();
+    file.execute("UPDATE urgent SET bytes = x'00' WHERE place = 2", []).unwrap();
     let mut connection = Connection::to_nobody(ROOM);
     let mut session = bench.session(&mut connection).await;
     session.carry_out().await.unwrap();
@@ -172,7 +172,7 @@ async fn one_broken_row_is_counted_and_the_others_go_out() {
 async fn a_file_that_gives_no_row_ends_the_session_and_loses_none() {
     let bench = Bench::new(&[1; 9]).await;
     let file = Sqlite::open(bench.file()).unwrap();
-    file.execute_batch("ALTER TABLE content RENAME TO elsewhere").unwrap();
+    file.execute_batch("ALTER TABLE urgent RENAME TO elsewhere").unwrap();
     let mut connection = Connection::to_nobody(ROOM);
     let mut session = bench.session(&mut connection).await;
     assert!(matches!(session.carry_out().await, Err(UplinkError::File(_))));
@@ -183,7 +183,8 @@ async fn a_file_that_gives_no_row_ends_the_session_and_loses_none() {
 #[tokio::test]
 async fn a_row_of_before_a_restore_goes_out_under_the_new_number() {
     let bench = Bench::new(&[1, 1]).await;
-    bench.uplink.outbox.forget(Lane::Urgent, row(1).1, row(1).1).await.unwrap();
+    let old = bench.uplink.outbox.stock().await.unwrap().outbox;
+    bench.uplink.outbox.forget(old, Lane::Urgent, (row(1).1, row(1).1)).await.unwrap();
     bench.uplink.outbox.start_anew().await.unwrap();
     let mut connection = Connection::to_nobody(ROOM);
     let mut session = bench.session(&mut connection).await;
