@@ -65,6 +65,12 @@ impl Checker {
                 let gone = status.state != DeviceState::Online;
                 self.up.retain(|[device, ..]| !gone || device != status.device.as_str());
             }
+            // Whether it was allowed is judged where it is written.
+            Output::Emit(Record::Action(action)) => {
+                assert_eq!(action.action, "clock_set");
+                assert!(!action.text.is_empty(), "what was it set to?");
+                check_text(&action.text);
+            }
             Output::Emit(other) => panic!("a driver does not say {other:?}"),
             Output::Remember(cursor) => assert!(cursor.0.len() <= CURSOR_LEN_MAX),
             Output::Note(note) => {
