@@ -198,6 +198,19 @@ pub fn read_only(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
+/// The bytes of every envelope in an outbox, lane by lane.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn envelopes_in(outbox: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
+    let outbox = read_only(outbox)?;
+    let mut statement = outbox.prepare(
+        "SELECT bytes FROM urgent UNION ALL SELECT bytes FROM trend UNION ALL SELECT bytes FROM wave",
+    )?;
+    let rows = statement.query_map([], |row| row.get(0))?;
+    rows.collect::<Result<_, _>>().context("reading the outbox")
+}
+
 /// Waits for a condition, with a time limit.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::machine::Ended;
 use anyhow::{Context as _, ensure};
-use e2e::read_only;
+use e2e::envelopes_in;
 use jiff::{Timestamp, tz::TimeZone};
 use model::{
     reading::{Occurrence, ReadingGroup, Value},
@@ -161,12 +161,9 @@ impl Account {
 
 /// Every spot reading in the outbox, and how often it is there.
 fn stored(outbox: &Path) -> anyhow::Result<BTreeMap<Said, usize>> {
-    let outbox = read_only(outbox)?;
-    let mut statement = outbox.prepare("SELECT bytes FROM content ORDER BY number")?;
-    let envelopes = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
     let mut stored = BTreeMap::new();
-    for bytes in envelopes {
-        for record in Envelope::decode(&bytes?)?.envelope.records {
+    for bytes in envelopes_in(outbox)? {
+        for record in Envelope::decode(&bytes)?.envelope.records {
             if let Record::Readings(group) = record
                 && group.occurrence == Occurrence::Spot
             {

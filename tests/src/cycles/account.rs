@@ -1,7 +1,7 @@
 //! What devices said against what the agent has, and what a kill explains.
 
 use super::outbox_watch::Commits;
-use crate::{Proof, read_only};
+use crate::{Proof, envelopes_in};
 use anyhow::Context as _;
 use model::{
     reading::{Comparator, Reading, ReadingGroup, Value},
@@ -304,14 +304,9 @@ fn read_truth(path: &Path) -> anyhow::Result<(Vec<Spoken>, BTreeMap<String, usiz
 
 /// Readings with a time of their device, by key, with how often they are there.
 fn read_outbox(path: &Path) -> anyhow::Result<BTreeMap<String, usize>> {
-    let outbox = read_only(path)?;
-    let mut statement = outbox.prepare(
-        "SELECT bytes FROM urgent UNION ALL SELECT bytes FROM trend UNION ALL SELECT bytes FROM wave",
-    )?;
-    let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
     let mut stored = BTreeMap::new();
-    for bytes in rows {
-        for key in readings_of(&bytes?)? {
+    for bytes in envelopes_in(path)? {
+        for key in readings_of(&bytes)? {
             *stored.entry(key).or_default() += 1;
         }
     }
