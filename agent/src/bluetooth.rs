@@ -610,7 +610,6 @@ impl<'a> Air<'a> {
         let now = self.radio.clock.mono();
         let is_missing = desk.places.iter().any(|place| !place.session.is_busy());
         let is_hidden = is_anyone_hidden(desk);
-        self.adapters.retain(|path, _| self.objects.adapters.contains_key(path));
         for (path, adapter) in &self.objects.adapters {
             let state = self.adapters.entry(path.clone()).or_insert(Chore::Idle(now));
             let (asker, at) = (self.asker.clone(), path.clone());
