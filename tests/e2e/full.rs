@@ -68,6 +68,8 @@ async fn envelopes(village: &Village, lane: &str) -> anyhow::Result<u64> {
 
 /// What a file of the namespace holds, while its only writer stands still.
 fn bring_out(process: u32, inside: &Path, outside: &Path) -> anyhow::Result<()> {
+    // The index of the log that was there before is of no use to the next.
+    drop(fs::remove_file(outside.with_file_name("county.sqlite-shm")));
     let process = Pid::from_raw(i32::try_from(process)?).context("process 0")?;
     kill_process(process, Signal::STOP)?;
     let copied = ["", "-wal"].iter().try_for_each(|end| {
@@ -143,10 +145,13 @@ async fn on_a_full_disk_the_board_goes_on_and_what_waits_comes_when_there_is_roo
     for performance in performances {
         performance.unplug().await?;
     }
-    village.drained().await?;
-    village.site.stop().await?;
     // Out of the namespace, before it is gone.
-    drop(fs::remove_file(outside.with_file_name("county.sqlite-shm")));
+    until("the outbox is drained", LIMIT, async || {
+        bring_out(process, &county, &outside)?;
+        village.is_drained()
+    })
+    .await?;
+    village.site.stop().await?;
     bring_out(process, &county, &outside)?;
     village.county.stop().await?;
     let proof = village.prove()?;

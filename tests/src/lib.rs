@@ -163,11 +163,15 @@ impl Village {
     /// # Errors
     /// When some row is still missing after a minute.
     pub async fn drained(&self) -> anyhow::Result<()> {
-        let (outbox, county) = (self.site.outbox(), self.database());
-        until("the outbox is drained", Duration::from_secs(60), async || {
-            proof::has_all(&outbox, &county)
-        })
-        .await
+        until("the outbox is drained", Duration::from_secs(60), async || self.is_drained()).await
+    }
+
+    /// Whether the county has every row of the outbox.
+    ///
+    /// # Errors
+    /// When a database cannot be read.
+    pub fn is_drained(&self) -> anyhow::Result<bool> {
+        proof::has_all(&self.site.outbox(), &self.database())
     }
 
     /// Compares every row the agent ever committed with what the county has.
