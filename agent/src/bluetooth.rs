@@ -196,7 +196,12 @@ impl Desk {
         if self.unreachable.take().is_some() {
             tracing::info!("Bluetooth is back.");
             for place in &mut self.places {
-                place.handover.report(DeviceState::Waiting, "Bluetooth is back").await?;
+                // Who has to be paired still has to.
+                let (state, reason) = match &place.unpaired {
+                    Some(reason) => (DeviceState::LinkDown, reason.clone()),
+                    None => (DeviceState::Waiting, "Bluetooth is back".to_owned()),
+                };
+                place.handover.report(state, &reason).await?;
             }
         }
         Ok(())

@@ -117,6 +117,11 @@ impl Bluez {
     /// # Errors
     /// When there is no bus.
     pub(crate) async fn connect() -> Result<Self, BluezError> {
+        // A bus may accept and never answer.
+        tokio::time::timeout(CALL_LIMIT, Self::begin()).await.unwrap_or(Err(BluezError::NoAnswer))
+    }
+
+    async fn begin() -> Result<Self, BluezError> {
         let connection = Connection::system().await?;
         let rule = MatchRule::builder().msg_type(Type::Signal).sender(BLUEZ).build()?;
         let signals = MessageStream::for_match_rule(rule, &connection, Some(QUEUE)).await?;
