@@ -476,7 +476,7 @@ fn a_restored_outbox_goes_on_under_a_new_id_and_its_drop_records_stay_with_the_o
 
     let reader = Reader::open(writer.file.path()).unwrap();
     let bytes = reader.row(Lane::Urgent, seq(1)).unwrap().unwrap();
-    let sent = envelope::renumbered(&bytes, new, seq(1)).unwrap();
+    let sent = envelope::moved(&bytes, &[7; 32], new, seq(1)).unwrap();
     let sent = Envelope::decode(&sent).unwrap().envelope;
     let [Record::Dropped(drop)] = &sent.records[..] else { panic!("{sent:?}") };
     assert_eq!((sent.outbox, drop.outbox, drop.first), (new, Some(old), seq(3)));

@@ -134,17 +134,10 @@ pub fn peek(bytes: &[u8]) -> Result<Header, DecodeError> {
     header(&wire::first_item(bytes)?.0)
 }
 
-/// The same envelope with the id and number it has in another outbox. Nothing else changes, also
-/// where it is not understood; only its drop records say which outbox they count envelopes of.
-///
-/// # Errors
-/// When the bytes are no envelope, or it does not fit any more.
-pub fn renumbered(bytes: &[u8], outbox: OutboxId, seq: Seq) -> Result<Vec<u8>, DecodeError> {
-    to_checked_bytes(&renumber(bytes, outbox, seq)?.1)
-}
-
-/// [`renumbered`] for the way to the county: says too as what the envelope was first written,
-/// because it may have been stored as that without the ack coming back. `hash` is of these bytes.
+/// The same envelope with the id and number it has in another outbox, for the way to the county.
+/// Nothing else changes, also where it is not understood: only its drop records say which outbox
+/// they count envelopes of, and it says as what it was first written, because it may have been
+/// stored as that without the ack coming back. `hash` is of these bytes.
 ///
 /// # Errors
 /// When the bytes are no envelope, or it does not fit any more.
@@ -154,19 +147,11 @@ pub fn moved(
     outbox: OutboxId,
     seq: Seq,
 ) -> Result<Vec<u8>, DecodeError> {
-    let (before, mut map) = renumber(bytes, outbox, seq)?;
-    if written(&map)?.is_none() {
-        let hash = Value::Bytes(hash.to_vec());
-        let value = Value::Array(vec![outbox_bytes(before.outbox), number(before.seq.get()), hash]);
-        map.as_map_mut().into_iter().for_each(|map| map.push((text("w"), value.clone())));
-    }
-    to_checked_bytes(&map)
-}
-
-fn renumber(bytes: &[u8], outbox: OutboxId, seq: Seq) -> Result<(Header, Value), DecodeError> {
     let mut map = wire::from_bytes(bytes, ENVELOPE_LEN_MAX)?;
     let before = header(&map)?;
-    for (key, value) in map.as_map_mut().into_iter().flatten() {
+    let was_moved = written(&map)?.is_some();
+    let parts = map.as_map_mut().ok_or(DecodeError::Shape("envelope"))?;
+    for (key, value) in parts.iter_mut() {
         match key.as_text() {
             Some("o") => *value = outbox_bytes(outbox),
             Some("s") => *value = number(seq.get()),
@@ -177,11 +162,12 @@ fn renumber(bytes: &[u8], outbox: OutboxId, seq: Seq) -> Result<(Header, Value),
             _ => {}
         }
     }
-    Ok((before, map))
-}
-
-fn to_checked_bytes(map: &Value) -> Result<Vec<u8>, DecodeError> {
-    let bytes = wire::to_bytes(map);
+    if !was_moved {
+        let hash = Value::Bytes(hash.to_vec());
+        let place = vec![outbox_bytes(before.outbox), number(before.seq.get()), hash];
+        parts.push((text("w"), Value::Array(place)));
+    }
+    let bytes = wire::to_bytes(&map);
     if bytes.len() > ENVELOPE_LEN_MAX {
         return Err(DecodeError::TooLong { len: bytes.len(), max: ENVELOPE_LEN_MAX });
     }

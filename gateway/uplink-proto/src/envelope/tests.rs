@@ -264,7 +264,7 @@ fn kinds_and_metrics_of_the_future_are_skipped_and_counted() {
 }
 
 #[test]
-fn a_renumbered_envelope_keeps_what_it_does_not_understand() {
+fn a_moved_envelope_keeps_what_it_does_not_understand() {
     let (was, now) = (cuff().outbox, OutboxId::from_bytes([9; 16]));
     let observed = Observed { at: WallTime::from_unix_ms(1), quality: ClockQuality::Unknown };
     let drop_of = |outbox| {
@@ -288,14 +288,14 @@ fn a_renumbered_envelope_keeps_what_it_does_not_understand() {
     let records = map.as_map_mut().unwrap().iter_mut().find(|(key, _)| key.as_text() == Some("r"));
     records.unwrap().1.as_array_mut().unwrap().push(Value::Array(vec![number(9), text("new")]));
 
-    let bytes = renumbered(&wire::to_bytes(&map), now, Seq::FIRST).unwrap();
+    let bytes = moved(&wire::to_bytes(&map), &[7; 32], now, Seq::FIRST).unwrap();
     let again = Envelope::decode(&bytes).unwrap();
     let records = vec![cuff().records[0].clone(), drop_of(Some(was)), drop_of(Some(earlier))];
     assert_eq!(again.envelope, Envelope { outbox: now, seq: Seq::FIRST, records, ..cuff() });
     assert_eq!(again.skipped, 1);
     let map = wire::from_bytes(&bytes, ENVELOPE_LEN_MAX).unwrap();
     assert!(map.as_map().unwrap().contains(&future));
-    assert!(renumbered(b"no envelope", now, Seq::FIRST).is_err());
+    assert!(moved(b"no envelope", &[7; 32], now, Seq::FIRST).is_err());
 }
 
 #[test]
