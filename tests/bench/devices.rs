@@ -26,14 +26,12 @@ use simulators::{
     client::{ApiBlock, Client},
     county::BrokerPlace,
     demo::settled,
-    process::Role,
     site::{DevicePlan, stage_clock, switch_off, write_truth},
     stage::pty::{Stage, StageTime},
     verify::unix_ms,
 };
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -87,24 +85,11 @@ const SITE: &str = "heping";
 const EVER: &str = "1970-01-01T00:00:00Z";
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    if args.get(1).is_some_and(|first| Role::from_argument(first).is_some()) {
-        return simulators::main_from(args);
-    }
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The terminal is gone: nobody to tell.
-            drop(writeln!(io::stderr(), "clinic-bench: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    e2e::run_program("clinic-bench", run)
 }
 
-fn run(args: &[OsString]) -> anyhow::Result<()> {
-    let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy()).collect();
-    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    let (what, number) = match words[..] {
+fn run(words: &[&str]) -> anyhow::Result<()> {
+    let (what, number) = match *words {
         ["waves", ref headers @ ..] => return waves::run(headers),
         [what] => (what, None),
         [what, number] => (what, Some(number.parse().context("SECONDS, LINKS or DEVICES")?)),

@@ -10,13 +10,16 @@ use rusqlite::{Connection, OpenFlags};
 use simulators::{
     county::{BrokerPlace, County, CountyPlan},
     demo::cast,
-    process::Program,
+    process::{Program, Role},
     site::{DevicePlan, Performance, Site, stage_clock},
     stage::pty::StageTime,
 };
 use std::{
+    ffi::OsString,
     future::Future,
+    io::{self, Write as _},
     path::{Path, PathBuf},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -24,6 +27,24 @@ use virtual_devices::{EcgSource, Patient, Scenario};
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs a program of this package with the words of its command line. County and agent are
+/// processes of the same program, under a hidden first argument.
+pub fn run_program(name: &str, run: impl FnOnce(&[&str]) -> anyhow::Result<()>) -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if args.get(1).is_some_and(|first| Role::from_argument(first).is_some()) {
+        return simulators::main_from(args);
+    }
+    let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    match run(&words.iter().map(AsRef::as_ref).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The terminal is gone: nobody to tell.
+            drop(writeln!(io::stderr(), "{name}: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// One county and one clinic.
 #[derive(Debug)]

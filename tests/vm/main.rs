@@ -20,9 +20,7 @@ mod machine;
 
 use anyhow::{Context as _, bail, ensure};
 use machine::Machine;
-use simulators::process::Role;
 use std::{
-    ffi::OsString,
     io::{self, Write as _},
     path::Path,
     process::ExitCode,
@@ -32,25 +30,11 @@ use std::{
 const VISITS: u32 = 8;
 
 fn main() -> ExitCode {
-    let args: Vec<OsString> = std::env::args_os().collect();
-    // The clinic's certificates are made by a gateway, which is this same program.
-    if args.get(1).is_some_and(|first| Role::from_argument(first).is_some()) {
-        return simulators::main_from(args);
-    }
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The terminal is gone: nobody to tell.
-            drop(writeln!(io::stderr(), "clinic-vm: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    e2e::run_program("clinic-vm", run)
 }
 
-fn run(args: &[OsString]) -> anyhow::Result<()> {
-    let words: Vec<_> = args.iter().skip(1).map(|word| word.to_string_lossy()).collect();
-    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-    let (image, story, boots) = match words[..] {
+fn run(words: &[&str]) -> anyhow::Result<()> {
+    let (image, story, boots) = match *words {
         [image] => (image, "visits", 1),
         [image, story] => (image, story, 1),
         [image, story, boots] => (image, story, boots.parse().context("BOOTS")?),
