@@ -133,7 +133,8 @@ pub(crate) fn backup(
     let made = Connection::open(&copy.path).map_err(BackupError::copy(&copy.path))?;
     let mark = "UPDATE county SET copied_ms = ?1";
     made.execute(mark, [at_ms]).map_err(BackupError::copy(&copy.path))?;
-    check(&made, &copy.path, "quick_check")?;
+    // What is damaged in the copy was damaged before.
+    check(&made, &database, "quick_check")?;
     into_one_file(made, &copy.path)?;
     let bytes = copy.finish(file, existing)?;
     Ok(Copied { bytes, at_ms })
@@ -174,8 +175,9 @@ pub(crate) fn restore(data_dir: &Path, file: &Path) -> Result<Restored, BackupEr
     let now_ms = clock::now().unix_ms();
     let (generation, copied_ms) = renew(&county, now_ms).map_err(BackupError::copy(&copy.path))?;
     into_one_file(county, &copy.path)?;
-    let kept = keep(&database, now_ms)?;
+    // Before the database that is there loses its log: from there on only renaming is left.
     belong_to_owner(data_dir, &[&copy.path, &data_dir.join(store::LOCK)])?;
+    let kept = keep(&database, now_ms)?;
     copy.finish(&database, Existing::Overwritten)?;
     drop(held);
     Ok(Restored { copied_ms, generation, kept })
@@ -199,14 +201,8 @@ fn renew(county: &Connection, now_ms: i64) -> rusqlite::Result<(i64, Option<i64>
 /// Whether a name is one of the files the gateway works with.
 fn belongs_to_county(file: &Path, data_dir: &Path) -> bool {
     let own = [DATABASE, store::LOCK].map(|name| data_dir.join(name));
-    let folder = |path: &Path| match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.canonicalize().ok(),
-        _ => Path::new(".").canonicalize().ok(),
-    };
     let named = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with(DATABASE));
-    own.iter().any(|own| same_file(file, own))
-        || named
-            && folder(file).is_some_and(|at| data_dir.canonicalize().is_ok_and(|dir| dir == at))
+    own.iter().any(|own| same_file(file, own)) || named && same_file(folder(file), data_dir)
 }
 
 fn same_file(one: &Path, other: &Path) -> bool {

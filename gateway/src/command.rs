@@ -389,8 +389,8 @@ fn print_restored(
     writeln!(
         out,
         "Start the gateway. People and tokens are those of the backup, and everybody logs in again.\n\
-         Boxes send again what they still hold; what nobody holds any more `clinic-gateway ledger` \
-         shows as missing"
+         What boxes had handed over since the backup is missing, and `clinic-gateway ledger` shows \
+         it; a box keeps it in its outbox for a day"
     )?;
     Ok(())
 }

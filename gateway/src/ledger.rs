@@ -424,8 +424,8 @@ impl Missing {
             State::Gap => {
                 let why = match self.cause.as_str() {
                     COUNTY_RESTORED => {
-                        "acked before the county was restored from a backup without them; what \
-                         the box still holds it sends again"
+                        "acked before the county was restored from a backup without them; the \
+                         box keeps it in its outbox for a day, and does not send it again by itself"
                     }
                     OUTBOX_REPLACED => "the box works with another outbox and cannot send them",
                     _ => "later ones came, these did not; the box sends them again",
@@ -438,6 +438,10 @@ impl Missing {
                     "outbox_full" => "its outbox was full",
                     "disk_full" => "its disk was full",
                     "damaged" => "its file was damaged",
+                    "outbox_lost" => "its outbox was damaged beyond reading",
+                    COUNTY_RESTORED => {
+                        "the county was restored without them, and the box kept none"
+                    }
                     other => other,
                 };
                 format!("of {since} to {until}, given up by the box: {why}")

@@ -62,11 +62,13 @@ impl LaneLedger {
         self.quarantined.remove_range(seq, seq);
     }
 
-    /// The agent gave this range up; what has arrived of it stays received.
+    /// The agent gave this range up; what has arrived of it stays received, or kept aside.
     pub fn drop_range(&mut self, first: Seq, last: Seq) {
         self.dropped.insert_range(first, last);
-        for (start, end) in self.received.ranges().filter(|(_, end)| *end >= first) {
-            self.dropped.remove_range(start, end);
+        for known in [&self.received, &self.quarantined] {
+            for (start, end) in known.within(first, last) {
+                self.dropped.remove_range(start, end);
+            }
         }
     }
 
@@ -74,6 +76,7 @@ impl LaneLedger {
     pub fn quarantine(&mut self, seq: Seq) {
         if !self.received.contains(seq) {
             self.quarantined.insert(seq);
+            self.dropped.remove_range(seq, seq);
         }
     }
 
@@ -113,6 +116,17 @@ mod tests {
         assert_eq!(judge(None, &[2; 32], true), Verdict::Moved);
         assert_eq!(judge(Some(&[2; 32]), &[2; 32], true), Verdict::Duplicate);
         assert_eq!(judge(Some(&[3; 32]), &[2; 32], true), Verdict::Conflict);
+    }
+
+    #[test]
+    fn an_envelope_that_is_kept_aside_and_given_up_is_missing_once() {
+        let mut ledger = LaneLedger::default();
+        ledger.quarantine(seq(2));
+        ledger.drop_range(seq(1), seq(3));
+        ledger.quarantine(seq(3));
+        let LaneLedger { dropped, quarantined, .. } = &ledger;
+        assert_eq!((dropped.to_string(), quarantined.to_string()), ("1-1".into(), "2-3".into()));
+        assert_eq!(ledger.settled().to_string(), "1-3");
     }
 
     #[test]

@@ -102,7 +102,8 @@ impl LaneQueue {
         self.aside.remove_range(seq, seq);
         self.sent.remove(&seq);
         let flight = self.in_flight.remove(&seq);
-        (there, flight.filter(|_| !self.late.remove(&seq)))
+        let was_late = self.late.remove(&seq);
+        (there, flight.filter(|_| !was_late))
     }
 
     /// The rows are gone; their numbers are used up, also of those that were never told of.
