@@ -234,10 +234,11 @@ fn as_it_is(unpaired: Option<&str>, mut output: GattOutput) -> GattOutput {
 /// to is good.
 async fn mind_bond(
     place: &mut Place,
+    number: u64,
     result: &Result<Vec<u8>, Refusal>,
 ) -> Result<(), OutboxClosed> {
     let is_subscribing =
-        matches!(place.session.under_way(), Some(Call::Gatt(Request::Subscribe(_))));
+        matches!(place.session.under_way(number), Some(Call::Gatt(Request::Subscribe(_))));
     match result {
         Err(Refusal::NotPaired) => wants_pairing(place, "it asks for a bond").await,
         Ok(_) if is_subscribing && place.unpaired.take().is_some() => {
@@ -367,7 +368,7 @@ impl<'a> Air<'a> {
                 Some((index, number, result)) = self.calls.next() => {
                     let session = desk.places.get_mut(index).filter(|_| number != NOBODYS_CALL);
                     if let Some(place) = session {
-                        mind_bond(place, &result).await?;
+                        mind_bond(place, number, &result).await?;
                         tell(place, self.radio.clock.now(), Event::Done(number, result)).await?;
                     }
                 }

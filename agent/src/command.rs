@@ -108,7 +108,7 @@ struct Pair {
     #[arg(long, value_name = "N", value_parser = Passkey::parse)]
     passkey: Option<Passkey>,
     /// How long to look for the device
-    #[arg(long, value_name = "N", default_value = "60", value_parser = seconds)]
+    #[arg(long, value_name = "N", default_value = "60", value_parser = seconds_to_wake)]
     seconds: Duration,
     #[command(flatten)]
     config: ConfigIfThere,
@@ -257,10 +257,21 @@ fn trace(order: &str, Trace { device, config }: &Trace) -> anyhow::Result<ExitCo
 
 /// A person may look for as long as that.
 const SECONDS: RangeInclusive<u64> = 1..=600;
+/// And wake a device for so long: a running agent stands back for three minutes, and a person types
+/// for one of them.
+const SECONDS_TO_WAKE: RangeInclusive<u64> = 1..=120;
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().filter(|seconds| SECONDS.contains(seconds));
-    let (first, last) = (SECONDS.start(), SECONDS.end());
+    seconds_in(&SECONDS, text)
+}
+
+fn seconds_to_wake(text: &str) -> Result<Duration, String> {
+    seconds_in(&SECONDS_TO_WAKE, text)
+}
+
+fn seconds_in(range: &RangeInclusive<u64>, text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| range.contains(seconds));
+    let (first, last) = (range.start(), range.end());
     seconds.map(Duration::from_secs).ok_or_else(|| format!("write a number from {first} to {last}"))
 }
 

@@ -9,7 +9,8 @@
 use super::{
     bluez::{Asker, Bluez, BluezError, Said},
     objects::{
-        ADAPTER, CHARACTERISTIC, DEVICE, Properties, Property, SERVICE, device_of, flag, parent,
+        ADAPTER, CHARACTERISTIC, DEVICE, Properties, Property, SERVICE, device_of, flag, is_heard,
+        parent,
     },
 };
 use crate::clock::Clock;
@@ -270,15 +271,16 @@ impl Around {
                         self.objects.remove(&path);
                     }
                 }
-                self.heard.remove(&path);
+                if interfaces.iter().any(|name| name == DEVICE) {
+                    self.heard.remove(&path);
+                }
             }
             Said::Changed(path, interface, changed) => {
                 let object = self.objects.get_mut(&path);
                 let Some(known) = object.and_then(|object| object.get_mut(&interface)) else {
                     return;
                 };
-                let is_heard = ["RSSI", "ManufacturerData", "ServiceData"];
-                if interface == DEVICE && is_heard.iter().any(|name| changed.contains_key(*name)) {
+                if interface == DEVICE && is_heard(&changed) {
                     self.heard.insert(path);
                 }
                 known.extend(changed);
@@ -300,11 +302,13 @@ impl Around {
     }
 
     fn path_of(&self, address: &str) -> Option<String> {
-        let mut devices = self
+        let devices = self
             .objects
             .iter()
             .filter_map(|(path, object)| Some((path, text(object.get(DEVICE)?, "Address")?)));
-        devices.find(|(_, found)| *found == address).map(|(path, _)| path.clone())
+        // Another adapter may remember it and not hear it.
+        let own = devices.filter(|(_, found)| *found == address);
+        own.min_by_key(|(path, _)| !self.heard.contains(*path)).map(|(path, _)| path.clone())
     }
 
     fn seen(&self, path: &str) -> Option<Seen> {
@@ -406,8 +410,20 @@ mod tests {
         let seen = around.seen(CUFF).unwrap();
         assert!(seen.paired && seen.rssi_dbm == Some(-60));
         assert_eq!(around.path_of("C0:26:DA:00:00:01").as_deref(), Some(CUFF));
+        around.take(Said::Removed(CUFF.to_owned(), vec!["org.bluez.Battery1".to_owned()]));
+        assert!(around.heard.contains(CUFF), "its battery is told no more, and it is there");
         around.take(Said::Removed(CUFF.to_owned(), vec![DEVICE.to_owned()]));
         assert!(around.objects.is_empty() && around.heard.is_empty());
+    }
+
+    #[test]
+    fn the_adapter_that_hears_a_device_is_the_one_to_connect_it() {
+        let mut around = around();
+        around.heard.clear(); // Another one remembers it.
+        let other = CUFF.replace("hci0", "hci1");
+        let device = with([("Address", text_of("C0:26:DA:00:00:01"))]);
+        around.take(Said::Added(other.clone(), vec![(DEVICE.to_owned(), device)]));
+        assert_eq!(around.path_of("C0:26:DA:00:00:01"), Some(other));
     }
 
     #[test]

@@ -205,9 +205,7 @@ impl Objects {
         device.connected = flag("Connected").unwrap_or(device.connected);
         device.resolved = flag("ServicesResolved").unwrap_or(device.resolved) && device.connected;
         let mut news = Vec::new();
-        // The stack tells of an advertisement by what it hears: its strength, at least.
-        let is_heard = ["RSSI", "ManufacturerData", "ServiceData"];
-        if !device.connected && is_heard.iter().any(|name| changed.contains_key(*name)) {
+        if !device.connected && is_heard(changed) {
             news.push(News::Seen(path.to_owned()));
         }
         if before.0 && !device.connected {
@@ -252,6 +250,12 @@ pub(super) fn parent(path: &str) -> Option<&str> {
 /// The device that the path of a characteristic begins with.
 pub(super) fn device_of(path: &str) -> Option<&str> {
     parent(path).and_then(parent)
+}
+
+/// Whether the device was heard: the stack tells of an advertisement by what it hears, its strength
+/// at least.
+pub(super) fn is_heard(changed: &Properties) -> bool {
+    ["RSSI", "ManufacturerData", "ServiceData"].iter().any(|name| changed.contains_key(*name))
 }
 
 #[cfg(test)]

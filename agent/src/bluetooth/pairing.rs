@@ -8,10 +8,12 @@
 //! - a running agent that has the device stands back as long as this works on it
 
 use super::{
+    DROPPED_MAX,
     bluez::BluezError,
     keypad::{Keypad, say},
     nearby::{Nearby, Seen, Trouble},
     objects::parent,
+    session::{RESOLVE_LIMIT, RETRY_AFTER},
 };
 use crate::{
     clock::Clock,
@@ -30,12 +32,8 @@ use std::{
 };
 use thiserror::Error;
 
-/// "A new Connect can fail at once …, gone after 1 s. Retry with pause."
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// The first connection: the device was heard just now.
 const CONNECT_LIMIT: Duration = Duration::from_secs(40);
-/// "Services resolved 0.3 to 2.7 s later", in software emulation.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
 /// "Pairing 0.2 to 0.9 s"; the protocol itself gives up after 30 s.
 const PAIR_LIMIT: Duration = Duration::from_secs(35);
 /// A person reads six digits and types them; bluetoothd waits for 60 s.
@@ -46,8 +44,6 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 const DISCONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// The device may have gone to sleep: a person wakes it again.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(60);
-/// A device that ends so many connections before it tells its services does not know the bond.
-const DROPPED_MAX: u32 = 3;
 /// A device that hands out none of so many values is asked for no more.
 const READS_MAX: usize = 3;
 

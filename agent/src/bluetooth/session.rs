@@ -13,9 +13,9 @@ use std::{collections::VecDeque, time::Duration};
 /// "LE Connect took about 2 s"; the stack gives up by itself after 20 to 40 s.
 const CONNECT_LIMIT: Duration = Duration::from_secs(45);
 /// "Services resolved 0.3 to 2.7 s later", in software emulation.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
 /// "A new Connect can fail at once …, gone after 1 s. Retry with pause."
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A device that fails this often in a row is left until it is seen again later.
 const TRIES: u8 = 4;
 /// A device that we sent away, or that fails, is left alone this long; a cuff advertises for about
@@ -127,9 +127,9 @@ impl Session {
         matches!(self.phase, Phase::Resolving(_))
     }
 
-    /// What is asked at this moment.
-    pub(super) const fn under_way(&self) -> Option<&Call> {
-        self.under_way.as_ref()
+    /// The call of that number, if it is the one that is waited for.
+    pub(super) fn under_way(&self, number: u64) -> Option<&Call> {
+        self.under_way.as_ref().filter(|_| number == self.calls)
     }
 
     /// Whether its device has had time to say what it has, and says nothing.

@@ -6,7 +6,7 @@ use model::id::Lane;
 use rusqlite::Connection;
 
 /// Acked rows are kept for this much running time, for a county that was restored from a backup.
-/// Nothing sends them again yet: a watermark that moved back is not noticed.
+/// Nothing sends them again yet: that the county lost them is noticed and logged only (FIXME #26).
 const KEEP_ACKED_S: i64 = 24 * 3600;
 /// Rows deleted in one step, so that a commit is never held up for long.
 const STEP_ROWS: u32 = 1000;

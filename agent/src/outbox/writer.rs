@@ -186,7 +186,14 @@ impl<'a> Writer<'a> {
                 })?;
             }
             Command::NextConnection(reply) => drop(reply.send(self.file.next_connection())),
-            Command::StartAnew(reply) => drop(reply.send(self.start_anew())),
+            Command::StartAnew(reply) => match self.start_anew() {
+                Err(error) if file::is_damage(&error) => {
+                    // The fresh file has a new id too.
+                    drop(reply.send(Ok(())));
+                    return Err(Damaged(error));
+                }
+                done => drop(reply.send(done)),
+            },
             Command::Stock(reply) => {
                 self.overflow = false;
                 drop(reply.send(self.stock()));
