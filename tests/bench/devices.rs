@@ -1,5 +1,5 @@
-//! What devices cost an agent, what comes through when everything goes wrong on the air, and whether every sample of a monitor whose cable is pulled
-//! is accounted for: one JSON object per figure.
+//! What devices cost an agent, what comes through when everything goes wrong on the air, and whether
+//! every sample of a monitor whose cable is pulled is accounted for: one JSON object per figure.
 //!
 //! ```text
 //! clinic-bench cable [SECONDS]   one monitor, five waves at 115200 baud, cable pulled three times

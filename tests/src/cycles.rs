@@ -46,6 +46,8 @@ const TIMINGS: Timings = Timings {
 };
 /// How often each device has something new, in device seconds.
 const STORY_S: u64 = 15;
+/// The first device has told all of its story, and does not begin it anew soon.
+const PAUSE_S: std::ops::Range<u64> = 6..12;
 /// A device that nobody reads for so long has nothing more to say.
 const READ_LIMIT: Duration = Duration::from_secs(90);
 /// A run that has not met every fault goes on up to so many times its links.
@@ -148,6 +150,16 @@ pub async fn begin_again(program: &Path) -> anyhow::Result<Account> {
     };
     village.site.start()?;
     said(1).await?;
+    // With all of it on the disk, and nothing new to come: what a kill costs is for `play` to tell.
+    let outbox = village.site.outbox();
+    until("all is stored, and the cuff is away", READ_LIMIT, async || {
+        let heard = Heard::of(&stage, &[]).await?;
+        let account = Account::of(&truth, &outbox, &heard, &devices_of(&devices))?;
+        let is_pause = PAUSE_S.contains(&(time.now().0 / 1_000_000 % STORY_S));
+        let is_stored = account.stored > 0 && account.lost.is_empty();
+        Ok(is_pause && is_stored && stage.connected().await?.is_empty())
+    })
+    .await?;
     village.site.kill().await?;
     let before = stage.said().await?.len();
     village.site.start()?;
