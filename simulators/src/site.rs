@@ -3,7 +3,10 @@
 use crate::{
     county::County,
     process::{Process, Program, Role},
-    stage::pty::{Stage, StageTime},
+    stage::{
+        bluez::OnAir,
+        pty::{Stage, StageTime},
+    },
 };
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
@@ -16,7 +19,7 @@ use std::{
 };
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use virtual_devices::{Cable, FaultPlan, Patient, Setup, StageClock, Truth, VirtualDevice};
+use virtual_devices::{Cable, FaultPlan, Patient, Setup, StageClock, Truth, VirtualDevice, gatt};
 
 /// Truth lines that may wait for the disk.
 const TRUTH_QUEUE: usize = 4096;
@@ -53,6 +56,19 @@ pub struct BluetoothPlan {
     pub seed: u64,
     /// Whom it measures.
     pub patient: Patient,
+}
+
+impl BluetoothPlan {
+    /// The device itself; it was paired before.
+    ///
+    /// # Errors
+    /// When no virtual device is called so.
+    pub fn on_air(self, clock: StageClock) -> anyhow::Result<OnAir> {
+        let Self { id, name, address, seed, patient, .. } = self;
+        let device = gatt::create(name, Setup { device: id, seed, clock, patient })
+            .with_context(|| format!("no virtual Bluetooth LE device is called {name}"))?;
+        Ok(OnAir { address, device, is_bonded: true })
+    }
 }
 
 /// A clinic box.

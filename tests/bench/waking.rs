@@ -7,15 +7,15 @@ use serde_json::json;
 use simulators::{
     county::BrokerPlace,
     process::Program,
-    site::stage_clock,
+    site::{BluetoothPlan, stage_clock},
     stage::{
         bluez::{Bluez, Manners, OnAir, PrivateBus, Said, Timings},
         pty::StageTime,
     },
 };
-use std::{fs, io::Write as _, time::Duration};
+use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
-use virtual_devices::{EcgSource, Patient, Scenario, Setup, SimTime, gatt};
+use virtual_devices::{EcgSource, Patient, Scenario, SimTime};
 
 /// What stands in a clinic: kinds with their drivers, in the order in which they wake.
 const KINDS: [(&str, &str); 10] = [
@@ -134,29 +134,33 @@ fn seconds(from: SimTime, until: SimTime) -> f64 {
 }
 
 fn cast(village: &Village, count: u64) -> anyhow::Result<(Vec<Sleeper>, Vec<OnAir>)> {
-    let mut config = fs::OpenOptions::new().append(true).open(village.site.config())?;
     let story = Scenario {
         kiosk: Vec::new(),
         glucose: Vec::new(),
         ..Scenario::built_in("steady").context("a scenario is missing")?
     };
+    let plans = (0..count).zip(KINDS.into_iter().cycle()).map(|(place, (name, driver))| {
+        BluetoothPlan {
+            id: format!("heping-{name}-{place:02}"),
+            name,
+            driver,
+            address: format!("C0:26:DA:00:00:{place:02X}"),
+            // Polite: a rude one has 500 records, or a clock that is years behind.
+            seed: 4 * place,
+            patient: Patient::new(place, story.clone(), EcgSource::Synthetic),
+        }
+    });
+    let plans: Vec<_> = plans.collect();
+    village.site.add_bluetooth(&plans)?;
     let (mut sleepers, mut on_air) = (Vec::new(), Vec::new());
-    for (place, (name, driver)) in (0..count).zip(KINDS.into_iter().cycle()) {
-        let (id, address) =
-            (format!("heping-{name}-{place:02}"), format!("C0:26:DA:00:00:{place:02X}"));
-        writeln!(
-            config,
-            "\n[[bluetooth]]\nid = \"{id}\"\ndriver = \"{driver}\"\naddress = \"{address}\""
-        )?;
-        let patient = Patient::new(place, story.clone(), EcgSource::Synthetic);
-        // Polite: a rude one has 500 records, or a clock that is years behind.
-        let setup = Setup { device: id.clone(), seed: 4 * place, clock: stage_clock(), patient };
-        let mut device = gatt::create(name, setup).context("a virtual device is missing")?;
+    for plan in plans {
+        let BluetoothPlan { name, id, address, .. } = plan.clone();
+        let mut sleeper = plan.on_air(stage_clock())?;
         // It was paired some day: without a bond it would advertise until it has one.
-        device.connected(SimTime(0), 23);
-        device.encrypted(SimTime(0));
-        device.disconnected(SimTime(0));
-        on_air.push(OnAir { address: address.clone(), device, is_bonded: true });
+        sleeper.device.connected(SimTime(0), 23);
+        sleeper.device.encrypted(SimTime(0));
+        sleeper.device.disconnected(SimTime(0));
+        on_air.push(sleeper);
         sleepers.push(Sleeper { name, id, address, woken: SimTime(0) });
     }
     Ok((sleepers, on_air))

@@ -8,19 +8,18 @@ use simulators::{
     county::BrokerPlace,
     demo::settled,
     process::Program,
-    site::stage_clock,
+    site::{BluetoothPlan, stage_clock},
     stage::{
-        bluez::{Bluez, Manners, OnAir, PrivateBus, Quirk},
+        bluez::{Bluez, Manners, PrivateBus, Quirk},
         pty::StageTime,
     },
 };
 use std::{
     fs,
-    io::Write as _,
     path::Path,
     time::{Duration, Instant},
 };
-use virtual_devices::{EcgSource, Patient, Scenario, Setup, gatt};
+use virtual_devices::{EcgSource, Patient, Scenario};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 /// Past the cuff at 20 s and the glucose test at 35 s.
@@ -46,20 +45,20 @@ async fn every_bluetooth_device_arrives_whole() -> anyhow::Result<()> {
     let bus = PrivateBus::start().await?;
     let program = Program::at(Path::new(PROGRAM)).on_bus(bus.address());
     let mut village = Village::prepare_on(&program, BrokerPlace::Embedded, vec![]).await?;
-    let mut config = fs::OpenOptions::new().append(true).open(village.site.config())?;
     let scenario = Scenario::built_in("clinic-day").unwrap();
     let patient = Patient::new(1, scenario, EcgSource::Synthetic);
-    let clock = stage_clock();
-    let mut on_air = Vec::new();
-    for (place, (name, driver)) in PAIRS.iter().enumerate() {
-        let (device, address) = (format!("heping-{name}-01"), address(place));
-        writeln!(
-            config,
-            "\n[[bluetooth]]\nid = \"{device}\"\ndriver = \"{driver}\"\naddress = \"{address}\""
-        )?;
-        let setup = Setup { device, seed: 0, clock, patient: patient.clone() };
-        on_air.push(OnAir { address, device: gatt::create(name, setup).unwrap(), is_bonded: true });
-    }
+    let plan = |(place, &(name, driver)): (usize, &(&'static str, &'static str))| BluetoothPlan {
+        id: format!("heping-{name}-01"),
+        name,
+        driver,
+        address: address(place),
+        seed: 0,
+        patient: patient.clone(),
+    };
+    let plans: Vec<_> = PAIRS.iter().enumerate().map(plan).collect();
+    village.site.add_bluetooth(&plans)?;
+    let on_air = plans.into_iter().map(|plan| plan.on_air(stage_clock()));
+    let on_air = on_air.collect::<Result<_, _>>()?;
     let truth = village.site.truth();
     let time = StageTime::start(1.0);
     let stage = Bluez::start(bus.address(), on_air, Manners::Nasty, time, &truth).await?;

@@ -19,17 +19,17 @@ use outbox_watch::OutboxWatch;
 use simulators::{
     county::BrokerPlace,
     process::Program,
-    site::stage_clock,
+    site::{BluetoothPlan, stage_clock},
     stage::{
         bluez::{Bluez, Manners, OnAir, PrivateBus, Said, Timings},
         pty::StageTime,
     },
 };
-use std::{collections::BTreeMap, fs, io::Write as _, path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 use tokio::time::{sleep, timeout};
 use virtual_devices::{
-    EcgSource, Patient, Scenario, Setup, SimTime,
-    gatt::{self, faults::AirPlan},
+    EcgSource, Patient, Scenario, SimTime,
+    gatt::faults::AirPlan,
     scenario::{Cuff, Glucose},
 };
 
@@ -70,12 +70,6 @@ pub struct CyclePlan {
     pub seed: u64,
 }
 
-/// What is on the air.
-struct OnSite {
-    id: String,
-    address: String,
-}
-
 /// Plays so many cycles and compares.
 ///
 /// # Errors
@@ -111,7 +105,7 @@ pub async fn play(program: &Path, plan: CyclePlan) -> anyhow::Result<Account> {
     let outbox = village.site.outbox();
     let missing = async || -> anyhow::Result<bool> {
         let heard = Heard::of(&stage, &kills).await?;
-        Ok(Account::of(&truth, &outbox, &heard, &devices_of(&devices))?.lost.is_empty())
+        Ok(Account::of(&truth, &outbox, &heard, &devices)?.lost.is_empty())
     };
     // Whether that came true is for the account to say.
     until("all are read", READ_LIMIT, missing).await.ok();
@@ -122,9 +116,9 @@ pub async fn play(program: &Path, plan: CyclePlan) -> anyhow::Result<Account> {
     village.county.stop().await?;
     bus.stop().await?;
     let commits = watch.stop()?;
-    let mut account = Account::of(&truth, &outbox, &heard, &devices_of(&devices))?;
+    let mut account = Account::of(&truth, &outbox, &heard, &devices)?;
     account.links = links;
-    account.to_commit = account::to_commit(&truth, &heard, &commits, &devices_of(&devices))?;
+    account.to_commit = account::to_commit(&truth, &heard, &commits, &devices)?;
     account.county = village.prove()?;
     Ok(account)
 }
@@ -154,7 +148,7 @@ pub async fn begin_again(program: &Path) -> anyhow::Result<Account> {
     let outbox = village.site.outbox();
     until("all is stored, and the cuff is away", READ_LIMIT, async || {
         let heard = Heard::of(&stage, &[]).await?;
-        let account = Account::of(&truth, &outbox, &heard, &devices_of(&devices))?;
+        let account = Account::of(&truth, &outbox, &heard, &devices)?;
         let is_pause = PAUSE_S.contains(&(time.now().0 / 1_000_000 % STORY_S));
         let is_stored = account.stored > 0 && account.lost.is_empty();
         Ok(is_pause && is_stored && stage.connected().await?.is_empty())
@@ -168,7 +162,7 @@ pub async fn begin_again(program: &Path) -> anyhow::Result<Account> {
     stage.stop().await?;
     village.site.stop().await?;
     bus.stop().await?;
-    Account::of(&truth, &village.site.outbox(), &heard, &devices_of(&devices))
+    Account::of(&truth, &village.site.outbox(), &heard, &devices)
 }
 
 /// What devices said against what the agent has, where nobody was killed; `devices` are ids and
@@ -184,10 +178,6 @@ pub fn account_of(
 ) -> anyhow::Result<Account> {
     let heard = Heard { said: said.to_vec(), killed: BTreeMap::new() };
     Account::of(truth, outbox, &heard, devices)
-}
-
-fn devices_of(devices: &[OnSite]) -> Vec<(String, String)> {
-    devices.iter().map(|one| (one.id.clone(), one.address.clone())).collect()
 }
 
 /// Kills the agent in the middle of what is said, and starts it again.
@@ -212,29 +202,28 @@ async fn kill(
     Ok(killed)
 }
 
+/// Ids and addresses.
+type Named = Vec<(String, String)>;
+
 /// The devices, written into the configuration of the agent.
-fn cast(
-    village: &Village,
-    [cuffs, meters]: [usize; 2],
-) -> anyhow::Result<(Vec<OnSite>, Vec<OnAir>)> {
-    let mut config = fs::OpenOptions::new().append(true).open(village.site.config())?;
-    let (mut devices, mut on_air) = (Vec::new(), Vec::new());
+fn cast(village: &Village, [cuffs, meters]: [usize; 2]) -> anyhow::Result<(Named, Vec<OnAir>)> {
     let names = std::iter::repeat_n(("ble-cuff", "blood-pressure"), cuffs);
     let names = names.chain(std::iter::repeat_n(("ble-meter", "glucose"), meters));
+    let mut plans = Vec::new();
     for (place, (name, driver)) in (0_u64..).zip(names) {
-        let (id, address) =
-            (format!("heping-{name}-{place:02}"), format!("C0:26:DA:00:00:{place:02X}"));
-        writeln!(
-            config,
-            "\n[[bluetooth]]\nid = \"{id}\"\ndriver = \"{driver}\"\naddress = \"{address}\""
-        )?;
-        let patient = Patient::new(place, story(place)?, EcgSource::Synthetic);
-        let setup = Setup { device: id.clone(), seed: place, clock: stage_clock(), patient };
-        let device = gatt::create(name, setup).context("a virtual device is missing")?;
-        on_air.push(OnAir { address: address.clone(), device, is_bonded: true });
-        devices.push(OnSite { id, address });
+        plans.push(BluetoothPlan {
+            id: format!("heping-{name}-{place:02}"),
+            name,
+            driver,
+            address: format!("C0:26:DA:00:00:{place:02X}"),
+            seed: place,
+            patient: Patient::new(place, story(place)?, EcgSource::Synthetic),
+        });
     }
-    Ok((devices, on_air))
+    village.site.add_bluetooth(&plans)?;
+    let devices = plans.iter().map(|plan| (plan.id.clone(), plan.address.clone())).collect();
+    let on_air = plans.into_iter().map(|plan| plan.on_air(stage_clock()));
+    Ok((devices, on_air.collect::<Result<_, _>>()?))
 }
 
 /// Five results one second after the other, and two glucose tests; each device at its own time.

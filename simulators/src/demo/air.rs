@@ -5,12 +5,11 @@ use crate::{
     process::Program,
     site::{BluetoothPlan, Site},
     stage::{
-        bluez::{Bluez, Manners, OnAir, PrivateBus},
+        bluez::{Bluez, Manners, PrivateBus},
         pty::StageTime,
     },
 };
-use anyhow::Context as _;
-use virtual_devices::{Patient, Setup, StageClock, gatt};
+use virtual_devices::{Patient, StageClock};
 
 /// Behind the site's name in an id, the virtual device, and the driver that reads it.
 const CAST: [(&str, &str, &str); 3] = [
@@ -70,11 +69,9 @@ impl Air {
         let plans: Vec<_> = plans.collect();
         site.add_bluetooth(&plans)?;
         let mut on_air = Vec::new();
-        for BluetoothPlan { id, name, address, seed, patient, .. } in plans {
-            self.devices.push(id.clone());
-            let device = gatt::create(name, Setup { device: id, seed, clock, patient })
-                .with_context(|| format!("no virtual device is called {name}"))?;
-            on_air.push(OnAir { address, device, is_bonded: true });
+        for plan in plans {
+            self.devices.push(plan.id.clone());
+            on_air.push(plan.on_air(clock)?);
         }
         let stage = Bluez::start(self.bus(), on_air, Manners::Nasty, time, &site.truth()).await?;
         self.stage = Some(stage);
