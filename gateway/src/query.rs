@@ -17,6 +17,8 @@ const TIME_ZONE: &str = "Asia/Shanghai";
 
 /// What was done to a device is told so far back.
 const ACTIONS_MAX: u32 = 20;
+/// And what became of the clock of a site.
+const CLOCK_CHANGES_MAX: u32 = 20;
 
 /// Township clinics by site.
 pub(crate) type Clinics = BTreeMap<SiteId, String>;
@@ -25,7 +27,7 @@ pub(crate) type Clinics = BTreeMap<SiteId, String>;
 const READING: &str =
     "SELECT id, site, outbox, lane, seq, idx, device, channel, grp, metric, value, comparator,
     unit, canonical, no_data, validity, context, device_ms, observed_ms, received_ms, measured_ms,
-    time_suspect, freshness, device_seq,
+    time_suspect, freshness, device_seq, box_ms,
     (SELECT first.outbox || '/' || first.lane || '/' || first.seq || '/' || first.idx
      FROM reading AS first WHERE first.id = reading.duplicate_of) AS duplicate_of FROM reading";
 
@@ -85,7 +87,9 @@ fn reading_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "canonical_value": canonical,
         "no_data": text("no_data")?, "validity": text("validity")?,
         "context": serde_json::from_str::<Value>(&context).unwrap_or_default(),
-        "device_time": moment(row.get("device_ms")?), "observed_time": moment(row.get("observed_ms")?),
+        "device_time": moment(row.get("device_ms")?),
+        "observed_time": rfc3339(said_by_box(row, "observed_ms")?),
+        "placed_time": moment(row.get("observed_ms")?),
         "received_time": moment(row.get("received_ms")?),
         "measured_time": moment(row.get("measured_ms")?),
         "time_suspect": row.get::<_, bool>("time_suspect")?,
@@ -95,6 +99,11 @@ fn reading_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "outbox": text("outbox")?, "lane": text("lane")?, "seq": row.get::<_, i64>("seq")?,
         "index": row.get::<_, i64>("idx")?,
     }))
+}
+
+/// What the clock of the box said.
+fn said_by_box(row: &Row<'_>, placed: &str) -> rusqlite::Result<i64> {
+    row.get::<_, Option<i64>>("box_ms")?.map_or_else(|| row.get(placed), Ok)
 }
 
 /// One reading.
@@ -117,7 +126,7 @@ pub(crate) struct ReadingFilter {
     pub(crate) limit: u32,
 }
 
-/// Readings ascending by observed time; with the place to go on from when there are more.
+/// Readings ascending by the time at which the box heard them, by the county's clock; with the place to go on from when there are more.
 pub(crate) fn readings(connection: &Connection, filter: &ReadingFilter) -> rusqlite::Result<Value> {
     let mut conditions = vec!["1".to_owned()];
     let mut parameters: Vec<Sql> = Vec::new();
@@ -206,6 +215,7 @@ fn block_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "site": row.get::<_, String>("site")?, "device": row.get::<_, String>("device")?,
         "channel": row.get::<_, String>("channel")?, "metric": row.get::<_, String>("metric")?,
         "start": rfc3339(row.get("start_ms")?),
+        "box_start": rfc3339(said_by_box(row, "start_ms")?),
         "period": {"num": row.get::<_, i64>("period_num")?, "den": row.get::<_, i64>("period_den")?},
         "scale": row.get::<_, Option<String>>("scale")?, "offset": row.get::<_, Option<i64>>("zero")?,
         "unit": row.get::<_, Option<String>>("unit")?,
@@ -249,8 +259,7 @@ pub(crate) fn devices(connection: &Connection, clinics: &Clinics) -> rusqlite::R
         let (site, id) = (text(&device, "site"), text(&device, "device"));
         let readings: Vec<Value> =
             latest.query_map([&site, &id], reading_json)?.collect::<Result<_, _>>()?;
-        let seen =
-            readings.iter().filter_map(|reading| reading.get("observed_time")?.as_str()).max();
+        let seen = readings.iter().filter_map(|reading| reading.get("placed_time")?.as_str()).max();
         let seen = seen.map(ToOwned::to_owned);
         if let Some(fields) = device.as_object_mut() {
             fields.insert("clinic".to_owned(), json!(clinic(clinics, &site)));
@@ -284,6 +293,7 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
         .map(|(site, name)| {
             let silent = json!({"site": site.as_str(), "clinic": name, "time_zone": TIME_ZONE,
                 "online": false, "last_seen": null, "agent_version": null, "clock": null,
+                "clock_evidence": "", "clock_changes": [],
                 "backlog": {"urgent": 0, "trend": 0, "wave": 0}});
             (site.to_string(), silent)
         })
@@ -291,12 +301,33 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
     let mut statement = connection.prepare_cached("SELECT * FROM site")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        sites.insert(row.get("site")?, with_clinic(site_json(row)?, clinics));
+        let (site, mut told): (String, _) =
+            (row.get("site")?, with_clinic(site_json(row)?, clinics));
+        if let Some(fields) = told.as_object_mut() {
+            fields.insert("clock_changes".to_owned(), clock_changes(connection, &site)?);
+        }
+        sites.insert(site, told);
     }
     Ok(json!({"sites": sites.into_values().collect::<Vec<_>>()}))
 }
 
-/// One site that has spoken, without its clinic.
+/// What became of the clock of a site, the latest first.
+fn clock_changes(connection: &Connection, site: &str) -> rusqlite::Result<Value> {
+    let mut statement = connection
+        .prepare_cached("SELECT * FROM clock_change WHERE site = ?1 ORDER BY id DESC LIMIT ?2")?;
+    let told = |row: &Row<'_>| {
+        Ok(json!({
+            "before": rfc3339(row.get("before_ms")?), "at": rfc3339(row.get("at_ms")?),
+            "clock": row.get::<_, String>("quality")?,
+            "evidence": row.get::<_, String>("evidence")?,
+            "received_time": rfc3339(row.get("received_ms")?),
+        }))
+    };
+    let changes = statement.query_map(params![site, CLOCK_CHANGES_MAX], told)?;
+    Ok(Value::Array(changes.collect::<Result<_, _>>()?))
+}
+
+/// One site that has spoken, without its clinic and what became of its clock.
 pub(crate) fn site(connection: &Connection, site: &SiteId) -> rusqlite::Result<Option<Value>> {
     connection
         .prepare_cached("SELECT * FROM site WHERE site = ?1")?
@@ -310,6 +341,7 @@ fn site_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "site": row.get::<_, String>("site")?, "time_zone": TIME_ZONE,
         "online": row.get::<_, bool>("online")?, "last_seen": rfc3339(row.get("changed_ms")?),
         "agent_version": row.get::<_, String>("agent_version")?, "clock": row.get::<_, String>("clock")?,
+        "clock_evidence": row.get::<_, String>("clock_evidence")?,
         "outbox": row.get::<_, String>("outbox")?,
         "backlog": serde_json::from_str::<Value>(&backlog).unwrap_or_default(),
     }))

@@ -69,8 +69,8 @@ pub(crate) fn become_bus(arguments: impl Iterator<Item = OsString>) -> ExitCode 
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
-    /// Where its processes look for `org.bluez`, if not on the machine's own bus.
-    bus: Option<String>,
+    /// What its processes have in their environment beside our own.
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Program {
@@ -80,19 +80,27 @@ impl Program {
     /// When the system does not tell.
     pub fn current() -> anyhow::Result<Self> {
         let path = std::env::current_exe().context("asking for the path of this program")?;
-        Ok(Self { path, bus: None })
+        Ok(Self { path, environment: Vec::new() })
     }
 
     /// A program whose `main` is [`crate::main_from`].
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), bus: None }
+        Self { path: path.to_owned(), environment: Vec::new() }
     }
 
     /// The same program, whose processes look for `org.bluez` on the bus at that address.
     #[must_use]
     pub fn on_bus(&self, address: &str) -> Self {
-        Self { bus: Some(address.to_owned()), ..self.clone() }
+        self.with_variable("DBUS_SYSTEM_BUS_ADDRESS", address)
+    }
+
+    /// The same program, whose processes have that in their environment.
+    #[must_use]
+    pub fn with_variable(&self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let mut program = self.clone();
+        program.environment.push((name.into(), value.as_ref().to_owned()));
+        program
     }
 
     pub(crate) fn command(&self, role: Role, arguments: &[&OsStr]) -> Command {
@@ -100,9 +108,7 @@ impl Program {
         command.arg(role.argument()).args(arguments).stdin(Stdio::null());
         // A group of its own: Ctrl-C at a terminal goes to every process of the bench's group.
         command.process_group(0).kill_on_drop(true);
-        if let Some(bus) = &self.bus {
-            command.env("DBUS_SYSTEM_BUS_ADDRESS", bus);
-        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

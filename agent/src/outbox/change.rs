@@ -80,11 +80,13 @@ impl<'a> Change<'a> {
     pub(super) fn append(
         &mut self,
         lane: Lane,
-        opened_at: WallTime,
+        opened: Now,
         records: Vec<Record>,
     ) -> rusqlite::Result<()> {
         let seq = self.take_number(lane, 1);
-        let bytes = Envelope { outbox: self.outbox, lane, seq, opened_at, records }.encode();
+        let (opened_at, uptime) = (opened.wall, Some(opened.uptime));
+        let envelope = Envelope { outbox: self.outbox, lane, seq, opened_at, uptime, records };
+        let bytes = envelope.encode();
         let place = lane.of(self.lanes).places.of(seq);
         self.transaction
             .prepare_cached(&format!("INSERT INTO {} VALUES (?1, ?2, ?3)", lane.name()))?
@@ -229,7 +231,7 @@ impl<'a> Change<'a> {
         let counted: Vec<DropRecord> = self.saved.iter().chain(&self.dropped).cloned().collect();
         for part in counted.chunks(DROPS_PER_ENVELOPE) {
             let records = part.iter().cloned().map(Record::Dropped).collect();
-            self.append(Lane::Urgent, self.now.wall, records)?;
+            self.append(Lane::Urgent, self.now, records)?;
         }
         // A number that has no row is in here, or it would be given again.
         for drop in &self.dropped {

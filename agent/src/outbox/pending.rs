@@ -1,10 +1,11 @@
 //! Records that wait for their commit, gathered into envelopes-to-be.
 
 use super::Origin;
+use crate::clock::SET_MS;
 use model::{
     id::Lane,
     record::Record,
-    time::{MonoTime, WallTime},
+    time::{MonoTime, Now, WallTime},
 };
 use std::{collections::VecDeque, mem, time::Duration};
 use uplink_proto::envelope::{ENVELOPE_LEN_MAX, TREND_LEN_MAX, record_len};
@@ -22,7 +23,7 @@ const HEAD_LEN: usize = 128;
 pub(super) struct Batch {
     pub(super) records: Vec<Record>,
     pub(super) origins: Vec<Origin>,
-    pub(super) opened_at: WallTime,
+    pub(super) opened: Now,
     len: usize,
 }
 
@@ -59,9 +60,13 @@ impl LanePending {
         Self { lane, batches: VecDeque::new(), given_up: None, due: None, after, together, len_max }
     }
 
-    pub(super) fn add(&mut self, now: MonoTime, wall: WallTime, origin: Origin, record: Record) {
+    pub(super) fn add(&mut self, now: Now, origin: Origin, record: Record) {
         let len = record_len(&record);
-        let fits = |batch: &&mut Batch| batch.len + len <= self.len_max;
+        let fits = |batch: &&mut Batch| {
+            // The times in an envelope are all by one setting of the clock.
+            let was_set = now.set_since(batch.opened).unsigned_abs() > SET_MS;
+            batch.len + len <= self.len_max && !was_set
+        };
         match self.batches.back_mut().filter(fits) {
             Some(batch) => {
                 batch.len += len;
@@ -71,11 +76,11 @@ impl LanePending {
             None => self.batches.push_back(Batch {
                 records: vec![record],
                 origins: vec![origin],
-                opened_at: wall,
+                opened: now,
                 len: HEAD_LEN + len,
             }),
         }
-        self.due.get_or_insert(now + self.after);
+        self.due.get_or_insert(now.mono + self.after);
     }
 
     pub(super) fn due(&self) -> Option<MonoTime> {
@@ -100,8 +105,8 @@ impl LanePending {
         let before = self.given_up.take();
         self.given_up = Some(GivenUp {
             count: before.map_or(0, |before| before.count).saturating_add(1),
-            from: before.map_or(batch.opened_at, |before| before.from),
-            until: batch.opened_at,
+            from: before.map_or(batch.opened.wall, |before| before.from),
+            until: batch.opened.wall,
         });
         true
     }

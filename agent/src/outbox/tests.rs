@@ -11,7 +11,7 @@ use model::{
     metric::Metric,
     reading::{Occurrence, Reading, ReadingGroup},
     record::{DropCause, DropRecord},
-    time::{ClockQuality, DeviceTime, MonoTime, Now, Observed, WallTime},
+    time::{ClockQuality, DeviceTime, MonoTime, Now, Observed, Uptime, WallTime},
     units::Unit,
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
 };
@@ -23,6 +23,7 @@ use uplink_proto::envelope::{self, Envelope};
 mod cost;
 mod history;
 mod older;
+mod stepped;
 
 const LINK: usize = 3;
 const PAGE_LEN: usize = 1024;
@@ -33,8 +34,9 @@ fn seq(number: u64) -> Seq {
 }
 
 fn at(mono: Duration) -> Now {
-    let quality = ClockQuality::Unknown;
-    Now { mono: MonoTime::from_start(mono), wall: WallTime::from_unix_ms(1_000_000), quality }
+    let (uptime, quality) = (Uptime::default(), ClockQuality::Unknown);
+    let (mono, wall) = (MonoTime::from_start(mono), WallTime::from_unix_ms(1_000_000));
+    Now { mono, uptime, wall, quality }
 }
 
 fn observed() -> Observed {
@@ -504,7 +506,7 @@ fn the_present_begins_five_minutes_ago() {
     let mut file = bench.open();
     for second in [0, 100, 200, 400] {
         let mut change = file.change(at(Duration::from_secs(second))).unwrap();
-        change.append(Lane::Trend, WallTime::from_unix_ms(0), vec![trend()]).unwrap();
+        change.append(Lane::Trend, at(Duration::ZERO), vec![trend()]).unwrap();
         change.commit().unwrap();
     }
     let live_from =
@@ -659,7 +661,7 @@ fn large_and_broken(bench: &Bench) {
     file.connection.execute_batch("INSERT INTO wave VALUES (1, 0, zeroblob(70000000))").unwrap();
     let mut change = file.change(at(Duration::ZERO)).unwrap();
     for device in ["first-01"].into_iter().chain(["bp-01"; 49]) {
-        change.append(Lane::Trend, WallTime::from_unix_ms(0), vec![trend_of(device)]).unwrap();
+        change.append(Lane::Trend, at(Duration::ZERO), vec![trend_of(device)]).unwrap();
     }
     change.commit().unwrap();
     drop(file);

@@ -8,11 +8,11 @@ use super::{
     queue::Queue,
     retention,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, SET_MS};
 use model::{
     id::{DeviceId, Lane},
-    record::{DropRecord, Record},
-    time::MonoTime,
+    record::{ClockChange, DropRecord, Record},
+    time::{MonoTime, Now, WallTime},
 };
 use rusqlite::ErrorCode;
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
@@ -97,6 +97,8 @@ pub(super) struct Writer<'a> {
     retry_at: Option<MonoTime>,
     prune_at: MonoTime,
     overflow: bool,
+    /// The clocks when they were looked at last.
+    pub(super) looked: Now,
 }
 
 impl<'a> Writer<'a> {
@@ -111,6 +113,7 @@ impl<'a> Writer<'a> {
             retry_at: None,
             prune_at,
             overflow: false,
+            looked: desk.clock.now(),
         }
     }
 
@@ -128,6 +131,7 @@ impl<'a> Writer<'a> {
                     self.take_waiting(commands)?;
                 }
             }
+            self.look_at_clock(self.desk.clock.now());
             let now = self.desk.clock.mono();
             if self.commit_at().is_some_and(|due| due <= now) {
                 self.commit()?;
@@ -215,6 +219,23 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// That the clock was set, or is trusted otherwise than before, is a record.
+    pub(super) fn look_at_clock(&mut self, now: Now) {
+        let set_ms = now.set_since(self.looked);
+        let was_set = set_ms.unsigned_abs() > SET_MS;
+        if !was_set && now.quality == self.looked.quality {
+            return;
+        }
+        if was_set {
+            tracing::warn!(set_ms, "The clock was set.");
+        }
+        let before = WallTime::from_unix_ms(now.wall.unix_ms().saturating_sub(set_ms));
+        let evidence = self.desk.clock.trust().evidence;
+        let change = ClockChange { before, evidence, observed: now.observed() };
+        self.queue.add(now, NO_LINK, Record::Clock(change), |_| Vec::new());
+        self.looked = now;
+    }
+
     /// Commits what is due, whatever else waits in the channel.
     pub(super) fn commit(&mut self) -> Result<(), Damaged> {
         let now = self.desk.clock.mono();
@@ -258,7 +279,7 @@ impl<'a> Writer<'a> {
                 change.give_up_unwritten(pending.lane, count, from, until);
             }
             for batch in pending.batches() {
-                change.append(pending.lane, batch.opened_at, batch.records.clone())?;
+                change.append(pending.lane, batch.opened, batch.records.clone())?;
             }
         }
         for (device, (cursor, _)) in &self.queue.cursors {

@@ -26,6 +26,8 @@ pub enum Record {
     Dropped(DropRecord),
     /// Something was done to a device.
     Action(DeviceAction),
+    /// The box's clock was set, or is trusted otherwise than before.
+    Clock(ClockChange),
 }
 
 impl Record {
@@ -42,7 +44,8 @@ impl Record {
             | Self::Status(_)
             | Self::Started(_)
             | Self::Dropped(_)
-            | Self::Action(_) => Lane::Urgent,
+            | Self::Action(_)
+            | Self::Clock(_) => Lane::Urgent,
         }
     }
 }
@@ -53,6 +56,17 @@ pub struct AgentStarted {
     /// Version of the agent.
     pub version: String,
     /// The agent's clock at the start.
+    pub observed: Observed,
+}
+
+/// The box's clock was set, or is trusted otherwise than before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClockChange {
+    /// What it would have said, had nobody set it.
+    pub before: WallTime,
+    /// Why it is trusted so.
+    pub evidence: String,
+    /// What it says, and how far it can be trusted.
     pub observed: Observed,
 }
 

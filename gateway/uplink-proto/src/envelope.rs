@@ -17,7 +17,7 @@ use ciborium::Value;
 use model::{
     id::{Lane, OutboxId, Seq},
     record::Record,
-    time::WallTime,
+    time::{Uptime, WallTime},
 };
 
 mod record;
@@ -41,6 +41,8 @@ pub struct Envelope {
     pub seq: Seq,
     /// When it was opened, by the agent's clock.
     pub opened_at: WallTime,
+    /// And by how long the box had been running, which no setting of the clock changes.
+    pub uptime: Option<Uptime>,
     /// What it carries.
     pub records: Vec<Record>,
 }
@@ -87,7 +89,7 @@ impl Envelope {
         let mut names = record::Names::default();
         let base = self.opened_at;
         let records = self.records.iter().map(|record| names.encode(record, base)).collect();
-        wire::to_bytes(&wire::map([
+        let mut map = wire::map([
             ("v", number(VERSION)),
             ("o", outbox_bytes(self.outbox)),
             ("l", number(lane_number(self.lane))),
@@ -96,7 +98,11 @@ impl Envelope {
             ("d", Value::Array(names.devices.iter().map(|device| text(device.as_str())).collect())),
             ("m", Value::Array(names.metrics.iter().map(|metric| text(metric.name())).collect())),
             ("r", Value::Array(records)),
-        ]))
+        ]);
+        if let (Some(uptime), Some(parts)) = (self.uptime, map.as_map_mut()) {
+            parts.push((text("k"), wire::uptime(uptime)));
+        }
+        wire::to_bytes(&map)
     }
 
     /// Reads an envelope back.
@@ -120,7 +126,8 @@ impl Envelope {
             }
         }
         let Header { outbox, lane, seq, opened_at } = header;
-        let envelope = Self { outbox, lane, seq, opened_at, records };
+        let uptime = wire::read_uptime(&map)?;
+        let envelope = Self { outbox, lane, seq, opened_at, uptime, records };
         Ok(Decoded { envelope, written: written(&map)?, skipped })
     }
 }
