@@ -15,6 +15,9 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// A wall clock that is further than this from where the uptime says that it should be was set. An
 /// agent that is not let run between reading one and the other makes less of a difference.
 pub(crate) const SET_MS: u64 = 500;
+/// How long a record is on its way from a device's first byte to the outbox: ten blocks of samples.
+/// Of a clock that was set by more it shows by which setting a record is.
+pub(crate) const ON_ITS_WAY_MS: u64 = 10_000;
 
 /// How far the wall clock can be trusted, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -48,6 +48,21 @@ impl Record {
             | Self::Clock(_) => Lane::Urgent,
         }
     }
+
+    /// What the agent's clock said.
+    #[must_use]
+    pub const fn observed(&self) -> Observed {
+        match self {
+            Self::Readings(group) => group.observed,
+            Self::Waveform(block) => block.start,
+            Self::Alarm(alarm) => alarm.observed,
+            Self::Status(status) => status.observed,
+            Self::Started(started) => started.observed,
+            Self::Dropped(dropped) => dropped.observed,
+            Self::Action(action) => action.observed,
+            Self::Clock(change) => change.observed,
+        }
+    }
 }
 
 /// The agent started: says which program wrote what follows.

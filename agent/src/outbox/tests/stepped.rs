@@ -33,6 +33,25 @@ fn the_times_of_an_envelope_are_all_by_one_setting_of_the_clock() {
 }
 
 #[test]
+fn what_was_decoded_before_the_clock_was_set_is_by_the_clock_of_then() {
+    let mut bench = Bench::new(1 << 30);
+    let mut writer = bench.writer();
+    let begin = writer.looked;
+    let by =
+        |set_ms: i64| Now { wall: WallTime::from_unix_ms(begin.wall.unix_ms() + set_ms), ..begin };
+    let decoded_at = |now: Now| match trend() {
+        Record::Readings(group) => {
+            Record::Readings(ReadingGroup { observed: now.observed(), ..group })
+        }
+        other => other,
+    };
+    writer.look_at_clock(by(3_600_000));
+    let setting_of = |now: Now| writer.by_setting_of(&decoded_at(now), by(3_600_000)).wall;
+    assert_eq!(setting_of(by(3_599_000)), by(3_600_000).wall);
+    assert_eq!(setting_of(by(-1000)), begin.wall);
+}
+
+#[test]
 fn that_the_clock_was_set_or_is_trusted_otherwise_is_a_record() {
     let mut bench = Bench::new(1 << 30);
     let mut writer = bench.writer();
