@@ -33,7 +33,7 @@ use crate::{
 };
 use bluez::{Asker, Bluez, BluezError, Said};
 use drivers::{
-    gatt::{GattOutput, Refusal, Request},
+    gatt::{GattOutput, Refusal, Request, Uuid},
     output::Output,
     registry,
 };
@@ -116,6 +116,8 @@ async fn serve(radio: Radio) -> Result<(), OutboxClosed> {
 /// One device, its driver, and the way out.
 struct Place {
     address: String,
+    /// What its driver reads.
+    service: Uuid,
     /// It stays connected for as long as it is worn.
     stays: bool,
     session: Session,
@@ -126,8 +128,8 @@ struct Place {
     is_lost: bool,
     /// It was told that no connection is left for it.
     is_left_out: bool,
-    /// Why it has to be paired, once that was told.
-    unpaired: Option<String>,
+    /// Why it is not read, although it is there, once that was told.
+    unread: Option<String>,
     /// How often in a row it ended a connection before it told its services.
     dropped: u32,
     /// It was found by the service it advertises.
@@ -152,6 +154,7 @@ impl Desk {
                 registry::create_gatt(config.driver, config.id.clone(), config.clock, cursor);
             places.push(Place {
                 address: config.address.clone(),
+                service: config.driver.service(),
                 stays: config.driver.stays(),
                 session: Session::new(driver),
                 handover: Handover {
@@ -167,7 +170,7 @@ impl Desk {
                 path: None,
                 is_lost: false,
                 is_left_out: false,
-                unpaired: None,
+                unread: None,
                 dropped: 0,
                 is_plain: false,
                 is_held: false,
@@ -176,11 +179,12 @@ impl Desk {
         Ok(Self { places, unreachable: None })
     }
 
-    /// No device can be reached; that is told once.
+    /// No device can be reached; each reason is told once.
     async fn unreachable(&mut self, reason: &str) -> Result<(), OutboxClosed> {
-        if self.unreachable.replace(reason.to_owned()).is_some() {
+        if self.unreachable.as_deref() == Some(reason) {
             return Ok(());
         }
+        self.unreachable = Some(reason.to_owned());
         tracing::warn!(reason, "Bluetooth devices are out of reach.");
         for place in &mut self.places {
             let now = place.handover.clock.now();
@@ -197,7 +201,7 @@ impl Desk {
             tracing::info!("Bluetooth is back.");
             for place in &mut self.places {
                 // Who has to be paired still has to.
-                let (state, reason) = match &place.unpaired {
+                let (state, reason) = match &place.unread {
                     Some(reason) => (DeviceState::LinkDown, reason.clone()),
                     None => (DeviceState::Waiting, "Bluetooth is back".to_owned()),
                 };
@@ -215,14 +219,14 @@ async fn tell(place: &mut Place, now: Now, event: Event<'_>) -> Result<(), Outbo
     }
     place.session.handle(now, event, &mut keep);
     for output in keep {
-        place.handover.keep(as_it_is(place.unpaired.as_deref(), output)).await?;
+        place.handover.keep(as_it_is(place.unread.as_deref(), output)).await?;
     }
     Ok(())
 }
 
 /// A driver calls a device online that answers; one that has to be paired does, and is not read.
-fn as_it_is(unpaired: Option<&str>, mut output: GattOutput) -> GattOutput {
-    if let (Some(reason), Output::Emit(Record::Status(status))) = (unpaired, &mut output)
+fn as_it_is(unread: Option<&str>, mut output: GattOutput) -> GattOutput {
+    if let (Some(reason), Output::Emit(Record::Status(status))) = (unread, &mut output)
         && status.state == DeviceState::Online
     {
         (status.state, status.reason) = (DeviceState::LinkDown, reason.to_owned());
@@ -241,22 +245,27 @@ async fn mind_bond(
         matches!(place.session.under_way(number), Some(Call::Gatt(Request::Subscribe(_))));
     match result {
         Err(Refusal::NotPaired) => wants_pairing(place, "it asks for a bond").await,
-        Ok(_) if is_subscribing && place.unpaired.take().is_some() => {
+        Ok(_) if is_subscribing && place.unread.take().is_some() => {
             place.handover.report(DeviceState::Online, "").await
         }
         _ => Ok(()),
     }
 }
 
-/// Told once, until it is paired.
 async fn wants_pairing(place: &mut Place, why: &str) -> Result<(), OutboxClosed> {
-    if place.unpaired.is_some() {
+    let reason = format!("{why}; run: clinic-agent devices pair {}", place.address);
+    is_unread(place, reason).await
+}
+
+/// Told once, until it is subscribed to.
+async fn is_unread(place: &mut Place, reason: String) -> Result<(), OutboxClosed> {
+    if place.unread.is_some() {
         return Ok(());
     }
-    let reason = format!("{why}; run: clinic-agent devices pair {}", place.address);
-    place.unpaired = Some(reason.clone());
-    tracing::warn!(device = %place.handover.device, reason, "A device has to be paired.");
-    place.handover.report(DeviceState::LinkDown, &reason).await
+    tracing::warn!(device = %place.handover.device, reason, "A device is not read.");
+    place.handover.report(DeviceState::LinkDown, &reason).await?;
+    place.unread = Some(reason);
+    Ok(())
 }
 
 enum Ended {
@@ -523,12 +532,21 @@ impl<'a> Air<'a> {
                 }
             }
             News::Resolved(_) => {
-                // Of a stack that was gone the driver knows nothing: for it nothing changed.
                 place.dropped = 0;
-                if std::mem::take(&mut place.is_lost) && place.unpaired.is_none() {
+                let found = self.objects.characteristics(&path);
+                if found.iter().all(|known| known.service != place.service) {
+                    let driver = place.handover.driver;
+                    let text = format!(
+                        "it has not the service of the driver {driver}; clinic-agent devices pair \
+                         {} names the driver that fits",
+                        place.address
+                    );
+                    return is_unread(place, text).await;
+                }
+                // Of a stack that was gone the driver knows nothing: for it nothing changed.
+                if std::mem::take(&mut place.is_lost) && place.unread.is_none() {
                     place.handover.report(DeviceState::Online, "").await?;
                 }
-                let found = self.objects.characteristics(&path);
                 tell(place, now, Event::Resolved(&found)).await
             }
             News::Disconnected(_) => {
