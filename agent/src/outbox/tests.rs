@@ -23,6 +23,7 @@ use uplink_proto::envelope::{self, Envelope};
 mod cost;
 mod history;
 mod older;
+mod restored;
 
 const LINK: usize = 3;
 const PAGE_LEN: usize = 1024;
