@@ -1,7 +1,10 @@
 //! The stage of the stories: one county, one clinic, real processes, and the proof at the end.
 
 pub mod cycles;
+pub mod dice;
+pub mod mosquitto;
 mod proof;
+pub mod proxy;
 
 pub use proof::Proof;
 
