@@ -6,21 +6,24 @@
 
 use anyhow::{Context as _, ensure};
 use e2e::{
-    Proof, Village,
+    Proof, Village, Witness,
     dice::{Dice, seed},
     mosquitto::Mosquitto,
     proxy::{Fate, Proxy},
-    until,
+    read_only, until,
 };
 use simulators::{
     county::{BrokerPlace, free_port},
-    site::Performance,
+    site::{DevicePlan, Performance, switch_off},
 };
 use std::{
+    cell::Cell,
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
+use virtual_devices::{EcgSource, Patient, Scenario};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const CUTS: u32 = 24;
@@ -31,6 +34,12 @@ const INSTANTS_MS: u64 = 600;
 const NOTICED_MAX: Duration = Duration::from_secs(30 + 2 + 10);
 /// One that is not answered at all is given up after 20 s more.
 const TRIED_AGAIN_MAX: Duration = Duration::from_secs(20 + 2 + 10);
+/// "At 20 kbit/s four monitors' waveforms cannot all pass."
+const SLOW: u64 = 20_000;
+/// Full of waves in about a minute.
+const OUTBOX_LEN: u64 = 256 << 10;
+/// The newest reading at the county is never older: one row of waves is 1.2 s of such a link.
+const PRESENT_MAX: Duration = Duration::from_secs(15);
 
 /// A village whose agent reaches the embedded broker over a link.
 async fn over_a_link() -> anyhow::Result<(Village, Proxy)> {
@@ -169,4 +178,84 @@ async fn county_swallowed() -> anyhow::Result<String> {
 
 fn line(what: &str, noticed: Duration, proof: &Proof) -> String {
     format!("{what}: {:.1} s, {proof:?}, 0 lost, 0 doubled, 0 altered", noticed.as_secs_f64())
+}
+
+/// Four monitors with waves, and a pump that has an alarm after 50 s.
+fn four_monitors_and_a_pump() -> anyhow::Result<Vec<DevicePlan>> {
+    let scenario = Scenario::built_in("clinic-day").context("a scenario is missing")?;
+    let plan = |(number, name): (u64, &'static str)| DevicePlan {
+        id: format!("heping-{name}-{number:02}"),
+        name,
+        seed: number,
+        patient: Patient::new(number, scenario.clone(), EcgSource::Recording),
+        faults: None,
+    };
+    let names = ["pm6750", "pm6750", "intellivue", "intellivue", "bcc"];
+    Ok((1..).zip(names).map(plan).collect())
+}
+
+/// How old the newest reading is that the county has.
+fn age(village: &Village) -> anyhow::Result<Duration> {
+    let newest: Option<i64> = read_only(&village.database())?.query_row(
+        "SELECT max(observed_ms) FROM reading",
+        [],
+        |row| row.get(0),
+    )?;
+    let newest = newest.context("there is no reading yet")?;
+    let age = jiff::Timestamp::now().as_millisecond() - newest;
+    Ok(Duration::from_millis(u64::try_from(age).unwrap_or_default()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_20_kbit_waves_yield_to_readings_and_the_ledger_tells_which_are_missing()
+-> anyhow::Result<()> {
+    let devices = four_monitors_and_a_pump()?;
+    let mut village =
+        Village::prepare_with(Path::new(PROGRAM), BrokerPlace::Embedded, devices).await?;
+    let proxy = Proxy::to(village.county.broker())?;
+    village.site.reach_broker_at(&proxy.address())?;
+    let config = fs::read_to_string(village.site.config())?;
+    let limit = format!("{config}\n[outbox]\nmax_bytes = {OUTBOX_LEN}\n");
+    fs::write(village.site.config(), limit)?;
+    let mut witness = Witness::start(village.site.outbox())?;
+    let mut played = village.start().await?;
+    village.flow(20).await?;
+    proxy.limit(Some(SLOW));
+    let (since, oldest) = (Instant::now(), Cell::new(Duration::ZERO));
+    let dropped = "SELECT count(*) FROM drop_record WHERE lane = 'wave'";
+    until("waves are given up", Duration::from_secs(180), async || {
+        oldest.set(oldest.get().max(age(&village)?));
+        let county = read_only(&village.database())?;
+        Ok(county.query_row(dropped, [], |row| row.get::<_, i64>(0))? >= 3)
+    })
+    .await?;
+    let (slow, oldest) = (since.elapsed(), oldest.get());
+    ensure!(oldest <= PRESENT_MAX, "readings came {oldest:?} late");
+    switch_off(&mut played).await?;
+    proxy.limit(None);
+    until("what is left has come", Duration::from_secs(60), async || {
+        witness.is_settled(&village.database())
+    })
+    .await?;
+    for performance in played {
+        performance.unplug().await?;
+    }
+    let ledger = village.county.client()?.ledger().await?;
+    village.site.stop().await?;
+    village.county.stop().await?;
+    witness.stop();
+    let found = witness.prove(&village.database())?;
+    let [urgent, trend, waves] = found.dropped;
+    ensure!(urgent == 0 && trend == 0 && waves > 0, "{found:?}");
+    ensure!(found.proof.alarms > 0, "{found:?}");
+    let told = ledger.iter().filter(|lane| !lane.dropped.is_empty());
+    let told: Vec<_> = told.map(|lane| (lane.lane.as_str(), &lane.dropped)).collect();
+    ensure!(matches!(told.as_slice(), [("wave", _)]), "{told:?}");
+    println!(
+        "{SLOW} bit/s for {:.0} s: newest reading at most {:.1} s old; {found:?}; the ledger: \
+         {told:?}",
+        slow.as_secs_f64(),
+        oldest.as_secs_f64()
+    );
+    Ok(())
 }

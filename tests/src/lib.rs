@@ -6,7 +6,7 @@ pub mod mosquitto;
 mod proof;
 pub mod proxy;
 
-pub use proof::Proof;
+pub use proof::{Proof, Witness, Witnessed};
 
 use anyhow::{Context as _, bail};
 use rusqlite::{Connection, OpenFlags};

@@ -38,12 +38,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) const fn new() -> Self {
-        Self {
-            window: WINDOW_LEN_MIN,
-            shrunk_at: None,
-            patience: PATIENCE_MIN,
-            doubled_at: None,
-        }
+        Self { window: WINDOW_LEN_MIN, shrunk_at: None, patience: PATIENCE_MIN, doubled_at: None }
     }
 
     /// Bytes of trend and wave that may be on the wire.
