@@ -5,6 +5,10 @@
 //! and its records are compared with the rows of the county, value by value; what the county works
 //! out itself (freshness, canonical values) is not compared.
 
+mod witness;
+
+pub use witness::{Witness, Witnessed};
+
 use crate::read_only;
 use anyhow::{Context as _, bail, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
