@@ -87,7 +87,7 @@ fn number(village: &Village, question: &str) -> anyhow::Result<i64> {
 fn times(village: &Village) -> anyhow::Result<Vec<(i64, i64)>> {
     let county = read_only(&village.database())?;
     let mut statement = county.prepare(
-        "SELECT observed_ms, coalesce(box_ms, observed_ms) FROM reading
+        "SELECT observed_ms, coalesce(box_ms, observed_ms) FROM reading_group
          UNION ALL SELECT start_ms, coalesce(box_ms, start_ms) FROM waveform",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -155,10 +155,12 @@ async fn what_a_box_in_1970_recorded_without_a_network_is_placed_when_it_was() -
     })
     .await?;
     // Old news is nowhere the present, and the present is not in doubt.
-    let late = "SELECT count(*) FROM reading WHERE freshness = 'fresh'
+    let late = "SELECT count(*) FROM reading_group WHERE freshness IS NULL
                 AND received_ms - observed_ms > 600000";
     ensure!(number(&village, late)? == 0, "old readings are called fresh");
-    let doubtful = "SELECT count(*) FROM reading WHERE time_suspect AND lane = 'trend'";
+    let doubtful = "SELECT count(*) FROM reading_group
+                    JOIN outbox_lane ON outbox_lane.id = outbox_lane
+                    WHERE time_suspect AND lane = 'trend'";
     ensure!(number(&village, doubtful)? == 0, "readings of the monitor are in doubt");
     let others = prove(village, performances, began_ms, &[0, in_1970]).await?;
     ensure!(others > 100, "the box gave {others} other times");

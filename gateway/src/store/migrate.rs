@@ -4,15 +4,16 @@
 //! - a step that has been released is never changed: a new one is put behind it
 
 mod delta;
+mod groups;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use uplink_proto::{envelope::peek, samples};
 
 /// Schema this gateway writes.
-pub(crate) const SCHEMA: u32 = 3;
+pub(crate) const SCHEMA: u32 = 4;
 
 /// From nothing to schema 1, from there to 2, and so on.
-const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 3] = [county, evidence, clocks];
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 4] = [county, evidence, groups, clocks];
 
 /// Takes every step the database has not taken yet.
 pub(super) fn migrate(mut connection: Connection) -> rusqlite::Result<Connection> {
@@ -51,7 +52,7 @@ fn evidence(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 fn clocks(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction.execute_batch(include_str!("../../migrations/0003_clocks.sql"))
+    transaction.execute_batch(include_str!("../../migrations/0005_clocks.sql"))
 }
 
 /// Databases of schema 1 have samples of codec 1 or of codec 2; which, their checksum tells.
@@ -75,3 +76,22 @@ fn waveforms(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         }
     }
 }
+
+/// Readings that were a row each become groups.
+fn groups(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("../../migrations/0004_reading_groups.sql"))?;
+    groups::gather(transaction)?;
+    // Indexes are faster made of what is there.
+    transaction.execute_batch(
+        "DROP TABLE latest; DROP TABLE reading;
+         CREATE INDEX reading_group_observed ON reading_group (observed_ms);
+         CREATE INDEX reading_group_series ON reading_group (source, observed_ms);
+         CREATE INDEX reading_group_identity ON reading_group (source, identity)
+           WHERE identity IS NOT NULL;
+         CREATE INDEX reading_group_copies ON reading_group (duplicate_of)
+           WHERE duplicate_of IS NOT NULL;",
+    )
+}
+
+#[cfg(test)]
+mod tests;

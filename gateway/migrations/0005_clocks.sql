@@ -1,8 +1,8 @@
--- Schema 3: when things were, also where the clock of a box was wrong.
+-- Schema 4: when things were, also where the clock of a box was wrong.
 
--- From here on reading.observed_ms and waveform.start_ms are by the county's clock. What the box's
+-- From here on reading_group.observed_ms and waveform.start_ms are by the county's clock. What the box's
 -- clock said; NULL where that is the same.
-ALTER TABLE reading ADD COLUMN box_ms INTEGER;
+ALTER TABLE reading_group ADD COLUMN box_ms INTEGER;
 ALTER TABLE waveform ADD COLUMN box_ms INTEGER;
 
 -- When each boot of a box was, by the county's clock.
