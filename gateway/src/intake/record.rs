@@ -180,13 +180,6 @@ impl Batch<'_> {
         index: u32,
         block: &WaveformBlock,
     ) -> rusqlite::Result<()> {
-        let flags = [
-            (block.flags.lead_off, "lead_off"),
-            (block.flags.saturation, "saturation"),
-            (block.flags.pacer, "pacer"),
-        ];
-        let flags: Vec<&str> =
-            flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect();
         let (scale, zero, unit) = match &block.scale {
             Some(scale) => (
                 Some(scale.per_count.to_string()),
@@ -195,14 +188,13 @@ impl Batch<'_> {
             ),
             None => (None, None, None),
         };
-        let id = self
-            .connection
+        self.connection
             .prepare_cached(
                 "INSERT INTO waveform (site, outbox, lane, seq, idx, device, channel, metric, start_ms,
                    period_num, period_den, scale, zero, unit, flags, samples)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
-            .insert(params![
+            .execute(params![
                 site.as_str(),
                 envelope.outbox.to_string(),
                 envelope.lane.name(),
@@ -217,11 +209,10 @@ impl Batch<'_> {
                 scale,
                 zero,
                 unit,
-                flags.join(","),
+                query::flags(block).join(","),
                 samples::encode(&block.samples)
             ])?;
-        let key = format!("{site}:{}:{}", block.device, block.metric);
-        self.taken.blocks.extend(query::block(self.connection, id)?.map(|json| (key, json)));
+        self.taken.blocks.push((site.clone(), block.clone()));
         Ok(())
     }
 
