@@ -7,12 +7,15 @@
 //! clinic-bench cycles [LINKS]    cuffs and meters (Bluetooth) come by, and everything goes wrong
 //! clinic-bench waking [DEVICES]  so many Bluetooth devices wake within one minute
 //! clinic-bench waves HEADER...   size of the signals of WFDB records, beside `flac -8`
+//! clinic-bench size [SECONDS]    envelopes taken apart: 1000 readings a second, and 20 devices
+//! clinic-bench size OUTBOX       envelopes of an outbox taken apart
 //! ```
 //!
 //! County and agent are processes of this same program, so it should be a release build. CPU,
 //! memory and bytes written are the kernel's own account (/proc) of those processes; the first
 //! [`SETTLE`] are not counted: keys, and the first connections.
 
+mod size;
 mod waking;
 mod waves;
 
@@ -80,7 +83,7 @@ const LINKS: u64 = 1_000;
 /// A clinic that has bought everything.
 const DEVICES: u64 = 20;
 const USAGE: &str = "write: clinic-bench cable|many [SECONDS], cycles [LINKS], waking [DEVICES], \
-                     or waves HEADER...";
+                     waves HEADER..., or size [SECONDS|OUTBOX]";
 const SITE: &str = "heping";
 const EVER: &str = "1970-01-01T00:00:00Z";
 
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
 fn run(words: &[&str]) -> anyhow::Result<()> {
     let (what, number) = match *words {
         ["waves", ref headers @ ..] => return waves::run(headers),
+        ["size", outbox] if Path::new(outbox).is_file() => return size::outbox(outbox.as_ref()),
         [what] => (what, None),
         [what, number] => (what, Some(number.parse().context("SECONDS, LINKS or DEVICES")?)),
         _ => bail!("{USAGE}"),
@@ -99,6 +103,7 @@ fn run(words: &[&str]) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     match what {
         "cable" => runtime.block_on(cable(seconds)),
+        "size" => size::many_readings().and_then(|()| runtime.block_on(size::site(seconds))),
         "many" => runtime.block_on(many(seconds)),
         "cycles" => runtime.block_on(cycles(number.unwrap_or(LINKS))),
         "waking" => runtime.block_on(waking::waking(number.unwrap_or(DEVICES))),
