@@ -23,6 +23,7 @@ use uplink_proto::envelope::{self, Builder, Envelope};
 mod cost;
 mod history;
 mod older;
+mod restored;
 
 const LINK: usize = 3;
 const PAGE_LEN: usize = 1024;
