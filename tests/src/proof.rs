@@ -83,6 +83,12 @@ pub(crate) fn prove(outbox: &Path, copy: Option<&Path>, county: &Path) -> anyhow
         let of = (id.as_str(), lane, lane.of(&dropped));
         prove_lane(&rows, &county, of, &mut proof, &mut expected)?;
     }
+    agree(&county, &mut proof, expected)?;
+    Ok(proof)
+}
+
+/// The rows of the county are what was committed, and no more.
+fn agree(county: &Connection, proof: &mut Proof, expected: Rows) -> anyhow::Result<()> {
     let stored: i64 = county.query_row("SELECT count(*) FROM envelope", [], |row| row.get(0))?;
     let aside: i64 = county.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
     ensure!(
@@ -92,11 +98,11 @@ pub(crate) fn prove(outbox: &Path, copy: Option<&Path>, county: &Path) -> anyhow
     );
     (proof.readings, proof.blocks) = (expected.readings.len(), expected.blocks.len());
     proof.alarms = expected.alarms.len();
-    compare("reading", expected.readings, stored_readings(&county)?)?;
-    compare("waveform", expected.blocks, rows(&county, "waveform", stored_block)?)?;
-    compare("device_alarm", expected.alarms, rows(&county, "device_alarm", stored_alarm)?)?;
-    compare("drop_record", expected.drops, rows(&county, "drop_record", stored_drop)?)?;
-    Ok(proof)
+    compare("reading", expected.readings, stored_readings(county)?)?;
+    compare("waveform", expected.blocks, rows(county, "waveform", stored_block)?)?;
+    compare("device_alarm", expected.alarms, rows(county, "device_alarm", stored_alarm)?)?;
+    compare("drop_record", expected.drops, rows(county, "drop_record", stored_drop)?)?;
+    Ok(())
 }
 
 /// Whether the county has every row of the outbox, or its drop.
