@@ -27,6 +27,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const LIMIT: Duration = Duration::from_secs(60);
 /// The agent's disk.
 const SIZE_MIB: usize = 64;
+/// The county's log is cut so often.
+const CUTS: u32 = 5;
 /// SQLite and the file system write in steps of this.
 const STEP: u64 = 512;
 
@@ -202,5 +204,36 @@ async fn a_county_whose_database_was_cut_refuses_to_start_and_says_how_to_go_on(
     village.county.stop().await?;
     let proof = village.prove().with_context(|| format!("KILL_SEED={seed}, cut at {at}"))?;
     println!("KILL_SEED={seed}: county cut at {at} of its bytes and restored: {proof:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_county_whose_log_was_cut_gets_again_what_it_had_acked() -> anyhow::Result<()> {
+    let seed = seed();
+    let mut dice = Dice::new(seed);
+    let mut village =
+        Village::prepare(Path::new(PROGRAM), BrokerPlace::Embedded, "clinic-day").await?;
+    let performances = village.start().await?;
+    let mut gone = 0;
+    for _ in 0..CUTS {
+        village.flow(10 + dice.below(20)).await?;
+        village.county.kill().await?;
+        let before = village.stored()?;
+        cut(&village.database().with_extension("sqlite-wal"), &mut dice)?;
+        gone += before - village.stored()?;
+        village.county.start().await?;
+    }
+    village.flow(10).await?;
+    for performance in performances {
+        performance.unplug().await?;
+    }
+    village.drained().await?;
+    village.site.stop().await?;
+    village.county.stop().await?;
+    let proof = village.prove().with_context(|| format!("KILL_SEED={seed}"))?;
+    ensure!(gone > 0 && proof.dropped == 0, "{gone} were gone, {proof:?}");
+    println!(
+        "KILL_SEED={seed}: log cut {CUTS} times, {gone} envelopes gone and sent again: {proof:?}"
+    );
     Ok(())
 }
