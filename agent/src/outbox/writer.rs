@@ -1,7 +1,7 @@
 //! The thread that writes: commits in groups, and answers what is asked of the file.
 
 use super::{
-    COMMANDS_MAX, Command, NO_LINK, News, Origin, OutboxSettings, OutboxStats, Stock,
+    Answer, COMMANDS_MAX, Command, NO_LINK, News, Origin, OutboxSettings, OutboxStats, Stock,
     change::{Change, Changed},
     file::{self, OutboxFile},
     loss::Loss,
@@ -173,6 +173,9 @@ impl<'a> Writer<'a> {
             // They are about a file that is no longer the one.
             Command::Forget { outbox, .. } | Command::Damaged(outbox, ..)
                 if outbox != self.file.id() => {}
+            Command::LostAtCounty { outbox, reply, .. } if outbox != self.file.id() => {
+                drop(reply.send(Ok(())));
+            }
             Command::Forget { lane, first, last, .. } => {
                 let ranges = self.file.take_acked(lane, first, last);
                 self.queue.note_acked(self.desk.clock.mono(), lane, ranges);
@@ -186,14 +189,15 @@ impl<'a> Writer<'a> {
                 })?;
             }
             Command::NextConnection(reply) => drop(reply.send(self.file.next_connection())),
-            Command::StartAnew(reply) => match self.start_anew() {
-                Err(error) if file::is_damage(&error) => {
-                    // The fresh file has a new id too.
-                    drop(reply.send(Ok(())));
-                    return Err(Damaged(error));
-                }
-                done => drop(reply.send(done)),
-            },
+            Command::LostAtCounty { lane, first, last, reply, .. } => {
+                // Acks that wait are of before: they are written, and undone with the others.
+                let done = self.transact(|change| change.lost_at_county(lane, (first, last)));
+                answer(reply, done)?;
+            }
+            Command::StartAnew(reply) => {
+                let done = self.start_anew();
+                answer(reply, done)?;
+            }
             Command::Stock(reply) => {
                 self.overflow = false;
                 drop(reply.send(self.stock()));
@@ -258,7 +262,7 @@ impl<'a> Writer<'a> {
                 change.give_up_unwritten(pending.lane, count, from, until);
             }
             for batch in pending.batches() {
-                change.append(pending.lane, batch.opened_at, batch.records.clone())?;
+                change.append(pending.lane, &batch.envelope)?;
             }
         }
         for (device, (cursor, _)) in &self.queue.cursors {
@@ -306,26 +310,31 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// A change that nobody waits for, and the acks that wait. A failure shows in the log.
+    /// A change that nobody waits for. A failure shows in the log.
     fn change(
         &mut self,
         what: &str,
         make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
     ) -> Result<(), Damaged> {
-        let acked = &self.queue.acked;
-        let done = self.file.change(self.desk.clock.now()).and_then(|mut change| {
-            change.mark_acked(acked)?;
-            make(&mut change)?;
-            change.commit()
-        });
-        match done {
-            Ok(changed) => {
-                self.queue.forget_acked();
-                self.tell_changed(changed);
-            }
+        match self.transact(make) {
+            Ok(()) => {}
             Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
             Err(error) => tracing::error!(%error, what, "The outbox file failed; check the disk."),
         }
+        Ok(())
+    }
+
+    /// The acks that wait and a change, in one transaction.
+    fn transact(
+        &mut self,
+        make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let mut change = self.file.change(self.desk.clock.now())?;
+        change.mark_acked(&self.queue.acked)?;
+        make(&mut change)?;
+        let changed = change.commit()?;
+        self.queue.forget_acked();
+        self.tell_changed(changed);
         Ok(())
     }
 
@@ -425,6 +434,21 @@ impl<'a> Writer<'a> {
             self.overflow = self.desk.news.try_send(News::Overflow).is_ok();
         } else if self.desk.news.try_send(news).is_err() {
             self.overflow = true; // The uplink has ended: the agent stops.
+        }
+    }
+}
+
+/// Answers whoever asked for a change. With a damaged file it is as good as made: the fresh one has
+/// another id, and whoever asked looks at that.
+fn answer(reply: Answer<()>, done: rusqlite::Result<()>) -> Result<(), Damaged> {
+    match done {
+        Err(error) if file::is_damage(&error) => {
+            drop(reply.send(Ok(())));
+            Err(Damaged(error))
+        }
+        done => {
+            drop(reply.send(done));
+            Ok(())
         }
     }
 }
