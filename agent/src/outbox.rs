@@ -13,14 +13,18 @@
 //! - a file that cannot be opened or written is tried again and again, and `status` says why
 
 mod change;
+mod checksum;
 mod file;
 pub(crate) mod inspect;
+mod log;
 mod loss;
 mod migration;
 mod pending;
 mod place;
 mod queue;
 mod retention;
+mod row;
+mod salvage;
 mod writer;
 
 use crate::{clock::Clock, supervisor::Worker};

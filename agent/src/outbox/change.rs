@@ -5,7 +5,11 @@
 //! - rows are given up in the transaction that stores their drop record
 //! - what is known in memory changes after the commit, never before
 
-use super::file::{IDENTITIES_MAX, LaneRows, seq_of, settle, whole_hour};
+use super::{
+    checksum,
+    file::{IDENTITIES_MAX, LaneRows, seq_of, settle, whole_hour},
+    row,
+};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
@@ -65,6 +69,10 @@ impl<'a> Change<'a> {
         &self.transaction
     }
 
+    pub(super) fn now(&self) -> Now {
+        self.now
+    }
+
     /// Rows of a lane that are not acked, before this change.
     pub(super) fn first_unacked(&self, lane: Lane) -> Option<(Seq, Seq)> {
         let rows = lane.of(self.lanes);
@@ -85,12 +93,24 @@ impl<'a> Change<'a> {
     ) -> rusqlite::Result<()> {
         let seq = self.take_number(lane, 1);
         let bytes = Envelope { outbox: self.outbox, lane, seq, opened_at, records }.encode();
-        let place = lane.of(self.lanes).places.of(seq);
-        self.transaction
-            .prepare_cached(&format!("INSERT INTO {} VALUES (?1, ?2, ?3)", lane.name()))?
-            .execute(params![place, opened_at.unix_ms(), bytes])?;
-        self.stored.push(Stored { lane, seq, len: bytes.len() });
-        Ok(())
+        self.insert(lane, (seq, opened_at), &bytes)
+    }
+
+    /// Stores an envelope of another outbox as it was written there: who sends it gives it the
+    /// number it has here.
+    pub(super) fn take_over(
+        &mut self,
+        lane: Lane,
+        opened_at: WallTime,
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        let seq = self.take_number(lane, 1);
+        self.insert(lane, (seq, opened_at), bytes)
+    }
+
+    /// Counts what another outbox lost.
+    pub(super) fn count_lost(&mut self, drop: DropRecord) {
+        self.saved.push(drop);
     }
 
     /// The county has committed these rows: urgent, trend, wave.
@@ -192,8 +212,12 @@ impl<'a> Change<'a> {
 
     pub(super) fn remember(&self, device: &DeviceId, cursor: &Cursor) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2)")?
-            .execute(params![device.as_str(), cursor.0])?;
+            .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3)")?
+            .execute(params![
+                device.as_str(),
+                cursor.0,
+                checksum::of(&[], &[device.as_str().as_bytes(), &cursor.0])
+            ])?;
         Ok(())
     }
 
@@ -248,6 +272,18 @@ impl<'a> Change<'a> {
         Ok(Changed { stored: self.stored, dropped: self.dropped })
     }
 
+    fn insert(
+        &mut self,
+        lane: Lane,
+        (seq, opened_at): (Seq, WallTime),
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        let place = lane.of(self.lanes).places.of(seq);
+        row::insert(&self.transaction, lane, (place, opened_at), bytes)?;
+        self.stored.push(Stored { lane, seq, len: bytes.len() });
+        Ok(())
+    }
+
     fn take_number(&mut self, lane: Lane, count: u32) -> Seq {
         let next = lane.of_mut(&mut self.next);
         let taken = *next;
@@ -276,12 +312,8 @@ impl<'a> Change<'a> {
 
     /// What the drop records of an urgent row count stays counted.
     fn save_drops(&mut self, place: i64) -> rusqlite::Result<()> {
-        let bytes: Option<Vec<u8>> = self
-            .transaction
-            .prepare_cached("SELECT bytes FROM urgent WHERE place = ?1")?
-            .query_row([place], |row| row.get(0))
-            .optional()?;
-        let decoded = bytes.as_deref().map(Envelope::decode);
+        let row = row::read(&self.transaction, Lane::Urgent, place)?;
+        let decoded = row.map(|row| Envelope::decode(&row.bytes));
         let Some(Ok(decoded)) = decoded else { return Ok(()) };
         let of = decoded.envelope.outbox;
         self.saved.extend(decoded.envelope.records.into_iter().filter_map(|record| match record {

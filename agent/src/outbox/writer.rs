@@ -1,12 +1,12 @@
 //! The thread that writes: commits in groups, and answers what is asked of the file.
 
 use super::{
-    COMMANDS_MAX, Command, NO_LINK, News, Origin, OutboxSettings, OutboxStats, Stock,
+    COMMANDS_MAX, Command, News, Origin, OutboxSettings, OutboxStats, Stock,
     change::{Change, Changed},
     file::{self, OutboxFile},
-    loss::Loss,
     queue::Queue,
     retention,
+    salvage::Salvage,
 };
 use crate::clock::Clock;
 use model::{
@@ -25,6 +25,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Old acked rows are looked for this often, and again after the second as long as there are any.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_AGAIN: Duration = Duration::from_secs(1);
+/// A step of salvage in this time: 5 MiB/s at most, and other commits go in between.
+const SALVAGE_EVERY: Duration = Duration::from_millis(50);
 
 /// What the thread works with, whatever file is open.
 pub(super) struct Desk {
@@ -45,9 +47,8 @@ pub(super) async fn run(desk: Desk, mut commands: mpsc::Receiver<Command>) {
     let settings = &desk.settings;
     let mut queue = Queue::new(settings.commit_after, settings.time_zone.clone());
     let mut damaged = None;
-    while let Some(file) = opened(&desk, &mut queue, damaged.take()).await {
+    while let Some(file) = opened(&desk, damaged.take()).await {
         let mut writer = Writer::new(file, &desk, &mut queue);
-        writer.count_lost_files();
         let Err(Damaged(error)) = writer.serve(&mut commands).await else { return };
         damaged = Some((writer.lose_file(), error));
     }
@@ -57,14 +58,12 @@ pub(super) async fn run(desk: Desk, mut commands: mpsc::Receiver<Command>) {
 /// stops before that.
 async fn opened(
     desk: &Desk,
-    queue: &mut Queue,
     mut damaged: Option<(PathBuf, rusqlite::Error)>,
 ) -> Option<OutboxFile> {
     loop {
         let now = desk.clock.now();
         let aside = match &damaged {
-            Some((path, error)) => file::move_aside(path, now.wall, &error.to_string())
-                .map(|aside| queue.note_counted(aside)),
+            Some((path, error)) => file::move_aside(path, now.wall, &error.to_string()),
             None => Ok(()),
         };
         if aside.is_ok() {
@@ -96,12 +95,16 @@ pub(super) struct Writer<'a> {
     /// A commit failed: nothing is tried before this.
     retry_at: Option<MonoTime>,
     prune_at: MonoTime,
+    /// An outbox that is kept aside, and when its next rows are taken over.
+    pub(super) salvage: Option<Salvage>,
+    salvage_at: MonoTime,
     overflow: bool,
 }
 
 impl<'a> Writer<'a> {
     pub(super) fn new(file: OutboxFile, desk: &'a Desk, queue: &'a mut Queue) -> Self {
-        let prune_at = desk.clock.mono();
+        let now = desk.clock.mono();
+        let salvage = Salvage::next(&file);
         Self {
             file,
             desk,
@@ -109,14 +112,18 @@ impl<'a> Writer<'a> {
             appended: 0,
             repeats: 0,
             retry_at: None,
-            prune_at,
+            prune_at: now,
+            salvage,
+            salvage_at: now,
             overflow: false,
         }
     }
 
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Damaged> {
         loop {
-            let wake_at = self.commit_at().map_or(self.prune_at, |due| due.min(self.prune_at));
+            let salvage_at = self.salvage.as_ref().map(|_| self.salvage_at);
+            let others = [self.commit_at(), salvage_at].into_iter().flatten();
+            let wake_at = others.fold(self.prune_at, MonoTime::min);
             tokio::select! {
                 biased;
                 () = self.desk.closing.cancelled() => break,
@@ -134,6 +141,9 @@ impl<'a> Writer<'a> {
             }
             if self.prune_at <= now {
                 self.prune()?;
+            }
+            if self.salvage.is_some() && self.salvage_at <= now {
+                self.salvage()?;
             }
         }
         self.take_waiting(commands)?;
@@ -187,7 +197,7 @@ impl<'a> Writer<'a> {
             }
             Command::NextConnection(reply) => drop(reply.send(self.file.next_connection())),
             Command::StartAnew(reply) => match self.start_anew() {
-                Err(error) if file::is_damage(&error) => {
+                Err(error) if file::blames_file(&error) => {
                     // The fresh file has a new id too.
                     drop(reply.send(Ok(())));
                     return Err(Damaged(error));
@@ -232,7 +242,7 @@ impl<'a> Writer<'a> {
                 self.tell_changed(changed);
                 self.keep_inside_limit()?;
             }
-            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
+            Err(error) if file::blames_file(&error) => return Err(Damaged(error)),
             Err(error) => {
                 tracing::error!(%error, "A commit failed and is tried again; check the disk.");
                 self.desk.failing.send_replace(Some(error.to_string()));
@@ -277,7 +287,7 @@ impl<'a> Writer<'a> {
 
     /// The disk is full: rows that the county has make room for those it does not have.
     fn free_acked(&mut self) -> Result<(), Damaged> {
-        self.change("making room", |change| retention::delete_acked(change).map(drop))
+        self.change("making room", |change| retention::delete_acked(change).map(drop)).map(drop)
     }
 
     fn keep_inside_limit(&mut self) -> Result<(), Damaged> {
@@ -298,7 +308,7 @@ impl<'a> Writer<'a> {
             Ok(())
         })?;
         match retention::give_back(&self.file.connection) {
-            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
+            Err(error) if file::blames_file(&error) => return Err(Damaged(error)),
             Err(error) => tracing::error!(%error, "Giving space back failed; check the disk."),
             Ok(()) => {}
         }
@@ -306,12 +316,37 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// A change that nobody waits for, and the acks that wait. A failure shows in the log.
+    /// Takes over some rows of an outbox that is kept aside.
+    pub(super) fn salvage(&mut self) -> Result<(), Damaged> {
+        let Some(mut salvage) = self.salvage.take() else { return Ok(()) };
+        self.salvage_at = self.desk.clock.mono() + SALVAGE_EVERY;
+        if salvage.is_done() {
+            match file::told(salvage.aside()) {
+                Ok(()) => self.salvage = Salvage::next(&self.file),
+                Err(error) => tracing::error!(%error, "An outbox kept aside is looked at again."),
+            }
+            return Ok(());
+        }
+        let mut came_to = None;
+        let done = self.change("salvaging", |change| {
+            came_to = Some(salvage.step(change)?);
+            Ok(())
+        })?;
+        match came_to.filter(|_| done) {
+            Some(at) => salvage.came_to(at),
+            None => self.salvage_at = self.desk.clock.mono() + RETRY_AFTER,
+        }
+        self.salvage = Some(salvage);
+        self.keep_inside_limit()
+    }
+
+    /// A change that nobody waits for, and the acks that wait; whether it is on disk. A failure
+    /// shows in the log.
     fn change(
         &mut self,
         what: &str,
         make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
-    ) -> Result<(), Damaged> {
+    ) -> Result<bool, Damaged> {
         let acked = &self.queue.acked;
         let done = self.file.change(self.desk.clock.now()).and_then(|mut change| {
             change.mark_acked(acked)?;
@@ -322,11 +357,14 @@ impl<'a> Writer<'a> {
             Ok(changed) => {
                 self.queue.forget_acked();
                 self.tell_changed(changed);
+                Ok(true)
             }
-            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
-            Err(error) => tracing::error!(%error, what, "The outbox file failed; check the disk."),
+            Err(error) if file::blames_file(&error) => Err(Damaged(error)),
+            Err(error) => {
+                tracing::error!(%error, what, "The outbox file failed; check the disk.");
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     fn start_anew(&mut self) -> rusqlite::Result<()> {
@@ -341,31 +379,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The file is given up: what the county does not have of it is counted under its id.
+    /// The file is given up.
     fn lose_file(&mut self) -> PathBuf {
-        self.count_loss(&Loss::of(&self.file));
         self.queue.forget_acked();
         // The uplink works with this file.
         self.tell(News::Overflow);
         self.file.path().to_owned()
-    }
-
-    /// Counts what is lost with damaged files of which nobody has told yet.
-    pub(super) fn count_lost_files(&mut self) {
-        for aside in file::untold(self.file.path()) {
-            if !self.queue.is_counted(&aside) {
-                self.count_loss(&Loss::read(&aside));
-                self.queue.note_counted(aside);
-            }
-        }
-    }
-
-    fn count_loss(&mut self, loss: &Loss) {
-        let now = self.desk.clock.now();
-        for drop in loss.drops(now) {
-            log_drop(&drop);
-            self.queue.add(now, NO_LINK, Record::Dropped(drop), |_| Vec::new());
-        }
     }
 
     /// Everything that was ripe is on disk.
@@ -373,11 +392,7 @@ impl<'a> Writer<'a> {
         if with_acks {
             self.queue.forget_acked();
         }
-        for aside in self.queue.committed(ripe) {
-            if let Err(error) = file::told(&aside) {
-                tracing::error!(%error, "What is lost with a damaged outbox is told again at the next start.");
-            }
-        }
+        self.queue.committed(ripe);
     }
 
     fn stock(&self) -> Stock {

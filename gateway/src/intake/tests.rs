@@ -250,6 +250,7 @@ fn an_envelope_that_moved_is_stored_once_and_settled_under_both_numbers() {
     // Moved once more, and what was first written comes late.
     let third = envelope(Lane::Trend, 3, vec![rate(90)]);
     county.take(&[moved_to(&third, 8, 3)]);
+    assert_eq!(county.ledger(Lane::Trend).received.to_string(), "1-3");
     let counts = county.take(&[moved_to(&was[1], 9, 1), moved_to(&third, 9, 2), third]).counts;
     assert_eq!(counts, Counts { duplicate: 3, ..Counts::default() });
     assert_eq!(county.count("reading"), 4);
