@@ -10,10 +10,12 @@
 //! - the uplink may still speak of a file that was replaced: what it says goes by the outbox id
 //! - a device's cursor is committed with the records it covers
 //! - a row is deleted only when acked (after a day, or when there is no room), or as a counted drop
+//! - waves and trend leave a part of the limit, and of the disk, to urgent records
 //! - a file that cannot be opened or written is tried again and again, and `status` says why
 
 mod change;
 mod checksum;
+mod disk;
 mod file;
 pub(crate) mod inspect;
 mod log;
@@ -38,6 +40,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use uplink_proto::sender::LaneStock;
 
+pub(crate) use disk::Room;
 pub(crate) use file::{Reader, is_damage};
 
 /// Commands that may wait: a second of four monitors.
@@ -92,6 +95,8 @@ pub(crate) struct OutboxStats {
     pub(crate) bytes_per_s: u64,
     /// Spot readings that were there already.
     pub(crate) repeats: u64,
+    /// What the disk has room for.
+    pub(crate) room: Room,
 }
 
 /// What the uplink starts from.

@@ -111,6 +111,9 @@ struct OutboxFacts {
     repeats: u64,
     /// Why the last commit failed.
     failing: Option<String>,
+    /// What is not stored because the disk is full.
+    #[serde(default)]
+    disk: Option<String>,
 }
 
 impl Board {
@@ -285,6 +288,7 @@ impl Desk {
                 holds_s: room.checked_div(stats.bytes_per_s),
                 repeats: stats.repeats,
                 failing: None,
+                disk: stats.room.says().map(str::to_owned),
             };
         }
         facts.outbox.failing = self.outbox.failing();
@@ -431,6 +435,9 @@ impl Facts {
         if let Some(error) = &self.outbox.failing {
             text +=
                 &format!("        cannot write: {error}; readings are lost when this goes on\n");
+        }
+        if let Some(disk) = &self.outbox.disk {
+            text += &format!("        {disk}\n");
         }
         for (task, count) in &self.failed {
             text += &format!(

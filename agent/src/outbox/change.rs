@@ -179,8 +179,8 @@ impl<'a> Change<'a> {
         &mut self,
         lane: Lane,
         (first, last): (Seq, Seq),
-        wanted: u64,
-        limit: u64,
+        (wanted, limit): (u64, u64),
+        cause: DropCause,
     ) -> rusqlite::Result<()> {
         let end = Seq::new(first.get().saturating_add(limit - 1)).unwrap_or(last).min(last);
         let (mut seq, mut freed) = (first, 0);
@@ -196,7 +196,7 @@ impl<'a> Change<'a> {
             seq = seq.next();
         }
         let times = times.unwrap_or((self.now.wall, self.now.wall));
-        self.count_drop(lane, (first, seq), times, DropCause::OutboxFull);
+        self.count_drop(lane, (first, seq), times, cause);
         Ok(())
     }
 

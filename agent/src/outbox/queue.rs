@@ -5,7 +5,7 @@
 //! - what waits is bounded, also while nothing can be written
 //! - a link is told a number only when everything up to it is committed or counted as given up
 
-use super::{Origin, file::IDENTITIES_MAX, pending::LanePending};
+use super::{Origin, disk::Room, file::IDENTITIES_MAX, pending::LanePending};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, Seq},
@@ -173,6 +173,17 @@ impl Queue {
             self.tell_links();
         }
         true
+    }
+
+    /// Gives up what the disk has no room for.
+    pub(super) fn shed(&mut self, now: MonoTime, room: Room) {
+        if room == Room::Enough {
+            return;
+        }
+        for lane in self.lanes.iter_mut().filter(|pending| !room.takes(pending.lane)) {
+            lane.give_up_all(now);
+        }
+        self.tell_links();
     }
 
     fn handed_over(&mut self, origin: Origin) {

@@ -85,6 +85,11 @@ impl Salvage {
         &self.aside
     }
 
+    /// The lane whose rows come next.
+    pub(super) fn lane(&self) -> Option<Lane> {
+        self.loss.lanes.get(self.at.lane).map(|lost| lost.lane)
+    }
+
     /// One step; how far it comes when the change is on disk.
     pub(super) fn step(&self, change: &mut Change<'_>) -> rusqlite::Result<At> {
         let mut at = self.at;

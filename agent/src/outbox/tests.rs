@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uplink_proto::envelope::{self, Envelope};
 
 mod cost;
+mod full;
 mod history;
 mod older;
 mod salvaged;
@@ -333,7 +334,7 @@ fn a_drop_that_cannot_be_counted_does_not_happen() {
     writer.commit_all();
     writer.file.connection.execute_batch("DROP TABLE urgent").unwrap();
     let mut change = writer.file.change(at(DAY)).unwrap();
-    change.give_up_oldest(Lane::Wave, (seq(1), seq(1)), 1, 1).unwrap();
+    change.give_up_oldest(Lane::Wave, (seq(1), seq(1)), (1, 1), DropCause::OutboxFull).unwrap();
     assert!(change.commit().is_err());
     assert_eq!(writer.unacked(Lane::Wave), "1-1");
     assert!(writer.decoded(Lane::Wave, 1) == Some(vec![wave()]));
@@ -347,7 +348,9 @@ fn drop_records_outlive_the_urgent_rows_they_are_in() {
     writer.commit_all();
     for (lane, first) in [(Lane::Wave, 1), (Lane::Urgent, 1), (Lane::Urgent, 2)] {
         let mut change = writer.file.change(at(DAY)).unwrap();
-        change.give_up_oldest(lane, (seq(first), seq(first)), 1, 1).unwrap();
+        change
+            .give_up_oldest(lane, (seq(first), seq(first)), (1, 1), DropCause::OutboxFull)
+            .unwrap();
         change.commit().unwrap();
     }
     let lanes: Vec<Lane> = writer.drops().iter().map(|drop| drop.lane).collect();

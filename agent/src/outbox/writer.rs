@@ -3,6 +3,7 @@
 use super::{
     COMMANDS_MAX, Command, News, Origin, OutboxSettings, OutboxStats, Stock,
     change::{Change, Changed},
+    disk::{Room, Space},
     file::{self, OutboxFile},
     queue::Queue,
     retention,
@@ -25,6 +26,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Old acked rows are looked for this often, and again after the second as long as there are any.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_AGAIN: Duration = Duration::from_secs(1);
+/// The room on the disk is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A step of salvage in this time: 5 MiB/s at most, and other commits go in between.
 const SALVAGE_EVERY: Duration = Duration::from_millis(50);
 
@@ -98,6 +101,9 @@ pub(super) struct Writer<'a> {
     /// An outbox that is kept aside, and when its next rows are taken over.
     pub(super) salvage: Option<Salvage>,
     salvage_at: MonoTime,
+    /// What the disk has room for, and when that is looked at again.
+    pub(super) room: Room,
+    look_at: MonoTime,
     overflow: bool,
 }
 
@@ -115,6 +121,8 @@ impl<'a> Writer<'a> {
             prune_at: now,
             salvage,
             salvage_at: now,
+            room: Room::Enough,
+            look_at: now,
             overflow: false,
         }
     }
@@ -123,7 +131,7 @@ impl<'a> Writer<'a> {
         loop {
             let salvage_at = self.salvage.as_ref().map(|_| self.salvage_at);
             let others = [self.commit_at(), salvage_at].into_iter().flatten();
-            let wake_at = others.fold(self.prune_at, MonoTime::min);
+            let wake_at = others.fold(self.prune_at.min(self.look_at), MonoTime::min);
             tokio::select! {
                 biased;
                 () = self.desk.closing.cancelled() => break,
@@ -136,6 +144,9 @@ impl<'a> Writer<'a> {
                 }
             }
             let now = self.desk.clock.mono();
+            if self.look_at <= now {
+                self.look_at_disk()?;
+            }
             if self.commit_at().is_some_and(|due| due <= now) {
                 self.commit()?;
             }
@@ -223,6 +234,7 @@ impl<'a> Writer<'a> {
         if !self.queue.add(self.desk.clock.now(), origin, record, known) {
             self.repeats += 1;
         }
+        self.queue.shed(self.desk.clock.mono(), self.room);
     }
 
     /// Commits what is due, whatever else waits in the channel.
@@ -248,7 +260,7 @@ impl<'a> Writer<'a> {
                 self.desk.failing.send_replace(Some(error.to_string()));
                 self.retry_at = Some(now + RETRY_AFTER);
                 if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                    self.free_acked()?;
+                    self.change("making room", retention::make_way)?;
                 }
             }
         }
@@ -285,14 +297,35 @@ impl<'a> Writer<'a> {
         change.commit()
     }
 
-    /// The disk is full: rows that the county has make room for those it does not have.
-    fn free_acked(&mut self) -> Result<(), Damaged> {
-        self.change("making room", |change| retention::delete_acked(change).map(drop)).map(drop)
+    fn look_at_disk(&mut self) -> Result<(), Damaged> {
+        self.look_at = self.desk.clock.mono() + LOOK_EVERY;
+        match Space::of(self.file.path()) {
+            Some(space) => self.take_space(space),
+            None => Ok(()),
+        }
+    }
+
+    /// The disk has that much room. Where it is little, what the county has goes back to it.
+    pub(super) fn take_space(&mut self, space: Space) -> Result<(), Damaged> {
+        let inside = retention::free_bytes(&self.file.connection).unwrap_or_default();
+        let room = self.room.after(Space { free: space.free.saturating_add(inside), ..space });
+        if room != self.room {
+            let said = room.says().unwrap_or("there is room for everything again");
+            tracing::error!(free = space.free, said, "The room on the disk has changed.");
+        }
+        self.room = room;
+        if room != Room::Enough {
+            self.queue.shed(self.desk.clock.mono(), room);
+            self.change("making room", |change| retention::delete_acked(change).map(drop))?;
+            self.give_back()?;
+        }
+        Ok(())
     }
 
     fn keep_inside_limit(&mut self) -> Result<(), Damaged> {
         let max_bytes = self.desk.settings.max_bytes;
-        if retention::bytes(&self.file.connection).is_ok_and(|bytes| bytes > max_bytes) {
+        let limit = retention::unreserved(max_bytes);
+        if retention::bytes(&self.file.connection).is_ok_and(|bytes| bytes > limit) {
             self.change("making room", |change| retention::make_room(change, max_bytes))?;
         }
         Ok(())
@@ -307,12 +340,16 @@ impl<'a> Writer<'a> {
             more = retention::prune(change, ran_s)?;
             Ok(())
         })?;
+        self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
+        self.give_back()
+    }
+
+    fn give_back(&self) -> Result<(), Damaged> {
         match retention::give_back(&self.file.connection) {
             Err(error) if file::blames_file(&error) => return Err(Damaged(error)),
             Err(error) => tracing::error!(%error, "Giving space back failed; check the disk."),
             Ok(()) => {}
         }
-        self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
         Ok(())
     }
 
@@ -320,6 +357,10 @@ impl<'a> Writer<'a> {
     pub(super) fn salvage(&mut self) -> Result<(), Damaged> {
         let Some(mut salvage) = self.salvage.take() else { return Ok(()) };
         self.salvage_at = self.desk.clock.mono() + SALVAGE_EVERY;
+        if salvage.lane().is_some_and(|lane| !self.room.takes(lane)) {
+            self.salvage = Some(salvage); // The rows are safe where they are.
+            return Ok(());
+        }
         if salvage.is_done() {
             match file::told(salvage.aside()) {
                 Ok(()) => self.salvage = Salvage::next(&self.file),
@@ -418,6 +459,7 @@ impl<'a> Writer<'a> {
             max_bytes: self.desk.settings.max_bytes,
             bytes_per_s: self.appended / elapsed,
             repeats: self.repeats,
+            room: self.room,
         }
     }
 
