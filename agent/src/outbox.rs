@@ -17,6 +17,7 @@ mod change;
 mod checksum;
 mod disk;
 mod file;
+mod holds;
 pub(crate) mod inspect;
 mod log;
 mod loss;
@@ -91,8 +92,8 @@ pub(crate) struct OutboxStats {
     pub(crate) bytes: u64,
     /// Bytes that may be kept.
     pub(crate) max_bytes: u64,
-    /// Bytes appended per second since the start.
-    pub(crate) bytes_per_s: u64,
+    /// How many seconds more it holds at the rate of the last day, once that is known.
+    pub(crate) holds_s: Option<u64>,
     /// Spot readings that were there already.
     pub(crate) repeats: u64,
     /// What the disk has room for.

@@ -141,12 +141,13 @@ impl Uplink {
         let number = self.outbox.next_connection().await?;
         let before = self.outbox.stock().await?;
         let outbox = before.outbox;
-        let state = |online, backlog| SiteState {
+        let state = |online, backlog, holds_s| SiteState {
             online,
             connection: number,
             agent_version: VERSION.to_owned(),
             outbox,
             backlog,
+            holds_s,
             clock: self.clock.quality(),
             at: self.clock.now().wall,
         };
@@ -154,7 +155,7 @@ impl Uplink {
         let plan = Plan {
             config: &self.config,
             site: &self.site,
-            will: state(false, backlog).encode(),
+            will: state(false, backlog, self.outbox.stats().await?.holds_s).encode(),
             clock: self.clock,
         };
         let mut connection = tokio::select! {
@@ -171,7 +172,8 @@ impl Uplink {
         let mut session = Session::new(self, stock, &mut connection)?;
         let ended = session.serve(news, &state).await;
         if ended.is_ok() {
-            let last_words = state(false, session.sender.backlog()).encode();
+            let holds_s = self.outbox.stats().await?.holds_s;
+            let last_words = state(false, session.sender.backlog(), holds_s).encode();
             let topic = Topic::State(self.site.clone()).name();
             let goodbye = connection.goodbye(topic, last_words);
             // The will says the same if there is no time for it.

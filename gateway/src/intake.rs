@@ -446,7 +446,8 @@ impl<'t> Batch<'t> {
             .prepare_cached("SELECT online FROM site WHERE site = ?1")?
             .query_row([site.as_str()], |row| row.get(0))
             .optional()?;
-        let backlog = json!({"urgent": state.backlog[0], "trend": state.backlog[1], "wave": state.backlog[2]});
+        let backlog = json!({"urgent": state.backlog[0], "trend": state.backlog[1], "wave": state.backlog[2],
+            "holds_s": state.holds_s});
         let changed = self
             .connection
             .prepare_cached(

@@ -24,6 +24,11 @@ impl Space {
         Some(Self { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
     }
 
+    /// What may be used before waveforms are given up.
+    pub(super) fn usable(self) -> u64 {
+        self.free.saturating_sub(self.floor())
+    }
+
     fn floor(self) -> u64 {
         FLOOR_LEN.min(self.total / FLOOR_PART)
     }

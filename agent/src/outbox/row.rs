@@ -59,3 +59,14 @@ pub(super) fn next_place(
     let question = format!("SELECT min(place) FROM {} WHERE place >= ?1", lane.name());
     connection.prepare_cached(&question)?.query_row([from], |row| row.get(0))
 }
+
+/// How long the newest rows of a lane are, about.
+pub(super) fn usual_len(connection: &Connection, lane: Lane) -> rusqlite::Result<u64> {
+    let question = format!(
+        "SELECT coalesce(sum(len) / count(*), 0) FROM
+           (SELECT length(bytes) AS len FROM {} ORDER BY place DESC LIMIT 64)",
+        lane.name()
+    );
+    let len: i64 = connection.prepare_cached(&question)?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(len).unwrap_or_default())
+}

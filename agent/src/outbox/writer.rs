@@ -5,6 +5,7 @@ use super::{
     change::{Change, Changed},
     disk::{Room, Space},
     file::{self, OutboxFile},
+    holds::{self, Lens, Stored},
     queue::Queue,
     retention,
     salvage::Salvage,
@@ -93,7 +94,7 @@ pub(super) struct Writer<'a> {
     pub(super) file: OutboxFile,
     desk: &'a Desk,
     pub(super) queue: &'a mut Queue,
-    appended: u64,
+    stored: Stored,
     repeats: u64,
     /// A commit failed: nothing is tried before this.
     retry_at: Option<MonoTime>,
@@ -111,11 +112,12 @@ impl<'a> Writer<'a> {
     pub(super) fn new(file: OutboxFile, desk: &'a Desk, queue: &'a mut Queue) -> Self {
         let now = desk.clock.mono();
         let salvage = Salvage::next(&file);
+        let stored = Stored::read(&file.connection, file.ran_s(now));
         Self {
             file,
             desk,
             queue,
-            appended: 0,
+            stored,
             repeats: 0,
             retry_at: None,
             prune_at: now,
@@ -250,7 +252,7 @@ impl<'a> Writer<'a> {
                 self.note_commit(ripe, with_acks);
                 let lens =
                     changed.stored.iter().map(|row| u64::try_from(row.len).unwrap_or_default());
-                self.appended += lens.sum::<u64>();
+                self.stored.add(self.file.ran_s(now), lens.sum());
                 self.tell_changed(changed);
                 self.keep_inside_limit()?;
             }
@@ -335,11 +337,15 @@ impl<'a> Writer<'a> {
         let mut more = false;
         let now = self.desk.clock.mono();
         let ran_s = self.file.ran_s(now);
-        self.change("pruning acked rows", |change| {
+        let stored = std::mem::take(&mut self.stored);
+        let done = self.change("pruning acked rows", |change| {
             change.note_time()?;
+            stored.write(change.connection())?;
             more = retention::prune(change, ran_s)?;
             Ok(())
-        })?;
+        });
+        self.stored = stored;
+        done?;
         self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
         self.give_back()
     }
@@ -450,17 +456,29 @@ impl<'a> Writer<'a> {
     }
 
     fn stats(&self) -> OutboxStats {
-        let elapsed = self.desk.clock.mono().since_start().as_secs().max(1);
         let bytes = retention::bytes(&self.file.connection);
         OutboxStats {
             unacked: Lane::ALL.map(|lane| self.file.lane(lane).unacked.count()),
             oldest_ms: self.file.oldest_ms().ok().flatten(),
             bytes: bytes.unwrap_or_default(),
             max_bytes: self.desk.settings.max_bytes,
-            bytes_per_s: self.appended / elapsed,
+            holds_s: self.holds_s(Space::of(self.file.path())),
             repeats: self.repeats,
             room: self.room,
         }
+    }
+
+    /// How long it holds what comes in, if the disk has that much room.
+    pub(super) fn holds_s(&self, space: Option<Space>) -> Option<u64> {
+        let in_a_day = self.stored.in_a_day(self.file.ran_s(self.desk.clock.mono()))?;
+        let connection = &self.file.connection;
+        let used = retention::bytes(connection).ok()?;
+        let unacked = Lane::ALL.map(|lane| self.file.lane(lane).unacked.count());
+        let lens = Lens::read(connection, unacked).ok()?;
+        let limit = retention::unreserved(self.desk.settings.max_bytes);
+        let inside = retention::free_bytes(connection).ok()?;
+        let disk = space.map(|space| used.saturating_add(inside).saturating_add(space.usable()));
+        holds::seconds(disk.unwrap_or(limit).min(limit), used, lens, in_a_day)
     }
 
     fn tell_changed(&mut self, changed: Changed) {

@@ -266,6 +266,7 @@ fn a_live_state_is_answered_by_an_ack() {
         agent_version: "0.1.0".to_owned(),
         outbox: OUTBOX,
         backlog: [0; 3],
+        holds_s: None,
         clock: ClockQuality::Synchronised,
         at: NOW,
     };
@@ -382,6 +383,7 @@ fn an_older_word_about_a_site_changes_nothing() {
             agent_version: "0.1.0".into(),
             outbox: OUTBOX,
             backlog: [0, 2, 0],
+            holds_s: Some(90_000),
             clock: ClockQuality::Synchronised,
             at: NOW,
         };

@@ -93,3 +93,33 @@ fn on_a_full_disk_stored_waves_then_trend_make_way_for_urgent_records() {
     assert!(!drops.is_empty() && drops.iter().all(is_counted), "{drops:?}");
     assert_eq!(writer.unacked(Lane::Trend), "1-40");
 }
+
+#[test]
+fn how_long_it_holds_goes_by_rows_that_wait_the_limit_and_the_disk() {
+    const MIB: u64 = 1 << 20;
+    let mut bench = Bench::new(64 * MIB);
+    let mut writer = bench.writer();
+    for number in 0..300 {
+        writer.hand_over(number, wave());
+        writer.commit_all();
+    }
+    assert_eq!(writer.holds_s(Some(PLENTY)), None, "no evidence of a day");
+    // It has run for two hours, in which that was all.
+    writer.prune().unwrap();
+    let ran = "UPDATE meta SET value = 7200 WHERE key = 'ran_s'";
+    writer.file.connection.execute(ran, []).unwrap();
+    let used = retention::bytes(&writer.file.connection).unwrap();
+    let mut writer = bench.writer();
+    let two_hours = u128::from(used);
+    let check = |holds_s: Option<u64>, left: u64| {
+        let expected = u64::try_from(7200 * u128::from(left) / two_hours).unwrap();
+        let holds_s = holds_s.unwrap();
+        assert!(holds_s.abs_diff(expected) <= expected / 20, "{holds_s} s, not {expected}");
+    };
+    check(writer.holds_s(Some(PLENTY)), 60 * MIB - used);
+    // The disk leaves less than the limit.
+    check(writer.holds_s(Some(Space { free: 256 * MIB + 10 * MIB, ..PLENTY })), 10 * MIB);
+    writer.forget(Lane::Wave, 1, 300);
+    writer.write_acks();
+    check(writer.holds_s(Some(PLENTY)), 60 * MIB);
+}
