@@ -121,6 +121,7 @@ enum Command {
     Watch(usize, watch::Sender<u64>),
     Cursor(DeviceId, Answer<Option<Cursor>>),
     Forget { outbox: OutboxId, lane: Lane, first: Seq, last: Seq },
+    LostAtCounty { outbox: OutboxId, lane: Lane, first: Seq, last: Seq, reply: Answer<()> },
     Damaged(OutboxId, Lane, Seq),
     NextConnection(Answer<u64>),
     StartAnew(Answer<()>),
@@ -218,6 +219,18 @@ impl Outbox {
         (first, last): (Seq, Seq),
     ) -> Result<(), OutboxClosed> {
         self.send(Command::Forget { outbox, lane, first, last }).await
+    }
+
+    /// The county has these rows of that outbox no more, because it was restored from a backup: what
+    /// is kept of them waits again, and what is not is counted. Done twice it is done once.
+    pub(crate) async fn lost_at_county(
+        &self,
+        outbox: OutboxId,
+        lane: Lane,
+        (first, last): (Seq, Seq),
+    ) -> Result<(), AskOutboxError> {
+        let ask = |reply| Command::LostAtCounty { outbox, lane, first, last, reply };
+        Ok(self.ask(ask).await??)
     }
 
     /// A row of that outbox cannot be read back: it is given up, and counted.

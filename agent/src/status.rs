@@ -79,6 +79,12 @@ struct UplinkFacts {
     /// Why not.
     #[serde(default)]
     aside_why: String,
+    /// How often another box took the connection over, since the start; and when it last did, ms
+    /// since 1970.
+    #[serde(default)]
+    taken_over: u64,
+    #[serde(default)]
+    taken_over_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -146,6 +152,13 @@ impl Board {
 
     pub(crate) fn acked(&self, now: Now) {
         self.facts().uplink.last_ack_ms = Some(now.wall.unix_ms());
+    }
+
+    /// Another box has connected with the certificate of this site.
+    pub(crate) fn taken_over(&self, now: Now) {
+        let uplink = &mut self.facts().uplink;
+        uplink.taken_over += 1;
+        uplink.taken_over_ms = Some(now.wall.unix_ms());
     }
 
     pub(crate) fn task_failed(&self, task: &str) {
@@ -422,6 +435,14 @@ impl Facts {
             let UplinkFacts { aside, aside_why, .. } = &self.uplink;
             text +=
                 &format!("        {aside} envelopes cannot be sent and are kept: {aside_why}\n");
+        }
+        if let UplinkFacts { taken_over, taken_over_ms: Some(ms), .. } = self.uplink {
+            let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+            let times = if taken_over == 1 { "time" } else { "times" };
+            text += &format!(
+                "        another box took this connection over, {taken_over} {times}, last {at:.0}; \
+                 two boxes must not have one certificate: issue one of them its own at the county\n"
+            );
         }
         let waiting: u64 = self.outbox.unacked.values().sum();
         let holds = match self.outbox.holds_s {

@@ -9,6 +9,7 @@
 
 mod connection;
 mod in_flight;
+mod refusal;
 mod route;
 mod session;
 
@@ -19,13 +20,17 @@ use crate::{
     run::VERSION,
     status::Board,
 };
-use connection::{Connection, Plan};
+use connection::{Connection, ConnectionError, Plan};
 use model::{
     id::{Lane, Seq, SiteId},
     time::MonoTime,
 };
 use session::Session;
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 use thiserror::Error;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -39,6 +44,14 @@ const BACK_OFF_LATER: Duration = Duration::from_secs(30);
 const FIRST_MINUTES: Duration = Duration::from_secs(120);
 /// A connection that lasted this long was good: an outage after it is a new one.
 const GOOD_AFTER: Duration = Duration::from_secs(60);
+/// Another box that takes the connection away so often in that time has the same certificate; one
+/// that took the place of this one does it once.
+const TAKEN_OVER_MAX: usize = 1;
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(30 * 60);
+/// Then each waits for half of this at least, so that both get their turn and neither fights.
+const STAND_BACK: Duration = Duration::from_secs(10 * 60);
+/// Causes of one outage that are told apart in the log.
+const CAUSES_MAX: usize = 16;
 /// The last words of an agent that stops.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -61,7 +74,7 @@ pub(crate) struct Uplink {
 #[derive(Debug, Error)]
 enum UplinkError {
     #[error("{0}")]
-    Connection(#[from] connection::ConnectionError),
+    Connection(#[from] ConnectionError),
     #[error("the outbox file failed: {0}; check the disk")]
     File(#[from] rusqlite::Error),
     #[error(transparent)]
@@ -83,7 +96,7 @@ impl From<AskOutboxError> for UplinkError {
 pub(crate) async fn run(uplink: Uplink) {
     let news = Arc::clone(&uplink.news);
     let mut news = news.lock().await;
-    let mut outage = Outage { since: uplink.clock.mono() };
+    let mut outage = Outage::new(uplink.clock.mono());
     loop {
         let ways = route::ways();
         let mut up_since = None;
@@ -92,33 +105,98 @@ pub(crate) async fn run(uplink: Uplink) {
             Ok(()) | Err(UplinkError::Closed(_)) => return,
             Err(error) => error,
         };
-        uplink.board.uplink(&error.to_string());
-        tracing::warn!(%error, "Uplink is down.");
-        let cap = outage.wait_max(uplink.clock.mono(), up_since);
+        let now = uplink.clock.now();
+        let text = error.to_string();
+        uplink.board.uplink(&text);
+        let wait = match error {
+            UplinkError::Connection(ConnectionError::TakenOver) => {
+                uplink.board.taken_over(now);
+                outage.taken_over(now.mono)
+            }
+            _ => Wait::Jittered(outage.wait_max(now.mono, up_since)),
+        };
+        match outage.is_news(&text) {
+            true => tracing::warn!(error = text, "Uplink is down."),
+            false => tracing::debug!(error = text, "Uplink is down."),
+        }
         tokio::select! {
-            () = tokio::time::sleep(jittered(cap)) => {}
-            () = route::changed(ways) => tracing::info!("A route or address changed."),
+            () = tokio::time::sleep(wait.time()) => {}
+            () = route::changed(ways), if wait.ends_with_a_route() => {
+                tracing::info!("A route or address changed.");
+            }
             () = uplink.stopped.cancelled() => return,
         }
     }
 }
 
-/// How long the county has been out of reach. A connection that breaks at once does not end an
-/// outage.
+/// How long to wait before the next connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wait {
+    /// Anything up to this.
+    Jittered(Duration),
+    /// Between half of this and all of it, whatever becomes of the routes.
+    StandBack(Duration),
+}
+
+impl Wait {
+    fn time(self) -> Duration {
+        match self {
+            Self::Jittered(cap) => jittered(cap),
+            Self::StandBack(cap) => cap / 2 + jittered(cap / 2),
+        }
+    }
+
+    /// Whether a change of route or address may bring the county into reach.
+    fn ends_with_a_route(self) -> bool {
+        matches!(self, Self::Jittered(_))
+    }
+}
+
+/// How long the county has been out of reach, and why. A connection that breaks at once does not end
+/// an outage.
 struct Outage {
     since: MonoTime,
+    /// Causes that were told.
+    told: BTreeSet<String>,
+    /// When another box took the connection away.
+    taken_over: VecDeque<MonoTime>,
 }
 
 impl Outage {
+    fn new(since: MonoTime) -> Self {
+        Self { since, told: BTreeSet::new(), taken_over: VecDeque::new() }
+    }
+
     /// A connection or an attempt ended: how long to wait at most.
     fn wait_max(&mut self, now: MonoTime, up_since: Option<MonoTime>) -> Duration {
         if up_since.is_some_and(|since| now.since(since) >= GOOD_AFTER) {
             self.since = now;
+            self.told.clear();
         }
         match now.since(self.since) < FIRST_MINUTES {
             true => BACK_OFF_FIRST,
             false => BACK_OFF_LATER,
         }
+    }
+
+    /// Another box took the connection: who comes back at once each time takes it from that one,
+    /// and so on for ever.
+    fn taken_over(&mut self, now: MonoTime) -> Wait {
+        self.taken_over.retain(|at| now.since(*at) < TAKEN_OVER_WITHIN);
+        let before = self.taken_over.len();
+        self.taken_over.push_back(now);
+        match before < TAKEN_OVER_MAX {
+            true => Wait::Jittered(BACK_OFF_FIRST),
+            false => Wait::StandBack(STAND_BACK),
+        }
+    }
+
+    /// Whether that cause has not been told in this outage: it is tried again every second.
+    fn is_news(&mut self, cause: &str) -> bool {
+        if self.told.len() >= CAUSES_MAX {
+            self.told.clear();
+        }
+        self.told.insert(cause.to_owned())
     }
 }
 
@@ -190,7 +268,7 @@ mod tests {
     #[test]
     fn only_a_connection_that_held_ends_an_outage() {
         let at = |seconds| MonoTime::from_start(Duration::from_secs(seconds));
-        let mut outage = Outage { since: at(0) };
+        let mut outage = Outage::new(at(0));
         assert_eq!(outage.wait_max(at(10), None), BACK_OFF_FIRST);
         assert_eq!(outage.wait_max(at(119), Some(at(115))), BACK_OFF_FIRST);
         // It breaks each time as soon as it is up.
@@ -198,5 +276,31 @@ mod tests {
         assert_eq!(outage.wait_max(at(300), Some(at(240))), BACK_OFF_FIRST);
         assert_eq!(outage.wait_max(at(419), None), BACK_OFF_FIRST);
         assert_eq!(outage.wait_max(at(420), None), BACK_OFF_LATER);
+    }
+
+    #[test]
+    fn a_cause_is_told_once_in_an_outage() {
+        let at = |seconds| MonoTime::from_start(Duration::from_secs(seconds));
+        let mut outage = Outage::new(at(0));
+        let told = ["away", "away", "refused", "away"].map(|cause| outage.is_news(cause));
+        assert_eq!(told, [true, false, true, false]);
+        outage.wait_max(at(10), Some(at(8)));
+        assert!(!outage.is_news("away"), "it broke as soon as it was up");
+        outage.wait_max(at(100), Some(at(20)));
+        assert!(outage.is_news("away"));
+    }
+
+    #[test]
+    fn a_box_that_took_the_place_of_this_one_is_no_fight_and_one_that_comes_again_is() {
+        let at = |seconds| MonoTime::from_start(Duration::from_secs(seconds));
+        let mut outage = Outage::new(at(0));
+        assert_eq!(outage.taken_over(at(100)), Wait::Jittered(BACK_OFF_FIRST));
+        for again in [101, 800, 1600, 2400] {
+            let wait = outage.taken_over(at(again));
+            assert_eq!(wait, Wait::StandBack(STAND_BACK));
+            assert!(!wait.ends_with_a_route());
+            assert!((STAND_BACK / 2..=STAND_BACK).contains(&wait.time()));
+        }
+        assert_eq!(outage.taken_over(at(2400 + 1800)), Wait::Jittered(BACK_OFF_FIRST));
     }
 }

@@ -389,8 +389,8 @@ fn print_restored(
     writeln!(
         out,
         "Start the gateway. People and tokens are those of the backup, and everybody logs in again.\n\
-         What boxes had handed over since the backup is missing, and `clinic-gateway ledger` shows \
-         it; a box keeps it in its outbox for a day"
+         What boxes had handed over since the backup they send again as far as they keep it, for a \
+         day; `clinic-gateway ledger` shows what is missing"
     )?;
     Ok(())
 }

@@ -8,6 +8,7 @@
 //! - the class fresh, late or backfill is computed here, once
 //! - alarms and statuses go to the rules as they come, readings of a batch as they were measured
 
+mod names;
 mod record;
 
 use crate::{
@@ -21,6 +22,7 @@ use model::{
     reading::ReadingGroup,
     time::WallTime,
 };
+use names::Names;
 use rules::{
     engine::ReadingInput,
     freshness::{Freshness, Moment, Position},
@@ -28,7 +30,11 @@ use rules::{
 };
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 use uplink_proto::{
     ack::{Ack, AckError, CONFLICT, Proof, Proven},
     envelope::{Envelope, Header, Written, peek},
@@ -49,11 +55,20 @@ pub(crate) enum Delivery {
     State { site: SiteId, bytes: Vec<u8>, retained: bool },
 }
 
+impl Delivery {
+    /// How many bytes came.
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::Envelope(_, _, bytes) | Self::State { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
 /// What is to be done after the commit.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) acks: Vec<(SiteId, Ack)>,
-    pub(crate) readings: Vec<Value>,
+    pub(crate) readings: Vec<Gathered>,
     /// (`site:device:metric`, block)
     pub(crate) blocks: Vec<(String, Value)>,
     pub(crate) devices: Vec<Value>,
@@ -91,22 +106,27 @@ struct Batch<'t> {
     now: WallTime,
     rules: &'t RuleSet,
     ledgers: BTreeMap<(SiteId, OutboxId, Lane), LaneLedger>,
+    /// Those that are not as they were.
+    changed: BTreeSet<(SiteId, OutboxId, Lane)>,
     /// Outboxes whose sender waits for an ack, and what of them came in.
     touched: BTreeMap<(SiteId, OutboxId), Vec<Proven>>,
     errors: BTreeMap<(SiteId, OutboxId), Vec<AckError>>,
     evaluation: Evaluation,
-    /// Readings that wait for the rules: the present arrives newest first.
-    readings: Vec<Gathered>,
+    names: Names,
     taken: Taken,
 }
 
-/// A reading group of a batch, for the rules.
-struct Gathered {
+/// A reading group of a batch, as it was stored: for the rules and for boards.
+#[derive(Debug)]
+pub(crate) struct Gathered {
     site: SiteId,
     group: ReadingGroup,
     t_meas: Moment,
     freshness: Freshness,
     position: Position,
+    received: WallTime,
+    /// The first copy, as the API names it; the rules have heard that one.
+    duplicate_of: Option<String>,
 }
 
 /// Takes a batch into the database, in one transaction if it can be.
@@ -201,10 +221,11 @@ impl<'t> Batch<'t> {
             now,
             rules,
             ledgers: BTreeMap::new(),
+            changed: BTreeSet::new(),
             touched: BTreeMap::new(),
             errors: BTreeMap::new(),
             evaluation: Evaluation::default(),
-            readings: Vec::new(),
+            names: Names::default(),
             taken: Taken::default(),
         }
     }
@@ -419,7 +440,18 @@ impl<'t> Batch<'t> {
             .optional()
     }
 
+    /// The account of a lane, to be changed.
     fn ledger(
+        &mut self,
+        site: &SiteId,
+        outbox: OutboxId,
+        lane: Lane,
+    ) -> rusqlite::Result<&mut LaneLedger> {
+        self.changed.insert((site.clone(), outbox, lane));
+        self.known_ledger(site, outbox, lane)
+    }
+
+    fn known_ledger(
         &mut self,
         site: &SiteId,
         outbox: OutboxId,
@@ -428,6 +460,10 @@ impl<'t> Batch<'t> {
         let key = (site.clone(), outbox, lane);
         if !self.ledgers.contains_key(&key) {
             let found = query::lane_ledger(self.connection, site, outbox, lane)?;
+            if found == LaneLedger::default() {
+                // Every lane of an outbox that is known has an account.
+                self.changed.insert(key.clone());
+            }
             self.ledgers.insert(key.clone(), found);
         }
         Ok(self.ledgers.entry(key).or_default())
@@ -482,13 +518,16 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Lets the rules judge what has come, in the order in which it was measured.
+    /// Lets the rules judge what has come, in the order in which it was measured: the present
+    /// arrives newest first.
     fn evaluate(&mut self) -> rusqlite::Result<()> {
-        let mut readings = std::mem::take(&mut self.readings);
+        let context = self.context();
+        let said_first = |gathered: &&Gathered| gathered.duplicate_of.is_none();
+        let mut readings: Vec<_> = self.taken.readings.iter().filter(said_first).collect();
         readings.sort_by_key(|gathered| (gathered.t_meas.at, gathered.position));
-        for Gathered { site, group, t_meas, freshness, .. } in &readings {
+        for Gathered { site, group, t_meas, freshness, .. } in readings {
             let input = ReadingInput { group, t_meas: *t_meas, freshness: *freshness };
-            self.evaluation.readings(self.context(), site, input)?;
+            self.evaluation.readings(context, site, input)?;
         }
         Ok(())
     }
@@ -496,7 +535,9 @@ impl<'t> Batch<'t> {
     /// Evaluates, writes ledgers and rule states, and makes the acks.
     fn finish(mut self) -> rusqlite::Result<Taken> {
         self.evaluate()?;
-        for ((site, outbox, lane), ledger) in &self.ledgers {
+        for key in &self.changed {
+            let Some(ledger) = self.ledgers.get(key) else { continue };
+            let (site, outbox, lane) = key;
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO ledger VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
                 .execute(params![
@@ -511,7 +552,7 @@ impl<'t> Batch<'t> {
         for ((site, outbox), proven) in std::mem::take(&mut self.touched) {
             let mut lanes = Vec::new();
             for lane in Lane::ALL {
-                lanes.push((lane, self.ledger(&site, outbox, lane)?.settled()));
+                lanes.push((lane, self.known_ledger(&site, outbox, lane)?.settled()));
             }
             let errors = self.errors.remove(&(site.clone(), outbox)).unwrap_or_default();
             let acks = Ack::telling(outbox, lanes, proven, errors).into_iter();

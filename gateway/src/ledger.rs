@@ -425,12 +425,18 @@ impl Missing {
                 let why = match self.cause.as_str() {
                     COUNTY_RESTORED => {
                         "acked before the county was restored from a backup without them; the \
-                         box keeps it in its outbox for a day, and does not send it again by itself"
+                         box sends them again, or says that it has kept none"
                     }
                     OUTBOX_REPLACED => "the box works with another outbox and cannot send them",
                     _ => "later ones came, these did not; the box sends them again",
                 };
                 format!("missed since {since}: {why}")
+            }
+            State::Dropped if self.cause == COUNTY_RESTORED => {
+                format!(
+                    "told by the box {since}: the county was restored without them, and the box \
+                     keeps what was acked for a day only"
+                )
             }
             State::Dropped => {
                 let until = self.until.as_deref().unwrap_or("an unknown moment");
@@ -439,9 +445,6 @@ impl Missing {
                     "disk_full" => "its disk was full",
                     "damaged" => "its file was damaged",
                     "outbox_lost" => "its outbox was damaged beyond reading",
-                    COUNTY_RESTORED => {
-                        "the county was restored without them, and the box kept none"
-                    }
                     other => other,
                 };
                 format!("of {since} to {until}, given up by the box: {why}")

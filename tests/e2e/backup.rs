@@ -1,15 +1,18 @@
-//! Story: the county is copied while readings arrive, and the copy becomes a county of its own.
+//! Stories: the county is copied while readings arrive; the copy becomes a county of its own, or
+//! takes the place of the county, which then gets again from the box what it lacks.
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
 use anyhow::{Context as _, ensure};
-use e2e::{Village, read_only};
+use e2e::{Village, read_only, until};
+use model::id::Lane;
+use rusqlite::Connection;
 use simulators::{
     client::Client,
     county::{BrokerPlace, County, CountyPlan},
     process::Program,
 };
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const COPIES: usize = 5;
@@ -70,6 +73,86 @@ async fn a_copy_made_in_flow_has_all_that_was_acked_and_becomes_a_county() -> an
     let proof = village.prove()?;
     println!("{COPIES} copies in flow, the last with {rows} rows, none missing; {proof:?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_county_gets_again_what_the_box_keeps_and_is_told_what_it_does_not()
+-> anyhow::Result<()> {
+    let mut village =
+        Village::prepare(Path::new(PROGRAM), BrokerPlace::Embedded, "clinic-day").await?;
+    let performances = village.start().await?;
+    village.flow(10).await?;
+    let copy = village.folder().join("copy.sqlite");
+    village.county.command(&["backup", &copy.display().to_string()]).await?;
+    village.flow(20).await?;
+    village.waves(5).await?;
+
+    // The agent runs on, with the acks of before in its memory.
+    let lost = go_back(&mut village, &copy).await?;
+    let has_again = async |village: &Village, part: usize| {
+        let database = village.database();
+        until("the county gets it again", Duration::from_secs(60), async || {
+            let now = envelopes(&database)?;
+            Ok(lost.iter().filter(|key| now.contains(*key)).count() >= lost.len() / part)
+        })
+        .await
+    };
+    has_again(&village, 1).await?;
+
+    // It is killed while the county is away, and once more as it sends again.
+    let lost_twice = go_back(&mut village, &copy).await?;
+    ensure!(lost_twice.is_superset(&lost), "the second time it had less");
+    village.site.kill().await?;
+    village.site.start()?;
+    has_again(&village, 3).await?;
+    village.site.kill().await?;
+    village.site.start()?;
+    has_again(&village, 1).await?;
+    village.flow(5).await?;
+    for performance in performances {
+        performance.unplug().await?;
+    }
+    village.drained().await?;
+    village.site.stop().await?;
+    village.county.stop().await?;
+    let kept = village.prove()?;
+    ensure!(kept.dropped == 0 && kept.blocks > 0, "{kept:?}");
+
+    // A day later, and only then somebody restores it: the box keeps nothing of it any more.
+    let outbox = village.site.outbox();
+    let before = village.folder().join("outbox-before.sqlite");
+    fs::copy(&outbox, &before).context("copying the outbox")?;
+    let later = "UPDATE meta SET value = value + 26 * 3600 WHERE key = 'ran_s'";
+    let aged = Connection::open(&outbox)?.execute(later, [])?;
+    ensure!(aged == 1, "the outbox does not know how long the agent ran");
+    let lost = go_back(&mut village, &copy).await?;
+    village.site.start()?;
+    until("the county knows what it will not get", Duration::from_secs(60), async || {
+        let lanes = village.county.client()?.ledger().await?;
+        let told = lanes.iter().filter(|lane| !lane.dropped.is_empty() && lane.gaps.is_empty());
+        Ok(told.count() == Lane::ALL.len())
+    })
+    .await?;
+    let ledger = village.county.command(&["ledger"]).await?;
+    ensure!(ledger.contains("the county was restored without them"), "{ledger}");
+    village.drained().await?;
+    village.site.stop().await?;
+    village.county.stop().await?;
+    let gone = village.prove_with(&before)?;
+    ensure!(gone.dropped == u64::try_from(lost.len())?, "{gone:?}, lost {}", lost.len());
+    println!("{} came again, twice; a day later {gone:?}", lost_twice.len());
+    Ok(())
+}
+
+/// Stops the county, restores it from the copy and starts it; what it had and has no more.
+async fn go_back(village: &mut Village, copy: &Path) -> anyhow::Result<BTreeSet<Key>> {
+    village.county.stop().await?;
+    let before = envelopes(&village.database())?;
+    village.county.command(&["restore", &copy.display().to_string()]).await?;
+    let after = envelopes(&village.database())?;
+    ensure!(after.is_subset(&before) && after.len() < before.len(), "nothing was lost");
+    village.county.start().await?;
+    Ok(before.difference(&after).cloned().collect())
 }
 
 /// Outbox, lane, seq, hash.

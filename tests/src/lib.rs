@@ -1,9 +1,12 @@
 //! The stage of the stories: one county, one clinic, real processes, and the proof at the end.
 
 pub mod cycles;
+pub mod dice;
+pub mod mosquitto;
 mod proof;
+pub mod proxy;
 
-pub use proof::Proof;
+pub use proof::{Proof, Witness, Witnessed};
 
 use anyhow::{Context as _, bail};
 use rusqlite::{Connection, OpenFlags};
@@ -200,7 +203,15 @@ impl Village {
     /// # Errors
     /// Says what is lost, doubled or altered.
     pub fn prove(&self) -> anyhow::Result<Proof> {
-        proof::prove(&self.site.outbox(), &self.database())
+        proof::prove(&self.site.outbox(), None, &self.database())
+    }
+
+    /// The same, where the outbox has pruned rows since that copy of it was made.
+    ///
+    /// # Errors
+    /// Says what is lost, doubled or altered.
+    pub fn prove_with(&self, copy: &Path) -> anyhow::Result<Proof> {
+        proof::prove(&self.site.outbox(), Some(copy), &self.database())
     }
 
     /// Compares the device alarms of the truth with those the county has, in their order; how many.

@@ -1,8 +1,13 @@
 //! The proof of the stories: what the agent committed against the rows the county has.
 //!
-//! Acked rows stay in the outbox for a day: it is the record of all that was ever committed. Every
-//! envelope is decoded again here, and its records are compared with the rows of the county, value
-//! by value; what the county works out itself (freshness, canonical values) is not compared.
+//! Acked rows stay in the outbox for a day: it is the record of all that was ever committed. Where a
+//! story lets the day pass, a copy that was made before is. Every envelope is decoded again here,
+//! and its records are compared with the rows of the county, value by value; what the county works
+//! out itself (freshness, canonical values) is not compared.
+
+mod witness;
+
+pub use witness::{Witness, Witnessed};
 
 use crate::read_only;
 use anyhow::{Context as _, bail, ensure};
@@ -10,6 +15,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     alarm::DeviceAlarm,
     id::{Lane, Seq},
+    metric::Metric,
     reading::{Comparator, Reading, ReadingGroup, Value},
     record::{DropRecord, Record},
     time::{DeviceTime, WallTime},
@@ -36,6 +42,14 @@ pub struct Proof {
     pub alarms: usize,
     /// Envelopes of the agent's last moment, committed and not yet sent: the next run sends them.
     pub waiting: u64,
+    /// Envelopes the county does not have, and has a drop record of.
+    pub dropped: u64,
+}
+
+/// A row of the outbox.
+struct OutboxRow {
+    bytes: Vec<u8>,
+    unacked: bool,
 }
 
 /// What the rows of the county must be, each as one line of text.
@@ -47,14 +61,27 @@ struct Rows {
     drops: Vec<String>,
 }
 
-/// Compares every row of the outbox with what the county has.
-pub(crate) fn prove(outbox: &Path, county: &Path) -> anyhow::Result<Proof> {
+/// Compares every row of the outbox with what the county has. `copy` is one of the outbox before
+/// rows were pruned.
+pub(crate) fn prove(outbox: &Path, copy: Option<&Path>, county: &Path) -> anyhow::Result<Proof> {
     let (outbox, county) = (read_only(outbox)?, read_only(county)?);
+    let copy = copy.map(read_only).transpose()?;
     let id = id_of(&outbox)?;
+    if let Some(copy) = &copy {
+        ensure!(id_of(copy)? == id, "the copy is of another outbox");
+    }
+    let dropped = drops_in(&rows_of(&outbox, copy.as_ref(), Lane::Urgent)?)?;
     let mut proof = Proof::default();
     let mut expected = Rows::default();
     for lane in Lane::ALL {
-        prove_lane(&outbox, &county, (&id, lane), &mut proof, &mut expected)?;
+        let rows = rows_of(&outbox, copy.as_ref(), lane)?;
+        let last = settled_last(&outbox, lane)?;
+        ensure!(
+            rows.last_key_value().is_none_or(|(seq, _)| *seq >= last),
+            "{lane}: rows up to {last} were committed and are gone"
+        );
+        let of = (id.as_str(), lane, lane.of(&dropped));
+        prove_lane(&rows, &county, of, &mut proof, &mut expected)?;
     }
     let stored: i64 = county.query_row("SELECT count(*) FROM envelope", [], |row| row.get(0))?;
     let aside: i64 = county.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
@@ -65,22 +92,23 @@ pub(crate) fn prove(outbox: &Path, county: &Path) -> anyhow::Result<Proof> {
     );
     (proof.readings, proof.blocks) = (expected.readings.len(), expected.blocks.len());
     proof.alarms = expected.alarms.len();
-    compare("reading", expected.readings, rows(&county, "reading", stored_reading)?)?;
+    compare("reading", expected.readings, stored_readings(&county)?)?;
     compare("waveform", expected.blocks, rows(&county, "waveform", stored_block)?)?;
     compare("device_alarm", expected.alarms, rows(&county, "device_alarm", stored_alarm)?)?;
     compare("drop_record", expected.drops, rows(&county, "drop_record", stored_drop)?)?;
     Ok(proof)
 }
 
-/// Whether the county has every row of the outbox.
+/// Whether the county has every row of the outbox, or its drop.
 pub(crate) fn has_all(outbox: &Path, county: &Path) -> anyhow::Result<bool> {
     let (outbox, county) = (read_only(outbox)?, read_only(county)?);
     let id = id_of(&outbox)?;
     for lane in Lane::ALL {
         let last = format!("SELECT coalesce(max(place), 0) FROM {}", lane.name());
         let last: i64 = outbox.query_row(&last, [], |row| row.get(0))?;
-        let received: RangeSet = received(&county, &id, lane)?.parse()?;
-        let through = received.watermark().map_or(0, Seq::get);
+        let mut settled: RangeSet = told(&county, &id, lane, "received")?.parse()?;
+        settled.extend(&told(&county, &id, lane, "dropped")?.parse()?);
+        let through = settled.watermark().map_or(0, Seq::get);
         if through < u64::try_from(last)? {
             return Ok(false);
         }
@@ -95,10 +123,10 @@ fn id_of(outbox: &Connection) -> anyhow::Result<String> {
 }
 
 /// What the ledger says of a lane.
-fn received(county: &Connection, id: &str, lane: Lane) -> anyhow::Result<String> {
+fn told(county: &Connection, id: &str, lane: Lane, column: &str) -> anyhow::Result<String> {
     let told: Option<String> = county
         .query_row(
-            "SELECT received FROM ledger WHERE outbox = ?1 AND lane = ?2",
+            &format!("SELECT {column} FROM ledger WHERE outbox = ?1 AND lane = ?2"),
             [id, lane.name()],
             |row| row.get(0),
         )
@@ -106,60 +134,87 @@ fn received(county: &Connection, id: &str, lane: Lane) -> anyhow::Result<String>
     Ok(told.unwrap_or_default())
 }
 
-fn prove_lane(
+/// The rows of a lane by their seq. An outbox that has not started anew has each at the place of its
+/// number.
+fn rows_of(
     outbox: &Connection,
+    copy: Option<&Connection>,
+    lane: Lane,
+) -> anyhow::Result<BTreeMap<i64, OutboxRow>> {
+    let name = lane.name();
+    let mut found: BTreeMap<i64, OutboxRow> = BTreeMap::new();
+    for file in copy.into_iter().chain([outbox]) {
+        let mut statement = file.prepare(&format!(
+            "SELECT place, bytes, NOT EXISTS
+               (SELECT 1 FROM settled WHERE lane = ?1 AND place BETWEEN first AND last)
+             FROM {name} ORDER BY place"
+        ))?;
+        let mut rows = statement.query([name])?;
+        while let Some(row) = rows.next()? {
+            let (seq, bytes) = (row.get(0)?, row.get(1)?);
+            let before = found.insert(seq, OutboxRow { bytes, unacked: row.get(2)? });
+            let same =
+                before.is_none_or(|it| Some(&it.bytes) == found.get(&seq).map(|it| &it.bytes));
+            ensure!(same, "{lane} {seq} was changed in the outbox");
+        }
+    }
+    Ok(found)
+}
+
+/// The highest that was acked or given up.
+fn settled_last(outbox: &Connection, lane: Lane) -> anyhow::Result<i64> {
+    let question = "SELECT coalesce(max(last), 0) FROM settled WHERE lane = ?1";
+    Ok(outbox.query_row(question, [lane.name()], |row| row.get(0))?)
+}
+
+/// What the drop records of the urgent rows are about: urgent, trend, wave.
+fn drops_in(urgent: &BTreeMap<i64, OutboxRow>) -> anyhow::Result<[RangeSet; 3]> {
+    let mut dropped: [RangeSet; 3] = Default::default();
+    for row in urgent.values() {
+        for record in Envelope::decode(&row.bytes)?.envelope.records {
+            if let Record::Dropped(DropRecord { outbox: None, lane, first, last, .. }) = record {
+                lane.of_mut(&mut dropped).insert_range(first, last);
+            }
+        }
+    }
+    Ok(dropped)
+}
+
+fn prove_lane(
+    rows: &BTreeMap<i64, OutboxRow>,
     county: &Connection,
-    (id, lane): (&str, Lane),
+    (id, lane, dropped): (&str, Lane, &RangeSet),
     proof: &mut Proof,
     expected: &mut Rows,
 ) -> anyhow::Result<()> {
-    let name = lane.name();
-    // An outbox that has not started anew has each row at the place of its number. Whatever was
-    // acked or given up is in `settled`, and gone rows are found missing.
-    let settled_last: i64 = outbox.query_row(
-        "SELECT coalesce(max(last), 0) FROM settled WHERE lane = ?1",
-        [name],
-        |row| row.get(0),
-    )?;
-    let mut statement = outbox.prepare(&format!(
-        "SELECT place, bytes, NOT EXISTS
-           (SELECT 1 FROM settled WHERE lane = ?1 AND place BETWEEN first AND last)
-         FROM {name} ORDER BY place"
-    ))?;
-    let mut rows = statement.query([name])?;
     let mut received = RangeSet::default();
-    let mut wanted = 1_i64;
-    while let Some(row) = rows.next()? {
-        let (seq, bytes, unacked): (i64, Vec<u8>, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        ensure!(seq == wanted, "{lane} {wanted} is not in the outbox");
-        wanted += 1;
+    for (wanted, (seq, row)) in (1_i64..).zip(rows) {
+        ensure!(*seq == wanted, "{lane} {wanted} is not in the outbox");
         let hash: Option<Vec<u8>> = county
             .query_row(
                 "SELECT hash FROM envelope WHERE outbox = ?1 AND lane = ?2 AND seq = ?3",
-                params![id, name, seq],
+                params![id, lane.name(), seq],
                 |row| row.get(0),
             )
             .optional()?;
+        let number = Seq::new(u64::try_from(*seq)?).context("seq 0")?;
         match hash {
-            None if unacked => proof.waiting += 1,
+            None if row.unacked => proof.waiting += 1,
+            None if dropped.contains(number) => proof.dropped += 1,
             None => bail!("{lane} {seq} is lost"),
-            Some(hash) if hash != digest(&SHA256, &bytes).as_ref() => {
+            Some(hash) if hash != digest(&SHA256, &row.bytes).as_ref() => {
                 bail!("{lane} {seq} is altered")
             }
             Some(_) => {
-                let envelope = Envelope::decode(&bytes)?.envelope;
+                let envelope = Envelope::decode(&row.bytes)?.envelope;
                 proof.envelopes += 1;
                 proof.records += u64::try_from(envelope.records.len())?;
-                received.insert(Seq::new(u64::try_from(seq)?).context("seq 0")?);
+                received.insert(number);
                 expect(expected, id, &envelope);
             }
         }
     }
-    ensure!(
-        wanted > settled_last,
-        "{lane}: {wanted} to {settled_last} were committed and are gone"
-    );
-    let told = self::received(county, id, lane)?;
+    let told = told(county, id, lane, "received")?;
     let received = received.to_string();
     ensure!(told == received, "{lane}: the ledger says {told}, it is {received}");
     Ok(())
@@ -216,20 +271,54 @@ fn reading_line(place: &str, group: &ReadingGroup, reading: &Reading) -> String 
     .to_string()
 }
 
-fn stored_reading(row: &Row<'_>) -> rusqlite::Result<String> {
+/// Every reading of the county's groups.
+fn stored_readings(county: &Connection) -> anyhow::Result<Vec<String>> {
+    let mut statement = county.prepare(
+        "SELECT reading_group.*, outbox, lane, device, metrics FROM reading_group
+         JOIN source ON source.id = reading_group.source
+         JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
+         JOIN metric_list ON metric_list.id = reading_group.metric_list",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (said, metrics): (String, String) = (row.get("said")?, row.get("metrics")?);
+        let said: Vec<serde_json::Value> = serde_json::from_str(&said)?;
+        let metrics: Vec<&str> = metrics.split(',').collect();
+        ensure!(said.len() == metrics.len(), "{metrics:?} said {said:?}");
+        for ((after, metric), said) in (0..).zip(metrics).zip(&said) {
+            lines.push(stored_reading(row, after, metric, said)?);
+        }
+    }
+    Ok(lines)
+}
+
+/// What is usual of a metric is not written.
+fn stored_reading(
+    row: &Row<'_>,
+    after: i64,
+    metric: &str,
+    said: &serde_json::Value,
+) -> anyhow::Result<String> {
     let text = |name| row.get::<_, Option<String>>(name);
-    let context: String = row.get("context")?;
+    let known = Metric::from_name(metric).context("an unknown metric is stored")?;
+    let usual = json!({
+        "value": said, "validity": "valid",
+        "unit": known.row().canonical_unit.as_ref().map(Unit::as_str),
+    });
+    let said = if said.is_string() { &usual } else { said };
+    let context = text("context")?.unwrap_or_else(|| "{}".to_owned());
     Ok(json!([
-        stored_place(row)?,
+        stored_place(row, after)?,
         text("device")?,
         text("channel")?,
-        text("metric")?,
-        text("value")?,
-        text("comparator")?,
-        text("unit")?,
-        text("no_data")?,
-        text("validity")?,
-        serde_json::from_str::<serde_json::Value>(&context).unwrap_or_default(),
+        metric,
+        said.get("value"),
+        said.get("comparator"),
+        said.get("unit"),
+        said.get("no_data"),
+        said.get("validity"),
+        serde_json::from_str::<serde_json::Value>(&context)?,
         row.get::<_, Option<i64>>("device_ms")?,
         row.get::<_, i64>("observed_ms")?,
         row.get::<_, Option<i64>>("device_seq")?,
@@ -237,10 +326,10 @@ fn stored_reading(row: &Row<'_>) -> rusqlite::Result<String> {
     .to_string())
 }
 
-fn stored_place(row: &Row<'_>) -> rusqlite::Result<String> {
+fn stored_place(row: &Row<'_>, after: i64) -> rusqlite::Result<String> {
     let (outbox, lane): (String, String) = (row.get("outbox")?, row.get("lane")?);
     let (seq, index): (i64, i64) = (row.get("seq")?, row.get("idx")?);
-    Ok(format!("{outbox}/{lane}/{seq}/{index}"))
+    Ok(format!("{outbox}/{lane}/{seq}/{}", index + after))
 }
 
 fn block_line(place: &str, block: &WaveformBlock) -> String {
@@ -264,7 +353,7 @@ fn stored_block(row: &Row<'_>) -> rusqlite::Result<String> {
     let text = |name| row.get::<_, Option<String>>(name);
     let bytes: Vec<u8> = row.get("samples")?;
     Ok(json!([
-        stored_place(row)?,
+        stored_place(row, 0)?,
         text("device")?,
         text("channel")?,
         text("metric")?,

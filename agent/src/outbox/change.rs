@@ -3,12 +3,13 @@
 //! # Invariants
 //! - a seq is assigned in the transaction that stores its envelope
 //! - rows are given up in the transaction that stores their drop record
+//! - what the county lost waits again or is counted, never neither and never both
 //! - what is known in memory changes after the commit, never before
 
 use super::{
     checksum,
-    file::{IDENTITIES_MAX, LaneRows, seq_of, settle, whole_hour},
-    row,
+    file::{IDENTITIES_MAX, LaneRows, seq_of, settle, unsettle, whole_hour},
+    row::{self, StoredRow},
 };
 use drivers::serial::Cursor;
 use model::{
@@ -17,7 +18,10 @@ use model::{
     time::{Now, WallTime},
 };
 use rusqlite::{OptionalExtension as _, Transaction, params};
-use uplink_proto::{envelope::Envelope, ranges::RangeSet};
+use uplink_proto::{
+    envelope::{Builder, Envelope},
+    ranges::RangeSet,
+};
 
 /// Drop records of one envelope: at most 100 bytes each.
 const DROPS_PER_ENVELOPE: usize = 500;
@@ -35,6 +39,8 @@ pub(super) struct Change<'a> {
     dropped: Vec<DropRecord>,
     /// Drop records of the rows that are given up here: what they count stays counted.
     saved: Vec<DropRecord>,
+    /// Rows that were acked and wait again.
+    waiting_again: Vec<(Lane, (Seq, Seq))>,
 }
 
 /// A row that was stored.
@@ -61,8 +67,18 @@ impl<'a> Change<'a> {
         ran_s: i64,
     ) -> Self {
         let next = Lane::ALL.map(|lane| lane.of(lanes).next);
-        let (stored, dropped, saved) = (Vec::new(), Vec::new(), Vec::new());
-        Self { transaction, lanes, outbox, now, ran_s, next, stored, dropped, saved }
+        Self {
+            transaction,
+            lanes,
+            outbox,
+            now,
+            ran_s,
+            next,
+            stored: Vec::new(),
+            dropped: Vec::new(),
+            saved: Vec::new(),
+            waiting_again: Vec::new(),
+        }
     }
 
     pub(super) fn connection(&self) -> &rusqlite::Connection {
@@ -85,15 +101,10 @@ impl<'a> Change<'a> {
     }
 
     /// Stores an envelope.
-    pub(super) fn append(
-        &mut self,
-        lane: Lane,
-        opened_at: WallTime,
-        records: Vec<Record>,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn append(&mut self, lane: Lane, envelope: &Builder) -> rusqlite::Result<()> {
         let seq = self.take_number(lane, 1);
-        let bytes = Envelope { outbox: self.outbox, lane, seq, opened_at, records }.encode();
-        self.insert(lane, (seq, opened_at), &bytes)
+        let bytes = envelope.finish(self.outbox, lane, seq);
+        self.insert(lane, (seq, envelope.opened_at()), &bytes)
     }
 
     /// Stores an envelope of another outbox as it was written there: who sends it gives it the
@@ -158,6 +169,33 @@ impl<'a> Change<'a> {
             left -= end - first + 1;
         }
         Ok(u32::try_from(i64::from(limit) - left).unwrap_or(limit))
+    }
+
+    /// The county has these rows no more. What is kept of them waits again; what is not is counted,
+    /// unless a drop record that waits does so already.
+    pub(super) fn lost_at_county(
+        &mut self,
+        lane: Lane,
+        (first, last): (Seq, Seq),
+    ) -> rusqlite::Result<()> {
+        let rows = lane.of(self.lanes);
+        let Some(assigned) = Seq::new(rows.next.get() - 1) else { return Ok(()) };
+        let mut gone = rows.unacked.missing(first, last.min(assigned));
+        for (first, last) in unsettle(&self.transaction, lane, (first, last))? {
+            gone.remove_range(first, last);
+            self.waiting_again.push((lane, (first, last)));
+        }
+        for drop in self.drops_that_wait()? {
+            if drop.lane == lane && drop.outbox.is_none() {
+                gone.remove_range(drop.first, drop.last);
+            }
+        }
+        // When they were opened is gone with them.
+        let times = (self.now.wall, self.now.wall);
+        for range in gone.ranges() {
+            self.count_drop(lane, range, times, DropCause::CountyRestored);
+        }
+        Ok(())
     }
 
     /// Envelopes were given up before they had a number: they get one, so that they are counted.
@@ -252,8 +290,11 @@ impl<'a> Change<'a> {
     pub(super) fn commit(mut self) -> rusqlite::Result<Changed> {
         let counted: Vec<DropRecord> = self.saved.iter().chain(&self.dropped).cloned().collect();
         for part in counted.chunks(DROPS_PER_ENVELOPE) {
-            let records = part.iter().cloned().map(Record::Dropped).collect();
-            self.append(Lane::Urgent, self.now.wall, records)?;
+            let mut envelope = Builder::new(self.now.wall);
+            for drop in part {
+                envelope.push(&Record::Dropped(drop.clone()), usize::MAX);
+            }
+            self.append(Lane::Urgent, &envelope)?;
         }
         // A number that has no row is in here, or it would be given again.
         for drop in &self.dropped {
@@ -265,6 +306,9 @@ impl<'a> Change<'a> {
         }
         for drop in &self.dropped {
             drop.lane.of_mut(self.lanes).unacked.remove_range(drop.first, drop.last);
+        }
+        for (lane, (first, last)) in self.waiting_again {
+            lane.of_mut(self.lanes).unacked.insert_range(first, last);
         }
         for (lane, next) in Lane::ALL.into_iter().zip(self.next) {
             lane.of_mut(self.lanes).next = next;
@@ -295,7 +339,9 @@ impl<'a> Change<'a> {
     fn delete(&mut self, lane: Lane, seq: Seq) -> rusqlite::Result<Option<(WallTime, u64)>> {
         let place = lane.of(self.lanes).places.of(seq);
         if lane == Lane::Urgent {
-            self.save_drops(place)?;
+            // What they count stays counted.
+            let drops = self.drops_in((place, place))?;
+            self.saved.extend(drops);
         }
         let row: Option<(i64, i64)> = self
             .transaction
@@ -310,20 +356,39 @@ impl<'a> Change<'a> {
         }))
     }
 
-    /// What the drop records of an urgent row count stays counted.
-    fn save_drops(&mut self, place: i64) -> rusqlite::Result<()> {
-        let row = row::read(&self.transaction, Lane::Urgent, place)?;
-        let decoded = row.map(|row| Envelope::decode(&row.bytes));
-        let Some(Ok(decoded)) = decoded else { return Ok(()) };
-        let of = decoded.envelope.outbox;
-        self.saved.extend(decoded.envelope.records.into_iter().filter_map(|record| match record {
-            Record::Dropped(drop) => {
-                let outbox = drop.outbox.or((of != self.outbox).then_some(of));
-                Some(DropRecord { outbox, ..drop })
-            }
-            _ => None,
-        }));
-        Ok(())
+    /// Drop records that are not acked.
+    fn drops_that_wait(&self) -> rusqlite::Result<Vec<DropRecord>> {
+        let urgent = Lane::Urgent.of(self.lanes);
+        let ranges = urgent.unacked.ranges();
+        let spans = ranges.flat_map(|(first, last)| urgent.places.spans(first, last));
+        let mut drops = Vec::new();
+        for span in spans {
+            drops.extend(self.drops_in(span)?);
+        }
+        Ok(drops)
+    }
+
+    /// The drop records at these places of the urgent lane, each with the outbox it is about if that
+    /// is another one.
+    fn drops_in(&self, (first, last): (i64, i64)) -> rusqlite::Result<Vec<DropRecord>> {
+        let mut rows = self
+            .transaction
+            .prepare_cached("SELECT * FROM urgent WHERE place BETWEEN ?1 AND ?2")?;
+        let mut rows = rows.query([first, last])?;
+        let mut drops = Vec::new();
+        while let Some(row) = rows.next()? {
+            let row = StoredRow::of(row)?;
+            let Ok(decoded) = Envelope::decode(&row.bytes) else { continue };
+            let of = decoded.envelope.outbox;
+            drops.extend(decoded.envelope.records.into_iter().filter_map(|record| match record {
+                Record::Dropped(drop) => {
+                    let outbox = drop.outbox.or((of != self.outbox).then_some(of));
+                    Some(DropRecord { outbox, ..drop })
+                }
+                _ => None,
+            }));
+        }
+        Ok(drops)
     }
 
     fn count_drop(

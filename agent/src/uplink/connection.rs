@@ -5,7 +5,11 @@
 //! what is queued without a word; a poll that is cancelled leaks a packet id; a write into a black
 //! hole blocks the keep-alive.
 
-use super::{Row, in_flight::InFlight};
+use super::{
+    Row,
+    in_flight::InFlight,
+    refusal::{self, Refusal},
+};
 use crate::{
     clock::Clock,
     config::UplinkConfig,
@@ -15,7 +19,7 @@ use model::id::SiteId;
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
     v5::{
-        AsyncClient, ConnectionError as ClientError, Event, MqttOptions,
+        AsyncClient, Event, MqttOptions,
         mqttbytes::{
             QoS,
             v5::{ConnAck, LastWill, Packet, PubAckReason, SubscribeReasonCode},
@@ -82,8 +86,12 @@ pub(super) enum ConnectionError {
     Tls(#[from] rustls::Error),
     #[error("cannot reach the broker {broker}: {reason}; readings are kept")]
     Unreachable { broker: String, reason: String },
-    #[error("the broker refuses this box: {0}; check the certificate with the county")]
+    #[error("not accepted: {0}; readings are kept")]
     Rejected(String),
+    #[error(
+        "another box has connected with the certificate of this site; find it, and issue one of the two a certificate of its own at the county (`clinic-gateway pki issue`); readings are kept"
+    )]
+    TakenOver,
     #[error("the connection was lost: {0}; readings are kept")]
     Lost(String),
     #[error("the broker takes nothing; readings are kept")]
@@ -151,6 +159,7 @@ impl Connection {
         match tokio::time::timeout(CONNECT_LIMIT, connection.connected(plan.site)).await {
             Ok(Ok(())) => Ok(connection),
             Ok(Err(Refusal::Rejected(reason))) => Err(ConnectionError::Rejected(reason)),
+            Ok(Err(Refusal::TakenOver)) => Err(ConnectionError::TakenOver),
             Ok(Err(Refusal::Failed(reason))) => Err(unreachable(reason)),
             Err(_) => Err(unreachable(format!("no answer in {} s", CONNECT_LIMIT.as_secs()))),
         }
@@ -168,7 +177,10 @@ impl Connection {
                 Some(Ok(Event::Incoming(Packet::SubAck(answer)))) => {
                     return match answer.return_codes.as_slice() {
                         [SubscribeReasonCode::Success(_)] => Ok(()),
-                        other => Err(Refusal::Rejected(format!("acks are refused: {other:?}"))),
+                        other => Err(Refusal::Rejected(format!(
+                            "the broker does not let this box hear acks, {other:?}; the county \
+                             has to compare its ACL with configs/broker/acl"
+                        ))),
                     };
                 }
                 Some(Ok(_)) => {}
@@ -183,7 +195,10 @@ impl Connection {
         self.in_flight = InFlight::new(self.clock.mono());
         let Some(offer) = &answer.properties else { return Ok(()) };
         if offer.max_qos == Some(0) {
-            return Err(Refusal::Rejected("it confirms no message (QoS 0 only)".to_owned()));
+            return Err(Refusal::Rejected(
+                "the broker confirms no message (QoS 0 only); the county needs another broker"
+                    .to_owned(),
+            ));
         }
         let allowed = offer.max_packet_size.map_or(PACKET_MAX, |max| max.min(PACKET_MAX));
         self.packet_max = packet_max(allowed);
@@ -202,9 +217,11 @@ impl Connection {
             };
             let event = match event {
                 None => return Err(ConnectionError::Lost("the client ended".to_owned())),
-                Some(Err(Refusal::Rejected(reason) | Refusal::Failed(reason))) => {
-                    return Err(ConnectionError::Lost(reason));
+                Some(Err(Refusal::TakenOver)) => return Err(ConnectionError::TakenOver),
+                Some(Err(Refusal::Rejected(reason))) => {
+                    return Err(ConnectionError::Rejected(reason));
                 }
+                Some(Err(Refusal::Failed(reason))) => return Err(ConnectionError::Lost(reason)),
                 Some(Ok(event)) => event,
             };
             let now = self.clock.mono();
@@ -223,11 +240,8 @@ impl Connection {
                     return Ok(match answer.reason {
                         PubAckReason::Success => Heard::Accepted(row),
                         PubAckReason::NoMatchingSubscribers => Heard::CountyAway(row),
-                        reason => Heard::Refused(row, format!("{reason:?}")),
+                        reason => Heard::Refused(row, refusal::publish(reason)),
                     });
-                }
-                Event::Incoming(Packet::Disconnect(goodbye)) => {
-                    return Err(ConnectionError::Lost(format!("{:?}", goodbye.reason_code)));
                 }
                 Event::Incoming(_) | Event::Outgoing(_) => {}
             }
@@ -310,23 +324,6 @@ impl Connection {
     /// Rows handed over, in their order.
     pub(super) fn handed(&self) -> Vec<u64> {
         self.in_flight.handed().into_iter().map(|(_, seq)| seq.get()).collect()
-    }
-}
-
-/// Why the client ended.
-#[derive(Debug)]
-enum Refusal {
-    /// The broker does not want this box.
-    Rejected(String),
-    Failed(String),
-}
-
-impl From<ClientError> for Refusal {
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::ConnectionRefused(code) => Self::Rejected(format!("{code:?}")),
-            error => Self::Failed(error.to_string()),
-        }
     }
 }
 

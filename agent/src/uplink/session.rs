@@ -108,7 +108,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// More was committed than news could tell: start from the file again.
+    /// More changed than news could tell: start from the file again.
     async fn look_again(&mut self) -> Result<(), UplinkError> {
         let Stock { outbox, lanes, .. } = self.uplink.outbox.stock().await?;
         if outbox != self.outbox {
@@ -135,10 +135,10 @@ impl<'a> Session<'a> {
                     self.uplink.outbox.forget(self.outbox, lane, (first, last)).await?;
                 }
                 SenderOutput::LostAtCounty { lane, first, last } => {
-                    // FIXME #26: the outbox lets what it keeps of them wait again and counts the
-                    // rest; until then they are told here only.
-                    tracing::error!(%lane, %first, %last,
-                        "The county has rows no more that it had: it was restored from a backup.");
+                    tracing::warn!(%lane, %first, %last,
+                        "The county was restored from a backup without rows it had acked; what is kept of them goes out again.");
+                    self.uplink.outbox.lost_at_county(self.outbox, lane, (first, last)).await?;
+                    self.look_again().await?;
                 }
                 SenderOutput::StartNewOutbox => {
                     self.uplink.outbox.start_anew().await?;

@@ -19,6 +19,8 @@ enum Step {
     Drop(Lane, u8),
     /// The limit is met.
     MakeRoom,
+    /// The county was restored from a backup without some of what was assigned.
+    LostAtCounty(Lane, u8, u8),
     /// A row cannot be read.
     Break(Lane, u8),
     StartAnew,
@@ -37,6 +39,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Prune),
         3 => (lane(), any::<u8>()).prop_map(|(lane, count)| Step::Drop(lane, count)),
         1 => Just(Step::MakeRoom),
+        3 => (lane(), any::<u8>(), any::<u8>())
+            .prop_map(|(lane, at, len)| Step::LostAtCounty(lane, at, len)),
         2 => (lane(), any::<u8>()).prop_map(|(lane, at)| Step::Break(lane, at)),
         1 => Just(Step::StartAnew),
         3 => Just(Step::Restart),
@@ -123,6 +127,19 @@ impl History {
                 let mut change = writer.file.change(now).unwrap();
                 retention::make_room(&mut change, used / 4 * 3).unwrap();
                 change.commit().unwrap();
+            }
+            Step::LostAtCounty(lane, at, len) => {
+                let next = writer.file.lane(*lane).next.get();
+                let first = seq(1 + (next - 1) * u64::from(*at) / 256);
+                let last = seq(first.get() + u64::from(*len) / 16);
+                let lost =
+                    |key: &Key| key.0 == id && key.1 == *lane && (first..=last).contains(&key.2);
+                let records = &self.records;
+                self.acked.retain(|device| !lost(&records[device]));
+                let (reply, mut answer) = oneshot::channel();
+                let (outbox, lane) = (id, *lane);
+                writer.take(Command::LostAtCounty { outbox, lane, first, last, reply }).unwrap();
+                answer.try_recv().unwrap().unwrap();
             }
             Step::Break(lane, at) => {
                 if let Some(broken) = part(&writer.file.lane(*lane).unacked, *at) {

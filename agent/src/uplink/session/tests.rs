@@ -20,6 +20,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use uplink_proto::{ack::Proven, ranges::RangeSet};
 
 const CONFIG: &str = r#"
 site = "heping-01"
@@ -178,6 +179,43 @@ async fn a_file_that_gives_no_row_ends_the_session_and_loses_none() {
     assert!(matches!(session.carry_out().await, Err(UplinkError::File(_))));
     assert!(session.connection.handed().is_empty());
     assert_eq!(bench.unacked().await, "1-9");
+}
+
+/// What the county says to the rows that are settled there, and to those that came in.
+fn ack(outbox: OutboxId, settled: &str, proven: Vec<Proven>) -> Heard {
+    let lanes = Lane::ALL.map(|lane| match lane {
+        Lane::Urgent => (lane, settled.parse().unwrap()),
+        _ => (lane, RangeSet::default()),
+    });
+    let ack = Ack { outbox, lanes: lanes.into(), proven, errors: Vec::new() };
+    Heard::Message(ack.encode())
+}
+
+#[tokio::test]
+async fn a_county_that_was_restored_gets_again_what_it_had_acked() {
+    let bench = Bench::new(&[1, 1, 1]).await;
+    let mut connection = Connection::to_nobody(ROOM);
+    let mut session = bench.session(&mut connection).await;
+    session.carry_out().await.unwrap();
+    let proven = [1, 2, 3].map(|number| {
+        let bytes = session.reader.row(Lane::Urgent, row(number).1).unwrap().unwrap();
+        Proven { lane: Lane::Urgent, seq: row(number).1, proof: Proof::of(&hash(&bytes)) }
+    });
+    session.take(ack(session.outbox, "1-3", proven.into())).unwrap();
+    session.carry_out().await.unwrap();
+    assert_eq!((bench.unacked().await.as_str(), session.sender.backlog()), ("", [0; 3]));
+
+    session.take(ack(session.outbox, "1-1", Vec::new())).unwrap();
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1, 2, 3, 2, 3]);
+    // It is told once.
+    session.take(ack(session.outbox, "1-1", Vec::new())).unwrap();
+    session.carry_out().await.unwrap();
+    assert_eq!(session.connection.handed(), [1, 2, 3, 2, 3]);
+    assert_eq!((bench.unacked().await.as_str(), session.sender.backlog()), ("2-3", [2, 0, 0]));
+    session.take(ack(session.outbox, "1-3", proven.into())).unwrap();
+    session.carry_out().await.unwrap();
+    assert_eq!(bench.unacked().await, "");
 }
 
 #[tokio::test]

@@ -309,14 +309,23 @@ impl World {
         }
         let at = self.moment(who);
         let agent = &mut self.agents[who];
-        lane.of_mut(&mut agent.marks).remove_range(first, last);
+        // Acks that wait are of before: they are written, and undone with the others.
+        agent.outbox.mark(at.ran, &std::mem::take(&mut agent.marks));
         let given_up = agent.outbox.lost_at_county(at, (lane, first, last));
+        assert_eq!(given_up.numbers, [0; 0], "kept, and counted as gone");
         for (first, last) in lane.of(&agent.outbox.unacked).within(first, last) {
             for (_, row) in agent.outbox.rows.range((lane, first)..=(lane, last)) {
                 row.numbers.iter().for_each(|_| self.tally.count(Fault::SentAgain));
             }
         }
         given_up.spans.iter().for_each(|_| self.tally.count(Fault::GoneForGood));
+        if self.fault(Fault::AgentCrashedAfterCommit, 10) {
+            return self.crash(who);
+        }
+        if self.fault(Fault::LossToldTwice, 3) {
+            let again = self.agents[who].outbox.lost_at_county(at, (lane, first, last));
+            assert!(again.spans.is_empty(), "counted twice: {:?}", again.spans);
+        }
         self.restock(who);
     }
 

@@ -48,6 +48,8 @@ pub(crate) enum Fault {
     /// Killed after the sync and before the acks.
     CountyCrashedAfterCommit,
     CountyRestored,
+    /// What the county lost is told once more: whoever told it did not hear that it was done.
+    LossToldTwice,
 
     // One identity, several outboxes.
     OutboxRestored,
@@ -71,7 +73,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 36] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::MessageLost,
         Self::MessageDoubled,
         Self::MessageOvertook,
@@ -97,6 +99,7 @@ impl Fault {
         Self::CountyDiskFailed,
         Self::CountyCrashedAfterCommit,
         Self::CountyRestored,
+        Self::LossToldTwice,
         Self::OutboxRestored,
         Self::OutboxCopied,
         Self::TakenOver,

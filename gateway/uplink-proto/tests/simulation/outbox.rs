@@ -162,7 +162,8 @@ impl Outbox {
         given_up
     }
 
-    /// The county lacks what it had: what is kept of it waits again, what is not is counted.
+    /// The county lacks what it had: what is kept of it waits again; what is not is counted, unless
+    /// a drop record that waits does so already.
     pub(crate) fn lost_at_county(&mut self, at: Moment, (lane, first, last): Span) -> GivenUp {
         let kept = self.rows.range_mut((lane, first)..=(lane, last));
         let kept = kept.map(|((_, seq), row)| {
@@ -171,12 +172,40 @@ impl Outbox {
         });
         let kept: RangeSet = kept.collect();
         lane.of_mut(&mut self.unacked).extend(&kept);
+        let mut gone = kept.missing(first, last);
+        for drop in self.drops_that_wait() {
+            if drop.lane == lane && drop.outbox.is_none_or(|of| of == self.id) {
+                gone.remove_range(drop.first, drop.last);
+            }
+        }
         let mut given_up = GivenUp::default();
-        for (first, last) in kept.missing(first, last).ranges() {
+        for (first, last) in gone.ranges() {
             self.give_up(at, (lane, first, last), DropCause::CountyRestored, &mut given_up);
         }
         self.record_drops(at, &given_up);
         given_up
+    }
+
+    fn drops_that_wait(&self) -> Vec<DropRecord> {
+        let ranges = Lane::Urgent.of(&self.unacked).ranges();
+        let rows = ranges.flat_map(|(first, last)| {
+            self.rows.range((Lane::Urgent, first)..=(Lane::Urgent, last))
+        });
+        rows.flat_map(|(_, row)| self.drops_in(row)).collect()
+    }
+
+    /// The drop records of a row, each with the outbox it is about if that is another one.
+    fn drops_in(&self, row: &Row) -> Vec<DropRecord> {
+        let of = peek(&row.bytes).unwrap().outbox;
+        let records = Envelope::decode(&row.bytes).map(|decoded| decoded.envelope.records);
+        let drops = records.into_iter().flatten().filter_map(|record| match record {
+            Record::Dropped(drop) => {
+                let outbox = drop.outbox.or((of != self.id).then_some(of));
+                Some(DropRecord { outbox, ..drop })
+            }
+            _ => None,
+        });
+        drops.collect()
     }
 
     /// A restored or copied outbox: what is not acked gets new numbers under a new id, its bytes
@@ -201,19 +230,13 @@ impl Outbox {
         cause: DropCause,
         given_up: &mut GivenUp,
     ) {
-        let rows: Vec<_> =
+        let keys: Vec<_> =
             self.rows.range((lane, first)..=(lane, last)).map(|(key, _)| *key).collect();
-        for row in rows.iter().filter_map(|key| self.rows.remove(key)) {
+        let rows: Vec<_> = keys.iter().filter_map(|key| self.rows.remove(key)).collect();
+        for row in rows {
             given_up.numbers.extend(row.numbers.iter());
             // What a row counts stays counted.
-            let of = peek(&row.bytes).unwrap().outbox;
-            let records = Envelope::decode(&row.bytes).map(|decoded| decoded.envelope.records);
-            for record in records.into_iter().flatten() {
-                if let Record::Dropped(drop) = record {
-                    let outbox = drop.outbox.or((of != self.id).then_some(of));
-                    given_up.drops.push(DropRecord { outbox, ..drop });
-                }
-            }
+            given_up.drops.extend(self.drops_in(&row));
         }
         lane.of_mut(&mut self.unacked).remove_range(first, last);
         given_up.spans.push((lane, first, last));
