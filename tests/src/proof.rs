@@ -83,6 +83,12 @@ pub(crate) fn prove(outbox: &Path, copy: Option<&Path>, county: &Path) -> anyhow
         let of = (id.as_str(), lane, lane.of(&dropped));
         prove_lane(&rows, &county, of, &mut proof, &mut expected)?;
     }
+    agree(&county, &mut proof, expected)?;
+    Ok(proof)
+}
+
+/// The rows of the county are what was committed, and no more.
+fn agree(county: &Connection, proof: &mut Proof, expected: Rows) -> anyhow::Result<()> {
     let stored: i64 = county.query_row("SELECT count(*) FROM envelope", [], |row| row.get(0))?;
     let aside: i64 = county.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
     ensure!(
@@ -92,11 +98,11 @@ pub(crate) fn prove(outbox: &Path, copy: Option<&Path>, county: &Path) -> anyhow
     );
     (proof.readings, proof.blocks) = (expected.readings.len(), expected.blocks.len());
     proof.alarms = expected.alarms.len();
-    compare("reading", expected.readings, stored_readings(&county)?)?;
-    compare("waveform", expected.blocks, rows(&county, "waveform", stored_block)?)?;
-    compare("device_alarm", expected.alarms, rows(&county, "device_alarm", stored_alarm)?)?;
-    compare("drop_record", expected.drops, rows(&county, "drop_record", stored_drop)?)?;
-    Ok(proof)
+    compare("reading", expected.readings, stored_readings(county)?)?;
+    compare("waveform", expected.blocks, rows(county, "waveform", stored_block)?)?;
+    compare("device_alarm", expected.alarms, rows(county, "device_alarm", stored_alarm)?)?;
+    compare("drop_record", expected.drops, rows(county, "drop_record", stored_drop)?)?;
+    Ok(())
 }
 
 /// Whether the county has every row of the outbox, or its drop.
@@ -237,7 +243,7 @@ fn expect(rows: &mut Rows, outbox: &str, envelope: &Envelope) {
             Record::Waveform(block) => rows.blocks.push(block_line(&place(), block)),
             Record::Alarm(alarm) => rows.alarms.push(alarm_line(alarm)),
             Record::Dropped(dropped) => rows.drops.push(drop_line(outbox, dropped)),
-            Record::Status(_) | Record::Started(_) | Record::Action(_) => {}
+            Record::Status(_) | Record::Started(_) | Record::Action(_) | Record::Clock(_) => {}
         }
     }
 }
@@ -320,10 +326,15 @@ fn stored_reading(
         said.get("validity"),
         serde_json::from_str::<serde_json::Value>(&context)?,
         row.get::<_, Option<i64>>("device_ms")?,
-        row.get::<_, i64>("observed_ms")?,
+        said_by_box(row, "observed_ms")?,
         row.get::<_, Option<i64>>("device_seq")?,
     ])
     .to_string())
+}
+
+/// The county keeps what the box's clock said beside when it was.
+fn said_by_box(row: &Row<'_>, placed: &str) -> rusqlite::Result<i64> {
+    row.get::<_, Option<i64>>("box_ms")?.map_or_else(|| row.get(placed), Ok)
 }
 
 fn stored_place(row: &Row<'_>, after: i64) -> rusqlite::Result<String> {
@@ -357,7 +368,7 @@ fn stored_block(row: &Row<'_>) -> rusqlite::Result<String> {
         text("device")?,
         text("channel")?,
         text("metric")?,
-        row.get::<_, i64>("start_ms")?,
+        said_by_box(row, "start_ms")?,
         [row.get::<_, i64>("period_num")?, row.get::<_, i64>("period_den")?],
         text("scale")?,
         row.get::<_, Option<i64>>("zero")?,

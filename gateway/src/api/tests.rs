@@ -64,6 +64,7 @@ impl Desk {
             lane: Lane::Trend,
             seq: Seq::new(3).unwrap(),
             opened_at: clock::now(),
+            uptime: None,
             records: Vec::new(),
         };
         let beyond =
@@ -134,6 +135,7 @@ fn delivery(lane: Lane, records: Vec<Record>) -> Delivery {
         lane,
         seq: Seq::new(1).unwrap(),
         opened_at: clock::now(),
+        uptime: None,
         records,
     };
     Delivery::Envelope(SiteId::new("heping").unwrap(), lane, envelope.encode())
@@ -281,7 +283,9 @@ async fn events_tell_things_as_the_lists_do() {
         backlog: [1, 2, 3],
         holds_s: Some(90_000),
         clock: ClockQuality::Unknown,
+        clock_evidence: String::new(),
         at: clock::now(),
+        uptime: None,
     };
     let site = SiteId::new("dongfeng").unwrap();
     let [urgent, wave] = [(Lane::Urgent, urgent()), (Lane::Wave, wave())].map(|(lane, records)| {

@@ -5,7 +5,7 @@ use ciborium::Value;
 use model::{
     id::OutboxId,
     reading::shortened,
-    time::{ClockQuality, WallTime},
+    time::{ClockQuality, Uptime, WallTime},
 };
 
 /// Far more than any state needs.
@@ -28,8 +28,12 @@ pub struct SiteState {
     pub holds_s: Option<u64>,
     /// How far the edge's clock can be trusted.
     pub clock: ClockQuality,
+    /// Why it is trusted so.
+    pub clock_evidence: String,
     /// The agent's clock when it wrote this.
     pub at: WallTime,
+    /// How long the box had been running then.
+    pub uptime: Option<Uptime>,
 }
 
 impl SiteState {
@@ -37,7 +41,7 @@ impl SiteState {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let holds = self.holds_s.map_or(Value::Null, number);
-        wire::to_bytes(&wire::map([
+        let mut map = wire::map([
             ("v", number(1)),
             ("on", Value::Bool(self.online)),
             ("c", number(self.connection)),
@@ -46,8 +50,13 @@ impl SiteState {
             ("b", Value::Array(self.backlog.into_iter().map(number).collect())),
             ("h", holds),
             ("q", text(self.clock.name())),
+            ("e", text(&self.clock_evidence)),
             ("t", number(self.at.unix_ms())),
-        ]))
+        ]);
+        if let (Some(uptime), Some(parts)) = (self.uptime, map.as_map_mut()) {
+            parts.push((text("k"), wire::uptime(uptime)));
+        }
+        wire::to_bytes(&map)
     }
 
     /// Reads a state back.
@@ -61,6 +70,7 @@ impl SiteState {
         }
         let quality = field(&map, "q")?.as_text();
         let quality = ClockQuality::ALL.into_iter().find(|known| Some(known.name()) == quality);
+        let evidence = field(&map, "e").ok().and_then(Value::as_text).unwrap_or_default();
         let backlog = field(&map, "b")?.as_array().map(Vec::as_slice);
         let Some([urgent, trend, wave]) = backlog else { return Err(DecodeError::Shape("b")) };
         let count = |value| wire::int(value).ok_or(DecodeError::Shape("b"));
@@ -75,9 +85,11 @@ impl SiteState {
             // Not told by an agent of before.
             holds_s: field(&map, "h").ok().and_then(wire::int),
             clock: quality.ok_or(DecodeError::Shape("q"))?,
+            clock_evidence: shortened(evidence),
             at: WallTime::from_unix_ms(
                 wire::int(field(&map, "t")?).ok_or(DecodeError::Shape("t"))?,
             ),
+            uptime: wire::read_uptime(&map)?,
         })
     }
 }
@@ -96,7 +108,9 @@ mod tests {
             backlog: [0, 5, 100_000],
             holds_s: Some(800_000),
             clock: ClockQuality::HoldingOver,
+            clock_evidence: "the network set it yesterday".into(),
             at: WallTime::from_unix_ms(1_795_335_300_000),
+            uptime: Some(Uptime { boot: u32::MAX, ms: 86_400_000 }),
         };
         assert_eq!(SiteState::decode(&state.encode()), Ok(state));
         assert!(SiteState::decode(b"online").is_err());

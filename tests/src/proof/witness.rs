@@ -4,8 +4,7 @@
 //! # Invariants
 //! - a number that the thread has not seen is an error, unless a drop record counts it
 
-use super::{Proof, Rows, compare, expect, rows};
-use super::{stored_alarm, stored_block, stored_drop, stored_reading};
+use super::{Proof, Rows, agree, expect};
 use crate::read_only;
 use anyhow::{Context as _, bail, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -109,21 +108,7 @@ impl Witness {
         let mut outboxes: Vec<_> = committed.keys().map(|(outbox, _)| outbox).collect();
         outboxes.dedup();
         found.outboxes = outboxes.len();
-        let count = |table| format!("SELECT count(*) FROM {table}");
-        let stored: i64 = county.query_row(&count("envelope"), [], |row| row.get(0))?;
-        let aside: i64 = county.query_row(&count("quarantine"), [], |row| row.get(0))?;
-        ensure!(
-            u64::try_from(stored)? == found.proof.envelopes && aside == 0,
-            "the county has {stored} envelopes and {aside} aside, {} were committed",
-            found.proof.envelopes
-        );
-        let proof = &mut found.proof;
-        (proof.readings, proof.blocks) = (expected.readings.len(), expected.blocks.len());
-        proof.alarms = expected.alarms.len();
-        compare("reading", expected.readings, rows(&county, "reading", stored_reading)?)?;
-        compare("waveform", expected.blocks, rows(&county, "waveform", stored_block)?)?;
-        compare("device_alarm", expected.alarms, rows(&county, "device_alarm", stored_alarm)?)?;
-        compare("drop_record", expected.drops, rows(&county, "drop_record", stored_drop)?)?;
+        agree(&county, &mut found.proof, expected)?;
         Ok(found)
     }
 }
