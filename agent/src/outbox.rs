@@ -10,17 +10,24 @@
 //! - the uplink may still speak of a file that was replaced: what it says goes by the outbox id
 //! - a device's cursor is committed with the records it covers
 //! - a row is deleted only when acked (after a day, or when there is no room), or as a counted drop
+//! - waves and trend leave a part of the limit, and of the disk, to urgent records
 //! - a file that cannot be opened or written is tried again and again, and `status` says why
 
 mod change;
+mod checksum;
+mod disk;
 mod file;
+mod holds;
 pub(crate) mod inspect;
+mod log;
 mod loss;
 mod migration;
 mod pending;
 mod place;
 mod queue;
 mod retention;
+mod row;
+mod salvage;
 mod writer;
 
 use crate::{clock::Clock, supervisor::Worker};
@@ -34,6 +41,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use uplink_proto::sender::LaneStock;
 
+pub(crate) use disk::Room;
 pub(crate) use file::{Reader, is_damage};
 
 /// Commands that may wait: a second of four monitors.
@@ -84,10 +92,12 @@ pub(crate) struct OutboxStats {
     pub(crate) bytes: u64,
     /// Bytes that may be kept.
     pub(crate) max_bytes: u64,
-    /// Bytes appended per second since the start.
-    pub(crate) bytes_per_s: u64,
+    /// How many seconds more it holds at the rate of the last day, once that is known.
+    pub(crate) holds_s: Option<u64>,
     /// Spot readings that were there already.
     pub(crate) repeats: u64,
+    /// What the disk has room for.
+    pub(crate) room: Room,
 }
 
 /// What the uplink starts from.

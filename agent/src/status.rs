@@ -127,6 +127,9 @@ struct OutboxFacts {
     repeats: u64,
     /// Why the last commit failed.
     failing: Option<String>,
+    /// What is not stored because the disk is full.
+    #[serde(default)]
+    disk: Option<String>,
 }
 
 impl Board {
@@ -301,15 +304,15 @@ impl Desk {
         // While the outbox cannot be opened nobody answers there.
         if let Ok(Ok(stats)) = tokio::time::timeout(OUTBOX_LIMIT, self.outbox.stats()).await {
             let lanes = Lane::ALL.iter().map(|lane| lane.name().to_owned());
-            let room = stats.max_bytes.saturating_sub(stats.bytes);
             facts.outbox = OutboxFacts {
                 unacked: lanes.zip(stats.unacked).collect(),
                 oldest_ms: stats.oldest_ms,
                 bytes: stats.bytes,
                 max_bytes: stats.max_bytes,
-                holds_s: room.checked_div(stats.bytes_per_s),
+                holds_s: stats.holds_s,
                 repeats: stats.repeats,
                 failing: None,
+                disk: stats.room.says().map(str::to_owned),
             };
         }
         facts.outbox.failing = self.outbox.failing();
@@ -460,12 +463,15 @@ impl Facts {
             Some(holds) => {
                 format!("holds {} d {} h more at today's rate", holds / 86_400, holds / 3600 % 24)
             }
-            None => "nothing stored yet".to_owned(),
+            None => "how long it holds is known after an hour".to_owned(),
         };
         text += &format!("outbox  {waiting} envelopes wait for the county; {holds}\n");
         if let Some(error) = &self.outbox.failing {
             text +=
                 &format!("        cannot write: {error}; readings are lost when this goes on\n");
+        }
+        if let Some(disk) = &self.outbox.disk {
+            text += &format!("        {disk}\n");
         }
         for (task, count) in &self.failed {
             text += &format!(

@@ -219,7 +219,7 @@ impl Uplink {
         let number = self.outbox.next_connection().await?;
         let before = self.outbox.stock().await?;
         let outbox = before.outbox;
-        let state = |online, backlog| {
+        let state = |online, backlog, holds_s| {
             let (trust, now) = (self.clock.trust(), self.clock.now());
             SiteState {
                 online,
@@ -227,6 +227,7 @@ impl Uplink {
                 agent_version: VERSION.to_owned(),
                 outbox,
                 backlog,
+                holds_s,
                 clock: trust.quality,
                 clock_evidence: trust.evidence,
                 at: now.wall,
@@ -237,7 +238,7 @@ impl Uplink {
         let plan = Plan {
             config: &self.config,
             site: &self.site,
-            will: state(false, backlog).encode(),
+            will: state(false, backlog, self.outbox.stats().await?.holds_s).encode(),
             clock: self.clock,
         };
         let mut connection = tokio::select! {
@@ -254,7 +255,8 @@ impl Uplink {
         let mut session = Session::new(self, stock, &mut connection)?;
         let ended = session.serve(news, &state).await;
         if ended.is_ok() {
-            let last_words = state(false, session.sender.backlog()).encode();
+            let holds_s = self.outbox.stats().await?.holds_s;
+            let last_words = state(false, session.sender.backlog(), holds_s).encode();
             let topic = Topic::State(self.site.clone()).name();
             let goodbye = connection.goodbye(topic, last_words);
             // The will says the same if there is no time for it.

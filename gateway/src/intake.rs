@@ -275,7 +275,7 @@ impl<'t> Batch<'t> {
             Verdict::Moved => {
                 self.taken.counts.duplicate += 1;
                 self.remember(site, outbox, (lane, seq), &hash)?;
-                self.ledger(site, outbox, lane)?.receive(seq);
+                self.receive((site, lane), (outbox, seq), decoded.written)?;
             }
             Verdict::New => {
                 self.taken.counts.new += 1;
@@ -285,7 +285,7 @@ impl<'t> Batch<'t> {
                         .prepare_cached("INSERT INTO moved VALUES (?1, ?2)")?
                         .execute(params![site.as_str(), hash])?;
                 }
-                self.ledger(site, outbox, lane)?.receive(seq);
+                self.receive((site, lane), (outbox, seq), decoded.written)?;
                 self.records(site, &envelope)?;
                 if decoded.skipped > 0 {
                     self.taken.counts.skipped += u64::from(decoded.skipped);
@@ -363,6 +363,20 @@ impl<'t> Batch<'t> {
                 self.now.unix_ms()
             ])?;
         self.settled(site, outbox, Proven { lane, seq, proof: Proof::of(hash) });
+        Ok(())
+    }
+
+    /// Under the number that it was first written with nothing is missing either.
+    fn receive(
+        &mut self,
+        (site, lane): (&SiteId, Lane),
+        (outbox, seq): (OutboxId, Seq),
+        written: Option<Written>,
+    ) -> rusqlite::Result<()> {
+        let written = written.map(|written| (written.outbox, written.seq));
+        for (outbox, seq) in [Some((outbox, seq)), written].into_iter().flatten() {
+            self.ledger(site, outbox, lane)?.receive(seq);
+        }
         Ok(())
     }
 
@@ -483,7 +497,8 @@ impl<'t> Batch<'t> {
             .prepare_cached("SELECT online FROM site WHERE site = ?1")?
             .query_row([site.as_str()], |row| row.get(0))
             .optional()?;
-        let backlog = json!({"urgent": state.backlog[0], "trend": state.backlog[1], "wave": state.backlog[2]});
+        let backlog = json!({"urgent": state.backlog[0], "trend": state.backlog[1], "wave": state.backlog[2],
+            "holds_s": state.holds_s});
         let changed = self
             .connection
             .prepare_cached(

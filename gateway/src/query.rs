@@ -319,7 +319,7 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
             let silent = json!({"site": site.as_str(), "clinic": name, "time_zone": TIME_ZONE,
                 "online": false, "last_seen": null, "agent_version": null, "clock": null,
                 "clock_evidence": "", "clock_changes": [],
-                "backlog": {"urgent": 0, "trend": 0, "wave": 0}});
+                "backlog": {"urgent": 0, "trend": 0, "wave": 0}, "holds_s": null});
             (site.to_string(), silent)
         })
         .collect();
@@ -362,13 +362,16 @@ pub(crate) fn site(connection: &Connection, site: &SiteId) -> rusqlite::Result<O
 
 fn site_json(row: &Row<'_>) -> rusqlite::Result<Value> {
     let backlog: String = row.get("backlog")?;
+    let mut backlog: Value = serde_json::from_str(&backlog).unwrap_or_default();
+    // It is stored with what waits.
+    let holds_s = backlog.as_object_mut().and_then(|backlog| backlog.remove("holds_s"));
     Ok(json!({
         "site": row.get::<_, String>("site")?, "time_zone": TIME_ZONE,
         "online": row.get::<_, bool>("online")?, "last_seen": rfc3339(row.get("changed_ms")?),
         "agent_version": row.get::<_, String>("agent_version")?, "clock": row.get::<_, String>("clock")?,
         "clock_evidence": row.get::<_, String>("clock_evidence")?,
         "outbox": row.get::<_, String>("outbox")?,
-        "backlog": serde_json::from_str::<Value>(&backlog).unwrap_or_default(),
+        "backlog": backlog, "holds_s": holds_s,
     }))
 }
 

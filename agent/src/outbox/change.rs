@@ -6,7 +6,11 @@
 //! - what the county lost waits again or is counted, never neither and never both
 //! - what is known in memory changes after the commit, never before
 
-use super::file::{IDENTITIES_MAX, LaneRows, seq_of, settle, unsettle, whole_hour};
+use super::{
+    checksum,
+    file::{IDENTITIES_MAX, LaneRows, seq_of, settle, unsettle, whole_hour},
+    row::{self, StoredRow},
+};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
@@ -81,6 +85,10 @@ impl<'a> Change<'a> {
         &self.transaction
     }
 
+    pub(super) fn now(&self) -> Now {
+        self.now
+    }
+
     /// Rows of a lane that are not acked, before this change.
     pub(super) fn first_unacked(&self, lane: Lane) -> Option<(Seq, Seq)> {
         let rows = lane.of(self.lanes);
@@ -96,12 +104,24 @@ impl<'a> Change<'a> {
     pub(super) fn append(&mut self, lane: Lane, envelope: &Builder) -> rusqlite::Result<()> {
         let seq = self.take_number(lane, 1);
         let bytes = envelope.finish(self.outbox, lane, seq);
-        let place = lane.of(self.lanes).places.of(seq);
-        self.transaction
-            .prepare_cached(&format!("INSERT INTO {} VALUES (?1, ?2, ?3)", lane.name()))?
-            .execute(params![place, envelope.opened_at().unix_ms(), bytes])?;
-        self.stored.push(Stored { lane, seq, len: bytes.len() });
-        Ok(())
+        self.insert(lane, (seq, envelope.opened_at()), &bytes)
+    }
+
+    /// Stores an envelope of another outbox as it was written there: who sends it gives it the
+    /// number it has here.
+    pub(super) fn take_over(
+        &mut self,
+        lane: Lane,
+        opened_at: WallTime,
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        let seq = self.take_number(lane, 1);
+        self.insert(lane, (seq, opened_at), bytes)
+    }
+
+    /// Counts what another outbox lost.
+    pub(super) fn count_lost(&mut self, drop: DropRecord) {
+        self.saved.push(drop);
     }
 
     /// The county has committed these rows: urgent, trend, wave.
@@ -197,8 +217,8 @@ impl<'a> Change<'a> {
         &mut self,
         lane: Lane,
         (first, last): (Seq, Seq),
-        wanted: u64,
-        limit: u64,
+        (wanted, limit): (u64, u64),
+        cause: DropCause,
     ) -> rusqlite::Result<()> {
         let end = Seq::new(first.get().saturating_add(limit - 1)).unwrap_or(last).min(last);
         let (mut seq, mut freed) = (first, 0);
@@ -214,7 +234,7 @@ impl<'a> Change<'a> {
             seq = seq.next();
         }
         let times = times.unwrap_or((self.now.wall, self.now.wall));
-        self.count_drop(lane, (first, seq), times, DropCause::OutboxFull);
+        self.count_drop(lane, (first, seq), times, cause);
         Ok(())
     }
 
@@ -230,8 +250,12 @@ impl<'a> Change<'a> {
 
     pub(super) fn remember(&self, device: &DeviceId, cursor: &Cursor) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2)")?
-            .execute(params![device.as_str(), cursor.0])?;
+            .prepare_cached("INSERT OR REPLACE INTO cursor VALUES (?1, ?2, ?3)")?
+            .execute(params![
+                device.as_str(),
+                cursor.0,
+                checksum::of(&[], &[device.as_str().as_bytes(), &cursor.0])
+            ])?;
         Ok(())
     }
 
@@ -292,6 +316,18 @@ impl<'a> Change<'a> {
         Ok(Changed { stored: self.stored, dropped: self.dropped })
     }
 
+    fn insert(
+        &mut self,
+        lane: Lane,
+        (seq, opened_at): (Seq, WallTime),
+        bytes: &[u8],
+    ) -> rusqlite::Result<()> {
+        let place = lane.of(self.lanes).places.of(seq);
+        row::insert(&self.transaction, lane, (place, opened_at), bytes)?;
+        self.stored.push(Stored { lane, seq, len: bytes.len() });
+        Ok(())
+    }
+
     fn take_number(&mut self, lane: Lane, count: u32) -> Seq {
         let next = lane.of_mut(&mut self.next);
         let taken = *next;
@@ -337,12 +373,12 @@ impl<'a> Change<'a> {
     fn drops_in(&self, (first, last): (i64, i64)) -> rusqlite::Result<Vec<DropRecord>> {
         let mut rows = self
             .transaction
-            .prepare_cached("SELECT bytes FROM urgent WHERE place BETWEEN ?1 AND ?2")?;
+            .prepare_cached("SELECT * FROM urgent WHERE place BETWEEN ?1 AND ?2")?;
         let mut rows = rows.query([first, last])?;
         let mut drops = Vec::new();
         while let Some(row) = rows.next()? {
-            let bytes: Vec<u8> = row.get(0)?;
-            let Ok(decoded) = Envelope::decode(&bytes) else { continue };
+            let row = StoredRow::of(row)?;
+            let Ok(decoded) = Envelope::decode(&row.bytes) else { continue };
             let of = decoded.envelope.outbox;
             drops.extend(decoded.envelope.records.into_iter().filter_map(|record| match record {
                 Record::Dropped(drop) => {

@@ -2,13 +2,15 @@
 //!
 //! Not here: changing rows ([`super::change`]).
 
-use super::{change::Change, migration, place::Places};
+use super::{change::Change, checksum, log, migration, place::Places, row};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
     time::{MonoTime, Now, WallTime},
 };
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, ffi, limits::Limit, params,
+};
 use std::{
     collections::VecDeque,
     fs, io,
@@ -19,7 +21,9 @@ use thiserror::Error;
 use uplink_proto::ranges::RangeSet;
 
 /// Schema this agent writes.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
+/// The first schema of which the number is in the file twice.
+const CHECKSUMS: u32 = 3;
 /// Bytes of a page of a new file: a commit touches few of them, and each is written whole.
 const PAGE_LEN: u32 = 1024;
 /// Bytes of the write-ahead log at which its pages go into the file.
@@ -27,10 +31,12 @@ const LOG_LEN: u32 = 4 << 20;
 /// A small file is checked whole before it is used; a larger one would delay the start too long.
 /// Damage in that shows at the first write that meets it.
 pub(super) const CHECK_LEN_MAX: u64 = 64 << 20;
-/// A damaged file is called so, with a number behind it: what is lost with it is not counted yet,
-/// or is.
+/// A file that is kept aside is called so, with a number behind it: what can be read of it is not
+/// sent yet and the rest not counted, or all is.
 const UNTOLD: &str = "untold-";
 const TOLD: &str = "damaged-";
+/// Bytes of a value that is read: far more than an envelope has.
+const VALUE_LEN_MAX: i32 = 1 << 20;
 /// Identities kept of each device. A meter whose numbers began anew reports everything it has on each
 /// visit, and a full one has at most 1000 records: with fewer, all of them would be new each time.
 pub(super) const IDENTITIES_MAX: u32 = 1024;
@@ -117,7 +123,12 @@ pub(super) fn open(path: &Path, now: WallTime) -> Result<OutboxFile, OpenOutboxE
         found = look(&path)?;
     }
     match found {
-        Found::Good(file) => Ok(*file),
+        Found::Good(file) => {
+            for left in left_beside(&path) {
+                move_aside(&left, now, "it was in use while there was a file of a newer agent")?;
+            }
+            Ok(*file)
+        }
         Found::NoWal => Err(OpenOutboxError::NoWal { path }),
         Found::Damaged(what) => Err(OpenOutboxError::Unusable { path, what }),
         Found::FromTheFuture(schema) => {
@@ -126,47 +137,87 @@ pub(super) fn open(path: &Path, now: WallTime) -> Result<OutboxFile, OpenOutboxE
     }
 }
 
-/// Whether the file itself is broken: trying again will not help.
+/// Whether what was read is not what was written, or cannot be read any more.
 pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+    const UNREADABLE: [i32; 3] =
+        [ffi::SQLITE_IOERR_READ, ffi::SQLITE_IOERR_SHORT_READ, ffi::SQLITE_IOERR_CORRUPTFS];
+    let Some(error) = error.sqlite_error() else { return false };
+    matches!(error.code, DatabaseCorrupt | NotADatabase)
+        || UNREADABLE.contains(&error.extended_code)
 }
 
-/// Keeps a damaged file under another name, and says which. Nobody may have it open for writing.
-/// Until [`told`] its name says that nobody has counted what is lost with it.
-pub(super) fn move_aside(
-    path: &Path,
-    now: WallTime,
-    what: &str,
-) -> Result<PathBuf, OpenOutboxError> {
+/// Whether trying again will not help. What is not about the disk, the folder or another process is
+/// about the file: whatever a flipped bit makes of it, the agent has to start and to write.
+pub(super) fn blames_file(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
+        NoLargeFileSupport, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
+    };
+    let is_outside = error.sqlite_error_code().is_some_and(|code| {
+        matches!(
+            code,
+            CannotOpen
+                | DatabaseBusy
+                | DatabaseLocked
+                | DiskFull
+                | FileLockingProtocolFailed
+                | NoLargeFileSupport
+                | OutOfMemory
+                | PermissionDenied
+                | ReadOnly
+                | SystemIoFailure
+        )
+    });
+    is_damage(error) || !is_outside
+}
+
+/// Keeps a file under another name. Nobody may have it open for writing. Until [`told`] its name
+/// says that what can be read of it is not sent, and what is lost with it not counted.
+pub(super) fn move_aside(path: &Path, now: WallTime, why: &str) -> Result<(), OpenOutboxError> {
     // The clock of a box may stand at the same moment after each start.
     let aside =
         (now.unix_ms()..).map(|number| path.with_extension(format!("{UNTOLD}{number}.sqlite")));
     let is_free = |aside: &PathBuf| !aside.exists() && !told_name(aside).exists();
     let aside = aside.into_iter().find(is_free).unwrap_or_else(|| path.with_extension(UNTOLD));
-    tracing::error!(path = %path.display(), aside = %aside.display(), error = what,
-        "The outbox is damaged: kept aside, a fresh one is started.");
+    tracing::error!(path = %path.display(), aside = %aside.display(), error = why,
+        "An outbox is kept aside; what can be read of it is sent, the rest is counted.");
     // The log goes first: should the power fail in between, it must not be taken for one of the
     // fresh file.
-    for suffix in ["-wal", "-shm", ""] {
-        rename(&aside, path, suffix)?;
-    }
-    Ok(aside)
+    ["-wal", "-shm", ""].into_iter().try_for_each(|suffix| rename(&aside, path, suffix))
 }
 
-/// Damaged files of the outbox at `path` that were moved aside and not counted.
-pub(super) fn untold(path: &Path) -> Vec<PathBuf> {
-    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return Vec::new() };
-    let begin = format!("{}.{UNTOLD}", stem.to_string_lossy());
-    let is_untold = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        name.starts_with(&begin) && name.ends_with(".sqlite")
+/// Files of the outbox in that folder that were moved aside and are not told.
+pub(super) fn kept_aside(path: &Path) -> Vec<PathBuf> {
+    others(path, |what| what.contains(UNTOLD))
+}
+
+/// Outboxes that were in use beside one of a newer agent, while that agent is here again.
+fn left_beside(path: &Path) -> Vec<PathBuf> {
+    others(path, |what| {
+        let schema = what.strip_prefix("schema").and_then(|number| number.parse::<u32>().ok());
+        schema.is_some_and(|schema| schema <= SCHEMA)
+    })
+}
+
+/// Other files of that outbox, by what is between its name and `.sqlite`.
+fn others(path: &Path, is_wanted: impl Fn(&str) -> bool) -> Vec<PathBuf> {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let Some((begin, folder)) = name.split_once('.').map(|(begin, _)| begin).zip(path.parent())
+    else {
+        return Vec::new();
+    };
+    let is_wanted = |other: &PathBuf| {
+        let name = other.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let what = name.strip_prefix(begin).and_then(|rest| rest.strip_prefix('.'));
+        let what = what.and_then(|rest| rest.strip_suffix(".sqlite"));
+        other != path && what.is_some_and(&is_wanted)
     };
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(is_untold).collect()
+    entries.map(|entry| entry.path()).filter(is_wanted).collect()
 }
 
-/// What is lost with that file is counted on disk: its name says so.
+/// What could be read of that file, and the count of the rest, is on disk: its name says so.
 pub(super) fn told(aside: &Path) -> Result<(), OpenOutboxError> {
     let name = told_name(aside);
     // The file itself goes first: without it the rest is not looked at again.
@@ -197,16 +248,23 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 fn look(path: &Path) -> Result<Found, OpenOutboxError> {
     match look_inside(path) {
-        Err(error) if is_damage(&error) => Ok(Found::Damaged(error.to_string())),
+        Err(error) if blames_file(&error) => Ok(Found::Damaged(error.to_string())),
         found => found.map_err(|source| OpenOutboxError::Open { path: path.to_owned(), source }),
     }
 }
 
 fn look_inside(path: &Path) -> rusqlite::Result<Found> {
     let len = fs::metadata(path).map_or(0, |found| found.len());
+    // Before SQLite takes out of the log what it believes of it.
+    if log::is_damaged(path) {
+        return Ok(Found::Damaged("its write-ahead log is damaged".to_owned()));
+    }
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     let schema = schema(&connection)?;
+    if schema >= CHECKSUMS && meta(&connection, "schema")? != Some(schema) {
+        return Ok(Found::Damaged(format!("it is not known what schema it has, {schema} or not")));
+    }
     if schema > SCHEMA {
         return Ok(Found::FromTheFuture(schema));
     }
@@ -262,7 +320,7 @@ pub(super) fn stored_id(connection: &Connection) -> rusqlite::Result<Option<Outb
     Ok(meta(connection, "outbox_id")?.map(OutboxId::from_bytes))
 }
 
-fn meta<T: rusqlite::types::FromSql>(
+pub(super) fn meta<T: rusqlite::types::FromSql>(
     connection: &Connection,
     key: &str,
 ) -> rusqlite::Result<Option<T>> {
@@ -387,8 +445,13 @@ impl OutboxFile {
 
     pub(super) fn cursor(&self, device: &DeviceId) -> rusqlite::Result<Option<Cursor>> {
         let mut statement =
-            self.connection.prepare_cached("SELECT bytes FROM cursor WHERE device = ?1")?;
-        statement.query_row([device.as_str()], |row| Ok(Cursor(row.get(0)?))).optional()
+            self.connection.prepare_cached("SELECT * FROM cursor WHERE device = ?1")?;
+        let cursor = |row: &rusqlite::Row<'_>| {
+            let bytes: Vec<u8> = row.get("bytes")?;
+            checksum::check(row, checksum::of(&[], &[device.as_str().as_bytes(), &bytes]))?;
+            Ok(Cursor(bytes))
+        };
+        statement.query_row([device.as_str()], cursor).optional()
     }
 
     /// Identities of a device, oldest first.
@@ -423,10 +486,12 @@ impl LaneRows {
 
 /// Seqs of a lane that are not sent any more.
 pub(super) fn settled(connection: &Connection, lane: Lane) -> rusqlite::Result<RangeSet> {
-    let mut statement =
-        connection.prepare_cached("SELECT first, last FROM settled WHERE lane = ?1")?;
-    let rows = statement
-        .query_map([lane.name()], |row| Ok((seq_of(row.get(0)?)?, seq_of(row.get(1)?)?)))?;
+    let mut statement = connection.prepare_cached("SELECT * FROM settled WHERE lane = ?1")?;
+    let rows = statement.query_map([lane.name()], |row| {
+        let (first, last) = (row.get("first")?, row.get("last")?);
+        checksum::check(row, settled_sum(lane, (first, last), row.get("acked_s")?))?;
+        Ok((seq_of(first)?, seq_of(last)?))
+    })?;
     rows.collect()
 }
 
@@ -478,13 +543,15 @@ pub(super) fn settle(
         lowest = lowest.min(row.get(0)?);
         highest = highest.max(row.get(1)?);
     }
-    connection.prepare_cached("INSERT INTO settled VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-        lane.name(),
-        lowest,
-        highest,
-        acked_s
-    ])?;
+    let sum = settled_sum(lane, (lowest, highest), acked_s);
+    connection
+        .prepare_cached("INSERT INTO settled VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![lane.name(), lowest, highest, acked_s, sum])?;
     Ok(())
+}
+
+fn settled_sum(lane: Lane, (first, last): (i64, i64), acked_s: Option<i64>) -> u32 {
+    checksum::of(&[first, last, acked_s.unwrap_or(-1)], &[lane.name().as_bytes()])
 }
 
 /// What of these seqs is kept because it was acked: it is settled no more.
@@ -530,6 +597,8 @@ pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(5))?;
+    // A damaged length must not take the memory of the box.
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_LEN_MAX)?;
     Ok(connection)
 }
 
@@ -551,9 +620,7 @@ impl Reader {
 
     /// The bytes of a row; `None` if it is no longer there.
     pub(crate) fn row(&self, lane: Lane, seq: Seq) -> rusqlite::Result<Option<Vec<u8>>> {
-        let mut statement = self
-            .connection
-            .prepare_cached(&format!("SELECT bytes FROM {} WHERE place = ?1", lane.name()))?;
-        statement.query_row([lane.of(&self.places).of(seq)], |row| row.get(0)).optional()
+        let row = row::read(&self.connection, lane, lane.of(&self.places).of(seq))?;
+        Ok(row.map(|row| row.bytes))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     file::{self, CHECK_LEN_MAX, SCHEMA, is_damage, next_seq, read_only, settled},
-    loss::Loss,
+    loss::{Loss, LostRows},
     migration,
     place::Places,
 };
@@ -120,7 +120,7 @@ fn look(path: &Path, len: u64) -> Result<Summary, Found> {
     }
     let id = file::stored_id(&connection).map_err(failed)?;
     let is_older = migration::has_old_tables(&connection).map_err(failed)?;
-    let (state, says) = match (is_older, len <= CHECK_LEN_MAX) {
+    let (state, says) = match (is_older || schema < SCHEMA, len <= CHECK_LEN_MAX) {
         (true, _) => ("older", format!("it is brought to schema {SCHEMA} when the agent starts")),
         (false, true) => ("good", "the whole file was checked".to_owned()),
         (false, false) => ("unchecked", "too large to be checked as a whole".to_owned()),
@@ -129,8 +129,8 @@ fn look(path: &Path, len: u64) -> Result<Summary, Found> {
     for lane in Lane::ALL {
         let summary = match (is_older, schema) {
             (false, _) => LaneSummary::read(&connection, lane),
-            (true, SCHEMA) => LaneSummary::half_moved(&connection, lane),
-            (true, _) => LaneSummary::older(&connection, lane),
+            (true, 1) => LaneSummary::older(&connection, lane),
+            (true, _) => LaneSummary::half_moved(&connection, lane),
         };
         lanes.push(summary.map_err(failed)?);
     }
@@ -140,8 +140,8 @@ fn look(path: &Path, len: u64) -> Result<Summary, Found> {
 
 /// What can still be read of a damaged file: what is lost with it.
 fn damaged(path: &Path, what: &str) -> Summary {
-    let loss = Loss::read(path);
-    let lanes = loss.lanes().map(|(lane, rows)| LaneSummary {
+    let (loss, _) = Loss::read(path);
+    let lanes = loss.lanes.iter().map(|LostRows { lane, rows, .. }| LaneSummary {
         lane: lane.name(),
         next_seq: rows.highest().map_or(1, |highest| highest.get() + 1),
         rows: 0,
@@ -155,7 +155,7 @@ fn damaged(path: &Path, what: &str) -> Summary {
         says: format!(
             "{what}; the agent keeps a damaged file aside when it starts, and counts what may be lost with it, as far as that can be read:"
         ),
-        outbox: loss.outbox().to_string(),
+        outbox: loss.outbox.to_string(),
         schema: read_only(path)
             .and_then(|connection| file::schema(&connection))
             .unwrap_or_default(),

@@ -1,132 +1,126 @@
-//! What is lost with a damaged file, as far as its id and its numbers can still be read.
+//! What may be lost with an outbox that is kept aside, as far as its id and its numbers can be read.
+//!
+//! Not here: what of it can be saved ([`super::salvage`]).
 //!
 //! # Invariants
-//! - what may not be acked counts as lost: of what arrived the county knows better
-//! - a file of which nothing can be read is one drop record all the same
+//! - what may not be acked may be lost: of what arrived the county knows better
+//! - a file of which nothing can be read is one row of an unknown outbox all the same
 
 use super::{
-    file::{OutboxFile, next_seq, read_only, settled, stored_id},
-    migration,
+    file::{CHECK_LEN_MAX, next_seq, read_only, settled, stored_id, unacked},
+    log, migration,
     place::Places,
 };
 use model::{
     id::{Lane, OutboxId, Seq},
-    record::{DropCause, DropRecord},
-    time::Now,
+    record::DropCause,
 };
 use rusqlite::Connection;
-use std::path::Path;
+use std::{fs, path::Path};
 use uplink_proto::ranges::RangeSet;
 
-/// Ranges of a lane that are counted one by one.
-const RANGES_MAX: usize = 100;
-
-/// What the county will never get of one outbox, unless it has it already.
+/// What the county may never get of one outbox, unless it has it already.
 #[derive(Debug)]
 pub(super) struct Loss {
-    outbox: OutboxId,
-    lanes: Vec<LostRows>,
+    pub(super) outbox: OutboxId,
+    pub(super) lanes: Vec<LostRows>,
 }
 
+/// Rows of one lane that may not be acked.
 #[derive(Debug)]
-struct LostRows {
-    lane: Lane,
-    rows: RangeSet,
-    cause: DropCause,
+pub(super) struct LostRows {
+    pub(super) lane: Lane,
+    pub(super) rows: RangeSet,
+    /// Where they are.
+    pub(super) places: Places,
+    /// The number the next row would have got, as far as that can be read.
+    pub(super) next: Seq,
+    /// Whether nothing can be missing from there on.
+    pub(super) is_end_known: bool,
+    /// [`DropCause::OutboxLost`] where it is not known which rows are acked.
+    pub(super) cause: DropCause,
 }
 
 impl Loss {
-    /// A file that was open: its numbers are in memory.
-    pub(super) fn of(file: &OutboxFile) -> Self {
-        let lanes = Lane::ALL.map(|lane| LostRows {
-            lane,
-            rows: file.lane(lane).unacked.clone(),
-            cause: DropCause::Damaged,
+    /// What may be lost with that file, and a way to its rows if there is one.
+    pub(super) fn read(path: &Path) -> (Self, Option<Connection>) {
+        let is_log_whole = !log::is_damaged(path);
+        let is_small = fs::metadata(path).is_ok_and(|found| found.len() <= CHECK_LEN_MAX);
+        let read = open(path).and_then(|connection| {
+            let loss = Self::read_from(&connection, is_log_whole && is_small)?;
+            Ok((loss, Some(connection)))
         });
-        Self { outbox: file.id(), lanes: lanes.into() }
-    }
-
-    /// A file that was found damaged.
-    pub(super) fn read(path: &Path) -> Self {
-        let read = read_only(path).and_then(|connection| Self::read_from(&connection));
         read.unwrap_or_else(|error| {
             tracing::error!(path = %path.display(), %error,
                 "Nothing can be read of the damaged outbox: what is lost with it is not known.");
-            Self {
-                outbox: OutboxId::UNREADABLE,
-                lanes: vec![LostRows {
-                    lane: Lane::Urgent,
-                    rows: [(Seq::FIRST, Seq::FIRST)].into_iter().collect(),
-                    cause: DropCause::OutboxLost,
-                }],
-            }
+            let lost = LostRows {
+                lane: Lane::Urgent,
+                rows: [(Seq::FIRST, Seq::FIRST)].into_iter().collect(),
+                places: Places::default(),
+                next: Seq::FIRST.next(),
+                is_end_known: true,
+                cause: DropCause::OutboxLost,
+            };
+            (Self { outbox: OutboxId::UNREADABLE, lanes: vec![lost] }, None)
         })
     }
 
-    fn read_from(connection: &Connection) -> rusqlite::Result<Self> {
-        let id = stored_id(connection)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        let lanes = Lane::ALL.map(|lane| LostRows::read(connection, lane));
-        Ok(Self { outbox: id, lanes: lanes.into() })
+    fn read_from(connection: &Connection, may_be_whole: bool) -> rusqlite::Result<Self> {
+        let outbox = stored_id(connection)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let lanes = Lane::ALL.map(|lane| LostRows::read(connection, lane, may_be_whole));
+        Ok(Self { outbox, lanes: lanes.into() })
     }
+}
 
-    pub(super) fn outbox(&self) -> OutboxId {
-        self.outbox
-    }
-
-    pub(super) fn lanes(&self) -> impl Iterator<Item = (Lane, &RangeSet)> {
-        self.lanes.iter().map(|lost| (lost.lane, &lost.rows))
-    }
-
-    /// The records that count it.
-    pub(super) fn drops(&self, now: Now) -> Vec<DropRecord> {
-        let mut drops = Vec::new();
-        for LostRows { lane, rows, cause } in &self.lanes {
-            let mut ranges: Vec<_> = rows.ranges().take(RANGES_MAX).collect();
-            if let (Some((_, last)), Some(highest)) = (ranges.last_mut(), rows.highest()) {
-                *last = highest; // What arrived of it stays received at the county.
-            }
-            drops.extend(ranges.into_iter().map(|(first, last)| DropRecord {
-                outbox: Some(self.outbox),
-                lane: *lane,
-                first,
-                last,
-                from: now.wall,
-                until: now.wall,
-                cause: *cause,
-                observed: now.observed(),
-            }));
-        }
-        drops
-    }
+/// Opens a damaged file for reading. SQLite reads a file that was cut off, or whose tables it does
+/// not all understand, only for who may write in its schema.
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = read_only(path)?;
+    connection.execute_batch("PRAGMA writable_schema = ON")?;
+    Ok(connection)
 }
 
 impl LostRows {
-    fn read(connection: &Connection, lane: Lane) -> Self {
-        let (known, settled_error) = match settled(connection, lane) {
-            Ok(known) => (known, None),
-            Err(error) => (RangeSet::default(), Some(error)),
+    fn read(connection: &Connection, lane: Lane, may_be_whole: bool) -> Self {
+        let known = Places::read(connection, lane)
+            .and_then(|places| Ok((places, settled(connection, lane)?)));
+        let are_numbers_known = known.is_ok();
+        let (places, known) = known.unwrap_or_else(|error| {
+            tracing::error!(%lane, %error, "What is acked of a damaged lane cannot be read.");
+            (Places::default(), RangeSet::default())
+        });
+        let next = next(connection, lane, &places, &known);
+        // Of a broken table the last rows may be missing unseen.
+        let is_end_known = next.is_ok() && may_be_whole && is_whole(connection, lane);
+        let next = next.unwrap_or_else(|error| {
+            tracing::error!(%lane, %error, "Where a damaged lane ends cannot be read.");
+            known.highest().map_or(Seq::FIRST, Seq::next)
+        });
+        let cause = match are_numbers_known {
+            true => DropCause::Damaged,
+            false => DropCause::OutboxLost,
         };
-        let (last, end_error) = match next(connection, lane, &known) {
-            Ok(next) => (Seq::new(next.get() - 1), None),
-            Err(error) => (known.highest(), Some(error)),
-        };
-        let mut rows: RangeSet = last.map(|last| (Seq::FIRST, last)).into_iter().collect();
-        known.ranges().for_each(|(first, last)| rows.remove_range(first, last));
-        let Some(error) = settled_error.or(end_error) else {
-            return Self { lane, rows, cause: DropCause::Damaged };
-        };
-        tracing::error!(%lane, %error, "Where a damaged lane ends cannot be read.");
-        if rows.is_empty() {
-            rows.insert(last.map_or(Seq::FIRST, Seq::next)); // So that it is told.
-        }
-        Self { lane, rows, cause: DropCause::OutboxLost }
+        let rows = unacked(next, &known);
+        Self { lane, rows, places, next, is_end_known, cause }
     }
 }
 
+/// Whether each page of a lane is what it should be.
+fn is_whole(connection: &Connection, lane: Lane) -> bool {
+    let question = format!("PRAGMA quick_check({})", lane.name());
+    let verdict: rusqlite::Result<String> = connection.query_row(&question, [], |row| row.get(0));
+    verdict.is_ok_and(|verdict| verdict == "ok")
+}
+
 /// The number the next row would have got.
-fn next(connection: &Connection, lane: Lane, known: &RangeSet) -> rusqlite::Result<Seq> {
+fn next(
+    connection: &Connection,
+    lane: Lane,
+    places: &Places,
+    known: &RangeSet,
+) -> rusqlite::Result<Seq> {
     if migration::has_old_tables(connection)? {
         return migration::old_next_seq(connection, lane);
     }
-    next_seq(connection, lane, &Places::read(connection, lane)?, known)
+    next_seq(connection, lane, places, known)
 }

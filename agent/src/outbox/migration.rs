@@ -8,9 +8,13 @@
 use super::{
     file::{SCHEMA, integer, next_seq, seq_of, settle, settled, whole_hour},
     place::Places,
+    row,
 };
-use model::id::{Lane, Seq};
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use model::{
+    id::{Lane, Seq},
+    time::WallTime,
+};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 /// Rows moved in one step: about a megabyte.
 const STEP_ROWS: u32 = 500;
@@ -34,7 +38,10 @@ pub(super) fn begin(connection: &mut Connection, schema: u32) -> rusqlite::Resul
     } else {
         tracing::info!("The outbox of an older agent is brought to the tables of this one.");
     }
-    transaction.execute_batch(include_str!("../../migrations/0002_lanes.sql"))?;
+    if schema < 2 {
+        transaction.execute_batch(include_str!("../../migrations/0002_lanes.sql"))?;
+    }
+    transaction.execute_batch(include_str!("../../migrations/0003_checksums.sql"))?;
     if schema < 1 {
         transaction.execute_batch(DROP_OLD_TABLES)?; // One sync less at the first start.
     }
@@ -96,18 +103,16 @@ fn move_rows(transaction: &Transaction<'_>, lane: Lane) -> rusqlite::Result<bool
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     // A row whose bytes are missing is found when it is to be sent, and counted.
-    let mut copy = transaction.prepare_cached(&format!(
-        "INSERT INTO {} VALUES (?1, ?2,
-           coalesce((SELECT bytes FROM content WHERE number = ?3), x''))",
-        lane.name()
-    ))?;
+    let mut read = transaction.prepare_cached("SELECT bytes FROM content WHERE number = ?1")?;
     let mut forget = transaction.prepare_cached("DELETE FROM content WHERE number = ?1")?;
     let mut next = None;
     for OldRow { seq, opened_at, acked_s, content } in &rows {
         if next != Some(*seq) {
             skip_to(transaction, lane, *seq)?;
         }
-        copy.execute(params![integer(*seq), opened_at, content])?;
+        let bytes: Option<Vec<u8>> = read.query_row([content], |row| row.get(0)).optional()?;
+        let place = (integer(*seq), WallTime::from_unix_ms(*opened_at));
+        row::insert(transaction, lane, place, &bytes.unwrap_or_default())?;
         forget.execute([content])?;
         if let Some(acked_s) = acked_s {
             settle(transaction, lane, (*seq, *seq), Some(whole_hour(*acked_s)))?;

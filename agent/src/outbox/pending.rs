@@ -15,6 +15,8 @@ const WAVE_AFTER: Duration = Duration::from_millis(900);
 /// A lane that is due so soon is committed together with another: one sync instead of two. A wave
 /// that has waited as long as trend does may not get another chance before it is due.
 const TOGETHER: Duration = Duration::from_millis(50);
+/// What is given up as it comes is counted so often: each record of a drop is an urgent row.
+const GIVEN_UP_EVERY: Duration = Duration::from_secs(60);
 
 /// Records that become one envelope.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(super) struct LanePending {
     batches: VecDeque<Batch>,
     given_up: Option<GivenUp>,
     due: Option<MonoTime>,
+    /// When is counted what was given up as it came.
+    count_at: Option<MonoTime>,
     after: Duration,
     together: Duration,
     len_max: usize,
@@ -54,7 +58,8 @@ impl LanePending {
             Lane::Wave => (WAVE_AFTER, TREND_LEN_MAX),
         };
         let together = after.saturating_sub(commit_after).max(TOGETHER);
-        Self { lane, batches: VecDeque::new(), given_up: None, due: None, after, together, len_max }
+        let (batches, given_up) = (VecDeque::new(), None);
+        Self { lane, batches, given_up, due: None, count_at: None, after, together, len_max }
     }
 
     pub(super) fn add(&mut self, now: Now, origin: Origin, record: &Record) {
@@ -69,7 +74,8 @@ impl LanePending {
             envelope.push(record, self.len_max);
             self.batches.push_back(Batch { envelope, origins: vec![origin], opened: now });
         }
-        self.due.get_or_insert(now.mono + self.after);
+        let due = now.mono + self.after;
+        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
 
     pub(super) fn due(&self) -> Option<MonoTime> {
@@ -100,6 +106,14 @@ impl LanePending {
         true
     }
 
+    /// Gives up all that waits: there is no room on the disk for this lane.
+    pub(super) fn give_up_all(&mut self, now: MonoTime) {
+        if !self.batches.is_empty() {
+            while self.give_up_oldest() {}
+            self.due = Some(*self.count_at.get_or_insert(now + GIVEN_UP_EVERY));
+        }
+    }
+
     pub(super) fn given_up(&self) -> Option<GivenUp> {
         self.given_up
     }
@@ -115,7 +129,7 @@ impl LanePending {
 
     /// Everything was committed.
     pub(super) fn clear(&mut self) {
-        (self.due, self.given_up) = (None, None);
+        (self.due, self.count_at, self.given_up) = (None, None, None);
         drop(mem::take(&mut self.batches));
     }
 }

@@ -4,7 +4,10 @@
 //! - higher seqs are at higher places
 //! - a row that is stored goes behind all others
 
-use super::file::{integer, seq_of};
+use super::{
+    checksum,
+    file::{integer, seq_of},
+};
 use model::id::{Lane, Seq};
 use rusqlite::{Connection, params};
 use std::{collections::BTreeMap, ops::Bound};
@@ -16,19 +19,22 @@ pub(super) struct Places(BTreeMap<Seq, i64>);
 
 impl Places {
     pub(super) fn read(connection: &Connection, lane: Lane) -> rusqlite::Result<Self> {
-        let mut statement =
-            connection.prepare_cached("SELECT first, shift FROM moved WHERE lane = ?1")?;
-        let rows =
-            statement.query_map([lane.name()], |row| Ok((seq_of(row.get(0)?)?, row.get(1)?)))?;
+        let mut statement = connection.prepare_cached("SELECT * FROM moved WHERE lane = ?1")?;
+        let rows = statement.query_map([lane.name()], |row| {
+            let (first, shift) = (row.get("first")?, row.get("shift")?);
+            checksum::check(row, Self::sum(lane, first, shift))?;
+            Ok((seq_of(first)?, shift))
+        })?;
         Ok(Self(rows.collect::<Result<_, _>>()?))
     }
 
     pub(super) fn write(&self, connection: &Connection, lane: Lane) -> rusqlite::Result<()> {
         connection.execute("DELETE FROM moved WHERE lane = ?1", [lane.name()])?;
         for (first, shift) in &self.0 {
+            let sum = Self::sum(lane, integer(*first), *shift);
             connection.execute(
-                "INSERT INTO moved VALUES (?1, ?2, ?3)",
-                params![lane.name(), integer(*first), shift],
+                "INSERT INTO moved VALUES (?1, ?2, ?3, ?4)",
+                params![lane.name(), integer(*first), shift, sum],
             )?;
         }
         Ok(())
@@ -45,6 +51,17 @@ impl Places {
     pub(super) fn last_seq(&self, place: i64) -> Option<Seq> {
         let shift = self.0.last_key_value().map_or(0, |(_, shift)| *shift);
         u64::try_from(place.saturating_sub(shift)).ok().and_then(Seq::new)
+    }
+
+    /// The first seq whose row would be at that place or behind it.
+    pub(super) fn seq_from(&self, place: i64) -> Seq {
+        let next = self.0.keys().skip(1).map(|next| next.get() - 1).chain([u64::MAX]);
+        let mut parts = self.0.iter().zip(next);
+        let found = parts.find_map(|((first, shift), last)| {
+            let seq = seq_of(place.saturating_sub(*shift)).unwrap_or(Seq::FIRST).max(*first);
+            (seq.get() <= last).then_some(seq)
+        });
+        found.unwrap_or_else(|| seq_of(place).unwrap_or(Seq::FIRST))
     }
 
     /// Where the rows of a range are, in their order.
@@ -77,6 +94,10 @@ impl Places {
         (place, place + (last - integer(start)))
     }
 
+    fn sum(lane: Lane, first: i64, shift: i64) -> u32 {
+        checksum::of(&[first, shift], &[lane.name().as_bytes()])
+    }
+
     fn shift(seq: i64, place: i64) -> Option<(Seq, i64)> {
         Some((seq_of(seq).ok()?, place - seq))
     }
@@ -99,6 +120,8 @@ mod tests {
         let of: Vec<_> = (1..=6).map(|number| places.of(seq(number))).collect();
         assert_eq!(of, [4, 5, 7, 8, 9, 10]);
         assert_eq!(places.spans(seq(2), seq(3)), [(5, 5), (7, 7)]);
+        let from: Vec<_> = [1, 4, 5, 6, 7, 9, 20].map(|place| places.seq_from(place).get()).into();
+        assert_eq!(from, [1, 1, 2, 3, 3, 5, 16]);
         assert_eq!((places.last_seq(9), places.last_seq(5)), (Some(seq(5)), Some(seq(1))));
 
         let (places, spans) = places.renumbered(&"2-3,6-6".parse().unwrap());

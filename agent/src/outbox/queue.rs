@@ -5,7 +5,7 @@
 //! - what waits is bounded, also while nothing can be written
 //! - a link is told a number only when everything up to it is committed or counted as given up
 
-use super::{Origin, file::IDENTITIES_MAX, pending::LanePending};
+use super::{Origin, disk::Room, file::IDENTITIES_MAX, pending::LanePending};
 use drivers::serial::Cursor;
 use model::{
     id::{DeviceId, Lane, Seq},
@@ -15,7 +15,6 @@ use model::{
 };
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::sync::watch;
@@ -38,8 +37,6 @@ pub(super) struct Queue {
     pub(super) new_identities: Vec<(DeviceId, String)>,
     /// Rows that the county has, and the file does not know of it: urgent, trend, wave.
     pub(super) acked: [RangeSet; 3],
-    /// Damaged files whose drop records are among the records that wait.
-    counted: Vec<PathBuf>,
     cursors_due: Option<MonoTime>,
     /// Since when the oldest of them waits.
     acked_at: Option<MonoTime>,
@@ -62,7 +59,6 @@ impl Queue {
             cursors: BTreeMap::new(),
             new_identities: Vec::new(),
             acked: Default::default(),
-            counted: Vec::new(),
             cursors_due: None,
             acked_at: None,
             identities: BTreeMap::new(),
@@ -125,15 +121,6 @@ impl Queue {
         (self.acked, self.acked_at) = (Default::default(), None);
     }
 
-    /// What is lost with a damaged file is among the records that wait.
-    pub(super) fn note_counted(&mut self, aside: PathBuf) {
-        self.counted.push(aside);
-    }
-
-    pub(super) fn is_counted(&self, aside: &Path) -> bool {
-        self.counted.iter().any(|counted| counted == aside)
-    }
-
     /// When something has to be committed.
     pub(super) fn due(&self) -> Option<MonoTime> {
         let lanes = self.lanes.iter().filter_map(LanePending::due);
@@ -157,8 +144,8 @@ impl Queue {
         !self.cursors.is_empty() || !self.new_identities.is_empty() || lane.ripe(now)
     }
 
-    /// What was ripe is committed; which damaged files are counted with that.
-    pub(super) fn committed(&mut self, ripe: [bool; 3]) -> Vec<PathBuf> {
+    /// What was ripe is committed.
+    pub(super) fn committed(&mut self, ripe: [bool; 3]) {
         for (lane, ripe) in self.lanes.iter_mut().zip(ripe) {
             if ripe {
                 lane.clear();
@@ -168,8 +155,6 @@ impl Queue {
         self.new_identities.clear();
         self.cursors_due = None;
         self.tell_links();
-        let [urgent, ..] = ripe;
-        if urgent { std::mem::take(&mut self.counted) } else { Vec::new() }
     }
 
     /// Whether more may be taken in. While nothing can be written, waveforms are given up first,
@@ -188,6 +173,17 @@ impl Queue {
             self.tell_links();
         }
         true
+    }
+
+    /// Gives up what the disk has no room for.
+    pub(super) fn shed(&mut self, now: MonoTime, room: Room) {
+        if room == Room::Enough {
+            return;
+        }
+        for lane in self.lanes.iter_mut().filter(|pending| !room.takes(pending.lane)) {
+            lane.give_up_all(now);
+        }
+        self.tell_links();
     }
 
     fn handed_over(&mut self, origin: Origin) {

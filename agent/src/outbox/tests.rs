@@ -21,13 +21,19 @@ use tokio_util::sync::CancellationToken;
 use uplink_proto::envelope::{self, Builder, Envelope};
 
 mod cost;
+mod full;
 mod history;
 mod older;
 mod restored;
+mod salvaged;
 mod stepped;
+mod torn;
 
 const LINK: usize = 3;
 const PAGE_LEN: usize = 1024;
+/// What a newer agent does to a file.
+const NEWER: &str =
+    "PRAGMA user_version = 9; UPDATE meta SET value = 9 WHERE key = 'schema'; CREATE TABLE new (x)";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn seq(number: u64) -> Seq {
@@ -180,6 +186,13 @@ impl Writer<'_> {
         self.prune().unwrap();
     }
 
+    /// Takes over everything that is kept aside.
+    fn salvage_all(&mut self) {
+        while self.salvage.is_some() {
+            self.salvage().unwrap();
+        }
+    }
+
     fn committed(&mut self) -> watch::Receiver<u64> {
         let (told, hears) = watch::channel(0);
         self.take(Command::Watch(LINK, told)).unwrap();
@@ -330,7 +343,7 @@ fn a_drop_that_cannot_be_counted_does_not_happen() {
     writer.commit_all();
     writer.file.connection.execute_batch("DROP TABLE urgent").unwrap();
     let mut change = writer.file.change(at(DAY)).unwrap();
-    change.give_up_oldest(Lane::Wave, (seq(1), seq(1)), 1, 1).unwrap();
+    change.give_up_oldest(Lane::Wave, (seq(1), seq(1)), (1, 1), DropCause::OutboxFull).unwrap();
     assert!(change.commit().is_err());
     assert_eq!(writer.unacked(Lane::Wave), "1-1");
     assert!(writer.decoded(Lane::Wave, 1) == Some(vec![wave()]));
@@ -344,7 +357,9 @@ fn drop_records_outlive_the_urgent_rows_they_are_in() {
     writer.commit_all();
     for (lane, first) in [(Lane::Wave, 1), (Lane::Urgent, 1), (Lane::Urgent, 2)] {
         let mut change = writer.file.change(at(DAY)).unwrap();
-        change.give_up_oldest(lane, (seq(first), seq(first)), 1, 1).unwrap();
+        change
+            .give_up_oldest(lane, (seq(first), seq(first)), (1, 1), DropCause::OutboxFull)
+            .unwrap();
         change.commit().unwrap();
     }
     let lanes: Vec<Lane> = writer.drops().iter().map(|drop| drop.lane).collect();
@@ -452,7 +467,9 @@ fn space_goes_back_to_the_file_system() {
     let pages =
         |name| file.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
     file.connection
-        .execute_batch("INSERT INTO wave VALUES (1, 0, zeroblob(24000000)); DELETE FROM wave;")
+        .execute_batch(
+            "INSERT INTO wave VALUES (1, 0, zeroblob(24000000), NULL); DELETE FROM wave;",
+        )
         .unwrap();
     let before = pages("page_count");
     retention::give_back(&file.connection).unwrap();
@@ -533,10 +550,10 @@ fn a_damaged_file_is_kept_aside_and_a_newer_one_is_left_alone() {
     let aside = bench.folder.path().join("outbox.untold-7.sqlite");
     assert_eq!(fs::read(aside).unwrap(), [0x55; 8192]);
 
-    bench.open().connection.execute_batch("PRAGMA user_version = 9; CREATE TABLE new (x)").unwrap();
+    bench.open().connection.execute_batch(NEWER).unwrap();
     let newer = fs::read(path).unwrap();
     let beside = bench.open();
-    assert_eq!(beside.path(), bench.folder.path().join("outbox.schema2.sqlite"));
+    assert_eq!(beside.path(), bench.folder.path().join("outbox.schema3.sqlite"));
     assert_eq!(fs::read(path).unwrap(), newer);
     let id = beside.id();
     drop(beside);
@@ -572,67 +589,6 @@ fn aside(bench: &Bench) -> Vec<String> {
     names.filter(|name| name.ends_with("-7.sqlite")).collect()
 }
 
-#[test]
-fn what_is_lost_with_a_file_found_damaged_at_the_start_is_counted_under_its_id() {
-    let (urgent, trend) = ("urgent 1-1 damaged", ["trend 1-2 damaged", "trend 6-40 damaged"]);
-    type Case<'a> = (fn(&Path), &'a [&'a str]);
-    let cases: [Case<'_>; 4] = [
-        (|path| break_page_of(path, "first-01"), &[urgent, trend[0], trend[1]]),
-        // Where the lane ends is not known.
-        (|path| break_table(path, "trend"), &[urgent, "trend 1-2 outbox_lost"]),
-        (|path| break_table(path, "urgent"), &["urgent 1-1 outbox_lost", trend[0], trend[1]]),
-        (
-            |path| break_table(path, "settled"),
-            &["urgent 1-1 outbox_lost", "trend 1-40 outbox_lost", "wave 1-1 outbox_lost"],
-        ),
-    ];
-    for (break_it, expected) in cases {
-        let mut bench = Bench::new(1 << 30);
-        let old = forty_rows(&mut bench);
-        break_it(&bench.desk.settings.path);
-        let mut writer = bench.writer();
-        writer.count_lost_files();
-        writer.commit_all();
-        assert_ne!(writer.file.id(), old);
-        assert_eq!(counted(&writer, old), expected);
-        assert_eq!(aside(&bench), ["outbox.damaged-7.sqlite"]);
-
-        // It is counted once.
-        bench.queue = Queue::new(Duration::ZERO, jiff::tz::TimeZone::UTC);
-        let mut writer = bench.writer();
-        writer.count_lost_files();
-        writer.commit_all();
-        assert_eq!(writer.drops().len(), expected.len());
-    }
-}
-
-#[test]
-fn what_is_lost_with_a_damaged_file_is_counted_also_when_the_agent_is_killed_before_that() {
-    let mut bench = Bench::new(1 << 30);
-    let old = forty_rows(&mut bench);
-    break_page_of(&bench.desk.settings.path, "first-01");
-    let mut writer = bench.writer();
-    writer.count_lost_files();
-    drop(writer);
-    bench.queue = Queue::new(Duration::ZERO, jiff::tz::TimeZone::UTC);
-    assert_eq!(aside(&bench), ["outbox.untold-7.sqlite"]);
-    let mut writer = bench.writer();
-    writer.count_lost_files();
-    writer.commit_all();
-    assert_eq!(counted(&writer, old).len(), 3);
-}
-
-#[test]
-fn a_damaged_file_of_which_nothing_can_be_read_is_told_all_the_same() {
-    let mut bench = Bench::new(1 << 30);
-    forty_rows(&mut bench);
-    fs::write(&bench.desk.settings.path, [0x55; 8192]).unwrap();
-    let mut writer = bench.writer();
-    writer.count_lost_files();
-    writer.commit_all();
-    assert_eq!(counted(&writer, OutboxId::UNREADABLE), ["urgent 1-1 outbox_lost"]);
-}
-
 /// Overwrites the first page of a table; nobody may have the file open for writing.
 fn break_table(path: &Path, table: &str) {
     let file = file::open(path, WallTime::from_unix_ms(0)).unwrap();
@@ -665,7 +621,9 @@ fn break_page(path: &Path, number: usize) {
 /// cannot be read.
 fn large_and_broken(bench: &Bench) {
     let mut file = bench.open();
-    file.connection.execute_batch("INSERT INTO wave VALUES (1, 0, zeroblob(70000000))").unwrap();
+    file.connection
+        .execute_batch("INSERT INTO wave VALUES (1, 0, zeroblob(70000000), NULL)")
+        .unwrap();
     let mut change = file.change(at(Duration::ZERO)).unwrap();
     for device in ["first-01"].into_iter().chain(["bp-01"; 49]) {
         change.append(Lane::Trend, &envelope_of(&[trend_of(device)])).unwrap();
@@ -680,7 +638,7 @@ fn damage_that_pruning_or_making_room_meets_is_noticed_like_any_other() {
     for max_bytes in [1 << 30, 1] {
         let mut bench = Bench::new(max_bytes);
         large_and_broken(&bench);
-        let acked = "INSERT INTO settled VALUES ('trend', 1, 50, -1000000)";
+        let acked = "INSERT INTO settled VALUES ('trend', 1, 50, -1000000, NULL)";
         bench.open().connection.execute_batch(acked).unwrap();
         let mut writer = bench.writer();
         let met = if max_bytes == 1 { writer.commit() } else { writer.prune() };
@@ -720,23 +678,33 @@ async fn damage_that_shows_later_is_survived_and_what_is_lost_is_counted() {
     assert_eq!(news.recv().await, Some(News::Overflow));
     let stock = outbox.stock().await.unwrap();
     assert_ne!(stock.outbox, old);
+    let is_told = || {
+        let names = fs::read_dir(bench.folder.path()).unwrap();
+        let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.any(|name| name.starts_with("outbox.damaged-") && name.ends_with(".sqlite"))
+    };
+    let salvaged = async {
+        while !is_told() {
+            outbox.stats().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), salvaged).await.unwrap();
     assert!(thread.close(Duration::from_secs(60)).await);
-    let file = file::open(path, WallTime::from_unix_ms(0)).unwrap();
-    let bytes = Reader::open(path).unwrap().row(Lane::Urgent, seq(1)).unwrap().unwrap();
-    let records = Envelope::decode(&bytes).unwrap().envelope.records;
-    assert_eq!(file.id(), stock.outbox);
-    assert!(matches!(&records[0], Record::Readings(group) if group.occurrence == Occurrence::Spot));
-    let drops = records.iter().filter_map(|record| match record {
-        Record::Dropped(drop) => Some((drop.outbox, drop.lane, drop.first, drop.last)),
-        _ => None,
-    });
+
+    let mut bench = bench;
+    let writer = bench.writer();
+    assert_eq!(writer.file.id(), stock.outbox);
+    let first = writer.decoded(Lane::Urgent, 1).unwrap();
+    assert!(matches!(&first[0], Record::Readings(group) if group.occurrence == Occurrence::Spot));
+    let kept = writer.file.lane(Lane::Trend).unacked.count();
+    assert!((30..50).contains(&kept), "{kept} rows were not on the broken page");
+    let lost = format!("trend 1-{} damaged", 50 - kept);
+    let counted = counted(&writer, old);
     // The row of zeros that makes the file large, too.
-    let lost = [(Lane::Trend, 50), (Lane::Wave, 1)];
-    let lost = lost.map(|(lane, last)| (Some(old), lane, seq(1), seq(last)));
-    assert_eq!(drops.collect::<Vec<_>>(), lost);
-    let names = fs::read_dir(bench.folder.path()).unwrap();
-    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    assert_eq!(names.filter(|name| name.starts_with("outbox.damaged-")).count(), 1);
+    let damaged = counted.iter().filter(|drop| drop.ends_with("damaged"));
+    assert_eq!(damaged.collect::<Vec<_>>(), [&lost, "wave 1-1 damaged"]);
+    // It is too large to be looked at for what is missing unseen.
+    assert_eq!(counted.len(), 7, "{counted:?}");
 }
 
 #[tokio::test]

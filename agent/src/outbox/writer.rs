@@ -3,10 +3,12 @@
 use super::{
     Answer, COMMANDS_MAX, Command, NO_LINK, News, Origin, OutboxSettings, OutboxStats, Stock,
     change::{Change, Changed},
+    disk::{Room, Space},
     file::{self, OutboxFile},
-    loss::Loss,
+    holds::{self, Lens, Stored},
     queue::Queue,
     retention,
+    salvage::Salvage,
 };
 use crate::clock::{Clock, ON_ITS_WAY_MS, SET_MS};
 use model::{
@@ -25,6 +27,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Old acked rows are looked for this often, and again after the second as long as there are any.
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_AGAIN: Duration = Duration::from_secs(1);
+/// The room on the disk is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A step of salvage in this time: 5 MiB/s at most, and other commits go in between.
+const SALVAGE_EVERY: Duration = Duration::from_millis(50);
 
 /// What the thread works with, whatever file is open.
 pub(super) struct Desk {
@@ -45,9 +51,8 @@ pub(super) async fn run(desk: Desk, mut commands: mpsc::Receiver<Command>) {
     let settings = &desk.settings;
     let mut queue = Queue::new(settings.commit_after, settings.time_zone.clone());
     let mut damaged = None;
-    while let Some(file) = opened(&desk, &mut queue, damaged.take()).await {
+    while let Some(file) = opened(&desk, damaged.take()).await {
         let mut writer = Writer::new(file, &desk, &mut queue);
-        writer.count_lost_files();
         let Err(Damaged(error)) = writer.serve(&mut commands).await else { return };
         damaged = Some((writer.lose_file(), error));
     }
@@ -57,14 +62,12 @@ pub(super) async fn run(desk: Desk, mut commands: mpsc::Receiver<Command>) {
 /// stops before that.
 async fn opened(
     desk: &Desk,
-    queue: &mut Queue,
     mut damaged: Option<(PathBuf, rusqlite::Error)>,
 ) -> Option<OutboxFile> {
     loop {
         let now = desk.clock.now();
         let aside = match &damaged {
-            Some((path, error)) => file::move_aside(path, now.wall, &error.to_string())
-                .map(|aside| queue.note_counted(aside)),
+            Some((path, error)) => file::move_aside(path, now.wall, &error.to_string()),
             None => Ok(()),
         };
         if aside.is_ok() {
@@ -91,11 +94,17 @@ pub(super) struct Writer<'a> {
     pub(super) file: OutboxFile,
     desk: &'a Desk,
     pub(super) queue: &'a mut Queue,
-    appended: u64,
+    stored: Stored,
     repeats: u64,
     /// A commit failed: nothing is tried before this.
     retry_at: Option<MonoTime>,
     prune_at: MonoTime,
+    /// An outbox that is kept aside, and when its next rows are taken over.
+    pub(super) salvage: Option<Salvage>,
+    salvage_at: MonoTime,
+    /// What the disk has room for, and when that is looked at again.
+    pub(super) room: Room,
+    look_at: MonoTime,
     overflow: bool,
     /// The clocks when they were looked at last.
     pub(super) looked: Now,
@@ -105,15 +114,21 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(file: OutboxFile, desk: &'a Desk, queue: &'a mut Queue) -> Self {
-        let prune_at = desk.clock.mono();
+        let now = desk.clock.mono();
+        let salvage = Salvage::next(&file);
+        let stored = Stored::read(&file.connection, file.ran_s(now));
         Self {
             file,
             desk,
             queue,
-            appended: 0,
+            stored,
             repeats: 0,
             retry_at: None,
-            prune_at,
+            prune_at: now,
+            salvage,
+            salvage_at: now,
+            room: Room::Enough,
+            look_at: now,
             overflow: false,
             looked: desk.clock.now(),
             before_set: None,
@@ -122,7 +137,9 @@ impl<'a> Writer<'a> {
 
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Damaged> {
         loop {
-            let wake_at = self.commit_at().map_or(self.prune_at, |due| due.min(self.prune_at));
+            let salvage_at = self.salvage.as_ref().map(|_| self.salvage_at);
+            let others = [self.commit_at(), salvage_at].into_iter().flatten();
+            let wake_at = others.fold(self.prune_at.min(self.look_at), MonoTime::min);
             tokio::select! {
                 biased;
                 () = self.desk.closing.cancelled() => break,
@@ -136,11 +153,17 @@ impl<'a> Writer<'a> {
             }
             self.look_at_clock(self.desk.clock.now());
             let now = self.desk.clock.mono();
+            if self.look_at <= now {
+                self.look_at_disk()?;
+            }
             if self.commit_at().is_some_and(|due| due <= now) {
                 self.commit()?;
             }
             if self.prune_at <= now {
                 self.prune()?;
+            }
+            if self.salvage.is_some() && self.salvage_at <= now {
+                self.salvage()?;
             }
         }
         self.take_waiting(commands)?;
@@ -227,6 +250,7 @@ impl<'a> Writer<'a> {
         if !self.queue.add(now, origin, record, known) {
             self.repeats += 1;
         }
+        self.queue.shed(self.desk.clock.mono(), self.room);
     }
 
     /// That the clock was set, or is trusted otherwise than before, is a record.
@@ -271,17 +295,17 @@ impl<'a> Writer<'a> {
                 self.note_commit(ripe, with_acks);
                 let lens =
                     changed.stored.iter().map(|row| u64::try_from(row.len).unwrap_or_default());
-                self.appended += lens.sum::<u64>();
+                self.stored.add(self.file.ran_s(now), lens.sum());
                 self.tell_changed(changed);
                 self.keep_inside_limit()?;
             }
-            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
+            Err(error) if file::blames_file(&error) => return Err(Damaged(error)),
             Err(error) => {
                 tracing::error!(%error, "A commit failed and is tried again; check the disk.");
                 self.desk.failing.send_replace(Some(error.to_string()));
                 self.retry_at = Some(now + RETRY_AFTER);
                 if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                    self.free_acked()?;
+                    self.change("making room", retention::make_way)?;
                 }
             }
         }
@@ -318,14 +342,35 @@ impl<'a> Writer<'a> {
         change.commit()
     }
 
-    /// The disk is full: rows that the county has make room for those it does not have.
-    fn free_acked(&mut self) -> Result<(), Damaged> {
-        self.change("making room", |change| retention::delete_acked(change).map(drop))
+    fn look_at_disk(&mut self) -> Result<(), Damaged> {
+        self.look_at = self.desk.clock.mono() + LOOK_EVERY;
+        match Space::of(self.file.path()) {
+            Some(space) => self.take_space(space),
+            None => Ok(()),
+        }
+    }
+
+    /// The disk has that much room. Where it is little, what the county has goes back to it.
+    pub(super) fn take_space(&mut self, space: Space) -> Result<(), Damaged> {
+        let inside = retention::free_bytes(&self.file.connection).unwrap_or_default();
+        let room = self.room.after(Space { free: space.free.saturating_add(inside), ..space });
+        if room != self.room {
+            let said = room.says().unwrap_or("there is room for everything again");
+            tracing::error!(free = space.free, said, "The room on the disk has changed.");
+        }
+        self.room = room;
+        if room != Room::Enough {
+            self.queue.shed(self.desk.clock.mono(), room);
+            self.change("making room", |change| retention::delete_acked(change).map(drop))?;
+            self.give_back()?;
+        }
+        Ok(())
     }
 
     fn keep_inside_limit(&mut self) -> Result<(), Damaged> {
         let max_bytes = self.desk.settings.max_bytes;
-        if retention::bytes(&self.file.connection).is_ok_and(|bytes| bytes > max_bytes) {
+        let limit = retention::unreserved(max_bytes);
+        if retention::bytes(&self.file.connection).is_ok_and(|bytes| bytes > limit) {
             self.change("making room", |change| retention::make_room(change, max_bytes))?;
         }
         Ok(())
@@ -335,32 +380,70 @@ impl<'a> Writer<'a> {
         let mut more = false;
         let now = self.desk.clock.mono();
         let ran_s = self.file.ran_s(now);
-        self.change("pruning acked rows", |change| {
+        let stored = std::mem::take(&mut self.stored);
+        let done = self.change("pruning acked rows", |change| {
             change.note_time()?;
+            stored.write(change.connection())?;
             more = retention::prune(change, ran_s)?;
             Ok(())
-        })?;
+        });
+        self.stored = stored;
+        done?;
+        self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
+        self.give_back()
+    }
+
+    fn give_back(&self) -> Result<(), Damaged> {
         match retention::give_back(&self.file.connection) {
-            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
+            Err(error) if file::blames_file(&error) => return Err(Damaged(error)),
             Err(error) => tracing::error!(%error, "Giving space back failed; check the disk."),
             Ok(()) => {}
         }
-        self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
         Ok(())
     }
 
-    /// A change that nobody waits for. A failure shows in the log.
+    /// Takes over some rows of an outbox that is kept aside.
+    pub(super) fn salvage(&mut self) -> Result<(), Damaged> {
+        let Some(mut salvage) = self.salvage.take() else { return Ok(()) };
+        self.salvage_at = self.desk.clock.mono() + SALVAGE_EVERY;
+        if salvage.lane().is_some_and(|lane| !self.room.takes(lane)) {
+            self.salvage = Some(salvage); // The rows are safe where they are.
+            return Ok(());
+        }
+        if salvage.is_done() {
+            match file::told(salvage.aside()) {
+                Ok(()) => self.salvage = Salvage::next(&self.file),
+                Err(error) => tracing::error!(%error, "An outbox kept aside is looked at again."),
+            }
+            return Ok(());
+        }
+        let mut came_to = None;
+        let done = self.change("salvaging", |change| {
+            came_to = Some(salvage.step(change)?);
+            Ok(())
+        })?;
+        match came_to.filter(|_| done) {
+            Some(at) => salvage.came_to(at),
+            None => self.salvage_at = self.desk.clock.mono() + RETRY_AFTER,
+        }
+        self.salvage = Some(salvage);
+        self.keep_inside_limit()
+    }
+
+    /// A change that nobody waits for; whether it is on disk. A failure shows in the log.
     fn change(
         &mut self,
         what: &str,
         make: impl FnOnce(&mut Change<'_>) -> rusqlite::Result<()>,
-    ) -> Result<(), Damaged> {
+    ) -> Result<bool, Damaged> {
         match self.transact(make) {
-            Ok(()) => {}
-            Err(error) if file::is_damage(&error) => return Err(Damaged(error)),
-            Err(error) => tracing::error!(%error, what, "The outbox file failed; check the disk."),
+            Ok(()) => Ok(true),
+            Err(error) if file::blames_file(&error) => Err(Damaged(error)),
+            Err(error) => {
+                tracing::error!(%error, what, "The outbox file failed; check the disk.");
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     /// The acks that wait and a change, in one transaction.
@@ -389,31 +472,12 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The file is given up: what the county does not have of it is counted under its id.
+    /// The file is given up.
     fn lose_file(&mut self) -> PathBuf {
-        self.count_loss(&Loss::of(&self.file));
         self.queue.forget_acked();
         // The uplink works with this file.
         self.tell(News::Overflow);
         self.file.path().to_owned()
-    }
-
-    /// Counts what is lost with damaged files of which nobody has told yet.
-    pub(super) fn count_lost_files(&mut self) {
-        for aside in file::untold(self.file.path()) {
-            if !self.queue.is_counted(&aside) {
-                self.count_loss(&Loss::read(&aside));
-                self.queue.note_counted(aside);
-            }
-        }
-    }
-
-    fn count_loss(&mut self, loss: &Loss) {
-        let now = self.desk.clock.now();
-        for drop in loss.drops(now) {
-            log_drop(&drop);
-            self.queue.add(now, NO_LINK, Record::Dropped(drop), |_| Vec::new());
-        }
     }
 
     /// Everything that was ripe is on disk.
@@ -421,11 +485,7 @@ impl<'a> Writer<'a> {
         if with_acks {
             self.queue.forget_acked();
         }
-        for aside in self.queue.committed(ripe) {
-            if let Err(error) = file::told(&aside) {
-                tracing::error!(%error, "What is lost with a damaged outbox is told again at the next start.");
-            }
-        }
+        self.queue.committed(ripe);
     }
 
     fn stock(&self) -> Stock {
@@ -442,16 +502,29 @@ impl<'a> Writer<'a> {
     }
 
     fn stats(&self) -> OutboxStats {
-        let elapsed = self.desk.clock.mono().since_start().as_secs().max(1);
         let bytes = retention::bytes(&self.file.connection);
         OutboxStats {
             unacked: Lane::ALL.map(|lane| self.file.lane(lane).unacked.count()),
             oldest_ms: self.file.oldest_ms().ok().flatten(),
             bytes: bytes.unwrap_or_default(),
             max_bytes: self.desk.settings.max_bytes,
-            bytes_per_s: self.appended / elapsed,
+            holds_s: self.holds_s(Space::of(self.file.path())),
             repeats: self.repeats,
+            room: self.room,
         }
+    }
+
+    /// How long it holds what comes in, if the disk has that much room.
+    pub(super) fn holds_s(&self, space: Option<Space>) -> Option<u64> {
+        let in_a_day = self.stored.in_a_day(self.file.ran_s(self.desk.clock.mono()))?;
+        let connection = &self.file.connection;
+        let used = retention::bytes(connection).ok()?;
+        let unacked = Lane::ALL.map(|lane| self.file.lane(lane).unacked.count());
+        let lens = Lens::read(connection, unacked).ok()?;
+        let limit = retention::unreserved(self.desk.settings.max_bytes);
+        let inside = retention::free_bytes(connection).ok()?;
+        let disk = space.map(|space| used.saturating_add(inside).saturating_add(space.usable()));
+        holds::seconds(disk.unwrap_or(limit).min(limit), used, lens, in_a_day)
     }
 
     fn tell_changed(&mut self, changed: Changed) {
@@ -481,7 +554,7 @@ impl<'a> Writer<'a> {
 /// another id, and whoever asked looks at that.
 fn answer(reply: Answer<()>, done: rusqlite::Result<()>) -> Result<(), Damaged> {
     match done {
-        Err(error) if file::is_damage(&error) => {
+        Err(error) if file::blames_file(&error) => {
             drop(reply.send(Ok(())));
             Err(Damaged(error))
         }

@@ -69,7 +69,7 @@ impl<'a> Session<'a> {
     pub(super) async fn serve(
         &mut self,
         news: &mut mpsc::Receiver<News>,
-        state: &(dyn Fn(bool, [u64; 3]) -> SiteState + Sync),
+        state: &(dyn Fn(bool, [u64; 3], Option<u64>) -> SiteState + Sync),
     ) -> Result<(), UplinkError> {
         let clock = self.uplink.clock;
         self.uplink.board.uplink("online");
@@ -99,7 +99,8 @@ impl<'a> Session<'a> {
                 _ = tell_state.tick() => {
                     self.retry_aside();
                     let topic = Topic::State(self.uplink.site.clone()).name();
-                    let state = state(true, self.sender.backlog());
+                    let holds_s = self.uplink.outbox.stats().await?.holds_s;
+                    let state = state(true, self.sender.backlog(), holds_s);
                     self.connection.publish_retained(topic, state.encode())?;
                 }
                 () = self.uplink.stopped.cancelled() => return Ok(()),

@@ -281,6 +281,7 @@ async fn events_tell_things_as_the_lists_do() {
         agent_version: "0.1.0".into(),
         outbox: OutboxId::from_bytes([8; 16]),
         backlog: [1, 2, 3],
+        holds_s: Some(90_000),
         clock: ClockQuality::Unknown,
         clock_evidence: String::new(),
         at: clock::now(),

@@ -330,6 +330,7 @@ fn an_envelope_that_moved_is_stored_once_and_settled_under_both_numbers() {
     // Moved once more, and what was first written comes late.
     let third = envelope(Lane::Trend, 3, vec![rate(90)]);
     county.take(&[moved_to(&third, 8, 3)]);
+    assert_eq!(county.ledger(Lane::Trend).received.to_string(), "1-3");
     let counts = county.take(&[moved_to(&was[1], 9, 1), moved_to(&third, 9, 2), third]).counts;
     assert_eq!(counts, Counts { duplicate: 3, ..Counts::default() });
     assert_eq!(county.count("reading_group"), 4);
@@ -345,6 +346,7 @@ fn a_live_state_is_answered_by_an_ack() {
         agent_version: "0.1.0".to_owned(),
         outbox: OUTBOX,
         backlog: [0; 3],
+        holds_s: None,
         clock: ClockQuality::Synchronised,
         clock_evidence: String::new(),
         at: NOW,
@@ -463,6 +465,7 @@ fn an_older_word_about_a_site_changes_nothing() {
             agent_version: "0.1.0".into(),
             outbox: OUTBOX,
             backlog: [0, 2, 0],
+            holds_s: Some(90_000),
             clock: ClockQuality::Synchronised,
             clock_evidence: String::new(),
             at: NOW,

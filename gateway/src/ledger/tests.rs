@@ -93,6 +93,7 @@ fn state(outbox: OutboxId, trend: u64) -> Delivery {
         agent_version: "0.1.0".into(),
         outbox,
         backlog: [0, trend, 0],
+        holds_s: None,
         clock: ClockQuality::Synchronised,
         clock_evidence: String::new(),
         at: NOW,

@@ -24,6 +24,8 @@ pub struct SiteState {
     pub outbox: OutboxId,
     /// Envelopes not acked: urgent, trend, wave.
     pub backlog: [u64; 3],
+    /// How many seconds more the outbox holds at the rate of the last day, where that is known.
+    pub holds_s: Option<u64>,
     /// How far the edge's clock can be trusted.
     pub clock: ClockQuality,
     /// Why it is trusted so.
@@ -38,6 +40,7 @@ impl SiteState {
     /// The state's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        let holds = self.holds_s.map_or(Value::Null, number);
         let mut map = wire::map([
             ("v", number(1)),
             ("on", Value::Bool(self.online)),
@@ -45,6 +48,7 @@ impl SiteState {
             ("av", text(&self.agent_version)),
             ("o", Value::Bytes(self.outbox.as_bytes().to_vec())),
             ("b", Value::Array(self.backlog.into_iter().map(number).collect())),
+            ("h", holds),
             ("q", text(self.clock.name())),
             ("e", text(&self.clock_evidence)),
             ("t", number(self.at.unix_ms())),
@@ -78,6 +82,8 @@ impl SiteState {
             agent_version: shortened(field(&map, "av")?.as_text().ok_or(DecodeError::Shape("av"))?),
             outbox: OutboxId::from_bytes(outbox.ok_or(DecodeError::Shape("o"))?),
             backlog: [count(urgent)?, count(trend)?, count(wave)?],
+            // Not told by an agent of before.
+            holds_s: field(&map, "h").ok().and_then(wire::int),
             clock: quality.ok_or(DecodeError::Shape("q"))?,
             clock_evidence: shortened(evidence),
             at: WallTime::from_unix_ms(
@@ -100,6 +106,7 @@ mod tests {
             agent_version: "0.1.0".into(),
             outbox: OutboxId::from_bytes([3; 16]),
             backlog: [0, 5, 100_000],
+            holds_s: Some(800_000),
             clock: ClockQuality::HoldingOver,
             clock_evidence: "the network set it yesterday".into(),
             at: WallTime::from_unix_ms(1_795_335_300_000),

@@ -416,6 +416,7 @@ fn state(outbox: OutboxId, connection: u64, online: bool) -> SiteState {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         outbox,
         backlog: [0; 3],
+        holds_s: None,
         clock: ClockQuality::Synchronised,
         clock_evidence: "it is the clock of this computer".to_owned(),
         at: WallTime::from_unix_ms(jiff::Timestamp::now().as_millisecond()),

@@ -51,7 +51,7 @@ fn a_large_outbox_is_opened_without_looking_at_its_rows() {
     while first <= rows {
         let last = rows.min(first + 50_000);
         let more = "WITH RECURSIVE n(x) AS (SELECT ?1 UNION ALL SELECT x + 1 FROM n WHERE x < ?2)
-             INSERT INTO trend SELECT x, 0, randomblob(1500) FROM n";
+             INSERT INTO trend SELECT x, 0, randomblob(1500), NULL FROM n";
         file.connection.execute(more, [first, last]).unwrap();
         first = last + 1;
     }

@@ -116,7 +116,9 @@ impl History {
                 let mut change = writer.file.change(now).unwrap();
                 if let Some(range) = change.first_unacked(*lane) {
                     let limit = 1 + u64::from(*count) / 64;
-                    change.give_up_oldest(*lane, range, u64::MAX, limit).unwrap();
+                    change
+                        .give_up_oldest(*lane, range, (u64::MAX, limit), DropCause::OutboxFull)
+                        .unwrap();
                 }
                 change.commit().unwrap();
             }

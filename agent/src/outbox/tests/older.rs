@@ -130,6 +130,52 @@ fn the_file_of_an_older_agent_keeps_ids_numbers_and_bytes_wherever_its_migration
     assert_eq!(cuts, 8);
 }
 
+/// As the agent of schema 2 left it: nothing has a checksum.
+#[test]
+fn a_file_without_checksums_keeps_what_it_has_and_gets_them_from_then_on() {
+    let mut bench = Bench::new(1 << 30);
+    let path = bench.desk.settings.path.clone();
+    let connection = Connection::open(&path).unwrap();
+    for migration in [
+        include_str!("../../../migrations/0001_outbox.sql"),
+        include_str!("../../../migrations/0002_lanes.sql"),
+        "DROP TABLE envelope; DROP TABLE content; DROP TABLE lane; PRAGMA user_version = 2;
+         INSERT INTO settled VALUES ('trend', 1, 2, 7);
+         INSERT INTO moved VALUES ('trend', 1, 10);
+         INSERT INTO cursor VALUES ('bp-01', x'07');",
+    ] {
+        connection.execute_batch(migration).unwrap();
+    }
+    connection.execute("INSERT INTO meta VALUES ('outbox_id', ?1)", [OLD_ID]).unwrap();
+    for number in 1..=4 {
+        let row = params![integer(number) + 10, old_bytes(Lane::Trend, number)];
+        connection.execute("INSERT INTO trend VALUES (?1, 5, ?2)", row).unwrap();
+    }
+    drop(connection);
+    let summary = inspect::read(&path).unwrap().to_string();
+    assert!(summary.contains("older: it is brought to schema 3"), "{summary}");
+
+    let mut writer = bench.writer();
+    writer.hand_over(1, trend());
+    writer.commit_all();
+    let file = &writer.file;
+    assert_eq!(
+        (file.id(), writer.unacked(Lane::Trend)),
+        (OutboxId::from_bytes(OLD_ID), "3-5".into())
+    );
+    assert_eq!(file.cursor(&device()).unwrap(), Some(Cursor(vec![7])));
+    let reader = Reader::open(file.path()).unwrap();
+    for number in 1..=4 {
+        let bytes = reader.row(Lane::Trend, seq(number)).unwrap();
+        assert_eq!(bytes, Some(old_bytes(Lane::Trend, number)));
+    }
+    let sums = "SELECT count(sum) FROM trend";
+    assert_eq!(file.connection.query_row(sums, [], |row| row.get(0)), Ok(1));
+    let flip = "UPDATE trend SET opened_at = opened_at + 1 WHERE sum NOT NULL";
+    file.connection.execute(flip, []).unwrap();
+    assert!(reader.row(Lane::Trend, seq(5)).is_err());
+}
+
 #[test]
 fn an_outbox_that_was_half_moved_and_is_damaged_is_counted_to_its_end() {
     let mut bench = Bench::new(1 << 30);
@@ -141,13 +187,13 @@ fn an_outbox_that_was_half_moved_and_is_damaged_is_counted_to_its_end() {
     drop(connection);
     let summary = inspect::read(&path).unwrap().to_string();
     assert!(
-        summary.contains("older: it is brought to schema 2 when the agent starts"),
+        summary.contains("older: it is brought to schema 3 when the agent starts"),
         "{summary}"
     );
     assert!(summary.contains("trend   next seq     1301"), "{summary}");
 
-    let loss = loss::Loss::read(&path);
-    let lost: Vec<_> = loss.lanes().map(|(_, rows)| rows.highest().map(Seq::get)).collect();
+    let (loss, _) = loss::Loss::read(&path);
+    let lost: Vec<_> = loss.lanes.iter().map(|lost| lost.rows.highest().map(Seq::get)).collect();
     assert_eq!(lost, [None, Some(ROWS), Some(2)]);
     let mut writer = bench.writer();
     writer.hand_over(1, trend());
@@ -172,7 +218,7 @@ fn inspect_says_what_a_file_is_and_what_to_do() {
     write_old(&path);
     check(&[
         "outbox 07070707070707070707070707070707 (schema 1)",
-        "older: it is brought to schema 2 when the agent starts",
+        "older: it is brought to schema 3 when the agent starts",
         "trend   next seq     1301  rows    1246",
         "wave    next seq        3  rows       1",
     ]);
@@ -182,7 +228,7 @@ fn inspect_says_what_a_file_is_and_what_to_do() {
     bench.desk.settings.path.clone_from(&path);
     forty_rows(&mut bench);
     check(&[
-        "(schema 2), ",
+        "(schema 3), ",
         "good: the whole file was checked",
         "urgent  next seq        2  rows       1",
         "not acked      37: 1-2,6-40, the oldest of ",
@@ -192,8 +238,8 @@ fn inspect_says_what_a_file_is_and_what_to_do() {
     assert_eq!(json["file_bytes"], fs::metadata(&path).unwrap().len());
 
     let good = fs::read(&path).unwrap();
-    bench.open().connection.execute_batch("PRAGMA user_version = 9").unwrap();
-    check(&["has schema 9, this agent knows up to 2", "do not delete it"]);
+    bench.open().connection.execute_batch(NEWER).unwrap();
+    check(&["has schema 9, this agent knows up to 3", "do not delete it"]);
 
     fs::write(&path, good).unwrap();
     break_page_of(&path, "first-01");

@@ -134,6 +134,7 @@ fn that_the_clock_of_a_box_was_set_is_told_with_the_site() {
         agent_version: "0.1.0".into(),
         outbox: OUTBOX,
         backlog: [0; 3],
+        holds_s: None,
         clock: ClockQuality::Synchronised,
         clock_evidence: evidence.clone(),
         at: NOW,

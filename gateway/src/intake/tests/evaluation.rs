@@ -86,6 +86,7 @@ impl County {
             agent_version: "0.1.0".into(),
             outbox: OUTBOX,
             backlog: [0; 3],
+            holds_s: None,
             clock: ClockQuality::Unknown,
             clock_evidence: String::new(),
             at: said,
