@@ -223,7 +223,7 @@ async fn at_20_kbit_waves_yield_to_readings_and_the_ledger_tells_which_are_missi
     proxy.limit(Some(SLOW));
     let (since, oldest) = (Instant::now(), Cell::new(Duration::ZERO));
     let dropped = "SELECT count(*) FROM drop_record WHERE lane = 'wave'";
-    until("waves are given up", Duration::from_secs(180), async || {
+    until("waves are given up", Duration::from_secs(300), async || {
         oldest.set(oldest.get().max(age(&village)?));
         let county = read_only(&village.database())?;
         Ok(county.query_row(dropped, [], |row| row.get::<_, i64>(0))? >= 3)
