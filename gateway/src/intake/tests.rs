@@ -10,7 +10,7 @@ use model::{
     device::DeviceAction,
     id::DeviceId,
     metric::Metric,
-    reading::{NoData, Reading, ReadingGroup},
+    reading::{NoData, Occurrence, Reading, ReadingGroup},
     record::{DropCause, DropRecord, Record},
     time::{ClockQuality, Observed},
     units::Unit,
@@ -479,8 +479,15 @@ fn what_comes_again_is_kept_aside_once_and_nobody_fills_the_disk() {
 
 /// Two records, the second of a kind nobody knows yet.
 fn of_a_later_version() -> Delivery {
+    // A series has no records of its own for its groups.
+    let spot = |value| match rate(value) {
+        Record::Readings(group) => {
+            Record::Readings(ReadingGroup { occurrence: Occurrence::Spot, ..group })
+        }
+        other => other,
+    };
     let Delivery::Envelope(site, lane, mut bytes) =
-        envelope(Lane::Trend, 1, vec![rate(72), rate(73)])
+        envelope(Lane::Trend, 1, vec![spot(72), spot(73)])
     else {
         panic!("no envelope")
     };
