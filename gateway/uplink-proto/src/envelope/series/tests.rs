@@ -18,8 +18,8 @@ const OPENED: WallTime = WallTime::from_unix_ms(1_795_306_500_000);
 
 fn envelope_of(records: Vec<Record>) -> Envelope {
     let outbox = OutboxId::from_bytes(*b"0123456789abcdef");
-    let seq = Seq::new(7).unwrap();
-    Envelope { outbox, lane: Lane::Trend, seq, opened_at: OPENED, uptime: None, records }
+    let (lane, seq) = (Lane::Trend, Seq::new(7).unwrap());
+    Envelope { outbox, lane, seq, opened_at: OPENED, uptime: None, records }
 }
 
 fn at(ms: i64) -> Observed {
