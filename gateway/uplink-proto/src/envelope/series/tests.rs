@@ -8,6 +8,7 @@ use model::{
     metric::Metric,
     reading::{Comparator, NoData, Reading, Validity},
     record::Record,
+    time::Uptime,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -18,7 +19,14 @@ const OPENED: WallTime = WallTime::from_unix_ms(1_795_306_500_000);
 
 fn envelope_of(records: Vec<Record>) -> Envelope {
     let outbox = OutboxId::from_bytes(*b"0123456789abcdef");
-    Envelope { outbox, lane: Lane::Trend, seq: Seq::new(7).unwrap(), opened_at: OPENED, records }
+    Envelope {
+        outbox,
+        lane: Lane::Trend,
+        seq: Seq::new(7).unwrap(),
+        opened_at: OPENED,
+        uptime: None,
+        records,
+    }
 }
 
 fn at(ms: i64) -> Observed {
@@ -127,7 +135,8 @@ proptest! {
     fn a_row_that_is_full_has_what_it_took_and_is_no_longer_than_allowed(
         records in groups(), len_max in 100usize..900,
     ) {
-        let mut builder = Builder::new(OPENED);
+        let uptime = Some(Uptime { boot: u32::MAX, ms: u64::MAX });
+        let mut builder = Builder::new(OPENED, uptime);
         let taken: Vec<Record> =
             records.iter().take_while(|record| builder.push(record, len_max)).cloned().collect();
         prop_assert!(!taken.is_empty());
@@ -250,7 +259,7 @@ fn what_unpacks_to_too_much_is_written_in_the_long_form_and_not_read_in_the_shor
 
 #[test]
 fn a_row_of_trend_never_unpacks_to_too_much() {
-    let mut builder = Builder::new(OPENED);
+    let mut builder = Builder::new(OPENED, None);
     let one = |n: i64| {
         let reading = Reading::number(Metric::HR, 72, Unit::PER_MINUTE);
         Record::Readings(ReadingGroup::new(DeviceId::new("b").unwrap(), at(n), vec![reading]))
