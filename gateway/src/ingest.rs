@@ -9,12 +9,12 @@ use crate::{
     events::Events,
     intake::{self, Delivery, Gathered, Taken},
     pki::Identity,
-    query::{Clinics, with_clinic},
+    query::{Clinics, block_told, with_clinic},
     reading::Group,
     store::{Store, StoreError},
 };
 use anyhow::Context as _;
-use model::{id::SiteId, time::WallTime};
+use model::{id::SiteId, time::WallTime, waveform::WaveformBlock};
 use rules::rule::RuleSet;
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
@@ -218,6 +218,14 @@ impl Ingest {
         }
     }
 
+    fn tell_blocks(&self, blocks: &[(SiteId, WallTime, WaveformBlock)]) {
+        for (site, start, block) in blocks {
+            let key = format!("{site}:{}:{}", block.device, block.metric);
+            let told = json!({"site": site.as_str(), "blocks": [block_told(site, *start, block)]});
+            self.events.publish("waveform", &told, Some(key));
+        }
+    }
+
     fn tell(&self, taken: Taken, client: &AsyncClient) {
         for (site, ack) in taken.acks {
             let topic = Topic::Ack(site).name();
@@ -239,13 +247,12 @@ impl Ingest {
         metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
         match self.events.are_heard() {
-            true => self.tell_readings(&taken.readings),
+            true => {
+                self.tell_readings(&taken.readings);
+                self.tell_blocks(&taken.blocks);
+            }
             false if taken.readings.is_empty() => {}
             false => self.events.leave_out(),
-        }
-        for (key, block) in taken.blocks {
-            let site = block.get("site").cloned();
-            self.events.publish("waveform", &json!({"site": site, "blocks": [block]}), Some(key));
         }
         let places = [("device", taken.devices), ("site", taken.sites), ("alert", taken.alerts)];
         for (name, list) in places {

@@ -21,6 +21,7 @@ use model::{
     id::{Lane, OutboxId, Seq, SiteId},
     reading::ReadingGroup,
     time::{Uptime, WallTime},
+    waveform::WaveformBlock,
 };
 use names::Names;
 use rules::{
@@ -72,8 +73,7 @@ impl Delivery {
 pub(crate) struct Taken {
     pub(crate) acks: Vec<(SiteId, Ack)>,
     pub(crate) readings: Vec<Gathered>,
-    /// (`site:device:metric`, block)
-    pub(crate) blocks: Vec<(String, Value)>,
+    pub(crate) blocks: Vec<(SiteId, WallTime, WaveformBlock)>,
     pub(crate) devices: Vec<Value>,
     pub(crate) sites: Vec<Value>,
     pub(crate) alerts: Vec<Value>,

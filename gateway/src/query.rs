@@ -7,6 +7,7 @@ use crate::{
 use model::{
     id::{Lane, OutboxId, SiteId},
     time::WallTime,
+    waveform::WaveformBlock,
 };
 use rusqlite::{
     Connection, OptionalExtension as _, Row, Rows, params, params_from_iter, types::Value as Sql,
@@ -189,12 +190,29 @@ pub(crate) fn waveforms(
     Ok(json!({"blocks": found, "next_cursor": next}))
 }
 
-/// One waveform block.
-pub(crate) fn block(connection: &Connection, id: i64) -> rusqlite::Result<Option<Value>> {
-    connection
-        .prepare_cached("SELECT * FROM waveform WHERE id = ?1")?
-        .query_row([id], block_json)
-        .optional()
+/// A waveform block that was stored just now, begun then by our clock, as it is told of its row.
+pub(crate) fn block_told(site: &SiteId, start: WallTime, block: &WaveformBlock) -> Value {
+    let scale = block.scale.as_ref();
+    json!({
+        "site": site.as_str(), "device": block.device.as_str(),
+        "channel": block.channel.as_str(), "metric": block.metric.name(),
+        "start": rfc3339(start.unix_ms()), "box_start": rfc3339(block.start.at.unix_ms()),
+        "period": {"num": block.period.numerator(), "den": block.period.denominator()},
+        "scale": scale.map(|scale| scale.per_count.to_string()),
+        "offset": scale.map(|scale| scale.offset),
+        "unit": scale.map(|scale| scale.unit.as_str()),
+        "samples": block.samples, "flags": flags(block),
+    })
+}
+
+/// The names of the flags that are set.
+pub(crate) fn flags(block: &WaveformBlock) -> Vec<&'static str> {
+    let flags = [
+        (block.flags.lead_off, "lead_off"),
+        (block.flags.saturation, "saturation"),
+        (block.flags.pacer, "pacer"),
+    ];
+    flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect()
 }
 
 fn block_json(row: &Row<'_>) -> rusqlite::Result<Value> {

@@ -307,7 +307,11 @@ async fn events_tell_things_as_the_lists_do() {
     let groups: Vec<_> = taken.readings.iter().map(intake::Gathered::stored).collect();
     let readings: Vec<Value> =
         groups.iter().flat_map(|group| group.told()).map(|(.., told)| told).collect();
-    let blocks = taken.blocks.into_iter().map(|(_, block)| block).collect();
+    let blocks = taken
+        .blocks
+        .iter()
+        .map(|(site, start, block)| query::block_told(site, *start, block))
+        .collect();
     let clinics = Clinics::new();
     let clinic = |told: Vec<Value>| {
         told.into_iter().map(|told| query::with_clinic(told, &clinics)).collect()

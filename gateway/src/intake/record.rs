@@ -187,13 +187,6 @@ impl Batch<'_> {
         block: &WaveformBlock,
     ) -> rusqlite::Result<()> {
         let start = of_box.observed(block.start.at, self.now).at.min(self.now);
-        let flags = [
-            (block.flags.lead_off, "lead_off"),
-            (block.flags.saturation, "saturation"),
-            (block.flags.pacer, "pacer"),
-        ];
-        let flags: Vec<&str> =
-            flags.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect();
         let (scale, zero, unit) = match &block.scale {
             Some(scale) => (
                 Some(scale.per_count.to_string()),
@@ -202,15 +195,14 @@ impl Batch<'_> {
             ),
             None => (None, None, None),
         };
-        let id = self
-            .connection
+        self.connection
             .prepare_cached(
                 "INSERT INTO waveform (site, outbox, lane, seq, idx, device, channel, metric, start_ms,
                    period_num, period_den, scale, zero, unit, flags, samples, box_ms)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
                    ?17)",
             )?
-            .insert(params![
+            .execute(params![
                 site.as_str(),
                 envelope.outbox.to_string(),
                 envelope.lane.name(),
@@ -225,12 +217,11 @@ impl Batch<'_> {
                 scale,
                 zero,
                 unit,
-                flags.join(","),
+                query::flags(block).join(","),
                 samples::encode(&block.samples),
                 said_by_box(block.start.at, start)
             ])?;
-        let key = format!("{site}:{}:{}", block.device, block.metric);
-        self.taken.blocks.extend(query::block(self.connection, id)?.map(|json| (key, json)));
+        self.taken.blocks.push((site.clone(), start, block.clone()));
         Ok(())
     }
 

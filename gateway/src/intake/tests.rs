@@ -14,7 +14,7 @@ use model::{
     record::{DropCause, DropRecord, Record},
     time::{ClockQuality, Observed},
     units::Unit,
-    waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
+    waveform::{SamplePeriod, Scale, WaveformBlock, WaveformFlags},
 };
 use tempfile::TempDir;
 
@@ -44,7 +44,7 @@ const TABLES: [&str; 14] = [
 struct County {
     connection: Connection,
     rules: RuleSet,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl County {
@@ -52,7 +52,7 @@ impl County {
         let folder = tempfile::tempdir().unwrap();
         let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
         let rules = include_str!("../../../configs/rules/default.json");
-        Self { connection, rules: RuleSet::from_json(rules).unwrap(), _folder: folder }
+        Self { connection, rules: RuleSet::from_json(rules).unwrap(), folder }
     }
 
     /// One transaction, committed.
@@ -232,6 +232,31 @@ fn boards_are_told_of_a_reading_what_is_told_of_its_row() {
         let wanted: Vec<&Value> = told.iter().filter(wanted).take(count).collect();
         assert_eq!(json!(found), json!(wanted));
     }
+}
+
+#[test]
+fn boards_are_told_of_a_block_what_is_told_of_its_row() {
+    let mut county = County::new();
+    let Record::Waveform(mut scaled) = block() else { unreachable!() };
+    scaled.flags = WaveformFlags { lead_off: true, saturation: false, pacer: true };
+    let per_count = "0.0050".parse().unwrap();
+    scaled.scale = Some(Scale { per_count, offset: -3, unit: Unit::new("mV").unwrap() });
+    let (device, metric) = (scaled.device.to_string(), scaled.metric.name().to_owned());
+    let records = vec![block(), Record::Waveform(scaled)];
+    let taken = county.take(&[envelope(Lane::Wave, 1, records)]);
+    let told =
+        taken.blocks.iter().map(|(site, start, block)| query::block_told(site, *start, block));
+    let filter = query::WaveformFilter {
+        site: None,
+        device,
+        metric,
+        from_ms: None,
+        to_ms: None,
+        after: None,
+        limit: 10,
+    };
+    let stored = query::waveforms(&county.connection, &filter).unwrap();
+    assert_eq!(stored["blocks"], json!(told.collect::<Vec<_>>()));
 }
 
 #[test]
@@ -480,7 +505,7 @@ fn what_comes_again_is_kept_aside_once_and_nobody_fills_the_disk() {
 /// Two records, the second of a kind nobody knows yet.
 fn of_a_later_version() -> Delivery {
     let Delivery::Envelope(site, lane, mut bytes) =
-        envelope(Lane::Trend, 1, vec![rate(72), rate(73)])
+        envelope(Lane::Trend, 1, vec![rate(72), glucose()])
     else {
         panic!("no envelope")
     };
@@ -491,8 +516,8 @@ fn of_a_later_version() -> Delivery {
         .filter(|(_, pair)| **pair == [0x8b, 0x01])
         .map(|(place, _)| place + 1)
         .collect();
-    assert_eq!(kinds.len(), 2);
-    bytes[kinds[1]] = 0x17;
+    let [kind] = kinds[..] else { panic!("{kinds:?}") };
+    bytes[kind] = 0x17;
     Delivery::Envelope(site, lane, bytes)
 }
 
