@@ -11,7 +11,7 @@ use model::{
     metric::Metric,
     reading::{Reading, ReadingGroup},
     record::Record,
-    time::{ClockQuality, Observed, WallTime},
+    time::{ClockQuality, Observed, Uptime, WallTime},
     units::Unit,
 };
 use serde_json::json;
@@ -22,6 +22,7 @@ use uplink_proto::envelope::{Builder, Envelope, TREND_LEN_MAX};
 /// Readings a second, and how long those of one envelope are gathered.
 const RATE: usize = 1000;
 const GROUP_MS: i64 = 250;
+const FIRST_MS: i64 = 1_795_306_500_000;
 /// How many devices say them, and how many each says at once.
 const CASES: [(usize, usize); 4] = [(50, 5), (20, 5), (20, 1), (4, 1)];
 /// Enough for the kernel's account of CPU, in hundredths of a second.
@@ -119,9 +120,7 @@ fn records(devices: usize, at_once: usize) -> anyhow::Result<Vec<Record>> {
             let value = Decimal::new(*mantissa, *exponent).context("a value")?;
             readings.push(Reading::number(*metric, value, unit.clone()));
         }
-        let at = WallTime::from_unix_ms(
-            1_795_306_500_000 + i64::try_from(number * at_once * 1000 / RATE)?,
-        );
+        let at = WallTime::from_unix_ms(FIRST_MS + i64::try_from(number * at_once * 1000 / RATE)?);
         let observed = Observed { at, quality: ClockQuality::Synchronised };
         records.push(Record::Readings(ReadingGroup::new(device, observed, readings)));
     }
@@ -144,9 +143,11 @@ fn written(records: &[Record]) -> anyhow::Result<Vec<Vec<u8>>> {
             now.unix_ms() - envelope.opened_at().unix_ms() < GROUP_MS
                 && envelope.push(record, TREND_LEN_MAX)
         });
+        let ms = u64::try_from(now.unix_ms() - FIRST_MS)?;
+        let uptime = Uptime { boot: u32::MAX, ms };
         if !fits {
             open.take().map_or(Ok(()), &mut finish)?;
-            open.insert(Builder::new(now, None)).push(record, TREND_LEN_MAX);
+            open.insert(Builder::new(now, Some(uptime))).push(record, TREND_LEN_MAX);
         }
     }
     open.take().map_or(Ok(()), &mut finish)?;

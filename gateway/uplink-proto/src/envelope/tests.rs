@@ -270,7 +270,7 @@ fn waves() -> Envelope {
         block(Metric::ECG_WAVE_V, -250, &[128, 128, 127, 128, 128]),
         block(Metric::ECG_WAVE_II, 0, &[128, 128, 127, 128, 128]),
     ];
-    Envelope { lane: Lane::Wave, records, ..cuff() }
+    Envelope { lane: Lane::Wave, uptime: None, records, ..cuff() }
 }
 
 #[test]
