@@ -13,7 +13,10 @@ use crate::{
     store::{Store, StoreError},
 };
 use anyhow::Context as _;
-use model::time::WallTime;
+use model::{
+    id::{OutboxId, SiteId},
+    time::WallTime,
+};
 use rules::rule::RuleSet;
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
@@ -27,10 +30,14 @@ use rumqttc::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use uplink_proto::topics::{COUNTY, Topic, county_filters};
+use uplink_proto::{
+    ack::Ack,
+    envelope::peek,
+    topics::{COUNTY, Topic, county_filters},
+};
 
 /// Dead peers are found after twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -164,21 +171,35 @@ impl Ingest {
     /// One transaction after the other, with whatever has come meanwhile.
     async fn work(self, mut waiting: mpsc::Receiver<Delivery>, client: AsyncClient) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while waiting.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            let (deliveries, rules) = (std::mem::take(&mut batch), Arc::clone(&self.rules));
-            for taken in intake::store(&self.store, deliveries, clock::now(), &rules).await {
-                self.tell(taken, &client);
+        let disk = self.store.disk();
+        let mut looks = disk.looks();
+        // Boxes that were not acked because of the disk: they wait ever longer before they try again.
+        let mut put_off = BTreeMap::new();
+        loop {
+            tokio::select! {
+                count = waiting.recv_many(&mut batch, BATCH_MAX) => if count == 0 { return },
+                _ = looks.changed(), if !put_off.is_empty() => {}
+            }
+            if !disk.takes_all() {
+                put_off.extend(batch.iter().filter_map(sender_of));
+            }
+            if !batch.is_empty() {
+                let (deliveries, rules) = (std::mem::take(&mut batch), Arc::clone(&self.rules));
+                for taken in intake::store(&self.store, deliveries, clock::now(), &rules).await {
+                    self.tell(taken, &client);
+                }
+            }
+            if disk.takes_all() {
+                for (site, outbox) in std::mem::take(&mut put_off) {
+                    tell_ack(&client, site, &Ack::taking_in_again(outbox));
+                }
             }
         }
     }
 
     fn tell(&self, taken: Taken, client: &AsyncClient) {
         for (site, ack) in taken.acks {
-            let topic = Topic::Ack(site).name();
-            if client.try_publish(topic, QoS::AtLeastOnce, false, ack.encode()).is_err() {
-                // The site sends again what it does not see acked.
-                tracing::debug!("An ack could not be handed over.");
-            }
+            tell_ack(client, site, &ack);
         }
         let counts = taken.counts;
         for (verdict, count) in [
@@ -191,6 +212,7 @@ impl Ingest {
         }
         metrics::counter!("gateway_envelopes_not_kept_total").increment(counts.not_kept);
         metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
+        metrics::counter!("gateway_boxes_by_turns_total").increment(counts.by_turns);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
         if !taken.readings.is_empty() {
             self.events.publish("reading", &json!({"readings": taken.readings}), None);
@@ -205,6 +227,22 @@ impl Ingest {
                 self.events.publish(name, &with_clinic(item, &self.clinics), None);
             }
         }
+    }
+}
+
+/// Whose envelope it is.
+fn sender_of(delivery: &Delivery) -> Option<(SiteId, OutboxId)> {
+    match delivery {
+        Delivery::Envelope(site, _, bytes) => Some((site.clone(), peek(bytes).ok()?.outbox)),
+        Delivery::State { .. } => None,
+    }
+}
+
+fn tell_ack(client: &AsyncClient, site: SiteId, ack: &Ack) {
+    let topic = Topic::Ack(site).name();
+    if client.try_publish(topic, QoS::AtLeastOnce, false, ack.encode()).is_err() {
+        // The site sends again what it does not see acked.
+        tracing::debug!("An ack could not be handed over.");
     }
 }
 
