@@ -4,6 +4,8 @@
 //! - `objects`: what is on it
 //! - `session`: one device and its driver
 //! - `hold`: devices that are left alone for a while
+//! - `adapters`: what is asked of adapters
+//! - `attempts`: an adapter that connects nobody any more
 //!
 //! And for a person who installs:
 //!
@@ -16,6 +18,8 @@
 //!   agent runs: `BlueZ` confirms values by itself, and a cuff deletes what was confirmed
 //! - a device that is not in the configuration is not connected
 
+mod adapters;
+mod attempts;
 mod bluez;
 mod hold;
 mod keypad;
@@ -31,9 +35,11 @@ use crate::{
     outbox::{Outbox, OutboxClosed},
     status::Board,
 };
-use bluez::{Asker, Bluez, BluezError, Said};
+use adapters::{Chore, Errand, Search};
+use attempts::Attempts;
+use bluez::{Asker, Bluez, Said};
 use drivers::{
-    gatt::{GattOutput, Refusal, Request},
+    gatt::{GattOutput, Refusal, Request, Uuid},
     output::Output,
     registry,
 };
@@ -61,14 +67,6 @@ const CONNECTIONS_MAX: usize = 7;
 const VISITS_MIN: usize = 3;
 /// The bus is looked for, and an adapter asked, again after this.
 const TRY_AGAIN: Duration = Duration::from_secs(3);
-/// While a device is missing that was never found by its service, devices of all services are looked
-/// for now and then: one that does not advertise its service is found too, and the street does not
-/// keep the box busy. A cuff advertises for half a minute.
-const SEARCH: Duration = Duration::from_secs(10);
-const OPEN_SEARCH: Duration = Duration::from_secs(5);
-/// An adapter that refuses so often to be switched on is blocked: "Busy while bluetoothd powers the
-/// adapter itself" is over by then.
-const REFUSALS_MAX: u32 = 4;
 /// A paired device that ends so many connections in a row before it tells its services has lost
 /// the bond.
 const DROPPED_MAX: u32 = 3;
@@ -116,6 +114,8 @@ async fn serve(radio: Radio) -> Result<(), OutboxClosed> {
 /// One device, its driver, and the way out.
 struct Place {
     address: String,
+    /// What its driver reads.
+    service: Uuid,
     /// It stays connected for as long as it is worn.
     stays: bool,
     session: Session,
@@ -126,8 +126,8 @@ struct Place {
     is_lost: bool,
     /// It was told that no connection is left for it.
     is_left_out: bool,
-    /// Why it has to be paired, once that was told.
-    unpaired: Option<String>,
+    /// Why it is not read, although it is there, once that was told.
+    unread: Option<String>,
     /// How often in a row it ended a connection before it told its services.
     dropped: u32,
     /// It was found by the service it advertises.
@@ -152,6 +152,7 @@ impl Desk {
                 registry::create_gatt(config.driver, config.id.clone(), config.clock, cursor);
             places.push(Place {
                 address: config.address.clone(),
+                service: config.driver.service(),
                 stays: config.driver.stays(),
                 session: Session::new(driver),
                 handover: Handover {
@@ -167,7 +168,7 @@ impl Desk {
                 path: None,
                 is_lost: false,
                 is_left_out: false,
-                unpaired: None,
+                unread: None,
                 dropped: 0,
                 is_plain: false,
                 is_held: false,
@@ -176,11 +177,12 @@ impl Desk {
         Ok(Self { places, unreachable: None })
     }
 
-    /// No device can be reached; that is told once.
+    /// No device can be reached; each reason is told once.
     async fn unreachable(&mut self, reason: &str) -> Result<(), OutboxClosed> {
-        if self.unreachable.replace(reason.to_owned()).is_some() {
+        if self.unreachable.as_deref() == Some(reason) {
             return Ok(());
         }
+        self.unreachable = Some(reason.to_owned());
         tracing::warn!(reason, "Bluetooth devices are out of reach.");
         for place in &mut self.places {
             let now = place.handover.clock.now();
@@ -197,7 +199,7 @@ impl Desk {
             tracing::info!("Bluetooth is back.");
             for place in &mut self.places {
                 // Who has to be paired still has to.
-                let (state, reason) = match &place.unpaired {
+                let (state, reason) = match &place.unread {
                     Some(reason) => (DeviceState::LinkDown, reason.clone()),
                     None => (DeviceState::Waiting, "Bluetooth is back".to_owned()),
                 };
@@ -215,14 +217,14 @@ async fn tell(place: &mut Place, now: Now, event: Event<'_>) -> Result<(), Outbo
     }
     place.session.handle(now, event, &mut keep);
     for output in keep {
-        place.handover.keep(as_it_is(place.unpaired.as_deref(), output)).await?;
+        place.handover.keep(as_it_is(place.unread.as_deref(), output)).await?;
     }
     Ok(())
 }
 
 /// A driver calls a device online that answers; one that has to be paired does, and is not read.
-fn as_it_is(unpaired: Option<&str>, mut output: GattOutput) -> GattOutput {
-    if let (Some(reason), Output::Emit(Record::Status(status))) = (unpaired, &mut output)
+fn as_it_is(unread: Option<&str>, mut output: GattOutput) -> GattOutput {
+    if let (Some(reason), Output::Emit(Record::Status(status))) = (unread, &mut output)
         && status.state == DeviceState::Online
     {
         (status.state, status.reason) = (DeviceState::LinkDown, reason.to_owned());
@@ -241,22 +243,27 @@ async fn mind_bond(
         matches!(place.session.under_way(number), Some(Call::Gatt(Request::Subscribe(_))));
     match result {
         Err(Refusal::NotPaired) => wants_pairing(place, "it asks for a bond").await,
-        Ok(_) if is_subscribing && place.unpaired.take().is_some() => {
+        Ok(_) if is_subscribing && place.unread.take().is_some() => {
             place.handover.report(DeviceState::Online, "").await
         }
         _ => Ok(()),
     }
 }
 
-/// Told once, until it is paired.
 async fn wants_pairing(place: &mut Place, why: &str) -> Result<(), OutboxClosed> {
-    if place.unpaired.is_some() {
+    let reason = format!("{why}; run: clinic-agent devices pair {}", place.address);
+    is_unread(place, reason).await
+}
+
+/// Told once, until it is subscribed to.
+async fn is_unread(place: &mut Place, reason: String) -> Result<(), OutboxClosed> {
+    if place.unread.is_some() {
         return Ok(());
     }
-    let reason = format!("{why}; run: clinic-agent devices pair {}", place.address);
-    place.unpaired = Some(reason.clone());
-    tracing::warn!(device = %place.handover.device, reason, "A device has to be paired.");
-    place.handover.report(DeviceState::LinkDown, &reason).await
+    tracing::warn!(device = %place.handover.device, reason, "A device is not read.");
+    place.handover.report(DeviceState::LinkDown, &reason).await?;
+    place.unread = Some(reason);
+    Ok(())
 }
 
 enum Ended {
@@ -270,28 +277,6 @@ type Done = (usize, u64, Result<Vec<u8>, Refusal>);
 /// The number of a call that no session has made: those count from 1.
 const NOBODYS_CALL: u64 = 0;
 
-/// An errand to an adapter: to which, what it looks for if that went well.
-type Errand = BoxFuture<'static, (String, Option<Search>, Result<(), BluezError>)>;
-
-/// What an adapter looks for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Search {
-    /// Devices that advertise a service of ours.
-    ByService,
-    /// Any device.
-    Open,
-}
-
-impl Search {
-    /// After how long the other one has its turn, if it has.
-    const fn ends_after(self) -> Duration {
-        match self {
-            Self::ByService => SEARCH,
-            Self::Open => OPEN_SEARCH,
-        }
-    }
-}
-
 /// One connection to the bus.
 struct Air<'a> {
     bluez: Bluez,
@@ -302,21 +287,11 @@ struct Air<'a> {
     /// What is asked of adapters.
     chores: FuturesUnordered<Errand>,
     adapters: BTreeMap<String, Chore>,
+    attempts: BTreeMap<String, Attempts>,
     /// How often in a row an adapter did not do what was asked.
     refusals: u32,
     /// What is looked for next.
     search: Search,
-}
-
-/// What is asked of an adapter.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Chore {
-    /// Something is under way.
-    UnderWay,
-    /// It looks for devices, because we asked; since then.
-    Looking(Search, MonoTime),
-    /// Nothing, until then.
-    Idle(MonoTime),
 }
 
 impl<'a> Air<'a> {
@@ -329,6 +304,7 @@ impl<'a> Air<'a> {
             calls: FuturesUnordered::new(),
             chores: FuturesUnordered::new(),
             adapters: BTreeMap::new(),
+            attempts: BTreeMap::new(),
             refusals: 0,
             search: Search::ByService,
         }
@@ -523,12 +499,22 @@ impl<'a> Air<'a> {
                 }
             }
             News::Resolved(_) => {
-                // Of a stack that was gone the driver knows nothing: for it nothing changed.
                 place.dropped = 0;
-                if std::mem::take(&mut place.is_lost) && place.unpaired.is_none() {
+                self.attempts_by(&path).went_well();
+                let found = self.objects.characteristics(&path);
+                if found.iter().all(|known| known.service != place.service) {
+                    let driver = place.handover.driver;
+                    let text = format!(
+                        "it has not the service of the driver {driver}; clinic-agent devices pair \
+                         {} names the driver that fits",
+                        place.address
+                    );
+                    return is_unread(place, text).await;
+                }
+                // Of a stack that was gone the driver knows nothing: for it nothing changed.
+                if std::mem::take(&mut place.is_lost) && place.unread.is_none() {
                     place.handover.report(DeviceState::Online, "").await?;
                 }
-                let found = self.objects.characteristics(&path);
                 tell(place, now, Event::Resolved(&found)).await
             }
             News::Disconnected(_) => {
@@ -544,6 +530,12 @@ impl<'a> Air<'a> {
             }
             News::Seen(_) | News::Value(..) | News::StoppedLooking(_) => Ok(()),
         }
+    }
+
+    /// What became of connecting by the adapter of that device.
+    fn attempts_by(&mut self, device: &str) -> &mut Attempts {
+        let adapter = parent(device).unwrap_or_default();
+        self.attempts.entry(adapter.to_owned()).or_default()
     }
 
     /// What is left of the adapters' connections.
@@ -586,6 +578,10 @@ impl<'a> Air<'a> {
         for (index, place) in desk.places.iter_mut().enumerate() {
             let Some(path) = place.path.clone() else { continue };
             let Some((number, call)) = place.session.poll_call() else { continue };
+            if call == Call::Connect {
+                let now = self.radio.clock.mono();
+                self.attempts_by(&path).began(now);
+            }
             let asker = self.asker.clone();
             let at = match &call {
                 Call::Gatt(
@@ -601,97 +597,6 @@ impl<'a> Air<'a> {
                 (index, number, result)
             }));
         }
-    }
-
-    /// Switches adapters on, and looks for devices while one is missing.
-    async fn mind_adapters(&mut self, desk: &mut Desk) -> Result<(), OutboxClosed> {
-        if !self.bluez.is_there() {
-            return Ok(());
-        }
-        // One that comes back looks for nothing.
-        self.adapters.retain(|path, _| self.objects.adapters.contains_key(path));
-        if self.objects.adapters.is_empty() {
-            return desk.unreachable("there is no Bluetooth adapter; plug one in").await;
-        }
-        let now = self.radio.clock.mono();
-        let is_missing = desk.places.iter().any(|place| !place.session.is_busy());
-        let is_hidden = is_anyone_hidden(desk);
-        for (path, adapter) in &self.objects.adapters {
-            let state = self.adapters.entry(path.clone()).or_insert(Chore::Idle(now));
-            let (asker, at) = (self.asker.clone(), path.clone());
-            let chore: Errand = match (*state, adapter.powered) {
-                (Chore::Idle(from), false) if now >= from => {
-                    Box::pin(async move { (at.clone(), None, asker.power_on(&at).await) })
-                }
-                (Chore::Idle(from), true) if now >= from && is_missing => {
-                    let search = if is_hidden { self.search } else { Search::ByService };
-                    let services = match search {
-                        Search::ByService => services(self.radio),
-                        Search::Open => Vec::new(),
-                    };
-                    let look = async move {
-                        (at.clone(), Some(search), asker.discover(&at, services).await)
-                    };
-                    Box::pin(look)
-                }
-                (Chore::Looking(search, since), true)
-                    if !is_missing || is_over(search, since, now, is_hidden) =>
-                {
-                    self.search = match search {
-                        Search::ByService => Search::Open,
-                        Search::Open => Search::ByService,
-                    };
-                    Box::pin(async move { (at.clone(), None, asker.stop_discovery(&at).await) })
-                }
-                _ => continue,
-            };
-            *state = Chore::UnderWay;
-            self.chores.push(chore);
-        }
-        match self.objects.adapters.values().any(|adapter| adapter.powered) {
-            true => desk.reachable().await,
-            false if self.refusals >= REFUSALS_MAX => {
-                desk.unreachable("the Bluetooth adapter cannot be switched on; see rfkill list")
-                    .await
-            }
-            false => Ok(()),
-        }
-    }
-
-    /// When an adapter may be asked again.
-    fn adapter_due(&self, desk: &Desk) -> Option<MonoTime> {
-        let now = self.radio.clock.mono();
-        let is_hidden = is_anyone_hidden(desk);
-        let waiting = self.adapters.values().filter_map(|chore| match chore {
-            Chore::Idle(from) if *from > now => Some(*from),
-            Chore::Looking(Search::Open, since) => Some(*since + OPEN_SEARCH),
-            Chore::Looking(search, since) if is_hidden => Some(*since + search.ends_after()),
-            _ => None,
-        });
-        waiting.min()
-    }
-
-    fn chore_done(
-        &mut self,
-        adapter: &str,
-        looks_for: Option<Search>,
-        result: Result<(), BluezError>,
-    ) {
-        let Some(chore) = self.adapters.get_mut(adapter) else { return };
-        let now = self.radio.clock.mono();
-        let again_at = now + TRY_AGAIN;
-        self.refusals = if result.is_ok() { 0 } else { self.refusals.saturating_add(1) };
-        *chore = match (result, looks_for) {
-            (Ok(()), Some(search)) => Chore::Looking(search, now),
-            (Ok(()), None) => Chore::Idle(now),
-            // "Operation already in progress": it looks, for us.
-            (Err(error), Some(search)) if error.is_in_progress() => Chore::Looking(search, now),
-            (Err(error), _) => {
-                // "Busy while bluetoothd powers the adapter itself": it is asked again.
-                tracing::debug!(adapter, %error, "An adapter does not do what is asked.");
-                Chore::Idle(again_at)
-            }
-        };
     }
 }
 
@@ -717,22 +622,6 @@ impl Room {
 
 fn addresses(radio: &Radio) -> BTreeSet<String> {
     radio.devices.iter().map(|device| device.address.clone()).collect()
-}
-
-/// Services of our devices.
-fn services(radio: &Radio) -> Vec<String> {
-    let services = radio.devices.iter().map(|device| device.driver.service().to_string());
-    services.collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// Whether a device is missing that may not advertise its service.
-fn is_anyone_hidden(desk: &Desk) -> bool {
-    desk.places.iter().any(|place| !place.is_plain && !place.session.is_busy())
-}
-
-/// Whether the other search has its turn.
-fn is_over(search: Search, since: MonoTime, now: MonoTime, is_hidden: bool) -> bool {
-    (is_hidden || search == Search::Open) && now >= since + search.ends_after()
 }
 
 async fn carry_out(asker: &Asker, at: &str, call: Call) -> Result<Vec<u8>, Refusal> {

@@ -249,7 +249,7 @@ fn outbox(section: Option<Section<'_>>) -> OutboxConfig {
     let (mut commit_ms, mut max_bytes) = (None, None);
     if let Some(mut section) = section {
         commit_ms = section.optional_integer("commit_ms", 1..=1000);
-        max_bytes = section.optional_integer("max_bytes", (16 << 20)..=(1 << 40));
+        max_bytes = section.optional_integer("max_bytes", (256 << 10)..=(1 << 40));
         section.finish();
     }
     OutboxConfig {

@@ -243,7 +243,7 @@ fn has_room(file: &Path, needed: u64) -> Result<(), BackupError> {
 /// Whether it is the database of a county, of a schema this gateway knows.
 fn recognise(source: &Connection, file: &Path) -> Result<(), BackupError> {
     /// What every county has had from its first day on, and no outbox has.
-    const TABLES: [&str; 5] = ["site", "ledger", "envelope", "reading", "person"];
+    const TABLES: [&str; 5] = ["site", "ledger", "envelope", "engine", "person"];
     let failed = BackupError::copy(file);
     for table in TABLES {
         let query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1";

@@ -17,6 +17,8 @@ use tokio::sync::broadcast;
 const BEHIND_MAX: usize = 1024;
 /// Events kept for a board that comes back.
 const KEPT_MAX: usize = 1024;
+/// Bytes of them: some seconds of a busy county.
+const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// Names an event: `Last-Event-ID` of a board that comes back. Written as `run-number`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,6 +72,7 @@ pub(crate) struct Events {
 #[derive(Debug, Default)]
 struct Kept {
     next: u64,
+    bytes: usize,
     events: VecDeque<Arc<Event>>,
 }
 
@@ -95,13 +98,23 @@ impl Events {
         kept.next += 1;
         // A strip that was away has a gap; its samples are in the database.
         if event.wave.is_none() {
-            kept.events.push_back(Arc::clone(&event));
-            if kept.events.len() > KEPT_MAX {
-                kept.events.pop_front();
-            }
+            kept.keep(Arc::clone(&event));
         }
         // Nobody listening is no failure.
         drop(self.live.send(event));
+    }
+
+    /// Whether anybody follows. What many sites say every second is not even told where nobody
+    /// does: see [`Events::leave_out`].
+    pub(crate) fn are_heard(&self) -> bool {
+        self.live.receiver_count() > 0
+    }
+
+    /// Something happened that is not told because nobody follows: a board that comes back from
+    /// before it fetches everything.
+    pub(crate) fn leave_out(&self) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Kept { next: kept.next + 1, ..Kept::default() };
     }
 
     /// Follows from now on.
@@ -119,6 +132,15 @@ impl Events {
 }
 
 impl Kept {
+    fn keep(&mut self, event: Arc<Event>) {
+        self.bytes += event.data.len();
+        self.events.push_back(event);
+        while self.events.len() > KEPT_MAX || self.bytes > KEPT_BYTES_MAX {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.data.len();
+        }
+    }
+
     fn missed_after(&self, run: u64, last: EventId) -> Missed {
         let from = self.events.front().map_or(self.next, |event| event.id.number);
         if last.run != run || last.number >= self.next || last.number + 1 < from {
@@ -171,6 +193,29 @@ mod tests {
         let events = events(2000);
         assert_eq!(missed(&events, id(RUN, 500)), None);
         assert_eq!(missed(&events, id(RUN, 1000)).unwrap().len(), 999);
+    }
+
+    #[test]
+    fn what_nobody_heard_is_fetched_by_a_board_that_comes_back() {
+        let events = events(5);
+        assert!(!events.are_heard());
+        events.leave_out();
+        assert_eq!(missed(&events, id(RUN, 4)), None);
+        assert_eq!(missed(&events, id(RUN, 5)), Some(vec![]));
+        let (_, mut live) = events.follow_after(id(RUN, 5));
+        assert!(events.are_heard());
+        events.publish("alert", &json!("new"), None);
+        assert_eq!(live.try_recv().unwrap().id.number, 6);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes() {
+        let events = events(3);
+        let large = json!("x".repeat(KEPT_BYTES_MAX / 3));
+        (0..5).for_each(|_| events.publish("reading", &large, None));
+        assert_eq!(missed(&events, id(RUN, 5)), Some(vec![6, 7]));
+        assert_eq!(missed(&events, id(RUN, 4)), None);
+        assert!(events.kept.lock().unwrap().bytes <= KEPT_BYTES_MAX);
     }
 
     #[test]

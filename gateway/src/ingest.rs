@@ -7,9 +7,10 @@
 use crate::{
     alerts, clock,
     events::Events,
-    intake::{self, Delivery, Taken},
+    intake::{self, Delivery, Gathered, Taken},
     pki::Identity,
     query::{Clinics, with_clinic},
+    reading::Group,
     store::{Store, StoreError},
 };
 use anyhow::Context as _;
@@ -30,8 +31,11 @@ use rumqttc::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::json;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::{mpsc, watch};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use uplink_proto::{
     ack::Ack,
@@ -47,10 +51,16 @@ const SILENCE_MAX: Duration = Duration::from_secs(25);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 /// Larger than any envelope.
 const PACKET_MAX: u32 = 256 * 1024;
-/// Messages of one transaction: it takes tens of milliseconds.
-const BATCH_MAX: usize = 256;
+/// How long a transaction should take: whoever came just after it began waits for it and for the
+/// next, and wants its ack within 250 ms.
+const BATCH_FOR: Duration = Duration::from_millis(80);
+/// Bytes of messages of one transaction, whatever the last one took: a sync of the disk pays for
+/// the fewest, and the most are some 40 000 readings in memory.
+const BATCH_BYTES: Range<usize> = 128 << 10..1 << 20;
 /// Messages that wait for a transaction.
 const WAITING_MAX: usize = 1024;
+/// Reading groups of one event: a board that is behind holds many of them in memory.
+const GROUPS_MAX: usize = 64;
 /// Acks that wait for the client: one per outbox and transaction.
 const ACKS_MAX: usize = 1024;
 /// Rules look at their deadlines this often.
@@ -168,32 +178,52 @@ impl Ingest {
         }
     }
 
-    /// One transaction after the other, with whatever has come meanwhile.
+    /// One transaction after the other, with what has come meanwhile, as far as it fits.
     async fn work(self, mut waiting: mpsc::Receiver<Delivery>, client: AsyncClient) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let mut fits = BATCH_BYTES.start;
         let disk = self.store.disk();
         let mut looks = disk.looks();
         // Boxes that were not acked because of the disk: they wait ever longer before they try again.
         let mut put_off = BTreeMap::new();
         loop {
-            tokio::select! {
-                count = waiting.recv_many(&mut batch, BATCH_MAX) => if count == 0 { return },
-                _ = looks.changed(), if !put_off.is_empty() => {}
-            }
-            if !disk.takes_all() {
-                put_off.extend(batch.iter().filter_map(sender_of));
-            }
-            if !batch.is_empty() {
-                let (deliveries, rules) = (std::mem::take(&mut batch), Arc::clone(&self.rules));
-                for taken in intake::store(&self.store, deliveries, clock::now(), &rules).await {
+            let first = tokio::select! {
+                first = waiting.recv() => match first {
+                    Some(first) => Some(first),
+                    None => return,
+                },
+                _ = looks.changed(), if !put_off.is_empty() => None,
+            };
+            if let Some(first) = first {
+                let mut bytes = first.len();
+                let mut batch = vec![first];
+                while bytes < fits
+                    && let Ok(next) = waiting.try_recv()
+                {
+                    bytes += next.len();
+                    batch.push(next);
+                }
+                if !disk.takes_all() {
+                    put_off.extend(batch.iter().filter_map(sender_of));
+                }
+                let (rules, began) = (Arc::clone(&self.rules), Instant::now());
+                for taken in intake::store(&self.store, batch, clock::now(), &rules).await {
                     self.tell(taken, &client);
                 }
+                fits = fitting(bytes, began.elapsed());
             }
             if disk.takes_all() {
                 for (site, outbox) in std::mem::take(&mut put_off) {
                     tell_ack(&client, site, &Ack::taking_in_again(outbox));
                 }
             }
+        }
+    }
+
+    fn tell_readings(&self, readings: &[Gathered]) {
+        for part in readings.chunks(GROUPS_MAX) {
+            let groups: Vec<Group> = part.iter().map(Gathered::stored).collect();
+            let told = groups.iter().flat_map(Group::told).map(|(.., told)| told);
+            self.events.publish("reading", &json!({"readings": told.collect::<Vec<_>>()}), None);
         }
     }
 
@@ -214,8 +244,10 @@ impl Ingest {
         metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
         metrics::counter!("gateway_boxes_by_turns_total").increment(counts.by_turns);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
-        if !taken.readings.is_empty() {
-            self.events.publish("reading", &json!({"readings": taken.readings}), None);
+        match self.events.are_heard() {
+            true => self.tell_readings(&taken.readings),
+            false if taken.readings.is_empty() => {}
+            false => self.events.leave_out(),
         }
         for (key, block) in taken.blocks {
             let site = block.get("site").cloned();
@@ -244,6 +276,13 @@ fn tell_ack(client: &AsyncClient, site: SiteId, ack: &Ack) {
         // The site sends again what it does not see acked.
         tracing::debug!("An ack could not be handed over.");
     }
+}
+
+/// Bytes of messages that would take as long as a transaction should, by what these took.
+fn fitting(bytes: usize, took: Duration) -> usize {
+    let ms = |time: Duration| usize::try_from(time.as_millis()).unwrap_or(usize::MAX);
+    let fits = bytes.saturating_mul(ms(BATCH_FOR)) / ms(took).max(1);
+    fits.clamp(BATCH_BYTES.start, BATCH_BYTES.end)
 }
 
 /// Lets time pass for the rules, until the gateway stops.
@@ -295,4 +334,21 @@ fn tls(identity: &Identity) -> anyhow::Result<rustls::ClientConfig> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_is_as_large_as_the_last_one_says_that_it_may_be() {
+        let after = |bytes, ms| fitting(bytes, Duration::from_millis(ms));
+        assert_eq!(after(200_000, 80), 200_000);
+        assert_eq!(after(200_000, 20), 800_000);
+        assert_eq!(after(800_000, 160), 400_000);
+        // A sync that took long, one that took nothing, and one with nearly nothing in it.
+        assert_eq!(after(100_000, 9000), BATCH_BYTES.start);
+        assert_eq!(after(100_000, 0), BATCH_BYTES.end);
+        assert_eq!(after(600, 12), BATCH_BYTES.start);
+    }
 }

@@ -8,6 +8,7 @@
 //! - the class fresh, late or backfill is computed here, once
 //! - alarms and statuses go to the rules as they come, readings of a batch as they were measured
 
+mod names;
 mod record;
 
 use crate::{
@@ -21,6 +22,7 @@ use model::{
     reading::ReadingGroup,
     time::WallTime,
 };
+use names::Names;
 use rules::{
     engine::ReadingInput,
     freshness::{Freshness, Moment, Position},
@@ -53,11 +55,20 @@ pub(crate) enum Delivery {
     State { site: SiteId, bytes: Vec<u8>, retained: bool },
 }
 
+impl Delivery {
+    /// How many bytes came.
+    pub(crate) const fn len(&self) -> usize {
+        match self {
+            Self::Envelope(_, _, bytes) | Self::State { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
 /// What is to be done after the commit.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) acks: Vec<(SiteId, Ack)>,
-    pub(crate) readings: Vec<Value>,
+    pub(crate) readings: Vec<Gathered>,
     /// (`site:device:metric`, block)
     pub(crate) blocks: Vec<(String, Value)>,
     pub(crate) devices: Vec<Value>,
@@ -97,24 +108,29 @@ struct Batch<'t> {
     now: WallTime,
     rules: &'t RuleSet,
     ledgers: BTreeMap<(SiteId, OutboxId, Lane), LaneLedger>,
+    /// Those that are not as they were.
+    changed: BTreeSet<(SiteId, OutboxId, Lane)>,
     /// Outboxes whose sender waits for an ack, and what of them came in.
     touched: BTreeMap<(SiteId, OutboxId), Vec<Proven>>,
     errors: BTreeMap<(SiteId, OutboxId), Vec<AckError>>,
     /// Boxes that came back after another one with the same certificate: they are told.
     by_turns: BTreeSet<(SiteId, OutboxId)>,
     evaluation: Evaluation,
-    /// Readings that wait for the rules: the present arrives newest first.
-    readings: Vec<Gathered>,
+    names: Names,
     taken: Taken,
 }
 
-/// A reading group of a batch, for the rules.
-struct Gathered {
+/// A reading group of a batch, as it was stored: for the rules and for boards.
+#[derive(Debug)]
+pub(crate) struct Gathered {
     site: SiteId,
     group: ReadingGroup,
     t_meas: Moment,
     freshness: Freshness,
     position: Position,
+    received: WallTime,
+    /// The first copy, as the API names it; the rules have heard that one.
+    duplicate_of: Option<String>,
 }
 
 /// Takes a batch into the database, in one transaction if it can be.
@@ -209,11 +225,12 @@ impl<'t> Batch<'t> {
             now,
             rules,
             ledgers: BTreeMap::new(),
+            changed: BTreeSet::new(),
             touched: BTreeMap::new(),
             errors: BTreeMap::new(),
             by_turns: BTreeSet::new(),
             evaluation: Evaluation::default(),
-            readings: Vec::new(),
+            names: Names::default(),
             taken: Taken::default(),
         }
     }
@@ -414,7 +431,18 @@ impl<'t> Batch<'t> {
             .optional()
     }
 
+    /// The account of a lane, to be changed.
     fn ledger(
+        &mut self,
+        site: &SiteId,
+        outbox: OutboxId,
+        lane: Lane,
+    ) -> rusqlite::Result<&mut LaneLedger> {
+        self.changed.insert((site.clone(), outbox, lane));
+        self.known_ledger(site, outbox, lane)
+    }
+
+    fn known_ledger(
         &mut self,
         site: &SiteId,
         outbox: OutboxId,
@@ -423,6 +451,10 @@ impl<'t> Batch<'t> {
         let key = (site.clone(), outbox, lane);
         if !self.ledgers.contains_key(&key) {
             let found = query::lane_ledger(self.connection, site, outbox, lane)?;
+            if found == LaneLedger::default() {
+                // Every lane of an outbox that is known has an account.
+                self.changed.insert(key.clone());
+            }
             self.ledgers.insert(key.clone(), found);
         }
         Ok(self.ledgers.entry(key).or_default())
@@ -490,13 +522,16 @@ impl<'t> Batch<'t> {
         Ok(())
     }
 
-    /// Lets the rules judge what has come, in the order in which it was measured.
+    /// Lets the rules judge what has come, in the order in which it was measured: the present
+    /// arrives newest first.
     fn evaluate(&mut self) -> rusqlite::Result<()> {
-        let mut readings = std::mem::take(&mut self.readings);
+        let context = self.context();
+        let said_first = |gathered: &&Gathered| gathered.duplicate_of.is_none();
+        let mut readings: Vec<_> = self.taken.readings.iter().filter(said_first).collect();
         readings.sort_by_key(|gathered| (gathered.t_meas.at, gathered.position));
-        for Gathered { site, group, t_meas, freshness, .. } in &readings {
+        for Gathered { site, group, t_meas, freshness, .. } in readings {
             let input = ReadingInput { group, t_meas: *t_meas, freshness: *freshness };
-            self.evaluation.readings(self.context(), site, input)?;
+            self.evaluation.readings(context, site, input)?;
         }
         Ok(())
     }
@@ -504,7 +539,9 @@ impl<'t> Batch<'t> {
     /// Evaluates, writes ledgers and rule states, and makes the acks.
     fn finish(mut self) -> rusqlite::Result<Taken> {
         self.evaluate()?;
-        for ((site, outbox, lane), ledger) in &self.ledgers {
+        for key in &self.changed {
+            let Some(ledger) = self.ledgers.get(key) else { continue };
+            let (site, outbox, lane) = key;
             self.connection
                 .prepare_cached("INSERT OR REPLACE INTO ledger VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
                 .execute(params![
@@ -519,7 +556,7 @@ impl<'t> Batch<'t> {
         for ((site, outbox), proven) in std::mem::take(&mut self.touched) {
             let mut lanes = Vec::new();
             for lane in Lane::ALL {
-                lanes.push((lane, self.ledger(&site, outbox, lane)?.settled()));
+                lanes.push((lane, self.known_ledger(&site, outbox, lane)?.settled()));
             }
             let errors = self.errors.remove(&(site.clone(), outbox)).unwrap_or_default();
             let by_turns = self.by_turns.contains(&(site.clone(), outbox));

@@ -7,6 +7,7 @@
 //! - [`pki`], [`people`]: the county's own CA; persons, tokens, sessions
 //! - [`ingest`], [`intake`]: MQTT in, acks out; what one transaction does with what came in
 //! - [`store`], [`query`]: the database, and the questions the API asks it
+//! - [`reading`]: reading groups as they are kept and told
 //! - [`retention`]: what is old enough is removed, where that is asked for
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
@@ -33,6 +34,7 @@ mod ledger;
 mod people;
 mod pki;
 mod query;
+mod reading;
 mod retention;
 mod run;
 mod store;

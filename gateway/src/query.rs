@@ -1,6 +1,9 @@
 //! The questions the API asks the database, answered as JSON.
 
-use crate::clock::rfc3339;
+use crate::{
+    clock::rfc3339,
+    reading::{GROUPS, Group},
+};
 use model::{
     id::{Lane, OutboxId, SiteId},
     time::WallTime,
@@ -21,88 +24,57 @@ const ACTIONS_MAX: u32 = 20;
 /// Township clinics by site.
 pub(crate) type Clinics = BTreeMap<SiteId, String>;
 
-/// `duplicate_of` names the first copy as the API names readings: outbox, lane, seq, index.
-const READING: &str =
-    "SELECT id, site, outbox, lane, seq, idx, device, channel, grp, metric, value, comparator,
-    unit, canonical, no_data, validity, context, device_ms, observed_ms, received_ms, measured_ms,
-    time_suspect, freshness, device_seq,
-    (SELECT first.outbox || '/' || first.lane || '/' || first.seq || '/' || first.idx
-     FROM reading AS first WHERE first.id = reading.duplicate_of) AS duplicate_of FROM reading";
-
-/// The place in an ascending list after which to go on: a moment, and the row of those at that
-/// moment.
+/// The place in an ascending list after which to go on: a moment, the row of those at that moment,
+/// and of several things in that row the index of one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
     at_ms: i64,
     id: i64,
+    index: i64,
 }
 
 impl Place {
+    /// Before everything.
+    const BEGIN: Self = Self { at_ms: i64::MIN, id: i64::MIN, index: i64::MIN };
+
     /// Reads a cursor as [`Place::cursor`] writes it.
     pub(crate) fn parse(cursor: &str) -> Option<Self> {
-        let (at, id) = cursor.split_once('.')?;
-        Some(Self { at_ms: at.parse().ok()?, id: id.parse().ok()? })
+        let mut parts = cursor.split('.').map(|part| part.parse().ok());
+        let mut next = || parts.next().flatten();
+        let place = Self { at_ms: next()?, id: next()?, index: next()? };
+        parts.next().is_none().then_some(place)
     }
 
     fn cursor(self) -> String {
-        format!("{}.{}", self.at_ms, self.id)
+        format!("{}.{}.{}", self.at_ms, self.id, self.index)
     }
 }
 
-/// The first `limit` rows, and the cursor to go on with when there are more.
+/// The first `limit` things in the rows behind a place, and the cursor to go on with when there
+/// are more. `told` gives what is in a row, each with its index.
 fn page(
     mut rows: Rows<'_>,
+    after: Place,
     limit: u32,
     at: &str,
-    told: impl Fn(&Row<'_>) -> rusqlite::Result<Value>,
+    told: impl Fn(&Row<'_>) -> rusqlite::Result<Vec<(i64, Value)>>,
 ) -> rusqlite::Result<(Vec<Value>, Option<String>)> {
     let mut found = Vec::new();
-    let mut last = None;
+    let mut last = after;
     while let Some(row) = rows.next()? {
-        if u32::try_from(found.len()).is_ok_and(|count| count >= limit) {
-            return Ok((found, last.map(Place::cursor)));
+        let (at_ms, id) = (row.get(at)?, row.get("id")?);
+        for (index, value) in told(row)? {
+            if (id, index) <= (after.id, after.index) && at_ms == after.at_ms {
+                continue;
+            }
+            if u32::try_from(found.len()).is_ok_and(|count| count >= limit) {
+                return Ok((found, Some(last.cursor())));
+            }
+            found.push(value);
+            last = Place { at_ms, id, index };
         }
-        found.push(told(row)?);
-        last = Some(Place { at_ms: row.get(at)?, id: row.get("id")? });
     }
     Ok((found, None))
-}
-
-fn reading_json(row: &Row<'_>) -> rusqlite::Result<Value> {
-    let moment = |ms: Option<i64>| ms.map(rfc3339);
-    let text = |name| row.get::<_, Option<String>>(name);
-    let metric: String = row.get("metric")?;
-    let canonical = text("canonical")?;
-    let known = model::metric::Metric::from_name(&metric);
-    let canonical_unit = known.and_then(|metric| metric.row().canonical_unit.clone());
-    let freshness: String = row.get("freshness")?;
-    let context: String = row.get("context")?;
-    Ok(json!({
-        "site": text("site")?, "device": text("device")?, "channel": text("channel")?,
-        "group": text("grp")?, "metric": metric, "value": text("value")?,
-        "comparator": text("comparator")?, "unit": text("unit")?,
-        "canonical_unit": canonical.as_ref().and(canonical_unit).map(|unit| unit.to_string()),
-        "canonical_value": canonical,
-        "no_data": text("no_data")?, "validity": text("validity")?,
-        "context": serde_json::from_str::<Value>(&context).unwrap_or_default(),
-        "device_time": moment(row.get("device_ms")?), "observed_time": moment(row.get("observed_ms")?),
-        "received_time": moment(row.get("received_ms")?),
-        "measured_time": moment(row.get("measured_ms")?),
-        "time_suspect": row.get::<_, bool>("time_suspect")?,
-        "backfilled": freshness != "fresh", "freshness": freshness,
-        "device_seq": row.get::<_, Option<i64>>("device_seq")?,
-        "duplicate_of": text("duplicate_of")?,
-        "outbox": text("outbox")?, "lane": text("lane")?, "seq": row.get::<_, i64>("seq")?,
-        "index": row.get::<_, i64>("idx")?,
-    }))
-}
-
-/// One reading.
-pub(crate) fn reading(connection: &Connection, id: i64) -> rusqlite::Result<Option<Value>> {
-    connection
-        .prepare_cached(&format!("{READING} WHERE id = ?1"))?
-        .query_row([id], reading_json)
-        .optional()
 }
 
 /// What is asked of readings.
@@ -119,39 +91,62 @@ pub(crate) struct ReadingFilter {
 
 /// Readings ascending by observed time; with the place to go on from when there are more.
 pub(crate) fn readings(connection: &Connection, filter: &ReadingFilter) -> rusqlite::Result<Value> {
-    let mut conditions = vec!["1".to_owned()];
-    let mut parameters: Vec<Sql> = Vec::new();
-    for (column, wanted) in
-        [("site", &filter.site), ("device", &filter.device), ("metric", &filter.metric)]
-    {
-        if let Some(wanted) = wanted {
-            parameters.push(Sql::Text(wanted.clone()));
-            conditions.push(format!("{column} = ?{}", parameters.len()));
-        }
-    }
+    let after = filter.after.unwrap_or(Place::BEGIN);
+    let mut conditions = vec!["(observed_ms, reading_group.id) >= (?1, ?2)".to_owned()];
+    let mut parameters = vec![Sql::Integer(after.at_ms), Sql::Integer(after.id)];
     for (test, moment) in [(">=", filter.from_ms), ("<", filter.to_ms)] {
         if let Some(moment) = moment {
             parameters.push(Sql::Integer(moment));
             conditions.push(format!("observed_ms {test} ?{}", parameters.len()));
         }
     }
-    if let Some(Place { at_ms, id }) = filter.after {
-        parameters.extend([Sql::Integer(at_ms), Sql::Integer(id)]);
-        conditions.push(format!(
-            "(observed_ms, id) > (?{}, ?{})",
-            parameters.len() - 1,
-            parameters.len()
-        ));
+    if filter.site.is_some() || filter.device.is_some() {
+        let sources = sources(connection, filter.site.as_deref(), filter.device.as_deref())?;
+        // Of one source the index has the order; of several that of all groups has it.
+        conditions.push(match sources.as_slice() {
+            [source] => format!("source = {source}"),
+            sources => {
+                let list: Vec<String> = sources.iter().map(ToString::to_string).collect();
+                format!("+source IN ({})", list.join(","))
+            }
+        });
+    }
+    if let Some(metric) = &filter.metric {
+        parameters.push(Sql::Text(metric.clone()));
+        conditions
+            .push(format!("instr(',' || metrics || ',', ',' || ?{} || ',') > 0", parameters.len()));
     }
     let query = format!(
-        "{READING} WHERE {} ORDER BY observed_ms, id LIMIT {}",
+        "{GROUPS} WHERE {} ORDER BY observed_ms, reading_group.id LIMIT {}",
         conditions.join(" AND "),
-        u64::from(filter.limit) + 1
+        // One more, and the one in which the last page ended.
+        u64::from(filter.limit) + 2
     );
-    let mut statement = connection.prepare_cached(&query)?;
+    let mut statement = connection.prepare(&query)?;
     let rows = statement.query(params_from_iter(parameters))?;
-    let (found, next) = page(rows, filter.limit, "observed_ms", reading_json)?;
+    let told = |row: &Row<'_>| {
+        let group = Group::of_row(row)?;
+        let wanted = filter.metric.as_deref();
+        let readings = group.told().into_iter();
+        let readings = readings.filter(|(metric, ..)| wanted.is_none_or(|name| name == *metric));
+        Ok(readings.map(|(_, index, told)| (index, told)).collect())
+    };
+    let (found, next) = page(rows, after, filter.limit, "observed_ms", told)?;
     Ok(json!({"readings": found, "next_cursor": next}))
+}
+
+/// The devices of that site and name, as the groups name them.
+fn sources(
+    connection: &Connection,
+    site: Option<&str>,
+    device: Option<&str>,
+) -> rusqlite::Result<Vec<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM source WHERE (?1 IS NULL OR site = ?1) AND (?2 IS NULL OR device = ?2)",
+        )?
+        .query_map([site, device], |row| row.get(0))?
+        .collect()
 }
 
 /// What is asked of waveforms.
@@ -176,7 +171,7 @@ pub(crate) fn waveforms(
         "SELECT * FROM waveform WHERE device = ?1 AND metric = ?2 AND start_ms >= ?3 AND start_ms < ?4
          AND (?5 IS NULL OR site = ?5) AND (start_ms, id) > (?6, ?7) ORDER BY start_ms, id LIMIT ?8",
     )?;
-    let after = filter.after.unwrap_or(Place { at_ms: i64::MIN, id: i64::MIN });
+    let after = filter.after.unwrap_or(Place::BEGIN);
     let rows = statement.query(params![
         filter.device,
         filter.metric,
@@ -187,7 +182,8 @@ pub(crate) fn waveforms(
         after.id,
         i64::from(filter.limit) + 1
     ])?;
-    let (found, next) = page(rows, filter.limit, "start_ms", block_json)?;
+    let told = |row: &Row<'_>| Ok(vec![(0, block_json(row)?)]);
+    let (found, next) = page(rows, after, filter.limit, "start_ms", told)?;
     Ok(json!({"blocks": found, "next_cursor": next}))
 }
 
@@ -241,14 +237,10 @@ fn device_json(row: &Row<'_>) -> rusqlite::Result<Value> {
 pub(crate) fn devices(connection: &Connection, clinics: &Clinics) -> rusqlite::Result<Value> {
     let mut statement = connection.prepare_cached("SELECT * FROM device ORDER BY site, device")?;
     let devices: Vec<Value> = statement.query_map([], device_json)?.collect::<Result<_, _>>()?;
-    let mut latest = connection.prepare_cached(&format!(
-        "{READING} WHERE id IN (SELECT reading FROM latest WHERE site = ?1 AND device = ?2) ORDER BY id"
-    ))?;
     let mut told = Vec::new();
     for mut device in devices {
         let (site, id) = (text(&device, "site"), text(&device, "device"));
-        let readings: Vec<Value> =
-            latest.query_map([&site, &id], reading_json)?.collect::<Result<_, _>>()?;
+        let readings = latest(connection, &site, &id)?;
         let seen =
             readings.iter().filter_map(|reading| reading.get("observed_time")?.as_str()).max();
         let seen = seen.map(ToOwned::to_owned);
@@ -261,6 +253,28 @@ pub(crate) fn devices(connection: &Connection, clinics: &Clinics) -> rusqlite::R
         told.push(device);
     }
     Ok(json!({"devices": told}))
+}
+
+/// The newest reading of each series of a device, in the order in which they came.
+fn latest(connection: &Connection, site: &str, device: &str) -> rusqlite::Result<Vec<Value>> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{GROUPS} WHERE reading_group.id IN (SELECT reading_group FROM latest_group
+           WHERE source = (SELECT id FROM source WHERE site = ?1 AND device = ?2))
+         ORDER BY (SELECT place_ms FROM latest_group AS latest
+           WHERE latest.source = reading_group.source
+           AND latest.reading_group = reading_group.id), reading_group.id"
+    ))?;
+    let mut rows = statement.query([site, device])?;
+    let mut newest = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (id, group): (i64, _) = (row.get("id")?, Group::of_row(row)?);
+        for (metric, index, told) in group.told() {
+            newest.insert((group.channel.clone(), metric.to_owned()), (id, index, told));
+        }
+    }
+    let mut newest: Vec<_> = newest.into_values().collect();
+    newest.sort_by_key(|(id, index, _)| (*id, *index));
+    Ok(newest.into_iter().map(|(.., told)| told).collect())
 }
 
 /// What was done to a device, the latest first.

@@ -7,15 +7,14 @@
 //! # Invariants
 //! - nothing is removed that an open alert may refer to, nor the newest reading of a series
 //! - hashes and ranges of envelopes stay: what is removed and comes once more is a duplicate
+//! - of a result that was said several times the oldest that is kept is no repetition
 
 use crate::{
     clock,
+    reading::listed,
     store::{Store, StoreError},
 };
-use model::{
-    metric::{Kind, Metric},
-    time::WallTime,
-};
+use model::{metric::Kind, time::WallTime};
 use rusqlite::{Connection, Row, params};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -58,12 +57,12 @@ impl Table {
     const fn name(self) -> &'static str {
         match self {
             Self::Waveform => "waveform",
-            Self::Reading => "reading",
+            Self::Reading => "reading_group",
             Self::DeviceAlarm => "device_alarm",
         }
     }
 
-    /// The next rows behind an id: id, site, device, metric, when it came.
+    /// The next rows behind an id: id, site, device, metrics, when it came.
     const fn next_rows(self) -> &'static str {
         match self {
             Self::Waveform => {
@@ -73,8 +72,10 @@ impl Table {
                  FROM waveform WHERE id > ?1 ORDER BY id LIMIT ?2"
             }
             Self::Reading => {
-                "SELECT id, site, device, metric, received_ms FROM reading WHERE id > ?1
-                 ORDER BY id LIMIT ?2"
+                "SELECT reading_group.id, site, device, metrics, received_ms FROM reading_group
+                 CROSS JOIN source ON source.id = reading_group.source
+                 CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list
+                 WHERE reading_group.id > ?1 ORDER BY reading_group.id LIMIT ?2"
             }
             Self::DeviceAlarm => {
                 "SELECT id, site, device, '', received_ms FROM device_alarm WHERE id > ?1
@@ -86,7 +87,7 @@ impl Table {
     const fn removal(self) -> &'static str {
         match self {
             Self::Waveform => "DELETE FROM waveform WHERE id = ?1",
-            Self::Reading => "DELETE FROM reading WHERE id = ?1",
+            Self::Reading => "DELETE FROM reading_group WHERE id = ?1",
             Self::DeviceAlarm => "DELETE FROM device_alarm WHERE id = ?1",
         }
     }
@@ -97,7 +98,8 @@ struct Aged {
     id: i64,
     site: String,
     device: String,
-    metric: String,
+    /// Separated by commas.
+    metrics: String,
     /// Unknown where nobody says when its envelope came: then it stays.
     received_ms: Option<i64>,
 }
@@ -116,15 +118,18 @@ impl Retention {
         *self == Self::default()
     }
 
-    /// How long rows of that table and metric are kept.
-    fn kept_ms(&self, table: Table, metric: &str) -> Option<i64> {
+    /// How long rows of that table and metrics are kept: a group as long as any part of it.
+    fn kept_ms(&self, table: Table, metrics: &str) -> Option<i64> {
         match table {
             Table::Waveform => self.waveforms_ms,
             Table::DeviceAlarm => self.alarms_ms,
-            Table::Reading => match Metric::from_name(metric)?.row().kind {
-                Kind::Stream | Kind::State | Kind::Wave => self.streams_ms,
-                Kind::Spot | Kind::Event => self.spots_ms,
-            },
+            Table::Reading => {
+                let kept = listed(metrics).map(|metric| match metric?.row().kind {
+                    Kind::Stream | Kind::State | Kind::Wave => self.streams_ms,
+                    Kind::Spot | Kind::Event => self.spots_ms,
+                });
+                kept.collect::<Option<Vec<i64>>>()?.into_iter().max()
+            }
         }
     }
 
@@ -166,11 +171,14 @@ impl Retention {
                 return Ok(Step { after: None, ..step });
             }
             step.after = Some(row.id);
-            let is_old = self.kept_ms(table, &row.metric).is_some_and(|kept| age_ms >= kept);
+            let is_old = self.kept_ms(table, &row.metrics).is_some_and(|kept| age_ms >= kept);
             let from_ms = referred.get(&(row.site.clone(), row.device.clone()));
             let is_referred = from_ms.is_some_and(|from_ms| received_ms >= *from_ms);
             if is_old && !is_referred && !newest.contains(&row.id) {
                 removal.execute([row.id])?;
+                if table == Table::Reading {
+                    promote_copy(connection, row.id)?;
+                }
                 step.removed += 1;
             }
         }
@@ -178,12 +186,28 @@ impl Retention {
     }
 }
 
+/// The oldest copy of what was removed is the first from now on: of a result that is kept exactly
+/// one is not marked as a repetition.
+fn promote_copy(connection: &Connection, removed: i64) -> rusqlite::Result<()> {
+    let next: Option<i64> = connection
+        .prepare_cached("SELECT min(id) FROM reading_group WHERE duplicate_of = ?1")?
+        .query_row([removed], |row| row.get(0))?;
+    if let Some(next) = next {
+        connection
+            .prepare_cached(
+                "UPDATE reading_group SET duplicate_of = nullif(?2, id) WHERE duplicate_of = ?1",
+            )?
+            .execute([removed, next])?;
+    }
+    Ok(())
+}
+
 fn aged(row: &Row<'_>) -> rusqlite::Result<Aged> {
     Ok(Aged {
         id: row.get(0)?,
         site: row.get(1)?,
         device: row.get(2)?,
-        metric: row.get(3)?,
+        metrics: row.get(3)?,
         received_ms: row.get(4)?,
     })
 }
@@ -206,7 +230,7 @@ fn newest_readings(connection: &Connection, table: Table) -> rusqlite::Result<BT
     if table != Table::Reading {
         return Ok(BTreeSet::new());
     }
-    let mut statement = connection.prepare_cached("SELECT reading FROM latest")?;
+    let mut statement = connection.prepare_cached("SELECT reading_group FROM latest_group")?;
     statement.query_map([], |row| row.get(0))?.collect()
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod fake;
 mod tests;
 
 use anyhow::{Context as _, bail};
+use futures_util::StreamExt as _;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{path::Path, sync::Arc};
 
@@ -130,6 +131,23 @@ impl Client {
         path: &str,
         query: &[(&str, &str)],
     ) -> anyhow::Result<T> {
+        serde_json::from_str(&self.ask(path, query).await?)
+            .with_context(|| format!("the answer to {path} is not as agreed"))
+    }
+
+    /// Readings the county has stored since it started, by its own counter.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn readings_stored(&self) -> anyhow::Result<u64> {
+        const NAME: &str = "gateway_readings_stored_total ";
+        let counters = self.ask("/metrics", &[]).await?;
+        // A counter that never counted is not told.
+        let told = counters.lines().find_map(|line| line.strip_prefix(NAME));
+        told.map_or(Ok(0), |told| told.trim().parse().with_context(|| format!("{NAME}{told}")))
+    }
+
+    async fn ask(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<String> {
         let answer = self
             .http
             .get(format!("{}{path}", self.url))
@@ -143,8 +161,7 @@ impl Client {
         if !status.is_success() {
             bail!("GET {path} was answered with {status}: {text}");
         }
-        serde_json::from_str(&text)
-            .with_context(|| format!("the answer to {path} is not as agreed"))
+        Ok(text)
     }
 
     /// Everything in a list that the county gives in pages.
@@ -232,6 +249,36 @@ impl Client {
             .await
             .context("asking for events")?;
         answer.error_for_status().context("asking for events")
+    }
+}
+
+/// Tells every reading on that stream of events, and when it came, until the stream ends.
+pub async fn each_reading(
+    events: reqwest::Response,
+    mut tell: impl FnMut(jiff::Timestamp, ApiReading),
+) {
+    #[derive(Deserialize)]
+    struct Batch {
+        readings: Vec<ApiReading>,
+    }
+    let mut bytes = events.bytes_stream();
+    let mut waiting: Vec<u8> = Vec::new();
+    while let Some(Ok(chunk)) = bytes.next().await {
+        let now = jiff::Timestamp::now();
+        waiting.extend(chunk);
+        while let Some(end) = waiting.windows(2).position(|pair| pair == b"\n\n") {
+            let event: Vec<u8> = waiting.drain(..end + 2).collect();
+            let text = String::from_utf8_lossy(&event);
+            let data = text.lines().find_map(|line| line.strip_prefix("data:"));
+            let batch = text
+                .lines()
+                .any(|line| line.trim_end() == "event: reading")
+                .then(|| serde_json::from_str::<Batch>(data.unwrap_or_default().trim()).ok())
+                .flatten();
+            for reading in batch.into_iter().flat_map(|batch| batch.readings) {
+                tell(now, reading);
+            }
+        }
     }
 }
 

@@ -5,18 +5,21 @@ use crate::{
     client::Client,
     decode,
     demo::{self, DemoPlan},
+    fleet::{self, CountyPlace, FleetPlan, FleetReport},
+    process::Program,
     replay,
     signals::Signals,
     site::{DevicePlan, Performance, stage_clock},
     stage::pty::StageTime,
     verify::{self, Report},
 };
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use std::{
     ffi::OsString,
     fs,
     io::{self, Write as _},
+    num::{NonZeroU16, NonZeroU32},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -55,6 +58,8 @@ enum Command {
     Decode(decode::Options),
     /// Compare what virtual devices emitted with what the county has
     Verify(Verify),
+    /// Load for a county: the uplinks of many boxes in one process
+    Fleet(Fleet),
 }
 
 #[derive(Args, Debug)]
@@ -136,6 +141,49 @@ struct Verify {
     json: bool,
 }
 
+#[derive(Args, Debug)]
+struct Fleet {
+    /// How many boxes
+    #[arg(long, default_value = "20", value_parser = up_to::<1000>)]
+    sites: NonZeroU16,
+    /// Devices of each box
+    #[arg(long, default_value = "20", value_parser = up_to::<64>)]
+    devices: NonZeroU16,
+    /// Readings a second, of all boxes together
+    #[arg(long, default_value = "1000", value_parser = rate)]
+    rate: NonZeroU32,
+    /// How long they speak: `90s`, `2m`
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    duration: Duration,
+    /// How often a box closes an envelope, as `commit_ms` in agent.toml
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u64).range(10..=1000))]
+    commit_ms: u64,
+    /// From which everything the devices say follows
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Each box loses its connection about so often: `30s`
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    breaks_every: Option<Duration>,
+    /// Broker of a county that runs already, HOST:PORT [default: a county of the fleet's own]
+    #[arg(long, requires = "identities")]
+    broker: Option<String>,
+    /// Folder with one folder for each box: `clinic-gateway pki issue NAME --out DIR/NAME`
+    #[arg(long, value_name = "DIR", requires = "broker")]
+    identities: Option<PathBuf>,
+    /// Address of that county's API, to ask what arrived
+    #[arg(long, requires_all = ["broker", "token"])]
+    gateway: Option<String>,
+    /// Token of the county's API
+    #[arg(long, requires = "gateway")]
+    token: Option<String>,
+    /// The county's CA, where the API is HTTPS
+    #[arg(long, value_name = "FILE", requires = "gateway")]
+    ca: Option<PathBuf>,
+    /// One line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
 /// Parses the command line and runs it.
 pub(crate) fn main_from(args: Vec<OsString>) -> ExitCode {
     let line = match Line::try_parse_from(args) {
@@ -169,6 +217,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Replay(options) => runtime.block_on(replay::run(options)),
         Command::Decode(options) => decode::run(&options),
         Command::Verify(options) => runtime.block_on(run_verify(options)),
+        Command::Fleet(options) => runtime.block_on(run_fleet(options)),
     }
 }
 
@@ -206,6 +255,56 @@ async fn run_verify(options: Verify) -> anyhow::Result<ExitCode> {
     let client = Client::new(&options.gateway, &options.token, options.ca.as_deref())?;
     let report = verify::compare(&options.truth, &client).await?;
     print_report(&report, options.json)
+}
+
+async fn run_fleet(options: Fleet) -> anyhow::Result<ExitCode> {
+    let json = options.json;
+    let plan = fleet_plan(options)?;
+    let mut signals = Signals::watch()?;
+    let report = tokio::select! {
+        ended = fleet::run(&plan) => ended?,
+        () = signals.next() => bail!("stopped before its end; what was sent is at the county"),
+    };
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&report).context("writing the report")?)?;
+    } else {
+        write!(out, "{}", shown(&report)?)?;
+    }
+    Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn fleet_plan(options: Fleet) -> anyhow::Result<FleetPlan> {
+    let county = match (options.broker, options.identities) {
+        (Some(broker), Some(identities)) => {
+            let parts = broker.rsplit_once(':');
+            let place = parts.and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)));
+            let broker = place.with_context(|| format!("{broker:?} is no HOST:PORT"))?;
+            let api = match (options.gateway, options.token) {
+                (Some(url), Some(token)) => Some(Client::new(&url, &token, options.ca.as_deref())?),
+                _ => None,
+            };
+            CountyPlace::There { broker, identities, api }
+        }
+        _ => CountyPlace::Own(Program::current()?),
+    };
+    Ok(FleetPlan {
+        sites: options.sites,
+        devices: options.devices,
+        rate: options.rate,
+        duration: options.duration,
+        commit_every: Duration::from_millis(options.commit_ms),
+        seed: options.seed,
+        breaks_every: options.breaks_every,
+        county,
+    })
+}
+
+/// The report for a person: a line for each number.
+fn shown(report: &FleetReport) -> anyhow::Result<String> {
+    let value = serde_json::to_value(report).context("writing the report")?;
+    let fields = value.as_object().context("the report has no fields")?;
+    Ok(fields.iter().map(|(name, value)| format!("{name:<18} {value}\n")).collect())
 }
 
 async fn run_device(options: Device) -> anyhow::Result<ExitCode> {
@@ -348,6 +447,19 @@ fn duration(text: &str) -> Result<Duration, String> {
     };
     let count: u32 = digits.parse().map_err(|_| "use a number with s, m or h, such as 90s")?;
     Ok(Duration::from_secs(u64::from(count) * seconds))
+}
+
+/// A number from 1 on.
+fn up_to<const MAX: u16>(text: &str) -> Result<NonZeroU16, String> {
+    let number = text.parse::<NonZeroU16>().ok().filter(|number| number.get() <= MAX);
+    number.ok_or_else(|| format!("use a number from 1 to {MAX}"))
+}
+
+/// More than any broker of today moves.
+fn rate(text: &str) -> Result<NonZeroU32, String> {
+    const MAX: u32 = 1_000_000;
+    let number = text.parse::<NonZeroU32>().ok().filter(|number| number.get() <= MAX);
+    number.ok_or_else(|| format!("use a number from 1 to {MAX}"))
 }
 
 fn speed(text: &str) -> Result<f64, String> {

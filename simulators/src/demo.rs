@@ -5,7 +5,7 @@
 mod air;
 
 use crate::{
-    client::Client,
+    client::{Client, each_reading},
     county::{BrokerPlace, County, CountyPlan, NURSE},
     process::Program,
     signals::Signals,
@@ -15,8 +15,6 @@ use crate::{
 };
 use air::Air;
 use anyhow::Context as _;
-use futures_util::StreamExt as _;
-use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     fs,
@@ -375,44 +373,18 @@ impl Arrivals {
     async fn listen(client: Client) -> anyhow::Result<Self> {
         let seen = std::sync::Arc::default();
         let events = client.events().await?;
-        let listening = tokio::spawn(listen(events, std::sync::Arc::clone(&seen)));
+        let noted: std::sync::Arc<std::sync::Mutex<BTreeMap<_, _>>> = std::sync::Arc::clone(&seen);
+        let listening = tokio::spawn(each_reading(events, move |now, reading| {
+            if let Ok(mut seen) = noted.lock() {
+                seen.entry(reading.key()).or_insert(now);
+            }
+        }));
         Ok(Self { listening, seen })
     }
 
     fn stop(self) -> BTreeMap<String, jiff::Timestamp> {
         self.listening.abort();
         self.seen.lock().map(|mut seen| std::mem::take(&mut *seen)).unwrap_or_default()
-    }
-}
-
-async fn listen(
-    events: reqwest::Response,
-    seen: std::sync::Arc<std::sync::Mutex<BTreeMap<String, jiff::Timestamp>>>,
-) {
-    #[derive(Deserialize)]
-    struct Batch {
-        readings: Vec<crate::client::ApiReading>,
-    }
-    let mut bytes = events.bytes_stream();
-    let mut waiting: Vec<u8> = Vec::new();
-    while let Some(Ok(chunk)) = bytes.next().await {
-        let now = jiff::Timestamp::now();
-        waiting.extend(chunk);
-        while let Some(end) = waiting.windows(2).position(|pair| pair == b"\n\n") {
-            let event: Vec<u8> = waiting.drain(..end + 2).collect();
-            let text = String::from_utf8_lossy(&event);
-            let data = text.lines().find_map(|line| line.strip_prefix("data:"));
-            let batch = text
-                .lines()
-                .any(|line| line.trim_end() == "event: reading")
-                .then(|| serde_json::from_str::<Batch>(data.unwrap_or_default().trim()).ok())
-                .flatten();
-            if let (Some(batch), Ok(mut seen)) = (batch, seen.lock()) {
-                for reading in batch.readings {
-                    seen.entry(reading.key()).or_insert(now);
-                }
-            }
-        }
     }
 }
 

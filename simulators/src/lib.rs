@@ -14,6 +14,7 @@
 //! - [`client`]: the county's HTTP API, as a program uses it
 //! - [`verify`]: lost, doubled, altered
 //! - [`demo`]: all of it at once
+//! - [`fleet`]: load for a county, from many boxes at once; [`usage`]: what a process costs
 
 mod ble;
 pub mod client;
@@ -21,6 +22,7 @@ pub mod command;
 pub mod county;
 pub mod decode;
 pub mod demo;
+pub mod fleet;
 pub mod process;
 mod record_line;
 pub mod replay;
@@ -28,6 +30,7 @@ pub mod signals;
 pub mod site;
 pub mod stage;
 mod trace_file;
+pub mod usage;
 pub mod verify;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -69,6 +69,8 @@ pub(crate) fn become_bus(arguments: impl Iterator<Item = OsString>) -> ExitCode 
 #[derive(Clone, Debug)]
 pub struct Program {
     path: PathBuf,
+    /// The agent's own program, where it is not this one.
+    agent: Option<PathBuf>,
     /// Where its processes look for `org.bluez`, if not on the machine's own bus.
     bus: Option<String>,
 }
@@ -80,13 +82,19 @@ impl Program {
     /// When the system does not tell.
     pub fn current() -> anyhow::Result<Self> {
         let path = std::env::current_exe().context("asking for the path of this program")?;
-        Ok(Self { path, bus: None })
+        Ok(Self::at(&path))
     }
 
     /// A program whose `main` is [`crate::main_from`].
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), bus: None }
+        Self { path: path.to_owned(), agent: None, bus: None }
+    }
+
+    /// The same program, with an agent that is a program of its own.
+    #[must_use]
+    pub fn with_agent(&self, path: &Path) -> Self {
+        Self { agent: Some(path.to_owned()), ..self.clone() }
     }
 
     /// The same program, whose processes look for `org.bluez` on the bus at that address.
@@ -96,8 +104,15 @@ impl Program {
     }
 
     pub(crate) fn command(&self, role: Role, arguments: &[&OsStr]) -> Command {
-        let mut command = Command::new(&self.path);
-        command.arg(role.argument()).args(arguments).stdin(Stdio::null());
+        let mut command = match &self.agent {
+            Some(path) if role == Role::Agent => Command::new(path),
+            _ => {
+                let mut command = Command::new(&self.path);
+                command.arg(role.argument());
+                command
+            }
+        };
+        command.args(arguments).stdin(Stdio::null());
         // A group of its own: Ctrl-C at a terminal goes to every process of the bench's group.
         command.process_group(0).kill_on_drop(true);
         if let Some(bus) = &self.bus {

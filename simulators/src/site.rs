@@ -125,6 +125,20 @@ impl Site {
         file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing agent.toml")
     }
 
+    /// Lets the agent look for the broker at another address than the county's, before it starts.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn reach_broker_at(&self, address: &str) -> anyhow::Result<()> {
+        let text = fs::read_to_string(self.config()).context("reading agent.toml")?;
+        let line = |line: &str| match line.starts_with("broker = ") {
+            true => format!("broker = \"{address}\"\n"),
+            false => format!("{line}\n"),
+        };
+        let text: String = text.lines().map(line).collect();
+        fs::write(self.config(), text).context("writing agent.toml")
+    }
+
     /// Starts the agent.
     ///
     /// # Errors

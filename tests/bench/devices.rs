@@ -4,15 +4,31 @@
 //! ```text
 //! clinic-bench cable [SECONDS]   one monitor, five waves at 115200 baud, cable pulled three times
 //! clinic-bench many [SECONDS]    20 devices, four of them monitors; 16 without them; none
+//! clinic-bench site [SECONDS]    20 devices, four with 3 ECG leads at 500 Hz, the shipped agent
 //! clinic-bench cycles [LINKS]    cuffs and meters (Bluetooth) come by, and everything goes wrong
 //! clinic-bench waking [DEVICES]  so many Bluetooth devices wake within one minute
 //! clinic-bench waves HEADER...   size of the signals of WFDB records, beside `flac -8`
+//! clinic-bench saturation [READINGS]    as many readings as an agent takes; a direct publisher
+//! clinic-bench live [SECONDS] [MS]      1000 readings/s: cost, byte to board, at that commit_ms
+//! clinic-bench outage [SECONDS]         no broker for so long at 1000/s: when it has caught up
+//! clinic-bench backlog [KBIT] [SECONDS] a day's backlog over a slow link, live beside it
+//! clinic-bench flash [SECONDS]          what 20 devices write to a disk of its own; SQLite alone
+//! clinic-bench open [MIB]               until an agent with such an outbox answers
+//! clinic-bench ingest [RATE] [SECONDS]  a fleet's readings into a county; SQLite alone
 //! ```
 //!
 //! County and agent are processes of this same program, so it should be a release build. CPU,
 //! memory and bytes written are the kernel's own account (/proc) of those processes; the first
 //! [`SETTLE`] are not counted: keys, and the first connections.
 
+mod backlog;
+mod direct;
+mod flash;
+mod ingest;
+mod link;
+mod load;
+mod open;
+mod source;
 mod waking;
 mod waves;
 
@@ -26,8 +42,10 @@ use simulators::{
     client::{ApiBlock, Client},
     county::BrokerPlace,
     demo::settled,
+    process::Program,
     site::{DevicePlan, stage_clock, switch_off, write_truth},
     stage::pty::{Stage, StageTime},
+    usage::{Cost, Usage, rounded},
     verify::unix_ms,
 };
 use std::{
@@ -57,6 +75,8 @@ const PULLS: [(u32, Duration); 3] =
 /// Four monitors, and what else stands in a clinic.
 const MONITORS: [(&str, u64); 4] =
     [("intellivue", 4), ("intellivue", 12), ("pm6750", 0), ("pm6750", 1)];
+/// Monitors with five waves, three of them ECG at 500 Hz.
+const MONITORS_500_HZ: [u64; 4] = [4, 12, 20, 28];
 const OTHERS: [&str; 16] = [
     "bcc",
     "bcc",
@@ -79,8 +99,12 @@ const OTHERS: [&str; 16] = [
 const LINKS: u64 = 1_000;
 /// A clinic that has bought everything.
 const DEVICES: u64 = 20;
-const USAGE: &str = "write: clinic-bench cable|many [SECONDS], cycles [LINKS], waking [DEVICES], \
-                     or waves HEADER...";
+/// Half a minute of an agent that is busy.
+const READINGS: u64 = 1_000_000;
+const USAGE: &str = "write: clinic-bench cable|many|site|flash [SECONDS], cycles [LINKS], waking [DEVICES], \
+                     waves HEADER..., saturation [READINGS], live [SECONDS] [COMMIT_MS], \
+                     outage [SECONDS], backlog [KBIT/S] [SECONDS], \
+                     open [MIB] or ingest [RATE] [SECONDS]";
 const SITE: &str = "heping";
 const EVER: &str = "1970-01-01T00:00:00Z";
 
@@ -89,17 +113,38 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[&str]) -> anyhow::Result<()> {
-    let (what, number) = match *words {
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    let number = |word: &str| word.parse::<u64>().with_context(|| format!("{word:?}; {USAGE}"));
+    let (what, number, more) = match *words {
         ["waves", ref headers @ ..] => return waves::run(headers),
-        [what] => (what, None),
-        [what, number] => (what, Some(number.parse().context("SECONDS, LINKS or DEVICES")?)),
+        ["direct", broker, dir, lines, every_us] => {
+            let every = Some(Duration::from_micros(number(every_us)?)).filter(|us| !us.is_zero());
+            let publishing = direct::publish(broker, Path::new(dir), number(lines)?, every);
+            let figure = runtime.block_on(publishing)?;
+            return writeln!(io::stdout(), "{figure}").context("telling a figure");
+        }
+        [what] => (what, None, None),
+        [what, one] => (what, Some(number(one)?), None),
+        [what, one, other] => (what, Some(number(one)?), Some(number(other)?)),
         _ => bail!("{USAGE}"),
     };
     let seconds = number.map_or(FOR, Duration::from_secs);
-    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     match what {
+        "saturation" => runtime.block_on(load::saturation(number.unwrap_or(READINGS))),
+        "live" => runtime.block_on(load::live(number.unwrap_or(60), more.unwrap_or(250))),
+        "outage" => runtime.block_on(load::outage(number.unwrap_or(60))),
+        "backlog" => {
+            runtime.block_on(backlog::backlog(number.unwrap_or(1000), more.unwrap_or(120)))
+        }
+        "open" => runtime.block_on(open::open(number.unwrap_or(2048))),
+        "ingest" => {
+            let rate = u32::try_from(number.unwrap_or(100_000)).context("the rate")?;
+            runtime.block_on(ingest::ingest(rate, more.unwrap_or(30)))
+        }
         "cable" => runtime.block_on(cable(seconds)),
         "many" => runtime.block_on(many(seconds)),
+        "flash" => runtime.block_on(flash::flash(seconds)),
+        "site" => runtime.block_on(site(seconds)),
         "cycles" => runtime.block_on(cycles(number.unwrap_or(LINKS))),
         "waking" => runtime.block_on(waking::waking(number.unwrap_or(DEVICES))),
         other => bail!("{other:?} is no bench; {USAGE}"),
@@ -353,17 +398,37 @@ impl Account {
     }
 }
 
-/// 20 devices, 16 without the monitors, none: what one more costs is the difference.
-async fn many(run_for: Duration) -> anyhow::Result<()> {
-    let mut others = Vec::new();
-    for (name, number) in OTHERS.into_iter().zip(0..) {
-        // A seed that is polite everywhere, and another one.
-        others.push(plan(name, number, u64::try_from(number % 2)?)?);
+/// The shipped agent with 20 devices, four of them monitors with three ECG leads at 500 Hz.
+async fn site(run_for: Duration) -> anyhow::Result<()> {
+    let own = std::env::current_exe().context("asking for the path of this program")?;
+    let agent = own.with_file_name("clinic-agent");
+    ensure!(agent.exists(), "{} is missing; build it beside this program", agent.display());
+    let mut devices = others()?;
+    for (seed, number) in MONITORS_500_HZ.into_iter().zip(OTHERS.len()..) {
+        devices.push(plan("intellivue", number, seed)?);
     }
-    let mut all = others.clone();
+    let program = Program::at(&own).with_agent(&agent);
+    let village = Village::prepare_on(&program, BrokerPlace::Embedded, devices).await?;
+    measured("site", village, run_for).await.map(drop)
+}
+
+fn others() -> anyhow::Result<Vec<DevicePlan>> {
+    let numbered = OTHERS.into_iter().zip(0..);
+    // A seed that is polite everywhere, and another one.
+    numbered.map(|(name, number)| plan(name, number, u64::try_from(number % 2)?)).collect()
+}
+
+fn all_devices() -> anyhow::Result<Vec<DevicePlan>> {
+    let mut all = others()?;
     for ((name, seed), number) in MONITORS.into_iter().zip(OTHERS.len()..) {
         all.push(plan(name, number, seed)?);
     }
+    Ok(all)
+}
+
+/// 20 devices, 16 without the monitors, none: what one more costs is the difference.
+async fn many(run_for: Duration) -> anyhow::Result<()> {
+    let (others, all) = (others()?, all_devices()?);
     let mut costs = Vec::new();
     for (name, devices) in [("20 devices", all), ("16 without monitors", others), ("none", vec![])]
     {
@@ -374,7 +439,7 @@ async fn many(run_for: Duration) -> anyhow::Result<()> {
         json!({
             "cpu_percent_of_a_core": rounded((more.cpu_percent - fewer.cpu_percent) / count, 3),
             "own_memory_kib": rounded((more.own_kib - fewer.own_kib) / count, 0),
-            "written_bytes_per_s": rounded((more.written_per_s - fewer.written_per_s) / count, 0),
+            "written_bytes_per_s": rounded((more.written_per_s() - fewer.written_per_s()) / count, 0),
         })
     };
     figure("each of 4 monitors", &each(all, others, 4.0))?;
@@ -382,8 +447,13 @@ async fn many(run_for: Duration) -> anyhow::Result<()> {
 }
 
 async fn together(name: &str, devices: Vec<DevicePlan>, run_for: Duration) -> anyhow::Result<Cost> {
-    let count = devices.len();
-    let mut village = village(devices).await?;
+    let village = village(devices).await?;
+    measured(name, village, run_for).await
+}
+
+/// Runs a village for a while, compares everything, and tells what it cost.
+async fn measured(name: &str, mut village: Village, run_for: Duration) -> anyhow::Result<Cost> {
+    let count = village.site.devices().count();
     let mut performances = village.start().await?;
     let costs = Costs::over(&village, run_for).await?;
     switch_off(&mut performances).await?;
@@ -436,86 +506,4 @@ impl Costs {
         let between = |before, after| Cost::between(before, after, over.as_secs_f64());
         Ok(Self { agent: between(&before.0, &after.0), gateway: between(&before.1, &after.1) })
     }
-}
-
-/// What the kernel has counted of a process.
-struct Usage {
-    cpu_s: f64,
-    rss_kib: f64,
-    peak_rss_kib: f64,
-    /// Without the pages of the program, which has the gateway in it too.
-    own_kib: f64,
-    written: f64,
-}
-
-impl Usage {
-    fn of(id: u32) -> anyhow::Result<Self> {
-        /// USER_HZ, the unit of these counters on every Linux.
-        const TICKS_A_SECOND: f64 = 100.0;
-        let read = |name: &str| {
-            fs::read_to_string(format!("/proc/{id}/{name}")).with_context(|| format!("{id} {name}"))
-        };
-        let stat = read("stat")?;
-        let (_, fields) = stat.rsplit_once(')').context("stat")?;
-        // utime and stime are the 14th and 15th; the first two are behind us.
-        let ticks: Vec<f64> =
-            fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
-        let (status, io) = (read("status")?, read("io")?);
-        Ok(Self {
-            cpu_s: ticks.iter().sum::<f64>() / TICKS_A_SECOND,
-            rss_kib: field(&status, "VmRSS:")?,
-            peak_rss_kib: field(&status, "VmHWM:")?,
-            own_kib: field(&status, "RssAnon:")?,
-            written: field(&io, "write_bytes:")?,
-        })
-    }
-}
-
-fn field(text: &str, name: &str) -> anyhow::Result<f64> {
-    let found = text.lines().find_map(|line| line.strip_prefix(name));
-    let number = found.and_then(|rest| rest.split_whitespace().next()).context("a field")?;
-    number.parse().with_context(|| format!("{name} {number:?}"))
-}
-
-#[derive(Clone, Copy)]
-struct Cost {
-    over_s: f64,
-    cpu_s: f64,
-    cpu_percent: f64,
-    rss_kib: f64,
-    peak_rss_kib: f64,
-    own_kib: f64,
-    written_per_s: f64,
-}
-
-impl Cost {
-    fn between(before: &Usage, after: &Usage, over_s: f64) -> Self {
-        let cpu_s = after.cpu_s - before.cpu_s;
-        Self {
-            over_s,
-            cpu_s,
-            cpu_percent: 100.0 * cpu_s / over_s,
-            rss_kib: after.rss_kib,
-            peak_rss_kib: after.peak_rss_kib,
-            own_kib: after.own_kib,
-            written_per_s: (after.written - before.written) / over_s,
-        }
-    }
-
-    fn shown(&self) -> Value {
-        json!({
-            "over_s": rounded(self.over_s, 1),
-            "cpu_s": rounded(self.cpu_s, 2),
-            "cpu_percent_of_a_core": rounded(self.cpu_percent, 2),
-            "rss_mib": rounded(self.rss_kib / 1024.0, 1),
-            "peak_rss_mib": rounded(self.peak_rss_kib / 1024.0, 1),
-            "own_memory_mib": rounded(self.own_kib / 1024.0, 1),
-            "written_kib_per_s": rounded(self.written_per_s / 1024.0, 1),
-        })
-    }
-}
-
-fn rounded(number: f64, digits: i32) -> f64 {
-    let unit = 10_f64.powi(digits);
-    (number * unit).round() / unit
 }

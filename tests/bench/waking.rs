@@ -1,6 +1,6 @@
 //! Many Bluetooth devices that wake within one minute: how long until all are read.
 
-use super::{Cost, Usage, figure, rounded};
+use super::figure;
 use anyhow::{Context as _, ensure};
 use e2e::{Village, cycles::account_of};
 use serde_json::json;
@@ -12,6 +12,7 @@ use simulators::{
         bluez::{Bluez, Manners, OnAir, PrivateBus, Said, Timings},
         pty::StageTime,
     },
+    usage::{Cost, Usage, rounded},
 };
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};

@@ -26,6 +26,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const PLAYED: Duration = Duration::from_secs(60);
 /// bluetoothd restarts then: each has been there, and the meter comes by again.
 const RESTARTED: Duration = Duration::from_secs(25);
+/// The agent tries for 90 s before it touches the adapter.
+const JAMMED: Duration = Duration::from_secs(180);
 /// Names of the virtual devices, and the drivers that read them.
 const PAIRS: [(&str, &str); 6] = [
     ("ble-cuff", "blood-pressure"),
@@ -38,6 +40,36 @@ const PAIRS: [(&str, &str); 6] = [
 
 fn address(place: usize) -> String {
     format!("C0:26:DA:00:00:{place:02X}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_that_connects_nobody_is_switched_off_and_on() -> anyhow::Result<()> {
+    let bus = PrivateBus::start().await?;
+    let program = Program::at(Path::new(PROGRAM)).on_bus(bus.address());
+    let mut village = Village::prepare_on(&program, BrokerPlace::Embedded, vec![]).await?;
+    let plan = BluetoothPlan {
+        id: "heping-ble-strap-01".to_owned(),
+        name: "ble-strap",
+        driver: "heart-rate",
+        address: address(1),
+        seed: 0,
+        patient: Patient::new(1, Scenario::built_in("steady").unwrap(), EcgSource::Synthetic),
+    };
+    village.site.add_bluetooth(std::slice::from_ref(&plan))?;
+    let (time, truth) = (StageTime::start(1.0), village.site.truth());
+    let on_air = vec![plan.on_air(stage_clock())?];
+    let stage = Bluez::start(bus.address(), on_air, Manners::Nasty, time, &truth).await?;
+    stage.jam_adapter().await?;
+    village.county.start().await?;
+    village.site.start()?;
+    until("the strap is connected", JAMMED, async || Ok(!stage.connected().await?.is_empty()))
+        .await?;
+    let log = fs::read_to_string(village.site.log())?;
+    assert!(log.contains("it is switched off and on"), "{log}");
+    stage.stop().await?;
+    village.site.stop().await?;
+    village.county.stop().await?;
+    bus.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,6 +142,8 @@ async fn a_code_that_is_typed_makes_a_bond_that_is_proved() -> anyhow::Result<()
     bench.devices(&["pair", METER], None).await?.failed(1, "nobody typed six digits");
     let wrong = if bench.code == "000000" { "000001" } else { "000000" };
     let said = bench.devices(&["pair", METER, "--passkey", wrong], None).await?;
+    said.failed(1, "refused the code it was given");
+    let said = bench.devices(&["pair", METER], Some(wrong)).await?;
     said.failed(1, "the code was refused");
     let said = bench.devices(&["pair", METER], Some(&bench.code)).await?;
     said.done("C0:26:DA:00:00:02 (Virtual Glucose)");
@@ -187,6 +189,50 @@ async fn where_nothing_can_be_reached_it_says_why() -> anyhow::Result<()> {
     let missing = [&look[..], &["--config", "/nowhere/agent.toml"]].concat();
     bench.devices(&missing, None).await?.failed(2, "name the configuration");
     bench.end().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_of_another_kind_is_told_with_the_driver_that_fits() -> anyhow::Result<()> {
+    let bus = PrivateBus::start().await?;
+    let program = Program::at(Path::new(PROGRAM)).on_bus(bus.address());
+    let mut village = Village::prepare_on(&program, BrokerPlace::Embedded, vec![]).await?;
+    let (cuff, _) = on_air("ble-cuff", CUFF, "heping-bp-01".to_owned(), true);
+    let section = |id: &str, address: &str| {
+        format!("\n[[bluetooth]]\nid = \"{id}\"\ndriver = \"glucose\"\naddress = \"{address}\"\n")
+    };
+    let config = village.site.config();
+    let mut file = fs::OpenOptions::new().append(true).open(&config)?;
+    write!(file, "{}", section("heping-bp-01", CUFF))?;
+    let (time, truth) = (StageTime::start(1.0), village.site.truth());
+    let stage = Bluez::start(bus.address(), vec![cuff], Manners::Nasty, time, &truth).await?;
+    village.county.start().await?;
+    village.site.start()?;
+    until("the agent says what is wrong", LIMIT, async || {
+        let reason: String = e2e::read_only(&village.database())?.query_row(
+            "SELECT reason FROM device WHERE device = 'heping-bp-01'",
+            [],
+            |row| row.get(0),
+        )?;
+        Ok(reason.contains("has not the service of the driver glucose")
+            && reason.contains(&format!("clinic-agent devices pair {CUFF}")))
+    })
+    .await?;
+    ensure!(village.state_of("heping-bp-01")? == "link_down", "it is not read");
+    stage.wake(CUFF).await?;
+    let words = ["pair", CUFF, "--config", config.to_str().unwrap()];
+    let said = devices(bus.address(), &words, None).await?;
+    said.done("write: driver = \"blood-pressure\"");
+    ensure!(!said.results.contains("restart the agent"), "{}", said.results);
+    // One that was added while the agent runs.
+    let added =
+        fs::read_to_string(&config)?.replace(CUFF, NOBODY) + &section("heping-new-01", CUFF);
+    fs::write(&config, added)?;
+    stage.wake(CUFF).await?;
+    devices(bus.address(), &words, None).await?.done("it is in the configuration: heping-new-01");
+    village.site.stop().await?;
+    stage.stop().await?;
+    village.county.stop().await?;
+    bus.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -257,8 +257,9 @@ impl Source {
 fn stored_seqs(database: &Path) -> anyhow::Result<BTreeMap<u64, u64>> {
     let county = read_only(database)?;
     let mut statement = county.prepare(
-        "SELECT device_seq, count(*) FROM reading
-         WHERE metric = 'glu_cap_pl' AND duplicate_of IS NULL GROUP BY device_seq",
+        "SELECT device_seq, count(*) FROM reading_group
+         JOIN metric_list ON metric_list.id = reading_group.metric_list
+         WHERE metrics = 'glu_cap_pl' AND duplicate_of IS NULL GROUP BY device_seq",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
     rows.map(|row| {

@@ -12,7 +12,7 @@ mod outbox_watch;
 
 pub use account::{Account, Gone, Spread};
 
-use crate::{Village, until};
+use crate::{Village, dice::Dice, until};
 use account::Heard;
 use anyhow::Context as _;
 use outbox_watch::OutboxWatch;
@@ -87,7 +87,7 @@ pub async fn play(program: &Path, plan: CyclePlan) -> anyhow::Result<Account> {
     village.site.start()?;
     let watch = OutboxWatch::start(village.site.outbox(), time)?;
     let mut kills = Vec::new();
-    let mut dice = Dice(plan.seed);
+    let mut dice = Dice::new(plan.seed);
     loop {
         let links = stage.links().await?;
         // A short run goes on until each fault has found its occasion.
@@ -244,15 +244,4 @@ fn story(place: u64) -> anyhow::Result<Scenario> {
         glucose: (0..2).map(test).collect(),
         ..steady
     })
-}
-
-/// Numbers that follow from a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
 }

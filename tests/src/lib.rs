@@ -1,9 +1,12 @@
 //! The stage of the stories: one county, one clinic, real processes, and the proof at the end.
 
 pub mod cycles;
+pub mod dice;
+pub mod mosquitto;
 mod proof;
+pub mod proxy;
 
-pub use proof::Proof;
+pub use proof::{Proof, Witness, Witnessed};
 
 use anyhow::{Context as _, bail};
 use rusqlite::{Connection, OpenFlags};

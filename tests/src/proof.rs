@@ -5,12 +5,17 @@
 //! and its records are compared with the rows of the county, value by value; what the county works
 //! out itself (freshness, canonical values) is not compared.
 
+mod witness;
+
+pub use witness::{Witness, Witnessed};
+
 use crate::read_only;
 use anyhow::{Context as _, bail, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     alarm::DeviceAlarm,
     id::{Lane, Seq},
+    metric::Metric,
     reading::{Comparator, Reading, ReadingGroup, Value},
     record::{DropRecord, Record},
     time::{DeviceTime, WallTime},
@@ -78,6 +83,12 @@ pub(crate) fn prove(outbox: &Path, copy: Option<&Path>, county: &Path) -> anyhow
         let of = (id.as_str(), lane, lane.of(&dropped));
         prove_lane(&rows, &county, of, &mut proof, &mut expected)?;
     }
+    agree(&county, &mut proof, expected)?;
+    Ok(proof)
+}
+
+/// The rows of the county are what was committed, and no more.
+fn agree(county: &Connection, proof: &mut Proof, expected: Rows) -> anyhow::Result<()> {
     let stored: i64 = county.query_row("SELECT count(*) FROM envelope", [], |row| row.get(0))?;
     let aside: i64 = county.query_row("SELECT count(*) FROM quarantine", [], |row| row.get(0))?;
     ensure!(
@@ -87,11 +98,11 @@ pub(crate) fn prove(outbox: &Path, copy: Option<&Path>, county: &Path) -> anyhow
     );
     (proof.readings, proof.blocks) = (expected.readings.len(), expected.blocks.len());
     proof.alarms = expected.alarms.len();
-    compare("reading", expected.readings, rows(&county, "reading", stored_reading)?)?;
-    compare("waveform", expected.blocks, rows(&county, "waveform", stored_block)?)?;
-    compare("device_alarm", expected.alarms, rows(&county, "device_alarm", stored_alarm)?)?;
-    compare("drop_record", expected.drops, rows(&county, "drop_record", stored_drop)?)?;
-    Ok(proof)
+    compare("reading", expected.readings, stored_readings(county)?)?;
+    compare("waveform", expected.blocks, rows(county, "waveform", stored_block)?)?;
+    compare("device_alarm", expected.alarms, rows(county, "device_alarm", stored_alarm)?)?;
+    compare("drop_record", expected.drops, rows(county, "drop_record", stored_drop)?)?;
+    Ok(())
 }
 
 /// Whether the county has every row of the outbox, or its drop.
@@ -266,20 +277,54 @@ fn reading_line(place: &str, group: &ReadingGroup, reading: &Reading) -> String 
     .to_string()
 }
 
-fn stored_reading(row: &Row<'_>) -> rusqlite::Result<String> {
+/// Every reading of the county's groups.
+fn stored_readings(county: &Connection) -> anyhow::Result<Vec<String>> {
+    let mut statement = county.prepare(
+        "SELECT reading_group.*, outbox, lane, device, metrics FROM reading_group
+         JOIN source ON source.id = reading_group.source
+         JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
+         JOIN metric_list ON metric_list.id = reading_group.metric_list",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (said, metrics): (String, String) = (row.get("said")?, row.get("metrics")?);
+        let said: Vec<serde_json::Value> = serde_json::from_str(&said)?;
+        let metrics: Vec<&str> = metrics.split(',').collect();
+        ensure!(said.len() == metrics.len(), "{metrics:?} said {said:?}");
+        for ((after, metric), said) in (0..).zip(metrics).zip(&said) {
+            lines.push(stored_reading(row, after, metric, said)?);
+        }
+    }
+    Ok(lines)
+}
+
+/// What is usual of a metric is not written.
+fn stored_reading(
+    row: &Row<'_>,
+    after: i64,
+    metric: &str,
+    said: &serde_json::Value,
+) -> anyhow::Result<String> {
     let text = |name| row.get::<_, Option<String>>(name);
-    let context: String = row.get("context")?;
+    let known = Metric::from_name(metric).context("an unknown metric is stored")?;
+    let usual = json!({
+        "value": said, "validity": "valid",
+        "unit": known.row().canonical_unit.as_ref().map(Unit::as_str),
+    });
+    let said = if said.is_string() { &usual } else { said };
+    let context = text("context")?.unwrap_or_else(|| "{}".to_owned());
     Ok(json!([
-        stored_place(row)?,
+        stored_place(row, after)?,
         text("device")?,
         text("channel")?,
-        text("metric")?,
-        text("value")?,
-        text("comparator")?,
-        text("unit")?,
-        text("no_data")?,
-        text("validity")?,
-        serde_json::from_str::<serde_json::Value>(&context).unwrap_or_default(),
+        metric,
+        said.get("value"),
+        said.get("comparator"),
+        said.get("unit"),
+        said.get("no_data"),
+        said.get("validity"),
+        serde_json::from_str::<serde_json::Value>(&context)?,
         row.get::<_, Option<i64>>("device_ms")?,
         row.get::<_, i64>("observed_ms")?,
         row.get::<_, Option<i64>>("device_seq")?,
@@ -287,10 +332,10 @@ fn stored_reading(row: &Row<'_>) -> rusqlite::Result<String> {
     .to_string())
 }
 
-fn stored_place(row: &Row<'_>) -> rusqlite::Result<String> {
+fn stored_place(row: &Row<'_>, after: i64) -> rusqlite::Result<String> {
     let (outbox, lane): (String, String) = (row.get("outbox")?, row.get("lane")?);
     let (seq, index): (i64, i64) = (row.get("seq")?, row.get("idx")?);
-    Ok(format!("{outbox}/{lane}/{seq}/{index}"))
+    Ok(format!("{outbox}/{lane}/{seq}/{}", index + after))
 }
 
 fn block_line(place: &str, block: &WaveformBlock) -> String {
@@ -314,7 +359,7 @@ fn stored_block(row: &Row<'_>) -> rusqlite::Result<String> {
     let text = |name| row.get::<_, Option<String>>(name);
     let bytes: Vec<u8> = row.get("samples")?;
     Ok(json!([
-        stored_place(row)?,
+        stored_place(row, 0)?,
         text("device")?,
         text("channel")?,
         text("metric")?,

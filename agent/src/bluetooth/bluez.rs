@@ -263,8 +263,8 @@ impl Asker {
         Ok(by_path.into_iter().map(said).collect())
     }
 
-    pub(crate) async fn power_on(&self, adapter: &str) -> Result<(), BluezError> {
-        let body = (ADAPTER, "Powered", Variant::Bool(true));
+    pub(crate) async fn power(&self, adapter: &str, on: bool) -> Result<(), BluezError> {
+        let body = (ADAPTER, "Powered", Variant::Bool(on));
         self.call(adapter, PROPERTIES, "Set", &body).await.map(drop)
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Keypad {
     pub(super) was_asked: bool,
     /// Whether nobody was there to answer.
     pub(super) is_nobody_there: bool,
+    /// Whether the last code was asked of a person, or is one that was known before.
+    is_of_person: bool,
 }
 
 /// A question for a person.
@@ -52,6 +54,19 @@ enum Question {
     Digits,
     /// Whether it shows these.
     Same(Passkey),
+}
+
+/// Where a code came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Code {
+    /// The device wanted none.
+    NotAsked,
+    /// From the command line or the configuration.
+    Known,
+    /// From a person.
+    Typed,
+    /// Nobody has typed it yet.
+    Missing,
 }
 
 /// What happened at the keypad.
@@ -94,7 +109,18 @@ impl Keypad {
             typing: None,
             was_asked: false,
             is_nobody_there: false,
+            is_of_person: false,
         })
+    }
+
+    /// Where the code came from that the device was given, if it wanted one.
+    pub(super) const fn code(&self) -> Code {
+        match (self.was_asked, self.is_of_person, &self.open) {
+            (false, ..) => Code::NotAsked,
+            (true, false, _) => Code::Known,
+            (true, true, None) => Code::Typed,
+            (true, true, Some(_)) => Code::Missing,
+        }
     }
 
     /// Waits for a question or a typed line; nothing is lost if it is dropped.
@@ -141,6 +167,7 @@ impl Keypad {
             Answer::No => self.reject(&call).await,
             Answer::Person(question) => {
                 self.ask(question);
+                self.is_of_person = true;
                 self.open = Some(Open { call, question });
                 Ok(())
             }

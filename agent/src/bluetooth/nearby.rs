@@ -126,7 +126,7 @@ impl Nearby {
             }
             tried += 1;
             let (asker, at) = (self.asker.clone(), self.adapter.clone());
-            match asker.power_on(&at).await {
+            match asker.power(&at, true).await {
                 Ok(()) => {}
                 Err(error) if tried >= POWER_TRIES => return Err(Trouble::Blocked(error)),
                 Err(error) => tracing::debug!(%error, "The adapter is asked again."),

@@ -10,7 +10,7 @@
 use super::{
     DROPPED_MAX,
     bluez::BluezError,
-    keypad::{Keypad, say},
+    keypad::{Code, Keypad, say},
     nearby::{Nearby, Seen, Trouble},
     objects::parent,
     session::{RESOLVE_LIMIT, RETRY_AFTER},
@@ -24,6 +24,7 @@ use anyhow::Context as _;
 use drivers::gatt::Refusal;
 use model::time::MonoTime;
 use std::{
+    cell::Cell,
     future::Future,
     io::{self, Write as _},
     path::PathBuf,
@@ -76,6 +77,11 @@ pub(crate) enum PairError {
     #[error("the code was refused by {0}; let it show a new code and try again")]
     WrongCode(String),
     #[error(
+        "{0} refused the code it was given; read it again from the device's label or display, mend \
+         --passkey, or passkey in agent.toml, and try again"
+    )]
+    WrongKnownCode(String),
+    #[error(
         "{0} refuses to be paired; put it in pairing mode (most: hold the Bluetooth key until its \
          sign blinks), delete on it what it was paired with before, and try again; a device that \
          needs no pairing is read without"
@@ -110,7 +116,7 @@ pub(crate) fn pair(wanted: Wanted) -> anyhow::Result<ExitCode> {
         let result = Errand::run(clock, &wanted, &agent).await;
         agent.order("release");
         let (seen, was_paired) = result?;
-        Ok(told(&seen, was_paired, &wanted))
+        Ok(told(&seen, was_paired, &wanted, agent.is_unaware.get()))
     })
 }
 
@@ -155,7 +161,9 @@ where
 }
 
 /// What the person reads in the end: it can be put behind an `agent.toml` as it is.
-fn told(seen: &Seen, was_paired: bool, wanted: &Wanted) -> String {
+///
+/// `is_unaware`: a running agent does not know of the device yet.
+fn told(seen: &Seen, was_paired: bool, wanted: &Wanted, is_unaware: bool) -> String {
     let address = &seen.address;
     let how = if was_paired { "was paired before" } else { "is paired" };
     let name = seen.name.as_deref().unwrap_or("a device without a name");
@@ -165,6 +173,19 @@ fn told(seen: &Seen, was_paired: bool, wanted: &Wanted) -> String {
         Some(known) => {
             text +=
                 &format!("# it is in the configuration: {} ({})\n", known.id, known.driver.name());
+            if is_unaware {
+                text += "# the agent that runs has not read it there: restart the agent\n";
+            }
+            let service = known.driver.service();
+            if seen.resolved && !seen.services.contains(&service) {
+                text += &format!(
+                    "# it does not have the service of that driver; {}\n",
+                    match seen.driver() {
+                        Some(fits) => format!("write: driver = \"{}\"", fits.name()),
+                        None => "no driver reads such a device".to_owned(),
+                    }
+                );
+            }
         }
         None => {
             text +=
@@ -179,6 +200,8 @@ fn told(seen: &Seen, was_paired: bool, wanted: &Wanted) -> String {
 struct RunningAgent {
     data_dir: Option<PathBuf>,
     address: String,
+    /// It said that it does not have the device.
+    is_unaware: Cell<bool>,
 }
 
 impl RunningAgent {
@@ -187,7 +210,7 @@ impl RunningAgent {
             config.bluetooth.iter().any(|device| device.address == wanted.address)
         });
         let data_dir = config.map(|config| config.data_dir.clone());
-        Self { data_dir, address: wanted.address.clone() }
+        Self { data_dir, address: wanted.address.clone(), is_unaware: Cell::new(false) }
     }
 
     /// Asks it to stand back from the device for a while, or to go on with it; whether it has it.
@@ -197,6 +220,7 @@ impl RunningAgent {
             Ok(answer) if answer.done => true,
             Ok(answer) => {
                 tracing::debug!(answer.said, "The running agent does not have the device.");
+                self.is_unaware.set(self.is_unaware.get() || order == "hold");
                 false
             }
             Err(error) if status::is_nobody(&error) => false,
@@ -373,7 +397,7 @@ impl<'a> Errand<'a> {
             Some(Err(_)) | None if keypad.is_nobody_there => {
                 return Err(PairError::NoCode(address));
             }
-            Some(Err(error)) => return Err(refused(address, &error, keypad.was_asked)),
+            Some(Err(error)) => return Err(refused(address, &error, keypad.code())),
             None if self.is(|seen| seen.paired) => {
                 tracing::debug!("BlueZ did not answer and has the bond.");
             }
@@ -454,17 +478,15 @@ impl<'a> Errand<'a> {
 }
 
 /// What `BlueZ` said about a pairing, in words that say what to do.
-fn refused(address: String, error: &BluezError, was_asked: bool) -> PairError {
-    if error.is("AuthenticationFailed") || error.is("AuthenticationRejected") {
-        return match was_asked {
-            true => PairError::WrongCode(address),
-            false => PairError::Refused(address),
-        };
-    }
-    if error.is("AuthenticationTimeout") || error.is("AuthenticationCanceled") {
-        return match was_asked {
-            true => PairError::NoCode(address),
-            false => PairError::Refused(address),
+fn refused(address: String, error: &BluezError, code: Code) -> PairError {
+    let is_late = error.is("AuthenticationTimeout") || error.is("AuthenticationCanceled");
+    if is_late || error.is("AuthenticationFailed") || error.is("AuthenticationRejected") {
+        return match code {
+            Code::NotAsked => PairError::Refused(address),
+            Code::Missing => PairError::NoCode(address),
+            Code::Known => PairError::WrongKnownCode(address),
+            Code::Typed if is_late => PairError::NoCode(address),
+            Code::Typed => PairError::WrongCode(address),
         };
     }
     match error.is("InProgress") {
@@ -479,18 +501,24 @@ mod tests {
 
     #[test]
     fn a_refusal_says_what_to_do() {
-        let check = |name: &str, was_asked, words: &str| {
+        let check = |name: &str, code, words: &str| {
             let name = format!("org.bluez.Error.{name}");
             let error = BluezError::Refused { name, text: "text".to_owned() };
-            let told = refused("C0:26:DA:00:00:01".to_owned(), &error, was_asked).to_string();
+            let told = refused("C0:26:DA:00:00:01".to_owned(), &error, code).to_string();
             assert!(told.contains(words), "{told}");
         };
-        check("AuthenticationFailed", true, "let it show a new code");
-        check("AuthenticationFailed", false, "put it in pairing mode");
-        check("AuthenticationRejected", false, "put it in pairing mode");
-        check("AuthenticationTimeout", true, "--passkey 123456");
-        check("AuthenticationCanceled", false, "put it in pairing mode");
-        check("InProgress", false, "another program pairs");
-        check("ConnectionAttemptFailed", false, "(org.bluez.Error.ConnectionAttemptFailed: text)");
+        check("AuthenticationFailed", Code::Typed, "let it show a new code");
+        check("AuthenticationFailed", Code::Known, "passkey in agent.toml");
+        check("AuthenticationFailed", Code::Missing, "nobody typed six digits");
+        check("AuthenticationFailed", Code::NotAsked, "put it in pairing mode");
+        check("AuthenticationRejected", Code::NotAsked, "put it in pairing mode");
+        check("AuthenticationTimeout", Code::Typed, "--passkey 123456");
+        check("AuthenticationCanceled", Code::NotAsked, "put it in pairing mode");
+        check("InProgress", Code::NotAsked, "another program pairs");
+        check(
+            "ConnectionAttemptFailed",
+            Code::NotAsked,
+            "(org.bluez.Error.ConnectionAttemptFailed: text)",
+        );
     }
 }

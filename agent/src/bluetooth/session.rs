@@ -122,6 +122,11 @@ impl Session {
         is_away && !self.held && self.under_way.is_none()
     }
 
+    /// Whether its driver works with it.
+    pub(super) const fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected | Phase::Leaving(_))
+    }
+
     /// Whether it is connected and has not told its services yet.
     pub(super) const fn is_resolving(&self) -> bool {
         matches!(self.phase, Phase::Resolving(_))

@@ -14,7 +14,10 @@ use model::{
     time::{Now, WallTime},
 };
 use rusqlite::{OptionalExtension as _, Transaction, params};
-use uplink_proto::{envelope::Envelope, ranges::RangeSet};
+use uplink_proto::{
+    envelope::{Builder, Envelope},
+    ranges::RangeSet,
+};
 
 /// Drop records of one envelope: at most 100 bytes each.
 const DROPS_PER_ENVELOPE: usize = 500;
@@ -90,18 +93,13 @@ impl<'a> Change<'a> {
     }
 
     /// Stores an envelope.
-    pub(super) fn append(
-        &mut self,
-        lane: Lane,
-        opened_at: WallTime,
-        records: Vec<Record>,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn append(&mut self, lane: Lane, envelope: &Builder) -> rusqlite::Result<()> {
         let seq = self.take_number(lane, 1);
-        let bytes = Envelope { outbox: self.outbox, lane, seq, opened_at, records }.encode();
+        let bytes = envelope.finish(self.outbox, lane, seq);
         let place = lane.of(self.lanes).places.of(seq);
         self.transaction
             .prepare_cached(&format!("INSERT INTO {} VALUES (?1, ?2, ?3)", lane.name()))?
-            .execute(params![place, opened_at.unix_ms(), bytes])?;
+            .execute(params![place, envelope.opened_at().unix_ms(), bytes])?;
         self.stored.push(Stored { lane, seq, len: bytes.len() });
         Ok(())
     }
@@ -268,8 +266,11 @@ impl<'a> Change<'a> {
     pub(super) fn commit(mut self) -> rusqlite::Result<Changed> {
         let counted: Vec<DropRecord> = self.saved.iter().chain(&self.dropped).cloned().collect();
         for part in counted.chunks(DROPS_PER_ENVELOPE) {
-            let records = part.iter().cloned().map(Record::Dropped).collect();
-            self.append(Lane::Urgent, self.now.wall, records)?;
+            let mut envelope = Builder::new(self.now.wall);
+            for drop in part {
+                envelope.push(&Record::Dropped(drop.clone()), usize::MAX);
+            }
+            self.append(Lane::Urgent, &envelope)?;
         }
         // A number that has no row is in here, or it would be given again.
         for drop in &self.dropped {

@@ -7,23 +7,19 @@ use model::{
     time::{MonoTime, WallTime},
 };
 use std::{collections::VecDeque, mem, time::Duration};
-use uplink_proto::envelope::{ENVELOPE_LEN_MAX, TREND_LEN_MAX, record_len};
+use uplink_proto::envelope::{Builder, ENVELOPE_LEN_MAX, TREND_LEN_MAX};
 
 /// Waveforms are on disk within a second of being decoded (P2); the commit itself takes time too.
 const WAVE_AFTER: Duration = Duration::from_millis(900);
 /// A lane that is due so soon is committed together with another: one sync instead of two. A wave
 /// that has waited as long as trend does may not get another chance before it is due.
 const TOGETHER: Duration = Duration::from_millis(50);
-/// What the fields around the records take.
-const HEAD_LEN: usize = 128;
 
 /// Records that become one envelope.
 #[derive(Debug)]
 pub(super) struct Batch {
-    pub(super) records: Vec<Record>,
+    pub(super) envelope: Builder,
     pub(super) origins: Vec<Origin>,
-    pub(super) opened_at: WallTime,
-    len: usize,
 }
 
 /// One lane's records that wait.
@@ -59,21 +55,15 @@ impl LanePending {
         Self { lane, batches: VecDeque::new(), given_up: None, due: None, after, together, len_max }
     }
 
-    pub(super) fn add(&mut self, now: MonoTime, wall: WallTime, origin: Origin, record: Record) {
-        let len = record_len(&record);
-        let fits = |batch: &&mut Batch| batch.len + len <= self.len_max;
-        match self.batches.back_mut().filter(fits) {
-            Some(batch) => {
-                batch.len += len;
-                batch.records.push(record);
-                batch.origins.push(origin);
-            }
-            None => self.batches.push_back(Batch {
-                records: vec![record],
-                origins: vec![origin],
-                opened_at: wall,
-                len: HEAD_LEN + len,
-            }),
+    pub(super) fn add(&mut self, now: MonoTime, wall: WallTime, origin: Origin, record: &Record) {
+        if let Some(batch) = self.batches.back_mut()
+            && batch.envelope.push(record, self.len_max)
+        {
+            batch.origins.push(origin);
+        } else {
+            let mut envelope = Builder::new(wall);
+            envelope.push(record, self.len_max);
+            self.batches.push_back(Batch { envelope, origins: vec![origin] });
         }
         self.due.get_or_insert(now + self.after);
     }
@@ -100,8 +90,8 @@ impl LanePending {
         let before = self.given_up.take();
         self.given_up = Some(GivenUp {
             count: before.map_or(0, |before| before.count).saturating_add(1),
-            from: before.map_or(batch.opened_at, |before| before.from),
-            until: batch.opened_at,
+            from: before.map_or(batch.envelope.opened_at(), |before| before.from),
+            until: batch.envelope.opened_at(),
         });
         true
     }
@@ -116,7 +106,7 @@ impl LanePending {
 
     /// Bytes that wait, about.
     pub(super) fn len(&self) -> usize {
-        self.batches.iter().map(|batch| batch.len).sum()
+        self.batches.iter().map(|batch| batch.envelope.len_max()).sum()
     }
 
     /// Everything was committed.

@@ -18,7 +18,7 @@ use model::{
 use std::{fs, path::Path};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use uplink_proto::envelope::{self, Envelope};
+use uplink_proto::envelope::{self, Builder, Envelope};
 
 mod cost;
 mod history;
@@ -58,6 +58,12 @@ fn trend_of(device: &str) -> Record {
     let reading = Reading::number(Metric::SPO2, 97, Unit::PERCENT);
     let device = DeviceId::new(device).unwrap();
     Record::Readings(ReadingGroup::new(device, observed(), vec![reading]))
+}
+
+fn envelope_of(records: &[Record]) -> Builder {
+    let mut envelope = Builder::new(WallTime::from_unix_ms(0));
+    assert!(records.iter().all(|record| envelope.push(record, usize::MAX)));
+    envelope
 }
 
 /// A cuff result that the device stamped.
@@ -505,7 +511,7 @@ fn the_present_begins_five_minutes_ago() {
     let mut file = bench.open();
     for second in [0, 100, 200, 400] {
         let mut change = file.change(at(Duration::from_secs(second))).unwrap();
-        change.append(Lane::Trend, WallTime::from_unix_ms(0), vec![trend()]).unwrap();
+        change.append(Lane::Trend, &envelope_of(&[trend()])).unwrap();
         change.commit().unwrap();
     }
     let live_from =
@@ -660,7 +666,7 @@ fn large_and_broken(bench: &Bench) {
     file.connection.execute_batch("INSERT INTO wave VALUES (1, 0, zeroblob(70000000))").unwrap();
     let mut change = file.change(at(Duration::ZERO)).unwrap();
     for device in ["first-01"].into_iter().chain(["bp-01"; 49]) {
-        change.append(Lane::Trend, WallTime::from_unix_ms(0), vec![trend_of(device)]).unwrap();
+        change.append(Lane::Trend, &envelope_of(&[trend_of(device)])).unwrap();
     }
     change.commit().unwrap();
     drop(file);

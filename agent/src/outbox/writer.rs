@@ -262,7 +262,7 @@ impl<'a> Writer<'a> {
                 change.give_up_unwritten(pending.lane, count, from, until);
             }
             for batch in pending.batches() {
-                change.append(pending.lane, batch.opened_at, batch.records.clone())?;
+                change.append(pending.lane, &batch.envelope)?;
             }
         }
         for (device, (cursor, _)) in &self.queue.cursors {

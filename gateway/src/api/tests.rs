@@ -300,13 +300,16 @@ async fn events_tell_things_as_the_lists_do() {
         device["properties"].as_object_mut().unwrap().remove(listed);
         device["required"].as_array_mut().unwrap().retain(|name| *name != listed);
     }
+    let groups: Vec<_> = taken.readings.iter().map(intake::Gathered::stored).collect();
+    let readings: Vec<Value> =
+        groups.iter().flat_map(|group| group.told()).map(|(.., told)| told).collect();
     let blocks = taken.blocks.into_iter().map(|(_, block)| block).collect();
     let clinics = Clinics::new();
     let clinic = |told: Vec<Value>| {
         told.into_iter().map(|told| query::with_clinic(told, &clinics)).collect()
     };
     for (schema, told) in [
-        ("Reading", taken.readings),
+        ("Reading", readings),
         ("Block", blocks),
         ("Site", clinic(taken.sites)),
         ("Device", clinic(taken.devices)),

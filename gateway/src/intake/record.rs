@@ -1,23 +1,24 @@
 //! Storing the records of one envelope.
 
 use super::{Batch, Gathered, integer};
-use crate::query;
+use crate::{
+    query,
+    reading::{self, Group, KEEP_NEWEST},
+};
 use model::{
     alarm::DeviceAlarm,
     device::{DeviceAction, DeviceStatus},
     id::SiteId,
-    reading::{Reading, ReadingGroup, Value as Said},
+    metric::Metric,
+    reading::ReadingGroup,
     record::{DropRecord, Record},
-    time::{DeviceTime, WallTime},
+    time::{ClockQuality, DeviceTime, WallTime},
     waveform::WaveformBlock,
 };
-use rules::freshness::{Freshness, Moment, Position, is_beyond_memory};
-use rusqlite::params;
+use rules::freshness::{Freshness, Position, is_beyond_memory};
+use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
 use uplink_proto::{envelope::Envelope, samples};
-
-/// What one reading-out of a memory brings comes within this time.
-const READOUT_MS: i64 = 10 * 60_000;
 
 impl Batch<'_> {
     pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<()> {
@@ -57,151 +58,117 @@ impl Batch<'_> {
     ) -> rusqlite::Result<()> {
         let clocks = self.evaluation.clocks(self.context(), site, group)?;
         let t_meas = clocks.measured(group, self.now);
-        let freshness = Freshness::of(group, t_meas.at, self.now);
         let heard = clocks.observed(group.observed.at, self.now).at.min(self.now);
-        let measured = Moment { at: t_meas.at.min(self.now), ..t_meas };
-        let name = group.group.map(|metric| format!("{metric}/{first}"));
+        let source = self.names.source(self.connection, site, &group.device)?;
         let identity = group.identity();
-        let duplicate_of = match &identity {
-            Some(identity) => self.earlier(site, group, identity)?,
+        let first_copy = match &identity {
+            Some(identity) => self.first_copy(source, identity)?,
             None => None,
         };
-        for (index, reading) in (first..).zip(&group.readings) {
-            let id = self.reading(
-                site,
-                envelope,
-                index,
-                group,
-                reading,
-                &Place {
-                    group: name.as_deref(),
-                    measured,
-                    freshness,
-                    identity: identity.as_deref().filter(|_| index == first),
-                    duplicate_of,
-                },
-            )?;
-            if duplicate_of.is_none() {
-                self.latest(site, group, reading, id, (heard, measured.at))?;
-            }
-            if let Some(json) = query::reading(self.connection, id)? {
-                self.taken.readings.push(json);
-            }
-            self.taken.counts.readings += 1;
+        let (first_id, duplicate_of) = first_copy.unzip();
+        let gathered = Gathered {
+            site: site.clone(),
+            group: group.clone(),
+            t_meas,
+            freshness: Freshness::of(group, t_meas.at, self.now),
+            position: position(envelope, first),
+            received: self.now,
+            duplicate_of,
+        };
+        let metrics = self.names.metrics(self.connection, &reading::metrics(group))?;
+        let id = self.insert(&gathered, source, metrics, identity.as_deref(), first_id)?;
+        if first_id.is_none() {
+            self.latest(&gathered, source, metrics, heard, id)?;
         }
-        if duplicate_of.is_none() {
-            let position = position(envelope, first);
-            let (site, group) = (site.clone(), group.clone());
-            self.readings.push(Gathered { site, group, t_meas, freshness, position });
-        }
+        self.taken.counts.readings += u64::try_from(group.readings.len()).unwrap_or_default();
+        self.taken.readings.push(gathered);
         Ok(())
     }
 
-    /// A spot reading with the same identity that is stored already.
-    fn earlier(
-        &self,
-        site: &SiteId,
-        group: &ReadingGroup,
-        identity: &str,
-    ) -> rusqlite::Result<Option<i64>> {
-        use rusqlite::OptionalExtension as _;
+    /// The first group with the same identity that is kept, and its place as the API names it.
+    fn first_copy(&self, source: i64, identity: &str) -> rusqlite::Result<Option<(i64, String)>> {
         self.connection
             .prepare_cached(
-                "SELECT id FROM reading WHERE site = ?1 AND device = ?2 AND identity = ?3
-                 AND duplicate_of IS NULL ORDER BY id LIMIT 1",
+                "SELECT reading_group.id, outbox || '/' || lane || '/' || seq || '/' || idx
+                 FROM reading_group CROSS JOIN outbox_lane
+                   ON outbox_lane.id = reading_group.outbox_lane
+                 WHERE source = ?1 AND identity = ?2 AND duplicate_of IS NULL
+                 ORDER BY reading_group.id LIMIT 1",
             )?
-            .query_row(params![site.as_str(), group.device.as_str(), identity], |row| row.get(0))
+            .query_row(params![source, identity], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
     }
 
-    fn reading(
-        &self,
-        site: &SiteId,
-        envelope: &Envelope,
-        index: u32,
-        group: &ReadingGroup,
-        reading: &Reading,
-        place: &Place<'_>,
+    fn insert(
+        &mut self,
+        gathered: &Gathered,
+        source: i64,
+        metrics: i64,
+        identity: Option<&str>,
+        duplicate_of: Option<i64>,
     ) -> rusqlite::Result<i64> {
-        let (value, comparator) = match &reading.value {
-            Ok(Said::Number { number, comparator }) => {
-                (Some(number.to_string()), comparator.sign())
-            }
-            Ok(Said::Text(text)) => (Some(text.clone()), None),
-            Err(_) => (None, None),
-        };
-        let canonical = reading.canonical().map(|(number, _)| number.to_string());
+        let Gathered { site, group, position, .. } = gathered;
+        let lane = self.names.lane(self.connection, site, position.outbox, position.lane)?;
+        let context = (!group.context.is_empty()).then(|| json!(group.context).to_string());
+        let clock = group.observed.quality;
+        let freshness = gathered.freshness;
         self.connection
             .prepare_cached(
-                "INSERT INTO reading (site, outbox, lane, seq, idx, device, channel, grp, metric, value,
-                   comparator, unit, canonical, no_data, validity, context, device_ms, observed_ms,
-                   received_ms, measured_ms, time_suspect, clock, freshness, device_seq, identity,
-                   duplicate_of)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                   ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26)",
+                "INSERT INTO reading_group (source, outbox_lane, seq, idx, channel, compound,
+                   metric_list, said, context, device_ms, observed_ms, received_ms, measured_ms,
+                   time_suspect, clock, freshness, device_seq, identity, duplicate_of)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                   ?17, ?18, ?19)",
             )?
             .insert(params![
-                site.as_str(),
-                envelope.outbox.to_string(),
-                envelope.lane.name(),
-                integer(envelope.seq),
-                index,
-                group.device.as_str(),
+                source,
+                lane,
+                integer(position.seq),
+                position.index,
                 group.channel.as_str(),
-                place.group,
-                reading.metric.name(),
-                value,
-                comparator,
-                reading.unit.as_ref().map(model::units::Unit::as_str),
-                canonical,
-                reading.value.as_ref().err().map(ToString::to_string),
-                reading.validity.name(),
-                json!(group.context).to_string(),
-                group.device_time.and_then(DeviceTime::utc).map(WallTime::unix_ms),
+                group.group.map(Metric::name),
+                metrics,
+                reading::said(group),
+                context,
+                device_ms(group),
                 group.observed.at.unix_ms(),
                 self.now.unix_ms(),
-                place.measured.at.unix_ms(),
-                place.measured.suspect,
-                group.observed.quality.name(),
-                place.freshness.name(),
-                group.device_seq.and_then(|seq| i64::try_from(seq).ok()),
-                place.identity,
-                place.duplicate_of
+                gathered.measured().unix_ms(),
+                gathered.t_meas.suspect,
+                (clock != ClockQuality::Synchronised).then(|| clock.name()),
+                (freshness != Freshness::Fresh).then(|| freshness.name()),
+                device_seq(group),
+                identity,
+                duplicate_of
             ])
     }
 
-    /// The reading is the newest of its series, unless one that was measured later is known: the
-    /// order of `isNewer` of the board.
+    /// The group is the newest of its kind, unless one that was measured later is known.
     ///
     /// By the county's clock: a box that was ahead for a while must not hold the place, nor must a
     /// meter that was reset lose it.
     fn latest(
         &self,
-        site: &SiteId,
-        group: &ReadingGroup,
-        reading: &Reading,
+        gathered: &Gathered,
+        source: i64,
+        metrics: i64,
+        heard: WallTime,
         id: i64,
-        (heard, measured): (WallTime, WallTime),
     ) -> rusqlite::Result<()> {
+        let measured = gathered.measured();
         let place = if is_beyond_memory(measured, heard) { heard } else { measured };
         self.connection
-            .prepare_cached(
-                "INSERT INTO latest VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-                 ON CONFLICT DO UPDATE
-                   SET heard_ms = ?5, measured_ms = ?6, place_ms = ?7, reading = ?8
-                 WHERE CASE WHEN abs(?5 - heard_ms) <= ?9 THEN ?6 >= measured_ms
-                   ELSE ?7 >= place_ms END",
-            )?
+            .prepare_cached(&format!(
+                "INSERT INTO latest_group VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) {KEEP_NEWEST}"
+            ))?
             .execute(params![
-                site.as_str(),
-                group.device.as_str(),
-                group.channel.as_str(),
-                reading.metric.name(),
+                source,
+                gathered.group.channel.as_str(),
+                metrics,
                 heard.unix_ms(),
                 measured.unix_ms(),
                 place.unix_ms(),
-                id,
-                READOUT_MS
+                id
             ])
             .map(drop)
     }
@@ -357,14 +324,45 @@ impl Batch<'_> {
     }
 }
 
-/// What of a reading its group decides.
-struct Place<'a> {
-    group: Option<&'a str>,
+impl Gathered {
     /// When it was measured, never later than it was received.
-    measured: Moment,
-    freshness: Freshness,
-    identity: Option<&'a str>,
-    duplicate_of: Option<i64>,
+    fn measured(&self) -> WallTime {
+        self.t_meas.at.min(self.received)
+    }
+
+    /// As the API tells it.
+    pub(crate) fn stored(&self) -> Group {
+        let Self { site, group, position, .. } = self;
+        Group {
+            site: site.to_string(),
+            outbox: position.outbox.to_string(),
+            lane: position.lane.name().to_owned(),
+            seq: integer(position.seq),
+            index: position.index.into(),
+            device: group.device.to_string(),
+            channel: group.channel.as_str().to_owned(),
+            compound: group.group.map(|metric| metric.name().to_owned()),
+            context: json!(group.context),
+            device_ms: device_ms(group),
+            observed_ms: group.observed.at.unix_ms(),
+            received_ms: self.received.unix_ms(),
+            measured_ms: self.measured().unix_ms(),
+            time_suspect: self.t_meas.suspect,
+            freshness: self.freshness.name().to_owned(),
+            device_seq: device_seq(group),
+            duplicate_of: self.duplicate_of.clone(),
+            metrics: reading::metrics(group),
+            said: reading::said(group),
+        }
+    }
+}
+
+fn device_ms(group: &ReadingGroup) -> Option<i64> {
+    group.device_time.and_then(DeviceTime::utc).map(WallTime::unix_ms)
+}
+
+fn device_seq(group: &ReadingGroup) -> Option<i64> {
+    group.device_seq.and_then(|seq| i64::try_from(seq).ok())
 }
 
 fn position(envelope: &Envelope, index: u32) -> Position {

@@ -1,14 +1,15 @@
 //! What one transaction leaves behind: each envelope once, whatever comes, or nothing at all.
 
+mod cost;
 mod evaluation;
 
 use super::*;
-use crate::{disk::DiskState, store::Store};
+use crate::{disk::DiskState, reading::Group, store::Store};
 use model::{
     device::DeviceAction,
     id::DeviceId,
     metric::Metric,
-    reading::{Reading, ReadingGroup},
+    reading::{NoData, Reading, ReadingGroup},
     record::{DropCause, DropRecord, Record},
     time::{ClockQuality, Observed},
     units::Unit,
@@ -17,6 +18,9 @@ use model::{
 use tempfile::TempDir;
 
 const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
+/// Values of all readings as they came.
+const VALUES: &str = "SELECT json_each.value FROM reading_group, json_each(said)
+     ORDER BY reading_group.id, key";
 const OUTBOX: OutboxId = OutboxId::from_bytes([7; 16]);
 /// Everything a batch writes to.
 const TABLES: [&str; 12] = [
@@ -24,8 +28,8 @@ const TABLES: [&str; 12] = [
     "ledger",
     "envelope",
     "quarantine",
-    "reading",
-    "latest",
+    "reading_group",
+    "latest_group",
     "waveform",
     "device_alarm",
     "device_action",
@@ -174,9 +178,56 @@ fn what_comes_in_is_stored_acked_and_evaluated_together() {
     assert_eq!(taken.acks.len(), 1);
     assert_eq!(settled(&taken, Lane::Trend), "1-1,3-3");
     assert_eq!(settled(&taken, Lane::Wave), "1-1");
-    assert_eq!((county.count("reading"), county.count("waveform")), (4, 1));
+    assert_eq!((county.count("reading_group"), county.count("waveform")), (4, 1));
     assert_eq!(county.ledger(Lane::Trend).gaps(), [(seq(2), seq(2))]);
     assert_eq!((taken.alerts.len(), county.count("alert")), (1, 1));
+}
+
+#[test]
+fn boards_are_told_of_a_reading_what_is_told_of_its_row() {
+    let mut county = County::new();
+    let of = |metric, value: u32, unit| Reading::number(metric, value, unit);
+    let readings = vec![
+        of(Metric::PULSE_OXIM, 72, Unit::PER_MINUTE),
+        of(Metric::GLU_CAP_PL, 50, Unit::MG_PER_DL).doubted(),
+        Reading::no_data(Metric::HR, NoData::DeviceError("a:b \"".to_owned())),
+        Reading::text(Metric::TEMP, "high, \"very\""),
+    ];
+    let device = DeviceId::new("any-01").unwrap();
+    let mut mixed = ReadingGroup::new(device, observed(90_000), readings).as_group(Metric::NIBP);
+    mixed.observed.quality = ClockQuality::Unknown;
+    mixed.device_seq = Some(7);
+    mixed.context.insert("arm".to_owned(), "left".to_owned());
+    let records = vec![rate(71), Record::Readings(mixed), glucose(), glucose()];
+    let taken = county.take(&[envelope(Lane::Urgent, 1, records)]);
+    let groups: Vec<_> = taken.readings.iter().map(Gathered::stored).collect();
+    let mut told: Vec<Value> = groups.iter().flat_map(Group::told).map(|(.., one)| one).collect();
+    told.sort_by_key(|one| one["observed_time"].to_string());
+    assert_eq!(told.len(), 7);
+    let filter = query::ReadingFilter { limit: 10, ..query::ReadingFilter::default() };
+    assert_eq!(query::readings(&county.connection, &filter).unwrap()["readings"], json!(told));
+    let one = told.iter().find(|one| one["metric"] == "glu_cap_pl").unwrap();
+    let canonical = [&one["value"], &one["unit"], &one["canonical_value"], &one["canonical_unit"]];
+    assert_eq!(json!(canonical), json!(["50", "mg/dL", "2.8", "mmol/L"]));
+    // Of one device, of one metric, in pages of one.
+    for (device, metric, count) in [("any-01", None, 7), ("any-01", Some("hr"), 1), ("b", None, 0)]
+    {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let (device, metric) = (Some(device.to_owned()), metric.map(str::to_owned));
+            let filter =
+                query::ReadingFilter { device, metric, after, limit: 1, ..Default::default() };
+            let mut page = query::readings(&county.connection, &filter).unwrap();
+            found.append(page["readings"].as_array_mut().unwrap());
+            after = page["next_cursor"].as_str().and_then(query::Place::parse);
+            if after.is_none() {
+                break;
+            }
+        }
+        let wanted = |one: &&Value| metric.is_none_or(|metric| one["metric"] == metric);
+        let wanted: Vec<&Value> = told.iter().filter(wanted).take(count).collect();
+        assert_eq!(json!(found), json!(wanted));
+    }
 }
 
 #[test]
@@ -207,7 +258,7 @@ fn a_duplicate_changes_nothing_and_is_acked_again() {
     let both = || envelope(Lane::Trend, 5, vec![rate(75)]);
     let counts = county.take(&[both(), both()]).counts;
     assert_eq!((counts.new, counts.duplicate), (1, 1));
-    assert_eq!(county.count("reading"), 3);
+    assert_eq!(county.count("reading_group"), 3);
 }
 
 #[test]
@@ -219,7 +270,7 @@ fn other_bytes_under_a_known_seq_are_kept_aside_and_change_no_number() {
     let (_, ack) = &taken.acks[0];
     let error = AckError { lane: Lane::Trend, seq: seq(1), reason: CONFLICT.to_owned() };
     assert_eq!(ack.errors, [error]);
-    assert_eq!(county.texts("SELECT value FROM reading"), ["72"]);
+    assert_eq!(county.texts(VALUES), ["72"]);
     assert_eq!(county.texts("SELECT cause FROM quarantine"), [CONFLICT]);
     assert!(county.ledger(Lane::Trend).quarantined.is_empty());
     assert!(ack.proven.is_empty());
@@ -246,13 +297,13 @@ fn an_envelope_that_moved_is_stored_once_and_settled_under_both_numbers() {
     let counts = Counts { new: 1, duplicate: 1, readings: 1, ..Counts::default() };
     assert_eq!(taken.counts, counts);
     assert_eq!((settled(&taken, Lane::Trend), taken.acks[0].1.proven.len()), ("1-2".into(), 2));
-    assert_eq!(county.texts("SELECT value FROM reading ORDER BY id"), ["70", "80", "70"]);
+    assert_eq!(county.texts(VALUES), ["70", "80", "70"]);
     // Moved once more, and what was first written comes late.
     let third = envelope(Lane::Trend, 3, vec![rate(90)]);
     county.take(&[moved_to(&third, 8, 3)]);
     let counts = county.take(&[moved_to(&was[1], 9, 1), moved_to(&third, 9, 2), third]).counts;
     assert_eq!(counts, Counts { duplicate: 3, ..Counts::default() });
-    assert_eq!(county.count("reading"), 4);
+    assert_eq!(county.count("reading_group"), 4);
 }
 
 #[test]
@@ -304,7 +355,7 @@ fn what_is_no_envelope_of_its_topic_is_kept_aside() {
     let elsewhere = Delivery::Envelope(site(), Lane::Urgent, bytes);
     let taken = county.take(&[garbage, elsewhere]);
     assert_eq!(taken.counts, Counts { undecodable: 2, ..Counts::default() });
-    assert_eq!((county.count("quarantine"), county.count("reading")), (2, 0));
+    assert_eq!((county.count("quarantine"), county.count("reading_group")), (2, 0));
 }
 
 #[test]
@@ -347,7 +398,7 @@ fn a_transaction_that_fails_leaves_nothing_and_its_envelopes_are_new_again() {
     assert_eq!(county.ledger(Lane::Trend), LaneLedger::default());
     let taken = county.take(&deliveries);
     assert_eq!((taken.counts.new, taken.counts.duplicate), (3, 0));
-    assert_eq!((taken.alerts.len(), county.count("reading")), (1, 2));
+    assert_eq!((taken.alerts.len(), county.count("reading_group")), (1, 2));
 }
 
 #[test]
@@ -357,7 +408,7 @@ fn a_spot_reading_that_is_told_again_is_marked_and_raises_no_second_alert() {
     let taken = county.take(&[envelope(Lane::Urgent, 2, vec![glucose()])]);
     assert_eq!(taken.counts.new, 1);
     let first = format!("{OUTBOX}/urgent/1/0");
-    assert_eq!(taken.readings[0]["duplicate_of"], json!(first));
+    assert_eq!(taken.readings[0].stored().told()[0].2["duplicate_of"], json!(first));
     assert_eq!((taken.alerts.len(), county.count("alert")), (0, 1));
 }
 
@@ -368,7 +419,7 @@ fn an_old_stream_reading_is_backfill_and_pages_nobody() {
     let records = (0..200).map(|_| Record::Readings(old.clone())).collect();
     let taken = county.take(&[envelope(Lane::Trend, 1, records)]);
     assert!(taken.alerts.is_empty());
-    assert_eq!(county.texts("SELECT DISTINCT freshness FROM reading"), ["backfill"]);
+    assert_eq!(county.texts("SELECT DISTINCT freshness FROM reading_group"), ["backfill"]);
 }
 
 #[test]
@@ -453,7 +504,7 @@ fn records_of_a_later_version_are_kept_aside_and_counted() {
 async fn an_envelope_the_county_fails_on_holds_up_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("county.sqlite")).unwrap();
-    let fault = "CREATE TRIGGER fault BEFORE INSERT ON reading WHEN NEW.value = '99'
+    let fault = "CREATE TRIGGER fault BEFORE INSERT ON reading_group WHEN NEW.said = '[\"99\"]'
                  BEGIN SELECT RAISE(ABORT, 'a fault of ours'); END";
     store.write(move |transaction| transaction.execute_batch(fault)).await.unwrap();
     let rules = include_str!("../../../configs/rules/default.json");
@@ -469,7 +520,8 @@ async fn an_envelope_the_county_fails_on_holds_up_nobody() {
     assert_eq!(taken[1].acks[0].1.errors[0].seq, seq(2));
     let aside: (i64, i64) = store
         .read(|connection| {
-            let query = "SELECT (SELECT count(*) FROM quarantine), (SELECT count(*) FROM reading)";
+            let query =
+                "SELECT (SELECT count(*) FROM quarantine), (SELECT count(*) FROM reading_group)";
             connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
         })
         .await
@@ -491,7 +543,7 @@ async fn where_the_disk_fails_nothing_is_acked() {
     assert_eq!(store.disk().found().state(), DiskState::Full);
     // Reading goes on, and so does writing as soon as there is room.
     let readings = |connection: &Connection| {
-        connection.query_row("SELECT count(*) FROM reading", [], |row| row.get::<_, i64>(0))
+        connection.query_row("SELECT count(*) FROM reading_group", [], |row| row.get::<_, i64>(0))
     };
     assert_eq!(store.read(readings).await.unwrap(), 0);
     let room = "PRAGMA max_page_count = 1000000";

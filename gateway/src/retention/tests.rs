@@ -1,10 +1,14 @@
 //! What is removed, what stays, and what comes once more.
 
 use super::*;
-use crate::intake::{Delivery, Taken, take};
+use crate::{
+    intake::{Delivery, Taken, take},
+    query::{self, ReadingFilter},
+};
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
     id::{Channel, DeviceId, Lane, OutboxId, Seq, SiteId},
+    metric::Metric,
     reading::{Reading, ReadingGroup},
     record::Record,
     time::{ClockQuality, Observed},
@@ -12,6 +16,7 @@ use model::{
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
 };
 use rules::rule::RuleSet;
+use serde_json::Value;
 use tempfile::TempDir;
 use uplink_proto::envelope::Envelope;
 
@@ -138,9 +143,9 @@ fn what_is_old_goes_by_its_kind_and_the_newest_of_a_series_stays() {
     assert_eq!(county.remove(RETENTION, 10), [1, 1, 1]);
     assert_eq!(county.remove(RETENTION, 10), [0; 3]);
     assert_eq!(county.remove(RETENTION, 19), [1, 1, 0]);
-    let values = "SELECT group_concat(value) FROM reading";
+    let values = "SELECT group_concat(said) FROM reading_group";
     let values: String = county.connection.query_row(values, [], |row| row.get(0)).unwrap();
-    assert_eq!(values, "73,75");
+    assert_eq!(values, r#"["73"],["75"]"#);
 }
 
 #[test]
@@ -174,6 +179,36 @@ fn results_are_kept_longer_than_what_repeats() {
 }
 
 #[test]
+fn of_a_result_that_was_said_several_times_one_that_is_kept_has_no_mark() {
+    let county = County::new();
+    let result = |day, number| {
+        let Record::Readings(mut group) = glucose("a", day) else { unreachable!() };
+        group.device_seq = Some(number);
+        vec![Record::Readings(group)]
+    };
+    for (day, seq, number) in [(0, 1, 21), (10, 2, 21), (20, 3, 21), (21, 4, 22)] {
+        county.take(day, Lane::Urgent, seq, result(day, number));
+    }
+    county.connection.execute("UPDATE alert SET state = 'closed'", []).unwrap();
+    let marks = || {
+        let filter = ReadingFilter { limit: 10, ..ReadingFilter::default() };
+        let told = query::readings(&county.connection, &filter).unwrap();
+        let one = |told: &Value| (told["seq"].as_u64(), told["duplicate_of"].clone());
+        let told: Vec<_> = told["readings"].as_array().unwrap().iter().map(one).collect();
+        serde_json::to_string(&told).unwrap().replace(&"07".repeat(16), "o")
+    };
+    let first = r#"[1,null],[2,"o/urgent/1/0"],[3,"o/urgent/1/0"]"#;
+    assert_eq!(marks(), format!("[{first},[4,null]]"));
+    assert_eq!(county.remove(RETENTION, 30), [0, 1, 0]);
+    assert_eq!(marks(), r#"[[2,null],[3,"o/urgent/2/0"],[4,null]]"#);
+    assert_eq!(county.remove(RETENTION, 40), [0, 1, 0]);
+    assert_eq!(marks(), "[[3,null],[4,null]]");
+    // What comes once more repeats the one that is kept.
+    county.take(41, Lane::Urgent, 5, result(41, 21));
+    assert_eq!(marks(), r#"[[3,null],[4,null],[5,"o/urgent/3/0"]]"#);
+}
+
+#[test]
 fn what_was_removed_and_comes_once_more_is_a_duplicate() {
     let county = County::new();
     let records = || vec![rate("a", 0, 72), rate("a", 0, 73), block("a", 0)];
@@ -181,7 +216,7 @@ fn what_was_removed_and_comes_once_more_is_a_duplicate() {
     assert_eq!(county.remove(RETENTION, 50), [1, 1, 0]);
     let again = county.take(50, Lane::Trend, 1, records());
     assert_eq!((again.counts.new, again.counts.duplicate), (0, 1));
-    assert_eq!((county.count("reading"), county.count("waveform")), (1, 0));
+    assert_eq!((county.count("reading_group"), county.count("waveform")), (1, 0));
     assert!(!again.acks.is_empty());
 }
 
@@ -195,7 +230,7 @@ fn a_step_is_bounded_and_the_next_goes_on_behind_it() {
     let rows = i64::from(STEP_ROWS);
     assert_eq!(first, Step { after: Some(rows), removed: u64::from(STEP_ROWS) });
     assert_eq!(county.remove(RETENTION, 10), [0, u64::from(STEP_ROWS) + 9, 0]);
-    assert_eq!(county.count("reading"), 1);
+    assert_eq!(county.count("reading_group"), 1);
 }
 
 #[tokio::test]

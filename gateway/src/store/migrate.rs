@@ -4,15 +4,16 @@
 //! - a step that has been released is never changed: a new one is put behind it
 
 mod delta;
+mod groups;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use uplink_proto::{envelope::peek, samples};
 
 /// Schema this gateway writes.
-pub(crate) const SCHEMA: u32 = 2;
+pub(crate) const SCHEMA: u32 = 3;
 
 /// From nothing to schema 1, from there to 2, and so on.
-const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 2] = [county, evidence];
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 3] = [county, evidence, groups];
 
 /// Takes every step the database has not taken yet.
 pub(super) fn migrate(mut connection: Connection) -> rusqlite::Result<Connection> {
@@ -71,3 +72,22 @@ fn waveforms(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         }
     }
 }
+
+/// Readings that were a row each become groups.
+fn groups(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("../../migrations/0004_reading_groups.sql"))?;
+    groups::gather(transaction)?;
+    // Indexes are faster made of what is there.
+    transaction.execute_batch(
+        "DROP TABLE latest; DROP TABLE reading;
+         CREATE INDEX reading_group_observed ON reading_group (observed_ms);
+         CREATE INDEX reading_group_series ON reading_group (source, observed_ms);
+         CREATE INDEX reading_group_identity ON reading_group (source, identity)
+           WHERE identity IS NOT NULL;
+         CREATE INDEX reading_group_copies ON reading_group (duplicate_of)
+           WHERE duplicate_of IS NOT NULL;",
+    )
+}
+
+#[cfg(test)]
+mod tests;

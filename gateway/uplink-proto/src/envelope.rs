@@ -4,10 +4,14 @@
 //! positional arrays inside; devices and metrics are named once and then by index. Signatures and
 //! hashes are over the bytes as stored, never over a re-encoding.
 //!
+//! - [`Builder`]: an envelope while it grows
+//! - [`record`]: records as positional arrays
+//! - [`series`], [`wave`]: what comes again and again, in few bytes
+//!
 //! # Invariants
-//! - what is encoded decodes to the same records
+//! - what is encoded decodes to the same records in the same order
 //! - record kinds, metrics and trailing positions of the future are skipped and counted, never fatal
-//! - decoding is bounded by the length of the input
+//! - decoding is bounded by the length of the input, and where a byte may stand for more by a limit
 
 use crate::{
     receiver::EnvelopeHash,
@@ -20,7 +24,12 @@ use model::{
     time::WallTime,
 };
 
+mod builder;
 mod record;
+mod series;
+mod wave;
+
+pub use builder::Builder;
 
 /// Longest envelope on the wire and in the outbox.
 pub const ENVELOPE_LEN_MAX: usize = 64 * 1024;
@@ -84,19 +93,11 @@ impl Envelope {
     /// The envelope's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut names = record::Names::default();
-        let base = self.opened_at;
-        let records = self.records.iter().map(|record| names.encode(record, base)).collect();
-        wire::to_bytes(&wire::map([
-            ("v", number(VERSION)),
-            ("o", outbox_bytes(self.outbox)),
-            ("l", number(lane_number(self.lane))),
-            ("s", number(self.seq.get())),
-            ("t", number(self.opened_at.unix_ms())),
-            ("d", Value::Array(names.devices.iter().map(|device| text(device.as_str())).collect())),
-            ("m", Value::Array(names.metrics.iter().map(|metric| text(metric.name())).collect())),
-            ("r", Value::Array(records)),
-        ]))
+        let mut builder = Builder::new(self.opened_at);
+        for record in &self.records {
+            builder.push(record, usize::MAX);
+        }
+        builder.finish(self.outbox, self.lane, self.seq)
     }
 
     /// Reads an envelope back.
@@ -111,14 +112,8 @@ impl Envelope {
         let header = header(&map)?;
         let (names, unknown_metrics) = record::Names::decode(&map)?;
         let items = field(&map, "r")?.as_array().ok_or(DecodeError::Shape("r"))?;
-        let mut skipped = unknown_metrics;
-        let mut records = Vec::with_capacity(items.len());
-        for item in items {
-            match names.decode_record(item, header.opened_at) {
-                Some(record) => records.push(record),
-                None => skipped = skipped.saturating_add(1),
-            }
-        }
+        let (records, unknown) = names.decode_records(items, header.opened_at);
+        let skipped = unknown_metrics.saturating_add(unknown);
         let Header { outbox, lane, seq, opened_at } = header;
         let envelope = Self { outbox, lane, seq, opened_at, records };
         Ok(Decoded { envelope, written: written(&map)?, skipped })
@@ -215,18 +210,6 @@ pub(crate) fn lane_number(lane: Lane) -> u8 {
 
 pub(crate) fn lane_of(number: u8) -> Option<Lane> {
     Lane::ALL.into_iter().find(|lane| lane_number(*lane) == number)
-}
-
-/// About how many bytes a record adds to an envelope; never less than it really adds.
-#[must_use]
-pub fn record_len(record: &Record) -> usize {
-    let mut names = record::Names::default();
-    let encoded = names.encode(record, WallTime::from_unix_ms(0));
-    let named: usize = names.devices.iter().map(|device| device.as_str().len() + 2).sum::<usize>()
-        + names.metrics.iter().map(|metric| metric.name().len() + 2).sum::<usize>();
-    // Indexes and times inside a full envelope can be longer than those of a lone record.
-    const GROWTH: usize = 64;
-    wire::to_bytes(&encoded).len() + named + GROWTH
 }
 
 /// Takes the value apart as an array, or says that it is none.

@@ -32,11 +32,13 @@ pub(crate) struct Pace {
     /// What was handed over before this tells nothing of the present window.
     shrunk_at: Option<MonoTime>,
     patience: Duration,
+    /// What was handed over before this tells nothing of the present patience.
+    doubled_at: Option<MonoTime>,
 }
 
 impl Pace {
     pub(crate) const fn new() -> Self {
-        Self { window: WINDOW_LEN_MIN, shrunk_at: None, patience: PATIENCE_MIN }
+        Self { window: WINDOW_LEN_MIN, shrunk_at: None, patience: PATIENCE_MIN, doubled_at: None }
     }
 
     /// Bytes of trend and wave that may be on the wire.
@@ -49,9 +51,13 @@ impl Pace {
         self.patience
     }
 
-    /// No ack came in that time.
-    pub(crate) fn on_time_out(&mut self) {
-        self.patience = (self.patience * 2).min(PATIENCE_MAX);
+    /// No ack came in that time for what was handed over at `sent`. A window that is late as a whole
+    /// is one sign, not many: else an outage of half a minute would be followed by minutes of waiting.
+    pub(crate) fn on_time_out(&mut self, now: MonoTime, sent: MonoTime) {
+        if self.doubled_at.is_none_or(|at| sent >= at) {
+            self.patience = (self.patience * 2).min(PATIENCE_MAX);
+            self.doubled_at = Some(now);
+        }
     }
 
     /// Nobody knew how long to wait, and now nobody has to.
@@ -122,6 +128,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_window_that_is_late_doubles_the_wait_once() {
+        let at = |ms| MonoTime::from_start(Duration::from_millis(ms));
+        let mut pace = Pace::new();
+        for sent in [0, 250, 500, 750] {
+            pace.on_time_out(at(sent + 10_000), at(sent));
+        }
+        assert_eq!(pace.patience(), PATIENCE_MIN * 2);
+        // What was handed over since then and is late as well.
+        pace.on_time_out(at(40_000), at(20_000));
+        assert_eq!(pace.patience(), PATIENCE_MIN * 4);
     }
 
     #[test]

@@ -167,11 +167,11 @@ fn len_of(values: &[u64]) -> u64 {
 }
 
 /// 0, -1, 1, -2 … become 0, 1, 2, 3 …
-fn zigzag(value: i64) -> u64 {
+pub(crate) fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-fn unzigzag(value: u64) -> i64 {
+pub(crate) fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 

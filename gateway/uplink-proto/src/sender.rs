@@ -260,9 +260,9 @@ impl Sender {
     }
 
     fn time_out(&mut self, now: MonoTime) {
-        let late: usize = self.lanes.iter_mut().map(|lane| lane.time_out(now)).sum();
-        if late > 0 {
-            self.pace.on_time_out();
+        let late = self.lanes.iter_mut().filter_map(|lane| lane.time_out(now)).max();
+        if let Some(sent) = late {
+            self.pace.on_time_out(now, sent);
         }
     }
 

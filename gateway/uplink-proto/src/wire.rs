@@ -24,12 +24,44 @@ pub enum DecodeError {
     Shape(&'static str),
 }
 
-/// Encodes one value. Writing to memory cannot fail.
+/// Major types whose items are written one by one (RFC 8949, section 3.1).
+pub(crate) const BYTES: u8 = 2;
+pub(crate) const ARRAY: u8 = 4;
+pub(crate) const MAP: u8 = 5;
+
+/// Encodes one value.
 pub(crate) fn to_bytes(value: &Value) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let written = ciborium::into_writer(value, &mut bytes);
-    debug_assert!(written.is_ok());
+    write(&mut bytes, value);
     bytes
+}
+
+/// Encodes one value behind what is there. Writing to memory cannot fail.
+pub(crate) fn write(bytes: &mut Vec<u8>, value: &Value) {
+    let written = ciborium::into_writer(value, bytes);
+    debug_assert!(written.is_ok());
+}
+
+/// Encodes how many items or bytes of a major type follow.
+pub(crate) fn write_head(bytes: &mut Vec<u8>, major: u8, len: usize) {
+    /// "The additional information": the length itself, or that it has so many bytes.
+    const IN_1_BYTE: u8 = 24;
+    const IN_2_BYTES: u8 = 25;
+    const IN_4_BYTES: u8 = 26;
+    let major = major << 5;
+    match (u8::try_from(len), u16::try_from(len)) {
+        (Ok(len @ 0..IN_1_BYTE), _) => bytes.push(major | len),
+        (Ok(len), _) => bytes.extend([major | IN_1_BYTE, len]),
+        (_, Ok(len)) => {
+            bytes.push(major | IN_2_BYTES);
+            bytes.extend(len.to_be_bytes());
+        }
+        // Nothing that is written is longer than 4 GiB.
+        _ => {
+            bytes.push(major | IN_4_BYTES);
+            bytes.extend(u32::try_from(len).unwrap_or(u32::MAX).to_be_bytes());
+        }
+    }
 }
 
 /// Decodes exactly one value of at most `max` bytes.

@@ -213,6 +213,15 @@ impl Bluez {
         self.order(Order::Block).await
     }
 
+    /// The kernel believes that it is connecting somebody: every Connect fails, until the adapter is
+    /// switched off.
+    ///
+    /// # Errors
+    /// When the stage is over.
+    pub async fn jam_adapter(&self) -> anyhow::Result<()> {
+        self.order(Order::Jam).await
+    }
+
     /// bluetoothd ends as by `kill -9`: the name is free, links and objects are gone.
     ///
     /// # Errors

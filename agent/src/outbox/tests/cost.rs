@@ -24,7 +24,7 @@ fn a_commit_of_trend_writes_little_more_than_its_bytes() {
     let mut bytes = 0;
     for number in 0..COMMITS {
         let mut change = file.change(at(Duration::from_millis(250 * number))).unwrap();
-        change.append(Lane::Trend, WallTime::from_unix_ms(0), quarter_of_a_second()).unwrap();
+        change.append(Lane::Trend, &envelope_of(&quarter_of_a_second())).unwrap();
         bytes += change.commit().unwrap().stored[0].len;
     }
     let written = fs::metadata(&log).unwrap().len() - before;

@@ -4,7 +4,7 @@ use super::{
     Engine,
     alarms::{LEAD_OFF_RULE, PROBE_OFF_RULE},
     life::{Episode, Firing},
-    series::Judged,
+    series::{Judged, Series},
     technical,
 };
 use crate::{
@@ -189,12 +189,12 @@ impl Engine {
             && self.holds(LEAD_OFF_RULE, seen.at, None))
             || (rule.suppress_probe_off && self.holds(PROBE_OFF_RULE, seen.at, Some(about)));
         let key = format!("{}|{}", rule.id, seen.series);
-        let series = self.series.entry(key.clone()).or_default();
-        if suppressed {
+        let mut series = self.series.get(&key).copied().unwrap_or_default();
+        let judged = if suppressed {
             // Stops new alerts and clears nothing.
-            return series.begin_anew();
-        }
-        let judged = if seen.spot {
+            series.begin_anew();
+            Judged::Quiet
+        } else if seen.spot {
             series.spot(seen.at, outside, rule.promote)
         } else {
             let clears = rule.clear.is_none_or(|(op, value, _)| {
@@ -206,11 +206,15 @@ impl Engine {
             }
             series.stream(seen.at, outside, clears, rule.sustain_ms, hold_ms)
         };
-        let began = self.began(rules, rule, seen.at);
-        let episode = self.episodes.entry(rule.family.clone()).or_default();
+        // Where nothing stands there is nothing to remember: that is most series of most devices.
+        match series == Series::default() {
+            true => drop(self.series.remove(&key)),
+            false => drop(self.series.insert(key.clone(), series)),
+        }
         match judged {
             Judged::Firing { promoted } => {
                 let priority = promoted.unwrap_or(rule.priority);
+                let began = self.began(rules, rule, seen.at);
                 let limit = format!("{} {}", rule.op.sign(), rule.limit);
                 let says = [&*rule.message_zh, &rule.message_en];
                 let firing = Firing {
@@ -221,11 +225,13 @@ impl Engine {
                     time_suspect: seen.suspect,
                     ..Firing::new(&rule.id, priority, began, says)
                 };
-                episode.fire(key, firing);
+                self.episodes.entry(rule.family.clone()).or_default().fire(key, firing);
                 touched.insert(rule.family.clone());
             }
             Judged::Cleared => {
-                episode.cease(&key);
+                if let Some(episode) = self.episodes.get_mut(&rule.family) {
+                    episode.cease(&key);
+                }
                 touched.insert(rule.family.clone());
             }
             Judged::Quiet => {}

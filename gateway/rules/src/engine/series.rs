@@ -5,7 +5,7 @@ use model::{alarm::Priority, time::WallTime};
 use serde::{Deserialize, Serialize};
 
 /// Where one rule stands on one series.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(super) struct Series {
     /// `t_meas` of the first reading outside in a row.
     outside_since: Option<WallTime>,

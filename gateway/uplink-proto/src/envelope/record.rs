@@ -2,11 +2,11 @@
 //!
 //! Times are milliseconds after the envelope was opened (they may be negative).
 
-use super::{lane_number, lane_of, outbox_bytes, read_outbox};
-use crate::{
-    samples,
-    wire::{DecodeError, Positions, field, int, number, text},
+use super::{
+    lane_number, lane_of, outbox_bytes, read_outbox, series,
+    wave::{self, Stream},
 };
+use crate::wire::{DecodeError, Positions, field, int, number, text};
 use ciborium::Value;
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
@@ -21,64 +21,65 @@ use model::{
     record::{AgentStarted, DropCause, DropRecord, Record},
     time::{ClockQuality, DeviceTime, Observed, WallTime},
     units::Unit,
-    waveform::{SamplePeriod, Scale, WaveformBlock, WaveformFlags},
+    waveform::WaveformBlock,
 };
 use std::collections::BTreeMap;
 
 /// First positions.
-mod kind {
-    pub(super) const READINGS: u8 = 1;
-    pub(super) const WAVEFORM: u8 = 2;
-    pub(super) const ALARM: u8 = 3;
-    pub(super) const STATUS: u8 = 4;
-    pub(super) const STARTED: u8 = 5;
-    pub(super) const DROPPED: u8 = 6;
-    pub(super) const ACTION: u8 = 7;
-}
-
-/// Bits of a waveform block's flags.
-mod flag {
-    pub(super) const LEAD_OFF: u8 = 1;
-    pub(super) const SATURATION: u8 = 2;
-    pub(super) const PACER: u8 = 4;
+pub(super) mod kind {
+    pub(in crate::envelope) const READINGS: u8 = 1;
+    pub(in crate::envelope) const WAVEFORM: u8 = 2;
+    pub(in crate::envelope) const ALARM: u8 = 3;
+    pub(in crate::envelope) const STATUS: u8 = 4;
+    pub(in crate::envelope) const STARTED: u8 = 5;
+    pub(in crate::envelope) const DROPPED: u8 = 6;
+    pub(in crate::envelope) const ACTION: u8 = 7;
+    pub(in crate::envelope) const SERIES: u8 = 9;
+    pub(in crate::envelope) const MORE_WAVEFORM: u8 = 10;
 }
 
 /// Place of the outbox id in a drop record: behind everything else, and often not there.
 const DROP_OUTBOX: usize = 9;
 
-const COMPARATORS: [Comparator; 3] = [Comparator::Equal, Comparator::Below, Comparator::Above];
+pub(super) const COMPARATORS: [Comparator; 3] =
+    [Comparator::Equal, Comparator::Below, Comparator::Above];
 
 /// Devices and metrics of one envelope, named once.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    pub(crate) devices: Vec<DeviceId>,
-    pub(crate) metrics: Vec<Metric>,
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    pub(super) devices: Vec<DeviceId>,
+    pub(super) metrics: Vec<Metric>,
+    /// While encoding: the streams of waveforms.
+    pub(super) streams: Vec<Stream>,
     /// While decoding: place in the envelope's list → metric, where this version knows it.
     known: BTreeMap<u64, Metric>,
 }
 
-/// The index of an item in a list, which gets it if it is not there.
-fn index<T: Clone + PartialEq>(list: &mut Vec<T>, item: &T) -> Value {
+/// The place of an item in a list, which gets it if it is not there.
+fn index<T: Clone + PartialEq>(list: &mut Vec<T>, item: &T) -> u64 {
     let place = list.iter().position(|known| known == item).unwrap_or_else(|| {
         list.push(item.clone());
         list.len() - 1
     });
-    // An envelope of 64 KiB has fewer than 2^32 names.
-    number(u32::try_from(place).unwrap_or(u32::MAX))
+    u64::try_from(place).unwrap_or(u64::MAX)
 }
 
 /// The number of an item in a closed list.
-fn place<T: PartialEq>(list: &[T], item: &T) -> Value {
+pub(super) fn place_of<T: PartialEq>(list: &[T], item: &T) -> u64 {
     let place = list.iter().position(|known| known == item).unwrap_or_default();
-    number(u8::try_from(place).unwrap_or_default())
+    u64::try_from(place).unwrap_or_default()
 }
 
-fn pick<T: Copy>(list: &[T], place: Option<usize>) -> Option<T> {
+pub(super) fn place<T: PartialEq>(list: &[T], item: &T) -> Value {
+    number(place_of(list, item))
+}
+
+pub(super) fn pick<T: Copy>(list: &[T], place: Option<usize>) -> Option<T> {
     list.get(place?).copied()
 }
 
 impl Names {
-    pub(crate) fn decode(map: &Value) -> Result<(Self, u32), DecodeError> {
+    pub(super) fn decode(map: &Value) -> Result<(Self, u32), DecodeError> {
         let list = |key| field(map, key)?.as_array().ok_or(DecodeError::Shape(key));
         let devices = list("d")?
             .iter()
@@ -93,17 +94,36 @@ impl Names {
                 None => unknown = unknown.saturating_add(1),
             }
         }
-        Ok((Self { devices, metrics: Vec::new(), known }, unknown))
+        Ok((Self { devices, known, ..Self::default() }, unknown))
     }
 
-    pub(crate) fn encode(&mut self, record: &Record, base: WallTime) -> Value {
+    /// The place of a device in the list, which gets it if it is not there.
+    pub(super) fn device(&mut self, device: &DeviceId) -> u64 {
+        index(&mut self.devices, device)
+    }
+
+    /// The place of a metric in the list, which gets it if it is not there.
+    pub(super) fn metric(&mut self, metric: Metric) -> u64 {
+        index(&mut self.metrics, &metric)
+    }
+
+    pub(super) fn device_at(&self, place: u64) -> Option<&DeviceId> {
+        self.devices.get(usize::try_from(place).ok()?)
+    }
+
+    /// The metric at that place of the envelope's list, if this version knows it.
+    pub(super) fn known(&self, place: u64) -> Option<Metric> {
+        self.known.get(&place).copied()
+    }
+
+    pub(super) fn encode(&mut self, record: &Record, base: WallTime) -> Value {
         Value::Array(match record {
             Record::Readings(group) => self.encode_group(group, base),
-            Record::Waveform(block) => self.encode_block(block, base),
+            Record::Waveform(block) => wave::encode(block, self, base),
             Record::Alarm(alarm) => self.encode_alarm(alarm, base),
             Record::Status(status) => vec![
                 number(kind::STATUS),
-                index(&mut self.devices, &status.device),
+                number(self.device(&status.device)),
                 text(status.kind.name()),
                 text(&status.driver),
                 text(status.state.name()),
@@ -121,7 +141,7 @@ impl Names {
             Record::Dropped(dropped) => encode_drop(dropped, base),
             Record::Action(action) => vec![
                 number(kind::ACTION),
-                index(&mut self.devices, &action.device),
+                number(self.device(&action.device)),
                 text(&action.action),
                 text(&action.text),
                 after(base, action.observed.at),
@@ -134,7 +154,7 @@ impl Names {
         let readings = group.readings.iter().map(|reading| self.encode_reading(reading)).collect();
         vec![
             number(kind::READINGS),
-            index(&mut self.devices, &group.device),
+            number(self.device(&group.device)),
             text(group.channel.as_str()),
             self.metric_or_null(group.group),
             number(u8::from(group.occurrence == Occurrence::Spot)),
@@ -166,46 +186,17 @@ impl Names {
             Some(unit) => text(unit.as_str()),
         };
         Value::Array(vec![
-            index(&mut self.metrics, &reading.metric),
+            number(self.metric(reading.metric)),
             value,
             unit,
             place(&Validity::ALL, &reading.validity),
         ])
     }
 
-    fn encode_block(&mut self, block: &WaveformBlock, base: WallTime) -> Vec<Value> {
-        let WaveformFlags { lead_off, saturation, pacer } = block.flags;
-        let bits =
-            [(lead_off, flag::LEAD_OFF), (saturation, flag::SATURATION), (pacer, flag::PACER)];
-        let flags = bits.into_iter().fold(0, |all, (set, bit)| if set { all | bit } else { all });
-        let scale = block.scale.as_ref().map_or(Value::Null, |scale| {
-            Value::Array(vec![
-                number(scale.per_count.mantissa()),
-                number(scale.per_count.exponent()),
-                number(scale.offset),
-                text(scale.unit.as_str()),
-            ])
-        });
-        vec![
-            number(kind::WAVEFORM),
-            index(&mut self.devices, &block.device),
-            text(block.channel.as_str()),
-            index(&mut self.metrics, &block.metric),
-            after(base, block.start.at),
-            place(&ClockQuality::ALL, &block.start.quality),
-            number(block.period.numerator()),
-            number(block.period.denominator()),
-            scale,
-            number(flags),
-            number(samples::CODEC_PREDICTIVE),
-            Value::Bytes(samples::encode(&block.samples)),
-        ]
-    }
-
     fn encode_alarm(&mut self, alarm: &DeviceAlarm, base: WallTime) -> Vec<Value> {
         vec![
             number(kind::ALARM),
-            index(&mut self.devices, &alarm.device),
+            number(self.device(&alarm.device)),
             text(alarm.channel.as_str()),
             text(alarm.phase.name()),
             text(alarm.kind.rule_id()),
@@ -220,41 +211,61 @@ impl Names {
     }
 
     fn metric_or_null(&mut self, metric: Option<Metric>) -> Value {
-        metric.map_or(Value::Null, |metric| index(&mut self.metrics, &metric))
+        metric.map_or(Value::Null, |metric| number(self.metric(metric)))
     }
 
-    pub(crate) fn decode_record(&self, value: &Value, base: WallTime) -> Option<Record> {
-        let mut at = Positions::of(value)?;
-        Some(match at.int::<u8>()? {
-            kind::READINGS => Record::Readings(self.group(&mut at, base)?),
-            kind::WAVEFORM => Record::Waveform(self.block(&mut at, base)?),
-            kind::ALARM => Record::Alarm(self.alarm(&mut at, base)?),
+    /// The records, as far as this version knows them, and how many it does not.
+    pub(super) fn decode_records(&self, items: &[Value], base: WallTime) -> (Vec<Record>, u32) {
+        let (mut records, mut unknown) = (Vec::with_capacity(items.len()), 0_u32);
+        let (mut streams, mut room) = (Vec::new(), series::UNPACKED_MAX);
+        for item in items {
+            let read = Positions::of(item).and_then(|mut at| match at.int::<u8>()? {
+                kind::WAVEFORM => wave::first(&mut at, self, base, &mut streams).map(one_block),
+                kind::MORE_WAVEFORM => wave::more(&mut at, base, &streams).map(one_block),
+                kind::SERIES => {
+                    let bytes = at.next()?.as_bytes()?;
+                    let (groups, unknown) = series::read(bytes, self, base, &mut room)?;
+                    Some((groups.into_iter().map(Record::Readings).collect(), unknown))
+                }
+                kind => Some((vec![self.decode_record(kind, &mut at, base)?], 0)),
+            });
+            let (mut read, more_unknown) = read.unwrap_or((Vec::new(), 1));
+            records.append(&mut read);
+            unknown = unknown.saturating_add(more_unknown);
+        }
+        (records, unknown)
+    }
+
+    fn decode_record(&self, kind: u8, at: &mut Positions<'_>, base: WallTime) -> Option<Record> {
+        Some(match kind {
+            kind::READINGS => Record::Readings(self.group(at, base)?),
+            kind::ALARM => Record::Alarm(self.alarm(at, base)?),
             kind::STATUS => Record::Status(DeviceStatus {
-                device: self.device(&mut at)?,
+                device: self.read_device(at)?,
                 kind: DeviceKind::from_name(at.text()?)?,
                 driver: shortened(at.text()?),
                 state: named(&DeviceState::ALL, DeviceState::name, at.text()?)?,
                 reason: shortened(at.text()?),
                 about: read_texts(at.next()?)?,
-                observed: observed(&mut at, base)?,
+                observed: observed(at, base)?,
             }),
             kind::STARTED => Record::Started(AgentStarted {
                 version: shortened(at.text()?),
-                observed: observed(&mut at, base)?,
+                observed: observed(at, base)?,
             }),
-            kind::DROPPED => Record::Dropped(decode_drop(&mut at, base)?),
+            kind::DROPPED => Record::Dropped(decode_drop(at, base)?),
             kind::ACTION => Record::Action(DeviceAction {
-                device: self.device(&mut at)?,
+                device: self.read_device(at)?,
                 action: shortened(at.text()?),
                 text: shortened(at.text()?),
-                observed: observed(&mut at, base)?,
+                observed: observed(at, base)?,
             }),
             _ => return None,
         })
     }
 
     fn group(&self, at: &mut Positions<'_>, base: WallTime) -> Option<ReadingGroup> {
-        let device = self.device(at)?;
+        let device = self.read_device(at)?;
         let channel = Channel::new(at.text()?)?;
         let group = self.optional_metric(at)?;
         let occurrence = match at.int::<u8>()? {
@@ -287,7 +298,7 @@ impl Names {
 
     fn reading(&self, value: &Value) -> Option<Reading> {
         let mut at = Positions::of(value)?;
-        let metric = *self.known.get(&at.int()?)?;
+        let metric = self.known(at.int()?)?;
         let value = match at.next()? {
             Value::Text(said) => Ok(Said::Text(shortened(said))),
             value => {
@@ -312,48 +323,9 @@ impl Names {
         Some(Reading { metric, value, unit, validity })
     }
 
-    fn block(&self, at: &mut Positions<'_>, base: WallTime) -> Option<WaveformBlock> {
-        let device = self.device(at)?;
-        let channel = Channel::new(at.text()?)?;
-        let metric = *self.known.get(&at.int()?)?;
-        let start = observed(at, base)?;
-        let period = SamplePeriod::new(at.int()?, at.int()?)?;
-        let scale = match at.next()? {
-            Value::Null => None,
-            value => {
-                let mut parts = Positions::of(value)?;
-                Some(Scale {
-                    per_count: Decimal::new(parts.int()?, parts.int()?)?,
-                    offset: parts.int()?,
-                    unit: Unit::new(parts.text()?)?,
-                })
-            }
-        };
-        let flags: u8 = at.int()?;
-        if at.int::<u8>()? != samples::CODEC_PREDICTIVE {
-            return None;
-        }
-        let samples = samples::decode(at.next()?.as_bytes()?)?;
-        let flags = WaveformFlags {
-            lead_off: flags & flag::LEAD_OFF != 0,
-            saturation: flags & flag::SATURATION != 0,
-            pacer: flags & flag::PACER != 0,
-        };
-        (!samples.is_empty()).then_some(WaveformBlock {
-            device,
-            channel,
-            metric,
-            start,
-            period,
-            scale,
-            samples,
-            flags,
-        })
-    }
-
     fn alarm(&self, at: &mut Positions<'_>, base: WallTime) -> Option<DeviceAlarm> {
         Some(DeviceAlarm {
-            device: self.device(at)?,
+            device: self.read_device(at)?,
             channel: Channel::new(at.text()?)?,
             phase: named(&AlarmPhase::ALL, AlarmPhase::name, at.text()?)?,
             // A kind of the future is shown as sent.
@@ -370,16 +342,20 @@ impl Names {
         })
     }
 
-    fn device(&self, at: &mut Positions<'_>) -> Option<DeviceId> {
-        self.devices.get(at.int::<usize>()?).cloned()
+    pub(super) fn read_device(&self, at: &mut Positions<'_>) -> Option<DeviceId> {
+        self.device_at(at.int()?).cloned()
     }
 
     fn optional_metric(&self, at: &mut Positions<'_>) -> Option<Option<Metric>> {
         match at.next()? {
             Value::Null => Some(None),
-            value => Some(self.known.get(&int(value)?).copied()),
+            value => Some(self.known(int(value)?)),
         }
     }
+}
+
+fn one_block(block: WaveformBlock) -> (Vec<Record>, u32) {
+    (vec![Record::Waveform(block)], 0)
 }
 
 fn encode_drop(dropped: &DropRecord, base: WallTime) -> Vec<Value> {
@@ -430,11 +406,11 @@ fn named<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, wanted: &str) -> 
 }
 
 /// Milliseconds after the envelope was opened.
-fn after(base: WallTime, at: WallTime) -> Value {
+pub(super) fn after(base: WallTime, at: WallTime) -> Value {
     number(at.unix_ms().saturating_sub(base.unix_ms()))
 }
 
-fn observed(at: &mut Positions<'_>, base: WallTime) -> Option<Observed> {
+pub(super) fn observed(at: &mut Positions<'_>, base: WallTime) -> Option<Observed> {
     let ms: i64 = at.int()?;
     let quality = pick(&ClockQuality::ALL, at.int())?;
     Some(Observed { at: WallTime::from_unix_ms(base.unix_ms().checked_add(ms)?), quality })

@@ -56,6 +56,13 @@ impl Flight {
             Self::Sent { again_at, .. } => Some(*again_at),
         }
     }
+
+    fn sent_at(&self) -> Option<MonoTime> {
+        match self {
+            Self::HandedOut => None,
+            Self::Sent { at, .. } => Some(*at),
+        }
+    }
 }
 
 impl LaneQueue {
@@ -137,11 +144,12 @@ impl LaneQueue {
         lost
     }
 
-    /// What is due goes out again; how many of them for the first time.
-    pub(super) fn time_out(&mut self, now: MonoTime) -> usize {
+    /// What is due goes out again; when the last of those was sent that do so for the first time.
+    pub(super) fn time_out(&mut self, now: MonoTime) -> Option<MonoTime> {
         let due = |_: &Seq, flight: &mut Flight| flight.again_at().is_some_and(|at| now >= at);
         let due = self.in_flight.extract_if(.., due);
-        due.filter(|(seq, _)| self.late.insert(*seq)).count()
+        let first = due.filter(|(seq, _)| self.late.insert(*seq));
+        first.filter_map(|(_, flight)| flight.sent_at()).max()
     }
 
     /// What is on the wire goes out again: it was not taken in.

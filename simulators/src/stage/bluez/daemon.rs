@@ -53,6 +53,8 @@ pub(super) enum Order {
     Spoil(String, Quirk),
     /// The adapter is off and stays off.
     Block,
+    /// The adapter connects nobody until it is switched off.
+    Jam,
     /// bluetoothd is gone.
     Stop,
     /// bluetoothd begins.
@@ -119,6 +121,7 @@ pub(super) struct Daemon {
     is_powered: bool,
     is_powering: bool,
     is_blocked: bool,
+    is_jammed: bool,
     later: BTreeMap<(SimTime, u64), Later>,
     planned: u64,
     looked: SimTime,
@@ -167,6 +170,7 @@ impl Daemon {
             is_powered: false,
             is_powering: false,
             is_blocked: false,
+            is_jammed: false,
             later: BTreeMap::new(),
             planned: 0,
             looked: SimTime(0),
@@ -400,6 +404,7 @@ impl Daemon {
                 (self.is_blocked, self.is_powering) = (true, false);
                 self.power(false).await?;
             }
+            Order::Jam => self.is_jammed = true,
             Order::Stop => {
                 *stream = None;
                 self.begins_at = None;

@@ -145,6 +145,7 @@ impl Daemon {
     pub(super) async fn power(&mut self, on: bool) -> anyhow::Result<()> {
         self.is_powered = on;
         if !on {
+            self.is_jammed = false;
             for place in 0..self.peers.len() {
                 self.link_down(place).await?;
             }

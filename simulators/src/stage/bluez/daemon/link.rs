@@ -56,6 +56,9 @@ impl Daemon {
         if !powered {
             return Ok(Err(not_ready()));
         }
+        if self.is_jammed {
+            return Ok(Err(failed("le-connection-abort-by-local")));
+        }
         if std::mem::take(&mut peer.refuses) {
             return Ok(Err(failed("Input/output error")));
         }

@@ -1,0 +1,240 @@
+//! Reading groups as the county keeps them and as the API tells them: one row a group, its values
+//! as one text.
+//!
+//! Not here: what is asked of them ([`crate::query`]).
+//!
+//! # Invariants
+//! - what is told of a reading after its commit is what is told of its row later
+
+use crate::clock::rfc3339;
+use model::{
+    metric::Metric,
+    reading::{Comparator, Reading, ReadingGroup, Validity, Value as Said},
+    units::Unit,
+};
+use rules::freshness::Freshness;
+use rusqlite::Row;
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
+
+/// Separates the names of a list of metrics.
+const COMMA: &str = ",";
+
+/// Groups with the names of what they are of; `duplicate_of` names the first copy as the API names
+/// readings: outbox, lane, seq, index.
+pub(crate) const GROUPS: &str =
+    "SELECT reading_group.*, source.site, device, outbox, lane, metrics,
+     (SELECT place.outbox || '/' || place.lane || '/' || first.seq || '/' || first.idx
+      FROM reading_group AS first CROSS JOIN outbox_lane AS place
+      WHERE first.id = reading_group.duplicate_of AND place.id = first.outbox_lane) AS copy_of
+     FROM reading_group CROSS JOIN source ON source.id = reading_group.source
+     CROSS JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
+     CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list";
+
+/// Keeps of two groups of one kind the one that was measured later: the order of `isNewer` of the
+/// board. What one reading-out of a memory brings comes within ten minutes.
+pub(crate) const KEEP_NEWEST: &str = "ON CONFLICT DO UPDATE
+     SET heard_ms = excluded.heard_ms, measured_ms = excluded.measured_ms,
+       place_ms = excluded.place_ms, reading_group = excluded.reading_group
+     WHERE CASE WHEN abs(excluded.heard_ms - heard_ms) <= 600000
+       THEN excluded.measured_ms >= measured_ms ELSE excluded.place_ms >= place_ms END";
+
+/// What the API tells of every reading of a group.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) site: String,
+    pub(crate) outbox: String,
+    pub(crate) lane: String,
+    pub(crate) seq: i64,
+    /// Index of its first reading.
+    pub(crate) index: i64,
+    pub(crate) device: String,
+    pub(crate) channel: String,
+    pub(crate) compound: Option<String>,
+    pub(crate) context: Value,
+    pub(crate) device_ms: Option<i64>,
+    pub(crate) observed_ms: i64,
+    pub(crate) received_ms: i64,
+    pub(crate) measured_ms: i64,
+    pub(crate) time_suspect: bool,
+    pub(crate) freshness: String,
+    pub(crate) device_seq: Option<i64>,
+    pub(crate) duplicate_of: Option<String>,
+    pub(crate) metrics: String,
+    pub(crate) said: String,
+}
+
+impl Group {
+    /// A row of [`GROUPS`].
+    pub(crate) fn of_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let context: Option<String> = row.get("context")?;
+        let context = context.and_then(|text| serde_json::from_str(&text).ok());
+        let freshness: Option<String> = row.get("freshness")?;
+        Ok(Self {
+            site: row.get("site")?,
+            outbox: row.get("outbox")?,
+            lane: row.get("lane")?,
+            seq: row.get("seq")?,
+            index: row.get("idx")?,
+            device: row.get("device")?,
+            channel: row.get("channel")?,
+            compound: row.get("compound")?,
+            context: context.unwrap_or_else(|| json!({})),
+            device_ms: row.get("device_ms")?,
+            observed_ms: row.get("observed_ms")?,
+            received_ms: row.get("received_ms")?,
+            measured_ms: row.get("measured_ms")?,
+            time_suspect: row.get("time_suspect")?,
+            freshness: freshness.unwrap_or_else(|| Freshness::Fresh.name().to_owned()),
+            device_seq: row.get("device_seq")?,
+            duplicate_of: row.get("copy_of")?,
+            metrics: row.get("metrics")?,
+            said: row.get("said")?,
+        })
+    }
+
+    /// Its readings as the API tells them, each with its metric and index.
+    pub(crate) fn told(&self) -> Vec<(&str, i64, Value)> {
+        let moment = |ms: Option<i64>| ms.map(rfc3339);
+        let (first, compound) = (self.index, self.compound.as_ref());
+        let name = compound.map(|metric| format!("{metric}/{first}"));
+        let [observed, received, measured] =
+            [self.observed_ms, self.received_ms, self.measured_ms].map(rfc3339);
+        let device = moment(self.device_ms);
+        let said: Vec<Value> = serde_json::from_str(&self.said).unwrap_or_default();
+        let readings = (first..).zip(self.metrics.split(COMMA).zip(&said));
+        let told = readings.map(|(index, (metric, said))| {
+            let known = Metric::from_name(metric);
+            let usual = known.and_then(usual_unit);
+            let one = OneSaid::read(said, usual);
+            let canonical = known.and_then(|metric| one.canonical(metric));
+            let told = json!({
+                "site": self.site, "device": self.device, "channel": self.channel,
+                "group": name, "metric": metric, "value": one.value,
+                "comparator": one.comparator, "unit": one.unit,
+                "canonical_unit": canonical.as_ref().and(usual), "canonical_value": canonical,
+                "no_data": one.no_data, "validity": one.validity, "context": self.context,
+                "device_time": device, "observed_time": observed, "received_time": received,
+                "measured_time": measured, "time_suspect": self.time_suspect,
+                "backfilled": self.freshness != Freshness::Fresh.name(),
+                "freshness": self.freshness, "device_seq": self.device_seq,
+                "duplicate_of": self.duplicate_of, "outbox": self.outbox, "lane": self.lane,
+                "seq": self.seq, "index": index,
+            });
+            (metric, index, told)
+        });
+        told.collect()
+    }
+}
+
+/// A reading as it is written in its group.
+#[derive(Debug, Default)]
+pub(crate) struct OneSaid<'a> {
+    pub(crate) value: Option<Cow<'a, str>>,
+    pub(crate) comparator: Option<&'a str>,
+    pub(crate) unit: Option<&'a str>,
+    pub(crate) no_data: Option<Cow<'a, str>>,
+    pub(crate) validity: &'a str,
+}
+
+impl<'a> OneSaid<'a> {
+    fn of(reading: &'a Reading) -> Self {
+        let (value, comparator) = match &reading.value {
+            Ok(Said::Number { number, comparator }) => {
+                (Some(number.to_string().into()), comparator.sign())
+            }
+            Ok(Said::Text(text)) => (Some(text.into()), None),
+            Err(_) => (None, None),
+        };
+        Self {
+            value,
+            comparator,
+            unit: reading.unit.as_ref().map(Unit::as_str),
+            no_data: reading.value.as_ref().err().map(|reason| reason.to_string().into()),
+            validity: reading.validity.name(),
+        }
+    }
+
+    /// As [`OneSaid::write`] wrote it, `usual` being the canonical unit of its metric.
+    fn read(said: &'a Value, usual: Option<&'a str>) -> Self {
+        if let Some(value) = said.as_str() {
+            let (value, validity) = (Some(value.into()), Validity::Valid.name());
+            return Self { value, unit: usual, validity, ..Self::default() };
+        }
+        let part = |name| said.get(name).and_then(Value::as_str);
+        Self {
+            value: part("value").map(Cow::from),
+            comparator: part("comparator"),
+            unit: part("unit"),
+            no_data: part("no_data").map(Cow::from),
+            validity: part("validity").unwrap_or_default(),
+        }
+    }
+
+    /// Adds it to the text of its group; what is usual is left out.
+    pub(crate) fn write(&self, said: &mut String, usual: Option<&str>) {
+        said.push_str(if said.is_empty() { "[" } else { COMMA });
+        let is_usual = self.comparator.is_none()
+            && self.no_data.is_none()
+            && self.validity == Validity::Valid.name()
+            && self.unit.is_some()
+            && self.unit == usual;
+        match self.value.as_ref().filter(|_| is_usual) {
+            Some(value) if value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-')) => {
+                said.extend(["\"", value, "\""]);
+            }
+            Some(value) => said.push_str(&Value::from(value.as_ref()).to_string()),
+            None => said.push_str(&self.object().to_string()),
+        }
+    }
+
+    fn object(&self) -> Value {
+        let parts = [
+            ("value", self.value.as_deref()),
+            ("comparator", self.comparator),
+            ("unit", self.unit),
+            ("no_data", self.no_data.as_deref()),
+            ("validity", Some(self.validity)),
+        ];
+        let known =
+            parts.into_iter().filter_map(|(name, part)| Some((name.to_owned(), part?.into())));
+        Value::Object(known.collect::<Map<_, _>>())
+    }
+
+    /// The number as it is printed and compared, where it is one.
+    fn canonical(&self, metric: Metric) -> Option<String> {
+        let number = self.value.as_ref()?.parse().ok()?;
+        let reading = Reading {
+            metric,
+            value: Ok(Said::Number { number, comparator: Comparator::Equal }),
+            unit: Some(Unit::new(self.unit?)?),
+            validity: Validity::Valid,
+        };
+        reading.canonical().map(|(number, _)| number.to_string())
+    }
+}
+
+/// The text of what a group said.
+pub(crate) fn said(group: &ReadingGroup) -> String {
+    let mut said = String::new();
+    for reading in &group.readings {
+        OneSaid::of(reading).write(&mut said, usual_unit(reading.metric));
+    }
+    said.push(']');
+    said
+}
+
+/// The names of the metrics of a group, in its order.
+pub(crate) fn metrics(group: &ReadingGroup) -> String {
+    let names: Vec<&str> = group.readings.iter().map(|reading| reading.metric.name()).collect();
+    names.join(COMMA)
+}
+
+/// The metrics of a list of names; `None` for one this version does not know.
+pub(crate) fn listed(metrics: &str) -> impl Iterator<Item = Option<Metric>> {
+    metrics.split(COMMA).map(Metric::from_name)
+}
+
+pub(crate) fn usual_unit(metric: Metric) -> Option<&'static str> {
+    metric.row().canonical_unit.as_ref().map(Unit::as_str)
+}

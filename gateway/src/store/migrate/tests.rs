@@ -1,0 +1,119 @@
+//! What a county has from before is told as before.
+
+use super::*;
+use crate::{clock::rfc3339, query, store::Store};
+use rusqlite::Row;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// As the gateways of schema 1 and 2 told a reading.
+fn told_before(row: &Row<'_>) -> rusqlite::Result<Value> {
+    let moment = |ms: Option<i64>| ms.map(rfc3339);
+    let text = |name| row.get::<_, Option<String>>(name);
+    let metric: String = row.get("metric")?;
+    let canonical = text("canonical")?;
+    let known = model::metric::Metric::from_name(&metric);
+    let canonical_unit = known.and_then(|metric| metric.row().canonical_unit.clone());
+    let freshness: String = row.get("freshness")?;
+    let context: String = row.get("context")?;
+    Ok(json!({
+        "site": text("site")?, "device": text("device")?, "channel": text("channel")?,
+        "group": text("grp")?, "metric": metric, "value": text("value")?,
+        "comparator": text("comparator")?, "unit": text("unit")?,
+        "canonical_unit": canonical.as_ref().and(canonical_unit).map(|unit| unit.to_string()),
+        "canonical_value": canonical,
+        "no_data": text("no_data")?, "validity": text("validity")?,
+        "context": serde_json::from_str::<Value>(&context).unwrap_or_default(),
+        "device_time": moment(row.get("device_ms")?), "observed_time": moment(row.get("observed_ms")?),
+        "received_time": moment(row.get("received_ms")?),
+        "measured_time": moment(row.get("measured_ms")?),
+        "time_suspect": row.get::<_, bool>("time_suspect")?,
+        "backfilled": freshness != "fresh", "freshness": freshness,
+        "device_seq": row.get::<_, Option<i64>>("device_seq")?,
+        "duplicate_of": text("copy_of")?,
+        "outbox": text("outbox")?, "lane": text("lane")?, "seq": row.get::<_, i64>("seq")?,
+        "index": row.get::<_, i64>("idx")?,
+    }))
+}
+
+const TOLD_BEFORE: &str = "SELECT *,
+    (SELECT first.outbox || '/' || first.lane || '/' || first.seq || '/' || first.idx
+     FROM reading AS first WHERE first.id = reading.duplicate_of) AS copy_of
+    FROM reading ORDER BY observed_ms, id";
+
+/// Rows of schema 2: id, lane, seq, idx, device, channel, grp, metric, value, comparator, unit,
+/// canonical, no_data, validity, context, device_ms, observed_ms, suspect, clock, freshness,
+/// device_seq, identity, duplicate_of.
+const READINGS: &str = r#"
+  (1, 'trend', 1, 0, 'm', '', NULL, 'hr', '72', NULL, '/min', '72', NULL, 'valid', '{}', NULL, 1000, 0, 'synchronised', 'fresh', NULL, NULL, NULL),
+  (2, 'trend', 1, 1, 'm', '', NULL, 'spo2', '9.80e1', NULL, '%', NULL, NULL, 'valid', '{}', NULL, 1000, 0, 'synchronised', 'fresh', NULL, NULL, NULL),
+  (3, 'trend', 1, 2, 'm', 't1', NULL, 'temp', '98.60', NULL, '[degF]', '37.0', NULL, 'questionable', '{}', NULL, 1000, 0, 'synchronised', 'fresh', NULL, NULL, NULL),
+  (4, 'trend', 1, 3, 'm', '', NULL, 'hr', NULL, NULL, '/min', NULL, 'device_error:a:b "', 'valid', '{}', NULL, 1000, 0, 'unknown', 'fresh', NULL, NULL, NULL),
+  (5, 'trend', 1, 4, 'm', '', NULL, 'hr', '-71.0', NULL, '/min', '-71', NULL, 'valid', '{}', NULL, 1250, 1, 'unknown', 'late', 7, NULL, NULL),
+  (6, 'trend', 2, 0, 'm', '', NULL, 'hr', '71', NULL, '/min', '71', NULL, 'valid', '{}', NULL, 1250, 1, 'unknown', 'late', 7, NULL, NULL),
+  (7, 'urgent', 1, 0, 'c', '', 'nibp/0', 'nibp_sys', '120', NULL, 'mm[Hg]', '120', NULL, 'valid', '{"arm":"left"}', 500, 900, 0, 'synchronised', 'fresh', 3, 'one', NULL),
+  (8, 'urgent', 1, 1, 'c', '', 'nibp/0', 'nibp_dia', '80', NULL, 'mm[Hg]', '80', NULL, 'valid', '{"arm":"left"}', 500, 900, 0, 'synchronised', 'fresh', 3, NULL, NULL),
+  (9, 'urgent', 1, 2, 'g', '', NULL, 'glu_cap_pl', '33.3', '>', 'mmol/L', '33.3', NULL, 'valid', '{}', 500, 900, 0, 'synchronised', 'backfill', 4, 'two', NULL),
+  (10, 'urgent', 2, 0, 'c', '', 'nibp/0', 'nibp_sys', '120', NULL, 'mm[Hg]', '120', NULL, 'valid', '{"arm":"left"}', 500, 990, 0, 'synchronised', 'fresh', 3, 'one', 7),
+  (11, 'urgent', 2, 1, 'c', '', 'nibp/0', 'nibp_dia', '80', NULL, 'mm[Hg]', '80', NULL, 'valid', '{"arm":"left"}', 500, 990, 0, 'synchronised', 'fresh', 3, NULL, 7),
+  (12, 'urgent', 3, 0, 'g', '', NULL, 'glu_cap_pl', 'LO "1"', NULL, NULL, NULL, NULL, 'invalid', '{}', 400, 991, 0, 'synchronised', 'fresh', 5, 'three', 6000),
+  (13, 'urgent', 4, 0, 'g', '', NULL, 'glu_cap_pl', 'LO "1"', NULL, NULL, NULL, NULL, 'invalid', '{}', 400, 992, 0, 'synchronised', 'fresh', 5, 'three', 6000)
+"#;
+
+#[test]
+fn readings_of_schema_2_are_told_as_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let mut old = Connection::open(&path).unwrap();
+    let transaction = old.transaction().unwrap();
+    county(&transaction).unwrap();
+    evidence(&transaction).unwrap();
+    transaction
+        .execute_batch(&format!(
+            "INSERT INTO reading SELECT column1, 'heping', '07', column2, column3, column4, column5,
+               column6, column7, column8, column9, column10, column11, column12, column13, column14,
+               column15, column16, column17, column17 + 50, column17 + 5, column18, column19,
+               column20, column21, column22, column23 FROM (VALUES {READINGS});
+             INSERT INTO latest VALUES ('heping', 'm', '', 'hr', 1250, 1255, 1255, 6),
+               ('heping', 'm', '', 'spo2', 1000, 1005, 1005, 2),
+               ('heping', 'm', 't1', 'temp', 1000, 1005, 1005, 3),
+               ('heping', 'c', '', 'nibp_sys', 900, 905, 905, 7),
+               ('heping', 'c', '', 'nibp_dia', 900, 905, 905, 8);
+             INSERT INTO device VALUES ('heping', 'm', 'monitor', 'd', 'online', '', '{{}}', 1),
+               ('heping', 'c', 'cuff', 'd', 'online', '', '{{}}', 1);"
+        ))
+        .unwrap();
+    transaction.pragma_update(None, "user_version", 2).unwrap();
+    transaction.commit().unwrap();
+    let mut before: Vec<Value> = old
+        .prepare(TOLD_BEFORE)
+        .unwrap()
+        .query_map([], told_before)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    drop(old);
+    // The first copy was removed by age: of the others the oldest is the first now.
+    let place = |told: &Value| told["seq"] == 4 && told["device"] == "g";
+    before.iter_mut().find(|told| place(told)).unwrap()["duplicate_of"] = json!("07/urgent/3/0");
+
+    let connection = Store::connection(&path).unwrap();
+    let filter = query::ReadingFilter { limit: 100, ..query::ReadingFilter::default() };
+    let now = query::readings(&connection, &filter).unwrap();
+    assert_eq!(now["readings"], json!(before));
+    let groups = "SELECT count(*) FROM reading_group";
+    let groups: i64 = connection.query_row(groups, [], |row| row.get(0)).unwrap();
+    assert_eq!(groups, 10);
+    let devices = query::devices(&connection, &BTreeMap::new()).unwrap();
+    let latest: Vec<Vec<&Value>> = devices["devices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|device| {
+            device["latest"].as_array().unwrap().iter().map(|told| &told["value"]).collect()
+        })
+        .collect();
+    assert_eq!(json!(latest), json!([["120", "80"], ["9.80e1", "98.60", "71"]]));
+    let left = "SELECT count(*) FROM sqlite_schema WHERE name IN ('reading', 'latest')";
+    assert_eq!(connection.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
