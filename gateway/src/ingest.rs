@@ -9,7 +9,7 @@ use crate::{
     events::Events,
     intake::{self, Delivery, Gathered, Taken},
     pki::Identity,
-    query::{Clinics, with_clinic},
+    query::{Clinics, block_told, with_clinic},
     reading::Group,
     store::{Store, StoreError},
 };
@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use model::{
     id::{OutboxId, SiteId},
     time::WallTime,
+    waveform::WaveformBlock,
 };
 use rules::rule::RuleSet;
 use rumqttc::{
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 use uplink_proto::{
     ack::Ack,
     envelope::peek,
+    sent,
     topics::{COUNTY, Topic, county_filters},
 };
 
@@ -65,6 +67,10 @@ const GROUPS_MAX: usize = 64;
 const ACKS_MAX: usize = 1024;
 /// Rules look at their deadlines this often.
 const RULES_EVERY: Duration = Duration::from_secs(1);
+
+/// What a box says of its uptime beside each envelope is listened to this often: the first word of
+/// a connection, and enough to find one that was not on its way for long.
+const UPTIME_EVERY: Duration = Duration::from_secs(1);
 
 /// A connected site tells its state every 30 s.
 const STATE_SILENCE_MS: i64 = 90_000;
@@ -117,6 +123,7 @@ impl Ingest {
         let (client, mut events) = AsyncClient::new(options, ACKS_MAX);
         let (deliveries, waiting) = mpsc::channel(WAITING_MAX);
         let work = tokio::spawn(self.clone().work(waiting, client.clone()));
+        let mut heard = BTreeMap::<SiteId, Instant>::new();
         let ended = loop {
             let polled = tokio::select! {
                 polled = tokio::time::timeout(SILENCE_MAX, events.poll()) => polled,
@@ -152,6 +159,9 @@ impl Ingest {
                 }
                 Event::Incoming(Packet::Publish(message)) => {
                     let topic = String::from_utf8_lossy(&message.topic);
+                    let said =
+                        message.properties.as_ref().map(|said| said.user_properties.as_slice());
+                    let uptime = said.and_then(sent::read);
                     let bytes = message.payload.to_vec();
                     let delivery = match Topic::parse(&topic) {
                         Some(Topic::Up(site, lane)) => Delivery::Envelope(site, lane, bytes),
@@ -160,6 +170,14 @@ impl Ingest {
                         }
                         Some(Topic::Ack(_)) | None => continue,
                     };
+                    if let (Delivery::Envelope(site, ..), Some(uptime)) = (&delivery, uptime)
+                        && heard.get(site).is_none_or(|last| last.elapsed() >= UPTIME_EVERY)
+                    {
+                        heard.insert(site.clone(), Instant::now());
+                        let said =
+                            Delivery::Uptime { site: site.clone(), uptime, at: clock::now() };
+                        deliveries.send(said).await.context("the database has stopped")?;
+                    }
                     // Full: the broker waits, and behind it the outboxes.
                     deliveries.send(delivery).await.context("the database has stopped")?;
                 }
@@ -227,6 +245,14 @@ impl Ingest {
         }
     }
 
+    fn tell_blocks(&self, blocks: &[(SiteId, WallTime, WaveformBlock)]) {
+        for (site, start, block) in blocks {
+            let key = format!("{site}:{}:{}", block.device, block.metric);
+            let told = json!({"site": site.as_str(), "blocks": [block_told(site, *start, block)]});
+            self.events.publish("waveform", &told, Some(key));
+        }
+    }
+
     fn tell(&self, taken: Taken, client: &AsyncClient) {
         for (site, ack) in taken.acks {
             tell_ack(client, site, &ack);
@@ -245,13 +271,12 @@ impl Ingest {
         metrics::counter!("gateway_boxes_by_turns_total").increment(counts.by_turns);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
         match self.events.are_heard() {
-            true => self.tell_readings(&taken.readings),
+            true => {
+                self.tell_readings(&taken.readings);
+                self.tell_blocks(&taken.blocks);
+            }
             false if taken.readings.is_empty() => {}
             false => self.events.leave_out(),
-        }
-        for (key, block) in taken.blocks {
-            let site = block.get("site").cloned();
-            self.events.publish("waveform", &json!({"site": site, "blocks": [block]}), Some(key));
         }
         let places = [("device", taken.devices), ("site", taken.sites), ("alert", taken.alerts)];
         for (name, list) in places {
@@ -266,7 +291,7 @@ impl Ingest {
 fn sender_of(delivery: &Delivery) -> Option<(SiteId, OutboxId)> {
     match delivery {
         Delivery::Envelope(site, _, bytes) => Some((site.clone(), peek(bytes).ok()?.outbox)),
-        Delivery::State { .. } => None,
+        Delivery::State { .. } | Delivery::Uptime { .. } => None,
     }
 }
 

@@ -186,14 +186,15 @@ fn same_rows(county: &Path, copy: &Path) -> anyhow::Result<i64> {
     let text = |query: &str| county.query_row(query, [], |row| row.get::<_, String>(0));
     let count = |query: &str| county.query_row(query, [], |row| row.get::<_, i64>(0));
     ensure!(text("PRAGMA copy.integrity_check")? == "ok", "the copy is damaged");
-    for table in ["envelope", "reading", "waveform", "device_alarm", "drop_record", "person"] {
+    for table in ["envelope", "reading_group", "waveform", "device_alarm", "drop_record", "person"]
+    {
         let other = format!(
             "SELECT count(*) FROM (SELECT * FROM copy.{table} EXCEPT SELECT * FROM main.{table})"
         );
         ensure!(count(&other)? == 0, "{table}: the copy has rows of its own");
     }
     let mut all = 0;
-    for table in ["reading", "waveform"] {
+    for table in ["reading_group", "waveform"] {
         let there = count(&format!("SELECT count(*) FROM copy.{table}"))?;
         let of_its_envelopes = count(&format!(
             "SELECT count(*) FROM main.{table} WHERE (site, outbox, lane, seq) IN

@@ -197,7 +197,7 @@ fn four_monitors_and_a_pump() -> anyhow::Result<Vec<DevicePlan>> {
 /// How old the newest reading is that the county has.
 fn age(village: &Village) -> anyhow::Result<Duration> {
     let newest: Option<i64> = read_only(&village.database())?.query_row(
-        "SELECT max(observed_ms) FROM reading",
+        "SELECT max(observed_ms) FROM reading_group",
         [],
         |row| row.get(0),
     )?;

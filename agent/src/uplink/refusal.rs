@@ -169,6 +169,7 @@ fn certificates(error: &RustlsError) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
     fn told(error: ClientError) -> String {
         match Refusal::from(error) {

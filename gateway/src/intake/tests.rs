@@ -1,5 +1,6 @@
 //! What one transaction leaves behind: each envelope once, whatever comes, or nothing at all.
 
+mod clocks;
 mod cost;
 mod evaluation;
 
@@ -13,7 +14,7 @@ use model::{
     record::{DropCause, DropRecord, Record},
     time::{ClockQuality, Observed},
     units::Unit,
-    waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
+    waveform::{SamplePeriod, Scale, WaveformBlock, WaveformFlags},
 };
 use tempfile::TempDir;
 
@@ -23,7 +24,7 @@ const VALUES: &str = "SELECT json_each.value FROM reading_group, json_each(said)
      ORDER BY reading_group.id, key";
 const OUTBOX: OutboxId = OutboxId::from_bytes([7; 16]);
 /// Everything a batch writes to.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "site",
     "ledger",
     "envelope",
@@ -33,6 +34,8 @@ const TABLES: [&str; 12] = [
     "waveform",
     "device_alarm",
     "device_action",
+    "boot",
+    "clock_change",
     "drop_record",
     "alert",
     "engine",
@@ -41,7 +44,7 @@ const TABLES: [&str; 12] = [
 struct County {
     connection: Connection,
     rules: RuleSet,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl County {
@@ -49,7 +52,7 @@ impl County {
         let folder = tempfile::tempdir().unwrap();
         let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
         let rules = include_str!("../../../configs/rules/default.json");
-        Self { connection, rules: RuleSet::from_json(rules).unwrap(), _folder: folder }
+        Self { connection, rules: RuleSet::from_json(rules).unwrap(), folder }
     }
 
     /// One transaction, committed.
@@ -147,7 +150,8 @@ fn dropped(lane: Lane, first: u64, last: u64) -> Record {
 }
 
 fn envelope(lane: Lane, number: u64, records: Vec<Record>) -> Delivery {
-    let envelope = Envelope { outbox: OUTBOX, lane, seq: seq(number), opened_at: NOW, records };
+    let envelope =
+        Envelope { outbox: OUTBOX, lane, seq: seq(number), opened_at: NOW, uptime: None, records };
     Delivery::Envelope(site(), lane, envelope.encode())
 }
 
@@ -228,6 +232,31 @@ fn boards_are_told_of_a_reading_what_is_told_of_its_row() {
         let wanted: Vec<&Value> = told.iter().filter(wanted).take(count).collect();
         assert_eq!(json!(found), json!(wanted));
     }
+}
+
+#[test]
+fn boards_are_told_of_a_block_what_is_told_of_its_row() {
+    let mut county = County::new();
+    let Record::Waveform(mut scaled) = block() else { unreachable!() };
+    scaled.flags = WaveformFlags { lead_off: true, saturation: false, pacer: true };
+    let per_count = "0.0050".parse().unwrap();
+    scaled.scale = Some(Scale { per_count, offset: -3, unit: Unit::new("mV").unwrap() });
+    let (device, metric) = (scaled.device.to_string(), scaled.metric.name().to_owned());
+    let records = vec![block(), Record::Waveform(scaled)];
+    let taken = county.take(&[envelope(Lane::Wave, 1, records)]);
+    let told =
+        taken.blocks.iter().map(|(site, start, block)| query::block_told(site, *start, block));
+    let filter = query::WaveformFilter {
+        site: None,
+        device,
+        metric,
+        from_ms: None,
+        to_ms: None,
+        after: None,
+        limit: 10,
+    };
+    let stored = query::waveforms(&county.connection, &filter).unwrap();
+    assert_eq!(stored["blocks"], json!(told.collect::<Vec<_>>()));
 }
 
 #[test]
@@ -317,7 +346,9 @@ fn a_live_state_is_answered_by_an_ack() {
         outbox: OUTBOX,
         backlog: [0; 3],
         clock: ClockQuality::Synchronised,
+        clock_evidence: String::new(),
         at: NOW,
+        uptime: None,
     };
     let live = |retained| Delivery::State { site: site(), bytes: state.encode(), retained };
     let taken = county.take(&[live(false)]);
@@ -433,7 +464,9 @@ fn an_older_word_about_a_site_changes_nothing() {
             outbox: OUTBOX,
             backlog: [0, 2, 0],
             clock: ClockQuality::Synchronised,
+            clock_evidence: String::new(),
             at: NOW,
+            uptime: None,
         };
         Delivery::State { site: site(), bytes: state.encode(), retained: false }
     };

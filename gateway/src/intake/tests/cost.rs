@@ -1,6 +1,10 @@
 //! What it costs to take in a reading: figures of `tests/bench/RESULTS.md`.
 //!
-//! `INGEST_READINGS=1000000 cargo test --release -p gateway --lib what_a_reading_costs -- --nocapture`
+//! ```sh
+//! INGEST_READINGS=1000000 cargo test --release -p gateway --lib what_a_reading -- --nocapture
+//! ```
+
+#![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
 use super::*;
 use model::{decimal::Decimal, metric::Kind};
@@ -66,7 +70,8 @@ impl Sites {
         let seq = seq(self.quarter + 1);
         let site = self.sites[self.next].clone();
         let opened_at = self.now();
-        let envelope = Envelope { outbox: OUTBOX, lane: Lane::Trend, seq, opened_at, records };
+        let (lane, uptime) = (Lane::Trend, None);
+        let envelope = Envelope { outbox: OUTBOX, lane, seq, opened_at, uptime, records };
         self.next = (self.next + 1) % self.sites.len();
         self.quarter += u64::from(self.next == 0);
         (Delivery::Envelope(site, Lane::Trend, envelope.encode()), count)
@@ -120,7 +125,7 @@ fn what_a_reading_costs() {
         write_bytes += after.2 - before.2;
     }
     took_ms.sort_unstable();
-    let file = fs::metadata(county._folder.path().join("county.sqlite")).unwrap().len();
+    let file = fs::metadata(county.folder.path().join("county.sqlite")).unwrap().len();
     let per = |amount: u64| amount / u64::try_from(stored).unwrap();
     let figures = json!({
         "sites": sites.sites.len(), "readings": stored,

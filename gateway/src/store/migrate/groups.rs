@@ -93,7 +93,10 @@ struct Moved {
 
 fn wanted(connection: &Connection) -> rusqlite::Result<BTreeSet<i64>> {
     connection
-        .prepare("SELECT reading FROM latest UNION SELECT duplicate_of FROM reading WHERE duplicate_of NOT NULL")?
+        .prepare(
+            "SELECT reading FROM latest
+             UNION SELECT duplicate_of FROM reading WHERE duplicate_of NOT NULL",
+        )?
         .query_map([], |row| row.get(0))?
         .collect()
 }
@@ -130,20 +133,19 @@ fn store(
     let duplicate_of = common.duplicate_of.and_then(|first| moved.to.get(&first).copied());
     let compound = common.grp.as_ref().and_then(|name| name.split('/').next());
     let [observed_ms, received_ms, measured_ms] = common.times_ms;
-    let names = [&common.site, &common.device, &common.outbox, &common.lane];
+    let Common { site, device, outbox, lane, .. } = &common;
     let metrics = metrics.join(",");
     connection
         .prepare_cached("INSERT OR IGNORE INTO source (site, device) VALUES (?1, ?2)")?
-        .execute([&common.site, &common.device])?;
+        .execute([site, device])?;
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO outbox_lane (site, outbox, lane) VALUES (?1, ?2, ?3)",
         )?
-        .execute([&common.site, &common.outbox, &common.lane])?;
+        .execute([site, outbox, lane])?;
     connection
         .prepare_cached("INSERT OR IGNORE INTO metric_list (metrics) VALUES (?1)")?
         .execute([&metrics])?;
-    let [site, device, outbox, lane] = names;
     let id = connection
         .prepare_cached(
             "INSERT INTO reading_group (source, outbox_lane, seq, idx, channel, compound,

@@ -15,11 +15,11 @@ use ciborium::Value;
 use model::{
     id::{Lane, OutboxId, Seq},
     record::Record,
-    time::WallTime,
+    time::{Uptime, WallTime},
 };
 
 /// Everything but names and records, at its longest.
-const HEAD_LEN: usize = 64;
+const HEAD_LEN: usize = 96;
 /// What is before the bytes of a series, and before a name.
 const SERIES_HEAD_LEN: usize = 7;
 const NAME_HEAD_LEN: usize = 2;
@@ -28,6 +28,7 @@ const NAME_HEAD_LEN: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Builder {
     opened_at: WallTime,
+    uptime: Option<Uptime>,
     names: Names,
     /// Records that are finished, and how many they are.
     records: Vec<u8>,
@@ -37,6 +38,7 @@ pub struct Builder {
     /// What groups in series may still unpack to.
     room: usize,
     full: bool,
+    len_max: usize,
 }
 
 /// Where an envelope ended before its last record.
@@ -51,15 +53,17 @@ struct End {
 impl Builder {
     /// An empty envelope.
     #[must_use]
-    pub fn new(opened_at: WallTime) -> Self {
+    pub fn new(opened_at: WallTime, uptime: Option<Uptime>) -> Self {
         Self {
             opened_at,
+            uptime,
             names: Names::default(),
             records: Vec::new(),
             count: 0,
             series: None,
             room: series::UNPACKED_MAX,
             full: false,
+            len_max: HEAD_LEN,
         }
     }
 
@@ -91,11 +95,14 @@ impl Builder {
                 self.count += 1;
             }
         }
-        self.full = self.len_max() > len_max && !is_empty;
+        let len = self.measured();
+        self.full = len > len_max && !is_empty;
         if self.full {
             self.cut(&end);
             // What is known of the past takes more memory than the bytes, and is of no more use.
             self.end_series();
+        } else {
+            self.len_max = len;
         }
         !self.full
     }
@@ -109,12 +116,7 @@ impl Builder {
     /// How long it is, or a few bytes more: the head has its final length last.
     #[must_use]
     pub fn len_max(&self) -> usize {
-        let devices = self.names.devices.iter().map(|device| device.as_str());
-        let metrics = self.names.metrics.iter().map(|metric| metric.name());
-        let names: usize = devices.chain(metrics).map(|name| NAME_HEAD_LEN + name.len()).sum();
-        let series =
-            self.series.as_ref().map_or(0, |series| SERIES_HEAD_LEN + series.bytes().len());
-        HEAD_LEN + names + self.records.len() + series
+        self.len_max
     }
 
     /// The envelope's bytes, under its number.
@@ -131,8 +133,9 @@ impl Builder {
             ("d", Value::Array(devices)),
             ("m", Value::Array(metrics)),
         ];
-        let mut bytes = Vec::with_capacity(self.len_max());
-        wire::write_head(&mut bytes, wire::MAP, head.len() + 1);
+        let mut bytes = Vec::with_capacity(self.len_max);
+        let parts = head.len() + 1 + usize::from(self.uptime.is_some());
+        wire::write_head(&mut bytes, wire::MAP, parts);
         for (key, value) in head {
             wire::write(&mut bytes, &text(key));
             wire::write(&mut bytes, &value);
@@ -143,7 +146,20 @@ impl Builder {
         if let Some(series) = &self.series {
             series.write(&mut bytes);
         }
+        if let Some(uptime) = self.uptime {
+            wire::write(&mut bytes, &text("k"));
+            wire::write(&mut bytes, &wire::uptime(uptime));
+        }
         bytes
+    }
+
+    fn measured(&self) -> usize {
+        let devices = self.names.devices.iter().map(|device| device.as_str());
+        let metrics = self.names.metrics.iter().map(|metric| metric.name());
+        let names: usize = devices.chain(metrics).map(|name| NAME_HEAD_LEN + name.len()).sum();
+        let series =
+            self.series.as_ref().map_or(0, |series| SERIES_HEAD_LEN + series.bytes().len());
+        HEAD_LEN + names + self.records.len() + series
     }
 
     fn end_series(&mut self) {
