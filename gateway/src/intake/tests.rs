@@ -622,6 +622,8 @@ fn two_boxes_by_turns_are_told_and_the_last_words_of_one_are_not_those_of_the_ot
             backlog: [0; 3],
             clock: ClockQuality::Synchronised,
             at: NOW,
+            clock_evidence: String::new(),
+            uptime: None,
         };
         Delivery::State { site: site(), bytes: state.encode(), retained: false }
     };
