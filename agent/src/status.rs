@@ -81,12 +81,12 @@ struct UplinkFacts {
     /// Why not.
     #[serde(default)]
     aside_why: String,
-    /// How often another box took the connection over, since the start; and when it last did, ms
-    /// since 1970.
+    /// How often another box with the same certificate was noticed since the start, and when last,
+    /// ms since 1970.
     #[serde(default)]
-    taken_over: u64,
+    rival: u64,
     #[serde(default)]
-    taken_over_ms: Option<i64>,
+    rival_ms: Option<i64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -165,10 +165,10 @@ impl Board {
     }
 
     /// Another box has connected with the certificate of this site.
-    pub(crate) fn taken_over(&self, now: Now) {
+    pub(crate) fn rival(&self, now: Now) {
         let uplink = &mut self.facts().uplink;
-        uplink.taken_over += 1;
-        uplink.taken_over_ms = Some(now.wall.unix_ms());
+        uplink.rival += 1;
+        uplink.rival_ms = Some(now.wall.unix_ms());
     }
 
     pub(crate) fn task_failed(&self, task: &str) {
@@ -448,12 +448,12 @@ impl Facts {
             text +=
                 &format!("        {aside} envelopes cannot be sent and are kept: {aside_why}\n");
         }
-        if let UplinkFacts { taken_over, taken_over_ms: Some(ms), .. } = self.uplink {
+        if let UplinkFacts { rival, rival_ms: Some(ms), .. } = self.uplink {
             let at = jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-            let times = if taken_over == 1 { "time" } else { "times" };
+            let times = if rival == 1 { "time" } else { "times" };
             text += &format!(
-                "        another box took this connection over, {taken_over} {times}, last {at:.0}; \
-                 two boxes must not have one certificate: issue one of them its own at the county\n"
+                "        another box uses the certificate of this site, noticed {rival} {times}, \
+                 last {at:.0}; find it, and issue one of the two its own at the county\n"
             );
         }
         let ClockFacts { quality, evidence } = &self.clock;

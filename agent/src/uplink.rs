@@ -107,14 +107,11 @@ pub(crate) async fn run(uplink: Uplink) {
         };
         let now = uplink.clock.now();
         let text = error.to_string();
-        uplink.board.uplink(&text);
-        let wait = match error {
-            UplinkError::Connection(ConnectionError::TakenOver) => {
-                uplink.board.taken_over(now);
-                outage.taken_over(now.mono)
-            }
-            _ => Wait::Jittered(outage.wait_max(now.mono, up_since)),
-        };
+        let mut wait = Wait::Jittered(outage.wait_max(now.mono, up_since));
+        if let UplinkError::Connection(ConnectionError::TakenOver) = error {
+            wait = outage.taken_over(now.mono);
+        }
+        uplink.board.uplink(&format!("{text}{}", wait.text()));
         match outage.is_news(&text) {
             true => tracing::warn!(error = text, "Uplink is down."),
             false => tracing::debug!(error = text, "Uplink is down."),
@@ -143,6 +140,14 @@ impl Wait {
         match self {
             Self::Jittered(cap) => jittered(cap),
             Self::StandBack(cap) => cap / 2 + jittered(cap / 2),
+        }
+    }
+
+    /// What a person hears of it, if it is long.
+    fn text(self) -> String {
+        match self {
+            Self::Jittered(_) => String::new(),
+            Self::StandBack(cap) => format!("; tried again within {} min", cap.as_secs() / 60),
         }
     }
 
@@ -253,7 +258,17 @@ impl Uplink {
             return Err(UplinkError::StartedAnew);
         }
         let mut session = Session::new(self, stock, &mut connection)?;
-        let ended = session.serve(news, &state).await;
+        let mut ended = session.serve(news, &state).await;
+        match ended {
+            // Of the brokers we know none says why it closes the connection of a rival.
+            Err(UplinkError::Connection(ConnectionError::Closed)) if session.by_turns => {
+                ended = Err(ConnectionError::TakenOver.into());
+            }
+            Err(UplinkError::Connection(ConnectionError::TakenOver)) => {
+                self.board.rival(self.clock.now());
+            }
+            _ => {}
+        }
         if ended.is_ok() {
             let holds_s = self.outbox.stats().await?.holds_s;
             let last_words = state(false, session.sender.backlog(), holds_s).encode();

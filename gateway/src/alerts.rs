@@ -15,7 +15,7 @@ use crate::{
 use model::{
     alarm::DeviceAlarm,
     device::DeviceStatus,
-    id::{DeviceId, SiteId},
+    id::{DeviceId, OutboxId, SiteId},
     reading::ReadingGroup,
     time::{Uptime, WallTime},
 };
@@ -206,6 +206,22 @@ impl Evaluation {
         self.ahead_ms.insert(site.clone(), ahead_ms);
         self.note(changed);
         Ok(())
+    }
+
+    /// The box of a site said just now which outbox it works with; whether it is another box than
+    /// the one before.
+    pub(crate) fn hear_box_identity(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        outbox: OutboxId,
+        connection: u64,
+    ) -> rusqlite::Result<bool> {
+        let engine = self.engine(context.connection, site, &subject(site)?)?;
+        let (turned, changed) =
+            engine.hear_box_identity(context.rules, context.now, outbox, connection);
+        self.note(changed);
+        Ok(turned)
     }
 
     /// A site's box went out of reach or is back: all that is behind it hears of it.

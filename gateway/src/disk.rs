@@ -172,6 +172,16 @@ impl Disk {
         lane == Lane::Urgent || !self.found.borrow().is_short
     }
 
+    /// Whether everything is taken in.
+    pub(crate) fn takes_all(&self) -> bool {
+        matches!(self.found().state(), DiskState::Good | DiskState::Low)
+    }
+
+    /// Hears of every look.
+    pub(crate) fn looks(&self) -> watch::Receiver<Found> {
+        self.found.subscribe()
+    }
+
     pub(crate) fn found(&self) -> Found {
         *self.found.borrow()
     }

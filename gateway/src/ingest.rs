@@ -14,7 +14,11 @@ use crate::{
     store::{Store, StoreError},
 };
 use anyhow::Context as _;
-use model::{id::SiteId, time::WallTime, waveform::WaveformBlock};
+use model::{
+    id::{OutboxId, SiteId},
+    time::WallTime,
+    waveform::WaveformBlock,
+};
 use rules::rule::RuleSet;
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
@@ -35,6 +39,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use uplink_proto::{
+    ack::Ack,
+    envelope::peek,
     sent,
     topics::{COUNTY, Topic, county_filters},
 };
@@ -193,20 +199,41 @@ impl Ingest {
     /// One transaction after the other, with what has come meanwhile, as far as it fits.
     async fn work(self, mut waiting: mpsc::Receiver<Delivery>, client: AsyncClient) {
         let mut fits = BATCH_BYTES.start;
-        while let Some(first) = waiting.recv().await {
-            let mut bytes = first.len();
-            let mut batch = vec![first];
-            while bytes < fits
-                && let Ok(next) = waiting.try_recv()
-            {
-                bytes += next.len();
-                batch.push(next);
+        let disk = self.store.disk();
+        let mut looks = disk.looks();
+        // Boxes that were not acked because of the disk: they wait ever longer before they try again.
+        let mut put_off = BTreeMap::new();
+        loop {
+            let first = tokio::select! {
+                first = waiting.recv() => match first {
+                    Some(first) => Some(first),
+                    None => return,
+                },
+                _ = looks.changed(), if !put_off.is_empty() => None,
+            };
+            if let Some(first) = first {
+                let mut bytes = first.len();
+                let mut batch = vec![first];
+                while bytes < fits
+                    && let Ok(next) = waiting.try_recv()
+                {
+                    bytes += next.len();
+                    batch.push(next);
+                }
+                if !disk.takes_all() {
+                    put_off.extend(batch.iter().filter_map(sender_of));
+                }
+                let (rules, began) = (Arc::clone(&self.rules), Instant::now());
+                for taken in intake::store(&self.store, batch, clock::now(), &rules).await {
+                    self.tell(taken, &client);
+                }
+                fits = fitting(bytes, began.elapsed());
             }
-            let (rules, began) = (Arc::clone(&self.rules), Instant::now());
-            for taken in intake::store(&self.store, batch, clock::now(), &rules).await {
-                self.tell(taken, &client);
+            if disk.takes_all() {
+                for (site, outbox) in std::mem::take(&mut put_off) {
+                    tell_ack(&client, site, &Ack::taking_in_again(outbox));
+                }
             }
-            fits = fitting(bytes, began.elapsed());
         }
     }
 
@@ -228,11 +255,7 @@ impl Ingest {
 
     fn tell(&self, taken: Taken, client: &AsyncClient) {
         for (site, ack) in taken.acks {
-            let topic = Topic::Ack(site).name();
-            if client.try_publish(topic, QoS::AtLeastOnce, false, ack.encode()).is_err() {
-                // The site sends again what it does not see acked.
-                tracing::debug!("An ack could not be handed over.");
-            }
+            tell_ack(client, site, &ack);
         }
         let counts = taken.counts;
         for (verdict, count) in [
@@ -245,6 +268,7 @@ impl Ingest {
         }
         metrics::counter!("gateway_envelopes_not_kept_total").increment(counts.not_kept);
         metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
+        metrics::counter!("gateway_boxes_by_turns_total").increment(counts.by_turns);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
         match self.events.are_heard() {
             true => {
@@ -260,6 +284,22 @@ impl Ingest {
                 self.events.publish(name, &with_clinic(item, &self.clinics), None);
             }
         }
+    }
+}
+
+/// Whose envelope it is.
+fn sender_of(delivery: &Delivery) -> Option<(SiteId, OutboxId)> {
+    match delivery {
+        Delivery::Envelope(site, _, bytes) => Some((site.clone(), peek(bytes).ok()?.outbox)),
+        Delivery::State { .. } | Delivery::Uptime { .. } => None,
+    }
+}
+
+fn tell_ack(client: &AsyncClient, site: SiteId, ack: &Ack) {
+    let topic = Topic::Ack(site).name();
+    if client.try_publish(topic, QoS::AtLeastOnce, false, ack.encode()).is_err() {
+        // The site sends again what it does not see acked.
+        tracing::debug!("An ack could not be handed over.");
     }
 }
 

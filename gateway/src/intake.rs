@@ -91,6 +91,8 @@ pub(crate) struct Counts {
     pub(crate) not_kept: u64,
     /// Records and readings this version does not know, in envelopes that were taken.
     pub(crate) skipped: u64,
+    /// States of another box than the one before, with the certificate of the same site.
+    pub(crate) by_turns: u64,
     pub(crate) readings: u64,
 }
 
@@ -114,6 +116,8 @@ struct Batch<'t> {
     /// Outboxes whose sender waits for an ack, and what of them came in.
     touched: BTreeMap<(SiteId, OutboxId), Vec<Proven>>,
     errors: BTreeMap<(SiteId, OutboxId), Vec<AckError>>,
+    /// Boxes that came back after another one with the same certificate: they are told.
+    by_turns: BTreeSet<(SiteId, OutboxId)>,
     evaluation: Evaluation,
     names: Names,
     taken: Taken,
@@ -239,6 +243,7 @@ impl<'t> Batch<'t> {
             changed: BTreeSet::new(),
             touched: BTreeMap::new(),
             errors: BTreeMap::new(),
+            by_turns: BTreeSet::new(),
             evaluation: Evaluation::default(),
             names: Names::default(),
             taken: Taken::default(),
@@ -492,6 +497,21 @@ impl<'t> Batch<'t> {
                 return Ok(());
             }
         };
+        let is_live = state.online && !retained; // A will was written when the connection began.
+        if is_live
+            && self.evaluation.hear_box_identity(
+                self.context(),
+                site,
+                state.outbox,
+                state.connection,
+            )?
+        {
+            self.taken.counts.by_turns += 1;
+            self.touched.entry((site.clone(), state.outbox)).or_default();
+            self.by_turns.insert((site.clone(), state.outbox));
+            tracing::warn!(%site, outbox = %state.outbox, connection = state.connection,
+                "Two boxes are heard by turns with the certificate of one site; issue one of them its own.");
+        }
         let before: Option<bool> = self
             .connection
             .prepare_cached("SELECT online FROM site WHERE site = ?1")?
@@ -507,7 +527,7 @@ impl<'t> Batch<'t> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT (site) DO UPDATE SET online = ?2, connection = ?3, changed_ms = ?4,
                    agent_version = ?5, outbox = ?6, clock = ?7, backlog = ?8, clock_evidence = ?9
-                 WHERE ?3 >= connection OR ?6 <> outbox",
+                 WHERE CASE WHEN ?6 = outbox THEN ?3 >= connection ELSE ?2 END",
             )?
             .execute(params![
                 site.as_str(),
@@ -523,8 +543,7 @@ impl<'t> Batch<'t> {
         if changed == 0 {
             return Ok(());
         }
-        // A will was written when the connection began.
-        if state.online && !retained {
+        if is_live {
             // A box that has nothing to send hears by the ack when the county was restored.
             self.touched.entry((site.clone(), state.outbox)).or_default();
             self.evaluation.hear_box_clock(self.context(), site, state.at)?;
@@ -578,8 +597,9 @@ impl<'t> Batch<'t> {
                 lanes.push((lane, self.known_ledger(&site, outbox, lane)?.settled()));
             }
             let errors = self.errors.remove(&(site.clone(), outbox)).unwrap_or_default();
+            let by_turns = self.by_turns.contains(&(site.clone(), outbox));
             let acks = Ack::telling(outbox, lanes, proven, errors).into_iter();
-            self.taken.acks.extend(acks.map(|ack| (site.clone(), ack)));
+            self.taken.acks.extend(acks.map(|ack| (site.clone(), Ack { by_turns, ..ack })));
         }
         self.taken.alerts = alerts::store(self.context(), self.evaluation)?;
         Ok(self.taken)

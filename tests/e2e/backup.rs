@@ -139,7 +139,9 @@ async fn a_restored_county_gets_again_what_the_box_keeps_and_is_told_what_it_doe
     village.site.stop().await?;
     village.county.stop().await?;
     let gone = village.prove_with(&before)?;
-    ensure!(gone.dropped == u64::try_from(lost.len())?, "{gone:?}, lost {}", lost.len());
+    // What was at the county and not acked yet waited at the box, and came again.
+    let lost = u64::try_from(lost.len())?;
+    ensure!((1..=lost).contains(&gone.dropped), "{gone:?}, lost {lost}");
     println!("{} came again, twice; a day later {gone:?}", lost_twice.len());
     Ok(())
 }

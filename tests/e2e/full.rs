@@ -12,12 +12,16 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use virtual_devices::{EcgSource, Patient, Scenario};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const LIMIT: Duration = Duration::from_secs(60);
+/// By then an agent that is not acked waits for long before it sends again.
+const PATIENT_AFTER: Duration = Duration::from_secs(35);
+/// A county that has room again tells the agents.
+const AT_ONCE: Duration = Duration::from_secs(15);
 /// Counts envelopes that were not taken in.
 const REFUSED: &str = "gateway_envelopes_refused_total ";
 const SIZE_MIB: usize = 128;
@@ -94,8 +98,8 @@ async fn on_a_full_disk_the_board_goes_on_and_what_waits_comes_when_there_is_roo
         Ok(status == 503 && text.contains("The disk is full"))
     })
     .await?;
+    let full_since = Instant::now();
     let stored = envelopes(&village, "trend").await?;
-    // Not for longer than it takes: an agent waits ever longer before it sends again.
     until("readings wait at the clinic", LIMIT, async || {
         let (_, metrics) = answer(&village, "/metrics").await?;
         let refused = metrics.lines().find_map(|line| line.strip_prefix(REFUSED));
@@ -118,12 +122,15 @@ async fn on_a_full_disk_the_board_goes_on_and_what_waits_comes_when_there_is_roo
     .await?;
     ensure!(answer(&village, "/api/v1/devices").await?.0 == 200, "the board has no devices");
 
+    until("the agent is patient", LIMIT, async || Ok(full_since.elapsed() >= PATIENT_AFTER))
+        .await?;
+
     // Somebody makes room.
     fs::remove_file(&last)?;
     fs::remove_file(&ballast)?;
     until("it is ready by itself", LIMIT, async || Ok(answer(&village, "/readyz").await?.0 == 200))
         .await?;
-    until("what waited has come", LIMIT, async || {
+    until("what waited has come", AT_ONCE, async || {
         Ok(envelopes(&village, "trend").await? > stored + 10)
     })
     .await?;

@@ -224,6 +224,14 @@ impl Village {
     }
 }
 
+/// Whether the county has every row of that outbox, or its drop.
+///
+/// # Errors
+/// When a database cannot be read.
+pub fn has_all(outbox: &Path, county: &Path) -> anyhow::Result<bool> {
+    proof::has_all(outbox, county)
+}
+
 /// Opens a database that somebody else may be writing to.
 ///
 /// # Errors

@@ -92,6 +92,10 @@ pub(super) enum ConnectionError {
         "another box has connected with the certificate of this site; find it, and issue one of the two a certificate of its own at the county (`clinic-gateway pki issue`); readings are kept"
     )]
     TakenOver,
+    #[error(
+        "the broker closed the connection without a word: it stops, or another box has connected with the certificate of this site; readings are kept"
+    )]
+    Closed,
     #[error("the connection was lost: {0}; readings are kept")]
     Lost(String),
     #[error("the broker takes nothing; readings are kept")]
@@ -160,6 +164,9 @@ impl Connection {
             Ok(Ok(())) => Ok(connection),
             Ok(Err(Refusal::Rejected(reason))) => Err(ConnectionError::Rejected(reason)),
             Ok(Err(Refusal::TakenOver)) => Err(ConnectionError::TakenOver),
+            Ok(Err(Refusal::Closed)) => {
+                Err(unreachable("it closed the connection without a word".to_owned()))
+            }
             Ok(Err(Refusal::Failed(reason))) => Err(unreachable(reason)),
             Err(_) => Err(unreachable(format!("no answer in {} s", CONNECT_LIMIT.as_secs()))),
         }
@@ -218,6 +225,7 @@ impl Connection {
             let event = match event {
                 None => return Err(ConnectionError::Lost("the client ended".to_owned())),
                 Some(Err(Refusal::TakenOver)) => return Err(ConnectionError::TakenOver),
+                Some(Err(Refusal::Closed)) => return Err(ConnectionError::Closed),
                 Some(Err(Refusal::Rejected(reason))) => {
                     return Err(ConnectionError::Rejected(reason));
                 }

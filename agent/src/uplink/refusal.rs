@@ -13,8 +13,9 @@ use rumqttc::{
     },
 };
 use rustls::{AlertDescription, CertificateError, Error as RustlsError};
+use std::io;
 
-/// rmqtt's own word for a session that was taken over; it calls that "not authorized".
+/// rmqtt's own word for a session that was taken over, should it ever get as far as the wire.
 const RMQTT_TAKEN_OVER: &str = "Kicked";
 
 /// Why the client ended.
@@ -24,6 +25,9 @@ pub(super) enum Refusal {
     Rejected(String),
     /// Another program has connected under the name of this site.
     TakenOver,
+    /// The connection was closed without a word: mosquitto 2.0 and rmqtt 0.24 do so with one that is
+    /// taken over.
+    Closed,
     Failed(String),
 }
 
@@ -36,6 +40,12 @@ impl From<ClientError> for Refusal {
             ClientError::ConnectionRefused(code) => Self::Rejected(connect(code)),
             ClientError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
                 disconnect(reason_code, reason_string.as_deref())
+            }
+            ClientError::MqttState(StateError::ConnectionAborted) => Self::Closed,
+            ClientError::MqttState(StateError::Deserialization(CodecError::Io(error)))
+                if error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                Self::Closed
             }
             error => Self::Failed(error.to_string()),
         }
@@ -166,6 +176,7 @@ mod tests {
             Refusal::Rejected(text) => format!("rejected: {text}"),
             Refusal::Failed(text) => format!("failed: {text}"),
             Refusal::TakenOver => "taken over".to_owned(),
+            Refusal::Closed => "closed".to_owned(),
         }
     }
 
@@ -187,11 +198,12 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_was_taken_over_is_told_by_both_brokers_in_their_own_way() {
+    fn the_end_of_a_connection_is_told_apart() {
         use DisconnectReasonCode as Code;
         check(goodbye(Code::SessionTakenOver, None), "taken over", "");
         check(goodbye(Code::NotAuthorized, Some("Kicked")), "taken over", "");
         check(goodbye(Code::NotAuthorized, Some("ByAdminKick")), "failed", "still good");
+        check(ClientError::MqttState(StateError::ConnectionAborted), "closed", "");
         check(goodbye(Code::QuotaExceeded, None), "failed: the broker ended it, Quota", "limit");
     }
 

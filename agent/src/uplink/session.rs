@@ -45,6 +45,8 @@ pub(super) struct Session<'a> {
     unreadable: u32,
     /// The last word was that nobody listens.
     county_away: bool,
+    /// The county hears this box and another one by turns.
+    pub(super) by_turns: bool,
 }
 
 impl<'a> Session<'a> {
@@ -63,6 +65,7 @@ impl<'a> Session<'a> {
             held_until: None,
             unreadable: 0,
             county_away: false,
+            by_turns: false,
         })
     }
 
@@ -246,6 +249,10 @@ impl<'a> Session<'a> {
                         tracing::error!(lane = %error.lane, seq = %error.seq, reason = error.reason,
                             "The county kept an envelope aside.");
                     }
+                    if ack.by_turns {
+                        self.by_turns = true;
+                        self.uplink.board.rival(self.uplink.clock.now());
+                    }
                     self.county_away = false;
                     self.uplink.board.uplink("online");
                     self.uplink.board.acked(self.uplink.clock.now());
@@ -255,7 +262,8 @@ impl<'a> Session<'a> {
             },
             Heard::CountyAway(row) => {
                 self.uplink.board.uplink(
-                    "connected to the broker, but the county service is away; readings are kept",
+                    "connected to the broker, but the county service is away; readings are kept, \
+                     and the county has to start clinic-gateway if this lasts",
                 );
                 self.county_away = true;
                 self.give_back(row);

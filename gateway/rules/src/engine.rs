@@ -9,6 +9,7 @@
 //! - suppression stops new alerts and clears nothing
 
 mod alarms;
+mod identity;
 mod judge;
 mod life;
 mod series;
@@ -20,6 +21,7 @@ use crate::{
     rule::{RuleSet, TechnicalRule},
 };
 use alarms::{Doubt, Held};
+use identity::Identity;
 use judge::Latest;
 use life::{Episode, Firing};
 use model::{
@@ -85,6 +87,9 @@ pub struct Engine {
     /// The clock of the box, when this is its engine.
     #[serde(default)]
     box_clock: BoxClock,
+    /// Which box it was, when this is its engine.
+    #[serde(default)]
+    identity: Identity,
     /// The edge box is out of reach since.
     #[serde(default)]
     box_lost: Option<WallTime>,
@@ -115,6 +120,7 @@ impl Engine {
             status_at: None,
             clock_ahead: None,
             box_clock: BoxClock::default(),
+            identity: Identity::default(),
             box_lost: None,
             cut_off: false,
             episodes: BTreeMap::new(),

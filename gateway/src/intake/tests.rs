@@ -612,3 +612,32 @@ async fn a_disk_that_is_nearly_full_is_for_what_is_urgent() {
     let taken = super::store(&store, batch, NOW, &rules).await;
     assert_eq!((taken[0].counts.new, taken[0].counts.duplicate), (2, 1));
 }
+
+#[test]
+fn two_boxes_by_turns_are_told_and_the_last_words_of_one_are_not_those_of_the_other() {
+    let mut county = County::new();
+    let state = |outbox, online, connection| {
+        let state = SiteState {
+            online,
+            connection,
+            agent_version: "0.1.0".into(),
+            outbox,
+            backlog: [0; 3],
+            clock: ClockQuality::Synchronised,
+            at: NOW,
+            clock_evidence: String::new(),
+            uptime: None,
+        };
+        Delivery::State { site: site(), bytes: state.encode(), retained: false }
+    };
+    let other = OutboxId::from_bytes([9; 16]);
+    county.take(&[state(OUTBOX, true, 5)]);
+    // Another box takes its place, and then the broker tells the will of the first.
+    let taken = county.take(&[state(other, true, 1), state(OUTBOX, false, 5)]);
+    assert_eq!((taken.counts.by_turns, taken.alerts.len()), (0, 0));
+    assert_eq!(county.texts("SELECT CAST(online AS TEXT) FROM site"), ["1"]);
+    let taken = county.take(&[state(OUTBOX, true, 6)]);
+    assert_eq!(taken.counts.by_turns, 1);
+    assert!(taken.acks[0].1.by_turns, "the box is not told");
+    assert_eq!(taken.alerts[0]["rules"], json!(["TECH-IDENTITY"]));
+}

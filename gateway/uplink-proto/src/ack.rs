@@ -38,6 +38,8 @@ pub struct Ack {
     pub proven: Vec<Proven>,
     /// Envelopes that were kept aside, and why.
     pub errors: Vec<AckError>,
+    /// The county hears two boxes by turns under the name of this site.
+    pub by_turns: bool,
 }
 
 /// An envelope that is settled with exactly these bytes, stored now or before or kept aside. A
@@ -78,6 +80,17 @@ impl Proof {
 }
 
 impl Ack {
+    /// The county's word to a box that it takes in again what it had put off, because its disk was
+    /// full: an ack that tells of no lane.
+    #[must_use]
+    pub const fn taking_in_again(outbox: OutboxId) -> Self {
+        Self { outbox, lanes: Vec::new(), proven: Vec::new(), errors: Vec::new(), by_turns: false }
+    }
+
+    pub(crate) const fn takes_in_again(&self) -> bool {
+        self.lanes.is_empty() && self.proven.is_empty() && self.errors.is_empty() && !self.by_turns
+    }
+
     /// The acks that tell all that came in, as few as there can be.
     #[must_use]
     pub fn telling(
@@ -101,6 +114,7 @@ impl Ack {
                 lanes: lanes.clone(),
                 proven: proven.unwrap_or_default().to_vec(),
                 errors: errors.unwrap_or_default().to_vec(),
+                by_turns: false,
             });
         }
     }
@@ -136,13 +150,15 @@ impl Ack {
                 text(&shortened(&error.reason)),
             ])
         });
-        wire::to_bytes(&wire::map([
+        let by_turns = self.by_turns.then_some(("t", Value::Bool(true)));
+        let fields = [
             ("v", number(1)),
             ("o", Value::Bytes(self.outbox.as_bytes().to_vec())),
             ("a", Value::Array(lanes.collect())),
             ("p", Value::Array(proven.collect())),
             ("e", Value::Array(errors.collect())),
-        ]))
+        ];
+        wire::to_bytes(&wire::map(fields.into_iter().chain(by_turns)))
     }
 
     /// Reads an ack back.
@@ -176,6 +192,7 @@ impl Ack {
                 .take(ACK_ERRORS_MAX)
                 .map(|error| refused(positions(error, "e")?).ok_or(DecodeError::Shape("e")))
                 .collect::<Result<_, _>>()?,
+            by_turns: field(&map, "t").is_ok_and(|told| told.as_bool() == Some(true)),
         })
     }
 }
@@ -260,6 +277,7 @@ mod tests {
                 proven(Lane::Trend, 21),
             ],
             errors: vec![AckError { lane: Lane::Wave, seq: Seq::FIRST, reason: "not CBOR".into() }],
+            by_turns: true,
         };
         assert_eq!(again(std::slice::from_ref(&ack)), [ack]);
     }

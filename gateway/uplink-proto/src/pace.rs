@@ -60,6 +60,11 @@ impl Pace {
         }
     }
 
+    /// Nobody knew how long to wait, and now nobody has to.
+    pub(crate) fn start_again(&mut self) {
+        self.patience = PATIENCE_MIN;
+    }
+
     /// An envelope of `len` bytes that was handed over once, at `sent`, is acked, while `in_flight`
     /// bytes were on the wire.
     pub(crate) fn on_ack(&mut self, now: MonoTime, sent: MonoTime, len: usize, in_flight: usize) {

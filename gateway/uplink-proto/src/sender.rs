@@ -200,6 +200,11 @@ impl Sender {
         if ack.outbox != self.outbox || self.restored {
             return; // Of an earlier outbox, or this one is given up already.
         }
+        if ack.takes_in_again() {
+            self.lanes.iter_mut().for_each(LaneQueue::send_again);
+            self.pace.start_again();
+            return;
+        }
         self.forget(now, &ack.proven);
         let never_assigned = ack.lanes.iter().any(|(lane, settled)| {
             settled.highest().is_some_and(|highest| highest >= self.lane(*lane).stock.next)

@@ -139,6 +139,6 @@ pub(crate) fn read_uptime(map: &Value) -> Result<Option<Uptime>, DecodeError> {
 }
 
 /// A map with text keys.
-pub(crate) fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
+pub(crate) fn map<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Map(entries.into_iter().map(|(key, value)| (text(key), value)).collect())
 }

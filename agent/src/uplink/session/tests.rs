@@ -187,7 +187,7 @@ fn ack(outbox: OutboxId, settled: &str, proven: Vec<Proven>) -> Heard {
         Lane::Urgent => (lane, settled.parse().unwrap()),
         _ => (lane, RangeSet::default()),
     });
-    let ack = Ack { outbox, lanes: lanes.into(), proven, errors: Vec::new() };
+    let ack = Ack { outbox, lanes: lanes.into(), proven, errors: Vec::new(), by_turns: false };
     Heard::Message(ack.encode())
 }
 

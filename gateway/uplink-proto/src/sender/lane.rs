@@ -152,6 +152,12 @@ impl LaneQueue {
         first.filter_map(|(_, flight)| flight.sent_at()).max()
     }
 
+    /// What is on the wire goes out again: it was not taken in.
+    pub(super) fn send_again(&mut self) {
+        let sent = self.in_flight.extract_if(.., |_, flight| flight.again_at().is_some());
+        self.late.extend(sent.map(|(seq, _)| seq));
+    }
+
     pub(super) fn has_room(&self) -> bool {
         let handed_out = |flight: &&Flight| matches!(flight, Flight::HandedOut);
         self.in_flight.len() < IN_FLIGHT_MAX

@@ -56,7 +56,7 @@ fn ack(lane: Lane, settled: &str) -> Ack {
     let proven = numbers.map(|number| Proven { lane, seq: seq(number), proof: proof(1) });
     let of = |other| if other == lane { settled.clone() } else { RangeSet::default() };
     let lanes = Lane::ALL.map(|lane| (lane, of(lane))).into();
-    Ack { outbox: ids(), proven: proven.collect(), lanes, errors: vec![] }
+    Ack { outbox: ids(), proven: proven.collect(), lanes, errors: vec![], by_turns: false }
 }
 
 fn forget(first: u64, last: u64) -> SenderOutput {
@@ -291,4 +291,21 @@ fn what_the_county_lacks_is_asked_for_when_no_record_of_a_drop_can_be_on_its_way
     sender.handle(at_ms(0), SenderEvent::Acked(&both));
     let first = SenderOutput::Forget { lane: Lane::Urgent, first: seq(1), last: seq(2) };
     assert_eq!(outputs(&mut sender), [first, lost(1, 9)]);
+}
+
+#[test]
+fn a_county_that_takes_in_again_need_not_be_waited_for() {
+    let mut sender = stocked("", "1-2", "");
+    assert_eq!(published(&mut sender).len(), 2);
+    let now = at_ms(10_000);
+    sender.handle(now, SenderEvent::TimedOut);
+    assert_eq!(publish(&mut sender, now, 100).len(), 2);
+    assert!(sender.next_timeout().unwrap().since(now) > Duration::from_secs(10));
+    let word = Ack::decode(&Ack::taking_in_again(ids()).encode()).unwrap();
+    sender.handle(now, SenderEvent::Acked(&word));
+    assert_eq!(publish(&mut sender, now, 100), [(Lane::Trend, 1), (Lane::Trend, 2)]);
+    assert_eq!(sender.next_timeout().unwrap().since(now), Duration::from_secs(10));
+    // What comes back in the end is forgotten as ever.
+    sender.handle(now, SenderEvent::Acked(&ack(Lane::Trend, "1-2")));
+    assert_eq!(outputs(&mut sender), [forget(1, 2)]);
 }

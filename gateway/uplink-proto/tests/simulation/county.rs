@@ -27,6 +27,16 @@ pub(crate) enum Delivery {
     State(OutboxId),
 }
 
+impl Delivery {
+    /// Of which outbox it is.
+    pub(crate) fn outbox(&self) -> OutboxId {
+        match self {
+            Self::Envelope(bytes) => peek(bytes).unwrap().outbox,
+            Self::State(outbox) => *outbox,
+        }
+    }
+}
+
 #[derive(Clone, Default)]
 pub(crate) struct County {
     pub(crate) ledgers: BTreeMap<(OutboxId, Lane), LaneLedger>,

@@ -12,7 +12,11 @@ use model::{
     id::{Lane, OutboxId, Seq},
     time::MonoTime,
 };
-use std::{collections::VecDeque, iter, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    iter,
+    time::Duration,
+};
 use uplink_proto::{ack::Ack, receiver::LaneLedger, sender::SenderEvent};
 
 /// Steps without new records or faults in which everything must settle.
@@ -216,7 +220,10 @@ impl World {
     fn county_takes(&mut self, batch: &[Delivery]) {
         let failed = [Fault::CountyDiskFull, Fault::CountyDiskFailed, Fault::CountyCommitTorn];
         if failed.into_iter().any(|fault| self.fault(fault, 60)) {
-            return;
+            // Whom it has put off it tells when it takes in again.
+            let put_off: BTreeSet<OutboxId> = batch.iter().map(Delivery::outbox).collect();
+            let word = |outbox| Message::Down(Ack::taking_in_again(outbox).encode());
+            return self.network.extend(put_off.into_iter().map(word));
         }
         let acks = self.county.take(batch, &mut self.tally);
         if self.fault(Fault::CountyCrashedAfterCommit, 30) {
