@@ -12,7 +12,7 @@ use model::{
     id::DeviceId,
     reading::{NoData, ReadingGroup, Value},
     record::Record,
-    time::{ClockQuality, DeviceTime, MonoTime, Now, WallTime},
+    time::{ClockQuality, DeviceTime, MonoTime, Now, Uptime, WallTime},
 };
 use simulators::verify::{
     hits::{Block, judge, judge_waves},
@@ -202,6 +202,7 @@ impl Bench {
     fn now(&self) -> Now {
         Now {
             mono: MonoTime::from_start(Duration::from_millis(self.ms)),
+            uptime: Uptime::default(),
             wall: WallTime::from_unix_ms(WALL_START_MS + i64::try_from(self.ms).unwrap()),
             quality: ClockQuality::Synchronised,
         }

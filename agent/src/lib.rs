@@ -5,6 +5,7 @@
 //! - [`command`]: the command line
 //! - [`config`]: `agent.toml`, as written and as meant
 //! - [`clock`]: the only place that reads clocks
+//! - [`time_daemon`]: asks the system how far its clock can be trusted
 //! - [`supervisor`]: the only place that spawns
 //! - [`serial_port`]: runs any serial driver
 //! - [`frame_watch`]: notices bytes that make no frame
@@ -38,6 +39,7 @@ mod serial_port;
 mod status;
 mod supervisor;
 mod tcp_link;
+mod time_daemon;
 mod uplink;
 
 use std::{ffi::OsString, process::ExitCode};

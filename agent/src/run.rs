@@ -9,7 +9,7 @@ use crate::{
     serial_port, status,
     status::Board,
     supervisor::Supervisor,
-    uplink,
+    time_daemon, uplink,
 };
 use anyhow::{Context as _, bail};
 use model::record::{AgentStarted, Record};
@@ -126,6 +126,8 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let started = AgentStarted { version: VERSION.to_owned(), observed: clock.now().observed() };
     outbox.enqueue(outbox::NO_LINK, Record::Started(started)).await?;
 
+    let stopped = supervisor.stopped();
+    supervisor.keep("clock".to_owned(), move || time_daemon::run(clock, stopped.clone()));
     let news = Arc::new(Mutex::new(news));
     let to_county = uplink::Uplink {
         config: config.uplink.clone(),

@@ -6,7 +6,7 @@
 
 use crate::{
     bluetooth::Holds,
-    clock::Clock,
+    clock::{Clock, Trust},
     config::AgentConfig,
     outbox::{Outbox, inspect},
     recorder::{Answer, Order, Recorder},
@@ -59,6 +59,8 @@ struct Facts {
     site: String,
     version: String,
     uplink: UplinkFacts,
+    #[serde(default)]
+    clock: ClockFacts,
     devices: BTreeMap<String, DeviceFacts>,
     #[serde(default)]
     outbox: OutboxFacts,
@@ -85,6 +87,14 @@ struct UplinkFacts {
     taken_over: u64,
     #[serde(default)]
     taken_over_ms: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct ClockFacts {
+    /// `synchronised`, `holding_over` or `unknown`.
+    quality: String,
+    /// Why.
+    evidence: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -286,6 +296,8 @@ pub(crate) async fn serve(desk: Desk) {
 impl Desk {
     async fn facts(&self) -> Facts {
         let mut facts = self.board.facts().clone();
+        let Trust { quality, evidence } = self.clock.trust();
+        facts.clock = ClockFacts { quality: quality.name().to_owned(), evidence };
         // While the outbox cannot be opened nobody answers there.
         if let Ok(Ok(stats)) = tokio::time::timeout(OUTBOX_LIMIT, self.outbox.stats()).await {
             let lanes = Lane::ALL.iter().map(|lane| lane.name().to_owned());
@@ -441,6 +453,8 @@ impl Facts {
                  two boxes must not have one certificate: issue one of them its own at the county\n"
             );
         }
+        let ClockFacts { quality, evidence } = &self.clock;
+        text += &format!("clock   {}: {evidence}\n", quality.replace('_', " "));
         let waiting: u64 = self.outbox.unacked.values().sum();
         let holds = match self.outbox.holds_s {
             Some(holds) => {

@@ -219,14 +219,19 @@ impl Uplink {
         let number = self.outbox.next_connection().await?;
         let before = self.outbox.stock().await?;
         let outbox = before.outbox;
-        let state = |online, backlog| SiteState {
-            online,
-            connection: number,
-            agent_version: VERSION.to_owned(),
-            outbox,
-            backlog,
-            clock: self.clock.quality(),
-            at: self.clock.now().wall,
+        let state = |online, backlog| {
+            let (trust, now) = (self.clock.trust(), self.clock.now());
+            SiteState {
+                online,
+                connection: number,
+                agent_version: VERSION.to_owned(),
+                outbox,
+                backlog,
+                clock: trust.quality,
+                clock_evidence: trust.evidence,
+                at: now.wall,
+                uptime: Some(now.uptime),
+            }
         };
         let backlog = before.lanes.map(|lane| lane.unacked.count());
         let plan = Plan {

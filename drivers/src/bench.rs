@@ -10,7 +10,7 @@ use model::{
     device::DeviceStatus,
     reading::{Comparator, ReadingGroup, Value},
     record::Record,
-    time::{ClockQuality, MonoTime, Now, WallTime},
+    time::{ClockQuality, MonoTime, Now, Uptime, WallTime},
     waveform::WaveformBlock,
 };
 use std::{
@@ -26,6 +26,7 @@ const WALL_START_MS: i64 = 1_795_335_300_000;
 pub(crate) fn now_at(ms: u64) -> Now {
     Now {
         mono: MonoTime::from_start(Duration::from_millis(ms)),
+        uptime: Uptime::default(),
         wall: WallTime::from_unix_ms(WALL_START_MS + i64::try_from(ms).unwrap()),
         quality: ClockQuality::Synchronised,
     }

@@ -20,7 +20,7 @@ use model::{
     id::DeviceId,
     reading::{Comparator, Reading, ReadingGroup, Validity, Value},
     record::Record,
-    time::{ClockQuality, MonoTime, Now, WallTime},
+    time::{ClockQuality, MonoTime, Now, Uptime, WallTime},
 };
 use serde::Deserialize;
 
@@ -58,6 +58,7 @@ fn characteristic(driver: GattName, text: &str) -> Characteristic {
 
 const NOW: Now = Now {
     mono: MonoTime::START,
+    uptime: Uptime { boot: 0, ms: 0 },
     wall: WallTime::from_unix_ms(1_795_335_300_000),
     quality: ClockQuality::Synchronised,
 };

@@ -20,7 +20,7 @@ use model::{
     metric::Metric,
     reading::{Reading, Value},
     record::Record,
-    time::{ClockQuality, MonoTime, Now, WallTime},
+    time::{ClockQuality, MonoTime, Now, Uptime, WallTime},
     waveform::WaveformBlock,
 };
 use serde::Deserialize;
@@ -348,6 +348,7 @@ fn json_lines_lines(vector: &Vector, chunks: &[&[u8]]) -> Vec<String> {
     let mut driver = create(DriverName::JsonLines, id, &DriverOptions::default(), None);
     let now = Now {
         mono: MonoTime::START,
+        uptime: Uptime::default(),
         wall: WallTime::from_unix_ms(0),
         quality: ClockQuality::Unknown,
     };

@@ -17,12 +17,12 @@ use model::{
     device::DeviceStatus,
     id::{DeviceId, SiteId},
     reading::ReadingGroup,
-    time::WallTime,
+    time::{Uptime, WallTime},
 };
 use rules::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId},
     engine::{Engine, ReadingInput},
-    freshness::{Clocks, Position},
+    freshness::{BootClock, BoxTime, Clocks, Position},
     rule::RuleSet,
 };
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -31,6 +31,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use uplink_proto::envelope::Envelope;
 
 /// What every evaluation needs.
 #[derive(Clone, Copy)]
@@ -45,6 +46,8 @@ pub(crate) struct Context<'t> {
 pub(crate) struct Evaluation {
     /// How far the box of a site is ahead of the county.
     ahead_ms: BTreeMap<SiteId, i64>,
+    /// When its boots were; `None` for one of which nothing was heard while it lasted.
+    boots: BTreeMap<(SiteId, u32), Option<BootClock>>,
     engines: BTreeMap<(SiteId, DeviceId), Engine>,
     changed: BTreeMap<AlertId, Alert>,
 }
@@ -67,9 +70,10 @@ impl Evaluation {
         &mut self,
         context: Context<'_>,
         site: &SiteId,
+        of_box: Clocks,
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
-        let said = self.box_clock(context, site)?.observed(alarm.observed.at, context.now);
+        let said = of_box.observed(alarm.observed.at, context.now);
         if let Some(engine) = self.device(context, site, &alarm.device)? {
             let changed = engine.on_alarm(context.rules, context.now, said, alarm);
             self.note(changed);
@@ -82,10 +86,11 @@ impl Evaluation {
         &mut self,
         context: Context<'_>,
         site: &SiteId,
+        of_box: Clocks,
         position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<Option<WallTime>> {
-        let said = self.box_clock(context, site)?.observed(status.observed.at, context.now);
+        let said = of_box.observed(status.observed.at, context.now);
         let changed = match self.device(context, site, &status.device)? {
             Some(engine) => engine.on_status(context.rules, context.now, said, position, status),
             None => {
@@ -105,25 +110,87 @@ impl Evaluation {
         &mut self,
         context: Context<'_>,
         site: &SiteId,
+        of_box: Clocks,
         group: &ReadingGroup,
     ) -> rusqlite::Result<Clocks> {
-        let of_box = self.box_clock(context, site)?;
         let engine = self.device(context, site, &group.device)?;
-        Ok(engine.map_or(of_box, |engine| engine.clocks(group, of_box.box_ahead_ms)))
+        Ok(engine.map_or(of_box, |engine| engine.clocks(group, of_box, context.now)))
     }
 
-    /// What is known of the clock of a site's box.
+    /// What is known of the clock of a site's box when it opened an envelope.
     pub(crate) fn box_clock(
         &mut self,
         context: Context<'_>,
         site: &SiteId,
+        envelope: &Envelope,
     ) -> rusqlite::Result<Clocks> {
+        if let Some(uptime) = envelope.uptime {
+            if let Some(boot) = self.boot(context.connection, site, uptime.boot)? {
+                let (said, was) = (envelope.opened_at, boot.at(uptime));
+                return Ok(Clocks::of_box(BoxTime::Opened { said, was }));
+            }
+            let newest: Option<i64> = context
+                .connection
+                .prepare_cached("SELECT max(zero_ms) FROM boot WHERE site = ?1")?
+                .query_row([site.as_str()], |row| row.get(0))?;
+            if let Some(newest) = newest {
+                let newest = WallTime::from_unix_ms(newest);
+                return Ok(Clocks::of_box(BoxTime::Before(newest)));
+            }
+        }
         if !self.ahead_ms.contains_key(site) {
             let edge = load(context.connection, site, &subject(site)?)?;
             self.ahead_ms.insert(site.clone(), edge.box_ahead_ms());
         }
-        let box_ahead_ms = self.ahead_ms.get(site).copied().unwrap_or_default();
-        Ok(Clocks { box_ahead_ms, ..Clocks::default() })
+        let ms = self.ahead_ms.get(site).copied().unwrap_or_default();
+        Ok(Clocks::of_box(BoxTime::Ahead { ms }))
+    }
+
+    /// The box of a site said at that moment how long it had been running; `hear` takes it in.
+    pub(crate) fn hear_uptime(
+        &mut self,
+        connection: &Connection,
+        site: &SiteId,
+        uptime: Uptime,
+        at: WallTime,
+        hear: fn(&mut BootClock, Uptime, WallTime),
+    ) -> rusqlite::Result<()> {
+        let known = self.boot(connection, site, uptime.boot)?;
+        let mut boot = known.unwrap_or_else(|| BootClock::new(uptime, at));
+        hear(&mut boot, uptime, at);
+        if known != Some(boot) {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO boot VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![
+                    site.as_str(),
+                    uptime.boot,
+                    boot.zero.unix_ms(),
+                    boot.heard.unix_ms()
+                ])?;
+            self.boots.insert((site.clone(), uptime.boot), Some(boot));
+        }
+        Ok(())
+    }
+
+    fn boot(
+        &mut self,
+        connection: &Connection,
+        site: &SiteId,
+        boot: u32,
+    ) -> rusqlite::Result<Option<BootClock>> {
+        let key = (site.clone(), boot);
+        if let Some(known) = self.boots.get(&key) {
+            return Ok(*known);
+        }
+        let moment = |row: &rusqlite::Row<'_>, name| row.get(name).map(WallTime::from_unix_ms);
+        let stored = connection
+            .prepare_cached("SELECT zero_ms, heard_ms FROM boot WHERE site = ?1 AND boot = ?2")?
+            .query_row(params![site.as_str(), boot], |row| {
+                Ok(BootClock { zero: moment(row, "zero_ms")?, heard: moment(row, "heard_ms")? })
+            })
+            .optional()?;
+        self.boots.insert(key, stored);
+        Ok(stored)
     }
 
     /// The box of a site said just now that it is `at`.

@@ -28,13 +28,16 @@ use rumqttc::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::json;
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use uplink_proto::topics::{COUNTY, Topic, county_filters};
+use uplink_proto::{
+    sent,
+    topics::{COUNTY, Topic, county_filters},
+};
 
 /// Dead peers are found after twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -58,6 +61,10 @@ const GROUPS_MAX: usize = 64;
 const ACKS_MAX: usize = 1024;
 /// Rules look at their deadlines this often.
 const RULES_EVERY: Duration = Duration::from_secs(1);
+
+/// What a box says of its uptime beside each envelope is listened to this often: the first word of
+/// a connection, and enough to find one that was not on its way for long.
+const UPTIME_EVERY: Duration = Duration::from_secs(1);
 
 /// A connected site tells its state every 30 s.
 const STATE_SILENCE_MS: i64 = 90_000;
@@ -110,6 +117,7 @@ impl Ingest {
         let (client, mut events) = AsyncClient::new(options, ACKS_MAX);
         let (deliveries, waiting) = mpsc::channel(WAITING_MAX);
         let work = tokio::spawn(self.clone().work(waiting, client.clone()));
+        let mut heard = BTreeMap::<SiteId, Instant>::new();
         let ended = loop {
             let polled = tokio::select! {
                 polled = tokio::time::timeout(SILENCE_MAX, events.poll()) => polled,
@@ -145,6 +153,9 @@ impl Ingest {
                 }
                 Event::Incoming(Packet::Publish(message)) => {
                     let topic = String::from_utf8_lossy(&message.topic);
+                    let said =
+                        message.properties.as_ref().map(|said| said.user_properties.as_slice());
+                    let uptime = said.and_then(sent::read);
                     let bytes = message.payload.to_vec();
                     let delivery = match Topic::parse(&topic) {
                         Some(Topic::Up(site, lane)) => Delivery::Envelope(site, lane, bytes),
@@ -153,6 +164,14 @@ impl Ingest {
                         }
                         Some(Topic::Ack(_)) | None => continue,
                     };
+                    if let (Delivery::Envelope(site, ..), Some(uptime)) = (&delivery, uptime)
+                        && heard.get(site).is_none_or(|last| last.elapsed() >= UPTIME_EVERY)
+                    {
+                        heard.insert(site.clone(), Instant::now());
+                        let said =
+                            Delivery::Uptime { site: site.clone(), uptime, at: clock::now() };
+                        deliveries.send(said).await.context("the database has stopped")?;
+                    }
                     // Full: the broker waits, and behind it the outboxes.
                     deliveries.send(delivery).await.context("the database has stopped")?;
                 }
@@ -199,10 +218,10 @@ impl Ingest {
         }
     }
 
-    fn tell_blocks(&self, blocks: &[(SiteId, WaveformBlock)]) {
-        for (site, block) in blocks {
+    fn tell_blocks(&self, blocks: &[(SiteId, WallTime, WaveformBlock)]) {
+        for (site, start, block) in blocks {
             let key = format!("{site}:{}:{}", block.device, block.metric);
-            let told = json!({"site": site.as_str(), "blocks": [block_told(site, block)]});
+            let told = json!({"site": site.as_str(), "blocks": [block_told(site, *start, block)]});
             self.events.publish("waveform", &told, Some(key));
         }
     }

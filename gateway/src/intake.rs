@@ -20,13 +20,13 @@ use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     id::{Lane, OutboxId, Seq, SiteId},
     reading::ReadingGroup,
-    time::WallTime,
+    time::{Uptime, WallTime},
     waveform::WaveformBlock,
 };
 use names::Names;
 use rules::{
     engine::ReadingInput,
-    freshness::{Freshness, Moment, Position},
+    freshness::{BootClock, Freshness, Moment, Position},
     rule::RuleSet,
 };
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
@@ -54,6 +54,8 @@ pub(crate) enum Delivery {
     Envelope(SiteId, Lane, Vec<u8>),
     /// The site's state; retained is what it said at some time before.
     State { site: SiteId, bytes: Vec<u8>, retained: bool },
+    /// What the site's box said beside an envelope, and when that came: how long it has been running.
+    Uptime { site: SiteId, uptime: Uptime, at: WallTime },
 }
 
 impl Delivery {
@@ -61,6 +63,7 @@ impl Delivery {
     pub(crate) const fn len(&self) -> usize {
         match self {
             Self::Envelope(_, _, bytes) | Self::State { bytes, .. } => bytes.len(),
+            Self::Uptime { .. } => 0,
         }
     }
 }
@@ -70,7 +73,8 @@ impl Delivery {
 pub(crate) struct Taken {
     pub(crate) acks: Vec<(SiteId, Ack)>,
     pub(crate) readings: Vec<Gathered>,
-    pub(crate) blocks: Vec<(SiteId, WaveformBlock)>,
+    /// Each with its start by the county's clock.
+    pub(crate) blocks: Vec<(SiteId, WallTime, WaveformBlock)>,
     pub(crate) devices: Vec<Value>,
     pub(crate) sites: Vec<Value>,
     pub(crate) alerts: Vec<Value>,
@@ -121,6 +125,8 @@ struct Batch<'t> {
 pub(crate) struct Gathered {
     site: SiteId,
     group: ReadingGroup,
+    /// When the box heard it, by the county's clock.
+    heard: WallTime,
     t_meas: Moment,
     freshness: Freshness,
     position: Position,
@@ -143,7 +149,7 @@ pub(crate) async fn store(
     let all = deliveries.len();
     deliveries.retain(|delivery| match delivery {
         Delivery::Envelope(_, lane, _) => store.disk().takes(*lane),
-        Delivery::State { .. } => true,
+        Delivery::State { .. } | Delivery::Uptime { .. } => true,
     });
     let refused = u64::try_from(all - deliveries.len()).unwrap_or_default();
     metrics::counter!("gateway_envelopes_refused_total").increment(refused);
@@ -192,6 +198,9 @@ pub(crate) async fn store(
             (Err(error), Delivery::State { .. }) => {
                 failed(error, "A state could not be stored.");
             }
+            (Err(error), Delivery::Uptime { .. }) => {
+                failed(error, "How long a box has been running could not be stored.");
+            }
         }
     }
     all
@@ -205,10 +214,17 @@ pub(crate) fn take(
     rules: &RuleSet,
 ) -> rusqlite::Result<Taken> {
     let mut batch = Batch::new(connection, now, rules);
+    // Of all that is said of a boot the earliest counts: before anything is placed by it.
+    for delivery in deliveries {
+        if let Delivery::Uptime { site, uptime, at } = delivery {
+            batch.evaluation.hear_uptime(connection, site, *uptime, *at, BootClock::hear)?;
+        }
+    }
     for delivery in deliveries {
         match delivery {
             Delivery::Envelope(site, lane, bytes) => batch.envelope(site, *lane, bytes)?,
             Delivery::State { site, bytes, retained } => batch.state(site, bytes, *retained)?,
+            Delivery::Uptime { .. } => {}
         }
     }
     batch.finish()
@@ -472,9 +488,11 @@ impl<'t> Batch<'t> {
         let changed = self
             .connection
             .prepare_cached(
-                "INSERT INTO site VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                "INSERT INTO site (site, online, connection, changed_ms, agent_version, outbox, clock,
+                   backlog, clock_evidence)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT (site) DO UPDATE SET online = ?2, connection = ?3, changed_ms = ?4,
-                   agent_version = ?5, outbox = ?6, clock = ?7, backlog = ?8
+                   agent_version = ?5, outbox = ?6, clock = ?7, backlog = ?8, clock_evidence = ?9
                  WHERE ?3 >= connection OR ?6 <> outbox",
             )?
             .execute(params![
@@ -485,7 +503,8 @@ impl<'t> Batch<'t> {
                 state.agent_version,
                 state.outbox.to_string(),
                 state.clock.name(),
-                backlog.to_string()
+                backlog.to_string(),
+                state.clock_evidence
             ])?;
         if changed == 0 {
             return Ok(());
@@ -495,6 +514,11 @@ impl<'t> Batch<'t> {
             // A box that has nothing to send hears by the ack when the county was restored.
             self.touched.entry((site.clone(), state.outbox)).or_default();
             self.evaluation.hear_box_clock(self.context(), site, state.at)?;
+            if let Some(uptime) = state.uptime {
+                let (connection, now) = (self.connection, self.now);
+                let hear = BootClock::hear_state;
+                self.evaluation.hear_uptime(connection, site, uptime, now, hear)?;
+            }
         }
         if before != Some(state.online) {
             self.evaluation.box_changed(self.context(), site, state.online)?;

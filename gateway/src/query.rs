@@ -2,7 +2,7 @@
 
 use crate::{
     clock::rfc3339,
-    reading::{GROUPS, Group},
+    reading::{GROUPS, Group, said_by_box},
 };
 use model::{
     id::{Lane, OutboxId, SiteId},
@@ -21,6 +21,8 @@ const TIME_ZONE: &str = "Asia/Shanghai";
 
 /// What was done to a device is told so far back.
 const ACTIONS_MAX: u32 = 20;
+/// And what became of the clock of a site.
+const CLOCK_CHANGES_MAX: u32 = 20;
 
 /// Township clinics by site.
 pub(crate) type Clinics = BTreeMap<SiteId, String>;
@@ -90,7 +92,7 @@ pub(crate) struct ReadingFilter {
     pub(crate) limit: u32,
 }
 
-/// Readings ascending by observed time; with the place to go on from when there are more.
+/// Readings ascending by the time at which the box heard them, by the county's clock; with the place to go on from when there are more.
 pub(crate) fn readings(connection: &Connection, filter: &ReadingFilter) -> rusqlite::Result<Value> {
     let after = filter.after.unwrap_or(Place::BEGIN);
     let mut conditions = vec!["(observed_ms, reading_group.id) >= (?1, ?2)".to_owned()];
@@ -189,12 +191,12 @@ pub(crate) fn waveforms(
 }
 
 /// A waveform block that was stored just now, as it is told of its row.
-pub(crate) fn block_told(site: &SiteId, block: &WaveformBlock) -> Value {
+pub(crate) fn block_told(site: &SiteId, start: WallTime, block: &WaveformBlock) -> Value {
     let scale = block.scale.as_ref();
     json!({
         "site": site.as_str(), "device": block.device.as_str(),
         "channel": block.channel.as_str(), "metric": block.metric.name(),
-        "start": rfc3339(block.start.at.unix_ms()),
+        "start": rfc3339(start.unix_ms()), "box_start": rfc3339(block.start.at.unix_ms()),
         "period": {"num": block.period.numerator(), "den": block.period.denominator()},
         "scale": scale.map(|scale| scale.per_count.to_string()),
         "offset": scale.map(|scale| scale.offset),
@@ -220,6 +222,7 @@ fn block_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "site": row.get::<_, String>("site")?, "device": row.get::<_, String>("device")?,
         "channel": row.get::<_, String>("channel")?, "metric": row.get::<_, String>("metric")?,
         "start": rfc3339(row.get("start_ms")?),
+        "box_start": rfc3339(said_by_box(row, "start_ms")?),
         "period": {"num": row.get::<_, i64>("period_num")?, "den": row.get::<_, i64>("period_den")?},
         "scale": row.get::<_, Option<String>>("scale")?, "offset": row.get::<_, Option<i64>>("zero")?,
         "unit": row.get::<_, Option<String>>("unit")?,
@@ -259,8 +262,7 @@ pub(crate) fn devices(connection: &Connection, clinics: &Clinics) -> rusqlite::R
     for mut device in devices {
         let (site, id) = (text(&device, "site"), text(&device, "device"));
         let readings = latest(connection, &site, &id)?;
-        let seen =
-            readings.iter().filter_map(|reading| reading.get("observed_time")?.as_str()).max();
+        let seen = readings.iter().filter_map(|reading| reading.get("placed_time")?.as_str()).max();
         let seen = seen.map(ToOwned::to_owned);
         if let Some(fields) = device.as_object_mut() {
             fields.insert("clinic".to_owned(), json!(clinic(clinics, &site)));
@@ -316,6 +318,7 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
         .map(|(site, name)| {
             let silent = json!({"site": site.as_str(), "clinic": name, "time_zone": TIME_ZONE,
                 "online": false, "last_seen": null, "agent_version": null, "clock": null,
+                "clock_evidence": "", "clock_changes": [],
                 "backlog": {"urgent": 0, "trend": 0, "wave": 0}});
             (site.to_string(), silent)
         })
@@ -323,12 +326,33 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
     let mut statement = connection.prepare_cached("SELECT * FROM site")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        sites.insert(row.get("site")?, with_clinic(site_json(row)?, clinics));
+        let (site, mut told): (String, _) =
+            (row.get("site")?, with_clinic(site_json(row)?, clinics));
+        if let Some(fields) = told.as_object_mut() {
+            fields.insert("clock_changes".to_owned(), clock_changes(connection, &site)?);
+        }
+        sites.insert(site, told);
     }
     Ok(json!({"sites": sites.into_values().collect::<Vec<_>>()}))
 }
 
-/// One site that has spoken, without its clinic.
+/// What became of the clock of a site, the latest first.
+fn clock_changes(connection: &Connection, site: &str) -> rusqlite::Result<Value> {
+    let mut statement = connection
+        .prepare_cached("SELECT * FROM clock_change WHERE site = ?1 ORDER BY id DESC LIMIT ?2")?;
+    let told = |row: &Row<'_>| {
+        Ok(json!({
+            "before": rfc3339(row.get("before_ms")?), "at": rfc3339(row.get("at_ms")?),
+            "clock": row.get::<_, String>("quality")?,
+            "evidence": row.get::<_, String>("evidence")?,
+            "received_time": rfc3339(row.get("received_ms")?),
+        }))
+    };
+    let changes = statement.query_map(params![site, CLOCK_CHANGES_MAX], told)?;
+    Ok(Value::Array(changes.collect::<Result<_, _>>()?))
+}
+
+/// One site that has spoken, without its clinic and what became of its clock.
 pub(crate) fn site(connection: &Connection, site: &SiteId) -> rusqlite::Result<Option<Value>> {
     connection
         .prepare_cached("SELECT * FROM site WHERE site = ?1")?
@@ -342,6 +366,7 @@ fn site_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "site": row.get::<_, String>("site")?, "time_zone": TIME_ZONE,
         "online": row.get::<_, bool>("online")?, "last_seen": rfc3339(row.get("changed_ms")?),
         "agent_version": row.get::<_, String>("agent_version")?, "clock": row.get::<_, String>("clock")?,
+        "clock_evidence": row.get::<_, String>("clock_evidence")?,
         "outbox": row.get::<_, String>("outbox")?,
         "backlog": serde_json::from_str::<Value>(&backlog).unwrap_or_default(),
     }))

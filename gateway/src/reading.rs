@@ -53,7 +53,9 @@ pub(crate) struct Group {
     pub(crate) compound: Option<String>,
     pub(crate) context: Value,
     pub(crate) device_ms: Option<i64>,
+    /// By the box's clock, and by the county's.
     pub(crate) observed_ms: i64,
+    pub(crate) placed_ms: i64,
     pub(crate) received_ms: i64,
     pub(crate) measured_ms: i64,
     pub(crate) time_suspect: bool,
@@ -81,7 +83,8 @@ impl Group {
             compound: row.get("compound")?,
             context: context.unwrap_or_else(|| json!({})),
             device_ms: row.get("device_ms")?,
-            observed_ms: row.get("observed_ms")?,
+            observed_ms: said_by_box(row, "observed_ms")?,
+            placed_ms: row.get("observed_ms")?,
             received_ms: row.get("received_ms")?,
             measured_ms: row.get("measured_ms")?,
             time_suspect: row.get("time_suspect")?,
@@ -98,8 +101,8 @@ impl Group {
         let moment = |ms: Option<i64>| ms.map(rfc3339);
         let (first, compound) = (self.index, self.compound.as_ref());
         let name = compound.map(|metric| format!("{metric}/{first}"));
-        let [observed, received, measured] =
-            [self.observed_ms, self.received_ms, self.measured_ms].map(rfc3339);
+        let times_ms = [self.observed_ms, self.placed_ms, self.received_ms, self.measured_ms];
+        let [observed, placed, received, measured] = times_ms.map(rfc3339);
         let device = moment(self.device_ms);
         let said: Vec<Value> = serde_json::from_str(&self.said).unwrap_or_default();
         let readings = (first..).zip(self.metrics.split(COMMA).zip(&said));
@@ -114,8 +117,8 @@ impl Group {
                 "comparator": one.comparator, "unit": one.unit,
                 "canonical_unit": canonical.as_ref().and(usual), "canonical_value": canonical,
                 "no_data": one.no_data, "validity": one.validity, "context": self.context,
-                "device_time": device, "observed_time": observed, "received_time": received,
-                "measured_time": measured, "time_suspect": self.time_suspect,
+                "device_time": device, "observed_time": observed, "placed_time": placed,
+                "received_time": received, "measured_time": measured, "time_suspect": self.time_suspect,
                 "backfilled": self.freshness != Freshness::Fresh.name(),
                 "freshness": self.freshness, "device_seq": self.device_seq,
                 "duplicate_of": self.duplicate_of, "outbox": self.outbox, "lane": self.lane,
@@ -125,6 +128,11 @@ impl Group {
         });
         told.collect()
     }
+}
+
+/// What the clock of the box said, where the row has when that was in column `placed`.
+pub(crate) fn said_by_box(row: &Row<'_>, placed: &str) -> rusqlite::Result<i64> {
+    row.get::<_, Option<i64>>("box_ms")?.map_or_else(|| row.get(placed), Ok)
 }
 
 /// A reading as it is written in its group.

@@ -34,8 +34,8 @@ pub struct ApiReading {
     pub device_time: Option<String>,
     /// The device's own number for it.
     pub device_seq: Option<u64>,
-    /// The agent's clock when it was decoded.
-    pub observed_time: String,
+    /// When the agent decoded it, by the county's clock.
+    pub placed_time: String,
     /// This is a marked copy.
     pub duplicate_of: Option<serde_json::Value>,
     /// Outbox id.

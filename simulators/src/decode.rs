@@ -15,7 +15,7 @@ use drivers::{
 };
 use model::{
     id::DeviceId,
-    time::{ClockQuality, MonoTime, Now, WallTime},
+    time::{ClockQuality, MonoTime, Now, Uptime, WallTime},
 };
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -243,7 +243,8 @@ impl<'a, W: Write> Player<'a, W> {
         let since_start_ms = i64::try_from(self.newest.as_millis()).unwrap_or(i64::MAX);
         let wall = WallTime::from_unix_ms(self.started.unix_ms().saturating_add(since_start_ms));
         let mono = MonoTime::from_start(self.mono);
-        self.driver.handle(Now { mono, wall, quality: ClockQuality::Synchronised }, event);
+        let (uptime, quality) = (Uptime::default(), ClockQuality::Synchronised);
+        self.driver.handle(Now { mono, uptime, wall, quality }, event);
         while let Some(output) = self.driver.poll_output() {
             let lines = match &output {
                 SerialOutput::Emit(record) => Line::of_record(record),

@@ -71,8 +71,8 @@ pub struct Program {
     path: PathBuf,
     /// The agent's own program, where it is not this one.
     agent: Option<PathBuf>,
-    /// Where its processes look for `org.bluez`, if not on the machine's own bus.
-    bus: Option<String>,
+    /// What its processes have in their environment beside our own.
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Program {
@@ -88,7 +88,7 @@ impl Program {
     /// A program whose `main` is [`crate::main_from`].
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), agent: None, bus: None }
+        Self { path: path.to_owned(), agent: None, environment: Vec::new() }
     }
 
     /// The same program, with an agent that is a program of its own.
@@ -100,7 +100,15 @@ impl Program {
     /// The same program, whose processes look for `org.bluez` on the bus at that address.
     #[must_use]
     pub fn on_bus(&self, address: &str) -> Self {
-        Self { bus: Some(address.to_owned()), ..self.clone() }
+        self.with_variable("DBUS_SYSTEM_BUS_ADDRESS", address)
+    }
+
+    /// The same program, whose processes have that in their environment.
+    #[must_use]
+    pub fn with_variable(&self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let mut program = self.clone();
+        program.environment.push((name.into(), value.as_ref().to_owned()));
+        program
     }
 
     pub(crate) fn command(&self, role: Role, arguments: &[&OsStr]) -> Command {
@@ -115,9 +123,7 @@ impl Program {
         command.args(arguments).stdin(Stdio::null());
         // A group of its own: Ctrl-C at a terminal goes to every process of the bench's group.
         command.process_group(0).kill_on_drop(true);
-        if let Some(bus) = &self.bus {
-            command.env("DBUS_SYSTEM_BUS_ADDRESS", bus);
-        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
 

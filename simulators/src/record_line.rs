@@ -152,7 +152,9 @@ impl Line {
                 vec![Self::new(&status.device, "", what)]
             }
             // Said by the agent, never by a driver.
-            Record::Started(_) | Record::Dropped(_) | Record::Action(_) => vec![],
+            Record::Started(_) | Record::Dropped(_) | Record::Action(_) | Record::Clock(_) => {
+                vec![]
+            }
         }
     }
 

@@ -125,6 +125,11 @@ impl Site {
         file.and_then(|mut file| file.write_all(text.as_bytes())).context("writing agent.toml")
     }
 
+    /// From its next start on the agent is that program.
+    pub fn set_program(&mut self, program: Program) {
+        self.program = program;
+    }
+
     /// Lets the agent look for the broker at another address than the county's, before it starts.
     ///
     /// # Errors

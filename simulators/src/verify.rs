@@ -325,7 +325,7 @@ fn compare_hit_readings(
     readings.sort_by_key(|reading| reading.0.in_time());
     // What has no stamp of its own is told from its like by when it was.
     let about = |fact: &Spoken, reading: &(Said, ApiReading)| {
-        let apart = unix_ms(&fact.t).ok().zip(unix_ms(&reading.1.observed_time).ok());
+        let apart = unix_ms(&fact.t).ok().zip(unix_ms(&reading.1.placed_time).ok());
         apart.is_some_and(|(said, seen)| (seen - said).abs() <= hits::ABOUT_MS)
     };
     let same = |fact: &&Spoken, reading: &&(Said, ApiReading)| {

@@ -164,7 +164,8 @@ fn envelope(seq: u64) -> anyhow::Result<Vec<u8>> {
     let observed = Observed { at, quality: ClockQuality::Synchronised };
     let records = vec![Record::Started(AgentStarted { version: "test".to_owned(), observed })];
     let seq = Seq::new(seq).context("a seq is above 0")?;
-    Ok(Envelope { outbox: OUTBOX, lane: Lane::Urgent, seq, opened_at: at, records }.encode())
+    Ok(Envelope { outbox: OUTBOX, lane: Lane::Urgent, seq, opened_at: at, uptime: None, records }
+        .encode())
 }
 
 #[tokio::test(flavor = "multi_thread")]

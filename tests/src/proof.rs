@@ -243,7 +243,7 @@ fn expect(rows: &mut Rows, outbox: &str, envelope: &Envelope) {
             Record::Waveform(block) => rows.blocks.push(block_line(&place(), block)),
             Record::Alarm(alarm) => rows.alarms.push(alarm_line(alarm)),
             Record::Dropped(dropped) => rows.drops.push(drop_line(outbox, dropped)),
-            Record::Status(_) | Record::Started(_) | Record::Action(_) => {}
+            Record::Status(_) | Record::Started(_) | Record::Action(_) | Record::Clock(_) => {}
         }
     }
 }
@@ -326,10 +326,15 @@ fn stored_reading(
         said.get("validity"),
         serde_json::from_str::<serde_json::Value>(&context)?,
         row.get::<_, Option<i64>>("device_ms")?,
-        row.get::<_, i64>("observed_ms")?,
+        said_by_box(row, "observed_ms")?,
         row.get::<_, Option<i64>>("device_seq")?,
     ])
     .to_string())
+}
+
+/// The county keeps what the box's clock said beside when it was.
+fn said_by_box(row: &Row<'_>, placed: &str) -> rusqlite::Result<i64> {
+    row.get::<_, Option<i64>>("box_ms")?.map_or_else(|| row.get(placed), Ok)
 }
 
 fn stored_place(row: &Row<'_>, after: i64) -> rusqlite::Result<String> {
@@ -363,7 +368,7 @@ fn stored_block(row: &Row<'_>) -> rusqlite::Result<String> {
         text("device")?,
         text("channel")?,
         text("metric")?,
-        row.get::<_, i64>("start_ms")?,
+        said_by_box(row, "start_ms")?,
         [row.get::<_, i64>("period_num")?, row.get::<_, i64>("period_den")?],
         text("scale")?,
         row.get::<_, Option<i64>>("zero")?,

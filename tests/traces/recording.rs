@@ -9,7 +9,7 @@ use drivers::{
 use model::{
     id::DeviceId,
     record::Record,
-    time::{ClockQuality, MonoTime, Now, WallTime},
+    time::{ClockQuality, MonoTime, Now, Uptime, WallTime},
 };
 use std::{collections::VecDeque, fs, path::Path, time::Duration};
 use trace::{Entry, Event, Head};
@@ -136,6 +136,7 @@ impl Bench {
         let at = Duration::from_millis(self.ms);
         let now = Now {
             mono: MonoTime::from_start(at),
+            uptime: Uptime::default(),
             wall: WallTime::from_unix_ms(WALL_START_MS + i64::try_from(self.ms).unwrap()),
             quality: ClockQuality::Synchronised,
         };

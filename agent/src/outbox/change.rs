@@ -266,7 +266,7 @@ impl<'a> Change<'a> {
     pub(super) fn commit(mut self) -> rusqlite::Result<Changed> {
         let counted: Vec<DropRecord> = self.saved.iter().chain(&self.dropped).cloned().collect();
         for part in counted.chunks(DROPS_PER_ENVELOPE) {
-            let mut envelope = Builder::new(self.now.wall);
+            let mut envelope = Builder::new(self.now.wall, Some(self.now.uptime));
             for drop in part {
                 envelope.push(&Record::Dropped(drop.clone()), usize::MAX);
             }

@@ -1,10 +1,11 @@
 //! Records that wait for their commit, gathered into envelopes-to-be.
 
 use super::Origin;
+use crate::clock::SET_MS;
 use model::{
     id::Lane,
     record::Record,
-    time::{MonoTime, WallTime},
+    time::{MonoTime, Now, WallTime},
 };
 use std::{collections::VecDeque, mem, time::Duration};
 use uplink_proto::envelope::{Builder, ENVELOPE_LEN_MAX, TREND_LEN_MAX};
@@ -20,6 +21,7 @@ const TOGETHER: Duration = Duration::from_millis(50);
 pub(super) struct Batch {
     pub(super) envelope: Builder,
     pub(super) origins: Vec<Origin>,
+    pub(super) opened: Now,
 }
 
 /// One lane's records that wait.
@@ -55,17 +57,19 @@ impl LanePending {
         Self { lane, batches: VecDeque::new(), given_up: None, due: None, after, together, len_max }
     }
 
-    pub(super) fn add(&mut self, now: MonoTime, wall: WallTime, origin: Origin, record: &Record) {
-        if let Some(batch) = self.batches.back_mut()
+    pub(super) fn add(&mut self, now: Now, origin: Origin, record: &Record) {
+        // The times in an envelope are all by one setting of the clock.
+        let is_open = |batch: &&mut Batch| now.set_since(batch.opened).unsigned_abs() <= SET_MS;
+        if let Some(batch) = self.batches.back_mut().filter(is_open)
             && batch.envelope.push(record, self.len_max)
         {
             batch.origins.push(origin);
         } else {
-            let mut envelope = Builder::new(wall);
+            let mut envelope = Builder::new(now.wall, Some(now.uptime));
             envelope.push(record, self.len_max);
-            self.batches.push_back(Batch { envelope, origins: vec![origin] });
+            self.batches.push_back(Batch { envelope, origins: vec![origin], opened: now });
         }
-        self.due.get_or_insert(now + self.after);
+        self.due.get_or_insert(now.mono + self.after);
     }
 
     pub(super) fn due(&self) -> Option<MonoTime> {
@@ -90,8 +94,8 @@ impl LanePending {
         let before = self.given_up.take();
         self.given_up = Some(GivenUp {
             count: before.map_or(0, |before| before.count).saturating_add(1),
-            from: before.map_or(batch.envelope.opened_at(), |before| before.from),
-            until: batch.envelope.opened_at(),
+            from: before.map_or(batch.opened.wall, |before| before.from),
+            until: batch.opened.wall,
         });
         true
     }

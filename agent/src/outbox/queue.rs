@@ -89,7 +89,7 @@ impl Queue {
             return false;
         }
         let pending = record.lane().of_mut(&mut self.lanes);
-        pending.add(now.mono, now.wall, origin, &record);
+        pending.add(now, origin, &record);
         true
     }
 

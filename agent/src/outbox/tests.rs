@@ -11,7 +11,7 @@ use model::{
     metric::Metric,
     reading::{Occurrence, Reading, ReadingGroup},
     record::{DropCause, DropRecord},
-    time::{ClockQuality, DeviceTime, MonoTime, Now, Observed, WallTime},
+    time::{ClockQuality, DeviceTime, MonoTime, Now, Observed, Uptime, WallTime},
     units::Unit,
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
 };
@@ -24,6 +24,7 @@ mod cost;
 mod history;
 mod older;
 mod restored;
+mod stepped;
 
 const LINK: usize = 3;
 const PAGE_LEN: usize = 1024;
@@ -34,8 +35,9 @@ fn seq(number: u64) -> Seq {
 }
 
 fn at(mono: Duration) -> Now {
-    let quality = ClockQuality::Unknown;
-    Now { mono: MonoTime::from_start(mono), wall: WallTime::from_unix_ms(1_000_000), quality }
+    let (uptime, quality) = (Uptime::default(), ClockQuality::Unknown);
+    let (mono, wall) = (MonoTime::from_start(mono), WallTime::from_unix_ms(1_000_000));
+    Now { mono, uptime, wall, quality }
 }
 
 fn observed() -> Observed {
@@ -61,7 +63,7 @@ fn trend_of(device: &str) -> Record {
 }
 
 fn envelope_of(records: &[Record]) -> Builder {
-    let mut envelope = Builder::new(WallTime::from_unix_ms(0));
+    let mut envelope = Builder::new(WallTime::from_unix_ms(0), None);
     assert!(records.iter().all(|record| envelope.push(record, usize::MAX)));
     envelope
 }

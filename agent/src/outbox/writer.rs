@@ -8,11 +8,11 @@ use super::{
     queue::Queue,
     retention,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, ON_ITS_WAY_MS, SET_MS};
 use model::{
     id::{DeviceId, Lane},
-    record::{DropRecord, Record},
-    time::MonoTime,
+    record::{ClockChange, DropRecord, Record},
+    time::{MonoTime, Now, WallTime},
 };
 use rusqlite::ErrorCode;
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
@@ -97,6 +97,10 @@ pub(super) struct Writer<'a> {
     retry_at: Option<MonoTime>,
     prune_at: MonoTime,
     overflow: bool,
+    /// The clocks when they were looked at last.
+    pub(super) looked: Now,
+    /// When they were looked at last before somebody set the clock.
+    before_set: Option<Now>,
 }
 
 impl<'a> Writer<'a> {
@@ -111,6 +115,8 @@ impl<'a> Writer<'a> {
             retry_at: None,
             prune_at,
             overflow: false,
+            looked: desk.clock.now(),
+            before_set: None,
         }
     }
 
@@ -128,6 +134,7 @@ impl<'a> Writer<'a> {
                     self.take_waiting(commands)?;
                 }
             }
+            self.look_at_clock(self.desk.clock.now());
             let now = self.desk.clock.mono();
             if self.commit_at().is_some_and(|due| due <= now) {
                 self.commit()?;
@@ -208,15 +215,47 @@ impl<'a> Writer<'a> {
     }
 
     fn add(&mut self, origin: Origin, record: Record) {
+        let now = self.desk.clock.now();
+        self.look_at_clock(now);
+        let now = self.by_setting_of(&record, now);
         let file = &self.file;
         let known = |device: &DeviceId| {
             file.identities(device)
                 .inspect_err(|error| tracing::error!(%error, "Identities cannot be read."))
                 .unwrap_or_default()
         };
-        if !self.queue.add(self.desk.clock.now(), origin, record, known) {
+        if !self.queue.add(now, origin, record, known) {
             self.repeats += 1;
         }
+    }
+
+    /// That the clock was set, or is trusted otherwise than before, is a record.
+    pub(super) fn look_at_clock(&mut self, now: Now) {
+        let set_ms = now.set_since(self.looked);
+        let was_set = set_ms.unsigned_abs() > SET_MS;
+        if !was_set && now.quality == self.looked.quality {
+            return;
+        }
+        if was_set {
+            tracing::warn!(set_ms, "The clock was set.");
+            let looked = Some(self.looked);
+            self.before_set = looked.filter(|_| set_ms.unsigned_abs() > ON_ITS_WAY_MS);
+        }
+        let before = WallTime::from_unix_ms(now.wall.unix_ms().saturating_sub(set_ms));
+        let evidence = self.desk.clock.trust().evidence;
+        let change = ClockChange { before, evidence, observed: now.observed() };
+        self.queue.add(now, NO_LINK, Record::Clock(change), |_| Vec::new());
+        self.looked = now;
+    }
+
+    /// This moment by the setting of the clock by which a record is: it may have been decoded, or
+    /// its first sample, before the clock was set.
+    pub(super) fn by_setting_of(&self, record: &Record, now: Now) -> Now {
+        let Some(before) = self.before_set else { return now };
+        let old_ms = now.wall.unix_ms().saturating_sub(now.set_since(before));
+        let wall = WallTime::from_unix_ms(old_ms);
+        let apart_ms = |at: WallTime| at.unix_ms().abs_diff(record.observed().at.unix_ms());
+        if apart_ms(wall) < apart_ms(now.wall) { Now { wall, ..now } } else { now }
     }
 
     /// Commits what is due, whatever else waits in the channel.

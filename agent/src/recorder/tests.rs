@@ -3,7 +3,7 @@
 use super::*;
 use crate::config;
 use drivers::serial::{LinkNote, SerialOutput};
-use model::time::{ClockQuality, WallTime};
+use model::time::{ClockQuality, Uptime, WallTime};
 use std::{fs, path::PathBuf};
 use tempfile::TempDir;
 use trace::{Entry, Event, Head, Reader};
@@ -45,6 +45,7 @@ fn bench(trace: &str) -> Bench {
 fn now(s: u64) -> Now {
     Now {
         mono: MonoTime::from_start(Duration::from_secs(s)),
+        uptime: Uptime::default(),
         wall: WallTime::from_unix_ms(WALL_START_MS + i64::try_from(s).unwrap() * 1000),
         quality: ClockQuality::Synchronised,
     }

@@ -22,7 +22,7 @@ use rumqttc::{
         AsyncClient, Event, MqttOptions,
         mqttbytes::{
             QoS,
-            v5::{ConnAck, LastWill, Packet, PubAckReason, SubscribeReasonCode},
+            v5::{ConnAck, LastWill, Packet, PubAckReason, PublishProperties, SubscribeReasonCode},
         },
     },
 };
@@ -30,7 +30,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::sync::mpsc;
-use uplink_proto::topics::Topic;
+use uplink_proto::{sent, topics::Topic};
 
 /// Dead peers are found after twice this.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -39,7 +39,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 /// Larger than any envelope; also what we accept.
 const PACKET_MAX: u32 = 256 * 1024;
 /// What MQTT adds to topic and envelope.
-const PACKET_HEAD: usize = 64;
+const PACKET_HEAD: usize = 96;
 /// What the kernel takes before an urgent envelope: 4 s of a 64 kbit/s link at most.
 const SEND_BUFFER: u32 = 32 * 1024;
 /// Publishes without a PUBACK: above three lanes of 64, below the broker's 200 where it has them.
@@ -253,7 +253,8 @@ impl Connection {
         len + topic.len() + PACKET_HEAD < self.packet_max
     }
 
-    /// Hands an envelope to the client; the sender's window keeps room for it.
+    /// Hands an envelope to the client, with the uptime of this moment; the sender's window keeps
+    /// room for it.
     pub(super) fn publish(
         &mut self,
         topic: String,
@@ -279,7 +280,11 @@ impl Connection {
         row: Option<Row>,
         bytes: Vec<u8>,
     ) -> Result<(), ConnectionError> {
-        let handed = self.client.try_publish(topic, QoS::AtLeastOnce, row.is_none(), bytes);
+        let said = row.map(|_| sent::property(self.clock.uptime()));
+        let properties =
+            PublishProperties { user_properties: said.into_iter().collect(), ..Default::default() };
+        let (qos, retain) = (QoS::AtLeastOnce, row.is_none());
+        let handed = self.client.try_publish_with_properties(topic, qos, retain, bytes, properties);
         handed.map_err(|_| ConnectionError::Stuck)?;
         self.in_flight.hand_over(self.clock.mono(), row);
         Ok(())

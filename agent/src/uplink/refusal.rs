@@ -13,7 +13,6 @@ use rumqttc::{
     },
 };
 use rustls::{AlertDescription, CertificateError, Error as RustlsError};
-use std::io;
 
 /// rmqtt's own word for a session that was taken over; it calls that "not authorized".
 const RMQTT_TAKEN_OVER: &str = "Kicked";
@@ -160,6 +159,7 @@ fn certificates(error: &RustlsError) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
 
     fn told(error: ClientError) -> String {
         match Refusal::from(error) {

@@ -26,6 +26,8 @@ pub enum Record {
     Dropped(DropRecord),
     /// Something was done to a device.
     Action(DeviceAction),
+    /// The box's clock was set, or is trusted otherwise than before.
+    Clock(ClockChange),
 }
 
 impl Record {
@@ -42,7 +44,23 @@ impl Record {
             | Self::Status(_)
             | Self::Started(_)
             | Self::Dropped(_)
-            | Self::Action(_) => Lane::Urgent,
+            | Self::Action(_)
+            | Self::Clock(_) => Lane::Urgent,
+        }
+    }
+
+    /// What the agent's clock said.
+    #[must_use]
+    pub const fn observed(&self) -> Observed {
+        match self {
+            Self::Readings(group) => group.observed,
+            Self::Waveform(block) => block.start,
+            Self::Alarm(alarm) => alarm.observed,
+            Self::Status(status) => status.observed,
+            Self::Started(started) => started.observed,
+            Self::Dropped(dropped) => dropped.observed,
+            Self::Action(action) => action.observed,
+            Self::Clock(change) => change.observed,
         }
     }
 }
@@ -53,6 +71,17 @@ pub struct AgentStarted {
     /// Version of the agent.
     pub version: String,
     /// The agent's clock at the start.
+    pub observed: Observed,
+}
+
+/// The box's clock was set, or is trusted otherwise than before.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClockChange {
+    /// What it would have said, had nobody set it.
+    pub before: WallTime,
+    /// Why it is trusted so.
+    pub evidence: String,
+    /// What it says, and how far it can be trusted.
     pub observed: Observed,
 }
 

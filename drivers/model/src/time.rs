@@ -39,6 +39,24 @@ impl Add<Duration> for MonoTime {
     }
 }
 
+/// How long a box has been running, sleep counted: a clock that nobody sets. Moments of one boot can
+/// be compared by it, whatever the wall clock did between them.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Uptime {
+    /// Which boot: a random number, another one each time.
+    pub boot: u32,
+    /// Milliseconds since that boot.
+    pub ms: u64,
+}
+
+impl Uptime {
+    /// How many milliseconds later this is than `earlier`, of the same boot.
+    #[must_use]
+    pub const fn ms_after(self, earlier: Self) -> i64 {
+        self.ms.cast_signed().saturating_sub(earlier.ms.cast_signed())
+    }
+}
+
 /// A moment in UTC by some clock, in milliseconds since 1970-01-01T00:00:00Z; may jump; for stamping.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
@@ -84,11 +102,13 @@ impl ClockQuality {
     }
 }
 
-/// Both clocks, read once at the edge of the program and passed inward.
+/// All clocks, read once at the edge of the program and passed inward.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// For timers.
     pub mono: MonoTime,
+    /// For whoever has to place the stamps later.
+    pub uptime: Uptime,
     /// For stamping.
     pub wall: WallTime,
     /// How far `wall` can be trusted.
@@ -100,6 +120,13 @@ impl Now {
     #[must_use]
     pub const fn observed(self) -> Observed {
         Observed { at: self.wall, quality: self.quality }
+    }
+
+    /// How far the wall clock was set forward since `earlier`, in milliseconds.
+    #[must_use]
+    pub const fn set_since(self, earlier: Self) -> i64 {
+        let passed_ms = self.uptime.ms_after(earlier.uptime);
+        self.wall.0.saturating_sub(earlier.wall.0).saturating_sub(passed_ms)
     }
 }
 

@@ -100,7 +100,7 @@ export function cellsOf(readings, kindOf) {
 /** Systolic, diastolic and mean of the newest inflation; parts of two are never mixed. */
 function oneInflation(parts) {
   const newest = parts.reduce((a, b) => (isNewer(b, a, true) ? b : a));
-  const same = (part) => part.observed_time === newest.observed_time
+  const same = (part) => part.placed_time === newest.placed_time
     && part.seq === newest.seq && part.group === newest.group;
   return parts.filter(same)
     .sort((a, b) => PRESSURES.indexOf(a.metric) - PRESSURES.indexOf(b.metric));
@@ -111,11 +111,9 @@ const MEMORY_MS = 400 * 86_400_000;
 /** What one reading-out of a memory brings comes within this time. */
 const READOUT_MS = 10 * 60_000;
 
-/** When the agent heard it: its clock, but never later than the county had it. */
-export function heardMs(reading) {
-  const observed = Date.parse(reading.observed_time);
-  const received = Date.parse(reading.received_time);
-  return received < observed ? received : observed;
+/** When the agent heard it, by the county's clock. */
+function heardMs(reading) {
+  return Date.parse(reading.placed_time);
 }
 
 /** When it was measured, by the county's clock: what the county made of all clocks on the way. */

@@ -71,7 +71,7 @@ test('the broker is up unless the county says otherwise', () => {
 
 test('the newest reading of each series is kept, and whose device is unknown is told', () => {
   const one = (value, measured, more) => ({
-    site: 's', device: 'd', metric: 'glu_cap_pl', value, observed_time: AT, received_time: AT,
+    site: 's', device: 'd', metric: 'glu_cap_pl', value, placed_time: AT, received_time: AT,
     measured_time: measured, ...more,
   });
   const before = one('100', '2026-11-21T02:00:00Z');

@@ -79,7 +79,7 @@ pub struct Engine {
     /// Where its last status was: an older one changes nothing.
     #[serde(default)]
     status_at: Option<(String, u64, u32)>,
-    /// How far the device's clock is ahead, as it said last, and when.
+    /// How far the device's clock is ahead of the county's, as it said last, and when.
     #[serde(default)]
     clock_ahead: Option<(WallTime, i64)>,
     /// The clock of the box, when this is its engine.
@@ -170,17 +170,18 @@ impl Engine {
 
     /// What is known of the clocks between this device and the county, with what the group says.
     ///
-    /// How far a device says that its own clock is ahead is good for what it stamped, however late
-    /// it arrives.
-    pub fn clocks(&mut self, group: &ReadingGroup, box_ahead_ms: i64) -> Clocks {
-        let at = group.observed.at;
+    /// How far a device says that its own clock is ahead of its box is good for what it stamped,
+    /// however late it arrives, and whatever becomes of the clock of the box.
+    pub fn clocks(&mut self, group: &ReadingGroup, of_box: Clocks, now: WallTime) -> Clocks {
+        let at = of_box.observed(group.observed.at, now).at;
         let said = group.readings.iter().find(|reading| reading.metric == Metric::CLOCK_OFFSET);
         let newest = self.clock_ahead.is_none_or(|(heard, _)| heard <= at);
         if let Some((ahead, _)) = said.and_then(Reading::canonical).filter(|_| newest) {
-            self.clock_ahead = in_ms(ahead).map(|ahead_ms| (at, ahead_ms));
+            let ahead_ms = in_ms(ahead).map(|ms| ms.saturating_add(of_box.box_ahead_ms()));
+            self.clock_ahead = ahead_ms.map(|ahead_ms| (at, ahead_ms));
         }
         Clocks {
-            box_ahead_ms,
+            of_box: of_box.of_box,
             device_ahead_ms: self.clock_ahead.map(|(_, ahead_ms)| ahead_ms),
             tells_at_once: matches!(self.kind, Some(DeviceKind::Cuff | DeviceKind::Monitor)),
         }

@@ -3,7 +3,7 @@
 use model::{
     id::{Lane, OutboxId, Seq},
     reading::{Occurrence, ReadingGroup},
-    time::{DeviceTime, WallTime},
+    time::{DeviceTime, Uptime, WallTime},
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,9 @@ const STREAM_LATE_MS: i64 = 10 * 60_000;
 const SPOT_LATE_MS: i64 = 24 * 3_600_000;
 /// A clock that is further off than this is wrong (metric catalogue, `clock_offset`).
 const CLOCK_OFF_MS: i64 = 2_000;
+/// What a box decodes is in an envelope within this time: what is further from the moment at which
+/// that was opened was stamped before the clock was set.
+const IN_ENVELOPE_MS: u64 = 3_600_000;
 /// A kiosk stamps the minute in which it began, and a measurement takes under a minute.
 const TOLD_WITHIN_MS: u64 = 2 * 60_000;
 /// A meter's memory holds about a year: what is said to be older was stamped by a clock that was
@@ -88,27 +91,72 @@ impl Moment {
     }
 }
 
+/// What is known of the clock of an edge box when it wrote an envelope.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BoxTime {
+    /// The envelope does not say how long the box had been running: so far it was ahead of the
+    /// county when it last told its state.
+    Ahead {
+        /// Milliseconds.
+        ms: i64,
+    },
+    /// When the envelope was opened: what the box said, and what it was by the county's clock.
+    Opened {
+        /// By the box.
+        said: WallTime,
+        /// By the county.
+        was: WallTime,
+    },
+    /// It was in a boot that ended before the county heard of it: earlier than the next one.
+    Before(WallTime),
+}
+
 /// What is known of the clocks between a reading and the county.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Clocks {
-    /// How far the edge box is ahead of the county.
-    pub box_ahead_ms: i64,
-    /// How far the device is ahead of the edge box, where it says so.
+    /// Of the edge box.
+    pub of_box: BoxTime,
+    /// How far the device is ahead of the county, where it says so.
     pub device_ahead_ms: Option<i64>,
     /// The device tells its measurements as it makes them and remembers none.
     pub tells_at_once: bool,
 }
 
 impl Clocks {
+    /// What is known of a box alone.
+    #[must_use]
+    pub const fn of_box(of_box: BoxTime) -> Self {
+        Self { of_box, device_ahead_ms: None, tells_at_once: false }
+    }
+
+    /// How far the box is ahead of the county; 0 where that is nothing.
+    #[must_use]
+    pub fn box_ahead_ms(&self) -> i64 {
+        let ahead_ms = match self.of_box {
+            BoxTime::Ahead { ms } => ms,
+            BoxTime::Opened { said, was } => said.unix_ms().saturating_sub(was.unix_ms()),
+            BoxTime::Before(_) => 0,
+        };
+        if is_off(ahead_ms) { ahead_ms } else { 0 }
+    }
+
     /// When the box saw something, by the county's clock. What lies in the future has a wrong
     /// clock, and takes the county's.
     #[must_use]
     pub fn observed(&self, observed: WallTime, now: WallTime) -> Moment {
-        let at = self.by_county(observed);
+        let by_county = earlier(observed, self.box_ahead_ms());
+        let Moment { at, suspect } = match self.of_box {
+            BoxTime::Ahead { .. } => Moment { at: by_county, suspect: by_county != observed },
+            BoxTime::Opened { said, was } => {
+                let apart_ms = said.unix_ms().abs_diff(observed.unix_ms());
+                Moment::sure(if apart_ms > IN_ENVELOPE_MS { was } else { by_county })
+            }
+            BoxTime::Before(then) => Moment { at: observed.min(then), suspect: true },
+        };
         if is_future(at, now) {
             return Moment { at: now, suspect: true };
         }
-        Moment { at, suspect: at != observed }
+        Moment { at, suspect }
     }
 
     /// When it was measured: device time without the device's error for a spot reading of a device
@@ -125,9 +173,9 @@ impl Clocks {
         };
         let Some(device) = device else { return observed };
         let apart_ms = device.unix_ms().abs_diff(observed.at.unix_ms());
-        let off = self.device_ahead_ms.filter(|ahead_ms| ahead_ms.abs() > CLOCK_OFF_MS);
+        let off = self.device_ahead_ms.filter(|ahead_ms| is_off(*ahead_ms));
         if let Some(ahead_ms) = off {
-            let at = self.by_county(earlier(device, ahead_ms));
+            let at = earlier(device, ahead_ms);
             // Else it was stamped before the clock was set: the error of today is not of that time.
             if !is_future(at, now) {
                 return Moment { at, suspect: true };
@@ -140,11 +188,10 @@ impl Clocks {
         let suspect = off.is_some() || is_beyond_memory(device, observed.at);
         Moment { at: device, suspect }
     }
+}
 
-    fn by_county(&self, by_box: WallTime) -> WallTime {
-        let off = self.box_ahead_ms.abs() > CLOCK_OFF_MS;
-        if off { earlier(by_box, self.box_ahead_ms) } else { by_box }
-    }
+fn is_off(ahead_ms: i64) -> bool {
+    ahead_ms.saturating_abs() > CLOCK_OFF_MS
 }
 
 /// Whether something is said to be older than what devices remember.
@@ -187,6 +234,61 @@ impl BoxClock {
     pub const fn ahead_ms(&self) -> i64 {
         self.ahead_ms
     }
+}
+
+/// When a boot of an edge box was, by the county's clock: what was said at an uptime of it was not
+/// said before `zero` plus that.
+///
+/// A word of the box is late by as long as it was on its way, and never early: the earliest counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BootClock {
+    /// The moment of the boot.
+    pub zero: WallTime,
+    /// The moment by the last state alone, or by what came since and says that it was earlier.
+    pub heard: WallTime,
+}
+
+impl BootClock {
+    /// The first word of that boot.
+    #[must_use]
+    pub fn new(uptime: Uptime, now: WallTime) -> Self {
+        let zero = zero(uptime, now);
+        Self { zero, heard: zero }
+    }
+
+    /// A word that came with something else.
+    pub fn hear(&mut self, uptime: Uptime, now: WallTime) {
+        let heard = zero(uptime, now);
+        if heard < self.zero {
+            (self.zero, self.heard) = (heard, heard);
+        }
+    }
+
+    /// A word that comes each half minute. Where two in a row say that it was later, a clock runs
+    /// slow or the county's was set, and the boot was later.
+    pub fn hear_state(&mut self, uptime: Uptime, now: WallTime) {
+        self.hear(uptime, now);
+        let heard = zero(uptime, now);
+        let earliest = heard.min(self.heard);
+        self.heard = heard;
+        if earliest.unix_ms().saturating_sub(self.zero.unix_ms()) > CLOCK_OFF_MS {
+            self.zero = earliest;
+        }
+    }
+
+    /// When it was at that uptime.
+    #[must_use]
+    pub fn at(&self, uptime: Uptime) -> WallTime {
+        WallTime::from_unix_ms(self.zero.unix_ms().saturating_add(signed(uptime)))
+    }
+}
+
+fn zero(uptime: Uptime, now: WallTime) -> WallTime {
+    earlier(now, signed(uptime))
+}
+
+fn signed(uptime: Uptime) -> i64 {
+    i64::try_from(uptime.ms).unwrap_or(i64::MAX)
 }
 
 /// Where a record is: orders readings of the same `t_meas`, and the statuses of a device.
@@ -244,12 +346,12 @@ mod tests {
     }
 
     const HOUR: i64 = 3600;
+    const RIGHT: Clocks = Clocks::of_box(BoxTime::Ahead { ms: 0 });
 
     #[test]
     fn the_error_a_meter_admits_is_taken_off() {
-        let meter =
-            |ahead_s: i64| Clocks { device_ahead_ms: Some(ahead_s * 1000), ..Clocks::default() };
-        check(Clocks::default(), 2 * HOUR, 5, (2 * HOUR, false));
+        let meter = |ahead_s: i64| Clocks { device_ahead_ms: Some(ahead_s * 1000), ..RIGHT };
+        check(RIGHT, 2 * HOUR, 5, (2 * HOUR, false));
         check(meter(1), 2 * HOUR, 5, (2 * HOUR, false));
         // A meter whose battery was changed begins with its year 2000.
         check(meter(-26 * 8766 * HOUR), 26 * 8766 * HOUR + 300, 5, (300, true));
@@ -257,15 +359,15 @@ mod tests {
         check(meter(-9 * HOUR), 9 * HOUR - 1, 5, (-1, true));
         // Measured before the battery was changed.
         check(meter(-26 * 8766 * HOUR), 700 * HOUR, 5, (700 * HOUR, true));
-        check(Clocks::default(), -HOUR, 5, (5, true));
+        check(RIGHT, -HOUR, 5, (5, true));
         // One that admits nothing is believed, and marked where its memory cannot be so long.
-        check(Clocks::default(), 26 * 8766 * HOUR, 5, (26 * 8766 * HOUR, true));
-        check(Clocks::default(), 300 * 24 * HOUR, 5, (300 * 24 * HOUR, false));
+        check(RIGHT, 26 * 8766 * HOUR, 5, (26 * 8766 * HOUR, true));
+        check(RIGHT, 300 * 24 * HOUR, 5, (300 * 24 * HOUR, false));
     }
 
     #[test]
     fn a_kiosk_that_says_another_time_than_now_has_a_wrong_clock() {
-        let kiosk = Clocks { tells_at_once: true, ..Clocks::default() };
+        let kiosk = Clocks { tells_at_once: true, ..RIGHT };
         for device_ago in [6 * HOUR, 1000, -6 * HOUR] {
             check(kiosk, device_ago, 5, (5, true));
         }
@@ -274,7 +376,7 @@ mod tests {
 
     #[test]
     fn the_error_of_a_box_is_taken_off() {
-        let of_box = |ahead_s: i64| Clocks { box_ahead_ms: ahead_s * 1000, ..Clocks::default() };
+        let of_box = |ahead_s: i64| Clocks::of_box(BoxTime::Ahead { ms: ahead_s * 1000 });
         let seen = |ahead_s, ago_s| {
             let found = of_box(ahead_s).observed(ago(ago_s), NOW);
             ((NOW.unix_ms() - found.at.unix_ms()) / 1000, found.suspect)
@@ -283,6 +385,52 @@ mod tests {
         assert_eq!(seen(-HOUR, HOUR + 1), (1, true));
         assert_eq!(seen(HOUR, 300 - HOUR), (300, true));
         assert_eq!(seen(0, -HOUR), (0, true));
+    }
+
+    #[test]
+    fn what_was_said_before_the_clock_was_set_is_as_old_as_it_is() {
+        let of_box = |said: i64| {
+            let was = ago(HOUR);
+            Clocks::of_box(BoxTime::Opened { said: WallTime::from_unix_ms(said), was })
+        };
+        let seen = |clocks: Clocks, said: i64| {
+            let found = clocks.observed(WallTime::from_unix_ms(said), NOW);
+            (NOW.unix_ms() - found.at.unix_ms(), found.suspect)
+        };
+        // Since the box began with 1970 an hour has passed.
+        assert_eq!(seen(of_box(90_000), 90_000), (3_600_000, false));
+        assert_eq!(seen(of_box(90_000), 90_250), (3_599_750, false));
+        // The clock was set between decoding and opening, in either way.
+        let right = ago(HOUR).unix_ms();
+        assert_eq!(seen(of_box(right), 90_000), (3_600_000, false));
+        assert_eq!(seen(of_box(90_000), right), (3_600_000, false));
+        // A clock that is right is not moved by what a message takes.
+        assert_eq!(seen(of_box(right - 1900), right), (3_600_000, false));
+        // Nobody knows when that boot was: never later than the next.
+        let before = Clocks::of_box(BoxTime::Before(ago(600)));
+        assert_eq!(seen(before, 90_000), (NOW.unix_ms() - 90_000, true));
+        assert_eq!(seen(before, NOW.unix_ms() + 9_000_000), (600_000, true));
+    }
+
+    #[test]
+    fn the_earliest_that_any_word_allows_is_when_the_boot_was() {
+        let up = |seconds: u64| Uptime { boot: 1, ms: seconds * 1000 };
+        let mut boot = BootClock::new(up(100), ago(-20));
+        let zero_s = |boot: BootClock| (boot.zero.unix_ms() - NOW.unix_ms()) / 1000;
+        assert_eq!(zero_s(boot), -80);
+        boot.hear(up(101), ago(-1));
+        assert_eq!(zero_s(boot), -100);
+        assert_eq!(boot.at(up(7)), ago(93));
+        // A stalled link.
+        boot.hear(up(110), ago(-60));
+        boot.hear_state(up(130), ago(-70));
+        boot.hear_state(up(160), ago(-60));
+        boot.hear_state(up(190), ago(-99));
+        assert_eq!(zero_s(boot), -100);
+        // A clock that runs slow for a month, or a county whose clock is set.
+        boot.hear_state(up(220), ago(-130));
+        boot.hear_state(up(250), ago(-159));
+        assert_eq!(zero_s(boot), -91);
     }
 
     #[test]

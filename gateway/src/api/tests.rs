@@ -64,6 +64,7 @@ impl Desk {
             lane: Lane::Trend,
             seq: Seq::new(3).unwrap(),
             opened_at: clock::now(),
+            uptime: None,
             records: Vec::new(),
         };
         let beyond =
@@ -134,6 +135,7 @@ fn delivery(lane: Lane, records: Vec<Record>) -> Delivery {
         lane,
         seq: Seq::new(1).unwrap(),
         opened_at: clock::now(),
+        uptime: None,
         records,
     };
     Delivery::Envelope(SiteId::new("heping").unwrap(), lane, envelope.encode())
@@ -280,7 +282,9 @@ async fn events_tell_things_as_the_lists_do() {
         outbox: OutboxId::from_bytes([8; 16]),
         backlog: [1, 2, 3],
         clock: ClockQuality::Unknown,
+        clock_evidence: String::new(),
         at: clock::now(),
+        uptime: None,
     };
     let site = SiteId::new("dongfeng").unwrap();
     let [urgent, wave] = [(Lane::Urgent, urgent()), (Lane::Wave, wave())].map(|(lane, records)| {
@@ -303,7 +307,11 @@ async fn events_tell_things_as_the_lists_do() {
     let groups: Vec<_> = taken.readings.iter().map(intake::Gathered::stored).collect();
     let readings: Vec<Value> =
         groups.iter().flat_map(|group| group.told()).map(|(.., told)| told).collect();
-    let blocks = taken.blocks.iter().map(|(site, block)| query::block_told(site, block)).collect();
+    let blocks = taken
+        .blocks
+        .iter()
+        .map(|(site, start, block)| query::block_told(site, *start, block))
+        .collect();
     let clinics = Clinics::new();
     let clinic = |told: Vec<Value>| {
         told.into_iter().map(|told| query::with_clinic(told, &clinics)).collect()

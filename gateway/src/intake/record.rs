@@ -11,32 +11,33 @@ use model::{
     id::SiteId,
     metric::Metric,
     reading::ReadingGroup,
-    record::{DropRecord, Record},
+    record::{ClockChange, DropRecord, Record},
     time::{ClockQuality, DeviceTime, WallTime},
     waveform::WaveformBlock,
 };
-use rules::freshness::{Freshness, Position, is_beyond_memory};
+use rules::freshness::{Clocks, Freshness, Position, is_beyond_memory};
 use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
 use uplink_proto::{envelope::Envelope, samples};
 
 impl Batch<'_> {
     pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<()> {
+        let of_box = self.evaluation.box_clock(self.context(), site, envelope)?;
         let mut index = 0_u32;
         for (place, record) in (0..).zip(&envelope.records) {
             match record {
                 Record::Readings(group) => {
-                    self.group(site, envelope, index, group)?;
+                    self.group(site, envelope, of_box, index, group)?;
                     index = index
                         .saturating_add(u32::try_from(group.readings.len()).unwrap_or(u32::MAX));
                 }
                 Record::Waveform(block) => {
-                    self.block(site, envelope, index, block)?;
+                    self.block(site, envelope, of_box, index, block)?;
                     index = index.saturating_add(1);
                 }
-                Record::Alarm(alarm) => self.alarm(site, alarm)?,
+                Record::Alarm(alarm) => self.alarm(site, of_box, alarm)?,
                 Record::Status(status) => {
-                    self.status(site, position(envelope, place), status)?;
+                    self.status(site, of_box, position(envelope, place), status)?;
                 }
                 Record::Started(started) => {
                     tracing::info!(%site, version = started.version, "Agent started.");
@@ -44,6 +45,7 @@ impl Batch<'_> {
                 }
                 Record::Dropped(dropped) => self.dropped(site, envelope, dropped)?,
                 Record::Action(action) => self.action(site, action)?,
+                Record::Clock(change) => self.clock(site, change)?,
             }
         }
         Ok(())
@@ -53,10 +55,11 @@ impl Batch<'_> {
         &mut self,
         site: &SiteId,
         envelope: &Envelope,
+        of_box: Clocks,
         first: u32,
         group: &ReadingGroup,
     ) -> rusqlite::Result<()> {
-        let clocks = self.evaluation.clocks(self.context(), site, group)?;
+        let clocks = self.evaluation.clocks(self.context(), site, of_box, group)?;
         let t_meas = clocks.measured(group, self.now);
         let heard = clocks.observed(group.observed.at, self.now).at.min(self.now);
         let source = self.names.source(self.connection, site, &group.device)?;
@@ -69,6 +72,7 @@ impl Batch<'_> {
         let gathered = Gathered {
             site: site.clone(),
             group: group.clone(),
+            heard,
             t_meas,
             freshness: Freshness::of(group, t_meas.at, self.now),
             position: position(envelope, first),
@@ -116,9 +120,9 @@ impl Batch<'_> {
             .prepare_cached(
                 "INSERT INTO reading_group (source, outbox_lane, seq, idx, channel, compound,
                    metric_list, said, context, device_ms, observed_ms, received_ms, measured_ms,
-                   time_suspect, clock, freshness, device_seq, identity, duplicate_of)
+                   time_suspect, clock, freshness, device_seq, identity, duplicate_of, box_ms)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
-                   ?17, ?18, ?19)",
+                   ?17, ?18, ?19, ?20)",
             )?
             .insert(params![
                 source,
@@ -131,7 +135,7 @@ impl Batch<'_> {
                 reading::said(group),
                 context,
                 device_ms(group),
-                group.observed.at.unix_ms(),
+                gathered.heard.unix_ms(),
                 self.now.unix_ms(),
                 gathered.measured().unix_ms(),
                 gathered.t_meas.suspect,
@@ -139,7 +143,8 @@ impl Batch<'_> {
                 (freshness != Freshness::Fresh).then(|| freshness.name()),
                 device_seq(group),
                 identity,
-                duplicate_of
+                duplicate_of,
+                said_by_box(group.observed.at, gathered.heard)
             ])
     }
 
@@ -177,9 +182,11 @@ impl Batch<'_> {
         &mut self,
         site: &SiteId,
         envelope: &Envelope,
+        of_box: Clocks,
         index: u32,
         block: &WaveformBlock,
     ) -> rusqlite::Result<()> {
+        let start = of_box.observed(block.start.at, self.now).at.min(self.now);
         let (scale, zero, unit) = match &block.scale {
             Some(scale) => (
                 Some(scale.per_count.to_string()),
@@ -191,8 +198,9 @@ impl Batch<'_> {
         self.connection
             .prepare_cached(
                 "INSERT INTO waveform (site, outbox, lane, seq, idx, device, channel, metric, start_ms,
-                   period_num, period_den, scale, zero, unit, flags, samples)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                   period_num, period_den, scale, zero, unit, flags, samples, box_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                   ?17)",
             )?
             .execute(params![
                 site.as_str(),
@@ -203,20 +211,26 @@ impl Batch<'_> {
                 block.device.as_str(),
                 block.channel.as_str(),
                 block.metric.name(),
-                block.start.at.unix_ms(),
+                start.unix_ms(),
                 block.period.numerator(),
                 block.period.denominator(),
                 scale,
                 zero,
                 unit,
                 query::flags(block).join(","),
-                samples::encode(&block.samples)
+                samples::encode(&block.samples),
+                said_by_box(block.start.at, start)
             ])?;
-        self.taken.blocks.push((site.clone(), block.clone()));
+        self.taken.blocks.push((site.clone(), start, block.clone()));
         Ok(())
     }
 
-    fn alarm(&mut self, site: &SiteId, alarm: &DeviceAlarm) -> rusqlite::Result<()> {
+    fn alarm(
+        &mut self,
+        site: &SiteId,
+        of_box: Clocks,
+        alarm: &DeviceAlarm,
+    ) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
                 "INSERT INTO device_alarm (site, device, phase, kind, code, text, priority, observed_ms, received_ms)
@@ -233,17 +247,19 @@ impl Batch<'_> {
                 alarm.observed.at.unix_ms(),
                 self.now.unix_ms()
             ])?;
-        self.evaluation.alarm(self.context(), site, alarm)
+        self.evaluation.alarm(self.context(), site, of_box, alarm)
     }
 
     fn status(
         &mut self,
         site: &SiteId,
+        of_box: Clocks,
         position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<()> {
         // The rules know which of two statuses is the newer: a tile must not know better.
-        let Some(at) = self.evaluation.status(self.context(), site, position, status)? else {
+        let Some(at) = self.evaluation.status(self.context(), site, of_box, position, status)?
+        else {
             return Ok(());
         };
         self.connection
@@ -281,6 +297,27 @@ impl Batch<'_> {
                 action,
                 text,
                 observed.at.unix_ms(),
+                self.now.unix_ms()
+            ])?;
+        Ok(())
+    }
+
+    fn clock(&mut self, site: &SiteId, change: &ClockChange) -> rusqlite::Result<()> {
+        let ClockChange { before, evidence, observed } = change;
+        let (before_ms, at_ms, quality) =
+            (before.unix_ms(), observed.at.unix_ms(), observed.quality.name());
+        tracing::warn!(%site, before_ms, at_ms, quality, evidence, "The clock of a site changed.");
+        self.connection
+            .prepare_cached(
+                "INSERT INTO clock_change (site, before_ms, at_ms, quality, evidence, received_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                site.as_str(),
+                before_ms,
+                at_ms,
+                quality,
+                evidence,
                 self.now.unix_ms()
             ])?;
         Ok(())
@@ -336,6 +373,7 @@ impl Gathered {
             context: json!(group.context),
             device_ms: device_ms(group),
             observed_ms: group.observed.at.unix_ms(),
+            placed_ms: self.heard.unix_ms(),
             received_ms: self.received.unix_ms(),
             measured_ms: self.measured().unix_ms(),
             time_suspect: self.t_meas.suspect,
@@ -354,6 +392,11 @@ fn device_ms(group: &ReadingGroup) -> Option<i64> {
 
 fn device_seq(group: &ReadingGroup) -> Option<i64> {
     group.device_seq.and_then(|seq| i64::try_from(seq).ok())
+}
+
+/// What a box said where that is not when it was.
+fn said_by_box(said: WallTime, was: WallTime) -> Option<i64> {
+    (said != was).then_some(said.unix_ms())
 }
 
 fn position(envelope: &Envelope, index: u32) -> Position {

@@ -1,5 +1,6 @@
 //! What one transaction leaves behind: each envelope once, whatever comes, or nothing at all.
 
+mod clocks;
 mod cost;
 mod evaluation;
 
@@ -23,7 +24,7 @@ const VALUES: &str = "SELECT json_each.value FROM reading_group, json_each(said)
      ORDER BY reading_group.id, key";
 const OUTBOX: OutboxId = OutboxId::from_bytes([7; 16]);
 /// Everything a batch writes to.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 14] = [
     "site",
     "ledger",
     "envelope",
@@ -33,6 +34,8 @@ const TABLES: [&str; 12] = [
     "waveform",
     "device_alarm",
     "device_action",
+    "boot",
+    "clock_change",
     "drop_record",
     "alert",
     "engine",
@@ -147,7 +150,8 @@ fn dropped(lane: Lane, first: u64, last: u64) -> Record {
 }
 
 fn envelope(lane: Lane, number: u64, records: Vec<Record>) -> Delivery {
-    let envelope = Envelope { outbox: OUTBOX, lane, seq: seq(number), opened_at: NOW, records };
+    let envelope =
+        Envelope { outbox: OUTBOX, lane, seq: seq(number), opened_at: NOW, uptime: None, records };
     Delivery::Envelope(site(), lane, envelope.encode())
 }
 
@@ -240,7 +244,8 @@ fn boards_are_told_of_a_block_what_is_told_of_its_row() {
     let (device, metric) = (scaled.device.to_string(), scaled.metric.name().to_owned());
     let records = vec![block(), Record::Waveform(scaled)];
     let taken = county.take(&[envelope(Lane::Wave, 1, records)]);
-    let told = taken.blocks.iter().map(|(site, block)| query::block_told(site, block));
+    let told =
+        taken.blocks.iter().map(|(site, start, block)| query::block_told(site, *start, block));
     let filter = query::WaveformFilter {
         site: None,
         device,
@@ -341,7 +346,9 @@ fn a_live_state_is_answered_by_an_ack() {
         outbox: OUTBOX,
         backlog: [0; 3],
         clock: ClockQuality::Synchronised,
+        clock_evidence: String::new(),
         at: NOW,
+        uptime: None,
     };
     let live = |retained| Delivery::State { site: site(), bytes: state.encode(), retained };
     let taken = county.take(&[live(false)]);
@@ -457,7 +464,9 @@ fn an_older_word_about_a_site_changes_nothing() {
             outbox: OUTBOX,
             backlog: [0, 2, 0],
             clock: ClockQuality::Synchronised,
+            clock_evidence: String::new(),
             at: NOW,
+            uptime: None,
         };
         Delivery::State { site: site(), bytes: state.encode(), retained: false }
     };

@@ -61,7 +61,8 @@ fn number(seq: u64) -> Seq {
 }
 
 fn envelope(lane: LaneName, seq: u64, records: Vec<Record>) -> Delivery {
-    let envelope = Envelope { outbox: OUTBOX, lane, seq: number(seq), opened_at: NOW, records };
+    let envelope =
+        Envelope { outbox: OUTBOX, lane, seq: number(seq), opened_at: NOW, uptime: None, records };
     Delivery::Envelope(site(), lane, envelope.encode())
 }
 
@@ -93,7 +94,9 @@ fn state(outbox: OutboxId, trend: u64) -> Delivery {
         outbox,
         backlog: [0, trend, 0],
         clock: ClockQuality::Synchronised,
+        clock_evidence: String::new(),
         at: NOW,
+        uptime: None,
     };
     Delivery::State { site: site(), bytes: state.encode(), retained: false }
 }

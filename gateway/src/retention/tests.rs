@@ -51,6 +51,7 @@ impl County {
             lane,
             seq: Seq::new(seq).unwrap(),
             opened_at: START,
+            uptime: None,
             records,
         };
         let delivery = Delivery::Envelope(SiteId::new("heping").unwrap(), lane, envelope.encode());

@@ -10,10 +10,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use uplink_proto::{envelope::peek, samples};
 
 /// Schema this gateway writes.
-pub(crate) const SCHEMA: u32 = 3;
+pub(crate) const SCHEMA: u32 = 4;
 
 /// From nothing to schema 1, from there to 2, and so on.
-const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 3] = [county, evidence, groups];
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 4] = [county, evidence, groups, clocks];
 
 /// Takes every step the database has not taken yet.
 pub(super) fn migrate(mut connection: Connection) -> rusqlite::Result<Connection> {
@@ -49,6 +49,10 @@ fn evidence(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         place.execute(params![id, header.outbox.to_string(), header.lane.name(), seq])?;
     }
     waveforms(transaction)
+}
+
+fn clocks(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("../../migrations/0005_clocks.sql"))
 }
 
 /// Databases of schema 1 have samples of codec 1 or of codec 2; which, their checksum tells.

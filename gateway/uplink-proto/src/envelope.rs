@@ -21,7 +21,7 @@ use ciborium::Value;
 use model::{
     id::{Lane, OutboxId, Seq},
     record::Record,
-    time::WallTime,
+    time::{Uptime, WallTime},
 };
 
 mod builder;
@@ -50,6 +50,8 @@ pub struct Envelope {
     pub seq: Seq,
     /// When it was opened, by the agent's clock.
     pub opened_at: WallTime,
+    /// And by how long the box had been running, which no setting of the clock changes.
+    pub uptime: Option<Uptime>,
     /// What it carries.
     pub records: Vec<Record>,
 }
@@ -93,7 +95,7 @@ impl Envelope {
     /// The envelope's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut builder = Builder::new(self.opened_at);
+        let mut builder = Builder::new(self.opened_at, self.uptime);
         for record in &self.records {
             builder.push(record, usize::MAX);
         }
@@ -115,7 +117,8 @@ impl Envelope {
         let (records, unknown) = names.decode_records(items, header.opened_at);
         let skipped = unknown_metrics.saturating_add(unknown);
         let Header { outbox, lane, seq, opened_at } = header;
-        let envelope = Self { outbox, lane, seq, opened_at, records };
+        let uptime = wire::read_uptime(&map)?;
+        let envelope = Self { outbox, lane, seq, opened_at, uptime, records };
         Ok(Decoded { envelope, written: written(&map)?, skipped })
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! - [`topics`]: names of topics, and who may use which
 //! - [`envelope`]: one row of the outbox and one publish, as CBOR (`schema/uplink-v1.cddl`)
-//! - [`ack`], [`state`]: the other two messages
+//! - [`ack`], [`state`]: the other two messages; [`sent`]: what is said beside an envelope
 //! - [`ranges`]: sets of seqs
 //! - [`samples`]: waveform samples as bytes
 //! - [`sender`], [`receiver`]: the two halves; `pace`: how much the sender puts on the wire
@@ -23,6 +23,7 @@ pub mod ranges;
 pub mod receiver;
 pub mod samples;
 pub mod sender;
+pub mod sent;
 pub mod state;
 pub mod topics;
 mod wire;

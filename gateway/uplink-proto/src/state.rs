@@ -5,7 +5,7 @@ use ciborium::Value;
 use model::{
     id::OutboxId,
     reading::shortened,
-    time::{ClockQuality, WallTime},
+    time::{ClockQuality, Uptime, WallTime},
 };
 
 /// Far more than any state needs.
@@ -26,15 +26,19 @@ pub struct SiteState {
     pub backlog: [u64; 3],
     /// How far the edge's clock can be trusted.
     pub clock: ClockQuality,
+    /// Why it is trusted so.
+    pub clock_evidence: String,
     /// The agent's clock when it wrote this.
     pub at: WallTime,
+    /// How long the box had been running then.
+    pub uptime: Option<Uptime>,
 }
 
 impl SiteState {
     /// The state's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        wire::to_bytes(&wire::map([
+        let mut map = wire::map([
             ("v", number(1)),
             ("on", Value::Bool(self.online)),
             ("c", number(self.connection)),
@@ -42,8 +46,13 @@ impl SiteState {
             ("o", Value::Bytes(self.outbox.as_bytes().to_vec())),
             ("b", Value::Array(self.backlog.into_iter().map(number).collect())),
             ("q", text(self.clock.name())),
+            ("e", text(&self.clock_evidence)),
             ("t", number(self.at.unix_ms())),
-        ]))
+        ]);
+        if let (Some(uptime), Some(parts)) = (self.uptime, map.as_map_mut()) {
+            parts.push((text("k"), wire::uptime(uptime)));
+        }
+        wire::to_bytes(&map)
     }
 
     /// Reads a state back.
@@ -57,6 +66,7 @@ impl SiteState {
         }
         let quality = field(&map, "q")?.as_text();
         let quality = ClockQuality::ALL.into_iter().find(|known| Some(known.name()) == quality);
+        let evidence = field(&map, "e").ok().and_then(Value::as_text).unwrap_or_default();
         let backlog = field(&map, "b")?.as_array().map(Vec::as_slice);
         let Some([urgent, trend, wave]) = backlog else { return Err(DecodeError::Shape("b")) };
         let count = |value| wire::int(value).ok_or(DecodeError::Shape("b"));
@@ -69,9 +79,11 @@ impl SiteState {
             outbox: OutboxId::from_bytes(outbox.ok_or(DecodeError::Shape("o"))?),
             backlog: [count(urgent)?, count(trend)?, count(wave)?],
             clock: quality.ok_or(DecodeError::Shape("q"))?,
+            clock_evidence: shortened(evidence),
             at: WallTime::from_unix_ms(
                 wire::int(field(&map, "t")?).ok_or(DecodeError::Shape("t"))?,
             ),
+            uptime: wire::read_uptime(&map)?,
         })
     }
 }
@@ -89,7 +101,9 @@ mod tests {
             outbox: OutboxId::from_bytes([3; 16]),
             backlog: [0, 5, 100_000],
             clock: ClockQuality::HoldingOver,
+            clock_evidence: "the network set it yesterday".into(),
             at: WallTime::from_unix_ms(1_795_335_300_000),
+            uptime: Some(Uptime { boot: u32::MAX, ms: 86_400_000 }),
         };
         assert_eq!(SiteState::decode(&state.encode()), Ok(state));
         assert!(SiteState::decode(b"online").is_err());

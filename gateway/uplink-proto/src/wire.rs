@@ -3,6 +3,7 @@
 //! Not here: what the positions mean (see [`crate::envelope`]).
 
 use ciborium::Value;
+use model::time::Uptime;
 use thiserror::Error;
 
 /// Why bytes are no message of this protocol.
@@ -123,6 +124,18 @@ pub(crate) fn number(value: impl Into<ciborium::value::Integer>) -> Value {
 /// A text as a value.
 pub(crate) fn text(value: &str) -> Value {
     Value::Text(value.to_owned())
+}
+
+/// An uptime as a value.
+pub(crate) fn uptime(Uptime { boot, ms }: Uptime) -> Value {
+    Value::Array(vec![number(boot), number(ms)])
+}
+
+/// The uptime under the key `k` of a map, if there is one.
+pub(crate) fn read_uptime(map: &Value) -> Result<Option<Uptime>, DecodeError> {
+    let Ok(value) = field(map, "k") else { return Ok(None) };
+    let read = |mut at: Positions<'_>| Some(Uptime { boot: at.int()?, ms: at.int()? });
+    Positions::of(value).and_then(read).map(Some).ok_or(DecodeError::Shape("k"))
 }
 
 /// A map with text keys.

@@ -417,6 +417,8 @@ fn state(outbox: OutboxId, connection: u64, online: bool) -> SiteState {
         outbox,
         backlog: [0; 3],
         clock: ClockQuality::Synchronised,
+        clock_evidence: "it is the clock of this computer".to_owned(),
         at: WallTime::from_unix_ms(jiff::Timestamp::now().as_millisecond()),
+        uptime: None,
     }
 }

@@ -78,8 +78,8 @@ impl Ward {
             let records = part.iter().filter_map(|at| self.group(*at)).collect();
             let seq = self.next;
             self.next = seq.next();
-            let envelope =
-                Envelope { outbox: self.outbox, lane: Lane::Trend, seq, opened_at, records };
+            let (outbox, lane, uptime) = (self.outbox, Lane::Trend, None);
+            let envelope = Envelope { outbox, lane, seq, opened_at, uptime, records };
             let bytes = envelope.encode();
             if part.len() == self.groups_max || bytes.len() > TREND_LEN_MAX {
                 self.groups_max = (part.len() * TREND_LEN_MAX / bytes.len()).max(1);

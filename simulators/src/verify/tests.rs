@@ -9,7 +9,7 @@ use std::{fs, io::Write as _};
 fn reading(device: &str, observed: &str, value: &str, index: u64) -> Value {
     json!({"device": device, "channel": "", "metric": "nibp_sys", "value": value,
         "comparator": null, "unit": "mm[Hg]", "no_data": null, "device_time": null,
-        "device_seq": 21, "observed_time": observed, "duplicate_of": null, "outbox": "a1",
+        "device_seq": 21, "placed_time": observed, "duplicate_of": null, "outbox": "a1",
         "lane": "urgent", "seq": 1, "index": index})
 }
 

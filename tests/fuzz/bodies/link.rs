@@ -12,7 +12,7 @@ use drivers::{
 };
 use model::{
     record::Record,
-    time::{ClockQuality, MonoTime, Now, WallTime},
+    time::{ClockQuality, MonoTime, Now, Uptime, WallTime},
 };
 use std::time::Duration;
 
@@ -218,6 +218,7 @@ impl Link {
         let since = i64::try_from(self.elapsed.as_millis()).unwrap_or(i64::MAX);
         Now {
             mono: MonoTime::from_start(self.elapsed),
+            uptime: Uptime::default(),
             wall: WallTime::from_unix_ms(WALL_START_MS + since + self.jumped_ms),
             quality: ClockQuality::Synchronised,
         }

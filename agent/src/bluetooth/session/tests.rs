@@ -9,7 +9,7 @@ use drivers::{
 use model::{
     id::DeviceId,
     record::Record,
-    time::{ClockQuality, WallTime},
+    time::{ClockQuality, Uptime, WallTime},
 };
 
 const CUFF: [Characteristic; 1] = [blood_pressure::MEASUREMENT];
@@ -32,6 +32,7 @@ impl Bench {
     fn now(&self) -> Now {
         Now {
             mono: MonoTime::from_start(Duration::from_millis(self.ms)),
+            uptime: Uptime::default(),
             wall: WallTime::from_unix_ms(0),
             quality: ClockQuality::Unknown,
         }

@@ -26,7 +26,7 @@ fn integer(number: u64) -> i64 {
 fn old_bytes(lane: Lane, number: u64) -> Vec<u8> {
     let records = vec![if lane == Lane::Wave { wave() } else { trend_of(&format!("d-{number}")) }];
     let (outbox, opened_at) = (OutboxId::from_bytes(OLD_ID), WallTime::from_unix_ms(5));
-    Envelope { outbox, lane, seq: seq(number), opened_at, records }.encode()
+    Envelope { outbox, lane, seq: seq(number), opened_at, uptime: None, records }.encode()
 }
 
 /// A file as the agent of schema 1 left it.

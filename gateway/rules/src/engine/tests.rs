@@ -6,7 +6,10 @@ mod reading;
 mod silence;
 
 use super::*;
-use crate::{alert::AlertState, freshness::Position};
+use crate::{
+    alert::AlertState,
+    freshness::{BoxTime, Position},
+};
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
     device::{DeviceState, DeviceStatus},
@@ -53,7 +56,8 @@ impl Ward {
     }
 
     fn feed_group(&mut self, group: &ReadingGroup, now: f64) {
-        let t_meas = self.engine.clocks(group, 0).measured(group, at(now));
+        let right = Clocks::of_box(BoxTime::Ahead { ms: 0 });
+        let t_meas = self.engine.clocks(group, right, at(now)).measured(group, at(now));
         let freshness = Freshness::of(group, t_meas.at, at(now));
         let input = ReadingInput { group, t_meas, freshness };
         // The state is stored and loaded between any two readings, as the county does.

@@ -70,7 +70,8 @@ impl Sites {
         let seq = seq(self.quarter + 1);
         let site = self.sites[self.next].clone();
         let opened_at = self.now();
-        let envelope = Envelope { outbox: OUTBOX, lane: Lane::Trend, seq, opened_at, records };
+        let (lane, uptime) = (Lane::Trend, None);
+        let envelope = Envelope { outbox: OUTBOX, lane, seq, opened_at, uptime, records };
         self.next = (self.next + 1) % self.sites.len();
         self.quarter += u64::from(self.next == 0);
         (Delivery::Envelope(site, Lane::Trend, envelope.encode()), count)

@@ -87,7 +87,9 @@ impl County {
             outbox: OUTBOX,
             backlog: [0; 3],
             clock: ClockQuality::Unknown,
+            clock_evidence: String::new(),
             at: said,
+            uptime: None,
         };
         let delivery = Delivery::State { site: site(), bytes: state.encode(), retained: false };
         self.take(now, vec![delivery])
@@ -128,8 +130,14 @@ fn monitor() -> DeviceId {
 }
 
 fn envelope(lane: Lane, seq: u64, records: Vec<Record>) -> Delivery {
-    let envelope =
-        Envelope { outbox: OUTBOX, lane, seq: Seq::new(seq).unwrap(), opened_at: at(0), records };
+    let envelope = Envelope {
+        outbox: OUTBOX,
+        lane,
+        seq: Seq::new(seq).unwrap(),
+        opened_at: at(0),
+        uptime: None,
+        records,
+    };
     Delivery::Envelope(site(), lane, envelope.encode())
 }
 

@@ -15,11 +15,11 @@ use ciborium::Value;
 use model::{
     id::{Lane, OutboxId, Seq},
     record::Record,
-    time::WallTime,
+    time::{Uptime, WallTime},
 };
 
 /// Everything but names and records, at its longest.
-const HEAD_LEN: usize = 64;
+const HEAD_LEN: usize = 96;
 /// What is before the bytes of a series, and before a name.
 const SERIES_HEAD_LEN: usize = 7;
 const NAME_HEAD_LEN: usize = 2;
@@ -28,6 +28,7 @@ const NAME_HEAD_LEN: usize = 2;
 #[derive(Clone, Debug)]
 pub struct Builder {
     opened_at: WallTime,
+    uptime: Option<Uptime>,
     names: Names,
     /// Records that are finished, and how many they are.
     records: Vec<u8>,
@@ -51,9 +52,10 @@ struct End {
 impl Builder {
     /// An empty envelope.
     #[must_use]
-    pub fn new(opened_at: WallTime) -> Self {
+    pub fn new(opened_at: WallTime, uptime: Option<Uptime>) -> Self {
         Self {
             opened_at,
+            uptime,
             names: Names::default(),
             records: Vec::new(),
             count: 0,
@@ -132,7 +134,8 @@ impl Builder {
             ("m", Value::Array(metrics)),
         ];
         let mut bytes = Vec::with_capacity(self.len_max());
-        wire::write_head(&mut bytes, wire::MAP, head.len() + 1);
+        let parts = head.len() + 1 + usize::from(self.uptime.is_some());
+        wire::write_head(&mut bytes, wire::MAP, parts);
         for (key, value) in head {
             wire::write(&mut bytes, &text(key));
             wire::write(&mut bytes, &value);
@@ -142,6 +145,10 @@ impl Builder {
         bytes.extend_from_slice(&self.records);
         if let Some(series) = &self.series {
             series.write(&mut bytes);
+        }
+        if let Some(uptime) = self.uptime {
+            wire::write(&mut bytes, &text("k"));
+            wire::write(&mut bytes, &wire::uptime(uptime));
         }
         bytes
     }

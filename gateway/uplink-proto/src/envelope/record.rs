@@ -18,7 +18,7 @@ use model::{
         CONTEXT_LEN_MAX, Comparator, GROUP_LEN_MAX, NoData, Occurrence, Reading, ReadingGroup,
         Validity, Value as Said, shortened,
     },
-    record::{AgentStarted, DropCause, DropRecord, Record},
+    record::{AgentStarted, ClockChange, DropCause, DropRecord, Record},
     time::{ClockQuality, DeviceTime, Observed, WallTime},
     units::Unit,
     waveform::WaveformBlock,
@@ -34,6 +34,7 @@ pub(super) mod kind {
     pub(in crate::envelope) const STARTED: u8 = 5;
     pub(in crate::envelope) const DROPPED: u8 = 6;
     pub(in crate::envelope) const ACTION: u8 = 7;
+    pub(in crate::envelope) const CLOCK: u8 = 8;
     pub(in crate::envelope) const SERIES: u8 = 9;
     pub(in crate::envelope) const MORE_WAVEFORM: u8 = 10;
 }
@@ -147,6 +148,13 @@ impl Names {
                 after(base, action.observed.at),
                 place(&ClockQuality::ALL, &action.observed.quality),
             ],
+            Record::Clock(change) => vec![
+                number(kind::CLOCK),
+                after(base, change.before),
+                text(&change.evidence),
+                after(base, change.observed.at),
+                place(&ClockQuality::ALL, &change.observed.quality),
+            ],
         })
     }
 
@@ -258,6 +266,11 @@ impl Names {
                 device: self.read_device(at)?,
                 action: shortened(at.text()?),
                 text: shortened(at.text()?),
+                observed: observed(at, base)?,
+            }),
+            kind::CLOCK => Record::Clock(ClockChange {
+                before: read_after(at, base)?,
+                evidence: shortened(at.text()?),
                 observed: observed(at, base)?,
             }),
             _ => return None,
@@ -410,10 +423,13 @@ pub(super) fn after(base: WallTime, at: WallTime) -> Value {
     number(at.unix_ms().saturating_sub(base.unix_ms()))
 }
 
+fn read_after(at: &mut Positions<'_>, base: WallTime) -> Option<WallTime> {
+    Some(WallTime::from_unix_ms(base.unix_ms().checked_add(at.int()?)?))
+}
+
 pub(super) fn observed(at: &mut Positions<'_>, base: WallTime) -> Option<Observed> {
-    let ms: i64 = at.int()?;
-    let quality = pick(&ClockQuality::ALL, at.int())?;
-    Some(Observed { at: WallTime::from_unix_ms(base.unix_ms().checked_add(ms)?), quality })
+    let moment = read_after(at, base)?;
+    Some(Observed { at: moment, quality: pick(&ClockQuality::ALL, at.int())? })
 }
 
 fn device_time(time: Option<DeviceTime>) -> Value {

@@ -8,7 +8,7 @@ use model::{
     id::{Channel, DeviceId},
     metric::Metric,
     reading::{Comparator, NoData, Occurrence, Reading, ReadingGroup},
-    record::{AgentStarted, DropCause, DropRecord},
+    record::{AgentStarted, ClockChange, DropCause, DropRecord},
     time::{ClockQuality, DeviceTime, Observed},
     units::Unit,
     waveform::{SamplePeriod, Scale, WaveformBlock, WaveformFlags},
@@ -173,7 +173,13 @@ fn other() -> impl Strategy<Value = Record> {
     let action = (device(), "\\PC{0,20}", observed()).prop_map(|(device, text, observed)| {
         Record::Action(DeviceAction { device, action: "clock_set".into(), text, observed })
     });
-    prop_oneof![status, started, dropped, action]
+    let clock = (0i64..4_000_000_000_000, "\\PC{0,20}", observed()).prop_map(
+        |(before, evidence, observed)| {
+            let before = WallTime::from_unix_ms(before);
+            Record::Clock(ClockChange { before, evidence, observed })
+        },
+    );
+    prop_oneof![status, started, dropped, action, clock]
 }
 
 fn envelope() -> impl Strategy<Value = Envelope> {
@@ -183,13 +189,15 @@ fn envelope() -> impl Strategy<Value = Envelope> {
         select(Lane::ALL.to_vec()),
         1u64..u64::MAX / 2,
         0i64..4_000_000_000_000,
+        option::of((any::<u32>(), any::<u64>())),
         vec(record, 0..6),
     )
-        .prop_map(|(outbox, lane, seq, opened, records)| Envelope {
+        .prop_map(|(outbox, lane, seq, opened, uptime, records)| Envelope {
             outbox: OutboxId::from_bytes(outbox),
             lane,
             seq: Seq::new(seq).unwrap(),
             opened_at: WallTime::from_unix_ms(opened),
+            uptime: uptime.map(|(boot, ms)| Uptime { boot, ms }),
             records,
         })
 }
@@ -223,6 +231,7 @@ fn cuff() -> Envelope {
         lane: Lane::Urgent,
         seq: Seq::new(7).unwrap(),
         opened_at: WallTime::from_unix_ms(1_795_306_500_250),
+        uptime: Some(Uptime { boot: 0x5eed_c10c, ms: 345_600_250 }),
         records: vec![Record::Readings(group)],
     }
 }

@@ -97,7 +97,8 @@ impl Outbox {
         numbers: &[u64],
     ) -> Seq {
         let seq = self.take_numbers(lane, 1).0;
-        let envelope = Envelope { outbox: self.id, lane, seq, opened_at: at.wall, records };
+        let envelope =
+            Envelope { outbox: self.id, lane, seq, opened_at: at.wall, uptime: None, records };
         let (bytes, numbers) = (envelope.encode().into(), numbers.into());
         self.rows.insert((lane, seq), Row { bytes, numbers, stored: at.ran, acked: None });
         lane.of_mut(&mut self.unacked).insert(seq);

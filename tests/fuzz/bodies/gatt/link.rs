@@ -13,7 +13,7 @@ use drivers::{
 use model::{
     reading::NoData,
     record::Record,
-    time::{ClockQuality, MonoTime, Now, WallTime},
+    time::{ClockQuality, MonoTime, Now, Uptime, WallTime},
 };
 use std::{collections::VecDeque, time::Duration};
 
@@ -337,6 +337,7 @@ impl Link {
         };
         Now {
             mono: MonoTime::from_start(self.elapsed),
+            uptime: Uptime::default(),
             wall: WallTime::from_unix_ms(WALL_START_MS + since + self.jumped_ms),
             quality,
         }

@@ -127,7 +127,7 @@ proptest! {
     fn a_row_that_is_full_has_what_it_took_and_is_no_longer_than_allowed(
         records in groups(), len_max in 100usize..900,
     ) {
-        let mut builder = Builder::new(OPENED);
+        let mut builder = Builder::new(OPENED, None);
         let taken: Vec<Record> =
             records.iter().take_while(|record| builder.push(record, len_max)).cloned().collect();
         prop_assert!(!taken.is_empty());
@@ -249,7 +249,7 @@ fn what_unpacks_to_too_much_is_written_in_the_long_form_and_not_read_in_the_shor
 
 #[test]
 fn a_row_of_trend_never_unpacks_to_too_much() {
-    let mut builder = Builder::new(OPENED);
+    let mut builder = Builder::new(OPENED, None);
     let one = |n: i64| {
         let reading = Reading::number(Metric::HR, 72, Unit::PER_MINUTE);
         Record::Readings(ReadingGroup::new(DeviceId::new("b").unwrap(), at(n), vec![reading]))
