@@ -96,6 +96,11 @@ impl Found {
         self.failure
     }
 
+    /// Whether the database itself is broken, and not what it lies on.
+    const fn is_damage(self) -> bool {
+        matches!(self.failure, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+
     /// As the API and the board are told.
     pub(crate) fn json(self) -> Value {
         json!({"state": self.state().name(), "free_mib": self.free_bytes.map(|free| free >> 20)})
@@ -215,6 +220,10 @@ impl Disk {
             DiskState::Full => tracing::error!(%dir, free_mib, free_min_mib,
                 "The disk is full: only what is urgent is taken in, the rest waits at the clinics; \
                  make room, it goes on by itself."),
+            DiskState::Failing if found.is_damage() => tracing::error!(%dir,
+                "The database is damaged: nothing is taken in, everything waits at the clinics; \
+                 look at the disk, stop the gateway, and run `clinic-gateway restore` with the last \
+                 backup."),
             DiskState::Failing => tracing::error!(%dir, free_mib, failure = ?found.failure,
                 "The database cannot be written: nothing is taken in, everything waits at the \
                  clinics; look at the disk and at who owns the folder, it goes on by itself."),

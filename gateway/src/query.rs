@@ -190,7 +190,7 @@ pub(crate) fn waveforms(
     Ok(json!({"blocks": found, "next_cursor": next}))
 }
 
-/// A waveform block that was stored just now, as it is told of its row.
+/// A waveform block that was stored just now, begun then by our clock, as it is told of its row.
 pub(crate) fn block_told(site: &SiteId, start: WallTime, block: &WaveformBlock) -> Value {
     let scale = block.scale.as_ref();
     json!({

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - what is known of patients is readable by the gateway's user only
 
+mod damage;
 mod migrate;
 
 pub(crate) use migrate::SCHEMA;
@@ -66,6 +67,10 @@ pub(crate) enum OpenStoreError {
     FromThePast { path: PathBuf, found: u32 },
     #[error("there is no database {path}; it is made when the gateway starts")]
     Missing { path: PathBuf },
+    #[error(
+        "the database {path} is damaged ({why}) and was left as it is; look at the disk, then run `clinic-gateway restore` with the last backup: it keeps this file beside"
+    )]
+    Damaged { path: PathBuf, why: String },
 }
 
 /// Why a question or a transaction failed.
@@ -110,6 +115,9 @@ pub(crate) struct Store {
 impl Store {
     /// Opens the database and brings its schema up to date.
     pub(crate) fn open(path: &Path) -> Result<Self, OpenStoreError> {
+        if let Some(why) = damage::what_is_broken(path).map_err(failed(path))? {
+            return Err(OpenStoreError::Damaged { path: path.to_owned(), why });
+        }
         let writer = Self::connection(path)?;
         Ok(Self {
             path: path.into(),
@@ -132,12 +140,12 @@ impl Store {
 
     /// One connection for a command that needs no more.
     pub(crate) fn connection(path: &Path) -> Result<Connection, OpenStoreError> {
-        let failed = |source| OpenStoreError::Open { path: path.to_owned(), source };
+        let failed = failed(path);
         make_private(path)
             .map_err(|source| OpenStoreError::Make { path: path.to_owned(), source })?;
-        let connection = plain(path).map_err(failed)?;
+        let connection = plain(path).map_err(&failed)?;
         let found: u32 =
-            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&failed)?;
         match found.cmp(&SCHEMA) {
             Ordering::Less => migrate(connection).map_err(failed),
             Ordering::Equal => Ok(connection),
@@ -149,15 +157,15 @@ impl Store {
 
     /// The database for a question: neither made nor changed, so that root may ask too.
     pub(crate) fn connection_to_read(path: &Path) -> Result<Connection, OpenStoreError> {
-        let failed = |source| OpenStoreError::Open { path: path.to_owned(), source };
+        let failed = failed(path);
         if !path.exists() {
             return Err(OpenStoreError::Missing { path: path.to_owned() });
         }
         let connection =
-            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-        connection.busy_timeout(BUSY_MAX).map_err(failed)?;
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(&failed)?;
+        connection.busy_timeout(BUSY_MAX).map_err(&failed)?;
         let found: u32 =
-            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+            connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&failed)?;
         let path = path.to_owned();
         match found.cmp(&SCHEMA) {
             Ordering::Less => Err(OpenStoreError::FromThePast { path, found }),
@@ -219,6 +227,14 @@ impl Store {
             answer
         })
         .await
+    }
+}
+
+/// Why a database was not opened.
+fn failed(path: &Path) -> impl Fn(rusqlite::Error) -> OpenStoreError {
+    move |source| match damage::is_damage(&source) {
+        true => OpenStoreError::Damaged { path: path.to_owned(), why: source.to_string() },
+        false => OpenStoreError::Open { path: path.to_owned(), source },
     }
 }
 

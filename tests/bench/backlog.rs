@@ -37,13 +37,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) async fn backlog(kbit_per_s: u64, seconds: u64) -> anyhow::Result<()> {
     let mut village = village(vec![]).await?;
-    let devices = Devices::prepare(&village, DEVICES).await?;
     let speed = kbit_per_s * 125;
     let link = Link::open(village.county.broker(), Some(speed)).await?;
     let config = village.site.config();
     let text = fs::read_to_string(&config)?;
     fs::write(&config, text.replace(village.county.broker(), link.address()))?;
     let (waiting, readings, bytes) = a_day(&mut village, &link).await?;
+    // Not before: the agent that made the outbox would have connected to them.
+    let devices = Devices::prepare(&village, DEVICES).await?;
 
     village.county.start().await?;
     let client = village.county.client()?;
@@ -118,7 +119,8 @@ async fn a_day(village: &mut Village, link: &Link) -> anyhow::Result<(u64, u64, 
     let (mut envelopes, mut readings, mut bytes) = (0, 0, 0);
     let now = jiff::Timestamp::now().as_millisecond();
     let transaction = outbox.transaction()?;
-    let mut insert = transaction.prepare("INSERT INTO trend VALUES (?1, ?2, ?3)")?;
+    let mut insert =
+        transaction.prepare("INSERT INTO trend (place, opened_at, bytes) VALUES (?1, ?2, ?3)")?;
     for at in (now - DAY_MS..now).step_by(usize::try_from(COMMIT_MS)?) {
         let (from, until) = (WallTime::from_unix_ms(at), WallTime::from_unix_ms(at + COMMIT_MS));
         for closed in ward.say(GROUPS, from, until) {

@@ -8,6 +8,8 @@
 //! clinic-bench cycles [LINKS]    cuffs and meters (Bluetooth) come by, and everything goes wrong
 //! clinic-bench waking [DEVICES]  so many Bluetooth devices wake within one minute
 //! clinic-bench waves HEADER...   size of the signals of WFDB records, beside `flac -8`
+//! clinic-bench size [SECONDS]    envelopes taken apart: 1000 readings a second, and 20 devices
+//! clinic-bench size OUTBOX       envelopes of an outbox taken apart
 //! clinic-bench saturation [READINGS]    as many readings as an agent takes; a direct publisher
 //! clinic-bench live [SECONDS] [MS]      1000 readings/s: cost, byte to board, at that commit_ms
 //! clinic-bench outage [SECONDS]         no broker for so long at 1000/s: when it has caught up
@@ -28,6 +30,7 @@ mod ingest;
 mod link;
 mod load;
 mod open;
+mod size;
 mod source;
 mod waking;
 mod waves;
@@ -104,7 +107,7 @@ const READINGS: u64 = 1_000_000;
 const USAGE: &str = "write: clinic-bench cable|many|site|flash [SECONDS], cycles [LINKS], waking [DEVICES], \
                      waves HEADER..., saturation [READINGS], live [SECONDS] [COMMIT_MS], \
                      outage [SECONDS], backlog [KBIT/S] [SECONDS], \
-                     open [MIB] or ingest [RATE] [SECONDS]";
+                     size [SECONDS|OUTBOX], open [MIB] or ingest [RATE] [SECONDS]";
 const SITE: &str = "heping";
 const EVER: &str = "1970-01-01T00:00:00Z";
 
@@ -117,6 +120,7 @@ fn run(words: &[&str]) -> anyhow::Result<()> {
     let number = |word: &str| word.parse::<u64>().with_context(|| format!("{word:?}; {USAGE}"));
     let (what, number, more) = match *words {
         ["waves", ref headers @ ..] => return waves::run(headers),
+        ["size", outbox] if Path::new(outbox).is_file() => return size::outbox(outbox.as_ref()),
         ["direct", broker, dir, lines, every_us] => {
             let every = Some(Duration::from_micros(number(every_us)?)).filter(|us| !us.is_zero());
             let publishing = direct::publish(broker, Path::new(dir), number(lines)?, every);
@@ -142,6 +146,7 @@ fn run(words: &[&str]) -> anyhow::Result<()> {
             runtime.block_on(ingest::ingest(rate, more.unwrap_or(30)))
         }
         "cable" => runtime.block_on(cable(seconds)),
+        "size" => size::many_readings().and_then(|()| runtime.block_on(size::site(seconds))),
         "many" => runtime.block_on(many(seconds)),
         "flash" => runtime.block_on(flash::flash(seconds)),
         "site" => runtime.block_on(site(seconds)),

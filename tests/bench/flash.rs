@@ -9,7 +9,7 @@ use super::{
     village,
 };
 use anyhow::{Context as _, bail, ensure};
-use e2e::{Village, read_only};
+use e2e::{Village, read_only, until};
 use rusqlite::{Connection, params};
 use serde_json::json;
 use simulators::{
@@ -73,7 +73,7 @@ async fn one(name: &str, devices: Vec<DevicePlan>, run_for: Duration) -> anyhow:
     for performance in performances {
         performance.unplug().await?;
     }
-    village.drained().await?;
+    until("the county has it all", FILL_LIMIT, async || village.is_drained()).await?;
     village.site.stop().await?;
     village.county.stop().await?;
     let count = f64::from(u32::try_from(readings)?);
@@ -107,7 +107,7 @@ async fn fill(village: &Village, fillers: &Devices) -> anyhow::Result<()> {
     let end = Instant::now() + FILL_LIMIT;
     loop {
         speak(&mut links, pace).await?;
-        village.drained().await?;
+        until("the county has it all", FILL_LIMIT, async || village.is_drained()).await?;
         let len = fs::metadata(village.site.outbox())?.len();
         if len >= FULL {
             // Once more round, so that what is deleted first is not of the first minute.

@@ -26,7 +26,7 @@ const ROWS: i64 = 50_000;
 pub(crate) async fn open(mib: u64) -> anyhow::Result<()> {
     let mut village = village(vec![]).await?;
     let mut config = fs::OpenOptions::new().append(true).open(village.site.config())?;
-    write!(config, "\n[outbox]\nmax_bytes = {}\n", (mib + 64) << 20)?;
+    write!(config, "\n[outbox]\nmax_bytes = {}\n", (mib + 256) << 20)?;
     let empty_ms = answers_after(&mut village).await?;
     let rows = fill(&village, mib << 20)?;
     let file = fs::metadata(village.site.outbox())?.len();
@@ -75,7 +75,8 @@ fn fill(village: &Village, len: u64) -> anyhow::Result<i64> {
     let mut place = 0;
     while fs::metadata(&path)?.len() < len {
         let transaction = outbox.transaction()?;
-        let mut insert = transaction.prepare("INSERT INTO trend VALUES (?1, ?2, ?3)")?;
+        let mut insert = transaction
+            .prepare("INSERT INTO trend (place, opened_at, bytes) VALUES (?1, ?2, ?3)")?;
         for _ in 0..ROWS {
             place += 1;
             insert.execute(params![place, at, envelope.bytes])?;

@@ -6,8 +6,7 @@
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
 use anyhow::{Context as _, ensure};
-use e2e::{Village, until};
-use rustix::process::{Pid, Signal, kill_process};
+use e2e::{Village, inside::bring_out, until};
 use simulators::{county::BrokerPlace, demo::cast, process::Program};
 use std::{
     fs,
@@ -64,20 +63,6 @@ async fn envelopes(village: &Village, lane: &str) -> anyhow::Result<u64> {
         Some(end(1)? - end(0)? + 1)
     };
     Ok(ranges.flatten().filter_map(count).sum())
-}
-
-/// What a file of the namespace holds, while its only writer stands still.
-fn bring_out(process: u32, inside: &Path, outside: &Path) -> anyhow::Result<()> {
-    // The index of the log that was there before is of no use to the next.
-    drop(fs::remove_file(outside.with_file_name("county.sqlite-shm")));
-    let process = Pid::from_raw(i32::try_from(process)?).context("process 0")?;
-    kill_process(process, Signal::STOP)?;
-    let copied = ["", "-wal"].iter().try_for_each(|end| {
-        let of = |path: &Path| PathBuf::from(format!("{}{end}", path.display()));
-        fs::copy(of(inside), of(outside)).map(drop)
-    });
-    kill_process(process, Signal::CONT)?;
-    copied.context("copying the database")
 }
 
 #[tokio::test(flavor = "multi_thread")]

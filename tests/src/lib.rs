@@ -2,6 +2,7 @@
 
 pub mod cycles;
 pub mod dice;
+pub mod inside;
 pub mod mosquitto;
 mod proof;
 pub mod proxy;

@@ -407,6 +407,7 @@ fn stored_alarm(row: &Row<'_>) -> rusqlite::Result<String> {
 
 fn drop_line(outbox: &str, dropped: &DropRecord) -> String {
     let (first, last) = (dropped.first.get(), dropped.last.get());
+    let outbox = dropped.outbox.map_or_else(|| outbox.to_owned(), |other| other.to_string());
     json!([outbox, dropped.lane.name(), first, last, dropped.cause.name()]).to_string()
 }
 

@@ -33,8 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Every envelope of an outbox and lane.
 type Committed = BTreeMap<(OutboxId, Lane), BTreeMap<Seq, Vec<u8>>>;
 
-/// A thread that looks into the outbox at a path, whichever file is there.
-#[derive(Debug)]
+/// Looks into the outbox at a path, whichever file is there.
+#[derive(Debug, Default)]
 pub struct Witness {
     stopped: Arc<AtomicBool>,
     committed: Arc<Mutex<Committed>>,
@@ -67,6 +67,14 @@ impl Witness {
         Ok(Self { stopped, committed, looking: Some(looking) })
     }
 
+    /// Writes down what is in a copy of an outbox, where there is no way to look into itself.
+    ///
+    /// # Errors
+    /// When the copy cannot be read.
+    pub fn read_copy(&self, copy: &Path) -> anyhow::Result<()> {
+        note(&read_only(copy)?, &mut [0; 3], &self.committed)
+    }
+
     /// Stops looking: the agent has stopped, and what it committed last is in the file.
     pub fn stop(&mut self) {
         self.stopped.store(true, Ordering::Relaxed);
@@ -79,16 +87,16 @@ impl Witness {
     /// Whether the county has all that was committed so far, or knows that it is given up.
     ///
     /// # Errors
-    /// When the county's database cannot be read.
+    /// When the county's database cannot be read; and where something is missing, to say what.
     pub fn is_settled(&self, county: &Path) -> anyhow::Result<bool> {
         let county = read_only(county)?;
         let committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         for ((outbox, lane), rows) in &*committed {
             let mut settled = told(&county, *outbox, *lane, "received")?;
             settled.extend(&told(&county, *outbox, *lane, "dropped")?);
-            if rows.keys().any(|seq| !settled.contains(*seq)) {
-                return Ok(false);
-            }
+            let missing = rows.keys().filter(|seq| !settled.contains(**seq));
+            let missing: RangeSet = missing.map(|seq| (*seq, *seq)).collect();
+            ensure!(missing.is_empty(), "{outbox} {lane}: the county has not {missing}");
         }
         Ok(!committed.is_empty())
     }

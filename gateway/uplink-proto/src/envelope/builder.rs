@@ -38,6 +38,7 @@ pub struct Builder {
     /// What groups in series may still unpack to.
     room: usize,
     full: bool,
+    len_max: usize,
 }
 
 /// Where an envelope ended before its last record.
@@ -62,6 +63,7 @@ impl Builder {
             series: None,
             room: series::UNPACKED_MAX,
             full: false,
+            len_max: HEAD_LEN,
         }
     }
 
@@ -93,11 +95,14 @@ impl Builder {
                 self.count += 1;
             }
         }
-        self.full = self.len_max() > len_max && !is_empty;
+        let len = self.measured();
+        self.full = len > len_max && !is_empty;
         if self.full {
             self.cut(&end);
             // What is known of the past takes more memory than the bytes, and is of no more use.
             self.end_series();
+        } else {
+            self.len_max = len;
         }
         !self.full
     }
@@ -111,12 +116,7 @@ impl Builder {
     /// How long it is, or a few bytes more: the head has its final length last.
     #[must_use]
     pub fn len_max(&self) -> usize {
-        let devices = self.names.devices.iter().map(|device| device.as_str());
-        let metrics = self.names.metrics.iter().map(|metric| metric.name());
-        let names: usize = devices.chain(metrics).map(|name| NAME_HEAD_LEN + name.len()).sum();
-        let series =
-            self.series.as_ref().map_or(0, |series| SERIES_HEAD_LEN + series.bytes().len());
-        HEAD_LEN + names + self.records.len() + series
+        self.len_max
     }
 
     /// The envelope's bytes, under its number.
@@ -133,7 +133,7 @@ impl Builder {
             ("d", Value::Array(devices)),
             ("m", Value::Array(metrics)),
         ];
-        let mut bytes = Vec::with_capacity(self.len_max());
+        let mut bytes = Vec::with_capacity(self.len_max);
         let parts = head.len() + 1 + usize::from(self.uptime.is_some());
         wire::write_head(&mut bytes, wire::MAP, parts);
         for (key, value) in head {
@@ -151,6 +151,15 @@ impl Builder {
             wire::write(&mut bytes, &wire::uptime(uptime));
         }
         bytes
+    }
+
+    fn measured(&self) -> usize {
+        let devices = self.names.devices.iter().map(|device| device.as_str());
+        let metrics = self.names.metrics.iter().map(|metric| metric.name());
+        let names: usize = devices.chain(metrics).map(|name| NAME_HEAD_LEN + name.len()).sum();
+        let series =
+            self.series.as_ref().map_or(0, |series| SERIES_HEAD_LEN + series.bytes().len());
+        HEAD_LEN + names + self.records.len() + series
     }
 
     fn end_series(&mut self) {

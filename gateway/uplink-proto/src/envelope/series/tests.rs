@@ -134,7 +134,8 @@ proptest! {
         if taken.len() < records.len() {
             prop_assert!(!builder.push(&records[0], usize::MAX), "full for ever");
         }
-        let bytes = builder.finish(OutboxId::from_bytes([7; 16]), Lane::Trend, Seq::FIRST);
+        let highest = Seq::new(i64::MAX.unsigned_abs() - 1).unwrap();
+        let bytes = builder.finish(OutboxId::from_bytes([7; 16]), Lane::Trend, highest);
         prop_assert!(bytes.len() <= builder.len_max());
         prop_assert!(taken.len() == 1 || bytes.len() <= len_max);
         let decoded = Envelope::decode(&bytes).unwrap();
