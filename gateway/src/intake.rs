@@ -73,6 +73,7 @@ impl Delivery {
 pub(crate) struct Taken {
     pub(crate) acks: Vec<(SiteId, Ack)>,
     pub(crate) readings: Vec<Gathered>,
+    /// Each with its start by the county's clock.
     pub(crate) blocks: Vec<(SiteId, WallTime, WaveformBlock)>,
     pub(crate) devices: Vec<Value>,
     pub(crate) sites: Vec<Value>,
