@@ -146,7 +146,7 @@ fn written(records: &[Record]) -> anyhow::Result<Vec<Vec<u8>>> {
         });
         if !fits {
             open.take().map_or(Ok(()), &mut finish)?;
-            open.insert(Builder::new(now)).push(record, TREND_LEN_MAX);
+            open.insert(Builder::new(now, None)).push(record, TREND_LEN_MAX);
         }
     }
     open.take().map_or(Ok(()), &mut finish)?;
