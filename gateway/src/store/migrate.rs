@@ -52,7 +52,7 @@ fn evidence(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 fn clocks(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction.execute_batch(include_str!("../../migrations/0005_clocks.sql"))
+    transaction.execute_batch(include_str!("../../migrations/0004_clocks.sql"))
 }
 
 /// Databases of schema 1 have samples of codec 1 or of codec 2; which, their checksum tells.
@@ -79,7 +79,7 @@ fn waveforms(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 
 /// Readings that were a row each become groups.
 fn groups(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction.execute_batch(include_str!("../../migrations/0004_reading_groups.sql"))?;
+    transaction.execute_batch(include_str!("../../migrations/0003_reading_groups.sql"))?;
     groups::gather(transaction)?;
     // Indexes are faster made of what is there.
     transaction.execute_batch(
