@@ -70,7 +70,7 @@ async fn ask(connection: &zbus::Connection) -> zbus::Result<bool> {
     let question = (NAME, "NTPSynchronized");
     let answer = connection.call_method(Some(NAME), PATH, properties, "Get", &question).await?;
     let value: OwnedVariant = answer.body().deserialize()?;
-    Ok(bool::try_from(value)?)
+    bool::try_from(value)
 }
 
 #[cfg(test)]

@@ -349,6 +349,7 @@ fn a_live_state_is_answered_by_an_ack() {
         clock_evidence: String::new(),
         at: NOW,
         uptime: None,
+        holds_s: None,
     };
     let live = |retained| Delivery::State { site: site(), bytes: state.encode(), retained };
     let taken = county.take(&[live(false)]);
@@ -467,6 +468,7 @@ fn an_older_word_about_a_site_changes_nothing() {
             clock_evidence: String::new(),
             at: NOW,
             uptime: None,
+            holds_s: None,
         };
         Delivery::State { site: site(), bytes: state.encode(), retained: false }
     };
