@@ -194,10 +194,11 @@ fn same_rows(county: &Path, copy: &Path) -> anyhow::Result<i64> {
         ensure!(count(&other)? == 0, "{table}: the copy has rows of its own");
     }
     let mut all = 0;
-    for table in ["reading_group", "waveform"] {
+    let lane = "JOIN main.outbox_lane AS place ON place.id = outbox_lane";
+    for (table, join) in [("reading_group", lane), ("waveform", "")] {
         let there = count(&format!("SELECT count(*) FROM copy.{table}"))?;
         let of_its_envelopes = count(&format!(
-            "SELECT count(*) FROM main.{table} WHERE (site, outbox, lane, seq) IN
+            "SELECT count(*) FROM main.{table} {join} WHERE (site, outbox, lane, seq) IN
                (SELECT site, outbox, lane, seq FROM copy.envelope)"
         ))?;
         ensure!(there == of_its_envelopes, "{table}: {there} of {of_its_envelopes} are there");
