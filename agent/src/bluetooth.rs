@@ -37,7 +37,7 @@ use crate::{
 };
 use adapters::{Chore, Errand, Search};
 use attempts::Attempts;
-use bluez::{Asker, Bluez, Said};
+use bluez::{Asker, Bluez, BluezError, Said};
 use drivers::{
     gatt::{GattOutput, Refusal, Request, Uuid},
     output::Output,
@@ -344,6 +344,15 @@ impl<'a> Air<'a> {
                 Some((index, number, result)) = self.calls.next() => {
                     let session = desk.places.get_mut(index).filter(|_| number != NOBODYS_CALL);
                     if let Some(place) = session {
+                        let device = &place.handover.device;
+                        let refused = result.as_ref().err();
+                        tracing::debug!(%device, number, ?refused, "BlueZ answers.");
+                        let is_connecting = place.session.under_way(number) == Some(&Call::Connect);
+                        if is_connecting && result == Err(BluezError::NoAnswer.refusal())
+                            && let Some(path) = &place.path
+                        {
+                            self.attempts_by(path).was_never_answered();
+                        }
                         mind_bond(place, number, &result).await?;
                         tell(place, self.radio.clock.now(), Event::Done(number, result)).await?;
                     }
@@ -582,6 +591,7 @@ impl<'a> Air<'a> {
                 let now = self.radio.clock.mono();
                 self.attempts_by(&path).began(now);
             }
+            tracing::debug!(device = %place.handover.device, number, ?call, "BlueZ is asked.");
             let asker = self.asker.clone();
             let at = match &call {
                 Call::Gatt(

@@ -20,6 +20,7 @@ pub(super) struct Attempts {
     /// Since the last that went well.
     failed: u32,
     since: Option<MonoTime>,
+    is_unanswered: bool,
     switched_off: Option<MonoTime>,
 }
 
@@ -30,16 +31,22 @@ impl Attempts {
         self.since.get_or_insert(now);
     }
 
+    /// Not even a failure was told, and it is still under way for all that is known.
+    pub(super) const fn was_never_answered(&mut self) {
+        self.is_unanswered = true;
+    }
+
     /// A device told its services.
     pub(super) const fn went_well(&mut self) {
-        (self.failed, self.since) = (0, None);
+        (self.failed, self.since, self.is_unanswered) = (0, None, false);
     }
 
     /// Whether it is time to switch the adapter off and on; that counts as done.
     pub(super) fn is_stuck(&mut self, now: MonoTime) -> bool {
         let is_over = |since: MonoTime, limit| now >= since + limit;
-        let is_stuck = self.failed >= ATTEMPTS
-            && self.since.is_some_and(|since| is_over(since, FOR))
+        let has_failed =
+            self.failed >= ATTEMPTS && self.since.is_some_and(|since| is_over(since, FOR));
+        let is_stuck = (has_failed || self.is_unanswered)
             && self.switched_off.is_none_or(|at| is_over(at, PAUSE));
         if is_stuck {
             self.went_well();
@@ -66,6 +73,18 @@ mod tests {
         assert!(!attempts.is_stuck(at(89)), "a device that went to sleep");
         assert!(attempts.is_stuck(at(90)));
         assert!(!attempts.is_stuck(at(91)), "it begins anew");
+    }
+
+    #[test]
+    fn an_attempt_that_is_never_answered_is_enough() {
+        let mut attempts = Attempts::default();
+        attempts.began(at(0));
+        attempts.was_never_answered();
+        assert!(attempts.is_stuck(at(45)));
+        attempts.was_never_answered();
+        assert!(!attempts.is_stuck(at(100)), "not again and again");
+        attempts.went_well();
+        assert!(!attempts.is_stuck(at(1000)));
     }
 
     #[test]

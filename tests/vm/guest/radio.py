@@ -15,6 +15,7 @@ from bumble.hci import (
 )
 from bumble.host import Host
 from bumble.link import LocalLink
+from bumble.ll import TerminateInd
 from bumble.transport import open_transport
 from bumble.transport.common import AsyncPipeSink
 
@@ -49,6 +50,28 @@ class Radio(Controller):
         super().__init__(name, link=air, **ends)
         self.le_features &= ~NOT_SPOKEN
 
+    # Of the next connection the kernel never hears.
+    swallows = False
+
+    def create_le_connection(self, peer_address):
+        if not self.swallows:
+            super().create_le_connection(peer_address)
+            return
+        self.swallows = False
+        send, self.send_hci_packet = self.send_hci_packet, lambda _: None
+        super().create_le_connection(peer_address)
+        self.send_hci_packet = send
+
+    def on_hci_reset_command(self, command):
+        """bumble keeps the connections; a controller that is reset has none."""
+        for connection in list(self.le_connections.values()):
+            connection.send_ll_control_pdu(
+                TerminateInd(HCI_ErrorCode.REMOTE_DEVICE_TERMINATED_CONNECTION_DUE_TO_POWER_OFF_ERROR)
+            )
+        self.le_connections.clear()
+        self.pending_le_connection = None
+        return super().on_hci_reset_command(command)
+
     def on_hci_le_create_connection_cancel_command(self, _):
         given_up, self.pending_le_connection = self.pending_le_connection, None
         if given_up is None:
@@ -80,5 +103,5 @@ def device(name, address, air):
 async def attach(air):
     """Gives the kernel its controller: last, for the kernel allows 2 s for each answer."""
     vhci = await open_transport("vhci")
-    Radio("box", air, host_source=vhci.source, host_sink=vhci.sink, public_address=BOX)
-    return vhci
+    box = Radio("box", air, host_source=vhci.source, host_sink=vhci.sink, public_address=BOX)
+    return vhci, box

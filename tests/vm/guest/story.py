@@ -23,6 +23,10 @@ CONFIG = Path("/site/agent.toml")
 OUT = Path("/out")
 # bluetoothd knows no value any more that the agent has not committed by then.
 SETTLED_S = 5
+# A boot is over in 100 s of the guest's clock. One that hangs ends then, with this status, so that
+# its logs leave the machine.
+LIMIT_S = 300
+HUNG = 75
 # The agent ends at any moment of a cuff's five readings, or soon after.
 END_WITHIN_S = 0.3
 
@@ -124,7 +128,8 @@ class Agent:
     async def start(self):
         with (OUT / "agent.log").open("ab") as file:
             self.program = await asyncio.create_subprocess_exec(
-                PROGRAM, "run", "--config", CONFIG, stdout=file, stderr=file
+                PROGRAM, "run", "--config", CONFIG, stdout=file, stderr=file,
+                env={**os.environ, "RUST_LOG": "error,agent::bluetooth=debug"},
             )
         self.log(what="agent starts")
         self.minding = asyncio.create_task(self.mind())
@@ -212,6 +217,16 @@ async def late(devices, agent, bluetoothd, log):
 
 
 async def main():
+    try:
+        async with asyncio.timeout(LIMIT_S) as limit:
+            await tell()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        os._exit(HUNG)
+
+
+async def tell():
     words = (word.partition("=") for word in Path("/proc/cmdline").read_text().split())
     told = {name: value for name, _, value in words}
     log = Log((OUT / "devices.jsonl").open("w"))
@@ -226,13 +241,14 @@ async def main():
     unpaired = [asyncio.create_task(device.be_paired()) for device in devices]
     bluetoothd = Bluetoothd()
     await bluetoothd.start()
-    vhci = await radio.attach(air)
+    vhci, box = await radio.attach(air)
     agent = Agent(log)
     await bluetoothd.sees_controller()
     for device in devices:
         await agent.pair(device)
         device.is_paired = True
     log.phase = "agent listens"
+    box.swallows = told["story"] == "jammed"
     await agent.start()
     await asyncio.gather(*unpaired)
     watch = await asyncio.create_subprocess_exec("python3", "/vm/commits.py")
