@@ -2,12 +2,18 @@
 
 use model::time::WallTime;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 /// Now, by the county's clock.
 pub(crate) fn now() -> WallTime {
     let unix_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis());
     WallTime::from_unix_ms(i64::try_from(unix_ms).unwrap_or(i64::MAX))
+}
+
+/// A moment to measure from, whatever becomes of the clock.
+pub(crate) fn instant() -> Instant {
+    Instant::now()
 }
 
 /// A moment as RFC 3339 in UTC, with milliseconds.

@@ -173,7 +173,7 @@ impl Ingest {
                     if let (Delivery::Envelope(site, ..), Some(uptime)) = (&delivery, uptime)
                         && heard.get(site).is_none_or(|last| last.elapsed() >= UPTIME_EVERY)
                     {
-                        heard.insert(site.clone(), Instant::now());
+                        heard.insert(site.clone(), clock::instant());
                         let said =
                             Delivery::Uptime { site: site.clone(), uptime, at: clock::now() };
                         deliveries.send(said).await.context("the database has stopped")?;
@@ -223,7 +223,7 @@ impl Ingest {
                 if !disk.takes_all() {
                     put_off.extend(batch.iter().filter_map(sender_of));
                 }
-                let (rules, began) = (Arc::clone(&self.rules), Instant::now());
+                let (rules, began) = (Arc::clone(&self.rules), clock::instant());
                 for taken in intake::store(&self.store, batch, clock::now(), &rules).await {
                     self.tell(taken, &client);
                 }
