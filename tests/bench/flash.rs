@@ -25,7 +25,7 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
-/// The smallest outbox there is, so that it is full within minutes. The shipped 2 GiB delete as
+/// Small, so that it is full within minutes. The shipped 2 GiB delete as
 /// much as they add too, after weeks.
 const OUTBOX_LEN: u64 = 16 << 20;
 /// It counts as full from here on: it frees more than it needs at a time.

@@ -39,7 +39,7 @@ async fn what_many_boxes_send_arrives_once_though_connections_break() -> anyhow:
     // Three boxes, each a part of 300 readings a second for 6 s, in groups of four.
     assert!((1788..=1800).contains(&report.sent), "{report:#?}");
     assert_eq!(report.acked, report.sent);
-    assert!(report.breaks >= 6 && report.connections == report.breaks + 3, "{report:#?}");
+    assert!(report.breaks >= 6 && report.connections >= report.breaks + 3, "{report:#?}");
 
     plan.sites = 4.try_into()?;
     let error = fleet::run(&plan).await.unwrap_err().to_string();

@@ -142,8 +142,11 @@ async fn killed_behind_it() -> anyhow::Result<String> {
     village.flow(5).await?;
     proxy.present(Fate::SwallowsAll);
     village.site.kill().await?;
-    let (since, before) = (Instant::now(), village.stored()?);
+    let (since, accepted) = (Instant::now(), proxy.accepted());
     village.site.start()?;
+    let limit = Duration::from_secs(20);
+    until("it connects", limit, async || Ok(proxy.accepted() > accepted)).await?;
+    let before = village.stored()?;
     // The broker itself would notice after 30 s.
     until(
         "the new one is served",

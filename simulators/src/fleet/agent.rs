@@ -267,10 +267,13 @@ impl Agent {
                     hash.copy_from_slice(digest(&SHA256, &bytes).as_ref());
                     let (len, proof) = (bytes.len(), Proof::of(&hash));
                     let topic = Topic::Up(self.identity.site.clone(), lane).name();
-                    self.link
-                        .client
-                        .try_publish(topic, QoS::AtLeastOnce, false, bytes)
-                        .context("the MQTT client takes nothing")?;
+                    let publish =
+                        self.link.client.try_publish(topic, QoS::AtLeastOnce, false, bytes);
+                    if publish.is_err() {
+                        // The connection has ended; why is in its events.
+                        sender.handle(now, SenderEvent::Returned(lane, seq));
+                        return Ok(());
+                    }
                     self.tally.published += 1;
                     sender.handle(now, SenderEvent::Sent { lane, seq, len, proof });
                 }

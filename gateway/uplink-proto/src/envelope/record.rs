@@ -235,6 +235,10 @@ impl Names {
                     let (groups, unknown) = series::read(bytes, self, base, &mut room)?;
                     Some((groups.into_iter().map(Record::Readings).collect(), unknown))
                 }
+                kind::READINGS => {
+                    let (group, unknown) = self.group(&mut at, base)?;
+                    Some((vec![Record::Readings(group)], unknown))
+                }
                 kind => Some((vec![self.decode_record(kind, &mut at, base)?], 0)),
             });
             let (mut read, more_unknown) = read.unwrap_or((Vec::new(), 1));
@@ -246,7 +250,6 @@ impl Names {
 
     fn decode_record(&self, kind: u8, at: &mut Positions<'_>, base: WallTime) -> Option<Record> {
         Some(match kind {
-            kind::READINGS => Record::Readings(self.group(at, base)?),
             kind::ALARM => Record::Alarm(self.alarm(at, base)?),
             kind::STATUS => Record::Status(DeviceStatus {
                 device: self.read_device(at)?,
@@ -277,7 +280,8 @@ impl Names {
         })
     }
 
-    fn group(&self, at: &mut Positions<'_>, base: WallTime) -> Option<ReadingGroup> {
+    /// A group, and how many of its readings this version does not know.
+    fn group(&self, at: &mut Positions<'_>, base: WallTime) -> Option<(ReadingGroup, u32)> {
         let device = self.read_device(at)?;
         let channel = Channel::new(at.text()?)?;
         let group = self.optional_metric(at)?;
@@ -293,10 +297,11 @@ impl Names {
             value => Some(int(value)?),
         };
         let context = read_texts(at.next()?)?;
-        let readings = at.next()?.as_array()?;
+        let told = at.next()?.as_array()?;
         let readings: Vec<Reading> =
-            readings.iter().filter_map(|value| self.reading(value)).take(GROUP_LEN_MAX).collect();
-        (!readings.is_empty()).then_some(ReadingGroup {
+            told.iter().filter_map(|value| self.reading(value)).take(GROUP_LEN_MAX).collect();
+        let unknown = u32::try_from(told.len().saturating_sub(readings.len())).ok()?;
+        let group = ReadingGroup {
             device,
             channel,
             group,
@@ -306,7 +311,8 @@ impl Names {
             device_seq,
             context,
             readings,
-        })
+        };
+        (!group.readings.is_empty()).then_some((group, unknown))
     }
 
     fn reading(&self, value: &Value) -> Option<Reading> {

@@ -267,9 +267,9 @@ pub(super) fn read(
         if place == past.shapes.len() {
             past.tell(Shape::read(&mut bytes)?);
         }
-        let group = read_group(&mut bytes, &mut past, place, names)?;
+        let (group, more_unknown) = read_group(&mut bytes, &mut past, place, names)?;
+        unknown = unknown.saturating_add(more_unknown);
         if group.readings.is_empty() {
-            unknown = unknown.saturating_add(1);
             continue;
         }
         *room = room.checked_sub(unpacked(&group)?)?;
@@ -278,13 +278,13 @@ pub(super) fn read(
     Some((groups, unknown))
 }
 
-/// A group without the readings that this version does not know.
+/// A group without the readings that this version does not know, and how many those are.
 fn read_group(
     bytes: &mut Reader<'_>,
     past: &mut Past,
     place: usize,
     names: &Names,
-) -> Option<ReadingGroup> {
+) -> Option<(ReadingGroup, u32)> {
     let told = past.shapes.get_mut(place)?;
     let shape = &told.shape;
     let observed_ms = past.observed_ms.wrapping_add(bytes.signed()?);
@@ -297,19 +297,24 @@ fn read_group(
     if shape.numbered {
         told.device_seq = told.device_seq.wrapping_add(bytes.signed()?.cast_unsigned());
     }
-    let mut readings = Vec::new();
+    let compound = shape.compound.map(|metric| names.known(metric));
+    let (mut readings, mut unknown) = (Vec::new(), 0_u32);
     for (metric, said) in shape.metrics.iter().zip(&mut told.said) {
         *said = Said::read(*said, bytes)?;
         past.said.insert(*metric, *said);
-        readings.extend(names.known(*metric).and_then(|metric| said.reading(metric, bytes)));
+        let known = names.known(*metric).filter(|_| compound != Some(None));
+        match known.and_then(|metric| said.reading(metric, bytes)) {
+            Some(reading) => readings.push(reading),
+            None => unknown = unknown.saturating_add(1),
+        }
     }
     let text = |number: u64| Some(bytes.told(number)?.to_owned());
     let context: Option<_> =
         shape.context.iter().map(|(key, value)| Some((text(*key)?, text(*value)?))).collect();
-    Some(ReadingGroup {
+    let group = ReadingGroup {
         device: names.device_at(shape.device)?.clone(),
         channel: Channel::new(bytes.told(shape.channel)?)?,
-        group: shape.compound.and_then(|metric| names.known(metric)),
+        group: compound.flatten(),
         occurrence: Occurrence::Stream,
         device_time: match shape.clock {
             DeviceClock::None => None,
@@ -322,7 +327,8 @@ fn read_group(
         device_seq: shape.numbered.then_some(told.device_seq),
         context: context?,
         readings,
-    })
+    };
+    Some((group, unknown))
 }
 
 /// Bytes of memory that a group takes, about; `None` if a series cannot carry it.

@@ -330,6 +330,21 @@ fn an_oversize_envelope_is_an_error_before_it_is_read() {
 }
 
 #[test]
+fn a_reading_whose_reason_is_of_the_future_is_counted() {
+    let mut envelope = cuff();
+    let Record::Readings(group) = &mut envelope.records[0] else { panic!() };
+    group.readings[1].value = Err(NoData::SensorOff);
+    let bytes = envelope.encode();
+    let name = NoData::SensorOff.to_string();
+    let at = bytes.windows(name.len()).position(|part| part == name.as_bytes()).unwrap();
+    let mut later = bytes;
+    later[at] = b'x';
+    let decoded = Envelope::decode(&later).unwrap();
+    let Record::Readings(group) = &decoded.envelope.records[0] else { panic!() };
+    assert_eq!((group.readings.len(), decoded.skipped), (3, 1));
+}
+
+#[test]
 fn kinds_and_metrics_of_the_future_are_skipped_and_counted() {
     let mut map = wire::from_bytes(&cuff().encode(), ENVELOPE_LEN_MAX).unwrap();
     for (key, value) in map.as_map_mut().unwrap() {
@@ -340,7 +355,8 @@ fn kinds_and_metrics_of_the_future_are_skipped_and_counted() {
         }
     }
     let decoded = Envelope::decode(&wire::to_bytes(&map)).unwrap();
-    assert_eq!(decoded.skipped, 2);
+    // The metric, the reading of it, and the record.
+    assert_eq!(decoded.skipped, 3);
     let Record::Readings(group) = &decoded.envelope.records[0] else { panic!() };
     assert_eq!(group.readings.len(), 3);
 }
