@@ -119,3 +119,49 @@ fn what_was_written_beside_a_newer_file_is_sent_when_that_agent_is_back() {
     assert_eq!((writer.file.path(), writer.unacked(Lane::Trend)), (path.as_path(), "1-1".into()));
     assert_eq!(writer.drops(), []);
 }
+
+/// The log of a file goes aside first, and the agent is killed before the file follows.
+#[test]
+fn a_move_that_was_cut_is_ended_before_the_file_is_opened_without_its_log() {
+    let mut bench = Bench::new(1 << 30);
+    let path = bench.desk.settings.path.clone();
+    let mut writer = bench.writer();
+    let old = writer.file.id();
+    writer.file.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    for number in 0..4 {
+        writer.hand_over(number, trend());
+        writer.commit_all();
+    }
+    let [file, log] = ["", "-wal"].map(|suffix| fs::read(file::beside(&path, suffix)).unwrap());
+    drop(writer);
+    // Another outbox in the same folder is none of its business.
+    let other = bench.folder.path().join("outbox.schema2.untold-5.sqlite-wal");
+    fs::write(&other, "of another file").unwrap();
+    let aside = bench.folder.path().join("outbox.untold-7.sqlite");
+    fs::write(&path, file).unwrap();
+    fs::write(file::beside(&aside, "-wal"), log).unwrap();
+
+    let mut writer = Writer::new(bench.open(), &bench.desk, &mut bench.queue);
+    assert_ne!(writer.file.id(), old);
+    assert!(aside.exists());
+    writer.salvage_all();
+    assert_eq!((writer.unacked(Lane::Trend), writer.drops()), ("1-4".into(), vec![]));
+    assert!(other.exists());
+}
+
+#[test]
+fn what_is_left_of_a_told_file_stays_with_it_and_no_log_is_overwritten() {
+    let bench = Bench::new(1 << 30);
+    let named = |name: &str| bench.folder.path().join(name);
+    fs::write(named("outbox.damaged-7.sqlite"), "told").unwrap();
+    fs::write(named("outbox.untold-7.sqlite-wal"), "its log").unwrap();
+    let file = bench.open();
+    assert_eq!(fs::read(named("outbox.damaged-7.sqlite-wal")).unwrap(), b"its log");
+    assert!(!named("outbox.untold-7.sqlite-wal").exists());
+
+    // The file has a log of its own: it was opened since.
+    fs::write(named("outbox.untold-8.sqlite-wal"), "of before").unwrap();
+    file::move_aside(file.path(), WallTime::from_unix_ms(7), "of the test").unwrap();
+    assert_eq!(fs::read(named("outbox.untold-8.sqlite-wal")).unwrap(), b"of before");
+    assert!(named("outbox.untold-9.sqlite").exists());
+}
