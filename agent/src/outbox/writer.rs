@@ -390,6 +390,9 @@ impl<'a> Writer<'a> {
         self.stored = stored;
         done?;
         self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
+        if self.salvage.is_none() {
+            self.salvage = Salvage::next(&self.file);
+        }
         self.give_back()
     }
 
