@@ -125,7 +125,10 @@ pub(super) fn open(path: &Path, now: WallTime) -> Result<OutboxFile, OpenOutboxE
     match found {
         Found::Good(file) => {
             for left in left_beside(&path) {
-                move_aside(&left, now, "it was in use while there was a file of a newer agent")?;
+                let why = "it was in use while there was a file of a newer agent";
+                if let Err(error) = move_aside(&left, now, why) {
+                    tracing::error!(%error, "What is in it is not sent before the next start.");
+                }
             }
             Ok(*file)
         }

@@ -203,3 +203,18 @@ fn a_file_that_cannot_be_opened_now_is_not_given_up_but_looked_at_again() {
     assert_eq!(counted(&writer, old).len(), 3);
     assert_eq!(aside(&bench), ["outbox.damaged-7.sqlite"]);
 }
+
+#[test]
+fn a_file_beside_that_cannot_be_moved_does_not_keep_the_outbox_from_being_opened() {
+    let mut bench = Bench::new(1 << 30);
+    let id = bench.open().id();
+    let named = |name: &str| bench.folder.path().join(name);
+    fs::copy(&bench.desk.settings.path, named("outbox.schema2.sqlite")).unwrap();
+    fs::write(named("outbox.schema2.sqlite-shm"), "").unwrap();
+    fs::create_dir(named("outbox.schema2.untold-7.sqlite-shm")).unwrap();
+    assert!(named("outbox.schema2.sqlite").exists());
+    let mut writer = Writer::new(bench.open(), &bench.desk, &mut bench.queue);
+    writer.hand_over(1, trend());
+    writer.commit_all();
+    assert_eq!((writer.file.id(), writer.unacked(Lane::Trend)), (id, "1-1".into()));
+}
