@@ -152,7 +152,7 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
 
 /// Whether trying again will not help. What is not about the disk, the folder or another process is
 /// about the file: whatever a flipped bit makes of it, the agent has to start and to write.
-pub(super) fn blames_file(error: &rusqlite::Error) -> bool {
+pub(crate) fn blames_file(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
         NoLargeFileSupport, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
