@@ -42,7 +42,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uplink_proto::sender::LaneStock;
 
 pub(crate) use disk::Room;
-pub(crate) use file::{Reader, is_damage};
+pub(crate) use file::{Reader, blames_file, is_damage};
 
 /// Commands that may wait: a second of four monitors.
 const COMMANDS_MAX: usize = 256;
@@ -123,6 +123,7 @@ enum Command {
     Forget { outbox: OutboxId, lane: Lane, first: Seq, last: Seq },
     LostAtCounty { outbox: OutboxId, lane: Lane, first: Seq, last: Seq, reply: Answer<()> },
     Damaged(OutboxId, Lane, Seq),
+    Broken(OutboxId, rusqlite::Error),
     NextConnection(Answer<u64>),
     StartAnew(Answer<()>),
     Stock(oneshot::Sender<Stock>),
@@ -241,6 +242,15 @@ impl Outbox {
         seq: Seq,
     ) -> Result<(), OutboxClosed> {
         self.send(Command::Damaged(outbox, lane, seq)).await
+    }
+
+    /// Nothing of that outbox can be read back: it is kept aside like any damaged one.
+    pub(crate) async fn broken(
+        &self,
+        outbox: OutboxId,
+        error: rusqlite::Error,
+    ) -> Result<(), OutboxClosed> {
+        self.send(Command::Broken(outbox, error)).await
     }
 
     /// The next connection number, kept over restarts.

@@ -257,7 +257,7 @@ impl Uplink {
         if stock.outbox != outbox {
             return Err(UplinkError::StartedAnew);
         }
-        let mut session = Session::new(self, stock, &mut connection)?;
+        let mut session = Session::new(self, stock, &mut connection).await?;
         let mut ended = session.serve(news, &state).await;
         match ended {
             // Of the brokers we know none says why it closes the connection of a rival.

@@ -125,7 +125,10 @@ pub(super) fn open(path: &Path, now: WallTime) -> Result<OutboxFile, OpenOutboxE
     match found {
         Found::Good(file) => {
             for left in left_beside(&path) {
-                move_aside(&left, now, "it was in use while there was a file of a newer agent")?;
+                let why = "it was in use while there was a file of a newer agent";
+                if let Err(error) = move_aside(&left, now, why) {
+                    tracing::error!(%error, "What is in it is not sent before the next start.");
+                }
             }
             Ok(*file)
         }
@@ -149,7 +152,7 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
 
 /// Whether trying again will not help. What is not about the disk, the folder or another process is
 /// about the file: whatever a flipped bit makes of it, the agent has to start and to write.
-pub(super) fn blames_file(error: &rusqlite::Error) -> bool {
+pub(crate) fn blames_file(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
         NoLargeFileSupport, OutOfMemory, PermissionDenied, ReadOnly, SystemIoFailure,
@@ -175,16 +178,59 @@ pub(super) fn blames_file(error: &rusqlite::Error) -> bool {
 /// Keeps a file under another name. Nobody may have it open for writing. Until [`told`] its name
 /// says that what can be read of it is not sent, and what is lost with it not counted.
 pub(super) fn move_aside(path: &Path, now: WallTime, why: &str) -> Result<(), OpenOutboxError> {
+    if finish_moves(path)? {
+        return Ok(());
+    }
     // The clock of a box may stand at the same moment after each start.
     let aside =
         (now.unix_ms()..).map(|number| path.with_extension(format!("{UNTOLD}{number}.sqlite")));
-    let is_free = |aside: &PathBuf| !aside.exists() && !told_name(aside).exists();
+    let is_free = |aside: &PathBuf| {
+        let names = [aside, &told_name(aside)].map(|name| [name.clone(), beside(name, "-wal")]);
+        !names.iter().flatten().any(|name| name.exists())
+    };
     let aside = aside.into_iter().find(is_free).unwrap_or_else(|| path.with_extension(UNTOLD));
+    // Of a log without its file nothing can be told, and it must not wait for another file.
+    let aside = if path.exists() { aside } else { told_name(&aside) };
     tracing::error!(path = %path.display(), aside = %aside.display(), error = why,
         "An outbox is kept aside; what can be read of it is sent, the rest is counted.");
     // The log goes first: should the power fail in between, it must not be taken for one of the
     // fresh file.
     ["-wal", "-shm", ""].into_iter().try_for_each(|suffix| rename(&aside, path, suffix))
+}
+
+/// Ends what was cut between two renames: a file without its log is older than what was committed,
+/// and would give numbers again. Whether that file was moved aside now.
+fn finish_moves(path: &Path) -> Result<bool, OpenOutboxError> {
+    let mut moved = false;
+    for aside in of_lone_logs(path) {
+        if told_name(&aside).exists() {
+            told(&aside)?;
+        } else if fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0) {
+            tracing::error!(path = %path.display(), aside = %aside.display(),
+                "A log that was kept aside is left there: the outbox has begun another one since.");
+        } else if path.exists() {
+            tracing::error!(path = %path.display(), aside = %aside.display(),
+                "An outbox is kept aside, as its log is already.");
+            ["-shm", ""].into_iter().try_for_each(|suffix| rename(&aside, path, suffix))?;
+            moved = true;
+        }
+    }
+    Ok(moved)
+}
+
+/// Where that file was being moved to when only its log is there, or was told when only its log is
+/// left.
+fn of_lone_logs(path: &Path) -> Vec<PathBuf> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy()).unwrap_or_default();
+    let begin = format!("{stem}.{UNTOLD}");
+    let entries = path.parent().into_iter().flat_map(fs::read_dir).flatten().flatten();
+    let asides = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        let aside = name.to_str()?.strip_suffix("-wal")?;
+        aside.strip_prefix(&begin)?.strip_suffix(".sqlite")?.parse::<i64>().ok()?;
+        Some(path.with_file_name(aside)).filter(|aside| !aside.exists())
+    });
+    asides.collect()
 }
 
 /// Files of the outbox in that folder that were moved aside and are not told.
@@ -247,6 +293,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 fn look(path: &Path) -> Result<Found, OpenOutboxError> {
+    finish_moves(path)?;
     match look_inside(path) {
         Err(error) if blames_file(&error) => Ok(Found::Damaged(error.to_string())),
         found => found.map_err(|source| OpenOutboxError::Open { path: path.to_owned(), source }),

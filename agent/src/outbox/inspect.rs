@@ -84,7 +84,7 @@ pub(crate) fn read(path: &Path) -> Result<Summary, InspectError> {
         len_of(path).map_err(|source| InspectError::Missing { path: path.to_owned(), source })?;
     let mut summary = match look(path, len) {
         Ok(summary) => summary,
-        Err(Found::Damaged(what)) => damaged(path, &what),
+        Err(Found::Damaged(what)) => damaged(path, &what)?,
         Err(Found::Nothing(error)) => return Err(error),
     };
     summary.file_bytes = len;
@@ -139,8 +139,9 @@ fn look(path: &Path, len: u64) -> Result<Summary, Found> {
 }
 
 /// What can still be read of a damaged file: what is lost with it.
-fn damaged(path: &Path, what: &str) -> Summary {
-    let (loss, _) = Loss::read(path);
+fn damaged(path: &Path, what: &str) -> Result<Summary, InspectError> {
+    let failed = |source| InspectError::Open { path: path.to_owned(), source };
+    let (loss, _) = Loss::read(path).map_err(failed)?;
     let lanes = loss.lanes.iter().map(|LostRows { lane, rows, .. }| LaneSummary {
         lane: lane.name(),
         next_seq: rows.highest().map_or(1, |highest| highest.get() + 1),
@@ -150,7 +151,7 @@ fn damaged(path: &Path, what: &str) -> Summary {
         unacked_rows: rows.count(),
         oldest_ms: None,
     });
-    Summary {
+    Ok(Summary {
         state: "damaged",
         says: format!(
             "{what}; the agent keeps a damaged file aside when it starts, and counts what may be lost with it, as far as that can be read:"
@@ -162,7 +163,7 @@ fn damaged(path: &Path, what: &str) -> Summary {
         file_bytes: 0,
         log_bytes: 0,
         lanes: lanes.collect(),
-    }
+    })
 }
 
 impl LaneSummary {

@@ -7,7 +7,7 @@
 //! - a file of which nothing can be read is one row of an unknown outbox all the same
 
 use super::{
-    file::{CHECK_LEN_MAX, next_seq, read_only, settled, stored_id, unacked},
+    file::{CHECK_LEN_MAX, blames_file, next_seq, read_only, settled, stored_id, unacked},
     log, migration,
     place::Places,
 };
@@ -42,15 +42,17 @@ pub(super) struct LostRows {
 }
 
 impl Loss {
-    /// What may be lost with that file, and a way to its rows if there is one.
-    pub(super) fn read(path: &Path) -> (Self, Option<Connection>) {
+    /// What may be lost with that file, and a way to its rows if there is one. An error is not about
+    /// the file: it is whole for all anybody knows, and looked at again later.
+    pub(super) fn read(path: &Path) -> rusqlite::Result<(Self, Option<Connection>)> {
         let is_log_whole = !log::is_damaged(path);
         let is_small = fs::metadata(path).is_ok_and(|found| found.len() <= CHECK_LEN_MAX);
         let read = open(path).and_then(|connection| {
             let loss = Self::read_from(&connection, is_log_whole && is_small)?;
             Ok((loss, Some(connection)))
         });
-        read.unwrap_or_else(|error| {
+        let read = of_file(read)?;
+        Ok(read.unwrap_or_else(|error| {
             tracing::error!(path = %path.display(), %error,
                 "Nothing can be read of the damaged outbox: what is lost with it is not known.");
             let lost = LostRows {
@@ -62,13 +64,32 @@ impl Loss {
                 cause: DropCause::OutboxLost,
             };
             (Self { outbox: OutboxId::UNREADABLE, lanes: vec![lost] }, None)
-        })
+        }))
     }
 
     fn read_from(connection: &Connection, may_be_whole: bool) -> rusqlite::Result<Self> {
-        let outbox = stored_id(connection)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        let lanes = Lane::ALL.map(|lane| LostRows::read(connection, lane, may_be_whole));
-        Ok(Self { outbox, lanes: lanes.into() })
+        let outbox = stored_id(connection)
+            .and_then(|outbox| outbox.ok_or(rusqlite::Error::QueryReturnedNoRows));
+        let outbox = of_file(outbox)?;
+        let read = |lane| LostRows::read(connection, lane, may_be_whole);
+        let lanes = Lane::ALL.into_iter().map(read).collect::<rusqlite::Result<Vec<_>>>()?;
+        // An envelope says itself of which outbox it is.
+        let outbox = match outbox {
+            Err(error) if lanes.iter().any(LostRows::is_known) => {
+                tracing::error!(%error, "The id of a damaged outbox cannot be read.");
+                OutboxId::UNREADABLE
+            }
+            outbox => outbox?,
+        };
+        Ok(Self { outbox, lanes })
+    }
+}
+
+/// An error that is about the file says something of it; any other one may be gone the next time.
+pub(super) fn of_file<T>(read: rusqlite::Result<T>) -> rusqlite::Result<rusqlite::Result<T>> {
+    match read {
+        Err(error) if !blames_file(&error) => Err(error),
+        read => Ok(read),
     }
 }
 
@@ -81,17 +102,18 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 impl LostRows {
-    fn read(connection: &Connection, lane: Lane, may_be_whole: bool) -> Self {
+    fn read(connection: &Connection, lane: Lane, may_be_whole: bool) -> rusqlite::Result<Self> {
         let known = Places::read(connection, lane)
             .and_then(|places| Ok((places, settled(connection, lane)?)));
+        let known = of_file(known)?;
         let are_numbers_known = known.is_ok();
         let (places, known) = known.unwrap_or_else(|error| {
             tracing::error!(%lane, %error, "What is acked of a damaged lane cannot be read.");
             (Places::default(), RangeSet::default())
         });
-        let next = next(connection, lane, &places, &known);
+        let next = of_file(next(connection, lane, &places, &known))?;
         // Of a broken table the last rows may be missing unseen.
-        let is_end_known = next.is_ok() && may_be_whole && is_whole(connection, lane);
+        let is_end_known = next.is_ok() && may_be_whole && is_whole(connection, lane)?;
         let next = next.unwrap_or_else(|error| {
             tracing::error!(%lane, %error, "Where a damaged lane ends cannot be read.");
             known.highest().map_or(Seq::FIRST, Seq::next)
@@ -101,15 +123,20 @@ impl LostRows {
             false => DropCause::OutboxLost,
         };
         let rows = unacked(next, &known);
-        Self { lane, rows, places, next, is_end_known, cause }
+        Ok(Self { lane, rows, places, next, is_end_known, cause })
+    }
+
+    /// Whether anything of it could be read.
+    fn is_known(&self) -> bool {
+        self.next > Seq::FIRST
     }
 }
 
 /// Whether each page of a lane is what it should be.
-fn is_whole(connection: &Connection, lane: Lane) -> bool {
+fn is_whole(connection: &Connection, lane: Lane) -> rusqlite::Result<bool> {
     let question = format!("PRAGMA quick_check({})", lane.name());
-    let verdict: rusqlite::Result<String> = connection.query_row(&question, [], |row| row.get(0));
-    verdict.is_ok_and(|verdict| verdict == "ok")
+    let verdict = connection.query_row(&question, [], |row| row.get::<_, String>(0));
+    Ok(of_file(verdict)?.is_ok_and(|verdict| verdict == "ok"))
 }
 
 /// The number the next row would have got.

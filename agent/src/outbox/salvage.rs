@@ -14,7 +14,7 @@
 use super::{
     change::Change,
     file::{OutboxFile, beside, kept_aside, meta, seq_of},
-    loss::{Loss, LostRows},
+    loss::{Loss, LostRows, of_file},
     place::Places,
     row,
 };
@@ -63,10 +63,22 @@ pub(super) struct At {
 }
 
 impl Salvage {
-    /// The first of the files that are kept aside and not told, if there is one.
+    /// The first of the files that are kept aside and not told and can be looked at, if there is
+    /// one.
     pub(super) fn next(file: &OutboxFile) -> Option<Self> {
-        let aside = kept_aside(file.path()).into_iter().min()?;
-        let (mut loss, rows) = Loss::read(&aside);
+        let mut asides = kept_aside(file.path());
+        asides.sort();
+        asides.into_iter().find_map(|aside| match Loss::read(&aside) {
+            Ok((loss, rows)) => Some(Self::of(file, aside, loss, rows)),
+            Err(error) => {
+                tracing::error!(aside = %aside.display(), %error,
+                    "An outbox kept aside cannot be opened; it is looked at again in a minute.");
+                None
+            }
+        })
+    }
+
+    fn of(file: &OutboxFile, aside: PathBuf, mut loss: Loss, rows: Option<Connection>) -> Self {
         for lost in &mut loss.lanes {
             if !lost.is_end_known {
                 lost.rows.insert_range(lost.next, last_seq());
@@ -77,7 +89,7 @@ impl Salvage {
         let mut salvage =
             Self { aside, loss, rows, places_max: len / ROW_LEN_MIN, at: At::default() };
         salvage.at = salvage.read_at(&file.connection).unwrap_or_default();
-        Some(salvage)
+        salvage
     }
 
     /// The file that it is about.
@@ -182,12 +194,12 @@ impl Salvage {
             if taken.len >= STEP_LEN {
                 return Ok(false);
             }
-            match row::next_place(connection, *lane, at.place) {
+            match of_file(row::next_place(connection, *lane, at.place))? {
                 Ok(None) => return Ok(true),
                 Ok(Some(place)) => {
                     at.place = place;
                     let seq = seq_at(places, place).filter(|seq| rows.contains(*seq));
-                    if let Ok(Some(row)) = row::read(connection, *lane, place)
+                    if let Ok(Some(row)) = of_file(row::read(connection, *lane, place))?
                         && Envelope::decode(&row.bytes)
                             .is_ok_and(|decoded| decoded.envelope.lane == *lane)
                         && let Some(seq) = seq

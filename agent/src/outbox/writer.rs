@@ -201,7 +201,9 @@ impl<'a> Writer<'a> {
             Command::Watch(link, told) => self.queue.watch(link, told),
             Command::Cursor(device, reply) => drop(reply.send(self.file.cursor(&device))),
             // They are about a file that is no longer the one.
-            Command::Forget { outbox, .. } | Command::Damaged(outbox, ..)
+            Command::Forget { outbox, .. }
+            | Command::Damaged(outbox, ..)
+            | Command::Broken(outbox, _)
                 if outbox != self.file.id() => {}
             Command::LostAtCounty { outbox, reply, .. } if outbox != self.file.id() => {
                 drop(reply.send(Ok(())));
@@ -210,6 +212,7 @@ impl<'a> Writer<'a> {
                 let ranges = self.file.take_acked(lane, first, last);
                 self.queue.note_acked(self.desk.clock.mono(), lane, ranges);
             }
+            Command::Broken(_, error) => return Err(Damaged(error)),
             Command::Damaged(_, lane, seq) => {
                 // Outside of the transaction: meeting a broken page ends one.
                 let opened_at = self.file.opened_at(lane, seq).ok().flatten();
@@ -390,6 +393,9 @@ impl<'a> Writer<'a> {
         self.stored = stored;
         done?;
         self.prune_at = now + if more { PRUNE_AGAIN } else { PRUNE_EVERY };
+        if self.salvage.is_none() {
+            self.salvage = Salvage::next(&self.file);
+        }
         self.give_back()
     }
 

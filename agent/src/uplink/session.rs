@@ -8,7 +8,7 @@ use super::{
     Row, Uplink, UplinkError,
     connection::{Connection, Heard},
 };
-use crate::outbox::{News, OutboxClosed, Reader, Stock, is_damage};
+use crate::outbox::{News, OutboxClosed, Reader, Stock, blames_file, is_damage};
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     id::{OutboxId, Seq},
@@ -50,17 +50,24 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn new(
+    pub(super) async fn new(
         uplink: &'a Uplink,
         stock: Stock,
         connection: &'a mut Connection,
     ) -> Result<Self, UplinkError> {
         let Stock { outbox, path, lanes } = stock;
+        let reader = match Reader::open(&path) {
+            Err(error) if blames_file(&error) => {
+                uplink.outbox.broken(outbox, error).await?;
+                return Err(UplinkError::StartedAnew);
+            }
+            reader => reader?,
+        };
         Ok(Self {
             uplink,
             outbox,
             sender: Sender::new(outbox, lanes),
-            reader: Reader::open(&path)?,
+            reader,
             connection,
             held_until: None,
             unreadable: 0,

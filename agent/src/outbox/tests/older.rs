@@ -192,7 +192,7 @@ fn an_outbox_that_was_half_moved_and_is_damaged_is_counted_to_its_end() {
     );
     assert!(summary.contains("trend   next seq     1301"), "{summary}");
 
-    let (loss, _) = loss::Loss::read(&path);
+    let (loss, _) = loss::Loss::read(&path).unwrap();
     let lost: Vec<_> = loss.lanes.iter().map(|lost| lost.rows.highest().map(Seq::get)).collect();
     assert_eq!(lost, [None, Some(ROWS), Some(2)]);
     let mut writer = bench.writer();

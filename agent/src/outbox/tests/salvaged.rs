@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_is_lost_with_a_file_found_damaged_at_the_start_is_counted_under_its_id() {
     type Case<'a> = (fn(&Path), &'a [&'a str], [&'a str; 2]);
-    let cases: [Case<'_>; 4] = [
+    let cases: [Case<'_>; 5] = [
         (
             |path| break_page_of(path, "first-01"),
             &["trend 1-2 damaged", "trend 6-9 damaged", "trend 41-41 outbox_lost"],
@@ -25,6 +25,8 @@ fn what_is_lost_with_a_file_found_damaged_at_the_start_is_counted_under_its_id()
         ),
         // What is acked is not known: the county has it once all the same.
         (|path| break_table(path, "settled"), &[], ["1-1", "1-40"]),
+        // Each row says itself of which outbox it is.
+        (|path| break_table(path, "meta"), &[], ["1-1", "1-37"]),
     ];
     for (break_it, expected, unacked) in cases {
         let mut bench = Bench::new(1 << 30);
@@ -118,4 +120,101 @@ fn what_was_written_beside_a_newer_file_is_sent_when_that_agent_is_back() {
     writer.salvage_all();
     assert_eq!((writer.file.path(), writer.unacked(Lane::Trend)), (path.as_path(), "1-1".into()));
     assert_eq!(writer.drops(), []);
+}
+
+/// The log of a file goes aside first, and the agent is killed before the file follows.
+#[test]
+fn a_move_that_was_cut_is_ended_before_the_file_is_opened_without_its_log() {
+    let mut bench = Bench::new(1 << 30);
+    let path = bench.desk.settings.path.clone();
+    let mut writer = bench.writer();
+    let old = writer.file.id();
+    writer.file.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    for number in 0..4 {
+        writer.hand_over(number, trend());
+        writer.commit_all();
+    }
+    let [file, log] = ["", "-wal"].map(|suffix| fs::read(file::beside(&path, suffix)).unwrap());
+    drop(writer);
+    // Another outbox in the same folder is none of its business.
+    let other = bench.folder.path().join("outbox.schema2.untold-5.sqlite-wal");
+    fs::write(&other, "of another file").unwrap();
+    let aside = bench.folder.path().join("outbox.untold-7.sqlite");
+    fs::write(&path, file).unwrap();
+    fs::write(file::beside(&aside, "-wal"), log).unwrap();
+
+    let mut writer = Writer::new(bench.open(), &bench.desk, &mut bench.queue);
+    assert_ne!(writer.file.id(), old);
+    assert!(aside.exists());
+    writer.salvage_all();
+    assert_eq!((writer.unacked(Lane::Trend), writer.drops()), ("1-4".into(), vec![]));
+    assert!(other.exists());
+}
+
+#[test]
+fn what_is_left_of_a_told_file_stays_with_it_and_no_log_is_overwritten() {
+    let bench = Bench::new(1 << 30);
+    let named = |name: &str| bench.folder.path().join(name);
+    fs::write(named("outbox.damaged-7.sqlite"), "told").unwrap();
+    fs::write(named("outbox.untold-7.sqlite-wal"), "its log").unwrap();
+    let file = bench.open();
+    assert_eq!(fs::read(named("outbox.damaged-7.sqlite-wal")).unwrap(), b"its log");
+    assert!(!named("outbox.untold-7.sqlite-wal").exists());
+
+    // The file has a log of its own: it was opened since.
+    fs::write(named("outbox.untold-8.sqlite-wal"), "of before").unwrap();
+    file::move_aside(file.path(), WallTime::from_unix_ms(7), "of the test").unwrap();
+    assert_eq!(fs::read(named("outbox.untold-8.sqlite-wal")).unwrap(), b"of before");
+    assert!(named("outbox.untold-9.sqlite").exists());
+}
+
+#[test]
+fn what_is_lost_with_a_file_that_does_not_say_its_id_is_counted_lane_by_lane() {
+    let mut bench = Bench::new(1 << 30);
+    forty_rows(&mut bench);
+    break_table(&bench.desk.settings.path, "meta");
+    break_page_of(&bench.desk.settings.path, "first-01");
+    let mut writer = bench.writer();
+    writer.salvage_all();
+    let counted = counted(&writer, OutboxId::UNREADABLE);
+    assert_eq!(counted.len(), 3, "{counted:?}");
+    assert_eq!(counted[0], "trend 1-2 damaged");
+    assert!(writer.unacked(Lane::Trend).starts_with("1-3"), "{}", writer.unacked(Lane::Trend));
+}
+
+/// One of the files that belong to it cannot be opened.
+#[test]
+fn a_file_that_cannot_be_opened_now_is_not_given_up_but_looked_at_again() {
+    let mut bench = Bench::new(1 << 30);
+    let old = forty_rows(&mut bench);
+    break_page_of(&bench.desk.settings.path, "first-01");
+    drop(bench.open());
+    let in_the_way = bench.folder.path().join("outbox.untold-7.sqlite-wal");
+    fs::create_dir(&in_the_way).unwrap();
+    let mut writer = bench.writer();
+    writer.salvage_all();
+    writer.prune().unwrap();
+    writer.salvage_all();
+    assert_eq!(writer.drops(), []);
+
+    fs::remove_dir(&in_the_way).unwrap();
+    writer.prune().unwrap();
+    writer.salvage_all();
+    assert_eq!(counted(&writer, old).len(), 3);
+    assert_eq!(aside(&bench), ["outbox.damaged-7.sqlite"]);
+}
+
+#[test]
+fn a_file_beside_that_cannot_be_moved_does_not_keep_the_outbox_from_being_opened() {
+    let mut bench = Bench::new(1 << 30);
+    let id = bench.open().id();
+    let named = |name: &str| bench.folder.path().join(name);
+    fs::copy(&bench.desk.settings.path, named("outbox.schema2.sqlite")).unwrap();
+    fs::write(named("outbox.schema2.sqlite-shm"), "").unwrap();
+    fs::create_dir(named("outbox.schema2.untold-7.sqlite-shm")).unwrap();
+    assert!(named("outbox.schema2.sqlite").exists());
+    let mut writer = Writer::new(bench.open(), &bench.desk, &mut bench.queue);
+    writer.hand_over(1, trend());
+    writer.commit_all();
+    assert_eq!((writer.file.id(), writer.unacked(Lane::Trend)), (id, "1-1".into()));
 }

@@ -106,10 +106,10 @@ impl Committed {
                     ),
                 }
                 drops.extend(envelope.records.into_iter().filter_map(|record| match record {
-                    Record::Dropped(drop) if drop.outbox == Some(OutboxId::UNREADABLE) => {
+                    Record::Dropped(drop) if is_everything(&drop) => {
                         Some((drop.lane, Seq::FIRST, seq(1 << 62), DropCause::OutboxLost))
                     }
-                    Record::Dropped(drop) if drop.outbox == Some(self.outbox) => {
+                    Record::Dropped(drop) if is_of(&drop, self.outbox) => {
                         Some((drop.lane, drop.first, drop.last, drop.cause))
                     }
                     _ => None,
@@ -152,6 +152,17 @@ fn record(lane: Lane, number: u64) -> Record {
         }
         _ => trend_of(device.as_str()),
     }
+}
+
+/// Nothing of an outbox could be read.
+fn is_everything(drop: &DropRecord) -> bool {
+    let DropRecord { outbox, lane, last, cause, .. } = drop;
+    *outbox == Some(OutboxId::UNREADABLE)
+        && (*lane, *last, *cause) == (Lane::Urgent, Seq::FIRST, DropCause::OutboxLost)
+}
+
+fn is_of(drop: &DropRecord, outbox: OutboxId) -> bool {
+    drop.outbox.is_some_and(|of| of == outbox || of == OutboxId::UNREADABLE)
 }
 
 /// What the agent writes of itself, or the test to see whether it can.

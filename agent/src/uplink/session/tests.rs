@@ -82,7 +82,7 @@ impl Bench {
 
     async fn session<'a>(&'a self, connection: &'a mut Connection) -> Session<'a> {
         let stock = self.uplink.outbox.stock().await.unwrap();
-        Session::new(&self.uplink, stock, connection).unwrap()
+        Session::new(&self.uplink, stock, connection).await.unwrap()
     }
 
     async fn unacked(&self) -> String {
@@ -232,4 +232,24 @@ async fn a_row_of_before_a_restore_goes_out_under_the_new_number() {
     assert_eq!((header.outbox, header.seq), (session.outbox, Seq::FIRST));
     session.carry_out().await.unwrap();
     assert_eq!(session.connection.handed(), [1]);
+}
+
+/// What the sender must know of the file is wrong, and the writer reads it only when it starts.
+#[tokio::test]
+async fn a_file_that_cannot_be_read_back_is_kept_aside_and_what_is_in_it_counted() {
+    let bench = Bench::new(&[1, 1]).await;
+    let old = bench.uplink.outbox.stock().await.unwrap();
+    let id = old.outbox;
+    let altered = "INSERT INTO moved VALUES ('urgent', 1, 5, 3)";
+    Sqlite::open(bench.file()).unwrap().execute_batch(altered).unwrap();
+    let mut connection = Connection::to_nobody(ROOM);
+    assert!(Session::new(&bench.uplink, old, &mut connection).await.is_err());
+    assert_ne!(bench.uplink.outbox.stock().await.unwrap().outbox, id);
+    bench.session(&mut connection).await;
+    let salvaged = async {
+        while bench.unacked().await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), salvaged).await.unwrap();
 }
