@@ -8,7 +8,7 @@ use model::{
     time::{MonoTime, Now, WallTime},
 };
 use std::{collections::VecDeque, mem, time::Duration};
-use uplink_proto::envelope::{Builder, ENVELOPE_LEN_MAX, TREND_LEN_MAX};
+use uplink_proto::envelope::{Builder, ENVELOPE_LEN_MAX, MOVED_LEN, TREND_LEN_MAX};
 
 /// Waveforms are on disk within a second of being decoded (P2); the commit itself takes time too.
 const WAVE_AFTER: Duration = Duration::from_millis(900);
@@ -52,7 +52,8 @@ pub(super) struct GivenUp {
 impl LanePending {
     pub(super) fn new(lane: Lane, commit_after: Duration) -> Self {
         let (after, len_max) = match lane {
-            Lane::Urgent => (Duration::ZERO, ENVELOPE_LEN_MAX),
+            // Salvaged or under a new number it is longer.
+            Lane::Urgent => (Duration::ZERO, ENVELOPE_LEN_MAX - MOVED_LEN),
             // An urgent envelope may wait for one of these beyond the sender's window.
             Lane::Trend => (commit_after, TREND_LEN_MAX),
             Lane::Wave => (WAVE_AFTER, TREND_LEN_MAX),

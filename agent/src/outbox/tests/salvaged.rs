@@ -1,6 +1,6 @@
 //! What becomes of an outbox that is kept aside.
 
-use super::*;
+use super::{pending::LanePending, *};
 
 #[test]
 fn what_is_lost_with_a_file_found_damaged_at_the_start_is_counted_under_its_id() {
@@ -118,4 +118,21 @@ fn what_was_written_beside_a_newer_file_is_sent_when_that_agent_is_back() {
     writer.salvage_all();
     assert_eq!((writer.file.path(), writer.unacked(Lane::Trend)), (path.as_path(), "1-1".into()));
     assert_eq!(writer.drops(), []);
+}
+
+/// Of the longest envelopes there are, the one that is nearest to the limit.
+#[test]
+fn an_urgent_envelope_that_is_full_still_fits_under_another_number() {
+    let outbox = OutboxId::from_bytes([9; 16]);
+    let filled = (envelope::ENVELOPE_LEN_MAX - 500..envelope::ENVELOPE_LEN_MAX).filter_map(|len| {
+        let mut pending = LanePending::new(Lane::Urgent, Duration::ZERO);
+        let now = at(Duration::ZERO);
+        pending.add(now, origin(1), &status("no frame"));
+        pending.add(now, origin(2), &status(&"x".repeat(len)));
+        let both = pending.batches().next().filter(|batch| batch.origins.len() == 2)?;
+        Some(both.envelope.finish(outbox, Lane::Urgent, seq(1 << 40)))
+    });
+    let fullest = filled.max_by_key(Vec::len).unwrap();
+    assert!(fullest.len() > envelope::ENVELOPE_LEN_MAX - 128, "{}", fullest.len());
+    envelope::moved(&fullest, &[7; 32], outbox, seq(1 << 40)).unwrap();
 }
