@@ -31,6 +31,8 @@ const PRUNE_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A step of salvage in this time: 5 MiB/s at most, and other commits go in between.
 const SALVAGE_EVERY: Duration = Duration::from_millis(50);
+/// While the disk has no room for what comes next, it is looked at again after this.
+const SALVAGE_LATER: Duration = LOOK_EVERY;
 
 /// What the thread works with, whatever file is open.
 pub(super) struct Desk {
@@ -101,7 +103,7 @@ pub(super) struct Writer<'a> {
     prune_at: MonoTime,
     /// An outbox that is kept aside, and when its next rows are taken over.
     pub(super) salvage: Option<Salvage>,
-    salvage_at: MonoTime,
+    pub(super) salvage_at: MonoTime,
     /// What the disk has room for, and when that is looked at again.
     pub(super) room: Room,
     look_at: MonoTime,
@@ -147,10 +149,11 @@ impl<'a> Writer<'a> {
                 command = commands.recv(), if self.queue.make_room() => {
                     let Some(command) = command else { break };
                     self.take(command)?;
-                    // What came meanwhile goes into the same commit.
-                    self.take_waiting(commands)?;
                 }
             }
+            // What came meanwhile goes into the same commit; and who waits is heard also when there
+            // is always something that is due.
+            self.take_waiting(commands)?;
             self.look_at_clock(self.desk.clock.now());
             let now = self.desk.clock.mono();
             if self.look_at <= now {
@@ -405,9 +408,9 @@ impl<'a> Writer<'a> {
     /// Takes over some rows of an outbox that is kept aside.
     pub(super) fn salvage(&mut self) -> Result<(), Damaged> {
         let Some(mut salvage) = self.salvage.take() else { return Ok(()) };
-        self.salvage_at = self.desk.clock.mono() + SALVAGE_EVERY;
         if salvage.lane().is_some_and(|lane| !self.room.takes(lane)) {
             self.salvage = Some(salvage); // The rows are safe where they are.
+            self.salvage_at = self.desk.clock.mono() + SALVAGE_LATER;
             return Ok(());
         }
         if salvage.is_done() {
@@ -415,6 +418,7 @@ impl<'a> Writer<'a> {
                 Ok(()) => self.salvage = Salvage::next(&self.file),
                 Err(error) => tracing::error!(%error, "An outbox kept aside is looked at again."),
             }
+            self.salvage_at = self.desk.clock.mono() + SALVAGE_EVERY;
             return Ok(());
         }
         let mut came_to = None;
@@ -422,12 +426,15 @@ impl<'a> Writer<'a> {
             came_to = Some(salvage.step(change)?);
             Ok(())
         })?;
-        match came_to.filter(|_| done) {
-            Some(at) => salvage.came_to(at),
-            None => self.salvage_at = self.desk.clock.mono() + RETRY_AFTER,
+        let wait = if done { SALVAGE_EVERY } else { RETRY_AFTER };
+        if let Some(at) = came_to.filter(|_| done) {
+            salvage.came_to(at);
         }
         self.salvage = Some(salvage);
-        self.keep_inside_limit()
+        self.keep_inside_limit()?;
+        // However long that took, others come in between.
+        self.salvage_at = self.desk.clock.mono() + wait;
+        Ok(())
     }
 
     /// A change that nobody waits for; whether it is on disk. A failure shows in the log.

@@ -123,3 +123,20 @@ fn how_long_it_holds_goes_by_rows_that_wait_the_limit_and_the_disk() {
     writer.write_acks();
     check(writer.holds_s(Some(PLENTY)), 60 * MIB);
 }
+
+#[test]
+fn an_outbox_kept_aside_for_want_of_room_is_not_looked_at_all_the_time() {
+    let mut bench = Bench::new(1 << 30);
+    forty_rows(&mut bench);
+    break_table(&bench.desk.settings.path, "identity");
+    let clock = bench.desk.clock;
+    let mut writer = bench.writer();
+    writer.take_space(Space { free: 1 << 20, ..PLENTY }).unwrap();
+    // The one urgent row goes over before.
+    (0..4).for_each(|_| writer.salvage().unwrap());
+    assert!(writer.salvage_at > clock.mono() + Duration::from_secs(9));
+    assert_eq!([Lane::Urgent, Lane::Trend].map(|lane| writer.unacked(lane)), ["1-1", ""]);
+    writer.take_space(PLENTY).unwrap();
+    writer.salvage_all();
+    assert_eq!(writer.unacked(Lane::Trend), "1-37");
+}
