@@ -385,7 +385,8 @@ impl<'a> Change<'a> {
         let mut rows = rows.query([first, last])?;
         let mut drops = Vec::new();
         while let Some(row) = rows.next()? {
-            let row = StoredRow::of(row)?;
+            // One that was altered is counted itself, when it is sent or given up.
+            let Ok(row) = StoredRow::of(row) else { continue };
             let Ok(decoded) = Envelope::decode(&row.bytes) else { continue };
             let of = decoded.envelope.outbox;
             drops.extend(decoded.envelope.records.into_iter().filter_map(|record| match record {
