@@ -492,7 +492,7 @@ impl<'a> Writer<'a> {
         if with_acks {
             self.queue.forget_acked();
         }
-        self.queue.committed(ripe);
+        self.queue.committed(self.desk.clock.mono(), ripe);
     }
 
     fn stock(&self) -> Stock {
