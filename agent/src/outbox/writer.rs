@@ -138,37 +138,7 @@ impl<'a> Writer<'a> {
     }
 
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Damaged> {
-        loop {
-            let salvage_at = self.salvage.as_ref().map(|_| self.salvage_at);
-            let others = [self.commit_at(), salvage_at].into_iter().flatten();
-            let wake_at = others.fold(self.prune_at.min(self.look_at), MonoTime::min);
-            tokio::select! {
-                biased;
-                () = self.desk.closing.cancelled() => break,
-                () = self.desk.clock.sleep_until(Some(wake_at)) => {}
-                command = commands.recv(), if self.queue.make_room() => {
-                    let Some(command) = command else { break };
-                    self.take(command)?;
-                }
-            }
-            // What came meanwhile goes into the same commit; and who waits is heard also when there
-            // is always something that is due.
-            self.take_waiting(commands)?;
-            self.look_at_clock(self.desk.clock.now());
-            let now = self.desk.clock.mono();
-            if self.look_at <= now {
-                self.look_at_disk()?;
-            }
-            if self.commit_at().is_some_and(|due| due <= now) {
-                self.commit()?;
-            }
-            if self.prune_at <= now {
-                self.prune()?;
-            }
-            if self.salvage.is_some() && self.salvage_at <= now {
-                self.salvage()?;
-            }
-        }
+        while self.pass(commands).await? {}
         self.take_waiting(commands)?;
         self.queue.hurry(self.desk.clock.mono());
         self.commit()?;
@@ -176,6 +146,44 @@ impl<'a> Writer<'a> {
             tracing::error!(error, "The last records could not be committed.");
         }
         Ok(())
+    }
+
+    /// Waits until there is something to do, and does it; `false` if it is told to close, or nobody
+    /// can ask any more.
+    pub(super) async fn pass(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<bool, Damaged> {
+        let salvage_at = self.salvage.as_ref().map(|_| self.salvage_at);
+        let others = [self.commit_at(), salvage_at].into_iter().flatten();
+        let wake_at = others.fold(self.prune_at.min(self.look_at), MonoTime::min);
+        tokio::select! {
+            biased;
+            () = self.desk.closing.cancelled() => return Ok(false),
+            () = self.desk.clock.sleep_until(Some(wake_at)) => {}
+            command = commands.recv(), if self.queue.make_room() => {
+                let Some(command) = command else { return Ok(false) };
+                self.take(command)?;
+            }
+        }
+        // What came meanwhile goes into the same commit; and who waits is heard also when there
+        // is always something that is due.
+        self.take_waiting(commands)?;
+        self.look_at_clock(self.desk.clock.now());
+        let now = self.desk.clock.mono();
+        if self.look_at <= now {
+            self.look_at_disk()?;
+        }
+        if self.commit_at().is_some_and(|due| due <= now) {
+            self.commit()?;
+        }
+        if self.prune_at <= now {
+            self.prune()?;
+        }
+        if self.salvage.is_some() && self.salvage_at <= now {
+            self.salvage()?;
+        }
+        Ok(true)
     }
 
     fn take_waiting(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Damaged> {

@@ -136,3 +136,16 @@ fn an_urgent_envelope_that_is_full_still_fits_under_another_number() {
     assert!(fullest.len() > envelope::ENVELOPE_LEN_MAX - 128, "{}", fullest.len());
     envelope::moved(&fullest, &[7; 32], outbox, seq(1 << 40)).unwrap();
 }
+
+#[tokio::test]
+async fn who_asks_is_heard_also_when_there_is_always_something_due() {
+    let mut bench = Bench::new(1 << 30);
+    let (sender, mut commands) = mpsc::channel(COMMANDS_MAX);
+    let mut writer = bench.writer();
+    // Now the look at the disk is due, which comes first.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let (reply, mut answer) = oneshot::channel();
+    sender.try_send(Command::Stats(reply)).unwrap();
+    assert!(writer.pass(&mut commands).await.unwrap());
+    answer.try_recv().unwrap();
+}
