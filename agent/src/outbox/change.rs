@@ -8,7 +8,7 @@
 
 use super::{
     checksum,
-    file::{IDENTITIES_MAX, LaneRows, seq_of, settle, unsettle, whole_hour},
+    file::{IDENTITIES_MAX, LaneRows, SettledRow, settle, unsettle, whole_hour},
     row::{self, StoredRow},
 };
 use drivers::serial::Cursor;
@@ -136,39 +136,36 @@ impl<'a> Change<'a> {
 
     /// Deletes some rows that were acked before that, oldest ack first; how many.
     pub(super) fn delete_acked(&self, before_s: i64, limit: u32) -> rusqlite::Result<u32> {
-        let mut left = i64::from(limit);
+        let mut left = u64::from(limit);
         let mut oldest = self.transaction.prepare_cached(
             "DELETE FROM settled WHERE (lane, first) IN
                (SELECT lane, first FROM settled WHERE acked_s < ?1 ORDER BY acked_s LIMIT 1)
-             RETURNING lane, first, last, acked_s",
+             RETURNING *",
         )?;
         while left > 0 {
             let found = oldest
                 .query_row([before_s], |row| {
-                    let lane: String = row.get(0)?;
-                    Ok((lane, row.get(1)?, row.get(2)?, row.get(3)?))
+                    let lane = Lane::from_name(&row.get::<_, String>("lane")?);
+                    lane.map(|lane| Ok((lane, SettledRow::of(row, lane)?))).transpose()
                 })
                 .optional()?;
-            let Some((name, first, last, acked_s)) = found else { break };
-            let (first, last): (i64, i64) = (first, last);
-            let Some(lane) = Lane::from_name(&name) else { continue };
-            let end = last.min(first.saturating_add(left - 1));
-            let (gone, rest) = ((seq_of(first)?, seq_of(end)?), (seq_of(end + 1)?, seq_of(last)?));
-            for span in lane.of(self.lanes).places.spans(gone.0, gone.1) {
-                self.transaction
-                    .prepare_cached(&format!(
-                        "DELETE FROM {} WHERE place BETWEEN ?1 AND ?2",
-                        lane.name()
-                    ))?
-                    .execute([span.0, span.1])?;
+            let Some(found) = found else { break };
+            let Some((lane, SettledRow { range: (first, last), acked_s })) = found else {
+                continue; // Of no lane there is.
+            };
+            let end = Seq::new(first.get().saturating_add(left - 1)).unwrap_or(last).min(last);
+            let rows = lane.of(self.lanes);
+            // A range without a sum is believed only as far as nothing is lost by it.
+            for gone in rows.unacked.missing(first, end).ranges() {
+                self.delete_rows(lane, gone)?;
+                settle(&self.transaction, lane, gone, None)?;
             }
-            settle(&self.transaction, lane, gone, None)?;
-            if rest.0 <= rest.1 {
+            for rest in rows.unacked.missing(end.next(), last).ranges() {
                 settle(&self.transaction, lane, rest, acked_s)?;
             }
-            left -= end - first + 1;
+            left = left.saturating_sub(end.get().saturating_sub(first.get()) + 1);
         }
-        Ok(u32::try_from(i64::from(limit) - left).unwrap_or(limit))
+        Ok(u32::try_from(u64::from(limit) - left).unwrap_or(limit))
     }
 
     /// The county has these rows no more. What is kept of them waits again; what is not is counted,
@@ -335,6 +332,17 @@ impl<'a> Change<'a> {
         taken
     }
 
+    fn delete_rows(&self, lane: Lane, (first, last): (Seq, Seq)) -> rusqlite::Result<()> {
+        let mut delete = self.transaction.prepare_cached(&format!(
+            "DELETE FROM {} WHERE place BETWEEN ?1 AND ?2",
+            lane.name()
+        ))?;
+        for (first, last) in lane.of(self.lanes).places.spans(first, last) {
+            delete.execute([first, last])?;
+        }
+        Ok(())
+    }
+
     /// Deletes a row: when it was opened, and how many bytes that gave.
     fn delete(&mut self, lane: Lane, seq: Seq) -> rusqlite::Result<Option<(WallTime, u64)>> {
         let place = lane.of(self.lanes).places.of(seq);
@@ -377,7 +385,8 @@ impl<'a> Change<'a> {
         let mut rows = rows.query([first, last])?;
         let mut drops = Vec::new();
         while let Some(row) = rows.next()? {
-            let row = StoredRow::of(row)?;
+            // One that was altered is counted itself, when it is sent or given up.
+            let Ok(row) = StoredRow::of(row) else { continue };
             let Ok(decoded) = Envelope::decode(&row.bytes) else { continue };
             let of = decoded.envelope.outbox;
             drops.extend(decoded.envelope.records.into_iter().filter_map(|record| match record {

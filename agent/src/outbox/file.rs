@@ -534,12 +534,25 @@ impl LaneRows {
 /// Seqs of a lane that are not sent any more.
 pub(super) fn settled(connection: &Connection, lane: Lane) -> rusqlite::Result<RangeSet> {
     let mut statement = connection.prepare_cached("SELECT * FROM settled WHERE lane = ?1")?;
-    let rows = statement.query_map([lane.name()], |row| {
-        let (first, last) = (row.get("first")?, row.get("last")?);
-        checksum::check(row, settled_sum(lane, (first, last), row.get("acked_s")?))?;
-        Ok((seq_of(first)?, seq_of(last)?))
-    })?;
+    let rows = statement.query_map([lane.name()], |row| Ok(SettledRow::of(row, lane)?.range))?;
     rows.collect()
+}
+
+/// Seqs that are settled, and until when they are kept if they were acked.
+pub(super) struct SettledRow {
+    pub(super) range: (Seq, Seq),
+    pub(super) acked_s: Option<i64>,
+}
+
+impl SettledRow {
+    /// A row that is what was written, of all its columns. Whoever writes it anew, as another
+    /// range, looks at that first: what was altered would have a sum that matches.
+    pub(super) fn of(row: &rusqlite::Row<'_>, lane: Lane) -> rusqlite::Result<Self> {
+        let (first, last) = (row.get("first")?, row.get("last")?);
+        let acked_s = row.get("acked_s")?;
+        checksum::check(row, settled_sum(lane, (first, last), acked_s))?;
+        Ok(Self { range: (seq_of(first)?, seq_of(last)?), acked_s })
+    }
 }
 
 /// The number the next row will get.
@@ -582,13 +595,14 @@ pub(super) fn settle(
     let mut neighbours = connection.prepare_cached(
         "DELETE FROM settled WHERE lane = ?1 AND first <= ?3 + 1 AND last >= ?2 - 1
            AND acked_s IS ?4
-         RETURNING first, last",
+         RETURNING *",
     )?;
     let mut found = neighbours.query(params![lane.name(), first, last, acked_s])?;
     let (mut lowest, mut highest) = (first, last);
     while let Some(row) = found.next()? {
-        lowest = lowest.min(row.get(0)?);
-        highest = highest.max(row.get(1)?);
+        let (first, last) = SettledRow::of(row, lane)?.range;
+        lowest = lowest.min(integer(first));
+        highest = highest.max(integer(last));
     }
     let sum = settled_sum(lane, (lowest, highest), acked_s);
     connection
@@ -610,14 +624,14 @@ pub(super) fn unsettle(
     let mut kept = Vec::new();
     let mut touched = connection.prepare_cached(
         "DELETE FROM settled WHERE lane = ?1 AND first <= ?3 AND last >= ?2 AND acked_s NOT NULL
-         RETURNING first, last, acked_s",
+         RETURNING *",
     )?;
     let touched = touched
         .query_map(params![lane.name(), integer(first), integer(last)], |row| {
-            Ok(((seq_of(row.get(0)?)?, seq_of(row.get(1)?)?), row.get(2)?))
+            SettledRow::of(row, lane)
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    for ((start, end), acked_s) in touched {
+    for SettledRow { range: (start, end), acked_s } in touched {
         if let Some(before) = Seq::new(first.get() - 1).filter(|before| *before >= start) {
             settle(connection, lane, (start, before), acked_s)?;
         }

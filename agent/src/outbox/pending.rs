@@ -1,4 +1,8 @@
 //! Records that wait for their commit, gathered into envelopes-to-be.
+//!
+//! # Invariants
+//! - what is given up for want of room on the disk is due to be counted in the file at once, or, if
+//!   that was done less than [`GIVEN_UP_EVERY`] ago, when that time is over
 
 use super::Origin;
 use crate::clock::SET_MS;
@@ -8,15 +12,16 @@ use model::{
     time::{MonoTime, Now, WallTime},
 };
 use std::{collections::VecDeque, mem, time::Duration};
-use uplink_proto::envelope::{Builder, ENVELOPE_LEN_MAX, TREND_LEN_MAX};
+use uplink_proto::envelope::{Builder, ENVELOPE_LEN_MAX, MOVED_LEN, TREND_LEN_MAX};
 
 /// Waveforms are on disk within a second of being decoded (P2); the commit itself takes time too.
 const WAVE_AFTER: Duration = Duration::from_millis(900);
 /// A lane that is due so soon is committed together with another: one sync instead of two. A wave
 /// that has waited as long as trend does may not get another chance before it is due.
 const TOGETHER: Duration = Duration::from_millis(50);
-/// What is given up as it comes is counted so often: each record of a drop is an urgent row.
-const GIVEN_UP_EVERY: Duration = Duration::from_secs(60);
+/// What is given up as it comes is counted so often: each record of a drop is an urgent row. Until
+/// then it is known in memory only, and a kill would be silent about it.
+const GIVEN_UP_EVERY: Duration = Duration::from_secs(10);
 
 /// Records that become one envelope.
 #[derive(Debug)]
@@ -34,8 +39,9 @@ pub(super) struct LanePending {
     batches: VecDeque<Batch>,
     given_up: Option<GivenUp>,
     due: Option<MonoTime>,
-    /// When is counted what was given up as it came.
+    /// When is counted what was given up as it came, and when that was done last.
     count_at: Option<MonoTime>,
+    counted_at: Option<MonoTime>,
     after: Duration,
     together: Duration,
     len_max: usize,
@@ -52,14 +58,24 @@ pub(super) struct GivenUp {
 impl LanePending {
     pub(super) fn new(lane: Lane, commit_after: Duration) -> Self {
         let (after, len_max) = match lane {
-            Lane::Urgent => (Duration::ZERO, ENVELOPE_LEN_MAX),
+            // Salvaged or under a new number it is longer.
+            Lane::Urgent => (Duration::ZERO, ENVELOPE_LEN_MAX - MOVED_LEN),
             // An urgent envelope may wait for one of these beyond the sender's window.
             Lane::Trend => (commit_after, TREND_LEN_MAX),
             Lane::Wave => (WAVE_AFTER, TREND_LEN_MAX),
         };
         let together = after.saturating_sub(commit_after).max(TOGETHER);
-        let (batches, given_up) = (VecDeque::new(), None);
-        Self { lane, batches, given_up, due: None, count_at: None, after, together, len_max }
+        Self {
+            lane,
+            batches: VecDeque::new(),
+            given_up: None,
+            due: None,
+            count_at: None,
+            counted_at: None,
+            after,
+            together,
+            len_max,
+        }
     }
 
     pub(super) fn add(&mut self, now: Now, origin: Origin, record: &Record) {
@@ -110,7 +126,8 @@ impl LanePending {
     pub(super) fn give_up_all(&mut self, now: MonoTime) {
         if !self.batches.is_empty() {
             while self.give_up_oldest() {}
-            self.due = Some(*self.count_at.get_or_insert(now + GIVEN_UP_EVERY));
+            let count_at = self.counted_at.map_or(now, |last| now.max(last + GIVEN_UP_EVERY));
+            self.due = Some(*self.count_at.get_or_insert(count_at));
         }
     }
 
@@ -128,7 +145,10 @@ impl LanePending {
     }
 
     /// Everything was committed.
-    pub(super) fn clear(&mut self) {
+    pub(super) fn clear(&mut self, now: MonoTime) {
+        if self.given_up.is_some() {
+            self.counted_at = Some(now);
+        }
         (self.due, self.count_at, self.given_up) = (None, None, None);
         drop(mem::take(&mut self.batches));
     }

@@ -3,7 +3,9 @@
 //!
 //! # Invariants
 //! - what waits is bounded, also while nothing can be written
-//! - a link is told a number only when everything up to it is committed or counted as given up
+//! - a link is told a number only when everything up to it is committed or given up
+//! - what is given up is counted in memory at once, in the file ten seconds later at most, or with
+//!   the first commit that succeeds after that: a kill in between is silent about it
 
 use super::{Origin, disk::Room, file::IDENTITIES_MAX, pending::LanePending};
 use drivers::serial::Cursor;
@@ -145,10 +147,10 @@ impl Queue {
     }
 
     /// What was ripe is committed.
-    pub(super) fn committed(&mut self, ripe: [bool; 3]) {
+    pub(super) fn committed(&mut self, now: MonoTime, ripe: [bool; 3]) {
         for (lane, ripe) in self.lanes.iter_mut().zip(ripe) {
             if ripe {
-                lane.clear();
+                lane.clear(now);
             }
         }
         self.cursors.clear();

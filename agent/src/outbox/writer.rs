@@ -31,6 +31,8 @@ const PRUNE_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A step of salvage in this time: 5 MiB/s at most, and other commits go in between.
 const SALVAGE_EVERY: Duration = Duration::from_millis(50);
+/// While the disk has no room for what comes next, it is looked at again after this.
+const SALVAGE_LATER: Duration = LOOK_EVERY;
 
 /// What the thread works with, whatever file is open.
 pub(super) struct Desk {
@@ -101,7 +103,7 @@ pub(super) struct Writer<'a> {
     prune_at: MonoTime,
     /// An outbox that is kept aside, and when its next rows are taken over.
     pub(super) salvage: Option<Salvage>,
-    salvage_at: MonoTime,
+    pub(super) salvage_at: MonoTime,
     /// What the disk has room for, and when that is looked at again.
     pub(super) room: Room,
     look_at: MonoTime,
@@ -136,36 +138,7 @@ impl<'a> Writer<'a> {
     }
 
     async fn serve(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Damaged> {
-        loop {
-            let salvage_at = self.salvage.as_ref().map(|_| self.salvage_at);
-            let others = [self.commit_at(), salvage_at].into_iter().flatten();
-            let wake_at = others.fold(self.prune_at.min(self.look_at), MonoTime::min);
-            tokio::select! {
-                biased;
-                () = self.desk.closing.cancelled() => break,
-                () = self.desk.clock.sleep_until(Some(wake_at)) => {}
-                command = commands.recv(), if self.queue.make_room() => {
-                    let Some(command) = command else { break };
-                    self.take(command)?;
-                    // What came meanwhile goes into the same commit.
-                    self.take_waiting(commands)?;
-                }
-            }
-            self.look_at_clock(self.desk.clock.now());
-            let now = self.desk.clock.mono();
-            if self.look_at <= now {
-                self.look_at_disk()?;
-            }
-            if self.commit_at().is_some_and(|due| due <= now) {
-                self.commit()?;
-            }
-            if self.prune_at <= now {
-                self.prune()?;
-            }
-            if self.salvage.is_some() && self.salvage_at <= now {
-                self.salvage()?;
-            }
-        }
+        while self.pass(commands).await? {}
         self.take_waiting(commands)?;
         self.queue.hurry(self.desk.clock.mono());
         self.commit()?;
@@ -173,6 +146,44 @@ impl<'a> Writer<'a> {
             tracing::error!(error, "The last records could not be committed.");
         }
         Ok(())
+    }
+
+    /// Waits until there is something to do, and does it; `false` if it is told to close, or nobody
+    /// can ask any more.
+    pub(super) async fn pass(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+    ) -> Result<bool, Damaged> {
+        let salvage_at = self.salvage.as_ref().map(|_| self.salvage_at);
+        let others = [self.commit_at(), salvage_at].into_iter().flatten();
+        let wake_at = others.fold(self.prune_at.min(self.look_at), MonoTime::min);
+        tokio::select! {
+            biased;
+            () = self.desk.closing.cancelled() => return Ok(false),
+            () = self.desk.clock.sleep_until(Some(wake_at)) => {}
+            command = commands.recv(), if self.queue.make_room() => {
+                let Some(command) = command else { return Ok(false) };
+                self.take(command)?;
+            }
+        }
+        // What came meanwhile goes into the same commit; and who waits is heard also when there
+        // is always something that is due.
+        self.take_waiting(commands)?;
+        self.look_at_clock(self.desk.clock.now());
+        let now = self.desk.clock.mono();
+        if self.look_at <= now {
+            self.look_at_disk()?;
+        }
+        if self.commit_at().is_some_and(|due| due <= now) {
+            self.commit()?;
+        }
+        if self.prune_at <= now {
+            self.prune()?;
+        }
+        if self.salvage.is_some() && self.salvage_at <= now {
+            self.salvage()?;
+        }
+        Ok(true)
     }
 
     fn take_waiting(&mut self, commands: &mut mpsc::Receiver<Command>) -> Result<(), Damaged> {
@@ -411,9 +422,9 @@ impl<'a> Writer<'a> {
     /// Takes over some rows of an outbox that is kept aside.
     pub(super) fn salvage(&mut self) -> Result<(), Damaged> {
         let Some(mut salvage) = self.salvage.take() else { return Ok(()) };
-        self.salvage_at = self.desk.clock.mono() + SALVAGE_EVERY;
         if salvage.lane().is_some_and(|lane| !self.room.takes(lane)) {
             self.salvage = Some(salvage); // The rows are safe where they are.
+            self.salvage_at = self.desk.clock.mono() + SALVAGE_LATER;
             return Ok(());
         }
         if salvage.is_done() {
@@ -421,6 +432,7 @@ impl<'a> Writer<'a> {
                 Ok(()) => self.salvage = Salvage::next(&self.file),
                 Err(error) => tracing::error!(%error, "An outbox kept aside is looked at again."),
             }
+            self.salvage_at = self.desk.clock.mono() + SALVAGE_EVERY;
             return Ok(());
         }
         let mut came_to = None;
@@ -428,12 +440,15 @@ impl<'a> Writer<'a> {
             came_to = Some(salvage.step(change)?);
             Ok(())
         })?;
-        match came_to.filter(|_| done) {
-            Some(at) => salvage.came_to(at),
-            None => self.salvage_at = self.desk.clock.mono() + RETRY_AFTER,
+        let wait = if done { SALVAGE_EVERY } else { RETRY_AFTER };
+        if let Some(at) = came_to.filter(|_| done) {
+            salvage.came_to(at);
         }
         self.salvage = Some(salvage);
-        self.keep_inside_limit()
+        self.keep_inside_limit()?;
+        // However long that took, others come in between.
+        self.salvage_at = self.desk.clock.mono() + wait;
+        Ok(())
     }
 
     /// A change that nobody waits for; whether it is on disk. A failure shows in the log.
@@ -491,7 +506,7 @@ impl<'a> Writer<'a> {
         if with_acks {
             self.queue.forget_acked();
         }
-        self.queue.committed(ripe);
+        self.queue.committed(self.desk.clock.mono(), ripe);
     }
 
     fn stock(&self) -> Stock {

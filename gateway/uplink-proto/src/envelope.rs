@@ -33,6 +33,9 @@ pub use builder::Builder;
 
 /// Longest envelope on the wire and in the outbox.
 pub const ENVELOPE_LEN_MAX: usize = 64 * 1024;
+/// What [`moved`] adds at most, "w": its key, an outbox, a number and a hash. An envelope that is
+/// built may be moved later, so that many bytes of the longest one stay free.
+pub const MOVED_LEN: usize = 64;
 /// Rows of trend and wave are closed at this length: a third of a second of a 64 kbit/s link. An
 /// urgent envelope may wait for one of them beyond the window, and still not for a second (P4).
 pub const TREND_LEN_MAX: usize = 2560;

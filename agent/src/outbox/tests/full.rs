@@ -37,6 +37,7 @@ fn waves_and_trend_leave_the_reserved_part_to_urgent_records() {
 #[test]
 fn a_disk_that_others_fill_takes_urgent_records_only_and_what_is_not_stored_is_counted() {
     let mut bench = Bench::new(1 << 30);
+    let clock = bench.desk.clock;
     let mut writer = bench.writer();
     let told = writer.committed();
     writer.take_space(PLENTY).unwrap();
@@ -44,21 +45,34 @@ fn a_disk_that_others_fill_takes_urgent_records_only_and_what_is_not_stored_is_c
     writer.hand_over(2, wave());
     writer.commit_all();
     writer.take_space(Space { free: 1 << 20, ..PLENTY }).unwrap();
-    for number in 3..50 {
-        writer.hand_over(number, trend());
-        writer.hand_over(number, wave());
-    }
-    // Not a row of drops for each of them.
-    assert!(writer.queue.due().unwrap() > MonoTime::START + Duration::from_secs(59));
+    let give_up = |writer: &mut Writer<'_>, numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            writer.hand_over(number, trend());
+            writer.hand_over(number, wave());
+        }
+    };
+    // The first ones are counted before a kill could hide them.
+    give_up(&mut writer, 3..4);
+    assert!(writer.queue.due().unwrap() <= clock.mono());
+    writer.commit().unwrap();
+    assert_eq!(writer.drops().len(), 2);
+    // Not a row of drops for each of the others.
+    give_up(&mut writer, 4..50);
+    let due = writer.queue.due().unwrap();
+    let soon = |s| clock.mono() + Duration::from_secs(s);
+    assert!(soon(8) < due && due <= soon(10), "{due:?}");
     writer.hand_over(50, status("on"));
     writer.commit().unwrap();
-    assert_eq!((writer.unacked(Lane::Urgent), *told.borrow()), ("1-1".into(), 50));
+    assert_eq!((writer.unacked(Lane::Urgent), *told.borrow()), ("1-2".into(), 50));
     writer.commit_all();
+    assert!(writer.queue.due().is_none());
     let drops = writer.drops();
     let of = |lane| drops.iter().filter(|drop| drop.lane == lane).collect::<Vec<_>>();
-    let counted = [Lane::Trend, Lane::Wave].map(|lane| of(lane)[0]);
-    assert!(counted.iter().all(|drop| drop.cause == DropCause::DiskFull && drop.first == seq(2)));
-    assert_eq!((drops.len(), counted.map(|drop| drop.last)), (2, [seq(48), seq(48)]));
+    assert!(drops.iter().all(|drop| drop.cause == DropCause::DiskFull));
+    for lane in [Lane::Trend, Lane::Wave] {
+        let counted: Vec<_> = of(lane).iter().map(|drop| (drop.first, drop.last)).collect();
+        assert_eq!(counted, [(seq(2), seq(2)), (seq(3), seq(48))]);
+    }
     let says = writer.room.says();
     assert!(says.is_some_and(|says| says.contains("make room on the disk")), "{says:?}");
 
@@ -122,4 +136,21 @@ fn how_long_it_holds_goes_by_rows_that_wait_the_limit_and_the_disk() {
     writer.forget(Lane::Wave, 1, 300);
     writer.write_acks();
     check(writer.holds_s(Some(PLENTY)), 60 * MIB);
+}
+
+#[test]
+fn an_outbox_kept_aside_for_want_of_room_is_not_looked_at_all_the_time() {
+    let mut bench = Bench::new(1 << 30);
+    forty_rows(&mut bench);
+    break_table(&bench.desk.settings.path, "identity");
+    let clock = bench.desk.clock;
+    let mut writer = bench.writer();
+    writer.take_space(Space { free: 1 << 20, ..PLENTY }).unwrap();
+    // The one urgent row goes over before.
+    (0..4).for_each(|_| writer.salvage().unwrap());
+    assert!(writer.salvage_at > clock.mono() + Duration::from_secs(9));
+    assert_eq!([Lane::Urgent, Lane::Trend].map(|lane| writer.unacked(lane)), ["1-1", ""]);
+    writer.take_space(PLENTY).unwrap();
+    writer.salvage_all();
+    assert_eq!(writer.unacked(Lane::Trend), "1-37");
 }

@@ -100,3 +100,17 @@ fn where_it_cannot_be_written_nothing_has_changed_and_whoever_told_it_hears_so()
     writer.lost_at_county(1, 8).unwrap();
     assert_eq!(writer.unacked(Lane::Trend), "4-10");
 }
+
+#[test]
+fn an_urgent_row_that_was_altered_does_not_keep_the_rows_that_were_lost_from_waiting_again() {
+    let mut bench = Bench::new(1 << 30);
+    let mut writer = ten_rows(&mut bench);
+    writer.hand_over(11, status("on"));
+    writer.commit_all();
+    let outbox = writer.file.id();
+    let altered = "UPDATE urgent SET bytes = zeroblob(40)";
+    assert_eq!(writer.file.connection.execute(altered, []).unwrap(), 1);
+    writer.lost_at_county(2, 8).unwrap();
+    assert_eq!((writer.file.id(), writer.unacked(Lane::Trend)), (outbox, "4-10".into()));
+    assert!(writer.file.lane(Lane::Urgent).unacked.contains(seq(1)), "the sender finds it");
+}

@@ -1,6 +1,6 @@
 //! What becomes of an outbox that is kept aside.
 
-use super::*;
+use super::{pending::LanePending, *};
 
 #[test]
 fn what_is_lost_with_a_file_found_damaged_at_the_start_is_counted_under_its_id() {
@@ -35,9 +35,14 @@ fn what_is_lost_with_a_file_found_damaged_at_the_start_is_counted_under_its_id()
         let mut writer = bench.writer();
         writer.salvage_all();
         assert_ne!(writer.file.id(), old);
-        assert_eq!(counted(&writer, old), expected);
-        let waits = [Lane::Urgent, Lane::Trend].map(|lane| writer.unacked(lane));
-        assert_eq!(waits, unacked);
+        let (counted, waits) =
+            (counted(&writer, old), [Lane::Urgent, Lane::Trend].map(|lane| writer.unacked(lane)));
+        let end = page_end(&counted);
+        let shown = |text: &str| {
+            text.replace("6-9", &format!("6-{end}")).replace("1-31", &format!("1-{}", 40 - end))
+        };
+        assert_eq!(counted, expected.iter().map(|text| shown(text)).collect::<Vec<_>>());
+        assert_eq!(waits, unacked.map(shown));
         assert_eq!(aside(&bench), ["outbox.damaged-7.sqlite"]);
 
         // It is counted once.
@@ -60,8 +65,19 @@ fn what_is_lost_with_a_damaged_file_is_counted_also_when_the_agent_is_killed_bef
     assert_eq!(aside(&bench), ["outbox.untold-7.sqlite"]);
     let mut writer = bench.writer();
     writer.salvage_all();
-    assert_eq!(counted(&writer, old).len(), 3);
-    assert_eq!(writer.unacked(Lane::Trend), "1-31");
+    let counted = counted(&writer, old);
+    assert_eq!(counted.len(), 3);
+    let left = 40 - page_end(&counted);
+    assert_eq!(writer.unacked(Lane::Trend), format!("1-{left}"));
+}
+
+/// The last row of the broken page: a checksum takes four bytes or six, and a page has eight rows or
+/// nine.
+fn page_end(counted: &[String]) -> u64 {
+    let last = |line: &String| line.strip_prefix("trend 6-")?.strip_suffix(" damaged")?.parse().ok();
+    let end = counted.iter().find_map(last).unwrap_or(9);
+    assert!((8..=9).contains(&end), "{counted:?}");
+    end
 }
 
 #[test]
@@ -217,4 +233,35 @@ fn a_file_beside_that_cannot_be_moved_does_not_keep_the_outbox_from_being_opened
     writer.hand_over(1, trend());
     writer.commit_all();
     assert_eq!((writer.file.id(), writer.unacked(Lane::Trend)), (id, "1-1".into()));
+
+/// Of the longest envelopes there are, the one that is nearest to the limit.
+#[test]
+fn an_urgent_envelope_that_is_full_still_fits_under_another_number() {
+    let outbox = OutboxId::from_bytes([9; 16]);
+    let filled = (envelope::ENVELOPE_LEN_MAX - 500..envelope::ENVELOPE_LEN_MAX).filter_map(|len| {
+        let mut pending = LanePending::new(Lane::Urgent, Duration::ZERO);
+        let now = at(Duration::ZERO);
+        pending.add(now, origin(1), &status("no frame"));
+        pending.add(now, origin(2), &status(&"x".repeat(len)));
+        let both = pending.batches().next().filter(|batch| batch.origins.len() == 2)?;
+        Some(both.envelope.finish(outbox, Lane::Urgent, seq(1 << 40)))
+    });
+    let fullest = filled.max_by_key(Vec::len).unwrap();
+    assert!(fullest.len() > envelope::ENVELOPE_LEN_MAX - 128, "{}", fullest.len());
+    envelope::moved(&fullest, &[7; 32], outbox, seq(1 << 40)).unwrap();
+}
+
+#[tokio::test]
+async fn who_asks_is_heard_also_when_there_is_always_something_due() {
+    let mut bench = Bench::new(1 << 30);
+    let (sender, mut commands) = mpsc::channel(COMMANDS_MAX);
+    let mut writer = bench.writer();
+    // Now the look at the disk is due, which comes first.
+    while writer.desk.clock.mono() < at(Duration::from_millis(5)) {
+        tokio::task::yield_now().await;
+    }
+    let (reply, mut answer) = oneshot::channel();
+    sender.try_send(Command::Stats(reply)).unwrap();
+    assert!(writer.pass(&mut commands).await.unwrap());
+    answer.try_recv().unwrap();
 }

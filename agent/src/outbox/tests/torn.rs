@@ -245,3 +245,47 @@ fn no_flipped_bit_of_the_log_hides_more_than_the_last_commit() {
         assert!(account.silent.iter().all(last), "byte {place}: {account:?}");
     }
 }
+
+/// What is acked is read before it is written anew, under a sum that would match.
+#[test]
+fn a_range_of_acked_rows_that_was_altered_is_not_believed() {
+    let cases: [fn(&mut Writer<'_>) -> rusqlite::Result<()>; 3] = [
+        |writer| retention::prune(&writer.file.change(at(Duration::ZERO))?, i64::MAX).map(drop),
+        |writer| {
+            let range = (seq(6), seq(6));
+            file::settle(&writer.file.connection, Lane::Trend, range, Some(3600))
+        },
+        |writer| {
+            let range = (seq(4), seq(4));
+            file::unsettle(&writer.file.connection, Lane::Trend, range).map(drop)
+        },
+    ];
+    for change in cases {
+        let mut bench = Bench::new(1 << 30);
+        forty_rows(&mut bench);
+        let mut writer = bench.writer();
+        let altered = "UPDATE settled SET last = last + 8, acked_s = 3600";
+        assert_eq!(writer.file.connection.execute(altered, []).unwrap(), 1);
+        assert!(change(&mut writer).is_err_and(|error| is_damage(&error)));
+    }
+}
+
+/// A range that an older agent wrote has no sum.
+#[test]
+fn a_row_that_is_not_acked_is_not_deleted_whatever_a_range_without_sum_says() {
+    let mut bench = Bench::new(1 << 30);
+    forty_rows(&mut bench);
+    let mut writer = bench.writer();
+    assert_eq!(writer.unacked(Lane::Trend), "1-2,6-40");
+    let altered = "UPDATE settled SET last = last + 8, sum = NULL";
+    assert_eq!(writer.file.connection.execute(altered, []).unwrap(), 1);
+    for limit in [2, 1000] {
+        let change = writer.file.change(at(Duration::ZERO)).unwrap();
+        change.delete_acked(i64::MAX, limit).unwrap();
+        change.commit().unwrap();
+    }
+    assert!(writer.decoded(Lane::Trend, 5).is_none());
+    assert!(writer.decoded(Lane::Trend, 6).is_some());
+    drop(writer);
+    assert_eq!(bench.writer().unacked(Lane::Trend), "1-2,6-40");
+}
