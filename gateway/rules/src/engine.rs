@@ -138,7 +138,8 @@ impl Engine {
         let spot = group.occurrence == Occurrence::Spot;
         let age_ms = now.unix_ms().saturating_sub(t_meas.at.unix_ms());
         let fresh = freshness == Freshness::Fresh;
-        let tells_present = fresh || (spot && age_ms <= SPOT_TELLS_PRESENT_MS);
+        let known = freshness != Freshness::Backfill;
+        let tells_present = fresh || (spot && known && age_ms <= SPOT_TELLS_PRESENT_MS);
         if !tells_present {
             return Vec::new();
         }

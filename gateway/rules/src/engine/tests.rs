@@ -59,7 +59,7 @@ impl Ward {
     fn feed_group(&mut self, group: &ReadingGroup, now: f64) {
         let right = Clocks::of_box(BoxTime::Ahead { ms: 0 });
         let t_meas = self.engine.clocks(group, right, at(now)).measured(group, at(now));
-        let freshness = Freshness::of(group, t_meas.at, at(now));
+        let freshness = Freshness::of(group, t_meas, at(now));
         let input = ReadingInput { group, t_meas, freshness };
         // The state is stored and loaded between any two readings, as the county does.
         self.engine = serde_json::from_str(&serde_json::to_string(&self.engine).unwrap()).unwrap();
