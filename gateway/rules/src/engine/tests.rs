@@ -7,10 +7,7 @@ mod reading;
 mod silence;
 
 use super::*;
-use crate::{
-    alert::AlertState,
-    freshness::{BoxTime, Position},
-};
+use crate::{alert::AlertState, freshness::Position};
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
     device::{DeviceState, DeviceStatus},
