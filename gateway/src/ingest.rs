@@ -269,13 +269,13 @@ impl Ingest {
         metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
         metrics::counter!("gateway_boxes_by_turns_total").increment(counts.by_turns);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
-        match self.events.are_heard() {
-            true => {
-                self.tell_readings(&taken.readings);
-                self.tell_blocks(&taken.blocks);
-            }
-            false if taken.readings.is_empty() => {}
-            false => self.events.leave_out(),
+        let are_heard = match taken.readings.is_empty() {
+            true => self.events.are_heard(),
+            false => self.events.are_heard_or_left_out(),
+        };
+        if are_heard {
+            self.tell_readings(&taken.readings);
+            self.tell_blocks(&taken.blocks);
         }
         let places = [("device", taken.devices), ("site", taken.sites), ("alert", taken.alerts)];
         for (name, list) in places {
