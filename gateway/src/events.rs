@@ -104,17 +104,22 @@ impl Events {
         drop(self.live.send(event));
     }
 
-    /// Whether anybody follows. What many sites say every second is not even told where nobody
-    /// does: see [`Events::leave_out`].
+    /// Whether anybody follows: of what is not kept nothing need be told where nobody does.
     pub(crate) fn are_heard(&self) -> bool {
         self.live.receiver_count() > 0
     }
 
-    /// Something happened that is not told because nobody follows: a board that comes back from
-    /// before it fetches everything.
-    pub(crate) fn leave_out(&self) {
+    /// Whether anybody follows who must be told what just happened. What many sites say every
+    /// second is not even kept where nobody does: a board that comes back from before it fetches
+    /// everything.
+    pub(crate) fn are_heard_or_left_out(&self) -> bool {
+        // Nobody comes back between the question and what follows from it.
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = Kept { next: kept.next + 1, ..Kept::default() };
+        let are_heard = self.are_heard();
+        if !are_heard {
+            *kept = Kept { next: kept.next + 1, ..Kept::default() };
+        }
+        are_heard
     }
 
     /// Follows from now on.
@@ -155,6 +160,7 @@ impl Kept {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::{sync::Barrier, thread};
 
     const RUN: u64 = 1_795_335_300_000;
 
@@ -198,14 +204,33 @@ mod tests {
     #[test]
     fn what_nobody_heard_is_fetched_by_a_board_that_comes_back() {
         let events = events(5);
-        assert!(!events.are_heard());
-        events.leave_out();
+        assert!(!events.are_heard_or_left_out());
         assert_eq!(missed(&events, id(RUN, 4)), None);
         assert_eq!(missed(&events, id(RUN, 5)), Some(vec![]));
         let (_, mut live) = events.follow_after(id(RUN, 5));
-        assert!(events.are_heard());
+        assert!(events.are_heard_or_left_out());
         events.publish("alert", &json!("new"), None);
         assert_eq!(live.try_recv().unwrap().id.number, 6);
+    }
+
+    /// Whenever a board comes back, it hears what happens or fetches everything.
+    #[test]
+    fn a_board_that_comes_back_meanwhile_misses_nothing() {
+        for _ in 0..1000 {
+            let (events, both) = (events(5), Arc::new(Barrier::new(2)));
+            let (board, with) = (events.clone(), Arc::clone(&both));
+            let back = thread::spawn(move || {
+                with.wait();
+                board.follow_after(id(RUN, 4))
+            });
+            both.wait();
+            if events.are_heard_or_left_out() {
+                events.publish("reading", &json!("new"), None);
+            }
+            let (missed, mut live) = back.join().unwrap();
+            let fetches = matches!(missed, Missed::TooMuch);
+            assert!(fetches || live.try_recv().is_ok());
+        }
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Ingest {
         let (client, mut events) = AsyncClient::new(options, ACKS_MAX);
         let (deliveries, waiting) = mpsc::channel(WAITING_MAX);
         let work = tokio::spawn(self.clone().work(waiting, client.clone()));
-        let mut heard = BTreeMap::<SiteId, Instant>::new();
+        let mut heard = Heard::default();
         let ended = loop {
             let polled = tokio::select! {
                 polled = tokio::time::timeout(SILENCE_MAX, events.poll()) => polled,
@@ -171,9 +171,8 @@ impl Ingest {
                         Some(Topic::Ack(_)) | None => continue,
                     };
                     if let (Delivery::Envelope(site, ..), Some(uptime)) = (&delivery, uptime)
-                        && heard.get(site).is_none_or(|last| last.elapsed() >= UPTIME_EVERY)
+                        && heard.is_due(site, uptime.boot, clock::instant())
                     {
-                        heard.insert(site.clone(), clock::instant());
                         let said =
                             Delivery::Uptime { site: site.clone(), uptime, at: clock::now() };
                         deliveries.send(said).await.context("the database has stopped")?;
@@ -270,13 +269,13 @@ impl Ingest {
         metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
         metrics::counter!("gateway_boxes_by_turns_total").increment(counts.by_turns);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
-        match self.events.are_heard() {
-            true => {
-                self.tell_readings(&taken.readings);
-                self.tell_blocks(&taken.blocks);
-            }
-            false if taken.readings.is_empty() => {}
-            false => self.events.leave_out(),
+        let are_heard = match taken.readings.is_empty() {
+            true => self.events.are_heard(),
+            false => self.events.are_heard_or_left_out(),
+        };
+        if are_heard {
+            self.tell_readings(&taken.readings);
+            self.tell_blocks(&taken.blocks);
         }
         let places = [("device", taken.devices), ("site", taken.sites), ("alert", taken.alerts)];
         for (name, list) in places {
@@ -284,6 +283,25 @@ impl Ingest {
                 self.events.publish(name, &with_clinic(item, &self.clinics), None);
             }
         }
+    }
+}
+
+/// Which boot of a site's box was listened to last, and when.
+#[derive(Debug, Default)]
+struct Heard(BTreeMap<SiteId, (u32, Instant)>);
+
+impl Heard {
+    /// Whether to listen to what a box says of its uptime at `now`; if so it was. The first word of
+    /// a boot is never passed over: without it, what that boot recorded has no place.
+    fn is_due(&mut self, site: &SiteId, boot: u32, now: Instant) -> bool {
+        let last = self.0.get(site);
+        let is_due = last.is_none_or(|(of, last)| {
+            *of != boot || now.saturating_duration_since(*last) >= UPTIME_EVERY
+        });
+        if is_due {
+            self.0.insert(site.clone(), (boot, now));
+        }
+        is_due
     }
 }
 
@@ -364,6 +382,22 @@ fn tls(identity: &Identity) -> anyhow::Result<rustls::ClientConfig> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_boot_of_a_box_is_listened_to_at_once() {
+        let (mut heard, began) = (Heard::default(), clock::instant());
+        let [heping, other] = ["heping", "other"].map(|site| SiteId::new(site).unwrap());
+        let mut is_due = |site, boot, ms| {
+            let now = began + Duration::from_millis(ms);
+            heard.is_due(site, boot, now)
+        };
+        assert!(is_due(&heping, 7, 0));
+        assert!(!is_due(&heping, 7, 999));
+        assert!(is_due(&heping, 8, 999));
+        assert!(is_due(&other, 8, 999));
+        assert!(!is_due(&heping, 8, 1998));
+        assert!(is_due(&heping, 8, 1999));
+    }
 
     #[test]
     fn a_transaction_is_as_large_as_the_last_one_says_that_it_may_be() {

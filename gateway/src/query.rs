@@ -29,7 +29,7 @@ pub(crate) type Clinics = BTreeMap<SiteId, String>;
 
 /// The place in an ascending list after which to go on: a moment, the row of those at that moment,
 /// and of several things in that row the index of one.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Place {
     at_ms: i64,
     id: i64,
@@ -46,6 +46,12 @@ impl Place {
         let mut next = || parts.next().flatten();
         let place = Self { at_ms: next()?, id: next()?, index: next()? };
         parts.next().is_none().then_some(place)
+    }
+
+    /// Where to begin for what is behind `after` and not before a moment: SQLite seeks by one lower
+    /// bound, and with two it may walk through the whole history.
+    fn begin(after: Self, from_ms: Option<i64>) -> Self {
+        from_ms.map_or(after, |at_ms| after.max(Self { at_ms, ..Self::BEGIN }))
     }
 
     fn cursor(self) -> String {
@@ -92,16 +98,35 @@ pub(crate) struct ReadingFilter {
     pub(crate) limit: u32,
 }
 
-/// Readings ascending by the time at which the box heard them, by the county's clock; with the place to go on from when there are more.
+/// Readings ascending by the time at which the box heard them, by the county's clock; with the
+/// place to go on from when there are more.
 pub(crate) fn readings(connection: &Connection, filter: &ReadingFilter) -> rusqlite::Result<Value> {
+    let (query, parameters) = groups_asked_for(connection, filter)?;
+    let mut statement = connection.prepare(&query)?;
+    let rows = statement.query(params_from_iter(parameters))?;
+    let told = |row: &Row<'_>| {
+        let group = Group::of_row(row)?;
+        let wanted = filter.metric.as_deref();
+        let readings = group.told().into_iter();
+        let readings = readings.filter(|(metric, ..)| wanted.is_none_or(|name| name == *metric));
+        Ok(readings.map(|(_, index, told)| (index, told)).collect())
+    };
     let after = filter.after.unwrap_or(Place::BEGIN);
+    let (found, next) = page(rows, after, filter.limit, "observed_ms", told)?;
+    Ok(json!({"readings": found, "next_cursor": next}))
+}
+
+/// The question for the groups in which these readings are, and its parameters.
+fn groups_asked_for(
+    connection: &Connection,
+    filter: &ReadingFilter,
+) -> rusqlite::Result<(String, Vec<Sql>)> {
+    let begin = Place::begin(filter.after.unwrap_or(Place::BEGIN), filter.from_ms);
     let mut conditions = vec!["(observed_ms, reading_group.id) >= (?1, ?2)".to_owned()];
-    let mut parameters = vec![Sql::Integer(after.at_ms), Sql::Integer(after.id)];
-    for (test, moment) in [(">=", filter.from_ms), ("<", filter.to_ms)] {
-        if let Some(moment) = moment {
-            parameters.push(Sql::Integer(moment));
-            conditions.push(format!("observed_ms {test} ?{}", parameters.len()));
-        }
+    let mut parameters = vec![Sql::Integer(begin.at_ms), Sql::Integer(begin.id)];
+    if let Some(to_ms) = filter.to_ms {
+        parameters.push(Sql::Integer(to_ms));
+        conditions.push(format!("observed_ms < ?{}", parameters.len()));
     }
     if filter.site.is_some() || filter.device.is_some() {
         let sources = sources(connection, filter.site.as_deref(), filter.device.as_deref())?;
@@ -125,17 +150,7 @@ pub(crate) fn readings(connection: &Connection, filter: &ReadingFilter) -> rusql
         // One more, and the one in which the last page ended.
         u64::from(filter.limit) + 2
     );
-    let mut statement = connection.prepare(&query)?;
-    let rows = statement.query(params_from_iter(parameters))?;
-    let told = |row: &Row<'_>| {
-        let group = Group::of_row(row)?;
-        let wanted = filter.metric.as_deref();
-        let readings = group.told().into_iter();
-        let readings = readings.filter(|(metric, ..)| wanted.is_none_or(|name| name == *metric));
-        Ok(readings.map(|(_, index, told)| (index, told)).collect())
-    };
-    let (found, next) = page(rows, after, filter.limit, "observed_ms", told)?;
-    Ok(json!({"readings": found, "next_cursor": next}))
+    Ok((query, parameters))
 }
 
 /// The devices of that site and name, as the groups name them.
@@ -171,18 +186,19 @@ pub(crate) fn waveforms(
     filter: &WaveformFilter,
 ) -> rusqlite::Result<Value> {
     let mut statement = connection.prepare_cached(
-        "SELECT * FROM waveform WHERE device = ?1 AND metric = ?2 AND start_ms >= ?3 AND start_ms < ?4
-         AND (?5 IS NULL OR site = ?5) AND (start_ms, id) > (?6, ?7) ORDER BY start_ms, id LIMIT ?8",
+        "SELECT * FROM waveform WHERE device = ?1 AND metric = ?2
+         AND (start_ms, id) > (?3, ?4) AND start_ms < ?5
+         AND (?6 IS NULL OR site = ?6) ORDER BY start_ms, id LIMIT ?7",
     )?;
     let after = filter.after.unwrap_or(Place::BEGIN);
+    let begin = Place::begin(after, filter.from_ms);
     let rows = statement.query(params![
         filter.device,
         filter.metric,
-        filter.from_ms.unwrap_or(i64::MIN),
+        begin.at_ms,
+        begin.id,
         filter.to_ms.unwrap_or(i64::MAX),
         filter.site,
-        after.at_ms,
-        after.id,
         i64::from(filter.limit) + 1
     ])?;
     let told = |row: &Row<'_>| Ok(vec![(0, block_json(row)?)]);
@@ -491,4 +507,58 @@ pub(crate) fn ledger_of(row: &Row<'_>) -> rusqlite::Result<LaneLedger> {
         dropped: parse("dropped")?,
         quarantined: parse("quarantined")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+    use rusqlite::StatementStatus;
+
+    const GROUPS_STORED: i32 = 10_000;
+
+    /// A group of one device at each millisecond.
+    const HISTORY: &str = "
+        INSERT INTO source VALUES (1, 'heping', 'ecg-01');
+        INSERT INTO outbox_lane VALUES (1, 'heping', '07', 'trend');
+        INSERT INTO metric_list VALUES (1, 'hr');
+        WITH RECURSIVE moment(ms) AS (SELECT 1 UNION ALL SELECT ms + 1 FROM moment LIMIT 10000)
+        INSERT INTO reading_group (source, outbox_lane, seq, idx, channel, metric_list, said,
+          observed_ms, received_ms, measured_ms, time_suspect)
+        SELECT 1, 1, ms, 0, '', 1, '[\"72\"]', ms, ms, ms, 0 FROM moment;";
+
+    #[test]
+    fn what_was_before_a_moment_is_not_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        connection.execute_batch(HISTORY).unwrap();
+        let at = |at_ms| Some(Place { at_ms, id: at_ms, index: 0 });
+        let device = || Some("ecg-01".to_owned());
+        // The cursor is the later of the two, or from is, or there is no cursor.
+        for (device, from_ms, after, first) in [
+            (None, 9990, None, 9990),
+            (device(), 9990, None, 9990),
+            (device(), 9980, at(9989), 9990),
+            (device(), 9990, at(10), 9990),
+            (None, 10, at(9989), 9990),
+        ] {
+            let from_ms = Some(from_ms);
+            let filter = ReadingFilter { device, from_ms, after, limit: 100, ..Default::default() };
+            let (query, parameters) = groups_asked_for(&connection, &filter).unwrap();
+            let mut statement = connection.prepare(&query).unwrap();
+            let found = statement.query(params_from_iter(parameters)).unwrap();
+            assert!(found.mapped(|_| Ok(())).count() <= 12);
+            let steps = statement.get_status(StatementStatus::VmStep);
+            assert!(steps < GROUPS_STORED / 2, "{steps} steps");
+            let told = readings(&connection, &filter).unwrap();
+            let told: Vec<&Value> = told["readings"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| &one["placed_time"])
+                .collect();
+            let expected: Vec<String> = (first..=10_000).map(rfc3339).collect();
+            assert_eq!(json!(told), json!(expected));
+        }
+    }
 }

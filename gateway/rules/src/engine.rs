@@ -17,7 +17,7 @@ mod silence;
 
 use crate::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
-    freshness::{BoxClock, Clocks, Freshness, Moment},
+    freshness::{BoxClock, BoxTime, Clocks, Freshness, Moment},
     rule::{RuleSet, TechnicalRule},
 };
 use alarms::{Doubt, Held};
@@ -138,7 +138,8 @@ impl Engine {
         let spot = group.occurrence == Occurrence::Spot;
         let age_ms = now.unix_ms().saturating_sub(t_meas.at.unix_ms());
         let fresh = freshness == Freshness::Fresh;
-        let tells_present = fresh || (spot && age_ms <= SPOT_TELLS_PRESENT_MS);
+        let known = freshness != Freshness::Backfill;
+        let tells_present = fresh || (spot && known && age_ms <= SPOT_TELLS_PRESENT_MS);
         if !tells_present {
             return Vec::new();
         }
@@ -177,11 +178,13 @@ impl Engine {
     /// What is known of the clocks between this device and the county, with what the group says.
     ///
     /// How far a device says that its own clock is ahead of its box is good for what it stamped,
-    /// however late it arrives, and whatever becomes of the clock of the box.
+    /// however late it arrives, and whatever becomes of the clock of the box. Where nobody knows
+    /// how wrong that was, nobody knows how wrong the device's is.
     pub fn clocks(&mut self, group: &ReadingGroup, of_box: Clocks, now: WallTime) -> Clocks {
         let at = of_box.observed(group.observed.at, now).at;
         let said = group.readings.iter().find(|reading| reading.metric == Metric::CLOCK_OFFSET);
-        let newest = self.clock_ahead.is_none_or(|(heard, _)| heard <= at);
+        let is_placed = !matches!(of_box.of_box, BoxTime::Before(_));
+        let newest = is_placed && self.clock_ahead.is_none_or(|(heard, _)| heard <= at);
         if let Some((ahead, _)) = said.and_then(Reading::canonical).filter(|_| newest) {
             let ahead_ms = in_ms(ahead).map(|ms| ms.saturating_add(of_box.box_ahead_ms()));
             self.clock_ahead = ahead_ms.map(|ahead_ms| (at, ahead_ms));

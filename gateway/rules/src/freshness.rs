@@ -52,7 +52,7 @@ impl Freshness {
 
     /// The class of a group measured at `t_meas` and received at `now`.
     #[must_use]
-    pub fn of(group: &ReadingGroup, t_meas: WallTime, now: WallTime) -> Self {
+    pub fn of(group: &ReadingGroup, t_meas: Moment, now: WallTime) -> Self {
         match group.occurrence {
             Occurrence::Stream => Self::of_stream(t_meas, now),
             Occurrence::Spot => Self::by_age(t_meas, now, SPOT_FRESH_MS, SPOT_LATE_MS),
@@ -61,12 +61,13 @@ impl Freshness {
 
     /// The class of something that repeats.
     #[must_use]
-    pub fn of_stream(t_meas: WallTime, now: WallTime) -> Self {
+    pub fn of_stream(t_meas: Moment, now: WallTime) -> Self {
         Self::by_age(t_meas, now, STREAM_FRESH_MS, STREAM_LATE_MS)
     }
 
-    fn by_age(t_meas: WallTime, now: WallTime, fresh_ms: i64, late_ms: i64) -> Self {
-        match now.unix_ms().saturating_sub(t_meas.unix_ms()) {
+    fn by_age(t_meas: Moment, now: WallTime, fresh_ms: i64, late_ms: i64) -> Self {
+        match now.unix_ms().saturating_sub(t_meas.at.unix_ms()) {
+            _ if t_meas.only_bounded => Self::Backfill,
             age if age <= fresh_ms => Self::Fresh,
             age if age <= late_ms => Self::Late,
             _ => Self::Backfill,
@@ -81,13 +82,19 @@ pub struct Moment {
     pub at: WallTime,
     /// A clock was wrong or unknown: the moment is what the county made of it.
     pub suspect: bool,
+    /// It was earlier, and nobody knows by how much: it does not tell the present.
+    pub only_bounded: bool,
 }
 
 impl Moment {
     /// A moment by a clock that is right.
     #[must_use]
     pub const fn sure(at: WallTime) -> Self {
-        Self { at, suspect: false }
+        Self { at, suspect: false, only_bounded: false }
+    }
+
+    const fn made(at: WallTime, suspect: bool) -> Self {
+        Self { at, suspect, only_bounded: false }
     }
 }
 
@@ -145,18 +152,20 @@ impl Clocks {
     #[must_use]
     pub fn observed(&self, observed: WallTime, now: WallTime) -> Moment {
         let by_county = earlier(observed, self.box_ahead_ms());
-        let Moment { at, suspect } = match self.of_box {
-            BoxTime::Ahead { .. } => Moment { at: by_county, suspect: by_county != observed },
+        let moment = match self.of_box {
+            BoxTime::Ahead { .. } => Moment::made(by_county, by_county != observed),
             BoxTime::Opened { said, was } => {
                 let apart_ms = said.unix_ms().abs_diff(observed.unix_ms());
                 Moment::sure(if apart_ms > IN_ENVELOPE_MS { was } else { by_county })
             }
-            BoxTime::Before(then) => Moment { at: observed.min(then), suspect: true },
+            BoxTime::Before(then) => {
+                Moment { at: observed.min(then), suspect: true, only_bounded: observed > then }
+            }
         };
-        if is_future(at, now) {
-            return Moment { at: now, suspect: true };
+        match is_future(moment.at, now) {
+            true => Moment { at: now, suspect: true, ..moment },
+            false => moment,
         }
-        Moment { at, suspect }
     }
 
     /// When it was measured: device time without the device's error for a spot reading of a device
@@ -178,7 +187,7 @@ impl Clocks {
             let at = earlier(device, ahead_ms);
             // Else it was stamped before the clock was set: the error of today is not of that time.
             if !is_future(at, now) {
-                return Moment { at, suspect: true };
+                return Moment::made(at, true);
             }
         }
         let told_late = self.tells_at_once && off.is_none() && apart_ms > TOLD_WITHIN_MS;
@@ -186,7 +195,7 @@ impl Clocks {
             return Moment { suspect: true, ..observed };
         }
         let suspect = off.is_some() || is_beyond_memory(device, observed.at);
-        Moment { at: device, suspect }
+        Moment::made(device, suspect)
     }
 }
 
@@ -318,7 +327,7 @@ mod tests {
     #[test]
     fn the_class_is_a_question_of_age() {
         let at = WallTime::from_unix_ms;
-        let class = |age_s: i64| Freshness::of_stream(at(0), at(age_s * 1000));
+        let class = |age_s: i64| Freshness::of_stream(Moment::sure(at(0)), at(age_s * 1000));
         assert_eq!(class(60), Freshness::Fresh);
         assert_eq!(class(61), Freshness::Late);
         assert_eq!(class(600), Freshness::Late);
@@ -410,6 +419,11 @@ mod tests {
         let before = Clocks::of_box(BoxTime::Before(ago(600)));
         assert_eq!(seen(before, 90_000), (NOW.unix_ms() - 90_000, true));
         assert_eq!(seen(before, NOW.unix_ms() + 9_000_000), (600_000, true));
+        // And never the present, also where the next began just now.
+        let before = Clocks::of_box(BoxTime::Before(NOW));
+        let class = |said| Freshness::of_stream(before.observed(said, NOW), NOW);
+        assert_eq!(class(ago(-1)), Freshness::Backfill);
+        assert_eq!(class(ago(-9000)), Freshness::Backfill);
     }
 
     #[test]

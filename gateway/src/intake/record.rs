@@ -74,7 +74,7 @@ impl Batch<'_> {
             group: group.clone(),
             heard,
             t_meas,
-            freshness: Freshness::of(group, t_meas.at, self.now),
+            freshness: Freshness::of(group, t_meas, self.now),
             position: position(envelope, first),
             received: self.now,
             duplicate_of,

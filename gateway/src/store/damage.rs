@@ -9,7 +9,7 @@ use std::{ffi::OsString, fs, path::Path};
 
 /// Looking at a larger one takes longer than a start should: what is broken in it shows in the next
 /// backup, which looks at every page of its copy, and where it is met. That one was cut shows
-/// whatever its length.
+/// whatever its length where its log is empty; else SQLite goes by the length that the log names.
 const CHECK_LEN_MAX: u64 = 256 << 20;
 
 /// What is broken, where something is.

@@ -55,7 +55,7 @@ impl Engine {
         alarm: &DeviceAlarm,
     ) -> Vec<Alert> {
         let at = said.at;
-        let fresh = Freshness::of_stream(at, now) == Freshness::Fresh;
+        let fresh = Freshness::of_stream(said, now) == Freshness::Fresh;
         let key = format!("{}|{}", alarm.code, alarm.channel.as_str());
         let id = alarm.kind.rule_id();
         let mut touched = BTreeSet::new();

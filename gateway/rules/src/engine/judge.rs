@@ -76,7 +76,7 @@ impl Engine {
         rules: &RuleSet,
         group: &ReadingGroup,
         reading: &Reading,
-        Moment { at: t_meas, suspect }: Moment,
+        Moment { at: t_meas, suspect, .. }: Moment,
         (spot, late): (bool, bool),
         touched: &mut BTreeSet<String>,
     ) {

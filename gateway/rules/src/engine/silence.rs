@@ -50,7 +50,7 @@ impl Engine {
             return None;
         }
         self.status_at = Some(place);
-        let fresh = Freshness::of_stream(said.at, now) == Freshness::Fresh;
+        let fresh = Freshness::of_stream(said, now) == Freshness::Fresh;
         let mut touched = BTreeSet::new();
         let mut changed = Vec::new();
         match status.state {

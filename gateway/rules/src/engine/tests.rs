@@ -7,10 +7,7 @@ mod reading;
 mod silence;
 
 use super::*;
-use crate::{
-    alert::AlertState,
-    freshness::{BoxTime, Position},
-};
+use crate::{alert::AlertState, freshness::Position};
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
     device::{DeviceState, DeviceStatus},
@@ -59,7 +56,7 @@ impl Ward {
     fn feed_group(&mut self, group: &ReadingGroup, now: f64) {
         let right = Clocks::of_box(BoxTime::Ahead { ms: 0 });
         let t_meas = self.engine.clocks(group, right, at(now)).measured(group, at(now));
-        let freshness = Freshness::of(group, t_meas.at, at(now));
+        let freshness = Freshness::of(group, t_meas, at(now));
         let input = ReadingInput { group, t_meas, freshness };
         // The state is stored and loaded between any two readings, as the county does.
         self.engine = serde_json::from_str(&serde_json::to_string(&self.engine).unwrap()).unwrap();

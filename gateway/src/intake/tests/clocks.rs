@@ -23,9 +23,19 @@ fn up(s: u64) -> Uptime {
 
 /// A heart rate seen when the box said `said`, in an envelope opened at that uptime.
 fn seen(number: u64, said: WallTime, uptime: Uptime) -> Delivery {
-    let observed = Observed { at: said, quality: ClockQuality::Unknown };
     let reading = Reading::number(Metric::HR, 36, Unit::PER_MINUTE);
-    let group = ReadingGroup::new(DeviceId::new("ecg-01").unwrap(), observed, vec![reading]);
+    seen_of(number, "ecg-01", reading, said, uptime)
+}
+
+fn seen_of(
+    number: u64,
+    device: &str,
+    reading: Reading,
+    said: WallTime,
+    uptime: Uptime,
+) -> Delivery {
+    let observed = Observed { at: said, quality: ClockQuality::Unknown };
+    let group = ReadingGroup::new(DeviceId::new(device).unwrap(), observed, vec![reading]);
     let envelope = Envelope {
         outbox: OUTBOX,
         lane: Lane::Trend,
@@ -114,14 +124,24 @@ fn a_word_that_was_long_on_its_way_moves_nothing() {
 fn a_boot_that_nobody_heard_of_is_in_doubt_and_never_the_present() {
     let mut county = County::new();
     let unheard = Uptime { boot: BOOT + 1, ms: 5000 };
-    take_at(&mut county, NOW, &[said(up(3600), NOW)]);
     let future = WallTime::from_unix_ms(NOW.unix_ms() + 86_400_000);
-    take_at(&mut county, NOW, &[seen(1, in_1970(5), unheard), seen(2, future, unheard)]);
+    // The boot that is known began seconds ago: before that is no news of now.
+    let known = WallTime::from_unix_ms(NOW.unix_ms() - 40_000);
+    let sugar = Reading::number(Metric::GLU_CAP_PL, 30, Unit::MG_PER_DL);
+    let backlog = [
+        seen(1, in_1970(5), unheard),
+        seen(2, future, unheard),
+        seen_of(3, "glu-01", sugar, future, unheard),
+    ];
+    take_at(&mut county, NOW, &[said(up(40), NOW)]);
+    take_at(&mut county, NOW, &backlog);
     let expected = [
         row(in_1970(5), in_1970(5), true, "backfill"),
-        row(future, by_county(0), true, "backfill"),
+        row(future, known, true, "backfill"),
+        row(future, known, true, "backfill"),
     ];
     assert_eq!(told(&county), expected);
+    assert!(county.texts("SELECT device FROM alert").is_empty());
 }
 
 #[test]

@@ -25,7 +25,6 @@ fn told_before(row: &Row<'_>) -> rusqlite::Result<Value> {
         "no_data": text("no_data")?, "validity": text("validity")?,
         "context": serde_json::from_str::<Value>(&context).unwrap_or_default(),
         "device_time": moment(row.get("device_ms")?), "observed_time": moment(row.get("observed_ms")?),
-        "placed_time": moment(row.get("observed_ms")?),
         "received_time": moment(row.get("received_ms")?),
         "measured_time": moment(row.get("measured_ms")?),
         "time_suspect": row.get::<_, bool>("time_suspect")?,

@@ -23,6 +23,17 @@ fn an_alarm_that_began_in_an_outage_is_unknown_until_the_device_is_heard() {
 }
 
 #[test]
+fn an_alarm_of_which_nobody_knows_when_it_was_is_unknown_until_the_device_is_heard() {
+    let mut ward = Ward::new("pump-01");
+    let alarm = ward.an_alarm(10.0, OCCLUSION, AlarmPhase::Start);
+    let said = Moment { suspect: true, only_bounded: true, ..Moment::sure(at(10.0)) };
+    let told = ward.engine.on_alarm(&ward.rules, at(10.0), said, &alarm);
+    assert_eq!(told[0].state, AlertState::Unknown);
+    ward.in_unit(12.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
 fn an_alarm_that_began_and_ended_in_an_outage_is_history() {
     for ended in [100.0, 900.0] {
         let mut ward = Ward::new("pump-01");

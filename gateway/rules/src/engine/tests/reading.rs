@@ -199,6 +199,23 @@ fn a_clock_that_is_wrong_is_told_with_the_alert() {
 }
 
 #[test]
+fn what_a_device_says_of_its_clock_in_a_boot_that_nobody_heard_moves_nothing() {
+    let mut ward = Ward::new("glu-01");
+    let said = |ward: &Ward, observed: WallTime| {
+        let ahead = vec![Reading::number(Metric::CLOCK_OFFSET, 1_795_335_300, Unit::SECOND)];
+        let observed = Observed { at: observed, quality: ClockQuality::Unknown };
+        ReadingGroup::new(ward.engine.device.clone(), observed, ahead)
+    };
+    // The box is in 1970, or in a future: its meter, which is right, seems to be far ahead.
+    for observed in [WallTime::from_unix_ms(5000), at(86_400.0)] {
+        let of_box = Clocks::of_box(BoxTime::Before(at(0.0)));
+        let group = said(&ward, observed);
+        let clocks = ward.engine.clocks(&group, of_box, at(10.0));
+        assert_eq!(clocks.device_ahead_ms, None);
+    }
+}
+
+#[test]
 fn a_box_whose_clock_is_wrong_is_told() {
     let mut edge = Ward::new("heping");
     let hear = |edge: &mut Ward, seconds: f64, now: f64| {
