@@ -74,7 +74,8 @@ fn what_is_lost_with_a_damaged_file_is_counted_also_when_the_agent_is_killed_bef
 /// The last row of the broken page: a checksum takes four bytes or six, and a page has eight rows or
 /// nine.
 fn page_end(counted: &[String]) -> u64 {
-    let last = |line: &String| line.strip_prefix("trend 6-")?.strip_suffix(" damaged")?.parse().ok();
+    let last =
+        |line: &String| line.strip_prefix("trend 6-")?.strip_suffix(" damaged")?.parse().ok();
     let end = counted.iter().find_map(last).unwrap_or(9);
     assert!((8..=9).contains(&end), "{counted:?}");
     end
@@ -233,6 +234,7 @@ fn a_file_beside_that_cannot_be_moved_does_not_keep_the_outbox_from_being_opened
     writer.hand_over(1, trend());
     writer.commit_all();
     assert_eq!((writer.file.id(), writer.unacked(Lane::Trend)), (id, "1-1".into()));
+}
 
 /// Of the longest envelopes there are, the one that is nearest to the limit.
 #[test]
@@ -255,9 +257,10 @@ fn an_urgent_envelope_that_is_full_still_fits_under_another_number() {
 async fn who_asks_is_heard_also_when_there_is_always_something_due() {
     let mut bench = Bench::new(1 << 30);
     let (sender, mut commands) = mpsc::channel(COMMANDS_MAX);
+    let clock = bench.desk.clock;
     let mut writer = bench.writer();
     // Now the look at the disk is due, which comes first.
-    while writer.desk.clock.mono() < at(Duration::from_millis(5)) {
+    while clock.mono() < at(Duration::from_millis(5)).mono {
         tokio::task::yield_now().await;
     }
     let (reply, mut answer) = oneshot::channel();
