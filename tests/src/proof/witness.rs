@@ -93,7 +93,7 @@ impl Witness {
         let committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         for ((outbox, lane), rows) in &*committed {
             let mut settled = told(&county, *outbox, *lane, "received")?;
-            settled.extend(&told(&county, *outbox, *lane, "dropped")?);
+            settled.extend(&dropped(&county, *outbox, *lane, rows)?);
             let missing = rows.keys().filter(|seq| !settled.contains(**seq));
             let missing: RangeSet = missing.map(|seq| (*seq, *seq)).collect();
             ensure!(missing.is_empty(), "{outbox} {lane}: the county has not {missing}");
@@ -189,6 +189,30 @@ fn told(
     Ok(told.unwrap_or_default().parse()?)
 }
 
+/// What drop records count. One of an outbox whose end could not be read is about all above it, too;
+/// one of which nothing could be read is about any that is not in use any more.
+fn dropped(
+    county: &Connection,
+    outbox: OutboxId,
+    lane: Lane,
+    rows: &BTreeMap<Seq, Vec<u8>>,
+) -> anyhow::Result<RangeSet> {
+    let mut dropped = told(county, outbox, lane, "dropped")?;
+    let question = "SELECT min(iif(outbox = ?1, first, 1)) FROM drop_record
+        WHERE cause = 'outbox_lost' AND (outbox = ?1 AND lane = ?2
+            OR outbox = ?3 AND ?1 NOT IN (SELECT outbox FROM site WHERE outbox NOT NULL))";
+    let ids = [outbox, OutboxId::UNREADABLE].map(|id| id.to_string());
+    let open: Option<i64> =
+        county.query_row(question, params![ids[0], lane.name(), ids[1]], |row| row.get(0))?;
+    let open = open.map(u64::try_from).transpose()?.and_then(Seq::new);
+    if let (Some(first), Some(last)) = (open, rows.keys().last())
+        && first <= *last
+    {
+        dropped.insert_range(first, *last);
+    }
+    Ok(dropped)
+}
+
 fn prove_lane(
     county: &Connection,
     (outbox, lane): (OutboxId, Lane),
@@ -197,7 +221,7 @@ fn prove_lane(
     expected: &mut Rows,
 ) -> anyhow::Result<()> {
     let id = outbox.to_string();
-    let dropped = told(county, outbox, lane, "dropped")?;
+    let dropped = dropped(county, outbox, lane, rows)?;
     let mut received = RangeSet::default();
     let mut unseen: RangeSet =
         rows.keys().last().map(|last| (Seq::FIRST, *last)).into_iter().collect();
