@@ -9,7 +9,7 @@
 use super::*;
 use model::{decimal::Decimal, metric::Kind};
 use serde_json::json;
-use std::{env, fs, time::Instant};
+use std::{env, fs};
 
 /// A township clinic with some monitors.
 const DEVICES: u64 = 10;
@@ -112,7 +112,7 @@ fn what_a_reading_costs() {
             count += readings;
         }
         let now = sites.now();
-        let (before, began) = (spent(), Instant::now());
+        let (before, began) = (spent(), crate::clock::instant());
         let transaction = county.connection.transaction().unwrap();
         let taken = take(&transaction, &batch, now, &county.rules).unwrap();
         transaction.commit().unwrap();
