@@ -112,8 +112,8 @@ pub(crate) fn has_all(outbox: &Path, county: &Path) -> anyhow::Result<bool> {
     for lane in Lane::ALL {
         let last = format!("SELECT coalesce(max(place), 0) FROM {}", lane.name());
         let last: i64 = outbox.query_row(&last, [], |row| row.get(0))?;
-        let mut settled: RangeSet = told(&county, &id, lane, "received")?.parse()?;
-        settled.extend(&told(&county, &id, lane, "dropped")?.parse()?);
+        let mut settled: RangeSet = told(&county, &id, lane, "received")?;
+        settled.extend(&told(&county, &id, lane, "dropped")?);
         let through = settled.watermark().map_or(0, Seq::get);
         if through < u64::try_from(last)? {
             return Ok(false);
@@ -129,7 +129,7 @@ fn id_of(outbox: &Connection) -> anyhow::Result<String> {
 }
 
 /// What the ledger says of a lane.
-fn told(county: &Connection, id: &str, lane: Lane, column: &str) -> anyhow::Result<String> {
+fn told(county: &Connection, id: &str, lane: Lane, column: &str) -> anyhow::Result<RangeSet> {
     let told: Option<String> = county
         .query_row(
             &format!("SELECT {column} FROM ledger WHERE outbox = ?1 AND lane = ?2"),
@@ -137,7 +137,7 @@ fn told(county: &Connection, id: &str, lane: Lane, column: &str) -> anyhow::Resu
             |row| row.get(0),
         )
         .optional()?;
-    Ok(told.unwrap_or_default())
+    Ok(told.unwrap_or_default().parse()?)
 }
 
 /// The rows of a lane by their seq. An outbox that has not started anew has each at the place of its
@@ -221,7 +221,6 @@ fn prove_lane(
         }
     }
     let told = told(county, id, lane, "received")?;
-    let received = received.to_string();
     ensure!(told == received, "{lane}: the ledger says {told}, it is {received}");
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! # Invariants
 //! - a number that the thread has not seen is an error, unless a drop record counts it
 
-use super::{Proof, Rows, agree, expect};
+use super::{Proof, Rows, agree, expect, told};
 use crate::read_only;
 use anyhow::{Context as _, bail, ensure};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -92,7 +92,7 @@ impl Witness {
         let county = read_only(county)?;
         let committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
         for ((outbox, lane), rows) in &*committed {
-            let mut settled = told(&county, *outbox, *lane, "received")?;
+            let mut settled = told(&county, &outbox.to_string(), *lane, "received")?;
             settled.extend(&dropped(&county, *outbox, *lane, rows)?);
             let missing = rows.keys().filter(|seq| !settled.contains(**seq));
             let missing: RangeSet = missing.map(|seq| (*seq, *seq)).collect();
@@ -175,20 +175,6 @@ fn note(
     Ok(())
 }
 
-/// What the ledger says of a lane.
-fn told(
-    county: &Connection,
-    outbox: OutboxId,
-    lane: Lane,
-    column: &str,
-) -> anyhow::Result<RangeSet> {
-    let question = format!("SELECT {column} FROM ledger WHERE outbox = ?1 AND lane = ?2");
-    let told: Option<String> = county
-        .query_row(&question, [&outbox.to_string(), lane.name()], |row| row.get(0))
-        .optional()?;
-    Ok(told.unwrap_or_default().parse()?)
-}
-
 /// What drop records count. One of an outbox whose end could not be read is about all above it, too;
 /// one of which nothing could be read is about any that is not in use any more.
 fn dropped(
@@ -197,7 +183,7 @@ fn dropped(
     lane: Lane,
     rows: &BTreeMap<Seq, Vec<u8>>,
 ) -> anyhow::Result<RangeSet> {
-    let mut dropped = told(county, outbox, lane, "dropped")?;
+    let mut dropped = told(county, &outbox.to_string(), lane, "dropped")?;
     let question = "SELECT min(iif(outbox = ?1, first, 1)) FROM drop_record
         WHERE cause = 'outbox_lost' AND (outbox = ?1 AND lane = ?2
             OR outbox = ?3 AND ?1 NOT IN (SELECT outbox FROM site WHERE outbox NOT NULL))";
@@ -261,7 +247,7 @@ fn prove_lane(
         let missing = dropped.missing(first, last);
         ensure!(missing.is_empty(), "{lane} {missing}: neither seen nor told by a drop record");
     }
-    let ledger = told(county, outbox, lane, "received")?;
+    let ledger = told(county, &id, lane, "received")?;
     ensure!(ledger == received, "{lane}: the ledger says {ledger}, it is {received}");
     let only = dropped.ranges().map(|(first, last)| received.missing(first, last).count());
     *lane.of_mut(&mut found.dropped) += only.sum::<u64>();
