@@ -8,6 +8,7 @@
 //! - a stored rule state says when time alone has something to do with it: until then nobody loads it
 
 use crate::{
+    audit::{self, Entry},
     clock::rfc3339,
     query,
     store::{Store, StoreError},
@@ -440,6 +441,10 @@ pub(crate) async fn acknowledge(
             let engine = evaluation.engine(transaction, &site, &device)?;
             match engine.acknowledge(id, &by, reason, &note, now) {
                 Ok(alert) => {
+                    let detail = json!({"reason": reason.name(), "note": note});
+                    let entry =
+                        Entry { who: &by, action: "acknowledge", what: &id.to_string(), detail };
+                    audit::append(transaction, now, &entry)?;
                     evaluation.note(vec![alert]);
                     Ok(Ok(super::alerts::store(context, evaluation)?.pop().unwrap_or_default()))
                 }

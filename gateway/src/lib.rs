@@ -12,6 +12,7 @@
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`]: runs the rules, keeps alert states
+//! - [`audit`]: who did what, in a chain of hashes
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
 //!
@@ -22,6 +23,7 @@
 
 mod alerts;
 mod api;
+mod audit;
 mod backup;
 mod clock;
 mod command;

@@ -10,10 +10,23 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use uplink_proto::{envelope::peek, samples};
 
 /// Schema this gateway writes.
-pub(crate) const SCHEMA: u32 = 4;
+pub(crate) const SCHEMA: u32 = 10;
 
 /// From nothing to schema 1, from there to 2, and so on.
-const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 4] = [county, evidence, groups, clocks];
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 10] = [
+    county,
+    evidence,
+    groups,
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0004_clocks.sql")),
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0005_audit.sql")),
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0006_patients.sql")),
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0007_rule_sets.sql")),
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0008_late.sql")),
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0009_duty.sql")),
+    |transaction| {
+        transaction.execute_batch(include_str!("../../migrations/0010_notifications.sql"))
+    },
+];
 
 /// Takes every step the database has not taken yet.
 pub(super) fn migrate(mut connection: Connection) -> rusqlite::Result<Connection> {
@@ -49,10 +62,6 @@ fn evidence(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         place.execute(params![id, header.outbox.to_string(), header.lane.name(), seq])?;
     }
     waveforms(transaction)
-}
-
-fn clocks(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-    transaction.execute_batch(include_str!("../../migrations/0004_clocks.sql"))
 }
 
 /// Databases of schema 1 have samples of codec 1 or of codec 2; which, their checksum tells.

@@ -1,0 +1,1 @@
+-- Schema 7: versions of the rules, and what boxes are told.

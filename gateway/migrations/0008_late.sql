@@ -1,0 +1,1 @@
+-- Schema 8: what came late and waits to be judged.

@@ -1,0 +1,1 @@
+-- Schema 10: who was told.
