@@ -68,7 +68,7 @@ const ACKS_MAX: usize = 1024;
 /// Rules look at their deadlines this often.
 const RULES_EVERY: Duration = Duration::from_secs(1);
 
-/// What a box says of its uptime beside each envelope is listened to this often: the first word of
+/// What a box says of its uptime beside envelopes is listened to this often: the first word of
 /// a connection, and enough to find one that was not on its way for long.
 const UPTIME_EVERY: Duration = Duration::from_secs(1);
 
