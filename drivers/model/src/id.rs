@@ -122,6 +122,13 @@ macro_rules! name_text {
 name_text!(SiteId, stored);
 name_text!(DeviceId, new);
 
+/// An edge box has the name of its site: what a site's name may be, a device's may be too.
+impl From<&SiteId> for DeviceId {
+    fn from(site: &SiteId) -> Self {
+        Self(site.0.clone())
+    }
+}
+
 /// Which of several like sources inside one device (`t1`, `t2`); mostly empty.
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Channel(String);
