@@ -198,6 +198,11 @@ fn person(connection: &Connection, name: &str) -> rusqlite::Result<Option<Person
     connection.query_row("SELECT * FROM person WHERE name = ?1", [name], person_of).optional()
 }
 
+/// Whether somebody has this name, whatever they may do.
+pub(crate) fn is_known(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    Ok(person(connection, name)?.is_some())
+}
+
 /// Everybody, also who is shut out.
 pub(crate) fn people(connection: &Connection) -> rusqlite::Result<Vec<Person>> {
     connection.prepare("SELECT * FROM person ORDER BY name")?.query_map([], person_of)?.collect()

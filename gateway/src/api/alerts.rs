@@ -73,13 +73,15 @@ fn sees_service(caller: &Caller) -> Result<bool, Problem> {
     Ok(false)
 }
 
-/// Whether an alert of that site is one of the caller's.
-fn is_own(caller: &Caller, site: &str, service: bool) -> bool {
-    (site == SiteId::county().as_str()) == service && caller.reaches(site)
-}
-
 fn not_found() -> Problem {
     Problem::not_found("no alert has this id; fetch the list again")
+}
+
+/// Whether the caller does that with an alert of that site; `service` is what one does with those
+/// about the county's own service.
+fn check(caller: &Caller, site: &str, action: Action, service: Action) -> Result<(), Problem> {
+    caller.may(if site == SiteId::county().as_str() { service } else { action })?;
+    if caller.reaches(site) { Ok(()) } else { Err(not_found()) }
 }
 
 async fn one(
@@ -87,24 +89,21 @@ async fn one(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let service = sees_service(&caller)?;
     let clinics = Arc::clone(&app.clinics);
     let found = app.store.read(move |connection| query::alert(connection, &id, &clinics)).await?;
-    let site = |alert: &Value| alert.get("site").and_then(Value::as_str).map(ToOwned::to_owned);
-    let own = |alert: &Value| site(alert).is_some_and(|site| is_own(&caller, &site, service));
-    found.filter(own).map(Json).ok_or_else(not_found)
+    let alert = found.ok_or_else(not_found)?;
+    let site = alert.get("site").and_then(Value::as_str).unwrap_or_default();
+    check(&caller, site, Action::SeeAlerts, Action::SeeServiceAlerts)?;
+    Ok(Json(alert))
 }
 
 /// The id of an alert if it is there and the caller may act on it.
 async fn actionable(app: &App, caller: &Caller, id: &str) -> Result<AlertId, Problem> {
-    let service = caller.may(Action::ActOnServiceAlerts).is_ok();
-    if !service {
-        caller.may(Action::ActOnAlerts)?;
-    }
     let id = AlertId::from_hex(id).ok_or_else(not_found)?;
     let ask = move |connection: &Connection| query::site_of_alert(connection, id);
     let site = app.store.read(ask).await?.ok_or_else(not_found)?;
-    if is_own(caller, &site, service) { Ok(id) } else { Err(not_found()) }
+    check(caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
+    Ok(id)
 }
 
 #[derive(Deserialize)]

@@ -138,7 +138,6 @@ async fn log_in(
     let wanted = name.clone();
     let person = app.store.read(move |connection| people::find_person(connection, &wanted)).await?;
     let hash = person.map(|(hash, _)| hash);
-    let is_known = hash.is_some();
     let fits = tokio::task::spawn_blocking(move || {
         let fits = people::password_fits(&password, hash.as_deref());
         // Kept until here: whoever hangs up does not make room for the next.
@@ -147,7 +146,7 @@ async fn log_in(
     })
     .await;
     if !matches!(fits, Ok(true)) {
-        tell_failure(&app, now, is_known.then_some(name)).await;
+        tell_failure(&app, now, name).await;
         return Err(wrong());
     }
     app.attempts.succeeded(&name);
@@ -173,10 +172,12 @@ async fn log_in(
 }
 
 /// Writes down that somebody did not get in; of names that nobody has, only how many there were.
-async fn tell_failure(app: &App, now: WallTime, name: Option<String>) {
-    let (what, detail) = match name {
-        Some(name) => (name, json!({})),
-        None => match app.attempts.stranger(now.unix_ms()) {
+async fn tell_failure(app: &App, now: WallTime, name: String) {
+    let asked = name.clone();
+    let is_known = move |connection: &Connection| people::is_known(connection, &asked);
+    let (what, detail) = match app.store.read(is_known).await {
+        Ok(true) => (name, json!({})),
+        Ok(false) | Err(_) => match app.attempts.stranger(now.unix_ms()) {
             Some(strangers) => (String::new(), json!({"unknown_names": strangers})),
             None => return,
         },

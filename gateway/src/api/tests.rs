@@ -1,5 +1,7 @@
 //! The API against its own document, and its errors.
 
+mod roles;
+
 use super::*;
 use crate::{
     clock,

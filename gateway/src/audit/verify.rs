@@ -21,6 +21,10 @@ const NUMBER_MAX: i64 = 1 << 53;
 /// Findings that are told one by one.
 const FINDINGS_MAX: usize = 100;
 
+/// Means of an entry that says another number than its place has.
+const ITS_NUMBER: &str = "what it says was changed, its number among it, or, where it is the last, \
+                          what stood before it was removed";
+
 /// One row, as it is stored.
 #[derive(Debug)]
 struct Stored {
@@ -82,6 +86,12 @@ struct Link {
 struct Gap {
     first: i64,
     last: i64,
+}
+
+impl Gap {
+    const fn holds(&self, number: i64) -> bool {
+        self.first <= number && number <= self.last
+    }
 }
 
 /// A row that is none of the chain where it stands.
@@ -167,22 +177,9 @@ impl Walk {
             return self.judge_unlinked(stored, next);
         }
         let said_ahead = |place: usize| self.ahead.get(place).and_then(Stored::said);
-        if said_ahead(0) == Some(next + 1) {
-            // It stands where the next entry stood.
-            let confirmed = self.ahead.front().is_some_and(|after| after.follows(&stored.hash));
-            if follows || confirmed {
-                self.find(next, "changed", "what it says was changed, its number among it");
-                return self.accept(stored, next);
-            }
-            let row = stored.row;
-            self.strangers.push(Stranger { stored, place: Some(next) });
-            self.gaps.push(Gap { first: next, last: next });
-            return self.link(Link { number: next, row, hash: Vec::new() }, true);
-        }
-        let in_place = stored.row.wrapping_sub(self.offset) == next;
-        if self.ahead.is_empty() && in_place {
-            self.find(next, "changed", "what it says was changed, its number among it");
-            return self.accept(stored, next);
+        let is_last = self.ahead.is_empty() && stored.row.wrapping_sub(self.offset) == next;
+        if said_ahead(0) == Some(next + 1) || is_last {
+            return self.judge_in_place(stored, next, follows);
         }
         let returns = (0..self.ahead.len()).find(|place| said_ahead(*place) == Some(next));
         match (said.filter(|said| *said > next), returns) {
@@ -196,6 +193,23 @@ impl Walk {
                 self.strangers.push(Stranger { stored, place: None });
             }
         }
+    }
+
+    /// It stands where the next entry stood, and says another number.
+    fn judge_in_place(&mut self, stored: Stored, next: i64, follows: bool) {
+        let is_missed = |said| self.gaps.iter().any(|gap| gap.holds(said));
+        let confirmed = match self.ahead.front() {
+            Some(after) => after.follows(&stored.hash),
+            None => !stored.said().is_some_and(is_missed),
+        };
+        if follows || confirmed {
+            self.find(next, "changed", ITS_NUMBER);
+            return self.accept(stored, next);
+        }
+        let row = stored.row;
+        self.strangers.push(Stranger { stored, place: Some(next) });
+        self.gaps.push(Gap { first: next, last: next });
+        self.link(Link { number: next, row, hash: Vec::new() }, true);
     }
 
     /// The next entry by its number, and it does not follow the one before.
@@ -347,7 +361,7 @@ impl Walk {
                 self.put_elsewhere(said, stored.row);
             } else if let Some(place) = place.filter(|place| self.fill(*place)) {
                 self.entries += 1;
-                self.find(place, "changed", "what it says was changed, its number among it");
+                self.find(place, "changed", ITS_NUMBER);
             } else {
                 self.inserted(stored.row);
             }
@@ -360,8 +374,7 @@ impl Walk {
 
     /// Takes an entry out of the gaps; whether it was in one.
     fn fill(&mut self, number: i64) -> bool {
-        let holds = |gap: &Gap| (gap.first..=gap.last).contains(&number);
-        let Some(place) = self.gaps.iter().position(holds) else { return false };
+        let Some(place) = self.gaps.iter().position(|gap| gap.holds(number)) else { return false };
         let Gap { first, last } = self.gaps.swap_remove(place);
         let parts = [(first, number - 1), (number + 1, last)].into_iter();
         let parts = parts.filter(|(first, last)| first <= last);
@@ -374,3 +387,6 @@ impl Walk {
 fn beyond(first: i64, place: usize) -> i64 {
     first.saturating_add(i64::try_from(place).unwrap_or(i64::MAX)).saturating_add(1)
 }
+
+#[cfg(test)]
+mod tests;
