@@ -7,6 +7,7 @@
 //! - [`freshness`]: `t_meas`, and the class fresh, late or backfill
 //! - [`alert`]: alerts, their states, who acknowledged them
 //! - [`engine`]: readings in, changed alerts out
+//! - [`retro`]: the pass over what came late
 //!
 //! # Invariants
 //! - the same readings and the same rule set give the same alerts with the same ids
@@ -18,4 +19,5 @@ pub mod alert;
 mod compare;
 pub mod engine;
 pub mod freshness;
+pub mod retro;
 pub mod rule;
