@@ -13,6 +13,7 @@ mod record;
 
 use crate::{
     alerts::{self, Context, Evaluation},
+    late::Came,
     query,
     store::{Store, StoreError},
 };
@@ -120,6 +121,7 @@ struct Batch<'t> {
     /// Boxes that came back after another one with the same certificate: they are told.
     by_turns: BTreeSet<(SiteId, OutboxId)>,
     evaluation: Evaluation,
+    late: Came,
     names: Names,
     taken: Taken,
 }
@@ -246,6 +248,7 @@ impl<'t> Batch<'t> {
             errors: BTreeMap::new(),
             by_turns: BTreeSet::new(),
             evaluation: Evaluation::default(),
+            late: Came::default(),
             names: Names::default(),
             taken: Taken::default(),
         }
@@ -602,6 +605,7 @@ impl<'t> Batch<'t> {
             let acks = Ack::telling(outbox, lanes, proven, errors).into_iter();
             self.taken.acks.extend(acks.map(|ack| (site.clone(), Ack { by_turns, ..ack })));
         }
+        self.late.remember(self.connection, self.now)?;
         self.taken.alerts = alerts::store(self.context(), self.evaluation)?;
         Ok(self.taken)
     }
