@@ -409,7 +409,9 @@ pub(crate) fn give_up_sites(
     while let Some(row) = rows.next()? {
         let site: String = row.get("site")?;
         if let Ok(site) = SiteId::new(&site) {
-            told.push((site, site_json(row)?));
+            let mut one = site_json(row)?;
+            late::of_site(connection, &mut one)?;
+            told.push((site, one));
         }
     }
     Ok(told)

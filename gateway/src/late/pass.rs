@@ -82,8 +82,10 @@ pub(super) async fn pass(
     now: impl FnOnce() -> WallTime,
 ) -> Result<Told, StoreError> {
     let (of_site, of_device) = (site.clone(), device.clone());
-    let begin = move |transaction: &Transaction<'_>| begin(transaction, &of_site, &of_device);
-    let Some(mut work) = store.write(begin).await? else { return Ok(Told::default()) };
+    let take = move |transaction: &Transaction<'_>| take(transaction, &of_site, &of_device);
+    store.write(take).await?;
+    let begin = move |connection: &Connection| begin(connection, &site, &device);
+    let Some(mut work) = store.read(begin).await? else { return Ok(Told::default()) };
     while work.is_under_way() {
         let rules = Arc::clone(&rules);
         work = store
@@ -98,18 +100,27 @@ pub(super) async fn pass(
     store.write(move |transaction| end(transaction, work, &rules, now)).await
 }
 
-/// Takes what waits of a device in hand.
+/// Takes what waits of a device in hand: what comes from now on waits for the next pass.
+pub(super) fn take(
+    connection: &Connection,
+    site: &SiteId,
+    device: &DeviceId,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE OR IGNORE late_device SET judged = 1 WHERE site = ?1 AND device = ?2",
+        )?
+        .execute(params![site.as_str(), device.as_str()])
+        .map(drop)
+}
+
+/// Begins a pass over what was taken in hand.
 pub(super) fn begin(
     connection: &Connection,
     site: &SiteId,
     device: &DeviceId,
 ) -> rusqlite::Result<Option<Work>> {
     let of_device = params![site.as_str(), device.as_str()];
-    connection
-        .prepare_cached(
-            "UPDATE OR IGNORE late_device SET judged = 1 WHERE site = ?1 AND device = ?2",
-        )?
-        .execute(of_device)?;
     let waiting: Option<(Option<i64>, Option<i64>, Option<i64>)> = connection
         .prepare_cached(
             "SELECT from_ms, until_ms, stamped_from_ms FROM late_device

@@ -577,6 +577,7 @@ fn a_county_that_stops_in_the_middle_of_a_pass_does_it_again_and_leaves_nothing_
             let path = county.path();
             let connection = Store::connection(Path::new(&path)).unwrap();
             let device = DeviceId::new("ecg-01").unwrap();
+            pass::take(&connection, &site(), &device).unwrap();
             let mut work = pass::begin(&connection, &site(), &device).unwrap().unwrap();
             work.step(&connection, &county.rules).unwrap();
             drop(work);

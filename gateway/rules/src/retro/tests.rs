@@ -195,7 +195,7 @@ fn without_outage(said: &[(i64, ReadingGroup)]) -> BTreeMap<AlertId, Alert> {
 
 #[test]
 fn after_an_outage_there_are_the_same_alerts_and_nothing_late_sounds_that_must_not() {
-    let one = env::var("SIM_SEED").ok().map(|seed| seed.parse().unwrap());
+    let one: Option<u64> = env::var("SIM_SEED").ok().map(|seed| seed.parse().unwrap());
     let seeds: Vec<u64> = one.map_or_else(|| (0..24).collect(), |seed| vec![seed]);
     let (mut compared, mut found_late) = (0, 0);
     for seed in seeds {
@@ -204,7 +204,7 @@ fn after_an_outage_there_are_the_same_alerts_and_nothing_late_sounds_that_must_n
         found_late += late;
     }
     // Else it has compared nothing.
-    assert!(compared > 0 && found_late > 0, "{compared} alerts, {found_late} late");
+    assert!(compared > 0 && (found_late > 0 || one.is_some()), "{compared}, {found_late} late");
 }
 
 /// How many alerts were compared, and how many of them the pass made.
@@ -285,12 +285,23 @@ fn compare(seed: u64) -> (usize, u32) {
     for alert in missing {
         assert!(alert.started_at < at(until), "{seed}");
     }
-    let has_episode = |id: &AlertId| {
-        expected.contains_key(id)
-            || joined.iter().any(|(own, to)| to == id && expected.contains_key(own))
+    // An episode that paused in the outage was told a second time by fresh values before the pass
+    // could know.
+    let went_on = |alert: &Alert| {
+        alert.late_row.is_none()
+            && expected.values().any(|whole| {
+                let over = whole.cleared_at.unwrap_or(at(WATCHED_S + CALM_S));
+                whole.family == alert.family
+                    && (whole.started_at..=over).contains(&alert.started_at)
+            })
+    };
+    let has_episode = |alert: &Alert| {
+        let is_joined =
+            |(own, to): (&AlertId, &AlertId)| *to == alert.id && expected.contains_key(own);
+        expected.contains_key(&alert.id) || joined.iter().any(is_joined) || went_on(alert)
     };
     let invented: Vec<&Alert> =
-        county.alerts.values().filter(|alert| !has_episode(&alert.id)).collect();
+        county.alerts.values().filter(|alert| !has_episode(alert)).collect();
     assert!(
         invented.is_empty(),
         "{outage}: invented {:#?}, expected {:#?}",

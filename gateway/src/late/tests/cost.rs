@@ -63,14 +63,18 @@ fn what_a_pass_costs() {
             work(&mut connection);
             into.push(began.elapsed().as_millis());
         };
-        let mut work = None;
         measured(
             &mut |connection| {
                 let transaction = connection.transaction().unwrap();
-                work = pass::begin(&transaction, &site(), &device).unwrap();
+                pass::take(&transaction, &site(), &device).unwrap();
                 transaction.commit().unwrap();
             },
             &mut writes_ms,
+        );
+        let mut work = None;
+        measured(
+            &mut |connection| work = pass::begin(connection, &site(), &device).unwrap(),
+            &mut steps_ms,
         );
         let mut work = work.unwrap();
         while work.is_under_way() {
