@@ -301,7 +301,7 @@ impl Evaluation {
         }
     }
 
-    fn engine(
+    pub(crate) fn engine(
         &mut self,
         connection: &Connection,
         site: &SiteId,
@@ -315,7 +315,7 @@ impl Evaluation {
         Ok(self.engines.entry(key).or_insert_with(|| Engine::new(site.clone(), device.clone())))
     }
 
-    fn note(&mut self, changed: Vec<Alert>) {
+    pub(crate) fn note(&mut self, changed: Vec<Alert>) {
         self.changed.extend(changed.into_iter().map(|alert| (alert.id, alert)));
     }
 }
@@ -326,7 +326,11 @@ fn subject(site: &SiteId) -> rusqlite::Result<DeviceId> {
     DeviceId::new(site.as_str()).map_err(|_| rusqlite::Error::InvalidQuery)
 }
 
-fn load(connection: &Connection, site: &SiteId, device: &DeviceId) -> rusqlite::Result<Engine> {
+pub(crate) fn load(
+    connection: &Connection,
+    site: &SiteId,
+    device: &DeviceId,
+) -> rusqlite::Result<Engine> {
     let stored: Option<String> = connection
         .prepare_cached("SELECT state FROM engine WHERE site = ?1 AND device = ?2")?
         .query_row(params![site.as_str(), device.as_str()], |row| row.get(0))
@@ -418,6 +422,7 @@ fn json(alert: &Alert, revision: i64) -> Value {
         "acknowledged_at": acknowledged.map(|by| moment(by.at)),
         "reason": acknowledged.map(|by| by.reason.name()),
         "retro": alert.retro,
+        "late_row": alert.late_row,
         "time_suspect": alert.time_suspect,
         "recurrences": alert.recurrences,
         "timeline": timeline,

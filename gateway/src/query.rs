@@ -2,6 +2,7 @@
 
 use crate::{
     clock::rfc3339,
+    late,
     people::Scope,
     reading::{GROUPS, Group, said_by_box},
 };
@@ -19,7 +20,7 @@ use std::collections::BTreeMap;
 use uplink_proto::{ranges::RangeSet, receiver::LaneLedger, samples};
 
 /// Where every site is, until one says otherwise.
-const TIME_ZONE: &str = "Asia/Shanghai";
+pub(crate) const TIME_ZONE: &str = "Asia/Shanghai";
 
 /// What was done to a device is told so far back.
 const ACTIONS_MAX: u32 = 20;
@@ -341,7 +342,8 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
             let silent = json!({"site": site.as_str(), "clinic": name, "time_zone": TIME_ZONE,
                 "online": false, "last_seen": null, "agent_version": null, "clock": null,
                 "clock_evidence": "", "clock_changes": [],
-                "backlog": {"urgent": 0, "trend": 0, "wave": 0}, "holds_s": null});
+                "backlog": {"urgent": 0, "trend": 0, "wave": 0}, "holds_s": null,
+                "replay": null, "late": null});
             (site.to_string(), silent)
         })
         .collect();
@@ -353,6 +355,7 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
         if let Some(fields) = told.as_object_mut() {
             fields.insert("clock_changes".to_owned(), clock_changes(connection, &site)?);
         }
+        late::of_site(connection, &mut told)?;
         sites.insert(site, told);
     }
     Ok(json!({"sites": sites.into_values().collect::<Vec<_>>()}))
@@ -379,7 +382,9 @@ pub(crate) fn site(connection: &Connection, site: &SiteId) -> rusqlite::Result<O
     connection
         .prepare_cached("SELECT * FROM site WHERE site = ?1")?
         .query_row([site.as_str()], site_json)
-        .optional()
+        .optional()?
+        .map(|mut told| late::of_site(connection, &mut told).map(|()| told))
+        .transpose()
 }
 
 fn site_json(row: &Row<'_>) -> rusqlite::Result<Value> {
@@ -393,7 +398,7 @@ fn site_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "agent_version": row.get::<_, String>("agent_version")?, "clock": row.get::<_, String>("clock")?,
         "clock_evidence": row.get::<_, String>("clock_evidence")?,
         "outbox": row.get::<_, String>("outbox")?,
-        "backlog": backlog, "holds_s": holds_s,
+        "backlog": backlog, "holds_s": holds_s, "replay": null,
     }))
 }
 
@@ -410,7 +415,9 @@ pub(crate) fn give_up_sites(
     while let Some(row) = rows.next()? {
         let site: String = row.get("site")?;
         if let Ok(site) = SiteId::new(&site) {
-            told.push((site, site_json(row)?));
+            let mut one = site_json(row)?;
+            late::of_site(connection, &mut one)?;
+            told.push((site, one));
         }
     }
     Ok(told)
@@ -475,7 +482,12 @@ pub(crate) fn alert(
     clinics: &Clinics,
 ) -> rusqlite::Result<Option<Value>> {
     let body: Option<String> = connection
-        .query_row("SELECT body FROM alert WHERE id = ?1", [id], |row| row.get(0))
+        .query_row(
+            "SELECT body FROM alert
+             WHERE id = coalesce((SELECT alert FROM alert_joined WHERE id = ?1), ?1)",
+            [id],
+            |row| row.get(0),
+        )
         .optional()?;
     Ok(body.map(|body| with_clinic(serde_json::from_str(&body).unwrap_or_default(), clinics)))
 }

@@ -7,6 +7,7 @@ use crate::{
     config::{BrokerConfig, GatewayConfig, host_port},
     events::Events,
     ingest::{self, Ingest},
+    late,
     pki::Pki,
     retention, settings,
     store::{self, DATABASE, Store},
@@ -92,6 +93,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
         stopped: stopped.clone(),
     };
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
+    tasks.spawn(late::run(ingest.clone()));
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
     tasks.spawn(audit::watch(store.clone(), Arc::clone(&rules), events.clone(), stopped.clone()));

@@ -8,6 +8,7 @@
 //! - [`freshness`]: `t_meas`, and the class fresh, late or backfill
 //! - [`alert`]: alerts, their states, who acknowledged them
 //! - [`engine`]: readings in, changed alerts out
+//! - [`retro`]: the pass over what came late
 //!
 //! # Invariants
 //! - the same readings and the same rule set give the same alerts with the same ids
@@ -20,4 +21,5 @@ pub mod binding;
 mod compare;
 pub mod engine;
 pub mod freshness;
+pub mod retro;
 pub mod rule;

@@ -368,6 +368,8 @@ fn enumerations_are_those_of_the_code() {
         ("Block.flags.items", ["lead_off", "pacer", "saturation"].map(str::to_owned).into()),
         ("Device.kind", names(&DeviceKind::ALL, DeviceKind::name)),
         ("Device.state", names(&DeviceState::ALL, DeviceState::name)),
+        ("LateValue.comparator", signs.clone()),
+        ("LateValue.priority", names(&Priority::ALL, Priority::name)),
         ("LedgerLane.lane", lanes.clone()),
         ("Metric.kind", kinds.collect()),
         ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
