@@ -3,6 +3,7 @@
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts and acknowledging them
+//! - [`notifications`]: who was told of them beside the board
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -14,13 +15,14 @@ mod attempts;
 mod data;
 mod events;
 mod extract;
+mod notifications;
 mod pages;
 mod problem;
 mod session;
 
 use crate::{
-    config::HttpConfig, disk::DiskState, events::Events, people::Caller, pki::Identity,
-    query::Clinics, store::Store,
+    clock, config::HttpConfig, disk::DiskState, events::Events, notify::standings, people::Caller,
+    pki::Identity, query::Clinics, store::Store,
 };
 use anyhow::Context as _;
 use attempts::Attempts;
@@ -160,7 +162,8 @@ fn router(app: App) -> Router {
 /// Everything below `/api/v1`.
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
-    [session::routes(), data::routes(), alerts::routes(), events::routes(), own].concat()
+    let alerts = [alerts::routes(), notifications::routes()].concat();
+    [session::routes(), data::routes(), alerts, events::routes(), own].concat()
 }
 
 /// For those who watch over the service.
@@ -176,13 +179,22 @@ fn with(routes: Vec<Route>) -> Router<App> {
     routes.into_iter().fold(Router::new(), |router, (path, answers)| router.route(path, answers))
 }
 
-async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
-    app.store.read(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await?;
+async fn readyz(State(app): State<App>) -> Result<String, Problem> {
+    let sinks = app.store.read(|connection| standings(connection, clock::now())).await?;
+    let failing: Vec<String> = sinks
+        .into_iter()
+        .filter(|standing| standing.failing_since.is_some())
+        .map(|standing| standing.sink)
+        .collect();
     let not_ready =
         |title, detail: &str| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, title, detail));
     match (*app.broker_up.borrow(), app.store.disk().found().state()) {
-        (true, DiskState::Good) => Ok("ready\n"),
-        (true, DiskState::Low) => Ok("ready; the disk is nearly full, make room\n"),
+        (true, DiskState::Good) if failing.is_empty() => Ok("ready\n".to_owned()),
+        (true, DiskState::Good) => Ok(format!(
+            "ready; notifications do not get through to {}, see /api/v1/notifications\n",
+            failing.join(", ")
+        )),
+        (true, DiskState::Low) => Ok("ready; the disk is nearly full, make room\n".to_owned()),
         (_, DiskState::Full) => not_ready(
             "The disk is full",
             "only urgent records are taken in, the rest waits at the clinics; make room on the \

@@ -11,7 +11,7 @@ use std::{
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Events a board may be behind before it must fetch everything again.
 const BEHIND_MAX: usize = 1024;
@@ -67,6 +67,8 @@ pub(crate) struct Events {
     run: u64,
     live: broadcast::Sender<Arc<Event>>,
     kept: Arc<Mutex<Kept>>,
+    /// Changes with every alert that is told.
+    alerts: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -88,7 +90,8 @@ pub(crate) enum Missed {
 impl Events {
     /// `run` differs from that of every other run.
     pub(crate) fn new(run: u64) -> Self {
-        Self { run, live: broadcast::Sender::new(BEHIND_MAX), kept: Arc::default() }
+        let live = broadcast::Sender::new(BEHIND_MAX);
+        Self { run, live, kept: Arc::default(), alerts: watch::Sender::default() }
     }
 
     pub(crate) fn publish(&self, name: &'static str, data: &Value, wave: Option<String>) {
@@ -102,6 +105,14 @@ impl Events {
         }
         // Nobody listening is no failure.
         drop(self.live.send(event));
+        if name == "alert" {
+            self.alerts.send_replace(());
+        }
+    }
+
+    /// Changes whenever an alert was told, without following: that would make all be told.
+    pub(crate) fn alerts(&self) -> watch::Receiver<()> {
+        self.alerts.subscribe()
     }
 
     /// Whether anybody follows: of what is not kept nothing need be told where nobody does.

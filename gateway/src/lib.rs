@@ -12,6 +12,7 @@
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`]: runs the rules, keeps alert states
+//! - [`notify`]: tells others of them than the board
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
@@ -33,6 +34,7 @@ mod events;
 mod ingest;
 mod intake;
 mod ledger;
+mod notify;
 mod people;
 mod pki;
 mod query;

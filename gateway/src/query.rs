@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use uplink_proto::{ranges::RangeSet, receiver::LaneLedger, samples};
 
 /// Where every site is, until one says otherwise.
-const TIME_ZONE: &str = "Asia/Shanghai";
+pub(crate) const TIME_ZONE: &str = "Asia/Shanghai";
 
 /// What was done to a device is told so far back.
 const ACTIONS_MAX: u32 = 20;
