@@ -2,7 +2,8 @@
 //!
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
-//! - [`alerts`]: alerts and acknowledging them
+//! - [`alerts`]: alerts, and what persons do with them
+//! - [`duty`]: who is on duty, and what the alerts of a time came to
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -12,6 +13,7 @@
 mod alerts;
 mod attempts;
 mod data;
+mod duty;
 mod events;
 mod extract;
 mod pages;
@@ -160,7 +162,8 @@ fn router(app: App) -> Router {
 /// Everything below `/api/v1`.
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
-    [session::routes(), data::routes(), alerts::routes(), events::routes(), own].concat()
+    let alerts = [alerts::routes(), duty::routes()].concat();
+    [session::routes(), data::routes(), alerts, events::routes(), own].concat()
 }
 
 /// For those who watch over the service.

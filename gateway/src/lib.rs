@@ -12,6 +12,7 @@
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`]: runs the rules, keeps alert states
+//! - [`duty`], [`figures`]: who is on duty; how many alerts there were, and what became of them
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
@@ -29,7 +30,9 @@ mod clock;
 mod command;
 mod config;
 mod disk;
+mod duty;
 mod events;
+mod figures;
 mod ingest;
 mod intake;
 mod ledger;

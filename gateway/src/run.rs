@@ -4,6 +4,7 @@ use crate::{
     api::{self, App},
     clock,
     config::{BrokerConfig, GatewayConfig, host_port},
+    duty,
     events::Events,
     ingest::{self, Ingest},
     pki::Pki,
@@ -78,6 +79,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     let events = Events::new(u64::try_from(clock::now().unix_ms()).unwrap_or_default());
     let (broker_up, is_up) = watch::channel(false);
     let clinics = Arc::new(config.clinics.clone());
+    duty::know_townships(&store, &clinics).await;
     let ingest = Ingest {
         host: host.clone(),
         port,

@@ -5,8 +5,10 @@
 //!
 //! - [`rule`]: the rule set, read and checked
 //! - [`freshness`]: `t_meas`, and the class fresh, late or backfill
-//! - [`alert`]: alerts, their states, who acknowledged them
+//! - [`alert`]: alerts, their states, what people made of them
+//! - [`ladder`]: how long people have before it goes on without them
 //! - [`engine`]: readings in, changed alerts out
+//! - [`fatigue`]: more alerts than anybody can look at
 //!
 //! # Invariants
 //! - the same readings and the same rule set give the same alerts with the same ids
@@ -17,5 +19,7 @@
 pub mod alert;
 mod compare;
 pub mod engine;
+pub mod fatigue;
 pub mod freshness;
+pub mod ladder;
 pub mod rule;

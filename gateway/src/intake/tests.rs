@@ -3,6 +3,7 @@
 mod clocks;
 mod cost;
 mod evaluation;
+mod life;
 
 use super::*;
 use crate::{disk::DiskState, reading::Group, store::Store};
