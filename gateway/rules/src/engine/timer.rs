@@ -86,7 +86,9 @@ impl Alert {
 
     /// When it closes by itself: medium ones half an hour after they cleared unseen.
     fn closes_at(&self) -> Option<WallTime> {
-        let cleared = self.cleared_at.filter(|_| self.priority == Priority::Medium)?;
+        // What came late waits for a person: nobody could see it while it held.
+        let closes = self.priority == Priority::Medium && !self.retro;
+        let cleared = self.cleared_at.filter(|_| closes)?;
         Some(later(cleared, MEDIUM_CLOSES_MS))
     }
 
