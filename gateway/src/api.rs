@@ -4,6 +4,8 @@
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts, and what persons do with them
 //! - [`duty`]: who is on duty, and what the alerts of a time came to
+//! - [`people`]: persons and tokens
+//! - [`audit`]: what people did
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -12,17 +14,24 @@
 
 mod alerts;
 mod attempts;
+mod audit;
 mod data;
 mod duty;
 mod events;
 mod extract;
 mod pages;
+mod people;
 mod problem;
 mod session;
 
 use crate::{
-    config::HttpConfig, disk::DiskState, events::Events, people::Caller, pki::Identity,
-    query::Clinics, store::Store,
+    config::HttpConfig,
+    disk::DiskState,
+    events::Events,
+    people::{Action, Caller},
+    pki::Identity,
+    query::Clinics,
+    store::Store,
 };
 use anyhow::Context as _;
 use attempts::Attempts;
@@ -162,8 +171,9 @@ fn router(app: App) -> Router {
 /// Everything below `/api/v1`.
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
+    let people = [session::routes(), people::routes(), audit::routes()].concat();
     let alerts = [alerts::routes(), duty::routes()].concat();
-    [session::routes(), data::routes(), alerts, events::routes(), own].concat()
+    [people, data::routes(), alerts, events::routes(), own].concat()
 }
 
 /// For those who watch over the service.
@@ -203,8 +213,9 @@ async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
     }
 }
 
-async fn counters(State(app): State<App>, _: Caller) -> String {
-    app.metrics.render()
+async fn counters(State(app): State<App>, caller: Caller) -> Result<String, Problem> {
+    caller.may(Action::ReadCounters)?;
+    Ok(app.metrics.render())
 }
 
 async fn openapi(_: Caller) -> impl IntoResponse {

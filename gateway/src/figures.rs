@@ -32,25 +32,25 @@ struct Told {
     acknowledged_after_ms: Option<i64>,
 }
 
-/// Alerts that were raised in that time, the oldest first.
+/// Alerts of those sites that were raised in that time, the oldest first.
 fn raised(
     connection: &Connection,
-    site: Option<&str>,
+    is_of: impl Fn(&str) -> bool,
     from_ms: i64,
     to_ms: i64,
 ) -> rusqlite::Result<Vec<Told>> {
     // Written alike, moments compare as texts do. What began later was raised later.
     let mut statement = connection.prepare_cached(
         "SELECT body FROM alert WHERE json_extract(body, '$.raised_at') >= ?1
-         AND json_extract(body, '$.raised_at') < ?2 AND (?3 IS NULL OR site = ?3)
+         AND json_extract(body, '$.raised_at') < ?2
          ORDER BY started_ms",
     )?;
-    let rows = statement.query_map(params![rfc3339(from_ms), rfc3339(to_ms), site], |row| {
-        row.get::<_, String>(0)
-    })?;
+    let rows =
+        statement.query_map([rfc3339(from_ms), rfc3339(to_ms)], |row| row.get::<_, String>(0))?;
     let mut found = Vec::new();
     for body in rows {
-        found.extend(serde_json::from_str(&body?).ok().as_ref().and_then(told));
+        let told = serde_json::from_str(&body?).ok().as_ref().and_then(told);
+        found.extend(told.filter(|told| is_of(&told.site)));
     }
     Ok(found)
 }
@@ -93,16 +93,16 @@ fn told(body: &Value) -> Option<Told> {
     })
 }
 
-/// Whether a board with the alerts of that site, or of all, is flooded, and which limits may not
-/// fit: members of the list of alerts.
+/// Whether a board with the alerts of those sites is flooded, and which limits may not fit: members
+/// of the list of alerts.
 pub(crate) fn fatigue(
     connection: &Connection,
-    site: Option<&str>,
+    is_shown: impl Fn(&str) -> bool,
     now: WallTime,
 ) -> rusqlite::Result<[(&'static str, Value); 2]> {
     let now_ms = now.unix_ms();
     let from_ms = now_ms.saturating_sub(OFFER_MS.max(FLOOD_MS));
-    let alerts = raised(connection, site, from_ms, now_ms.saturating_add(1))?;
+    let alerts = raised(connection, is_shown, from_ms, now_ms.saturating_add(1))?;
     let alerts: Vec<Facts> = alerts.into_iter().map(|told| told.facts).collect();
     let flood = fatigue::flood(&alerts, now);
     let flood = flood.map(|Flood { new, collapsed }| json!({"new": new, "collapsed": collapsed}));
@@ -113,10 +113,11 @@ pub(crate) fn fatigue(
     Ok([("flood", json!(flood)), ("offers", offers.collect())])
 }
 
-/// What became of the alerts of a time, township by township.
+/// What became of the alerts of those sites in a time, township by township.
 pub(crate) fn figures(
     connection: &Connection,
     clinics: &Clinics,
+    is_of: impl Fn(&str) -> bool,
     times: &Times,
     from_ms: i64,
     to_ms: i64,
@@ -126,10 +127,11 @@ pub(crate) fn figures(
         clinic.unwrap_or_else(|| site.to_owned())
     };
     let mut of: BTreeMap<String, (Vec<Told>, i64)> = BTreeMap::new();
-    for (site, days) in device_days(connection, from_ms, to_ms)? {
+    let days = device_days(connection, from_ms, to_ms)?;
+    for (site, days) in days.into_iter().filter(|(site, _)| is_of(site)) {
         of.entry(township(&site)).or_default().1 += days;
     }
-    for told in raised(connection, None, from_ms, to_ms)? {
+    for told in raised(connection, is_of, from_ms, to_ms)? {
         of.entry(township(&told.site)).or_default().0.push(told);
     }
     let told =

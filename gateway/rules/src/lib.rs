@@ -4,11 +4,13 @@
 //! and stores its state beside the records it was fed.
 //!
 //! - [`rule`]: the rule set, read and checked
+//! - [`binding`]: which device is whose, and whom alerts are about
 //! - [`freshness`]: `t_meas`, and the class fresh, late or backfill
 //! - [`alert`]: alerts, their states, what people made of them
 //! - [`ladder`]: how long people have before it goes on without them
 //! - [`engine`]: readings in, changed alerts out
 //! - [`fatigue`]: more alerts than anybody can look at
+//! - [`retro`]: the pass over what came late
 //!
 //! # Invariants
 //! - the same readings and the same rule set give the same alerts with the same ids
@@ -17,9 +19,11 @@
 //! - late readings never raise an alert as if they were new
 
 pub mod alert;
+pub mod binding;
 mod compare;
 pub mod engine;
 pub mod fatigue;
 pub mod freshness;
 pub mod ladder;
+pub mod retro;
 pub mod rule;

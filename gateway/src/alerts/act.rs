@@ -109,13 +109,13 @@ fn place(
         })
         .optional()?;
     Ok(found.and_then(|(site, device, body)| {
-        Some((SiteId::new(&site).ok()?, DeviceId::new(&device).ok()?, body))
+        Some((SiteId::stored(&site).ok()?, DeviceId::new(&device).ok()?, body))
     }))
 }
 
 fn may_act(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<bool> {
     let person = people::find_person(transaction, name)?;
-    Ok(person.is_some_and(|(_, role)| role.may_acknowledge()))
+    Ok(person.is_some_and(|(_, role)| people::Action::ActOnAlerts.roles().contains(&role)))
 }
 
 /// Why nothing can be done with an alert that the rules have forgotten: it is over, and somebody may

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     alerts::act::{self, Deed, Done, Refusal},
     clock, figures,
-    people::{Caller, CallerKind},
+    people::{Action, Caller},
     query::{self, AlertFilter, with_clinic},
 };
 use axum::{
@@ -17,11 +17,12 @@ use axum::{
     http::{StatusCode, request::Parts},
     routing::{get, post},
 };
-use model::time::WallTime;
+use model::{id::SiteId, time::WallTime};
 use rules::{
     alert::{AckReason, AlertId, AlertState},
-    engine::{Action, ActionError},
+    engine::{Action as Act, ActionError},
 };
+use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -51,9 +52,10 @@ struct AlertQuery {
 
 async fn list(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Query(asked): Query<AlertQuery>,
 ) -> Result<Json<Value>, Problem> {
+    let service = sees_service(&caller)?;
     // A misspelt state must not be answered with "no alerts".
     let states = AlertState::ALL.iter().copied().map(AlertState::name);
     let states: Vec<_> = states.chain([query::OPEN_ALERTS]).collect();
@@ -66,12 +68,17 @@ async fn list(
         site: asked.site,
         from_ms: moment("from", asked.from.as_deref())?,
         to_ms: moment("to", asked.to.as_deref())?,
+        service: Some(service),
+        scope: caller.scope,
     };
     let clinics = Arc::clone(&app.clinics);
     let now = clock::now();
-    let asking = move |connection: &rusqlite::Connection| {
+    let asking = move |connection: &Connection| {
         let mut answer = query::alerts(connection, &filter, &clinics)?;
-        let fatigue = figures::fatigue(connection, filter.site.as_deref(), now)?;
+        let is_shown = |site: &str| {
+            filter.scope.holds(site) && filter.site.as_deref().is_none_or(|of| of == site)
+        };
+        let fatigue = figures::fatigue(connection, is_shown, now)?;
         if let Some(members) = answer.as_object_mut() {
             members.extend(fatigue.map(|(name, value)| (name.to_owned(), value)));
         }
@@ -80,14 +87,37 @@ async fn list(
     Ok(Json(app.store.read(asking).await?))
 }
 
+/// Whether the caller sees alerts about the county's own service; if not, those of clinics.
+fn sees_service(caller: &Caller) -> Result<bool, Problem> {
+    if caller.may(Action::SeeServiceAlerts).is_ok() {
+        return Ok(true);
+    }
+    caller.may(Action::SeeAlerts)?;
+    Ok(false)
+}
+
+fn not_found() -> Problem {
+    Problem::not_found("no alert has this id; fetch the list again")
+}
+
+/// Whether the caller does that with an alert of that site; `service` is what one does with those
+/// about the county's own service.
+fn check(caller: &Caller, site: &str, action: Action, service: Action) -> Result<(), Problem> {
+    caller.may(if site == SiteId::county().as_str() { service } else { action })?;
+    if caller.reaches(site) { Ok(()) } else { Err(not_found()) }
+}
+
 async fn one(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let clinics = Arc::clone(&app.clinics);
     let found = app.store.read(move |connection| query::alert(connection, &id, &clinics)).await?;
-    found.map(Json).ok_or_else(not_found)
+    let alert = found.ok_or_else(not_found)?;
+    let site = alert.get("site").and_then(Value::as_str).unwrap_or_default();
+    check(&caller, site, Action::SeeAlerts, Action::SeeServiceAlerts)?;
+    Ok(Json(alert))
 }
 
 #[derive(Deserialize)]
@@ -100,14 +130,13 @@ struct Acknowledge {
 async fn acknowledge(
     State(app): State<App>,
     actor: Actor,
-    Path(id): Path<String>,
     JsonBody(body): JsonBody<Acknowledge>,
 ) -> Result<Json<Value>, Problem> {
     let reason = body.reason.as_deref().and_then(AckReason::from_name).ok_or_else(|| {
         let reasons: Vec<_> = AckReason::ALL.iter().copied().map(AckReason::name).collect();
         Problem::bad_request(format!("reason: one of {}", reasons.join(", ")))
     })?;
-    act(&app, actor, &id, Deed::Alert(Action::Acknowledge { reason, note: body.note })).await
+    act(&app, actor, Deed::Alert(Act::Acknowledge { reason, note: body.note })).await
 }
 
 #[derive(Deserialize)]
@@ -120,21 +149,16 @@ struct Shelve {
 async fn shelve(
     State(app): State<App>,
     actor: Actor,
-    Path(id): Path<String>,
     JsonBody(Shelve { reason, until, second }): JsonBody<Shelve>,
 ) -> Result<Json<Value>, Problem> {
     let until_ms = moment("until", Some(&until))?.unwrap_or_default();
     let until = WallTime::from_unix_ms(until_ms);
     let reason = said("reason", reason)?;
-    act(&app, actor, &id, Deed::Alert(Action::Shelve { reason, until, second })).await
+    act(&app, actor, Deed::Alert(Act::Shelve { reason, until, second })).await
 }
 
-async fn unshelve(
-    State(app): State<App>,
-    actor: Actor,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    act(&app, actor, &id, Deed::Alert(Action::Unshelve)).await
+async fn unshelve(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Problem> {
+    act(&app, actor, Deed::Alert(Act::Unshelve)).await
 }
 
 #[derive(Deserialize)]
@@ -147,10 +171,9 @@ struct Assign {
 async fn assign(
     State(app): State<App>,
     actor: Actor,
-    Path(id): Path<String>,
     JsonBody(Assign { to, note }): JsonBody<Assign>,
 ) -> Result<Json<Value>, Problem> {
-    act(&app, actor, &id, Deed::Alert(Action::Assign { to, note })).await
+    act(&app, actor, Deed::Alert(Act::Assign { to, note })).await
 }
 
 #[derive(Deserialize)]
@@ -162,28 +185,22 @@ struct Note {
 async fn escalate(
     State(app): State<App>,
     actor: Actor,
-    Path(id): Path<String>,
     JsonBody(Note { note }): JsonBody<Note>,
 ) -> Result<Json<Value>, Problem> {
-    act(&app, actor, &id, Deed::Alert(Action::Escalate { note })).await
+    act(&app, actor, Deed::Alert(Act::Escalate { note })).await
 }
 
 async fn note(
     State(app): State<App>,
     actor: Actor,
-    Path(id): Path<String>,
     JsonBody(Note { note }): JsonBody<Note>,
 ) -> Result<Json<Value>, Problem> {
     let text = said("note", note)?;
-    act(&app, actor, &id, Deed::Alert(Action::Note { text })).await
+    act(&app, actor, Deed::Alert(Act::Note { text })).await
 }
 
-async fn undo(
-    State(app): State<App>,
-    actor: Actor,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    act(&app, actor, &id, Deed::Alert(Action::Undo)).await
+async fn undo(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Problem> {
+    act(&app, actor, Deed::Alert(Act::Undo)).await
 }
 
 #[derive(Deserialize)]
@@ -194,39 +211,33 @@ struct OutOfService {
 async fn out_of_service(
     State(app): State<App>,
     actor: Actor,
-    Path(id): Path<String>,
     JsonBody(OutOfService { reason }): JsonBody<OutOfService>,
 ) -> Result<Json<Value>, Problem> {
     let reason = said("reason", reason)?;
-    act(&app, actor, &id, Deed::TakeOutOfService { reason }).await
+    act(&app, actor, Deed::TakeOutOfService { reason }).await
 }
 
-async fn in_service(
-    State(app): State<App>,
-    actor: Actor,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Problem> {
-    act(&app, actor, &id, Deed::PutBackInService).await
+async fn in_service(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Problem> {
+    act(&app, actor, Deed::PutBackInService).await
 }
 
-/// A person who may act on alerts, by name.
-struct Actor(String);
+/// Somebody who may act on the alert of the path.
+struct Actor {
+    by: String,
+    id: AlertId,
+}
 
 impl FromRequestParts<App> for Actor {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
-        if caller.kind == CallerKind::Program {
-            // Alert rules, "Life of an alert": only a named person can acknowledge.
-            let title = "A program does not act on alerts";
-            return Err(Problem::new(StatusCode::FORBIDDEN, title, "log in under your own name"));
-        }
-        if !caller.role.may_acknowledge() {
-            let title = "This role does not act on alerts";
-            return Err(Problem::new(StatusCode::FORBIDDEN, title, "log in as a nurse or doctor"));
-        }
-        Ok(Self(caller.name))
+        let Path(id) = Path::<String>::from_request_parts(parts, app).await?;
+        let id = AlertId::from_hex(&id).ok_or_else(not_found)?;
+        let ask = move |connection: &Connection| query::site_of_alert(connection, id);
+        let site = app.store.read(ask).await?.ok_or_else(not_found)?;
+        check(&caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
+        Ok(Self { by: caller.name, id })
     }
 }
 
@@ -238,18 +249,13 @@ fn said(what: &str, words: String) -> Result<String, Problem> {
     }
 }
 
-async fn act(app: &App, Actor(by): Actor, id: &str, deed: Deed) -> Result<Json<Value>, Problem> {
-    let id = AlertId::from_hex(id).ok_or_else(not_found)?;
+async fn act(app: &App, Actor { by, id }: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
     let done = act::act(&app.store, Arc::clone(&app.rules), id, by, deed, clock::now()).await?;
     let Done { alert, changed } = done.map_err(refused)?;
     for alert in changed {
         app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
     }
     Ok(Json(with_clinic(alert, &app.clinics)))
-}
-
-fn not_found() -> Problem {
-    Problem::not_found("no alert has this id; fetch the list again")
 }
 
 /// What happened instead, and what to do.

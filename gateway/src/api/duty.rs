@@ -10,7 +10,7 @@ use crate::{
     clock,
     duty::{self, Shift},
     figures,
-    people::{Caller, CallerKind, Role},
+    people::{Action, Caller},
 };
 use axum::{Json, extract::State, http::StatusCode, routing::get};
 use serde::Deserialize;
@@ -26,7 +26,8 @@ pub(super) fn routes() -> Vec<Route> {
     vec![("/duty", get(plans).put(replace)), ("/figures", get(told))]
 }
 
-async fn plans(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem> {
+async fn plans(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeAlerts)?;
     Ok(Json(app.store.read(duty::plans).await?))
 }
 
@@ -43,10 +44,16 @@ async fn replace(
     caller: Caller,
     JsonBody(Plan { township, shifts }): JsonBody<Plan>,
 ) -> Result<Json<Value>, Problem> {
-    let may = matches!(caller.role, Role::Doctor | Role::Engineer);
-    if caller.kind == CallerKind::Program || !may {
-        let title = "This role does not say who is on duty";
-        return Err(Problem::new(StatusCode::FORBIDDEN, title, "log in as a doctor or engineer"));
+    caller.may(Action::ChangeDuty)?;
+    let is_theirs = match (caller.scope.names(), &township) {
+        (None, _) => true,
+        (Some(names), Some(township)) => names.contains(township),
+        (Some(_), None) => false,
+    };
+    if !is_theirs {
+        let title = "This plan is of another township";
+        let text = "name one of your own clinics, or ask somebody of the county";
+        return Err(Problem::new(StatusCode::FORBIDDEN, title, text));
     }
     duty::check(&shifts).map_err(|error| Problem::bad_request(error.to_string()))?;
     let is_known = |name: &String| app.clinics.values().any(|clinic| clinic == name);
@@ -74,9 +81,10 @@ struct Period {
 
 async fn told(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Query(Period { from, to }): Query<Period>,
 ) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeAlerts)?;
     let to_ms = moment("to", to.as_deref())?.unwrap_or_else(|| clock::now().unix_ms());
     let from_ms = moment("from", from.as_deref())?.unwrap_or(to_ms.saturating_sub(WEEK_MS));
     if !(1..=FIGURES_MAX_MS).contains(&to_ms.saturating_sub(from_ms)) {
@@ -84,7 +92,8 @@ async fn told(
     }
     let (clinics, rules) = (Arc::clone(&app.clinics), Arc::clone(&app.rules));
     let figures = move |connection: &rusqlite::Connection| {
-        figures::figures(connection, &clinics, rules.times(), from_ms, to_ms)
+        let is_theirs = |site: &str| caller.reaches(site);
+        figures::figures(connection, &clinics, is_theirs, rules.times(), from_ms, to_ms)
     };
     Ok(Json(app.store.read(figures).await?))
 }

@@ -17,9 +17,12 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What comes back within this time of clearing is the same alert.
-const SAME_EPISODE_MS: i64 = 5 * 60_000;
+pub(super) const SAME_EPISODE_MS: i64 = 5 * 60_000;
 /// Earlier alerts of one family that wait for a person: one each 10 min of a night of five hours.
-const UNSEEN_MAX: usize = 32;
+pub(super) const UNSEEN_MAX: usize = 32;
+
+/// A device alarm of which the begin came late (late data).
+const LATE_ALARM_ROW: u8 = 11;
 
 /// What an alert says where a clock was wrong (late data, row 10).
 const IN_DOUBT_ZH: &str = ",时间存疑";
@@ -235,6 +238,7 @@ impl Episode {
             self.before_unknown = Some(AlertState::ActiveUnack);
             self.unknown_since = Some(now);
             alert.go(AlertState::Unknown);
+            alert.late_row = Some(LATE_ALARM_ROW);
         }
         if self.out_of_service && !alert.people.out_of_service {
             alert.people.out_of_service = true;
@@ -290,7 +294,7 @@ impl Episode {
 
     /// Keeps an alert that nobody has seen when another takes its place; the oldest of too many is
     /// closed.
-    fn put_aside(&mut self, now: WallTime) -> Option<Alert> {
+    pub(super) fn put_aside(&mut self, now: WallTime) -> Option<Alert> {
         self.forget(now);
         let waits = |alert: &mut Alert| alert.state != AlertState::Closed;
         self.unseen.extend(self.alert.take_if(waits));
@@ -432,6 +436,7 @@ fn raised(
         acknowledged: None,
         people: People::default(),
         retro: false,
+        late_row: None,
         time_suspect: false,
         recurrences: 0,
         timeline: Vec::new(),
