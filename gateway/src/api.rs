@@ -2,7 +2,8 @@
 //!
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
-//! - [`alerts`]: alerts and acknowledging them
+//! - [`alerts`]: alerts, and what persons do with them
+//! - [`duty`]: who is on duty, and what the alerts of a time came to
 //! - [`people`]: persons and tokens
 //! - [`audit`]: what people did
 //! - [`notifications`]: who was told of them beside the board
@@ -16,6 +17,7 @@ mod alerts;
 mod attempts;
 mod audit;
 mod data;
+mod duty;
 mod events;
 mod extract;
 mod notifications;
@@ -174,7 +176,7 @@ fn router(app: App) -> Router {
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
     let people = [session::routes(), people::routes(), audit::routes()].concat();
-    let alerts = [alerts::routes(), notifications::routes()].concat();
+    let alerts = [alerts::routes(), duty::routes(), notifications::routes()].concat();
     [people, data::routes(), alerts, events::routes(), own].concat()
 }
 

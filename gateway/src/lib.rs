@@ -13,6 +13,7 @@
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
 //! - [`notify`]: tells others of them than the board
+//! - [`duty`], [`figures`]: who is on duty; how many alerts there were, and what became of them
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
@@ -31,7 +32,9 @@ mod clock;
 mod command;
 mod config;
 mod disk;
+mod duty;
 mod events;
+mod figures;
 mod ingest;
 mod intake;
 mod late;
