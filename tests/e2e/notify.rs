@@ -298,7 +298,7 @@ fn expected(
         let keys: Vec<String> = (1..)
             .zip(timeline)
             .filter(|(_, entry)| STEPS.contains(&text(entry, "what")))
-            .map(|(number, entry)| format!("{id}-{}-{number}", text(entry, "what")))
+            .map(|(number, entry)| format!("{id}.{}.{number}", text(entry, "what")))
             .collect();
         let rings = timeline
             .iter()
@@ -323,7 +323,8 @@ fn compare(
     let mut twice = 0;
     for message in messages {
         let key = text(message, "key");
-        ensure!(!key.starts_with("summary"), "{sink} was told of old news: {message}");
+        let key = key.strip_prefix(&format!("{sink}.")).context("another's key")?;
+        ensure!(text(message, "step") != "summary", "{sink} was told of old news: {message}");
         if known.insert(key.to_owned()) {
             let alert = message.get("alert").map(|alert| text(alert, "id")).unwrap_or_default();
             first.entry(alert.to_owned()).or_default().push(key.to_owned());

@@ -255,7 +255,8 @@ fn has_old(connection: &Connection, sink: &str, now: WallTime) -> rusqlite::Resu
 }
 
 /// What may be tried now, a summary first, then by priority. Nothing of an alert goes before what
-/// it has waiting already.
+/// it has waiting already: that is looked up by the alert (the `+` keeps SQLite from going through
+/// all that waits instead).
 fn due(
     connection: &Connection,
     sink: &str,
@@ -273,8 +274,8 @@ fn due(
              WHERE sink = ?1 AND due.state = 'waiting' AND old_ms > ?2
              AND (due_ms <= ?2 OR due_ms > ?4)
              AND NOT EXISTS (SELECT 1 FROM notification AS before
-               WHERE before.sink = ?1 AND before.alert = due.alert AND before.id < due.id
-               AND before.state IN ('waiting', 'in_summary'))
+               WHERE before.sink = ?1 AND before.alert = due.alert AND +before.id < due.id
+               AND +before.state IN ('waiting', 'in_summary'))
              ORDER BY due.alert <> '', CASE due.priority WHEN 'high' THEN 0 WHEN 'medium' THEN 1
                ELSE 2 END, due.id LIMIT ?3",
         )?
