@@ -3,6 +3,8 @@
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts and acknowledging them
+//! - [`people`]: persons and tokens
+//! - [`audit`]: what people did
 //! - [`notifications`]: who was told of them beside the board
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
@@ -12,17 +14,26 @@
 
 mod alerts;
 mod attempts;
+mod audit;
 mod data;
 mod events;
 mod extract;
 mod notifications;
 mod pages;
+mod people;
 mod problem;
 mod session;
 
 use crate::{
-    clock, config::HttpConfig, disk::DiskState, events::Events, notify::standings, people::Caller,
-    pki::Identity, query::Clinics, store::Store,
+    clock,
+    config::HttpConfig,
+    disk::DiskState,
+    events::Events,
+    notify::standings,
+    people::{Action, Caller},
+    pki::Identity,
+    query::Clinics,
+    store::Store,
 };
 use anyhow::Context as _;
 use attempts::Attempts;
@@ -162,8 +173,9 @@ fn router(app: App) -> Router {
 /// Everything below `/api/v1`.
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
+    let people = [session::routes(), people::routes(), audit::routes()].concat();
     let alerts = [alerts::routes(), notifications::routes()].concat();
-    [session::routes(), data::routes(), alerts, events::routes(), own].concat()
+    [people, data::routes(), alerts, events::routes(), own].concat()
 }
 
 /// For those who watch over the service.
@@ -212,8 +224,9 @@ async fn readyz(State(app): State<App>) -> Result<String, Problem> {
     }
 }
 
-async fn counters(State(app): State<App>, _: Caller) -> String {
-    app.metrics.render()
+async fn counters(State(app): State<App>, caller: Caller) -> Result<String, Problem> {
+    caller.may(Action::ReadCounters)?;
+    Ok(app.metrics.render())
 }
 
 async fn openapi(_: Caller) -> impl IntoResponse {

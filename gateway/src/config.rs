@@ -29,6 +29,8 @@ pub(crate) struct GatewayConfig {
     pub(crate) rules: Option<PathBuf>,
     /// Site → name of its township clinic.
     pub(crate) clinics: BTreeMap<SiteId, String>,
+    /// As it is written.
+    pub(crate) text: String,
     /// Who is told of alerts beside the board.
     pub(crate) notify: Vec<Sink>,
 }
@@ -57,7 +59,8 @@ pub(crate) enum BrokerConfig {
 /// # Errors
 /// Every mistake, with its line.
 pub(crate) fn parse(text: &str, beside: &Path) -> Result<GatewayConfig, Vec<Mistake>> {
-    config_reader::read(text, |root| meant(root, beside))
+    let config = config_reader::read(text, |root| meant(root, beside))?;
+    Ok(GatewayConfig { text: text.to_owned(), ..config })
 }
 
 fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
@@ -92,6 +95,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         pki_dir: pki?,
         rules,
         clinics,
+        text: String::new(),
         notify,
     })
 }

@@ -65,6 +65,7 @@ fn alert(device: &str, at: WallTime) -> Alert {
         cleared_at: None,
         acknowledged: None,
         retro: false,
+        late_row: None,
         time_suspect: false,
         recurrences: 0,
         timeline: Vec::new(),
