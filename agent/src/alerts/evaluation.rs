@@ -111,7 +111,9 @@ impl Evaluation {
                         self.begin_anew();
                     }
                 }
-                Record::Waveform(_) | Record::Dropped(_) | Record::Action(_) => {}
+                // What this box told itself is no news to it.
+                Record::Waveform(_) | Record::Dropped(_) | Record::Action(_) | Record::Alert(_) => {
+                }
             }
         }
         let mut judged = Vec::new();
