@@ -225,6 +225,19 @@ impl Evaluation {
         Ok(turned)
     }
 
+    /// The chain of what people did was looked at; whether it is broken.
+    pub(crate) fn audit_checked(
+        &mut self,
+        context: Context<'_>,
+        is_broken: bool,
+    ) -> rusqlite::Result<()> {
+        let county = SiteId::county();
+        let engine = self.engine(context.connection, &county, &subject(&county)?)?;
+        let changed = engine.hear_audit(context.rules, context.now, is_broken);
+        self.note(changed);
+        Ok(())
+    }
+
     /// A site's box went out of reach or is back: all that is behind it hears of it.
     pub(crate) fn box_changed(
         &mut self,
@@ -436,7 +449,7 @@ pub(crate) async fn acknowledge(
                 )
                 .optional()?;
             let subject = found.and_then(|(site, device, body)| {
-                Some((SiteId::new(&site).ok()?, DeviceId::new(&device).ok()?, body))
+                Some((SiteId::stored(&site).ok()?, DeviceId::new(&device).ok()?, body))
             });
             let Some((site, device, body)) = subject else {
                 return Ok(Err(AcknowledgeError::NotFound));
@@ -506,7 +519,7 @@ pub(crate) async fn pass_time(
                 .query_map([now.unix_ms()], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             for (site, device) in subjects {
-                let (Ok(site), Ok(device)) = (SiteId::new(&site), DeviceId::new(&device)) else {
+                let (Ok(site), Ok(device)) = (SiteId::stored(&site), DeviceId::new(&device)) else {
                     continue;
                 };
                 if due.engines.contains_key(&(site.clone(), device.clone())) {

@@ -13,6 +13,7 @@
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
 //! - [`audit`]: who did what, in a chain of hashes
+//! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
 //!
@@ -40,6 +41,7 @@ mod query;
 mod reading;
 mod retention;
 mod run;
+mod settings;
 mod store;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -3,6 +3,7 @@
 use crate::{
     clock::rfc3339,
     late,
+    people::Scope,
     reading::{GROUPS, Group, said_by_box},
 };
 use model::{
@@ -10,6 +11,7 @@ use model::{
     time::WallTime,
     waveform::WaveformBlock,
 };
+use rules::alert::AlertId;
 use rusqlite::{
     Connection, OptionalExtension as _, Row, Rows, params, params_from_iter, types::Value as Sql,
 };
@@ -97,6 +99,8 @@ pub(crate) struct ReadingFilter {
     pub(crate) to_ms: Option<i64>,
     pub(crate) after: Option<Place>,
     pub(crate) limit: u32,
+    /// Whose they are.
+    pub(crate) scope: Scope,
 }
 
 /// Readings ascending by the time at which the box heard them, by the county's clock; with the
@@ -129,8 +133,8 @@ fn groups_asked_for(
         parameters.push(Sql::Integer(to_ms));
         conditions.push(format!("observed_ms < ?{}", parameters.len()));
     }
-    if filter.site.is_some() || filter.device.is_some() {
-        let sources = sources(connection, filter.site.as_deref(), filter.device.as_deref())?;
+    if filter.site.is_some() || filter.device.is_some() || filter.scope != Scope::County {
+        let sources = sources(connection, filter)?;
         // Of one source the index has the order; of several that of all groups has it.
         conditions.push(match sources.as_slice() {
             [source] => format!("source = {source}"),
@@ -154,17 +158,14 @@ fn groups_asked_for(
     Ok((query, parameters))
 }
 
-/// The devices of that site and name, as the groups name them.
-fn sources(
-    connection: &Connection,
-    site: Option<&str>,
-    device: Option<&str>,
-) -> rusqlite::Result<Vec<i64>> {
+/// The devices that are asked for, as the groups name them.
+fn sources(connection: &Connection, filter: &ReadingFilter) -> rusqlite::Result<Vec<i64>> {
     connection
         .prepare_cached(
-            "SELECT id FROM source WHERE (?1 IS NULL OR site = ?1) AND (?2 IS NULL OR device = ?2)",
+            "SELECT id FROM source WHERE (?1 IS NULL OR site = ?1) AND (?2 IS NULL OR device = ?2)
+             AND (?3 IS NULL OR site IN (SELECT value FROM json_each(?3)))",
         )?
-        .query_map([site, device], |row| row.get(0))?
+        .query_map(params![filter.site, filter.device, filter.scope.sites()], |row| row.get(0))?
         .collect()
 }
 
@@ -178,6 +179,8 @@ pub(crate) struct WaveformFilter {
     pub(crate) to_ms: Option<i64>,
     pub(crate) after: Option<Place>,
     pub(crate) limit: u32,
+    /// Whose they are.
+    pub(crate) scope: Scope,
 }
 
 /// Waveform blocks of one lead, ascending by their start; with the place to go on from when there
@@ -189,7 +192,9 @@ pub(crate) fn waveforms(
     let mut statement = connection.prepare_cached(
         "SELECT * FROM waveform WHERE device = ?1 AND metric = ?2
          AND (start_ms, id) > (?3, ?4) AND start_ms < ?5
-         AND (?6 IS NULL OR site = ?6) ORDER BY start_ms, id LIMIT ?7",
+         AND (?6 IS NULL OR site = ?6)
+         AND (?7 IS NULL OR site IN (SELECT value FROM json_each(?7)))
+         ORDER BY start_ms, id LIMIT ?8",
     )?;
     let after = filter.after.unwrap_or(Place::BEGIN);
     let begin = Place::begin(after, filter.from_ms);
@@ -200,6 +205,7 @@ pub(crate) fn waveforms(
         begin.id,
         filter.to_ms.unwrap_or(i64::MAX),
         filter.site,
+        filter.scope.sites(),
         i64::from(filter.limit) + 1
     ])?;
     let told = |row: &Row<'_>| Ok(vec![(0, block_json(row)?)]);
@@ -428,6 +434,10 @@ pub(crate) struct AlertFilter {
     pub(crate) site: Option<String>,
     pub(crate) from_ms: Option<i64>,
     pub(crate) to_ms: Option<i64>,
+    /// Those about the county's own service, or those of clinics; `None`: both.
+    pub(crate) service: Option<bool>,
+    /// Whose they are.
+    pub(crate) scope: Scope,
 }
 
 /// Alerts, oldest first.
@@ -441,10 +451,20 @@ pub(crate) fn alerts(
     let mut statement = connection.prepare_cached(&format!(
         "SELECT body FROM alert WHERE (?1 IS NULL OR state = ?1 OR (?1 = '{OPEN_ALERTS}' AND state <> 'closed'))
          AND (?2 IS NULL OR site = ?2) AND (?3 IS NULL OR started_ms >= ?3) AND (?4 IS NULL OR started_ms < ?4)
+         AND (?5 IS NULL OR (site = ?6) = ?5)
+         AND (?7 IS NULL OR site IN (SELECT value FROM json_each(?7)))
          ORDER BY started_ms DESC LIMIT {ALERTS_MAX}"
     ))?;
     let rows = statement.query_map(
-        rusqlite::params![filter.state, filter.site, filter.from_ms, filter.to_ms],
+        params![
+            filter.state,
+            filter.site,
+            filter.from_ms,
+            filter.to_ms,
+            filter.service,
+            SiteId::county().as_str(),
+            filter.scope.sites()
+        ],
         |row| row.get::<_, String>(0),
     )?;
     let mut alerts = Vec::new();
@@ -470,6 +490,16 @@ pub(crate) fn alert(
         )
         .optional()?;
     Ok(body.map(|body| with_clinic(serde_json::from_str(&body).unwrap_or_default(), clinics)))
+}
+
+/// The site of an alert.
+pub(crate) fn site_of_alert(
+    connection: &Connection,
+    id: AlertId,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row("SELECT site FROM alert WHERE id = ?1", [id.to_string()], |row| row.get(0))
+        .optional()
 }
 
 /// An alert or device with the name of its clinic.

@@ -9,6 +9,7 @@
 //! - suppression stops new alerts and clears nothing
 
 mod alarms;
+mod audit;
 mod identity;
 mod judge;
 pub(crate) mod late;

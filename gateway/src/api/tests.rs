@@ -1,10 +1,12 @@
 //! The API against its own document, and its errors.
 
+mod roles;
+
 use super::*;
 use crate::{
     clock,
     intake::{self, Delivery},
-    people::{self, Role},
+    people::{self, Action, Role},
     query,
 };
 use axum::{
@@ -199,7 +201,7 @@ fn document() -> Value {
 }
 
 fn with_id(path: &str) -> String {
-    path.replace("{id}", "00000000000000000000000000000000")
+    path.replace("{id}", "00000000000000000000000000000000").replace("{name}", "nobody")
 }
 
 #[tokio::test]
@@ -379,6 +381,11 @@ fn enumerations_are_those_of_the_code() {
         ("Sites.disk.state", names(&DiskState::ALL, DiskState::name)),
         ("TimelineEntry.reason", reasons),
         ("TimelineEntry.what", names(TimelineEvent::ALL, TimelineEvent::name)),
+        ("IssueToken.role", names(&Role::ALL, Role::name)),
+        ("Person.role", names(&Role::ALL, Role::name)),
+        ("SetPerson.role", names(&Role::ALL, Role::name)),
+        ("Token.role", names(&Role::ALL, Role::name)),
+        ("User.may.items", names(&Action::ALL, Action::name)),
         ("User.role", names(&Role::ALL, Role::name)),
     ];
     let document = document();

@@ -2,6 +2,8 @@
 
 use super::{Batch, Gathered, integer};
 use crate::{
+    audit::{self, Entry},
+    clock::rfc3339,
     late::Stored,
     query,
     reading::{self, Group, KEEP_NEWEST},
@@ -18,7 +20,7 @@ use model::{
 };
 use rules::freshness::{Clocks, Freshness, Position, is_beyond_memory};
 use rusqlite::{OptionalExtension as _, params};
-use serde_json::json;
+use serde_json::{Value, json};
 use uplink_proto::{envelope::Envelope, samples};
 
 impl Batch<'_> {
@@ -313,7 +315,15 @@ impl Batch<'_> {
                 observed.at.unix_ms(),
                 self.now.unix_ms()
             ])?;
-        Ok(())
+        let detail = json!({"device": device.as_str(), "text": text,
+            "at": rfc3339(observed.at.unix_ms())});
+        self.tell_chain(site, action, detail)
+    }
+
+    /// What happened at a box, nobody did at the county.
+    fn tell_chain(&self, site: &SiteId, action: &str, detail: Value) -> rusqlite::Result<()> {
+        let entry = Entry { who: "county", action, what: site.as_str(), detail };
+        audit::append(self.connection, self.now, &entry)
     }
 
     fn clock(&mut self, site: &SiteId, change: &ClockChange) -> rusqlite::Result<()> {
@@ -334,7 +344,9 @@ impl Batch<'_> {
                 evidence,
                 self.now.unix_ms()
             ])?;
-        Ok(())
+        let detail = json!({"before": rfc3339(before_ms), "at": rfc3339(at_ms),
+            "clock": quality, "evidence": evidence});
+        self.tell_chain(site, "clock_change", detail)
     }
 
     fn dropped(
