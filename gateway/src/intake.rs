@@ -8,6 +8,7 @@
 //! - the class fresh, late or backfill is computed here, once
 //! - alarms and statuses go to the rules as they come, readings of a batch as they were measured
 
+mod edge;
 mod names;
 mod record;
 

@@ -198,7 +198,7 @@ impl fmt::Debug for OutboxId {
 /// One of the outbox's three queues; each has its own seq.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Lane {
-    /// Device alarms, spot readings, status, drop records.
+    /// Device alarms, spot readings, edge alerts, status, drop records.
     Urgent,
     /// Stream readings.
     Trend,

@@ -34,6 +34,18 @@ impl AlertId {
         Self(id)
     }
 
+    /// From the 16 bytes that a box tells.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// From the 32 hex digits that `Display` prints.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {

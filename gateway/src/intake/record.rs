@@ -49,6 +49,7 @@ impl Batch<'_> {
                 Record::Dropped(dropped) => self.dropped(site, envelope, dropped)?,
                 Record::Action(action) => self.action(site, action)?,
                 Record::Clock(change) => self.clock(site, change)?,
+                Record::Alert(alert) => self.edge_alert(site, of_box, alert)?,
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod cost;
+mod edge;
 mod evaluation;
 
 use super::*;
@@ -24,7 +25,7 @@ const VALUES: &str = "SELECT json_each.value FROM reading_group, json_each(said)
      ORDER BY reading_group.id, key";
 const OUTBOX: OutboxId = OutboxId::from_bytes([7; 16]);
 /// Everything a batch writes to.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 17] = [
     "site",
     "ledger",
     "envelope",
@@ -40,6 +41,8 @@ const TABLES: [&str; 15] = [
     "alert",
     "engine",
     "audit",
+    "edge_alert",
+    "edge_period",
 ];
 
 struct County {
