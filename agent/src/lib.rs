@@ -17,6 +17,7 @@
 //! - [`recorder`]: the last minutes of every link, and traces
 //! - [`outbox`]: the durable queue
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
+//! - [`policy`]: what the county told this box to go by
 //! - [`status`]: what `clinic-agent status` is told
 //!
 //! # Invariants
@@ -32,6 +33,7 @@ mod frame_watch;
 mod handover;
 mod holder;
 mod outbox;
+mod policy;
 mod recorder;
 mod run;
 mod scan;

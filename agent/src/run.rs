@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     config::AgentConfig,
     outbox::{self, Outbox, OutboxSettings},
+    policy::PolicyKeeper,
     recorder::Recorder,
     serial_port, status,
     status::Board,
@@ -129,11 +130,18 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let stopped = supervisor.stopped();
     supervisor.keep("clock".to_owned(), move || time_daemon::run(clock, stopped.clone()));
     let news = Arc::new(Mutex::new(news));
+    let policy = PolicyKeeper::open(
+        config.site.clone(),
+        config.uplink.ca.clone(),
+        &config.data_dir,
+        Arc::clone(&board),
+    );
     let to_county = uplink::Uplink {
         config: config.uplink.clone(),
         site: config.site.clone(),
         outbox: outbox.clone(),
         news,
+        policy: Arc::new(std::sync::Mutex::new(policy)),
         board: Arc::clone(&board),
         clock,
         stopped: supervisor.stopped(),
