@@ -3,6 +3,7 @@
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts and acknowledging them
+//! - [`rules`]: versions of the rules
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -16,11 +17,12 @@ mod events;
 mod extract;
 mod pages;
 mod problem;
+mod rules;
 mod session;
 
 use crate::{
     config::HttpConfig, disk::DiskState, events::Events, people::Caller, pki::Identity,
-    query::Clinics, store::Store,
+    query::Clinics, rule_sets::LiveRules, store::Store,
 };
 use anyhow::Context as _;
 use attempts::Attempts;
@@ -34,7 +36,6 @@ use axum::{
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
-use rules::rule::RuleSet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -55,7 +56,7 @@ const OPENAPI: &str = include_str!("api/openapi.json");
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) store: Store,
-    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) rules: LiveRules,
     pub(crate) events: Events,
     pub(crate) clinics: Arc<Clinics>,
     pub(crate) broker_up: watch::Receiver<bool>,
@@ -160,7 +161,8 @@ fn router(app: App) -> Router {
 /// Everything below `/api/v1`.
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
-    [session::routes(), data::routes(), alerts::routes(), events::routes(), own].concat()
+    [session::routes(), data::routes(), alerts::routes(), rules::routes(), events::routes(), own]
+        .concat()
 }
 
 /// For those who watch over the service.

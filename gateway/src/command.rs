@@ -172,7 +172,7 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
         Command::Run => {
             drop(out);
             return match rules(&config)? {
-                Some(rules) => run::run(config, rules),
+                Some((text, rules)) => run::run(config, text, rules),
                 None => Ok(ExitCode::from(WRONG)),
             };
         }
@@ -396,9 +396,10 @@ fn print_restored(
 }
 
 /// The rule set of the configuration; `None` when it has mistakes, which have been printed.
-fn rules(config: &GatewayConfig) -> anyhow::Result<Option<RuleSet>> {
+fn rules(config: &GatewayConfig) -> anyhow::Result<Option<(String, RuleSet)>> {
     let Some(path) = &config.rules else {
-        return Ok(Some(RuleSet::from_json(DEFAULT_RULES).context("the rule set of the program")?));
+        let rules = RuleSet::from_json(DEFAULT_RULES).context("the rule set of the program")?;
+        return Ok(Some((DEFAULT_RULES.to_owned(), rules)));
     };
     let mut log = io::stderr().lock();
     let text = match fs::read_to_string(path) {
@@ -409,7 +410,7 @@ fn rules(config: &GatewayConfig) -> anyhow::Result<Option<RuleSet>> {
         }
     };
     match RuleSet::from_json(&text) {
-        Ok(rules) => Ok(Some(rules)),
+        Ok(rules) => Ok(Some((text, rules))),
         Err(RuleSetError(mistakes)) => {
             for mistake in mistakes {
                 writeln!(log, "{}:{}: {}", path.display(), mistake.line, mistake.text)?;

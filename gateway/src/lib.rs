@@ -11,6 +11,7 @@
 //! - [`retention`]: what is old enough is removed, where that is asked for
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
+//! - [`rule_sets`], [`policy`]: versions of the rules; what boxes are told to go by
 //! - [`alerts`]: runs the rules, keeps alert states
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
@@ -35,9 +36,11 @@ mod intake;
 mod ledger;
 mod people;
 mod pki;
+mod policy;
 mod query;
 mod reading;
 mod retention;
+mod rule_sets;
 mod run;
 mod store;
 

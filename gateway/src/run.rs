@@ -7,7 +7,9 @@ use crate::{
     events::Events,
     ingest::{self, Ingest},
     pki::Pki,
-    retention,
+    policy::Signer,
+    retention, rule_sets,
+    rule_sets::LiveRules,
     store::{self, DATABASE, Store},
 };
 use anyhow::Context as _;
@@ -41,12 +43,12 @@ pub(crate) fn database(config: &GatewayConfig) -> PathBuf {
 }
 
 /// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(daemon(config, rules))
+    runtime.block_on(daemon(config, text, rules))
 }
 
-async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCode> {
+async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::Result<ExitCode> {
     let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
     let mut hung_up = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
@@ -56,8 +58,8 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     let metrics = recorder.handle();
     // Somebody was first only in tests.
     drop(metrics::set_global_recorder(recorder));
-    let rules = Arc::new(rules);
     let store = Store::open(&database(&config))?.with_free_min(config.free_min);
+    let rules = live_rules(&store, text, rules).await?;
     let pki = Pki::at(&config.pki_dir);
     let (mut broker, host, port) = match &config.broker {
         BrokerConfig::Embedded(address) => {
@@ -83,7 +85,8 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
         port,
         identity: pki.county(),
         store: store.clone(),
-        rules: Arc::clone(&rules),
+        rules: rules.clone(),
+        signer: signer(&pki),
         clinics: Arc::clone(&clinics),
         events: events.clone(),
         stopped: stopped.clone(),
@@ -97,7 +100,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store,
-        rules: Arc::clone(&rules),
+        rules: rules.clone(),
         events,
         clinics,
         broker_up: is_up,
@@ -109,7 +112,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     let served = api::serve(app, &config.http, &pki.board(), stopped.clone()).await?;
     tasks.spawn(served.task);
     say_ready(served.address, &host_port(&host, port))?;
-    tracing::info!(http = %served.address, rules = rules.version(), "Gateway started.");
+    tracing::info!(http = %served.address, rules = rules.live().number, "Gateway started.");
 
     let code = loop {
         let broker_ended = async {
@@ -144,6 +147,25 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     drop(broker);
     tracing::info!("Stopped.");
     Ok(code)
+}
+
+/// The rules that are live, or those of program and configuration.
+async fn live_rules(store: &Store, text: String, rules: RuleSet) -> anyhow::Result<LiveRules> {
+    let live = store
+        .write(move |transaction| rule_sets::at_start(transaction, clock::now(), &text, rules));
+    Ok(LiveRules::new(live.await.context("looking for the live rules")?))
+}
+
+/// The key that signs what boxes go by.
+fn signer(pki: &Pki) -> Option<Arc<Signer>> {
+    let signer = pki.make_policy_key().and_then(|()| Signer::read(&pki.policy()));
+    if let Err(error) = &signer {
+        tracing::error!(
+            error = format!("{error:#}"),
+            "Boxes hear of no rules; bring ca.key back for one start of the gateway."
+        );
+    }
+    signer.ok().map(Arc::new)
 }
 
 /// Whoever started the gateway learns where it is reached.

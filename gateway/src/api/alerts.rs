@@ -97,7 +97,7 @@ async fn acknowledge(
     })?;
     let not_found = || Problem::not_found("no alert has this id; fetch the list again");
     let id = AlertId::from_hex(&id).ok_or_else(not_found)?;
-    let rules = Arc::clone(&app.rules);
+    let rules = app.rules.rules();
     let (by, note) = (caller.name, body.note);
     let done = alerts::acknowledge(&app.store, rules, id, by, reason, note, clock::now()).await?;
     match done {

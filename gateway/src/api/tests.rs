@@ -1,11 +1,18 @@
 //! The API against its own document, and its errors.
 
+mod rules;
+
 use super::*;
 use crate::{
     clock,
     intake::{self, Delivery},
     people::{self, Role},
-    query,
+    query, rule_sets,
+};
+use ::rules::{
+    alert::{AckReason, AlertState, TimelineEvent},
+    freshness::Freshness,
+    rule::RuleSet,
 };
 use axum::{
     body::{Body, to_bytes},
@@ -22,10 +29,6 @@ use model::{
     time::{ClockQuality, Observed},
     units::Unit,
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
-};
-use rules::{
-    alert::{AckReason, AlertState, TimelineEvent},
-    freshness::Freshness,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,6 +54,8 @@ impl Desk {
         let connection = Store::connection(&path).unwrap();
         people::add_person(&connection, "wang", Role::Nurse, PASSWORD).unwrap();
         people::add_person(&connection, "hall", Role::Kiosk, PASSWORD).unwrap();
+        people::add_person(&connection, "zhang", Role::Doctor, PASSWORD).unwrap();
+        people::add_person(&connection, "li", Role::Doctor, PASSWORD).unwrap();
         let token = people::create_token(&connection, "bench", Role::Nurse, 0).unwrap();
         let rules = include_str!("../../../configs/rules/default.json");
         let rules = RuleSet::from_json(rules).unwrap();
@@ -70,10 +75,12 @@ impl Desk {
         let beyond =
             Delivery::Envelope(SiteId::new("heping").unwrap(), Lane::Trend, beyond.encode());
         intake::take(&connection, &[noise, beyond], clock::now(), &rules).unwrap();
+        let text = include_str!("../../../configs/rules/default.json");
+        let live = rule_sets::at_start(&connection, clock::now(), text, rules).unwrap();
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
-            rules: Arc::new(rules),
+            rules: LiveRules::new(live),
             events: Events::new(1),
             clinics: Arc::default(),
             broker_up,
@@ -199,7 +206,7 @@ fn document() -> Value {
 }
 
 fn with_id(path: &str) -> String {
-    path.replace("{id}", "00000000000000000000000000000000")
+    path.replace("{id}", "00000000000000000000000000000000").replace("{version}", "99")
 }
 
 #[tokio::test]
@@ -294,7 +301,7 @@ async fn events_tell_things_as_the_lists_do() {
         Delivery::Envelope(site.clone(), lane, bytes)
     });
     let state = Delivery::State { site: site.clone(), bytes: state.encode(), retained: false };
-    let rules = Arc::clone(&desk.app.rules);
+    let rules = desk.app.rules.rules();
     let take = move |transaction: &rusqlite::Transaction<'_>| {
         intake::take(transaction, &[state, urgent, wave], clock::now(), &rules)
     };
