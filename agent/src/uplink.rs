@@ -18,6 +18,7 @@ use crate::{
     config::UplinkConfig,
     outbox::{AskOutboxError, News, Outbox, OutboxClosed},
     policy::PolicyKeeper,
+    reach::ReachWatch,
     run::VERSION,
     status::Board,
 };
@@ -68,6 +69,7 @@ pub(crate) struct Uplink {
     pub(crate) news: Arc<Mutex<mpsc::Receiver<News>>>,
     pub(crate) policy: Arc<std::sync::Mutex<PolicyKeeper>>,
     pub(crate) board: Arc<Board>,
+    pub(crate) reach: ReachWatch,
     pub(crate) clock: Clock,
     pub(crate) stopped: CancellationToken,
 }
@@ -108,6 +110,7 @@ pub(crate) async fn run(uplink: Uplink) {
             Err(error) => error,
         };
         let now = uplink.clock.now();
+        uplink.reach.lost(now);
         let text = error.to_string();
         let mut wait = Wait::Jittered(outage.wait_max(now.mono, up_since));
         if let UplinkError::Connection(ConnectionError::TakenOver) = error {

@@ -4,6 +4,8 @@
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts and acknowledging them
 //! - [`rules`]: versions of the rules
+//! - [`people`]: persons and tokens
+//! - [`audit`]: what people did
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -12,17 +14,25 @@
 
 mod alerts;
 mod attempts;
+mod audit;
 mod data;
 mod events;
 mod extract;
 mod pages;
+mod people;
 mod problem;
 mod rules;
 mod session;
 
 use crate::{
-    config::HttpConfig, disk::DiskState, events::Events, people::Caller, pki::Identity,
-    query::Clinics, rule_sets::LiveRules, store::Store,
+    config::HttpConfig,
+    disk::DiskState,
+    events::Events,
+    people::{Action, Caller},
+    pki::Identity,
+    query::Clinics,
+    rule_sets::LiveRules,
+    store::Store,
 };
 use anyhow::Context as _;
 use attempts::Attempts;
@@ -161,8 +171,8 @@ fn router(app: App) -> Router {
 /// Everything below `/api/v1`.
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
-    [session::routes(), data::routes(), alerts::routes(), rules::routes(), events::routes(), own]
-        .concat()
+    let people = [session::routes(), people::routes(), audit::routes()].concat();
+    [people, data::routes(), alerts::routes(), rules::routes(), events::routes(), own].concat()
 }
 
 /// For those who watch over the service.
@@ -202,8 +212,9 @@ async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
     }
 }
 
-async fn counters(State(app): State<App>, _: Caller) -> String {
-    app.metrics.render()
+async fn counters(State(app): State<App>, caller: Caller) -> Result<String, Problem> {
+    caller.may(Action::ReadCounters)?;
+    Ok(app.metrics.render())
 }
 
 async fn openapi(_: Caller) -> impl IntoResponse {

@@ -12,8 +12,9 @@
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`rule_sets`], [`policy`]: versions of the rules; what boxes are told to go by
-//! - [`alerts`]: runs the rules, keeps alert states
+//! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
 //! - [`audit`]: who did what, in a chain of hashes
+//! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
 //!
@@ -33,6 +34,7 @@ mod disk;
 mod events;
 mod ingest;
 mod intake;
+mod late;
 mod ledger;
 mod people;
 mod pki;
@@ -42,6 +44,7 @@ mod reading;
 mod retention;
 mod rule_sets;
 mod run;
+mod settings;
 mod store;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -8,6 +8,7 @@
 //! - a box is told a version once in a connection, and a rule set only if it does not have it
 
 use crate::{
+    people::hex,
     pki::Identity,
     rule_sets::{Live, LiveRules},
     store::{Store, StoreError},
@@ -219,7 +220,7 @@ fn keep(connection: &Connection, policy: &Policy, content: &str) -> rusqlite::Re
 fn content(policy: &Policy) -> String {
     let bytes =
         Policy { version: 0, made_at: WallTime::from_unix_ms(0), ..policy.clone() }.encode();
-    digest(&SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(digest(&SHA256, &bytes).as_ref())
 }
 
 #[cfg(test)]

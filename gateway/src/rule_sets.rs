@@ -14,6 +14,7 @@ pub(crate) use check::check;
 use crate::{
     audit::{self, Entry},
     clock::rfc3339,
+    people::hex,
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use model::time::WallTime;
@@ -231,10 +232,6 @@ fn sha256(text: &str) -> RulesHash {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
     hash
-}
-
-fn hex(hash: &RulesHash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -2,14 +2,16 @@
 
 use crate::{
     api::{self, App},
-    clock,
+    audit, clock,
     config::{BrokerConfig, GatewayConfig, host_port},
     events::Events,
     ingest::{self, Ingest},
+    late,
     pki::Pki,
     policy::Signer,
-    retention, rule_sets,
-    rule_sets::LiveRules,
+    retention,
+    rule_sets::{self, LiveRules},
+    settings,
     store::{self, DATABASE, Store},
 };
 use anyhow::Context as _;
@@ -59,6 +61,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     // Somebody was first only in tests.
     drop(metrics::set_global_recorder(recorder));
     let store = Store::open(&database(&config))?.with_free_min(config.free_min);
+    note_settings(&config, &text, &store).await?;
     let rules = live_rules(&store, text, rules).await?;
     let pki = Pki::at(&config.pki_dir);
     let (mut broker, host, port) = match &config.broker {
@@ -92,8 +95,10 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
         stopped: stopped.clone(),
     };
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
+    tasks.spawn(late::run(ingest.clone()));
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
+    tasks.spawn(audit::watch(store.clone(), rules.clone(), events.clone(), stopped.clone()));
     if !config.retention.keeps_all() {
         tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
     }
@@ -166,6 +171,17 @@ fn signer(pki: &Pki) -> Option<Arc<Signer>> {
         );
     }
     signer.ok().map(Arc::new)
+}
+
+/// Writes down with what the gateway is started, where that differs from the last time.
+async fn note_settings(config: &GatewayConfig, rules: &str, store: &Store) -> anyhow::Result<()> {
+    let (settings, now) = (settings::of(&config.text, rules), clock::now());
+    let noted = store.write(move |transaction| settings::note(transaction, now, &settings)).await;
+    if let Err(error) = noted {
+        // A county whose disk is full goes on; what differs is told when it starts again.
+        tracing::error!(%error, "With what the gateway was started could not be written down.");
+    }
+    Ok(())
 }
 
 /// Whoever started the gateway learns where it is reached.

@@ -6,6 +6,7 @@ use crate::{
     config,
     outbox::{Origin, Outbox, OutboxSettings},
     policy::PolicyKeeper,
+    reach::ReachWatch,
     status::Board,
     supervisor::Worker,
 };
@@ -74,6 +75,7 @@ impl Bench {
             site: config.site,
             outbox,
             news: Arc::new(Mutex::new(news)),
+            reach: ReachWatch::start(clock.now()),
             clock,
             policy: Arc::new(std::sync::Mutex::new(policy)),
             stopped: CancellationToken::new(),
