@@ -2,6 +2,7 @@
 
 mod life;
 mod roles;
+mod rules;
 
 use super::*;
 use crate::{
@@ -9,7 +10,13 @@ use crate::{
     intake::{self, Delivery},
     notify::{STATES, Step},
     people::{self, Action, Role},
-    query,
+    query, rule_sets,
+};
+use ::rules::{
+    alert::{AckReason, AlertState, TimelineEvent},
+    freshness::Freshness,
+    ladder::Level,
+    rule::RuleSet,
 };
 use axum::{
     body::{Body, to_bytes},
@@ -26,11 +33,6 @@ use model::{
     time::{ClockQuality, Observed},
     units::Unit,
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
-};
-use rules::{
-    alert::{AckReason, AlertState, TimelineEvent},
-    freshness::Freshness,
-    ladder::Level,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +58,8 @@ impl Desk {
         let connection = Store::connection(&path).unwrap();
         people::add_person(&connection, "wang", Role::Nurse, PASSWORD).unwrap();
         people::add_person(&connection, "hall", Role::Kiosk, PASSWORD).unwrap();
+        people::add_person(&connection, "zhang", Role::Doctor, PASSWORD).unwrap();
+        people::add_person(&connection, "li", Role::Doctor, PASSWORD).unwrap();
         let token = people::create_token(&connection, "bench", Role::Nurse, 0).unwrap();
         let phone = "INSERT INTO sink VALUES ('phone', '[\"high\"]', '[\"raised\"]', NULL)";
         connection.execute(phone, []).unwrap();
@@ -79,10 +83,12 @@ impl Desk {
         let beyond =
             Delivery::Envelope(SiteId::new("heping").unwrap(), Lane::Trend, beyond.encode());
         intake::take(&connection, &[noise, beyond], clock::now(), &rules).unwrap();
+        let text = include_str!("../../../configs/rules/default.json");
+        let live = rule_sets::at_start(&connection, clock::now(), text, rules).unwrap();
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
-            rules: Arc::new(rules),
+            rules: LiveRules::new(live),
             events: Events::new(1),
             clinics: Arc::default(),
             broker_up,
@@ -208,7 +214,9 @@ fn document() -> Value {
 }
 
 fn with_id(path: &str) -> String {
-    path.replace("{id}", "00000000000000000000000000000000").replace("{name}", "nobody")
+    path.replace("{id}", "00000000000000000000000000000000")
+        .replace("{name}", "nobody")
+        .replace("{version}", "99")
 }
 
 #[tokio::test]
@@ -290,6 +298,7 @@ async fn events_tell_things_as_the_lists_do() {
         online: true,
         connection: 1,
         agent_version: "0.1.0".into(),
+        policy: None,
         outbox: OutboxId::from_bytes([8; 16]),
         backlog: [1, 2, 3],
         holds_s: Some(90_000),
@@ -304,7 +313,7 @@ async fn events_tell_things_as_the_lists_do() {
         Delivery::Envelope(site.clone(), lane, bytes)
     });
     let state = Delivery::State { site: site.clone(), bytes: state.encode(), retained: false };
-    let rules = Arc::clone(&desk.app.rules);
+    let rules = desk.app.rules.rules();
     let take = move |transaction: &rusqlite::Transaction<'_>| {
         intake::take(transaction, &[state, urgent, wave], clock::now(), &rules)
     };

@@ -23,7 +23,7 @@ use model::{
     units::Unit,
 };
 use rules::{alert::AckReason, engine::Action, rule::RuleSet};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use uplink_proto::{envelope::Envelope, state::SiteState};
 
 const BASE_MS: i64 = 1_795_335_300_000;
@@ -109,6 +109,7 @@ impl County {
             online,
             connection: self.connection,
             agent_version: "0.1.0".into(),
+            policy: None,
             outbox: OUTBOX,
             backlog,
             holds_s: None,
