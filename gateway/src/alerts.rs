@@ -10,7 +10,7 @@
 use crate::{
     audit::{self, Entry},
     clock::rfc3339,
-    query,
+    notify, query,
     store::{Store, StoreError},
 };
 use model::{
@@ -345,7 +345,7 @@ pub(crate) fn load(
 
 /// Stores engines and alerts; the alerts as the API tells them.
 pub(crate) fn store(
-    Context { connection, rules, .. }: Context<'_>,
+    Context { connection, rules, now }: Context<'_>,
     evaluation: Evaluation,
 ) -> rusqlite::Result<Vec<Value>> {
     for ((site, device), engine) in &evaluation.engines {
@@ -374,6 +374,7 @@ pub(crate) fn store(
                 alert.started_at.unix_ms(),
                 body.to_string()
             ])?;
+        notify::note(connection, now, alert)?;
         told.push(body);
     }
     Ok(told)

@@ -8,6 +8,7 @@ use crate::{
     events::Events,
     ingest::{self, Ingest},
     late,
+    notify::{self, Office},
     pki::Pki,
     retention, settings,
     store::{self, DATABASE, Store},
@@ -76,6 +77,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
         }
         BrokerConfig::Outside { host, port } => (None, host.clone(), *port),
     };
+    notify::set_up(&store, &config.notify).await.context("writing down who is notified")?;
     let stopped = CancellationToken::new();
     let mut tasks = JoinSet::new();
     // A board that stayed open over a restart knows by it that it has to fetch everything.
@@ -102,10 +104,10 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     }
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
-        store,
+        store: store.clone(),
         rules: Arc::clone(&rules),
-        events,
-        clinics,
+        events: events.clone(),
+        clinics: Arc::clone(&clinics),
         broker_up: is_up,
         metrics,
         attempts: Arc::default(),
@@ -114,6 +116,9 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     };
     let served = api::serve(app, &config.http, &pki.board(), stopped.clone()).await?;
     tasks.spawn(served.task);
+    let board = config.board(served.address.port());
+    let office = Office { store, events, clinics, board, stopped: stopped.clone() };
+    tasks.spawn(notify::run(config.notify, office));
     say_ready(served.address, &host_port(&host, port))?;
     tracing::info!(http = %served.address, rules = rules.version(), "Gateway started.");
 

@@ -111,7 +111,6 @@ impl Evaluation {
                         self.begin_anew();
                     }
                 }
-                // What this box told itself is no news to it.
                 Record::Waveform(_) | Record::Dropped(_) | Record::Action(_) | Record::Alert(_) => {
                 }
             }

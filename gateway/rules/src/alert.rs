@@ -190,6 +190,10 @@ named! {
 /// One line of an alert's story.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TimelineEntry {
+    /// Its place in the whole story, from 1: entries may have been left out before it. 0 where it
+    /// was written before entries had one.
+    #[serde(default)]
+    pub number: u32,
     /// When.
     pub at: WallTime,
     /// What.
@@ -285,15 +289,18 @@ impl Alert {
         detail: String,
     ) {
         let by = by.map(ToOwned::to_owned);
-        self.add(TimelineEntry { at, what, by, detail, reason: None, note: String::new() });
+        let (reason, note) = (None, String::new());
+        self.add(TimelineEntry { number: 0, at, what, by, detail, reason, note });
     }
 
     fn add(&mut self, entry: TimelineEntry) {
+        let last = self.timeline.last().map_or(0, |last| last.number);
+        let number = last.max(u32::try_from(self.timeline.len()).unwrap_or(u32::MAX)) + 1;
         // The first entries say how it began; of the rest the newest count.
         if self.timeline.len() >= TIMELINE_MAX {
             self.timeline.remove(TIMELINE_MAX / 2);
         }
-        self.timeline.push(entry);
+        self.timeline.push(TimelineEntry { number, ..entry });
     }
 
     /// A person has it in hand. The alert goes on at `present`, the priority of what holds now.
@@ -322,6 +329,7 @@ impl Alert {
         let note: String =
             note.chars().filter(|letter| !letter.is_control()).take(NOTE_LEN_MAX).collect();
         self.add(TimelineEntry {
+            number: 0,
             at: now,
             what: TimelineEvent::Acknowledged,
             by: Some(by.to_owned()),

@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     clock,
     intake::{self, Delivery},
+    notify::{STATES, Step},
     people::{self, Action, Role},
     query,
 };
@@ -54,11 +55,15 @@ impl Desk {
         people::add_person(&connection, "wang", Role::Nurse, PASSWORD).unwrap();
         people::add_person(&connection, "hall", Role::Kiosk, PASSWORD).unwrap();
         let token = people::create_token(&connection, "bench", Role::Nurse, 0).unwrap();
+        let phone = "INSERT INTO sink VALUES ('phone', '[\"high\"]', '[\"raised\"]', NULL)";
+        connection.execute(phone, []).unwrap();
         let rules = include_str!("../../../configs/rules/default.json");
         let rules = RuleSet::from_json(rules).unwrap();
         let deliveries = [delivery(Lane::Urgent, urgent()), delivery(Lane::Wave, wave())];
         let taken = intake::take(&connection, &deliveries, clock::now(), &rules).unwrap();
         assert_eq!((taken.counts.new, taken.alerts.len()), (2, 1));
+        let attempt = "INSERT INTO notification_attempt VALUES (1, 1, 0, 12, 0, 'HTTP 500')";
+        connection.execute(attempt, []).unwrap();
         // Something is missing, and something is kept aside.
         let noise = Delivery::Envelope(SiteId::new("heping").unwrap(), Lane::Trend, vec![0; 9]);
         let beyond = Envelope {
@@ -246,6 +251,7 @@ async fn answers_are_as_the_document_says() {
         (wave, "Waveforms"),
         ("/api/v1/ledger".to_owned(), "Ledger"),
         ("/api/v1/alerts".to_owned(), "Alerts"),
+        ("/api/v1/notifications?state=waiting&sink=phone".to_owned(), "Notifications"),
         (format!("/api/v1/alerts/{id}"), "Alert"),
         ("/api/v1/metrics-catalogue".to_owned(), "MetricsCatalogue"),
         ("/api/v1/session".to_owned(), "User"),
@@ -373,12 +379,19 @@ fn enumerations_are_those_of_the_code() {
         ("LedgerLane.lane", lanes.clone()),
         ("Metric.kind", kinds.collect()),
         ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
+        ("Notification.priority", names(&Priority::ALL, Priority::name)),
+        ("Notification.state", STATES.map(str::to_owned).into()),
+        (
+            "Notification.step",
+            Step::ALL.map(Step::name).into_iter().chain(["summary"]).map(str::to_owned).collect(),
+        ),
         ("Reading.comparator", signs),
         ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),
         ("Reading.lane", lanes),
         ("Reading.validity", names(&Validity::ALL, Validity::name)),
         ("Site.clock", names(&ClockQuality::ALL, ClockQuality::name)),
         ("Sites.disk.state", names(&DiskState::ALL, DiskState::name)),
+        ("Sites.sinks.items.state", ["failing", "good"].map(str::to_owned).into()),
         ("TimelineEntry.reason", reasons),
         ("TimelineEntry.what", names(TimelineEvent::ALL, TimelineEvent::name)),
         ("IssueToken.role", names(&Role::ALL, Role::name)),
