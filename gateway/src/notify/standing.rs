@@ -75,6 +75,8 @@ pub(super) fn of(connection: &Connection, sink: &str, now: WallTime) -> rusqlite
 /// Which notifications are asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
+    /// A JSON list; `None`: all. Summaries are of no site.
+    pub(crate) sites: Option<String>,
     pub(crate) sink: Option<String>,
     pub(crate) alert: Option<String>,
     pub(crate) state: Option<String>,
@@ -92,10 +94,19 @@ pub(crate) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result
         .prepare_cached(
             "SELECT * FROM notification WHERE (?1 IS NULL OR sink = ?1)
              AND (?2 IS NULL OR alert = ?2) AND (?3 IS NULL OR state = ?3)
-             AND (?4 IS NULL OR id < ?4) ORDER BY id DESC LIMIT ?5",
+             AND (?4 IS NULL OR id < ?4)
+             AND (?6 IS NULL OR site IN (SELECT value FROM json_each(?6)))
+             ORDER BY id DESC LIMIT ?5",
         )?
         .query_map(
-            params![filter.sink, filter.alert, filter.state, filter.before, filter.limit],
+            params![
+                filter.sink,
+                filter.alert,
+                filter.state,
+                filter.before,
+                filter.limit,
+                filter.sites
+            ],
             notification,
         )?
         .collect::<Result<_, _>>()?;
