@@ -66,6 +66,7 @@ fn alert(device: &str, at: WallTime) -> Alert {
         acknowledged: None,
         retro: false,
         late_row: None,
+        people: rules::alert::People::default(),
         time_suspect: false,
         recurrences: 0,
         timeline: Vec::new(),
@@ -76,8 +77,7 @@ fn alert(device: &str, at: WallTime) -> Alert {
 
 fn happened(alert: &mut Alert, what: TimelineEvent, at: WallTime) {
     let number = u32::try_from(alert.timeline.len()).unwrap() + 1;
-    let (detail, note) = (String::new(), String::new());
-    alert.timeline.push(TimelineEntry { number, at, what, by: None, detail, reason: None, note });
+    alert.timeline.push(TimelineEntry { number, ..TimelineEntry::new(at, what) });
 }
 
 struct County {
