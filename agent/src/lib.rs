@@ -16,6 +16,9 @@
 //! - [`handover`]: what drivers put out, on its way to the outbox
 //! - [`recorder`]: the last minutes of every link, and traces
 //! - [`outbox`]: the durable queue
+//! - [`reach`]: whether the county is in reach
+//! - [`alerts`]: runs the rules all the time; signals while the county is out of reach
+//! - [`local_page`]: the box's own page: what is wrong, what still works, how long it holds
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
 //! - [`status`]: what `clinic-agent status` is told
 //!
@@ -24,6 +27,7 @@
 //! - a row leaves the outbox only inside an acked range, or as a counted drop
 //! - the agent never refuses to start because of its outbox
 
+mod alerts;
 mod bluetooth;
 mod clock;
 mod command;
@@ -31,7 +35,9 @@ mod config;
 mod frame_watch;
 mod handover;
 mod holder;
+mod local_page;
 mod outbox;
+mod reach;
 mod recorder;
 mod run;
 mod scan;

@@ -36,7 +36,12 @@ use model::{
     id::{DeviceId, Lane, OutboxId, Seq},
     record::Record,
 };
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use uplink_proto::sender::LaneStock;
@@ -151,6 +156,7 @@ pub(crate) enum AskOutboxError {
 pub(crate) struct Outbox {
     commands: mpsc::Sender<Command>,
     failing: watch::Receiver<Option<String>>,
+    commits: watch::Receiver<Option<Arc<Path>>>,
 }
 
 impl Outbox {
@@ -166,15 +172,22 @@ impl Outbox {
         let (commands, receiver) = mpsc::channel(COMMANDS_MAX);
         let (news, heard) = mpsc::channel(NEWS_MAX);
         let (failing, why) = watch::channel(None);
+        let (committed, commits) = watch::channel(None);
         let thread = Worker::start("outbox", |closing| {
-            writer::run(writer::Desk { settings, clock, news, failing, closing }, receiver)
+            let desk = writer::Desk { settings, clock, news, failing, committed, closing };
+            writer::run(desk, receiver)
         })?;
-        Ok((Self { commands, failing: why }, thread, heard))
+        Ok((Self { commands, failing: why, commits }, thread, heard))
     }
 
     /// Why nothing can be written, while that is so.
     pub(crate) fn failing(&self) -> Option<String> {
         self.failing.borrow().clone()
+    }
+
+    /// Changes whenever rows were committed: to which file. None before one is open.
+    pub(crate) fn commits(&self) -> watch::Receiver<Option<Arc<Path>>> {
+        self.commits.clone()
     }
 
     /// Hands a record over; waits for room, never for the commit.

@@ -1,13 +1,16 @@
 //! The daemon: starts everything, waits for a signal, stops everything in order.
 
 use crate::{
+    alerts::{self, Alerts},
     bluetooth::{self, Holds, Radio},
     clock::Clock,
     config::AgentConfig,
+    local_page::{self, LocalPage},
     outbox::{self, Outbox, OutboxSettings},
+    reach::ReachWatch,
     recorder::Recorder,
     serial_port, status,
-    status::Board,
+    status::{Board, Sources},
     supervisor::Supervisor,
     time_daemon, uplink,
 };
@@ -106,6 +109,46 @@ fn start_bluetooth(
     holds
 }
 
+/// Starts what runs the rules, the command for lamp or buzzer, and the page of the box.
+fn start_alerts(
+    config: &AgentConfig,
+    supervisor: &Supervisor,
+    outbox: &Outbox,
+    reach: &ReachWatch,
+    board: &Arc<Board>,
+    clock: Clock,
+) -> Sources {
+    let hook = config.hook.clone().map(|config| {
+        let (calls, told) = alerts::hook_channel();
+        let hook = alerts::hook::Hook {
+            config,
+            told: Arc::new(Mutex::new(told)),
+            board: Arc::clone(board),
+            clock,
+            stopped: supervisor.stopped(),
+        };
+        supervisor.keep("hook".to_owned(), move || alerts::hook::run(hook.clone()));
+        calls
+    });
+    let (alerts, lookout) = Alerts::prepare(alerts::Plan {
+        site: config.site.clone(),
+        data_dir: config.data_dir.clone(),
+        outbox: outbox.clone(),
+        reach: reach.clone(),
+        board: Arc::clone(board),
+        hook,
+        clock,
+        stopped: supervisor.stopped(),
+    });
+    supervisor.keep("alerts".to_owned(), move || alerts::run(lookout.clone()));
+    let sources = Sources { board: Arc::clone(board), outbox: outbox.clone(), alerts, clock };
+    if let Some(page) = config.page.clone() {
+        let page = LocalPage::new(config, page, sources.clone(), supervisor.stopped());
+        supervisor.keep("page".to_owned(), move || local_page::serve(page.clone()));
+    }
+    sources
+}
+
 async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
     let board = Arc::new(Board::new(&config));
@@ -129,12 +172,15 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let stopped = supervisor.stopped();
     supervisor.keep("clock".to_owned(), move || time_daemon::run(clock, stopped.clone()));
     let news = Arc::new(Mutex::new(news));
+    let reach = ReachWatch::start(clock.now());
+    let sources = start_alerts(&config, &supervisor, &outbox, &reach, &board, clock);
     let to_county = uplink::Uplink {
         config: config.uplink.clone(),
         site: config.site.clone(),
         outbox: outbox.clone(),
         news,
         board: Arc::clone(&board),
+        reach,
         clock,
         stopped: supervisor.stopped(),
     };
@@ -163,11 +209,9 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let holds = start_bluetooth(&config, zone_offset_s, &supervisor, &outbox, &board, clock);
     let desk = status::Desk {
         socket: config.data_dir.join("agent.sock"),
-        board: Arc::clone(&board),
-        outbox: outbox.clone(),
+        sources,
         recorder,
         holds,
-        clock,
         stopped: supervisor.stopped(),
     };
     supervisor.keep("status".to_owned(), move || status::serve(desk.clone()));

@@ -5,6 +5,7 @@
 //! `bluetooth hold ADDRESS` and `bluetooth release ADDRESS` are said by whoever pairs that device.
 
 use crate::{
+    alerts::{Alerts, Picture, Told},
     bluetooth::Holds,
     clock::{Clock, Trust},
     config::AgentConfig,
@@ -55,13 +56,15 @@ pub(crate) struct Board(Mutex<Facts>);
 
 /// What `status` shows.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-struct Facts {
+pub(crate) struct Facts {
     site: String,
     version: String,
     uplink: UplinkFacts,
     #[serde(default)]
     clock: ClockFacts,
     devices: BTreeMap<String, DeviceFacts>,
+    #[serde(default)]
+    alerts: AlertFacts,
     #[serde(default)]
     outbox: OutboxFacts,
     /// How often a part of the agent failed and was started again.
@@ -95,6 +98,27 @@ struct ClockFacts {
     quality: String,
     /// Why.
     evidence: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+struct AlertFacts {
+    /// Whether they are signalled at the box: the county is out of reach.
+    signals: bool,
+    /// Since when nothing was heard of the county.
+    out_of_reach_since: Option<String>,
+    /// Alerts that are not closed.
+    open: Vec<Told>,
+    /// The rule set.
+    rules: String,
+    /// Why nothing is evaluated.
+    failing: Option<String>,
+    /// How often the command for lamp or buzzer was called, and why the last call failed.
+    hook_calls: u64,
+    hook_failing: Option<String>,
+    hook_ms: Option<i64>,
+    /// Where the page of the box is, or why there is none.
+    page: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -175,6 +199,18 @@ impl Board {
         *self.facts().failed.entry(task.to_owned()).or_default() += 1;
     }
 
+    /// The command for lamp or buzzer was called, and why that failed.
+    pub(crate) fn hooked(&self, failed: Option<String>, now: Now) {
+        let alerts = &mut self.facts().alerts;
+        alerts.hook_calls += 1;
+        (alerts.hook_failing, alerts.hook_ms) = (failed, Some(now.wall.unix_ms()));
+    }
+
+    /// Where the page of the box is, or why there is none.
+    pub(crate) fn page(&self, place: &str) {
+        place.clone_into(&mut self.facts().alerts.page);
+    }
+
     pub(crate) fn set_aside(&self, count: u64, why: &str) {
         let uplink = &mut self.facts().uplink;
         (uplink.aside, uplink.aside_why) = (count, why.to_owned());
@@ -246,15 +282,22 @@ impl Board {
     }
 }
 
+/// Where the facts come from.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    pub(crate) board: Arc<Board>,
+    pub(crate) outbox: Outbox,
+    pub(crate) alerts: Alerts,
+    pub(crate) clock: Clock,
+}
+
 /// All that is needed to answer.
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) socket: PathBuf,
-    pub(crate) board: Arc<Board>,
-    pub(crate) outbox: Outbox,
+    pub(crate) sources: Sources,
     pub(crate) recorder: Recorder,
     pub(crate) holds: Holds,
-    pub(crate) clock: Clock,
     pub(crate) stopped: CancellationToken,
 }
 
@@ -286,7 +329,7 @@ pub(crate) async fn serve(desk: Desk) {
         // What did not come in time is no question.
         drop(tokio::time::timeout(QUESTION_LIMIT, asking.read_to_string(&mut question)).await);
         let answer = match question.trim() {
-            "" => serde_json::to_vec(&desk.facts().await),
+            "" => serde_json::to_vec(&desk.sources.facts().await.0),
             order => serde_json::to_vec(&desk.order(order).await),
         };
         if let Ok(text) = answer {
@@ -296,8 +339,9 @@ pub(crate) async fn serve(desk: Desk) {
     }
 }
 
-impl Desk {
-    async fn facts(&self) -> Facts {
+impl Sources {
+    /// All there is to know, and the alerts as the page shows them.
+    pub(crate) async fn facts(&self) -> (Facts, Option<Picture>) {
         let mut facts = self.board.facts().clone();
         let Trust { quality, evidence } = self.clock.trust();
         facts.clock = ClockFacts { quality: quality.name().to_owned(), evidence };
@@ -316,15 +360,31 @@ impl Desk {
             };
         }
         facts.outbox.failing = self.outbox.failing();
-        facts
+        let picture = tokio::time::timeout(OUTBOX_LIMIT, self.alerts.show()).await.ok().flatten();
+        match &picture {
+            Some(picture) => {
+                facts.alerts = AlertFacts {
+                    signals: picture.signals,
+                    out_of_reach_since: picture.out_of_reach_since.clone(),
+                    open: picture.alerts.clone(),
+                    rules: picture.rules.clone(),
+                    failing: picture.failing.clone(),
+                    ..facts.alerts
+                };
+            }
+            None => facts.alerts.failing = Some("the rules do not answer".to_owned()),
+        }
+        (facts, picture)
     }
+}
 
+impl Desk {
     async fn order(&self, order: &str) -> Answer {
         let (order, device) = match order.split_whitespace().collect::<Vec<_>>()[..] {
             ["trace", "start", device] => (Order::Start, device),
             ["trace", "stop", device] => (Order::Stop, device),
             ["bluetooth", "hold", address] => {
-                return match self.holds.hold(address, self.clock.mono()) {
+                return match self.holds.hold(address, self.sources.clock.mono()) {
                     true => Answer::done(format!("{address} is left alone for a while")),
                     false => Answer::refused(format!("{address} is not in the configuration")),
                 };
@@ -473,6 +533,7 @@ impl Facts {
         if let Some(disk) = &self.outbox.disk {
             text += &format!("        {disk}\n");
         }
+        text += &self.alerts.shown();
         for (task, count) in &self.failed {
             text += &format!(
                 "failed  {task}, {count} times; send the log to whoever maintains the agent\n"
@@ -487,6 +548,34 @@ impl Facts {
             if !device.hint.is_empty() {
                 text += &format!("        {}\n", device.hint);
             }
+        }
+        text
+    }
+}
+
+impl AlertFacts {
+    fn shown(&self) -> String {
+        let open = self.open.len();
+        let mut text = match &self.out_of_reach_since {
+            Some(since) => {
+                format!("alerts  {open} open, signalled here; no county since {since}\n")
+            }
+            None => format!("alerts  {open} open; the county signals them\n"),
+        };
+        if let Some(error) = &self.failing {
+            text += &format!("        nothing is evaluated: {error}\n");
+        }
+        if let Some(error) = &self.hook_failing {
+            text += &format!("        the hook failed: {error}; check [alerts] hook\n");
+        }
+        for alert in &self.open {
+            let Told { priority, state, device, message_zh, message_en, started_at, .. } = alert;
+            text += &format!(
+                "        {priority} {state} {device}: {message_zh} {message_en}, since {started_at}\n"
+            );
+        }
+        if !self.page.is_empty() {
+            text += &format!("page    {}\n", self.page);
         }
         text
     }

@@ -17,6 +17,7 @@ use crate::{
     clock::Clock,
     config::UplinkConfig,
     outbox::{AskOutboxError, News, Outbox, OutboxClosed},
+    reach::ReachWatch,
     run::VERSION,
     status::Board,
 };
@@ -66,6 +67,7 @@ pub(crate) struct Uplink {
     pub(crate) outbox: Outbox,
     pub(crate) news: Arc<Mutex<mpsc::Receiver<News>>>,
     pub(crate) board: Arc<Board>,
+    pub(crate) reach: ReachWatch,
     pub(crate) clock: Clock,
     pub(crate) stopped: CancellationToken,
 }
@@ -106,6 +108,7 @@ pub(crate) async fn run(uplink: Uplink) {
             Err(error) => error,
         };
         let now = uplink.clock.now();
+        uplink.reach.lost(now);
         let text = error.to_string();
         let mut wait = Wait::Jittered(outage.wait_max(now.mono, up_since));
         if let UplinkError::Connection(ConnectionError::TakenOver) = error {

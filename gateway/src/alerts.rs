@@ -227,6 +227,19 @@ impl Evaluation {
         Ok(turned)
     }
 
+    /// The chain of what people did was looked at; whether it is broken.
+    pub(crate) fn audit_checked(
+        &mut self,
+        context: Context<'_>,
+        is_broken: bool,
+    ) -> rusqlite::Result<()> {
+        let county = SiteId::county();
+        let engine = self.engine(context.connection, &county, &Subject::Box)?;
+        let changed = engine.hear_audit(context.rules, context.now, is_broken);
+        self.note(changed);
+        Ok(())
+    }
+
     /// A site's box went out of reach or is back: all that is behind it hears of it.
     pub(crate) fn box_changed(
         &mut self,
@@ -281,13 +294,13 @@ impl Evaluation {
         device: &DeviceId,
         at: WallTime,
     ) -> rusqlite::Result<Option<&mut Engine>> {
-        match subject_at(context, site, device, at)? {
+        match subject_at(context.connection, site, device, at)? {
             Subject::Box => Ok(None),
             subject => self.engine(context.connection, site, &subject).map(Some),
         }
     }
 
-    fn engine(
+    pub(crate) fn engine(
         &mut self,
         connection: &Connection,
         site: &SiteId,
@@ -301,15 +314,15 @@ impl Evaluation {
         Ok(self.engines.entry(key).or_insert_with(|| Engine::new(site.clone(), subject.clone())))
     }
 
-    fn note(&mut self, changed: Vec<Alert>) {
+    pub(crate) fn note(&mut self, changed: Vec<Alert>) {
         self.changed.extend(changed.into_iter().map(|alert| (alert.id, alert)));
     }
 }
 
 /// Whom a device was about at that moment.
 #[expect(clippy::unnecessary_wraps, reason = "where bindings are looked up in the database")]
-fn subject_at(
-    _context: Context<'_>,
+pub(crate) fn subject_at(
+    _connection: &Connection,
     site: &SiteId,
     device: &DeviceId,
     _at: WallTime,
@@ -317,7 +330,11 @@ fn subject_at(
     Ok(Subject::unbound(site, device))
 }
 
-fn load(connection: &Connection, site: &SiteId, subject: &Subject) -> rusqlite::Result<Engine> {
+pub(crate) fn load(
+    connection: &Connection,
+    site: &SiteId,
+    subject: &Subject,
+) -> rusqlite::Result<Engine> {
     let name = subject.name(site);
     let stored: Option<String> = connection
         .prepare_cached("SELECT state FROM engine WHERE site = ?1 AND device = ?2")?
@@ -410,6 +427,7 @@ fn json(alert: &Alert, revision: i64) -> Value {
         "acknowledged_at": acknowledged.map(|by| moment(by.at)),
         "reason": acknowledged.map(|by| by.reason.name()),
         "retro": alert.retro,
+        "late_row": alert.late_row,
         "time_suspect": alert.time_suspect,
         "recheck_at": alert.recheck_at.map(moment),
         "not_rechecked": alert.not_rechecked,
@@ -438,7 +456,7 @@ pub(crate) async fn acknowledge(
                 )
                 .optional()?;
             let subject = found.and_then(|(site, device, body)| {
-                let site = SiteId::new(&site).ok()?;
+                let site = SiteId::stored(&site).ok()?;
                 let subject = subject_of(&site, &device, &body)?;
                 Some((site, subject, body))
             });
@@ -519,7 +537,7 @@ pub(crate) async fn pass_time(
                 .query_map([now.unix_ms()], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             for (site, name) in subjects {
-                let Ok(site) = SiteId::new(&site) else { continue };
+                let Ok(site) = SiteId::stored(&site) else { continue };
                 let Some(subject) = Subject::from_name(&site, &name) else { continue };
                 if due.engines.contains_key(&(site.clone(), subject.clone())) {
                     continue; // Its box was just lost; its deadline is still to come.

@@ -152,9 +152,11 @@ impl Line {
                 vec![Self::new(&status.device, "", what)]
             }
             // Said by the agent, never by a driver.
-            Record::Started(_) | Record::Dropped(_) | Record::Action(_) | Record::Clock(_) => {
-                vec![]
-            }
+            Record::Started(_)
+            | Record::Dropped(_)
+            | Record::Action(_)
+            | Record::Clock(_)
+            | Record::Alert(_) => vec![],
         }
     }
 

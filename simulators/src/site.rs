@@ -268,7 +268,8 @@ impl Site {
         let mut text = format!(
             "site = \"{site}\"\ndata_dir = \"{dir}/data\"\n\n\
              [uplink]\nbroker = \"{broker}\"\nca = \"ca.crt\"\n\
-             cert = \"{site}.crt\"\nkey = \"{site}.key\"\n"
+             cert = \"{site}.crt\"\nkey = \"{site}.key\"\n\n\
+             [local_page]\nlisten = \"127.0.0.1:0\"\npeople = [\"李秀兰\", \"王强\"]\n"
         );
         for plan in &self.devices {
             let port = self.port(&plan.id);

@@ -242,7 +242,11 @@ fn expect(rows: &mut Rows, outbox: &str, envelope: &Envelope) {
             Record::Waveform(block) => rows.blocks.push(block_line(&place(), block)),
             Record::Alarm(alarm) => rows.alarms.push(alarm_line(alarm)),
             Record::Dropped(dropped) => rows.drops.push(drop_line(outbox, dropped)),
-            Record::Status(_) | Record::Started(_) | Record::Action(_) | Record::Clock(_) => {}
+            Record::Status(_)
+            | Record::Started(_)
+            | Record::Action(_)
+            | Record::Clock(_)
+            | Record::Alert(_) => {}
         }
     }
 }

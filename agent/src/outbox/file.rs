@@ -684,4 +684,25 @@ impl Reader {
         let row = row::read(&self.connection, lane, lane.of(&self.places).of(seq))?;
         Ok(row.map(|row| row.bytes))
     }
+
+    /// At most `max` rows of a lane behind that place, each with its place, or why it cannot be
+    /// read. Places stay when an outbox starts anew.
+    pub(crate) fn behind(
+        &self,
+        lane: Lane,
+        place: i64,
+        max: usize,
+    ) -> rusqlite::Result<Vec<(i64, rusqlite::Result<row::StoredRow>)>> {
+        row::read_behind(&self.connection, lane, place, max)
+    }
+
+    /// The place behind which the rows are that were opened since then, the last `max` at most.
+    pub(crate) fn place_before(
+        &self,
+        lane: Lane,
+        since: WallTime,
+        max: usize,
+    ) -> rusqlite::Result<i64> {
+        row::place_before(&self.connection, lane, since, max)
+    }
 }

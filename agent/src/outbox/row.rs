@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 /// A row that is what was written.
 #[derive(Debug)]
-pub(super) struct StoredRow {
-    pub(super) opened_at: WallTime,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct StoredRow {
+    pub(crate) opened_at: WallTime,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl StoredRow {
@@ -48,6 +48,47 @@ pub(super) fn read(
         .prepare_cached(&format!("SELECT * FROM {} WHERE place = ?1", lane.name()))?
         .query_row([place], StoredRow::of)
         .optional()
+}
+
+/// At most `max` rows behind that place, each with its place, or why it cannot be read.
+pub(super) fn read_behind(
+    connection: &Connection,
+    lane: Lane,
+    place: i64,
+    max: usize,
+) -> rusqlite::Result<Vec<(i64, rusqlite::Result<StoredRow>)>> {
+    let question =
+        format!("SELECT * FROM {} WHERE place > ?1 ORDER BY place LIMIT ?2", lane.name());
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    connection
+        .prepare_cached(&question)?
+        .query_map([place, max], |row| Ok((row.get("place")?, StoredRow::of(row))))?
+        .collect()
+}
+
+/// The place behind which everything was opened since then, among the last `max` rows; 0 where that
+/// is all there is. Looks at no envelope.
+pub(super) fn place_before(
+    connection: &Connection,
+    lane: Lane,
+    since: WallTime,
+    max: usize,
+) -> rusqlite::Result<i64> {
+    let question =
+        format!("SELECT place, opened_at FROM {} ORDER BY place DESC LIMIT ?1", lane.name());
+    let mut statement = connection.prepare_cached(&question)?;
+    let mut rows = statement.query([i64::try_from(max).unwrap_or(i64::MAX)])?;
+    let mut behind = 0;
+    while let Some(row) = rows.next()? {
+        let place: i64 = row.get("place")?;
+        // What is not a number there is damaged, and no reason to stop.
+        let opened_at = row.get("opened_at").unwrap_or(i64::MAX);
+        behind = place - 1;
+        if opened_at < since.unix_ms() {
+            return Ok(place);
+        }
+    }
+    Ok(behind)
 }
 
 /// The first place from that one on that has a row. Looks at no envelope.

@@ -133,6 +133,7 @@ impl Bench {
             clock: Clock::start(),
             news,
             failing: watch::channel(None).0,
+            committed: watch::channel(None).0,
             closing: CancellationToken::new(),
         };
         Self { folder, desk, news: heard, queue }

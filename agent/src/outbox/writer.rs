@@ -17,7 +17,12 @@ use model::{
     time::{MonoTime, Now, WallTime},
 };
 use rusqlite::ErrorCode;
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use uplink_proto::sender::LaneStock;
@@ -41,6 +46,8 @@ pub(super) struct Desk {
     pub(super) news: mpsc::Sender<News>,
     /// Why nothing can be written, while that is so.
     pub(super) failing: watch::Sender<Option<String>>,
+    /// To which file rows were committed.
+    pub(super) committed: watch::Sender<Option<Arc<Path>>>,
     pub(super) closing: CancellationToken,
 }
 
@@ -117,6 +124,7 @@ pub(super) struct Writer<'a> {
 impl<'a> Writer<'a> {
     pub(super) fn new(file: OutboxFile, desk: &'a Desk, queue: &'a mut Queue) -> Self {
         let now = desk.clock.mono();
+        desk.committed.send_replace(Some(file.path().into()));
         let salvage = Salvage::next(&file);
         let stored = Stored::read(&file.connection, file.ran_s(now));
         Self {
@@ -552,6 +560,9 @@ impl<'a> Writer<'a> {
         for drop in changed.dropped {
             log_drop(&drop);
             self.tell(News::Dropped { lane: drop.lane, first: drop.first, last: drop.last });
+        }
+        if !changed.stored.is_empty() {
+            self.desk.committed.send_modify(|_| {});
         }
         for row in changed.stored {
             self.tell(News::Stored(row.lane, row.seq));

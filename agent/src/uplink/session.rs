@@ -87,6 +87,8 @@ impl<'a> Session<'a> {
         let mut tell_state = tokio::time::interval(STATE_EVERY);
         loop {
             self.carry_out().await?;
+            let waits = self.sender.backlog().iter().any(|lane| *lane > 0);
+            self.uplink.reach.waits(clock.now(), waits);
             let now = clock.mono();
             let probe_at = self.held_until.filter(|until| *until > now);
             let wake_at = self.sender.next_timeout().into_iter().chain(probe_at).min();
@@ -261,6 +263,7 @@ impl<'a> Session<'a> {
                         self.uplink.board.rival(self.uplink.clock.now());
                     }
                     self.county_away = false;
+                    self.uplink.reach.heard();
                     self.uplink.board.uplink("online");
                     self.uplink.board.acked(self.uplink.clock.now());
                     self.sender.handle(self.uplink.clock.mono(), SenderEvent::Acked(&ack));
@@ -273,6 +276,7 @@ impl<'a> Session<'a> {
                      and the county has to start clinic-gateway if this lasts",
                 );
                 self.county_away = true;
+                self.uplink.reach.lost(self.uplink.clock.now());
                 self.give_back(row);
             }
             Heard::Refused(row, reason) => {
@@ -284,6 +288,7 @@ impl<'a> Session<'a> {
                 }
             }
             Heard::Accepted(row) => {
+                self.uplink.reach.taken();
                 if row.is_some() {
                     self.held_until = None;
                 }

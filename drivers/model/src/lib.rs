@@ -6,7 +6,7 @@
 //! - [`decimal`], [`units`]: decimal values that stay decimal; the one conversion function
 //! - [`reading`]: readings and reading groups, judged by the catalogue's limits
 //!   and by each other
-//! - [`waveform`], [`alarm`], [`device`], [`record`]: what else the outbox carries
+//! - [`waveform`], [`alarm`], [`alert`], [`device`], [`record`]: what else the outbox carries
 //! - [`time`]: monotonic time, wall time, device time
 //! - [`id`]: names of sites, devices, outboxes; lanes and seqs
 //!
@@ -16,6 +16,7 @@
 //! - Nothing here reads a clock or does I/O.
 
 pub mod alarm;
+pub mod alert;
 mod check;
 pub mod decimal;
 pub mod device;

@@ -367,9 +367,14 @@ impl ReadingGroup {
 /// The text without control characters, cut at a character boundary to [`TEXT_LEN_MAX`] bytes.
 #[must_use]
 pub fn shortened(text: &str) -> String {
+    cut(text, TEXT_LEN_MAX)
+}
+
+/// The same with another limit.
+pub(crate) fn cut(text: &str, len_max: usize) -> String {
     let mut short = String::new();
     for letter in text.chars().filter(|letter| !letter.is_control()) {
-        if short.len() + letter.len_utf8() > TEXT_LEN_MAX {
+        if short.len() + letter.len_utf8() > len_max {
             break;
         }
         short.push(letter);

@@ -2,6 +2,7 @@
 
 use crate::{
     alarm::DeviceAlarm,
+    alert::EdgeAlert,
     device::{DeviceAction, DeviceStatus},
     id::{Lane, OutboxId, Seq},
     reading::{Occurrence, ReadingGroup},
@@ -28,6 +29,8 @@ pub enum Record {
     Action(DeviceAction),
     /// The box's clock was set, or is trusted otherwise than before.
     Clock(ClockChange),
+    /// An alert changed at the edge. Boxed: it is rare, and three times as large as the rest.
+    Alert(Box<EdgeAlert>),
 }
 
 impl Record {
@@ -45,7 +48,8 @@ impl Record {
             | Self::Started(_)
             | Self::Dropped(_)
             | Self::Action(_)
-            | Self::Clock(_) => Lane::Urgent,
+            | Self::Clock(_)
+            | Self::Alert(_) => Lane::Urgent,
         }
     }
 
@@ -61,6 +65,7 @@ impl Record {
             Self::Dropped(dropped) => dropped.observed,
             Self::Action(action) => action.observed,
             Self::Clock(change) => change.observed,
+            Self::Alert(alert) => alert.observed,
         }
     }
 }

@@ -35,6 +35,18 @@ impl AlertId {
         Self(id)
     }
 
+    /// From the 16 bytes that a box tells.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
     /// From the 32 hex digits that `Display` prints.
     #[must_use]
     pub fn from_hex(text: &str) -> Option<Self> {
@@ -155,6 +167,8 @@ named! {
     TimelineEvent {
         /// It was raised.
         Raised = "raised";
+        /// It was raised by what came late: nobody is called.
+        RaisedLate = "raised_late";
         /// It came back within five minutes.
         Recurred = "recurred";
         /// Its priority rose.
@@ -237,6 +251,9 @@ pub struct Alert {
     pub acknowledged: Option<Acknowledgement>,
     /// It was over before anybody could see it.
     pub retro: bool,
+    /// The row of the table of late data by which it is told, where it is.
+    #[serde(default)]
+    pub late_row: Option<u8>,
     /// A clock was wrong: when it began is what the county made of it.
     #[serde(default)]
     pub time_suspect: bool,

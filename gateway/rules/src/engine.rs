@@ -9,9 +9,11 @@
 //! - what a device said ends when it leaves, and never silently
 
 mod alarms;
+mod audit;
 mod device;
 mod identity;
 mod judge;
+pub(crate) mod late;
 mod life;
 mod score;
 mod series;
@@ -183,6 +185,9 @@ impl Engine {
         }
         let silent = self.is_silent(rules, device);
         let mut changed = self.settle(now, t_meas.at, touched, silent);
+        if !fresh {
+            self.ask_for_recheck(now, age_ms, &mut changed);
+        }
         if fresh && speaks {
             changed.extend(self.known_again(now, device));
         }

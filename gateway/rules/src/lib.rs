@@ -11,6 +11,7 @@
 //! - [`follow_up`]: targets of the programmes, which never sound
 //! - [`alert`]: alerts, their states, who acknowledged them
 //! - [`engine`]: readings in, changed alerts out
+//! - [`retro`]: the pass over what came late
 //!
 //! # Invariants
 //! - the same readings and the same rule set give the same alerts with the same ids
@@ -26,4 +27,5 @@ pub mod follow_up;
 pub mod freshness;
 pub mod news2;
 pub mod population;
+pub mod retro;
 pub mod rule;

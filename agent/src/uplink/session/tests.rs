@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     config,
     outbox::{Origin, Outbox, OutboxSettings},
+    reach::ReachWatch,
     status::Board,
     supervisor::Worker,
 };
@@ -70,6 +71,7 @@ impl Bench {
             site: config.site,
             outbox,
             news: Arc::new(Mutex::new(news)),
+            reach: ReachWatch::start(clock.now()),
             clock,
             stopped: CancellationToken::new(),
         };

@@ -66,9 +66,12 @@ impl Latest {
     }
 }
 
+/// What the series of the spot values of a class begins with; no device and no metric has a colon.
+const SPOT_PREFIX: &str = "spot:";
+
 /// The series of the spot values of a class: the next of them clears, however it was measured.
 pub(super) fn spot_series(class: Class) -> String {
-    format!("spot|{}", class.name())
+    format!("{SPOT_PREFIX}{}", class.name())
 }
 
 /// One reading as rules see it.
@@ -407,6 +410,21 @@ impl Engine {
         });
         let firing = self.episodes.get(&rule.family).and_then(Episode::pending_since);
         pending.chain(firing).min().unwrap_or(at)
+    }
+
+    /// The class that is read in a series.
+    pub(super) fn class_of(&self, series: &str) -> Option<Class> {
+        if let Some(class) = series.strip_prefix(SPOT_PREFIX) {
+            return Class::from_name(class);
+        }
+        let what = match self.subject.patient() {
+            Some(_) => series.split_once('|')?.1,
+            None => series,
+        };
+        match what.split_once('|') {
+            Some((metric, _)) => Metric::from_name(metric).map(|metric| metric.row().class),
+            None => Some(Class::Hr),
+        }
     }
 
     /// The kind of the device whose series that is.

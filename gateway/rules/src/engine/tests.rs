@@ -1,6 +1,7 @@
 //! The tests that must exist (alert rules, §9), and a ward for all others.
 
 mod alarm;
+mod audit;
 mod boundaries;
 mod identity;
 mod order;

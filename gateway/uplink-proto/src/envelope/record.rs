@@ -10,6 +10,7 @@ use crate::wire::{DecodeError, Positions, field, int, number, text};
 use ciborium::Value;
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
+    alert::{self, EdgeAlert},
     decimal::Decimal,
     device::{DeviceAction, DeviceKind, DeviceState, DeviceStatus},
     id::{Channel, DeviceId, OutboxId, Seq},
@@ -37,6 +38,7 @@ pub(super) mod kind {
     pub(in crate::envelope) const CLOCK: u8 = 8;
     pub(in crate::envelope) const SERIES: u8 = 9;
     pub(in crate::envelope) const MORE_WAVEFORM: u8 = 10;
+    pub(in crate::envelope) const ALERT: u8 = 11;
 }
 
 /// Place of the outbox id in a drop record: behind everything else, and often not there.
@@ -155,6 +157,7 @@ impl Names {
                 after(base, change.observed.at),
                 place(&ClockQuality::ALL, &change.observed.quality),
             ],
+            Record::Alert(alert) => self.encode_alert(alert, base),
         })
     }
 
@@ -218,6 +221,36 @@ impl Names {
         ]
     }
 
+    fn encode_alert(&mut self, alert: &EdgeAlert, base: WallTime) -> Vec<Value> {
+        vec![
+            number(kind::ALERT),
+            Value::Bytes(alert.id.to_vec()),
+            number(self.device(&alert.device)),
+            text(&alert.subject),
+            text(&alert.family),
+            Value::Array(alert.rules.iter().map(|rule| text(rule)).collect()),
+            text(alert.priority.name()),
+            text(&alert.state),
+            self.metric_or_null(alert.metric),
+            text_or_null(alert.value.as_deref()),
+            text_or_null(alert.comparator.as_deref()),
+            text_or_null(alert.unit.as_deref()),
+            text_or_null(alert.limit.as_deref()),
+            text(&alert.message_zh),
+            text(&alert.message_en),
+            after(base, alert.started_at),
+            alert.cleared_at.map_or(Value::Null, |at| after(base, at)),
+            text(&alert.what),
+            text_or_null(alert.by.as_deref()),
+            text_or_null(alert.reason.as_deref()),
+            text(&alert.note),
+            number(alert.rule_set),
+            number(alert.bindings),
+            after(base, alert.observed.at),
+            place(&ClockQuality::ALL, &alert.observed.quality),
+        ]
+    }
+
     fn metric_or_null(&mut self, metric: Option<Metric>) -> Value {
         metric.map_or(Value::Null, |metric| number(self.metric(metric)))
     }
@@ -276,6 +309,7 @@ impl Names {
                 evidence: shortened(at.text()?),
                 observed: observed(at, base)?,
             }),
+            kind::ALERT => Record::Alert(Box::new(self.alert(at, base)?)),
             _ => return None,
         })
     }
@@ -361,6 +395,44 @@ impl Names {
         })
     }
 
+    fn alert(&self, at: &mut Positions<'_>, base: WallTime) -> Option<EdgeAlert> {
+        Some(EdgeAlert {
+            id: at.next()?.as_bytes()?.as_slice().try_into().ok()?,
+            device: self.read_device(at)?,
+            subject: shortened(at.text()?),
+            family: shortened(at.text()?),
+            rules: at
+                .next()?
+                .as_array()?
+                .iter()
+                .take(alert::RULES_MAX)
+                .map(|rule| rule.as_text().map(shortened))
+                .collect::<Option<_>>()?,
+            priority: Priority::from_name(at.text()?)?,
+            state: shortened(at.text()?),
+            // That it is of a metric of the future is no reason to lose an alert.
+            metric: int(at.next()?).and_then(|place| self.known(place)),
+            value: optional_text(at)?,
+            comparator: optional_text(at)?,
+            unit: optional_text(at)?,
+            limit: optional_text(at)?,
+            message_zh: alert::message(at.text()?),
+            message_en: alert::message(at.text()?),
+            started_at: read_after(at, base)?,
+            cleared_at: match at.next()? {
+                Value::Null => None,
+                value => Some(moment_after(value, base)?),
+            },
+            what: shortened(at.text()?),
+            by: optional_text(at)?,
+            reason: optional_text(at)?,
+            note: alert::note(at.text()?),
+            rule_set: at.int()?,
+            bindings: at.int()?,
+            observed: observed(at, base)?,
+        })
+    }
+
     pub(super) fn read_device(&self, at: &mut Positions<'_>) -> Option<DeviceId> {
         self.device_at(at.int()?).cloned()
     }
@@ -430,7 +502,22 @@ pub(super) fn after(base: WallTime, at: WallTime) -> Value {
 }
 
 fn read_after(at: &mut Positions<'_>, base: WallTime) -> Option<WallTime> {
-    Some(WallTime::from_unix_ms(base.unix_ms().checked_add(at.int()?)?))
+    moment_after(at.next()?, base)
+}
+
+fn moment_after(value: &Value, base: WallTime) -> Option<WallTime> {
+    Some(WallTime::from_unix_ms(base.unix_ms().checked_add(int(value)?)?))
+}
+
+fn text_or_null(said: Option<&str>) -> Value {
+    said.map_or(Value::Null, text)
+}
+
+fn optional_text(at: &mut Positions<'_>) -> Option<Option<String>> {
+    match at.next()? {
+        Value::Null => Some(None),
+        value => Some(Some(shortened(value.as_text()?))),
+    }
 }
 
 pub(super) fn observed(at: &mut Positions<'_>, base: WallTime) -> Option<Observed> {

@@ -15,6 +15,8 @@ use model::{
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
+mod alert;
+
 const SCHEMA: &str = include_str!("../../schema/uplink-v1.cddl");
 /// The example of the package's README.
 const GOLDEN_CUFF: &str = include_str!("../../golden/v1/cuff.hex");
@@ -183,7 +185,7 @@ fn other() -> impl Strategy<Value = Record> {
 }
 
 fn envelope() -> impl Strategy<Value = Envelope> {
-    let record = prop_oneof![group(), block(), alarm(), other()];
+    let record = prop_oneof![group(), block(), alarm(), alert::edge_alert(), other()];
     (
         any::<[u8; 16]>(),
         select(Lane::ALL.to_vec()),

@@ -1,0 +1,484 @@
+//! The box goes on warning when the county is out of reach: the rules hear all that is committed,
+//! all the time; while nobody is reached what they say is signalled here, and told to the county
+//! later.
+//!
+//! - [`rows`]: what was committed
+//! - [`evaluation`]: the rules and what they know of each device
+//! - [`signal`]: which alerts want somebody at the box
+//! - [`hook`]: the command for a lamp or a buzzer
+//! - [`kept`]: what outlives a restart
+//! - [`newest`], [`told`]: values and alerts as a person reads them
+//!
+//! Not here: when an alert is raised (`rules`), the page ([`crate::local_page`]).
+//!
+//! # Invariants
+//! - while the county is in reach the rules run and nothing signals
+//! - a transition is signalled, told to the county and written down, in this order: a kill in
+//!   between may repeat a signal or a record and loses neither
+
+mod evaluation;
+pub(crate) mod hook;
+mod kept;
+mod newest;
+mod rows;
+mod signal;
+mod told;
+
+use crate::{
+    clock::Clock,
+    outbox::Outbox,
+    reach::{Reach, ReachWatch},
+    status::Board,
+};
+use evaluation::Evaluation;
+use kept::{Kept, KeptFile};
+use model::{
+    alarm::Priority,
+    id::SiteId,
+    time::{MonoTime, Now},
+};
+use rows::{Place, Rows, RowsError};
+use rules::{
+    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
+    rule::{RuleSet, RuleSetError},
+};
+use serde::Serialize;
+use signal::{Signals, What};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use thiserror::Error;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use newest::Shown as NewestValue;
+pub(crate) use told::{Told, rfc3339};
+
+/// Until the county has sent another one.
+const DEFAULT_RULES: &str = include_str!("../../configs/rules/default.json");
+/// Questions that may wait.
+const ORDERS_MAX: usize = 32;
+/// Rules that go by time do so in seconds.
+const TICK: Duration = Duration::from_secs(1);
+/// Without a transition the states are written this often. A restart goes on in the outbox where
+/// they end, so that more would only wear the flash: 60 kB of a busy site are 100 bytes a second so.
+const KEEP_EVERY: Duration = Duration::from_secs(600);
+/// A disk that took nothing is asked again after this.
+const KEEP_AGAIN: Duration = Duration::from_secs(10);
+/// Alerts of a ward whose devices all speak at once, told together.
+const HELD_MAX: usize = 256;
+
+/// What the task is asked.
+#[derive(Debug)]
+enum Order {
+    Show(oneshot::Sender<Picture>),
+    Acknowledge(Acknowledge, oneshot::Sender<Result<Told, AcknowledgeHereError>>),
+}
+
+/// A person has an alert in hand.
+#[derive(Clone, Debug)]
+pub(crate) struct Acknowledge {
+    pub(crate) id: AlertId,
+    pub(crate) by: String,
+    pub(crate) reason: AckReason,
+    pub(crate) note: String,
+}
+
+/// Why it cannot be acknowledged at the box.
+#[derive(Debug, Error)]
+pub(crate) enum AcknowledgeHereError {
+    #[error(transparent)]
+    Rules(#[from] AcknowledgeError),
+    #[error("the county is in reach: acknowledge it on the nurses' board")]
+    InReach,
+    #[error("the agent is stopping")]
+    Closed,
+}
+
+/// What is so at this moment.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Picture {
+    /// Whether alerts are signalled here.
+    pub(crate) signals: bool,
+    /// Since when nothing was heard of the county, once that counts.
+    pub(crate) out_of_reach_since: Option<String>,
+    /// Which rule set.
+    pub(crate) rules: String,
+    /// Why nothing is evaluated, while that is so.
+    pub(crate) failing: Option<String>,
+    /// Alerts that are not closed.
+    pub(crate) alerts: Vec<Told>,
+    pub(crate) newest: Vec<NewestValue>,
+    /// Kind of each device that said so.
+    pub(crate) kinds: BTreeMap<String, &'static str>,
+}
+
+/// A way to the task.
+#[derive(Clone, Debug)]
+pub(crate) struct Alerts(mpsc::Sender<Order>);
+
+/// The task and all it needs.
+#[derive(Clone)]
+pub(crate) struct Lookout {
+    pub(crate) site: SiteId,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) outbox: Outbox,
+    pub(crate) reach: ReachWatch,
+    pub(crate) board: Arc<Board>,
+    /// None: no command is configured.
+    pub(crate) hook: Option<mpsc::Sender<Vec<u8>>>,
+    pub(crate) clock: Clock,
+    pub(crate) stopped: CancellationToken,
+    orders: Arc<Mutex<mpsc::Receiver<Order>>>,
+}
+
+/// What the task is made of.
+pub(crate) struct Plan {
+    pub(crate) site: SiteId,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) outbox: Outbox,
+    pub(crate) reach: ReachWatch,
+    pub(crate) board: Arc<Board>,
+    pub(crate) hook: Option<mpsc::Sender<Vec<u8>>>,
+    pub(crate) clock: Clock,
+    pub(crate) stopped: CancellationToken,
+}
+
+impl Alerts {
+    /// The way to a task that is still to be run.
+    pub(crate) fn prepare(plan: Plan) -> (Self, Lookout) {
+        let (sender, orders) = mpsc::channel(ORDERS_MAX);
+        let Plan { site, data_dir, outbox, reach, board, hook, clock, stopped } = plan;
+        let orders = Arc::new(Mutex::new(orders));
+        let lookout =
+            Lookout { site, data_dir, outbox, reach, board, hook, clock, stopped, orders };
+        (Self(sender), lookout)
+    }
+
+    /// What is so; none when the agent stops.
+    pub(crate) async fn show(&self) -> Option<Picture> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Order::Show(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// A person has an alert in hand; the alert as it is now, once that is on disk.
+    pub(crate) async fn acknowledge(
+        &self,
+        acknowledge: Acknowledge,
+    ) -> Result<Told, AcknowledgeHereError> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Acknowledge(acknowledge, reply);
+        self.0.send(order).await.map_err(|_| AcknowledgeHereError::Closed)?;
+        answer.await.map_err(|_| AcknowledgeHereError::Closed)?
+    }
+}
+
+/// The calls of the hook that may wait.
+pub(crate) fn hook_channel() -> (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>) {
+    mpsc::channel(hook::WAITING_MAX)
+}
+
+/// Runs the rules until the agent stops.
+pub(crate) async fn run(lookout: Lookout) {
+    let orders = Arc::clone(&lookout.orders);
+    let mut orders = orders.lock().await;
+    let rules = match rules_in_force() {
+        Ok(rules) => rules,
+        Err(error) => {
+            tracing::error!(%error, "No alerts: the built-in rules cannot be read; install another agent.");
+            return;
+        }
+    };
+    let mut commits = lookout.outbox.commits();
+    let mut reach = lookout.reach.look();
+    let mut warden = Warden::new(&lookout, rules);
+    loop {
+        warden.catch_up(&mut commits).await;
+        let known = *reach.borrow_and_update();
+        warden.look_at_reach(known, lookout.clock.mono());
+        warden.pass_time();
+        warden.keep_if_due().await;
+        let wake_at = warden.wake_at(known);
+        tokio::select! {
+            // The outbox ends with the agent.
+            Ok(()) = commits.changed() => {}
+            Ok(()) = reach.changed() => {}
+            () = lookout.clock.sleep_until(Some(wake_at)) => {}
+            order = orders.recv() => match order {
+                Some(Order::Show(reply)) => drop(reply.send(warden.picture(known))),
+                Some(Order::Acknowledge(acknowledge, reply)) => {
+                    let done = warden.acknowledge(acknowledge).await;
+                    // Whoever asked may have gone away.
+                    drop(reply.send(done));
+                }
+                None => return,
+            },
+            () = lookout.stopped.cancelled() => {
+                warden.keep().await;
+                return;
+            }
+        }
+    }
+}
+
+/// The rules by which this box warns.
+///
+/// Here comes the rule set that the county signed, with its bindings: `policy` hands both over.
+fn rules_in_force() -> Result<RuleSet, RuleSetError> {
+    RuleSet::from_json(DEFAULT_RULES)
+}
+
+/// What makes one standing of an alert another one than before: a value that is still outside does
+/// not.
+type Standing = (AlertState, Priority, u32, Option<String>);
+
+fn standing(alert: &Alert) -> Standing {
+    let by = alert.acknowledged.as_ref().map(|by| by.by.clone());
+    (alert.state, alert.priority, alert.recurrences, by)
+}
+
+/// The rules at work.
+struct Warden<'a> {
+    lookout: &'a Lookout,
+    file: KeptFile,
+    rows: Option<Rows>,
+    place: Place,
+    evaluation: Evaluation,
+    standings: BTreeMap<AlertId, Standing>,
+    signals: Signals,
+    out_of_reach: bool,
+    /// What changed while something may be wrong with the link and does not count yet.
+    held: VecDeque<(MonoTime, Alert)>,
+    failing: Option<String>,
+    tick_at: MonoTime,
+    keep_at: MonoTime,
+}
+
+impl<'a> Warden<'a> {
+    fn new(lookout: &'a Lookout, rules: RuleSet) -> Self {
+        let file = KeptFile::in_folder(&lookout.data_dir);
+        let Kept { place, out_of_reach, signals, engines } = file.read();
+        let evaluation = Evaluation::new(lookout.site.clone(), rules, &engines);
+        let standings = evaluation.alerts().map(|alert| (alert.id, standing(alert))).collect();
+        let now = lookout.clock.mono();
+        Self {
+            lookout,
+            file,
+            rows: None,
+            place,
+            evaluation,
+            standings,
+            signals,
+            out_of_reach,
+            held: VecDeque::new(),
+            failing: None,
+            tick_at: now,
+            keep_at: now + KEEP_EVERY,
+        }
+    }
+
+    /// Lets the rules hear what was committed.
+    async fn catch_up(&mut self, commits: &mut watch::Receiver<Option<Arc<Path>>>) {
+        let path = commits.borrow_and_update().clone();
+        let Some(path) = path else { return };
+        loop {
+            match self.next_rows(&path) {
+                Ok(false) => break,
+                // After a long outage of the agent there is much; others have their turn.
+                Ok(true) => tokio::task::yield_now().await,
+                Err(error) => {
+                    let why = error.to_string();
+                    if self.failing.as_ref() != Some(&why) {
+                        tracing::error!(error = why, "The rules hear nothing; it is tried again.");
+                    }
+                    self.failing = Some(why);
+                    self.rows = None;
+                    return;
+                }
+            }
+        }
+        self.failing = None;
+    }
+
+    /// Whether there was something.
+    fn next_rows(&mut self, path: &Path) -> Result<bool, RowsError> {
+        let now = self.lookout.clock.now();
+        let rows = match self.rows.take() {
+            Some(rows) if rows.is_of(path)? => rows,
+            _ => Rows::open(path, self.place, now)?,
+        };
+        let rows = self.rows.insert(rows);
+        let envelopes = rows.next()?;
+        let more = rows.place() != self.place;
+        self.place = rows.place();
+        for envelope in &envelopes {
+            let changed = self.evaluation.take(now, envelope);
+            self.note(changed);
+        }
+        Ok(more)
+    }
+
+    fn pass_time(&mut self) {
+        let now = self.lookout.clock.now();
+        if self.tick_at <= now.mono {
+            self.tick_at = now.mono + TICK;
+            let changed = self.evaluation.pass_time(now.wall);
+            self.note(changed);
+        }
+    }
+
+    fn wake_at(&self, reach: Reach) -> MonoTime {
+        let lost_at = reach.lost_at().filter(|_| !self.out_of_reach);
+        lost_at.into_iter().chain([self.keep_at]).fold(self.tick_at, MonoTime::min)
+    }
+
+    /// Alerts changed: whoever has to know hears of it.
+    fn note(&mut self, changed: Vec<Alert>) {
+        for alert in changed {
+            let now = standing(&alert);
+            let before = match alert.state {
+                AlertState::Closed => self.standings.remove(&alert.id),
+                _ => self.standings.insert(alert.id, now.clone()),
+            };
+            if before.as_ref() == Some(&now) {
+                continue;
+            }
+            self.keep_at = MonoTime::START;
+            tracing::info!(alert = %alert.id, device = %alert.device, family = alert.family,
+                state = alert.state.name(), priority = alert.priority.name(),
+                "An alert changed.");
+            if self.out_of_reach {
+                self.signal(&alert);
+                self.report(&alert);
+            } else {
+                if self.held.len() >= HELD_MAX {
+                    self.held.pop_front();
+                }
+                self.held.push_back((self.lookout.clock.mono(), alert));
+            }
+        }
+    }
+
+    /// Decides whether the county is out of reach.
+    fn look_at_reach(&mut self, reach: Reach, now: MonoTime) {
+        let lost = reach.lost_at();
+        let since = reach.since().map_or(now, |(mono, _)| mono);
+        self.held.retain(|(at, _)| *at >= since);
+        if lost.is_some_and(|at| at <= now) && !self.out_of_reach {
+            self.out_of_reach = true;
+            tracing::warn!("The county is out of reach: alerts are signalled here.");
+            for (_, alert) in std::mem::take(&mut self.held) {
+                self.report(&alert);
+            }
+            let open: Vec<Alert> = self.evaluation.alerts().cloned().collect();
+            open.iter().for_each(|alert| self.signal(alert));
+            self.keep_at = MonoTime::START;
+        } else if self.out_of_reach && reach.is_good() && lost.is_none_or(|at| at > now) {
+            self.out_of_reach = false;
+            tracing::warn!("The county is in reach again: alerts are signalled there.");
+            if self.signals.stop() {
+                self.call_hook(What::InReach, None);
+            }
+            self.keep_at = MonoTime::START;
+        }
+    }
+
+    fn signal(&mut self, alert: &Alert) {
+        if let Some(what) = self.signals.take(alert) {
+            self.call_hook(what, Some(alert));
+        }
+    }
+
+    fn call_hook(&self, what: What, alert: Option<&Alert>) {
+        #[derive(Serialize)]
+        struct Call<'a> {
+            what: What,
+            /// How many alerts want somebody: a lamp is on while there are any.
+            signals: usize,
+            site: &'a str,
+            alert: Option<Told>,
+        }
+        let Some(hook) = &self.lookout.hook else { return };
+        let call = Call {
+            what,
+            signals: self.signals.count(),
+            site: self.lookout.site.as_str(),
+            alert: alert.map(|alert| self.told(alert)),
+        };
+        let line = serde_json::to_vec(&call).unwrap_or_default();
+        if hook.try_send(line).is_err() {
+            let why = "too many calls wait for a command that hangs".to_owned();
+            tracing::error!(error = why, "The hook was not called.");
+            self.lookout.board.hooked(Some(why), self.lookout.clock.now());
+        }
+    }
+
+    /// Tells the county what happened while it was out of reach.
+    ///
+    /// Here the transition becomes a record in the urgent lane; its kind comes with the wire format
+    /// of edge alerts.
+    fn report(&mut self, _alert: &Alert) {}
+
+    async fn acknowledge(&mut self, said: Acknowledge) -> Result<Told, AcknowledgeHereError> {
+        if !self.out_of_reach {
+            return Err(AcknowledgeHereError::InReach);
+        }
+        let Acknowledge { id, by, reason, note } = said;
+        let now = self.lookout.clock.now().wall;
+        let alert = self.evaluation.acknowledge(id, &by, reason, &note, now)?;
+        tracing::info!(alert = %id, by, reason = reason.name(), "An alert was acknowledged here.");
+        self.note(vec![alert.clone()]);
+        self.keep_if_due().await;
+        Ok(self.told(&alert))
+    }
+
+    async fn keep_if_due(&mut self) {
+        if self.keep_at <= self.lookout.clock.mono() {
+            self.keep().await;
+        }
+    }
+
+    async fn keep(&mut self) {
+        let kept = Kept {
+            place: self.place,
+            out_of_reach: self.out_of_reach,
+            signals: self.signals.clone(),
+            engines: self.evaluation.states(),
+        };
+        let written = tokio::task::block_in_place(|| self.file.write(&kept));
+        let wait = match written {
+            Ok(()) => KEEP_EVERY,
+            Err(error) => {
+                tracing::error!(%error, "Alert states cannot be written; a restart would signal again what was signalled. Check the disk.");
+                KEEP_AGAIN
+            }
+        };
+        self.keep_at = self.lookout.clock.mono() + wait;
+    }
+
+    fn picture(&self, reach: Reach) -> Picture {
+        let now: Now = self.lookout.clock.now();
+        let since = reach.since().filter(|_| self.out_of_reach);
+        let kinds = self.evaluation.kinds().iter();
+        Picture {
+            signals: self.out_of_reach,
+            out_of_reach_since: since.map(|(_, wall)| rfc3339(wall)),
+            rules: self.evaluation.rules_version().to_owned(),
+            failing: self.failing.clone(),
+            alerts: self.evaluation.alerts().map(|alert| self.told(alert)).collect(),
+            newest: self.evaluation.newest().shown(now.mono),
+            kinds: kinds.map(|(device, kind)| (device.to_string(), kind.name())).collect(),
+        }
+    }
+
+    fn told(&self, alert: &Alert) -> Told {
+        Told::of(alert, self.signals.is_on(alert.id))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What must outlive a restart, in a file of its own beside the outbox.
+//!
+//! # Invariants
+//! - the file is whole: written beside, synced, and put in its place
+//! - one that cannot be read is kept aside, and the rules begin with the last minutes of the outbox
+
+use super::{rows::Place, signal::Signals};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Far more than the states of every device a box may have.
+const LEN_MAX: u64 = 64 << 20;
+
+/// What is kept.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(super) struct Kept {
+    /// Up to where the rules have heard.
+    pub(super) place: Place,
+    /// The county was out of reach.
+    pub(super) out_of_reach: bool,
+    /// What was signalled and is not over.
+    pub(super) signals: Signals,
+    /// Rule states, by device.
+    pub(super) engines: Map<String, Value>,
+}
+
+/// The file.
+#[derive(Clone, Debug)]
+pub(super) struct KeptFile(PathBuf);
+
+impl KeptFile {
+    pub(super) fn in_folder(data_dir: &Path) -> Self {
+        Self(data_dir.join("alerts.json"))
+    }
+
+    /// What was kept; nothing where there is none, or none that can be read.
+    pub(super) fn read(&self) -> Kept {
+        let Self(path) = self;
+        let text = match fs::metadata(path) {
+            Ok(about) if about.len() > LEN_MAX => Err(io::Error::other("it is too long")),
+            Ok(_) => fs::read(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Kept::default(),
+            Err(error) => Err(error),
+        };
+        let kept = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
+        kept.unwrap_or_else(|error| {
+            tracing::error!(%error, file = %path.display(),
+                "Alert states cannot be read and are kept aside; they begin anew with the last minutes.");
+            // One that cannot be moved is written over.
+            drop(fs::rename(path, path.with_extension("json.damaged")));
+            Kept::default()
+        })
+    }
+
+    /// Writes it; afterwards it is on disk whatever happens.
+    pub(super) fn write(&self, kept: &Kept) -> io::Result<()> {
+        let Self(path) = self;
+        let beside = path.with_extension("json.new");
+        let bytes = serde_json::to_vec(kept)?;
+        let mut open = OpenOptions::new();
+        let mut file = open.create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_comes_back_and_what_is_damaged_is_kept_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeptFile::in_folder(folder.path());
+        assert!(!file.read().out_of_reach);
+        file.write(&Kept { out_of_reach: true, ..Kept::default() }).unwrap();
+        assert!(file.read().out_of_reach);
+
+        let path = folder.path().join("alerts.json");
+        let half = fs::read(&path).unwrap();
+        fs::write(&path, &half[..half.len() / 2]).unwrap();
+        assert!(!file.read().out_of_reach);
+        assert!(!path.exists() && folder.path().join("alerts.json.damaged").exists());
+        file.write(&Kept { out_of_reach: true, ..Kept::default() }).unwrap();
+        assert!(file.read().out_of_reach);
+    }
+}

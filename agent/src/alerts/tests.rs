@@ -1,0 +1,337 @@
+//! A box whose county comes and goes, fed with envelopes as the outbox keeps them.
+
+use super::*;
+use crate::{
+    config,
+    outbox::{NO_LINK, OutboxSettings},
+    supervisor::Worker,
+};
+use model::{
+    device::{DeviceKind, DeviceState, DeviceStatus},
+    id::{DeviceId, OutboxId, Seq},
+    metric::Metric,
+    reading::{Reading, ReadingGroup},
+    record::{ClockChange, Record},
+    time::{ClockQuality, Observed, Uptime, WallTime},
+    units::Unit,
+};
+use std::path::Path;
+use tempfile::TempDir;
+use uplink_proto::envelope::Envelope;
+
+const CONFIG: &str = "site = \"heping-01\"\ndata_dir = \"data\"\n[uplink]\n\
+    broker = \"localhost:1\"\nca = \"ca.crt\"\ncert = \"c\"\nkey = \"k\"\n";
+const BOOT: u32 = 7;
+
+/// A box, and the calls of its hook.
+struct Edge {
+    folder: TempDir,
+    lookout: Lookout,
+    calls: mpsc::Receiver<Vec<u8>>,
+    alerts: Alerts,
+    _thread: Worker,
+}
+
+impl Edge {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config::parse(CONFIG, Path::new("")).unwrap();
+        let clock = Clock::start();
+        let settings = OutboxSettings {
+            path: folder.path().join("outbox.sqlite"),
+            commit_after: Duration::from_millis(1),
+            max_bytes: 1 << 20,
+            time_zone: config.time_zone.clone(),
+        };
+        let (outbox, thread, _news) = Outbox::start(settings, clock).unwrap();
+        let (hook, calls) = hook_channel();
+        let (alerts, lookout) = Alerts::prepare(Plan {
+            site: config.site.clone(),
+            data_dir: folder.path().to_owned(),
+            outbox,
+            reach: ReachWatch::start(clock.now()),
+            board: Arc::new(Board::new(&config)),
+            hook: Some(hook),
+            clock,
+            stopped: CancellationToken::new(),
+        });
+        Self { folder, lookout, calls, alerts, _thread: thread }
+    }
+
+    fn warden(&self) -> Warden<'_> {
+        Warden::new(&self.lookout, rules_in_force().unwrap())
+    }
+
+    /// What the hook heard: what, and how many signal.
+    fn heard(&mut self) -> Vec<(String, u64)> {
+        let call = |bytes: Vec<u8>| {
+            let call: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            (call["what"].as_str().unwrap().to_owned(), call["signals"].as_u64().unwrap())
+        };
+        std::iter::from_fn(|| self.calls.try_recv().ok()).map(call).collect()
+    }
+
+    /// From the next start on the county is out of reach.
+    fn was_out_of_reach(&self) {
+        let kept = Kept { out_of_reach: true, ..Kept::default() };
+        KeptFile::in_folder(self.folder.path()).write(&kept).unwrap();
+    }
+}
+
+/// The county was not heard for hours.
+fn lost() -> (Reach, MonoTime) {
+    let reach = *ReachWatch::start(at(0)).look().borrow();
+    (reach, at(10_000).mono)
+}
+
+fn found() -> (Reach, MonoTime) {
+    let watch = ReachWatch::start(at(0));
+    watch.heard();
+    let reach = *watch.look().borrow();
+    (reach, at(10_000).mono)
+}
+
+const BASE_MS: i64 = 1_795_335_300_000;
+
+/// So many seconds after the box was switched on.
+fn at(second: u64) -> Now {
+    let ms = i64::try_from(second * 1000).unwrap();
+    Now {
+        mono: MonoTime::from_start(Duration::from_secs(second)),
+        uptime: Uptime { boot: BOOT, ms: second * 1000 },
+        wall: WallTime::from_unix_ms(BASE_MS + ms),
+        quality: ClockQuality::Synchronised,
+    }
+}
+
+fn device() -> DeviceId {
+    DeviceId::new("ecg-01").unwrap()
+}
+
+fn heart_rate(observed: Observed, rate: u32) -> Record {
+    let reading = Reading::number(Metric::HR, rate, Unit::PER_MINUTE);
+    Record::Readings(ReadingGroup::new(device(), observed, vec![reading]))
+}
+
+fn status(observed: Observed, state: DeviceState) -> Record {
+    Record::Status(DeviceStatus {
+        device: device(),
+        kind: DeviceKind::Monitor,
+        driver: "json-lines".to_owned(),
+        state,
+        reason: String::new(),
+        about: BTreeMap::new(),
+        observed,
+    })
+}
+
+/// An envelope opened at that second.
+fn envelope(second: u64, records: Vec<Record>) -> Envelope {
+    let lane = records[0].lane();
+    Envelope {
+        outbox: OutboxId::from_bytes([1; 16]),
+        lane,
+        seq: Seq::new(second + 1).unwrap(),
+        opened_at: at(second).wall,
+        uptime: Some(at(second).uptime),
+        records,
+    }
+}
+
+/// A heart rate for so many seconds.
+fn beats(warden: &mut Warden<'_>, seconds: std::ops::Range<u64>, rate: u32) {
+    for second in seconds {
+        let envelope = envelope(second, vec![heart_rate(at(second).observed(), rate)]);
+        let changed = warden.evaluation.take(at(second), &envelope);
+        warden.note(changed);
+    }
+}
+
+fn only(warden: &Warden<'_>) -> Alert {
+    let open: Vec<_> = warden.evaluation.alerts().cloned().collect();
+    assert_eq!(open.len(), 1, "{open:?}");
+    open[0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_county_is_in_reach_the_rules_run_and_nothing_signals() {
+    let mut edge = Edge::new();
+    let mut warden = edge.warden();
+    let (good, now) = found();
+    warden.look_at_reach(good, now);
+    beats(&mut warden, 0..12, 38);
+    let alert = only(&warden);
+    assert_eq!((alert.rules[0].as_str(), alert.started_at), ("HR-AD-LL", at(0).wall));
+    // By which the county will know it.
+    let id = AlertId::new(&edge.lookout.site, "ecg-01", "hr_low", at(0).wall);
+    assert_eq!(alert.id, id);
+    let said = Acknowledge {
+        id,
+        by: "李秀兰".to_owned(),
+        reason: AckReason::AtBedside,
+        note: String::new(),
+    };
+    let told = warden.acknowledge(said).await.unwrap_err();
+    assert!(matches!(told, AcknowledgeHereError::InReach), "{told}");
+    drop(warden);
+    assert_eq!(edge.heard(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_of_reach_an_alert_signals_once_until_somebody_has_it_in_hand() {
+    let mut edge = Edge::new();
+    let mut warden = edge.warden();
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    beats(&mut warden, 0..40, 38);
+    let said = Acknowledge {
+        id: only(&warden).id,
+        by: "李秀兰".to_owned(),
+        reason: AckReason::AtBedside,
+        note: String::new(),
+    };
+    let told = warden.acknowledge(said.clone()).await.unwrap();
+    assert_eq!((told.state.as_str(), told.signals), ("active_ack", false));
+    let second = warden.acknowledge(Acknowledge { by: "王强".to_owned(), ..said }).await;
+    let first_wins = AcknowledgeError::AlreadyAcknowledged { by: "李秀兰".to_owned() };
+    assert!(
+        matches!(second, Err(AcknowledgeHereError::Rules(ref error)) if *error == first_wins),
+        "{second:?}"
+    );
+    drop(warden);
+    assert_eq!(edge.heard(), [("raise".to_owned(), 1), ("ack".to_owned(), 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_county_had_signals_here_when_the_link_is_lost_and_ends_when_it_is_back() {
+    let mut edge = Edge::new();
+    let mut warden = edge.warden();
+    let ((good, now), (bad, _)) = (found(), lost());
+    warden.look_at_reach(good, now);
+    beats(&mut warden, 0..12, 38);
+    warden.look_at_reach(bad, now);
+    warden.look_at_reach(good, now);
+    beats(&mut warden, 12..24, 38);
+    drop(warden);
+    assert_eq!(edge.heard(), [("raise".to_owned(), 1), ("in_reach".to_owned(), 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alert_that_is_over_ends_its_signal_and_comes_back_under_its_id() {
+    let mut edge = Edge::new();
+    let mut warden = edge.warden();
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    beats(&mut warden, 0..12, 38);
+    let first = only(&warden).id;
+    beats(&mut warden, 12..50, 72);
+    assert_eq!(only(&warden).state, AlertState::ClearedUnack);
+    beats(&mut warden, 50..65, 38);
+    assert_eq!((only(&warden).id, only(&warden).recurrences), (first, 1));
+    drop(warden);
+    let heard: Vec<_> = edge.heard().into_iter().map(|(what, _)| what).collect();
+    assert_eq!(heard, ["raise", "clear", "raise"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_goes_on_with_the_same_alert_and_signals_nothing_twice() {
+    let mut edge = Edge::new();
+    let mut warden = edge.warden();
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    beats(&mut warden, 0..12, 38);
+    let before = only(&warden);
+    warden.keep().await;
+    drop(warden);
+    assert_eq!(edge.heard().len(), 1);
+
+    let mut warden = edge.warden();
+    assert_eq!(only(&warden), before);
+    warden.look_at_reach(bad, now);
+    // What the outbox has behind the place that was kept.
+    beats(&mut warden, 12..30, 38);
+    assert_eq!(only(&warden).id, before.id);
+    drop(warden);
+    assert_eq!(edge.heard(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_loses_no_alert_and_the_rules_go_on() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    beats(&mut warden, 0..12, 38);
+    let before = only(&warden);
+    // The box was a day ahead.
+    let earlier =
+        |now: Now| Now { wall: WallTime::from_unix_ms(now.wall.unix_ms() - 86_400_000), ..now };
+    let set = ClockChange {
+        before: at(12).wall,
+        evidence: "test".to_owned(),
+        observed: earlier(at(12)).observed(),
+    };
+    let mut moved = envelope(12, vec![Record::Clock(set)]);
+    moved.opened_at = earlier(at(12)).wall;
+    let changed = warden.evaluation.take(earlier(at(12)), &moved);
+    warden.note(changed);
+    let state = |warden: &Warden<'_>| (only(warden).id, only(warden).state);
+    assert_eq!(state(&warden), (before.id, AlertState::Unknown));
+    for second in 13..30 {
+        let now = earlier(at(second));
+        let mut next = envelope(second, vec![heart_rate(now.observed(), 38)]);
+        next.opened_at = now.wall;
+        let changed = warden.evaluation.take(now, &next);
+        warden.note(changed);
+    }
+    assert_eq!(state(&warden), (before.id, AlertState::ActiveUnack));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_device_is_an_alert_by_the_passing_of_time() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let online = envelope(0, vec![status(at(0).observed(), DeviceState::Online)]);
+    warden.evaluation.take(at(0), &online);
+    let silent = envelope(5, vec![status(at(5).observed(), DeviceState::Silent)]);
+    warden.evaluation.take(at(5), &silent);
+    assert_eq!(warden.evaluation.alerts().count(), 0);
+    let changed = warden.evaluation.pass_time(at(40).wall);
+    warden.note(changed);
+    assert_eq!(only(&warden).rules, ["TECH-SILENT"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_task_hears_what_is_committed_and_hears_it_once() {
+    let mut edge = Edge::new();
+    edge.was_out_of_reach();
+    let now = edge.lookout.clock.now();
+    let ago = |seconds: i64| Observed {
+        at: WallTime::from_unix_ms(now.wall.unix_ms() - seconds * 1000),
+        quality: now.quality,
+    };
+    let outbox = edge.lookout.outbox.clone();
+    outbox.enqueue(NO_LINK, status(ago(12), DeviceState::Online)).await.unwrap();
+    for seconds in (0..12).rev() {
+        outbox.enqueue(NO_LINK, heart_rate(ago(seconds), 38)).await.unwrap();
+    }
+    let id = AlertId::new(&edge.lookout.site, "ecg-01", "hr_low", ago(11).at).to_string();
+    for start in ["first", "second"] {
+        let task = tokio::spawn(run(edge.lookout.clone()));
+        let limit = Duration::from_secs(20);
+        let found = tokio::time::timeout(limit, async {
+            loop {
+                let picture = edge.alerts.show().await.unwrap();
+                if let [alert] = picture.alerts.as_slice() {
+                    return (picture.signals, alert.clone());
+                }
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let (signals, alert) = found.expect(start);
+        assert!(signals && alert.signals, "{start}");
+        assert_eq!((alert.id.as_str(), alert.state.as_str()), (id.as_str(), "active_unack"));
+        task.abort();
+        assert!(task.await.unwrap_err().is_cancelled());
+    }
+    assert_eq!(edge.heard(), [("raise".to_owned(), 1)]);
+}

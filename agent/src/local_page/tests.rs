@@ -1,0 +1,60 @@
+use super::*;
+use std::collections::BTreeSet;
+
+fn headers(pairs: &[(header::HeaderName, &str)]) -> HeaderMap {
+    let pairs = pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap()));
+    pairs.collect()
+}
+
+#[test]
+fn only_an_address_of_the_box_is_a_host() {
+    let host = |host: &str| own_host(&headers(&[(header::HOST, host)]));
+    for own in ["127.0.0.1:8480", "192.168.1.10", "localhost:8480", "[::1]:8480"] {
+        assert_eq!(host(own).as_deref(), Some(own));
+    }
+    for strange in ["clinic.example:8480", "localhost.example", ""] {
+        assert_eq!(host(strange), None, "{strange}");
+    }
+    assert_eq!(own_host(&HeaderMap::new()), None);
+}
+
+#[test]
+fn another_page_cannot_acknowledge() {
+    let host = "127.0.0.1:8480";
+    let json = (header::CONTENT_TYPE, "application/json");
+    let from = |origin: &'static str| {
+        is_from_here(&headers(&[json.clone(), (header::ORIGIN, origin)]), host)
+    };
+    assert!(from("http://127.0.0.1:8480"));
+    assert!(!from("http://127.0.0.1:8481"));
+    assert!(!from("null"));
+    assert!(is_from_here(&headers(&[json]), host), "a program of the box");
+    assert!(!is_from_here(&headers(&[(header::CONTENT_TYPE, "text/plain")]), host));
+}
+
+#[test]
+fn both_languages_have_every_text_and_the_page_uses_no_other() {
+    let keys = |text: &str| -> BTreeSet<String> {
+        let texts: BTreeMap<String, String> = serde_json::from_str(text).unwrap();
+        texts.into_keys().collect()
+    };
+    let [zh, en] = [include_str!("../../page/zh-CN.json"), include_str!("../../page/en.json")];
+    assert_eq!(keys(zh), keys(en));
+    let script = include_str!("../../page/page.js");
+    let used = script.match_indices("t('").filter_map(|(at, _)| {
+        let word = |letter: char| letter.is_alphanumeric() || letter == '_';
+        let before = script[..at].chars().next_back();
+        script[at + 3..].split('\'').next().filter(|_| !before.is_some_and(word))
+    });
+    let missing: Vec<_> = used.filter(|key| !keys(zh).contains(*key)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_page_names_no_other_address() {
+    for (path, _, text) in FILES {
+        for outside in ["http://", "https://", "//cdn", "@import", "url("] {
+            assert!(!text.contains(outside), "{path} has {outside}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What alerts became at a box while it was alone: kept as told, and when which family was reported.
+
+use super::Batch;
+use crate::clock::rfc3339;
+use model::{alert::EdgeAlert, id::SiteId, metric::Metric, time::WallTime};
+use rules::{alert::AlertId, freshness::Clocks};
+use rusqlite::params;
+use serde_json::json;
+
+impl Batch<'_> {
+    pub(super) fn edge_alert(
+        &mut self,
+        site: &SiteId,
+        of_box: Clocks,
+        alert: &EdgeAlert,
+    ) -> rusqlite::Result<()> {
+        let here = |at| of_box.observed(at, self.now).at.min(self.now);
+        let id = AlertId::from_bytes(alert.id).to_string();
+        let (at, cleared) = (here(alert.observed.at), alert.cleared_at.map(here));
+        tracing::info!(%site, device = %alert.device, alert = id, what = alert.what,
+            state = alert.state, "An alert changed at a box.");
+        self.connection
+            .prepare_cached(
+                "INSERT INTO edge_alert (site, device, family, alert, at_ms, received_ms, what, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                site.as_str(),
+                alert.device.as_str(),
+                alert.family,
+                id,
+                at.unix_ms(),
+                self.now.unix_ms(),
+                alert.what,
+                told(alert).to_string()
+            ])?;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO edge_period VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6)
+                 ON CONFLICT DO UPDATE SET until_ms = ?6",
+            )?
+            .execute(params![
+                site.as_str(),
+                alert.device.as_str(),
+                alert.family,
+                id,
+                here(alert.started_at).unix_ms(),
+                cleared.map(WallTime::unix_ms)
+            ])?;
+        Ok(())
+    }
+}
+
+/// All of it, as the box said it.
+fn told(alert: &EdgeAlert) -> serde_json::Value {
+    json!({
+        "subject": alert.subject,
+        "rules": alert.rules,
+        "priority": alert.priority.name(),
+        "state": alert.state,
+        "metric": alert.metric.map(Metric::name),
+        "value": alert.value,
+        "comparator": alert.comparator,
+        "unit": alert.unit,
+        "limit": alert.limit,
+        "message_zh": alert.message_zh,
+        "message_en": alert.message_en,
+        "started_at": rfc3339(alert.started_at.unix_ms()),
+        "cleared_at": alert.cleared_at.map(|at| rfc3339(at.unix_ms())),
+        "by": alert.by,
+        "reason": alert.reason,
+        "note": alert.note,
+        "rule_set": alert.rule_set,
+        "bindings": alert.bindings,
+        "at": rfc3339(alert.observed.at.unix_ms()),
+        "clock": alert.observed.quality.name(),
+    })
+}
