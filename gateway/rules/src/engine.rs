@@ -70,6 +70,7 @@ pub struct Engine {
     site: SiteId,
     subject: Subject,
     /// What decides which rules apply.
+    #[serde(skip_serializing_if = "is_nobodys")]
     profile: Profile,
     /// What of it was so at the newest reading, and when that was.
     facts: Option<(WallTime, Facts)>,
@@ -280,7 +281,8 @@ impl Engine {
             .filter(|alert| alert.state != AlertState::Closed)
     }
 
-    /// Ends every alert, as when the patient is discharged; hands out those that changed.
+    /// Ends every alert, as when the patient is discharged and the devices have left; hands out
+    /// those that changed.
     pub fn close(&mut self, now: WallTime, why: &str) -> Vec<Alert> {
         self.series.clear();
         self.episodes.values_mut().flat_map(|episode| episode.end(now, now, why, true)).collect()
@@ -368,6 +370,10 @@ impl Engine {
         }
         changed
     }
+}
+
+fn is_nobodys(profile: &Profile) -> bool {
+    *profile == Profile::default()
 }
 
 /// Seconds as whole milliseconds.
