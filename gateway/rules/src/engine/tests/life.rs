@@ -493,6 +493,8 @@ fn test_12_a_late_spot_value_escalates_from_now_on_and_the_next_clears_it() {
     let alert = ward.only();
     assert_eq!((alert.state, alert.started_at), (AlertState::ActiveUnack, at(0.0)));
     assert_eq!(alert.people.level, Level::First);
+    // That nobody measured again is due; that nobody answers is not.
+    ward.pass_time(uploaded);
     assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(uploaded + MINUTE)));
     ward.number(uploaded + 8.0 * MINUTE, Metric::GLU_CAP_PL, "6.1");
     assert_eq!(ward.only().state, AlertState::ClearedUnack);
