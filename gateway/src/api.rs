@@ -2,7 +2,8 @@
 //!
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
-//! - [`alerts`]: alerts and acknowledging them
+//! - [`alerts`]: alerts, and what persons do with them
+//! - [`duty`]: who is on duty, and what the alerts of a time came to
 //! - [`people`]: persons and tokens
 //! - [`audit`]: what people did
 //! - [`events`]: server-sent events
@@ -15,6 +16,7 @@ mod alerts;
 mod attempts;
 mod audit;
 mod data;
+mod duty;
 mod events;
 mod extract;
 mod pages;
@@ -170,7 +172,8 @@ fn router(app: App) -> Router {
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
     let people = [session::routes(), people::routes(), audit::routes()].concat();
-    [people, data::routes(), alerts::routes(), events::routes(), own].concat()
+    let alerts = [alerts::routes(), duty::routes()].concat();
+    [people, data::routes(), alerts, events::routes(), own].concat()
 }
 
 /// For those who watch over the service.

@@ -12,6 +12,7 @@
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
+//! - [`duty`], [`figures`]: who is on duty; how many alerts there were, and what became of them
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
@@ -30,7 +31,9 @@ mod clock;
 mod command;
 mod config;
 mod disk;
+mod duty;
 mod events;
+mod figures;
 mod ingest;
 mod intake;
 mod late;

@@ -15,15 +15,18 @@ mod identity;
 mod judge;
 pub(crate) mod late;
 mod life;
+mod people;
 mod score;
 mod series;
 mod silence;
 mod stored;
+mod timer;
 
 pub use device::Moved;
+pub use people::{Action, ActionError};
 
 use crate::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
+    alert::{Alert, AlertState},
     binding::Subject,
     freshness::{BoxClock, BoxTime, Clocks, Freshness, Moment},
     population::{Facts, Profile},
@@ -43,6 +46,7 @@ use model::{
     time::{ClockQuality, Observed, WallTime},
     units::Unit,
 };
+use people::OutOfService;
 use serde::{Deserialize, Serialize};
 use series::Series;
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,6 +100,8 @@ pub struct Engine {
     box_lost: Option<WallTime>,
     /// Its alerts became unknown with the box, and it has not been heard since.
     cut_off: bool,
+    /// It was taken off.
+    out_of_service: Option<OutOfService>,
     /// Family → what fires and the alert. Technical ones of a patient's devices are by device.
     episodes: BTreeMap<String, Episode>,
 }
@@ -120,6 +126,7 @@ impl Engine {
             identity: Identity::default(),
             box_lost: None,
             cut_off: false,
+            out_of_service: None,
             episodes: BTreeMap::new(),
         }
     }
@@ -255,24 +262,6 @@ impl Engine {
         self.settle(now, now, touched, silent)
     }
 
-    /// A person has an alert in hand.
-    ///
-    /// # Errors
-    /// When it is over, or somebody was first.
-    pub fn acknowledge(
-        &mut self,
-        id: AlertId,
-        by: &str,
-        reason: AckReason,
-        note: &str,
-        now: WallTime,
-    ) -> Result<Alert, AcknowledgeError> {
-        self.episodes
-            .values_mut()
-            .find_map(|episode| episode.acknowledge(id, by, reason, note, now))
-            .unwrap_or(Err(AcknowledgeError::NotFound))
-    }
-
     /// Alerts that are not closed.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.episodes
@@ -365,6 +354,7 @@ impl Engine {
         for key in touched {
             let (whose, family) = self.whose(&key);
             if let Some(episode) = self.episodes.get_mut(&key) {
+                episode.out_of_service = self.out_of_service.is_some();
                 changed.extend(episode.settle(&whose, family, now, t_meas, silent));
             }
         }
