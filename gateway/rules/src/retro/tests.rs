@@ -216,8 +216,7 @@ fn compare(seed: u64) -> (usize, u32) {
     let said = ward(&mut dice);
     let expected = without_outage(&said);
     let from = dice.within(60, WATCHED_S - 600);
-    let until = from + *dice.of(&[90, 400, 1000, 2000]);
-    let until = until.min(WATCHED_S);
+    let until = (from + *dice.of(&[90, 400, 1000, 2000])).min(WATCHED_S);
     let mut county = County::new();
     let mut stored = Vec::new();
     let mut late_sound = Vec::new();

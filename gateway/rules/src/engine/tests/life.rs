@@ -72,7 +72,7 @@ impl Ward {
 
     /// When time alone does something next, in seconds.
     fn due_s(&self) -> Option<i64> {
-        let due = self.engine.next_deadline(&self.rules)?;
+        let due = self.engine.next_deadline(self.rules)?;
         Some((due.unix_ms() - BASE_MS) / 1000)
     }
 
