@@ -6,9 +6,10 @@
 
 use super::{
     Engine,
-    life::{Firing, raised},
+    life::{Firing, Whose, raised},
 };
 use crate::alert::{AckReason, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words};
+use crate::rule::RuleSet;
 use model::{alert::EdgeAlert, time::WallTime};
 
 /// When what a box tells of an alert was, by the county's clock.
@@ -25,10 +26,15 @@ pub struct EdgeTimes {
 impl Engine {
     /// Takes over what an alert became at its box: the alert as it is since. It has the box's id, or
     /// that of the county's alert of the family at that time: then they are one.
-    pub fn adopt_edge(&mut self, told: &EdgeAlert, times: EdgeTimes) -> Alert {
-        let (site, device) = (self.site.clone(), self.device.clone());
+    pub fn adopt_edge(&mut self, rules: &RuleSet, told: &EdgeAlert, times: EdgeTimes) -> Alert {
         let id = AlertId::from_bytes(told.id);
-        let episode = self.episodes.entry(told.family.clone()).or_default();
+        let key = match rules.is_technical(&told.family) {
+            true => self.technical_key(&told.family, &told.device),
+            false => told.family.clone(),
+        };
+        let (whose, family) = self.whose(&key);
+        let whose = Whose { device: told.device.clone(), ..whose };
+        let episode = self.episodes.entry(key.clone()).or_default();
         let overlaps = |alert: &&Alert| {
             alert.started_at <= times.cleared.unwrap_or(times.at)
                 && alert.cleared_at.is_none_or(|cleared| cleared >= times.started)
@@ -39,7 +45,7 @@ impl Engine {
             let rule = told.rules.first().map_or("", String::as_str);
             let says = [&*told.message_zh, &told.message_en];
             let worst = Firing::new(rule, told.priority, times.started, says);
-            raised(id, site, device, &told.family, times.at, times.started, &worst)
+            Alert { id, ..raised(&whose, family, times.at, times.started, &worst) }
         });
         take_over(&mut alert, told, times);
         episode.adopt_told(alert.clone());

@@ -93,7 +93,7 @@ fn record(alert: &Alert, entry: &TimelineEntry) -> Record {
 
 /// What the box tells of the time in which it was alone.
 fn changes_at_the_box(rules: &RuleSet) -> Vec<Record> {
-    let mut engine = Engine::new(site(), monitor());
+    let mut engine = Engine::new(site(), rules::binding::Subject::Device(monitor()));
     let (mut records, mut told) = (Vec::new(), BTreeMap::new());
     for second in 0..ALONE.end {
         let group = reading_at(second);
