@@ -5,6 +5,7 @@
 //! - [`alerts`]: alerts and acknowledging them
 //! - [`people`]: persons and tokens
 //! - [`audit`]: what people did
+//! - [`patients`], [`bindings`]: patients; which device is on whom, results that wait for a patient
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -14,10 +15,12 @@
 mod alerts;
 mod attempts;
 mod audit;
+mod bindings;
 mod data;
 mod events;
 mod extract;
 mod pages;
+mod patients;
 mod people;
 mod problem;
 mod session;
@@ -170,7 +173,8 @@ fn router(app: App) -> Router {
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
     let people = [session::routes(), people::routes(), audit::routes()].concat();
-    [people, data::routes(), alerts::routes(), events::routes(), own].concat()
+    let patients = [patients::routes(), bindings::routes()].concat();
+    [people, data::routes(), alerts::routes(), patients, events::routes(), own].concat()
 }
 
 /// For those who watch over the service.

@@ -15,6 +15,7 @@ mod record;
 use crate::{
     alerts::{self, Context, Evaluation},
     late::Came,
+    patients::binding::Bound,
     query,
     store::{Store, StoreError},
 };
@@ -124,6 +125,7 @@ struct Batch<'t> {
     evaluation: Evaluation,
     late: Came,
     names: Names,
+    bound: Bound,
     taken: Taken,
 }
 
@@ -140,6 +142,9 @@ pub(crate) struct Gathered {
     received: WallTime,
     /// The first copy, as the API names it; the rules have heard that one.
     duplicate_of: Option<String>,
+    /// On whom the device was, and whose it is.
+    bound: Option<String>,
+    patient: Option<String>,
 }
 
 /// Takes a batch into the database, in one transaction if it can be.
@@ -251,6 +256,7 @@ impl<'t> Batch<'t> {
             evaluation: Evaluation::default(),
             late: Came::default(),
             names: Names::default(),
+            bound: Bound::default(),
             taken: Taken::default(),
         }
     }

@@ -12,6 +12,7 @@
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
+//! - [`patients`]: patients, which device is on whom, whose each result is
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
@@ -35,6 +36,7 @@ mod ingest;
 mod intake;
 mod late;
 mod ledger;
+mod patients;
 mod people;
 mod pki;
 mod query;

@@ -1,5 +1,6 @@
 //! The API against its own document, and its errors.
 
+mod patients;
 mod roles;
 
 use super::*;
@@ -201,7 +202,10 @@ fn document() -> Value {
 }
 
 fn with_id(path: &str) -> String {
-    path.replace("{id}", "00000000000000000000000000000000").replace("{name}", "nobody")
+    let zeros = "00000000000000000000000000000000";
+    let path = path.replace("{id}", zeros).replace("{outbox}", zeros);
+    let path = path.replace("{lane}", "urgent").replace("{seq}", "1");
+    path.replace("{index}", "0").replace("{limit}", "0").replace("{name}", "nobody")
 }
 
 #[tokio::test]
@@ -372,11 +376,13 @@ fn enumerations_are_those_of_the_code() {
         ("LateValue.priority", names(&Priority::ALL, Priority::name)),
         ("LedgerLane.lane", lanes.clone()),
         ("Metric.kind", kinds.collect()),
+        ("NewEntry.consciousness", ["A", "C", "P", "U", "V"].map(str::to_owned).into()),
         ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
         ("Reading.comparator", signs),
         ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),
         ("Reading.lane", lanes),
         ("Reading.validity", names(&Validity::ALL, Validity::name)),
+        ("Sex", ["female", "male", "unknown"].map(str::to_owned).into()),
         ("Site.clock", names(&ClockQuality::ALL, ClockQuality::name)),
         ("Sites.disk.state", names(&DiskState::ALL, DiskState::name)),
         ("TimelineEntry.reason", reasons),
