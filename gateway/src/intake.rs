@@ -15,7 +15,6 @@ mod record;
 use crate::{
     alerts::{self, Context, Evaluation},
     late::Came,
-    patients::binding::Bound,
     query,
     store::{Store, StoreError},
 };
@@ -125,7 +124,6 @@ struct Batch<'t> {
     evaluation: Evaluation,
     late: Came,
     names: Names,
-    bound: Bound,
     taken: Taken,
 }
 
@@ -256,7 +254,6 @@ impl<'t> Batch<'t> {
             evaluation: Evaluation::default(),
             late: Came::default(),
             names: Names::default(),
-            bound: Bound::default(),
             taken: Taken::default(),
         }
     }

@@ -4,8 +4,10 @@
 //!
 //! - [`about`]: what is known of a person
 //! - [`binding`]: which device is on whom
-//! - [`entry`]: what nurses enter
+//! - [`limit`], [`entry`]: limits of one patient; what nurses enter
+//! - [`profile`]: a patient as the rules see one
 //! - [`tray`]: results that wait for a patient, and moving one
+//! - [`followup`]: who is to be referred
 //!
 //! # Invariants
 //! - a name is in table `patient_name` and in the answer to whoever unmasks it, nowhere else
@@ -15,6 +17,9 @@
 pub(crate) mod about;
 pub(crate) mod binding;
 pub(crate) mod entry;
+pub(crate) mod followup;
+pub(crate) mod limit;
+pub(crate) mod profile;
 pub(crate) mod tray;
 
 use crate::{
@@ -34,8 +39,10 @@ use thiserror::Error;
 const NAME_LEN_MIN: usize = 2;
 /// Longest name.
 const NAME_LEN_MAX: usize = 40;
-/// Longest bed, doctor, reason.
+/// Longest reason, name of a doctor.
 const TEXT_LEN_MAX: usize = 200;
+/// Longest name of a bed: as in the lists that boxes get.
+const BED_LEN_MAX: usize = 32;
 /// Digits in a row: a telephone number has 11, an identity number 15 or more.
 const DIGITS_MAX: usize = 8;
 /// Patients in one answer: a county has some thousands in its programmes.
@@ -169,11 +176,15 @@ pub(crate) fn find_own(
 
 /// The patient of that key, whoever asks.
 fn find(connection: &Connection, key: &str) -> Result<Patient, Refused> {
+    known(connection, key)?.ok_or_else(|| Refused::nobody(key))
+}
+
+/// The patient of that key, if there is one.
+pub(crate) fn known(connection: &Connection, key: &str) -> rusqlite::Result<Option<Patient>> {
     connection
         .prepare_cached(&format!("{PATIENTS} WHERE patient = ?1"))?
         .query_row([key], Patient::of_row)
-        .optional()?
-        .ok_or_else(|| Refused::nobody(key))
+        .optional()
 }
 
 /// Patients by clinic and bed, names masked.
@@ -206,7 +217,7 @@ fn of_clinic(connection: &Connection, clinic: &str) -> rusqlite::Result<Vec<Pati
         .collect()
 }
 
-/// One patient with what is bound and the newest entries; the name masked.
+/// One patient with what is on it, its limits and the newest entries; the name masked.
 pub(crate) fn one(
     connection: &Connection,
     scope: &Scope,
@@ -216,6 +227,7 @@ pub(crate) fn one(
     let mut told = find_own(connection, scope, key)?.told(now);
     let more = [
         ("bindings", json!(binding::of_patient(connection, key)?)),
+        ("limits", json!(limit::limits(connection, key, now)?)),
         ("entries", json!(entry::entries(connection, key)?)),
     ];
     if let Some(fields) = told.as_object_mut() {
@@ -280,7 +292,7 @@ pub(crate) fn change(
     mut body: Body,
     caller: &Caller,
     now: WallTime,
-) -> Result<Value, Refused> {
+) -> Result<Changed, Refused> {
     let (who, clinics) = (caller.name.as_str(), &own(clinics, &caller.scope));
     let before = find_own(connection, &caller.scope, key)?;
     let seen = body.remove("version").and_then(|version| version.as_i64());
@@ -323,12 +335,22 @@ pub(crate) fn change(
     let detail = json!({"fields": fields, "name_changed": name.is_some(), "reason": reason});
     let action = if leaves { "discharge" } else { "change_patient" };
     audit::append(connection, now, &Entry { who, action, what: key, detail })?;
+    let mut ended = Vec::new();
     if let Some(reason) = &reason {
         for id in open {
-            binding::end(connection, id, now, reason, who, now)?;
+            ended.push(binding::end(connection, id, now, reason, who, now)?);
         }
     }
-    Ok(find(connection, key)?.told(now))
+    Ok(Changed { told: find(connection, key)?.told(now), ended, left: reason })
+}
+
+/// What a change of a patient did.
+pub(crate) struct Changed {
+    pub(crate) told: Value,
+    /// Bindings that it ended.
+    pub(crate) ended: Vec<binding::Ended>,
+    /// Why the patient was discharged, where that is what it did.
+    pub(crate) left: Option<String>,
 }
 
 /// The clinics that are the caller's.
@@ -392,6 +414,11 @@ fn clean(text: &str) -> Option<String> {
         && !text.chars().any(char::is_control)
         && digits.max().unwrap_or_default() <= DIGITS_MAX;
     good.then(|| text.to_owned())
+}
+
+/// The name of a bed.
+fn bed_of(text: &str) -> Option<String> {
+    clean(text).filter(|bed| bed.chars().count() <= BED_LEN_MAX)
 }
 
 /// A moment that somebody said, or now: not in the future, and not more than a day ago.

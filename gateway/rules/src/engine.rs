@@ -15,6 +15,7 @@ mod identity;
 mod judge;
 pub(crate) mod late;
 mod life;
+mod moved;
 mod score;
 mod series;
 mod silence;

@@ -6,6 +6,7 @@ use super::{
     patients::write,
 };
 use crate::{
+    alerts::{Context, Evaluation},
     clock,
     patients::{
         binding::{self, BindingEnd, BindingFilter, NewBinding},
@@ -59,10 +60,12 @@ async fn bind(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::WritePatients)?;
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
-    let bind = move |connection: &Connection| {
-        Ok(binding::bind(connection, &clinics, &body, &caller, now)?.told())
+    let bind = move |context: Context<'_>, evaluation: &mut Evaluation| {
+        let made = binding::bind(context.connection, &clinics, &body, &caller, now)?;
+        evaluation.began(context, &made)?;
+        Ok(made.told())
     };
-    Ok((StatusCode::CREATED, Json(write(&app, bind).await?)))
+    Ok((StatusCode::CREATED, Json(write(&app, now, bind).await?)))
 }
 
 async fn unbind(
@@ -73,10 +76,12 @@ async fn unbind(
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::WritePatients)?;
     let now = clock::now();
-    let unbind = move |connection: &Connection| {
-        Ok(binding::unbind(connection, id, &body, &caller, now)?.told())
+    let unbind = move |context: Context<'_>, evaluation: &mut Evaluation| {
+        let ended = binding::unbind(context.connection, id, &body, &caller, now)?;
+        evaluation.ended(context, &ended)?;
+        Ok(ended.binding.told())
     };
-    Ok(Json(write(&app, unbind).await?))
+    Ok(Json(write(&app, now, unbind).await?))
 }
 
 #[derive(Deserialize)]
@@ -106,7 +111,10 @@ async fn reassign(
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::ReassignReadings)?;
     let now = clock::now();
-    let reassign =
-        move |connection: &Connection| tray::reassign(connection, &place, &body, &caller, now);
-    Ok(Json(write(&app, reassign).await?))
+    let reassign = move |context: Context<'_>, evaluation: &mut Evaluation| {
+        let moved = tray::reassign(context.connection, &place, &body, &caller, now)?;
+        evaluation.moved(context, &moved)?;
+        Ok(tray::told(context.connection, moved.group)?)
+    };
+    Ok(Json(write(&app, now, reassign).await?))
 }

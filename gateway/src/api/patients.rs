@@ -1,23 +1,28 @@
-//! Patients, and what nurses enter.
+//! Patients, their limits, what nurses enter, who is to be referred.
 
 use super::{
     App, Problem, Route,
     extract::{JsonBody, Path, Query},
 };
 use crate::{
+    alerts::{self, Context, Evaluation},
     clock,
     patients::{
         self, Body, PatientFilter, Refused,
         entry::{self, NewEntry},
+        followup::{self, FollowUpFilter},
+        limit::{self, NewLimit},
     },
     people::{Action, Caller},
+    query::with_clinic,
 };
 use axum::{
     Json,
     extract::State,
     http::StatusCode,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
+use model::time::WallTime;
 use rusqlite::{Connection, Transaction};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,7 +33,10 @@ pub(super) fn routes() -> Vec<Route> {
         ("/patients", get(list).post(add)),
         ("/patients/{id}", get(one).patch(change)),
         ("/patients/{id}/unmask", post(unmask)),
+        ("/patients/{id}/limits", get(limits).post(set_limit)),
+        ("/patients/{id}/limits/{limit}", delete(withdraw_limit)),
         ("/patients/{id}/entries", get(entries).post(enter)),
+        ("/followup", get(follow_up)),
     ]
 }
 
@@ -45,20 +53,31 @@ impl From<Refused> for Problem {
     }
 }
 
-/// Runs a change in a transaction of its own; one that is refused has changed nothing.
+/// Runs a change in a transaction of its own, and tells boards which alerts it changed. A change
+/// that is refused has changed nothing.
 pub(super) async fn write<T: Send + 'static>(
     app: &App,
-    change: impl FnOnce(&Connection) -> Result<T, Refused> + Send + 'static,
+    now: WallTime,
+    change: impl FnOnce(Context<'_>, &mut Evaluation) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Problem> {
+    let rules = Arc::clone(&app.rules);
     let change = move |transaction: &Transaction<'_>| {
+        let context = Context { connection: transaction, rules: &rules, now };
+        let mut evaluation = Evaluation::default();
         transaction.execute_batch("SAVEPOINT change")?;
-        let done = asked(change(transaction))?;
-        if done.is_err() {
-            transaction.execute_batch("ROLLBACK TO change")?;
+        match asked(change(context, &mut evaluation))? {
+            Ok(done) => Ok((Ok(done), alerts::store(context, evaluation)?)),
+            Err(refused) => {
+                transaction.execute_batch("ROLLBACK TO change")?;
+                Ok((Err(refused), Vec::new()))
+            }
         }
-        Ok(done)
     };
-    Ok(app.store.write(change).await??)
+    let (done, changed) = app.store.write(change).await?;
+    for alert in changed {
+        app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
+    }
+    Ok(done?)
 }
 
 /// Asks a question about somebody who may not be there.
@@ -115,9 +134,10 @@ async fn add(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::WritePatients)?;
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
-    let add =
-        move |connection: &Connection| patients::add(connection, &clinics, body, &caller, now);
-    Ok((StatusCode::CREATED, Json(write(&app, add).await?)))
+    let add = move |Context { connection, .. }: Context<'_>, _: &mut Evaluation| {
+        patients::add(connection, &clinics, body, &caller, now)
+    };
+    Ok((StatusCode::CREATED, Json(write(&app, now, add).await?)))
 }
 
 async fn change(
@@ -128,10 +148,18 @@ async fn change(
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::WritePatients)?;
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
-    let change = move |connection: &Connection| {
-        patients::change(connection, &clinics, &id, body, &caller, now)
+    let change = move |context: Context<'_>, evaluation: &mut Evaluation| {
+        let done = patients::change(context.connection, &clinics, &id, body, &caller, now)?;
+        for ended in &done.ended {
+            evaluation.ended(context, ended)?;
+        }
+        match &done.left {
+            Some(reason) => evaluation.patient_left(context, &id, reason)?,
+            None => evaluation.patient_changed(context, &id)?,
+        }
+        Ok(done.told)
     };
-    Ok(Json(write(&app, change).await?))
+    Ok(Json(write(&app, now, change).await?))
 }
 
 async fn unmask(
@@ -141,8 +169,57 @@ async fn unmask(
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeNames)?;
     let now = clock::now();
-    let unmask = move |connection: &Connection| patients::unmasked(connection, &id, &caller, now);
-    Ok(Json(write(&app, unmask).await?))
+    let unmask = move |Context { connection, .. }: Context<'_>, _: &mut Evaluation| {
+        patients::unmasked(connection, &id, &caller, now)
+    };
+    Ok(Json(write(&app, now, unmask).await?))
+}
+
+async fn limits(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeReadings)?;
+    let now = clock::now();
+    let asked = move |connection: &Connection| {
+        patients::find_own(connection, &caller.scope, &id)?;
+        Ok(json!({"limits": limit::limits(connection, &id, now)?}))
+    };
+    Ok(Json(read(&app, asked).await?))
+}
+
+async fn set_limit(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<NewLimit>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SetLimits)?;
+    let now = clock::now();
+    let set = move |context: Context<'_>, evaluation: &mut Evaluation| {
+        let Context { connection, rules, .. } = context;
+        limit::set(connection, rules, &id, &body, &caller, now)?;
+        evaluation.patient_changed(context, &id)?;
+        Ok(json!({"limits": limit::limits(connection, &id, now)?}))
+    };
+    Ok(Json(write(&app, now, set).await?))
+}
+
+async fn withdraw_limit(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, limit)): Path<(String, i64)>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SetLimits)?;
+    let now = clock::now();
+    let withdraw = move |context: Context<'_>, evaluation: &mut Evaluation| {
+        let connection = context.connection;
+        limit::withdraw(connection, &id, limit, &caller, now)?;
+        evaluation.patient_changed(context, &id)?;
+        Ok(json!({"limits": limit::limits(connection, &id, now)?}))
+    };
+    Ok(Json(write(&app, now, withdraw).await?))
 }
 
 async fn entries(
@@ -166,9 +243,31 @@ async fn enter(
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::WritePatients)?;
     let now = clock::now();
-    let enter = move |connection: &Connection| {
+    let enter = move |context: Context<'_>, evaluation: &mut Evaluation| {
+        let connection = context.connection;
         entry::enter(connection, &id, &body, &caller, now)?;
+        evaluation.patient_changed(context, &id)?;
         Ok(json!({"entries": entry::entries(connection, &id)?}))
     };
-    Ok(Json(write(&app, enter).await?))
+    Ok(Json(write(&app, now, enter).await?))
+}
+
+#[derive(Deserialize)]
+struct FollowUpQuery {
+    clinic: Option<String>,
+    programme: Option<String>,
+    group: Option<String>,
+}
+
+async fn follow_up(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<FollowUpQuery>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeReadings)?;
+    let FollowUpQuery { clinic, programme, group } = query;
+    let filter = FollowUpFilter { clinic, programme, group, scope: caller.scope };
+    let (rules, now) = (Arc::clone(&app.rules), clock::now());
+    let list = move |connection: &Connection| followup::list(connection, &rules, &filter, now);
+    Ok(Json(read(&app, list).await?))
 }

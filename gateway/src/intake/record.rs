@@ -75,7 +75,7 @@ impl Batch<'_> {
         };
         let (first_id, duplicate_of) = first_copy.unzip();
         let measured = t_meas.at.min(self.now);
-        let bound = self.bound.patient_at(self.connection, site, &group.device, measured)?;
+        let bound = self.evaluation.patient_at(self.context(), site, &group.device, measured)?;
         let bound = bound.map(ToOwned::to_owned);
         let mut gathered = Gathered {
             site: site.clone(),

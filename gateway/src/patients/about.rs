@@ -1,6 +1,6 @@
 //! What is known of a person but for the name: read, merged and checked.
 
-use super::{Body, Refused, clean};
+use super::{Body, Refused, bed_of, clean, profile::birth};
 use crate::{clock, query::Clinics};
 use jiff::civil::Date;
 use model::time::WallTime;
@@ -62,16 +62,9 @@ pub(crate) struct Scale2 {
 }
 
 impl About {
-    /// Completed months of life, where it is known when the person was born; of a day that nobody
-    /// knows the last of the month is meant.
+    /// Completed months of life, where it is known when the person was born.
     pub(crate) fn age_months(&self, at: WallTime) -> Option<u32> {
-        let (born, today) = (day_or_month(self.born.as_deref()?)?, clock::local_date(at));
-        let is_day = self.born.as_deref().and_then(day).is_some();
-        let of_month = if is_day { born.day() } else { born.days_in_month() };
-        let months = (i32::from(today.year()) - i32::from(born.year())) * 12
-            + i32::from(today.month())
-            - i32::from(born.month());
-        u32::try_from((months - i32::from(today.day() < of_month)).max(0)).ok()
+        birth(self.born.as_deref()?)?.completed_months(at)
     }
 
     /// Whether it counts as a pregnancy on that day.
@@ -142,7 +135,7 @@ impl About {
             );
         }
         note(
-            self.bed.as_deref().is_some_and(|bed| clean(bed).is_none()),
+            self.bed.as_deref().is_some_and(|bed| bed_of(bed).is_none()),
             "bed: write its name, such as 3, or null",
         );
         note(

@@ -6,7 +6,10 @@
 //! - nobody's past changes unsaid: a begin or an end before readings that are stored is refused
 //!   until the person says that these change hands
 
-use super::{Patient, Refused, find, find_own, moment_of, reason_of, tray};
+use super::{
+    Patient, Refused, find, find_own, moment_of, reason_of,
+    tray::{self, Move},
+};
 use crate::{
     audit::{self, Entry},
     clock::rfc3339,
@@ -42,6 +45,14 @@ pub(crate) struct Binding {
     ended_by: Option<String>,
     ended_ms: Option<i64>,
     pub(crate) ended_reason: Option<String>,
+}
+
+/// A binding that ended, and results that were measured afterwards.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) binding: Binding,
+    /// They wait for their patient.
+    pub(crate) to_tray: Vec<Move>,
 }
 
 /// What is to be bound.
@@ -201,7 +212,8 @@ pub(crate) fn bind(
     let wrong = |text: &str| Err(Refused::Wrong(text.to_owned()));
     let site = SiteId::new(&asked.site).map_err(|error| Refused::Wrong(error.to_string()))?;
     let device = DeviceId::new(&asked.device).map_err(|error| Refused::Wrong(error.to_string()))?;
-    if !caller.reaches(site.as_str()) || !is_known(connection, &site, &device)? {
+    let is_box = device.as_str() == site.as_str();
+    if is_box || !caller.reaches(site.as_str()) || !is_known(connection, &site, &device)? {
         let text = format!(
             "no device {device} was heard of at {site}; look into /api/v1/devices for its name"
         );
@@ -217,7 +229,7 @@ pub(crate) fn bind(
     let own_bed = patient.as_ref().and_then(|patient| patient.about.bed.clone());
     let bed = match asked.bed.as_deref() {
         None => own_bed,
-        Some(bed) => match super::clean(bed) {
+        Some(bed) => match super::bed_of(bed) {
             Some(bed) => Some(bed),
             None => return wrong("bed: write its name, such as 3, or leave it out"),
         },
@@ -269,7 +281,7 @@ pub(crate) fn unbind(
     asked: &BindingEnd,
     caller: &Caller,
     now: WallTime,
-) -> Result<Binding, Refused> {
+) -> Result<Ended, Refused> {
     let known = find_binding(connection, id)?.filter(|known| caller.reaches(&known.site));
     let known = known.ok_or_else(|| {
         Refused::NotFound(format!("there is no binding {id}; fetch the list again"))
@@ -306,7 +318,7 @@ pub(super) fn end(
     reason: &str,
     who: &str,
     now: WallTime,
-) -> Result<Binding, Refused> {
+) -> Result<Ended, Refused> {
     let missing = || Refused::Database(rusqlite::Error::QueryReturnedNoRows);
     let known = find_binding(connection, id)?.ok_or_else(missing)?;
     let version = next_version(connection, &known.site)?;
@@ -317,10 +329,11 @@ pub(super) fn end(
         )?
         .execute(params![id, until.unix_ms(), version, who, now.unix_ms(), reason])?;
     let mut moved = Moved::default();
+    let mut to_tray = Vec::new();
     if let Some((site, device)) = known.place() {
         moved = Moved::since(connection, &site, &device, until, known.patient.as_deref())?;
         for group in &moved.spots {
-            tray::put_back(connection, *group, reason, who, now)?;
+            to_tray.push(tray::put_back(connection, *group, reason, who, now)?);
         }
     }
     let what = format!("{}/{}", known.site, known.device);
@@ -328,12 +341,13 @@ pub(super) fn end(
         "version": version, "reason": reason, "moved": moved.streams,
         "to_tray": moved.spots.len()});
     audit::append(connection, now, &Entry { who, action: "unbind", what: &what, detail })?;
-    find_binding(connection, id)?.ok_or_else(missing)
+    let binding = find_binding(connection, id)?.ok_or_else(missing)?;
+    Ok(Ended { binding, to_tray })
 }
 
 impl Binding {
     /// Its site and device.
-    fn place(&self) -> Option<(SiteId, DeviceId)> {
+    pub(crate) fn place(&self) -> Option<(SiteId, DeviceId)> {
         Some((SiteId::stored(&self.site).ok()?, DeviceId::new(&self.device).ok()?))
     }
 

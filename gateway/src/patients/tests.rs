@@ -141,7 +141,8 @@ fn an_erased_name_is_gone_from_the_disk() {
     assert!(is_on_disk(folder.path(), NAME));
     let key = told["patient"].as_str().unwrap();
     let erased = json!({"name": null, "version": 1});
-    let told = change(&connection, &clinics(), key, body(erased), &wang(), NOW).unwrap();
+    let Changed { told, .. } =
+        change(&connection, &clinics(), key, body(erased), &wang(), NOW).unwrap();
     assert_eq!(
         (&told["name"], &told["bed"], &told["version"]),
         (&json!(null), &json!("3"), &json!(2))

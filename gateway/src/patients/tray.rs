@@ -11,13 +11,13 @@ use crate::{
     clock::{self, rfc3339},
     people::{Caller, Scope},
     query::{self, Clinics},
-    reading::{GROUPS, Group},
+    reading::{self, GROUPS, Group},
 };
 use model::{
-    id::{Lane, OutboxId},
+    id::{Channel, DeviceId, Lane, OutboxId},
     metric::Metric,
     reading::{Occurrence, Reading, ReadingGroup},
-    time::WallTime,
+    time::{ClockQuality, Observed, WallTime},
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Deserialize;
@@ -47,6 +47,16 @@ pub(crate) struct Reassign {
     /// Whose it is now, as far as the person knows: of two who move it the second is told.
     from: Option<String>,
     reason: Option<String>,
+}
+
+/// A result that was moved.
+#[derive(Debug)]
+pub(crate) struct Move {
+    /// Row of its group.
+    pub(crate) group: i64,
+    pub(crate) before: Option<String>,
+    pub(crate) patient: Option<String>,
+    pub(crate) reason: String,
 }
 
 /// Whether a group is a result that belongs to a patient: one with a value, and not of a control
@@ -202,7 +212,7 @@ pub(crate) fn reassign(
     asked: &Reassign,
     caller: &Caller,
     now: WallTime,
-) -> Result<Value, Refused> {
+) -> Result<Move, Refused> {
     let spot = find_spot(connection, place, &caller.scope)?;
     let target = match asked.patient.as_deref() {
         Some(key) => Some(find_own(connection, &caller.scope, key)?),
@@ -230,7 +240,7 @@ pub(crate) fn reassign(
     };
     let reason = reason_of(asked.reason.as_deref(), target.iter().chain(&before))?;
     put(connection, &spot, asked.patient.as_deref(), &reason, &caller.name, now)?;
-    Ok(told(connection, spot.group)?)
+    Ok(Move { group: spot.group, before: spot.patient, patient: asked.patient.clone(), reason })
 }
 
 /// A result of a binding that ended before it was measured waits for its patient.
@@ -240,11 +250,12 @@ pub(super) fn put_back(
     reason: &str,
     who: &str,
     now: WallTime,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Move> {
     let spot = connection
         .prepare_cached(&format!("{SPOTS} WHERE reading_group = ?1"))?
         .query_row([group], Spot::of_row)?;
-    put(connection, &spot, None, reason, who, now)
+    put(connection, &spot, None, reason, who, now)?;
+    Ok(Move { group, before: spot.patient, patient: None, reason: reason.to_owned() })
 }
 
 /// A row of table `spot`.
@@ -360,8 +371,31 @@ fn put(
     audit::append(connection, now, &Entry { who, action: "reassign", what: &what, detail })
 }
 
+/// A stored result as its device said it; `None` where a later version knows it.
+pub(crate) fn as_said(group: &Group) -> Option<ReadingGroup> {
+    let context = group.context.as_object()?.iter();
+    let context =
+        context.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    let readings = reading::readings(&group.metrics, &group.said);
+    (!readings.is_empty()).then_some(())?;
+    Some(ReadingGroup {
+        device: DeviceId::new(&group.device).ok()?,
+        channel: Channel::new(&group.channel)?,
+        group: group.compound.as_deref().and_then(Metric::from_name),
+        occurrence: Occurrence::Spot,
+        device_time: None,
+        observed: Observed {
+            at: WallTime::from_unix_ms(group.observed_ms),
+            quality: ClockQuality::Unknown,
+        },
+        device_seq: None,
+        context: context.collect(),
+        readings,
+    })
+}
+
 /// A result as it is now, and who moved it.
-fn told(connection: &Connection, group: i64) -> rusqlite::Result<Value> {
+pub(crate) fn told(connection: &Connection, group: i64) -> rusqlite::Result<Value> {
     let readings = connection
         .prepare_cached(&format!("{GROUPS} WHERE reading_group.id = ?1"))?
         .query_row([group], Group::of_row)?;

@@ -4,6 +4,7 @@ mod alarm;
 mod audit;
 mod boundaries;
 mod identity;
+mod moved;
 mod order;
 mod patient;
 mod reading;

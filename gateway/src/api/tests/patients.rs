@@ -1,6 +1,7 @@
 //! Patients, bindings, the tray: with good input and with hostile input.
 
 use super::*;
+use model::time::DeviceTime;
 
 const CLINIC: &str = "和平镇卫生院";
 /// Made up, and in no answer but that of unmasking.
@@ -125,6 +126,12 @@ async fn a_name_is_in_no_answer_but_that_of_unmasking() {
     let more = [
         (Method::PATCH, format!("/patients/{patient}"), json!({"version": 1, "bed": "4"})),
         (Method::POST, format!("/patients/{patient}/entries"), json!({"oxygen": true})),
+        (
+            Method::POST,
+            format!("/patients/{patient}/limits"),
+            json!({"rule": "HR-AD-H",
+            "value": "130", "reason": "sport", "until": clock::rfc3339(clock::now().unix_ms() + 60_000)}),
+        ),
         (Method::PATCH, format!("/patients/{patient}"), json!({"version": 1})),
         (
             Method::POST,
@@ -190,9 +197,11 @@ async fn answers_about_patients_are_as_the_document_says() {
     for (path, schema) in [
         ("/patients".to_owned(), "Patients"),
         (format!("/patients/{patient}"), "PatientWhole"),
+        (format!("/patients/{patient}/limits"), "Limits"),
         (format!("/patients/{patient}/entries"), "Entries"),
         ("/bindings".to_owned(), "Bindings"),
         ("/tray".to_owned(), "Tray"),
+        ("/followup".to_owned(), "FollowUp"),
         ("/readings".to_owned(), "Readings"),
         ("/patients/p-0".to_owned(), "Problem"),
     ] {
@@ -404,12 +413,14 @@ async fn whoever_is_no_nurse_and_no_doctor_changes_nothing() {
     let patient = desk.patient(&wang).await;
     let bearer = format!("Bearer {}", desk.token);
     let bind = json!({"reason": "x"});
+    let limit = json!({"rule": "HR-AD-H", "off": true, "until": "soon", "reason": "x"});
     let before = desk.audit().await;
     for (path, body, program) in [
         ("/patients".to_owned(), json!({"clinic": "nowhere"}), StatusCode::BAD_REQUEST),
         (format!("/patients/{patient}/entries"), json!({}), StatusCode::BAD_REQUEST),
         ("/bindings".to_owned(), json!({"site": "x", "device": "y"}), StatusCode::NOT_FOUND),
         // Under one's own name only.
+        (format!("/patients/{patient}/limits"), limit, StatusCode::FORBIDDEN),
         (format!("/readings/{}/urgent/1/0/reassign", "09".repeat(16)), bind, StatusCode::FORBIDDEN),
     ] {
         let (status, _) = desk.ask(&hall, Method::POST, &path, &body).await;
@@ -420,6 +431,155 @@ async fn whoever_is_no_nurse_and_no_doctor_changes_nothing() {
         assert!(answer.status() == program || misread, "{path} {}", answer.status());
     }
     assert_eq!(desk.audit().await, before);
+}
+
+impl Desk {
+    /// Alerts of that family, the oldest first.
+    async fn alerts_of(&self, family: &str) -> Vec<Value> {
+        let (_, answer) = self.get("/api/v1/alerts").await;
+        check_schema(&document(), "Alerts", &answer);
+        let alerts = answer["alerts"].as_array().unwrap().iter();
+        alerts.filter(|alert| alert["family"] == family).cloned().collect()
+    }
+}
+
+/// Where an alert stands, whose it is, and the last thing that is told of it.
+fn stands(alert: &Value) -> (String, Value, String) {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let last = alert["timeline"].as_array().unwrap().last().unwrap().clone();
+    (text(&alert["state"]), alert["patient"].clone(), text(&last["detail"]))
+}
+
+#[tokio::test]
+async fn what_a_device_says_is_about_its_patient_until_it_is_taken_off() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    let binding = desk.bind(&cookie, &patient).await;
+    desk.hear(1, vec![inflation("pump-01", 185, 1)]).await;
+    let alerts = desk.alerts_of("bp_high").await;
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(stands(&alerts[0]).0, "active_unack");
+    assert_eq!(alerts[0]["patient"], json!(patient));
+    let off = json!({"reason": "taken off"});
+    desk.do_it(&cookie, Method::DELETE, &format!("/bindings/{binding}"), off).await;
+    let alerts = desk.alerts_of("bp_high").await;
+    assert_eq!(alerts.len(), 1);
+    let closed = ("closed".to_owned(), json!(patient), "taken off".to_owned());
+    assert_eq!(stands(&alerts[0]), closed);
+    // And the alarm of the pump goes on under its own name.
+    let pump = desk.alerts_of("pump_occlusion").await;
+    let pump: Vec<_> = pump.iter().filter(|alert| alert["state"] == "active_unack").collect();
+    assert!(pump.iter().all(|alert| alert["patient"] == json!(null)), "{pump:#?}");
+}
+
+#[tokio::test]
+async fn a_result_that_was_moved_is_judged_for_whom_it_is() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    let place = desk.hear(1, vec![inflation("cuff-01", 185, 1)]).await;
+    let raised = desk.alerts_of("bp_high").await;
+    assert_eq!(stands(&raised[0]).0, "active_unack");
+    assert_eq!(raised[0]["patient"], json!(null));
+    let hers = json!({"patient": patient, "reason": "wrong_patient"});
+    desk.do_it(&cookie, Method::POST, &place, hers).await;
+    let alerts = desk.alerts_of("bp_high").await;
+    let find = |patient: Value| alerts.iter().find(|alert| alert["patient"] == patient).unwrap();
+    let closed = ("closed".to_owned(), json!(null), "wrong_patient".to_owned());
+    assert_eq!(stands(find(json!(null))), closed);
+    assert_eq!(stands(find(json!(patient))).0, "active_unack");
+    // Undone by another move.
+    let back = json!({"from": patient, "patient": null, "reason": "was not hers"});
+    desk.do_it(&cookie, Method::POST, &place, back).await;
+    let alerts = desk.alerts_of("bp_high").await;
+    let find = |patient: Value| alerts.iter().find(|alert| alert["patient"] == patient).unwrap();
+    assert_eq!(stands(find(json!(patient))).2, "was not hers");
+    assert_eq!(stands(find(json!(null))).0, "active_unack");
+    assert_eq!(find(json!(null))["id"], raised[0]["id"]);
+}
+
+#[tokio::test]
+async fn a_limit_of_a_patient_is_in_the_place_of_that_of_the_rule() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    desk.bind(&cookie, &patient).await;
+    let path = format!("/patients/{patient}/limits");
+    let until = |ms: i64| clock::rfc3339(clock::now().unix_ms() + ms);
+    let day = 24 * 3_600_000;
+    let limit = |rule: &str, value: Value, until: String| json!({"rule": rule, "value": value, "off": value.is_null(), "until": until, "reason": "known"});
+    for (body, says) in [
+        (limit("BP-XX", json!("190"), until(day)), "no rule"),
+        (limit("BP-AD-SH", json!("999"), until(day)), "between"),
+        (limit("BP-AD-SH", json!("much"), until(day)), "between"),
+        (limit("BP-AD-SH", json!("190"), until(-day)), "until: "),
+        (limit("BP-AD-SH", json!("190"), until(400 * day)), "until: "),
+        (limit("BP-AD-SHH", json!(null), until(2 * day)), "24 h"),
+        (json!({"rule": "BP-AD-SH", "value": "190", "until": until(day)}), "reason: "),
+        (json!({"rule": "BP-AD-SH", "until": until(day), "reason": "x"}), "value: "),
+    ] {
+        let (status, detail) = desk.refused(&cookie, Method::POST, &path, body).await;
+        assert!(status == 400 && detail.contains(says), "{status} {detail}");
+    }
+    let set = limit("BP-AD-SH", json!("190"), until(day));
+    let told = desk.do_it(&cookie, Method::POST, &path, set).await;
+    check_schema(&document(), "Limits", &told);
+    desk.hear(1, vec![inflation("pump-01", 185, 1)]).await;
+    assert_eq!(desk.alerts_of("bp_high").await.len(), 0);
+    let id = told["limits"][0]["id"].as_i64().unwrap();
+    let end = format!("{path}/{id}");
+    let told = desk.do_it(&cookie, Method::DELETE, &end, json!({})).await;
+    assert_eq!(told["limits"], json!([]));
+    assert_eq!(desk.refused(&cookie, Method::DELETE, &end, json!({})).await.0, 404);
+    desk.hear(2, vec![inflation("pump-01", 186, 2)]).await;
+    assert_eq!(desk.alerts_of("bp_high").await.len(), 1);
+}
+
+#[tokio::test]
+async fn two_visits_out_of_target_put_somebody_on_the_list() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    let visit = async |seq: u64, days_ago: i64, sys: u32| {
+        let mut group = inflation("cuff-01", sys, seq);
+        let at = clock::now().unix_ms() - days_ago * 24 * 3_600_000;
+        group.device_time = Some(DeviceTime::Zoned { civil_ms: at, offset_s: 0 });
+        let place = desk.hear(seq, vec![group]).await;
+        let hers = json!({"patient": patient, "reason": "claimed"});
+        desk.do_it(&cookie, Method::POST, &place, hers).await;
+    };
+    let listed = async |query: &str| {
+        let (status, answer) = desk.get(&format!("/api/v1/followup{query}")).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        check_schema(&document(), "FollowUp", &answer);
+        answer["people"].as_array().unwrap().clone()
+    };
+    visit(1, 40, 155).await;
+    assert_eq!(listed("").await.len(), 0);
+    // Measured again on the same day: the last one counts.
+    visit(2, 20, 156).await;
+    visit(3, 20, 149).await;
+    assert_eq!(listed("").await.len(), 0);
+    visit(4, 18, 150).await;
+    visit(5, 17, 151).await;
+    let people = listed("?group=elderly&programme=hypertension").await;
+    assert_eq!(people.len(), 1);
+    assert_eq!((&people[0]["overdue"], &people[0]["name"]), (&json!(true), &json!("测**")));
+    assert_eq!(people[0]["visits"].as_array().unwrap().len(), 2);
+    assert_eq!(people[0]["visits"][0]["missed"], json!(["FU-BP-elderly65-S"]));
+    for nobody in ["?group=child", "?group=pregnant", "?programme=diabetes", "?clinic=nowhere"] {
+        assert_eq!(listed(nobody).await.len(), 0, "{nobody}");
+    }
+    visit(6, 1, 140).await;
+    assert_eq!(listed("").await.len(), 0);
+    for wrong in ["?group=old", "?programme=heart"] {
+        let (status, _) = desk.get(&format!("/api/v1/followup{wrong}")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
+    let (_, answer) = desk.get("/api/v1/followup").await;
+    assert_eq!(answer["target_set"], json!(desk.app.rules.version()));
+    assert!(answer["targets"].as_array().unwrap().len() >= 5, "{answer}");
 }
 
 #[tokio::test]
@@ -434,8 +594,12 @@ async fn who_has_other_clinics_sees_nothing_of_these() {
             .execute("UPDATE person SET scope = '[\"东风镇卫生院\"]' WHERE name = 'wang'", [])
     };
     desk.app.store.write(elsewhere).await.unwrap();
-    for (path, list) in [("/patients", "patients"), ("/bindings", "bindings"), ("/tray", "waiting")]
-    {
+    for (path, list) in [
+        ("/patients", "patients"),
+        ("/bindings", "bindings"),
+        ("/tray", "waiting"),
+        ("/followup", "people"),
+    ] {
         let (_, answer) = desk.ask(&cookie, Method::GET, path, &json!({})).await;
         assert_eq!(answer[list], json!([]), "{path}");
     }
@@ -443,6 +607,7 @@ async fn who_has_other_clinics_sees_nothing_of_these() {
         (Method::GET, format!("/patients/{patient}"), json!({})),
         (Method::PATCH, format!("/patients/{patient}"), json!({"version": 1})),
         (Method::POST, format!("/patients/{patient}/unmask"), json!({})),
+        (Method::GET, format!("/patients/{patient}/limits"), json!({})),
         (Method::GET, format!("/patients/{patient}/entries"), json!({})),
         (Method::DELETE, format!("/bindings/{binding}"), json!({"reason": "x"})),
         (Method::POST, place, json!({"patient": patient, "reason": "x"})),

@@ -133,6 +133,7 @@ fn body_of(path: &str) -> &'static str {
         "/api/v1/people/{name}" => r#"{"role": "nurse"}"#,
         "/api/v1/tokens" => r#"{"name": "export", "role": "engineer"}"#,
         path if path.ends_with("/acknowledge") => r#"{"reason": "at_bedside"}"#,
+        path if path.ends_with("/limits") => r#"{"rule": "HR-AD-H"}"#,
         "/api/v1/bindings" => r#"{"site": "a", "device": "b"}"#,
         path if ["/patients", "/bindings/", "/reassign"].iter().any(|part| path.contains(part)) => {
             "{}"
