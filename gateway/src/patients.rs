@@ -302,7 +302,8 @@ pub(crate) fn change(
     };
     if seen != before.version {
         let detail = format!(
-            "{} changed this patient at {}; fetch it again and look whether the change is still right",
+            "{} changed this patient at {}; fetch it again and look whether the change is still \
+             right",
             before.changed_by,
             rfc3339(before.changed_ms)
         );

@@ -252,7 +252,8 @@ pub(crate) fn bind(
     let key = patient.map(|patient| patient.key);
     let id = connection
         .prepare_cached(
-            "INSERT INTO binding (site, device, patient, bed, from_ms, version, made_by, made_ms, reason)
+            "INSERT INTO binding
+               (site, device, patient, bed, from_ms, version, made_by, made_ms, reason)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .insert(params![

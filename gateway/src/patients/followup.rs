@@ -80,7 +80,10 @@ pub(crate) fn list(
     }
     people.sort_by_key(|(since_ms, _)| *since_ms);
     let people: Vec<Value> = people.into_iter().map(|(_, told)| told).collect();
-    let target = |(rule, [zh, en]): (&str, [&str; 2])| json!({"rule": rule, "message_zh": zh, "message_en": en});
+    let target = |(rule, says): (&str, [&str; 2])| {
+        let [zh, en] = says;
+        json!({"rule": rule, "message_zh": zh, "message_en": en})
+    };
     let targets: Vec<Value> = rules.targets().map(target).collect();
     Ok(json!({"target_set": rules.version(), "targets": targets, "people": people}))
 }
@@ -166,7 +169,10 @@ impl Run {
     }
 
     fn told(&self) -> Vec<Value> {
-        let visit = |Visit { day, readings, missed, .. }: &Visit| json!({"day": day, "missed": missed, "readings": readings});
+        let visit = |visit: &Visit| {
+            let Visit { day, readings, missed, .. } = visit;
+            json!({"day": day, "missed": missed, "readings": readings})
+        };
         self.0.iter().map(visit).collect()
     }
 }

@@ -349,7 +349,8 @@ fn put(
         .execute(params![spot.group, patient])?;
     connection
         .prepare_cached(
-            "INSERT INTO reassignment (outbox_lane, seq, idx, before, patient, reason, made_by, made_ms)
+            "INSERT INTO reassignment
+               (outbox_lane, seq, idx, before, patient, reason, made_by, made_ms)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute(params![

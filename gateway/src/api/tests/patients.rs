@@ -123,6 +123,7 @@ async fn a_name_is_in_no_answer_but_that_of_unmasking() {
     let to_tray = json!({"from": patient, "reason": "wrong_patient"});
     let moved = desk.do_it(&cookie, Method::POST, &place, to_tray).await;
     check_schema(&document(), "Reassigned", &moved);
+    let in_a_minute = clock::rfc3339(clock::now().unix_ms() + 60_000);
     let more = [
         (Method::PATCH, format!("/patients/{patient}"), json!({"version": 1, "bed": "4"})),
         (Method::POST, format!("/patients/{patient}/entries"), json!({"oxygen": true})),
@@ -130,7 +131,7 @@ async fn a_name_is_in_no_answer_but_that_of_unmasking() {
             Method::POST,
             format!("/patients/{patient}/limits"),
             json!({"rule": "HR-AD-H",
-            "value": "130", "reason": "sport", "until": clock::rfc3339(clock::now().unix_ms() + 60_000)}),
+            "value": "130", "reason": "sport", "until": in_a_minute}),
         ),
         (Method::PATCH, format!("/patients/{patient}"), json!({"version": 1})),
         (
@@ -244,7 +245,10 @@ async fn of_two_who_bind_a_device_the_second_learns_who_was_first() {
     let desk = Desk::with_clinic();
     let cookie = desk.log_in("wang").await;
     let (first, second) = (desk.patient(&cookie).await, desk.patient(&cookie).await);
-    let bound = |patient: &str| json!({"site": "heping", "device": "pump-01", "patient": patient, "reason": "put on"});
+    let bound = |patient: &str| {
+        let (site, device) = ("heping", "pump-01");
+        json!({"site": site, "device": device, "patient": patient, "reason": "put on"})
+    };
     let path = "/bindings";
     let told = desk.do_it(&cookie, Method::POST, path, bound(&first)).await;
     assert_eq!((&told["version"], &told["bed"]), (&json!(1), &json!("3")));
@@ -330,7 +334,10 @@ async fn a_result_of_a_kiosk_waits_until_a_person_says_whose_it_is() {
     desk.hear(2, vec![inflation("cuff-01", 190, 1), inflation("cuff-01", 150, 2)]).await;
     assert_eq!(desk.waiting().await.len(), before + 2);
 
-    let reassign = |from: Option<&str>, to: Option<&str>| json!({"from": from, "patient": to, "reason": "wrong_patient"});
+    let reassign = |from: Option<&str>, to: Option<&str>| {
+        let reason = "wrong_patient";
+        json!({"from": from, "patient": to, "reason": reason})
+    };
     let moved = desk.do_it(&cookie, Method::POST, &place, reassign(None, Some(&one))).await;
     assert_eq!(moved["readings"].as_array().unwrap().len(), 2);
     assert_eq!(moved["readings"][1]["patient"], json!(one));
@@ -499,6 +506,20 @@ async fn a_result_that_was_moved_is_judged_for_whom_it_is() {
     assert_eq!(find(json!(null))["id"], raised[0]["id"]);
 }
 
+/// Alert rules, section 9, test 6.
+#[tokio::test]
+async fn a_result_that_is_said_twenty_times_is_one_alert_and_waits_once() {
+    let desk = Desk::with_clinic();
+    let before = desk.waiting().await.len();
+    for seq in 1..=20 {
+        desk.hear(seq, vec![inflation("cuff-01", 185, 7)]).await;
+    }
+    let alerts = desk.alerts_of("bp_high").await;
+    assert_eq!((alerts.len(), &alerts[0]["recurrences"]), (1, &json!(0)));
+    assert_eq!(alerts[0]["timeline"].as_array().unwrap().len(), 1);
+    assert_eq!(desk.waiting().await.len(), before + 1);
+}
+
 #[tokio::test]
 async fn a_limit_of_a_patient_is_in_the_place_of_that_of_the_rule() {
     let desk = Desk::with_clinic();
@@ -508,7 +529,10 @@ async fn a_limit_of_a_patient_is_in_the_place_of_that_of_the_rule() {
     let path = format!("/patients/{patient}/limits");
     let until = |ms: i64| clock::rfc3339(clock::now().unix_ms() + ms);
     let day = 24 * 3_600_000;
-    let limit = |rule: &str, value: Value, until: String| json!({"rule": rule, "value": value, "off": value.is_null(), "until": until, "reason": "known"});
+    let limit = |rule: &str, value: Value, until: String| {
+        let (off, reason) = (value.is_null(), "known");
+        json!({"rule": rule, "value": value, "off": off, "until": until, "reason": reason})
+    };
     for (body, says) in [
         (limit("BP-XX", json!("190"), until(day)), "no rule"),
         (limit("BP-AD-SH", json!("999"), until(day)), "between"),
