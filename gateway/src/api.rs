@@ -2,7 +2,8 @@
 //!
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
-//! - [`alerts`]: alerts and acknowledging them
+//! - [`alerts`]: alerts, and what persons do with them
+//! - [`duty`]: who is on duty, and what the alerts of a time came to
 //! - [`people`]: persons and tokens
 //! - [`audit`]: what people did
 //! - [`patients`], [`bindings`]: patients; which device is on whom, results that wait for a patient
@@ -17,6 +18,7 @@ mod attempts;
 mod audit;
 mod bindings;
 mod data;
+mod duty;
 mod events;
 mod extract;
 mod pages;
@@ -173,8 +175,9 @@ fn router(app: App) -> Router {
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
     let people = [session::routes(), people::routes(), audit::routes()].concat();
+    let alerts = [alerts::routes(), duty::routes()].concat();
     let patients = [patients::routes(), bindings::routes()].concat();
-    [people, data::routes(), alerts::routes(), patients, events::routes(), own].concat()
+    [people, data::routes(), alerts, patients, events::routes(), own].concat()
 }
 
 /// For those who watch over the service.

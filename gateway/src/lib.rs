@@ -12,6 +12,7 @@
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
+//! - [`duty`], [`figures`]: who is on duty; how many alerts there were, and what became of them
 //! - [`patients`]: patients, which device is on whom, whose each result is
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`settings`]: with what the gateway was started
@@ -31,7 +32,9 @@ mod clock;
 mod command;
 mod config;
 mod disk;
+mod duty;
 mod events;
+mod figures;
 mod ingest;
 mod intake;
 mod late;

@@ -5,6 +5,7 @@ use crate::{
     audit, clock,
     command::DEFAULT_RULES,
     config::{BrokerConfig, GatewayConfig, host_port},
+    duty,
     events::Events,
     ingest::{self, Ingest},
     late,
@@ -82,6 +83,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     let events = Events::new(u64::try_from(clock::now().unix_ms()).unwrap_or_default());
     let (broker_up, is_up) = watch::channel(false);
     let clinics = Arc::new(config.clinics.clone());
+    duty::know_townships(&store, &clinics).await;
     let ingest = Ingest {
         host: host.clone(),
         port,

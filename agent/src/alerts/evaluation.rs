@@ -15,9 +15,9 @@ use model::{
     time::{Now, WallTime},
 };
 use rules::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId},
+    alert::{AckReason, Alert, AlertId},
     binding::Subject,
-    engine::{Engine, ReadingInput},
+    engine::{ActionError, Engine, ReadingInput},
     freshness::{BoxTime, Clocks, Freshness, Position},
     rule::RuleSet,
 };
@@ -153,9 +153,9 @@ impl Evaluation {
         reason: AckReason,
         note: &str,
         now: WallTime,
-    ) -> Result<Alert, AcknowledgeError> {
+    ) -> Result<Alert, ActionError> {
         let holds = |engine: &&mut Engine| engine.alerts().any(|alert| alert.id == id);
-        let engine = self.engines.values_mut().find(holds).ok_or(AcknowledgeError::NotFound)?;
+        let engine = self.engines.values_mut().find(holds).ok_or(ActionError::NotFound)?;
         engine.acknowledge(id, by, reason, note, now)
     }
 

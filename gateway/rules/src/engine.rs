@@ -16,15 +16,18 @@ mod judge;
 pub(crate) mod late;
 mod life;
 mod moved;
+mod people;
 mod score;
 mod series;
 mod silence;
 mod stored;
+mod timer;
 
 pub use device::Moved;
+pub use people::{Action, ActionError};
 
 use crate::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
+    alert::{Alert, AlertState},
     binding::Subject,
     freshness::{BoxClock, BoxTime, Clocks, Freshness, Moment},
     population::{Facts, Profile},
@@ -44,6 +47,7 @@ use model::{
     time::{ClockQuality, Observed, WallTime},
     units::Unit,
 };
+use people::OutOfService;
 use serde::{Deserialize, Serialize};
 use series::Series;
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,6 +75,7 @@ pub struct Engine {
     site: SiteId,
     subject: Subject,
     /// What decides which rules apply.
+    #[serde(skip_serializing_if = "is_nobodys")]
     profile: Profile,
     /// What of it was so at the newest reading, and when that was.
     facts: Option<(WallTime, Facts)>,
@@ -96,6 +101,8 @@ pub struct Engine {
     box_lost: Option<WallTime>,
     /// Its alerts became unknown with the box, and it has not been heard since.
     cut_off: bool,
+    /// It was taken off.
+    out_of_service: Option<OutOfService>,
     /// Family → what fires and the alert. Technical ones of a patient's devices are by device.
     episodes: BTreeMap<String, Episode>,
 }
@@ -120,6 +127,7 @@ impl Engine {
             identity: Identity::default(),
             box_lost: None,
             cut_off: false,
+            out_of_service: None,
             episodes: BTreeMap::new(),
         }
     }
@@ -255,24 +263,6 @@ impl Engine {
         self.settle(now, now, touched, silent)
     }
 
-    /// A person has an alert in hand.
-    ///
-    /// # Errors
-    /// When it is over, or somebody was first.
-    pub fn acknowledge(
-        &mut self,
-        id: AlertId,
-        by: &str,
-        reason: AckReason,
-        note: &str,
-        now: WallTime,
-    ) -> Result<Alert, AcknowledgeError> {
-        self.episodes
-            .values_mut()
-            .find_map(|episode| episode.acknowledge(id, by, reason, note, now))
-            .unwrap_or(Err(AcknowledgeError::NotFound))
-    }
-
     /// Alerts that are not closed.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.episodes
@@ -281,7 +271,8 @@ impl Engine {
             .filter(|alert| alert.state != AlertState::Closed)
     }
 
-    /// Ends every alert, as when the patient is discharged; hands out those that changed.
+    /// Ends every alert, as when the patient is discharged and the devices have left; hands out
+    /// those that changed.
     pub fn close(&mut self, now: WallTime, why: &str) -> Vec<Alert> {
         self.series.clear();
         self.episodes.values_mut().flat_map(|episode| episode.end(now, now, why, true)).collect()
@@ -364,11 +355,16 @@ impl Engine {
         for key in touched {
             let (whose, family) = self.whose(&key);
             if let Some(episode) = self.episodes.get_mut(&key) {
+                episode.out_of_service = self.out_of_service.is_some();
                 changed.extend(episode.settle(&whose, family, now, t_meas, silent));
             }
         }
         changed
     }
+}
+
+fn is_nobodys(profile: &Profile) -> bool {
+    *profile == Profile::default()
 }
 
 /// Seconds as whole milliseconds.

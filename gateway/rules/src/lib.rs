@@ -9,8 +9,10 @@
 //! - [`freshness`]: `t_meas`, and the class fresh, late or backfill
 //! - [`news2`]: the early warning score
 //! - [`follow_up`]: targets of the programmes, which never sound
-//! - [`alert`]: alerts, their states, who acknowledged them
+//! - [`alert`]: alerts, their states, what people made of them
+//! - [`ladder`]: how long people have before it goes on without them
 //! - [`engine`]: readings in, changed alerts out
+//! - [`fatigue`]: more alerts than anybody can look at
 //! - [`retro`]: the pass over what came late
 //!
 //! # Invariants
@@ -23,8 +25,10 @@ pub mod alert;
 pub mod binding;
 mod compare;
 pub mod engine;
+pub mod fatigue;
 pub mod follow_up;
 pub mod freshness;
+pub mod ladder;
 pub mod news2;
 pub mod population;
 pub mod retro;

@@ -209,6 +209,7 @@ impl Profile {
         }
         let off = self.limits.iter().filter(|limit| limit.holds(at) && limit.limit.is_none());
         Facts {
+            rule_set: rules.version().to_owned(),
             populations,
             months,
             days,
@@ -317,6 +318,8 @@ pub(crate) struct Population {
 /// What decides about rules at one moment.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Facts {
+    /// Version of the rule set, to which the next belongs.
+    rule_set: String,
     /// A bit for each population of the rule set.
     populations: u64,
     months: Option<u32>,

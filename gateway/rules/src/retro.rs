@@ -13,7 +13,7 @@
 //! - an episode that has an alert gets no second one
 
 use crate::{
-    alert::{Alert, AlertId, AlertState, TimelineEvent},
+    alert::{Alert, AlertId, AlertState, People, TimelineEvent},
     engine::{
         Engine, ReadingInput,
         late::{HOLDS_ROW, Standing, is_same_episode},
@@ -329,6 +329,7 @@ impl LateEpisode {
         let Self { mut alert, held_at, worst, .. } = self;
         alert.late_row = Some(row);
         alert.raised_at = now;
+        alert.people = People::default();
         alert.timeline.clear();
         if let Some(worst) = worst {
             (alert.metric, alert.value) = (worst.metric, Some(worst.value));

@@ -2,7 +2,10 @@
 //!
 //! Not here: which of them apply to whom (`population`).
 
-use crate::population::{Ages, Population};
+use crate::{
+    ladder::Times,
+    population::{Ages, Population},
+};
 use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class};
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt};
@@ -49,6 +52,7 @@ pub struct RuleSet {
     events: BTreeMap<String, EventRule>,
     technical: BTreeMap<String, TechnicalRule>,
     intervals: BTreeMap<DeviceKind, f64>,
+    times: Times,
 }
 
 /// How a value is compared.
@@ -240,6 +244,18 @@ impl RuleSet {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// With other times of an alert's life.
+    #[must_use]
+    pub fn with_times(self, times: Times) -> Self {
+        Self { times, ..self }
+    }
+
+    /// The times of an alert's life.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.times
     }
 
     pub(crate) fn populations(&self) -> &[Population] {

@@ -4,7 +4,10 @@ mod cost;
 
 use super::*;
 use crate::{
-    alerts,
+    alerts::{
+        self,
+        act::{self, Deed},
+    },
     intake::{Delivery, Taken, take},
     query,
     store::Store,
@@ -19,7 +22,7 @@ use model::{
     time::{ClockQuality, DeviceTime, Observed},
     units::Unit,
 };
-use rules::{alert::AckReason, rule::RuleSet};
+use rules::{alert::AckReason, engine::Action, rule::RuleSet};
 use std::path::Path;
 use uplink_proto::{envelope::Envelope, state::SiteState};
 
@@ -161,9 +164,10 @@ impl County {
     fn acknowledge(&self, now: i64, alert: &Value) -> Value {
         let id = rules::alert::AlertId::from_hex(alert["id"].as_str().unwrap()).unwrap();
         let (rules, by) = (Arc::clone(&self.rules), "nurse.li".to_owned());
-        let reason = AckReason::AtBedside;
-        let done = alerts::acknowledge(&self.store, rules, id, by, reason, String::new(), at(now));
-        self.runtime.block_on(done).unwrap().unwrap()
+        let (reason, note) = (AckReason::AtBedside, String::new());
+        let deed = Deed::Alert(Action::Acknowledge { reason, note });
+        let done = act::act(&self.store, rules, id, by, deed, at(now));
+        self.runtime.block_on(done).unwrap().unwrap().alert
     }
 }
 

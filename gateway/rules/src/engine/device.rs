@@ -104,6 +104,7 @@ impl Engine {
             if let Some(before) = self.episodes.remove(&key) {
                 episode.join(before);
             }
+            episode.follow_service(self.out_of_service.is_some(), now);
             changed.extend(episode.belong_to(self.subject.patient()));
             self.episodes.insert(key.clone(), episode);
             touched.insert(key);

@@ -40,7 +40,7 @@ impl Engine {
             self.series.retain(|name, _| !gone.contains(name));
             match (gone.is_empty(), episode.firing.is_empty()) {
                 (true, _) => {}
-                (false, true) => changed.extend(episode.end(now, t_meas, reason, true)),
+                (false, true) => changed.extend(episode.end(now, t_meas, reason, false)),
                 (false, false) => drop(touched.insert(key.clone())),
             }
         }

@@ -113,6 +113,8 @@ impl Engine {
             self.end_silence(rules, now, &site, &mut touched);
         }
         let mut changed = self.settle(now, now, touched, false);
+        let all = self.episodes.values_mut();
+        changed.extend(all.filter_map(|episode| episode.stand_behind(now, None)));
         let has_spoken = |device: &Device| is_box || !rules.repeats(device.kind);
         let heard: Vec<DeviceId> = self
             .devices
@@ -186,7 +188,7 @@ impl Engine {
         known.silence = None;
         let mut changed = Vec::new();
         let touched = self.forget(device, |episode| {
-            let active = episode.alert.as_ref().is_some_and(|alert| alert.state.is_active());
+            let active = episode.alert.as_ref().is_some_and(|alert| alert.condition().is_active());
             episode.clear(now, at, why);
             changed.extend(episode.alert.clone().filter(|_| active));
         });
@@ -194,14 +196,21 @@ impl Engine {
         changed
     }
 
-    /// Lets time pass: silence, steps that wait, and alerts that close by themselves.
+    /// Lets time pass: silence, steps that wait, and what time alone does with alerts.
     pub fn on_time(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
         let mut touched = BTreeSet::new();
         let mut changed = self.tell_silence(rules, now, &mut touched);
         if self.unreachable_at(rules).is_some_and(|at| at <= now) {
             self.cut_off = true;
-            let all = self.episodes.values_mut();
-            changed.extend(all.filter_map(|episode| episode.become_unknown(now, |_| true)));
+            // The alert of the box stands for the silence of what is behind it.
+            let silence = self.silence_rule(rules).map(|rule| rule.family.as_str());
+            let all = self.episodes.iter_mut();
+            changed.extend(all.filter_map(|(key, episode)| {
+                match key.split('|').next() == silence {
+                    true => episode.stand_behind(now, Some(BOX_RULE)),
+                    false => episode.become_unknown(now, |_| true),
+                }
+            }));
         }
         let over = |device: &mut Device| {
             let over = device.doubt_ends_at().is_some_and(|until| until <= now);
@@ -217,9 +226,8 @@ impl Engine {
         }
         self.step_up(rules, now, &mut touched);
         changed.extend(self.settle(now, now, touched, false));
-        changed.extend(
-            self.episodes.values_mut().flat_map(|episode| episode.close_by_themselves(now)),
-        );
+        let times = rules.times();
+        changed.extend(self.episodes.values_mut().flat_map(|episode| episode.on_time(now, times)));
         changed
     }
 
@@ -281,7 +289,8 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self, rules: &RuleSet) -> Option<WallTime> {
         let monitored = self.profile.monitored;
-        let closing = self.episodes.values().filter_map(Episode::closes_at);
+        let times = rules.times();
+        let closing = self.episodes.values().filter_map(|episode| episode.due_at(times));
         let all = self.episodes.values().flat_map(|episode| episode.firing.values());
         let stepping = all.filter_map(|firing| {
             let step = waiting_steps(rules, monitored, firing).next();

@@ -7,6 +7,7 @@ use super::{
     identity::Identity,
     judge::Latest,
     life::Episode,
+    people::OutOfService,
     series::Series,
     silence::Silence,
 };
@@ -49,6 +50,7 @@ pub(super) struct Stored {
     box_lost: Option<WallTime>,
     #[serde(default)]
     cut_off: bool,
+    out_of_service: Option<OutOfService>,
     episodes: BTreeMap<String, Episode>,
 
     device: Option<DeviceId>,
@@ -86,6 +88,7 @@ impl From<Stored> for Engine {
                     identity: stored.identity,
                     box_lost: stored.box_lost,
                     cut_off: stored.cut_off,
+                    out_of_service: stored.out_of_service,
                     episodes: stored.episodes,
                 };
             }
@@ -111,6 +114,7 @@ impl From<Stored> for Engine {
         engine.latest = stored.latest;
         engine.latest.values_mut().for_each(|latest| latest.device = Some(own.clone()));
         engine.series = stored.series.into_iter().map(|(key, it)| (by_class(key), it)).collect();
+        engine.out_of_service = stored.out_of_service;
         engine.episodes = stored.episodes;
         for episode in engine.episodes.values_mut() {
             let firing = std::mem::take(&mut episode.firing);

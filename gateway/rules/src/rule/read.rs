@@ -5,7 +5,10 @@ use super::{
     SpotDefaults, Step, TechnicalRule, Threshold,
     written::{Clear, ClearOp, File, RawPopulation, RawPopulations, RawRule, RawSpotClear},
 };
-use crate::population::{Ages, POPULATIONS_MAX, Population, PopulationKind};
+use crate::{
+    ladder::Times,
+    population::{Ages, POPULATIONS_MAX, Population, PopulationKind},
+};
 use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class, units::Unit};
 use serde::Deserialize as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +46,7 @@ impl RuleSet {
             events: BTreeMap::new(),
             technical: BTreeMap::new(),
             intervals: BTreeMap::new(),
+            times: Times::default(),
         };
         for (kind, interval) in expected_interval_s {
             if let (Some(kind), Some(interval)) = (DeviceKind::from_name(&kind), interval) {

@@ -45,6 +45,18 @@ fn what_another_result_says_as_well_goes_on() {
 }
 
 #[test]
+fn what_was_over_before_still_waits_for_somebody() {
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(225, 80));
+    ward.feed(60.0, 60.0, pressure(120, 80));
+    ward.feed(900.0, 900.0, pressure(190, 80));
+    let closed = ward.take_back(900.0, 960.0);
+    assert_eq!((closed.len(), closed[0].started_at), (1, at(900.0)));
+    let waiting: Vec<_> = ward.engine.alerts().map(|alert| alert.state).collect();
+    assert_eq!(waiting, [AlertState::ClearedUnack]);
+}
+
+#[test]
 fn what_another_device_of_the_patient_says_goes_on() {
     let mut ward = Ward::of(aged(600));
     ward.hand_to("bp-01", DeviceKind::Cuff, 0.0);

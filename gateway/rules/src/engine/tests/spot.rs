@@ -36,14 +36,15 @@ fn a_spot_value_asks_to_be_measured_again_and_says_when_nobody_did() {
     let mut ward = Ward::new("bp-01");
     ward.feed(0.0, 0.0, vec![Reading::number(Metric::NIBP_SYS, 184, Unit::MM_HG)]);
     assert_eq!((ward.only().recheck_at, ward.only().not_rechecked), (Some(at(300.0)), false));
-    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(900.0)));
     ward.pass_time(899.9);
+    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(900.0)));
     assert!(!ward.only().not_rechecked);
     ward.pass_time(900.0);
     let alert = ward.only();
     assert!(alert.not_rechecked && alert.message_zh.ends_with(",未复测"));
     assert!(alert.message_en.ends_with(", not rechecked"));
-    assert_eq!(ward.engine.next_deadline(ward.rules), None);
+    // What is next is that nobody comes.
+    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(1800.0)));
     // Somebody did, and it is as high.
     ward.feed(960.0, 960.0, vec![Reading::number(Metric::NIBP_SYS, 184, Unit::MM_HG)]);
     let alert = ward.only();

@@ -14,7 +14,8 @@ fn leads_off_rise_after_two_minutes_while_somebody_relies_on_the_monitor() {
     assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(120.0)));
     ward.pass_time(120.0);
     assert_eq!((ward.only().priority, ward.raised().len()), (Priority::Medium, 1));
-    assert_eq!(ward.engine.next_deadline(ward.rules), None);
+    // What is next is that nobody comes.
+    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(420.0)));
 
     let mut ward = Ward::of(monitored(false));
     ward.alarm(0.0, AlarmKind::LeadOff, AlarmPhase::Start);
@@ -69,6 +70,24 @@ fn a_stopped_pump_rises_after_five_minutes() {
     );
     ward.pass_time(300.0);
     assert_eq!(ward.only().priority, Priority::Medium);
+}
+
+#[test]
+fn a_rule_that_the_next_rule_set_does_not_have_ends_with_the_next_reading() {
+    let mut file: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../../configs/rules/default.json")).unwrap();
+    file["rules"].as_array_mut().unwrap().retain(|rule| rule["id"] != "RR-AD-LL");
+    file["meta"]["version"] = "next".into();
+    let next = RuleSet::from_json(&file.to_string()).unwrap();
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 40, Metric::RR, "7");
+    assert_eq!(ward.only().rules, ["RR-AD-LL"]);
+    let reading = vec![Reading::number(Metric::SPO2, 97, Unit::PERCENT)];
+    let group = ReadingGroup::new(ward.device.clone(), Ward::observed(40.0), reading);
+    let (t_meas, freshness) = (Moment::sure(at(40.0)), Freshness::Fresh);
+    let input = ReadingInput { group: &group, t_meas, freshness };
+    let told = ward.engine.on_readings(&next, at(40.0), input);
+    assert_eq!(told[0].state, AlertState::ClearedUnack);
 }
 
 /// What the county of before stored: an engine of a device, with a low heart rate, a high pressure,
