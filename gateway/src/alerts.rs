@@ -8,10 +8,15 @@
 //! - a stored rule state says when time alone has something to do with it: until then nobody loads it
 
 pub(crate) mod act;
+mod subject;
+
+pub(crate) use subject::subject_at;
 
 use crate::{
     clock::rfc3339,
-    duty, notify, query,
+    duty, notify,
+    patients::binding::Bound,
+    query,
     store::{Store, StoreError},
 };
 use model::{
@@ -53,6 +58,7 @@ pub(crate) struct Evaluation {
     /// When its boots were; `None` for one of which nothing was heard while it lasted.
     boots: BTreeMap<(SiteId, u32), Option<BootClock>>,
     engines: BTreeMap<(SiteId, Subject), Engine>,
+    bound: Bound,
     changed: BTreeMap<AlertId, Alert>,
 }
 
@@ -96,7 +102,7 @@ impl Evaluation {
         status: &DeviceStatus,
     ) -> rusqlite::Result<Option<WallTime>> {
         let said = of_box.observed(status.observed.at, context.now);
-        let changed = match self.device(context, site, &status.device, said.at)? {
+        let changed = match self.device(context, site, &status.device, context.now)? {
             Some(engine) => engine.on_status(context.rules, context.now, said, position, status),
             None => {
                 tracing::error!(%site, "A device has the name of its site and no rule watches it; \
@@ -313,9 +319,9 @@ impl Evaluation {
         device: &DeviceId,
         at: WallTime,
     ) -> rusqlite::Result<Option<&mut Engine>> {
-        match subject_at(context.connection, site, device, at)? {
+        match self.subject_at(context, site, device, at)? {
             Subject::Box => Ok(None),
-            subject => self.engine(context.connection, site, &subject).map(Some),
+            subject => self.known(context, site, &subject).map(Some),
         }
     }
 
@@ -355,17 +361,6 @@ impl Evaluation {
     pub(crate) fn note(&mut self, changed: Vec<Alert>) {
         self.changed.extend(changed.into_iter().map(|alert| (alert.id, alert)));
     }
-}
-
-/// Whom a device was about at that moment.
-#[expect(clippy::unnecessary_wraps, reason = "where bindings are looked up in the database")]
-pub(crate) fn subject_at(
-    _connection: &Connection,
-    site: &SiteId,
-    device: &DeviceId,
-    _at: WallTime,
-) -> rusqlite::Result<Subject> {
-    Ok(Subject::unbound(site, device))
 }
 
 pub(crate) fn load(

@@ -8,6 +8,7 @@
 //! - [`people`]: persons and tokens
 //! - [`audit`]: what people did
 //! - [`notifications`]: who was told of them beside the board
+//! - [`patients`], [`bindings`]: patients; which device is on whom, results that wait for a patient
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -17,12 +18,14 @@
 mod alerts;
 mod attempts;
 mod audit;
+mod bindings;
 mod data;
 mod duty;
 mod events;
 mod extract;
 mod notifications;
 mod pages;
+mod patients;
 mod people;
 mod problem;
 mod rules;
@@ -179,7 +182,8 @@ fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
     let people = [session::routes(), people::routes(), audit::routes()].concat();
     let alerts = [alerts::routes(), duty::routes(), notifications::routes()].concat();
-    [people, data::routes(), alerts, rules::routes(), events::routes(), own].concat()
+    let patients = [patients::routes(), bindings::routes()].concat();
+    [people, data::routes(), alerts, patients, rules::routes(), events::routes(), own].concat()
 }
 
 /// For those who watch over the service.

@@ -38,6 +38,12 @@ pub(crate) fn local(at: WallTime, zone: &str, now: WallTime) -> String {
     at.strftime(form).to_string()
 }
 
+/// The day in the townships: all are in one zone without summer time.
+pub(crate) fn local_date(at: WallTime) -> jiff::civil::Date {
+    let moment = jiff::Timestamp::from_millisecond(at.unix_ms());
+    jiff::tz::offset(8).to_datetime(moment.unwrap_or(jiff::Timestamp::UNIX_EPOCH)).date()
+}
+
 /// Reads an RFC 3339 moment.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
@@ -52,5 +58,7 @@ mod tests {
         assert_eq!(rfc3339(1_795_335_300_123), "2026-11-22T08:15:00.123Z");
         assert_eq!(parse_rfc3339("2026-11-22T16:15:00.123+08:00"), Some(1_795_335_300_123));
         assert_eq!(parse_rfc3339("yesterday"), None);
+        let late = WallTime::from_unix_ms(1_795_335_300_123 + 8 * 3_600_000);
+        assert_eq!(local_date(late).to_string(), "2026-11-23");
     }
 }

@@ -140,6 +140,9 @@ pub(crate) struct Gathered {
     received: WallTime,
     /// The first copy, as the API names it; the rules have heard that one.
     duplicate_of: Option<String>,
+    /// On whom the device was, and whose it is.
+    bound: Option<String>,
+    patient: Option<String>,
 }
 
 /// Takes a batch into the database, in one transaction if it can be.

@@ -15,6 +15,7 @@
 //! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
 //! - [`notify`]: tells others of them than the board
 //! - [`duty`], [`figures`]: who is on duty; how many alerts there were, and what became of them
+//! - [`patients`]: patients, which device is on whom, whose each result is
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
@@ -41,6 +42,7 @@ mod intake;
 mod late;
 mod ledger;
 mod notify;
+mod patients;
 mod people;
 mod pki;
 mod policy;

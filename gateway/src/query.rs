@@ -94,6 +94,7 @@ fn page(
 pub(crate) struct ReadingFilter {
     pub(crate) site: Option<String>,
     pub(crate) device: Option<String>,
+    pub(crate) patient: Option<String>,
     pub(crate) metric: Option<String>,
     pub(crate) from_ms: Option<i64>,
     pub(crate) to_ms: Option<i64>,
@@ -143,6 +144,18 @@ fn groups_asked_for(
                 format!("+source IN ({})", list.join(","))
             }
         });
+    }
+    if let Some(patient) = &filter.patient {
+        parameters.push(Sql::Text(patient.clone()));
+        let number = parameters.len();
+        // Of devices that never had to do with the patient nothing is looked at.
+        conditions.push(format!(
+            "+source IN (SELECT source.id FROM binding JOIN source USING (site, device)
+               WHERE patient = ?{number} UNION SELECT of_patient.source
+               FROM spot JOIN reading_group AS of_patient ON of_patient.id = spot.reading_group
+               WHERE spot.patient = ?{number})
+             AND CASE WHEN is_result THEN moved_to ELSE bound_patient END = ?{number}"
+        ));
     }
     if let Some(metric) = &filter.metric {
         parameters.push(Sql::Text(metric.clone()));
@@ -511,7 +524,7 @@ pub(crate) fn with_clinic(mut json: Value, clinics: &Clinics) -> Value {
     json
 }
 
-fn clinic(clinics: &Clinics, site: &str) -> Option<String> {
+pub(crate) fn clinic(clinics: &Clinics, site: &str) -> Option<String> {
     clinics.get(&SiteId::new(site).ok()?).cloned()
 }
 

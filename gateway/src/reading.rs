@@ -26,10 +26,17 @@ pub(crate) const GROUPS: &str =
     "SELECT reading_group.*, source.site, device, outbox, lane, metrics,
      (SELECT place.outbox || '/' || place.lane || '/' || first.seq || '/' || first.idx
       FROM reading_group AS first CROSS JOIN outbox_lane AS place
-      WHERE first.id = reading_group.duplicate_of AND place.id = first.outbox_lane) AS copy_of
+      WHERE first.id = reading_group.duplicate_of AND place.id = first.outbox_lane) AS copy_of,
+     CASE WHEN spot.reading_group IS NOT NULL THEN spot.bound ELSE
+       (SELECT binding.patient FROM binding
+        WHERE binding.site = source.site AND binding.device = source.device
+        AND from_ms <= measured_ms AND (until_ms IS NULL OR until_ms > measured_ms)
+        ORDER BY from_ms DESC LIMIT 1) END AS bound_patient,
+     spot.reading_group IS NOT NULL AS is_result, spot.patient AS moved_to
      FROM reading_group CROSS JOIN source ON source.id = reading_group.source
      CROSS JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
-     CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list";
+     CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list
+     LEFT JOIN spot ON spot.reading_group = reading_group.id";
 
 /// Keeps of two groups of one kind the one that was measured later: the order of `isNewer` of the
 /// board. What one reading-out of a memory brings comes within ten minutes.
@@ -62,6 +69,9 @@ pub(crate) struct Group {
     pub(crate) freshness: String,
     pub(crate) device_seq: Option<i64>,
     pub(crate) duplicate_of: Option<String>,
+    /// On whom the device was, and whose it is.
+    pub(crate) bound: Option<String>,
+    pub(crate) patient: Option<String>,
     pub(crate) metrics: String,
     pub(crate) said: String,
 }
@@ -72,6 +82,8 @@ impl Group {
         let context: Option<String> = row.get("context")?;
         let context = context.and_then(|text| serde_json::from_str(&text).ok());
         let freshness: Option<String> = row.get("freshness")?;
+        let bound: Option<String> = row.get("bound_patient")?;
+        let patient = if row.get("is_result")? { row.get("moved_to")? } else { bound.clone() };
         Ok(Self {
             site: row.get("site")?,
             outbox: row.get("outbox")?,
@@ -91,6 +103,8 @@ impl Group {
             freshness: freshness.unwrap_or_else(|| Freshness::Fresh.name().to_owned()),
             device_seq: row.get("device_seq")?,
             duplicate_of: row.get("copy_of")?,
+            bound,
+            patient,
             metrics: row.get("metrics")?,
             said: row.get("said")?,
         })
@@ -121,7 +135,8 @@ impl Group {
                 "received_time": received, "measured_time": measured, "time_suspect": self.time_suspect,
                 "backfilled": self.freshness != Freshness::Fresh.name(),
                 "freshness": self.freshness, "device_seq": self.device_seq,
-                "duplicate_of": self.duplicate_of, "outbox": self.outbox, "lane": self.lane,
+                "duplicate_of": self.duplicate_of, "patient": self.patient,
+                "bound_patient": self.bound, "outbox": self.outbox, "lane": self.lane,
                 "seq": self.seq, "index": index,
             });
             (metric, index, told)

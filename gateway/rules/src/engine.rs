@@ -16,6 +16,7 @@ mod identity;
 mod judge;
 pub(crate) mod late;
 mod life;
+mod moved;
 mod people;
 mod score;
 mod series;

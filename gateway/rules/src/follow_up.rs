@@ -27,6 +27,14 @@ pub struct FollowUp<'r> {
 }
 
 impl RuleSet {
+    /// The targets of all programmes: the rule, and what it says in Chinese and in English.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, [&str; 2])> {
+        self.follow_ups().iter().map(|of| {
+            let rule = &of.rule;
+            (&*rule.id, [&*rule.message_zh, &*rule.message_en])
+        })
+    }
+
     /// What a visit's readings say to the programmes the patient is in. Rules that it says nothing
     /// to are left out; `two_hours` is that a person confirmed it was two hours after the meal.
     #[must_use]

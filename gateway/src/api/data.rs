@@ -91,6 +91,7 @@ async fn readings(
     let filter = ReadingFilter {
         site: asked.site,
         device: asked.device,
+        patient: asked.patient,
         metric: asked.metric,
         from_ms: moment("from", asked.from.as_deref())?,
         to_ms: moment("to", asked.to.as_deref())?,
@@ -98,10 +99,6 @@ async fn readings(
         limit: asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
         scope: caller.scope,
     };
-    if asked.patient.is_some() {
-        // No device is bound to a patient yet: nobody has readings, rather than everybody's.
-        return Ok(Json(json!({"readings": [], "next_cursor": null})));
-    }
     Ok(Json(app.store.read(move |connection| query::readings(connection, &filter)).await?))
 }
 

@@ -1,6 +1,7 @@
 //! The API against its own document, and its errors.
 
 mod life;
+mod patients;
 mod roles;
 mod rules;
 
@@ -214,9 +215,11 @@ fn document() -> Value {
 }
 
 fn with_id(path: &str) -> String {
-    path.replace("{id}", "00000000000000000000000000000000")
-        .replace("{name}", "nobody")
-        .replace("{version}", "99")
+    let zeros = "00000000000000000000000000000000";
+    let path = path.replace("{id}", zeros).replace("{outbox}", zeros);
+    let path = path.replace("{lane}", "urgent").replace("{seq}", "1");
+    let path = path.replace("{index}", "0").replace("{limit}", "0");
+    path.replace("{name}", "nobody").replace("{version}", "99")
 }
 
 #[tokio::test]
@@ -395,6 +398,7 @@ fn enumerations_are_those_of_the_code() {
         ("LateValue.priority", names(&Priority::ALL, Priority::name)),
         ("LedgerLane.lane", lanes.clone()),
         ("Metric.kind", kinds.collect()),
+        ("NewEntry.consciousness", ["A", "C", "P", "U", "V"].map(str::to_owned).into()),
         ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
         ("Notification.priority", names(&Priority::ALL, Priority::name)),
         ("Notification.state", STATES.map(str::to_owned).into()),
@@ -406,6 +410,7 @@ fn enumerations_are_those_of_the_code() {
         ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),
         ("Reading.lane", lanes),
         ("Reading.validity", names(&Validity::ALL, Validity::name)),
+        ("Sex", ["female", "male", "unknown"].map(str::to_owned).into()),
         ("Shift.level", levels),
         ("Site.clock", names(&ClockQuality::ALL, ClockQuality::name)),
         ("Sites.disk.state", names(&DiskState::ALL, DiskState::name)),

@@ -5,6 +5,7 @@ use crate::{
     audit::{self, Entry},
     clock::rfc3339,
     late::Stored,
+    patients::tray,
     query,
     reading::{self, Group, KEEP_NEWEST},
 };
@@ -73,7 +74,10 @@ impl Batch<'_> {
             None => None,
         };
         let (first_id, duplicate_of) = first_copy.unzip();
-        let gathered = Gathered {
+        let measured = t_meas.at.min(self.now);
+        let bound = self.evaluation.patient_at(self.context(), site, &group.device, measured)?;
+        let bound = bound.map(ToOwned::to_owned);
+        let mut gathered = Gathered {
             site: site.clone(),
             group: group.clone(),
             heard,
@@ -82,9 +86,18 @@ impl Batch<'_> {
             position: position(envelope, first),
             received: self.now,
             duplicate_of,
+            patient: bound.clone(),
+            bound,
         };
         let metrics = self.names.metrics(self.connection, &reading::metrics(group))?;
-        let id = self.insert(&gathered, source, metrics, identity.as_deref(), first_id)?;
+        let lane = self.names.lane(self.connection, site, envelope.outbox, envelope.lane)?;
+        let numbers = (source, lane, metrics);
+        let id = self.insert(&gathered, numbers, identity.as_deref(), first_id)?;
+        if tray::is_result(group) {
+            let place = (lane, integer(envelope.seq), first);
+            gathered.patient =
+                tray::keep(self.connection, (id, first_id), place, gathered.bound.as_deref())?;
+        }
         if first_id.is_none() {
             let is_newest = self.latest(&gathered, source, metrics, heard, id)?;
             let stored = Stored {
@@ -119,13 +132,11 @@ impl Batch<'_> {
     fn insert(
         &mut self,
         gathered: &Gathered,
-        source: i64,
-        metrics: i64,
+        (source, lane, metrics): (i64, i64, i64),
         identity: Option<&str>,
         duplicate_of: Option<i64>,
     ) -> rusqlite::Result<i64> {
-        let Gathered { site, group, position, .. } = gathered;
-        let lane = self.names.lane(self.connection, site, position.outbox, position.lane)?;
+        let Gathered { group, position, .. } = gathered;
         let context = (!group.context.is_empty()).then(|| json!(group.context).to_string());
         let clock = group.observed.quality;
         let freshness = gathered.freshness;
@@ -407,6 +418,8 @@ impl Gathered {
             freshness: self.freshness.name().to_owned(),
             device_seq: device_seq(group),
             duplicate_of: self.duplicate_of.clone(),
+            bound: self.bound.clone(),
+            patient: self.patient.clone(),
             metrics: reading::metrics(group),
             said: reading::said(group),
         }

@@ -37,7 +37,7 @@ const ROOM_CEL: (i64, i64) = (15, 30);
 /// The latest value of a class.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Latest {
-    at: WallTime,
+    pub(super) at: WallTime,
     value: String,
     #[serde(default)]
     metric: Option<Metric>,

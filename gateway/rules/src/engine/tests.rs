@@ -5,6 +5,7 @@ mod audit;
 mod boundaries;
 mod identity;
 mod life;
+mod moved;
 mod order;
 mod patient;
 mod people;

@@ -100,6 +100,9 @@ fn readings_of_schema_2_are_told_as_before() {
     // New in schema 4: where the clock of the box was right, it heard it when it says.
     for told in &mut before {
         told["placed_time"] = told["observed_time"].clone();
+        // New in schema 6: nobody was bound to anything.
+        told["patient"] = json!(null);
+        told["bound_patient"] = json!(null);
     }
     let connection = Store::connection(&path).unwrap();
     let filter = query::ReadingFilter { limit: 100, ..query::ReadingFilter::default() };

@@ -1,0 +1,236 @@
+//! Whom alerts are about, and what becomes of them when that changes: a device is bound or taken
+//! off, a patient changes or leaves, a result is moved.
+//!
+//! # Invariants
+//! - the subject of a reading is that of the binding in force when it was measured, or whom a
+//!   person moved it to
+//! - what rests on a device that leaves, or on a result that is moved, is closed with the reason
+
+use super::{Context, Evaluation};
+use crate::{
+    patients::{
+        self,
+        binding::{Binding, Bound, Ended},
+        profile::profile,
+        tray::{self, Move},
+    },
+    reading::{GROUPS, Group},
+};
+use model::{
+    id::{DeviceId, SiteId},
+    reading::ReadingGroup,
+    time::WallTime,
+};
+use rules::{
+    binding::{PatientKey, Subject},
+    engine::{Engine, ReadingInput},
+    freshness::{Freshness, Moment},
+    population::Profile,
+};
+use rusqlite::Connection;
+
+impl Evaluation {
+    /// The patient on whom a device was at a moment.
+    pub(crate) fn patient_at(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        device: &DeviceId,
+        at: WallTime,
+    ) -> rusqlite::Result<Option<&str>> {
+        self.bound.patient_at(context.connection, site, device, at)
+    }
+
+    /// Whom a device was about at a moment.
+    pub(super) fn subject_at(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        device: &DeviceId,
+        at: WallTime,
+    ) -> rusqlite::Result<Subject> {
+        let patient = self.patient_at(context, site, device, at)?;
+        Ok(subject(site, device, patient))
+    }
+
+    /// What the rules know of a subject; of a patient they know the profile.
+    pub(super) fn known(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        subject: &Subject,
+    ) -> rusqlite::Result<&mut Engine> {
+        let engine = self.engine(context.connection, site, subject)?;
+        let is_new = *engine.profile() == Profile::default();
+        if let Some(key) = subject.patient().filter(|_| is_new) {
+            self.tell_profile(context, site, key)?;
+        }
+        self.engine(context.connection, site, subject)
+    }
+
+    fn tell_profile(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        key: &PatientKey,
+    ) -> rusqlite::Result<()> {
+        let Some(patient) = patients::known(context.connection, key.as_str())? else {
+            return Ok(());
+        };
+        let profile = profile(context.connection, &patient, context.now)?;
+        let engine = self.engine(context.connection, site, &Subject::Patient(key.clone()))?;
+        let changed = engine.set_profile(context.rules, context.now, profile);
+        self.note(changed);
+        Ok(())
+    }
+
+    /// A device is on a patient from now on.
+    pub(crate) fn began(
+        &mut self,
+        context: Context<'_>,
+        binding: &Binding,
+    ) -> rusqlite::Result<()> {
+        let Some((site, device)) = binding.place() else { return Ok(()) };
+        let to = subject(&site, &device, binding.patient.as_deref());
+        let from = Subject::unbound(&site, &device);
+        let at = WallTime::from_unix_ms(binding.from_ms);
+        self.hand_over(context, (&site, &device), (&from, &to), at, "bound to a patient")
+    }
+
+    /// A device is on a patient no more; results that were measured afterwards wait for theirs.
+    pub(crate) fn ended(
+        &mut self,
+        context: Context<'_>,
+        Ended { binding, to_tray }: &Ended,
+    ) -> rusqlite::Result<()> {
+        let Some((site, device)) = binding.place() else { return Ok(()) };
+        let from = subject(&site, &device, binding.patient.as_deref());
+        let to = Subject::unbound(&site, &device);
+        let at = WallTime::from_unix_ms(binding.until_ms.unwrap_or(context.now.unix_ms()));
+        let reason = binding.ended_reason.as_deref().unwrap_or_default();
+        self.hand_over(context, (&site, &device), (&from, &to), at, reason)?;
+        to_tray.iter().try_for_each(|moved| self.moved(context, moved))
+    }
+
+    fn hand_over(
+        &mut self,
+        context: Context<'_>,
+        (site, device): (&SiteId, &DeviceId),
+        (from, to): (&Subject, &Subject),
+        at: WallTime,
+        reason: &str,
+    ) -> rusqlite::Result<()> {
+        // What was asked for before this is of before it.
+        self.bound = Bound::default();
+        if from == to {
+            return Ok(());
+        }
+        let Context { rules, now, .. } = context;
+        let leaving = self.known(context, site, from)?;
+        let (moved, changed) = leaving.device_left(rules, now, at, device, reason);
+        self.note(changed);
+        let changed = self.known(context, site, to)?.device_joined(now, at, moved);
+        self.note(changed);
+        Ok(())
+    }
+
+    /// What decides about the rules of a patient has changed.
+    pub(crate) fn patient_changed(
+        &mut self,
+        context: Context<'_>,
+        key: &str,
+    ) -> rusqlite::Result<()> {
+        let Ok(key) = PatientKey::new(key) else { return Ok(()) };
+        for site in self.sites_of(context, &key)? {
+            self.tell_profile(context, &site, &key)?;
+        }
+        Ok(())
+    }
+
+    /// A patient was discharged: nothing of theirs goes on.
+    pub(crate) fn patient_left(
+        &mut self,
+        context: Context<'_>,
+        key: &str,
+        reason: &str,
+    ) -> rusqlite::Result<()> {
+        let Ok(key) = PatientKey::new(key) else { return Ok(()) };
+        for site in self.sites_of(context, &key)? {
+            let engine = self.engine(context.connection, &site, &Subject::Patient(key.clone()))?;
+            let changed = engine.close(context.now, reason);
+            self.note(changed);
+        }
+        Ok(())
+    }
+
+    /// Where rules know a patient.
+    fn sites_of(&self, context: Context<'_>, key: &PatientKey) -> rusqlite::Result<Vec<SiteId>> {
+        let subject = Subject::Patient(key.clone());
+        let stored: Vec<String> = context
+            .connection
+            .prepare_cached("SELECT site FROM engine WHERE device = ?1")?
+            .query_map([subject.name(&SiteId::county())], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let stored = stored.iter().filter_map(|site| SiteId::stored(site).ok());
+        let here = self.engines.keys().filter(|(_, known)| *known == subject);
+        let mut sites: Vec<SiteId> = stored.chain(here.map(|(site, _)| site.clone())).collect();
+        sites.sort();
+        sites.dedup();
+        Ok(sites)
+    }
+
+    /// A result is somebody else's: what it raised for the one is closed, and it is judged for the
+    /// other as late as it is by now.
+    pub(crate) fn moved(&mut self, context: Context<'_>, moved: &Move) -> rusqlite::Result<()> {
+        let row = context
+            .connection
+            .prepare_cached(&format!("{GROUPS} WHERE reading_group.id = ?1"))?
+            .query_row([moved.group], Group::of_row)?;
+        let (Ok(site), Some(group)) = (SiteId::stored(&row.site), tray::as_said(&row)) else {
+            return Ok(());
+        };
+        let at = WallTime::from_unix_ms(row.measured_ms);
+        let t_meas = Moment { at, suspect: row.time_suspect, only_bounded: false };
+        self.take_back(context, &site, &group, at, moved)?;
+        let to = subject(&site, &group.device, moved.patient.as_deref());
+        let freshness = Freshness::of(&group, t_meas, context.now);
+        let input = ReadingInput { group: &group, t_meas, freshness };
+        let engine = self.known(context, &site, &to)?;
+        let changed = engine.on_readings(context.rules, context.now, input);
+        self.note(changed);
+        Ok(())
+    }
+
+    fn take_back(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        group: &ReadingGroup,
+        at: WallTime,
+        moved: &Move,
+    ) -> rusqlite::Result<()> {
+        let from = subject(site, &group.device, moved.before.as_deref());
+        let engine = self.known(context, site, &from)?;
+        let changed = engine.result_left(context.now, at, &group.device, &moved.reason);
+        self.note(changed);
+        Ok(())
+    }
+}
+
+/// Whom a device was about at a moment, by the bindings as they are now.
+pub(crate) fn subject_at(
+    connection: &Connection,
+    site: &SiteId,
+    device: &DeviceId,
+    at: WallTime,
+) -> rusqlite::Result<Subject> {
+    let mut bound = Bound::default();
+    Ok(subject(site, device, bound.patient_at(connection, site, device, at)?))
+}
+
+fn subject(site: &SiteId, device: &DeviceId, patient: Option<&str>) -> Subject {
+    match patient.map(PatientKey::new) {
+        Some(Ok(key)) => Subject::Patient(key),
+        _ => Subject::unbound(site, device),
+    }
+}

@@ -1,0 +1,178 @@
+//! Who is to be referred: out of target at visits in a row. A list to ask for, never an alert.
+//!
+//! A visit is a day with a result; its last value counts, because whoever is high sits down and is
+//! measured again.
+
+use super::{PATIENTS, Patient, Refused, profile::profile, tray::as_said};
+use crate::{
+    clock::{self, rfc3339},
+    people::Scope,
+    reading::{GROUPS, Group},
+};
+use model::{metric::Class, time::WallTime};
+use rules::{population::Profile, rule::RuleSet};
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// "Two visits in a row: refer, follow up within 2 weeks" (basic public health service norm).
+const REFER_MS: i64 = 14 * 24 * 3_600_000;
+/// Results of one patient that are looked at: a year of two visits a week.
+const RESULTS_MAX: u32 = 100;
+/// The programme for blood pressure; the other one is for glucose.
+const HYPERTENSION: &str = "hypertension";
+const DIABETES: &str = "diabetes";
+const OLD_YOUNG_PREGNANT: [&str; 3] = ["elderly", "child", "pregnant"];
+
+/// Whom the list is to have.
+#[derive(Debug, Default)]
+pub(crate) struct FollowUpFilter {
+    pub(crate) clinic: Option<String>,
+    pub(crate) programme: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) scope: Scope,
+}
+
+/// A day on which a patient was measured, and what was out of target of one family of rules.
+#[derive(Clone, Debug)]
+struct Visit {
+    day: String,
+    measured_ms: i64,
+    readings: Vec<Value>,
+    missed: Vec<String>,
+    programme: &'static str,
+    /// So many in a row put somebody on the list.
+    consecutive: u32,
+}
+
+/// Patients out of target, the longest first.
+pub(crate) fn list(
+    connection: &Connection,
+    rules: &RuleSet,
+    filter: &FollowUpFilter,
+    now: WallTime,
+) -> Result<Value, Refused> {
+    one_of("programme", filter.programme.as_deref(), &[HYPERTENSION, DIABETES])?;
+    one_of("group", filter.group.as_deref(), &OLD_YOUNG_PREGNANT)?;
+    let mut people = Vec::new();
+    for patient in patients(connection, filter)? {
+        let groups = patient.about.groups(now);
+        if filter.group.as_deref().is_some_and(|group| !groups.contains(&group)) {
+            continue;
+        }
+        let profile = profile(connection, &patient, now)?;
+        let visits = visits(&results(connection, &patient.key)?, rules, &profile);
+        for run in visits.into_values().filter_map(out_of_target) {
+            let Some((since_ms, newest)) = run.since() else { continue };
+            if filter.programme.as_deref().is_some_and(|wanted| wanted != newest.programme) {
+                continue;
+            }
+            let refer_ms = since_ms.saturating_add(REFER_MS);
+            let told = json!({
+                "patient": patient.key, "name": patient.masked_name(),
+                "clinic": patient.about.clinic, "groups": groups,
+                "programme": newest.programme, "since": rfc3339(since_ms),
+                "refer_by": rfc3339(refer_ms), "overdue": refer_ms < now.unix_ms(),
+                "visits": run.told(),
+            });
+            people.push((since_ms, told));
+        }
+    }
+    people.sort_by_key(|(since_ms, _)| *since_ms);
+    let people: Vec<Value> = people.into_iter().map(|(_, told)| told).collect();
+    let target = |(rule, says): (&str, [&str; 2])| {
+        let [zh, en] = says;
+        json!({"rule": rule, "message_zh": zh, "message_en": en})
+    };
+    let targets: Vec<Value> = rules.targets().map(target).collect();
+    Ok(json!({"target_set": rules.version(), "targets": targets, "people": people}))
+}
+
+fn one_of(name: &str, asked: Option<&str>, known: &[&str]) -> Result<(), Refused> {
+    match asked.filter(|asked| !known.contains(asked)) {
+        None => Ok(()),
+        Some(_) => Err(Refused::Wrong(format!("{name}: one of {}", known.join(", ")))),
+    }
+}
+
+fn patients(connection: &Connection, filter: &FollowUpFilter) -> rusqlite::Result<Vec<Patient>> {
+    connection
+        .prepare_cached(&format!(
+            "{PATIENTS} WHERE discharged_ms IS NULL AND (?1 IS NULL OR clinic = ?1)
+             AND (?2 IS NULL OR clinic IN (SELECT value FROM json_each(?2))) ORDER BY patient"
+        ))?
+        .query_map(params![filter.clinic, filter.scope.stored()], Patient::of_row)?
+        .collect()
+}
+
+/// The newest results of a patient, the oldest of them first.
+fn results(connection: &Connection, key: &str) -> rusqlite::Result<Vec<Group>> {
+    let mut groups: Vec<Group> = connection
+        .prepare_cached(&format!(
+            "{GROUPS} WHERE reading_group.id IN (SELECT reading_group FROM spot WHERE patient = ?1)
+             AND duplicate_of IS NULL ORDER BY measured_ms DESC LIMIT {RESULTS_MAX}"
+        ))?
+        .query_map([key], Group::of_row)?
+        .collect::<Result<_, _>>()?;
+    groups.reverse();
+    Ok(groups)
+}
+
+/// Days on which something was measured that has a target, by family of rules: of each day the last
+/// result. What nobody knows the day of is no visit.
+fn visits(results: &[Group], rules: &RuleSet, profile: &Profile) -> BTreeMap<String, Vec<Visit>> {
+    let mut families: BTreeMap<String, Vec<Visit>> = BTreeMap::new();
+    for group in results.iter().filter(|group| !group.time_suspect) {
+        let at = WallTime::from_unix_ms(group.measured_ms);
+        let Some(said) = as_said(group) else { continue };
+        let mut of_group: BTreeMap<&str, Visit> = BTreeMap::new();
+        for told in rules.follow_up(profile, &said, at, false) {
+            let visit = of_group.entry(told.family).or_insert_with(|| Visit {
+                day: clock::local_date(at).to_string(),
+                measured_ms: group.measured_ms,
+                readings: group.told().into_iter().map(|(.., told)| told).collect(),
+                missed: Vec::new(),
+                programme: if told.class == Class::Glucose { DIABETES } else { HYPERTENSION },
+                consecutive: told.consecutive,
+            });
+            visit.consecutive = visit.consecutive.max(told.consecutive);
+            visit.missed.extend(told.out_of_target.then(|| told.rule.to_owned()));
+        }
+        for (family, visit) in of_group {
+            let visits = families.entry(family.to_owned()).or_default();
+            match visits.last_mut() {
+                Some(last) if last.day == visit.day => *last = visit,
+                _ => visits.push(visit),
+            }
+        }
+    }
+    families
+}
+
+/// Visits in a row that were out of target up to the last one, the newest first.
+struct Run(Vec<Visit>);
+
+/// `None` for whoever was in target at the last visit, or was not out of it often enough.
+fn out_of_target(visits: Vec<Visit>) -> Option<Run> {
+    let newest = visits.into_iter().rev();
+    let run = Run(newest.take_while(|visit| !visit.missed.is_empty()).collect());
+    run.since().is_some().then_some(run)
+}
+
+impl Run {
+    /// When it was long enough, and its newest visit.
+    fn since(&self) -> Option<(i64, &Visit)> {
+        let newest = self.0.first()?;
+        let needed = usize::try_from(newest.consecutive).ok()?.max(1);
+        let long_enough = self.0.get(self.0.len().checked_sub(needed)?)?;
+        Some((long_enough.measured_ms, newest))
+    }
+
+    fn told(&self) -> Vec<Value> {
+        let visit = |visit: &Visit| {
+            let Visit { day, readings, missed, .. } = visit;
+            json!({"day": day, "missed": missed, "readings": readings})
+        };
+        self.0.iter().map(visit).collect()
+    }
+}

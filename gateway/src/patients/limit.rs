@@ -1,0 +1,135 @@
+//! Limits of one patient in the place of those of rules.
+//!
+//! Not here: which limits may be set (`rules`).
+//!
+//! # Invariants
+//! - a limit has an author, a reason and an end
+
+use super::{Refused, find_own, profile::profile, reason_of};
+use crate::{
+    audit::{self, Entry},
+    clock::{self, rfc3339},
+    people::Caller,
+};
+use model::time::WallTime;
+use rules::{population::Limit, rule::RuleSet};
+use rusqlite::{Connection, Row, params};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A limit is looked at again each year.
+const LIMIT_MS: i64 = 366 * 24 * 3_600_000;
+/// Limits of one patient in an answer.
+const LIMITS_MAX: u32 = 200;
+
+/// A limit to set.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewLimit {
+    rule: String,
+    /// In the canonical unit of the rule's class.
+    value: Option<String>,
+    #[serde(default)]
+    off: bool,
+    until: Option<String>,
+    reason: Option<String>,
+}
+
+/// Sets a limit; one of the same rule ends with it.
+pub(crate) fn set(
+    connection: &Connection,
+    rules: &RuleSet,
+    key: &str,
+    asked: &NewLimit,
+    caller: &Caller,
+    now: WallTime,
+) -> Result<(), Refused> {
+    let who = caller.name.as_str();
+    let patient = find_own(connection, &caller.scope, key)?;
+    let wrong = |text: &str| Err(Refused::Wrong(text.to_owned()));
+    if asked.value.is_some() == asked.off {
+        return wrong("value: send a limit such as \"120\", or \"off\": true, and not both");
+    }
+    let reason = reason_of(asked.reason.as_deref(), [&patient])?;
+    let latest = now.unix_ms() + LIMIT_MS;
+    let until = asked.until.as_deref().and_then(clock::parse_rfc3339);
+    let Some(until) = until.filter(|until| (now.unix_ms() + 1..=latest).contains(until)) else {
+        let text = format!("until: say when it ends, at the latest {}", rfc3339(latest));
+        return Err(Refused::Wrong(text));
+    };
+    let mut profile = profile(connection, &patient, now)?;
+    profile.limits.retain(|limit| limit.rule != asked.rule);
+    profile.limits.push(Limit {
+        rule: asked.rule.clone(),
+        limit: asked.value.clone(),
+        by: who.to_owned(),
+        reason: reason.clone(),
+        from: now,
+        until: WallTime::from_unix_ms(until),
+    });
+    profile.check(rules, now).map_err(|mistakes| {
+        let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        Refused::Wrong(mistakes.join("; "))
+    })?;
+    connection.execute(
+        "UPDATE patient_limit SET ended_by = ?3, ended_ms = ?4
+         WHERE patient = ?1 AND rule = ?2 AND ended_ms IS NULL",
+        params![key, asked.rule, who, now.unix_ms()],
+    )?;
+    connection.execute(
+        "INSERT INTO patient_limit (patient, rule, value, until_ms, reason, made_by, made_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![key, asked.rule, asked.value, until, reason, who, now.unix_ms()],
+    )?;
+    let detail = json!({"rule": asked.rule, "value": asked.value, "until": rfc3339(until),
+        "reason": reason});
+    audit::append(connection, now, &Entry { who, action: "set_limit", what: key, detail })?;
+    Ok(())
+}
+
+/// Ends a limit before its time.
+pub(crate) fn withdraw(
+    connection: &Connection,
+    key: &str,
+    id: i64,
+    caller: &Caller,
+    now: WallTime,
+) -> Result<(), Refused> {
+    let who = caller.name.as_str();
+    find_own(connection, &caller.scope, key)?;
+    let ended = connection.execute(
+        "UPDATE patient_limit SET ended_by = ?3, ended_ms = ?4
+         WHERE patient = ?1 AND id = ?2 AND ended_ms IS NULL AND until_ms > ?4",
+        params![key, id, who, now.unix_ms()],
+    )?;
+    if ended == 0 {
+        let text = format!("no limit {id} of this patient is in force; fetch the list again");
+        return Err(Refused::NotFound(text));
+    }
+    let detail = json!({"limit": id});
+    audit::append(connection, now, &Entry { who, action: "end_limit", what: key, detail })?;
+    Ok(())
+}
+
+/// Limits in force, the newest first.
+pub(crate) fn limits(
+    connection: &Connection,
+    key: &str,
+    now: WallTime,
+) -> rusqlite::Result<Vec<Value>> {
+    let told = |row: &Row<'_>| {
+        let value: Option<String> = row.get("value")?;
+        Ok(json!({"id": row.get::<_, i64>("id")?, "rule": row.get::<_, String>("rule")?,
+            "off": value.is_none(), "value": value, "until": rfc3339(row.get("until_ms")?),
+            "reason": row.get::<_, String>("reason")?,
+            "made_by": row.get::<_, String>("made_by")?,
+            "made_at": rfc3339(row.get("made_ms")?)}))
+    };
+    connection
+        .prepare_cached(&format!(
+            "SELECT * FROM patient_limit WHERE patient = ?1 AND ended_ms IS NULL AND until_ms > ?2
+             ORDER BY id DESC LIMIT {LIMITS_MAX}"
+        ))?
+        .query_map(params![key, now.unix_ms()], told)?
+        .collect()
+}

@@ -1,0 +1,90 @@
+//! A patient as the rules see one. No name, no key.
+
+use super::{
+    Patient,
+    about::{self, Pregnancy, day, day_or_month},
+};
+use crate::clock;
+use jiff::civil::Date;
+use model::time::WallTime;
+use rules::population::{Birth, Entry, Limit, Profile, Sex};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+/// What decides at that moment which rules apply to a patient.
+pub(crate) fn profile(
+    connection: &Connection,
+    patient: &Patient,
+    at: WallTime,
+) -> rusqlite::Result<Profile> {
+    let about = &patient.about;
+    Ok(Profile {
+        birth: about.born.as_deref().and_then(birth),
+        sex: match about.sex {
+            about::Sex::Female => Some(Sex::Female),
+            about::Sex::Male => Some(Sex::Male),
+            about::Sex::Unknown => None,
+        },
+        pregnant_until: about.pregnancy.as_ref().map(pregnant_until),
+        scale2_until: about
+            .scale2
+            .as_ref()
+            .and_then(|order| clock::parse_rfc3339(&order.until).map(WallTime::from_unix_ms)),
+        hypertension: about.hypertension,
+        diabetes: about.diabetes,
+        elderly: about.elderly,
+        monitored: about.monitored,
+        oxygen: oxygen(connection, &patient.key)?,
+        cuff_on_other_limb: false,
+        limits: limits(connection, &patient.key, at)?,
+    })
+}
+
+/// Year, month, and the day where it is known.
+pub(super) fn birth(born: &str) -> Option<Birth> {
+    let first = day_or_month(born)?;
+    let unsigned = |number: i8| u32::try_from(number).ok();
+    let day = if day(born).is_some() { Some(unsigned(first.day())?) } else { None };
+    Birth::new(first.year().into(), unsigned(first.month())?, day)
+}
+
+/// Until somebody says when the child was born there is no end.
+fn pregnant_until(pregnancy: &Pregnancy) -> WallTime {
+    pregnancy.until().map_or(WallTime::from_unix_ms(i64::MAX), begin_of)
+}
+
+/// The first moment of a day in the townships.
+fn begin_of(day: Date) -> WallTime {
+    let begin = jiff::tz::offset(8).to_timestamp(day.to_datetime(jiff::civil::Time::midnight()));
+    WallTime::from_unix_ms(begin.map_or(i64::MAX, jiff::Timestamp::as_millisecond))
+}
+
+fn oxygen(connection: &Connection, key: &str) -> rusqlite::Result<Option<Entry<bool>>> {
+    connection
+        .prepare_cached(
+            "SELECT oxygen, taken_ms FROM nurse_entry WHERE patient = ?1 AND oxygen IS NOT NULL
+             ORDER BY taken_ms DESC, id DESC LIMIT 1",
+        )?
+        .query_row([key], |row| {
+            Ok(Entry { value: row.get(0)?, at: WallTime::from_unix_ms(row.get(1)?) })
+        })
+        .optional()
+}
+
+fn limits(connection: &Connection, key: &str, at: WallTime) -> rusqlite::Result<Vec<Limit>> {
+    connection
+        .prepare_cached(
+            "SELECT * FROM patient_limit WHERE patient = ?1 AND ended_ms IS NULL AND until_ms > ?2
+             ORDER BY id",
+        )?
+        .query_map(params![key, at.unix_ms()], |row| {
+            Ok(Limit {
+                rule: row.get("rule")?,
+                limit: row.get("value")?,
+                by: row.get("made_by")?,
+                reason: row.get("reason")?,
+                from: WallTime::from_unix_ms(row.get("made_ms")?),
+                until: WallTime::from_unix_ms(row.get("until_ms")?),
+            })
+        })?
+        .collect()
+}

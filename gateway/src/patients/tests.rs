@@ -1,0 +1,204 @@
+//! What is kept of patients, and what is not.
+
+use super::{
+    about::{About, Pregnancy, Scale2, Sex},
+    *,
+};
+use crate::{
+    people::{CallerKind, Role},
+    store::Store,
+};
+use model::id::SiteId;
+use std::{fs, path::Path};
+use tempfile::TempDir;
+
+const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
+const CLINIC: &str = "和平镇卫生院";
+const NAME: &str = "测试甲乙";
+
+fn clinics() -> Clinics {
+    [(SiteId::new("heping").unwrap(), CLINIC.to_owned())].into()
+}
+
+fn county() -> (Connection, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Store::connection(&folder.path().join("county.sqlite")).unwrap(), folder)
+}
+
+fn wang() -> Caller {
+    let scope = Scope::County;
+    Caller { name: "wang".to_owned(), role: Role::Nurse, kind: CallerKind::Person, scope }
+}
+
+fn body(fields: Value) -> Body {
+    fields.as_object().unwrap().clone()
+}
+
+fn about() -> About {
+    About { clinic: CLINIC.to_owned(), ..About::default() }
+}
+
+#[track_caller]
+fn check_mistake(about: &About, begin: Option<&str>) {
+    let mistakes = about.mistakes(&clinics(), NOW);
+    assert_eq!(mistakes.len(), usize::from(begin.is_some()), "{mistakes:?}");
+    assert!(
+        mistakes.iter().all(|text| text.starts_with(begin.unwrap_or_default())),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn what_cannot_be_meant_is_told_with_what_to_write_instead() {
+    let born = |born: &str| About { born: Some(born.to_owned()), ..about() };
+    for (good, month) in [(true, "1956-03"), (true, "2026-11-20"), (false, "56-03"), (false, "")] {
+        check_mistake(&born(month), (!good).then_some("born: "));
+    }
+    for wrong in ["2026-12-01", "2026-11-23", "1890-01", "2026-02-30", "2026-11-22T08:00"] {
+        check_mistake(&born(wrong), Some("born: "));
+    }
+    check_mistake(&About::default(), Some("clinic: use one of gateway.toml: 和平镇卫生院"));
+    let pregnant = |registered: &str, delivered: Option<&str>| {
+        let (registered, delivered) = (registered.to_owned(), delivered.map(str::to_owned));
+        Some(Pregnancy { registered, delivered })
+    };
+    let with = |pregnancy| About { pregnancy, ..born("1998-03") };
+    check_mistake(&with(pregnant("2026-05-01", None)), None);
+    check_mistake(&with(pregnant("2026-05-01", Some("2026-11-20"))), None);
+    check_mistake(&with(pregnant("2026-11-23", None)), Some("pregnancy: registered"));
+    check_mistake(&with(pregnant("2026-05-01", Some("2026-04-30"))), Some("pregnancy: delivered"));
+    check_mistake(&with(pregnant("2026-05-01", Some("2026-11-24"))), Some("pregnancy: delivered"));
+    let male = About { sex: Sex::Male, ..with(pregnant("2026-05-01", None)) };
+    check_mistake(&male, Some("pregnancy: the sex"));
+    let order = |until: &str| Some(Scale2 { doctor: "li".to_owned(), until: until.to_owned() });
+    let good = order("2026-12-01T00:00:00Z");
+    check_mistake(&About { scale2: good.clone(), ..born("1956-03") }, None);
+    check_mistake(
+        &About { scale2: order("2026-11-01T00:00:00Z"), ..about() },
+        Some("scale2: until"),
+    );
+    check_mistake(&About { scale2: good.clone(), ..born("2009-03") }, Some("scale2: not below 18"));
+    let both = About { scale2: good, ..with(pregnant("2026-05-01", None)) };
+    check_mistake(&both, Some("scale2: not below 18"));
+    check_mistake(&About { bed: Some("床\n3".to_owned()), ..about() }, Some("bed: "));
+    check_mistake(
+        &About { appointment: Some("soon".to_owned()), ..about() },
+        Some("appointment: "),
+    );
+}
+
+#[test]
+fn pregnancy_ends_six_weeks_after_the_birth() {
+    let today = |day: &str| day.parse().unwrap();
+    let pregnancy =
+        Pregnancy { registered: "2026-05-01".to_owned(), delivered: Some("2026-10-11".to_owned()) };
+    let about = About { pregnancy: Some(pregnancy), ..about() };
+    for (day, expected) in
+        [("2026-04-30", false), ("2026-05-01", true), ("2026-11-21", true), ("2026-11-22", false)]
+    {
+        assert_eq!(about.is_pregnant(today(day)), expected, "{day}");
+    }
+}
+
+#[test]
+fn texts_that_tell_who_somebody_is_are_refused() {
+    let (connection, _folder) = county();
+    let told =
+        add(&connection, &clinics(), body(json!({"clinic": CLINIC, "name": NAME})), &wang(), NOW);
+    let key = told.unwrap()["patient"].as_str().unwrap().to_owned();
+    let patient = find(&connection, &key).unwrap();
+    assert_eq!(reason_of(Some(" moved to bed 12 "), [&patient]).unwrap(), "moved to bed 12");
+    let long = "x".repeat(201);
+    let named = format!("{NAME} was moved");
+    let identity = "is 110101199003074233";
+    for wrong in [None, Some(""), Some("a\nb"), Some(&long), Some(&named), Some(identity)] {
+        assert!(matches!(reason_of(wrong, [&patient]), Err(Refused::Wrong(_))), "{wrong:?}");
+    }
+    for wrong in ["甲", "测试1", "110101199003074233", "测试\n甲", " 测试甲", &"甲".repeat(41)]
+    {
+        let fields = body(json!({"clinic": CLINIC, "name": wrong}));
+        let refused = add(&connection, &clinics(), fields, &wang(), NOW);
+        assert!(
+            matches!(refused, Err(Refused::Wrong(text)) if text.starts_with("name: ")),
+            "{wrong}"
+        );
+    }
+    assert_eq!(format!("{:?}", patient.name), "Some(‹private›)");
+}
+
+/// Whether a text is in any file of the folder.
+fn is_on_disk(folder: &Path, text: &str) -> bool {
+    let contains = |bytes: Vec<u8>| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+    fs::read_dir(folder).unwrap().any(|file| contains(fs::read(file.unwrap().path()).unwrap()))
+}
+
+#[test]
+fn an_erased_name_is_gone_from_the_disk() {
+    let (connection, folder) = county();
+    let fields = json!({"clinic": CLINIC, "name": NAME, "bed": "3"});
+    let told = add(&connection, &clinics(), body(fields), &wang(), NOW).unwrap();
+    assert_eq!(told["name"], "测**");
+    assert!(is_on_disk(folder.path(), NAME));
+    let key = told["patient"].as_str().unwrap();
+    let erased = json!({"name": null, "version": 1});
+    let Changed { told, .. } =
+        change(&connection, &clinics(), key, body(erased), &wang(), NOW).unwrap();
+    assert_eq!(
+        (&told["name"], &told["bed"], &told["version"]),
+        (&json!(null), &json!("3"), &json!(2))
+    );
+    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    assert!(!is_on_disk(folder.path(), NAME));
+}
+
+#[test]
+fn who_is_known_by_age_only_was_born_so_many_months_ago() {
+    let (connection, _folder) = county();
+    let fields = json!({"clinic": CLINIC, "age_months": 846});
+    let told = add(&connection, &clinics(), body(fields), &wang(), NOW).unwrap();
+    assert_eq!(told["groups"], json!(["elderly"]));
+    assert!(told["born"].as_str().unwrap().starts_with("1956-05"), "{told}");
+    for wrong in [json!(-1), json!(2000), json!("70"), json!(1.5)] {
+        let fields = json!({"clinic": CLINIC, "age_months": wrong});
+        let refused = add(&connection, &clinics(), body(fields), &wang(), NOW);
+        assert!(matches!(refused, Err(Refused::Wrong(_))), "{wrong}");
+    }
+}
+
+#[test]
+fn results_of_a_county_of_before_wait_for_their_patients() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let old = Connection::open(&path).unwrap();
+    for step in [
+        include_str!("../../migrations/0001_county.sql"),
+        include_str!("../../migrations/0002_evidence.sql"),
+        include_str!("../../migrations/0003_reading_groups.sql"),
+        include_str!("../../migrations/0004_clocks.sql"),
+    ] {
+        old.execute_batch(step).unwrap();
+    }
+    old.execute_batch(
+        "INSERT INTO source VALUES (1, 'heping', 'bp-01');
+         INSERT INTO outbox_lane VALUES (1, 'heping', '07', 'urgent'), (2, 'heping', '07', 'trend');
+         INSERT INTO metric_list VALUES (1, 'nibp_sys'), (2, 'hr'), (3, 'glu_control');
+         INSERT INTO reading_group (id, source, outbox_lane, seq, idx, channel, metric_list, said,
+           observed_ms, received_ms, measured_ms, time_suspect)
+         VALUES (1, 1, 1, 1, 0, '', 1, '[\"120\"]', 5, 5, 5, 0),
+           (2, 1, 2, 1, 0, '', 2, '[\"72\"]', 5, 5, 5, 0),
+           (3, 1, 1, 2, 0, '', 3, '[\"2.0\"]', 5, 5, 5, 0);
+         PRAGMA user_version = 4;",
+    )
+    .unwrap();
+    drop(old);
+    let connection = Store::connection(&path).unwrap();
+    let tray = tray::tray(&connection, &clinics(), Some(CLINIC), None, &Scope::County).unwrap();
+    let waiting = tray["waiting"].as_array().unwrap();
+    assert_eq!(waiting.len(), 1, "{tray}");
+    assert_eq!(waiting[0]["readings"][0]["metric"], "nibp_sys");
+    assert_eq!(waiting[0]["readings"][0]["patient"], json!(null));
+    // What retention removes waits no more.
+    connection.execute("DELETE FROM reading_group WHERE id = 1", []).unwrap();
+    let tray = tray::tray(&connection, &clinics(), None, None, &Scope::County).unwrap();
+    assert_eq!(tray["waiting"], json!([]));
+}
