@@ -16,6 +16,7 @@ use crate::{
 };
 use model::{
     alarm::DeviceAlarm,
+    alert::EdgeAlert,
     device::DeviceStatus,
     id::{DeviceId, OutboxId, SiteId},
     reading::ReadingGroup,
@@ -23,7 +24,7 @@ use model::{
 };
 use rules::{
     alert::{AckReason, Alert, AlertId, TimelineEvent},
-    engine::{Engine, ReadingInput},
+    engine::{EdgeTimes, Engine, ReadingInput},
     freshness::{BootClock, BoxTime, Clocks, Position},
     rule::RuleSet,
 };
@@ -274,6 +275,22 @@ impl Evaluation {
         let stored = stored.iter().filter_map(|device| DeviceId::new(device).ok());
         let known = self.engines.keys().filter(|(of, _)| of == site);
         Ok(stored.chain(known.map(|(_, device)| device.clone())).collect())
+    }
+
+    /// An alert changed at the box of a site while it was alone: the id of the county's alert that it
+    /// is one with.
+    pub(crate) fn edge_alert(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+    ) -> rusqlite::Result<AlertId> {
+        let engine = self.engine(context.connection, site, &told.device)?;
+        let alert = engine.adopt_edge(told, times);
+        let id = alert.id;
+        self.note(vec![alert]);
+        Ok(id)
     }
 
     /// The agent of a site starts anew: alarms of its devices may have ended unheard.

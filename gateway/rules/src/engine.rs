@@ -10,6 +10,7 @@
 
 mod alarms;
 mod audit;
+mod edge;
 mod identity;
 mod judge;
 pub(crate) mod late;
@@ -26,6 +27,8 @@ use crate::{
     freshness::{BoxClock, BoxTime, Clocks, Freshness, Moment},
     rule::{RuleSet, TechnicalRule},
 };
+pub use edge::EdgeTimes;
+
 use alarms::{Doubt, Held};
 use identity::Identity;
 use judge::Latest;

@@ -32,10 +32,7 @@ async fn list(
     caller: Caller,
     Query(asked): Query<NotificationQuery>,
 ) -> Result<Json<Value>, Problem> {
-    // Nothing in it is of a patient: who looks after the service may see it too.
-    if caller.may(Action::SeeAlerts).is_err() {
-        caller.may(Action::ReadCounters)?;
-    }
+    caller.may(Action::SeeNotifications)?;
     // A misspelt state must not be answered with "nothing waits".
     if let Some(wrong) = asked.state.as_deref().filter(|state| !STATES.contains(state)) {
         let text = format!("state: \"{wrong}\" is none; use one of {}", STATES.join(", "));
@@ -43,12 +40,12 @@ async fn list(
     }
     let wrong = |_| Problem::bad_request("cursor: send back next_cursor as it was");
     let filter = Filter {
-        sites: caller.scope.sites(),
         sink: asked.sink,
         alert: asked.alert,
         state: asked.state,
         before: asked.cursor.map(|cursor| cursor.parse().map_err(wrong)).transpose()?,
         limit: asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
+        scope: caller.scope,
     };
     Ok(Json(app.store.read(move |connection| notify::list(connection, &filter)).await?))
 }

@@ -1,7 +1,7 @@
 //! What waits at which sink, whether it gets through, and what became of each notification.
 
 use super::message;
-use crate::clock::rfc3339;
+use crate::{clock::rfc3339, people::Scope};
 use model::time::WallTime;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
@@ -75,14 +75,14 @@ pub(super) fn of(connection: &Connection, sink: &str, now: WallTime) -> rusqlite
 /// Which notifications are asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
-    /// A JSON list; `None`: all. Summaries are of no site.
-    pub(crate) sites: Option<String>,
     pub(crate) sink: Option<String>,
     pub(crate) alert: Option<String>,
     pub(crate) state: Option<String>,
     /// Older than that one.
     pub(crate) before: Option<i64>,
     pub(crate) limit: u32,
+    /// Whose they are; a summary may be of every site.
+    pub(crate) scope: Scope,
 }
 
 /// States of a notification.
@@ -105,7 +105,7 @@ pub(crate) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result
                 filter.state,
                 filter.before,
                 filter.limit,
-                filter.sites
+                filter.scope.sites()
             ],
             notification,
         )?
