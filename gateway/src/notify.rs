@@ -43,6 +43,9 @@ use tokio_util::sync::CancellationToken;
 /// A step that readings made longer ago is not ours: it was told where it was made (an alert that
 /// was raised at the clinic while the county was out of reach).
 const OURS_MS: i64 = 60_000;
+/// An alert that stands there makes no sound: nobody knows, or somebody wants it so.
+const SILENT: [AlertState; 4] =
+    [AlertState::Unknown, AlertState::Shelved, AlertState::Suppressed, AlertState::OutOfService];
 /// How long notifications are kept: a month's account.
 const KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
 
@@ -110,7 +113,7 @@ pub(crate) async fn set_up(store: &Store, sinks: &[Sink]) -> Result<(), StoreErr
 
 /// Makes what is to be told of an alert that changed. The caller owns the transaction.
 ///
-/// An alert that does not sound (late data) is told when it does. One that came with a story of its
+/// An alert that does not sound (late data, shelved, suppressed) is told when it does. One that came with a story of its
 /// own is told from where that ends.
 pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rusqlite::Result<()> {
     let known: Option<(u32, u32)> = connection
@@ -119,10 +122,11 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
         .optional()?;
     let (seen, told) = known.unwrap_or_default();
     let last = alert.timeline.last().map_or(0, |entry| entry.number);
-    let is_ours = |entry: &TimelineEntry, step: Step| {
-        entry.number <= seen
-            || !step.is_of_the_condition()
-            || now.unix_ms().saturating_sub(entry.at.unix_ms()) <= OURS_MS
+    let age_ms = |entry: &TimelineEntry| now.unix_ms().saturating_sub(entry.at.unix_ms());
+    let is_ours = |entry: &TimelineEntry, step: Step| match entry.number <= seen {
+        // What waited until it sounds, and is over, is history.
+        true => alert.state != AlertState::Closed,
+        false => !step.is_of_the_condition() || age_ms(entry) <= OURS_MS,
     };
     let news: Vec<(&TimelineEntry, Step)> = alert
         .timeline
@@ -131,7 +135,7 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
         .filter_map(|entry| Some((entry, Step::from_name(entry.what.name())?)))
         .filter(|(entry, step)| is_ours(entry, *step))
         .collect();
-    let is_silent = alert.retro || alert.state == AlertState::Unknown;
+    let is_silent = alert.retro || SILENT.contains(&alert.state);
     let waits = is_silent && news.iter().all(|(_, step)| step.is_of_the_condition());
     if !waits {
         for (entry, step) in &news {

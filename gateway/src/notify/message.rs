@@ -66,7 +66,7 @@ pub(super) fn kept(alert: &Alert, entry: &TimelineEntry) -> Value {
         "limit": alert.limit, "started_at": rfc3339(alert.started_at.unix_ms()),
         "time_suspect": alert.time_suspect,
         "message_zh": alert.message_zh, "message_en": alert.message_en,
-        "by": entry.by, "detail": entry.detail,
+        "by": entry.by, "to": entry.to, "detail": entry.detail,
     })
 }
 

@@ -201,6 +201,19 @@ async fn what_does_not_sound_is_told_when_it_does_and_history_never() {
     county.note(&adopted).await;
     county.note(&over).await;
     assert_eq!(county.made().await, ["all raised 1", "all recurred 2"]);
+
+    // Somebody wants it quiet; what is over before it may sound is told to nobody.
+    for (device, after) in [("ecg-04", AlertState::Closed), ("ecg-05", AlertState::ActiveUnack)] {
+        assert_eq!(county.made().await.len(), 2);
+        let mut shelved = alert(device, now);
+        shelved.state = AlertState::Shelved;
+        county.note(&shelved).await;
+        assert_eq!(county.made().await.len(), 2);
+        shelved.state = after;
+        happened(&mut shelved, TimelineEvent::Known, now);
+        county.note(&shelved).await;
+    }
+    assert_eq!(county.made().await.len(), 3);
 }
 
 #[tokio::test]
