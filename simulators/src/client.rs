@@ -261,6 +261,20 @@ pub async fn each_reading(
     struct Batch {
         readings: Vec<ApiReading>,
     }
+    each_event(events, |now, name, data| {
+        let batch = (name == "reading").then(|| serde_json::from_str::<Batch>(data).ok()).flatten();
+        for reading in batch.into_iter().flat_map(|batch| batch.readings) {
+            tell(now, reading);
+        }
+    })
+    .await;
+}
+
+/// Tells every event on that stream, its name, its data, and when it came, until the stream ends.
+pub async fn each_event(
+    events: reqwest::Response,
+    mut tell: impl FnMut(jiff::Timestamp, &str, &str),
+) {
     let mut bytes = events.bytes_stream();
     let mut waiting: Vec<u8> = Vec::new();
     while let Some(Ok(chunk)) = bytes.next().await {
@@ -269,14 +283,9 @@ pub async fn each_reading(
         while let Some(end) = waiting.windows(2).position(|pair| pair == b"\n\n") {
             let event: Vec<u8> = waiting.drain(..end + 2).collect();
             let text = String::from_utf8_lossy(&event);
-            let data = text.lines().find_map(|line| line.strip_prefix("data:"));
-            let batch = text
-                .lines()
-                .any(|line| line.trim_end() == "event: reading")
-                .then(|| serde_json::from_str::<Batch>(data.unwrap_or_default().trim()).ok())
-                .flatten();
-            for reading in batch.into_iter().flat_map(|batch| batch.readings) {
-                tell(now, reading);
+            let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+            if let (Some(name), Some(data)) = (line("event:"), line("data:")) {
+                tell(now, name.trim(), data.trim());
             }
         }
     }

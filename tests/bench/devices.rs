@@ -17,12 +17,14 @@
 //! clinic-bench flash [SECONDS]          what 20 devices write to a disk of its own; SQLite alone
 //! clinic-bench open [MIB]               until an agent with such an outbox answers
 //! clinic-bench ingest [RATE] [SECONDS]  a fleet's readings into a county; SQLite alone
+//! clinic-bench alerts [RATE] [SECONDS]  the rules alone; reading to alert while a fleet speaks
 //! ```
 //!
 //! County and agent are processes of this same program, so it should be a release build. CPU,
 //! memory and bytes written are the kernel's own account (/proc) of those processes; the first
 //! [`SETTLE`] are not counted: keys, and the first connections.
 
+mod alerts;
 mod backlog;
 mod direct;
 mod flash;
@@ -107,7 +109,7 @@ const READINGS: u64 = 1_000_000;
 const USAGE: &str = "write: clinic-bench cable|many|site|flash [SECONDS], cycles [LINKS], waking [DEVICES], \
                      waves HEADER..., saturation [READINGS], live [SECONDS] [COMMIT_MS], \
                      outage [SECONDS], backlog [KBIT/S] [SECONDS], \
-                     size [SECONDS|OUTBOX], open [MIB] or ingest [RATE] [SECONDS]";
+                     size [SECONDS|OUTBOX], open [MIB] or ingest|alerts [RATE] [SECONDS]";
 const SITE: &str = "heping";
 const EVER: &str = "1970-01-01T00:00:00Z";
 
@@ -144,6 +146,11 @@ fn run(words: &[&str]) -> anyhow::Result<()> {
         "ingest" => {
             let rate = u32::try_from(number.unwrap_or(100_000)).context("the rate")?;
             runtime.block_on(ingest::ingest(rate, more.unwrap_or(30)))
+        }
+        "alerts" => {
+            let rate = u32::try_from(number.unwrap_or(10_000)).context("the rate")?;
+            alerts::rules_alone()?;
+            runtime.block_on(alerts::latency(rate, more.unwrap_or(30)))
         }
         "cable" => runtime.block_on(cable(seconds)),
         "size" => size::many_readings().and_then(|()| runtime.block_on(size::site(seconds))),
