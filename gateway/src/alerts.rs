@@ -16,6 +16,7 @@ use crate::{
 };
 use model::{
     alarm::DeviceAlarm,
+    alert::EdgeAlert,
     device::DeviceStatus,
     id::{DeviceId, OutboxId, SiteId},
     reading::ReadingGroup,
@@ -24,7 +25,7 @@ use model::{
 use rules::{
     alert::{AckReason, Alert, AlertId, TimelineEvent},
     binding::{PatientKey, Subject},
-    engine::{Engine, ReadingInput},
+    engine::{EdgeTimes, Engine, ReadingInput},
     freshness::{BootClock, BoxTime, Clocks, Position},
     rule::RuleSet,
 };
@@ -272,6 +273,23 @@ impl Evaluation {
         let stored = stored.iter().filter_map(|name| Subject::from_name(site, name));
         let known = self.engines.keys().filter(|(of, _)| of == site);
         Ok(stored.chain(known.map(|(_, subject)| subject.clone())).collect())
+    }
+
+    /// An alert changed at the box of a site while it was alone: the id of the county's alert that it
+    /// is one with.
+    pub(crate) fn edge_alert(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+    ) -> rusqlite::Result<AlertId> {
+        let connection = context.connection;
+        let subject = subject_at(connection, site, &told.device, times.started)?;
+        let alert = self.engine(connection, site, &subject)?.adopt_edge(context.rules, told, times);
+        let id = alert.id;
+        self.note(vec![alert]);
+        Ok(id)
     }
 
     /// The agent of a site starts anew: alarms of its devices may have ended unheard.

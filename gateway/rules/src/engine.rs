@@ -11,6 +11,7 @@
 mod alarms;
 mod audit;
 mod device;
+mod edge;
 mod identity;
 mod judge;
 pub(crate) mod late;
@@ -23,6 +24,7 @@ mod stored;
 mod timer;
 
 pub use device::Moved;
+pub use edge::EdgeTimes;
 pub use people::{Action, ActionError};
 
 use crate::{

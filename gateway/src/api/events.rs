@@ -105,7 +105,7 @@ fn seen_by(news: &News) -> Action {
     match news.name {
         "alert" if news.is_of_the_county() => Action::SeeServiceAlerts,
         "alert" => Action::SeeAlerts,
-        "site" | "broker" | "disk" => Action::SeeSites,
+        "site" | "broker" | "disk" | "sink" => Action::SeeSites,
         _ => Action::SeeReadings,
     }
 }

@@ -3,7 +3,7 @@
 use super::{App, Problem, Route, extract::Query};
 use crate::{
     notify::{self, Filter, STATES},
-    people::Caller,
+    people::{Action, Caller},
 };
 use axum::{Json, extract::State, routing::get};
 use serde::Deserialize;
@@ -29,9 +29,10 @@ struct NotificationQuery {
 
 async fn list(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Query(asked): Query<NotificationQuery>,
 ) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeNotifications)?;
     // A misspelt state must not be answered with "nothing waits".
     if let Some(wrong) = asked.state.as_deref().filter(|state| !STATES.contains(state)) {
         let text = format!("state: \"{wrong}\" is none; use one of {}", STATES.join(", "));
@@ -44,6 +45,7 @@ async fn list(
         state: asked.state,
         before: asked.cursor.map(|cursor| cursor.parse().map_err(wrong)).transpose()?,
         limit: asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
+        scope: caller.scope,
     };
     Ok(Json(app.store.read(move |connection| notify::list(connection, &filter)).await?))
 }

@@ -1,7 +1,7 @@
 //! What waits at which sink, whether it gets through, and what became of each notification.
 
 use super::message;
-use crate::clock::rfc3339;
+use crate::{clock::rfc3339, people::Scope};
 use model::time::WallTime;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
@@ -81,6 +81,8 @@ pub(crate) struct Filter {
     /// Older than that one.
     pub(crate) before: Option<i64>,
     pub(crate) limit: u32,
+    /// Whose they are; a summary may be of every site.
+    pub(crate) scope: Scope,
 }
 
 /// States of a notification.
@@ -92,10 +94,19 @@ pub(crate) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result
         .prepare_cached(
             "SELECT * FROM notification WHERE (?1 IS NULL OR sink = ?1)
              AND (?2 IS NULL OR alert = ?2) AND (?3 IS NULL OR state = ?3)
-             AND (?4 IS NULL OR id < ?4) ORDER BY id DESC LIMIT ?5",
+             AND (?4 IS NULL OR id < ?4)
+             AND (?6 IS NULL OR site IN (SELECT value FROM json_each(?6)))
+             ORDER BY id DESC LIMIT ?5",
         )?
         .query_map(
-            params![filter.sink, filter.alert, filter.state, filter.before, filter.limit],
+            params![
+                filter.sink,
+                filter.alert,
+                filter.state,
+                filter.before,
+                filter.limit,
+                filter.scope.sites()
+            ],
             notification,
         )?
         .collect::<Result<_, _>>()?;

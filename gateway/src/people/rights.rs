@@ -83,6 +83,8 @@ pub(crate) enum Action {
     ApproveRules,
     /// What a version of the rules would have raised.
     PreviewRules,
+    /// Who was told of an alert beside the board.
+    SeeNotifications,
     /// Where notifications go.
     ChangeSinks,
     ReadLedger,
@@ -97,7 +99,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::SeeSites,
         Self::SeeReadings,
         Self::SeeAlerts,
@@ -112,6 +114,7 @@ impl Action {
         Self::EditRules,
         Self::ApproveRules,
         Self::PreviewRules,
+        Self::SeeNotifications,
         Self::ChangeSinks,
         Self::ReadLedger,
         Self::ReadCounters,
@@ -137,6 +140,7 @@ impl Action {
             Self::EditRules => "edit_rules",
             Self::ApproveRules => "approve_rules",
             Self::PreviewRules => "preview_rules",
+            Self::SeeNotifications => "see_notifications",
             Self::ChangeSinks => "change_sinks",
             Self::ReadLedger => "read_ledger",
             Self::ReadCounters => "read_counters",
@@ -172,6 +176,9 @@ impl Action {
             Self::EditRules => &[Role::Doctor, Role::Engineer],
             Self::ApproveRules => &[Role::Doctor],
             Self::PreviewRules => &[Role::Nurse, Role::Doctor, Role::Engineer],
+            Self::SeeNotifications => {
+                &[Role::Nurse, Role::Doctor, Role::Engineer, Role::SystemAdmin]
+            }
             Self::ReadLedger => {
                 &[Role::Nurse, Role::Doctor, Role::Engineer, Role::Kiosk, Role::SystemAdmin]
             }
@@ -203,6 +210,7 @@ impl Action {
             | Self::SeeServiceAlerts
             | Self::WritePatients
             | Self::PreviewRules
+            | Self::SeeNotifications
             | Self::ReadLedger
             | Self::ReadCounters
             | Self::ReadAudit
@@ -233,6 +241,7 @@ impl Action {
             | Self::ReassignReadings
             | Self::SetLimits
             | Self::PreviewRules
+            | Self::SeeNotifications
             | Self::ReadLedger => false,
         }
     }
@@ -380,7 +389,8 @@ mod tests {
             for action in of(admin) {
                 let care =
                     [Role::Nurse, Role::Doctor].iter().all(|role| action.roles().contains(role));
-                let seen = [Action::SeeSites, Action::ReadLedger].contains(&action);
+                let seen = [Action::SeeSites, Action::ReadLedger, Action::SeeNotifications];
+                let seen = seen.contains(&action);
                 assert!(!care || seen, "{} {}", admin.name(), action.name());
             }
         }

@@ -289,7 +289,9 @@ impl Engine {
         }
         let suppressed = self.is_suppressed(rule, seen);
         let key = format!("{}|{}", rule.id, seen.series);
-        let mut series = self.series.get(&key).copied().unwrap_or_default();
+        let adopted = self.episodes.get(&rule.family).and_then(|of| of.adopted_since(&rule.id));
+        let known = self.series.get(&key).copied().or(adopted.map(Series::adopted));
+        let mut series = known.unwrap_or_default();
         let judged = if suppressed {
             // Stops new alerts and clears nothing.
             series.begin_anew();

@@ -193,6 +193,29 @@ impl Episode {
         self.unseen.extend(self.alert.replace(alert));
     }
 
+    /// Takes over an alert as its box tells it, in the place of what was known of it.
+    pub(super) fn adopt_told(&mut self, alert: Alert) {
+        drop(self.alert.take_if(|known| known.id == alert.id));
+        self.unseen.retain(|known| known.id != alert.id);
+        self.firing.clear();
+        match alert.state {
+            // What comes back soon is the same one.
+            AlertState::Closed => self.unseen.extend(self.alert.replace(alert)),
+            _ => self.adopt(alert),
+        }
+        self.unseen.retain(|known| known.state != AlertState::Closed);
+    }
+
+    /// Since when a rule holds by what was taken over and not judged here yet.
+    pub(super) fn adopted_since(&self, rule: &str) -> Option<WallTime> {
+        let adopted = self.firing.get(ADOPTED).filter(|firing| firing.rule == rule)?;
+        Some(adopted.since)
+    }
+
+    pub(super) fn alert_of(&self, id: AlertId) -> Option<Alert> {
+        self.alerts().find(|alert| alert.id == id).cloned()
+    }
+
     pub(super) fn fire(&mut self, key: String, firing: Firing) {
         // A rule that is judged anew speaks for it.
         self.firing.remove(ADOPTED);
@@ -215,6 +238,7 @@ impl Episode {
     }
 
     pub(super) fn cease(&mut self, key: &str) {
+        self.firing.remove(ADOPTED);
         self.firing.remove(key);
     }
 
@@ -509,7 +533,13 @@ impl Episode {
     }
 }
 
-fn raised(whose: &Whose, family: &str, now: WallTime, begin: WallTime, worst: &Firing) -> Alert {
+pub(super) fn raised(
+    whose: &Whose,
+    family: &str,
+    now: WallTime,
+    begin: WallTime,
+    worst: &Firing,
+) -> Alert {
     let mut alert = Alert {
         id: AlertId::new(&whose.site, &whose.subject, family, begin),
         site: whose.site.clone(),

@@ -389,7 +389,7 @@ impl Alert {
         })
     }
 
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         by: &str,
         reason: AckReason,

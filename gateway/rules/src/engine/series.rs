@@ -37,6 +37,11 @@ pub(super) enum Judged {
 }
 
 impl Series {
+    /// What was judged elsewhere: outside since then, for long enough.
+    pub(super) fn adopted(since: WallTime) -> Self {
+        Self { outside_since: Some(since), firing: true, ..Self::default() }
+    }
+
     /// Sustain and hold begin anew; what fires goes on.
     pub(super) fn begin_anew(&mut self) {
         self.inside_since = None;
