@@ -290,9 +290,9 @@ impl Evaluation {
         told: &EdgeAlert,
         times: EdgeTimes,
     ) -> rusqlite::Result<AlertId> {
-        let subject = subject_at(context.connection, site, &told.device, times.started)?;
-        let engine = self.engine(context.connection, site, &subject)?;
-        let alert = engine.adopt_edge(context.rules, told, times);
+        let connection = context.connection;
+        let subject = subject_at(connection, site, &told.device, times.started)?;
+        let alert = self.engine(connection, site, &subject)?.adopt_edge(context.rules, told, times);
         let id = alert.id;
         self.note(vec![alert]);
         Ok(id)

@@ -25,6 +25,7 @@ mod stored;
 mod timer;
 
 pub use device::Moved;
+pub use edge::EdgeTimes;
 pub use people::{Action, ActionError};
 
 use crate::{
@@ -34,8 +35,6 @@ use crate::{
     population::{Facts, Profile},
     rule::{RuleSet, TechnicalRule},
 };
-pub use edge::EdgeTimes;
-
 use device::Device;
 use identity::Identity;
 use judge::Latest;

@@ -6,10 +6,12 @@
 
 use super::{
     Engine,
-    life::{Firing, Whose, raised},
+    life::{Firing, raised},
 };
-use crate::alert::{AckReason, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words};
-use crate::rule::RuleSet;
+use crate::{
+    alert::{AckReason, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words},
+    rule::RuleSet,
+};
 use model::{alert::EdgeAlert, time::WallTime};
 
 /// When what a box tells of an alert was, by the county's clock.
@@ -33,7 +35,6 @@ impl Engine {
             false => told.family.clone(),
         };
         let (whose, family) = self.whose(&key);
-        let whose = Whose { device: told.device.clone(), ..whose };
         let episode = self.episodes.entry(key.clone()).or_default();
         let overlaps = |alert: &&Alert| {
             alert.started_at <= times.cleared.unwrap_or(times.at)
@@ -45,7 +46,8 @@ impl Engine {
             let rule = told.rules.first().map_or("", String::as_str);
             let says = [&*told.message_zh, &told.message_en];
             let worst = Firing::new(rule, told.priority, times.started, says);
-            Alert { id, ..raised(&whose, family, times.at, times.started, &worst) }
+            let device = told.device.clone();
+            Alert { id, device, ..raised(&whose, family, times.at, times.started, &worst) }
         });
         take_over(&mut alert, told, times);
         episode.adopt_told(alert.clone());
