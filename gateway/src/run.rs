@@ -4,9 +4,11 @@ use crate::{
     api::{self, App},
     audit, clock,
     config::{BrokerConfig, GatewayConfig, host_port},
+    duty,
     events::Events,
     ingest::{self, Ingest},
     late,
+    notify::{self, Office},
     pki::Pki,
     policy::Signer,
     retention,
@@ -77,12 +79,14 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
         }
         BrokerConfig::Outside { host, port } => (None, host.clone(), *port),
     };
+    notify::set_up(&store, &config.notify).await.context("writing down who is notified")?;
     let stopped = CancellationToken::new();
     let mut tasks = JoinSet::new();
     // A board that stayed open over a restart knows by it that it has to fetch everything.
     let events = Events::new(u64::try_from(clock::now().unix_ms()).unwrap_or_default());
     let (broker_up, is_up) = watch::channel(false);
     let clinics = Arc::new(config.clinics.clone());
+    duty::know_townships(&store, &clinics).await;
     let ingest = Ingest {
         host: host.clone(),
         port,
@@ -104,10 +108,10 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     }
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
-        store,
+        store: store.clone(),
         rules: rules.clone(),
-        events,
-        clinics,
+        events: events.clone(),
+        clinics: Arc::clone(&clinics),
         broker_up: is_up,
         metrics,
         attempts: Arc::default(),
@@ -116,6 +120,9 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     };
     let served = api::serve(app, &config.http, &pki.board(), stopped.clone()).await?;
     tasks.spawn(served.task);
+    let board = config.board(served.address.port());
+    let office = Office { store, events, clinics, board, stopped: stopped.clone() };
+    tasks.spawn(notify::run(config.notify, office));
     say_ready(served.address, &host_port(&host, port))?;
     tracing::info!(http = %served.address, rules = rules.live().number, "Gateway started.");
 

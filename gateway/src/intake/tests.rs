@@ -4,6 +4,7 @@ mod clocks;
 mod cost;
 mod edge;
 mod evaluation;
+mod life;
 
 use super::*;
 use crate::{disk::DiskState, people::Scope, reading::Group, store::Store};

@@ -8,7 +8,9 @@ use super::{
     Engine,
     life::{Firing, raised},
 };
-use crate::alert::{AckReason, Alert, AlertId, AlertState, TimelineEvent};
+use crate::alert::{
+    AckReason, Acknowledgement, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words,
+};
 use model::{alert::EdgeAlert, time::WallTime};
 
 /// When what a box tells of an alert was, by the county's clock.
@@ -64,8 +66,16 @@ fn take_over(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes) {
             let reason = told.reason.as_deref().and_then(AckReason::from_name);
             // Whoever acknowledges at the box stands in the ward.
             let reason = reason.unwrap_or(AckReason::AtBedside);
+            let (at, by, note) = (times.at, by.clone(), words(&told.note));
+            let entry = TimelineEntry::new(at, TimelineEvent::Acknowledged);
+            alert.add(TimelineEntry {
+                by: Some(by.clone()),
+                reason: Some(reason),
+                note: note.clone(),
+                ..entry
+            });
             // Somebody at the county may have been first.
-            drop(alert.acknowledge(by, reason, &told.note, times.at, Some(told.priority)));
+            alert.acknowledged.get_or_insert(Acknowledgement { by, at, reason, note });
         }
         // Its story says that already.
         (Some(TimelineEvent::Raised), _) | (None, _) => {}
@@ -80,9 +90,10 @@ fn take_over(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes) {
         }
     }
     let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
-    alert.state = match (state.unwrap_or(alert.state), &alert.acknowledged) {
+    let state = state.filter(|state| !state.is_set_aside()).unwrap_or(alert.condition());
+    alert.go(match (state, &alert.acknowledged) {
         (AlertState::ActiveUnack, Some(_)) => AlertState::ActiveAck,
         (AlertState::ClearedUnack, Some(_)) => AlertState::Closed,
         (state, _) => state,
-    };
+    });
 }

@@ -132,6 +132,12 @@ fn body_of(path: &str) -> &'static str {
         "/api/v1/people" => r#"{"name": "new", "password": "correct horse"}"#,
         "/api/v1/people/{name}" => r#"{"role": "nurse"}"#,
         "/api/v1/tokens" => r#"{"name": "export", "role": "engineer"}"#,
+        "/api/v1/duty" => r#"{"township": null, "shifts": []}"#,
+        path if path.ends_with("/shelve") => r#"{"reason": "x", "until": "2000-01-01T00:00:00Z"}"#,
+        path if path.ends_with("/assign") => r#"{"to": "nurse"}"#,
+        path if path.ends_with("/escalate") => "{}",
+        path if path.ends_with("/note") => r#"{"note": "x"}"#,
+        path if path.ends_with("/out-of-service") => r#"{"reason": "x"}"#,
         path if path.ends_with("/acknowledge") => r#"{"reason": "at_bedside"}"#,
         _ => "",
     }

@@ -1,8 +1,12 @@
 //! Alert rules, section 9, test 18: an outage whose alerts were raised and acknowledged at the box.
 
 use super::*;
+use crate::alerts::act::{self, Deed};
 use model::alert::{EdgeAlert, RULES_MAX};
-use rules::alert::{AckReason, Alert, TimelineEntry};
+use rules::{
+    alert::{AckReason, Alert, TimelineEntry},
+    engine::Action,
+};
 
 /// The box is alone from here to there.
 const ALONE: Range<i64> = 10..700;
@@ -138,10 +142,11 @@ fn county(alone: Option<Range<i64>>) -> (County, Vec<Vec<Value>>) {
                 let id = told(&county)[0]["id"].as_str().unwrap().to_owned();
                 let id = rules::alert::AlertId::from_hex(&id).unwrap();
                 let (rules, by) = (Arc::clone(&county.rules), BY.to_owned());
-                let (reason, note) = (AckReason::AtBedside, "氧气".to_owned());
-                let acknowledging =
-                    alerts::acknowledge(&county.store, rules, id, by, reason, note, at(second));
-                county.runtime.block_on(acknowledging).unwrap().unwrap();
+                let note = "氧气".to_owned();
+                let action = Action::Acknowledge { reason: AckReason::AtBedside, note };
+                let deed = Deed::Alert(action);
+                let acting = act::act(&county.store, rules, id, by, deed, at(second));
+                county.runtime.block_on(acting).unwrap().unwrap();
             }
         }
         county.pass_time(at(second), None);
