@@ -9,7 +9,9 @@ use super::{
     life::{Firing, raised},
 };
 use crate::{
-    alert::{AckReason, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words},
+    alert::{
+        AckReason, Acknowledgement, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words,
+    },
     rule::RuleSet,
 };
 use model::{alert::EdgeAlert, time::WallTime};
@@ -72,13 +74,16 @@ fn take_over(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes) {
             let reason = told.reason.as_deref().and_then(AckReason::from_name);
             // Whoever acknowledges at the box stands in the ward.
             let reason = reason.unwrap_or(AckReason::AtBedside);
-            // Somebody at the county may have been first.
-            let entry = TimelineEntry {
+            let (at, by, note) = (times.at, by.clone(), words(&told.note));
+            let entry = TimelineEntry::new(at, TimelineEvent::Acknowledged);
+            alert.add(TimelineEntry {
                 by: Some(by.clone()),
-                note: words(&told.note),
-                ..TimelineEntry::new(times.at, TimelineEvent::Acknowledged)
-            };
-            drop(alert.acknowledge(by, reason, entry));
+                reason: Some(reason),
+                note: note.clone(),
+                ..entry
+            });
+            // Somebody at the county may have been first.
+            alert.acknowledged.get_or_insert(Acknowledgement { by, at, reason, note });
         }
         // Its story says that already.
         (Some(TimelineEvent::Raised), _) | (None, _) => {}
@@ -93,7 +98,8 @@ fn take_over(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes) {
         }
     }
     let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
-    alert.go(match (state.unwrap_or(alert.condition()), &alert.acknowledged) {
+    let state = state.filter(|state| !state.is_set_aside()).unwrap_or(alert.condition());
+    alert.go(match (state, &alert.acknowledged) {
         (AlertState::ActiveUnack, Some(_)) => AlertState::ActiveAck,
         (AlertState::ClearedUnack, Some(_)) => AlertState::Closed,
         (state, _) => state,

@@ -389,7 +389,7 @@ impl Alert {
         })
     }
 
-    pub(super) fn acknowledge(
+    fn acknowledge(
         &mut self,
         by: &str,
         reason: AckReason,

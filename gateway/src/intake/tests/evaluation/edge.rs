@@ -142,8 +142,9 @@ fn county(alone: Option<Range<i64>>) -> (County, Vec<Vec<Value>>) {
                 let id = told(&county)[0]["id"].as_str().unwrap().to_owned();
                 let id = rules::alert::AlertId::from_hex(&id).unwrap();
                 let (rules, by) = (Arc::clone(&county.rules), BY.to_owned());
-                let (reason, note) = (AckReason::AtBedside, "氧气".to_owned());
-                let deed = Deed::Alert(Action::Acknowledge { reason, note });
+                let note = "氧气".to_owned();
+                let action = Action::Acknowledge { reason: AckReason::AtBedside, note };
+                let deed = Deed::Alert(action);
                 let acting = act::act(&county.store, rules, id, by, deed, at(second));
                 county.runtime.block_on(acting).unwrap().unwrap();
             }
