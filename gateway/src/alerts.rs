@@ -11,7 +11,7 @@ pub(crate) mod act;
 
 use crate::{
     clock::rfc3339,
-    duty, query,
+    duty, notify, query,
     store::{Store, StoreError},
 };
 use model::{
@@ -373,7 +373,7 @@ pub(crate) fn store(
     context: Context<'_>,
     mut evaluation: Evaluation,
 ) -> rusqlite::Result<Vec<Value>> {
-    let Context { connection, rules, .. } = context;
+    let Context { connection, rules, now } = context;
     evaluation.name_steps(context)?;
     for ((site, subject), engine) in &evaluation.engines {
         // Engines are plain data: writing them as JSON cannot fail.
@@ -401,6 +401,7 @@ pub(crate) fn store(
                 alert.started_at.unix_ms(),
                 body.to_string()
             ])?;
+        notify::note(connection, now, alert)?;
         told.push(body);
     }
     Ok(told)

@@ -3,9 +3,11 @@
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts, and what persons do with them
+//! - [`rules`]: versions of the rules
 //! - [`duty`]: who is on duty, and what the alerts of a time came to
 //! - [`people`]: persons and tokens
 //! - [`audit`]: what people did
+//! - [`notifications`]: who was told of them beside the board
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -19,18 +21,23 @@ mod data;
 mod duty;
 mod events;
 mod extract;
+mod notifications;
 mod pages;
 mod people;
 mod problem;
+mod rules;
 mod session;
 
 use crate::{
+    clock,
     config::HttpConfig,
     disk::DiskState,
     events::Events,
+    notify::standings,
     people::{Action, Caller},
     pki::Identity,
     query::Clinics,
+    rule_sets::LiveRules,
     store::Store,
 };
 use anyhow::Context as _;
@@ -45,7 +52,6 @@ use axum::{
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
-use rules::rule::RuleSet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -66,7 +72,7 @@ const OPENAPI: &str = include_str!("api/openapi.json");
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) store: Store,
-    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) rules: LiveRules,
     pub(crate) events: Events,
     pub(crate) clinics: Arc<Clinics>,
     pub(crate) broker_up: watch::Receiver<bool>,
@@ -172,8 +178,8 @@ fn router(app: App) -> Router {
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
     let people = [session::routes(), people::routes(), audit::routes()].concat();
-    let alerts = [alerts::routes(), duty::routes()].concat();
-    [people, data::routes(), alerts, events::routes(), own].concat()
+    let alerts = [alerts::routes(), duty::routes(), notifications::routes()].concat();
+    [people, data::routes(), alerts, rules::routes(), events::routes(), own].concat()
 }
 
 /// For those who watch over the service.
@@ -189,13 +195,22 @@ fn with(routes: Vec<Route>) -> Router<App> {
     routes.into_iter().fold(Router::new(), |router, (path, answers)| router.route(path, answers))
 }
 
-async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
-    app.store.read(|connection| connection.query_row("SELECT 1", [], |_| Ok(()))).await?;
+async fn readyz(State(app): State<App>) -> Result<String, Problem> {
+    let sinks = app.store.read(|connection| standings(connection, clock::now())).await?;
+    let failing: Vec<String> = sinks
+        .into_iter()
+        .filter(|standing| standing.failing_since.is_some())
+        .map(|standing| standing.sink)
+        .collect();
     let not_ready =
         |title, detail: &str| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, title, detail));
     match (*app.broker_up.borrow(), app.store.disk().found().state()) {
-        (true, DiskState::Good) => Ok("ready\n"),
-        (true, DiskState::Low) => Ok("ready; the disk is nearly full, make room\n"),
+        (true, DiskState::Good) if failing.is_empty() => Ok("ready\n".to_owned()),
+        (true, DiskState::Good) => Ok(format!(
+            "ready; notifications do not get through to {}, see /api/v1/notifications\n",
+            failing.join(", ")
+        )),
+        (true, DiskState::Low) => Ok("ready; the disk is nearly full, make room\n".to_owned()),
         (_, DiskState::Full) => not_ready(
             "The disk is full",
             "only urgent records are taken in, the rest waits at the clinics; make room on the \

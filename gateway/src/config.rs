@@ -1,6 +1,8 @@
 //! `gateway.toml`: as written, and as meant. Every mistake is told at once; nothing is opened.
 
-use crate::{disk::FREE_MIN, retention::Retention};
+mod notify;
+
+use crate::{disk::FREE_MIN, notify::Sink, retention::Retention};
 use config_reader::{Mistake, Section};
 use model::id::SiteId;
 use rustls::pki_types::ServerName;
@@ -29,6 +31,8 @@ pub(crate) struct GatewayConfig {
     pub(crate) clinics: BTreeMap<SiteId, String>,
     /// As it is written.
     pub(crate) text: String,
+    /// Who is told of alerts beside the board.
+    pub(crate) notify: Vec<Sink>,
 }
 
 /// Where board and API are.
@@ -81,6 +85,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         file
     });
     let clinics = clinics(root.sections("clinic"));
+    let notify = notify::sinks(root.sections("notify"), beside, &clinics);
     Some(GatewayConfig {
         data_dir: data_dir?,
         free_min: free_min.unwrap_or(FREE_MIN),
@@ -91,6 +96,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         rules,
         clinics,
         text: String::new(),
+        notify,
     })
 }
 
@@ -215,6 +221,15 @@ impl GatewayConfig {
         hosts
     }
 
+    /// Address of the board, which listens at that port; `None` where the configuration does not say.
+    pub(crate) fn board(&self, port: u16) -> Option<String> {
+        let named = self.http.hosts.first().cloned();
+        let listens = Some(self.http.address.ip()).filter(|ip| !ip.is_unspecified());
+        let host = named.or_else(|| listens.map(|ip| ip.to_string()))?;
+        let scheme = if self.http.tls { "https" } else { "http" };
+        Some(format!("{scheme}://{}/", host_port(&host, port)))
+    }
+
     /// Where boxes find the broker; `None` where the configuration does not say.
     pub(crate) fn broker_for_boxes(&self) -> Option<String> {
         match &self.broker {
@@ -240,6 +255,8 @@ pub(crate) fn host_port(host: &str, port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::notify::{Step, Via};
+    use model::alarm::Priority;
 
     const GOOD: &str = "data_dir = \"data\"\n[http]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n\
         [broker]\nembedded = true\naddress = \"0.0.0.0:8883\"\n[pki]\ndir = \"pki\"\n\
@@ -273,6 +290,51 @@ mod tests {
         let mistakes = parse(&bad, Path::new("")).unwrap_err();
         let lines: Vec<usize> = mistakes.iter().map(|mistake| mistake.line).collect();
         assert_eq!(lines, [4, 7, 8, 9, 12, 12], "{mistakes:#?}");
+    }
+
+    #[test]
+    fn sinks_are_told_what_they_ask_for() {
+        let text = format!(
+            "{GOOD}[[notify]]\nname = \"duty-phone\"\nkind = \"webhook\"\n\
+             url = \"https://hooks.example/a?b=c\"\nsecret_file = \"secret\"\n\
+             [[notify]]\nname = \"lamp\"\nkind = \"command\"\nprogram = \"/bin/lamp\"\n\
+             arguments = [\"--on\"]\npriorities = [\"high\"]\nsteps = [\"raised\", \"cleared\"]\n\
+             clinics = [\"和平镇卫生院\"]\nlanguage = \"en\"\n"
+        );
+        let sinks = parse(&text, Path::new("/etc")).unwrap().notify;
+        let [phone, lamp] = sinks.as_slice() else { panic!("{sinks:?}") };
+        let Via::Webhook(webhook) = &phone.via else { panic!("{phone:?}") };
+        assert_eq!(webhook.secret_file, Path::new("/etc/secret"));
+        assert_eq!(phone.priorities, [Priority::Medium, Priority::High]);
+        assert!(phone.sites.is_none() && !phone.steps.contains(&Step::Cleared));
+        let Via::Command(command) = &lamp.via else { panic!("{lamp:?}") };
+        assert_eq!(command.arguments, ["--on"]);
+        assert_eq!(lamp.sites, Some([SiteId::new("heping").unwrap()].into()));
+        assert_eq!((lamp.steps.len(), lamp.language.name()), (2, "en"));
+    }
+
+    #[test]
+    fn every_mistake_of_a_sink_is_told() {
+        let text = format!(
+            "{GOOD}[[notify]]\nname = \"Duty Phone\"\nkind = \"webhook\"\nurl = \"http://far.example/\"\n\
+             priorities = [\"urgent\"]\nsteps = [\"closed\"]\nclinics = [\"nowhere\"]\nlanguage = \"de\"\n\
+             [[notify]]\nname = \"a\"\nkind = \"command\"\nprogram = \"lamp --on\"\n\
+             [[notify]]\nname = \"a\"\nkind = \"pigeon\"\n\
+             [[notify]]\nname = \"b\"\nkind = \"webhook\"\nsecret_file = \"s\"\nurl = \"https://me:pw@host/\"\n"
+        );
+        let lines: Vec<usize> =
+            parse(&text, Path::new("")).unwrap_err().iter().map(|mistake| mistake.line).collect();
+        assert_eq!(lines, [13, 14, 16, 17, 18, 19, 20, 24, 26, 27, 32], "{lines:?}");
+        let good = |url: &str| {
+            let sink = format!(
+                "{GOOD}[[notify]]\nname = \"a\"\nkind = \"webhook\"\nsecret_file = \"s\"\nurl = \"{url}\"\n"
+            );
+            parse(&sink, Path::new("")).is_ok()
+        };
+        assert!(
+            good("http://127.0.0.1:9000/x") && good("http://[::1]/") && good("http://localhost")
+        );
+        assert!(!good("http://127.0.0.1.far.example/") && !good("ftp://host/") && !good("/path"));
     }
 
     #[test]

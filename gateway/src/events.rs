@@ -15,7 +15,7 @@ use std::{
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Events a board may be behind before it must fetch everything again.
 const BEHIND_MAX: usize = 1024;
@@ -114,6 +114,8 @@ pub(crate) struct Events {
     run: u64,
     live: broadcast::Sender<Arc<Event>>,
     kept: Arc<Mutex<Kept>>,
+    /// Changes with every alert that is told.
+    alerts: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -135,7 +137,8 @@ pub(crate) enum Missed {
 impl Events {
     /// `run` differs from that of every other run.
     pub(crate) fn new(run: u64) -> Self {
-        Self { run, live: broadcast::Sender::new(BEHIND_MAX), kept: Arc::default() }
+        let live = broadcast::Sender::new(BEHIND_MAX);
+        Self { run, live, kept: Arc::default(), alerts: watch::Sender::default() }
     }
 
     /// Tells something of one site, which it names, or of nobody's.
@@ -183,6 +186,14 @@ impl Events {
         }
         // Nobody listening is no failure.
         drop(self.live.send(event));
+        if name == "alert" {
+            self.alerts.send_replace(());
+        }
+    }
+
+    /// Changes whenever an alert was told, without following: that would make all be told.
+    pub(crate) fn alerts(&self) -> watch::Receiver<()> {
+        self.alerts.subscribe()
     }
 
     /// Whether anybody follows: of what is not kept nothing need be told where nobody does.

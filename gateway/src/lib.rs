@@ -11,7 +11,9 @@
 //! - [`retention`]: what is old enough is removed, where that is asked for
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
+//! - [`rule_sets`], [`policy`]: versions of the rules; what boxes are told to go by
 //! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
+//! - [`notify`]: tells others of them than the board
 //! - [`duty`], [`figures`]: who is on duty; how many alerts there were, and what became of them
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`settings`]: with what the gateway was started
@@ -38,11 +40,14 @@ mod ingest;
 mod intake;
 mod late;
 mod ledger;
+mod notify;
 mod people;
 mod pki;
+mod policy;
 mod query;
 mod reading;
 mod retention;
+mod rule_sets;
 mod run;
 mod settings;
 mod store;

@@ -51,7 +51,7 @@ pub(crate) enum PersonError {
         "the name \"{0}\" cannot be used; use 1 to {NAME_LEN_MAX} letters, digits, '.', '_' or '-'"
     )]
     Name(String),
-    #[error("there is a person called \"{0}\" already; choose another name")]
+    #[error("there is a person or program called \"{0}\" already; choose another name")]
     Known(String),
     #[error("there is no person called \"{0}\"; look at the list of people")]
     Unknown(String),
@@ -150,8 +150,10 @@ fn insert(connection: &Connection, name: &str, role: &str, hash: &str) -> Result
     if name.is_empty() || name.chars().count() > NAME_LEN_MAX || !name.chars().all(good) {
         return Err(PersonError::Name(name.to_owned()));
     }
+    // Under one name only one acts.
     let added = connection.execute(
-        "INSERT INTO person (name, role, password) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        "INSERT INTO person (name, role, password) SELECT ?1, ?2, ?3
+         WHERE NOT EXISTS (SELECT 1 FROM token WHERE name = ?1) ON CONFLICT DO NOTHING",
         params![name, role, hash],
     )?;
     if added == 1 { Ok(()) } else { Err(PersonError::Known(name.to_owned())) }
@@ -233,6 +235,9 @@ pub(crate) fn issue_token(
     if name.is_empty() || name.chars().count() > NAME_LEN_MAX || name.chars().any(char::is_control)
     {
         return Err(PersonError::Name(name.to_owned()));
+    }
+    if is_known(connection, name)? {
+        return Err(PersonError::Known(name.to_owned()));
     }
     let token = create_token(connection, name, role, now.unix_ms())?;
     let hash = sha256(&token);
@@ -545,6 +550,9 @@ mod tests {
         let listed = tokens(&connection).unwrap();
         assert_eq!((listed.len(), &listed[0].id), (1, &id));
         assert_eq!(listed[0].last_used_at, Some(rfc3339(NOW.unix_ms())));
+        // Nobody could tell who it was.
+        let taken = add_person(&connection, "export", Role::Nurse, "correct horse");
+        assert!(matches!(taken, Err(PersonError::Known(_))));
         revoke_token(&connection, NOW, "sun", &id).unwrap();
         assert!(token(&connection, &secret, &clinics).unwrap().is_none());
         assert!(tokens(&connection).unwrap()[0].revoked_at.is_some());

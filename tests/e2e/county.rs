@@ -122,7 +122,7 @@ fn backup_and_restore_say_what_they_did_and_end_with_what_went_wrong() {
     let restored = ["restored from copy.sqlite", "county.sqlite.before-", "ca.crt is missing"];
     ended(&["restore", "copy.sqlite"], 0, &restored);
     // The person is in it.
-    ended(&add, 1, &["there is a person called"]);
+    ended(&add, 1, &["there is a person or program called"]);
 }
 
 #[test]

@@ -8,8 +8,8 @@ import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { showLogin } from './login.js';
 import {
-  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putReadings, putSite, replaceAll,
-  setCatalogue, store,
+  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putReadings, putSink, putSite,
+  replaceAll, setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
@@ -116,6 +116,7 @@ class Board {
     else if (name === 'site') putSite(data);
     else if (name === 'broker') putBroker(data);
     else if (name === 'disk') putDisk(data);
+    else if (name === 'sink') putSink(data);
     this.drawSoon();
   }
 

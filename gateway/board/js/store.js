@@ -17,6 +17,7 @@ const empty = () => ({
   closed: new Map(),
   brokerUp: true,
   disk: { state: 'good' },
+  sinks: new Map(),
 });
 
 export const store = { ...empty(), catalogue: new Map() };
@@ -36,9 +37,10 @@ export function kindOf(metric) {
 }
 
 /** Everything anew, keeping a reading or alert that is newer than the answer's. */
-export function replaceAll({ sites, devices, alerts, broker, disk }) {
+export function replaceAll({ sites, devices, alerts, broker, disk, sinks }) {
   store.brokerUp = broker?.up !== false;
   putDisk(disk);
+  store.sinks = new Map((sinks || []).map((sink) => [sink.sink, sink]));
   store.sites = new Map(sites.map((site) => [site.site, site]));
   const before = store.devices;
   store.devices = new Map();
@@ -104,6 +106,16 @@ export function putBroker({ up }) {
 /** How the county's disk is: good, low, full, failing. */
 export function putDisk(disk) {
   store.disk = disk || { state: 'good' };
+}
+
+/** How a notification sink is doing: good, failing. */
+export function putSink(sink) {
+  store.sinks.set(sink.sink, sink);
+}
+
+/** The sinks that do not get through. */
+export function failingSinks() {
+  return [...store.sinks.values()].filter((sink) => sink.state === 'failing').map((one) => one.sink);
 }
 
 export function forgetAll() {

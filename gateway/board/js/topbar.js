@@ -7,7 +7,7 @@ import { t } from './i18n.js';
 import { GLYPHS } from './alert-row.js';
 import { isUnacknowledged } from './order.js';
 import { CLOCKS_APART_MS } from './stale.js';
-import { store } from './store.js';
+import { failingSinks, store } from './store.js';
 
 const THEME = 'board.theme';
 const KEYS = ['jk', 'enter', 'a', 'l', 'esc', 'help'];
@@ -26,7 +26,8 @@ export class TopBar {
     this.helpButton = h('button', { class: 'keys', onclick: () => this.toggleHelp() });
     this.logOut = h('button', { onclick: onLogOut });
     this.help = h('section', { class: 'help', hidden: true });
-    const names = ['link-banner', 'broker-banner', 'disk-banner', 'clock-banner', 'back-banner'];
+    const names = ['link-banner', 'broker-banner', 'disk-banner', 'clock-banner', 'back-banner',
+      'sink-banner'];
     this.banners = names.map((name) => h('div', {
       class: `banner ${name}`, role: 'status', hidden: true,
     }));
@@ -86,7 +87,8 @@ export class TopBar {
   }
 
   drawBanners(events, link) {
-    const [linkBanner, brokerBanner, diskBanner, clockBanner, backBanner] = this.banners;
+    const [linkBanner, brokerBanner, diskBanner, clockBanner, backBanner, sinkBanner]
+      = this.banners;
     set(linkBanner, 'hidden', link === 'live');
     set(linkBanner, 'data-link', link);
     const at = timeSeconds(clock.serverNow() - events.oldMs());
@@ -102,6 +104,9 @@ export class TopBar {
     const apart = Math.abs(clock.offset());
     set(clockBanner, 'hidden', apart <= CLOCKS_APART_MS);
     if (apart > CLOCKS_APART_MS) put(clockBanner, t('banner.clock', { age: ageText(apart, t) }));
+    const sinks = failingSinks();
+    set(sinkBanner, 'hidden', sinks.length === 0);
+    if (sinks.length) put(sinkBanner, t('banner.sink', { sinks: sinks.join(', ') }));
     set(backBanner, 'hidden', !this.back || link !== 'live');
     if (this.back) put(backBanner, t('banner.back', { ...this.back, age: ageText(this.back.ms, t) }));
   }

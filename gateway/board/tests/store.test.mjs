@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test, { beforeEach } from 'node:test';
 import {
-  forgetAll, putAlert, putBroker, putDisk, putReadings, replaceAll, setCatalogue, store,
+  failingSinks, forgetAll, putAlert, putBroker, putDisk, putReadings, putSink, replaceAll,
+  setCatalogue, store,
 } from '../js/store.js';
 
 const AT = '2026-11-22T02:00:00Z';
@@ -58,6 +59,17 @@ test('the disk is good unless the county says otherwise', () => {
   assert.deepEqual(store.disk, { state: 'full', free_mib: 3 });
   putDisk({ state: 'low', free_mib: 300 });
   assert.equal(store.disk.state, 'low');
+});
+
+test('sinks that do not get through are known until they do', () => {
+  replaceAll(answer({}));
+  assert.deepEqual(failingSinks(), []);
+  replaceAll(answer({ sinks: [{ sink: 'phone', state: 'failing' }, { sink: 'lamp', state: 'good' }] }));
+  putSink({ sink: 'lamp', state: 'failing' });
+  assert.deepEqual(failingSinks(), ['phone', 'lamp']);
+  putSink({ sink: 'phone', state: 'good' });
+  replaceAll(answer({ sinks: [{ sink: 'phone', state: 'good' }] }));
+  assert.deepEqual(failingSinks(), []);
 });
 
 test('the broker is up unless the county says otherwise', () => {

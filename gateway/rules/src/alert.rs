@@ -228,6 +228,10 @@ named! {
 /// One line of an alert's story.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TimelineEntry {
+    /// Its place in the whole story, from 1: entries may have been left out before it. 0 where it
+    /// was written before entries had one.
+    #[serde(default)]
+    pub number: u32,
     /// When.
     pub at: WallTime,
     /// What.
@@ -252,8 +256,11 @@ pub struct TimelineEntry {
 
 impl TimelineEntry {
     /// That happened, and nobody did it.
-    pub(crate) fn new(at: WallTime, what: TimelineEvent) -> Self {
+    /// That something happened, and nothing else; it has no number before it stands in a story.
+    #[must_use]
+    pub const fn new(at: WallTime, what: TimelineEvent) -> Self {
         Self {
+            number: 0,
             at,
             what,
             by: None,
@@ -395,13 +402,15 @@ impl Alert {
     }
 
     pub(crate) fn add(&mut self, entry: TimelineEntry) {
+        let last = self.timeline.last().map_or(0, |last| last.number);
+        let number = last.max(u32::try_from(self.timeline.len()).unwrap_or(u32::MAX)) + 1;
         // The first entries say how it began; of the rest the newest count, and what people did.
         if self.timeline.len() >= TIMELINE_MAX {
             let reminder = |entry: &TimelineEntry| entry.what == TimelineEvent::Reminded;
             let place = self.timeline.iter().position(reminder).unwrap_or(TIMELINE_MAX / 2);
             self.timeline.remove(place);
         }
-        self.timeline.push(entry);
+        self.timeline.push(TimelineEntry { number, ..entry });
     }
 
     /// Where it stands, whatever sets it aside.

@@ -250,7 +250,7 @@ fn said(what: &str, words: String) -> Result<String, Problem> {
 }
 
 async fn act(app: &App, Actor { by, id }: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
-    let done = act::act(&app.store, Arc::clone(&app.rules), id, by, deed, clock::now()).await?;
+    let done = act::act(&app.store, app.rules.rules(), id, by, deed, clock::now()).await?;
     let Done { alert, changed } = done.map_err(refused)?;
     for alert in changed {
         app.events.publish("alert", &with_clinic(alert, &app.clinics), None);

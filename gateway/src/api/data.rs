@@ -4,6 +4,7 @@ use super::{App, Problem, Route, extract::Query};
 use crate::{
     clock,
     ledger::{self, Ledger},
+    notify::{Standing, standings},
     people::{Action, Caller, Scope},
     query::{self, Place, ReadingFilter, WaveformFilter},
 };
@@ -37,11 +38,16 @@ pub(super) fn routes() -> Vec<Route> {
 async fn sites(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeSites)?;
     let clinics = Arc::clone(&app.clinics);
-    let mut answer = app.store.read(move |connection| query::sites(connection, &clinics)).await?;
+    let asked = move |connection: &Connection| {
+        Ok((query::sites(connection, &clinics)?, standings(connection, clock::now())?))
+    };
+    let (mut answer, sinks) = app.store.read(asked).await?;
     leave(&mut answer, "sites", &caller.scope);
+    let sinks: Vec<Value> = sinks.iter().map(Standing::json).collect();
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("broker".to_owned(), json!({"up": *app.broker_up.borrow()}));
         fields.insert("disk".to_owned(), app.store.disk().found().json());
+        fields.insert("sinks".to_owned(), json!(sinks));
     }
     Ok(Json(answer))
 }

@@ -90,7 +90,7 @@ async fn told(
     if !(1..=FIGURES_MAX_MS).contains(&to_ms.saturating_sub(from_ms)) {
         return Err(Problem::bad_request("from, to: from is before to, by 93 days at most"));
     }
-    let (clinics, rules) = (Arc::clone(&app.clinics), Arc::clone(&app.rules));
+    let (clinics, rules) = (Arc::clone(&app.clinics), app.rules.rules());
     let figures = move |connection: &rusqlite::Connection| {
         let is_theirs = |site: &str| caller.reaches(site);
         figures::figures(connection, &clinics, is_theirs, rules.times(), from_ms, to_ms)

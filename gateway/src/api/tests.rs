@@ -2,13 +2,21 @@
 
 mod life;
 mod roles;
+mod rules;
 
 use super::*;
 use crate::{
     clock,
     intake::{self, Delivery},
+    notify::{STATES, Step},
     people::{self, Action, Role},
-    query,
+    query, rule_sets,
+};
+use ::rules::{
+    alert::{AckReason, AlertState, TimelineEvent},
+    freshness::Freshness,
+    ladder::Level,
+    rule::RuleSet,
 };
 use axum::{
     body::{Body, to_bytes},
@@ -25,11 +33,6 @@ use model::{
     time::{ClockQuality, Observed},
     units::Unit,
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
-};
-use rules::{
-    alert::{AckReason, AlertState, TimelineEvent},
-    freshness::Freshness,
-    ladder::Level,
 };
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,12 +58,18 @@ impl Desk {
         let connection = Store::connection(&path).unwrap();
         people::add_person(&connection, "wang", Role::Nurse, PASSWORD).unwrap();
         people::add_person(&connection, "hall", Role::Kiosk, PASSWORD).unwrap();
+        people::add_person(&connection, "zhang", Role::Doctor, PASSWORD).unwrap();
+        people::add_person(&connection, "li", Role::Doctor, PASSWORD).unwrap();
         let token = people::create_token(&connection, "bench", Role::Nurse, 0).unwrap();
+        let phone = "INSERT INTO sink VALUES ('phone', '[\"high\"]', '[\"raised\"]', NULL)";
+        connection.execute(phone, []).unwrap();
         let rules = include_str!("../../../configs/rules/default.json");
         let rules = RuleSet::from_json(rules).unwrap();
         let deliveries = [delivery(Lane::Urgent, urgent()), delivery(Lane::Wave, wave())];
         let taken = intake::take(&connection, &deliveries, clock::now(), &rules).unwrap();
         assert_eq!((taken.counts.new, taken.alerts.len()), (2, 1));
+        let attempt = "INSERT INTO notification_attempt VALUES (1, 1, 0, 12, 0, 'HTTP 500')";
+        connection.execute(attempt, []).unwrap();
         // Something is missing, and something is kept aside.
         let noise = Delivery::Envelope(SiteId::new("heping").unwrap(), Lane::Trend, vec![0; 9]);
         let beyond = Envelope {
@@ -74,10 +83,12 @@ impl Desk {
         let beyond =
             Delivery::Envelope(SiteId::new("heping").unwrap(), Lane::Trend, beyond.encode());
         intake::take(&connection, &[noise, beyond], clock::now(), &rules).unwrap();
+        let text = include_str!("../../../configs/rules/default.json");
+        let live = rule_sets::at_start(&connection, clock::now(), text, rules).unwrap();
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
-            rules: Arc::new(rules),
+            rules: LiveRules::new(live),
             events: Events::new(1),
             clinics: Arc::default(),
             broker_up,
@@ -203,7 +214,9 @@ fn document() -> Value {
 }
 
 fn with_id(path: &str) -> String {
-    path.replace("{id}", "00000000000000000000000000000000").replace("{name}", "nobody")
+    path.replace("{id}", "00000000000000000000000000000000")
+        .replace("{name}", "nobody")
+        .replace("{version}", "99")
 }
 
 #[tokio::test]
@@ -248,6 +261,7 @@ async fn answers_are_as_the_document_says() {
         (wave, "Waveforms"),
         ("/api/v1/ledger".to_owned(), "Ledger"),
         ("/api/v1/alerts".to_owned(), "Alerts"),
+        ("/api/v1/notifications?state=waiting&sink=phone".to_owned(), "Notifications"),
         (format!("/api/v1/alerts/{id}"), "Alert"),
         ("/api/v1/metrics-catalogue".to_owned(), "MetricsCatalogue"),
         ("/api/v1/session".to_owned(), "User"),
@@ -284,6 +298,7 @@ async fn events_tell_things_as_the_lists_do() {
         online: true,
         connection: 1,
         agent_version: "0.1.0".into(),
+        policy: None,
         outbox: OutboxId::from_bytes([8; 16]),
         backlog: [1, 2, 3],
         holds_s: Some(90_000),
@@ -298,7 +313,7 @@ async fn events_tell_things_as_the_lists_do() {
         Delivery::Envelope(site.clone(), lane, bytes)
     });
     let state = Delivery::State { site: site.clone(), bytes: state.encode(), retained: false };
-    let rules = Arc::clone(&desk.app.rules);
+    let rules = desk.app.rules.rules();
     let take = move |transaction: &rusqlite::Transaction<'_>| {
         intake::take(transaction, &[state, urgent, wave], clock::now(), &rules)
     };
@@ -381,6 +396,12 @@ fn enumerations_are_those_of_the_code() {
         ("LedgerLane.lane", lanes.clone()),
         ("Metric.kind", kinds.collect()),
         ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
+        ("Notification.priority", names(&Priority::ALL, Priority::name)),
+        ("Notification.state", STATES.map(str::to_owned).into()),
+        (
+            "Notification.step",
+            Step::ALL.map(Step::name).into_iter().chain(["summary"]).map(str::to_owned).collect(),
+        ),
         ("Reading.comparator", signs),
         ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),
         ("Reading.lane", lanes),
@@ -388,6 +409,7 @@ fn enumerations_are_those_of_the_code() {
         ("Shift.level", levels),
         ("Site.clock", names(&ClockQuality::ALL, ClockQuality::name)),
         ("Sites.disk.state", names(&DiskState::ALL, DiskState::name)),
+        ("Sites.sinks.items.state", ["failing", "good"].map(str::to_owned).into()),
         ("TimelineEntry.reason", reasons),
         ("TimelineEntry.what", names(TimelineEvent::ALL, TimelineEvent::name)),
         ("IssueToken.role", names(&Role::ALL, Role::name)),

@@ -23,7 +23,7 @@ use model::{
     units::Unit,
 };
 use rules::{alert::AckReason, engine::Action, rule::RuleSet};
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use uplink_proto::{envelope::Envelope, state::SiteState};
 
 const BASE_MS: i64 = 1_795_335_300_000;
@@ -109,6 +109,7 @@ impl County {
             online,
             connection: self.connection,
             agent_version: "0.1.0".into(),
+            policy: None,
             outbox: OUTBOX,
             backlog,
             holds_s: None,
@@ -666,4 +667,18 @@ fn a_site_says_that_it_sends_what_waited_and_what_that_was() {
     // What comes late another time is told by itself.
     county.hear(DAY, heart_rate(DAY - HOUR..DAY - HOUR + 3, 72));
     assert_eq!(county.site()["late"]["readings"], 3);
+}
+
+#[test]
+fn of_what_several_passes_find_the_worst_is_told() {
+    let (mut county, until) = after_an_outage(97);
+    county.state(until, true, [0; 3]);
+    county.hear(until + 15, vec![glucose(until + 15, until - 5 * HOUR, 100)]);
+    // The meter is waited for still.
+    assert_eq!(county.due(until + 20), ["ecg-01"]);
+    county.pass(until + 20);
+    county.hear(until + 22, spo2(-1000..-970, 84));
+    county.pass(until + 40);
+    let late = county.site()["late"].clone();
+    assert_eq!(json!([late["alerts"], late["worst"][0]["value"]]), json!([2, "82"]));
 }

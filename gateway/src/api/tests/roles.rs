@@ -64,7 +64,7 @@ impl Staffed {
         desk.app.clinics = Arc::new(Clinics::from(clinics));
         let alert = desk.alert().await;
         let hash = people::hashed(PASSWORD).unwrap();
-        let rules = Arc::clone(&desk.app.rules);
+        let rules = desk.app.rules.rules();
         let write = move |transaction: &rusqlite::Transaction<'_>| {
             for role in Role::ALL {
                 let (role, scope) = (Some(role), Scope::County);
@@ -344,6 +344,7 @@ async fn a_new_nurse_takes_two_administrators_and_nobody_helps_themselves() {
     assert_eq!(
         said,
         [
+            "take_over_rules 1 by county".to_owned(),
             "user_add zhao by system_admin".to_owned(),
             "log_in_failed zhao by county".to_owned(),
             "user_role zhao by security_admin".to_owned(),

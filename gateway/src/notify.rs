@@ -1,0 +1,179 @@
+//! Notifications: whoever is not at the board is told what becomes of an alert.
+//!
+//! The board needs none of this: it follows the alerts themselves.
+//!
+//! - [`sink`]: who wants to be told what, and the way there
+//! - [`message`]: what is said
+//! - [`delivery`]: what waits is delivered, in its order, until it is
+//! - [`webhook`], [`command`]: the two ways
+//! - [`standing`]: what waits at which sink, and whether it gets through
+//!
+//! # Invariants
+//! - what is to be told is made in the transaction that changes the alert, once for each step and
+//!   sink, whatever is delivered twice or killed
+//! - of an alert a step is delivered when all before it are
+//! - what is settled stays for [`KEPT_MS`], with what came of each attempt
+
+mod command;
+mod delivery;
+mod message;
+mod sink;
+mod standing;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use delivery::Delivery;
+pub(crate) use sink::{Command, Language, Sink, Step, Via, Webhook};
+pub(crate) use standing::{Filter, STATES, Standing, list, standings};
+
+use crate::{
+    events::Events,
+    query::Clinics,
+    store::{Store, StoreError},
+};
+use futures_util::future::join_all;
+use model::{alarm::Priority, time::WallTime};
+use rules::alert::{Alert, AlertState, TimelineEntry};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use serde_json::json;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// A step that readings made longer ago is not ours: it was told where it was made (an alert that
+/// was raised at the clinic while the county was out of reach).
+const OURS_MS: i64 = 60_000;
+/// How long notifications are kept: a month's account.
+const KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
+
+/// When a step that nobody could be told becomes old news: by then the alert has reached the last
+/// person of its ladder (alert rules, section 6).
+const fn old_after_ms(priority: Priority) -> i64 {
+    const MINUTE_MS: i64 = 60_000;
+    match priority {
+        Priority::High => 5 * MINUTE_MS,
+        Priority::Medium => 30 * MINUTE_MS,
+        Priority::Low => 8 * 60 * MINUTE_MS,
+    }
+}
+
+/// What all deliveries need.
+#[derive(Clone)]
+pub(crate) struct Office {
+    pub(crate) store: Store,
+    pub(crate) events: Events,
+    pub(crate) clinics: Arc<Clinics>,
+    /// Address of the board, where it is known.
+    pub(crate) board: Option<String>,
+    pub(crate) stopped: CancellationToken,
+}
+
+/// Delivers to every sink, and forgets what is old, until the gateway stops.
+pub(crate) async fn run(sinks: Vec<Sink>, office: Office) {
+    let forgetting = delivery::forget_old(office.store.clone(), office.stopped.clone());
+    let deliver = |sink| Delivery { sink, office: office.clone() }.run();
+    tokio::join!(join_all(sinks.into_iter().map(deliver)), forgetting);
+}
+
+/// From now on these are the sinks. What waits for one that is gone is withdrawn.
+pub(crate) async fn set_up(store: &Store, sinks: &[Sink]) -> Result<(), StoreError> {
+    let sinks = sinks.to_vec();
+    let set_up = move |transaction: &Transaction<'_>| {
+        transaction.execute("DELETE FROM sink", [])?;
+        for sink in &sinks {
+            let priorities: Vec<_> = sink.priorities.iter().map(|one| one.name()).collect();
+            let steps: Vec<_> = sink.steps.iter().map(|step| step.name()).collect();
+            let sites = sink.sites.as_ref();
+            let sites = sites.map(|sites| sites.iter().map(|site| site.as_str()).collect());
+            transaction.execute(
+                "INSERT INTO sink VALUES (?1, ?2, ?3, ?4)",
+                params![
+                    sink.name,
+                    json!(priorities).to_string(),
+                    json!(steps).to_string(),
+                    sites.map(|sites: Vec<&str>| json!(sites).to_string())
+                ],
+            )?;
+        }
+        transaction.execute(
+            "UPDATE notification SET state = 'withdrawn'
+             WHERE state IN ('waiting', 'in_summary') AND sink NOT IN (SELECT name FROM sink)",
+            [],
+        )
+    };
+    let withdrawn = store.write(set_up).await?;
+    if withdrawn > 0 {
+        tracing::warn!(withdrawn, "Notifications waited for sinks that are no longer configured.");
+    }
+    Ok(())
+}
+
+/// Makes what is to be told of an alert that changed. The caller owns the transaction.
+///
+/// An alert that does not sound (late data) is told when it does. One that came with a story of its
+/// own is told from where that ends.
+pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rusqlite::Result<()> {
+    let known: Option<(u32, u32)> = connection
+        .prepare_cached("SELECT seen, told FROM alert_told WHERE alert = ?1")?
+        .query_row([alert.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (seen, told) = known.unwrap_or_default();
+    let last = alert.timeline.last().map_or(0, |entry| entry.number);
+    let is_ours = |entry: &TimelineEntry, step: Step| {
+        entry.number <= seen
+            || !step.is_of_the_condition()
+            || now.unix_ms().saturating_sub(entry.at.unix_ms()) <= OURS_MS
+    };
+    let news: Vec<(&TimelineEntry, Step)> = alert
+        .timeline
+        .iter()
+        .filter(|entry| entry.number > told)
+        .filter_map(|entry| Some((entry, Step::from_name(entry.what.name())?)))
+        .filter(|(entry, step)| is_ours(entry, *step))
+        .collect();
+    let is_silent = alert.retro || alert.state == AlertState::Unknown;
+    let waits = is_silent && news.iter().all(|(_, step)| step.is_of_the_condition());
+    if !waits {
+        for (entry, step) in &news {
+            insert(connection, now, alert, entry, *step)?;
+        }
+    }
+    let told = if waits && !news.is_empty() { told } else { last };
+    if (last, told) != (seen, known.map_or(u32::MAX, |(_, told)| told)) {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO alert_told VALUES (?1, ?2, ?3)")?
+            .execute(params![alert.id.to_string(), last, told])?;
+    }
+    Ok(())
+}
+
+/// One notification for each sink that wants it.
+fn insert(
+    connection: &Connection,
+    now: WallTime,
+    alert: &Alert,
+    entry: &TimelineEntry,
+    step: Step,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO notification
+               (sink, alert, step, number, priority, site, at_ms, made_ms, due_ms, old_ms, body)
+             SELECT name, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9 FROM sink
+             WHERE EXISTS (SELECT 1 FROM json_each(priorities) WHERE value = ?4)
+             AND EXISTS (SELECT 1 FROM json_each(steps) WHERE value = ?2)
+             AND (sites IS NULL OR EXISTS (SELECT 1 FROM json_each(sites) WHERE value = ?5))",
+        )?
+        .execute(params![
+            alert.id.to_string(),
+            step.name(),
+            entry.number,
+            alert.priority.name(),
+            alert.site.as_str(),
+            entry.at.unix_ms(),
+            now.unix_ms(),
+            now.unix_ms().saturating_add(old_after_ms(alert.priority)),
+            message::kept(alert, entry).to_string()
+        ])
+        .map(drop)
+}
