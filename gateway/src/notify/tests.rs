@@ -49,6 +49,7 @@ fn alert(device: &str, at: WallTime) -> Alert {
         id: AlertId::new(&site, device, "hr_low", at),
         site,
         device: DeviceId::new(device).unwrap(),
+        patient: None,
         family: "hr_low".into(),
         rules: vec!["HR-AD-LL".into()],
         priority: Priority::High,

@@ -128,13 +128,13 @@ mod tests {
     #[test]
     fn mistakes_of_schema_and_meaning_are_told_at_once_each_with_its_line() {
         let mut set: Value = serde_json::from_str(DEFAULT).unwrap();
-        set["defaults"]["spot_recheck_s"] = "soon".into();
+        set["meta"]["status"] = 7.into();
         set["rules"][3]["sustain_s"] = (-5).into();
         set["rules"][4]["unit"] = "kPa".into();
         let text = serde_json::to_string_pretty(&set).unwrap();
         let RuleSetError(mistakes) = check(&text).unwrap_err();
         for (wanted, on_line) in [
-            ("/defaults/spot_recheck_s", "\"spot_recheck_s\""),
+            ("/meta/status", "\"status\""),
             ("/rules/3/sustain_s", "\"sustain_s\""),
             ("the unit is kPa", "\"id\""),
         ] {

@@ -77,7 +77,7 @@ async fn what_a_nurse_does_is_answered_as_the_document_says() {
 }
 
 #[tokio::test]
-async fn a_doctor_says_who_is_on_duty_and_a_nurse_does_not() {
+async fn a_doctor_says_who_is_on_duty_and_a_board_on_the_wall_does_not() {
     let desk = Desk::new();
     let document = document();
     let add = |transaction: &rusqlite::Transaction<'_>| {
@@ -92,7 +92,7 @@ async fn a_doctor_says_who_is_on_duty_and_a_nurse_does_not() {
     };
     let shift = |from: i64| json!({"level": "township_doctor", "from_hour": from, "until_hour": 168, "person": "zhao"});
     let plan = json!({"township": null, "shifts": [shift(0)]});
-    assert_eq!(put("wang", &plan).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(put("hall", &plan).await.0, StatusCode::FORBIDDEN);
     for wrong in [
         json!({"township": null, "shifts": [shift(0), shift(100)]}),
         json!({"township": "nowhere", "shifts": []}),
