@@ -7,6 +7,7 @@ use crate::{
     config::AgentConfig,
     local_page::{self, LocalPage},
     outbox::{self, Outbox, OutboxSettings},
+    policy::PolicyKeeper,
     reach::ReachWatch,
     recorder::Recorder,
     serial_port, status,
@@ -172,6 +173,12 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let stopped = supervisor.stopped();
     supervisor.keep("clock".to_owned(), move || time_daemon::run(clock, stopped.clone()));
     let news = Arc::new(Mutex::new(news));
+    let policy = PolicyKeeper::open(
+        config.site.clone(),
+        config.uplink.ca.clone(),
+        &config.data_dir,
+        Arc::clone(&board),
+    );
     let reach = ReachWatch::start(clock.now());
     let sources = start_alerts(&config, &supervisor, &outbox, &reach, &board, clock);
     let to_county = uplink::Uplink {
@@ -179,6 +186,7 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
         site: config.site.clone(),
         outbox: outbox.clone(),
         news,
+        policy: Arc::new(std::sync::Mutex::new(policy)),
         board: Arc::clone(&board),
         reach,
         clock,

@@ -34,8 +34,7 @@ CREATE TABLE notification (
   body TEXT NOT NULL,                 -- JSON: the alert as it was at that step
   UNIQUE (sink, alert, step, number)
 );
-CREATE INDEX notification_open ON notification (sink, alert, id)
-  WHERE state IN ('waiting', 'in_summary');
+CREATE INDEX notification_state ON notification (sink, state, id);
 CREATE INDEX notification_summary ON notification (summary) WHERE summary IS NOT NULL;
 CREATE INDEX notification_made ON notification (made_ms);
 

@@ -1,16 +1,17 @@
 //! Runs the rules on what came in, and keeps alerts and rule states in the database.
 //!
-//! Not here: when an alert is raised (`rules`).
+//! Not here: when an alert is raised (`rules`); what somebody does with one ([`act`]).
 //!
 //! # Invariants
 //! - rule states are loaded and stored in the transaction that stores the records they were fed
 //! - an alert in the database is the newest word of the rules about it
 //! - a stored rule state says when time alone has something to do with it: until then nobody loads it
 
+pub(crate) mod act;
+
 use crate::{
-    audit::{self, Entry},
     clock::rfc3339,
-    notify, query,
+    duty, notify, query,
     store::{Store, StoreError},
 };
 use model::{
@@ -21,7 +22,7 @@ use model::{
     time::{Uptime, WallTime},
 };
 use rules::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId},
+    alert::{AckReason, Alert, AlertId, TimelineEvent},
     engine::{Engine, ReadingInput},
     freshness::{BootClock, BoxTime, Clocks, Position},
     rule::RuleSet,
@@ -315,6 +316,25 @@ impl Evaluation {
         Ok(self.engines.entry(key).or_insert_with(|| Engine::new(site.clone(), device.clone())))
     }
 
+    /// Names those who are told by what was escalated just now.
+    fn name_steps(&mut self, Context { connection, now, .. }: Context<'_>) -> rusqlite::Result<()> {
+        let is_escalated = |alert: &&Alert| {
+            let mut steps = alert.timeline.iter().rev();
+            steps.any(|entry| entry.what == TimelineEvent::Escalated && entry.at == now)
+        };
+        let escalated = self.changed.values().filter(is_escalated);
+        let sites: BTreeSet<SiteId> = escalated.map(|alert| alert.site.clone()).collect();
+        for site in sites {
+            let on_duty = duty::on_duty(connection, &site, now)?;
+            let engines = self.engines.iter_mut().filter(|((of, _), _)| *of == site);
+            for (_, engine) in engines {
+                let named = engine.name_steps(now, |level| on_duty.get(&level).cloned());
+                self.changed.extend(named.into_iter().map(|alert| (alert.id, alert)));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn note(&mut self, changed: Vec<Alert>) {
         self.changed.extend(changed.into_iter().map(|alert| (alert.id, alert)));
     }
@@ -345,9 +365,11 @@ pub(crate) fn load(
 
 /// Stores engines and alerts; the alerts as the API tells them.
 pub(crate) fn store(
-    Context { connection, rules, now }: Context<'_>,
-    evaluation: Evaluation,
+    context: Context<'_>,
+    mut evaluation: Evaluation,
 ) -> rusqlite::Result<Vec<Value>> {
+    let Context { connection, rules, now } = context;
+    evaluation.name_steps(context)?;
     for ((site, device), engine) in &evaluation.engines {
         // Engines are plain data: writing them as JSON cannot fail.
         let state = serde_json::to_string(engine).map_err(|_| rusqlite::Error::InvalidQuery)?;
@@ -395,10 +417,14 @@ fn json(alert: &Alert, revision: i64) -> Value {
     let timeline: Vec<Value> = alert
         .timeline
         .iter()
-        .map(|entry| json!({"at": moment(entry.at), "what": entry.what.name(), "by": entry.by, "detail": entry.detail,
-            "reason": entry.reason.map(AckReason::name), "note": entry.note}))
+        .map(|entry| {
+            json!({"at": moment(entry.at), "what": entry.what.name(), "by": entry.by,
+                "detail": entry.detail, "reason": entry.reason.map(AckReason::name),
+                "note": entry.note, "to": entry.to, "until": entry.until.map(moment)})
+        })
         .collect();
     let acknowledged = alert.acknowledged.as_ref();
+    let shelf = alert.people.shelf.as_ref();
     json!({
         "id": alert.id.to_string(),
         "revision": revision,
@@ -406,6 +432,7 @@ fn json(alert: &Alert, revision: i64) -> Value {
         "rules": alert.rules,
         "priority": alert.priority.name(),
         "state": alert.state.name(),
+        "condition": alert.condition().name(),
         "site": alert.site.as_str(),
         "device": alert.device.as_str(),
         "patient": null,
@@ -422,68 +449,20 @@ fn json(alert: &Alert, revision: i64) -> Value {
         "acknowledged_by": acknowledged.map(|by| by.by.clone()),
         "acknowledged_at": acknowledged.map(|by| moment(by.at)),
         "reason": acknowledged.map(|by| by.reason.name()),
+        "owner": alert.owner(),
+        "assigned_to": alert.people.assigned_to,
+        "shelved_by": shelf.map(|shelf| shelf.by.clone()),
+        "shelved_until": shelf.map(|shelf| moment(shelf.until)),
+        "shelf_reason": shelf.map(|shelf| shelf.reason.clone()),
+        "suppressed_by": alert.people.suppressed_by,
+        "escalation_level": alert.people.level.name(),
+        "realarm_count": alert.people.realarms,
         "retro": alert.retro,
         "late_row": alert.late_row,
         "time_suspect": alert.time_suspect,
         "recurrences": alert.recurrences,
         "timeline": timeline,
     })
-}
-
-/// Acknowledges an alert; the alert as it is now, or who was first.
-pub(crate) async fn acknowledge(
-    store: &Store,
-    rules: Arc<RuleSet>,
-    id: AlertId,
-    by: String,
-    reason: AckReason,
-    note: String,
-    now: WallTime,
-) -> Result<Result<Value, AcknowledgeError>, StoreError> {
-    store
-        .write(move |transaction| {
-            let found: Option<(String, String, String)> = transaction
-                .query_row(
-                    "SELECT site, device, body FROM alert WHERE id = ?1",
-                    [id.to_string()],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-                )
-                .optional()?;
-            let subject = found.and_then(|(site, device, body)| {
-                Some((SiteId::stored(&site).ok()?, DeviceId::new(&device).ok()?, body))
-            });
-            let Some((site, device, body)) = subject else {
-                return Ok(Err(AcknowledgeError::NotFound));
-            };
-            let mut evaluation = Evaluation::default();
-            let context = Context { connection: transaction, rules: &rules, now };
-            let engine = evaluation.engine(transaction, &site, &device)?;
-            match engine.acknowledge(id, &by, reason, &note, now) {
-                Ok(alert) => {
-                    let detail = json!({"reason": reason.name(), "note": note});
-                    let entry =
-                        Entry { who: &by, action: "acknowledge", what: &id.to_string(), detail };
-                    audit::append(transaction, now, &entry)?;
-                    evaluation.note(vec![alert]);
-                    Ok(Ok(super::alerts::store(context, evaluation)?.pop().unwrap_or_default()))
-                }
-                Err(AcknowledgeError::NotFound) => Ok(Err(forgotten(&body))),
-                Err(error) => Ok(Err(error)),
-            }
-        })
-        .await
-}
-
-/// Why an alert that the rules have forgotten cannot be acknowledged: it is over, and somebody may
-/// have been first.
-fn forgotten(body: &str) -> AcknowledgeError {
-    let body: Value = serde_json::from_str(body).unwrap_or_default();
-    let told = |key| body.get(key).and_then(Value::as_str);
-    match (told("acknowledged_by"), told("state")) {
-        (Some(by), _) => AcknowledgeError::AlreadyAcknowledged { by: by.to_owned() },
-        (None, Some("closed")) => AcknowledgeError::NotActive,
-        (None, _) => AcknowledgeError::NotFound,
-    }
 }
 
 /// Every stored rule state is looked at again: the rules may be others than those by which it was

@@ -2,7 +2,9 @@
 //!
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
-//! - [`alerts`]: alerts and acknowledging them
+//! - [`alerts`]: alerts, and what persons do with them
+//! - [`rules`]: versions of the rules
+//! - [`duty`]: who is on duty, and what the alerts of a time came to
 //! - [`people`]: persons and tokens
 //! - [`audit`]: what people did
 //! - [`notifications`]: who was told of them beside the board
@@ -16,12 +18,14 @@ mod alerts;
 mod attempts;
 mod audit;
 mod data;
+mod duty;
 mod events;
 mod extract;
 mod notifications;
 mod pages;
 mod people;
 mod problem;
+mod rules;
 mod session;
 
 use crate::{
@@ -33,6 +37,7 @@ use crate::{
     people::{Action, Caller},
     pki::Identity,
     query::Clinics,
+    rule_sets::LiveRules,
     store::Store,
 };
 use anyhow::Context as _;
@@ -47,7 +52,6 @@ use axum::{
 use axum_server::{Handle, tls_rustls::RustlsConfig};
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
-use rules::rule::RuleSet;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -68,7 +72,7 @@ const OPENAPI: &str = include_str!("api/openapi.json");
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) store: Store,
-    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) rules: LiveRules,
     pub(crate) events: Events,
     pub(crate) clinics: Arc<Clinics>,
     pub(crate) broker_up: watch::Receiver<bool>,
@@ -174,8 +178,8 @@ fn router(app: App) -> Router {
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
     let people = [session::routes(), people::routes(), audit::routes()].concat();
-    let alerts = [alerts::routes(), notifications::routes()].concat();
-    [people, data::routes(), alerts, events::routes(), own].concat()
+    let alerts = [alerts::routes(), duty::routes(), notifications::routes()].concat();
+    [people, data::routes(), alerts, rules::routes(), events::routes(), own].concat()
 }
 
 /// For those who watch over the service.

@@ -16,6 +16,7 @@ use crate::{
     events::Events,
     people::hex,
     query::with_clinic,
+    rule_sets::LiveRules,
     store::{Store, StoreError},
 };
 use aws_lc_rs::digest::{Context as Hashing, SHA256};
@@ -177,7 +178,7 @@ fn bytes(row: &Row<'_>, column: &str) -> rusqlite::Result<Vec<u8>> {
 /// Walks the chain at the start and each day, and raises TECH-AUDIT where it is broken.
 pub(crate) async fn watch(
     store: Store,
-    rules: Arc<RuleSet>,
+    rules: LiveRules,
     events: Events,
     stopped: CancellationToken,
 ) {
@@ -189,7 +190,7 @@ pub(crate) async fn watch(
         }
         let looked = async {
             let report = walk(&store).await?;
-            tell(&store, Arc::clone(&rules), report).await
+            tell(&store, rules.rules(), report).await
         };
         let told = tokio::select! {
             told = looked => told,

@@ -39,7 +39,7 @@ use std::{
 use thiserror::Error;
 
 /// The rule set that comes with the program.
-pub(crate) const DEFAULT_RULES: &str = include_str!("../../configs/rules/default.json");
+const DEFAULT_RULES: &str = include_str!("../../configs/rules/default.json");
 /// Wrong use or configuration.
 const WRONG: u8 = 2;
 
@@ -160,7 +160,7 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
         Command::Run => {
             drop(out);
             return match rules(&config)? {
-                Some(rules) => run::run(config, rules),
+                Some((text, rules)) => run::run(config, text, rules),
                 None => Ok(ExitCode::from(WRONG)),
             };
         }
@@ -394,9 +394,10 @@ fn print_restored(
 }
 
 /// The rule set of the configuration; `None` when it has mistakes, which have been printed.
-fn rules(config: &GatewayConfig) -> anyhow::Result<Option<RuleSet>> {
+fn rules(config: &GatewayConfig) -> anyhow::Result<Option<(String, RuleSet)>> {
     let Some(path) = &config.rules else {
-        return Ok(Some(RuleSet::from_json(DEFAULT_RULES).context("the rule set of the program")?));
+        let rules = RuleSet::from_json(DEFAULT_RULES).context("the rule set of the program")?;
+        return Ok(Some((DEFAULT_RULES.to_owned(), rules)));
     };
     let mut log = io::stderr().lock();
     let text = match fs::read_to_string(path) {
@@ -407,7 +408,7 @@ fn rules(config: &GatewayConfig) -> anyhow::Result<Option<RuleSet>> {
         }
     };
     match RuleSet::from_json(&text) {
-        Ok(rules) => Ok(Some(rules)),
+        Ok(rules) => Ok(Some((text, rules))),
         Err(RuleSetError(mistakes)) => {
             for mistake in mistakes {
                 writeln!(log, "{}:{}: {}", path.display(), mistake.line, mistake.text)?;

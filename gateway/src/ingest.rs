@@ -9,8 +9,10 @@ use crate::{
     events::Events,
     intake::{self, Delivery, Gathered, Taken},
     pki::Identity,
+    policy::{Policies, Signer, Told},
     query::{Clinics, block_told, with_clinic},
     reading::Group,
+    rule_sets::LiveRules,
     store::{Store, StoreError},
 };
 use anyhow::Context as _;
@@ -19,7 +21,6 @@ use model::{
     time::WallTime,
     waveform::WaveformBlock,
 };
-use rules::rule::RuleSet;
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
     v5::{
@@ -42,6 +43,7 @@ use uplink_proto::{
     ack::Ack,
     envelope::peek,
     sent,
+    state::SiteState,
     topics::{COUNTY, Topic, county_filters},
 };
 
@@ -82,7 +84,8 @@ pub(crate) struct Ingest {
     pub(crate) port: u16,
     pub(crate) identity: Identity,
     pub(crate) store: Store,
-    pub(crate) rules: Arc<RuleSet>,
+    pub(crate) rules: LiveRules,
+    pub(crate) signer: Option<Arc<Signer>>,
     pub(crate) clinics: Arc<Clinics>,
     pub(crate) events: Events,
     pub(crate) stopped: CancellationToken,
@@ -168,7 +171,7 @@ impl Ingest {
                         Some(Topic::State(site)) => {
                             Delivery::State { site, bytes, retained: message.retain }
                         }
-                        Some(Topic::Ack(_)) | None => continue,
+                        Some(Topic::Ack(_) | Topic::Config(_)) | None => continue,
                     };
                     if let (Delivery::Envelope(site, ..), Some(uptime)) = (&delivery, uptime)
                         && heard.is_due(site, uptime.boot, clock::instant())
@@ -202,6 +205,9 @@ impl Ingest {
         let mut looks = disk.looks();
         // Boxes that were not acked because of the disk: they wait ever longer before they try again.
         let mut put_off = BTreeMap::new();
+        let mut rules_changed = self.rules.follow();
+        let (store, signer) = (self.store.clone(), self.signer.clone());
+        let mut policies = Policies::new(store, self.rules.clone(), signer);
         loop {
             let first = tokio::select! {
                 first = waiting.recv() => match first {
@@ -209,6 +215,10 @@ impl Ingest {
                     None => return,
                 },
                 _ = looks.changed(), if !put_off.is_empty() => None,
+                Ok(()) = rules_changed.changed() => {
+                    tell_policies(&client, policies.changed(clock::now()).await);
+                    None
+                }
             };
             if let Some(first) = first {
                 let mut bytes = first.len();
@@ -222,11 +232,17 @@ impl Ingest {
                 if !disk.takes_all() {
                     put_off.extend(batch.iter().filter_map(sender_of));
                 }
-                let (rules, began) = (Arc::clone(&self.rules), clock::instant());
+                let states: Vec<_> = batch.iter().filter_map(state_of).collect();
+                let (rules, began) = (self.rules.rules(), clock::instant());
                 for taken in intake::store(&self.store, batch, clock::now(), &rules).await {
                     self.tell(taken, &client);
                 }
                 fits = fitting(bytes, began.elapsed());
+                for (site, state) in states {
+                    let Some(held) = state.policy else { continue };
+                    let told = policies.hear(&site, state.connection, held, clock::now()).await;
+                    tell_policies(&client, told);
+                }
             }
             if disk.takes_all() {
                 for (site, outbox) in std::mem::take(&mut put_off) {
@@ -317,6 +333,27 @@ fn sender_of(delivery: &Delivery) -> Option<(SiteId, OutboxId)> {
     }
 }
 
+/// What a connected box said just now of itself.
+fn state_of(delivery: &Delivery) -> Option<(SiteId, SiteState)> {
+    let Delivery::State { site, bytes, retained: false } = delivery else { return None };
+    let state = SiteState::decode(bytes).ok().filter(|state| state.online)?;
+    Some((site.clone(), state))
+}
+
+fn tell_policies(client: &AsyncClient, told: Result<Vec<Told>, StoreError>) {
+    let told = told.unwrap_or_else(|error| {
+        tracing::error!(%error, "What boxes are to go by could not be looked at.");
+        Vec::new()
+    });
+    for Told { topic, retain, bytes } in told {
+        if client.try_publish(topic, QoS::AtLeastOnce, retain, bytes).is_err() {
+            // The box goes on saying that it has another one, and hears of it with its next
+            // connection.
+            tracing::warn!("A policy could not be handed over.");
+        }
+    }
+}
+
 fn tell_ack(client: &AsyncClient, site: SiteId, ack: &Ack) {
     let topic = Topic::Ack(site).name();
     if client.try_publish(topic, QoS::AtLeastOnce, false, ack.encode()).is_err() {
@@ -349,7 +386,7 @@ pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<b
         // Sites tell their state as long as they are connected; before that nobody could hear it.
         let silent = WallTime::from_unix_ms(now.unix_ms().saturating_sub(STATE_SILENCE_MS));
         let unheard_since = up_since.filter(|since| *since <= silent).map(|_| silent);
-        let rules = Arc::clone(&ingest.rules);
+        let rules = ingest.rules.rules();
         match alerts::pass_time(&ingest.store, rules, now, unheard_since).await {
             Ok((changed, sites)) => {
                 for site in sites {

@@ -22,7 +22,7 @@ use model::{
 use rules::freshness::Freshness;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 /// Looks whether something is due this often.
 const EVERY: Duration = Duration::from_secs(2);
@@ -260,7 +260,7 @@ pub(crate) async fn run(ingest: Ingest) {
 async fn pass_all(ingest: &Ingest, now: WallTime) -> Result<(), StoreError> {
     let due = ingest.store.read(move |connection| due(connection, now)).await?;
     for (site, device) in due {
-        let rules = Arc::clone(&ingest.rules);
+        let rules = ingest.rules.rules();
         let told = pass::pass(&ingest.store, rules, site, device, clock::now).await?;
         for alert in told.alerts {
             ingest.events.publish("alert", &with_clinic(alert, &ingest.clinics), None);

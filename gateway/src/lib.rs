@@ -11,8 +11,10 @@
 //! - [`retention`]: what is old enough is removed, where that is asked for
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
+//! - [`rule_sets`], [`policy`]: versions of the rules; what boxes are told to go by
 //! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
 //! - [`notify`]: tells others of them than the board
+//! - [`duty`], [`figures`]: who is on duty; how many alerts there were, and what became of them
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
@@ -31,7 +33,9 @@ mod clock;
 mod command;
 mod config;
 mod disk;
+mod duty;
 mod events;
+mod figures;
 mod ingest;
 mod intake;
 mod late;
@@ -39,9 +43,11 @@ mod ledger;
 mod notify;
 mod people;
 mod pki;
+mod policy;
 mod query;
 mod reading;
 mod retention;
+mod rule_sets;
 mod run;
 mod settings;
 mod store;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use model::id::SiteId;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
 };
 use std::{
     collections::BTreeSet,
@@ -25,6 +25,8 @@ const BACKDATED_DAYS: i64 = 30;
 const LEAF_DAYS: i64 = 825;
 /// The CA.
 const CA_DAYS: i64 = 3650;
+/// Holder of the key that signs what boxes go by.
+const POLICY: &str = "policy";
 /// Mode of the files of keys.
 const KEY_MODE: u32 = 0o600;
 
@@ -60,6 +62,23 @@ impl Pki {
     /// Files of board and API.
     pub(crate) fn board(&self) -> Identity {
         self.identity("board")
+    }
+
+    /// Files of the key that signs what boxes go by.
+    pub(crate) fn policy(&self) -> Identity {
+        self.identity(POLICY)
+    }
+
+    /// Makes the key that signs what boxes go by, at a county that was set up before there was one.
+    /// Boxes need nothing for it: they trust the CA.
+    pub(crate) fn make_policy_key(&self) -> anyhow::Result<()> {
+        if self.policy().key.exists() {
+            return Ok(());
+        }
+        let (_, issuer) = self.issuer()?;
+        let mut files = PemFiles::default();
+        files.policy(&issuer)?;
+        files.write(&self.dir)
     }
 
     /// Files the county needs to be found and believed by its boxes, and which are not there.
@@ -100,6 +119,7 @@ impl Pki {
         files.leaf(&issuer, "broker", hosts, server.clone())?;
         files.leaf(&issuer, "board", hosts, server)?;
         files.leaf(&issuer, COUNTY, &[], client)?;
+        files.policy(&issuer)?;
         files.certificate("ca", ca);
         files.key("ca", key_pem);
         files.write(&self.dir)
@@ -107,6 +127,15 @@ impl Pki {
 
     /// Issues the certificate of a box into `out`, with the CA beside it.
     pub(crate) fn issue(&self, site: &SiteId, out: &Path) -> anyhow::Result<()> {
+        let (ca, issuer) = self.issuer()?;
+        let mut files = PemFiles::default();
+        files.leaf(&issuer, site.as_str(), &[], ExtendedKeyUsagePurpose::ClientAuth)?;
+        files.certificate("ca", ca);
+        files.write(out)
+    }
+
+    /// The CA's certificate, and the CA.
+    fn issuer(&self) -> anyhow::Result<(String, Issuer<'static, KeyPair>)> {
         let read = |file: &str| {
             let path = self.dir.join(file);
             fs::read_to_string(&path).with_context(|| {
@@ -116,10 +145,7 @@ impl Pki {
         let (ca, key) = (read("ca.crt")?, read("ca.key")?);
         let key = KeyPair::from_pem(&key).context("reading the CA's key")?;
         let issuer = Issuer::from_ca_cert_pem(&ca, key).context("reading the CA")?;
-        let mut files = PemFiles::default();
-        files.leaf(&issuer, site.as_str(), &[], ExtendedKeyUsagePurpose::ClientAuth)?;
-        files.certificate("ca", ca);
-        files.write(out)
+        Ok((ca, issuer))
     }
 }
 
@@ -137,6 +163,20 @@ impl PemFiles {
 
     fn certificate(&mut self, name: &str, pem: String) {
         self.certificates.push((format!("{name}.crt"), pem));
+    }
+
+    /// The key that signs what boxes go by. It is used by the county alone and certified for nothing
+    /// else: it is good for as long as the CA.
+    fn policy(&mut self, issuer: &Issuer<'_, KeyPair>) -> anyhow::Result<()> {
+        let key = KeyPair::generate_for(&PKCS_ED25519).context("making a key")?;
+        let mut params = params(POLICY, Vec::new(), CA_DAYS)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, issuer).context("signing a certificate")?;
+        self.key(POLICY, key.serialize_pem());
+        self.certificate(POLICY, certificate.pem());
+        Ok(())
     }
 
     fn leaf(
@@ -232,7 +272,7 @@ mod tests {
         pki.init(&hosts).unwrap();
         let out = folder.path().join("heping");
         pki.issue(&SiteId::new("heping").unwrap(), &out).unwrap();
-        for (dir, count) in [(&pki.dir, 4), (&out, 1)] {
+        for (dir, count) in [(&pki.dir, 5), (&out, 1)] {
             let keys: Vec<_> =
                 files(dir).into_iter().filter(|name| name.ends_with(".key")).collect();
             assert_eq!(keys.len(), count, "{keys:?}");
@@ -259,5 +299,23 @@ mod tests {
         assert_eq!(files(&pki.dir), ["board.key"]);
         fs::remove_file(pki.dir.join("board.key")).unwrap();
         pki.init(&[]).unwrap();
+    }
+
+    #[test]
+    fn a_county_of_before_gets_the_key_that_signs_for_boxes_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::at(&folder.path().join("pki"));
+        pki.init(&[]).unwrap();
+        let Identity { cert, key, .. } = pki.policy();
+        fs::remove_file(&key).unwrap();
+        fs::remove_file(&cert).unwrap();
+        pki.make_policy_key().unwrap();
+        let made = fs::read(&key).unwrap();
+        pki.make_policy_key().unwrap();
+        assert_eq!(fs::read(&key).unwrap(), made);
+        // A CA that is kept offline makes none.
+        fs::remove_file(&key).unwrap();
+        fs::remove_file(pki.dir.join("ca.key")).unwrap();
+        assert!(pki.make_policy_key().is_err());
     }
 }

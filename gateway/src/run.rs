@@ -3,14 +3,17 @@
 use crate::{
     api::{self, App},
     audit, clock,
-    command::DEFAULT_RULES,
     config::{BrokerConfig, GatewayConfig, host_port},
+    duty,
     events::Events,
     ingest::{self, Ingest},
     late,
     notify::{self, Office},
     pki::Pki,
-    retention, settings,
+    policy::Signer,
+    retention,
+    rule_sets::{self, LiveRules},
+    settings,
     store::{self, DATABASE, Store},
 };
 use anyhow::Context as _;
@@ -19,7 +22,6 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rules::rule::RuleSet;
 use serde_json::json;
 use std::{
-    fs,
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
@@ -45,12 +47,12 @@ pub(crate) fn database(config: &GatewayConfig) -> PathBuf {
 }
 
 /// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(daemon(config, rules))
+    runtime.block_on(daemon(config, text, rules))
 }
 
-async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCode> {
+async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::Result<ExitCode> {
     let mut terminated = signal(SignalKind::terminate()).context("watching for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("watching for SIGINT")?;
     let mut hung_up = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
@@ -60,9 +62,9 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     let metrics = recorder.handle();
     // Somebody was first only in tests.
     drop(metrics::set_global_recorder(recorder));
-    let rules = Arc::new(rules);
     let store = Store::open(&database(&config))?.with_free_min(config.free_min);
-    note_settings(&config, &store).await?;
+    note_settings(&config, &text, &store).await?;
+    let rules = live_rules(&store, text, rules).await?;
     let pki = Pki::at(&config.pki_dir);
     let (mut broker, host, port) = match &config.broker {
         BrokerConfig::Embedded(address) => {
@@ -84,12 +86,14 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     let events = Events::new(u64::try_from(clock::now().unix_ms()).unwrap_or_default());
     let (broker_up, is_up) = watch::channel(false);
     let clinics = Arc::new(config.clinics.clone());
+    duty::know_townships(&store, &clinics).await;
     let ingest = Ingest {
         host: host.clone(),
         port,
         identity: pki.county(),
         store: store.clone(),
-        rules: Arc::clone(&rules),
+        rules: rules.clone(),
+        signer: signer(&pki),
         clinics: Arc::clone(&clinics),
         events: events.clone(),
         stopped: stopped.clone(),
@@ -98,14 +102,14 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     tasks.spawn(late::run(ingest.clone()));
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
-    tasks.spawn(audit::watch(store.clone(), Arc::clone(&rules), events.clone(), stopped.clone()));
+    tasks.spawn(audit::watch(store.clone(), rules.clone(), events.clone(), stopped.clone()));
     if !config.retention.keeps_all() {
         tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
     }
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store: store.clone(),
-        rules: Arc::clone(&rules),
+        rules: rules.clone(),
         events: events.clone(),
         clinics: Arc::clone(&clinics),
         broker_up: is_up,
@@ -120,7 +124,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     let office = Office { store, events, clinics, board, stopped: stopped.clone() };
     tasks.spawn(notify::run(config.notify, office));
     say_ready(served.address, &host_port(&host, port))?;
-    tracing::info!(http = %served.address, rules = rules.version(), "Gateway started.");
+    tracing::info!(http = %served.address, rules = rules.live().number, "Gateway started.");
 
     let code = loop {
         let broker_ended = async {
@@ -157,15 +161,28 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     Ok(code)
 }
 
+/// The rules that are live, or those of program and configuration.
+async fn live_rules(store: &Store, text: String, rules: RuleSet) -> anyhow::Result<LiveRules> {
+    let live = store
+        .write(move |transaction| rule_sets::at_start(transaction, clock::now(), &text, rules));
+    Ok(LiveRules::new(live.await.context("looking for the live rules")?))
+}
+
+/// The key that signs what boxes go by.
+fn signer(pki: &Pki) -> Option<Arc<Signer>> {
+    let signer = pki.make_policy_key().and_then(|()| Signer::read(&pki.policy()));
+    if let Err(error) = &signer {
+        tracing::error!(
+            error = format!("{error:#}"),
+            "Boxes hear of no rules; bring ca.key back for one start of the gateway."
+        );
+    }
+    signer.ok().map(Arc::new)
+}
+
 /// Writes down with what the gateway is started, where that differs from the last time.
-async fn note_settings(config: &GatewayConfig, store: &Store) -> anyhow::Result<()> {
-    let rules = match &config.rules {
-        Some(path) => {
-            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?
-        }
-        None => DEFAULT_RULES.to_owned(),
-    };
-    let (settings, now) = (settings::of(&config.text, &rules), clock::now());
+async fn note_settings(config: &GatewayConfig, rules: &str, store: &Store) -> anyhow::Result<()> {
+    let (settings, now) = (settings::of(&config.text, rules), clock::now());
     let noted = store.write(move |transaction| settings::note(transaction, now, &settings)).await;
     if let Err(error) = noted {
         // A county whose disk is full goes on; what differs is told when it starts again.

@@ -1,5 +1,6 @@
 //! The stage of the stories: one county, one clinic, real processes, and the proof at the end.
 
+pub mod clinic;
 pub mod cycles;
 pub mod dice;
 pub mod inside;

@@ -111,6 +111,7 @@ impl Evaluation {
                         self.begin_anew();
                     }
                 }
+                // What this box told itself is no news to it.
                 Record::Waveform(_) | Record::Dropped(_) | Record::Action(_) | Record::Alert(_) => {
                 }
             }

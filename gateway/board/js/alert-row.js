@@ -112,7 +112,7 @@ export class Row {
     put(this.isNew, alert.state === 'active_unack' ? t('alerts.new') : '');
     put(this.message, message(alert));
     this.drawValue(alert);
-    const words = [t(`state.${alert.state}`)];
+    const words = [wordOf('state', alert.state, t)];
     if (alert.retro) words.push(t('alerts.retro'));
     if (alert.recurrences) words.push(t('alerts.recurred', { n: alert.recurrences }));
     put(this.state, words.join(' · '));

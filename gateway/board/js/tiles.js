@@ -164,7 +164,7 @@ class Tile {
     const glyph = alert.state === 'unknown' ? '?' : GLYPHS[alert.priority];
     put(this.alert, [
       `${glyph} ${t(`priority.${alert.priority}`)} ${message(alert)}`,
-      t(`state.${alert.state}`),
+      wordOf('state', alert.state, t),
       ...(others > 0 ? [t('tiles.more_alerts', { n: others })] : []),
     ].join(' · '));
   }

@@ -36,6 +36,13 @@ test('an unknown alert that somebody has in hand needs no acknowledging', () => 
   assert.equal(isUnacknowledged({ ...alert('a', 'high', 'unknown'), acknowledged_by: 'L' }), false);
 });
 
+test('an alert in a state of a later county is listed last and asks for nothing', () => {
+  const strange = alert('strange', 'high', 'of_tomorrow');
+  assert.deepEqual(sorted([strange, alert('low', 'low', 'active_unack')]), ['low', 'strange']);
+  assert.equal(isUnacknowledged(strange), false);
+  assert.equal(tileAlert([strange]).id, 'strange');
+});
+
 test('while held nothing moves and new rows go last', () => {
   assert.deepEqual(heldOrder(['b', 'c'], ['a', 'b', 'c']), ['b', 'c', 'a']);
 });

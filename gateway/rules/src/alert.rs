@@ -1,5 +1,6 @@
 //! Alerts: what a nurse sees, how it lives, who has it in hand.
 
+use crate::ladder::Level;
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     alarm::Priority,
@@ -81,7 +82,7 @@ impl From<AlertId> for String {
 macro_rules! named {
     ($(#[$about:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $text:literal;)* }) => {
         $(#[$about])*
-        #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
         #[serde(rename_all = "snake_case")]
         pub enum $type { $($(#[$doc])* $variant,)* }
 
@@ -97,6 +98,7 @@ macro_rules! named {
         }
     };
 }
+pub(crate) use named;
 
 named! {
     /// States of an alert (ISA-18.2).
@@ -111,6 +113,12 @@ named! {
         Closed = "closed";
         /// The device is silent: nobody knows.
         Unknown = "unknown";
+        /// Somebody wants it quiet until a moment.
+        Shelved = "shelved";
+        /// Another alert stands for it.
+        Suppressed = "suppressed";
+        /// Its device or bed was taken off.
+        OutOfService = "out_of_service";
     }
 }
 
@@ -119,6 +127,12 @@ impl AlertState {
     #[must_use]
     pub const fn is_active(self) -> bool {
         matches!(self, Self::ActiveUnack | Self::ActiveAck | Self::Unknown)
+    }
+
+    /// Whether it hides where the alert stands.
+    #[must_use]
+    pub const fn is_set_aside(self) -> bool {
+        matches!(self, Self::Shelved | Self::Suppressed | Self::OutOfService)
     }
 }
 
@@ -184,6 +198,30 @@ named! {
         BecameUnknown = "became_unknown";
         /// The device speaks again.
         Known = "known";
+        /// It still holds long after somebody had it in hand, and sounds again.
+        Realarmed = "realarmed";
+        /// The next person is told.
+        Escalated = "escalated";
+        /// It is over, and still nobody has seen it.
+        Reminded = "reminded";
+        /// Somebody handed it to somebody.
+        Assigned = "assigned";
+        /// Somebody wants it quiet until a moment.
+        Shelved = "shelved";
+        /// It is on the shelf no more.
+        Unshelved = "unshelved";
+        /// Another alert stands for it.
+        Suppressed = "suppressed";
+        /// It stands for itself again.
+        Unsuppressed = "unsuppressed";
+        /// Its device or bed was taken off.
+        OutOfService = "out_of_service";
+        /// Its device or bed is back.
+        InService = "in_service";
+        /// Somebody wrote something down.
+        Noted = "noted";
+        /// Somebody took back what they did.
+        Undone = "undone";
     }
 }
 
@@ -208,6 +246,82 @@ pub struct TimelineEntry {
     /// In that person's words.
     #[serde(default)]
     pub note: String,
+    /// To whom it went, or who else wanted it so.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Until when.
+    #[serde(default)]
+    pub until: Option<WallTime>,
+}
+
+impl TimelineEntry {
+    /// That happened, and nobody did it.
+    /// That something happened, and nothing else; it has no number before it stands in a story.
+    #[must_use]
+    pub const fn new(at: WallTime, what: TimelineEvent) -> Self {
+        Self {
+            number: 0,
+            at,
+            what,
+            by: None,
+            detail: String::new(),
+            reason: None,
+            note: String::new(),
+            to: None,
+            until: None,
+        }
+    }
+}
+
+/// Who wants it quiet, and until when.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Shelf {
+    /// Name of the person.
+    pub by: String,
+    /// Who agreed, where one person is not enough.
+    pub second: Option<String>,
+    /// County clock.
+    pub at: WallTime,
+    /// Until when.
+    pub until: WallTime,
+    /// In the person's words.
+    pub reason: String,
+}
+
+/// What somebody may take back.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Undo {
+    pub(crate) by: String,
+    pub(crate) at: WallTime,
+    /// That it was shelved; else that it was acknowledged.
+    pub(crate) shelved: bool,
+    pub(crate) priority: Priority,
+    pub(crate) unanswered_since: WallTime,
+}
+
+/// What people made of an alert, and how far it went while nobody answered.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct People {
+    /// To whom it was handed.
+    pub assigned_to: Option<String>,
+    /// Who wants it quiet.
+    pub shelf: Option<Shelf>,
+    /// The rule whose alert stands for it.
+    pub suppressed_by: Option<String>,
+    /// Its device or bed was taken off.
+    pub out_of_service: bool,
+    /// Who was told last.
+    pub level: Level,
+    /// How often it sounded again after somebody had it in hand.
+    pub realarms: u32,
+    /// Since when nobody has answered, by the county's clock; it was raised where there is none.
+    pub(crate) unanswered_since: Option<WallTime>,
+    /// How often it was reminded of since then.
+    pub(crate) reminders: i64,
+    /// Where it stands under what sets it aside.
+    pub(crate) under: Option<AlertState>,
+    pub(crate) undo: Option<Undo>,
 }
 
 /// Our message that a rule's condition holds.
@@ -249,6 +363,9 @@ pub struct Alert {
     pub cleared_at: Option<WallTime>,
     /// Who has it in hand.
     pub acknowledged: Option<Acknowledgement>,
+    /// What else people made of it.
+    #[serde(default)]
+    pub people: People,
     /// It was over before anybody could see it.
     pub retro: bool,
     /// The row of the table of late data by which it is told, where it is.
@@ -263,23 +380,6 @@ pub struct Alert {
     pub timeline: Vec<TimelineEntry>,
 }
 
-/// Why an alert could not be acknowledged.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum AcknowledgeError {
-    /// There is none.
-    #[error("there is no such alert any more; fetch the list again")]
-    NotFound,
-    /// Somebody was first.
-    #[error("{by} has acknowledged it already")]
-    AlreadyAcknowledged {
-        /// Who.
-        by: String,
-    },
-    /// It is over.
-    #[error("the alert is closed; there is nothing to acknowledge")]
-    NotActive,
-}
-
 impl Alert {
     pub(crate) fn tell(
         &mut self,
@@ -289,60 +389,108 @@ impl Alert {
         detail: String,
     ) {
         let by = by.map(ToOwned::to_owned);
-        let (reason, note) = (None, String::new());
-        self.add(TimelineEntry { number: 0, at, what, by, detail, reason, note });
+        self.add(TimelineEntry { by, detail, ..TimelineEntry::new(at, what) });
     }
 
-    fn add(&mut self, entry: TimelineEntry) {
+    pub(crate) fn add(&mut self, entry: TimelineEntry) {
         let last = self.timeline.last().map_or(0, |last| last.number);
         let number = last.max(u32::try_from(self.timeline.len()).unwrap_or(u32::MAX)) + 1;
-        // The first entries say how it began; of the rest the newest count.
+        // The first entries say how it began; of the rest the newest count, and what people did.
         if self.timeline.len() >= TIMELINE_MAX {
-            self.timeline.remove(TIMELINE_MAX / 2);
+            let reminder = |entry: &TimelineEntry| entry.what == TimelineEvent::Reminded;
+            let place = self.timeline.iter().position(reminder).unwrap_or(TIMELINE_MAX / 2);
+            self.timeline.remove(place);
         }
         self.timeline.push(TimelineEntry { number, ..entry });
     }
 
-    /// A person has it in hand. The alert goes on at `present`, the priority of what holds now.
-    pub(crate) fn acknowledge(
-        &mut self,
-        by: &str,
-        reason: AckReason,
-        note: &str,
-        now: WallTime,
-        present: Option<Priority>,
-    ) -> Result<(), AcknowledgeError> {
-        let first = self.acknowledged.as_ref().map(|first| first.by.clone());
-        match (self.state, first) {
-            (AlertState::Closed, None) => return Err(AcknowledgeError::NotActive),
-            // The second of two nurses learns who was first, whether it is over meanwhile or not.
-            (AlertState::Closed | AlertState::ActiveAck | AlertState::Unknown, Some(by)) => {
-                return Err(AcknowledgeError::AlreadyAcknowledged { by });
-            }
-            (AlertState::ActiveUnack | AlertState::ActiveAck, _) => {
-                self.state = AlertState::ActiveAck;
-            }
-            // That somebody has it in hand does not make it known.
-            (AlertState::Unknown, None) => {}
-            (AlertState::ClearedUnack, _) => self.state = AlertState::Closed,
-        }
-        let note: String =
-            note.chars().filter(|letter| !letter.is_control()).take(NOTE_LEN_MAX).collect();
-        self.add(TimelineEntry {
-            number: 0,
-            at: now,
-            what: TimelineEvent::Acknowledged,
-            by: Some(by.to_owned()),
-            detail: String::new(),
-            reason: Some(reason),
-            note: note.clone(),
-        });
-        self.acknowledged = Some(Acknowledgement { by: by.to_owned(), at: now, reason, note });
-        if let Some(present) = present {
-            self.priority = present;
-        }
-        Ok(())
+    /// Where it stands, whatever sets it aside.
+    #[must_use]
+    pub fn condition(&self) -> AlertState {
+        self.people.under.unwrap_or(self.state)
     }
+
+    /// Who has it in hand, or should have.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        let acknowledged = self.acknowledged.as_ref().map(|by| by.by.as_str());
+        self.people.assigned_to.as_deref().or(acknowledged)
+    }
+
+    /// Since when nobody has answered.
+    pub(crate) fn unanswered_since(&self) -> WallTime {
+        self.people.unanswered_since.unwrap_or(self.raised_at)
+    }
+
+    /// Its life goes on there, under whatever sets it aside.
+    pub(crate) fn go(&mut self, to: AlertState) {
+        self.people.under = None;
+        self.state = to;
+        self.set_aside();
+    }
+
+    /// It sounds from now on.
+    pub(crate) fn sound(&mut self, now: WallTime) {
+        self.people.unanswered_since = Some(now);
+        self.go(AlertState::ActiveUnack);
+    }
+
+    /// It waits from now on for somebody to see that it is over.
+    pub(crate) fn wait(&mut self, now: WallTime) {
+        self.people.unanswered_since = Some(now);
+        self.people.reminders = 0;
+        self.go(AlertState::ClearedUnack);
+    }
+
+    /// Something that set it aside is over: what sounds then sounds from now on.
+    pub(crate) fn take_back(&mut self, now: WallTime) {
+        self.set_aside();
+        if self.state == AlertState::ActiveUnack {
+            self.people.unanswered_since = Some(now);
+        }
+    }
+
+    /// What sets it aside shows, and under it where it stands. What is over is not kept by another
+    /// alert or a device that is away; a shelf keeps it until its time.
+    pub(crate) fn set_aside(&mut self) {
+        let condition = self.condition();
+        let over = condition == AlertState::Closed;
+        let aside = [
+            (self.people.out_of_service && !over, AlertState::OutOfService),
+            (self.people.shelf.is_some(), AlertState::Shelved),
+            (self.people.suppressed_by.is_some() && !over, AlertState::Suppressed),
+        ];
+        let aside = aside.into_iter().find_map(|(holds, state)| holds.then_some(state));
+        self.people.under = aside.map(|_| condition);
+        self.state = aside.unwrap_or(condition);
+    }
+
+    /// Nobody wants it quiet any more.
+    pub(crate) fn take_off_shelf(&mut self, now: WallTime) {
+        if self.people.shelf.take().is_some() {
+            self.tell(now, TimelineEvent::Unshelved, None, String::new());
+        }
+    }
+
+    /// It is over, whatever sets it aside.
+    pub(crate) fn close(&mut self, at: WallTime, by: Option<&str>, why: &str) {
+        self.tell(at, TimelineEvent::Closed, by, why.to_owned());
+        self.people.shelf = None;
+        self.people.undo = None;
+        self.go(AlertState::Closed);
+    }
+
+    /// Whoever had it in hand has not any more, and the next persons are still to be told.
+    pub(crate) fn begin_anew(&mut self) {
+        self.acknowledged = None;
+        self.people.level = Level::First;
+        self.people.undo = None;
+    }
+}
+
+/// What a person wrote, as it is kept.
+pub(crate) fn words(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(NOTE_LEN_MAX).collect()
 }
 
 #[cfg(test)]

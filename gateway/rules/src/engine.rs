@@ -14,11 +14,15 @@ mod identity;
 mod judge;
 pub(crate) mod late;
 mod life;
+mod people;
 mod series;
 mod silence;
+mod timer;
+
+pub use people::{Action, ActionError};
 
 use crate::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
+    alert::{Alert, AlertState},
     freshness::{BoxClock, BoxTime, Clocks, Freshness, Moment},
     rule::{RuleSet, TechnicalRule},
 };
@@ -36,6 +40,7 @@ use model::{
     time::{ClockQuality, Observed, WallTime},
     units::Unit,
 };
+use people::OutOfService;
 use serde::{Deserialize, Serialize};
 use series::Series;
 use silence::Silence;
@@ -98,6 +103,9 @@ pub struct Engine {
     /// Its alerts became unknown with the box, and it has not been heard since.
     #[serde(default)]
     cut_off: bool,
+    /// It was taken off.
+    #[serde(default)]
+    out_of_service: Option<OutOfService>,
     /// Family → what fires and the alert.
     episodes: BTreeMap<String, Episode>,
 }
@@ -125,6 +133,7 @@ impl Engine {
             identity: Identity::default(),
             box_lost: None,
             cut_off: false,
+            out_of_service: None,
             episodes: BTreeMap::new(),
         }
     }
@@ -221,24 +230,6 @@ impl Engine {
         self.settle(rules, now, now, touched)
     }
 
-    /// A person has an alert in hand.
-    ///
-    /// # Errors
-    /// When it is over, or somebody was first.
-    pub fn acknowledge(
-        &mut self,
-        id: AlertId,
-        by: &str,
-        reason: AckReason,
-        note: &str,
-        now: WallTime,
-    ) -> Result<Alert, AcknowledgeError> {
-        self.episodes
-            .values_mut()
-            .find_map(|episode| episode.acknowledge(id, by, reason, note, now))
-            .unwrap_or(Err(AcknowledgeError::NotFound))
-    }
-
     /// Alerts that are not closed.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.episodes
@@ -260,6 +251,7 @@ impl Engine {
         for family in touched {
             let (site, device) = (self.site.clone(), self.device.clone());
             if let Some(episode) = self.episodes.get_mut(&family) {
+                episode.out_of_service = self.out_of_service.is_some();
                 changed.extend(episode.settle(site, device, &family, now, t_meas, silent));
             }
         }

@@ -6,8 +6,10 @@
 //! - [`rule`]: the rule set, read and checked
 //! - [`binding`]: which device is whose, and whom alerts are about
 //! - [`freshness`]: `t_meas`, and the class fresh, late or backfill
-//! - [`alert`]: alerts, their states, who acknowledged them
+//! - [`alert`]: alerts, their states, what people made of them
+//! - [`ladder`]: how long people have before it goes on without them
 //! - [`engine`]: readings in, changed alerts out
+//! - [`fatigue`]: more alerts than anybody can look at
 //! - [`retro`]: the pass over what came late
 //!
 //! # Invariants
@@ -20,6 +22,8 @@ pub mod alert;
 pub mod binding;
 mod compare;
 pub mod engine;
+pub mod fatigue;
 pub mod freshness;
+pub mod ladder;
 pub mod retro;
 pub mod rule;

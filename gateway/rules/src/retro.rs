@@ -13,7 +13,7 @@
 //! - an episode that has an alert gets no second one
 
 use crate::{
-    alert::{Alert, AlertId, AlertState, TimelineEvent},
+    alert::{Alert, AlertId, AlertState, People, TimelineEvent},
     engine::{
         Engine, ReadingInput,
         late::{HOLDS_ROW, Standing, is_same_episode},
@@ -329,6 +329,7 @@ impl LateEpisode {
         let Self { mut alert, held_at, worst, .. } = self;
         alert.late_row = Some(row);
         alert.raised_at = now;
+        alert.people = People::default();
         alert.timeline.clear();
         if let Some(worst) = worst {
             (alert.metric, alert.value) = (worst.metric, Some(worst.value));
@@ -359,11 +360,17 @@ impl Worst {
         if self.priority != other.priority || self.rule != other.rule {
             return self.priority > other.priority;
         }
-        let number = |worst: &Self| worst.value.parse::<Decimal>().ok();
-        let (Some(own), Some(others)) = (number(self), number(other)) else { return false };
+        self.is_beyond(&other.value)
+    }
+
+    /// Whether it is further outside the limit of its rule than that value.
+    #[must_use]
+    pub fn is_beyond(&self, value: &str) -> bool {
+        let number = |text: &str| text.parse::<Decimal>().ok();
+        let (Some(own), Some(other)) = (number(&self.value), number(value)) else { return false };
         match self.limit.as_deref().is_some_and(|limit| limit.starts_with(['<', '≤'])) {
-            true => own < others,
-            false => own > others,
+            true => own < other,
+            false => own > other,
         }
     }
 }

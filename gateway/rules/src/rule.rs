@@ -4,6 +4,7 @@
 //! other populations, follow-up rules and scores are checked and kept for the day patients are
 //! bound.
 
+use crate::ladder::Times;
 use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class, units::Unit};
 use serde::Deserialize;
 use std::{
@@ -47,6 +48,7 @@ pub struct RuleSet {
     events: BTreeMap<String, EventRule>,
     technical: BTreeMap<String, TechnicalRule>,
     intervals: BTreeMap<DeviceKind, f64>,
+    times: Times,
 }
 
 /// How a value is compared.
@@ -169,6 +171,7 @@ impl RuleSet {
             events: BTreeMap::new(),
             technical: BTreeMap::new(),
             intervals: BTreeMap::new(),
+            times: Times::default(),
         };
         for (kind, interval) in expected_interval_s {
             if let (Some(kind), Some(interval)) = (DeviceKind::from_name(&kind), interval) {
@@ -209,6 +212,18 @@ impl RuleSet {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// With other times of an alert's life.
+    #[must_use]
+    pub fn with_times(self, times: Times) -> Self {
+        Self { times, ..self }
+    }
+
+    /// The times of an alert's life.
+    #[must_use]
+    pub fn times(&self) -> &Times {
+        &self.times
     }
 
     /// Threshold rules that name this class.

@@ -1,4 +1,4 @@
-//! Alerts, and acknowledging them.
+//! Alerts, and what persons do with them.
 
 use super::{
     App, Problem, Route,
@@ -6,18 +6,22 @@ use super::{
     extract::{JsonBody, Path, Query},
 };
 use crate::{
-    alerts, clock,
+    alerts::act::{self, Deed, Done, Refusal},
+    clock, figures,
     people::{Action, Caller},
     query::{self, AlertFilter, with_clinic},
 };
 use axum::{
     Json,
-    extract::State,
-    http::StatusCode,
+    extract::{FromRequestParts, State},
+    http::{StatusCode, request::Parts},
     routing::{get, post},
 };
-use model::id::SiteId;
-use rules::alert::{AckReason, AcknowledgeError, AlertId, AlertState};
+use model::{id::SiteId, time::WallTime};
+use rules::{
+    alert::{AckReason, AlertId, AlertState},
+    engine::{Action as Act, ActionError},
+};
 use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::Value;
@@ -28,6 +32,13 @@ pub(super) fn routes() -> Vec<Route> {
         ("/alerts", get(list)),
         ("/alerts/{id}", get(one)),
         ("/alerts/{id}/acknowledge", post(acknowledge)),
+        ("/alerts/{id}/shelve", post(shelve)),
+        ("/alerts/{id}/unshelve", post(unshelve)),
+        ("/alerts/{id}/assign", post(assign)),
+        ("/alerts/{id}/escalate", post(escalate)),
+        ("/alerts/{id}/note", post(note)),
+        ("/alerts/{id}/undo", post(undo)),
+        ("/alerts/{id}/out-of-service", post(out_of_service).delete(in_service)),
     ]
 }
 
@@ -61,7 +72,19 @@ async fn list(
         scope: caller.scope,
     };
     let clinics = Arc::clone(&app.clinics);
-    Ok(Json(app.store.read(move |connection| query::alerts(connection, &filter, &clinics)).await?))
+    let now = clock::now();
+    let asking = move |connection: &Connection| {
+        let mut answer = query::alerts(connection, &filter, &clinics)?;
+        let is_shown = |site: &str| {
+            filter.scope.holds(site) && filter.site.as_deref().is_none_or(|of| of == site)
+        };
+        let fatigue = figures::fatigue(connection, is_shown, now)?;
+        if let Some(members) = answer.as_object_mut() {
+            members.extend(fatigue.map(|(name, value)| (name.to_owned(), value)));
+        }
+        Ok(answer)
+    };
+    Ok(Json(app.store.read(asking).await?))
 }
 
 /// Whether the caller sees alerts about the county's own service; if not, those of clinics.
@@ -97,15 +120,6 @@ async fn one(
     Ok(Json(alert))
 }
 
-/// The id of an alert if it is there and the caller may act on it.
-async fn actionable(app: &App, caller: &Caller, id: &str) -> Result<AlertId, Problem> {
-    let id = AlertId::from_hex(id).ok_or_else(not_found)?;
-    let ask = move |connection: &Connection| query::site_of_alert(connection, id);
-    let site = app.store.read(ask).await?.ok_or_else(not_found)?;
-    check(caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
-    Ok(id)
-}
-
 #[derive(Deserialize)]
 struct Acknowledge {
     reason: Option<String>,
@@ -115,33 +129,172 @@ struct Acknowledge {
 
 async fn acknowledge(
     State(app): State<App>,
-    caller: Caller,
-    Path(id): Path<String>,
+    actor: Actor,
     JsonBody(body): JsonBody<Acknowledge>,
 ) -> Result<Json<Value>, Problem> {
-    let id = actionable(&app, &caller, &id).await?;
     let reason = body.reason.as_deref().and_then(AckReason::from_name).ok_or_else(|| {
         let reasons: Vec<_> = AckReason::ALL.iter().copied().map(AckReason::name).collect();
         Problem::bad_request(format!("reason: one of {}", reasons.join(", ")))
     })?;
-    let rules = Arc::clone(&app.rules);
-    let (by, note) = (caller.name, body.note);
-    let done = alerts::acknowledge(&app.store, rules, id, by, reason, note, clock::now()).await?;
-    match done {
-        Ok(alert) => {
-            let alert = with_clinic(alert, &app.clinics);
-            app.events.publish("alert", &alert, None);
-            Ok(Json(alert))
+    act(&app, actor, Deed::Alert(Act::Acknowledge { reason, note: body.note })).await
+}
+
+#[derive(Deserialize)]
+struct Shelve {
+    reason: String,
+    until: String,
+    second: Option<String>,
+}
+
+async fn shelve(
+    State(app): State<App>,
+    actor: Actor,
+    JsonBody(Shelve { reason, until, second }): JsonBody<Shelve>,
+) -> Result<Json<Value>, Problem> {
+    let until_ms = moment("until", Some(&until))?.unwrap_or_default();
+    let until = WallTime::from_unix_ms(until_ms);
+    let reason = said("reason", reason)?;
+    act(&app, actor, Deed::Alert(Act::Shelve { reason, until, second })).await
+}
+
+async fn unshelve(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Problem> {
+    act(&app, actor, Deed::Alert(Act::Unshelve)).await
+}
+
+#[derive(Deserialize)]
+struct Assign {
+    to: String,
+    #[serde(default)]
+    note: String,
+}
+
+async fn assign(
+    State(app): State<App>,
+    actor: Actor,
+    JsonBody(Assign { to, note }): JsonBody<Assign>,
+) -> Result<Json<Value>, Problem> {
+    act(&app, actor, Deed::Alert(Act::Assign { to, note })).await
+}
+
+#[derive(Deserialize)]
+struct Note {
+    #[serde(default)]
+    note: String,
+}
+
+async fn escalate(
+    State(app): State<App>,
+    actor: Actor,
+    JsonBody(Note { note }): JsonBody<Note>,
+) -> Result<Json<Value>, Problem> {
+    act(&app, actor, Deed::Alert(Act::Escalate { note })).await
+}
+
+async fn note(
+    State(app): State<App>,
+    actor: Actor,
+    JsonBody(Note { note }): JsonBody<Note>,
+) -> Result<Json<Value>, Problem> {
+    let text = said("note", note)?;
+    act(&app, actor, Deed::Alert(Act::Note { text })).await
+}
+
+async fn undo(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Problem> {
+    act(&app, actor, Deed::Alert(Act::Undo)).await
+}
+
+#[derive(Deserialize)]
+struct OutOfService {
+    reason: String,
+}
+
+async fn out_of_service(
+    State(app): State<App>,
+    actor: Actor,
+    JsonBody(OutOfService { reason }): JsonBody<OutOfService>,
+) -> Result<Json<Value>, Problem> {
+    let reason = said("reason", reason)?;
+    act(&app, actor, Deed::TakeOutOfService { reason }).await
+}
+
+async fn in_service(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Problem> {
+    act(&app, actor, Deed::PutBackInService).await
+}
+
+/// Somebody who may act on the alert of the path.
+struct Actor {
+    by: String,
+    id: AlertId,
+}
+
+impl FromRequestParts<App> for Actor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        let Path(id) = Path::<String>::from_request_parts(parts, app).await?;
+        let id = AlertId::from_hex(&id).ok_or_else(not_found)?;
+        let ask = move |connection: &Connection| query::site_of_alert(connection, id);
+        let site = app.store.read(ask).await?.ok_or_else(not_found)?;
+        check(&caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
+        Ok(Self { by: caller.name, id })
+    }
+}
+
+/// Words that must be there.
+fn said(what: &str, words: String) -> Result<String, Problem> {
+    match words.trim().is_empty() {
+        true => Err(Problem::bad_request(format!("{what}: say it in a few words"))),
+        false => Ok(words),
+    }
+}
+
+async fn act(app: &App, Actor { by, id }: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
+    let done = act::act(&app.store, app.rules.rules(), id, by, deed, clock::now()).await?;
+    let Done { alert, changed } = done.map_err(refused)?;
+    for alert in changed {
+        app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
+    }
+    Ok(Json(with_clinic(alert, &app.clinics)))
+}
+
+/// What happened instead, and what to do.
+fn refused(refusal: Refusal) -> Problem {
+    let error = match refusal {
+        Refusal::Rules(ActionError::NotFound) => return not_found(),
+        Refusal::Rules(error) => error,
+        Refusal::Nobody { name } => {
+            let text = format!("nobody called \"{name}\" acts on alerts; name a nurse or doctor");
+            return Problem::bad_request(text);
         }
-        Err(AcknowledgeError::NotFound) => Err(not_found()),
-        Err(error @ AcknowledgeError::AlreadyAcknowledged { .. }) => {
-            let problem =
-                Problem::new(StatusCode::CONFLICT, "Somebody was first", error.to_string());
-            let AcknowledgeError::AlreadyAcknowledged { by } = error else { return Err(problem) };
-            Err(problem.with("acknowledged_by", by))
+    };
+    let first = |by: &str| (StatusCode::CONFLICT, "Somebody was first", Some(by.to_owned()));
+    let (status, title, by) = match &error {
+        ActionError::AlreadyAcknowledged { by }
+        | ActionError::AlreadyShelved { by, .. }
+        | ActionError::OutOfService { by } => first(by),
+        ActionError::NotYours { by } => {
+            (StatusCode::CONFLICT, "Somebody else did it", Some(by.clone()))
         }
-        Err(error @ AcknowledgeError::NotActive) => {
-            Err(Problem::new(StatusCode::CONFLICT, "It is over", error.to_string()))
+        ActionError::NotFound | ActionError::NotActive => {
+            (StatusCode::CONFLICT, "It is over", None)
         }
+        ActionError::NotShelved
+        | ActionError::InService
+        | ActionError::AtTheTop
+        | ActionError::NothingToUndo { .. } => {
+            (StatusCode::CONFLICT, "There is nothing to do", None)
+        }
+        ActionError::ShelfOver
+        | ActionError::ShelfTooLong { .. }
+        | ActionError::SecondNeeded { .. } => {
+            (StatusCode::BAD_REQUEST, "It may not be shelved so", None)
+        }
+    };
+    let problem = Problem::new(status, title, error.to_string());
+    match (&error, by) {
+        (ActionError::AlreadyAcknowledged { by }, _) => problem.with("acknowledged_by", by.clone()),
+        (_, Some(by)) => problem.with("by", by),
+        (_, None) => problem,
     }
 }

@@ -15,6 +15,9 @@ use serde::de::DeserializeOwned;
 /// The body as JSON.
 pub(super) struct JsonBody<T>(pub(super) T);
 
+/// The body as text.
+pub(super) struct TextBody(pub(super) String);
+
 /// The query of the address.
 pub(super) struct Query<T>(pub(super) T);
 
@@ -27,6 +30,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let Json(body) = Json::from_request(request, state).await?;
         Ok(Self(body))
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for TextBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let read = String::from_request(request, state).await;
+        read.map(Self).map_err(|rejection| of_body(rejection.status(), &rejection.body_text()))
     }
 }
 
@@ -50,12 +62,15 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        let (status, text) = (rejection.status(), rejection.body_text());
-        if status == StatusCode::PAYLOAD_TOO_LARGE {
-            return Self::new(status, "The body is too large", "send less");
-        }
-        Self::new(status, MISUNDERSTOOD, format!("body: {text}; see /api/v1/openapi.json"))
+        of_body(rejection.status(), &rejection.body_text())
     }
+}
+
+fn of_body(status: StatusCode, text: &str) -> Problem {
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(status, "The body is too large", "send less");
+    }
+    Problem::new(status, MISUNDERSTOOD, format!("body: {text}; see /api/v1/openapi.json"))
 }
 
 impl From<QueryRejection> for Problem {

@@ -4,6 +4,7 @@ mod clocks;
 mod cost;
 mod edge;
 mod evaluation;
+mod life;
 
 use super::*;
 use crate::{disk::DiskState, people::Scope, reading::Group, store::Store};
@@ -348,6 +349,7 @@ fn a_live_state_is_answered_by_an_ack() {
         online: true,
         connection: 1,
         agent_version: "0.1.0".to_owned(),
+        policy: None,
         outbox: OUTBOX,
         backlog: [0; 3],
         clock: ClockQuality::Synchronised,
@@ -467,6 +469,7 @@ fn an_older_word_about_a_site_changes_nothing() {
             online,
             connection,
             agent_version: "0.1.0".into(),
+            policy: None,
             outbox: OUTBOX,
             backlog: [0, 2, 0],
             clock: ClockQuality::Synchronised,

@@ -288,13 +288,12 @@ fn add_to_summary(
         .optional()?;
     let Some(before) = before else { return Ok(()) };
     let mut worst: Map<String, Value> = serde_json::from_str(&before).unwrap_or_default();
-    for Worst { rule, priority, metric, value, comparator, at, .. } in &settled.worst {
-        let told = json!({
-            "device": device.as_str(), "rule": rule, "priority": priority.name(),
-            "metric": metric.map(Metric::name), "value": value, "comparator": comparator,
-            "unit": metric.and_then(reading::usual_unit), "at": clock::rfc3339(at.unix_ms()),
-        });
-        worst.insert(format!("{device}|{rule}"), told);
+    for value in &settled.worst {
+        let place = format!("{device}|{}", value.rule);
+        let known = worst.get(&place).and_then(|known| known.get("value")?.as_str());
+        if known.is_none_or(|known| value.is_beyond(known)) {
+            worst.insert(place, worst_told(device, value));
+        }
     }
     connection
         .prepare_cached(
@@ -308,6 +307,15 @@ fn add_to_summary(
             Value::Object(worst).to_string()
         ])
         .map(drop)
+}
+
+fn worst_told(device: &DeviceId, worst: &Worst) -> Value {
+    let Worst { rule, priority, metric, value, comparator, at, .. } = worst;
+    json!({
+        "device": device.as_str(), "rule": rule, "priority": priority.name(),
+        "metric": metric.map(Metric::name), "value": value, "comparator": comparator,
+        "unit": metric.and_then(reading::usual_unit), "at": clock::rfc3339(at.unix_ms()),
+    })
 }
 
 /// What a stored group needs to be judged.

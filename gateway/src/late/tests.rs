@@ -4,7 +4,10 @@ mod cost;
 
 use super::*;
 use crate::{
-    alerts,
+    alerts::{
+        self,
+        act::{self, Deed},
+    },
     intake::{Delivery, Taken, take},
     query,
     store::Store,
@@ -19,8 +22,8 @@ use model::{
     time::{ClockQuality, DeviceTime, Observed},
     units::Unit,
 };
-use rules::{alert::AckReason, rule::RuleSet};
-use std::path::Path;
+use rules::{alert::AckReason, engine::Action, rule::RuleSet};
+use std::{path::Path, sync::Arc};
 use uplink_proto::{envelope::Envelope, state::SiteState};
 
 const BASE_MS: i64 = 1_795_335_300_000;
@@ -106,6 +109,7 @@ impl County {
             online,
             connection: self.connection,
             agent_version: "0.1.0".into(),
+            policy: None,
             outbox: OUTBOX,
             backlog,
             holds_s: None,
@@ -161,9 +165,10 @@ impl County {
     fn acknowledge(&self, now: i64, alert: &Value) -> Value {
         let id = rules::alert::AlertId::from_hex(alert["id"].as_str().unwrap()).unwrap();
         let (rules, by) = (Arc::clone(&self.rules), "nurse.li".to_owned());
-        let reason = AckReason::AtBedside;
-        let done = alerts::acknowledge(&self.store, rules, id, by, reason, String::new(), at(now));
-        self.runtime.block_on(done).unwrap().unwrap()
+        let (reason, note) = (AckReason::AtBedside, String::new());
+        let deed = Deed::Alert(Action::Acknowledge { reason, note });
+        let done = act::act(&self.store, rules, id, by, deed, at(now));
+        self.runtime.block_on(done).unwrap().unwrap().alert
     }
 }
 
@@ -662,4 +667,18 @@ fn a_site_says_that_it_sends_what_waited_and_what_that_was() {
     // What comes late another time is told by itself.
     county.hear(DAY, heart_rate(DAY - HOUR..DAY - HOUR + 3, 72));
     assert_eq!(county.site()["late"]["readings"], 3);
+}
+
+#[test]
+fn of_what_several_passes_find_the_worst_is_told() {
+    let (mut county, until) = after_an_outage(97);
+    county.state(until, true, [0; 3]);
+    county.hear(until + 15, vec![glucose(until + 15, until - 5 * HOUR, 100)]);
+    // The meter is waited for still.
+    assert_eq!(county.due(until + 20), ["ecg-01"]);
+    county.pass(until + 20);
+    county.hear(until + 22, spo2(-1000..-970, 84));
+    county.pass(until + 40);
+    let late = county.site()["late"].clone();
+    assert_eq!(json!([late["alerts"], late["worst"][0]["value"]]), json!([2, "82"]));
 }

@@ -179,7 +179,7 @@ impl Delivery {
                     (_, _, Some(why)) => Outcome::failed(why),
                     (Via::Webhook(webhook), Some(poster), _) => {
                         let Waiting { alert, step, number, at_ms, .. } = waiting;
-                        let key = message::key(alert, step, *number, *at_ms);
+                        let key = message::key(&self.sink.name, alert, step, *number, *at_ms);
                         poster.post(webhook, &key, at, message).await
                     }
                     (Via::Webhook(_), None, _) => Outcome::failed(String::new()),
@@ -255,26 +255,34 @@ fn has_old(connection: &Connection, sink: &str, now: WallTime) -> rusqlite::Resu
 }
 
 /// What may be tried now, a summary first, then by priority. Nothing of an alert goes before what
-/// it has waiting already.
+/// it has waiting already: that is looked up by the alert (the `+` keeps SQLite from going through
+/// all that waits instead).
 fn due(
     connection: &Connection,
     sink: &str,
     now: WallTime,
     limit: usize,
 ) -> rusqlite::Result<Vec<Waiting>> {
+    // Nothing waits for longer: the clock was set back.
+    let far_ms = i64::try_from(AGAIN_MAX.as_millis()).unwrap_or(i64::MAX);
+    let far_ms = now.unix_ms().saturating_add(far_ms);
     connection
         .prepare_cached(
             "SELECT due.id, due.alert, step, number, due.priority, at_ms, attempts, due.body,
                alert.state
              FROM notification AS due LEFT JOIN alert ON alert.id = due.alert
-             WHERE sink = ?1 AND due.state = 'waiting' AND due_ms <= ?2 AND old_ms > ?2
+             WHERE sink = ?1 AND due.state = 'waiting' AND old_ms > ?2
+             AND (due_ms <= ?2 OR due_ms > ?4)
              AND NOT EXISTS (SELECT 1 FROM notification AS before
-               WHERE before.sink = ?1 AND before.alert = due.alert AND before.id < due.id
-               AND before.state IN ('waiting', 'in_summary'))
+               WHERE before.sink = ?1 AND before.alert = due.alert AND +before.id < due.id
+               AND +before.state IN ('waiting', 'in_summary'))
              ORDER BY due.alert <> '', CASE due.priority WHEN 'high' THEN 0 WHEN 'medium' THEN 1
                ELSE 2 END, due.id LIMIT ?3",
         )?
-        .query_map(params![sink, now.unix_ms(), i64::try_from(limit).unwrap_or(1)], waiting)?
+        .query_map(
+            params![sink, now.unix_ms(), i64::try_from(limit).unwrap_or(1), far_ms],
+            waiting,
+        )?
         .collect()
 }
 
@@ -315,7 +323,7 @@ fn sum_up(connection: &Connection, sink: &str, now: WallTime) -> rusqlite::Resul
         .collect();
     // The newest: they are the ones that may still matter.
     let left_out = old.len().saturating_sub(LISTED_MAX);
-    let steps: Vec<Value> = old.iter().skip(left_out).map(listed).collect();
+    let steps: Vec<Value> = old.iter().skip(left_out).map(|step| listed(sink, step)).collect();
     let priority = Priority::ALL.into_iter().rev().find(|priority| count(*priority) > 0);
     let body = json!({
         "counts": counts, "first_at": rfc3339(first), "last_at": rfc3339(last),
@@ -353,11 +361,11 @@ fn sum_up(connection: &Connection, sink: &str, now: WallTime) -> rusqlite::Resul
 }
 
 /// A step in a summary.
-fn listed(waiting: &Waiting) -> Value {
+fn listed(sink: &str, waiting: &Waiting) -> Value {
     let Waiting { alert, step, number, at_ms, priority, body, state, .. } = waiting;
     let of_alert = |key| body.get(key).cloned().unwrap_or_default();
     json!({
-        "key": message::key(alert, step, *number, *at_ms), "alert": alert, "step": step,
+        "key": message::key(sink, alert, step, *number, *at_ms), "alert": alert, "step": step,
         "number": number, "priority": priority, "at": rfc3339(*at_ms), "state": state,
         "site": of_alert("site"), "device": of_alert("device"),
         "message_zh": of_alert("message_zh"), "message_en": of_alert("message_en"),

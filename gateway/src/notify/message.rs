@@ -48,10 +48,11 @@ pub(super) struct About<'a> {
 }
 
 /// Names a step, or a summary, wherever and however often it is told.
-pub(super) fn key(alert: &str, step: &str, number: u32, at_ms: i64) -> String {
+pub(super) fn key(sink: &str, alert: &str, step: &str, number: u32, at_ms: i64) -> String {
     match step {
-        SUMMARY => format!("{SUMMARY}-{at_ms}-{number}"),
-        step => format!("{alert}-{step}-{number}"),
+        // A restored county begins to count anew.
+        SUMMARY => format!("{sink}.{at_ms}.{SUMMARY}.{number}"),
+        step => format!("{sink}.{alert}.{step}.{number}"),
     }
 }
 
@@ -75,7 +76,7 @@ pub(super) fn told(waiting: &Waiting, about: About<'_>) -> Value {
     let age_ms = about.now.unix_ms().saturating_sub(*at_ms).max(0);
     let mut message = json!({
         "version": VERSION,
-        "key": key(alert, step, *number, *at_ms),
+        "key": key(&about.sink.name, alert, step, *number, *at_ms),
         "sink": about.sink.name,
         "language": about.sink.language.name(),
         "step": step, "number": number,

@@ -124,9 +124,9 @@ pub(crate) fn list(connection: &Connection, filter: &Filter) -> rusqlite::Result
 fn notification(row: &Row<'_>) -> rusqlite::Result<(i64, Value)> {
     let text = |name| row.get::<_, String>(name);
     let (alert, step, number) = (text("alert")?, text("step")?, row.get("number")?);
-    let (id, at_ms) = (row.get("id")?, row.get("at_ms")?);
+    let (id, at_ms, sink) = (row.get("id")?, row.get("at_ms")?, text("sink")?);
     let told = json!({
-        "id": id, "key": message::key(&alert, &step, number, at_ms), "sink": text("sink")?,
+        "id": id, "key": message::key(&sink, &alert, &step, number, at_ms), "sink": sink,
         "alert": Some(&alert).filter(|alert| !alert.is_empty()), "step": step, "number": number,
         "priority": text("priority")?, "site": row.get::<_, Option<String>>("site")?,
         "at": rfc3339(at_ms), "made_at": rfc3339(row.get("made_ms")?),

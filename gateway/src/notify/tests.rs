@@ -66,6 +66,7 @@ fn alert(device: &str, at: WallTime) -> Alert {
         acknowledged: None,
         retro: false,
         late_row: None,
+        people: rules::alert::People::default(),
         time_suspect: false,
         recurrences: 0,
         timeline: Vec::new(),
@@ -76,8 +77,7 @@ fn alert(device: &str, at: WallTime) -> Alert {
 
 fn happened(alert: &mut Alert, what: TimelineEvent, at: WallTime) {
     let number = u32::try_from(alert.timeline.len()).unwrap() + 1;
-    let (detail, note) = (String::new(), String::new());
-    alert.timeline.push(TimelineEntry { number, at, what, by: None, detail, reason: None, note });
+    alert.timeline.push(TimelineEntry { number, ..TimelineEntry::new(at, what) });
 }
 
 struct County {
@@ -245,7 +245,7 @@ async fn a_message_is_delivered_in_order_and_again_until_it_is() {
     let said = county.said();
     let told: Vec<_> = said.iter().map(|told| (told["step"].as_str(), &told["attempt"])).collect();
     assert_eq!(told, [(Some("raised"), &json!(2)), (Some("recurred"), &json!(2))]);
-    assert_eq!(said[0]["key"], format!("{}-raised-1", alert.id));
+    assert_eq!(said[0]["key"], format!("lamp.{}.raised.1", alert.id));
     assert_eq!(said[0]["alert"]["message"], alert.message_en);
     assert_eq!(said[0]["link"], "https://county.example:8443/");
     let attempts = "SELECT detail FROM notification_attempt ORDER BY id";
@@ -278,11 +278,19 @@ async fn old_news_is_told_in_one_summary_before_what_follows_it() {
     assert_eq!(summary["counts"], json!({"high": 150, "medium": 0, "low": 0}));
     assert_eq!(summary["left_out"], 50);
     assert_eq!(summary["steps"].as_array().unwrap().len(), 100);
-    assert_eq!(summary["steps"][0]["key"], format!("{}-raised-1", alerts[50].id));
+    assert_eq!(summary["steps"][0]["key"], format!("phone.{}.raised.1", alerts[50].id));
     let text = said[0]["text"].as_str().unwrap();
     assert!(text.contains("150 high") && text.contains("2 h 5 min ago"), "{text}");
     let left = "SELECT state FROM notification WHERE state <> 'delivered'";
     assert!(county.rows(left).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_holds_nothing_up() {
+    let county = County::with(&[sink("phone", command("/bin/true"))]).await;
+    county.note(&alert("ecg-01", clock::now())).await;
+    county.change("UPDATE notification SET due_ms = due_ms + 86400000").await;
+    county.deliver(sink("phone", command("/bin/true"))).await;
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ impl Engine {
             silence: None::<Silence>,
             box_lost: None,
             cut_off: false,
+            out_of_service: None,
             episodes: BTreeMap::new(),
             ..self.clone()
         }
@@ -105,7 +106,7 @@ impl Engine {
     /// Whether an alert of the family holds, as far as anybody knows; its id.
     pub(crate) fn active(&self, family: &str) -> Option<AlertId> {
         let alert = self.episodes.get(family)?.alert.as_ref()?;
-        alert.state.is_active().then_some(alert.id)
+        alert.condition().is_active().then_some(alert.id)
     }
 
     /// The pass found an episode of which that alert is a part; the alert if that changed it.
@@ -123,7 +124,7 @@ impl Engine {
     pub(crate) fn adopt_late(
         &mut self,
         rules: &RuleSet,
-        alert: Alert,
+        mut alert: Alert,
         now: WallTime,
     ) -> Vec<Alert> {
         let keys: Vec<String> = match alert.state.is_active() {
@@ -148,6 +149,8 @@ impl Engine {
             }
             episode.firing.entry(key).or_insert_with(|| firing.clone());
         }
+        alert.people.out_of_service = self.out_of_service.is_some();
+        alert.set_aside();
         let mut changed = Vec::from_iter(episode.adopt_late(alert.clone(), now));
         changed.push(alert);
         changed
@@ -206,7 +209,7 @@ impl Episode {
         let is_unseen = alert.acknowledged.as_ref().is_none_or(|by| by.at < peak_at);
         let is_higher = peak > alert.priority;
         let came_back = alert.cleared_at.and_then(|cleared| found.raised_after(cleared));
-        match alert.state {
+        match alert.condition() {
             state if state.is_active() => {
                 let holds = peak == Priority::High && standing == Standing::Outside;
                 if holds {
@@ -219,11 +222,12 @@ impl Episode {
                     };
                     alert.tell(now, what, None, found.rule().to_owned());
                     alert.priority = peak;
-                    alert.acknowledged = None;
-                    for state in self.before_unknown.iter_mut().chain([&mut alert.state]) {
-                        if *state == AlertState::ActiveAck {
-                            *state = AlertState::ActiveUnack;
-                        }
+                    alert.begin_anew();
+                    alert.take_off_shelf(now);
+                    self.before_unknown = self.before_unknown.map(|_| AlertState::ActiveUnack);
+                    match state {
+                        AlertState::Unknown => alert.take_back(now),
+                        _ => alert.sound(now),
                     }
                 }
             }
@@ -234,9 +238,9 @@ impl Episode {
             AlertState::Closed if !is_over && is_unseen && (is_higher || came_back.is_some()) => {
                 alert.note_late(found, now);
                 if alert.priority > Priority::Low {
-                    alert.state = AlertState::ClearedUnack;
-                    alert.acknowledged = None;
+                    alert.begin_anew();
                     alert.retro = true;
+                    alert.wait(now);
                 }
             }
             _ => {}
@@ -246,9 +250,9 @@ impl Episode {
 
     /// Takes over an alert that only the pass has found; one that had to be closed for it.
     fn adopt_late(&mut self, alert: Alert, now: WallTime) -> Option<Alert> {
-        let is_newest = alert.state.is_active()
+        let is_newest = alert.condition().is_active()
             || self.alert.as_ref().is_none_or(|present| {
-                !present.state.is_active() && present.started_at < alert.started_at
+                !present.condition().is_active() && present.started_at < alert.started_at
             });
         if is_newest {
             let closed = self.put_aside(now);
@@ -256,7 +260,7 @@ impl Episode {
             self.alert = Some(alert);
             return closed;
         }
-        if alert.state == AlertState::ClearedUnack && self.unseen.len() < UNSEEN_MAX {
+        if alert.condition() == AlertState::ClearedUnack && self.unseen.len() < UNSEEN_MAX {
             let place = self.unseen.partition_point(|known| known.started_at < alert.started_at);
             self.unseen.insert(place, alert);
         }

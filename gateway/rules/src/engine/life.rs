@@ -1,10 +1,12 @@
 //! The life of one family's alert (alert rules, "Life of an alert").
 //!
+//! Not here: what people do with it ([`super::people`]), what time alone does ([`super::timer`]).
+//!
 //! # Invariants
 //! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
 //!   follows it
 
-use crate::alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState, TimelineEvent};
+use crate::alert::{Alert, AlertId, AlertState, People, TimelineEvent};
 use model::{
     alarm::Priority,
     id::{DeviceId, SiteId},
@@ -16,8 +18,6 @@ use std::collections::BTreeMap;
 
 /// What comes back within this time of clearing is the same alert.
 pub(super) const SAME_EPISODE_MS: i64 = 5 * 60_000;
-/// A medium alert that cleared unseen closes by itself after this.
-const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
 /// Earlier alerts of one family that wait for a person: one each 10 min of a night of five hours.
 pub(super) const UNSEEN_MAX: usize = 32;
 
@@ -29,7 +29,7 @@ const IN_DOUBT_ZH: &str = ",时间存疑";
 const IN_DOUBT_EN: &str = ", time in doubt";
 
 /// What an alert whose rules are not known any more holds on to.
-const ADOPTED: &str = "";
+pub(super) const ADOPTED: &str = "";
 
 /// One rule that holds.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -81,6 +81,12 @@ pub(super) struct Episode {
     pub(super) unseen: Vec<Alert>,
     /// State to return to when the device speaks again.
     pub(super) before_unknown: Option<AlertState>,
+    /// Since when nobody knows, by the county's clock.
+    #[serde(default)]
+    pub(super) unknown_since: Option<WallTime>,
+    /// The device or bed was taken off: what begins is set aside.
+    #[serde(default)]
+    pub(super) out_of_service: bool,
     /// The alert began late and its device has not been heard since: if it ends so, it is history.
     #[serde(default)]
     began_late: bool,
@@ -92,13 +98,13 @@ impl Episode {
         if alert.state == AlertState::Closed {
             return;
         }
-        if alert.state.is_active() {
+        if alert.condition().is_active() {
             let acknowledged = alert.acknowledged.is_some();
             self.before_unknown = Some(match acknowledged {
                 true => AlertState::ActiveAck,
                 false => AlertState::ActiveUnack,
             });
-            alert.state = AlertState::Unknown;
+            alert.go(AlertState::Unknown);
             let rule = alert.rules.first().map_or("", String::as_str);
             let says = [
                 alert.message_zh.trim_end_matches(IN_DOUBT_ZH),
@@ -191,7 +197,7 @@ impl Episode {
     ) -> Option<Alert> {
         let begin = self.pending_since().unwrap_or(worst.since);
         let same_episode = self.alert.take_if(|alert| {
-            alert.state.is_active()
+            alert.condition().is_active()
                 || alert.cleared_at.is_some_and(|cleared| {
                     worst.since.unix_ms().saturating_sub(cleared.unix_ms()) <= SAME_EPISODE_MS
                 })
@@ -213,33 +219,37 @@ impl Episode {
                 worst,
             )
         });
-        if !alert.state.is_active() {
+        if !alert.condition().is_active() {
             // One that waits for a person does not become history by what followed it.
-            self.began_late = late && alert.state == AlertState::Closed;
+            self.began_late = late && alert.condition() == AlertState::Closed;
             alert.retro = false;
-            alert.state = AlertState::ActiveUnack;
             alert.cleared_at = None;
-            alert.acknowledged = None;
+            alert.begin_anew();
+            alert.people.assigned_to = None;
             alert.recurrences += 1;
+            if worst.priority > alert.priority {
+                alert.take_off_shelf(now);
+            }
             alert.priority = worst.priority;
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
+            alert.sound(now);
         }
-        if late && alert.state == AlertState::ActiveUnack {
-            self.before_unknown = Some(alert.state);
-            alert.state = AlertState::Unknown;
+        if late && alert.condition() == AlertState::ActiveUnack {
+            self.before_unknown = Some(AlertState::ActiveUnack);
+            self.unknown_since = Some(now);
+            alert.go(AlertState::Unknown);
             alert.late_row = Some(LATE_ALARM_ROW);
+        }
+        if self.out_of_service && !alert.people.out_of_service {
+            alert.people.out_of_service = true;
+            alert.set_aside();
+            alert.tell(now, TimelineEvent::OutOfService, None, String::new());
         }
         if worst.priority > alert.priority {
             alert.tell(now, TimelineEvent::PriorityRose, None, worst.rule.clone());
             alert.priority = worst.priority;
-            // It is another danger than the one somebody has in hand; the story keeps who had it.
-            alert.acknowledged = None;
-            for state in self.before_unknown.iter_mut().chain([&mut alert.state]) {
-                if *state == AlertState::ActiveAck {
-                    *state = AlertState::ActiveUnack;
-                }
-            }
-        } else if worst.priority < alert.priority && alert.state == AlertState::ActiveAck {
+            self.rise(&mut alert, now);
+        } else if worst.priority < alert.priority && alert.condition() == AlertState::ActiveAck {
             alert.tell(now, TimelineEvent::PriorityFell, None, worst.rule.clone());
             alert.priority = worst.priority;
         }
@@ -268,33 +278,46 @@ impl Episode {
         closed
     }
 
+    /// It is another danger than the one somebody has in hand, or has put on the shelf; the story
+    /// keeps who had it.
+    fn rise(&mut self, alert: &mut Alert, now: WallTime) {
+        alert.take_off_shelf(now);
+        if alert.acknowledged.is_some() {
+            alert.begin_anew();
+        }
+        self.before_unknown = self.before_unknown.map(|_| AlertState::ActiveUnack);
+        match alert.condition() {
+            AlertState::ActiveUnack | AlertState::ActiveAck => alert.sound(now),
+            _ => alert.take_back(now),
+        }
+    }
+
     /// Keeps an alert that nobody has seen when another takes its place; the oldest of too many is
     /// closed.
     pub(super) fn put_aside(&mut self, now: WallTime) -> Option<Alert> {
-        let waits = |alert: &mut Alert| alert.state == AlertState::ClearedUnack;
+        self.forget(now);
+        let waits = |alert: &mut Alert| alert.state != AlertState::Closed;
         self.unseen.extend(self.alert.take_if(waits));
         if self.unseen.len() <= UNSEEN_MAX {
             return None;
         }
         let mut oldest = self.unseen.remove(0);
         let why = format!("nobody came, and {UNSEEN_MAX} more of this kind followed");
-        oldest.state = AlertState::Closed;
-        oldest.tell(now, TimelineEvent::Closed, None, why);
+        oldest.close(now, None, &why);
         Some(oldest)
     }
 
     /// A device that is silent cannot say that what is unknown is over.
     fn clear_heard(&mut self, now: WallTime, t_meas: WallTime) {
-        if self.alert.as_ref().is_some_and(|alert| alert.state != AlertState::Unknown) {
+        if self.alert.as_ref().is_some_and(|alert| alert.condition() != AlertState::Unknown) {
             self.clear(now, t_meas, "");
         }
     }
 
-    fn clear(&mut self, now: WallTime, t_meas: WallTime, why: &str) {
-        let Some(alert) = self.alert.as_mut().filter(|alert| alert.state.is_active()) else {
-            return;
-        };
-        let state = match alert.state {
+    pub(super) fn clear(&mut self, now: WallTime, t_meas: WallTime, why: &str) {
+        let active = |alert: &&mut Alert| alert.condition().is_active();
+        let Some(alert) = self.alert.as_mut().filter(active) else { return };
+        let state = match alert.condition() {
             AlertState::Unknown => self.before_unknown.take().unwrap_or(AlertState::ActiveUnack),
             state => state,
         };
@@ -302,112 +325,85 @@ impl Episode {
         alert.retro = std::mem::take(&mut self.began_late);
         alert.cleared_at = Some(t_meas);
         alert.tell(now, TimelineEvent::Cleared, None, why.to_owned());
-        let over = alert.retro || alert.priority == Priority::Low || state == AlertState::ActiveAck;
-        alert.state = if over { AlertState::Closed } else { AlertState::ClearedUnack };
-        if alert.state == AlertState::Closed {
+        // Whoever took the device off knows what it says meanwhile.
+        let seen = state == AlertState::ActiveAck || alert.people.out_of_service;
+        if alert.retro || alert.priority == Priority::Low || seen {
             alert.tell(now, TimelineEvent::Closed, None, why.to_owned());
+            alert.go(AlertState::Closed);
+        } else {
+            alert.wait(now);
         }
     }
 
     /// Nothing fires any more because the device was taken away; the alert if that changed it.
     pub(super) fn withdraw(&mut self, now: WallTime, at: WallTime, why: &str) -> Option<Alert> {
-        let active = self.alert.as_ref().is_some_and(|alert| alert.state.is_active());
+        let active = self.alert.as_ref().is_some_and(|alert| alert.condition().is_active());
         self.firing.clear();
         self.clear(now, at, why);
         self.alert.clone().filter(|_| active)
     }
 
-    /// Acknowledges the alert of that id; `None` where it is not of this family.
-    pub(super) fn acknowledge(
-        &mut self,
-        id: AlertId,
-        by: &str,
-        reason: AckReason,
-        note: &str,
-        now: WallTime,
-    ) -> Option<Result<Alert, AcknowledgeError>> {
-        if let Some(place) = self.unseen.iter().position(|alert| alert.id == id) {
-            let mut alert = self.unseen.remove(place);
-            return Some(alert.acknowledge(by, reason, note, now, None).map(|()| alert));
-        }
-        self.alert.as_ref().filter(|alert| alert.id == id)?;
-        Some(self.acknowledge_present(by, reason, note, now))
-    }
-
-    fn acknowledge_present(
-        &mut self,
-        by: &str,
-        reason: AckReason,
-        note: &str,
-        now: WallTime,
-    ) -> Result<Alert, AcknowledgeError> {
-        let present = self.present();
-        let alert = self.alert.as_mut().ok_or(AcknowledgeError::NotFound)?;
-        alert.acknowledge(by, reason, note, now, present)?;
-        if self.firing.remove(ADOPTED).is_some() && self.firing.is_empty() {
-            // Nothing will ever say that it is over: the person has.
-            self.before_unknown = Some(AlertState::ActiveAck);
-            self.clear(now, now, "");
-            return self.alert.clone().ok_or(AcknowledgeError::NotFound);
-        }
-        // Whoever has an unknown alert in hand has it when it is known again.
-        let alert = self.alert.clone().ok_or(AcknowledgeError::NotFound)?;
-        let unknown = alert.state == AlertState::Unknown;
-        self.before_unknown = unknown.then_some(AlertState::ActiveAck);
-        Ok(alert)
-    }
-
     /// The device fell silent; the alert if that changed it.
     pub(super) fn become_unknown(&mut self, now: WallTime) -> Option<Alert> {
         let active = |alert: &&mut Alert| {
-            matches!(alert.state, AlertState::ActiveUnack | AlertState::ActiveAck)
+            matches!(alert.condition(), AlertState::ActiveUnack | AlertState::ActiveAck)
         };
         let alert = self.alert.as_mut().filter(active)?;
-        self.before_unknown = Some(alert.state);
-        alert.state = AlertState::Unknown;
+        self.before_unknown = Some(alert.condition());
+        self.unknown_since = Some(now);
+        alert.go(AlertState::Unknown);
         alert.tell(now, TimelineEvent::BecameUnknown, None, String::new());
         Some(alert.clone())
     }
 
     /// The device speaks again; the alert if that changed it.
+    ///
+    /// While nobody knew, nobody was told: the next persons have that much longer.
     pub(super) fn become_known(&mut self, now: WallTime) -> Option<Alert> {
         self.began_late = false;
         self.firing.values_mut().for_each(|firing| firing.late = false);
         let before = self.before_unknown.take()?;
-        let alert = self.alert.as_mut().filter(|alert| alert.state == AlertState::Unknown)?;
-        alert.state = before;
+        let since = self.unknown_since.take();
+        let unknown = |alert: &&mut Alert| alert.condition() == AlertState::Unknown;
+        let alert = self.alert.as_mut().filter(unknown)?;
+        let unanswered_ms = since.map_or(0, |since| {
+            since.unix_ms().saturating_sub(alert.unanswered_since().unix_ms()).max(0)
+        });
+        let from = WallTime::from_unix_ms(now.unix_ms().saturating_sub(unanswered_ms));
+        alert.people.unanswered_since = Some(from);
+        alert.go(before);
         alert.tell(now, TimelineEvent::Known, None, String::new());
         Some(alert.clone())
     }
 
-    /// When the next of its alerts closes by itself.
-    pub(super) fn closes_at(&self) -> Option<WallTime> {
-        self.alerts().filter_map(closes_at).min()
-    }
-
-    /// Closes the alerts whose time is over; those that changed.
-    pub(super) fn close_by_themselves(&mut self, now: WallTime) -> Vec<Alert> {
-        let mut closed = Vec::new();
-        for alert in self.unseen.iter_mut().chain(&mut self.alert) {
-            if closes_at(alert).is_some_and(|at| at <= now) {
-                alert.state = AlertState::Closed;
-                alert.tell(now, TimelineEvent::Closed, None, String::new());
-                closed.push(alert.clone());
-            }
+    /// Another alert stands for this one, or does no more; the alert if that changed it.
+    pub(super) fn stand_behind(&mut self, now: WallTime, rule: Option<&str>) -> Option<Alert> {
+        let active = |alert: &&mut Alert| alert.condition().is_active();
+        let alert = self.alert.as_mut().filter(active)?;
+        if alert.people.suppressed_by.as_deref() == rule {
+            return None;
         }
-        self.unseen.retain(|alert| alert.state != AlertState::Closed);
-        closed
+        alert.people.suppressed_by = rule.map(ToOwned::to_owned);
+        alert.take_back(now);
+        let (what, rule) = match rule {
+            Some(rule) => (TimelineEvent::Suppressed, rule),
+            None => (TimelineEvent::Unsuppressed, ""),
+        };
+        alert.tell(now, what, None, rule.to_owned());
+        Some(alert.clone())
     }
-}
 
-/// When an alert closes by itself: medium ones half an hour after they cleared unseen.
-fn closes_at(alert: &Alert) -> Option<WallTime> {
-    // What came late waits for a person: nobody could see it while it held.
-    let waits = alert.state == AlertState::ClearedUnack
-        && alert.priority == Priority::Medium
-        && !alert.retro;
-    let cleared = alert.cleared_at.filter(|_| waits)?;
-    Some(WallTime::from_unix_ms(cleared.unix_ms().saturating_add(MEDIUM_CLOSES_MS)))
+    /// Nothing of it is this subject's any more; the alerts that were open.
+    pub(super) fn end(&mut self, now: WallTime, by: Option<&str>, why: &str) -> Vec<Alert> {
+        self.firing.clear();
+        self.before_unknown = None;
+        self.began_late = false;
+        let open = self.unseen.drain(..).chain(self.alert.take());
+        let mut ended: Vec<Alert> =
+            open.filter(|alert| alert.state != AlertState::Closed).collect();
+        ended.iter_mut().for_each(|alert| alert.close(now, by, why));
+        ended
+    }
 }
 
 fn raised(
@@ -438,6 +434,7 @@ fn raised(
         raised_at: now,
         cleared_at: None,
         acknowledged: None,
+        people: People::default(),
         retro: false,
         late_row: None,
         time_suspect: false,

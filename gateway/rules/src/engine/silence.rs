@@ -98,6 +98,8 @@ impl Engine {
             self.end_silence(rules, now, &mut touched);
         }
         let mut changed = self.settle(rules, now, now, touched);
+        let all = self.episodes.values_mut();
+        changed.extend(all.filter_map(|episode| episode.stand_behind(now, None)));
         if self.is_box() || !rules.repeats(self.kind) {
             changed.extend(self.known_again(now));
         }
@@ -140,6 +142,12 @@ impl Engine {
 
     /// The device was taken away: what it said holds no more.
     fn take_away(&mut self, now: WallTime, at: WallTime, why: &str) -> Vec<Alert> {
+        self.forget_what_was_said();
+        self.episodes.values_mut().filter_map(|episode| episode.withdraw(now, at, why)).collect()
+    }
+
+    /// Nothing that the device said holds any more.
+    pub(super) fn forget_what_was_said(&mut self) {
         self.alarms.clear();
         self.doubt = None;
         self.series.clear();
@@ -148,10 +156,9 @@ impl Engine {
         self.ranks.clear();
         self.rank = None;
         self.silence = None;
-        self.episodes.values_mut().filter_map(|episode| episode.withdraw(now, at, why)).collect()
     }
 
-    /// Lets time pass: silence, and alerts that close by themselves.
+    /// Lets time pass: silence, and what time alone does with alerts.
     pub fn on_time(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
         let mut touched = BTreeSet::new();
         let mut changed = Vec::new();
@@ -171,8 +178,15 @@ impl Engine {
         }
         if self.unreachable_at(rules).is_some_and(|at| at <= now) {
             self.cut_off = true;
-            let all = self.episodes.values_mut();
-            changed.extend(all.filter_map(|episode| episode.become_unknown(now)));
+            // The alert of the box stands for the silence of what is behind it.
+            let silent = self.silence_rule(rules).map(|rule| rule.family.as_str());
+            let all = self.episodes.iter_mut();
+            changed.extend(all.filter_map(|(family, episode)| {
+                match Some(family.as_str()) == silent {
+                    true => episode.stand_behind(now, Some(BOX_RULE)),
+                    false => episode.become_unknown(now),
+                }
+            }));
         }
         if self.doubt_ends_at().is_some_and(|until| until <= now) {
             for key in self.doubt.take().into_iter().flat_map(|doubt| doubt.alarms) {
@@ -180,16 +194,16 @@ impl Engine {
             }
         }
         changed.extend(self.settle(rules, now, now, touched));
-        changed.extend(
-            self.episodes.values_mut().flat_map(|episode| episode.close_by_themselves(now)),
-        );
+        let times = rules.times();
+        changed.extend(self.episodes.values_mut().flat_map(|episode| episode.on_time(now, times)));
         changed
     }
 
     /// When `on_time` has something to do next.
     #[must_use]
     pub fn next_deadline(&self, rules: &RuleSet) -> Option<WallTime> {
-        let closing = self.episodes.values().filter_map(Episode::closes_at);
+        let times = rules.times();
+        let closing = self.episodes.values().filter_map(|episode| episode.due_at(times));
         let silent = self.counted_silence().zip(self.silence_rule(rules));
         let silent = silent.and_then(|(Silence { counted_from, .. }, rule)| {
             let present = self.episodes.get(&rule.family).and_then(Episode::present);

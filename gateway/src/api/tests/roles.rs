@@ -64,7 +64,7 @@ impl Staffed {
         desk.app.clinics = Arc::new(Clinics::from(clinics));
         let alert = desk.alert().await;
         let hash = people::hashed(PASSWORD).unwrap();
-        let rules = Arc::clone(&desk.app.rules);
+        let rules = desk.app.rules.rules();
         let write = move |transaction: &rusqlite::Transaction<'_>| {
             for role in Role::ALL {
                 let (role, scope) = (Some(role), Scope::County);
@@ -132,6 +132,12 @@ fn body_of(path: &str) -> &'static str {
         "/api/v1/people" => r#"{"name": "new", "password": "correct horse"}"#,
         "/api/v1/people/{name}" => r#"{"role": "nurse"}"#,
         "/api/v1/tokens" => r#"{"name": "export", "role": "engineer"}"#,
+        "/api/v1/duty" => r#"{"township": null, "shifts": []}"#,
+        path if path.ends_with("/shelve") => r#"{"reason": "x", "until": "2000-01-01T00:00:00Z"}"#,
+        path if path.ends_with("/assign") => r#"{"to": "nurse"}"#,
+        path if path.ends_with("/escalate") => "{}",
+        path if path.ends_with("/note") => r#"{"note": "x"}"#,
+        path if path.ends_with("/out-of-service") => r#"{"reason": "x"}"#,
         path if path.ends_with("/acknowledge") => r#"{"reason": "at_bedside"}"#,
         _ => "",
     }
@@ -338,6 +344,7 @@ async fn a_new_nurse_takes_two_administrators_and_nobody_helps_themselves() {
     assert_eq!(
         said,
         [
+            "take_over_rules 1 by county".to_owned(),
             "user_add zhao by system_admin".to_owned(),
             "log_in_failed zhao by county".to_owned(),
             "user_role zhao by security_admin".to_owned(),

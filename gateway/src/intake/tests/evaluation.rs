@@ -17,21 +17,21 @@ use std::sync::Arc;
 const BASE_MS: i64 = 1_795_335_300_000;
 const OUTBOX: OutboxId = OutboxId::from_bytes([1; 16]);
 
-fn at(seconds: i64) -> WallTime {
+pub(super) fn at(seconds: i64) -> WallTime {
     WallTime::from_unix_ms(BASE_MS + seconds * 1000)
 }
 
 /// A county and the one site it hears of.
-struct County {
-    runtime: tokio::runtime::Runtime,
-    store: Store,
-    rules: Arc<RuleSet>,
+pub(super) struct County {
+    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) store: Store,
+    pub(super) rules: Arc<RuleSet>,
     connection: u64,
-    _folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
 }
 
 impl County {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let rules = include_str!("../../../../configs/rules/default.json");
         Self {
@@ -39,11 +39,11 @@ impl County {
             store: Store::open(&folder.path().join("county.sqlite")).unwrap(),
             rules: Arc::new(RuleSet::from_json(rules).unwrap()),
             connection: 0,
-            _folder: folder,
+            folder,
         }
     }
 
-    fn take(&self, now: WallTime, deliveries: Vec<Delivery>) -> Taken {
+    pub(super) fn take(&self, now: WallTime, deliveries: Vec<Delivery>) -> Taken {
         let rules = Arc::clone(&self.rules);
         let taking =
             self.store.write(move |transaction| take(transaction, &deliveries, now, &rules));
@@ -52,7 +52,7 @@ impl County {
         taken
     }
 
-    fn pass_time(
+    pub(super) fn pass_time(
         &self,
         now: WallTime,
         unheard_since: Option<WallTime>,
@@ -65,7 +65,7 @@ impl County {
     }
 
     /// Every rule state is looked at when it says, and not before.
-    fn check_deadlines(&self) {
+    pub(super) fn check_deadlines(&self) {
         let stored = self.store.read(|connection| {
             let mut statement = connection.prepare("SELECT due_ms, state FROM engine")?;
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -78,12 +78,13 @@ impl County {
     }
 
     /// The site tells its state, its own clock being at `said`.
-    fn state(&mut self, now: WallTime, said: WallTime, online: bool) -> Taken {
+    pub(super) fn state(&mut self, now: WallTime, said: WallTime, online: bool) -> Taken {
         self.connection += u64::from(online);
         let state = SiteState {
             online,
             connection: self.connection,
             agent_version: "0.1.0".into(),
+            policy: None,
             outbox: OUTBOX,
             backlog: [0; 3],
             holds_s: None,
@@ -97,7 +98,7 @@ impl County {
     }
 
     /// Every alert by id, with what must not depend on when it was told.
-    fn alerts(&self) -> BTreeMap<String, Value> {
+    pub(super) fn alerts(&self) -> BTreeMap<String, Value> {
         let filter = query::AlertFilter::default();
         let asking =
             self.store.read(move |connection| query::alerts(connection, &filter, &BTreeMap::new()));
@@ -122,7 +123,7 @@ impl County {
     }
 }
 
-fn site() -> SiteId {
+pub(super) fn site() -> SiteId {
     SiteId::new("heping").unwrap()
 }
 
@@ -130,7 +131,7 @@ fn monitor() -> DeviceId {
     DeviceId::new("ecg-01").unwrap()
 }
 
-fn envelope(lane: Lane, seq: u64, records: Vec<Record>) -> Delivery {
+pub(super) fn envelope(lane: Lane, seq: u64, records: Vec<Record>) -> Delivery {
     let envelope = Envelope {
         outbox: OUTBOX,
         lane,
@@ -146,13 +147,13 @@ fn observed(at: WallTime) -> Observed {
     Observed { at, quality: ClockQuality::Unknown }
 }
 
-fn heart_rate(seq: u64, seen: WallTime, value: u32) -> Delivery {
+pub(super) fn heart_rate(seq: u64, seen: WallTime, value: u32) -> Delivery {
     let reading = Reading::number(Metric::HR, value, Unit::PER_MINUTE);
     let group = ReadingGroup::new(monitor(), observed(seen), vec![reading]);
     envelope(Lane::Trend, seq, vec![Record::Readings(group)])
 }
 
-fn online(seq: u64, seen: WallTime) -> Delivery {
+pub(super) fn online(seq: u64, seen: WallTime) -> Delivery {
     status(seq, seen, DeviceState::Online)
 }
 
@@ -307,7 +308,8 @@ fn a_box_out_of_reach_is_told_and_makes_its_alerts_unknown() {
         county.take(at(second.into()), vec![delivery]);
     }
     county.state(at(20), at(0), false);
-    assert!(county.pass_time(at(79), None).0.is_empty());
+    let told = county.pass_time(at(79), None).0;
+    assert!(told.iter().all(|alert| alert["state"] == "active_unack"));
     let told = county.pass_time(at(80), None).0;
     let mut told: Vec<_> = told.iter().map(|alert| (&alert["family"], &alert["state"])).collect();
     told.sort_by_key(|(family, _)| family.to_string());

@@ -112,7 +112,7 @@ fn acknowledging_what_is_unknown_does_not_make_it_known() {
     };
     assert_eq!(acknowledge(&mut ward, "wang").unwrap().state, AlertState::Unknown);
     let second = acknowledge(&mut ward, "li");
-    assert_eq!(second, Err(AcknowledgeError::AlreadyAcknowledged { by: "wang".into() }));
+    assert_eq!(second, Err(ActionError::AlreadyAcknowledged { by: "wang".into() }));
     ward.number(60.0, Metric::HR, "36");
     assert_eq!(ward.of("hr_low").state, AlertState::ActiveAck);
     let entry = ward.of("hr_low").timeline.iter().find(|entry| entry.by.is_some()).unwrap();
@@ -129,7 +129,7 @@ fn an_acknowledged_alert_that_becomes_unknown_is_in_hand_already() {
     ward.status(13.0, DeviceKind::Monitor, DeviceState::Silent);
     ward.pass_time(44.0);
     let second = ward.engine.acknowledge(id, "li", AckReason::Referred, "", at(50.0));
-    assert_eq!(second, Err(AcknowledgeError::AlreadyAcknowledged { by: "wang".into() }));
+    assert_eq!(second, Err(ActionError::AlreadyAcknowledged { by: "wang".into() }));
 }
 
 #[test]

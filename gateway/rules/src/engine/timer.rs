@@ -1,0 +1,134 @@
+//! What time alone does with an alert: it sounds again, the next person is told, the shelf is over.
+//!
+//! # Invariants
+//! - every timer runs from a stored moment: whoever was away takes the steps that fell due, once,
+//!   now, and of a ladder only the highest
+//! - nobody is told of what is not known, or of what was over before anybody could see it
+
+use super::life::Episode;
+use crate::{
+    alert::{Alert, AlertState, TimelineEvent},
+    ladder::Times,
+};
+use model::{alarm::Priority, time::WallTime};
+
+/// A medium alert that cleared unseen closes by itself after this.
+const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
+/// That somebody closed an alert can be taken back for less than this.
+const UNDO_KEPT_MS: i64 = 10 * 60_000;
+/// Steps of one alert at once: the shelf is over, it sounds again, the next person is told.
+const STEPS_MAX: usize = 8;
+
+impl Episode {
+    /// When time alone changes the next of its alerts.
+    pub(super) fn due_at(&self, times: &Times) -> Option<WallTime> {
+        self.alerts().filter_map(|alert| alert.due_at(times)).min()
+    }
+
+    /// Takes the steps whose time has come; the alerts that changed.
+    pub(super) fn on_time(&mut self, now: WallTime, times: &Times) -> Vec<Alert> {
+        let mut changed = Vec::new();
+        for alert in self.unseen.iter_mut().chain(&mut self.alert) {
+            let is_due = |alert: &Alert| alert.due_at(times).is_some_and(|at| at <= now);
+            let was_due = is_due(alert);
+            for _ in 0..STEPS_MAX {
+                if is_due(alert) {
+                    alert.take_step(now, times);
+                }
+            }
+            if was_due {
+                changed.push(alert.clone());
+            }
+        }
+        self.forget(now);
+        changed
+    }
+
+    /// Of the earlier alerts those that are over are kept only while somebody may take back that
+    /// they closed them.
+    pub(super) fn forget(&mut self, now: WallTime) {
+        let undo = |alert: &Alert| {
+            alert.people.undo.as_ref().is_some_and(|undo| now < later(undo.at, UNDO_KEPT_MS))
+        };
+        self.unseen.retain(|alert| alert.state != AlertState::Closed || undo(alert));
+    }
+}
+
+impl Alert {
+    /// When time alone changes it.
+    fn due_at(&self, times: &Times) -> Option<WallTime> {
+        let unanswered = self.unanswered_since();
+        match self.state {
+            AlertState::ActiveUnack => {
+                let above = times.ladder.of(self.priority).above(self.people.level);
+                above.map(|(_, after_ms)| later(unanswered, after_ms)).min()
+            }
+            AlertState::ActiveAck => {
+                let realarm_ms = times.realarm.of(self.priority);
+                self.acknowledged.as_ref().map(|by| later(by.at, realarm_ms))
+            }
+            AlertState::ClearedUnack => {
+                let reminds = self.priority == Priority::High && !self.retro;
+                let count = self.people.reminders.saturating_add(1);
+                let reminder_ms = times.remind.saturating_mul(count);
+                match reminds {
+                    true => Some(later(unanswered, reminder_ms)),
+                    false => self.closes_at(),
+                }
+            }
+            AlertState::Shelved => self.people.shelf.as_ref().map(|shelf| shelf.until),
+            AlertState::Closed
+            | AlertState::Unknown
+            | AlertState::Suppressed
+            | AlertState::OutOfService => None,
+        }
+    }
+
+    /// When it closes by itself: medium ones half an hour after they cleared unseen.
+    fn closes_at(&self) -> Option<WallTime> {
+        // What came late waits for a person: nobody could see it while it held.
+        let closes = self.priority == Priority::Medium && !self.retro;
+        let cleared = self.cleared_at.filter(|_| closes)?;
+        Some(later(cleared, MEDIUM_CLOSES_MS))
+    }
+
+    /// Does what has fallen due, at once where several steps have.
+    fn take_step(&mut self, now: WallTime, times: &Times) {
+        let elapsed = now.unix_ms().saturating_sub(self.unanswered_since().unix_ms());
+        match self.state {
+            AlertState::ActiveUnack => {
+                let above = times.ladder.of(self.priority).above(self.people.level);
+                let due = above.filter(|(_, after_ms)| *after_ms <= elapsed);
+                if let Some(level) = due.map(|(level, _)| level).max() {
+                    self.people.level = level;
+                    let level = level.name().to_owned();
+                    self.tell(now, TimelineEvent::Escalated, None, level);
+                }
+            }
+            AlertState::ActiveAck => {
+                self.people.realarms += 1;
+                self.begin_anew();
+                self.tell(now, TimelineEvent::Realarmed, None, String::new());
+                self.sound(now);
+            }
+            AlertState::ClearedUnack if self.priority == Priority::High => {
+                self.people.reminders = elapsed.checked_div(times.remind).unwrap_or(i64::MAX);
+                self.tell(now, TimelineEvent::Reminded, None, String::new());
+            }
+            AlertState::ClearedUnack => self.close(now, None, ""),
+            AlertState::Shelved => {
+                self.take_off_shelf(now);
+                self.take_back(now);
+            }
+            AlertState::Closed
+            | AlertState::Unknown
+            | AlertState::Suppressed
+            | AlertState::OutOfService => {}
+        }
+    }
+}
+
+/// A moment and some milliseconds.
+fn later(at: WallTime, ms: i64) -> WallTime {
+    WallTime::from_unix_ms(at.unix_ms().saturating_add(ms))
+}

@@ -1,0 +1,169 @@
+//! What somebody does with an alert: one transaction with its entry in the chain.
+
+use super::{Context, Evaluation, store};
+use crate::{
+    audit::{self, Entry},
+    clock::rfc3339,
+    people,
+    store::{Store, StoreError},
+};
+use model::{
+    id::{DeviceId, SiteId},
+    time::WallTime,
+};
+use rules::{
+    alert::{AckReason, AlertId},
+    engine::{Action, ActionError},
+    rule::RuleSet,
+};
+use rusqlite::{OptionalExtension as _, Transaction};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What somebody does.
+#[derive(Clone, Debug)]
+pub(crate) enum Deed {
+    /// With the alert itself.
+    Alert(Action),
+    /// With the device or bed that it is of.
+    TakeOutOfService {
+        reason: String,
+    },
+    PutBackInService,
+}
+
+/// Why it was not done.
+#[derive(Clone, Debug)]
+pub(crate) enum Refusal {
+    Rules(ActionError),
+    /// Whoever was named cannot act on alerts.
+    Nobody {
+        name: String,
+    },
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// The alert as it is now.
+    pub(crate) alert: Value,
+    /// All that changed.
+    pub(crate) changed: Vec<Value>,
+}
+
+/// Does it; the alert as it is now, or why not.
+pub(crate) async fn act(
+    of: &Store,
+    rules: Arc<RuleSet>,
+    id: AlertId,
+    by: String,
+    deed: Deed,
+    now: WallTime,
+) -> Result<Result<Done, Refusal>, StoreError> {
+    of.write(move |transaction| {
+        let Some((site, device, body)) = place(transaction, id)? else {
+            return Ok(Err(Refusal::Rules(ActionError::NotFound)));
+        };
+        if let Some(name) = deed.names()
+            && !may_act(transaction, name)?
+        {
+            return Ok(Err(Refusal::Nobody { name: name.to_owned() }));
+        }
+        let mut evaluation = Evaluation::default();
+        let context = Context { connection: transaction, rules: &rules, now };
+        let engine = evaluation.engine(transaction, &site, &device)?;
+        let done = match &deed {
+            Deed::Alert(action) => {
+                let done = engine.act(rules.times(), id, &by, action, now);
+                done.map(|alert| vec![alert])
+            }
+            Deed::TakeOutOfService { reason } => engine.take_out_of_service(&by, reason, now),
+            Deed::PutBackInService => engine.put_back_in_service(&by, now),
+        };
+        let changed = match done {
+            Ok(changed) => changed,
+            Err(ActionError::NotFound) => return Ok(Err(Refusal::Rules(forgotten(&body)))),
+            Err(error) => return Ok(Err(Refusal::Rules(error))),
+        };
+        let (action, detail) = deed.told(&site, &device);
+        let entry = Entry { who: &by, action, what: &id.to_string(), detail };
+        audit::append(transaction, now, &entry)?;
+        evaluation.note(changed);
+        let changed = store(context, evaluation)?;
+        let is_it = |told: &&Value| told.get("id") == Some(&json!(id));
+        let alert = changed.iter().find(is_it).cloned();
+        let alert = alert.unwrap_or_else(|| serde_json::from_str(&body).unwrap_or_default());
+        Ok(Ok(Done { alert, changed }))
+    })
+    .await
+}
+
+/// Site and device of an alert, and how it was told last.
+fn place(
+    transaction: &Transaction<'_>,
+    id: AlertId,
+) -> rusqlite::Result<Option<(SiteId, DeviceId, String)>> {
+    let found: Option<(String, String, String)> = transaction
+        .query_row("SELECT site, device, body FROM alert WHERE id = ?1", [id.to_string()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()?;
+    Ok(found.and_then(|(site, device, body)| {
+        Some((SiteId::stored(&site).ok()?, DeviceId::new(&device).ok()?, body))
+    }))
+}
+
+fn may_act(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<bool> {
+    let person = people::find_person(transaction, name)?;
+    Ok(person.is_some_and(|(_, role)| people::Action::ActOnAlerts.roles().contains(&role)))
+}
+
+/// Why nothing can be done with an alert that the rules have forgotten: it is over, and somebody may
+/// have been first.
+fn forgotten(body: &str) -> ActionError {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    let told = |key| body.get(key).and_then(Value::as_str);
+    match (told("acknowledged_by"), told("state")) {
+        (Some(by), _) => ActionError::AlreadyAcknowledged { by: by.to_owned() },
+        (None, Some("closed")) => ActionError::NotActive,
+        (None, _) => ActionError::NotFound,
+    }
+}
+
+impl Deed {
+    /// Another person without whom it cannot be done.
+    fn names(&self) -> Option<&str> {
+        match self {
+            Self::Alert(Action::Assign { to, .. }) => Some(to),
+            Self::Alert(Action::Shelve { second, .. }) => second.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// As the chain of entries has it: what was done, and what else there is to tell.
+    fn told(&self, site: &SiteId, device: &DeviceId) -> (&'static str, Value) {
+        let place = || json!({"site": site.as_str(), "device": device.as_str()});
+        match self {
+            Self::Alert(Action::Acknowledge { reason, note }) => {
+                ("acknowledge", json!({"reason": AckReason::name(*reason), "note": note}))
+            }
+            Self::Alert(Action::Shelve { reason, until, second }) => {
+                let until = rfc3339(until.unix_ms());
+                ("shelve", json!({"reason": reason, "until": until, "second": second}))
+            }
+            Self::Alert(Action::Unshelve) => ("unshelve", json!({})),
+            Self::Alert(Action::Assign { to, note }) => ("assign", json!({"to": to, "note": note})),
+            Self::Alert(Action::Escalate { note }) => ("escalate", json!({"note": note})),
+            Self::Alert(Action::Note { text }) => ("note", json!({"note": text})),
+            Self::Alert(Action::Undo) => ("undo", json!({})),
+            Self::TakeOutOfService { reason } => {
+                let mut detail = place();
+                if let Some(fields) = detail.as_object_mut() {
+                    fields.insert("reason".to_owned(), json!(reason));
+                }
+                ("out_of_service", detail)
+            }
+            Self::PutBackInService => ("in_service", place()),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Who is on duty, and what the alerts of a time came to.
+
+use super::{
+    App, Problem, Route,
+    data::moment,
+    extract::{JsonBody, Query},
+};
+use crate::{
+    audit::{self, Entry},
+    clock,
+    duty::{self, Shift},
+    figures,
+    people::{Action, Caller},
+};
+use axum::{Json, extract::State, http::StatusCode, routing::get};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A week: figures are asked for as reports are.
+const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+/// A quarter; each day of each device is looked at.
+const FIGURES_MAX_MS: i64 = 93 * 24 * 3_600_000;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![("/duty", get(plans).put(replace)), ("/figures", get(told))]
+}
+
+async fn plans(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeAlerts)?;
+    Ok(Json(app.store.read(duty::plans).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plan {
+    /// `null` is the county.
+    township: Option<String>,
+    shifts: Vec<Shift>,
+}
+
+async fn replace(
+    State(app): State<App>,
+    caller: Caller,
+    JsonBody(Plan { township, shifts }): JsonBody<Plan>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::ChangeDuty)?;
+    let is_theirs = match (caller.scope.names(), &township) {
+        (None, _) => true,
+        (Some(names), Some(township)) => names.contains(township),
+        (Some(_), None) => false,
+    };
+    if !is_theirs {
+        let title = "This plan is of another township";
+        let text = "name one of your own clinics, or ask somebody of the county";
+        return Err(Problem::new(StatusCode::FORBIDDEN, title, text));
+    }
+    duty::check(&shifts).map_err(|error| Problem::bad_request(error.to_string()))?;
+    let is_known = |name: &String| app.clinics.values().any(|clinic| clinic == name);
+    if township.as_ref().is_some_and(|name| !is_known(name)) {
+        let text = "township: no clinic of gateway.toml has this name; see clinic in /api/v1/sites";
+        return Err(Problem::bad_request(text));
+    }
+    let now = clock::now();
+    let change = move |transaction: &rusqlite::Transaction<'_>| {
+        let township = township.as_deref();
+        duty::replace(transaction, township, &shifts)?;
+        let (who, what) = (caller.name.as_str(), township.unwrap_or("county"));
+        let detail = json!({"shifts": shifts});
+        audit::append(transaction, now, &Entry { who, action: "duty", what, detail })?;
+        duty::plans(transaction)
+    };
+    Ok(Json(app.store.write(change).await?))
+}
+
+#[derive(Deserialize)]
+struct Period {
+    from: Option<String>,
+    to: Option<String>,
+}
+
+async fn told(
+    State(app): State<App>,
+    caller: Caller,
+    Query(Period { from, to }): Query<Period>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeAlerts)?;
+    let to_ms = moment("to", to.as_deref())?.unwrap_or_else(|| clock::now().unix_ms());
+    let from_ms = moment("from", from.as_deref())?.unwrap_or(to_ms.saturating_sub(WEEK_MS));
+    if !(1..=FIGURES_MAX_MS).contains(&to_ms.saturating_sub(from_ms)) {
+        return Err(Problem::bad_request("from, to: from is before to, by 93 days at most"));
+    }
+    let (clinics, rules) = (Arc::clone(&app.clinics), app.rules.rules());
+    let figures = move |connection: &rusqlite::Connection| {
+        let is_theirs = |site: &str| caller.reaches(site);
+        figures::figures(connection, &clinics, is_theirs, rules.times(), from_ms, to_ms)
+    };
+    Ok(Json(app.store.read(figures).await?))
+}

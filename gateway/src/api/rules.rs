@@ -1,0 +1,122 @@
+//! Versions of the rules: read, drafted, approved.
+
+use super::{
+    App, Problem, Route,
+    extract::{Path, Query, TextBody},
+};
+use crate::{
+    clock,
+    people::{Action, Caller},
+    rule_sets::{self, ApproveError, Live},
+};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use rules::rule::{RuleSet, RuleSetError};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Longest note of a draft, in letters.
+const NOTE_MAX: usize = 500;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        ("/rules", get(list).put(draft)),
+        ("/rules/{version}", get(one)),
+        ("/rules/{version}/approve", post(approve)),
+    ]
+}
+
+async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::PreviewRules)?;
+    let live = app.rules.live();
+    let versions = app.store.read(rule_sets::list).await?;
+    let rules: Value = serde_json::from_str(&live.text).unwrap_or_default();
+    Ok(Json(json!({"live": live.number, "rules": rules, "versions": versions})))
+}
+
+async fn one(
+    State(app): State<App>,
+    caller: Caller,
+    Path(version): Path<i64>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::PreviewRules)?;
+    let found = app.store.read(move |connection| {
+        let told = rule_sets::version(connection, version)?;
+        Ok(told.zip(rule_sets::text(connection, version)?))
+    });
+    let (mut told, text) = found.await?.ok_or_else(no_such_version)?;
+    if let Some(told) = told.as_object_mut() {
+        told.insert("rules".to_owned(), serde_json::from_str(&text).unwrap_or_default());
+    }
+    Ok(Json(told))
+}
+
+#[derive(Deserialize)]
+struct Draft {
+    #[serde(default)]
+    note: String,
+}
+
+/// The body is the rule set as it is written: what is told of its mistakes names its lines.
+async fn draft(
+    State(app): State<App>,
+    caller: Caller,
+    Query(Draft { note }): Query<Draft>,
+    TextBody(text): TextBody,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    caller.may(Action::EditRules)?;
+    rule_sets::check(&text).map_err(mistaken)?;
+    let note: String = note.chars().filter(|letter| !letter.is_control()).take(NOTE_MAX).collect();
+    let kept = app.store.write(move |transaction| {
+        let version = rule_sets::draft(transaction, clock::now(), &caller.name, &text, &note)?;
+        rule_sets::version(transaction, version)
+    });
+    let told = kept.await?.ok_or_else(no_such_version)?;
+    Ok((StatusCode::CREATED, Json(told)))
+}
+
+async fn approve(
+    State(app): State<App>,
+    caller: Caller,
+    Path(version): Path<i64>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::ApproveRules)?;
+    let by = caller.name;
+    let done = app.store.write(move |transaction| {
+        let approved = rule_sets::approve(transaction, clock::now(), &by, version)?;
+        Ok((approved, rule_sets::version(transaction, version)?))
+    });
+    let (text, told) = match done.await? {
+        (Ok(text), Some(told)) => (text, told),
+        (Err(ApproveError::NotFound), _) | (_, None) => return Err(no_such_version()),
+        (Err(error), _) => {
+            let title = "It cannot be approved";
+            return Err(Problem::new(StatusCode::CONFLICT, title, error.to_string()));
+        }
+    };
+    let rules = RuleSet::from_json(&text).map_err(mistaken)?;
+    let number = u64::try_from(version).unwrap_or_default();
+    tracing::info!(version, "Another rule set is live.");
+    app.rules.put(Live::new(number, rules, &text));
+    Ok(Json(told))
+}
+
+fn no_such_version() -> Problem {
+    Problem::not_found("there is no such version of the rules; fetch the list again")
+}
+
+fn mistaken(RuleSetError(mistakes): RuleSetError) -> Problem {
+    let count = mistakes.len();
+    let told: Vec<Value> =
+        mistakes.into_iter().map(|one| json!({"line": one.line, "text": one.text})).collect();
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "The rule set has mistakes",
+        format!("{count} mistakes; correct them and send it again"),
+    )
+    .with("mistakes", told)
+}

@@ -1,0 +1,157 @@
+//! What persons do with alerts, who is on duty, and what the alerts of a time came to.
+
+use super::*;
+
+const DEEDS: [(&str, &str); 8] = [
+    ("acknowledge", r#"{"reason": "at_bedside"}"#),
+    ("shelve", r#"{"reason": "flushed", "until": "2000-01-01T00:00:00Z"}"#),
+    ("unshelve", ""),
+    ("assign", r#"{"to": "wang"}"#),
+    ("escalate", "{}"),
+    ("note", r#"{"note": "vein is difficult"}"#),
+    ("undo", ""),
+    ("out-of-service", r#"{"reason": "being cleaned"}"#),
+];
+
+#[tokio::test]
+async fn only_a_named_nurse_or_doctor_does_anything_with_an_alert() {
+    let desk = Desk::new();
+    let id = desk.alert().await;
+    let kiosk = desk.log_in("hall").await;
+    let bearer = format!("Bearer {}", desk.token);
+    for (deed, body) in DEEDS {
+        let path = format!("/api/v1/alerts/{id}/{deed}");
+        for (header, wanted) in [
+            (None, StatusCode::UNAUTHORIZED),
+            (Some(("authorization", bearer.as_str())), StatusCode::FORBIDDEN),
+            (Some(("cookie", kiosk.as_str())), StatusCode::FORBIDDEN),
+        ] {
+            let headers: Vec<_> = [JSON].into_iter().chain(header).collect();
+            let (status, answer) = told(desk.post(&path, &headers, body).await).await;
+            assert_eq!(status, wanted, "{deed}: {answer}");
+        }
+    }
+    let (_, alert) = desk.get(&format!("/api/v1/alerts/{id}")).await;
+    assert_eq!(alert["revision"], 1, "nothing was done");
+}
+
+#[tokio::test]
+async fn what_a_nurse_does_is_answered_as_the_document_says() {
+    let desk = Desk::new();
+    let document = document();
+    let (id, cookie) = (desk.alert().await, desk.log_in("wang").await);
+    let cookie = ("cookie", cookie.as_str());
+    let soon = clock::rfc3339(clock::now().unix_ms() + 120_000);
+    let shelve = json!({"reason": "flushed", "until": soon}).to_string();
+    let late = clock::rfc3339(clock::now().unix_ms() + 3_600_000);
+    let too_long = json!({"reason": "flushed", "until": late}).to_string();
+    let nobody = r#"{"to": "nobody"}"#;
+    for (deed, body, wanted, told_in) in [
+        ("note", r#"{"note": " "}"#, 400, "detail"),
+        ("note", r#"{"note": "vein is difficult"}"#, 200, "timeline"),
+        ("assign", nobody, 400, "detail"),
+        ("assign", r#"{"to": "wang"}"#, 200, "assigned_to"),
+        ("escalate", "{}", 200, "escalation_level"),
+        ("unshelve", "", 409, "detail"),
+        ("shelve", too_long.as_str(), 400, "detail"),
+        ("shelve", shelve.as_str(), 200, "shelved_until"),
+        ("shelve", shelve.as_str(), 409, "by"),
+        ("undo", "", 200, "timeline"),
+        ("undo", "", 409, "detail"),
+        ("acknowledge", r#"{"reason": "at_bedside"}"#, 200, "owner"),
+        ("out-of-service", r#"{"reason": "being cleaned"}"#, 200, "condition"),
+        ("acknowledge", r#"{"reason": "at_bedside"}"#, 409, "by"),
+    ] {
+        let path = format!("/api/v1/alerts/{id}/{deed}");
+        let (status, answer) = told(desk.post(&path, &[JSON, cookie], body).await).await;
+        assert_eq!(status.as_u16(), wanted, "{deed}: {answer}");
+        check_schema(&document, if wanted == 200 { "Alert" } else { "Problem" }, &answer);
+        assert!(!answer[told_in].is_null(), "{deed}: {answer}");
+    }
+    let path = format!("/api/v1/alerts/{id}/out-of-service");
+    let back = Request::delete(&path).header(cookie.0, cookie.1).body(Body::empty()).unwrap();
+    let (status, answer) = told(desk.send(back).await).await;
+    assert_eq!((status, &answer["state"]), (StatusCode::OK, &json!("active_ack")));
+    let (_, alerts) = desk.get("/api/v1/alerts?state=shelved").await;
+    assert_eq!(alerts["alerts"], json!([]));
+}
+
+#[tokio::test]
+async fn a_doctor_says_who_is_on_duty_and_a_nurse_does_not() {
+    let desk = Desk::new();
+    let document = document();
+    let add = |transaction: &rusqlite::Transaction<'_>| {
+        people::add_person(transaction, "zhao", Role::Doctor, PASSWORD).unwrap();
+        Ok(())
+    };
+    desk.app.store.write(add).await.unwrap();
+    let put = async |name: &str, body: &Value| {
+        let cookie = desk.log_in(name).await;
+        let request = Request::put("/api/v1/duty").header("cookie", cookie).header(JSON.0, JSON.1);
+        told(desk.send(request.body(Body::from(body.to_string())).unwrap()).await).await
+    };
+    let shift = |from: i64| json!({"level": "township_doctor", "from_hour": from, "until_hour": 168, "person": "zhao"});
+    let plan = json!({"township": null, "shifts": [shift(0)]});
+    assert_eq!(put("wang", &plan).await.0, StatusCode::FORBIDDEN);
+    for wrong in [
+        json!({"township": null, "shifts": [shift(0), shift(100)]}),
+        json!({"township": "nowhere", "shifts": []}),
+    ] {
+        let (status, problem) = put("zhao", &wrong).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{problem}");
+        check_schema(&document, "Problem", &problem);
+    }
+    let (status, answer) = put("zhao", &plan).await;
+    assert_eq!((status, &answer["plans"][0]), (StatusCode::OK, &plan));
+    check_schema(&document, "Duty", &answer);
+    assert_eq!(desk.get("/api/v1/duty").await.1, answer);
+}
+
+#[tokio::test]
+async fn the_figures_of_a_week_count_what_became_of_its_alerts() {
+    let desk = Desk::new();
+    let (id, cookie) = (desk.alert().await, desk.log_in("wang").await);
+    let path = format!("/api/v1/alerts/{id}/acknowledge");
+    let body = r#"{"reason": "at_bedside"}"#;
+    let done = desk.post(&path, &[JSON, ("cookie", &cookie)], body).await;
+    assert_eq!(done.status(), StatusCode::OK);
+    let after = clock::rfc3339(clock::now().unix_ms() + 1000);
+    let (_, figures) = desk.get(&format!("/api/v1/figures?to={after}")).await;
+    check_schema(&document(), "Figures", &figures);
+    let township = &figures["townships"][0];
+    assert_eq!((&township["township"], &township["alerts"]["high"]), (&json!("heping"), &json!(1)));
+    assert_eq!((&township["device_days"], &township["to_answer"]), (&json!(1), &json!(1)));
+    assert_eq!(township["acknowledged_in_time_percent"], 100);
+    assert_eq!(township["acted_on_percent"], 100);
+    assert_eq!(township["noisy_rules"], json!([{"rule": "DEV-OCCL-DOWN", "alerts": 1}]));
+    // Before there was anything: nothing of nothing is no number.
+    let (_, before) =
+        desk.get("/api/v1/figures?from=2020-01-01T00:00:00Z&to=2020-01-08T00:00:00Z").await;
+    check_schema(&document(), "Figures", &before);
+    assert_eq!(before["townships"][0]["alerts_per_device_day"], Value::Null);
+    let (status, _) = desk.get("/api/v1/figures?from=2020-01-01T00:00:00Z").await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_flood_is_told_with_the_list_of_alerts() {
+    let desk = Desk::new();
+    let (_, quiet) = desk.get("/api/v1/alerts").await;
+    assert_eq!((&quiet["flood"], &quiet["offers"]), (&Value::Null, &json!([])));
+    // Twelve more, of which eleven are low.
+    let copy = |transaction: &rusqlite::Transaction<'_>| {
+        transaction.execute_batch(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 12)
+             INSERT INTO alert SELECT printf('%032x', n), site, device, state, priority, started_ms,
+               json_set(body, '$.id', printf('%032x', n), '$.priority', iif(n = 12, 'high', 'low'))
+             FROM alert, n;",
+        )
+    };
+    desk.app.store.write(copy).await.unwrap();
+    let (_, flooded) = desk.get("/api/v1/alerts").await;
+    check_schema(&document(), "Alerts", &flooded);
+    assert_eq!(flooded["flood"]["new"], 13);
+    assert_eq!(flooded["flood"]["collapsed"].as_array().unwrap().len(), 11);
+    let (_, elsewhere) = desk.get("/api/v1/alerts?site=dongfeng").await;
+    assert_eq!(elsewhere["flood"], Value::Null);
+}

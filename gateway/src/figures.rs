@@ -1,0 +1,225 @@
+//! How many alerts there were and what became of them; whether a board is flooded, and where a
+//! limit may not fit.
+
+use crate::{
+    clock::{parse_rfc3339, rfc3339},
+    query::Clinics,
+};
+use model::{alarm::Priority, id::SiteId, time::WallTime};
+use rules::{
+    alert::{AckReason, AlertId, TimelineEvent},
+    fatigue::{self, FLOOD_MS, Facts, Flood, OFFER_MS, Offer},
+    ladder::Times,
+};
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+use std::{cmp::Reverse, collections::BTreeMap};
+
+const DAY_MS: i64 = 24 * 3_600_000;
+/// Rules and devices that are named.
+const NOISY_MAX: usize = 5;
+/// What came so long after it began came late.
+const LATE_MS: i64 = 10 * 60_000;
+/// Reasons with which somebody did something for the patient; the others mend the alert.
+const ACTED: [AckReason; 4] =
+    [AckReason::AtBedside, AckReason::DoctorCalled, AckReason::Rechecking, AckReason::Referred];
+
+/// An alert as it is told, and the time until somebody had it in hand.
+struct Told {
+    facts: Facts,
+    site: String,
+    started_ms: i64,
+    acknowledged_after_ms: Option<i64>,
+}
+
+/// Alerts of those sites that were raised in that time, the oldest first.
+fn raised(
+    connection: &Connection,
+    is_of: impl Fn(&str) -> bool,
+    from_ms: i64,
+    to_ms: i64,
+) -> rusqlite::Result<Vec<Told>> {
+    // Written alike, moments compare as texts do. What began later was raised later.
+    let mut statement = connection.prepare_cached(
+        "SELECT body FROM alert WHERE json_extract(body, '$.raised_at') >= ?1
+         AND json_extract(body, '$.raised_at') < ?2
+         ORDER BY started_ms",
+    )?;
+    let rows =
+        statement.query_map([rfc3339(from_ms), rfc3339(to_ms)], |row| row.get::<_, String>(0))?;
+    let mut found = Vec::new();
+    for body in rows {
+        let told = serde_json::from_str(&body?).ok().as_ref().and_then(told);
+        found.extend(told.filter(|told| is_of(&told.site)));
+    }
+    Ok(found)
+}
+
+/// `None` for what is no alert of ours.
+fn told(body: &Value) -> Option<Told> {
+    let text = |key| body.get(key).and_then(Value::as_str);
+    let moment = |of: &Value, key| of.get(key).and_then(Value::as_str).and_then(parse_rfc3339);
+    let timeline = body.get("timeline")?.as_array()?;
+    let is = |entry: &Value, what: TimelineEvent| {
+        entry.get("what").and_then(Value::as_str) == Some(what.name())
+    };
+    let by_a_person = |entry: &&Value| entry.get("by").is_some_and(Value::is_string);
+    let acted_on = timeline.iter().filter(by_a_person).any(|entry| {
+        let reason = entry.get("reason").and_then(Value::as_str).and_then(AckReason::from_name);
+        reason.is_some_and(|reason| ACTED.contains(&reason))
+            || is(entry, TimelineEvent::Assigned)
+            || is(entry, TimelineEvent::Escalated)
+    });
+    let raised_ms = moment(body, "raised_at")?;
+    let acknowledged = timeline.iter().find(|entry| is(entry, TimelineEvent::Acknowledged));
+    let rules = body.get("rules")?.as_array()?.iter();
+    let facts = Facts {
+        id: AlertId::from_hex(text("id")?)?,
+        subject: (text("site")?.to_owned(), text("device")?.to_owned()),
+        rules: rules.filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
+        priority: Priority::from_name(text("priority")?)?,
+        raised_at: WallTime::from_unix_ms(raised_ms),
+        value: text("value").map(ToOwned::to_owned),
+        retro: body.get("retro").and_then(Value::as_bool).unwrap_or_default(),
+        acted_on,
+    };
+    Some(Told {
+        site: text("site")?.to_owned(),
+        started_ms: moment(body, "started_at")?,
+        acknowledged_after_ms: acknowledged
+            .and_then(|entry| moment(entry, "at"))
+            .map(|at| at - raised_ms),
+        facts,
+    })
+}
+
+/// Whether a board with the alerts of those sites is flooded, and which limits may not fit: members
+/// of the list of alerts.
+pub(crate) fn fatigue(
+    connection: &Connection,
+    is_shown: impl Fn(&str) -> bool,
+    now: WallTime,
+) -> rusqlite::Result<[(&'static str, Value); 2]> {
+    let now_ms = now.unix_ms();
+    let from_ms = now_ms.saturating_sub(OFFER_MS.max(FLOOD_MS));
+    let alerts = raised(connection, is_shown, from_ms, now_ms.saturating_add(1))?;
+    let alerts: Vec<Facts> = alerts.into_iter().map(|told| told.facts).collect();
+    let flood = fatigue::flood(&alerts, now);
+    let flood = flood.map(|Flood { new, collapsed }| json!({"new": new, "collapsed": collapsed}));
+    let offers = fatigue::offers(&alerts, now).into_iter();
+    let offers = offers.map(|Offer { subject: (site, device), rules, alerts, values }| {
+        json!({"site": site, "device": device, "rules": rules, "alerts": alerts, "values": values})
+    });
+    Ok([("flood", json!(flood)), ("offers", offers.collect())])
+}
+
+/// What became of the alerts of those sites in a time, township by township.
+pub(crate) fn figures(
+    connection: &Connection,
+    clinics: &Clinics,
+    is_of: impl Fn(&str) -> bool,
+    times: &Times,
+    from_ms: i64,
+    to_ms: i64,
+) -> rusqlite::Result<Value> {
+    let township = |site: &str| {
+        let clinic = SiteId::new(site).ok().and_then(|site| clinics.get(&site).cloned());
+        clinic.unwrap_or_else(|| site.to_owned())
+    };
+    let mut of: BTreeMap<String, (Vec<Told>, i64)> = BTreeMap::new();
+    let days = device_days(connection, from_ms, to_ms)?;
+    for (site, days) in days.into_iter().filter(|(site, _)| is_of(site)) {
+        of.entry(township(&site)).or_default().1 += days;
+    }
+    for told in raised(connection, is_of, from_ms, to_ms)? {
+        of.entry(township(&told.site)).or_default().0.push(told);
+    }
+    let told =
+        of.into_iter().map(|(name, (alerts, days))| of_township(&name, &alerts, days, times));
+    Ok(
+        json!({"from": rfc3339(from_ms), "to": rfc3339(to_ms), "townships": told.collect::<Vec<_>>()}),
+    )
+}
+
+/// Days on which a device told something, by site.
+fn device_days(
+    connection: &Connection,
+    from_ms: i64,
+    to_ms: i64,
+) -> rusqlite::Result<BTreeMap<String, i64>> {
+    let sources: Vec<(i64, String)> = connection
+        .prepare_cached("SELECT id, site FROM source")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut spoke = connection.prepare_cached(
+        "SELECT 1 FROM reading_group WHERE source = ?1 AND observed_ms >= ?2 AND observed_ms < ?3
+         LIMIT 1",
+    )?;
+    let mut days: BTreeMap<String, i64> = BTreeMap::new();
+    for (source, site) in sources {
+        let mut begin = from_ms;
+        while begin < to_ms {
+            let end = begin.saturating_add(DAY_MS).min(to_ms);
+            *days.entry(site.clone()).or_default() +=
+                i64::from(spoke.exists(params![source, begin, end])?);
+            begin = end;
+        }
+    }
+    Ok(days)
+}
+
+fn of_township(name: &str, alerts: &[Told], device_days: i64, times: &Times) -> Value {
+    let count = |is: &dyn Fn(&Told) -> bool| alerts.iter().filter(|told| is(told)).count();
+    let of = |priority| count(&|told| told.facts.priority == priority);
+    // What somebody had to answer: nobody is called by what was over, or is for a list.
+    let calls = |told: &Told| !told.facts.retro && told.facts.priority != Priority::Low;
+    let in_time = |told: &Told| {
+        let ladder = times.ladder.of(told.facts.priority);
+        let within = ladder.second.or(ladder.township_doctor);
+        calls(told)
+            && told.acknowledged_after_ms.is_some_and(|ms| within.is_none_or(|max| ms <= max))
+    };
+    let acted = |told: &Told| calls(told) && told.facts.acted_on;
+    let late = |told: &Told| told.facts.raised_at.unix_ms() - told.started_ms > LATE_MS;
+    let all = count(&calls);
+    let mut rules: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut devices: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for Told { facts, .. } in alerts {
+        facts.rules.iter().for_each(|rule| *rules.entry(rule).or_default() += 1);
+        *devices.entry((&facts.subject.0, &facts.subject.1)).or_default() += 1;
+    }
+    let rules = noisiest(rules).map(|(rule, alerts)| json!({"rule": rule, "alerts": alerts}));
+    let devices = noisiest(devices)
+        .map(|((site, device), alerts)| json!({"site": site, "device": device, "alerts": alerts}));
+    json!({
+        "township": name,
+        "alerts": {"all": alerts.len(), "high": of(Priority::High),
+            "medium": of(Priority::Medium), "low": of(Priority::Low)},
+        "device_days": device_days,
+        "alerts_per_device_day": ratio(alerts.len(), usize::try_from(device_days).unwrap_or(0)),
+        "to_answer": all,
+        "acknowledged_in_time_percent": percent(count(&in_time), all),
+        "acted_on_percent": percent(count(&acted), all),
+        "retro": count(&|told| told.facts.retro),
+        "late": count(&|told| !told.facts.retro && late(told)),
+        "noisy_rules": rules.collect::<Vec<_>>(),
+        "noisy_devices": devices.collect::<Vec<_>>(),
+    })
+}
+
+/// The most frequent, and of equals the first by name.
+fn noisiest<T: Ord>(counts: BTreeMap<T, usize>) -> impl Iterator<Item = (T, usize)> {
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| Reverse(*count));
+    counts.into_iter().take(NOISY_MAX)
+}
+
+/// With two digits behind the point; nothing of nothing is no number.
+fn ratio(part: usize, of: usize) -> Option<f64> {
+    let hundredths = part.checked_mul(100)?.checked_div(of)?;
+    Some(f64::from(u32::try_from(hundredths).ok()?) / 100.0)
+}
+
+fn percent(part: usize, of: usize) -> Option<usize> {
+    part.checked_mul(100)?.checked_div(of)
+}

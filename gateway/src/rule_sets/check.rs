@@ -1,0 +1,171 @@
+//! All mistakes of a rule set at once, each with its line: by its schema, then by what that cannot
+//! say.
+
+use rules::rule::{RuleMistake, RuleSet, RuleSetError};
+use serde_json::Value;
+use uplink_proto::policy::RULES_LEN_MAX;
+
+/// What `rules.schema.json` says.
+const SCHEMA: &str = include_str!("../../../configs/rules/rules.schema.json");
+/// Mistakes that are told: whoever has more has sent another file.
+const MISTAKES_MAX: usize = 200;
+
+/// Reads a rule set that somebody wants to become live.
+pub(crate) fn check(text: &str) -> Result<RuleSet, RuleSetError> {
+    if text.len() > RULES_LEN_MAX {
+        let len = text.len();
+        let text = format!("the set has {len} bytes; at most {RULES_LEN_MAX} reach the boxes");
+        return Err(RuleSetError(vec![RuleMistake { line: 1, text }]));
+    }
+    let read = RuleSet::from_json(text);
+    let mut mistakes = by_schema(text);
+    match read {
+        Ok(rules) if mistakes.is_empty() => return Ok(rules),
+        Ok(_) => {}
+        Err(RuleSetError(more)) => mistakes.extend(more),
+    }
+    mistakes.sort();
+    mistakes.dedup();
+    mistakes.truncate(MISTAKES_MAX);
+    Err(RuleSetError(mistakes))
+}
+
+fn by_schema(text: &str) -> Vec<RuleMistake> {
+    // What is no JSON has been told with its line.
+    let Ok(set) = serde_json::from_str::<Value>(text) else { return Vec::new() };
+    let schema = serde_json::from_str(SCHEMA).unwrap_or_default();
+    let validator = match jsonschema::validator_for(&schema) {
+        Ok(validator) => validator,
+        Err(error) => {
+            let text = format!("the schema of the program is broken, report this: {error}");
+            return vec![RuleMistake { line: 1, text }];
+        }
+    };
+    let told = |error: jsonschema::ValidationError<'_>| {
+        let place = error.instance_path.as_str();
+        let steps: Vec<&str> = place.split('/').skip(1).collect();
+        let short: String = error.to_string().chars().take(200).collect();
+        RuleMistake { line: line_of(text, &steps), text: format!("{place}: {short}") }
+    };
+    validator.iter_errors(&set).take(MISTAKES_MAX).map(told).collect()
+}
+
+/// Where in a container the text is.
+enum Within {
+    Object { key: String, key_is_next: bool },
+    Array(usize),
+}
+
+impl Within {
+    fn is(&self, step: &str) -> bool {
+        match self {
+            Self::Object { key, .. } => key == step,
+            Self::Array(index) => step.parse() == Ok(*index),
+        }
+    }
+}
+
+/// The line on which the value at that place begins; of JSON that was understood.
+fn line_of(text: &str, place: &[&str]) -> usize {
+    let (mut line, mut within) = (1, Vec::<Within>::new());
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        let is_key = matches!(within.last(), Some(Within::Object { key_is_next: true, .. }));
+        let begins = !is_key && !letter.is_whitespace() && !matches!(letter, ',' | ':' | '}' | ']');
+        let is_there = within.len() == place.len()
+            && within.iter().zip(place).all(|(within, step)| within.is(step));
+        if begins && is_there {
+            return line;
+        }
+        match letter {
+            '\n' => line += 1,
+            '"' => {
+                let said = string(&mut letters);
+                if let (true, Some(Within::Object { key, key_is_next })) =
+                    (is_key, within.last_mut())
+                {
+                    (*key, *key_is_next) = (said, false);
+                }
+            }
+            '{' => within.push(Within::Object { key: String::new(), key_is_next: true }),
+            '[' => within.push(Within::Array(0)),
+            '}' | ']' => drop(within.pop()),
+            ',' => match within.last_mut() {
+                Some(Within::Object { key_is_next, .. }) => *key_is_next = true,
+                Some(Within::Array(index)) => *index += 1,
+                None => {}
+            },
+            _ => {}
+        }
+    }
+    1
+}
+
+/// The rest of a string, whose escapes stay as they are.
+fn string(letters: &mut std::str::Chars<'_>) -> String {
+    let mut said = String::new();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => break,
+            '\\' => said.extend([letter].into_iter().chain(letters.next())),
+            _ => said.push(letter),
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEFAULT: &str = include_str!("../../../configs/rules/default.json");
+
+    #[test]
+    fn the_default_rule_set_is_good() {
+        assert!(check(DEFAULT).is_ok());
+    }
+
+    #[test]
+    fn mistakes_of_schema_and_meaning_are_told_at_once_each_with_its_line() {
+        let mut set: Value = serde_json::from_str(DEFAULT).unwrap();
+        set["defaults"]["spot_recheck_s"] = "soon".into();
+        set["rules"][3]["sustain_s"] = (-5).into();
+        set["rules"][4]["unit"] = "kPa".into();
+        let text = serde_json::to_string_pretty(&set).unwrap();
+        let RuleSetError(mistakes) = check(&text).unwrap_err();
+        for (wanted, on_line) in [
+            ("/defaults/spot_recheck_s", "\"spot_recheck_s\""),
+            ("/rules/3/sustain_s", "\"sustain_s\""),
+            ("the unit is kPa", "\"id\""),
+        ] {
+            let told = mistakes.iter().find(|mistake| mistake.text.contains(wanted));
+            let told = told.unwrap_or_else(|| panic!("{wanted}: {mistakes:#?}"));
+            let line = text.lines().nth(told.line - 1).unwrap();
+            assert!(line.contains(on_line), "{told}: {line}");
+        }
+        assert!(mistakes.is_sorted());
+    }
+
+    #[test]
+    fn a_place_is_found_in_any_layout() {
+        let text = "{\"a\": [1,\n {\"b\\\"]\": \"x,}\",\n \"c\": [true,\n null]}], \"d\":\n 2}";
+        for (place, line) in [
+            (&[][..], 1),
+            (&["a"], 1),
+            (&["a", "1"], 2),
+            (&["a", "1", "c"], 3),
+            (&["a", "1", "c", "1"], 4),
+            (&["d"], 5),
+            (&["e"], 1),
+        ] {
+            assert_eq!(line_of(text, place), line, "{place:?}");
+        }
+    }
+
+    #[test]
+    fn what_boxes_could_not_be_told_is_no_rule_set() {
+        let long = format!("{DEFAULT}{}", " ".repeat(RULES_LEN_MAX));
+        let RuleSetError(mistakes) = check(&long).unwrap_err();
+        assert!(mistakes[0].text.contains("reach the boxes"), "{mistakes:?}");
+    }
+}

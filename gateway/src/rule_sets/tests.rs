@@ -1,0 +1,96 @@
+//! One version is live, and nobody approves what they wrote.
+
+use super::*;
+use crate::store::Store;
+use tempfile::TempDir;
+
+const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
+
+fn database() -> (TempDir, Connection) {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+    (folder, connection)
+}
+
+fn live(connection: &Connection) -> Vec<i64> {
+    let mut live = connection.prepare("SELECT version FROM rule_set WHERE live = 1").unwrap();
+    live.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn actions(connection: &Connection) -> Vec<String> {
+    let actions = "SELECT json_extract(body, '$[3]') || ' ' || json_extract(body, '$[4]') || ' '
+        || json_extract(body, '$[5]') FROM audit ORDER BY id";
+    let mut actions = connection.prepare(actions).unwrap();
+    actions.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+const TEXT: &str = include_str!("../../../configs/rules/default.json");
+
+fn rules() -> RuleSet {
+    RuleSet::from_json(TEXT).unwrap()
+}
+
+#[test]
+fn the_set_of_the_program_is_version_1_and_follows_the_program_until_a_person_approves() {
+    let (_folder, connection) = database();
+    let start = |text: &str| {
+        let started = at_start(&connection, NOW, text, rules()).unwrap();
+        assert_eq!(live(&connection), [i64::try_from(started.number).unwrap()]);
+        (started.number, started.text.to_string())
+    };
+    let later = format!("{TEXT} ");
+    assert_eq!(start(TEXT), (1, TEXT.to_owned()));
+    assert_eq!(start(TEXT).0, 1);
+    assert_eq!(start(&later), (2, later.clone()));
+    let ours = format!("{TEXT}\n");
+    let version = draft(&connection, NOW, "zhang", &ours, "lower SpO2 line").unwrap();
+    assert_eq!(live(&connection), [2]);
+    assert_eq!(approve(&connection, NOW, "li", version).unwrap().unwrap(), ours);
+    assert_eq!(start(TEXT), (3, ours));
+    assert_eq!(
+        actions(&connection),
+        [
+            "county take_over_rules 1",
+            "county take_over_rules 2",
+            "zhang draft_rules 3",
+            "li approve_rules 3"
+        ]
+    );
+}
+
+#[test]
+fn approved_rules_that_this_program_does_not_understand_are_not_live() {
+    let (_folder, connection) = database();
+    at_start(&connection, NOW, TEXT, rules()).unwrap();
+    let version = draft(&connection, NOW, "zhang", "of a later program", "").unwrap();
+    approve(&connection, NOW, "li", version).unwrap().unwrap();
+    assert_eq!(at_start(&connection, NOW, TEXT, rules()).unwrap().number, 3);
+    assert_eq!(live(&connection), [3]);
+}
+
+#[test]
+fn nobody_approves_what_they_wrote_what_is_not_there_or_what_is_live() {
+    let (_folder, connection) = database();
+    at_start(&connection, NOW, TEXT, rules()).unwrap();
+    let draft = draft(&connection, NOW, "zhang", "ours", "").unwrap();
+    let refused = |by, version| approve(&connection, NOW, by, version).unwrap().unwrap_err();
+    assert!(matches!(refused("zhang", draft), ApproveError::OwnDraft(author) if author == "zhang"));
+    assert!(matches!(refused("li", 99), ApproveError::NotFound));
+    assert!(matches!(refused("li", 1), ApproveError::Live));
+    assert_eq!(live(&connection), [1]);
+    assert_eq!(list(&connection).unwrap()[0]["approved_by"], Value::Null);
+    // An earlier version comes back by being approved again.
+    approve(&connection, NOW, "li", draft).unwrap().unwrap();
+    approve(&connection, NOW, "zhang", 1).unwrap().unwrap();
+    assert_eq!(live(&connection), [1]);
+}
+
+#[test]
+fn whoever_follows_hears_of_another_live_set() {
+    let live = LiveRules::new(Live::new(1, rules(), TEXT));
+    let mut follows = live.follow();
+    assert!(!follows.has_changed().unwrap());
+    live.put(Live::new(2, rules(), TEXT));
+    assert!(follows.has_changed().unwrap());
+    assert_eq!((live.live().number, follows.borrow_and_update().number), (2, 2));
+}
