@@ -66,19 +66,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     note_settings(&config, &text, &store).await?;
     let rules = live_rules(&store, text, rules).await?;
     let pki = Pki::at(&config.pki_dir);
-    let (mut broker, host, port) = match &config.broker {
-        BrokerConfig::Embedded(address) => {
-            let identity = pki.broker();
-            let files = BrokerFiles { ca: identity.ca, cert: identity.cert, key: identity.key };
-            let address = *address;
-            let broker = tokio::task::spawn_blocking(move || Broker::start(address, &files))
-                .await
-                .context("starting the broker")??;
-            let listens = broker.address();
-            (Some(broker), reachable(listens.ip()).to_string(), listens.port())
-        }
-        BrokerConfig::Outside { host, port } => (None, host.clone(), *port),
-    };
+    let (mut broker, host, port) = start_broker(&config, &pki).await?;
     notify::set_up(&store, &config.notify).await.context("writing down who is notified")?;
     let stopped = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -189,6 +177,26 @@ async fn note_settings(config: &GatewayConfig, rules: &str, store: &Store) -> an
         tracing::error!(%error, "With what the gateway was started could not be written down.");
     }
     Ok(())
+}
+
+/// The broker inside, where the configuration asks for one, and where the county finds its broker.
+async fn start_broker(
+    config: &GatewayConfig,
+    pki: &Pki,
+) -> anyhow::Result<(Option<Broker>, String, u16)> {
+    Ok(match &config.broker {
+        BrokerConfig::Embedded(address) => {
+            let identity = pki.broker();
+            let files = BrokerFiles { ca: identity.ca, cert: identity.cert, key: identity.key };
+            let address = *address;
+            let broker = tokio::task::spawn_blocking(move || Broker::start(address, &files))
+                .await
+                .context("starting the broker")??;
+            let listens = broker.address();
+            (Some(broker), reachable(listens.ip()).to_string(), listens.port())
+        }
+        BrokerConfig::Outside { host, port } => (None, host.clone(), *port),
+    })
 }
 
 /// Whoever started the gateway learns where it is reached.
