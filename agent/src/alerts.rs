@@ -39,7 +39,8 @@ use model::{
 };
 use rows::{Place, Rows, RowsError};
 use rules::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
+    alert::{AckReason, Alert, AlertId, AlertState},
+    engine::ActionError,
     rule::{RuleSet, RuleSetError},
 };
 use serde::Serialize;
@@ -91,7 +92,7 @@ pub(crate) struct Acknowledge {
 #[derive(Debug, Error)]
 pub(crate) enum AcknowledgeHereError {
     #[error(transparent)]
-    Rules(#[from] AcknowledgeError),
+    Rules(#[from] ActionError),
     #[error("the county is in reach: acknowledge it on the nurses' board")]
     InReach,
     #[error("the agent is stopping")]

@@ -29,7 +29,10 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use rules::alert::{AckReason, AcknowledgeError, AlertId};
+use rules::{
+    alert::{AckReason, AlertId},
+    engine::ActionError,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
@@ -268,11 +271,11 @@ impl Parts {
                 problem(StatusCode::SERVICE_UNAVAILABLE, "stopping", None)
             }
             Err(AcknowledgeHereError::Rules(error)) => match error {
-                AcknowledgeError::NotFound => problem(StatusCode::NOT_FOUND, "gone", None),
-                AcknowledgeError::AlreadyAcknowledged { by } => {
+                ActionError::NotFound => problem(StatusCode::NOT_FOUND, "gone", None),
+                ActionError::AlreadyAcknowledged { by } | ActionError::OutOfService { by } => {
                     problem(StatusCode::CONFLICT, "first", Some(&by))
                 }
-                AcknowledgeError::NotActive => problem(StatusCode::CONFLICT, "over", None),
+                _ => problem(StatusCode::CONFLICT, "over", None),
             },
         }
     }

@@ -179,12 +179,12 @@ async fn note_settings(config: &GatewayConfig, rules: &str, store: &Store) -> an
     Ok(())
 }
 
-/// The broker inside, where the configuration asks for one, and where the county finds its broker.
+/// The broker inside, where there is one; host and port of the one in use.
 async fn start_broker(
     config: &GatewayConfig,
     pki: &Pki,
 ) -> anyhow::Result<(Option<Broker>, String, u16)> {
-    Ok(match &config.broker {
+    match &config.broker {
         BrokerConfig::Embedded(address) => {
             let identity = pki.broker();
             let files = BrokerFiles { ca: identity.ca, cert: identity.cert, key: identity.key };
@@ -193,10 +193,10 @@ async fn start_broker(
                 .await
                 .context("starting the broker")??;
             let listens = broker.address();
-            (Some(broker), reachable(listens.ip()).to_string(), listens.port())
+            Ok((Some(broker), reachable(listens.ip()).to_string(), listens.port()))
         }
-        BrokerConfig::Outside { host, port } => (None, host.clone(), *port),
-    })
+        BrokerConfig::Outside { host, port } => Ok((None, host.clone(), *port)),
+    }
 }
 
 /// Whoever started the gateway learns where it is reached.

@@ -15,8 +15,9 @@ use model::{
     time::{Now, WallTime},
 };
 use rules::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId},
-    engine::{Engine, ReadingInput},
+    alert::{AckReason, Alert, AlertId},
+    binding::Subject,
+    engine::{ActionError, Engine, ReadingInput},
     freshness::{BoxTime, Clocks, Freshness, Position},
     rule::RuleSet,
 };
@@ -49,7 +50,8 @@ impl Evaluation {
             let engine = serde_json::from_value(state.clone()).unwrap_or_else(|error| {
                 tracing::error!(%device, %error,
                     "Rule states cannot be read; they begin anew with the open alerts.");
-                Engine::rescued(site.clone(), device.clone(), &state.to_string())
+                let subject = Subject::unbound(&site, &device);
+                Engine::rescued(site.clone(), subject, &state.to_string())
             });
             Some((device, engine))
         };
@@ -152,9 +154,9 @@ impl Evaluation {
         reason: AckReason,
         note: &str,
         now: WallTime,
-    ) -> Result<Alert, AcknowledgeError> {
+    ) -> Result<Alert, ActionError> {
         let holds = |engine: &&mut Engine| engine.alerts().any(|alert| alert.id == id);
-        let engine = self.engines.values_mut().find(holds).ok_or(AcknowledgeError::NotFound)?;
+        let engine = self.engines.values_mut().find(holds).ok_or(ActionError::NotFound)?;
         engine.acknowledge(id, by, reason, note, now)
     }
 
@@ -188,7 +190,8 @@ impl Evaluation {
                 let idle = idle.map(|(device, _)| device.clone())?;
                 self.engines.remove(&idle);
             }
-            let engine = Engine::new(self.site.clone(), device.clone());
+            let subject = Subject::unbound(&self.site, device);
+            let engine = Engine::new(self.site.clone(), subject);
             self.engines.insert(device.clone(), engine);
         }
         Some((self.engines.get_mut(device)?, &self.rules))
@@ -198,7 +201,8 @@ impl Evaluation {
     fn begin_anew(&mut self) {
         for (device, engine) in &mut self.engines {
             let state = serde_json::to_string(engine).unwrap_or_default();
-            *engine = Engine::rescued(self.site.clone(), device.clone(), &state);
+            let subject = Subject::unbound(&self.site, device);
+            *engine = Engine::rescued(self.site.clone(), subject, &state);
         }
     }
 }

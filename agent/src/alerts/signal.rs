@@ -40,7 +40,12 @@ impl Signals {
                 more.then_some(What::Raise)
             }
             AlertState::Unknown if alert.acknowledged.is_none() => None,
-            AlertState::ActiveAck | AlertState::Unknown => self.end(alert, What::Ack),
+            // Whoever wants it quiet has seen it.
+            AlertState::ActiveAck
+            | AlertState::Unknown
+            | AlertState::Shelved
+            | AlertState::Suppressed
+            | AlertState::OutOfService => self.end(alert, What::Ack),
             AlertState::Closed if alert.acknowledged.is_some() => self.end(alert, What::Ack),
             AlertState::ClearedUnack | AlertState::Closed => self.end(alert, What::Clear),
         }

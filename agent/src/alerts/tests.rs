@@ -193,7 +193,7 @@ async fn out_of_reach_an_alert_signals_once_until_somebody_has_it_in_hand() {
     let told = warden.acknowledge(said.clone()).await.unwrap();
     assert_eq!((told.state.as_str(), told.signals), ("active_ack", false));
     let second = warden.acknowledge(Acknowledge { by: "王强".to_owned(), ..said }).await;
-    let first_wins = AcknowledgeError::AlreadyAcknowledged { by: "李秀兰".to_owned() };
+    let first_wins = ActionError::AlreadyAcknowledged { by: "李秀兰".to_owned() };
     assert!(
         matches!(second, Err(AcknowledgeHereError::Rules(ref error)) if *error == first_wins),
         "{second:?}"

@@ -1,18 +1,16 @@
 //! What somebody does with an alert: one transaction with its entry in the chain.
 
-use super::{Context, Evaluation, store};
+use super::{Context, Evaluation, store, subject_of};
 use crate::{
     audit::{self, Entry},
     clock::rfc3339,
     people,
     store::{Store, StoreError},
 };
-use model::{
-    id::{DeviceId, SiteId},
-    time::WallTime,
-};
+use model::{id::SiteId, time::WallTime};
 use rules::{
     alert::{AckReason, AlertId},
+    binding::Subject,
     engine::{Action, ActionError},
     rule::RuleSet,
 };
@@ -61,7 +59,7 @@ pub(crate) async fn act(
     now: WallTime,
 ) -> Result<Result<Done, Refusal>, StoreError> {
     of.write(move |transaction| {
-        let Some((site, device, body)) = place(transaction, id)? else {
+        let Some((site, subject, body)) = place(transaction, id)? else {
             return Ok(Err(Refusal::Rules(ActionError::NotFound)));
         };
         if let Some(name) = deed.names()
@@ -71,7 +69,7 @@ pub(crate) async fn act(
         }
         let mut evaluation = Evaluation::default();
         let context = Context { connection: transaction, rules: &rules, now };
-        let engine = evaluation.engine(transaction, &site, &device)?;
+        let engine = evaluation.engine(transaction, &site, &subject)?;
         let done = match &deed {
             Deed::Alert(action) => {
                 let done = engine.act(rules.times(), id, &by, action, now);
@@ -85,7 +83,7 @@ pub(crate) async fn act(
             Err(ActionError::NotFound) => return Ok(Err(Refusal::Rules(forgotten(&body)))),
             Err(error) => return Ok(Err(Refusal::Rules(error))),
         };
-        let (action, detail) = deed.told(&site, &device);
+        let (action, detail) = deed.told(&site, &subject);
         let entry = Entry { who: &by, action, what: &id.to_string(), detail };
         audit::append(transaction, now, &entry)?;
         evaluation.note(changed);
@@ -98,18 +96,20 @@ pub(crate) async fn act(
     .await
 }
 
-/// Site and device of an alert, and how it was told last.
+/// Site and subject of an alert, and how it was told last.
 fn place(
     transaction: &Transaction<'_>,
     id: AlertId,
-) -> rusqlite::Result<Option<(SiteId, DeviceId, String)>> {
+) -> rusqlite::Result<Option<(SiteId, Subject, String)>> {
     let found: Option<(String, String, String)> = transaction
         .query_row("SELECT site, device, body FROM alert WHERE id = ?1", [id.to_string()], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
     Ok(found.and_then(|(site, device, body)| {
-        Some((SiteId::stored(&site).ok()?, DeviceId::new(&device).ok()?, body))
+        let site = SiteId::stored(&site).ok()?;
+        let subject = subject_of(&site, &device, &body)?;
+        Some((site, subject, body))
     }))
 }
 
@@ -141,8 +141,8 @@ impl Deed {
     }
 
     /// As the chain of entries has it: what was done, and what else there is to tell.
-    fn told(&self, site: &SiteId, device: &DeviceId) -> (&'static str, Value) {
-        let place = || json!({"site": site.as_str(), "device": device.as_str()});
+    fn told(&self, site: &SiteId, subject: &Subject) -> (&'static str, Value) {
+        let place = || json!({"site": site.as_str(), "subject": subject.name(site)});
         match self {
             Self::Alert(Action::Acknowledge { reason, note }) => {
                 ("acknowledge", json!({"reason": AckReason::name(*reason), "note": note}))

@@ -3,7 +3,7 @@
 use super::Batch;
 use crate::clock::rfc3339;
 use model::{alert::EdgeAlert, id::SiteId, metric::Metric, time::WallTime};
-use rules::{alert::AlertId, freshness::Clocks};
+use rules::{alert::AlertId, engine::EdgeTimes, freshness::Clocks};
 use rusqlite::params;
 use serde_json::json;
 
@@ -16,7 +16,11 @@ impl Batch<'_> {
     ) -> rusqlite::Result<()> {
         let here = |at| of_box.observed(at, self.now).at.min(self.now);
         let id = AlertId::from_bytes(alert.id).to_string();
-        let (at, cleared) = (here(alert.observed.at), alert.cleared_at.map(here));
+        let times = EdgeTimes {
+            at: here(alert.observed.at),
+            started: here(alert.started_at),
+            cleared: alert.cleared_at.map(here),
+        };
         tracing::info!(%site, device = %alert.device, alert = id, what = alert.what,
             state = alert.state, "An alert changed at a box.");
         self.connection
@@ -29,23 +33,25 @@ impl Batch<'_> {
                 alert.device.as_str(),
                 alert.family,
                 id,
-                at.unix_ms(),
+                times.at.unix_ms(),
                 self.now.unix_ms(),
                 alert.what,
                 told(alert).to_string()
             ])?;
+        let joined = self.evaluation.edge_alert(self.context(), site, alert, times)?;
         self.connection
             .prepare_cached(
-                "INSERT INTO edge_period VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6)
-                 ON CONFLICT DO UPDATE SET until_ms = ?6",
+                "INSERT INTO edge_period VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT DO UPDATE SET joined = ?5, until_ms = ?7",
             )?
             .execute(params![
                 site.as_str(),
                 alert.device.as_str(),
                 alert.family,
                 id,
-                here(alert.started_at).unix_ms(),
-                cleared.map(WallTime::unix_ms)
+                joined.to_string(),
+                times.started.unix_ms(),
+                times.cleared.map(WallTime::unix_ms)
             ])?;
         Ok(())
     }

@@ -68,6 +68,9 @@ fn alert(device: &str, at: WallTime) -> Alert {
         late_row: None,
         people: rules::alert::People::default(),
         time_suspect: false,
+        recheck_at: None,
+        not_rechecked: false,
+        patient: None,
         recurrences: 0,
         timeline: Vec::new(),
     };

@@ -234,13 +234,6 @@ impl Engine {
         changed
     }
 
-    /// The device is this subject's no more: its alerts are closed with that reason, and what it
-    /// said holds no more. The alerts that were open.
-    pub fn end(&mut self, now: WallTime, by: Option<&str>, why: &str) -> Vec<Alert> {
-        self.forget_what_was_said();
-        self.episodes.values_mut().flat_map(|episode| episode.end(now, by, why)).collect()
-    }
-
     /// Writes down who was told, of the steps that were taken just now: `who` knows who is on duty.
     /// The alerts in which somebody was named.
     pub fn name_steps(
@@ -272,6 +265,15 @@ fn needs_service(action: &Action) -> bool {
 }
 
 impl Episode {
+    /// It came to a subject that was taken off, or from one.
+    pub(super) fn follow_service(&mut self, out: bool, now: WallTime) {
+        self.out_of_service = out;
+        for alert in self.unseen.iter_mut().chain(&mut self.alert) {
+            alert.people.out_of_service = out;
+            alert.take_back(now);
+        }
+    }
+
     /// Does it with the alert of that id; `None` where it is not of this family.
     fn act(
         &mut self,
@@ -387,7 +389,7 @@ impl Alert {
         })
     }
 
-    fn acknowledge(
+    pub(super) fn acknowledge(
         &mut self,
         by: &str,
         reason: AckReason,

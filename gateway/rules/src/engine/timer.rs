@@ -115,7 +115,7 @@ impl Alert {
                 self.people.reminders = elapsed.checked_div(times.remind).unwrap_or(i64::MAX);
                 self.tell(now, TimelineEvent::Reminded, None, String::new());
             }
-            AlertState::ClearedUnack => self.close(now, None, ""),
+            AlertState::ClearedUnack => self.close(now, ""),
             AlertState::Shelved => {
                 self.take_off_shelf(now);
                 self.take_back(now);

@@ -1,7 +1,10 @@
 //! A ward with an outage is compared with the same ward without one.
 
 use super::*;
-use crate::freshness::{BoxTime, Clocks};
+use crate::{
+    binding::Subject,
+    freshness::{BoxTime, Clocks},
+};
 use model::{
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::{DeviceId, Lane, OutboxId, Seq, SiteId},
@@ -106,7 +109,7 @@ struct County {
 
 impl County {
     fn new() -> Self {
-        let engine = Engine::new(SiteId::new("heping").unwrap(), device());
+        let engine = Engine::new(SiteId::new("heping").unwrap(), Subject::Device(device()));
         let mut county = Self { rules: rules(), engine, alerts: BTreeMap::new() };
         let status = DeviceStatus {
             device: device(),
@@ -213,8 +216,7 @@ fn compare(seed: u64) -> (usize, u32) {
     let said = ward(&mut dice);
     let expected = without_outage(&said);
     let from = dice.within(60, WATCHED_S - 600);
-    let until = from + *dice.of(&[90, 400, 1000, 2000]);
-    let until = until.min(WATCHED_S);
+    let until = (from + *dice.of(&[90, 400, 1000, 2000])).min(WATCHED_S);
     let mut county = County::new();
     let mut stored = Vec::new();
     let mut late_sound = Vec::new();

@@ -1,5 +1,7 @@
 //! What the county makes of what comes in, on a database of its own.
 
+mod edge;
+
 use crate::intake::*;
 use crate::{clock::rfc3339, query, store::Store};
 use model::{

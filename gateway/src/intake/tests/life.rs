@@ -18,6 +18,7 @@ use model::{
 };
 use rules::{
     alert::{AckReason, AlertId},
+    binding::Subject,
     engine::{Action, ActionError, Engine},
     ladder::Level,
 };
@@ -190,7 +191,7 @@ fn a_county_that_starts_anew_between_any_two_steps_lives_as_one_that_never_did()
     // The rules alone, in memory, with the same.
     let rules = Arc::clone(&county.rules);
     let device = DeviceId::new("ecg-01").unwrap();
-    let mut engine = Engine::new(site(), device);
+    let mut engine = Engine::new(site(), Subject::unbound(&site(), &device));
     let mut last = None;
     for (second, step) in half_an_hour() {
         county.restart();
@@ -239,7 +240,7 @@ fn a_county_that_starts_anew_between_any_two_steps_lives_as_one_that_never_did()
 }
 
 #[test]
-fn s9_10_acknowledged_while_the_box_is_offline_survives_it() {
+fn test_10_acknowledged_while_the_box_is_offline_survives_it() {
     let mut county = County::new();
     county.state(at(0), at(0), true);
     county.take(at(0), vec![online(1, at(0))]);
@@ -260,7 +261,7 @@ fn s9_10_acknowledged_while_the_box_is_offline_survives_it() {
 }
 
 #[test]
-fn s9_11_an_alarm_delivered_five_times_with_two_restarts_is_told_once_per_step() {
+fn test_11_an_alarm_delivered_five_times_with_two_restarts_is_told_once_per_step() {
     let mut county = County::new();
     let pump = DeviceId::new("pump-01").unwrap();
     let observed = Observed { at: at(0), quality: ClockQuality::Synchronised };

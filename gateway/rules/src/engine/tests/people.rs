@@ -96,10 +96,10 @@ fn what_an_acknowledgement_closed_comes_back_when_it_is_taken_back() {
 fn a_shelf_taken_back_is_as_if_it_had_not_been() {
     let (mut ward, id) = occluded();
     act(&mut ward, id, 10.0, "wang", shelve(200.0)).unwrap();
-    assert_eq!(ward.engine.next_deadline(&ward.rules), Some(at(200.0)));
+    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(200.0)));
     let alert = act(&mut ward, id, 40.0, "wang", Action::Undo).unwrap();
     assert_eq!(alert.state, AlertState::ActiveUnack);
-    assert_eq!(ward.engine.next_deadline(&ward.rules), Some(at(60.0)));
+    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(60.0)));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn a_person_has_the_next_one_told_and_the_ladder_goes_on_from_there() {
     let alert = act(&mut ward, id, 6.0, "wang", escalate()).unwrap();
     assert_eq!(alert.people.level, Level::TownshipDoctor);
     // Who was told is not told again.
-    assert_eq!(ward.engine.next_deadline(&ward.rules), Some(at(300.0)));
+    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(300.0)));
     act(&mut ward, id, 7.0, "wang", escalate()).unwrap();
     assert_eq!(act(&mut ward, id, 8.0, "wang", escalate()), Err(ActionError::AtTheTop));
 }
@@ -178,16 +178,16 @@ fn the_silence_of_a_device_stands_behind_that_of_its_box() {
     ward.stream(0, 11, Metric::HR, "36");
     ward.status(20.0, DeviceKind::Monitor, DeviceState::Silent);
     ward.pass_time(50.0);
-    assert_eq!(ward.of("tech_silent").state, AlertState::ActiveUnack);
+    assert_eq!(ward.alert("tech_silent").state, AlertState::ActiveUnack);
     ward.engine.box_lost(at(60.0));
     ward.pass_time(120.0);
-    let silent = ward.of("tech_silent");
+    let silent = ward.alert("tech_silent");
     assert_eq!(silent.state, AlertState::Suppressed);
     assert_eq!(silent.people.suppressed_by.as_deref(), Some("EDGE-OFFLINE"));
-    assert_eq!(ward.of("hr_low").state, AlertState::Unknown);
-    let back = ward.engine.box_back(&ward.rules, at(900.0));
+    assert_eq!(ward.alert("hr_low").state, AlertState::Unknown);
+    let back = ward.engine.box_back(ward.rules, at(900.0));
     assert_eq!((back.len(), back[0].state), (1, AlertState::ActiveUnack));
     ward.number(901.0, Metric::HR, "36");
     assert!(!ward.has("tech_silent"));
-    assert_eq!(ward.of("hr_low").state, AlertState::ActiveUnack);
+    assert_eq!(ward.alert("hr_low").state, AlertState::ActiveUnack);
 }
