@@ -1,7 +1,6 @@
 //! The command line of `clinic-gateway`.
 //!
-//! - [`people`]: `user` and `token`
-//! - [`audit`]: `audit`
+//! - [`people`], [`audit`]: what `user`, `token` and `audit` do
 
 mod audit;
 mod people;

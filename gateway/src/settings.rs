@@ -54,19 +54,21 @@ pub(crate) fn note(
         insert.execute(params![key, hash])?;
     }
     let all: String = settings.iter().map(|(key, hash)| format!("{key}={hash}\n")).collect();
-    let mut detail = json!({"hash": sha256(&all)});
-    if before.is_empty() {
-        detail["settings"] = settings.len().into();
-    } else {
-        let missing_in = |from: &Settings, other: &Settings| {
-            names(from.keys().filter(|key| !other.contains_key(*key)))
-        };
-        let differs =
-            |key: &&String| before.get(*key).is_some_and(|hash| settings.get(*key) != Some(hash));
-        detail["added"] = missing_in(settings, &before);
-        detail["removed"] = missing_in(&before, settings);
-        detail["changed"] = names(settings.keys().filter(differs));
-    }
+    let missing_in = |from: &Settings, other: &Settings| {
+        names(from.keys().filter(|key| !other.contains_key(*key)))
+    };
+    let differs =
+        |key: &&String| before.get(*key).is_some_and(|hash| settings.get(*key) != Some(hash));
+    let hash = sha256(&all);
+    let detail = match before.is_empty() {
+        true => json!({"hash": hash, "settings": settings.len()}),
+        false => json!({
+            "hash": hash,
+            "added": missing_in(settings, &before),
+            "removed": missing_in(&before, settings),
+            "changed": names(settings.keys().filter(differs)),
+        }),
+    };
     let entry = Entry { who: "county", action: "configuration", what: "gateway", detail };
     audit::append(connection, now, &entry)
 }

@@ -283,13 +283,12 @@ impl Walk {
     }
 
     fn link(&mut self, link: Link, is_loose: bool) {
-        if let Some(anchor) = self.anchor.as_ref().filter(|anchor| anchor.id == link.number) {
-            if anchor.hash != hex(&link.hash) && !is_loose {
-                let means = "it is not the entry that was kept elsewhere: it, or one before it, \
-                             was written anew with all hashes behind it, or the county was \
-                             restored from a backup that did not have it";
-                self.find(link.number, "rewritten", means);
-            }
+        let anchor = self.anchor.as_ref().filter(|anchor| anchor.id == link.number);
+        if anchor.is_some_and(|anchor| anchor.hash != hex(&link.hash)) && !is_loose {
+            let means = "it is not the entry that was kept elsewhere: it, or one before it, was \
+                         written anew with all hashes behind it, or the county was restored from a \
+                         backup that did not have it";
+            self.find(link.number, "rewritten", means);
         }
         self.extra = 0;
         self.is_loose = is_loose;

@@ -71,7 +71,6 @@ fn alert(device: &str, at: WallTime) -> Alert {
         time_suspect: false,
         recheck_at: None,
         not_rechecked: false,
-        patient: None,
         recurrences: 0,
         timeline: Vec::new(),
     };

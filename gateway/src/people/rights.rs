@@ -167,14 +167,13 @@ impl Action {
             ],
             Self::SeeReadings | Self::SeeAlerts => WARD,
             Self::ActOnAlerts
-            | Self::ChangeDuty
             | Self::SeeNames
             | Self::WritePatients
             | Self::ReassignReadings
             | Self::SetLimits => CARE,
             Self::SeeServiceAlerts | Self::ActOnServiceAlerts => ADMINS,
             Self::EditRules => &[Role::Doctor, Role::Engineer],
-            Self::ApproveRules => &[Role::Doctor],
+            Self::ChangeDuty | Self::ApproveRules => &[Role::Doctor],
             Self::PreviewRules => &[Role::Nurse, Role::Doctor, Role::Engineer],
             Self::SeeNotifications => {
                 &[Role::Nurse, Role::Doctor, Role::Engineer, Role::SystemAdmin]
