@@ -6,6 +6,7 @@
 //! - [`evaluation`]: the rules and what they know of each device
 //! - [`signal`]: which alerts want somebody at the box
 //! - [`hook`]: the command for a lamp or a buzzer
+//! - [`report`]: what the county is told later
 //! - [`kept`]: what outlives a restart
 //! - [`newest`], [`told`]: values and alerts as a person reads them
 //!
@@ -20,13 +21,14 @@ mod evaluation;
 pub(crate) mod hook;
 mod kept;
 mod newest;
+mod report;
 mod rows;
 mod signal;
 mod told;
 
 use crate::{
     clock::Clock,
-    outbox::Outbox,
+    outbox::{Origin, Outbox},
     reach::{Reach, ReachWatch},
     status::Board,
 };
@@ -34,12 +36,14 @@ use evaluation::Evaluation;
 use kept::{Kept, KeptFile};
 use model::{
     alarm::Priority,
+    alert::EdgeAlert,
     id::SiteId,
+    record::Record,
     time::{MonoTime, Now},
 };
 use rows::{Place, Rows, RowsError};
 use rules::{
-    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
+    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState, TimelineEntry},
     rule::{RuleSet, RuleSetError},
 };
 use serde::Serialize;
@@ -70,6 +74,10 @@ const KEEP_EVERY: Duration = Duration::from_secs(600);
 const KEEP_AGAIN: Duration = Duration::from_secs(10);
 /// Alerts of a ward whose devices all speak at once, told together.
 const HELD_MAX: usize = 256;
+/// An urgent record is committed at once, where the disk takes it.
+const COMMIT_LIMIT: Duration = Duration::from_secs(2);
+/// Of which link the outbox says how far it has committed what the county is told.
+const LINK: usize = usize::MAX - 1;
 
 /// What the task is asked.
 #[derive(Debug)]
@@ -241,6 +249,18 @@ fn standing(alert: &Alert) -> Standing {
     (alert.state, alert.priority, alert.recurrences, by)
 }
 
+/// An alert as it was when it was looked at last.
+struct Known {
+    standing: Standing,
+    last: Option<TimelineEntry>,
+}
+
+impl Known {
+    fn of(alert: &Alert) -> Self {
+        Self { standing: standing(alert), last: alert.timeline.last().cloned() }
+    }
+}
+
 /// The rules at work.
 struct Warden<'a> {
     lookout: &'a Lookout,
@@ -248,11 +268,16 @@ struct Warden<'a> {
     rows: Option<Rows>,
     place: Place,
     evaluation: Evaluation,
-    standings: BTreeMap<AlertId, Standing>,
+    standings: BTreeMap<AlertId, Known>,
     signals: Signals,
     out_of_reach: bool,
     /// What changed while something may be wrong with the link and does not count yet.
-    held: VecDeque<(MonoTime, Alert)>,
+    held: VecDeque<(MonoTime, EdgeAlert)>,
+    /// What the county is told and nobody has handed over yet.
+    reports: Vec<EdgeAlert>,
+    /// How many were handed over, and how many of them are committed.
+    handed: u64,
+    committed: Option<watch::Receiver<u64>>,
     failing: Option<String>,
     tick_at: MonoTime,
     keep_at: MonoTime,
@@ -263,7 +288,7 @@ impl<'a> Warden<'a> {
         let file = KeptFile::in_folder(&lookout.data_dir);
         let Kept { place, out_of_reach, signals, engines } = file.read();
         let evaluation = Evaluation::new(lookout.site.clone(), rules, &engines);
-        let standings = evaluation.alerts().map(|alert| (alert.id, standing(alert))).collect();
+        let standings = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
         let now = lookout.clock.mono();
         Self {
             lookout,
@@ -275,6 +300,9 @@ impl<'a> Warden<'a> {
             signals,
             out_of_reach,
             held: VecDeque::new(),
+            reports: Vec::new(),
+            handed: 0,
+            committed: None,
             failing: None,
             tick_at: now,
             keep_at: now + KEEP_EVERY,
@@ -338,28 +366,29 @@ impl<'a> Warden<'a> {
 
     /// Alerts changed: whoever has to know hears of it.
     fn note(&mut self, changed: Vec<Alert>) {
+        let observed = self.lookout.clock.now();
         for alert in changed {
-            let now = standing(&alert);
             let before = match alert.state {
                 AlertState::Closed => self.standings.remove(&alert.id),
-                _ => self.standings.insert(alert.id, now.clone()),
+                _ => self.standings.insert(alert.id, Known::of(&alert)),
             };
-            if before.as_ref() == Some(&now) {
+            if before.as_ref().is_some_and(|known| known.standing == standing(&alert)) {
                 continue;
             }
             self.keep_at = MonoTime::START;
             tracing::info!(alert = %alert.id, device = %alert.device, family = alert.family,
                 state = alert.state.name(), priority = alert.priority.name(),
                 "An alert changed.");
+            let last = before.and_then(|known| known.last);
+            let reports = report::since(&alert, last.as_ref(), observed.observed());
             if self.out_of_reach {
                 self.signal(&alert);
-                self.report(&alert);
-            } else {
-                if self.held.len() >= HELD_MAX {
-                    self.held.pop_front();
-                }
-                self.held.push_back((self.lookout.clock.mono(), alert));
+                self.reports.extend(reports);
+                continue;
             }
+            self.held.extend(reports.into_iter().map(|report| (observed.mono, report)));
+            let over = self.held.len().saturating_sub(HELD_MAX);
+            self.held.drain(..over);
         }
     }
 
@@ -371,9 +400,8 @@ impl<'a> Warden<'a> {
         if lost.is_some_and(|at| at <= now) && !self.out_of_reach {
             self.out_of_reach = true;
             tracing::warn!("The county is out of reach: alerts are signalled here.");
-            for (_, alert) in std::mem::take(&mut self.held) {
-                self.report(&alert);
-            }
+            let held = std::mem::take(&mut self.held);
+            self.reports.extend(held.into_iter().map(|(_, report)| report));
             let open: Vec<Alert> = self.evaluation.alerts().cloned().collect();
             open.iter().for_each(|alert| self.signal(alert));
             self.keep_at = MonoTime::START;
@@ -417,11 +445,30 @@ impl<'a> Warden<'a> {
         }
     }
 
-    /// Tells the county what happened while it was out of reach.
-    ///
-    /// Here the transition becomes a record in the urgent lane; its kind comes with the wire format
-    /// of edge alerts.
-    fn report(&mut self, _alert: &Alert) {}
+    /// Hands over what the county is told, and waits until it is on disk: what is written down as
+    /// told has to be.
+    async fn report(&mut self) {
+        if self.reports.is_empty() {
+            return;
+        }
+        let outbox = &self.lookout.outbox;
+        if self.committed.is_none() {
+            self.committed = outbox.committed(LINK).await.ok();
+        }
+        for report in std::mem::take(&mut self.reports) {
+            self.handed += 1;
+            let origin = Origin { link: LINK, number: self.handed };
+            if outbox.enqueue(origin, Record::Alert(report)).await.is_err() {
+                return; // The agent stops.
+            }
+        }
+        if let Some(committed) = &mut self.committed {
+            let handed = self.handed;
+            let written = committed.wait_for(|committed| *committed >= handed);
+            // While the disk takes nothing the rules go on.
+            drop(tokio::time::timeout(COMMIT_LIMIT, written).await);
+        }
+    }
 
     async fn acknowledge(&mut self, said: Acknowledge) -> Result<Told, AcknowledgeHereError> {
         if !self.out_of_reach {
@@ -443,6 +490,7 @@ impl<'a> Warden<'a> {
     }
 
     async fn keep(&mut self) {
+        self.report().await;
         let kept = Kept {
             place: self.place,
             out_of_reach: self.out_of_reach,

@@ -111,7 +111,8 @@ impl Evaluation {
                         self.begin_anew();
                     }
                 }
-                Record::Waveform(_) | Record::Dropped(_) | Record::Action(_) => {}
+                Record::Waveform(_) | Record::Dropped(_) | Record::Action(_) | Record::Alert(_) => {
+                }
             }
         }
         let mut judged = Vec::new();
