@@ -225,6 +225,19 @@ impl Evaluation {
         Ok(turned)
     }
 
+    /// The chain of what people did was looked at; whether it is broken.
+    pub(crate) fn audit_checked(
+        &mut self,
+        context: Context<'_>,
+        is_broken: bool,
+    ) -> rusqlite::Result<()> {
+        let county = SiteId::county();
+        let engine = self.engine(context.connection, &county, &subject(&county)?)?;
+        let changed = engine.hear_audit(context.rules, context.now, is_broken);
+        self.note(changed);
+        Ok(())
+    }
+
     /// A site's box went out of reach or is back: all that is behind it hears of it.
     pub(crate) fn box_changed(
         &mut self,
@@ -288,7 +301,7 @@ impl Evaluation {
         }
     }
 
-    fn engine(
+    pub(crate) fn engine(
         &mut self,
         connection: &Connection,
         site: &SiteId,
@@ -302,7 +315,7 @@ impl Evaluation {
         Ok(self.engines.entry(key).or_insert_with(|| Engine::new(site.clone(), device.clone())))
     }
 
-    fn note(&mut self, changed: Vec<Alert>) {
+    pub(crate) fn note(&mut self, changed: Vec<Alert>) {
         self.changed.extend(changed.into_iter().map(|alert| (alert.id, alert)));
     }
 }
@@ -313,7 +326,11 @@ fn subject(site: &SiteId) -> rusqlite::Result<DeviceId> {
     DeviceId::new(site.as_str()).map_err(|_| rusqlite::Error::InvalidQuery)
 }
 
-fn load(connection: &Connection, site: &SiteId, device: &DeviceId) -> rusqlite::Result<Engine> {
+pub(crate) fn load(
+    connection: &Connection,
+    site: &SiteId,
+    device: &DeviceId,
+) -> rusqlite::Result<Engine> {
     let stored: Option<String> = connection
         .prepare_cached("SELECT state FROM engine WHERE site = ?1 AND device = ?2")?
         .query_row(params![site.as_str(), device.as_str()], |row| row.get(0))
@@ -405,6 +422,7 @@ fn json(alert: &Alert, revision: i64) -> Value {
         "acknowledged_at": acknowledged.map(|by| moment(by.at)),
         "reason": acknowledged.map(|by| by.reason.name()),
         "retro": alert.retro,
+        "late_row": alert.late_row,
         "time_suspect": alert.time_suspect,
         "recurrences": alert.recurrences,
         "timeline": timeline,
@@ -431,7 +449,7 @@ pub(crate) async fn acknowledge(
                 )
                 .optional()?;
             let subject = found.and_then(|(site, device, body)| {
-                Some((SiteId::new(&site).ok()?, DeviceId::new(&device).ok()?, body))
+                Some((SiteId::stored(&site).ok()?, DeviceId::new(&device).ok()?, body))
             });
             let Some((site, device, body)) = subject else {
                 return Ok(Err(AcknowledgeError::NotFound));
@@ -501,7 +519,7 @@ pub(crate) async fn pass_time(
                 .query_map([now.unix_ms()], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             for (site, device) in subjects {
-                let (Ok(site), Ok(device)) = (SiteId::new(&site), DeviceId::new(&device)) else {
+                let (Ok(site), Ok(device)) = (SiteId::stored(&site), DeviceId::new(&device)) else {
                     continue;
                 };
                 if due.engines.contains_key(&(site.clone(), device.clone())) {

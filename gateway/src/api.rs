@@ -3,6 +3,8 @@
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts and acknowledging them
+//! - [`people`]: persons and tokens
+//! - [`audit`]: what people did
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -11,16 +13,23 @@
 
 mod alerts;
 mod attempts;
+mod audit;
 mod data;
 mod events;
 mod extract;
 mod pages;
+mod people;
 mod problem;
 mod session;
 
 use crate::{
-    config::HttpConfig, disk::DiskState, events::Events, people::Caller, pki::Identity,
-    query::Clinics, store::Store,
+    config::HttpConfig,
+    disk::DiskState,
+    events::Events,
+    people::{Action, Caller},
+    pki::Identity,
+    query::Clinics,
+    store::Store,
 };
 use anyhow::Context as _;
 use attempts::Attempts;
@@ -160,7 +169,8 @@ fn router(app: App) -> Router {
 /// Everything below `/api/v1`.
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
-    [session::routes(), data::routes(), alerts::routes(), events::routes(), own].concat()
+    let people = [session::routes(), people::routes(), audit::routes()].concat();
+    [people, data::routes(), alerts::routes(), events::routes(), own].concat()
 }
 
 /// For those who watch over the service.
@@ -200,8 +210,9 @@ async fn readyz(State(app): State<App>) -> Result<&'static str, Problem> {
     }
 }
 
-async fn counters(State(app): State<App>, _: Caller) -> String {
-    app.metrics.render()
+async fn counters(State(app): State<App>, caller: Caller) -> Result<String, Problem> {
+    caller.may(Action::ReadCounters)?;
+    Ok(app.metrics.render())
 }
 
 async fn openapi(_: Caller) -> impl IntoResponse {

@@ -11,12 +11,16 @@
 //! - a restored county has another generation: what it acked before may be gone from it
 
 use crate::{
+    audit::{self, Entry, Head},
     clock,
     disk::{free_bytes, mib},
+    query::generation_name,
     store::{self, DATABASE, OpenStoreError, Store},
 };
+use model::time::WallTime;
 use rusqlite::{Connection, ErrorCode, OpenFlags, backup::Backup, params};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::json;
 use std::{
     ffi::OsString,
     fs::{self, File},
@@ -151,7 +155,7 @@ pub(crate) struct Restored {
 }
 
 /// Puts a backup in the place of the database. No gateway may work in the folder.
-pub(crate) fn restore(data_dir: &Path, file: &Path) -> Result<Restored, BackupError> {
+pub(crate) fn restore(data_dir: &Path, file: &Path, by: &str) -> Result<Restored, BackupError> {
     let database = data_dir.join(DATABASE);
     if !file.is_file() {
         return Err(BackupError::Missing(file.to_owned()));
@@ -172,28 +176,44 @@ pub(crate) fn restore(data_dir: &Path, file: &Path) -> Result<Restored, BackupEr
     check(&copied, file, "integrity_check")?;
     drop(copied);
     let county = Store::connection(&copy.path)?;
-    let now_ms = clock::now().unix_ms();
-    let (generation, copied_ms) = renew(&county, now_ms).map_err(BackupError::copy(&copy.path))?;
+    let now = clock::now();
+    let (generation, copied_ms) =
+        renew(&county, now, by, head_of(&database)).map_err(BackupError::copy(&copy.path))?;
     into_one_file(county, &copy.path)?;
     // Before the database that is there loses its log: from there on only renaming is left.
     belong_to_owner(data_dir, &[&copy.path, &data_dir.join(store::LOCK)])?;
-    let kept = keep(&database, now_ms)?;
+    let kept = keep(&database, now.unix_ms())?;
     copy.finish(&database, Existing::Overwritten)?;
     drop(held);
     Ok(Restored { copied_ms, generation, kept })
 }
 
+/// The last entry of the chain of a database that is given up, where it can be read: it proves what
+/// was there.
+fn head_of(database: &Path) -> Option<Head> {
+    let old = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    audit::head(&old).ok()?
+}
+
 /// The copy becomes a county of its own.
-fn renew(county: &Connection, now_ms: i64) -> rusqlite::Result<(i64, Option<i64>)> {
+fn renew(
+    county: &Connection,
+    now: WallTime,
+    by: &str,
+    given_up: Option<Head>,
+) -> rusqlite::Result<(i64, Option<i64>)> {
     let transaction = county.unchecked_transaction()?;
     // Who was logged in then logs in again: nobody knows where the file has been.
     transaction.execute("DELETE FROM session", [])?;
-    let renewed = transaction.query_row(
+    let renewed: (i64, Option<i64>) = transaction.query_row(
         "UPDATE county SET generation = abs(random() / 2) + 1, restored_ms = ?1
          RETURNING generation, copied_ms",
-        params![now_ms],
+        params![now.unix_ms()],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
+    let what = generation_name(renewed.0);
+    let detail = json!({"copied_at": renewed.1.map(clock::rfc3339), "head_given_up": given_up});
+    audit::append(&transaction, now, &Entry { who: by, action: "restore", what: &what, detail })?;
     transaction.commit()?;
     Ok(renewed)
 }

@@ -22,6 +22,22 @@ pub(crate) fn rfc3339(unix_ms: i64) -> String {
     format!("{moment:.3}")
 }
 
+/// A moment as the clocks of a zone show it, to the minute; with its day where that is another one.
+pub(crate) fn local(at: WallTime, zone: &str, now: WallTime) -> String {
+    let there = |at: WallTime| {
+        let moment = jiff::Timestamp::from_millisecond(at.unix_ms()).unwrap_or_default();
+        // Without the zone's rules UTC says so.
+        moment.in_tz(zone).unwrap_or_else(|_| moment.to_zoned(jiff::tz::TimeZone::UTC))
+    };
+    let (at, now) = (there(at), there(now));
+    let form = match (at.date() == now.date(), at.time_zone().iana_name()) {
+        (true, Some("UTC")) => "%H:%M UTC",
+        (true, _) => "%H:%M",
+        (false, _) => "%m-%d %H:%M",
+    };
+    at.strftime(form).to_string()
+}
+
 /// Reads an RFC 3339 moment.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<i64> {
     text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)

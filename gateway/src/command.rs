@@ -1,21 +1,34 @@
 //! The command line of `clinic-gateway`.
+//!
+//! - [`people`]: `user` and `token`
+//! - [`audit`]: `audit`
+
+mod audit;
+mod people;
 
 use crate::{
+    audit::Entry,
     backup::{self, BackupError, Existing, Restored},
     clock,
     config::{self, GatewayConfig},
     disk::mib,
     ledger,
-    people::{self, PersonError, Role},
+    people::Scope,
     pki::Pki,
     query, run,
     store::{self, Store},
 };
 use anyhow::{Context as _, bail};
+use audit::AuditCommand;
 use clap::{Args, Parser, Subcommand};
 use model::id::SiteId;
+use people::{TokenCommand, UserCommand};
 use rules::rule::{RuleSet, RuleSetError};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rusqlite::{Transaction, TransactionBehavior};
+use rustix::{
+    process::getuid,
+    termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
+};
 use std::{
     ffi::OsString,
     fs,
@@ -26,7 +39,7 @@ use std::{
 use thiserror::Error;
 
 /// The rule set that comes with the program.
-const DEFAULT_RULES: &str = include_str!("../../configs/rules/default.json");
+pub(crate) const DEFAULT_RULES: &str = include_str!("../../configs/rules/default.json");
 /// Wrong use or configuration.
 const WRONG: u8 = 2;
 
@@ -61,6 +74,9 @@ enum Command {
     /// Programs
     #[command(subcommand)]
     Token(TokenCommand),
+    /// What people did, in a chain of hashes
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// What arrived, what is missing, since when, and why
     Ledger(Ledger),
     /// Copy the database into a file, also while the gateway runs
@@ -89,34 +105,6 @@ enum PkiCommand {
         /// Folder for the files [default: the site's name]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum UserCommand {
-    /// Add a person; the password is asked for, or read from stdin or a file
-    Add {
-        /// Log-in name
-        name: String,
-        /// nurse, doctor, engineer or kiosk
-        #[arg(long, value_parser = role)]
-        role: Role,
-        /// File with the password
-        #[arg(long, value_name = "FILE")]
-        password_file: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum TokenCommand {
-    /// Make a token for a program; it is printed once
-    Create {
-        /// nurse, doctor, engineer or kiosk
-        #[arg(long, value_parser = role)]
-        role: Role,
-        /// What it is for
-        #[arg(long, default_value = "program")]
-        name: String,
     },
 }
 
@@ -199,30 +187,16 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             let site = SiteId::new(&site).map_err(|error| Refused(error.to_string()))?;
             let folder = folder.unwrap_or_else(|| PathBuf::from(site.as_str()));
             let (path, text) = agent_toml(&config, &site, &folder)?;
-            pki.issue(&site, &folder)?;
+            issue(&config, &pki, &site, &folder)?;
             fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
             writeln!(out, "{}: copy these files to /etc/clinic-edge on the box", folder.display())?;
         }
-        Command::User(UserCommand::Add { name, role, password_file }) => {
-            let password = password(password_file.as_deref())?;
-            people::add_person(&database(&config)?, &name, role, &password).map_err(|error| {
-                match error {
-                    PersonError::Name(_) | PersonError::Password { .. } => {
-                        anyhow::Error::new(Refused(error.to_string()))
-                    }
-                    other => other.into(),
-                }
-            })?;
-            writeln!(out, "{name} may log in as {}", role.name())?;
-        }
-        Command::Token(TokenCommand::Create { role, name }) => {
-            let token =
-                people::create_token(&database(&config)?, &name, role, clock::now().unix_ms())?;
-            writeln!(out, "{token}")?;
-        }
+        Command::User(command) => people::user(command, &config, &mut out)?,
+        Command::Token(command) => people::token(command, &config, &mut out)?,
+        Command::Audit(command) => return audit::audit(command, &config, &mut out),
         Command::Ledger(Ledger { site, json }) => {
             let connection = Store::connection_to_read(&run::database(&config))?;
-            let ledger = ledger::ledger(&connection, site.as_deref())?;
+            let ledger = ledger::ledger(&connection, site.as_deref(), &Scope::County)?;
             let known = |name: &str| config.clinics.keys().any(|site| site.as_str() == name);
             if let Some(site) = site.filter(|site| ledger.is_empty() && !known(site)) {
                 bail!("nothing has come from a site {site}, and no clinic of gateway.toml has it");
@@ -246,16 +220,40 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             print_beside(&mut out, &line.config, &config)?;
         }
         Command::Restore { file } => {
-            let restored = backup::restore(&config.data_dir, &file)?;
+            let restored = backup::restore(&config.data_dir, &file, &who_is_here())?;
             print_restored(&mut out, &file, &config, &restored)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn role(name: &str) -> Result<Role, String> {
-    let known: Vec<_> = Role::ALL.iter().map(|role| role.name()).collect();
-    Role::from_name(name).ok_or_else(|| format!("known roles: {}", known.join(", ")))
+/// The name of who works at this machine, as the system has it. No person of the county has a name
+/// with a colon.
+fn who_is_here() -> String {
+    let named = |name| std::env::var(name).ok().filter(|name: &String| !name.is_empty());
+    let name = named("SUDO_USER").or_else(|| named("LOGNAME"));
+    let name = name.unwrap_or_else(|| getuid().as_raw().to_string());
+    format!("console:{name}")
+}
+
+/// Issues a certificate, and writes it down where this county has a database: keys may be made on
+/// a machine that has none.
+fn issue(config: &GatewayConfig, pki: &Pki, site: &SiteId, folder: &Path) -> anyhow::Result<()> {
+    if !run::database(config).exists() {
+        return pki.issue(site, folder);
+    }
+    let mut connection = database(config)?;
+    let transaction = Transaction::new(&mut connection, TransactionBehavior::Immediate)?;
+    let who = who_is_here();
+    let entry = Entry {
+        who: &who,
+        action: "pki_issue",
+        what: site.as_str(),
+        detail: serde_json::json!({}),
+    };
+    crate::audit::append(&transaction, clock::now(), &entry)?;
+    pki.issue(site, folder)?;
+    transaction.commit().context("the certificate was issued and could not be written down")
 }
 
 fn database(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {

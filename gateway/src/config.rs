@@ -27,6 +27,8 @@ pub(crate) struct GatewayConfig {
     pub(crate) rules: Option<PathBuf>,
     /// Site → name of its township clinic.
     pub(crate) clinics: BTreeMap<SiteId, String>,
+    /// As it is written.
+    pub(crate) text: String,
 }
 
 /// Where board and API are.
@@ -53,7 +55,8 @@ pub(crate) enum BrokerConfig {
 /// # Errors
 /// Every mistake, with its line.
 pub(crate) fn parse(text: &str, beside: &Path) -> Result<GatewayConfig, Vec<Mistake>> {
-    config_reader::read(text, |root| meant(root, beside))
+    let config = config_reader::read(text, |root| meant(root, beside))?;
+    Ok(GatewayConfig { text: text.to_owned(), ..config })
 }
 
 fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
@@ -87,6 +90,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         pki_dir: pki?,
         rules,
         clinics,
+        text: String::new(),
     })
 }
 

@@ -4,10 +4,14 @@
 //! - whoever follows gets every event once, or is told to fetch everything
 //! - an id of another run of the gateway is never taken for one of this run, whatever the clock did
 
+use crate::people::Scope;
+use model::id::SiteId;
 use serde_json::Value;
 use std::{
-    collections::VecDeque,
+    borrow::Cow,
+    collections::{BTreeMap, VecDeque},
     fmt,
+    ops::Range,
     str::FromStr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -19,6 +23,9 @@ const BEHIND_MAX: usize = 1024;
 const KEPT_MAX: usize = 1024;
 /// Bytes of them: some seconds of a busy county.
 const KEPT_BYTES_MAX: usize = 16 << 20;
+
+/// What everybody hears who hears anything.
+const OF_EVERYBODY: [&str; 2] = ["broker", "disk"];
 
 /// Names an event: `Last-Event-ID` of a board that comes back. Written as `run-number`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -59,6 +66,46 @@ pub(crate) struct Event {
     pub(crate) data: String,
     /// `site:device:metric` of a waveform: sent only to boards that asked for it.
     pub(crate) wave: Option<String>,
+    about: About,
+}
+
+/// Whose an event is.
+#[derive(Debug)]
+enum About {
+    Everybody,
+    Site(String),
+    /// Of some sites; where in the JSON stands what is of which, behind and before `around`.
+    Sites {
+        parts: Vec<(String, Range<usize>)>,
+        around: Range<usize>,
+    },
+    /// It names no site: only who has the whole county hears it.
+    County,
+}
+
+impl Event {
+    /// The JSON as far as it is of these clinics, if anything of it is.
+    pub(crate) fn within(&self, scope: &Scope) -> Option<Cow<'_, str>> {
+        match &self.about {
+            _ if *scope == Scope::County => Some(Cow::Borrowed(self.data.as_str())),
+            About::Everybody => Some(Cow::Borrowed(self.data.as_str())),
+            About::Site(site) => scope.holds(site).then_some(Cow::Borrowed(self.data.as_str())),
+            About::Sites { parts, around } => {
+                let own = parts.iter().filter(|(site, _)| scope.holds(site));
+                let own: Vec<&str> =
+                    own.filter_map(|(_, part)| self.data.get(part.clone())).collect();
+                let (begin, end) = (self.data.get(..around.start)?, self.data.get(around.end..)?);
+                let is_any = !own.is_empty();
+                is_any.then(|| Cow::Owned(format!("{begin}{}{end}", own.join(","))))
+            }
+            About::County => None,
+        }
+    }
+
+    /// Whether it is of the county's own service.
+    pub(crate) fn is_of_the_county(&self) -> bool {
+        matches!(&self.about, About::Site(site) if site == SiteId::county().as_str())
+    }
 }
 
 /// The hub.
@@ -91,10 +138,44 @@ impl Events {
         Self { run, live: broadcast::Sender::new(BEHIND_MAX), kept: Arc::default() }
     }
 
+    /// Tells something of one site, which it names, or of nobody's.
     pub(crate) fn publish(&self, name: &'static str, data: &Value, wave: Option<String>) {
+        let about = match data.get("site").and_then(Value::as_str) {
+            Some(site) => About::Site(site.to_owned()),
+            None if OF_EVERYBODY.contains(&name) => About::Everybody,
+            None => About::County,
+        };
+        self.send(name, data.to_string(), wave, about);
+    }
+
+    /// Tells a list of things of some sites: `{"name": [...]}`.
+    pub(crate) fn publish_list(
+        &self,
+        name: &'static str,
+        list: &str,
+        of_sites: &BTreeMap<String, Vec<Value>>,
+    ) {
+        let mut data = format!("{{\"{list}\":[");
+        let begin = data.len();
+        let mut parts = Vec::new();
+        for (site, things) in of_sites {
+            if data.len() > begin {
+                data.push(',');
+            }
+            let from = data.len();
+            let things: Vec<String> = things.iter().map(ToString::to_string).collect();
+            data.push_str(&things.join(","));
+            parts.push((site.clone(), from..data.len()));
+        }
+        let around = begin..data.len();
+        data.push_str("]}");
+        self.send(name, data, None, About::Sites { parts, around });
+    }
+
+    fn send(&self, name: &'static str, data: String, wave: Option<String>, about: About) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let id = EventId { run: self.run, number: kept.next };
-        let event = Arc::new(Event { id, name, data: data.to_string(), wave });
+        let event = Arc::new(Event { id, name, data, wave, about });
         kept.next += 1;
         // A strip that was away has a gap; its samples are in the database.
         if event.wave.is_none() {
@@ -254,6 +335,47 @@ mod tests {
             events.publish("alert", &json!("new"), None);
             assert!(live.try_recv().is_ok());
         }
+    }
+
+    #[test]
+    fn a_township_hears_what_is_of_its_own_sites() {
+        let sites = ["heping-01", "heping-02"].map(str::to_owned);
+        let scope = Scope::Clinics { names: ["和平".to_owned()].into(), sites: sites.into() };
+        let events = Events::new(RUN);
+        let list = |sites: &[&str]| {
+            let of = |site: &&str| ((*site).to_owned(), vec![json!([site, 1]), json!([site, 2])]);
+            sites.iter().map(of).collect::<BTreeMap<_, _>>()
+        };
+        events.publish("alert", &json!({"site": "heping-01"}), None);
+        events.publish("alert", &json!({"site": "dongfeng-01"}), None);
+        events.publish("alert", &json!({"nobody": "says whose"}), None);
+        events.publish("broker", &json!({"up": true}), None);
+        events.publish_list("reading", "readings", &list(&["dongfeng-01", "heping-01", "xinhua"]));
+        events.publish_list("reading", "readings", &list(&["heping-01", "heping-02"]));
+        events.publish_list("reading", "readings", &list(&["dongfeng-01"]));
+        let kept = events.kept.lock().unwrap();
+        let heard = |scope: &Scope| -> Vec<Option<Value>> {
+            let all = kept.events.iter().map(|event| event.within(scope));
+            all.map(|data| data.map(|data| serde_json::from_str(&data).unwrap())).collect()
+        };
+        let both = json!({"readings": [["heping-01", 1], ["heping-01", 2], ["heping-02", 1],
+            ["heping-02", 2]]});
+        let own = json!({"readings": [["heping-01", 1], ["heping-01", 2]]});
+        assert_eq!(
+            heard(&scope),
+            [
+                Some(json!({"site": "heping-01"})),
+                None,
+                None,
+                Some(json!({"up": true})),
+                Some(own),
+                Some(both),
+                None
+            ]
+        );
+        let all = heard(&Scope::County);
+        assert!(all.iter().all(Option::is_some));
+        assert_eq!(all[4].as_ref().unwrap()["readings"].as_array().unwrap().len(), 6);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use rumqttc::{
     },
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -68,7 +68,7 @@ const ACKS_MAX: usize = 1024;
 /// Rules look at their deadlines this often.
 const RULES_EVERY: Duration = Duration::from_secs(1);
 
-/// What a box says of its uptime beside each envelope is listened to this often: the first word of
+/// What a box says of its uptime beside envelopes is listened to this often: the first word of
 /// a connection, and enough to find one that was not on its way for long.
 const UPTIME_EVERY: Duration = Duration::from_secs(1);
 
@@ -239,8 +239,12 @@ impl Ingest {
     fn tell_readings(&self, readings: &[Gathered]) {
         for part in readings.chunks(GROUPS_MAX) {
             let groups: Vec<Group> = part.iter().map(Gathered::stored).collect();
-            let told = groups.iter().flat_map(Group::told).map(|(.., told)| told);
-            self.events.publish("reading", &json!({"readings": told.collect::<Vec<_>>()}), None);
+            let mut of_sites: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+            for group in &groups {
+                let told = group.told().into_iter().map(|(.., told)| told);
+                of_sites.entry(group.site.clone()).or_default().extend(told);
+            }
+            self.events.publish_list("reading", "readings", &of_sites);
         }
     }
 

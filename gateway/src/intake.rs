@@ -14,6 +14,7 @@ mod record;
 
 use crate::{
     alerts::{self, Context, Evaluation},
+    late::Came,
     query,
     store::{Store, StoreError},
 };
@@ -121,6 +122,7 @@ struct Batch<'t> {
     /// Boxes that came back after another one with the same certificate: they are told.
     by_turns: BTreeSet<(SiteId, OutboxId)>,
     evaluation: Evaluation,
+    late: Came,
     names: Names,
     taken: Taken,
 }
@@ -247,6 +249,7 @@ impl<'t> Batch<'t> {
             errors: BTreeMap::new(),
             by_turns: BTreeSet::new(),
             evaluation: Evaluation::default(),
+            late: Came::default(),
             names: Names::default(),
             taken: Taken::default(),
         }
@@ -603,6 +606,7 @@ impl<'t> Batch<'t> {
             let acks = Ack::telling(outbox, lanes, proven, errors).into_iter();
             self.taken.acks.extend(acks.map(|ack| (site.clone(), Ack { by_turns, ..ack })));
         }
+        self.late.remember(self.connection, self.now)?;
         self.taken.alerts = alerts::store(self.context(), self.evaluation)?;
         Ok(self.taken)
     }

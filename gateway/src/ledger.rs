@@ -8,6 +8,7 @@
 
 use crate::{
     clock::rfc3339,
+    people::Scope,
     query::{generation_name, ledger_of},
 };
 use model::id::Seq;
@@ -115,18 +116,24 @@ const OUTBOX_REPLACED: &str = "outbox_replaced";
 const UNKNOWN: &str = "unknown";
 
 /// The account of a site, or of all.
-pub(crate) fn ledger(connection: &Connection, site: Option<&str>) -> rusqlite::Result<Ledger> {
+pub(crate) fn ledger(
+    connection: &Connection,
+    site: Option<&str>,
+    scope: &Scope,
+) -> rusqlite::Result<Ledger> {
     let county = county(connection)?;
     let boxes = boxes(connection)?;
     let mut statement = connection.prepare_cached(
-        "SELECT * FROM ledger WHERE ?1 IS NULL OR site = ?1 ORDER BY site, outbox, lane",
+        "SELECT * FROM ledger WHERE (?1 IS NULL OR site = ?1)
+         AND (?2 IS NULL OR site IN (SELECT value FROM json_each(?2))) ORDER BY site, outbox, lane",
     )?;
-    let mut rows = statement.query([site])?;
+    let sites = scope.sites();
+    let mut rows = statement.query(params![site, sites])?;
     let mut outboxes = Vec::new();
     while let Some(row) = rows.next()? {
         outboxes.push(lane(connection, &county, &boxes, row)?);
     }
-    let (aside, aside_left_out) = aside(connection, site)?;
+    let (aside, aside_left_out) = aside(connection, site, sites.as_deref())?;
     Ok(Ledger { county, outboxes, aside, aside_left_out })
 }
 
@@ -318,12 +325,18 @@ fn without_cause((first, last): (Seq, Seq), state: State) -> Missing {
 }
 
 /// The newest of what was kept aside, oldest first, and how many there are besides.
-fn aside(connection: &Connection, site: Option<&str>) -> rusqlite::Result<(Vec<Aside>, u64)> {
+fn aside(
+    connection: &Connection,
+    site: Option<&str>,
+    sites: Option<&str>,
+) -> rusqlite::Result<(Vec<Aside>, u64)> {
+    const FROM: &str = "FROM quarantine WHERE (?1 IS NULL OR site = ?1)
+         AND (?2 IS NULL OR site IN (SELECT value FROM json_each(?2)))";
     let mut statement = connection.prepare_cached(&format!(
         "SELECT site, outbox, lane, seq, received_ms, cause, rest, length(bytes) AS len
-         FROM quarantine WHERE ?1 IS NULL OR site = ?1 ORDER BY id DESC LIMIT {ASIDE_MAX}"
+         {FROM} ORDER BY id DESC LIMIT {ASIDE_MAX}"
     ))?;
-    let told = statement.query_map([site], |row| {
+    let told = statement.query_map([site, sites], |row| {
         Ok(Aside {
             site: row.get("site")?,
             outbox: row.get("outbox")?,
@@ -337,11 +350,9 @@ fn aside(connection: &Connection, site: Option<&str>) -> rusqlite::Result<(Vec<A
     })?;
     let mut told: Vec<Aside> = told.collect::<Result<_, _>>()?;
     told.reverse();
-    let all: i64 = connection.query_row(
-        "SELECT count(*) FROM quarantine WHERE ?1 IS NULL OR site = ?1",
-        [site],
-        |row| row.get(0),
-    )?;
+    let all: i64 =
+        connection
+            .query_row(&format!("SELECT count(*) {FROM}"), [site, sites], |row| row.get(0))?;
     let all = u64::try_from(all).unwrap_or_default();
     let count = u64::try_from(told.len()).unwrap_or_default();
     Ok((told, all.saturating_sub(count)))

@@ -11,8 +11,9 @@
 //! - [`retention`]: what is old enough is removed, where that is asked for
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
 //! - [`ledger`]: what arrived, what is missing, since when, and why
-//! - [`alerts`]: runs the rules, keeps alert states
+//! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
 //! - [`audit`]: who did what, in a chain of hashes
+//! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
 //!
@@ -32,6 +33,7 @@ mod disk;
 mod events;
 mod ingest;
 mod intake;
+mod late;
 mod ledger;
 mod people;
 mod pki;
@@ -39,6 +41,7 @@ mod query;
 mod reading;
 mod retention;
 mod run;
+mod settings;
 mod store;
 
 use std::{ffi::OsString, process::ExitCode};

@@ -1,13 +1,28 @@
 //! Persons, their passwords and sessions; tokens of programs.
 //!
+//! - [`rights`]: who may do what, and where
+//!
 //! # Invariants
+//! - a person who was given no role yet does not get in
 //! - passwords are kept as argon2 hashes, tokens and sessions as SHA-256: reading the database lets
 //!   nobody in
 
+mod rights;
+
+pub(crate) use rights::{Action, Caller, CallerKind, Refusal, Role, Scope};
+
+use crate::{
+    audit::{self, Entry},
+    clock::rfc3339,
+    query::Clinics,
+};
 use argon2::{
     Argon2, PasswordHasher as _, PasswordVerifier as _, password_hash::phc::PasswordHash,
 };
-use rusqlite::{Connection, OptionalExtension as _, params};
+use model::time::WallTime;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::Serialize;
+use serde_json::json;
 use thiserror::Error;
 
 /// A session lasts a long shift, whether anybody touches the board or not: a board on the wall that
@@ -19,56 +34,15 @@ const NAME_LEN_MAX: usize = 64;
 const PASSWORD_LEN_MIN: usize = 8;
 /// Longest password: hashing is bounded.
 const PASSWORD_LEN_MAX: usize = 256;
+/// Digits of a token's hash that name it: among a million tokens two that begin the same are one
+/// case in five hundred.
+const TOKEN_ID_LEN: usize = 12;
+/// That a token is in use is written down no more often than this.
+const USED_EVERY_MS: i64 = 60_000;
+/// Nobody knows which role: somebody else says it.
+const NO_ROLE: &str = "";
 
-/// What a person or program may do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Role {
-    Nurse,
-    Doctor,
-    Engineer,
-    Kiosk,
-}
-
-impl Role {
-    pub(crate) const ALL: [Self; 4] = [Self::Nurse, Self::Doctor, Self::Engineer, Self::Kiosk];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Nurse => "nurse",
-            Self::Doctor => "doctor",
-            Self::Engineer => "engineer",
-            Self::Kiosk => "kiosk",
-        }
-    }
-
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.name() == name)
-    }
-
-    /// Whether this role may act on alerts.
-    pub(crate) const fn may_acknowledge(self) -> bool {
-        matches!(self, Self::Nurse | Self::Doctor)
-    }
-}
-
-/// What asks.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum CallerKind {
-    /// Somebody who logged in under their own name.
-    Person,
-    /// Whoever has a token.
-    Program,
-}
-
-/// Who asks.
-#[derive(Clone, Debug)]
-pub(crate) struct Caller {
-    pub(crate) name: String,
-    pub(crate) role: Role,
-    pub(crate) kind: CallerKind,
-}
-
-/// Why a person could not be added.
+/// Why people or programs could not be changed.
 #[derive(Debug, Error)]
 pub(crate) enum PersonError {
     #[error("the password has {len} characters; use {PASSWORD_LEN_MIN} to {PASSWORD_LEN_MAX}")]
@@ -79,6 +53,12 @@ pub(crate) enum PersonError {
     Name(String),
     #[error("there is a person called \"{0}\" already; choose another name")]
     Known(String),
+    #[error("there is no person called \"{0}\"; look at the list of people")]
+    Unknown(String),
+    #[error("nobody changes their own rights; another security administrator does it")]
+    Own,
+    #[error("there is no token {0} that is in force; look at the list of tokens")]
+    NoToken(String),
     #[error("the password cannot be hashed")]
     Hash,
     #[error("the system gives no random bytes; look at its log")]
@@ -87,32 +67,145 @@ pub(crate) enum PersonError {
     Database(#[from] rusqlite::Error),
 }
 
+impl PersonError {
+    /// Whether what was asked for cannot be meant, as against something that went wrong.
+    pub(crate) const fn is_wrong_use(&self) -> bool {
+        matches!(self, Self::Password { .. } | Self::Name(_))
+    }
+}
+
+/// What becomes of a person.
+#[derive(Clone, Debug)]
+pub(crate) enum Change {
+    /// They are known from now on, by the hash of a password; without a role they do not get in.
+    Add {
+        hash: String,
+        role: Option<Role>,
+        scope: Scope,
+    },
+    Role(Role),
+    Scope(Scope),
+    /// They are shut out, at once.
+    Disable,
+    Enable,
+}
+
 /// Whether somebody of that name and password can exist: what is longer is not worth a hash.
 pub(crate) fn may_be(name: &str, password: &str) -> bool {
     name.chars().count() <= NAME_LEN_MAX && password.chars().count() <= PASSWORD_LEN_MAX
 }
 
+/// What is kept of a new password; takes tens of milliseconds on purpose.
+pub(crate) fn hashed(password: &str) -> Result<String, PersonError> {
+    let len = password.chars().count();
+    if !(PASSWORD_LEN_MIN..=PASSWORD_LEN_MAX).contains(&len) {
+        return Err(PersonError::Password { len });
+    }
+    let hash = Argon2::default().hash_password(password.as_bytes());
+    hash.map(|hash| hash.to_string()).map_err(|_| PersonError::Hash)
+}
+
+/// Changes a person, and writes down who did it. The caller owns the transaction.
+pub(crate) fn change(
+    connection: &Connection,
+    now: WallTime,
+    by: &str,
+    name: &str,
+    change: &Change,
+) -> Result<(), PersonError> {
+    if by == name {
+        return Err(PersonError::Own);
+    }
+    let before = match change {
+        Change::Add { hash, role, scope } => {
+            insert(connection, name, role.map_or(NO_ROLE, Role::name), hash)?;
+            let scope = params![name, scope.stored()];
+            connection.execute("UPDATE person SET scope = ?2 WHERE name = ?1", scope)?;
+            None
+        }
+        _ => Some(person(connection, name)?.ok_or_else(|| PersonError::Unknown(name.to_owned()))?),
+    };
+    let (action, set) = match change {
+        Change::Add { .. } => ("user_add", None),
+        Change::Role(role) => ("user_role", Some(("role", Some(role.name().to_owned())))),
+        Change::Scope(scope) => ("user_scope", Some(("scope", scope.stored()))),
+        Change::Disable => ("user_disable", Some(("disabled", Some("1".to_owned())))),
+        Change::Enable => ("user_enable", Some(("disabled", Some("0".to_owned())))),
+    };
+    if let Some((column, value)) = set {
+        let query = format!("UPDATE person SET {column} = ?2 WHERE name = ?1");
+        connection.execute(&query, params![name, value])?;
+    }
+    if matches!(change, Change::Disable) {
+        connection.execute("DELETE FROM session WHERE name = ?1", [name])?;
+    }
+    let after = person(connection, name)?;
+    let detail = json!({"before": before, "after": after});
+    audit::append(connection, now, &Entry { who: by, action, what: name, detail })?;
+    Ok(())
+}
+
+fn insert(connection: &Connection, name: &str, role: &str, hash: &str) -> Result<(), PersonError> {
+    let good = |letter: char| letter.is_alphanumeric() || ['.', '_', '-'].contains(&letter);
+    if name.is_empty() || name.chars().count() > NAME_LEN_MAX || !name.chars().all(good) {
+        return Err(PersonError::Name(name.to_owned()));
+    }
+    let added = connection.execute(
+        "INSERT INTO person (name, role, password) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![name, role, hash],
+    )?;
+    if added == 1 { Ok(()) } else { Err(PersonError::Known(name.to_owned())) }
+}
+
+/// Somebody of the whole county, for tests.
+#[cfg(test)]
 pub(crate) fn add_person(
     connection: &Connection,
     name: &str,
     role: Role,
     password: &str,
 ) -> Result<(), PersonError> {
-    let good = |letter: char| letter.is_alphanumeric() || ['.', '_', '-'].contains(&letter);
-    if name.is_empty() || name.chars().count() > NAME_LEN_MAX || !name.chars().all(good) {
-        return Err(PersonError::Name(name.to_owned()));
-    }
-    let len = password.chars().count();
-    if !(PASSWORD_LEN_MIN..=PASSWORD_LEN_MAX).contains(&len) {
-        return Err(PersonError::Password { len });
-    }
-    let hash =
-        Argon2::default().hash_password(password.as_bytes()).map_err(|_| PersonError::Hash)?;
-    let added = connection.execute(
-        "INSERT INTO person (name, role, password) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-        params![name, role.name(), hash.to_string()],
-    )?;
-    if added == 1 { Ok(()) } else { Err(PersonError::Known(name.to_owned())) }
+    insert(connection, name, role.name(), &hashed(password)?)
+}
+
+/// A person as lists tell it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Person {
+    pub(crate) name: String,
+    /// `None`: nobody has said it yet.
+    pub(crate) role: Option<String>,
+    /// `None`: the whole county.
+    pub(crate) clinics: Option<Vec<String>>,
+    pub(crate) disabled: bool,
+}
+
+fn person_of(row: &Row<'_>) -> rusqlite::Result<Person> {
+    let role: String = row.get("role")?;
+    Ok(Person {
+        name: row.get("name")?,
+        role: Some(role).filter(|role| role != NO_ROLE),
+        clinics: clinics_of(row)?,
+        disabled: row.get("disabled")?,
+    })
+}
+
+fn clinics_of(row: &Row<'_>) -> rusqlite::Result<Option<Vec<String>>> {
+    let stored: Option<String> = row.get("scope")?;
+    Ok(stored.map(|names| serde_json::from_str(&names).unwrap_or_default()))
+}
+
+fn person(connection: &Connection, name: &str) -> rusqlite::Result<Option<Person>> {
+    connection.query_row("SELECT * FROM person WHERE name = ?1", [name], person_of).optional()
+}
+
+/// Whether somebody has this name, whatever they may do.
+pub(crate) fn is_known(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
+    Ok(person(connection, name)?.is_some())
+}
+
+/// Everybody, also who is shut out.
+pub(crate) fn people(connection: &Connection) -> rusqlite::Result<Vec<Person>> {
+    connection.prepare("SELECT * FROM person ORDER BY name")?.query_map([], person_of)?.collect()
 }
 
 /// Makes a token and hands it out once; only its hash is kept.
@@ -128,6 +221,93 @@ pub(crate) fn create_token(
         params![sha256(&token), name, role.name(), now_ms],
     )?;
     Ok(token)
+}
+
+/// Makes a token for a program, and writes down who did it. The caller owns the transaction.
+pub(crate) fn issue_token(
+    connection: &Connection,
+    now: WallTime,
+    by: &str,
+    (name, role, scope): (&str, Role, &Scope),
+) -> Result<(String, String), PersonError> {
+    if name.is_empty() || name.chars().count() > NAME_LEN_MAX || name.chars().any(char::is_control)
+    {
+        return Err(PersonError::Name(name.to_owned()));
+    }
+    let token = create_token(connection, name, role, now.unix_ms())?;
+    let hash = sha256(&token);
+    connection
+        .execute("UPDATE token SET scope = ?2 WHERE hash = ?1", params![hash, scope.stored()])?;
+    let id: String = hash.chars().take(TOKEN_ID_LEN).collect();
+    let detail = json!({"name": name, "role": role.name(), "clinics": scope.names()});
+    audit::append(connection, now, &Entry { who: by, action: "token_create", what: &id, detail })?;
+    Ok((id, token))
+}
+
+/// Takes a token out of force, and writes down who did it. The caller owns the transaction.
+pub(crate) fn revoke_token(
+    connection: &Connection,
+    now: WallTime,
+    by: &str,
+    id: &str,
+) -> Result<(), PersonError> {
+    let query = format!(
+        "UPDATE token SET revoked_ms = ?2
+         WHERE substr(hash, 1, {TOKEN_ID_LEN}) = ?1 AND revoked_ms IS NULL RETURNING name, role"
+    );
+    let revoked: Vec<(String, String)> = connection
+        .prepare(&query)?
+        .query_map(params![id, now.unix_ms()], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    if revoked.is_empty() {
+        return Err(PersonError::NoToken(id.to_owned()));
+    }
+    for (name, role) in revoked {
+        let detail = json!({"name": name, "role": role});
+        audit::append(
+            connection,
+            now,
+            &Entry { who: by, action: "token_revoke", what: id, detail },
+        )?;
+    }
+    Ok(())
+}
+
+/// A token as lists tell it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Token {
+    /// The first digits of its hash.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) role: String,
+    /// `None`: the whole county.
+    pub(crate) clinics: Option<Vec<String>>,
+    pub(crate) created_at: String,
+    /// To a minute; `None`: never.
+    pub(crate) last_used_at: Option<String>,
+    pub(crate) revoked_at: Option<String>,
+}
+
+/// Every token, also those that are out of force.
+pub(crate) fn tokens(connection: &Connection) -> rusqlite::Result<Vec<Token>> {
+    let told = |row: &Row<'_>| {
+        let hash: String = row.get("hash")?;
+        let (used, revoked): (Option<i64>, Option<i64>) =
+            (row.get("used_ms")?, row.get("revoked_ms")?);
+        Ok(Token {
+            id: hash.chars().take(TOKEN_ID_LEN).collect(),
+            name: row.get("name")?,
+            role: row.get("role")?,
+            clinics: clinics_of(row)?,
+            created_at: rfc3339(row.get("created_ms")?),
+            last_used_at: used.map(rfc3339),
+            revoked_at: revoked.map(rfc3339),
+        })
+    };
+    connection
+        .prepare("SELECT * FROM token ORDER BY created_ms, hash")?
+        .query_map([], told)?
+        .collect()
 }
 
 /// The stored hash of an enabled person's password, and the role.
@@ -171,8 +351,16 @@ pub(crate) fn open_session(
     Ok(secret)
 }
 
-pub(crate) fn close_session(connection: &Connection, secret: &str) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM session WHERE hash = ?1", [sha256(secret)]).map(drop)
+/// Ends a session; whose it was.
+pub(crate) fn close_session(
+    connection: &Connection,
+    secret: &str,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row("DELETE FROM session WHERE hash = ?1 RETURNING name", [sha256(secret)], |row| {
+            row.get(0)
+        })
+        .optional()
 }
 
 /// Whose session it is, if it is still good.
@@ -180,30 +368,61 @@ pub(crate) fn session(
     connection: &Connection,
     secret: &str,
     now_ms: i64,
+    clinics: &Clinics,
 ) -> rusqlite::Result<Option<Caller>> {
-    let query = "SELECT person.name, person.role FROM session JOIN person USING (name)
+    let query = "SELECT person.name, person.role, person.scope
+                 FROM session JOIN person USING (name)
                  WHERE session.hash = ?1 AND session.opened_ms >= ?2 AND person.disabled = 0";
     let parameters = params![sha256(secret), now_ms - SESSION_MS];
-    caller(connection, CallerKind::Person, query, parameters)
+    caller(connection, CallerKind::Person, (query, parameters), clinics)
 }
 
-/// Whose token it is.
-pub(crate) fn token(connection: &Connection, token: &str) -> rusqlite::Result<Option<Caller>> {
-    let query = "SELECT name, role FROM token WHERE hash = ?1";
-    caller(connection, CallerKind::Program, query, params![sha256(token)])
+/// Whose token it is, if it is in force.
+pub(crate) fn token(
+    connection: &Connection,
+    token: &str,
+    clinics: &Clinics,
+) -> rusqlite::Result<Option<Caller>> {
+    let query = "SELECT name, role, scope FROM token WHERE hash = ?1 AND revoked_ms IS NULL";
+    caller(connection, CallerKind::Program, (query, params![sha256(token)]), clinics)
+}
+
+/// Whether it is time to write down that a token is in use.
+pub(crate) fn is_use_due(
+    connection: &Connection,
+    token: &str,
+    now_ms: i64,
+) -> rusqlite::Result<bool> {
+    let query = "SELECT used_ms FROM token WHERE hash = ?1";
+    let used: Option<i64> =
+        connection.prepare_cached(query)?.query_row([sha256(token)], |row| row.get(0))?;
+    // Also what a clock that was set back has left in the future.
+    Ok(used.is_none_or(|used| now_ms.abs_diff(used) >= USED_EVERY_MS.unsigned_abs()))
+}
+
+pub(crate) fn token_used(
+    connection: &Connection,
+    token: &str,
+    now_ms: i64,
+) -> rusqlite::Result<()> {
+    let query = "UPDATE token SET used_ms = ?2 WHERE hash = ?1";
+    connection.execute(query, params![sha256(token), now_ms]).map(drop)
 }
 
 fn caller(
     connection: &Connection,
     kind: CallerKind,
-    query: &str,
-    parameters: &[&dyn rusqlite::ToSql],
+    (query, parameters): (&str, &[&dyn rusqlite::ToSql]),
+    clinics: &Clinics,
 ) -> rusqlite::Result<Option<Caller>> {
-    let found: Option<(String, String)> = connection
+    let found: Option<(String, String, Option<String>)> = connection
         .prepare_cached(query)?
-        .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    Ok(found.and_then(|(name, role)| Some(Caller { name, role: Role::from_name(&role)?, kind })))
+    Ok(found.and_then(|(name, role, scope)| {
+        let scope = Scope::from_stored(scope.as_deref(), clinics);
+        Some(Caller { name, role: Role::from_name(&role)?, kind, scope })
+    }))
 }
 
 /// 32 random bytes as hex.
@@ -213,7 +432,7 @@ fn secret() -> Result<String, PersonError> {
     Ok(hex(&bytes))
 }
 
-fn sha256(text: &str) -> String {
+pub(crate) fn sha256(text: &str) -> String {
     hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref())
 }
 
@@ -225,6 +444,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::store::Store;
+    use std::collections::BTreeSet;
 
     #[test]
     fn a_person_gets_in_with_the_right_password_only() {
@@ -252,8 +472,88 @@ mod tests {
         let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
         add_person(&connection, "wang", Role::Nurse, "correct horse").unwrap();
         let secret = open_session(&connection, "wang", 1000).unwrap();
-        assert_eq!(session(&connection, &secret, 2000).unwrap().unwrap().name, "wang");
-        assert!(session(&connection, &secret, 1001 + SESSION_MS).unwrap().is_none());
-        assert!(session(&connection, "another", 2000).unwrap().is_none());
+        let whose = |secret: &str, now_ms| {
+            session(&connection, secret, now_ms, &Clinics::new()).unwrap().map(|caller| caller.name)
+        };
+        assert_eq!(whose(&secret, 2000).as_deref(), Some("wang"));
+        assert_eq!(whose(&secret, 1001 + SESSION_MS), None);
+        assert_eq!(whose("another", 2000), None);
+    }
+
+    const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
+
+    /// Action, on whom, and by whom, of all entries.
+    fn entries(connection: &Connection) -> Vec<String> {
+        connection
+            .prepare("SELECT json_extract(body, '$[4]') || ' ' || json_extract(body, '$[5]') || ' by ' || json_extract(body, '$[3]') FROM audit ORDER BY id")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    }
+
+    #[test]
+    fn who_is_added_gets_in_when_another_gave_a_role_and_is_out_at_once_when_shut_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        let set = |by: &str, to: Change| change(&connection, NOW, by, "wang", &to);
+        let hash = hashed("correct horse").unwrap();
+        set("chen", Change::Add { hash, role: None, scope: Scope::County }).unwrap();
+        assert!(find_person(&connection, "wang").unwrap().is_none());
+        set("sun", Change::Role(Role::Nurse)).unwrap();
+        assert!(find_person(&connection, "wang").unwrap().is_some());
+        assert!(matches!(set("wang", Change::Role(Role::Doctor)), Err(PersonError::Own)));
+        let secret = open_session(&connection, "wang", 0).unwrap();
+        let scope = Scope::of_clinics(BTreeSet::from(["和平镇卫生院".to_owned()]), &Clinics::new());
+        set("sun", Change::Scope(scope.clone())).unwrap();
+        let caller = session(&connection, &secret, 0, &Clinics::new()).unwrap().unwrap();
+        assert_eq!((caller.role, caller.scope), (Role::Nurse, scope));
+        set("sun", Change::Disable).unwrap();
+        assert!(session(&connection, &secret, 0, &Clinics::new()).unwrap().is_none());
+        set("sun", Change::Enable).unwrap();
+        // The session is gone for good.
+        assert!(session(&connection, &secret, 0, &Clinics::new()).unwrap().is_none());
+        assert!(find_person(&connection, "wang").unwrap().is_some());
+        let nobody = change(&connection, NOW, "sun", "li", &Change::Disable);
+        assert!(matches!(nobody, Err(PersonError::Unknown(name)) if name == "li"));
+        assert_eq!(
+            entries(&connection),
+            [
+                "user_add wang by chen",
+                "user_role wang by sun",
+                "user_scope wang by sun",
+                "user_disable wang by sun",
+                "user_enable wang by sun"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_token_is_in_force_until_it_is_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        let clinics = Clinics::new();
+        let (id, secret) =
+            issue_token(&connection, NOW, "sun", ("export", Role::Engineer, &Scope::County))
+                .unwrap();
+        assert_eq!(token(&connection, &secret, &clinics).unwrap().unwrap().name, "export");
+        let due = |after_ms| is_use_due(&connection, &secret, NOW.unix_ms() + after_ms).unwrap();
+        assert!(due(0));
+        token_used(&connection, &secret, NOW.unix_ms()).unwrap();
+        assert!(!due(USED_EVERY_MS - 1) && due(USED_EVERY_MS));
+        let listed = tokens(&connection).unwrap();
+        assert_eq!((listed.len(), &listed[0].id), (1, &id));
+        assert_eq!(listed[0].last_used_at, Some(rfc3339(NOW.unix_ms())));
+        revoke_token(&connection, NOW, "sun", &id).unwrap();
+        assert!(token(&connection, &secret, &clinics).unwrap().is_none());
+        assert!(tokens(&connection).unwrap()[0].revoked_at.is_some());
+        let again = revoke_token(&connection, NOW, "sun", &id);
+        assert!(matches!(again, Err(PersonError::NoToken(_))));
+        let told = entries(&connection);
+        assert_eq!(
+            told,
+            [format!("token_create {id} by sun"), format!("token_revoke {id} by sun")]
+        );
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::{
     clock::rfc3339,
+    late,
+    people::Scope,
     reading::{GROUPS, Group, said_by_box},
 };
 use model::{
@@ -9,6 +11,7 @@ use model::{
     time::WallTime,
     waveform::WaveformBlock,
 };
+use rules::alert::AlertId;
 use rusqlite::{
     Connection, OptionalExtension as _, Row, Rows, params, params_from_iter, types::Value as Sql,
 };
@@ -17,7 +20,7 @@ use std::collections::BTreeMap;
 use uplink_proto::{ranges::RangeSet, receiver::LaneLedger, samples};
 
 /// Where every site is, until one says otherwise.
-const TIME_ZONE: &str = "Asia/Shanghai";
+pub(crate) const TIME_ZONE: &str = "Asia/Shanghai";
 
 /// What was done to a device is told so far back.
 const ACTIONS_MAX: u32 = 20;
@@ -96,6 +99,8 @@ pub(crate) struct ReadingFilter {
     pub(crate) to_ms: Option<i64>,
     pub(crate) after: Option<Place>,
     pub(crate) limit: u32,
+    /// Whose they are.
+    pub(crate) scope: Scope,
 }
 
 /// Readings ascending by the time at which the box heard them, by the county's clock; with the
@@ -128,8 +133,8 @@ fn groups_asked_for(
         parameters.push(Sql::Integer(to_ms));
         conditions.push(format!("observed_ms < ?{}", parameters.len()));
     }
-    if filter.site.is_some() || filter.device.is_some() {
-        let sources = sources(connection, filter.site.as_deref(), filter.device.as_deref())?;
+    if filter.site.is_some() || filter.device.is_some() || filter.scope != Scope::County {
+        let sources = sources(connection, filter)?;
         // Of one source the index has the order; of several that of all groups has it.
         conditions.push(match sources.as_slice() {
             [source] => format!("source = {source}"),
@@ -153,17 +158,14 @@ fn groups_asked_for(
     Ok((query, parameters))
 }
 
-/// The devices of that site and name, as the groups name them.
-fn sources(
-    connection: &Connection,
-    site: Option<&str>,
-    device: Option<&str>,
-) -> rusqlite::Result<Vec<i64>> {
+/// The devices that are asked for, as the groups name them.
+fn sources(connection: &Connection, filter: &ReadingFilter) -> rusqlite::Result<Vec<i64>> {
     connection
         .prepare_cached(
-            "SELECT id FROM source WHERE (?1 IS NULL OR site = ?1) AND (?2 IS NULL OR device = ?2)",
+            "SELECT id FROM source WHERE (?1 IS NULL OR site = ?1) AND (?2 IS NULL OR device = ?2)
+             AND (?3 IS NULL OR site IN (SELECT value FROM json_each(?3)))",
         )?
-        .query_map([site, device], |row| row.get(0))?
+        .query_map(params![filter.site, filter.device, filter.scope.sites()], |row| row.get(0))?
         .collect()
 }
 
@@ -177,6 +179,8 @@ pub(crate) struct WaveformFilter {
     pub(crate) to_ms: Option<i64>,
     pub(crate) after: Option<Place>,
     pub(crate) limit: u32,
+    /// Whose they are.
+    pub(crate) scope: Scope,
 }
 
 /// Waveform blocks of one lead, ascending by their start; with the place to go on from when there
@@ -188,7 +192,9 @@ pub(crate) fn waveforms(
     let mut statement = connection.prepare_cached(
         "SELECT * FROM waveform WHERE device = ?1 AND metric = ?2
          AND (start_ms, id) > (?3, ?4) AND start_ms < ?5
-         AND (?6 IS NULL OR site = ?6) ORDER BY start_ms, id LIMIT ?7",
+         AND (?6 IS NULL OR site = ?6)
+         AND (?7 IS NULL OR site IN (SELECT value FROM json_each(?7)))
+         ORDER BY start_ms, id LIMIT ?8",
     )?;
     let after = filter.after.unwrap_or(Place::BEGIN);
     let begin = Place::begin(after, filter.from_ms);
@@ -199,6 +205,7 @@ pub(crate) fn waveforms(
         begin.id,
         filter.to_ms.unwrap_or(i64::MAX),
         filter.site,
+        filter.scope.sites(),
         i64::from(filter.limit) + 1
     ])?;
     let told = |row: &Row<'_>| Ok(vec![(0, block_json(row)?)]);
@@ -335,7 +342,8 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
             let silent = json!({"site": site.as_str(), "clinic": name, "time_zone": TIME_ZONE,
                 "online": false, "last_seen": null, "agent_version": null, "clock": null,
                 "clock_evidence": "", "clock_changes": [],
-                "backlog": {"urgent": 0, "trend": 0, "wave": 0}, "holds_s": null});
+                "backlog": {"urgent": 0, "trend": 0, "wave": 0}, "holds_s": null,
+                "replay": null, "late": null});
             (site.to_string(), silent)
         })
         .collect();
@@ -347,6 +355,7 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
         if let Some(fields) = told.as_object_mut() {
             fields.insert("clock_changes".to_owned(), clock_changes(connection, &site)?);
         }
+        late::of_site(connection, &mut told)?;
         sites.insert(site, told);
     }
     Ok(json!({"sites": sites.into_values().collect::<Vec<_>>()}))
@@ -373,7 +382,9 @@ pub(crate) fn site(connection: &Connection, site: &SiteId) -> rusqlite::Result<O
     connection
         .prepare_cached("SELECT * FROM site WHERE site = ?1")?
         .query_row([site.as_str()], site_json)
-        .optional()
+        .optional()?
+        .map(|mut told| late::of_site(connection, &mut told).map(|()| told))
+        .transpose()
 }
 
 fn site_json(row: &Row<'_>) -> rusqlite::Result<Value> {
@@ -387,7 +398,7 @@ fn site_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "agent_version": row.get::<_, String>("agent_version")?, "clock": row.get::<_, String>("clock")?,
         "clock_evidence": row.get::<_, String>("clock_evidence")?,
         "outbox": row.get::<_, String>("outbox")?,
-        "backlog": backlog, "holds_s": holds_s,
+        "backlog": backlog, "holds_s": holds_s, "replay": null,
     }))
 }
 
@@ -404,7 +415,9 @@ pub(crate) fn give_up_sites(
     while let Some(row) = rows.next()? {
         let site: String = row.get("site")?;
         if let Ok(site) = SiteId::new(&site) {
-            told.push((site, site_json(row)?));
+            let mut one = site_json(row)?;
+            late::of_site(connection, &mut one)?;
+            told.push((site, one));
         }
     }
     Ok(told)
@@ -421,6 +434,10 @@ pub(crate) struct AlertFilter {
     pub(crate) site: Option<String>,
     pub(crate) from_ms: Option<i64>,
     pub(crate) to_ms: Option<i64>,
+    /// Those about the county's own service, or those of clinics; `None`: both.
+    pub(crate) service: Option<bool>,
+    /// Whose they are.
+    pub(crate) scope: Scope,
 }
 
 /// Alerts, oldest first.
@@ -434,10 +451,20 @@ pub(crate) fn alerts(
     let mut statement = connection.prepare_cached(&format!(
         "SELECT body FROM alert WHERE (?1 IS NULL OR state = ?1 OR (?1 = '{OPEN_ALERTS}' AND state <> 'closed'))
          AND (?2 IS NULL OR site = ?2) AND (?3 IS NULL OR started_ms >= ?3) AND (?4 IS NULL OR started_ms < ?4)
+         AND (?5 IS NULL OR (site = ?6) = ?5)
+         AND (?7 IS NULL OR site IN (SELECT value FROM json_each(?7)))
          ORDER BY started_ms DESC LIMIT {ALERTS_MAX}"
     ))?;
     let rows = statement.query_map(
-        rusqlite::params![filter.state, filter.site, filter.from_ms, filter.to_ms],
+        params![
+            filter.state,
+            filter.site,
+            filter.from_ms,
+            filter.to_ms,
+            filter.service,
+            SiteId::county().as_str(),
+            filter.scope.sites()
+        ],
         |row| row.get::<_, String>(0),
     )?;
     let mut alerts = Vec::new();
@@ -455,9 +482,24 @@ pub(crate) fn alert(
     clinics: &Clinics,
 ) -> rusqlite::Result<Option<Value>> {
     let body: Option<String> = connection
-        .query_row("SELECT body FROM alert WHERE id = ?1", [id], |row| row.get(0))
+        .query_row(
+            "SELECT body FROM alert
+             WHERE id = coalesce((SELECT alert FROM alert_joined WHERE id = ?1), ?1)",
+            [id],
+            |row| row.get(0),
+        )
         .optional()?;
     Ok(body.map(|body| with_clinic(serde_json::from_str(&body).unwrap_or_default(), clinics)))
+}
+
+/// The site of an alert.
+pub(crate) fn site_of_alert(
+    connection: &Connection,
+    id: AlertId,
+) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row("SELECT site FROM alert WHERE id = ?1", [id.to_string()], |row| row.get(0))
+        .optional()
 }
 
 /// An alert or device with the name of its clinic.

@@ -9,7 +9,7 @@
 use crate::clock::rfc3339;
 use model::{
     metric::Metric,
-    reading::{Comparator, Reading, ReadingGroup, Validity, Value as Said},
+    reading::{Comparator, NoData, Reading, ReadingGroup, Validity, Value as Said},
     units::Unit,
 };
 use rules::freshness::Freshness;
@@ -209,6 +209,28 @@ impl<'a> OneSaid<'a> {
         Value::Object(known.collect::<Map<_, _>>())
     }
 
+    /// The reading that was written so.
+    fn reading(&self, metric: Metric) -> Option<Reading> {
+        let value = match &self.no_data {
+            Some(told) => {
+                let (name, detail) = told.split_once(':').unzip();
+                Err(NoData::from_name(name.unwrap_or(told), detail)?)
+            }
+            None => Ok(match self.unit {
+                Some(_) => {
+                    let signs = [Comparator::Equal, Comparator::Below, Comparator::Above];
+                    let comparator =
+                        signs.into_iter().find(|known| known.sign() == self.comparator)?;
+                    Said::Number { number: self.value.as_ref()?.parse().ok()?, comparator }
+                }
+                None => Said::Text(self.value.as_ref()?.to_string()),
+            }),
+        };
+        let unit = self.unit.and_then(Unit::new);
+        let validity = Validity::ALL.into_iter().find(|known| known.name() == self.validity)?;
+        Some(Reading { metric, value, unit, validity })
+    }
+
     /// The number as it is printed and compared, where it is one.
     fn canonical(&self, metric: Metric) -> Option<String> {
         let number = self.value.as_ref()?.parse().ok()?;
@@ -220,6 +242,17 @@ impl<'a> OneSaid<'a> {
         };
         reading.canonical().map(|(number, _)| number.to_string())
     }
+}
+
+/// The readings of a group that was stored; those of metrics this version does not know are left out.
+pub(crate) fn readings(metrics: &str, said: &str) -> Vec<Reading> {
+    let said: Vec<Value> = serde_json::from_str(said).unwrap_or_default();
+    let readings = listed(metrics).zip(&said);
+    let readings = readings.filter_map(|(metric, said)| {
+        let metric = metric?;
+        OneSaid::read(said, usual_unit(metric)).reading(metric)
+    });
+    readings.collect()
 }
 
 /// The text of what a group said.

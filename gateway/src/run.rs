@@ -2,12 +2,14 @@
 
 use crate::{
     api::{self, App},
-    clock,
+    audit, clock,
+    command::DEFAULT_RULES,
     config::{BrokerConfig, GatewayConfig, host_port},
     events::Events,
     ingest::{self, Ingest},
+    late,
     pki::Pki,
-    retention,
+    retention, settings,
     store::{self, DATABASE, Store},
 };
 use anyhow::Context as _;
@@ -16,6 +18,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rules::rule::RuleSet;
 use serde_json::json;
 use std::{
+    fs,
     io::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
@@ -58,6 +61,7 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     drop(metrics::set_global_recorder(recorder));
     let rules = Arc::new(rules);
     let store = Store::open(&database(&config))?.with_free_min(config.free_min);
+    note_settings(&config, &store).await?;
     let pki = Pki::at(&config.pki_dir);
     let (mut broker, host, port) = match &config.broker {
         BrokerConfig::Embedded(address) => {
@@ -89,8 +93,10 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
         stopped: stopped.clone(),
     };
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
+    tasks.spawn(late::run(ingest.clone()));
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
+    tasks.spawn(audit::watch(store.clone(), Arc::clone(&rules), events.clone(), stopped.clone()));
     if !config.retention.keeps_all() {
         tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
     }
@@ -144,6 +150,23 @@ async fn daemon(config: GatewayConfig, rules: RuleSet) -> anyhow::Result<ExitCod
     drop(broker);
     tracing::info!("Stopped.");
     Ok(code)
+}
+
+/// Writes down with what the gateway is started, where that differs from the last time.
+async fn note_settings(config: &GatewayConfig, store: &Store) -> anyhow::Result<()> {
+    let rules = match &config.rules {
+        Some(path) => {
+            fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?
+        }
+        None => DEFAULT_RULES.to_owned(),
+    };
+    let (settings, now) = (settings::of(&config.text, &rules), clock::now());
+    let noted = store.write(move |transaction| settings::note(transaction, now, &settings)).await;
+    if let Err(error) = noted {
+        // A county whose disk is full goes on; what differs is told when it starts again.
+        tracing::error!(%error, "With what the gateway was started could not be written down.");
+    }
+    Ok(())
 }
 
 /// Whoever started the gateway learns where it is reached.

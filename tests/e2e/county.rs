@@ -1,6 +1,10 @@
 //! Story: the gateway's commands, their exit codes, and a terminal that is lost.
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what went wrong by failing"
+)]
 
 use std::{
     fs,
@@ -163,6 +167,113 @@ fn the_ledger_is_told_to_people_and_to_programs() {
     let unknown = run(folder, &["ledger", "--site", "hepin"]);
     let said = String::from_utf8_lossy(&unknown.stderr);
     assert!(unknown.status.code() == Some(1) && said.contains("no clinic"), "{said}");
+}
+
+#[test]
+fn people_and_programs_are_told_with_what_they_may_and_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let clinic = "[[clinic]]\nname = \"和平镇卫生院\"\nsites = [\"heping\"]\n";
+    fs::write(folder.join("gateway.toml"), format!("{CONFIG}{clinic}")).unwrap();
+    fs::write(folder.join("password"), "correct horse").unwrap();
+    let ended = |words: &[&str], code: i32, said: &str| {
+        let output = run(folder, words);
+        let told = if code == 0 { &output.stdout } else { &output.stderr };
+        let told = String::from_utf8_lossy(told).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {output:?}");
+        assert!(told.contains(said), "{words:?}: {said:?} is not in {told}");
+        told
+    };
+    let add = |name: &str, role: &str, more: &[&str], code: i32, said: &str| {
+        let words = ["user", "add", name, "--role", role, "--password-file", "password"];
+        ended(&[&words[..], more].concat(), code, said)
+    };
+    for role in ["system_admin", "security_admin", "audit_admin"] {
+        add(role, role, &[], 0, "may log in");
+    }
+    add("wang", "nurse", &["--clinic", "和平镇卫生院"], 0, "in 和平镇卫生院");
+    add("li", "nurse", &["--clinic", "nowhere"], 2, "known: 和平镇卫生院");
+    add("li", "chief", &[], 2, "known roles");
+    ended(&["user", "role", "wang", "doctor"], 0, "wang is doctor now");
+    ended(&["user", "role", "nobody", "doctor"], 1, "no person called");
+    ended(&["user", "scope", "wang"], 0, "everywhere");
+    ended(&["user", "disable", "wang"], 0, "shut out");
+    let listed = ended(&["user", "list"], 0, "wang");
+    let line = listed.lines().find(|line| line.starts_with("wang")).unwrap();
+    assert!(line.contains("doctor") && line.ends_with("the whole county, shut out"), "{listed}");
+
+    let token = ended(&["token", "create", "--role", "engineer", "--name", "export"], 0, "");
+    assert_eq!(token.trim().len(), 64);
+    let listed = ended(&["token", "list"], 0, "export");
+    let id = listed.split_whitespace().next().unwrap();
+    ended(&["token", "revoke", id], 0, "out of force");
+    ended(&["token", "revoke", id], 1, "no token");
+    let json: serde_json::Value =
+        serde_json::from_str(&ended(&["token", "list", "--json"], 0, "")).unwrap();
+    assert!(json["tokens"][0]["revoked_at"].is_string(), "{json}");
+}
+
+#[test]
+fn the_audit_is_verified_and_who_changed_it_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("gateway.toml"), CONFIG).unwrap();
+    fs::write(folder.join("password"), "correct horse").unwrap();
+    let said = |words: &[&str], code: i32| {
+        let output = run(folder, words);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    said(&["audit", "verify"], 1);
+    assert!(run(folder, &["pki", "init"]).status.success());
+    for name in ["wang", "li", "chen"] {
+        said(&["user", "add", name, "--role", "nurse", "--password-file", "password"], 0);
+    }
+    let head = said(&["audit", "head"], 0);
+    let head = head.trim();
+    assert!(said(&["audit", "verify", "--head", head], 0).contains("all up to entry 3"));
+    refused(&run(folder, &["audit", "verify", "--head", "3"]), "ID:HASH");
+    // The gateway starts with a configuration that nobody has seen, and then with another.
+    run_until_ready(folder);
+    run_until_ready(folder);
+    fs::write(folder.join("gateway.toml"), format!("{CONFIG}[disk]\nfree_min_mib = 3\n")).unwrap();
+    run_until_ready(folder);
+    assert!(said(&["audit", "verify", "--head", head], 0).starts_with("5 entries"));
+    let county = rusqlite::Connection::open(folder.join("data/county.sqlite")).unwrap();
+    let last = "SELECT body FROM audit WHERE id = 5";
+    let last: String = county.query_row(last, [], |row| row.get(0)).unwrap();
+    assert!(last.contains("\"added\":[\"disk.free_min_mib\"]"), "{last}");
+    county.execute("UPDATE audit SET body = replace(body, 'li', 'wu') WHERE id = 2", []).unwrap();
+    let told = said(&["audit", "verify", "--json"], 1);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["good"], &told["findings"][0]["entry"]), (&false.into(), &2.into()));
+    assert!(said(&["audit", "verify"], 1).contains("entry 2: changed"));
+    // The county says so by itself, to its administrators.
+    run_until_ready(folder);
+    let alert = "SELECT priority || ' ' || site FROM alert WHERE body LIKE '%TECH-AUDIT%'";
+    let alert: String = county.query_row(alert, [], |row| row.get(0)).unwrap();
+    assert_eq!(alert, "high county");
+    county.execute("DELETE FROM audit WHERE id > 2", []).unwrap();
+    let told = said(&["audit", "verify", "--head", head], 1);
+    assert!(told.contains("entry 3: cut"), "{told}");
+}
+
+/// Starts the gateway, waits until it has walked its chain, and stops it.
+fn run_until_ready(folder: &Path) {
+    let child = Command::new(PROGRAM)
+        .args(["__clinic-gateway", "run", "--config"])
+        .arg(folder.join("gateway.toml"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut gateway = Gateway(child);
+    let log = BufReader::new(gateway.0.stderr.take().unwrap());
+    let walked = log.lines().map_while(Result::ok).any(|line| line.contains("chain was walked"));
+    assert!(walked, "the gateway ended before it walked its chain");
+    let id = gateway.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(gateway.0.wait().unwrap().success());
 }
 
 /// The daemon, killed when it goes out of scope.

@@ -15,7 +15,7 @@ use crate::{
     config::UplinkConfig,
     supervisor::{self, Tied},
 };
-use model::id::SiteId;
+use model::{id::SiteId, time::MonoTime};
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
     v5::{
@@ -27,7 +27,7 @@ use rumqttc::{
     },
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use uplink_proto::{sent, topics::Topic};
@@ -48,6 +48,9 @@ const IN_FLIGHT_MAX: u16 = 196;
 const REQUESTS_MAX: usize = 256;
 /// Events that wait for the session.
 const EVENTS_MAX: usize = 64;
+/// Once the county is heard it is told how long the box has been running this often: it listens once
+/// a second.
+const UPTIME_EVERY: Duration = Duration::from_secs(1);
 
 /// What a connection is made of.
 pub(super) struct Plan<'a> {
@@ -109,6 +112,12 @@ pub(super) struct Connection {
     in_flight: InFlight,
     /// The longest packet that the broker takes.
     packet_max: usize,
+    /// Topics that were said once and are a number from then on, as many as the broker remembers.
+    aliases: BTreeMap<String, u16>,
+    aliases_max: u16,
+    /// When the uptime is to be said beside an envelope, and whether the county is heard.
+    uptime_due: MonoTime,
+    county_heard: bool,
     clock: Clock,
     _poll: Tied,
 }
@@ -153,6 +162,10 @@ impl Connection {
             events,
             in_flight: InFlight::new(plan.clock.mono()),
             packet_max: packet_max(PACKET_MAX),
+            aliases: BTreeMap::new(),
+            aliases_max: 0,
+            uptime_due: plan.clock.mono(),
+            county_heard: false,
             clock: plan.clock,
             _poll: poll,
         };
@@ -209,6 +222,7 @@ impl Connection {
         }
         let allowed = offer.max_packet_size.map_or(PACKET_MAX, |max| max.min(PACKET_MAX));
         self.packet_max = packet_max(allowed);
+        self.aliases_max = offer.topic_alias_max.unwrap_or_default();
         Ok(())
     }
 
@@ -241,6 +255,7 @@ impl Connection {
                     self.in_flight.write(packet);
                 }
                 Event::Incoming(Packet::Publish(message)) => {
+                    self.county_heard = true;
                     return Ok(Heard::Message(message.payload.to_vec()));
                 }
                 Event::Incoming(Packet::PubAck(answer)) => {
@@ -261,8 +276,8 @@ impl Connection {
         len + topic.len() + PACKET_HEAD < self.packet_max
     }
 
-    /// Hands an envelope to the client, with the uptime of this moment; the sender's window keeps
-    /// room for it.
+    /// Hands an envelope to the client, where it is due with the uptime of this moment; the sender's
+    /// window keeps room for it.
     pub(super) fn publish(
         &mut self,
         topic: String,
@@ -288,14 +303,41 @@ impl Connection {
         row: Option<Row>,
         bytes: Vec<u8>,
     ) -> Result<(), ConnectionError> {
-        let said = row.map(|_| sent::property(self.clock.uptime()));
-        let properties =
-            PublishProperties { user_properties: said.into_iter().collect(), ..Default::default() };
+        let mut properties = PublishProperties::default();
+        let mut topic = topic;
+        if row.is_some() {
+            properties.user_properties.extend(self.uptime());
+            (topic, properties.topic_alias) = self.shorten(topic);
+        }
         let (qos, retain) = (QoS::AtLeastOnce, row.is_none());
         let handed = self.client.try_publish_with_properties(topic, qos, retain, bytes, properties);
         handed.map_err(|_| ConnectionError::Stuck)?;
         self.in_flight.hand_over(self.clock.mono(), row);
         Ok(())
+    }
+
+    /// What is said of the uptime beside an envelope: with each until the county is heard, for without
+    /// it, what this boot recorded has no place; then as often as the county listens.
+    fn uptime(&mut self) -> Option<(String, String)> {
+        let now = self.clock.mono();
+        if self.county_heard && now < self.uptime_due {
+            return None;
+        }
+        self.uptime_due = now + UPTIME_EVERY;
+        Some(sent::property(self.clock.uptime()))
+    }
+
+    /// A topic as it goes over the link: with its number the first time, then the number alone.
+    fn shorten(&mut self, topic: String) -> (String, Option<u16>) {
+        if let Some(alias) = self.aliases.get(&topic) {
+            return (String::new(), Some(*alias));
+        }
+        let next = u16::try_from(self.aliases.len() + 1).ok();
+        let alias = next.filter(|alias| *alias <= self.aliases_max);
+        if let Some(alias) = alias {
+            self.aliases.insert(topic.clone(), alias);
+        }
+        (topic, alias)
     }
 
     /// Says the last words and waits until they are out.
@@ -327,7 +369,19 @@ impl Connection {
         });
         let clock = Clock::start();
         let in_flight = InFlight::new(clock.mono());
-        Self { client, events, in_flight, packet_max, clock, _poll: poll }
+        let uptime_due = clock.mono();
+        Self {
+            client,
+            events,
+            in_flight,
+            packet_max,
+            aliases: BTreeMap::new(),
+            aliases_max: 0,
+            uptime_due,
+            county_heard: false,
+            clock,
+            _poll: poll,
+        }
     }
 
     pub(super) fn set_packet_max(&mut self, packet_max: usize) {

@@ -8,7 +8,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     ops::{Range, RangeInclusive},
 };
@@ -77,6 +77,44 @@ pub fn read<T>(
     match meant {
         Some(meant) if found.is_empty() => Ok(meant),
         _ => Err(found),
+    }
+}
+
+/// Every setting of a text, with its value as it is written there: `http.address`,
+/// `clinic[1].name`. What is not TOML has none.
+#[must_use]
+pub fn settings(text: &str) -> BTreeMap<String, String> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let mut found = BTreeMap::new();
+    gather(text, root.get_ref(), "", &mut found);
+    found
+}
+
+fn gather(text: &str, table: &DeTable<'_>, within: &str, found: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        let name = match within {
+            "" => key.get_ref().to_string(),
+            _ => format!("{within}.{}", key.get_ref()),
+        };
+        gather_value(text, value, name, found);
+    }
+}
+
+fn gather_value(
+    text: &str,
+    value: &Spanned<DeValue<'_>>,
+    name: String,
+    found: &mut BTreeMap<String, String>,
+) {
+    let is_table = |value: &Spanned<DeValue<'_>>| matches!(value.get_ref(), DeValue::Table(_));
+    match value.get_ref() {
+        DeValue::Table(table) => gather(text, table, &name, found),
+        DeValue::Array(items) if items.iter().any(is_table) => {
+            for (index, item) in items.iter().enumerate() {
+                gather_value(text, item, format!("{name}[{index}]"), found);
+            }
+        }
+        _ => drop(found.insert(name, text.get(value.span()).unwrap_or_default().to_owned())),
     }
 }
 
@@ -339,6 +377,15 @@ mod tests {
             let shown: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
             assert_eq!(shown, [format!("line 1: a is {number}; use a number from 0 to 9")]);
         }
+    }
+
+    #[test]
+    fn settings_are_told_by_their_full_names_as_they_are_written() {
+        let text = "a = 0x10\n[b.c]\nd = [\"x\", \"y\"]\n[[e]]\nf = \"1\"\n[[e]]\nf = \"2\"\n";
+        let found: Vec<(String, String)> = settings(text).into_iter().collect();
+        let expected =
+            [("a", "0x10"), ("b.c.d", r#"["x", "y"]"#), ("e[0].f", "\"1\""), ("e[1].f", "\"2\"")];
+        assert_eq!(found, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }
 
     #[test]

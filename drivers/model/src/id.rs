@@ -6,6 +6,8 @@ use thiserror::Error;
 
 /// `{site}` stands in topics and file names.
 const SITE_LEN_MAX: usize = 32;
+/// The service's own name.
+const COUNTY: &str = "county";
 /// A link's id and a pump's serial number fit.
 const DEVICE_LEN_MAX: usize = 64;
 /// The longest serial number of any sheet has 16 characters; the end of a longer one is cut off.
@@ -37,10 +39,23 @@ impl SiteId {
     /// [`NameError::Site`] says what is allowed.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let good = (1..=SITE_LEN_MAX).contains(&name.len())
-            && name.bytes().all(allowed)
-            && name != "county";
+        let good =
+            (1..=SITE_LEN_MAX).contains(&name.len()) && name.bytes().all(allowed) && name != COUNTY;
         if good { Ok(Self(name.to_owned())) } else { Err(NameError::Site(name.to_owned())) }
+    }
+
+    /// The county itself, where an alert is about its own service: no box has this name.
+    #[must_use]
+    pub fn county() -> Self {
+        Self(COUNTY.to_owned())
+    }
+
+    /// A name that was stored here: of a box, or of the county.
+    ///
+    /// # Errors
+    /// [`NameError::Site`] says what is allowed.
+    pub fn stored(name: &str) -> Result<Self, NameError> {
+        if name == COUNTY { Ok(Self::county()) } else { Self::new(name) }
     }
 
     /// The name.
@@ -85,7 +100,7 @@ impl DeviceId {
 }
 
 macro_rules! name_text {
-    ($name:ident) => {
+    ($name:ident, $read:ident) => {
         impl fmt::Display for $name {
             fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
                 out.write_str(&self.0)
@@ -94,7 +109,7 @@ macro_rules! name_text {
         impl TryFrom<String> for $name {
             type Error = NameError;
             fn try_from(name: String) -> Result<Self, NameError> {
-                Self::new(&name)
+                Self::$read(&name)
             }
         }
         impl From<$name> for String {
@@ -104,8 +119,15 @@ macro_rules! name_text {
         }
     };
 }
-name_text!(SiteId);
-name_text!(DeviceId);
+name_text!(SiteId, stored);
+name_text!(DeviceId, new);
+
+/// An edge box has the name of its site: what a site's name may be, a device's may be too.
+impl From<&SiteId> for DeviceId {
+    fn from(site: &SiteId) -> Self {
+        Self(site.0.clone())
+    }
+}
 
 /// Which of several like sources inside one device (`t1`, `t2`); mostly empty.
 #[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]

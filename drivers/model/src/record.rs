@@ -29,8 +29,8 @@ pub enum Record {
     Action(DeviceAction),
     /// The box's clock was set, or is trusted otherwise than before.
     Clock(ClockChange),
-    /// An alert changed at the edge.
-    Alert(EdgeAlert),
+    /// An alert changed at the edge. Boxed: it is rare, and three times as large as the rest.
+    Alert(Box<EdgeAlert>),
 }
 
 impl Record {

@@ -30,6 +30,8 @@ use uplink_proto::topics::{may_publish, may_subscribe};
 const PACKET_MAX: u32 = 256 * 1024;
 /// Publishes of one client without a PUBACK.
 const IN_FLIGHT: NonZeroU16 = NonZeroU16::MIN.saturating_add(199);
+/// Topics of one client that it may name by a number: its three lanes.
+const TOPIC_ALIASES: u16 = 4;
 /// Messages that wait for the county: a second of a large county.
 const QUEUE_MAX: usize = 100_000;
 /// What nobody fetched in a day is in the outboxes still.
@@ -157,6 +159,7 @@ async fn bind(
         .max_inflight(IN_FLIGHT)
         .max_mqueue_len(QUEUE_MAX)
         .max_clientid_len(64)
+        .max_topic_aliases(TOPIC_ALIASES)
         .message_expiry_interval(EXPIRY)
         .tls_cross_certificate(true)
         .tls_cert(file(&files.cert))

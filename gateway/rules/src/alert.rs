@@ -166,6 +166,8 @@ named! {
     TimelineEvent {
         /// It was raised.
         Raised = "raised";
+        /// It was raised by what came late: nobody is called.
+        RaisedLate = "raised_late";
         /// It came back within five minutes.
         Recurred = "recurred";
         /// Its priority rose.
@@ -245,6 +247,9 @@ pub struct Alert {
     pub acknowledged: Option<Acknowledgement>,
     /// It was over before anybody could see it.
     pub retro: bool,
+    /// The row of the table of late data by which it is told, where it is.
+    #[serde(default)]
+    pub late_row: Option<u8>,
     /// A clock was wrong: when it began is what the county made of it.
     #[serde(default)]
     pub time_suspect: bool,

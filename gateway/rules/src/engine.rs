@@ -9,8 +9,10 @@
 //! - suppression stops new alerts and clears nothing
 
 mod alarms;
+mod audit;
 mod identity;
 mod judge;
+pub(crate) mod late;
 mod life;
 mod series;
 mod silence;
@@ -152,6 +154,9 @@ impl Engine {
             self.end_silence(rules, now, &mut touched);
         }
         let mut changed = self.settle(rules, now, t_meas.at, touched);
+        if !fresh {
+            self.ask_for_recheck(now, age_ms, &mut changed);
+        }
         if fresh && speaks {
             changed.extend(self.known_again(now));
         }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     alerts, clock,
-    people::{Caller, CallerKind},
+    people::{Action, Caller},
     query::{self, AlertFilter, with_clinic},
 };
 use axum::{
@@ -16,7 +16,9 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
+use model::id::SiteId;
 use rules::alert::{AckReason, AcknowledgeError, AlertId, AlertState};
+use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -39,9 +41,10 @@ struct AlertQuery {
 
 async fn list(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Query(asked): Query<AlertQuery>,
 ) -> Result<Json<Value>, Problem> {
+    let service = sees_service(&caller)?;
     // A misspelt state must not be answered with "no alerts".
     let states = AlertState::ALL.iter().copied().map(AlertState::name);
     let states: Vec<_> = states.chain([query::OPEN_ALERTS]).collect();
@@ -54,19 +57,53 @@ async fn list(
         site: asked.site,
         from_ms: moment("from", asked.from.as_deref())?,
         to_ms: moment("to", asked.to.as_deref())?,
+        service: Some(service),
+        scope: caller.scope,
     };
     let clinics = Arc::clone(&app.clinics);
     Ok(Json(app.store.read(move |connection| query::alerts(connection, &filter, &clinics)).await?))
 }
 
+/// Whether the caller sees alerts about the county's own service; if not, those of clinics.
+fn sees_service(caller: &Caller) -> Result<bool, Problem> {
+    if caller.may(Action::SeeServiceAlerts).is_ok() {
+        return Ok(true);
+    }
+    caller.may(Action::SeeAlerts)?;
+    Ok(false)
+}
+
+fn not_found() -> Problem {
+    Problem::not_found("no alert has this id; fetch the list again")
+}
+
+/// Whether the caller does that with an alert of that site; `service` is what one does with those
+/// about the county's own service.
+fn check(caller: &Caller, site: &str, action: Action, service: Action) -> Result<(), Problem> {
+    caller.may(if site == SiteId::county().as_str() { service } else { action })?;
+    if caller.reaches(site) { Ok(()) } else { Err(not_found()) }
+}
+
 async fn one(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let clinics = Arc::clone(&app.clinics);
     let found = app.store.read(move |connection| query::alert(connection, &id, &clinics)).await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("no alert has this id; fetch the list again"))
+    let alert = found.ok_or_else(not_found)?;
+    let site = alert.get("site").and_then(Value::as_str).unwrap_or_default();
+    check(&caller, site, Action::SeeAlerts, Action::SeeServiceAlerts)?;
+    Ok(Json(alert))
+}
+
+/// The id of an alert if it is there and the caller may act on it.
+async fn actionable(app: &App, caller: &Caller, id: &str) -> Result<AlertId, Problem> {
+    let id = AlertId::from_hex(id).ok_or_else(not_found)?;
+    let ask = move |connection: &Connection| query::site_of_alert(connection, id);
+    let site = app.store.read(ask).await?.ok_or_else(not_found)?;
+    check(caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
+    Ok(id)
 }
 
 #[derive(Deserialize)]
@@ -82,21 +119,11 @@ async fn acknowledge(
     Path(id): Path<String>,
     JsonBody(body): JsonBody<Acknowledge>,
 ) -> Result<Json<Value>, Problem> {
-    if caller.kind == CallerKind::Program {
-        // Alert rules, "Life of an alert": only a named person can acknowledge.
-        let title = "A program does not act on alerts";
-        return Err(Problem::new(StatusCode::FORBIDDEN, title, "log in under your own name"));
-    }
-    if !caller.role.may_acknowledge() {
-        let title = "This role does not act on alerts";
-        return Err(Problem::new(StatusCode::FORBIDDEN, title, "log in as a nurse or doctor"));
-    }
+    let id = actionable(&app, &caller, &id).await?;
     let reason = body.reason.as_deref().and_then(AckReason::from_name).ok_or_else(|| {
         let reasons: Vec<_> = AckReason::ALL.iter().copied().map(AckReason::name).collect();
         Problem::bad_request(format!("reason: one of {}", reasons.join(", ")))
     })?;
-    let not_found = || Problem::not_found("no alert has this id; fetch the list again");
-    let id = AlertId::from_hex(&id).ok_or_else(not_found)?;
     let rules = Arc::clone(&app.rules);
     let (by, note) = (caller.name, body.note);
     let done = alerts::acknowledge(&app.store, rules, id, by, reason, note, clock::now()).await?;

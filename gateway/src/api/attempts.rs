@@ -19,6 +19,8 @@ const WAIT_MS: u64 = 15 * 60_000;
 const NAMES_MAX: usize = 10_000;
 /// Passwords that are hashed at once: each takes 19 MiB and one of two cores.
 const HASHING_MAX: usize = 2;
+/// Names that nobody has are told no more often than this, with how many there were.
+const STRANGERS_EVERY_MS: u64 = 60_000;
 /// A shift that logs in together is through within this.
 const TURN_LIMIT: Duration = Duration::from_secs(3);
 
@@ -36,6 +38,8 @@ pub(crate) enum NotNow {
 pub(crate) struct Attempts {
     /// By name: how many in a row, and when the last was.
     failures: Mutex<BTreeMap<String, (u32, i64)>>,
+    /// Names that nobody has: how many since they were told, and when that was.
+    strangers: Mutex<(u64, Option<i64>)>,
     turns: Arc<Semaphore>,
     turn_limit: Duration,
 }
@@ -46,7 +50,12 @@ pub(super) type Turn = OwnedSemaphorePermit;
 impl Default for Attempts {
     fn default() -> Self {
         let turns = Arc::new(Semaphore::new(HASHING_MAX));
-        Self { failures: Mutex::default(), turns, turn_limit: TURN_LIMIT }
+        Self {
+            failures: Mutex::default(),
+            strangers: Mutex::default(),
+            turns,
+            turn_limit: TURN_LIMIT,
+        }
     }
 }
 
@@ -63,6 +72,17 @@ impl Attempts {
     /// The password was right.
     pub(super) fn succeeded(&self, name: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Somebody tried a name that nobody has; how many did, when it is time to tell it.
+    pub(super) fn stranger(&self, now_ms: i64) -> Option<u64> {
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        strangers.0 += 1;
+        if strangers.1.is_some_and(|told| now_ms.abs_diff(told) < STRANGERS_EVERY_MS) {
+            return None;
+        }
+        strangers.1 = Some(now_ms);
+        Some(std::mem::take(&mut strangers.0))
     }
 
     fn count(&self, name: &str, now_ms: i64) -> Result<(), NotNow> {
@@ -122,6 +142,16 @@ mod tests {
         }
         assert_eq!(attempts.failures.lock().unwrap().len(), NAMES_MAX);
         assert_eq!(attempts.count("wang", NOW_MS + 20_000), Ok(()));
+    }
+
+    #[test]
+    fn names_that_nobody_has_are_told_once_a_minute_and_counted() {
+        let attempts = Attempts::default();
+        assert_eq!(attempts.stranger(NOW_MS), Some(1));
+        for second in 1..60 {
+            assert_eq!(attempts.stranger(NOW_MS + second * 1000), None);
+        }
+        assert_eq!(attempts.stranger(NOW_MS + 60_000), Some(60));
     }
 
     #[tokio::test]

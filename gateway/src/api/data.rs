@@ -4,7 +4,7 @@ use super::{App, Problem, Route, extract::Query};
 use crate::{
     clock,
     ledger::{self, Ledger},
-    people::Caller,
+    people::{Action, Caller, Scope},
     query::{self, Place, ReadingFilter, WaveformFilter},
 };
 use axum::{Json, extract::State, routing::get};
@@ -34,9 +34,11 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-async fn sites(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem> {
+async fn sites(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeSites)?;
     let clinics = Arc::clone(&app.clinics);
     let mut answer = app.store.read(move |connection| query::sites(connection, &clinics)).await?;
+    leave(&mut answer, "sites", &caller.scope);
     if let Some(fields) = answer.as_object_mut() {
         fields.insert("broker".to_owned(), json!({"up": *app.broker_up.borrow()}));
         fields.insert("disk".to_owned(), app.store.disk().found().json());
@@ -44,9 +46,22 @@ async fn sites(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem
     Ok(Json(answer))
 }
 
-async fn devices(State(app): State<App>, _: Caller) -> Result<Json<Value>, Problem> {
+async fn devices(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeReadings)?;
     let clinics = Arc::clone(&app.clinics);
-    Ok(Json(app.store.read(move |connection| query::devices(connection, &clinics)).await?))
+    let asked = move |connection: &Connection| query::devices(connection, &clinics);
+    let mut answer = app.store.read(asked).await?;
+    leave(&mut answer, "devices", &caller.scope);
+    Ok(Json(answer))
+}
+
+/// Leaves of a list what is at the sites of a scope.
+fn leave(answer: &mut Value, list: &str, scope: &Scope) {
+    if let Some(list) = answer.get_mut(list).and_then(Value::as_array_mut) {
+        list.retain(|one| {
+            one.get("site").and_then(Value::as_str).is_some_and(|site| scope.holds(site))
+        });
+    }
 }
 
 #[derive(Deserialize)]
@@ -63,9 +78,10 @@ struct ReadingQuery {
 
 async fn readings(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Query(asked): Query<ReadingQuery>,
 ) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeReadings)?;
     let filter = ReadingFilter {
         site: asked.site,
         device: asked.device,
@@ -74,6 +90,7 @@ async fn readings(
         to_ms: moment("to", asked.to.as_deref())?,
         after: after(asked.cursor.as_deref())?,
         limit: asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
+        scope: caller.scope,
     };
     if asked.patient.is_some() {
         // No device is bound to a patient yet: nobody has readings, rather than everybody's.
@@ -95,9 +112,10 @@ struct WaveformQuery {
 
 async fn waveforms(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Query(asked): Query<WaveformQuery>,
 ) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeReadings)?;
     let filter = WaveformFilter {
         site: asked.site,
         device: asked.device,
@@ -106,6 +124,7 @@ async fn waveforms(
         to_ms: moment("to", asked.to.as_deref())?,
         after: after(asked.cursor.as_deref())?,
         limit: asked.limit.unwrap_or(BLOCKS).clamp(1, BLOCKS_MAX),
+        scope: caller.scope,
     };
     Ok(Json(app.store.read(move |connection| query::waveforms(connection, &filter)).await?))
 }
@@ -117,10 +136,13 @@ struct LedgerQuery {
 
 async fn account(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Query(asked): Query<LedgerQuery>,
 ) -> Result<Json<Ledger>, Problem> {
-    let asked = move |connection: &Connection| ledger::ledger(connection, asked.site.as_deref());
+    caller.may(Action::ReadLedger)?;
+    let asked = move |connection: &Connection| {
+        ledger::ledger(connection, asked.site.as_deref(), &caller.scope)
+    };
     Ok(Json(app.store.read(asked).await?))
 }
 

@@ -1,13 +1,14 @@
 //! Server-sent events: readings, waveforms that were asked for, alerts, devices, sites.
 //!
 //! # Invariants
-//! - the stream ends with the session or token that opened it
+//! - the stream ends with the session or token that opened it, and with the rights it was opened by
+//! - nobody hears of what they may not see
 
-use super::{App, Route, extract::Query, session::Credential};
+use super::{App, Problem, Route, extract::Query, session::Credential};
 use crate::{
     clock,
     events::{Event as News, EventId, Missed},
-    people::Caller,
+    people::{Action, Caller},
 };
 use axum::{
     extract::State,
@@ -39,10 +40,11 @@ struct Wanted {
 
 async fn events(
     State(app): State<App>,
-    _: Caller,
+    caller: Caller,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    caller.may(Action::SeeSites)?;
     let strips: BTreeSet<String> =
         wanted.waveforms.split(',').take(STRIPS_MAX).map(ToOwned::to_owned).collect();
     let last = headers.get("last-event-id");
@@ -54,43 +56,58 @@ async fn events(
     };
     let missed = match missed {
         Missed::TooMuch => vec![resync(Lost::Before)],
-        Missed::Events(events) => events.iter().map(told).collect(),
+        Missed::Events(events) => events.iter().filter_map(|news| told(news, &caller)).collect(),
     };
     let hello = Event::default().event("hello").data(server_time());
+    let listener = caller.clone();
     let live = BroadcastStream::new(live).filter_map(move |news| {
         let event = match news {
             Err(BroadcastStreamRecvError::Lagged(_)) => Some(resync(Lost::Within)),
             Ok(news) if news.wave.as_ref().is_some_and(|wave| !strips.contains(wave)) => None,
-            Ok(news) => Some(told(&news)),
+            Ok(news) => told(&news, &listener),
         };
         async move { event }
     });
     let beats = IntervalStream::new(tokio::time::interval(HEARTBEAT))
         .map(|_| Event::default().event("heartbeat").data(server_time()));
     let all = stream::iter([hello]).chain(stream::iter(missed)).chain(stream::select(live, beats));
-    Sse::new(all.map(Ok).take_until(over(app, Credential::of(&headers))))
+    let over = over(app, Credential::of(&headers), caller);
+    Ok(Sse::new(all.map(Ok).take_until(over)))
 }
 
-/// Waits until the gateway stops, or until whoever asked may no longer.
-async fn over(app: App, credential: Option<Credential>) {
+/// Waits until the gateway stops, or until whoever asked may no longer, or may something else.
+async fn over(app: App, credential: Option<Credential>, caller: Caller) {
     let mut look = tokio::time::interval(HEARTBEAT);
     loop {
         tokio::select! {
             () = app.stopped.cancelled() => return,
             _ = look.tick() => {}
         }
-        let Some(credential) = credential.clone() else { return };
-        match credential.caller(&app.store).await {
-            Ok(None) => return,
-            Ok(Some(_)) => {}
+        let Some(credential) = &credential else { return };
+        match credential.caller(&app).await {
+            Ok(found) if found.as_ref() != Some(&caller) => return,
+            Ok(_) => {}
             // It proves nothing: the board keeps what it has.
             Err(error) => tracing::warn!(%error, "A session could not be looked at."),
         }
     }
 }
 
-fn told(news: &Arc<News>) -> Event {
-    Event::default().event(news.name).id(news.id.to_string()).data(&news.data)
+/// An event as the caller may hear it, if at all.
+fn told(news: &Arc<News>, caller: &Caller) -> Option<Event> {
+    caller.may(seen_by(news)).ok()?;
+    let data = news.within(&caller.scope)?;
+    Some(Event::default().event(news.name).id(news.id.to_string()).data(data))
+}
+
+/// What one must be allowed to do to hear it.
+fn seen_by(news: &News) -> Action {
+    match news.name {
+        "alert" if news.is_of_the_county() => Action::SeeServiceAlerts,
+        "alert" => Action::SeeAlerts,
+        "site" | "broker" | "disk" => Action::SeeSites,
+        _ => Action::SeeReadings,
+    }
 }
 
 /// What a board has missed and will never hear.

@@ -2,9 +2,10 @@
 
 use super::{App, Problem, Route, attempts::NotNow, extract::JsonBody};
 use crate::{
+    audit::{self, Entry},
     clock,
-    people::{self, Caller},
-    store::{Store, StoreError},
+    people::{self, Action, Caller, Refusal, Role},
+    store::StoreError,
 };
 use axum::{
     Json,
@@ -13,8 +14,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use model::time::WallTime;
+use rusqlite::{Connection, Transaction};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::sync::Arc;
 
 const COOKIE: &str = "clinic_session";
 
@@ -42,13 +46,30 @@ impl Credential {
     }
 
     /// Whose it is, if it is still good.
-    pub(super) async fn caller(self, store: &Store) -> Result<Option<Caller>, StoreError> {
+    pub(super) async fn caller(&self, app: &App) -> Result<Option<Caller>, StoreError> {
+        let (credential, clinics) = (self.clone(), Arc::clone(&app.clinics));
         let now_ms = clock::now().unix_ms();
-        let ask = move |connection: &rusqlite::Connection| match &self {
-            Self::Token(token) => people::token(connection, token),
-            Self::Session(secret) => people::session(connection, secret, now_ms),
+        let ask = move |connection: &Connection| match &credential {
+            Self::Token(token) => people::token(connection, token, &clinics),
+            Self::Session(secret) => people::session(connection, secret, now_ms, &clinics),
         };
-        store.read(ask).await
+        app.store.read(ask).await
+    }
+
+    /// That it was used is worth a line now and then, and no answer waits for a disk that fails.
+    async fn used(self, app: &App) {
+        let Self::Token(token) = self else { return };
+        let now_ms = clock::now().unix_ms();
+        let asked = token.clone();
+        let is_due = move |connection: &Connection| people::is_use_due(connection, &asked, now_ms);
+        if app.store.read(is_due).await.is_ok_and(|is_due| is_due) {
+            let used = move |transaction: &Transaction<'_>| {
+                people::token_used(transaction, &token, now_ms)
+            };
+            if let Err(error) = app.store.write(used).await {
+                tracing::debug!(%error, "When a token was used could not be written down.");
+            }
+        }
     }
 }
 
@@ -56,14 +77,40 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let found = match Credential::of(&parts.headers) {
-            Some(credential) => credential.caller(&app.store).await?,
-            None => None,
-        };
-        found.ok_or_else(|| {
+        let nobody = || {
             let title = "Nobody is logged in";
             Problem::new(StatusCode::UNAUTHORIZED, title, "log in, or send a token as Bearer")
-        })
+        };
+        let credential = Credential::of(&parts.headers).ok_or_else(nobody)?;
+        let caller = credential.caller(app).await?.ok_or_else(nobody)?;
+        credential.used(app).await;
+        Ok(caller)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let forbidden = |title, detail: &str, action: Action| {
+            let roles: Vec<_> = action.roles().iter().copied().map(Role::name).collect();
+            Self::new(StatusCode::FORBIDDEN, title, detail)
+                .with("action", action.name())
+                .with("roles", roles)
+        };
+        match refusal {
+            Refusal::Role(action) => {
+                let roles: Vec<_> = action.roles().iter().copied().map(Role::name).collect();
+                let detail = format!("log in as {}", roles.join(" or "));
+                forbidden("This role does not do that", &detail, action)
+            }
+            // Alert rules, "Life of an alert": only a named person can acknowledge.
+            Refusal::Program(action) => {
+                forbidden("A program does not do that", "log in under your own name", action)
+            }
+            Refusal::Scope(action) => {
+                let detail = "ask somebody who has the whole county and not some clinics";
+                forbidden("This is for the whole county", detail, action)
+            }
+        }
     }
 }
 
@@ -83,14 +130,14 @@ async fn log_in(
     State(app): State<App>,
     JsonBody(LogIn { name, password }): JsonBody<LogIn>,
 ) -> Result<Response, Problem> {
-    let now_ms = clock::now().unix_ms();
+    let now = clock::now();
     if !people::may_be(&name, &password) {
         return Err(wrong());
     }
-    let turn = app.attempts.begin(&name, now_ms).await?;
+    let turn = app.attempts.begin(&name, now.unix_ms()).await?;
     let wanted = name.clone();
     let person = app.store.read(move |connection| people::find_person(connection, &wanted)).await?;
-    let hash = person.as_ref().map(|(hash, _)| hash.clone());
+    let hash = person.map(|(hash, _)| hash);
     let fits = tokio::task::spawn_blocking(move || {
         let fits = people::password_fits(&password, hash.as_deref());
         // Kept until here: whoever hangs up does not make room for the next.
@@ -98,14 +145,20 @@ async fn log_in(
         fits
     })
     .await;
-    let (_, role) = person.filter(|_| matches!(fits, Ok(true))).ok_or_else(wrong)?;
+    if !matches!(fits, Ok(true)) {
+        tell_failure(&app, now, name).await;
+        return Err(wrong());
+    }
     app.attempts.succeeded(&name);
-    let wanted = name.clone();
-    let opened = app
-        .store
-        .write(move |transaction| Ok(people::open_session(transaction, &wanted, now_ms)))
-        .await?;
-    let secret = opened.map_err(|error| {
+    let open = move |transaction: &Transaction<'_>| {
+        let opened = people::open_session(transaction, &name, now.unix_ms());
+        if opened.is_ok() {
+            let entry = Entry { who: &name, action: "log_in", what: &name, detail: json!({}) };
+            audit::append(transaction, now, &entry)?;
+        }
+        Ok(opened)
+    };
+    let secret = app.store.write(open).await?.map_err(|error| {
         Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "The session could not be opened",
@@ -113,8 +166,29 @@ async fn log_in(
         )
     })?;
     let cookie = set_cookie(&app, &format!("{COOKIE}={secret}"));
-    Ok(([(header::SET_COOKIE, cookie)], Json(json!({"name": name, "role": role.name()})))
-        .into_response())
+    // Somebody may have been shut out meanwhile.
+    let caller = Credential::Session(secret).caller(&app).await?.ok_or_else(wrong)?;
+    Ok(([(header::SET_COOKIE, cookie)], Json(user(&caller))).into_response())
+}
+
+/// Writes down that somebody did not get in; of names that nobody has, only how many there were.
+async fn tell_failure(app: &App, now: WallTime, name: String) {
+    let asked = name.clone();
+    let is_known = move |connection: &Connection| people::is_known(connection, &asked);
+    let (what, detail) = match app.store.read(is_known).await {
+        Ok(true) => (name, json!({})),
+        Ok(false) | Err(_) => match app.attempts.stranger(now.unix_ms()) {
+            Some(strangers) => (String::new(), json!({"unknown_names": strangers})),
+            None => return,
+        },
+    };
+    let write = move |transaction: &Transaction<'_>| {
+        let entry = Entry { who: "county", action: "log_in_failed", what: &what, detail };
+        audit::append(transaction, now, &entry)
+    };
+    if let Err(error) = app.store.write(write).await {
+        tracing::error!(%error, "A log-in that failed could not be written down.");
+    }
 }
 
 /// The same for everybody: who exists is nobody's business.
@@ -133,13 +207,28 @@ impl From<NotNow> for Problem {
     }
 }
 
-async fn who(caller: Caller) -> Json<serde_json::Value> {
-    Json(json!({"name": caller.name, "role": caller.role.name()}))
+async fn who(caller: Caller) -> Json<Value> {
+    Json(user(&caller))
+}
+
+/// Somebody, as they are told who they are.
+fn user(caller: &Caller) -> Value {
+    let may = Action::ALL.into_iter().filter(|action| caller.may(*action).is_ok());
+    json!({
+        "name": caller.name, "role": caller.role.name(), "clinics": caller.scope.names(),
+        "may": may.map(Action::name).collect::<Vec<_>>(),
+    })
 }
 
 async fn log_out(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     if let Some(secret) = cookie(&headers) {
-        app.store.write(move |transaction| people::close_session(transaction, &secret)).await?;
+        let now = clock::now();
+        let close = move |transaction: &Transaction<'_>| {
+            let Some(name) = people::close_session(transaction, &secret)? else { return Ok(()) };
+            let entry = Entry { who: &name, action: "log_out", what: &name, detail: json!({}) };
+            audit::append(transaction, now, &entry)
+        };
+        app.store.write(close).await?;
     }
     let gone = set_cookie(&app, &format!("{COOKIE}=; Max-Age=0"));
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())

@@ -1,10 +1,12 @@
 //! The API against its own document, and its errors.
 
+mod roles;
+
 use super::*;
 use crate::{
     clock,
     intake::{self, Delivery},
-    people::{self, Role},
+    people::{self, Action, Role},
     query,
 };
 use axum::{
@@ -199,7 +201,7 @@ fn document() -> Value {
 }
 
 fn with_id(path: &str) -> String {
-    path.replace("{id}", "00000000000000000000000000000000")
+    path.replace("{id}", "00000000000000000000000000000000").replace("{name}", "nobody")
 }
 
 #[tokio::test]
@@ -366,6 +368,8 @@ fn enumerations_are_those_of_the_code() {
         ("Block.flags.items", ["lead_off", "pacer", "saturation"].map(str::to_owned).into()),
         ("Device.kind", names(&DeviceKind::ALL, DeviceKind::name)),
         ("Device.state", names(&DeviceState::ALL, DeviceState::name)),
+        ("LateValue.comparator", signs.clone()),
+        ("LateValue.priority", names(&Priority::ALL, Priority::name)),
         ("LedgerLane.lane", lanes.clone()),
         ("Metric.kind", kinds.collect()),
         ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
@@ -377,6 +381,11 @@ fn enumerations_are_those_of_the_code() {
         ("Sites.disk.state", names(&DiskState::ALL, DiskState::name)),
         ("TimelineEntry.reason", reasons),
         ("TimelineEntry.what", names(TimelineEvent::ALL, TimelineEvent::name)),
+        ("IssueToken.role", names(&Role::ALL, Role::name)),
+        ("Person.role", names(&Role::ALL, Role::name)),
+        ("SetPerson.role", names(&Role::ALL, Role::name)),
+        ("Token.role", names(&Role::ALL, Role::name)),
+        ("User.may.items", names(&Action::ALL, Action::name)),
         ("User.role", names(&Role::ALL, Role::name)),
     ];
     let document = document();

@@ -10,6 +10,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// Who restores.
+const BY: &str = "console:test";
+
 /// A county with some envelopes, as an agent's bytes would fill it.
 struct County {
     folder: TempDir,
@@ -125,7 +128,7 @@ fn a_file_that_is_there_is_replaced_only_when_told_so_and_the_county_never() {
         assert!(refused.is_wrong_use(), "{refused}");
     }
     assert_eq!(account(&dir.join(DATABASE)).1, 3);
-    let refused = restore(&dir, &dir.join(DATABASE)).unwrap_err();
+    let refused = restore(&dir, &dir.join(DATABASE), BY).unwrap_err();
     assert!(matches!(refused, BackupError::Own(_)), "{refused}");
 }
 
@@ -159,7 +162,7 @@ fn a_restored_county_has_what_the_copy_has_another_generation_and_the_old_one_be
     // What was written last is still in the log only.
     std::mem::forget(connection);
 
-    let restored = restore(&dir, &file).unwrap();
+    let restored = restore(&dir, &file, BY).unwrap();
     assert_eq!(restored.copied_ms, Some(copied.at_ms));
     assert_eq!(account(&database), (5, 5, "1-5".to_owned()));
     assert_ne!(restored.generation, first);
@@ -175,7 +178,7 @@ fn a_restored_county_has_what_the_copy_has_another_generation_and_the_old_one_be
     assert_eq!(mode & 0o777, store::FILE_MODE);
 
     // The same copy again is another county still.
-    let again = restore(&dir, &file).unwrap();
+    let again = restore(&dir, &file, BY).unwrap();
     assert_ne!(again.generation, restored.generation);
 }
 
@@ -185,12 +188,12 @@ fn a_county_is_restored_where_there_was_none() {
     let file = county.file("copy.sqlite");
     backup(&county.data_dir(), &file, Existing::Kept).unwrap();
     let elsewhere = county.file("elsewhere");
-    let restored = restore(&elsewhere, &file).unwrap();
+    let restored = restore(&elsewhere, &file, BY).unwrap();
     assert_eq!((restored.kept, account(&elsewhere.join(DATABASE)).1), (None, 5));
     // A log that outlived its database is not the new one's.
     fs::remove_file(elsewhere.join(DATABASE)).unwrap();
     fs::write(elsewhere.join("county.sqlite-wal"), "old").unwrap();
-    restore(&elsewhere, &file).unwrap();
+    restore(&elsewhere, &file, BY).unwrap();
     assert!(!elsewhere.join("county.sqlite-wal").exists());
 }
 
@@ -203,9 +206,9 @@ fn what_is_no_whole_county_is_refused_and_changes_nothing() {
     let wrong = |name: &str, bytes: &[u8]| {
         let path = county.file(name);
         fs::write(&path, bytes).unwrap();
-        restore(&dir, &path).unwrap_err()
+        restore(&dir, &path, BY).unwrap_err()
     };
-    let missing = restore(&dir, &county.file("nowhere")).unwrap_err();
+    let missing = restore(&dir, &county.file("nowhere"), BY).unwrap_err();
     assert!(matches!(missing, BackupError::Missing(_)), "{missing}");
     let noise = wrong("noise", &[b'x'; 5000]);
     assert!(matches!(noise, BackupError::Foreign { .. }), "{noise}");
@@ -223,10 +226,10 @@ fn what_is_no_whole_county_is_refused_and_changes_nothing() {
     let path = county.file("outbox");
     let outbox = Connection::open(&path).unwrap();
     outbox.execute_batch("CREATE TABLE envelope (seq INTEGER); CREATE TABLE lane (lane)").unwrap();
-    let foreign = restore(&dir, &path).unwrap_err();
+    let foreign = restore(&dir, &path, BY).unwrap_err();
     assert!(matches!(foreign, BackupError::Foreign { .. }), "{foreign}");
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let newer = restore(&dir, &file).unwrap_err();
+    let newer = restore(&dir, &file, BY).unwrap_err();
     assert!(matches!(newer, BackupError::Newer { found: 99, .. }), "{newer}");
 
     assert_eq!(generation(&dir.join(DATABASE)), before);
@@ -240,11 +243,11 @@ fn nothing_is_restored_under_a_running_gateway() {
     let (dir, file) = (county.data_dir(), county.file("copy.sqlite"));
     backup(&dir, &file, Existing::Kept).unwrap();
     let held = store::take_data_dir(&dir).unwrap();
-    let refused = restore(&dir, &file).unwrap_err();
+    let refused = restore(&dir, &file, BY).unwrap_err();
     let said = format!("{:#}", anyhow::Error::new(refused));
     assert!(said.contains("another clinic-gateway works in it; stop that one first"), "{said}");
     drop(held);
-    restore(&dir, &file).unwrap();
+    restore(&dir, &file, BY).unwrap();
 }
 
 #[test]
@@ -256,7 +259,7 @@ fn a_backup_of_the_first_schema_is_brought_up_to_date() {
     old.pragma_update(None, "user_version", 1).unwrap();
     receive(&old, 1);
     drop(old);
-    let restored = restore(&county.data_dir(), &file).unwrap();
+    let restored = restore(&county.data_dir(), &file, BY).unwrap();
     assert_eq!(restored.copied_ms, None);
     assert_eq!(account(&county.data_dir().join(DATABASE)).1, 1);
 }

@@ -2,6 +2,9 @@
 
 use super::{Batch, Gathered, integer};
 use crate::{
+    audit::{self, Entry},
+    clock::rfc3339,
+    late::Stored,
     query,
     reading::{self, Group, KEEP_NEWEST},
 };
@@ -17,7 +20,7 @@ use model::{
 };
 use rules::freshness::{Clocks, Freshness, Position, is_beyond_memory};
 use rusqlite::{OptionalExtension as _, params};
-use serde_json::json;
+use serde_json::{Value, json};
 use uplink_proto::{envelope::Envelope, samples};
 
 impl Batch<'_> {
@@ -83,7 +86,16 @@ impl Batch<'_> {
         let metrics = self.names.metrics(self.connection, &reading::metrics(group))?;
         let id = self.insert(&gathered, source, metrics, identity.as_deref(), first_id)?;
         if first_id.is_none() {
-            self.latest(&gathered, source, metrics, heard, id)?;
+            let is_newest = self.latest(&gathered, source, metrics, heard, id)?;
+            let stored = Stored {
+                measured: gathered.measured(),
+                freshness: gathered.freshness,
+                overtaken: !is_newest,
+                stamped: identity.is_some(),
+                only_bounded: t_meas.only_bounded,
+                readings: group.readings.len(),
+            };
+            self.late.note(site, &group.device, stored);
         }
         self.taken.counts.readings += u64::try_from(group.readings.len()).unwrap_or_default();
         self.taken.readings.push(gathered);
@@ -149,7 +161,7 @@ impl Batch<'_> {
             ])
     }
 
-    /// The group is the newest of its kind, unless one that was measured later is known.
+    /// The group is the newest of its kind, unless one that was measured later is known; whether it is.
     ///
     /// By the county's clock: a box that was ahead for a while must not hold the place, nor must a
     /// meter that was reset lose it.
@@ -160,7 +172,7 @@ impl Batch<'_> {
         metrics: i64,
         heard: WallTime,
         id: i64,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<bool> {
         let measured = gathered.measured();
         let place = if is_beyond_memory(measured, heard) { heard } else { measured };
         self.connection
@@ -176,7 +188,7 @@ impl Batch<'_> {
                 place.unix_ms(),
                 id
             ])
-            .map(drop)
+            .map(|changed| changed > 0)
     }
 
     fn block(
@@ -234,8 +246,9 @@ impl Batch<'_> {
     ) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "INSERT INTO device_alarm (site, device, phase, kind, code, text, priority, observed_ms, received_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO device_alarm (site, device, phase, kind, code, text, priority, observed_ms,
+                   received_ms, channel, source, placed_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(params![
                 site.as_str(),
@@ -246,7 +259,10 @@ impl Batch<'_> {
                 alarm.text,
                 alarm.priority.map(model::alarm::Priority::name),
                 alarm.observed.at.unix_ms(),
-                self.now.unix_ms()
+                self.now.unix_ms(),
+                alarm.channel.as_str(),
+                alarm.source.map(Metric::name),
+                of_box.observed(alarm.observed.at, self.now).at.min(self.now).unix_ms()
             ])?;
         self.evaluation.alarm(self.context(), site, of_box, alarm)
     }
@@ -300,7 +316,15 @@ impl Batch<'_> {
                 observed.at.unix_ms(),
                 self.now.unix_ms()
             ])?;
-        Ok(())
+        let detail = json!({"device": device.as_str(), "text": text,
+            "at": rfc3339(observed.at.unix_ms())});
+        self.tell_chain(site, action, detail)
+    }
+
+    /// What happened at a box, nobody did at the county.
+    fn tell_chain(&self, site: &SiteId, action: &str, detail: Value) -> rusqlite::Result<()> {
+        let entry = Entry { who: "county", action, what: site.as_str(), detail };
+        audit::append(self.connection, self.now, &entry)
     }
 
     fn clock(&mut self, site: &SiteId, change: &ClockChange) -> rusqlite::Result<()> {
@@ -321,7 +345,9 @@ impl Batch<'_> {
                 evidence,
                 self.now.unix_ms()
             ])?;
-        Ok(())
+        let detail = json!({"before": rfc3339(before_ms), "at": rfc3339(at_ms),
+            "clock": quality, "evidence": evidence});
+        self.tell_chain(site, "clock_change", detail)
     }
 
     fn dropped(

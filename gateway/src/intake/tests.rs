@@ -6,7 +6,7 @@ mod edge;
 mod evaluation;
 
 use super::*;
-use crate::{disk::DiskState, reading::Group, store::Store};
+use crate::{disk::DiskState, people::Scope, reading::Group, store::Store};
 use model::{
     device::DeviceAction,
     id::DeviceId,
@@ -25,7 +25,7 @@ const VALUES: &str = "SELECT json_each.value FROM reading_group, json_each(said)
      ORDER BY reading_group.id, key";
 const OUTBOX: OutboxId = OutboxId::from_bytes([7; 16]);
 /// Everything a batch writes to.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     "site",
     "ledger",
     "envelope",
@@ -40,6 +40,7 @@ const TABLES: [&str; 16] = [
     "drop_record",
     "alert",
     "engine",
+    "audit",
     "edge_alert",
     "edge_period",
 ];
@@ -257,6 +258,7 @@ fn boards_are_told_of_a_block_what_is_told_of_its_row() {
         to_ms: None,
         after: None,
         limit: 10,
+        scope: Scope::County,
     };
     let stored = query::waveforms(&county.connection, &filter).unwrap();
     assert_eq!(stored["blocks"], json!(told.collect::<Vec<_>>()));

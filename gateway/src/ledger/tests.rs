@@ -42,7 +42,7 @@ impl County {
     }
 
     fn ledger(&self, site: Option<&str>) -> Ledger {
-        ledger(&self.connection, site).unwrap()
+        ledger(&self.connection, site, &Scope::County).unwrap()
     }
 
     fn text(&self) -> String {

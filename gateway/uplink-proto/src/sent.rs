@@ -1,4 +1,4 @@
-//! What a box says beside each envelope: how long it has been running as it hands it over.
+//! What a box says beside envelopes: how long it has been running as it hands it over.
 //!
 //! The bytes of an envelope are those of the moment it was written. From this one the county knows
 //! the box's clock with the first envelope it gets of a boot, whatever the wall clock says.

@@ -15,11 +15,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What comes back within this time of clearing is the same alert.
-const SAME_EPISODE_MS: i64 = 5 * 60_000;
+pub(super) const SAME_EPISODE_MS: i64 = 5 * 60_000;
 /// A medium alert that cleared unseen closes by itself after this.
 const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
 /// Earlier alerts of one family that wait for a person: one each 10 min of a night of five hours.
-const UNSEEN_MAX: usize = 32;
+pub(super) const UNSEEN_MAX: usize = 32;
+
+/// A device alarm of which the begin came late (late data).
+const LATE_ALARM_ROW: u8 = 11;
 
 /// What an alert says where a clock was wrong (late data, row 10).
 const IN_DOUBT_ZH: &str = ",时间存疑";
@@ -71,13 +74,13 @@ impl Firing {
 /// What fires in one family, and its alert.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Episode {
-    firing: BTreeMap<String, Firing>,
-    alert: Option<Alert>,
+    pub(super) firing: BTreeMap<String, Firing>,
+    pub(super) alert: Option<Alert>,
     /// Earlier alerts that cleared and nobody has seen, the oldest first.
     #[serde(default)]
-    unseen: Vec<Alert>,
+    pub(super) unseen: Vec<Alert>,
     /// State to return to when the device speaks again.
-    before_unknown: Option<AlertState>,
+    pub(super) before_unknown: Option<AlertState>,
     /// The alert began late and its device has not been heard since: if it ends so, it is history.
     #[serde(default)]
     began_late: bool,
@@ -224,6 +227,7 @@ impl Episode {
         if late && alert.state == AlertState::ActiveUnack {
             self.before_unknown = Some(alert.state);
             alert.state = AlertState::Unknown;
+            alert.late_row = Some(LATE_ALARM_ROW);
         }
         if worst.priority > alert.priority {
             alert.tell(now, TimelineEvent::PriorityRose, None, worst.rule.clone());
@@ -266,7 +270,7 @@ impl Episode {
 
     /// Keeps an alert that nobody has seen when another takes its place; the oldest of too many is
     /// closed.
-    fn put_aside(&mut self, now: WallTime) -> Option<Alert> {
+    pub(super) fn put_aside(&mut self, now: WallTime) -> Option<Alert> {
         let waits = |alert: &mut Alert| alert.state == AlertState::ClearedUnack;
         self.unseen.extend(self.alert.take_if(waits));
         if self.unseen.len() <= UNSEEN_MAX {
@@ -398,7 +402,10 @@ impl Episode {
 
 /// When an alert closes by itself: medium ones half an hour after they cleared unseen.
 fn closes_at(alert: &Alert) -> Option<WallTime> {
-    let waits = alert.state == AlertState::ClearedUnack && alert.priority == Priority::Medium;
+    // What came late waits for a person: nobody could see it while it held.
+    let waits = alert.state == AlertState::ClearedUnack
+        && alert.priority == Priority::Medium
+        && !alert.retro;
     let cleared = alert.cleared_at.filter(|_| waits)?;
     Some(WallTime::from_unix_ms(cleared.unix_ms().saturating_add(MEDIUM_CLOSES_MS)))
 }
@@ -432,6 +439,7 @@ fn raised(
         cleared_at: None,
         acknowledged: None,
         retro: false,
+        late_row: None,
         time_suspect: false,
         recurrences: 0,
         timeline: Vec::new(),

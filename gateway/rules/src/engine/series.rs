@@ -42,6 +42,11 @@ impl Series {
         }
     }
 
+    /// It holds, as somebody else found.
+    pub(super) fn fires(&mut self) {
+        self.firing = true;
+    }
+
     pub(super) fn outside_since(&self) -> Option<WallTime> {
         self.outside_since
     }

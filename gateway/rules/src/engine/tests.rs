@@ -1,6 +1,7 @@
 //! The tests that must exist, as far as they concern unbound adults (alert rules, §9).
 
 mod alarm;
+mod audit;
 mod identity;
 mod order;
 mod reading;

@@ -4,8 +4,8 @@ use super::*;
 use model::{alarm::Priority, alert::EdgeAlert};
 
 /// An alert of a box that was alone, `ago_ms` before now; it began ten minutes before.
-fn changed(what: &str, state: &str, ago_ms: i64) -> EdgeAlert {
-    EdgeAlert {
+fn changed(what: &str, state: &str, ago_ms: i64) -> Record {
+    let alert = EdgeAlert {
         id: [0xab; 16],
         subject: "mon-01".into(),
         device: DeviceId::new("mon-01").unwrap(),
@@ -29,7 +29,8 @@ fn changed(what: &str, state: &str, ago_ms: i64) -> EdgeAlert {
         rule_set: 3,
         bindings: 12,
         observed: observed(ago_ms),
-    }
+    };
+    Record::Alert(Box::new(alert))
 }
 
 const PERIOD: &str = "SELECT alert || ' ' || device || ' ' || family || ' ' || from_ms || ' '
@@ -38,11 +39,10 @@ const PERIOD: &str = "SELECT alert || ' ' || device || ' ' || family || ' ' || f
 #[test]
 fn what_became_of_an_alert_at_a_box_is_kept_as_told_and_once() {
     let mut county = County::new();
-    let changes = [
+    let changes = vec![
         changed("raised", "active_unack", 590_000),
         changed("acknowledged", "active_ack", 500_000),
     ];
-    let changes: Vec<Record> = changes.into_iter().map(Record::Alert).collect();
     let first = envelope(Lane::Urgent, 1, changes);
     county.take(&[first.clone()]);
     county.take(&[first]);
@@ -54,7 +54,7 @@ fn what_became_of_an_alert_at_a_box_is_kept_as_told_and_once() {
     let (id, from) = ("ab".repeat(16), observed(600_000).at.unix_ms());
     assert_eq!(county.texts(PERIOD), [format!("{id} mon-01 spo2_low {from} goes on")]);
 
-    let over = Record::Alert(changed("closed", "closed", 60_000));
+    let over = changed("closed", "closed", 60_000);
     county.take(&[envelope(Lane::Urgent, 2, vec![over])]);
     let until = observed(60_000).at.unix_ms();
     assert_eq!(county.texts(PERIOD), [format!("{id} mon-01 spo2_low {from} {until}")]);

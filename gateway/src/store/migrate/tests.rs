@@ -121,3 +121,30 @@ fn readings_of_schema_2_are_told_as_before() {
     let left = "SELECT count(*) FROM sqlite_schema WHERE name IN ('reading', 'latest')";
     assert_eq!(connection.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
+
+#[test]
+fn device_alarms_of_schema_4_are_kept_and_nothing_of_then_waits_to_be_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let mut old = Connection::open(&path).unwrap();
+    let transaction = old.transaction().unwrap();
+    for step in &STEPS[..4] {
+        step(&transaction).unwrap();
+    }
+    transaction
+        .execute(
+            "INSERT INTO device_alarm VALUES (1, 'heping', 'm', 'start', 'TECH-LEADOFF', 'x', '',
+               NULL, 1000, 1005)",
+            [],
+        )
+        .unwrap();
+    transaction.pragma_update(None, "user_version", 4).unwrap();
+    transaction.commit().unwrap();
+    drop(old);
+    let connection = Store::connection(&path).unwrap();
+    let kept = "SELECT code || channel || observed_ms || (placed_ms IS NULL) FROM device_alarm";
+    let kept: String = connection.query_row(kept, [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, "x10001");
+    let waits = "SELECT count(*) FROM late_device";
+    assert_eq!(connection.query_row(waits, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}

@@ -309,7 +309,7 @@ impl Names {
                 evidence: shortened(at.text()?),
                 observed: observed(at, base)?,
             }),
-            kind::ALERT => Record::Alert(self.alert(at, base)?),
+            kind::ALERT => Record::Alert(Box::new(self.alert(at, base)?)),
             _ => return None,
         })
     }

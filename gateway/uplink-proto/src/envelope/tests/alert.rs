@@ -38,7 +38,7 @@ fn acknowledged() -> EdgeAlert {
 }
 
 fn carrying(alert: EdgeAlert) -> Envelope {
-    Envelope { records: vec![Record::Alert(alert)], ..cuff() }
+    Envelope { records: vec![Record::Alert(Box::new(alert))], ..cuff() }
 }
 
 /// What becomes of an alert with that in one of its positions; the rest of the envelope stays.
@@ -76,7 +76,7 @@ pub(super) fn edge_alert() -> impl Strategy<Value = Record> {
             )| {
                 let (family, state, what) =
                     ("hr_low".into(), "active_unack".into(), "raised".into());
-                Record::Alert(EdgeAlert {
+                Record::Alert(Box::new(EdgeAlert {
                     id,
                     subject,
                     device,
@@ -100,7 +100,7 @@ pub(super) fn edge_alert() -> impl Strategy<Value = Record> {
                     rule_set,
                     bindings,
                     observed,
-                })
+                }))
             },
         )
 }
@@ -116,16 +116,19 @@ fn an_edge_alert_is_the_bytes_that_must_decode_for_ever() {
 
 #[test]
 fn an_edge_alert_goes_before_what_can_wait() {
-    assert_eq!(Record::Alert(acknowledged()).lane(), Lane::Urgent);
+    assert_eq!(Record::Alert(Box::new(acknowledged())).lane(), Lane::Urgent);
 }
 
 #[test]
 fn positions_of_the_future_and_metrics_of_the_future_do_not_lose_an_alert() {
     let decoded = with_position(usize::MAX, text("new"));
-    assert_eq!(decoded.envelope.records[0], Record::Alert(acknowledged()));
+    assert_eq!(decoded.envelope.records[0], Record::Alert(Box::new(acknowledged())));
     let decoded = with_position(8, number(99));
     let unnamed = EdgeAlert { metric: None, ..acknowledged() };
-    assert_eq!((&decoded.envelope.records[0], decoded.skipped), (&Record::Alert(unnamed), 0));
+    assert_eq!(
+        (&decoded.envelope.records[0], decoded.skipped),
+        (&Record::Alert(Box::new(unnamed)), 0)
+    );
 }
 
 #[test]

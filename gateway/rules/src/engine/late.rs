@@ -1,0 +1,280 @@
+//! What the pass over late readings asks of an engine and leaves in it (late data, rows 2 to 8), and
+//! what a late spot value says (row 5).
+//!
+//! Not here: which alerts the pass finds, and by which row ([`crate::retro`]).
+//!
+//! # Invariants
+//! - nothing here ends an alert or makes its priority fall
+
+use super::{
+    Engine,
+    life::{Episode, Firing, SAME_EPISODE_MS, UNSEEN_MAX},
+    silence::Silence,
+};
+use crate::{
+    alert::{Alert, AlertId, AlertState, TimelineEvent},
+    retro::LateEpisode,
+    rule::RuleSet,
+};
+use model::{
+    alarm::Priority,
+    metric::{Class, Metric},
+    time::WallTime,
+};
+use std::collections::BTreeMap;
+
+/// What a late spot value that tells the present asks for.
+const RECHECK_ROW: u8 = 5;
+/// A late alert whose condition still holds: it sounds.
+pub(crate) const HOLDS_ROW: u8 = 4;
+
+/// What the fresh values say that are newer than everything that came late.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Standing {
+    /// The last one is outside a limit of the family.
+    Outside,
+    /// The last one is not.
+    Normal,
+    /// There is none.
+    Unheard,
+}
+
+impl Engine {
+    /// The same subject, before anything was judged of it.
+    #[must_use]
+    pub fn unjudged(&self) -> Self {
+        Self {
+            series: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            valued: BTreeMap::new(),
+            ranks: BTreeMap::new(),
+            rank: None,
+            latest: BTreeMap::new(),
+            alarms: BTreeMap::new(),
+            doubt: None,
+            silence: None::<Silence>,
+            box_lost: None,
+            cut_off: false,
+            episodes: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
+    /// The priority of what holds now in a family.
+    pub(crate) fn present(&self, family: &str) -> Option<Priority> {
+        self.episodes.get(family).and_then(Episode::present)
+    }
+
+    /// What the values after that moment say about a family that is read from a class.
+    pub(crate) fn standing(
+        &self,
+        rules: &RuleSet,
+        family: &str,
+        class: Option<Class>,
+        after: WallTime,
+    ) -> Standing {
+        let is_newer = |series: &str| self.valued.get(series).is_some_and(|at| *at > after);
+        let is_outside = self.pending(rules, family).any(|(_, series)| is_newer(series));
+        let is_read = |series: &str| match series.split_once('|') {
+            Some((metric, _)) => {
+                Metric::from_name(metric).map(|metric| metric.row().class) == class
+            }
+            None => class == Some(Class::Hr),
+        };
+        let mut values = self.valued.iter().filter(|(series, _)| is_read(series));
+        match (is_outside, values.any(|(_, at)| *at > after)) {
+            (true, _) => Standing::Outside,
+            (false, true) => Standing::Normal,
+            (false, false) => Standing::Unheard,
+        }
+    }
+
+    /// Rules of a family that stand outside on a series: the key of both, and the series.
+    fn pending<'e>(
+        &'e self,
+        rules: &'e RuleSet,
+        family: &'e str,
+    ) -> impl Iterator<Item = (&'e String, &'e str)> {
+        self.series.iter().filter_map(move |(key, series)| {
+            let (rule, name) = key.split_once('|')?;
+            let stands = series.outside_since().is_some() && rules.is_of_family(rule, family);
+            stands.then_some((key, name))
+        })
+    }
+
+    /// Whether an alert of the family holds, as far as anybody knows; its id.
+    pub(crate) fn active(&self, family: &str) -> Option<AlertId> {
+        let alert = self.episodes.get(family)?.alert.as_ref()?;
+        alert.state.is_active().then_some(alert.id)
+    }
+
+    /// The pass found an episode of which that alert is a part; the alert if that changed it.
+    pub(crate) fn meet_late(
+        &mut self,
+        id: AlertId,
+        found: &LateEpisode,
+        standing: Standing,
+        now: WallTime,
+    ) -> Option<Alert> {
+        self.episodes.get_mut(&found.alert.family)?.meet_late(id, found, standing, now)
+    }
+
+    /// Takes over an alert that only the pass has found; the alerts that changed.
+    pub(crate) fn adopt_late(
+        &mut self,
+        rules: &RuleSet,
+        alert: Alert,
+        now: WallTime,
+    ) -> Vec<Alert> {
+        let keys: Vec<String> = match alert.state.is_active() {
+            true => self.pending(rules, &alert.family).map(|(key, _)| key.clone()).collect(),
+            false => Vec::new(),
+        };
+        let says = [alert.message_zh.as_str(), alert.message_en.as_str()];
+        let rule = alert.rules.first().map_or("", String::as_str);
+        let firing = Firing {
+            metric: alert.metric,
+            value: alert.value.clone(),
+            comparator: alert.comparator.clone(),
+            limit: alert.limit.clone(),
+            time_suspect: alert.time_suspect,
+            ..Firing::new(rule, alert.priority, alert.started_at, says)
+        };
+        let episode = self.episodes.entry(alert.family.clone()).or_default();
+        // What stands outside holds from now on, so that the next values can end it.
+        for key in keys {
+            if let Some(series) = self.series.get_mut(&key) {
+                series.fires();
+            }
+            episode.firing.entry(key).or_insert_with(|| firing.clone());
+        }
+        let mut changed = Vec::from_iter(episode.adopt_late(alert.clone(), now));
+        changed.push(alert);
+        changed
+    }
+
+    /// A late spot value raised these: it is measured again, whatever became of it.
+    pub(super) fn ask_for_recheck(&mut self, now: WallTime, age_ms: i64, changed: &mut [Alert]) {
+        let (hours, minutes) = (age_ms / 3_600_000, age_ms / 60_000 % 60);
+        for told in changed {
+            let sounds = |event: TimelineEvent| {
+                use TimelineEvent::{PriorityRose, Raised, Recurred};
+                matches!(event, Raised | Recurred | PriorityRose)
+            };
+            if !told.timeline.last().is_some_and(|last| last.at == now && sounds(last.what)) {
+                continue;
+            }
+            told.late_row = Some(RECHECK_ROW);
+            told.message_zh.push_str(&match hours {
+                0 => format!(",测于 {minutes}分前,请立即复测"),
+                _ => format!(",测于 {hours}小时{minutes}分前,请立即复测"),
+            });
+            told.message_en.push_str(&match hours {
+                0 => format!(", measured {minutes} min ago, measure again now"),
+                _ => format!(", measured {hours} h {minutes} min ago, measure again now"),
+            });
+            let episode = self.episodes.get_mut(&told.family);
+            if let Some(kept) = episode.and_then(|episode| episode.alert.as_mut()) {
+                kept.clone_from(told);
+            }
+        }
+    }
+}
+
+impl Episode {
+    /// What the pass found is part of that alert: it began earlier, or was worse than anybody knew.
+    fn meet_late(
+        &mut self,
+        id: AlertId,
+        found: &LateEpisode,
+        standing: Standing,
+        now: WallTime,
+    ) -> Option<Alert> {
+        let is_over = self.alert.as_ref().is_none_or(|alert| alert.id != id);
+        let alert = self.unseen.iter_mut().chain(&mut self.alert).find(|alert| alert.id == id)?;
+        let before = alert.clone();
+        let begins = found.alert.started_at;
+        let is_another = begins > alert.started_at;
+        alert.started_at = alert.started_at.min(begins);
+        // It was over before the first fresh value could say so: what follows is another episode.
+        let over = found.over_at().filter(|over| *over >= alert.started_at);
+        alert.cleared_at = alert.cleared_at.map(|at| over.map_or(at, |over| at.min(over)));
+        let Some((peak, peak_at)) = found.peak else {
+            return (*alert != before).then(|| alert.clone());
+        };
+        // Whoever had it in hand later than that has seen the patient since.
+        let is_unseen = alert.acknowledged.as_ref().is_none_or(|by| by.at < peak_at);
+        let is_higher = peak > alert.priority;
+        let came_back = alert.cleared_at.and_then(|cleared| found.raised_after(cleared));
+        match alert.state {
+            state if state.is_active() => {
+                let holds = peak == Priority::High && standing == Standing::Outside;
+                if holds {
+                    alert.late_row = Some(HOLDS_ROW);
+                }
+                if holds && is_unseen && (is_higher || is_another) {
+                    let what = match is_higher {
+                        true => TimelineEvent::PriorityRose,
+                        false => TimelineEvent::Recurred,
+                    };
+                    alert.tell(now, what, None, found.rule().to_owned());
+                    alert.priority = peak;
+                    alert.acknowledged = None;
+                    for state in self.before_unknown.iter_mut().chain([&mut alert.state]) {
+                        if *state == AlertState::ActiveAck {
+                            *state = AlertState::ActiveUnack;
+                        }
+                    }
+                }
+            }
+            AlertState::ClearedUnack if is_higher || came_back.is_some() => {
+                alert.note_late(found, now);
+            }
+            // One that is over is taken up again where nobody saw what came late.
+            AlertState::Closed if !is_over && is_unseen && (is_higher || came_back.is_some()) => {
+                alert.note_late(found, now);
+                if alert.priority > Priority::Low {
+                    alert.state = AlertState::ClearedUnack;
+                    alert.acknowledged = None;
+                    alert.retro = true;
+                }
+            }
+            _ => {}
+        }
+        (*alert != before).then(|| alert.clone())
+    }
+
+    /// Takes over an alert that only the pass has found; one that had to be closed for it.
+    fn adopt_late(&mut self, alert: Alert, now: WallTime) -> Option<Alert> {
+        let is_newest = alert.state.is_active()
+            || self.alert.as_ref().is_none_or(|present| {
+                !present.state.is_active() && present.started_at < alert.started_at
+            });
+        if is_newest {
+            let closed = self.put_aside(now);
+            self.before_unknown = None;
+            self.alert = Some(alert);
+            return closed;
+        }
+        if alert.state == AlertState::ClearedUnack && self.unseen.len() < UNSEEN_MAX {
+            let place = self.unseen.partition_point(|known| known.started_at < alert.started_at);
+            self.unseen.insert(place, alert);
+        }
+        None
+    }
+}
+
+impl Alert {
+    /// Something of it that was over came late.
+    fn note_late(&mut self, found: &LateEpisode, now: WallTime) {
+        self.priority = self.priority.max(found.peak.map_or(self.priority, |(peak, _)| peak));
+        self.recurrences = self.recurrences.max(found.alert.recurrences);
+        self.late_row.get_or_insert(6);
+        self.tell(now, TimelineEvent::RaisedLate, None, found.rule().to_owned());
+    }
+}
+
+/// Whether something belongs to what was over then: it is the same episode.
+pub(crate) fn is_same_episode(over: WallTime, begins: WallTime) -> bool {
+    begins.unix_ms().saturating_sub(over.unix_ms()) <= SAME_EPISODE_MS
+}

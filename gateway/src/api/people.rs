@@ -1,0 +1,203 @@
+//! Persons and tokens: one administrator makes somebody known, another says what they may do.
+
+use super::{
+    App, Problem, Route,
+    extract::{JsonBody, Path},
+};
+use crate::{
+    clock,
+    people::{self, Action, Caller, Change, PersonError, Role, Scope},
+    store::StoreError,
+};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{delete, get, patch},
+};
+use rusqlite::Transaction;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        ("/people", get(list).post(add)),
+        ("/people/{name}", patch(set)),
+        ("/tokens", get(tokens).post(issue)),
+        ("/tokens/{id}", delete(revoke)),
+    ]
+}
+
+async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeePeople)?;
+    Ok(Json(json!({"people": app.store.read(people::people).await?})))
+}
+
+#[derive(Deserialize)]
+struct Add {
+    name: String,
+    password: String,
+}
+
+async fn add(
+    State(app): State<App>,
+    caller: Caller,
+    JsonBody(Add { name, password }): JsonBody<Add>,
+) -> Result<Response, Problem> {
+    caller.may(Action::AddPeople)?;
+    let hashed = tokio::task::spawn_blocking(move || people::hashed(&password)).await;
+    let hash = hashed.unwrap_or(Err(PersonError::Hash))?;
+    let change = Change::Add { hash, role: None, scope: Scope::County };
+    apply(&app, caller.name, name.clone(), vec![change]).await?;
+    let added = json!({"name": name, "role": null, "clinics": null, "disabled": false});
+    Ok((StatusCode::CREATED, Json(added)).into_response())
+}
+
+#[derive(Deserialize)]
+struct Set {
+    role: Option<String>,
+    /// Left out: as before; null: the whole county.
+    #[serde(default, deserialize_with = "given")]
+    clinics: Option<Option<BTreeSet<String>>>,
+    disabled: Option<bool>,
+}
+
+/// Tells `null` from what is left out.
+fn given<'d, T: Deserialize<'d>, D: Deserializer<'d>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+async fn set(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    JsonBody(asked): JsonBody<Set>,
+) -> Result<StatusCode, Problem> {
+    caller.may(Action::ManagePeople)?;
+    let mut changes = Vec::new();
+    if let Some(role) = asked.role {
+        changes.push(Change::Role(role_of(&role)?));
+    }
+    if let Some(clinics) = asked.clinics {
+        changes.push(Change::Scope(scope_of(&app, clinics)?));
+    }
+    match asked.disabled {
+        Some(true) => changes.push(Change::Disable),
+        Some(false) => changes.push(Change::Enable),
+        None => {}
+    }
+    if changes.is_empty() {
+        return Err(Problem::bad_request(
+            "nothing is to be changed; send role, clinics or disabled",
+        ));
+    }
+    apply(&app, caller.name, name, changes).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn apply(app: &App, by: String, name: String, changes: Vec<Change>) -> Result<(), Problem> {
+    let now = clock::now();
+    let write = move |transaction: &Transaction<'_>| {
+        undone(transaction, |transaction| {
+            changes
+                .iter()
+                .try_for_each(|change| people::change(transaction, now, &by, &name, change))
+        })
+    };
+    Ok(app.store.write(write).await??)
+}
+
+/// What is refused leaves nothing behind, whatever was done before it was.
+fn undone<T>(
+    transaction: &Transaction<'_>,
+    act: impl FnOnce(&Transaction<'_>) -> Result<T, PersonError>,
+) -> rusqlite::Result<Result<T, PersonError>> {
+    transaction.execute_batch("SAVEPOINT change")?;
+    let done = act(transaction);
+    match &done {
+        Ok(_) => transaction.execute_batch("RELEASE change")?,
+        Err(_) => transaction.execute_batch("ROLLBACK TO change; RELEASE change")?,
+    }
+    Ok(done)
+}
+
+async fn tokens(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeePeople)?;
+    Ok(Json(json!({"tokens": app.store.read(people::tokens).await?})))
+}
+
+#[derive(Deserialize)]
+struct Issue {
+    name: String,
+    role: String,
+    clinics: Option<BTreeSet<String>>,
+}
+
+async fn issue(
+    State(app): State<App>,
+    caller: Caller,
+    JsonBody(Issue { name, role, clinics }): JsonBody<Issue>,
+) -> Result<Response, Problem> {
+    caller.may(Action::ManagePeople)?;
+    let (role, scope, now) = (role_of(&role)?, scope_of(&app, clinics)?, clock::now());
+    let write = move |transaction: &Transaction<'_>| {
+        undone(transaction, |transaction| {
+            people::issue_token(transaction, now, &caller.name, (&name, role, &scope))
+        })
+    };
+    let (id, token) = app.store.write(write).await??;
+    Ok((StatusCode::CREATED, Json(json!({"id": id, "token": token}))).into_response())
+}
+
+async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.may(Action::ManagePeople)?;
+    let now = clock::now();
+    let write = move |transaction: &Transaction<'_>| {
+        undone(transaction, |transaction| people::revoke_token(transaction, now, &caller.name, &id))
+    };
+    app.store.write(write).await??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn role_of(name: &str) -> Result<Role, Problem> {
+    Role::from_name(name).ok_or_else(|| {
+        let roles: Vec<_> = Role::ALL.into_iter().map(Role::name).collect();
+        Problem::bad_request(format!("role: one of {}", roles.join(", ")))
+    })
+}
+
+/// Clinics that `gateway.toml` has; none given: the whole county.
+fn scope_of(app: &App, clinics: Option<BTreeSet<String>>) -> Result<Scope, Problem> {
+    let Some(names) = clinics else { return Ok(Scope::County) };
+    match names.iter().find(|name| !app.clinics.values().any(|known| known == *name)) {
+        Some(unknown) => {
+            let text = format!("clinics: no clinic of gateway.toml is called \"{unknown}\"");
+            Err(Problem::bad_request(text))
+        }
+        None => Ok(Scope::of_clinics(names, &app.clinics)),
+    }
+}
+
+impl From<PersonError> for Problem {
+    fn from(error: PersonError) -> Self {
+        let text = error.to_string();
+        match error {
+            PersonError::Password { .. } | PersonError::Name(_) => Self::bad_request(text),
+            PersonError::Known(_) => {
+                Self::new(StatusCode::CONFLICT, "Somebody has this name", text)
+            }
+            PersonError::Unknown(_) | PersonError::NoToken(_) => Self::not_found(text),
+            PersonError::Own => Self::new(StatusCode::FORBIDDEN, "These are your own rights", text),
+            PersonError::Database(error) => StoreError::from(error).into(),
+            PersonError::Hash | PersonError::Random => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "It could not be done", text)
+            }
+        }
+    }
+}

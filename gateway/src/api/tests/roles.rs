@@ -1,0 +1,399 @@
+//! Who may do what: each cell of the table in the README, asked of the running API.
+
+use super::*;
+use crate::{
+    alerts::{self as told_alerts, Context, Evaluation},
+    people::{Caller, Scope},
+    query::Clinics,
+};
+use axum::extract::Path;
+use model::time::WallTime;
+
+const TABLE: &str = include_str!("../README.md");
+const HEPING: &str = "和平镇卫生院";
+const DONGFENG: &str = "东风镇卫生院";
+
+/// A row of the table: an action, what asks for it, and of each role whether it may.
+struct Row {
+    action: String,
+    requests: Vec<(Method, String)>,
+    cells: Vec<(Role, bool)>,
+}
+
+fn rows() -> Vec<Row> {
+    let lines = TABLE.lines().skip_while(|line| !line.starts_with("| action |"));
+    let mut lines = lines.take_while(|line| line.starts_with('|')).map(|line| {
+        let cells = line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned());
+        cells.collect::<Vec<_>>()
+    });
+    let heads = lines.next().unwrap();
+    let roles: Vec<Role> = heads[2..].iter().map(|name| Role::from_name(name).unwrap()).collect();
+    assert_eq!(roles, Role::ALL);
+    let row = |cells: Vec<String>| {
+        let may = |cell: &String| match cell.as_str() {
+            "✓" => true,
+            "–" => false,
+            other => panic!("{other:?} in the row of {}", cells[0]),
+        };
+        let request = |request: &str| {
+            let (method, path) = request.trim().trim_matches('`').split_once(' ').unwrap();
+            (method.parse().unwrap(), path.to_owned())
+        };
+        let asked = cells[1].split(',').filter(|request| !request.trim().is_empty());
+        Row {
+            requests: asked.map(request).collect(),
+            cells: roles.iter().copied().zip(cells[2..].iter().map(may)).collect(),
+            action: cells[0].clone(),
+        }
+    };
+    lines.skip(1).map(row).collect()
+}
+
+/// A county with somebody of each role, and an alert about its own service.
+struct Staffed {
+    desk: Desk,
+    alert: String,
+    service: String,
+}
+
+impl Staffed {
+    async fn new() -> Self {
+        let mut desk = Desk::new();
+        let [heping, dongfeng] = ["heping", "dongfeng"].map(|site| SiteId::new(site).unwrap());
+        let clinics = [(heping, HEPING.to_owned()), (dongfeng, DONGFENG.to_owned())];
+        desk.app.clinics = Arc::new(Clinics::from(clinics));
+        let alert = desk.alert().await;
+        let hash = people::hashed(PASSWORD).unwrap();
+        let rules = Arc::clone(&desk.app.rules);
+        let write = move |transaction: &rusqlite::Transaction<'_>| {
+            for role in Role::ALL {
+                let (role, scope) = (Some(role), Scope::County);
+                let name = role.map(Role::name).unwrap_or_default();
+                let add = people::Change::Add { hash: hash.clone(), role, scope };
+                people::change(transaction, clock::now(), "console:test", name, &add).unwrap();
+            }
+            let mut evaluation = Evaluation::default();
+            let context = Context { connection: transaction, rules: &rules, now: clock::now() };
+            evaluation.audit_checked(context, true)?;
+            told_alerts::store(context, evaluation)
+        };
+        let raised = desk.app.store.write(write).await.unwrap();
+        assert_eq!((raised.len(), &raised[0]["priority"]), (1, &json!("high")));
+        let service = raised[0]["id"].as_str().unwrap().to_owned();
+        Self { desk, alert, service }
+    }
+
+    /// The cookie of somebody, without the time that a password takes.
+    async fn cookie(&self, name: &str) -> String {
+        let name = name.to_owned();
+        let now_ms = clock::now().unix_ms();
+        let open = move |transaction: &rusqlite::Transaction<'_>| {
+            Ok(people::open_session(transaction, &name, now_ms))
+        };
+        let secret = self.desk.app.store.write(open).await.unwrap().unwrap();
+        format!("clinic_session={secret}")
+    }
+
+    async fn ask(
+        &self,
+        cookie: &str,
+        method: Method,
+        path: &str,
+        body: &str,
+    ) -> (StatusCode, Value) {
+        let path = path.replace("{alert}", &self.alert).replace("{service}", &self.service);
+        let request = Request::builder().method(method).uri(with_id(&path));
+        let request = request.header(header::COOKIE, cookie).header(JSON.0, JSON.1);
+        let answer = self.desk.send(request.body(Body::from(body.to_owned())).unwrap()).await;
+        if answer
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind == "text/event-stream")
+        {
+            return (answer.status(), Value::Null);
+        }
+        told(answer).await
+    }
+
+    /// Gives somebody these clinics and no others.
+    async fn limit(&self, name: &'static str, clinic: &str) {
+        let scope = Scope::of_clinics([clinic.to_owned()].into(), &self.desk.app.clinics);
+        let change = people::Change::Scope(scope);
+        let write = move |transaction: &rusqlite::Transaction<'_>| {
+            Ok(people::change(transaction, clock::now(), "console:test", name, &change))
+        };
+        self.desk.app.store.write(write).await.unwrap().unwrap();
+    }
+}
+
+/// What a request must send so that it is refused for nothing else.
+fn body_of(path: &str) -> &'static str {
+    match path {
+        "/api/v1/people" => r#"{"name": "new", "password": "correct horse"}"#,
+        "/api/v1/people/{name}" => r#"{"role": "nurse"}"#,
+        "/api/v1/tokens" => r#"{"name": "export", "role": "engineer"}"#,
+        path if path.ends_with("/acknowledge") => r#"{"reason": "at_bedside"}"#,
+        _ => "",
+    }
+}
+
+/// Answers whoever may do it.
+async fn probe(caller: Caller, Path(action): Path<String>) -> Result<&'static str, Problem> {
+    let action = Action::ALL.into_iter().find(|one| one.name() == action);
+    caller.may(action.expect("no such action"))?;
+    Ok("may")
+}
+
+#[tokio::test]
+async fn each_role_does_what_the_readme_says_and_nothing_else() {
+    let staffed = Staffed::new().await;
+    let rows = rows();
+    let named: Vec<&str> = rows.iter().map(|row| row.action.as_str()).collect();
+    assert_eq!(named, Action::ALL.map(Action::name));
+    let probing =
+        Router::new().route("/probe/{action}", get(probe)).with_state(staffed.desk.app.clone());
+    for role in Role::ALL {
+        let cookie = staffed.cookie(role.name()).await;
+        for Row { action, requests, cells } in &rows {
+            let may = cells.iter().any(|(other, may)| *other == role && *may);
+            let request = Request::get(format!("/probe/{action}")).header(header::COOKIE, &cookie);
+            let answer = probing.clone().oneshot(request.body(Body::empty()).unwrap()).await;
+            let mut answers = vec![("probe".to_owned(), told(answer.unwrap()).await)];
+            for (method, path) in requests {
+                let answer = staffed.ask(&cookie, method.clone(), path, body_of(path)).await;
+                answers.push((format!("{method} {path}"), answer));
+            }
+            let roles: Vec<_> =
+                cells.iter().filter(|(_, may)| *may).map(|(role, _)| role.name()).collect();
+            for (asked, (status, answer)) in answers {
+                let about = format!("{} {action} {asked}: {status} {answer}", role.name());
+                assert!(status != StatusCode::UNAUTHORIZED && status.as_u16() < 500, "{about}");
+                assert_eq!(status != StatusCode::FORBIDDEN, may, "{about}");
+                if !may {
+                    check_schema(&document(), "Problem", &answer);
+                    assert_eq!(
+                        (&answer["action"], &answer["roles"]),
+                        (&json!(action), &json!(roles))
+                    );
+                    let detail = answer["detail"].as_str().unwrap();
+                    assert!(roles.iter().all(|role| detail.contains(role)), "{about}");
+                }
+            }
+        }
+    }
+}
+
+/// Whoever adds a path and forgets to ask who may is told here.
+#[tokio::test]
+async fn who_reads_the_audit_reads_nothing_else() {
+    const OPEN: [&str; 8] = [
+        "/api/v1/session",
+        "/api/v1/openapi.json",
+        "/api/v1/metrics-catalogue",
+        "/api/v1/audit",
+        "/api/v1/audit/head",
+        "/api/v1/alerts",
+        "/healthz",
+        "/readyz",
+    ];
+    let staffed = Staffed::new().await;
+    let cookie = staffed.cookie("audit_admin").await;
+    for (path, answers) in document()["paths"].as_object().unwrap() {
+        for method in METHODS {
+            let documented = answers.get(method.as_str().to_lowercase());
+            if OPEN.contains(&path.as_str()) || documented.is_none() {
+                continue;
+            }
+            let asked = path.replace("alerts/{id}", "alerts/{alert}");
+            let asked = match asked.as_str() {
+                "/api/v1/waveforms" => "/api/v1/waveforms?device=a&metric=b".to_owned(),
+                _ => asked,
+            };
+            let (status, answer) =
+                staffed.ask(&cookie, method.clone(), &asked, body_of(path)).await;
+            // A body that nobody can read tells nothing either.
+            let unread = [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY];
+            let refused = status == StatusCode::FORBIDDEN
+                || (method != Method::GET && unread.contains(&status));
+            assert!(refused, "{method} {path}: {status} {answer}");
+        }
+    }
+    let (_, alerts) = staffed.ask(&cookie, Method::GET, "/api/v1/alerts", "").await;
+    let sites: Vec<_> =
+        alerts["alerts"].as_array().unwrap().iter().map(|alert| &alert["site"]).collect();
+    assert_eq!(sites, ["county"]);
+    check_schema(&document(), "Alerts", &alerts);
+}
+
+#[tokio::test]
+async fn a_township_has_its_own_and_nothing_of_another() {
+    const LISTS: [(&str, &str); 6] = [
+        ("sites", "sites"),
+        ("devices", "devices"),
+        ("readings", "readings"),
+        ("readings?device=pump-01", "readings"),
+        ("alerts", "alerts"),
+        ("ledger", "outboxes"),
+    ];
+    let staffed = Staffed::new().await;
+    let wave = format!("waveforms?device=pump-01&metric={}", first_wave());
+    let lists = || LISTS.into_iter().chain([(wave.as_str(), "blocks"), ("ledger", "aside")]);
+    for (name, clinic, own) in [("nurse", HEPING, true), ("doctor", DONGFENG, false)] {
+        staffed.limit(name, clinic).await;
+        let cookie = staffed.cookie(name).await;
+        for (path, list) in lists() {
+            let path = format!("/api/v1/{path}");
+            let (status, answer) = staffed.ask(&cookie, Method::GET, &path, "").await;
+            assert_eq!(status, StatusCode::OK, "{path}");
+            let found = answer[list].as_array().unwrap();
+            let expected = if own { "heping" } else { "dongfeng" };
+            let named = |one: &Value| one.get("site").is_none_or(|site| *site == expected);
+            assert!(found.iter().all(named), "{name} {path}: {answer}");
+            // Dongfeng is configured and has said nothing.
+            assert_eq!(!found.is_empty(), own || list == "sites", "{name} {path}: {answer}");
+        }
+        let path = "/api/v1/alerts/{alert}";
+        let seen = staffed.ask(&cookie, Method::GET, path, "").await.0;
+        let done = staffed
+            .ask(
+                &cookie,
+                Method::POST,
+                &format!("{path}/acknowledge"),
+                r#"{"reason": "at_bedside"}"#,
+            )
+            .await
+            .0;
+        let expected = if own { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        assert_eq!((seen, done), (expected, expected), "{name}");
+        // Nothing of one township is decided for the county.
+        let (_, user) = staffed.ask(&cookie, Method::GET, "/api/v1/session", "").await;
+        check_schema(&document(), "User", &user);
+        assert_eq!(user["clinics"], json!([clinic]));
+        assert!(!user["may"].as_array().unwrap().contains(&json!("approve_rules")));
+    }
+}
+
+#[tokio::test]
+async fn a_new_nurse_takes_two_administrators_and_nobody_helps_themselves() {
+    let staffed = Staffed::new().await;
+    let desk = &staffed.desk;
+    let [system, security, audit] = ["system_admin", "security_admin", "audit_admin"];
+    let [system, security, audit] =
+        [staffed.cookie(system).await, staffed.cookie(security).await, staffed.cookie(audit).await];
+    let log_in = async |password: &str| {
+        let body = json!({"name": "zhao", "password": password}).to_string();
+        desk.post("/api/v1/session", &[JSON], &body).await.status()
+    };
+    let add = r#"{"name": "zhao", "password": "correct horse"}"#;
+    let (status, added) = staffed.ask(&system, Method::POST, "/api/v1/people", add).await;
+    assert_eq!(status, StatusCode::CREATED);
+    check_schema(&document(), "Person", &added);
+    assert_eq!(staffed.ask(&system, Method::POST, "/api/v1/people", add).await.0, 409);
+    assert_eq!(log_in(PASSWORD).await, StatusCode::UNAUTHORIZED);
+    let set = async |cookie: &str, name: &str, body: Value| {
+        let path = format!("/api/v1/people/{name}");
+        staffed.ask(cookie, Method::PATCH, &path, &body.to_string()).await.0.as_u16()
+    };
+    assert_eq!(set(&security, "zhao", json!({"role": "nurse", "clinics": ["nowhere"]})).await, 400);
+    assert_eq!(set(&security, "zhao", json!({})).await, 400);
+    assert_eq!(set(&security, "nobody", json!({"role": "nurse"})).await, 404);
+    assert_eq!(set(&security, "security_admin", json!({"role": "doctor"})).await, 403);
+    assert_eq!(set(&security, "zhao", json!({"role": "nurse", "clinics": [HEPING]})).await, 204);
+    assert_eq!(log_in("wrong horse").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(log_in(PASSWORD).await, StatusCode::OK);
+    assert_eq!(set(&security, "zhao", json!({"clinics": null, "disabled": true})).await, 204);
+    assert_eq!(log_in(PASSWORD).await, StatusCode::UNAUTHORIZED);
+
+    let issue = r#"{"name": "export", "role": "engineer", "clinics": null}"#;
+    let (_, issued) = staffed.ask(&security, Method::POST, "/api/v1/tokens", issue).await;
+    check_schema(&document(), "IssuedToken", &issued);
+    let bearer = format!("Bearer {}", issued["token"].as_str().unwrap());
+    let with_token = async || {
+        let request = Request::get("/api/v1/sites").header(header::AUTHORIZATION, &bearer);
+        desk.send(request.body(Body::empty()).unwrap()).await.status()
+    };
+    assert_eq!(with_token().await, StatusCode::OK);
+    let path = format!("/api/v1/tokens/{}", issued["id"].as_str().unwrap());
+    let (_, tokens) = staffed.ask(&system, Method::GET, "/api/v1/tokens", "").await;
+    check_schema(&document(), "Tokens", &tokens);
+    assert!(tokens["tokens"][1]["last_used_at"].is_string(), "{tokens}");
+    assert_eq!(staffed.ask(&security, Method::DELETE, &path, "").await.0, 204);
+    assert_eq!(staffed.ask(&security, Method::DELETE, &path, "").await.0, 404);
+    assert_eq!(with_token().await, StatusCode::UNAUTHORIZED);
+    let (_, people) = staffed.ask(&system, Method::GET, "/api/v1/people", "").await;
+    check_schema(&document(), "People", &people);
+
+    let (_, told) = staffed.ask(&audit, Method::GET, "/api/v1/audit?limit=10000", "").await;
+    check_schema(&document(), "Audit", &told);
+    let entries = told["entries"].as_array().unwrap();
+    let said: Vec<String> = entries
+        .iter()
+        .filter(|entry| entry["who"] != "console:test")
+        .map(|entry| {
+            let part = |name: &str| entry[name].as_str().unwrap().to_owned();
+            format!("{} {} by {}", part("action"), part("what"), part("who"))
+        })
+        .collect();
+    let id = issued["id"].as_str().unwrap();
+    assert_eq!(
+        said,
+        [
+            "user_add zhao by system_admin".to_owned(),
+            "log_in_failed zhao by county".to_owned(),
+            "user_role zhao by security_admin".to_owned(),
+            "user_scope zhao by security_admin".to_owned(),
+            "log_in_failed zhao by county".to_owned(),
+            "log_in zhao by zhao".to_owned(),
+            "user_scope zhao by security_admin".to_owned(),
+            "user_disable zhao by security_admin".to_owned(),
+            "log_in_failed zhao by county".to_owned(),
+            format!("token_create {id} by security_admin"),
+            format!("token_revoke {id} by security_admin"),
+        ]
+    );
+    let secrets = [PASSWORD, "wrong horse", issued["token"].as_str().unwrap(), "argon2"];
+    assert!(secrets.iter().all(|secret| !told.to_string().contains(secret)));
+    head_and_pages(&staffed, &audit, entries).await;
+}
+
+async fn head_and_pages(staffed: &Staffed, audit: &str, entries: &[Value]) {
+    let get = async |path: &str| staffed.ask(audit, Method::GET, path, "").await.1;
+    let head = get("/api/v1/audit/head").await;
+    check_schema(&document(), "AuditHead", &head);
+    let last = entries.last().unwrap();
+    assert_eq!((&head["id"], &head["hash"]), (&last["id"], &last["hash"]));
+    let first = get("/api/v1/audit?limit=3").await;
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let rest = get(&format!("/api/v1/audit?cursor={cursor}")).await;
+    let both = [&first, &rest].map(|page| page["entries"].as_array().unwrap().clone()).concat();
+    assert_eq!(both, entries);
+    let begin = WallTime::from_unix_ms(clock::now().unix_ms() - 3_600_000);
+    let (before, after) = (clock::rfc3339(begin.unix_ms()), last["at"].as_str().unwrap());
+    let none = get(&format!("/api/v1/audit?to={before}")).await;
+    assert_eq!(none["entries"], json!([]));
+    let some = get(&format!("/api/v1/audit?from={before}&to={after}")).await;
+    let count = some["entries"].as_array().unwrap().len();
+    assert!(count > 0 && count < entries.len());
+}
+
+#[tokio::test]
+async fn names_that_nobody_has_are_no_part_of_the_audit() {
+    let staffed = Staffed::new().await;
+    let desk = &staffed.desk;
+    for name in ["my-password-by-mistake", "another"] {
+        let body = json!({"name": name, "password": "correct horse"}).to_string();
+        let status = desk.post("/api/v1/session", &[JSON], &body).await.status();
+        assert_eq!(status, StatusCode::UNAUTHORIZED);
+    }
+    let audit = staffed.cookie("audit_admin").await;
+    let (_, told) = staffed.ask(&audit, Method::GET, "/api/v1/audit", "").await;
+    let entries = told["entries"].as_array().unwrap();
+    let failed: Vec<_> =
+        entries.iter().filter(|entry| entry["action"] == "log_in_failed").collect();
+    assert_eq!(failed.len(), 1);
+    assert_eq!(
+        (&failed[0]["what"], &failed[0]["detail"]),
+        (&json!(""), &json!({"unknown_names": 1}))
+    );
+    assert!(!told.to_string().contains("my-password-by-mistake"));
+}

@@ -1,0 +1,106 @@
+//! What a pass costs: figures of `tests/bench/RESULTS.md`.
+//!
+//! ```sh
+//! LATE_HOURS=24 cargo test --release -p gateway --lib what_a_pass -- --nocapture
+//! ```
+
+#![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
+
+use super::*;
+use std::env;
+
+/// The site of the budgets: 20 devices, of which four repeat each second.
+const MONITORS: i64 = 4;
+const METERS: i64 = 16;
+
+/// What the site says in a second, with an episode of a minute each hour.
+fn second(second: i64) -> Vec<Record> {
+    let low = second % HOUR < MINUTE;
+    let mut said = Vec::new();
+    for monitor in 0..MONITORS {
+        let device = DeviceId::new(&format!("monitor-{monitor:02}")).unwrap();
+        let of = |metric, value: i32, unit| Reading::number(metric, value, unit);
+        let readings = vec![
+            of(Metric::HR, if low { 36 } else { 72 }, Unit::PER_MINUTE),
+            of(Metric::SPO2, 97, Unit::PERCENT),
+            of(Metric::RR_IMP, 15, Unit::PER_MINUTE),
+        ];
+        said.push(Record::Readings(ReadingGroup::new(device, observed(second), readings)));
+    }
+    if second % (15 * MINUTE) == 0 {
+        for meter in 0..METERS {
+            let device = DeviceId::new(&format!("meter-{meter:02}")).unwrap();
+            let reading = Reading::number(Metric::GLU_CAP_PL, 100, Unit::MG_PER_DL);
+            let group = ReadingGroup::new(device, observed(second), vec![reading]);
+            let civil_ms = at(second).unix_ms();
+            let stamp = Some(DeviceTime::Zoned { civil_ms, offset_s: 0 });
+            said.push(Record::Readings(group.at_device_time(stamp)));
+        }
+    }
+    said
+}
+
+#[test]
+fn what_a_pass_costs() {
+    let hours = env::var("LATE_HOURS").map_or(1, |text| text.parse().unwrap());
+    let mut county = County::new();
+    let now = hours * HOUR + 2 * MINUTE;
+    let mut groups = 0;
+    for part in 0..hours * HOUR / MINUTE {
+        let records: Vec<Record> = (part * MINUTE..(part + 1) * MINUTE).flat_map(second).collect();
+        groups += records.len();
+        county.hear(now, records);
+    }
+    county.hear(now + 1, second(now + 1));
+    let due: Vec<_> = county.due(now + DAY);
+    let (mut steps_ms, mut writes_ms) = (Vec::new(), Vec::new());
+    let began = clock::instant();
+    let mut connection = Store::connection(&county.path()).unwrap();
+    for device in &due {
+        let device = DeviceId::new(device).unwrap();
+        let mut measured = |work: &mut dyn FnMut(&mut Connection), into: &mut Vec<u128>| {
+            let began = clock::instant();
+            work(&mut connection);
+            into.push(began.elapsed().as_millis());
+        };
+        measured(
+            &mut |connection| {
+                let transaction = connection.transaction().unwrap();
+                pass::take(&transaction, &site(), &device).unwrap();
+                transaction.commit().unwrap();
+            },
+            &mut writes_ms,
+        );
+        let mut work = None;
+        measured(
+            &mut |connection| work = pass::begin(connection, &site(), &device).unwrap(),
+            &mut steps_ms,
+        );
+        let mut work = work.unwrap();
+        while work.is_under_way() {
+            let rules = &county.rules;
+            measured(&mut |connection| work.step(connection, rules).unwrap(), &mut steps_ms);
+        }
+        let mut work = Some(work);
+        measured(
+            &mut |connection| {
+                let transaction = connection.transaction().unwrap();
+                let work = work.take().unwrap();
+                pass::end(&transaction, work, &county.rules, at(now + 20)).unwrap();
+                transaction.commit().unwrap();
+            },
+            &mut writes_ms,
+        );
+    }
+    let took = began.elapsed();
+    let largest = |times: &[u128]| times.iter().copied().max().unwrap_or_default();
+    let figures = json!({
+        "hours": hours, "devices": due.len(), "groups": groups,
+        "whole_ms": took.as_millis(),
+        "step_ms_max": largest(&steps_ms), "writer_held_ms_max": largest(&writes_ms),
+        "alerts": county.alerts().len(),
+    });
+    println!("{figures}");
+    // Of each monitor the worst episode.
+    assert_eq!((due.len(), county.alerts().len()), (20, 4));
+}
