@@ -29,6 +29,7 @@ mod told;
 use crate::{
     clock::Clock,
     outbox::{Origin, Outbox},
+    policy::InForce,
     reach::{Reach, ReachWatch},
     status::Board,
 };
@@ -39,7 +40,7 @@ use model::{
     alert::EdgeAlert,
     id::SiteId,
     record::Record,
-    time::{MonoTime, Now},
+    time::{MonoTime, WallTime},
 };
 use rows::{Place, Rows, RowsError};
 use rules::{
@@ -47,6 +48,7 @@ use rules::{
     rule::{RuleSet, RuleSetError},
 };
 use serde::Serialize;
+use serde_json::Value;
 use signal::{Signals, What};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -135,6 +137,7 @@ pub(crate) struct Lookout {
     pub(crate) data_dir: PathBuf,
     pub(crate) outbox: Outbox,
     pub(crate) reach: ReachWatch,
+    pub(crate) policy: watch::Receiver<Option<Arc<InForce>>>,
     pub(crate) board: Arc<Board>,
     /// None: no command is configured.
     pub(crate) hook: Option<mpsc::Sender<Vec<u8>>>,
@@ -149,6 +152,8 @@ pub(crate) struct Plan {
     pub(crate) data_dir: PathBuf,
     pub(crate) outbox: Outbox,
     pub(crate) reach: ReachWatch,
+    /// What the county told this box to go by.
+    pub(crate) policy: watch::Receiver<Option<Arc<InForce>>>,
     pub(crate) board: Arc<Board>,
     pub(crate) hook: Option<mpsc::Sender<Vec<u8>>>,
     pub(crate) clock: Clock,
@@ -159,10 +164,10 @@ impl Alerts {
     /// The way to a task that is still to be run.
     pub(crate) fn prepare(plan: Plan) -> (Self, Lookout) {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
-        let Plan { site, data_dir, outbox, reach, board, hook, clock, stopped } = plan;
+        let Plan { site, data_dir, outbox, reach, policy, board, hook, clock, stopped } = plan;
         let orders = Arc::new(Mutex::new(orders));
         let lookout =
-            Lookout { site, data_dir, outbox, reach, board, hook, clock, stopped, orders };
+            Lookout { site, data_dir, outbox, reach, policy, board, hook, clock, stopped, orders };
         (Self(sender), lookout)
     }
 
@@ -194,16 +199,17 @@ pub(crate) fn hook_channel() -> (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>)
 pub(crate) async fn run(lookout: Lookout) {
     let orders = Arc::clone(&lookout.orders);
     let mut orders = orders.lock().await;
-    let rules = match rules_in_force() {
-        Ok(rules) => rules,
+    let mut commits = lookout.outbox.commits();
+    let mut reach = lookout.reach.look();
+    let mut policy = lookout.policy.clone();
+    let goes_by = GoesBy::of(policy.borrow_and_update().as_deref());
+    let mut warden = match goes_by {
+        Ok(goes_by) => Warden::new(&lookout, goes_by),
         Err(error) => {
             tracing::error!(%error, "No alerts: the built-in rules cannot be read; install another agent.");
             return;
         }
     };
-    let mut commits = lookout.outbox.commits();
-    let mut reach = lookout.reach.look();
-    let mut warden = Warden::new(&lookout, rules);
     loop {
         warden.catch_up(&mut commits).await;
         let known = *reach.borrow_and_update();
@@ -215,9 +221,15 @@ pub(crate) async fn run(lookout: Lookout) {
             // The outbox ends with the agent.
             Ok(()) = commits.changed() => {}
             Ok(()) = reach.changed() => {}
+            Ok(()) = policy.changed() => {
+                let in_force = policy.borrow_and_update().clone();
+                if let Ok(goes_by) = GoesBy::of(in_force.as_deref()) {
+                    warden.go_by(goes_by);
+                }
+            }
             () = lookout.clock.sleep_until(Some(wake_at)) => {}
             order = orders.recv() => match order {
-                Some(Order::Show(reply)) => drop(reply.send(warden.picture(known))),
+                Some(Order::Show(reply)) => drop(reply.send(warden.picture())),
                 Some(Order::Acknowledge(acknowledge, reply)) => {
                     let done = warden.acknowledge(acknowledge).await;
                     // Whoever asked may have gone away.
@@ -233,11 +245,28 @@ pub(crate) async fn run(lookout: Lookout) {
     }
 }
 
-/// The rules by which this box warns.
-///
-/// Here comes the rule set that the county signed, with its bindings: `policy` hands both over.
-fn rules_in_force() -> Result<RuleSet, RuleSetError> {
-    RuleSet::from_json(DEFAULT_RULES)
+/// By what this box warns.
+struct GoesBy {
+    rules: Arc<RuleSet>,
+    /// Number of the rule set at the county, and version of its binding list; 0 without.
+    rule_set: u64,
+    bindings: u64,
+    /// Whether the county wants this box to signal by itself.
+    signals: bool,
+}
+
+impl GoesBy {
+    /// What the county signed, else the rules that came with the agent.
+    fn of(in_force: Option<&InForce>) -> Result<Self, RuleSetError> {
+        let Some(InForce { policy, rules, .. }) = in_force else {
+            let rules = Arc::new(RuleSet::from_json(DEFAULT_RULES)?);
+            return Ok(Self { rules, rule_set: 0, bindings: 0, signals: true });
+        };
+        let list: Value = serde_json::from_str(&policy.bindings).unwrap_or_default();
+        let bindings = list.get("version").and_then(Value::as_u64).unwrap_or_default();
+        let (rule_set, signals) = (policy.rule_set, policy.signals);
+        Ok(Self { rules: Arc::clone(rules), rule_set, bindings, signals })
+    }
 }
 
 /// What makes one standing of an alert another one than before: a value that is still outside does
@@ -268,9 +297,12 @@ struct Warden<'a> {
     rows: Option<Rows>,
     place: Place,
     evaluation: Evaluation,
+    goes_by: GoesBy,
     standings: BTreeMap<AlertId, Known>,
     signals: Signals,
     out_of_reach: bool,
+    /// Since when, by the box's clock.
+    lost_since: Option<WallTime>,
     /// What changed while something may be wrong with the link and does not count yet.
     held: VecDeque<(MonoTime, EdgeAlert)>,
     /// What the county is told and nobody has handed over yet.
@@ -284,10 +316,11 @@ struct Warden<'a> {
 }
 
 impl<'a> Warden<'a> {
-    fn new(lookout: &'a Lookout, rules: RuleSet) -> Self {
+    fn new(lookout: &'a Lookout, goes_by: GoesBy) -> Self {
         let file = KeptFile::in_folder(&lookout.data_dir);
-        let Kept { place, out_of_reach, signals, engines } = file.read();
-        let evaluation = Evaluation::new(lookout.site.clone(), rules, &engines);
+        let Kept { place, out_of_reach, lost_since, signals, kinds, engines } = file.read();
+        let rules = Arc::clone(&goes_by.rules);
+        let evaluation = Evaluation::new(lookout.site.clone(), rules, kinds, &engines);
         let standings = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
         let now = lookout.clock.mono();
         Self {
@@ -296,9 +329,11 @@ impl<'a> Warden<'a> {
             rows: None,
             place,
             evaluation,
+            goes_by,
             standings,
             signals,
             out_of_reach,
+            lost_since,
             held: VecDeque::new(),
             reports: Vec::new(),
             handed: 0,
@@ -350,6 +385,12 @@ impl<'a> Warden<'a> {
         Ok(more)
     }
 
+    /// The county sent other rules.
+    fn go_by(&mut self, goes_by: GoesBy) {
+        self.evaluation.go_by(Arc::clone(&goes_by.rules));
+        self.goes_by = goes_by;
+    }
+
     fn pass_time(&mut self) {
         let now = self.lookout.clock.now();
         if self.tick_at <= now.mono {
@@ -380,7 +421,12 @@ impl<'a> Warden<'a> {
                 state = alert.state.name(), priority = alert.priority.name(),
                 "An alert changed.");
             let last = before.and_then(|known| known.last);
-            let reports = report::since(&alert, last.as_ref(), observed.observed());
+            let reports = report::Reporter {
+                rule_set: self.goes_by.rule_set,
+                bindings: self.goes_by.bindings,
+                observed: observed.observed(),
+            };
+            let reports = reports.since(&alert, last.as_ref());
             if self.out_of_reach {
                 self.signal(&alert);
                 self.reports.extend(reports);
@@ -399,6 +445,7 @@ impl<'a> Warden<'a> {
         self.held.retain(|(at, _)| *at >= since);
         if lost.is_some_and(|at| at <= now) && !self.out_of_reach {
             self.out_of_reach = true;
+            self.lost_since = reach.since().map(|(_, wall)| wall);
             tracing::warn!("The county is out of reach: alerts are signalled here.");
             let held = std::mem::take(&mut self.held);
             self.reports.extend(held.into_iter().map(|(_, report)| report));
@@ -407,6 +454,7 @@ impl<'a> Warden<'a> {
             self.keep_at = MonoTime::START;
         } else if self.out_of_reach && reach.is_good() && lost.is_none_or(|at| at > now) {
             self.out_of_reach = false;
+            self.lost_since = None;
             tracing::warn!("The county is in reach again: alerts are signalled there.");
             if self.signals.stop() {
                 self.call_hook(What::InReach, None);
@@ -416,6 +464,9 @@ impl<'a> Warden<'a> {
     }
 
     fn signal(&mut self, alert: &Alert) {
+        if !self.goes_by.signals {
+            return;
+        }
         if let Some(what) = self.signals.take(alert) {
             self.call_hook(what, Some(alert));
         }
@@ -458,7 +509,7 @@ impl<'a> Warden<'a> {
         for report in std::mem::take(&mut self.reports) {
             self.handed += 1;
             let origin = Origin { link: LINK, number: self.handed };
-            if outbox.enqueue(origin, Record::Alert(report)).await.is_err() {
+            if outbox.enqueue(origin, Record::Alert(Box::new(report))).await.is_err() {
                 return; // The agent stops.
             }
         }
@@ -494,7 +545,9 @@ impl<'a> Warden<'a> {
         let kept = Kept {
             place: self.place,
             out_of_reach: self.out_of_reach,
+            lost_since: self.lost_since,
             signals: self.signals.clone(),
+            kinds: self.evaluation.kinds().clone(),
             engines: self.evaluation.states(),
         };
         let written = tokio::task::block_in_place(|| self.file.write(&kept));
@@ -508,17 +561,16 @@ impl<'a> Warden<'a> {
         self.keep_at = self.lookout.clock.mono() + wait;
     }
 
-    fn picture(&self, reach: Reach) -> Picture {
-        let now: Now = self.lookout.clock.now();
-        let since = reach.since().filter(|_| self.out_of_reach);
+    fn picture(&self) -> Picture {
+        let now = self.lookout.clock.mono();
         let kinds = self.evaluation.kinds().iter();
         Picture {
             signals: self.out_of_reach,
-            out_of_reach_since: since.map(|(_, wall)| rfc3339(wall)),
+            out_of_reach_since: self.lost_since.map(rfc3339),
             rules: self.evaluation.rules_version().to_owned(),
             failing: self.failing.clone(),
             alerts: self.evaluation.alerts().map(|alert| self.told(alert)).collect(),
-            newest: self.evaluation.newest().shown(now.mono),
+            newest: self.evaluation.newest().shown(now),
             kinds: kinds.map(|(device, kind)| (device.to_string(), kind.name())).collect(),
         }
     }

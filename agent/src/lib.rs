@@ -20,6 +20,7 @@
 //! - [`alerts`]: runs the rules all the time; signals while the county is out of reach
 //! - [`local_page`]: the box's own page: what is wrong, what still works, how long it holds
 //! - [`uplink`]: runs the sending half of the protocol on MQTT
+//! - [`policy`]: what the county told this box to go by
 //! - [`status`]: what `clinic-agent status` is told
 //!
 //! # Invariants
@@ -37,6 +38,7 @@ mod handover;
 mod holder;
 mod local_page;
 mod outbox;
+mod policy;
 mod reach;
 mod recorder;
 mod run;

@@ -7,6 +7,7 @@ use crate::{
     config::AgentConfig,
     local_page::{self, LocalPage},
     outbox::{self, Outbox, OutboxSettings},
+    policy::{InForce, PolicyKeeper},
     reach::ReachWatch,
     recorder::Recorder,
     serial_port, status,
@@ -26,7 +27,7 @@ use std::{
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::Mutex,
+    sync::{Mutex, watch},
 };
 
 /// Links and uplink end within this after SIGTERM.
@@ -115,6 +116,7 @@ fn start_alerts(
     supervisor: &Supervisor,
     outbox: &Outbox,
     reach: &ReachWatch,
+    policy: watch::Receiver<Option<Arc<InForce>>>,
     board: &Arc<Board>,
     clock: Clock,
 ) -> Sources {
@@ -135,6 +137,7 @@ fn start_alerts(
         data_dir: config.data_dir.clone(),
         outbox: outbox.clone(),
         reach: reach.clone(),
+        policy,
         board: Arc::clone(board),
         hook,
         clock,
@@ -172,13 +175,21 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let stopped = supervisor.stopped();
     supervisor.keep("clock".to_owned(), move || time_daemon::run(clock, stopped.clone()));
     let news = Arc::new(Mutex::new(news));
+    let policy = PolicyKeeper::open(
+        config.site.clone(),
+        config.uplink.ca.clone(),
+        &config.data_dir,
+        Arc::clone(&board),
+    );
     let reach = ReachWatch::start(clock.now());
-    let sources = start_alerts(&config, &supervisor, &outbox, &reach, &board, clock);
+    let sources =
+        start_alerts(&config, &supervisor, &outbox, &reach, policy.follow(), &board, clock);
     let to_county = uplink::Uplink {
         config: config.uplink.clone(),
         site: config.site.clone(),
         outbox: outbox.clone(),
         news,
+        policy: Arc::new(std::sync::Mutex::new(policy)),
         board: Arc::clone(&board),
         reach,
         clock,

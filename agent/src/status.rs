@@ -62,6 +62,8 @@ pub(crate) struct Facts {
     uplink: UplinkFacts,
     #[serde(default)]
     clock: ClockFacts,
+    #[serde(default)]
+    policy: PolicyFacts,
     devices: BTreeMap<String, DeviceFacts>,
     #[serde(default)]
     alerts: AlertFacts,
@@ -119,6 +121,16 @@ struct AlertFacts {
     hook_ms: Option<i64>,
     /// Where the page of the box is, or why there is none.
     page: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct PolicyFacts {
+    /// Version of what the county told this box to go by.
+    version: Option<u64>,
+    /// Number of its rule set.
+    rule_set: Option<u64>,
+    /// Why the last one was refused.
+    refused: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -193,6 +205,12 @@ impl Board {
         let uplink = &mut self.facts().uplink;
         uplink.rival += 1;
         uplink.rival_ms = Some(now.wall.unix_ms());
+    }
+
+    /// What this box goes by (version and rule set), and why the last one was refused.
+    pub(crate) fn policy(&self, held: Option<(u64, u64)>, refused: &str) {
+        let (version, rule_set) = held.unzip();
+        self.facts().policy = PolicyFacts { version, rule_set, refused: refused.to_owned() };
     }
 
     pub(crate) fn task_failed(&self, task: &str) {
@@ -518,6 +536,13 @@ impl Facts {
         }
         let ClockFacts { quality, evidence } = &self.clock;
         text += &format!("clock   {}: {evidence}\n", quality.replace('_', " "));
+        text += &match self.policy.rule_set {
+            Some(rule_set) => format!("rules   number {rule_set} of the county\n"),
+            None => "rules   none of the county yet\n".to_owned(),
+        };
+        if !self.policy.refused.is_empty() {
+            text += &format!("        refused: {}\n", self.policy.refused);
+        }
         let waiting: u64 = self.outbox.unacked.values().sum();
         let holds = match self.outbox.holds_s {
             Some(holds) => {

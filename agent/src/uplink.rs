@@ -17,6 +17,7 @@ use crate::{
     clock::Clock,
     config::UplinkConfig,
     outbox::{AskOutboxError, News, Outbox, OutboxClosed},
+    policy::PolicyKeeper,
     reach::ReachWatch,
     run::VERSION,
     status::Board,
@@ -29,7 +30,7 @@ use model::{
 use session::Session;
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::Arc,
+    sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 use thiserror::Error;
@@ -66,6 +67,7 @@ pub(crate) struct Uplink {
     pub(crate) site: SiteId,
     pub(crate) outbox: Outbox,
     pub(crate) news: Arc<Mutex<mpsc::Receiver<News>>>,
+    pub(crate) policy: Arc<std::sync::Mutex<PolicyKeeper>>,
     pub(crate) board: Arc<Board>,
     pub(crate) reach: ReachWatch,
     pub(crate) clock: Clock,
@@ -217,6 +219,11 @@ fn jittered(cap: Duration) -> Duration {
 }
 
 impl Uplink {
+    fn policy(&self) -> MutexGuard<'_, PolicyKeeper> {
+        // A policy in force is whole even if a writer panicked.
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One connection, from CONNECT to its end; `Ok` when the agent stops.
     async fn session(
         &self,
@@ -240,6 +247,7 @@ impl Uplink {
                 clock_evidence: trust.evidence,
                 at: now.wall,
                 uptime: Some(now.uptime),
+                policy: Some(self.policy().held()),
             }
         };
         let backlog = before.lanes.map(|lane| lane.unacked.count());

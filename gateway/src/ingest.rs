@@ -168,7 +168,7 @@ impl Ingest {
                         Some(Topic::State(site)) => {
                             Delivery::State { site, bytes, retained: message.retain }
                         }
-                        Some(Topic::Ack(_)) | None => continue,
+                        Some(Topic::Ack(_) | Topic::Config(_)) | None => continue,
                     };
                     if let (Delivery::Envelope(site, ..), Some(uptime)) = (&delivery, uptime)
                         && heard.is_due(site, uptime.boot, clock::instant())

@@ -21,7 +21,7 @@ use rules::{
     rule::RuleSet,
 };
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use uplink_proto::envelope::Envelope;
 
 use super::newest::Newest;
@@ -35,7 +35,7 @@ const CLOCK_SET_MS: u64 = 2_000;
 #[derive(Debug)]
 pub(super) struct Evaluation {
     site: SiteId,
-    rules: RuleSet,
+    rules: Arc<RuleSet>,
     engines: BTreeMap<DeviceId, Engine>,
     kinds: BTreeMap<DeviceId, DeviceKind>,
     newest: Newest,
@@ -43,7 +43,12 @@ pub(super) struct Evaluation {
 
 impl Evaluation {
     /// Goes on from the states that were kept.
-    pub(super) fn new(site: SiteId, rules: RuleSet, kept: &Map<String, Value>) -> Self {
+    pub(super) fn new(
+        site: SiteId,
+        rules: Arc<RuleSet>,
+        kinds: BTreeMap<DeviceId, DeviceKind>,
+        kept: &Map<String, Value>,
+    ) -> Self {
         let engine = |(device, state): (&String, &Value)| {
             let device = DeviceId::new(device).ok()?;
             let engine = serde_json::from_value(state.clone()).unwrap_or_else(|error| {
@@ -54,7 +59,12 @@ impl Evaluation {
             Some((device, engine))
         };
         let engines = kept.iter().filter_map(engine).collect();
-        Self { site, rules, engines, kinds: BTreeMap::new(), newest: Newest::default() }
+        Self { site, rules, engines, kinds, newest: Newest::default() }
+    }
+
+    /// From here on these are the rules.
+    pub(super) fn go_by(&mut self, rules: Arc<RuleSet>) {
+        self.rules = rules;
     }
 
     /// What has to be kept of it.

@@ -5,9 +5,11 @@
 //! - one that cannot be read is kept aside, and the rules begin with the last minutes of the outbox
 
 use super::{rows::Place, signal::Signals};
+use model::{device::DeviceKind, id::DeviceId, time::WallTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -24,8 +26,14 @@ pub(super) struct Kept {
     pub(super) place: Place,
     /// The county was out of reach.
     pub(super) out_of_reach: bool,
+    /// Since when, by the box's clock.
+    #[serde(default)]
+    pub(super) lost_since: Option<WallTime>,
     /// What was signalled and is not over.
     pub(super) signals: Signals,
+    /// What kind each device is.
+    #[serde(default)]
+    pub(super) kinds: BTreeMap<DeviceId, DeviceKind>,
     /// Rule states, by device.
     pub(super) engines: Map<String, Value>,
 }

@@ -12,7 +12,7 @@ use model::{
     metric::Metric,
     reading::{Reading, ReadingGroup},
     record::{ClockChange, Record},
-    time::{ClockQuality, Observed, Uptime, WallTime},
+    time::{ClockQuality, Now, Observed, Uptime},
     units::Unit,
 };
 use std::path::Path;
@@ -50,6 +50,7 @@ impl Edge {
             data_dir: folder.path().to_owned(),
             outbox,
             reach: ReachWatch::start(clock.now()),
+            policy: watch::channel(None).1,
             board: Arc::new(Board::new(&config)),
             hook: Some(hook),
             clock,
@@ -59,13 +60,13 @@ impl Edge {
     }
 
     fn warden(&self) -> Warden<'_> {
-        Warden::new(&self.lookout, rules_in_force().unwrap())
+        Warden::new(&self.lookout, GoesBy::of(None).unwrap())
     }
 
     /// What the hook heard: what, and how many signal.
     fn heard(&mut self) -> Vec<(String, u64)> {
         let call = |bytes: Vec<u8>| {
-            let call: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            let call: Value = serde_json::from_slice(&bytes).unwrap();
             (call["what"].as_str().unwrap().to_owned(), call["signals"].as_u64().unwrap())
         };
         std::iter::from_fn(|| self.calls.try_recv().ok()).map(call).collect()

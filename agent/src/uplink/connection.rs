@@ -22,7 +22,10 @@ use rumqttc::{
         AsyncClient, Event, MqttOptions,
         mqttbytes::{
             QoS,
-            v5::{ConnAck, LastWill, Packet, PubAckReason, PublishProperties, SubscribeReasonCode},
+            v5::{
+                ConnAck, Filter, LastWill, Packet, PubAckReason, PublishProperties,
+                SubscribeReasonCode,
+            },
         },
     },
 };
@@ -65,7 +68,9 @@ pub(super) struct Plan<'a> {
 #[derive(Debug)]
 pub(super) enum Heard {
     /// A message on the site's ack topic.
-    Message(Vec<u8>),
+    Ack(Vec<u8>),
+    /// A message on the site's config topic.
+    Config(Vec<u8>),
     /// A publish was taken: that row, or a state.
     Accepted(Option<Row>),
     /// Nobody listens: the county's service is away, and the row was thrown away.
@@ -123,7 +128,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects, and subscribes to the site's own acks.
+    /// Connects, and subscribes to the site's own acks and to what it is to go by.
     pub(super) async fn open(plan: Plan<'_>) -> Result<Self, ConnectionError> {
         let UplinkConfig { host, port, .. } = plan.config;
         let mut options = MqttOptions::new(plan.site.as_str(), host, *port);
@@ -186,17 +191,26 @@ impl Connection {
     }
 
     async fn connected(&mut self, site: &SiteId) -> Result<(), Refusal> {
-        let ack = Topic::Ack(site.clone()).name();
+        let topics = [Topic::Ack(site.clone()), Topic::Config(site.clone())];
         loop {
             match self.events.recv().await {
                 Some(Ok(Event::Incoming(Packet::ConnAck(answer)))) => {
                     self.accept(&answer)?;
-                    let asked = self.client.try_subscribe(ack.clone(), QoS::AtLeastOnce);
+                    let filter = |topic: &Topic| Filter::new(topic.name(), QoS::AtLeastOnce);
+                    let asked = self.client.try_subscribe_many(topics.iter().map(filter));
                     asked.map_err(|error| Refusal::Failed(error.to_string()))?;
                 }
                 Some(Ok(Event::Incoming(Packet::SubAck(answer)))) => {
                     return match answer.return_codes.as_slice() {
-                        [SubscribeReasonCode::Success(_)] => Ok(()),
+                        [SubscribeReasonCode::Success(_), SubscribeReasonCode::Success(_)] => {
+                            Ok(())
+                        }
+                        // Readings are worth more than rules.
+                        [SubscribeReasonCode::Success(_), other] => {
+                            tracing::warn!(answer = ?other, "The broker does not let this box hear \
+                                its rules; the county has to compare its ACL with configs/broker/acl.");
+                            Ok(())
+                        }
                         other => Err(Refusal::Rejected(format!(
                             "the broker does not let this box hear acks, {other:?}; the county \
                              has to compare its ACL with configs/broker/acl"
@@ -255,8 +269,14 @@ impl Connection {
                     self.in_flight.write(packet);
                 }
                 Event::Incoming(Packet::Publish(message)) => {
+                    let bytes = message.payload.to_vec();
+                    let topic = String::from_utf8_lossy(&message.topic);
+                    if let Some(Topic::Config(_)) = Topic::parse(&topic) {
+                        // The broker keeps it: whether the county is there it does not say.
+                        return Ok(Heard::Config(bytes));
+                    }
                     self.county_heard = true;
-                    return Ok(Heard::Message(message.payload.to_vec()));
+                    return Ok(Heard::Ack(bytes));
                 }
                 Event::Incoming(Packet::PubAck(answer)) => {
                     let row = self.in_flight.answer(now, answer.pkid);

@@ -252,7 +252,8 @@ impl<'a> Session<'a> {
 
     fn take(&mut self, heard: Heard) -> Result<(), UplinkError> {
         match heard {
-            Heard::Message(bytes) => match Ack::decode(&bytes) {
+            Heard::Config(bytes) => self.uplink.policy().take(&bytes),
+            Heard::Ack(bytes) => match Ack::decode(&bytes) {
                 Ok(ack) => {
                     for error in &ack.errors {
                         tracing::error!(lane = %error.lane, seq = %error.seq, reason = error.reason,

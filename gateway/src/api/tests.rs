@@ -281,6 +281,7 @@ async fn events_tell_things_as_the_lists_do() {
         online: true,
         connection: 1,
         agent_version: "0.1.0".into(),
+        policy: None,
         outbox: OutboxId::from_bytes([8; 16]),
         backlog: [1, 2, 3],
         holds_s: Some(90_000),

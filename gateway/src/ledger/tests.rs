@@ -91,6 +91,7 @@ fn state(outbox: OutboxId, trend: u64) -> Delivery {
         online: true,
         connection: 1,
         agent_version: "0.1.0".into(),
+        policy: None,
         outbox,
         backlog: [0, trend, 0],
         holds_s: None,

@@ -7,6 +7,7 @@
 //! - [`topics`]: names of topics, and who may use which
 //! - [`envelope`]: one row of the outbox and one publish, as CBOR (`schema/uplink-v1.cddl`)
 //! - [`ack`], [`state`]: the other two messages; [`sent`]: what is said beside an envelope
+//! - [`policy`]: what the county tells a box to go by
 //! - [`ranges`]: sets of seqs
 //! - [`samples`]: waveform samples as bytes
 //! - [`sender`], [`receiver`]: the two halves; `pace`: how much the sender puts on the wire
@@ -19,6 +20,7 @@
 pub mod ack;
 pub mod envelope;
 mod pace;
+pub mod policy;
 pub mod ranges;
 pub mod receiver;
 pub mod samples;

@@ -1,6 +1,9 @@
 //! The retained state of a site: online or offline, and how much waits. Also the will.
 
-use crate::wire::{self, DecodeError, field, number, text};
+use crate::{
+    policy::HeldPolicy,
+    wire::{self, DecodeError, field, number, text},
+};
 use ciborium::Value;
 use model::{
     id::OutboxId,
@@ -34,6 +37,8 @@ pub struct SiteState {
     pub at: WallTime,
     /// How long the box had been running then.
     pub uptime: Option<Uptime>,
+    /// What it goes by; not told by an agent of before.
+    pub policy: Option<HeldPolicy>,
 }
 
 impl SiteState {
@@ -53,8 +58,9 @@ impl SiteState {
             ("e", text(&self.clock_evidence)),
             ("t", number(self.at.unix_ms())),
         ]);
-        if let (Some(uptime), Some(parts)) = (self.uptime, map.as_map_mut()) {
-            parts.push((text("k"), wire::uptime(uptime)));
+        if let Some(parts) = map.as_map_mut() {
+            parts.extend(self.uptime.map(|uptime| (text("k"), wire::uptime(uptime))));
+            parts.extend(self.policy.as_ref().map(|held| (text("p"), held.value())));
         }
         wire::to_bytes(&map)
     }
@@ -90,6 +96,7 @@ impl SiteState {
                 wire::int(field(&map, "t")?).ok_or(DecodeError::Shape("t"))?,
             ),
             uptime: wire::read_uptime(&map)?,
+            policy: field(&map, "p").ok().and_then(HeldPolicy::read),
         })
     }
 }
@@ -111,6 +118,11 @@ mod tests {
             clock_evidence: "the network set it yesterday".into(),
             at: WallTime::from_unix_ms(1_795_335_300_000),
             uptime: Some(Uptime { boot: u32::MAX, ms: 86_400_000 }),
+            policy: Some(HeldPolicy {
+                version: 1_795_335_300_000,
+                rules: Some([7; 32]),
+                refused: "the policy is for the site other".into(),
+            }),
         };
         assert_eq!(SiteState::decode(&state.encode()), Ok(state));
         assert!(SiteState::decode(b"online").is_err());

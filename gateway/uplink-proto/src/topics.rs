@@ -20,6 +20,8 @@ pub enum Topic {
     State(SiteId),
     /// What the county has committed.
     Ack(SiteId),
+    /// What the box is to go by, retained.
+    Config(SiteId),
 }
 
 impl Topic {
@@ -31,6 +33,7 @@ impl Topic {
         match rest {
             "state" => Some(Self::State(site)),
             "ack" => Some(Self::Ack(site)),
+            "config" => Some(Self::Config(site)),
             _ => Some(Self::Up(site, Lane::from_name(rest.strip_prefix("up/")?)?)),
         }
     }
@@ -42,6 +45,7 @@ impl Topic {
             Self::Up(site, lane) => format!("{ROOT}{site}/up/{lane}"),
             Self::State(site) => format!("{ROOT}{site}/state"),
             Self::Ack(site) => format!("{ROOT}{site}/ack"),
+            Self::Config(site) => format!("{ROOT}{site}/config"),
         }
     }
 }
@@ -86,9 +90,12 @@ mod tests {
     #[test]
     fn a_topic_is_read_back_from_its_name() {
         let site = SiteId::new("heping-01").unwrap();
-        for topic in
-            [Topic::Up(site.clone(), Lane::Wave), Topic::State(site.clone()), Topic::Ack(site)]
-        {
+        for topic in [
+            Topic::Up(site.clone(), Lane::Wave),
+            Topic::State(site.clone()),
+            Topic::Ack(site.clone()),
+            Topic::Config(site),
+        ] {
             assert_eq!(Topic::parse(&topic.name()), Some(topic));
         }
         assert_eq!(Topic::parse("clinic/v1/heping-01/up/unknown"), None);
@@ -112,6 +119,7 @@ mod tests {
     #[test]
     fn no_wildcard_widens_the_rights_of_a_site() {
         assert!(may_subscribe("a", "clinic/v1/a/ack"));
+        assert!(may_subscribe("a", "clinic/v1/a/config"));
         for filter in [
             "clinic/v1/+/ack",
             "clinic/v1/#",
@@ -119,6 +127,8 @@ mod tests {
             "clinic/v1/a/#",
             "clinic/v1/a/+",
             "clinic/v1/b/ack",
+            "clinic/v1/b/config",
+            "clinic/v1/+/config",
         ] {
             assert!(!may_subscribe("a", filter), "{filter}");
         }
@@ -131,6 +141,7 @@ mod tests {
             assert!(may_subscribe(COUNTY, &filter));
         }
         assert!(may_publish(COUNTY, "clinic/v1/a/ack"));
+        assert!(may_publish(COUNTY, "clinic/v1/a/config"));
         assert!(!may_publish(COUNTY, "clinic/v1/a/up/trend"));
     }
 }

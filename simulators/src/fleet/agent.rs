@@ -417,6 +417,7 @@ fn state(outbox: OutboxId, connection: u64, online: bool) -> SiteState {
         online,
         connection,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        policy: None,
         outbox,
         backlog: [0; 3],
         holds_s: None,

@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     config,
     outbox::{Origin, Outbox, OutboxSettings},
+    policy::PolicyKeeper,
     reach::ReachWatch,
     status::Board,
     supervisor::Worker,
@@ -65,14 +66,18 @@ impl Bench {
             outbox.enqueue(Origin { link: LINK, number }, record).await.unwrap();
             told.wait_for(|committed| *committed == number).await.unwrap();
         }
+        let board = Arc::new(Board::new(&config));
+        let (site, ca) = (config.site.clone(), config.uplink.ca.clone());
+        let policy = PolicyKeeper::open(site, ca, folder.path(), Arc::clone(&board));
         let uplink = Uplink {
-            board: Arc::new(Board::new(&config)),
+            board,
             config: config.uplink,
             site: config.site,
             outbox,
             news: Arc::new(Mutex::new(news)),
             reach: ReachWatch::start(clock.now()),
             clock,
+            policy: Arc::new(std::sync::Mutex::new(policy)),
             stopped: CancellationToken::new(),
         };
         Self { folder, uplink, thread }
@@ -190,7 +195,7 @@ fn ack(outbox: OutboxId, settled: &str, proven: Vec<Proven>) -> Heard {
         _ => (lane, RangeSet::default()),
     });
     let ack = Ack { outbox, lanes: lanes.into(), proven, errors: Vec::new(), by_turns: false };
-    Heard::Message(ack.encode())
+    Heard::Ack(ack.encode())
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ fn what_became_of_an_alert_at_a_box_is_kept_as_told_and_once() {
         changed("acknowledged", "active_ack", 500_000),
     ];
     let first = envelope(Lane::Urgent, 1, changes);
-    county.take(&[first.clone()]);
+    county.take(std::slice::from_ref(&first));
     county.take(&[first]);
     let told = county.texts(
         "SELECT what || ' ' || json_extract(body, '$.state') || ' '

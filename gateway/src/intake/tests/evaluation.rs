@@ -84,6 +84,7 @@ impl County {
             online,
             connection: self.connection,
             agent_version: "0.1.0".into(),
+            policy: None,
             outbox: OUTBOX,
             backlog: [0; 3],
             holds_s: None,
