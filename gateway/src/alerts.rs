@@ -22,6 +22,7 @@ use model::{
 };
 use rules::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId},
+    binding::{PatientKey, Subject},
     engine::{Engine, ReadingInput},
     freshness::{BootClock, BoxTime, Clocks, Position},
     rule::RuleSet,
@@ -49,7 +50,7 @@ pub(crate) struct Evaluation {
     ahead_ms: BTreeMap<SiteId, i64>,
     /// When its boots were; `None` for one of which nothing was heard while it lasted.
     boots: BTreeMap<(SiteId, u32), Option<BootClock>>,
-    engines: BTreeMap<(SiteId, DeviceId), Engine>,
+    engines: BTreeMap<(SiteId, Subject), Engine>,
     changed: BTreeMap<AlertId, Alert>,
 }
 
@@ -60,7 +61,8 @@ impl Evaluation {
         site: &SiteId,
         input: ReadingInput<'_>,
     ) -> rusqlite::Result<()> {
-        if let Some(engine) = self.device(context, site, &input.group.device)? {
+        let at = input.t_meas.at;
+        if let Some(engine) = self.device(context, site, &input.group.device, at)? {
             let changed = engine.on_readings(context.rules, context.now, input);
             self.note(changed);
         }
@@ -75,7 +77,7 @@ impl Evaluation {
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
         let said = of_box.observed(alarm.observed.at, context.now);
-        if let Some(engine) = self.device(context, site, &alarm.device)? {
+        if let Some(engine) = self.device(context, site, &alarm.device, said.at)? {
             let changed = engine.on_alarm(context.rules, context.now, said, alarm);
             self.note(changed);
         }
@@ -92,7 +94,7 @@ impl Evaluation {
         status: &DeviceStatus,
     ) -> rusqlite::Result<Option<WallTime>> {
         let said = of_box.observed(status.observed.at, context.now);
-        let changed = match self.device(context, site, &status.device)? {
+        let changed = match self.device(context, site, &status.device, said.at)? {
             Some(engine) => engine.on_status(context.rules, context.now, said, position, status),
             None => {
                 tracing::error!(%site, "A device has the name of its site and no rule watches it; \
@@ -114,7 +116,7 @@ impl Evaluation {
         of_box: Clocks,
         group: &ReadingGroup,
     ) -> rusqlite::Result<Clocks> {
-        let engine = self.device(context, site, &group.device)?;
+        let engine = self.device(context, site, &group.device, context.now)?;
         Ok(engine.map_or(of_box, |engine| engine.clocks(group, of_box, context.now)))
     }
 
@@ -140,7 +142,7 @@ impl Evaluation {
             }
         }
         if !self.ahead_ms.contains_key(site) {
-            let edge = load(context.connection, site, &subject(site)?)?;
+            let edge = load(context.connection, site, &Subject::Box)?;
             self.ahead_ms.insert(site.clone(), edge.box_ahead_ms());
         }
         let ms = self.ahead_ms.get(site).copied().unwrap_or_default();
@@ -201,7 +203,7 @@ impl Evaluation {
         site: &SiteId,
         at: WallTime,
     ) -> rusqlite::Result<()> {
-        let engine = self.engine(context.connection, site, &subject(site)?)?;
+        let engine = self.engine(context.connection, site, &Subject::Box)?;
         let changed = engine.hear_box_clock(context.rules, context.now, at);
         let ahead_ms = engine.box_ahead_ms();
         self.ahead_ms.insert(site.clone(), ahead_ms);
@@ -218,7 +220,7 @@ impl Evaluation {
         outbox: OutboxId,
         connection: u64,
     ) -> rusqlite::Result<bool> {
-        let engine = self.engine(context.connection, site, &subject(site)?)?;
+        let engine = self.engine(context.connection, site, &Subject::Box)?;
         let (turned, changed) =
             engine.hear_box_identity(context.rules, context.now, outbox, connection);
         self.note(changed);
@@ -232,7 +234,7 @@ impl Evaluation {
         is_broken: bool,
     ) -> rusqlite::Result<()> {
         let county = SiteId::county();
-        let engine = self.engine(context.connection, &county, &subject(&county)?)?;
+        let engine = self.engine(context.connection, &county, &Subject::Box)?;
         let changed = engine.hear_audit(context.rules, context.now, is_broken);
         self.note(changed);
         Ok(())
@@ -246,9 +248,9 @@ impl Evaluation {
         online: bool,
     ) -> rusqlite::Result<()> {
         let mut subjects = self.subjects(context, site)?;
-        subjects.insert(subject(site)?);
-        for device in subjects {
-            let engine = self.engine(context.connection, site, &device)?;
+        subjects.insert(Subject::Box);
+        for subject in subjects {
+            let engine = self.engine(context.connection, site, &subject)?;
             if online {
                 let changed = engine.box_back(context.rules, context.now);
                 self.note(changed);
@@ -260,19 +262,15 @@ impl Evaluation {
     }
 
     /// Everything of a site that rules know, stored or not yet.
-    fn subjects(
-        &self,
-        context: Context<'_>,
-        site: &SiteId,
-    ) -> rusqlite::Result<BTreeSet<DeviceId>> {
+    fn subjects(&self, context: Context<'_>, site: &SiteId) -> rusqlite::Result<BTreeSet<Subject>> {
         let stored: Vec<String> = context
             .connection
             .prepare_cached("SELECT device FROM engine WHERE site = ?1")?
             .query_map([site.as_str()], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        let stored = stored.iter().filter_map(|device| DeviceId::new(device).ok());
+        let stored = stored.iter().filter_map(|name| Subject::from_name(site, name));
         let known = self.engines.keys().filter(|(of, _)| of == site);
-        Ok(stored.chain(known.map(|(_, device)| device.clone())).collect())
+        Ok(stored.chain(known.map(|(_, subject)| subject.clone())).collect())
     }
 
     /// The agent of a site starts anew: alarms of its devices may have ended unheard.
@@ -281,23 +279,24 @@ impl Evaluation {
         context: Context<'_>,
         site: &SiteId,
     ) -> rusqlite::Result<()> {
-        for device in self.subjects(context, site)? {
-            self.engine(context.connection, site, &device)?.doubt_alarms(context.now);
+        for subject in self.subjects(context, site)? {
+            self.engine(context.connection, site, &subject)?.doubt_alarms(context.now);
         }
         Ok(())
     }
 
-    /// What the rules know of a device; of one that has the name of its site they know nothing, for
-    /// under that name they know the box.
+    /// What the rules know of whom that device was about at that moment; of a device that has the
+    /// name of its site they know nothing, for under that name they know the box.
     fn device(
         &mut self,
         context: Context<'_>,
         site: &SiteId,
         device: &DeviceId,
+        at: WallTime,
     ) -> rusqlite::Result<Option<&mut Engine>> {
-        match device.as_str() == site.as_str() {
-            true => Ok(None),
-            false => self.engine(context.connection, site, device).map(Some),
+        match subject_at(context.connection, site, device, at)? {
+            Subject::Box => Ok(None),
+            subject => self.engine(context.connection, site, &subject).map(Some),
         }
     }
 
@@ -305,14 +304,14 @@ impl Evaluation {
         &mut self,
         connection: &Connection,
         site: &SiteId,
-        device: &DeviceId,
+        subject: &Subject,
     ) -> rusqlite::Result<&mut Engine> {
-        let key = (site.clone(), device.clone());
+        let key = (site.clone(), subject.clone());
         if !self.engines.contains_key(&key) {
-            let engine = load(connection, site, device)?;
+            let engine = load(connection, site, subject)?;
             self.engines.insert(key.clone(), engine);
         }
-        Ok(self.engines.entry(key).or_insert_with(|| Engine::new(site.clone(), device.clone())))
+        Ok(self.engines.entry(key).or_insert_with(|| Engine::new(site.clone(), subject.clone())))
     }
 
     pub(crate) fn note(&mut self, changed: Vec<Alert>) {
@@ -320,26 +319,32 @@ impl Evaluation {
     }
 }
 
-/// An edge box has the name of its site.
-fn subject(site: &SiteId) -> rusqlite::Result<DeviceId> {
-    // Letters that a site's name may have a device's may have too.
-    DeviceId::new(site.as_str()).map_err(|_| rusqlite::Error::InvalidQuery)
+/// Whom a device was about at that moment.
+#[expect(clippy::unnecessary_wraps, reason = "where bindings are looked up in the database")]
+pub(crate) fn subject_at(
+    _connection: &Connection,
+    site: &SiteId,
+    device: &DeviceId,
+    _at: WallTime,
+) -> rusqlite::Result<Subject> {
+    Ok(Subject::unbound(site, device))
 }
 
 pub(crate) fn load(
     connection: &Connection,
     site: &SiteId,
-    device: &DeviceId,
+    subject: &Subject,
 ) -> rusqlite::Result<Engine> {
+    let name = subject.name(site);
     let stored: Option<String> = connection
         .prepare_cached("SELECT state FROM engine WHERE site = ?1 AND device = ?2")?
-        .query_row(params![site.as_str(), device.as_str()], |row| row.get(0))
+        .query_row(params![site.as_str(), name], |row| row.get(0))
         .optional()?;
-    let Some(stored) = stored else { return Ok(Engine::new(site.clone(), device.clone())) };
+    let Some(stored) = stored else { return Ok(Engine::new(site.clone(), subject.clone())) };
     Ok(serde_json::from_str(&stored).unwrap_or_else(|error| {
-        tracing::error!(%site, %device, %error,
+        tracing::error!(%site, subject = %name, %error,
             "Rule states cannot be read; they begin anew with the open alerts.");
-        Engine::rescued(site.clone(), device.clone(), &stored)
+        Engine::rescued(site.clone(), subject.clone(), &stored)
     }))
 }
 
@@ -348,14 +353,14 @@ pub(crate) fn store(
     Context { connection, rules, .. }: Context<'_>,
     evaluation: Evaluation,
 ) -> rusqlite::Result<Vec<Value>> {
-    for ((site, device), engine) in &evaluation.engines {
+    for ((site, subject), engine) in &evaluation.engines {
         // Engines are plain data: writing them as JSON cannot fail.
         let state = serde_json::to_string(engine).map_err(|_| rusqlite::Error::InvalidQuery)?;
         connection
             .prepare_cached("INSERT OR REPLACE INTO engine VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![
                 site.as_str(),
-                device.as_str(),
+                subject.name(site),
                 engine.next_deadline(rules).map(WallTime::unix_ms),
                 state
             ])?;
@@ -407,7 +412,7 @@ fn json(alert: &Alert, revision: i64) -> Value {
         "state": alert.state.name(),
         "site": alert.site.as_str(),
         "device": alert.device.as_str(),
-        "patient": null,
+        "patient": alert.patient.as_ref().map(PatientKey::as_str),
         "metric": alert.metric.map(model::metric::Metric::name),
         "value": alert.value,
         "comparator": alert.comparator,
@@ -424,6 +429,8 @@ fn json(alert: &Alert, revision: i64) -> Value {
         "retro": alert.retro,
         "late_row": alert.late_row,
         "time_suspect": alert.time_suspect,
+        "recheck_at": alert.recheck_at.map(moment),
+        "not_rechecked": alert.not_rechecked,
         "recurrences": alert.recurrences,
         "timeline": timeline,
     })
@@ -449,14 +456,16 @@ pub(crate) async fn acknowledge(
                 )
                 .optional()?;
             let subject = found.and_then(|(site, device, body)| {
-                Some((SiteId::stored(&site).ok()?, DeviceId::new(&device).ok()?, body))
+                let site = SiteId::stored(&site).ok()?;
+                let subject = subject_of(&site, &device, &body)?;
+                Some((site, subject, body))
             });
-            let Some((site, device, body)) = subject else {
+            let Some((site, subject, body)) = subject else {
                 return Ok(Err(AcknowledgeError::NotFound));
             };
             let mut evaluation = Evaluation::default();
             let context = Context { connection: transaction, rules: &rules, now };
-            let engine = evaluation.engine(transaction, &site, &device)?;
+            let engine = evaluation.engine(transaction, &site, &subject)?;
             match engine.acknowledge(id, &by, reason, &note, now) {
                 Ok(alert) => {
                     let detail = json!({"reason": reason.name(), "note": note});
@@ -471,6 +480,15 @@ pub(crate) async fn acknowledge(
             }
         })
         .await
+}
+
+/// Whom an alert is about.
+fn subject_of(site: &SiteId, device: &str, body: &str) -> Option<Subject> {
+    let body: Value = serde_json::from_str(body).unwrap_or_default();
+    match body.get("patient").and_then(Value::as_str) {
+        Some(key) => PatientKey::new(key).ok().map(Subject::Patient),
+        None => DeviceId::new(device).ok().map(|device| Subject::unbound(site, &device)),
+    }
 }
 
 /// Why an alert that the rules have forgotten cannot be acknowledged: it is over, and somebody may
@@ -518,19 +536,18 @@ pub(crate) async fn pass_time(
                 .prepare_cached("SELECT site, device FROM engine WHERE due_ms <= ?1")?
                 .query_map([now.unix_ms()], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
-            for (site, device) in subjects {
-                let (Ok(site), Ok(device)) = (SiteId::stored(&site), DeviceId::new(&device)) else {
-                    continue;
-                };
-                if due.engines.contains_key(&(site.clone(), device.clone())) {
+            for (site, name) in subjects {
+                let Ok(site) = SiteId::stored(&site) else { continue };
+                let Some(subject) = Subject::from_name(&site, &name) else { continue };
+                if due.engines.contains_key(&(site.clone(), subject.clone())) {
                     continue; // Its box was just lost; its deadline is still to come.
                 }
-                let mut engine = load(transaction, &site, &device)?;
+                let mut engine = load(transaction, &site, &subject)?;
                 if engine.next_deadline(&rules).is_some_and(|deadline| deadline <= now) {
                     let changed = engine.on_time(&rules, now);
                     due.note(changed);
                 }
-                due.engines.insert((site, device), engine);
+                due.engines.insert((site, subject), engine);
             }
             Ok((super::alerts::store(context, due)?, sites))
         })

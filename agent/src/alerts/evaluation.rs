@@ -16,6 +16,7 @@ use model::{
 };
 use rules::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId},
+    binding::Subject,
     engine::{Engine, ReadingInput},
     freshness::{BoxTime, Clocks, Freshness, Position},
     rule::RuleSet,
@@ -54,7 +55,8 @@ impl Evaluation {
             let engine = serde_json::from_value(state.clone()).unwrap_or_else(|error| {
                 tracing::error!(%device, %error,
                     "Rule states cannot be read; they begin anew with the open alerts.");
-                Engine::rescued(site.clone(), device.clone(), &state.to_string())
+                let subject = Subject::unbound(&site, &device);
+                Engine::rescued(site.clone(), subject, &state.to_string())
             });
             Some((device, engine))
         };
@@ -197,7 +199,8 @@ impl Evaluation {
                 let idle = idle.map(|(device, _)| device.clone())?;
                 self.engines.remove(&idle);
             }
-            let engine = Engine::new(self.site.clone(), device.clone());
+            let subject = Subject::unbound(&self.site, device);
+            let engine = Engine::new(self.site.clone(), subject);
             self.engines.insert(device.clone(), engine);
         }
         Some((self.engines.get_mut(device)?, &self.rules))
@@ -207,7 +210,8 @@ impl Evaluation {
     fn begin_anew(&mut self) {
         for (device, engine) in &mut self.engines {
             let state = serde_json::to_string(engine).unwrap_or_default();
-            *engine = Engine::rescued(self.site.clone(), device.clone(), &state);
+            let subject = Subject::unbound(&self.site, device);
+            *engine = Engine::rescued(self.site.clone(), subject, &state);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Alerts: what a nurse sees, how it lives, who has it in hand.
 
+use crate::binding::PatientKey;
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     alarm::Priority,
@@ -213,8 +214,11 @@ pub struct Alert {
     pub id: AlertId,
     /// Site of the device.
     pub site: SiteId,
-    /// The device.
+    /// The device that raised it; of several the one with the most urgent rule.
     pub device: DeviceId,
+    /// The patient whose device it is.
+    #[serde(default)]
+    pub patient: Option<PatientKey>,
     /// What belongs together: `hr_low`, `bp_high`.
     pub family: String,
     /// Rules that hold, the most urgent first.
@@ -253,6 +257,12 @@ pub struct Alert {
     /// A clock was wrong: when it began is what the county made of it.
     #[serde(default)]
     pub time_suspect: bool,
+    /// When a spot value should have been measured again.
+    #[serde(default)]
+    pub recheck_at: Option<WallTime>,
+    /// That time is long over, and nobody has.
+    #[serde(default)]
+    pub not_rechecked: bool,
     /// How often it came back.
     pub recurrences: u32,
     /// Its story.

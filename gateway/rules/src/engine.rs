@@ -1,31 +1,38 @@
-//! Runs the rules for one device: readings, device alarms and status in, changed alerts out.
+//! Runs the rules for one subject: readings, device alarms and status in, changed alerts out.
 //!
-//! Not here: patients. Until one is bound, the device is the subject and the rules are those of
-//! adults.
+//! Not here: which device is whose (`binding`); whoever feeds an engine asks there.
 //!
 //! # Invariants
 //! - a reading older than the last evaluated of its series never touches a live alert
 //! - the passing of time alone never completes a sustain
 //! - suppression stops new alerts and clears nothing
+//! - what a device said ends when it leaves, and never silently
 
 mod alarms;
 mod audit;
+mod device;
 mod identity;
 mod judge;
 pub(crate) mod late;
 mod life;
+mod score;
 mod series;
 mod silence;
+mod stored;
+
+pub use device::Moved;
 
 use crate::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState},
+    binding::Subject,
     freshness::{BoxClock, BoxTime, Clocks, Freshness, Moment},
+    population::{Facts, Profile},
     rule::{RuleSet, TechnicalRule},
 };
-use alarms::{Doubt, Held};
+use device::Device;
 use identity::Identity;
 use judge::Latest;
-use life::{Episode, Firing};
+use life::{Episode, Firing, Whose};
 use model::{
     alarm::Priority,
     decimal::Decimal,
@@ -38,11 +45,12 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use series::Series;
-use silence::Silence;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A late spot value may still raise an alert when it is at most this old (late data, row 5).
 const SPOT_TELLS_PRESENT_MS: i64 = 4 * 3_600_000;
+/// The rule of a patient whose age nobody knows.
+const AGE_RULE: &str = "TECH-AGE-UNKNOWN";
 
 /// A reading group to evaluate. Whoever feeds it puts those of one moment in order.
 #[derive(Clone, Copy, Debug)]
@@ -55,78 +63,99 @@ pub struct ReadingInput<'a> {
     pub freshness: Freshness,
 }
 
-/// What the rules know of one device.
+/// What the rules know of one subject.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(from = "stored::Stored")]
 pub struct Engine {
     site: SiteId,
-    device: DeviceId,
-    kind: Option<DeviceKind>,
+    subject: Subject,
+    /// What decides which rules apply.
+    profile: Profile,
+    /// What of it was so at the newest reading, and when that was.
+    facts: Option<(WallTime, Facts)>,
+    /// What is known of each device of the subject.
+    devices: BTreeMap<DeviceId, Device>,
     /// Rule and series → where it stands.
     series: BTreeMap<String, Series>,
-    /// Series → `t_meas` of its newest evaluated reading.
-    newest: BTreeMap<String, WallTime>,
     /// Series → `t_meas` of its newest reading with a value: a gap is the time without one.
-    #[serde(default)]
     valued: BTreeMap<String, WallTime>,
-    /// Ranks of the heart-rate class: `t_meas` of the last value, and whether the sensor is on.
-    ranks: BTreeMap<u8, (WallTime, bool)>,
-    /// The rank in use.
+    /// Class → `t_meas` of its newest spot value.
+    spots: BTreeMap<String, WallTime>,
+    /// The rank of the heart-rate class in use.
     rank: Option<u8>,
     /// Class → latest value, for rules that need two.
     latest: BTreeMap<String, Latest>,
-    /// Device alarms that hold, by code.
-    alarms: BTreeMap<String, Held>,
-    /// Which of them may be over.
-    doubt: Option<Doubt>,
-    /// Nothing is heard of it.
-    silence: Option<Silence>,
-    /// Where its last status was: an older one changes nothing.
-    #[serde(default)]
-    status_at: Option<(String, u64, u32)>,
-    /// How far the device's clock is ahead of the county's, as it said last, and when.
-    #[serde(default)]
-    clock_ahead: Option<(WallTime, i64)>,
+    /// When the newest complete observation set was.
+    scored_at: Option<WallTime>,
     /// The clock of the box, when this is its engine.
-    #[serde(default)]
     box_clock: BoxClock,
     /// Which box it was, when this is its engine.
-    #[serde(default)]
     identity: Identity,
     /// The edge box is out of reach since.
-    #[serde(default)]
     box_lost: Option<WallTime>,
     /// Its alerts became unknown with the box, and it has not been heard since.
-    #[serde(default)]
     cut_off: bool,
-    /// Family → what fires and the alert.
+    /// Family → what fires and the alert. Technical ones of a patient's devices are by device.
     episodes: BTreeMap<String, Episode>,
 }
 
 impl Engine {
-    /// A device nobody has heard of.
+    /// A subject nobody has heard of.
     #[must_use]
-    pub fn new(site: SiteId, device: DeviceId) -> Self {
+    pub fn new(site: SiteId, subject: Subject) -> Self {
         Self {
             site,
-            device,
-            kind: None,
+            subject,
+            profile: Profile::default(),
+            facts: None,
+            devices: BTreeMap::new(),
             series: BTreeMap::new(),
-            newest: BTreeMap::new(),
             valued: BTreeMap::new(),
-            ranks: BTreeMap::new(),
+            spots: BTreeMap::new(),
             rank: None,
             latest: BTreeMap::new(),
-            alarms: BTreeMap::new(),
-            doubt: None,
-            silence: None,
-            status_at: None,
-            clock_ahead: None,
+            scored_at: None,
             box_clock: BoxClock::default(),
             identity: Identity::default(),
             box_lost: None,
             cut_off: false,
             episodes: BTreeMap::new(),
         }
+    }
+
+    /// Whom its alerts are about.
+    #[must_use]
+    pub const fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
+    /// What decides which rules apply.
+    #[must_use]
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// Another profile holds from now on; hands out the alerts that changed.
+    ///
+    /// What fires by a rule that does not apply any more ends; one that applies since now waits for
+    /// the next reading.
+    pub fn set_profile(&mut self, rules: &RuleSet, now: WallTime, profile: Profile) -> Vec<Alert> {
+        self.profile = profile;
+        let mut touched = BTreeSet::new();
+        self.facts_at(rules, now, &mut touched);
+        let is_patient = self.subject.patient().is_some();
+        if let Some(rule) = rules.technical(AGE_RULE).filter(|_| is_patient) {
+            let episode = self.episodes.entry(rule.family.clone()).or_default();
+            let step = rule.steps(self.profile.monitored).next();
+            match step.filter(|_| self.profile.birth.is_none()) {
+                Some(step) => episode.fire(rule.id.clone(), technical(rule, step.priority, now)),
+                None => episode.cease(&rule.id),
+            }
+            touched.insert(rule.family.clone());
+        }
+        let mut changed = self.settle(now, now, touched, false);
+        changed.extend(self.on_time(rules, now));
+        changed
     }
 
     /// Takes in a reading group; hands out the alerts that changed.
@@ -149,16 +178,18 @@ impl Engine {
         for reading in &group.readings {
             self.take(rules, group, reading, t_meas, (spot, !fresh), &mut touched);
         }
+        let device = &group.device;
         let speaks = group.readings.iter().any(|reading| reading.value != Err(NoData::Silent));
-        if fresh && speaks && self.is_after_silence(t_meas.at) {
-            self.end_silence(rules, now, &mut touched);
+        if fresh && speaks && self.is_after_silence(device, t_meas.at) {
+            self.end_silence(rules, now, device, &mut touched);
         }
-        let mut changed = self.settle(rules, now, t_meas.at, touched);
+        let silent = self.is_silent(rules, device);
+        let mut changed = self.settle(now, t_meas.at, touched, silent);
         if !fresh {
             self.ask_for_recheck(now, age_ms, &mut changed);
         }
         if fresh && speaks {
-            changed.extend(self.known_again(now));
+            changed.extend(self.known_again(now, device));
         }
         changed
     }
@@ -166,8 +197,8 @@ impl Engine {
     /// What of a state that cannot be read any more must not be lost: its alerts that are not
     /// closed. They are unknown until something speaks for them, or a person has them in hand.
     #[must_use]
-    pub fn rescued(site: SiteId, device: DeviceId, stored: &str) -> Self {
-        let mut engine = Self::new(site, device);
+    pub fn rescued(site: SiteId, subject: Subject, stored: &str) -> Self {
+        let mut engine = Self::new(site, subject);
         let state: serde_json::Value = serde_json::from_str(stored).unwrap_or_default();
         let episodes = state.get("episodes").and_then(serde_json::Value::as_object);
         for (family, episode) in episodes.into_iter().flatten() {
@@ -180,7 +211,7 @@ impl Engine {
         engine
     }
 
-    /// What is known of the clocks between this device and the county, with what the group says.
+    /// What is known of the clocks between its device and the county, with what the group says.
     ///
     /// How far a device says that its own clock is ahead of its box is good for what it stamped,
     /// however late it arrives, and whatever becomes of the clock of the box. Where nobody knows
@@ -189,15 +220,16 @@ impl Engine {
         let at = of_box.observed(group.observed.at, now).at;
         let said = group.readings.iter().find(|reading| reading.metric == Metric::CLOCK_OFFSET);
         let is_placed = !matches!(of_box.of_box, BoxTime::Before(_));
-        let newest = is_placed && self.clock_ahead.is_none_or(|(heard, _)| heard <= at);
+        let device = self.device(&group.device);
+        let newest = is_placed && device.clock_ahead.is_none_or(|(heard, _)| heard <= at);
         if let Some((ahead, _)) = said.and_then(Reading::canonical).filter(|_| newest) {
             let ahead_ms = in_ms(ahead).map(|ms| ms.saturating_add(of_box.box_ahead_ms()));
-            self.clock_ahead = ahead_ms.map(|ahead_ms| (at, ahead_ms));
+            device.clock_ahead = ahead_ms.map(|ahead_ms| (at, ahead_ms));
         }
         Clocks {
             of_box: of_box.of_box,
-            device_ahead_ms: self.clock_ahead.map(|(_, ahead_ms)| ahead_ms),
-            tells_at_once: matches!(self.kind, Some(DeviceKind::Cuff | DeviceKind::Monitor)),
+            device_ahead_ms: device.clock_ahead.map(|(_, ahead_ms)| ahead_ms),
+            tells_at_once: matches!(device.kind, Some(DeviceKind::Cuff | DeviceKind::Monitor)),
         }
     }
 
@@ -214,11 +246,12 @@ impl Engine {
         let reading = Reading::number(Metric::CLOCK_OFFSET, ahead, Unit::SECOND);
         let observed = Observed { at: now, quality: ClockQuality::Unknown };
         let mut touched = BTreeSet::new();
-        let group = ReadingGroup::new(self.device.clone(), observed, vec![reading]);
+        let group = ReadingGroup::new(DeviceId::from(&self.site), observed, vec![reading]);
         for reading in &group.readings {
             self.take(rules, &group, reading, Moment::sure(now), (false, false), &mut touched);
         }
-        self.settle(rules, now, now, touched)
+        let silent = self.is_silent(rules, &group.device);
+        self.settle(now, now, touched, silent)
     }
 
     /// A person has an alert in hand.
@@ -247,20 +280,90 @@ impl Engine {
             .filter(|alert| alert.state != AlertState::Closed)
     }
 
-    /// Turns what fires now into alerts.
+    /// Ends every alert, as when the patient is discharged; hands out those that changed.
+    pub fn close(&mut self, now: WallTime, why: &str) -> Vec<Alert> {
+        self.series.clear();
+        self.episodes.values_mut().flat_map(|episode| episode.end(now, now, why, true)).collect()
+    }
+
+    fn device(&mut self, id: &DeviceId) -> &mut Device {
+        self.devices.entry(id.clone()).or_default()
+    }
+
+    /// The name of something of a device: one that is its own subject needs none of its own.
+    fn name(&self, device: &DeviceId, what: &str) -> String {
+        match self.subject {
+            Subject::Patient(_) => format!("{device}|{what}"),
+            Subject::Device(_) | Subject::Box => what.to_owned(),
+        }
+    }
+
+    /// Where a family of technical alerts of a device is: their subject is the device.
+    fn technical_key(&self, family: &str, device: &DeviceId) -> String {
+        match self.subject {
+            Subject::Patient(_) => format!("{family}|{device}"),
+            Subject::Device(_) | Subject::Box => family.to_owned(),
+        }
+    }
+
+    /// Whose the alerts under a key are, and their family.
+    fn whose<'k>(&self, key: &'k str) -> (Whose, &'k str) {
+        let (family, of_device) = key.split_once('|').unwrap_or((key, ""));
+        let device = match &self.subject {
+            Subject::Device(device) => device.clone(),
+            Subject::Box => DeviceId::from(&self.site),
+            Subject::Patient(_) => DeviceId::new(of_device).unwrap_or_else(|_| {
+                let first = self.devices.keys().next();
+                first.cloned().unwrap_or_else(|| DeviceId::from(&self.site))
+            }),
+        };
+        let patient = self.subject.patient();
+        let subject = match patient.filter(|_| of_device.is_empty()) {
+            Some(key) => key.to_string(),
+            None => device.to_string(),
+        };
+        (Whose { site: self.site.clone(), subject, patient: patient.cloned(), device }, family)
+    }
+
+    /// What decides about rules at that moment. Where that is news, what fires by rules that do not
+    /// apply any more ends.
+    fn facts_at(&mut self, rules: &RuleSet, at: WallTime, touched: &mut BTreeSet<String>) -> Facts {
+        let facts = self.profile.facts(rules, at);
+        match &self.facts {
+            Some((newest, _)) if at < *newest => return facts,
+            Some((_, known)) if *known == facts => {}
+            _ => {
+                let stands = |id: &str| match rules.threshold(id) {
+                    Some(rule) => rules.is_in_force(rule, &facts),
+                    None => rules.knows(id),
+                };
+                self.series.retain(|key, _| key.split('|').next().is_some_and(stands));
+                for (key, episode) in &mut self.episodes {
+                    let before = episode.firing.len();
+                    episode.firing.retain(|key, firing| key.is_empty() || stands(&firing.rule));
+                    if episode.firing.len() != before {
+                        touched.insert(key.clone());
+                    }
+                }
+            }
+        }
+        self.facts = Some((at, facts.clone()));
+        facts
+    }
+
+    /// Turns what fires now into alerts; `silent`: the device that said so is not heard.
     fn settle(
         &mut self,
-        rules: &RuleSet,
         now: WallTime,
         t_meas: WallTime,
         touched: BTreeSet<String>,
+        silent: bool,
     ) -> Vec<Alert> {
-        let silent = self.silence.is_some() && self.silence_rule(rules).is_some();
         let mut changed = Vec::new();
-        for family in touched {
-            let (site, device) = (self.site.clone(), self.device.clone());
-            if let Some(episode) = self.episodes.get_mut(&family) {
-                changed.extend(episode.settle(site, device, &family, now, t_meas, silent));
+        for key in touched {
+            let (whose, family) = self.whose(&key);
+            if let Some(episode) = self.episodes.get_mut(&key) {
+                changed.extend(episode.settle(&whose, family, now, t_meas, silent));
             }
         }
         changed
@@ -271,6 +374,10 @@ impl Engine {
 fn in_ms(seconds: Decimal) -> Option<i64> {
     let shift = u32::try_from(i32::from(seconds.exponent()) + 3).ok()?;
     seconds.mantissa().checked_mul(10_i64.checked_pow(shift)?)
+}
+
+fn after(at: WallTime, ms: i64) -> WallTime {
+    WallTime::from_unix_ms(at.unix_ms().saturating_add(ms))
 }
 
 fn technical(rule: &TechnicalRule, priority: Priority, since: WallTime) -> Firing {

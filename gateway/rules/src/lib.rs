@@ -1,11 +1,14 @@
 //! When an alert is raised, and how it lives: thresholds and transitions, pure.
 //!
-//! Not here: the database, clocks, who is told. The county feeds one [`engine::Engine`] per device
-//! and stores its state beside the records it was fed.
+//! Not here: the database, clocks, who is told. County and agent feed one [`engine::Engine`] per
+//! subject and store its state beside the records it was fed.
 //!
 //! - [`rule`]: the rule set, read and checked
+//! - [`population`]: which rules apply to whom
 //! - [`binding`]: which device is whose, and whom alerts are about
 //! - [`freshness`]: `t_meas`, and the class fresh, late or backfill
+//! - [`news2`]: the early warning score
+//! - [`follow_up`]: targets of the programmes, which never sound
 //! - [`alert`]: alerts, their states, who acknowledged them
 //! - [`engine`]: readings in, changed alerts out
 //! - [`retro`]: the pass over what came late
@@ -13,13 +16,16 @@
 //! # Invariants
 //! - the same readings and the same rule set give the same alerts with the same ids
 //! - values are compared as they are printed
-//! - one device, one family, one alert; its id never changes
+//! - one subject, one family, one alert; its id never changes
 //! - late readings never raise an alert as if they were new
 
 pub mod alert;
 pub mod binding;
 mod compare;
 pub mod engine;
+pub mod follow_up;
 pub mod freshness;
+pub mod news2;
+pub mod population;
 pub mod retro;
 pub mod rule;

@@ -1,19 +1,15 @@
 //! The rule set: read from JSON, checked for what its schema cannot say.
 //!
-//! Read here: the threshold rules of unbound adults, device events and technical rules. Rules of
-//! other populations, follow-up rules and scores are checked and kept for the day patients are
-//! bound.
+//! Not here: which of them apply to whom (`population`).
 
-use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class, units::Unit};
+use crate::population::{Ages, Population};
+use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class};
 use serde::Deserialize;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 use thiserror::Error;
 
-/// Largest rule set: the default one has 70 kB.
-const RULES_LEN_MAX: usize = 1 << 20;
+mod read;
+mod written;
 
 /// One mistake of a rule set.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -43,7 +39,13 @@ fn shown(mistakes: &[RuleMistake]) -> String {
 #[derive(Clone, Debug)]
 pub struct RuleSet {
     version: String,
+    populations: Vec<Population>,
     thresholds: Vec<Threshold>,
+    /// Where the threshold rule of an id is.
+    places: BTreeMap<String, usize>,
+    follow_ups: Vec<FollowUpRule>,
+    scores: Vec<ScoreRule>,
+    spot: SpotDefaults,
     events: BTreeMap<String, EventRule>,
     technical: BTreeMap<String, TechnicalRule>,
     intervals: BTreeMap<DeviceKind, f64>,
@@ -51,19 +53,25 @@ pub struct RuleSet {
 
 /// How a value is compared.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-pub(crate) enum Op {
+pub enum Op {
+    /// Below.
     #[serde(rename = "<")]
     Less,
+    /// At or below.
     #[serde(rename = "<=")]
     LessOrEqual,
+    /// Above.
     #[serde(rename = ">")]
     Greater,
+    /// At or above.
     #[serde(rename = ">=")]
     GreaterOrEqual,
 }
 
 impl Op {
-    pub(crate) const fn sign(self) -> &'static str {
+    /// As it is printed.
+    #[must_use]
+    pub const fn sign(self) -> &'static str {
         match self {
             Self::Less => "<",
             Self::LessOrEqual => "≤",
@@ -78,15 +86,29 @@ impl Op {
 pub(crate) struct Threshold {
     pub(crate) id: String,
     pub(crate) class: Class,
+    /// The bit of its population.
+    pub(crate) population: u64,
+    pub(crate) ages: Ages,
+    /// Only while oxygen is given, or is not.
+    pub(crate) on_oxygen: Option<bool>,
+    /// Rules of overlays that take its place.
+    pub(crate) replaced_by: Vec<String>,
     pub(crate) op: Op,
     pub(crate) limit: Decimal,
+    /// The limit rises by this with each completed year.
+    per_year: Decimal,
     pub(crate) priority: Priority,
     pub(crate) family: String,
     pub(crate) sustain_ms: i64,
     /// For streams: the value that clears, held this long.
     pub(crate) clear: Option<(Op, Decimal, i64)>,
+    /// For spot readings: when it should be measured again, and when it says that nobody did.
+    pub(crate) recheck_ms: i64,
+    pub(crate) rechecked_within_ms: i64,
     pub(crate) suppress_lead_off: bool,
     pub(crate) suppress_probe_off: bool,
+    /// A cuff on the same limb takes an oximeter's pulse away.
+    pub(crate) suppress_cuff: bool,
     pub(crate) promote: Option<Promote>,
     pub(crate) also: Option<Also>,
     pub(crate) message_zh: String,
@@ -108,6 +130,65 @@ pub(crate) struct Also {
     pub(crate) op: Op,
     pub(crate) limit: Decimal,
     pub(crate) window_ms: i64,
+}
+
+impl Threshold {
+    /// Its limit for somebody of so many completed years.
+    pub(crate) fn limit_at(&self, years: u32) -> Decimal {
+        let rise = sum(Decimal::ZERO, self.per_year, i64::from(years));
+        rise.and_then(|rise| sum(self.limit, rise, 1)).unwrap_or(self.limit)
+    }
+
+    /// The value that clears, where a person has set another limit: as far from it as by default.
+    pub(crate) fn clears_at(&self, limit: Decimal) -> Option<(Op, Decimal, i64)> {
+        let (op, value, hold_ms) = self.clear?;
+        let moved = sum(limit, self.limit, -1).and_then(|moved| sum(value, moved, 1));
+        Some((op, moved.unwrap_or(value), hold_ms))
+    }
+}
+
+/// `a + times × b`.
+fn sum(a: Decimal, b: Decimal, times: i64) -> Option<Decimal> {
+    let exponent = a.exponent().min(b.exponent());
+    let scaled = |it: Decimal| {
+        let shift = u32::try_from(i32::from(it.exponent()) - i32::from(exponent)).ok()?;
+        it.mantissa().checked_mul(10_i64.checked_pow(shift)?)
+    };
+    Decimal::new(scaled(a)?.checked_add(scaled(b)?.checked_mul(times)?)?, exponent)
+}
+
+/// For spot readings where a rule says nothing of its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct SpotDefaults {
+    recheck_ms: i64,
+    rechecked_within_ms: i64,
+}
+
+/// A target of a follow-up programme: never an alert.
+#[derive(Clone, Debug)]
+pub(crate) struct FollowUpRule {
+    pub(crate) rule: Threshold,
+    /// Visits in a row that are out of target.
+    pub(crate) consecutive: u32,
+    /// Only a reading of that meal.
+    pub(crate) meal: Option<String>,
+    /// Only when a person confirms that it was two hours after the meal.
+    pub(crate) two_hours: bool,
+}
+
+/// What a score becomes.
+#[derive(Clone, Debug)]
+pub(crate) struct ScoreRule {
+    pub(crate) id: String,
+    pub(crate) population: u64,
+    pub(crate) ages: Ages,
+    pub(crate) item_equals: Option<u32>,
+    pub(crate) at_least: Option<u32>,
+    pub(crate) at_most: Option<u32>,
+    pub(crate) priority: Priority,
+    pub(crate) family: String,
+    pub(crate) message_zh: String,
+    pub(crate) message_en: String,
 }
 
 /// What a device alarm becomes.
@@ -137,7 +218,7 @@ pub(crate) struct TechnicalRule {
     pub(crate) absolute: bool,
     pub(crate) kinds: Vec<DeviceKind>,
     pub(crate) family: String,
-    pub(crate) steps: Vec<Step>,
+    steps: Vec<Step>,
     pub(crate) message_zh: String,
     pub(crate) message_en: String,
 }
@@ -146,69 +227,39 @@ pub(crate) struct TechnicalRule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) priority: Priority,
-    pub(crate) after_ms: i64,
+    after_ms: i64,
+    /// Not before so many expected intervals.
+    after_intervals: u32,
     pub(crate) test: Option<(Op, Decimal)>,
-    /// Only for a patient marked "monitored": an unbound device has none.
-    pub(crate) conditional: bool,
+    /// Only for a patient marked "monitored", or a box that serves one.
+    monitored: Option<bool>,
 }
 
 impl RuleSet {
-    /// Reads and checks a rule set.
-    ///
-    /// # Errors
-    /// All mistakes at once, each with its rule's id.
-    pub fn from_json(text: &str) -> Result<Self, RuleSetError> {
-        let mut mistakes = Vec::new();
-        let file = parse(text, &mut mistakes);
-        let Some(File { meta, expected_interval_s, rules }) = file else {
-            return Err(RuleSetError(mistakes));
-        };
-        let mut set = Self {
-            version: meta.version,
-            thresholds: Vec::new(),
-            events: BTreeMap::new(),
-            technical: BTreeMap::new(),
-            intervals: BTreeMap::new(),
-        };
-        for (kind, interval) in expected_interval_s {
-            if let (Some(kind), Some(interval)) = (DeviceKind::from_name(&kind), interval) {
-                set.intervals.insert(kind, interval);
-            }
-        }
-        let ids: BTreeSet<&str> = rules.iter().map(id_of).collect();
-        let mut seen = BTreeSet::new();
-        for (number, rule) in (1..).zip(&rules) {
-            let id = id_of(rule);
-            let again = !seen.insert(id);
-            let line = line_of(text, id, if again { 2 } else { 1 });
-            let name = if id.is_empty() { format!("rule {number}") } else { id.to_owned() };
-            let mut note =
-                |mistake| mistakes.push(RuleMistake { line, text: format!("{name}: {mistake}") });
-            if again {
-                note("another rule has the same id; give each its own".to_owned());
-            }
-            let rule = match RawRule::deserialize(rule) {
-                Ok(rule) => rule,
-                Err(error) => {
-                    note(format!("is not of the form of rules.schema.json: {error}; correct it"));
-                    continue;
-                }
-            };
-            for target in rule.overrides.iter().filter(|target| !ids.contains(target.as_str())) {
-                note(format!("overrides {target}, which is no rule; name one of this file"));
-            }
-            if let Err(mistake) = set.add(rule) {
-                note(mistake);
-            }
-        }
-        mistakes.sort();
-        if mistakes.is_empty() { Ok(set) } else { Err(RuleSetError(mistakes)) }
-    }
-
     /// Its version.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    pub(crate) fn populations(&self) -> &[Population] {
+        &self.populations
+    }
+
+    pub(crate) fn all_thresholds(&self) -> impl Iterator<Item = &Threshold> {
+        self.thresholds.iter()
+    }
+
+    pub(crate) fn threshold(&self, id: &str) -> Option<&Threshold> {
+        self.thresholds.get(*self.places.get(id)?)
+    }
+
+    pub(crate) fn follow_ups(&self) -> &[FollowUpRule] {
+        &self.follow_ups
+    }
+
+    pub(crate) fn scores(&self) -> &[ScoreRule] {
+        &self.scores
     }
 
     /// Threshold rules that name this class.
@@ -226,7 +277,20 @@ impl RuleSet {
 
     /// Whether a threshold rule of that id is of that family.
     pub(crate) fn is_of_family(&self, id: &str, family: &str) -> bool {
-        self.thresholds.iter().any(|rule| rule.id == id && rule.family == family)
+        self.threshold(id).is_some_and(|rule| rule.family == family)
+    }
+
+    /// Whether a rule has that id.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.places.contains_key(id)
+            || self.events.contains_key(id)
+            || self.technical.contains_key(id)
+            || self.scores.iter().any(|rule| rule.id == id)
+    }
+
+    /// Whether a family is of technical rules: their subject is the device.
+    pub(crate) fn is_technical(&self, family: &str) -> bool {
+        self.technical.values().any(|rule| rule.family == family)
     }
 
     pub(crate) fn event(&self, id: &str) -> Option<&EventRule> {
@@ -249,130 +313,19 @@ impl RuleSet {
 
     /// Three expected intervals of that kind, in milliseconds: a longer gap begins a sustain anew.
     pub(crate) fn gap_ms(&self, kind: Option<DeviceKind>) -> i64 {
+        self.intervals_ms(kind, 3)
+    }
+
+    fn intervals_ms(&self, kind: Option<DeviceKind>, count: u32) -> i64 {
         let interval = kind.and_then(|kind| self.intervals.get(&kind)).copied().unwrap_or(1.0);
         // Intervals are seconds; the schema keeps them above zero.
-        let ms = std::time::Duration::try_from_secs_f64(interval * 3.0).unwrap_or_default();
-        i64::try_from(ms.as_millis()).unwrap_or(i64::MAX)
+        let interval = std::time::Duration::try_from_secs_f64(interval).unwrap_or_default();
+        i64::try_from(interval.saturating_mul(count).as_millis()).unwrap_or(i64::MAX)
     }
 
-    fn add(&mut self, rule: RawRule) -> Result<(), String> {
-        match rule.kind.as_str() {
-            "threshold" => self.add_threshold(rule),
-            "device_event" => {
-                let event = EventRule {
-                    priority: rule.priority()?,
-                    from_device: rule.priority_from_device,
-                    id: rule.id.clone(),
-                    family: rule.family,
-                    message_zh: rule.message_zh,
-                    message_en: rule.message_en,
-                };
-                self.events.insert(rule.id, event);
-                Ok(())
-            }
-            "technical" => self.add_technical(rule),
-            "score" => Ok(()),
-            other => Err(format!("the type {other} is not known")),
-        }
-    }
-
-    fn add_threshold(&mut self, rule: RawRule) -> Result<(), String> {
-        let class = class_in(rule.class.as_deref(), rule.unit.as_deref())?;
-        let (Some(op), Some(threshold)) = (rule.op, &rule.threshold) else {
-            return Err("has no op or no threshold".to_owned());
-        };
-        let limit = decimal(threshold.base)?;
-        let clear = match &rule.clear {
-            Some(Clear {
-                op: ClearOp::Value(clear),
-                value: Some(value),
-                hold_s: Some(hold),
-                ..
-            }) => {
-                let value = decimal(*value)?;
-                let safe = match op {
-                    Op::Less | Op::LessOrEqual => value >= limit,
-                    Op::Greater | Op::GreaterOrEqual => value <= limit,
-                };
-                if !safe {
-                    return Err(format!(
-                        "clears at {value}, which is not on the safe side of {limit}"
-                    ));
-                }
-                Some((*clear, value, hold * 1000))
-            }
-            _ => None,
-        };
-        let also = match &rule.also {
-            None => None,
-            Some(also) => Some(Also {
-                class: class_in(Some(&also.class), Some(&also.unit))?,
-                op: also.op,
-                limit: decimal(also.threshold.base)?,
-                window_ms: also.window_s * 1000,
-            }),
-        };
-        let adults = rule.population.as_deref() == Some("adult");
-        if !adults || rule.route.is_some() || rule.when.is_some() {
-            return Ok(());
-        }
-        let suppress = |what: &str| rule.suppress_if.iter().any(|reason| reason == what);
-        self.thresholds.push(Threshold {
-            class,
-            op,
-            limit,
-            priority: rule.priority()?,
-            sustain_ms: rule.sustain_s.unwrap_or_default() * 1000,
-            clear,
-            suppress_lead_off: suppress("lead_off"),
-            suppress_probe_off: suppress("probe_off"),
-            promote: rule.promote_on_confirm.as_ref().map(|promote| Promote {
-                to: promote.to,
-                after_ms: promote.after_s * 1000,
-                within_ms: promote.within_s * 1000,
-            }),
-            also,
-            id: rule.id,
-            family: rule.family,
-            message_zh: rule.message_zh,
-            message_en: rule.message_en,
-        });
-        Ok(())
-    }
-
-    fn add_technical(&mut self, rule: RawRule) -> Result<(), String> {
-        let class = match &rule.class {
-            None => None,
-            Some(class) => Some(class_in(Some(class), rule.unit.as_deref())?),
-        };
-        let mut steps = Vec::new();
-        for step in &rule.steps {
-            let test = match (step.op, &step.threshold) {
-                (Some(op), Some(threshold)) => Some((op, decimal(threshold.base)?)),
-                _ => None,
-            };
-            // "none" is a banner, not an alert.
-            if let Some(priority) = Priority::from_name(&step.priority) {
-                let conditional = step.when.is_some();
-                steps.push(Step { priority, after_ms: step.after_s * 1000, test, conditional });
-            }
-        }
-        let technical = TechnicalRule {
-            class,
-            absolute: rule.absolute,
-            kinds: rule
-                .device_kinds
-                .iter()
-                .filter_map(|kind| DeviceKind::from_name(kind))
-                .collect(),
-            family: rule.family,
-            steps,
-            message_zh: rule.message_zh,
-            message_en: rule.message_en,
-            id: rule.id.clone(),
-        };
-        self.technical.insert(rule.id, technical);
-        Ok(())
+    /// How long a step of a technical rule waits.
+    pub(crate) fn wait_ms(&self, step: &Step, kind: Option<DeviceKind>) -> i64 {
+        step.after_ms.max(self.intervals_ms(kind, step.after_intervals))
     }
 }
 
@@ -381,150 +334,12 @@ impl TechnicalRule {
     pub(crate) fn is_for(&self, kind: Option<DeviceKind>) -> bool {
         self.kinds.is_empty() || kind.is_some_and(|kind| self.kinds.contains(&kind))
     }
-}
 
-/// The file as JSON; its rules are looked at one by one.
-fn parse(text: &str, mistakes: &mut Vec<RuleMistake>) -> Option<File> {
-    if text.len() > RULES_LEN_MAX {
-        let text = format!("the file has {} bytes; at most 1 MiB are allowed", text.len());
-        mistakes.push(RuleMistake { line: 1, text });
-        return None;
+    /// Its steps for a patient who is monitored, or is not.
+    pub(crate) fn steps(&self, monitored: bool) -> impl DoubleEndedIterator<Item = &Step> {
+        let applies = move |step: &&Step| step.monitored.is_none_or(|wanted| wanted == monitored);
+        self.steps.iter().filter(applies)
     }
-    serde_json::from_str(text)
-        .map_err(|error| {
-            let text = format!("is not of the form of rules.schema.json: {error}; correct it");
-            mistakes.push(RuleMistake { line: error.line(), text });
-        })
-        .ok()
-}
-
-fn id_of(rule: &serde_json::Value) -> &str {
-    rule.get("id").and_then(serde_json::Value::as_str).unwrap_or_default()
-}
-
-/// The line of the nth rule with this id; 1 where it cannot be found.
-fn line_of(text: &str, id: &str, nth: usize) -> usize {
-    let wanted = format!("\"{id}\"");
-    let has_it = |line: &str| line.contains("\"id\"") && line.contains(&wanted);
-    (1..).zip(text.lines()).filter(|(_, line)| has_it(line)).nth(nth - 1).map_or(1, |(at, _)| at)
-}
-
-/// A number of the file as the decimal it is written as.
-fn decimal(number: f64) -> Result<Decimal, String> {
-    number.to_string().parse().map_err(|_| format!("{number} is no usable limit"))
-}
-
-fn class_in(class: Option<&str>, unit: Option<&str>) -> Result<Class, String> {
-    let name = class.unwrap_or_default();
-    let class = Class::from_name(name)
-        .ok_or_else(|| format!("the class {name} is not in the catalogue"))?;
-    let canonical = class.canonical_unit().map(Unit::as_str);
-    if canonical != unit {
-        return Err(format!(
-            "the unit is {}, the class {name} has {}",
-            unit.unwrap_or("none"),
-            canonical.unwrap_or("none")
-        ));
-    }
-    Ok(class)
-}
-
-#[derive(Deserialize)]
-struct File {
-    meta: Meta,
-    expected_interval_s: BTreeMap<String, Option<f64>>,
-    rules: Vec<serde_json::Value>,
-}
-
-#[derive(Deserialize)]
-struct Meta {
-    version: String,
-}
-
-/// Any rule, as written; what a type does not have is empty.
-#[derive(Deserialize)]
-struct RawRule {
-    id: String,
-    #[serde(rename = "type")]
-    kind: String,
-    family: String,
-    message_zh: String,
-    message_en: String,
-    class: Option<String>,
-    unit: Option<String>,
-    population: Option<String>,
-    op: Option<Op>,
-    threshold: Option<RawThreshold>,
-    priority: Option<String>,
-    sustain_s: Option<i64>,
-    clear: Option<Clear>,
-    #[serde(default)]
-    suppress_if: Vec<String>,
-    promote_on_confirm: Option<RawPromote>,
-    also: Option<RawAlso>,
-    route: Option<String>,
-    when: Option<serde_json::Value>,
-    #[serde(default)]
-    overrides: Vec<String>,
-    priority_from_device: Option<FromDevice>,
-    #[serde(default)]
-    steps: Vec<RawStep>,
-    #[serde(default)]
-    absolute: bool,
-    #[serde(default)]
-    device_kinds: Vec<String>,
-}
-
-impl RawRule {
-    fn priority(&self) -> Result<Priority, String> {
-        let name = self.priority.as_deref().unwrap_or_default();
-        Priority::from_name(name).ok_or_else(|| format!("the priority {name} is not known"))
-    }
-}
-
-#[derive(Deserialize)]
-struct RawThreshold {
-    base: f64,
-}
-
-#[derive(Deserialize)]
-struct Clear {
-    op: ClearOp,
-    value: Option<f64>,
-    hold_s: Option<i64>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum ClearOp {
-    Value(Op),
-    /// `next_reading_normal`.
-    Next(#[expect(dead_code, reason = "the schema allows one text only")] String),
-}
-
-#[derive(Deserialize)]
-struct RawPromote {
-    to: Priority,
-    after_s: i64,
-    within_s: i64,
-}
-
-#[derive(Deserialize)]
-struct RawAlso {
-    class: String,
-    op: Op,
-    threshold: RawThreshold,
-    unit: String,
-    window_s: i64,
-}
-
-#[derive(Deserialize)]
-struct RawStep {
-    priority: String,
-    after_s: i64,
-    op: Option<Op>,
-    threshold: Option<RawThreshold>,
-    when: Option<serde_json::Value>,
 }
 
 #[cfg(test)]
@@ -537,7 +352,9 @@ mod tests {
     fn the_default_rule_set_is_good() {
         let set = RuleSet::from_json(DEFAULT).unwrap();
         assert_eq!(set.version(), "0.2-draft");
-        assert_eq!(set.thresholds(Class::Hr).count(), 5);
+        let adult = crate::population::Profile::default();
+        let limits = set.limits_of(&adult, model::time::WallTime::from_unix_ms(0));
+        assert_eq!(limits.iter().filter(|limit| limit.class == Class::Hr).count(), 5);
         assert!(set.event("DEV-OCCL-DOWN").is_some() && set.technical("TECH-SILENT").is_some());
         assert_eq!(set.gap_ms(Some(DeviceKind::Pump)), 15_000);
     }

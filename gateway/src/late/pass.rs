@@ -144,8 +144,10 @@ pub(super) fn begin(
         from_ms: warm_ms,
         until_ms: until_ms.saturating_add(RUN_OUT_MS),
     });
-    let live = alerts::load(connection, site, device)?;
-    let pass = Pass::new(&live, WallTime::from_unix_ms(since_ms));
+    let since = WallTime::from_unix_ms(since_ms);
+    let subject = alerts::subject_at(connection, site, device, since)?;
+    let live = alerts::load(connection, site, &subject)?;
+    let pass = Pass::new(&live, since);
     let (site, device) = (site.clone(), device.clone());
     Ok(Some(Work { site, device, source, pass, apart: apart.into(), rest }))
 }
@@ -213,7 +215,8 @@ pub(super) fn end(
     pass.leave_out(told_by_the_box);
     let known = known(connection, &site, &device, pass.since())?;
     let mut evaluation = Evaluation::default();
-    let live = evaluation.engine(connection, &site, &device)?;
+    let subject = alerts::subject_at(connection, &site, &device, pass.since())?;
+    let live = evaluation.engine(connection, &site, &subject)?;
     let local = |at| clock::local(at, query::TIME_ZONE, now);
     let settled = pass.settle(rules, live, &known, now, local);
     for (id, alert) in &settled.joined {

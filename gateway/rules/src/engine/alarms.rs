@@ -1,6 +1,6 @@
 //! Device alarms: what a device itself signals becomes an alert.
 
-use super::{Engine, life::Firing, technical};
+use super::{Engine, device::Device, life::Firing, technical};
 use crate::{
     alert::Alert,
     freshness::{Freshness, Moment},
@@ -8,6 +8,7 @@ use crate::{
 };
 use model::{
     alarm::{AlarmPhase, DeviceAlarm, Priority},
+    id::DeviceId,
     metric::{Class, Metric},
     time::WallTime,
 };
@@ -59,49 +60,108 @@ impl Engine {
         let key = format!("{}|{}", alarm.code, alarm.channel.as_str());
         let id = alarm.kind.rule_id();
         let mut touched = BTreeSet::new();
-        if fresh && self.is_after_silence(at) {
-            self.end_silence(rules, now, &mut touched);
+        let device = &alarm.device;
+        if fresh && self.is_after_silence(device, at) {
+            self.end_silence(rules, now, device, &mut touched);
         }
         match alarm.phase {
             AlarmPhase::Start | AlarmPhase::Update => {
-                self.trust(&key);
-                let room = self.alarms.contains_key(&key) || self.alarms.len() < ALARMS_MAX;
+                let known = self.device(device);
+                known.trust(&key);
+                let room = known.alarms.contains_key(&key) || known.alarms.len() < ALARMS_MAX;
                 if room {
                     let (rule, source) = (id.to_owned(), alarm.source);
                     let held = Held { rule, since: at, source };
-                    let since = self.alarms.entry(key.clone()).or_insert(held).since;
-                    if let Some((family, mut firing)) = device_firing(rules, id, alarm, since) {
+                    let since = known.alarms.entry(key.clone()).or_insert(held).since;
+                    if let Some((family, mut firing)) = self.device_firing(rules, id, alarm, since)
+                    {
                         (firing.late, firing.time_suspect) = (!fresh, said.suspect);
-                        self.episodes.entry(family.clone()).or_default().fire(key, firing);
+                        let name = self.alarm_name(&family, device, &key);
+                        self.episodes.entry(family.clone()).or_default().fire(name, firing);
                         touched.insert(family);
                     }
                 }
             }
-            AlarmPhase::End => self.end_alarm(&key, &mut touched),
+            AlarmPhase::End => self.end_alarm(device, &key, &mut touched),
         }
-        let mut changed = self.settle(rules, now, at, touched);
+        let silent = self.is_silent(rules, device);
+        let mut changed = self.settle(now, at, touched, silent);
         if fresh {
-            changed.extend(self.known_again(now));
+            changed.extend(self.known_again(now, device));
         }
         changed
     }
 
-    pub(super) fn end_alarm(&mut self, key: &str, touched: &mut BTreeSet<String>) {
-        self.trust(key);
-        if self.alarms.remove(key).is_none() {
+    pub(super) fn end_alarm(
+        &mut self,
+        device: &DeviceId,
+        key: &str,
+        touched: &mut BTreeSet<String>,
+    ) {
+        let known = self.device(device);
+        known.trust(key);
+        if known.alarms.remove(key).is_none() {
             return;
         }
+        let names = [self.technical_key("", device), self.name(device, key)];
         for (family, episode) in &mut self.episodes {
-            if episode.is_firing(key) {
-                episode.cease(key);
+            let [own, name] = &names;
+            let name = if family.ends_with(own) && !own.is_empty() { key } else { name };
+            if episode.is_firing(name) {
+                episode.cease(name);
                 touched.insert(family.clone());
             }
         }
     }
 
-    /// The agent started anew, or the device was away: its alarms may have ended unheard. Those
-    /// that are up are said again.
+    /// What an alarm of a device is called in a family: technical ones are by device already.
+    fn alarm_name(&self, family: &str, device: &DeviceId, key: &str) -> String {
+        match family.contains('|') {
+            true => key.to_owned(),
+            false => self.name(device, key),
+        }
+    }
+
+    /// The agent started anew: alarms of its devices may have ended unheard. Those that are up are
+    /// said again.
     pub fn doubt_alarms(&mut self, now: WallTime) {
+        self.devices.values_mut().for_each(|device| device.doubt_alarms(now));
+    }
+
+    /// What a device alarm becomes, and the key of its family: a rule for its kind, or shown as sent.
+    fn device_firing(
+        &self,
+        rules: &RuleSet,
+        id: &str,
+        alarm: &DeviceAlarm,
+        since: WallTime,
+    ) -> Option<(String, Firing)> {
+        let (key, mut firing) = if let Some(rule) = rules.technical(id) {
+            let step = rule.steps(self.profile.monitored).next()?;
+            let sent = alarm.priority.filter(is_high);
+            let priority = step.priority.max(sent.unwrap_or(step.priority));
+            let key = self.technical_key(&rule.family, &alarm.device);
+            (key, technical(rule, priority, since))
+        } else {
+            let rule = rules.event(id).or_else(|| rules.event(OTHER_RULE))?;
+            let priority = device_priority(rule, alarm.priority);
+            let says = [&*rule.message_zh, &rule.message_en];
+            let mut firing = Firing::new(&rule.id, priority, since, says);
+            if rule.id == OTHER_RULE {
+                let said = if alarm.text.is_empty() { &alarm.code } else { &alarm.text };
+                firing.message_zh = format!("{} {said}", firing.message_zh);
+                firing.message_en = format!("{} {said}", firing.message_en);
+            }
+            (rule.family.clone(), firing)
+        };
+        (firing.metric, firing.device) = (alarm.source, Some(alarm.device.clone()));
+        Some((key, firing))
+    }
+}
+
+impl Device {
+    /// The device was away: its alarms may have ended unheard.
+    pub(super) fn doubt_alarms(&mut self, now: WallTime) {
         if !self.alarms.is_empty() {
             let until = WallTime::from_unix_ms(now.unix_ms().saturating_add(SAID_AGAIN_MS));
             self.doubt = Some(Doubt { alarms: self.alarms.keys().cloned().collect(), until });
@@ -127,32 +187,6 @@ impl Engine {
             alarm.rule == rule && alarm.since <= at && concerns
         })
     }
-}
-
-/// What a device alarm becomes: a rule for its kind, or shown as sent.
-fn device_firing(
-    rules: &RuleSet,
-    id: &str,
-    alarm: &DeviceAlarm,
-    since: WallTime,
-) -> Option<(String, Firing)> {
-    if let Some(rule) = rules.technical(id) {
-        let step = rule.steps.iter().find(|step| !step.conditional)?;
-        let priority = step.priority.max(alarm.priority.filter(is_high).unwrap_or(step.priority));
-        let mut firing = technical(rule, priority, since);
-        firing.metric = alarm.source;
-        return Some((rule.family.clone(), firing));
-    }
-    let rule = rules.event(id).or_else(|| rules.event(OTHER_RULE))?;
-    let priority = device_priority(rule, alarm.priority);
-    let mut firing = Firing::new(&rule.id, priority, since, [&rule.message_zh, &rule.message_en]);
-    firing.metric = alarm.source;
-    if rule.id == OTHER_RULE {
-        let said = if alarm.text.is_empty() { &alarm.code } else { &alarm.text };
-        firing.message_zh = format!("{} {said}", firing.message_zh);
-        firing.message_en = format!("{} {said}", firing.message_en);
-    }
-    Some((rule.family.clone(), firing))
 }
 
 /// A high priority of the device is never lowered, whatever the rule says.

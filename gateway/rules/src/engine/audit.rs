@@ -13,7 +13,7 @@ impl Engine {
     /// the county itself.
     pub fn hear_audit(&mut self, rules: &RuleSet, now: WallTime, is_broken: bool) -> Vec<Alert> {
         let Some((rule, step)) =
-            rules.technical(RULE).and_then(|rule| Some((rule, rule.steps.first()?)))
+            rules.technical(RULE).and_then(|rule| Some((rule, rule.steps(false).next()?)))
         else {
             return Vec::new();
         };
@@ -23,6 +23,6 @@ impl Engine {
         } else if let Some(episode) = self.episodes.get_mut(&rule.family) {
             episode.cease(&rule.id);
         }
-        self.settle(rules, now, now, BTreeSet::from([rule.family.clone()]))
+        self.settle(now, now, BTreeSet::from([rule.family.clone()]), false)
     }
 }

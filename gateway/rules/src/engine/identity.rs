@@ -2,7 +2,10 @@
 
 use super::{Engine, technical};
 use crate::{alert::Alert, rule::RuleSet};
-use model::{id::OutboxId, time::WallTime};
+use model::{
+    id::{DeviceId, OutboxId},
+    time::WallTime,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,15 +67,18 @@ impl Engine {
         connection: u64,
     ) -> (bool, Vec<Alert>) {
         let turned = self.identity.hear(now, outbox.to_string(), connection);
-        let Some((rule, step)) =
-            rules.technical(RULE).and_then(|rule| Some((rule, rule.steps.first()?)))
+        let Some((rule, step)) = rules
+            .technical(RULE)
+            .and_then(|rule| Some((rule, rule.steps(self.profile.monitored).next()?)))
         else {
             return (turned, Vec::new());
         };
         match self.identity.turned_at {
             Some(at) => {
                 let episode = self.episodes.entry(rule.family.clone()).or_default();
-                episode.fire(rule.id.clone(), technical(rule, step.priority, at));
+                let mut firing = technical(rule, step.priority, at);
+                firing.device = Some(DeviceId::from(&self.site));
+                episode.fire(rule.id.clone(), firing);
             }
             None => {
                 if let Some(episode) = self.episodes.get_mut(&rule.family) {
@@ -80,7 +86,7 @@ impl Engine {
                 }
             }
         }
-        let changed = self.settle(rules, now, now, BTreeSet::from([rule.family.clone()]));
+        let changed = self.settle(now, now, BTreeSet::from([rule.family.clone()]), false);
         (turned, changed)
     }
 }

@@ -1,8 +1,9 @@
 //! Judges one reading: which rank is read, which limits it meets.
 
 use super::{
-    Engine,
+    Engine, after,
     alarms::{LEAD_OFF_RULE, PROBE_OFF_RULE},
+    device::Device,
     life::{Episode, Firing},
     series::{Judged, Series},
     technical,
@@ -10,12 +11,14 @@ use super::{
 use crate::{
     compare::meets,
     freshness::Moment,
+    population::Facts,
     rule::{RuleSet, Step, TechnicalRule, Threshold},
 };
 use model::{
     alarm::Priority,
     decimal::Decimal,
     device::DeviceKind,
+    id::DeviceId,
     metric::{Class, Metric},
     reading::{Comparator, NoData, Reading, ReadingGroup, Validity},
     time::WallTime,
@@ -26,6 +29,8 @@ use std::collections::BTreeSet;
 /// A lower rank of the heart-rate class is read when the higher is silent this long.
 const RANK_SILENT_MS: i64 = 10_000;
 
+/// A cuff that measured this short a time ago may still have taken the oximeter's pulse away.
+const CUFF_MS: i64 = 60_000;
 /// What a monitor's temperature channel reads while its probe lies on the bed: from, to, in °C.
 const ROOM_CEL: (i64, i64) = (15, 30);
 
@@ -42,6 +47,12 @@ pub(super) struct Latest {
     comparator: Option<String>,
     #[serde(default)]
     spot: bool,
+    #[serde(default)]
+    check: bool,
+    #[serde(default)]
+    pub(super) device: Option<DeviceId>,
+    #[serde(default)]
+    channel: String,
 }
 
 impl Latest {
@@ -55,8 +66,18 @@ impl Latest {
     }
 }
 
+/// What the series of the spot values of a class begins with; no device and no metric has a colon.
+const SPOT_PREFIX: &str = "spot:";
+
+/// The series of the spot values of a class: the next of them clears, however it was measured.
+pub(super) fn spot_series(class: Class) -> String {
+    format!("{SPOT_PREFIX}{}", class.name())
+}
+
 /// One reading as rules see it.
 struct Seen<'a> {
+    device: &'a DeviceId,
+    channel: &'a str,
     metric: Metric,
     series: &'a str,
     value: Decimal,
@@ -68,6 +89,8 @@ struct Seen<'a> {
     late: bool,
     /// A clock was wrong: when it was measured is doubtful.
     suspect: bool,
+    /// It is implausible.
+    check: bool,
 }
 
 impl Engine {
@@ -82,27 +105,50 @@ impl Engine {
     ) {
         let metric = reading.metric;
         let class = metric.row().class;
+        let device = &group.device;
         let name = format!("{metric}|{}", group.channel.as_str());
-        if self.newest.get(&name).is_some_and(|newest| t_meas < *newest) {
+        let known = self.device(device);
+        if known.newest.get(&name).is_some_and(|newest| t_meas < *newest) {
             return;
         }
-        self.newest.insert(name.clone(), t_meas);
-        self.cease_without_value(rules, reading, &name, touched);
+        known.newest.insert(name.clone(), t_meas);
+        if matches!(class, Class::NibpSys | Class::NibpDia | Class::NibpMean | Class::CuffPressure)
+        {
+            known.cuff_at = known.cuff_at.max(Some(t_meas));
+        }
+        self.cease_without_value(rules, device, reading, &name, touched);
         let value = reading.canonical().filter(|_| reading.validity != Validity::Invalid);
         let value = value.filter(|(value, _)| {
-            let on_bed = !spot && class == Class::Temp && self.lies_on_the_bed(*value);
-            self.judge_probe(rules, metric, &name, on_bed.then_some((*value, t_meas)), touched);
+            let on_bed = !spot && class == Class::Temp && self.lies_on_the_bed(device, *value);
+            let reads = on_bed.then_some((*value, t_meas));
+            self.judge_probe(rules, device, metric, &name, reads, touched);
             !on_bed
         });
-        if class == Class::Hr && !self.rank_is_read(rules, reading, t_meas, value.is_some()) {
+        let has_value = value.is_some();
+        if class == Class::Hr && !self.rank_is_read(rules, device, reading, t_meas, has_value) {
             return;
         }
         let Some((value, comparator)) = value else { return };
-        // The ranks of the heart rate are one series; everything else is its own.
-        let series = if class == Class::Hr { "hr".to_owned() } else { name };
-        let gap = self.valued.insert(series.clone(), t_meas).is_none_or(|newest| {
-            t_meas.unix_ms().saturating_sub(newest.unix_ms()) > rules.gap_ms(self.kind)
-        });
+        // The ranks of the heart rate are one series; every other stream is its own.
+        let series = match spot {
+            _ if class == Class::Hr => self.name(device, "hr"),
+            true => spot_series(class),
+            false => self.name(device, &name),
+        };
+        if spot && class != Class::Hr {
+            let newest = self.spots.entry(class.name().to_owned()).or_insert(t_meas);
+            if t_meas < *newest {
+                return;
+            }
+            *newest = t_meas;
+        }
+        let gap_ms = rules.gap_ms(self.kind_of(device));
+        let gap = self
+            .valued
+            .insert(series.clone(), t_meas)
+            .is_none_or(|newest| t_meas.unix_ms().saturating_sub(newest.unix_ms()) > gap_ms);
+        let check = reading.validity == Validity::Questionable;
+        let channel = group.channel.as_str();
         let newest = self.latest.get(class.name()).is_none_or(|latest| t_meas >= latest.at);
         if newest {
             let latest = Latest {
@@ -112,21 +158,42 @@ impl Engine {
                 series: series.clone(),
                 comparator: comparator.sign().map(str::to_owned),
                 spot,
+                check,
+                device: Some(device.clone()),
+                channel: channel.to_owned(),
             };
             self.latest.insert(class.name().to_owned(), latest);
         }
         let series = series.as_str();
-        let seen = Seen { metric, series, value, comparator, spot, at: t_meas, gap, late, suspect };
-        for rule in rules.thresholds(class) {
-            self.judge(rules, rule, &seen, touched);
+        let seen = Seen {
+            device,
+            channel,
+            metric,
+            series,
+            value,
+            comparator,
+            spot,
+            at: t_meas,
+            gap,
+            late,
+            suspect,
+            check,
+        };
+        let facts = self.facts_at(rules, t_meas, touched);
+        for rule in rules.in_force(class, &facts) {
+            self.judge(rules, rule, &facts, &seen, touched);
         }
         if newest {
-            self.judge_the_other_half(rules, class, &seen, touched);
+            self.judge_the_other_half(rules, class, &facts, &seen, touched);
         }
-        let kind = self.kind;
+        let kind = self.kind_of(device);
         for rule in rules.technical_of(class).filter(|rule| rule.is_for(kind)) {
-            self.judge_technical(rule, &seen, touched);
+            self.judge_technical(rule, &name, &seen, touched);
         }
+    }
+
+    fn kind_of(&self, device: &DeviceId) -> Option<DeviceKind> {
+        self.devices.get(device).and_then(|device| device.kind)
     }
 
     /// Whether a heart rate of that metric is the one rules read now: while an earlier rank has
@@ -134,20 +201,26 @@ impl Engine {
     fn rank_is_read(
         &mut self,
         rules: &RuleSet,
+        device: &DeviceId,
         reading: &Reading,
         t_meas: WallTime,
         has_value: bool,
     ) -> bool {
         let rank = reading.metric.row().class_rank.unwrap_or(u8::MAX);
+        let ranks = &mut self.device(device).ranks;
         if has_value {
-            self.ranks.insert(rank, (t_meas, true));
+            ranks.insert(rank, (t_meas, true));
         } else if matches!(reading.value, Err(NoData::Off | NoData::LeadOff | NoData::SensorOff)) {
-            self.ranks.entry(rank).or_insert((t_meas, false)).1 = false;
+            ranks.entry(rank).or_insert((t_meas, false)).1 = false;
         }
-        let silent_ms = rules.gap_ms(self.kind).max(RANK_SILENT_MS);
-        let earlier_speaks = self.ranks.range(..rank).any(|(_, (valued, on))| {
+        let speaks = |of: &Device, (valued, on): &(WallTime, bool)| {
+            let silent_ms = rules.gap_ms(of.kind).max(RANK_SILENT_MS);
             *on && t_meas.unix_ms().saturating_sub(valued.unix_ms()) < silent_ms
-        });
+        };
+        let earlier_speaks = self
+            .devices
+            .values()
+            .any(|of| of.ranks.range(..rank).any(|(_, last)| speaks(of, last)));
         if earlier_speaks || !has_value {
             return false;
         }
@@ -157,17 +230,49 @@ impl Engine {
                 series.begin_anew();
             }
         }
+        let others = self.devices.iter().filter(|(id, of)| {
+            *id != device && !of.ranks.get(&rank).is_some_and(|last| speaks(of, last))
+        });
+        let gone: Vec<DeviceId> = others.map(|(id, _)| id.clone()).collect();
+        for from in gone {
+            self.hand_heart_rate_over(&from, device);
+        }
         true
+    }
+
+    /// What fired by the heart rate of one device goes on by that of another, which can end it.
+    fn hand_heart_rate_over(&mut self, from: &DeviceId, to: &DeviceId) {
+        let (from, to_name) = (self.name(from, "hr"), self.name(to, "hr"));
+        let of_rule = |key: &str| {
+            key.split_once('|')
+                .filter(|(_, name)| *name == from)
+                .map(|(rule, _)| format!("{rule}|{to_name}"))
+        };
+        let keys: Vec<(String, String)> =
+            self.series.keys().filter_map(|key| Some((key.clone(), of_rule(key)?))).collect();
+        for (old, new) in keys {
+            if let Some(mut series) = self.series.remove(&old) {
+                series.hand_over(self.series.entry(new.clone()).or_default());
+            }
+            for episode in self.episodes.values_mut() {
+                if let Some(firing) = episode.firing.remove(&old) {
+                    episode.fire(new.clone(), Firing { device: Some(to.clone()), ..firing });
+                }
+            }
+        }
+        self.series.retain(|_, series| *series != Series::default());
     }
 
     fn judge(
         &mut self,
         rules: &RuleSet,
         rule: &Threshold,
+        facts: &Facts,
         seen: &Seen<'_>,
         touched: &mut BTreeSet<String>,
     ) {
-        let Some(mut outside) = meets(rule.op, rule.limit, seen.value, seen.comparator) else {
+        let limit = self.profile.limit(rule, facts, seen.at);
+        let Some(mut outside) = meets(rule.op, limit, seen.value, seen.comparator) else {
             return;
         };
         if let Some(also) = &rule.also {
@@ -182,12 +287,7 @@ impl Engine {
         if outside && seen.late && rule.priority == Priority::Low {
             return;
         }
-        let channel = seen.series.rsplit_once('|').map_or("", |(_, channel)| channel);
-        let about = (seen.metric.row().class, channel);
-        let suppressed = (rule.suppress_lead_off
-            && self.rank == Some(1)
-            && self.holds(LEAD_OFF_RULE, seen.at, None))
-            || (rule.suppress_probe_off && self.holds(PROBE_OFF_RULE, seen.at, Some(about)));
+        let suppressed = self.is_suppressed(rule, seen);
         let key = format!("{}|{}", rule.id, seen.series);
         let mut series = self.series.get(&key).copied().unwrap_or_default();
         let judged = if suppressed {
@@ -197,10 +297,11 @@ impl Engine {
         } else if seen.spot {
             series.spot(seen.at, outside, rule.promote)
         } else {
-            let clears = rule.clear.is_none_or(|(op, value, _)| {
+            let clear = rule.clears_at(limit);
+            let clears = clear.is_none_or(|(op, value, _)| {
                 meets(op, value, seen.value, seen.comparator) == Some(true)
             });
-            let hold_ms = rule.clear.map_or(0, |(_, _, hold_ms)| hold_ms);
+            let hold_ms = clear.map_or(0, |(_, _, hold_ms)| hold_ms);
             if seen.gap {
                 series.begin_anew();
             }
@@ -215,9 +316,14 @@ impl Engine {
             Judged::Firing { promoted } => {
                 let priority = promoted.unwrap_or(rule.priority);
                 let began = self.began(rules, rule, seen.at);
-                let limit = format!("{} {}", rule.op.sign(), rule.limit);
+                let limit = format!("{} {limit}", rule.op.sign());
                 let says = [&*rule.message_zh, &rule.message_en];
+                let asks = seen.spot && outside;
                 let firing = Firing {
+                    device: Some(seen.device.clone()),
+                    check: seen.check,
+                    recheck_at: asks.then(|| after(seen.at, rule.recheck_ms)),
+                    rechecked_until: asks.then(|| after(seen.at, rule.rechecked_within_ms)),
                     metric: Some(seen.metric),
                     value: outside.then(|| seen.value.to_string()),
                     comparator: seen.comparator.sign().map(str::to_owned),
@@ -238,25 +344,52 @@ impl Engine {
         }
     }
 
+    /// Whether what it measures may be nobody's: a lead or a probe is off, or a cuff has taken the
+    /// pulse away.
+    fn is_suppressed(&self, rule: &Threshold, seen: &Seen<'_>) -> bool {
+        let Some(device) = self.devices.get(seen.device) else { return false };
+        let about = (seen.metric.row().class, seen.channel);
+        let cuff_measures = device.cuff_at.is_some_and(|at| {
+            (0..=CUFF_MS).contains(&seen.at.unix_ms().saturating_sub(at.unix_ms()))
+        });
+        (rule.suppress_lead_off
+            && self.rank == Some(1)
+            && device.holds(LEAD_OFF_RULE, seen.at, None))
+            || (rule.suppress_probe_off && device.holds(PROBE_OFF_RULE, seen.at, Some(about)))
+            || (rule.suppress_cuff && cuff_measures && !self.profile.cuff_on_other_limb)
+    }
+
     /// A value that completes a rule of two classes: the first of the two was there before it.
     fn judge_the_other_half(
         &mut self,
         rules: &RuleSet,
         class: Class,
+        facts: &Facts,
         second: &Seen<'_>,
         touched: &mut BTreeSet<String>,
     ) {
-        for (rule, window_ms) in rules.completed_by(class) {
+        let completed = rules.completed_by(class);
+        for (rule, window_ms) in completed.filter(|(rule, _)| rules.is_in_force(rule, facts)) {
             let Some(first) = self.latest.get(rule.class.name()).cloned() else { continue };
             let (Some(metric), Some((value, comparator))) = (first.metric, first.number()) else {
                 continue;
             };
             if is_near(second.at, first.at, window_ms) {
-                let (series, spot, at) = (first.series.as_str(), first.spot, first.at);
-                let (late, suspect) = (second.late, second.suspect);
-                let gap = false;
-                let seen = Seen { metric, series, value, comparator, spot, at, gap, late, suspect };
-                self.judge(rules, rule, &seen, touched);
+                let seen = Seen {
+                    device: first.device.as_ref().unwrap_or(second.device),
+                    channel: &first.channel,
+                    metric,
+                    series: &first.series,
+                    value,
+                    comparator,
+                    spot: first.spot,
+                    at: first.at,
+                    gap: false,
+                    late: second.late,
+                    suspect: second.suspect,
+                    check: first.check,
+                };
+                self.judge(rules, rule, facts, &seen, touched);
             }
         }
     }
@@ -264,8 +397,8 @@ impl Engine {
     /// `t_meas` of the first reading outside any rule of the family: the episode's begin. What a
     /// gap has broken off is not part of it.
     fn began(&self, rules: &RuleSet, rule: &Threshold, at: WallTime) -> WallTime {
-        let gap_ms = rules.gap_ms(self.kind);
         let goes_on = |series: &str| {
+            let gap_ms = rules.gap_ms(self.kind_by(series));
             self.valued
                 .get(series)
                 .is_some_and(|valued| at.unix_ms().saturating_sub(valued.unix_ms()) <= gap_ms)
@@ -279,10 +412,34 @@ impl Engine {
         pending.chain(firing).min().unwrap_or(at)
     }
 
+    /// The class that is read in a series.
+    pub(super) fn class_of(&self, series: &str) -> Option<Class> {
+        if let Some(class) = series.strip_prefix(SPOT_PREFIX) {
+            return Class::from_name(class);
+        }
+        let what = match self.subject.patient() {
+            Some(_) => series.split_once('|')?.1,
+            None => series,
+        };
+        match what.split_once('|') {
+            Some((metric, _)) => Metric::from_name(metric).map(|metric| metric.row().class),
+            None => Some(Class::Hr),
+        }
+    }
+
+    /// The kind of the device whose series that is.
+    fn kind_by(&self, series: &str) -> Option<DeviceKind> {
+        let of_device = series.split_once('|').map_or("", |(device, _)| device);
+        let alone = self.subject.patient().is_none();
+        let named = self.devices.iter().find(|(id, _)| alone || id.as_str() == of_device);
+        named.and_then(|(_, device)| device.kind)
+    }
+
     /// What has no number any more because it is switched off meets no technical limit.
     fn cease_without_value(
         &mut self,
         rules: &RuleSet,
+        device: &DeviceId,
         reading: &Reading,
         name: &str,
         touched: &mut BTreeSet<String>,
@@ -291,18 +448,19 @@ impl Engine {
             Ok(_) | Err(NoData::Silent) => return,
             Err(NoData::Off | NoData::NotAvailable) => {
                 for rule in rules.technical_of(reading.metric.row().class) {
-                    self.cease(&rule.family, &format!("{}|{name}", rule.id), touched);
+                    let family = self.technical_key(&rule.family, device);
+                    self.cease(&family, &format!("{}|{name}", rule.id), touched);
                 }
             }
             Err(_) => {}
         }
-        self.judge_probe(rules, reading.metric, name, None, touched);
+        self.judge_probe(rules, device, reading.metric, name, None, touched);
     }
 
     /// A monitor's temperature channel reads what the room has: the probe lies on the bed
     /// (metric catalogue, "Unit traps").
-    fn lies_on_the_bed(&self, value: Decimal) -> bool {
-        self.kind == Some(DeviceKind::Monitor)
+    fn lies_on_the_bed(&self, device: &DeviceId, value: Decimal) -> bool {
+        self.kind_of(device) == Some(DeviceKind::Monitor)
             && value >= Decimal::fixed(ROOM_CEL.0, 0)
             && value <= Decimal::fixed(ROOM_CEL.1, 0)
     }
@@ -311,6 +469,7 @@ impl Engine {
     fn judge_probe(
         &mut self,
         rules: &RuleSet,
+        device: &DeviceId,
         metric: Metric,
         name: &str,
         on_bed: Option<(Decimal, WallTime)>,
@@ -319,15 +478,16 @@ impl Engine {
         let about = metric.row().class == Class::Temp;
         let Some(rule) = rules.technical(PROBE_OFF_RULE).filter(|_| about) else { return };
         let key = format!("{}|{name}", rule.id);
-        let step = rule.steps.iter().find(|step| !step.conditional);
+        let step = rule.steps(self.profile.monitored).next();
+        let family = self.technical_key(&rule.family, device);
         if let (Some((value, at)), Some(step)) = (on_bed, step) {
             let mut firing = technical(rule, step.priority, at);
-            firing.metric = Some(metric);
+            (firing.metric, firing.device) = (Some(metric), Some(device.clone()));
             firing.value = Some(value.to_string());
-            self.episodes.entry(rule.family.clone()).or_default().fire(key, firing);
-            touched.insert(rule.family.clone());
+            self.episodes.entry(family.clone()).or_default().fire(key, firing);
+            touched.insert(family);
         } else {
-            self.cease(&rule.family, &key, touched);
+            self.cease(&family, &key, touched);
         }
     }
 
@@ -342,6 +502,7 @@ impl Engine {
     fn judge_technical(
         &mut self,
         rule: &TechnicalRule,
+        name: &str,
         seen: &Seen<'_>,
         touched: &mut BTreeSet<String>,
     ) {
@@ -354,15 +515,16 @@ impl Engine {
             step.test
                 .is_some_and(|(op, limit)| meets(op, limit, value, Comparator::Equal) == Some(true))
         };
-        let step = rule.steps.iter().filter(|step| !step.conditional).rfind(holds);
-        let key = format!("{}|{}", rule.id, seen.series);
-        let Some(step) = step else { return self.cease(&rule.family, &key, touched) };
+        let step = rule.steps(self.profile.monitored).rfind(holds);
+        let key = format!("{}|{name}", rule.id);
+        let family = self.technical_key(&rule.family, seen.device);
+        let Some(step) = step else { return self.cease(&family, &key, touched) };
         let mut firing = technical(rule, step.priority, seen.at);
-        firing.metric = Some(seen.metric);
+        (firing.metric, firing.device) = (Some(seen.metric), Some(seen.device.clone()));
         firing.value = Some(seen.value.to_string());
         firing.limit = step.test.map(|(op, limit)| format!("{} {limit}", op.sign()));
-        self.episodes.entry(rule.family.clone()).or_default().fire(key, firing);
-        touched.insert(rule.family.clone());
+        self.episodes.entry(family.clone()).or_default().fire(key, firing);
+        touched.insert(family);
     }
 }
 

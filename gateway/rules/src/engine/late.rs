@@ -8,19 +8,15 @@
 
 use super::{
     Engine,
+    device::Device,
     life::{Episode, Firing, SAME_EPISODE_MS, UNSEEN_MAX},
-    silence::Silence,
 };
 use crate::{
     alert::{Alert, AlertId, AlertState, TimelineEvent},
     retro::LateEpisode,
     rule::RuleSet,
 };
-use model::{
-    alarm::Priority,
-    metric::{Class, Metric},
-    time::WallTime,
-};
+use model::{alarm::Priority, metric::Class, time::WallTime};
 use std::collections::BTreeMap;
 
 /// What a late spot value that tells the present asks for.
@@ -43,16 +39,25 @@ impl Engine {
     /// The same subject, before anything was judged of it.
     #[must_use]
     pub fn unjudged(&self) -> Self {
-        Self {
-            series: BTreeMap::new(),
+        let unjudged = |device: &Device| Device {
             newest: BTreeMap::new(),
-            valued: BTreeMap::new(),
             ranks: BTreeMap::new(),
-            rank: None,
-            latest: BTreeMap::new(),
             alarms: BTreeMap::new(),
             doubt: None,
-            silence: None::<Silence>,
+            silence: None,
+            cuff_at: None,
+            ..device.clone()
+        };
+        let devices = self.devices.iter().map(|(id, device)| (id.clone(), unjudged(device)));
+        Self {
+            facts: None,
+            devices: devices.collect(),
+            series: BTreeMap::new(),
+            valued: BTreeMap::new(),
+            spots: BTreeMap::new(),
+            rank: None,
+            latest: BTreeMap::new(),
+            scored_at: None,
             box_lost: None,
             cut_off: false,
             episodes: BTreeMap::new(),
@@ -75,12 +80,7 @@ impl Engine {
     ) -> Standing {
         let is_newer = |series: &str| self.valued.get(series).is_some_and(|at| *at > after);
         let is_outside = self.pending(rules, family).any(|(_, series)| is_newer(series));
-        let is_read = |series: &str| match series.split_once('|') {
-            Some((metric, _)) => {
-                Metric::from_name(metric).map(|metric| metric.row().class) == class
-            }
-            None => class == Some(Class::Hr),
-        };
+        let is_read = |series: &str| class.is_some() && self.class_of(series) == class;
         let mut values = self.valued.iter().filter(|(series, _)| is_read(series));
         match (is_outside, values.any(|(_, at)| *at > after)) {
             (true, _) => Standing::Outside,
@@ -133,6 +133,7 @@ impl Engine {
         let says = [alert.message_zh.as_str(), alert.message_en.as_str()];
         let rule = alert.rules.first().map_or("", String::as_str);
         let firing = Firing {
+            device: Some(alert.device.clone()),
             metric: alert.metric,
             value: alert.value.clone(),
             comparator: alert.comparator.clone(),

@@ -4,7 +4,10 @@
 //! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
 //!   follows it
 
-use crate::alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState, TimelineEvent};
+use crate::{
+    alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState, TimelineEvent},
+    binding::PatientKey,
+};
 use model::{
     alarm::Priority,
     id::{DeviceId, SiteId},
@@ -24,9 +27,12 @@ pub(super) const UNSEEN_MAX: usize = 32;
 /// A device alarm of which the begin came late (late data).
 const LATE_ALARM_ROW: u8 = 11;
 
-/// What an alert says where a clock was wrong (late data, row 10).
-const IN_DOUBT_ZH: &str = ",时间存疑";
-const IN_DOUBT_EN: &str = ", time in doubt";
+/// What an alert says where a value is implausible: a loose sensor, a wrong unit, or an emergency.
+const CHECK: [&str; 2] = [",请核对", ", check"];
+/// What it says where a spot value was not measured again in time.
+const NOT_RECHECKED: [&str; 2] = [",未复测", ", not rechecked"];
+/// What it says where a clock was wrong (late data, row 10).
+const IN_DOUBT: [&str; 2] = [",时间存疑", ", time in doubt"];
 
 /// What an alert whose rules are not known any more holds on to.
 const ADOPTED: &str = "";
@@ -35,6 +41,9 @@ const ADOPTED: &str = "";
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Firing {
     pub(super) rule: String,
+    /// Which device says so; `None`: it is about the subject as a whole.
+    #[serde(default)]
+    pub(super) device: Option<DeviceId>,
     pub(super) priority: Priority,
     pub(super) since: WallTime,
     pub(super) metric: Option<Metric>,
@@ -47,6 +56,16 @@ pub(super) struct Firing {
     /// A clock was wrong: when it began is doubtful.
     #[serde(default)]
     pub(super) time_suspect: bool,
+    /// The value is implausible.
+    #[serde(default)]
+    pub(super) check: bool,
+    /// Of a spot value: when it should be measured again, and when it says that nobody did.
+    #[serde(default)]
+    pub(super) recheck_at: Option<WallTime>,
+    #[serde(default)]
+    pub(super) rechecked_until: Option<WallTime>,
+    #[serde(default)]
+    pub(super) not_rechecked: bool,
     pub(super) message_zh: String,
     pub(super) message_en: String,
 }
@@ -57,6 +76,7 @@ impl Firing {
         let [message_zh, message_en] = says.map(str::to_owned);
         Self {
             rule: rule.to_owned(),
+            device: None,
             priority,
             since,
             metric: None,
@@ -65,10 +85,63 @@ impl Firing {
             limit: None,
             late: false,
             time_suspect: false,
+            check: false,
+            recheck_at: None,
+            rechecked_until: None,
+            not_rechecked: false,
             message_zh,
             message_en,
         }
     }
+
+    /// What it says, in Chinese and English, with what there is to add.
+    fn says(&self) -> [String; 2] {
+        let mut says = [self.message_zh.clone(), self.message_en.clone()];
+        for (applies, words) in [
+            (self.check, CHECK),
+            (self.not_rechecked, NOT_RECHECKED),
+            (self.time_suspect, IN_DOUBT),
+        ] {
+            if applies {
+                says.iter_mut().zip(words).for_each(|(text, word)| text.push_str(word));
+            }
+        }
+        says
+    }
+}
+
+impl Firing {
+    /// When it says that nobody measured again.
+    pub(super) fn recheck_ends_at(&self) -> Option<WallTime> {
+        self.rechecked_until.filter(|_| !self.not_rechecked)
+    }
+
+    /// Whether nobody measured again in time, and it does not say so yet.
+    pub(super) fn is_late_recheck(&self, now: WallTime) -> bool {
+        self.recheck_ends_at().is_some_and(|until| until <= now)
+    }
+}
+
+/// What an alert said before there was something to add.
+fn bare(alert: &Alert) -> [&str; 2] {
+    let mut says = [alert.message_zh.as_str(), alert.message_en.as_str()];
+    for words in [IN_DOUBT, NOT_RECHECKED, CHECK] {
+        for (text, word) in says.iter_mut().zip(words) {
+            *text = text.strip_suffix(word).unwrap_or(text);
+        }
+    }
+    says
+}
+
+/// Whose alerts they are.
+#[derive(Clone, Debug)]
+pub(super) struct Whose {
+    pub(super) site: SiteId,
+    /// The subject, as ids are made of it.
+    pub(super) subject: String,
+    pub(super) patient: Option<PatientKey>,
+    /// The device of what is about the subject as a whole.
+    pub(super) device: DeviceId,
 }
 
 /// What fires in one family, and its alert.
@@ -100,17 +173,14 @@ impl Episode {
             });
             alert.state = AlertState::Unknown;
             let rule = alert.rules.first().map_or("", String::as_str);
-            let says = [
-                alert.message_zh.trim_end_matches(IN_DOUBT_ZH),
-                alert.message_en.trim_end_matches(IN_DOUBT_EN),
-            ];
             let firing = Firing {
+                device: Some(alert.device.clone()),
                 metric: alert.metric,
                 value: alert.value.clone(),
                 comparator: alert.comparator.clone(),
                 limit: alert.limit.clone(),
                 time_suspect: alert.time_suspect,
-                ..Firing::new(rule, alert.priority, alert.started_at, says)
+                ..Firing::new(rule, alert.priority, alert.started_at, bare(&alert))
             };
             self.firing.insert(ADOPTED.to_owned(), firing);
         }
@@ -122,10 +192,17 @@ impl Episode {
         self.firing.remove(ADOPTED);
         match self.firing.get_mut(&key) {
             Some(known) => {
-                let since = known.since;
-                let value = firing.value.clone().or(known.value.take());
-                let late = firing.late && known.late;
-                *known = Firing { since, value, late, ..firing };
+                let mut firing = Firing { since: known.since, ..firing };
+                firing.late &= known.late;
+                firing.recheck_at = firing.recheck_at.or(known.recheck_at);
+                firing.rechecked_until = firing.rechecked_until.or(known.rechecked_until);
+                if firing.value.is_none() {
+                    // It tells of the latest value outside, and how that was measured.
+                    firing.value = known.value.take();
+                    firing.comparator = known.comparator.take();
+                    (firing.metric, firing.check) = (known.metric, known.check);
+                }
+                *known = firing;
             }
             None => drop(self.firing.insert(key, firing)),
         }
@@ -157,8 +234,7 @@ impl Episode {
     /// Turns what fires now into the alert; the alerts that changed.
     pub(super) fn settle(
         &mut self,
-        site: SiteId,
-        device: DeviceId,
+        whose: &Whose,
         family: &str,
         now: WallTime,
         t_meas: WallTime,
@@ -167,7 +243,7 @@ impl Episode {
         let before = self.alert.clone();
         let mut changed = Vec::new();
         match self.worst().cloned() {
-            Some(worst) => changed.extend(self.hold(site, device, family, now, &worst)),
+            Some(worst) => changed.extend(self.hold(whose, family, now, &worst)),
             None if silent => self.clear_heard(now, t_meas),
             None => self.clear(now, t_meas, ""),
         }
@@ -183,8 +259,7 @@ impl Episode {
     /// The alert goes on, comes back, or a new one begins; an earlier one that had to be closed.
     fn hold(
         &mut self,
-        site: SiteId,
-        device: DeviceId,
+        whose: &Whose,
         family: &str,
         now: WallTime,
         worst: &Firing,
@@ -203,15 +278,7 @@ impl Episode {
         let late = self.firing.values().all(|firing| firing.late);
         let mut alert = same_episode.unwrap_or_else(|| {
             self.began_late = late;
-            raised(
-                AlertId::new(&site, device.as_str(), family, begin),
-                site,
-                device,
-                family,
-                now,
-                begin,
-                worst,
-            )
+            raised(whose, family, now, begin, worst)
         });
         if !alert.state.is_active() {
             // One that waits for a person does not become history by what followed it.
@@ -247,6 +314,8 @@ impl Episode {
             self.firing.values().map(|firing| (firing, firing.rule.as_str())).collect();
         rules.sort_by_key(|(firing, id)| (std::cmp::Reverse(firing.priority), *id));
         rules.dedup_by_key(|(_, id)| *id);
+        alert.device = worst.device.clone().unwrap_or_else(|| whose.device.clone());
+        alert.patient.clone_from(&whose.patient);
         alert.rules = rules.into_iter().map(|(_, id)| id.to_owned()).collect();
         alert.metric = worst.metric;
         alert.value.clone_from(&worst.value);
@@ -257,13 +326,10 @@ impl Episode {
             .and_then(|metric| metric.row().canonical_unit.as_ref())
             .map(ToString::to_string);
         alert.limit.clone_from(&worst.limit);
-        alert.message_zh.clone_from(&worst.message_zh);
-        alert.message_en.clone_from(&worst.message_en);
+        [alert.message_zh, alert.message_en] = worst.says();
         alert.time_suspect = worst.time_suspect;
-        if alert.time_suspect {
-            alert.message_zh.push_str(IN_DOUBT_ZH);
-            alert.message_en.push_str(IN_DOUBT_EN);
-        }
+        alert.recheck_at = worst.recheck_at;
+        alert.not_rechecked = worst.not_rechecked;
         self.alert = Some(alert);
         closed
     }
@@ -290,7 +356,7 @@ impl Episode {
         }
     }
 
-    fn clear(&mut self, now: WallTime, t_meas: WallTime, why: &str) {
+    pub(super) fn clear(&mut self, now: WallTime, t_meas: WallTime, why: &str) {
         let Some(alert) = self.alert.as_mut().filter(|alert| alert.state.is_active()) else {
             return;
         };
@@ -301,6 +367,12 @@ impl Episode {
         // Begin and end were both told late: it was over before anybody could see it.
         alert.retro = std::mem::take(&mut self.began_late);
         alert.cleared_at = Some(t_meas);
+        alert.recheck_at = None;
+        if std::mem::take(&mut alert.not_rechecked) {
+            let [zh, en] = NOT_RECHECKED;
+            alert.message_zh = alert.message_zh.replace(zh, "");
+            alert.message_en = alert.message_en.replace(en, "");
+        }
         alert.tell(now, TimelineEvent::Cleared, None, why.to_owned());
         let over = alert.retro || alert.priority == Priority::Low || state == AlertState::ActiveAck;
         alert.state = if over { AlertState::Closed } else { AlertState::ClearedUnack };
@@ -309,12 +381,45 @@ impl Episode {
         }
     }
 
-    /// Nothing fires any more because the device was taken away; the alert if that changed it.
-    pub(super) fn withdraw(&mut self, now: WallTime, at: WallTime, why: &str) -> Option<Alert> {
-        let active = self.alert.as_ref().is_some_and(|alert| alert.state.is_active());
-        self.firing.clear();
-        self.clear(now, at, why);
-        self.alert.clone().filter(|_| active)
+    /// Ends the alert, whoever has seen it, and with it all that wait where `all` of them end; those
+    /// that changed.
+    pub(super) fn end(&mut self, now: WallTime, at: WallTime, why: &str, all: bool) -> Vec<Alert> {
+        let mut ended = Vec::new();
+        let earlier = self.unseen.iter_mut().filter(|_| all);
+        for alert in earlier.chain(&mut self.alert) {
+            let waits = all && alert.state == AlertState::ClearedUnack;
+            if alert.state.is_active() || waits {
+                alert.state = AlertState::Closed;
+                alert.cleared_at.get_or_insert(at);
+                alert.tell(now, TimelineEvent::Closed, None, why.to_owned());
+                ended.push(alert.clone());
+            }
+        }
+        if !ended.is_empty() {
+            self.firing.clear();
+            self.before_unknown = None;
+            self.began_late = false;
+        }
+        self.unseen.retain(|alert| alert.state != AlertState::Closed);
+        ended
+    }
+
+    /// Takes over the alerts of the same family that were elsewhere.
+    pub(super) fn join(&mut self, other: Self) {
+        self.unseen.extend(other.unseen);
+        let waits = |alert: &Alert| alert.state != AlertState::Closed;
+        self.unseen.extend(other.alert.filter(waits));
+    }
+
+    /// Its device is that patient's now; the open alerts.
+    pub(super) fn belong_to(&mut self, patient: Option<&PatientKey>) -> Vec<Alert> {
+        let all = self.unseen.iter_mut().chain(&mut self.alert);
+        let open = all.filter(|alert| alert.state != AlertState::Closed);
+        open.map(|alert| {
+            alert.patient = patient.cloned();
+            alert.clone()
+        })
+        .collect()
     }
 
     /// Acknowledges the alert of that id; `None` where it is not of this family.
@@ -357,8 +462,15 @@ impl Episode {
         Ok(alert)
     }
 
-    /// The device fell silent; the alert if that changed it.
-    pub(super) fn become_unknown(&mut self, now: WallTime) -> Option<Alert> {
+    /// Devices fell silent, and nothing else says that it holds; the alert if that changed it.
+    pub(super) fn become_unknown(
+        &mut self,
+        now: WallTime,
+        is_silent: impl Fn(&DeviceId) -> bool,
+    ) -> Option<Alert> {
+        if !self.firing.values().all(|firing| firing.device.as_ref().is_some_and(&is_silent)) {
+            return None;
+        }
         let active = |alert: &&mut Alert| {
             matches!(alert.state, AlertState::ActiveUnack | AlertState::ActiveAck)
         };
@@ -369,10 +481,14 @@ impl Episode {
         Some(alert.clone())
     }
 
-    /// The device speaks again; the alert if that changed it.
-    pub(super) fn become_known(&mut self, now: WallTime) -> Option<Alert> {
+    /// A device speaks again; the alert if that changed it.
+    pub(super) fn become_known(&mut self, now: WallTime, device: &DeviceId) -> Option<Alert> {
+        let is_of = |firing: &Firing| firing.device.as_ref().is_none_or(|of| of == device);
+        if !self.firing.is_empty() && !self.firing.values().any(is_of) {
+            return None;
+        }
         self.began_late = false;
-        self.firing.values_mut().for_each(|firing| firing.late = false);
+        self.firing.values_mut().filter(|it| is_of(it)).for_each(|firing| firing.late = false);
         let before = self.before_unknown.take()?;
         let alert = self.alert.as_mut().filter(|alert| alert.state == AlertState::Unknown)?;
         alert.state = before;
@@ -410,19 +526,12 @@ fn closes_at(alert: &Alert) -> Option<WallTime> {
     Some(WallTime::from_unix_ms(cleared.unix_ms().saturating_add(MEDIUM_CLOSES_MS)))
 }
 
-fn raised(
-    id: AlertId,
-    site: SiteId,
-    device: DeviceId,
-    family: &str,
-    now: WallTime,
-    begin: WallTime,
-    worst: &Firing,
-) -> Alert {
+fn raised(whose: &Whose, family: &str, now: WallTime, begin: WallTime, worst: &Firing) -> Alert {
     let mut alert = Alert {
-        id,
-        site,
-        device,
+        id: AlertId::new(&whose.site, &whose.subject, family, begin),
+        site: whose.site.clone(),
+        device: whose.device.clone(),
+        patient: whose.patient.clone(),
         family: family.to_owned(),
         rules: Vec::new(),
         priority: worst.priority,
@@ -441,6 +550,8 @@ fn raised(
         retro: false,
         late_row: None,
         time_suspect: false,
+        recheck_at: None,
+        not_rechecked: false,
         recurrences: 0,
         timeline: Vec::new(),
     };

@@ -17,6 +17,9 @@ pub(super) struct Series {
     /// `t_meas` of the value that waits to be confirmed.
     #[serde(default)]
     confirm_from: Option<WallTime>,
+    /// `t_meas` of the newest spot value outside.
+    #[serde(default)]
+    spot_outside: Option<WallTime>,
 }
 
 /// What a reading did.
@@ -39,6 +42,13 @@ impl Series {
         self.inside_since = None;
         if !self.firing {
             self.outside_since = None;
+        }
+    }
+
+    /// Another way of measuring goes on with what this one said: what fires does, nothing else.
+    pub(super) fn hand_over(&mut self, to: &mut Self) {
+        if self.firing && !to.firing {
+            *to = Self { inside_since: None, ..*self };
         }
     }
 
@@ -86,11 +96,16 @@ impl Series {
     /// A reading of its own: fires at once, and the next one that is normal clears.
     pub(super) fn spot(&mut self, at: WallTime, outside: bool, promote: Option<Promote>) -> Judged {
         if !outside {
+            // Two ways of measuring at one moment: the next reading clears, not this one.
+            if self.spot_outside == Some(at) {
+                return Judged::Firing { promoted: None };
+            }
             let fired = self.firing;
             *self = Self::default();
             return if fired { Judged::Cleared } else { Judged::Quiet };
         }
         self.outside_since.get_or_insert(at);
+        self.spot_outside = Some(at);
         self.firing = true;
         if let Some(promote) = promote {
             let first = *self.confirm_from.get_or_insert(at);

@@ -3,14 +3,22 @@
 //! A device is silent when its agent says so; what lies behind an edge box is out of reach when
 //! the county says so of the box.
 
-use super::{Engine, life::Episode, technical};
+use super::{
+    Engine, after,
+    device::Device,
+    life::{Episode, Firing},
+    technical,
+};
 use crate::{
     alert::Alert,
+    binding::Subject,
     freshness::{Freshness, Moment, Position},
-    rule::{RuleSet, Step, TechnicalRule},
+    rule::{RuleSet, TechnicalRule},
 };
 use model::{
+    alarm::Priority,
     device::{DeviceState, DeviceStatus},
+    id::DeviceId,
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
@@ -41,34 +49,37 @@ impl Engine {
         position: Position,
         status: &DeviceStatus,
     ) -> Option<Vec<Alert>> {
-        self.kind = Some(status.kind);
+        let device = &status.device;
+        let known = self.device(device);
+        known.kind = Some(status.kind);
         let place = (position.outbox.to_string(), position.seq.get(), position.index);
         let is_old = |(outbox, seq, index): &(String, u64, u32)| {
             *outbox == place.0 && (place.1, place.2) < (*seq, *index)
         };
-        if self.status_at.as_ref().is_some_and(is_old) {
+        if known.status_at.as_ref().is_some_and(is_old) {
             return None;
         }
-        self.status_at = Some(place);
+        known.status_at = Some(place);
         let fresh = Freshness::of_stream(said, now) == Freshness::Fresh;
         let mut touched = BTreeSet::new();
         let mut changed = Vec::new();
         match status.state {
-            DeviceState::Online => self.end_silence(rules, now, &mut touched),
+            DeviceState::Online => self.end_silence(rules, now, device, &mut touched),
             // What is expected to be quiet is not silent when its cable is out.
-            DeviceState::Silent | DeviceState::LinkDown if !rules.repeats(self.kind) => {}
+            DeviceState::Silent | DeviceState::LinkDown if !rules.repeats(known.kind) => {}
             DeviceState::Silent | DeviceState::LinkDown => {
                 // What ended meanwhile is on its way behind a late silence.
                 let counted_from = if fresh { said.at } else { now };
-                self.silence.get_or_insert(Silence { since: said.at, counted_from });
+                known.silence.get_or_insert(Silence { since: said.at, counted_from });
             }
             // The port is back; whether the device is, its driver says.
             DeviceState::Waiting => {}
-            DeviceState::Removed => changed = self.take_away(now, said.at, &status.reason),
+            DeviceState::Removed => changed = self.take_away(now, said.at, device, &status.reason),
         }
-        changed.extend(self.settle(rules, now, said.at, touched));
+        let silent = self.is_silent(rules, device);
+        changed.extend(self.settle(now, said.at, touched, silent));
         if fresh && status.state == DeviceState::Online {
-            changed.extend(self.known_again(now));
+            changed.extend(self.known_again(now, device));
         }
         changed.extend(self.on_time(rules, now));
         Some(changed)
@@ -77,7 +88,9 @@ impl Engine {
     /// The edge box went out of the county's reach.
     pub fn box_lost(&mut self, now: WallTime) {
         if self.is_box() {
-            self.silence.get_or_insert(Silence { since: now, counted_from: now });
+            let site = DeviceId::from(&self.site);
+            let silence = Silence { since: now, counted_from: now };
+            self.device(&site).silence.get_or_insert(silence);
         } else {
             self.box_lost.get_or_insert(now);
         }
@@ -89,25 +102,41 @@ impl Engine {
     /// measures has said all there is.
     pub fn box_back(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
         self.box_lost = None;
-        // That it speaks again may be on its way behind the news that the box is back.
-        if let Some(silence) = &mut self.silence {
+        // That a device speaks again may be on its way behind the news that the box is back.
+        for silence in self.devices.values_mut().filter_map(|device| device.silence.as_mut()) {
             silence.counted_from = now;
         }
         let mut touched = BTreeSet::new();
-        if self.is_box() {
-            self.end_silence(rules, now, &mut touched);
+        let is_box = self.is_box();
+        if is_box {
+            let site = DeviceId::from(&self.site);
+            self.end_silence(rules, now, &site, &mut touched);
         }
-        let mut changed = self.settle(rules, now, now, touched);
-        if self.is_box() || !rules.repeats(self.kind) {
-            changed.extend(self.known_again(now));
+        let mut changed = self.settle(now, now, touched, false);
+        let has_spoken = |device: &Device| is_box || !rules.repeats(device.kind);
+        let heard: Vec<DeviceId> = self
+            .devices
+            .iter()
+            .filter(|(_, device)| has_spoken(device))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for device in heard {
+            changed.extend(self.known_again(now, &device));
         }
         changed
     }
 
     /// Whether something is from after the device fell silent: what it said before may arrive
     /// after the news of its silence.
-    pub(super) fn is_after_silence(&self, at: WallTime) -> bool {
-        self.silence.is_none_or(|silence| at > silence.since)
+    pub(super) fn is_after_silence(&self, device: &DeviceId, at: WallTime) -> bool {
+        let silence = self.devices.get(device).and_then(|device| device.silence);
+        silence.is_none_or(|silence| at > silence.since)
+    }
+
+    /// Whether a device is silent, where that is news.
+    pub(super) fn is_silent(&self, rules: &RuleSet, device: &DeviceId) -> bool {
+        let silent = self.devices.get(device).is_some_and(|device| device.silence.is_some());
+        silent && self.silence_rule(rules).is_some()
     }
 
     /// The device was heard: it is not silent any more.
@@ -115,14 +144,16 @@ impl Engine {
         &mut self,
         rules: &RuleSet,
         now: WallTime,
+        device: &DeviceId,
         touched: &mut BTreeSet<String>,
     ) {
-        if self.silence.take().is_none() {
+        let known = self.device(device);
+        if known.silence.take().is_none() {
             return;
         }
-        self.doubt_alarms(now);
+        known.doubt_alarms(now);
         if let Some(rule) = self.silence_rule(rules)
-            && let Some(episode) = self.episodes.get_mut(&rule.family)
+            && let Some(episode) = self.episodes.get_mut(&self.technical_key(&rule.family, device))
         {
             episode.cease(&rule.id);
         }
@@ -130,107 +161,187 @@ impl Engine {
     }
 
     /// What nobody knew is known again, unless nothing is heard.
-    pub(super) fn known_again(&mut self, now: WallTime) -> Vec<Alert> {
-        if !self.is_heard() {
+    pub(super) fn known_again(&mut self, now: WallTime, device: &DeviceId) -> Vec<Alert> {
+        let silent = self.devices.get(device).is_some_and(|device| device.silence.is_some());
+        if silent || self.box_lost.is_some() {
             return Vec::new();
         }
         self.cut_off = false;
-        self.episodes.values_mut().filter_map(|episode| episode.become_known(now)).collect()
+        let all = self.episodes.values_mut();
+        all.filter_map(|episode| episode.become_known(now, device)).collect()
     }
 
     /// The device was taken away: what it said holds no more.
-    fn take_away(&mut self, now: WallTime, at: WallTime, why: &str) -> Vec<Alert> {
-        self.alarms.clear();
-        self.doubt = None;
-        self.series.clear();
-        self.valued.clear();
-        self.latest.clear();
-        self.ranks.clear();
-        self.rank = None;
-        self.silence = None;
-        self.episodes.values_mut().filter_map(|episode| episode.withdraw(now, at, why)).collect()
+    fn take_away(
+        &mut self,
+        now: WallTime,
+        at: WallTime,
+        device: &DeviceId,
+        why: &str,
+    ) -> Vec<Alert> {
+        let known = self.device(device);
+        known.alarms.clear();
+        known.doubt = None;
+        known.ranks.clear();
+        known.silence = None;
+        let mut changed = Vec::new();
+        let touched = self.forget(device, |episode| {
+            let active = episode.alert.as_ref().is_some_and(|alert| alert.state.is_active());
+            episode.clear(now, at, why);
+            changed.extend(episode.alert.clone().filter(|_| active));
+        });
+        changed.extend(self.settle(now, at, touched, false));
+        changed
     }
 
-    /// Lets time pass: silence, and alerts that close by themselves.
+    /// Lets time pass: silence, steps that wait, and alerts that close by themselves.
     pub fn on_time(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
         let mut touched = BTreeSet::new();
-        let mut changed = Vec::new();
-        if let (Some(rule), Some(Silence { since, counted_from })) =
-            (self.silence_rule(rules), self.counted_silence())
-        {
-            let elapsed = now.unix_ms().saturating_sub(counted_from.unix_ms());
-            if let Some(step) = steps(rule).filter(|step| step.after_ms <= elapsed).last() {
-                let firing = technical(rule, step.priority, since);
-                let episode = self.episodes.entry(rule.family.clone()).or_default();
-                episode.fire(rule.id.clone(), firing);
-                touched.insert(rule.family.clone());
-                // What was true when it fell silent may still be: nobody knows.
-                let others = self.episodes.iter_mut().filter(|(family, _)| **family != rule.family);
-                changed.extend(others.filter_map(|(_, episode)| episode.become_unknown(now)));
-            }
-        }
+        let mut changed = self.tell_silence(rules, now, &mut touched);
         if self.unreachable_at(rules).is_some_and(|at| at <= now) {
             self.cut_off = true;
             let all = self.episodes.values_mut();
-            changed.extend(all.filter_map(|episode| episode.become_unknown(now)));
+            changed.extend(all.filter_map(|episode| episode.become_unknown(now, |_| true)));
         }
-        if self.doubt_ends_at().is_some_and(|until| until <= now) {
-            for key in self.doubt.take().into_iter().flat_map(|doubt| doubt.alarms) {
-                self.end_alarm(&key, &mut touched);
-            }
+        let over = |device: &mut Device| {
+            let over = device.doubt_ends_at().is_some_and(|until| until <= now);
+            device.doubt.take_if(|_| over).into_iter().flat_map(|doubt| doubt.alarms)
+        };
+        let is_reached = self.box_lost.is_none();
+        let mut ended: Vec<(DeviceId, String)> = Vec::new();
+        for (id, device) in self.devices.iter_mut().filter(|_| is_reached) {
+            ended.extend(over(device).map(|key| (id.clone(), key)));
         }
-        changed.extend(self.settle(rules, now, now, touched));
+        for (device, key) in ended {
+            self.end_alarm(&device, &key, &mut touched);
+        }
+        self.step_up(rules, now, &mut touched);
+        changed.extend(self.settle(now, now, touched, false));
         changed.extend(
             self.episodes.values_mut().flat_map(|episode| episode.close_by_themselves(now)),
         );
         changed
     }
 
+    /// Devices that have been silent for long; what else they said may hold or not.
+    fn tell_silence(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        touched: &mut BTreeSet<String>,
+    ) -> Vec<Alert> {
+        let Some(rule) = self.silence_rule(rules) else { return Vec::new() };
+        let mut silent = BTreeSet::new();
+        for (id, device) in self.devices.iter().filter(|_| self.box_lost.is_none()) {
+            let Some(Silence { since, counted_from }) = device.silence else { continue };
+            let elapsed = now.unix_ms().saturating_sub(counted_from.unix_ms());
+            let mut steps = rule.steps(self.profile.monitored);
+            let Some(step) = steps.rfind(|step| rules.wait_ms(step, device.kind) <= elapsed) else {
+                continue;
+            };
+            let mut firing = technical(rule, step.priority, since);
+            firing.device = Some(id.clone());
+            let key = self.technical_key(&rule.family, id);
+            self.episodes.entry(key.clone()).or_default().fire(rule.id.clone(), firing);
+            touched.insert(key);
+            silent.insert(id.clone());
+        }
+        if silent.is_empty() {
+            return Vec::new();
+        }
+        // What was true when they fell silent may still be: nobody knows.
+        let is_silence = |key: &str| key.split('|').next() == Some(&rule.family);
+        let others = self.episodes.iter_mut().filter(|(key, _)| !is_silence(key));
+        others
+            .filter_map(|(_, episode)| episode.become_unknown(now, |of| silent.contains(of)))
+            .collect()
+    }
+
+    /// Technical alerts that have lasted rise by their steps, and of a spot value that nobody
+    /// measured again its alert says so.
+    fn step_up(&mut self, rules: &RuleSet, now: WallTime, touched: &mut BTreeSet<String>) {
+        let monitored = self.profile.monitored;
+        for (key, episode) in &mut self.episodes {
+            for firing in episode.firing.values_mut() {
+                if firing.is_late_recheck(now) {
+                    firing.not_rechecked = true;
+                    touched.insert(key.clone());
+                }
+                let elapsed = now.unix_ms().saturating_sub(firing.since.unix_ms());
+                let due = waiting_steps(rules, monitored, firing).rfind(|(_, ms)| *ms <= elapsed);
+                if let Some((priority, _)) = due {
+                    firing.priority = priority;
+                    touched.insert(key.clone());
+                }
+            }
+        }
+    }
+
     /// When `on_time` has something to do next.
     #[must_use]
     pub fn next_deadline(&self, rules: &RuleSet) -> Option<WallTime> {
+        let monitored = self.profile.monitored;
         let closing = self.episodes.values().filter_map(Episode::closes_at);
-        let silent = self.counted_silence().zip(self.silence_rule(rules));
-        let silent = silent.and_then(|(Silence { counted_from, .. }, rule)| {
-            let present = self.episodes.get(&rule.family).and_then(Episode::present);
-            let next = steps(rule).find(|step| Some(step.priority) > present)?;
-            Some(WallTime::from_unix_ms(counted_from.unix_ms().saturating_add(next.after_ms)))
+        let all = self.episodes.values().flat_map(|episode| episode.firing.values());
+        let stepping = all.filter_map(|firing| {
+            let step = waiting_steps(rules, monitored, firing).next();
+            let step = step.map(|(_, ms)| after(firing.since, ms));
+            step.into_iter().chain(firing.recheck_ends_at()).min()
         });
-        closing.chain(silent).chain(self.unreachable_at(rules)).chain(self.doubt_ends_at()).min()
+        let reached = self.devices.iter().filter(|_| self.box_lost.is_none());
+        let of_devices = reached.filter_map(|(id, device)| {
+            let silence = self.silence_ends_at(rules, id, device);
+            silence.into_iter().chain(device.doubt_ends_at()).min()
+        });
+        closing.chain(stepping).chain(of_devices).chain(self.unreachable_at(rules)).min()
     }
 
-    /// Whether this is the engine of an edge box: its subject has the name of the site.
+    /// When the silence of a device is told, or told more urgently.
+    fn silence_ends_at(&self, rules: &RuleSet, id: &DeviceId, device: &Device) -> Option<WallTime> {
+        let (silence, rule) = (device.silence?, self.silence_rule(rules)?);
+        let episode = self.episodes.get(&self.technical_key(&rule.family, id));
+        let present = episode.and_then(Episode::present);
+        let mut steps = rule.steps(self.profile.monitored);
+        let next = steps.find(|step| Some(step.priority) > present)?;
+        Some(after(silence.counted_from, rules.wait_ms(next, device.kind)))
+    }
+
+    /// Whether this is the engine of an edge box.
     fn is_box(&self) -> bool {
-        self.device.as_str() == self.site.as_str()
+        self.subject == Subject::Box
     }
 
     pub(super) fn silence_rule<'r>(&self, rules: &'r RuleSet) -> Option<&'r TechnicalRule> {
         rules.technical(if self.is_box() { BOX_RULE } else { SILENT_RULE })
     }
 
-    fn is_heard(&self) -> bool {
-        self.silence.is_none() && self.box_lost.is_none()
-    }
-
-    /// The silence that counts: not while the alert of the box stands for its devices.
-    fn counted_silence(&self) -> Option<Silence> {
-        self.silence.filter(|_| self.box_lost.is_none())
-    }
-
-    /// When the alerts of a device behind a lost box become unknown: with the alert of the box.
+    /// When the alerts of devices behind a lost box become unknown: with the alert of the box.
     fn unreachable_at(&self, rules: &RuleSet) -> Option<WallTime> {
         let lost = self.box_lost.filter(|_| !self.cut_off)?;
-        let step = steps(rules.technical(BOX_RULE)?).next()?;
-        Some(WallTime::from_unix_ms(lost.unix_ms().saturating_add(step.after_ms)))
-    }
-
-    /// When alarms that were not said again are over: not while nobody could hear them.
-    fn doubt_ends_at(&self) -> Option<WallTime> {
-        self.doubt.as_ref().filter(|_| self.is_heard()).map(|doubt| doubt.until)
+        let step = rules.technical(BOX_RULE)?.steps(false).next()?;
+        Some(after(lost, rules.wait_ms(step, None)))
     }
 }
 
-/// Steps of an unbound device.
-fn steps(rule: &TechnicalRule) -> impl Iterator<Item = &Step> {
-    rule.steps.iter().filter(|step| !step.conditional)
+impl Device {
+    /// When alarms that were not said again are over: not while the device is silent.
+    fn doubt_ends_at(&self) -> Option<WallTime> {
+        self.doubt.as_ref().filter(|_| self.silence.is_none()).map(|doubt| doubt.until)
+    }
+}
+
+/// More urgent steps of a technical rule that waits for nothing but time, and after how long.
+fn waiting_steps<'r>(
+    rules: &'r RuleSet,
+    monitored: bool,
+    firing: &Firing,
+) -> impl DoubleEndedIterator<Item = (Priority, i64)> + use<'r> {
+    let present = firing.priority;
+    // Silence is counted by the device, not by what fires.
+    let rule =
+        rules.technical(&firing.rule).filter(|rule| ![SILENT_RULE, BOX_RULE].contains(&&*rule.id));
+    let steps = rule.into_iter().flat_map(move |rule| rule.steps(monitored));
+    steps
+        .filter(move |step| step.test.is_none() && step.priority > present)
+        .map(|step| (step.priority, rules.wait_ms(step, None)))
 }

@@ -1,7 +1,10 @@
 //! A ward with an outage is compared with the same ward without one.
 
 use super::*;
-use crate::freshness::{BoxTime, Clocks};
+use crate::{
+    binding::Subject,
+    freshness::{BoxTime, Clocks},
+};
 use model::{
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::{DeviceId, Lane, OutboxId, Seq, SiteId},
@@ -106,7 +109,7 @@ struct County {
 
 impl County {
     fn new() -> Self {
-        let engine = Engine::new(SiteId::new("heping").unwrap(), device());
+        let engine = Engine::new(SiteId::new("heping").unwrap(), Subject::Device(device()));
         let mut county = Self { rules: rules(), engine, alerts: BTreeMap::new() };
         let status = DeviceStatus {
             device: device(),

@@ -27,7 +27,7 @@ fn an_alarm_of_which_nobody_knows_when_it_was_is_unknown_until_the_device_is_hea
     let mut ward = Ward::new("pump-01");
     let alarm = ward.an_alarm(10.0, OCCLUSION, AlarmPhase::Start);
     let said = Moment { suspect: true, only_bounded: true, ..Moment::sure(at(10.0)) };
-    let told = ward.engine.on_alarm(&ward.rules, at(10.0), said, &alarm);
+    let told = ward.engine.on_alarm(ward.rules, at(10.0), said, &alarm);
     assert_eq!(told[0].state, AlertState::Unknown);
     ward.in_unit(12.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
@@ -106,7 +106,7 @@ fn acknowledging_what_is_unknown_does_not_make_it_known() {
     ward.stream(0, 12, Metric::HR, "36");
     ward.status(12.0, DeviceKind::Monitor, DeviceState::Silent);
     ward.pass_time(43.0);
-    let id = ward.of("hr_low").id;
+    let id = ward.alert("hr_low").id;
     let acknowledge = |ward: &mut Ward, by: &str| {
         ward.engine.acknowledge(id, by, AckReason::AtBedside, "on my way", at(50.0))
     };
@@ -114,8 +114,8 @@ fn acknowledging_what_is_unknown_does_not_make_it_known() {
     let second = acknowledge(&mut ward, "li");
     assert_eq!(second, Err(AcknowledgeError::AlreadyAcknowledged { by: "wang".into() }));
     ward.number(60.0, Metric::HR, "36");
-    assert_eq!(ward.of("hr_low").state, AlertState::ActiveAck);
-    let entry = ward.of("hr_low").timeline.iter().find(|entry| entry.by.is_some()).unwrap();
+    assert_eq!(ward.alert("hr_low").state, AlertState::ActiveAck);
+    let entry = ward.alert("hr_low").timeline.iter().find(|entry| entry.by.is_some()).unwrap();
     assert_eq!((entry.reason, entry.note.as_str()), (Some(AckReason::AtBedside), "on my way"));
     assert_eq!(entry.detail, "");
 }
@@ -154,8 +154,8 @@ fn a_state_that_cannot_be_read_keeps_its_open_alerts() {
         let id = ward.only().id;
         let text = state.to_string();
         assert!(serde_json::from_str::<Engine>(&text).is_err());
-        let (site, device) = (ward.engine.site.clone(), ward.engine.device.clone());
-        ward.engine = Engine::rescued(site, device, &text);
+        let (site, subject) = (ward.engine.site.clone(), ward.engine.subject.clone());
+        ward.engine = Engine::rescued(site, subject, &text);
         (ward, id)
     };
     let of_the_future = |state: &mut serde_json::Value| state["alarms"] = "none".into();

@@ -5,9 +5,8 @@ use super::*;
 #[test]
 fn a_broken_chain_is_one_alert_of_the_county_until_it_is_whole_again() {
     let mut ward = Ward::new("any");
-    let county = DeviceId::new(SiteId::county().as_str()).unwrap();
-    ward.engine = Engine::new(SiteId::county(), county);
-    let mut hear = |seconds, is_broken| ward.engine.hear_audit(&ward.rules, at(seconds), is_broken);
+    ward.engine = Engine::new(SiteId::county(), Subject::Box);
+    let mut hear = |seconds, is_broken| ward.engine.hear_audit(ward.rules, at(seconds), is_broken);
     assert_eq!(hear(0.0, false), vec![]);
     let told = hear(10.0, true);
     assert_eq!((told[0].rules[0].as_str(), told[0].priority), ("TECH-AUDIT", Priority::High));

@@ -7,7 +7,7 @@ const FIRST: OutboxId = OutboxId::from_bytes([1; 16]);
 const SECOND: OutboxId = OutboxId::from_bytes([2; 16]);
 
 fn hear(edge: &mut Ward, seconds: f64, outbox: OutboxId, connection: u64) -> (bool, Vec<Alert>) {
-    edge.engine.hear_box_identity(&edge.rules, at(seconds), outbox, connection)
+    edge.engine.hear_box_identity(edge.rules, at(seconds), outbox, connection)
 }
 
 #[test]

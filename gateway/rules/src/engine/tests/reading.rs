@@ -43,7 +43,19 @@ fn a_heart_rate_that_is_missing_for_a_moment_keeps_its_turn() {
         }
         ward.number(f64::from(second) + 0.1, Metric::PULSE_OXIM, "72");
     }
-    assert_eq!(ward.of("hr_low").metric, Some(Metric::HR));
+    assert_eq!(ward.alert("hr_low").metric, Some(Metric::HR));
+}
+
+#[test]
+fn an_alert_tells_how_the_value_it_shows_was_measured() {
+    let mut ward = Ward::new("ecg-01");
+    for second in 0..12_u32 {
+        ward.absent(f64::from(second), Metric::HR, NoData::LeadOff);
+        ward.number(f64::from(second) + 0.1, Metric::PULSE_OXIM, "38");
+    }
+    ward.stream(12, 20, Metric::HR, "72");
+    let alert = ward.only();
+    assert_eq!((alert.metric, alert.value.as_deref()), (Some(Metric::PULSE_OXIM), Some("38")));
 }
 
 #[test]
@@ -54,7 +66,7 @@ fn a_heart_rate_without_values_for_ten_seconds_gives_its_turn_away() {
         ward.absent(f64::from(second), Metric::HR, NoData::NotAvailable);
         ward.number(f64::from(second) + 0.1, Metric::PULSE_OXIM, "36");
     }
-    let alert = ward.of("hr_low");
+    let alert = ward.alert("hr_low");
     assert_eq!((alert.metric, alert.started_at), (Some(Metric::PULSE_OXIM), at(14.1)));
 }
 
@@ -99,7 +111,7 @@ fn a_temperature_probe_on_the_bed_does_not_end_a_fever() {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 70, Metric::TEMP, "41.2");
     ward.stream(70, 200, Metric::TEMP, "22.0");
-    assert_eq!(ward.of("temp_high").state, AlertState::ActiveUnack);
+    assert_eq!(ward.alert("temp_high").state, AlertState::ActiveUnack);
 }
 
 #[test]
@@ -157,7 +169,7 @@ fn glucose_and_ketones_raise_their_alert_in_either_order() {
                 _ => ward.number(second, Metric::KETONE, "3.2"),
             }
         }
-        let alert = ward.of("glucose_high");
+        let alert = ward.alert("glucose_high");
         assert!(alert.rules.contains(&"GLU-AD-DKA".to_owned()), "{alert:?}");
         assert_eq!(alert.metric, Some(Metric::GLU_CAP_PL));
     }
@@ -180,21 +192,21 @@ fn a_clock_that_is_wrong_is_told_with_the_alert() {
     let value = vec![Reading::number(Metric::GLU_CAP_PL, 53, Unit::MG_PER_DL)];
     let stamp = at(10.0).unix_ms() - 40_000_000;
     let stamp = Some(DeviceTime::Zoned { civil_ms: stamp, offset_s: 0 });
-    let group = ReadingGroup::new(ward.engine.device.clone(), Ward::observed(15.0), value);
+    let group = ReadingGroup::new(ward.device.clone(), Ward::observed(15.0), value);
     ward.feed_group(&group.at_device_time(stamp), 15.0);
-    let alert = ward.of("glucose_low");
+    let alert = ward.alert("glucose_low");
     assert_eq!((alert.started_at, alert.time_suspect), (at(10.0), true));
     let doubts = |alert: &Alert| alert.message_zh.matches("时间存疑").count();
     assert_eq!(doubts(alert), 1);
-    assert_eq!(ward.of("tech_clock").priority, Priority::Medium);
+    assert_eq!(ward.alert("tech_clock").priority, Priority::Medium);
     // Once, also where the state had to be rescued.
     let mut state = serde_json::to_value(&ward.engine).unwrap();
     state["alarms"] = "none".into();
-    let (site, device) = (ward.engine.site.clone(), ward.engine.device.clone());
-    ward.engine = Engine::rescued(site, device, &state.to_string());
+    let (site, subject) = (ward.engine.site.clone(), ward.engine.subject.clone());
+    ward.engine = Engine::rescued(site, subject, &state.to_string());
     ward.status(20.0, DeviceKind::Monitor, DeviceState::Silent);
     ward.status(25.0, DeviceKind::Monitor, DeviceState::Online);
-    let alert = ward.of("glucose_low");
+    let alert = ward.alert("glucose_low");
     assert_eq!((alert.state, doubts(alert)), (AlertState::ActiveUnack, 1));
 }
 
@@ -204,7 +216,7 @@ fn what_a_device_says_of_its_clock_in_a_boot_that_nobody_heard_moves_nothing() {
     let said = |ward: &Ward, observed: WallTime| {
         let ahead = vec![Reading::number(Metric::CLOCK_OFFSET, 1_795_335_300, Unit::SECOND)];
         let observed = Observed { at: observed, quality: ClockQuality::Unknown };
-        ReadingGroup::new(ward.engine.device.clone(), observed, ahead)
+        ReadingGroup::new(ward.device.clone(), observed, ahead)
     };
     // The box is in 1970, or in a future: its meter, which is right, seems to be far ahead.
     for observed in [WallTime::from_unix_ms(5000), at(86_400.0)] {
@@ -219,7 +231,7 @@ fn what_a_device_says_of_its_clock_in_a_boot_that_nobody_heard_moves_nothing() {
 fn a_box_whose_clock_is_wrong_is_told() {
     let mut edge = Ward::new("heping");
     let hear = |edge: &mut Ward, seconds: f64, now: f64| {
-        edge.engine.hear_box_clock(&edge.rules, at(now), at(seconds))
+        edge.engine.hear_box_clock(edge.rules, at(now), at(seconds))
     };
     assert!(hear(&mut edge, 1.0, 0.0).is_empty());
     let told = hear(&mut edge, 35.0, 30.0);

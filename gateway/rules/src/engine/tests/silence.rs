@@ -24,7 +24,7 @@ fn an_older_status_changes_nothing() {
     let old = ward.next_position();
     ward.status(10.0, DeviceKind::Monitor, DeviceState::LinkDown);
     let status = DeviceStatus {
-        device: ward.engine.device.clone(),
+        device: ward.device.clone(),
         kind: DeviceKind::Monitor,
         driver: "test".into(),
         state: DeviceState::Online,
@@ -33,7 +33,7 @@ fn an_older_status_changes_nothing() {
         observed: Ward::observed(9.0),
     };
     let said = Moment::sure(at(9.0));
-    assert_eq!(ward.engine.on_status(&ward.rules, at(11.0), said, old, &status), None);
+    assert_eq!(ward.engine.on_status(ward.rules, at(11.0), said, old, &status), None);
     ward.pass_time(41.0);
     assert_eq!(ward.only().rules, ["TECH-SILENT"]);
 }
@@ -78,7 +78,7 @@ fn what_a_pump_said_holds_no_more_when_it_is_taken_away() {
     let alert = ward.only();
     assert_eq!((alert.rules[0].as_str(), alert.state), ("DEV-OCCL-DOWN", AlertState::ClearedUnack));
     assert!(alert.timeline.iter().any(|entry| entry.detail == "test"));
-    assert_eq!(ward.engine.next_deadline(&ward.rules), None);
+    assert_eq!(ward.engine.next_deadline(ward.rules), None);
 }
 
 #[test]
@@ -86,13 +86,13 @@ fn alerts_behind_a_box_that_is_out_of_reach_are_unknown_until_the_device_is_hear
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 12, Metric::HR, "36");
     ward.engine.box_lost(at(15.0));
-    assert_eq!(ward.engine.next_deadline(&ward.rules), Some(at(75.0)));
+    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(75.0)));
     ward.pass_time(74.0);
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
     ward.pass_time(75.0);
     assert_eq!(ward.only().state, AlertState::Unknown);
-    assert_eq!(ward.engine.next_deadline(&ward.rules), None);
-    ward.engine.box_back(&ward.rules, at(900.0));
+    assert_eq!(ward.engine.next_deadline(ward.rules), None);
+    ward.engine.box_back(ward.rules, at(900.0));
     assert_eq!(ward.only().state, AlertState::Unknown);
     ward.number(901.0, Metric::HR, "36");
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
@@ -104,7 +104,7 @@ fn a_box_that_is_back_soon_changes_no_alert() {
     ward.stream(0, 12, Metric::HR, "36");
     let before = ward.only().clone();
     ward.engine.box_lost(at(15.0));
-    ward.engine.box_back(&ward.rules, at(17.0));
+    ward.engine.box_back(ward.rules, at(17.0));
     ward.pass_time(in_minutes(10.0));
     assert_eq!(*ward.only(), before);
 }
@@ -117,7 +117,7 @@ fn a_cuff_has_said_all_there_is_when_its_box_is_back() {
     ward.engine.box_lost(at(2.0));
     ward.pass_time(62.0);
     assert_eq!(ward.only().state, AlertState::Unknown);
-    ward.engine.box_back(&ward.rules, at(900.0));
+    ward.engine.box_back(ward.rules, at(900.0));
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
 }
 
@@ -130,7 +130,7 @@ fn a_box_out_of_reach_is_one_alert_and_stands_for_its_devices() {
     edge.pass_time(60.0);
     assert_eq!(edge.only().rules, ["EDGE-OFFLINE"]);
     assert_eq!((edge.only().priority, edge.only().started_at), (Priority::Medium, at(0.0)));
-    let told = edge.engine.box_back(&edge.rules, at(300.0));
+    let told = edge.engine.box_back(edge.rules, at(300.0));
     assert_eq!(told[0].state, AlertState::ClearedUnack);
 
     let mut ward = Ward::new("ecg-01");

@@ -1,0 +1,158 @@
+//! What is known of one device of a subject, and how it leaves for another.
+
+use super::{
+    Engine,
+    alarms::{Doubt, Held},
+    life::{Episode, Firing},
+    silence::Silence,
+};
+use crate::{alert::Alert, binding::Subject, rule::RuleSet};
+use model::{device::DeviceKind, id::DeviceId, time::WallTime};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is known of one device.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(super) struct Device {
+    pub(super) kind: Option<DeviceKind>,
+    /// Metric and channel → `t_meas` of the newest evaluated reading.
+    pub(super) newest: BTreeMap<String, WallTime>,
+    /// Ranks of the heart-rate class: `t_meas` of the last value, and whether the sensor is on.
+    pub(super) ranks: BTreeMap<u8, (WallTime, bool)>,
+    /// Device alarms that hold, by code.
+    pub(super) alarms: BTreeMap<String, Held>,
+    /// Which of them may be over.
+    pub(super) doubt: Option<Doubt>,
+    /// Nothing is heard of it.
+    pub(super) silence: Option<Silence>,
+    /// Where its last status was: an older one changes nothing.
+    pub(super) status_at: Option<(String, u64, u32)>,
+    /// How far its clock is ahead of the county's, as it said last, and when.
+    pub(super) clock_ahead: Option<(WallTime, i64)>,
+    /// When its cuff measured last.
+    #[serde(default)]
+    pub(super) cuff_at: Option<WallTime>,
+}
+
+/// What a device takes with it from one subject to the next: what is known of it, its own alarms
+/// that hold, and its technical alerts, whose subject is the device itself.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Moved {
+    device: DeviceId,
+    state: Device,
+    alarms: BTreeMap<String, BTreeMap<String, Firing>>,
+    technical: BTreeMap<String, Episode>,
+}
+
+impl Engine {
+    /// A device leaves the subject at that moment: what fires from it ends, and alerts that rest on
+    /// it alone are closed, with the reason. Hands out what the device takes along, and the alerts
+    /// that changed.
+    pub fn device_left(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        at: WallTime,
+        device: &DeviceId,
+        reason: &str,
+    ) -> (Moved, Vec<Alert>) {
+        let state = self.devices.remove(device).unwrap_or_default();
+        let names: BTreeMap<String, String> =
+            state.alarms.keys().map(|key| (self.name(device, key), key.clone())).collect();
+        let mut moved = Moved {
+            device: device.clone(),
+            state,
+            alarms: BTreeMap::new(),
+            technical: BTreeMap::new(),
+        };
+        let keys: Vec<String> = self.episodes.keys().cloned().collect();
+        for key in keys {
+            let (family, of) = key.split_once('|').unwrap_or((&key, ""));
+            let own = match self.subject {
+                Subject::Patient(_) => of == device.as_str(),
+                Subject::Device(_) | Subject::Box => rules.is_technical(family),
+            };
+            if own && let Some(episode) = self.episodes.remove(&key) {
+                moved.technical.insert(family.to_owned(), episode);
+            }
+        }
+        for (family, episode) in &self.episodes {
+            for (name, firing) in &episode.firing {
+                if let Some(key) = names.get(name) {
+                    let alarms = moved.alarms.entry(family.clone()).or_default();
+                    alarms.insert(key.clone(), firing.clone());
+                }
+            }
+        }
+        let mut changed = Vec::new();
+        let touched = self.forget(device, |episode| {
+            changed.extend(episode.end(now, at, reason, false));
+        });
+        changed.extend(self.settle(now, at, touched, false));
+        (moved, changed)
+    }
+
+    /// A device joins the subject at that moment, with what it brings along; hands out the alerts
+    /// that changed.
+    pub fn device_joined(&mut self, now: WallTime, at: WallTime, moved: Moved) -> Vec<Alert> {
+        let Moved { device, state, alarms, technical } = moved;
+        self.devices.insert(device.clone(), state);
+        let mut touched = BTreeSet::new();
+        let mut changed = Vec::new();
+        for (family, mut episode) in technical {
+            let key = self.technical_key(&family, &device);
+            if let Some(before) = self.episodes.remove(&key) {
+                episode.join(before);
+            }
+            changed.extend(episode.belong_to(self.subject.patient()));
+            self.episodes.insert(key.clone(), episode);
+            touched.insert(key);
+        }
+        for (family, firings) in alarms {
+            for (key, firing) in firings {
+                // What began with somebody else begins here when the device comes.
+                let firing = Firing { since: firing.since.max(at), ..firing };
+                let name = self.name(&device, &key);
+                self.episodes.entry(family.clone()).or_default().fire(name, firing);
+            }
+            touched.insert(family);
+        }
+        changed.extend(self.settle(now, at, touched, false));
+        changed
+    }
+
+    /// What a device said holds no more. Episodes that rested on it alone are handed out, the others
+    /// that it spoke for are named.
+    pub(super) fn forget(
+        &mut self,
+        device: &DeviceId,
+        mut alone: impl FnMut(&mut Episode),
+    ) -> BTreeSet<String> {
+        let own = matches!(self.subject, Subject::Device(_) | Subject::Box);
+        let prefix = format!("{device}|");
+        let mut touched = BTreeSet::new();
+        let mut gone = BTreeSet::new();
+        for (key, episode) in &mut self.episodes {
+            let before = episode.firing.len();
+            episode.firing.retain(|name, firing| {
+                let stays = firing.device.as_ref() != Some(device);
+                if !stays {
+                    gone.insert(name.clone());
+                }
+                stays
+            });
+            match episode.firing.len() {
+                0 => alone(episode),
+                left if left < before => drop(touched.insert(key.clone())),
+                _ => {}
+            }
+        }
+        self.series.retain(|key, _| {
+            let name = key.split_once('|').map_or("", |(_, name)| name);
+            !own && !name.starts_with(&prefix) && !gone.contains(key)
+        });
+        self.valued.retain(|name, _| !own && !name.starts_with(&prefix));
+        self.latest.retain(|_, latest| latest.device.as_ref() != Some(device));
+        touched
+    }
+}

@@ -1,0 +1,66 @@
+//! NEWS2 of a patient: an observation set in, changed alerts out.
+
+use super::{Engine, life::Firing};
+use crate::{
+    alert::Alert,
+    news2::{Observations, Scale, Score},
+    rule::{RuleSet, ScoreRule},
+};
+use model::time::WallTime;
+use std::collections::BTreeSet;
+
+impl Engine {
+    /// Scores the observation set of a moment; the points, and the alerts that changed. `None` for
+    /// whom the score is not valid: under 16, of unknown age, or pregnant.
+    ///
+    /// A set that is not complete neither raises nor clears, and neither does one that is older
+    /// than the last.
+    pub fn on_observations(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        at: WallTime,
+        set: &Observations,
+    ) -> Option<(Score, Vec<Alert>)> {
+        let mut touched = BTreeSet::new();
+        let facts = self.facts_at(rules, at, &mut touched);
+        let scale = match self.profile.scale2_until.is_some_and(|until| at < until) {
+            true => Scale::Two,
+            false => Scale::One,
+        };
+        let score = Score::of(set, scale);
+        let is_new = self.scored_at.is_none_or(|scored| scored <= at);
+        let applies: Vec<&ScoreRule> =
+            rules.scores().iter().filter(|rule| rule.is_for(&facts)).collect();
+        if applies.is_empty() {
+            return None;
+        }
+        if score.is_complete() && is_new {
+            self.scored_at = Some(at);
+            for rule in applies {
+                let episode = self.episodes.entry(rule.family.clone()).or_default();
+                if rule.holds(&score) {
+                    let says = [&*rule.message_zh, &rule.message_en];
+                    let firing = Firing {
+                        value: Some(score.total().to_string()),
+                        ..Firing::new(&rule.id, rule.priority, at, says)
+                    };
+                    episode.fire(rule.id.clone(), firing);
+                } else {
+                    episode.cease(&rule.id);
+                }
+                touched.insert(rule.family.clone());
+            }
+        }
+        Some((score, self.settle(now, at, touched, false)))
+    }
+}
+
+impl ScoreRule {
+    fn holds(&self, score: &Score) -> bool {
+        let total = score.total();
+        self.item_equals.is_none_or(|points| score.has_item(points))
+            && self.at_least.is_none_or(|least| total >= least)
+            && self.at_most.is_none_or(|most| total <= most)
+    }
+}

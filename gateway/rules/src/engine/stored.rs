@@ -1,0 +1,139 @@
+//! An engine as it is stored; also as it was when each was of a device.
+
+use super::{
+    Engine,
+    alarms::{Doubt, Held},
+    device::Device,
+    identity::Identity,
+    judge::Latest,
+    life::Episode,
+    series::Series,
+    silence::Silence,
+};
+use crate::{
+    binding::Subject,
+    freshness::BoxClock,
+    population::{Facts, Profile},
+};
+use model::{
+    device::DeviceKind,
+    id::{DeviceId, SiteId},
+    metric::{Class, Kind, Metric},
+    time::WallTime,
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// An engine as it is stored. The second half is what an engine of a device had of its device.
+#[derive(Deserialize)]
+pub(super) struct Stored {
+    site: SiteId,
+    subject: Option<Subject>,
+    #[serde(default)]
+    profile: Profile,
+    facts: Option<(WallTime, Facts)>,
+    #[serde(default)]
+    devices: BTreeMap<DeviceId, Device>,
+    series: BTreeMap<String, Series>,
+    #[serde(default)]
+    valued: BTreeMap<String, WallTime>,
+    #[serde(default)]
+    spots: BTreeMap<String, WallTime>,
+    rank: Option<u8>,
+    latest: BTreeMap<String, Latest>,
+    scored_at: Option<WallTime>,
+    #[serde(default)]
+    box_clock: BoxClock,
+    #[serde(default)]
+    identity: Identity,
+    box_lost: Option<WallTime>,
+    #[serde(default)]
+    cut_off: bool,
+    episodes: BTreeMap<String, Episode>,
+
+    device: Option<DeviceId>,
+    kind: Option<DeviceKind>,
+    #[serde(default)]
+    newest: BTreeMap<String, WallTime>,
+    #[serde(default)]
+    ranks: BTreeMap<u8, (WallTime, bool)>,
+    #[serde(default)]
+    alarms: BTreeMap<String, Held>,
+    doubt: Option<Doubt>,
+    silence: Option<Silence>,
+    status_at: Option<(String, u64, u32)>,
+    clock_ahead: Option<(WallTime, i64)>,
+}
+
+impl From<Stored> for Engine {
+    fn from(stored: Stored) -> Self {
+        let own = stored.device.unwrap_or_else(|| DeviceId::from(&stored.site));
+        let subject = match stored.subject {
+            Some(subject) => {
+                return Self {
+                    subject,
+                    site: stored.site,
+                    profile: stored.profile,
+                    facts: stored.facts,
+                    devices: stored.devices,
+                    series: stored.series,
+                    valued: stored.valued,
+                    spots: stored.spots,
+                    rank: stored.rank,
+                    latest: stored.latest,
+                    scored_at: stored.scored_at,
+                    box_clock: stored.box_clock,
+                    identity: stored.identity,
+                    box_lost: stored.box_lost,
+                    cut_off: stored.cut_off,
+                    episodes: stored.episodes,
+                };
+            }
+            None => Subject::unbound(&stored.site, &own),
+        };
+        let mut engine = Self::new(stored.site, subject);
+        let device = Device {
+            kind: stored.kind,
+            newest: stored.newest,
+            ranks: stored.ranks,
+            alarms: stored.alarms,
+            doubt: stored.doubt,
+            silence: stored.silence,
+            status_at: stored.status_at,
+            clock_ahead: stored.clock_ahead,
+            cuff_at: None,
+        };
+        engine.devices.insert(own.clone(), device);
+        engine.valued = stored.valued;
+        engine.rank = stored.rank;
+        (engine.box_clock, engine.identity) = (stored.box_clock, stored.identity);
+        (engine.box_lost, engine.cut_off) = (stored.box_lost, stored.cut_off);
+        engine.latest = stored.latest;
+        engine.latest.values_mut().for_each(|latest| latest.device = Some(own.clone()));
+        engine.series = stored.series.into_iter().map(|(key, it)| (by_class(key), it)).collect();
+        engine.episodes = stored.episodes;
+        for episode in engine.episodes.values_mut() {
+            let firing = std::mem::take(&mut episode.firing);
+            episode.firing = firing
+                .into_iter()
+                .map(|(key, mut firing)| {
+                    firing.device = Some(own.clone());
+                    (by_class(key), firing)
+                })
+                .collect();
+        }
+        engine
+    }
+}
+
+/// Spot values were series of a metric and a channel; now the next of the class clears.
+fn by_class(key: String) -> String {
+    let mut parts = key.split('|');
+    let (rule, metric) = (parts.next(), parts.next().and_then(Metric::from_name));
+    let spot =
+        metric.map(Metric::row).filter(|row| row.kind == Kind::Spot && row.class != Class::Hr);
+    match (rule, spot) {
+        (Some(rule), Some(row)) => format!("{rule}|{}", super::judge::spot_series(row.class)),
+        _ => key,
+    }
+}

@@ -1,0 +1,125 @@
+//! Spot values: at once, by the next of their class, and asked for again.
+
+use super::*;
+
+#[test]
+fn a_spot_reading_does_not_wait_for_the_sustain_of_its_rule() {
+    for (metric, value, family) in [
+        (Metric::TEMP_EAR, "39.2", "temp_high"),
+        (Metric::PULSE_NIBP, "38", "hr_low"),
+        (Metric::TEMP_ORAL, "34.9", "temp_low"),
+    ] {
+        let mut ward = Ward::new("spot-01");
+        ward.number(5.0, metric, value);
+        assert_eq!(ward.alert(family).started_at, at(5.0));
+    }
+}
+
+#[test]
+fn a_spot_check_oximeter_alerts_at_once_and_the_next_good_value_clears() {
+    let mut ward = Ward::new("oxi-01");
+    let check = |ward: &mut Ward, second: f64, value: u32| {
+        let reading = Reading::number(Metric::SPO2, value, Unit::PERCENT);
+        let mut group =
+            ReadingGroup::new(ward.device.clone(), Ward::observed(second), vec![reading]);
+        group.occurrence = Occurrence::Spot;
+        ward.feed_group(&group, second);
+    };
+    check(&mut ward, 0.0, 84);
+    assert_eq!(ward.only().rules, ["SPO2-AD-LL", "SPO2-AD-L"]);
+    check(&mut ward, 60.0, 91);
+    assert_eq!(ward.only().state, AlertState::ClearedUnack);
+}
+
+#[test]
+fn a_spot_value_asks_to_be_measured_again_and_says_when_nobody_did() {
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, vec![Reading::number(Metric::NIBP_SYS, 184, Unit::MM_HG)]);
+    assert_eq!((ward.only().recheck_at, ward.only().not_rechecked), (Some(at(300.0)), false));
+    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(900.0)));
+    ward.pass_time(899.9);
+    assert!(!ward.only().not_rechecked);
+    ward.pass_time(900.0);
+    let alert = ward.only();
+    assert!(alert.not_rechecked && alert.message_zh.ends_with(",未复测"));
+    assert!(alert.message_en.ends_with(", not rechecked"));
+    assert_eq!(ward.engine.next_deadline(ward.rules), None);
+    // Somebody did, and it is as high.
+    ward.feed(960.0, 960.0, vec![Reading::number(Metric::NIBP_SYS, 184, Unit::MM_HG)]);
+    let alert = ward.only();
+    assert!(!alert.not_rechecked && !alert.message_zh.contains("未复测"));
+    assert_eq!((alert.recheck_at, alert.priority), (Some(at(1260.0)), Priority::High));
+    ward.pass_time(2000.0);
+    assert!(ward.only().not_rechecked);
+    ward.feed(2001.0, 2001.0, vec![Reading::number(Metric::NIBP_SYS, 130, Unit::MM_HG)]);
+    let alert = ward.only();
+    assert!(!alert.not_rechecked && !alert.message_en.contains("not rechecked"));
+}
+
+#[test]
+fn what_a_rule_does_not_say_of_its_recheck_the_file_does() {
+    let mut ward = Ward::new("glu-01");
+    ward.number(0.0, Metric::KETONE, "3.1");
+    ward.number(1.0, Metric::GLU_CAP_PL, "12.0");
+    assert_eq!(ward.only().rules, ["GLU-AD-DKA"]);
+    assert_eq!(ward.only().recheck_at, Some(at(301.0)));
+}
+
+#[test]
+fn the_next_value_of_the_class_clears_however_it_was_measured() {
+    let mut ward = Ward::new("any-01");
+    ward.number(0.0, Metric::TEMP_EAR, "39.2");
+    ward.number(60.0, Metric::TEMP_AXILLA, "37.0");
+    assert_eq!(ward.only().state, AlertState::ClearedUnack);
+    // Two of one moment: none of them is the next.
+    let mut ward = Ward::new("any-01");
+    let of = |metric, tenths| Reading::number(metric, Decimal::fixed(tenths, -1), Unit::CELSIUS);
+    ward.feed(0.0, 0.0, vec![of(Metric::TEMP_EAR, 392), of(Metric::TEMP_AXILLA, 370)]);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn an_implausible_value_runs_its_rules_and_asks_to_check() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 12, Metric::HR, "18");
+    let alert = ward.only();
+    assert_eq!(alert.priority, Priority::High);
+    assert!(alert.message_zh.ends_with(",请核对"), "{}", alert.message_zh);
+    assert!(alert.message_en.ends_with(", check"), "{}", alert.message_en);
+    ward.stream(12, 14, Metric::HR, "72");
+    assert_eq!(ward.only().value.as_deref(), Some("18"));
+    assert!(ward.only().message_zh.ends_with(",请核对"));
+    ward.stream(14, 16, Metric::HR, "36");
+    assert!(!ward.only().message_zh.contains("请核对"));
+    // What cannot be is no value and runs no rule.
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 60, Metric::HR, "360");
+    assert!(ward.told.is_empty());
+}
+
+#[test]
+fn a_cuff_on_the_same_limb_stops_new_saturation_alerts_and_clears_none() {
+    let cuffed = |profile: Profile| {
+        let mut ward = Ward::of(profile);
+        ward.stream(0, 5, Metric::SPO2, "97");
+        ward.feed(5.0, 5.0, pressure(120, 80));
+        ward.stream(5, 66, Metric::SPO2, "80");
+        ward
+    };
+    let mut ward = cuffed(aged(600));
+    assert!(ward.told.is_empty());
+    ward.stream(66, 78, Metric::SPO2, "80");
+    assert_eq!(ward.only().started_at, at(66.0));
+    ward.feed(78.0, 78.0, pressure(120, 80));
+    ward.stream(78, 130, Metric::SPO2, "97");
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    let ward = cuffed(Profile { cuff_on_other_limb: true, ..aged(600) });
+    assert_eq!(ward.only().started_at, at(5.0));
+    // The cuff of another device is on nobody knows which limb.
+    let mut ward = Ward::of(aged(600));
+    ward.hand_to("bp-01", DeviceKind::Cuff, 0.0);
+    ward.feed(0.0, 0.0, pressure(120, 80));
+    ward.hand_to("ecg-01", DeviceKind::Monitor, 0.0);
+    ward.stream(0, 12, Metric::SPO2, "80");
+    assert!(ward.has("spo2_low"));
+}

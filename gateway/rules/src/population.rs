@@ -1,0 +1,406 @@
+//! Which rules apply to whom: age, overlays, what a nurse entered, limits of one patient.
+//!
+//! Not here: names, and who may enter what.
+//!
+//! # Invariants
+//! - exactly one base; a patient whose age nobody knows has that of adults
+//! - a rule of an overlay replaces the rules it names, and everything else of the base stays
+//! - a limit of one patient is never outside the implausible limits of its class
+
+use crate::rule::{Op, RuleSet, ScoreRule, Threshold};
+use model::{alarm::Priority, decimal::Decimal, metric::Class, time::WallTime};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+mod birth;
+
+pub use birth::Birth;
+
+/// The latest entry of a nurse counts this long.
+const ENTRY_COUNTS_MS: i64 = 24 * 3_600_000;
+/// A high rule is switched off for at most this long.
+const OFF_MAX_MS: i64 = 24 * 3_600_000;
+/// Limits of one patient: a tenth of all rules.
+const LIMITS_MAX: usize = 16;
+/// From 18 years.
+const ADULT_MONTHS: u32 = 216;
+/// Overlays that a person must have entered.
+const PREGNANT: &str = "pregnant";
+const SCALE2: &str = "scale2";
+/// The programme of diabetics; the others are for blood pressure.
+const DIABETES: &str = "followup_diabetes";
+/// Populations of one rule set: as many as a mask has bits.
+pub(crate) const POPULATIONS_MAX: usize = 64;
+
+/// Sex, as far as a rule or a chart asks for it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sex {
+    /// Female.
+    Female,
+    /// Male.
+    Male,
+}
+
+/// What a nurse typed, and when.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Entry<T> {
+    /// What.
+    pub value: T,
+    /// When it was so.
+    pub at: WallTime,
+}
+
+/// What decides which rules apply to a patient. Nothing in it says who that is.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Profile {
+    /// Date of birth, as far as it is known.
+    pub birth: Option<Birth>,
+    /// Sex.
+    pub sex: Option<Sex>,
+    /// Pregnant or post partum up to this moment: six weeks after the birth.
+    pub pregnant_until: Option<WallTime>,
+    /// A doctor ordered the oxygen target of 88–92 % (NEWS2 scale 2) up to this moment.
+    pub scale2_until: Option<WallTime>,
+    /// In the follow-up programme for high blood pressure.
+    pub hypertension: bool,
+    /// In the follow-up programme for diabetes.
+    pub diabetes: bool,
+    /// In the programme for older people.
+    pub elderly: bool,
+    /// Somebody relies on the monitor; of a box: it serves such a patient.
+    pub monitored: bool,
+    /// Whether oxygen is given.
+    pub oxygen: Option<Entry<bool>>,
+    /// Somebody put the cuff of a monitor on another limb than its oximeter.
+    pub cuff_on_other_limb: bool,
+    /// Limits of this patient alone.
+    pub limits: Vec<Limit>,
+}
+
+/// A limit of one patient, in the place of a rule's own.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Limit {
+    /// The rule.
+    pub rule: String,
+    /// Its limit in the canonical unit; `None` switches the rule off.
+    pub limit: Option<String>,
+    /// The doctor or nurse who set it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// From then on.
+    pub from: WallTime,
+    /// Up to then.
+    pub until: WallTime,
+}
+
+impl Limit {
+    fn holds(&self, at: WallTime) -> bool {
+        self.from <= at && at < self.until
+    }
+}
+
+/// Why a form was refused.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+pub enum ProfileError {
+    /// The oxygen target of 88–92 % is for adults.
+    #[error("the 88–92 % oxygen target is for adults; set limits for this patient instead")]
+    Scale2Child,
+    /// The oxygen target of 88–92 % is not for the pregnant.
+    #[error("the 88–92 % oxygen target is not for pregnancy; set limits for this patient instead")]
+    Scale2Pregnant,
+    /// Born after today.
+    #[error("the date of birth lies in the future")]
+    Unborn,
+    /// Too many.
+    #[error("a patient has at most {LIMITS_MAX} limits; end one of them first")]
+    TooManyLimits,
+    /// Of no rule.
+    #[error("{0} is no rule with a limit")]
+    NoSuchRule(String),
+    /// Two for one rule at one time.
+    #[error("{0} has another limit already; end that one first")]
+    LimitTwice(String),
+    /// Nobody, or for no reason.
+    #[error("a limit needs a name and a reason")]
+    NoAuthor(String),
+    /// It does not end after it begins.
+    #[error("the limit of {0} needs an end after its begin")]
+    NoEnd(String),
+    /// Not a number, or outside of what the catalogue calls plausible.
+    #[error("a limit of {rule} must be between {low} and {high}")]
+    Implausible {
+        /// The rule.
+        rule: String,
+        /// Lowest.
+        low: String,
+        /// Highest.
+        high: String,
+    },
+    /// A rule of high priority is switched off for too long.
+    #[error("{0} is of high priority and may be switched off for at most 24 h")]
+    OffTooLong(String),
+}
+
+impl Profile {
+    /// Whether the form can be accepted now.
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the form.
+    pub fn check(&self, rules: &RuleSet, now: WallTime) -> Result<(), Vec<ProfileError>> {
+        let mut mistakes = Vec::new();
+        let holds = |until: Option<WallTime>| until.is_some_and(|until| now < until);
+        let months = self.birth.map(|birth| birth.completed_months(now));
+        if months == Some(None) {
+            mistakes.push(ProfileError::Unborn);
+        }
+        if holds(self.scale2_until) {
+            if months.flatten().is_some_and(|months| months < ADULT_MONTHS) {
+                mistakes.push(ProfileError::Scale2Child);
+            }
+            if holds(self.pregnant_until) {
+                mistakes.push(ProfileError::Scale2Pregnant);
+            }
+        }
+        if self.limits.len() > LIMITS_MAX {
+            mistakes.push(ProfileError::TooManyLimits);
+        }
+        for (place, limit) in self.limits.iter().enumerate() {
+            mistakes.extend(check_limit(rules, limit).err());
+            let overlaps = |other: &Limit| {
+                other.rule == limit.rule && other.from < limit.until && limit.from < other.until
+            };
+            if self.limits.iter().take(place).any(overlaps) {
+                mistakes.push(ProfileError::LimitTwice(limit.rule.clone()));
+            }
+        }
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    }
+
+    /// What of the profile decides about rules at that moment.
+    pub(crate) fn facts(&self, rules: &RuleSet, at: WallTime) -> Facts {
+        let holds = |until: Option<WallTime>| until.is_some_and(|until| at < until);
+        let months = self.birth.and_then(|birth| birth.completed_months(at));
+        let days = self.birth.and_then(|birth| birth.completed_days(at));
+        let applies = |population: &Population| {
+            let of_age = match months {
+                Some(_) => population.ages.hold(months, days),
+                None => population.when_age_unknown || !population.ages.are_bounded(),
+            };
+            let entered = match (population.kind, population.id.as_str()) {
+                (PopulationKind::Overlay, PREGNANT) => holds(self.pregnant_until),
+                (PopulationKind::Overlay, SCALE2) => holds(self.scale2_until),
+                (PopulationKind::Programme, DIABETES) => self.diabetes,
+                (PopulationKind::Programme, _) => self.hypertension || self.elderly,
+                _ => true,
+            };
+            of_age && entered
+        };
+        let mut populations = 0;
+        for (bit, population) in rules.populations().iter().enumerate() {
+            populations |= u64::from(applies(population)) << bit;
+        }
+        for (bit, population) in rules.populations().iter().enumerate() {
+            if population.not_with & populations != 0 {
+                populations &= !(1 << bit);
+            }
+        }
+        let off = self.limits.iter().filter(|limit| limit.holds(at) && limit.limit.is_none());
+        Facts {
+            populations,
+            months,
+            days,
+            on_oxygen: counted(self.oxygen, at),
+            off: off.map(|limit| limit.rule.clone()).collect(),
+        }
+    }
+
+    /// The limit of a rule for this patient at that moment.
+    pub(crate) fn limit(&self, rule: &Threshold, facts: &Facts, at: WallTime) -> Decimal {
+        let of_patient = self.limits.iter().find(|limit| limit.rule == rule.id && limit.holds(at));
+        of_patient
+            .and_then(|limit| limit.limit.as_deref()?.parse().ok())
+            .unwrap_or_else(|| rule.limit_at(facts.months.unwrap_or_default() / 12))
+    }
+}
+
+/// The latest entry, as long as it counts.
+pub(crate) fn counted<T>(entry: Option<Entry<T>>, at: WallTime) -> Option<T> {
+    let entry = entry?;
+    let age_ms = at.unix_ms().saturating_sub(entry.at.unix_ms());
+    (0..=ENTRY_COUNTS_MS).contains(&age_ms).then_some(entry.value)
+}
+
+fn check_limit(rules: &RuleSet, limit: &Limit) -> Result<(), ProfileError> {
+    let name = || limit.rule.clone();
+    let rule = rules.threshold(&limit.rule).ok_or_else(|| ProfileError::NoSuchRule(name()))?;
+    if limit.by.trim().is_empty() || limit.reason.trim().is_empty() {
+        return Err(ProfileError::NoAuthor(name()));
+    }
+    if limit.until <= limit.from {
+        return Err(ProfileError::NoEnd(name()));
+    }
+    let lasts_ms = limit.until.unix_ms().saturating_sub(limit.from.unix_ms());
+    match &limit.limit {
+        None if rule.priority == Priority::High && lasts_ms > OFF_MAX_MS => {
+            Err(ProfileError::OffTooLong(name()))
+        }
+        None => Ok(()),
+        Some(text) => {
+            let (low, high) = plausible(rule.class);
+            let number: Option<Decimal> = text.parse().ok();
+            let good = number.is_some_and(|number| {
+                low.is_none_or(|low| low <= number) && high.is_none_or(|high| number <= high)
+            });
+            let shown =
+                |limit: Option<Decimal>| limit.map_or("–".to_owned(), |it| it.to_string());
+            let (low, high) = (shown(low), shown(high));
+            if good { Ok(()) } else { Err(ProfileError::Implausible { rule: name(), low, high }) }
+        }
+    }
+}
+
+/// What the catalogue calls plausible for every metric of a class; where it says nothing, possible.
+fn plausible(class: Class) -> (Option<Decimal>, Option<Decimal>) {
+    let rows = || class.metrics().map(|metric| metric.row());
+    let low = rows().filter_map(|row| row.implausible.0.or(row.reject.0)).max();
+    let high = rows().filter_map(|row| row.implausible.1.or(row.reject.1)).min();
+    (low, high)
+}
+
+/// Ages to which something is bounded: completed months, and completed days.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ages {
+    pub(crate) months: Option<(u32, Option<u32>)>,
+    pub(crate) days: Option<(u32, Option<u32>)>,
+}
+
+impl Ages {
+    fn are_bounded(self) -> bool {
+        self.months.is_some() || self.days.is_some()
+    }
+
+    /// Whether somebody of that age is meant; of an unknown age nobody is.
+    fn hold(self, months: Option<u32>, days: Option<u32>) -> bool {
+        let within = |bounds: Option<(u32, Option<u32>)>, age: Option<u32>| {
+            bounds.is_none_or(|(from, to)| {
+                age.is_some_and(|age| from <= age && to.is_none_or(|to| age < to))
+            })
+        };
+        within(self.months, months) && within(self.days, days)
+    }
+}
+
+/// What a population is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PopulationKind {
+    Base,
+    AgeGroup,
+    Overlay,
+    Programme,
+    Score,
+}
+
+/// Whom rules of the file are for.
+#[derive(Clone, Debug)]
+pub(crate) struct Population {
+    pub(crate) id: String,
+    pub(crate) kind: PopulationKind,
+    pub(crate) ages: Ages,
+    pub(crate) when_age_unknown: bool,
+    /// Those with which it does not go together.
+    pub(crate) not_with: u64,
+}
+
+/// What decides about rules at one moment.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub(crate) struct Facts {
+    /// A bit for each population of the rule set.
+    populations: u64,
+    months: Option<u32>,
+    days: Option<u32>,
+    on_oxygen: Option<bool>,
+    /// Rules a person has switched off.
+    off: Vec<String>,
+}
+
+impl Threshold {
+    /// Whether it is for such a patient, whatever replaces it.
+    pub(crate) fn is_for(&self, facts: &Facts) -> bool {
+        facts.populations & self.population != 0
+            && self.on_oxygen.is_none_or(|wanted| facts.on_oxygen == Some(wanted))
+            && (facts.months.is_none() || self.ages.hold(facts.months, facts.days))
+    }
+}
+
+impl ScoreRule {
+    /// Whether it is for such a patient.
+    pub(crate) fn is_for(&self, facts: &Facts) -> bool {
+        facts.populations & self.population != 0 && self.ages.hold(facts.months, facts.days)
+    }
+}
+
+impl RuleSet {
+    /// Threshold rules on this class that hold for such a patient.
+    pub(crate) fn in_force<'r>(
+        &'r self,
+        class: Class,
+        facts: &'r Facts,
+    ) -> impl Iterator<Item = &'r Threshold> {
+        self.thresholds(class).filter(|rule| self.is_in_force(rule, facts))
+    }
+
+    /// Whether a rule holds for such a patient. What a person has switched off still replaces what
+    /// it replaces.
+    pub(crate) fn is_in_force(&self, rule: &Threshold, facts: &Facts) -> bool {
+        let replaces = |id: &String| self.threshold(id).is_some_and(|other| other.is_for(facts));
+        rule.is_for(facts)
+            && !rule.replaced_by.iter().any(replaces)
+            && !facts.off.contains(&rule.id)
+    }
+
+    /// The names of the populations such a patient belongs to, for people to look at.
+    #[must_use]
+    pub fn populations_of(&self, profile: &Profile, at: WallTime) -> Vec<&str> {
+        let facts = profile.facts(self, at);
+        let is_in = |bit: usize| facts.populations & (1 << bit) != 0;
+        let all = self.populations().iter().enumerate();
+        all.filter(|(bit, _)| is_in(*bit)).map(|(_, population)| population.id.as_str()).collect()
+    }
+
+    /// The limits that hold for a patient at that moment, for people to look at.
+    #[must_use]
+    pub fn limits_of(&self, profile: &Profile, at: WallTime) -> Vec<LimitInForce> {
+        let facts = profile.facts(self, at);
+        let rules = self.all_thresholds().filter(|rule| self.is_in_force(rule, &facts));
+        rules
+            .map(|rule| LimitInForce {
+                rule: rule.id.clone(),
+                class: rule.class,
+                op: rule.op,
+                limit: profile.limit(rule, &facts, at),
+                priority: rule.priority,
+            })
+            .collect()
+    }
+}
+
+/// A limit that holds for a patient.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LimitInForce {
+    /// The rule.
+    pub rule: String,
+    /// On which class of metrics.
+    pub class: Class,
+    /// How it is compared.
+    pub op: Op,
+    /// With what, in the canonical unit.
+    pub limit: Decimal,
+    /// How urgent it is.
+    pub priority: Priority,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Which rules apply to whom.
+
+use super::*;
+use crate::rule::RuleSet;
+use model::time::civil_ms;
+
+const DEFAULT: &str = include_str!("../../../../configs/rules/default.json");
+
+fn rules() -> RuleSet {
+    RuleSet::from_json(DEFAULT).unwrap()
+}
+
+/// Noon of a day in the clinics.
+fn noon(year: i32, month: u32, day: u32) -> WallTime {
+    WallTime::from_unix_ms(civil_ms(year, month, day, 4, 0, 0).unwrap())
+}
+
+fn now() -> WallTime {
+    noon(2026, 11, 26)
+}
+
+fn aged(months: u32) -> Profile {
+    Profile { birth: Birth::of_age(months, now()), ..Profile::default() }
+}
+
+fn later(hours: i64) -> WallTime {
+    WallTime::from_unix_ms(now().unix_ms() + hours * 3_600_000)
+}
+
+/// The limit of a rule for a patient, as it is printed.
+fn limit_of(profile: &Profile, rule: &str) -> Option<String> {
+    let limits = rules().limits_of(profile, now());
+    limits.into_iter().find(|limit| limit.rule == rule).map(|limit| limit.limit.to_string())
+}
+
+#[test]
+fn everybody_has_one_base_at_every_age() {
+    let rules = rules();
+    let bases = [
+        ("p00_03m", 0, 3),
+        ("p03_06m", 3, 6),
+        ("p06_12m", 6, 12),
+        ("p01_02y", 12, 24),
+        ("p02_04y", 24, 48),
+        ("p04_06y", 48, 72),
+        ("p06_08y", 72, 96),
+        ("p08_12y", 96, 144),
+        ("p12_15y", 144, 180),
+        ("p15_18y", 180, 216),
+        ("adult", 216, 1200),
+    ];
+    for (name, from, to) in bases {
+        for months in [from, to - 1] {
+            let populations = rules.populations_of(&aged(months), now());
+            let base: Vec<_> =
+                populations.iter().filter(|it| bases.iter().any(|(id, ..)| id == *it)).collect();
+            assert_eq!(base, [&name], "{months} months: {populations:?}");
+        }
+    }
+    assert!(rules.populations_of(&Profile::default(), now()).contains(&"adult"));
+}
+
+#[test]
+fn age_groups_go_by_months_and_neonates_by_days() {
+    let rules = rules();
+    let born = |year, month, day| {
+        let birth = Birth::new(year, month, day);
+        let profile = Profile { birth, ..Profile::default() };
+        let mut groups = rules.populations_of(&profile, now());
+        groups.retain(|id| id.starts_with("infant") || id.starts_with("child") || *id == "neonate");
+        groups.join(" ")
+    };
+    assert_eq!(born(2026, 10, Some(30)), "child neonate infant_0_3m");
+    assert_eq!(born(2026, 10, Some(29)), "child infant_0_3m");
+    assert_eq!(born(2026, 11, None), "child infant_0_3m");
+    assert_eq!(born(2026, 10, Some(26)), "child infant_0_3m infant_1_12m");
+    assert_eq!(born(2026, 8, Some(26)), "child infant_1_12m");
+    assert_eq!(born(2025, 11, Some(26)), "child child_1_10y");
+    assert_eq!(born(2015, 11, Some(26)), "child child_11_17y");
+    assert_eq!(born(2008, 11, Some(26)), "");
+}
+
+#[test]
+fn a_limit_rises_with_completed_years() {
+    for (months, limit) in [(12, "72"), (23, "72"), (24, "74"), (131, "90")] {
+        assert_eq!(limit_of(&aged(months), "BP-PED-SLL-1").as_deref(), Some(limit), "{months}");
+    }
+    assert_eq!(limit_of(&aged(132), "BP-PED-SLL-1"), None);
+}
+
+#[test]
+fn an_overlay_replaces_what_it_names_and_nothing_else() {
+    let old = aged(780);
+    assert_eq!(limit_of(&old, "HR-EL-L").as_deref(), Some("45"));
+    assert_eq!(limit_of(&old, "HR-AD-L"), None);
+    assert_eq!(limit_of(&old, "HR-AD-LL").as_deref(), Some("40"));
+    assert_eq!(limit_of(&aged(779), "HR-AD-L").as_deref(), Some("50"));
+    let pregnant = Profile { pregnant_until: Some(later(1)), ..aged(360) };
+    for (rule, limit) in [
+        ("BP-PR-SH", Some("140")),
+        ("BP-AD-SH", None),
+        ("BP-AD-SHH", Some("220")),
+        ("SPO2-AD-L", Some("90")),
+        ("SPO2-PR-L", Some("95")),
+    ] {
+        assert_eq!(limit_of(&pregnant, rule).as_deref(), limit, "{rule}");
+    }
+    let over = Profile { pregnant_until: Some(now()), ..aged(360) };
+    assert_eq!(limit_of(&over, "BP-AD-SH").as_deref(), Some("180"));
+    // Glucose of a newborn: one rule of children replaces another.
+    let neonate = Profile { birth: Birth::new(2026, 11, Some(20)), ..Profile::default() };
+    assert_eq!(limit_of(&neonate, "GLU-NEO-L").as_deref(), Some("2.6"));
+    assert_eq!(limit_of(&neonate, "GLU-PED-L"), None);
+    assert_eq!(limit_of(&aged(2), "GLU-PED-L").as_deref(), Some("3.9"));
+}
+
+#[test]
+fn a_rule_for_those_on_oxygen_needs_an_entry_of_the_last_day() {
+    let entered = |value, hours| Profile {
+        scale2_until: Some(later(1)),
+        oxygen: Some(Entry { value, at: later(hours) }),
+        ..aged(840)
+    };
+    assert!(limit_of(&entered(true, -24), "SPO2-COPD-O2H").is_some());
+    assert_eq!(limit_of(&entered(true, -25), "SPO2-COPD-O2H"), None);
+    assert_eq!(limit_of(&entered(false, -1), "SPO2-COPD-O2H"), None);
+    let unknown = Profile { oxygen: None, ..entered(true, 0) };
+    assert_eq!(limit_of(&unknown, "SPO2-COPD-O2H"), None);
+    assert_eq!(limit_of(&unknown, "SPO2-COPD-L").as_deref(), Some("86"));
+}
+
+#[test]
+fn scores_are_not_for_children_nor_for_the_pregnant() {
+    let rules = rules();
+    let scored = |profile: &Profile| rules.populations_of(profile, now()).contains(&"news2");
+    assert!(scored(&aged(192)) && !scored(&aged(191)));
+    assert!(!scored(&Profile { pregnant_until: Some(later(1)), ..aged(360) }));
+    assert!(!scored(&Profile::default()), "of whom nobody knows the age");
+}
+
+fn limit(rule: &str, limit: Option<&str>, hours: i64) -> Limit {
+    Limit {
+        rule: rule.to_owned(),
+        limit: limit.map(str::to_owned),
+        by: "dr-li".to_owned(),
+        reason: "athlete".to_owned(),
+        from: now(),
+        until: later(hours),
+    }
+}
+
+#[test]
+fn a_limit_of_a_patient_beats_the_default_while_it_lasts() {
+    let with = |it| Profile { limits: vec![it], ..aged(360) };
+    assert_eq!(limit_of(&with(limit("HR-AD-L", Some("42"), 1)), "HR-AD-L").as_deref(), Some("42"));
+    assert_eq!(limit_of(&with(limit("HR-AD-L", Some("42"), 0)), "HR-AD-L").as_deref(), Some("50"));
+    assert_eq!(limit_of(&with(limit("HR-AD-L", None, 1)), "HR-AD-L"), None);
+    // What a person has switched off does not bring back what it replaced.
+    let old = Profile { limits: vec![limit("HR-EL-L", None, 1)], ..aged(800) };
+    assert_eq!((limit_of(&old, "HR-EL-L"), limit_of(&old, "HR-AD-L")), (None, None));
+}
+
+#[test]
+fn a_form_says_everything_that_is_wrong_with_it() {
+    let check = |profile: &Profile| profile.check(&rules(), now()).err().unwrap_or_default();
+    let order = Some(later(24));
+    assert_eq!(check(&Profile { scale2_until: order, ..aged(215) }), [ProfileError::Scale2Child]);
+    assert_eq!(check(&Profile { scale2_until: order, ..aged(216) }), []);
+    assert_eq!(
+        check(&Profile { scale2_until: order, pregnant_until: order, ..aged(360) }),
+        [ProfileError::Scale2Pregnant]
+    );
+    let unborn = Profile { birth: Birth::new(2026, 11, Some(27)), ..Profile::default() };
+    assert_eq!(check(&unborn), [ProfileError::Unborn]);
+
+    let implausible = |rule: &str, low: &str, high: &str| ProfileError::Implausible {
+        rule: rule.to_owned(),
+        low: low.to_owned(),
+        high: high.to_owned(),
+    };
+    let mut nobody = limit("HR-AD-L", Some("45"), 1);
+    nobody.by = " ".to_owned();
+    let mut no_reason = limit("HR-AD-L", Some("45"), 1);
+    no_reason.reason = String::new();
+    let name = |rule: &str| rule.to_owned();
+    for (of_patient, mistake) in [
+        (limit("HR-AD-L", Some("20"), 1), None),
+        (limit("HR-AD-L", Some("19"), 1), Some(implausible("HR-AD-L", "20", "250"))),
+        (limit("HR-AD-H", Some("251"), 1), Some(implausible("HR-AD-H", "20", "250"))),
+        (limit("HR-AD-H", Some("often"), 1), Some(implausible("HR-AD-H", "20", "250"))),
+        (limit("FU-GLU-F", Some("8.0"), 1), Some(ProfileError::NoSuchRule(name("FU-GLU-F")))),
+        (limit("HR-AD-L", Some("45"), 0), Some(ProfileError::NoEnd(name("HR-AD-L")))),
+        (limit("HR-AD-LL", None, 24), None),
+        (limit("HR-AD-LL", None, 25), Some(ProfileError::OffTooLong(name("HR-AD-LL")))),
+        (limit("HR-AD-L", None, 24 * 30), None),
+        (nobody, Some(ProfileError::NoAuthor(name("HR-AD-L")))),
+        (no_reason, Some(ProfileError::NoAuthor(name("HR-AD-L")))),
+    ] {
+        let profile = Profile { limits: vec![of_patient.clone()], ..aged(360) };
+        assert_eq!(check(&profile), Vec::from_iter(mistake), "{of_patient:?}");
+    }
+    let twice = vec![limit("HR-AD-L", Some("45"), 2), limit("HR-AD-L", Some("44"), 1)];
+    assert_eq!(
+        check(&Profile { limits: twice, ..aged(360) }),
+        [ProfileError::LimitTwice(name("HR-AD-L"))]
+    );
+    let many = vec![limit("HR-AD-L", Some("45"), 1); LIMITS_MAX + 1];
+    assert!(check(&Profile { limits: many, ..aged(360) }).contains(&ProfileError::TooManyLimits));
+}

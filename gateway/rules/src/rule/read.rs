@@ -1,0 +1,366 @@
+//! Reads a rule set and checks what its schema cannot say.
+
+use super::{
+    Also, EventRule, FollowUpRule, Op, Promote, RuleMistake, RuleSet, RuleSetError, ScoreRule,
+    SpotDefaults, Step, TechnicalRule, Threshold,
+    written::{Clear, ClearOp, File, RawPopulation, RawPopulations, RawRule, RawSpotClear},
+};
+use crate::population::{Ages, POPULATIONS_MAX, Population, PopulationKind};
+use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class, units::Unit};
+use serde::Deserialize as _;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Largest rule set: the default one has 70 kB.
+const RULES_LEN_MAX: usize = 1 << 20;
+
+impl RuleSet {
+    /// Reads and checks a rule set.
+    ///
+    /// # Errors
+    /// All mistakes at once, each with its rule's id.
+    pub fn from_json(text: &str) -> Result<Self, RuleSetError> {
+        let mut mistakes = Vec::new();
+        let file = parse(text, &mut mistakes);
+        let Some(File { meta, populations, expected_interval_s, defaults, rules }) = file else {
+            return Err(RuleSetError(mistakes));
+        };
+        let no_line = |text| RuleMistake { line: 1, text };
+        let populations = read_populations(populations).unwrap_or_else(|text| {
+            mistakes.push(no_line(text));
+            Vec::new()
+        });
+        let mut set = Self {
+            version: meta.version,
+            populations,
+            thresholds: Vec::new(),
+            places: BTreeMap::new(),
+            follow_ups: Vec::new(),
+            scores: Vec::new(),
+            spot: SpotDefaults {
+                recheck_ms: defaults.spot_recheck_s.saturating_mul(1000),
+                rechecked_within_ms: defaults.spot_clear.within_ms(),
+            },
+            events: BTreeMap::new(),
+            technical: BTreeMap::new(),
+            intervals: BTreeMap::new(),
+        };
+        for (kind, interval) in expected_interval_s {
+            if let (Some(kind), Some(interval)) = (DeviceKind::from_name(&kind), interval) {
+                set.intervals.insert(kind, interval);
+            }
+        }
+        let ids: BTreeSet<&str> = rules.iter().map(id_of).collect();
+        let mut seen = BTreeSet::new();
+        let mut replaced: Vec<(String, String)> = Vec::new();
+        for (number, rule) in (1..).zip(&rules) {
+            let id = id_of(rule);
+            let again = !seen.insert(id);
+            let line = line_of(text, id, if again { 2 } else { 1 });
+            let name = if id.is_empty() { format!("rule {number}") } else { id.to_owned() };
+            let mut note =
+                |mistake| mistakes.push(RuleMistake { line, text: format!("{name}: {mistake}") });
+            if again {
+                note("another rule has the same id; give each its own".to_owned());
+            }
+            let rule = match RawRule::deserialize(rule) {
+                Ok(rule) => rule,
+                Err(error) => {
+                    note(format!("is not of the form of rules.schema.json: {error}; correct it"));
+                    continue;
+                }
+            };
+            for target in rule.overrides.iter().filter(|target| !ids.contains(target.as_str())) {
+                note(format!("overrides {target}, which is no rule; name one of this file"));
+            }
+            replaced.extend(rule.overrides.iter().map(|target| (target.clone(), rule.id.clone())));
+            if let Err(mistake) = set.add(rule) {
+                note(mistake);
+            }
+        }
+        for (target, by) in replaced {
+            let place = set.places.get(&target).copied();
+            if let Some(rule) = place.and_then(|place| set.thresholds.get_mut(place)) {
+                rule.replaced_by.push(by);
+            }
+        }
+        mistakes.sort();
+        if mistakes.is_empty() { Ok(set) } else { Err(RuleSetError(mistakes)) }
+    }
+
+    fn add(&mut self, rule: RawRule) -> Result<(), String> {
+        match rule.kind.as_str() {
+            "threshold" => self.add_threshold(rule),
+            "device_event" => {
+                let event = EventRule {
+                    priority: rule.priority()?,
+                    from_device: rule.priority_from_device,
+                    id: rule.id.clone(),
+                    family: rule.family,
+                    message_zh: rule.message_zh,
+                    message_en: rule.message_en,
+                };
+                self.events.insert(rule.id, event);
+                Ok(())
+            }
+            "technical" => self.add_technical(rule),
+            "score" => self.add_score(rule),
+            other => Err(format!("the type {other} is not known")),
+        }
+    }
+
+    fn add_threshold(&mut self, rule: RawRule) -> Result<(), String> {
+        let class = class_in(rule.class.as_deref(), rule.unit.as_deref())?;
+        let (Some(op), Some(threshold)) = (rule.op, &rule.threshold) else {
+            return Err("has no op or no threshold".to_owned());
+        };
+        let limit = as_printed(class, decimal(threshold.base)?);
+        let clear = match &rule.clear {
+            Some(Clear {
+                op: ClearOp::Value(clear),
+                value: Some(value),
+                hold_s: Some(hold),
+                ..
+            }) => {
+                let value = decimal(*value)?;
+                let safe = match op {
+                    Op::Less | Op::LessOrEqual => value >= limit,
+                    Op::Greater | Op::GreaterOrEqual => value <= limit,
+                };
+                if !safe {
+                    return Err(format!(
+                        "clears at {value}, which is not on the safe side of {limit}"
+                    ));
+                }
+                Some((*clear, value, hold.saturating_mul(1000)))
+            }
+            _ => None,
+        };
+        let also = match &rule.also {
+            None => None,
+            Some(also) => Some(Also {
+                class: class_in(Some(&also.class), Some(&also.unit))?,
+                op: also.op,
+                limit: decimal(also.threshold.base)?,
+                window_ms: also.window_s.saturating_mul(1000),
+            }),
+        };
+        let follow_up = rule.route.is_some();
+        let suppress = |what: &str| rule.suppress_if.iter().any(|reason| reason == what);
+        let within = rule.clear.as_ref().and_then(|clear| clear.within_s);
+        let within = within.map(|seconds| RawSpotClear { within_s: seconds });
+        let within = within.or(rule.spot_clear).as_ref().map(RawSpotClear::within_ms);
+        let recheck = rule.recheck_s.map(|seconds| seconds.saturating_mul(1000));
+        let threshold = Threshold {
+            class,
+            population: self.population(rule.population.as_deref())?,
+            ages: Ages { months: rule.age_months, days: rule.age_days },
+            on_oxygen: rule.when.as_ref().and_then(|when| when.on_oxygen),
+            replaced_by: Vec::new(),
+            op,
+            limit,
+            per_year: decimal(threshold.per_year)?,
+            // The schema has follow-up rules without one.
+            priority: if follow_up { Priority::Low } else { rule.priority()? },
+            sustain_ms: rule.sustain_s.unwrap_or_default().saturating_mul(1000),
+            clear,
+            recheck_ms: recheck.unwrap_or(self.spot.recheck_ms),
+            rechecked_within_ms: within.unwrap_or(self.spot.rechecked_within_ms),
+            suppress_lead_off: suppress("lead_off"),
+            suppress_probe_off: suppress("probe_off"),
+            suppress_cuff: suppress("nibp_same_limb"),
+            promote: rule.promote_on_confirm.as_ref().map(|promote| Promote {
+                to: promote.to,
+                after_ms: promote.after_s.saturating_mul(1000),
+                within_ms: promote.within_s.saturating_mul(1000),
+            }),
+            also,
+            id: rule.id,
+            family: rule.family,
+            message_zh: rule.message_zh,
+            message_en: rule.message_en,
+        };
+        if follow_up {
+            self.follow_ups.push(FollowUpRule {
+                rule: threshold,
+                consecutive: rule.consecutive.unwrap_or(1),
+                meal: rule.context.and_then(|context| context.meal),
+                two_hours: rule.requires.iter().any(|needed| needed.starts_with("2 h")),
+            });
+        } else {
+            self.places.insert(threshold.id.clone(), self.thresholds.len());
+            self.thresholds.push(threshold);
+        }
+        Ok(())
+    }
+
+    fn add_score(&mut self, rule: RawRule) -> Result<(), String> {
+        let condition = rule.condition.as_ref().and_then(serde_json::Value::as_object);
+        let Some(condition) = condition else { return Err("has no condition".to_owned()) };
+        let number = |name| {
+            let number = condition.get(name).and_then(serde_json::Value::as_u64);
+            number.and_then(|number| u32::try_from(number).ok())
+        };
+        self.scores.push(ScoreRule {
+            population: self.population(rule.population.as_deref())?,
+            ages: Ages { months: rule.age_months, days: rule.age_days },
+            item_equals: number("item_equals"),
+            at_least: number("total_at_least"),
+            at_most: number("total_at_most"),
+            priority: rule.priority()?,
+            id: rule.id,
+            family: rule.family,
+            message_zh: rule.message_zh,
+            message_en: rule.message_en,
+        });
+        Ok(())
+    }
+
+    /// The bit of a population.
+    fn population(&self, name: Option<&str>) -> Result<u64, String> {
+        let name = name.unwrap_or_default();
+        let place = self.populations.iter().position(|population| population.id == name);
+        place
+            .map(|bit| 1 << bit)
+            .ok_or_else(|| format!("the population {name} is not one of this file"))
+    }
+
+    fn add_technical(&mut self, rule: RawRule) -> Result<(), String> {
+        let class = match &rule.class {
+            None => None,
+            Some(class) => Some(class_in(Some(class), rule.unit.as_deref())?),
+        };
+        let mut steps = Vec::new();
+        for step in &rule.steps {
+            let test = match (step.op, &step.threshold) {
+                (Some(op), Some(threshold)) => Some((op, decimal(threshold.base)?)),
+                _ => None,
+            };
+            // "none" is a banner, not an alert.
+            if let Some(priority) = Priority::from_name(&step.priority) {
+                steps.push(Step {
+                    priority,
+                    after_ms: step.after_s.saturating_mul(1000),
+                    after_intervals: step.after_intervals.unwrap_or_default(),
+                    test,
+                    monitored: step
+                        .when
+                        .as_ref()
+                        .and_then(|when| when.monitored.or(when.serves_monitored)),
+                });
+            }
+        }
+        let technical = TechnicalRule {
+            class,
+            absolute: rule.absolute,
+            kinds: rule
+                .device_kinds
+                .iter()
+                .filter_map(|kind| DeviceKind::from_name(kind))
+                .collect(),
+            family: rule.family,
+            steps,
+            message_zh: rule.message_zh,
+            message_en: rule.message_en,
+            id: rule.id.clone(),
+        };
+        self.technical.insert(rule.id, technical);
+        Ok(())
+    }
+}
+
+/// The populations of the file, in its order. The bases have every age, and each once.
+fn read_populations(raw: RawPopulations) -> Result<Vec<Population>, String> {
+    let RawPopulations { bases, age_groups, overlays, programmes, scores } = raw;
+    let mut from = 0;
+    for base in &bases {
+        let Some((first, end)) = base.age_months.filter(|(first, _)| *first == from) else {
+            return Err(format!("the base {} does not begin at {from} months", base.id));
+        };
+        from = end.unwrap_or(u32::MAX);
+        if from <= first {
+            return Err(format!("the base {} ends before it begins", base.id));
+        }
+    }
+    if !bases.is_empty() && from != u32::MAX {
+        return Err(format!("there is no base from {from} months on"));
+    }
+    let all = [
+        (PopulationKind::Base, bases),
+        (PopulationKind::AgeGroup, age_groups),
+        (PopulationKind::Overlay, overlays),
+        (PopulationKind::Programme, programmes),
+        (PopulationKind::Score, scores),
+    ];
+    let all: Vec<(PopulationKind, RawPopulation)> = all
+        .into_iter()
+        .flat_map(|(kind, list)| list.into_iter().map(move |it| (kind, it)))
+        .collect();
+    if all.len() > POPULATIONS_MAX {
+        return Err(format!(
+            "there are {} populations; at most {POPULATIONS_MAX} are allowed",
+            all.len()
+        ));
+    }
+    let bit_of = |name: &String| all.iter().position(|(_, it)| it.id == *name).map(|bit| 1 << bit);
+    let read = |(kind, raw): &(PopulationKind, RawPopulation)| Population {
+        id: raw.id.clone(),
+        kind: *kind,
+        ages: Ages { months: raw.age_months, days: raw.age_days },
+        when_age_unknown: raw.also_when_age_unknown,
+        not_with: raw.not_with.iter().filter_map(bit_of).fold(0_u64, |mask, bit: u64| mask | bit),
+    };
+    Ok(all.iter().map(read).collect())
+}
+
+/// The file as JSON; its rules are looked at one by one.
+fn parse(text: &str, mistakes: &mut Vec<RuleMistake>) -> Option<File> {
+    if text.len() > RULES_LEN_MAX {
+        let text = format!("the file has {} bytes; at most 1 MiB are allowed", text.len());
+        mistakes.push(RuleMistake { line: 1, text });
+        return None;
+    }
+    serde_json::from_str(text)
+        .map_err(|error| {
+            let text = format!("is not of the form of rules.schema.json: {error}; correct it");
+            mistakes.push(RuleMistake { line: error.line(), text });
+        })
+        .ok()
+}
+
+fn id_of(rule: &serde_json::Value) -> &str {
+    rule.get("id").and_then(serde_json::Value::as_str).unwrap_or_default()
+}
+
+/// The line of the nth rule with this id; 1 where it cannot be found.
+fn line_of(text: &str, id: &str, nth: usize) -> usize {
+    let wanted = format!("\"{id}\"");
+    let has_it = |line: &str| line.contains("\"id\"") && line.contains(&wanted);
+    (1..).zip(text.lines()).filter(|(_, line)| has_it(line)).nth(nth - 1).map_or(1, |(at, _)| at)
+}
+
+/// A number of the file as the decimal it is written as.
+fn decimal(number: f64) -> Result<Decimal, String> {
+    number.to_string().parse().map_err(|_| format!("{number} is no usable limit"))
+}
+
+/// A limit with the digits that values of its class are printed with, unless it has more.
+fn as_printed(class: Class, limit: Decimal) -> Decimal {
+    let decimals = class.metrics().next().and_then(|metric| metric.row().decimals);
+    let printed = decimals.and_then(|decimals| limit.rounded(decimals));
+    printed.filter(|printed| *printed == limit).unwrap_or(limit)
+}
+
+fn class_in(class: Option<&str>, unit: Option<&str>) -> Result<Class, String> {
+    let name = class.unwrap_or_default();
+    let class = Class::from_name(name)
+        .ok_or_else(|| format!("the class {name} is not in the catalogue"))?;
+    let canonical = class.canonical_unit().map(Unit::as_str);
+    if canonical != unit {
+        return Err(format!(
+            "the unit is {}, the class {name} has {}",
+            unit.unwrap_or("none"),
+            canonical.unwrap_or("none")
+        ));
+    }
+    Ok(class)
+}

@@ -1,0 +1,172 @@
+//! A rule set as it is written in its file.
+
+use super::Op;
+use model::alarm::Priority;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+#[derive(Deserialize)]
+pub(super) struct File {
+    pub(super) meta: Meta,
+    pub(super) populations: RawPopulations,
+    pub(super) expected_interval_s: BTreeMap<String, Option<f64>>,
+    pub(super) defaults: RawDefaults,
+    pub(super) rules: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Meta {
+    pub(super) version: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawPopulations {
+    pub(super) bases: Vec<RawPopulation>,
+    pub(super) age_groups: Vec<RawPopulation>,
+    pub(super) overlays: Vec<RawPopulation>,
+    pub(super) programmes: Vec<RawPopulation>,
+    pub(super) scores: Vec<RawPopulation>,
+}
+
+/// From, and up to, which is outside.
+type Range = (u32, Option<u32>);
+
+#[derive(Deserialize)]
+pub(super) struct RawPopulation {
+    pub(super) id: String,
+    pub(super) age_months: Option<Range>,
+    pub(super) age_days: Option<Range>,
+    #[serde(default)]
+    pub(super) also_when_age_unknown: bool,
+    #[serde(default)]
+    pub(super) not_with: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawDefaults {
+    pub(super) spot_recheck_s: i64,
+    pub(super) spot_clear: RawSpotClear,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+pub(super) struct RawSpotClear {
+    pub(super) within_s: i64,
+}
+
+impl RawSpotClear {
+    pub(super) fn within_ms(&self) -> i64 {
+        self.within_s.saturating_mul(1000)
+    }
+}
+
+/// Any rule, as written; what a type does not have is empty.
+#[derive(Deserialize)]
+pub(super) struct RawRule {
+    pub(super) id: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) family: String,
+    pub(super) message_zh: String,
+    pub(super) message_en: String,
+    pub(super) class: Option<String>,
+    pub(super) unit: Option<String>,
+    pub(super) population: Option<String>,
+    pub(super) age_months: Option<Range>,
+    pub(super) age_days: Option<Range>,
+    pub(super) op: Option<Op>,
+    pub(super) threshold: Option<RawThreshold>,
+    pub(super) priority: Option<String>,
+    pub(super) sustain_s: Option<i64>,
+    pub(super) clear: Option<Clear>,
+    pub(super) spot_clear: Option<RawSpotClear>,
+    pub(super) recheck_s: Option<i64>,
+    #[serde(default)]
+    pub(super) suppress_if: Vec<String>,
+    pub(super) promote_on_confirm: Option<RawPromote>,
+    pub(super) also: Option<RawAlso>,
+    pub(super) route: Option<String>,
+    pub(super) when: Option<RawWhen>,
+    pub(super) context: Option<RawContext>,
+    pub(super) consecutive: Option<u32>,
+    #[serde(default)]
+    pub(super) requires: Vec<String>,
+    #[serde(default)]
+    pub(super) overrides: Vec<String>,
+    pub(super) priority_from_device: Option<super::FromDevice>,
+    /// Of a score what its total must be, of a technical rule a name.
+    pub(super) condition: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(super) steps: Vec<RawStep>,
+    #[serde(default)]
+    pub(super) absolute: bool,
+    #[serde(default)]
+    pub(super) device_kinds: Vec<String>,
+}
+
+impl RawRule {
+    pub(super) fn priority(&self) -> Result<Priority, String> {
+        let name = self.priority.as_deref().unwrap_or_default();
+        Priority::from_name(name).ok_or_else(|| format!("the priority {name} is not known"))
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawThreshold {
+    pub(super) base: f64,
+    #[serde(default)]
+    pub(super) per_year: f64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Clear {
+    pub(super) op: ClearOp,
+    pub(super) value: Option<f64>,
+    pub(super) hold_s: Option<i64>,
+    pub(super) within_s: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum ClearOp {
+    Value(Op),
+    /// `next_reading_normal`.
+    Next(#[expect(dead_code, reason = "the schema allows one text only")] String),
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawPromote {
+    pub(super) to: Priority,
+    pub(super) after_s: i64,
+    pub(super) within_s: i64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawAlso {
+    pub(super) class: String,
+    pub(super) op: Op,
+    pub(super) threshold: RawThreshold,
+    pub(super) unit: String,
+    pub(super) window_s: i64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawWhen {
+    pub(super) on_oxygen: Option<bool>,
+    pub(super) monitored: Option<bool>,
+    pub(super) serves_monitored: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawContext {
+    pub(super) meal: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct RawStep {
+    pub(super) priority: String,
+    pub(super) after_s: i64,
+    pub(super) after_intervals: Option<u32>,
+    pub(super) op: Option<Op>,
+    pub(super) threshold: Option<RawThreshold>,
+    pub(super) when: Option<RawWhen>,
+}
