@@ -248,7 +248,8 @@ function row(alert) {
   put(parts.message, either(alert.message_zh, alert.message_en) || alert.family);
   drawValue(alert, parts);
   put(parts.where, [
-    kind ? `${wordOf('kind', kind)} ${alert.device}` : alert.device, t('patient.none'),
+    kind ? `${wordOf('kind', kind)} ${alert.device}` : alert.device,
+    alert.patient || t('patient.none'),
   ].join(' · '));
   const words = [wordOf('state', alert.state)];
   if (alert.recurrences) words.push(t('alerts.recurred', { n: alert.recurrences }));

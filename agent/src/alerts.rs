@@ -45,10 +45,10 @@ use model::{
 use rows::{Place, Rows, RowsError};
 use rules::{
     alert::{AckReason, AcknowledgeError, Alert, AlertId, AlertState, TimelineEntry},
+    binding::BindingList,
     rule::{RuleSet, RuleSetError},
 };
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Serialize, de::DeserializeOwned};
 use signal::{Signals, What};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -202,9 +202,9 @@ pub(crate) async fn run(lookout: Lookout) {
     let mut commits = lookout.outbox.commits();
     let mut reach = lookout.reach.look();
     let mut policy = lookout.policy.clone();
-    let goes_by = GoesBy::of(policy.borrow_and_update().as_deref());
-    let mut warden = match goes_by {
-        Ok(goes_by) => Warden::new(&lookout, goes_by),
+    let first = in_force(policy.borrow_and_update().as_deref());
+    let mut warden = match first {
+        Ok(first) => Warden::new(&lookout, first),
         Err(error) => {
             tracing::error!(%error, "No alerts: the built-in rules cannot be read; install another agent.");
             return;
@@ -222,9 +222,9 @@ pub(crate) async fn run(lookout: Lookout) {
             Ok(()) = commits.changed() => {}
             Ok(()) = reach.changed() => {}
             Ok(()) = policy.changed() => {
-                let in_force = policy.borrow_and_update().clone();
-                if let Ok(goes_by) = GoesBy::of(in_force.as_deref()) {
-                    warden.go_by(goes_by);
+                let told = policy.borrow_and_update().clone();
+                if let Ok(told) = in_force(told.as_deref()) {
+                    warden.go_by(told);
                 }
             }
             () = lookout.clock.sleep_until(Some(wake_at)) => {}
@@ -245,28 +245,39 @@ pub(crate) async fn run(lookout: Lookout) {
     }
 }
 
-/// By what this box warns.
+/// What the county told this box to go by; all 0 where that is what came with the agent.
+#[derive(Clone, Copy)]
 struct GoesBy {
-    rules: Arc<RuleSet>,
-    /// Number of the rule set at the county, and version of its binding list; 0 without.
+    /// Number of the rule set.
     rule_set: u64,
+    /// Version of the binding list.
     bindings: u64,
-    /// Whether the county wants this box to signal by itself.
+    /// Whether this box signals by itself.
     signals: bool,
 }
 
-impl GoesBy {
-    /// What the county signed, else the rules that came with the agent.
-    fn of(in_force: Option<&InForce>) -> Result<Self, RuleSetError> {
-        let Some(InForce { policy, rules, .. }) = in_force else {
-            let rules = Arc::new(RuleSet::from_json(DEFAULT_RULES)?);
-            return Ok(Self { rules, rule_set: 0, bindings: 0, signals: true });
-        };
-        let list: Value = serde_json::from_str(&policy.bindings).unwrap_or_default();
-        let bindings = list.get("version").and_then(Value::as_u64).unwrap_or_default();
-        let (rule_set, signals) = (policy.rule_set, policy.signals);
-        Ok(Self { rules: Arc::clone(rules), rule_set, bindings, signals })
-    }
+/// By what this box warns: what the county signed, else the rules that came with the agent.
+fn in_force(policy: Option<&InForce>) -> Result<(GoesBy, evaluation::Order), RuleSetError> {
+    let Some(InForce { policy, rules, .. }) = policy else {
+        let rules = Arc::new(RuleSet::from_json(DEFAULT_RULES)?);
+        let (bindings, profiles) = (BindingList::default(), BTreeMap::new());
+        let told = GoesBy { rule_set: 0, bindings: 0, signals: true };
+        return Ok((told, evaluation::Order { rules, bindings, profiles }));
+    };
+    let bindings: BindingList = read(&policy.bindings, "bindings");
+    let profiles = read(&policy.patients, "patients");
+    let told =
+        GoesBy { rule_set: policy.rule_set, bindings: bindings.version(), signals: policy.signals };
+    Ok((told, evaluation::Order { rules: Arc::clone(rules), bindings, profiles }))
+}
+
+/// A part of the policy; one that is not understood counts as empty: the devices are judged as
+/// nobody's, by the rules of adults.
+fn read<T: DeserializeOwned + Default>(text: &str, what: &str) -> T {
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        tracing::error!(%error, what, "A part of the county's policy is not understood; install the newer agent.");
+        T::default()
+    })
 }
 
 /// What makes one standing of an alert another one than before: a value that is still outside does
@@ -316,11 +327,11 @@ struct Warden<'a> {
 }
 
 impl<'a> Warden<'a> {
-    fn new(lookout: &'a Lookout, goes_by: GoesBy) -> Self {
+    fn new(lookout: &'a Lookout, (goes_by, order): (GoesBy, evaluation::Order)) -> Self {
         let file = KeptFile::in_folder(&lookout.data_dir);
-        let Kept { place, out_of_reach, lost_since, signals, kinds, engines } = file.read();
-        let rules = Arc::clone(&goes_by.rules);
-        let evaluation = Evaluation::new(lookout.site.clone(), rules, kinds, &engines);
+        let kept = file.read();
+        let evaluation = Evaluation::new(lookout.site.clone(), order, &kept);
+        let Kept { place, out_of_reach, lost_since, signals, .. } = kept;
         let standings = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
         let now = lookout.clock.mono();
         Self {
@@ -385,10 +396,12 @@ impl<'a> Warden<'a> {
         Ok(more)
     }
 
-    /// The county sent other rules.
-    fn go_by(&mut self, goes_by: GoesBy) {
-        self.evaluation.go_by(Arc::clone(&goes_by.rules));
+    /// The county sent another policy.
+    fn go_by(&mut self, (goes_by, order): (GoesBy, evaluation::Order)) {
         self.goes_by = goes_by;
+        let now = self.lookout.clock.now().wall;
+        let changed = self.evaluation.go_by(now, order);
+        self.note(changed);
     }
 
     fn pass_time(&mut self) {
@@ -548,6 +561,7 @@ impl<'a> Warden<'a> {
             lost_since: self.lost_since,
             signals: self.signals.clone(),
             kinds: self.evaluation.kinds().clone(),
+            whose: self.evaluation.whose().clone(),
             engines: self.evaluation.states(),
         };
         let written = tokio::task::block_in_place(|| self.file.write(&kept));

@@ -6,6 +6,7 @@
 
 use super::{rows::Place, signal::Signals};
 use model::{device::DeviceKind, id::DeviceId, time::WallTime};
+use rules::binding::Subject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{
@@ -34,7 +35,10 @@ pub(super) struct Kept {
     /// What kind each device is.
     #[serde(default)]
     pub(super) kinds: BTreeMap<DeviceId, DeviceKind>,
-    /// Rule states, by device.
+    /// Whose each device is.
+    #[serde(default)]
+    pub(super) whose: BTreeMap<DeviceId, Subject>,
+    /// Rule states, by subject.
     pub(super) engines: Map<String, Value>,
 }
 

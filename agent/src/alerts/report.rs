@@ -25,7 +25,10 @@ impl Reporter {
         let said = if entry.note.is_empty() { &entry.detail } else { &entry.note };
         EdgeAlert {
             id: *alert.id.as_bytes(),
-            subject: alert.device.to_string(),
+            subject: match &alert.patient {
+                Some(patient) => patient.to_string(),
+                None => alert.device.to_string(),
+            },
             device: alert.device.clone(),
             family: alert.family.clone(),
             rules: alert.rules.iter().take(RULES_MAX).cloned().collect(),

@@ -60,13 +60,13 @@ impl Edge {
     }
 
     fn warden(&self) -> Warden<'_> {
-        Warden::new(&self.lookout, GoesBy::of(None).unwrap())
+        Warden::new(&self.lookout, in_force(None).unwrap())
     }
 
     /// What the hook heard: what, and how many signal.
     fn heard(&mut self) -> Vec<(String, u64)> {
         let call = |bytes: Vec<u8>| {
-            let call: Value = serde_json::from_slice(&bytes).unwrap();
+            let call: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             (call["what"].as_str().unwrap().to_owned(), call["signals"].as_u64().unwrap())
         };
         std::iter::from_fn(|| self.calls.try_recv().ok()).map(call).collect()
@@ -335,4 +335,48 @@ async fn the_task_hears_what_is_committed_and_hears_it_once() {
         assert!(task.await.unwrap_err().is_cancelled());
     }
     assert_eq!(edge.heard(), [("raise".to_owned(), 1)]);
+}
+
+/// What the county tells this box: ward-01's patient, over 65, from that second on.
+fn bound_from(second: u64) -> (GoesBy, evaluation::Order) {
+    let (_, order) = in_force(None).unwrap();
+    let from = at(second).wall.unix_ms();
+    let list = format!(
+        r#"{{"version":3,"bindings":[{{"device":"ecg-01","patient":"p-7","from":{from}}}]}}"#
+    );
+    let bindings: BindingList = read(&list, "bindings");
+    assert_eq!(bindings.bindings().len(), 1, "the list is understood");
+    let told = GoesBy { rule_set: 2, bindings: bindings.version(), signals: true };
+    (told, evaluation::Order { bindings, ..order })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_device_warns_for_its_patient_and_the_county_is_told_by_which_list() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    warden.go_by(bound_from(0));
+    beats(&mut warden, 0..12, 38);
+    let id = AlertId::new(&edge.lookout.site, "p-7", "hr_low", at(0).wall);
+    let alert = warden.evaluation.alerts().find(|alert| alert.family == "hr_low").cloned();
+    let alert = alert.unwrap();
+    assert_eq!((alert.id, alert.device.as_str()), (id, "ecg-01"));
+    let told = warden.reports.iter().find(|report| report.family == "hr_low").unwrap();
+    assert_eq!((told.subject.as_str(), told.what.as_str()), ("p-7", "raised"));
+    assert_eq!((told.rule_set, told.bindings), (2, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_bound_leaves_its_own_alerts_with_a_reason() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    beats(&mut warden, 0..12, 38);
+    let before = only(&warden);
+    warden.go_by(bound_from(12));
+    let own = warden.evaluation.alerts().find(|alert| alert.id == before.id);
+    assert!(own.is_none_or(|own| !own.state.is_active()), "{own:?}");
+    beats(&mut warden, 12..26, 38);
+    let id = AlertId::new(&edge.lookout.site, "p-7", "hr_low", at(12).wall);
+    assert!(warden.evaluation.alerts().any(|alert| alert.id == id));
 }
