@@ -152,6 +152,15 @@ fn start_alerts(
     sources
 }
 
+fn outbox_settings(config: &AgentConfig) -> OutboxSettings {
+    OutboxSettings {
+        path: config.data_dir.join("outbox.sqlite"),
+        commit_after: config.outbox.commit_after,
+        max_bytes: config.outbox.max_bytes,
+        time_zone: config.time_zone.clone(),
+    }
+}
+
 async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
     let board = Arc::new(Board::new(&config));
@@ -161,14 +170,8 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let mut hangup = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
     // Two agents on one outbox would take it for a copy and send everything twice.
     let _held = take_data_dir(&config.data_dir)?;
-    let settings = OutboxSettings {
-        path: config.data_dir.join("outbox.sqlite"),
-        commit_after: config.outbox.commit_after,
-        max_bytes: config.outbox.max_bytes,
-        time_zone: config.time_zone.clone(),
-    };
-    let (outbox, mut writer, news) =
-        Outbox::start(settings, clock).context("starting the thread of the outbox")?;
+    let (outbox, mut writer, news) = Outbox::start(outbox_settings(&config), clock)
+        .context("starting the thread of the outbox")?;
     let started = AgentStarted { version: VERSION.to_owned(), observed: clock.now().observed() };
     outbox.enqueue(outbox::NO_LINK, Record::Started(started)).await?;
 
