@@ -167,7 +167,7 @@ const reach = h('div', { class: 'banner reach', role: 'status' });
 
 function drawTop() {
   put(title, state ? `${state.facts.site} · ${t('title')}` : t('title'));
-  put(time, state && !isOld() ? dateTime(nowMs()) : '');
+  put(time, state && !isOld() ? dateTime(nowMs()).slice(11) : '');
   put(languageButton, t('language.other'));
   document.title = t('title');
   set(old, 'hidden', !isOld());
@@ -190,7 +190,7 @@ const none = h('p', { class: 'empty' });
 const loud = h('div', { class: 'unseen', role: 'alert' });
 let announced = '';
 
-/** Unacknowledged high, medium, unknown, acknowledged, low; the oldest first. */
+/** Unacknowledged high, medium, unknown, acknowledged, low; what holds first, then the oldest. */
 function classOf({ state: standing, priority }) {
   if (standing === 'unknown') return 2;
   if (priority === 'low') return 4;
@@ -200,7 +200,8 @@ function classOf({ state: standing, priority }) {
 
 function drawAlerts() {
   const alerts = state ? [...state.facts.alerts.open] : [];
-  alerts.sort((a, b) => classOf(a) - classOf(b)
+  const over = ({ state: standing }) => Number(standing === 'cleared_unack');
+  alerts.sort((a, b) => classOf(a) - classOf(b) || over(a) - over(b)
     || Date.parse(a.started_at) - Date.parse(b.started_at) || (a.id < b.id ? -1 : 1));
   if (!alerts.some((alert) => alert.id === openId)) openId = null;
   const known = state && !state.facts.alerts.failing && !isOld();
@@ -247,7 +248,8 @@ function row(alert) {
   put(parts.message, either(alert.message_zh, alert.message_en) || alert.family);
   drawValue(alert, parts);
   put(parts.where, [
-    kind ? `${wordOf('kind', kind)} ${alert.device}` : alert.device, t('patient.none'),
+    kind ? `${wordOf('kind', kind)} ${alert.device}` : alert.device,
+    alert.patient || t('patient.none'),
   ].join(' · '));
   const words = [wordOf('state', alert.state)];
   if (alert.recurrences) words.push(t('alerts.recurred', { n: alert.recurrences }));

@@ -6,6 +6,7 @@
 //! - [`evaluation`]: the rules and what they know of each device
 //! - [`signal`]: which alerts want somebody at the box
 //! - [`hook`]: the command for a lamp or a buzzer
+//! - [`report`]: what the county is told later
 //! - [`kept`]: what outlives a restart
 //! - [`newest`], [`told`]: values and alerts as a person reads them
 //!
@@ -20,13 +21,15 @@ mod evaluation;
 pub(crate) mod hook;
 mod kept;
 mod newest;
+mod report;
 mod rows;
 mod signal;
 mod told;
 
 use crate::{
     clock::Clock,
-    outbox::Outbox,
+    outbox::{Origin, Outbox},
+    policy::InForce,
     reach::{Reach, ReachWatch},
     status::Board,
 };
@@ -34,16 +37,19 @@ use evaluation::Evaluation;
 use kept::{Kept, KeptFile};
 use model::{
     alarm::Priority,
+    alert::EdgeAlert,
     id::SiteId,
-    time::{MonoTime, Now},
+    record::Record,
+    time::{MonoTime, WallTime},
 };
 use rows::{Place, Rows, RowsError};
 use rules::{
-    alert::{AckReason, Alert, AlertId, AlertState},
+    alert::{AckReason, Alert, AlertId, AlertState, TimelineEntry},
+    binding::BindingList,
     engine::ActionError,
     rule::{RuleSet, RuleSetError},
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use signal::{Signals, What};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -71,6 +77,10 @@ const KEEP_EVERY: Duration = Duration::from_secs(600);
 const KEEP_AGAIN: Duration = Duration::from_secs(10);
 /// Alerts of a ward whose devices all speak at once, told together.
 const HELD_MAX: usize = 256;
+/// An urgent record is committed at once, where the disk takes it.
+const COMMIT_LIMIT: Duration = Duration::from_secs(2);
+/// Of which link the outbox says how far it has committed what the county is told.
+const LINK: usize = usize::MAX - 1;
 
 /// What the task is asked.
 #[derive(Debug)]
@@ -128,6 +138,7 @@ pub(crate) struct Lookout {
     pub(crate) data_dir: PathBuf,
     pub(crate) outbox: Outbox,
     pub(crate) reach: ReachWatch,
+    pub(crate) policy: watch::Receiver<Option<Arc<InForce>>>,
     pub(crate) board: Arc<Board>,
     /// None: no command is configured.
     pub(crate) hook: Option<mpsc::Sender<Vec<u8>>>,
@@ -142,6 +153,8 @@ pub(crate) struct Plan {
     pub(crate) data_dir: PathBuf,
     pub(crate) outbox: Outbox,
     pub(crate) reach: ReachWatch,
+    /// What the county told this box to go by.
+    pub(crate) policy: watch::Receiver<Option<Arc<InForce>>>,
     pub(crate) board: Arc<Board>,
     pub(crate) hook: Option<mpsc::Sender<Vec<u8>>>,
     pub(crate) clock: Clock,
@@ -152,10 +165,10 @@ impl Alerts {
     /// The way to a task that is still to be run.
     pub(crate) fn prepare(plan: Plan) -> (Self, Lookout) {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
-        let Plan { site, data_dir, outbox, reach, board, hook, clock, stopped } = plan;
+        let Plan { site, data_dir, outbox, reach, policy, board, hook, clock, stopped } = plan;
         let orders = Arc::new(Mutex::new(orders));
         let lookout =
-            Lookout { site, data_dir, outbox, reach, board, hook, clock, stopped, orders };
+            Lookout { site, data_dir, outbox, reach, policy, board, hook, clock, stopped, orders };
         (Self(sender), lookout)
     }
 
@@ -187,16 +200,17 @@ pub(crate) fn hook_channel() -> (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>)
 pub(crate) async fn run(lookout: Lookout) {
     let orders = Arc::clone(&lookout.orders);
     let mut orders = orders.lock().await;
-    let rules = match rules_in_force() {
-        Ok(rules) => rules,
+    let mut commits = lookout.outbox.commits();
+    let mut reach = lookout.reach.look();
+    let mut policy = lookout.policy.clone();
+    let first = in_force(policy.borrow_and_update().as_deref());
+    let mut warden = match first {
+        Ok(first) => Warden::new(&lookout, first),
         Err(error) => {
             tracing::error!(%error, "No alerts: the built-in rules cannot be read; install another agent.");
             return;
         }
     };
-    let mut commits = lookout.outbox.commits();
-    let mut reach = lookout.reach.look();
-    let mut warden = Warden::new(&lookout, rules);
     loop {
         warden.catch_up(&mut commits).await;
         let known = *reach.borrow_and_update();
@@ -208,9 +222,15 @@ pub(crate) async fn run(lookout: Lookout) {
             // The outbox ends with the agent.
             Ok(()) = commits.changed() => {}
             Ok(()) = reach.changed() => {}
+            Ok(()) = policy.changed() => {
+                let told = policy.borrow_and_update().clone();
+                if let Ok(told) = in_force(told.as_deref()) {
+                    warden.go_by(told);
+                }
+            }
             () = lookout.clock.sleep_until(Some(wake_at)) => {}
             order = orders.recv() => match order {
-                Some(Order::Show(reply)) => drop(reply.send(warden.picture(known))),
+                Some(Order::Show(reply)) => drop(reply.send(warden.picture())),
                 Some(Order::Acknowledge(acknowledge, reply)) => {
                     let done = warden.acknowledge(acknowledge).await;
                     // Whoever asked may have gone away.
@@ -226,11 +246,39 @@ pub(crate) async fn run(lookout: Lookout) {
     }
 }
 
-/// The rules by which this box warns.
-///
-/// Here comes the rule set that the county signed, with its bindings: `policy` hands both over.
-fn rules_in_force() -> Result<RuleSet, RuleSetError> {
-    RuleSet::from_json(DEFAULT_RULES)
+/// What the county told this box to go by; all 0 where that is what came with the agent.
+#[derive(Clone, Copy)]
+struct GoesBy {
+    /// Number of the rule set.
+    rule_set: u64,
+    /// Version of the binding list.
+    bindings: u64,
+    /// Whether this box signals by itself.
+    signals: bool,
+}
+
+/// By what this box warns: what the county signed, else the rules that came with the agent.
+fn in_force(policy: Option<&InForce>) -> Result<(GoesBy, evaluation::Order), RuleSetError> {
+    let Some(InForce { policy, rules, .. }) = policy else {
+        let rules = Arc::new(RuleSet::from_json(DEFAULT_RULES)?);
+        let (bindings, profiles) = (BindingList::default(), BTreeMap::new());
+        let told = GoesBy { rule_set: 0, bindings: 0, signals: true };
+        return Ok((told, evaluation::Order { rules, bindings, profiles }));
+    };
+    let bindings: BindingList = read(&policy.bindings, "bindings");
+    let profiles = read(&policy.patients, "patients");
+    let told =
+        GoesBy { rule_set: policy.rule_set, bindings: bindings.version(), signals: policy.signals };
+    Ok((told, evaluation::Order { rules: Arc::clone(rules), bindings, profiles }))
+}
+
+/// A part of the policy; one that is not understood counts as empty: the devices are judged as
+/// nobody's, by the rules of adults.
+fn read<T: DeserializeOwned + Default>(text: &str, what: &str) -> T {
+    serde_json::from_str(text).unwrap_or_else(|error| {
+        tracing::error!(%error, what, "A part of the county's policy is not understood; install the newer agent.");
+        T::default()
+    })
 }
 
 /// What makes one standing of an alert another one than before: a value that is still outside does
@@ -242,6 +290,18 @@ fn standing(alert: &Alert) -> Standing {
     (alert.state, alert.priority, alert.recurrences, by)
 }
 
+/// An alert as it was when it was looked at last.
+struct Known {
+    standing: Standing,
+    last: Option<TimelineEntry>,
+}
+
+impl Known {
+    fn of(alert: &Alert) -> Self {
+        Self { standing: standing(alert), last: alert.timeline.last().cloned() }
+    }
+}
+
 /// The rules at work.
 struct Warden<'a> {
     lookout: &'a Lookout,
@@ -249,22 +309,31 @@ struct Warden<'a> {
     rows: Option<Rows>,
     place: Place,
     evaluation: Evaluation,
-    standings: BTreeMap<AlertId, Standing>,
+    goes_by: GoesBy,
+    standings: BTreeMap<AlertId, Known>,
     signals: Signals,
     out_of_reach: bool,
+    /// Since when, by the box's clock.
+    lost_since: Option<WallTime>,
     /// What changed while something may be wrong with the link and does not count yet.
-    held: VecDeque<(MonoTime, Alert)>,
+    held: VecDeque<(MonoTime, EdgeAlert)>,
+    /// What the county is told and nobody has handed over yet.
+    reports: Vec<EdgeAlert>,
+    /// How many were handed over, and how many of them are committed.
+    handed: u64,
+    committed: Option<watch::Receiver<u64>>,
     failing: Option<String>,
     tick_at: MonoTime,
     keep_at: MonoTime,
 }
 
 impl<'a> Warden<'a> {
-    fn new(lookout: &'a Lookout, rules: RuleSet) -> Self {
+    fn new(lookout: &'a Lookout, (goes_by, order): (GoesBy, evaluation::Order)) -> Self {
         let file = KeptFile::in_folder(&lookout.data_dir);
-        let Kept { place, out_of_reach, signals, engines } = file.read();
-        let evaluation = Evaluation::new(lookout.site.clone(), rules, &engines);
-        let standings = evaluation.alerts().map(|alert| (alert.id, standing(alert))).collect();
+        let kept = file.read();
+        let evaluation = Evaluation::new(lookout.site.clone(), order, &kept);
+        let Kept { place, out_of_reach, lost_since, signals, .. } = kept;
+        let standings = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
         let now = lookout.clock.mono();
         Self {
             lookout,
@@ -272,10 +341,15 @@ impl<'a> Warden<'a> {
             rows: None,
             place,
             evaluation,
+            goes_by,
             standings,
             signals,
             out_of_reach,
+            lost_since,
             held: VecDeque::new(),
+            reports: Vec::new(),
+            handed: 0,
+            committed: None,
             failing: None,
             tick_at: now,
             keep_at: now + KEEP_EVERY,
@@ -323,6 +397,14 @@ impl<'a> Warden<'a> {
         Ok(more)
     }
 
+    /// The county sent another policy.
+    fn go_by(&mut self, (goes_by, order): (GoesBy, evaluation::Order)) {
+        self.goes_by = goes_by;
+        let now = self.lookout.clock.now().wall;
+        let changed = self.evaluation.go_by(now, order);
+        self.note(changed);
+    }
+
     fn pass_time(&mut self) {
         let now = self.lookout.clock.now();
         if self.tick_at <= now.mono {
@@ -339,28 +421,34 @@ impl<'a> Warden<'a> {
 
     /// Alerts changed: whoever has to know hears of it.
     fn note(&mut self, changed: Vec<Alert>) {
+        let observed = self.lookout.clock.now();
         for alert in changed {
-            let now = standing(&alert);
             let before = match alert.state {
                 AlertState::Closed => self.standings.remove(&alert.id),
-                _ => self.standings.insert(alert.id, now.clone()),
+                _ => self.standings.insert(alert.id, Known::of(&alert)),
             };
-            if before.as_ref() == Some(&now) {
+            if before.as_ref().is_some_and(|known| known.standing == standing(&alert)) {
                 continue;
             }
             self.keep_at = MonoTime::START;
             tracing::info!(alert = %alert.id, device = %alert.device, family = alert.family,
                 state = alert.state.name(), priority = alert.priority.name(),
                 "An alert changed.");
+            let last = before.and_then(|known| known.last);
+            let reports = report::Reporter {
+                rule_set: self.goes_by.rule_set,
+                bindings: self.goes_by.bindings,
+                observed: observed.observed(),
+            };
+            let reports = reports.since(&alert, last.as_ref());
             if self.out_of_reach {
                 self.signal(&alert);
-                self.report(&alert);
-            } else {
-                if self.held.len() >= HELD_MAX {
-                    self.held.pop_front();
-                }
-                self.held.push_back((self.lookout.clock.mono(), alert));
+                self.reports.extend(reports);
+                continue;
             }
+            self.held.extend(reports.into_iter().map(|report| (observed.mono, report)));
+            let over = self.held.len().saturating_sub(HELD_MAX);
+            self.held.drain(..over);
         }
     }
 
@@ -371,15 +459,16 @@ impl<'a> Warden<'a> {
         self.held.retain(|(at, _)| *at >= since);
         if lost.is_some_and(|at| at <= now) && !self.out_of_reach {
             self.out_of_reach = true;
+            self.lost_since = reach.since().map(|(_, wall)| wall);
             tracing::warn!("The county is out of reach: alerts are signalled here.");
-            for (_, alert) in std::mem::take(&mut self.held) {
-                self.report(&alert);
-            }
+            let held = std::mem::take(&mut self.held);
+            self.reports.extend(held.into_iter().map(|(_, report)| report));
             let open: Vec<Alert> = self.evaluation.alerts().cloned().collect();
             open.iter().for_each(|alert| self.signal(alert));
             self.keep_at = MonoTime::START;
         } else if self.out_of_reach && reach.is_good() && lost.is_none_or(|at| at > now) {
             self.out_of_reach = false;
+            self.lost_since = None;
             tracing::warn!("The county is in reach again: alerts are signalled there.");
             if self.signals.stop() {
                 self.call_hook(What::InReach, None);
@@ -389,6 +478,9 @@ impl<'a> Warden<'a> {
     }
 
     fn signal(&mut self, alert: &Alert) {
+        if !self.goes_by.signals {
+            return;
+        }
         if let Some(what) = self.signals.take(alert) {
             self.call_hook(what, Some(alert));
         }
@@ -418,11 +510,30 @@ impl<'a> Warden<'a> {
         }
     }
 
-    /// Tells the county what happened while it was out of reach.
-    ///
-    /// Here the transition becomes a record in the urgent lane; its kind comes with the wire format
-    /// of edge alerts.
-    fn report(&mut self, _alert: &Alert) {}
+    /// Hands over what the county is told, and waits until it is on disk: what is written down as
+    /// told has to be.
+    async fn report(&mut self) {
+        if self.reports.is_empty() {
+            return;
+        }
+        let outbox = &self.lookout.outbox;
+        if self.committed.is_none() {
+            self.committed = outbox.committed(LINK).await.ok();
+        }
+        for report in std::mem::take(&mut self.reports) {
+            self.handed += 1;
+            let origin = Origin { link: LINK, number: self.handed };
+            if outbox.enqueue(origin, Record::Alert(Box::new(report))).await.is_err() {
+                return; // The agent stops.
+            }
+        }
+        if let Some(committed) = &mut self.committed {
+            let handed = self.handed;
+            let written = committed.wait_for(|committed| *committed >= handed);
+            // While the disk takes nothing the rules go on.
+            drop(tokio::time::timeout(COMMIT_LIMIT, written).await);
+        }
+    }
 
     async fn acknowledge(&mut self, said: Acknowledge) -> Result<Told, AcknowledgeHereError> {
         if !self.out_of_reach {
@@ -444,10 +555,14 @@ impl<'a> Warden<'a> {
     }
 
     async fn keep(&mut self) {
+        self.report().await;
         let kept = Kept {
             place: self.place,
             out_of_reach: self.out_of_reach,
+            lost_since: self.lost_since,
             signals: self.signals.clone(),
+            kinds: self.evaluation.kinds().clone(),
+            whose: self.evaluation.whose().clone(),
             engines: self.evaluation.states(),
         };
         let written = tokio::task::block_in_place(|| self.file.write(&kept));
@@ -461,17 +576,16 @@ impl<'a> Warden<'a> {
         self.keep_at = self.lookout.clock.mono() + wait;
     }
 
-    fn picture(&self, reach: Reach) -> Picture {
-        let now: Now = self.lookout.clock.now();
-        let since = reach.since().filter(|_| self.out_of_reach);
+    fn picture(&self) -> Picture {
+        let now = self.lookout.clock.mono();
         let kinds = self.evaluation.kinds().iter();
         Picture {
             signals: self.out_of_reach,
-            out_of_reach_since: since.map(|(_, wall)| rfc3339(wall)),
+            out_of_reach_since: self.lost_since.map(rfc3339),
             rules: self.evaluation.rules_version().to_owned(),
             failing: self.failing.clone(),
             alerts: self.evaluation.alerts().map(|alert| self.told(alert)).collect(),
-            newest: self.evaluation.newest().shown(now.mono),
+            newest: self.evaluation.newest().shown(now),
             kinds: kinds.map(|(device, kind)| (device.to_string(), kind.name())).collect(),
         }
     }

@@ -103,7 +103,6 @@ impl PolicyKeeper {
     }
 
     /// What is in force, now and whenever it changes.
-    #[cfg(test)]
     pub(crate) fn follow(&self) -> watch::Receiver<Option<Arc<InForce>>> {
         self.in_force.subscribe()
     }

@@ -7,7 +7,7 @@ use crate::{
     config::AgentConfig,
     local_page::{self, LocalPage},
     outbox::{self, Outbox, OutboxSettings},
-    policy::PolicyKeeper,
+    policy::{InForce, PolicyKeeper},
     reach::ReachWatch,
     recorder::Recorder,
     serial_port, status,
@@ -27,7 +27,7 @@ use std::{
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::Mutex,
+    sync::{Mutex, watch},
 };
 
 /// Links and uplink end within this after SIGTERM.
@@ -116,6 +116,7 @@ fn start_alerts(
     supervisor: &Supervisor,
     outbox: &Outbox,
     reach: &ReachWatch,
+    policy: watch::Receiver<Option<Arc<InForce>>>,
     board: &Arc<Board>,
     clock: Clock,
 ) -> Sources {
@@ -136,6 +137,7 @@ fn start_alerts(
         data_dir: config.data_dir.clone(),
         outbox: outbox.clone(),
         reach: reach.clone(),
+        policy,
         board: Arc::clone(board),
         hook,
         clock,
@@ -150,6 +152,15 @@ fn start_alerts(
     sources
 }
 
+fn outbox_settings(config: &AgentConfig) -> OutboxSettings {
+    OutboxSettings {
+        path: config.data_dir.join("outbox.sqlite"),
+        commit_after: config.outbox.commit_after,
+        max_bytes: config.outbox.max_bytes,
+        time_zone: config.time_zone.clone(),
+    }
+}
+
 async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
     let board = Arc::new(Board::new(&config));
@@ -159,14 +170,8 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let mut hangup = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
     // Two agents on one outbox would take it for a copy and send everything twice.
     let _held = take_data_dir(&config.data_dir)?;
-    let settings = OutboxSettings {
-        path: config.data_dir.join("outbox.sqlite"),
-        commit_after: config.outbox.commit_after,
-        max_bytes: config.outbox.max_bytes,
-        time_zone: config.time_zone.clone(),
-    };
-    let (outbox, mut writer, news) =
-        Outbox::start(settings, clock).context("starting the thread of the outbox")?;
+    let (outbox, mut writer, news) = Outbox::start(outbox_settings(&config), clock)
+        .context("starting the thread of the outbox")?;
     let started = AgentStarted { version: VERSION.to_owned(), observed: clock.now().observed() };
     outbox.enqueue(outbox::NO_LINK, Record::Started(started)).await?;
 
@@ -180,7 +185,8 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
         Arc::clone(&board),
     );
     let reach = ReachWatch::start(clock.now());
-    let sources = start_alerts(&config, &supervisor, &outbox, &reach, &board, clock);
+    let sources =
+        start_alerts(&config, &supervisor, &outbox, &reach, policy.follow(), &board, clock);
     let to_county = uplink::Uplink {
         config: config.uplink.clone(),
         site: config.site.clone(),

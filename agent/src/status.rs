@@ -103,16 +103,6 @@ struct ClockFacts {
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
-struct PolicyFacts {
-    /// Version of what the county told this box to go by.
-    version: Option<u64>,
-    /// Number of its rule set.
-    rule_set: Option<u64>,
-    /// Why the last one was refused.
-    refused: String,
-}
-
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 struct AlertFacts {
     /// Whether they are signalled at the box: the county is out of reach.
@@ -131,6 +121,16 @@ struct AlertFacts {
     hook_ms: Option<i64>,
     /// Where the page of the box is, or why there is none.
     page: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+struct PolicyFacts {
+    /// Version of what the county told this box to go by.
+    version: Option<u64>,
+    /// Number of its rule set.
+    rule_set: Option<u64>,
+    /// Why the last one was refused.
+    refused: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -1,4 +1,4 @@
-//! The rules and what they know of each device of the box.
+//! The rules and what they know of each subject at the box: a patient, or a device of nobody.
 //!
 //! Not here: where records come from (`rows`), who is told (`signal`).
 //!
@@ -16,53 +16,84 @@ use model::{
 };
 use rules::{
     alert::{AckReason, Alert, AlertId},
-    binding::Subject,
+    binding::{BindingList, PatientKey, Subject},
     engine::{ActionError, Engine, ReadingInput},
     freshness::{BoxTime, Clocks, Freshness, Position},
+    population::Profile,
     rule::RuleSet,
 };
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use uplink_proto::envelope::Envelope;
 
-use super::newest::Newest;
+use super::{kept::Kept, newest::Newest};
 
-/// Devices of a box: 64 that are configured, and the pumps and meters behind their stations.
-const DEVICES_MAX: usize = 512;
+/// Devices of a box: 64 that are configured, the pumps and meters behind their stations, and the
+/// patients whose they were.
+const SUBJECTS_MAX: usize = 512;
 /// A clock that was set by more than this is another clock (metric catalogue, `clock_offset`).
 const CLOCK_SET_MS: u64 = 2_000;
+
+/// By what devices are judged, and as whose.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) bindings: BindingList,
+    pub(super) profiles: BTreeMap<PatientKey, Profile>,
+}
 
 /// Rules, rule states, and the newest values.
 #[derive(Debug)]
 pub(super) struct Evaluation {
     site: SiteId,
-    rules: RuleSet,
-    engines: BTreeMap<DeviceId, Engine>,
+    order: Order,
+    engines: BTreeMap<Subject, Engine>,
+    /// Whose each device is that was heard.
+    whose: BTreeMap<DeviceId, Subject>,
     kinds: BTreeMap<DeviceId, DeviceKind>,
     newest: Newest,
+    /// What changed beside the question.
+    changed: Vec<Alert>,
 }
 
 impl Evaluation {
     /// Goes on from the states that were kept.
-    pub(super) fn new(site: SiteId, rules: RuleSet, kept: &Map<String, Value>) -> Self {
-        let engine = |(device, state): (&String, &Value)| {
-            let device = DeviceId::new(device).ok()?;
+    pub(super) fn new(site: SiteId, order: Order, kept: &Kept) -> Self {
+        let engine = |(name, state): (&String, &Value)| {
+            let subject = Subject::from_name(&site, name)?;
             let engine = serde_json::from_value(state.clone()).unwrap_or_else(|error| {
-                tracing::error!(%device, %error,
+                tracing::error!(subject = name, %error,
                     "Rule states cannot be read; they begin anew with the open alerts.");
-                let subject = Subject::unbound(&site, &device);
-                Engine::rescued(site.clone(), subject, &state.to_string())
+                Engine::rescued(site.clone(), subject.clone(), &state.to_string())
             });
-            Some((device, engine))
+            Some((subject, engine))
         };
-        let engines = kept.iter().filter_map(engine).collect();
-        Self { site, rules, engines, kinds: BTreeMap::new(), newest: Newest::default() }
+        let engines = kept.engines.iter().filter_map(engine).collect();
+        let (kinds, whose) = (kept.kinds.clone(), kept.whose.clone());
+        let (newest, changed) = (Newest::default(), Vec::new());
+        Self { site, order, engines, whose, kinds, newest, changed }
+    }
+
+    /// From here on that holds; hands out the alerts that changed.
+    pub(super) fn go_by(&mut self, now: WallTime, order: Order) -> Vec<Alert> {
+        self.order = order;
+        let mut changed = Vec::new();
+        for (subject, engine) in &mut self.engines {
+            if let Some(profile) = subject.patient().and_then(|key| self.order.profiles.get(key))
+                && engine.profile() != profile
+            {
+                changed.extend(engine.set_profile(&self.order.rules, now, profile.clone()));
+            }
+        }
+        changed.extend(self.rebind(now));
+        changed.append(&mut self.changed);
+        changed
     }
 
     /// What has to be kept of it.
     pub(super) fn states(&self) -> Map<String, Value> {
-        let state = |(device, engine): (&DeviceId, &Engine)| {
-            Some((device.to_string(), serde_json::to_value(engine).ok()?))
+        let state = |(subject, engine): (&Subject, &Engine)| {
+            Some((subject.name(&self.site), serde_json::to_value(engine).ok()?))
         };
         self.engines.iter().filter_map(state).collect()
     }
@@ -92,14 +123,14 @@ impl Evaluation {
                 Record::Readings(group) => readings.push((position, group)),
                 Record::Alarm(alarm) => {
                     let said = of_box.observed(alarm.observed.at, at);
-                    if let Some((engine, rules)) = self.engine(&alarm.device) {
+                    if let Some((engine, rules)) = self.engine(&alarm.device, said.at, at) {
                         changed.extend(engine.on_alarm(rules, at, said, alarm));
                     }
                 }
                 Record::Status(status) => {
                     self.kinds.insert(status.device.clone(), status.kind);
                     let said = of_box.observed(status.observed.at, at);
-                    if let Some((engine, rules)) = self.engine(&status.device) {
+                    if let Some((engine, rules)) = self.engine(&status.device, said.at, at) {
                         let told = engine.on_status(rules, at, said, position, status);
                         changed.extend(told.unwrap_or_default());
                     }
@@ -110,7 +141,7 @@ impl Evaluation {
                 Record::Clock(change) => {
                     let set_ms = change.observed.at.unix_ms().abs_diff(change.before.unix_ms());
                     if set_ms > CLOCK_SET_MS {
-                        self.begin_anew();
+                        self.begin_anew(at);
                     }
                 }
                 // What this box told itself is no news to it.
@@ -120,7 +151,7 @@ impl Evaluation {
         }
         let mut judged = Vec::new();
         for (position, group) in readings {
-            let Some((engine, _)) = self.engine(&group.device) else { continue };
+            let Some((engine, _)) = self.engine(&group.device, at, at) else { continue };
             let t_meas = engine.clocks(group, of_box, at).measured(group, at);
             judged.push((t_meas, position, group));
         }
@@ -128,22 +159,27 @@ impl Evaluation {
         for (t_meas, _, group) in judged {
             self.newest.take(now, t_meas, group);
             let freshness = Freshness::of(group, t_meas, at);
-            if let Some((engine, rules)) = self.engine(&group.device) {
+            if let Some((engine, rules)) = self.engine(&group.device, t_meas.at, at) {
                 let input = ReadingInput { group, t_meas, freshness };
                 changed.extend(engine.on_readings(rules, at, input));
             }
         }
+        changed.append(&mut self.changed);
         changed
     }
 
     /// Lets time pass; hands out the alerts that changed.
     pub(super) fn pass_time(&mut self, now: WallTime) -> Vec<Alert> {
-        let rules = &self.rules;
+        // A binding may end by itself.
+        let mut changed = self.rebind(now);
+        let rules = &self.order.rules;
         let due = self
             .engines
             .values_mut()
             .filter(|engine| engine.next_deadline(rules).is_some_and(|deadline| deadline <= now));
-        due.flat_map(|engine| engine.on_time(rules, now)).collect()
+        changed.extend(due.flat_map(|engine| engine.on_time(rules, now)));
+        changed.append(&mut self.changed);
+        changed
     }
 
     /// A person at the box has an alert in hand.
@@ -173,36 +209,82 @@ impl Evaluation {
         &self.kinds
     }
 
-    pub(super) fn rules_version(&self) -> &str {
-        self.rules.version()
+    pub(super) const fn whose(&self) -> &BTreeMap<DeviceId, Subject> {
+        &self.whose
     }
 
-    /// What the rules know of a device; under the name of the site they would know the box.
-    fn engine(&mut self, device: &DeviceId) -> Option<(&mut Engine, &RuleSet)> {
+    pub(super) fn rules_version(&self) -> &str {
+        self.order.rules.version()
+    }
+
+    /// What the rules know of whom that device was about at that moment; under the name of the site
+    /// they would know the box.
+    fn engine(
+        &mut self,
+        device: &DeviceId,
+        at: WallTime,
+        now: WallTime,
+    ) -> Option<(&mut Engine, &RuleSet)> {
         if device.as_str() == self.site.as_str() {
             return None;
         }
-        if !self.engines.contains_key(device) {
-            if self.engines.len() >= DEVICES_MAX {
+        if !self.whose.contains_key(device) {
+            let subject = self.order.bindings.subject_at(device, now);
+            self.whose.insert(device.clone(), subject);
+        }
+        let subject = self.order.bindings.subject_at(device, at);
+        self.engine_of(subject.clone(), now)?;
+        Some((self.engines.get_mut(&subject)?, &self.order.rules))
+    }
+
+    fn engine_of(&mut self, subject: Subject, now: WallTime) -> Option<&mut Engine> {
+        if !self.engines.contains_key(&subject) {
+            if self.engines.len() >= SUBJECTS_MAX {
                 // A meter that was here once has no alert and nothing to remember.
                 let idle = |engine: &Engine| engine.alerts().next().is_none();
                 let idle = self.engines.iter().find(|(_, engine)| idle(engine));
-                let idle = idle.map(|(device, _)| device.clone())?;
+                let idle = idle.map(|(subject, _)| subject.clone())?;
                 self.engines.remove(&idle);
             }
-            let subject = Subject::unbound(&self.site, device);
-            let engine = Engine::new(self.site.clone(), subject);
-            self.engines.insert(device.clone(), engine);
+            let mut engine = Engine::new(self.site.clone(), subject.clone());
+            let profile = subject.patient().and_then(|key| self.order.profiles.get(key));
+            if let Some(profile) = profile {
+                self.changed.extend(engine.set_profile(&self.order.rules, now, profile.clone()));
+            }
+            self.engines.insert(subject.clone(), engine);
         }
-        Some((self.engines.get_mut(device)?, &self.rules))
+        self.engines.get_mut(&subject)
+    }
+
+    /// Devices that are somebody else's now leave and join; hands out the alerts that changed.
+    fn rebind(&mut self, now: WallTime) -> Vec<Alert> {
+        let bindings = &self.order.bindings;
+        let is_moved = |(device, subject): (&DeviceId, &Subject)| {
+            let present = bindings.subject_at(device, now);
+            (present != *subject).then(|| (device.clone(), subject.clone(), present))
+        };
+        let moves: Vec<_> = self.whose.iter().filter_map(is_moved).collect();
+        let mut changed = Vec::new();
+        for (device, before, present) in moves {
+            self.whose.insert(device.clone(), present.clone());
+            let rules = Arc::clone(&self.order.rules);
+            let Some(engine) = self.engines.get_mut(&before) else { continue };
+            let (moved, ended) = engine.device_left(&rules, now, now, &device, "rebound");
+            changed.extend(ended);
+            if let Some(engine) = self.engine_of(present, now) {
+                changed.extend(engine.device_joined(now, now, moved));
+            }
+        }
+        changed
     }
 
     /// The times that the states speak of are of another clock.
-    fn begin_anew(&mut self) {
-        for (device, engine) in &mut self.engines {
+    fn begin_anew(&mut self, now: WallTime) {
+        for (subject, engine) in &mut self.engines {
             let state = serde_json::to_string(engine).unwrap_or_default();
-            let subject = Subject::unbound(&self.site, device);
-            *engine = Engine::rescued(self.site.clone(), subject, &state);
+            let profile = engine.profile().clone();
+            *engine = Engine::rescued(self.site.clone(), subject.clone(), &state);
+            self.changed.extend(engine.set_profile(&self.order.rules, now, profile));
         }
     }
 }

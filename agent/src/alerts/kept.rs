@@ -5,9 +5,12 @@
 //! - one that cannot be read is kept aside, and the rules begin with the last minutes of the outbox
 
 use super::{rows::Place, signal::Signals};
+use model::{device::DeviceKind, id::DeviceId, time::WallTime};
+use rules::binding::Subject;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -24,9 +27,18 @@ pub(super) struct Kept {
     pub(super) place: Place,
     /// The county was out of reach.
     pub(super) out_of_reach: bool,
+    /// Since when, by the box's clock.
+    #[serde(default)]
+    pub(super) lost_since: Option<WallTime>,
     /// What was signalled and is not over.
     pub(super) signals: Signals,
-    /// Rule states, by device.
+    /// What kind each device is.
+    #[serde(default)]
+    pub(super) kinds: BTreeMap<DeviceId, DeviceKind>,
+    /// Whose each device is.
+    #[serde(default)]
+    pub(super) whose: BTreeMap<DeviceId, Subject>,
+    /// Rule states, by subject.
     pub(super) engines: Map<String, Value>,
 }
 

@@ -12,7 +12,7 @@ use model::{
     metric::Metric,
     reading::{Reading, ReadingGroup},
     record::{ClockChange, Record},
-    time::{ClockQuality, Observed, Uptime, WallTime},
+    time::{ClockQuality, Now, Observed, Uptime},
     units::Unit,
 };
 use std::path::Path;
@@ -50,6 +50,7 @@ impl Edge {
             data_dir: folder.path().to_owned(),
             outbox,
             reach: ReachWatch::start(clock.now()),
+            policy: watch::channel(None).1,
             board: Arc::new(Board::new(&config)),
             hook: Some(hook),
             clock,
@@ -59,7 +60,7 @@ impl Edge {
     }
 
     fn warden(&self) -> Warden<'_> {
-        Warden::new(&self.lookout, rules_in_force().unwrap())
+        Warden::new(&self.lookout, in_force(None).unwrap())
     }
 
     /// What the hook heard: what, and how many signal.
@@ -315,9 +316,7 @@ async fn the_task_hears_what_is_committed_and_hears_it_once() {
     }
     let id = AlertId::new(&edge.lookout.site, "ecg-01", "hr_low", ago(11).at).to_string();
     for start in ["first", "second"] {
-        let task = tokio::spawn(run(edge.lookout.clone()));
-        let limit = Duration::from_secs(20);
-        let found = tokio::time::timeout(limit, async {
+        let look = async {
             loop {
                 let picture = edge.alerts.show().await.unwrap();
                 if let [alert] = picture.alerts.as_slice() {
@@ -325,13 +324,58 @@ async fn the_task_hears_what_is_committed_and_hears_it_once() {
                 }
                 tokio::task::yield_now().await;
             }
-        })
-        .await;
-        let (signals, alert) = found.expect(start);
+        };
+        let (signals, alert) = tokio::select! {
+            found = tokio::time::timeout(Duration::from_secs(20), look) => found.expect(start),
+            // It ends in the middle of whatever it does, like one that is killed.
+            () = run(edge.lookout.clone()) => panic!("{start}: it ended by itself"),
+        };
         assert!(signals && alert.signals, "{start}");
         assert_eq!((alert.id.as_str(), alert.state.as_str()), (id.as_str(), "active_unack"));
-        task.abort();
-        assert!(task.await.unwrap_err().is_cancelled());
     }
     assert_eq!(edge.heard(), [("raise".to_owned(), 1)]);
+}
+
+/// What the county tells this box: ward-01's patient, over 65, from that second on.
+fn bound_from(second: u64) -> (GoesBy, evaluation::Order) {
+    let (_, order) = in_force(None).unwrap();
+    let from = at(second).wall.unix_ms();
+    let list = format!(
+        r#"{{"version":3,"bindings":[{{"device":"ecg-01","patient":"p-7","from":{from}}}]}}"#
+    );
+    let bindings: BindingList = read(&list, "bindings");
+    assert_eq!(bindings.bindings().len(), 1, "the list is understood");
+    let told = GoesBy { rule_set: 2, bindings: bindings.version(), signals: true };
+    (told, evaluation::Order { bindings, ..order })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_device_warns_for_its_patient_and_the_county_is_told_by_which_list() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    warden.go_by(bound_from(0));
+    beats(&mut warden, 0..12, 38);
+    let id = AlertId::new(&edge.lookout.site, "p-7", "hr_low", at(0).wall);
+    let alert = warden.evaluation.alerts().find(|alert| alert.family == "hr_low").cloned();
+    let alert = alert.unwrap();
+    assert_eq!((alert.id, alert.device.as_str()), (id, "ecg-01"));
+    let told = warden.reports.iter().find(|report| report.family == "hr_low").unwrap();
+    assert_eq!((told.subject.as_str(), told.what.as_str()), ("p-7", "raised"));
+    assert_eq!((told.rule_set, told.bindings), (2, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_bound_leaves_its_own_alerts_with_a_reason() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    beats(&mut warden, 0..12, 38);
+    let before = only(&warden);
+    warden.go_by(bound_from(12));
+    let own = warden.evaluation.alerts().find(|alert| alert.id == before.id);
+    assert!(own.is_none_or(|own| !own.state.is_active()), "{own:?}");
+    beats(&mut warden, 12..26, 38);
+    let id = AlertId::new(&edge.lookout.site, "p-7", "hr_low", at(12).wall);
+    assert!(warden.evaluation.alerts().any(|alert| alert.id == id));
 }

@@ -14,6 +14,8 @@ pub(crate) struct Told {
     pub(crate) priority: String,
     pub(crate) state: String,
     pub(crate) device: String,
+    /// Pseudonymous key.
+    pub(crate) patient: Option<String>,
     pub(crate) metric: Option<String>,
     pub(crate) value: Option<String>,
     pub(crate) comparator: Option<String>,
@@ -42,6 +44,7 @@ impl Told {
             priority: alert.priority.name().to_owned(),
             state: alert.state.name().to_owned(),
             device: alert.device.to_string(),
+            patient: alert.patient.as_ref().map(ToString::to_string),
             metric: alert.metric.map(|metric| metric.name().to_owned()),
             value: alert.value.clone(),
             comparator: alert.comparator.clone(),

@@ -1,3 +1,5 @@
+//! Who may ask, and that the page stands by itself in both languages.
+
 use super::*;
 use std::collections::BTreeSet;
 

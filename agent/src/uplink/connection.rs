@@ -269,13 +269,14 @@ impl Connection {
                     self.in_flight.write(packet);
                 }
                 Event::Incoming(Packet::Publish(message)) => {
-                    self.county_heard = true;
                     let bytes = message.payload.to_vec();
                     let topic = String::from_utf8_lossy(&message.topic);
-                    return Ok(match Topic::parse(&topic) {
-                        Some(Topic::Config(_)) => Heard::Config(bytes),
-                        _ => Heard::Ack(bytes),
-                    });
+                    if let Some(Topic::Config(_)) = Topic::parse(&topic) {
+                        // The broker keeps it: whether the county is there it does not say.
+                        return Ok(Heard::Config(bytes));
+                    }
+                    self.county_heard = true;
+                    return Ok(Heard::Ack(bytes));
                 }
                 Event::Incoming(Packet::PubAck(answer)) => {
                     let row = self.in_flight.answer(now, answer.pkid);

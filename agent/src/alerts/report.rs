@@ -1,0 +1,55 @@
+//! What the county is told of an alert that changed while it was out of reach.
+
+use model::{
+    alert::{EdgeAlert, RULES_MAX, message, note},
+    time::Observed,
+};
+use rules::alert::{AckReason, Alert, TimelineEntry};
+
+/// What all that is told at one moment has in common.
+pub(super) struct Reporter {
+    pub(super) rule_set: u64,
+    pub(super) bindings: u64,
+    pub(super) observed: Observed,
+}
+
+impl Reporter {
+    /// The entries of an alert's story that are newer than `last`, one record each.
+    pub(super) fn since(&self, alert: &Alert, last: Option<&TimelineEntry>) -> Vec<EdgeAlert> {
+        let newer = alert.timeline.iter().rev().take_while(|entry| Some(*entry) != last).count();
+        let entries = alert.timeline.iter().skip(alert.timeline.len() - newer);
+        entries.map(|entry| self.record(alert, entry)).collect()
+    }
+
+    fn record(&self, alert: &Alert, entry: &TimelineEntry) -> EdgeAlert {
+        let said = if entry.note.is_empty() { &entry.detail } else { &entry.note };
+        EdgeAlert {
+            id: *alert.id.as_bytes(),
+            subject: match &alert.patient {
+                Some(patient) => patient.to_string(),
+                None => alert.device.to_string(),
+            },
+            device: alert.device.clone(),
+            family: alert.family.clone(),
+            rules: alert.rules.iter().take(RULES_MAX).cloned().collect(),
+            priority: alert.priority,
+            state: alert.state.name().to_owned(),
+            metric: alert.metric,
+            value: alert.value.clone(),
+            comparator: alert.comparator.clone(),
+            unit: alert.unit.clone(),
+            limit: alert.limit.clone(),
+            message_zh: message(&alert.message_zh),
+            message_en: message(&alert.message_en),
+            started_at: alert.started_at,
+            cleared_at: alert.cleared_at,
+            what: entry.what.name().to_owned(),
+            by: entry.by.clone(),
+            reason: entry.reason.map(|reason| AckReason::name(reason).to_owned()),
+            note: note(said),
+            rule_set: self.rule_set,
+            bindings: self.bindings,
+            observed: Observed { at: entry.at, ..self.observed },
+        }
+    }
+}

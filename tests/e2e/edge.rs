@@ -1,0 +1,398 @@
+//! Story: the county is out of reach; the box warns by itself, somebody there has it in hand, and
+//! when the link is back it is one alert.
+//!
+//! `SHOTS=folder` keeps what the page looked like.
+
+#![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
+
+use anyhow::{Context as _, ensure};
+use e2e::{
+    Village,
+    mosquitto::Mosquitto,
+    proxy::{Fate, Proxy},
+    read_only, until,
+};
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use model::{id::SiteId, time::WallTime};
+use rules::alert::AlertId;
+use serde_json::{Value, json};
+use simulators::county::{BrokerPlace, free_port};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
+const PATIENCE: Duration = Duration::from_secs(90);
+/// A lost connection counts after 10 s, a heart rate below 40 after 10 s; and a loaded machine.
+const WARNS_MAX: Duration = Duration::from_secs(30);
+const GOOD: u32 = 72;
+const BAD: u32 = 38;
+
+/// A monitor that says a heart rate twice a second.
+struct Monitor {
+    rate: Arc<AtomicU32>,
+    _speaking: AbortOnDropHandle<()>,
+}
+
+impl Monitor {
+    fn at(port: u16) -> Self {
+        let rate = Arc::new(AtomicU32::new(GOOD));
+        let said = Arc::clone(&rate);
+        let speaking = tokio::spawn(async move {
+            let mut beat = tokio::time::interval(Duration::from_millis(500));
+            let mut link: Option<TcpStream> = None;
+            loop {
+                beat.tick().await;
+                if link.is_none() {
+                    // The agent may be starting.
+                    link = TcpStream::connect(("127.0.0.1", port)).await.ok();
+                }
+                let rate = said.load(Ordering::Relaxed);
+                let line = format!("{{\"metric\":\"hr\",\"value\":{rate},\"unit\":\"/min\"}}\n");
+                if let Some(stream) = &mut link
+                    && stream.write_all(line.as_bytes()).await.is_err()
+                {
+                    link = None;
+                }
+            }
+        });
+        Self { rate, _speaking: AbortOnDropHandle::new(speaking) }
+    }
+
+    fn says(&self, rate: u32) {
+        self.rate.store(rate, Ordering::Relaxed);
+    }
+}
+
+/// A clinic with two monitors and a lamp, behind a link.
+struct Stage {
+    village: Village,
+    proxy: Proxy,
+    _mosquitto: Mosquitto,
+    monitors: Vec<Monitor>,
+    lamp: PathBuf,
+}
+
+impl Stage {
+    async fn set() -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let broker = format!("localhost:{port}");
+        let place = BrokerPlace::Outside(broker.clone());
+        let mut village = Village::prepare_with(Path::new(PROGRAM), place, Vec::new()).await?;
+        let proxy = Proxy::to(&broker)?;
+        village.site.reach_broker_at(&format!("localhost:{}", proxy.port()))?;
+        let lamp = village.folder().join("lamp.jsonl");
+        let script = village.folder().join("lamp");
+        fs::write(&script, "#!/bin/sh\ncat >> \"$1\"\necho >> \"$1\"\n")?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+        let mut config = fs::OpenOptions::new().append(true).open(village.site.config())?;
+        writeln!(config, "\n[alerts]\nhook = [\"{}\", \"{}\"]", script.display(), lamp.display())?;
+        let mut ports = Vec::new();
+        for number in 1..=2 {
+            let port = free_port()?;
+            writeln!(
+                config,
+                "\n[[device]]\nid = \"ward-0{number}\"\ndriver = \"json-lines\"\n\
+                 port = \"tcp-listen://127.0.0.1:{port}\"\noptions = {{ kind = \"monitor\" }}"
+            )?;
+            ports.push(port);
+        }
+        let mut mosquitto = Mosquitto::install(&village.county.pki(), port)?;
+        mosquitto.start()?;
+        village.county.start().await?;
+        village.site.start()?;
+        let monitors = ports.into_iter().map(Monitor::at).collect();
+        Ok(Self { village, proxy, _mosquitto: mosquitto, monitors, lamp })
+    }
+
+    fn monitor(&self, number: usize) -> anyhow::Result<&Monitor> {
+        self.monitors.get(number - 1).context("there are two")
+    }
+
+    /// What `clinic-agent status --json` says.
+    async fn status(&self) -> anyhow::Result<Value> {
+        let mut stream = UnixStream::connect(self.village.site.data().join("agent.sock")).await?;
+        stream.shutdown().await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
+    async fn signals(&self) -> anyhow::Result<bool> {
+        let status = self.status().await?;
+        status.pointer("/alerts/signals").and_then(Value::as_bool).context("no signals")
+    }
+
+    /// The alert of a device at the box: its id and its state.
+    async fn alert_of(&self, device: &str) -> anyhow::Result<Option<(String, String)>> {
+        let status = self.status().await?;
+        let open = status.pointer("/alerts/open").and_then(Value::as_array);
+        let own = open.into_iter().flatten().find(|alert| {
+            alert.get("device").is_some_and(|own| own == device)
+                && alert.get("family").is_some_and(|family| family == "hr_low")
+        });
+        let text = |alert: &Value, name| alert.get(name)?.as_str().map(str::to_owned);
+        Ok(own.and_then(|alert| text(alert, "id").zip(text(alert, "state"))))
+    }
+
+    async fn waits_for(&self, device: &str, state: &str) -> anyhow::Result<String> {
+        let what = format!("{device} is {state} at the box");
+        until(&what, PATIENCE, async || {
+            Ok(self.alert_of(device).await?.is_some_and(|(_, found)| found == state))
+        })
+        .await?;
+        let (id, _) = self.alert_of(device).await?.context("it is gone")?;
+        Ok(id)
+    }
+
+    /// What the lamp was told about a device.
+    fn lamp_heard(&self, device: &str) -> anyhow::Result<Vec<String>> {
+        let text = fs::read_to_string(&self.lamp).unwrap_or_default();
+        let mut heard = Vec::new();
+        for line in text.lines() {
+            let call: Value = serde_json::from_str(line).context("the lamp's line")?;
+            if call.pointer("/alert/device").is_some_and(|own| own == device) {
+                let what = call.get("what").and_then(Value::as_str).context("what?")?;
+                heard.push(what.to_owned());
+            }
+        }
+        Ok(heard)
+    }
+
+    async fn page(&self) -> anyhow::Result<String> {
+        let status = self.status().await?;
+        let page = status.pointer("/alerts/page").and_then(Value::as_str);
+        page.filter(|page| page.starts_with("http")).map(str::to_owned).context("there is no page")
+    }
+}
+
+/// Chromium's driver, killed when it goes out of scope.
+struct Driver {
+    process: Child,
+    port: u16,
+}
+
+impl Driver {
+    async fn start() -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let process = Command::new("chromedriver")
+            .arg(format!("--port={port}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("starting chromedriver; tests/run installs it")?;
+        let driver = Self { process, port };
+        until("chromedriver listens", PATIENCE, async || {
+            Ok(TcpStream::connect(("127.0.0.1", port)).await.is_ok())
+        })
+        .await?;
+        Ok(driver)
+    }
+
+    async fn browser(&self, profile: &Path, phone: bool) -> anyhow::Result<Client> {
+        let arguments = json!([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--window-size=1200,900",
+            format!("--user-data-dir={}", profile.display())
+        ]);
+        let mut options = json!({"args": arguments});
+        if let Some(options) = options.as_object_mut().filter(|_| phone) {
+            let metrics = json!({"width": 360, "height": 740, "pixelRatio": 2.0});
+            options.insert("mobileEmulation".to_owned(), json!({"deviceMetrics": metrics}));
+        }
+        let capabilities = json!({"goog:chromeOptions": options});
+        let capabilities = capabilities.as_object().cloned().unwrap_or_default();
+        let url = format!("http://127.0.0.1:{}", self.port);
+        let mut builder = ClientBuilder::new(HttpConnector::new());
+        builder.capabilities(capabilities).connect(&url).await.context("starting the browser")
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+async fn appears(browser: &Client, css: &str) -> anyhow::Result<()> {
+    until(css, PATIENCE, async || Ok(!browser.find_all(Locator::Css(css)).await?.is_empty())).await
+}
+
+async fn click(browser: &Client, css: &str) -> anyhow::Result<()> {
+    appears(browser, css).await?;
+    browser.find(Locator::Css(css)).await?.click().await.context(css.to_owned())
+}
+
+/// The page fits, and is kept for whoever wants to look at it.
+async fn looked_at(browser: &Client, name: &str) -> anyhow::Result<()> {
+    let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+    let over = browser.execute(wide, Vec::new()).await?;
+    ensure!(over.as_i64() == Some(0), "{name} is {over} too wide");
+    if let Ok(folder) = std::env::var("SHOTS") {
+        fs::write(Path::new(&folder).join(format!("{name}.png")), browser.screenshot().await?)?;
+    }
+    Ok(())
+}
+
+async fn text_of(browser: &Client, css: &str) -> anyhow::Result<String> {
+    Ok(browser.find(Locator::Css(css)).await?.text().await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_box_warns_while_the_county_is_out_of_reach_and_it_is_one_alert() -> anyhow::Result<()>
+{
+    let mut stage = Stage::set().await?;
+    let driver = Driver::start().await?;
+    let desk = driver.browser(&stage.village.folder().join("desk"), false).await?;
+    let phone = driver.browser(&stage.village.folder().join("phone"), true).await?;
+    let told = story(&mut stage, &desk, &phone).await;
+    if told.is_err() {
+        println!("{}", fs::read_to_string(stage.village.site.log())?);
+    }
+    // The browsers are closed whatever happened; what happened is told afterwards.
+    let closed = (desk.close().await, phone.close().await);
+    told?;
+    closed.0.and(closed.1).context("closing the browsers")
+}
+
+async fn story(stage: &mut Stage, desk: &Client, phone: &Client) -> anyhow::Result<()> {
+    let limit = PATIENCE;
+    until("the county is in reach", limit, async || Ok(!stage.signals().await?)).await?;
+    stage.village.flow(3).await?;
+
+    // In reach both ends see the same alert under the same id, and the box is quiet.
+    stage.monitor(2)?.says(BAD);
+    let shared = stage.waits_for("ward-02", "active_unack").await?;
+    let client = stage.village.county.client()?;
+    until("the county has it under the same id", limit, async || {
+        let alert: anyhow::Result<Value> =
+            client.get(&format!("/api/v1/alerts/{shared}"), &[]).await;
+        Ok(alert.is_ok_and(|alert| alert.get("state").is_some_and(|is| is == "active_unack")))
+    })
+    .await?;
+    stage.monitor(2)?.says(GOOD);
+    stage.waits_for("ward-02", "cleared_unack").await?;
+    ensure!(!stage.lamp.exists(), "the lamp was lit while the county was in reach");
+    desk.goto(&stage.page().await?).await?;
+    appears(desk, ".reach[data-link='good']").await?;
+    looked_at(desk, "in-reach-zh").await?;
+
+    // The link is cut.
+    stage.proxy.all(Fate::Resets);
+    let cut = Instant::now();
+    stage.monitor(1)?.says(BAD);
+    until("the box signals", WARNS_MAX, async || Ok(stage.lamp_heard("ward-01")? == ["raise"]))
+        .await?;
+    println!("the lamp is lit {:.1} s after the cut", cut.elapsed().as_secs_f64());
+    let id = stage.waits_for("ward-01", "active_unack").await?;
+    let own = format!("[data-alert-id='{id}']");
+    for (browser, name) in [(desk, "desk"), (phone, "phone")] {
+        browser.goto(&stage.page().await?).await?;
+        appears(browser, &format!("{own}[data-signals][data-priority='high']")).await?;
+        appears(browser, ".reach[data-link='lost']").await?;
+        appears(browser, ".works [data-name='county'][data-works='no']").await?;
+        appears(browser, ".tile[data-device='ward-01'] [data-metric='hr'][data-stale='fresh']")
+            .await?;
+        let row = text_of(browser, &own).await?;
+        ensure!(row.contains("高") && row.contains("38") && row.contains("ward-01"), "{row}");
+        looked_at(browser, &format!("{name}-zh")).await?;
+        click(browser, ".language").await?;
+        let row = text_of(browser, &own).await?;
+        ensure!(row.contains("High"), "{row}");
+        looked_at(browser, &format!("{name}-en")).await?;
+        click(browser, ".language").await?;
+    }
+
+    // Killed, it goes on with the same alert, and the lamp hears nothing twice.
+    stage.village.site.kill().await?;
+    appears(desk, "body[data-page='old']").await?;
+    let row = text_of(desk, &format!("{own} .number")).await?;
+    ensure!(row.contains("--"), "an old number looks live: {row}");
+    looked_at(desk, "desk-old-zh").await?;
+    stage.village.site.start()?;
+    ensure!(stage.waits_for("ward-01", "active_unack").await? == id, "it has another id");
+    until("it still signals", limit, async || stage.signals().await).await?;
+
+    // Somebody at the box has it in hand.
+    phone.goto(&stage.page().await?).await?;
+    click(phone, &format!("{own} button.ack")).await?;
+    appears(phone, &format!("{own} .person option[value='李秀兰']")).await?;
+    looked_at(phone, "phone-panel-zh").await?;
+    click(phone, &format!("{own} [data-reason='at_bedside']")).await?;
+    let told = text_of(phone, &format!("{own} .problem")).await?;
+    ensure!(told.contains("姓名"), "acknowledged without a name: {told}");
+    let person = phone.find(Locator::Css(&format!("{own} .person"))).await?;
+    person.select_by_value("李秀兰").await?;
+    click(phone, &format!("{own} [data-reason='at_bedside']")).await?;
+    appears(phone, &format!("{own}[data-state='active_ack']")).await?;
+    let row = text_of(phone, &own).await?;
+    ensure!(row.contains("李秀兰") && row.contains("已到床旁"), "{row}");
+    looked_at(phone, "phone-acknowledged-zh").await?;
+    until("the lamp hears of it", limit, async || {
+        Ok(stage.lamp_heard("ward-01")? == ["raise", "ack"])
+    })
+    .await?;
+
+    // The link is back: the county has all of it under one id, and nothing signals again here.
+    stage.proxy.all(Fate::Passes);
+    until("the county is in reach again", limit, async || Ok(!stage.signals().await?)).await?;
+    until("the county has what happened", limit, async || {
+        Ok(told_to_county(&stage.village, &id)? == ["raised", "acknowledged"])
+    })
+    .await?;
+    ensure!(id == computed_by_county(&stage.village)?, "the county computes another id");
+    stage.village.flow(5).await?;
+    ensure!(stage.lamp_heard("ward-01")? == ["raise", "ack"], "the lamp was told again");
+    let state = stage.alert_of("ward-01").await?;
+    ensure!(state == Some((id, "active_ack".to_owned())), "{state:?}");
+    phone.goto(&stage.page().await?).await?;
+    appears(phone, ".reach[data-link='good']").await?;
+    let buttons = phone.find_all(Locator::Css("button.ack:not([hidden])")).await?;
+    ensure!(buttons.is_empty(), "it can be acknowledged in two places");
+    stage.village.site.stop().await?;
+    stage.village.county.stop().await
+}
+
+/// What a box told the county of an alert, in its order.
+fn told_to_county(village: &Village, id: &str) -> anyhow::Result<Vec<String>> {
+    let county = read_only(&village.database())?;
+    let mut statement =
+        county.prepare("SELECT what FROM edge_alert WHERE alert = ?1 ORDER BY at_ms, rowid")?;
+    let told = statement.query_map([id], |row| row.get(0))?;
+    Ok(told.collect::<Result<_, _>>()?)
+}
+
+/// The id of an alert that begins with the first value below 40 that the county has of ward-01.
+fn computed_by_county(village: &Village) -> anyhow::Result<String> {
+    let first: i64 = read_only(&village.database())?.query_row(
+        "SELECT min(measured_ms) FROM reading_group JOIN source ON source.id = source
+         WHERE device = 'ward-01' AND said LIKE '%38%'",
+        [],
+        |row| row.get(0),
+    )?;
+    let site = SiteId::new("heping")?;
+    Ok(AlertId::new(&site, "ward-01", "hr_low", WallTime::from_unix_ms(first)).to_string())
+}
