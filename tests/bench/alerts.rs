@@ -16,6 +16,7 @@ use model::{
     units::Unit,
 };
 use rules::{
+    binding::Subject,
     engine::{Engine, ReadingInput},
     freshness::{Freshness, Moment},
     rule::RuleSet,
@@ -71,9 +72,9 @@ pub(crate) fn rules_alone() -> anyhow::Result<()> {
         }
         let before = Usage::of(std::process::id())?;
         for group in &said {
-            let engine = engines
-                .entry(group.device.clone())
-                .or_insert_with(|| Engine::new(site.clone(), group.device.clone()));
+            let engine = engines.entry(group.device.clone()).or_insert_with(|| {
+                Engine::new(site.clone(), Subject::Device(group.device.clone()))
+            });
             let t_meas = Moment::sure(group.observed.at);
             let input = ReadingInput { group, t_meas, freshness: Freshness::Fresh };
             alerts += engine.on_readings(&rules, group.observed.at, input).len();

@@ -1,10 +1,6 @@
 //! Story: the gateway's commands, their exit codes, and a terminal that is lost.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a test says what went wrong by failing"
-)]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use std::{
     fs,

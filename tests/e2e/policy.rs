@@ -78,9 +78,9 @@ async fn goes_by(config: &Path, rule_set: u64) -> anyhow::Result<()> {
         // It may just be starting.
         let Ok(told) = program.run(Role::Agent, &words).await else { return Ok(false) };
         let told: Value = serde_json::from_str(&told).context("the status")?;
-        let policy = &told["policy"];
-        ensure!(policy["refused"] == "", "{policy}");
-        Ok(policy["rule_set"] == rule_set)
+        let policy = |what| told.pointer(&format!("/policy/{what}"));
+        ensure!(policy("refused") == Some(&"".into()), "{told}");
+        Ok(policy("rule_set") == Some(&rule_set.into()))
     })
     .await
 }
