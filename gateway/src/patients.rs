@@ -21,6 +21,7 @@ pub(crate) mod followup;
 pub(crate) mod limit;
 pub(crate) mod profile;
 pub(crate) mod tray;
+pub(crate) mod ward;
 
 use crate::{
     audit::{self, Entry},

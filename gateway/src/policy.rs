@@ -8,6 +8,7 @@
 //! - a box is told a version once in a connection, and a rule set only if it does not have it
 
 use crate::{
+    patients::ward::ward,
     people::hex,
     pki::Identity,
     rule_sets::{Live, LiveRules},
@@ -169,7 +170,12 @@ fn present(
     live: &Live,
     held: u64,
 ) -> rusqlite::Result<Present> {
-    let (bindings, patients) = (NO_BINDINGS.to_owned(), NO_PATIENTS.to_owned());
+    let (bindings, patients) = ward(connection, site, now)?;
+    // Plain data: writing it as JSON cannot fail.
+    let json =
+        |written: serde_json::Result<String>| written.map_err(|_| rusqlite::Error::InvalidQuery);
+    let bindings = json(serde_json::to_string(&bindings))?;
+    let patients = json(serde_json::to_string(&patients))?;
     let mut policy = Policy {
         site: site.clone(),
         version: 0,
@@ -201,10 +207,6 @@ fn present(
     policy.version = u64::try_from(version).unwrap_or_default();
     Ok(Present::New(policy, content))
 }
-
-/// What a site without patients is told.
-const NO_BINDINGS: &str = r#"{"version":0,"bindings":[]}"#;
-const NO_PATIENTS: &str = "{}";
 
 fn keep(connection: &Connection, policy: &Policy, content: &str) -> rusqlite::Result<()> {
     let version = i64::try_from(policy.version).unwrap_or(i64::MAX);

@@ -74,6 +74,11 @@ impl LiveRules {
     pub(crate) fn put(&self, live: Live) {
         self.0.send_replace(live);
     }
+
+    /// What the rules go by has changed, a patient or a binding: boxes have to be told.
+    pub(crate) fn tell(&self) {
+        self.0.send_modify(|_| ());
+    }
 }
 
 /// Why a version could not be approved.

@@ -74,6 +74,9 @@ pub(super) async fn write<T: Send + 'static>(
         }
     };
     let (done, changed) = app.store.write(change).await?;
+    if done.is_ok() {
+        app.rules.tell();
+    }
     for alert in changed {
         app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
     }

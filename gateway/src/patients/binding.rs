@@ -33,9 +33,9 @@ const BINDINGS_MAX: u32 = 5000;
 pub(crate) struct Binding {
     pub(crate) id: i64,
     site: String,
-    device: String,
+    pub(super) device: String,
     pub(crate) patient: Option<String>,
-    bed: Option<String>,
+    pub(super) bed: Option<String>,
     pub(crate) from_ms: i64,
     pub(crate) until_ms: Option<i64>,
     version: i64,
@@ -93,7 +93,7 @@ pub(crate) struct BindingFilter {
 }
 
 impl Binding {
-    fn of_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+    pub(super) fn of_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get("id")?,
             site: row.get("site")?,

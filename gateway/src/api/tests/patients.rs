@@ -1,6 +1,8 @@
 //! Patients, bindings, the tray: with good input and with hostile input.
 
 use super::*;
+use crate::patients::ward::ward;
+use ::rules::binding::{BindingList, PatientKey, Subject};
 use model::time::DeviceTime;
 
 const CLINIC: &str = "和平镇卫生院";
@@ -558,6 +560,44 @@ async fn a_limit_of_a_patient_is_in_the_place_of_that_of_the_rule() {
     assert_eq!(desk.refused(&cookie, Method::DELETE, &end, json!({})).await.0, 404);
     desk.hear(2, vec![inflation("pump-01", 186, 2)]).await;
     assert_eq!(desk.alerts_of("bp_high").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_box_is_told_whose_its_devices_are_and_not_who_that_is() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let mut heard = desk.app.rules.follow();
+    let patient = desk.patient(&cookie).await;
+    let binding = desk.bind(&cookie, &patient).await;
+    let until = clock::rfc3339(clock::now().unix_ms() + 3_600_000);
+    let limit = json!({"rule": "BP-AD-SH", "value": "190", "until": until, "reason": "known"});
+    desk.do_it(&cookie, Method::POST, &format!("/patients/{patient}/limits"), limit).await;
+    assert!(heard.has_changed().unwrap());
+    heard.mark_unchanged();
+    let told = async |site: &str| {
+        let site = SiteId::new(site).unwrap();
+        desk.app.store.read(move |connection| ward(connection, &site, clock::now())).await.unwrap()
+    };
+    let (bindings, patients) = told("heping").await;
+    let key = PatientKey::new(&patient).unwrap();
+    let device = DeviceId::new("pump-01").unwrap();
+    let of_the_patient = Subject::Patient(key.clone());
+    assert_eq!(bindings.subject_at(&device, clock::now()), of_the_patient);
+    assert!(bindings.version() > 0);
+    let [limit] = patients[&key].limits.as_slice() else { panic!("{patients:?}") };
+    assert_eq!((limit.rule.as_str(), limit.limit.as_deref()), ("BP-AD-SH", Some("190")));
+    let text = serde_json::to_string(&(&bindings, &patients)).unwrap();
+    for word in [NAME, "wang", "known", "put on"] {
+        assert!(!text.contains(word), "{text}");
+    }
+    assert_eq!(told("longmen").await, (BindingList::default(), BTreeMap::new()));
+
+    let end = format!("/bindings/{binding}");
+    desk.do_it(&cookie, Method::DELETE, &end, json!({"reason": "went home"})).await;
+    assert!(heard.has_changed().unwrap());
+    let (after, _) = told("heping").await;
+    assert_eq!(after.subject_at(&device, clock::now()), Subject::Device(device));
+    assert!(after.version() > bindings.version());
 }
 
 #[tokio::test]
