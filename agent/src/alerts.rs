@@ -387,7 +387,7 @@ impl<'a> Warden<'a> {
             _ => Rows::open(path, self.place, now)?,
         };
         let rows = self.rows.insert(rows);
-        let envelopes = rows.next()?;
+        let envelopes = rows.next(self.lookout.clock.now())?;
         let more = rows.place() != self.place;
         self.place = rows.place();
         for envelope in &envelopes {
@@ -416,7 +416,8 @@ impl<'a> Warden<'a> {
 
     fn wake_at(&self, reach: Reach) -> MonoTime {
         let lost_at = reach.lost_at().filter(|_| !self.out_of_reach);
-        lost_at.into_iter().chain([self.keep_at]).fold(self.tick_at, MonoTime::min)
+        let keep_at = self.held.is_empty().then_some(self.keep_at);
+        lost_at.into_iter().chain(keep_at).fold(self.tick_at, MonoTime::min)
     }
 
     /// Alerts changed: whoever has to know hears of it.
@@ -511,10 +512,10 @@ impl<'a> Warden<'a> {
     }
 
     /// Hands over what the county is told, and waits until it is on disk: what is written down as
-    /// told has to be.
-    async fn report(&mut self) {
-        if self.reports.is_empty() {
-            return;
+    /// told has to be. Whether it is.
+    async fn report(&mut self) -> bool {
+        if self.reports.is_empty() && self.handed == 0 {
+            return true;
         }
         let outbox = &self.lookout.outbox;
         if self.committed.is_none() {
@@ -524,15 +525,14 @@ impl<'a> Warden<'a> {
             self.handed += 1;
             let origin = Origin { link: LINK, number: self.handed };
             if outbox.enqueue(origin, Record::Alert(Box::new(report))).await.is_err() {
-                return; // The agent stops.
+                return false; // The agent stops.
             }
         }
-        if let Some(committed) = &mut self.committed {
-            let handed = self.handed;
-            let written = committed.wait_for(|committed| *committed >= handed);
-            // While the disk takes nothing the rules go on.
-            drop(tokio::time::timeout(COMMIT_LIMIT, written).await);
-        }
+        let Some(committed) = &mut self.committed else { return false };
+        let handed = self.handed;
+        let written = committed.wait_for(|committed| *committed >= handed);
+        // While the disk takes nothing the rules go on.
+        matches!(tokio::time::timeout(COMMIT_LIMIT, written).await, Ok(Ok(_)))
     }
 
     async fn acknowledge(&mut self, said: Acknowledge) -> Result<Told, AcknowledgeHereError> {
@@ -548,14 +548,18 @@ impl<'a> Warden<'a> {
         Ok(self.told(&alert))
     }
 
+    /// What is held is in memory alone: until it is decided, the place before it stands.
     async fn keep_if_due(&mut self) {
-        if self.keep_at <= self.lookout.clock.mono() {
+        if self.held.is_empty() && self.keep_at <= self.lookout.clock.mono() {
             self.keep().await;
         }
     }
 
     async fn keep(&mut self) {
-        self.report().await;
+        if !self.report().await {
+            self.keep_at = self.lookout.clock.mono() + KEEP_AGAIN;
+            return;
+        }
         let kept = Kept {
             place: self.place,
             out_of_reach: self.out_of_reach,

@@ -172,13 +172,14 @@ impl PolicyKeeper {
         signed: &SignedPolicy,
         in_force: InForce,
     ) -> Result<(), RefusedPolicyError> {
-        store(&self.folder, signed, &in_force.text).map_err(RefusedPolicyError::Store)?;
+        // The county signed it: it holds, and is told where it could not be stored.
+        let stored = store(&self.folder, signed, &in_force.text).map_err(RefusedPolicyError::Store);
         let Policy { version, rule_set, signals, .. } = in_force.policy;
         tracing::info!(version, rule_set, signals, "A policy of the county is in force.");
         self.waiting = None;
         self.in_force.send_replace(Some(Arc::new(in_force)));
         self.tell_board();
-        Ok(())
+        stored
     }
 
     /// The policy, if the county signed it. The certificate must have been valid when the county
@@ -202,7 +203,8 @@ impl PolicyKeeper {
             Ok(bytes) => bytes,
         };
         let found = self.read_back(&bytes);
-        if found.is_none() {
+        // Without the county's CA nobody can tell; it may be there at the next start.
+        if found.is_none() && CertificateDer::from_pem_file(&self.ca).is_ok() {
             tracing::error!(path = %path.display(),
                 "A stored policy is damaged or not of this county; the one before is used.");
             // It must not become the one before.

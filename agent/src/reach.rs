@@ -19,6 +19,8 @@ pub(crate) struct Reach {
     lost: Option<Since>,
     /// Since when something waits for an ack and none came.
     waiting: Option<Since>,
+    /// Whether the county was heard since it was lost.
+    heard: bool,
 }
 
 /// A moment by both clocks.
@@ -37,7 +39,7 @@ impl Since {
 impl Reach {
     /// Nobody has been reached yet.
     const fn new(now: Now) -> Self {
-        Self { lost: Some(Since::of(now)), waiting: None }
+        Self { lost: Some(Since::of(now)), waiting: None, heard: false }
     }
 
     /// When the county will have been out of reach for long enough, if nothing is heard before.
@@ -49,7 +51,7 @@ impl Reach {
 
     /// Whether the county was heard and nothing has gone wrong since.
     pub(crate) const fn is_good(self) -> bool {
-        self.lost.is_none()
+        self.lost.is_none() && self.heard
     }
 
     /// Since when nothing was heard of the county, by both clocks.
@@ -77,18 +79,22 @@ impl ReachWatch {
     pub(crate) fn lost(&self, now: Now) {
         self.change(|reach| {
             reach.lost.get_or_insert(Since::of(now));
-            reach.waiting = None;
+            // What waited for the county's word still does: only that ends it.
+            reach.heard = false;
         });
     }
 
     /// The county answered.
     pub(crate) fn heard(&self) {
-        self.change(|reach| (reach.lost, reach.waiting) = (None, None));
+        self.change(|reach| *reach = Reach { lost: None, waiting: None, heard: true });
     }
 
     /// Somebody took what was sent: whether it was the county, its ack will say.
     pub(crate) fn taken(&self) {
-        self.change(|reach| reach.lost = None);
+        self.change(|reach| {
+            reach.lost = None;
+            reach.heard |= reach.waiting.is_none();
+        });
     }
 
     /// Whether something waits for the county's ack.

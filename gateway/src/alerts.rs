@@ -42,6 +42,9 @@ use std::{
 };
 use uplink_proto::envelope::Envelope;
 
+/// Subjects whose time has come that are looked at in one transaction; the rest a second later.
+const DUE_MAX: u32 = 500;
+
 /// What every evaluation needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Context<'t> {
@@ -292,9 +295,10 @@ impl Evaluation {
     ) -> rusqlite::Result<AlertId> {
         let connection = context.connection;
         let subject = subject_at(connection, site, &told.device, times.started)?;
-        let alert = self.engine(connection, site, &subject)?.adopt_edge(context.rules, told, times);
+        let engine = self.engine(connection, site, &subject)?;
+        let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times);
         let id = alert.id;
-        self.note(vec![alert]);
+        self.note([alert].into_iter().chain(ended).collect());
         Ok(id)
     }
 
@@ -402,9 +406,14 @@ pub(crate) fn store(
     }
     let mut told = Vec::new();
     for alert in evaluation.changed.values() {
+        // Whatever a box says of it, an alert stays with its site.
         let body = json(alert, revision(connection, alert.id)? + 1);
         connection
-            .prepare_cached("INSERT OR REPLACE INTO alert VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
+            .prepare_cached(
+                "INSERT INTO alert VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT DO UPDATE SET device = ?3, state = ?4, priority = ?5,
+                   started_ms = ?6, body = ?7 WHERE site = ?2",
+            )?
             .execute(params![
                 alert.id.to_string(),
                 alert.site.as_str(),
@@ -524,7 +533,10 @@ pub(crate) async fn pass_time(
                 }
             }
             let subjects: Vec<(String, String)> = transaction
-                .prepare_cached("SELECT site, device FROM engine WHERE due_ms <= ?1")?
+                .prepare_cached(&format!(
+                    "SELECT site, device FROM engine WHERE due_ms <= ?1
+                     ORDER BY due_ms LIMIT {DUE_MAX}"
+                ))?
                 .query_map([now.unix_ms()], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             for (site, name) in subjects {

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - a township that names nobody of a level has whom the county names, or nobody
 
-use crate::{query::Clinics, store::Store};
+use crate::{people::Scope, query::Clinics, store::Store};
 use model::{id::SiteId, time::WallTime};
 use rules::ladder::Level;
 use rusqlite::{Connection, Row, Transaction, params};
@@ -90,14 +90,18 @@ pub(crate) fn replace(
 }
 
 /// Every plan, that of the county first.
-pub(crate) fn plans(connection: &Connection) -> rusqlite::Result<Value> {
+pub(crate) fn plans(connection: &Connection, scope: &Scope) -> rusqlite::Result<Value> {
     let mut plans: BTreeMap<String, Vec<Shift>> = BTreeMap::new();
     let mut statement =
         connection.prepare_cached("SELECT * FROM duty ORDER BY township, level, from_hour")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        if let Some(shift) = shift(row)? {
-            plans.entry(row.get("township")?).or_default().push(shift);
+        let township: String = row.get("township")?;
+        // The county's plan is everybody's: it answers where a township has nobody.
+        let is_shown =
+            township.is_empty() || scope.names().is_none_or(|names| names.contains(&township));
+        if let Some(shift) = shift(row)?.filter(|_| is_shown) {
+            plans.entry(township).or_default().push(shift);
         }
     }
     let told = plans.into_iter().map(|(township, shifts)| {

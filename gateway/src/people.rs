@@ -150,6 +150,10 @@ fn insert(connection: &Connection, name: &str, role: &str, hash: &str) -> Result
     if name.is_empty() || name.chars().count() > NAME_LEN_MAX || !name.chars().all(good) {
         return Err(PersonError::Name(name.to_owned()));
     }
+    // So the chain and the rules name those who are nobody.
+    if ["county", "program"].contains(&name) {
+        return Err(PersonError::Name(name.to_owned()));
+    }
     // Under one name only one acts.
     let added = connection.execute(
         "INSERT INTO person (name, role, password) SELECT ?1, ?2, ?3
@@ -232,7 +236,9 @@ pub(crate) fn issue_token(
     by: &str,
     (name, role, scope): (&str, Role, &Scope),
 ) -> Result<(String, String), PersonError> {
-    if name.is_empty() || name.chars().count() > NAME_LEN_MAX || name.chars().any(char::is_control)
+    let bad = |letter: char| letter.is_control() || letter == ':';
+    let is_nobody = ["county", "program"].contains(&name);
+    if name.is_empty() || name.chars().count() > NAME_LEN_MAX || name.chars().any(bad) || is_nobody
     {
         return Err(PersonError::Name(name.to_owned()));
     }

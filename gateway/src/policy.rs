@@ -146,10 +146,12 @@ impl Policies {
                 "A site has more bindings than a policy carries; end those of devices that are gone.");
             return Ok(Vec::new());
         }
+        // What it was told and has not spoken of may have replaced the rules it said it has.
+        let is_under_way = heard.told.is_some_and(|told| told != heard.held.version);
         heard.told = Some(policy.version);
         let topic = Topic::Config(site.clone()).name();
         let mut told = vec![Told { topic: topic.clone(), retain: true, bytes: message }];
-        if heard.held.rules != Some(policy.rules) {
+        if is_under_way || heard.held.rules != Some(policy.rules) {
             let bytes = PolicyMessage::Rules(live.text.as_bytes().to_vec()).encode();
             told.push(Told { topic, retain: false, bytes });
         }

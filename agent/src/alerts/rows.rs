@@ -50,6 +50,12 @@ pub(super) struct Rows {
     place: Place,
 }
 
+/// Where somebody begins who knows of no place: the last minutes tell the present.
+fn begins(now: Now) -> WallTime {
+    let ago = i64::try_from(BEGIN_BEFORE.as_millis()).unwrap_or(i64::MAX);
+    WallTime::from_unix_ms(now.wall.unix_ms().saturating_sub(ago))
+}
+
 /// An envelope with its place among others.
 struct Found {
     lane: usize,
@@ -66,10 +72,8 @@ impl Rows {
         let reader = Reader::open(path)?;
         let mut place = Place { file, ..from };
         if from.file != file {
-            let ago = i64::try_from(BEGIN_BEFORE.as_millis()).unwrap_or(i64::MAX);
-            let since = WallTime::from_unix_ms(now.wall.unix_ms().saturating_sub(ago));
             for (lane, behind) in LANES.into_iter().zip(&mut place.behind) {
-                *behind = reader.place_before(lane, since, BEGIN_MAX)?;
+                *behind = reader.place_before(lane, begins(now), BEGIN_MAX)?;
             }
         }
         Ok(Self { reader, place })
@@ -85,8 +89,8 @@ impl Rows {
     }
 
     /// The next envelopes in the order in which they were opened; none when all were handed out.
-    pub(super) fn next(&mut self) -> Result<Vec<Envelope>, RowsError> {
-        let [urgent, trend] = [self.found(0)?, self.found(1)?];
+    pub(super) fn next(&mut self, now: Now) -> Result<Vec<Envelope>, RowsError> {
+        let [urgent, trend] = [self.found(0, now)?, self.found(1, now)?];
         // Of a lane that has more, what comes behind the last row is not known.
         let ends = [&urgent, &trend].into_iter().filter(|rows| rows.len() >= ROWS_MAX);
         let end = ends.filter_map(|rows| rows.last()).map(|row| row.order).min();
@@ -109,11 +113,17 @@ impl Rows {
         Ok(rows.into_iter().filter_map(|row| row.envelope).collect())
     }
 
-    fn found(&self, lane: usize) -> Result<Vec<Found>, RowsError> {
-        let (Some(of), Some(behind)) = (LANES.get(lane), self.place.behind.get(lane)) else {
+    fn found(&mut self, lane: usize, now: Now) -> Result<Vec<Found>, RowsError> {
+        let (Some(of), Some(behind)) = (LANES.get(lane), self.place.behind.get_mut(lane)) else {
             return Ok(Vec::new());
         };
-        let rows = self.reader.behind(*of, *behind, ROWS_MAX)?;
+        let mut rows = self.reader.behind(*of, *behind, ROWS_MAX)?;
+        // An outbox that started anew in its file, or was restored into it, goes on further back.
+        let end = WallTime::from_unix_ms(i64::MAX);
+        if rows.is_empty() && self.reader.place_before(*of, end, 1)? < *behind {
+            *behind = self.reader.place_before(*of, begins(now), BEGIN_MAX)?;
+            rows = self.reader.behind(*of, *behind, ROWS_MAX)?;
+        }
         let found = rows.into_iter().map(|(place, row)| {
             let opened_at = row.as_ref().map_or(0, |row| row.opened_at.unix_ms());
             let decoded = row.ok().and_then(|row| Envelope::decode(&row.bytes).ok());

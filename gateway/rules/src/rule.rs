@@ -304,6 +304,16 @@ impl RuleSet {
             || self.scores.iter().any(|rule| rule.id == id)
     }
 
+    /// Whether a rule makes alerts of that family.
+    #[must_use]
+    pub fn knows_family(&self, family: &str) -> bool {
+        let thresholds = self.thresholds.iter().map(|rule| &rule.family);
+        let events = self.events.values().map(|rule| &rule.family);
+        let scores = self.scores.iter().map(|rule| &rule.family);
+        thresholds.chain(events).chain(scores).any(|known| known == family)
+            || self.is_technical(family)
+    }
+
     /// Whether a family is of technical rules: their subject is the device.
     pub(crate) fn is_technical(&self, family: &str) -> bool {
         self.technical.values().any(|rule| rule.family == family)

@@ -77,6 +77,9 @@ impl Evaluation {
         let Some(patient) = patients::known(context.connection, key.as_str())? else {
             return Ok(());
         };
+        if patient.about.discharged {
+            return Ok(()); // Nothing of theirs goes on; who comes back is changed first.
+        }
         let profile = profile(context.connection, &patient, context.now)?;
         let engine = self.engine(context.connection, site, &Subject::Patient(key.clone()))?;
         let changed = engine.set_profile(context.rules, context.now, profile);

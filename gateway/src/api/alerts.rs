@@ -76,7 +76,9 @@ async fn list(
     let asking = move |connection: &Connection| {
         let mut answer = query::alerts(connection, &filter, &clinics)?;
         let is_shown = |site: &str| {
-            filter.scope.holds(site) && filter.site.as_deref().is_none_or(|of| of == site)
+            (site == SiteId::county().as_str()) == service
+                && filter.scope.holds(site)
+                && filter.site.as_deref().is_none_or(|of| of == site)
         };
         let fatigue = figures::fatigue(connection, is_shown, now)?;
         if let Some(members) = answer.as_object_mut() {

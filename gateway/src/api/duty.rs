@@ -13,6 +13,7 @@ use crate::{
     people::{Action, Caller},
 };
 use axum::{Json, extract::State, http::StatusCode, routing::get};
+use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -28,7 +29,8 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn plans(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeAlerts)?;
-    Ok(Json(app.store.read(duty::plans).await?))
+    let asking = move |connection: &Connection| duty::plans(connection, &caller.scope);
+    Ok(Json(app.store.read(asking).await?))
 }
 
 #[derive(Deserialize)]
@@ -68,7 +70,7 @@ async fn replace(
         let (who, what) = (caller.name.as_str(), township.unwrap_or("county"));
         let detail = json!({"shifts": shifts});
         audit::append(transaction, now, &Entry { who, action: "duty", what, detail })?;
-        duty::plans(transaction)
+        duty::plans(transaction, &caller.scope)
     };
     Ok(Json(app.store.write(change).await?))
 }
@@ -91,7 +93,7 @@ async fn told(
         return Err(Problem::bad_request("from, to: from is before to, by 93 days at most"));
     }
     let (clinics, rules) = (Arc::clone(&app.clinics), app.rules.rules());
-    let figures = move |connection: &rusqlite::Connection| {
+    let figures = move |connection: &Connection| {
         let is_theirs = |site: &str| caller.reaches(site);
         figures::figures(connection, &clinics, is_theirs, rules.times(), from_ms, to_ms)
     };

@@ -1,7 +1,7 @@
 //! What alerts became at a box while it was alone: kept as told, and when which family was reported.
 
 use super::Batch;
-use crate::clock::rfc3339;
+use crate::{clock::rfc3339, query};
 use model::{alert::EdgeAlert, id::SiteId, metric::Metric, time::WallTime};
 use rules::{alert::AlertId, engine::EdgeTimes, freshness::Clocks};
 use rusqlite::params;
@@ -15,7 +15,17 @@ impl Batch<'_> {
         alert: &EdgeAlert,
     ) -> rusqlite::Result<()> {
         let here = |at| of_box.observed(at, self.now).at.min(self.now);
-        let id = AlertId::from_bytes(alert.id).to_string();
+        let id = AlertId::from_bytes(alert.id);
+        let of = query::site_of_alert(self.connection, id)?;
+        if of.is_some_and(|of| of != site.as_str()) {
+            tracing::error!(%site, alert = %id, "A box tells of an alert of another site; not taken.");
+            return Ok(());
+        }
+        if !self.rules.knows_family(&alert.family) {
+            tracing::warn!(%site, family = alert.family, "A box tells of an alert that no rule makes.");
+            return Ok(());
+        }
+        let id = id.to_string();
         let times = EdgeTimes {
             at: here(alert.observed.at),
             started: here(alert.started_at),
@@ -39,6 +49,12 @@ impl Batch<'_> {
                 told(alert).to_string()
             ])?;
         let joined = self.evaluation.edge_alert(self.context(), site, alert, times)?;
+        if let Some(by) = &alert.by {
+            let (what, reason) = (&alert.what, &alert.reason);
+            let detail =
+                json!({"alert": joined.to_string(), "what": what, "by": by, "reason": reason});
+            self.tell_chain(site, "edge_alert", detail)?;
+        }
         self.connection
             .prepare_cached(
                 "INSERT INTO edge_period VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

@@ -327,13 +327,18 @@ impl Batch<'_> {
                 observed.at.unix_ms(),
                 self.now.unix_ms()
             ])?;
-        let detail = json!({"device": device.as_str(), "text": text,
+        let detail = json!({"device": device.as_str(), "action": action, "text": text,
             "at": rfc3339(observed.at.unix_ms())});
-        self.tell_chain(site, action, detail)
+        self.tell_chain(site, "device_action", detail)
     }
 
     /// What happened at a box, nobody did at the county.
-    fn tell_chain(&self, site: &SiteId, action: &str, detail: Value) -> rusqlite::Result<()> {
+    pub(super) fn tell_chain(
+        &self,
+        site: &SiteId,
+        action: &str,
+        detail: Value,
+    ) -> rusqlite::Result<()> {
         let entry = Entry { who: "county", action, what: site.as_str(), detail };
         audit::append(self.connection, self.now, &entry)
     }

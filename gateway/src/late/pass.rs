@@ -237,14 +237,29 @@ pub(super) fn end(
 }
 
 /// What the box of a site told of its own alerts while it was out of reach: the pass does not speak
-/// for that. Boxes tell of none yet.
-#[expect(clippy::unnecessary_wraps, reason = "the answer will be asked of the database")]
+/// for that. Of an alert that went on when the county was back, what the box told of it ends with
+/// the last that came.
 fn told_by_the_box(
-    _: &Connection,
-    _: &SiteId,
-    _: &DeviceId,
+    connection: &Connection,
+    site: &SiteId,
+    device: &DeviceId,
 ) -> rusqlite::Result<impl Fn(&LateEpisode) -> bool + use<>> {
-    Ok(|_: &LateEpisode| false)
+    let periods: Vec<(String, i64, i64)> = connection
+        .prepare_cached(
+            "SELECT family, from_ms, coalesce(until_ms, (SELECT max(received_ms) FROM edge_alert AS told
+               WHERE told.site = edge_period.site AND told.alert = edge_period.alert), from_ms)
+             FROM edge_period WHERE site = ?1 AND device = ?2",
+        )?
+        .query_map(params![site.as_str(), device.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    Ok(move |episode: &LateEpisode| {
+        let (from, until) = episode.period();
+        periods.iter().any(|(family, begin, end)| {
+            *family == episode.alert.family && *begin <= until.unix_ms() && from.unix_ms() <= *end
+        })
+    })
 }
 
 /// The alerts of a device that may be a part of what came late.

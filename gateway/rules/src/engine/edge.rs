@@ -29,8 +29,15 @@ pub struct EdgeTimes {
 
 impl Engine {
     /// Takes over what an alert became at its box: the alert as it is since. It has the box's id, or
-    /// that of the county's alert of the family at that time: then they are one.
-    pub fn adopt_edge(&mut self, rules: &RuleSet, told: &EdgeAlert, times: EdgeTimes) -> Alert {
+    /// that of the county's alert of the family at that time: then they are one. Beside it another
+    /// one that ended because of it.
+    pub fn adopt_edge(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+    ) -> (Alert, Option<Alert>) {
         let id = AlertId::from_bytes(told.id);
         let key = match rules.is_technical(&told.family) {
             true => self.technical_key(&told.family, &told.device),
@@ -52,8 +59,16 @@ impl Engine {
             Alert { id, device, ..raised(&whose, family, times.at, times.started, &worst) }
         });
         take_over(&mut alert, told, times);
-        episode.adopt_told(alert.clone());
-        episode.alert_of(alert.id).unwrap_or(alert)
+        let ended = episode.adopt_told(alert.clone(), now);
+        // Silence itself, and what speaks only when it measures, have said all there is.
+        let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
+        let kind = self.devices.get(&told.device).and_then(|device| device.kind);
+        let has_said_all = is_silence || (self.box_lost.is_none() && !rules.repeats(kind));
+        let Some(episode) = self.episodes.get_mut(&key) else { return (alert, ended) };
+        if has_said_all {
+            drop(episode.become_known(now, &alert.device));
+        }
+        (episode.alert_of(alert.id).unwrap_or(alert), ended)
     }
 }
 

@@ -193,17 +193,42 @@ impl Episode {
         self.unseen.extend(self.alert.replace(alert));
     }
 
-    /// Takes over an alert as its box tells it, in the place of what was known of it.
-    pub(super) fn adopt_told(&mut self, alert: Alert) {
-        drop(self.alert.take_if(|known| known.id == alert.id));
+    /// Takes over an alert as its box tells it, in the place of what was known of it; another one
+    /// that ended because of it.
+    pub(super) fn adopt_told(&mut self, alert: Alert, now: WallTime) -> Option<Alert> {
+        let was_earlier = self.unseen.iter().any(|known| known.id == alert.id);
         self.unseen.retain(|known| known.id != alert.id);
-        self.firing.clear();
-        match alert.state {
-            // What comes back soon is the same one.
-            AlertState::Closed => self.unseen.extend(self.alert.replace(alert)),
-            _ => self.adopt(alert),
+        let is_earlier = was_earlier
+            || self.alert.as_ref().is_some_and(|known| {
+                known.id != alert.id
+                    && known.condition().is_active()
+                    && alert.started_at < known.started_at
+            });
+        let mut ended = None;
+        if is_earlier && !alert.condition().is_active() {
+            // What holds now goes on.
+            self.unseen.push(alert);
+        } else {
+            drop(self.alert.take_if(|known| known.id == alert.id));
+            // One that holds never waits behind another: nothing would end it there.
+            ended = self.alert.take_if(|known| known.condition().is_active());
+            if let Some(known) = &mut ended {
+                known.close(now, "it is a part of what the box told");
+            }
+            self.firing.clear();
+            match alert.state {
+                // What comes back soon is the same one.
+                AlertState::Closed => self.unseen.extend(self.alert.replace(alert)),
+                _ => self.adopt(alert),
+            }
         }
         self.unseen.retain(|known| known.state != AlertState::Closed);
+        if ended.is_none() && self.unseen.len() > UNSEEN_MAX {
+            let mut oldest = self.unseen.remove(0);
+            oldest.close(now, &format!("nobody came, and {UNSEEN_MAX} more of this kind followed"));
+            ended = Some(oldest);
+        }
+        ended
     }
 
     /// Since when a rule holds by what was taken over and not judged here yet.

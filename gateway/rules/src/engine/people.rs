@@ -296,7 +296,8 @@ impl Episode {
                 if let Some(present) = present {
                     alert.priority = present;
                 }
-                if self.firing.remove(ADOPTED).is_some() && self.firing.is_empty() {
+                let unknown = alert.condition() == AlertState::Unknown;
+                if unknown && self.firing.remove(ADOPTED).is_some() && self.firing.is_empty() {
                     // Nothing will ever say that it is over: the person has.
                     self.before_unknown = Some(AlertState::ActiveAck);
                     self.clear(now, now, "");

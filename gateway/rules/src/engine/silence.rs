@@ -115,7 +115,9 @@ impl Engine {
         let mut changed = self.settle(now, now, touched, false);
         let all = self.episodes.values_mut();
         changed.extend(all.filter_map(|episode| episode.stand_behind(now, None)));
-        let has_spoken = |device: &Device| is_box || !rules.repeats(device.kind);
+        // Of one that never told its status here only results are known.
+        let has_spoken =
+            |device: &Device| is_box || device.kind.is_none() || !rules.repeats(device.kind);
         let heard: Vec<DeviceId> = self
             .devices
             .iter()
