@@ -362,6 +362,7 @@ impl World {
             assert_eq!(self.tally.of(Fault::StartedAnew), 0, "started anew for nothing");
             assert_eq!(self.county.conflicts, 0);
         }
-        self.account.ends(&self.county)
+        let in_use = |id| self.agents.iter().any(|agent| agent.outbox.id == id);
+        self.account.ends(&self.county, in_use)
     }
 }
