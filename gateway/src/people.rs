@@ -237,7 +237,8 @@ pub(crate) fn issue_token(
     (name, role, scope): (&str, Role, &Scope),
 ) -> Result<(String, String), PersonError> {
     let bad = |letter: char| letter.is_control() || letter == ':';
-    let is_nobody = ["county", "program"].contains(&name);
+    // The county's own entries in the chain say so of themselves.
+    let is_nobody = name == "county";
     if name.is_empty() || name.chars().count() > NAME_LEN_MAX || name.chars().any(bad) || is_nobody
     {
         return Err(PersonError::Name(name.to_owned()));
