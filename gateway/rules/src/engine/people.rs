@@ -296,8 +296,7 @@ impl Episode {
                 if let Some(present) = present {
                     alert.priority = present;
                 }
-                let unknown = alert.condition() == AlertState::Unknown;
-                if unknown && self.firing.remove(ADOPTED).is_some() && self.firing.is_empty() {
+                if self.firing.remove(ADOPTED).is_some() && self.firing.is_empty() {
                     // Nothing will ever say that it is over: the person has.
                     self.before_unknown = Some(AlertState::ActiveAck);
                     self.clear(now, now, "");
