@@ -15,8 +15,8 @@ use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 use thiserror::Error;
 use uplink_proto::envelope::Envelope;
 
-/// Envelopes that are looked at together: some seconds of a busy site.
-const ROWS_MAX: usize = 64;
+/// Envelopes that are looked at together: a full one is a quarter of a MiB when it is decoded.
+const ROWS_MAX: usize = 8;
 /// Without a place to go on from, what was committed in this time is looked at: a condition that
 /// holds is found again by what repeats.
 const BEGIN_BEFORE: Duration = Duration::from_secs(10 * 60);
@@ -119,8 +119,7 @@ impl Rows {
         };
         let mut rows = self.reader.behind(*of, *behind, ROWS_MAX)?;
         // An outbox that started anew in its file, or was restored into it, goes on further back.
-        let end = WallTime::from_unix_ms(i64::MAX);
-        if rows.is_empty() && self.reader.place_before(*of, end, 1)? < *behind {
+        if rows.is_empty() && self.reader.last_place(*of)? < *behind {
             *behind = self.reader.place_before(*of, begins(now), BEGIN_MAX)?;
             rows = self.reader.behind(*of, *behind, ROWS_MAX)?;
         }

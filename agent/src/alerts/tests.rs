@@ -8,7 +8,7 @@ use crate::{
 };
 use model::{
     device::{DeviceKind, DeviceState, DeviceStatus},
-    id::{DeviceId, OutboxId, Seq},
+    id::{DeviceId, Lane, OutboxId, Seq},
     metric::Metric,
     reading::{Reading, ReadingGroup},
     record::{ClockChange, Record},
@@ -334,6 +334,40 @@ async fn the_task_hears_what_is_committed_and_hears_it_once() {
         assert_eq!((alert.id.as_str(), alert.state.as_str()), (id.as_str(), "active_unack"));
     }
     assert_eq!(edge.heard(), [("raise".to_owned(), 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_go_on_in_an_outbox_that_began_anew_in_its_file() {
+    let edge = Edge::new();
+    let now = edge.lookout.clock.now();
+    let outbox = &edge.lookout.outbox;
+    outbox.enqueue(NO_LINK, status(now.observed(), DeviceState::Online)).await.unwrap();
+    outbox.enqueue(NO_LINK, heart_rate(now.observed(), 38)).await.unwrap();
+    let mut commits = outbox.commits();
+    let named = commits.wait_for(Option::is_some).await.unwrap().clone();
+    let path = named.unwrap();
+    let (mut urgent, mut trend) = (0, 0);
+    // Of an outbox that had many rows, under the same file.
+    let file = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap());
+    let place = serde_json::json!({"file": file, "behind": [1000, 1000]});
+    let mut rows = Rows::open(&path, serde_json::from_value(place).unwrap(), now).unwrap();
+    let both = async {
+        while (urgent, trend) != (1, 1) {
+            for envelope in rows.next(now).unwrap() {
+                match envelope.lane {
+                    Lane::Urgent => urgent += 1,
+                    Lane::Trend => trend += 1,
+                    Lane::Wave => {}
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), both).await.expect("both are handed out");
+    // Whatever a disk has made of the newest row: what was handed out does not come again.
+    let damage = "UPDATE trend SET opened_at = 'x' WHERE place = (SELECT max(place) FROM trend)";
+    rusqlite::Connection::open(&path).unwrap().execute(damage, []).unwrap();
+    assert!(rows.next(now).unwrap().is_empty());
 }
 
 /// What the county tells this box: ward-01's patient, over 65, from that second on.

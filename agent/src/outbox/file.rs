@@ -686,7 +686,7 @@ impl Reader {
     }
 
     /// At most `max` rows of a lane behind that place, each with its place, or why it cannot be
-    /// read. Places stay when an outbox starts anew.
+    /// read. Places stay when an outbox starts anew; a lane of which nothing is left begins at 1.
     pub(crate) fn behind(
         &self,
         lane: Lane,
@@ -694,6 +694,11 @@ impl Reader {
         max: usize,
     ) -> rusqlite::Result<Vec<(i64, rusqlite::Result<row::StoredRow>)>> {
         row::read_behind(&self.connection, lane, place, max)
+    }
+
+    /// The place of a lane's newest row; 0 where there is none.
+    pub(crate) fn last_place(&self, lane: Lane) -> rusqlite::Result<i64> {
+        row::last_place(&self.connection, lane)
     }
 
     /// The place behind which the rows are that were opened since then, the last `max` at most.

@@ -91,6 +91,12 @@ pub(super) fn place_before(
     Ok(behind)
 }
 
+/// The place of the newest row; 0 where there is none. Looks at nothing in it.
+pub(super) fn last_place(connection: &Connection, lane: Lane) -> rusqlite::Result<i64> {
+    let question = format!("SELECT ifnull(max(place), 0) FROM {}", lane.name());
+    connection.prepare_cached(&question)?.query_row([], |row| row.get(0))
+}
+
 /// The first place from that one on that has a row. Looks at no envelope.
 pub(super) fn next_place(
     connection: &Connection,
