@@ -293,9 +293,8 @@ impl Evaluation {
         told: &EdgeAlert,
         times: EdgeTimes,
     ) -> rusqlite::Result<AlertId> {
-        let connection = context.connection;
-        let subject = subject_at(connection, site, &told.device, times.started)?;
-        let engine = self.engine(connection, site, &subject)?;
+        let subject = self.subject_at(context, site, &told.device, times.started)?;
+        let engine = self.known(context, site, &subject)?;
         let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times);
         let id = alert.id;
         self.note([alert].into_iter().chain(ended).collect());

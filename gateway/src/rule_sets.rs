@@ -18,7 +18,7 @@ use crate::{
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use model::time::WallTime;
-use rules::rule::RuleSet;
+use rules::rule::{RuleSet, RuleSetError};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -90,6 +90,8 @@ pub(crate) enum ApproveError {
     OwnDraft(String),
     #[error("it is live already")]
     Live,
+    #[error("this gateway does not understand it: {0}")]
+    NotUnderstood(RuleSetError),
 }
 
 /// The live set when the gateway starts. The program's own set, or that of the `[rules]` file,
@@ -142,13 +144,13 @@ pub(crate) fn draft(
     Ok(version)
 }
 
-/// Approves a version, which is live from then on; its text.
+/// Approves a version, which is live from then on.
 pub(crate) fn approve(
     connection: &Connection,
     now: WallTime,
     approver: &str,
     version: i64,
-) -> rusqlite::Result<Result<String, ApproveError>> {
+) -> rusqlite::Result<Result<Live, ApproveError>> {
     let found: Option<(String, String, String, bool)> = connection
         .query_row(
             "SELECT author, text, sha256, live FROM rule_set WHERE version = ?1",
@@ -162,6 +164,11 @@ pub(crate) fn approve(
         Some((author, ..)) if author == approver => return Ok(Err(ApproveError::OwnDraft(author))),
         Some((author, text, hash, false)) => (author, text, hash),
     };
+    // Another program may have kept it: what nobody can go by must not be live.
+    let rules = match RuleSet::from_json(&text) {
+        Ok(rules) => rules,
+        Err(error) => return Ok(Err(ApproveError::NotUnderstood(error))),
+    };
     connection.execute(
         "UPDATE rule_set SET approver = ?2, approved_ms = ?3 WHERE version = ?1",
         params![version, approver, now.unix_ms()],
@@ -171,7 +178,7 @@ pub(crate) fn approve(
     let entry =
         Entry { who: approver, action: "approve_rules", what: &version.to_string(), detail };
     audit::append(connection, now, &entry)?;
-    Ok(Ok(text))
+    Ok(Ok(Live::new(number(version), rules, &text)))
 }
 
 /// The text of a version.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     clock,
     people::{Action, Caller},
-    rule_sets::{self, ApproveError, Live},
+    rule_sets::{self, ApproveError},
 };
 use axum::{
     Json,
@@ -15,7 +15,7 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use rules::rule::{RuleSet, RuleSetError};
+use rules::rule::RuleSetError;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -90,18 +90,17 @@ async fn approve(
         let approved = rule_sets::approve(transaction, clock::now(), &by, version)?;
         Ok((approved, rule_sets::version(transaction, version)?))
     });
-    let (text, told) = match done.await? {
-        (Ok(text), Some(told)) => (text, told),
+    let (live, told) = match done.await? {
+        (Ok(live), Some(told)) => (live, told),
         (Err(ApproveError::NotFound), _) | (_, None) => return Err(no_such_version()),
+        (Err(ApproveError::NotUnderstood(error)), _) => return Err(mistaken(error)),
         (Err(error), _) => {
             let title = "It cannot be approved";
             return Err(Problem::new(StatusCode::CONFLICT, title, error.to_string()));
         }
     };
-    let rules = RuleSet::from_json(&text).map_err(mistaken)?;
-    let number = u64::try_from(version).unwrap_or_default();
     tracing::info!(version, "Another rule set is live.");
-    app.rules.put(Live::new(number, rules, &text));
+    app.rules.put(live);
     Ok(Json(told))
 }
 

@@ -45,7 +45,8 @@ fn the_set_of_the_program_is_version_1_and_follows_the_program_until_a_person_ap
     let ours = format!("{TEXT}\n");
     let version = draft(&connection, NOW, "zhang", &ours, "lower SpO2 line").unwrap();
     assert_eq!(live(&connection), [2]);
-    assert_eq!(approve(&connection, NOW, "li", version).unwrap().unwrap(), ours);
+    let approved = approve(&connection, NOW, "li", version).unwrap().unwrap();
+    assert_eq!((approved.number, &*approved.text), (3, &*ours));
     assert_eq!(start(TEXT), (3, ours));
     assert_eq!(
         actions(&connection),
@@ -63,7 +64,11 @@ fn approved_rules_that_this_program_does_not_understand_are_not_live() {
     let (_folder, connection) = database();
     at_start(&connection, NOW, TEXT, rules()).unwrap();
     let version = draft(&connection, NOW, "zhang", "of a later program", "").unwrap();
-    approve(&connection, NOW, "li", version).unwrap().unwrap();
+    let refused = approve(&connection, NOW, "li", version).unwrap().unwrap_err();
+    assert!(matches!(refused, ApproveError::NotUnderstood(_)), "{refused}");
+    assert_eq!(live(&connection), [1]);
+    // The later program approved it, before this one was put back.
+    go_live(&connection, version).unwrap();
     assert_eq!(at_start(&connection, NOW, TEXT, rules()).unwrap().number, 3);
     assert_eq!(live(&connection), [3]);
 }
@@ -72,7 +77,7 @@ fn approved_rules_that_this_program_does_not_understand_are_not_live() {
 fn nobody_approves_what_they_wrote_what_is_not_there_or_what_is_live() {
     let (_folder, connection) = database();
     at_start(&connection, NOW, TEXT, rules()).unwrap();
-    let draft = draft(&connection, NOW, "zhang", "ours", "").unwrap();
+    let draft = draft(&connection, NOW, "zhang", &format!("{TEXT}\n"), "").unwrap();
     let refused = |by, version| approve(&connection, NOW, by, version).unwrap().unwrap_err();
     assert!(matches!(refused("zhang", draft), ApproveError::OwnDraft(author) if author == "zhang"));
     assert!(matches!(refused("li", 99), ApproveError::NotFound));
