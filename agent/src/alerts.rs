@@ -84,7 +84,7 @@ const LINK: usize = usize::MAX - 1;
 
 /// What the task is asked.
 #[derive(Debug)]
-enum Order {
+pub(crate) enum Order {
     Show(oneshot::Sender<Picture>),
     Acknowledge(Acknowledge, oneshot::Sender<Result<Told, AcknowledgeHereError>>),
 }
@@ -131,24 +131,12 @@ pub(crate) struct Picture {
 #[derive(Clone, Debug)]
 pub(crate) struct Alerts(mpsc::Sender<Order>);
 
-/// The task and all it needs.
+/// What a task that may be begun again takes orders from.
+pub(crate) type Orders = Arc<Mutex<mpsc::Receiver<Order>>>;
+
+/// What the task needs.
 #[derive(Clone)]
 pub(crate) struct Lookout {
-    pub(crate) site: SiteId,
-    pub(crate) data_dir: PathBuf,
-    pub(crate) outbox: Outbox,
-    pub(crate) reach: ReachWatch,
-    pub(crate) policy: watch::Receiver<Option<Arc<InForce>>>,
-    pub(crate) board: Arc<Board>,
-    /// None: no command is configured.
-    pub(crate) hook: Option<mpsc::Sender<Vec<u8>>>,
-    pub(crate) clock: Clock,
-    pub(crate) stopped: CancellationToken,
-    orders: Arc<Mutex<mpsc::Receiver<Order>>>,
-}
-
-/// What the task is made of.
-pub(crate) struct Plan {
     pub(crate) site: SiteId,
     pub(crate) data_dir: PathBuf,
     pub(crate) outbox: Outbox,
@@ -156,20 +144,18 @@ pub(crate) struct Plan {
     /// What the county told this box to go by.
     pub(crate) policy: watch::Receiver<Option<Arc<InForce>>>,
     pub(crate) board: Arc<Board>,
+    /// None: no command is configured.
     pub(crate) hook: Option<mpsc::Sender<Vec<u8>>>,
     pub(crate) clock: Clock,
     pub(crate) stopped: CancellationToken,
+    pub(crate) orders: Orders,
 }
 
 impl Alerts {
-    /// The way to a task that is still to be run.
-    pub(crate) fn prepare(plan: Plan) -> (Self, Lookout) {
+    /// The way to a task that is still to be run, and what that takes orders from.
+    pub(crate) fn prepare() -> (Self, Orders) {
         let (sender, orders) = mpsc::channel(ORDERS_MAX);
-        let Plan { site, data_dir, outbox, reach, policy, board, hook, clock, stopped } = plan;
-        let orders = Arc::new(Mutex::new(orders));
-        let lookout =
-            Lookout { site, data_dir, outbox, reach, policy, board, hook, clock, stopped, orders };
-        (Self(sender), lookout)
+        (Self(sender), Arc::new(Mutex::new(orders)))
     }
 
     /// What is so; none when the agent stops.

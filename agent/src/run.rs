@@ -1,7 +1,7 @@
 //! The daemon: starts everything, waits for a signal, stops everything in order.
 
 use crate::{
-    alerts::{self, Alerts},
+    alerts::{self, Alerts, Lookout},
     bluetooth::{self, Holds, Radio},
     clock::Clock,
     config::AgentConfig,
@@ -132,7 +132,8 @@ fn start_alerts(
         supervisor.keep("hook".to_owned(), move || alerts::hook::run(hook.clone()));
         calls
     });
-    let (alerts, lookout) = Alerts::prepare(alerts::Plan {
+    let (alerts, orders) = Alerts::prepare();
+    let lookout = Lookout {
         site: config.site.clone(),
         data_dir: config.data_dir.clone(),
         outbox: outbox.clone(),
@@ -142,7 +143,8 @@ fn start_alerts(
         hook,
         clock,
         stopped: supervisor.stopped(),
-    });
+        orders,
+    };
     supervisor.keep("alerts".to_owned(), move || alerts::run(lookout.clone()));
     let sources = Sources { board: Arc::clone(board), outbox: outbox.clone(), alerts, clock };
     if let Some(page) = config.page.clone() {

@@ -1,72 +1,18 @@
 //! Story: a nurse at the board, in a real browser.
 
+mod browser;
+
 use anyhow::{Context as _, ensure};
+use browser::Driver;
 use e2e::{Village, until};
-use fantoccini::{Client, ClientBuilder, Locator, key::Key};
-use hyper_util::client::legacy::connect::HttpConnector;
+use fantoccini::{Client, Locator, key::Key};
 use serde_json::json;
-use simulators::county::{BrokerPlace, NURSE, free_port};
-use std::{
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use simulators::county::{BrokerPlace, NURSE};
+use std::{path::Path, time::Duration};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 /// The top alert that nobody has in hand.
 const OPEN_ALERT: &str = "[data-alert-id][data-state='active_unack']";
-
-/// Chromium's driver, killed when it goes out of scope.
-struct Driver {
-    process: Child,
-    port: u16,
-}
-
-impl Driver {
-    fn start() -> anyhow::Result<Self> {
-        let port = free_port()?;
-        let process = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("starting chromedriver; tests/run installs it")?;
-        Ok(Self { process, port })
-    }
-
-    async fn browser(&self, profile: &Path) -> anyhow::Result<Client> {
-        let arguments = json!([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1400,900",
-            "--lang=zh-CN",
-            format!("--user-data-dir={}", profile.display())
-        ]);
-        let capabilities = json!({"goog:chromeOptions": {"args": arguments}});
-        let capabilities = capabilities.as_object().cloned().unwrap_or_default();
-        let url = format!("http://127.0.0.1:{}", self.port);
-        until("chromedriver listens", Duration::from_secs(60), async || {
-            Ok(std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok())
-        })
-        .await?;
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities).connect(&url).await.context("starting the browser")
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
 
 async fn is_there(browser: &Client, css: &str) -> anyhow::Result<bool> {
     Ok(!browser.find_all(Locator::Css(css)).await?.is_empty())
@@ -82,8 +28,10 @@ async fn a_nurse_sees_an_alert_acknowledges_it_and_never_sees_an_old_number() ->
     let mut village =
         Village::prepare(Path::new(PROGRAM), BrokerPlace::Embedded, "clinic-day").await?;
     let performances = village.start().await?;
-    let driver = Driver::start()?;
-    let browser = driver.browser(&village.folder().join("browser")).await?;
+    let driver = Driver::start().await?;
+    let profile = village.folder().join("browser");
+    let arguments = ["--window-size=1400,900", "--lang=zh-CN"];
+    let browser = driver.browser(&profile, &arguments, json!({})).await?;
     let told = at_the_board(&mut village, &browser).await;
     // The browser is closed whatever happened; what happened is told afterwards.
     let closed = browser.close().await;

@@ -5,15 +5,17 @@
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
+mod browser;
+
 use anyhow::{Context as _, ensure};
+use browser::Driver;
 use e2e::{
     Village,
     mosquitto::Mosquitto,
     proxy::{Fate, Proxy},
     read_only, until,
 };
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
+use fantoccini::{Client, Locator};
 use model::{id::SiteId, time::WallTime};
 use rules::alert::AlertId;
 use serde_json::{Value, json};
@@ -23,7 +25,6 @@ use std::{
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -181,62 +182,6 @@ impl Stage {
     }
 }
 
-/// Chromium's driver, killed when it goes out of scope.
-struct Driver {
-    process: Child,
-    port: u16,
-}
-
-impl Driver {
-    async fn start() -> anyhow::Result<Self> {
-        let port = free_port()?;
-        let process = Command::new("chromedriver")
-            .arg(format!("--port={port}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("starting chromedriver; tests/run installs it")?;
-        let driver = Self { process, port };
-        until("chromedriver listens", PATIENCE, async || {
-            Ok(TcpStream::connect(("127.0.0.1", port)).await.is_ok())
-        })
-        .await?;
-        Ok(driver)
-    }
-
-    async fn browser(&self, profile: &Path, phone: bool) -> anyhow::Result<Client> {
-        let arguments = json!([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--window-size=1200,900",
-            format!("--user-data-dir={}", profile.display())
-        ]);
-        let mut options = json!({"args": arguments});
-        if let Some(options) = options.as_object_mut().filter(|_| phone) {
-            let metrics = json!({"width": 360, "height": 740, "pixelRatio": 2.0});
-            options.insert("mobileEmulation".to_owned(), json!({"deviceMetrics": metrics}));
-        }
-        let capabilities = json!({"goog:chromeOptions": options});
-        let capabilities = capabilities.as_object().cloned().unwrap_or_default();
-        let url = format!("http://127.0.0.1:{}", self.port);
-        let mut builder = ClientBuilder::new(HttpConnector::new());
-        builder.capabilities(capabilities).connect(&url).await.context("starting the browser")
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
 async fn appears(browser: &Client, css: &str) -> anyhow::Result<()> {
     until(css, PATIENCE, async || Ok(!browser.find_all(Locator::Css(css)).await?.is_empty())).await
 }
@@ -266,8 +211,11 @@ async fn the_box_warns_while_the_county_is_out_of_reach_and_it_is_one_alert() ->
 {
     let mut stage = Stage::set().await?;
     let driver = Driver::start().await?;
-    let desk = driver.browser(&stage.village.folder().join("desk"), false).await?;
-    let phone = driver.browser(&stage.village.folder().join("phone"), true).await?;
+    let (folder, window) = (stage.village.folder(), ["--window-size=1200,900"]);
+    let desk = driver.browser(&folder.join("desk"), &window, json!({})).await?;
+    let metrics = json!({"width": 360, "height": 740, "pixelRatio": 2.0});
+    let emulated = json!({"mobileEmulation": {"deviceMetrics": metrics}});
+    let phone = driver.browser(&folder.join("phone"), &window, emulated).await?;
     let told = story(&mut stage, &desk, &phone).await;
     if told.is_err() {
         println!("{}", fs::read_to_string(stage.village.site.log())?);

@@ -45,7 +45,8 @@ impl Edge {
         };
         let (outbox, thread, _news) = Outbox::start(settings, clock).unwrap();
         let (hook, calls) = hook_channel();
-        let (alerts, lookout) = Alerts::prepare(Plan {
+        let (alerts, orders) = Alerts::prepare();
+        let lookout = Lookout {
             site: config.site.clone(),
             data_dir: folder.path().to_owned(),
             outbox,
@@ -55,7 +56,8 @@ impl Edge {
             hook: Some(hook),
             clock,
             stopped: CancellationToken::new(),
-        });
+            orders,
+        };
         Self { folder, lookout, calls, alerts, _thread: thread }
     }
 

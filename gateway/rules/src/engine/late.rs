@@ -132,16 +132,7 @@ impl Engine {
             false => Vec::new(),
         };
         let says = [alert.message_zh.as_str(), alert.message_en.as_str()];
-        let rule = alert.rules.first().map_or("", String::as_str);
-        let firing = Firing {
-            device: Some(alert.device.clone()),
-            metric: alert.metric,
-            value: alert.value.clone(),
-            comparator: alert.comparator.clone(),
-            limit: alert.limit.clone(),
-            time_suspect: alert.time_suspect,
-            ..Firing::new(rule, alert.priority, alert.started_at, says)
-        };
+        let firing = Firing::of(&alert, says);
         let episode = self.episodes.entry(alert.family.clone()).or_default();
         // What stands outside holds from now on, so that the next values can end it.
         for key in keys {

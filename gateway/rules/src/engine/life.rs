@@ -108,6 +108,20 @@ impl Firing {
         }
         says
     }
+
+    /// What an alert that was made elsewhere rests on.
+    pub(super) fn of(alert: &Alert, says: [&str; 2]) -> Self {
+        let rule = alert.rules.first().map_or("", String::as_str);
+        Self {
+            device: Some(alert.device.clone()),
+            metric: alert.metric,
+            value: alert.value.clone(),
+            comparator: alert.comparator.clone(),
+            limit: alert.limit.clone(),
+            time_suspect: alert.time_suspect,
+            ..Self::new(rule, alert.priority, alert.started_at, says)
+        }
+    }
 }
 
 impl Firing {
@@ -178,17 +192,7 @@ impl Episode {
                 false => AlertState::ActiveUnack,
             });
             alert.go(AlertState::Unknown);
-            let rule = alert.rules.first().map_or("", String::as_str);
-            let firing = Firing {
-                device: Some(alert.device.clone()),
-                metric: alert.metric,
-                value: alert.value.clone(),
-                comparator: alert.comparator.clone(),
-                limit: alert.limit.clone(),
-                time_suspect: alert.time_suspect,
-                ..Firing::new(rule, alert.priority, alert.started_at, bare(&alert))
-            };
-            self.firing.insert(ADOPTED.to_owned(), firing);
+            self.firing.insert(ADOPTED.to_owned(), Firing::of(&alert, bare(&alert)));
         }
         self.unseen.extend(self.alert.replace(alert));
     }
