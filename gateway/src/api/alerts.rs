@@ -6,7 +6,7 @@ use super::{
     extract::{JsonBody, Path, Query},
 };
 use crate::{
-    alerts::act::{self, Deed, Done, Refusal},
+    alerts::act::{self, Deed, Done, Refusal, Service},
     clock, figures,
     people::{Action, Caller},
     query::{self, AlertFilter, with_clinic},
@@ -17,7 +17,10 @@ use axum::{
     http::{StatusCode, request::Parts},
     routing::{get, post},
 };
-use model::{id::SiteId, time::WallTime};
+use model::{
+    id::{DeviceId, SiteId},
+    time::WallTime,
+};
 use rules::{
     alert::{AckReason, AlertId, AlertState},
     engine::{Action as Act, ActionError},
@@ -39,6 +42,7 @@ pub(super) fn routes() -> Vec<Route> {
         ("/alerts/{id}/note", post(note)),
         ("/alerts/{id}/undo", post(undo)),
         ("/alerts/{id}/out-of-service", post(out_of_service).delete(in_service)),
+        ("/devices/{site}/{device}/out-of-service", post(take_off).delete(put_back)),
     ]
 }
 
@@ -208,19 +212,69 @@ async fn undo(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Probl
 #[derive(Deserialize)]
 struct OutOfService {
     reason: String,
+    until: Option<String>,
+}
+
+impl OutOfService {
+    fn service(self) -> Result<Service, Problem> {
+        let until = moment("until", self.until.as_deref())?.map(WallTime::from_unix_ms);
+        if until.is_some_and(|until| until <= clock::now()) {
+            return Err(Problem::bad_request("until: that moment is over; name a later one"));
+        }
+        Ok(Service::Out { reason: said("reason", self.reason)?, until })
+    }
 }
 
 async fn out_of_service(
     State(app): State<App>,
     actor: Actor,
-    JsonBody(OutOfService { reason }): JsonBody<OutOfService>,
+    JsonBody(body): JsonBody<OutOfService>,
 ) -> Result<Json<Value>, Problem> {
-    let reason = said("reason", reason)?;
-    act(&app, actor, Deed::TakeOutOfService { reason }).await
+    act(&app, actor, Deed::Service(body.service()?)).await
 }
 
 async fn in_service(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Problem> {
-    act(&app, actor, Deed::PutBackInService).await
+    act(&app, actor, Deed::Service(Service::Back)).await
+}
+
+async fn take_off(
+    State(app): State<App>,
+    caller: Caller,
+    Path(place): Path<(String, String)>,
+    JsonBody(body): JsonBody<OutOfService>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::ActOnAlerts)?;
+    serve(&app, caller, place, body.service()?).await
+}
+
+async fn put_back(
+    State(app): State<App>,
+    caller: Caller,
+    Path(place): Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::ActOnAlerts)?;
+    serve(&app, caller, place, Service::Back).await
+}
+
+async fn serve(
+    app: &App,
+    caller: Caller,
+    (site, device): (String, String),
+    service: Service,
+) -> Result<Json<Value>, Problem> {
+    let unknown = || Problem::not_found("no such device was heard of; fetch the list again");
+    let place = SiteId::new(&site).ok().zip(DeviceId::new(&device).ok());
+    let place = place.filter(|_| caller.reaches(&site)).ok_or_else(unknown)?;
+    let rules = app.rules.rules();
+    let done = act::serve(&app.store, rules, place, caller.name, service, clock::now()).await?;
+    let done = done.map_err(|error| refused(Refusal::Rules(error)))?;
+    let (device, changed) = done.ok_or_else(unknown)?;
+    for alert in changed {
+        app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
+    }
+    let device = with_clinic(device, &app.clinics);
+    app.events.publish("device", &device, None);
+    Ok(Json(device))
 }
 
 /// Somebody who may act on the alert of the path.
