@@ -42,6 +42,16 @@ async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
   }
 }
 
+/** Asks for what stands at `path` below the API's base; `query` without what is empty. */
+export function ask(path, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== '');
+  const text = given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+  return call('GET', text ? `${path}?${text}` : path);
+}
+
+/** Changes something at the county. */
+export const tell = (method, path, body) => call(method, path, body);
+
 export const session = () => call('GET', '/session');
 export const logIn = (name, password) => call('POST', '/session', { name, password });
 export const logOut = () => call('DELETE', '/session');

@@ -7,6 +7,8 @@ import { h, put, set } from './dom.js';
 import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { showLogin } from './login.js';
+import { Office } from './office.js';
+import { Pages } from './pages.js';
 import {
   deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putReadings, putSink, putSite,
   replaceAll, setCatalogue, store,
@@ -49,6 +51,7 @@ class Board {
     });
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element);
+    this.pages = new Pages({ user: store.user, onTurn: () => this.turn(), onLoggedOut });
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
     this.pending = false;
@@ -58,13 +61,20 @@ class Board {
   }
 
   start() {
-    root.replaceChildren(this.top.element, this.broken, this.main, this.footer);
+    this.top.element.append(this.pages.nav);
+    root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.draw();
     this.events.open([]);
     this.tick();
     this.sweep();
+    this.pages.start();
+  }
+
+  /** A page beside the board was opened or closed. */
+  turn() {
+    set(this.main, 'hidden', this.pages.isOpen());
   }
 
   /** Somebody logged out, or the session is over: nothing stays on screen. */
@@ -72,6 +82,7 @@ class Board {
     if (!this.open) return;
     this.open = false;
     this.events.close();
+    this.pages.stop();
     document.removeEventListener('keydown', this.onKey);
     document.body.removeAttribute('data-link');
     forgetAll();
@@ -196,24 +207,32 @@ class Board {
     for (const strip of this.tiles.strips()) this.guarded(() => strip.draw());
   }
 
+  home() {
+    window.location.hash = '';
+  }
+
   switchLanguage() {
     nextLanguage();
     this.draw();
+    this.pages.draw();
   }
 
   key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
     if (event.key === 'Escape') {
-      if (!this.alerts.escape() && !this.top.help.hidden) this.top.toggleHelp();
+      if (this.pages.isOpen()) this.home();
+      else if (!this.alerts.escape() && !this.top.help.hidden) this.top.toggleHelp();
       return;
     }
-    if (typing) return;
     const key = event.key.toLowerCase();
+    // The alerts' keys are the board's.
+    if (typing || (this.pages.isOpen() && !['g', 'l', '?'].includes(key))) return;
     const actions = {
       j: () => this.alerts.step(1),
       k: () => this.alerts.step(-1),
       a: () => this.alerts.acknowledgeKey(),
+      g: () => this.home(),
       l: () => this.switchLanguage(),
       '?': () => this.top.toggleHelp(),
     };
@@ -227,7 +246,8 @@ class Board {
 
 function enter(user) {
   store.user = user;
-  new Board().start();
+  if (user.may.includes('see_alerts')) new Board().start();
+  else new Office(user, root, () => showLogin(root, enter)).start();
 }
 
 async function main() {

@@ -66,7 +66,8 @@ test('both languages have the same texts with the same places', () => {
 });
 
 test('every text that the page names is there', () => {
-  for (const file of readdirSync(new URL('../js/', import.meta.url))) {
+  for (const file of readdirSync(new URL('../js/', import.meta.url), { recursive: true })
+    .filter((name) => name.endsWith('.js'))) {
     for (const [, key] of read(`js/${file}`).matchAll(/\bt\('([^']+)'/g)) {
       assert.ok(zh[key] !== undefined, `${file}: ${key}`);
     }
