@@ -6,7 +6,9 @@ import { AlertList } from './alerts.js';
 import { h, put, set } from './dom.js';
 import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
+import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
+import { Sound } from './sound.js';
 import {
   deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putReadings, putSink, putSite,
   replaceAll, setCatalogue, store,
@@ -43,7 +45,10 @@ class Board {
       onStrips: () => this.reopen(),
       onFault: (error) => this.fault(error),
     });
+    this.sound = new Sound(() => this.drawAlerts());
     this.top = new TopBar({
+      sound: this.sound,
+      onFilter: () => this.refilter(),
       onLanguage: () => this.switchLanguage(),
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
     });
@@ -51,6 +56,8 @@ class Board {
     this.main = h('main', {}, this.alerts.element, this.tiles.element);
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
+    /** Patients of alerts that nobody told us of: asked for once each. */
+    this.strangers = new Set();
     this.pending = false;
     this.lostAt = null;
     this.late = null;
@@ -72,6 +79,7 @@ class Board {
     if (!this.open) return;
     this.open = false;
     this.events.close();
+    this.sound.close();
     document.removeEventListener('keydown', this.onKey);
     document.body.removeAttribute('data-link');
     forgetAll();
@@ -79,12 +87,15 @@ class Board {
   }
 
   async fetchAll() {
-    const [metrics, sites, devices, alerts] = await Promise.all([
-      store.catalogue.size ? null : api.catalogue(), api.sites(), api.devices(), api.openAlerts(),
+    const [metrics, sites, devices, patients, alerts] = await Promise.all([
+      store.catalogue.size ? null : api.catalogue(), api.sites(), api.devices(), api.patients(),
+      api.openAlerts(),
     ]);
     if (!this.open) return;
     if (metrics) setCatalogue(metrics.metrics);
-    replaceAll({ ...sites, ...devices, ...alerts });
+    replaceAll({
+      ...sites, ...devices, ...patients, ...alerts,
+    });
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
       this.late = late.length;
@@ -99,6 +110,7 @@ class Board {
       this.lostAt = null;
       this.late = null;
     }
+    if (this.events.knowledge() === 'known') this.alerts.sendQueue();
     this.draw();
   }
 
@@ -111,6 +123,7 @@ class Board {
       return;
     } else if (name === 'alert') {
       putAlert(data);
+      this.meet(data.patient);
       this.drawAlerts();
     } else if (name === 'device') putDevice(data);
     else if (name === 'site') putSite(data);
@@ -118,6 +131,13 @@ class Board {
     else if (name === 'disk') putDisk(data);
     else if (name === 'sink') putSink(data);
     this.drawSoon();
+  }
+
+  /** A patient whom the page does not know yet. */
+  meet(patient) {
+    if (!patient || store.patients.has(patient) || this.strangers.has(patient)) return;
+    this.strangers.add(patient);
+    this.events.resyncSoon();
   }
 
   takeBlock(block) {
@@ -153,6 +173,8 @@ class Board {
 
   drawAlerts() {
     if (!this.open) return;
+    const lost = this.events.state() === 'lost';
+    this.guarded(() => this.sound.update([...store.alerts.values()], lost));
     this.guarded(() => this.alerts.draw());
     this.guarded(() => this.top.draw(this.events));
     put(this.footer, t('footer'));
@@ -201,11 +223,17 @@ class Board {
     this.draw();
   }
 
+  /** Other townships are shown. */
+  refilter() {
+    this.alerts.release();
+    this.draw();
+  }
+
   key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
     if (event.key === 'Escape') {
-      if (!this.alerts.escape() && !this.top.help.hidden) this.top.toggleHelp();
+      if (!this.alerts.escape()) this.top.escape();
       return;
     }
     if (typing) return;
@@ -214,6 +242,11 @@ class Board {
       j: () => this.alerts.step(1),
       k: () => this.alerts.step(-1),
       a: () => this.alerts.acknowledgeKey(),
+      s: () => this.alerts.deedKey('shelve'),
+      e: () => this.alerts.deedKey('escalate'),
+      f: () => this.top.townships.toggle(),
+      g: () => this.tiles.element.focus(),
+      m: () => this.sound.togglePause(),
       l: () => this.switchLanguage(),
       '?': () => this.top.toggleHelp(),
     };
@@ -227,6 +260,7 @@ class Board {
 
 function enter(user) {
   store.user = user;
+  loadFilter(user.name);
   new Board().start();
 }
 
