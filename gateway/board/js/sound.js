@@ -37,7 +37,9 @@ export class Sound {
     this.pausedUntil = 0;
     this.known = new Set();
     this.wanted = null;
-    this.playing = null;
+    /** What sounds or waits its turn, and when the last of it ends, by the audio's clock. */
+    this.playing = new Set();
+    this.endsAt = 0;
     this.timer = null;
     this.lostAt = null;
     this.volume = Math.max(VOLUME_MIN, Math.min(1, Number(localStorage.getItem(VOLUME)) || 1));
@@ -139,31 +141,31 @@ export class Sound {
     if (!lost) this.lostAt = null;
     else if (this.lostAt === null || clock.now() - this.lostAt >= LOST_MS) {
       this.lostAt = clock.now();
-      if (!this.playing) this.play('low');
+      this.play('low');
     }
   }
 
+  /** One after the other: two at once are none. */
   play(pattern) {
     if (this.state() !== 'on') return;
     if (SHAKES[pattern] && navigator.vibrate) navigator.vibrate(SHAKES[pattern]);
-    this.start(pattern, this.context.currentTime);
+    this.start(pattern, Math.max(this.context.currentTime, this.endsAt));
   }
 
   start(pattern, at) {
     const source = sourceOf(this.context, pattern);
     source.connect(this.gain);
     source.start(at);
-    const playing = { pattern, sources: [...(this.playing?.sources ?? []), source] };
-    this.playing = playing;
-    source.addEventListener('ended', () => {
-      if (this.playing === playing) this.playing = null;
-    });
+    this.endsAt = at + lengthOf(PATTERNS[pattern]);
+    this.playing.add(source);
+    source.addEventListener('ended', () => this.playing.delete(source));
   }
 
   /** Stops what sounds. */
   silence() {
-    for (const source of this.playing?.sources ?? []) source.stop();
-    this.playing = null;
+    for (const source of this.playing) source.stop();
+    this.playing.clear();
+    this.endsAt = 0;
   }
 
   /** The board is left. */

@@ -29,7 +29,6 @@ export class County {
   }
 
   constructor() {
-    this.ms = BEGIN;
     this.pages = new Set();
     this.faults = [];
     this.sockets = new Set();
@@ -51,6 +50,7 @@ export class County {
 
   /** Two clinics, a monitor and an oximeter, nothing wrong. */
   clear() {
+    this.ms = BEGIN;
     this.down = false;
     this.streams = [];
     this.script = [];

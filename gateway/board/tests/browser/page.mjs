@@ -38,7 +38,10 @@ export class Page {
     }
     county.pages.add(page);
     await page.send('Page.navigate', { url: county.url });
-    if (user && known) await page.shows('[data-knowledge="known"]');
+    if (user && known) {
+      await page.shows('[data-knowledge="known"]');
+      await page.pass(1_000);
+    }
     return page;
   }
 
@@ -159,6 +162,7 @@ export class Page {
 
   /** Time goes on: at the county and in every page that is open; the county's heart beats. */
   async pass(ms, { beats = true } = {}) {
+    await this.caughtUp();
     for (let left = ms; left > 0;) {
       const step = Math.min(left, BEAT_MS - (this.county.ms % BEAT_MS));
       left -= step;
