@@ -6,9 +6,14 @@ import { AlertList } from './alerts.js';
 import { h, put, set } from './dom.js';
 import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
+import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
+<<<<<<< HEAD
 import { Office } from './office.js';
 import { Pages } from './pages.js';
+=======
+import { Sound } from './sound.js';
+>>>>>>> harness
 import {
   deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putReadings, putSink, putSite,
   replaceAll, setCatalogue, store,
@@ -45,7 +50,10 @@ class Board {
       onStrips: () => this.reopen(),
       onFault: (error) => this.fault(error),
     });
+    this.sound = new Sound(() => this.drawAlerts());
     this.top = new TopBar({
+      sound: this.sound,
+      onFilter: () => this.refilter(),
       onLanguage: () => this.switchLanguage(),
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
     });
@@ -54,6 +62,8 @@ class Board {
     this.pages = new Pages({ user: store.user, onTurn: () => this.turn(), onLoggedOut });
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
+    /** Patients of alerts that nobody told us of: asked for once each. */
+    this.strangers = new Set();
     this.pending = false;
     this.lostAt = null;
     this.late = null;
@@ -82,7 +92,11 @@ class Board {
     if (!this.open) return;
     this.open = false;
     this.events.close();
+<<<<<<< HEAD
     this.pages.stop();
+=======
+    this.sound.close();
+>>>>>>> harness
     document.removeEventListener('keydown', this.onKey);
     document.body.removeAttribute('data-link');
     forgetAll();
@@ -90,12 +104,15 @@ class Board {
   }
 
   async fetchAll() {
-    const [metrics, sites, devices, alerts] = await Promise.all([
-      store.catalogue.size ? null : api.catalogue(), api.sites(), api.devices(), api.openAlerts(),
+    const [metrics, sites, devices, patients, alerts] = await Promise.all([
+      store.catalogue.size ? null : api.catalogue(), api.sites(), api.devices(), api.patients(),
+      api.openAlerts(),
     ]);
     if (!this.open) return;
     if (metrics) setCatalogue(metrics.metrics);
-    replaceAll({ ...sites, ...devices, ...alerts });
+    replaceAll({
+      ...sites, ...devices, ...patients, ...alerts,
+    });
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
       this.late = late.length;
@@ -110,6 +127,7 @@ class Board {
       this.lostAt = null;
       this.late = null;
     }
+    if (this.events.knowledge() === 'known') this.alerts.sendQueue();
     this.draw();
   }
 
@@ -122,6 +140,7 @@ class Board {
       return;
     } else if (name === 'alert') {
       putAlert(data);
+      this.meet(data.patient);
       this.drawAlerts();
     } else if (name === 'device') putDevice(data);
     else if (name === 'site') putSite(data);
@@ -129,6 +148,13 @@ class Board {
     else if (name === 'disk') putDisk(data);
     else if (name === 'sink') putSink(data);
     this.drawSoon();
+  }
+
+  /** A patient whom the page does not know yet. */
+  meet(patient) {
+    if (!patient || store.patients.has(patient) || this.strangers.has(patient)) return;
+    this.strangers.add(patient);
+    this.events.resyncSoon();
   }
 
   takeBlock(block) {
@@ -164,6 +190,8 @@ class Board {
 
   drawAlerts() {
     if (!this.open) return;
+    const lost = this.events.state() === 'lost';
+    this.guarded(() => this.sound.update([...store.alerts.values()], lost));
     this.guarded(() => this.alerts.draw());
     this.guarded(() => this.top.draw(this.events));
     put(this.footer, t('footer'));
@@ -217,12 +245,22 @@ class Board {
     this.pages.draw();
   }
 
+  /** Other townships are shown. */
+  refilter() {
+    this.alerts.release();
+    this.draw();
+  }
+
   key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
     if (event.key === 'Escape') {
+<<<<<<< HEAD
       if (this.pages.isOpen()) this.home();
       else if (!this.alerts.escape() && !this.top.help.hidden) this.top.toggleHelp();
+=======
+      if (!this.alerts.escape()) this.top.escape();
+>>>>>>> harness
       return;
     }
     const key = event.key.toLowerCase();
@@ -232,7 +270,15 @@ class Board {
       j: () => this.alerts.step(1),
       k: () => this.alerts.step(-1),
       a: () => this.alerts.acknowledgeKey(),
+<<<<<<< HEAD
       g: () => this.home(),
+=======
+      s: () => this.alerts.deedKey('shelve'),
+      e: () => this.alerts.deedKey('escalate'),
+      f: () => this.top.townships.toggle(),
+      g: () => this.tiles.element.focus(),
+      m: () => this.sound.togglePause(),
+>>>>>>> harness
       l: () => this.switchLanguage(),
       '?': () => this.top.toggleHelp(),
     };
@@ -246,8 +292,13 @@ class Board {
 
 function enter(user) {
   store.user = user;
+<<<<<<< HEAD
   if (user.may.includes('see_alerts')) new Board().start();
   else new Office(user, root, () => showLogin(root, enter)).start();
+=======
+  loadFilter(user.name);
+  new Board().start();
+>>>>>>> harness
 }
 
 async function main() {

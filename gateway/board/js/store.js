@@ -1,7 +1,7 @@
-// What the page knows: sites, devices, the newest reading of each series, open alerts.
+// What the page knows: sites, devices, patients, the newest reading of each series, open alerts.
 //
-// Holds one entry per site, device, series and open alert, a bounded number of alerts that are over,
-// and so does not grow with time.
+// Holds one entry per site, device, patient, series and open alert, a bounded number of alerts that
+// are over, and so does not grow with time.
 
 import { isNewer } from './order.js';
 import { ruleOf } from './stale.js';
@@ -13,6 +13,7 @@ const empty = () => ({
   user: null,
   sites: new Map(),
   devices: new Map(),
+  patients: new Map(),
   alerts: new Map(),
   closed: new Map(),
   brokerUp: true,
@@ -37,11 +38,14 @@ export function kindOf(metric) {
 }
 
 /** Everything anew, keeping a reading or alert that is newer than the answer's. */
-export function replaceAll({ sites, devices, alerts, broker, disk, sinks }) {
+export function replaceAll({
+  sites, devices, patients, alerts, broker, disk, sinks,
+}) {
   store.brokerUp = broker?.up !== false;
   putDisk(disk);
   store.sinks = new Map((sinks || []).map((sink) => [sink.sink, sink]));
   store.sites = new Map(sites.map((site) => [site.site, site]));
+  store.patients = new Map((patients || []).map((patient) => [patient.patient, patient]));
   const before = store.devices;
   store.devices = new Map();
   for (const device of devices) {

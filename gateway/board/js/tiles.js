@@ -6,7 +6,8 @@ import {
   ageText, shortTime, unitText, wordOf,
 } from './format.js';
 import { currentLanguage, either, t } from './i18n.js';
-import { GLYPHS, message } from './alert-row.js';
+import { GLYPHS, message } from './alert-words.js';
+import { isShown } from './filter.js';
 import { ageLine, judged } from './judged.js';
 import {
   cellsOf, compareDevices, isStation, tileAlert,
@@ -31,7 +32,7 @@ export class Tiles {
     this.heading = h('h2', { id: 'tiles-heading' });
     this.body = h('div', { class: 'sites' });
     this.empty = h('p', { class: 'empty' });
-    this.element = h('section', { class: 'grid', 'aria-labelledby': 'tiles-heading' },
+    this.element = h('section', { class: 'grid', tabindex: '-1', 'aria-labelledby': 'tiles-heading' },
       this.heading, this.body, this.empty);
   }
 
@@ -40,13 +41,14 @@ export class Tiles {
   }
 
   draw() {
-    const devices = [...store.devices.values()].sort(compareDevices);
+    const devices = [...store.devices.values()].filter(isShown).sort(compareDevices);
     const knowledge = this.knowledge();
     put(this.heading, knowledge === 'known' || devices.length
       ? t('tiles.heading', { n: devices.length }) : t('tiles.heading_unknown'));
     put(this.empty, devices.length ? '' : t(`tiles.none.${knowledge}`));
     const before = this.strips().length;
-    const names = [...new Set([...store.sites.keys(), ...devices.map((device) => device.site)])];
+    const sites = [...store.sites.values()].filter(isShown);
+    const names = [...new Set([...sites, ...devices].map((of) => of.site))];
     arrange(this.body, names.sort().map((name) => this.site(name, devices)));
     for (const key of this.tiles.keys()) if (!store.devices.has(key)) this.tiles.delete(key);
     if (this.strips().length !== before) this.onStrips();
