@@ -8,12 +8,9 @@ import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
-<<<<<<< HEAD
 import { Office } from './office.js';
 import { Pages } from './pages.js';
-=======
 import { Sound } from './sound.js';
->>>>>>> harness
 import {
   deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putReadings, putSink, putSite,
   replaceAll, setCatalogue, store,
@@ -92,11 +89,8 @@ class Board {
     if (!this.open) return;
     this.open = false;
     this.events.close();
-<<<<<<< HEAD
     this.pages.stop();
-=======
     this.sound.close();
->>>>>>> harness
     document.removeEventListener('keydown', this.onKey);
     document.body.removeAttribute('data-link');
     forgetAll();
@@ -235,8 +229,10 @@ class Board {
     for (const strip of this.tiles.strips()) this.guarded(() => strip.draw());
   }
 
+  /** The beds, from wherever. */
   home() {
     window.location.hash = '';
+    this.tiles.element.focus();
   }
 
   switchLanguage() {
@@ -255,30 +251,22 @@ class Board {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
     if (event.key === 'Escape') {
-<<<<<<< HEAD
       if (this.pages.isOpen()) this.home();
-      else if (!this.alerts.escape() && !this.top.help.hidden) this.top.toggleHelp();
-=======
-      if (!this.alerts.escape()) this.top.escape();
->>>>>>> harness
+      else if (!this.alerts.escape()) this.top.escape();
       return;
     }
     const key = event.key.toLowerCase();
     // The alerts' keys are the board's.
-    if (typing || (this.pages.isOpen() && !['g', 'l', '?'].includes(key))) return;
+    if (typing || (this.pages.isOpen() && !['g', 'l', 'm', '?'].includes(key))) return;
     const actions = {
       j: () => this.alerts.step(1),
       k: () => this.alerts.step(-1),
       a: () => this.alerts.acknowledgeKey(),
-<<<<<<< HEAD
-      g: () => this.home(),
-=======
       s: () => this.alerts.deedKey('shelve'),
       e: () => this.alerts.deedKey('escalate'),
       f: () => this.top.townships.toggle(),
-      g: () => this.tiles.element.focus(),
+      g: () => this.home(),
       m: () => this.sound.togglePause(),
->>>>>>> harness
       l: () => this.switchLanguage(),
       '?': () => this.top.toggleHelp(),
     };
@@ -292,13 +280,9 @@ class Board {
 
 function enter(user) {
   store.user = user;
-<<<<<<< HEAD
+  loadFilter(user.name);
   if (user.may.includes('see_alerts')) new Board().start();
   else new Office(user, root, () => showLogin(root, enter)).start();
-=======
-  loadFilter(user.name);
-  new Board().start();
->>>>>>> harness
 }
 
 async function main() {

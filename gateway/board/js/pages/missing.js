@@ -15,9 +15,9 @@ export function missingLines(lanes, t) {
 }
 
 function line(lane, some, t) {
-  const [{ state, cause }] = some;
-  const key = `missing.${state}.${cause}`;
-  const words = t.has(key) ? t(key) : t(`missing.${state}.other`, { cause });
+  const [{ state }] = some;
+  const key = `missing.${state}.${some[0].cause}`;
+  const words = t.has(key) ? t(key) : t(`missing.${state}.other`, { why: some[0].cause });
   const messages = some.reduce((sum, one) => sum + one.last - one.first + 1, 0);
   const moments = (name) => some.map((one) => one[name]).filter(Boolean).sort();
   const [since] = moments('since');
