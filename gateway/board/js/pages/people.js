@@ -35,7 +35,7 @@ export class PeoplePage extends Page {
       table(columns(['name', 'role', 'where', 'state', 'change']),
         people.map((person) => this.person(person)), t('pages.people')),
       h('h3', {}, t('people.tokens')),
-      this.secret ? h('p', { class: 'undo' }, t('people.secret'), ' ', h('code', {}, this.secret)) : '',
+      this.secret ? h('p', { class: 'notice' }, t('people.secret'), ' ', h('code', {}, this.secret)) : '',
       this.may('manage_people') ? this.issuer() : '',
       table(columns(['name', 'role', 'where', 'used', 'change']),
         tokens.map((token) => this.token(token)), t('people.tokens')),

@@ -87,7 +87,7 @@ export class TrayPage extends Page {
   }
 
   undoLine() {
-    const line = h('p', { class: 'undo', role: 'status' });
+    const line = h('p', { class: 'notice', role: 'status' });
     set(line, 'hidden', !this.undo);
     if (!this.undo) return line;
     const { path, patient, who } = this.undo;

@@ -64,6 +64,10 @@ export class County {
     this.alerts = new Map();
     this.patients = [];
     this.bindings = [];
+    // What pages ask for, by its path; what is done, by method and path; what somebody may do.
+    this.more = {};
+    this.took = {};
+    this.powers = ['see_sites', 'see_alerts', 'act_on_alerts'];
   }
 
   /** A session of somebody; the secret goes into the cookie. */
@@ -145,7 +149,7 @@ export class County {
 
   user(name) {
     return {
-      name, role: this.people[name], clinics: null, may: ['see_sites', 'see_alerts', 'act_on_alerts'],
+      name, role: this.people[name], clinics: null, may: this.powers,
     };
   }
 
@@ -169,8 +173,10 @@ export class County {
       '/duty': () => ({ plans: this.duty }),
       '/readings': () => ({ readings: [], next_cursor: null }),
       '/waveforms': () => ({ blocks: [], next_cursor: null }),
+      ...this.more,
     };
     if (method === 'GET' && lists[plain]) return [200, lists[plain]()];
+    if (this.took[`${method} ${plain}`]) return this.took[`${method} ${plain}`](body, user);
     if (method === 'DELETE' && plain === '/session') {
       this.sessions.delete(secret);
       return [204, null];
