@@ -55,6 +55,32 @@ export function acknowledge(id, reason, note) {
   return call('POST', path, { reason, note }, ACKNOWLEDGE_MS);
 }
 
+export const patients = () => call('GET', '/patients');
+export const bindings = () => call('GET', '/bindings');
+const ofPatient = (key) => `/patients/${encodeURIComponent(key)}`;
+export const patient = (key) => call('GET', ofPatient(key));
+export const unmask = (key) => call('POST', `${ofPatient(key)}/unmask`, {});
+export const setLimit = (key, limit) => call('POST', `${ofPatient(key)}/limits`, limit);
+export const endLimit = (key, id) => call('DELETE', `${ofPatient(key)}/limits/${id}`);
+export const enter = (key, entry) => call('POST', `${ofPatient(key)}/entries`, entry);
+
+function asked(query) {
+  const set = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
+  return set.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+}
+
+/** Trends of `{patient}` or `{site, device}`. */
+export const trends = (query) => call('GET', `/trends?${asked(query)}`);
+export const waveforms = (query) => call('GET', `/waveforms?${asked(query)}`);
+export const alertsSince = (query) => call('GET', `/alerts?${asked(query)}`);
+
+/** Moves a result, named by where its first reading is. */
+export function reassign({
+  outbox, lane, seq, index,
+}, body) {
+  return call('POST', `/readings/${outbox}/${lane}/${seq}/${index}/reassign`, body);
+}
+
 /** The address of the events, with the strips that are shown. */
 export function eventsAddress(strips) {
   const wanted = strips.map(encodeURIComponent).join(',');

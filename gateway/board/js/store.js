@@ -1,4 +1,5 @@
-// What the page knows: sites, devices, the newest reading of each series, open alerts.
+// What the page knows: sites, devices, the newest reading of each series, open alerts, patients and
+// what is on them.
 //
 // Holds one entry per site, device, series and open alert, a bounded number of alerts that are over,
 // and so does not grow with time.
@@ -18,6 +19,12 @@ const empty = () => ({
   brokerUp: true,
   disk: { state: 'good' },
   sinks: new Map(),
+  patients: new Map(),
+  bindings: new Map(),
+  beds: [],
+  ruledWithoutPatient: null,
+  /** Devices whose readings changed since the tiles were drawn. */
+  changed: new Set(),
 });
 
 export const store = { ...empty(), catalogue: new Map() };
@@ -65,8 +72,41 @@ function putReading(reading) {
   if (!device) return false;
   const key = `${reading.metric}|${reading.channel || ''}`;
   const once = ruleOf(kindOf(reading.metric), device.kind) === 'spot';
-  if (isNewer(reading, device.series.get(key), once)) device.series.set(key, reading);
+  if (isNewer(reading, device.series.get(key), once)) {
+    device.series.set(key, reading);
+    store.changed.add(deviceKey(reading));
+  }
   return true;
+}
+
+/** Patients with their rules and beds, and which device is on whom. */
+export function putPatients(told, { bindings }) {
+  store.patients = new Map(told.patients.map((patient) => [patient.patient, patient]));
+  store.bindings = new Map(bindings.map((binding) => [deviceKey(binding), binding]));
+  store.beds = told.beds || [];
+  store.ruledWithoutPatient = told.ruled_without_patient || null;
+}
+
+/** The patient on whom a device is, or of an alert; `null` where it is nobody's. */
+export function patientOf(of) {
+  const key = of.patient === undefined ? store.bindings.get(deviceKey(of))?.patient : of.patient;
+  return store.patients.get(key) || null;
+}
+
+/** The bed of a device or alert; empty where nobody said. */
+export function bedOf(of) {
+  return patientOf(of)?.bed || store.bindings.get(deviceKey(of))?.bed || '';
+}
+
+/** Which rules look at what a device says. */
+export function ruledOf(of) {
+  const patient = patientOf(of);
+  return patient ? patient.ruled : store.ruledWithoutPatient;
+}
+
+/** Whether the person may do that. */
+export function may(action) {
+  return Boolean(store.user?.may?.includes(action));
 }
 
 export function putDevice(facts) {
