@@ -6,7 +6,7 @@ const BASE = '/api/v1';
 /** An answer that takes longer is none. */
 const TIMEOUT_MS = 15_000;
 /** A nurse who acknowledges waits no longer than this (nurse board, chapter 4). */
-const ACKNOWLEDGE_MS = 5_000;
+const ACT_MS = 5_000;
 
 /** What went wrong: the status and what the problem document says. */
 export class Failure extends Error {
@@ -48,14 +48,14 @@ export const logOut = () => call('DELETE', '/session');
 export const catalogue = () => call('GET', '/metrics-catalogue');
 export const sites = () => call('GET', '/sites');
 export const devices = () => call('GET', '/devices');
+export const patients = () => call('GET', '/patients');
 export const openAlerts = () => call('GET', '/alerts?state=open');
 
-export function acknowledge(id, reason, note) {
-  const path = `/alerts/${encodeURIComponent(id)}/acknowledge`;
-  return call('POST', path, { reason, note }, ACKNOWLEDGE_MS);
+/** What is over, of the last hours. */
+export function closedAlerts(fromMs) {
+  return call('GET', `/alerts?state=closed&from=${new Date(fromMs).toISOString()}`);
 }
 
-export const patients = () => call('GET', '/patients');
 export const bindings = () => call('GET', '/bindings');
 const ofPatient = (key) => `/patients/${encodeURIComponent(key)}`;
 export const patient = (key) => call('GET', ofPatient(key));
@@ -80,6 +80,16 @@ export function reassign({
 }, body) {
   return call('POST', `/readings/${outbox}/${lane}/${seq}/${index}/reassign`, body);
 }
+
+/** What a person does with an alert; `in-service` takes back `out-of-service`. */
+export function act(id, deed, body) {
+  const path = `/alerts/${encodeURIComponent(id)}/`;
+  if (deed === 'in-service') return call('DELETE', `${path}out-of-service`, null, ACT_MS);
+  return call('POST', path + deed, body, ACT_MS);
+}
+
+/** Says that it is still the person who logged in: `{ pin }` or `{ password }`. */
+export const confirm = (proof) => call('POST', '/session/confirm', proof);
 
 /** The address of the events, with the strips that are shown. */
 export function eventsAddress(strips) {

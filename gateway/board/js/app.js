@@ -7,7 +7,9 @@ import { h, put, set } from './dom.js';
 import { Drawer } from './drawer.js';
 import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
+import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
+import { Sound } from './sound.js';
 import {
   deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
   putSite, replaceAll, setCatalogue, store,
@@ -52,7 +54,10 @@ class Board {
       onFault: (error) => this.fault(error),
       onLoggedOut,
     });
+    this.sound = new Sound(() => this.drawAlerts());
     this.top = new TopBar({
+      sound: this.sound,
+      onFilter: () => this.refilter(),
       onLanguage: () => this.switchLanguage(),
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
     });
@@ -61,6 +66,8 @@ class Board {
       this.drawer.element);
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
+    /** Patients of alerts that nobody told us of: asked for once each. */
+    this.strangers = new Set();
     this.pending = false;
     /** Whether something else than readings changed since the last drawing. */
     this.allChanged = false;
@@ -86,6 +93,7 @@ class Board {
     this.open = false;
     this.events.close();
     this.drawer.leave();
+    this.sound.close();
     document.removeEventListener('keydown', this.onKey);
     document.body.removeAttribute('data-link');
     forgetAll();
@@ -98,9 +106,10 @@ class Board {
       api.patients(), api.bindings(),
     ]);
     if (!this.open) return;
-    putPatients(patients, bindings);
     if (metrics) setCatalogue(metrics.metrics);
-    replaceAll({ ...sites, ...devices, ...alerts });
+    replaceAll({
+      ...sites, ...devices, ...patients, ...bindings, ...alerts,
+    });
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
       this.late = late.length;
@@ -115,6 +124,7 @@ class Board {
       this.lostAt = null;
       this.late = null;
     }
+    if (this.events.knowledge() === 'known') this.alerts.sendQueue();
     this.draw();
   }
 
@@ -129,6 +139,7 @@ class Board {
       return;
     } else if (name === 'alert') {
       putAlert(data);
+      this.meet(data.patient);
       this.drawAlerts();
     } else if (name === 'device') putDevice(data);
     else if (name === 'site') putSite(data);
@@ -148,7 +159,7 @@ class Board {
       this.patientsChanged = false;
       try {
         const [patients, bindings] = await Promise.all([api.patients(), api.bindings()]);
-        if (this.open) putPatients(patients, bindings);
+        if (this.open) putPatients({ ...patients, ...bindings });
       } catch (failure) {
         this.events.resyncSoon();
       }
@@ -158,8 +169,16 @@ class Board {
     this.draw();
   }
 
+  /** Of tiles and of the drawer. */
   strips() {
     return [...this.tiles.strips(), ...this.drawer.strips()];
+  }
+
+  /** A patient whom the page does not know yet. */
+  meet(patient) {
+    if (!patient || store.patients.has(patient) || this.strangers.has(patient)) return;
+    this.strangers.add(patient);
+    this.events.resyncSoon();
   }
 
   takeBlock(block) {
@@ -208,6 +227,8 @@ class Board {
 
   drawAlerts() {
     if (!this.open) return;
+    const lost = this.events.state() === 'lost';
+    this.guarded(() => this.sound.update([...store.alerts.values()], lost));
     this.guarded(() => this.alerts.draw());
     this.guarded(() => this.top.draw(this.events));
     put(this.footer, t('footer'));
@@ -260,12 +281,17 @@ class Board {
     this.draw();
   }
 
+  /** Other townships are shown. */
+  refilter() {
+    this.alerts.release();
+    this.draw();
+  }
+
   key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
     if (event.key === 'Escape') {
-      if (this.alerts.escape() || this.drawer.escape()) return;
-      if (!this.top.help.hidden) this.top.toggleHelp();
+      if (!this.alerts.escape() && !this.drawer.escape()) this.top.escape();
       return;
     }
     if (typing) return;
@@ -274,6 +300,11 @@ class Board {
       j: () => this.alerts.step(1),
       k: () => this.alerts.step(-1),
       a: () => this.alerts.acknowledgeKey(),
+      s: () => this.alerts.deedKey('shelve'),
+      e: () => this.alerts.deedKey('escalate'),
+      f: () => this.top.townships.toggle(),
+      g: () => this.tiles.element.focus(),
+      m: () => this.sound.togglePause(),
       l: () => this.switchLanguage(),
       '?': () => this.top.toggleHelp(),
     };
@@ -287,6 +318,7 @@ class Board {
 
 function enter(user) {
   store.user = user;
+  loadFilter(user.name);
   new Board().start();
 }
 

@@ -4,7 +4,7 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { dateTime, shortTime, unitText, wordOf } from './format.js';
 import { t } from './i18n.js';
-import { GLYPHS, message } from './alert-row.js';
+import { GLYPHS, message } from './alert-words.js';
 import { deviceKey, store } from './store.js';
 import { hasStrip } from './tile.js';
 

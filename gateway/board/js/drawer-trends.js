@@ -24,7 +24,7 @@ export class Trends {
     this.note = h('p', { class: 'quiet' });
     this.body = h('div', { class: 'plots' });
     this.element = h('section', { class: 'trends' },
-      h('div', { class: 'section-head' }, this.heading, this.whole), this.note, this.body);
+      h('div', { class: 'part-head' }, this.heading, this.whole), this.note, this.body);
   }
 
   closer(zoom) {
@@ -131,7 +131,7 @@ function bandsOf(plot, whole) {
   if (plot !== 'glucose') return { bands: [], band: '' };
   const { fasting, meal, red, name, twoHours } = layout.glucoseBands(whole);
   return {
-    bands: [...red.map(([low, high]) => ({ low, high, zone: 'red' })),
+    bands: [...red.map(([low, high, zone]) => ({ low, high, zone })),
       { low: fasting[0], high: fasting[1], zone: 'aim' }],
     band: [t(twoHours ? 'trend.aim_glucose_pregnant' : 'trend.aim_glucose', {
       low: fasting[0], high: fasting[1], meal: meal.toFixed(1), two: twoHours || '',

@@ -211,6 +211,8 @@ export class Drawer {
         const line = new DeviceLine(device, this.onStrips, hasStrip(device));
         if (line.strip) {
           line.strip.canFreeze((strip) => this.freeze(strip));
+          const shown = this.tiles.stripOf(key);
+          if (shown) line.strip.takeOver(shown);
           others = true;
         }
         this.lines.set(key, line);

@@ -49,6 +49,12 @@ export function ageText(ms, t, coarse = false) {
   return t('age.d', { d: Math.floor(hours / 24) });
 }
 
+/** What is left of a time: `2:10`. */
+export function countdown(ms) {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
 /** The county's time zone: a board must not follow the zone its computer was set to. */
 const ZONE = 'Asia/Shanghai';
 const parts = new Intl.DateTimeFormat('en-GB', {

@@ -1,8 +1,8 @@
-// What the page knows: sites, devices, the newest reading of each series, open alerts, patients and
-// what is on them.
+// What the page knows: sites, devices, patients and what is on them, the newest reading of each
+// series, open alerts.
 //
-// Holds one entry per site, device, series and open alert, a bounded number of alerts that are over,
-// and so does not grow with time.
+// Holds one entry per site, device, patient, series and open alert, a bounded number of alerts that
+// are over, and so does not grow with time.
 
 import { isNewer } from './order.js';
 import { ruleOf } from './stale.js';
@@ -14,12 +14,12 @@ const empty = () => ({
   user: null,
   sites: new Map(),
   devices: new Map(),
+  patients: new Map(),
   alerts: new Map(),
   closed: new Map(),
   brokerUp: true,
   disk: { state: 'good' },
   sinks: new Map(),
-  patients: new Map(),
   bindings: new Map(),
   beds: [],
   ruledWithoutPatient: null,
@@ -44,11 +44,14 @@ export function kindOf(metric) {
 }
 
 /** Everything anew, keeping a reading or alert that is newer than the answer's. */
-export function replaceAll({ sites, devices, alerts, broker, disk, sinks }) {
+export function replaceAll({
+  sites, devices, alerts, broker, disk, sinks, ...people
+}) {
   store.brokerUp = broker?.up !== false;
   putDisk(disk);
   store.sinks = new Map((sinks || []).map((sink) => [sink.sink, sink]));
   store.sites = new Map(sites.map((site) => [site.site, site]));
+  putPatients(people);
   const before = store.devices;
   store.devices = new Map();
   for (const device of devices) {
@@ -80,11 +83,13 @@ function putReading(reading) {
 }
 
 /** Patients with their rules and beds, and which device is on whom. */
-export function putPatients(told, { bindings }) {
-  store.patients = new Map(told.patients.map((patient) => [patient.patient, patient]));
+export function putPatients({
+  patients = [], bindings = [], beds = [], ruled_without_patient: ruled = null,
+}) {
+  store.patients = new Map(patients.map((patient) => [patient.patient, patient]));
   store.bindings = new Map(bindings.map((binding) => [deviceKey(binding), binding]));
-  store.beds = told.beds || [];
-  store.ruledWithoutPatient = told.ruled_without_patient || null;
+  store.beds = beds;
+  store.ruledWithoutPatient = ruled;
 }
 
 /** The patient on whom a device is, or of an alert; `null` where it is nobody's. */

@@ -43,7 +43,7 @@ export class StripReview {
       class: 'paper review-paper', tabindex: '0', onscroll: () => this.draw(),
     }, this.length);
     this.element = h('section', { class: 'strip strip-review', hidden: true },
-      h('div', { class: 'section-head' }, this.heading, this.lead, this.choices.element,
+      h('div', { class: 'part-head' }, this.heading, this.lead, this.choices.element,
         this.ruler.button, this.print, this.close),
       this.ruler.element, h('div', { class: 'strip-head' }, this.scaleText, this.facts),
       this.scroller, this.measured, this.note);

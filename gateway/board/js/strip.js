@@ -66,6 +66,12 @@ export class Strip {
     set(this.freeze, 'hidden', null);
   }
 
+  /** Goes on with what another strip of the same device has. */
+  takeOver(other) {
+    if (other.metric !== this.metric) return;
+    Object.assign(this, { blocks: other.blocks, lags: other.lags, range: other.range });
+  }
+
   /** What the events are asked for. */
   wanted() {
     return `${this.device.site}:${this.device.device}:${this.metric}`;

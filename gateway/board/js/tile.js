@@ -5,7 +5,7 @@ import {
 } from './dom.js';
 import { wordOf } from './format.js';
 import { t } from './i18n.js';
-import { GLYPHS, message } from './alert-row.js';
+import { GLYPHS, message } from './alert-words.js';
 import { ageParts, ruleTags } from './beds.js';
 import { DeviceLine } from './device-line.js';
 import { tileAlert } from './order.js';

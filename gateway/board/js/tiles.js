@@ -5,6 +5,7 @@ import { arrange, h, put, set } from './dom.js';
 import { shortTime } from './format.js';
 import { t } from './i18n.js';
 import { compareNames, placesOf } from './beds.js';
+import { isShown } from './filter.js';
 import { deviceKey, store } from './store.js';
 import { Tile, hasStrip } from './tile.js';
 
@@ -28,7 +29,7 @@ export class Tiles {
     this.heading = h('h2', { id: 'tiles-heading' });
     this.body = h('div', { class: 'sites' });
     this.empty = h('p', { class: 'empty' });
-    this.element = h('section', { class: 'grid', 'aria-labelledby': 'tiles-heading' },
+    this.element = h('section', { class: 'grid', tabindex: '-1', 'aria-labelledby': 'tiles-heading' },
       this.heading, this.body, this.empty);
   }
 
@@ -97,12 +98,13 @@ export class Tiles {
       patients: [...store.patients.values()],
       bindings: [...store.bindings.values()],
       beds: store.beds,
-    });
+    }).filter(isShown);
     const knowledge = this.knowledge();
     put(this.heading, this.headingText(knowledge));
     put(this.empty, this.places.length ? '' : t(`tiles.none.${knowledge}`));
+    const sites = [...store.sites.values()].filter(isShown);
     const clinics = [...new Set([
-      ...[...store.sites.values()].map((site) => site.clinic || site.site),
+      ...sites.map((site) => site.clinic || site.site),
       ...this.places.map((place) => place.clinic),
     ])].sort(compareNames);
     arrange(this.body, clinics.map((name) => this.clinic(name)));

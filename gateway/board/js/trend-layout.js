@@ -96,7 +96,7 @@ export function glucoseBands(patient) {
   const [fasting, meal] = pregnant ? [[3.9, 5.3], 7.8] : [[3.9, 7.0], 10.0];
   return {
     name: pregnant ? 'pregnant' : 'general', fasting, meal, twoHours: pregnant ? 6.7 : null,
-    red: [[0, 3.0], [3.0, 3.9], [16.7, 30]],
+    red: [[0, 3.0, 'deep'], [3.0, 3.9, 'red'], [16.7, 30, 'red']],
   };
 }
 

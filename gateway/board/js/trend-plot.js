@@ -12,6 +12,8 @@ const HEIGHT_PX = 132;
 const FOOT_PX = 34;
 const HOUR_MS = 3_600_000;
 const MARK_PX = 4;
+/** Nearer than this hollow points would look like a line. */
+const HOLLOW_APART_PX = 7;
 
 export class Plot {
   /** `onZoom(from, to)`: this stretch is to be shown closer; both `null`: the whole again. */
@@ -115,7 +117,7 @@ export class Plot {
   bands(context) {
     for (const { low, high, zone } of this.data.bands) {
       const top = this.y(high).y;
-      context.fillStyle = this.colour(zone === 'red' ? '--zone' : '--band');
+      context.fillStyle = this.colour({ red: '--zone', deep: '--zone-deep' }[zone] || '--band');
       context.fillRect(0, top, this.width, this.y(low).y - top);
     }
     context.setLineDash([5, 4]);
@@ -145,9 +147,13 @@ export class Plot {
       context.beginPath();
       for (const point of run) context.lineTo(this.x(point.at), this.y(point.value).y);
       context.stroke();
+      let lastX = -Infinity;
       for (const point of run) {
-        if (point.hollow) this.shape(context, 'circle', point, true, 2.5);
-        else if (run.length === 1) this.shape(context, 'circle', point, false, 2);
+        if (point.hollow && this.x(point.at) - lastX >= HOLLOW_APART_PX) {
+          this.shape(context, 'circle', point, true, 2.5);
+          lastX = this.x(point.at);
+        }
+        if (run.length === 1 && !point.hollow) this.shape(context, 'circle', point, false, 2);
         if (this.y(point.max).out > 0) this.beyond(context, point, 1);
         if (this.y(point.min).out < 0) this.beyond(context, point, -1);
       }
