@@ -21,7 +21,7 @@ export class Results {
     this.list = h('ol', { class: 'results' });
     this.undoText = h('span');
     this.undoButton = h('button', { onclick: () => this.undo() });
-    this.undoBar = h('p', { class: 'undo', role: 'status', hidden: true },
+    this.undoBar = h('p', { class: 'result-undo', role: 'status', hidden: true },
       this.undoText, this.undoButton);
     this.element = h('section', { class: 'drawer-results' },
       this.heading, this.undoBar, this.list);

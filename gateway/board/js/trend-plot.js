@@ -51,6 +51,8 @@ export class Plot {
     if (this.at >= this.items.length) this.at = -1;
     put(this.name, data.name);
     put(this.band, data.band);
+    set(this.element, 'data-points', this.items.length);
+    set(this.element, 'data-hollow', this.items.filter((item) => item.hollow).length);
     this.said();
     this.drawn = '';
     this.draw();

@@ -1,6 +1,7 @@
 //! Trends: what is told of a day; which rules somebody has; boards hear of changes.
 
 use super::*;
+use model::time::WallTime;
 
 const MINUTE_MS: i64 = 60_000;
 
