@@ -5,7 +5,7 @@
 //! - [`about`]: what is known of a person
 //! - [`binding`]: which device is on whom
 //! - [`limit`], [`entry`]: limits of one patient; what nurses enter
-//! - [`profile`]: a patient as the rules see one
+//! - [`profile`], [`ruled`]: a patient as the rules see one; which rules those are
 //! - [`tray`]: results that wait for a patient, and moving one
 //! - [`followup`]: who is to be referred
 //!
@@ -20,6 +20,7 @@ pub(crate) mod entry;
 pub(crate) mod followup;
 pub(crate) mod limit;
 pub(crate) mod profile;
+mod ruled;
 pub(crate) mod tray;
 pub(crate) mod ward;
 
@@ -31,6 +32,7 @@ use crate::{
 };
 use about::{About, Pregnancy, merged};
 use model::time::WallTime;
+use rules::{population::Profile, rule::RuleSet};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -48,6 +50,8 @@ const BED_LEN_MAX: usize = 32;
 const DIGITS_MAX: usize = 8;
 /// Patients in one answer: a county has some thousands in its programmes.
 const PATIENTS_MAX: u32 = 5000;
+/// A bed keeps its place on boards for so long after its last patient left.
+const BED_KNOWN_MS: i64 = 30 * 24 * 3_600_000;
 /// How far a clock of whoever asks may be ahead.
 const AHEAD_MS: i64 = 2000;
 /// How far back somebody may say that something was.
@@ -188,23 +192,54 @@ pub(crate) fn known(connection: &Connection, key: &str) -> rusqlite::Result<Opti
         .optional()
 }
 
-/// Patients by clinic and bed, names masked.
+/// Patients by clinic and bed, names masked; of those who have a bed or a device which rules they
+/// have, and all beds that are known.
 pub(crate) fn list(
     connection: &Connection,
+    rules: &RuleSet,
     filter: &PatientFilter,
     now: WallTime,
 ) -> rusqlite::Result<Value> {
-    let patients: Vec<Value> = connection
+    let found: Vec<Patient> = connection
         .prepare_cached(&format!(
             "{PATIENTS} WHERE (?1 IS NULL OR clinic = ?1) AND (?2 OR discharged_ms IS NULL)
              AND (?3 IS NULL OR clinic IN (SELECT value FROM json_each(?3)))
              ORDER BY clinic, about ->> 'bed', patient LIMIT {PATIENTS_MAX}"
         ))?
-        .query_map(params![filter.clinic, filter.all, filter.scope.stored()], |row| {
-            Ok(Patient::of_row(row)?.told(now))
-        })?
+        .query_map(params![filter.clinic, filter.all, filter.scope.stored()], Patient::of_row)?
         .collect::<Result<_, _>>()?;
-    Ok(json!({"patients": patients}))
+    let mut patients = Vec::new();
+    for patient in found {
+        let mut told = patient.told(now);
+        let is_here = patient.about.bed.is_some()
+            || !binding::open_of_patient(connection, &patient.key)?.is_empty();
+        if let Some(fields) = told.as_object_mut().filter(|_| is_here) {
+            let profile = profile::profile(connection, &patient, now)?;
+            fields.insert("ruled".to_owned(), ruled::ruled(rules, &profile, now));
+        }
+        patients.push(told);
+    }
+    Ok(json!({"patients": patients, "beds": beds(connection, filter, now)?,
+        "ruled_without_patient": ruled::ruled(rules, &Profile::default(), now)}))
+}
+
+/// Beds of patients who are there or were of late, and where devices stand.
+fn beds(
+    connection: &Connection,
+    filter: &PatientFilter,
+    now: WallTime,
+) -> rusqlite::Result<Vec<Value>> {
+    connection
+        .prepare_cached(
+            "SELECT DISTINCT clinic, about ->> 'bed' AS bed FROM patient WHERE bed IS NOT NULL
+             AND (discharged_ms IS NULL OR discharged_ms > ?1) AND (?2 IS NULL OR clinic = ?2)
+             AND (?3 IS NULL OR clinic IN (SELECT value FROM json_each(?3))) ORDER BY clinic, bed",
+        )?
+        .query_map(
+            params![now.unix_ms() - BED_KNOWN_MS, filter.clinic, filter.scope.stored()],
+            |row| Ok(json!({"clinic": row.get::<_, String>(0)?, "bed": row.get::<_, String>(1)?})),
+        )?
+        .collect()
 }
 
 /// The patients of a clinic who are there.
@@ -221,12 +256,17 @@ fn of_clinic(connection: &Connection, clinic: &str) -> rusqlite::Result<Vec<Pati
 /// One patient with what is on it, its limits and the newest entries; the name masked.
 pub(crate) fn one(
     connection: &Connection,
+    rules: &RuleSet,
     scope: &Scope,
     key: &str,
     now: WallTime,
 ) -> Result<Value, Refused> {
-    let mut told = find_own(connection, scope, key)?.told(now);
+    let patient = find_own(connection, scope, key)?;
+    let mut told = patient.told(now);
+    let profile = profile::profile(connection, &patient, now)?;
     let more = [
+        ("ruled", ruled::ruled(rules, &profile, now)),
+        ("limits_in_force", ruled::limits(rules, &profile, now)),
         ("bindings", json!(binding::of_patient(connection, key)?)),
         ("limits", json!(limit::limits(connection, key, now)?)),
         ("entries", json!(entry::entries(connection, key)?)),

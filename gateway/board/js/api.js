@@ -66,6 +66,31 @@ export function closedAlerts(fromMs) {
   return call('GET', `/alerts?state=closed&from=${new Date(fromMs).toISOString()}`);
 }
 
+export const bindings = () => call('GET', '/bindings');
+const ofPatient = (key) => `/patients/${encodeURIComponent(key)}`;
+export const patient = (key) => call('GET', ofPatient(key));
+export const unmask = (key) => call('POST', `${ofPatient(key)}/unmask`, {});
+export const setLimit = (key, limit) => call('POST', `${ofPatient(key)}/limits`, limit);
+export const endLimit = (key, id) => call('DELETE', `${ofPatient(key)}/limits/${id}`);
+export const enter = (key, entry) => call('POST', `${ofPatient(key)}/entries`, entry);
+
+function asked(query) {
+  const set = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
+  return set.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+}
+
+/** Trends of `{patient}` or `{site, device}`. */
+export const trends = (query) => call('GET', `/trends?${asked(query)}`);
+export const waveforms = (query) => call('GET', `/waveforms?${asked(query)}`);
+export const alertsSince = (query) => call('GET', `/alerts?${asked(query)}`);
+
+/** Moves a result, named by where its first reading is. */
+export function reassign({
+  outbox, lane, seq, index,
+}, body) {
+  return call('POST', `/readings/${outbox}/${lane}/${seq}/${index}/reassign`, body);
+}
+
 /** What a person does with an alert; `in-service` takes back `out-of-service`. */
 export function act(id, deed, body) {
   const path = `/alerts/${encodeURIComponent(id)}/`;

@@ -4,6 +4,7 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { AlertList } from './alerts.js';
 import { h, put, set } from './dom.js';
+import { Drawer } from './drawer.js';
 import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { loadFilter } from './filter.js';
@@ -12,8 +13,8 @@ import { Office } from './office.js';
 import { Pages } from './pages.js';
 import { Sound } from './sound.js';
 import {
-  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putReadings, putSink, putSite,
-  replaceAll, setCatalogue, store,
+  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
+  putSite, replaceAll, setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
@@ -46,6 +47,14 @@ class Board {
       isLost,
       onStrips: () => this.reopen(),
       onFault: (error) => this.fault(error),
+      onOpen: (key) => this.drawer.go(key),
+    });
+    this.drawer = new Drawer({
+      tiles: this.tiles,
+      isLost,
+      onStrips: () => this.reopen(),
+      onFault: (error) => this.fault(error),
+      onLoggedOut,
     });
     this.sound = new Sound(() => this.drawAlerts());
     this.top = new TopBar({
@@ -55,13 +64,17 @@ class Board {
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
     });
     this.footer = h('footer');
-    this.main = h('main', {}, this.alerts.element, this.tiles.element);
+    this.main = h('main', {}, this.alerts.element, this.tiles.element,
+      this.drawer.element);
     this.pages = new Pages({ user: store.user, onTurn: () => this.turn(), onLoggedOut });
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
     /** Patients of alerts that nobody told us of: asked for once each. */
     this.strangers = new Set();
     this.pending = false;
+    /** Whether something else than readings changed since the last drawing. */
+    this.allChanged = false;
+    this.fetching = false;
     this.lostAt = null;
     this.late = null;
     this.faultAt = null;
@@ -90,6 +103,7 @@ class Board {
     this.open = false;
     this.events.close();
     this.pages.stop();
+    this.drawer.leave();
     this.sound.close();
     document.removeEventListener('keydown', this.onKey);
     document.body.removeAttribute('data-link');
@@ -98,14 +112,14 @@ class Board {
   }
 
   async fetchAll() {
-    const [metrics, sites, devices, patients, alerts] = await Promise.all([
-      store.catalogue.size ? null : api.catalogue(), api.sites(), api.devices(), api.patients(),
-      api.openAlerts(),
+    const [metrics, sites, devices, alerts, patients, bindings] = await Promise.all([
+      store.catalogue.size ? null : api.catalogue(), api.sites(), api.devices(), api.openAlerts(),
+      api.patients(), api.bindings(),
     ]);
     if (!this.open) return;
     if (metrics) setCatalogue(metrics.metrics);
     replaceAll({
-      ...sites, ...devices, ...patients, ...alerts,
+      ...sites, ...devices, ...patients, ...bindings, ...alerts,
     });
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
@@ -129,6 +143,8 @@ class Board {
     if (!this.open) return;
     if (name === 'reading') {
       if (putReadings(data.readings).length) this.events.resyncSoon();
+      this.drawSoon(false);
+      return;
     } else if (name === 'waveform') {
       for (const block of data.blocks) this.takeBlock({ site: data.site, ...block });
       return;
@@ -141,7 +157,32 @@ class Board {
     else if (name === 'broker') putBroker(data);
     else if (name === 'disk') putDisk(data);
     else if (name === 'sink') putSink(data);
+    else if (name === 'patients') this.fetchPatients();
     this.drawSoon();
+  }
+
+  /** Somebody changed patients or bindings: fetched at once, and again where that was too early. */
+  async fetchPatients() {
+    this.patientsChanged = true;
+    if (this.fetching) return;
+    this.fetching = true;
+    while (this.open && this.patientsChanged) {
+      this.patientsChanged = false;
+      try {
+        const [patients, bindings] = await Promise.all([api.patients(), api.bindings()]);
+        if (this.open) putPatients({ ...patients, ...bindings });
+      } catch (failure) {
+        this.events.resyncSoon();
+      }
+    }
+    this.fetching = false;
+    this.drawer.refresh();
+    this.draw();
+  }
+
+  /** Of tiles and of the drawer. */
+  strips() {
+    return [...this.tiles.strips(), ...this.drawer.strips()];
   }
 
   /** A patient whom the page does not know yet. */
@@ -152,14 +193,16 @@ class Board {
   }
 
   takeBlock(block) {
-    const tile = this.tiles.tiles.get(deviceKey(block));
-    if (tile?.strip) tile.strip.take(block);
+    const key = deviceKey(block);
+    for (const strip of this.strips()) if (deviceKey(strip.device) === key) strip.take(block);
   }
 
   /** Other strips are shown: the stream is asked for their leads. */
   reopen() {
     clock.after(0, () => {
-      if (this.open) this.events.open(this.tiles.strips().map((strip) => strip.wanted()));
+      const wanted = [...new Set(this.strips().map((strip) => strip.wanted()))].sort();
+      // Opening it anew fetches everything: not for what it sends already.
+      if (this.open && wanted.join() !== this.events.strips.join()) this.events.open(wanted);
     });
   }
 
@@ -178,7 +221,18 @@ class Board {
 
   draw() {
     if (!this.open) return;
+    store.changed.clear();
     this.guarded(() => this.tiles.draw());
+    this.guarded(() => this.drawer.draw());
+    this.drawAlerts();
+  }
+
+  /** Draws what rests on readings that changed. */
+  drawChanged() {
+    const changed = new Set(store.changed);
+    store.changed.clear();
+    this.guarded(() => this.tiles.draw(changed));
+    this.guarded(() => this.drawer.draw(changed));
     this.drawAlerts();
   }
 
@@ -201,12 +255,15 @@ class Board {
     }
   }
 
-  drawSoon() {
+  drawSoon(all = true) {
+    this.allChanged = this.allChanged || all;
     if (this.pending) return;
     this.pending = true;
     clock.after(DRAW_MS, () => {
       this.pending = false;
-      this.draw();
+      const draw = this.allChanged ? () => this.draw() : () => this.drawChanged();
+      this.allChanged = false;
+      if (this.open) draw();
     });
   }
 
@@ -226,7 +283,7 @@ class Board {
   sweep() {
     if (!this.open) return;
     clock.frame(() => this.sweep());
-    for (const strip of this.tiles.strips()) this.guarded(() => strip.draw());
+    for (const strip of this.strips()) this.guarded(() => strip.draw());
   }
 
   /** The beds, from wherever. */
@@ -237,6 +294,7 @@ class Board {
 
   switchLanguage() {
     nextLanguage();
+    this.drawer.refresh();
     this.draw();
     this.pages.draw();
   }
@@ -252,7 +310,7 @@ class Board {
     const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
     if (event.key === 'Escape') {
       if (this.pages.isOpen()) this.home();
-      else if (!this.alerts.escape()) this.top.escape();
+      else if (!this.alerts.escape() && !this.drawer.escape()) this.top.escape();
       return;
     }
     const key = event.key.toLowerCase();

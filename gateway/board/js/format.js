@@ -62,9 +62,18 @@ const parts = new Intl.DateTimeFormat('en-GB', {
   minute: '2-digit', second: '2-digit', hourCycle: 'h23',
 });
 
+/** Asking for a zone is slow, and a board prints the same minutes again and again. */
+const KNOWN_MAX = 1000;
+const known = new Map();
+
 function fields(ms) {
+  const second = Math.floor(ms / 1000);
+  const before = known.get(second);
+  if (before) return before;
   const found = {};
   for (const part of parts.formatToParts(new Date(ms))) found[part.type] = part.value;
+  if (known.size >= KNOWN_MAX) known.clear();
+  known.set(second, found);
   return found;
 }
 

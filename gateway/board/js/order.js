@@ -63,11 +63,6 @@ export function seriesOf(series, alert) {
   return own.find((reading) => (reading.canonical_value ?? reading.value) === alert.value);
 }
 
-/** The fixed place of a tile. */
-export function compareDevices(a, b) {
-  return compareText(a.site, b.site) || compareText(a.device, b.device);
-}
-
 /** Whether a device only carries others, which are named after it: a pump station, a meter's cable. */
 export function isStation(device, devices) {
   return devices.some((other) => other.site === device.site && other.kind === device.kind

@@ -27,6 +27,12 @@ const JS = [
   [/\bimport\b[^;]*\b(?:assert|with)\s*\{/, 91, 'import with attributes'],
   [/\/[gimsuy]*[dv][gimsuy]*(?=[;,.)])/, 90, 'flags d and v of an expression'],
 ];
+/** The time and every timer come from one place, which the tests take into their hand. */
+const CLOCK = 'js/clock.js';
+const TIME = [
+  [/\bDate\.now\b|\bnew Date\(\s*\)|\bperformance\.now\b/, 'the time'],
+  [/(?<![\w.])(?:window\.)?(?:setTimeout|setInterval|requestAnimationFrame|requestIdleCallback)\(/, 'a timer'],
+];
 const CSS = [
   [/:(?:is|where)\(/, 88, ':is(), :where()'],
   [/:not\([^)]*,/, 88, ':not() of a list'],
@@ -51,17 +57,20 @@ const CHINESE = /[\u3400-\u9fff]/;
 
 /** Faults of a file: what Chromium 86 does not know, and words that belong into the texts. */
 export function lint(name, source) {
-  if (name.endsWith('.js')) return lintScript(source);
+  if (name.endsWith('.js')) return lintScript(name, source);
   const [list, code] = name.endsWith('.css')
     ? [CSS, source.replace(/\/\*[^]*?\*\//g, '')] : [HTML, source];
   return found(list, code);
 }
 
-function lintScript(source) {
+function lintScript(name, source) {
   const { code, strings } = parts(source);
   const faults = found(JS.filter(([, , , where]) => where !== 'top'), code);
   const top = code.split('\n').filter((line) => /^\S/.test(line)).join('\n');
   faults.push(...found(JS.filter(([, , , where]) => where === 'top'), top.replace(/async[^\n]*/g, '')));
+  for (const [pattern, what] of name === CLOCK ? [] : TIME) {
+    if (pattern.test(code)) faults.push(`${what} is not from ${CLOCK}`);
+  }
   for (const text of strings) {
     if (CHINESE.test(text)) faults.push(`text in code: ${text}`);
   }

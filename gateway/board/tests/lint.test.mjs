@@ -30,7 +30,7 @@ test('the lint sees what it is for, and nothing in comments and texts', () => {
       'const a = list.at(-1);', 'const a = await fetch(1);', 'class A { static { } }',
       'Object.hasOwn(a, 1);', 'structuredClone(a);', 'crypto.randomUUID();',
       'AbortSignal.timeout(5);', "throw new Error('x', { cause: e });", "put(a, 'Log in');",
-      "const a = '高';", 'list.toSorted();', 'const a = `${list.at(1)}`;', 'text.match(/a/gd);',
+      "const a = '高';", 'Date.now();', 'const a = new Date();', 'setTimeout(a, 5);', 'list.toSorted();', 'const a = `${list.at(1)}`;', 'text.match(/a/gd);',
     ],
     'a.css': [
       '.a:is(.b) {}', '.a:has(b) {}', '.a { aspect-ratio: 1; }', '.a { inset: 0; }', '@layer a;',

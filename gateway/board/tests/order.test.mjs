@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  cellsOf, compareAlerts, compareDevices, heldOrder, isNewer, isStation,
+  cellsOf, compareAlerts, heldOrder, isNewer, isStation,
   isUnacknowledged, sectionOf, seriesOf, tileAlert,
 } from '../js/order.js';
 
@@ -58,11 +58,6 @@ test('an alert in a state of a later county is listed last and asks for nothing'
 
 test('while held nothing moves and new rows go last', () => {
   assert.deepEqual(heldOrder(['b', 'c'], ['a', 'b', 'c']), ['b', 'c', 'a']);
-});
-
-test('tiles stand by site and device', () => {
-  const devices = [['b', '1'], ['a', '2'], ['a', '1']].map(([site, device]) => ({ site, device }));
-  assert.deepEqual(devices.sort(compareDevices).map((d) => d.site + d.device), ['a1', 'a2', 'b1']);
 });
 
 test('a station carries devices that are named after it', () => {

@@ -64,10 +64,17 @@ export class County {
     this.alerts = new Map();
     this.patients = [];
     this.bindings = [];
-    // What pages ask for, by its path; what is done, by method and path; what somebody may do.
+    this.beds = [];
+    this.ruled = make.RULED;
+    /** Of whoever is asked for. */
+    this.series = [];
+    this.results = [];
+    this.blocks = [];
+    this.limits = [];
+    this.entries = [];
+    // What pages ask for, by its path; what is done, by method and path.
     this.more = {};
     this.took = {};
-    this.powers = ['see_sites', 'see_alerts', 'act_on_alerts'];
   }
 
   /** A session of somebody; the secret goes into the cookie. */
@@ -149,7 +156,10 @@ export class County {
 
   user(name) {
     return {
-      name, role: this.people[name], clinics: null, may: this.powers,
+      name,
+      role: this.people[name],
+      clinics: null,
+      may: make.MAY[this.people[name]],
     };
   }
 
@@ -168,11 +178,14 @@ export class County {
         flood: this.flood,
         offers: [],
       }),
-      '/patients': () => ({ patients: this.patients }),
+      '/patients': () => ({
+        patients: this.patients, beds: this.beds, ruled_without_patient: this.ruled,
+      }),
       '/bindings': () => ({ bindings: this.bindings }),
       '/duty': () => ({ plans: this.duty }),
       '/readings': () => ({ readings: [], next_cursor: null }),
-      '/waveforms': () => ({ blocks: [], next_cursor: null }),
+      '/waveforms': () => ({ blocks: this.blocks, next_cursor: null }),
+      '/trends': () => this.trend(new URLSearchParams(asked)),
       ...this.more,
     };
     if (method === 'GET' && lists[plain]) return [200, lists[plain]()];
@@ -181,11 +194,55 @@ export class County {
       this.sessions.delete(secret);
       return [204, null];
     }
+    if (plain.startsWith('/patients/') && method === 'GET') return this.whole(plain.split('/')[2]);
+    if (plain.endsWith('/reassign')) return this.reassign(plain.split('/'), body, user);
     const [, id, deed] = /^\/alerts\/([0-9a-f]+)\/?(.*)$/.exec(plain) ?? [];
     const alert = this.alerts.get(id);
     if (!alert) return problem(404, 'There is none');
     if (method === 'GET') return [200, alert];
     return this.act(alert, `${method === 'DELETE' ? 'no-' : ''}${deed}`, body, user);
+  }
+
+  trend(asked) {
+    return {
+      from: asked.get('from'),
+      to: asked.get('to'),
+      step_s: Number(asked.get('step')),
+      series: this.series,
+      results: this.results,
+    };
+  }
+
+  whole(key) {
+    const patient = this.patients.find((one) => one.patient === key);
+    if (!patient) return problem(404, 'There is none');
+    return [200, {
+      ...patient,
+      bindings: this.bindings.filter((one) => one.patient === key),
+      limits: this.limits,
+      limits_in_force: make.LIMITS,
+      entries: this.entries,
+    }];
+  }
+
+  /** A result is somebody else's from now on. */
+  reassign([, , outbox, lane, seq, index], { patient, from, reason }, by) {
+    const isIt = (one) => [one.outbox, one.lane, one.seq, one.index].join()
+      === [outbox, lane, seq, index].join();
+    const result = this.results.find(({ readings }) => readings.some(isIt));
+    if (!result) return problem(404, 'There is none');
+    result.readings = result.readings.map((one) => ({ ...one, patient }));
+    result.moves = [...result.moves, {
+      from, to: patient, by, at: make.at(this.ms), reason,
+    }];
+    this.say('patients', {});
+    return [200, result];
+  }
+
+  /** A device is put on a patient. */
+  bind(of, patient, bed = null) {
+    this.bindings = [...this.bindings, make.binding(of, patient, bed, this.bindings.length + 1, this.ms)];
+    this.say('patients', {});
   }
 
   /** What persons do with an alert, as the real county does it, in short. */

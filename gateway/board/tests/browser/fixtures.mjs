@@ -3,15 +3,42 @@
 export const HEPING = { site: 'heping-01', clinic: '和平镇卫生院' };
 export const DONGFENG = { site: 'dongfeng-01', clinic: '东风乡卫生院' };
 
+/** What roles do, as far as the board asks. */
+export const MAY = {
+  nurse: ['see_sites', 'see_readings', 'see_alerts', 'act_on_alerts', 'see_names', 'write_patients',
+    'reassign_readings', 'set_limits', 'preview_rules', 'read_ledger'],
+  doctor: ['see_sites', 'see_readings', 'see_alerts', 'act_on_alerts', 'see_names', 'write_patients',
+    'reassign_readings', 'set_limits', 'preview_rules', 'change_duty', 'edit_rules', 'approve_rules',
+    'read_ledger'],
+  kiosk: ['see_sites', 'see_readings', 'see_alerts', 'read_ledger'],
+  system_admin: ['see_sites', 'see_service_alerts', 'see_people', 'add_people', 'read_ledger'],
+  security_admin: ['see_sites', 'see_service_alerts', 'see_people', 'manage_people'],
+  audit_admin: ['see_service_alerts', 'read_audit'],
+};
+
+/** Rules of an adult. */
+export const RULED = {
+  version: '7', populations: ['adult'], classes: ['glucose', 'hr', 'nibp_dia', 'nibp_sys', 'rr', 'spo2', 'temp'],
+};
+
+export const LIMITS = [
+  ['HR-AD-LL', 'hr', '<', '40', 'high'], ['HR-AD-H', 'hr', '>', '120', 'medium'],
+  ['SPO2-AD-LL', 'spo2', '<', '85', 'high'],
+].map(([rule, name, op, value, priority]) => ({
+  rule, class: name, op, value, priority,
+}));
+
 const METRICS = [
   ['hr', '心率', 'Heart rate', 'hr', 'stream', 0, '/min'],
   ['spo2', '血氧饱和度', 'Oxygen saturation', 'spo2', 'stream', 0, '%'],
   ['rr', '呼吸频率', 'Respiratory rate', 'rr', 'stream', 0, '/min'],
-  ['nibp_sys', '收缩压', 'Systolic pressure', 'nibp', 'spot', 0, 'mm[Hg]'],
-  ['nibp_dia', '舒张压', 'Diastolic pressure', 'nibp', 'spot', 0, 'mm[Hg]'],
-  ['nibp_mean', '平均压', 'Mean pressure', 'nibp', 'spot', 0, 'mm[Hg]'],
+  ['nibp_sys', '收缩压', 'Systolic pressure', 'nibp_sys', 'spot', 0, 'mm[Hg]'],
+  ['nibp_dia', '舒张压', 'Diastolic pressure', 'nibp_dia', 'spot', 0, 'mm[Hg]'],
+  ['nibp_mean', '平均压', 'Mean pressure', 'nibp_mean', 'spot', 0, 'mm[Hg]'],
+  ['nibp', '无创血压', 'NIBP', 'nibp', 'spot', null, null],
   ['temp', '体温', 'Temperature', 'temp', 'spot', 1, 'Cel'],
   ['glucose', '血糖', 'Blood glucose', 'glucose', 'spot', 1, 'mmol/L'],
+  ['weight', '体重', 'Body weight', 'weight', 'spot', 1, 'kg'],
   ['ecg_wave_ii', '心电 II', 'ECG II', 'ecg_wave', 'wave', null, 'mV'],
   ['ecg_wave_i', '心电 I', 'ECG I', 'ecg_wave', 'wave', null, 'mV'],
 ];
@@ -204,6 +231,26 @@ export function patient(key, name, bed, clinic, fields = {}) {
     version: 1,
     changed_by: 'li',
     changed_at: '2026-11-25T00:00:00Z',
+    ruled: RULED,
     ...fields,
+  };
+}
+
+export function binding(of, patient, bed, id, nowMs) {
+  return {
+    id,
+    site: of.site,
+    device: of.device,
+    patient,
+    bed,
+    from: at(nowMs),
+    until: null,
+    version: id,
+    made_by: 'li',
+    made_at: at(nowMs),
+    reason: 'put on',
+    ended_by: null,
+    ended_at: null,
+    ended_reason: null,
   };
 }

@@ -7,23 +7,10 @@ export const RULES = JSON.parse(readFileSync(
   new URL('../../../../configs/rules/default.json', import.meta.url), 'utf8',
 ));
 const HOUR_MS = 3_600_000;
-const NURSE = [
-  'see_sites', 'see_readings', 'see_alerts', 'act_on_alerts', 'see_names', 'write_patients',
-  'reassign_readings', 'set_limits', 'preview_rules', 'read_ledger',
-];
-export const POWERS = {
-  nurse: NURSE,
-  doctor: [...NURSE, 'change_duty', 'edit_rules', 'approve_rules'],
-  kiosk: ['see_sites', 'see_readings', 'see_alerts', 'read_ledger'],
-  security_admin: ['see_sites', 'see_service_alerts', 'see_people', 'manage_people'],
-  system_admin: ['see_sites', 'see_service_alerts', 'see_people', 'add_people', 'read_ledger'],
-  audit_admin: ['see_service_alerts', 'read_audit'],
-};
 
 /** Puts a morning's work into a scripted county, for somebody of that role. */
 export function morning(county, role = 'nurse') {
   county.people = { li: role, wang: 'nurse' };
-  county.powers = POWERS[role];
   const at = (hours) => make.at(county.ms - hours * HOUR_MS);
   const [first, second] = [
     make.patient('p1'.padEnd(32, '0'), '张*', '1', make.HEPING.clinic, { groups: ['elderly'] }),

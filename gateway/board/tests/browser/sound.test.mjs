@@ -84,7 +84,8 @@ test('8. sound pattern: ten pulses, three, one or two; repeated; silent when ack
       assert.ok(Math.abs(at - times[index] - every) <= slack, `${priority}: ${times}`);
     });
   }
-  // A low one says so once, and puts nothing off.
+  // A phone shakes with them.
+  assert.ok((await page.run(() => window.__test.shaken)).length >= 8);
   const other = await withSound({ user: 'wang' });
   const [alert] = [...county.alerts.values()].filter(({ priority }) => priority === 'high');
   await page.pass(10_000);

@@ -5,6 +5,8 @@ use crate::patients::ward::ward;
 use ::rules::binding::{BindingList, PatientKey, Subject};
 use model::time::DeviceTime;
 
+mod trends;
+
 const CLINIC: &str = "和平镇卫生院";
 /// Made up, and in no answer but that of unmasking.
 const NAME: &str = "测试甲乙";
@@ -673,6 +675,14 @@ async fn who_has_other_clinics_sees_nothing_of_these() {
         (Method::POST, format!("/patients/{patient}/unmask"), json!({})),
         (Method::GET, format!("/patients/{patient}/limits"), json!({})),
         (Method::GET, format!("/patients/{patient}/entries"), json!({})),
+        (
+            Method::GET,
+            format!(
+                "/trends?patient={patient}&from={}",
+                clock::rfc3339(clock::now().unix_ms() - 1)
+            ),
+            json!({}),
+        ),
         (Method::DELETE, format!("/bindings/{binding}"), json!({"reason": "x"})),
         (Method::POST, place, json!({"patient": patient, "reason": "x"})),
         (
