@@ -13,6 +13,13 @@ import { missingLines } from './missing.js';
 
 const BATTERY = ['batt_pct', 'batt_min', 'batt_state', 'power'];
 
+/** `9 d 4 h`: of days the hours count too. */
+function held(seconds) {
+  const hours = Math.floor(seconds / 3600);
+  if (hours < 48) return ageText(seconds * 1000, t);
+  return t('devices.days', { d: Math.floor(hours / 24), h: hours % 24 });
+}
+
 export class DevicesPage extends Page {
   static get key() {
     return 'devices';
@@ -44,13 +51,13 @@ export class DevicesPage extends Page {
     const devices = answer.devices.filter((device) => device.site === site.site);
     const missing = missingLines(answer.outboxes.filter((lane) => lane.site === site.site), t);
     const aside = answer.aside.filter((one) => one.site === site.site).length;
-    return h('section', { class: 'card', 'data-site': site.site, 'data-online': site.online },
+    return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': site.online },
       h('h3', {}, `${site.clinic || site.site} `, h('span', { class: 'quiet' }, site.site)),
       h('ul', { class: 'facts' }, ...this.facts(site).map((text) => h('li', {}, text))),
       this.missing(missing, aside),
       devices.length ? table(
         ['device', 'who', 'state', 'heard', 'battery', 'done'].map((name) => t(`devices.${name}`)),
-        devices.map((device) => this.device(device)),
+        devices.map((device) => this.device(device, site)),
         t('devices.of', { site: site.clinic || site.site }),
       ) : null);
   }
@@ -64,7 +71,7 @@ export class DevicesPage extends Page {
     return [
       state,
       site.last_seen && t('devices.last_seen', { age: age(site.last_seen) }),
-      site.holds_s !== null && t('devices.holds', { age: ageText(site.holds_s * 1000, t) }),
+      site.holds_s !== null && t('devices.holds', { age: held(site.holds_s) }),
       waiting && t('devices.waiting', { n: waiting }),
       site.clock && t(`devices.clock.${site.clock}`),
       site.agent_version && t('devices.version', { version: site.agent_version }),
@@ -83,13 +90,15 @@ export class DevicesPage extends Page {
       h('ul', {}, ...texts.map((text) => h('li', {}, text))));
   }
 
-  device(device) {
+  device(device, site) {
     const binding = this.answer.bindings.find((one) => one.site === device.site
       && one.device === device.device);
     const patient = binding && this.answer.patients.find((one) => one.patient === binding.patient);
     const who = binding
       ? whoText({ ...patient, patient: binding.patient, bed: binding.bed || patient?.bed })
       : t('patient.none');
+    // Nobody hears a device whose box is silent.
+    const state = site.online ? device.state : 'unknown';
     const battery = device.latest.filter((reading) => BATTERY.includes(reading.metric));
     const [done] = device.actions;
     const heard = device.last_observed
@@ -97,7 +106,7 @@ export class DevicesPage extends Page {
     return [
       h('span', {}, `${kindName(device.kind)} `, h('span', { class: 'quiet' }, device.device)),
       who,
-      h('span', { 'data-device-state': device.state }, wordOf('device_state', device.state, t)),
+      h('span', { 'data-device-state': state }, wordOf('device_state', state, t)),
       heard,
       battery.map((reading) => this.battery(reading)).join(' · ') || '–',
       done ? `${moment(done.at)} ${done.text}` : '–',

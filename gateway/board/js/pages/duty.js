@@ -52,7 +52,7 @@ export class DutyPage extends Page {
       return [t(`duty.level.${shift.level}`), this.hours(shift),
         h('strong', {}, shift.person), now ? t('duty.now') : ''];
     });
-    return h('section', { class: 'card', 'data-township': township || '' },
+    return h('section', { class: 'page-card', 'data-township': township || '' },
       h('h3', {}, township || t('duty.county')),
       rows.length ? table(['level', 'hours', 'person', 'present'].map((one) => t(`duty.${one}`)), rows,
         township || t('duty.county')) : h('p', { class: 'empty' }, t('duty.none')),

@@ -13,6 +13,10 @@ export class FiguresPage extends Page {
     return 'figures';
   }
 
+  static get prints() {
+    return true;
+  }
+
   static get actions() {
     return ['see_alerts'];
   }

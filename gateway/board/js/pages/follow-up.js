@@ -20,6 +20,10 @@ export class FollowUpPage extends Page {
     return 'followup';
   }
 
+  static get prints() {
+    return true;
+  }
+
   static get actions() {
     return ['see_readings'];
   }

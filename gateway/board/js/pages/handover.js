@@ -24,6 +24,10 @@ export class HandoverPage extends Page {
     return 'handover';
   }
 
+  static get prints() {
+    return true;
+  }
+
   static get actions() {
     return ['see_alerts'];
   }
@@ -44,7 +48,7 @@ export class HandoverPage extends Page {
       ) : null);
     });
     const changed = limits.length ? table(
-      ['who', 'rule', 'limit', 'until', 'by'].map((one) => t(`handover.${one}`)),
+      ['who', 'rule', 'limit', 'ends', 'by'].map((one) => t(`handover.${one}`)),
       limits.map(({ patient, limit }) => [
         whoText(patient), limit.rule, limit.off ? t('handover.off') : limit.value,
         moment(limit.until), `${limit.made_by} · ${limit.reason}`,

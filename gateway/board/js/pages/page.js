@@ -7,7 +7,8 @@ import { t } from '../i18n.js';
 
 /**
  * A page has a `key` (its address), `actions` (whoever may one of them sees it), `fetch()` (asks
- * the county; its answer is `this.answer`) and `fill()` (draws the answer into `this.body`).
+ * the county; its answer is `this.answer`) and `fill()` (draws the answer into `this.body`); one
+ * that `prints` is made for paper too.
  */
 export class Page {
   constructor({ user, onLoggedOut }) {
@@ -75,6 +76,7 @@ export class Page {
     put(this.heading, t(`pages.${key}`));
     put(this.again, t('pages.again'));
     put(this.print, t('pages.print'));
+    set(this.print, 'hidden', !this.constructor.prints);
     put(this.asOf, this.answer ? t('pages.as_of', { at: timeSeconds(this.at) }) : t('pages.loading'));
     set(this.asOf, 'data-old', Boolean(this.failed));
     put(this.problem, this.failed ? this.words(this.failed) : '');

@@ -42,7 +42,7 @@ export class TrayPage extends Page {
 
   waiting(one) {
     const [first] = one.readings;
-    const card = h('section', { class: 'card waiting', 'data-device': one.device },
+    const card = h('section', { class: 'page-card', 'data-device': one.device },
       h('h3', {}, one.readings.map(measured).join(' · ')),
       h('p', { class: 'quiet' }, t('tray.from', {
         at: moment(one.measured_time), device: one.device, clinic: one.clinic || one.site,
