@@ -51,7 +51,7 @@ export class DevicesPage extends Page {
     const devices = answer.devices.filter((device) => device.site === site.site);
     const missing = missingLines(answer.outboxes.filter((lane) => lane.site === site.site), t);
     const aside = answer.aside.filter((one) => one.site === site.site).length;
-    return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': site.online },
+    return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': String(site.online) },
       h('h3', {}, `${site.clinic || site.site} `, h('span', { class: 'quiet' }, site.site)),
       h('ul', { class: 'facts' }, ...this.facts(site).map((text) => h('li', {}, text))),
       this.missing(missing, aside),

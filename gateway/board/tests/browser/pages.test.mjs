@@ -91,8 +91,8 @@ test('what could not be read is said, and what was read before stays with its ti
   morning(it.county);
   const page = await it.open();
   await turn(page, 'devices');
-  await page.says('[data-online="false"]', '断网后还能保存 9 天 4 小时');
-  await page.says('[data-online="false"] [data-device-state]', '状态不明');
+  await page.says('.page-card[data-online="false"]', '断网后还能保存 9 天 4 小时');
+  await page.says('.page-card[data-online="false"] [data-device-state]', '状态不明');
   it.county.down = true;
   for (const socket of it.county.sockets) socket.destroy();
   await page.click('.again');
