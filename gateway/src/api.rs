@@ -14,6 +14,10 @@
 //! - [`extract`], [`problem`]: what comes in with a request; errors
 //!
 //! `openapi.json` describes all of it; the tests hold the two together.
+//!
+//! # Invariants
+//! - what somebody began is done to its end, whether they wait for the answer or hang up: what is
+//!   committed is told to boards, engines and boxes
 
 mod alerts;
 mod attempts;
@@ -41,15 +45,16 @@ use crate::{
     pki::Identity,
     query::Clinics,
     rule_sets::LiveRules,
-    store::Store,
+    store::{Store, StoreError},
 };
 use anyhow::Context as _;
 use attempts::Attempts;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
-    response::IntoResponse,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
@@ -169,12 +174,23 @@ fn router(app: App) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn(to_its_end))
         .with_state(app);
     for (name, value) in headers {
         router = router
             .layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)));
     }
     router
+}
+
+/// Answers what may change something in a task of its own: whoever hangs up ends only what is asked,
+/// not what is done.
+async fn to_its_end(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let answer = tokio::spawn(next.run(request)).await;
+    answer.unwrap_or_else(|_| Problem::from(StoreError::Panicked).into_response())
 }
 
 /// Everything below `/api/v1`.

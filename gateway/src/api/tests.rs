@@ -1,5 +1,6 @@
 //! The API against its own document, and its errors.
 
+mod hung_up;
 mod life;
 mod patients;
 mod roles;
@@ -49,7 +50,7 @@ const PASSWORD: &str = "correct horse";
 struct Desk {
     app: App,
     token: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Desk {
@@ -98,7 +99,7 @@ impl Desk {
             https: true,
             stopped: CancellationToken::new(),
         };
-        Self { app, token, _folder: folder }
+        Self { app, token, folder }
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {
