@@ -1,6 +1,7 @@
 //! The HTTP API and the board.
 //!
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
+//! - [`own`]: one's own password and PIN; saying that one is still there
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts, and what persons do with them
 //! - [`rules`]: versions of the rules
@@ -28,6 +29,7 @@ mod duty;
 mod events;
 mod extract;
 mod notifications;
+mod own;
 mod pages;
 mod patients;
 mod people;
@@ -196,7 +198,7 @@ async fn to_its_end(request: Request, next: Next) -> Response {
 /// Everything below `/api/v1`.
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
-    let people = [session::routes(), people::routes(), audit::routes()].concat();
+    let people = [session::routes(), own::routes(), people::routes(), audit::routes()].concat();
     let alerts = [alerts::routes(), duty::routes(), notifications::routes()].concat();
     let patients = [patients::routes(), bindings::routes()].concat();
     [people, data::routes(), alerts, patients, rules::routes(), events::routes(), own].concat()

@@ -4,6 +4,7 @@ use super::{
     App, Problem, Route,
     data::moment,
     extract::{JsonBody, Path, Query},
+    own::Session,
 };
 use crate::{
     alerts::act::{self, Deed, Done, Refusal},
@@ -225,7 +226,7 @@ async fn in_service(State(app): State<App>, actor: Actor) -> Result<Json<Value>,
 
 /// Somebody who may act on the alert of the path.
 struct Actor {
-    by: String,
+    session: Session,
     id: AlertId,
 }
 
@@ -239,7 +240,9 @@ impl FromRequestParts<App> for Actor {
         let ask = move |connection: &Connection| query::site_of_alert(connection, id);
         let site = app.store.read(ask).await?.ok_or_else(not_found)?;
         check(&caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
-        Ok(Self { by: caller.name, id })
+        let session = Session::from_request_parts(parts, app).await?;
+        session.is_present(app).await?;
+        Ok(Self { session, id })
     }
 }
 
@@ -251,12 +254,15 @@ fn said(what: &str, words: String) -> Result<String, Problem> {
     }
 }
 
-async fn act(app: &App, Actor { by, id }: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
-    let done = act::act(&app.store, app.rules.rules(), id, by, deed, clock::now()).await?;
+async fn act(app: &App, actor: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
+    let Actor { session, id } = actor;
+    let (rules, now, by) = (app.rules.rules(), clock::now(), session.name().to_owned());
+    let done = act::act(&app.store, rules, id, by, deed, now).await?;
     let Done { alert, changed } = done.map_err(refused)?;
     for alert in changed {
         app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
     }
+    session.has_acted(app).await;
     Ok(Json(with_clinic(alert, &app.clinics)))
 }
 

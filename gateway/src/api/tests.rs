@@ -2,6 +2,7 @@
 
 mod hung_up;
 mod life;
+mod own;
 mod patients;
 mod roles;
 mod rules;
@@ -419,6 +420,7 @@ fn enumerations_are_those_of_the_code() {
         ("TimelineEntry.reason", reasons),
         ("TimelineEntry.what", names(TimelineEvent::ALL, TimelineEvent::name)),
         ("IssueToken.role", names(&Role::ALL, Role::name)),
+        ("PendingRights.role", names(&Role::ALL, Role::name)),
         ("Person.role", names(&Role::ALL, Role::name)),
         ("SetPerson.role", names(&Role::ALL, Role::name)),
         ("Token.role", names(&Role::ALL, Role::name)),

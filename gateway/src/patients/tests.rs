@@ -27,7 +27,8 @@ fn county() -> (Connection, TempDir) {
 
 fn wang() -> Caller {
     let scope = Scope::County;
-    Caller { name: "wang".to_owned(), role: Role::Nurse, kind: CallerKind::Person, scope }
+    let (role, kind) = (Role::Nurse, CallerKind::Person);
+    Caller { name: "wang".to_owned(), role, kind, scope, given_password: false }
 }
 
 fn body(fields: Value) -> Body {

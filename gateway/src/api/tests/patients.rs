@@ -94,7 +94,7 @@ impl Desk {
     }
 
     /// Entries of the audit chain: who did what to what.
-    async fn audit(&self) -> Vec<String> {
+    pub(super) async fn audit(&self) -> Vec<String> {
         let read = |connection: &rusqlite::Connection| {
             let mut statement = connection.prepare(
                 "SELECT body ->> 3 || ' ' || (body ->> 4) || ' ' || (body ->> 5) FROM audit",
