@@ -6,6 +6,7 @@ mod own;
 mod patients;
 mod roles;
 mod rules;
+mod texts;
 
 use super::*;
 use crate::{
