@@ -45,6 +45,10 @@ impl From<Refused> for Problem {
         match refused {
             Refused::NotFound(detail) => Self::not_found(detail),
             Refused::Wrong(detail) => Self::bad_request(detail),
+            Refused::Named(detail) => {
+                let title = "A patient's name must not stand there";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, title, detail)
+            }
             Refused::Taken { detail, by } => {
                 Self::new(StatusCode::CONFLICT, "Somebody was first", detail).with("by", by)
             }
@@ -84,7 +88,7 @@ pub(super) async fn write<T: Send + 'static>(
 }
 
 /// Asks a question about somebody who may not be there.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     app: &App,
     question: impl FnOnce(&Connection) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Problem> {
