@@ -47,20 +47,37 @@ export class PeoplePage extends Page {
   }
 
   person(person) {
+    const own = person.name === this.user.name;
     return [
-      person.name, roleName(person.role), this.where(person.clinics),
+      person.name,
+      h('span', {}, roleName(person.role), person.pending && !own
+        ? this.pending(person.pending, `/people/${encodeURIComponent(person.name)}`) : ''),
+      this.where(person.clinics),
       t(person.disabled ? 'people.disabled' : 'people.enabled'),
-      this.may('manage_people') && person.name !== this.user.name ? this.changer(person) : '',
+      this.may('manage_people') && !own ? this.changer(person) : '',
     ];
+  }
+
+  /** Rights that wait for an administrator of another kind. */
+  pending({ role, clinics, until }, path) {
+    return h('span', { class: 'pending' },
+      t('people.pending', { role: roleName(role), where: this.where(clinics), until: moment(until) }),
+      this.may('confirm_rights') ? h('button', {
+        class: 'primary',
+        onclick: () => this.act(() => api.tell('POST', `${path}/confirm`)),
+      }, t('people.confirm')) : '');
   }
 
   token(token) {
     const out = token.revoked_at && t('people.revoked', { at: moment(token.revoked_at) });
+    const path = `/tokens/${encodeURIComponent(token.id)}`;
+    const waits = !out && token.pending_until
+      ? this.pending({ ...token, until: token.pending_until }, path) : '';
     return [
-      token.name, roleName(token.role), this.where(token.clinics),
+      token.name, h('span', {}, roleName(token.role), waits), this.where(token.clinics),
       out || moment(token.last_used_at),
       !out && this.may('manage_people') ? h('button', {
-        onclick: () => this.act(() => api.tell('DELETE', `/tokens/${encodeURIComponent(token.id)}`)),
+        onclick: () => this.act(() => api.tell('DELETE', path)),
       }, t('people.revoke')) : '',
     ];
   }

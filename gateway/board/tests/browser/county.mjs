@@ -75,6 +75,7 @@ export class County {
     // What pages ask for, by its path; what is done, by method and path.
     this.more = {};
     this.took = {};
+    this.pending = null;
   }
 
   /** A session of somebody; the secret goes into the cookie. */
@@ -160,6 +161,9 @@ export class County {
       role: this.people[name],
       clinics: null,
       may: make.MAY[this.people[name]],
+      must_set_password: false,
+      has_pin: false,
+      confirmed_until: null,
     };
   }
 

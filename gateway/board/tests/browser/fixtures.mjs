@@ -11,7 +11,8 @@ export const MAY = {
     'reassign_readings', 'set_limits', 'preview_rules', 'change_duty', 'edit_rules', 'approve_rules',
     'read_ledger'],
   kiosk: ['see_sites', 'see_readings', 'see_alerts', 'read_ledger'],
-  system_admin: ['see_sites', 'see_service_alerts', 'see_people', 'add_people', 'read_ledger'],
+  system_admin: ['see_sites', 'see_service_alerts', 'see_people', 'add_people', 'confirm_rights',
+    'read_ledger'],
   security_admin: ['see_sites', 'see_service_alerts', 'see_people', 'manage_people'],
   audit_admin: ['see_service_alerts', 'read_audit'],
 };

@@ -81,14 +81,15 @@ export function morning(county, role = 'nurse') {
     }),
     '/people': () => ({
       people: [
-        person('wang', 'nurse', [make.HEPING.clinic]), person('zhao', 'doctor', null),
+        person('wang', 'nurse', [make.HEPING.clinic]),
+        { ...person('zhao', 'nurse', null), pending: county.pending ?? null },
         { ...person('chen', null, null), disabled: true },
       ],
     }),
     '/tokens': () => ({
       tokens: [{
         id: 'ab12cd34', name: 'export', role: 'engineer', clinics: null, created_at: at(500),
-        last_used_at: at(1), revoked_at: null,
+        last_used_at: at(1), revoked_at: null, made_by: 'sun', pending_until: null,
       }],
     }),
     '/audit': () => ({
@@ -152,6 +153,6 @@ function version(number, fields) {
 
 function person(name, role, clinics) {
   return {
-    name, role, clinics, disabled: false,
+    name, role, clinics, disabled: false, pending: null,
   };
 }

@@ -122,6 +122,24 @@ for (const [role, shown, hidden] of [
   });
 }
 
+test('rights that wait are put in force by an administrator of another kind', async () => {
+  morning(it.county, 'system_admin');
+  const { county } = it;
+  const until = new Date(county.ms + 86_400_000).toISOString();
+  county.pending = {
+    role: 'doctor', clinics: null, asked_by: 'sun', until,
+  };
+  county.took['POST /people/zhao/confirm'] = () => {
+    county.pending = null;
+    return [200, county.more['/people']().people[1]];
+  };
+  const page = await it.open({ known: false });
+  await turn(page, 'people');
+  await page.says('.pending', '待确认:医生,全县');
+  await page.click('.pending button');
+  await page.hides('.pending');
+});
+
 test('the handover sheet is black on white on paper, with two lines to sign', async () => {
   morning(it.county);
   const { county } = it;
