@@ -14,7 +14,7 @@ export const MAY = {
   system_admin: ['see_sites', 'see_service_alerts', 'see_people', 'add_people', 'confirm_rights',
     'read_ledger'],
   security_admin: ['see_sites', 'see_service_alerts', 'see_people', 'manage_people'],
-  audit_admin: ['see_service_alerts', 'read_audit'],
+  audit_admin: ['see_service_alerts', 'see_people', 'confirm_rights', 'read_audit'],
 };
 
 /** Rules of an adult. */
