@@ -112,8 +112,8 @@ impl Evaluation {
         Ok(patient.is_none_or(|patient| patient.about.discharged))
     }
 
-    /// What a device signalled before it came to whom it is with now is history of whom it was with;
-    /// what is up goes along. Hands out since when it is there.
+    /// What a device signalled before it came to whom it is with now is history of whom it was
+    /// with; what is up goes along. Hands out since when it is there.
     pub(super) fn alarm_of_before(
         &mut self,
         context: Context<'_>,

@@ -4,10 +4,13 @@ use super::{
     App, Problem, Route,
     data::moment,
     extract::{JsonBody, Path, Query},
+    own::Session,
+    patients::read,
 };
 use crate::{
     alerts::act::{self, Deed, Done, Refusal, Service},
     clock, figures,
+    patients::name,
     people::{Action, Caller},
     query::{self, AlertFilter, with_clinic},
 };
@@ -29,6 +32,11 @@ use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
+
+/// Longest note, in letters.
+const NOTE_MAX: usize = 500;
+/// Longest reason, in letters.
+const REASON_MAX: usize = 200;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -239,48 +247,72 @@ async fn in_service(State(app): State<App>, actor: Actor) -> Result<Json<Value>,
 
 async fn take_off(
     State(app): State<App>,
-    caller: Caller,
-    Path(place): Path<(String, String)>,
+    placed: Placed,
     JsonBody(body): JsonBody<OutOfService>,
 ) -> Result<Json<Value>, Problem> {
-    caller.may(Action::ActOnAlerts)?;
-    serve(&app, caller, place, body.service()?).await
+    serve(&app, placed, body.service()?).await
 }
 
-async fn put_back(
-    State(app): State<App>,
-    caller: Caller,
-    Path(place): Path<(String, String)>,
-) -> Result<Json<Value>, Problem> {
-    caller.may(Action::ActOnAlerts)?;
-    serve(&app, caller, place, Service::Back).await
+async fn put_back(State(app): State<App>, placed: Placed) -> Result<Json<Value>, Problem> {
+    serve(&app, placed, Service::Back).await
 }
 
-async fn serve(
-    app: &App,
-    caller: Caller,
-    (site, device): (String, String),
-    service: Service,
-) -> Result<Json<Value>, Problem> {
-    let unknown = || Problem::not_found("no such device was heard of; fetch the list again");
-    let place = SiteId::new(&site).ok().zip(DeviceId::new(&device).ok());
-    let place = place.filter(|_| caller.reaches(&site)).ok_or_else(unknown)?;
-    let rules = app.rules.rules();
-    let done = act::serve(&app.store, rules, place, caller.name, service, clock::now()).await?;
+async fn serve(app: &App, placed: Placed, service: Service) -> Result<Json<Value>, Problem> {
+    let Placed { session, site, device } = placed;
+    if let Service::Out { reason, .. } = &service {
+        bounded("reason", reason, REASON_MAX)?;
+        let (site, device, text) = (site.to_string(), device.to_string(), reason.clone());
+        let clinic = query::clinic(&app.clinics, &site);
+        read(app, move |connection| {
+            let (place, said) = ((&*site, &*device), ("reason", &*text));
+            name::check_of_device(connection, place, clinic.as_deref(), said)
+        })
+        .await?;
+    }
+    let (rules, now, by) = (app.rules.rules(), clock::now(), session.name().to_owned());
+    let done = act::serve(&app.store, rules, (site, device), by, service, now).await?;
     let done = done.map_err(|error| refused(Refusal::Rules(error)))?;
-    let (device, changed) = done.ok_or_else(unknown)?;
+    let (device, changed) = done.ok_or_else(no_device)?;
     for alert in changed {
         app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
     }
     let device = with_clinic(device, &app.clinics);
     app.events.publish("device", &device, None);
+    session.has_acted(app).await;
     Ok(Json(device))
+}
+
+fn no_device() -> Problem {
+    Problem::not_found("no such device was heard of; fetch the list again")
+}
+
+/// Somebody who may act on the alerts of the device of the path.
+struct Placed {
+    session: Session,
+    site: SiteId,
+    device: DeviceId,
+}
+
+impl FromRequestParts<App> for Placed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        caller.may(Action::ActOnAlerts)?;
+        let Path((site, device)) = Path::<(String, String)>::from_request_parts(parts, app).await?;
+        let place = SiteId::new(&site).ok().zip(DeviceId::new(&device).ok());
+        let (site, device) = place.filter(|_| caller.reaches(&site)).ok_or_else(no_device)?;
+        let session = Session::from_request_parts(parts, app).await?;
+        session.is_present(app).await?;
+        Ok(Self { session, site, device })
+    }
 }
 
 /// Somebody who may act on the alert of the path.
 struct Actor {
-    by: String,
+    session: Session,
     id: AlertId,
+    site: String,
 }
 
 impl FromRequestParts<App> for Actor {
@@ -293,7 +325,9 @@ impl FromRequestParts<App> for Actor {
         let ask = move |connection: &Connection| query::site_of_alert(connection, id);
         let site = app.store.read(ask).await?.ok_or_else(not_found)?;
         check(&caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
-        Ok(Self { by: caller.name, id })
+        let session = Session::from_request_parts(parts, app).await?;
+        session.is_present(app).await?;
+        Ok(Self { session, id, site })
     }
 }
 
@@ -305,12 +339,56 @@ fn said(what: &str, words: String) -> Result<String, Problem> {
     }
 }
 
-async fn act(app: &App, Actor { by, id }: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
-    let done = act::act(&app.store, app.rules.rules(), id, by, deed, clock::now()).await?;
+/// What a person wrote freely: its name in the body, its words, and how many letters it may have.
+fn text_of(deed: &Deed) -> Option<(&'static str, &str, usize)> {
+    match deed {
+        Deed::Alert(
+            Act::Acknowledge { note, .. }
+            | Act::Assign { note, .. }
+            | Act::Escalate { note }
+            | Act::Note { text: note },
+        ) => Some(("note", note, NOTE_MAX)),
+        Deed::Alert(Act::Shelve { reason, .. }) | Deed::Service(Service::Out { reason, .. }) => {
+            Some(("reason", reason, REASON_MAX))
+        }
+        Deed::Alert(Act::Unshelve | Act::Undo) | Deed::Service(Service::Back) => None,
+    }
+}
+
+fn bounded(what: &str, text: &str, max: usize) -> Result<(), Problem> {
+    let letters = text.chars().count();
+    if letters > max {
+        let text = format!("{what}: it has {letters} letters; write {max} at most");
+        return Err(Problem::bad_request(text));
+    }
+    Ok(())
+}
+
+/// Refuses a text that is too long, or has a patient's name in it.
+async fn check_text(app: &App, actor: &Actor, deed: &Deed) -> Result<(), Problem> {
+    let Some((what, text, max)) = text_of(deed) else { return Ok(()) };
+    bounded(what, text, max)?;
+    if text.is_empty() {
+        return Ok(());
+    }
+    let clinic = query::clinic(&app.clinics, &actor.site);
+    let (id, text) = (actor.id.to_string(), text.to_owned());
+    read(app, move |connection| {
+        name::check_of_alert(connection, &id, clinic.as_deref(), (what, &text))
+    })
+    .await
+}
+
+async fn act(app: &App, actor: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
+    check_text(app, &actor, &deed).await?;
+    let Actor { session, id, .. } = actor;
+    let (rules, now, by) = (app.rules.rules(), clock::now(), session.name().to_owned());
+    let done = act::act(&app.store, rules, id, by, deed, now).await?;
     let Done { alert, changed } = done.map_err(refused)?;
     for alert in changed {
         app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
     }
+    session.has_acted(app).await;
     Ok(Json(with_clinic(alert, &app.clinics)))
 }
 

@@ -1,5 +1,5 @@
-//! A pass over what came late: reads what was said of each patient in steps, without the writer, and
-//! leaves in one small transaction what it found.
+//! A pass over what came late: reads what was said of each patient in steps, without the writer,
+//! and leaves in one small transaction what it found.
 //!
 //! - [`whose`]: whom what came late was measured on
 //! - [`said`]: what was said, as it is stored

@@ -64,7 +64,7 @@ impl Engine {
     }
 
     /// The same of a device that is the subject's since it `came`. What it signalled before is up
-    /// here since then, as far as anybody knows: its alert is unknown too until the device is heard.
+    /// here since then, as far as anybody knows: its alert is unknown until the device is heard.
     pub fn on_alarm_of(
         &mut self,
         rules: &RuleSet,

@@ -184,7 +184,7 @@ pub(super) struct Episode {
 }
 
 impl Episode {
-    /// Takes over an alert that was not judged here: of a state that could not be read, or of a box.
+    /// Takes over an alert that was not judged here: of a state that cannot be read, or of a box.
     pub(super) fn adopt(&mut self, mut alert: Alert, of_box: bool) {
         if alert.state == AlertState::Closed {
             return;
@@ -240,8 +240,8 @@ impl Episode {
         ended
     }
 
-    /// Whether all that holds is of a state that could not be read: nothing will ever say that it is
-    /// over. A box says so of what it told.
+    /// Whether all that holds is of a state that could not be read: nothing will ever say that it
+    /// is over. A box says so of what it told.
     pub(super) fn is_rescued(&self) -> bool {
         self.firing.get(ADOPTED).is_some_and(|firing| !firing.of_box) && self.firing.len() == 1
     }

@@ -106,8 +106,8 @@ fn all_that_waits(
     Ok(found)
 }
 
-/// When what waits of a device was measured on whom: what the box stamped, and from when on what the
-/// device did.
+/// When what waits of a device was measured on whom: what the box stamped, and from when on what
+/// the device did.
 type Times = (Option<Span>, Option<i64>);
 
 fn parts_of(

@@ -13,9 +13,9 @@ use crate::{
 
 const CLINIC: &str = "和平镇卫生院";
 
-pub(super) fn wang() -> Caller {
-    let scope = Scope::County;
-    Caller { name: "wang".to_owned(), role: Role::Nurse, kind: CallerKind::Person, scope }
+fn wang() -> Caller {
+    let (kind, scope) = (CallerKind::Person, Scope::County);
+    Caller { name: "wang".to_owned(), role: Role::Nurse, kind, scope, given_password: false }
 }
 
 fn clinics() -> Clinics {
@@ -64,7 +64,9 @@ impl County {
     fn unbind(&self, now: i64, id: i64) {
         let asked: BindingEnd = serde_json::from_value(json!({"reason": "off"})).unwrap();
         self.at_the_desk(now, move |context, evaluation| {
-            let ended = binding::unbind(context.connection, id, &asked, &wang(), at(now)).unwrap();
+            let ended =
+                binding::unbind(context.connection, &clinics(), id, &asked, &wang(), at(now))
+                    .unwrap();
             evaluation.ended(context, &ended).unwrap();
         });
     }
