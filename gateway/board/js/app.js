@@ -303,7 +303,10 @@ class Board {
       s: () => this.alerts.deedKey('shelve'),
       e: () => this.alerts.deedKey('escalate'),
       f: () => this.top.townships.toggle(),
-      g: () => this.tiles.element.focus(),
+      g: () => {
+        this.drawer.go(null);
+        this.tiles.element.focus();
+      },
       m: () => this.sound.togglePause(),
       l: () => this.switchLanguage(),
       '?': () => this.top.toggleHelp(),

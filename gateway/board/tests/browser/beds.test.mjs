@@ -92,11 +92,11 @@ test('16. backfill: no sound, one retro entry with its own time, hollow points i
   const rows = await page.rows();
   assert.equal(rows.filter((id) => id === retro.id).length, 1);
   await page.says(`[data-alert-id="${retro.id}"]`, beijing(from));
+  // A late number never stands where a live one stands.
+  assert.equal(await page.text(`${tile(10)} ${number(monitor, 'hr')}`), '--');
   await drawerOf(page, 10);
   await page.shows('.plot[data-metric="hr"]');
   assert.equal(await page.attribute('.plot[data-metric="hr"]', 'data-hollow'), '15');
-  // A late number never stands where a live one stands.
-  assert.equal(await page.text(`${tile(10)} ${number(monitor, 'hr')}`), '--');
 });
 
 /** A square of 1 mV and 1 Hz at 250 Hz. */
