@@ -267,6 +267,60 @@ test('a reading of one bed touches one tile', async () => {
   assert.deepEqual(await page.run(() => [...window.touched]), ['heping-spo2-103']);
 });
 
+test('a trend is read out by keys, and shown closer with every reading', async () => {
+  const county = ward();
+  const { monitor } = county;
+  const moments = [3, 2, 1].map((minute) => county.ms - minute * 60_000);
+  county.series = [{
+    site: monitor.site,
+    device: monitor.device,
+    channel: '',
+    metric: 'spo2',
+    unit: '%',
+    points: moments.map((ms, index) => ({
+      at: make.at(ms), min: '90', median: String(95 + index), max: '99', count: 60, backfilled: index === 1, doubted: false,
+    })),
+  }];
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.shows('.plot canvas');
+  await page.says('.plot .readout', '97 (90–99) %');
+  await page.run(() => document.querySelector('.plot canvas').focus());
+  await page.run(() => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'Home' })));
+  await page.says('.plot .readout', '95 (90–99) %');
+  await page.run(() => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight' })));
+  await page.says('.plot .readout', '补传数据');
+  await page.run(() => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' })));
+  await page.wait('it is asked for closer', () => county.asked.some(({ url }) => /trends.*step=1(&|$)/.test(url)));
+});
+
+test('a limit is set with a reason and an end', async () => {
+  const county = ward();
+  const limit = {
+    id: 1, rule: 'HR-AD-H', off: false, value: '130', until: make.at(county.ms + 28_800_000), reason: 'sport',
+    made_by: 'li', made_at: make.at(county.ms),
+  };
+  county.answer({
+    method: 'POST', path: '/limits', once: true, status: 200, body: { limits: [limit] },
+  });
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.shows('.drawer-limits summary');
+  await page.run(() => document.querySelector('.drawer-limits summary').click());
+  await page.run(() => {
+    document.querySelector('#limit-rule').value = 'HR-AD-H';
+  });
+  await page.run(() => document.querySelector('#limit-value').focus());
+  await page.type('130');
+  await page.run(() => document.querySelector('#limit-reason').focus());
+  await page.type('sport');
+  county.limits = [limit];
+  await page.click('.limit-form button');
+  await page.says('.own-limits', 'sport');
+  const [asked] = county.asked.filter(({ method, url }) => method === 'POST' && url.endsWith('/limits'));
+  assert.deepEqual([asked.body.rule, asked.body.value, asked.body.reason], ['HR-AD-H', '130', 'sport']);
+});
+
 test('a strip around an alert stands still, is measured, and is printed in true millimetres', async () => {
   const county = ward();
   const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
