@@ -417,7 +417,6 @@ impl<'a> Warden<'a> {
             if before.as_ref().is_some_and(|known| known.standing == standing(&alert)) {
                 continue;
             }
-            self.keep_at = MonoTime::START;
             tracing::info!(alert = %alert.id, device = %alert.device, family = alert.family,
                 state = alert.state.name(), priority = alert.priority.name(),
                 "An alert changed.");
@@ -431,6 +430,8 @@ impl<'a> Warden<'a> {
             if self.out_of_reach {
                 self.signal(&alert);
                 self.reports.extend(reports);
+                // What signalled must not do so again. In reach nothing does: the outbox tells it anew.
+                self.keep_at = MonoTime::START;
                 continue;
             }
             self.held.extend(reports.into_iter().map(|report| (observed.mono, report)));

@@ -42,8 +42,15 @@ async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
   }
 }
 
-export const session = () => call('GET', '/session');
+/** Who is logged in. Whose password somebody else knows logs in again, and is asked for another. */
+export async function session() {
+  const user = await call('GET', '/session');
+  if (user.must_set_password) throw new Failure(403, { detail: 'must_set_password' });
+  return user;
+}
 export const logIn = (name, password) => call('POST', '/session', { name, password });
+export const setPassword = (old, password) => (
+  call('POST', '/session/password', { old, new: password }));
 export const logOut = () => call('DELETE', '/session');
 export const catalogue = () => call('GET', '/metrics-catalogue');
 export const sites = () => call('GET', '/sites');
