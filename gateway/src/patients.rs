@@ -34,8 +34,8 @@ use crate::{
 };
 use about::{About, Pregnancy, merged};
 use model::time::WallTime;
-use rules::{population::Profile, rule::RuleSet};
 use name::{Concerned, Name, check_unnamed, name_of, set_name};
+use rules::{population::Profile, rule::RuleSet};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 use thiserror::Error;

@@ -105,6 +105,28 @@ test('shelving, handing on, escalating and notes; what one did is taken back', a
   await page.hides('.undo');
 });
 
+test('who was away for ten minutes says in the row that it is still they, and it is done', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  const row = rowOf(alert);
+  county.idle = true;
+  await page.click(`${row} .ack`);
+  await page.click(`${row} [data-reason="at_bedside"]`);
+  await page.says(`${row} .panel`, 'li 的 PIN');
+  assert.equal(await page.attribute(row, 'data-state'), 'active_unack');
+  for (const [pin, told] of [['1111', '不对,请重试'], ['2580', '']]) {
+    await page.click(`${row} input[type="password"]`);
+    await page.type(pin);
+    await page.key('Enter');
+    if (told) await page.says(`${row} .problem`, told);
+  }
+  await page.shows(`${row}[data-state="active_ack"]`);
+  await page.says(`${row} .owner`, 'li · 已到床旁');
+  // No dialog: the other rows stay in reach.
+  await page.hides('dialog');
+});
+
 test('who is told next, and in how long', async () => {
   const page = await it.open();
   const { county } = it;
