@@ -42,6 +42,16 @@ async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
   }
 }
 
+/** Asks for what stands at `path` below the API's base; `query` without what is empty. */
+export function ask(path, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== '');
+  const text = given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+  return call('GET', text ? `${path}?${text}` : path);
+}
+
+/** Changes something at the county. */
+export const tell = (method, path, body) => call(method, path, body);
+
 /** Who is logged in. Whose password somebody else knows logs in again, and is asked for another. */
 export async function session() {
   const user = await call('GET', '/session');

@@ -75,6 +75,10 @@ export class County {
     this.blocks = [];
     this.limits = [];
     this.entries = [];
+    // What pages ask for, by its path; what is done, by method and path.
+    this.more = {};
+    this.took = {};
+    this.pending = null;
   }
 
   /** A session of somebody; the secret goes into the cookie. */
@@ -189,6 +193,7 @@ export class County {
       '/readings': () => ({ readings: [], next_cursor: null }),
       '/waveforms': () => ({ blocks: this.blocks, next_cursor: null }),
       '/trends': () => this.trend(new URLSearchParams(asked)),
+      ...this.more,
     };
     if (method === 'GET' && lists[plain]) return [200, lists[plain]()];
     if (method === 'POST' && plain === '/session/confirm') {
@@ -196,6 +201,7 @@ export class County {
       this.idle = false;
       return [200, this.user(user)];
     }
+    if (this.took[`${method} ${plain}`]) return this.took[`${method} ${plain}`](body, user);
     if (method === 'DELETE' && plain === '/session') {
       this.sessions.delete(secret);
       return [204, null];

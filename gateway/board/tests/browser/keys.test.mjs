@@ -1,23 +1,12 @@
 // Checks by keyboard and ear (nurse board, chapter 10), by number, and what is worth adding to them.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import test from 'node:test';
+import { serious } from './eyes.mjs';
 import { at, patient } from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
-const AXE = readFileSync(new URL('axe/axe.min.js', import.meta.url), 'utf8');
-
-/** What axe finds that is serious or worse. */
-async function serious(page) {
-  await page.send('Runtime.evaluate', { expression: AXE });
-  return page.run(async () => {
-    const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
-    return violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
-      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`);
-  });
-}
 
 /** In the page: whether one sees where the focus is. */
 function isRinged() {
