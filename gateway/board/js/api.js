@@ -65,7 +65,8 @@ export const logOut = () => call('DELETE', '/session');
 export const catalogue = () => call('GET', '/metrics-catalogue');
 export const sites = () => call('GET', '/sites');
 export const devices = () => call('GET', '/devices');
-export const patients = () => call('GET', '/patients');
+/** Of thousands in the programmes those whom a board may show. */
+export const patients = () => call('GET', '/patients?here=true');
 export const openAlerts = () => call('GET', '/alerts?state=open');
 
 /** What is over, of the last hours. */

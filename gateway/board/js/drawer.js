@@ -75,7 +75,7 @@ export class Drawer {
     const match = /^#(bed|alert)=(.+)$/.exec(window.location.hash);
     let key = match ? decodeURIComponent(match[2]) : null;
     if (match && match[1] === 'alert') {
-      const alert = store.alerts.get(key);
+      const alert = store.alerts.get(key) || store.closed.get(key);
       const known = alert && this.tiles.placeOfDevice(deviceKey(alert));
       key = alert ? alert.patient || known?.key || null : null;
     }

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { serious } from './eyes.mjs';
-import { at, patient } from './fixtures.mjs';
+import { at, patient, reading } from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
+const PATIENT = patient('p-00000000000000000000000000000001', '张**', '3', '');
 
 /** In the page: whether one sees where the focus is. */
 function isRinged() {
@@ -44,6 +45,27 @@ for (const theme of ['night', 'day']) {
     await page.click(`${row} .more`);
     await page.click(`${row} .ack`);
     await page.key('?');
+    await page.pass(1_000);
+    assert.deepEqual(await serious(page), []);
+  });
+}
+
+for (const theme of ['night', 'day']) {
+  test(`the drawer: nothing serious for axe, ${theme}`, async () => {
+    const { county } = it;
+    const { patient: key } = PATIENT;
+    county.patients = [{ ...PATIENT, clinic: county.monitor.clinic }];
+    county.bind(county.monitor, key);
+    county.measure(county.monitor, 'hr', '80');
+    county.results = [{
+      readings: [reading(county.monitor, 'glucose', '5.4', county.ms, { patient: key })],
+      moves: [],
+    }];
+    const page = await it.open({ theme });
+    await page.click('.tile[data-bed="3"] .open');
+    await page.shows('.result');
+    await page.run(() => document.querySelectorAll('.drawer summary').forEach((one) => one.click()));
+    await page.click('.not-this');
     await page.pass(1_000);
     assert.deepEqual(await serious(page), []);
   });
