@@ -3,6 +3,7 @@
 //! Not here: HTTP and who may ask ([`crate::api`]), when an alert is raised (`rules`).
 //!
 //! - [`about`]: what is known of a person
+//! - [`name`]: who it is, and keeping that out of texts
 //! - [`binding`]: which device is on whom
 //! - [`limit`], [`entry`]: limits of one patient; what nurses enter
 //! - [`profile`], [`ruled`]: a patient as the rules see one; which rules those are
@@ -19,6 +20,7 @@ pub(crate) mod binding;
 pub(crate) mod entry;
 pub(crate) mod followup;
 pub(crate) mod limit;
+pub(crate) mod name;
 pub(crate) mod profile;
 mod ruled;
 pub(crate) mod tray;
@@ -32,16 +34,12 @@ use crate::{
 };
 use about::{About, Pregnancy, merged};
 use model::time::WallTime;
+use name::{Concerned, Name, check_unnamed, name_of, set_name};
 use rules::{population::Profile, rule::RuleSet};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
-use std::fmt;
 use thiserror::Error;
 
-/// Shortest name: of a shorter one the mask would show all.
-const NAME_LEN_MIN: usize = 2;
-/// Longest name.
-const NAME_LEN_MAX: usize = 40;
 /// Longest reason, name of a doctor.
 const TEXT_LEN_MAX: usize = 200;
 /// Longest name of a bed: as in the lists that boxes get.
@@ -65,6 +63,9 @@ pub(crate) enum Refused {
     /// What was asked for cannot be meant: what to write instead.
     #[error("{0}")]
     Wrong(String),
+    /// A patient's name stands where it must not.
+    #[error("{0}")]
+    Named(String),
     /// Somebody or something was first.
     #[error("{detail}")]
     Taken { detail: String, by: String },
@@ -75,23 +76,6 @@ pub(crate) enum Refused {
 impl Refused {
     fn nobody(key: &str) -> Self {
         Self::NotFound(format!("no patient has the key {key}; fetch the list again"))
-    }
-}
-
-/// A name, which no log ever shows.
-#[derive(Clone)]
-struct Name(String);
-
-impl fmt::Debug for Name {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("‹private›")
-    }
-}
-
-impl Name {
-    /// The first letter, and that more follow.
-    fn masked(&self) -> String {
-        self.0.chars().take(1).chain("**".chars()).collect()
     }
 }
 
@@ -125,7 +109,7 @@ impl Patient {
             key: row.get("patient")?,
             // What was written here is read here; a later version has other fields.
             about: serde_json::from_str(&about).map_err(|_| rusqlite::Error::InvalidQuery)?,
-            name: row.get::<_, Option<String>>("name")?.map(Name),
+            name: row.get::<_, Option<String>>("name")?.map(Name::new),
             discharged_ms: row.get("discharged_ms")?,
             version: row.get("version")?,
             changed_by: row.get("changed_by")?,
@@ -162,7 +146,7 @@ impl Patient {
 
     /// Whether a text names this patient.
     fn is_named_in(&self, text: &str) -> bool {
-        self.name.as_ref().is_some_and(|name| text.contains(&name.0))
+        self.name.as_ref().is_some_and(|name| name.is_in(text))
     }
 }
 
@@ -309,7 +293,7 @@ pub(crate) fn unmasked(
     audit::append(connection, now, &entry)?;
     let mut told = patient.told(now);
     if let Some(fields) = told.as_object_mut() {
-        fields.insert("name".to_owned(), json!(patient.name.map(|name| name.0)));
+        fields.insert("name".to_owned(), json!(patient.name.map(Name::whole)));
     }
     Ok(told)
 }
@@ -329,6 +313,7 @@ pub(crate) fn add(
     let (who, clinics) = (caller.name.as_str(), &own(clinics, &caller.scope));
     let name = name_of(&mut body)?.flatten();
     let about = merged(&About::default(), body, clinics, now)?;
+    about.check_unnamed(name.as_ref())?;
     if about.discharged {
         return Err(Refused::Wrong("discharged: a new patient is not; leave it out".to_owned()));
     }
@@ -338,7 +323,7 @@ pub(crate) fn add(
         params![key, about.clinic, json!(about).to_string(), who, now.unix_ms()],
     )?;
     if let Some(name) = name {
-        set_name(connection, &key, Some(&name))?;
+        set_name(connection, &key, Some(name))?;
     }
     let detail = json!({"clinic": about.clinic, "bed": about.bed});
     audit::append(connection, now, &Entry { who, action: "add_patient", what: &key, detail })?;
@@ -374,6 +359,7 @@ pub(crate) fn change(
     let name = name_of(&mut body)?;
     let fields: Vec<String> = body.keys().cloned().collect();
     let about = merged(&before.about, body, clinics, now)?;
+    about.check_unnamed(name.as_ref().map_or(before.name.as_ref(), Option::as_ref))?;
     let open = binding::open_of_patient(connection, key)?;
     if about.clinic != before.about.clinic && !open.is_empty() {
         let text = "clinic: devices are bound to this patient; end those bindings first";
@@ -381,7 +367,10 @@ pub(crate) fn change(
     }
     let leaves = about.discharged && !before.about.discharged;
     let reason = match leaves {
-        true => Some(reason_of(reason.as_ref().and_then(Value::as_str), [&before])?),
+        true => {
+            let reason = reason.as_ref().and_then(Value::as_str);
+            Some(reason_of(connection, reason, Concerned::Patients(&[&before]))?)
+        }
         false => None,
     };
     let discharged_ms =
@@ -391,10 +380,11 @@ pub(crate) fn change(
            changed_by = ?5, changed_ms = ?6 WHERE patient = ?1",
         params![key, about.clinic, json!(about).to_string(), discharged_ms, who, now.unix_ms()],
     )?;
-    if let Some(name) = &name {
-        set_name(connection, key, name.as_deref())?;
+    let name_changed = name.is_some();
+    if let Some(name) = name {
+        set_name(connection, key, name)?;
     }
-    let detail = json!({"fields": fields, "name_changed": name.is_some(), "reason": reason});
+    let detail = json!({"fields": fields, "name_changed": name_changed, "reason": reason});
     let action = if leaves { "discharge" } else { "change_patient" };
     audit::append(connection, now, &Entry { who, action, what: key, detail })?;
     let mut ended = Vec::new();
@@ -421,50 +411,19 @@ fn own(clinics: &Clinics, scope: &Scope) -> Clinics {
     own.map(|(site, name)| (site.clone(), name.clone())).collect()
 }
 
-/// A name that is erased is overwritten in the file of the database, not only forgotten. What
-/// backups have goes with them.
-fn set_name(connection: &Connection, key: &str, name: Option<&str>) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "secure_delete", true)?;
-    connection.execute("DELETE FROM patient_name WHERE patient = ?1", [key])?;
-    connection.pragma_update(None, "secure_delete", false)?;
-    if let Some(name) = name {
-        connection.execute("INSERT INTO patient_name VALUES (?1, ?2)", [key, name])?;
-    }
-    Ok(())
-}
-
-/// `None`: nothing is said of it; `Some(None)`: it is to be erased.
-fn name_of(body: &mut Body) -> Result<Option<Option<String>>, Refused> {
-    let good = |name: &str| {
-        let letters = name.chars().count();
-        (NAME_LEN_MIN..=NAME_LEN_MAX).contains(&letters)
-            && name.chars().all(|letter| letter.is_alphabetic() || " ·.-'".contains(letter))
-            && name.trim() == name
-    };
-    match body.remove("name") {
-        None => Ok(None),
-        Some(Value::Null) => Ok(Some(None)),
-        Some(Value::String(name)) if good(&name) => Ok(Some(Some(name))),
-        Some(_) => Err(Refused::Wrong(format!(
-            "name: write {NAME_LEN_MIN} to {NAME_LEN_MAX} letters and no numbers, or null for none"
-        ))),
-    }
-}
-
 /// Why somebody did something, in words that name nobody.
-fn reason_of<'p>(
+fn reason_of(
+    connection: &Connection,
     text: Option<&str>,
-    concerned: impl IntoIterator<Item = &'p Patient>,
+    concerned: Concerned<'_>,
 ) -> Result<String, Refused> {
     let reason = text.and_then(clean).ok_or_else(|| {
         Refused::Wrong(format!(
             "reason: say why in 1 to {TEXT_LEN_MAX} letters, without telephone or identity numbers"
         ))
     })?;
-    match concerned.into_iter().any(|patient| patient.is_named_in(&reason)) {
-        true => Err(Refused::Wrong("reason: leave the patient's name out".to_owned())),
-        false => Ok(reason),
-    }
+    check_unnamed(connection, concerned, "reason", &reason)?;
+    Ok(reason)
 }
 
 /// A short text without a number that tells who somebody is.

@@ -42,8 +42,25 @@ async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
   }
 }
 
-export const session = () => call('GET', '/session');
+/** Asks for what stands at `path` below the API's base; `query` without what is empty. */
+export function ask(path, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== '');
+  const text = given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+  return call('GET', text ? `${path}?${text}` : path);
+}
+
+/** Changes something at the county. */
+export const tell = (method, path, body) => call(method, path, body);
+
+/** Who is logged in. Whose password somebody else knows logs in again, and is asked for another. */
+export async function session() {
+  const user = await call('GET', '/session');
+  if (user.must_set_password) throw new Failure(403, { detail: 'must_set_password' });
+  return user;
+}
 export const logIn = (name, password) => call('POST', '/session', { name, password });
+export const setPassword = (old, password) => (
+  call('POST', '/session/password', { old, new: password }));
 export const logOut = () => call('DELETE', '/session');
 export const catalogue = () => call('GET', '/metrics-catalogue');
 export const sites = () => call('GET', '/sites');

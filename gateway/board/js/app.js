@@ -9,6 +9,8 @@ import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
+import { Office } from './office.js';
+import { Pages } from './pages.js';
 import { Sound } from './sound.js';
 import {
   deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
@@ -64,6 +66,7 @@ class Board {
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element,
       this.drawer.element);
+    this.pages = new Pages({ user: store.user, onTurn: () => this.turn(), onLoggedOut });
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
     /** Patients of alerts that nobody told us of: asked for once each. */
@@ -78,13 +81,20 @@ class Board {
   }
 
   start() {
-    root.replaceChildren(this.top.element, this.broken, this.main, this.footer);
+    this.top.element.append(this.pages.nav);
+    root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.draw();
     this.events.open([]);
     this.tick();
     this.sweep();
+    this.pages.start();
+  }
+
+  /** A page beside the board was opened or closed. */
+  turn() {
+    set(this.main, 'hidden', this.pages.isOpen());
   }
 
   /** Somebody logged out, or the session is over: nothing stays on screen. */
@@ -92,6 +102,7 @@ class Board {
     if (!this.open) return;
     this.open = false;
     this.events.close();
+    this.pages.stop();
     this.drawer.leave();
     this.sound.close();
     document.removeEventListener('keydown', this.onKey);
@@ -275,10 +286,18 @@ class Board {
     for (const strip of this.strips()) this.guarded(() => strip.draw());
   }
 
+  /** The beds, from wherever. */
+  home() {
+    if (this.drawer.key === null) window.location.hash = '';
+    else this.drawer.go(null);
+    this.tiles.element.focus();
+  }
+
   switchLanguage() {
     nextLanguage();
     this.drawer.refresh();
     this.draw();
+    this.pages.draw();
   }
 
   /** Other townships are shown. */
@@ -291,11 +310,13 @@ class Board {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
     if (event.key === 'Escape') {
-      if (!this.alerts.escape() && !this.drawer.escape()) this.top.escape();
+      if (this.pages.isOpen()) this.home();
+      else if (!this.alerts.escape() && !this.drawer.escape()) this.top.escape();
       return;
     }
-    if (typing) return;
     const key = event.key.toLowerCase();
+    // The alerts' keys are the board's.
+    if (typing || (this.pages.isOpen() && !['g', 'l', 'm', '?'].includes(key))) return;
     const actions = {
       j: () => this.alerts.step(1),
       k: () => this.alerts.step(-1),
@@ -303,10 +324,7 @@ class Board {
       s: () => this.alerts.deedKey('shelve'),
       e: () => this.alerts.deedKey('escalate'),
       f: () => this.top.townships.toggle(),
-      g: () => {
-        this.drawer.go(null);
-        this.tiles.element.focus();
-      },
+      g: () => this.home(),
       m: () => this.sound.togglePause(),
       l: () => this.switchLanguage(),
       '?': () => this.top.toggleHelp(),
@@ -322,7 +340,8 @@ class Board {
 function enter(user) {
   store.user = user;
   loadFilter(user.name);
-  new Board().start();
+  if (user.may.includes('see_alerts')) new Board().start();
+  else new Office(user, root, () => showLogin(root, enter)).start();
 }
 
 async function main() {

@@ -68,7 +68,8 @@ test('both languages have the same texts with the same places', () => {
 test('every text that the page names is there, and every one that is there is named', () => {
   const plain = new Set();
   const begun = new Set();
-  for (const file of readdirSync(new URL('../js/', import.meta.url))) {
+  for (const file of readdirSync(new URL('../js/', import.meta.url), { recursive: true })
+    .filter((name) => name.endsWith('.js'))) {
     const code = read(`js/${file}`);
     for (const [, key] of code.matchAll(/'([a-z]\w*(?:\.[\w-]+)+)'/g)) if (zh[key]) plain.add(key);
     for (const [, key] of code.matchAll(/\bt\('([^']+)'/g)) {

@@ -45,6 +45,10 @@ impl From<Refused> for Problem {
         match refused {
             Refused::NotFound(detail) => Self::not_found(detail),
             Refused::Wrong(detail) => Self::bad_request(detail),
+            Refused::Named(detail) => {
+                let title = "A patient's name must not stand there";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, title, detail)
+            }
             Refused::Taken { detail, by } => {
                 Self::new(StatusCode::CONFLICT, "Somebody was first", detail).with("by", by)
             }

@@ -1,4 +1,18 @@
-// What a person would see: shapes, contrasts, flashes. Functions for the page, and around it.
+// What a person would see: shapes, contrasts, flashes, and what axe finds.
+
+import { readFileSync } from 'node:fs';
+
+const AXE = readFileSync(new URL('axe/axe.min.js', import.meta.url), 'utf8');
+
+/** What axe finds that is serious or worse. */
+export async function serious(page) {
+  await page.send('Runtime.evaluate', { expression: AXE });
+  return page.run(async () => {
+    const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
+    return violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
+      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`);
+  });
+}
 
 /** How much the shapes of elements differ in grey, from 0 to 1, each with each. */
 export async function shapes(page, selectors) {

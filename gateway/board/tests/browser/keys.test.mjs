@@ -1,24 +1,13 @@
 // Checks by keyboard and ear (nurse board, chapter 10), by number, and what is worth adding to them.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import test from 'node:test';
+import { serious } from './eyes.mjs';
 import { at, patient, reading } from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
 const PATIENT = patient('p-00000000000000000000000000000001', '张**', '3', '');
-const AXE = readFileSync(new URL('axe/axe.min.js', import.meta.url), 'utf8');
-
-/** What axe finds that is serious or worse. */
-async function serious(page) {
-  await page.send('Runtime.evaluate', { expression: AXE });
-  return page.run(async () => {
-    const { violations } = await window.axe.run(document, { resultTypes: ['violations'] });
-    return violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
-      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`);
-  });
-}
 
 /** In the page: whether one sees where the focus is. */
 function isRinged() {
@@ -125,6 +114,28 @@ test('shelving, handing on, escalating and notes; what one did is taken back', a
   await page.shows(`${row}[data-state="active_unack"]`);
   await page.pass(10_000);
   await page.hides('.undo');
+});
+
+test('who was away for ten minutes says in the row that it is still they, and it is done', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  const row = rowOf(alert);
+  county.idle = true;
+  await page.click(`${row} .ack`);
+  await page.click(`${row} [data-reason="at_bedside"]`);
+  await page.says(`${row} .panel`, 'li 的 PIN');
+  assert.equal(await page.attribute(row, 'data-state'), 'active_unack');
+  for (const [pin, told] of [['1111', '不对,请重试'], ['2580', '']]) {
+    await page.click(`${row} input[type="password"]`);
+    await page.type(pin);
+    await page.key('Enter');
+    if (told) await page.says(`${row} .problem`, told);
+  }
+  await page.shows(`${row}[data-state="active_ack"]`);
+  await page.says(`${row} .owner`, 'li · 已到床旁');
+  // No dialog: the other rows stay in reach.
+  await page.hides('dialog');
 });
 
 test('who is told next, and in how long', async () => {
