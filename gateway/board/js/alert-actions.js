@@ -35,6 +35,8 @@ export class Actions {
     this.list = row.list;
     this.busy = '';
     this.again = null;
+    /** Who was first. */
+    this.first = null;
     this.offline = false;
     this.problem = h('span', { class: 'problem', role: 'status' });
     this.button = h('button', { class: 'ack', onclick: () => this.open('acknowledge') });
@@ -110,7 +112,9 @@ export class Actions {
   /** What failed before is no news of the alert as it is now. */
   changed(before, after) {
     const same = before.state === after.state && before.acknowledged_at === after.acknowledged_at;
-    if (!same && this.busy !== 'sending') this.busy = '';
+    // That somebody was first is told by the county's refusal and by its news, in any order.
+    const known = this.first !== null && this.first === after.acknowledged_by;
+    if (!same && !known && this.busy !== 'sending') this.busy = '';
   }
 
   draw(alert) {
@@ -227,6 +231,7 @@ export class Actions {
     const over = status === 404 || (status === 409 && deed === 'acknowledge');
     if (over && this.deed) this.list.open(null);
     const by = problem.acknowledged_by || problem.by;
+    this.first = by ?? null;
     const texts = {
       400: () => t('deed.refused', { why: problem.detail }),
       403: () => t('ack.forbidden'),

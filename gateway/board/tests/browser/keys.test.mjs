@@ -153,7 +153,7 @@ test('names are masked in page, address, title and memory; no key is left untran
   const page = await it.open();
   const { county } = it;
   const row = rowOf(county.raise(county.monitor, 'high', { patient: 'p1' }));
-  await page.says(row, '3 床 张*');
+  await page.says(row, '3床 张*');
   assert.equal(await page.attribute(row, 'data-bed'), '3');
   await page.click(`${row} .more`);
   for (const state of ['cleared_unack', 'unknown', 'shelved', 'suppressed', 'active_ack']) {
