@@ -159,7 +159,8 @@ export class Actions {
   drawPanel(alert, deed, lost, sending) {
     const acknowledging = deed === 'acknowledge';
     const withoutConsent = lost && !this.offline;
-    put(this.what, t(acknowledging ? 'alerts.thumb' : `deed.${deed}.what`, { what: message(alert) }));
+    const what = message(alert);
+    put(this.what, t(acknowledging ? 'alerts.thumb' : `deed.${deed}.what`, { what }));
     put(this.explain, t(acknowledging && lost ? 'ack.explain_offline' : `deed.${deed}.explain`));
     set(this.acknowledging, 'hidden', !acknowledging);
     set(this.consent, 'hidden', !withoutConsent);
@@ -213,9 +214,8 @@ export class Actions {
     this.forms.get(deed)?.clear();
     if (this.deed) this.list.open(null);
     if (UNDOABLE.includes(deed)) this.list.offerUndo(this.row.alert, deed);
-    if (document.activeElement === document.body || this.row.element.contains(document.activeElement)) {
-      this.row.element.focus();
-    }
+    const { activeElement: focused, body } = document;
+    if (focused === body || this.row.element.contains(focused)) this.row.element.focus();
   }
 
   failed(failure, deed, body) {
