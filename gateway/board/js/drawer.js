@@ -240,7 +240,8 @@ export class Drawer {
 
 /** What there was at the boxes of the clinic of a place. */
 async function alertsOf(place, from) {
-  const sites = [...store.sites.values()].filter((site) => (site.clinic || site.site) === place.clinic);
+  const all = [...store.sites.values()];
+  const sites = all.filter((site) => (site.clinic || site.site) === place.clinic);
   const told = await Promise.all(sites.map(({ site }) => api.alertsSince({ site, from })));
   return told.flatMap(({ alerts }) => alerts);
 }
