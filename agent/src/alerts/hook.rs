@@ -61,7 +61,7 @@ pub(crate) async fn run(hook: Hook) {
             tracing::error!(
                 error,
                 command = hook.config.command,
-                "The hook failed: the lamp or buzzer may not know; it is tried again. Check [alerts] hook."
+                "The hook failed and is tried again: check [alerts] hook; a lamp may not know."
             );
         }
         hook.board.hooked(why.clone(), hook.clock.now());
