@@ -57,7 +57,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -81,6 +81,8 @@ pub(crate) struct App {
     pub(crate) broker_up: watch::Receiver<bool>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) attempts: Arc<Attempts>,
+    /// Held by whoever previews rules: a day of a county is read for it.
+    pub(crate) previews: Arc<Mutex<()>>,
     /// Whether the board is reached over HTTPS only.
     pub(crate) https: bool,
     pub(crate) stopped: CancellationToken,

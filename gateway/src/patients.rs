@@ -8,6 +8,7 @@
 //! - [`profile`]: a patient as the rules see one
 //! - [`tray`]: results that wait for a patient, and moving one
 //! - [`followup`]: who is to be referred
+//! - [`observed`]: what is known of a patient now, and the points for it
 //!
 //! # Invariants
 //! - a name is in table `patient_name` and in the answer to whoever unmasks it, nowhere else
@@ -19,6 +20,7 @@ pub(crate) mod binding;
 pub(crate) mod entry;
 pub(crate) mod followup;
 pub(crate) mod limit;
+pub(crate) mod observed;
 pub(crate) mod profile;
 pub(crate) mod tray;
 pub(crate) mod ward;
@@ -31,6 +33,7 @@ use crate::{
 };
 use about::{About, Pregnancy, merged};
 use model::time::WallTime;
+use rules::rule::RuleSet;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -218,18 +221,21 @@ fn of_clinic(connection: &Connection, clinic: &str) -> rusqlite::Result<Vec<Pati
         .collect()
 }
 
-/// One patient with what is on it, its limits and the newest entries; the name masked.
+/// One patient with what is on it, its limits, the newest entries and the score; the name masked.
 pub(crate) fn one(
     connection: &Connection,
+    rules: &RuleSet,
     scope: &Scope,
     key: &str,
     now: WallTime,
 ) -> Result<Value, Refused> {
-    let mut told = find_own(connection, scope, key)?.told(now);
+    let patient = find_own(connection, scope, key)?;
+    let mut told = patient.told(now);
     let more = [
         ("bindings", json!(binding::of_patient(connection, key)?)),
         ("limits", json!(limit::limits(connection, key, now)?)),
         ("entries", json!(entry::entries(connection, key)?)),
+        ("news2", observed::news2(connection, rules, &patient, now)?),
     ];
     if let Some(fields) = told.as_object_mut() {
         fields.extend(more.map(|(key, value)| (key.to_owned(), value)));

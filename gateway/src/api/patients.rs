@@ -124,10 +124,10 @@ async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeReadings)?;
-    let now = clock::now();
-    Ok(Json(
-        read(&app, move |connection| patients::one(connection, &caller.scope, &id, now)).await?,
-    ))
+    let (rules, now) = (app.rules.rules(), clock::now());
+    let one =
+        move |connection: &Connection| patients::one(connection, &rules, &caller.scope, &id, now);
+    Ok(Json(read(&app, one).await?))
 }
 
 async fn add(
@@ -250,6 +250,7 @@ async fn enter(
         let connection = context.connection;
         entry::enter(connection, &id, &body, &caller, now)?;
         evaluation.patient_changed(context, &id)?;
+        evaluation.observe(context, &id)?;
         Ok(json!({"entries": entry::entries(connection, &id)?}))
     };
     Ok(Json(write(&app, now, enter).await?))

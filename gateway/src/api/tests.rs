@@ -4,6 +4,7 @@ mod life;
 mod patients;
 mod roles;
 mod rules;
+mod score;
 
 use super::*;
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 use ::rules::{
     alert::{AckReason, AlertState, TimelineEvent},
     freshness::Freshness,
-    ladder::Level,
+    ladder::{Level, Times},
     rule::RuleSet,
 };
 use axum::{
@@ -89,12 +90,13 @@ impl Desk {
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
-            rules: LiveRules::new(live),
+            rules: LiveRules::new(live, Times::default()),
             events: Events::new(1),
             clinics: Arc::default(),
             broker_up,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             attempts: Arc::default(),
+            previews: Arc::default(),
             https: true,
             stopped: CancellationToken::new(),
         };

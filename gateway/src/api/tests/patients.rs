@@ -5,13 +5,13 @@ use crate::patients::ward::ward;
 use ::rules::binding::{BindingList, PatientKey, Subject};
 use model::time::DeviceTime;
 
-const CLINIC: &str = "和平镇卫生院";
+pub(super) const CLINIC: &str = "和平镇卫生院";
 /// Made up, and in no answer but that of unmasking.
 const NAME: &str = "测试甲乙";
 
 impl Desk {
     /// A county whose site has a clinic.
-    fn with_clinic() -> Self {
+    pub(super) fn with_clinic() -> Self {
         let mut desk = Self::new();
         desk.app.clinics = Arc::new([(SiteId::new("heping").unwrap(), CLINIC.to_owned())].into());
         desk
@@ -34,7 +34,13 @@ impl Desk {
         told(self.send(request.unwrap()).await).await
     }
 
-    async fn do_it(&self, cookie: &str, method: Method, path: &str, body: Value) -> Value {
+    pub(super) async fn do_it(
+        &self,
+        cookie: &str,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Value {
         let (status, answer) = self.ask(cookie, method.clone(), path, &body).await;
         assert!(status.is_success(), "{method} {path} answered {status}: {answer}");
         answer
@@ -52,7 +58,7 @@ impl Desk {
         (status.as_u16(), answer["detail"].as_str().unwrap().to_owned())
     }
 
-    async fn patient(&self, cookie: &str) -> String {
+    pub(super) async fn patient(&self, cookie: &str) -> String {
         let body = json!({"clinic": CLINIC, "name": NAME, "bed": "3", "born": "1956-03",
             "sex": "female", "hypertension": true});
         let told = self.do_it(cookie, Method::POST, "/patients", body).await;
