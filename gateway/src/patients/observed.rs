@@ -3,7 +3,6 @@
 //! # Invariants
 //! - what is shown and what raises an alert come of the same set
 
-use super::{Patient, profile::profile};
 use crate::{clock::rfc3339, reading};
 use model::{
     reading::{Comparator, Validity},
@@ -11,6 +10,7 @@ use model::{
 };
 use rules::{
     news2::{Measured, Scale, Score},
+    population::Profile,
     rule::RuleSet,
 };
 use rusqlite::{Connection, Row, params};
@@ -90,11 +90,11 @@ fn values(row: &Row<'_>, spot: bool) -> rusqlite::Result<Vec<Measured>> {
 pub(crate) fn news2(
     connection: &Connection,
     rules: &RuleSet,
-    patient: &Patient,
+    key: &str,
+    profile: &Profile,
     at: WallTime,
 ) -> rusqlite::Result<Value> {
-    let profile = profile(connection, patient, at)?;
-    let set = profile.observations(at, &measured(connection, &patient.key, at)?);
+    let set = profile.observations(at, &measured(connection, key, at)?);
     let score = profile.score(rules, at, &set);
     Ok(score.map_or(Value::Null, |score| told(&score, profile.scale(at), at)))
 }

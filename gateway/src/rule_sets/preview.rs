@@ -48,7 +48,8 @@ use told::Tally;
 
 /// What is looked at: a day.
 const BACK_MS: i64 = 24 * 3_600_000;
-/// Groups of one device in one step: it takes some tens of milliseconds with four monitors.
+/// Groups of one device in one step: with four monitors as many as in a step of a pass over what came
+/// late.
 const STEP_GROUPS: usize = 500;
 /// Alarms of one site in a day: a monitor that says one each ten seconds, and to spare.
 const ALARMS_MAX: usize = 20_000;

@@ -100,6 +100,8 @@ pub(super) struct RawRule {
     pub(super) repeat_limit_s: Option<i64>,
     /// Of a score what its total must be, of a technical rule a name.
     pub(super) condition: Option<serde_json::Value>,
+    /// Of a technical rule: who decides, `edge`, `county` or both.
+    pub(super) evaluated_by: Option<String>,
     #[serde(default)]
     pub(super) steps: Vec<RawStep>,
     #[serde(default)]

@@ -5,9 +5,11 @@ use crate::patients::ward::ward;
 use ::rules::binding::{BindingList, PatientKey, Subject};
 use model::time::DeviceTime;
 
+mod trends;
+
 pub(super) const CLINIC: &str = "和平镇卫生院";
 /// Made up, and in no answer but that of unmasking.
-const NAME: &str = "测试甲乙";
+pub(super) const NAME: &str = "测试甲乙";
 
 impl Desk {
     /// A county whose site has a clinic.
@@ -18,7 +20,7 @@ impl Desk {
     }
 
     /// Asks as somebody who has logged in.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         cookie: &str,
         method: Method,
@@ -46,7 +48,7 @@ impl Desk {
         answer
     }
 
-    async fn refused(
+    pub(super) async fn refused(
         &self,
         cookie: &str,
         method: Method,
@@ -65,7 +67,7 @@ impl Desk {
         told["patient"].as_str().unwrap().to_owned()
     }
 
-    async fn bind(&self, cookie: &str, patient: &str) -> i64 {
+    pub(super) async fn bind(&self, cookie: &str, patient: &str) -> i64 {
         let body = json!({"site": "heping", "device": "pump-01", "patient": patient,
             "reason": "put on"});
         let told = self.do_it(cookie, Method::POST, "/bindings", body).await;
@@ -100,7 +102,7 @@ impl Desk {
     }
 
     /// Entries of the audit chain: who did what to what.
-    async fn audit(&self) -> Vec<String> {
+    pub(super) async fn audit(&self) -> Vec<String> {
         let read = |connection: &rusqlite::Connection| {
             let mut statement = connection.prepare(
                 "SELECT body ->> 3 || ' ' || (body ->> 4) || ' ' || (body ->> 5) FROM audit",
@@ -385,7 +387,7 @@ async fn a_result_of_a_kiosk_waits_until_a_person_says_whose_it_is() {
         (&place, reassign(None, Some("p-0")), 404, "no patient"),
         (&place, reassign(None, None), 400, "patient: it is there already"),
         (&place, json!({"patient": one}), 400, "reason: "),
-        (&place, json!({"patient": one, "reason": format!("of {NAME}")}), 400, "reason: leave"),
+        (&place, json!({"patient": one, "reason": format!("of {NAME}")}), 422, "reason: leave"),
     ] {
         let (found, detail) = desk.refused(&cookie, Method::POST, path, body).await;
         assert!(found == status && detail.starts_with(begin), "{path}: {found} {detail}");
@@ -679,6 +681,14 @@ async fn who_has_other_clinics_sees_nothing_of_these() {
         (Method::POST, format!("/patients/{patient}/unmask"), json!({})),
         (Method::GET, format!("/patients/{patient}/limits"), json!({})),
         (Method::GET, format!("/patients/{patient}/entries"), json!({})),
+        (
+            Method::GET,
+            format!(
+                "/trends?patient={patient}&from={}",
+                clock::rfc3339(clock::now().unix_ms() - 1)
+            ),
+            json!({}),
+        ),
         (Method::DELETE, format!("/bindings/{binding}"), json!({"reason": "x"})),
         (Method::POST, place, json!({"patient": patient, "reason": "x"})),
         (

@@ -111,7 +111,7 @@ async fn what_a_nurse_enters_completes_the_score_and_seven_points_are_a_high_ale
     );
 
     // A county that starts anew knows what the nurse saw, and raises it no second time.
-    desk.app.store = Store::open(&desk._folder.path().join("county.sqlite")).unwrap();
+    desk.app.store = Store::open(&desk.folder.path().join("county.sqlite")).unwrap();
     let later = |seconds: i64| WallTime::from_unix_ms(clock::now().unix_ms() + seconds * 1000);
     let changed = observe_all(&desk.app.store, desk.app.rules.rules(), later(2)).await.unwrap();
     assert_eq!(changed, Vec::<Value>::new());
