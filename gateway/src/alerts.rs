@@ -8,8 +8,10 @@
 //! - a stored rule state says when time alone has something to do with it: until then nobody loads it
 
 pub(crate) mod act;
+mod score;
 mod subject;
 
+pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
 pub(crate) use subject::subject;
 
 use crate::{

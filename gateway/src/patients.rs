@@ -9,6 +9,7 @@
 //! - [`profile`], [`ruled`]: a patient as the rules see one; which rules those are
 //! - [`tray`]: results that wait for a patient, and moving one
 //! - [`followup`]: who is to be referred
+//! - [`observed`]: what is known of a patient now, and the points for it
 //!
 //! # Invariants
 //! - a name is in table `patient_name` and in the answer to whoever unmasks it, nowhere else
@@ -21,6 +22,7 @@ pub(crate) mod entry;
 pub(crate) mod followup;
 pub(crate) mod limit;
 pub(crate) mod name;
+pub(crate) mod observed;
 pub(crate) mod profile;
 mod ruled;
 pub(crate) mod tray;
@@ -97,6 +99,8 @@ pub(crate) struct PatientFilter {
     pub(crate) clinic: Option<String>,
     /// Those who were discharged too.
     pub(crate) all: bool,
+    /// Only those with whom somebody has to do today.
+    pub(crate) here: bool,
     pub(crate) scope: Scope,
 }
 
@@ -150,6 +154,14 @@ impl Patient {
 
 const PATIENTS: &str = "SELECT patient.*, name FROM patient LEFT JOIN patient_name USING (patient)";
 
+/// Who is in a bed, on a device, expected on the day `?5`, has one of the newest results, or an
+/// alert that is open: a board shows these, of thousands in the programmes.
+const HERE: &str = "(about ->> 'bed' IS NOT NULL OR about ->> 'appointment' = ?5
+     OR patient IN (SELECT patient FROM binding WHERE until_ms IS NULL
+       UNION SELECT patient FROM
+         (SELECT patient FROM spot ORDER BY reading_group DESC LIMIT 1000)
+       UNION SELECT body ->> 'patient' FROM alert WHERE state <> 'closed'))";
+
 /// The patient of that key, if it is one of the caller's; another's is not there for the caller.
 pub(crate) fn find_own(
     connection: &Connection,
@@ -188,9 +200,19 @@ pub(crate) fn list(
         .prepare_cached(&format!(
             "{PATIENTS} WHERE (?1 IS NULL OR clinic = ?1) AND (?2 OR discharged_ms IS NULL)
              AND (?3 IS NULL OR clinic IN (SELECT value FROM json_each(?3)))
+             AND (NOT ?4 OR {HERE})
              ORDER BY clinic, about ->> 'bed', patient LIMIT {PATIENTS_MAX}"
         ))?
-        .query_map(params![filter.clinic, filter.all, filter.scope.stored()], Patient::of_row)?
+        .query_map(
+            params![
+                filter.clinic,
+                filter.all,
+                filter.scope.stored(),
+                filter.here,
+                clock::local_date(now).to_string()
+            ],
+            Patient::of_row,
+        )?
         .collect::<Result<_, _>>()?;
     let mut patients = Vec::new();
     for patient in found {
@@ -237,7 +259,7 @@ fn of_clinic(connection: &Connection, clinic: &str) -> rusqlite::Result<Vec<Pati
         .collect()
 }
 
-/// One patient with what is on it, its limits and the newest entries; the name masked.
+/// One patient with what is on it, its limits, the newest entries and the score; the name masked.
 pub(crate) fn one(
     connection: &Connection,
     rules: &RuleSet,
@@ -254,6 +276,7 @@ pub(crate) fn one(
         ("bindings", json!(binding::of_patient(connection, key)?)),
         ("limits", json!(limit::limits(connection, key, now)?)),
         ("entries", json!(entry::entries(connection, key)?)),
+        ("news2", observed::news2(connection, rules, key, &profile, now)?),
     ];
     if let Some(fields) = told.as_object_mut() {
         fields.extend(more.map(|(key, value)| (key.to_owned(), value)));

@@ -55,7 +55,8 @@ async fn at_the_board(village: &mut Village, browser: &Client) -> anyhow::Result
     // Only what the county said counts as known.
     appears(browser, "[data-knowledge='known']", limit).await?;
 
-    // An alert, with colour, glyph and word.
+    // Check 4 of the nurse board's chapter 10: what a device says becomes a row, with colour, glyph
+    // and word.
     appears(browser, OPEN_ALERT, limit).await?;
     let row = browser.find(Locator::Css(OPEN_ALERT)).await?;
     let id = row.attr("data-alert-id").await?.context("the row has no id")?;

@@ -25,13 +25,15 @@ export class Row {
     const enter = () => this.list.hold();
     const span = (name) => h('span', { class: name });
     this.glyph = h('span', { class: 'glyph', 'aria-hidden': 'true' });
-    [this.word, this.isNew, this.message, this.state, this.who, this.where] = [
-      'word', 'new', 'message', 'state', 'who', 'where',
+    [this.word, this.isNew, this.message, this.state, this.who] = [
+      'word', 'new', 'message', 'state', 'who',
     ].map(span);
     [this.since, this.owner, this.next] = ['since', 'owner', 'next'].map(span);
     [this.metric, this.number, this.unit, this.limit, this.age, this.outside] = [
       'metric', 'number', 'unit', 'limit', 'age', 'outside',
     ].map(span);
+    // It opens the drawer of who or what the alert is about.
+    this.where = h('a', { class: 'where' });
     this.amount = h('span', { class: 'amount' }, this.number, this.unit);
     this.value = h('div', { class: 'line value' },
       this.metric, this.amount, this.age, this.outside, this.limit);
@@ -70,6 +72,7 @@ export class Row {
     put(this.message, words.message(alert));
     put(this.who, words.who(alert));
     put(this.where, words.where(alert));
+    set(this.where, 'href', `#alert=${alert.id}`);
     this.drawValue(alert);
     put(this.state, words.state(alert));
     put(this.since, words.since(alert));
@@ -103,7 +106,8 @@ export class Row {
     put(this.age, age.filter(Boolean).join(' · '));
     // The number that raised it, where it is not the one beside it.
     const same = now?.text === outside;
-    put(this.metric, [name, now?.text && !same ? t('alerts.now') : ''].filter(Boolean).join(' · '));
+    const present = now?.text && !same ? t('alerts.now') : '';
+    put(this.metric, [name, present].filter(Boolean).join(' · '));
     put(this.outside, same || alert.state === 'unknown' ? ''
       : t('alerts.outside', { value: `${outside} ${unit}`.trim() }));
   }

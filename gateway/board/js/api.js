@@ -65,7 +65,8 @@ export const logOut = () => call('DELETE', '/session');
 export const catalogue = () => call('GET', '/metrics-catalogue');
 export const sites = () => call('GET', '/sites');
 export const devices = () => call('GET', '/devices');
-export const patients = () => call('GET', '/patients');
+/** Of thousands in the programmes those whom a board may show. */
+export const patients = () => call('GET', '/patients?here=true');
 export const openAlerts = () => call('GET', '/alerts?state=open');
 
 /** What is over, of the last hours. */
@@ -81,15 +82,10 @@ export const setLimit = (key, limit) => call('POST', `${ofPatient(key)}/limits`,
 export const endLimit = (key, id) => call('DELETE', `${ofPatient(key)}/limits/${id}`);
 export const enter = (key, entry) => call('POST', `${ofPatient(key)}/entries`, entry);
 
-function asked(query) {
-  const set = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
-  return set.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
-}
-
 /** Trends of `{patient}` or `{site, device}`. */
-export const trends = (query) => call('GET', `/trends?${asked(query)}`);
-export const waveforms = (query) => call('GET', `/waveforms?${asked(query)}`);
-export const alertsSince = (query) => call('GET', `/alerts?${asked(query)}`);
+export const trends = (query) => ask('/trends', query);
+export const waveforms = (query) => ask('/waveforms', query);
+export const alertsSince = (query) => ask('/alerts', query);
 
 /** Moves a result, named by where its first reading is. */
 export function reassign({

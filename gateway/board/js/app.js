@@ -288,7 +288,8 @@ class Board {
 
   /** The beds, from wherever. */
   home() {
-    window.location.hash = '';
+    if (this.drawer.key === null) window.location.hash = '';
+    else this.drawer.go(null);
     this.tiles.element.focus();
   }
 

@@ -4,7 +4,7 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { wordOf } from './format.js';
-import { t } from './i18n.js';
+import { either, t } from './i18n.js';
 import { ruleTags } from './beds.js';
 import { may, store } from './store.js';
 import { aboutText } from './tile.js';
@@ -75,11 +75,12 @@ export class DrawerHead {
     this.drawScore(whole?.news2);
   }
 
-  /** NEWS2 as the county counts it, if it does. */
+  /** NEWS2 as the county counts it; where something is missing it is at least so much. */
   drawScore(score) {
-    const total = score && (score.total ?? score.score);
-    const known = total !== undefined && total !== null;
     set(this.score, 'hidden', !score);
-    if (score) put(this.score, known ? `NEWS2 ${total}` : t('drawer.no_score'));
+    if (!score) return;
+    const total = score.complete ? `NEWS2 ${score.score}`
+      : t('drawer.score_at_least', { n: score.at_least });
+    put(this.score, [total, either(score.text_zh, score.text_en)].filter(Boolean).join(' · '));
   }
 }

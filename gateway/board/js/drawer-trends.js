@@ -20,11 +20,12 @@ export class Trends {
     this.zoom = null;
     this.plots = new Map();
     this.heading = h('h3');
+    this.explain = h('span', { class: 'quiet' });
     this.whole = h('button', { onclick: () => this.closer(null) });
     this.note = h('p', { class: 'quiet' });
     this.body = h('div', { class: 'plots' });
     this.element = h('section', { class: 'trends' },
-      h('div', { class: 'part-head' }, this.heading, this.whole), this.note, this.body);
+      h('div', { class: 'part-head' }, this.heading, this.explain, this.whole), this.note, this.body);
   }
 
   closer(zoom) {
@@ -100,6 +101,7 @@ export class Trends {
 
   draw() {
     put(this.heading, t(this.zoom ? 'trend.heading_closer' : 'trend.heading'));
+    put(this.explain, t('trend.keys'));
     put(this.whole, t('trend.whole'));
     set(this.whole, 'hidden', !this.zoom);
     for (const plot of this.plots.values()) plot.draw();

@@ -75,7 +75,7 @@ export class Drawer {
     const match = /^#(bed|alert)=(.+)$/.exec(window.location.hash);
     let key = match ? decodeURIComponent(match[2]) : null;
     if (match && match[1] === 'alert') {
-      const alert = store.alerts.get(key);
+      const alert = store.alerts.get(key) || store.closed.get(key);
       const known = alert && this.tiles.placeOfDevice(deviceKey(alert));
       key = alert ? alert.patient || known?.key || null : null;
     }
@@ -101,6 +101,7 @@ export class Drawer {
     for (const part of [this.head, ...this.parts]) part.clear();
     put(this.problem, '');
     set(this.element, 'hidden', true);
+    set(document.body, 'data-drawer', null);
     if (had) this.onStrips();
   }
 
@@ -131,12 +132,12 @@ export class Drawer {
       const [whole, trend, alerts] = await Promise.all([
         place.patient ? api.patient(place.patient) : null,
         api.trends(this.trends.asked(of)),
-        api.alertsSince({ from: since }),
+        alertsOf(place, since),
       ]);
       if (this.key !== key) return;
       this.whole = whole;
       const devices = new Set(place.devices.map(deviceKey));
-      const own = alerts.alerts.filter((alert) => (place.patient
+      const own = alerts.filter((alert) => (place.patient
         ? alert.patient === place.patient : !alert.patient && devices.has(deviceKey(alert))));
       this.shown = { trend, alerts: own };
       put(this.problem, '');
@@ -183,6 +184,7 @@ export class Drawer {
     }
     const place = this.tiles.placeOf(this.key);
     set(this.element, 'hidden', false);
+    set(document.body, 'data-drawer', 'open');
     put(this.close, t('drawer.close'));
     set(this.element, 'aria-label', t('drawer.label'));
     set(this.element, 'data-key', this.key);
@@ -234,4 +236,12 @@ export class Drawer {
     const device = store.devices.get(deviceKey(alert));
     if (device) this.review.showAlert(device, alert, this.tiles.placeOf(this.key));
   }
+}
+
+/** What there was at the boxes of the clinic of a place. */
+async function alertsOf(place, from) {
+  const all = [...store.sites.values()];
+  const sites = all.filter((site) => (site.clinic || site.site) === place.clinic);
+  const told = await Promise.all(sites.map(({ site }) => api.alertsSince({ site, from })));
+  return told.flatMap(({ alerts }) => alerts);
 }

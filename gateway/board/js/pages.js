@@ -44,6 +44,7 @@ export class Pages {
   start() {
     window.addEventListener('hashchange', this.onHash);
     this.turn();
+    this.draw();
     this.refresh();
   }
 

@@ -25,6 +25,19 @@ export function pulse(context, heightPx, { bigBoxPx: box, pxPerMv }) {
   context.stroke();
 }
 
+/** How long a gap is, as far as there is room within it: words beside it would cover the trace. */
+export function gapWords(context, { from, to, why }, { left, width }, colour) {
+  const s = ((to - from) / 1000).toFixed(1);
+  context.save();
+  context.font = '13px sans-serif';
+  context.textAlign = 'center';
+  context.fillStyle = colour('--gap-text');
+  const words = [t(`strip.gap.${why}`, { s }), t('age.s', { s }), s]
+    .find((text) => context.measureText(text).width < width - 2);
+  if (words) context.fillText(words, left + width / 2, 19);
+  context.restore();
+}
+
 /**
  * The trace from `from` to `to` at the left of `context`, with gaps, and lines where the signal was
  * at its limit. `range` is for what has no scale.
@@ -37,8 +50,6 @@ export function stretch(context, {
   context.beginPath();
   context.rect(0, 0, x(to), heightPx);
   context.clip();
-  context.font = '13px sans-serif';
-  context.textAlign = 'center';
   const first = blocks[0];
   const lead = first && first.start > from ? [{ from, to: first.start, why: 'missing' }] : [];
   for (const gap of [...lead, ...layout.gaps(blocks, to)]) {
@@ -46,9 +57,7 @@ export function stretch(context, {
     const [left, right] = [Math.max(from, gap.from), Math.min(to, gap.to)];
     context.fillStyle = colour('--gap');
     context.fillRect(x(left), 0, x(right) - x(left), heightPx);
-    context.fillStyle = colour('--gap-text');
-    const seconds = ((gap.to - gap.from) / 1000).toFixed(1);
-    context.fillText(t(`strip.gap.${gap.why}`, { s: seconds }), (x(left) + x(right)) / 2, 19);
+    gapWords(context, gap, { left: x(left), width: x(right) - x(left) }, colour);
   }
   context.strokeStyle = colour('--trace');
   context.lineWidth = 1.5;

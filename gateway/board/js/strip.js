@@ -6,7 +6,7 @@ import { dateTimeSeconds } from './format.js';
 import { either, t } from './i18n.js';
 import { bedOf, patientOf, store } from './store.js';
 import * as layout from './strip-layout.js';
-import { grid, pulse } from './strip-paint.js';
+import { gapWords, grid, pulse } from './strip-paint.js';
 import { Choices, isCalibratedScreen, paper, unscaled } from './strip-settings.js';
 
 const HEIGHT_MM = 30;
@@ -190,27 +190,14 @@ export class Strip {
   }
 
   drawGaps(context, pen, colour) {
-    context.font = '13px sans-serif';
-    context.textAlign = 'center';
     for (const gap of layout.gaps(this.blocks, pen)) {
       const parts = layout.spans(gap.from, gap.to, pen, this.width, this.paperNow);
       if (!parts.length) continue;
       context.fillStyle = colour('--gap');
       for (const { left, width } of parts) context.fillRect(left, 0, width, this.height);
       const widest = parts.reduce((a, b) => (b.width > a.width ? b : a));
-      const seconds = ((gap.to - gap.from) / 1000).toFixed(1);
-      this.label(context, t(`strip.gap.${gap.why}`, { s: seconds }), widest, colour);
+      gapWords(context, gap, widest, colour);
     }
-  }
-
-  /** Words in the middle of a gap, wholly on paper, readable over what is beside it. */
-  label(context, words, { left, width }, colour) {
-    const half = context.measureText(words).width / 2 + 3;
-    const middle = Math.min(this.width - half, Math.max(half, left + width / 2));
-    context.fillStyle = colour('--gap');
-    context.fillRect(middle - half, 4, 2 * half, 20);
-    context.fillStyle = colour('--gap-text');
-    context.fillText(words, middle, 19);
   }
 
   drawTrace(context, pen, range, colour) {

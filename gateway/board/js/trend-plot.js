@@ -16,9 +16,9 @@ const MARK_PX = 4;
 const HOLLOW_APART_PX = 7;
 
 export class Plot {
-  /** `onZoom(from, to)`: this stretch is to be shown closer; both `null`: the whole again. */
+  /** `onZoom(from, to)`: this stretch is to be shown closer. */
   constructor(plot, { onZoom }) {
-    this.plot = plot;
+    this.onZoom = onZoom;
     this.axis = layout.axisOf(plot);
     this.data = null;
     this.at = -1;
@@ -31,10 +31,7 @@ export class Plot {
       onpointermove: (event) => this.point(event),
       onpointerdown: (event) => this.point(event),
       onkeydown: (event) => this.key(event),
-      ondblclick: (event) => {
-        const middle = this.timeOf(event);
-        onZoom(middle - HOUR_MS / 4, middle + HOUR_MS / 4);
-      },
+      ondblclick: (event) => this.closer(this.timeOf(event)),
     });
     this.canvas.style.height = `${HEIGHT_PX + FOOT_PX}px`;
     this.element = h('figure', { class: 'plot', 'data-metric': plot },
@@ -243,12 +240,26 @@ export class Plot {
     if (this.data) this.choose(layout.nearest(this.items, this.timeOf(event)));
   }
 
+  /** Half an hour around a moment, every reading of it. */
+  closer(middle) {
+    this.onZoom(middle - HOUR_MS / 4, middle + HOUR_MS / 4);
+  }
+
   key(event) {
-    const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-    if (!this.data || !(event.key in steps)) return;
+    const chosen = this.items?.[this.at];
+    if (event.key === 'Enter' && chosen) {
+      event.preventDefault();
+      this.closer(chosen.at);
+      return;
+    }
+    const last = this.items ? this.items.length - 1 : -1;
+    const at = this.at < 0 ? last : null;
+    const next = {
+      ArrowLeft: at ?? this.at - 1, ArrowRight: at ?? this.at + 1, Home: 0, End: last,
+    }[event.key];
+    if (next === undefined || last < 0) return;
     event.preventDefault();
-    const from = this.at < 0 ? this.items.length - 1 : this.at + steps[event.key];
-    this.choose(Math.min(this.items.length - 1, Math.max(0, from)));
+    this.choose(Math.min(last, Math.max(0, next)));
   }
 
   choose(index) {

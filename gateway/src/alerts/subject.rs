@@ -219,7 +219,11 @@ impl Evaluation {
     }
 
     /// Where rules know a patient.
-    fn sites_of(&self, context: Context<'_>, key: &PatientKey) -> rusqlite::Result<Vec<SiteId>> {
+    pub(super) fn sites_of(
+        &self,
+        context: Context<'_>,
+        key: &PatientKey,
+    ) -> rusqlite::Result<Vec<SiteId>> {
         let subject = Subject::Patient(key.clone());
         let stored: Vec<String> = context
             .connection

@@ -119,15 +119,17 @@ struct PatientQuery {
     clinic: Option<String>,
     #[serde(default)]
     all: bool,
+    #[serde(default)]
+    here: bool,
 }
 
 async fn list(
     State(app): State<App>,
     caller: Caller,
-    Query(PatientQuery { clinic, all }): Query<PatientQuery>,
+    Query(PatientQuery { clinic, all, here }): Query<PatientQuery>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeReadings)?;
-    let filter = PatientFilter { clinic, all, scope: caller.scope };
+    let filter = PatientFilter { clinic, all, here, scope: caller.scope };
     let (rules, now) = (app.rules.rules(), clock::now());
     let told = app.store.read(move |connection| patients::list(connection, &rules, &filter, now));
     Ok(Json(told.await?))
@@ -265,6 +267,7 @@ async fn enter(
         let connection = context.connection;
         entry::enter(connection, &id, &body, &caller, now)?;
         evaluation.patient_changed(context, &id)?;
+        evaluation.observe(context, &id)?;
         Ok(json!({"entries": entry::entries(connection, &id)?}))
     };
     Ok(Json(write(&app, now, enter).await?))

@@ -27,11 +27,13 @@ use model::{
 use rules::{
     alert::AlertId,
     binding::{PatientKey, Subject},
+    freshness::Moment,
     retro::{KnownAlert, LateEpisode, Pass, RUN_OUT_MS, Settled, WARM_UP_MS, Worst},
     rule::RuleSet,
 };
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
-use said::{Entry, Of, Order, Said};
+pub(crate) use said::{Entry, JUDGED, NAMES, STAMPED_MAX, Said, alarm, entry};
+use said::{Of, Order, What};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 pub(super) use whose::{Part, parts, take};
@@ -40,7 +42,7 @@ use whose::{Source, left_at, sources};
 /// Reading groups that are judged in one step: it takes some tens of milliseconds.
 const STEP_GROUPS: usize = 2000;
 /// Between two steps the processor belongs to what comes in.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 /// An alert that began so long before what came late may be a part of it.
 const KNOWN_MS: i64 = 7 * 86_400_000;
 /// An alert that is made and closed while a pass is under way began at most so long before.
@@ -69,7 +71,7 @@ pub(super) struct Work {
     known: Vec<String>,
     began_ms: i64,
     /// What is in memory already, in order.
-    waiting: BTreeMap<Order, Said>,
+    waiting: BTreeMap<Order, What>,
     /// Of each source what is read step by step.
     rest: Vec<(Source, Span)>,
 }
@@ -139,7 +141,7 @@ pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite
         for at_ms in left_at(connection, site, device, &part.subject, span)? {
             // What is measured at that moment is another one's.
             let order = (at_ms, String::new(), None, i64::MIN, 0);
-            waiting.insert(order, Said::Left(device.clone()));
+            waiting.insert(order, What::Left(device.clone()));
         }
     }
     let placed = ends_ms.map(|until_ms| Span { from_ms: span.from_ms, until_ms });
@@ -208,14 +210,15 @@ impl Work {
         Ok(())
     }
 
-    fn judge(&mut self, rules: &RuleSet, (order, said): Entry) {
+    fn judge(&mut self, rules: &RuleSet, (order, what): (Order, What)) {
         let at = WallTime::from_unix_ms(order.0);
-        match said {
-            Said::Group(group, t_meas, freshness) => {
+        match what {
+            What::Said(Said::Group(group, freshness), suspect) => {
+                let t_meas = Moment { suspect, ..Moment::sure(at) };
                 self.pass.on_readings(rules, &group, t_meas, freshness);
             }
-            Said::Alarm(alarm) => self.pass.on_alarm(rules, at, &alarm),
-            Said::Left(device) => self.pass.on_left(rules, at, &device),
+            What::Said(Said::Alarm(alarm), _) => self.pass.on_alarm(rules, at, &alarm),
+            What::Left(device) => self.pass.on_left(rules, at, &device),
         }
     }
 

@@ -15,6 +15,7 @@ const KINDS = {
 /** What the events carry, by their names. */
 const EVENTS = { alert: 'Alert', site: 'Site' };
 const REASONS = schemaOf('Acknowledge').properties.reason.enum;
+const PIN = '2580';
 /** 2026-11-26 09:30 where the clinics are. */
 const BEGIN = Date.parse('2026-11-26T01:30:00Z');
 
@@ -55,6 +56,8 @@ export class County {
     this.streams = [];
     this.script = [];
     this.flood = null;
+    /** Nobody has done anything for ten minutes: the county asks whether it is still they. */
+    this.idle = false;
     this.duty = [];
     this.people = { li: 'nurse', wang: 'nurse', zhao: 'doctor' };
     this.sites = [make.HEPING, make.DONGFENG].map((place) => make.site(place, this.ms));
@@ -162,8 +165,8 @@ export class County {
       clinics: null,
       may: make.MAY[this.people[name]],
       must_set_password: false,
-      has_pin: false,
-      confirmed_until: null,
+      has_pin: true,
+      confirmed_until: make.at(this.ms + 600_000),
     };
   }
 
@@ -193,6 +196,11 @@ export class County {
       ...this.more,
     };
     if (method === 'GET' && lists[plain]) return [200, lists[plain]()];
+    if (method === 'POST' && plain === '/session/confirm') {
+      if (body.pin !== PIN) return problem(403, 'Wrong');
+      this.idle = false;
+      return [200, this.user(user)];
+    }
     if (this.took[`${method} ${plain}`]) return this.took[`${method} ${plain}`](body, user);
     if (method === 'DELETE' && plain === '/session') {
       this.sessions.delete(secret);
@@ -204,6 +212,7 @@ export class County {
     const alert = this.alerts.get(id);
     if (!alert) return problem(404, 'There is none');
     if (method === 'GET') return [200, alert];
+    if (this.idle) return problem(403, 'Say that it is still you', { confirm: true });
     return this.act(alert, `${method === 'DELETE' ? 'no-' : ''}${deed}`, body, user);
   }
 

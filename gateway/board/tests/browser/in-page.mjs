@@ -19,6 +19,7 @@ export function inPage(startMs, kept) {
   };
   const test = {
     heard: 0,
+    fetching: 0,
     sounds: [],
     silenced: [],
     contexts: [],
@@ -61,6 +62,20 @@ export function inPage(startMs, kept) {
         run(event);
         if (test.stream === this) test.heard += 1;
       });
+    }
+  };
+
+  // What is being fetched and not taken yet.
+  const { fetch } = window;
+  window.fetch = async (address, options = {}) => {
+    const asks = (options.method ?? 'GET') === 'GET';
+    if (asks) test.fetching += 1;
+    try {
+      const answer = await fetch(address, options);
+      if (asks) await answer.clone().text();
+      return answer;
+    } finally {
+      if (asks) setTimeout(() => (test.fetching -= 1), 0);
     }
   };
 

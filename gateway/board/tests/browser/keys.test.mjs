@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { serious } from './eyes.mjs';
-import { at, patient } from './fixtures.mjs';
+import { at, patient, reading } from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
+const PATIENT = patient('p-00000000000000000000000000000001', '张**', '3', '');
 
 /** In the page: whether one sees where the focus is. */
 function isRinged() {
@@ -44,6 +45,27 @@ for (const theme of ['night', 'day']) {
     await page.click(`${row} .more`);
     await page.click(`${row} .ack`);
     await page.key('?');
+    await page.pass(1_000);
+    assert.deepEqual(await serious(page), []);
+  });
+}
+
+for (const theme of ['night', 'day']) {
+  test(`the drawer: nothing serious for axe, ${theme}`, async () => {
+    const { county } = it;
+    const { patient: key } = PATIENT;
+    county.patients = [{ ...PATIENT, clinic: county.monitor.clinic }];
+    county.bind(county.monitor, key);
+    county.measure(county.monitor, 'hr', '80');
+    county.results = [{
+      readings: [reading(county.monitor, 'glucose', '5.4', county.ms, { patient: key })],
+      moves: [],
+    }];
+    const page = await it.open({ theme });
+    await page.click('.tile[data-bed="3"] .open');
+    await page.shows('.result');
+    await page.run(() => document.querySelectorAll('.drawer summary').forEach((one) => one.click()));
+    await page.click('.not-this');
     await page.pass(1_000);
     assert.deepEqual(await serious(page), []);
   });
@@ -94,6 +116,28 @@ test('shelving, handing on, escalating and notes; what one did is taken back', a
   await page.hides('.undo');
 });
 
+test('who was away for ten minutes says in the row that it is still they, and it is done', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  const row = rowOf(alert);
+  county.idle = true;
+  await page.click(`${row} .ack`);
+  await page.click(`${row} [data-reason="at_bedside"]`);
+  await page.says(`${row} .panel`, 'li 的 PIN');
+  assert.equal(await page.attribute(row, 'data-state'), 'active_unack');
+  for (const [pin, told] of [['1111', '不对,请重试'], ['2580', '']]) {
+    await page.click(`${row} input[type="password"]`);
+    await page.type(pin);
+    await page.key('Enter');
+    if (told) await page.says(`${row} .problem`, told);
+  }
+  await page.shows(`${row}[data-state="active_ack"]`);
+  await page.says(`${row} .owner`, 'li · 已到床旁');
+  // No dialog: the other rows stay in reach.
+  await page.hides('dialog');
+});
+
 test('who is told next, and in how long', async () => {
   const page = await it.open();
   const { county } = it;
@@ -109,7 +153,7 @@ test('names are masked in page, address, title and memory; no key is left untran
   const page = await it.open();
   const { county } = it;
   const row = rowOf(county.raise(county.monitor, 'high', { patient: 'p1' }));
-  await page.says(row, '3 床 张*');
+  await page.says(row, '3床 张*');
   assert.equal(await page.attribute(row, 'data-bed'), '3');
   await page.click(`${row} .more`);
   for (const state of ['cleared_unack', 'unknown', 'shelved', 'suppressed', 'active_ack']) {

@@ -38,10 +38,7 @@ export class Page {
     }
     county.pages.add(page);
     await page.send('Page.navigate', { url: county.url });
-    if (user && known) {
-      await page.shows('[data-knowledge="known"]');
-      await page.pass(1_000);
-    }
+    if (user && known) await page.shows('[data-knowledge="known"]');
     return page;
   }
 
@@ -173,13 +170,17 @@ export class Page {
     }
   }
 
-  /** What the county said has been taken by every page. */
+  /** What the county said has been taken by every page, and what that made it fetch. */
   async caughtUp() {
     for (const page of this.county.pages) {
       await page.wait('what the county said is taken', async () => {
         // The stream may be opened anew meanwhile, and its count begins anew.
         const sent = this.county.sentTo(page.secret);
-        return sent === null || await page.run(() => window.__test.heard) >= sent;
+        const { heard, fetching } = await page.run(() => {
+          const { heard: events, fetching: fetches } = window.__test;
+          return { heard: events, fetching: fetches };
+        });
+        return fetching === 0 && (sent === null || heard >= sent);
       });
     }
   }

@@ -6,46 +6,63 @@ use crate::{
     reading::{self, listed},
 };
 use model::{
-    alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
     id::{Channel, DeviceId, Lane, SiteId},
     metric::{Kind, Metric},
     reading::{Occurrence, ReadingGroup},
     time::{ClockQuality, Observed, WallTime},
 };
-use rules::{
-    binding::Subject,
-    freshness::{Freshness, Moment},
-};
+use rules::{binding::Subject, freshness::Freshness};
 use rusqlite::{Connection, Row, params};
 
 /// Results of a device that are judged at once: a meter remembers some thousand at most.
-const STAMPED_MAX: u32 = 20_000;
+pub(crate) const STAMPED_MAX: u32 = 20_000;
 
-/// Something that was said, or that happened, to be judged at its moment.
+/// Something that was said, to be judged at its moment.
 #[derive(Debug)]
-pub(super) enum Said {
-    Group(ReadingGroup, Moment, Freshness),
+pub(crate) enum Said {
+    Group(ReadingGroup, Freshness),
     Alarm(DeviceAlarm),
+}
+
+/// The place in the order: a moment, and at that the place in the outbox.
+pub(super) type Order = (i64, String, Option<Lane>, i64, i64);
+
+/// With its place in the order.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) order: (i64, String, Option<Lane>, i64, i64),
+    pub(crate) suspect: bool,
+    pub(crate) said: Said,
+}
+
+/// What happened to a subject.
+#[derive(Debug)]
+pub(super) enum What {
+    /// That was said, and whether its moment is in doubt.
+    Said(Said, bool),
     /// A device was taken off.
     Left(DeviceId),
 }
 
-/// The place in the order: a moment, and at that what happened, then the place in the outbox.
-pub(super) type Order = (i64, String, Option<Lane>, i64, i64);
-
-pub(super) type Entry = (Order, Said);
-
 /// What a stored group needs to be judged.
-const JUDGED: &str = "SELECT channel, metrics, said, measured_ms, time_suspect, freshness, outbox,
-      lane, reading_group.seq, reading_group.idx,
-      CASE WHEN spot.reading_group IS NOT NULL THEN spot.patient ELSE
+pub(crate) const JUDGED: &str =
+    "SELECT channel, metrics, said, measured_ms, time_suspect, freshness, outbox, lane,
+       reading_group.seq, reading_group.idx
+     FROM reading_group";
+pub(crate) const NAMES: &str =
+    "CROSS JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
+     CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list";
+
+/// The same with whose it is.
+fn owned(begin: &str) -> String {
+    let whose = "SELECT CASE WHEN spot.reading_group IS NOT NULL THEN spot.patient ELSE
         (SELECT binding.patient FROM binding WHERE binding.site = ?1 AND binding.device = ?2
          AND from_ms <= measured_ms AND (until_ms IS NULL OR until_ms > measured_ms)
-         ORDER BY from_ms DESC LIMIT 1) END AS patient
-     FROM reading_group";
-const NAMES: &str = "CROSS JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
-     CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list
-     LEFT JOIN spot ON spot.reading_group = reading_group.id";
+         ORDER BY from_ms DESC LIMIT 1) END AS patient, ";
+    let judged = JUDGED.replacen("SELECT", whose, 1);
+    format!("{judged} {begin} {NAMES} LEFT JOIN spot ON spot.reading_group = reading_group.id")
+}
 
 /// Of which device something is read, and whose it must be.
 #[derive(Clone, Copy, Debug)]
@@ -61,16 +78,17 @@ pub(super) fn placed(
     connection: &Connection,
     of: Of<'_>,
     rest: Span,
-) -> rusqlite::Result<(Vec<Entry>, Option<i64>)> {
+) -> rusqlite::Result<(Vec<(Order, What)>, Option<i64>)> {
     let mut statement = connection.prepare_cached(&format!(
-        "{JUDGED} {NAMES} WHERE source = ?3 AND observed_ms BETWEEN ?4 AND ?5 AND identity IS NULL
-         ORDER BY observed_ms, reading_group.id LIMIT {STEP_GROUPS}"
+        "{} WHERE source = ?3 AND observed_ms BETWEEN ?4 AND ?5 AND identity IS NULL
+         ORDER BY observed_ms, reading_group.id LIMIT {STEP_GROUPS}",
+        owned("")
     ))?;
     let (site, device) = (of.site.as_str(), of.source.device.as_str());
     let asked = params![site, device, of.source.id, rest.from_ms, rest.until_ms];
-    let mut page: Vec<(bool, Entry)> =
-        statement.query_map(asked, |row| entry(row, of))?.collect::<Result<_, _>>()?;
-    let at_ms = |(_, (order, _)): &(bool, Entry)| order.0;
+    let mut page: Vec<(bool, (Order, What))> =
+        statement.query_map(asked, |row| own(row, of))?.collect::<Result<_, _>>()?;
+    let at_ms = |(_, (order, _)): &(bool, (Order, What))| order.0;
     let is_whole = page.len() < STEP_GROUPS;
     let last_ms = page.last().map_or(i64::MAX, at_ms);
     if !is_whole && page.first().is_some_and(|first| at_ms(first) < last_ms) {
@@ -87,16 +105,16 @@ pub(super) fn stamped(
     connection: &Connection,
     of: Of<'_>,
     from_ms: i64,
-) -> rusqlite::Result<Vec<Entry>> {
+) -> rusqlite::Result<Vec<(Order, What)>> {
     let mut statement = connection.prepare_cached(&format!(
-        "{JUDGED} INDEXED BY reading_group_identity {NAMES}
-         WHERE source = ?3 AND identity IS NOT NULL AND duplicate_of IS NULL AND measured_ms >= ?4
-         ORDER BY measured_ms DESC LIMIT {STAMPED_MAX}"
+        "{} WHERE source = ?3 AND identity IS NOT NULL AND duplicate_of IS NULL
+         AND measured_ms >= ?4 ORDER BY measured_ms DESC LIMIT {STAMPED_MAX}",
+        owned("INDEXED BY reading_group_identity")
     ))?;
     let (site, device) = (of.site.as_str(), of.source.device.as_str());
     let asked = params![site, device, of.source.id, from_ms];
     let mut own = Vec::new();
-    for row in statement.query_map(asked, |row| entry(row, of))? {
+    for row in statement.query_map(asked, |row| own(row, of))? {
         let (is_own, entry) = row?;
         own.extend(is_own.then_some(entry));
     }
@@ -104,8 +122,15 @@ pub(super) fn stamped(
 }
 
 /// A group, and whether it is of that subject.
-fn entry(row: &Row<'_>, of: Of<'_>) -> rusqlite::Result<(bool, Entry)> {
-    let device = &of.source.device;
+fn own(row: &Row<'_>, of: Of<'_>) -> rusqlite::Result<(bool, (Order, What))> {
+    let Entry { order, suspect, said } = entry(row, &of.source.device)?;
+    let patient: Option<String> = row.get("patient")?;
+    let is_own = subject(of.site, &of.source.device, patient.as_deref()) == *of.subject;
+    Ok((is_own, (order, What::Said(said, suspect))))
+}
+
+/// A stored group, from what [`JUDGED`] has of it.
+pub(crate) fn entry(row: &Row<'_>, device: &DeviceId) -> rusqlite::Result<Entry> {
     let (metrics, said): (String, String) = (row.get("metrics")?, row.get("said")?);
     let (channel, lane): (String, String) = (row.get("channel")?, row.get("lane")?);
     let freshness: Option<String> = row.get("freshness")?;
@@ -128,11 +153,7 @@ fn entry(row: &Row<'_>, of: Of<'_>) -> rusqlite::Result<(bool, Entry)> {
     let freshness = Freshness::ALL.into_iter().find(named).unwrap_or(Freshness::Fresh);
     let order =
         (measured_ms, row.get("outbox")?, Lane::from_name(&lane), row.get("seq")?, row.get("idx")?);
-    let at = WallTime::from_unix_ms(measured_ms);
-    let t_meas = Moment { suspect: row.get("time_suspect")?, ..Moment::sure(at) };
-    let patient: Option<String> = row.get("patient")?;
-    let is_own = subject(of.site, device, patient.as_deref()) == *of.subject;
-    Ok((is_own, (order, Said::Group(group, t_meas, freshness))))
+    Ok(Entry { order, suspect: row.get("time_suspect")?, said: Said::Group(group, freshness) })
 }
 
 /// The device's own alarms that keep rules from judging; it takes them along to the next patient.
@@ -141,36 +162,44 @@ pub(super) fn suppressing(
     site: &SiteId,
     device: &DeviceId,
     from_ms: i64,
-) -> rusqlite::Result<Vec<Entry>> {
+) -> rusqlite::Result<Vec<(Order, What)>> {
     let mut statement = connection.prepare_cached(
-        "SELECT phase, kind, code, channel, source, placed_ms, id FROM device_alarm
+        "SELECT phase, kind, code, text, priority, channel, source, placed_ms, id FROM device_alarm
          WHERE site = ?1 AND device = ?2 AND placed_ms >= ?3
          AND kind IN ('TECH-LEADOFF', 'TECH-PROBEOFF') ORDER BY placed_ms, id",
     )?;
     let mut rows = statement.query(params![site.as_str(), device.as_str(), from_ms])?;
     let mut alarms = Vec::new();
     while let Some(row) = rows.next()? {
-        let (phase, kind): (String, String) = (row.get("phase")?, row.get("kind")?);
-        let (channel, source): (String, Option<String>) = (row.get("channel")?, row.get("source")?);
-        let phase = AlarmPhase::ALL.into_iter().find(|known| known.name() == phase);
-        let kind = AlarmKind::ALL.iter().find(|known| known.rule_id() == kind);
-        let Some((phase, kind)) = phase.zip(kind) else { continue };
-        let placed_ms = row.get("placed_ms")?;
-        let alarm = DeviceAlarm {
-            device: device.clone(),
-            channel: Channel::new(&channel).unwrap_or_default(),
-            phase,
-            kind: *kind,
-            code: row.get("code")?,
-            text: String::new(),
-            priority: None,
-            source: source.as_deref().and_then(Metric::from_name),
-            device_time: None,
-            observed: observed(placed_ms),
-        };
-        alarms.push(((placed_ms, String::new(), None, row.get("id")?, 0), Said::Alarm(alarm)));
+        let found = alarm(row, device)?;
+        alarms.extend(found.map(|found| (found.order, What::Said(found.said, found.suspect))));
     }
     Ok(alarms)
+}
+
+/// A stored device alarm; `None` of what no driver of this version says.
+pub(crate) fn alarm(row: &Row<'_>, device: &DeviceId) -> rusqlite::Result<Option<Entry>> {
+    let (phase, kind): (String, String) = (row.get("phase")?, row.get("kind")?);
+    let (channel, source): (String, Option<String>) = (row.get("channel")?, row.get("source")?);
+    let priority: Option<String> = row.get("priority")?;
+    let phase = AlarmPhase::ALL.into_iter().find(|known| known.name() == phase);
+    let kind = AlarmKind::ALL.iter().find(|known| known.rule_id() == kind);
+    let Some((phase, kind)) = phase.zip(kind) else { return Ok(None) };
+    let placed_ms = row.get("placed_ms")?;
+    let alarm = DeviceAlarm {
+        device: device.clone(),
+        channel: Channel::new(&channel).unwrap_or_default(),
+        phase,
+        kind: *kind,
+        code: row.get("code")?,
+        text: row.get("text")?,
+        priority: priority.as_deref().and_then(Priority::from_name),
+        source: source.as_deref().and_then(Metric::from_name),
+        device_time: None,
+        observed: observed(placed_ms),
+    };
+    let order = (placed_ms, String::new(), None, row.get("id")?, 0);
+    Ok(Some(Entry { order, suspect: false, said: Said::Alarm(alarm) }))
 }
 
 fn observed(ms: i64) -> Observed {

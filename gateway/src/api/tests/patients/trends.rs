@@ -139,6 +139,11 @@ async fn it_is_told_which_values_no_rule_looks_at() {
         told["beds"],
         json!([{"clinic": CLINIC, "bed": "3"}, {"clinic": CLINIC, "bed": "4"}])
     );
+    // Who is in a programme only is not here.
+    let (_, here) = desk.get("/api/v1/patients?here=true").await;
+    let beds: Vec<&Value> =
+        here["patients"].as_array().unwrap().iter().map(|one| &one["bed"]).collect();
+    assert_eq!(beds, [&json!("3"), &json!("4")]);
     let (_, one) = desk.get(&format!("/api/v1/patients/{patient}")).await;
     let limits = one["limits_in_force"].as_array().unwrap();
     assert!(limits.iter().any(|limit| limit["class"] == "hr" && limit["priority"] == "high"));

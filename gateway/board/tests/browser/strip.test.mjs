@@ -1,0 +1,110 @@
+// Check 20 (nurse board, chapter 10): what is drawn on the strip, looked at pixel by pixel.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { block } from './fixtures.mjs';
+import { stand } from './stand.mjs';
+
+const it = stand();
+const SMALL_BOX_PX = 4;
+const LINE_PX = 1.5;
+/** The words of a gap are above this. */
+const LABEL_PX = 24;
+/** Taller than any wave here: the pen. */
+const PEN_PX = 100;
+
+/** Seconds of a square wave of 1 Hz, 1 mV high; `without` leaves samples out of the last second. */
+async function beats(county, page, tile, { scale = '0.001', without = 0 } = {}) {
+  for (let second = 0; second < 8; second += 1) {
+    const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
+    const start = county.ms - 1000;
+    const parts = second === 4 && without
+      ? [block(county.monitor, samples.slice(0, 20), start, { scale }),
+        block(county.monitor, samples.slice(20 + without), start + (20 + without) * 4, { scale })]
+      : [block(county.monitor, samples, start, { scale })];
+    county.wave(county.monitor, parts);
+    await page.pass(1000);
+  }
+  await page.shows(`${tile} .strip[data-live="live"]`);
+}
+
+/** In the page: what is drawn on the strip, column by column. */
+async function drawn(css) {
+  const two = () => new Promise((done) => {
+    requestAnimationFrame(() => requestAnimationFrame(done));
+  });
+  for (let turn = 0; turn < 5; turn += 1) await two();
+  const canvas = document.querySelector(`${css} canvas`);
+  const { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const style = getComputedStyle(document.querySelector(`${css} .paper`));
+  const rgb = (name) => style.getPropertyValue(name).trim().match(/\w\w/g).map((one) => parseInt(one, 16));
+  const at = (x, y) => [0, 1, 2].map((part) => data[(y * width + x) * 4 + part]);
+  const apart = (a, b) => Math.hypot(...a.map((one, part) => one - b[part]));
+  const [trace, gap, paper] = ['--trace', '--gap', '--paper'].map(rgb);
+  // At least a third of the line's colour: a line between two columns is in both.
+  const isTrace = (colour) => apart(colour, trace) < 0.65 * apart(paper, trace);
+  const isGap = (colour) => apart(colour, gap) < 30;
+  const columns = [];
+  for (let x = 0; x < width; x += 1) {
+    const ys = [];
+    for (let y = 0; y < height; y += 1) if (isTrace(at(x, y)) && !isGap(at(x, y))) ys.push(y);
+    columns.push({ ys, gap: isGap(at(x, height - 6)) && isGap(at(x, height - 20)) });
+  }
+  return columns;
+}
+
+/** Where the trace goes straight up or down, and how high, left of the pen or right of it. */
+function edges(columns, from) {
+  const pen = columns.findIndex(({ ys }) => ys.length > PEN_PX);
+  const found = [];
+  columns.forEach(({ ys }, x) => {
+    if (x < from || ys.length < 20 || ys.length > PEN_PX) return;
+    const last = found[found.length - 1];
+    const tall = {
+      x, top: Math.min(...ys), bottom: Math.max(...ys), old: x > pen,
+    };
+    if (last && x - last.x < 5) {
+      found[found.length - 1] = { ...tall, x: (last.x + x) / 2 };
+    } else found.push(tall);
+  });
+  return found;
+}
+
+test('20. strip scale: boxes are true, gaps are gaps, no millivolts without a scale', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  await beats(county, page, tile);
+  await page.says(`${tile} .strip-scale`, '25 mm/s 10 mm/mV');
+  const pulse = 2 * 5 * SMALL_BOX_PX;
+  const tall = edges(await page.run(drawn, tile), pulse + 1);
+  assert.ok(tall.length >= 6, `${tall.length} edges`);
+  // Up and down by turns, half a second apart: two make the distance of two rising ones.
+  const pairs = tall.slice(2).map((edge, index) => [tall[index], edge])
+    .filter(([one, next]) => one.old === next.old);
+  const apart = pairs.map(([one, next]) => (next.x - one.x) / SMALL_BOX_PX);
+  assert.ok(apart.length >= 3 && apart.every((boxes) => Math.abs(boxes - 25) <= 0.5), String(apart));
+  const high = tall.map(({ top, bottom }) => (bottom - top + 1 - LINE_PX) / SMALL_BOX_PX);
+  assert.ok(high.every((boxes) => Math.abs(boxes - 10) <= 0.3), String(high));
+
+  await beats(county, page, tile, { without: 100 });
+  const columns = await page.run(drawn, tile);
+  const widths = [];
+  columns.forEach(({ gap }, x) => {
+    if (!gap) return;
+    if (columns[x - 1]?.gap) widths[widths.length - 1] += 1;
+    else widths.push(1);
+  });
+  assert.ok(widths.some((px) => Math.abs(px / SMALL_BOX_PX - 10) <= 0.5), String(widths));
+  const inside = columns.filter((_, x) => [x - 1, x, x + 1].every((near) => columns[near]?.gap));
+  const crossed = inside.filter(({ ys }) => ys.some((y) => y > LABEL_PX));
+  assert.deepEqual(crossed, [], 'a line crosses the gap');
+
+  await page.pass(40_000);
+  await beats(county, page, tile, { scale: null });
+  await page.says(`${tile} .strip-scale`, '幅度未定标');
+  const strip = await page.text(`${tile} .strip`);
+  assert.ok(!strip.includes('mm/mV') && !strip.includes('mV'), strip);
+});
