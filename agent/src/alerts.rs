@@ -14,8 +14,10 @@
 //!
 //! # Invariants
 //! - while the county is in reach the rules run and nothing signals
-//! - a transition is signalled, told to the county and written down, in this order: a kill in
-//!   between may repeat a signal or a record and loses neither
+//! - a transition is told to the county and then written down: a kill in between may repeat a record
+//!   and loses none
+//! - the hook is told what is so until it takes it: a call that failed, waited or was broken off by a
+//!   kill is made again, as it is by then
 
 mod evaluation;
 pub(crate) mod hook;
@@ -31,9 +33,9 @@ use crate::{
     outbox::{Origin, Outbox},
     policy::InForce,
     reach::{Reach, ReachWatch},
-    status::Board,
 };
 use evaluation::Evaluation;
+use hook::Caller;
 use kept::{Kept, KeptFile};
 use model::{
     alarm::Priority,
@@ -50,7 +52,7 @@ use rules::{
     rule::{RuleSet, RuleSetError},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use signal::{Signals, What};
+use signal::{Call, Signals, What};
 use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
@@ -143,9 +145,8 @@ pub(crate) struct Lookout {
     pub(crate) reach: ReachWatch,
     /// What the county told this box to go by.
     pub(crate) policy: watch::Receiver<Option<Arc<InForce>>>,
-    pub(crate) board: Arc<Board>,
     /// None: no command is configured.
-    pub(crate) hook: Option<mpsc::Sender<Vec<u8>>>,
+    pub(crate) hook: Option<mpsc::Sender<hook::Call>>,
     pub(crate) clock: Clock,
     pub(crate) stopped: CancellationToken,
     pub(crate) orders: Orders,
@@ -177,11 +178,6 @@ impl Alerts {
     }
 }
 
-/// The calls of the hook that may wait.
-pub(crate) fn hook_channel() -> (mpsc::Sender<Vec<u8>>, mpsc::Receiver<Vec<u8>>) {
-    mpsc::channel(hook::WAITING_MAX)
-}
-
 /// Runs the rules until the agent stops.
 pub(crate) async fn run(lookout: Lookout) {
     let orders = Arc::clone(&lookout.orders);
@@ -198,12 +194,13 @@ pub(crate) async fn run(lookout: Lookout) {
         }
     };
     loop {
-        warden.catch_up(&mut commits).await;
+        let more = warden.catch_up(&mut commits).await;
         let known = *reach.borrow_and_update();
         warden.look_at_reach(known, lookout.clock.mono());
-        warden.pass_time();
+        warden.pass_time(more);
+        warden.call_hook();
         warden.keep_if_due().await;
-        let wake_at = warden.wake_at(known);
+        let wake_at = warden.wake_at(known, more);
         tokio::select! {
             // The outbox ends with the agent.
             Ok(()) = commits.changed() => {}
@@ -215,6 +212,7 @@ pub(crate) async fn run(lookout: Lookout) {
                 }
             }
             () = lookout.clock.sleep_until(Some(wake_at)) => {}
+            taken = warden.caller.answered() => warden.hook_took(taken),
             order = orders.recv() => match order {
                 Some(Order::Show(reply)) => drop(reply.send(warden.picture())),
                 Some(Order::Acknowledge(acknowledge, reply)) => {
@@ -246,7 +244,7 @@ struct GoesBy {
 /// By what this box warns: what the county signed, else the rules that came with the agent.
 fn in_force(policy: Option<&InForce>) -> Result<(GoesBy, evaluation::Order), RuleSetError> {
     let Some(InForce { policy, rules, .. }) = policy else {
-        let rules = Arc::new(RuleSet::from_json(DEFAULT_RULES)?);
+        let rules = Arc::new(RuleSet::from_json(DEFAULT_RULES)?.at_the_box());
         let (bindings, profiles) = (BindingList::default(), BTreeMap::new());
         let told = GoesBy { rule_set: 0, bindings: 0, signals: true };
         return Ok((told, evaluation::Order { rules, bindings, profiles }));
@@ -298,6 +296,7 @@ struct Warden<'a> {
     goes_by: GoesBy,
     standings: BTreeMap<AlertId, Known>,
     signals: Signals,
+    caller: Caller,
     out_of_reach: bool,
     /// Since when, by the box's clock.
     lost_since: Option<WallTime>,
@@ -318,10 +317,11 @@ impl<'a> Warden<'a> {
         let file = KeptFile::in_folder(&lookout.data_dir);
         let kept = file.read();
         let evaluation = Evaluation::new(lookout.site.clone(), order, &kept);
-        let Kept { place, out_of_reach, lost_since, signals, .. } = kept;
+        let Kept { place, out_of_reach, lost_since, mut signals, .. } = kept;
+        signals.begin(evaluation.alerts());
         let standings = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
         let now = lookout.clock.mono();
-        Self {
+        let mut warden = Self {
             lookout,
             file,
             rows: None,
@@ -330,6 +330,7 @@ impl<'a> Warden<'a> {
             goes_by,
             standings,
             signals,
+            caller: Caller::new(lookout.hook.clone()),
             out_of_reach,
             lost_since,
             held: VecDeque::new(),
@@ -339,30 +340,36 @@ impl<'a> Warden<'a> {
             failing: None,
             tick_at: now,
             keep_at: now + KEEP_EVERY,
+        };
+        match out_of_reach && goes_by.signals {
+            true => warden.signal_all(),
+            false => warden.signals.stop(),
         }
+        warden
     }
 
-    /// Lets the rules hear what was committed.
-    async fn catch_up(&mut self, commits: &mut watch::Receiver<Option<Arc<Path>>>) {
+    /// Lets the rules hear some of what was committed; whether there may be more. After a long outage
+    /// of the agent there is much, and so there is while more comes than rules can hear: everything
+    /// else has its turn in between.
+    async fn catch_up(&mut self, commits: &mut watch::Receiver<Option<Arc<Path>>>) -> bool {
         let path = commits.borrow_and_update().clone();
-        let Some(path) = path else { return };
-        loop {
-            match self.next_rows(&path) {
-                Ok(false) => break,
-                // After a long outage of the agent there is much; others have their turn.
-                Ok(true) => tokio::task::yield_now().await,
-                Err(error) => {
-                    let why = error.to_string();
-                    if self.failing.as_ref() != Some(&why) {
-                        tracing::error!(error = why, "The rules hear nothing; it is tried again.");
-                    }
-                    self.failing = Some(why);
-                    self.rows = None;
-                    return;
+        let Some(path) = path else { return false };
+        match self.next_rows(&path) {
+            Ok(more) => {
+                self.failing = None;
+                tokio::task::yield_now().await;
+                more
+            }
+            Err(error) => {
+                let why = error.to_string();
+                if self.failing.as_ref() != Some(&why) {
+                    tracing::error!(error = why, "The rules hear nothing; it is tried again.");
                 }
+                self.failing = Some(why);
+                self.rows = None;
+                false
             }
         }
-        self.failing = None;
     }
 
     /// Whether there was something.
@@ -376,8 +383,8 @@ impl<'a> Warden<'a> {
         let envelopes = rows.next(self.lookout.clock.now())?;
         let more = rows.place() != self.place;
         self.place = rows.place();
-        for envelope in &envelopes {
-            let changed = self.evaluation.take(now, envelope);
+        for envelope in envelopes {
+            let changed = self.evaluation.take(now, &envelope);
             self.note(changed);
         }
         Ok(more)
@@ -386,24 +393,32 @@ impl<'a> Warden<'a> {
     /// The county sent another policy.
     fn go_by(&mut self, (goes_by, order): (GoesBy, evaluation::Order)) {
         self.goes_by = goes_by;
+        if !goes_by.signals {
+            self.signals.stop();
+        }
         let now = self.lookout.clock.now().wall;
         let changed = self.evaluation.go_by(now, order);
         self.note(changed);
     }
 
-    fn pass_time(&mut self) {
+    /// Rules that are behind hear of the time by what they take in.
+    fn pass_time(&mut self, is_behind: bool) {
         let now = self.lookout.clock.now();
-        if self.tick_at <= now.mono {
+        if self.tick_at <= now.mono && !is_behind {
             self.tick_at = now.mono + TICK;
             let changed = self.evaluation.pass_time(now.wall);
             self.note(changed);
         }
     }
 
-    fn wake_at(&self, reach: Reach) -> MonoTime {
+    fn wake_at(&self, reach: Reach, is_behind: bool) -> MonoTime {
+        if is_behind {
+            return MonoTime::START;
+        }
         let lost_at = reach.lost_at().filter(|_| !self.out_of_reach);
         let keep_at = self.held.is_empty().then_some(self.keep_at);
-        lost_at.into_iter().chain(keep_at).fold(self.tick_at, MonoTime::min)
+        let call_at = self.caller.free_at().filter(|_| self.signals.has_news());
+        lost_at.into_iter().chain(keep_at).chain(call_at).fold(self.tick_at, MonoTime::min)
     }
 
     /// Alerts changed: whoever has to know hears of it.
@@ -417,7 +432,6 @@ impl<'a> Warden<'a> {
             if before.as_ref().is_some_and(|known| known.standing == standing(&alert)) {
                 continue;
             }
-            self.keep_at = MonoTime::START;
             tracing::info!(alert = %alert.id, device = %alert.device, family = alert.family,
                 state = alert.state.name(), priority = alert.priority.name(),
                 "An alert changed.");
@@ -431,6 +445,8 @@ impl<'a> Warden<'a> {
             if self.out_of_reach {
                 self.signal(&alert);
                 self.reports.extend(reports);
+                // What signalled must not do so again. In reach nothing does: the outbox tells it anew.
+                self.keep_at = MonoTime::START;
                 continue;
             }
             self.held.extend(reports.into_iter().map(|report| (observed.mono, report)));
@@ -450,50 +466,62 @@ impl<'a> Warden<'a> {
             tracing::warn!("The county is out of reach: alerts are signalled here.");
             let held = std::mem::take(&mut self.held);
             self.reports.extend(held.into_iter().map(|(_, report)| report));
-            let open: Vec<Alert> = self.evaluation.alerts().cloned().collect();
-            open.iter().for_each(|alert| self.signal(alert));
+            self.signal_all();
             self.keep_at = MonoTime::START;
         } else if self.out_of_reach && reach.is_good() && lost.is_none_or(|at| at > now) {
             self.out_of_reach = false;
             self.lost_since = None;
             tracing::warn!("The county is in reach again: alerts are signalled there.");
-            if self.signals.stop() {
-                self.call_hook(What::InReach, None);
-            }
+            self.signals.stop();
             self.keep_at = MonoTime::START;
         }
     }
 
     fn signal(&mut self, alert: &Alert) {
-        if !self.goes_by.signals {
-            return;
-        }
-        if let Some(what) = self.signals.take(alert) {
-            self.call_hook(what, Some(alert));
+        if self.goes_by.signals {
+            self.signals.take(alert);
         }
     }
 
-    fn call_hook(&self, what: What, alert: Option<&Alert>) {
+    fn signal_all(&mut self) {
+        if self.goes_by.signals {
+            self.evaluation.alerts().for_each(|alert| self.signals.take(alert));
+        }
+    }
+
+    /// Tells the hook what it does not know yet, if it is free.
+    fn call_hook(&mut self) {
         #[derive(Serialize)]
-        struct Call<'a> {
+        struct Said<'a> {
             what: What,
             /// How many alerts want somebody: a lamp is on while there are any.
             signals: usize,
             site: &'a str,
             alert: Option<Told>,
         }
-        let Some(hook) = &self.lookout.hook else { return };
-        let call = Call {
-            what,
-            signals: self.signals.count(),
-            site: self.lookout.site.as_str(),
-            alert: alert.map(|alert| self.told(alert)),
+        if self.caller.free_at().is_none_or(|at| at > self.lookout.clock.mono()) {
+            return;
+        }
+        let Some(call) = self.signals.next_call() else { return };
+        let (what, alert) = match call {
+            Call::Raise(id) => {
+                let alert = self.evaluation.alerts().find(|alert| alert.id == id);
+                (What::Raise, alert.map(|alert| self.told(alert)))
+            }
+            Call::End(what, alert) => (what, Some(self.told(&alert))),
+            Call::Stands(what) => (what, None),
         };
-        let line = serde_json::to_vec(&call).unwrap_or_default();
-        if hook.try_send(line).is_err() {
-            let why = "too many calls wait for a command that hangs".to_owned();
-            tracing::error!(error = why, "The hook was not called.");
-            self.lookout.board.hooked(Some(why), self.lookout.clock.now());
+        let (signals, site) = (self.signals.count(), self.lookout.site.as_str());
+        let said = Said { what, signals, site, alert };
+        self.caller.call(serde_json::to_vec(&said).unwrap_or_default());
+    }
+
+    fn hook_took(&mut self, taken: bool) {
+        self.caller.over(self.lookout.clock.mono(), taken);
+        self.signals.called(taken);
+        if taken {
+            // A kill from here on repeats nothing.
+            self.keep_at = MonoTime::START;
         }
     }
 
@@ -550,7 +578,7 @@ impl<'a> Warden<'a> {
             place: self.place,
             out_of_reach: self.out_of_reach,
             lost_since: self.lost_since,
-            signals: self.signals.clone(),
+            signals: self.signals.kept(),
             kinds: self.evaluation.kinds().clone(),
             whose: self.evaluation.whose().clone(),
             engines: self.evaluation.states(),

@@ -257,7 +257,7 @@ fn verify(
 
 fn read_rules(text: &[u8]) -> Result<RuleSet, RuleSetError> {
     // What is no UTF-8 is no JSON either, and told as that.
-    RuleSet::from_json(&String::from_utf8_lossy(text))
+    RuleSet::from_json(&String::from_utf8_lossy(text)).map(RuleSet::at_the_box)
 }
 
 fn sha256(bytes: &[u8]) -> RulesHash {

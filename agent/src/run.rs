@@ -121,10 +121,10 @@ fn start_alerts(
     clock: Clock,
 ) -> Sources {
     let hook = config.hook.clone().map(|config| {
-        let (calls, told) = alerts::hook_channel();
+        let (calls, asked) = alerts::hook::channel();
         let hook = alerts::hook::Hook {
             config,
-            told: Arc::new(Mutex::new(told)),
+            calls: Arc::new(Mutex::new(asked)),
             board: Arc::clone(board),
             clock,
             stopped: supervisor.stopped(),
@@ -139,7 +139,6 @@ fn start_alerts(
         outbox: outbox.clone(),
         reach: reach.clone(),
         policy,
-        board: Arc::clone(board),
         hook,
         clock,
         stopped: supervisor.stopped(),

@@ -406,7 +406,8 @@ pub(crate) fn store(
     let mut told = Vec::new();
     for alert in evaluation.changed.values() {
         // Whatever a box says of it, an alert stays with its site.
-        let body = json(alert, revision(connection, alert.id)? + 1);
+        let next_step = next_step(context, alert)?;
+        let body = json(alert, revision(connection, alert.id)? + 1, &next_step);
         connection
             .prepare_cached(
                 "INSERT INTO alert VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
@@ -437,8 +438,17 @@ fn revision(connection: &Connection, id: AlertId) -> rusqlite::Result<i64> {
     Ok(told.flatten().unwrap_or_default())
 }
 
+/// Who is told next if nobody answers, and when; as the duty plan has it now.
+fn next_step(context: Context<'_>, alert: &Alert) -> rusqlite::Result<Value> {
+    let Some((level, at)) = alert.next_level(context.rules.times()) else {
+        return Ok(Value::Null);
+    };
+    let on_duty = duty::on_duty(context.connection, &alert.site, at)?;
+    Ok(json!({"level": level.name(), "at": rfc3339(at.unix_ms()), "person": on_duty.get(&level)}))
+}
+
 /// An alert as the API tells it; the clinic's name is added where it is asked for.
-fn json(alert: &Alert, revision: i64) -> Value {
+fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
     let moment = |at: WallTime| rfc3339(at.unix_ms());
     let timeline: Vec<Value> = alert
         .timeline
@@ -482,6 +492,7 @@ fn json(alert: &Alert, revision: i64) -> Value {
         "shelf_reason": shelf.map(|shelf| shelf.reason.clone()),
         "suppressed_by": alert.people.suppressed_by,
         "escalation_level": alert.people.level.name(),
+        "next_step": next_step,
         "realarm_count": alert.people.realarms,
         "retro": alert.retro,
         "late_row": alert.late_row,

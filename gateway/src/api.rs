@@ -1,6 +1,7 @@
 //! The HTTP API and the board.
 //!
 //! - [`session`], [`attempts`]: who asks; log-in and log-out; how often a password may be tried
+//! - [`own`]: one's own password and PIN; saying that one is still there
 //! - [`data`]: sites, devices, readings, waveforms, ledger
 //! - [`alerts`]: alerts, and what persons do with them
 //! - [`rules`]: versions of the rules
@@ -14,6 +15,10 @@
 //! - [`extract`], [`problem`]: what comes in with a request; errors
 //!
 //! `openapi.json` describes all of it; the tests hold the two together.
+//!
+//! # Invariants
+//! - what somebody began is done to its end, whether they wait for the answer or hang up: what is
+//!   committed is told to boards, engines and boxes
 
 mod alerts;
 mod attempts;
@@ -24,6 +29,7 @@ mod duty;
 mod events;
 mod extract;
 mod notifications;
+mod own;
 mod pages;
 mod patients;
 mod people;
@@ -41,15 +47,16 @@ use crate::{
     pki::Identity,
     query::Clinics,
     rule_sets::LiveRules,
-    store::Store,
+    store::{Store, StoreError},
 };
 use anyhow::Context as _;
 use attempts::Attempts;
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
-    response::IntoResponse,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{MethodRouter, get},
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
@@ -169,6 +176,7 @@ fn router(app: App) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(middleware::from_fn(to_its_end))
         .with_state(app);
     for (name, value) in headers {
         router = router
@@ -177,10 +185,20 @@ fn router(app: App) -> Router {
     router
 }
 
+/// Answers what may change something in a task of its own: whoever hangs up ends only what is asked,
+/// not what is done.
+async fn to_its_end(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let answer = tokio::spawn(next.run(request)).await;
+    answer.unwrap_or_else(|_| Problem::from(StoreError::Panicked).into_response())
+}
+
 /// Everything below `/api/v1`.
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
-    let people = [session::routes(), people::routes(), audit::routes()].concat();
+    let people = [session::routes(), own::routes(), people::routes(), audit::routes()].concat();
     let alerts = [alerts::routes(), duty::routes(), notifications::routes()].concat();
     let patients = [patients::routes(), bindings::routes()].concat();
     [people, data::routes(), alerts, patients, rules::routes(), events::routes(), own].concat()

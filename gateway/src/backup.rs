@@ -18,7 +18,9 @@ use crate::{
     store::{self, DATABASE, OpenStoreError, Store},
 };
 use model::time::WallTime;
-use rusqlite::{Connection, ErrorCode, OpenFlags, backup::Backup, params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, backup::Backup, params,
+};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 use std::{
@@ -142,6 +144,29 @@ pub(crate) fn backup(
     into_one_file(made, &copy.path)?;
     let bytes = copy.finish(file, existing)?;
     Ok(Copied { bytes, at_ms })
+}
+
+/// Writes down that somebody has copied the database, by the name of the file alone: where it lies
+/// is nobody's business.
+pub(crate) fn write_down(
+    data_dir: &Path,
+    by: &str,
+    file: &Path,
+    copied: &Copied,
+) -> Result<(), BackupError> {
+    let database = data_dir.join(DATABASE);
+    let failed = BackupError::copy(&database);
+    let mut county = Store::connection(&database)?;
+    let transaction =
+        Transaction::new(&mut county, TransactionBehavior::Immediate).map_err(&failed)?;
+    let generation = "SELECT generation FROM county";
+    let generation = transaction.query_row(generation, [], |row| row.get(0)).map_err(&failed)?;
+    let what = file.file_name().unwrap_or_default().to_string_lossy();
+    let detail = json!({"bytes": copied.bytes, "generation": generation_name(generation),
+        "copied_at": clock::rfc3339(copied.at_ms)});
+    let entry = Entry { who: by, action: "backup", what: &what, detail };
+    audit::append(&transaction, clock::now(), &entry).map_err(&failed)?;
+    transaction.commit().map_err(&failed)
 }
 
 /// A county that was brought back.

@@ -209,6 +209,8 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
         Command::Backup { file, overwrite } => {
             let existing = if overwrite { Existing::Overwritten } else { Existing::Kept };
             let copied = backup::backup(&config.data_dir, &file, existing)?;
+            backup::write_down(&config.data_dir, &who_is_here(), &file, &copied)
+                .with_context(|| format!("{} is made, but not written down", file.display()))?;
             writeln!(
                 out,
                 "{}: {} MiB, checked; all that was acked before {} is in it",

@@ -25,7 +25,7 @@ use model::{
     time::{Uptime, WallTime},
     waveform::WaveformBlock,
 };
-use names::Names;
+use names::{DEVICES_MAX, Names};
 use rules::{
     engine::ReadingInput,
     freshness::{BootClock, Freshness, Moment, Position},
@@ -299,18 +299,38 @@ impl<'t> Batch<'t> {
                         .execute(params![site.as_str(), hash])?;
                 }
                 self.receive((site, lane), (outbox, seq), decoded.written)?;
-                self.records(site, &envelope)?;
-                if decoded.skipped > 0 {
-                    self.taken.counts.skipped += u64::from(decoded.skipped);
-                    tracing::warn!(%site, %lane, %seq, skipped = decoded.skipped,
-                        "Records of a later version were kept aside; install the newer gateway.");
-                    let cause =
-                        format!("{} records or readings of a later version", decoded.skipped);
-                    self.quarantine(site, bytes, &cause, Part::Rest)?;
-                }
+                let refused = self.records(site, &envelope)?;
+                self.rest(site, bytes, (u64::from(decoded.skipped), refused))?;
             }
         }
         Ok(())
+    }
+
+    /// Keeps aside an envelope of which some records were not taken: those of a later version, and
+    /// those of devices that the site may not have.
+    fn rest(
+        &mut self,
+        site: &SiteId,
+        bytes: &[u8],
+        (of_later, of_devices): (u64, u64),
+    ) -> rusqlite::Result<()> {
+        let mut causes = Vec::new();
+        if of_later > 0 {
+            tracing::warn!(%site, skipped = of_later,
+                "Records of a later version were kept aside; install the newer gateway.");
+            causes.push(format!("{of_later} records or readings of a later version"));
+        }
+        if of_devices > 0 {
+            tracing::error!(%site, skipped = of_devices, limit = DEVICES_MAX,
+                "Records of too many devices were kept aside; look at the box of this site.");
+            causes
+                .push(format!("{of_devices} records of devices beyond {DEVICES_MAX} of the site"));
+        }
+        if causes.is_empty() {
+            return Ok(());
+        }
+        self.taken.counts.skipped += of_later + of_devices;
+        self.quarantine(site, bytes, &causes.join("; "), Part::Rest).map(drop)
     }
 
     /// An envelope that cannot be taken must not block its lane: it is kept aside, and acked with

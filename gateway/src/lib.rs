@@ -7,6 +7,7 @@
 //! - [`pki`], [`people`]: the county's own CA; persons, tokens, sessions
 //! - [`ingest`], [`intake`]: MQTT in, acks out; what one transaction does with what came in
 //! - [`store`], [`query`]: the database, and the questions the API asks it
+//! - [`trends`]: the readings of a day, thinned out
 //! - [`reading`]: reading groups as they are kept and told
 //! - [`retention`]: what is old enough is removed, where that is asked for
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
@@ -53,6 +54,7 @@ mod rule_sets;
 mod run;
 mod settings;
 mod store;
+mod trends;
 
 use std::{ffi::OsString, process::ExitCode};
 

@@ -3,9 +3,10 @@
 //! Not here: HTTP and who may ask ([`crate::api`]), when an alert is raised (`rules`).
 //!
 //! - [`about`]: what is known of a person
+//! - [`name`]: who it is, and keeping that out of texts
 //! - [`binding`]: which device is on whom
 //! - [`limit`], [`entry`]: limits of one patient; what nurses enter
-//! - [`profile`]: a patient as the rules see one
+//! - [`profile`], [`ruled`]: a patient as the rules see one; which rules those are
 //! - [`tray`]: results that wait for a patient, and moving one
 //! - [`followup`]: who is to be referred
 //!
@@ -19,7 +20,9 @@ pub(crate) mod binding;
 pub(crate) mod entry;
 pub(crate) mod followup;
 pub(crate) mod limit;
+pub(crate) mod name;
 pub(crate) mod profile;
+mod ruled;
 pub(crate) mod tray;
 pub(crate) mod ward;
 
@@ -31,15 +34,12 @@ use crate::{
 };
 use about::{About, Pregnancy, merged};
 use model::time::WallTime;
+use name::{Concerned, Name, check_unnamed, name_of, set_name};
+use rules::{population::Profile, rule::RuleSet};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
-use std::fmt;
 use thiserror::Error;
 
-/// Shortest name: of a shorter one the mask would show all.
-const NAME_LEN_MIN: usize = 2;
-/// Longest name.
-const NAME_LEN_MAX: usize = 40;
 /// Longest reason, name of a doctor.
 const TEXT_LEN_MAX: usize = 200;
 /// Longest name of a bed: as in the lists that boxes get.
@@ -48,6 +48,8 @@ const BED_LEN_MAX: usize = 32;
 const DIGITS_MAX: usize = 8;
 /// Patients in one answer: a county has some thousands in its programmes.
 const PATIENTS_MAX: u32 = 5000;
+/// A bed keeps its place on boards for so long after its last patient left.
+const BED_KNOWN_MS: i64 = 30 * 24 * 3_600_000;
 /// How far a clock of whoever asks may be ahead.
 const AHEAD_MS: i64 = 2000;
 /// How far back somebody may say that something was.
@@ -61,6 +63,9 @@ pub(crate) enum Refused {
     /// What was asked for cannot be meant: what to write instead.
     #[error("{0}")]
     Wrong(String),
+    /// A patient's name stands where it must not.
+    #[error("{0}")]
+    Named(String),
     /// Somebody or something was first.
     #[error("{detail}")]
     Taken { detail: String, by: String },
@@ -71,23 +76,6 @@ pub(crate) enum Refused {
 impl Refused {
     fn nobody(key: &str) -> Self {
         Self::NotFound(format!("no patient has the key {key}; fetch the list again"))
-    }
-}
-
-/// A name, which no log ever shows.
-#[derive(Clone)]
-struct Name(String);
-
-impl fmt::Debug for Name {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("‹private›")
-    }
-}
-
-impl Name {
-    /// The first letter, and that more follow.
-    fn masked(&self) -> String {
-        self.0.chars().take(1).chain("**".chars()).collect()
     }
 }
 
@@ -119,7 +107,7 @@ impl Patient {
             key: row.get("patient")?,
             // What was written here is read here; a later version has other fields.
             about: serde_json::from_str(&about).map_err(|_| rusqlite::Error::InvalidQuery)?,
-            name: row.get::<_, Option<String>>("name")?.map(Name),
+            name: row.get::<_, Option<String>>("name")?.map(Name::new),
             discharged_ms: row.get("discharged_ms")?,
             version: row.get("version")?,
             changed_by: row.get("changed_by")?,
@@ -156,7 +144,7 @@ impl Patient {
 
     /// Whether a text names this patient.
     fn is_named_in(&self, text: &str) -> bool {
-        self.name.as_ref().is_some_and(|name| text.contains(&name.0))
+        self.name.as_ref().is_some_and(|name| name.is_in(text))
     }
 }
 
@@ -188,23 +176,54 @@ pub(crate) fn known(connection: &Connection, key: &str) -> rusqlite::Result<Opti
         .optional()
 }
 
-/// Patients by clinic and bed, names masked.
+/// Patients by clinic and bed, names masked; of those who have a bed or a device which rules they
+/// have, and all beds that are known.
 pub(crate) fn list(
     connection: &Connection,
+    rules: &RuleSet,
     filter: &PatientFilter,
     now: WallTime,
 ) -> rusqlite::Result<Value> {
-    let patients: Vec<Value> = connection
+    let found: Vec<Patient> = connection
         .prepare_cached(&format!(
             "{PATIENTS} WHERE (?1 IS NULL OR clinic = ?1) AND (?2 OR discharged_ms IS NULL)
              AND (?3 IS NULL OR clinic IN (SELECT value FROM json_each(?3)))
              ORDER BY clinic, about ->> 'bed', patient LIMIT {PATIENTS_MAX}"
         ))?
-        .query_map(params![filter.clinic, filter.all, filter.scope.stored()], |row| {
-            Ok(Patient::of_row(row)?.told(now))
-        })?
+        .query_map(params![filter.clinic, filter.all, filter.scope.stored()], Patient::of_row)?
         .collect::<Result<_, _>>()?;
-    Ok(json!({"patients": patients}))
+    let mut patients = Vec::new();
+    for patient in found {
+        let mut told = patient.told(now);
+        let is_here = patient.about.bed.is_some()
+            || !binding::open_of_patient(connection, &patient.key)?.is_empty();
+        if let Some(fields) = told.as_object_mut().filter(|_| is_here) {
+            let profile = profile::profile(connection, &patient, now)?;
+            fields.insert("ruled".to_owned(), ruled::ruled(rules, &profile, now));
+        }
+        patients.push(told);
+    }
+    Ok(json!({"patients": patients, "beds": beds(connection, filter, now)?,
+        "ruled_without_patient": ruled::ruled(rules, &Profile::default(), now)}))
+}
+
+/// Beds of patients who are there or were of late, and where devices stand.
+fn beds(
+    connection: &Connection,
+    filter: &PatientFilter,
+    now: WallTime,
+) -> rusqlite::Result<Vec<Value>> {
+    connection
+        .prepare_cached(
+            "SELECT DISTINCT clinic, about ->> 'bed' AS bed FROM patient WHERE bed IS NOT NULL
+             AND (discharged_ms IS NULL OR discharged_ms > ?1) AND (?2 IS NULL OR clinic = ?2)
+             AND (?3 IS NULL OR clinic IN (SELECT value FROM json_each(?3))) ORDER BY clinic, bed",
+        )?
+        .query_map(
+            params![now.unix_ms() - BED_KNOWN_MS, filter.clinic, filter.scope.stored()],
+            |row| Ok(json!({"clinic": row.get::<_, String>(0)?, "bed": row.get::<_, String>(1)?})),
+        )?
+        .collect()
 }
 
 /// The patients of a clinic who are there.
@@ -221,12 +240,17 @@ fn of_clinic(connection: &Connection, clinic: &str) -> rusqlite::Result<Vec<Pati
 /// One patient with what is on it, its limits and the newest entries; the name masked.
 pub(crate) fn one(
     connection: &Connection,
+    rules: &RuleSet,
     scope: &Scope,
     key: &str,
     now: WallTime,
 ) -> Result<Value, Refused> {
-    let mut told = find_own(connection, scope, key)?.told(now);
+    let patient = find_own(connection, scope, key)?;
+    let mut told = patient.told(now);
+    let profile = profile::profile(connection, &patient, now)?;
     let more = [
+        ("ruled", ruled::ruled(rules, &profile, now)),
+        ("limits_in_force", ruled::limits(rules, &profile, now)),
         ("bindings", json!(binding::of_patient(connection, key)?)),
         ("limits", json!(limit::limits(connection, key, now)?)),
         ("entries", json!(entry::entries(connection, key)?)),
@@ -249,7 +273,7 @@ pub(crate) fn unmasked(
     audit::append(connection, now, &entry)?;
     let mut told = patient.told(now);
     if let Some(fields) = told.as_object_mut() {
-        fields.insert("name".to_owned(), json!(patient.name.map(|name| name.0)));
+        fields.insert("name".to_owned(), json!(patient.name.map(Name::whole)));
     }
     Ok(told)
 }
@@ -269,6 +293,7 @@ pub(crate) fn add(
     let (who, clinics) = (caller.name.as_str(), &own(clinics, &caller.scope));
     let name = name_of(&mut body)?.flatten();
     let about = merged(&About::default(), body, clinics, now)?;
+    about.check_unnamed(name.as_ref())?;
     if about.discharged {
         return Err(Refused::Wrong("discharged: a new patient is not; leave it out".to_owned()));
     }
@@ -278,7 +303,7 @@ pub(crate) fn add(
         params![key, about.clinic, json!(about).to_string(), who, now.unix_ms()],
     )?;
     if let Some(name) = name {
-        set_name(connection, &key, Some(&name))?;
+        set_name(connection, &key, Some(name))?;
     }
     let detail = json!({"clinic": about.clinic, "bed": about.bed});
     audit::append(connection, now, &Entry { who, action: "add_patient", what: &key, detail })?;
@@ -314,6 +339,7 @@ pub(crate) fn change(
     let name = name_of(&mut body)?;
     let fields: Vec<String> = body.keys().cloned().collect();
     let about = merged(&before.about, body, clinics, now)?;
+    about.check_unnamed(name.as_ref().map_or(before.name.as_ref(), Option::as_ref))?;
     let open = binding::open_of_patient(connection, key)?;
     if about.clinic != before.about.clinic && !open.is_empty() {
         let text = "clinic: devices are bound to this patient; end those bindings first";
@@ -321,7 +347,10 @@ pub(crate) fn change(
     }
     let leaves = about.discharged && !before.about.discharged;
     let reason = match leaves {
-        true => Some(reason_of(reason.as_ref().and_then(Value::as_str), [&before])?),
+        true => {
+            let reason = reason.as_ref().and_then(Value::as_str);
+            Some(reason_of(connection, reason, Concerned::Patients(&[&before]))?)
+        }
         false => None,
     };
     let discharged_ms =
@@ -331,10 +360,11 @@ pub(crate) fn change(
            changed_by = ?5, changed_ms = ?6 WHERE patient = ?1",
         params![key, about.clinic, json!(about).to_string(), discharged_ms, who, now.unix_ms()],
     )?;
-    if let Some(name) = &name {
-        set_name(connection, key, name.as_deref())?;
+    let name_changed = name.is_some();
+    if let Some(name) = name {
+        set_name(connection, key, name)?;
     }
-    let detail = json!({"fields": fields, "name_changed": name.is_some(), "reason": reason});
+    let detail = json!({"fields": fields, "name_changed": name_changed, "reason": reason});
     let action = if leaves { "discharge" } else { "change_patient" };
     audit::append(connection, now, &Entry { who, action, what: key, detail })?;
     let mut ended = Vec::new();
@@ -361,50 +391,19 @@ fn own(clinics: &Clinics, scope: &Scope) -> Clinics {
     own.map(|(site, name)| (site.clone(), name.clone())).collect()
 }
 
-/// A name that is erased is overwritten in the file of the database, not only forgotten. What
-/// backups have goes with them.
-fn set_name(connection: &Connection, key: &str, name: Option<&str>) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "secure_delete", true)?;
-    connection.execute("DELETE FROM patient_name WHERE patient = ?1", [key])?;
-    connection.pragma_update(None, "secure_delete", false)?;
-    if let Some(name) = name {
-        connection.execute("INSERT INTO patient_name VALUES (?1, ?2)", [key, name])?;
-    }
-    Ok(())
-}
-
-/// `None`: nothing is said of it; `Some(None)`: it is to be erased.
-fn name_of(body: &mut Body) -> Result<Option<Option<String>>, Refused> {
-    let good = |name: &str| {
-        let letters = name.chars().count();
-        (NAME_LEN_MIN..=NAME_LEN_MAX).contains(&letters)
-            && name.chars().all(|letter| letter.is_alphabetic() || " ·.-'".contains(letter))
-            && name.trim() == name
-    };
-    match body.remove("name") {
-        None => Ok(None),
-        Some(Value::Null) => Ok(Some(None)),
-        Some(Value::String(name)) if good(&name) => Ok(Some(Some(name))),
-        Some(_) => Err(Refused::Wrong(format!(
-            "name: write {NAME_LEN_MIN} to {NAME_LEN_MAX} letters and no numbers, or null for none"
-        ))),
-    }
-}
-
 /// Why somebody did something, in words that name nobody.
-fn reason_of<'p>(
+fn reason_of(
+    connection: &Connection,
     text: Option<&str>,
-    concerned: impl IntoIterator<Item = &'p Patient>,
+    concerned: Concerned<'_>,
 ) -> Result<String, Refused> {
     let reason = text.and_then(clean).ok_or_else(|| {
         Refused::Wrong(format!(
             "reason: say why in 1 to {TEXT_LEN_MAX} letters, without telephone or identity numbers"
         ))
     })?;
-    match concerned.into_iter().any(|patient| patient.is_named_in(&reason)) {
-        true => Err(Refused::Wrong("reason: leave the patient's name out".to_owned())),
-        false => Ok(reason),
-    }
+    check_unnamed(connection, concerned, "reason", &reason)?;
+    Ok(reason)
 }
 
 /// A short text without a number that tells who somebody is.

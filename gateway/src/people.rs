@@ -1,12 +1,16 @@
 //! Persons, their passwords and sessions; tokens of programs.
 //!
 //! - [`rights`]: who may do what, and where
+//! - [`pending`]: rights that another administrator has to confirm
+//! - [`own`]: a person's own password and PIN, and whether they are there
 //!
 //! # Invariants
 //! - a person who was given no role yet does not get in
 //! - passwords are kept as argon2 hashes, tokens and sessions as SHA-256: reading the database lets
 //!   nobody in
 
+pub(crate) mod own;
+pub(crate) mod pending;
 mod rights;
 
 pub(crate) use rights::{Action, Caller, CallerKind, Refusal, Role, Scope};
@@ -20,6 +24,7 @@ use argon2::{
     Argon2, PasswordHasher as _, PasswordVerifier as _, password_hash::phc::PasswordHash,
 };
 use model::time::WallTime;
+use pending::{PENDING_MS, Pending};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde_json::json;
@@ -55,8 +60,18 @@ pub(crate) enum PersonError {
     Known(String),
     #[error("there is no person called \"{0}\"; look at the list of people")]
     Unknown(String),
-    #[error("nobody changes their own rights; another security administrator does it")]
+    #[error("a PIN has {} to {} digits and nothing else", own::PIN_LEN_MIN, own::PIN_LEN_MAX)]
+    Pin,
+    #[error(
+        "nobody changes or confirms their own rights, or what they asked for; another administrator does it"
+    )]
     Own,
+    #[error("nobody has said yet what \"{0}\" is; send role too")]
+    NoRole(String),
+    #[error(
+        "nothing of {0} waits to be confirmed; look at the list, what waited for a day is to be asked for again"
+    )]
+    NothingPending(String),
     #[error("there is no token {0} that is in force; look at the list of tokens")]
     NoToken(String),
     #[error("the password cannot be hashed")]
@@ -70,7 +85,7 @@ pub(crate) enum PersonError {
 impl PersonError {
     /// Whether what was asked for cannot be meant, as against something that went wrong.
     pub(crate) const fn is_wrong_use(&self) -> bool {
-        matches!(self, Self::Password { .. } | Self::Name(_))
+        matches!(self, Self::Password { .. } | Self::Pin | Self::Name(_))
     }
 }
 
@@ -80,6 +95,8 @@ pub(crate) enum Change {
     /// They are known from now on, by the hash of a password; without a role they do not get in.
     Add {
         hash: String,
+        /// Somebody else knows the password: it is to be changed first.
+        given: bool,
         role: Option<Role>,
         scope: Scope,
     },
@@ -95,13 +112,23 @@ pub(crate) fn may_be(name: &str, password: &str) -> bool {
     name.chars().count() <= NAME_LEN_MAX && password.chars().count() <= PASSWORD_LEN_MAX
 }
 
+/// Whether it can be somebody's password.
+pub(crate) fn check_password(password: &str) -> Result<(), PersonError> {
+    let len = password.chars().count();
+    match (PASSWORD_LEN_MIN..=PASSWORD_LEN_MAX).contains(&len) {
+        true => Ok(()),
+        false => Err(PersonError::Password { len }),
+    }
+}
+
 /// What is kept of a new password; takes tens of milliseconds on purpose.
 pub(crate) fn hashed(password: &str) -> Result<String, PersonError> {
-    let len = password.chars().count();
-    if !(PASSWORD_LEN_MIN..=PASSWORD_LEN_MAX).contains(&len) {
-        return Err(PersonError::Password { len });
-    }
-    let hash = Argon2::default().hash_password(password.as_bytes());
+    check_password(password)?;
+    hash_of(password)
+}
+
+fn hash_of(secret: &str) -> Result<String, PersonError> {
+    let hash = Argon2::default().hash_password(secret.as_bytes());
     hash.map(|hash| hash.to_string()).map_err(|_| PersonError::Hash)
 }
 
@@ -117,10 +144,10 @@ pub(crate) fn change(
         return Err(PersonError::Own);
     }
     let before = match change {
-        Change::Add { hash, role, scope } => {
+        Change::Add { hash, given, role, scope } => {
             insert(connection, name, role.map_or(NO_ROLE, Role::name), hash)?;
-            let scope = params![name, scope.stored()];
-            connection.execute("UPDATE person SET scope = ?2 WHERE name = ?1", scope)?;
+            let set = "UPDATE person SET scope = ?2, given_password = ?3 WHERE name = ?1";
+            connection.execute(set, params![name, scope.stored(), given])?;
             None
         }
         _ => Some(person(connection, name)?.ok_or_else(|| PersonError::Unknown(name.to_owned()))?),
@@ -139,6 +166,8 @@ pub(crate) fn change(
     if matches!(change, Change::Disable) {
         connection.execute("DELETE FROM session WHERE name = ?1", [name])?;
     }
+    // What was asked for before goes by what somebody was then.
+    pending::forget(connection, name)?;
     let after = person(connection, name)?;
     let detail = json!({"before": before, "after": after});
     audit::append(connection, now, &Entry { who: by, action, what: name, detail })?;
@@ -209,9 +238,18 @@ pub(crate) fn is_known(connection: &Connection, name: &str) -> rusqlite::Result<
     Ok(person(connection, name)?.is_some())
 }
 
-/// Everybody, also who is shut out.
-pub(crate) fn people(connection: &Connection) -> rusqlite::Result<Vec<Person>> {
-    connection.prepare("SELECT * FROM person ORDER BY name")?.query_map([], person_of)?.collect()
+/// Everybody, also who is shut out, each with the rights that wait to be confirmed.
+pub(crate) fn people(
+    connection: &Connection,
+    now: WallTime,
+) -> rusqlite::Result<Vec<(Person, Option<Pending>)>> {
+    let mut statement = connection.prepare("SELECT * FROM person ORDER BY name")?;
+    let people: Vec<Person> = statement.query_map([], person_of)?.collect::<Result<_, _>>()?;
+    let with_pending = people.into_iter().map(|person| {
+        let pending = pending::of_person(connection, now, &person.name)?;
+        Ok((person, pending))
+    });
+    with_pending.collect()
 }
 
 /// Makes a token and hands it out once; only its hash is kept.
@@ -229,12 +267,21 @@ pub(crate) fn create_token(
     Ok(token)
 }
 
+/// When a token comes into force.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Force {
+    AtOnce,
+    /// When an administrator of another kind has confirmed it.
+    Confirmed,
+}
+
 /// Makes a token for a program, and writes down who did it. The caller owns the transaction.
 pub(crate) fn issue_token(
     connection: &Connection,
     now: WallTime,
     by: &str,
     (name, role, scope): (&str, Role, &Scope),
+    force: Force,
 ) -> Result<(String, String), PersonError> {
     let bad = |letter: char| letter.is_control() || letter == ':';
     // The county's own entries in the chain say so of themselves.
@@ -248,10 +295,14 @@ pub(crate) fn issue_token(
     }
     let token = create_token(connection, name, role, now.unix_ms())?;
     let hash = sha256(&token);
-    connection
-        .execute("UPDATE token SET scope = ?2 WHERE hash = ?1", params![hash, scope.stored()])?;
+    let pending_ms = (force == Force::Confirmed).then_some(now.unix_ms() + PENDING_MS);
+    connection.execute(
+        "UPDATE token SET scope = ?2, made_by = ?3, pending_until_ms = ?4 WHERE hash = ?1",
+        params![hash, scope.stored(), by, pending_ms],
+    )?;
     let id: String = hash.chars().take(TOKEN_ID_LEN).collect();
-    let detail = json!({"name": name, "role": role.name(), "clinics": scope.names()});
+    let detail = json!({"name": name, "role": role.name(), "clinics": scope.names(),
+        "pending": pending_ms.is_some()});
     audit::append(connection, now, &Entry { who: by, action: "token_create", what: &id, detail })?;
     Ok((id, token))
 }
@@ -295,6 +346,10 @@ pub(crate) struct Token {
     /// `None`: the whole county.
     pub(crate) clinics: Option<Vec<String>>,
     pub(crate) created_at: String,
+    /// `None`: nobody wrote it down.
+    pub(crate) made_by: Option<String>,
+    /// Until then it waits to be confirmed, and is out of force; `None`: it was.
+    pub(crate) pending_until: Option<String>,
     /// To a minute; `None`: never.
     pub(crate) last_used_at: Option<String>,
     pub(crate) revoked_at: Option<String>,
@@ -304,16 +359,17 @@ pub(crate) struct Token {
 pub(crate) fn tokens(connection: &Connection) -> rusqlite::Result<Vec<Token>> {
     let told = |row: &Row<'_>| {
         let hash: String = row.get("hash")?;
-        let (used, revoked): (Option<i64>, Option<i64>) =
-            (row.get("used_ms")?, row.get("revoked_ms")?);
+        let moment = |name| row.get::<_, Option<i64>>(name).map(|ms| ms.map(rfc3339));
         Ok(Token {
             id: hash.chars().take(TOKEN_ID_LEN).collect(),
             name: row.get("name")?,
             role: row.get("role")?,
             clinics: clinics_of(row)?,
             created_at: rfc3339(row.get("created_ms")?),
-            last_used_at: used.map(rfc3339),
-            revoked_at: revoked.map(rfc3339),
+            made_by: row.get("made_by")?,
+            pending_until: moment("pending_until_ms")?,
+            last_used_at: moment("used_ms")?,
+            revoked_at: moment("revoked_ms")?,
         })
     };
     connection
@@ -357,7 +413,7 @@ pub(crate) fn open_session(
     let secret = secret()?;
     connection.execute("DELETE FROM session WHERE opened_ms < ?1", [now_ms - SESSION_MS])?;
     connection.execute(
-        "INSERT INTO session (hash, name, opened_ms) VALUES (?1, ?2, ?3)",
+        "INSERT INTO session (hash, name, opened_ms, confirmed_ms) VALUES (?1, ?2, ?3, ?3)",
         params![sha256(&secret), name, now_ms],
     )?;
     Ok(secret)
@@ -382,7 +438,7 @@ pub(crate) fn session(
     now_ms: i64,
     clinics: &Clinics,
 ) -> rusqlite::Result<Option<Caller>> {
-    let query = "SELECT person.name, person.role, person.scope
+    let query = "SELECT person.name, person.role, person.scope, person.given_password
                  FROM session JOIN person USING (name)
                  WHERE session.hash = ?1 AND session.opened_ms >= ?2 AND person.disabled = 0";
     let parameters = params![sha256(secret), now_ms - SESSION_MS];
@@ -395,7 +451,8 @@ pub(crate) fn token(
     token: &str,
     clinics: &Clinics,
 ) -> rusqlite::Result<Option<Caller>> {
-    let query = "SELECT name, role, scope FROM token WHERE hash = ?1 AND revoked_ms IS NULL";
+    let query = "SELECT name, role, scope, 0 FROM token
+                 WHERE hash = ?1 AND revoked_ms IS NULL AND pending_until_ms IS NULL";
     caller(connection, CallerKind::Program, (query, params![sha256(token)]), clinics)
 }
 
@@ -427,13 +484,13 @@ fn caller(
     (query, parameters): (&str, &[&dyn rusqlite::ToSql]),
     clinics: &Clinics,
 ) -> rusqlite::Result<Option<Caller>> {
-    let found: Option<(String, String, Option<String>)> = connection
+    let found: Option<(String, String, Option<String>, bool)> = connection
         .prepare_cached(query)?
-        .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
-    Ok(found.and_then(|(name, role, scope)| {
+    Ok(found.and_then(|(name, role, scope, given_password)| {
         let scope = Scope::from_stored(scope.as_deref(), clinics);
-        Some(Caller { name, role: Role::from_name(&role)?, kind, scope })
+        Some(Caller { name, role: Role::from_name(&role)?, kind, scope, given_password })
     }))
 }
 
@@ -511,7 +568,8 @@ mod tests {
         let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
         let set = |by: &str, to: Change| change(&connection, NOW, by, "wang", &to);
         let hash = hashed("correct horse").unwrap();
-        set("chen", Change::Add { hash, role: None, scope: Scope::County }).unwrap();
+        let add = Change::Add { hash, given: true, role: None, scope: Scope::County };
+        set("chen", add).unwrap();
         assert!(find_person(&connection, "wang").unwrap().is_none());
         set("sun", Change::Role(Role::Nurse)).unwrap();
         assert!(find_person(&connection, "wang").unwrap().is_some());
@@ -546,9 +604,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
         let clinics = Clinics::new();
-        let (id, secret) =
-            issue_token(&connection, NOW, "sun", ("export", Role::Engineer, &Scope::County))
-                .unwrap();
+        let export = ("export", Role::Engineer, &Scope::County);
+        let (id, secret) = issue_token(&connection, NOW, "sun", export, Force::AtOnce).unwrap();
         assert_eq!(token(&connection, &secret, &clinics).unwrap().unwrap().name, "export");
         let due = |after_ms| is_use_due(&connection, &secret, NOW.unix_ms() + after_ms).unwrap();
         assert!(due(0));
@@ -570,5 +627,106 @@ mod tests {
             told,
             [format!("token_create {id} by sun"), format!("token_revoke {id} by sun")]
         );
+    }
+
+    #[test]
+    fn a_token_of_one_administrator_opens_nothing_until_another_has_confirmed_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        let issue = |name: &str| {
+            let wanted = (name, Role::Engineer, &Scope::County);
+            issue_token(&connection, NOW, "sun", wanted, Force::Confirmed).unwrap()
+        };
+        let is_in_force =
+            |secret: &str| token(&connection, secret, &Clinics::new()).unwrap().is_some();
+        let later = |ms: i64| WallTime::from_unix_ms(NOW.unix_ms() + ms);
+        let (id, secret) = issue("export");
+        assert!(!is_in_force(&secret));
+        let own = pending::confirm_token(&connection, NOW, "sun", &id);
+        assert!(matches!(own, Err(PersonError::Own)));
+        assert!(!is_in_force(&secret));
+        pending::confirm_token(&connection, later(PENDING_MS - 1), "zhou", &id).unwrap();
+        assert!(is_in_force(&secret));
+        let (late, secret) = issue("late");
+        let confirmed = pending::confirm_token(&connection, later(PENDING_MS), "zhou", &late);
+        assert!(matches!(confirmed, Err(PersonError::NothingPending(_))));
+        assert!(!is_in_force(&secret));
+        revoke_token(&connection, NOW, "sun", &late).unwrap();
+        let confirmed = pending::confirm_token(&connection, NOW, "zhou", &late);
+        assert!(matches!(confirmed, Err(PersonError::NothingPending(_))));
+    }
+
+    #[test]
+    fn rights_wait_for_a_second_administrator_and_those_of_before_hold_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        add_person(&connection, "wang", Role::Nurse, "correct horse").unwrap();
+        let role = || find_person(&connection, "wang").unwrap().unwrap().1;
+        let ask = |to: Role| pending::ask(&connection, NOW, "sun", "wang", (Some(to), None));
+        let confirm = |by: &str, after_ms: i64| {
+            let at = WallTime::from_unix_ms(NOW.unix_ms() + after_ms);
+            pending::confirm(&connection, at, by, "wang")
+        };
+        assert!(matches!(confirm("zhou", 0), Err(PersonError::NothingPending(_))));
+        ask(Role::Doctor).unwrap();
+        assert_eq!(role(), Role::Nurse);
+        assert_eq!(people(&connection, NOW).unwrap()[0].1.as_ref().unwrap().asked_by, "sun");
+        for own in ["sun", "wang"] {
+            assert!(matches!(confirm(own, 0), Err(PersonError::Own)), "{own}");
+        }
+        assert!(matches!(confirm("zhou", PENDING_MS), Err(PersonError::NothingPending(_))));
+        assert_eq!(role(), Role::Nurse);
+        assert_eq!(confirm("zhou", PENDING_MS - 1).unwrap().role.as_deref(), Some("doctor"));
+        assert_eq!(role(), Role::Doctor);
+        assert!(matches!(confirm("zhou", 0), Err(PersonError::NothingPending(_))));
+        // Whoever is shut out meanwhile gets nothing.
+        ask(Role::Engineer).unwrap();
+        change(&connection, NOW, "sun", "wang", &Change::Disable).unwrap();
+        assert!(matches!(confirm("zhou", 0), Err(PersonError::NothingPending(_))));
+    }
+
+    #[test]
+    fn a_password_of_ones_own_ends_the_other_sessions() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        let hash = hashed("correct horse").unwrap();
+        let (role, scope) = (Some(Role::Nurse), Scope::County);
+        let add = Change::Add { hash, given: true, role, scope };
+        change(&connection, NOW, "chen", "wang", &add).unwrap();
+        let [here, elsewhere] = [(); 2].map(|()| open_session(&connection, "wang", 0).unwrap());
+        let caller = |secret: &str| session(&connection, secret, 0, &Clinics::new()).unwrap();
+        let refused = caller(&here).unwrap().may(Action::SeeSites);
+        assert_eq!(refused, Err(Refusal::GivenPassword));
+        let hash = hashed("battery staple").unwrap();
+        own::set_password(&connection, NOW, ("wang", &here), &hash).unwrap();
+        assert_eq!(caller(&here).unwrap().may(Action::SeeSites), Ok(()));
+        assert_eq!(caller(&elsewhere), None);
+        let (hash, _) = find_person(&connection, "wang").unwrap().unwrap();
+        assert!(password_fits("battery staple", Some(&hash)));
+        assert!(!password_fits("correct horse", Some(&hash)));
+        assert_eq!(entries(&connection), ["user_add wang by chen", "set_password wang by wang"]);
+    }
+
+    #[test]
+    fn who_has_not_acted_for_ten_minutes_is_not_there_until_they_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        add_person(&connection, "wang", Role::Nurse, "correct horse").unwrap();
+        let secret = open_session(&connection, "wang", 1000).unwrap();
+        let holds = |at_ms| {
+            own::presence(&connection, &secret).unwrap().is_some_and(|found| found.holds_at(at_ms))
+        };
+        assert!(holds(1000) && holds(600_999) && !holds(601_000));
+        own::is_there(&connection, &secret, 900_000).unwrap();
+        assert!(holds(900_000) && holds(1_499_999) && !holds(1_500_000));
+        assert!(!holds(1000), "the clock was set back by a quarter of an hour");
+        for bad in ["", "123", "123456789", "12a4", "１２３４"] {
+            assert!(matches!(own::hashed_pin(bad), Err(PersonError::Pin)), "{bad}");
+        }
+        let hash = own::hashed_pin("2468").unwrap();
+        own::set_pin(&connection, NOW, "wang", Some(&hash)).unwrap();
+        assert!(own::presence(&connection, &secret).unwrap().unwrap().has_pin);
+        let kept = own::pin(&connection, "wang").unwrap();
+        assert!(password_fits("2468", kept.as_deref()) && !password_fits("8642", kept.as_deref()));
     }
 }

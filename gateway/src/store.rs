@@ -133,6 +133,12 @@ impl Store {
         Self { disk: Disk::of(dir, bytes), ..self }
     }
 
+    /// Whether a transaction is under way, for tests.
+    #[cfg(test)]
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writer.try_lock().is_err()
+    }
+
     /// How its disk is.
     pub(crate) const fn disk(&self) -> &Disk {
         &self.disk

@@ -84,7 +84,16 @@ impl County {
         password.write_all(county.password.as_bytes()).context("writing the password file")?;
         let path = password.path().display().to_string();
         county
-            .command(&["user", "add", NURSE, "--role", "nurse", "--password-file", &path])
+            .command(&[
+                "user",
+                "add",
+                NURSE,
+                "--role",
+                "nurse",
+                "--own-password",
+                "--password-file",
+                &path,
+            ])
             .await?;
         drop(password);
         let token = county.command(&["token", "create", "--role", "engineer"]).await?;

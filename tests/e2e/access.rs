@@ -147,7 +147,8 @@ async fn the_door_opens_for_whom_it_should_and_no_further() -> anyhow::Result<()
         let password = village.folder().join("password");
         fs::write(&password, village.county.password())?;
         let password = password.display().to_string();
-        let words = ["user", "add", name, "--role", role, "--password-file", &password];
+        let words =
+            ["user", "add", name, "--role", role, "--own-password", "--password-file", &password];
         village.county.command(&words).await?;
     }
     let performances = village.start().await?;

@@ -109,6 +109,8 @@ fn backup_and_restore_say_what_they_did_and_end_with_what_went_wrong() {
     ended(&["backup", "copy.sqlite"], 0, &beside);
     ended(&["backup", "copy.sqlite"], 1, &["is there already", "--overwrite"]);
     ended(&["backup", "copy.sqlite", "--overwrite"], 0, &[]);
+    // The person, and two backups.
+    ended(&["audit", "verify"], 0, &["3 entries, nothing was changed"]);
     ended(&["backup", "data/county.sqlite", "--overwrite"], 2, &["the county's own database"]);
     ended(&["backup", "nowhere/copy.sqlite"], 1, &["check the folder"]);
     ended(&["backup"], 2, &["<FILE>"]);

@@ -215,7 +215,10 @@ fn a_password_is_asked_for_at_a_terminal_and_not_shown() -> anyhow::Result<()> {
     }
     let output = child.wait_with_output()?;
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(String::from_utf8(output.stdout)?, "wang may log in as nurse\n");
+    assert_eq!(
+        String::from_utf8(output.stdout)?,
+        "wang may log in as nurse, and sets another password first\n"
+    );
     // What is echoed from here on is all the terminal has shown.
     (&slave).write_all(b"end\n")?;
     let shown = heard(&mut terminal, "end")?;

@@ -34,7 +34,8 @@ async fn a_box_goes_by_the_rules_that_the_county_approved_last() -> anyhow::Resu
     fs::write(&password, PASSWORD)?;
     let file = password.display().to_string();
     for name in ["zhang", "li"] {
-        let words = ["user", "add", name, "--role", "doctor", "--password-file", &file];
+        let words =
+            ["user", "add", name, "--role", "doctor", "--own-password", "--password-file", &file];
         village.county.command(&words).await?;
     }
     let ours = RULES.replacen("\"version\": \"", "\"version\": \"county-", 1);

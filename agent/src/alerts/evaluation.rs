@@ -7,6 +7,7 @@
 //!   say what they said
 //! - a clock that was set costs no alert: those that are open stay, unknown until something speaks
 //!   for them
+//! - what is remembered is bounded: of whom nothing is known any more, nothing is
 
 use model::{
     device::DeviceKind,
@@ -22,14 +23,17 @@ use rules::{
     population::Profile,
     rule::RuleSet,
 };
-use serde_json::{Map, Value};
-use std::{collections::BTreeMap, sync::Arc};
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use uplink_proto::envelope::Envelope;
 
 use super::{kept::Kept, newest::Newest};
 
 /// Devices of a box: 64 that are configured, the pumps and meters behind their stations, and the
-/// patients whose they were.
+/// patients whose they are.
 const SUBJECTS_MAX: usize = 512;
 /// A clock that was set by more than this is another clock (metric catalogue, `clock_offset`).
 const CLOCK_SET_MS: u64 = 2_000;
@@ -48,12 +52,14 @@ pub(super) struct Evaluation {
     site: SiteId,
     order: Order,
     engines: BTreeMap<Subject, Engine>,
-    /// Whose each device is that was heard.
+    /// Whose each device is that was heard, and is known.
     whose: BTreeMap<DeviceId, Subject>,
     kinds: BTreeMap<DeviceId, DeviceKind>,
     newest: Newest,
     /// What changed beside the question.
     changed: Vec<Alert>,
+    /// There were more subjects than can be known at once, and it was told.
+    is_full: bool,
 }
 
 impl Evaluation {
@@ -71,7 +77,7 @@ impl Evaluation {
         let engines = kept.engines.iter().filter_map(engine).collect();
         let (kinds, whose) = (kept.kinds.clone(), kept.whose.clone());
         let (newest, changed) = (Newest::default(), Vec::new());
-        Self { site, order, engines, whose, kinds, newest, changed }
+        Self { site, order, engines, whose, kinds, newest, changed, is_full: false }
     }
 
     /// From here on that holds; hands out the alerts that changed.
@@ -86,16 +92,14 @@ impl Evaluation {
             }
         }
         changed.extend(self.rebind(now));
+        self.forget_discharged();
         changed.append(&mut self.changed);
         changed
     }
 
     /// What has to be kept of it.
-    pub(super) fn states(&self) -> Map<String, Value> {
-        let state = |(subject, engine): (&Subject, &Engine)| {
-            Some((subject.name(&self.site), serde_json::to_value(engine).ok()?))
-        };
-        self.engines.iter().filter_map(state).collect()
+    pub(super) fn states(&self) -> BTreeMap<String, &Engine> {
+        self.engines.iter().map(|(subject, engine)| (subject.name(&self.site), engine)).collect()
     }
 
     /// Takes in what was committed; hands out the alerts that changed.
@@ -115,7 +119,8 @@ impl Evaluation {
         // Records come after their envelope was opened.
         let heard = |record: &Record| of_box.observed(record.observed().at, now.wall).at;
         let at = envelope.records.iter().map(heard).fold(was, WallTime::max).min(now.wall);
-        let mut changed = Vec::new();
+        // What time did before it was opened comes first, as it did when it was written.
+        let mut changed = self.on_time(was);
         let mut readings = Vec::new();
         for (place, record) in (0..).zip(&envelope.records) {
             let position = position(envelope, place);
@@ -128,11 +133,11 @@ impl Evaluation {
                     }
                 }
                 Record::Status(status) => {
-                    self.kinds.insert(status.device.clone(), status.kind);
                     let said = of_box.observed(status.observed.at, at);
                     if let Some((engine, rules)) = self.engine(&status.device, said.at, at) {
                         let told = engine.on_status(rules, at, said, position, status);
                         changed.extend(told.unwrap_or_default());
+                        self.kinds.insert(status.device.clone(), status.kind);
                     }
                 }
                 Record::Started(_) => {
@@ -172,12 +177,7 @@ impl Evaluation {
     pub(super) fn pass_time(&mut self, now: WallTime) -> Vec<Alert> {
         // A binding may end by itself.
         let mut changed = self.rebind(now);
-        let rules = &self.order.rules;
-        let due = self
-            .engines
-            .values_mut()
-            .filter(|engine| engine.next_deadline(rules).is_some_and(|deadline| deadline <= now));
-        changed.extend(due.flat_map(|engine| engine.on_time(rules, now)));
+        changed.extend(self.on_time(now));
         changed.append(&mut self.changed);
         changed
     }
@@ -228,24 +228,27 @@ impl Evaluation {
         if device.as_str() == self.site.as_str() {
             return None;
         }
-        if !self.whose.contains_key(device) {
-            let subject = self.order.bindings.subject_at(device, now);
-            self.whose.insert(device.clone(), subject);
-        }
         let subject = self.order.bindings.subject_at(device, at);
         self.engine_of(subject.clone(), now)?;
+        if !self.whose.contains_key(device) {
+            let present = self.order.bindings.subject_at(device, now);
+            self.whose.insert(device.clone(), present);
+        }
         Some((self.engines.get_mut(&subject)?, &self.order.rules))
     }
 
     fn engine_of(&mut self, subject: Subject, now: WallTime) -> Option<&mut Engine> {
         if !self.engines.contains_key(&subject) {
-            if self.engines.len() >= SUBJECTS_MAX {
-                // A meter that was here once has no alert and nothing to remember.
-                let idle = |engine: &Engine| engine.alerts().next().is_none();
-                let idle = self.engines.iter().find(|(_, engine)| idle(engine));
-                let idle = idle.map(|(subject, _)| subject.clone())?;
-                self.engines.remove(&idle);
+            if self.engines.len() >= SUBJECTS_MAX && !self.forget_idle() {
+                if !std::mem::replace(&mut self.is_full, true) {
+                    tracing::error!(
+                        max = SUBJECTS_MAX,
+                        "Too many devices have open alerts; no rule runs for others."
+                    );
+                }
+                return None;
             }
+            self.is_full = false;
             let mut engine = Engine::new(self.site.clone(), subject.clone());
             let profile = subject.patient().and_then(|key| self.order.profiles.get(key));
             if let Some(profile) = profile {
@@ -254,6 +257,45 @@ impl Evaluation {
             self.engines.insert(subject.clone(), engine);
         }
         self.engines.get_mut(&subject)
+    }
+
+    /// Forgets who was heard the longest ago and has no open alert: a meter that was here once.
+    /// Whether there was one.
+    fn forget_idle(&mut self) -> bool {
+        let idle = self.engines.iter().filter(|(_, engine)| engine.alerts().next().is_none());
+        let oldest = idle.min_by_key(|(_, engine)| engine.heard_at());
+        let Some(oldest) = oldest.map(|(subject, _)| subject.clone()) else { return false };
+        self.engines.remove(&oldest);
+        self.whose.retain(|_, subject| *subject != oldest);
+        self.forget_kinds();
+        true
+    }
+
+    /// Forgets patients that no binding names and no alert is open of.
+    fn forget_discharged(&mut self) {
+        let listed: BTreeSet<&PatientKey> =
+            self.order.bindings.bindings().iter().map(|binding| &binding.patient).collect();
+        self.engines.retain(|subject, engine| {
+            subject.patient().is_none_or(|key| listed.contains(key))
+                || engine.alerts().next().is_some()
+        });
+        let engines = &self.engines;
+        self.whose.retain(|_, subject| engines.contains_key(subject));
+        self.forget_kinds();
+    }
+
+    fn forget_kinds(&mut self) {
+        let whose = &self.whose;
+        self.kinds.retain(|device, _| whose.contains_key(device));
+    }
+
+    fn on_time(&mut self, now: WallTime) -> Vec<Alert> {
+        let rules = &self.order.rules;
+        let due = self
+            .engines
+            .values_mut()
+            .filter(|engine| engine.next_deadline(rules).is_some_and(|deadline| deadline <= now));
+        due.flat_map(|engine| engine.on_time(rules, now)).collect()
     }
 
     /// Devices that are somebody else's now leave and join; hands out the alerts that changed.

@@ -8,11 +8,11 @@ use super::{rows::Place, signal::Signals};
 use model::{device::DeviceKind, id::DeviceId, time::WallTime};
 use rules::binding::Subject;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, BufWriter, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
@@ -20,9 +20,9 @@ use std::{
 /// Far more than the states of every device a box may have.
 const LEN_MAX: u64 = 64 << 20;
 
-/// What is kept.
-#[derive(Debug, Default, Deserialize, Serialize)]
-pub(super) struct Kept {
+/// What is kept: rule states as they are, or as they were read.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Kept<E = Value> {
     /// Up to where the rules have heard.
     pub(super) place: Place,
     /// The county was out of reach.
@@ -30,7 +30,7 @@ pub(super) struct Kept {
     /// Since when, by the box's clock.
     #[serde(default)]
     pub(super) lost_since: Option<WallTime>,
-    /// What was signalled and is not over.
+    /// What signals, and what of it the hook was told.
     pub(super) signals: Signals,
     /// What kind each device is.
     #[serde(default)]
@@ -39,7 +39,21 @@ pub(super) struct Kept {
     #[serde(default)]
     pub(super) whose: BTreeMap<DeviceId, Subject>,
     /// Rule states, by subject.
-    pub(super) engines: Map<String, Value>,
+    pub(super) engines: BTreeMap<String, E>,
+}
+
+impl<E> Default for Kept<E> {
+    fn default() -> Self {
+        Self {
+            place: Place::default(),
+            out_of_reach: false,
+            lost_since: None,
+            signals: Signals::default(),
+            kinds: BTreeMap::new(),
+            whose: BTreeMap::new(),
+            engines: BTreeMap::new(),
+        }
+    }
 }
 
 /// The file.
@@ -71,13 +85,14 @@ impl KeptFile {
     }
 
     /// Writes it; afterwards it is on disk whatever happens.
-    pub(super) fn write(&self, kept: &Kept) -> io::Result<()> {
+    pub(super) fn write(&self, kept: &Kept<impl Serialize>) -> io::Result<()> {
         let Self(path) = self;
         let beside = path.with_extension("json.new");
-        let bytes = serde_json::to_vec(kept)?;
         let mut open = OpenOptions::new();
-        let mut file = open.create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&bytes)?;
+        let file = open.create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut text = BufWriter::new(&file);
+        serde_json::to_writer(&mut text, kept)?;
+        text.flush()?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -94,7 +109,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = KeptFile::in_folder(folder.path());
         assert!(!file.read().out_of_reach);
-        file.write(&Kept { out_of_reach: true, ..Kept::default() }).unwrap();
+        let lost: Kept = Kept { out_of_reach: true, ..Kept::default() };
+        file.write(&lost).unwrap();
         assert!(file.read().out_of_reach);
 
         let path = folder.path().join("alerts.json");
@@ -102,7 +118,7 @@ mod tests {
         fs::write(&path, &half[..half.len() / 2]).unwrap();
         assert!(!file.read().out_of_reach);
         assert!(!path.exists() && folder.path().join("alerts.json.damaged").exists());
-        file.write(&Kept { out_of_reach: true, ..Kept::default() }).unwrap();
+        file.write(&lost).unwrap();
         assert!(file.read().out_of_reach);
     }
 }

@@ -4,6 +4,7 @@
 //! - every envelope is handed out once, in the order of its lane; a restart goes on where the kept
 //!   place is
 //! - a row that is damaged, or that came from another outbox, is passed over
+//! - of what is behind, one envelope at a time is decoded: a full one is a quarter of a MiB then
 
 use crate::outbox::Reader;
 use model::{
@@ -15,7 +16,7 @@ use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 use thiserror::Error;
 use uplink_proto::envelope::Envelope;
 
-/// Envelopes that are looked at together: a full one is a quarter of a MiB when it is decoded.
+/// Rows that are looked at together: the length of a lane's backlog costs no memory.
 const ROWS_MAX: usize = 8;
 /// Without a place to go on from, what was committed in this time is looked at: a condition that
 /// holds is found again by what repeats.
@@ -61,8 +62,16 @@ struct Found {
     lane: usize,
     place: i64,
     order: i64,
+    /// None: damaged.
+    bytes: Option<Vec<u8>>,
+}
+
+impl Found {
     /// None: damaged, or of another outbox.
-    envelope: Option<Envelope>,
+    fn envelope(self) -> Option<Envelope> {
+        let decoded = Envelope::decode(&self.bytes?).ok()?;
+        decoded.written.is_none().then_some(decoded.envelope)
+    }
 }
 
 impl Rows {
@@ -89,7 +98,10 @@ impl Rows {
     }
 
     /// The next envelopes in the order in which they were opened; none when all were handed out.
-    pub(super) fn next(&mut self, now: Now) -> Result<Vec<Envelope>, RowsError> {
+    pub(super) fn next(
+        &mut self,
+        now: Now,
+    ) -> Result<impl Iterator<Item = Envelope> + use<>, RowsError> {
         let [urgent, trend] = [self.found(0, now)?, self.found(1, now)?];
         // Of a lane that has more, what comes behind the last row is not known.
         let ends = [&urgent, &trend].into_iter().filter(|rows| rows.len() >= ROWS_MAX);
@@ -110,7 +122,7 @@ impl Rows {
             }
         }
         rows.sort_by_key(|row| row.order);
-        Ok(rows.into_iter().filter_map(|row| row.envelope).collect())
+        Ok(rows.into_iter().filter_map(Found::envelope))
     }
 
     fn found(&mut self, lane: usize, now: Now) -> Result<Vec<Found>, RowsError> {
@@ -125,9 +137,7 @@ impl Rows {
         }
         let found = rows.into_iter().map(|(place, row)| {
             let opened_at = row.as_ref().map_or(0, |row| row.opened_at.unix_ms());
-            let decoded = row.ok().and_then(|row| Envelope::decode(&row.bytes).ok());
-            let own = decoded.filter(|decoded| decoded.written.is_none());
-            Found { lane, place, order: opened_at, envelope: own.map(|own| own.envelope) }
+            Found { lane, place, order: opened_at, bytes: row.ok().map(|row| row.bytes) }
         });
         Ok(found.collect())
     }

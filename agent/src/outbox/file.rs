@@ -42,6 +42,8 @@ const VALUE_LEN_MAX: i32 = 1 << 20;
 pub(super) const IDENTITIES_MAX: u32 = 1024;
 /// Rows younger than this are the present; the link may have come up only now.
 const LIVE_FOR: Duration = Duration::from_secs(300);
+/// A reader goes along the end of a table, a row at a time: it needs the way there and the row.
+const READER_CACHE_KIB: u32 = 256;
 /// How exactly it is known where the present begins.
 const LIVE_STEP: Duration = Duration::from_secs(1);
 
@@ -674,6 +676,7 @@ impl Reader {
     /// Opens the file for reading only.
     pub(crate) fn open(path: &Path) -> rusqlite::Result<Self> {
         let connection = read_only(path)?;
+        connection.execute_batch(&format!("PRAGMA cache_size=-{READER_CACHE_KIB}"))?;
         let [urgent, trend, wave] = Lane::ALL.map(|lane| Places::read(&connection, lane));
         let places = [urgent?, trend?, wave?];
         Ok(Self { connection, places })

@@ -23,14 +23,19 @@ use rumqttc::{
         mqttbytes::{
             QoS,
             v5::{
-                ConnAck, Filter, LastWill, Packet, PubAckReason, PublishProperties,
+                ConnAck, Filter, LastWill, Packet, PubAckReason, Publish, PublishProperties,
                 SubscribeReasonCode,
             },
         },
     },
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use uplink_proto::{sent, topics::Topic};
@@ -49,6 +54,8 @@ const SEND_BUFFER: u32 = 32 * 1024;
 const IN_FLIGHT_MAX: u16 = 196;
 /// Requests that wait for the client: the windows of three lanes and a state.
 const REQUESTS_MAX: usize = 256;
+/// Messages before the broker has said that this box hears them: the policy, its rules, some acks.
+const EARLY_MAX: usize = 16;
 /// Events that wait for the session.
 const EVENTS_MAX: usize = 64;
 /// Once the county is heard it is told how long the box has been running this often: it listens once
@@ -114,6 +121,8 @@ pub(super) enum ConnectionError {
 pub(super) struct Connection {
     client: AsyncClient,
     events: mpsc::Receiver<Result<Event, Refusal>>,
+    /// What came before the answer to the subscription (MQTT 5, 3.8.4, allows it).
+    early: VecDeque<Heard>,
     in_flight: InFlight,
     /// The longest packet that the broker takes.
     packet_max: usize,
@@ -165,6 +174,7 @@ impl Connection {
         let mut connection = Self {
             client,
             events,
+            early: VecDeque::new(),
             in_flight: InFlight::new(plan.clock.mono()),
             packet_max: packet_max(PACKET_MAX),
             aliases: BTreeMap::new(),
@@ -217,6 +227,14 @@ impl Connection {
                         ))),
                     };
                 }
+                Some(Ok(Event::Incoming(Packet::Publish(message)))) => {
+                    if self.early.len() >= EARLY_MAX {
+                        let reason = "it sends much before it says what this box hears";
+                        return Err(Refusal::Failed(reason.to_owned()));
+                    }
+                    let heard = self.message(&message);
+                    self.early.push_back(heard);
+                }
                 Some(Ok(_)) => {}
                 Some(Err(refusal)) => return Err(refusal),
                 None => return Err(Refusal::Failed("the client ended".to_owned())),
@@ -242,6 +260,9 @@ impl Connection {
 
     /// What comes next from the broker; an error is the end of this connection.
     pub(super) async fn next(&mut self) -> Result<Heard, ConnectionError> {
+        if let Some(heard) = self.early.pop_front() {
+            return Ok(heard);
+        }
         loop {
             let event = tokio::select! {
                 biased;
@@ -268,16 +289,7 @@ impl Connection {
                 Event::Outgoing(rumqttc::Outgoing::Publish(packet)) => {
                     self.in_flight.write(packet);
                 }
-                Event::Incoming(Packet::Publish(message)) => {
-                    let bytes = message.payload.to_vec();
-                    let topic = String::from_utf8_lossy(&message.topic);
-                    if let Some(Topic::Config(_)) = Topic::parse(&topic) {
-                        // The broker keeps it: whether the county is there it does not say.
-                        return Ok(Heard::Config(bytes));
-                    }
-                    self.county_heard = true;
-                    return Ok(Heard::Ack(bytes));
-                }
+                Event::Incoming(Packet::Publish(message)) => return Ok(self.message(&message)),
                 Event::Incoming(Packet::PubAck(answer)) => {
                     let row = self.in_flight.answer(now, answer.pkid);
                     return Ok(match answer.reason {
@@ -289,6 +301,17 @@ impl Connection {
                 Event::Incoming(_) | Event::Outgoing(_) => {}
             }
         }
+    }
+
+    fn message(&mut self, message: &Publish) -> Heard {
+        let bytes = message.payload.to_vec();
+        let topic = String::from_utf8_lossy(&message.topic);
+        if let Some(Topic::Config(_)) = Topic::parse(&topic) {
+            // The broker keeps it: whether the county is there it does not say.
+            return Heard::Config(bytes);
+        }
+        self.county_heard = true;
+        Heard::Ack(bytes)
     }
 
     /// Whether the broker takes an envelope of that length.
@@ -377,14 +400,22 @@ impl Connection {
 impl Connection {
     /// Takes what is handed over, and nothing ever comes back.
     pub(super) fn to_nobody(packet_max: usize) -> Self {
+        Self::that_says(packet_max, Vec::new())
+    }
+
+    /// Takes what is handed over; this comes back, and nothing else ever.
+    fn that_says(packet_max: usize, said: Vec<Packet>) -> Self {
         let (client, requests) =
             AsyncClient::new(MqttOptions::new("box", "nobody", 1), REQUESTS_MAX);
-        let requests = Arc::new(tokio::sync::Mutex::new(requests));
+        let parts = Arc::new(tokio::sync::Mutex::new((requests, VecDeque::from(said))));
         let (poll, events) = supervisor::pump(EVENTS_MAX, move || {
-            let requests = Arc::clone(&requests);
+            let parts = Arc::clone(&parts);
             async move {
-                let _kept_open = requests.lock().await;
-                std::future::pending().await
+                let (_kept_open, said) = &mut *parts.lock().await;
+                match said.pop_front() {
+                    Some(packet) => Some(Ok(Event::Incoming(packet))),
+                    None => std::future::pending().await,
+                }
             }
         });
         let clock = Clock::start();
@@ -393,6 +424,7 @@ impl Connection {
         Self {
             client,
             events,
+            early: VecDeque::new(),
             in_flight,
             packet_max,
             aliases: BTreeMap::new(),
@@ -437,4 +469,50 @@ fn tls(config: &UplinkConfig) -> Result<rustls::ClientConfig, ConnectionError> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, key)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, SubAck};
+
+    fn site() -> SiteId {
+        SiteId::new("heping-01").unwrap()
+    }
+
+    fn message(topic: &Topic, text: &'static str) -> Packet {
+        let message = Publish::new(topic.name(), QoS::AtLeastOnce, text, None);
+        Packet::Publish(message)
+    }
+
+    fn answers() -> [Packet; 2] {
+        let code = ConnectReturnCode::Success;
+        let connected = ConnAck { session_present: false, code, properties: None };
+        let codes = vec![SubscribeReasonCode::Success(QoS::AtLeastOnce); 2];
+        let subscribed = SubAck { pkid: 1, return_codes: codes, properties: None };
+        [Packet::ConnAck(connected), Packet::SubAck(subscribed)]
+    }
+
+    #[tokio::test]
+    async fn what_comes_before_the_answer_to_the_subscription_is_heard() {
+        let [connected, subscribed] = answers();
+        let (config, ack) = (Topic::Config(site()), Topic::Ack(site()));
+        let policy = message(&config, "policy");
+        let said = vec![connected, policy, message(&ack, "ack"), subscribed];
+        let mut connection = Connection::that_says(1 << 16, said);
+        connection.connected(&site()).await.unwrap();
+        let (first, second) = (connection.next().await, connection.next().await);
+        assert!(matches!(&first, Ok(Heard::Config(bytes)) if bytes == b"policy"), "{first:?}");
+        assert!(matches!(&second, Ok(Heard::Ack(bytes)) if bytes == b"ack"), "{second:?}");
+    }
+
+    #[tokio::test]
+    async fn a_broker_that_says_more_than_fits_before_it_answers_is_left() {
+        let [connected, _] = answers();
+        let ack = Topic::Ack(site());
+        let acks = (0..=EARLY_MAX).map(|_| message(&ack, "ack"));
+        let said = [connected].into_iter().chain(acks).collect();
+        let ended = Connection::that_says(1 << 16, said).connected(&site()).await;
+        assert!(matches!(ended, Err(Refusal::Failed(_))), "{ended:?}");
+    }
 }

@@ -1,15 +1,19 @@
 // The alert list: rows that stay put under the finger, keys, and the thumb's button.
 
-import {
-  REASONS, Row, message, place,
-} from './alert-row.js';
+import * as api from './api.js';
+import { REASONS, mayAct } from './alert-actions.js';
+import { Row } from './alert-row.js';
+import { SHIFT_MS, Sections, floodOf } from './alert-sections.js';
+import { message, where, who } from './alert-words.js';
 import * as clock from './clock.js';
 import {
   arrange, h, put, set,
 } from './dom.js';
+import { isShown } from './filter.js';
 import { t } from './i18n.js';
 import { compareAlerts, heldOrder, isUnacknowledged } from './order.js';
-import { store } from './store.js';
+import { putAlert, store } from './store.js';
+import { UndoBar } from './undo-bar.js';
 
 /** A row does not move for this long after a pointer or the focus enters it. */
 const HELD_MS = 3_000;
@@ -32,11 +36,22 @@ export class AlertList {
     this.heldSince = null;
     this.heldUntil = 0;
     this.openId = null;
+    this.openDeed = null;
     this.thumbId = null;
     this.pressedId = null;
     this.shownIds = [];
+    this.flood = 0;
+    /** What was acknowledged without a link and waits for it, by alert. */
+    this.queue = new Map();
+    this.sections = new Sections((name, opens) => this.toggled(name, opens));
+    this.undo = new UndoBar(onChange);
+    this.build();
+  }
+
+  build() {
     this.heading = h('h2', { id: 'alerts-heading' });
     this.waiting = h('span', { class: 'waiting', role: 'status' });
+    this.floodBanner = h('p', { class: 'flood', role: 'status', hidden: true });
     this.list = h('ol', { class: 'alerts', 'aria-labelledby': 'alerts-heading' });
     this.empty = h('p', { class: 'empty' });
     this.assertive = h('div', { class: 'unseen', role: 'alert' });
@@ -55,7 +70,8 @@ export class AlertList {
     }, this.thumbWhat, this.thumbWhere);
     this.element = h('section', { class: 'alert-list' },
       h('div', { class: 'list-head' }, this.heading, this.waiting),
-      this.list, this.empty, this.assertive, this.polite, this.thumb);
+      this.floodBanner, this.empty, this.list, this.assertive, this.polite,
+      this.undo.element, this.thumb);
   }
 
   /** A pointer or the focus has entered a row. */
@@ -67,40 +83,58 @@ export class AlertList {
     clock.after(HELD_MS, () => this.onChange());
   }
 
+  /** The person wants another order than the one that is held. */
+  release() {
+    this.heldUntil = 0;
+  }
+
   /** Draws the rows; also once a second for the ages. */
   draw() {
-    const sorted = [...store.alerts.values()].sort(compareAlerts).map((alert) => alert.id);
-    const held = clock.now() < this.heldUntil;
+    const nowMs = clock.now();
+    const all = [...store.alerts.values()];
+    const alerts = all.filter(isShown).sort(compareAlerts);
+    const held = nowMs < this.heldUntil;
+    if (!held) this.flood = floodOf([...all, ...store.closed.values()], clock.serverNow());
+    const sorted = this.sections.ids(alerts, this.flood > 0);
     const ids = held ? heldOrder(this.shownIds, sorted) : sorted;
     const late = held ? ids.filter((id, index) => sorted[index] !== id).length : 0;
     this.shownIds = ids;
     put(this.waiting, late ? t('alerts.held') : '');
-    const knowledge = this.knowledge();
-    const known = knowledge === 'known';
-    put(this.heading, known || ids.length ? t('alerts.heading', { n: store.alerts.size })
-      : t('alerts.heading_unknown'));
-    put(this.empty, known && ids.length ? '' : t(`alerts.none.${knowledge}`));
-    set(this.empty, 'data-knowledge', knowledge);
-    if (this.openId !== null && !isOpen(this.openId)) this.openId = null;
-    const rows = ids.map((id) => this.row(id)).filter(Boolean);
+    this.drawHead(alerts);
+    const over = this.openDeed === 'acknowledge' ? !isOpen(this.openId) : !this.row(this.openId);
+    if (this.openId !== null && over) [this.openId, this.openDeed] = [null, null];
+    const elements = ids.map((id) => this.child(id)).filter(Boolean);
     const focused = document.activeElement;
-    arrange(this.list, rows.map((row) => row.element));
+    arrange(this.list, elements);
     if (focused && focused !== document.activeElement && focused.isConnected) focused.focus();
     for (const id of this.rows.keys()) if (!ids.includes(id)) this.rows.delete(id);
-    this.announce(sorted);
+    this.announce(alerts.map(({ id }) => id));
+    this.undo.draw();
     this.drawThumb();
+  }
+
+  drawHead(alerts) {
+    const knowledge = this.knowledge();
+    const known = knowledge === 'known';
+    put(this.heading, known || alerts.length ? t('alerts.heading', { n: alerts.length })
+      : t('alerts.heading_unknown'));
+    put(this.empty, known && alerts.length ? '' : t(`alerts.none.${knowledge}`));
+    set(this.empty, 'data-knowledge', knowledge);
+    set(this.floodBanner, 'hidden', !this.flood);
+    if (this.flood) put(this.floodBanner, t('alerts.flood', { n: this.flood }));
   }
 
   drawThumb() {
     const next = this.current();
     this.thumbId = next ?? null;
-    set(this.thumb, 'hidden', !next || this.openId !== null);
-    set(this.thumb, 'disabled', this.isLost());
+    set(this.thumb, 'hidden', !next || this.openId !== null || !mayAct());
     if (!next) return;
     const alert = store.alerts.get(next);
     set(this.thumb, 'data-priority', alert.priority);
-    put(this.thumbWhat, t('alerts.thumb', { what: message(alert) }));
-    put(this.thumbWhere, place(alert));
+    put(this.thumbWhat, t(this.isLost() ? 'alerts.thumb_offline' : 'alerts.thumb', {
+      what: message(alert),
+    }));
+    put(this.thumbWhere, [who(alert), where(alert)].join(' · '));
   }
 
   thumbPressed(id) {
@@ -108,16 +142,34 @@ export class AlertList {
     else this.onChange();
   }
 
+  child(id) {
+    return id.startsWith('#') ? this.sections.head(id) : this.row(id)?.element;
+  }
+
   row(id) {
     let row = this.rows.get(id);
-    const alert = store.alerts.get(id) || (row && { ...row.alert, state: 'closed' });
+    const alert = store.alerts.get(id) || store.closed.get(id) || (row && { ...row.alert, state: 'closed' });
     if (!alert) return null;
     if (!row) {
       row = new Row(this, alert);
       this.rows.set(id, row);
     }
-    row.draw(alert, id === this.openId);
+    row.draw(alert);
     return row;
+  }
+
+  /** A part was opened or shut; what is over is fetched when somebody wants to see it. */
+  async toggled(name, opens) {
+    this.release();
+    this.onChange();
+    if (name !== 'over' || !opens) return;
+    try {
+      const { alerts } = await api.closedAlerts(clock.serverNow() - SHIFT_MS);
+      alerts.forEach(putAlert);
+    } catch (failure) {
+      if (failure.status === 401) this.onLoggedOut();
+    }
+    this.onChange();
   }
 
   /** Says what is new: high at once, the rest when there is time. */
@@ -127,8 +179,8 @@ export class AlertList {
     const told = (priority, region) => {
       const words = fresh.map((id) => store.alerts.get(id))
         .filter((alert) => (alert.priority === 'high') === (priority === 'high'))
-        .filter(isUnacknowledged)
-        .map((alert) => `${t(`priority.${alert.priority}`)} ${message(alert)} ${alert.device}`);
+        .filter((alert) => isUnacknowledged(alert) && !alert.retro)
+        .map((alert) => `${t(`priority.${alert.priority}`)} ${message(alert)} ${who(alert)}`);
       if (words.length) put(region, words.join('; '));
     };
     told('high', this.assertive);
@@ -137,16 +189,20 @@ export class AlertList {
 
   /** The row with the focus, else the first that nobody has in hand. */
   current() {
-    const focused = document.activeElement?.closest?.('[data-alert-id]')?.dataset.alertId;
+    const focused = this.focused();
     return focused && isOpen(focused) ? focused : this.shownIds.find(isOpen);
+  }
+
+  focused() {
+    return document.activeElement?.closest?.('[data-alert-id]')?.dataset.alertId;
   }
 
   /** `J` and `K`. */
   step(by) {
-    const focused = document.activeElement?.closest?.('[data-alert-id]')?.dataset.alertId;
-    const at = this.shownIds.indexOf(focused);
-    const next = at < 0 ? 0 : Math.min(this.shownIds.length - 1, Math.max(0, at + by));
-    this.rows.get(this.shownIds[next])?.element.focus();
+    const ids = this.shownIds.filter((id) => this.rows.has(id));
+    const at = ids.indexOf(this.focused());
+    const next = at < 0 ? 0 : Math.min(ids.length - 1, Math.max(0, at + by));
+    this.rows.get(ids[next])?.element.focus();
   }
 
   /** `Enter`. */
@@ -164,15 +220,21 @@ export class AlertList {
   }
 
   acknowledgeStart(id) {
-    if (this.isLost()) return;
-    this.open(id);
-    this.rows.get(id)?.reasons[0].focus();
+    this.rows.get(id)?.actions.open('acknowledge');
+  }
+
+  /** `S` and `E`: of the row with the focus, else of the first that nobody has in hand. */
+  deedKey(deed) {
+    const row = this.rows.get(this.focused() ?? this.current());
+    if (!row || row.alert.state === 'closed') return;
+    row.openDetail();
+    row.actions.open(deed);
   }
 
   /** A digit after `A`. */
   reasonKey(digit) {
-    const row = this.openId && this.rows.get(this.openId);
-    if (row && REASONS[digit - 1]) row.acknowledge(REASONS[digit - 1]);
+    const row = this.openDeed === 'acknowledge' && this.rows.get(this.openId);
+    if (row && REASONS[digit - 1]) row.actions.acknowledge(REASONS[digit - 1]);
   }
 
   /** `Esc`; whether there was something to close. */
@@ -184,10 +246,23 @@ export class AlertList {
     return true;
   }
 
-  open(id) {
+  /** Opens a deed of an alert, or closes what is open. */
+  open(id, deed = null) {
     this.openId = id;
+    this.openDeed = deed;
     this.hold();
-    this.draw();
+    this.onChange();
+  }
+
+  offerUndo(alert, deed) {
+    this.undo.offer(alert, deed);
+  }
+
+  /** The link is back: what was acknowledged without it goes to the county. */
+  sendQueue() {
+    const waiting = [...this.queue];
+    this.queue.clear();
+    for (const [id, body] of waiting) this.rows.get(id)?.actions.send('acknowledge', body);
   }
 }
 

@@ -6,7 +6,7 @@ const BASE = '/api/v1';
 /** An answer that takes longer is none. */
 const TIMEOUT_MS = 15_000;
 /** A nurse who acknowledges waits no longer than this (nurse board, chapter 4). */
-const ACKNOWLEDGE_MS = 5_000;
+const ACT_MS = 5_000;
 
 /** What went wrong: the status and what the problem document says. */
 export class Failure extends Error {
@@ -42,18 +42,71 @@ async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
   }
 }
 
-export const session = () => call('GET', '/session');
+/** Asks for what stands at `path` below the API's base; `query` without what is empty. */
+export function ask(path, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== '');
+  const text = given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+  return call('GET', text ? `${path}?${text}` : path);
+}
+
+/** Changes something at the county. */
+export const tell = (method, path, body) => call(method, path, body);
+
+/** Who is logged in. Whose password somebody else knows logs in again, and is asked for another. */
+export async function session() {
+  const user = await call('GET', '/session');
+  if (user.must_set_password) throw new Failure(403, { detail: 'must_set_password' });
+  return user;
+}
 export const logIn = (name, password) => call('POST', '/session', { name, password });
+export const setPassword = (old, password) => (
+  call('POST', '/session/password', { old, new: password }));
 export const logOut = () => call('DELETE', '/session');
 export const catalogue = () => call('GET', '/metrics-catalogue');
 export const sites = () => call('GET', '/sites');
 export const devices = () => call('GET', '/devices');
+export const patients = () => call('GET', '/patients');
 export const openAlerts = () => call('GET', '/alerts?state=open');
 
-export function acknowledge(id, reason, note) {
-  const path = `/alerts/${encodeURIComponent(id)}/acknowledge`;
-  return call('POST', path, { reason, note }, ACKNOWLEDGE_MS);
+/** What is over, of the last hours. */
+export function closedAlerts(fromMs) {
+  return call('GET', `/alerts?state=closed&from=${new Date(fromMs).toISOString()}`);
 }
+
+export const bindings = () => call('GET', '/bindings');
+const ofPatient = (key) => `/patients/${encodeURIComponent(key)}`;
+export const patient = (key) => call('GET', ofPatient(key));
+export const unmask = (key) => call('POST', `${ofPatient(key)}/unmask`, {});
+export const setLimit = (key, limit) => call('POST', `${ofPatient(key)}/limits`, limit);
+export const endLimit = (key, id) => call('DELETE', `${ofPatient(key)}/limits/${id}`);
+export const enter = (key, entry) => call('POST', `${ofPatient(key)}/entries`, entry);
+
+function asked(query) {
+  const set = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
+  return set.map(([name, value]) => `${name}=${encodeURIComponent(value)}`).join('&');
+}
+
+/** Trends of `{patient}` or `{site, device}`. */
+export const trends = (query) => call('GET', `/trends?${asked(query)}`);
+export const waveforms = (query) => call('GET', `/waveforms?${asked(query)}`);
+export const alertsSince = (query) => call('GET', `/alerts?${asked(query)}`);
+
+/** Moves a result, named by where its first reading is. */
+export function reassign({
+  outbox, lane, seq, index,
+}, body) {
+  return call('POST', `/readings/${outbox}/${lane}/${seq}/${index}/reassign`, body);
+}
+
+/** What a person does with an alert; `in-service` takes back `out-of-service`. */
+export function act(id, deed, body) {
+  const path = `/alerts/${encodeURIComponent(id)}/`;
+  if (deed === 'in-service') return call('DELETE', `${path}out-of-service`, null, ACT_MS);
+  return call('POST', path + deed, body, ACT_MS);
+}
+
+/** Says that it is still the person who logged in: `{ pin }` or `{ password }`. */
+export const confirm = (proof) => call('POST', '/session/confirm', proof);
 
 /** The address of the events, with the strips that are shown. */
 export function eventsAddress(strips) {

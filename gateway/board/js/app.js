@@ -4,12 +4,17 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { AlertList } from './alerts.js';
 import { h, put, set } from './dom.js';
+import { Drawer } from './drawer.js';
 import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
+import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
+import { Office } from './office.js';
+import { Pages } from './pages.js';
+import { Sound } from './sound.js';
 import {
-  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putReadings, putSink, putSite,
-  replaceAll, setCatalogue, store,
+  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
+  putSite, replaceAll, setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
@@ -42,29 +47,54 @@ class Board {
       isLost,
       onStrips: () => this.reopen(),
       onFault: (error) => this.fault(error),
+      onOpen: (key) => this.drawer.go(key),
     });
+    this.drawer = new Drawer({
+      tiles: this.tiles,
+      isLost,
+      onStrips: () => this.reopen(),
+      onFault: (error) => this.fault(error),
+      onLoggedOut,
+    });
+    this.sound = new Sound(() => this.drawAlerts());
     this.top = new TopBar({
+      sound: this.sound,
+      onFilter: () => this.refilter(),
       onLanguage: () => this.switchLanguage(),
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
     });
     this.footer = h('footer');
-    this.main = h('main', {}, this.alerts.element, this.tiles.element);
+    this.main = h('main', {}, this.alerts.element, this.tiles.element,
+      this.drawer.element);
+    this.pages = new Pages({ user: store.user, onTurn: () => this.turn(), onLoggedOut });
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
+    /** Patients of alerts that nobody told us of: asked for once each. */
+    this.strangers = new Set();
     this.pending = false;
+    /** Whether something else than readings changed since the last drawing. */
+    this.allChanged = false;
+    this.fetching = false;
     this.lostAt = null;
     this.late = null;
     this.faultAt = null;
   }
 
   start() {
-    root.replaceChildren(this.top.element, this.broken, this.main, this.footer);
+    this.top.element.append(this.pages.nav);
+    root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.draw();
     this.events.open([]);
     this.tick();
     this.sweep();
+    this.pages.start();
+  }
+
+  /** A page beside the board was opened or closed. */
+  turn() {
+    set(this.main, 'hidden', this.pages.isOpen());
   }
 
   /** Somebody logged out, or the session is over: nothing stays on screen. */
@@ -72,6 +102,9 @@ class Board {
     if (!this.open) return;
     this.open = false;
     this.events.close();
+    this.pages.stop();
+    this.drawer.leave();
+    this.sound.close();
     document.removeEventListener('keydown', this.onKey);
     document.body.removeAttribute('data-link');
     forgetAll();
@@ -79,12 +112,15 @@ class Board {
   }
 
   async fetchAll() {
-    const [metrics, sites, devices, alerts] = await Promise.all([
+    const [metrics, sites, devices, alerts, patients, bindings] = await Promise.all([
       store.catalogue.size ? null : api.catalogue(), api.sites(), api.devices(), api.openAlerts(),
+      api.patients(), api.bindings(),
     ]);
     if (!this.open) return;
     if (metrics) setCatalogue(metrics.metrics);
-    replaceAll({ ...sites, ...devices, ...alerts });
+    replaceAll({
+      ...sites, ...devices, ...patients, ...bindings, ...alerts,
+    });
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
       this.late = late.length;
@@ -99,6 +135,7 @@ class Board {
       this.lostAt = null;
       this.late = null;
     }
+    if (this.events.knowledge() === 'known') this.alerts.sendQueue();
     this.draw();
   }
 
@@ -106,29 +143,66 @@ class Board {
     if (!this.open) return;
     if (name === 'reading') {
       if (putReadings(data.readings).length) this.events.resyncSoon();
+      this.drawSoon(false);
+      return;
     } else if (name === 'waveform') {
       for (const block of data.blocks) this.takeBlock({ site: data.site, ...block });
       return;
     } else if (name === 'alert') {
       putAlert(data);
+      this.meet(data.patient);
       this.drawAlerts();
     } else if (name === 'device') putDevice(data);
     else if (name === 'site') putSite(data);
     else if (name === 'broker') putBroker(data);
     else if (name === 'disk') putDisk(data);
     else if (name === 'sink') putSink(data);
+    else if (name === 'patients') this.fetchPatients();
     this.drawSoon();
   }
 
+  /** Somebody changed patients or bindings: fetched at once, and again where that was too early. */
+  async fetchPatients() {
+    this.patientsChanged = true;
+    if (this.fetching) return;
+    this.fetching = true;
+    while (this.open && this.patientsChanged) {
+      this.patientsChanged = false;
+      try {
+        const [patients, bindings] = await Promise.all([api.patients(), api.bindings()]);
+        if (this.open) putPatients({ ...patients, ...bindings });
+      } catch (failure) {
+        this.events.resyncSoon();
+      }
+    }
+    this.fetching = false;
+    this.drawer.refresh();
+    this.draw();
+  }
+
+  /** Of tiles and of the drawer. */
+  strips() {
+    return [...this.tiles.strips(), ...this.drawer.strips()];
+  }
+
+  /** A patient whom the page does not know yet. */
+  meet(patient) {
+    if (!patient || store.patients.has(patient) || this.strangers.has(patient)) return;
+    this.strangers.add(patient);
+    this.events.resyncSoon();
+  }
+
   takeBlock(block) {
-    const tile = this.tiles.tiles.get(deviceKey(block));
-    if (tile?.strip) tile.strip.take(block);
+    const key = deviceKey(block);
+    for (const strip of this.strips()) if (deviceKey(strip.device) === key) strip.take(block);
   }
 
   /** Other strips are shown: the stream is asked for their leads. */
   reopen() {
     clock.after(0, () => {
-      if (this.open) this.events.open(this.tiles.strips().map((strip) => strip.wanted()));
+      const wanted = [...new Set(this.strips().map((strip) => strip.wanted()))].sort();
+      // Opening it anew fetches everything: not for what it sends already.
+      if (this.open && wanted.join() !== this.events.strips.join()) this.events.open(wanted);
     });
   }
 
@@ -147,12 +221,25 @@ class Board {
 
   draw() {
     if (!this.open) return;
+    store.changed.clear();
     this.guarded(() => this.tiles.draw());
+    this.guarded(() => this.drawer.draw());
+    this.drawAlerts();
+  }
+
+  /** Draws what rests on readings that changed. */
+  drawChanged() {
+    const changed = new Set(store.changed);
+    store.changed.clear();
+    this.guarded(() => this.tiles.draw(changed));
+    this.guarded(() => this.drawer.draw(changed));
     this.drawAlerts();
   }
 
   drawAlerts() {
     if (!this.open) return;
+    const lost = this.events.state() === 'lost';
+    this.guarded(() => this.sound.update([...store.alerts.values()], lost));
     this.guarded(() => this.alerts.draw());
     this.guarded(() => this.top.draw(this.events));
     put(this.footer, t('footer'));
@@ -168,12 +255,15 @@ class Board {
     }
   }
 
-  drawSoon() {
+  drawSoon(all = true) {
+    this.allChanged = this.allChanged || all;
     if (this.pending) return;
     this.pending = true;
     clock.after(DRAW_MS, () => {
       this.pending = false;
-      this.draw();
+      const draw = this.allChanged ? () => this.draw() : () => this.drawChanged();
+      this.allChanged = false;
+      if (this.open) draw();
     });
   }
 
@@ -193,11 +283,25 @@ class Board {
   sweep() {
     if (!this.open) return;
     clock.frame(() => this.sweep());
-    for (const strip of this.tiles.strips()) this.guarded(() => strip.draw());
+    for (const strip of this.strips()) this.guarded(() => strip.draw());
+  }
+
+  /** The beds, from wherever. */
+  home() {
+    window.location.hash = '';
+    this.tiles.element.focus();
   }
 
   switchLanguage() {
     nextLanguage();
+    this.drawer.refresh();
+    this.draw();
+    this.pages.draw();
+  }
+
+  /** Other townships are shown. */
+  refilter() {
+    this.alerts.release();
     this.draw();
   }
 
@@ -205,15 +309,22 @@ class Board {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
     const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
     if (event.key === 'Escape') {
-      if (!this.alerts.escape() && !this.top.help.hidden) this.top.toggleHelp();
+      if (this.pages.isOpen()) this.home();
+      else if (!this.alerts.escape() && !this.drawer.escape()) this.top.escape();
       return;
     }
-    if (typing) return;
     const key = event.key.toLowerCase();
+    // The alerts' keys are the board's.
+    if (typing || (this.pages.isOpen() && !['g', 'l', 'm', '?'].includes(key))) return;
     const actions = {
       j: () => this.alerts.step(1),
       k: () => this.alerts.step(-1),
       a: () => this.alerts.acknowledgeKey(),
+      s: () => this.alerts.deedKey('shelve'),
+      e: () => this.alerts.deedKey('escalate'),
+      f: () => this.top.townships.toggle(),
+      g: () => this.home(),
+      m: () => this.sound.togglePause(),
       l: () => this.switchLanguage(),
       '?': () => this.top.toggleHelp(),
     };
@@ -227,7 +338,9 @@ class Board {
 
 function enter(user) {
   store.user = user;
-  new Board().start();
+  loadFilter(user.name);
+  if (user.may.includes('see_alerts')) new Board().start();
+  else new Office(user, root, () => showLogin(root, enter)).start();
 }
 
 async function main() {

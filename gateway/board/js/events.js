@@ -16,7 +16,7 @@ const WAITING_MAX = 5_000;
 const ASK_MS = 60_000;
 /** Readings of a device nobody told us of: everything is fetched, at most this often. */
 const SOON_MS = 5_000;
-const NAMES = ['reading', 'waveform', 'alert', 'device', 'site', 'broker', 'disk', 'sink'];
+const NAMES = ['reading', 'waveform', 'alert', 'device', 'site', 'broker', 'disk', 'sink', 'patients'];
 /** Never held back by a fetch that is slow. */
 const AT_ONCE = ['alert', 'broker', 'disk', 'sink'];
 

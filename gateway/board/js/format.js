@@ -49,6 +49,12 @@ export function ageText(ms, t, coarse = false) {
   return t('age.d', { d: Math.floor(hours / 24) });
 }
 
+/** What is left of a time: `2:10`. */
+export function countdown(ms) {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
+}
+
 /** The county's time zone: a board must not follow the zone its computer was set to. */
 const ZONE = 'Asia/Shanghai';
 const parts = new Intl.DateTimeFormat('en-GB', {
@@ -56,9 +62,18 @@ const parts = new Intl.DateTimeFormat('en-GB', {
   minute: '2-digit', second: '2-digit', hourCycle: 'h23',
 });
 
+/** Asking for a zone is slow, and a board prints the same minutes again and again. */
+const KNOWN_MAX = 1000;
+const known = new Map();
+
 function fields(ms) {
+  const second = Math.floor(ms / 1000);
+  const before = known.get(second);
+  if (before) return before;
   const found = {};
   for (const part of parts.formatToParts(new Date(ms))) found[part.type] = part.value;
+  if (known.size >= KNOWN_MAX) known.clear();
+  known.set(second, found);
   return found;
 }
 

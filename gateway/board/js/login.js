@@ -1,4 +1,4 @@
-// The log-in form.
+// The log-in form, and that for a password of one's own.
 
 import * as api from './api.js';
 import { h, put } from './dom.js';
@@ -36,7 +36,9 @@ export function showLogin(root, done) {
     button.disabled = true;
     put(problem, '');
     try {
-      done(await api.logIn(name.value, password.value));
+      const user = await api.logIn(name.value, password.value);
+      if (user.must_set_password) showNewPassword(root, password.value, done);
+      else done(user);
     } catch (failure) {
       put(problem, t(`login.failed.${[401, 429].includes(failure.status) ? failure.status : 'other'}`));
       password.value = '';
@@ -49,4 +51,37 @@ export function showLogin(root, done) {
     heading, names[0], name, names[1], password, problem, button, language, footer);
   root.replaceChildren(form);
   name.focus();
+}
+
+/** Somebody else knows the password: nothing is shown until there is another. */
+function showNewPassword(root, old, done) {
+  const field = (id) => h('input', {
+    id, type: 'password', autocomplete: 'new-password', minlength: 8, maxlength: 256, required: true,
+  });
+  const [first, second] = [field('new-password'), field('new-password-again')];
+  const problem = h('p', { class: 'problem', role: 'alert' });
+  const button = h('button', { class: 'primary' }, t('password.button'));
+  async function submit(event) {
+    event.preventDefault();
+    if (first.value !== second.value) {
+      put(problem, t('password.differ'));
+      return;
+    }
+    button.disabled = true;
+    put(problem, '');
+    try {
+      await api.setPassword(old, first.value);
+      done(await api.session());
+    } catch (failure) {
+      if (failure.status === 401) showLogin(root, done);
+      put(problem, t(`password.failed.${failure.status === 400 ? 400 : 'other'}`));
+    }
+    button.disabled = false;
+  }
+  root.replaceChildren(h('form', { class: 'login', onsubmit: submit },
+    h('h1', {}, t('password.title')), h('p', { class: 'quiet' }, t('password.why')),
+    h('label', { for: 'new-password' }, t('password.new')), first,
+    h('label', { for: 'new-password-again' }, t('password.again')), second,
+    problem, button));
+  first.focus();
 }

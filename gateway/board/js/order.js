@@ -7,7 +7,7 @@ export function isUnacknowledged(alert) {
   return UNACKNOWLEDGED.includes(alert.state) || (alert.state === 'unknown' && !alert.acknowledged_by);
 }
 
-/** Unacknowledged high, unacknowledged medium, unknown, acknowledged, low, set aside. */
+/** Unacknowledged high, unacknowledged medium, unknown, acknowledged, low. */
 export function stateClass(alert) {
   if (alert.state === 'unknown') return 2;
   if (alert.state === 'active_ack') return alert.priority === 'low' ? 4 : 3;
@@ -15,10 +15,23 @@ export function stateClass(alert) {
   return { high: 0, medium: 1 }[alert.priority] ?? 4;
 }
 
-/** By class; inside it what still holds before what is over, then the oldest; the id is last. */
+/** The parts of the list from the top. */
+export const SECTIONS = ['open', 'cleared', 'rest', 'late', 'shelved', 'aside'];
+
+/** The part of the list in which an alert stands. */
+export function sectionOf(alert) {
+  if (alert.state === 'shelved') return 'shelved';
+  if (alert.retro) return 'late';
+  if (alert.state === 'cleared_unack') return 'cleared';
+  const place = stateClass(alert);
+  if (place === 5) return 'aside';
+  return place <= 2 ? 'open' : 'rest';
+}
+
+/** By part and class; inside them the more urgent, then the oldest; the id is last. */
 export function compareAlerts(a, b) {
-  return stateClass(a) - stateClass(b)
-    || Number(a.state === 'cleared_unack') - Number(b.state === 'cleared_unack')
+  return SECTIONS.indexOf(sectionOf(a)) - SECTIONS.indexOf(sectionOf(b))
+    || stateClass(a) - stateClass(b)
     || Date.parse(a.started_at) - Date.parse(b.started_at)
     || compareText(a.id, b.id);
 }
@@ -48,11 +61,6 @@ export function seriesOf(series, alert) {
   const own = [...series.values()].filter((reading) => reading.metric === alert.metric);
   if (own.length <= 1) return own[0];
   return own.find((reading) => (reading.canonical_value ?? reading.value) === alert.value);
-}
-
-/** The fixed place of a tile. */
-export function compareDevices(a, b) {
-  return compareText(a.site, b.site) || compareText(a.device, b.device);
 }
 
 /** Whether a device only carries others, which are named after it: a pump station, a meter's cable. */

@@ -1,7 +1,8 @@
-// What the page knows: sites, devices, the newest reading of each series, open alerts.
+// What the page knows: sites, devices, patients and what is on them, the newest reading of each
+// series, open alerts.
 //
-// Holds one entry per site, device, series and open alert, a bounded number of alerts that are over,
-// and so does not grow with time.
+// Holds one entry per site, device, patient, series and open alert, a bounded number of alerts that
+// are over, and so does not grow with time.
 
 import { isNewer } from './order.js';
 import { ruleOf } from './stale.js';
@@ -13,11 +14,17 @@ const empty = () => ({
   user: null,
   sites: new Map(),
   devices: new Map(),
+  patients: new Map(),
   alerts: new Map(),
   closed: new Map(),
   brokerUp: true,
   disk: { state: 'good' },
   sinks: new Map(),
+  bindings: new Map(),
+  beds: [],
+  ruledWithoutPatient: null,
+  /** Devices whose readings changed since the tiles were drawn. */
+  changed: new Set(),
 });
 
 export const store = { ...empty(), catalogue: new Map() };
@@ -37,11 +44,14 @@ export function kindOf(metric) {
 }
 
 /** Everything anew, keeping a reading or alert that is newer than the answer's. */
-export function replaceAll({ sites, devices, alerts, broker, disk, sinks }) {
+export function replaceAll({
+  sites, devices, alerts, broker, disk, sinks, ...people
+}) {
   store.brokerUp = broker?.up !== false;
   putDisk(disk);
   store.sinks = new Map((sinks || []).map((sink) => [sink.sink, sink]));
   store.sites = new Map(sites.map((site) => [site.site, site]));
+  putPatients(people);
   const before = store.devices;
   store.devices = new Map();
   for (const device of devices) {
@@ -65,8 +75,43 @@ function putReading(reading) {
   if (!device) return false;
   const key = `${reading.metric}|${reading.channel || ''}`;
   const once = ruleOf(kindOf(reading.metric), device.kind) === 'spot';
-  if (isNewer(reading, device.series.get(key), once)) device.series.set(key, reading);
+  if (isNewer(reading, device.series.get(key), once)) {
+    device.series.set(key, reading);
+    store.changed.add(deviceKey(reading));
+  }
   return true;
+}
+
+/** Patients with their rules and beds, and which device is on whom. */
+export function putPatients({
+  patients = [], bindings = [], beds = [], ruled_without_patient: ruled = null,
+}) {
+  store.patients = new Map(patients.map((patient) => [patient.patient, patient]));
+  store.bindings = new Map(bindings.map((binding) => [deviceKey(binding), binding]));
+  store.beds = beds;
+  store.ruledWithoutPatient = ruled;
+}
+
+/** The patient on whom a device is, or of an alert; `null` where it is nobody's. */
+export function patientOf(of) {
+  const key = of.patient === undefined ? store.bindings.get(deviceKey(of))?.patient : of.patient;
+  return store.patients.get(key) || null;
+}
+
+/** The bed of a device or alert; empty where nobody said. */
+export function bedOf(of) {
+  return patientOf(of)?.bed || store.bindings.get(deviceKey(of))?.bed || '';
+}
+
+/** Which rules look at what a device says. */
+export function ruledOf(of) {
+  const patient = patientOf(of);
+  return patient ? patient.ruled : store.ruledWithoutPatient;
+}
+
+/** Whether the person may do that. */
+export function may(action) {
+  return Boolean(store.user?.may?.includes(action));
 }
 
 export function putDevice(facts) {

@@ -1,17 +1,29 @@
 // Where a sample lies on the strip: boxes, sweep, gaps, scale (nurse board, chapter 5). Pure.
 //
-// One millimetre of paper is one small box of 4 px; both axes are drawn by boxes and never stretched.
+// One millimetre of paper is one small box of 4 px, or of as many as make one on a calibrated screen;
+// both axes are drawn by boxes and never stretched.
 
-export const PX_PER_MM = 4;
-export const MM_PER_SECOND = 25;
-export const MM_PER_MV = 10;
-export const PX_PER_SECOND = PX_PER_MM * MM_PER_SECOND;
-export const PX_PER_MV = PX_PER_MM * MM_PER_MV;
-export const BIG_BOX_PX = 5 * PX_PER_MM;
+export const SPEEDS = [12.5, 25, 50];
+export const GAINS = [5, 10, 20];
 /** Paper left empty in front of the pen. */
 export const ERASER_MS = 400;
-/** The calibration pulse stands in this much paper left of the sweep. */
-export const PULSE_PX = 2 * BIG_BOX_PX;
+
+/** How long and high things are on paper of that speed (mm/s) and gain (mm/mV). */
+export function paperOf({ pxPerMm = 4, speed = 25, gain = 10 } = {}) {
+  return {
+    speed,
+    gain,
+    pxPerMm,
+    bigBoxPx: 5 * pxPerMm,
+    pxPerSecond: pxPerMm * speed,
+    pxPerMv: pxPerMm * gain,
+    // The calibration pulse stands in this much paper left of the trace.
+    pulsePx: 10 * pxPerMm,
+  };
+}
+
+const PAPER = paperOf();
+
 /** Below this rate a strip is good for rhythm only. */
 export const DIAGNOSTIC_HZ = 250;
 /** Blocks are stamped in milliseconds; two that are nearer than this touch. */
@@ -28,30 +40,30 @@ const LIVE_MS = DELAY_MAX_MS;
 const COUNTS_MIN = 32;
 
 /** The widest sweep of whole big boxes that fits, at least `leastPx`. */
-export function sweepWidth(availablePx, leastPx) {
-  return Math.floor(Math.max(availablePx, leastPx) / BIG_BOX_PX) * BIG_BOX_PX;
+export function sweepWidth(availablePx, leastPx, { bigBoxPx } = PAPER) {
+  return Math.floor(Math.max(availablePx, leastPx) / bigBoxPx) * bigBoxPx;
 }
 
 /** Milliseconds that fit on a sweep. */
-export function windowMs(widthPx) {
-  return (widthPx * 1000) / PX_PER_SECOND;
+export function windowMs(widthPx, { pxPerSecond } = PAPER) {
+  return (widthPx * 1000) / pxPerSecond;
 }
 
 /** The moment at the left edge of the sweep. */
-export function leftEdgeMs(penMs, widthPx) {
-  const span = windowMs(widthPx);
+export function leftEdgeMs(penMs, widthPx, paper = PAPER) {
+  const span = windowMs(widthPx, paper);
   return Math.floor(penMs / span) * span;
 }
 
 /** Pixels from the left edge. */
-export function xOf(atMs, widthPx) {
-  const span = windowMs(widthPx);
+export function xOf(atMs, widthPx, paper = PAPER) {
+  const span = windowMs(widthPx, paper);
   return ((((atMs % span) + span) % span) / span) * widthPx;
 }
 
 /** The moments that are on paper: the sweep without what the eraser took. */
-export function visible(penMs, widthPx) {
-  return { from: penMs - windowMs(widthPx) + ERASER_MS, to: penMs };
+export function visible(penMs, widthPx, paper = PAPER) {
+  return { from: penMs - windowMs(widthPx, paper) + ERASER_MS, to: penMs };
 }
 
 /** A block of the API with its start and end in milliseconds. */
@@ -104,13 +116,13 @@ export function gaps(blocks, penMs) {
 }
 
 /** Parts of a stretch of time on paper: one, or two where it goes round the edge. */
-export function spans(from, to, penMs, widthPx) {
-  const shown = visible(penMs, widthPx);
+export function spans(from, to, penMs, widthPx, paper = PAPER) {
+  const shown = visible(penMs, widthPx, paper);
   const start = Math.max(from, shown.from);
   const end = Math.min(to, shown.to);
   if (end <= start) return [];
-  const left = xOf(start, widthPx);
-  const width = ((end - start) / windowMs(widthPx)) * widthPx;
+  const left = xOf(start, widthPx, paper);
+  const width = ((end - start) / windowMs(widthPx, paper)) * widthPx;
   if (left + width <= widthPx) return [{ left, width }];
   return [{ left, width: widthPx - left }, { left: 0, width: left + width - widthPx }];
 }
@@ -147,8 +159,27 @@ export function grownRange(range, samples) {
 }
 
 /** The height of a sample: pixels from the top of a strip of that height. */
-export function yOf(sample, block, range, heightPx) {
-  if (!range) return heightPx / 2 - (sample - block.offset) * block.scale * PX_PER_MV;
+export function yOf(sample, block, range, heightPx, { pxPerMv } = PAPER) {
+  if (!range) return heightPx / 2 - (sample - block.offset) * block.scale * pxPerMv;
   const inner = heightPx * 0.9;
   return heightPx * 0.05 + ((range.high - sample) / (range.high - range.low)) * inner;
+}
+
+/** What two calipers say: milliseconds, beats in a minute, and millivolts where there is a scale. */
+export function between(a, b, { pxPerSecond, pxPerMv }, isScaled) {
+  const ms = (Math.abs(b.x - a.x) / pxPerSecond) * 1000;
+  return {
+    ms: Math.round(ms),
+    bpm: ms >= 1 ? Math.round(60_000 / ms) : null,
+    mv: isScaled ? (Math.abs(b.y - a.y) / pxPerMv).toFixed(2) : null,
+  };
+}
+
+/** A bank card is this wide: with it a person tells how large this screen is. */
+const CARD_MM = 85.6;
+
+/** Pixels of a millimetre, where a card covers so many; `null` where that cannot be. */
+export function pxPerMmOf(cardPx) {
+  const px = cardPx / CARD_MM;
+  return px >= 2 && px <= 12 ? px : null;
 }

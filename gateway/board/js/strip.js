@@ -4,11 +4,12 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { dateTimeSeconds } from './format.js';
 import { either, t } from './i18n.js';
-import { store } from './store.js';
+import { bedOf, patientOf, store } from './store.js';
 import * as layout from './strip-layout.js';
+import { grid, pulse } from './strip-paint.js';
+import { Choices, isCalibratedScreen, paper, unscaled } from './strip-settings.js';
 
 const HEIGHT_MM = 30;
-const HEIGHT_PX = HEIGHT_MM * layout.PX_PER_MM;
 /** Five seconds: on a phone the strip scrolls in its own box. */
 const LEAST_PX = 500;
 const FRAME_MS = 50;
@@ -23,6 +24,7 @@ export class Strip {
     this.onLead = onLead;
     this.seen = false;
     this.drawn = 0;
+    this.paperNow = paper();
     this.clear();
     this.build();
   }
@@ -45,14 +47,29 @@ export class Strip {
     this.facts = h('span', { class: 'strip-facts' });
     this.scaleText = h('strong', { class: 'strip-scale' });
     this.note = h('span', { class: 'strip-note' });
+    this.choices = new Choices();
+    this.freeze = h('button', { class: 'freeze', hidden: true });
     this.canvas = h('canvas', { role: 'img' });
     this.paper = h('div', { class: 'paper', tabindex: '0' }, this.canvas);
     this.element = h('section', { class: 'strip' },
-      h('div', { class: 'strip-head' }, this.lead, this.scaleText, this.facts, this.note),
+      h('div', { class: 'strip-head' }, this.lead, this.choices.element, this.freeze,
+        this.scaleText, this.facts, this.note),
       this.paper);
     new IntersectionObserver((entries) => {
       this.seen = entries[entries.length - 1].isIntersecting;
     }).observe(this.element);
+  }
+
+  /** Whoever shows it can stop it: `run(strip)`. */
+  canFreeze(run) {
+    this.freeze.addEventListener('click', () => run(this));
+    set(this.freeze, 'hidden', null);
+  }
+
+  /** Goes on with what another strip of the same device has. */
+  takeOver(other) {
+    if (other.metric !== this.metric) return;
+    Object.assign(this, { blocks: other.blocks, lags: other.lags, range: other.range });
   }
 
   /** What the events are asked for. */
@@ -92,7 +109,10 @@ export class Strip {
     set(this.element, 'data-device', this.device.device);
     set(this.element, 'data-metric', this.metric);
     const last = this.blocks[this.blocks.length - 1];
-    const live = Boolean(last) && last.end > this.penMs() - layout.windowMs(this.width || LEAST_PX);
+    const width = this.width || LEAST_PX;
+    const live = Boolean(last) && last.end > this.penMs() - layout.windowMs(width, this.paperNow);
+    put(this.freeze, t('strip.freeze'));
+    set(this.freeze, 'disabled', !live);
     set(this.element, 'data-live', live ? 'live' : 'none');
     if (!live) {
       put(this.scaleText, '');
@@ -101,21 +121,23 @@ export class Strip {
       const seconds = Math.round((this.notLiveMs || 0) / 1000);
       put(this.note, late ? t('strip.not_live', { s: seconds }) : t('strip.none'));
       set(this.canvas, 'aria-label', this.note.textContent);
+      this.choices.draw(false);
       return;
     }
     const calibrated = layout.isCalibrated(this.blocks);
-    const gain = calibrated ? `${layout.MM_PER_MV} mm/mV` : t('strip.uncalibrated');
-    put(this.scaleText, `${layout.MM_PER_SECOND} mm/s ${gain}`);
+    this.choices.draw(calibrated);
+    put(this.scaleText, scaleText(calibrated ? paper() : unscaled()));
     set(this.scaleText, 'data-calibrated', String(calibrated));
     const rate = Math.round(1000 / last.periodMs);
-    const edge = layout.leftEdgeMs(this.penMs(), this.width || LEAST_PX);
+    const edge = layout.leftEdgeMs(this.penMs(), width, this.paperNow);
     put(this.facts, [
+      whose(this.device),
       t('strip.live', { s: this.delayMs() / 1000 }),
       t('strip.edge', { at: dateTimeSeconds(edge) }),
       `${rate} Hz`,
       ...(rate < layout.DIAGNOSTIC_HZ ? [t('strip.rhythm_only')] : []),
-    ].join(' · '));
-    put(this.note, t('strip.screen'));
+    ].filter(Boolean).join(' · '));
+    put(this.note, isCalibratedScreen() ? '' : t('strip.screen'));
     set(this.canvas, 'aria-label', `${this.scaleText.textContent} ${this.facts.textContent}`);
   }
 
@@ -132,15 +154,17 @@ export class Strip {
     if (!this.seen || !this.element.isConnected || Math.abs(nowMs - this.drawn) < FRAME_MS) return;
     this.drawn = nowMs;
     const calibrated = layout.isCalibrated(this.blocks);
-    const margin = calibrated ? layout.PULSE_PX : 0;
-    this.width = layout.sweepWidth(this.paper.clientWidth - margin, LEAST_PX);
+    this.paperNow = calibrated ? paper() : unscaled();
+    this.height = HEIGHT_MM * this.paperNow.pxPerMm;
+    const margin = calibrated ? this.paperNow.pulsePx : 0;
+    this.width = layout.sweepWidth(this.paper.clientWidth - margin, LEAST_PX, this.paperNow);
     const context = this.sized(margin + this.width);
     const style = getComputedStyle(this.paper);
     const colour = (name) => style.getPropertyValue(name).trim();
-    grid(context, margin + this.width, colour);
+    grid(context, margin + this.width, this.height, colour, this.paperNow);
     context.strokeStyle = colour('--trace');
     context.lineWidth = 1.5;
-    if (calibrated) pulse(context);
+    if (calibrated) pulse(context, this.height, this.paperNow);
     context.save();
     context.translate(margin, 0);
     const pen = this.penMs();
@@ -152,16 +176,16 @@ export class Strip {
   /** The canvas at the screen's resolution, empty. */
   sized(widthPx) {
     const ratio = window.devicePixelRatio || 1;
-    const [width, height] = [Math.round(widthPx * ratio), Math.round(HEIGHT_PX * ratio)];
+    const [width, height] = [Math.round(widthPx * ratio), Math.round(this.height * ratio)];
     if (this.canvas.width !== width || this.canvas.height !== height) {
       this.canvas.width = width;
       this.canvas.height = height;
       this.canvas.style.width = `${widthPx}px`;
-      this.canvas.style.height = `${HEIGHT_PX}px`;
+      this.canvas.style.height = `${this.height}px`;
     }
     const context = this.canvas.getContext('2d');
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, widthPx, HEIGHT_PX);
+    context.clearRect(0, 0, widthPx, this.height);
     return context;
   }
 
@@ -169,10 +193,10 @@ export class Strip {
     context.font = '13px sans-serif';
     context.textAlign = 'center';
     for (const gap of layout.gaps(this.blocks, pen)) {
-      const parts = layout.spans(gap.from, gap.to, pen, this.width);
+      const parts = layout.spans(gap.from, gap.to, pen, this.width, this.paperNow);
       if (!parts.length) continue;
       context.fillStyle = colour('--gap');
-      for (const { left, width } of parts) context.fillRect(left, 0, width, HEIGHT_PX);
+      for (const { left, width } of parts) context.fillRect(left, 0, width, this.height);
       const widest = parts.reduce((a, b) => (b.width > a.width ? b : a));
       const seconds = ((gap.to - gap.from) / 1000).toFixed(1);
       this.label(context, t(`strip.gap.${gap.why}`, { s: seconds }), widest, colour);
@@ -190,11 +214,11 @@ export class Strip {
   }
 
   drawTrace(context, pen, range, colour) {
-    const shown = layout.visible(pen, this.width);
+    const shown = layout.visible(pen, this.width, this.paperNow);
     const railed = [];
     context.save();
     context.beginPath();
-    context.rect(0, 0, this.width, HEIGHT_PX);
+    context.rect(0, 0, this.width, this.height);
     context.clip();
     context.beginPath();
     let before = null;
@@ -210,8 +234,8 @@ export class Strip {
       block.samples.forEach((sample, index) => {
         const at = block.start + index * block.periodMs;
         if (at < shown.from || at > shown.to) return;
-        const x = layout.xOf(at, this.width);
-        const y = layout.yOf(sample, block, range, HEIGHT_PX);
+        const x = layout.xOf(at, this.width, this.paperNow);
+        const y = layout.yOf(sample, block, range, this.height, this.paperNow);
         if (x < lastX) context.moveTo(x, y);
         else context.lineTo(x, y);
         lastX = x;
@@ -222,35 +246,29 @@ export class Strip {
     context.restore();
     context.fillStyle = colour('--rail');
     for (const block of railed) {
-      for (const { left, width } of layout.spans(block.start, block.end, pen, this.width)) {
+      for (const { left, width } of layout.spans(
+        block.start, block.end, pen, this.width, this.paperNow,
+      )) {
         context.fillRect(left, 0, width, 2);
-        context.fillRect(left, HEIGHT_PX - 2, width, 2);
+        context.fillRect(left, this.height - 2, width, 2);
       }
     }
-    const x = layout.xOf(pen, this.width);
+    const x = layout.xOf(pen, this.width, this.paperNow);
     context.fillStyle = colour('--pen');
-    context.fillRect(x, 0, 2, HEIGHT_PX);
+    context.fillRect(x, 0, 2, this.height);
   }
 }
 
-function grid(context, widthPx, colour) {
-  for (const [step, name] of [[layout.PX_PER_MM, '--box'], [layout.BIG_BOX_PX, '--big-box']]) {
-    context.fillStyle = colour(name);
-    for (let x = 0; x <= widthPx; x += step) context.fillRect(x, 0, 1, HEIGHT_PX);
-    for (let y = 0; y <= HEIGHT_PX; y += step) context.fillRect(0, y, widthPx, 1);
-  }
+/** The setting as it is printed; of a device whose counts nobody calibrated there is no gain. */
+export function scaleText({ speed, gain }) {
+  return `${speed} mm/s ${gain === null ? t('strip.uncalibrated') : `${gain} mm/mV`}`;
 }
 
-/** One millivolt, 5 mm wide, from the base line. */
-function pulse(context) {
-  const base = HEIGHT_PX / 2;
-  const box = layout.BIG_BOX_PX;
-  context.beginPath();
-  context.moveTo(0, base);
-  context.lineTo(box / 2, base);
-  context.lineTo(box / 2, base - layout.PX_PER_MV);
-  context.lineTo(box * 1.5, base - layout.PX_PER_MV);
-  context.lineTo(box * 1.5, base);
-  context.lineTo(box * 2, base);
-  context.stroke();
+/** Bed and masked name. */
+export function whose(device) {
+  const bed = bedOf(device);
+  const patient = patientOf(device);
+  return [
+    bed ? t('tiles.bed', { bed }) : '', patient ? patient.name || '' : t('patient.none'),
+  ].filter(Boolean).join(' ');
 }

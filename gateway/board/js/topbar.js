@@ -4,19 +4,27 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { ageText, dateTimeSeconds, timeSeconds } from './format.js';
 import { t } from './i18n.js';
-import { GLYPHS } from './alert-row.js';
+import { isShown } from './filter.js';
+import { GLYPHS } from './alert-words.js';
 import { isUnacknowledged } from './order.js';
 import { CLOCKS_APART_MS } from './stale.js';
+import { SoundBar } from './sound-bar.js';
 import { failingSinks, store } from './store.js';
+import { Townships } from './townships.js';
 
 const THEME = 'board.theme';
-const KEYS = ['jk', 'enter', 'a', 'l', 'esc', 'help'];
+const KEYS = ['jk', 'enter', 'a', 's', 'e', 'f', 'g', 'm', 'l', 'esc', 'help'];
 
 export class TopBar {
-  constructor({ onLanguage, onLogOut }) {
+  /** `sound`: the board's; `onFilter()`: other townships are shown; the rest as they are named. */
+  constructor({
+    sound, onFilter, onLanguage, onLogOut,
+  }) {
     const span = (name) => h('span', { class: name });
     [this.title, this.counters, this.link] = ['title', 'counters', 'link'].map(span);
-    [this.sound, this.time, this.user] = ['sound', 'time', 'user'].map(span);
+    [this.time, this.user] = ['time', 'user'].map(span);
+    this.townships = new Townships(onFilter);
+    this.sound = new SoundBar(sound);
     this.counts = ['high', 'medium', 'low'].map((priority) => h('span', {
       class: 'count', 'data-priority': priority,
     }));
@@ -32,9 +40,11 @@ export class TopBar {
       class: `banner ${name}`, role: 'status', hidden: true,
     }));
     this.bar = h('header', { class: 'topbar', 'data-sound': 'off', 'data-link': 'live' },
-      this.title, this.counters, this.link, this.sound, this.time, this.user,
+      this.title, this.townships.button, this.counters, this.townships.others,
+      this.sound.button, this.link, this.time, this.user,
       h('span', { class: 'tools' }, this.language, this.theme, this.helpButton, this.logOut));
-    this.element = h('div', { class: 'top' }, this.bar, ...this.banners, this.help);
+    this.element = h('div', { class: 'top' }, this.bar, this.sound.gate, this.townships.panel,
+      this.sound.panel, ...this.banners, this.help);
     applyTheme();
   }
 
@@ -48,12 +58,19 @@ export class TopBar {
     set(this.help, 'hidden', !this.help.hidden);
   }
 
+  /** `Esc`; whether there was something to close. */
+  escape() {
+    const open = [this.townships.panel, this.sound.panel, this.help].filter((one) => !one.hidden);
+    for (const one of open) set(one, 'hidden', true);
+    return open.length > 0;
+  }
+
   draw(events) {
     const link = events.state();
     set(this.bar, 'data-link', link);
     set(document.body, 'data-link', link);
     put(this.title, t('title'));
-    const alerts = [...store.alerts.values()];
+    const alerts = [...store.alerts.values()].filter(isShown);
     const unknown = events.knowledge() !== 'known' && !alerts.length;
     this.counts.forEach((element) => {
       const { priority } = element.dataset;
@@ -71,8 +88,9 @@ export class TopBar {
     const loading = link === 'live' && events.knowledge() !== 'known';
     const age = ageText(events.oldMs(), t);
     put(this.link, t(loading ? 'top.link.loading' : `top.link.${link}`, { age }));
-    put(this.sound, t('top.sound_off'));
-    put(this.time, dateTimeSeconds(clock.serverNow()));
+    set(this.bar, 'data-sound', this.sound.draw());
+    this.townships.draw();
+    put(this.time, t('top.time', { at: dateTimeSeconds(clock.serverNow()) }));
     put(this.user, store.user ? store.user.name : '');
     put(this.language, t('language.other'));
     put(this.theme, t(`top.theme.${document.documentElement.dataset.theme}`));

@@ -65,10 +65,25 @@ test('both languages have the same texts with the same places', () => {
   for (const key of Object.keys(zh)) assert.deepEqual(places(zh[key]), places(en[key]), key);
 });
 
-test('every text that the page names is there', () => {
-  for (const file of readdirSync(new URL('../js/', import.meta.url))) {
-    for (const [, key] of read(`js/${file}`).matchAll(/\bt\('([^']+)'/g)) {
+test('every text that the page names is there, and every one that is there is named', () => {
+  const plain = new Set();
+  const begun = new Set();
+  for (const file of readdirSync(new URL('../js/', import.meta.url), { recursive: true })
+    .filter((name) => name.endsWith('.js'))) {
+    const code = read(`js/${file}`);
+    for (const [, key] of code.matchAll(/'([a-z]\w*(?:\.[\w-]+)+)'/g)) if (zh[key]) plain.add(key);
+    for (const [, key] of code.matchAll(/\bt\('([^']+)'/g)) {
       assert.ok(zh[key] !== undefined, `${file}: ${key}`);
+      plain.add(key);
     }
+    // `priority.${priority}`: some text begins so.
+    for (const [, start] of code.matchAll(/`([a-z]\w*\.(?:[\w-]+\.)*)\$\{/g)) begun.add(start);
+    for (const [, name] of code.matchAll(/wordOf\('(\w+)'/g)) begun.add(`${name}.`);
   }
+  for (const start of begun) {
+    assert.ok(Object.keys(zh).some((key) => key.startsWith(start)), `nothing begins with ${start}`);
+  }
+  const idle = Object.keys(zh)
+    .filter((key) => !plain.has(key) && ![...begun].some((start) => key.startsWith(start)));
+  assert.deepEqual(idle, []);
 });

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  cellsOf, compareAlerts, compareDevices, heldOrder, isNewer, isStation,
-  isUnacknowledged, seriesOf, tileAlert,
+  cellsOf, compareAlerts, heldOrder, isNewer, isStation,
+  isUnacknowledged, sectionOf, seriesOf, tileAlert,
 } from '../js/order.js';
 
 const alert = (id, priority, state, started = '2026-11-22T01:00:00Z') => (
@@ -24,11 +24,24 @@ test('a newer high goes below the older high', () => {
   ]), ['old', 'new']);
 });
 
-test('a high that still holds stands above one that is over, and that above a medium', () => {
+test('what is over and unseen stands below what holds or is unknown, and above what is in hand', () => {
   assert.deepEqual(sorted([
-    alert('medium', 'medium', 'active_unack'), alert('over', 'high', 'cleared_unack'),
+    alert('ack', 'high', 'active_ack'), alert('medium', 'medium', 'active_unack'),
+    alert('over', 'high', 'cleared_unack'), alert('unknown', 'high', 'unknown'),
     alert('holds', 'high', 'active_unack', '2026-11-22T01:05:00Z'),
-  ]), ['holds', 'over', 'medium']);
+  ]), ['holds', 'medium', 'unknown', 'over', 'ack']);
+});
+
+test('what came late, is shelved or stands behind another has its own part of the list', () => {
+  const parts = {
+    open: alert('a', 'high', 'active_unack'),
+    cleared: alert('a', 'high', 'cleared_unack'),
+    rest: alert('a', 'low', 'active_unack'),
+    late: { ...alert('a', 'high', 'cleared_unack'), retro: true },
+    shelved: alert('a', 'high', 'shelved'),
+    aside: alert('a', 'high', 'suppressed'),
+  };
+  for (const [part, one] of Object.entries(parts)) assert.equal(sectionOf(one), part);
 });
 
 test('an unknown alert that somebody has in hand needs no acknowledging', () => {
@@ -45,11 +58,6 @@ test('an alert in a state of a later county is listed last and asks for nothing'
 
 test('while held nothing moves and new rows go last', () => {
   assert.deepEqual(heldOrder(['b', 'c'], ['a', 'b', 'c']), ['b', 'c', 'a']);
-});
-
-test('tiles stand by site and device', () => {
-  const devices = [['b', '1'], ['a', '2'], ['a', '1']].map(([site, device]) => ({ site, device }));
-  assert.deepEqual(devices.sort(compareDevices).map((d) => d.site + d.device), ['a1', 'a2', 'b1']);
 });
 
 test('a station carries devices that are named after it', () => {

@@ -10,10 +10,10 @@ const block = (start, count, more = {}) => layout.prepared({
 
 test('a second is 25 small boxes and a millivolt 10', () => {
   const second = layout.xOf(3_000, WIDTH) - layout.xOf(2_000, WIDTH);
-  assert.equal(second / layout.PX_PER_MM, 25);
+  assert.equal(second / layout.paperOf().pxPerMm, 25);
   const ready = block(0, 1);
   const height = layout.yOf(0, ready, null, 120) - layout.yOf(40, ready, null, 120);
-  assert.equal(height / layout.PX_PER_MM, 10);
+  assert.equal(height / layout.paperOf().pxPerMm, 10);
 });
 
 test('the sweep is whole big boxes and never narrower than asked', () => {
@@ -29,7 +29,7 @@ test('0.4 s without samples are a gap of 10 boxes', () => {
   const [gap] = layout.gaps(blocks, 2_000);
   assert.deepEqual(gap, { from: 600, to: 1_000, why: 'missing' });
   const [part] = layout.spans(gap.from, gap.to, 2_000, WIDTH);
-  assert.equal(part.width / layout.PX_PER_MM, 10);
+  assert.equal(part.width / layout.paperOf().pxPerMm, 10);
 });
 
 test('blocks that touch have no gap, whatever the milliseconds round to', () => {
@@ -85,4 +85,26 @@ test('the height in counts only grows, and a flat line stays flat', () => {
   assert.deepEqual(layout.grownRange(grown, [128]), grown);
   const noise = layout.yOf(127, null, grown, 120) - layout.yOf(129, null, grown, 120);
   assert.ok(noise < 2);
+});
+
+test('other paper has other lengths, and both axes go by one box', () => {
+  const paper = layout.paperOf({ speed: 50, gain: 5, pxPerMm: 3 });
+  assert.equal(paper.pxPerSecond / paper.pxPerMm, 50);
+  assert.equal(paper.pxPerMv / paper.pxPerMm, 5);
+  const second = layout.xOf(2000, 9000, paper) - layout.xOf(1000, 9000, paper);
+  assert.ok(Math.abs(second - paper.pxPerSecond) < 1e-9);
+});
+
+test('calipers tell time and rate, and millivolts where there is a scale', () => {
+  const paper = layout.paperOf();
+  const [a, b] = [{ x: 10, y: 20 }, { x: 90, y: 60 }];
+  assert.deepEqual(layout.between(a, b, paper, true), { ms: 800, bpm: 75, mv: '1.00' });
+  assert.deepEqual(layout.between(b, a, paper, false), { ms: 800, bpm: 75, mv: null });
+  assert.equal(layout.between(a, a, paper, true).bpm, null);
+});
+
+test('a card tells the size of the screen, unless it cannot be', () => {
+  assert.equal(Math.round(layout.pxPerMmOf(342.4)), 4);
+  assert.equal(layout.pxPerMmOf(20), null);
+  assert.equal(layout.pxPerMmOf(5000), null);
 });

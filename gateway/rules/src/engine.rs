@@ -273,6 +273,12 @@ impl Engine {
             .filter(|alert| alert.state != AlertState::Closed)
     }
 
+    /// When the newest value that was judged was measured.
+    #[must_use]
+    pub fn heard_at(&self) -> Option<WallTime> {
+        self.valued.values().copied().max()
+    }
+
     /// Ends every alert, as when the patient is discharged and the devices have left; hands out
     /// those that changed.
     pub fn close(&mut self, now: WallTime, why: &str) -> Vec<Alert> {

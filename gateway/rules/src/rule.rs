@@ -220,6 +220,8 @@ pub(crate) struct TechnicalRule {
     pub(crate) id: String,
     pub(crate) class: Option<Class>,
     pub(crate) absolute: bool,
+    /// A box does not decide it.
+    at_county_alone: bool,
     pub(crate) kinds: Vec<DeviceKind>,
     pub(crate) family: String,
     steps: Vec<Step>,
@@ -250,6 +252,14 @@ impl RuleSet {
     #[must_use]
     pub fn with_times(self, times: Times) -> Self {
         Self { times, ..self }
+    }
+
+    /// Without what the county decides alone: a box would warn of the age that nobody entered.
+    #[must_use]
+    pub fn at_the_box(mut self) -> Self {
+        self.technical.retain(|_, rule| !rule.at_county_alone);
+        self.scores.clear();
+        self
     }
 
     /// The times of an alert's life.
@@ -383,6 +393,18 @@ mod tests {
         assert_eq!(limits.iter().filter(|limit| limit.class == Class::Hr).count(), 5);
         assert!(set.event("DEV-OCCL-DOWN").is_some() && set.technical("TECH-SILENT").is_some());
         assert_eq!(set.gap_ms(Some(DeviceKind::Pump)), 15_000);
+    }
+
+    #[test]
+    fn a_box_has_no_rule_that_the_county_decides_alone() {
+        let set = RuleSet::from_json(DEFAULT).unwrap().at_the_box();
+        for there in ["TECH-SILENT", "TECH-LEADOFF", "BATT-LOW"] {
+            assert!(set.technical(there).is_some(), "{there}");
+        }
+        for county in ["EDGE-OFFLINE", "TECH-AGE-UNKNOWN", "TECH-CLOCK", "NEWS2-H"] {
+            assert!(!set.knows(county), "{county}");
+        }
+        assert!(set.threshold("HR-AD-LL").is_some() && set.event("DEV-OCCL-DOWN").is_some());
     }
 
     #[test]

@@ -4,10 +4,13 @@ use super::{
     App, Problem, Route,
     data::moment,
     extract::{JsonBody, Path, Query},
+    own::Session,
+    patients::read,
 };
 use crate::{
     alerts::act::{self, Deed, Done, Refusal},
     clock, figures,
+    patients::name,
     people::{Action, Caller},
     query::{self, AlertFilter, with_clinic},
 };
@@ -26,6 +29,11 @@ use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
+
+/// Longest note, in letters.
+const NOTE_MAX: usize = 500;
+/// Longest reason, in letters.
+const REASON_MAX: usize = 200;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -225,8 +233,9 @@ async fn in_service(State(app): State<App>, actor: Actor) -> Result<Json<Value>,
 
 /// Somebody who may act on the alert of the path.
 struct Actor {
-    by: String,
+    session: Session,
     id: AlertId,
+    site: String,
 }
 
 impl FromRequestParts<App> for Actor {
@@ -239,7 +248,9 @@ impl FromRequestParts<App> for Actor {
         let ask = move |connection: &Connection| query::site_of_alert(connection, id);
         let site = app.store.read(ask).await?.ok_or_else(not_found)?;
         check(&caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
-        Ok(Self { by: caller.name, id })
+        let session = Session::from_request_parts(parts, app).await?;
+        session.is_present(app).await?;
+        Ok(Self { session, id, site })
     }
 }
 
@@ -251,12 +262,51 @@ fn said(what: &str, words: String) -> Result<String, Problem> {
     }
 }
 
-async fn act(app: &App, Actor { by, id }: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
-    let done = act::act(&app.store, app.rules.rules(), id, by, deed, clock::now()).await?;
+/// What a person wrote freely: its name in the body, its words, and how many letters it may have.
+fn text_of(deed: &Deed) -> Option<(&'static str, &str, usize)> {
+    match deed {
+        Deed::Alert(
+            Act::Acknowledge { note, .. }
+            | Act::Assign { note, .. }
+            | Act::Escalate { note }
+            | Act::Note { text: note },
+        ) => Some(("note", note, NOTE_MAX)),
+        Deed::Alert(Act::Shelve { reason, .. }) | Deed::TakeOutOfService { reason } => {
+            Some(("reason", reason, REASON_MAX))
+        }
+        Deed::Alert(Act::Unshelve | Act::Undo) | Deed::PutBackInService => None,
+    }
+}
+
+/// Refuses a text that is too long, or has a patient's name in it.
+async fn check_text(app: &App, actor: &Actor, deed: &Deed) -> Result<(), Problem> {
+    let Some((what, text, max)) = text_of(deed) else { return Ok(()) };
+    let letters = text.chars().count();
+    if letters > max {
+        let text = format!("{what}: it has {letters} letters; write {max} at most");
+        return Err(Problem::bad_request(text));
+    }
+    if text.is_empty() {
+        return Ok(());
+    }
+    let clinic = query::clinic(&app.clinics, &actor.site);
+    let (id, text) = (actor.id.to_string(), text.to_owned());
+    read(app, move |connection| {
+        name::check_of_alert(connection, &id, clinic.as_deref(), (what, &text))
+    })
+    .await
+}
+
+async fn act(app: &App, actor: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
+    check_text(app, &actor, &deed).await?;
+    let Actor { session, id, .. } = actor;
+    let (rules, now, by) = (app.rules.rules(), clock::now(), session.name().to_owned());
+    let done = act::act(&app.store, rules, id, by, deed, now).await?;
     let Done { alert, changed } = done.map_err(refused)?;
     for alert in changed {
         app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
     }
+    session.has_acted(app).await;
     Ok(Json(with_clinic(alert, &app.clinics)))
 }
 

@@ -74,6 +74,12 @@ impl Attempts {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
+    /// Whether the next attempt would have to wait.
+    pub(super) fn are_used_up(&self, name: &str) -> bool {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.get(name).is_some_and(|(count, _)| *count >= FAILURES_MAX)
+    }
+
     /// Somebody tried a name that nobody has; how many did, when it is time to tell it.
     pub(super) fn stranger(&self, now_ms: i64) -> Option<u64> {
         let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);

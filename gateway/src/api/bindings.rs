@@ -10,7 +10,7 @@ use crate::{
     clock,
     patients::{
         binding::{self, BindingEnd, BindingFilter, NewBinding},
-        tray::{self, PlaceOfReading, Reassign},
+        tray::{self, PlaceOfReading, Reassign, TrayFilter, WAITING_MAX},
     },
     people::{Action, Caller},
 };
@@ -75,9 +75,9 @@ async fn unbind(
     JsonBody(body): JsonBody<BindingEnd>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::WritePatients)?;
-    let now = clock::now();
+    let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
     let unbind = move |context: Context<'_>, evaluation: &mut Evaluation| {
-        let ended = binding::unbind(context.connection, id, &body, &caller, now)?;
+        let ended = binding::unbind(context.connection, &clinics, id, &body, &caller, now)?;
         evaluation.ended(context, &ended)?;
         Ok(ended.binding.told())
     };
@@ -87,19 +87,20 @@ async fn unbind(
 #[derive(Deserialize)]
 struct TrayQuery {
     clinic: Option<String>,
+    limit: Option<usize>,
     cursor: Option<i64>,
 }
 
 async fn waiting(
     State(app): State<App>,
     caller: Caller,
-    Query(TrayQuery { clinic, cursor }): Query<TrayQuery>,
+    Query(TrayQuery { clinic, limit, cursor }): Query<TrayQuery>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeReadings)?;
     let clinics = Arc::clone(&app.clinics);
-    let tray = move |connection: &Connection| {
-        tray::tray(connection, &clinics, clinic.as_deref(), cursor, &caller.scope)
-    };
+    let limit = limit.unwrap_or(WAITING_MAX).clamp(1, WAITING_MAX);
+    let filter = TrayFilter { clinic, before: cursor, limit, scope: caller.scope };
+    let tray = move |connection: &Connection| tray::tray(connection, &clinics, &filter);
     Ok(Json(app.store.read(tray).await?))
 }
 

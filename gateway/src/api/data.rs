@@ -1,12 +1,13 @@
-//! Sites, devices, readings, waveforms, the ledger, the catalogue.
+//! Sites, devices, readings, waveforms, trends, the ledger, the catalogue.
 
-use super::{App, Problem, Route, extract::Query};
+use super::{App, Problem, Route, extract::Query, patients::read};
 use crate::{
     clock,
     ledger::{self, Ledger},
     notify::{Standing, standings},
     people::{Action, Caller, Scope},
     query::{self, Place, ReadingFilter, WaveformFilter},
+    trends::{self, Of, SPAN_MAX_MS, STEPS_MAX, TrendFilter},
 };
 use axum::{Json, extract::State, routing::get};
 use model::metric::{Kind, Metric};
@@ -23,6 +24,8 @@ const LIMIT_MAX: u32 = 10_000;
 const BLOCKS: u32 = 600;
 /// Waveform blocks in one answer at most: an hour of one lead, some 10 MB.
 const BLOCKS_MAX: u32 = 3600;
+/// Seconds of a step of a trend, where nobody says how many.
+const STEP_S: u32 = 60;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -30,6 +33,7 @@ pub(super) fn routes() -> Vec<Route> {
         ("/devices", get(devices)),
         ("/readings", get(readings)),
         ("/waveforms", get(waveforms)),
+        ("/trends", get(trend)),
         ("/ledger", get(account)),
         ("/metrics-catalogue", get(catalogue)),
     ]
@@ -130,6 +134,43 @@ async fn waveforms(
         scope: caller.scope,
     };
     Ok(Json(app.store.read(move |connection| query::waveforms(connection, &filter)).await?))
+}
+
+#[derive(Deserialize)]
+struct TrendQuery {
+    patient: Option<String>,
+    site: Option<String>,
+    device: Option<String>,
+    metric: Option<String>,
+    from: String,
+    to: Option<String>,
+    step: Option<u32>,
+}
+
+async fn trend(
+    State(app): State<App>,
+    caller: Caller,
+    Query(asked): Query<TrendQuery>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::SeeReadings)?;
+    let of = match (asked.patient, asked.site, asked.device) {
+        (Some(key), None, None) => Of::Patient(key),
+        (None, Some(site), Some(device)) => Of::Device { site, device },
+        _ => return Err(Problem::bad_request("patient: name one, or a site and a device")),
+    };
+    let from_ms = moment("from", Some(&asked.from))?.unwrap_or_default();
+    let now_ms = clock::now().unix_ms();
+    let to_ms = moment("to", asked.to.as_deref())?.unwrap_or(now_ms);
+    let step_ms = i64::from(asked.step.unwrap_or(STEP_S).max(1)) * 1000;
+    let span_ms = to_ms.saturating_sub(from_ms);
+    if !(1..=SPAN_MAX_MS).contains(&span_ms) || span_ms / step_ms > STEPS_MAX {
+        let hours = SPAN_MAX_MS / 3_600_000;
+        let text = format!("from: ask for at most {hours} h and {STEPS_MAX} steps up to \"to\"");
+        return Err(Problem::bad_request(text));
+    }
+    let (metric, scope) = (asked.metric, caller.scope);
+    let filter = TrendFilter { of, metric, from_ms, to_ms, step_ms, scope };
+    Ok(Json(read(&app, move |connection| trends::trends(connection, &filter)).await?))
 }
 
 #[derive(Deserialize)]

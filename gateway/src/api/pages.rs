@@ -38,3 +38,18 @@ pub(super) async fn page(method: Method, uri: Uri) -> Response {
 fn missing() -> Response {
     Problem::not_found("this path leads nowhere; see /api/v1/openapi.json").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_is_served_and_its_tests_are_not() {
+        let files: Vec<_> = Board::iter().collect();
+        assert!(files.iter().any(|file| file == "js/app.js"));
+        let hidden = |file: &&std::borrow::Cow<'_, str>| {
+            file.starts_with("tests/") || file.ends_with(".md") || file.ends_with(".png")
+        };
+        assert_eq!(files.iter().find(hidden), None);
+    }
+}

@@ -45,6 +45,10 @@ impl From<Refused> for Problem {
         match refused {
             Refused::NotFound(detail) => Self::not_found(detail),
             Refused::Wrong(detail) => Self::bad_request(detail),
+            Refused::Named(detail) => {
+                let title = "A patient's name must not stand there";
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, title, detail)
+            }
             Refused::Taken { detail, by } => {
                 Self::new(StatusCode::CONFLICT, "Somebody was first", detail).with("by", by)
             }
@@ -53,9 +57,20 @@ impl From<Refused> for Problem {
     }
 }
 
+/// Runs a change of patients, bindings or results, and tells boards that there was one.
+pub(super) async fn write<T: Send + 'static>(
+    app: &App,
+    now: WallTime,
+    change: impl FnOnce(Context<'_>, &mut Evaluation) -> Result<T, Refused> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = write_unsaid(app, now, change).await?;
+    app.events.publish("patients", &json!({}), None);
+    Ok(done)
+}
+
 /// Runs a change in a transaction of its own, and tells boards which alerts it changed. A change
 /// that is refused has changed nothing.
-pub(super) async fn write<T: Send + 'static>(
+async fn write_unsaid<T: Send + 'static>(
     app: &App,
     now: WallTime,
     change: impl FnOnce(Context<'_>, &mut Evaluation) -> Result<T, Refused> + Send + 'static,
@@ -84,7 +99,7 @@ pub(super) async fn write<T: Send + 'static>(
 }
 
 /// Asks a question about somebody who may not be there.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     app: &App,
     question: impl FnOnce(&Connection) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Problem> {
@@ -113,8 +128,8 @@ async fn list(
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeReadings)?;
     let filter = PatientFilter { clinic, all, scope: caller.scope };
-    let now = clock::now();
-    let told = app.store.read(move |connection| patients::list(connection, &filter, now));
+    let (rules, now) = (app.rules.rules(), clock::now());
+    let told = app.store.read(move |connection| patients::list(connection, &rules, &filter, now));
     Ok(Json(told.await?))
 }
 
@@ -124,10 +139,10 @@ async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeReadings)?;
-    let now = clock::now();
-    Ok(Json(
-        read(&app, move |connection| patients::one(connection, &caller.scope, &id, now)).await?,
-    ))
+    let (rules, now) = (app.rules.rules(), clock::now());
+    let one =
+        move |connection: &Connection| patients::one(connection, &rules, &caller.scope, &id, now);
+    Ok(Json(read(&app, one).await?))
 }
 
 async fn add(
@@ -175,7 +190,7 @@ async fn unmask(
     let unmask = move |Context { connection, .. }: Context<'_>, _: &mut Evaluation| {
         patients::unmasked(connection, &id, &caller, now)
     };
-    Ok(Json(write(&app, now, unmask).await?))
+    Ok(Json(write_unsaid(&app, now, unmask).await?))
 }
 
 async fn limits(

@@ -1,4 +1,5 @@
-//! Persons and tokens: one administrator makes somebody known, another says what they may do.
+//! Persons and tokens: one administrator makes somebody known, another says what they may do, and
+//! one of another kind confirms it.
 
 use super::{
     App, Problem, Route,
@@ -6,7 +7,10 @@ use super::{
 };
 use crate::{
     clock,
-    people::{self, Action, Caller, Change, PersonError, Role, Scope},
+    people::{
+        self, Action, Caller, Change, Force, Person, PersonError, Role, Scope,
+        pending::{self, Pending},
+    },
     store::StoreError,
 };
 use axum::{
@@ -14,7 +18,7 @@ use axum::{
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::{delete, get, patch},
+    routing::{delete, get, patch, post},
 };
 use rusqlite::Transaction;
 use serde::{Deserialize, Deserializer};
@@ -25,14 +29,27 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         ("/people", get(list).post(add)),
         ("/people/{name}", patch(set)),
+        ("/people/{name}/confirm", post(confirm)),
         ("/tokens", get(tokens).post(issue)),
         ("/tokens/{id}", delete(revoke)),
+        ("/tokens/{id}/confirm", post(confirm_token)),
     ]
 }
 
 async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeePeople)?;
-    Ok(Json(json!({"people": app.store.read(people::people).await?})))
+    let now = clock::now();
+    let people = app.store.read(move |connection| people::people(connection, now)).await?;
+    let told: Vec<Value> = people.into_iter().map(|(person, waits)| told(person, waits)).collect();
+    Ok(Json(json!({"people": told})))
+}
+
+fn told(person: Person, pending: Option<Pending>) -> Value {
+    let mut told = json!(person);
+    if let Some(fields) = told.as_object_mut() {
+        fields.insert("pending".to_owned(), json!(pending));
+    }
+    told
 }
 
 #[derive(Deserialize)]
@@ -49,10 +66,16 @@ async fn add(
     caller.may(Action::AddPeople)?;
     let hashed = tokio::task::spawn_blocking(move || people::hashed(&password)).await;
     let hash = hashed.unwrap_or(Err(PersonError::Hash))?;
-    let change = Change::Add { hash, role: None, scope: Scope::County };
-    apply(&app, caller.name, name.clone(), vec![change]).await?;
-    let added = json!({"name": name, "role": null, "clinics": null, "disabled": false});
-    Ok((StatusCode::CREATED, Json(added)).into_response())
+    let (now, wanted) = (clock::now(), name.clone());
+    let change = Change::Add { hash, given: true, role: None, scope: Scope::County };
+    let add = move |transaction: &Transaction<'_>| {
+        undone(transaction, |transaction| {
+            people::change(transaction, now, &caller.name, &wanted, &change)
+        })
+    };
+    app.store.write(add).await??;
+    let added = Person { name, role: None, clinics: None, disabled: false };
+    Ok((StatusCode::CREATED, Json(told(added, None))).into_response())
 }
 
 #[derive(Deserialize)]
@@ -76,37 +99,44 @@ async fn set(
     JsonBody(asked): JsonBody<Set>,
 ) -> Result<StatusCode, Problem> {
     caller.may(Action::ManagePeople)?;
-    let mut changes = Vec::new();
-    if let Some(role) = asked.role {
-        changes.push(Change::Role(role_of(&role)?));
-    }
-    if let Some(clinics) = asked.clinics {
-        changes.push(Change::Scope(scope_of(&app, clinics)?));
-    }
-    match asked.disabled {
-        Some(true) => changes.push(Change::Disable),
-        Some(false) => changes.push(Change::Enable),
-        None => {}
-    }
-    if changes.is_empty() {
+    let role = asked.role.map(|role| role_of(&role)).transpose()?;
+    let scope = asked.clinics.map(|clinics| scope_of(&app, clinics)).transpose()?;
+    let waits = role.is_some() || scope.is_some();
+    if !waits && asked.disabled.is_none() {
         return Err(Problem::bad_request(
             "nothing is to be changed; send role, clinics or disabled",
         ));
     }
-    apply(&app, caller.name, name, changes).await?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-async fn apply(app: &App, by: String, name: String, changes: Vec<Change>) -> Result<(), Problem> {
-    let now = clock::now();
+    let (by, now) = (caller.name, clock::now());
     let write = move |transaction: &Transaction<'_>| {
         undone(transaction, |transaction| {
-            changes
-                .iter()
-                .try_for_each(|change| people::change(transaction, now, &by, &name, change))
+            // First: rights that wait are forgotten with it.
+            if let Some(disabled) = asked.disabled {
+                let change = if disabled { Change::Disable } else { Change::Enable };
+                people::change(transaction, now, &by, &name, &change)?;
+            }
+            match waits {
+                true => pending::ask(transaction, now, &by, &name, (role, scope)),
+                false => Ok(()),
+            }
         })
     };
-    Ok(app.store.write(write).await??)
+    app.store.write(write).await??;
+    Ok(if waits { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT })
+}
+
+async fn confirm(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::ConfirmRights)?;
+    let now = clock::now();
+    let confirm = move |transaction: &Transaction<'_>| {
+        undone(transaction, |transaction| pending::confirm(transaction, now, &caller.name, &name))
+    };
+    let person = app.store.write(confirm).await??;
+    Ok(Json(told(person, None)))
 }
 
 /// What is refused leaves nothing behind, whatever was done before it was.
@@ -144,11 +174,28 @@ async fn issue(
     let (role, scope, now) = (role_of(&role)?, scope_of(&app, clinics)?, clock::now());
     let write = move |transaction: &Transaction<'_>| {
         undone(transaction, |transaction| {
-            people::issue_token(transaction, now, &caller.name, (&name, role, &scope))
+            let wanted = (name.as_str(), role, &scope);
+            people::issue_token(transaction, now, &caller.name, wanted, Force::Confirmed)
         })
     };
     let (id, token) = app.store.write(write).await??;
     Ok((StatusCode::CREATED, Json(json!({"id": id, "token": token}))).into_response())
+}
+
+async fn confirm_token(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.may(Action::ConfirmRights)?;
+    let now = clock::now();
+    let confirm = move |transaction: &Transaction<'_>| {
+        undone(transaction, |transaction| {
+            pending::confirm_token(transaction, now, &caller.name, &id)
+        })
+    };
+    app.store.write(confirm).await??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn revoke(
@@ -188,12 +235,20 @@ impl From<PersonError> for Problem {
     fn from(error: PersonError) -> Self {
         let text = error.to_string();
         match error {
-            PersonError::Password { .. } | PersonError::Name(_) => Self::bad_request(text),
+            PersonError::Password { .. }
+            | PersonError::Pin
+            | PersonError::Name(_)
+            | PersonError::NoRole(_) => Self::bad_request(text),
             PersonError::Known(_) => {
                 Self::new(StatusCode::CONFLICT, "Somebody has this name", text)
             }
-            PersonError::Unknown(_) | PersonError::NoToken(_) => Self::not_found(text),
-            PersonError::Own => Self::new(StatusCode::FORBIDDEN, "These are your own rights", text),
+            PersonError::Unknown(_) | PersonError::NoToken(_) | PersonError::NothingPending(_) => {
+                Self::not_found(text)
+            }
+            PersonError::Own => {
+                let title = "Another administrator does that";
+                Self::new(StatusCode::FORBIDDEN, title, text)
+            }
             PersonError::Database(error) => StoreError::from(error).into(),
             PersonError::Hash | PersonError::Random => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "It could not be done", text)

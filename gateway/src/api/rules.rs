@@ -70,7 +70,12 @@ async fn draft(
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::EditRules)?;
     rule_sets::check(&text).map_err(mistaken)?;
-    let note: String = note.chars().filter(|letter| !letter.is_control()).take(NOTE_MAX).collect();
+    let letters = note.chars().count();
+    if letters > NOTE_MAX {
+        let text = format!("note: it has {letters} letters; write {NOTE_MAX} at most");
+        return Err(Problem::bad_request(text));
+    }
+    let note: String = note.chars().filter(|letter| !letter.is_control()).collect();
     let kept = app.store.write(move |transaction| {
         let version = rule_sets::draft(transaction, clock::now(), &caller.name, &text, &note)?;
         rule_sets::version(transaction, version)

@@ -1,6 +1,6 @@
 //! Who asks: a person's session cookie or a program's token.
 
-use super::{App, Problem, Route, attempts::NotNow, extract::JsonBody};
+use super::{App, Problem, Route, attempts::NotNow, extract::JsonBody, own};
 use crate::{
     audit::{self, Entry},
     clock,
@@ -77,15 +77,16 @@ impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let nobody = || {
-            let title = "Nobody is logged in";
-            Problem::new(StatusCode::UNAUTHORIZED, title, "log in, or send a token as Bearer")
-        };
         let credential = Credential::of(&parts.headers).ok_or_else(nobody)?;
         let caller = credential.caller(app).await?.ok_or_else(nobody)?;
         credential.used(app).await;
         Ok(caller)
     }
+}
+
+fn nobody() -> Problem {
+    let title = "Nobody is logged in";
+    Problem::new(StatusCode::UNAUTHORIZED, title, "log in, or send a token as Bearer")
 }
 
 impl From<Refusal> for Problem {
@@ -97,6 +98,13 @@ impl From<Refusal> for Problem {
                 .with("roles", roles)
         };
         match refusal {
+            Refusal::GivenPassword => Self::new(
+                StatusCode::FORBIDDEN,
+                "Set a password of your own first",
+                "whoever gave you the one you have knows it; send old and new to \
+                 /api/v1/session/password, or log in at the board, which asks for it",
+            )
+            .with("must_set_password", true),
             Refusal::Role(action) => {
                 let roles: Vec<_> = action.roles().iter().copied().map(Role::name).collect();
                 let detail = format!("log in as {}", roles.join(" or "));
@@ -167,8 +175,10 @@ async fn log_in(
     })?;
     let cookie = set_cookie(&app, &format!("{COOKIE}={secret}"));
     // Somebody may have been shut out meanwhile.
-    let caller = Credential::Session(secret).caller(&app).await?.ok_or_else(wrong)?;
-    Ok(([(header::SET_COOKIE, cookie)], Json(user(&caller))).into_response())
+    let credential = Credential::Session(secret);
+    let caller = credential.caller(&app).await?.ok_or_else(wrong)?;
+    let told = user(&app, &caller, &credential).await?;
+    Ok(([(header::SET_COOKIE, cookie)], Json(told)).into_response())
 }
 
 /// Writes down that somebody did not get in; of names that nobody has, only how many there were.
@@ -207,17 +217,29 @@ impl From<NotNow> for Problem {
     }
 }
 
-async fn who(caller: Caller) -> Json<Value> {
-    Json(user(&caller))
+async fn who(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Problem> {
+    let credential = Credential::of(&headers).ok_or_else(nobody)?;
+    Ok(Json(user(&app, &caller, &credential).await?))
 }
 
 /// Somebody, as they are told who they are.
-fn user(caller: &Caller) -> Value {
+pub(super) async fn user(
+    app: &App,
+    caller: &Caller,
+    credential: &Credential,
+) -> Result<Value, Problem> {
     let may = Action::ALL.into_iter().filter(|action| caller.may(*action).is_ok());
-    json!({
+    let (has_pin, confirmed_until) = own::told(app, credential).await?;
+    Ok(json!({
         "name": caller.name, "role": caller.role.name(), "clinics": caller.scope.names(),
         "may": may.map(Action::name).collect::<Vec<_>>(),
-    })
+        "must_set_password": caller.given_password,
+        "has_pin": has_pin, "confirmed_until": confirmed_until,
+    }))
 }
 
 async fn log_out(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {

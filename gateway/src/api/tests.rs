@@ -1,9 +1,12 @@
 //! The API against its own document, and its errors.
 
+mod hung_up;
 mod life;
+mod own;
 mod patients;
 mod roles;
 mod rules;
+mod texts;
 
 use super::*;
 use crate::{
@@ -49,7 +52,7 @@ const PASSWORD: &str = "correct horse";
 struct Desk {
     app: App,
     token: String,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Desk {
@@ -98,7 +101,7 @@ impl Desk {
             https: true,
             stopped: CancellationToken::new(),
         };
-        Self { app, token, _folder: folder }
+        Self { app, token, folder }
     }
 
     async fn send(&self, request: Request<Body>) -> Response<Body> {
@@ -418,6 +421,7 @@ fn enumerations_are_those_of_the_code() {
         ("TimelineEntry.reason", reasons),
         ("TimelineEntry.what", names(TimelineEvent::ALL, TimelineEvent::name)),
         ("IssueToken.role", names(&Role::ALL, Role::name)),
+        ("PendingRights.role", names(&Role::ALL, Role::name)),
         ("Person.role", names(&Role::ALL, Role::name)),
         ("SetPerson.role", names(&Role::ALL, Role::name)),
         ("Token.role", names(&Role::ALL, Role::name)),

@@ -156,7 +156,7 @@ fn a_restored_county_has_what_the_copy_has_another_generation_and_the_old_one_be
     let copied = backup(&dir, &file, Existing::Kept).unwrap();
     let connection = county.connection();
     receive(&connection, 6);
-    let session = "INSERT INTO session VALUES ('hash', 'wang', 1)";
+    let session = "INSERT INTO session (hash, name, opened_ms) VALUES ('hash', 'wang', 1)";
     connection.execute(session, []).unwrap();
     let first = generation(&database);
     // What was written last is still in the log only.
@@ -269,4 +269,24 @@ fn a_disk_without_room_is_left_alone() {
     let county = County::new(1);
     let refused = has_room(&county.file("copy"), u64::MAX).unwrap_err();
     assert!(matches!(refused, BackupError::NoRoom { .. }), "{refused}");
+}
+
+#[test]
+fn who_copied_the_database_is_written_down_and_not_where_to() {
+    let county = County::new(3);
+    let (dir, file) = (county.data_dir(), county.file("copy.sqlite"));
+    let copied = backup(&dir, &file, Existing::Kept).unwrap();
+    write_down(&dir, BY, &file, &copied).unwrap();
+    let query = "SELECT body ->> 3, body ->> 4, body ->> 5, body ->> 6 FROM audit
+                 ORDER BY id DESC LIMIT 1";
+    let said: [String; 4] = county
+        .connection()
+        .query_row(query, [], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))
+        .unwrap();
+    let [who, action, what, detail] = &said;
+    assert_eq!((who.as_str(), action.as_str(), what.as_str()), (BY, "backup", "copy.sqlite"));
+    let detail: serde_json::Value = serde_json::from_str(detail).unwrap();
+    assert_eq!(detail["bytes"], copied.bytes);
+    assert_eq!(detail["generation"], generation_name(generation(&dir.join(DATABASE))));
+    assert!(!said.concat().contains(&county.folder.path().display().to_string()));
 }

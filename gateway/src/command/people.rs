@@ -7,7 +7,7 @@ use super::{Refused, database, password};
 use crate::{
     clock,
     config::GatewayConfig,
-    people::{self, Change, PersonError, Role, Scope},
+    people::{self, Change, Force, PersonError, Role, Scope},
 };
 use clap::{Args, Subcommand};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -27,6 +27,9 @@ pub(super) enum UserCommand {
         /// File with the password
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
+        /// The password is the person's own: nobody else knows it, it need not be changed first
+        #[arg(long)]
+        own_password: bool,
     },
     /// Shut a person out, at once
     Disable {
@@ -127,11 +130,13 @@ pub(super) fn user(
         })
     };
     match command {
-        UserCommand::Add { name, role, scope, password_file } => {
+        UserCommand::Add { name, role, scope, password_file, own_password } => {
             let scope = scope.meant(config)?;
             let hash = people::hashed(&password(password_file.as_deref())?).map_err(refused)?;
-            change(&name, &Change::Add { hash, role: Some(role), scope: scope.clone() })?;
-            writeln!(out, "{name} may log in as {}{}", role.name(), of_clinics(&scope))?;
+            let (given, place) = (!own_password, of_clinics(&scope));
+            change(&name, &Change::Add { hash, given, role: Some(role), scope })?;
+            let first = if given { ", and sets another password first" } else { "" };
+            writeln!(out, "{name} may log in as {}{place}{first}", role.name())?;
         }
         UserCommand::Disable { name } => {
             change(&name, &Change::Disable)?;
@@ -152,7 +157,8 @@ pub(super) fn user(
             writeln!(out, "{name} works{}", if place.is_empty() { " everywhere" } else { &place })?;
         }
         UserCommand::List { json } => {
-            let people = people::people(&database(config)?)?;
+            let people = people::people(&database(config)?, clock::now())?;
+            let people: Vec<_> = people.into_iter().map(|(person, _)| person).collect();
             if json {
                 writeln!(out, "{}", serde_json::json!({"people": people}))?;
                 return Ok(());
@@ -177,7 +183,8 @@ pub(super) fn token(
         TokenCommand::Create { role, name, scope } => {
             let scope = scope.meant(config)?;
             let (_, token) = in_transaction(config, |transaction, by| {
-                people::issue_token(transaction, clock::now(), by, (&name, role, &scope))
+                let wanted = (name.as_str(), role, &scope);
+                people::issue_token(transaction, clock::now(), by, wanted, Force::AtOnce)
             })?;
             writeln!(out, "{token}")?;
         }
@@ -191,9 +198,10 @@ pub(super) fn token(
                 let place = place_of(token.clinics.as_deref());
                 let used = token.last_used_at.as_deref().unwrap_or("never");
                 write!(out, "{}  {:<14} {place}; {}, ", token.id, token.role, token.name)?;
-                match token.revoked_at {
-                    Some(at) => writeln!(out, "revoked {at}")?,
-                    None => writeln!(out, "made {}, used last {used}", token.created_at)?,
+                match (token.revoked_at, token.pending_until) {
+                    (Some(at), _) => writeln!(out, "revoked {at}")?,
+                    (None, Some(at)) => writeln!(out, "to be confirmed before {at}")?,
+                    (None, None) => writeln!(out, "made {}, used last {used}", token.created_at)?,
                 }
             }
         }

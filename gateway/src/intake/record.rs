@@ -12,7 +12,7 @@ use crate::{
 use model::{
     alarm::DeviceAlarm,
     device::{DeviceAction, DeviceStatus},
-    id::SiteId,
+    id::{DeviceId, SiteId},
     metric::Metric,
     reading::ReadingGroup,
     record::{ClockChange, DropRecord, Record},
@@ -25,20 +25,25 @@ use serde_json::{Value, json};
 use uplink_proto::{envelope::Envelope, samples};
 
 impl Batch<'_> {
-    pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<()> {
+    /// Stores them; how many are of devices that the site may not have.
+    pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<u64> {
         let of_box = self.evaluation.box_clock(self.context(), site, envelope)?;
         let mut index = 0_u32;
+        let mut refused = 0;
         for (place, record) in (0..).zip(&envelope.records) {
+            let device = device_of(record).filter(|device| device.as_str() != site.as_str());
+            if let Some(device) = device
+                && !self.names.admit(self.connection, site, device)?
+            {
+                refused += 1;
+                index = index.saturating_add(places(record));
+                continue;
+            }
             match record {
                 Record::Readings(group) => {
                     self.group(site, envelope, of_box, index, group)?;
-                    index = index
-                        .saturating_add(u32::try_from(group.readings.len()).unwrap_or(u32::MAX));
                 }
-                Record::Waveform(block) => {
-                    self.block(site, envelope, of_box, index, block)?;
-                    index = index.saturating_add(1);
-                }
+                Record::Waveform(block) => self.block(site, envelope, of_box, index, block)?,
                 Record::Alarm(alarm) => self.alarm(site, of_box, alarm)?,
                 Record::Status(status) => {
                     self.status(site, of_box, position(envelope, place), status)?;
@@ -52,8 +57,9 @@ impl Batch<'_> {
                 Record::Clock(change) => self.clock(site, change)?,
                 Record::Alert(alert) => self.edge_alert(site, of_box, alert)?,
             }
+            index = index.saturating_add(places(record));
         }
-        Ok(())
+        Ok(refused)
     }
 
     fn group(
@@ -428,6 +434,28 @@ impl Gathered {
             metrics: reading::metrics(group),
             said: reading::said(group),
         }
+    }
+}
+
+/// The device that a record is of.
+const fn device_of(record: &Record) -> Option<&DeviceId> {
+    match record {
+        Record::Readings(group) => Some(&group.device),
+        Record::Waveform(block) => Some(&block.device),
+        Record::Alarm(alarm) => Some(&alarm.device),
+        Record::Status(status) => Some(&status.device),
+        Record::Action(action) => Some(&action.device),
+        Record::Alert(alert) => Some(&alert.device),
+        Record::Started(_) | Record::Dropped(_) | Record::Clock(_) => None,
+    }
+}
+
+/// How many numbers of its envelope a record takes.
+fn places(record: &Record) -> u32 {
+    match record {
+        Record::Readings(group) => u32::try_from(group.readings.len()).unwrap_or(u32::MAX),
+        Record::Waveform(_) => 1,
+        _ => 0,
     }
 }
 

@@ -613,3 +613,34 @@ async fn a_disk_that_is_nearly_full_is_for_what_is_urgent() {
     let taken = super::store(&store, batch, NOW, &rules).await;
     assert_eq!((taken[0].counts.new, taken[0].counts.duplicate), (2, 1));
 }
+
+#[test]
+fn a_site_has_a_thousand_devices_and_what_comes_of_more_is_kept_aside_and_told() {
+    let mut county = County::new();
+    let fill = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 999)
+         INSERT INTO source (site, device) SELECT 'heping', 'made-up-' || n FROM n";
+    county.connection.execute(fill, []).unwrap();
+    let of = |device: &str, value: u32| {
+        let reading = Reading::number(Metric::PULSE_OXIM, value, Unit::PER_MINUTE);
+        let device = DeviceId::new(device).unwrap();
+        Record::Readings(ReadingGroup::new(device, observed(0), vec![reading]))
+    };
+    let last = county.take(&[envelope(Lane::Trend, 1, vec![of("last", 60)])]);
+    assert_eq!((last.counts.readings, last.counts.skipped), (1, 0));
+    let records = vec![of("more", 61), of("last", 62), of("even-more", 63)];
+    let taken = county.take(&[envelope(Lane::Trend, 2, records)]);
+    assert_eq!((taken.counts.new, taken.counts.readings, taken.counts.skipped), (1, 1, 2));
+    assert_eq!(county.texts(VALUES), ["60", "62"]);
+    // Its place in the envelope is the one that the box gave it.
+    assert_eq!(county.texts("SELECT seq || '/' || idx FROM reading_group"), ["1/0", "2/1"]);
+    let engines = "SELECT device FROM engine WHERE device LIKE '%more'";
+    assert_eq!(county.texts(engines), Vec::<String>::new());
+    let aside = "SELECT cause || ' ' || rest FROM quarantine";
+    assert_eq!(county.texts(aside), ["2 records of devices beyond 1000 of the site 1"]);
+    // Nothing comes again for it, and another site has its own thousand.
+    assert_eq!(county.ledger(Lane::Trend).received.to_string(), "1-2");
+    let elsewhere = "INSERT INTO source (site, device) VALUES ('dongfeng', 'more')";
+    county.connection.execute(elsewhere, []).unwrap();
+    let again = county.take(&[envelope(Lane::Trend, 3, vec![of("more", 64)])]);
+    assert_eq!(again.counts.skipped, 1);
+}

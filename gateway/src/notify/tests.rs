@@ -225,12 +225,14 @@ async fn what_was_before_there_were_notifications_is_told_to_nobody() {
     let mut old = alert("ecg-01", now);
     // As schema 4 had it.
     let tables = "DROP TABLE notification_attempt; DROP TABLE notification; DROP TABLE alert_told;
-                  DROP TABLE sink; PRAGMA user_version = 9;";
+                  DROP TABLE sink;";
     let connection = Connection::open(&path).unwrap();
     connection.execute_batch(tables).unwrap();
     let body = json!({"timeline": [{"what": "raised"}]}).to_string();
     let row = "INSERT INTO alert VALUES (?1, 'heping', 'ecg-01', 'active_unack', 'high', 0, ?2)";
     connection.execute(row, params![old.id.to_string(), body]).unwrap();
+    let step = include_str!("../../migrations/0010_notifications.sql");
+    connection.execute_batch(step).unwrap();
     drop(connection);
     let store = Store::open(&path).unwrap();
     set_up(&store, &[sink("all", command("/bin/true"))]).await.unwrap();

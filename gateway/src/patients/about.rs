@@ -1,6 +1,10 @@
 //! What is known of a person but for the name: read, merged and checked.
 
-use super::{Body, Refused, bed_of, clean, profile::birth};
+use super::{
+    Body, Refused, bed_of, clean,
+    name::{self, Name},
+    profile::birth,
+};
 use crate::{clock, query::Clinics};
 use jiff::civil::Date;
 use model::time::WallTime;
@@ -62,6 +66,17 @@ pub(crate) struct Scale2 {
 }
 
 impl About {
+    /// Refuses texts with the name of the patient in them.
+    pub(super) fn check_unnamed(&self, name: Option<&Name>) -> Result<(), Refused> {
+        let doctor = self.scale2.as_ref().map(|order| &order.doctor);
+        for (what, text) in [("bed", self.bed.as_ref()), ("scale2: doctor", doctor)] {
+            if name.zip(text).is_some_and(|(name, text)| name.is_in(text)) {
+                return Err(name::refused(what));
+            }
+        }
+        Ok(())
+    }
+
     /// Completed months of life, where it is known when the person was born.
     pub(crate) fn age_months(&self, at: WallTime) -> Option<u32> {
         birth(self.born.as_deref()?)?.completed_months(at)
@@ -136,7 +151,7 @@ impl About {
         }
         note(
             self.bed.as_deref().is_some_and(|bed| bed_of(bed).is_none()),
-            "bed: write its name, such as 3, or null",
+            "bed: write its name in 1 to 32 letters, such as 3, or null",
         );
         note(
             self.appointment.as_deref().is_some_and(|text| day(text).is_none()),

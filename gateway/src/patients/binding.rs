@@ -7,7 +7,9 @@
 //!   until the person says that these change hands
 
 use super::{
-    Patient, Refused, find, find_own, moment_of, reason_of,
+    Patient, Refused, find, find_own, moment_of,
+    name::{Concerned, check_unnamed},
+    reason_of,
     tray::{self, Move},
 };
 use crate::{
@@ -231,13 +233,18 @@ pub(crate) fn bind(
         None => own_bed,
         Some(bed) => match super::bed_of(bed) {
             Some(bed) => Some(bed),
-            None => return wrong("bed: write its name, such as 3, or leave it out"),
+            None => {
+                return wrong("bed: write its name in 1 to 32 letters, such as 3, or leave it out");
+            }
         },
     };
     if patient.is_none() && bed.is_none() {
         return wrong("patient: say on whom the device is, or at which bed it stands");
     }
-    let reason = reason_of(asked.reason.as_deref(), &patient)?;
+    let about: Vec<&Patient> = patient.iter().collect();
+    let concerned = concerned(&about, clinics, &site);
+    check_unnamed(connection, concerned, "bed", bed.as_deref().unwrap_or_default())?;
+    let reason = reason_of(connection, asked.reason.as_deref(), concerned)?;
     let from = moment_of("from", asked.from.as_deref(), now)?;
     let others = of_device(connection, site.as_str(), device.as_str())?;
     let overlaps = |other: &&Binding| other.until_ms.is_none_or(|until| until > from.unix_ms());
@@ -278,6 +285,7 @@ pub(crate) fn bind(
 /// Ends a binding at the request of a person.
 pub(crate) fn unbind(
     connection: &Connection,
+    clinics: &Clinics,
     id: i64,
     asked: &BindingEnd,
     caller: &Caller,
@@ -295,7 +303,12 @@ pub(crate) fn unbind(
         Some(key) => Some(find(connection, key)?),
         None => None,
     };
-    let reason = reason_of(asked.reason.as_deref(), &patient)?;
+    let about: Vec<&Patient> = patient.iter().collect();
+    let concerned = match known.place() {
+        Some((site, _)) => concerned(&about, clinics, &site),
+        None => Concerned::Patients(&about),
+    };
+    let reason = reason_of(connection, asked.reason.as_deref(), concerned)?;
     let until = moment_of("until", asked.until.as_deref(), now)?;
     if until.unix_ms() < known.from_ms {
         let text = format!("until: the binding began at {}; end it later", rfc3339(known.from_ms));
@@ -418,6 +431,18 @@ impl Moved {
             "{name}: {count} reading groups measured since then are stored and would {go}; send \
              \"move_readings\": true if they shall, or leave {name} out for now"
         ))
+    }
+}
+
+/// Whom texts about a binding are about.
+fn concerned<'a>(
+    patients: &'a [&'a Patient],
+    clinics: &'a Clinics,
+    site: &SiteId,
+) -> Concerned<'a> {
+    match patients {
+        [] => Concerned::Clinic(clinics.get(site).map(String::as_str)),
+        patients => Concerned::Patients(patients),
     }
 }
 

@@ -5,7 +5,7 @@
 //! # Invariants
 //! - a limit has an author, a reason and an end
 
-use super::{Refused, find_own, profile::profile, reason_of};
+use super::{Refused, find_own, name::Concerned, profile::profile, reason_of};
 use crate::{
     audit::{self, Entry},
     clock::{self, rfc3339},
@@ -50,7 +50,8 @@ pub(crate) fn set(
     if asked.value.is_some() == asked.off {
         return wrong("value: send a limit such as \"120\", or \"off\": true, and not both");
     }
-    let reason = reason_of(asked.reason.as_deref(), [&patient])?;
+    let concerned = Concerned::Patients(&[&patient]);
+    let reason = reason_of(connection, asked.reason.as_deref(), concerned)?;
     let latest = now.unix_ms() + LIMIT_MS;
     let until = asked.until.as_deref().and_then(clock::parse_rfc3339);
     let Some(until) = until.filter(|until| (now.unix_ms() + 1..=latest).contains(until)) else {

@@ -2,6 +2,7 @@
 
 use super::{
     about::{About, Pregnancy, Scale2, Sex},
+    tray::{TrayFilter, WAITING_MAX},
     *,
 };
 use crate::{
@@ -27,7 +28,8 @@ fn county() -> (Connection, TempDir) {
 
 fn wang() -> Caller {
     let scope = Scope::County;
-    Caller { name: "wang".to_owned(), role: Role::Nurse, kind: CallerKind::Person, scope }
+    let (role, kind) = (Role::Nurse, CallerKind::Person);
+    Caller { name: "wang".to_owned(), role, kind, scope, given_password: false }
 }
 
 fn body(fields: Value) -> Body {
@@ -107,13 +109,17 @@ fn texts_that_tell_who_somebody_is_are_refused() {
         add(&connection, &clinics(), body(json!({"clinic": CLINIC, "name": NAME})), &wang(), NOW);
     let key = told.unwrap()["patient"].as_str().unwrap().to_owned();
     let patient = find(&connection, &key).unwrap();
-    assert_eq!(reason_of(Some(" moved to bed 12 "), [&patient]).unwrap(), "moved to bed 12");
+    let reason = |text| reason_of(&connection, text, Concerned::Patients(&[&patient]));
+    assert_eq!(reason(Some(" moved to bed 12 ")).unwrap(), "moved to bed 12");
     let long = "x".repeat(201);
     let named = format!("{NAME} was moved");
     let identity = "is 110101199003074233";
-    for wrong in [None, Some(""), Some("a\nb"), Some(&long), Some(&named), Some(identity)] {
-        assert!(matches!(reason_of(wrong, [&patient]), Err(Refused::Wrong(_))), "{wrong:?}");
+    for wrong in [None, Some(""), Some("a\nb"), Some(&long), Some(identity)] {
+        assert!(matches!(reason(wrong), Err(Refused::Wrong(_))), "{wrong:?}");
     }
+    assert!(matches!(reason(Some(&named)), Err(Refused::Named(_))));
+    let of_clinic = Concerned::Clinic(Some(CLINIC));
+    assert!(matches!(reason_of(&connection, Some(&named), of_clinic), Err(Refused::Named(_))));
     for wrong in ["甲", "测试1", "110101199003074233", "测试\n甲", " 测试甲", &"甲".repeat(41)]
     {
         let fields = body(json!({"clinic": CLINIC, "name": wrong}));
@@ -192,13 +198,83 @@ fn results_of_a_county_of_before_wait_for_their_patients() {
     .unwrap();
     drop(old);
     let connection = Store::connection(&path).unwrap();
-    let tray = tray::tray(&connection, &clinics(), Some(CLINIC), None, &Scope::County).unwrap();
+    let ask = |clinic: Option<&str>| {
+        let (clinic, scope) = (clinic.map(ToOwned::to_owned), Scope::County);
+        let filter = TrayFilter { clinic, before: None, limit: WAITING_MAX, scope };
+        tray::tray(&connection, &clinics(), &filter).unwrap()
+    };
+    let tray = ask(Some(CLINIC));
     let waiting = tray["waiting"].as_array().unwrap();
     assert_eq!(waiting.len(), 1, "{tray}");
     assert_eq!(waiting[0]["readings"][0]["metric"], "nibp_sys");
     assert_eq!(waiting[0]["readings"][0]["patient"], json!(null));
     // What retention removes waits no more.
     connection.execute("DELETE FROM reading_group WHERE id = 1", []).unwrap();
-    let tray = tray::tray(&connection, &clinics(), None, None, &Scope::County).unwrap();
-    assert_eq!(tray["waiting"], json!([]));
+    assert_eq!(ask(None)["waiting"], json!([]));
+}
+
+/// Two sites of which the one has a hundred thousand results that wait, the other a few old ones.
+fn crowded() -> (Connection, TempDir) {
+    let (connection, folder) = county();
+    connection
+        .execute_batch(
+            "INSERT INTO source VALUES (1, 'heping', 'bp-01'), (2, 'dongfeng', 'bp-01');
+             INSERT INTO outbox_lane VALUES (1, 'heping', '07', 'urgent'),
+               (2, 'dongfeng', '08', 'urgent');
+             INSERT INTO metric_list VALUES (1, 'nibp_sys');
+             WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 100000)
+             INSERT INTO reading_group (id, source, outbox_lane, seq, idx, channel, metric_list,
+               said, observed_ms, received_ms, measured_ms, time_suspect)
+             SELECT n, 1 + (n <= 7), 1 + (n <= 7), n, 0, '', 1, '[\"120\"]', n, n, n, 0 FROM n;
+             INSERT INTO spot (reading_group, outbox_lane, seq, idx, site)
+             SELECT reading_group.id, outbox_lane, seq, idx, site FROM reading_group
+             JOIN outbox_lane ON outbox_lane.id = outbox_lane;",
+        )
+        .unwrap();
+    (connection, folder)
+}
+
+#[test]
+fn the_tray_looks_at_what_it_shows_and_not_at_all_that_waits() {
+    let (connection, _folder) = crowded();
+    let clinics: Clinics = [("heping", CLINIC), ("dongfeng", "东风镇卫生院")]
+        .map(|(site, clinic)| (SiteId::new(site).unwrap(), clinic.to_owned()))
+        .into();
+    let dongfeng = Scope::of_clinics(["东风镇卫生院".to_owned()].into(), &clinics);
+    for (clinic, scope, page, all) in [
+        (None, Scope::County, 50, 100_000),
+        (Some(CLINIC), Scope::County, 50, 99_993),
+        (Some("东风镇卫生院"), Scope::County, 3, 7),
+        (None, dongfeng, 3, 7),
+    ] {
+        let clinic = clinic.map(ToOwned::to_owned);
+        let mut filter = TrayFilter { clinic, before: None, limit: page, scope };
+        let mut seen = Vec::new();
+        for _ in 0..3 {
+            let told = tray::tray(&connection, &clinics, &filter).unwrap();
+            let waiting = told["waiting"].as_array().unwrap();
+            seen.extend(waiting.iter().map(|one| one["readings"][0]["seq"].as_i64().unwrap()));
+            let next = told["next_cursor"].as_str().map(|next| next.parse().unwrap());
+            filter.before = next.or(Some(0));
+        }
+        let newest = if all == 7 { 7 } else { 100_000 };
+        let count = i64::try_from(page * 3).unwrap().min(all);
+        let expected: Vec<i64> = (newest - count + 1..=newest).rev().collect();
+        assert_eq!(seen, expected);
+    }
+    // Fifty of a hundred thousand; to walk over all of them takes a million steps.
+    assert!(steps_of(&connection, tray::WAITING, params![i64::MAX, 50]) < 5000);
+    for site in ["heping", "dongfeng"] {
+        let asked = params![i64::MAX, 50, site];
+        assert!(steps_of(&connection, tray::WAITING_AT, asked) < 5000, "{site}");
+    }
+}
+
+/// Steps of SQLite's machine for an answer.
+fn steps_of(connection: &Connection, query: &str, asked: &[&dyn rusqlite::ToSql]) -> i32 {
+    let mut statement = connection.prepare(query).unwrap();
+    let mut rows = statement.query(asked).unwrap();
+    while rows.next().unwrap().is_some() {}
+    drop(rows);
+    statement.get_status(rusqlite::StatementStatus::VmStep)
 }

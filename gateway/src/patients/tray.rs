@@ -5,7 +5,7 @@
 //!   never by itself afterwards
 //! - what was bound stays written; each move is a row of its own
 
-use super::{Patient, Refused, find, find_own, of_clinic, reason_of};
+use super::{Patient, Refused, find, find_own, name::Concerned, of_clinic, reason_of};
 use crate::{
     audit::{self, Entry},
     clock::{self, rfc3339},
@@ -22,10 +22,10 @@ use model::{
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// Results of the tray in one answer.
-const WAITING_MAX: u32 = 500;
+/// Results of the tray in one answer at most.
+pub(crate) const WAITING_MAX: usize = 500;
 /// Candidates of one result: more are no help.
 const CANDIDATES_MAX: usize = 20;
 
@@ -76,8 +76,8 @@ pub(crate) fn keep(
 ) -> rusqlite::Result<Option<String>> {
     connection
         .prepare_cached(
-            "INSERT INTO spot (reading_group, outbox_lane, seq, idx, bound, patient)
-             SELECT ?1, ?2, ?3, ?4, ?5, CASE WHEN EXISTS
+            "INSERT INTO spot (reading_group, outbox_lane, seq, idx, site, bound, patient)
+             SELECT ?1, ?2, ?3, ?4, (SELECT site FROM outbox_lane WHERE id = ?2), ?5, CASE WHEN EXISTS
                  (SELECT 1 FROM spot WHERE reading_group = ?6)
                THEN (SELECT patient FROM spot WHERE reading_group = ?6) ELSE ?5 END
              RETURNING patient",
@@ -85,47 +85,78 @@ pub(crate) fn keep(
         .query_row(params![group, outbox_lane, seq, index, bound, first_copy], |row| row.get(0))
 }
 
+/// Which results are asked for.
+#[derive(Debug)]
+pub(crate) struct TrayFilter {
+    pub(crate) clinic: Option<String>,
+    /// Older ones than this.
+    pub(crate) before: Option<i64>,
+    pub(crate) limit: usize,
+    pub(crate) scope: Scope,
+}
+
 /// Results that wait for a patient, the newest first, each with whom it may be of.
 pub(crate) fn tray(
     connection: &Connection,
     clinics: &Clinics,
-    clinic: Option<&str>,
-    before: Option<i64>,
-    scope: &Scope,
+    filter: &TrayFilter,
 ) -> rusqlite::Result<Value> {
-    let sites: Option<BTreeSet<&str>> = clinic.map(|clinic| {
-        let of_clinic = clinics.iter().filter(|(_, name)| *name == clinic);
-        of_clinic.map(|(site, _)| site.as_str()).collect()
-    });
-    let mut statement = connection.prepare_cached(&format!(
-        "{GROUPS} WHERE reading_group.id IN (SELECT reading_group FROM spot WHERE patient IS NULL
-           AND reading_group < ?1) AND duplicate_of IS NULL
-         ORDER BY reading_group.id DESC"
-    ))?;
-    let mut rows = statement.query([before.unwrap_or(i64::MAX)])?;
+    let mut ids = waiting(connection, clinics, filter)?;
+    let is_more = ids.len() > filter.limit;
+    ids.truncate(filter.limit);
+    let next = ids.last().filter(|_| is_more).map(i64::to_string);
     let mut candidates = Candidates::default();
-    let (mut waiting, mut next) = (Vec::new(), None);
-    while let Some(row) = rows.next()? {
-        let (id, group): (i64, _) = (row.get("id")?, Group::of_row(row)?);
-        let asked = sites.as_ref().is_none_or(|sites| sites.contains(group.site.as_str()));
-        if !asked || !scope.holds(&group.site) {
-            continue;
-        }
-        if u32::try_from(waiting.len()).is_ok_and(|count| count >= WAITING_MAX) {
-            next = waiting.last().map(|(id, _)| *id);
-            break;
-        }
+    let mut told = Vec::new();
+    for id in ids {
+        let group = connection
+            .prepare_cached(&format!("{GROUPS} WHERE reading_group.id = ?1"))?
+            .query_row([id], Group::of_row)?;
         let clinic = query::clinic(clinics, &group.site);
         let offered = candidates.of(connection, &group, clinic.as_deref())?;
         let readings: Vec<Value> = group.told().into_iter().map(|(.., told)| told).collect();
-        let told = json!({"site": group.site, "clinic": clinic, "device": group.device,
+        told.push(json!({"site": group.site, "clinic": clinic, "device": group.device,
             "measured_time": rfc3339(group.measured_ms), "readings": readings,
-            "candidates": offered});
-        waiting.push((id, told));
+            "candidates": offered}));
     }
-    let next = next.map(|id: i64| id.to_string());
-    let waiting: Vec<Value> = waiting.into_iter().map(|(_, told)| told).collect();
-    Ok(json!({"waiting": waiting, "next_cursor": next}))
+    Ok(json!({"waiting": told, "next_cursor": next}))
+}
+
+/// Results that wait, of the whole county; which index has their order is part of the question.
+pub(super) const WAITING: &str = "SELECT reading_group FROM spot INDEXED BY spot_waiting
+     CROSS JOIN reading_group ON reading_group.id = spot.reading_group
+     WHERE patient IS NULL AND reading_group < ?1 AND duplicate_of IS NULL
+     ORDER BY reading_group DESC LIMIT ?2";
+/// Those of a site.
+pub(super) const WAITING_AT: &str = "SELECT reading_group FROM spot INDEXED BY spot_tray
+     CROSS JOIN reading_group ON reading_group.id = spot.reading_group
+     WHERE patient IS NULL AND reading_group < ?1 AND duplicate_of IS NULL AND spot.site = ?3
+     ORDER BY reading_group DESC LIMIT ?2";
+
+/// The newest groups that are asked for, and one more where there are more.
+fn waiting(
+    connection: &Connection,
+    clinics: &Clinics,
+    filter: &TrayFilter,
+) -> rusqlite::Result<Vec<i64>> {
+    let before = filter.before.unwrap_or(i64::MAX);
+    let count = i64::try_from(filter.limit).unwrap_or(i64::MAX).saturating_add(1);
+    if filter.clinic.is_none() && filter.scope == Scope::County {
+        let mut statement = connection.prepare_cached(WAITING)?;
+        return statement.query_map([before, count], |row| row.get(0))?.collect();
+    }
+    let mut statement = connection.prepare_cached(WAITING_AT)?;
+    let mut found = Vec::new();
+    for (site, clinic) in clinics {
+        let is_asked = filter.clinic.as_ref().is_none_or(|asked| asked == clinic);
+        if is_asked && filter.scope.holds(site.as_str()) {
+            let of_site = params![before, count, site.as_str()];
+            for id in statement.query_map(of_site, |row| row.get::<_, i64>(0))? {
+                found.push(id?);
+            }
+        }
+    }
+    found.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+    Ok(found)
 }
 
 /// A patient, and why a result may be of them.
@@ -238,7 +269,9 @@ pub(crate) fn reassign(
         Some(key) => find(connection, key).ok(),
         None => None,
     };
-    let reason = reason_of(asked.reason.as_deref(), target.iter().chain(&before))?;
+    let concerned: Vec<&Patient> = target.iter().chain(&before).collect();
+    let concerned = Concerned::Patients(&concerned);
+    let reason = reason_of(connection, asked.reason.as_deref(), concerned)?;
     put(connection, &spot, asked.patient.as_deref(), &reason, &caller.name, now)?;
     Ok(Move { group: spot.group, before: spot.patient, patient: asked.patient.clone(), reason })
 }
@@ -306,7 +339,7 @@ fn find_spot(
              WHERE outbox = ?1 AND lane = ?2 AND seq = ?3 AND idx <= ?4
              AND ?4 < idx + (SELECT json_array_length(said) FROM reading_group
                WHERE id = spot.reading_group)
-             AND (?5 IS NULL OR site IN (SELECT value FROM json_each(?5)))"
+             AND (?5 IS NULL OR spot.site IN (SELECT value FROM json_each(?5)))"
         ))?
         .query_map(params![outbox, lane, seq, index, scope.sites()], Spot::of_row)?
         .collect::<Result<_, _>>()?;

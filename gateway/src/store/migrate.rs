@@ -10,10 +10,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use uplink_proto::{envelope::peek, samples};
 
 /// Schema this gateway writes.
-pub(crate) const SCHEMA: u32 = 10;
+pub(crate) const SCHEMA: u32 = 11;
 
 /// From nothing to schema 1, from there to 2, and so on.
-const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 10] = [
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 11] = [
     county,
     evidence,
     groups,
@@ -26,6 +26,7 @@ const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 10] = [
     |transaction| {
         transaction.execute_batch(include_str!("../../migrations/0010_notifications.sql"))
     },
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0011_people.sql")),
 ];
 
 /// Takes every step the database has not taken yet.

@@ -8,7 +8,7 @@
 use super::life::Episode;
 use crate::{
     alert::{Alert, AlertState, TimelineEvent},
-    ladder::Times,
+    ladder::{Level, Times},
 };
 use model::{alarm::Priority, time::WallTime};
 
@@ -55,14 +55,20 @@ impl Episode {
 }
 
 impl Alert {
+    /// Who is told next if nobody answers, and when.
+    #[must_use]
+    pub fn next_level(&self, times: &Times) -> Option<(Level, WallTime)> {
+        let sounds = self.state == AlertState::ActiveUnack;
+        let above = times.ladder.of(self.priority).above(self.people.level).filter(|_| sounds);
+        let (level, after_ms) = above.min_by_key(|(_, after_ms)| *after_ms)?;
+        Some((level, later(self.unanswered_since(), after_ms)))
+    }
+
     /// When time alone changes it.
     fn due_at(&self, times: &Times) -> Option<WallTime> {
         let unanswered = self.unanswered_since();
         match self.state {
-            AlertState::ActiveUnack => {
-                let above = times.ladder.of(self.priority).above(self.people.level);
-                above.map(|(_, after_ms)| later(unanswered, after_ms)).min()
-            }
+            AlertState::ActiveUnack => self.next_level(times).map(|(_, at)| at),
             AlertState::ActiveAck => {
                 let realarm_ms = times.realarm.of(self.priority);
                 self.acknowledged.as_ref().map(|by| later(by.at, realarm_ms))

@@ -256,6 +256,7 @@ impl RuleSet {
         let technical = TechnicalRule {
             class,
             absolute: rule.absolute,
+            at_county_alone: rule.evaluated_by.as_deref() == Some("county"),
             kinds: rule
                 .device_kinds
                 .iter()

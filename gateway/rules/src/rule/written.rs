@@ -95,6 +95,8 @@ pub(super) struct RawRule {
     pub(super) priority_from_device: Option<super::FromDevice>,
     /// Of a score what its total must be, of a technical rule a name.
     pub(super) condition: Option<serde_json::Value>,
+    /// Of a technical rule: who decides, `edge`, `county` or both.
+    pub(super) evaluated_by: Option<String>,
     #[serde(default)]
     pub(super) steps: Vec<RawStep>,
     #[serde(default)]

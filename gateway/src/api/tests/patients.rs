@@ -5,20 +5,22 @@ use crate::patients::ward::ward;
 use ::rules::binding::{BindingList, PatientKey, Subject};
 use model::time::DeviceTime;
 
-const CLINIC: &str = "和平镇卫生院";
+mod trends;
+
+pub(super) const CLINIC: &str = "和平镇卫生院";
 /// Made up, and in no answer but that of unmasking.
-const NAME: &str = "测试甲乙";
+pub(super) const NAME: &str = "测试甲乙";
 
 impl Desk {
     /// A county whose site has a clinic.
-    fn with_clinic() -> Self {
+    pub(super) fn with_clinic() -> Self {
         let mut desk = Self::new();
         desk.app.clinics = Arc::new([(SiteId::new("heping").unwrap(), CLINIC.to_owned())].into());
         desk
     }
 
     /// Asks as somebody who has logged in.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         cookie: &str,
         method: Method,
@@ -34,13 +36,19 @@ impl Desk {
         told(self.send(request.unwrap()).await).await
     }
 
-    async fn do_it(&self, cookie: &str, method: Method, path: &str, body: Value) -> Value {
+    pub(super) async fn do_it(
+        &self,
+        cookie: &str,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Value {
         let (status, answer) = self.ask(cookie, method.clone(), path, &body).await;
         assert!(status.is_success(), "{method} {path} answered {status}: {answer}");
         answer
     }
 
-    async fn refused(
+    pub(super) async fn refused(
         &self,
         cookie: &str,
         method: Method,
@@ -52,14 +60,14 @@ impl Desk {
         (status.as_u16(), answer["detail"].as_str().unwrap().to_owned())
     }
 
-    async fn patient(&self, cookie: &str) -> String {
+    pub(super) async fn patient(&self, cookie: &str) -> String {
         let body = json!({"clinic": CLINIC, "name": NAME, "bed": "3", "born": "1956-03",
             "sex": "female", "hypertension": true});
         let told = self.do_it(cookie, Method::POST, "/patients", body).await;
         told["patient"].as_str().unwrap().to_owned()
     }
 
-    async fn bind(&self, cookie: &str, patient: &str) -> i64 {
+    pub(super) async fn bind(&self, cookie: &str, patient: &str) -> i64 {
         let body = json!({"site": "heping", "device": "pump-01", "patient": patient,
             "reason": "put on"});
         let told = self.do_it(cookie, Method::POST, "/bindings", body).await;
@@ -94,7 +102,7 @@ impl Desk {
     }
 
     /// Entries of the audit chain: who did what to what.
-    async fn audit(&self) -> Vec<String> {
+    pub(super) async fn audit(&self) -> Vec<String> {
         let read = |connection: &rusqlite::Connection| {
             let mut statement = connection.prepare(
                 "SELECT body ->> 3 || ' ' || (body ->> 4) || ' ' || (body ->> 5) FROM audit",
@@ -379,7 +387,7 @@ async fn a_result_of_a_kiosk_waits_until_a_person_says_whose_it_is() {
         (&place, reassign(None, Some("p-0")), 404, "no patient"),
         (&place, reassign(None, None), 400, "patient: it is there already"),
         (&place, json!({"patient": one}), 400, "reason: "),
-        (&place, json!({"patient": one, "reason": format!("of {NAME}")}), 400, "reason: leave"),
+        (&place, json!({"patient": one, "reason": format!("of {NAME}")}), 422, "reason: leave"),
     ] {
         let (found, detail) = desk.refused(&cookie, Method::POST, path, body).await;
         assert!(found == status && detail.starts_with(begin), "{path}: {found} {detail}");
@@ -673,6 +681,14 @@ async fn who_has_other_clinics_sees_nothing_of_these() {
         (Method::POST, format!("/patients/{patient}/unmask"), json!({})),
         (Method::GET, format!("/patients/{patient}/limits"), json!({})),
         (Method::GET, format!("/patients/{patient}/entries"), json!({})),
+        (
+            Method::GET,
+            format!(
+                "/trends?patient={patient}&from={}",
+                clock::rfc3339(clock::now().unix_ms() - 1)
+            ),
+            json!({}),
+        ),
         (Method::DELETE, format!("/bindings/{binding}"), json!({"reason": "x"})),
         (Method::POST, place, json!({"patient": patient, "reason": "x"})),
         (

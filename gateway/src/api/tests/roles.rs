@@ -69,7 +69,8 @@ impl Staffed {
             for role in Role::ALL {
                 let (role, scope) = (Some(role), Scope::County);
                 let name = role.map(Role::name).unwrap_or_default();
-                let add = people::Change::Add { hash: hash.clone(), role, scope };
+                let hash = hash.clone();
+                let add = people::Change::Add { hash, given: false, role, scope };
                 people::change(transaction, clock::now(), "console:test", name, &add).unwrap();
             }
             let mut evaluation = Evaluation::default();
@@ -197,8 +198,12 @@ async fn each_role_does_what_the_readme_says_and_nothing_else() {
 /// Whoever adds a path and forgets to ask who may is told here.
 #[tokio::test]
 async fn who_reads_the_audit_reads_nothing_else() {
-    const OPEN: [&str; 8] = [
+    const OPEN: [&str; 12] = [
         "/api/v1/session",
+        "/api/v1/people",
+        "/api/v1/people/{name}/confirm",
+        "/api/v1/tokens",
+        "/api/v1/tokens/{id}/confirm",
         "/api/v1/openapi.json",
         "/api/v1/metrics-catalogue",
         "/api/v1/audit",
@@ -249,7 +254,14 @@ async fn a_township_has_its_own_and_nothing_of_another() {
     let staffed = Staffed::new().await;
     let wave = format!("waveforms?device=pump-01&metric={}", first_wave());
     let lists = || LISTS.into_iter().chain([(wave.as_str(), "blocks"), ("ledger", "aside")]);
-    for (name, clinic, own) in [("nurse", HEPING, true), ("doctor", DONGFENG, false)] {
+    for (name, clinic, own) in [
+        ("kiosk", HEPING, true),
+        ("engineer", HEPING, true),
+        ("nurse", HEPING, true),
+        ("doctor", DONGFENG, false),
+        ("engineer", DONGFENG, false),
+        ("kiosk", DONGFENG, false),
+    ] {
         staffed.limit(name, clinic).await;
         let cookie = staffed.cookie(name).await;
         for (path, list) in lists() {
@@ -275,7 +287,10 @@ async fn a_township_has_its_own_and_nothing_of_another() {
             .await
             .0;
         let expected = if own { StatusCode::OK } else { StatusCode::NOT_FOUND };
-        assert_eq!((seen, done), (expected, expected), "{name}");
+        assert_eq!(seen, expected, "{name}");
+        let acts = ["nurse", "doctor"].contains(&name);
+        let expected = if acts { expected } else { StatusCode::FORBIDDEN };
+        assert_eq!(done, expected, "{name}");
         // Nothing of one township is decided for the county.
         let (_, user) = staffed.ask(&cookie, Method::GET, "/api/v1/session", "").await;
         check_schema(&document(), "User", &user);
@@ -309,10 +324,28 @@ async fn a_new_nurse_takes_two_administrators_and_nobody_helps_themselves() {
     assert_eq!(set(&security, "zhao", json!({})).await, 400);
     assert_eq!(set(&security, "nobody", json!({"role": "nurse"})).await, 404);
     assert_eq!(set(&security, "security_admin", json!({"role": "doctor"})).await, 403);
-    assert_eq!(set(&security, "zhao", json!({"role": "nurse", "clinics": [HEPING]})).await, 204);
+    assert_eq!(set(&security, "zhao", json!({"clinics": [HEPING]})).await, 400, "no role");
+    assert_eq!(set(&security, "zhao", json!({"role": "nurse", "clinics": [HEPING]})).await, 202);
+    assert_eq!(log_in(PASSWORD).await, StatusCode::UNAUTHORIZED, "nobody has confirmed it");
+    let (_, waiting) = staffed.ask(&audit, Method::GET, "/api/v1/people", "").await;
+    check_schema(&document(), "People", &waiting);
+    let zhao = waiting["people"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&zhao["role"], &zhao["pending"]["role"], &zhao["pending"]["asked_by"]),
+        (&Value::Null, &json!("nurse"), &json!("security_admin"))
+    );
+    let confirm = async |cookie: &str, of: &str| {
+        let path = format!("/api/v1/{of}/confirm");
+        staffed.ask(cookie, Method::POST, &path, "").await
+    };
+    assert_eq!(confirm(&security, "people/zhao").await.0, 403);
+    let (status, confirmed) = confirm(&audit, "people/zhao").await;
+    check_schema(&document(), "Person", &confirmed);
+    assert_eq!((status, &confirmed["role"]), (StatusCode::OK, &json!("nurse")));
+    assert_eq!(confirm(&system, "people/zhao").await.0, 404);
     assert_eq!(log_in("wrong horse").await, StatusCode::UNAUTHORIZED);
     assert_eq!(log_in(PASSWORD).await, StatusCode::OK);
-    assert_eq!(set(&security, "zhao", json!({"clinics": null, "disabled": true})).await, 204);
+    assert_eq!(set(&security, "zhao", json!({"disabled": true})).await, 204);
     assert_eq!(log_in(PASSWORD).await, StatusCode::UNAUTHORIZED);
 
     let issue = r#"{"name": "export", "role": "engineer", "clinics": null}"#;
@@ -323,8 +356,12 @@ async fn a_new_nurse_takes_two_administrators_and_nobody_helps_themselves() {
         let request = Request::get("/api/v1/sites").header(header::AUTHORIZATION, &bearer);
         desk.send(request.body(Body::empty()).unwrap()).await.status()
     };
+    assert_eq!(with_token().await, StatusCode::UNAUTHORIZED, "nobody has confirmed it");
+    let token = format!("tokens/{}", issued["id"].as_str().unwrap());
+    assert_eq!(confirm(&security, &token).await.0, 403);
+    assert_eq!(confirm(&system, &token).await.0, 204);
     assert_eq!(with_token().await, StatusCode::OK);
-    let path = format!("/api/v1/tokens/{}", issued["id"].as_str().unwrap());
+    let path = format!("/api/v1/{token}");
     let (_, tokens) = staffed.ask(&system, Method::GET, "/api/v1/tokens", "").await;
     check_schema(&document(), "Tokens", &tokens);
     assert!(tokens["tokens"][1]["last_used_at"].is_string(), "{tokens}");
@@ -352,14 +389,15 @@ async fn a_new_nurse_takes_two_administrators_and_nobody_helps_themselves() {
             "take_over_rules 1 by county".to_owned(),
             "user_add zhao by system_admin".to_owned(),
             "log_in_failed zhao by county".to_owned(),
-            "user_role zhao by security_admin".to_owned(),
-            "user_scope zhao by security_admin".to_owned(),
+            "user_rights_asked zhao by security_admin".to_owned(),
+            "log_in_failed zhao by county".to_owned(),
+            "user_rights zhao by audit_admin".to_owned(),
             "log_in_failed zhao by county".to_owned(),
             "log_in zhao by zhao".to_owned(),
-            "user_scope zhao by security_admin".to_owned(),
             "user_disable zhao by security_admin".to_owned(),
             "log_in_failed zhao by county".to_owned(),
             format!("token_create {id} by security_admin"),
+            format!("token_confirm {id} by system_admin"),
             format!("token_revoke {id} by security_admin"),
         ]
     );

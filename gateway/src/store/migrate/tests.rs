@@ -151,3 +151,44 @@ fn device_alarms_of_schema_4_are_kept_and_nothing_of_then_waits_to_be_judged() {
     let waits = "SELECT count(*) FROM late_device";
     assert_eq!(connection.query_row(waits, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
+
+#[test]
+fn people_tokens_sessions_and_results_of_schema_10_are_as_they_were() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let mut old = Connection::open(&path).unwrap();
+    let transaction = old.transaction().unwrap();
+    for step in &STEPS[..10] {
+        step(&transaction).unwrap();
+    }
+    transaction
+        .execute_batch(
+            "INSERT INTO person VALUES ('wang', 'nurse', 'hash', 0, NULL);
+             INSERT INTO token VALUES ('t', 'export', 'engineer', 1, NULL, NULL, NULL);
+             INSERT INTO session VALUES ('s', 'wang', 1000);
+             INSERT INTO source VALUES (1, 'heping', 'bp-01');
+             INSERT INTO outbox_lane VALUES (1, 'heping', '07', 'urgent');
+             INSERT INTO metric_list VALUES (1, 'nibp_sys');
+             INSERT INTO reading_group (id, source, outbox_lane, seq, idx, channel, metric_list,
+               said, observed_ms, received_ms, measured_ms, time_suspect)
+             VALUES (1, 1, 1, 1, 0, '', 1, '[\"120\"]', 5, 5, 5, 0);
+             INSERT INTO spot (reading_group, outbox_lane, seq, idx) VALUES (1, 1, 1, 0);",
+        )
+        .unwrap();
+    transaction.pragma_update(None, "user_version", 10).unwrap();
+    transaction.commit().unwrap();
+    drop(old);
+    let connection = Store::connection(&path).unwrap();
+    let told =
+        |query: &str| -> String { connection.query_row(query, [], |row| row.get(0)).unwrap() };
+    // Nobody has to set another password, and every token stays in force.
+    assert_eq!(told("SELECT name || given_password || ifnull(pin, '-') FROM person"), "wang0-");
+    assert_eq!(told("SELECT name || ifnull(pending_until_ms, '-') FROM token"), "export-");
+    assert_eq!(told("SELECT name || confirmed_ms FROM session"), "wang1000");
+    assert_eq!(
+        told(
+            "SELECT site FROM spot INDEXED BY spot_tray WHERE site = 'heping' AND patient IS NULL"
+        ),
+        "heping"
+    );
+}

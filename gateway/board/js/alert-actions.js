@@ -1,0 +1,258 @@
+// What one does with an alert: acknowledging and the rest. The row changes when the county says so
+// and not before; what fails is said in the row.
+
+import * as api from './api.js';
+import { message } from './alert-words.js';
+import { FORMS, Form } from './alert-forms.js';
+import { arrange, h, put, set } from './dom.js';
+import { t } from './i18n.js';
+import { isUnacknowledged } from './order.js';
+import { putAlert, store } from './store.js';
+
+export const REASONS = [
+  'at_bedside', 'doctor_called', 'rechecking', 'probe_loose', 'false_alarm', 'referred',
+];
+const NOTE_MAX = 500;
+/** What can be taken back. */
+const UNDOABLE = ['acknowledge', 'shelve'];
+
+/** Whether the person may do anything with alerts. */
+export function mayAct() {
+  return store.user?.may?.includes('act_on_alerts') !== false;
+}
+
+/** What one may do with an alert beside acknowledging it. */
+function deedsOf({ state }) {
+  if (state === 'closed') return ['note'];
+  if (state === 'shelved') return ['unshelve', 'assign', 'note'];
+  if (state === 'out_of_service') return ['in-service', 'note'];
+  return Object.keys(FORMS).filter((deed) => deed !== 'escalate' || state === 'active_unack');
+}
+
+export class Actions {
+  constructor(row) {
+    this.row = row;
+    this.list = row.list;
+    this.busy = '';
+    this.again = null;
+    this.offline = false;
+    this.problem = h('span', { class: 'problem', role: 'status' });
+    this.button = h('button', { class: 'ack', onclick: () => this.open('acknowledge') });
+    this.buttons = new Map();
+    this.others = h('div', { class: 'deeds' });
+    this.forms = new Map();
+    this.buildPanel();
+  }
+
+  get id() {
+    return this.row.alert.id;
+  }
+
+  /** What is open in this row: `acknowledge`, the name of a form, `confirm`, or `null`. */
+  get deed() {
+    return this.list.openId === this.id ? this.list.openDeed : null;
+  }
+
+  buildPanel() {
+    this.reasons = REASONS.map((reason) => h('button', {
+      class: 'reason', 'data-reason': reason, onclick: () => this.acknowledge(reason),
+    }));
+    this.note = h('input', { class: 'note', maxlength: NOTE_MAX });
+    this.what = h('p', { class: 'what' });
+    this.explain = h('p', { class: 'explain' });
+    this.consent = h('button', {
+      class: 'consent',
+      onclick: () => {
+        this.offline = true;
+        this.list.draw();
+        this.reasons[0].focus();
+      },
+    });
+    this.acknowledging = h('div', { class: 'acknowledging' },
+      this.note, this.consent, h('div', { class: 'reasons' }, ...this.reasons));
+    this.password = h('input', { type: 'password', autocomplete: 'current-password' });
+    this.passwordWords = h('span');
+    this.passwordButton = h('button', { class: 'primary' });
+    this.confirming = h('form', {
+      class: 'deed',
+      onsubmit: (event) => {
+        event.preventDefault();
+        this.confirm();
+      },
+    }, h('label', {}, this.passwordWords, this.password), this.passwordButton);
+    this.cancel = h('button', { class: 'cancel', onclick: () => this.list.escape() });
+    this.place = h('div', { class: 'deed-place' });
+    this.panel = h('div', { class: 'panel', role: 'group', hidden: true },
+      this.what, this.explain, this.acknowledging, this.confirming, this.place, this.cancel);
+  }
+
+  open(deed) {
+    if (!mayAct() || (this.list.isLost() && deed !== 'acknowledge')) return;
+    this.offline = false;
+    this.list.open(this.id, deed);
+    if (deed === 'acknowledge') {
+      if (this.list.isLost()) this.consent.focus();
+      else this.reasons[0].focus();
+    } else if (deed === 'confirm') this.password.focus();
+    else this.form(deed).focus();
+    this.panel.scrollIntoView({ block: 'nearest' });
+  }
+
+  form(deed) {
+    let form = this.forms.get(deed);
+    if (!form) {
+      form = new Form(deed, (body) => this.send(deed, body));
+      this.forms.set(deed, form);
+    }
+    return form;
+  }
+
+  /** What failed before is no news of the alert as it is now. */
+  changed(before, after) {
+    const same = before.state === after.state && before.acknowledged_at === after.acknowledged_at;
+    if (!same && this.busy !== 'sending') this.busy = '';
+  }
+
+  draw(alert) {
+    const possible = isUnacknowledged(alert) && mayAct();
+    const lost = this.list.isLost();
+    const sending = this.busy === 'sending';
+    const queued = this.list.queue.has(alert.id);
+    const { deed } = this;
+    set(this.button, 'hidden', !possible);
+    set(this.button, 'disabled', deed === 'acknowledge' || sending || queued);
+    set(this.button, 'data-offline', lost ? 'true' : null);
+    put(this.button, t(this.label(deed, sending, queued)));
+    set(this.button, 'aria-label', `${this.button.textContent}: ${message(alert)}`);
+    this.drawOthers(alert, lost || sending);
+    set(this.panel, 'hidden', !deed || (deed === 'acknowledge' && !possible));
+    set(this.panel, 'aria-label', this.what.textContent);
+    if (deed) this.drawPanel(alert, deed, lost, sending);
+    put(this.problem, this.busy && !sending ? this.busy() : '');
+  }
+
+  label(deed, sending, queued) {
+    if (sending) return 'ack.sending';
+    if (queued) return 'ack.queued';
+    if (deed === 'acknowledge') return 'ack.choose';
+    return this.list.isLost() ? 'ack.offline' : 'ack.button';
+  }
+
+  drawOthers(alert, disabled) {
+    arrange(this.others, mayAct() ? deedsOf(alert).map((deed) => {
+      let button = this.buttons.get(deed);
+      if (!button) {
+        const act = () => (FORMS[deed] ? this.open(deed) : this.send(deed, null));
+        button = h('button', { 'data-do': deed, onclick: act });
+        this.buttons.set(deed, button);
+      }
+      put(button, t(`deed.${deed}`));
+      set(button, 'disabled', disabled);
+      return button;
+    }) : []);
+  }
+
+  drawPanel(alert, deed, lost, sending) {
+    const acknowledging = deed === 'acknowledge';
+    const withoutConsent = lost && !this.offline;
+    put(this.what, t(acknowledging ? 'alerts.thumb' : `deed.${deed}.what`, { what: message(alert) }));
+    put(this.explain, t(acknowledging && lost ? 'ack.explain_offline' : `deed.${deed}.explain`));
+    set(this.acknowledging, 'hidden', !acknowledging);
+    set(this.consent, 'hidden', !withoutConsent);
+    put(this.consent, t('ack.consent'));
+    for (const name of ['placeholder', 'aria-label']) set(this.note, name, t('ack.note'));
+    this.reasons.forEach((button, index) => {
+      put(button, `${index + 1} ${t(`reason.${REASONS[index]}`)}`);
+      set(button, 'disabled', withoutConsent || sending);
+    });
+    set(this.confirming, 'hidden', deed !== 'confirm');
+    const { name, has_pin: hasPin } = store.user ?? {};
+    put(this.passwordWords, t(`deed.confirm.${hasPin ? 'pin' : 'password'}`, { name }));
+    put(this.passwordButton, t('deed.confirm.do'));
+    set(this.passwordButton, 'disabled', sending);
+    arrange(this.place, FORMS[deed] ? [this.form(deed).element] : []);
+    if (FORMS[deed]) this.form(deed).draw(alert, lost || sending);
+    put(this.cancel, t('ack.cancel'));
+  }
+
+  acknowledge(reason) {
+    const body = { reason, note: this.note.value.trim() };
+    if (!this.list.isLost()) {
+      this.send('acknowledge', body);
+      return;
+    }
+    if (!this.offline) return;
+    this.list.queue.set(this.id, body);
+    this.list.open(null);
+    this.row.element.focus();
+  }
+
+  /** Tells the county; what it answers is the alert as it is now. */
+  async send(deed, body) {
+    if (this.busy === 'sending' || this.list.isLost()) return;
+    this.busy = 'sending';
+    this.list.hold();
+    this.list.draw();
+    try {
+      putAlert(await api.act(this.id, deed, body));
+      this.done(deed);
+    } catch (failure) {
+      this.failed(failure, deed, body);
+    }
+    this.list.onChange();
+  }
+
+  done(deed) {
+    this.busy = '';
+    this.again = null;
+    this.note.value = '';
+    this.forms.get(deed)?.clear();
+    if (this.deed) this.list.open(null);
+    if (UNDOABLE.includes(deed)) this.list.offerUndo(this.row.alert, deed);
+    if (document.activeElement === document.body || this.row.element.contains(document.activeElement)) {
+      this.row.element.focus();
+    }
+  }
+
+  failed(failure, deed, body) {
+    const { status, problem } = failure;
+    if (status === 401) this.list.onLoggedOut();
+    if (status === 404) this.list.onStrange();
+    this.busy = '';
+    if (status === 403 && problem.confirm) {
+      this.again = { deed, body };
+      this.open('confirm');
+      return;
+    }
+    const over = status === 404 || (status === 409 && deed === 'acknowledge');
+    if (over && this.deed) this.list.open(null);
+    const by = problem.acknowledged_by || problem.by;
+    const texts = {
+      400: () => t('deed.refused', { why: problem.detail }),
+      403: () => t('ack.forbidden'),
+      404: () => t('ack.gone'),
+      409: () => (by ? t('ack.first', { by }) : t('ack.over')),
+    };
+    this.busy = texts[status] ?? (() => t('ack.failed'));
+  }
+
+  /** The person says again who they are; then what was refused is sent again. */
+  async confirm() {
+    this.busy = 'sending';
+    this.list.draw();
+    try {
+      const { value } = this.password;
+      await api.confirm(store.user?.has_pin ? { pin: value } : { password: value });
+      this.busy = '';
+      const { deed, body } = this.again;
+      this.password.value = '';
+      await this.send(deed, body);
+      return;
+    } catch (failure) {
+      const wrong = [400, 401, 403, 422].includes(failure.status);
+      this.busy = () => t(wrong ? 'deed.confirm.wrong' : 'ack.failed');
+      this.password.value = '';
+    }
+    this.list.onChange();
+  }
+}

@@ -1,0 +1,93 @@
+// The small forms in a row: what one says to shelve an alert, hand it on, escalate it, write a note.
+
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import { ageText } from './format.js';
+import { t } from './i18n.js';
+
+const WORDS_MAX = 500;
+const MINUTE_MS = 60_000;
+/** The shelf's longest times are the county's; a request that travels must not go beyond them. */
+const TRAVEL_MS = 5_000;
+/** How long each may stand on the shelf, in minutes; high for more than 5 needs a second person. */
+const SHELF_MINUTES = { high: [5, 10, 15], medium: [15, 30, 60, 120], low: [60, 240, 720, 1440] };
+const ALONE_MINUTES = 5;
+
+/** The fields of each; those with a star must be filled in. */
+export const FORMS = {
+  shelve: ['minutes', 'reason*', 'second'],
+  assign: ['to*', 'note'],
+  escalate: ['note'],
+  note: ['note*'],
+  'out-of-service': ['reason*'],
+};
+
+export class Form {
+  /** `send(body)` is called when it is filled in and sent. */
+  constructor(deed, send) {
+    this.deed = deed;
+    this.fields = FORMS[deed].map((name) => {
+      const field = name.replace('*', '');
+      const input = field === 'minutes' ? h('select')
+        : h('input', { maxlength: WORDS_MAX, autocomplete: 'off', required: name.endsWith('*') });
+      const words = h('span');
+      set(input, 'data-field', field);
+      return {
+        field, input, words, label: h('label', {}, words, input),
+      };
+    });
+    this.submit = h('button', { class: 'primary' });
+    this.element = h('form', {
+      class: 'deed',
+      'data-deed': deed,
+      onsubmit: (event) => {
+        event.preventDefault();
+        send(this.body());
+      },
+    }, ...this.fields.map(({ label }) => label), this.submit);
+  }
+
+  input(field) {
+    return this.fields.find((one) => one.field === field)?.input;
+  }
+
+  draw(alert, disabled) {
+    for (const { field, words } of this.fields) put(words, t(`deed.${this.deed}.${field}`));
+    put(this.submit, t(`deed.${this.deed}.do`));
+    set(this.submit, 'disabled', disabled);
+    const minutes = this.input('minutes');
+    if (!minutes) return;
+    const choices = SHELF_MINUTES[alert.priority] ?? SHELF_MINUTES.low;
+    arrange(minutes, choices.map((choice, index) => {
+      const option = minutes.options[index] || h('option');
+      set(option, 'value', choice);
+      put(option, ageText(choice * MINUTE_MS, t, true));
+      return option;
+    }));
+    const second = this.fields.find(({ field }) => field === 'second');
+    const needed = alert.priority === 'high' && Number(minutes.value) > ALONE_MINUTES;
+    set(second.label, 'hidden', !needed);
+    set(second.input, 'required', needed);
+  }
+
+  /** What is sent. */
+  body() {
+    const body = {};
+    for (const { field, input } of this.fields) {
+      const text = input.value.trim();
+      if (field === 'minutes') {
+        const until = clock.serverNow() + Number(text) * MINUTE_MS - TRAVEL_MS;
+        body.until = new Date(until).toISOString();
+      } else if (text || field !== 'second') body[field] = text;
+    }
+    return body;
+  }
+
+  focus() {
+    this.fields[0].input.focus();
+  }
+
+  clear() {
+    for (const { field, input } of this.fields) if (field !== 'minutes') input.value = '';
+  }
+}

@@ -1,0 +1,117 @@
+// What is said of an alert: its sign, its words, where and whose it is.
+
+import * as clock from './clock.js';
+import {
+  ageText, countdown, shortTime, wordOf,
+} from './format.js';
+import { either, t } from './i18n.js';
+import { isUnacknowledged } from './order.js';
+import { deviceKey, store } from './store.js';
+
+export const GLYPHS = { high: '▲!!!', medium: '■!!', low: '●!' };
+/** A spot value that came late and asks for another (alert rules, section 8). */
+const LATE_RESULT = 5;
+
+/** What it says. */
+export function message(alert) {
+  return either(alert.message_zh, alert.message_en) || alert.family;
+}
+
+/** The patient of an alert, as far as the board knows them. */
+export function patientOf(alert) {
+  return (alert.patient && store.patients.get(alert.patient)) || null;
+}
+
+/** Whose: bed and masked name. */
+export function who(alert) {
+  const patient = patientOf(alert);
+  if (!alert.patient) return t('patient.none');
+  if (!patient) return t('patient.unknown');
+  const bed = patient.bed ? t('patient.bed', { bed: patient.bed }) : t('patient.no_bed');
+  return [bed, patient.name || ''].filter(Boolean).join(' ');
+}
+
+/** Where: device and clinic. */
+export function where(alert) {
+  const kind = store.devices.get(deviceKey(alert))?.kind;
+  const device = kind ? `${wordOf('kind', kind, t)} ${alert.device}` : alert.device;
+  return [device, alert.clinic || alert.site].join(' · ');
+}
+
+/** For how long it has held; of what is over, from when to when. */
+export function since(alert) {
+  const nowMs = clock.serverNow();
+  const started = Date.parse(alert.started_at);
+  const at = shortTime(started, nowMs);
+  const cleared = Date.parse(alert.cleared_at);
+  const over = ['cleared_unack', 'closed'].includes(alert.state) && !Number.isNaN(cleared);
+  if (over) return t('alerts.over', { at, until: shortTime(cleared, nowMs) });
+  return t('alerts.since', { at, age: ageText(nowMs - started, t) });
+}
+
+/** Its state, and what is special about it. */
+export function state(alert) {
+  const nowMs = clock.serverNow();
+  const words = [wordOf('state', alert.state, t)];
+  const started = Date.parse(alert.started_at);
+  if (alert.state === 'shelved' && alert.shelved_until) {
+    const until = shortTime(Date.parse(alert.shelved_until), nowMs);
+    words[0] = t('alerts.shelved', { until, by: alert.shelved_by, reason: alert.shelf_reason });
+  }
+  if (alert.retro) words.push(t('alerts.retro', { at: shortTime(started, nowMs) }));
+  if (alert.late_row === LATE_RESULT && alert.state === 'active_unack') {
+    words.push(t('alerts.remeasure', { age: ageText(nowMs - started, t, true) }));
+  }
+  if (alert.not_rechecked) words.push(t('alerts.not_rechecked'));
+  if (alert.time_suspect) words.push(t('age.suspect'));
+  if (alert.recurrences) words.push(t('alerts.recurred', { n: alert.recurrences }));
+  return words.join(' · ');
+}
+
+/** Who has it in hand, and why they say so. */
+export function owner(alert) {
+  if (alert.assigned_to) return t('alerts.assigned', { to: alert.assigned_to });
+  if (!alert.acknowledged_by || isUnacknowledged(alert)) return t('alerts.no_owner');
+  return t('alerts.owner', {
+    by: alert.acknowledged_by,
+    at: shortTime(Date.parse(alert.acknowledged_at), clock.serverNow()),
+    reason: wordOf('reason', alert.reason, t),
+  });
+}
+
+/** Who is told next if nobody answers, and in how long. */
+export function nextStep({ state: now, next_step: step }) {
+  if (now !== 'active_unack' || !step) return '';
+  const leftMs = Date.parse(step.at) - clock.serverNow();
+  const person = step.person ? masked(step.person) : '';
+  const whom = [wordOf('level', step.level, t), person].filter(Boolean).join(' ');
+  return leftMs > 0 ? t('alerts.next', { time: countdown(leftMs), whom })
+    : t('alerts.next_now', { whom });
+}
+
+/** 李* of 李明: who walks past learns no name. */
+function masked(name) {
+  return `${[...name][0]}*`;
+}
+
+/** A line of an alert's story. */
+export function storyLine(entry) {
+  return [
+    shortTime(Date.parse(entry.at), clock.serverNow()),
+    wordOf('timeline', entry.what, t),
+    entry.by || '',
+    ...entryWords(entry),
+  ].filter(Boolean).join(' · ');
+}
+
+/** Why, to whom and with which words; earlier counties sent some of it in `detail`. */
+function entryWords({
+  what, reason, note, detail, to, until,
+}) {
+  const words = [reason ? wordOf('reason', reason, t) : ''];
+  if (what === 'escalated') words.push(wordOf('level', detail, t));
+  else if (!reason && !note && what !== 'raised') words.push(wordOf('reason', detail || '', t));
+  if (to) words.push(t('timeline.to', { to }));
+  if (until) words.push(t('timeline.until', { at: shortTime(Date.parse(until), clock.serverNow()) }));
+  return [...words, note || ''];
+}

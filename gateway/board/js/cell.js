@@ -1,0 +1,110 @@
+// One value of a device: its name, number, unit, age, and what is doubtful about it.
+
+import * as clock from './clock.js';
+import {
+  arrange, h, put, set,
+} from './dom.js';
+import { ageText, unitText } from './format.js';
+import { either, t } from './i18n.js';
+import { isWithoutRule } from './beds.js';
+import { ageLine, judged } from './judged.js';
+import { kindOf, ruledOf, store } from './store.js';
+
+/** Settings and counts of devices, which no rule is meant to look at. */
+const UNJUDGED = /^(pump_|batt_|power|cuff_pressure|clock_|link_|.*_dev_status)/;
+
+export class Cell {
+  constructor() {
+    const span = (name) => h('span', { class: name });
+    [this.label, this.numbers, this.unit] = ['label', 'numbers', 'unit'].map(span);
+    [this.reason, this.mark, this.ruleless, this.age] = ['reason', 'mark', 'no-rule', 'age'].map(span);
+    this.element = h('div', { class: 'cell' },
+      this.label, h('span', { class: 'amount' }, this.numbers, this.unit),
+      this.reason, this.mark, this.ruleless, this.age);
+    this.ages = [];
+    /** Whether it has a number, and whether a rule looks at it. */
+    this.counts = false;
+    this.isRuled = false;
+  }
+
+  draw(cell, device) {
+    const nowMs = clock.serverNow();
+    const facts = store.catalogue.get(cell.metric);
+    const name = facts ? either(facts.name_zh, facts.name_en) : cell.metric;
+    put(this.label, cell.channel ? `${name} ${cell.channel.toUpperCase()}` : name);
+    const shown = cell.parts.map((reading) => judged(reading, device, nowMs));
+    this.ages = shown;
+    const first = shown[0];
+    // A reason instead of the number is a word, and words are smaller than numbers.
+    const reason = shown.find((part) => part.reason)?.reason || '';
+    const none = shown.every((part) => part.text === null);
+    const reasonOnly = none && reason !== '' && !first.hidden;
+    this.drawNumbers(shown, reasonOnly);
+    set(this.element, 'data-reason-only', reasonOnly ? 'true' : null);
+    put(this.unit, none ? '' : unitText(shown.find((part) => part.unit)?.unit, t));
+    put(this.reason, reason);
+    put(this.mark, marks(cell.parts, shown));
+    this.counts = !none && canHaveRule(cell.parts[0]);
+    const classes = cell.parts.map((reading) => store.catalogue.get(reading.metric)?.class);
+    const ruleless = this.counts && isWithoutRule(classes, ruledOf(device));
+    this.isRuled = this.counts && !ruleless;
+    put(this.ruleless, ruleless ? t('tiles.no_rule') : '');
+    set(this.element, 'data-no-rule', ruleless ? 'true' : null);
+    // The head says how old the fresh ones are.
+    put(this.age, isPlain(first) ? '' : ageLine(first, nowMs));
+    set(this.element, 'data-suspect', first.suspect ? 'true' : null);
+    set(this.element, 'data-cell', cell.metric);
+    set(this.element, 'data-large', cell.large ? 'true' : null);
+    set(this.element, 'data-cell-stale', first.stale);
+    set(this.element, 'data-no-data', none ? 'true' : null);
+    set(this.element, 'data-spot', first.rule === 'spot' ? 'true' : null);
+    set(this.element, 'data-value', first.metric === 'pump_state' ? first.raw : null);
+  }
+
+  drawNumbers(shown, reasonInstead) {
+    const wanted = [];
+    shown.forEach((part, index) => {
+      const number = this.numbers.children[index] || h('span');
+      set(number, 'class', part.metric === 'nibp_mean' ? 'num mean' : 'num');
+      set(number, 'data-metric', part.metric);
+      set(number, 'data-age-s', Math.max(0, Math.floor(part.ageMs / 1000)));
+      set(number, 'data-stale', part.stale);
+      put(number, part.text === null ? (reasonInstead ? '' : '--') : part.text);
+      wanted.push(number);
+    });
+    arrange(this.numbers, wanted);
+  }
+}
+
+/** A number that repeats, is fresh and not in doubt. */
+function isPlain(part) {
+  return part.rule !== 'spot' && part.stale === 'fresh' && !part.suspect;
+}
+
+/** How old the oldest of the numbers is that need no age of their own. */
+export function ageOfCells(cells) {
+  const ages = cells.flatMap((cell) => cell.ages).filter(isPlain).map((part) => part.ageMs);
+  return ages.length ? t('age.fresh', { age: ageText(Math.max(...ages), t) }) : '';
+}
+
+/** Numbers of a patient; how a pump stands and what a device counts for itself have no limits. */
+function canHaveRule(reading) {
+  const kind = kindOf(reading.metric);
+  return (kind === 'stream' || kind === 'spot') && !UNJUDGED.test(reading.metric);
+}
+
+/** Doubts and circumstances of a value that is shown. */
+function marks(readings, shown) {
+  const words = [];
+  const visible = readings.filter((_, index) => shown[index].text !== null);
+  for (const doubt of ['questionable', 'calibrating']) {
+    if (visible.some((reading) => reading.validity === doubt)) words.push(t(`validity.${doubt}`));
+  }
+  const context = visible[0]?.context || {};
+  for (const [key, value] of Object.entries(context)) {
+    if (key === 'slot') continue; // It is in the tile's head, once.
+    if (value === '0' || !t.has(`context.${key}`)) continue;
+    words.push(t(`context.${key}`, { value: String(value) }));
+  }
+  return words.join(' · ');
+}

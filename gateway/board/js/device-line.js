@@ -1,0 +1,111 @@
+// A device in a tile: its values, or why there are none.
+
+import {
+  arrange, h, put, set,
+} from './dom.js';
+import { wordOf } from './format.js';
+import { currentLanguage, t } from './i18n.js';
+import { Cell, ageOfCells } from './cell.js';
+import { cellsOf, isStation } from './order.js';
+import { tileStaleness } from './stale.js';
+import { kindOf, ruledOf, store } from './store.js';
+import { Strip } from './strip.js';
+
+export class DeviceLine {
+  /** `onStrips()`: another lead is wanted; `hasStrip`: whether it shows one. */
+  constructor(device, onStrips, hasStrip) {
+    this.cells = new Map();
+    this.onStrips = onStrips;
+    const span = (name) => h('span', { class: name });
+    [this.kind, this.id, this.slot, this.ruleless, this.state] = [
+      'kind', 'device', 'slot', 'no-rule', 'device-state',
+    ].map(span);
+    this.why = h('p', { class: 'why' });
+    this.grid = h('div', { class: 'cells' });
+    this.head = h('div', { class: 'line-head' },
+      this.kind, this.id, this.slot, this.ruleless, this.state);
+    this.element = h('div', { class: 'device-line' }, this.head, this.why, this.grid);
+    this.strip = null;
+    this.showStrip(hasStrip, device);
+    this.staleness = { stale: 'fresh', hatched: false };
+    this.isRuleless = false;
+  }
+
+  /** Shows a strip or takes it away; whether that changed something. */
+  showStrip(wanted, device) {
+    if (Boolean(this.strip) === wanted) return false;
+    if (this.strip) this.strip.element.remove();
+    this.strip = wanted ? new Strip(device, this.onStrips) : null;
+    if (this.strip) this.element.append(this.strip.element);
+    return true;
+  }
+
+  draw(device, lost) {
+    const removed = device.state === 'removed';
+    // How a meter's clock stands is no number of a patient.
+    const readings = removed ? []
+      : [...device.series.values()].filter((reading) => reading.metric !== 'clock_offset');
+    const drawn = cellsOf(readings, kindOf).map((cell) => this.cell(cell, device));
+    arrange(this.grid, drawn.map((cell) => cell.element));
+    this.staleness = tileStaleness(drawn.flatMap((cell) => cell.ages), device.state);
+    const site = store.sites.get(device.site);
+    const cut = Boolean(lost || !store.brokerUp || (site && !site.online));
+    for (const [name, value] of Object.entries({
+      'data-device': device.device, 'data-site': device.site, 'data-kind': device.kind,
+      'data-device-state': device.state, 'data-cut': cut ? 'true' : null,
+      'data-hatched': this.staleness.hatched ? 'true' : null,
+    })) set(this.element, name, value);
+    put(this.kind, wordOf('kind', device.kind, t));
+    put(this.id, device.device);
+    const slot = readings.find((reading) => reading.context?.slot)?.context.slot;
+    put(this.slot, slot ? t('context.slot', { value: slot }) : '');
+    const counted = drawn.filter((cell) => cell.counts);
+    this.isRuleless = Boolean(ruledOf(device)) && counted.length > 0
+      && counted.every((cell) => !cell.isRuled);
+    put(this.ruleless, this.isRuleless ? t('tiles.no_rule') : '');
+    const state = wordOf('device_state', cut ? 'unknown' : device.state, t);
+    put(this.state, [state, ageOfCells(drawn)].filter(Boolean).join(' · '));
+    const station = !readings.length && isStation(device, [...store.devices.values()]);
+    set(this.element, 'data-station', station ? 'true' : null);
+    put(this.why, why(device, readings, station));
+    if (this.strip) {
+      set(this.strip.element, 'hidden', removed);
+      this.strip.device = device;
+      this.strip.describe();
+    }
+  }
+
+  /** It could not be drawn: no number stays. */
+  blank() {
+    this.grid.replaceChildren();
+    this.cells.clear();
+    put(this.state, '');
+    put(this.why, t('tiles.why.fault'));
+    this.staleness = { stale: 'stale', hatched: true };
+    set(this.element, 'data-hatched', 'true');
+  }
+
+  cell(cell, device) {
+    let drawn = this.cells.get(cell.key);
+    if (!drawn) {
+      drawn = new Cell();
+      this.cells.set(cell.key, drawn);
+    }
+    drawn.draw(cell, device);
+    return drawn;
+  }
+}
+
+/** Why there is nothing to see, where there is nothing. */
+function why(device, readings, station) {
+  const site = store.sites.get(device.site);
+  const words = [];
+  if (site && !site.online) words.push(t('tiles.site_offline'));
+  if (device.state !== 'online') {
+    // The agent's own sentence is English: in Chinese there is what a nurse can do.
+    const own = currentLanguage() === 'en' ? device.state_reason : '';
+    words.push(t(`tiles.why.${device.state}`), own || t(`tiles.do.${device.state}`));
+  } else if (station) words.push(t(device.kind === 'pump' ? 'tiles.why.station' : 'tiles.why.cable'));
+  else if (!readings.length) words.push(t('tiles.why.nothing_yet'));
+  return words.filter(Boolean).join(' · ');
+}

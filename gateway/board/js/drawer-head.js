@@ -1,0 +1,85 @@
+// Who it is: bed, masked name (whole for half a minute), age, rules, early warning score.
+
+import * as api from './api.js';
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import { wordOf } from './format.js';
+import { t } from './i18n.js';
+import { ruleTags } from './beds.js';
+import { may, store } from './store.js';
+import { aboutText } from './tile.js';
+
+const REVEALED_MS = 30_000;
+
+export class DrawerHead {
+  constructor({ onProblem }) {
+    this.onProblem = onProblem;
+    this.revealed = null;
+    const span = (name) => h('span', { class: name });
+    [this.bed, this.name, this.about, this.tags, this.rules] = [
+      'bed', 'name', 'about', 'tags', 'rules',
+    ].map(span);
+    this.score = h('span', { class: 'news2' });
+    this.reveal = h('button', { class: 'reveal', onclick: () => this.unmask() });
+    this.element = h('header', { class: 'drawer-head' },
+      h('h2', {}, this.bed, this.name), this.reveal, this.about, this.tags, this.score, this.rules);
+  }
+
+  clear() {
+    this.revealed = null;
+    for (const part of [this.bed, this.name, this.about, this.rules, this.score]) put(part, '');
+    this.tags.replaceChildren();
+  }
+
+  async unmask() {
+    const key = this.patient;
+    try {
+      const told = await api.unmask(key);
+      if (this.patient !== key) return;
+      this.revealed = { key, name: told.name };
+      clock.after(REVEALED_MS, () => {
+        this.revealed = null;
+        if (this.patient === key) this.drawName(store.patients.get(key));
+      });
+      this.drawName(store.patients.get(key));
+    } catch (failure) {
+      this.onProblem(failure);
+    }
+  }
+
+  drawName(patient) {
+    const whole = this.revealed && this.revealed.key === this.patient ? this.revealed.name : null;
+    put(this.name, patient ? whole || patient.name || t('tiles.unnamed') : '');
+    set(this.reveal, 'hidden', !patient?.name || Boolean(whole) || !may('see_names'));
+    put(this.reveal, t('drawer.reveal'));
+  }
+
+  draw(place, whole) {
+    this.patient = place.patient;
+    const patient = store.patients.get(place.patient) || null;
+    const [device] = place.devices;
+    const what = !place.bed && device
+      ? `${wordOf('kind', device.kind, t)} ${device.device}` : '';
+    put(this.bed, place.bed ? t('tiles.bed', { bed: place.bed }) : what);
+    this.drawName(patient);
+    const nobody = `${t('patient.none')} · ${t('tiles.adult_rules')}`;
+    put(this.about, patient ? aboutText(patient) : nobody);
+    const tags = patient ? ruleTags(patient) : [];
+    arrange(this.tags, tags.map((tag, index) => {
+      const element = this.tags.children[index] || h('span', { class: 'tag' });
+      set(element, 'data-tag', tag);
+      put(element, t(`tag.${tag}`));
+      return element;
+    }));
+    put(this.rules, whole?.ruled ? t('drawer.rules', { version: whole.ruled.version }) : '');
+    this.drawScore(whole?.news2);
+  }
+
+  /** NEWS2 as the county counts it, if it does. */
+  drawScore(score) {
+    const total = score && (score.total ?? score.score);
+    const known = total !== undefined && total !== null;
+    set(this.score, 'hidden', !score);
+    if (score) put(this.score, known ? `NEWS2 ${total}` : t('drawer.no_score'));
+  }
+}

@@ -1,0 +1,63 @@
+// How the devices of a place are: state, last seen, battery, edge box, what was done to them.
+
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import {
+  ageText, shortTime, shownValue, unitText, wordOf,
+} from './format.js';
+import { either, t } from './i18n.js';
+import { deviceKey, store } from './store.js';
+
+const BATTERY = ['batt_pct', 'batt_min', 'batt_state', 'power'];
+
+export class Health {
+  constructor() {
+    this.heading = h('h3');
+    this.list = h('ul', { class: 'health' });
+    this.element = h('section', {}, this.heading, this.list);
+  }
+
+  clear() {
+    this.list.replaceChildren();
+  }
+
+  draw(place) {
+    put(this.heading, t('health.heading'));
+    set(this.element, 'hidden', !place.devices.length);
+    arrange(this.list, place.devices.map((of, index) => {
+      const line = this.list.children[index] || h('li');
+      const device = store.devices.get(deviceKey(of)) || of;
+      put(line, words(device).filter(Boolean).join(' · '));
+      return line;
+    }));
+  }
+}
+
+function words(device) {
+  const nowMs = clock.serverNow();
+  const heard = [...device.series.values()].map((one) => Date.parse(one.placed_time));
+  const last = heard.length ? Math.max(...heard) : Date.parse(device.last_observed);
+  const site = store.sites.get(device.site);
+  const battery = BATTERY.map((metric) => {
+    const reading = [...device.series.values()].find((one) => one.metric === metric);
+    const { text, unit } = shownValue(reading || {});
+    if (!text) return '';
+    const facts = store.catalogue.get(metric);
+    const name = facts ? either(facts.name_zh, facts.name_en) : metric;
+    return `${name} ${wordOf(`value.${metric}`, text, t)} ${unitText(unit, t)}`.trim();
+  });
+  const about = Object.entries(device.about || {}).map(([name, value]) => `${name} ${value}`);
+  const action = device.actions?.[0];
+  return [
+    `${wordOf('kind', device.kind, t)} ${device.device}`,
+    wordOf('device_state', device.state, t),
+    Number.isFinite(last) ? t('health.seen', {
+      at: shortTime(last, nowMs), age: ageText(nowMs - last, t, true),
+    }) : t('health.never'),
+    ...battery,
+    site ? t(site.online ? 'site.online' : 'tiles.site_offline') : '',
+    site && site.holds_s > 0 ? t('health.holds', { age: ageText(site.holds_s * 1000, t, true) }) : '',
+    ...about,
+    action ? `${shortTime(Date.parse(action.at), nowMs)} ${action.text}` : '',
+  ];
+}

@@ -1,0 +1,126 @@
+// Limits: those that hold, those of this patient with author, reason and end, and setting one.
+
+import * as api from './api.js';
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import { dateTime, unitText } from './format.js';
+import { either, t } from './i18n.js';
+import { may, store } from './store.js';
+
+const HOURS = [8, 24, 72, 168];
+const REASON_MAX = 200;
+
+export class Limits {
+  /** `onChange(change)` runs a change and shows what it made of things; whether it was done. */
+  constructor({ onChange }) {
+    this.onChange = onChange;
+    this.whole = null;
+    this.heading = h('h3');
+    this.own = h('ol', { class: 'own-limits' });
+    this.all = h('ul', { class: 'limits' });
+    this.summary = h('summary');
+    this.rule = h('select', { id: 'limit-rule' });
+    this.value = h('input', {
+      id: 'limit-value', inputmode: 'decimal', maxlength: '8', required: true,
+    });
+    this.hours = h('select', { id: 'limit-hours' });
+    this.reason = h('input', { id: 'limit-reason', maxlength: REASON_MAX, required: true });
+    this.labels = ['rule', 'value', 'hours', 'reason'].map((name) => h('label', {
+      for: `limit-${name}`,
+    }));
+    this.button = h('button', { class: 'primary' });
+    this.form = h('form', { class: 'limit-form', onsubmit: (event) => this.submit(event) },
+      this.labels[0], this.rule, this.labels[1], this.value, this.labels[2], this.hours,
+      this.labels[3], this.reason, this.button);
+    this.element = h('section', { class: 'drawer-limits' },
+      this.heading, this.own, h('details', {}, this.summary, this.all, this.form));
+  }
+
+  clear() {
+    this.whole = null;
+    this.value.value = '';
+    this.reason.value = '';
+    this.own.replaceChildren();
+    this.all.replaceChildren();
+    this.rule.replaceChildren();
+  }
+
+  show(whole) {
+    this.whole = whole;
+  }
+
+  async submit(event) {
+    event.preventDefault();
+    const until = new Date(clock.serverNow() + Number(this.hours.value) * 3_600_000).toISOString();
+    const limit = {
+      rule: this.rule.value, value: this.value.value.trim(), until, reason: this.reason.value.trim(),
+    };
+    set(this.button, 'disabled', true);
+    if (await this.onChange(() => api.setLimit(this.whole.patient, limit))) {
+      this.value.value = '';
+      this.reason.value = '';
+    }
+    set(this.button, 'disabled', null);
+  }
+
+  draw() {
+    set(this.element, 'hidden', !this.whole);
+    if (!this.whole) return;
+    put(this.heading, t('limits.heading'));
+    put(this.summary, t('limits.all', { n: this.whole.limits_in_force.length }));
+    const known = this.whole.limits_in_force;
+    arrange(this.own, this.whole.limits.map((limit, index) => this.ownLimit(limit, index)));
+    arrange(this.all, known.map((limit, index) => {
+      const line = this.all.children[index] || h('li');
+      put(line, limitText(limit));
+      return line;
+    }));
+    const options = known.map((limit, index) => {
+      const option = this.rule.children[index] || h('option');
+      set(option, 'value', limit.rule);
+      put(option, limitText(limit));
+      return option;
+    });
+    arrange(this.rule, options);
+    arrange(this.hours, HOURS.map((hours, index) => {
+      const option = this.hours.children[index] || h('option', { value: hours });
+      put(option, t('limits.hours', { n: hours }));
+      return option;
+    }));
+    ['rule', 'value', 'until', 'reason'].forEach((name, index) => {
+      put(this.labels[index], t(`limits.${name}`));
+    });
+    put(this.button, t('limits.set'));
+    set(this.form, 'hidden', !may('set_limits'));
+  }
+
+  ownLimit(limit, index) {
+    let line = this.own.children[index];
+    if (!line) {
+      const words = h('span');
+      const button = h('button', {
+        onclick: () => this.onChange(() => api.endLimit(this.whole.patient, button.dataset.id)),
+      });
+      line = h('li', {}, words, button);
+    }
+    const [words, button] = line.children;
+    const rule = this.whole.limits_in_force.find((one) => one.rule === limit.rule);
+    const what = rule ? limitText(rule) : `${limit.rule} ${limit.off ? t('limits.off') : limit.value}`;
+    put(words, t('limits.own', {
+      what, by: limit.made_by, reason: limit.reason, until: dateTime(Date.parse(limit.until)),
+    }));
+    set(button, 'data-id', limit.id);
+    put(button, t('limits.end'));
+    set(button, 'hidden', !may('set_limits'));
+    return line;
+  }
+}
+
+/** `▲!!! 心率 < 40 次/分` */
+function limitText(limit) {
+  const facts = store.catalogue.get(limit.class)
+    || [...store.catalogue.values()].find((metric) => metric.class === limit.class);
+  const name = facts ? either(facts.name_zh, facts.name_en) : limit.class;
+  const unit = unitText(facts?.canonical_unit, t);
+  return `${t(`priority.${limit.priority}`)} · ${name} ${limit.op} ${limit.value} ${unit}`.trim();
+}

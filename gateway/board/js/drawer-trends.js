@@ -1,0 +1,185 @@
+// The trends of a patient or device: a day by default, closer on a double click.
+
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import { shownValue, unitText } from './format.js';
+import { either, t } from './i18n.js';
+import { store } from './store.js';
+import * as layout from './trend-layout.js';
+import { Plot } from './trend-plot.js';
+
+const DAY_MS = 24 * 3_600_000;
+const STEP_S = 60;
+/** Of this long and shorter every reading of a second has a point of its own. */
+const RAW_MS = 31 * 60_000;
+
+export class Trends {
+  /** `onAsk()`: another stretch of time is wanted. */
+  constructor({ onAsk }) {
+    this.onAsk = onAsk;
+    this.zoom = null;
+    this.plots = new Map();
+    this.heading = h('h3');
+    this.whole = h('button', { onclick: () => this.closer(null) });
+    this.note = h('p', { class: 'quiet' });
+    this.body = h('div', { class: 'plots' });
+    this.element = h('section', { class: 'trends' },
+      h('div', { class: 'part-head' }, this.heading, this.whole), this.note, this.body);
+  }
+
+  closer(zoom) {
+    this.zoom = zoom;
+    this.onAsk();
+  }
+
+  clear() {
+    this.zoom = null;
+    this.plots.clear();
+    this.body.replaceChildren();
+  }
+
+  /** What the county is asked for. */
+  asked(of) {
+    const to = this.zoom ? this.zoom.to : clock.serverNow();
+    const from = this.zoom ? this.zoom.from : to - DAY_MS;
+    const step = to - from <= RAW_MS ? 1 : STEP_S;
+    return {
+      ...of, step, from: new Date(from).toISOString(), to: new Date(to).toISOString(),
+    };
+  }
+
+  /** `trend` as the county has it, `whole` the patient, `alerts` those of this time. */
+  show(trend, whole, alerts) {
+    const patient = whole?.patient || null;
+    const classOf = (metric) => store.catalogue.get(metric)?.class || '';
+    const marks = layout.resultPoints(trend.results, patient);
+    const shown = layout.PLOTS.filter((plot) => trend.series
+      .some((series) => layout.plotOf(classOf(series.metric)) === plot)
+      || marks.some((mark) => layout.plotOf(classOf(mark.reading.metric)) === plot));
+    const data = { trend, whole, alerts, marks, classOf };
+    arrange(this.body, shown.map((plot) => {
+      if (!this.plots.has(plot)) {
+        const onZoom = (from, to) => this.closer({ from, to });
+        this.plots.set(plot, new Plot(plot, { onZoom }));
+      }
+      return this.plots.get(plot).element;
+    }));
+    for (const plot of shown) this.plots.get(plot).show(this.data(plot, data));
+    put(this.note, shown.length ? '' : t('trend.nothing'));
+  }
+
+  data(plot, {
+    trend, whole, alerts, marks, classOf,
+  }) {
+    const of = (metric) => layout.plotOf(classOf(metric)) === plot;
+    const series = trend.series.filter((one) => of(one.metric));
+    const own = marks.filter((mark) => of(mark.reading.metric));
+    const metric = (series[0] || own[0].reading).metric;
+    const facts = plot === 'nibp' ? store.catalogue.get('nibp') : store.catalogue.get(metric);
+    const unit = unitText(series[0]?.unit || shownValue(own[0]?.reading || {}).unit, t);
+    const lines = series.map((one) => named(layout.pointsOf(one), unit));
+    const limits = (whole?.limits_in_force || [])
+      .filter((limit) => layout.plotOf(limit.class) === plot && /^(hr|spo2|rr)$/.test(plot))
+      .map((limit) => ({ value: Number(limit.value), priority: limit.priority }));
+    const { bands, band, ...rest } = bandsOf(plot, whole);
+    return {
+      from: Date.parse(trend.from),
+      to: Date.parse(trend.to),
+      stepMs: trend.step_s * 1000,
+      name: `${facts ? either(facts.name_zh, facts.name_en) : plot} ${unit}`,
+      band,
+      bands,
+      limits,
+      lines,
+      marks: plot === 'nibp' ? pressureMarks(own, rest) : own.map((mark) => pointMark(plot, mark)),
+      alerts: alerts.map((alert) => ({
+        at: Date.parse(alert.started_at), priority: alert.priority,
+      })),
+    };
+  }
+
+  draw() {
+    put(this.heading, t(this.zoom ? 'trend.heading_closer' : 'trend.heading'));
+    put(this.whole, t('trend.whole'));
+    set(this.whole, 'hidden', !this.zoom);
+    for (const plot of this.plots.values()) plot.draw();
+  }
+}
+
+/** Points with the words that are read out. */
+function named(points, unit) {
+  return points.map((point) => ({ ...point, text: `${point.text} ${unit}`.trim() }));
+}
+
+function versionText(whole) {
+  return whole?.ruled ? t('trend.rules', { version: whole.ruled.version }) : '';
+}
+
+function bandsOf(plot, whole) {
+  if (plot === 'nibp') {
+    const aim = layout.pressureBands(whole);
+    if (!aim) return { bands: [], band: t('trend.no_band'), aim };
+    const lines = aim.lines.map((value) => ({ low: value - 0.4, high: value + 0.4, zone: 'red' }));
+    return {
+      bands: [{ low: aim.dia, high: aim.sys, zone: 'aim' }, ...lines],
+      band: [t('trend.aim_pressure', { sys: aim.sys, dia: aim.dia }),
+        aim.name ? t(`trend.programme.${aim.name}`) : '', versionText(whole)]
+        .filter(Boolean).join(' · '),
+      aim,
+    };
+  }
+  if (plot !== 'glucose') return { bands: [], band: '' };
+  const { fasting, meal, red, name, twoHours } = layout.glucoseBands(whole);
+  return {
+    bands: [...red.map(([low, high, zone]) => ({ low, high, zone })),
+      { low: fasting[0], high: fasting[1], zone: 'aim' }],
+    band: [t(twoHours ? 'trend.aim_glucose_pregnant' : 'trend.aim_glucose', {
+      low: fasting[0], high: fasting[1], meal: meal.toFixed(1), two: twoHours || '',
+    }), t(`trend.programme.${name}`), t('trend.shapes')].join(' · '),
+  };
+}
+
+/** One bar for each inflation. */
+function pressureMarks(marks, { aim }) {
+  const groups = new Map();
+  for (const mark of marks) groups.set(mark.group, mark.at);
+  return [...groups].map(([group, at]) => {
+    const part = (name) => group.find((one) => one.metric === `nibp_${name}`);
+    const number = (name) => {
+      const one = part(name);
+      return one && one.value !== null ? Number(one.canonical_value ?? one.value) : null;
+    };
+    const [sys, dia, mean] = ['sys', 'dia', 'mean'].map(number);
+    if (sys === null || dia === null) return null;
+    const first = group[0];
+    return {
+      at,
+      value: sys,
+      bar: {
+        sys, dia, mean, above: Boolean(aim) && (sys >= aim.sys || dia >= aim.dia), below: sys < 90,
+      },
+      text: `${sys}/${dia}${mean === null ? '' : ` (${mean})`} mmHg`,
+      device: first.device,
+      hollow: first.backfilled,
+      doubted: group.some((one) => one.validity === 'questionable'),
+    };
+  }).filter(Boolean);
+}
+
+function pointMark(plot, { at, reading }) {
+  const { text, unit } = shownValue(reading);
+  const meal = reading.context?.meal;
+  const edge = { '<': 'Lo', '>': 'Hi' }[reading.comparator] || null;
+  const glucose = plot === 'glucose';
+  return {
+    at,
+    value: Number(reading.canonical_value ?? reading.value),
+    shape: glucose ? layout.mealShape(meal) : 'circle',
+    edge: glucose ? edge : null,
+    text: `${text} ${unitText(unit, t)}`.trim(),
+    words: glucose ? [t(t.has(`meal.${meal}`) ? `meal.${meal}` : 'meal.meal_casual')] : [],
+    device: reading.device,
+    hollow: reading.backfilled,
+    doubted: reading.validity === 'questionable',
+  };
+}

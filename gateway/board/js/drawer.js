@@ -1,0 +1,237 @@
+// The drawer: everything of one place. `#bed=key` in the address opens it, and no name is in that.
+
+import * as api from './api.js';
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import { t } from './i18n.js';
+import { DrawerAlerts } from './drawer-alerts.js';
+import { DrawerHead } from './drawer-head.js';
+import { Limits } from './drawer-limits.js';
+import { Entries } from './drawer-entries.js';
+import { Results } from './drawer-results.js';
+import { Trends } from './drawer-trends.js';
+import { DeviceLine } from './device-line.js';
+import { Health } from './drawer-health.js';
+import { StripReview } from './strip-review.js';
+import { deviceKey, store } from './store.js';
+import { hasStrip } from './tile.js';
+
+/** Trends of a day change slowly. */
+const AGAIN_MS = 60_000;
+const DAY_MS = 24 * 3_600_000;
+
+export class Drawer {
+  /**
+   * `tiles`: the bed grid, which knows the places; `isLost()`; `onStrips()`: other strips are
+   * shown; `onFault(error)`; `onLoggedOut()`.
+   */
+  constructor(options) {
+    Object.assign(this, options);
+    this.key = null;
+    this.whole = null;
+    this.asked = 0;
+    this.lines = new Map();
+    this.close = h('button', { class: 'close', onclick: () => this.go(null) });
+    this.problem = h('p', { class: 'problem', role: 'status' });
+    this.devices = h('section', { class: 'drawer-devices' });
+    const done = (change) => this.changed(change);
+    this.head = new DrawerHead({ onProblem: (failure) => this.failed(failure) });
+    this.health = new Health();
+    this.trends = new Trends({ onAsk: () => this.refresh() });
+    this.review = new StripReview({ onFault: this.onFault });
+    this.alerts = new DrawerAlerts({ onStrip: (alert) => this.stripOf(alert) });
+    this.results = new Results({ onChange: done });
+    this.limits = new Limits({ onChange: done });
+    this.entries = new Entries({ onChange: done });
+    this.parts = [this.trends, this.results, this.alerts, this.limits, this.entries, this.health];
+    this.element = h('aside', { class: 'drawer', tabindex: '-1', hidden: true },
+      h('div', { class: 'drawer-top' }, this.head.element, this.close),
+      this.problem, this.devices, this.review.element, ...this.parts.map((part) => part.element));
+    this.onHash = () => this.follow();
+    window.addEventListener('hashchange', this.onHash);
+  }
+
+  /** The board is left: nothing stays on screen. */
+  leave() {
+    window.removeEventListener('hashchange', this.onHash);
+    this.reset();
+  }
+
+  strips() {
+    return [...this.lines.values()].map((line) => line.strip).filter(Boolean);
+  }
+
+  /** Opens a place, or closes with `null`: by the address, so that "back" works. */
+  go(key) {
+    const hash = key === null ? '' : `#bed=${encodeURIComponent(key)}`;
+    if (hash === window.location.hash) return;
+    if (key === null) window.history.pushState(null, '', window.location.pathname);
+    else window.history.pushState(null, '', hash);
+    this.follow();
+  }
+
+  /** Shows what the address says. */
+  follow() {
+    const match = /^#(bed|alert)=(.+)$/.exec(window.location.hash);
+    let key = match ? decodeURIComponent(match[2]) : null;
+    if (match && match[1] === 'alert') {
+      const alert = store.alerts.get(key);
+      const known = alert && this.tiles.placeOfDevice(deviceKey(alert));
+      key = alert ? alert.patient || known?.key || null : null;
+    }
+    if (key === this.key) return;
+    const before = this.key;
+    this.reset();
+    this.key = key;
+    if (key !== null) {
+      this.draw();
+      this.refresh();
+      this.element.focus();
+    } else if (before) this.tiles.tiles.get(before)?.open.focus();
+  }
+
+  reset() {
+    const had = this.strips().length > 0;
+    this.key = null;
+    this.whole = null;
+    this.shown = null;
+    this.lines.clear();
+    this.devices.replaceChildren();
+    this.review.hide();
+    for (const part of [this.head, ...this.parts]) part.clear();
+    put(this.problem, '');
+    set(this.element, 'hidden', true);
+    if (had) this.onStrips();
+  }
+
+  /** `Esc`; whether there was something to close. */
+  escape() {
+    if (this.key === null) return false;
+    if (this.review.hide()) return true;
+    this.go(null);
+    return true;
+  }
+
+  /** What the trend is asked of: the patient, or the device of a place without one. */
+  of(place) {
+    if (place?.patient) return { patient: place.patient };
+    const [device] = place?.devices || [];
+    return device ? { site: device.site, device: device.device } : null;
+  }
+
+  /** Fetches what is not in the stream of events. */
+  async refresh() {
+    const { key } = this;
+    const place = key === null ? null : this.tiles.placeOf(key);
+    const of = this.of(place);
+    if (!place || !of) return;
+    this.asked = clock.now();
+    const since = new Date(clock.serverNow() - DAY_MS).toISOString();
+    try {
+      const [whole, trend, alerts] = await Promise.all([
+        place.patient ? api.patient(place.patient) : null,
+        api.trends(this.trends.asked(of)),
+        api.alertsSince({ from: since }),
+      ]);
+      if (this.key !== key) return;
+      this.whole = whole;
+      const devices = new Set(place.devices.map(deviceKey));
+      const own = alerts.alerts.filter((alert) => (place.patient
+        ? alert.patient === place.patient : !alert.patient && devices.has(deviceKey(alert))));
+      this.shown = { trend, alerts: own };
+      put(this.problem, '');
+      this.drawFetched();
+    } catch (failure) {
+      if (this.key === key) this.failed(failure);
+    }
+  }
+
+  failed(failure) {
+    if (failure.status === 401) this.onLoggedOut();
+    else if (failure.status === undefined) this.onFault(failure);
+    else put(this.problem, failure.status ? failure.message : t('drawer.unread'));
+  }
+
+  /** Something was changed by the person: the county's word for it is fetched. */
+  async changed(change) {
+    try {
+      await change();
+      await this.refresh();
+      return true;
+    } catch (failure) {
+      this.failed(failure);
+      return false;
+    }
+  }
+
+  drawFetched() {
+    const { trend, alerts } = this.shown;
+    const place = this.tiles.placeOf(this.key);
+    this.trends.show(trend, this.whole, alerts);
+    this.results.show(trend.results, place);
+    this.alerts.show(alerts);
+    this.limits.show(this.whole);
+    this.entries.show(this.whole);
+    this.draw();
+  }
+
+  /** Also once a second. `only`: devices whose readings changed. */
+  draw(only = null) {
+    if (this.key === null) {
+      if (window.location.hash && this.tiles.places.length) this.follow();
+      return;
+    }
+    const place = this.tiles.placeOf(this.key);
+    set(this.element, 'hidden', false);
+    put(this.close, t('drawer.close'));
+    set(this.element, 'aria-label', t('drawer.label'));
+    set(this.element, 'data-key', this.key);
+    if (!place) {
+      put(this.problem, t('drawer.gone'));
+      return;
+    }
+    if (only && !place.devices.some((device) => only.has(deviceKey(device)))) return;
+    if (!only && clock.now() - this.asked > AGAIN_MS) this.refresh();
+    this.head.draw(place, this.whole);
+    this.drawDevices(place);
+    for (const part of this.parts) part.draw(place);
+  }
+
+  drawDevices(place) {
+    let others = false;
+    const keys = place.devices.map(deviceKey);
+    for (const [key, line] of this.lines) {
+      if (keys.includes(key)) continue;
+      others = others || Boolean(line.strip);
+      this.lines.delete(key);
+    }
+    arrange(this.devices, place.devices.map((device) => {
+      const key = deviceKey(device);
+      if (!this.lines.has(key)) {
+        const line = new DeviceLine(device, this.onStrips, hasStrip(device));
+        if (line.strip) {
+          line.strip.canFreeze((strip) => this.freeze(strip));
+          const shown = this.tiles.stripOf(key);
+          if (shown) line.strip.takeOver(shown);
+          others = true;
+        }
+        this.lines.set(key, line);
+      }
+      const line = this.lines.get(key);
+      line.draw(store.devices.get(key) || device, this.isLost());
+      return line.element;
+    }));
+    if (others) this.onStrips();
+  }
+
+  /** The strip as it is now, standing still. */
+  freeze(strip) {
+    this.review.showBlocks(strip.device, strip.metric, strip.blocks, this.tiles.placeOf(this.key));
+  }
+
+  /** The strip around an alert. */
+  stripOf(alert) {
+    const device = store.devices.get(deviceKey(alert));
+    if (device) this.review.showAlert(device, alert, this.tiles.placeOf(this.key));
+  }
+}

@@ -1,0 +1,46 @@
+// For those who see no patient: administrators. The same pages, without the board.
+
+import * as api from './api.js';
+import { h, put } from './dom.js';
+import { nextLanguage, t } from './i18n.js';
+import { Pages } from './pages.js';
+
+export class Office {
+  /** `onLeft()`: logged out, or the session is over. */
+  constructor(user, root, onLeft) {
+    Object.assign(this, { user, root, onLeft });
+    this.pages = new Pages({ user, onTurn: () => {}, onLoggedOut: () => this.leave() });
+    this.title = h('span', { class: 'title' });
+    this.language = h('button', {
+      onclick: () => {
+        nextLanguage();
+        this.draw();
+      },
+    });
+    this.logOut = h('button', { onclick: () => api.logOut().catch(() => {}).then(() => this.leave()) });
+    this.footer = h('footer');
+  }
+
+  start() {
+    const bar = h('header', { class: 'topbar' }, this.title,
+      h('span', { class: 'user' }, this.user.name),
+      h('span', { class: 'tools' }, this.language, this.logOut));
+    this.root.replaceChildren(h('div', { class: 'top' }, bar, this.pages.nav), this.pages.element,
+      this.footer);
+    this.draw();
+    this.pages.start();
+  }
+
+  draw() {
+    put(this.title, t('title'));
+    put(this.language, t('language.other'));
+    put(this.logOut, t('top.log_out'));
+    put(this.footer, t('footer'));
+    this.pages.draw();
+  }
+
+  leave() {
+    this.pages.stop();
+    this.onLeft();
+  }
+}

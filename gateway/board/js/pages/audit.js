@@ -1,0 +1,70 @@
+// Who did what, as the chain has it; for the audit administrator.
+
+import * as api from '../api.js';
+import * as clock from '../clock.js';
+import { h } from '../dom.js';
+import { wordOf } from '../format.js';
+import { t } from '../i18n.js';
+import { Page, table } from './page.js';
+import { moment } from './words.js';
+
+const ROWS = 200;
+const HOUR_MS = 3_600_000;
+
+export class AuditPage extends Page {
+  constructor(options) {
+    super(options);
+    this.since = null;
+    this.cursor = null;
+  }
+
+  static get key() {
+    return 'audit';
+  }
+
+  static get actions() {
+    return ['read_audit'];
+  }
+
+  async fetch() {
+    const [audit, head] = await Promise.all([
+      api.ask('/audit', { from: this.since, limit: ROWS, cursor: this.cursor }),
+      api.ask('/audit/head'),
+    ]);
+    return { ...audit, head };
+  }
+
+  fill() {
+    const { entries, next_cursor: next, head } = this.answer;
+    const hours = (count) => h('button', {
+      onclick: () => this.turn(new Date(clock.serverNow() - count * HOUR_MS).toISOString(), null),
+    }, t('audit.hours', { n: count }));
+    this.body.replaceChildren(
+      h('p', {}, t('audit.head'), ' ', h('code', {}, `${head.id}:${head.hash}`)),
+      h('p', { class: 'quiet' }, t('audit.explain')),
+      h('div', { class: 'filters' }, hours(1), hours(24), hours(168),
+        h('button', { onclick: () => this.turn(null, null) }, t('audit.all'))),
+      entries.length ? table(
+        ['id', 'at', 'who', 'action', 'what', 'detail', 'hash'].map((name) => t(`audit.${name}`)),
+        entries.map((entry) => [
+          entry.id, moment(entry.at), String(entry.who), wordOf('audit.did', entry.action, t),
+          String(entry.what ?? ''), h('code', {}, plain(entry.detail)),
+          h('code', { title: entry.hash }, entry.hash.slice(0, 8)),
+        ]),
+        t('pages.audit'),
+      ) : h('p', { class: 'empty' }, t('audit.none')),
+      next ? h('button', { onclick: () => this.turn(this.since, next) }, t('audit.next')) : '',
+    );
+  }
+
+  turn(since, cursor) {
+    Object.assign(this, { since, cursor });
+    this.load();
+  }
+}
+
+/** What an entry says, without the quotes of JSON. */
+function plain(detail) {
+  if (detail === null || typeof detail !== 'object') return String(detail ?? '');
+  return Object.entries(detail).map(([name, value]) => `${name}: ${JSON.stringify(value)}`).join(', ');
+}

@@ -1,0 +1,120 @@
+// Devices and edge boxes: what is connected, how long a box holds, and what is missing, in words.
+
+import * as api from '../api.js';
+import * as clock from '../clock.js';
+import { h } from '../dom.js';
+import { ageText, wordOf } from '../format.js';
+import { t } from '../i18n.js';
+import { Page, table } from './page.js';
+import {
+  kindName, measured, metricName, moment, whoText,
+} from './words.js';
+import { missingLines } from './missing.js';
+
+const BATTERY = ['batt_pct', 'batt_min', 'batt_state', 'power'];
+
+/** `9 d 4 h`: of days the hours count too. */
+function held(seconds) {
+  const hours = Math.floor(seconds / 3600);
+  if (hours < 48) return ageText(seconds * 1000, t);
+  return t('devices.days', { d: Math.floor(hours / 24), h: hours % 24 });
+}
+
+export class DevicesPage extends Page {
+  static get key() {
+    return 'devices';
+  }
+
+  static get actions() {
+    return ['see_sites'];
+  }
+
+  async fetch() {
+    const readings = this.may('see_readings');
+    const [sites, devices, patients, bindings, ledger] = await Promise.all([
+      api.sites(),
+      readings ? api.devices() : { devices: [] },
+      readings ? api.ask('/patients') : { patients: [] },
+      readings ? api.ask('/bindings') : { bindings: [] },
+      this.may('read_ledger') ? api.ask('/ledger') : { outboxes: [], aside: [] },
+    ]);
+    return { ...sites, ...devices, ...patients, ...bindings, ...ledger };
+  }
+
+  fill() {
+    this.body.replaceChildren(...this.answer.sites.map((site) => this.site(site)));
+    if (!this.answer.sites.length) this.body.append(h('p', { class: 'empty' }, t('devices.none')));
+  }
+
+  site(site) {
+    const { answer } = this;
+    const devices = answer.devices.filter((device) => device.site === site.site);
+    const missing = missingLines(answer.outboxes.filter((lane) => lane.site === site.site), t);
+    const aside = answer.aside.filter((one) => one.site === site.site).length;
+    return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': String(site.online) },
+      h('h3', {}, `${site.clinic || site.site} `, h('span', { class: 'quiet' }, site.site)),
+      h('ul', { class: 'facts' }, ...this.facts(site).map((text) => h('li', {}, text))),
+      this.missing(missing, aside),
+      devices.length ? table(
+        ['device', 'who', 'state', 'heard', 'battery', 'done'].map((name) => t(`devices.${name}`)),
+        devices.map((device) => this.device(device, site)),
+        t('devices.of', { site: site.clinic || site.site }),
+      ) : null);
+  }
+
+  facts(site) {
+    const age = (at) => ageText(clock.serverNow() - Date.parse(at), t, true);
+    const waiting = Object.values(site.backlog || {}).reduce((sum, count) => sum + count, 0);
+    const state = site.online ? t('site.online') : t(site.last_seen ? 'site.offline' : 'site.never', {
+      at: moment(site.last_seen),
+    });
+    return [
+      state,
+      site.last_seen && t('devices.last_seen', { age: age(site.last_seen) }),
+      site.holds_s !== null && t('devices.holds', { age: held(site.holds_s) }),
+      waiting && t('devices.waiting', { n: waiting }),
+      site.clock && t(`devices.clock.${site.clock}`),
+      site.agent_version && t('devices.version', { version: site.agent_version }),
+      site.late && t('devices.late', {
+        from: moment(site.late.from), until: moment(site.late.until), n: site.late.readings,
+        alerts: site.late.alerts,
+      }),
+    ].filter(Boolean);
+  }
+
+  missing(lines, aside) {
+    const texts = [...lines, ...(aside ? [t('missing.aside', { n: aside })] : [])];
+    if (!texts.length) return h('p', { class: 'whole' }, t('missing.none'));
+    return h('details', { class: 'missing', open: texts.length <= 3 },
+      h('summary', {}, t('missing.some', { n: texts.length })),
+      h('ul', {}, ...texts.map((text) => h('li', {}, text))));
+  }
+
+  device(device, site) {
+    const binding = this.answer.bindings.find((one) => one.site === device.site
+      && one.device === device.device);
+    const patient = binding && this.answer.patients.find((one) => one.patient === binding.patient);
+    const who = binding
+      ? whoText({ ...patient, patient: binding.patient, bed: binding.bed || patient?.bed })
+      : t('patient.none');
+    // Nobody hears a device whose box is silent.
+    const state = site.online ? device.state : 'unknown';
+    const battery = device.latest.filter((reading) => BATTERY.includes(reading.metric));
+    const [done] = device.actions;
+    const heard = device.last_observed
+      ? ageText(clock.serverNow() - Date.parse(device.last_observed), t, true) : '–';
+    return [
+      h('span', {}, `${kindName(device.kind)} `, h('span', { class: 'quiet' }, device.device)),
+      who,
+      h('span', { 'data-device-state': state }, wordOf('device_state', state, t)),
+      heard,
+      battery.map((reading) => this.battery(reading)).join(' · ') || '–',
+      done ? `${moment(done.at)} ${done.text}` : '–',
+    ];
+  }
+
+  battery(reading) {
+    const key = `value.${reading.metric}.${reading.value}`;
+    return t.has(key) ? t(key) : measured(reading).replace(`${metricName(reading.metric)} `, '');
+  }
+}

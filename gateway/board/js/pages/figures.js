@@ -1,0 +1,53 @@
+// What became of the alerts of a week, by township: which rules and beds make noise.
+
+import * as api from '../api.js';
+import { h } from '../dom.js';
+import { t } from '../i18n.js';
+import { Page, table } from './page.js';
+import { moment } from './words.js';
+
+const percent = (value) => (value === null ? '–' : `${value} %`);
+
+export class FiguresPage extends Page {
+  static get key() {
+    return 'figures';
+  }
+
+  static get prints() {
+    return true;
+  }
+
+  static get actions() {
+    return ['see_alerts'];
+  }
+
+  fetch() {
+    return api.ask('/figures');
+  }
+
+  fill() {
+    const { from, to, townships } = this.answer;
+    this.body.replaceChildren(
+      h('p', { class: 'quiet' }, t('figures.of', { from: moment(from), to: moment(to) })),
+      townships.length ? table(
+        ['township', 'high', 'medium', 'low', 'rate', 'in_time', 'acted', 'rules', 'devices']
+          .map((name) => t(`figures.${name}`)),
+        townships.map((one) => this.township(one)),
+        t('pages.figures'),
+      ) : h('p', { class: 'empty' }, t('figures.none')),
+    );
+  }
+
+  township(one) {
+    const list = (items, name) => h('ul', { class: 'visits' },
+      ...items.map((item) => h('li', {}, `${name(item)}: ${item.alerts}`)));
+    const rate = one.alerts_per_device_day;
+    return [
+      one.township, one.alerts.high, one.alerts.medium, one.alerts.low,
+      rate === null ? '–' : rate.toFixed(1),
+      percent(one.acknowledged_in_time_percent), percent(one.acted_on_percent),
+      list(one.noisy_rules, (item) => item.rule),
+      list(one.noisy_devices, (item) => item.device),
+    ];
+  }
+}

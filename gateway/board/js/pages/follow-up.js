@@ -1,0 +1,78 @@
+// Follow-up: who was out of target at visits in a row. It never makes a sound.
+
+import * as api from '../api.js';
+import { h } from '../dom.js';
+import { wordOf } from '../format.js';
+import { either, t } from '../i18n.js';
+import { Page, choice, field, table } from './page.js';
+import { measured, whoText } from './words.js';
+
+const PROGRAMMES = ['hypertension', 'diabetes'];
+const GROUPS = ['elderly', 'child', 'pregnant'];
+
+export class FollowUpPage extends Page {
+  constructor(options) {
+    super(options);
+    this.wanted = { programme: '', group: '' };
+  }
+
+  static get key() {
+    return 'followup';
+  }
+
+  static get prints() {
+    return true;
+  }
+
+  static get actions() {
+    return ['see_readings'];
+  }
+
+  fetch() {
+    return api.ask('/followup', this.wanted);
+  }
+
+  fill() {
+    const { people, targets, target_set: version } = this.answer;
+    this.body.replaceChildren(
+      h('div', { class: 'filters' },
+        this.filter('programme', PROGRAMMES), this.filter('group', GROUPS)),
+      h('p', { class: 'quiet' }, t('followup.explain', { version })),
+      people.length ? table(
+        ['who', 'clinic', 'programme', 'since', 'refer_by', 'visits'].map((name) => t(`followup.${name}`)),
+        people.map((person) => this.person(person, targets)),
+        t('pages.followup'),
+      ) : h('p', { class: 'empty' }, t('followup.none')),
+    );
+  }
+
+  filter(name, values) {
+    const options = [['', t('followup.all')], ...values.map((value) => [value, t(`${name}.${value}`)])];
+    return field(t(`followup.${name}`), choice(options, this.wanted[name], {
+      onchange: (event) => {
+        this.wanted = { ...this.wanted, [name]: event.target.value };
+        event.target.blur();
+        this.load();
+      },
+    }));
+  }
+
+  person(person, targets) {
+    const groups = person.groups.map((group) => wordOf('group', group, t)).join(' ');
+    const missed = (rule) => {
+      const target = targets.find((one) => one.rule === rule);
+      return target ? either(target.message_zh, target.message_en) : rule;
+    };
+    return [
+      whoText(person),
+      person.clinic,
+      [person.programme && wordOf('programme', person.programme, t), groups].filter(Boolean).join(' · '),
+      person.since.slice(0, 10),
+      h('span', { class: person.overdue ? 'overdue' : '' }, person.overdue
+        ? t('followup.overdue', { day: person.refer_by.slice(0, 10) }) : person.refer_by.slice(0, 10)),
+      h('ul', { class: 'visits' }, ...person.visits.map((visit) => h('li', {},
+        `${visit.day} ${visit.readings.map(measured).join(' · ')}`,
+        h('span', { class: 'quiet' }, ` ${visit.missed.map(missed).join('; ')}`)))),
+    ];
+  }
+}

@@ -1,0 +1,103 @@
+// The sheet of a shift's end: what is open, what was set aside, whose limits are changed, what is
+// taken off; both sign it on paper. Clean on A4 in black and white.
+
+import * as api from '../api.js';
+import * as clock from '../clock.js';
+import { h } from '../dom.js';
+import { dateTime, wordOf } from '../format.js';
+import { either, t } from '../i18n.js';
+import { compareAlerts } from '../order.js';
+import { Page, table } from './page.js';
+import { moment, whoText } from './words.js';
+
+/** Patients whose limits are asked for at a time. */
+const AT_ONCE = 6;
+const PARTS = [
+  ['open', ['active_unack', 'active_ack', 'unknown']],
+  ['cleared', ['cleared_unack']],
+  ['shelved', ['shelved']],
+  ['out_of_service', ['out_of_service', 'suppressed']],
+];
+
+export class HandoverPage extends Page {
+  static get key() {
+    return 'handover';
+  }
+
+  static get prints() {
+    return true;
+  }
+
+  static get actions() {
+    return ['see_alerts'];
+  }
+
+  async fetch() {
+    const [alerts, patients] = await Promise.all([api.openAlerts(), api.ask('/patients')]);
+    return { ...alerts, ...patients, limits: await limitsOf(patients.patients) };
+  }
+
+  fill() {
+    const { alerts, limits } = this.answer;
+    const parts = PARTS.map(([name, states]) => {
+      const own = alerts.filter((alert) => states.includes(alert.state)).sort(compareAlerts);
+      return this.part(name, own.length, own.length ? table(
+        ['priority', 'who', 'what', 'since', 'in_hand', 'note'].map((one) => t(`handover.${one}`)),
+        own.map((alert) => this.alert(alert)),
+        t(`handover.part.${name}`),
+      ) : null);
+    });
+    const changed = limits.length ? table(
+      ['who', 'rule', 'limit', 'ends', 'by'].map((one) => t(`handover.${one}`)),
+      limits.map(({ patient, limit }) => [
+        whoText(patient), limit.rule, limit.off ? t('handover.off') : limit.value,
+        moment(limit.until), `${limit.made_by} · ${limit.reason}`,
+      ]),
+      t('handover.part.limits'),
+    ) : null;
+    const sign = (name) => h('p', { class: 'sign' }, t(`handover.${name}`));
+    this.body.replaceChildren(
+      h('p', {}, t('handover.made', { at: dateTime(clock.serverNow()), by: this.user.name })),
+      ...parts,
+      this.part('limits', limits.length, changed),
+      h('div', { class: 'signs' }, sign('gives'), sign('takes')),
+      h('p', { class: 'quiet' }, t('footer')),
+    );
+  }
+
+  part(name, count, content) {
+    return h('section', { class: 'part', 'data-part': name },
+      h('h3', {}, t(`handover.part.${name}`), ` (${count})`),
+      content || h('p', { class: 'empty' }, t('handover.nothing')));
+  }
+
+  alert(alert) {
+    const patient = this.answer.patients.find((one) => one.patient === alert.patient);
+    const shelf = alert.shelved_until && t('handover.until', { at: moment(alert.shelved_until) });
+    const notes = alert.timeline.filter((entry) => entry.what === 'noted').map((entry) => entry.note);
+    return [
+      t(`priority.${alert.priority}`),
+      patient ? whoText(patient) : `${t('patient.none')} ${alert.device}`,
+      either(alert.message_zh, alert.message_en),
+      moment(alert.started_at),
+      [alert.owner, alert.reason && wordOf('reason', alert.reason, t)].filter(Boolean).join(' · ')
+        || t('alerts.no_owner'),
+      [shelf, alert.shelf_reason, ...notes].filter(Boolean).join('; '),
+    ];
+  }
+}
+
+async function limitsOf(patients) {
+  const found = [];
+  for (let at = 0; at < patients.length; at += AT_ONCE) {
+    const some = patients.slice(at, at + AT_ONCE);
+    // A few at a time: the county has other things to do.
+    const answers = await Promise.all(some.map((patient) => api.ask(
+      `/patients/${encodeURIComponent(patient.patient)}/limits`,
+    )));
+    answers.forEach(({ limits }, index) => found.push(...limits.map((limit) => ({
+      patient: some[index], limit,
+    }))));
+  }
+  return found;
+}

@@ -1,0 +1,30 @@
+// The ledger's gaps in plain words. Pure; words come in through `t`.
+
+import { dateTime } from '../format.js';
+
+/** What is missing of a site, one line for each cause and lane, the newest last. */
+export function missingLines(lanes, t) {
+  return lanes.flatMap((lane) => {
+    const causes = new Map();
+    for (const one of lane.missing) {
+      const key = `${one.state}.${one.cause}`;
+      causes.set(key, [...(causes.get(key) || []), one]);
+    }
+    return [...causes.values()].map((some) => line(lane, some, t));
+  });
+}
+
+function line(lane, some, t) {
+  const [{ state }] = some;
+  const key = `missing.${state}.${some[0].cause}`;
+  const words = t.has(key) ? t(key) : t(`missing.${state}.other`, { why: some[0].cause });
+  const messages = some.reduce((sum, one) => sum + one.last - one.first + 1, 0);
+  const moments = (name) => some.map((one) => one[name]).filter(Boolean).sort();
+  const [since] = moments('since');
+  const until = moments('until').pop();
+  const at = since ? dateTime(Date.parse(since)) : '–';
+  const when = until && state === 'dropped'
+    ? t('missing.between', { since: at, until: dateTime(Date.parse(until)) })
+    : t('missing.since', { since: at });
+  return t('missing.line', { lane: t(`missing.lane.${lane.lane}`), n: messages, words, when });
+}

@@ -1,0 +1,133 @@
+// What every page does: it asks the county, says when it did, and says so when it could not.
+
+import * as clock from '../clock.js';
+import { h, put, set } from '../dom.js';
+import { timeSeconds } from '../format.js';
+import { t } from '../i18n.js';
+
+/**
+ * A page has a `key` (its address), `actions` (whoever may one of them sees it), `fetch()` (asks
+ * the county; its answer is `this.answer`) and `fill()` (draws the answer into `this.body`); one
+ * that `prints` is made for paper too.
+ */
+export class Page {
+  constructor({ user, onLoggedOut }) {
+    Object.assign(this, { user, onLoggedOut });
+    this.heading = h('h2');
+    this.asOf = h('span', { class: 'as-of', role: 'status' });
+    this.again = h('button', { class: 'again', onclick: () => this.load() });
+    this.print = h('button', { class: 'print', onclick: () => window.print() });
+    this.problem = h('p', { class: 'page-problem', role: 'alert' });
+    this.body = h('div', { class: 'page-body' });
+    this.element = h('section', { class: 'page', 'data-page': this.constructor.key },
+      h('div', { class: 'page-head' }, this.heading, this.asOf, this.again, this.print),
+      this.problem, this.body);
+    this.answer = null;
+    this.asked = 0;
+  }
+
+  may(action) {
+    return this.user.may.includes(action);
+  }
+
+  /** Nothing is drawn anew under somebody who types. */
+  refreshes() {
+    return !this.body.querySelector('[data-editing], :focus');
+  }
+
+  async load() {
+    this.asked += 1;
+    const { asked } = this;
+    try {
+      const answer = await this.fetch();
+      if (asked !== this.asked) return;
+      this.answer = answer;
+      this.at = clock.serverNow();
+      this.failed = null;
+      this.fill();
+    } catch (failure) {
+      if (asked !== this.asked) return;
+      this.fail(failure);
+    }
+    this.head();
+  }
+
+  /** Says what went wrong; the numbers that are there stay, with the time they are of. */
+  fail(failure) {
+    if (failure.status === 401) this.onLoggedOut();
+    else this.failed = failure;
+    this.head();
+  }
+
+  /** Does what a person asked for, says what went wrong, and asks again. */
+  async act(run) {
+    try {
+      await run();
+      await this.load();
+      return true;
+    } catch (failure) {
+      this.fail(failure);
+      return false;
+    }
+  }
+
+  head() {
+    const { key } = this.constructor;
+    put(this.heading, t(`pages.${key}`));
+    put(this.again, t('pages.again'));
+    put(this.print, t('pages.print'));
+    set(this.print, 'hidden', !this.constructor.prints);
+    put(this.asOf, this.answer ? t('pages.as_of', { at: timeSeconds(this.at) }) : t('pages.loading'));
+    set(this.asOf, 'data-old', Boolean(this.failed));
+    put(this.problem, this.failed ? this.words(this.failed) : '');
+    set(this.problem, 'hidden', !this.failed);
+  }
+
+  words(failure) {
+    if (failure.status === 0) return t('pages.no_answer');
+    return t('pages.refused', { why: failure.message });
+  }
+
+  draw() {
+    this.head();
+    if (this.answer) this.fill();
+  }
+}
+
+/** A table: `head` are its texts, `rows` lists of texts or elements. */
+export function table(head, rows, name) {
+  const cell = (content) => h('td', {}, content instanceof Node ? content : String(content ?? ''));
+  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': name },
+    h('table', { class: 'table' },
+      h('thead', {}, h('tr', {}, ...head.map((text) => h('th', { scope: 'col' }, text)))),
+      h('tbody', {}, ...rows.map((row) => h('tr', {}, ...row.map(cell))))));
+}
+
+/** A form's field with its name above it. */
+export function field(name, input) {
+  return h('label', { class: 'field' }, h('span', {}, name), input);
+}
+
+/** A choice of `options`: pairs of value and text. */
+export function choice(options, chosen, attributes = {}) {
+  return h('select', attributes, ...options.map(([value, text]) => h('option', {
+    value, selected: value === chosen,
+  }, text)));
+}
+
+/** What a person types before it is sent; while it is open nothing is drawn anew. */
+export function form(onSubmit, ...children) {
+  return h('form', {
+    class: 'form',
+    oninput: (event) => set(event.currentTarget, 'data-editing', true),
+    onsubmit: async (event) => {
+      event.preventDefault();
+      const element = event.currentTarget;
+      const button = element.querySelector('button[type=submit], button:not([type])');
+      if (button) button.disabled = true;
+      // Sent or not, what was typed stays until the county took it.
+      if (await onSubmit(element)) set(element, 'data-editing', null);
+      if (button) button.disabled = false;
+    },
+  }, ...children);
+}

@@ -1,0 +1,136 @@
+// People, roles and tokens. One administrator makes somebody known, another gives the role.
+
+import * as api from '../api.js';
+import { h } from '../dom.js';
+import { t } from '../i18n.js';
+import {
+  Page, choice, field, form, table,
+} from './page.js';
+import { moment, roleName } from './words.js';
+
+const ROLES = ['nurse', 'doctor', 'engineer', 'kiosk', 'system_admin', 'security_admin', 'audit_admin'];
+
+export class PeoplePage extends Page {
+  static get key() {
+    return 'people';
+  }
+
+  static get actions() {
+    return ['see_people'];
+  }
+
+  async fetch() {
+    const [people, tokens, sites] = await Promise.all([
+      api.ask('/people'), api.ask('/tokens'), api.sites(),
+    ]);
+    const clinics = [...new Set(sites.sites.map((site) => site.clinic).filter(Boolean))];
+    return { ...people, ...tokens, clinics };
+  }
+
+  fill() {
+    const { people, tokens } = this.answer;
+    const columns = (names) => names.map((name) => t(`people.${name}`));
+    this.body.replaceChildren(
+      this.may('add_people') ? this.adder() : '',
+      table(columns(['name', 'role', 'where', 'state', 'change']),
+        people.map((person) => this.person(person)), t('pages.people')),
+      h('h3', {}, t('people.tokens')),
+      this.secret ? h('p', { class: 'notice' }, t('people.secret'), ' ', h('code', {}, this.secret)) : '',
+      this.may('manage_people') ? this.issuer() : '',
+      table(columns(['name', 'role', 'where', 'used', 'change']),
+        tokens.map((token) => this.token(token)), t('people.tokens')),
+    );
+  }
+
+  where(clinics) {
+    return clinics === null ? t('people.county') : clinics.join(', ');
+  }
+
+  person(person) {
+    const own = person.name === this.user.name;
+    return [
+      person.name,
+      h('span', {}, roleName(person.role), person.pending && !own
+        ? this.pending(person.pending, `/people/${encodeURIComponent(person.name)}`) : ''),
+      this.where(person.clinics),
+      t(person.disabled ? 'people.disabled' : 'people.enabled'),
+      this.may('manage_people') && !own ? this.changer(person) : '',
+    ];
+  }
+
+  /** Rights that wait for an administrator of another kind. */
+  pending({ role, clinics, until }, path) {
+    return h('span', { class: 'pending' },
+      t('people.pending', { role: roleName(role), where: this.where(clinics), until: moment(until) }),
+      this.may('confirm_rights') ? h('button', {
+        class: 'primary',
+        onclick: () => this.act(() => api.tell('POST', `${path}/confirm`)),
+      }, t('people.confirm')) : '');
+  }
+
+  token(token) {
+    const out = token.revoked_at && t('people.revoked', { at: moment(token.revoked_at) });
+    const path = `/tokens/${encodeURIComponent(token.id)}`;
+    const waits = !out && token.pending_until
+      ? this.pending({ ...token, until: token.pending_until }, path) : '';
+    return [
+      token.name, h('span', {}, roleName(token.role), waits), this.where(token.clinics),
+      out || moment(token.last_used_at),
+      !out && this.may('manage_people') ? h('button', {
+        onclick: () => this.act(() => api.tell('DELETE', path)),
+      }, t('people.revoke')) : '',
+    ];
+  }
+
+  adder() {
+    return h('details', {}, h('summary', {}, t('people.add')), form((element) => {
+      const { name, password } = Object.fromEntries(new FormData(element));
+      return this.act(() => api.tell('POST', '/people', { name: name.trim(), password }));
+    },
+    field(t('people.name'), h('input', { name: 'name', maxlength: 64, required: true })),
+    field(t('login.password'), h('input', {
+      name: 'password', type: 'password', required: true, autocomplete: 'new-password',
+    })),
+    h('button', { class: 'primary' }, t('people.add'))));
+  }
+
+  /** Role and clinics: of a person as they are, of a token none. */
+  scopeFields({ role, clinics }) {
+    const wide = clinics === undefined ? [] : clinics;
+    return [
+      field(t('people.role'), choice(ROLES.map((one) => [one, roleName(one)]), role, { name: 'role' })),
+      h('fieldset', {}, h('legend', {}, t('people.where_explain')),
+        ...this.answer.clinics.map((clinic) => h('label', {}, h('input', {
+          type: 'checkbox', name: 'clinic', value: clinic, checked: (wide || []).includes(clinic),
+        }), clinic))),
+    ];
+  }
+
+  scopeOf(element) {
+    const fields = new FormData(element);
+    const clinics = fields.getAll('clinic');
+    return { role: fields.get('role'), clinics: clinics.length ? clinics : null };
+  }
+
+  changer(person) {
+    const path = `/people/${encodeURIComponent(person.name)}`;
+    return h('details', {}, h('summary', {}, t('people.change')),
+      form((element) => this.act(() => api.tell('PATCH', path, this.scopeOf(element))),
+        ...this.scopeFields(person), h('button', { class: 'primary' }, t('people.save')),
+        h('button', {
+          type: 'button',
+          onclick: () => this.act(() => api.tell('PATCH', path, { disabled: !person.disabled })),
+        }, t(person.disabled ? 'people.enable' : 'people.disable'))));
+  }
+
+  issuer() {
+    return h('details', {}, h('summary', {}, t('people.issue')), form((element) => this.act(async () => {
+      const name = new FormData(element).get('name').trim();
+      const issued = await api.tell('POST', '/tokens', { name, ...this.scopeOf(element) });
+      this.secret = issued.token;
+    }),
+    field(t('people.name'), h('input', { name: 'name', maxlength: 64, required: true })),
+    ...this.scopeFields({ role: 'engineer' }),
+    h('button', { class: 'primary' }, t('people.issue'))));
+  }
+}

@@ -1,0 +1,89 @@
+// The rule set: what is live, its versions, what a draft would have raised, and approving it.
+
+import * as api from '../api.js';
+import { h } from '../dom.js';
+import { wordOf } from '../format.js';
+import { either, t } from '../i18n.js';
+import {
+  Page, field, form, table,
+} from './page.js';
+import { moment } from './words.js';
+import { condition } from './rule-words.js';
+
+export class RulesPage extends Page {
+  static get key() {
+    return 'rules';
+  }
+
+  static get actions() {
+    return ['preview_rules'];
+  }
+
+  fetch() {
+    return api.ask('/rules');
+  }
+
+  fill() {
+    const { live, rules, versions } = this.answer;
+    this.body.replaceChildren(
+      h('p', {}, t('rules.live', { version: live }), ' ', h('span', { class: 'quiet' }, rules.meta?.version || '')),
+      this.may('edit_rules') ? this.drafter() : '',
+      this.preview ? this.previewed(this.preview) : '',
+      table(['version', 'author', 'made', 'note', 'approved', 'do'].map((name) => t(`rules.${name}`)),
+        versions.map((version) => this.version(version)), t('rules.versions')),
+      h('h3', {}, t('rules.all', { n: rules.rules.length })),
+      table(['id', 'condition', 'priority', 'message', 'source'].map((name) => t(`rules.${name}`)),
+        rules.rules.map((rule) => [
+          h('code', {}, rule.id), condition(rule, t), wordOf('priority', rule.priority, t),
+          either(rule.message_zh, rule.message_en), h('span', { class: 'quiet' }, rule.source || ''),
+        ]), t('pages.rules')),
+    );
+  }
+
+  version(one) {
+    const approved = one.approved_by ? `${one.approved_by} ${moment(one.approved_at)}` : t('rules.draft');
+    const path = `/rules/${one.version}`;
+    const buttons = h('span', { class: 'buttons-row' });
+    if (!one.live) {
+      buttons.append(h('button', {
+        onclick: () => this.act(async () => {
+          this.preview = await api.tell('POST', '/rules/preview', { version: one.version });
+        }),
+      }, t('rules.preview')));
+    }
+    if (!one.approved_by && this.may('approve_rules') && one.author !== this.user.name) {
+      buttons.append(h('button', {
+        class: 'primary',
+        onclick: () => this.act(() => api.tell('POST', `${path}/approve`)),
+      }, t('rules.approve')));
+    }
+    return [one.version, one.author, moment(one.created_at), one.note,
+      one.live ? h('strong', {}, t('rules.is_live')) : approved, buttons];
+  }
+
+  drafter() {
+    return h('details', {}, h('summary', {}, t('rules.new_draft')), form((element) => {
+      const fields = new FormData(element);
+      return this.act(async () => {
+        const set = JSON.parse(fields.get('set'));
+        await api.tell('PUT', `/rules?note=${encodeURIComponent(fields.get('note'))}`, set);
+      });
+    },
+    h('p', { class: 'quiet' }, t('rules.draft_explain')),
+    field(t('rules.file'), h('input', {
+      type: 'file',
+      accept: '.json',
+      onchange: async (event) => {
+        const { form: own, files } = event.target;
+        if (files[0]) own.elements.set.value = await files[0].text();
+      },
+    })),
+    field(t('rules.text'), h('textarea', { name: 'set', rows: 6, required: true, spellcheck: 'false' })),
+    field(t('rules.note'), h('input', { name: 'note', maxlength: 500, required: true })),
+    h('button', { class: 'primary' }, t('rules.keep'))));
+  }
+
+  previewed() {
+    return '';
+  }
+}

@@ -1,0 +1,37 @@
+// Words that pages share: moments, people's names, what devices said.
+
+import { dateTime, shownValue, unitText, wordOf } from '../format.js';
+import { either, t } from '../i18n.js';
+import { store } from '../store.js';
+
+/** `2026-11-22 09:30`, or a dash. */
+export function moment(rfc3339) {
+  return rfc3339 ? dateTime(Date.parse(rfc3339)) : '–';
+}
+
+/** A metric in the language of the page. */
+export function metricName(metric) {
+  const known = store.catalogue.get(metric);
+  return known ? either(known.name_zh, known.name_en) : metric;
+}
+
+/** `收缩压 182 mmHg`. */
+export function measured(reading) {
+  const { text, unit } = shownValue(reading);
+  if (!text) return `${metricName(reading.metric)} –`;
+  return `${metricName(reading.metric)} ${text} ${unitText(unit, t)}`.trim();
+}
+
+/** `3床 张*`; who has neither bed nor name is called by the first letters of the key. */
+export function whoText({ bed, name, patient }) {
+  const known = [bed && t('patient.bed', { bed }), name].filter(Boolean).join(' ');
+  return known || t('patient.key', { key: String(patient).slice(0, 6) });
+}
+
+export function kindName(kind) {
+  return wordOf('kind', kind, t);
+}
+
+export function roleName(role) {
+  return role ? wordOf('role', role, t) : t('role.none');
+}

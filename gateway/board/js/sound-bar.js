@@ -1,0 +1,50 @@
+// What the top shows of the sound: its state, the gate to turn it on, pause and volume.
+
+import { h, put, set } from './dom.js';
+import { countdown } from './format.js';
+import { t } from './i18n.js';
+import { VOLUME_MIN } from './sound.js';
+
+const PERCENT = 100;
+
+export class SoundBar {
+  constructor(sound) {
+    this.sound = sound;
+    this.button = h('button', { class: 'sound', onclick: () => this.pressed() });
+    this.gate = h('button', { class: 'sound-gate', onclick: () => sound.enable() });
+    this.trial = h('button', { onclick: () => sound.tryOut() });
+    this.pause = h('button', { onclick: () => sound.togglePause() });
+    this.volume = h('input', {
+      type: 'range',
+      min: VOLUME_MIN * PERCENT,
+      max: PERCENT,
+      id: 'volume',
+      oninput: () => sound.setVolume(Number(this.volume.value) / PERCENT),
+    });
+    this.volumeName = h('label', { for: 'volume' });
+    this.panel = h('section', { class: 'sound-panel', hidden: true },
+      this.trial, this.pause, this.volumeName, this.volume);
+  }
+
+  /** Turns it on where it is off, else shows what one can do with it. */
+  pressed() {
+    if (['off', 'blocked'].includes(this.sound.state())) this.sound.enable();
+    else set(this.panel, 'hidden', !this.panel.hidden);
+  }
+
+  /** Draws it; returns its state. */
+  draw() {
+    const state = this.sound.state();
+    put(this.button, t(`sound.${state}`, { time: countdown(this.sound.pauseLeftMs()) }));
+    set(this.button, 'data-sound-state', state);
+    const silent = state === 'off' || state === 'blocked';
+    set(this.gate, 'hidden', !silent);
+    if (silent) put(this.gate, t(`sound.gate.${state}`));
+    put(this.trial, t('sound.trial'));
+    put(this.pause, t(state === 'paused' ? 'sound.resume' : 'sound.pause'));
+    put(this.volumeName, t('sound.volume'));
+    const volume = String(Math.round(this.sound.volume * PERCENT));
+    if (this.volume.value !== volume) this.volume.value = volume;
+    return state;
+  }
+}

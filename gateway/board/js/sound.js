@@ -1,0 +1,178 @@
+// The board's sound: on after a person's gesture, repeated while nobody answers, never silent in
+// secret.
+//
+// A browser keeps sound back until a click or key, and takes it away when the computer sleeps: both
+// are shown, and so is a pause, which ends by itself and by any new high alert.
+
+import * as clock from './clock.js';
+import {
+  REPEAT_MS, mostUrgent, soundKey, soundOf,
+} from './sounding.js';
+import { PATTERNS, lengthOf, samplesOf } from './synth.js';
+
+export const PAUSE_MS = 120_000;
+export const VOLUME_MIN = 0.3;
+const VOLUME = 'board.volume';
+const LOST_MS = 60_000;
+/** Between the three sounds of the trial. */
+const REST_S = 0.8;
+const SHAKES = { high: [200, 100, 200, 100, 200, 400, 200, 100, 200], medium: [300, 200, 300] };
+
+/** A sound in that audio context, ready to be connected and started. */
+export function sourceOf(context, pattern) {
+  const samples = samplesOf(pattern, context.sampleRate);
+  const buffer = context.createBuffer(1, samples.length, context.sampleRate);
+  buffer.copyToChannel(samples, 0);
+  const source = context.createBufferSource();
+  source.buffer = buffer;
+  return source;
+}
+
+export class Sound {
+  /** `onState()`: the state is another. */
+  constructor(onState) {
+    this.onState = onState;
+    this.context = typeof AudioContext === 'undefined' ? null : new AudioContext();
+    this.enabled = false;
+    this.pausedUntil = 0;
+    this.known = new Set();
+    this.wanted = null;
+    /** What sounds or waits its turn, and when the last of it ends, by the audio's clock. */
+    this.playing = new Set();
+    this.endsAt = 0;
+    this.timer = null;
+    this.lostAt = null;
+    this.volume = Math.max(VOLUME_MIN, Math.min(1, Number(localStorage.getItem(VOLUME)) || 1));
+    if (!this.context) return;
+    this.gain = this.context.createGain();
+    this.gain.gain.value = this.volume;
+    this.gain.connect(this.context.destination);
+    this.context.addEventListener('statechange', () => this.onState());
+  }
+
+  /** `off` until a person has turned it on, `on`, `paused`, `blocked` by browser or computer. */
+  state() {
+    if (!this.enabled) return 'off';
+    if (this.context.state !== 'running') return 'blocked';
+    return this.pauseLeftMs() > 0 ? 'paused' : 'on';
+  }
+
+  pauseLeftMs() {
+    return Math.max(0, this.pausedUntil - clock.now());
+  }
+
+  /** A person turns it on, and hears the three sounds. */
+  async enable() {
+    if (!this.context) return;
+    await this.context.resume();
+    this.enabled = true;
+    this.pausedUntil = 0;
+    this.onState();
+    this.tryOut();
+  }
+
+  /** The three sounds, one after the other. */
+  tryOut() {
+    if (this.state() !== 'on') return;
+    this.silence();
+    let at = this.context.currentTime;
+    for (const pattern of ['high', 'medium', 'low']) {
+      this.start(pattern, at);
+      at += lengthOf(PATTERNS[pattern]) + REST_S;
+    }
+    if (this.wanted) this.later();
+  }
+
+  /** Silent for two minutes; a second time: not any more. */
+  togglePause() {
+    const state = this.state();
+    if (state === 'on') {
+      this.pausedUntil = clock.now() + PAUSE_MS;
+      this.silence();
+    } else if (state === 'paused') this.endPause();
+    this.onState();
+  }
+
+  endPause() {
+    this.pausedUntil = 0;
+    if (this.wanted) this.sound(this.wanted);
+  }
+
+  setVolume(volume) {
+    this.volume = Math.max(VOLUME_MIN, Math.min(1, volume));
+    localStorage.setItem(VOLUME, String(this.volume));
+    if (this.gain) this.gain.gain.value = this.volume;
+  }
+
+  /** What is open now, and whether the link is lost; after every change, and once a second. */
+  update(alerts, lost) {
+    const sounding = alerts.filter((alert) => soundOf(alert) !== null);
+    const fresh = sounding.filter((alert) => !this.known.has(soundKey(alert)));
+    const isOver = this.known.size > 0 && !sounding.length;
+    this.known = new Set(sounding.map(soundKey));
+    const before = this.wanted;
+    this.wanted = mostUrgent(sounding.filter((alert) => soundOf(alert) === 'repeat'));
+    const anew = mostUrgent(fresh);
+    if (anew === 'high') this.pausedUntil = 0;
+    if (isOver || this.wanted !== before) this.silence();
+    // A less urgent one must not put off the sound of what is open already.
+    if (anew && mostUrgent([{ priority: anew }, { priority: this.wanted }]) === anew) {
+      this.sound(anew);
+    } else if (this.wanted !== before) this.later();
+    this.tellLost(lost);
+  }
+
+  /** Sounds now, and again while it is wanted. */
+  sound(pattern) {
+    this.silence();
+    this.play(pattern);
+    this.later();
+  }
+
+  /** What is wanted sounds when its time has come. */
+  later() {
+    clock.cancel(this.timer);
+    this.timer = this.wanted
+      ? clock.after(REPEAT_MS[this.wanted], () => this.sound(this.wanted)) : null;
+  }
+
+  /** What is on screen is old: said once a minute. */
+  tellLost(lost) {
+    if (!lost) this.lostAt = null;
+    else if (this.lostAt === null || clock.now() - this.lostAt >= LOST_MS) {
+      this.lostAt = clock.now();
+      this.play('low');
+    }
+  }
+
+  /** One after the other: two at once are none. */
+  play(pattern) {
+    if (this.state() !== 'on') return;
+    if (SHAKES[pattern] && navigator.vibrate) navigator.vibrate(SHAKES[pattern]);
+    this.start(pattern, Math.max(this.context.currentTime, this.endsAt));
+  }
+
+  start(pattern, at) {
+    const source = sourceOf(this.context, pattern);
+    source.connect(this.gain);
+    source.start(at);
+    this.endsAt = at + lengthOf(PATTERNS[pattern]);
+    this.playing.add(source);
+    source.addEventListener('ended', () => this.playing.delete(source));
+  }
+
+  /** Stops what sounds. */
+  silence() {
+    for (const source of this.playing) source.stop();
+    this.playing.clear();
+    this.endsAt = 0;
+  }
+
+  /** The board is left. */
+  close() {
+    clock.cancel(this.timer);
+    this.silence();
+    this.enabled = false;
+    if (this.context) this.context.close();
+  }
+}

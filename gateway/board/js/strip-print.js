@@ -1,0 +1,68 @@
+// A strip on A4: rows of ten seconds in true millimetres, black on white.
+
+import * as clock from './clock.js';
+import { h } from './dom.js';
+import { grid, pulse, stretch } from './strip-paint.js';
+import { paperOf } from './strip-layout.js';
+import { paper } from './strip-settings.js';
+
+/** Dots of the picture for each millimetre on paper. */
+const PX_PER_MM = 8;
+const HEIGHT_MM = 30;
+/** As much as a row of A4 across holds beside the calibration pulse. */
+const ROW_MM = 250;
+const COLOURS = {
+  '--box': '#DDDDDD', '--big-box': '#AAAAAA', '--trace': '#000000', '--gap': '#FFFFFF',
+  '--gap-text': '#000000', '--rail': '#000000',
+};
+
+/** Prints the stretch from `from` to `to` under these words. */
+export function printStrip({
+  blocks, from, to, range, isScaled, words,
+}) {
+  const chosen = paper();
+  const sheet = paperOf({ speed: chosen.speed, gain: chosen.gain, pxPerMm: PX_PER_MM });
+  const rowMs = (ROW_MM / chosen.speed) * 1000;
+  const rows = [];
+  for (let at = from; at < to; at += rowMs) {
+    rows.push(row({
+      blocks, from: at, to: Math.min(to, at + rowMs), range, isScaled, sheet,
+    }));
+  }
+  const page = h('section', { class: 'print-page' },
+    ...words.map((text) => h('p', {}, text)), ...rows);
+  document.body.append(page);
+  document.body.classList.add('printing');
+  window.print();
+  // The dialog blocks where it blocks; elsewhere the page is taken away a little later.
+  clock.after(1000, () => {
+    page.remove();
+    document.body.classList.remove('printing');
+  });
+}
+
+function row({
+  blocks, from, to, range, isScaled, sheet,
+}) {
+  const margin = isScaled ? sheet.pulsePx : 0;
+  const widthPx = Math.ceil(((to - from) / 1000) * sheet.pxPerSecond + margin);
+  const heightPx = HEIGHT_MM * PX_PER_MM;
+  const canvas = h('canvas', { width: widthPx, height: heightPx });
+  canvas.style.width = `${widthPx / PX_PER_MM}mm`;
+  canvas.style.height = `${HEIGHT_MM}mm`;
+  const context = canvas.getContext('2d');
+  const colour = (name) => COLOURS[name];
+  context.fillStyle = '#FFFFFF';
+  context.fillRect(0, 0, widthPx, heightPx);
+  grid(context, widthPx, heightPx, colour, sheet);
+  context.strokeStyle = '#000000';
+  context.lineWidth = 2;
+  if (isScaled) pulse(context, heightPx, sheet);
+  context.save();
+  context.translate(margin, 0);
+  stretch(context, {
+    blocks, from, to, heightPx, colour, paper: sheet, range,
+  });
+  context.restore();
+  return canvas;
+}

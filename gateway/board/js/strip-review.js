@@ -1,0 +1,295 @@
+// A strip that stands still: what was just seen, or a minute around an alert; calipers, print.
+
+import * as api from './api.js';
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import { dateTimeSeconds } from './format.js';
+import { either, t } from './i18n.js';
+import { store } from './store.js';
+import { Ruler } from './strip-ruler.js';
+import { scaleText, whose } from './strip.js';
+import * as layout from './strip-layout.js';
+import { grid, pulse, stretch } from './strip-paint.js';
+import { printStrip } from './strip-print.js';
+import {
+  Choices, isCalibratedScreen, paper, unscaled,
+} from './strip-settings.js';
+
+const AROUND_MS = 30_000;
+const HEIGHT_MM = 40;
+const LEAD_FIRST = 'ecg_wave_ii';
+
+export class StripReview {
+  constructor({ onFault }) {
+    this.onFault = onFault;
+    this.heading = h('h3');
+    this.lead = h('select', { onchange: () => this.otherLead() });
+    this.choices = new Choices(() => this.draw());
+    this.print = h('button', { onclick: () => this.onPrint() });
+    this.close = h('button', { onclick: () => this.hide() });
+    this.ruler = new Ruler(() => this.draw());
+    this.scaleText = h('strong', { class: 'strip-scale' });
+    this.facts = h('span', { class: 'strip-facts' });
+    this.note = h('p', { class: 'strip-note' });
+    this.measured = h('p', { class: 'calipers', role: 'status' });
+    this.canvas = h('canvas', {
+      role: 'img',
+      tabindex: '0',
+      onpointerdown: (event) => this.caliper(event),
+      onkeydown: (event) => this.key(event),
+    });
+    this.length = h('div', { class: 'review-length' }, this.canvas);
+    this.scroller = h('div', {
+      class: 'paper review-paper', tabindex: '0', onscroll: () => this.draw(),
+    }, this.length);
+    this.element = h('section', { class: 'strip strip-review', hidden: true },
+      h('div', { class: 'part-head' }, this.heading, this.lead, this.choices.element,
+        this.ruler.button, this.print, this.close),
+      this.ruler.element, h('div', { class: 'strip-head' }, this.scaleText, this.facts),
+      this.scroller, this.measured, this.note);
+    this.hide();
+  }
+
+  /** Whether it was shown. */
+  hide() {
+    const was = !this.element.hidden;
+    set(this.element, 'hidden', true);
+    this.blocks = [];
+    this.points = [];
+    this.asked = null;
+    return was;
+  }
+
+  /** What a live strip has just drawn. */
+  showBlocks(device, metric, blocks, place) {
+    if (!blocks.length) return;
+    const [from, to] = [blocks[0].start, blocks[blocks.length - 1].end];
+    this.begin({
+      device, metric, place, from, to, alert: null,
+    });
+    this.take(blocks);
+    this.scroller.scrollLeft = this.scroller.scrollWidth;
+  }
+
+  /** Half a minute before and after an alert. */
+  showAlert(device, alert, place) {
+    const at = Date.parse(alert.started_at);
+    
+    this.begin({
+      device, metric: LEAD_FIRST, place, from: at - AROUND_MS, to: at + AROUND_MS, alert,
+    });
+    this.fetch();
+  }
+
+  begin(asked) {
+    this.asked = asked;
+    this.blocks = [];
+    this.points = [];
+    set(this.element, 'hidden', null);
+    put(this.note, t('review.reading'));
+    this.draw();
+    this.element.scrollIntoView({ block: 'nearest' });
+  }
+
+  otherLead() {
+    this.asked = { ...this.asked, metric: this.lead.value };
+    this.blocks = [];
+    this.fetch();
+  }
+
+  async fetch() {
+    const { asked } = this;
+    const { device, metric } = asked;
+    try {
+      // A block that begins before may reach into it.
+      const told = await api.waveforms({
+        site: device.site,
+        device: device.device,
+        metric,
+        from: new Date(asked.from - 10_000).toISOString(),
+        to: new Date(asked.to).toISOString(),
+      });
+      if (this.asked !== asked) return;
+      const ready = told.blocks.filter((block) => block.samples.length).map(layout.prepared);
+      this.take(ready.filter((block) => block.end > asked.from));
+      const middle = ((asked.to - asked.from) / 2000) * paper().pxPerSecond;
+      this.scroller.scrollLeft = Math.max(0, middle - this.scroller.clientWidth / 2);
+    } catch (failure) {
+      if (this.asked !== asked) return;
+      put(this.note, t('review.failed'));
+      if (failure.status === undefined) this.onFault(failure);
+    }
+  }
+
+  take(blocks) {
+    this.blocks = [...blocks].sort((a, b) => a.start - b.start);
+    this.range = this.blocks.reduce((range, block) => (block.flags.includes('lead_off') ? range
+      : layout.grownRange(range, block.samples)), null);
+    this.draw();
+  }
+
+  isScaled() {
+    return layout.isCalibrated(this.blocks);
+  }
+
+  paper() {
+    return this.isScaled() ? paper() : unscaled();
+  }
+
+  draw() {
+    if (!this.asked) return;
+    this.describe();
+    const now = this.paper();
+    const margin = this.isScaled() ? now.pulsePx : 0;
+    const heightPx = HEIGHT_MM * now.pxPerMm;
+    const whole = ((this.asked.to - this.asked.from) / 1000) * now.pxPerSecond + margin;
+    this.length.style.width = `${Math.ceil(whole)}px`;
+    const width = Math.min(Math.ceil(whole), Math.max(300, this.scroller.clientWidth));
+    const context = sized(this.canvas, width, heightPx);
+    const style = getComputedStyle(this.scroller);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const left = Math.round(this.scroller.scrollLeft);
+    // The boxes scroll with the trace.
+    context.save();
+    context.translate(-(left % now.bigBoxPx), 0);
+    grid(context, width + now.bigBoxPx, heightPx, colour, now);
+    context.restore();
+    context.save();
+    context.translate(margin - left, 0);
+    stretch(context, {
+      ...this.asked, blocks: this.blocks, heightPx, colour, paper: now,
+      range: this.isScaled() ? null : this.range,
+    });
+    this.drawAlert(context, now, heightPx, colour);
+    this.drawCalipers(context, heightPx, colour);
+    context.restore();
+    if (margin) {
+      context.save();
+      context.translate(-left, 0);
+      context.strokeStyle = colour('--trace');
+      context.lineWidth = 1.5;
+      pulse(context, heightPx, now);
+      context.restore();
+    }
+  }
+
+  drawAlert(context, now, heightPx, colour) {
+    const { alert, from } = this.asked;
+    if (!alert) return;
+    const x = ((Date.parse(alert.started_at) - from) / 1000) * now.pxPerSecond;
+    context.fillStyle = colour('--pen');
+    context.fillRect(x - 1, 0, 2, heightPx);
+    context.font = 'bold 14px sans-serif';
+    context.textAlign = 'left';
+    context.fillText('▼', x - 6, 12);
+  }
+
+  drawCalipers(context, heightPx, colour) {
+    context.fillStyle = colour('--rail');
+    for (const { x, y } of this.points) {
+      context.fillRect(x - 0.5, 0, 1, heightPx);
+      context.fillRect(x - 12, y - 0.5, 24, 1);
+    }
+  }
+
+  describe() {
+    const { device, metric, alert } = this.asked;
+    put(this.heading, t(alert ? 'review.heading_alert' : 'review.heading'));
+    const leads = [...store.catalogue.values()].filter((one) => one.class === 'ecg_wave');
+    arrange(this.lead, leads.map((one, index) => {
+      const option = this.lead.children[index] || h('option');
+      set(option, 'value', one.metric);
+      put(option, either(one.name_zh, one.name_en));
+      return option;
+    }));
+    if (this.lead.value !== metric) this.lead.value = metric;
+    set(this.lead, 'hidden', !alert);
+    set(this.lead, 'aria-label', t('strip.lead'));
+    this.choices.draw(this.isScaled());
+    this.ruler.draw();
+    put(this.print, t('review.print'));
+    put(this.close, t('review.close'));
+    set(this.element, 'data-device', device.device);
+    set(this.element, 'data-metric', metric);
+    const scaled = this.isScaled();
+    put(this.scaleText, this.blocks.length ? scaleText(this.paper()) : '');
+    set(this.scaleText, 'data-calibrated', this.blocks.length ? String(scaled) : null);
+    put(this.facts, this.factsText());
+    set(this.canvas, 'aria-label', `${this.scaleText.textContent} ${this.facts.textContent}`);
+    put(this.note, this.blocks.length ? [
+      t('review.calipers'), isCalibratedScreen() ? '' : t('strip.screen'),
+    ].filter(Boolean).join(' · ') : t('strip.none'));
+    put(this.measured, this.measure());
+  }
+
+  factsText() {
+    const { device, metric, from } = this.asked;
+    const facts = store.catalogue.get(metric);
+    const [block] = this.blocks;
+    const rate = block ? Math.round(1000 / block.periodMs) : 0;
+    return [
+      whose(device), device.device, facts ? either(facts.name_zh, facts.name_en) : metric,
+      t('strip.edge', { at: dateTimeSeconds(from) }), t('review.archive'),
+      t('review.filter'),
+      ...(rate ? [`${rate} Hz`] : []),
+      ...(rate && rate < layout.DIAGNOSTIC_HZ ? [t('strip.rhythm_only')] : []),
+    ].join(' · ');
+  }
+
+  /** A click sets one of two calipers, the one that was set first is taken away. */
+  caliper(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const margin = this.isScaled() ? this.paper().pulsePx : 0;
+    const x = event.clientX - box.left + Math.round(this.scroller.scrollLeft) - margin;
+    this.points = [...this.points, { x, y: event.clientY - box.top }].slice(-2);
+    this.draw();
+  }
+
+  /** Arrows move the caliper that was set last. */
+  key(event) {
+    const moves = {
+      ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
+    };
+    const move = moves[event.key];
+    const last = this.points[this.points.length - 1];
+    if (!move || !last) return;
+    event.preventDefault();
+    const step = event.shiftKey ? 10 : 1;
+    const moved = { x: last.x + move[0] * step, y: last.y + move[1] * step };
+    this.points = [...this.points.slice(0, -1), moved];
+    this.draw();
+  }
+
+  measure() {
+    if (this.points.length < 2) return '';
+    const [a, b] = this.points;
+    const { ms, bpm, mv } = layout.between(a, b, this.paper(), this.isScaled());
+    return [
+      `${ms} ms`, bpm === null ? '' : `${bpm} ${t('unit./min')}`, mv === null ? '' : `${mv} mV`,
+    ].filter(Boolean).join(' · ');
+  }
+
+  onPrint() {
+    printStrip({
+      ...this.asked,
+      blocks: this.blocks,
+      range: this.isScaled() ? null : this.range,
+      isScaled: this.isScaled(),
+      words: [scaleText(this.paper()), this.factsText(), t('review.printed', {
+        at: dateTimeSeconds(clock.serverNow()), by: store.user?.name || '',
+      }), t('footer')],
+    });
+  }
+}
+
+/** A canvas at the screen's resolution, empty. */
+function sized(canvas, widthPx, heightPx) {
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.round(widthPx * ratio);
+  canvas.height = Math.round(heightPx * ratio);
+  canvas.style.width = `${widthPx}px`;
+  canvas.style.height = `${heightPx}px`;
+  const context = canvas.getContext('2d');
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  return context;
+}

@@ -1,0 +1,146 @@
+// A tile: who lies there, the alert that matters most, and a line for each device.
+
+import {
+  arrange, h, put, set,
+} from './dom.js';
+import { wordOf } from './format.js';
+import { t } from './i18n.js';
+import { GLYPHS, message } from './alert-words.js';
+import { ageParts, ruleTags } from './beds.js';
+import { DeviceLine } from './device-line.js';
+import { tileAlert } from './order.js';
+import { deviceKey, store } from './store.js';
+
+const STALE = ['fresh', 'ageing', 'stale'];
+
+export class Tile {
+  /**
+   * `onStrips()`: other strips are shown; `onFault(error)`: a device could not be drawn;
+   * `onOpen(key)`: somebody wants to see more of this place.
+   */
+  constructor(key, { onStrips, onFault, onOpen }) {
+    Object.assign(this, { key, onStrips, onFault });
+    this.lines = new Map();
+    const span = (name) => h('span', { class: name });
+    [this.bed, this.name, this.about] = ['bed', 'name', 'about'].map(span);
+    [this.tags, this.note] = ['tags', 'who'].map(span);
+    this.open = h('button', { class: 'open', onclick: () => onOpen(key) },
+      this.bed, this.name);
+    this.alert = h('p', { class: 'tile-alert' });
+    this.body = h('div', { class: 'device-lines' });
+    this.element = h('article', {
+      class: 'tile',
+      onclick: ({ target }) => {
+        if (!target.closest('button, select, .paper')) onOpen(key);
+      },
+    },
+    h('header', {}, this.open, this.about, this.tags, this.note), this.alert, this.body);
+  }
+
+  strips() {
+    return [...this.lines.values()].map((line) => line.strip).filter(Boolean);
+  }
+
+  /** `place` as `placesOf` has it; `alerts` are those of this place; `withStrips`: see `Tiles`. */
+  draw(place, alerts, lost, withStrips) {
+    const patient = store.patients.get(place.patient) || null;
+    const first = tileAlert(alerts);
+    let others = false;
+    const keys = place.devices.map(deviceKey);
+    for (const [key, line] of this.lines) {
+      if (keys.includes(key)) continue;
+      others = others || Boolean(line.strip);
+      this.lines.delete(key);
+    }
+    const lines = place.devices.map((device) => {
+      const line = this.line(device, withStrips);
+      others = line.showStrip(withStrips && hasStrip(device), device) || others;
+      try {
+        line.draw(store.devices.get(deviceKey(device)) || device, lost);
+      } catch (error) {
+        line.blank();
+        this.onFault(error);
+      }
+      return line;
+    });
+    arrange(this.body, lines.map((line) => line.element));
+    const rank = (line) => STALE.indexOf(line.staleness.stale);
+    const worst = lines.reduce((a, line) => Math.max(a, rank(line)), 0);
+    const hatched = lines.length > 0 && lines.every((line) => line.staleness.hatched);
+    const only = place.kind === 'device' ? place.devices[0] : null;
+    for (const [name, value] of Object.entries({
+      'data-bed': place.bed || '', 'data-place': place.kind, 'data-key': place.key,
+      'data-device': only?.device, 'data-site': only?.site, 'data-kind': only?.kind,
+      'data-device-state': only?.state,
+      'data-cut': lines.length && lines.every((line) => line.element.dataset.cut) ? 'true' : null,
+      'data-priority': first?.priority ?? 'none', 'data-alert-state': first?.state,
+      'data-stale': STALE[worst], 'data-hatched': hatched ? 'true' : null,
+      'data-wide': this.strips().length ? 'true' : null,
+    })) set(this.element, name, value);
+    this.drawHead(place, patient);
+    this.drawAlert(first, alerts.length - 1);
+    return others;
+  }
+
+  drawHead(place, patient) {
+    const bed = place.bed ? t('tiles.bed', { bed: place.bed }) : '';
+    put(this.bed, bed);
+    const [device] = place.devices;
+    const what = place.kind === 'device' && device ? wordOf('kind', device.kind, t) : '';
+    put(this.name, patient ? patient.name || t('tiles.unnamed') : what);
+    set(this.name, 'hidden', !this.name.textContent);
+    put(this.about, patient ? aboutText(patient) : '');
+    const tags = patient ? ruleTags(patient) : [];
+    arrange(this.tags, tags.map((tag, index) => {
+      const element = this.tags.children[index] || h('span', { class: 'tag' });
+      set(element, 'data-tag', tag);
+      put(element, t(`tag.${tag}`));
+      return element;
+    }));
+    put(this.note, noteOf(place));
+    set(this.open, 'aria-label', t('tiles.open', {
+      what: [bed, this.name.textContent, device && !patient ? device.device : ''].filter(Boolean)
+        .join(' '),
+    }));
+  }
+
+  /** The alert that matters most, with its state: what is over must not look as if it held. */
+  drawAlert(alert, others) {
+    set(this.alert, 'hidden', !alert);
+    if (!alert) return;
+    const glyph = alert.state === 'unknown' ? '?' : GLYPHS[alert.priority];
+    put(this.alert, [
+      `${glyph} ${t(`priority.${alert.priority}`)} ${message(alert)}`,
+      wordOf('state', alert.state, t),
+      ...(others > 0 ? [t('tiles.more_alerts', { n: others })] : []),
+    ].join(' · '));
+  }
+
+  line(device, withStrips) {
+    const key = deviceKey(device);
+    if (!this.lines.has(key)) {
+      this.lines.set(key, new DeviceLine(device, this.onStrips, withStrips && hasStrip(device)));
+      this.isNew = true;
+    }
+    return this.lines.get(key);
+  }
+}
+
+export function hasStrip(device) {
+  return device.kind === 'monitor' || device.kind === 'ecg_strap';
+}
+
+/** Age and sex. */
+export function aboutText(patient) {
+  const age = ageParts(patient.age_months);
+  return [
+    age ? t(`patient.age.${age.unit}`, { n: age.n }) : t('patient.age.unknown'),
+    patient.sex === 'unknown' ? '' : t(`patient.sex.${patient.sex}`),
+  ].filter(Boolean).join(' ');
+}
+
+function noteOf(place) {
+  if (place.kind === 'empty') return t('tiles.empty_bed');
+  if (place.kind === 'patient') return place.devices.length ? '' : t('tiles.no_device');
+  return `${t('patient.none')} · ${t('tiles.adult_rules')}`;
+}

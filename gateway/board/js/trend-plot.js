@@ -1,0 +1,273 @@
+// One trend on a canvas: lines with their extremes, bars of blood pressure, shapes of glucose; read
+// out by pointer and keys.
+
+import { h, put, set } from './dom.js';
+import { shortTime, timeSeconds } from './format.js';
+import { t } from './i18n.js';
+import * as layout from './trend-layout.js';
+
+const LEFT_PX = 40;
+const RIGHT_PX = 10;
+const HEIGHT_PX = 132;
+const FOOT_PX = 34;
+const HOUR_MS = 3_600_000;
+const MARK_PX = 4;
+/** Nearer than this hollow points would look like a line. */
+const HOLLOW_APART_PX = 7;
+
+export class Plot {
+  /** `onZoom(from, to)`: this stretch is to be shown closer; both `null`: the whole again. */
+  constructor(plot, { onZoom }) {
+    this.plot = plot;
+    this.axis = layout.axisOf(plot);
+    this.data = null;
+    this.at = -1;
+    this.name = h('span', { class: 'plot-name' });
+    this.band = h('span', { class: 'plot-band' });
+    this.readout = h('p', { class: 'readout', 'aria-live': 'polite' });
+    this.canvas = h('canvas', {
+      role: 'img',
+      tabindex: '0',
+      onpointermove: (event) => this.point(event),
+      onpointerdown: (event) => this.point(event),
+      onkeydown: (event) => this.key(event),
+      ondblclick: (event) => {
+        const middle = this.timeOf(event);
+        onZoom(middle - HOUR_MS / 4, middle + HOUR_MS / 4);
+      },
+    });
+    this.canvas.style.height = `${HEIGHT_PX + FOOT_PX}px`;
+    this.element = h('figure', { class: 'plot', 'data-metric': plot },
+      h('figcaption', {}, this.name, this.band), this.canvas, this.readout);
+  }
+
+  /**
+   * `data`: `from`, `to`, `stepMs`, `lines` (points of each series), `marks` (points of results),
+   * `alerts` (moments with a priority), `bands`, `limits`, and the words `name` and `band`.
+   */
+  show(data) {
+    this.data = data;
+    this.items = [...data.lines.flat(), ...data.marks].sort((a, b) => a.at - b.at);
+    if (this.at >= this.items.length) this.at = -1;
+    put(this.name, data.name);
+    put(this.band, data.band);
+    set(this.element, 'data-points', this.items.length);
+    set(this.element, 'data-hollow', this.items.filter((item) => item.hollow).length);
+    this.said();
+    this.drawn = '';
+    this.draw();
+  }
+
+  /** Draws where something changed: data, width, theme. */
+  draw() {
+    const width = Math.max(200, this.canvas.parentElement.clientWidth || 0);
+    const ratio = window.devicePixelRatio || 1;
+    const state = [width, ratio, document.documentElement.dataset.theme, this.at].join();
+    if (!this.data || state === this.drawn || !this.element.isConnected) return;
+    this.drawn = state;
+    this.width = width - LEFT_PX - RIGHT_PX;
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round((HEIGHT_PX + FOOT_PX) * ratio);
+    this.canvas.style.width = `${width}px`;
+    const context = this.canvas.getContext('2d');
+    const style = getComputedStyle(this.element);
+    this.colour = (name) => style.getPropertyValue(name).trim();
+    context.setTransform(ratio, 0, 0, ratio, LEFT_PX * ratio, 8 * ratio);
+    this.paper(context);
+    this.bands(context);
+    for (const points of this.data.lines) this.line(context, points);
+    for (const mark of this.data.marks) this.mark(context, mark);
+    this.alerts(context);
+    const item = this.items[this.at];
+    if (item) {
+      context.fillStyle = this.colour('--focus');
+      context.fillRect(this.x(item.at) - 0.5, 0, 1, HEIGHT_PX - 8);
+    }
+  }
+
+  x(atMs) {
+    return layout.xOf(atMs, this.data, this.width);
+  }
+
+  y(value) {
+    return layout.yOf(value, this.axis, HEIGHT_PX - 8);
+  }
+
+  paper(context) {
+    context.font = '12px sans-serif';
+    context.textBaseline = 'middle';
+    for (const tick of this.axis.ticks) {
+      const { y } = this.y(tick);
+      context.fillStyle = this.colour('--line');
+      context.fillRect(0, y, this.width, 1);
+      context.fillStyle = this.colour('--quiet');
+      context.textAlign = 'right';
+      context.fillText(String(tick), -5, y);
+    }
+    const { from, to } = this.data;
+    const step = to - from > 3 * HOUR_MS ? 4 * HOUR_MS : HOUR_MS / 12;
+    context.textAlign = 'center';
+    for (let at = Math.ceil(from / step) * step; at <= to; at += step) {
+      context.fillStyle = this.colour('--line');
+      context.fillRect(this.x(at), 0, 1, HEIGHT_PX - 8);
+      context.fillStyle = this.colour('--quiet');
+      const inner = Math.min(this.width - 14, Math.max(14, this.x(at)));
+      context.fillText(timeSeconds(at).slice(0, 5), inner, HEIGHT_PX + 12);
+    }
+  }
+
+  bands(context) {
+    for (const { low, high, zone } of this.data.bands) {
+      const top = this.y(high).y;
+      context.fillStyle = this.colour({ red: '--zone', deep: '--zone-deep' }[zone] || '--band');
+      context.fillRect(0, top, this.width, this.y(low).y - top);
+    }
+    context.setLineDash([5, 4]);
+    for (const { value, priority } of this.data.limits) {
+      const { y, out } = this.y(value);
+      if (out) continue;
+      context.strokeStyle = this.colour(priority === 'high' ? '--limit-high' : '--limit');
+      context.beginPath();
+      context.moveTo(0, y);
+      context.lineTo(this.width, y);
+      context.stroke();
+    }
+    context.setLineDash([]);
+  }
+
+  line(context, points) {
+    for (const run of layout.runs(points, this.data.stepMs)) {
+      context.fillStyle = this.colour('--shade');
+      context.beginPath();
+      for (const point of run) context.lineTo(this.x(point.at), this.y(point.max).y);
+      for (const point of [...run].reverse()) {
+        context.lineTo(this.x(point.at), this.y(point.min).y);
+      }
+      context.fill();
+      context.strokeStyle = this.colour('--curve');
+      context.lineWidth = 1.5;
+      context.beginPath();
+      for (const point of run) context.lineTo(this.x(point.at), this.y(point.value).y);
+      context.stroke();
+      let lastX = -Infinity;
+      for (const point of run) {
+        if (point.hollow && this.x(point.at) - lastX >= HOLLOW_APART_PX) {
+          this.shape(context, 'circle', point, true, 2.5);
+          lastX = this.x(point.at);
+        }
+        if (run.length === 1 && !point.hollow) this.shape(context, 'circle', point, false, 2);
+        if (this.y(point.max).out > 0) this.beyond(context, point, 1);
+        if (this.y(point.min).out < 0) this.beyond(context, point, -1);
+      }
+    }
+  }
+
+  /** It lies beyond the axis. */
+  beyond(context, point, out) {
+    context.fillStyle = this.colour('--limit-high');
+    context.textAlign = 'center';
+    context.fillText(out > 0 ? '▲' : '▼', this.x(point.at), out > 0 ? 5 : HEIGHT_PX - 14);
+  }
+
+  mark(context, mark) {
+    if (mark.bar) this.bar(context, mark);
+    else {
+      this.shape(context, mark.shape, mark, mark.hollow, MARK_PX);
+      if (mark.edge) {
+        context.fillStyle = this.colour('--text');
+        context.textAlign = 'center';
+        const { out } = this.y(mark.value);
+        const y = mark.edge === 'Hi' ? 8 : HEIGHT_PX - 16;
+        context.fillText(mark.edge, this.x(mark.at) + 14, out ? y : this.y(mark.value).y);
+      }
+    }
+  }
+
+  /** Systolic to diastolic with a tick for the mean; arrows where it is outside the band. */
+  bar(context, { at, bar, hollow }) {
+    const x = this.x(at);
+    const [top, bottom] = [this.y(bar.sys).y, this.y(bar.dia).y];
+    context.strokeStyle = this.colour('--curve');
+    context.fillStyle = this.colour('--curve');
+    context.lineWidth = 1.5;
+    if (hollow) context.strokeRect(x - 2.5, top, 5, bottom - top);
+    else context.fillRect(x - 2.5, top, 5, bottom - top);
+    if (bar.mean !== null) context.fillRect(x - 6, this.y(bar.mean).y - 1, 12, 2);
+    context.fillStyle = this.colour('--text');
+    context.textAlign = 'center';
+    if (bar.above) context.fillText('▲', x, Math.max(5, top - 7));
+    if (bar.below) context.fillText('▼', x, Math.min(HEIGHT_PX - 12, bottom + 8));
+  }
+
+  shape(context, shape, point, hollow, size) {
+    const [x, { y }] = [this.x(point.at), this.y(point.value)];
+    context.beginPath();
+    if (shape === 'circle' || shape === 'ring') context.arc(x, y, size, 0, 2 * Math.PI);
+    else if (shape === 'square') context.rect(x - size, y - size, 2 * size, 2 * size);
+    else {
+      const corners = shape === 'triangle' ? [[0, -1.2], [1.1, 0.9], [-1.1, 0.9]]
+        : [[0, -1.3], [1.3, 0], [0, 1.3], [-1.3, 0]];
+      for (const [dx, dy] of corners) context.lineTo(x + dx * size, y + dy * size);
+      context.closePath();
+    }
+    context.lineWidth = 1.5;
+    context.strokeStyle = this.colour('--curve');
+    context.fillStyle = this.colour(hollow || shape === 'ring' ? '--panel' : '--curve');
+    context.fill();
+    // What came late is dashed too: a ring is a shape of its own.
+    if (hollow && shape !== 'circle') context.setLineDash([2, 2]);
+    context.stroke();
+    context.setLineDash([]);
+  }
+
+  /** A tick for each alert, under the axis. */
+  alerts(context) {
+    for (const alert of this.data.alerts) {
+      const x = this.x(alert.at);
+      if (x < 0 || x > this.width) continue;
+      context.fillStyle = this.colour(`--${alert.priority}`);
+      context.fillRect(x - 1.5, HEIGHT_PX - 7, 3, 9);
+      context.strokeStyle = this.colour('--text');
+      context.lineWidth = 0.5;
+      context.strokeRect(x - 1.5, HEIGHT_PX - 7, 3, 9);
+    }
+  }
+
+  timeOf(event) {
+    const { from, to } = this.data;
+    const x = event.clientX - this.canvas.getBoundingClientRect().left - LEFT_PX;
+    return from + (x / this.width) * (to - from);
+  }
+
+  point(event) {
+    if (this.data) this.choose(layout.nearest(this.items, this.timeOf(event)));
+  }
+
+  key(event) {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+    if (!this.data || !(event.key in steps)) return;
+    event.preventDefault();
+    const from = this.at < 0 ? this.items.length - 1 : this.at + steps[event.key];
+    this.choose(Math.min(this.items.length - 1, Math.max(0, from)));
+  }
+
+  choose(index) {
+    if (index === this.at) return;
+    this.at = index;
+    this.said();
+    this.draw();
+  }
+
+  /** The chosen value, else the newest one, in words. */
+  said() {
+    const item = this.items[this.at] || this.items[this.items.length - 1];
+    const words = item ? [
+      item.text, shortTime(item.at, this.data.to), item.device || '',
+      ...(item.words || []),
+      item.doubted ? t('validity.questionable') : '',
+      item.hollow ? t('trend.backfilled') : '',
+    ] : [t('trend.none')];
+    put(this.readout, words.filter(Boolean).join(' · '));
+    set(this.canvas, 'aria-label', `${this.data.name}: ${this.readout.textContent}`);
+  }
+}

@@ -1,0 +1,207 @@
+// Checks of the alert list (nurse board, chapter 10), by number and name.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { rowOf, stand } from './stand.mjs';
+import {
+  contrasts, flashes, shapes,
+} from './eyes.mjs';
+
+const it = stand();
+const ALL = ['high', 'medium', 'low'];
+
+/** One alert of each priority. */
+function three() {
+  return ALL.map((priority) => it.county.raise(it.county.monitor, priority));
+}
+
+test('1. colours are not alone: a word, and a glyph whose shape is seen in grey', async () => {
+  const page = await it.open();
+  const rows = three().map(rowOf);
+  const words = { high: '高', medium: '中', low: '低' };
+  for (const [index, row] of rows.entries()) {
+    await page.says(row, words[ALL[index]]);
+    await page.shows(`${row} .glyph`);
+  }
+  await page.vision('achromatopsia');
+  const seen = await shapes(page, rows.map((row) => `${row} .glyph`));
+  for (const [a, b] of [[0, 1], [0, 2], [1, 2]]) {
+    assert.ok(seen.differ[a][b] > 0.05, `${ALL[a]} looks like ${ALL[b]}: ${seen.differ[a][b]}`);
+  }
+});
+
+for (const theme of ['night', 'day']) {
+  test(`2. contrast: every text of every row, ${theme}`, async () => {
+    const page = await it.open({ theme });
+    const { county } = it;
+    const states = ['active_unack', 'active_ack', 'cleared_unack', 'unknown', 'shelved'];
+    let last;
+    for (const state of states) {
+      for (const priority of ALL) last = county.raise(county.monitor, priority, { state });
+    }
+    await page.shows(rowOf(last));
+    await page.run(() => document.querySelectorAll('.more').forEach((button) => button.click()));
+    const found = await page.run(contrasts, '.alert');
+    assert.ok(found.length > 100, `only ${found.length} texts`);
+    assert.deepEqual(found.filter(({ ratio }) => ratio < 4.5), []);
+  });
+}
+
+test('3. flash: high 1.4 to 2.8 Hz, medium 0.4 to 0.8 Hz, low none, nothing above 3 Hz', async () => {
+  const page = await it.open();
+  const rows = three().map(rowOf);
+  await page.shows(rows[2]);
+  const glyphs = rows.map((row) => `${row} .glyph`);
+  const [high, medium, low] = await page.run(flashes, glyphs, 5000);
+  assert.ok(high >= 1.4 && high <= 2.8, `high ${high} Hz`);
+  assert.ok(medium >= 0.4 && medium <= 0.8, `medium ${medium} Hz`);
+  assert.equal(low, 0);
+  const everywhere = await page.run(flashes, ['*'], 5000);
+  assert.ok(everywhere.length > 50 && everywhere.every((hz) => hz <= 3));
+  await page.media([['prefers-reduced-motion', 'reduce']]);
+  assert.deepEqual(await page.run(flashes, glyphs, 5000), [0, 0, 0]);
+  assert.equal(await page.text(`${rows[0]} .new`), '新');
+});
+
+test('5. order: unacknowledged high first, of two the older one', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const raised = [];
+  for (const priority of ['low', 'high', 'medium', 'high']) {
+    await page.pass(1000);
+    raised.push(county.raise(county.monitor, priority));
+  }
+  const [low, high, medium, newer] = raised;
+  await page.shows(rowOf(newer));
+  assert.deepEqual(await page.rows(), [high, newer, medium, low].map(({ id }) => id));
+});
+
+test('6. no jump under the finger: for 3 s', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const medium = county.raise(county.monitor, 'medium');
+  await page.shows(rowOf(medium));
+  await page.hover(rowOf(medium));
+  const { y } = await page.box(rowOf(medium));
+  const high = county.raise(county.monitor, 'high');
+  await page.shows(rowOf(high));
+  for (let passed = 0; passed < 2900; passed += 290) {
+    assert.equal((await page.box(rowOf(medium))).y, y, `after ${passed} ms`);
+    await page.pass(290);
+  }
+  await page.pass(1000);
+  assert.deepEqual(await page.rows(), [high.id, medium.id]);
+  assert.ok((await page.box(rowOf(medium))).y > y);
+});
+
+test('10. acknowledged is true: not before the county says so', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  const row = rowOf(alert);
+  const release = county.hold('POST', '/acknowledge');
+  await page.click(`${row} .ack`);
+  await page.click(`${row} [data-reason="at_bedside"]`);
+  await page.says(`${row} .ack`, '确认中…');
+  await page.pass(4900);
+  assert.equal(await page.attribute(row, 'data-state'), 'active_unack');
+  await page.pass(3100);
+  await page.says(`${row} .problem`, '未成功');
+  assert.equal(await page.attribute(row, 'data-state'), 'active_unack');
+  release();
+
+  const other = rowOf(county.raise(county.monitor, 'high'));
+  await page.click(`${other} .ack`);
+  await page.click(`${other} [data-reason="doctor_called"]`);
+  await page.shows(`${other}[data-state="active_ack"]`);
+  await page.click(`${other} .more`);
+  await page.says(`${other} .timeline`, '09:30 · 确认 · li · 已通知医生');
+});
+
+test('11. it needs a person and a reason', async () => {
+  const stranger = await it.open({ user: null });
+  await stranger.shows('#password');
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  const call = async (path, body) => (await fetch(path, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  })).status;
+  const path = `/api/v1/alerts/${alert.id}/acknowledge`;
+  assert.equal(await stranger.run(call, path, { reason: 'at_bedside' }), 401);
+
+  const page = await it.open();
+  assert.equal(await page.run(call, path, {}), 400);
+  const row = rowOf(alert);
+  await page.click(`${row} .ack`);
+  await page.says(`${row} .ack`, '请选原因');
+  assert.equal(await page.attribute(`${row} .ack`, 'disabled'), '');
+  assert.equal(await page.attribute(row, 'data-state'), 'active_unack');
+
+  // Who logs in sees it.
+  await stranger.click('#name');
+  await stranger.type('wang');
+  await stranger.click('#password');
+  await stranger.type('right');
+  await stranger.key('Enter');
+  await stranger.shows(row);
+});
+
+test('12. two nurses: one owner, and the other sees who', async () => {
+  const { county } = it;
+  const pages = [await it.open({ user: 'li' }), await it.open({ user: 'wang' })];
+  const row = rowOf(county.raise(county.monitor, 'high'));
+  const releases = pages.map(() => county.hold('POST', '/acknowledge'));
+  for (const page of pages) {
+    await page.click(`${row} .ack`);
+    await page.click(`${row} [data-reason="at_bedside"]`);
+    await page.says(`${row} .ack`, '确认中…');
+  }
+  for (const release of releases) release();
+  for (const page of pages) await page.says(`${row} .owner`, 'li · 已到床旁');
+  await pages[1].says(`${row} .problem`, 'li 已先确认');
+  assert.equal(await pages[0].text(`${row} .problem`), '');
+});
+
+test('13. latched high: over and unseen it stays, hollow, until it is acknowledged', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  const row = rowOf(alert);
+  await page.shows(row);
+  await page.pass(5000);
+  county.change(alert.id, {
+    state: 'cleared_unack', condition: 'cleared_unack', cleared_at: new Date(county.ms).toISOString(),
+  });
+  await page.shows(`${row}[data-state="cleared_unack"]`);
+  await page.pass(60_000);
+  await page.says(row, '已恢复未确认');
+  const look = await page.run((one) => {
+    const { borderStyle } = getComputedStyle(document.querySelector(one));
+    const { backgroundColor } = getComputedStyle(document.querySelector(`${one} .priority`));
+    return [borderStyle, backgroundColor];
+  }, row);
+  assert.deepEqual(look, ['dashed', 'rgba(0, 0, 0, 0)']);
+  await page.click(`${row} .ack`);
+  await page.click(`${row} [data-reason="rechecking"]`);
+  await page.hides(`${row}[data-state="cleared_unack"]`);
+  await page.pass(5000);
+  await page.hides(row);
+  await page.click('[data-section="over"] button');
+  await page.says(`${row}[data-state="closed"]`, '已结束');
+});
+
+test('17. a filter never hides danger', async () => {
+  const page = await it.open();
+  const { county } = it;
+  await page.key('f');
+  await page.click('[data-town="和平镇卫生院"] input');
+  await page.hides('.tile[data-device="dongfeng-spo2-01"]');
+  const alert = county.raise(county.oximeter, 'high');
+  await page.says('.others', '其他乡镇 高 1');
+  await page.hides(rowOf(alert));
+  await page.says('.townships', '和平镇卫生院');
+  await page.click('.others');
+  await page.shows(rowOf(alert));
+});

@@ -1,0 +1,140 @@
+// Checks by keyboard and ear (nurse board, chapter 10), by number, and what is worth adding to them.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { serious } from './eyes.mjs';
+import { at, patient } from './fixtures.mjs';
+import { rowOf, stand } from './stand.mjs';
+
+const it = stand();
+
+/** In the page: whether one sees where the focus is. */
+function isRinged() {
+  const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+  return document.activeElement !== document.body && outlineStyle !== 'none'
+    && parseFloat(outlineWidth) >= 2;
+}
+
+test('18. keyboard only: J, Enter, A, a digit, Enter; the focus is always seen', async () => {
+  const page = await it.open();
+  const { county } = it;
+  county.raise(county.monitor, 'medium');
+  const row = rowOf(county.raise(county.monitor, 'high'));
+  await page.shows(row);
+  await page.pass(4_000);
+  for (const key of ['j', 'Enter', 'a']) {
+    await page.key(key);
+    assert.ok(await page.run(isRinged), `after ${key} nobody sees where the focus is`);
+  }
+  await page.key('3');
+  await page.shows(`${row}[data-state="active_ack"]`);
+  await page.key('Enter');
+  assert.ok(await page.run(isRinged));
+  await page.says(`${row} .owner`, 'li · 正在复测');
+});
+
+for (const theme of ['night', 'day']) {
+  test(`18. nothing serious for axe, ${theme}`, async () => {
+    const page = await it.open({ theme });
+    const { county } = it;
+    const states = ['active_unack', 'active_ack', 'cleared_unack', 'unknown', 'shelved', 'suppressed'];
+    for (const state of states) county.raise(county.monitor, 'high', { state });
+    county.measure(county.monitor, 'hr', '80');
+    const row = rowOf(county.raise(county.monitor, 'medium'));
+    await page.click(`${row} .more`);
+    await page.click(`${row} .ack`);
+    await page.key('?');
+    await page.pass(1_000);
+    assert.deepEqual(await serious(page), []);
+  });
+}
+
+test('log-in: nothing serious for axe', async () => {
+  const page = await it.open({ user: null });
+  await page.shows('#password');
+  assert.deepEqual(await serious(page), []);
+});
+
+test('shelving, handing on, escalating and notes; what one did is taken back', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  const row = rowOf(alert);
+  await page.click(`${row} .more`);
+  const fill = async (deed, fields) => {
+    await page.click(`${row} [data-do="${deed}"]`);
+    for (const [field, text] of Object.entries(fields)) {
+      await page.click(`${row} form[data-deed="${deed}"] [data-field="${field}"]`);
+      await page.type(text);
+    }
+    await page.click(`${row} form[data-deed="${deed}"] .primary`);
+  };
+  const asked = () => county.asked[county.asked.length - 1];
+  await fill('note', { note: '家属在旁' });
+  await page.says(`${row} .timeline`, '备注 · li · 家属在旁');
+  await fill('assign', { to: 'wang' });
+  await page.says(`${row} .owner`, '已转交 wang');
+  await fill('escalate', {});
+  await page.says(`${row} .timeline`, '已通知下一级 · li · 第二值班人员');
+  // Without a reason nothing is sent.
+  await page.click(`${row} [data-do="shelve"]`);
+  await page.click(`${row} form[data-deed="shelve"] .primary`);
+  assert.equal(await page.attribute(row, 'data-state'), 'active_unack');
+  await page.key('Escape');
+  await fill('shelve', { reason: '正在翻身' });
+  await page.shows(`${row}[data-state="shelved"]`);
+  const { reason, until } = asked().body;
+  assert.equal(reason, '正在翻身');
+  assert.ok(Date.parse(until) - county.ms <= 5 * 60_000 && Date.parse(until) > county.ms);
+  await page.says('[data-section="shelved"]', '搁置 (1)');
+  await page.says('.undo', '撤销 (10 秒)');
+  await page.click('.undo button');
+  await page.shows(`${row}[data-state="active_unack"]`);
+  await page.pass(10_000);
+  await page.hides('.undo');
+});
+
+test('who is told next, and in how long', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const step = { level: 'township_doctor', at: at(county.ms + 130_000), person: '李明' };
+  const row = rowOf(county.raise(county.monitor, 'high', { next_step: step }));
+  await page.says(`${row} .next`, '2:10 后通知乡镇值班医生 李*');
+  await page.pass(10_000);
+  await page.says(`${row} .next`, '2:00 后');
+});
+
+test('names are masked in page, address, title and memory; no key is left untranslated', async () => {
+  it.county.patients = [patient('p1', '张*', '3', '和平镇卫生院')];
+  const page = await it.open();
+  const { county } = it;
+  const row = rowOf(county.raise(county.monitor, 'high', { patient: 'p1' }));
+  await page.says(row, '3 床 张*');
+  assert.equal(await page.attribute(row, 'data-bed'), '3');
+  await page.click(`${row} .more`);
+  for (const state of ['cleared_unack', 'unknown', 'shelved', 'suppressed', 'active_ack']) {
+    county.raise(county.monitor, 'medium', { state, patient: 'p1' });
+  }
+  await page.key('?');
+  for (const language of ['zh-CN', 'en']) {
+    await page.pass(1_000);
+    const words = await page.run(() => document.body.innerText);
+    const keys = words.match(/\b[a-z_]+\.[a-z_.-]+\b/g) ?? [];
+    assert.deepEqual(keys.filter((one) => !one.endsWith('.')), [], language);
+    await page.key('l');
+  }
+  const kept = await page.run(() => JSON.stringify([location.href, document.title, { ...localStorage }]));
+  assert.ok(!kept.includes('张'), kept);
+});
+
+test('a flood is said, and only low ones are folded', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const high = county.raise(county.monitor, 'high');
+  for (let n = 0; n < 11; n += 1) county.raise(county.monitor, 'low');
+  await page.says('.flood', '10 分钟内 12 条新预警');
+  assert.deepEqual(await page.rows(), [high.id]);
+  await page.says('[data-section="folded"]', '低优先级 11 条');
+  await page.click('[data-section="folded"] button');
+  await page.until('the low ones are there', () => document.querySelectorAll('.alert').length === 12);
+});

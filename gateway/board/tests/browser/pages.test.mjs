@@ -1,0 +1,158 @@
+// The pages beside the board, in a browser.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { serious } from './eyes.mjs';
+import { morning } from './office.mjs';
+import { stand } from './stand.mjs';
+
+const it = stand();
+const NURSES = ['tray', 'followup', 'handover', 'devices', 'duty', 'figures', 'rules'];
+const KEY = /\b(pages|tray|followup|handover|devices|duty|figures|rules|people|audit|missing|role|class|population|rule_type)\.[a-z_]+/;
+
+async function turn(page, name) {
+  await page.run((key) => {
+    window.location.hash = key;
+  }, name);
+  await page.shows(`.page[data-page="${name}"] .page-body > *`);
+}
+
+for (const language of ['zh-CN', 'en']) {
+  test(`every page has its words, and nothing serious for axe, ${language}`, async () => {
+    morning(it.county, 'doctor');
+    const page = await it.open({ language, theme: language === 'en' ? 'day' : 'night' });
+    for (const name of NURSES) {
+      await turn(page, name);
+      assert.doesNotMatch(await page.text('.page'), KEY, name);
+      assert.deepEqual(await serious(page), [], name);
+    }
+  });
+}
+
+test('no page scrolls sideways on a phone at twice the text', async () => {
+  morning(it.county, 'doctor');
+  const page = await it.open({ size: [360, 740], mobile: true });
+  await page.run(() => {
+    document.documentElement.style.fontSize = '32px';
+  });
+  for (const name of NURSES) {
+    await turn(page, name);
+    const [wide, screen] = await page.run(() => [
+      document.scrollingElement.scrollWidth, window.innerWidth,
+    ]);
+    assert.ok(wide <= screen, `${name}: ${wide} px on ${screen}`);
+  }
+});
+
+test('a result that waits is given to a patient in one click, and back by undo', async () => {
+  const { first, cuff } = morning(it.county);
+  const { county } = it;
+  const [reading] = county.waiting[0].readings;
+  const asked = [];
+  const path = `/readings/${reading.outbox}/${reading.lane}/${reading.seq}/${reading.index}/reassign`;
+  const waiting = [...county.waiting];
+  county.took[`POST ${path}`] = (body, by) => {
+    asked.push(body);
+    county.waiting = body.patient ? [] : waiting;
+    const move = {
+      from: body.from, to: body.patient, by, at: waiting[0].measured_time, reason: body.reason,
+    };
+    return [200, { readings: waiting[0].readings, moves: [move] }];
+  };
+  const page = await it.open();
+  await turn(page, 'tray');
+  await page.says(`[data-device="${cuff.device}"]`, '收缩压 186 mmHg');
+  await page.click(`.candidate[data-patient="${first.patient}"]`);
+  await page.says('.notice', '张*');
+  await page.says('.page-body', '没有待认领的结果');
+  await page.click('.notice button');
+  await page.shows(`[data-device="${cuff.device}"]`);
+  assert.deepEqual(asked.map(({ patient, from }) => [patient, from]),
+    [[first.patient, null], [null, first.patient]]);
+  // Ten seconds later there is nothing to undo.
+  await page.click(`.candidate[data-patient="${first.patient}"]`);
+  await page.shows('.notice');
+  await page.pass(11_000);
+  await page.hides('.notice');
+});
+
+test('a high alert is counted in the top bar whatever page is open', async () => {
+  morning(it.county);
+  const page = await it.open();
+  await turn(page, 'followup');
+  it.county.raise(it.county.monitor, 'high');
+  await page.says('.count[data-priority="high"]', '1/1');
+  await page.key('Escape');
+  await page.shows('.alert');
+  await page.hides('.page');
+});
+
+test('what could not be read is said, and what was read before stays with its time', async () => {
+  morning(it.county);
+  const page = await it.open();
+  await turn(page, 'devices');
+  await page.says('.page-card[data-online="false"]', '断网后还能保存 9 天 4 小时');
+  await page.says('.page-card[data-online="false"] [data-device-state]', '状态不明');
+  it.county.down = true;
+  for (const socket of it.county.sockets) socket.destroy();
+  await page.click('.again');
+  await page.says('.page-problem', '没有应答');
+  await page.says('.page', '和平镇卫生院');
+});
+
+for (const [role, shown, hidden] of [
+  ['security_admin', ['devices', 'people'], ['board', 'tray', 'audit', 'handover']],
+  ['audit_admin', ['people', 'audit'], ['board', 'tray', 'devices']],
+  ['kiosk', ['board', 'tray', 'handover'], ['people', 'audit', 'rules']],
+]) {
+  test(`${role} sees the pages that are theirs, and no others`, async () => {
+    morning(it.county, role);
+    const page = await it.open({ known: role === 'kiosk' });
+    await page.shows('.pages-nav a');
+    for (const name of shown) await page.shows(`.pages-nav [data-page="${name}"]`);
+    for (const name of hidden) {
+      const there = await page.run((one) => (
+        Boolean(document.querySelector(`.pages-nav [data-page="${one}"]`))), name);
+      assert.ok(!there, name);
+    }
+    if (role === 'kiosk') {
+      await turn(page, 'tray');
+      await page.hides('.candidate');
+    }
+  });
+}
+
+test('rights that wait are put in force by an administrator of another kind', async () => {
+  morning(it.county, 'system_admin');
+  const { county } = it;
+  const until = new Date(county.ms + 86_400_000).toISOString();
+  county.pending = {
+    role: 'doctor', clinics: null, asked_by: 'sun', until,
+  };
+  county.took['POST /people/zhao/confirm'] = () => {
+    county.pending = null;
+    return [200, county.more['/people']().people[1]];
+  };
+  const page = await it.open({ known: false });
+  await turn(page, 'people');
+  await page.says('.pending', '待确认:医生,全县');
+  await page.click('.pending button');
+  await page.hides('.pending');
+});
+
+test('the handover sheet is black on white on paper, with two lines to sign', async () => {
+  morning(it.county);
+  const { county } = it;
+  county.raise(county.monitor, 'high', { patient: county.patients[0].patient });
+  const page = await it.open();
+  await turn(page, 'handover');
+  await page.media([], 'print');
+  await page.says('.page', '交班人签名');
+  await page.says('[data-part="limits"]', 'HR-AD-H');
+  await page.says('[data-part="open"]', '张*');
+  await page.hides('.pages-nav');
+  const colours = await page.run(() => [...document.querySelectorAll('.page *')]
+    .filter((one) => one.getClientRects().length)
+    .map((one) => getComputedStyle(one).color));
+  assert.deepEqual([...new Set(colours)], ['rgb(0, 0, 0)']);
+});

@@ -1,0 +1,157 @@
+// Checks of the sound (nurse board, chapter 10), by number and name.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { rowOf, stand } from './stand.mjs';
+
+const it = stand();
+/** How long each sound is, in seconds: by that the ear tells them apart. */
+const LENGTHS = { high: 3.175, medium: 1, low: 0.6 };
+
+/** When each sound of that pattern began, by the page's clock. */
+const heard = async (page, pattern) => {
+  const sounds = await page.run(() => window.__test.sounds);
+  return sounds.filter(({ seconds }) => Math.abs(seconds - LENGTHS[pattern]) < 0.01)
+    .map(({ at }) => at);
+};
+
+async function withSound(options) {
+  const page = await it.open(options);
+  await page.click('.sound-gate');
+  await page.shows('[data-sound="on"]');
+  return page;
+}
+
+test('7. sound gate: suspended until somebody presses it, then three sounds', async () => {
+  const page = await it.open();
+  const states = () => page.run(() => window.__test.contexts.map(({ state }) => state));
+  assert.deepEqual(await states(), ['suspended']);
+  assert.equal(await page.attribute('.topbar', 'data-sound'), 'off');
+  await page.says('.sound-gate', '声音未启用 – 点击启用并试听');
+  await page.click('.sound-gate');
+  await page.shows('[data-sound="on"]');
+  assert.deepEqual(await states(), ['running']);
+  await page.hides('.sound-gate');
+  for (const pattern of ['high', 'medium', 'low']) {
+    assert.equal((await heard(page, pattern)).length, 1, pattern);
+  }
+  // The computer takes it away: the board says so.
+  await page.run(() => window.__test.contexts[0].suspend());
+  await page.shows('[data-sound="blocked"]');
+  await page.says('.sound-gate', '点击恢复并试听');
+});
+
+/** In the page: where pulses begin in a sound that is rendered without a loudspeaker, in seconds. */
+async function rendered(pattern) {
+  const { sourceOf } = await import('/js/sound.js');
+  const rate = 44_100;
+  const context = new OfflineAudioContext(1, 5 * rate, rate);
+  const source = sourceOf(context, pattern);
+  source.connect(context.destination);
+  source.start();
+  const samples = (await context.startRendering()).getChannelData(0);
+  const step = rate / 200;
+  const onsets = [];
+  let quiet = Infinity;
+  for (let at = 0; at < samples.length; at += step) {
+    const loud = Math.max(...samples.subarray(at, at + step)) > 0.05;
+    if (loud && quiet > 4) onsets.push(at / rate);
+    quiet = loud ? 0 : quiet + 1;
+  }
+  return onsets;
+}
+
+test('8. sound pattern: ten pulses, three, one or two; repeated; silent when acknowledged', async () => {
+  const page = await withSound();
+  const { county } = it;
+  const [high, medium, low] = await Promise.all(
+    ['high', 'medium', 'low'].map((pattern) => page.run(rendered, pattern)),
+  );
+  assert.equal(high.length, 10);
+  const gaps = high.slice(1).map((at, index) => Math.round((at - high[index]) * 1000));
+  assert.deepEqual(gaps.map((ms) => (ms > 300 ? 'rest' : 'next')),
+    ['next', 'next', 'rest', 'next', 'rest', 'next', 'next', 'rest', 'next']);
+  assert.equal(medium.length, 3);
+  assert.ok(low.length === 1 || low.length === 2);
+
+  for (const [priority, every, slack] of [['medium', 30_000, 2_000], ['high', 10_000, 1_000]]) {
+    const before = (await heard(page, priority)).length;
+    county.raise(county.monitor, priority);
+    await page.pass(3 * every + slack);
+    const times = (await heard(page, priority)).slice(before);
+    assert.ok(times.length >= 4, `${priority}: ${times}`);
+    times.slice(1).forEach((at, index) => {
+      assert.ok(Math.abs(at - times[index] - every) <= slack, `${priority}: ${times}`);
+    });
+  }
+  // A phone shakes with them.
+  assert.ok((await page.run(() => window.__test.shaken)).length >= 8);
+  const other = await withSound({ user: 'wang' });
+  const [alert] = [...county.alerts.values()].filter(({ priority }) => priority === 'high');
+  await page.pass(10_000);
+  const row = rowOf(alert);
+  await other.click(`${row} .ack`);
+  await other.click(`${row} [data-reason="at_bedside"]`);
+  await page.shows(`${row}[data-state="active_ack"]`);
+  const acknowledged = county.ms;
+  await page.pass(60_000);
+  for (const one of [page, other]) {
+    const late = (await heard(one, 'high')).filter((at) => at > acknowledged + 2_000);
+    assert.deepEqual(late, []);
+  }
+  assert.ok((await heard(page, 'medium')).some((at) => at > acknowledged), 'the medium one goes on');
+});
+
+test('8. what came late, what is over and what somebody has in hand makes no sound', async () => {
+  const page = await withSound();
+  const { county } = it;
+  const before = (await page.run(() => window.__test.sounds)).length;
+  const cleared = { state: 'cleared_unack', condition: 'cleared_unack' };
+  county.raise(county.monitor, 'high', { ...cleared, retro: true, late_row: 2 });
+  county.raise(county.monitor, 'high', cleared);
+  county.raise(county.monitor, 'high', { state: 'active_ack', condition: 'active_ack' });
+  await page.pass(60_000);
+  assert.equal((await page.run(() => window.__test.sounds)).length, before);
+  // A low one sounds once; a late result that asks for another too, whatever its priority.
+  county.raise(county.monitor, 'low');
+  county.raise(county.monitor, 'high', { late_row: 5 });
+  await page.pass(60_000);
+  const lately = (await page.run(() => window.__test.sounds)).slice(before);
+  assert.deepEqual(lately.map(({ seconds }) => Math.round(seconds * 10) / 10), [0.6, 3.2]);
+});
+
+test('9. pause is timed: two minutes at most, and a new high ends it', async () => {
+  const page = await withSound();
+  const { county } = it;
+  county.raise(county.monitor, 'high');
+  await page.pass(11_000);
+  await page.key('m');
+  await page.says('.sound', '声音暂停 2:00');
+  const paused = county.ms;
+  await page.pass(30_000);
+  await page.says('.sound', '声音暂停 1:30');
+  assert.equal(await page.attribute('.topbar', 'data-sound'), 'paused');
+  county.raise(county.monitor, 'medium');
+  await page.pass(5_000);
+  assert.equal(await page.attribute('.topbar', 'data-sound'), 'paused');
+  assert.deepEqual((await heard(page, 'high')).filter((at) => at > paused), []);
+  county.raise(county.monitor, 'high');
+  await page.shows('[data-sound="on"]');
+  assert.deepEqual((await heard(page, 'high')).filter((at) => at > paused), [county.ms]);
+  // And by itself after two minutes.
+  await page.key('m');
+  await page.shows('[data-sound="paused"]');
+  await page.pass(121_000);
+  await page.shows('[data-sound="on"]');
+});
+
+test('15. connection lost: one sound at once and each minute', async () => {
+  const page = await withSound();
+  it.county.cut();
+  const begun = it.county.ms;
+  const before = (await heard(page, 'low')).length;
+  await page.pass(150_000, { beats: false });
+  const times = (await heard(page, 'low')).slice(before).map((at) => Math.round((at - begun) / 1000));
+  assert.equal(times.length, 3, String(times));
+  assert.ok(times[0] <= 21 && times[1] - times[0] === 60 && times[2] - times[1] === 60, String(times));
+});

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync } from 'node:fs';
+import { lint } from './lint.mjs';
+
+const board = new URL('../', import.meta.url);
+const read = (path) => readFileSync(new URL(path, board));
+
+/** Every file that a browser is given. */
+function served(folder = '') {
+  return readdirSync(new URL(folder || '.', board), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${folder}${entry.name}`;
+    if (!entry.isDirectory()) return /\.(js|css|html)$/.test(path) ? [path] : [];
+    return path === 'tests' ? [] : served(`${path}/`);
+  });
+}
+
+test('Chromium 86 knows everything that is used, and no text is in the code', () => {
+  const files = served();
+  assert.ok(files.includes('js/app.js') && files.includes('app.css') && files.includes('index.html'));
+  const faults = files.flatMap((path) => lint(path, read(path).toString())
+    .map((fault) => `${path}: ${fault}`));
+  assert.deepEqual(faults, []);
+});
+
+test('the lint sees what it is for, and nothing in comments and texts', () => {
+  const bad = {
+    'a.js': [
+      'const a = list.at(-1);', 'const a = await fetch(1);', 'class A { static { } }',
+      'Object.hasOwn(a, 1);', 'structuredClone(a);', 'crypto.randomUUID();',
+      'AbortSignal.timeout(5);', "throw new Error('x', { cause: e });", "put(a, 'Log in');",
+      "const a = '高';", 'Date.now();', 'const a = new Date();', 'setTimeout(a, 5);', 'list.toSorted();', 'const a = `${list.at(1)}`;', 'text.match(/a/gd);',
+    ],
+    'a.css': [
+      '.a:is(.b) {}', '.a:has(b) {}', '.a { aspect-ratio: 1; }', '.a { inset: 0; }', '@layer a;',
+      '.a:not(.b, .c) {}', '.a { height: 100dvh; }', '.a { & .b { color: red; } }'.replace('{ &', '{\n&'),
+    ],
+    'a.html': ['<div inert></div>'],
+  };
+  for (const [name, lines] of Object.entries(bad)) {
+    for (const line of lines) assert.equal(lint(name, line).length, 1, line);
+  }
+  const good = [
+    '// list.at(-1)', "const a = 'structuredClone';", 'async function f() {\n  await g();\n}',
+    'a ??= 1;', 'a?.b;', 'text.replaceAll(a, b);', 'class A { #m() {} }', 'const at = 1;',
+    '/(?<=a)b/u.test(a);', 'await_();',
+  ];
+  for (const line of good) assert.deepEqual(lint('a.js', line), [], line);
+  assert.deepEqual(lint('a.css', '.a { clip-path: inset(50%); } /* :has() */'), []);
+});
+
+test('what is vendored for the tests is what its manifest says, with its licence', () => {
+  const folder = 'tests/browser/axe/';
+  const { sha256, version } = JSON.parse(read(`${folder}manifest.json`));
+  const files = readdirSync(new URL(folder, board)).filter((name) => name !== 'manifest.json');
+  assert.deepEqual(files.sort(), Object.keys(sha256).sort());
+  for (const name of files) {
+    const hash = createHash('sha256').update(read(folder + name)).digest('hex');
+    assert.equal(hash, sha256[name], name);
+  }
+  assert.ok(read(`${folder}axe.min.js`).toString().startsWith(`/*! axe v${version}`));
+});

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { readFileSync } from 'node:fs';
+import { missingLines } from '../js/pages/missing.js';
+import { condition } from '../js/pages/rule-words.js';
+
+const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
+const words = (language) => {
+  const texts = JSON.parse(read(`texts/${language}.json`));
+  const t = (key, values = {}) => {
+    assert.ok(texts[key] !== undefined, key);
+    return texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+  };
+  t.has = (key) => texts[key] !== undefined;
+  return t;
+};
+const rules = JSON.parse(read('../../configs/rules/default.json')).rules;
+
+test('what is missing is one line for each cause, in words, with how much and when', () => {
+  const lanes = [{
+    lane: 'trend',
+    missing: [
+      { first: 2, last: 3, state: 'gap', cause: 'awaited', since: '2026-11-22T08:17:00Z', until: null },
+      { first: 5, last: 8, state: 'dropped', cause: 'outbox_full', since: '2026-11-22T08:13:00Z', until: '2026-11-22T08:14:00Z' },
+      { first: 10, last: 10, state: 'dropped', cause: 'outbox_full', since: '2026-11-22T08:20:00Z', until: '2026-11-22T08:21:00Z' },
+    ],
+  }, { lane: 'urgent', missing: [] }];
+  assert.deepEqual(missingLines(lanes, words('en')), [
+    'Values: 2 messages, not here yet, the box sends them again, since 2026-11-22 16:17',
+    'Values: 5 messages, given up, the box\'s outbox was full, 2026-11-22 16:13 to 2026-11-22 16:21',
+  ]);
+});
+
+test('a cause nobody translated is told as it was sent', () => {
+  const lanes = [{
+    lane: 'wave',
+    missing: [{ first: 1, last: 1, state: 'quarantined', cause: 'lacks d', since: '2026-11-22T08:17:00Z', until: null }],
+  }];
+  assert.match(missingLines(lanes, words('zh-CN'))[0], /波形:1 条消息,.*lacks d.*2026-11-22 16:17/);
+});
+
+test('a rule is written as people write it', () => {
+  const rule = (id) => condition(rules.find((one) => one.id === id), words('en'));
+  assert.equal(rule('HR-AD-LL'), 'Heart rate < 40 /min · 10 s · adult');
+  assert.match(rule('BP-AD-SH'), /^Systolic ≥ 180 mmHg/);
+  assert.match(rule('DEV-ASYSTOLE'), /^Device alarm/);
+});
+
+test('every rule of the set that comes with it has words in both languages', () => {
+  for (const language of ['zh-CN', 'en']) {
+    const t = words(language);
+    for (const rule of rules) {
+      const text = condition(rule, t);
+      assert.ok(text && !text.includes('undefined'), `${rule.id}: ${text}`);
+      if (rule.class) assert.ok(t.has(`class.${rule.class}`), rule.class);
+      if (rule.population) assert.ok(t.has(`population.${rule.population}`), rule.population);
+    }
+  }
+});

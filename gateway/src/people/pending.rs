@@ -1,0 +1,136 @@
+//! Rights that one administrator gives and another of another kind confirms.
+//!
+//! # Invariants
+//! - until they are confirmed the rights of before hold, and a token opens nothing
+//! - nobody confirms what they asked for themselves, nor what they would get
+
+use super::{Person, PersonError, Role, Scope, TOKEN_ID_LEN, clinics_of, person};
+use crate::{
+    audit::{self, Entry},
+    clock::rfc3339,
+};
+use model::time::WallTime;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use serde::Serialize;
+use serde_json::json;
+
+/// What nobody has confirmed within a day is forgotten: an administrator is there every working day.
+pub(super) const PENDING_MS: i64 = 24 * 3600 * 1000;
+
+/// Rights that wait, as lists tell them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Pending {
+    pub(crate) role: Option<String>,
+    /// `None`: the whole county.
+    pub(crate) clinics: Option<Vec<String>>,
+    pub(crate) asked_by: String,
+    pub(crate) until: String,
+}
+
+/// Asks that somebody has another role, in other clinics, or both. What was asked before is
+/// forgotten. The caller owns the transaction.
+pub(crate) fn ask(
+    connection: &Connection,
+    now: WallTime,
+    by: &str,
+    name: &str,
+    (role, scope): (Option<Role>, Option<Scope>),
+) -> Result<(), PersonError> {
+    if by == name {
+        return Err(PersonError::Own);
+    }
+    let before = person(connection, name)?;
+    let before = before.ok_or_else(|| PersonError::Unknown(name.to_owned()))?;
+    let role = role.map(|role| role.name().to_owned()).or(before.role);
+    let Some(role) = role else { return Err(PersonError::NoRole(name.to_owned())) };
+    let clinics = before.clinics.map(|names| json!(names).to_string());
+    let scope = scope.map_or(clinics, |scope| scope.stored());
+    connection.execute(
+        "INSERT OR REPLACE INTO pending_rights VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![name, role, scope, by, now.unix_ms() + PENDING_MS],
+    )?;
+    let detail = json!({"pending": of_person(connection, now, name)?});
+    audit::append(
+        connection,
+        now,
+        &Entry { who: by, action: "user_rights_asked", what: name, detail },
+    )?;
+    Ok(())
+}
+
+/// What waits for somebody.
+pub(super) fn of_person(
+    connection: &Connection,
+    now: WallTime,
+    name: &str,
+) -> rusqlite::Result<Option<Pending>> {
+    let query = "SELECT * FROM pending_rights WHERE name = ?1 AND until_ms > ?2";
+    connection
+        .prepare_cached(query)?
+        .query_row(params![name, now.unix_ms()], |row| {
+            Ok(Pending {
+                role: row.get("role")?,
+                clinics: clinics_of(row)?,
+                asked_by: row.get("asked_by")?,
+                until: rfc3339(row.get("until_ms")?),
+            })
+        })
+        .optional()
+}
+
+/// Puts in force what was asked for somebody. The caller owns the transaction.
+pub(crate) fn confirm(
+    connection: &Connection,
+    now: WallTime,
+    by: &str,
+    name: &str,
+) -> Result<Person, PersonError> {
+    let nothing = || PersonError::NothingPending(name.to_owned());
+    let pending = of_person(connection, now, name)?.ok_or_else(nothing)?;
+    if by == name || by == pending.asked_by {
+        return Err(PersonError::Own);
+    }
+    let before = person(connection, name)?;
+    connection.execute(
+        "UPDATE person SET (role, scope) =
+           (SELECT role, scope FROM pending_rights WHERE name = ?1) WHERE name = ?1",
+        [name],
+    )?;
+    forget(connection, name)?;
+    let after = person(connection, name)?.ok_or_else(nothing)?;
+    let detail = json!({"asked_by": pending.asked_by, "before": before, "after": after});
+    audit::append(connection, now, &Entry { who: by, action: "user_rights", what: name, detail })?;
+    Ok(after)
+}
+
+/// Nothing waits for somebody any more.
+pub(super) fn forget(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM pending_rights WHERE name = ?1", [name]).map(drop)
+}
+
+/// Puts a token in force. The caller owns the transaction.
+pub(crate) fn confirm_token(
+    connection: &Connection,
+    now: WallTime,
+    by: &str,
+    id: &str,
+) -> Result<(), PersonError> {
+    let query = format!(
+        "SELECT hash, name, role, made_by FROM token WHERE substr(hash, 1, {TOKEN_ID_LEN}) = ?1
+         AND revoked_ms IS NULL AND pending_until_ms > ?2"
+    );
+    let found: Option<(String, String, String, String)> = connection
+        .query_row(&query, params![id, now.unix_ms()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .optional()?;
+    let (hash, name, role, asked_by) =
+        found.ok_or_else(|| PersonError::NothingPending(id.to_owned()))?;
+    if by == asked_by {
+        return Err(PersonError::Own);
+    }
+    connection.execute("UPDATE token SET pending_until_ms = NULL WHERE hash = ?1", [hash])?;
+    let detail = json!({"asked_by": asked_by, "name": name, "role": role});
+    audit::append(connection, now, &Entry { who: by, action: "token_confirm", what: id, detail })?;
+    Ok(())
+}
