@@ -237,6 +237,7 @@ export class Actions {
       403: () => t('ack.forbidden'),
       404: () => t('ack.gone'),
       409: () => (by ? t('ack.first', { by }) : t('ack.over')),
+      422: () => t('deed.refused', { why: problem.detail }),
     };
     this.busy = texts[status] ?? (() => t('ack.failed'));
   }
@@ -254,7 +255,9 @@ export class Actions {
       await this.send(deed, body);
       return;
     } catch (failure) {
-      const wrong = [400, 401, 403, 422].includes(failure.status);
+      // After too many wrong ones the session is over.
+      if (failure.status === 401) this.list.onLoggedOut();
+      const wrong = [400, 403, 422].includes(failure.status);
       this.busy = () => t(wrong ? 'deed.confirm.wrong' : 'ack.failed');
       this.password.value = '';
     }
