@@ -235,6 +235,7 @@ export class County {
       limits: this.limits,
       limits_in_force: make.LIMITS,
       entries: this.entries,
+      news2: null,
     }];
   }
 
