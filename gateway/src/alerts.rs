@@ -8,9 +8,11 @@
 //! - a stored rule state says when time alone has something to do with it: until then nobody loads it
 
 pub(crate) mod act;
+mod score;
 mod subject;
 
-pub(crate) use subject::subject_at;
+pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
+pub(crate) use subject::{subject, subject_at};
 
 use crate::{
     clock::rfc3339,

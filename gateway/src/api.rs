@@ -64,7 +64,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -74,6 +74,9 @@ const BODY_MAX: usize = 256 * 1024;
 const GRACE: Duration = Duration::from_secs(2);
 /// The board loads its own files and nothing else.
 const CONTENT_POLICY: &str = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
+
+/// It asks, though it is a POST: its question is a rule set.
+const PREVIEW: &str = "/api/v1/rules/preview";
 
 /// What this API is, for programs.
 const OPENAPI: &str = include_str!("api/openapi.json");
@@ -88,6 +91,8 @@ pub(crate) struct App {
     pub(crate) broker_up: watch::Receiver<bool>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) attempts: Arc<Attempts>,
+    /// Held by whoever previews rules: a day of a county is read for it.
+    pub(crate) previews: Arc<Mutex<()>>,
     /// Whether the board is reached over HTTPS only.
     pub(crate) https: bool,
     pub(crate) stopped: CancellationToken,
@@ -188,7 +193,7 @@ fn router(app: App) -> Router {
 /// Answers what may change something in a task of its own: whoever hangs up ends only what is asked,
 /// not what is done.
 async fn to_its_end(request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
+    if request.method().is_safe() || request.uri().path() == PREVIEW {
         return next.run(request).await;
     }
     let answer = tokio::spawn(next.run(request)).await;

@@ -1,10 +1,12 @@
 //! `gateway.toml`: as written, and as meant. Every mistake is told at once; nothing is opened.
 
+mod escalation;
 mod notify;
 
 use crate::{disk::FREE_MIN, notify::Sink, retention::Retention};
 use config_reader::{Mistake, Section};
 use model::id::SiteId;
+use rules::ladder::Times;
 use rustls::pki_types::ServerName;
 use std::{
     collections::BTreeMap,
@@ -27,6 +29,8 @@ pub(crate) struct GatewayConfig {
     pub(crate) pki_dir: PathBuf,
     /// The rule set; `None`: the one that comes with the program.
     pub(crate) rules: Option<PathBuf>,
+    /// How long people have until the next one is told.
+    pub(crate) times: Times,
     /// Site → name of its township clinic.
     pub(crate) clinics: BTreeMap<SiteId, String>,
     /// As it is written.
@@ -84,6 +88,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         section.finish();
         file
     });
+    let times = root.optional_section("escalation").map(escalation::times);
     let clinics = clinics(root.sections("clinic"));
     let notify = notify::sinks(root.sections("notify"), beside, &clinics);
     Some(GatewayConfig {
@@ -94,6 +99,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         broker: broker?,
         pki_dir: pki?,
         rules,
+        times: times.unwrap_or_default(),
         clinics,
         text: String::new(),
         notify,
@@ -290,6 +296,41 @@ mod tests {
         let mistakes = parse(&bad, Path::new("")).unwrap_err();
         let lines: Vec<usize> = mistakes.iter().map(|mistake| mistake.line).collect();
         assert_eq!(lines, [4, 7, 8, 9, 12, 12], "{mistakes:#?}");
+    }
+
+    #[test]
+    fn how_long_people_have_is_as_specified_unless_it_is_said() {
+        const MINUTE_MS: i64 = 60_000;
+        let none = parse(GOOD, Path::new("")).unwrap().times;
+        assert_eq!(none, Times::default());
+        assert_eq!(none.ladder.high.county_on_call, Some(5 * MINUTE_MS));
+        let text = format!(
+            "{GOOD}[escalation.high]\nsecond_s = 90\nrealarm_s = 180\n\
+             [escalation.low]\ncounty_on_call_s = 36000\n"
+        );
+        let times = parse(&text, Path::new("")).unwrap().times;
+        assert_eq!(times.ladder.high.second, Some(90_000));
+        assert_eq!(times.ladder.high.township_doctor, none.ladder.high.township_doctor);
+        assert_eq!((times.realarm.high, times.realarm.low), (3 * MINUTE_MS, 60 * MINUTE_MS));
+        assert_eq!(times.ladder.low.county_on_call, Some(600 * MINUTE_MS));
+        assert_eq!((times.ladder.medium, times.remind), (none.ladder.medium, none.remind));
+    }
+
+    #[test]
+    fn times_that_nobody_can_mean_are_told_with_their_bounds() {
+        for (lines, word) in [
+            ("[escalation.high]\nsecond_s = 9\n", "use a number from 10 to 3600"),
+            ("[escalation.high]\nrealarm_s = 3601\n", "use a number from 10 to 3600"),
+            ("[escalation.medium]\ncounty_on_call_s = 30000\n", "from 10 to 28800"),
+            ("[escalation.high]\nsecond_s = 120\n", "the steps are at 120, 120, 300 s"),
+            ("[escalation.high]\ncounty_on_call_s = 61\n", "are at 60, 120, 61 s"),
+            ("[escalation.urgent]\nsecond_s = 60\n", "known here: high, low, medium"),
+            ("[escalation.high]\nsecond = 60\n", "known here: county_on_call_s"),
+        ] {
+            let mistakes = parse(&format!("{GOOD}{lines}"), Path::new("")).unwrap_err();
+            let told = mistakes.iter().any(|mistake| mistake.text.contains(word));
+            assert!(told && mistakes.len() == 1, "{lines}{mistakes:#?}");
+        }
     }
 
     #[test]

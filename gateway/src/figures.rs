@@ -11,12 +11,16 @@ use rules::{
     fatigue::{self, FLOOD_MS, Facts, Flood, OFFER_MS, Offer},
     ladder::Times,
 };
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    iter::Sum,
+};
 
 const DAY_MS: i64 = 24 * 3_600_000;
-/// Rules and devices that are named.
+/// Rules, beds and devices that are named.
 const NOISY_MAX: usize = 5;
 /// What came so long after it began came late.
 const LATE_MS: i64 = 10 * 60_000;
@@ -28,6 +32,10 @@ const ACTED: [AckReason; 4] =
 struct Told {
     facts: Facts,
     site: String,
+    /// It is about a patient, or about a device that was on nobody.
+    of_patient: bool,
+    /// At which its device stood, where that is asked for.
+    bed: Option<String>,
     started_ms: i64,
     acknowledged_after_ms: Option<i64>,
 }
@@ -53,6 +61,23 @@ fn raised(
         found.extend(told.filter(|told| is_of(&told.site)));
     }
     Ok(found)
+}
+
+/// The bed at which a device was at a moment.
+fn bed_at(
+    connection: &Connection,
+    site: &str,
+    device: &str,
+    at_ms: i64,
+) -> rusqlite::Result<Option<String>> {
+    let bed = connection
+        .prepare_cached(
+            "SELECT bed FROM binding WHERE site = ?1 AND device = ?2 AND from_ms <= ?3
+             AND (until_ms IS NULL OR until_ms > ?3) ORDER BY from_ms DESC LIMIT 1",
+        )?
+        .query_row(params![site, device, at_ms], |row| row.get(0))
+        .optional()?;
+    Ok(bed.flatten())
 }
 
 /// `None` for what is no alert of ours.
@@ -85,6 +110,8 @@ fn told(body: &Value) -> Option<Told> {
     };
     Some(Told {
         site: text("site")?.to_owned(),
+        of_patient: text("patient").is_some(),
+        bed: None,
         started_ms: moment(body, "started_at")?,
         acknowledged_after_ms: acknowledged
             .and_then(|entry| moment(entry, "at"))
@@ -126,12 +153,14 @@ pub(crate) fn figures(
         let clinic = SiteId::new(site).ok().and_then(|site| clinics.get(&site).cloned());
         clinic.unwrap_or_else(|| site.to_owned())
     };
-    let mut of: BTreeMap<String, (Vec<Told>, i64)> = BTreeMap::new();
-    let days = device_days(connection, from_ms, to_ms)?;
-    for (site, days) in days.into_iter().filter(|(site, _)| is_of(site)) {
-        of.entry(township(&site)).or_default().1 += days;
+    let mut of: BTreeMap<String, (Vec<Told>, Days)> = BTreeMap::new();
+    let is_named = |site: &str| is_of(site).then(|| township(site));
+    for (township, days) in days(connection, from_ms, to_ms, is_named)? {
+        of.entry(township).or_default().1 = days;
     }
-    for told in raised(connection, is_of, from_ms, to_ms)? {
+    for mut told in raised(connection, is_of, from_ms, to_ms)? {
+        let (site, device) = &told.facts.subject;
+        told.bed = bed_at(connection, site, device, told.started_ms)?;
         of.entry(township(&told.site)).or_default().0.push(told);
     }
     let told =
@@ -141,34 +170,91 @@ pub(crate) fn figures(
     )
 }
 
-/// Days on which a device told something, by site.
-fn device_days(
+/// Days on which something was measured: of each patient with devices on them, and of each device
+/// that was on nobody.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Days {
+    pub(crate) patient_days: usize,
+    pub(crate) device_days: usize,
+}
+
+impl Sum for Days {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            patient_days: sum.patient_days + one.patient_days,
+            device_days: sum.device_days + one.device_days,
+        })
+    }
+}
+
+/// Days of each township on which something was measured; of sites that have one.
+pub(crate) fn days(
     connection: &Connection,
     from_ms: i64,
     to_ms: i64,
-) -> rusqlite::Result<BTreeMap<String, i64>> {
-    let sources: Vec<(i64, String)> = connection
-        .prepare_cached("SELECT id, site FROM source")?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+    township: impl Fn(&str) -> Option<String>,
+) -> rusqlite::Result<BTreeMap<String, Days>> {
+    let sources: Vec<(i64, String, String)> = connection
+        .prepare_cached("SELECT id, site, device FROM source WHERE device <> site")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     let mut spoke = connection.prepare_cached(
         "SELECT 1 FROM reading_group WHERE source = ?1 AND observed_ms >= ?2 AND observed_ms < ?3
          LIMIT 1",
     )?;
-    let mut days: BTreeMap<String, i64> = BTreeMap::new();
-    for (source, site) in sources {
+    let mut of_patients: BTreeSet<(String, String, i64)> = BTreeSet::new();
+    let mut days: BTreeMap<String, Days> = BTreeMap::new();
+    for (source, site, device) in sources {
+        let Some(township) = township(&site) else { continue };
+        let bound = bound(connection, &site, &device, from_ms, to_ms)?;
+        let known = days.entry(township.clone()).or_default();
         let mut begin = from_ms;
         while begin < to_ms {
             let end = begin.saturating_add(DAY_MS).min(to_ms);
-            *days.entry(site.clone()).or_default() +=
-                i64::from(spoke.exists(params![source, begin, end])?);
+            let (mut free_from, mut is_alone) = (begin, false);
+            for (patient, from, until) in &bound {
+                let (from, until) = ((*from).max(begin), (*until).min(end));
+                if until <= from {
+                    continue;
+                }
+                is_alone |= spoke.exists([source, free_from, from])?;
+                free_from = until;
+                if spoke.exists([source, from, until])? {
+                    of_patients.insert((township.clone(), patient.clone(), begin));
+                }
+            }
+            is_alone |= spoke.exists([source, free_from, end])?;
+            known.device_days += usize::from(is_alone);
             begin = end;
         }
+    }
+    for (township, ..) in of_patients {
+        days.entry(township).or_default().patient_days += 1;
     }
     Ok(days)
 }
 
-fn of_township(name: &str, alerts: &[Told], device_days: i64, times: &Times) -> Value {
+/// On whom a device was in a time: the patient, from when, until when.
+fn bound(
+    connection: &Connection,
+    site: &str,
+    device: &str,
+    from_ms: i64,
+    to_ms: i64,
+) -> rusqlite::Result<Vec<(String, i64, i64)>> {
+    connection
+        .prepare_cached(
+            "SELECT patient, from_ms, coalesce(until_ms, ?4) FROM binding
+             WHERE site = ?1 AND device = ?2 AND patient IS NOT NULL AND from_ms < ?4
+             AND (until_ms IS NULL OR until_ms > ?3) ORDER BY from_ms",
+        )?
+        .query_map(params![site, device, from_ms, to_ms], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect()
+}
+
+fn of_township(name: &str, alerts: &[Told], days: Days, times: &Times) -> Value {
     let count = |is: &dyn Fn(&Told) -> bool| alerts.iter().filter(|told| is(told)).count();
     let of = |priority| count(&|told| told.facts.priority == priority);
     // What somebody had to answer: nobody is called by what was over, or is for a list.
@@ -184,38 +270,52 @@ fn of_township(name: &str, alerts: &[Told], device_days: i64, times: &Times) -> 
     let all = count(&calls);
     let mut rules: BTreeMap<&str, usize> = BTreeMap::new();
     let mut devices: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for Told { facts, .. } in alerts {
+    let mut beds: BTreeMap<&str, usize> = BTreeMap::new();
+    for Told { facts, bed, .. } in alerts {
         facts.rules.iter().for_each(|rule| *rules.entry(rule).or_default() += 1);
         *devices.entry((&facts.subject.0, &facts.subject.1)).or_default() += 1;
+        bed.iter().for_each(|bed| *beds.entry(bed).or_default() += 1);
     }
-    let rules = noisiest(rules).map(|(rule, alerts)| json!({"rule": rule, "alerts": alerts}));
-    let devices = noisiest(devices)
+    let of_patients = count(&|told| told.of_patient);
+    let of_devices = alerts.len() - of_patients;
+    let rules =
+        noisiest(rules, NOISY_MAX).map(|(rule, alerts)| json!({"rule": rule, "alerts": alerts}));
+    let beds = noisiest(beds, NOISY_MAX).map(|(bed, alerts)| json!({"bed": bed, "alerts": alerts}));
+    let devices = noisiest(devices, NOISY_MAX)
         .map(|((site, device), alerts)| json!({"site": site, "device": device, "alerts": alerts}));
     json!({
         "township": name,
         "alerts": {"all": alerts.len(), "high": of(Priority::High),
             "medium": of(Priority::Medium), "low": of(Priority::Low)},
-        "device_days": device_days,
-        "alerts_per_device_day": ratio(alerts.len(), usize::try_from(device_days).unwrap_or(0)),
+        "patient_days": days.patient_days,
+        "of_patients": of_patients,
+        "alerts_per_patient_day": ratio(of_patients, days.patient_days),
+        "device_days": days.device_days,
+        "of_devices": of_devices,
+        "alerts_per_device_day": ratio(of_devices, days.device_days),
         "to_answer": all,
         "acknowledged_in_time_percent": percent(count(&in_time), all),
         "acted_on_percent": percent(count(&acted), all),
         "retro": count(&|told| told.facts.retro),
         "late": count(&|told| !told.facts.retro && late(told)),
         "noisy_rules": rules.collect::<Vec<_>>(),
+        "noisy_beds": beds.collect::<Vec<_>>(),
         "noisy_devices": devices.collect::<Vec<_>>(),
     })
 }
 
 /// The most frequent, and of equals the first by name.
-fn noisiest<T: Ord>(counts: BTreeMap<T, usize>) -> impl Iterator<Item = (T, usize)> {
+pub(crate) fn noisiest<T: Ord>(
+    counts: impl IntoIterator<Item = (T, usize)>,
+    most: usize,
+) -> impl Iterator<Item = (T, usize)> {
     let mut counts: Vec<_> = counts.into_iter().collect();
     counts.sort_by_key(|(_, count)| Reverse(*count));
-    counts.into_iter().take(NOISY_MAX)
+    counts.into_iter().take(most)
 }
 
 /// With two digits behind the point; nothing of nothing is no number.
-fn ratio(part: usize, of: usize) -> Option<f64> {
+pub(crate) fn ratio(part: usize, of: usize) -> Option<f64> {
     let hundredths = part.checked_mul(100)?.checked_div(of)?;
     Some(f64::from(u32::try_from(hundredths).ok()?) / 100.0)
 }

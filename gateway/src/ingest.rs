@@ -5,7 +5,8 @@
 //! - nothing is kept in the MQTT client: a lost connection costs a repetition and never data
 
 use crate::{
-    alerts, clock,
+    alerts::{self, OBSERVE_EVERY_MS, observe_all},
+    clock,
     events::Events,
     intake::{self, Delivery, Gathered, Taken},
     pki::Identity,
@@ -376,6 +377,7 @@ pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<b
     }
     let mut tick = tokio::time::interval(RULES_EVERY);
     let mut up_since = None;
+    let mut scored_at = WallTime::from_unix_ms(0);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -386,8 +388,11 @@ pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<b
         // Sites tell their state as long as they are connected; before that nobody could hear it.
         let silent = WallTime::from_unix_ms(now.unix_ms().saturating_sub(STATE_SILENCE_MS));
         let unheard_since = up_since.filter(|since| *since <= silent).map(|_| silent);
-        let rules = ingest.rules.rules();
-        match alerts::pass_time(&ingest.store, rules, now, unheard_since).await {
+        let scores = now.unix_ms().abs_diff(scored_at.unix_ms()) >= OBSERVE_EVERY_MS;
+        if scores {
+            scored_at = now;
+        }
+        match pass_time(&ingest, now, unheard_since, scores).await {
             Ok((changed, sites)) => {
                 for site in sites {
                     ingest.events.publish("site", &with_clinic(site, &ingest.clinics), None);
@@ -401,6 +406,22 @@ pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<b
             Err(error) => tracing::error!(%error, "Deadlines of alerts could not be looked at."),
         }
     }
+}
+
+/// What time alone does; and of patients, what their values and what a nurse saw come to.
+async fn pass_time(
+    ingest: &Ingest,
+    now: WallTime,
+    unheard_since: Option<WallTime>,
+    scores: bool,
+) -> Result<(Vec<Value>, Vec<Value>), StoreError> {
+    let rules = ingest.rules.rules();
+    let (mut changed, sites) =
+        alerts::pass_time(&ingest.store, Arc::clone(&rules), now, unheard_since).await?;
+    if scores {
+        changed.extend(observe_all(&ingest.store, rules, now).await?);
+    }
+    Ok((changed, sites))
 }
 
 /// TLS with the county's certificate, trusting the county's CA and nobody else.

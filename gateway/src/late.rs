@@ -5,7 +5,7 @@
 //! # Invariants
 //! - what came late is noted in the transaction that stores it, and waits until a pass is committed
 
-mod pass;
+pub(crate) mod pass;
 #[cfg(test)]
 mod tests;
 

@@ -9,6 +9,7 @@
 //! - [`profile`], [`ruled`]: a patient as the rules see one; which rules those are
 //! - [`tray`]: results that wait for a patient, and moving one
 //! - [`followup`]: who is to be referred
+//! - [`observed`]: what is known of a patient now, and the points for it
 //!
 //! # Invariants
 //! - a name is in table `patient_name` and in the answer to whoever unmasks it, nowhere else
@@ -21,6 +22,7 @@ pub(crate) mod entry;
 pub(crate) mod followup;
 pub(crate) mod limit;
 pub(crate) mod name;
+pub(crate) mod observed;
 pub(crate) mod profile;
 mod ruled;
 pub(crate) mod tray;
@@ -257,7 +259,7 @@ fn of_clinic(connection: &Connection, clinic: &str) -> rusqlite::Result<Vec<Pati
         .collect()
 }
 
-/// One patient with what is on it, its limits and the newest entries; the name masked.
+/// One patient with what is on it, its limits, the newest entries and the score; the name masked.
 pub(crate) fn one(
     connection: &Connection,
     rules: &RuleSet,
@@ -274,6 +276,7 @@ pub(crate) fn one(
         ("bindings", json!(binding::of_patient(connection, key)?)),
         ("limits", json!(limit::limits(connection, key, now)?)),
         ("entries", json!(entry::entries(connection, key)?)),
+        ("news2", observed::news2(connection, rules, key, &profile, now)?),
     ];
     if let Some(fields) = told.as_object_mut() {
         fields.extend(more.map(|(key, value)| (key.to_owned(), value)));

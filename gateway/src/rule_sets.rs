@@ -8,6 +8,7 @@
 //! - what is written, approved or taken over is an entry of the audit, in the same transaction
 
 mod check;
+pub(crate) mod preview;
 
 pub(crate) use check::check;
 
@@ -18,7 +19,10 @@ use crate::{
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use model::time::WallTime;
-use rules::rule::{RuleSet, RuleSetError};
+use rules::{
+    ladder::Times,
+    rule::{RuleSet, RuleSetError},
+};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -46,15 +50,20 @@ impl Live {
     pub(crate) fn new(number: u64, rules: RuleSet, text: &str) -> Self {
         Self { number, rules: Arc::new(rules), text: text.into(), hash: sha256(text) }
     }
+
+    fn with_times(self, times: Times) -> Self {
+        Self { rules: Arc::new(RuleSet::clone(&self.rules).with_times(times)), ..self }
+    }
 }
 
-/// Where everybody who evaluates finds the live rule set.
+/// Where everybody who evaluates finds the live rule set, with the times that the county gives
+/// people.
 #[derive(Clone, Debug)]
-pub(crate) struct LiveRules(Arc<watch::Sender<Live>>);
+pub(crate) struct LiveRules(Arc<watch::Sender<Live>>, Times);
 
 impl LiveRules {
-    pub(crate) fn new(live: Live) -> Self {
-        Self(Arc::new(watch::channel(live).0))
+    pub(crate) fn new(live: Live, times: Times) -> Self {
+        Self(Arc::new(watch::channel(live.with_times(times)).0), times)
     }
 
     /// The rules of this moment.
@@ -72,7 +81,7 @@ impl LiveRules {
     }
 
     pub(crate) fn put(&self, live: Live) {
-        self.0.send_replace(live);
+        self.0.send_replace(live.with_times(self.1));
     }
 
     /// What the rules go by has changed, a patient or a binding: boxes have to be told.

@@ -19,7 +19,7 @@ use crate::{
 use anyhow::Context as _;
 use embedded_broker::{Broker, BrokerFiles};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use rules::rule::RuleSet;
+use rules::{ladder::Times, rule::RuleSet};
 use serde_json::json;
 use std::{
     io::{self, Write as _},
@@ -64,7 +64,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     drop(metrics::set_global_recorder(recorder));
     let store = Store::open(&database(&config))?.with_free_min(config.free_min);
     note_settings(&config, &text, &store).await?;
-    let rules = live_rules(&store, text, rules).await?;
+    let rules = live_rules(&store, text, rules, config.times).await?;
     let pki = Pki::at(&config.pki_dir);
     let (mut broker, host, port) = start_broker(&config, &pki).await?;
     notify::set_up(&store, &config.notify).await.context("writing down who is notified")?;
@@ -103,6 +103,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
         broker_up: is_up,
         metrics,
         attempts: Arc::default(),
+        previews: Arc::default(),
         https: config.http.tls,
         stopped: stopped.clone(),
     };
@@ -150,10 +151,15 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
 }
 
 /// The rules that are live, or those of program and configuration.
-async fn live_rules(store: &Store, text: String, rules: RuleSet) -> anyhow::Result<LiveRules> {
+async fn live_rules(
+    store: &Store,
+    text: String,
+    rules: RuleSet,
+    times: Times,
+) -> anyhow::Result<LiveRules> {
     let live = store
         .write(move |transaction| rule_sets::at_start(transaction, clock::now(), &text, rules));
-    Ok(LiveRules::new(live.await.context("looking for the live rules")?))
+    Ok(LiveRules::new(live.await.context("looking for the live rules")?, times))
 }
 
 /// The key that signs what boxes go by.

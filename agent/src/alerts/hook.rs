@@ -61,7 +61,7 @@ pub(crate) async fn run(hook: Hook) {
             tracing::error!(
                 error,
                 command = hook.config.command,
-                "The hook failed: the lamp or buzzer may not know; it is tried again. Check [alerts] hook."
+                "The hook failed and is tried again: check [alerts] hook; a lamp may not know."
             );
         }
         hook.board.hooked(why.clone(), hook.clock.now());
@@ -137,5 +137,42 @@ async fn call(config: &HookConfig, input: &[u8]) -> io::Result<()> {
     match status.success() {
         true => Ok(()),
         false => Err(io::Error::other(format!("it ended with {status}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use std::path::Path;
+
+    const CONFIG: &str = "site = \"heping-01\"\ndata_dir = \"data\"\n[uplink]\n\
+        broker = \"localhost:1\"\nca = \"ca.crt\"\ncert = \"c\"\nkey = \"k\"\n";
+
+    #[tokio::test]
+    async fn whoever_asks_for_a_call_hears_whether_the_command_took_it() {
+        for (script, takes) in [("cat", true), ("exit 3", false), ("exec sleep 60", false)] {
+            let (calls, asked) = channel();
+            let hook = Hook {
+                config: HookConfig {
+                    command: "/bin/sh".to_owned(),
+                    arguments: vec!["-c".to_owned(), script.to_owned()],
+                    limit: Duration::from_secs(if script.contains("sleep") { 1 } else { 60 }),
+                },
+                calls: Arc::new(Mutex::new(asked)),
+                board: Arc::new(Board::new(&config::parse(CONFIG, Path::new("")).unwrap())),
+                clock: Clock::start(),
+                stopped: CancellationToken::new(),
+            };
+            let mut caller = Caller::new(Some(calls));
+            caller.call(b"{}".to_vec());
+            let taken = tokio::select! {
+                taken = caller.answered() => taken,
+                () = run(hook) => panic!("{script}: it ended"),
+            };
+            assert_eq!(taken, takes, "{script}");
+            caller.over(MonoTime::START, taken);
+            assert_eq!(caller.free_at() > Some(MonoTime::START), !takes, "{script}");
+        }
     }
 }

@@ -123,6 +123,8 @@ alarm_kinds! {
     PvcRate = "DEV-PVC-RATE", Some(199_860);
     /// A pause or a missed beat.
     Pause = "DEV-PAUSE", Some(199_716);
+    /// The pacemaker's beats have no effect.
+    Pacer = "DEV-PACER", None;
     /// Irregular rhythm.
     Irregular = "DEV-IRREGULAR", Some(199_766);
     /// The device's own upper limit was passed.

@@ -159,7 +159,8 @@ export class Actions {
   drawPanel(alert, deed, lost, sending) {
     const acknowledging = deed === 'acknowledge';
     const withoutConsent = lost && !this.offline;
-    put(this.what, t(acknowledging ? 'alerts.thumb' : `deed.${deed}.what`, { what: message(alert) }));
+    const what = message(alert);
+    put(this.what, t(acknowledging ? 'alerts.thumb' : `deed.${deed}.what`, { what }));
     put(this.explain, t(acknowledging && lost ? 'ack.explain_offline' : `deed.${deed}.explain`));
     set(this.acknowledging, 'hidden', !acknowledging);
     set(this.consent, 'hidden', !withoutConsent);
@@ -213,9 +214,8 @@ export class Actions {
     this.forms.get(deed)?.clear();
     if (this.deed) this.list.open(null);
     if (UNDOABLE.includes(deed)) this.list.offerUndo(this.row.alert, deed);
-    if (document.activeElement === document.body || this.row.element.contains(document.activeElement)) {
-      this.row.element.focus();
-    }
+    const { activeElement: focused, body } = document;
+    if (focused === body || this.row.element.contains(focused)) this.row.element.focus();
   }
 
   failed(failure, deed, body) {
@@ -237,6 +237,7 @@ export class Actions {
       403: () => t('ack.forbidden'),
       404: () => t('ack.gone'),
       409: () => (by ? t('ack.first', { by }) : t('ack.over')),
+      422: () => t('deed.refused', { why: problem.detail }),
     };
     this.busy = texts[status] ?? (() => t('ack.failed'));
   }
@@ -254,7 +255,9 @@ export class Actions {
       await this.send(deed, body);
       return;
     } catch (failure) {
-      const wrong = [400, 401, 403, 422].includes(failure.status);
+      // After too many wrong ones the session is over.
+      if (failure.status === 401) this.list.onLoggedOut();
+      const wrong = [400, 403, 422].includes(failure.status);
       this.busy = () => t(wrong ? 'deed.confirm.wrong' : 'ack.failed');
       this.password.value = '';
     }

@@ -1,4 +1,4 @@
-// The small forms in a row: what one says to shelve an alert, hand it on, escalate it, write a note.
+// The small forms in a row: what one says to shelve an alert, hand it on, escalate or annotate it.
 
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';

@@ -106,7 +106,8 @@ export class Row {
     put(this.age, age.filter(Boolean).join(' · '));
     // The number that raised it, where it is not the one beside it.
     const same = now?.text === outside;
-    put(this.metric, [name, now?.text && !same ? t('alerts.now') : ''].filter(Boolean).join(' · '));
+    const present = now?.text && !same ? t('alerts.now') : '';
+    put(this.metric, [name, present].filter(Boolean).join(' · '));
     put(this.outside, same || alert.state === 'unknown' ? ''
       : t('alerts.outside', { value: `${outside} ${unit}`.trim() }));
   }

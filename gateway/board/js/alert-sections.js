@@ -1,4 +1,4 @@
-// The parts of the alert list: their heads, what came late, and what is folded away and still counted.
+// The parts of the alert list: their heads, what came late, what is folded away and still counted.
 
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
@@ -61,8 +61,8 @@ export class Sections {
     if (name === 'open') return false;
     if (name === 'over') return true;
     if (name === 'late' && lateSites().length) return true;
-    const isFirst = name === 'rest' && !this.parts.get('open').length && !this.parts.get('cleared').length;
-    return this.parts.get(name).length > 0 && !isFirst;
+    const above = ['open', 'cleared'].some((part) => this.parts.get(part).length);
+    return this.parts.get(name).length > 0 && (name !== 'rest' || above);
   }
 
   head(id) {
@@ -127,7 +127,7 @@ function lateLines({ clinic, site, late }) {
   }) => {
     const known = store.catalogue.get(metric);
     const name = known ? either(known.name_zh, known.name_en) : metric || '';
-    return `${name} ${[comparator, value].filter(Boolean).join(' ')} ${unitText(unit, t)} ${moment(at)}`;
+    return [name, comparator, value, unitText(unit, t), moment(at)].filter(Boolean).join(' ');
   });
   return [
     t(late.judged ? 'section.late.judged' : 'section.late.judging', {

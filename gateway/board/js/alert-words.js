@@ -112,6 +112,9 @@ function entryWords({
   if (what === 'escalated') words.push(wordOf('level', detail, t));
   else if (!reason && !note && what !== 'raised') words.push(wordOf('reason', detail || '', t));
   if (to) words.push(t('timeline.to', { to }));
-  if (until) words.push(t('timeline.until', { at: shortTime(Date.parse(until), clock.serverNow()) }));
+  if (until) {
+    const at = shortTime(Date.parse(until), clock.serverNow());
+    words.push(t('timeline.until', { at }));
+  }
   return [...words, note || ''];
 }

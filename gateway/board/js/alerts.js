@@ -148,7 +148,8 @@ export class AlertList {
 
   row(id) {
     let row = this.rows.get(id);
-    const alert = store.alerts.get(id) || store.closed.get(id) || (row && { ...row.alert, state: 'closed' });
+    const alert = store.alerts.get(id) || store.closed.get(id)
+      || (row && { ...row.alert, state: 'closed' });
     if (!alert) return null;
     if (!row) {
       row = new Row(this, alert);

@@ -14,6 +14,7 @@
 //! - [`engine`]: readings in, changed alerts out
 //! - [`fatigue`]: more alerts than anybody can look at
 //! - [`retro`]: the pass over what came late
+//! - [`trial`]: what a rule set would have raised
 //!
 //! # Invariants
 //! - the same readings and the same rule set give the same alerts with the same ids
@@ -33,3 +34,4 @@ pub mod news2;
 pub mod population;
 pub mod retro;
 pub mod rule;
+pub mod trial;

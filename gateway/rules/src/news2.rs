@@ -7,6 +7,10 @@
 //! - what is missing is never a zero: the score says that it is incomplete
 //! - what a nurse has to see (consciousness, oxygen) is never guessed from a device
 
+use crate::{
+    population::{Profile, counted},
+    rule::RuleSet,
+};
 use model::{
     decimal::Decimal,
     metric::{Class, Metric},
@@ -37,6 +41,23 @@ pub enum Consciousness {
     Pain,
     /// Does not answer.
     Unresponsive,
+}
+
+impl Consciousness {
+    /// As nurses write it: alert, confused, to voice, to pain, unresponsive.
+    pub const LETTERS: [(&'static str, Self); 5] = [
+        ("A", Self::Alert),
+        ("C", Self::Confusion),
+        ("V", Self::Voice),
+        ("P", Self::Pain),
+        ("U", Self::Unresponsive),
+    ];
+
+    /// That of a letter.
+    #[must_use]
+    pub fn from_letter(letter: &str) -> Option<Self> {
+        Self::LETTERS.into_iter().find(|(known, _)| *known == letter).map(|(_, state)| state)
+    }
 }
 
 /// By which table oxygen saturation is scored.
@@ -98,6 +119,36 @@ impl Observations {
             pulse: value(Class::Hr, SPOT_MS),
             consciousness,
             temperature: value(Class::Temp, TEMP_MS),
+        }
+    }
+}
+
+impl Profile {
+    /// The observation set of a moment. Of what a nurse typed oxygen counts as long as everywhere,
+    /// consciousness as long as any other spot value of the set: who was awake this morning may not
+    /// be now.
+    #[must_use]
+    pub fn observations(&self, at: WallTime, measured: &[Measured]) -> Observations {
+        let oxygen = counted(self.oxygen, at);
+        let consciousness = self.consciousness.and_then(|entry| entry.within(SPOT_MS, at));
+        Observations::at(at, measured, oxygen, consciousness)
+    }
+
+    /// The points of a set; `None` for whom the score is not valid: under 16, of unknown age, or
+    /// pregnant.
+    #[must_use]
+    pub fn score(&self, rules: &RuleSet, at: WallTime, set: &Observations) -> Option<Score> {
+        let facts = self.facts(rules, at);
+        let is_valid = rules.scores().iter().any(|rule| rule.is_for(&facts));
+        is_valid.then(|| Score::of(set, self.scale(at)))
+    }
+
+    /// By which table the oxygen saturation is scored.
+    #[must_use]
+    pub fn scale(&self, at: WallTime) -> Scale {
+        match self.scale2_until.is_some_and(|until| at < until) {
+            true => Scale::Two,
+            false => Scale::One,
         }
     }
 }

@@ -7,7 +7,10 @@
 //! - a rule of an overlay replaces the rules it names, and everything else of the base stays
 //! - a limit of one patient is never outside the implausible limits of its class
 
-use crate::rule::{Op, RuleSet, ScoreRule, Threshold};
+use crate::{
+    news2::Consciousness,
+    rule::{Op, RuleSet, ScoreRule, Threshold},
+};
 use model::{alarm::Priority, decimal::Decimal, metric::Class, time::WallTime};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -51,6 +54,14 @@ pub struct Entry<T> {
     pub at: WallTime,
 }
 
+impl<T> Entry<T> {
+    /// What, unless it is older than that, or of later.
+    pub(crate) fn within(self, longest_ms: i64, at: WallTime) -> Option<T> {
+        let age_ms = at.unix_ms().saturating_sub(self.at.unix_ms());
+        (0..=longest_ms).contains(&age_ms).then_some(self.value)
+    }
+}
+
 /// What decides which rules apply to a patient. Nothing in it says who that is.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
@@ -73,6 +84,8 @@ pub struct Profile {
     pub monitored: bool,
     /// Whether oxygen is given.
     pub oxygen: Option<Entry<bool>>,
+    /// How awake a nurse found them.
+    pub consciousness: Option<Entry<Consciousness>>,
     /// Somebody put the cuff of a monitor on another limb than its oximeter.
     pub cuff_on_other_limb: bool,
     /// Limits of this patient alone.
@@ -229,9 +242,7 @@ impl Profile {
 
 /// The latest entry, as long as it counts.
 pub(crate) fn counted<T>(entry: Option<Entry<T>>, at: WallTime) -> Option<T> {
-    let entry = entry?;
-    let age_ms = at.unix_ms().saturating_sub(entry.at.unix_ms());
-    (0..=ENTRY_COUNTS_MS).contains(&age_ms).then_some(entry.value)
+    entry.and_then(|entry| entry.within(ENTRY_COUNTS_MS, at))
 }
 
 fn check_limit(rules: &RuleSet, limit: &Limit) -> Result<(), ProfileError> {

@@ -52,6 +52,8 @@ pub struct RuleSet {
     events: BTreeMap<String, EventRule>,
     technical: BTreeMap<String, TechnicalRule>,
     intervals: BTreeMap<DeviceKind, f64>,
+    /// Parts of the names of drugs whose end is more urgent, in small letters.
+    critical_drugs: Vec<String>,
     times: Times,
 }
 
@@ -201,6 +203,10 @@ pub(crate) struct EventRule {
     pub(crate) id: String,
     pub(crate) priority: Priority,
     pub(crate) from_device: Option<FromDevice>,
+    /// While a drug of the site list is given.
+    critical_drug: Option<Priority>,
+    /// What comes back so soon after it was raised is no other alert.
+    pub(crate) repeat_limit_ms: i64,
     pub(crate) family: String,
     pub(crate) message_zh: String,
     pub(crate) message_en: String,
@@ -233,6 +239,8 @@ pub(crate) struct TechnicalRule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
     pub(crate) priority: Priority,
+    /// While a drug of the site list is given.
+    critical_drug: Option<Priority>,
     after_ms: i64,
     /// Not before so many expected intervals.
     after_intervals: u32,
@@ -329,6 +337,12 @@ impl RuleSet {
         self.technical.values().any(|rule| rule.family == family)
     }
 
+    /// Whether a drug of that name is on the site list.
+    pub(crate) fn is_critical(&self, drug: &str) -> bool {
+        let drug = drug.to_lowercase();
+        self.critical_drugs.iter().any(|part| drug.contains(part))
+    }
+
     pub(crate) fn event(&self, id: &str) -> Option<&EventRule> {
         self.events.get(id)
     }
@@ -363,6 +377,25 @@ impl RuleSet {
     pub(crate) fn wait_ms(&self, step: &Step, kind: Option<DeviceKind>) -> i64 {
         step.after_ms.max(self.intervals_ms(kind, step.after_intervals))
     }
+}
+
+impl EventRule {
+    /// Its own priority, while a drug of the site list is given or not.
+    pub(crate) fn priority_with(&self, critical_drug: bool) -> Priority {
+        raised_by(self.priority, self.critical_drug.filter(|_| critical_drug))
+    }
+}
+
+impl Step {
+    /// Its priority, while a drug of the site list is given or not.
+    pub(crate) fn priority_with(&self, critical_drug: bool) -> Priority {
+        raised_by(self.priority, self.critical_drug.filter(|_| critical_drug))
+    }
+}
+
+/// A drug makes nothing less urgent.
+fn raised_by(priority: Priority, drug: Option<Priority>) -> Priority {
+    drug.map_or(priority, |drug| drug.max(priority))
 }
 
 impl TechnicalRule {

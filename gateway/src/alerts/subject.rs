@@ -167,7 +167,11 @@ impl Evaluation {
     }
 
     /// Where rules know a patient.
-    fn sites_of(&self, context: Context<'_>, key: &PatientKey) -> rusqlite::Result<Vec<SiteId>> {
+    pub(super) fn sites_of(
+        &self,
+        context: Context<'_>,
+        key: &PatientKey,
+    ) -> rusqlite::Result<Vec<SiteId>> {
         let subject = Subject::Patient(key.clone());
         let stored: Vec<String> = context
             .connection
@@ -231,7 +235,8 @@ pub(crate) fn subject_at(
     Ok(subject(site, device, bound.patient_at(connection, site, device, at)?))
 }
 
-fn subject(site: &SiteId, device: &DeviceId, patient: Option<&str>) -> Subject {
+/// Whom a device is about that is on that patient, or on nobody.
+pub(crate) fn subject(site: &SiteId, device: &DeviceId, patient: Option<&str>) -> Subject {
     match patient.map(PatientKey::new) {
         Some(Ok(key)) => Subject::Patient(key),
         _ => Subject::unbound(site, device),

@@ -267,6 +267,7 @@ async fn enter(
         let connection = context.connection;
         entry::enter(connection, &id, &body, &caller, now)?;
         evaluation.patient_changed(context, &id)?;
+        evaluation.observe(context, &id)?;
         Ok(json!({"entries": entry::entries(connection, &id)?}))
     };
     Ok(Json(write(&app, now, enter).await?))

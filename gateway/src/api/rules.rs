@@ -1,4 +1,4 @@
-//! Versions of the rules: read, drafted, approved.
+//! Versions of the rules: read, drafted, previewed, approved.
 
 use super::{
     App, Problem, Route,
@@ -7,7 +7,7 @@ use super::{
 use crate::{
     clock,
     people::{Action, Caller},
-    rule_sets::{self, ApproveError},
+    rule_sets::{self, ApproveError, preview},
 };
 use axum::{
     Json,
@@ -15,16 +15,20 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use rules::rule::RuleSetError;
+use rules::rule::{RuleSet, RuleSetError};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
 
 /// Longest note of a draft, in letters.
 const NOTE_MAX: usize = 500;
+/// Somebody waits for it.
+const PREVIEW_MAX: Duration = Duration::from_secs(120);
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         ("/rules", get(list).put(draft)),
+        ("/rules/preview", post(previewed)),
         ("/rules/{version}", get(one)),
         ("/rules/{version}/approve", post(approve)),
     ]
@@ -82,6 +86,44 @@ async fn draft(
     });
     let told = kept.await?.ok_or_else(no_such_version)?;
     Ok((StatusCode::CREATED, Json(told)))
+}
+
+/// A version that is kept already.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    version: i64,
+}
+
+/// The body is a rule set, or names one that is kept; nothing of it becomes a draft. Whoever hangs
+/// up ends it.
+async fn previewed(
+    State(app): State<App>,
+    caller: Caller,
+    TextBody(text): TextBody,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::EditRules)?;
+    let asked = match serde_json::from_str(&text) {
+        Ok(Kept { version }) => {
+            let text = app.store.read(move |connection| rule_sets::text(connection, version));
+            RuleSet::from_json(&text.await?.ok_or_else(no_such_version)?).map_err(mistaken)?
+        }
+        Err(_) => rule_sets::check(&text).map_err(mistaken)?,
+    };
+    let Ok(_alone) = app.previews.try_lock() else {
+        let text = "somebody previews rules just now; ask again in a minute";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "One at a time", text));
+    };
+    let sets = [Arc::new(asked), app.rules.rules()];
+    let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
+    let told = preview::preview(&app.store, sets, clinics, now, PREVIEW_MAX);
+    told.await?.map(Json).ok_or_else(|| {
+        let text = format!(
+            "no site could be judged within {} s; ask again at a quieter hour",
+            PREVIEW_MAX.as_secs()
+        );
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The preview took too long", text)
+    })
 }
 
 async fn approve(

@@ -6,6 +6,7 @@ mod own;
 mod patients;
 mod roles;
 mod rules;
+mod score;
 mod texts;
 
 use super::*;
@@ -19,7 +20,7 @@ use crate::{
 use ::rules::{
     alert::{AckReason, AlertState, TimelineEvent},
     freshness::Freshness,
-    ladder::Level,
+    ladder::{Level, Times},
     rule::RuleSet,
 };
 use axum::{
@@ -92,12 +93,13 @@ impl Desk {
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
-            rules: LiveRules::new(live),
+            rules: LiveRules::new(live, Times::default()),
             events: Events::new(1),
             clinics: Arc::default(),
             broker_up,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             attempts: Arc::default(),
+            previews: Arc::default(),
             https: true,
             stopped: CancellationToken::new(),
         };

@@ -13,7 +13,7 @@ use crate::{
     store::{Store, StoreError},
 };
 use model::{
-    alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
     id::{Channel, DeviceId, Lane, SiteId},
     metric::{Kind, Metric},
     reading::{Occurrence, ReadingGroup},
@@ -32,9 +32,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 /// Reading groups that are judged in one step: it takes some tens of milliseconds.
 const STEP_GROUPS: usize = 2000;
 /// Between two steps the processor belongs to what comes in.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 /// Results of a device that are judged at once: a meter remembers some thousand at most.
-const STAMPED_MAX: u32 = 20_000;
+pub(crate) const STAMPED_MAX: u32 = 20_000;
 /// An alert that began so long before what came late may be a part of it.
 const KNOWN_MS: i64 = 7 * 86_400_000;
 
@@ -47,17 +47,17 @@ pub(super) struct Told {
 
 /// Something that was said, to be judged at its moment.
 #[derive(Debug)]
-enum Said {
+pub(crate) enum Said {
     Group(ReadingGroup, Freshness),
     Alarm(DeviceAlarm),
 }
 
 /// With its place in the order: its moment, and at that its place in the outbox.
 #[derive(Debug)]
-struct Entry {
-    order: (i64, String, Option<Lane>, i64, i64),
-    suspect: bool,
-    said: Said,
+pub(crate) struct Entry {
+    pub(crate) order: (i64, String, Option<Lane>, i64, i64),
+    pub(crate) suspect: bool,
+    pub(crate) said: Said,
 }
 
 /// A pass that is under way.
@@ -337,9 +337,11 @@ fn worst_told(device: &DeviceId, worst: &Worst) -> Value {
 }
 
 /// What a stored group needs to be judged.
-const JUDGED: &str = "SELECT channel, metrics, said, measured_ms, time_suspect, freshness, outbox,
-      lane, seq, idx FROM reading_group";
-const NAMES: &str = "CROSS JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
+pub(crate) const JUDGED: &str =
+    "SELECT channel, metrics, said, measured_ms, time_suspect, freshness, outbox, lane, seq, idx
+     FROM reading_group";
+pub(crate) const NAMES: &str =
+    "CROSS JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
      CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list";
 
 /// The next groups of what the box stamped, by when it was measured.
@@ -374,7 +376,8 @@ fn stamped(
     rows.collect()
 }
 
-fn entry(row: &Row<'_>, device: &DeviceId) -> rusqlite::Result<Entry> {
+/// A stored group, from what [`JUDGED`] has of it.
+pub(crate) fn entry(row: &Row<'_>, device: &DeviceId) -> rusqlite::Result<Entry> {
     let (metrics, said): (String, String) = (row.get("metrics")?, row.get("said")?);
     let (channel, lane): (String, String) = (row.get("channel")?, row.get("lane")?);
     let freshness: Option<String> = row.get("freshness")?;
@@ -408,35 +411,41 @@ fn suppressing(
     from_ms: i64,
 ) -> rusqlite::Result<Vec<Entry>> {
     let mut statement = connection.prepare_cached(
-        "SELECT phase, kind, code, channel, source, placed_ms, id FROM device_alarm
+        "SELECT phase, kind, code, text, priority, channel, source, placed_ms, id FROM device_alarm
          WHERE site = ?1 AND device = ?2 AND placed_ms >= ?3
          AND kind IN ('TECH-LEADOFF', 'TECH-PROBEOFF') ORDER BY placed_ms, id",
     )?;
     let mut rows = statement.query(params![site.as_str(), device.as_str(), from_ms])?;
     let mut alarms = Vec::new();
     while let Some(row) = rows.next()? {
-        let (phase, kind): (String, String) = (row.get("phase")?, row.get("kind")?);
-        let (channel, source): (String, Option<String>) = (row.get("channel")?, row.get("source")?);
-        let phase = AlarmPhase::ALL.into_iter().find(|known| known.name() == phase);
-        let kind = AlarmKind::ALL.iter().find(|known| known.rule_id() == kind);
-        let Some((phase, kind)) = phase.zip(kind) else { continue };
-        let placed_ms = row.get("placed_ms")?;
-        let alarm = DeviceAlarm {
-            device: device.clone(),
-            channel: Channel::new(&channel).unwrap_or_default(),
-            phase,
-            kind: *kind,
-            code: row.get("code")?,
-            text: String::new(),
-            priority: None,
-            source: source.as_deref().and_then(Metric::from_name),
-            device_time: None,
-            observed: observed(placed_ms),
-        };
-        let order = (placed_ms, String::new(), None, row.get("id")?, 0);
-        alarms.push(Entry { order, suspect: false, said: Said::Alarm(alarm) });
+        alarms.extend(alarm(row, device)?);
     }
     Ok(alarms)
+}
+
+/// A stored device alarm; `None` of what no driver of this version says.
+pub(crate) fn alarm(row: &Row<'_>, device: &DeviceId) -> rusqlite::Result<Option<Entry>> {
+    let (phase, kind): (String, String) = (row.get("phase")?, row.get("kind")?);
+    let (channel, source): (String, Option<String>) = (row.get("channel")?, row.get("source")?);
+    let priority: Option<String> = row.get("priority")?;
+    let phase = AlarmPhase::ALL.into_iter().find(|known| known.name() == phase);
+    let kind = AlarmKind::ALL.iter().find(|known| known.rule_id() == kind);
+    let Some((phase, kind)) = phase.zip(kind) else { return Ok(None) };
+    let placed_ms = row.get("placed_ms")?;
+    let alarm = DeviceAlarm {
+        device: device.clone(),
+        channel: Channel::new(&channel).unwrap_or_default(),
+        phase,
+        kind: *kind,
+        code: row.get("code")?,
+        text: row.get("text")?,
+        priority: priority.as_deref().and_then(Priority::from_name),
+        source: source.as_deref().and_then(Metric::from_name),
+        device_time: None,
+        observed: observed(placed_ms),
+    };
+    let order = (placed_ms, String::new(), None, row.get("id")?, 0);
+    Ok(Some(Entry { order, suspect: false, said: Said::Alarm(alarm) }))
 }
 
 fn observed(ms: i64) -> Observed {

@@ -7,14 +7,14 @@ use crate::{
     people::Caller,
 };
 use model::time::WallTime;
+use rules::news2::Consciousness;
 use rusqlite::{Connection, Row, params};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// Entries of one patient in an answer.
 const ENTRIES_MAX: u32 = 50;
-/// How consciousness is entered: alert, confused, to voice, to pain, unresponsive.
-const CONSCIOUSNESS: [&str; 5] = ["A", "C", "V", "P", "U"];
 
 /// What a nurse saw.
 #[derive(Debug, Deserialize)]
@@ -35,9 +35,10 @@ pub(crate) fn enter(
 ) -> Result<(), Refused> {
     let who = caller.name.as_str();
     find_own(connection, &caller.scope, key)?;
-    let known = |letter: &String| CONSCIOUSNESS.contains(&letter.as_str());
+    let known = |letter: &String| Consciousness::from_letter(letter).is_some();
     if asked.consciousness.as_ref().is_some_and(|letter| !known(letter)) {
-        let text = format!("consciousness: one of {}", CONSCIOUSNESS.join(", "));
+        let letters = Consciousness::LETTERS.map(|(letter, _)| letter);
+        let text = format!("consciousness: one of {}", letters.join(", "));
         return Err(Refused::Wrong(text));
     }
     if asked.consciousness.is_none() && asked.oxygen.is_none() {
@@ -54,6 +55,29 @@ pub(crate) fn enter(
         "taken_at": rfc3339(taken.unix_ms())});
     audit::append(connection, now, &Entry { who, action: "enter", what: key, detail })?;
     Ok(())
+}
+
+/// Patients of whom a nurse said since that moment how awake they are.
+pub(crate) fn seen_since(
+    connection: &Connection,
+    since: WallTime,
+) -> rusqlite::Result<Vec<String>> {
+    // Nobody writes down what is still to come: what was written before is of before.
+    let mut statement = connection.prepare_cached(
+        "SELECT patient, made_ms, taken_ms FROM nurse_entry WHERE consciousness IS NOT NULL
+         ORDER BY id DESC",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut seen = BTreeSet::new();
+    while let Some(row) = rows.next()? {
+        if row.get::<_, i64>("made_ms")? < since.unix_ms() {
+            break;
+        }
+        if row.get::<_, i64>("taken_ms")? >= since.unix_ms() {
+            seen.insert(row.get("patient")?);
+        }
+    }
+    Ok(seen.into_iter().collect())
 }
 
 /// What nurses saw, the newest first.

@@ -7,10 +7,17 @@ use super::{
 use crate::clock;
 use jiff::civil::Date;
 use model::time::WallTime;
-use rules::population::{Birth, Entry, Limit, Profile, Sex};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rules::{
+    news2::Consciousness,
+    population::{Birth, Entry, Limit, Profile, Sex},
+};
+use rusqlite::{Connection, OptionalExtension as _, params, types::FromSql};
 
-/// What decides at that moment which rules apply to a patient.
+/// Entries of one patient: of two days, one each quarter of an hour.
+const ENTRIES_MAX: u32 = 200;
+
+/// What decides at that moment and since which rules apply to a patient, as far as it is kept: what
+/// is known of a person is as it is now.
 pub(crate) fn profile(
     connection: &Connection,
     patient: &Patient,
@@ -33,7 +40,8 @@ pub(crate) fn profile(
         diabetes: about.diabetes,
         elderly: about.elderly,
         monitored: about.monitored,
-        oxygen: oxygen(connection, &patient.key)?,
+        oxygen: newest(connection, "oxygen", &patient.key)?,
+        consciousness: consciousness(connection, &patient.key)?,
         cuff_on_other_limb: false,
         limits: limits(connection, &patient.key, at)?,
     })
@@ -58,12 +66,42 @@ fn begin_of(day: Date) -> WallTime {
     WallTime::from_unix_ms(begin.map_or(i64::MAX, jiff::Timestamp::as_millisecond))
 }
 
-fn oxygen(connection: &Connection, key: &str) -> rusqlite::Result<Option<Entry<bool>>> {
+/// What nurses entered about oxygen, the first first.
+pub(crate) fn oxygen(connection: &Connection, key: &str) -> rusqlite::Result<Vec<Entry<bool>>> {
     connection
-        .prepare_cached(
-            "SELECT oxygen, taken_ms FROM nurse_entry WHERE patient = ?1 AND oxygen IS NOT NULL
-             ORDER BY taken_ms DESC, id DESC LIMIT 1",
-        )?
+        .prepare_cached(&format!(
+            "SELECT * FROM (SELECT id, oxygen, taken_ms FROM nurse_entry
+               WHERE patient = ?1 AND oxygen IS NOT NULL
+               ORDER BY taken_ms DESC, id DESC LIMIT {ENTRIES_MAX})
+             ORDER BY taken_ms, id"
+        ))?
+        .query_map([key], |row| {
+            Ok(Entry { value: row.get(1)?, at: WallTime::from_unix_ms(row.get(2)?) })
+        })?
+        .collect()
+}
+
+fn consciousness(
+    connection: &Connection,
+    key: &str,
+) -> rusqlite::Result<Option<Entry<Consciousness>>> {
+    let letter: Option<Entry<String>> = newest(connection, "consciousness", key)?;
+    Ok(letter.and_then(|Entry { value, at }| {
+        Some(Entry { value: Consciousness::from_letter(&value)?, at })
+    }))
+}
+
+/// What a nurse entered last of something.
+fn newest<T: FromSql>(
+    connection: &Connection,
+    column: &str,
+    key: &str,
+) -> rusqlite::Result<Option<Entry<T>>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {column}, taken_ms FROM nurse_entry WHERE patient = ?1 AND {column} IS NOT NULL
+             ORDER BY taken_ms DESC, id DESC LIMIT 1"
+        ))?
         .query_row([key], |row| {
             Ok(Entry { value: row.get(0)?, at: WallTime::from_unix_ms(row.get(1)?) })
         })
@@ -73,8 +111,8 @@ fn oxygen(connection: &Connection, key: &str) -> rusqlite::Result<Option<Entry<b
 fn limits(connection: &Connection, key: &str, at: WallTime) -> rusqlite::Result<Vec<Limit>> {
     connection
         .prepare_cached(
-            "SELECT * FROM patient_limit WHERE patient = ?1 AND ended_ms IS NULL AND until_ms > ?2
-             ORDER BY id",
+            "SELECT *, min(until_ms, coalesce(ended_ms, until_ms)) AS ends_ms FROM patient_limit
+             WHERE patient = ?1 AND ends_ms > ?2 ORDER BY id",
         )?
         .query_map(params![key, at.unix_ms()], |row| {
             Ok(Limit {
@@ -83,7 +121,7 @@ fn limits(connection: &Connection, key: &str, at: WallTime) -> rusqlite::Result<
                 by: row.get("made_by")?,
                 reason: row.get("reason")?,
                 from: WallTime::from_unix_ms(row.get("made_ms")?),
-                until: WallTime::from_unix_ms(row.get("until_ms")?),
+                until: WallTime::from_unix_ms(row.get("ends_ms")?),
             })
         })?
         .collect()

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::store::Store;
+use rules::ladder::ByPriority;
 use tempfile::TempDir;
 
 const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
@@ -92,10 +93,15 @@ fn nobody_approves_what_they_wrote_what_is_not_there_or_what_is_live() {
 
 #[test]
 fn whoever_follows_hears_of_another_live_set() {
-    let live = LiveRules::new(Live::new(1, rules(), TEXT));
+    let minute = ByPriority { high: 60_000, medium: 60_000, low: 60_000 };
+    let times = Times { realarm: minute, ..Times::default() };
+    let live = LiveRules::new(Live::new(1, rules(), TEXT), times);
+    assert_eq!(live.rules().times(), &times);
     let mut follows = live.follow();
     assert!(!follows.has_changed().unwrap());
     live.put(Live::new(2, rules(), TEXT));
     assert!(follows.has_changed().unwrap());
+    // The times are the county's, whichever set is live.
+    assert_eq!(live.rules().times(), &times);
     assert_eq!((live.live().number, follows.borrow_and_update().number), (2, 2));
 }

@@ -136,17 +136,23 @@ impl Engine {
         alarm: &DeviceAlarm,
         since: WallTime,
     ) -> Option<(String, Firing)> {
+        let critical = self.is_critical(rules, &alarm.device, alarm.channel.as_str());
         let (key, mut firing) = if let Some(rule) = rules.technical(id) {
             let step = rule.steps(self.profile.monitored).next()?;
             let sent = alarm.priority.filter(is_high);
-            let priority = step.priority.max(sent.unwrap_or(step.priority));
+            let priority = step.priority_with(critical);
+            let priority = priority.max(sent.unwrap_or(priority));
             let key = self.technical_key(&rule.family, &alarm.device);
             (key, technical(rule, priority, since))
         } else {
             let rule = rules.event(id).or_else(|| rules.event(OTHER_RULE))?;
-            let priority = device_priority(rule, alarm.priority);
+            let priority = device_priority(rule, critical, alarm.priority);
             let says = [&*rule.message_zh, &rule.message_en];
             let mut firing = Firing::new(&rule.id, priority, since, says);
+            // One that its device calls urgent is told each time.
+            if priority == Priority::Low {
+                firing.repeat_limit_ms = rule.repeat_limit_ms;
+            }
             if rule.id == OTHER_RULE {
                 let said = if alarm.text.is_empty() { &alarm.code } else { &alarm.text };
                 firing.message_zh = format!("{} {said}", firing.message_zh);
@@ -194,11 +200,12 @@ fn is_high(priority: &Priority) -> bool {
     *priority == Priority::High
 }
 
-fn device_priority(rule: &EventRule, sent: Option<Priority>) -> Priority {
+fn device_priority(rule: &EventRule, critical: bool, sent: Option<Priority>) -> Priority {
+    let own = rule.priority_with(critical);
     match (rule.from_device, sent) {
         (_, Some(Priority::High)) => Priority::High,
-        (Some(FromDevice::AtLeast), Some(sent)) => sent.max(rule.priority),
+        (Some(FromDevice::AtLeast), Some(sent)) => sent.max(own),
         (Some(FromDevice::AsSent), Some(sent)) => sent,
-        _ => rule.priority,
+        _ => own,
     }
 }

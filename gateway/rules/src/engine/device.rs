@@ -7,7 +7,12 @@ use super::{
     silence::Silence,
 };
 use crate::{alert::Alert, binding::Subject, rule::RuleSet};
-use model::{device::DeviceKind, id::DeviceId, time::WallTime};
+use model::{
+    device::DeviceKind,
+    id::DeviceId,
+    reading::{NoData, Reading, Value},
+    time::WallTime,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +37,9 @@ pub(super) struct Device {
     /// When its cuff measured last.
     #[serde(default)]
     pub(super) cuff_at: Option<WallTime>,
+    /// Channel → the drug a pump says it gives.
+    #[serde(default)]
+    pub(super) drugs: BTreeMap<String, String>,
 }
 
 /// What a device takes with it from one subject to the next: what is known of it, its own alarms
@@ -120,6 +128,27 @@ impl Engine {
         }
         changed.extend(self.settle(now, at, touched, false));
         changed
+    }
+
+    /// What kind of device it is.
+    pub(crate) fn tell_kind(&mut self, device: &DeviceId, kind: Option<DeviceKind>) {
+        self.device(device).kind = kind;
+    }
+
+    /// A pump names its drug, or says that it has none.
+    pub(super) fn hear_drug(&mut self, device: &DeviceId, channel: &str, said: &Reading) {
+        let drugs = &mut self.device(device).drugs;
+        match &said.value {
+            Ok(Value::Text(drug)) => drop(drugs.insert(channel.to_owned(), drug.clone())),
+            Err(NoData::Silent) => {}
+            _ => drop(drugs.remove(channel)),
+        }
+    }
+
+    /// Whether a channel of a device gives a drug of the site list, as far as the device says.
+    pub(super) fn is_critical(&self, rules: &RuleSet, device: &DeviceId, channel: &str) -> bool {
+        let drug = self.devices.get(device).and_then(|known| known.drugs.get(channel));
+        drug.is_some_and(|drug| rules.is_critical(drug))
     }
 
     /// What a device said holds no more. Episodes that rested on it alone are handed out, the others

@@ -112,6 +112,10 @@ impl Engine {
             return;
         }
         known.newest.insert(name.clone(), t_meas);
+        if metric == Metric::PUMP_DRUG {
+            self.hear_drug(device, group.channel.as_str(), reading);
+            return;
+        }
         if matches!(class, Class::NibpSys | Class::NibpDia | Class::NibpMean | Class::CuffPressure)
         {
             known.cuff_at = known.cuff_at.max(Some(t_meas));
@@ -188,7 +192,7 @@ impl Engine {
         }
         let kind = self.kind_of(device);
         for rule in rules.technical_of(class).filter(|rule| rule.is_for(kind)) {
-            self.judge_technical(rule, &name, &seen, touched);
+            self.judge_technical(rules, rule, &name, &seen, touched);
         }
     }
 
@@ -503,6 +507,7 @@ impl Engine {
 
     fn judge_technical(
         &mut self,
+        rules: &RuleSet,
         rule: &TechnicalRule,
         name: &str,
         seen: &Seen<'_>,
@@ -521,7 +526,8 @@ impl Engine {
         let key = format!("{}|{name}", rule.id);
         let family = self.technical_key(&rule.family, seen.device);
         let Some(step) = step else { return self.cease(&family, &key, touched) };
-        let mut firing = technical(rule, step.priority, seen.at);
+        let priority = step.priority_with(self.is_critical(rules, seen.device, seen.channel));
+        let mut firing = technical(rule, priority, seen.at);
         (firing.metric, firing.device) = (Some(seen.metric), Some(seen.device.clone()));
         firing.value = Some(seen.value.to_string());
         firing.limit = step.test.map(|(op, limit)| format!("{} {limit}", op.sign()));

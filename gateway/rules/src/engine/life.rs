@@ -66,6 +66,9 @@ pub(super) struct Firing {
     pub(super) rechecked_until: Option<WallTime>,
     #[serde(default)]
     pub(super) not_rechecked: bool,
+    /// What comes back so soon after its alert was raised is no other alert.
+    #[serde(default)]
+    pub(super) repeat_limit_ms: i64,
     pub(super) message_zh: String,
     pub(super) message_en: String,
 }
@@ -89,6 +92,7 @@ impl Firing {
             recheck_at: None,
             rechecked_until: None,
             not_rechecked: false,
+            repeat_limit_ms: 0,
             message_zh,
             message_en,
         }
@@ -125,6 +129,12 @@ impl Firing {
 }
 
 impl Firing {
+    /// Whether what comes back is that alert: one is told in a time, however often it comes.
+    fn is_limited(&self, alert: &Alert) -> bool {
+        let since_ms = self.since.unix_ms().saturating_sub(alert.started_at.unix_ms());
+        since_ms < self.repeat_limit_ms
+    }
+
     /// When it says that nobody measured again.
     pub(super) fn recheck_ends_at(&self) -> Option<WallTime> {
         self.rechecked_until.filter(|_| !self.not_rechecked)
@@ -324,11 +334,11 @@ impl Episode {
         worst: &Firing,
     ) -> Option<Alert> {
         let begin = self.pending_since().unwrap_or(worst.since);
+        let since = |moment: WallTime| worst.since.unix_ms().saturating_sub(moment.unix_ms());
         let same_episode = self.alert.take_if(|alert| {
             alert.condition().is_active()
-                || alert.cleared_at.is_some_and(|cleared| {
-                    worst.since.unix_ms().saturating_sub(cleared.unix_ms()) <= SAME_EPISODE_MS
-                })
+                || alert.cleared_at.is_some_and(|cleared| since(cleared) <= SAME_EPISODE_MS)
+                || worst.is_limited(alert)
         });
         let closed = match &same_episode {
             Some(_) => None,
@@ -344,15 +354,22 @@ impl Episode {
             self.began_late = late && alert.condition() == AlertState::Closed;
             alert.retro = false;
             alert.cleared_at = None;
-            alert.begin_anew();
-            alert.people.assigned_to = None;
+            // Whoever has it in hand is not asked again in that time.
+            let goes_on = worst.is_limited(&alert) && alert.acknowledged.is_some();
+            if !goes_on {
+                alert.begin_anew();
+                alert.people.assigned_to = None;
+            }
             alert.recurrences += 1;
             if worst.priority > alert.priority {
                 alert.take_off_shelf(now);
             }
             alert.priority = worst.priority;
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
-            alert.sound(now);
+            match goes_on {
+                true => alert.go(AlertState::ActiveAck),
+                false => alert.sound(now),
+            }
         }
         if late && alert.condition() == AlertState::ActiveUnack {
             self.before_unknown = Some(AlertState::ActiveUnack);

@@ -3,7 +3,7 @@
 use super::{Engine, life::Firing};
 use crate::{
     alert::Alert,
-    news2::{Observations, Scale, Score},
+    news2::{Observations, Score},
     rule::{RuleSet, ScoreRule},
 };
 use model::time::WallTime;
@@ -24,17 +24,10 @@ impl Engine {
     ) -> Option<(Score, Vec<Alert>)> {
         let mut touched = BTreeSet::new();
         let facts = self.facts_at(rules, at, &mut touched);
-        let scale = match self.profile.scale2_until.is_some_and(|until| at < until) {
-            true => Scale::Two,
-            false => Scale::One,
-        };
-        let score = Score::of(set, scale);
+        let score = self.profile.score(rules, at, set)?;
         let is_new = self.scored_at.is_none_or(|scored| scored <= at);
         let applies: Vec<&ScoreRule> =
             rules.scores().iter().filter(|rule| rule.is_for(&facts)).collect();
-        if applies.is_empty() {
-            return None;
-        }
         if score.is_complete() && is_new {
             self.scored_at = Some(at);
             for rule in applies {

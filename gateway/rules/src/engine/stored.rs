@@ -105,6 +105,7 @@ impl From<Stored> for Engine {
             status_at: stored.status_at,
             clock_ahead: stored.clock_ahead,
             cuff_at: None,
+            drugs: BTreeMap::new(),
         };
         engine.devices.insert(own.clone(), device);
         engine.valued = stored.valued;

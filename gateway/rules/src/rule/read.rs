@@ -46,6 +46,7 @@ impl RuleSet {
             events: BTreeMap::new(),
             technical: BTreeMap::new(),
             intervals: BTreeMap::new(),
+            critical_drugs: listed(&meta.critical_drugs),
             times: Times::default(),
         };
         for (kind, interval) in expected_interval_s {
@@ -98,6 +99,8 @@ impl RuleSet {
                 let event = EventRule {
                     priority: rule.priority()?,
                     from_device: rule.priority_from_device,
+                    critical_drug: rule.critical_drug_priority,
+                    repeat_limit_ms: rule.repeat_limit_s.unwrap_or_default().saturating_mul(1000),
                     id: rule.id.clone(),
                     family: rule.family,
                     message_zh: rule.message_zh,
@@ -243,6 +246,7 @@ impl RuleSet {
             if let Some(priority) = Priority::from_name(&step.priority) {
                 steps.push(Step {
                     priority,
+                    critical_drug: step.critical_drug_priority,
                     after_ms: step.after_s.saturating_mul(1000),
                     after_intervals: step.after_intervals.unwrap_or_default(),
                     test,
@@ -330,6 +334,12 @@ fn parse(text: &str, mistakes: &mut Vec<RuleMistake>) -> Option<File> {
             mistakes.push(RuleMistake { line: error.line(), text });
         })
         .ok()
+}
+
+/// Parts of names, separated by commas.
+fn listed(text: &str) -> Vec<String> {
+    let parts = text.split([',', '，', '、']).map(|part| part.trim().to_lowercase());
+    parts.filter(|part| !part.is_empty()).collect()
 }
 
 fn id_of(rule: &serde_json::Value) -> &str {

@@ -17,6 +17,9 @@ pub(super) struct File {
 #[derive(Deserialize)]
 pub(super) struct Meta {
     pub(super) version: String,
+    /// Parts of names of drugs, separated by commas: the site list.
+    #[serde(default)]
+    pub(super) critical_drugs: String,
 }
 
 #[derive(Deserialize)]
@@ -93,6 +96,8 @@ pub(super) struct RawRule {
     #[serde(default)]
     pub(super) overrides: Vec<String>,
     pub(super) priority_from_device: Option<super::FromDevice>,
+    pub(super) critical_drug_priority: Option<Priority>,
+    pub(super) repeat_limit_s: Option<i64>,
     /// Of a score what its total must be, of a technical rule a name.
     pub(super) condition: Option<serde_json::Value>,
     /// Of a technical rule: who decides, `edge`, `county` or both.
@@ -166,6 +171,7 @@ pub(super) struct RawContext {
 #[derive(Deserialize)]
 pub(super) struct RawStep {
     pub(super) priority: String,
+    pub(super) critical_drug_priority: Option<Priority>,
     pub(super) after_s: i64,
     pub(super) after_intervals: Option<u32>,
     pub(super) op: Option<Op>,

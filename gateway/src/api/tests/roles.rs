@@ -133,6 +133,7 @@ fn body_of(path: &str) -> &'static str {
         "/api/v1/people" => r#"{"name": "new", "password": "correct horse"}"#,
         "/api/v1/people/{name}" => r#"{"role": "nurse"}"#,
         "/api/v1/tokens" => r#"{"name": "export", "role": "engineer"}"#,
+        "/api/v1/rules/preview" => r#"{"version": 99}"#,
         "/api/v1/duty" => r#"{"township": null, "shifts": []}"#,
         path if path.ends_with("/shelve") => r#"{"reason": "x", "until": "2000-01-01T00:00:00Z"}"#,
         path if path.ends_with("/assign") => r#"{"to": "nurse"}"#,

@@ -65,3 +65,64 @@ async fn a_set_with_mistakes_is_no_draft_and_a_nurse_writes_none() {
     let (_, list) = desk.get("/api/v1/rules").await;
     assert_eq!(list["versions"].as_array().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_set_is_previewed_as_it_is_written_or_as_it_is_kept_and_becomes_no_draft() {
+    let desk = Desk::new();
+    let document = document();
+    let path = "/api/v1/rules/preview";
+    let ours = DEFAULT.replace("0.2-draft", "county-1");
+    let (status, told) = desk.as_somebody(Method::POST, path, "zhang", &ours).await;
+    assert_eq!(status, StatusCode::OK, "{told}");
+    check_schema(&document, "RulePreview", &told);
+    // The one alarm of the one pump.
+    assert_eq!(
+        (&told["asked"]["rules"], &told["asked"]["alerts"]["high"]),
+        (&json!("county-1"), &json!(1))
+    );
+    assert_eq!(told["live"]["newest"][0]["rules"], json!(["DEV-OCCL-DOWN"]));
+    assert_eq!(told["text_en"], "would have raised 1 alerts, 1 high; the live set 1, 1 high");
+    let (_, list) = desk.get("/api/v1/rules").await;
+    assert_eq!(list["versions"].as_array().unwrap().len(), 1);
+
+    let put = desk.as_somebody(Method::PUT, "/api/v1/rules", "zhang", &ours).await;
+    assert_eq!(put.1["version"], 2, "{put:?}");
+    let (_, kept) = desk.as_somebody(Method::POST, path, "li", r#"{"version": 2}"#).await;
+    assert_eq!(kept["asked"]["rules"], "county-1");
+    for (body, wanted) in [
+        (r#"{"version": 9}"#, StatusCode::NOT_FOUND),
+        (r#"{"version": "2"}"#, StatusCode::UNPROCESSABLE_ENTITY),
+        ("no rules", StatusCode::UNPROCESSABLE_ENTITY),
+    ] {
+        let (status, answer) = desk.as_somebody(Method::POST, path, "li", body).await;
+        assert_eq!(status, wanted, "{body}: {answer}");
+        check_schema(&document, "Problem", &answer);
+    }
+}
+
+#[tokio::test]
+async fn one_previews_at_a_time_and_whoever_hangs_up_ends_it() {
+    let desk = Desk::new();
+    let cookie = desk.log_in("zhang").await;
+    let headers = [JSON, ("cookie", cookie.as_str())];
+    let ask = || desk.post("/api/v1/rules/preview", &headers, r#"{"version": 1}"#);
+    let held = desk.app.previews.lock().await;
+    let (status, answer) = told(ask().await).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{answer}");
+    check_schema(&document(), "Problem", &answer);
+    drop(held);
+    // It is asked until it is under way, and dropped.
+    let mut asking = Box::pin(ask());
+    let is_under_way = async {
+        while desk.app.previews.try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        answer = &mut asking => panic!("it was answered at once: {:?}", answer.status()),
+        () = is_under_way => {}
+    }
+    drop(asking);
+    assert_eq!(ask().await.status(), StatusCode::OK);
+}

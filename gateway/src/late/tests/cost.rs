@@ -1,12 +1,14 @@
-//! What a pass costs: figures of `tests/bench/RESULTS.md`.
+//! What a pass and a preview cost: figures of `tests/bench/RESULTS.md`.
 //!
 //! ```sh
 //! LATE_HOURS=24 cargo test --release -p gateway --lib what_a_pass -- --nocapture
+//! LATE_HOURS=24 cargo test --release -p gateway --lib what_a_preview -- --nocapture
 //! ```
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
 use super::*;
+use crate::rule_sets::preview::preview;
 use std::{env, fs};
 
 /// The site of the budgets: 20 devices, of which four repeat each second.
@@ -111,4 +113,36 @@ fn what_a_pass_costs() {
     println!("{figures}");
     // Of each monitor the worst episode.
     assert_eq!((due.len(), county.alerts().len()), (20, 4));
+}
+
+#[test]
+fn what_a_preview_costs() {
+    let hours = env::var("LATE_HOURS").map_or(1, |text| text.parse().unwrap());
+    let mut county = County::new();
+    for part in 0..hours * HOUR / MINUTE {
+        let records: Vec<Record> = (part * MINUTE..(part + 1) * MINUTE).flat_map(second).collect();
+        county.hear((part + 1) * MINUTE, records);
+    }
+    let sets = [Arc::clone(&county.rules), Arc::clone(&county.rules)];
+    let (began, before_ms) = (clock::instant(), spent_ms());
+    let now = at(hours * HOUR);
+    let told = preview(&county.store, sets, Arc::default(), now, Duration::MAX);
+    let told = county.runtime.block_on(told).unwrap().unwrap();
+    let took_ms = began.elapsed().as_millis();
+    let readings = told["readings"].as_u64().unwrap();
+    let figures = json!({
+        "hours": hours, "readings": readings, "whole_ms": took_ms,
+        "cpu_ms": spent_ms() - before_ms,
+        "readings_per_s": u128::from(readings) * 1000 / took_ms.max(1),
+        "alerts": told["live"]["alerts"]["all"],
+    });
+    println!("{figures}");
+    // Each monitor tells three values a second, each meter one a quarter of an hour; of each monitor
+    // an episode each hour.
+    let expected = hours * HOUR * MONITORS * 3 + hours * 4 * METERS;
+    assert_eq!(
+        (readings, &told["live"]["alerts"]["all"]),
+        (expected.unsigned_abs(), &json!(hours * MONITORS))
+    );
+    assert_eq!(told["asked"], told["live"]);
 }

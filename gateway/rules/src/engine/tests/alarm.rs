@@ -184,3 +184,97 @@ fn a_state_of_the_first_version_can_be_read() {
     ward.stream(1, 30, Metric::HR, "36");
     assert!(ward.told.is_empty(), "the lead is off");
 }
+
+#[test]
+fn a_low_rhythm_alarm_is_one_alert_in_half_an_hour_and_another_kind_is_another() {
+    let mut ward = Ward::of(aged(600));
+    let flutter = |ward: &mut Ward, kind, minute: f64| {
+        ward.alarm(minute * 60.0, kind, AlarmPhase::Start);
+        ward.alarm(minute * 60.0 + 10.0, kind, AlarmPhase::End);
+    };
+    let fibrillation = AlarmKind::AtrialFibrillation;
+    flutter(&mut ward, fibrillation, 0.0);
+    let first = ward.told.last().unwrap().id;
+    for minute in [7.0, 20.0, 29.9] {
+        flutter(&mut ward, fibrillation, minute);
+    }
+    let last = ward.told.last().unwrap();
+    assert_eq!((last.id, last.recurrences, last.state), (first, 3, AlertState::Closed));
+    flutter(&mut ward, AlarmKind::PvcPair, 21.0);
+    assert_eq!(ward.raised().len(), 2);
+    // Long after it was over and half an hour after it began.
+    flutter(&mut ward, fibrillation, 36.0);
+    assert_eq!(ward.raised().len(), 3);
+    // One that its device calls urgent is no repetition.
+    let alarm = ward.an_alarm(45.0 * 60.0, fibrillation, AlarmPhase::Start);
+    ward.alarm_at(45.0 * 60.0, &DeviceAlarm { priority: Some(Priority::High), ..alarm });
+    assert_eq!((ward.raised().len(), ward.only().priority), (4, Priority::High));
+    // What is not limited comes back as another alert after five minutes.
+    let mut ward = Ward::of(aged(600));
+    for minute in [0.0, 7.0] {
+        flutter(&mut ward, AlarmKind::PvcRun, minute);
+    }
+    assert_eq!(ward.raised().len(), 2);
+}
+
+#[test]
+fn whoever_has_a_rhythm_alarm_in_hand_is_not_asked_again_in_that_half_hour() {
+    let mut ward = Ward::of(aged(600));
+    let fibrillation = AlarmKind::AtrialFibrillation;
+    ward.alarm(0.0, fibrillation, AlarmPhase::Start);
+    let id = ward.only().id;
+    ward.engine.acknowledge(id, "wang", AckReason::DoctorCalled, "", at(5.0)).unwrap();
+    ward.alarm(10.0, fibrillation, AlarmPhase::End);
+    ward.store_and_load();
+    ward.alarm(600.0, fibrillation, AlarmPhase::Start);
+    assert_eq!((ward.only().id, ward.only().state), (id, AlertState::ActiveAck));
+    assert_eq!(ward.only().recurrences, 1);
+    // It holds as long as it holds: after the time of its priority it sounds again.
+    ward.pass_time(5.0 + 3600.0);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+}
+
+fn drug(ward: &mut Ward, second: f64, name: &str) {
+    ward.feed(second, second, vec![Reading::text(Metric::PUMP_DRUG, name)]);
+}
+
+#[test]
+fn the_end_of_an_infusion_is_more_urgent_with_a_drug_of_the_site_list() {
+    for (name, expected) in [
+        (Some("NORADRENALINE 4mg/50"), Priority::High),
+        (Some("盐酸去甲肾上腺素"), Priority::High),
+        (Some("Insulin"), Priority::High),
+        (Some("氯化钠 0.9%, 500 ml"), Priority::Medium),
+        (None, Priority::Medium),
+    ] {
+        let mut ward = Ward::new("pump-01");
+        name.iter().for_each(|name| drug(&mut ward, 0.0, name));
+        ward.store_and_load();
+        ward.alarm(5.0, AlarmKind::InfusionComplete, AlarmPhase::Start);
+        assert_eq!(ward.only().priority, expected, "{name:?}");
+    }
+    // A pump that has none now had one.
+    let mut ward = Ward::new("pump-01");
+    drug(&mut ward, 0.0, "Dopamine");
+    ward.absent(1.0, Metric::PUMP_DRUG, NoData::NotAvailable);
+    ward.alarm(5.0, AlarmKind::InfusionComplete, AlarmPhase::Start);
+    assert_eq!(ward.only().priority, Priority::Medium);
+}
+
+#[test]
+fn near_its_end_a_pump_with_a_drug_of_the_site_list_is_one_step_more_urgent() {
+    let left = |ward: &mut Ward, second: f64, minutes: &str| {
+        ward.number(second, Metric::PUMP_TIME_REM, minutes);
+        ward.engine.alerts().next().map(|alert| alert.priority)
+    };
+    let mut ward = Ward::new("pump-01");
+    drug(&mut ward, 0.0, "多巴胺");
+    assert_eq!(left(&mut ward, 1.0, "31"), None);
+    assert_eq!(left(&mut ward, 2.0, "30"), Some(Priority::Medium));
+    assert_eq!(left(&mut ward, 3.0, "10"), Some(Priority::High));
+    // Told by the pump itself it is the first step.
+    let mut ward = Ward::new("pump-01");
+    drug(&mut ward, 0.0, "Midazolam");
+    ward.alarm(1.0, AlarmKind::NearEnd, AlarmPhase::Start);
+    assert_eq!(ward.only().priority, Priority::Medium);
+}

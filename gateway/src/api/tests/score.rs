@@ -1,0 +1,173 @@
+//! From what a nurse enters to the alert: NEWS2.
+
+use super::{patients::*, *};
+use crate::alerts::observe_all;
+use model::time::WallTime;
+
+/// What is worth six points before a nurse has said anything: pulse 135 (3), respiration 26 (3).
+async fn values(desk: &Desk) {
+    let number = |metric, value: &str, unit| {
+        Reading::number(metric, value.parse::<model::decimal::Decimal>().unwrap(), unit)
+    };
+    let streams = vec![
+        number(Metric::HR, "135", Unit::PER_MINUTE),
+        number(Metric::RR_IMP, "26", Unit::PER_MINUTE),
+        number(Metric::SPO2, "97", Unit::PERCENT),
+    ];
+    let monitor = DeviceId::new("mon-01").unwrap();
+    let group = ReadingGroup::new(monitor.clone(), observed(), streams);
+    let taken = desk.take(Lane::Trend, vec![Record::Readings(group)]).await;
+    assert_eq!(taken.counts.new, 1);
+    let pressure = vec![number(Metric::NIBP_SYS, "120", Unit::MM_HG)];
+    let ear = vec![number(Metric::TEMP_EAR, "36.8", Unit::CELSIUS)];
+    let results = [pressure, ear];
+    let results =
+        results.map(|of| Record::Readings(ReadingGroup::new(monitor.clone(), observed(), of)));
+    let taken = desk.take(Lane::Urgent, results.into()).await;
+    assert_eq!(taken.counts.new, 1);
+}
+
+impl Desk {
+    /// The box of the site sends something.
+    async fn take(&self, lane: Lane, records: Vec<Record>) -> intake::Taken {
+        let asking = |connection: &rusqlite::Connection| {
+            let next = "SELECT count(*) + 1 FROM reading_group";
+            connection.query_row(next, [], |row| row.get::<_, i64>(0))
+        };
+        let seq = self.app.store.read(asking).await.unwrap();
+        let envelope = Envelope {
+            outbox: OutboxId::from_bytes([10; 16]),
+            lane,
+            seq: Seq::new(u64::try_from(seq).unwrap()).unwrap(),
+            opened_at: clock::now(),
+            uptime: None,
+            records,
+        };
+        let delivery = Delivery::Envelope(SiteId::new("heping").unwrap(), lane, envelope.encode());
+        let rules = self.app.rules.rules();
+        let take = move |transaction: &rusqlite::Transaction<'_>| {
+            intake::take(transaction, &[delivery], clock::now(), &rules)
+        };
+        self.app.store.write(take).await.unwrap()
+    }
+
+    /// Somebody of 70 with a monitor on them.
+    async fn monitored(&self, cookie: &str) -> String {
+        let patient = self.patient(cookie).await;
+        values(self).await;
+        let body = json!({"site": "heping", "device": "mon-01", "patient": patient,
+            "reason": "put on"});
+        self.do_it(cookie, Method::POST, "/bindings", body).await;
+        values(self).await;
+        patient
+    }
+
+    async fn score(&self, cookie: &str, patient: &str) -> Value {
+        let path = format!("/patients/{patient}");
+        let told = self.do_it(cookie, Method::GET, &path, Value::Null).await;
+        check_schema(&document(), "PatientWhole", &told);
+        told["news2"].clone()
+    }
+
+    async fn news2_alerts(&self) -> Vec<Value> {
+        let (_, told) = self.get("/api/v1/alerts").await;
+        let alerts = told["alerts"].as_array().unwrap().iter();
+        alerts.filter(|alert| alert["family"] == "news2").cloned().collect()
+    }
+}
+
+#[tokio::test]
+async fn what_a_nurse_enters_completes_the_score_and_seven_points_are_a_high_alert() {
+    let mut desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.monitored(&cookie).await;
+    let before = desk.score(&cookie, &patient).await;
+    assert_eq!((&before["complete"], &before["score"]), (&json!(false), &Value::Null));
+    assert_eq!(
+        (&before["at_least"], &before["text_en"]),
+        (&json!(6), &json!("NEWS2 incomplete ≥ 6"))
+    );
+    assert_eq!(before["parts"]["consciousness"], Value::Null);
+    let entries = format!("/patients/{patient}/entries");
+    // One of the two is not enough.
+    desk.do_it(&cookie, Method::POST, &entries, json!({"oxygen": true})).await;
+    assert_eq!(desk.score(&cookie, &patient).await["at_least"], 8);
+    assert!(desk.news2_alerts().await.is_empty());
+    desk.do_it(&cookie, Method::POST, &entries, json!({"consciousness": "A"})).await;
+    let score = desk.score(&cookie, &patient).await;
+    assert_eq!((&score["complete"], &score["score"]), (&json!(true), &json!(8)));
+    assert_eq!(
+        score["parts"],
+        json!({"respiration": 3, "spo2": 0, "oxygen": 2, "systolic": 0,
+        "pulse": 3, "consciousness": 0, "temperature": 0})
+    );
+    let alerts = desk.news2_alerts().await;
+    assert_eq!(alerts.len(), 1);
+    assert_eq!(alerts[0]["rules"], json!(["NEWS2-H", "NEWS2-3IN1"]));
+    assert_eq!((&alerts[0]["priority"], &alerts[0]["value"]), (&json!("high"), &json!("8")));
+    assert_eq!(
+        (&alerts[0]["patient"], &alerts[0]["state"]),
+        (&json!(patient), &json!("active_unack"))
+    );
+
+    // A county that starts anew knows what the nurse saw, and raises it no second time.
+    desk.app.store = Store::open(&desk.folder.path().join("county.sqlite")).unwrap();
+    let later = |seconds: i64| WallTime::from_unix_ms(clock::now().unix_ms() + seconds * 1000);
+    let changed = observe_all(&desk.app.store, desk.app.rules.rules(), later(2)).await.unwrap();
+    assert_eq!(changed, Vec::<Value>::new());
+    assert_eq!(desk.news2_alerts().await, alerts);
+    // An hour later nobody knows how awake she is: that ends nothing.
+    let changed = observe_all(&desk.app.store, desk.app.rules.rules(), later(3700)).await.unwrap();
+    assert_eq!(changed, Vec::<Value>::new());
+    assert_eq!(desk.news2_alerts().await, alerts);
+}
+
+#[tokio::test]
+async fn a_score_that_rises_between_two_entries_is_noticed_within_a_minute() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    let monitor = DeviceId::new("mon-01").unwrap();
+    let group =
+        |readings| Record::Readings(ReadingGroup::new(monitor.clone(), observed(), readings));
+    let heart_rate = vec![Reading::number(Metric::HR, 72, Unit::PER_MINUTE)];
+    desk.take(Lane::Trend, vec![group(heart_rate)]).await;
+    let body =
+        json!({"site": "heping", "device": "mon-01", "patient": patient, "reason": "put on"});
+    desk.do_it(&cookie, Method::POST, "/bindings", body).await;
+    let entry = json!({"consciousness": "A", "oxygen": true});
+    desk.do_it(&cookie, Method::POST, &format!("/patients/{patient}/entries"), entry).await;
+    assert!(desk.news2_alerts().await.is_empty());
+    values(&desk).await;
+    let soon = WallTime::from_unix_ms(clock::now().unix_ms() + 1000);
+    let changed = observe_all(&desk.app.store, desk.app.rules.rules(), soon).await.unwrap();
+    assert_eq!((changed.len(), &changed[0]["rules"][0]), (1, &json!("NEWS2-H")));
+}
+
+#[tokio::test]
+async fn what_a_nurse_saw_an_hour_ago_is_not_what_is() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.monitored(&cookie).await;
+    let ago = |minutes: i64| clock::rfc3339(clock::now().unix_ms() - minutes * 60_000);
+    let entries = format!("/patients/{patient}/entries");
+    let entry = json!({"consciousness": "A", "oxygen": true, "taken_at": ago(61)});
+    desk.do_it(&cookie, Method::POST, &entries, entry).await;
+    let score = desk.score(&cookie, &patient).await;
+    // Oxygen counts for a day.
+    assert_eq!((&score["parts"]["oxygen"], &score["at_least"]), (&json!(2), &json!(8)));
+    assert_eq!(score["parts"]["consciousness"], Value::Null);
+    let entry = json!({"consciousness": "C", "taken_at": ago(59)});
+    desk.do_it(&cookie, Method::POST, &entries, entry).await;
+    assert_eq!(desk.score(&cookie, &patient).await["score"], 11);
+}
+
+#[tokio::test]
+async fn the_score_is_none_of_a_child() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let body = json!({"clinic": CLINIC, "born": "2012-03"});
+    let told = desk.do_it(&cookie, Method::POST, "/patients", body).await;
+    let patient = told["patient"].as_str().unwrap();
+    assert_eq!(desk.score(&cookie, patient).await, Value::Null);
+}
