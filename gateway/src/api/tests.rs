@@ -405,6 +405,8 @@ fn enumerations_are_those_of_the_code() {
         ("LateValue.comparator", signs.clone()),
         ("LateValue.priority", names(&Priority::ALL, Priority::name)),
         ("LedgerLane.lane", lanes.clone()),
+        ("RulePreviewAlert.priority", names(&Priority::ALL, Priority::name)),
+        ("News2.scale", BTreeSet::new()),
         ("Metric.kind", kinds.collect()),
         ("NewEntry.consciousness", ["A", "C", "P", "U", "V"].map(str::to_owned).into()),
         ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
