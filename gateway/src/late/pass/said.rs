@@ -113,12 +113,12 @@ pub(super) fn stamped(
     ))?;
     let (site, device) = (of.site.as_str(), of.source.device.as_str());
     let asked = params![site, device, of.source.id, from_ms];
-    let mut own = Vec::new();
+    let mut found = Vec::new();
     for row in statement.query_map(asked, |row| own(row, of))? {
         let (is_own, entry) = row?;
-        own.extend(is_own.then_some(entry));
+        found.extend(is_own.then_some(entry));
     }
-    Ok(own)
+    Ok(found)
 }
 
 /// A group, and whether it is of that subject.
