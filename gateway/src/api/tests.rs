@@ -394,6 +394,7 @@ fn enumerations_are_those_of_the_code() {
         ("Alert.condition", conditions),
         ("Alert.escalation_level", levels.clone()),
         ("Alert.priority", names(&Priority::ALL, Priority::name)),
+        ("RulePreviewAlert.priority", names(&Priority::ALL, Priority::name)),
         ("Alert.reason", reasons.clone()),
         ("Alert.state", states.clone()),
         ("Aside.lane", lanes.clone()),
