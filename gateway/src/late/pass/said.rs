@@ -26,12 +26,12 @@ pub(crate) enum Said {
 }
 
 /// The place in the order: a moment, and at that the place in the outbox.
-pub(super) type Order = (i64, String, Option<Lane>, i64, i64);
+pub(crate) type Order = (i64, String, Option<Lane>, i64, i64);
 
 /// With its place in the order.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    pub(crate) order: (i64, String, Option<Lane>, i64, i64),
+    pub(crate) order: Order,
     pub(crate) suspect: bool,
     pub(crate) said: Said,
 }
@@ -64,6 +64,9 @@ fn owned(begin: &str) -> String {
     format!("{judged} {begin} {NAMES} LEFT JOIN spot ON spot.reading_group = reading_group.id")
 }
 
+/// What happened, in its place.
+pub(super) type Placed = (Order, What);
+
 /// Of which device something is read, and whose it must be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Of<'a> {
@@ -78,7 +81,7 @@ pub(super) fn placed(
     connection: &Connection,
     of: Of<'_>,
     rest: Span,
-) -> rusqlite::Result<(Vec<(Order, What)>, Option<i64>)> {
+) -> rusqlite::Result<(Vec<Placed>, Option<i64>)> {
     let mut statement = connection.prepare_cached(&format!(
         "{} WHERE source = ?3 AND observed_ms BETWEEN ?4 AND ?5 AND identity IS NULL
          ORDER BY observed_ms, reading_group.id LIMIT {STEP_GROUPS}",
@@ -86,9 +89,9 @@ pub(super) fn placed(
     ))?;
     let (site, device) = (of.site.as_str(), of.source.device.as_str());
     let asked = params![site, device, of.source.id, rest.from_ms, rest.until_ms];
-    let mut page: Vec<(bool, (Order, What))> =
+    let mut page: Vec<(bool, Placed)> =
         statement.query_map(asked, |row| own(row, of))?.collect::<Result<_, _>>()?;
-    let at_ms = |(_, (order, _)): &(bool, (Order, What))| order.0;
+    let at_ms = |(_, (order, _)): &(bool, Placed)| order.0;
     let is_whole = page.len() < STEP_GROUPS;
     let last_ms = page.last().map_or(i64::MAX, at_ms);
     if !is_whole && page.first().is_some_and(|first| at_ms(first) < last_ms) {
@@ -105,7 +108,7 @@ pub(super) fn stamped(
     connection: &Connection,
     of: Of<'_>,
     from_ms: i64,
-) -> rusqlite::Result<Vec<(Order, What)>> {
+) -> rusqlite::Result<Vec<Placed>> {
     let mut statement = connection.prepare_cached(&format!(
         "{} WHERE source = ?3 AND identity IS NOT NULL AND duplicate_of IS NULL
          AND measured_ms >= ?4 ORDER BY measured_ms DESC LIMIT {STAMPED_MAX}",
@@ -122,7 +125,7 @@ pub(super) fn stamped(
 }
 
 /// A group, and whether it is of that subject.
-fn own(row: &Row<'_>, of: Of<'_>) -> rusqlite::Result<(bool, (Order, What))> {
+fn own(row: &Row<'_>, of: Of<'_>) -> rusqlite::Result<(bool, Placed)> {
     let Entry { order, suspect, said } = entry(row, &of.source.device)?;
     let patient: Option<String> = row.get("patient")?;
     let is_own = subject(of.site, &of.source.device, patient.as_deref()) == *of.subject;
@@ -162,7 +165,7 @@ pub(super) fn suppressing(
     site: &SiteId,
     device: &DeviceId,
     from_ms: i64,
-) -> rusqlite::Result<Vec<(Order, What)>> {
+) -> rusqlite::Result<Vec<Placed>> {
     let mut statement = connection.prepare_cached(
         "SELECT phase, kind, code, text, priority, channel, source, placed_ms, id FROM device_alarm
          WHERE site = ?1 AND device = ?2 AND placed_ms >= ?3
