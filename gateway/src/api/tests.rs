@@ -407,7 +407,6 @@ fn enumerations_are_those_of_the_code() {
         ("LateValue.priority", names(&Priority::ALL, Priority::name)),
         ("LedgerLane.lane", lanes.clone()),
         ("RulePreviewAlert.priority", names(&Priority::ALL, Priority::name)),
-        ("News2.scale", BTreeSet::new()),
         ("Metric.kind", kinds.collect()),
         ("NewEntry.consciousness", ["A", "C", "P", "U", "V"].map(str::to_owned).into()),
         ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),
