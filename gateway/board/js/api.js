@@ -50,7 +50,7 @@ export function ask(path, query = {}) {
 }
 
 /** Changes something at the county. */
-export const tell = (method, path, body) => call(method, path, body);
+export const tell = (method, path, body, timeoutMs) => call(method, path, body, timeoutMs);
 
 /** Who is logged in. Whose password somebody else knows logs in again, and is asked for another. */
 export async function session() {

@@ -30,7 +30,7 @@ export class FiguresPage extends Page {
     this.body.replaceChildren(
       h('p', { class: 'quiet' }, t('figures.of', { from: moment(from), to: moment(to) })),
       townships.length ? table(
-        ['township', 'high', 'medium', 'low', 'rate', 'in_time', 'acted', 'rules', 'devices']
+        ['township', 'high', 'medium', 'low', 'rate', 'in_time', 'acted', 'rules', 'beds', 'devices']
           .map((name) => t(`figures.${name}`)),
         townships.map((one) => this.township(one)),
         t('pages.figures'),
@@ -41,12 +41,13 @@ export class FiguresPage extends Page {
   township(one) {
     const list = (items, name) => h('ul', { class: 'visits' },
       ...items.map((item) => h('li', {}, `${name(item)}: ${item.alerts}`)));
-    const rate = one.alerts_per_device_day;
+    const rate = one.alerts_per_patient_day;
     return [
       one.township, one.alerts.high, one.alerts.medium, one.alerts.low,
       rate === null ? '–' : rate.toFixed(1),
       percent(one.acknowledged_in_time_percent), percent(one.acted_on_percent),
       list(one.noisy_rules, (item) => item.rule),
+      list(one.noisy_beds, (item) => t('patient.bed', { bed: item.bed })),
       list(one.noisy_devices, (item) => item.device),
     ];
   }

@@ -10,6 +10,9 @@ import {
 import { moment } from './words.js';
 import { condition } from './rule-words.js';
 
+/** The county takes at most two minutes to judge a day. */
+const PREVIEW_MS = 130_000;
+
 export class RulesPage extends Page {
   static get key() {
     return 'rules';
@@ -28,6 +31,7 @@ export class RulesPage extends Page {
     this.body.replaceChildren(
       h('p', {}, t('rules.live', { version: live }), ' ', h('span', { class: 'quiet' }, rules.meta?.version || '')),
       this.may('edit_rules') ? this.drafter() : '',
+      this.previewing ? h('p', { role: 'status' }, t('rules.preview.asking')) : '',
       this.preview ? this.previewed(this.preview) : '',
       table(['version', 'author', 'made', 'note', 'approved', 'do'].map((name) => t(`rules.${name}`)),
         versions.map((version) => this.version(version)), t('rules.versions')),
@@ -46,9 +50,9 @@ export class RulesPage extends Page {
     const buttons = h('span', { class: 'buttons-row' });
     if (!one.live) {
       buttons.append(h('button', {
-        onclick: () => this.act(async () => {
-          this.preview = await api.tell('POST', '/rules/preview', { version: one.version });
-        }),
+        class: 'preview',
+        disabled: this.previewing,
+        onclick: () => this.ask(one.version),
       }, t('rules.preview')));
     }
     if (!one.approved_by && this.may('approve_rules') && one.author !== this.user.name) {
@@ -83,7 +87,32 @@ export class RulesPage extends Page {
     h('button', { class: 'primary' }, t('rules.keep'))));
   }
 
-  previewed() {
-    return '';
+  /** What a version would have raised in the last 24 h; nothing of it is stored. */
+  async ask(version) {
+    this.previewing = true;
+    this.draw();
+    await this.act(async () => {
+      const told = await api.tell('POST', '/rules/preview', { version }, PREVIEW_MS);
+      this.preview = { version, ...told };
+    });
+    this.previewing = false;
+    this.draw();
+  }
+
+  previewed(told) {
+    const counts = ({ alerts }) => [alerts.all, alerts.high, alerts.medium, alerts.low];
+    const rate = (value) => (value === null ? '–' : value.toFixed(1));
+    const line = (name, set) => [name, ...counts(set), rate(set.alerts_per_patient_day),
+      set.by_rule.slice(0, 5).map((one) => `${one.rule} ${one.alerts}`).join(', ')];
+    return h('section', { class: 'page-card', role: 'status' },
+      h('h3', {}, t('rules.previewed', { version: told.version })),
+      h('p', { class: 'preview-text' }, either(told.text_zh, told.text_en)),
+      table(['set', 'all_alerts', 'high', 'medium', 'low', 'rate', 'most']
+        .map((name) => t(`rules.preview.${name}`)), [
+        line(t('rules.preview.asked'), told.asked), line(t('rules.preview.live'), told.live),
+      ], t('rules.preview')),
+      h('p', { class: 'quiet' }, t('rules.preview.of', {
+        from: moment(told.from), to: moment(told.to), n: told.readings,
+      }), told.left_out ? ` ${t('rules.preview.left_out', { n: told.left_out })}` : ''));
   }
 }

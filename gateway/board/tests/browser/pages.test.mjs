@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { serious } from './eyes.mjs';
+import { at } from './fixtures.mjs';
 import { morning } from './office.mjs';
 import { stand } from './stand.mjs';
 
@@ -138,6 +139,39 @@ test('rights that wait are put in force by an administrator of another kind', as
   await page.says('.pending', '待确认:医生,全县');
   await page.click('.pending button');
   await page.hides('.pending');
+});
+
+test('what a draft would have raised stands beside the live set before it is approved', async () => {
+  morning(it.county, 'doctor');
+  const { county } = it;
+  const [from, to] = [-24, 0].map((hours) => at(county.ms + hours * 3_600_000));
+  const set = (all, high) => ({
+    rules: 'x',
+    alerts: {
+      all, high, medium: all - high, low: 0,
+    },
+    by_rule: [{ rule: 'HR-AD-H', alerts: all }],
+    by_township: [],
+    of_patients: all,
+    alerts_per_patient_day: all / 10,
+    of_devices: 0,
+    alerts_per_device_day: null,
+    newest: [],
+  });
+  county.took['POST /rules/preview'] = ({ version }) => {
+    assert.equal(version, 2);
+    return [200, {
+      from, to, sites: 2, left_out: 1, readings: 5000, patient_days: 10, device_days: 0,
+      text_zh: '会发出 14 条预警,其中高 3 条', text_en: 'would have raised 14 alerts, 3 high',
+      asked: set(14, 3), live: set(11, 3),
+    }];
+  };
+  const page = await it.open();
+  await turn(page, 'rules');
+  await page.click('.preview');
+  await page.says('.preview-text', '会发出 14 条预警,其中高 3 条');
+  await page.says('.page', '1 个网关未及计算');
+  await page.says('.page', '1.1');
 });
 
 test('the handover sheet is black on white on paper, with two lines to sign', async () => {
