@@ -3,7 +3,7 @@
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import {
-  ageText, shortTime, shownValue, unitText, wordOf,
+  ageText, heldText, shortTime, shownValue, unitText, wordOf,
 } from './format.js';
 import { either, t } from './i18n.js';
 import { deviceKey, store } from './store.js';
@@ -50,13 +50,14 @@ function words(device) {
   const action = device.actions?.[0];
   return [
     `${wordOf('kind', device.kind, t)} ${device.device}`,
-    wordOf('device_state', device.state, t),
+    // Nobody hears a device whose box is silent.
+    wordOf('device_state', site && site.online ? device.state : 'unknown', t),
     Number.isFinite(last) ? t('health.seen', {
       at: shortTime(last, nowMs), age: ageText(nowMs - last, t, true),
     }) : t('health.never'),
     ...battery,
     site ? t(site.online ? 'site.online' : 'tiles.site_offline') : '',
-    site && site.holds_s > 0 ? t('health.holds', { age: ageText(site.holds_s * 1000, t, true) }) : '',
+    site && site.holds_s > 0 ? t('health.holds', { age: heldText(site.holds_s, t) }) : '',
     ...about,
     action ? `${shortTime(Date.parse(action.at), nowMs)} ${action.text}` : '',
   ];

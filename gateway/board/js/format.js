@@ -55,6 +55,13 @@ export function countdown(ms) {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
 }
 
+/** How long a box still holds what comes in, of so many seconds: of days the hours count too. */
+export function heldText(seconds, t) {
+  const hours = Math.floor(seconds / 3600);
+  if (hours < 48) return ageText(seconds * 1000, t, true);
+  return t('age.dh', { d: Math.floor(hours / 24), h: hours % 24 });
+}
+
 /** The county's time zone: a board must not follow the zone its computer was set to. */
 const ZONE = 'Asia/Shanghai';
 const parts = new Intl.DateTimeFormat('en-GB', {

@@ -3,7 +3,7 @@
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
-import { ageText, wordOf } from '../format.js';
+import { ageText, heldText, wordOf } from '../format.js';
 import { t } from '../i18n.js';
 import { Page, table } from './page.js';
 import {
@@ -12,13 +12,6 @@ import {
 import { missingLines } from './missing.js';
 
 const BATTERY = ['batt_pct', 'batt_min', 'batt_state', 'power'];
-
-/** `9 d 4 h`: of days the hours count too. */
-function held(seconds) {
-  const hours = Math.floor(seconds / 3600);
-  if (hours < 48) return ageText(seconds * 1000, t);
-  return t('devices.days', { d: Math.floor(hours / 24), h: hours % 24 });
-}
 
 export class DevicesPage extends Page {
   static get key() {
@@ -71,7 +64,7 @@ export class DevicesPage extends Page {
     return [
       state,
       site.last_seen && t('devices.last_seen', { age: age(site.last_seen) }),
-      site.holds_s !== null && t('devices.holds', { age: held(site.holds_s) }),
+      site.holds_s !== null && t('devices.holds', { age: heldText(site.holds_s, t) }),
       waiting && t('devices.waiting', { n: waiting }),
       site.clock && t(`devices.clock.${site.clock}`),
       site.agent_version && t('devices.version', { version: site.agent_version }),
