@@ -91,6 +91,8 @@ pub(crate) struct App {
     pub(crate) broker_up: watch::Receiver<bool>,
     pub(crate) metrics: PrometheusHandle,
     pub(crate) attempts: Arc<Attempts>,
+    /// Of those who are logged in: what strangers try at log-in has no part in them.
+    pub(crate) confirmations: Arc<Attempts>,
     /// Held by whoever previews rules: a day of a county is read for it.
     pub(crate) previews: Arc<Mutex<()>>,
     /// Whether the board is reached over HTTPS only.

@@ -419,7 +419,11 @@ async fn pass_time(
     let (mut changed, sites) =
         alerts::pass_time(&ingest.store, Arc::clone(&rules), now, unheard_since).await?;
     if scores {
-        changed.extend(observe_all(&ingest.store, rules, now).await?);
+        match observe_all(&ingest.store, rules, now).await {
+            Ok(scored) => changed.extend(scored),
+            // What is committed is told all the same.
+            Err(error) => tracing::error!(%error, "Patients could not be scored."),
+        }
     }
     Ok((changed, sites))
 }

@@ -268,7 +268,8 @@ fn block_json(row: &Row<'_>) -> rusqlite::Result<Value> {
 }
 
 /// Devices, each with who took it off, or the patient that it is on.
-const DEVICES: &str = "SELECT device.*, (SELECT json_extract(engine.state, '$.out_of_service')
+const DEVICES: &str = "SELECT device.*, (SELECT CASE WHEN json_valid(engine.state)
+         THEN json_extract(engine.state, '$.out_of_service') END
        FROM engine WHERE engine.site = device.site AND engine.device = coalesce(
          (SELECT 'patient:' || binding.patient FROM binding
           WHERE binding.site = device.site AND binding.device = device.device

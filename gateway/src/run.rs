@@ -103,6 +103,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
         broker_up: is_up,
         metrics,
         attempts: Arc::default(),
+        confirmations: Arc::default(),
         previews: Arc::default(),
         https: config.http.tls,
         stopped: stopped.clone(),

@@ -1,9 +1,13 @@
 // For those who see no patient: administrators. The same pages, without the board.
 
 import * as api from './api.js';
+import * as clock from './clock.js';
 import { h, put } from './dom.js';
 import { nextLanguage, t } from './i18n.js';
 import { Pages } from './pages.js';
+
+/** How often it is asked whether somebody is still logged in. */
+const WATCH_MS = 60_000;
 
 export class Office {
   /** `onLeft()`: logged out, or the session is over. */
@@ -29,6 +33,18 @@ export class Office {
       this.footer);
     this.draw();
     this.pages.start();
+    this.watch();
+  }
+
+  /** A session that ended leaves nothing on screen. */
+  watch() {
+    clock.after(WATCH_MS, async () => {
+      if (this.left) return;
+      this.watch();
+      await api.session().catch((failure) => {
+        if (failure.status === 401) this.leave();
+      });
+    });
   }
 
   draw() {
@@ -40,6 +56,8 @@ export class Office {
   }
 
   leave() {
+    if (this.left) return;
+    this.left = true;
     this.pages.stop();
     this.onLeft();
   }

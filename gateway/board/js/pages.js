@@ -73,7 +73,9 @@ export class Pages {
   refresh() {
     if (this.stopped) return;
     clock.after(REFRESH_MS, () => this.refresh());
-    if (this.page && this.page.refreshes()) this.page.load();
+    if (!this.page) return;
+    this.page.head();
+    if (this.page.refreshes()) this.page.load();
   }
 
   draw() {

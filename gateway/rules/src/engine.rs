@@ -289,6 +289,7 @@ impl Engine {
     /// those that changed.
     pub fn close(&mut self, now: WallTime, why: &str) -> Vec<Alert> {
         self.series.clear();
+        self.out_of_service = None;
         self.episodes.values_mut().flat_map(|episode| episode.end(now, now, why, true)).collect()
     }
 

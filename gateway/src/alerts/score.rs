@@ -3,7 +3,7 @@
 
 use super::{Context, Evaluation, store as store_all};
 use crate::{
-    patients::{entry, observed},
+    patients::{self, entry, observed},
     store::{Store, StoreError},
 };
 use model::{id::SiteId, time::WallTime};
@@ -25,6 +25,10 @@ impl Evaluation {
     pub(crate) fn observe(&mut self, context: Context<'_>, key: &str) -> rusqlite::Result<()> {
         let Context { connection, rules, now } = context;
         let Ok(patient) = PatientKey::new(key) else { return Ok(()) };
+        // What was measured before somebody left would begin an alert that nothing ends.
+        if patients::known(connection, key)?.is_none_or(|known| known.about.discharged) {
+            return Ok(());
+        }
         let site = match newest_site(connection, key)? {
             Some(site) => Some(site),
             None => self.sites_of(context, &patient)?.into_iter().next(),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     clock,
-    people::{self, Caller, CallerKind, PersonError, own},
+    people::{self, Caller, CallerKind, PersonError, Refusal, own},
     store::StoreError,
 };
 use axum::{
@@ -76,6 +76,11 @@ impl Session {
         }
     }
 
+    /// Whose password somebody else knows is not surely the person.
+    fn knows_alone(&self) -> Result<(), Problem> {
+        if self.caller.given_password { Err(Refusal::GivenPassword.into()) } else { Ok(()) }
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.caller.name
     }
@@ -91,13 +96,11 @@ enum Proof {
 /// session ends; whoever tries log-ins from elsewhere has no part in that.
 async fn prove(app: &App, session: &Session, proof: Proof) -> Result<(), Problem> {
     let (who, now) = (session.caller.name.clone(), clock::now());
-    // No person has a name with a blank.
-    let attempts = format!("{who} confirms");
-    let turn = app.attempts.begin(&attempts, now.unix_ms()).await?;
-    let (name, is_pin) = (who.clone(), matches!(proof, Proof::Pin(_)));
+    let turn = app.confirmations.begin(&who, now.unix_ms()).await?;
+    let (name, asked, is_pin) = (who.clone(), who.clone(), matches!(proof, Proof::Pin(_)));
     let stored = move |connection: &Connection| match is_pin {
-        true => own::pin(connection, &name),
-        false => Ok(people::find_person(connection, &name)?.map(|(hash, _)| hash)),
+        true => own::pin(connection, &asked),
+        false => Ok(people::find_person(connection, &asked)?.map(|(hash, _)| hash)),
     };
     let hash = app.store.read(stored).await?;
     let (Proof::Password(given) | Proof::Pin(given)) = proof;
@@ -108,18 +111,21 @@ async fn prove(app: &App, session: &Session, proof: Proof) -> Result<(), Problem
     })
     .await;
     if matches!(fits, Ok(true)) {
-        app.attempts.succeeded(&attempts);
+        app.confirmations.succeeded(&name);
         return Ok(());
     }
-    let ends = app.attempts.are_used_up(&attempts);
+    let ends = app.confirmations.are_used_up(&name);
     let secret = session.secret.clone();
     let tell = move |transaction: &Transaction<'_>| {
         own::tell_wrong(transaction, now, (&who, &secret), ends)
     };
-    app.store.write(tell).await?;
+    let told = app.store.write(tell).await;
     if ends {
         // Whoever logs in again begins anew.
-        app.attempts.succeeded(&attempts);
+        app.confirmations.succeeded(&name);
+    }
+    told?;
+    if ends {
         let title = "Too many wrong passwords or PINs";
         return Err(Problem::new(StatusCode::UNAUTHORIZED, title, "log in again"));
     }
@@ -165,6 +171,7 @@ async fn set_pin(
     session: Session,
     JsonBody(NewPin { password, pin }): JsonBody<NewPin>,
 ) -> Result<StatusCode, Problem> {
+    session.knows_alone()?;
     prove(&app, &session, Proof::Password(password)).await?;
     let hashed =
         tokio::task::spawn_blocking(move || pin.map(|pin| own::hashed_pin(&pin)).transpose());
@@ -187,6 +194,7 @@ async fn confirm(
     session: Session,
     JsonBody(asked): JsonBody<Confirm>,
 ) -> Result<Json<Value>, Problem> {
+    session.knows_alone()?;
     let proof = match (asked.pin, asked.password) {
         (Some(pin), None) => Proof::Pin(pin),
         (None, Some(password)) => Proof::Password(password),

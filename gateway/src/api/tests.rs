@@ -99,6 +99,7 @@ impl Desk {
             broker_up,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             attempts: Arc::default(),
+            confirmations: Arc::default(),
             previews: Arc::default(),
             https: true,
             stopped: CancellationToken::new(),

@@ -132,7 +132,7 @@ pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite
     let live = Evaluation::default().known(context, site, &part.subject)?.clone();
     let mut pass = Pass::new(&live, WallTime::from_unix_ms(since_ms));
     let mut waiting = BTreeMap::new();
-    for source in &sources {
+    for (place, source) in (0_i64..).zip(&sources) {
         let Source { device, .. } = source;
         pass.on_kind(device, kind(connection, site, device)?);
         let of = Of { site, source, subject: &part.subject };
@@ -140,7 +140,7 @@ pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite
         waiting.extend(said::suppressing(connection, site, device, span.from_ms)?);
         for at_ms in left_at(connection, site, device, &part.subject, span)? {
             // What is measured at that moment is another one's.
-            let order = (at_ms, String::new(), None, i64::MIN, 0);
+            let order = (at_ms, String::new(), None, i64::MIN, place);
             waiting.insert(order, What::Left(device.clone()));
         }
     }

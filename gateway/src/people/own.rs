@@ -47,7 +47,9 @@ pub(crate) fn set_password(
     (who, session): (&str, &str),
     hash: &str,
 ) -> rusqlite::Result<()> {
-    let set = "UPDATE person SET password = ?2, given_password = 0 WHERE name = ?1";
+    // With a password that somebody gave comes no PIN that somebody set.
+    let set = "UPDATE person SET password = ?2, given_password = 0,
+               pin = CASE given_password WHEN 1 THEN NULL ELSE pin END WHERE name = ?1";
     connection.execute(set, [who, hash])?;
     let others = "DELETE FROM session WHERE name = ?1 AND hash <> ?2";
     let ended = connection.execute(others, [who, &sha256(session)])?;

@@ -27,7 +27,7 @@ export class DevicesPage extends Page {
     const [sites, devices, patients, bindings, ledger] = await Promise.all([
       api.sites(),
       readings ? api.devices() : { devices: [] },
-      readings ? api.ask('/patients') : { patients: [] },
+      readings ? api.patients() : { patients: [] },
       readings ? api.ask('/bindings') : { bindings: [] },
       this.may('read_ledger') ? api.ask('/ledger') : { outboxes: [], aside: [] },
     ]);

@@ -33,7 +33,7 @@ export class HandoverPage extends Page {
   }
 
   async fetch() {
-    const [alerts, patients] = await Promise.all([api.openAlerts(), api.ask('/patients')]);
+    const [alerts, patients] = await Promise.all([api.openAlerts(), api.patients()]);
     return { ...alerts, ...patients, limits: await limitsOf(patients.patients) };
   }
 
@@ -77,7 +77,9 @@ export class HandoverPage extends Page {
     const notes = alert.timeline.filter((entry) => entry.what === 'noted').map((entry) => entry.note);
     return [
       t(`priority.${alert.priority}`),
-      patient ? whoText(patient) : `${t('patient.none')} ${alert.device}`,
+      patient ? whoText(patient) : `${t(alert.patient ? 'patient.key' : 'patient.none', {
+        key: String(alert.patient).slice(0, 6),
+      })} ${alert.device}`,
       either(alert.message_zh, alert.message_en),
       moment(alert.started_at),
       [alert.owner, alert.reason && wordOf('reason', alert.reason, t)].filter(Boolean).join(' · ')

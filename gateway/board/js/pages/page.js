@@ -5,6 +5,11 @@ import { h, put, set } from '../dom.js';
 import { timeSeconds } from '../format.js';
 import { t } from '../i18n.js';
 
+/** Where somebody's hand is: what moves under it is another thing than what was meant. */
+const HAND = '[data-editing], input:focus, select:focus, textarea:focus, button:focus, button:hover';
+/** What is older than this says so: it is asked for twice as often. */
+const OLD_MS = 60_000;
+
 /**
  * A page has a `key` (its address), `actions` (whoever may one of them sees it), `fetch()` (asks
  * the county; its answer is `this.answer`) and `fill()` (draws the answer into `this.body`); one
@@ -32,11 +37,12 @@ export class Page {
 
   /** Nothing is drawn anew under somebody who types. */
   refreshes() {
-    return !this.body.querySelector('[data-editing], :focus');
+    return !this.busy && !this.body.querySelector(HAND);
   }
 
   async load() {
     this.asked += 1;
+    this.busy = true;
     const { asked } = this;
     try {
       const answer = await this.fetch();
@@ -49,6 +55,7 @@ export class Page {
       if (asked !== this.asked) return;
       this.fail(failure);
     }
+    this.busy = false;
     this.head();
   }
 
@@ -78,7 +85,7 @@ export class Page {
     put(this.print, t('pages.print'));
     set(this.print, 'hidden', !this.constructor.prints);
     put(this.asOf, this.answer ? t('pages.as_of', { at: timeSeconds(this.at) }) : t('pages.loading'));
-    set(this.asOf, 'data-old', Boolean(this.failed));
+    set(this.asOf, 'data-old', Boolean(this.failed) || clock.serverNow() - this.at > OLD_MS);
     put(this.problem, this.failed ? this.words(this.failed) : '');
     set(this.problem, 'hidden', !this.failed);
   }

@@ -26,7 +26,7 @@ export class TrayPage extends Page {
   }
 
   async fetch() {
-    const [tray, patients] = await Promise.all([api.ask('/tray'), api.ask('/patients')]);
+    const [tray, patients] = await Promise.all([api.ask('/tray'), api.patients()]);
     return { ...tray, ...patients };
   }
 
@@ -48,34 +48,50 @@ export class TrayPage extends Page {
         at: moment(one.measured_time), device: one.device, clinic: one.clinic || one.site,
       })));
     if (!this.may('reassign_readings')) return card;
+    const path = movePath(first);
+    const chosen = this.chosen?.path === path ? this.chosen.candidate : null;
+    const choose = (candidate) => {
+      this.chosen = candidate && { path, candidate };
+      this.draw();
+    };
     const buttons = one.candidates.map((candidate) => h('button', {
       class: 'candidate',
       'data-patient': candidate.patient,
-      onclick: () => this.give(first, candidate),
+      'aria-pressed': String(chosen?.patient === candidate.patient),
+      onclick: () => choose(candidate),
     }, h('strong', {}, whoText(candidate)),
     h('span', { class: 'quiet' }, candidate.why.map((why) => t(`tray.why.${why}`)).join(', '))));
-    const offered = new Set(one.candidates.map((candidate) => candidate.patient));
-    const others = this.answer.patients
-      .filter((patient) => patient.clinic === one.clinic && !offered.has(patient.patient));
-    const other = h('select', {
-      class: 'candidate',
-      'aria-label': t('tray.other'),
-      onchange: (event) => {
-        const chosen = others.find((patient) => patient.patient === event.target.value);
-        if (chosen) this.give(first, chosen);
-      },
-    }, h('option', { value: '' }, t('tray.other')),
-    ...others.map((patient) => h('option', { value: patient.patient }, whoText(patient))));
-    card.append(h('div', { class: 'candidates' }, ...buttons, others.length ? other : null));
+    card.append(h('div', { class: 'candidates' }, ...buttons, this.others(one, chosen, choose)));
+    if (chosen) {
+      card.append(h('div', { class: 'candidates', 'data-editing': true },
+        h('button', { class: 'primary give', onclick: () => this.give(path, chosen) },
+          t('tray.give', { who: whoText(chosen) })),
+        h('button', { onclick: () => choose(null) }, t('ack.cancel'))));
+    }
     return card;
   }
 
-  async give(reading, candidate) {
-    const path = movePath(reading);
+  /** Everybody else of the clinic who is here. */
+  others(one, chosen, choose) {
+    const offered = new Set(one.candidates.map((candidate) => candidate.patient));
+    const others = this.answer.patients
+      .filter((patient) => patient.clinic === one.clinic && !offered.has(patient.patient));
+    if (!others.length) return null;
+    return h('select', {
+      class: 'candidate',
+      'aria-label': t('tray.other'),
+      onchange: ({ target }) => choose(others.find((other) => other.patient === target.value)),
+    }, h('option', { value: '' }, t('tray.other')), ...others.map((patient) => h('option', {
+      value: patient.patient, selected: chosen?.patient === patient.patient,
+    }, whoText(patient))));
+  }
+
+  async give(path, candidate) {
     const moved = await this.act(() => api.tell('POST', path, {
       patient: candidate.patient, from: null, reason: 'claimed',
     }));
     if (!moved) return;
+    this.chosen = null;
     const undo = { path, patient: candidate.patient, who: whoText(candidate) };
     this.undo = undo;
     clock.after(UNDO_MS, () => {
@@ -88,8 +104,12 @@ export class TrayPage extends Page {
 
   undoLine() {
     const line = h('p', { class: 'notice', role: 'status' });
-    set(line, 'hidden', !this.undo);
-    if (!this.undo) return line;
+    // Its place stays: nothing moves under a hand when it goes.
+    set(line, 'data-none', !this.undo);
+    if (!this.undo) {
+      line.append('\u00a0');
+      return line;
+    }
     const { path, patient, who } = this.undo;
     line.append(t('tray.given', { who }), ' ', h('button', {
       onclick: () => {
