@@ -36,6 +36,8 @@ export class Sections {
     this.shut = new Set(SHUT);
     this.heads = new Map();
     this.parts = new Map();
+    /** Whether what is over was fetched: `loading`, `known`, `failed`. */
+    this.over = 'loading';
   }
 
   /** Ids of rows, and of heads (`#cleared`), in their order. */
@@ -77,7 +79,7 @@ export class Sections {
     }
     const alerts = this.parts.get(name);
     const open = !this.shut.has(name);
-    put(head.button, `${open ? '▾' : '▸'} ${t(`section.${name}`, { n: alerts.length })}`);
+    put(head.button, `${open ? '▾' : '▸'} ${this.title(name, alerts)}`);
     set(head.button, 'aria-expanded', String(open));
     const words = this.lines(name, alerts);
     arrange(head.lines, words.map((text, index) => {
@@ -91,8 +93,15 @@ export class Sections {
   lines(name, alerts) {
     if (name === 'late') return lateSites().flatMap(lateLines);
     if (name === 'aside') return [...new Set(alerts.map(whyAside))];
-    if (name === 'over' && !this.shut.has(name) && !alerts.length) return [t('section.over.none')];
-    return [];
+    if (name !== 'over' || this.shut.has(name)) return [];
+    if (this.over !== 'known') return [t(`section.over.${this.over}`)];
+    return alerts.length ? [] : [t('section.over.none')];
+  }
+
+  /** How many are over is not said before somebody asked. */
+  title(name, alerts) {
+    if (name === 'over' && this.over !== 'known') return t('section.over_unknown');
+    return t(`section.${name}`, { n: alerts.length });
   }
 
   toggle(name) {

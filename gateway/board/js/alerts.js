@@ -118,7 +118,8 @@ export class AlertList {
     const known = knowledge === 'known';
     put(this.heading, known || alerts.length ? t('alerts.heading', { n: alerts.length })
       : t('alerts.heading_unknown'));
-    put(this.empty, known && alerts.length ? '' : t(`alerts.none.${knowledge}`));
+    const none = known && store.alerts.size ? 'filtered' : knowledge;
+    put(this.empty, known && alerts.length ? '' : t(`alerts.none.${none}`));
     set(this.empty, 'data-knowledge', knowledge);
     set(this.floodBanner, 'hidden', !this.flood);
     if (this.flood) put(this.floodBanner, t('alerts.flood', { n: this.flood }));
@@ -167,7 +168,9 @@ export class AlertList {
     try {
       const { alerts } = await api.closedAlerts(clock.serverNow() - SHIFT_MS);
       alerts.forEach(putAlert);
+      this.sections.over = 'known';
     } catch (failure) {
+      this.sections.over = 'failed';
       if (failure.status === 401) this.onLoggedOut();
     }
     this.onChange();

@@ -164,6 +164,8 @@ export class Events {
 
   /** `known`, `loading` or `failed`: whether what is on screen is the present. */
   knowledge() {
+    // What came meanwhile is not known, whatever the last fetch said.
+    if (linkState(this.oldMs()) === 'lost') return 'failed';
     if (this.behindSince === null) return 'known';
     return this.failed ? 'failed' : 'loading';
   }

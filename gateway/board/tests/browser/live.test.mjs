@@ -67,6 +67,15 @@ test('19. phone: nothing is cut off, the thumb reaches, the strip scrolls in its
   await page.shows(`${row}[data-state="active_ack"]`);
 });
 
+test('15. connection lost: an empty list is not said to be none', async () => {
+  const page = await it.open();
+  await page.says('.empty', '没有未处理的预警');
+  it.county.cut();
+  await page.pass(21_000, { beats: false });
+  await page.says('.empty', '未能读取预警');
+  assert.ok(!(await page.text('#alerts-heading')).includes('0'));
+});
+
 /** Eight seconds of a square wave. */
 async function beats(county, page, tile) {
   const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
