@@ -2,13 +2,13 @@
 
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
-import { message } from './alert-words.js';
+import { GLYPHS, message } from './alert-words.js';
 import {
   ageText, shortTime, unitText,
 } from './format.js';
 import { isShown } from './filter.js';
 import { either, t } from './i18n.js';
-import { sectionOf } from './order.js';
+import { isUnacknowledged, sectionOf } from './order.js';
 import { store } from './store.js';
 
 /** From the top; `folded` are low ones in a flood, `over` what has ended. */
@@ -71,16 +71,25 @@ export class Sections {
     const name = id.slice(1);
     let head = this.heads.get(name);
     if (!head) {
-      const button = h('button', { class: 'section-head', onclick: () => this.toggle(name) });
+      const words = h('span');
+      const high = h('span', { class: 'count', 'data-priority': 'high' });
+      const toggle = () => this.toggle(name);
+      const button = h('button', { class: 'section-head', onclick: toggle }, words, high);
       const lines = h('div', { class: 'section-lines' });
       const element = h('li', { class: 'section', 'data-section': name }, button, lines);
-      head = { button, lines, element };
+      head = {
+        button, words, high, lines, element,
+      };
       this.heads.set(name, head);
     }
     const alerts = this.parts.get(name);
     const open = !this.shut.has(name);
-    put(head.button, `${open ? '▾' : '▸'} ${this.title(name, alerts)}`);
+    put(head.words, `${open ? '▾' : '▸'} ${this.title(name, alerts)}`);
     set(head.button, 'aria-expanded', String(open));
+    // What is shut hides no high one that waits for somebody.
+    const waiting = open ? 0 : alerts.filter(isHighWaiting).length;
+    set(head.high, 'hidden', !waiting);
+    put(head.high, waiting ? `${GLYPHS.high} ${t('priority.high')} ${waiting}` : '');
     const words = this.lines(name, alerts);
     arrange(head.lines, words.map((text, index) => {
       const line = head.lines.children[index] || h('p');
@@ -110,6 +119,10 @@ export class Sections {
     else this.shut.add(name);
     this.onToggle(name, opens);
   }
+}
+
+function isHighWaiting(alert) {
+  return alert.priority === 'high' && isUnacknowledged(alert);
 }
 
 /** Why an alert does not stand for itself. */

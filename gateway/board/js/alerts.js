@@ -70,8 +70,9 @@ export class AlertList {
     }, this.thumbWhat, this.thumbWhere);
     this.element = h('section', { class: 'alert-list' },
       h('div', { class: 'list-head' }, this.heading, this.waiting),
-      this.floodBanner, this.empty, this.list, this.assertive, this.polite,
-      this.undo.element, this.thumb);
+      this.floodBanner, this.empty, this.list, this.undo.element);
+    /** What stays while a page stands in the place of the board. */
+    this.outside = [this.assertive, this.polite, this.thumb];
   }
 
   /** A pointer or the focus has entered a row. */
@@ -139,8 +140,15 @@ export class AlertList {
   }
 
   thumbPressed(id) {
-    if (id !== null && isOpen(id)) this.acknowledgeStart(id);
-    else this.onChange();
+    if (id === null || !isOpen(id)) {
+      this.onChange();
+      return;
+    }
+    // The row may lie behind a page or the drawer.
+    if (window.location.hash.length > 1) {
+      window.addEventListener('hashchange', () => this.acknowledgeStart(id), { once: true });
+      window.location.hash = '';
+    } else this.acknowledgeStart(id);
   }
 
   child(id) {

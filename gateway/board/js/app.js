@@ -82,7 +82,8 @@ class Board {
 
   start() {
     this.top.element.append(this.pages.nav);
-    root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer);
+    root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
+      ...this.alerts.outside);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.draw();

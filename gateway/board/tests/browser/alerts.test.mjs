@@ -225,3 +225,15 @@ test('how many are over is not said before it was read', async () => {
   await page.says(head, '已结束(12 小时内,0)');
   await page.says(head, '12 小时内没有已结束的预警');
 });
+
+test('a part that is shut says how many high ones wait in it', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high', { state: 'cleared_unack' });
+  await page.shows(rowOf(alert));
+  const head = '[data-section="cleared"]';
+  await page.hides(`${head} .count`);
+  await page.click(`${head} button`);
+  await page.hides(rowOf(alert));
+  await page.says(`${head} .count[data-priority="high"]`, '高 1');
+});

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { block } from './fixtures.mjs';
+import { morning } from './office.mjs';
 import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
@@ -17,7 +18,7 @@ test('15. connection lost: banners, grey, no false acknowledging, and what was m
   await page.says('.link-banner[data-link="slow"]', '连接不稳');
   await page.pass(10_000, { beats: false });
   await page.says('.link-banner[data-link="lost"]', '与县平台连接中断');
-  assert.equal(await page.run(() => getComputedStyle(document.querySelector('main')).filter),
+  assert.equal(await page.run(() => getComputedStyle(document.querySelector('.alert-list')).filter),
     'grayscale(1)');
   await page.says(`${row} .ack`, '离线确认');
 
@@ -74,6 +75,32 @@ test('15. connection lost: an empty list is not said to be none', async () => {
   await page.pass(21_000, { beats: false });
   await page.says('.empty', '未能读取预警');
   assert.ok(!(await page.text('#alerts-heading')).includes('0'));
+});
+
+test('19. phone: a high alert stays in reach behind a page and behind the drawer', async () => {
+  morning(it.county);
+  const page = await it.open({ size: [360, 740], mobile: true });
+  const { county } = it;
+  for (const hash of ['#tray', '#devices', '']) {
+    await page.run((one) => {
+      window.location.hash = one;
+    }, hash);
+    if (!hash) await page.click('.tile .open');
+    await page.shows(hash ? '.page-main .page' : '.drawer');
+    const row = rowOf(county.raise(county.monitor, 'high'));
+    await page.until('it is told', () => document.querySelector('[role="alert"].unseen')
+      .closest('main') === null);
+    await page.shows('.thumb');
+    const { top, seen } = await page.run(() => {
+      const box = document.querySelector('.count[data-priority="high"]').getBoundingClientRect();
+      const at = document.elementFromPoint(box.x + 5, box.y + 5);
+      return { top: box.y, seen: Boolean(at && at.closest('.count')) };
+    });
+    assert.ok(top >= 0 && seen, `${hash}: the counter is hidden`);
+    await page.click('.thumb');
+    await page.click(`${row} [data-reason="at_bedside"]`);
+    await page.shows(`${row}[data-state="active_ack"]`);
+  }
 });
 
 /** Eight seconds of a square wave. */
