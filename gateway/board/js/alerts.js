@@ -19,6 +19,8 @@ import { UndoBar } from './undo-bar.js';
 const HELD_MS = 3_000;
 /** However busy the finger: the order is put right at least this often. */
 const HELD_MAX_MS = 10_000;
+/** What the county did not answer is sent again. */
+const SEND_AGAIN_MS = 5_000;
 
 export class AlertList {
   /**
@@ -43,6 +45,7 @@ export class AlertList {
     this.flood = 0;
     /** What was acknowledged without a link and waits for it, by alert. */
     this.queue = new Map();
+    this.sending = false;
     this.sections = new Sections((name, opens) => this.toggled(name, opens));
     this.undo = new UndoBar(onChange);
     this.build();
@@ -97,6 +100,9 @@ export class AlertList {
     const held = nowMs < this.heldUntil;
     if (!held) this.flood = floodOf([...all, ...store.closed.values()], clock.serverNow());
     const sorted = this.sections.ids(alerts, this.flood > 0);
+    // Who is asked for the PIN sees of which alert, though its row is filtered or shut away.
+    const asks = this.openDeed === 'confirm' && !sorted.includes(this.openId);
+    if (asks) sorted.unshift(this.openId);
     const ids = held ? heldOrder(this.shownIds, sorted) : sorted;
     const late = held ? ids.filter((id, index) => sorted[index] !== id).length : 0;
     this.shownIds = ids;
@@ -108,7 +114,9 @@ export class AlertList {
     const focused = document.activeElement;
     arrange(this.list, elements);
     if (focused && focused !== document.activeElement && focused.isConnected) focused.focus();
-    for (const id of this.rows.keys()) if (!ids.includes(id)) this.rows.delete(id);
+    for (const id of this.rows.keys()) {
+      if (!ids.includes(id) && !this.queue.has(id)) this.rows.delete(id);
+    }
     this.announce(alerts.map(({ id }) => id));
     this.undo.draw();
     this.drawThumb();
@@ -270,11 +278,30 @@ export class AlertList {
     this.undo.offer(alert, deed);
   }
 
-  /** The link is back: what was acknowledged without it goes to the county. */
-  sendQueue() {
-    const waiting = [...this.queue];
-    this.queue.clear();
-    for (const [id, body] of waiting) this.rows.get(id)?.actions.send('acknowledge', body);
+  /**
+   * The link is back: what was acknowledged without it goes to the county, one after the other,
+   * also where its row is not shown. It waits here until the county has answered.
+   */
+  async sendQueue() {
+    if (this.sending) return;
+    this.sending = true;
+    for (const [id, body] of [...this.queue]) {
+      // The first that is refused asks who it is; the others go when that is said.
+      if (this.isLost() || this.openDeed === 'confirm') break;
+      if (!isOpen(id)) this.queue.delete(id);
+      else await this.row(id).actions.send('acknowledge', body);
+      if (this.queue.has(id) && this.openDeed !== 'confirm') {
+        this.sendAgain();
+        break;
+      }
+    }
+    this.sending = false;
+    this.onChange();
+  }
+
+  /** The county did not answer: once more, and again when everything was fetched anew. */
+  sendAgain() {
+    clock.after(SEND_AGAIN_MS, () => this.sendQueue());
   }
 }
 

@@ -103,6 +103,60 @@ test('19. phone: a high alert stays in reach behind a page and behind the drawer
   }
 });
 
+/** Acknowledges the rows while the cable is cut. */
+async function acknowledgeOffline(page, rows) {
+  for (const row of rows) await page.shows(row);
+  it.county.cut();
+  await page.pass(21_000, { beats: false });
+  for (const row of rows) {
+    await page.click(`${row} .ack`);
+    await page.click(`${row} .consent`);
+    await page.click(`${row} [data-reason="at_bedside"]`);
+    await page.says(`${row} .ack`, '待发送');
+  }
+}
+
+/** The cable is mended. */
+async function back(page) {
+  it.county.mend();
+  for (let tries = 0; tries < 12 && await page.attribute('.topbar', 'data-link') !== 'live';) {
+    tries += 1;
+    await page.pass(5_000);
+  }
+}
+
+test('15. connection lost: what is acknowledged goes out though its row is filtered away', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.oximeter, 'high');
+  await acknowledgeOffline(page, [rowOf(alert)]);
+  await page.key('f');
+  await page.click('[data-town="和平镇卫生院"] input');
+  await page.hides(rowOf(alert));
+  await back(page);
+  await page.wait('it is acknowledged', () => county.alerts.get(alert.id).state === 'active_ack');
+});
+
+test('15. connection lost: who was away is asked once, and then all is sent', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const all = [1, 2, 3].map(() => county.raise(county.monitor, 'high'));
+  const rows = all.map(rowOf);
+  await acknowledgeOffline(page, rows);
+  county.idle = true;
+  await back(page);
+  await page.says(`${rows[0]} .panel`, 'li 的 PIN');
+  const asked = () => county.asked.filter(({ url }) => (
+    all.some(({ id }) => url.endsWith(`${id}/acknowledge`)))).length;
+  assert.equal(asked(), 1);
+  await page.says(`${rows[1]} .ack`, '待发送');
+  await page.click(`${rows[0]} input[type="password"]`);
+  await page.type('2580');
+  await page.key('Enter');
+  for (const row of rows) await page.shows(`${row}[data-state="active_ack"]`);
+  assert.equal(asked(), 4);
+});
+
 /** Eight seconds of a square wave. */
 async function beats(county, page, tile) {
   const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
