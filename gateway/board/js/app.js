@@ -86,6 +86,10 @@ class Board {
       ...this.alerts.outside);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
+    this.onSeen = () => {
+      if (document.visibilityState === 'visible') this.events.ask();
+    };
+    document.addEventListener('visibilitychange', this.onSeen);
     this.draw();
     this.events.open([]);
     this.tick();
@@ -107,6 +111,7 @@ class Board {
     this.drawer.leave();
     this.sound.close();
     document.removeEventListener('keydown', this.onKey);
+    document.removeEventListener('visibilitychange', this.onSeen);
     document.body.removeAttribute('data-link');
     forgetAll();
     showLogin(root, enter);

@@ -157,6 +157,20 @@ test('15. connection lost: who was away is asked once, and then all is sent', as
   assert.equal(asked(), 4);
 });
 
+test('a board whose session is somebody else\'s by now shows nothing', async () => {
+  for (const how of ['in time', 'when it is seen']) {
+    const page = await it.open();
+    await page.says('.user', 'li');
+    // The other tab has logged in as wang, with the same cookie.
+    it.county.sessions.set(page.secret, 'wang');
+    if (how === 'in time') await page.pass(70_000);
+    else await page.run(() => document.dispatchEvent(new Event('visibilitychange')));
+    await page.shows('#password');
+    await page.hides('.topbar');
+    await page.close();
+  }
+});
+
 /** Eight seconds of a square wave. */
 async function beats(county, page, tile) {
   const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
