@@ -20,6 +20,8 @@ import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
 
 const DRAW_MS = 200;
+/** A board that begins before the county asks again this often. */
+const START_MS = 5_000;
 /** How long a fault is told after it last happened. */
 const FAULT_MS = 30_000;
 const root = document.getElementById('app');
@@ -350,14 +352,28 @@ function enter(user) {
   else new Office(user, root, () => showLogin(root, enter)).start();
 }
 
+/** Begins when the county answers; until then a line of `index.html` says that it does not. */
 async function main() {
-  applyTheme();
-  await loadTexts();
   try {
-    enter(await api.session());
+    await loadTexts();
+    let user = null;
+    try {
+      user = await api.session();
+    } catch (failure) {
+      // Nobody is logged in; everything else is no answer.
+      if (![401, 403].includes(failure.status)) throw failure;
+    }
+    if (user) enter(user);
+    else showLogin(root, enter);
   } catch (failure) {
-    showLogin(root, enter);
+    console.warn(failure);
+    const waiting = document.getElementById('waiting');
+    // Where the board already stands something else is wrong.
+    if (!waiting) throw failure;
+    waiting.hidden = false;
+    clock.after(START_MS, main);
   }
 }
 
+applyTheme();
 main();

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { problem } from './county.mjs';
 import { block } from './fixtures.mjs';
 import { morning } from './office.mjs';
 import { rowOf, stand } from './stand.mjs';
@@ -169,6 +170,20 @@ test('a board whose session is somebody else\'s by now shows nothing', async () 
     await page.hides('.topbar');
     await page.close();
   }
+});
+
+test('a board that begins before the county says so and tries again', async () => {
+  const { county } = it;
+  const rule = county.answer({
+    method: 'GET', path: '/session', status: 500, body: problem(500, 'Not yet')[1],
+  });
+  const page = await it.open({ known: false });
+  await page.says('#waiting', '县平台没有应答');
+  await page.hides('#password');
+  county.script.splice(county.script.indexOf(rule), 1);
+  await page.pass(5_000);
+  await page.shows('.topbar');
+  await page.hides('#waiting');
 });
 
 /** Eight seconds of a square wave. */
