@@ -25,13 +25,14 @@ const SEND_AGAIN_MS = 5_000;
 export class AlertList {
   /**
    * `isLost()`: the link is lost; `knowledge()`: whether the list is the present; `onChange()`:
-   * something must be drawn; `onStrange()`: the county knows otherwise; `onLoggedOut()`.
+   * something must be drawn; `onStrange()`: the county knows otherwise; `onLoggedOut()`;
+   * `onFault(error)`: one of them could not be drawn.
    */
   constructor({
-    isLost, knowledge, onChange, onStrange, onLoggedOut,
+    isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
   }) {
     Object.assign(this, {
-      isLost, knowledge, onChange, onStrange, onLoggedOut,
+      isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
     });
     this.rows = new Map();
     this.announced = new Set();
@@ -108,7 +109,8 @@ export class AlertList {
     this.shownIds = ids;
     put(this.waiting, late ? t('alerts.held') : '');
     this.drawHead(alerts);
-    const over = this.openDeed === 'acknowledge' ? !isOpen(this.openId) : !this.row(this.openId);
+    const over = this.openDeed === 'acknowledge' ? !isOpen(this.openId)
+      : this.openId !== null && !this.child(this.openId);
     if (this.openId !== null && over) [this.openId, this.openDeed] = [null, null];
     const elements = ids.map((id) => this.child(id)).filter(Boolean);
     const focused = document.activeElement;
@@ -160,7 +162,19 @@ export class AlertList {
   }
 
   child(id) {
-    return id.startsWith('#') ? this.sections.head(id) : this.row(id)?.element;
+    return this.guarded(() => (
+      id.startsWith('#') ? this.sections.head(id) : this.row(id)?.element
+    )) ?? this.rows.get(id)?.element;
+  }
+
+  /** What fails is told and stops no other row. */
+  guarded(run) {
+    try {
+      return run();
+    } catch (error) {
+      this.onFault(error);
+      return null;
+    }
   }
 
   row(id) {
@@ -200,7 +214,9 @@ export class AlertList {
       const words = fresh.map((id) => store.alerts.get(id))
         .filter((alert) => (alert.priority === 'high') === (priority === 'high'))
         .filter((alert) => isUnacknowledged(alert) && !alert.retro)
-        .map((alert) => `${t(`priority.${alert.priority}`)} ${message(alert)} ${who(alert)}`);
+        .map((alert) => this.guarded(() => (
+          `${t(`priority.${alert.priority}`)} ${message(alert)} ${who(alert)}`)))
+        .filter(Boolean);
       if (words.length) put(region, words.join('; '));
     };
     told('high', this.assertive);

@@ -42,6 +42,7 @@ class Board {
       knowledge: () => this.events.knowledge(),
       onChange: () => this.drawAlerts(),
       onStrange: () => this.events.resync(),
+      onFault: (error) => this.fault(error),
       onLoggedOut,
     });
     this.tiles = new Tiles({
@@ -138,6 +139,7 @@ class Board {
   /** Everything is known again. */
   synced() {
     if (!this.open) return;
+    for (const key of this.strangers) if (store.patients.has(key)) this.strangers.delete(key);
     if (this.lostAt !== null && this.late !== null && this.events.knowledge() === 'known') {
       this.top.cameBack(clock.serverNow() - this.lostAt, this.late);
       this.lostAt = null;

