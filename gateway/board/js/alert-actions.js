@@ -124,7 +124,7 @@ export class Actions {
     const queued = this.list.queue.has(alert.id);
     const { deed } = this;
     set(this.button, 'hidden', !possible);
-    set(this.button, 'disabled', deed === 'acknowledge' || sending || queued);
+    set(this.button, 'disabled', deed === 'acknowledge' || sending || (queued && lost));
     set(this.button, 'data-offline', lost ? 'true' : null);
     put(this.button, t(this.label(deed, sending, queued)));
     set(this.button, 'aria-label', `${this.button.textContent}: ${message(alert)}`);
@@ -208,6 +208,7 @@ export class Actions {
   }
 
   done(deed) {
+    if (deed === 'acknowledge') this.list.queue.delete(this.id);
     this.busy = '';
     this.again = null;
     this.note.value = '';
@@ -228,6 +229,9 @@ export class Actions {
       this.open('confirm');
       return;
     }
+    // What the county did not decide on stays in the queue.
+    const decided = status >= 400 && status < 500 && ![401, 429].includes(status);
+    if (decided && deed === 'acknowledge') this.list.queue.delete(this.id);
     const over = status === 404 || (status === 409 && deed === 'acknowledge');
     if (over && this.deed) this.list.open(null);
     const by = problem.acknowledged_by || problem.by;
@@ -253,6 +257,7 @@ export class Actions {
       const { deed, body } = this.again;
       this.password.value = '';
       await this.send(deed, body);
+      this.list.sendQueue();
       return;
     } catch (failure) {
       // After too many wrong ones the session is over.

@@ -2,13 +2,13 @@
 
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
-import { message } from './alert-words.js';
+import { GLYPHS, message } from './alert-words.js';
 import {
   ageText, shortTime, unitText,
 } from './format.js';
 import { isShown } from './filter.js';
 import { either, t } from './i18n.js';
-import { sectionOf } from './order.js';
+import { isUnacknowledged, sectionOf } from './order.js';
 import { store } from './store.js';
 
 /** From the top; `folded` are low ones in a flood, `over` what has ended. */
@@ -36,6 +36,8 @@ export class Sections {
     this.shut = new Set(SHUT);
     this.heads = new Map();
     this.parts = new Map();
+    /** Whether what is over was fetched: `loading`, `known`, `failed`. */
+    this.over = 'loading';
   }
 
   /** Ids of rows, and of heads (`#cleared`), in their order. */
@@ -69,16 +71,25 @@ export class Sections {
     const name = id.slice(1);
     let head = this.heads.get(name);
     if (!head) {
-      const button = h('button', { class: 'section-head', onclick: () => this.toggle(name) });
+      const words = h('span');
+      const high = h('span', { class: 'count', 'data-priority': 'high' });
+      const toggle = () => this.toggle(name);
+      const button = h('button', { class: 'section-head', onclick: toggle }, words, high);
       const lines = h('div', { class: 'section-lines' });
       const element = h('li', { class: 'section', 'data-section': name }, button, lines);
-      head = { button, lines, element };
+      head = {
+        button, words, high, lines, element,
+      };
       this.heads.set(name, head);
     }
     const alerts = this.parts.get(name);
     const open = !this.shut.has(name);
-    put(head.button, `${open ? '▾' : '▸'} ${t(`section.${name}`, { n: alerts.length })}`);
+    put(head.words, `${open ? '▾' : '▸'} ${this.title(name, alerts)}`);
     set(head.button, 'aria-expanded', String(open));
+    // What is shut hides no high one that waits for somebody.
+    const waiting = open ? 0 : alerts.filter(isHighWaiting).length;
+    set(head.high, 'hidden', !waiting);
+    put(head.high, waiting ? `${GLYPHS.high} ${t('priority.high')} ${waiting}` : '');
     const words = this.lines(name, alerts);
     arrange(head.lines, words.map((text, index) => {
       const line = head.lines.children[index] || h('p');
@@ -91,8 +102,15 @@ export class Sections {
   lines(name, alerts) {
     if (name === 'late') return lateSites().flatMap(lateLines);
     if (name === 'aside') return [...new Set(alerts.map(whyAside))];
-    if (name === 'over' && !this.shut.has(name) && !alerts.length) return [t('section.over.none')];
-    return [];
+    if (name !== 'over' || this.shut.has(name)) return [];
+    if (this.over !== 'known') return [t(`section.over.${this.over}`)];
+    return alerts.length ? [] : [t('section.over.none')];
+  }
+
+  /** How many are over is not said before somebody asked. */
+  title(name, alerts) {
+    if (name === 'over' && this.over !== 'known') return t('section.over_unknown');
+    return t(`section.${name}`, { n: alerts.length });
   }
 
   toggle(name) {
@@ -101,6 +119,10 @@ export class Sections {
     else this.shut.add(name);
     this.onToggle(name, opens);
   }
+}
+
+function isHighWaiting(alert) {
+  return alert.priority === 'high' && isUnacknowledged(alert);
 }
 
 /** Why an alert does not stand for itself. */

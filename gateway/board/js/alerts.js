@@ -19,17 +19,20 @@ import { UndoBar } from './undo-bar.js';
 const HELD_MS = 3_000;
 /** However busy the finger: the order is put right at least this often. */
 const HELD_MAX_MS = 10_000;
+/** What the county did not answer is sent again. */
+const SEND_AGAIN_MS = 5_000;
 
 export class AlertList {
   /**
    * `isLost()`: the link is lost; `knowledge()`: whether the list is the present; `onChange()`:
-   * something must be drawn; `onStrange()`: the county knows otherwise; `onLoggedOut()`.
+   * something must be drawn; `onStrange()`: the county knows otherwise; `onLoggedOut()`;
+   * `onFault(error)`: one of them could not be drawn.
    */
   constructor({
-    isLost, knowledge, onChange, onStrange, onLoggedOut,
+    isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
   }) {
     Object.assign(this, {
-      isLost, knowledge, onChange, onStrange, onLoggedOut,
+      isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
     });
     this.rows = new Map();
     this.announced = new Set();
@@ -43,6 +46,7 @@ export class AlertList {
     this.flood = 0;
     /** What was acknowledged without a link and waits for it, by alert. */
     this.queue = new Map();
+    this.sending = false;
     this.sections = new Sections((name, opens) => this.toggled(name, opens));
     this.undo = new UndoBar(onChange);
     this.build();
@@ -70,8 +74,9 @@ export class AlertList {
     }, this.thumbWhat, this.thumbWhere);
     this.element = h('section', { class: 'alert-list' },
       h('div', { class: 'list-head' }, this.heading, this.waiting),
-      this.floodBanner, this.empty, this.list, this.assertive, this.polite,
-      this.undo.element, this.thumb);
+      this.floodBanner, this.empty, this.list, this.undo.element);
+    /** What stays while a page stands in the place of the board. */
+    this.outside = [this.assertive, this.polite, this.thumb];
   }
 
   /** A pointer or the focus has entered a row. */
@@ -96,18 +101,24 @@ export class AlertList {
     const held = nowMs < this.heldUntil;
     if (!held) this.flood = floodOf([...all, ...store.closed.values()], clock.serverNow());
     const sorted = this.sections.ids(alerts, this.flood > 0);
+    // Who is asked for the PIN sees of which alert, though its row is filtered or shut away.
+    const asks = this.openDeed === 'confirm' && !sorted.includes(this.openId);
+    if (asks) sorted.unshift(this.openId);
     const ids = held ? heldOrder(this.shownIds, sorted) : sorted;
     const late = held ? ids.filter((id, index) => sorted[index] !== id).length : 0;
     this.shownIds = ids;
     put(this.waiting, late ? t('alerts.held') : '');
     this.drawHead(alerts);
-    const over = this.openDeed === 'acknowledge' ? !isOpen(this.openId) : !this.row(this.openId);
+    const over = this.openDeed === 'acknowledge' ? !isOpen(this.openId)
+      : this.openId !== null && !this.child(this.openId);
     if (this.openId !== null && over) [this.openId, this.openDeed] = [null, null];
     const elements = ids.map((id) => this.child(id)).filter(Boolean);
     const focused = document.activeElement;
     arrange(this.list, elements);
     if (focused && focused !== document.activeElement && focused.isConnected) focused.focus();
-    for (const id of this.rows.keys()) if (!ids.includes(id)) this.rows.delete(id);
+    for (const id of this.rows.keys()) {
+      if (!ids.includes(id) && !this.queue.has(id)) this.rows.delete(id);
+    }
     this.announce(alerts.map(({ id }) => id));
     this.undo.draw();
     this.drawThumb();
@@ -118,7 +129,8 @@ export class AlertList {
     const known = knowledge === 'known';
     put(this.heading, known || alerts.length ? t('alerts.heading', { n: alerts.length })
       : t('alerts.heading_unknown'));
-    put(this.empty, known && alerts.length ? '' : t(`alerts.none.${knowledge}`));
+    const none = known && store.alerts.size ? 'filtered' : knowledge;
+    put(this.empty, known && alerts.length ? '' : t(`alerts.none.${none}`));
     set(this.empty, 'data-knowledge', knowledge);
     set(this.floodBanner, 'hidden', !this.flood);
     if (this.flood) put(this.floodBanner, t('alerts.flood', { n: this.flood }));
@@ -138,12 +150,31 @@ export class AlertList {
   }
 
   thumbPressed(id) {
-    if (id !== null && isOpen(id)) this.acknowledgeStart(id);
-    else this.onChange();
+    if (id === null || !isOpen(id)) {
+      this.onChange();
+      return;
+    }
+    // The row may lie behind a page or the drawer.
+    if (window.location.hash.length > 1) {
+      window.addEventListener('hashchange', () => this.acknowledgeStart(id), { once: true });
+      window.location.hash = '';
+    } else this.acknowledgeStart(id);
   }
 
   child(id) {
-    return id.startsWith('#') ? this.sections.head(id) : this.row(id)?.element;
+    return this.guarded(() => (
+      id.startsWith('#') ? this.sections.head(id) : this.row(id)?.element
+    )) ?? this.rows.get(id)?.element;
+  }
+
+  /** What fails is told and stops no other row. */
+  guarded(run) {
+    try {
+      return run();
+    } catch (error) {
+      this.onFault(error);
+      return null;
+    }
   }
 
   row(id) {
@@ -167,7 +198,9 @@ export class AlertList {
     try {
       const { alerts } = await api.closedAlerts(clock.serverNow() - SHIFT_MS);
       alerts.forEach(putAlert);
+      this.sections.over = 'known';
     } catch (failure) {
+      this.sections.over = 'failed';
       if (failure.status === 401) this.onLoggedOut();
     }
     this.onChange();
@@ -181,7 +214,9 @@ export class AlertList {
       const words = fresh.map((id) => store.alerts.get(id))
         .filter((alert) => (alert.priority === 'high') === (priority === 'high'))
         .filter((alert) => isUnacknowledged(alert) && !alert.retro)
-        .map((alert) => `${t(`priority.${alert.priority}`)} ${message(alert)} ${who(alert)}`);
+        .map((alert) => this.guarded(() => (
+          `${t(`priority.${alert.priority}`)} ${message(alert)} ${who(alert)}`)))
+        .filter(Boolean);
       if (words.length) put(region, words.join('; '));
     };
     told('high', this.assertive);
@@ -259,11 +294,30 @@ export class AlertList {
     this.undo.offer(alert, deed);
   }
 
-  /** The link is back: what was acknowledged without it goes to the county. */
-  sendQueue() {
-    const waiting = [...this.queue];
-    this.queue.clear();
-    for (const [id, body] of waiting) this.rows.get(id)?.actions.send('acknowledge', body);
+  /**
+   * The link is back: what was acknowledged without it goes to the county, one after the other,
+   * also where its row is not shown. It waits here until the county has answered.
+   */
+  async sendQueue() {
+    if (this.sending) return;
+    this.sending = true;
+    for (const [id, body] of [...this.queue]) {
+      // The first that is refused asks who it is; the others go when that is said.
+      if (this.isLost() || this.openDeed === 'confirm') break;
+      if (!isOpen(id)) this.queue.delete(id);
+      else await this.row(id).actions.send('acknowledge', body);
+      if (this.queue.has(id) && this.openDeed !== 'confirm') {
+        this.sendAgain();
+        break;
+      }
+    }
+    this.sending = false;
+    this.onChange();
+  }
+
+  /** The county did not answer: once more, and again when everything was fetched anew. */
+  sendAgain() {
+    clock.after(SEND_AGAIN_MS, () => this.sendQueue());
   }
 }
 

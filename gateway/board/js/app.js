@@ -20,6 +20,8 @@ import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
 
 const DRAW_MS = 200;
+/** A board that begins before the county asks again this often. */
+const START_MS = 5_000;
 /** How long a fault is told after it last happened. */
 const FAULT_MS = 30_000;
 const root = document.getElementById('app');
@@ -40,6 +42,7 @@ class Board {
       knowledge: () => this.events.knowledge(),
       onChange: () => this.drawAlerts(),
       onStrange: () => this.events.resync(),
+      onFault: (error) => this.fault(error),
       onLoggedOut,
     });
     this.tiles = new Tiles({
@@ -82,9 +85,14 @@ class Board {
 
   start() {
     this.top.element.append(this.pages.nav);
-    root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer);
+    root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
+      ...this.alerts.outside);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
+    this.onSeen = () => {
+      if (document.visibilityState === 'visible') this.events.ask();
+    };
+    document.addEventListener('visibilitychange', this.onSeen);
     this.draw();
     this.events.open([]);
     this.tick();
@@ -106,6 +114,7 @@ class Board {
     this.drawer.leave();
     this.sound.close();
     document.removeEventListener('keydown', this.onKey);
+    document.removeEventListener('visibilitychange', this.onSeen);
     document.body.removeAttribute('data-link');
     forgetAll();
     showLogin(root, enter);
@@ -130,6 +139,7 @@ class Board {
   /** Everything is known again. */
   synced() {
     if (!this.open) return;
+    for (const key of this.strangers) if (store.patients.has(key)) this.strangers.delete(key);
     if (this.lostAt !== null && this.late !== null && this.events.knowledge() === 'known') {
       this.top.cameBack(clock.serverNow() - this.lostAt, this.late);
       this.lostAt = null;
@@ -344,14 +354,28 @@ function enter(user) {
   else new Office(user, root, () => showLogin(root, enter)).start();
 }
 
+/** Begins when the county answers; until then a line of `index.html` says that it does not. */
 async function main() {
-  applyTheme();
-  await loadTexts();
   try {
-    enter(await api.session());
+    await loadTexts();
+    let user = null;
+    try {
+      user = await api.session();
+    } catch (failure) {
+      // Nobody is logged in; everything else is no answer.
+      if (![401, 403].includes(failure.status)) throw failure;
+    }
+    if (user) enter(user);
+    else showLogin(root, enter);
   } catch (failure) {
-    showLogin(root, enter);
+    console.warn(failure);
+    const waiting = document.getElementById('waiting');
+    // Where the board already stands something else is wrong.
+    if (!waiting) throw failure;
+    waiting.hidden = false;
+    clock.after(START_MS, main);
   }
 }
 
+applyTheme();
 main();

@@ -7,6 +7,7 @@
 import * as api from './api.js';
 import * as clock from './clock.js';
 import { LINK_LOST_MS, LINK_SLOW_MS, linkState, worstLink } from './stale.js';
+import { store } from './store.js';
 
 /** How often a stream that was lost is opened anew, where the browser does not do it. */
 const REOPEN_MS = 5_000;
@@ -164,6 +165,8 @@ export class Events {
 
   /** `known`, `loading` or `failed`: whether what is on screen is the present. */
   knowledge() {
+    // What came meanwhile is not known, whatever the last fetch said.
+    if (linkState(this.oldMs()) === 'lost') return 'failed';
     if (this.behindSince === null) return 'known';
     return this.failed ? 'failed' : 'loading';
   }
@@ -195,8 +198,11 @@ export class Events {
     this.asking = true;
     this.asked = clock.now();
     try {
-      await api.session();
-      return true;
+      const { name } = await api.session();
+      // In another tab somebody else has logged in: what is done here would be done as them.
+      if (!store.user || store.user.name === name) return true;
+      this.onLoggedOut();
+      return false;
     } catch (failure) {
       if (failure.status === 401) this.onLoggedOut();
       return false;

@@ -22,6 +22,7 @@ export function currentLanguage() {
 export async function loadTexts() {
   const loaded = await Promise.all(LANGUAGES.map(async (name) => {
     const answer = await fetch(`texts/${name}.json`);
+    if (!answer.ok) throw new Error(`texts: status ${answer.status}`);
     return [name, await answer.json()];
   }));
   texts = Object.fromEntries(loaded);

@@ -98,7 +98,7 @@ test('a fetch that hangs makes the link slow, then lost, though messages come', 
   await pass(10_000);
   source.say('heartbeat');
   assert.equal(events.state(), 'lost');
-  assert.equal(events.knowledge(), 'loading');
+  assert.equal(events.knowledge(), 'failed');
 });
 
 test('a fetch that failed is told at once and tried again', async () => {

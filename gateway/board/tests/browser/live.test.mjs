@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { problem } from './county.mjs';
 import { block } from './fixtures.mjs';
+import { morning } from './office.mjs';
 import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
@@ -17,7 +19,7 @@ test('15. connection lost: banners, grey, no false acknowledging, and what was m
   await page.says('.link-banner[data-link="slow"]', '连接不稳');
   await page.pass(10_000, { beats: false });
   await page.says('.link-banner[data-link="lost"]', '与县平台连接中断');
-  assert.equal(await page.run(() => getComputedStyle(document.querySelector('main')).filter),
+  assert.equal(await page.run(() => getComputedStyle(document.querySelector('.alert-list')).filter),
     'grayscale(1)');
   await page.says(`${row} .ack`, '离线确认');
 
@@ -65,6 +67,123 @@ test('19. phone: nothing is cut off, the thumb reaches, the strip scrolls in its
   await page.click('.thumb');
   await page.click(`${row} [data-reason="at_bedside"]`);
   await page.shows(`${row}[data-state="active_ack"]`);
+});
+
+test('15. connection lost: an empty list is not said to be none', async () => {
+  const page = await it.open();
+  await page.says('.empty', '没有未处理的预警');
+  it.county.cut();
+  await page.pass(21_000, { beats: false });
+  await page.says('.empty', '未能读取预警');
+  assert.ok(!(await page.text('#alerts-heading')).includes('0'));
+});
+
+test('19. phone: a high alert stays in reach behind a page and behind the drawer', async () => {
+  morning(it.county);
+  const page = await it.open({ size: [360, 740], mobile: true });
+  const { county } = it;
+  for (const hash of ['#tray', '#devices', '']) {
+    await page.run((one) => {
+      window.location.hash = one;
+    }, hash);
+    if (!hash) await page.click('.tile .open');
+    await page.shows(hash ? '.page-main .page' : '.drawer');
+    const row = rowOf(county.raise(county.monitor, 'high'));
+    await page.until('it is told', () => document.querySelector('[role="alert"].unseen')
+      .closest('main') === null);
+    await page.shows('.thumb');
+    const { top, seen } = await page.run(() => {
+      const box = document.querySelector('.count[data-priority="high"]').getBoundingClientRect();
+      const at = document.elementFromPoint(box.x + 5, box.y + 5);
+      return { top: box.y, seen: Boolean(at && at.closest('.count')) };
+    });
+    assert.ok(top >= 0 && seen, `${hash}: the counter is hidden`);
+    await page.click('.thumb');
+    await page.click(`${row} [data-reason="at_bedside"]`);
+    await page.shows(`${row}[data-state="active_ack"]`);
+  }
+});
+
+/** Acknowledges the rows while the cable is cut. */
+async function acknowledgeOffline(page, rows) {
+  for (const row of rows) await page.shows(row);
+  it.county.cut();
+  await page.pass(21_000, { beats: false });
+  for (const row of rows) {
+    await page.click(`${row} .ack`);
+    await page.click(`${row} .consent`);
+    await page.click(`${row} [data-reason="at_bedside"]`);
+    await page.says(`${row} .ack`, '待发送');
+  }
+}
+
+/** The cable is mended. */
+async function back(page) {
+  it.county.mend();
+  for (let tries = 0; tries < 12 && await page.attribute('.topbar', 'data-link') !== 'live';) {
+    tries += 1;
+    await page.pass(5_000);
+  }
+}
+
+test('15. connection lost: what is acknowledged goes out though its row is filtered away', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.oximeter, 'high');
+  await acknowledgeOffline(page, [rowOf(alert)]);
+  await page.key('f');
+  await page.click('[data-town="和平镇卫生院"] input');
+  await page.hides(rowOf(alert));
+  await back(page);
+  await page.wait('it is acknowledged', () => county.alerts.get(alert.id).state === 'active_ack');
+});
+
+test('15. connection lost: who was away is asked once, and then all is sent', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const all = [1, 2, 3].map(() => county.raise(county.monitor, 'high'));
+  const rows = all.map(rowOf);
+  await acknowledgeOffline(page, rows);
+  county.idle = true;
+  await back(page);
+  await page.says(`${rows[0]} .panel`, 'li 的 PIN');
+  const asked = () => county.asked.filter(({ url }) => (
+    all.some(({ id }) => url.endsWith(`${id}/acknowledge`)))).length;
+  assert.equal(asked(), 1);
+  await page.says(`${rows[1]} .ack`, '待发送');
+  await page.click(`${rows[0]} input[type="password"]`);
+  await page.type('2580');
+  await page.key('Enter');
+  for (const row of rows) await page.shows(`${row}[data-state="active_ack"]`);
+  assert.equal(asked(), 4);
+});
+
+test('a board whose session is somebody else\'s by now shows nothing', async () => {
+  for (const how of ['in time', 'when it is seen']) {
+    const page = await it.open();
+    await page.says('.user', 'li');
+    // The other tab has logged in as wang, with the same cookie.
+    it.county.sessions.set(page.secret, 'wang');
+    if (how === 'in time') await page.pass(70_000);
+    else await page.run(() => document.dispatchEvent(new Event('visibilitychange')));
+    await page.shows('#password');
+    await page.hides('.topbar');
+    await page.close();
+  }
+});
+
+test('a board that begins before the county says so and tries again', async () => {
+  const { county } = it;
+  const rule = county.answer({
+    method: 'GET', path: '/session', status: 500, body: problem(500, 'Not yet')[1],
+  });
+  const page = await it.open({ known: false });
+  await page.says('#waiting', '县平台没有应答');
+  await page.hides('#password');
+  county.script.splice(county.script.indexOf(rule), 1);
+  await page.pass(5_000);
+  await page.shows('.topbar');
+  await page.hides('#waiting');
 });
 
 /** Eight seconds of a square wave. */
