@@ -59,6 +59,10 @@ impl Engine {
             Alert { id, device, ..raised(&whose, family, times.at, times.started, &worst) }
         });
         take_over(&mut alert, told, times);
+        if let Some(over) = times.cleared {
+            self.end_series(rules, &told.family, over);
+        }
+        let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
         let ended = episode.adopt_told(alert.clone(), now);
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
@@ -69,6 +73,16 @@ impl Engine {
             drop(episode.become_known(now, &alert.device));
         }
         (episode.alert_of(alert.id).unwrap_or(alert), ended)
+    }
+
+    /// What stood outside before that moment was over then: that nobody here heard it end makes it
+    /// no news.
+    fn end_series(&mut self, rules: &RuleSet, family: &str, over: WallTime) {
+        self.series.retain(|key, series| {
+            let rule = key.split('|').next().unwrap_or_default();
+            let is_over = series.outside_since().is_some_and(|since| since <= over);
+            !(is_over && rules.is_of_family(rule, family))
+        });
     }
 }
 

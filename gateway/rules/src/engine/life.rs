@@ -364,7 +364,11 @@ impl Episode {
             if worst.priority > alert.priority {
                 alert.take_off_shelf(now);
             }
-            alert.priority = worst.priority;
+            // One that nobody has seen keeps the highest.
+            alert.priority = match alert.condition() {
+                AlertState::ClearedUnack => alert.priority.max(worst.priority),
+                _ => worst.priority,
+            };
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
             match goes_on {
                 true => alert.go(AlertState::ActiveAck),

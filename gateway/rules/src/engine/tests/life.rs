@@ -244,6 +244,26 @@ fn cleared_unack_or_closed_condition_true_again_within_five_minutes_is_the_same_
 }
 
 #[test]
+fn cleared_unack_that_comes_back_less_urgent_keeps_the_highest_until_it_is_acknowledged() {
+    for (acknowledged, expected) in [(false, Priority::High), (true, Priority::Medium)] {
+        let (mut ward, family) = with(Priority::High);
+        clear(&mut ward, family, 11);
+        if acknowledged {
+            ward.act(50.0, "wang", &acknowledge()).unwrap();
+        }
+        ward.stream(60, 91, Metric::HR, "45");
+        let alert = ward.only();
+        assert_eq!((alert.state, alert.recurrences), (AlertState::ActiveUnack, 1));
+        assert_eq!((alert.priority, alert.rules[0].as_str()), (expected, "HR-AD-L"));
+        // And so it never closes by itself.
+        clear(&mut ward, family, 91);
+        ward.pass_time(4000.0);
+        let is_open = ward.engine.alerts().next().is_some();
+        assert_eq!(is_open, !acknowledged);
+    }
+}
+
+#[test]
 fn any_shelved_is_quiet_within_the_limits_of_its_priority() {
     for (priority, max_min) in
         [(Priority::High, 15), (Priority::Medium, 120), (Priority::Low, 24 * 60)]
