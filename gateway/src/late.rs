@@ -13,16 +13,16 @@ use crate::{
     clock::{self, rfc3339},
     ingest::Ingest,
     query::{self, with_clinic},
-    store::StoreError,
+    store::{Store, StoreError},
 };
 use model::{
     id::{DeviceId, Lane, OutboxId, SiteId},
     time::WallTime,
 };
-use rules::freshness::Freshness;
+use rules::{freshness::Freshness, rule::RuleSet};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Looks whether something is due this often.
 const EVERY: Duration = Duration::from_secs(2);
@@ -268,6 +268,18 @@ async fn pass_all(ingest: &Ingest, now: WallTime) -> Result<(), StoreError> {
         for site in told.sites {
             ingest.events.publish("site", &with_clinic(site, &ingest.clinics), None);
         }
+    }
+    Ok(())
+}
+
+/// Goes over all that is due at that moment, and tells nobody.
+pub(crate) async fn judge_due(
+    store: &Store,
+    rules: &Arc<RuleSet>,
+    now: WallTime,
+) -> Result<(), StoreError> {
+    for (site, device) in store.read(move |connection| due(connection, now)).await? {
+        pass::pass(store, Arc::clone(rules), site, device, move || now).await?;
     }
     Ok(())
 }
