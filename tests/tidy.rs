@@ -201,6 +201,22 @@ fn no_test_sleeps_or_is_skipped() {
 }
 
 #[test]
+fn the_tests_of_the_alert_rules_are_where_the_readme_says() {
+    let readme = read(&root().join("tests/README.md"));
+    let (_, table) = readme.split_once("## The tests of the alert rules").unwrap();
+    let mut numbers = Vec::new();
+    for row in table.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [what, test, path] = cells[..] else { panic!("{row}") };
+        let (test, path) = (test.trim_matches('`'), path.trim_matches('`'));
+        let text = read(&root().join(path));
+        assert!(text.contains(&format!("fn {test}(")), "{test} is not in {path}");
+        numbers.extend(what.split_once(':').and_then(|(number, _)| number.parse::<u32>().ok()));
+    }
+    assert_eq!(numbers, (1..=19).collect::<Vec<_>>());
+}
+
+#[test]
 fn one_file_of_a_program_reads_its_clock_and_one_spawns() {
     let clocks = ["Instant::now(", "SystemTime::now(", "Timestamp::now(", "Zoned::now("];
     for room in ["agent/src", "gateway/src"] {

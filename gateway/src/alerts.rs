@@ -12,7 +12,7 @@ mod score;
 mod subject;
 
 pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
-pub(crate) use subject::{subject, subject_at};
+pub(crate) use subject::subject;
 
 use crate::{
     clock::rfc3339,
@@ -75,6 +75,9 @@ impl Evaluation {
         input: ReadingInput<'_>,
     ) -> rusqlite::Result<()> {
         let at = input.t_meas.at;
+        if self.is_history(context, site, input.group, at)? {
+            return Ok(());
+        }
         if let Some(engine) = self.device(context, site, &input.group.device, at)? {
             let changed = engine.on_readings(context.rules, context.now, input);
             self.note(changed);
@@ -90,8 +93,9 @@ impl Evaluation {
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
         let said = of_box.observed(alarm.observed.at, context.now);
-        if let Some(engine) = self.device(context, site, &alarm.device, said.at)? {
-            let changed = engine.on_alarm(context.rules, context.now, said, alarm);
+        let came = self.alarm_of_before(context, site, said, alarm)?;
+        if let Some(engine) = self.device(context, site, &alarm.device, context.now)? {
+            let changed = engine.on_alarm_of(context.rules, context.now, said, came, alarm);
             self.note(changed);
         }
         Ok(())

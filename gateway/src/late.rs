@@ -20,9 +20,13 @@ use model::{
     time::WallTime,
 };
 use rules::{freshness::Freshness, rule::RuleSet};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Map, Value, json};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 /// Looks whether something is due this often.
 const EVERY: Duration = Duration::from_secs(2);
@@ -38,6 +42,13 @@ const PATIENCE_MS: i64 = 30 * 60_000;
 const REPLAY_MIN: u64 = 20;
 /// Worst values of a site that are told, the most urgent first.
 const WORST_MAX: usize = 32;
+
+/// What a box told of its alerts is held against what comes late for so long: as a meter remembers.
+const TOLD_KEPT_MS: i64 = 400 * 86_400_000;
+/// What a box told that is forgotten in one transaction.
+const FORGOTTEN_MAX: u32 = 1000;
+/// How often that is looked at.
+const FORGET_EVERY: Duration = Duration::from_secs(3600);
 
 /// What came late in one transaction, by device.
 #[derive(Debug, Default)]
@@ -69,6 +80,8 @@ pub(crate) struct Stored {
     pub(crate) freshness: Freshness,
     /// Something of its kind is known that was measured later.
     pub(crate) overtaken: bool,
+    /// Its device is with another since.
+    pub(crate) is_history: bool,
     /// The device said itself when it was, and may say it in any order.
     pub(crate) stamped: bool,
     /// Nobody knows when it was.
@@ -77,13 +90,14 @@ pub(crate) struct Stored {
 }
 
 impl Came {
-    /// Takes note of a group if it came late, or if something overtook it: rules do not go back.
+    /// Takes note of a group if it came late, if something overtook it, or if its device is with
+    /// another since: rules do not go back.
     ///
     /// Of what nobody knows the time no rule could say when it held: it is told, and not judged.
     pub(crate) fn note(&mut self, site: &SiteId, device: &DeviceId, stored: Stored) {
         let is_late = stored.freshness != Freshness::Fresh;
         // Under the name of the site rules know the box.
-        if !(is_late || stored.overtaken) || device.as_str() == site.as_str() {
+        if !(is_late || stored.overtaken || stored.is_history) || device.as_str() == site.as_str() {
             return;
         }
         let late = self.0.entry((site.clone(), device.clone())).or_default();
@@ -135,13 +149,15 @@ impl Came {
 }
 
 impl Span {
+    /// From the first of both to the last.
+    fn and(self, other: Self) -> Self {
+        let (from_ms, until_ms) = (self.from_ms, self.until_ms);
+        Self { from_ms: from_ms.min(other.from_ms), until_ms: until_ms.max(other.until_ms) }
+    }
+
     fn with(span: Option<Self>, at_ms: i64) -> Self {
-        match span {
-            None => Self { from_ms: at_ms, until_ms: at_ms },
-            Some(Self { from_ms, until_ms }) => {
-                Self { from_ms: from_ms.min(at_ms), until_ms: until_ms.max(at_ms) }
-            }
-        }
+        let moment = Self { from_ms: at_ms, until_ms: at_ms };
+        span.map_or(moment, |span| span.and(moment))
     }
 }
 
@@ -234,13 +250,16 @@ fn has_gap(connection: &Connection, site: &SiteId) -> rusqlite::Result<bool> {
 /// Goes over what came late whenever it is due, until the gateway stops.
 pub(crate) async fn run(ingest: Ingest) {
     let mut pause = EVERY;
+    let mut forget = tokio::time::interval(FORGET_EVERY);
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = ingest.stopped.cancelled() => return,
-        }
+        let work = async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pass_all(&ingest, clock::now()).await,
+                _ = forget.tick() => forget_told(&ingest.store, clock::now()).await,
+            }
+        };
         let passed = tokio::select! {
-            passed = pass_all(&ingest, clock::now()) => passed,
+            passed = work => passed,
             // What was begun is begun anew.
             () = ingest.stopped.cancelled() => return,
         };
@@ -257,11 +276,33 @@ pub(crate) async fn run(ingest: Ingest) {
     }
 }
 
+/// Forgets when a box reported which alert, where nothing of that time is waited for any more.
+async fn forget_told(store: &Store, now: WallTime) -> Result<(), StoreError> {
+    let before_ms = now.unix_ms().saturating_sub(TOLD_KEPT_MS);
+    let forget = move |transaction: &Transaction<'_>| {
+        transaction
+            .prepare_cached(&format!(
+                "DELETE FROM edge_period WHERE (site, alert) IN (SELECT site, alert FROM edge_period
+                   WHERE coalesce(until_ms, from_ms) < ?1 LIMIT {FORGOTTEN_MAX})"
+            ))?
+            .execute([before_ms])
+    };
+    while store.write(forget).await? > 0 {
+        tokio::time::sleep(EVERY).await;
+    }
+    Ok(())
+}
+
 async fn pass_all(ingest: &Ingest, now: WallTime) -> Result<(), StoreError> {
     let due = ingest.store.read(move |connection| due(connection, now)).await?;
+    let mut done = BTreeSet::new();
     for (site, device) in due {
+        if done.contains(&(site.clone(), device.clone())) {
+            continue;
+        }
         let rules = ingest.rules.rules();
-        let told = pass::pass(&ingest.store, rules, site, device, clock::now).await?;
+        let told = pass::pass(&ingest.store, rules, site.clone(), device, clock::now).await?;
+        done.extend(told.devices.into_iter().map(|device| (site.clone(), device)));
         for alert in told.alerts {
             ingest.events.publish("alert", &with_clinic(alert, &ingest.clinics), None);
         }

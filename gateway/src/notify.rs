@@ -128,13 +128,17 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
         true => alert.state != AlertState::Closed,
         false => !step.is_of_the_condition() || age_ms(entry) <= OURS_MS,
     };
-    let news: Vec<(&TimelineEntry, Step)> = alert
+    let mut news: Vec<(&TimelineEntry, Step)> = alert
         .timeline
         .iter()
         .filter(|entry| entry.number > told)
         .filter_map(|entry| Some((entry, Step::from_name(entry.what.name())?)))
         .filter(|(entry, step)| is_ours(entry, *step))
         .collect();
+    // That it is off the shelf is to be told where it sounds with that, and with nothing else.
+    let sounds_by = |(_, step): &(&TimelineEntry, Step)| step.sounds() && *step != Step::Unshelved;
+    let is_said = alert.state != AlertState::ActiveUnack || news.iter().any(sounds_by);
+    news.retain(|(_, step)| *step != Step::Unshelved || !is_said);
     let is_silent = alert.retro || SILENT.contains(&alert.state);
     let waits = is_silent && news.iter().all(|(_, step)| step.is_of_the_condition());
     if !waits {

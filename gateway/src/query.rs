@@ -267,6 +267,14 @@ fn block_json(row: &Row<'_>) -> rusqlite::Result<Value> {
     }))
 }
 
+/// Devices, each with who took it off, or the patient that it is on.
+const DEVICES: &str = "SELECT device.*, (SELECT json_extract(engine.state, '$.out_of_service')
+       FROM engine WHERE engine.site = device.site AND engine.device = coalesce(
+         (SELECT 'patient:' || binding.patient FROM binding
+          WHERE binding.site = device.site AND binding.device = device.device
+          AND until_ms IS NULL), device.device)) AS out_of_service
+     FROM device";
+
 /// One device, without its latest readings.
 pub(crate) fn device(
     connection: &Connection,
@@ -274,14 +282,17 @@ pub(crate) fn device(
     device: &str,
 ) -> rusqlite::Result<Option<Value>> {
     connection
-        .prepare_cached("SELECT * FROM device WHERE site = ?1 AND device = ?2")?
+        .prepare_cached(&format!("{DEVICES} WHERE site = ?1 AND device = ?2"))?
         .query_row([site, device], device_json)
         .optional()
 }
 
 fn device_json(row: &Row<'_>) -> rusqlite::Result<Value> {
     let about: String = row.get("about")?;
+    let out: Option<String> = row.get("out_of_service")?;
+    let out: Option<Value> = out.and_then(|out| serde_json::from_str(&out).ok());
     Ok(json!({
+        "out_of_service": out.as_ref().map(taken_off),
         "site": row.get::<_, String>("site")?, "device": row.get::<_, String>("device")?,
         "kind": row.get::<_, String>("kind")?, "driver": row.get::<_, String>("driver")?,
         "state": row.get::<_, String>("state")?, "state_reason": row.get::<_, String>("reason")?,
@@ -290,9 +301,16 @@ fn device_json(row: &Row<'_>) -> rusqlite::Result<Value> {
     }))
 }
 
+/// Who took a device or bed off, as rules keep it.
+fn taken_off(out: &Value) -> Value {
+    let moment = |key| out.get(key).and_then(Value::as_i64).map(rfc3339);
+    json!({"by": out.get("by"), "at": moment("at"), "reason": out.get("reason"),
+        "until": moment("until")})
+}
+
 /// Every device with the latest reading of each of its series.
 pub(crate) fn devices(connection: &Connection, clinics: &Clinics) -> rusqlite::Result<Value> {
-    let mut statement = connection.prepare_cached("SELECT * FROM device ORDER BY site, device")?;
+    let mut statement = connection.prepare_cached(&format!("{DEVICES} ORDER BY site, device"))?;
     let devices: Vec<Value> = statement.query_map([], device_json)?.collect::<Result<_, _>>()?;
     let mut told = Vec::new();
     for mut device in devices {

@@ -147,19 +147,43 @@ impl Client {
         told.map_or(Ok(0), |told| told.trim().parse().with_context(|| format!("{NAME}{told}")))
     }
 
+    /// `POST` of JSON; the answer.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn post(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<serde_json::Value> {
+        let text = self.send("POST", path, self.http.post(self.at(path)).json(body)).await?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("the answer to {path} is not as agreed"))
+    }
+
     async fn ask(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<String> {
-        let answer = self
-            .http
-            .get(format!("{}{path}", self.url))
+        self.send("GET", path, self.http.get(self.at(path)).query(query)).await
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.url)
+    }
+
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        request: reqwest::RequestBuilder,
+    ) -> anyhow::Result<String> {
+        let answer = request
             .bearer_auth(&self.token)
-            .query(query)
             .send()
             .await
-            .with_context(|| format!("asking {}{path}", self.url))?;
+            .with_context(|| format!("asking {}", self.at(path)))?;
         let status = answer.status();
         let text = answer.text().await.with_context(|| format!("reading {path}"))?;
         if !status.is_success() {
-            bail!("GET {path} was answered with {status}: {text}");
+            bail!("{method} {path} was answered with {status}: {text}");
         }
         Ok(text)
     }
@@ -243,7 +267,7 @@ impl Client {
     pub async fn events(&self) -> anyhow::Result<reqwest::Response> {
         let answer = self
             .http
-            .get(format!("{}/api/v1/events", self.url))
+            .get(self.at("/api/v1/events"))
             .bearer_auth(&self.token)
             .send()
             .await

@@ -1,8 +1,10 @@
 //! Everything on one machine: broker, county, two clinic boxes, one virtual device of every kind.
 //!
 //! - `air`: the Bluetooth devices of the first clinic
+//! - `patients`: who is invented, and what is on them
 
 mod air;
+mod patients;
 
 use crate::{
     client::{Client, each_reading},
@@ -134,6 +136,8 @@ struct Parts {
     performances: Vec<Performance>,
     air: Option<Air>,
     arrivals: Option<Arrivals>,
+    /// Who is in the beds, a line each.
+    patients: Vec<String>,
 }
 
 impl Parts {
@@ -205,6 +209,9 @@ impl Parts {
             site.start()?;
             self.sites.push(site);
         }
+        let on_air = self.air.iter().flat_map(Air::devices).map(String::as_str);
+        let played: Vec<&str> = self.sites.iter().flat_map(Site::devices).chain(on_air).collect();
+        self.patients = patients::introduce(county, &played).await?;
         Ok(())
     }
 
@@ -228,6 +235,9 @@ impl Parts {
                 tell(say, &format!("  bluetooth {}", air.devices().join(", ")));
                 tell(say, &format!("            DBUS_SYSTEM_BUS_ADDRESS={}", air.bus()));
             }
+        }
+        for patient in &self.patients {
+            tell(say, &format!("  patient   {patient}"));
         }
         tell(
             say,

@@ -18,6 +18,7 @@
 //! clinic-bench open [MIB]               until an agent with such an outbox answers
 //! clinic-bench ingest [RATE] [SECONDS]  a fleet's readings into a county; SQLite alone
 //! clinic-bench alerts [RATE] [SECONDS]  the rules alone; reading to alert while a fleet speaks
+//! clinic-bench ward [HOURS]             alerts of a ward of forty, and without what makes them few
 //! ```
 //!
 //! County and agent are processes of this same program, so it should be a release build. CPU,
@@ -35,6 +36,7 @@ mod open;
 mod size;
 mod source;
 mod waking;
+mod ward;
 mod waves;
 
 use anyhow::{Context as _, bail, ensure};
@@ -109,7 +111,8 @@ const READINGS: u64 = 1_000_000;
 const USAGE: &str = "write: clinic-bench cable|many|site|flash [SECONDS], cycles [LINKS], waking [DEVICES], \
                      waves HEADER..., saturation [READINGS], live [SECONDS] [COMMIT_MS], \
                      outage [SECONDS], backlog [KBIT/S] [SECONDS], \
-                     size [SECONDS|OUTBOX], open [MIB] or ingest|alerts [RATE] [SECONDS]";
+                     size [SECONDS|OUTBOX], open [MIB], ward [HOURS] or \
+                     ingest|alerts [RATE] [SECONDS]";
 const SITE: &str = "heping";
 const EVER: &str = "1970-01-01T00:00:00Z";
 
@@ -152,6 +155,7 @@ fn run(words: &[&str]) -> anyhow::Result<()> {
             alerts::rules_alone()?;
             runtime.block_on(alerts::latency(rate, more.unwrap_or(30)))
         }
+        "ward" => ward::ward(number.unwrap_or(24)),
         "cable" => runtime.block_on(cable(seconds)),
         "size" => size::many_readings().and_then(|()| runtime.block_on(size::site(seconds))),
         "many" => runtime.block_on(many(seconds)),

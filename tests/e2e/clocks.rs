@@ -3,11 +3,10 @@
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
 use anyhow::{Context as _, ensure};
-use e2e::{Village, envelopes_in, read_only, until};
+use e2e::{Village, envelopes_in, faketime, read_only, until};
 use simulators::{
     county::BrokerPlace,
     demo::settled,
-    process::Program,
     site::{Performance, stage_clock, switch_off},
     stage::pty::StageTime,
 };
@@ -32,13 +31,7 @@ impl BoxClock {
     fn of(village: &mut Village, seconds: i64) -> anyhow::Result<Self> {
         let clock = Self(village.folder().join("clock"));
         clock.set(seconds)?;
-        let program = Program::at(Path::new(PROGRAM))
-            .with_variable("LD_PRELOAD", library()?)
-            .with_variable("FAKETIME_TIMESTAMP_FILE", &clock.0)
-            .with_variable("FAKETIME_CACHE_DURATION", "1")
-            .with_variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-            .with_variable("NO_FAKE_STAT", "1");
-        village.site.set_program(program);
+        village.site.set_program(faketime::program(Path::new(PROGRAM), &clock.0)?);
         Ok(clock)
     }
 
@@ -48,16 +41,6 @@ impl BoxClock {
         fs::write(&new, format!("{seconds:+}s\n"))?;
         fs::rename(new, &self.0).context("setting the clock")
     }
-}
-
-/// libfaketime, of whatever architecture.
-fn library() -> anyhow::Result<PathBuf> {
-    let folders = fs::read_dir("/usr/lib")?.collect::<Result<Vec<_>, _>>()?;
-    let found = folders.iter().map(|folder| folder.path().join("faketime/libfaketime.so.1"));
-    found
-        .into_iter()
-        .find(|path| path.exists())
-        .context("libfaketime is missing; tests/run installs it")
 }
 
 /// Now, in milliseconds since 1970.

@@ -117,6 +117,34 @@ impl Bench {
         Ok(())
     }
 
+    /// Invented patients are in the beds, and a result of a kiosk, which is on nobody, waits.
+    async fn has_patients(&self) -> anyhow::Result<()> {
+        let client = Client::new(&self.word("board")?, &self.word("token")?, None)?;
+        let ask = async |list: &str, path: &str| -> anyhow::Result<Vec<serde_json::Value>> {
+            let mut answer: serde_json::Value = client.get(path, &[]).await?;
+            let found = answer.get_mut(list).and_then(serde_json::Value::as_array_mut);
+            Ok(std::mem::take(found.with_context(|| format!("no {list}"))?))
+        };
+        let text = |value: &serde_json::Value, key: &str| {
+            value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+        };
+        let patients = ask("patients", "/api/v1/patients").await?;
+        let names: BTreeSet<_> = patients.iter().map(|patient| text(patient, "name")).collect();
+        ensure!(patients.len() == 5 && names.len() == 5, "{patients:?}");
+        ensure!(names.iter().all(|name| name.ends_with("**")), "a whole name: {names:?}");
+        let said = self.said()?;
+        let bindings = ask("bindings", "/api/v1/bindings").await?;
+        let bound: BTreeSet<_> = bindings.iter().map(|binding| text(binding, "device")).collect();
+        for device in ["heping-ecg-01", "heping-glu-01", "dongfeng-ecg-01", STRAP] {
+            ensure!(bound.contains(device) && said.contains(device), "{bound:?} {said}");
+        }
+        until("a result waits for its patient", LIMIT, async || {
+            let waiting = ask("waiting", "/api/v1/tray").await?;
+            Ok(waiting.iter().any(|result| text(result, "device") == "heping-bp-01"))
+        })
+        .await
+    }
+
     async fn ends(&mut self) -> anyhow::Result<ExitStatus> {
         until("it ends", LIMIT, || {
             let ended = self.child.try_wait();
@@ -192,6 +220,7 @@ async fn ctrl_c_at_a_terminal_compares_and_ends_well() -> anyhow::Result<()> {
     let mut demo = Bench::start(&["demo", "--port", "0"])?;
     demo.flows().await?;
     demo.is_on_air().await?;
+    demo.has_patients().await?;
     kill_process_group(demo.id()?, Signal::INT)?;
     let status = demo.ends().await?;
     let (said, complained) = (demo.said()?, demo.complained()?);

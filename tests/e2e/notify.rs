@@ -6,12 +6,12 @@
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
-use anyhow::{Context as _, bail, ensure};
-use aws_lc_rs::hmac;
+use anyhow::{Context as _, ensure};
 use e2e::{
     Village,
     clinic::{Clinic, now},
     dice::{Dice, of_environment, seed},
+    receiver::{Receiver, SECRET, STEPS, keys, told_once},
     until,
 };
 use model::{
@@ -22,19 +22,8 @@ use model::{
 };
 use serde_json::Value;
 use simulators::county::BrokerPlace;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    io::Write as _,
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
@@ -50,118 +39,7 @@ const INSTANTS_MS: u64 = 1500;
 const WORDS: usize = 20;
 /// Between two words of a device.
 const PAUSE_MS: u64 = 400;
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const EVER: &str = "1970-01-01T00:00:00Z";
-/// Everything that can be told.
-const STEPS: [&str; 7] =
-    ["raised", "recurred", "priority_rose", "realarmed", "escalated", "assigned", "cleared"];
-
-/// What a receiver has taken, in its order.
-#[derive(Default)]
-struct Heard {
-    messages: Vec<Value>,
-    /// Whose answer was lost, or was a failure.
-    failed: u64,
-    wrong: Vec<String>,
-}
-
-/// A receiver that fails at times.
-#[derive(Clone)]
-struct Receiver {
-    heard: Arc<Mutex<Heard>>,
-    dice: Arc<Mutex<Dice>>,
-}
-
-impl Receiver {
-    async fn listen(self, listener: TcpListener) {
-        let mut answering = JoinSet::new();
-        loop {
-            tokio::select! {
-                Ok((stream, _)) = listener.accept() => {
-                    let receiver = self.clone();
-                    answering.spawn(async move {
-                        // A sender that is killed hangs up.
-                        drop(receiver.answer(stream).await);
-                    });
-                }
-                Some(_) = answering.join_next() => {}
-            }
-        }
-    }
-
-    async fn answer(&self, mut stream: TcpStream) -> anyhow::Result<()> {
-        let (head, body) = request(&mut stream).await?;
-        let throw = self.dice.lock().unwrap_or_else(PoisonError::into_inner).below(8);
-        match throw {
-            // It is busy.
-            0 => stream.write_all(&answer("503 Service Unavailable")).await?,
-            // It is gone before it has taken it.
-            1 => {}
-            // It has taken it, and its answer is lost.
-            2 => self.take(&head, &body),
-            _ => {
-                self.take(&head, &body);
-                stream.write_all(&answer("204 No Content")).await?;
-            }
-        }
-        if throw < 3 {
-            self.heard.lock().unwrap_or_else(PoisonError::into_inner).failed += 1;
-        }
-        Ok(())
-    }
-
-    fn take(&self, head: &str, body: &str) {
-        let taken = checked(head, body);
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken {
-            Ok(message) => heard.messages.push(message),
-            Err(error) => heard.wrong.push(format!("{error:#}")),
-        }
-    }
-}
-
-fn answer(status: &str) -> Vec<u8> {
-    format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").into_bytes()
-}
-
-/// Reads one request: its head and its body.
-async fn request(stream: &mut TcpStream) -> anyhow::Result<(String, String)> {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, _)) = text.split_once("\r\n\r\n") {
-            let len: usize = header(head, "content-length")?.parse()?;
-            let begin = head.len() + 4;
-            if let Some(body) = bytes.get(begin..begin + len) {
-                return Ok((head.to_owned(), String::from_utf8(body.to_vec())?));
-            }
-        }
-        ensure!(stream.read_buf(&mut bytes).await? > 0, "the sender hung up");
-    }
-}
-
-fn header<'h>(head: &'h str, name: &str) -> anyhow::Result<&'h str> {
-    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-    let found = lines.find(|(found, _)| found.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value).with_context(|| format!("no {name} in {head}"))
-}
-
-/// What a careful receiver does with a message: signature, then key.
-fn checked(head: &str, body: &str) -> anyhow::Result<Value> {
-    let said = header(head, "clinic-signature")?.strip_prefix("v1=").context("another version")?;
-    let signed = format!("{}.{body}", header(head, "clinic-timestamp")?);
-    let mut tag = Vec::new();
-    for pair in said.as_bytes().chunks(2) {
-        tag.push(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?);
-    }
-    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-    if hmac::verify(&key, signed.as_bytes(), &tag).is_err() {
-        bail!("the signature of {body} is wrong");
-    }
-    let message: Value = serde_json::from_str(body)?;
-    ensure!(text(&message, "key") == header(head, "idempotency-key")?, "{head}: {body}");
-    Ok(message)
-}
 
 fn text<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
@@ -221,10 +99,7 @@ async fn every_step_is_told_once_by_its_key_whatever_is_killed() -> anyhow::Resu
         village.folder().join("secret").display(),
         told.display()
     )?;
-    let receiver = Receiver {
-        heard: Arc::default(),
-        dice: Arc::new(Mutex::new(Dice::new(seed.wrapping_add(1)))),
-    };
+    let receiver = Receiver::new(Some(Dice::new(seed.wrapping_add(1))));
     let mut listening = JoinSet::new();
     listening.spawn(receiver.clone().listen(listener));
     let folder = village.folder().join("clinics");
@@ -259,15 +134,15 @@ async fn every_step_is_told_once_by_its_key_whatever_is_killed() -> anyhow::Resu
     let alerts = client.alerts(EVER).await?;
     village.county.stop().await?;
 
-    let heard = std::mem::take(&mut *receiver.heard.lock().unwrap_or_else(PoisonError::into_inner));
+    let heard = receiver.take_heard();
     ensure!(heard.wrong.is_empty(), "{:#?}", heard.wrong);
     let mut lamp = Vec::new();
     for line in fs::read_to_string(&told)?.lines() {
         lamp.push(serde_json::from_str(line).with_context(|| line.to_owned())?);
     }
     let expected = expected(&alerts, &said)?;
-    let phone_twice = compare("phone", &heard.messages, &expected)?;
-    let lamp_twice = compare("lamp", &lamp, &expected)?;
+    let phone_twice = told_once("phone", &heard.messages, &expected)?;
+    let lamp_twice = told_once("lamp", &lamp, &expected)?;
     let steps: usize = expected.values().map(Vec::len).sum();
     println!(
         "{kills} kills, {} alarms said {COPIES} times and more, {} alerts, {steps} steps; webhook: \
@@ -294,12 +169,7 @@ fn expected(
     for alert in alerts.iter().filter(|alert| said.contains_key(text(alert, "device"))) {
         let id = text(alert, "id");
         let timeline = alert.get("timeline").and_then(Value::as_array).context("no timeline")?;
-        ensure!(timeline.len() < 64, "the timeline of {id} is cut; ring less");
-        let keys: Vec<String> = (1..)
-            .zip(timeline)
-            .filter(|(_, entry)| STEPS.contains(&text(entry, "what")))
-            .map(|(number, entry)| format!("{id}.{}.{number}", text(entry, "what")))
-            .collect();
+        let keys = keys(alert)?;
         let rings = timeline
             .iter()
             .filter(|entry| ["raised", "recurred", "cleared"].contains(&text(entry, "what")))
@@ -311,31 +181,4 @@ fn expected(
     }
     ensure!(expected.len() == said.len(), "{} alerts of {} devices", expected.len(), said.len());
     Ok(expected)
-}
-
-/// Whether a sink has heard each step, in the order of its alert; how often it heard one again.
-fn compare(
-    sink: &str,
-    messages: &[Value],
-    expected: &BTreeMap<String, Vec<String>>,
-) -> anyhow::Result<usize> {
-    let (mut known, mut first) = (BTreeSet::new(), BTreeMap::<String, Vec<String>>::new());
-    let mut twice = 0;
-    for message in messages {
-        let key = text(message, "key");
-        let key = key.strip_prefix(&format!("{sink}.")).context("another's key")?;
-        ensure!(text(message, "step") != "summary", "{sink} was told of old news: {message}");
-        if known.insert(key.to_owned()) {
-            let alert = message.get("alert").map(|alert| text(alert, "id")).unwrap_or_default();
-            first.entry(alert.to_owned()).or_default().push(key.to_owned());
-        } else {
-            twice += 1;
-        }
-    }
-    first.retain(|alert, _| expected.contains_key(alert));
-    for (alert, steps) in expected {
-        let heard = first.get(alert).cloned().unwrap_or_default();
-        ensure!(heard == *steps, "{sink} heard {heard:#?} of {alert}, which had {steps:#?}");
-    }
-    Ok(twice)
 }

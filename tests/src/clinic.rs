@@ -42,6 +42,9 @@ struct Word {
     acked: oneshot::Sender<()>,
 }
 
+/// What a box takes for the time.
+pub type Clock = Arc<dyn Fn() -> WallTime + Send + Sync>;
+
 /// What is known of a word: its bytes, and who waits for its ack.
 type Unacked = BTreeMap<Seq, (Vec<u8>, oneshot::Sender<()>)>;
 
@@ -51,6 +54,20 @@ impl Clinic {
     /// # Errors
     /// When the county does not give it a certificate.
     pub async fn connect(
+        county: &County,
+        name: &str,
+        folder: &Path,
+        copies: usize,
+    ) -> anyhow::Result<Self> {
+        Self::connect_by(Arc::new(now), county, name, folder, copies).await
+    }
+
+    /// The same, where a box has another clock than this machine.
+    ///
+    /// # Errors
+    /// When the county does not give it a certificate.
+    pub async fn connect_by(
+        clock: Clock,
         county: &County,
         name: &str,
         folder: &Path,
@@ -75,6 +92,7 @@ impl Clinic {
         let speaker = Speaker {
             site: SiteId::new(name)?,
             outbox: OutboxId::from_bytes(id),
+            clock,
             client,
             copies,
             next: Seq::FIRST,
@@ -122,6 +140,7 @@ impl Clinic {
 struct Speaker {
     site: SiteId,
     outbox: OutboxId,
+    clock: Clock,
     client: AsyncClient,
     copies: usize,
     next: Seq,
@@ -159,7 +178,7 @@ impl Speaker {
             outbox: self.outbox,
             lane: Lane::Urgent,
             seq,
-            opened_at: now(),
+            opened_at: (self.clock)(),
             uptime: None,
             records,
         };

@@ -3,10 +3,12 @@
 pub mod clinic;
 pub mod cycles;
 pub mod dice;
+pub mod faketime;
 pub mod inside;
 pub mod mosquitto;
 mod proof;
 pub mod proxy;
+pub mod receiver;
 
 pub use proof::{Proof, Witness, Witnessed};
 

@@ -169,6 +169,12 @@ impl Engine {
         changed
     }
 
+    /// That profile holds for what is judged from now on, and nothing is told of it: of somebody of
+    /// whom nothing goes on.
+    pub fn meet_profile(&mut self, profile: Profile) {
+        self.profile = profile;
+    }
+
     /// Takes in a reading group; hands out the alerts that changed.
     pub fn on_readings(
         &mut self,
@@ -216,7 +222,7 @@ impl Engine {
             let earlier = episode.get("unseen").and_then(serde_json::Value::as_array);
             let alerts = earlier.into_iter().flatten().chain(episode.get("alert"));
             for alert in alerts.filter_map(|alert| serde_json::from_value(alert.clone()).ok()) {
-                engine.episodes.entry(family.clone()).or_default().adopt(alert);
+                engine.episodes.entry(family.clone()).or_default().adopt(alert, false);
             }
         }
         engine

@@ -24,6 +24,8 @@ use crate::{
 use model::{
     alarm::{DeviceAlarm, Priority},
     decimal::Decimal,
+    device::DeviceKind,
+    id::DeviceId,
     metric::{Kind, Metric},
     reading::ReadingGroup,
     time::WallTime,
@@ -70,6 +72,8 @@ pub struct LateEpisode {
 /// The value furthest outside a rule's limit.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Worst {
+    /// The device that measured it.
+    pub device: DeviceId,
     /// The rule.
     pub rule: String,
     /// Its priority.
@@ -148,6 +152,18 @@ impl Pass {
     /// The next device alarm: it is judged elsewhere, and keeps rules from judging.
     pub fn on_alarm(&mut self, rules: &RuleSet, at: WallTime, alarm: &DeviceAlarm) {
         drop(self.engine.on_alarm(rules, at, Moment::sure(at), alarm));
+    }
+
+    /// What a device of the subject is.
+    pub fn on_kind(&mut self, device: &DeviceId, kind: Option<DeviceKind>) {
+        self.engine.has_kind(device, kind);
+    }
+
+    /// A device was taken off the subject: what rested on it alone was over.
+    pub fn on_left(&mut self, rules: &RuleSet, at: WallTime, device: &DeviceId) {
+        for alert in self.engine.left_then(rules, at, device) {
+            self.note(alert, at, Freshness::Fresh);
+        }
     }
 
     fn note(&mut self, alert: Alert, at: WallTime, freshness: Freshness) {
@@ -297,6 +313,7 @@ impl LateEpisode {
     fn weigh(&mut self, alert: &Alert, priority: Priority, at: WallTime) {
         let (Some(rule), Some(value)) = (alert.rules.first(), &alert.value) else { return };
         let worst = Worst {
+            device: alert.device.clone(),
             rule: rule.clone(),
             priority,
             metric: alert.metric,

@@ -4,14 +4,17 @@ use super::{Context, Evaluation, store, subject_of};
 use crate::{
     audit::{self, Entry},
     clock::rfc3339,
-    people,
+    people, query,
     store::{Store, StoreError},
 };
-use model::{id::SiteId, time::WallTime};
+use model::{
+    id::{DeviceId, SiteId},
+    time::WallTime,
+};
 use rules::{
-    alert::{AckReason, AlertId},
+    alert::{AckReason, Alert, AlertId},
     binding::Subject,
-    engine::{Action, ActionError},
+    engine::{Action, ActionError, Engine},
     rule::RuleSet,
 };
 use rusqlite::{OptionalExtension as _, Transaction};
@@ -24,10 +27,16 @@ pub(crate) enum Deed {
     /// With the alert itself.
     Alert(Action),
     /// With the device or bed that it is of.
-    TakeOutOfService {
-        reason: String,
-    },
-    PutBackInService,
+    Service(Service),
+}
+
+/// What somebody does with a device, or the bed that it is at.
+#[derive(Clone, Debug)]
+pub(crate) enum Service {
+    /// Takes it off, until that moment at last.
+    Out { reason: String, until: Option<WallTime> },
+    /// Puts it back.
+    Back,
 }
 
 /// Why it was not done.
@@ -75,8 +84,7 @@ pub(crate) async fn act(
                 let done = engine.act(rules.times(), id, &by, action, now);
                 done.map(|alert| vec![alert])
             }
-            Deed::TakeOutOfService { reason } => engine.take_out_of_service(&by, reason, now),
-            Deed::PutBackInService => engine.put_back_in_service(&by, now),
+            Deed::Service(service) => service.done(engine, &by, now),
         };
         let changed = match done {
             Ok(changed) => changed,
@@ -92,6 +100,40 @@ pub(crate) async fn act(
         let alert = changed.iter().find(is_it).cloned();
         let alert = alert.unwrap_or_else(|| serde_json::from_str(&body).unwrap_or_default());
         Ok(Ok(Done { alert, changed }))
+    })
+    .await
+}
+
+/// Takes a device, or the bed that it is at, off or puts it back; the device as it is now, and the
+/// alerts that changed. `None` where no such device was ever heard of.
+pub(crate) async fn serve(
+    of: &Store,
+    rules: Arc<RuleSet>,
+    (site, device): (SiteId, DeviceId),
+    by: String,
+    service: Service,
+    now: WallTime,
+) -> Result<Result<Option<(Value, Vec<Value>)>, ActionError>, StoreError> {
+    of.write(move |transaction| {
+        let mut evaluation = Evaluation::default();
+        let context = Context { connection: transaction, rules: &rules, now };
+        let subject = evaluation.subject_at(context, &site, &device, now)?;
+        let known = query::device(transaction, site.as_str(), device.as_str())?;
+        if known.is_none() || subject == Subject::Box {
+            return Ok(Ok(None));
+        }
+        let engine = evaluation.known(context, &site, &subject)?;
+        let changed = match service.done(engine, &by, now) {
+            Ok(changed) => changed,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (action, detail) = service.told(&site, &subject);
+        let entry = Entry { who: &by, action, what: &format!("{site}/{device}"), detail };
+        audit::append(transaction, now, &entry)?;
+        evaluation.note(changed);
+        let changed = store(context, evaluation)?;
+        let known = query::device(transaction, site.as_str(), device.as_str())?;
+        Ok(Ok(known.map(|known| (known, changed))))
     })
     .await
 }
@@ -142,7 +184,6 @@ impl Deed {
 
     /// As the chain of entries has it: what was done, and what else there is to tell.
     fn told(&self, site: &SiteId, subject: &Subject) -> (&'static str, Value) {
-        let place = || json!({"site": site.as_str(), "subject": subject.name(site)});
         match self {
             Self::Alert(Action::Acknowledge { reason, note }) => {
                 ("acknowledge", json!({"reason": AckReason::name(*reason), "note": note}))
@@ -156,14 +197,34 @@ impl Deed {
             Self::Alert(Action::Escalate { note }) => ("escalate", json!({"note": note})),
             Self::Alert(Action::Note { text }) => ("note", json!({"note": text})),
             Self::Alert(Action::Undo) => ("undo", json!({})),
-            Self::TakeOutOfService { reason } => {
-                let mut detail = place();
-                if let Some(fields) = detail.as_object_mut() {
-                    fields.insert("reason".to_owned(), json!(reason));
-                }
+            Self::Service(service) => service.told(site, subject),
+        }
+    }
+}
+
+impl Service {
+    fn done(
+        &self,
+        engine: &mut Engine,
+        by: &str,
+        now: WallTime,
+    ) -> Result<Vec<Alert>, ActionError> {
+        match self {
+            Self::Out { reason, until } => engine.take_out_of_service(by, reason, *until, now),
+            Self::Back => engine.put_back_in_service(by, now),
+        }
+    }
+
+    fn told(&self, site: &SiteId, subject: &Subject) -> (&'static str, Value) {
+        let (site, subject) = (site.as_str(), subject.name(site));
+        match self {
+            Self::Out { reason, until } => {
+                let until = until.map(|until| rfc3339(until.unix_ms()));
+                let detail =
+                    json!({"site": site, "subject": subject, "reason": reason, "until": until});
                 ("out_of_service", detail)
             }
-            Self::PutBackInService => ("in_service", place()),
+            Self::Back => ("in_service", json!({"site": site, "subject": subject})),
         }
     }
 }

@@ -5,20 +5,23 @@
 //! - the subject of a reading is that of the binding in force when it was measured, or whom a
 //!   person moved it to
 //! - what rests on a device that leaves, or on a result that is moved, is closed with the reason
+//! - what comes of a device after it has left is history of whom it was with, and begins nothing
 
 use super::{Context, Evaluation};
 use crate::{
     patients::{
         self,
-        binding::{Binding, Bound, Ended},
+        binding::{Binding, Bound, Ended, owned},
         profile::profile,
         tray::{self, Move},
     },
+    query,
     reading::{GROUPS, Group},
 };
 use model::{
+    alarm::DeviceAlarm,
     id::{DeviceId, SiteId},
-    reading::ReadingGroup,
+    reading::{Occurrence, ReadingGroup},
     time::WallTime,
 };
 use rules::{
@@ -27,7 +30,6 @@ use rules::{
     freshness::{Freshness, Moment},
     population::Profile,
 };
-use rusqlite::Connection;
 
 impl Evaluation {
     /// The patient on whom a device was at a moment.
@@ -54,7 +56,7 @@ impl Evaluation {
     }
 
     /// What the rules know of a subject; of a patient they know the profile.
-    pub(super) fn known(
+    pub(crate) fn known(
         &mut self,
         context: Context<'_>,
         site: &SiteId,
@@ -77,14 +79,64 @@ impl Evaluation {
         let Some(patient) = patients::known(context.connection, key.as_str())? else {
             return Ok(());
         };
-        if patient.about.discharged {
-            return Ok(()); // Nothing of theirs goes on; who comes back is changed first.
-        }
         let profile = profile(context.connection, &patient, context.now)?;
         let engine = self.engine(context.connection, site, &Subject::Patient(key.clone()))?;
+        if patient.about.discharged {
+            // Nothing of theirs goes on; what came late is judged by their own rules all the same.
+            engine.meet_profile(profile);
+            return Ok(());
+        }
         let changed = engine.set_profile(context.rules, context.now, profile);
         self.note(changed);
         Ok(())
+    }
+
+    /// Whether what a device measured then is history of whom it was on: it is with another since,
+    /// and nothing that it says ends what it has begun there.
+    ///
+    /// A result of a patient who is still there is none: the next of its kind goes on with it.
+    pub(crate) fn is_history(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        group: &ReadingGroup,
+        at: WallTime,
+    ) -> rusqlite::Result<bool> {
+        let then = self.subject_at(context, site, &group.device, at)?;
+        if then == self.subject_at(context, site, &group.device, context.now)? {
+            return Ok(false);
+        }
+        let patient = then.patient().filter(|_| group.occurrence == Occurrence::Spot);
+        let Some(key) = patient else { return Ok(true) };
+        let patient = patients::known(context.connection, key.as_str())?;
+        Ok(patient.is_none_or(|patient| patient.about.discharged))
+    }
+
+    /// What a device signalled before it came to whom it is with now is history of whom it was
+    /// with; what is up goes along. Hands out since when it is there.
+    pub(super) fn alarm_of_before(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        said: Moment,
+        alarm: &DeviceAlarm,
+    ) -> rusqlite::Result<WallTime> {
+        let Context { connection, rules, now } = context;
+        let device = &alarm.device;
+        let then = self.subject_at(context, site, device, said.at)?;
+        if then == self.subject_at(context, site, device, now)? {
+            return Ok(said.at);
+        }
+        let owned = owned(connection, site, device, said.at.unix_ms(), now.unix_ms())?;
+        let moment = |at: Option<i64>| at.map_or(said.at, WallTime::from_unix_ms);
+        let left = moment(owned.first().map(|first| first.until_ms));
+        let engine = self.known(context, site, &then)?;
+        if let Some(alert) = engine.past_alarm(rules, now, said, left, alarm)
+            && query::site_of_alert(connection, alert.id)?.is_none()
+        {
+            self.note(vec![alert]);
+        }
+        Ok(moment(owned.last().map(|last| last.from_ms)))
     }
 
     /// A device is on a patient from now on.
@@ -222,17 +274,6 @@ impl Evaluation {
         self.note(changed);
         Ok(())
     }
-}
-
-/// Whom a device was about at a moment, by the bindings as they are now.
-pub(crate) fn subject_at(
-    connection: &Connection,
-    site: &SiteId,
-    device: &DeviceId,
-    at: WallTime,
-) -> rusqlite::Result<Subject> {
-    let mut bound = Bound::default();
-    Ok(subject(site, device, bound.patient_at(connection, site, device, at)?))
 }
 
 /// Whom a device is about that is on that patient, or on nobody.

@@ -8,7 +8,7 @@ use super::{
     patients::read,
 };
 use crate::{
-    alerts::act::{self, Deed, Done, Refusal},
+    alerts::act::{self, Deed, Done, Refusal, Service},
     clock, figures,
     patients::name,
     people::{Action, Caller},
@@ -20,7 +20,10 @@ use axum::{
     http::{StatusCode, request::Parts},
     routing::{get, post},
 };
-use model::{id::SiteId, time::WallTime};
+use model::{
+    id::{DeviceId, SiteId},
+    time::WallTime,
+};
 use rules::{
     alert::{AckReason, AlertId, AlertState},
     engine::{Action as Act, ActionError},
@@ -47,6 +50,7 @@ pub(super) fn routes() -> Vec<Route> {
         ("/alerts/{id}/note", post(note)),
         ("/alerts/{id}/undo", post(undo)),
         ("/alerts/{id}/out-of-service", post(out_of_service).delete(in_service)),
+        ("/devices/{site}/{device}/out-of-service", post(take_off).delete(put_back)),
     ]
 }
 
@@ -216,19 +220,92 @@ async fn undo(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Probl
 #[derive(Deserialize)]
 struct OutOfService {
     reason: String,
+    until: Option<String>,
+}
+
+impl OutOfService {
+    fn service(self) -> Result<Service, Problem> {
+        let until = moment("until", self.until.as_deref())?.map(WallTime::from_unix_ms);
+        if until.is_some_and(|until| until <= clock::now()) {
+            return Err(Problem::bad_request("until: that moment is over; name a later one"));
+        }
+        Ok(Service::Out { reason: said("reason", self.reason)?, until })
+    }
 }
 
 async fn out_of_service(
     State(app): State<App>,
     actor: Actor,
-    JsonBody(OutOfService { reason }): JsonBody<OutOfService>,
+    JsonBody(body): JsonBody<OutOfService>,
 ) -> Result<Json<Value>, Problem> {
-    let reason = said("reason", reason)?;
-    act(&app, actor, Deed::TakeOutOfService { reason }).await
+    act(&app, actor, Deed::Service(body.service()?)).await
 }
 
 async fn in_service(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Problem> {
-    act(&app, actor, Deed::PutBackInService).await
+    act(&app, actor, Deed::Service(Service::Back)).await
+}
+
+async fn take_off(
+    State(app): State<App>,
+    placed: Placed,
+    JsonBody(body): JsonBody<OutOfService>,
+) -> Result<Json<Value>, Problem> {
+    serve(&app, placed, body.service()?).await
+}
+
+async fn put_back(State(app): State<App>, placed: Placed) -> Result<Json<Value>, Problem> {
+    serve(&app, placed, Service::Back).await
+}
+
+async fn serve(app: &App, placed: Placed, service: Service) -> Result<Json<Value>, Problem> {
+    let Placed { session, site, device } = placed;
+    if let Service::Out { reason, .. } = &service {
+        bounded("reason", reason, REASON_MAX)?;
+        let (site, device, text) = (site.to_string(), device.to_string(), reason.clone());
+        let clinic = query::clinic(&app.clinics, &site);
+        read(app, move |connection| {
+            let (place, said) = ((&*site, &*device), ("reason", &*text));
+            name::check_of_device(connection, place, clinic.as_deref(), said)
+        })
+        .await?;
+    }
+    let (rules, now, by) = (app.rules.rules(), clock::now(), session.name().to_owned());
+    let done = act::serve(&app.store, rules, (site, device), by, service, now).await?;
+    let done = done.map_err(|error| refused(Refusal::Rules(error)))?;
+    let (device, changed) = done.ok_or_else(no_device)?;
+    for alert in changed {
+        app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
+    }
+    let device = with_clinic(device, &app.clinics);
+    app.events.publish("device", &device, None);
+    session.has_acted(app).await;
+    Ok(Json(device))
+}
+
+fn no_device() -> Problem {
+    Problem::not_found("no such device was heard of; fetch the list again")
+}
+
+/// Somebody who may act on the alerts of the device of the path.
+struct Placed {
+    session: Session,
+    site: SiteId,
+    device: DeviceId,
+}
+
+impl FromRequestParts<App> for Placed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        caller.may(Action::ActOnAlerts)?;
+        let Path((site, device)) = Path::<(String, String)>::from_request_parts(parts, app).await?;
+        let place = SiteId::new(&site).ok().zip(DeviceId::new(&device).ok());
+        let (site, device) = place.filter(|_| caller.reaches(&site)).ok_or_else(no_device)?;
+        let session = Session::from_request_parts(parts, app).await?;
+        session.is_present(app).await?;
+        Ok(Self { session, site, device })
+    }
 }
 
 /// Somebody who may act on the alert of the path.
@@ -271,21 +348,26 @@ fn text_of(deed: &Deed) -> Option<(&'static str, &str, usize)> {
             | Act::Escalate { note }
             | Act::Note { text: note },
         ) => Some(("note", note, NOTE_MAX)),
-        Deed::Alert(Act::Shelve { reason, .. }) | Deed::TakeOutOfService { reason } => {
+        Deed::Alert(Act::Shelve { reason, .. }) | Deed::Service(Service::Out { reason, .. }) => {
             Some(("reason", reason, REASON_MAX))
         }
-        Deed::Alert(Act::Unshelve | Act::Undo) | Deed::PutBackInService => None,
+        Deed::Alert(Act::Unshelve | Act::Undo) | Deed::Service(Service::Back) => None,
     }
 }
 
-/// Refuses a text that is too long, or has a patient's name in it.
-async fn check_text(app: &App, actor: &Actor, deed: &Deed) -> Result<(), Problem> {
-    let Some((what, text, max)) = text_of(deed) else { return Ok(()) };
+fn bounded(what: &str, text: &str, max: usize) -> Result<(), Problem> {
     let letters = text.chars().count();
     if letters > max {
         let text = format!("{what}: it has {letters} letters; write {max} at most");
         return Err(Problem::bad_request(text));
     }
+    Ok(())
+}
+
+/// Refuses a text that is too long, or has a patient's name in it.
+async fn check_text(app: &App, actor: &Actor, deed: &Deed) -> Result<(), Problem> {
+    let Some((what, text, max)) = text_of(deed) else { return Ok(()) };
+    bounded(what, text, max)?;
     if text.is_empty() {
         return Ok(());
     }

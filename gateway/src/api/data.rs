@@ -24,6 +24,8 @@ const LIMIT_MAX: u32 = 10_000;
 const BLOCKS: u32 = 600;
 /// Waveform blocks in one answer at most: an hour of one lead, some 10 MB.
 const BLOCKS_MAX: u32 = 3600;
+/// How far back a trend goes, where nobody says since when.
+const DAY_MS: i64 = 24 * 3_600_000;
 /// Seconds of a step of a trend, where nobody says how many.
 const STEP_S: u32 = 60;
 
@@ -142,7 +144,7 @@ struct TrendQuery {
     site: Option<String>,
     device: Option<String>,
     metric: Option<String>,
-    from: String,
+    from: Option<String>,
     to: Option<String>,
     step: Option<u32>,
 }
@@ -158,9 +160,10 @@ async fn trend(
         (None, Some(site), Some(device)) => Of::Device { site, device },
         _ => return Err(Problem::bad_request("patient: name one, or a site and a device")),
     };
-    let from_ms = moment("from", Some(&asked.from))?.unwrap_or_default();
     let now_ms = clock::now().unix_ms();
     let to_ms = moment("to", asked.to.as_deref())?.unwrap_or(now_ms);
+    let day_before_ms = to_ms.saturating_sub(DAY_MS);
+    let from_ms = moment("from", asked.from.as_deref())?.unwrap_or(day_before_ms);
     let step_ms = i64::from(asked.step.unwrap_or(STEP_S).max(1)) * 1000;
     let span_ms = to_ms.saturating_sub(from_ms);
     if !(1..=SPAN_MAX_MS).contains(&span_ms) || span_ms / step_ms > STEPS_MAX {

@@ -222,6 +222,7 @@ fn document() -> Value {
 fn with_id(path: &str) -> String {
     let zeros = "00000000000000000000000000000000";
     let path = path.replace("{id}", zeros).replace("{outbox}", zeros);
+    let path = path.replace("{site}", "heping").replace("{device}", "pump-01");
     let path = path.replace("{lane}", "urgent").replace("{seq}", "1");
     let path = path.replace("{index}", "0").replace("{limit}", "0");
     path.replace("{name}", "nobody").replace("{version}", "99")
@@ -393,15 +394,20 @@ fn enumerations_are_those_of_the_code() {
         ("Alert.condition", conditions),
         ("Alert.escalation_level", levels.clone()),
         ("Alert.priority", names(&Priority::ALL, Priority::name)),
+        ("RulePreviewAlert.priority", names(&Priority::ALL, Priority::name)),
         ("Alert.reason", reasons.clone()),
         ("Alert.state", states.clone()),
         ("Aside.lane", lanes.clone()),
         ("Block.flags.items", ["lead_off", "pacer", "saturation"].map(str::to_owned).into()),
         ("Device.kind", names(&DeviceKind::ALL, DeviceKind::name)),
         ("Device.state", names(&DeviceState::ALL, DeviceState::name)),
+        ("DeviceChanged.kind", names(&DeviceKind::ALL, DeviceKind::name)),
+        ("DeviceChanged.state", names(&DeviceState::ALL, DeviceState::name)),
         ("LateValue.comparator", signs.clone()),
         ("LateValue.priority", names(&Priority::ALL, Priority::name)),
         ("LedgerLane.lane", lanes.clone()),
+        ("RulePreviewAlert.priority", names(&Priority::ALL, Priority::name)),
+        ("News2.scale", BTreeSet::new()),
         ("Metric.kind", kinds.collect()),
         ("NewEntry.consciousness", ["A", "C", "P", "U", "V"].map(str::to_owned).into()),
         ("Missing.state", ["dropped", "gap", "quarantined"].map(str::to_owned).into()),

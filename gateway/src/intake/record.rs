@@ -105,11 +105,13 @@ impl Batch<'_> {
                 tray::keep(self.connection, (id, first_id), place, gathered.bound.as_deref())?;
         }
         if first_id.is_none() {
+            let is_history = self.evaluation.is_history(self.context(), site, group, measured)?;
             let is_newest = self.latest(&gathered, source, metrics, heard, id)?;
             let stored = Stored {
                 measured: gathered.measured(),
                 freshness: gathered.freshness,
                 overtaken: !is_newest,
+                is_history,
                 stamped: identity.is_some(),
                 only_bounded: t_meas.only_bounded,
                 readings: group.readings.len(),

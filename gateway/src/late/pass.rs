@@ -1,239 +1,268 @@
-//! A pass over what came late of one device: reads it in steps, without the writer, and leaves in one
-//! small transaction what it found.
+//! A pass over what came late: reads what was said of each patient in steps, without the writer,
+//! and leaves in one small transaction what it found.
+//!
+//! - [`whose`]: whom what came late was measured on
+//! - [`said`]: what was said, as it is stored
 //!
 //! # Invariants
 //! - what a pass found is committed together with the end of its waiting: a pass that was broken off
 //!   is done again and leaves nothing twice
+//! - what several devices said of one patient is judged as a whole, and nothing of another
+
+mod said;
+mod whose;
 
 use super::Span;
 use crate::{
     alerts::{self, Context, Evaluation},
-    clock, query,
-    reading::{self, listed},
+    clock, query, reading,
     store::{Store, StoreError},
 };
 use model::{
-    alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
-    id::{Channel, DeviceId, Lane, SiteId},
-    metric::{Kind, Metric},
-    reading::{Occurrence, ReadingGroup},
-    time::{ClockQuality, Observed, WallTime},
+    device::DeviceKind,
+    id::{DeviceId, SiteId},
+    metric::Metric,
+    time::WallTime,
 };
 use rules::{
     alert::AlertId,
-    freshness::{Freshness, Moment},
+    binding::{PatientKey, Subject},
+    freshness::Moment,
     retro::{KnownAlert, LateEpisode, Pass, RUN_OUT_MS, Settled, WARM_UP_MS, Worst},
     rule::RuleSet,
 };
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+pub(crate) use said::{Entry, JUDGED, NAMES, STAMPED_MAX, Said, alarm, entry};
+use said::{Of, Order, What};
 use serde_json::{Map, Value, json};
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+pub(super) use whose::{Part, parts, take};
+use whose::{Source, left_at, sources};
 
 /// Reading groups that are judged in one step: it takes some tens of milliseconds.
 const STEP_GROUPS: usize = 2000;
 /// Between two steps the processor belongs to what comes in.
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);
-/// Results of a device that are judged at once: a meter remembers some thousand at most.
-pub(crate) const STAMPED_MAX: u32 = 20_000;
 /// An alert that began so long before what came late may be a part of it.
 const KNOWN_MS: i64 = 7 * 86_400_000;
+/// An alert that is made and closed while a pass is under way began at most so long before.
+const LATELY_MS: i64 = 3_600_000;
 
 /// What a pass has changed, as the API tells it.
 #[derive(Debug, Default)]
 pub(super) struct Told {
+    /// The devices whose waiting it ended.
+    pub(super) devices: Vec<DeviceId>,
     pub(super) alerts: Vec<Value>,
     pub(super) sites: Vec<Value>,
 }
 
-/// Something that was said, to be judged at its moment.
-#[derive(Debug)]
-pub(crate) enum Said {
-    Group(ReadingGroup, Freshness),
-    Alarm(DeviceAlarm),
-}
-
-/// With its place in the order: its moment, and at that its place in the outbox.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) order: (i64, String, Option<Lane>, i64, i64),
-    pub(crate) suspect: bool,
-    pub(crate) said: Said,
-}
-
-/// A pass that is under way.
+/// A pass over what came late of one subject that is under way.
 #[derive(Debug)]
 pub(super) struct Work {
     site: SiteId,
-    device: DeviceId,
-    source: i64,
+    subject: Subject,
+    /// Of which it is or may be.
+    sources: Vec<Source>,
     pass: Pass,
+    span: Span,
+    /// Ids of the alerts that there were when it began, and when that was: to look for them among
+    /// all of the county's takes longer than the writer may be held.
+    known: Vec<String>,
+    began_ms: i64,
     /// What is in memory already, in order.
-    apart: VecDeque<Entry>,
-    /// What is read step by step; `None` where nothing is left.
-    rest: Option<Span>,
+    waiting: BTreeMap<Order, What>,
+    /// Of each source what is read step by step.
+    rest: Vec<(Source, Span)>,
 }
 
-/// Goes over what came late of a device.
+/// Goes over what came late of a device, and of those that had to do with the same patients.
 pub(super) async fn pass(
     store: &Store,
     rules: Arc<RuleSet>,
     site: SiteId,
     device: DeviceId,
-    now: impl FnOnce() -> WallTime,
+    now: impl Fn() -> WallTime,
 ) -> Result<Told, StoreError> {
-    let (of_site, of_device) = (site.clone(), device.clone());
-    let take = move |transaction: &Transaction<'_>| take(transaction, &of_site, &of_device);
-    store.write(take).await?;
-    let begin = move |connection: &Connection| begin(connection, &site, &device);
-    let Some(mut work) = store.read(begin).await? else { return Ok(Told::default()) };
-    while work.is_under_way() {
-        let rules = Arc::clone(&rules);
-        work = store
-            .read(move |connection| {
-                work.step(connection, &rules)?;
-                Ok(work)
-            })
-            .await?;
-        tokio::time::sleep(PAUSE).await;
+    let of_site = site.clone();
+    let take = move |transaction: &Transaction<'_>| take(transaction, &of_site, &device);
+    let devices = store.write(take).await?;
+    if devices.is_empty() {
+        return Ok(Told::default());
+    }
+    let (of_site, of_devices) = (site.clone(), devices.clone());
+    let parts = move |connection: &Connection| parts(connection, &of_site, &of_devices);
+    let mut done = Vec::new();
+    for part in store.read(parts).await? {
+        let (of_site, of_rules, now) = (site.clone(), Arc::clone(&rules), now());
+        let begin = move |connection: &Connection| {
+            begin(Context { connection, rules: &of_rules, now }, &of_site, part)
+        };
+        let mut work = store.read(begin).await?;
+        while work.is_under_way() {
+            let rules = Arc::clone(&rules);
+            work = store
+                .read(move |connection| {
+                    work.step(connection, &rules)?;
+                    Ok(work)
+                })
+                .await?;
+            tokio::time::sleep(PAUSE).await;
+        }
+        done.push(work);
     }
     let now = now();
-    store.write(move |transaction| end(transaction, work, &rules, now)).await
+    store
+        .write(move |transaction| {
+            end(Context { connection: transaction, rules: &rules, now }, &site, devices, done)
+        })
+        .await
 }
 
-/// Takes what waits of a device in hand: what comes from now on waits for the next pass.
-pub(super) fn take(
+/// Begins a pass over what was taken in hand of one subject.
+pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite::Result<Work> {
+    let Context { connection, now, .. } = context;
+    let begins_ms = part.placed.map(|span| span.from_ms);
+    let since_ms = begins_ms.into_iter().chain(part.stamped_from_ms).min().unwrap_or_default();
+    let ends_ms = part.placed.map(|span| span.until_ms.saturating_add(RUN_OUT_MS));
+    let stamped_ms = part.stamped_from_ms.map(|_| now.unix_ms());
+    let until_ms = ends_ms.into_iter().chain(stamped_ms).max().unwrap_or_default();
+    let span = Span { from_ms: since_ms.saturating_sub(WARM_UP_MS), until_ms };
+    let sources = sources(connection, site, &part, span)?;
+    let live = Evaluation::default().known(context, site, &part.subject)?.clone();
+    let mut pass = Pass::new(&live, WallTime::from_unix_ms(since_ms));
+    let mut waiting = BTreeMap::new();
+    for source in &sources {
+        let Source { device, .. } = source;
+        pass.on_kind(device, kind(connection, site, device)?);
+        let of = Of { site, source, subject: &part.subject };
+        waiting.extend(said::stamped(connection, of, span.from_ms)?);
+        waiting.extend(said::suppressing(connection, site, device, span.from_ms)?);
+        for at_ms in left_at(connection, site, device, &part.subject, span)? {
+            // What is measured at that moment is another one's.
+            let order = (at_ms, String::new(), None, i64::MIN, 0);
+            waiting.insert(order, What::Left(device.clone()));
+        }
+    }
+    let placed = ends_ms.map(|until_ms| Span { from_ms: span.from_ms, until_ms });
+    let rest = placed.map(|placed| sources.iter().map(|of| (of.clone(), placed)).collect());
+    let known = connection
+        .prepare_cached("SELECT id FROM alert WHERE started_ms >= ?2 AND site = ?1")?
+        .query_map(params![site.as_str(), since_ms.saturating_sub(KNOWN_MS)], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(Work {
+        site: site.clone(),
+        subject: part.subject,
+        sources,
+        pass,
+        span,
+        known,
+        began_ms: now.unix_ms(),
+        waiting,
+        rest: rest.unwrap_or_default(),
+    })
+}
+
+fn kind(
     connection: &Connection,
     site: &SiteId,
     device: &DeviceId,
-) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE OR IGNORE late_device SET judged = 1 WHERE site = ?1 AND device = ?2",
-        )?
-        .execute(params![site.as_str(), device.as_str()])
-        .map(drop)
-}
-
-/// Begins a pass over what was taken in hand.
-pub(super) fn begin(
-    connection: &Connection,
-    site: &SiteId,
-    device: &DeviceId,
-) -> rusqlite::Result<Option<Work>> {
-    let of_device = params![site.as_str(), device.as_str()];
-    let waiting: Option<(Option<i64>, Option<i64>, Option<i64>)> = connection
-        .prepare_cached(
-            "SELECT from_ms, until_ms, stamped_from_ms FROM late_device
-             WHERE site = ?1 AND device = ?2 AND judged = 1",
-        )?
-        .query_row(of_device, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+) -> rusqlite::Result<Option<DeviceKind>> {
+    let kind: Option<String> = connection
+        .prepare_cached("SELECT kind FROM device WHERE site = ?1 AND device = ?2")?
+        .query_row(params![site.as_str(), device.as_str()], |row| row.get(0))
         .optional()?;
-    let source: Option<i64> = connection
-        .prepare_cached("SELECT id FROM source WHERE site = ?1 AND device = ?2")?
-        .query_row(of_device, |row| row.get(0))
-        .optional()?;
-    let Some(((from_ms, until_ms, stamped_ms), source)) = waiting.zip(source) else {
-        return Ok(None);
-    };
-    let since_ms = [from_ms, stamped_ms].into_iter().flatten().min().unwrap_or_default();
-    let warm_ms = since_ms.saturating_sub(WARM_UP_MS);
-    let mut apart = stamped(connection, source, device, warm_ms)?;
-    apart.extend(suppressing(connection, site, device, warm_ms)?);
-    apart.sort_by(|a, b| a.order.cmp(&b.order));
-    let rest = from_ms.zip(until_ms).map(|(_, until_ms)| Span {
-        from_ms: warm_ms,
-        until_ms: until_ms.saturating_add(RUN_OUT_MS),
-    });
-    let since = WallTime::from_unix_ms(since_ms);
-    let subject = alerts::subject_at(connection, site, device, since)?;
-    let live = alerts::load(connection, site, &subject)?;
-    let pass = Pass::new(&live, since);
-    let (site, device) = (site.clone(), device.clone());
-    Ok(Some(Work { site, device, source, pass, apart: apart.into(), rest }))
+    Ok(kind.as_deref().and_then(DeviceKind::from_name))
 }
 
 impl Work {
     pub(super) fn is_under_way(&self) -> bool {
-        self.rest.is_some() || !self.apart.is_empty()
+        !self.rest.is_empty() || !self.waiting.is_empty()
     }
 
-    /// Judges the next groups.
+    /// Judges what comes next, as far as it is known of every source.
     pub(super) fn step(
         &mut self,
         connection: &Connection,
         rules: &RuleSet,
     ) -> rusqlite::Result<()> {
-        let mut page = match self.rest {
-            Some(rest) => placed(connection, self.source, &self.device, rest)?,
-            None => Vec::new(),
+        // The source that is furthest behind holds up the others.
+        let behind = self.rest.iter().enumerate().min_by_key(|(_, (_, rest))| rest.from_ms);
+        let behind = behind.map(|(place, (source, rest))| (place, source.clone(), *rest));
+        let is_behind = |rest: Span| {
+            let next = self.waiting.first_key_value();
+            next.is_none_or(|(order, _)| order.0 >= rest.from_ms)
         };
-        let whole = page.len() < STEP_GROUPS;
-        let last_ms = page.last().map_or(i64::MAX, |last| last.order.0);
-        if !whole && page.first().is_some_and(|first| first.order.0 < last_ms) {
-            // What else is of that moment may be on the next page.
-            page.retain(|entry| entry.order.0 < last_ms);
+        if let Some((place, source, rest)) = behind.filter(|(_, _, rest)| is_behind(*rest)) {
+            let of = Of { site: &self.site, source: &source, subject: &self.subject };
+            let (page, next_ms) = said::placed(connection, of, rest)?;
+            self.waiting.extend(page);
+            self.rest.swap_remove(place);
+            self.rest.extend(next_ms.map(|from_ms| (source, Span { from_ms, ..rest })));
         }
-        let next_ms = page.last().map_or(i64::MAX, |last| last.order.0.saturating_add(1));
-        page.sort_by(|a, b| a.order.cmp(&b.order));
-        for entry in page {
-            while let Some(earlier) = self.apart.pop_front_if(|apart| apart.order < entry.order) {
-                self.judge(rules, &earlier);
-            }
-            self.judge(rules, &entry);
-        }
-        self.rest = self.rest.filter(|_| !whole).map(|rest| Span { from_ms: next_ms, ..rest });
-        if self.rest.is_none() {
-            let rest = self.apart.len().min(STEP_GROUPS);
-            for entry in self.apart.drain(..rest).collect::<Vec<_>>() {
-                self.judge(rules, &entry);
-            }
+        let known_ms = self.rest.iter().map(|(_, rest)| rest.from_ms).min().unwrap_or(i64::MAX);
+        for _ in 0..STEP_GROUPS {
+            let next = self.waiting.first_entry();
+            let Some(next) = next.filter(|next| next.key().0 < known_ms) else { break };
+            let entry = next.remove_entry();
+            self.judge(rules, entry);
         }
         Ok(())
     }
 
-    fn judge(&mut self, rules: &RuleSet, entry: &Entry) {
-        let at = WallTime::from_unix_ms(entry.order.0);
-        match &entry.said {
-            Said::Group(group, freshness) => {
-                let t_meas = Moment { suspect: entry.suspect, ..Moment::sure(at) };
-                self.pass.on_readings(rules, group, t_meas, *freshness);
+    fn judge(&mut self, rules: &RuleSet, (order, what): (Order, What)) {
+        let at = WallTime::from_unix_ms(order.0);
+        match what {
+            What::Said(Said::Group(group, freshness), suspect) => {
+                let t_meas = Moment { suspect, ..Moment::sure(at) };
+                self.pass.on_readings(rules, &group, t_meas, freshness);
             }
-            Said::Alarm(alarm) => self.pass.on_alarm(rules, at, alarm),
+            What::Said(Said::Alarm(alarm), _) => self.pass.on_alarm(rules, at, &alarm),
+            What::Left(device) => self.pass.on_left(rules, at, &device),
         }
+    }
+
+    fn has(&self, device: &str) -> bool {
+        self.sources.iter().any(|source| source.device.as_str() == device)
     }
 }
 
 /// Leaves what was found, and ends the waiting.
 pub(super) fn end(
-    connection: &Connection,
-    work: Work,
-    rules: &RuleSet,
-    now: WallTime,
+    context: Context<'_>,
+    site: &SiteId,
+    devices: Vec<DeviceId>,
+    done: Vec<Work>,
 ) -> rusqlite::Result<Told> {
-    let Work { site, device, mut pass, .. } = work;
-    let told_by_the_box = told_by_the_box(connection, &site, &device)?;
-    pass.leave_out(told_by_the_box);
-    let known = known(connection, &site, &device, pass.since())?;
+    let Context { connection, rules, now } = context;
     let mut evaluation = Evaluation::default();
-    let subject = alerts::subject_at(connection, &site, &device, pass.since())?;
-    let live = evaluation.engine(connection, &site, &subject)?;
-    let local = |at| clock::local(at, query::TIME_ZONE, now);
-    let settled = pass.settle(rules, live, &known, now, local);
-    for (id, alert) in &settled.joined {
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO alert_joined VALUES (?1, ?2)")?
-            .execute(params![id.to_string(), alert.to_string()])?;
+    for mut work in done {
+        let told_by_the_box = told_by_the_box(connection, &work)?;
+        work.pass.leave_out(told_by_the_box);
+        let known = known(connection, &work)?;
+        let live = evaluation.known(context, site, &work.subject)?;
+        let local = |at| clock::local(at, query::TIME_ZONE, now);
+        let settled = work.pass.settle(rules, live, &known, now, local);
+        for (id, alert) in &settled.joined {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO alert_joined VALUES (?1, ?2)")?
+                .execute(params![id.to_string(), alert.to_string()])?;
+        }
+        add_to_summary(connection, site, &settled)?;
+        tracing::info!(%site, alerts = settled.made, joined = settled.joined.len(),
+            left_out = settled.left_out, "What came late was judged.");
+        evaluation.note(settled.changed);
     }
-    add_to_summary(connection, &site, &device, &settled)?;
-    connection
-        .prepare_cached("DELETE FROM late_device WHERE site = ?1 AND device = ?2 AND judged = 1")?
-        .execute(params![site.as_str(), device.as_str()])?;
-    tracing::info!(%site, %device, alerts = settled.made, joined = settled.joined.len(),
-        left_out = settled.left_out, "What came late was judged.");
-    evaluation.note(settled.changed);
-    let alerts = alerts::store(Context { connection, rules, now }, evaluation)?;
-    let sites = Vec::from_iter(query::site(connection, &site)?);
-    Ok(Told { alerts, sites })
+    for device in &devices {
+        connection
+            .prepare_cached(
+                "DELETE FROM late_device WHERE site = ?1 AND device = ?2 AND judged = 1",
+            )?
+            .execute(params![site.as_str(), device.as_str()])?;
+    }
+    let alerts = alerts::store(context, evaluation)?;
+    let sites = Vec::from_iter(query::site(connection, site)?);
+    Ok(Told { devices, alerts, sites })
 }
 
 /// What the box of a site told of its own alerts while it was out of reach: the pass does not speak
@@ -241,19 +270,24 @@ pub(super) fn end(
 /// the last that came.
 fn told_by_the_box(
     connection: &Connection,
-    site: &SiteId,
-    device: &DeviceId,
+    work: &Work,
 ) -> rusqlite::Result<impl Fn(&LateEpisode) -> bool + use<>> {
-    let periods: Vec<(String, i64, i64)> = connection
-        .prepare_cached(
-            "SELECT family, from_ms, coalesce(until_ms, (SELECT max(received_ms) FROM edge_alert AS told
-               WHERE told.site = edge_period.site AND told.alert = edge_period.alert), from_ms)
-             FROM edge_period WHERE site = ?1 AND device = ?2",
-        )?
-        .query_map(params![site.as_str(), device.as_str()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?
-        .collect::<Result<_, _>>()?;
+    let mut periods: Vec<(String, i64, i64)> = Vec::new();
+    for Source { device, .. } in &work.sources {
+        let of_device =
+            params![work.site.as_str(), device.as_str(), work.span.from_ms, work.span.until_ms];
+        let found = connection
+            .prepare_cached(
+                "SELECT family, from_ms, coalesce(until_ms, (SELECT max(received_ms)
+                   FROM edge_alert AS told WHERE told.site = edge_period.site
+                   AND told.alert = edge_period.alert), from_ms)
+                 FROM edge_period WHERE site = ?1 AND device = ?2 AND from_ms <= ?4
+                 AND coalesce(until_ms, ?3) >= ?3",
+            )?
+            .query_map(of_device, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<Vec<_>, _>>()?;
+        periods.extend(found);
+    }
     Ok(move |episode: &LateEpisode| {
         let (from, until) = episode.period();
         periods.iter().any(|(family, begin, end)| {
@@ -262,26 +296,28 @@ fn told_by_the_box(
     })
 }
 
-/// The alerts of a device that may be a part of what came late.
-fn known(
-    connection: &Connection,
-    site: &SiteId,
-    device: &DeviceId,
-    since: WallTime,
-) -> rusqlite::Result<Vec<KnownAlert>> {
+/// The alerts of a subject that may be a part of what came late.
+fn known(connection: &Connection, work: &Work) -> rusqlite::Result<Vec<KnownAlert>> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, started_ms, body FROM alert WHERE site = ?1 AND device = ?2 AND state <> 'closed'
-         UNION SELECT id, started_ms, body FROM alert
-         WHERE started_ms >= ?3 AND site = ?1 AND device = ?2 AND state = 'closed'",
+        "SELECT id, device, started_ms, body FROM alert WHERE site = ?1 AND state <> 'closed'
+         UNION SELECT id, device, started_ms, body FROM alert
+         WHERE id IN (SELECT value FROM json_each(?2))
+         UNION SELECT id, device, started_ms, body FROM alert WHERE started_ms >= ?3 AND site = ?1",
     )?;
-    let from_ms = since.unix_ms().saturating_sub(KNOWN_MS);
-    let mut rows = statement.query(params![site.as_str(), device.as_str(), from_ms])?;
+    let lately_ms = work.began_ms.saturating_sub(LATELY_MS);
+    let mut rows =
+        statement.query(params![work.site.as_str(), json!(work.known).to_string(), lately_ms])?;
     let mut known = Vec::new();
+    let of_subject = work.subject.patient().map(PatientKey::as_str);
     while let Some(row) = rows.next()? {
-        let (id, body): (String, String) = (row.get("id")?, row.get("body")?);
-        let Some(id) = AlertId::from_hex(&id) else { continue };
+        let (id, device): (String, String) = (row.get("id")?, row.get("device")?);
+        let Some(id) = AlertId::from_hex(&id).filter(|_| work.has(&device)) else { continue };
+        let body: String = row.get("body")?;
         let body: Value = serde_json::from_str(&body).unwrap_or_default();
         let text = |key| body.get(key).and_then(Value::as_str);
+        if text("patient") != of_subject {
+            continue;
+        }
         let cleared_ms = text("cleared_at").and_then(clock::parse_rfc3339);
         known.push(KnownAlert {
             id,
@@ -297,7 +333,6 @@ fn known(
 fn add_to_summary(
     connection: &Connection,
     site: &SiteId,
-    device: &DeviceId,
     settled: &Settled,
 ) -> rusqlite::Result<()> {
     let before: Option<String> = connection
@@ -307,10 +342,10 @@ fn add_to_summary(
     let Some(before) = before else { return Ok(()) };
     let mut worst: Map<String, Value> = serde_json::from_str(&before).unwrap_or_default();
     for value in &settled.worst {
-        let place = format!("{device}|{}", value.rule);
+        let place = format!("{}|{}", value.device, value.rule);
         let known = worst.get(&place).and_then(|known| known.get("value")?.as_str());
         if known.is_none_or(|known| value.is_beyond(known)) {
-            worst.insert(place, worst_told(device, value));
+            worst.insert(place, worst_told(value));
         }
     }
     connection
@@ -327,127 +362,11 @@ fn add_to_summary(
         .map(drop)
 }
 
-fn worst_told(device: &DeviceId, worst: &Worst) -> Value {
-    let Worst { rule, priority, metric, value, comparator, at, .. } = worst;
+fn worst_told(worst: &Worst) -> Value {
+    let Worst { device, rule, priority, metric, value, comparator, at, .. } = worst;
     json!({
         "device": device.as_str(), "rule": rule, "priority": priority.name(),
         "metric": metric.map(Metric::name), "value": value, "comparator": comparator,
         "unit": metric.and_then(reading::usual_unit), "at": clock::rfc3339(at.unix_ms()),
     })
-}
-
-/// What a stored group needs to be judged.
-pub(crate) const JUDGED: &str =
-    "SELECT channel, metrics, said, measured_ms, time_suspect, freshness, outbox, lane, seq, idx
-     FROM reading_group";
-pub(crate) const NAMES: &str =
-    "CROSS JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
-     CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list";
-
-/// The next groups of what the box stamped, by when it was measured.
-fn placed(
-    connection: &Connection,
-    source: i64,
-    device: &DeviceId,
-    rest: Span,
-) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = connection.prepare_cached(&format!(
-        "{JUDGED} {NAMES} WHERE source = ?1 AND observed_ms BETWEEN ?2 AND ?3 AND identity IS NULL
-         ORDER BY observed_ms, reading_group.id LIMIT {STEP_GROUPS}"
-    ))?;
-    let rows = statement
-        .query_map(params![source, rest.from_ms, rest.until_ms], |row| entry(row, device))?;
-    rows.collect()
-}
-
-/// What the device stamped itself, by when it was measured: it may have been told in any order.
-fn stamped(
-    connection: &Connection,
-    source: i64,
-    device: &DeviceId,
-    from_ms: i64,
-) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = connection.prepare_cached(&format!(
-        "{JUDGED} INDEXED BY reading_group_identity {NAMES}
-         WHERE source = ?1 AND identity IS NOT NULL AND duplicate_of IS NULL AND measured_ms >= ?2
-         ORDER BY measured_ms DESC LIMIT {STAMPED_MAX}"
-    ))?;
-    let rows = statement.query_map(params![source, from_ms], |row| entry(row, device))?;
-    rows.collect()
-}
-
-/// A stored group, from what [`JUDGED`] has of it.
-pub(crate) fn entry(row: &Row<'_>, device: &DeviceId) -> rusqlite::Result<Entry> {
-    let (metrics, said): (String, String) = (row.get("metrics")?, row.get("said")?);
-    let (channel, lane): (String, String) = (row.get("channel")?, row.get("lane")?);
-    let freshness: Option<String> = row.get("freshness")?;
-    let measured_ms = row.get("measured_ms")?;
-    let readings = reading::readings(&metrics, &said);
-    let is_spot =
-        listed(&metrics).next().flatten().is_some_and(|first| first.row().kind == Kind::Spot);
-    let group = ReadingGroup {
-        device: device.clone(),
-        channel: Channel::new(&channel).unwrap_or_default(),
-        group: None,
-        occurrence: if is_spot { Occurrence::Spot } else { Occurrence::Stream },
-        device_time: None,
-        observed: observed(measured_ms),
-        device_seq: None,
-        context: std::collections::BTreeMap::new(),
-        readings,
-    };
-    let named = |class: &Freshness| freshness.as_deref() == Some(class.name());
-    let freshness = Freshness::ALL.into_iter().find(named).unwrap_or(Freshness::Fresh);
-    let order =
-        (measured_ms, row.get("outbox")?, Lane::from_name(&lane), row.get("seq")?, row.get("idx")?);
-    Ok(Entry { order, suspect: row.get("time_suspect")?, said: Said::Group(group, freshness) })
-}
-
-/// The device's own alarms that keep rules from judging.
-fn suppressing(
-    connection: &Connection,
-    site: &SiteId,
-    device: &DeviceId,
-    from_ms: i64,
-) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT phase, kind, code, text, priority, channel, source, placed_ms, id FROM device_alarm
-         WHERE site = ?1 AND device = ?2 AND placed_ms >= ?3
-         AND kind IN ('TECH-LEADOFF', 'TECH-PROBEOFF') ORDER BY placed_ms, id",
-    )?;
-    let mut rows = statement.query(params![site.as_str(), device.as_str(), from_ms])?;
-    let mut alarms = Vec::new();
-    while let Some(row) = rows.next()? {
-        alarms.extend(alarm(row, device)?);
-    }
-    Ok(alarms)
-}
-
-/// A stored device alarm; `None` of what no driver of this version says.
-pub(crate) fn alarm(row: &Row<'_>, device: &DeviceId) -> rusqlite::Result<Option<Entry>> {
-    let (phase, kind): (String, String) = (row.get("phase")?, row.get("kind")?);
-    let (channel, source): (String, Option<String>) = (row.get("channel")?, row.get("source")?);
-    let priority: Option<String> = row.get("priority")?;
-    let phase = AlarmPhase::ALL.into_iter().find(|known| known.name() == phase);
-    let kind = AlarmKind::ALL.iter().find(|known| known.rule_id() == kind);
-    let Some((phase, kind)) = phase.zip(kind) else { return Ok(None) };
-    let placed_ms = row.get("placed_ms")?;
-    let alarm = DeviceAlarm {
-        device: device.clone(),
-        channel: Channel::new(&channel).unwrap_or_default(),
-        phase,
-        kind: *kind,
-        code: row.get("code")?,
-        text: row.get("text")?,
-        priority: priority.as_deref().and_then(Priority::from_name),
-        source: source.as_deref().and_then(Metric::from_name),
-        device_time: None,
-        observed: observed(placed_ms),
-    };
-    let order = (placed_ms, String::new(), None, row.get("id")?, 0);
-    Ok(Some(Entry { order, suspect: false, said: Said::Alarm(alarm) }))
-}
-
-fn observed(ms: i64) -> Observed {
-    Observed { at: WallTime::from_unix_ms(ms), quality: ClockQuality::Unknown }
 }

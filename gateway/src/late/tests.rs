@@ -1,6 +1,7 @@
 //! Late data, row by row, at a county with a database of its own.
 
 mod cost;
+mod patients;
 
 use super::*;
 use crate::{
@@ -582,9 +583,12 @@ fn a_county_that_stops_in_the_middle_of_a_pass_does_it_again_and_leaves_nothing_
             let path = county.path();
             let connection = Store::connection(Path::new(&path)).unwrap();
             let device = DeviceId::new("ecg-01").unwrap();
-            pass::take(&connection, &site(), &device).unwrap();
-            let mut work = pass::begin(&connection, &site(), &device).unwrap().unwrap();
-            work.step(&connection, &county.rules).unwrap();
+            let devices = pass::take(&connection, &site(), &device).unwrap();
+            let part = pass::parts(&connection, &site(), &devices).unwrap().remove(0);
+            let (rules, now) = (&county.rules, at(until));
+            let context = alerts::Context { connection: &connection, rules, now };
+            let mut work = pass::begin(context, &site(), part).unwrap();
+            work.step(&connection, rules).unwrap();
             drop(work);
             county.restart();
             // What comes meanwhile waits for the next pass.
@@ -636,6 +640,37 @@ fn leads_that_were_off_keep_the_pass_from_judging() {
     county.hear(301, heart_rate(301..302, 72));
     county.pass(320);
     assert!(!county.alerts().iter().any(|alert| alert["family"] == "hr_low"));
+}
+
+#[test]
+fn when_a_box_reported_what_is_forgotten_when_nothing_of_that_time_comes_any_more() {
+    let county = County::new();
+    let row = |alert: &str, from: i64, until: Option<i64>| {
+        let (from, until) = (at(from).unix_ms(), until.map(|until| at(until).unix_ms()));
+        (alert.to_owned(), from, until)
+    };
+    let rows = [
+        row("old", -401 * DAY, Some(-401 * DAY + 60)),
+        row("old and open", -401 * DAY, None),
+        row("long", -401 * DAY, Some(-399 * DAY)),
+        row("open", -DAY, None),
+    ];
+    let insert = county.store.write(move |transaction| {
+        for (alert, from_ms, until_ms) in &rows {
+            transaction.execute(
+                "INSERT INTO edge_period VALUES ('heping', 'ecg-01', 'hr_low', ?1, ?1, ?2, ?3)",
+                params![alert, from_ms, until_ms],
+            )?;
+        }
+        Ok(())
+    });
+    county.runtime.block_on(insert).unwrap();
+    county.runtime.block_on(forget_told(&county.store, at(0))).unwrap();
+    let left = county.store.read(|connection| {
+        let mut statement = connection.prepare("SELECT alert FROM edge_period ORDER BY alert")?;
+        statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
+    });
+    assert_eq!(county.runtime.block_on(left).unwrap(), ["long", "open"]);
 }
 
 #[test]

@@ -35,6 +35,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// Messages posted at the same time: a receiver that takes a second each keeps up with a flood.
 const POSTED_MAX: usize = 4;
+/// Old news in one summary, and so in one transaction: a sink that was away for weeks gets several.
+const SUMMED_MAX: usize = 2000;
 /// How often old notifications are removed.
 const TIDY_EVERY: Duration = Duration::from_secs(3600);
 /// Notifications removed in one transaction.
@@ -301,16 +303,16 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
     })
 }
 
-/// One summary of all that is old news.
+/// One summary of what is old news, the oldest of it where that is more than [`SUMMED_MAX`].
 fn sum_up(connection: &Connection, sink: &str, now: WallTime) -> rusqlite::Result<()> {
     let old: Vec<Waiting> = connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT old.id, old.alert, step, number, old.priority, at_ms, attempts, old.body,
                alert.state
              FROM notification AS old LEFT JOIN alert ON alert.id = old.alert
              WHERE sink = ?1 AND old.state = 'waiting' AND old_ms <= ?2 AND old.alert <> ''
-             ORDER BY old.id",
-        )?
+             ORDER BY old.id LIMIT {SUMMED_MAX}"
+        ))?
         .query_map(params![sink, now.unix_ms()], waiting)?
         .collect::<Result<_, _>>()?;
     let Some(last) = old.iter().map(|step| step.at_ms).max() else { return Ok(()) };

@@ -11,17 +11,19 @@ pub(crate) enum Step {
     Recurred,
     PriorityRose,
     Realarmed,
+    Unshelved,
     Escalated,
     Assigned,
     Cleared,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Raised,
         Self::Recurred,
         Self::PriorityRose,
         Self::Realarmed,
+        Self::Unshelved,
         Self::Escalated,
         Self::Assigned,
         Self::Cleared,
@@ -33,6 +35,7 @@ impl Step {
             Self::Recurred => "recurred",
             Self::PriorityRose => "priority_rose",
             Self::Realarmed => "realarmed",
+            Self::Unshelved => "unshelved",
             Self::Escalated => "escalated",
             Self::Assigned => "assigned",
             Self::Cleared => "cleared",
@@ -47,7 +50,19 @@ impl Step {
     pub(super) const fn is_of_the_condition(self) -> bool {
         match self {
             Self::Raised | Self::Recurred | Self::PriorityRose | Self::Cleared => true,
-            Self::Realarmed | Self::Escalated | Self::Assigned => false,
+            Self::Realarmed | Self::Unshelved | Self::Escalated | Self::Assigned => false,
+        }
+    }
+
+    /// Whether the alert sounds with it.
+    pub(super) const fn sounds(self) -> bool {
+        match self {
+            Self::Raised
+            | Self::Recurred
+            | Self::PriorityRose
+            | Self::Realarmed
+            | Self::Unshelved => true,
+            Self::Escalated | Self::Assigned | Self::Cleared => false,
         }
     }
 
@@ -62,6 +77,8 @@ impl Step {
             (Self::PriorityRose, Language::English) => "priority rose",
             (Self::Realarmed, Language::Chinese) => "确认后仍未解除",
             (Self::Realarmed, Language::English) => "acknowledged and still there",
+            (Self::Unshelved, Language::Chinese) => "搁置结束,仍未解除",
+            (Self::Unshelved, Language::English) => "off the shelf and still there",
             (Self::Escalated, Language::Chinese) => "无人确认,升级通知",
             (Self::Escalated, Language::English) => "nobody acknowledged, escalated",
             (Self::Assigned, Language::Chinese) => "指派",

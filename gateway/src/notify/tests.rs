@@ -217,6 +217,65 @@ async fn what_does_not_sound_is_told_when_it_does_and_history_never() {
 }
 
 #[tokio::test]
+async fn what_comes_off_the_shelf_and_sounds_is_told_once_also_over_restarts() {
+    let mut county = County::with(&[sink("all", command("/bin/true"))]).await;
+    let now = clock::now();
+    let mut shelved = Vec::new();
+    for (number, state) in [
+        AlertState::ActiveUnack,
+        AlertState::ActiveAck,
+        AlertState::ClearedUnack,
+        AlertState::Suppressed,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut alert = alert(&format!("ecg-0{number}"), now);
+        county.note(&alert).await;
+        happened(&mut alert, TimelineEvent::Shelved, now);
+        alert.state = AlertState::Shelved;
+        county.note(&alert).await;
+        shelved.push((alert, state));
+    }
+    let before = county.made().await.len();
+    for (alert, state) in &mut shelved {
+        happened(alert, TimelineEvent::Unshelved, now);
+        alert.state = *state;
+        county.note(alert).await;
+        county.store = Store::open(&county.folder.path().join("county.sqlite")).unwrap();
+        county.note(alert).await;
+    }
+    assert_eq!(county.made().await[before..], ["all unshelved 3"]);
+    // What rises is off the shelf with that: it is told as what it is.
+    let (alert, _) = &mut shelved[1];
+    happened(alert, TimelineEvent::PriorityRose, now);
+    happened(alert, TimelineEvent::Unshelved, now);
+    alert.state = AlertState::ActiveUnack;
+    county.note(alert).await;
+    assert_eq!(county.made().await[before..], ["all unshelved 3", "all priority_rose 4"]);
+}
+
+#[tokio::test]
+async fn after_weeks_old_news_is_told_in_summaries_of_a_bounded_size() {
+    let county = County::with(&[]).await;
+    let script = "read -r line; printf '%s\\n' \"$line\" >> told";
+    let sink = sink("phone", command(county.program(script)));
+    set_up(&county.store, std::slice::from_ref(&sink)).await.unwrap();
+    county.note(&alert("ecg-01", clock::now())).await;
+    county.change("UPDATE notification SET old_ms = 0").await;
+    let many = "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 4500)
+        INSERT INTO notification (sink, alert, step, number, priority, site, at_ms, made_ms, due_ms,
+          old_ms, body)
+        SELECT sink, alert, step, i, priority, site, at_ms, made_ms, due_ms, old_ms, body
+        FROM notification, n";
+    county.change(many).await;
+    county.deliver(sink).await;
+    let said = county.said();
+    let counts: Vec<_> = said.iter().map(|told| &told["summary"]["counts"]["high"]).collect();
+    assert_eq!(json!(counts), json!([2000, 2000, 500]));
+}
+
+#[tokio::test]
 async fn what_was_before_there_were_notifications_is_told_to_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("county.sqlite");

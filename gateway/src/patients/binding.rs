@@ -195,6 +195,46 @@ fn of_device(connection: &Connection, site: &str, device: &str) -> rusqlite::Res
         .collect()
 }
 
+/// On whom a device was for a time.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    /// `None`: on nobody.
+    pub(crate) patient: Option<String>,
+    pub(crate) from_ms: i64,
+    /// This moment is not of it.
+    pub(crate) until_ms: i64,
+}
+
+/// On whom a device was from a moment to another, both of it, in order.
+pub(crate) fn owned(
+    connection: &Connection,
+    site: &SiteId,
+    device: &DeviceId,
+    from_ms: i64,
+    until_ms: i64,
+) -> rusqlite::Result<Vec<Owned>> {
+    let (mut from_ms, end_ms) = (from_ms, until_ms.saturating_add(1));
+    let mut owned = Vec::new();
+    for Binding { patient, from_ms: begin_ms, until_ms, .. } in
+        of_device(connection, site.as_str(), device.as_str())?.into_iter().rev()
+    {
+        let begin_ms = begin_ms.max(from_ms);
+        let until_ms = until_ms.unwrap_or(i64::MAX).min(end_ms);
+        if patient.is_none() || until_ms <= begin_ms {
+            continue;
+        }
+        if from_ms < begin_ms {
+            owned.push(Owned { patient: None, from_ms, until_ms: begin_ms });
+        }
+        owned.push(Owned { patient, from_ms: begin_ms, until_ms });
+        from_ms = until_ms;
+    }
+    if from_ms < end_ms {
+        owned.push(Owned { patient: None, from_ms, until_ms: end_ms });
+    }
+    Ok(owned)
+}
+
 fn find_binding(connection: &Connection, id: i64) -> rusqlite::Result<Option<Binding>> {
     connection
         .prepare_cached("SELECT * FROM binding WHERE id = ?1")?

@@ -5,7 +5,7 @@
 //!   chain, in alerts, at boxes and in messages
 
 use super::{Body, Patient, Refused, known, of_clinic};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value;
 use std::fmt;
 
@@ -97,6 +97,32 @@ pub(crate) fn check_of_alert(
     let query = "SELECT body ->> 'patient' FROM alert WHERE id = ?1";
     let key: Option<String> =
         connection.prepare_cached(query)?.query_row([alert], |row| row.get(0))?;
+    check_of(connection, key, clinic, (what, text))
+}
+
+/// Refuses a text about a device that has the name of whom it is on or, where it is on nobody, of
+/// anybody who is in the clinic.
+pub(crate) fn check_of_device(
+    connection: &Connection,
+    (site, device): (&str, &str),
+    clinic: Option<&str>,
+    (what, text): (&str, &str),
+) -> Result<(), Refused> {
+    let key: Option<Option<String>> = connection
+        .prepare_cached(
+            "SELECT patient FROM binding WHERE site = ?1 AND device = ?2 AND until_ms IS NULL",
+        )?
+        .query_row([site, device], |row| row.get(0))
+        .optional()?;
+    check_of(connection, key.flatten(), clinic, (what, text))
+}
+
+fn check_of(
+    connection: &Connection,
+    key: Option<String>,
+    clinic: Option<&str>,
+    (what, text): (&str, &str),
+) -> Result<(), Refused> {
     let patient = key.map(|key| known(connection, &key)).transpose()?.flatten();
     let concerned: &[&Patient] = &patient.iter().collect::<Vec<_>>();
     match concerned {

@@ -186,6 +186,26 @@ test('a deep link opens a bed, Esc goes back, and no name is in address, title o
   await page.says('.drawer-head', '李**');
 });
 
+test('the early warning score is what the county counts; what is missing is said', async () => {
+  const county = ward();
+  county.news2 = {
+    at: make.at(county.ms),
+    complete: false,
+    score: null,
+    at_least: 3,
+    scale: 1,
+    parts: {
+      respiration: 0, spo2: 3, oxygen: null, systolic: null, pulse: 0, consciousness: null, temperature: null,
+    },
+    text_zh: '缺少意识',
+    text_en: 'consciousness is missing',
+  };
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.says('.drawer .news2', 'NEWS2 至少 3');
+  await page.says('.drawer .news2', '缺少意识');
+});
+
 test('the drawer opens from an alert', async () => {
   const county = ward();
   const alert = county.raise(county.monitor, 'high', { patient: ZHANG });

@@ -75,6 +75,7 @@ export class County {
     this.blocks = [];
     this.limits = [];
     this.entries = [];
+    this.news2 = null;
     // What pages ask for, by its path; what is done, by method and path.
     this.more = {};
     this.took = {};
@@ -235,6 +236,7 @@ export class County {
       limits: this.limits,
       limits_in_force: make.LIMITS,
       entries: this.entries,
+      news2: this.news2,
     }];
   }
 

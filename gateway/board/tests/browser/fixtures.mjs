@@ -83,6 +83,7 @@ export function device(place, name, kind, nowMs) {
     last_observed: at(nowMs),
     latest: [],
     actions: [],
+    out_of_service: null,
   };
 }
 

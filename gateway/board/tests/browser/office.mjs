@@ -132,7 +132,11 @@ function township(name) {
     alerts: {
       all: 39, high: 3, medium: 14, low: 22,
     },
+    patient_days: 14,
+    of_patients: 30,
+    alerts_per_patient_day: 2.1,
     device_days: 21,
+    of_devices: 10,
     alerts_per_device_day: 1.9,
     to_answer: 17,
     acknowledged_in_time_percent: 88,
@@ -140,6 +144,7 @@ function township(name) {
     retro: 1,
     late: 0,
     noisy_rules: [{ rule: 'SPO2-AD-L', alerts: 9 }],
+    noisy_beds: [{ bed: '3', alerts: 11 }],
     noisy_devices: [{ site: 'heping-01', device: 'heping-monitor-01', alerts: 12 }],
   };
 }

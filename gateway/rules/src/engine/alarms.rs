@@ -1,6 +1,11 @@
 //! Device alarms: what a device itself signals becomes an alert.
 
-use super::{Engine, device::Device, life::Firing, technical};
+use super::{
+    Engine,
+    device::Device,
+    life::{Episode, Firing},
+    technical,
+};
 use crate::{
     alert::Alert,
     freshness::{Freshness, Moment},
@@ -55,8 +60,21 @@ impl Engine {
         said: Moment,
         alarm: &DeviceAlarm,
     ) -> Vec<Alert> {
-        let at = said.at;
-        let fresh = Freshness::of_stream(said, now) == Freshness::Fresh;
+        self.on_alarm_of(rules, now, said, said.at, alarm)
+    }
+
+    /// The same of a device that is the subject's since it `came`. What it signalled before is up
+    /// here since then, as far as anybody knows: its alert is unknown until the device is heard.
+    pub fn on_alarm_of(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        said: Moment,
+        came: WallTime,
+        alarm: &DeviceAlarm,
+    ) -> Vec<Alert> {
+        let at = said.at.max(came);
+        let fresh = said.at >= came && Freshness::of_stream(said, now) == Freshness::Fresh;
         let key = format!("{}|{}", alarm.code, alarm.channel.as_str());
         let id = alarm.kind.rule_id();
         let mut touched = BTreeSet::new();
@@ -90,6 +108,34 @@ impl Engine {
             changed.extend(self.known_again(now, device));
         }
         changed
+    }
+
+    /// What a device signalled while it was the subject's, which it left then: history (late data,
+    /// row 11). An alert, where an alarm began and no other tells of it.
+    #[must_use]
+    pub fn past_alarm(
+        &self,
+        rules: &RuleSet,
+        now: WallTime,
+        said: Moment,
+        left: WallTime,
+        alarm: &DeviceAlarm,
+    ) -> Option<Alert> {
+        let begins = alarm.phase == AlarmPhase::Start;
+        let (key, firing) = self.device_firing(rules, alarm.kind.rule_id(), alarm, said.at)?;
+        let tells = |alert: &Alert| {
+            alert.started_at <= said.at && alert.cleared_at.is_none_or(|over| over >= said.at)
+        };
+        let is_told = self.episodes.get(&key).is_some_and(|known| known.alerts().any(tells));
+        if !begins || is_told {
+            return None;
+        }
+        let (whose, family) = self.whose(&key);
+        let mut past = Episode::default();
+        past.fire(String::new(), Firing { late: true, time_suspect: said.suspect, ..firing });
+        drop(past.settle(&whose, family, now, said.at, false));
+        past.firing.clear();
+        past.settle(&whose, family, now, left, false).pop()
     }
 
     pub(super) fn end_alarm(

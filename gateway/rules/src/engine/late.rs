@@ -16,7 +16,7 @@ use crate::{
     retro::LateEpisode,
     rule::RuleSet,
 };
-use model::{alarm::Priority, metric::Class, time::WallTime};
+use model::{alarm::Priority, device::DeviceKind, id::DeviceId, metric::Class, time::WallTime};
 use std::collections::BTreeMap;
 
 /// What a late spot value that tells the present asks for.
@@ -64,6 +64,24 @@ impl Engine {
             episodes: BTreeMap::new(),
             ..self.clone()
         }
+    }
+
+    /// What a device of the subject is, as is known elsewhere.
+    pub(crate) fn has_kind(&mut self, device: &DeviceId, kind: Option<DeviceKind>) {
+        self.device(device).kind = kind;
+    }
+
+    /// A device was taken off then; what it is stays known for when it comes back.
+    pub(crate) fn left_then(
+        &mut self,
+        rules: &RuleSet,
+        at: WallTime,
+        device: &DeviceId,
+    ) -> Vec<Alert> {
+        let kind = self.device(device).kind;
+        let (_, ended) = self.device_left(rules, at, at, device, "");
+        self.has_kind(device, kind);
+        ended
     }
 
     /// The priority of what holds now in a family.

@@ -50,6 +50,9 @@ pub(super) struct Firing {
     pub(super) value: Option<String>,
     pub(super) comparator: Option<String>,
     pub(super) limit: Option<String>,
+    /// Its box said so, and says when it is over.
+    #[serde(default)]
+    pub(super) of_box: bool,
     /// It was told late, and its device has not been heard since.
     #[serde(default)]
     pub(super) late: bool,
@@ -86,6 +89,7 @@ impl Firing {
             value: None,
             comparator: None,
             limit: None,
+            of_box: false,
             late: false,
             time_suspect: false,
             check: false,
@@ -190,8 +194,8 @@ pub(super) struct Episode {
 }
 
 impl Episode {
-    /// Takes over an alert of a state that could not be read.
-    pub(super) fn adopt(&mut self, mut alert: Alert) {
+    /// Takes over an alert that was not judged here: of a state that cannot be read, or of a box.
+    pub(super) fn adopt(&mut self, mut alert: Alert, of_box: bool) {
         if alert.state == AlertState::Closed {
             return;
         }
@@ -202,7 +206,8 @@ impl Episode {
                 false => AlertState::ActiveUnack,
             });
             alert.go(AlertState::Unknown);
-            self.firing.insert(ADOPTED.to_owned(), Firing::of(&alert, bare(&alert)));
+            let firing = Firing { of_box, ..Firing::of(&alert, bare(&alert)) };
+            self.firing.insert(ADOPTED.to_owned(), firing);
         }
         self.unseen.extend(self.alert.replace(alert));
     }
@@ -233,7 +238,7 @@ impl Episode {
             match alert.state {
                 // What comes back soon is the same one.
                 AlertState::Closed => self.unseen.extend(self.alert.replace(alert)),
-                _ => self.adopt(alert),
+                _ => self.adopt(alert, true),
             }
         }
         self.unseen.retain(|known| known.state != AlertState::Closed);
@@ -243,6 +248,12 @@ impl Episode {
             ended = Some(oldest);
         }
         ended
+    }
+
+    /// Whether all that holds is of a state that could not be read: nothing will ever say that it
+    /// is over. A box says so of what it told.
+    pub(super) fn is_rescued(&self) -> bool {
+        self.firing.get(ADOPTED).is_some_and(|firing| !firing.of_box) && self.firing.len() == 1
     }
 
     /// Since when a rule holds by what was taken over and not judged here yet.

@@ -7,10 +7,7 @@
 //! - nothing that a person did is erased from an alert's story: taking it back is an entry
 //! - nothing that a person does changes what is known of the patient
 
-use super::{
-    Engine,
-    life::{ADOPTED, Episode},
-};
+use super::{Engine, life::Episode};
 use crate::{
     alert::{
         AckReason, Acknowledgement, Alert, AlertId, AlertState, Shelf, TimelineEntry,
@@ -137,6 +134,9 @@ pub(super) struct OutOfService {
     by: String,
     at: WallTime,
     reason: String,
+    /// Then it is back by itself.
+    #[serde(default)]
+    until: Option<WallTime>,
 }
 
 impl Engine {
@@ -180,7 +180,7 @@ impl Engine {
     }
 
     /// A person takes the device or bed off: its alerts are set aside, and those that begin until
-    /// it is back. The alerts that changed.
+    /// it is back, at that moment at last. The alerts that changed.
     ///
     /// # Errors
     /// When somebody was first.
@@ -188,15 +188,16 @@ impl Engine {
         &mut self,
         by: &str,
         reason: &str,
+        until: Option<WallTime>,
         now: WallTime,
     ) -> Result<Vec<Alert>, ActionError> {
         if let Some(out) = &self.out_of_service {
             return Err(ActionError::OutOfService { by: out.by.clone() });
         }
         let reason = words(reason);
-        self.out_of_service =
-            Some(OutOfService { by: by.to_owned(), at: now, reason: reason.clone() });
-        Ok(self.set_service(true, by, &reason, now))
+        let (out_by, note) = (by.to_owned(), reason.clone());
+        self.out_of_service = Some(OutOfService { by: out_by, at: now, reason, until });
+        Ok(self.set_service(true, Some(by), &note, now))
     }
 
     /// A person puts the device or bed back; the alerts that changed.
@@ -209,10 +210,30 @@ impl Engine {
         now: WallTime,
     ) -> Result<Vec<Alert>, ActionError> {
         self.out_of_service.take().ok_or(ActionError::InService)?;
-        Ok(self.set_service(false, by, "", now))
+        Ok(self.set_service(false, Some(by), "", now))
     }
 
-    fn set_service(&mut self, out: bool, by: &str, note: &str, now: WallTime) -> Vec<Alert> {
+    /// When it is back by itself.
+    pub(super) fn service_begins_at(&self) -> Option<WallTime> {
+        self.out_of_service.as_ref()?.until
+    }
+
+    /// It is back where its time has come; the alerts that changed.
+    pub(super) fn begin_service(&mut self, now: WallTime) -> Vec<Alert> {
+        let is_over = |out: &mut OutOfService| out.until.is_some_and(|until| until <= now);
+        match self.out_of_service.take_if(is_over) {
+            Some(_) => self.set_service(false, None, "", now),
+            None => Vec::new(),
+        }
+    }
+
+    fn set_service(
+        &mut self,
+        out: bool,
+        by: Option<&str>,
+        note: &str,
+        now: WallTime,
+    ) -> Vec<Alert> {
         let what = if out { TimelineEvent::OutOfService } else { TimelineEvent::InService };
         let mut changed = Vec::new();
         for episode in self.episodes.values_mut() {
@@ -223,7 +244,7 @@ impl Engine {
                     continue;
                 }
                 alert.add(TimelineEntry {
-                    by: Some(by.to_owned()),
+                    by: by.map(ToOwned::to_owned),
                     note: note.to_owned(),
                     ..TimelineEntry::new(now, what)
                 });
@@ -296,8 +317,9 @@ impl Episode {
                 if let Some(present) = present {
                     alert.priority = present;
                 }
-                if self.firing.remove(ADOPTED).is_some() && self.firing.is_empty() {
+                if self.is_rescued() {
                     // Nothing will ever say that it is over: the person has.
+                    self.firing.clear();
                     self.before_unknown = Some(AlertState::ActiveAck);
                     self.clear(now, now, "");
                 } else {

@@ -201,7 +201,8 @@ impl Engine {
     /// Lets time pass: silence, steps that wait, and what time alone does with alerts.
     pub fn on_time(&mut self, rules: &RuleSet, now: WallTime) -> Vec<Alert> {
         let mut touched = BTreeSet::new();
-        let mut changed = self.tell_silence(rules, now, &mut touched);
+        let mut changed = self.begin_service(now);
+        changed.extend(self.tell_silence(rules, now, &mut touched));
         if self.unreachable_at(rules).is_some_and(|at| at <= now) {
             self.cut_off = true;
             // The alert of the box stands for the silence of what is behind it.
@@ -304,7 +305,8 @@ impl Engine {
             let silence = self.silence_ends_at(rules, id, device);
             silence.into_iter().chain(device.doubt_ends_at()).min()
         });
-        closing.chain(stepping).chain(of_devices).chain(self.unreachable_at(rules)).min()
+        let of_all = self.unreachable_at(rules).into_iter().chain(self.service_begins_at());
+        closing.chain(stepping).chain(of_devices).chain(of_all).min()
     }
 
     /// When the silence of a device is told, or told more urgently.

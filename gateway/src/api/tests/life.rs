@@ -77,6 +77,59 @@ async fn what_a_nurse_does_is_answered_as_the_document_says() {
 }
 
 #[tokio::test]
+async fn a_device_is_taken_off_and_put_back_without_an_alert() {
+    let desk = Desk::new();
+    let document = document();
+    let (alert, cookie) = (desk.alert().await, desk.log_in("wang").await);
+    let cookie = ("cookie", cookie.as_str());
+    let later = clock::rfc3339(clock::now().unix_ms() + 3_600_000);
+    let until = json!({"reason": "being cleaned", "until": later}).to_string();
+    let over = r#"{"reason": "being cleaned", "until": "2020-01-01T00:00:00Z"}"#;
+    for (device, body, wanted) in [
+        ("heping/pump-01", r#"{"reason": " "}"#, 400),
+        ("heping/pump-01", over, 400),
+        ("heping/pump-99", until.as_str(), 404),
+        ("heping/heping", until.as_str(), 404),
+        ("heping/a|b", until.as_str(), 404),
+        ("nowhere/pump-01", until.as_str(), 404),
+        ("heping/pump-01", until.as_str(), 200),
+        ("heping/pump-01", until.as_str(), 409),
+    ] {
+        let path = format!("/api/v1/devices/{}/out-of-service", device.replace('|', "%7C"));
+        let (status, answer) = told(desk.post(&path, &[JSON, cookie], body).await).await;
+        assert_eq!(status.as_u16(), wanted, "{device}: {answer}");
+        let schema = if wanted == 200 { "DeviceChanged" } else { "Problem" };
+        check_schema(&document, schema, &answer);
+        if wanted == 200 {
+            let out = &answer["out_of_service"];
+            let expected = json!(["wang", "being cleaned", later]);
+            assert_eq!(json!([out["by"], out["reason"], out["until"]]), expected);
+        }
+    }
+    let (_, devices) = desk.get("/api/v1/devices").await;
+    check_schema(&document, "Devices", &devices);
+    assert_eq!(devices["devices"][0]["out_of_service"]["by"], "wang");
+    let (_, told_alert) = desk.get(&format!("/api/v1/alerts/{alert}")).await;
+    assert_eq!(told_alert["state"], "out_of_service");
+    let path = "/api/v1/devices/heping/pump-01/out-of-service";
+    for wanted in [200, 409] {
+        let back = Request::delete(path).header(cookie.0, cookie.1).body(Body::empty()).unwrap();
+        let (status, answer) = told(desk.send(back).await).await;
+        assert_eq!(status.as_u16(), wanted, "{answer}");
+        assert_eq!(answer["out_of_service"], Value::Null);
+    }
+    let entries = |connection: &rusqlite::Connection| {
+        let mut statement =
+            connection.prepare("SELECT (body ->> 4) || ' ' || (body ->> 5) FROM audit")?;
+        statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()
+    };
+    let entries = desk.app.store.read(entries).await.unwrap();
+    let expected = ["out_of_service heping/pump-01", "in_service heping/pump-01"];
+    let served = entries.iter().filter(|entry| entry.contains("_service "));
+    assert_eq!(served.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
 async fn a_doctor_says_who_is_on_duty_and_a_board_on_the_wall_does_not() {
     let desk = Desk::new();
     let document = document();

@@ -344,8 +344,8 @@ async fn a_new_nurse_takes_two_administrators_and_nobody_helps_themselves() {
     check_schema(&document(), "Person", &confirmed);
     assert_eq!((status, &confirmed["role"]), (StatusCode::OK, &json!("nurse")));
     assert_eq!(confirm(&system, "people/zhao").await.0, 404);
-    assert_eq!(log_in("wrong horse").await, StatusCode::UNAUTHORIZED);
-    assert_eq!(log_in(PASSWORD).await, StatusCode::OK);
+    let tries = [log_in("wrong horse").await, log_in(PASSWORD).await];
+    assert_eq!(tries, [StatusCode::UNAUTHORIZED, StatusCode::OK]);
     assert_eq!(set(&security, "zhao", json!({"disabled": true})).await, 204);
     assert_eq!(log_in(PASSWORD).await, StatusCode::UNAUTHORIZED);
 
@@ -373,7 +373,6 @@ async fn a_new_nurse_takes_two_administrators_and_nobody_helps_themselves() {
     check_schema(&document(), "People", &people);
 
     let (_, told) = staffed.ask(&audit, Method::GET, "/api/v1/audit?limit=10000", "").await;
-    check_schema(&document(), "Audit", &told);
     let entries = told["entries"].as_array().unwrap();
     let said: Vec<String> = entries
         .iter()
@@ -416,6 +415,7 @@ async fn head_and_pages(staffed: &Staffed, audit: &str, entries: &[Value]) {
     let first = get("/api/v1/audit?limit=3").await;
     let cursor = first["next_cursor"].as_str().unwrap();
     let rest = get(&format!("/api/v1/audit?cursor={cursor}")).await;
+    check_schema(&document(), "Audit", &rest);
     let both = [&first, &rest].map(|page| page["entries"].as_array().unwrap().clone()).concat();
     assert_eq!(both, entries);
     let begin = WallTime::from_unix_ms(clock::now().unix_ms() - 3_600_000);

@@ -32,6 +32,8 @@ async fn no_act_on_an_alert_tells_who_the_patient_is() {
     ] {
         desk.names_somebody(&cookie, Method::POST, &format!("{path}/{deed}"), body).await;
     }
+    let off = json!({"reason": format!("was on {NAME}")});
+    desk.names_somebody(&cookie, Method::POST, "/devices/heping/pump-01/out-of-service", off).await;
     let (_, alert) = desk.get(&format!("/api/v1{path}")).await;
     assert_eq!(alert["revision"], 1, "nothing was done");
     let note = json!({"note": "vein of 测试甲丙 is difficult"});

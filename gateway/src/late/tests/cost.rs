@@ -73,30 +73,43 @@ fn what_a_pass_costs() {
             work(&mut connection);
             into.push(began.elapsed().as_millis());
         };
+        let mut devices = Vec::new();
         measured(
             &mut |connection| {
                 let transaction = connection.transaction().unwrap();
-                pass::take(&transaction, &site(), &device).unwrap();
+                devices = pass::take(&transaction, &site(), &device).unwrap();
                 transaction.commit().unwrap();
             },
             &mut writes_ms,
         );
-        let mut work = None;
+        let (rules, now) = (&county.rules, at(now + 20));
+        let mut done = Vec::new();
+        let mut parts = Vec::new();
         measured(
-            &mut |connection| work = pass::begin(connection, &site(), &device).unwrap(),
+            &mut |connection| parts = pass::parts(connection, &site(), &devices).unwrap(),
             &mut steps_ms,
         );
-        let mut work = work.unwrap();
-        while work.is_under_way() {
-            let rules = &county.rules;
-            measured(&mut |connection| work.step(connection, rules).unwrap(), &mut steps_ms);
+        for part in parts {
+            let mut work = None;
+            measured(
+                &mut |connection| {
+                    let context = alerts::Context { connection, rules, now };
+                    work = Some(pass::begin(context, &site(), part.clone()).unwrap());
+                },
+                &mut steps_ms,
+            );
+            let mut work = work.unwrap();
+            while work.is_under_way() {
+                measured(&mut |connection| work.step(connection, rules).unwrap(), &mut steps_ms);
+            }
+            done.push(work);
         }
-        let mut work = Some(work);
         measured(
             &mut |connection| {
                 let transaction = connection.transaction().unwrap();
-                let work = work.take().unwrap();
-                pass::end(&transaction, work, &county.rules, at(now + 20)).unwrap();
+                let context = alerts::Context { connection: &transaction, rules, now };
+                let (devices, done) = (std::mem::take(&mut devices), std::mem::take(&mut done));
+                pass::end(context, &site(), devices, done).unwrap();
                 transaction.commit().unwrap();
             },
             &mut writes_ms,

@@ -270,7 +270,7 @@ fn a_ward_counted_by_hand_is_counted_alike() {
     assert_eq!((newest.as_array().unwrap().len(), &newest[0]["device"]), (6, &json!("bp-01")));
     let low = &newest[5];
     assert_eq!((&low["patient"], &low["value"]), (&json!(PATIENT), &json!("36")));
-    assert_eq!(low["started_at"], crate::clock::rfc3339(at(HOUR).unix_ms()));
+    assert_eq!(low["started_at"], clock::rfc3339(at(HOUR).unix_ms()));
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_set_that_is_live_raises_in_a_preview_what_it_raised() {
     let alerts = county.alerts();
     let key = |alert: &Value| (alert["family"].to_string(), alert["started_at"].to_string());
     let mut raised: Vec<_> = alerts["alerts"].as_array().unwrap().iter().map(key).collect();
-    let begin = crate::clock::rfc3339(at(0).unix_ms());
+    let begin = clock::rfc3339(at(0).unix_ms());
     raised.retain(|(_, started)| *started >= format!("\"{begin}\""));
     let mut told: Vec<_> = told["live"]["newest"].as_array().unwrap().iter().map(key).collect();
     raised.sort();
@@ -322,7 +322,7 @@ fn bindings_limits_and_oxygen_are_those_of_their_time() {
     assert_eq!(rules.get("HR-EL-L"), Some(&1));
     assert_eq!(rules.get("SPO2-COPD-O2H"), Some(&1));
     let over = &told["asked"]["newest"][0];
-    assert_eq!(over["started_at"], crate::clock::rfc3339(ms(6 * HOUR)));
+    assert_eq!(over["started_at"], clock::rfc3339(ms(6 * HOUR)));
 }
 
 #[test]

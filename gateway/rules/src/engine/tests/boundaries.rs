@@ -113,8 +113,11 @@ const EVENTS: &str = "
     DEV-HI low low                  DEV-LO low low                 DEV-OTHER low low
 ";
 
+/// A value, and what the rule is at it.
+type At = (&'static str, &'static str);
+
 /// Technical rules on a value: what it is at each, one after the other.
-const TECHNICAL: [(&str, &str, &str, &[(&str, &str)]); 4] = [
+const TECHNICAL: [(&str, &str, &str, &[At]); 4] = [
     (
         "BATT-LOW",
         "batt_pct",
@@ -146,15 +149,18 @@ const TECHNICAL: [(&str, &str, &str, &[(&str, &str)]); 4] = [
     ),
 ];
 
-/// Targets of programmes: for whom, the class, the meal, in target and out of it.
-const TARGETS: [(&str, &str, &str, Option<&str>, &str, &str); 7] = [
-    ("FU-BP-general-S", "general", "nibp_sys", None, "139", "140"),
-    ("FU-BP-general-D", "general", "nibp_dia", None, "89", "90"),
-    ("FU-BP-elderly65-S", "elderly", "nibp_sys", None, "149", "150"),
-    ("FU-BP-elderly65-D", "elderly", "nibp_dia", None, "89", "90"),
-    ("FU-GLU-F", "diabetes", "glucose", Some("meal_fast"), "6.9", "7.0"),
-    ("GLU-PR-F", "pregnant", "glucose", Some("meal_fast"), "5.3", "5.4"),
-    ("GLU-PR-2H", "pregnant", "glucose", Some("meal_post"), "6.7", "6.8"),
+/// For whom, the class, the meal.
+type Aim = (&'static str, &'static str, Option<&'static str>);
+
+/// Targets of programmes, each in target and out of it.
+const TARGETS: [(&str, Aim, &str, &str); 7] = [
+    ("FU-BP-general-S", ("general", "nibp_sys", None), "139", "140"),
+    ("FU-BP-general-D", ("general", "nibp_dia", None), "89", "90"),
+    ("FU-BP-elderly65-S", ("elderly", "nibp_sys", None), "149", "150"),
+    ("FU-BP-elderly65-D", ("elderly", "nibp_dia", None), "89", "90"),
+    ("FU-GLU-F", ("diabetes", "glucose", Some("meal_fast")), "6.9", "7.0"),
+    ("GLU-PR-F", ("pregnant", "glucose", Some("meal_fast")), "5.3", "5.4"),
+    ("GLU-PR-2H", ("pregnant", "glucose", Some("meal_post")), "6.7", "6.8"),
 ];
 
 /// Rules about what no value says; each is tested where it is decided.
@@ -446,7 +452,7 @@ fn every_technical_limit_holds_and_ends_where_it_is_written() {
 
 #[test]
 fn every_target_of_a_programme_is_missed_where_it_is_written() {
-    for (id, who, class, meal, inside, outside) in TARGETS {
+    for (id, (who, class, meal), inside, outside) in TARGETS {
         let profile = match who {
             "general" => Profile { hypertension: true, ..aged(779) },
             "elderly" => Profile { hypertension: true, ..aged(780) },

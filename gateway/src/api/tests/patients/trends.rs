@@ -153,13 +153,16 @@ async fn it_is_told_which_values_no_rule_looks_at() {
 async fn boards_hear_of_a_change_of_patients_and_not_of_a_name_that_is_shown() {
     let desk = Desk::with_clinic();
     let cookie = desk.log_in("wang").await;
-    let mut heard = desk.app.events.follow();
+    let mut live = desk.app.events.follow();
+    let mut heard = || {
+        let all = std::iter::from_fn(|| live.try_recv().ok());
+        all.filter(|event| event.name == "patients").count()
+    };
     let patient = desk.patient(&cookie).await;
-    let event = heard.try_recv().unwrap();
-    assert_eq!((event.name, event.data.as_str()), ("patients", "{}"));
+    assert_eq!(heard(), 1);
     desk.bind(&cookie, &patient).await;
-    assert_eq!(heard.try_recv().unwrap().name, "patients");
+    assert_eq!(heard(), 1);
     desk.do_it(&cookie, Method::POST, &format!("/patients/{patient}/unmask"), json!({})).await;
     desk.refused(&cookie, Method::POST, "/patients", json!({"clinic": "nowhere"})).await;
-    assert!(heard.try_recv().is_err());
+    assert_eq!(heard(), 0);
 }

@@ -30,13 +30,17 @@ fn reading_at(second: i64) -> ReadingGroup {
 
 /// The alerts of the heart rate, and who has them in hand.
 fn told(county: &County) -> Vec<Value> {
+    told_of(county, "hr_low")
+}
+
+fn told_of(county: &County, family: &str) -> Vec<Value> {
     let filter = query::AlertFilter::default();
     let asking =
         county.store.read(move |connection| query::alerts(connection, &filter, &BTreeMap::new()));
     let answer = county.runtime.block_on(asking).unwrap();
     let alerts = answer["alerts"].as_array().unwrap().iter();
     let mut alerts: Vec<Value> =
-        alerts.filter(|alert| alert["family"] == "hr_low").cloned().collect();
+        alerts.filter(|alert| alert["family"] == family).cloned().collect();
     alerts.sort_by_key(|alert| alert["started_at"].to_string());
     alerts
 }
@@ -163,6 +167,57 @@ fn county(alone: Option<Range<i64>>) -> (County, Vec<Vec<Value>>) {
         }
     }
     (county, seen)
+}
+
+/// Somebody at the board has it in hand; its state then.
+fn acknowledge(county: &County, alert: &Value, second: i64) -> Value {
+    let id = rules::alert::AlertId::from_hex(alert["id"].as_str().unwrap()).unwrap();
+    let (rules, by) = (Arc::clone(&county.rules), BY.to_owned());
+    let action = Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() };
+    let acting = act::act(&county.store, rules, id, by, Deed::Alert(action), at(second));
+    county.runtime.block_on(acting).unwrap().unwrap().alert["state"].clone()
+}
+
+/// What was told by the box only is acknowledged at the county, and goes on as long as it holds.
+#[test]
+fn an_alert_that_only_the_box_knew_goes_on_when_it_is_acknowledged_at_the_county() {
+    let mut county = County::new();
+    county.state(at(0), at(0), true);
+    county.take(at(0), vec![online(1, at(0))]);
+    county.state(at(10), at(10), false);
+    county.state(at(700), at(700), true);
+    let records: Vec<Record> = changes_at_the_box(&county.rules);
+    county.take(at(700), vec![envelope(Lane::Urgent, 2, records)]);
+    let open = |county: &County| told(county).pop().unwrap();
+    let alert = open(&county);
+    assert_eq!((&alert["state"], &alert["condition"]), (&json!("unknown"), &json!("unknown")));
+    // Before its device is heard again.
+    assert_eq!(acknowledge(&county, &alert, 701), "unknown");
+    let said = |second: i64, value| heart_rate(u64::try_from(second).unwrap(), at(second), value);
+    county.take(at(702), vec![said(702, 37)]);
+    assert_eq!(open(&county)["state"], "active_ack");
+    for second in 703..740 {
+        county.take(at(second), vec![said(second, 72)]);
+    }
+    let alert = open(&county);
+    assert_eq!((&alert["state"], &alert["acknowledged_by"]), (&json!("closed"), &json!(BY)));
+
+    // And of a meter, which has said all there is.
+    let county = County::new();
+    county.take(at(0), vec![status_of(DeviceKind::GlucoseMeter, 1, at(0), DeviceState::Online)]);
+    let mut engine = Engine::new(site(), rules::binding::Subject::Device(monitor()));
+    let reading = Reading::number(Metric::GLU_CAP_PL, 50, Unit::MG_PER_DL);
+    let group = ReadingGroup::new(monitor(), observed(at(20)), vec![reading]);
+    let (t_meas, freshness) = (Moment::sure(at(20)), Freshness::Fresh);
+    let input = ReadingInput { group: &group, t_meas, freshness };
+    let raised = engine.on_readings(&county.rules, at(20), input);
+    let told_by_the_box = record(&raised[0], &raised[0].timeline[0]);
+    county.take(at(700), vec![envelope(Lane::Urgent, 2, vec![told_by_the_box])]);
+    let low = |county: &County| told_of(county, "glucose_low").pop().unwrap();
+    assert_eq!(low(&county)["state"], "active_unack");
+    assert_eq!(acknowledge(&county, &low(&county), 701), "active_ack");
+    county.take(at(900), vec![glucose(3, at(900), &[(at(900), 110)])]);
+    assert_eq!(low(&county)["state"], "closed");
 }
 
 #[test]

@@ -1,0 +1,313 @@
+//! What came late is judged for whom it was measured on.
+
+use super::*;
+use crate::{
+    alerts::{Context, Evaluation},
+    patients::{
+        self,
+        binding::{self, BindingEnd, NewBinding},
+    },
+    people::{Caller, CallerKind, Role, Scope},
+    query::Clinics,
+};
+
+const CLINIC: &str = "和平镇卫生院";
+
+fn wang() -> Caller {
+    let (kind, scope) = (CallerKind::Person, Scope::County);
+    Caller { name: "wang".to_owned(), role: Role::Nurse, kind, scope, given_password: false }
+}
+
+fn clinics() -> Clinics {
+    [(site(), CLINIC.to_owned())].into()
+}
+
+impl County {
+    /// A new patient; the key.
+    fn patient(&self, now: i64, mut about: Value) -> String {
+        about["clinic"] = json!(CLINIC);
+        let body = about.as_object().unwrap().clone();
+        let adding = self.store.write(move |transaction| {
+            Ok(patients::add(transaction, &clinics(), body, &wang(), at(now)).unwrap())
+        });
+        self.runtime.block_on(adding).unwrap()["patient"].as_str().unwrap().to_owned()
+    }
+
+    /// Does what somebody at the desk does, with what the rules make of it.
+    fn at_the_desk<T: Send + 'static>(
+        &self,
+        now: i64,
+        deed: impl FnOnce(Context<'_>, &mut Evaluation) -> T + Send + 'static,
+    ) -> T {
+        let rules = Arc::clone(&self.rules);
+        let doing = self.store.write(move |transaction| {
+            let context = Context { connection: transaction, rules: &rules, now: at(now) };
+            let mut evaluation = Evaluation::default();
+            let done = deed(context, &mut evaluation);
+            alerts::store(context, evaluation)?;
+            Ok(done)
+        });
+        self.runtime.block_on(doing).unwrap()
+    }
+
+    fn bind(&self, now: i64, device: &str, patient: &str) -> i64 {
+        let asked = json!({"site": "heping", "device": device, "patient": patient, "reason": "on"});
+        let asked: NewBinding = serde_json::from_value(asked).unwrap();
+        self.at_the_desk(now, move |context, evaluation| {
+            let bound =
+                binding::bind(context.connection, &clinics(), &asked, &wang(), at(now)).unwrap();
+            evaluation.began(context, &bound).unwrap();
+            bound.id
+        })
+    }
+
+    fn unbind(&self, now: i64, id: i64) {
+        let asked: BindingEnd = serde_json::from_value(json!({"reason": "off"})).unwrap();
+        self.at_the_desk(now, move |context, evaluation| {
+            let ended =
+                binding::unbind(context.connection, &clinics(), id, &asked, &wang(), at(now))
+                    .unwrap();
+            evaluation.ended(context, &ended).unwrap();
+        });
+    }
+
+    fn discharge(&self, now: i64, key: &str) {
+        let key = key.to_owned();
+        self.at_the_desk(now, move |context, evaluation| {
+            let body = json!({"discharged": true, "version": 1, "reason": "went home"});
+            let body = body.as_object().unwrap().clone();
+            let connection = context.connection;
+            let changed =
+                patients::change(connection, &clinics(), &key, body, &wang(), at(now)).unwrap();
+            for ended in &changed.ended {
+                evaluation.ended(context, ended).unwrap();
+            }
+            evaluation.patient_left(context, &key, "went home").unwrap();
+        });
+    }
+
+    /// Patient, begin and state of every alert of a family, the first first.
+    fn each_of(&self, family: &str) -> Value {
+        let mut alerts = self.alerts();
+        alerts.retain(|alert| alert["family"] == family);
+        alerts.sort_by_key(|alert| alert["started_at"].to_string());
+        let parts = ["patient", "started_at", "state"];
+        alerts
+            .iter()
+            .map(|alert| parts.map(|part| alert[part].clone()))
+            .map(Value::from_iter)
+            .collect()
+    }
+}
+
+/// What another device of a patient says: an oximeter with its own pulse.
+fn pulse(seconds: std::ops::Range<i64>, value: i32) -> Vec<Record> {
+    let device = DeviceId::new("oxi-01").unwrap();
+    let said = |second| {
+        let reading = Reading::number(Metric::PULSE_OXIM, value, Unit::PER_MINUTE);
+        Record::Readings(ReadingGroup::new(device.clone(), observed(second), vec![reading]))
+    };
+    seconds.map(said).collect()
+}
+
+/// A county with an oximeter beside the monitor, and two patients.
+fn two_patients() -> (County, String, String) {
+    let mut county = County::new();
+    county.hear(0, vec![status("oxi-01", DeviceKind::Oximeter)]);
+    let keys = ["1956-03", "1961-03"].map(|born| county.patient(0, json!({"born": born})));
+    let [first, second] = keys;
+    (county, first, second)
+}
+
+#[test]
+fn a_device_that_changed_patients_in_an_outage_is_judged_for_each_of_them() {
+    let (mut county, first, second) = two_patients();
+    let binding = county.bind(0, "ecg-01", &first);
+    county.hear(1, heart_rate(1..2, 72));
+    // Out of reach; the monitor goes from the one to the other.
+    county.unbind(600, binding);
+    county.bind(660, "ecg-01", &second);
+    let kept = [
+        heart_rate(2..300, 72),
+        heart_rate(300..330, 36),
+        heart_rate(330..580, 72),
+        // It lies there on nobody, and is put on.
+        heart_rate(590..800, 72),
+        heart_rate(800..830, 36),
+        heart_rate(830..1199, 72),
+    ];
+    county.hear(1200, kept.into_iter().flatten().collect());
+    county.hear(1201, heart_rate(1200..1202, 72));
+    county.pass(1220);
+    let expected =
+        json!([[first, time(300), "cleared_unack"], [second, time(800), "cleared_unack"],]);
+    assert_eq!(county.each_of("hr_low"), expected);
+    assert!(county.due(DAY).is_empty());
+    let late = county.site_told()["late"].clone();
+    assert_eq!(json!([late["judged"], late["alerts"]]), json!([true, 2]));
+}
+
+#[test]
+fn what_a_low_rate_of_one_patient_begins_the_next_one_does_not_complete() {
+    let (mut county, first, second) = two_patients();
+    let binding = county.bind(0, "ecg-01", &first);
+    county.hear(1, heart_rate(1..2, 72));
+    county.unbind(600, binding);
+    county.bind(600, "ecg-01", &second);
+    // Six seconds with the one and six with the other: neither has ten.
+    let kept = [heart_rate(2..594, 72), heart_rate(594..606, 36), heart_rate(606..1199, 72)];
+    county.hear(1200, kept.into_iter().flatten().collect());
+    county.hear(1201, heart_rate(1200..1202, 72));
+    county.pass(1220);
+    assert_eq!(county.each_of("hr_low"), json!([]));
+}
+
+#[test]
+fn two_devices_of_one_patient_make_one_late_alert_of_a_family() {
+    let (mut county, first, _) = two_patients();
+    county.bind(0, "ecg-01", &first);
+    county.bind(0, "oxi-01", &first);
+    county.hear(1, heart_rate(1..2, 72));
+    // Both see the same low rate, the oximeter a little later and longer.
+    let ecg = [heart_rate(2..300, 72), heart_rate(300..330, 36), heart_rate(330..1199, 72)];
+    let oxi = [pulse(2..303, 72), pulse(303..335, 36), pulse(335..1199, 72)];
+    county.hear(1200, ecg.into_iter().flatten().collect());
+    county.hear(1205, oxi.into_iter().flatten().collect());
+    county.hear(1206, heart_rate(1200..1206, 72));
+    county.pass(1220);
+    let expected = json!([[first, time(300), "cleared_unack"]]);
+    assert_eq!(county.each_of("hr_low"), expected);
+    assert_eq!(county.site_told()["late"]["alerts"], 1);
+}
+
+#[test]
+fn while_the_leads_say_a_normal_rate_the_late_pulse_of_the_oximeter_is_not_read() {
+    let (mut county, first, _) = two_patients();
+    county.bind(0, "ecg-01", &first);
+    county.bind(0, "oxi-01", &first);
+    county.hear(1, heart_rate(1..2, 72));
+    let mut late = pulse(2..300, 72);
+    late.extend(pulse(300..330, 36));
+    late.extend(pulse(330..1199, 72));
+    late.extend(heart_rate(2..1199, 72));
+    county.hear(1200, late);
+    county.hear(1201, heart_rate(1200..1202, 72));
+    county.pass(1220);
+    assert_eq!(county.each_of("hr_low"), json!([]));
+}
+
+#[test]
+fn the_pass_judges_a_new_patient_by_their_own_age() {
+    let mut county = County::new();
+    // Of nobody anything was heard before the outage; at two months 150 is a rate as any other.
+    let infant = county.patient(0, json!({"born": "2026-09-20"}));
+    county.bind(0, "ecg-01", &infant);
+    county.hear(1200, heart_rate(1..1199, 150));
+    county.pass(1220);
+    assert_eq!(county.each_of("hr_high"), json!([]));
+}
+
+#[test]
+fn the_pass_judges_who_was_discharged_meanwhile_by_their_own_age() {
+    let mut county = County::new();
+    let infant = county.patient(0, json!({"born": "2026-09-20"}));
+    county.bind(0, "ecg-01", &infant);
+    county.discharge(1100, &infant);
+    let mut late = heart_rate(1..600, 150);
+    late.extend(heart_rate(600..640, 60));
+    late.extend(heart_rate(640..1050, 150));
+    county.hear(1200, late);
+    county.pass(1220);
+    assert_eq!(county.each_of("hr_high"), json!([]));
+    assert_eq!(county.each_of("hr_low"), json!([[infant, time(600), "cleared_unack"]]));
+}
+
+#[test]
+fn what_was_said_before_a_device_changed_patients_sounds_for_nobody_and_is_history_of_the_first() {
+    let (mut county, first, second) = two_patients();
+    let binding = county.bind(0, "ecg-01", &first);
+    county.hear(1, heart_rate(1..5, 72));
+    county.unbind(20, binding);
+    county.bind(20, "ecg-01", &second);
+    // It was on its way; all of it is fresh.
+    let told = county.hear(21, heart_rate(5..20, 36));
+    assert_eq!(json!([told, county.alerts()]), json!([[], []]));
+    county.hear(22, heart_rate(20..22, 72));
+    assert_eq!(county.due(40), ["ecg-01"]);
+    county.pass(40);
+    assert_eq!(county.each_of("hr_low"), json!([[first, time(5), "cleared_unack"]]));
+    let alert = county.of("hr_low");
+    assert_eq!((&alert["retro"], story(&alert)), (&json!(true), vec!["raised_late"]));
+    // It is the alert that there would have been in time.
+    let id = rules::alert::AlertId::new(&site(), &first, "hr_low", at(5)).to_string();
+    assert_eq!(alert["id"], id.as_str());
+}
+
+#[test]
+fn what_had_begun_before_a_device_left_is_not_raised_again_by_what_was_on_its_way() {
+    let (mut county, first, _) = two_patients();
+    let binding = county.bind(0, "ecg-01", &first);
+    for second in 1..13 {
+        county.hear(second, heart_rate(second..second + 1, 36));
+    }
+    county.unbind(16, binding);
+    let told = county.hear(17, heart_rate(13..16, 36));
+    assert_eq!(json!(told), json!([]));
+    county.pass(40);
+    let alert = county.of("hr_low");
+    assert_eq!((&alert["state"], story(&alert)), (&json!("closed"), vec!["raised", "closed"]));
+}
+
+#[test]
+fn a_result_sounds_for_whom_it_was_measured_on_while_they_are_there() {
+    let (mut county, first, second) = two_patients();
+    let binding = county.bind(0, "glu-01", &first);
+    county.unbind(600, binding);
+    county.bind(600, "glu-01", &second);
+    county.hear(700, vec![glucose(700, 500, 40)]);
+    let expected = json!([[first, time(500), "active_unack"]]);
+    assert_eq!(county.each_of("glucose_low"), expected);
+    county.pass(800);
+    assert_eq!(county.each_of("glucose_low"), expected);
+}
+
+#[test]
+fn a_result_of_who_has_gone_home_is_history() {
+    let (mut county, first, _) = two_patients();
+    county.bind(0, "glu-01", &first);
+    county.discharge(600, &first);
+    assert!(county.hear(700, vec![glucose(700, 500, 40)]).is_empty());
+    county.pass(720);
+    assert_eq!(county.each_of("glucose_low"), json!([[first, time(500), "cleared_unack"]]));
+    assert_eq!(county.of("glucose_low")["retro"], true);
+}
+
+#[test]
+fn an_alarm_of_before_a_device_changed_patients_is_history_of_the_first_and_goes_along() {
+    let start = || vec![alarm(10, AlarmKind::OcclusionDownstream, AlarmPhase::Start)];
+    let end = |second| vec![alarm(second, AlarmKind::OcclusionDownstream, AlarmPhase::End)];
+    let handed_over = || {
+        let (mut county, first, second) = two_patients();
+        let binding = county.bind(0, "ecg-01", &first);
+        county.hear(1, heart_rate(1..2, 72));
+        county.unbind(20, binding);
+        county.bind(25, "ecg-01", &second);
+        county.hear(30, start());
+        (county, first, second)
+    };
+    // Nobody knows whether it is up where the device is now, until it is heard.
+    let (mut county, first, second) = handed_over();
+    let state = |state| json!([[first, time(10), "closed"], [second, time(25), state]]);
+    let family = county.alerts()[0]["family"].as_str().unwrap().to_owned();
+    assert_eq!(county.each_of(&family), state("unknown"));
+    county.hear(31, heart_rate(31..32, 72));
+    assert_eq!(county.each_of(&family), state("active_unack"));
+    county.hear(40, end(40));
+    assert_eq!(county.each_of(&family), state("cleared_unack"));
+    // That it was over before is on its way too: nothing sounded for anybody.
+    let (mut county, first, second) = handed_over();
+    county.hear(30, end(15));
+    let expected = json!([[first, time(10), "closed"], [second, time(25), "closed"]]);
+    assert_eq!(county.each_of(&family), expected);
+    assert!(county.alerts().iter().all(|alert| alert["retro"] == true));
+}
