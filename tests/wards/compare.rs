@@ -74,8 +74,6 @@ impl Figures {
 pub(crate) struct Story {
     pub(crate) figures: Figures,
     pub(crate) lines: Vec<String>,
-    /// What is another after an outage.
-    pub(crate) of_outage: Vec<String>,
 }
 
 /// An alert, as it is compared.
@@ -168,11 +166,6 @@ impl Story {
         self.lines.push(line);
     }
 
-    fn says_of_outage(&mut self, count: impl FnOnce(&mut Figures) -> &mut usize, line: String) {
-        *count(&mut self.figures) += 1;
-        self.of_outage.push(line);
-    }
-
     /// Without an outage both ends tell the same story, word for word.
     pub(crate) fn compare_ends(&mut self, outcome: &Outcome, one_end: &BTreeSet<String>) {
         let edge = at_the_edge(outcome, one_end);
@@ -181,7 +174,7 @@ impl Story {
             // A late result is told so at both ends; the pass runs at the county alone.
             if alert.late_row.take_if(|row| *row != 5).is_some() {
                 let line = format!("nothing was late, and is told so: {}", line_of(alert));
-                self.says_of_outage(|f| &mut f.differ, line);
+                self.says(|f| &mut f.differ, line);
             }
         }
         self.differences("edge and county", &edge, &county);
@@ -266,12 +259,12 @@ impl Story {
             let ended = pair[0].cleared.unwrap_or(i64::MAX);
             if is_one && is_of_one_device && ended > pair[1].started {
                 let line = format!("doubled: {}\n    {}", line_of(pair[0]), line_of(pair[1]));
-                self.says_of_outage(|f| &mut f.doubled, line);
+                self.says(|f| &mut f.doubled, line);
             }
         }
     }
 
-    /// After an outage the alerts are those of a ward without one, but for what section 8 allows.
+    /// After an outage every alert of the ward without one is there.
     pub(crate) fn compare_outage(
         &mut self,
         sound: &Outcome,
@@ -279,38 +272,24 @@ impl Story {
         one_end: &BTreeSet<String>,
     ) {
         let whole = at_the_county(sound, one_end);
-        let mut broken = at_the_county(outage, one_end);
+        let broken = at_the_county(outage, one_end);
         for (id, expected) in whole {
-            let known = outage.joined.get(&id).unwrap_or(&id).clone();
-            let Some(found) = broken.remove(&known) else {
-                // Row 3: of backfill only the worst of each rule is told.
-                let is_told_by_another = broken.values().any(|other| {
-                    matches!(other.late_row, Some(3 | 6))
-                        && other.subject == expected.subject
-                        && other.family == expected.family
-                });
-                match is_told_by_another {
-                    true => self.figures.left_out += 1,
-                    false => {
-                        let line = format!("missed by the outage: {}", line_of(&expected));
-                        self.says_of_outage(|f| &mut f.missed, line);
-                    }
-                }
+            if broken.contains_key(outage.joined.get(&id).unwrap_or(&id)) {
                 continue;
-            };
-            if let Some(why) = differs(&expected, &found) {
-                let (should, is) = (line_of(&expected), line_of(&found));
-                let box_said = at_the_edge(outage, one_end).remove(&id);
-                let box_said = box_said.map_or("nothing".to_owned(), |seen| line_of(&seen));
-                let line = format!(
-                    "after the outage {why} differs: {should}\n    is {is}\n    at the box {box_said}"
-                );
-                self.says_of_outage(|f| &mut f.differ, line);
             }
-        }
-        for alert in broken.values() {
-            let line = format!("only after the outage: {}", line_of(alert));
-            self.says_of_outage(|f| &mut f.differ, line);
+            // Row 3: of backfill only the worst of each rule is told.
+            let is_told_by_another = broken.values().any(|other| {
+                matches!(other.late_row, Some(3 | 6))
+                    && other.subject == expected.subject
+                    && other.family == expected.family
+            });
+            match is_told_by_another {
+                true => self.figures.left_out += 1,
+                false => {
+                    let line = format!("missed by the outage: {}", line_of(&expected));
+                    self.says(|f| &mut f.missed, line);
+                }
+            }
         }
     }
 
@@ -348,7 +327,7 @@ impl Story {
                     line_of(alert),
                     should.join("\n    ")
                 );
-                self.says_of_outage(|f| &mut f.sounded_late, line);
+                self.says(|f| &mut f.sounded_late, line);
             }
         }
     }
@@ -387,35 +366,6 @@ fn is_of_oracle(family: &str) -> bool {
         "temp_high",
     ];
     known.contains(&family)
-}
-
-/// What is another than it may be, if anything.
-fn differs(expected: &Seen, found: &Seen) -> Option<&'static str> {
-    if expected.family != found.family || expected.subject != found.subject {
-        return Some("whose it is");
-    }
-    if expected.started != found.started {
-        return Some("the begin");
-    }
-    if expected.cleared != found.cleared {
-        return Some("the end");
-    }
-    if expected.by != found.by {
-        return Some("who has it in hand");
-    }
-    if expected.priority != found.priority {
-        return Some("the priority");
-    }
-    if expected.state == found.state {
-        return None;
-    }
-    // Rows 2, 3 and 6: it waits for a person, where it would have closed by itself.
-    let is_silent = found.late_row.is_some_and(|row| SILENT_ROWS.contains(&row));
-    let waits = found.state == "cleared_unack" && expected.state == "closed";
-    match is_silent && waits {
-        true => None,
-        false => Some("the state"),
-    }
 }
 
 fn line_of(alert: &Seen) -> String {

@@ -130,7 +130,12 @@ impl World<'_> {
         if is_tick {
             self.edge.pass_time(second);
         }
-        self.plan.link.committed(&self.edge.outbox[self.handed..]);
+        let committed = &self.edge.outbox[self.handed..];
+        // Time is as far as a box takes it with each envelope: ends differ by what they heard alone.
+        if let Some(opened) = committed.iter().map(|kept| kept.envelope.opened_at).max() {
+            self.county.pass_time(opened).unwrap();
+        }
+        self.plan.link.committed(committed);
         self.handed = self.edge.outbox.len();
         for batch in self.plan.link.deliver(second) {
             self.county.take(at(second), batch).unwrap();
