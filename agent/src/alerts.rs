@@ -9,6 +9,7 @@
 //! - [`report`]: what the county is told later
 //! - [`kept`]: what outlives a restart
 //! - [`newest`], [`told`]: values and alerts as a person reads them
+//! - [`proof`]: the rules as a proof drives them
 //!
 //! Not here: when an alert is raised (`rules`), the page ([`crate::local_page`]).
 //!
@@ -23,6 +24,7 @@ mod evaluation;
 pub(crate) mod hook;
 mod kept;
 mod newest;
+pub mod proof;
 mod report;
 mod rows;
 mod signal;

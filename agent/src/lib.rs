@@ -50,6 +50,8 @@ mod tcp_link;
 mod time_daemon;
 mod uplink;
 
+pub use alerts::proof;
+
 use std::{ffi::OsString, process::ExitCode};
 
 /// Runs `clinic-agent`.

@@ -19,11 +19,12 @@ use model::{
     id::{DeviceId, Lane, OutboxId, SiteId},
     time::WallTime,
 };
-use rules::freshness::Freshness;
+use rules::{freshness::Freshness, rule::RuleSet};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Map, Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -308,6 +309,18 @@ async fn pass_all(ingest: &Ingest, now: WallTime) -> Result<(), StoreError> {
         for site in told.sites {
             ingest.events.publish("site", &with_clinic(site, &ingest.clinics), None);
         }
+    }
+    Ok(())
+}
+
+/// Goes over all that is due at that moment, and tells nobody.
+pub(crate) async fn judge_due(
+    store: &Store,
+    rules: &Arc<RuleSet>,
+    now: WallTime,
+) -> Result<(), StoreError> {
+    for (site, device) in store.read(move |connection| due(connection, now)).await? {
+        pass::pass(store, Arc::clone(rules), site, device, move || now).await?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@
 //! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
 //! - [`clock`]: the only place that reads the clock
+//! - [`proof`]: a county that a proof drives by a clock of its own
 //!
 //! # Invariants
 //! - acked means committed, together with the receiver's state, in one transaction
@@ -47,6 +48,7 @@ mod patients;
 mod people;
 mod pki;
 mod policy;
+pub mod proof;
 mod query;
 mod reading;
 mod retention;

@@ -61,6 +61,8 @@ pub struct LateEpisode {
     pub alert: Alert,
     /// Class of the reading by which it became what it is.
     freshness: Freshness,
+    /// It was raised by the first late reading, or after that.
+    pub(crate) began_late: bool,
     /// The highest priority that held since the first late reading, and from when on.
     pub(crate) peak: Option<(Priority, WallTime)>,
     /// When it was seen to hold last.
@@ -171,6 +173,7 @@ impl Pass {
         let episode = self.found.entry(alert.id).or_insert_with(|| LateEpisode {
             alert: alert.clone(),
             freshness,
+            began_late: at >= self.since,
             peak: None,
             held_at: at,
             worst: None,

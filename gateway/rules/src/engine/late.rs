@@ -207,7 +207,8 @@ impl Episode {
         let alert = self.unseen.iter_mut().chain(&mut self.alert).find(|alert| alert.id == id)?;
         let before = alert.clone();
         let begins = found.alert.started_at;
-        let is_another = begins > alert.started_at;
+        // One that began before is seen from where the pass begins.
+        let is_another = begins > alert.started_at && found.began_late;
         alert.started_at = alert.started_at.min(begins);
         // It was over before the first fresh value could say so: what follows is another episode.
         let over = found.over_at().filter(|over| *over >= alert.started_at);
@@ -222,7 +223,8 @@ impl Episode {
         match alert.condition() {
             state if state.is_active() => {
                 let holds = peak == Priority::High && standing == Standing::Outside;
-                if holds {
+                // What nobody knew: that it is worse, that it began earlier or anew.
+                if holds && (is_higher || is_another || begins < before.started_at) {
                     alert.late_row = Some(HOLDS_ROW);
                 }
                 if holds && is_unseen && (is_higher || is_another) {

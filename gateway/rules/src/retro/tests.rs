@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::{
+    alert::AckReason,
     binding::Subject,
+    engine::Action,
     freshness::{BoxTime, Clocks},
+    ladder::Times,
 };
 use model::{
     device::{DeviceKind, DeviceState, DeviceStatus},
@@ -12,7 +15,7 @@ use model::{
     time::{ClockQuality, Observed},
     units::Unit,
 };
-use std::{collections::BTreeSet, env};
+use std::{collections::BTreeSet, env, ops::Range};
 
 const BASE_MS: i64 = 1_795_335_300_000;
 /// How long a ward is watched, in seconds: an hour, and until all of it is over.
@@ -360,4 +363,40 @@ fn occurrence_decides_which_readings_are_late() {
         County::class(&group(0, Metric::HR, 72, Unit::PER_MINUTE), at(600)).1,
         Freshness::Late
     );
+}
+
+/// A heart rate of 35 and 36 that is heard at once, and that somebody has in hand after a minute.
+fn heard(said: Range<i64>) -> (County, Vec<(ReadingGroup, Freshness)>) {
+    let mut county = County::new();
+    let mut stored = Vec::new();
+    for second in said {
+        let group = group(second, Metric::HR, 35 + second % 2, Unit::PER_MINUTE);
+        county.hear(second, &group);
+        stored.push((group, Freshness::Fresh));
+        if second == 60 {
+            acknowledge(&mut county, second);
+        }
+    }
+    (county, stored)
+}
+
+fn acknowledge(county: &mut County, second: i64) {
+    let id = *county.alerts.keys().next().unwrap();
+    let action = Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() };
+    let done = county.engine.act(&Times::default(), id, "li.wei", &action, at(second)).unwrap();
+    county.note(vec![done]);
+}
+
+#[test]
+fn an_alert_is_not_touched_by_what_came_late_of_something_else() {
+    for watched in [120, 5400] {
+        let (mut county, mut stored) = heard(0..watched);
+        let since = watched - 20;
+        stored.push((group(since, Metric::SPO2, 97, Unit::PERCENT), Freshness::Late));
+        // The pass begins an hour before it.
+        stored.retain(|(group, _)| seconds(group) >= since - WARM_UP_MS / 1000);
+        let settled = county.pass(watched, &stored, since);
+        assert_eq!(settled.changed, Vec::new(), "{watched}");
+        assert_eq!((county.alerts.len(), settled.made), (1, 0), "{watched}");
+    }
 }

@@ -1,0 +1,408 @@
+//! What is compared, and the differences that the alert rules allow: section 8 by its rows, and no
+//! others.
+
+use crate::{
+    link::told,
+    oracle::Episode,
+    script::{Script, second},
+    world::Outcome,
+};
+use jiff::Timestamp;
+use model::time::WallTime;
+use rules::alert::Alert;
+use serde_json::{Value, json};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+/// "Fresh: at most 60 s old, of streams; 10 min of spot values."
+const STREAM_FRESH_S: i64 = 60;
+const SPOT_FRESH_S: i64 = 600;
+/// A late spot value still tells the present (row 5).
+const SPOT_TELLS_S: i64 = 4 * 3600;
+/// Rows of the table by which an alert is told in silence.
+const SILENT_ROWS: [u64; 3] = [2, 3, 6];
+
+/// What there is to count.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) patients: usize,
+    pub(crate) readings: usize,
+    pub(crate) outages: usize,
+    /// Envelopes that came late.
+    pub(crate) late: usize,
+    /// Of the oracle.
+    pub(crate) episodes: usize,
+    pub(crate) raised: usize,
+    pub(crate) acknowledged: usize,
+    /// By rows 2, 3 or 6; 4; 5.
+    pub(crate) silent: usize,
+    pub(crate) holds: usize,
+    pub(crate) late_results: usize,
+    /// Left out because another of its rule is worse (row 3).
+    pub(crate) left_out: usize,
+    pub(crate) doubled: usize,
+    pub(crate) missed: usize,
+    pub(crate) sounded_late: usize,
+    /// Any other difference.
+    pub(crate) differ: usize,
+}
+
+impl Figures {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.patients += other.patients;
+        self.readings += other.readings;
+        self.outages += other.outages;
+        self.late += other.late;
+        self.episodes += other.episodes;
+        self.raised += other.raised;
+        self.acknowledged += other.acknowledged;
+        self.silent += other.silent;
+        self.holds += other.holds;
+        self.late_results += other.late_results;
+        self.left_out += other.left_out;
+        self.doubled += other.doubled;
+        self.missed += other.missed;
+        self.sounded_late += other.sounded_late;
+        self.differ += other.differ;
+    }
+}
+
+/// What went wrong in a ward, as somebody reads it.
+#[derive(Debug, Default)]
+pub(crate) struct Story {
+    pub(crate) figures: Figures,
+    pub(crate) lines: Vec<String>,
+}
+
+/// An alert, as it is compared.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) id: String,
+    pub(crate) subject: String,
+    pub(crate) family: String,
+    pub(crate) state: String,
+    pub(crate) priority: String,
+    pub(crate) started: i64,
+    pub(crate) cleared: Option<i64>,
+    pub(crate) by: Option<String>,
+    pub(crate) late_row: Option<u64>,
+    pub(crate) retro: bool,
+    /// What happened, when.
+    pub(crate) steps: Vec<(i64, String)>,
+}
+
+fn moment(value: &Value) -> Option<i64> {
+    let moment: Timestamp = value.as_str()?.parse().ok()?;
+    Some(second(WallTime::from_unix_ms(moment.as_millisecond())))
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+impl Seen {
+    fn told(alert: &Value) -> Self {
+        let steps = alert["timeline"].as_array().unwrap().iter();
+        Self {
+            id: text(&alert["id"]).unwrap(),
+            subject: text(&alert["patient"]).or(text(&alert["device"])).unwrap(),
+            family: text(&alert["family"]).unwrap(),
+            state: text(&alert["state"]).unwrap(),
+            priority: text(&alert["priority"]).unwrap(),
+            started: moment(&alert["started_at"]).unwrap(),
+            cleared: moment(&alert["cleared_at"]),
+            by: text(&alert["acknowledged_by"]),
+            late_row: alert["late_row"].as_u64(),
+            retro: alert["retro"] == json!(true),
+            steps: steps
+                .map(|step| (moment(&step["at"]).unwrap(), text(&step["what"]).unwrap()))
+                .collect(),
+        }
+    }
+
+    fn at_the_box(alert: &Alert) -> Self {
+        let steps = alert.timeline.iter();
+        Self {
+            id: alert.id.to_string(),
+            subject: match &alert.patient {
+                Some(patient) => patient.to_string(),
+                None => alert.device.to_string(),
+            },
+            family: alert.family.clone(),
+            state: alert.state.name().to_owned(),
+            priority: alert.priority.name().to_owned(),
+            started: second(alert.started_at),
+            cleared: alert.cleared_at.map(second),
+            by: alert.acknowledged.as_ref().map(|by| by.by.clone()),
+            late_row: alert.late_row.map(u64::from),
+            retro: alert.retro,
+            steps: steps.map(|step| (second(step.at), step.what.name().to_owned())).collect(),
+        }
+    }
+}
+
+/// Every alert at the county, but for families that one end decides.
+pub(crate) fn at_the_county(
+    outcome: &Outcome,
+    one_end: &BTreeSet<String>,
+) -> BTreeMap<String, Seen> {
+    let seen = outcome.county.iter().map(Seen::told);
+    let seen = seen.filter(|alert| !one_end.contains(&alert.family));
+    seen.map(|alert| (alert.id.clone(), alert)).collect()
+}
+
+/// The same at the box.
+pub(crate) fn at_the_edge(outcome: &Outcome, one_end: &BTreeSet<String>) -> BTreeMap<String, Seen> {
+    let seen = outcome.edge.values().map(Seen::at_the_box);
+    let seen = seen.filter(|alert| !one_end.contains(&alert.family));
+    seen.map(|alert| (alert.id.clone(), alert)).collect()
+}
+
+impl Story {
+    fn says(&mut self, count: impl FnOnce(&mut Figures) -> &mut usize, line: String) {
+        *count(&mut self.figures) += 1;
+        self.lines.push(line);
+    }
+
+    /// Without an outage both ends tell the same story, word for word.
+    pub(crate) fn compare_ends(&mut self, outcome: &Outcome, one_end: &BTreeSet<String>) {
+        let edge = at_the_edge(outcome, one_end);
+        let mut county = at_the_county(outcome, one_end);
+        for alert in county.values_mut() {
+            // A late result is told so at both ends; the pass runs at the county alone.
+            if alert.late_row.take_if(|row| *row != 5).is_some() {
+                let line = format!("nothing was late, and is told so: {}", line_of(alert));
+                self.says(|f| &mut f.differ, line);
+            }
+        }
+        self.differences("edge and county", &edge, &county);
+    }
+
+    /// What came twice, and a county that was restarted, change nothing.
+    pub(crate) fn compare_doubled(&mut self, once: &Outcome, again: &Outcome) {
+        let nothing = BTreeSet::new();
+        let both = [once, again].map(|outcome| at_the_county(outcome, &nothing));
+        self.differences("said once and said again", &both[0], &both[1]);
+        let told = |outcome: &Outcome| {
+            let told = outcome.notified.iter();
+            told.map(|told| (told.alert.clone(), told.step.clone(), told.number))
+                .collect::<BTreeSet<_>>()
+        };
+        let (first, second) = (told(once), told(again));
+        for (alert, step, number) in first.symmetric_difference(&second) {
+            let what = if second.contains(&(alert.clone(), step.clone(), *number)) {
+                "a repeated message or a restart told somebody"
+            } else {
+                "somebody was not told"
+            };
+            self.says(|f| &mut f.differ, format!("{what}: {alert} {step} {number}"));
+        }
+    }
+
+    fn differences(&mut self, whose: &str, a: &BTreeMap<String, Seen>, b: &BTreeMap<String, Seen>) {
+        let ids: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        for id in ids {
+            if a.get(id) != b.get(id) {
+                let mut line = format!("{whose} differ:");
+                for one in [a.get(id), b.get(id)] {
+                    write!(line, "\n    {}", one.map_or("none".to_owned(), line_of)).unwrap();
+                }
+                self.says(|f| &mut f.differ, line);
+            }
+        }
+    }
+
+    /// Nothing is missed, nothing is raised for nothing, each with its begin, end and priority.
+    pub(crate) fn compare_oracle(
+        &mut self,
+        whose: &str,
+        episodes: &[Episode],
+        seen: &BTreeMap<String, Seen>,
+        people: bool,
+    ) {
+        let mut left: Vec<&Seen> =
+            seen.values().filter(|alert| is_of_oracle(&alert.family)).collect();
+        for episode in episodes {
+            let place = left.iter().position(|alert| {
+                alert.subject == episode.subject
+                    && alert.family == episode.family
+                    && alert.started == episode.start
+            });
+            let Some(place) = place else {
+                let line = format!("{whose}: missed {}", episode_told(episode));
+                self.says(|f| &mut f.missed, line);
+                continue;
+            };
+            let alert = left.swap_remove(place);
+            let is_high = alert.priority == "high";
+            if alert.cleared != episode.cleared() || (!people && is_high != episode.is_high) {
+                let (should, is) = (episode_told(episode), line_of(alert));
+                let line = format!("{whose}: should be {should}\n    is {is}");
+                self.says(|f| &mut f.differ, line);
+            }
+        }
+        for alert in left {
+            let line = format!("{whose}: raised for nothing: {}", line_of(alert));
+            self.says(|f| &mut f.differ, line);
+        }
+    }
+
+    /// No two alerts of one subject and family hold at one moment.
+    pub(crate) fn compare_doubles(&mut self, seen: &BTreeMap<String, Seen>) {
+        let mut all: Vec<&Seen> = seen.values().collect();
+        all.sort_by_key(|alert| (&alert.subject, &alert.family, alert.started));
+        for pair in all.windows(2) {
+            let is_one = pair[0].subject == pair[1].subject && pair[0].family == pair[1].family;
+            let is_of_one_device = !pair[0].family.starts_with("tech");
+            let ended = pair[0].cleared.unwrap_or(i64::MAX);
+            if is_one && is_of_one_device && ended > pair[1].started {
+                let line = format!("doubled: {}\n    {}", line_of(pair[0]), line_of(pair[1]));
+                self.says(|f| &mut f.doubled, line);
+            }
+        }
+    }
+
+    /// After an outage every alert of the ward without one is there.
+    pub(crate) fn compare_outage(
+        &mut self,
+        sound: &Outcome,
+        outage: &Outcome,
+        one_end: &BTreeSet<String>,
+    ) {
+        let whole = at_the_county(sound, one_end);
+        let broken = at_the_county(outage, one_end);
+        for (id, expected) in whole {
+            if broken.contains_key(outage.joined.get(&id).unwrap_or(&id)) {
+                continue;
+            }
+            // Row 3: of backfill only the worst of each rule is told.
+            let is_told_by_another = broken.values().any(|other| {
+                matches!(other.late_row, Some(3 | 6))
+                    && other.subject == expected.subject
+                    && other.family == expected.family
+            });
+            match is_told_by_another {
+                true => self.figures.left_out += 1,
+                false => {
+                    let line = format!("missed by the outage: {}", line_of(&expected));
+                    self.says(|f| &mut f.missed, line);
+                }
+            }
+        }
+    }
+
+    /// Nothing sounds by what is old: while it sounds its episode holds by fresh values (rows 1 and
+    /// 4), or it is a late result of which nothing newer is known (row 5).
+    pub(crate) fn compare_sounds(&mut self, episodes: &[Episode], outcome: &Outcome) {
+        let nothing = BTreeSet::new();
+        let seen = at_the_county(outcome, &nothing);
+        for step in &outcome.notified {
+            let Some(alert) = seen.get(&step.alert) else { continue };
+            let sounds = ["raised", "recurred", "priority_rose"].contains(&step.step.as_str());
+            if !sounds || !is_of_oracle(&alert.family) {
+                continue;
+            }
+            let made = second(step.made);
+            let of_alert = episodes
+                .iter()
+                .filter(|one| one.subject == alert.subject && one.family == alert.family);
+            let tells = |episode: &Episode| {
+                let fresh = match (episode.is_spot, alert.late_row) {
+                    (true, Some(5)) => SPOT_TELLS_S,
+                    (true, _) => SPOT_FRESH_S,
+                    (false, _) => STREAM_FRESH_S,
+                };
+                episode.held.iter().any(|(from, until)| {
+                    *from <= made && until.is_none_or(|until| made - until <= fresh)
+                })
+            };
+            if !of_alert.clone().any(tells) {
+                let should: Vec<String> = of_alert.map(episode_told).collect();
+                let line = format!(
+                    "sounded late: {} at {} of {}\n    {}",
+                    step.step,
+                    told(made),
+                    line_of(alert),
+                    should.join("\n    ")
+                );
+                self.says(|f| &mut f.sounded_late, line);
+            }
+        }
+    }
+
+    pub(crate) fn count(&mut self, script: &Script, episodes: usize, outcome: &Outcome) {
+        let seen = at_the_county(outcome, &BTreeSet::new());
+        let of_row = |rows: &[u64]| {
+            let rows =
+                seen.values().filter_map(|alert| alert.late_row.filter(|row| rows.contains(row)));
+            rows.count()
+        };
+        self.figures.patients += script.patients.len();
+        self.figures.readings += script.words.len();
+        self.figures.late += outcome.late;
+        self.figures.episodes += episodes;
+        self.figures.raised += seen.len();
+        self.figures.acknowledged += seen.values().filter(|alert| alert.by.is_some()).count();
+        self.figures.silent += of_row(&SILENT_ROWS);
+        self.figures.holds += of_row(&[4]);
+        self.figures.late_results += of_row(&[5]);
+    }
+}
+
+fn is_of_oracle(family: &str) -> bool {
+    let known = [
+        "hr_low",
+        "hr_high",
+        "spo2_low",
+        "rr_low",
+        "rr_high",
+        "bp_low",
+        "bp_high",
+        "glucose_low",
+        "glucose_high",
+        "temp_low",
+        "temp_high",
+    ];
+    known.contains(&family)
+}
+
+fn line_of(alert: &Seen) -> String {
+    let mut line = format!(
+        "{} {} {} {} from {}",
+        alert.subject,
+        alert.family,
+        alert.priority,
+        alert.state,
+        told(alert.started)
+    );
+    if let Some(cleared) = alert.cleared {
+        write!(line, " to {}", told(cleared)).unwrap();
+    }
+    if let Some(by) = &alert.by {
+        write!(line, " by {by}").unwrap();
+    }
+    if let Some(row) = alert.late_row {
+        write!(line, " row {row}").unwrap();
+    }
+    if alert.retro {
+        line.push_str(" retro");
+    }
+    write!(line, " ({}):", &alert.id[..8]).unwrap();
+    for (at, what) in alert.steps.iter().filter(|(_, what)| what != "reminded") {
+        write!(line, " {what} {},", told(*at)).unwrap();
+    }
+    line
+}
+
+fn episode_told(episode: &Episode) -> String {
+    let Episode { subject, family, start, held, is_high, .. } = episode;
+    let priority = if *is_high { "high" } else { "medium" };
+    let mut line = format!("{subject} {family} {priority} from {}:", told(*start));
+    for (from, until) in held {
+        let until = until.map_or("on".to_owned(), told);
+        write!(line, " held {} to {until},", told(*from)).unwrap();
+    }
+    line
+}

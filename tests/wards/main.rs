@@ -1,0 +1,164 @@
+//! Alerts of a ward, from a seed: what its patients' devices say goes at the box through the
+//! agent's own rules, over a link that fails, and through the county's intake, rules and late pass
+//! on a database. People acknowledge, the agent is killed, the county is restarted.
+//!
+//! Without an outage the two ends and an oracle that knows nothing but the text of the alert rules
+//! are compared; with one, no alert is missing and none sounds late ([`compare`]).
+//!
+//! `SIM_SEED=17` runs one seed, `SIM_SEEDS=1000` that many, `SIM_SEEDS=500..900` those.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test says what went wrong by failing"
+)]
+
+mod compare;
+mod edge;
+mod link;
+mod oracle;
+mod script;
+mod world;
+
+use compare::{Figures, Story, at_the_county, at_the_edge};
+use e2e::dice::Dice;
+use link::{Link, told};
+use rules::rule::RuleSet;
+use script::Script;
+use serde_json::Value;
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+use world::{Plan, now_and_then, run};
+
+const RULES: &str = include_str!("../../configs/rules/default.json");
+/// As many as take 24 s of processor time.
+const SEEDS: u64 = 4;
+
+fn seeds() -> Range<u64> {
+    let option = |name| std::env::var(name).ok();
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    match (option("SIM_SEED"), option("SIM_SEEDS")) {
+        (Some(seed), _) => number(&seed)..number(&seed) + 1,
+        (None, None) => 0..SEEDS,
+        (None, Some(seeds)) => match seeds.split_once("..") {
+            Some((first, end)) => number(first)..number(end),
+            None => 0..number(&seeds),
+        },
+    }
+}
+
+/// Families of rules that one end decides (`evaluated_by`).
+fn decided_at_one_end() -> BTreeSet<String> {
+    let set: Value = serde_json::from_str(RULES).unwrap();
+    let rules = set["rules"].as_array().unwrap().iter();
+    rules
+        .filter(|rule| ["edge", "county"].iter().any(|end| rule["evaluated_by"] == *end))
+        .map(|rule| rule["family"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A folder in memory, where the machine has one: a database there costs no sync.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    match memory.is_dir() {
+        true => tempfile::tempdir_in(memory).unwrap(),
+        false => tempfile::tempdir().unwrap(),
+    }
+}
+
+/// One ward, four times: as it is, with everything said again and the county restarted, with nurses,
+/// and with nurses and a link that fails.
+fn ward(seed: u64, rules: &Arc<RuleSet>, one_end: &BTreeSet<String>) -> Story {
+    let mut dice = Dice::new(seed);
+    dice.below(1);
+    let script = Script::new(&mut dice);
+    let episodes = oracle::episodes(&script);
+    let run = |plan: Plan| run(&script, rules, folder().path(), plan);
+    let mut story = Story::default();
+    let plain = Plan {
+        link: Link::sound(),
+        agent_killed: Vec::new(),
+        county_restarted: Vec::new(),
+        people: false,
+    };
+    let agent_killed = now_and_then(&mut dice, script.end, 3);
+    let county_restarted = now_and_then(&mut dice, script.end, 2);
+
+    let once = run(plain.clone());
+    story.compare_ends(&once, one_end);
+    story.compare_oracle("edge", &episodes, &at_the_edge(&once, one_end), false);
+    story.compare_oracle("county", &episodes, &at_the_county(&once, one_end), false);
+    story.compare_doubles(&at_the_county(&once, one_end));
+    let doubling = Link::doubling(&mut dice);
+    let county_restarted_too = county_restarted.clone();
+    let again = Plan { link: doubling, county_restarted: county_restarted_too, ..plain.clone() };
+    story.compare_doubled(&once, &run(again));
+
+    let people = dice.below(2) == 0;
+    let sound = match people {
+        true => run(Plan { people, ..plain.clone() }),
+        false => once,
+    };
+    let link = Link::failing(&mut dice, script.end);
+    story.figures.outages = link.outages().len();
+    let outages: Vec<String> = link
+        .outages()
+        .iter()
+        .map(|(from, until)| format!("{} to {}", told(*from), told(*until)))
+        .collect();
+    let outage = run(Plan { link, agent_killed, county_restarted, people });
+    story.compare_outage(&sound, &outage, one_end);
+    story.compare_sounds(&episodes, &outage);
+    story.count(&script, episodes.len(), &outage);
+    if !story.lines.is_empty() {
+        let devices: Vec<_> = script.devices.iter().map(|device| device.id.as_str()).collect();
+        let about = format!(
+            "SIM_SEED={seed}: {}, until {}; away {}; people {people}",
+            devices.join(" "),
+            told(script.end),
+            outages.join(", ")
+        );
+        println!("{about}\n  {}", story.lines.join("\n  "));
+    }
+    story
+}
+
+#[test]
+fn both_ends_tell_the_same_and_after_an_outage_nothing_is_missing_or_sounds_late() {
+    let Range { start, end } = seeds();
+    let rules = Arc::new(RuleSet::from_json(RULES).unwrap());
+    let one_end = decided_at_one_end();
+    let next = AtomicU64::new(start);
+    let all = Mutex::new((Figures::default(), Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let story = ward(seed, &rules, &one_end);
+                    let mut all = all.lock().unwrap();
+                    all.0.add(&story.figures);
+                    if !story.lines.is_empty() {
+                        all.1.push(seed);
+                    }
+                }
+            });
+        }
+    });
+    let (figures, mut failed) = all.into_inner().unwrap();
+    println!("{} wards: {figures:#?}", end - start);
+    failed.sort_unstable();
+    assert!(failed.is_empty(), "{} failed: {failed:?}", failed.len());
+}

@@ -1,0 +1,213 @@
+//! A ward, its box, the link and the county, second by second.
+
+use crate::{
+    edge::{Edge, state},
+    link::Link,
+    script::{Script, at, site},
+};
+use agent::proof::GoesBy;
+use e2e::dice::Dice;
+use gateway::proof::{County, Delivery, Notified};
+use rules::{
+    alert::{AckReason, Alert, AlertId},
+    engine::Action,
+    rule::RuleSet,
+};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+/// Time passes for the rules at both ends this often.
+const TICK_S: i64 = 5;
+/// After the last word, in steps of a minute: what waits for time alone has had it.
+const AFTER_S: i64 = 100 * 60;
+
+/// How a ward is run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) link: Link,
+    /// The agent is killed then.
+    pub(crate) agent_killed: Vec<i64>,
+    /// The county is stopped and started then.
+    pub(crate) county_restarted: Vec<i64>,
+    /// Nurses acknowledge.
+    pub(crate) people: bool,
+}
+
+/// What came of it.
+pub(crate) struct Outcome {
+    pub(crate) edge: BTreeMap<AlertId, Alert>,
+    pub(crate) county: Vec<Value>,
+    pub(crate) joined: BTreeMap<String, String>,
+    pub(crate) notified: Vec<Notified>,
+    /// When each envelope that had readings came, by commit.
+    pub(crate) late: usize,
+}
+
+struct World<'s> {
+    script: &'s Script,
+    plan: Plan,
+    edge: Edge,
+    county: County,
+    connection: u64,
+    /// Envelopes of the outbox that the link has.
+    handed: usize,
+    acks: BTreeMap<AlertId, (i64, bool)>,
+}
+
+/// Runs a ward in that folder.
+pub(crate) fn run(script: &Script, rules: &Arc<RuleSet>, folder: &Path, plan: Plan) -> Outcome {
+    let county = County::new(folder, Arc::clone(rules), site()).unwrap();
+    let about = json!({"born": "1971-03", "monitored": true});
+    for patient in &script.patients {
+        county.admit(at(0), patient, about.clone()).unwrap();
+    }
+    let mut world = World {
+        script,
+        plan,
+        edge: Edge::new(GoesBy {
+            rules: (Arc::clone(rules), 1),
+            bindings: rules::binding::BindingList::default(),
+            profiles: BTreeMap::new(),
+        }),
+        county,
+        connection: 0,
+        handed: 0,
+        acks: BTreeMap::new(),
+    };
+    world.open(rules);
+    let mut words = script.words.as_slice();
+    for second in 1..script.end {
+        let count = words.iter().take_while(|word| word.at <= second).count();
+        let (said, rest) = words.split_at(count);
+        words = rest;
+        world.pass(second, said);
+    }
+    world.settle()
+}
+
+impl World<'_> {
+    /// The devices are there and bound before anything is measured.
+    fn open(&mut self, rules: &Arc<RuleSet>) {
+        self.hello(0);
+        let script = self.script;
+        let count = script.words.iter().take_while(|word| word.at == 0).count();
+        self.pass(0, &script.words[..count]);
+        for device in &script.devices {
+            if let Some(patient) = &device.patient {
+                self.county.bind(at(0), &device.id, patient).unwrap();
+            }
+        }
+        let (bindings, profiles) = self.county.ward(at(0)).unwrap();
+        self.edge.go_by(0, GoesBy { rules: (Arc::clone(rules), 1), bindings, profiles });
+    }
+
+    fn hello(&mut self, second: i64) {
+        self.connection += 1;
+        let waiting = u64::try_from(self.plan.link.waiting()).unwrap();
+        let hello = state(second, true, self.connection, [0, waiting, 0]);
+        self.county.take(at(second), vec![Delivery::State(hello)]).unwrap();
+    }
+
+    fn pass(&mut self, second: i64, said: &[crate::script::Word]) {
+        if self.plan.agent_killed.contains(&second) {
+            self.edge.restart(second);
+        }
+        if self.plan.county_restarted.contains(&second) {
+            self.county.restart().unwrap();
+        }
+        let was_up = self.plan.link.is_up(second - 1);
+        let is_up = self.plan.link.is_up(second);
+        self.edge.look_at_link(second, is_up);
+        if second > 0 && is_up && !was_up {
+            self.hello(second);
+        }
+        if self.plan.link.is_given_up(second) {
+            let will = state(second, false, self.connection, [0; 3]);
+            self.county.take(at(second), vec![Delivery::State(will)]).unwrap();
+        }
+        self.edge.pass(second, self.script, said);
+        let is_tick = second % TICK_S == 0;
+        if is_tick {
+            self.edge.pass_time(second);
+        }
+        let committed = &self.edge.outbox[self.handed..];
+        // Time is as far as a box takes it with each envelope: ends differ by what they heard alone.
+        if let Some(opened) = committed.iter().map(|kept| kept.envelope.opened_at).max() {
+            self.county.pass_time(opened).unwrap();
+        }
+        self.plan.link.committed(committed);
+        self.handed = self.edge.outbox.len();
+        for batch in self.plan.link.deliver(second) {
+            self.county.take(at(second), batch).unwrap();
+        }
+        if is_tick {
+            self.county.pass_time(at(second)).unwrap();
+            self.county.judge_late(at(second)).unwrap();
+            self.people(second);
+        }
+    }
+
+    /// Nurses go by what they hear: at the board, or at the box while that is alone.
+    fn people(&mut self, second: i64) {
+        if !self.plan.people {
+            return;
+        }
+        let due: Vec<AlertId> = self
+            .edge
+            .alerts
+            .values()
+            .filter(|alert| {
+                let [goes, waits, ..] = *alert.id.as_bytes();
+                let (_, done) = self.acks.get(&alert.id).copied().unwrap_or_default();
+                let raised = crate::script::second(alert.raised_at);
+                goes % 5 < 3 && !done && second >= raised + 10 + i64::from(waits)
+            })
+            .map(|alert| alert.id)
+            .collect();
+        for id in due {
+            let by = format!("nurse-{}", id.as_bytes()[2] % 3);
+            let done = match self.edge.is_alone {
+                true => self.edge.acknowledge(second, id, &by),
+                false => {
+                    let (reason, note) = (AckReason::AtBedside, String::new());
+                    let action = Action::Acknowledge { reason, note };
+                    self.plan.link.is_up(second)
+                        && self.county.act(at(second), id, &by, action).unwrap()
+                }
+            };
+            if done {
+                self.acks.insert(id, (second, true));
+            }
+        }
+    }
+
+    /// Everything arrives, and time does what it does.
+    fn settle(mut self) -> Outcome {
+        let mut second = self.script.end;
+        self.plan.link.mend(second);
+        let until = second + AFTER_S;
+        while second < until {
+            self.pass(second, &[]);
+            // Nothing more is said: minutes suffice.
+            second = if self.plan.link.waiting() == 0 && second > self.script.end + 60 {
+                second + 60 - second % 60
+            } else {
+                second + 1
+            };
+        }
+        Outcome {
+            county: self.county.alerts().unwrap(),
+            joined: self.county.joined().unwrap(),
+            notified: self.county.notified().unwrap(),
+            edge: self.edge.alerts,
+            late: self.plan.link.late,
+        }
+    }
+}
+
+/// Seconds at which something happens now and then.
+pub(crate) fn now_and_then(dice: &mut Dice, end: i64, most: u64) -> Vec<i64> {
+    let count = dice.below(most + 1);
+    let end = u64::try_from(end).unwrap();
+    (0..count).map(|_| i64::try_from(1 + dice.below(end - 1)).unwrap()).collect()
+}
