@@ -301,18 +301,30 @@ export class AlertList {
   async sendQueue() {
     if (this.sending) return;
     this.sending = true;
+    try {
+      await this.sendEach();
+    } finally {
+      this.sending = false;
+    }
+    this.onChange();
+  }
+
+  async sendEach() {
     for (const [id, body] of [...this.queue]) {
       // The first that is refused asks who it is; the others go when that is said.
-      if (this.isLost() || this.openDeed === 'confirm') break;
+      if (this.isLost() || this.openDeed === 'confirm') return;
       if (!isOpen(id)) this.queue.delete(id);
-      else await this.row(id).actions.send('acknowledge', body);
+      else if (this.queue.has(id)) await this.row(id).actions.send('acknowledge', body);
       if (this.queue.has(id) && this.openDeed !== 'confirm') {
         this.sendAgain();
-        break;
+        return;
       }
     }
-    this.sending = false;
-    this.onChange();
+  }
+
+  /** The board is left: nothing is sent in the name of whoever comes next. */
+  leave() {
+    this.queue.clear();
   }
 
   /** The county did not answer: once more, and again when everything was fetched anew. */

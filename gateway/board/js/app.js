@@ -112,6 +112,7 @@ class Board {
     this.events.close();
     this.pages.stop();
     this.drawer.leave();
+    this.alerts.leave();
     this.sound.close();
     document.removeEventListener('keydown', this.onKey);
     document.removeEventListener('visibilitychange', this.onSeen);

@@ -158,6 +158,32 @@ test('15. connection lost: who was away is asked once, and then all is sent', as
   assert.equal(asked(), 4);
 });
 
+test('15. connection lost: nothing that waits is sent in the name of who comes next', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  await acknowledgeOffline(page, [rowOf(alert)]);
+  county.answer({
+    method: 'POST', path: '/acknowledge', once: true, status: 401, body: problem(401, 'Over')[1],
+  });
+  county.mend();
+  const isOut = () => page.run(() => document.querySelector('#password') !== null);
+  for (let tries = 0; tries < 30 && !await isOut();) {
+    tries += 1;
+    await page.pass(1_000);
+  }
+  await page.shows('#password');
+  for (const [css, text] of [['#name', 'wang'], ['#password', 'right']]) {
+    await page.click(css);
+    await page.type(text);
+  }
+  page.secret = null;
+  await page.click('.login .primary');
+  await page.says('.user', 'wang');
+  await page.pass(10_000);
+  assert.equal(county.alerts.get(alert.id).state, 'active_unack');
+});
+
 test('a board whose session is somebody else\'s by now shows nothing', async () => {
   for (const how of ['in time', 'when it is seen']) {
     const page = await it.open();
