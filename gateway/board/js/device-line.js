@@ -8,7 +8,9 @@ import { currentLanguage, t } from './i18n.js';
 import { Cell, ageOfCells } from './cell.js';
 import { cellsOf, isStation } from './order.js';
 import { tileStaleness } from './stale.js';
-import { kindOf, ruledOf, store } from './store.js';
+import {
+  boundTo, isOf, kindOf, ruledOf, store,
+} from './store.js';
 import { Strip } from './strip.js';
 
 export class DeviceLine {
@@ -42,9 +44,11 @@ export class DeviceLine {
 
   draw(device, lost) {
     const removed = device.state === 'removed';
-    // How a meter's clock stands is no number of a patient.
+    const patient = boundTo(device);
+    // How a meter's clock stands is no number of a patient; another's is not shown under this name.
     const readings = removed ? []
-      : [...device.series.values()].filter((reading) => reading.metric !== 'clock_offset');
+      : [...device.series.values()].filter((reading) => reading.metric !== 'clock_offset'
+        && (!patient || isOf(reading, patient)));
     const drawn = cellsOf(readings, kindOf).map((cell) => this.cell(cell, device));
     arrange(this.grid, drawn.map((cell) => cell.element));
     this.staleness = tileStaleness(drawn.flatMap((cell) => cell.ages), device.state);

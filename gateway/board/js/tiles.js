@@ -6,7 +6,7 @@ import { shortTime } from './format.js';
 import { t } from './i18n.js';
 import { compareNames, placesOf } from './beds.js';
 import { isShown } from './filter.js';
-import { deviceKey, store } from './store.js';
+import { deviceKey, isOfOther, store } from './store.js';
 import { Tile, hasStrip } from './tile.js';
 
 /** With more of them strips are shown in the drawer only. */
@@ -166,13 +166,16 @@ export class Tiles {
 function alertsByPlace(places) {
   const byDevice = new Map();
   for (const place of places) {
-    for (const device of place.devices) byDevice.set(deviceKey(device), place.key);
+    for (const device of place.devices) byDevice.set(deviceKey(device), place);
   }
   const patients = new Set(places.map((place) => place.patient));
   const found = new Map();
   for (const alert of store.alerts.values()) {
     const own = alert.patient && patients.has(alert.patient);
-    const key = own ? alert.patient : byDevice.get(deviceKey(alert));
+    const place = byDevice.get(deviceKey(alert));
+    const key = own ? alert.patient : place?.key;
+    // It stands in the list only: under another's name it would be untrue.
+    if (!key || (!own && isOfOther(alert, place.patient))) continue;
     if (!found.has(key)) found.set(key, []);
     found.get(key).push(alert);
   }

@@ -124,6 +124,39 @@ test('a tile per bed in fixed places, as people count; devices on nobody are the
   await page.shows(`${tile(9)} ${number(other, 'spo2')}`);
 });
 
+test("another's number and alert never stand under a patient's name", async () => {
+  const county = ward();
+  const { monitor } = county;
+  county.measure(monitor, 'spo2', '82');
+  const walkIn = county.measure(monitor, 'temp', '39.9');
+  const page = await it.open();
+  await page.says(`${tile(10)} ${number(monitor, 'temp')}`, '39.9');
+  // The temperature was a walk-in's.
+  monitor.latest = monitor.latest.map((one) => (
+    one === walkIn ? { ...one, patient: null } : one));
+  county.say('patients', {});
+  await page.pass(1_000);
+  await page.hides(`${tile(10)} ${number(monitor, 'temp')}`);
+  const nobodys = county.raise(monitor, 'high', { metric: 'spo2', value: '81' });
+  const own = county.raise(monitor, 'medium', { patient: ZHANG, value: '81' });
+  await page.pass(1_000);
+  const now = (alert) => `[data-alert-id="${alert.id}"] .number`;
+  await page.says(now(own), '82');
+  assert.equal(await page.text(now(nobodys)), '--');
+  assert.equal(await page.attribute(tile(10), 'data-priority'), 'medium');
+  // The monitor goes to the other bed.
+  county.bindings = [];
+  county.bind(monitor, LI);
+  await page.pass(1_000);
+  await page.shows(`${tile(9)} .device-line`);
+  assert.ok(!(await page.text(tile(9))).includes('82'));
+  county.measure(monitor, 'spo2', '99');
+  await page.pass(1_000);
+  await page.says(`${tile(9)} ${number(monitor, 'spo2')}`, '99');
+  assert.equal(await page.text(now(own)), '--');
+  assert.equal(await page.attribute(tile(9), 'data-priority'), 'none');
+});
+
 test('a value and a device without rules say so', async () => {
   const county = ward();
   const scale = make.device(make.HEPING, 'heping-scale-01', 'scale', county.ms);
