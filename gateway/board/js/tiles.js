@@ -24,6 +24,8 @@ export class Tiles {
     Object.assign(this, options);
     this.tiles = new Map();
     this.clinics = new Map();
+    /** Those of every township, and those that are shown. */
+    this.all = [];
     this.places = [];
     this.waiting = [];
     this.heading = h('h2', { id: 'tiles-heading' });
@@ -47,12 +49,12 @@ export class Tiles {
   }
 
   placeOf(key) {
-    return this.places.find((place) => place.key === key);
+    return this.all.find((place) => place.key === key);
   }
 
   /** The place of a device. */
   placeOfDevice(key) {
-    return this.places.find((place) => place.devices.some((one) => deviceKey(one) === key));
+    return this.all.find((place) => place.devices.some((one) => deviceKey(one) === key));
   }
 
   /** All tiles; `only`: those of devices whose readings changed. */
@@ -93,12 +95,13 @@ export class Tiles {
 
   /** Which tiles there are and where. */
   arrange() {
-    this.places = placesOf({
+    this.all = placesOf({
       devices: [...store.devices.values()],
       patients: [...store.patients.values()],
       bindings: [...store.bindings.values()],
       beds: store.beds,
-    }).filter(isShown);
+    });
+    this.places = this.all.filter(isShown);
     const knowledge = this.knowledge();
     put(this.heading, this.headingText(knowledge));
     put(this.empty, this.places.length ? '' : t(`tiles.none.${knowledge}`));

@@ -157,6 +157,37 @@ test("another's number and alert never stand under a patient's name", async () =
   assert.equal(await page.attribute(tile(9), 'data-priority'), 'none');
 });
 
+test('a drawer whose place is gone is empty and says so; an old answer does not come in', async () => {
+  const county = ward();
+  county.measure(county.monitor, 'hr', '137');
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.says(`.drawer ${number(county.monitor, 'hr')}`, '137');
+  // Another township is chosen: the place is still there.
+  await page.run(() => {
+    localStorage.setItem('board.townships.li', JSON.stringify(['东风乡卫生院']));
+    window.location.reload();
+  });
+  await page.hides(tile(10));
+  await page.says(`.drawer ${number(county.monitor, 'hr')}`, '137');
+  const { patients, bindings } = county;
+  const release = county.hold('GET', `/patients/${ZHANG}`);
+  county.patients = patients.slice(1);
+  county.bindings = [];
+  county.say('patients', {});
+  await page.says('.drawer .problem', '此床位已不存在');
+  assert.ok(!(await page.text('.drawer')).includes('137'));
+  assert.ok(!(await page.text('.drawer')).includes('张'));
+  release();
+  await page.pass(1_000);
+  await page.says('.drawer .problem', '此床位已不存在');
+  Object.assign(county, { patients, bindings });
+  county.say('patients', {});
+  await page.says('.drawer-head', '张**');
+  await page.says(`.drawer ${number(county.monitor, 'hr')}`, '137');
+  assert.equal(await page.text('.drawer .problem'), '');
+});
+
 test('a value and a device without rules say so', async () => {
   const county = ward();
   const scale = make.device(make.HEPING, 'heping-scale-01', 'scale', county.ms);
