@@ -33,10 +33,17 @@ export class DeviceLine {
     this.isRuleless = false;
   }
 
+  /** It is shown no more, nor is its strip. */
+  leave() {
+    if (!this.strip) return;
+    this.strip.leave();
+    this.strip.element.remove();
+  }
+
   /** Shows a strip or takes it away; whether that changed something. */
   showStrip(wanted, device) {
     if (Boolean(this.strip) === wanted) return false;
-    if (this.strip) this.strip.element.remove();
+    this.leave();
     this.strip = wanted ? new Strip(device, this.onStrips) : null;
     if (this.strip) this.element.append(this.strip.element);
     return true;
@@ -108,7 +115,9 @@ function why(device, readings, station) {
   if (device.state !== 'online') {
     // The agent's own sentence is English: in Chinese there is what a nurse can do.
     const own = currentLanguage() === 'en' ? device.state_reason : '';
-    words.push(t(`tiles.why.${device.state}`), own || t(`tiles.do.${device.state}`));
+    const [reason, advice] = ['why', 'do'].map((part) => `tiles.${part}.${device.state}`)
+      .map((key) => (t.has(key) ? t(key) : ''));
+    words.push(reason, own || advice);
   } else if (station) words.push(t(device.kind === 'pump' ? 'tiles.why.station' : 'tiles.why.cable'));
   else if (!readings.length) words.push(t('tiles.why.nothing_yet'));
   return words.filter(Boolean).join(' · ');

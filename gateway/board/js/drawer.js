@@ -4,7 +4,7 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
-import { DrawerAlerts } from './drawer-alerts.js';
+import { DrawerAlerts, isOfPlace } from './drawer-alerts.js';
 import { DrawerHead } from './drawer-head.js';
 import { Limits } from './drawer-limits.js';
 import { Entries } from './drawer-entries.js';
@@ -77,8 +77,8 @@ export class Drawer {
   /** Shows what the address says. */
   follow() {
     const match = /^#(bed|alert)=(.+)$/.exec(window.location.hash);
-    let key = match ? decodeURIComponent(match[2]) : null;
-    if (match && match[1] === 'alert') {
+    let key = match ? decoded(match[2]) : null;
+    if (key !== null && match[1] === 'alert') {
       const alert = store.alerts.get(key) || store.closed.get(key);
       const known = alert && this.tiles.placeOfDevice(deviceKey(alert));
       key = alert ? alert.patient || known?.key || null : null;
@@ -109,6 +109,7 @@ export class Drawer {
     this.turn += 1;
     this.whole = null;
     this.shown = null;
+    for (const line of this.lines.values()) line.leave();
     this.lines.clear();
     this.devices.replaceChildren();
     this.review.hide();
@@ -164,9 +165,7 @@ export class Drawer {
       ]);
       if (this.turn !== turn) return;
       this.whole = whole;
-      const devices = new Set(place.devices.map(deviceKey));
-      const own = alerts.filter((alert) => (place.patient
-        ? alert.patient === place.patient : !alert.patient && devices.has(deviceKey(alert))));
+      const own = alerts.filter((alert) => isOfPlace(alert, place));
       this.shown = { trend, alerts: own };
       put(this.problem, '');
       this.drawFetched();
@@ -238,6 +237,7 @@ export class Drawer {
     for (const [key, line] of this.lines) {
       if (keys.includes(key)) continue;
       others = others || Boolean(line.strip);
+      line.leave();
       this.lines.delete(key);
     }
     arrange(this.devices, place.devices.map((device) => {
@@ -268,6 +268,15 @@ export class Drawer {
   stripOf(alert) {
     const device = store.devices.get(deviceKey(alert));
     if (device) this.review.showAlert(device, alert, this.tiles.placeOf(this.key));
+  }
+}
+
+/** What an address says; `null` where somebody cut it. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    return null;
   }
 }
 

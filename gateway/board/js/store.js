@@ -119,7 +119,9 @@ export function isOfOther(alert, patient) {
 
 /** The bed of a device or alert; empty where nobody said. */
 export function bedOf(of) {
-  return patientOf(of)?.bed || store.bindings.get(deviceKey(of))?.bed || '';
+  const binding = store.bindings.get(deviceKey(of));
+  const own = of.patient === undefined || !isOfOther(of, binding?.patient);
+  return patientOf(of)?.bed || (own && binding?.bed) || '';
 }
 
 /** Which rules look at what a device says. */

@@ -115,6 +115,7 @@ export class Tiles {
     for (const [key, tile] of this.tiles) {
       if (keys.has(key)) continue;
       this.tiles.delete(key);
+      tile.leave();
       if (tile.strips().length) this.onStrips();
     }
   }
