@@ -10,7 +10,7 @@ import { unitText } from './format.js';
 import { either, t } from './i18n.js';
 import { ageLine, judged } from './judged.js';
 import { seriesOf } from './order.js';
-import { deviceKey, store } from './store.js';
+import { deviceKey, isOf, store } from './store.js';
 
 export class Row {
   constructor(list, alert) {
@@ -116,7 +116,8 @@ export class Row {
   present(alert) {
     const device = store.devices.get(deviceKey(alert));
     if (!device || alert.state === 'unknown') return null;
-    const reading = seriesOf(device.series, alert);
+    const own = [...device.series].filter(([, reading]) => isOf(reading, alert.patient));
+    const reading = seriesOf(new Map(own), alert);
     return reading ? judged(reading, device) : null;
   }
 

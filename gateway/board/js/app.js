@@ -168,7 +168,11 @@ class Board {
     else if (name === 'broker') putBroker(data);
     else if (name === 'disk') putDisk(data);
     else if (name === 'sink') putSink(data);
-    else if (name === 'patients') this.fetchPatients();
+    else if (name === 'patients') {
+      this.fetchPatients();
+      // Readings may have become somebody else's.
+      this.events.resyncSoon();
+    }
     this.drawSoon();
   }
 

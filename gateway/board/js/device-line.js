@@ -8,7 +8,9 @@ import { currentLanguage, t } from './i18n.js';
 import { Cell, ageOfCells } from './cell.js';
 import { cellsOf, isStation } from './order.js';
 import { tileStaleness } from './stale.js';
-import { kindOf, ruledOf, store } from './store.js';
+import {
+  boundTo, isOf, kindOf, ruledOf, store,
+} from './store.js';
 import { Strip } from './strip.js';
 
 export class DeviceLine {
@@ -31,10 +33,17 @@ export class DeviceLine {
     this.isRuleless = false;
   }
 
+  /** It is shown no more, nor is its strip. */
+  leave() {
+    if (!this.strip) return;
+    this.strip.leave();
+    this.strip.element.remove();
+  }
+
   /** Shows a strip or takes it away; whether that changed something. */
   showStrip(wanted, device) {
     if (Boolean(this.strip) === wanted) return false;
-    if (this.strip) this.strip.element.remove();
+    this.leave();
     this.strip = wanted ? new Strip(device, this.onStrips) : null;
     if (this.strip) this.element.append(this.strip.element);
     return true;
@@ -42,9 +51,11 @@ export class DeviceLine {
 
   draw(device, lost) {
     const removed = device.state === 'removed';
-    // How a meter's clock stands is no number of a patient.
+    const patient = boundTo(device);
+    // How a meter's clock stands is no number of a patient; another's is not shown under this name.
     const readings = removed ? []
-      : [...device.series.values()].filter((reading) => reading.metric !== 'clock_offset');
+      : [...device.series.values()].filter((reading) => reading.metric !== 'clock_offset'
+        && (!patient || isOf(reading, patient)));
     const drawn = cellsOf(readings, kindOf).map((cell) => this.cell(cell, device));
     arrange(this.grid, drawn.map((cell) => cell.element));
     this.staleness = tileStaleness(drawn.flatMap((cell) => cell.ages), device.state);
@@ -104,7 +115,9 @@ function why(device, readings, station) {
   if (device.state !== 'online') {
     // The agent's own sentence is English: in Chinese there is what a nurse can do.
     const own = currentLanguage() === 'en' ? device.state_reason : '';
-    words.push(t(`tiles.why.${device.state}`), own || t(`tiles.do.${device.state}`));
+    const [reason, advice] = ['why', 'do'].map((part) => `tiles.${part}.${device.state}`)
+      .map((key) => (t.has(key) ? t(key) : ''));
+    words.push(reason, own || advice);
   } else if (station) words.push(t(device.kind === 'pump' ? 'tiles.why.station' : 'tiles.why.cable'));
   else if (!readings.length) words.push(t('tiles.why.nothing_yet'));
   return words.filter(Boolean).join(' · ');

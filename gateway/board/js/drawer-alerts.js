@@ -9,6 +9,29 @@ import { deviceKey, store } from './store.js';
 import { hasStrip } from './tile.js';
 
 const SHOWN_MAX = 50;
+const DAY_MS = 24 * 3_600_000;
+
+/** Whether an alert is of a place: of its patient, or nobody's of its devices. */
+export function isOfPlace(alert, place) {
+  if (place.patient) return alert.patient === place.patient;
+  return !alert.patient && place.devices.some((one) => deviceKey(one) === deviceKey(alert));
+}
+
+/** Those that were fetched, and what the stream of events knows newer or besides. */
+function merged(fetched, place) {
+  const since = clock.serverNow() - DAY_MS;
+  const all = new Map(fetched.map((alert) => [alert.id, alert]));
+  for (const alert of [...store.closed.values(), ...store.alerts.values()]) {
+    const had = all.get(alert.id);
+    const recent = alert.state !== 'closed' || Date.parse(alert.started_at) >= since;
+    // One that became somebody else's leaves.
+    if (!isOfPlace(alert, place)) all.delete(alert.id);
+    else if (had ? had.revision <= alert.revision : recent) all.set(alert.id, alert);
+  }
+  const sorted = [...all.values()].sort((a, b) => (
+    Date.parse(b.started_at) - Date.parse(a.started_at)));
+  return sorted.filter((alert, index) => index < SHOWN_MAX || alert.state !== 'closed');
+}
 
 export class DrawerAlerts {
   /** `onStrip(alert)`: the strip around it is wanted. */
@@ -28,13 +51,14 @@ export class DrawerAlerts {
   }
 
   show(alerts) {
-    this.alerts = [...alerts].reverse().slice(0, SHOWN_MAX);
+    this.alerts = alerts;
   }
 
-  draw() {
-    put(this.heading, t('drawer.alerts', { n: this.alerts.length }));
-    put(this.empty, this.alerts.length ? '' : t('drawer.no_alerts'));
-    arrange(this.list, this.alerts.map((one) => this.row(store.alerts.get(one.id) || one)));
+  draw(place) {
+    const shown = merged(this.alerts, place);
+    put(this.heading, t('drawer.alerts', { n: shown.length }));
+    put(this.empty, shown.length ? '' : t('drawer.no_alerts'));
+    arrange(this.list, shown.map((one) => this.row(one)));
   }
 
   row(alert) {
@@ -43,7 +67,7 @@ export class DrawerAlerts {
       const parts = {
         head: span('message'),
         words: span('small'),
-        strip: h('button', { onclick: () => this.onStrip(alert) }),
+        strip: h('button', { onclick: () => this.onStrip(parts.alert) }),
         story: h('ol', { class: 'timeline' }),
         summary: h('summary'),
       };
@@ -52,6 +76,7 @@ export class DrawerAlerts {
       this.rows.set(alert.id, parts);
     }
     const row = this.rows.get(alert.id);
+    row.alert = alert;
     for (const [name, value] of Object.entries({
       'data-alert-id': alert.id, 'data-priority': alert.priority, 'data-state': alert.state,
       'data-retro': alert.retro ? 'true' : null,
@@ -63,7 +88,7 @@ export class DrawerAlerts {
     put(row.words, [
       `${shortTime(Date.parse(alert.started_at), nowMs)}${ends}`,
       wordOf('state', alert.state, t),
-      alert.retro ? t('alerts.retro') : '',
+      alert.retro ? t('alerts.retro', { at: shortTime(Date.parse(alert.started_at), nowMs) }) : '',
       alert.value ? t('alerts.outside', {
         value: [alert.comparator, alert.value, unitText(alert.unit, t)].filter(Boolean).join(' '),
       }) : '',

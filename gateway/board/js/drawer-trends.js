@@ -66,7 +66,7 @@ export class Trends {
       return this.plots.get(plot).element;
     }));
     for (const plot of shown) this.plots.get(plot).show(this.data(plot, data));
-    put(this.note, shown.length ? '' : t('trend.nothing'));
+    put(this.note, shown.length ? '' : t(this.zoom ? 'trend.nothing_closer' : 'trend.nothing'));
   }
 
   data(plot, {

@@ -4,7 +4,7 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
-import { DrawerAlerts } from './drawer-alerts.js';
+import { DrawerAlerts, isOfPlace } from './drawer-alerts.js';
 import { DrawerHead } from './drawer-head.js';
 import { Limits } from './drawer-limits.js';
 import { Entries } from './drawer-entries.js';
@@ -30,6 +30,10 @@ export class Drawer {
     this.key = null;
     this.whole = null;
     this.asked = 0;
+    /** Counts what is fetched: an older answer never overwrites a newer one. */
+    this.turn = 0;
+    /** Whether the place is gone and the drawer empty. */
+    this.gone = false;
     this.lines = new Map();
     this.close = h('button', { class: 'close', onclick: () => this.go(null) });
     this.problem = h('p', { class: 'problem', role: 'status' });
@@ -73,8 +77,8 @@ export class Drawer {
   /** Shows what the address says. */
   follow() {
     const match = /^#(bed|alert)=(.+)$/.exec(window.location.hash);
-    let key = match ? decodeURIComponent(match[2]) : null;
-    if (match && match[1] === 'alert') {
+    let key = match ? decoded(match[2]) : null;
+    if (key !== null && match[1] === 'alert') {
       const alert = store.alerts.get(key) || store.closed.get(key);
       const known = alert && this.tiles.placeOfDevice(deviceKey(alert));
       key = alert ? alert.patient || known?.key || null : null;
@@ -93,15 +97,38 @@ export class Drawer {
   reset() {
     const had = this.strips().length > 0;
     this.key = null;
+    this.empty();
+    put(this.problem, '');
+    set(this.element, 'hidden', true);
+    set(document.body, 'data-drawer', null);
+    if (had) this.onStrips();
+  }
+
+  /** Nothing of a place stays; nor does an answer that is under way come in. */
+  empty() {
+    this.turn += 1;
     this.whole = null;
     this.shown = null;
+    for (const line of this.lines.values()) line.leave();
     this.lines.clear();
     this.devices.replaceChildren();
     this.review.hide();
     for (const part of [this.head, ...this.parts]) part.clear();
-    put(this.problem, '');
-    set(this.element, 'hidden', true);
-    set(document.body, 'data-drawer', null);
+    this.showParts(true);
+  }
+
+  showParts(wanted) {
+    this.gone = !wanted;
+    for (const { element } of [this.head, ...this.parts]) set(element, 'hidden', !wanted);
+  }
+
+  /** The place is gone: numbers that stand still would look as if they lived. */
+  vanish() {
+    put(this.problem, t('drawer.gone'));
+    if (this.gone) return;
+    const had = this.strips().length > 0;
+    this.empty();
+    this.showParts(false);
     if (had) this.onStrips();
   }
 
@@ -126,6 +153,8 @@ export class Drawer {
     const place = key === null ? null : this.tiles.placeOf(key);
     const of = this.of(place);
     if (!place || !of) return;
+    this.turn += 1;
+    const { turn } = this;
     this.asked = clock.now();
     const since = new Date(clock.serverNow() - DAY_MS).toISOString();
     try {
@@ -134,16 +163,14 @@ export class Drawer {
         api.trends(this.trends.asked(of)),
         alertsOf(place, since),
       ]);
-      if (this.key !== key) return;
+      if (this.turn !== turn) return;
       this.whole = whole;
-      const devices = new Set(place.devices.map(deviceKey));
-      const own = alerts.filter((alert) => (place.patient
-        ? alert.patient === place.patient : !alert.patient && devices.has(deviceKey(alert))));
+      const own = alerts.filter((alert) => isOfPlace(alert, place));
       this.shown = { trend, alerts: own };
       put(this.problem, '');
       this.drawFetched();
     } catch (failure) {
-      if (this.key === key) this.failed(failure);
+      if (this.turn === turn) this.failed(failure);
     }
   }
 
@@ -179,7 +206,7 @@ export class Drawer {
   /** Also once a second. `only`: devices whose readings changed. */
   draw(only = null) {
     if (this.key === null) {
-      if (window.location.hash && this.tiles.places.length) this.follow();
+      if (window.location.hash && this.tiles.all.length) this.follow();
       return;
     }
     const place = this.tiles.placeOf(this.key);
@@ -189,8 +216,13 @@ export class Drawer {
     set(this.element, 'aria-label', t('drawer.label'));
     set(this.element, 'data-key', this.key);
     if (!place) {
-      put(this.problem, t('drawer.gone'));
+      this.vanish();
       return;
+    }
+    if (this.gone) {
+      this.showParts(true);
+      put(this.problem, '');
+      this.refresh();
     }
     if (only && !place.devices.some((device) => only.has(deviceKey(device)))) return;
     if (!only && clock.now() - this.asked > AGAIN_MS) this.refresh();
@@ -205,6 +237,7 @@ export class Drawer {
     for (const [key, line] of this.lines) {
       if (keys.includes(key)) continue;
       others = others || Boolean(line.strip);
+      line.leave();
       this.lines.delete(key);
     }
     arrange(this.devices, place.devices.map((device) => {
@@ -235,6 +268,15 @@ export class Drawer {
   stripOf(alert) {
     const device = store.devices.get(deviceKey(alert));
     if (device) this.review.showAlert(device, alert, this.tiles.placeOf(this.key));
+  }
+}
+
+/** What an address says; `null` where somebody cut it. */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    return null;
   }
 }
 

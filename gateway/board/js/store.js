@@ -98,9 +98,30 @@ export function patientOf(of) {
   return store.patients.get(key) || null;
 }
 
+/** The key of the patient on whom a device is now; `null` where it is on nobody. */
+export function boundTo(of) {
+  return store.bindings.get(deviceKey(of))?.patient ?? null;
+}
+
+/** Whether a reading or alert is of this patient; `null` is nobody. */
+export function isOf(one, patient) {
+  return (one.patient ?? null) === (patient ?? null);
+}
+
+/**
+ * Whether an alert is not of the patient on whom its device is. What nothing measured raised, and
+ * nobody's, is of the device.
+ */
+export function isOfOther(alert, patient) {
+  if (!patient || isOf(alert, patient)) return false;
+  return Boolean(alert.patient || alert.metric);
+}
+
 /** The bed of a device or alert; empty where nobody said. */
 export function bedOf(of) {
-  return patientOf(of)?.bed || store.bindings.get(deviceKey(of))?.bed || '';
+  const binding = store.bindings.get(deviceKey(of));
+  const own = of.patient === undefined || !isOfOther(of, binding?.patient);
+  return patientOf(of)?.bed || (own && binding?.bed) || '';
 }
 
 /** Which rules look at what a device says. */

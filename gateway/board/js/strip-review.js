@@ -7,7 +7,7 @@ import { dateTimeSeconds } from './format.js';
 import { either, t } from './i18n.js';
 import { store } from './store.js';
 import { Ruler } from './strip-ruler.js';
-import { scaleText, whose } from './strip.js';
+import { ownerOf, ownerText, scaleText } from './strip.js';
 import * as layout from './strip-layout.js';
 import { grid, pulse, stretch } from './strip-paint.js';
 import { printStrip } from './strip-print.js';
@@ -74,7 +74,6 @@ export class StripReview {
   /** Half a minute before and after an alert. */
   showAlert(device, alert, place) {
     const at = Date.parse(alert.started_at);
-    
     this.begin({
       device, metric: LEAD_FIRST, place, from: at - AROUND_MS, to: at + AROUND_MS, alert,
     });
@@ -82,7 +81,7 @@ export class StripReview {
   }
 
   begin(asked) {
-    this.asked = asked;
+    this.asked = { ...asked, owner: ownerOf(asked.alert || asked.device) };
     this.blocks = [];
     this.points = [];
     set(this.element, 'hidden', null);
@@ -223,12 +222,12 @@ export class StripReview {
   }
 
   factsText() {
-    const { device, metric, from } = this.asked;
+    const { device, metric, from, owner } = this.asked;
     const facts = store.catalogue.get(metric);
     const [block] = this.blocks;
     const rate = block ? Math.round(1000 / block.periodMs) : 0;
     return [
-      whose(device), device.device, facts ? either(facts.name_zh, facts.name_en) : metric,
+      ownerText(owner), device.device, facts ? either(facts.name_zh, facts.name_en) : metric,
       t('strip.edge', { at: dateTimeSeconds(from) }), t('review.archive'),
       t('review.filter'),
       ...(rate ? [`${rate} Hz`] : []),

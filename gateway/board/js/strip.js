@@ -4,7 +4,9 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { dateTimeSeconds } from './format.js';
 import { either, t } from './i18n.js';
-import { bedOf, patientOf, store } from './store.js';
+import {
+  bedOf, boundTo, patientOf, store,
+} from './store.js';
 import * as layout from './strip-layout.js';
 import { gapWords, grid, pulse } from './strip-paint.js';
 import { Choices, isCalibratedScreen, paper, unscaled } from './strip-settings.js';
@@ -55,9 +57,15 @@ export class Strip {
       h('div', { class: 'strip-head' }, this.lead, this.choices.element, this.freeze,
         this.scaleText, this.facts, this.note),
       this.paper);
-    new IntersectionObserver((entries) => {
+    this.observer = new IntersectionObserver((entries) => {
       this.seen = entries[entries.length - 1].isIntersecting;
-    }).observe(this.element);
+    });
+    this.observer.observe(this.element);
+  }
+
+  /** It is shown no more. */
+  leave() {
+    this.observer.disconnect();
   }
 
   /** Whoever shows it can stop it: `run(strip)`. */
@@ -131,7 +139,7 @@ export class Strip {
     const rate = Math.round(1000 / last.periodMs);
     const edge = layout.leftEdgeMs(this.penMs(), width, this.paperNow);
     put(this.facts, [
-      whose(this.device),
+      ownerText(ownerOf(this.device)),
       t('strip.live', { s: this.delayMs() / 1000 }),
       t('strip.edge', { at: dateTimeSeconds(edge) }),
       `${rate} Hz`,
@@ -251,11 +259,16 @@ export function scaleText({ speed, gain }) {
   return `${speed} mm/s ${gain === null ? t('strip.uncalibrated') : `${gain} mm/mV`}`;
 }
 
+/** Of whom a device or alert is: it stays so, whoever is on the device later. */
+export function ownerOf(of) {
+  const key = of.patient === undefined ? boundTo(of) : of.patient;
+  return { key: key ?? null, bed: bedOf(of), patient: patientOf(of) };
+}
+
 /** Bed and masked name. */
-export function whose(device) {
-  const bed = bedOf(device);
-  const patient = patientOf(device);
+export function ownerText({ key, bed, patient }) {
+  const nobody = t(key === null ? 'patient.none' : 'patient.unknown');
   return [
-    bed ? t('tiles.bed', { bed }) : '', patient ? patient.name || '' : t('patient.none'),
+    bed ? t('tiles.bed', { bed }) : '', patient ? patient.name || '' : nobody,
   ].filter(Boolean).join(' ');
 }

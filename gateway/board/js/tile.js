@@ -41,6 +41,11 @@ export class Tile {
     return [...this.lines.values()].map((line) => line.strip).filter(Boolean);
   }
 
+  /** It is shown no more. */
+  leave() {
+    for (const line of this.lines.values()) line.leave();
+  }
+
   /** `place` as `placesOf` has it; `alerts` are those of this place; `withStrips`: see `Tiles`. */
   draw(place, alerts, lost, withStrips) {
     const patient = store.patients.get(place.patient) || null;
@@ -50,6 +55,7 @@ export class Tile {
     for (const [key, line] of this.lines) {
       if (keys.includes(key)) continue;
       others = others || Boolean(line.strip);
+      line.leave();
       this.lines.delete(key);
     }
     const lines = place.devices.map((device) => {

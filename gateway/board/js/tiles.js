@@ -6,7 +6,7 @@ import { shortTime } from './format.js';
 import { t } from './i18n.js';
 import { compareNames, placesOf } from './beds.js';
 import { isShown } from './filter.js';
-import { deviceKey, store } from './store.js';
+import { deviceKey, isOfOther, store } from './store.js';
 import { Tile, hasStrip } from './tile.js';
 
 /** With more of them strips are shown in the drawer only. */
@@ -24,6 +24,8 @@ export class Tiles {
     Object.assign(this, options);
     this.tiles = new Map();
     this.clinics = new Map();
+    /** Those of every township, and those that are shown. */
+    this.all = [];
     this.places = [];
     this.waiting = [];
     this.heading = h('h2', { id: 'tiles-heading' });
@@ -47,12 +49,12 @@ export class Tiles {
   }
 
   placeOf(key) {
-    return this.places.find((place) => place.key === key);
+    return this.all.find((place) => place.key === key);
   }
 
   /** The place of a device. */
   placeOfDevice(key) {
-    return this.places.find((place) => place.devices.some((one) => deviceKey(one) === key));
+    return this.all.find((place) => place.devices.some((one) => deviceKey(one) === key));
   }
 
   /** All tiles; `only`: those of devices whose readings changed. */
@@ -93,12 +95,13 @@ export class Tiles {
 
   /** Which tiles there are and where. */
   arrange() {
-    this.places = placesOf({
+    this.all = placesOf({
       devices: [...store.devices.values()],
       patients: [...store.patients.values()],
       bindings: [...store.bindings.values()],
       beds: store.beds,
-    }).filter(isShown);
+    });
+    this.places = this.all.filter(isShown);
     const knowledge = this.knowledge();
     put(this.heading, this.headingText(knowledge));
     put(this.empty, this.places.length ? '' : t(`tiles.none.${knowledge}`));
@@ -112,6 +115,7 @@ export class Tiles {
     for (const [key, tile] of this.tiles) {
       if (keys.has(key)) continue;
       this.tiles.delete(key);
+      tile.leave();
       if (tile.strips().length) this.onStrips();
     }
   }
@@ -166,13 +170,16 @@ export class Tiles {
 function alertsByPlace(places) {
   const byDevice = new Map();
   for (const place of places) {
-    for (const device of place.devices) byDevice.set(deviceKey(device), place.key);
+    for (const device of place.devices) byDevice.set(deviceKey(device), place);
   }
   const patients = new Set(places.map((place) => place.patient));
   const found = new Map();
   for (const alert of store.alerts.values()) {
     const own = alert.patient && patients.has(alert.patient);
-    const key = own ? alert.patient : byDevice.get(deviceKey(alert));
+    const place = byDevice.get(deviceKey(alert));
+    const key = own ? alert.patient : place?.key;
+    // It stands in the list only: under another's name it would be untrue.
+    if (!key || (!own && isOfOther(alert, place.patient))) continue;
     if (!found.has(key)) found.set(key, []);
     found.get(key).push(alert);
   }

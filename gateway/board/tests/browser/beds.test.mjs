@@ -29,6 +29,8 @@ const beijing = (ms) => new Date(ms + 8 * 3_600_000).toISOString().slice(11, 16)
 async function drawerOf(page, bed) {
   await page.click(`${tile(bed)} .open`);
   await page.shows('.drawer');
+  // What it fetches moves what is to be clicked.
+  await page.caughtUp();
 }
 
 test('14. stale number: -- after 15 s, hatched after 60 s, the old number nowhere in the tile', async () => {
@@ -122,6 +124,67 @@ test('a tile per bed in fixed places, as people count; devices on nobody are the
   county.measure(other, 'spo2', '98');
   await page.pass(6_000);
   await page.shows(`${tile(9)} ${number(other, 'spo2')}`);
+});
+
+test("another's number and alert never stand under a patient's name", async () => {
+  const county = ward();
+  const { monitor } = county;
+  county.measure(monitor, 'spo2', '82');
+  const walkIn = county.measure(monitor, 'temp', '39.9');
+  const page = await it.open();
+  await page.says(`${tile(10)} ${number(monitor, 'temp')}`, '39.9');
+  // The temperature was a walk-in's.
+  monitor.latest = monitor.latest.map((one) => (
+    one === walkIn ? { ...one, patient: null } : one));
+  county.say('patients', {});
+  await page.pass(1_000);
+  await page.hides(`${tile(10)} ${number(monitor, 'temp')}`);
+  const nobodys = county.raise(monitor, 'high', { metric: 'spo2', value: '81' });
+  const own = county.raise(monitor, 'medium', { patient: ZHANG, value: '81' });
+  await page.pass(1_000);
+  const now = (alert) => `[data-alert-id="${alert.id}"] .number`;
+  await page.says(now(own), '82');
+  assert.equal(await page.text(now(nobodys)), '--');
+  assert.equal(await page.attribute(tile(10), 'data-priority'), 'medium');
+  // The monitor goes to the other bed.
+  county.bindings = [];
+  county.bind(monitor, LI);
+  await page.pass(1_000);
+  await page.shows(`${tile(9)} .device-line`);
+  assert.ok(!(await page.text(tile(9))).includes('82'));
+  county.measure(monitor, 'spo2', '99');
+  await page.pass(1_000);
+  await page.says(`${tile(9)} ${number(monitor, 'spo2')}`, '99');
+  assert.equal(await page.text(now(own)), '--');
+  assert.equal(await page.attribute(tile(9), 'data-priority'), 'none');
+});
+
+test('a drawer whose place is gone is empty and says so; an old answer does not come in', async () => {
+  const county = ward();
+  county.measure(county.monitor, 'hr', '137');
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.says(`.drawer ${number(county.monitor, 'hr')}`, '137');
+  // Another township is chosen: the place is still there.
+  await page.run((css) => document.querySelector(css).click(), '[data-town="东风乡卫生院"] input');
+  await page.hides(tile(10));
+  await page.says(`.drawer ${number(county.monitor, 'hr')}`, '137');
+  const { patients, bindings } = county;
+  const release = county.hold('GET', `/patients/${ZHANG}`);
+  county.patients = patients.slice(1);
+  county.bindings = [];
+  county.say('patients', {});
+  await page.says('.drawer .problem', '此床位已不存在');
+  assert.ok(!(await page.text('.drawer')).includes('137'));
+  assert.ok(!(await page.text('.drawer')).includes('张'));
+  release();
+  await page.pass(1_000);
+  await page.says('.drawer .problem', '此床位已不存在');
+  Object.assign(county, { patients, bindings });
+  county.say('patients', {});
+  await page.says('.drawer-head', '张**');
+  await page.says(`.drawer ${number(county.monitor, 'hr')}`, '137');
+  assert.equal(await page.text('.drawer .problem'), '');
 });
 
 test('a value and a device without rules say so', async () => {
@@ -378,6 +441,92 @@ test('a strip around an alert stands still, is measured, and is printed in true 
   await page.key('Escape');
   await page.hides('.strip-review');
   await page.shows('.drawer');
+});
+
+test("a strip around an alert keeps whose it was when the monitor goes to another", async () => {
+  const county = ward();
+  const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
+  for (let second = -5; second < 5; second += 1) {
+    county.blocks.push(make.block(county.monitor, square, county.ms + second * 1000));
+  }
+  county.bindings = [];
+  county.bind(county.monitor, LI, '9');
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
+  await page.says('.strip-review .strip-facts', '10床 张**');
+  assert.ok(!(await page.text('.strip-review')).includes('李'));
+  // Nor does one stand in a bed after that was given to another.
+  county.patients = [county.patients[1]];
+  const gone = county.raise(county.monitor, 'high', { patient: ZHANG });
+  county.say('patients', {});
+  await page.says('.drawer .problem', '此床位已不存在');
+  await page.says(`.alerts [data-alert-id="${gone.id}"]`, '患者资料未读到');
+});
+
+test('a strip that is shown no more is watched no more', async () => {
+  const county = ward();
+  const page = await it.open();
+  await page.run(() => {
+    window.watched = 0;
+    const { observe, disconnect } = IntersectionObserver.prototype;
+    IntersectionObserver.prototype.observe = function count(...args) {
+      window.watched += 1;
+      return observe.apply(this, args);
+    };
+    IntersectionObserver.prototype.disconnect = function count() {
+      window.watched -= 1;
+      return disconnect.apply(this);
+    };
+  });
+  for (const _ of [0, 1, 2]) {
+    await drawerOf(page, 10);
+    await page.shows('.drawer .strip');
+    assert.equal(await page.run(() => window.watched), 1);
+    await page.key('Escape');
+    await page.hides('.drawer');
+    assert.equal(await page.run(() => window.watched), 0);
+  }
+});
+
+test('a state without advice, a cut address, and an empty half hour say nothing untrue', async () => {
+  const county = ward();
+  county.monitor.state = 'waiting';
+  const page = await it.open();
+  await page.shows(`${tile(10)} .why`);
+  assert.ok(!(await page.text(`${tile(10)} .why`)).includes('tiles.'));
+  await page.run(() => {
+    window.location.hash = '#bed=%';
+  });
+  await page.pass(3_000);
+  await page.hides('.fault-banner');
+  await page.hides('.drawer');
+  const retro = county.raise(county.monitor, 'low', { retro: true, patient: ZHANG });
+  await drawerOf(page, 10);
+  await page.says(`.drawer [data-alert-id="${retro.id}"]`, '补传数据,发生于 09:30');
+});
+
+test('the alerts of a drawer are those the stream knows: new, long open, and closed', async () => {
+  const county = ward();
+  const early = county.raise(county.monitor, 'high', { patient: ZHANG });
+  const long = county.raise(county.monitor, 'medium', {
+    patient: ZHANG, started_ms: county.ms - 40 * 3_600_000,
+  });
+  const row = ({ id }) => `.drawer [data-alert-id="${id}"]`;
+  const page = await it.open();
+  county.answer({
+    method: 'GET', path: '/alerts?site=', status: 200, body: { alerts: [early], flood: null, offers: [] },
+  });
+  await drawerOf(page, 10);
+  await page.shows(row(early));
+  await page.shows(row(long));
+  const late = county.raise(county.monitor, 'low', { patient: ZHANG });
+  county.raise(county.monitor, 'low', { patient: LI });
+  county.change(early.id, { state: 'closed', condition: 'closed', cleared_at: make.at(county.ms) });
+  await page.pass(1_000);
+  await page.shows(row(late));
+  await page.shows(`${row(early)}[data-state="closed"]`);
+  assert.equal(await page.run(() => document.querySelectorAll('.drawer-alert').length), 3);
 });
 
 test('phone: the drawer fits 360 px, a strip scrolls in its own box', async () => {

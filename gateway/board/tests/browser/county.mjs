@@ -350,7 +350,12 @@ export class County {
 
   /** A device measures. */
   measure(of, metric, value, fields = {}) {
-    const reading = make.reading(of, metric, value, this.ms, fields);
+    const on = this.bindings.find((one) => one.site === of.site && one.device === of.device
+      && !one.until);
+    const patient = on?.patient ?? null;
+    const reading = make.reading(of, metric, value, this.ms, {
+      patient, bound_patient: patient, ...fields,
+    });
     const wrong = faults(schemaOf('Reading'), reading);
     if (wrong.length) this.faults.push(`reading: ${wrong.join('; ')}`);
     of.latest = [...of.latest.filter((one) => one.metric !== metric), reading];
