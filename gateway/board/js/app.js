@@ -103,6 +103,7 @@ class Board {
   /** A page beside the board was opened or closed. */
   turn() {
     set(this.main, 'hidden', this.pages.isOpen());
+    if (!this.pages.isOpen()) this.tiles.element.focus();
   }
 
   /** Somebody logged out, or the session is over: nothing stays on screen. */

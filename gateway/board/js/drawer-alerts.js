@@ -2,9 +2,9 @@
 
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
-import { dateTime, shortTime, unitText, wordOf } from './format.js';
+import { shortTime, unitText, wordOf } from './format.js';
 import { t } from './i18n.js';
-import { GLYPHS, message } from './alert-words.js';
+import { GLYPHS, message, storyLine } from './alert-words.js';
 import { deviceKey, store } from './store.js';
 import { hasStrip } from './tile.js';
 
@@ -100,11 +100,7 @@ export class DrawerAlerts {
     put(row.summary, t('alerts.more'));
     arrange(row.story, (alert.timeline || []).map((entry, index) => {
       const line = row.story.children[index] || h('li');
-      put(line, [
-        dateTime(Date.parse(entry.at)).slice(5), wordOf('timeline', entry.what, t), entry.by || '',
-        entry.reason ? wordOf('reason', entry.reason, t) : '', entry.note || '',
-        entry.to ? `→ ${entry.to}` : '',
-      ].filter(Boolean).join(' · '));
+      put(line, storyLine(entry));
       return line;
     }));
     return row.element;

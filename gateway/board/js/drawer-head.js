@@ -2,12 +2,11 @@
 
 import * as api from './api.js';
 import * as clock from './clock.js';
-import { arrange, h, put, set } from './dom.js';
+import { h, put, set } from './dom.js';
 import { wordOf } from './format.js';
 import { either, t } from './i18n.js';
-import { ruleTags } from './beds.js';
 import { may, store } from './store.js';
-import { aboutText } from './tile.js';
+import { aboutText, drawTags } from './tile.js';
 
 const REVEALED_MS = 30_000;
 
@@ -64,13 +63,7 @@ export class DrawerHead {
     this.drawName(patient);
     const nobody = `${t('patient.none')} · ${t('tiles.adult_rules')}`;
     put(this.about, patient ? aboutText(patient) : nobody);
-    const tags = patient ? ruleTags(patient) : [];
-    arrange(this.tags, tags.map((tag, index) => {
-      const element = this.tags.children[index] || h('span', { class: 'tag' });
-      set(element, 'data-tag', tag);
-      put(element, t(`tag.${tag}`));
-      return element;
-    }));
+    drawTags(this.tags, patient);
     put(this.rules, whole?.ruled ? t('drawer.rules', { version: whole.ruled.version }) : '');
     this.drawScore(whole?.news2);
   }

@@ -8,7 +8,18 @@ import {
 import { either, t } from './i18n.js';
 import { deviceKey, store } from './store.js';
 
-const BATTERY = ['batt_pct', 'batt_min', 'batt_state', 'power'];
+const POWER = ['batt_pct', 'batt_min', 'batt_state', 'power'];
+
+/** What a device runs on and for how long, of its newest readings; a text each. */
+export function powerTexts(readings) {
+  return POWER.map((metric) => {
+    const { text, unit } = shownValue(readings.find((one) => one.metric === metric) || {});
+    if (!text) return '';
+    const facts = store.catalogue.get(metric);
+    const name = facts ? either(facts.name_zh, facts.name_en) : metric;
+    return `${name} ${wordOf(`value.${metric}`, text, t)} ${unitText(unit, t)}`.trim();
+  }).filter(Boolean);
+}
 
 export class Health {
   constructor() {
@@ -38,14 +49,6 @@ function words(device) {
   const heard = [...device.series.values()].map((one) => Date.parse(one.placed_time));
   const last = heard.length ? Math.max(...heard) : Date.parse(device.last_observed);
   const site = store.sites.get(device.site);
-  const battery = BATTERY.map((metric) => {
-    const reading = [...device.series.values()].find((one) => one.metric === metric);
-    const { text, unit } = shownValue(reading || {});
-    if (!text) return '';
-    const facts = store.catalogue.get(metric);
-    const name = facts ? either(facts.name_zh, facts.name_en) : metric;
-    return `${name} ${wordOf(`value.${metric}`, text, t)} ${unitText(unit, t)}`.trim();
-  });
   const about = Object.entries(device.about || {}).map(([name, value]) => `${name} ${value}`);
   const action = device.actions?.[0];
   return [
@@ -55,7 +58,7 @@ function words(device) {
     Number.isFinite(last) ? t('health.seen', {
       at: shortTime(last, nowMs), age: ageText(nowMs - last, t, true),
     }) : t('health.never'),
-    ...battery,
+    ...powerTexts([...device.series.values()]),
     site ? t(site.online ? 'site.online' : 'tiles.site_offline') : '',
     site && site.holds_s > 0 ? t('health.holds', { age: heldText(site.holds_s, t) }) : '',
     ...about,

@@ -8,7 +8,7 @@ export function isUnacknowledged(alert) {
 }
 
 /** Unacknowledged high, unacknowledged medium, unknown, acknowledged, low. */
-export function stateClass(alert) {
+function stateClass(alert) {
   if (alert.state === 'unknown') return 2;
   if (alert.state === 'active_ack') return alert.priority === 'low' ? 4 : 3;
   if (!UNACKNOWLEDGED.includes(alert.state)) return 5;
@@ -16,7 +16,7 @@ export function stateClass(alert) {
 }
 
 /** The parts of the list from the top. */
-export const SECTIONS = ['open', 'cleared', 'rest', 'late', 'shelved', 'aside'];
+const SECTIONS = ['open', 'cleared', 'rest', 'late', 'shelved', 'aside'];
 
 /** The part of the list in which an alert stands. */
 export function sectionOf(alert) {

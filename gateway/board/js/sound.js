@@ -10,7 +10,7 @@ import {
 } from './sounding.js';
 import { PATTERNS, lengthOf, samplesOf } from './synth.js';
 
-export const PAUSE_MS = 120_000;
+const PAUSE_MS = 120_000;
 export const VOLUME_MIN = 0.3;
 const VOLUME = 'board.volume';
 const LOST_MS = 60_000;

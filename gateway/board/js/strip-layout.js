@@ -6,7 +6,7 @@
 export const SPEEDS = [12.5, 25, 50];
 export const GAINS = [5, 10, 20];
 /** Paper left empty in front of the pen. */
-export const ERASER_MS = 400;
+const ERASER_MS = 400;
 
 /** How long and high things are on paper of that speed (mm/s) and gain (mm/mV). */
 export function paperOf({ pxPerMm = 4, speed = 25, gain = 10 } = {}) {

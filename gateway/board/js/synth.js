@@ -3,8 +3,8 @@
 // The priority is in the rhythm, not in the pitch (nurse board, chapter 3).
 
 /** One pitch for all; five harmonics within 11 dB, so that small loudspeakers carry it too. */
-export const PITCH_HZ = 523;
-export const HARMONICS = [1, 0.75, 0.55, 0.4, 0.3];
+const PITCH_HZ = 523;
+const HARMONICS = [1, 0.75, 0.55, 0.4, 0.3];
 /** A pulse swells and falls within this: no click. */
 const EDGE_S = 0.02;
 const LEVEL = 0.9;

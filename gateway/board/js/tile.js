@@ -96,13 +96,7 @@ export class Tile {
     put(this.name, patient ? patient.name || t('tiles.unnamed') : what);
     set(this.name, 'hidden', !this.name.textContent);
     put(this.about, patient ? aboutText(patient) : '');
-    const tags = patient ? ruleTags(patient) : [];
-    arrange(this.tags, tags.map((tag, index) => {
-      const element = this.tags.children[index] || h('span', { class: 'tag' });
-      set(element, 'data-tag', tag);
-      put(element, t(`tag.${tag}`));
-      return element;
-    }));
+    drawTags(this.tags, patient);
     put(this.note, noteOf(place));
     set(this.open, 'aria-label', t('tiles.open', {
       what: [bed, this.name.textContent, device && !patient ? device.device : ''].filter(Boolean)
@@ -134,6 +128,17 @@ export class Tile {
 
 export function hasStrip(device) {
   return device.kind === 'monitor' || device.kind === 'ecg_strap';
+}
+
+/** Which rules somebody has. */
+export function drawTags(parent, patient) {
+  const tags = patient ? ruleTags(patient) : [];
+  arrange(parent, tags.map((tag, index) => {
+    const element = parent.children[index] || h('span', { class: 'tag' });
+    set(element, 'data-tag', tag);
+    put(element, t(`tag.${tag}`));
+    return element;
+  }));
 }
 
 /** Age and sex. */

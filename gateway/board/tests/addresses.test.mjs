@@ -5,7 +5,6 @@ import test from 'node:test';
 globalThis.window = { location: { hash: '' } };
 const { pageOf } = await import('../js/pages.js');
 const { hourOfWeek } = await import('../js/pages/duty.js');
-const { movePath } = await import('../js/pages/tray.js');
 
 test('an address names a page, and anything else is the board', () => {
   const pages = [{ key: 'tray' }, { key: 'audit' }];
@@ -20,10 +19,4 @@ test('the week of the duty plan begins on Monday at midnight in Shanghai', () =>
   assert.equal(hourOfWeek(Date.parse('2026-11-22T16:00:00Z')), 0);
   assert.equal(hourOfWeek(Date.parse('2026-11-22T15:59:59Z')), 167);
   assert.equal(hourOfWeek(Date.parse('2026-11-26T01:30:00Z')), 3 * 24 + 9);
-});
-
-test('a reading is moved by its four names', () => {
-  assert.equal(movePath({
-    outbox: 'ab', lane: 'trend', seq: 7, index: 0,
-  }), '/readings/ab/trend/7/0/reassign');
 });

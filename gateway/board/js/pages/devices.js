@@ -3,15 +3,12 @@
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
+import { powerTexts } from '../drawer-health.js';
 import { ageText, heldText, wordOf } from '../format.js';
 import { t } from '../i18n.js';
 import { Page, table } from './page.js';
-import {
-  kindName, measured, metricName, moment, whoText,
-} from './words.js';
+import { kindName, moment, whoText } from './words.js';
 import { missingLines } from './missing.js';
-
-const BATTERY = ['batt_pct', 'batt_min', 'batt_state', 'power'];
 
 export class DevicesPage extends Page {
   static get key() {
@@ -92,7 +89,6 @@ export class DevicesPage extends Page {
       : t('patient.none');
     // Nobody hears a device whose box is silent.
     const state = site.online ? device.state : 'unknown';
-    const battery = device.latest.filter((reading) => BATTERY.includes(reading.metric));
     const [done] = device.actions;
     const heard = device.last_observed
       ? ageText(clock.serverNow() - Date.parse(device.last_observed), t, true) : '–';
@@ -101,13 +97,8 @@ export class DevicesPage extends Page {
       who,
       h('span', { 'data-device-state': state }, wordOf('device_state', state, t)),
       heard,
-      battery.map((reading) => this.battery(reading)).join(' · ') || '–',
+      powerTexts(device.latest).join(' · ') || '–',
       done ? `${moment(done.at)} ${done.text}` : '–',
     ];
-  }
-
-  battery(reading) {
-    const key = `value.${reading.metric}.${reading.value}`;
-    return t.has(key) ? t(key) : measured(reading).replace(`${metricName(reading.metric)} `, '');
   }
 }

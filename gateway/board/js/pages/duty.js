@@ -49,7 +49,7 @@ export class DutyPage extends Page {
   plan(township, plan, hour) {
     const rows = plan.shifts.map((shift) => {
       const now = hour >= shift.from_hour && hour < shift.until_hour;
-      return [t(`duty.level.${shift.level}`), this.hours(shift),
+      return [t(`level.${shift.level}`), this.hours(shift),
         h('strong', {}, shift.person), now ? t('duty.now') : ''];
     });
     return h('section', { class: 'page-card', 'data-township': township || '' },
@@ -88,7 +88,7 @@ export class DutyPage extends Page {
           until_hour: hour('until_day', 'until_hour'),
         }]);
       },
-      field(t('duty.level'), choice(LEVELS.map((level) => [level, t(`duty.level.${level}`)]), 'first', { name: 'level' })),
+      field(t('duty.level'), choice(LEVELS.map((level) => [level, t(`level.${level}`)]), 'first', { name: 'level' })),
       field(t('duty.person'), h('input', { name: 'person', maxlength: 64, required: true })),
       field(t('duty.from'), h('span', {}, choice(days, '0', { name: 'from_day' }), number('from_hour', 8, 23))),
       field(t('duty.until'), h('span', {}, choice(days, '0', { name: 'until_day' }), number('until_hour', 20, 24))),

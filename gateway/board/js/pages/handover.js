@@ -1,11 +1,12 @@
 // The sheet of a shift's end: what is open, what was set aside, whose limits are changed, what is
 // taken off; both sign it on paper. Clean on A4 in black and white.
 
+import { message, who } from '../alert-words.js';
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
 import { dateTime, wordOf } from '../format.js';
-import { either, t } from '../i18n.js';
+import { t } from '../i18n.js';
 import { compareAlerts } from '../order.js';
 import { Page, table } from './page.js';
 import { moment, whoText } from './words.js';
@@ -50,7 +51,7 @@ export class HandoverPage extends Page {
     const changed = limits.length ? table(
       ['who', 'rule', 'limit', 'ends', 'by'].map((one) => t(`handover.${one}`)),
       limits.map(({ patient, limit }) => [
-        whoText(patient), limit.rule, limit.off ? t('handover.off') : limit.value,
+        whoText(patient), limit.rule, limit.off ? t('limits.off') : limit.value,
         moment(limit.until), `${limit.made_by} · ${limit.reason}`,
       ]),
       t('handover.part.limits'),
@@ -72,15 +73,12 @@ export class HandoverPage extends Page {
   }
 
   alert(alert) {
-    const patient = this.answer.patients.find((one) => one.patient === alert.patient);
     const shelf = alert.shelved_until && t('handover.until', { at: moment(alert.shelved_until) });
     const notes = alert.timeline.filter((entry) => entry.what === 'noted').map((entry) => entry.note);
     return [
       t(`priority.${alert.priority}`),
-      patient ? whoText(patient) : `${t(alert.patient ? 'patient.key' : 'patient.none', {
-        key: String(alert.patient).slice(0, 6),
-      })} ${alert.device}`,
-      either(alert.message_zh, alert.message_en),
+      alert.patient ? who(alert) : `${who(alert)} ${alert.device}`,
+      message(alert),
       moment(alert.started_at),
       [alert.owner, alert.reason && wordOf('reason', alert.reason, t)].filter(Boolean).join(' · ')
         || t('alerts.no_owner'),

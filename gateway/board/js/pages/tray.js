@@ -9,12 +9,8 @@ import { measured, moment, whoText } from './words.js';
 
 const UNDO_MS = 10_000;
 
-/** The path under which a reading, and all that was said with it, is moved. */
-export function movePath({
-  outbox, lane, seq, index,
-}) {
-  return `/readings/${[outbox, lane, seq, index].map(encodeURIComponent).join('/')}/reassign`;
-}
+/** A result is named by its first reading. */
+const isSame = (a, b) => ['outbox', 'lane', 'seq', 'index'].every((name) => a[name] === b[name]);
 
 export class TrayPage extends Page {
   static get key() {
@@ -48,10 +44,9 @@ export class TrayPage extends Page {
         at: moment(one.measured_time), device: one.device, clinic: one.clinic || one.site,
       })));
     if (!this.may('reassign_readings')) return card;
-    const path = movePath(first);
-    const chosen = this.chosen?.path === path ? this.chosen.candidate : null;
+    const chosen = this.chosen && isSame(this.chosen.reading, first) ? this.chosen.candidate : null;
     const choose = (candidate) => {
-      this.chosen = candidate && { path, candidate };
+      this.chosen = candidate && { reading: first, candidate };
       this.draw();
     };
     const buttons = one.candidates.map((candidate) => h('button', {
@@ -64,7 +59,7 @@ export class TrayPage extends Page {
     card.append(h('div', { class: 'candidates' }, ...buttons, this.others(one, chosen, choose)));
     if (chosen) {
       card.append(h('div', { class: 'candidates', 'data-editing': true },
-        h('button', { class: 'primary give', onclick: () => this.give(path, chosen) },
+        h('button', { class: 'primary give', onclick: () => this.give(first, chosen) },
           t('tray.give', { who: whoText(chosen) })),
         h('button', { onclick: () => choose(null) }, t('ack.cancel'))));
     }
@@ -86,13 +81,13 @@ export class TrayPage extends Page {
     }, whoText(patient))));
   }
 
-  async give(path, candidate) {
-    const moved = await this.act(() => api.tell('POST', path, {
+  async give(reading, candidate) {
+    const moved = await this.act(() => api.reassign(reading, {
       patient: candidate.patient, from: null, reason: 'claimed',
     }));
     if (!moved) return;
     this.chosen = null;
-    const undo = { path, patient: candidate.patient, who: whoText(candidate) };
+    const undo = { reading, patient: candidate.patient, who: whoText(candidate) };
     this.undo = undo;
     clock.after(UNDO_MS, () => {
       if (this.undo !== undo) return;
@@ -110,11 +105,11 @@ export class TrayPage extends Page {
       line.append('\u00a0');
       return line;
     }
-    const { path, patient, who } = this.undo;
+    const { reading, patient, who } = this.undo;
     line.append(t('tray.given', { who }), ' ', h('button', {
       onclick: () => {
         this.undo = null;
-        this.act(() => api.tell('POST', path, { patient: null, from: patient, reason: 'undo' }));
+        this.act(() => api.reassign(reading, { patient: null, from: patient, reason: 'undone' }));
       },
     }, t('tray.undo')));
     return line;

@@ -10,7 +10,7 @@ export function moment(rfc3339) {
 }
 
 /** A metric in the language of the page. */
-export function metricName(metric) {
+function metricName(metric) {
   const known = store.catalogue.get(metric);
   return known ? either(known.name_zh, known.name_en) : metric;
 }
