@@ -93,9 +93,10 @@ impl Evaluation {
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
         let said = of_box.observed(alarm.observed.at, context.now);
-        let came = self.alarm_of_before(context, site, said, alarm)?;
+        let before = self.alarm_of_before(context, site, said, alarm)?;
+        let before = before.as_ref();
         if let Some(engine) = self.device(context, site, &alarm.device, context.now)? {
-            let changed = engine.on_alarm_of(context.rules, context.now, said, came, alarm);
+            let changed = engine.on_alarm_of(context.rules, context.now, said, before, alarm);
             self.note(changed);
         }
         Ok(())
