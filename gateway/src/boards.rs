@@ -4,7 +4,12 @@
 //! - what a board said counts until it says otherwise, takes its leave, or is silent for too long
 //! - what is remembered is bounded, of a session and in all
 
-use crate::{clock::rfc3339, events::Events, people::Scope, query::Clinics};
+use crate::{
+    clock::{self, rfc3339},
+    events::Events,
+    people::Scope,
+    query::Clinics,
+};
 use model::time::WallTime;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -12,12 +17,12 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
 /// A board says each 30 s how it is, and each minute where a browser keeps its page back.
-const HEARD_LIMIT: Duration = Duration::from_secs(150);
+const HEARD_LIMIT_MS: u64 = 150_000;
 /// How often it is looked who is not heard any more.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Pages that somebody has open by one log-in.
@@ -54,7 +59,7 @@ struct Board {
     scope: Scope,
     /// Since when it can or cannot be heard.
     since: WallTime,
-    heard: Instant,
+    heard: WallTime,
 }
 
 /// What a board says of itself.
@@ -75,7 +80,7 @@ pub(crate) struct Boards {
 
 impl Boards {
     /// A board said how it is; whether that is news for the others.
-    pub(crate) fn heard(&self, word: Word, now: WallTime, at: Instant) -> bool {
+    pub(crate) fn heard(&self, word: Word, now: WallTime) -> bool {
         let Word { session, board, name, sound, scope } = word;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let page = (session, board);
@@ -86,7 +91,7 @@ impl Boards {
         if before.is_none() {
             make_room(&mut open, &page.0);
         }
-        open.insert(page, Board { name, sound, scope, since, heard: at });
+        open.insert(page, Board { name, sound, scope, since, heard: now });
         is_news
     }
 
@@ -96,8 +101,10 @@ impl Boards {
     }
 
     /// Forgets those who are not heard any more; whether there were any.
-    fn forget(&self, at: Instant) -> bool {
-        self.keep(|_, board| at.saturating_duration_since(board.heard) < HEARD_LIMIT)
+    fn forget(&self, now: WallTime) -> bool {
+        // Where the clock was set they are heard again within half a minute.
+        let silent = |board: &Board| now.unix_ms().abs_diff(board.heard.unix_ms());
+        self.keep(|_, board| silent(board) < HEARD_LIMIT_MS)
     }
 
     fn keep(&self, stays: impl Fn(&Page, &Board) -> bool) -> bool {
@@ -140,7 +147,7 @@ impl Boards {
                 () = stopped.cancelled() => return,
                 _ = look.tick() => {}
             }
-            if self.forget(Instant::now()) {
+            if self.forget(clock::now()) {
                 tell(&events);
             }
         }
@@ -187,7 +194,6 @@ pub(crate) fn own_clinics(connection: &Connection) -> rusqlite::Result<BTreeSet<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
     use model::id::SiteId;
 
     const HEPING: &str = "和平镇卫生院";
@@ -219,19 +225,17 @@ mod tests {
 
     #[test]
     fn a_board_counts_until_it_leaves_or_is_not_heard() {
-        let (boards, begin) = (Boards::default(), Instant::now());
-        let heard = |sound, after| {
-            let at = begin + Duration::from_secs(after);
-            boards.heard(word("s", "desk", sound, Some(HEPING)), clock::now(), at)
-        };
+        let boards = Boards::default();
+        let at = |seconds: i64| WallTime::from_unix_ms(1_795_335_300_000 + seconds * 1000);
+        let heard = |sound, after| boards.heard(word("s", "desk", sound, Some(HEPING)), at(after));
         assert!(heard(Sound::Off, 0));
         assert!(!heard(Sound::Off, 30), "no news");
         assert!(heard(Sound::On, 60));
         assert!(!heard(Sound::Paused, 90), "a pause is no silence");
         assert!(heard(Sound::Blocked, 120));
         assert_eq!(told(&boards, Some(HEPING), &[]).0, ["desk"]);
-        assert!(!boards.forget(begin + Duration::from_secs(269)));
-        assert!(boards.forget(begin + Duration::from_secs(270)));
+        assert!(!boards.forget(at(269)));
+        assert!(boards.forget(at(270)));
         assert_eq!(told(&boards, Some(HEPING), &[]).0, [""; 0]);
         heard(Sound::On, 300);
         assert!(!boards.left("s", Some("another")) && !boards.left("another", None));
@@ -240,8 +244,8 @@ mod tests {
 
     #[test]
     fn a_clinic_in_which_no_board_is_heard_is_named() {
-        let (boards, now) = (Boards::default(), Instant::now());
-        let heard = |word| boards.heard(word, clock::now(), now);
+        let boards = Boards::default();
+        let heard = |word| boards.heard(word, WallTime::from_unix_ms(0));
         let both = vec![DONGFENG.to_owned(), HEPING.to_owned()];
         assert_eq!(told(&boards, None, &[]), (vec![], both));
         heard(word("a", "desk", Sound::On, Some(HEPING)));
@@ -259,12 +263,11 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let (boards, begin) = (Boards::default(), Instant::now());
-        let mut at = begin;
+        let (boards, mut at_ms) = (Boards::default(), 0);
         let mut heard = |session: &str, board: usize| {
-            at += Duration::from_millis(1);
+            at_ms += 1;
             let word = word(session, &board.to_string(), Sound::On, None);
-            boards.heard(word, clock::now(), at);
+            boards.heard(word, WallTime::from_unix_ms(at_ms));
             boards.open.lock().unwrap().len()
         };
         assert_eq!((0..20).map(|board| heard("s", board)).max(), Some(OF_SESSION_MAX));

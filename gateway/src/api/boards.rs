@@ -18,7 +18,6 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use std::time::Instant;
 
 /// Longest name, in letters.
 const NAME_MAX: usize = 32;
@@ -56,7 +55,7 @@ async fn tell(
         return Err(Problem::bad_request(text));
     }
     let word = Word { session: session.hash(), board, name, sound, scope: caller.scope };
-    if app.boards.heard(word, clock::now(), Instant::now()) {
+    if app.boards.heard(word, clock::now()) {
         boards::tell(&app.events);
     }
     Ok(StatusCode::NO_CONTENT)
