@@ -463,7 +463,8 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         .map(|entry| {
             json!({"at": moment(entry.at), "what": entry.what.name(), "by": entry.by,
                 "detail": entry.detail, "reason": entry.reason.map(AckReason::name),
-                "note": entry.note, "to": entry.to, "until": entry.until.map(moment)})
+                "note": entry.note, "to": entry.to, "until": entry.until.map(moment),
+                "board": entry.board})
         })
         .collect();
     let acknowledged = alert.acknowledged.as_ref();

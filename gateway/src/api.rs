@@ -10,6 +10,7 @@
 //! - [`audit`]: what people did
 //! - [`notifications`]: who was told of them beside the board
 //! - [`patients`], [`bindings`]: patients; which device is on whom, results that wait for a patient
+//! - [`boards`]: boards that are open, and whether each can be heard
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
 //! - [`extract`], [`problem`]: what comes in with a request; errors
@@ -24,6 +25,7 @@ mod alerts;
 mod attempts;
 mod audit;
 mod bindings;
+mod boards;
 mod data;
 mod duty;
 mod events;
@@ -38,6 +40,7 @@ mod rules;
 mod session;
 
 use crate::{
+    boards::Boards,
     clock,
     config::HttpConfig,
     disk::DiskState,
@@ -87,6 +90,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) rules: LiveRules,
     pub(crate) events: Events,
+    pub(crate) boards: Arc<Boards>,
     pub(crate) clinics: Arc<Clinics>,
     pub(crate) broker_up: watch::Receiver<bool>,
     pub(crate) metrics: PrometheusHandle,
@@ -206,7 +210,8 @@ async fn to_its_end(request: Request, next: Next) -> Response {
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
     let people = [session::routes(), own::routes(), people::routes(), audit::routes()].concat();
-    let alerts = [alerts::routes(), duty::routes(), notifications::routes()].concat();
+    let alerts =
+        [alerts::routes(), boards::routes(), duty::routes(), notifications::routes()].concat();
     let patients = [patients::routes(), bindings::routes()].concat();
     [people, data::routes(), alerts, patients, rules::routes(), events::routes(), own].concat()
 }

@@ -2,7 +2,9 @@
 
 use crate::{
     api::{self, App},
-    audit, clock,
+    audit,
+    boards::Boards,
+    clock,
     config::{BrokerConfig, GatewayConfig, host_port},
     duty,
     events::Events,
@@ -94,11 +96,15 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     if !config.retention.keeps_all() {
         tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
     }
+    let boards = Arc::new(Boards::default());
+    let (open, told, ends) = (Arc::clone(&boards), events.clone(), stopped.clone());
+    tasks.spawn(async move { open.watch(told, ends).await });
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store: store.clone(),
         rules: rules.clone(),
         events: events.clone(),
+        boards,
         clinics: Arc::clone(&clinics),
         broker_up: is_up,
         metrics,

@@ -3,6 +3,8 @@
 import * as api from './api.js';
 import * as clock from './clock.js';
 import { AlertList } from './alerts.js';
+import { loadBoardName } from './board-name.js';
+import { Boards } from './boards.js';
 import { h, put, set } from './dom.js';
 import { Drawer } from './drawer.js';
 import { Events } from './events.js';
@@ -11,6 +13,7 @@ import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
+import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import {
   deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
@@ -59,7 +62,12 @@ class Board {
       onFault: (error) => this.fault(error),
       onLoggedOut,
     });
-    this.sound = new Sound(() => this.drawAlerts());
+    this.sound = new Sound(() => {
+      this.boards.tell();
+      this.drawAlerts();
+    });
+    this.boards = new Boards({ sound: this.sound, onChange: () => this.drawAlerts() });
+    this.shift = new Shift({ isFree: () => this.isFree(), renew: () => this.renew() });
     this.top = new TopBar({
       sound: this.sound,
       onFilter: () => this.refilter(),
@@ -84,7 +92,7 @@ class Board {
   }
 
   start() {
-    this.top.element.append(this.pages.nav);
+    this.top.element.append(this.boards.element, this.pages.nav);
     root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
       ...this.alerts.outside);
     this.onKey = (event) => this.key(event);
@@ -93,11 +101,26 @@ class Board {
       if (document.visibilityState === 'visible') this.events.ask();
     };
     document.addEventListener('visibilitychange', this.onSeen);
+    this.sound.takeUp();
     this.draw();
     this.events.open([]);
     this.tick();
     this.sweep();
     this.pages.start();
+    this.boards.start();
+    this.shift.start();
+  }
+
+  /** Whether the page may begin anew: nobody is in the middle of anything. */
+  isFree() {
+    const form = document.activeElement?.closest('form, input, select, textarea, dialog');
+    return this.open && !form && !this.pages.isOpen() && this.drawer.key === null
+      && this.alerts.openId === null && !this.alerts.queue.size;
+  }
+
+  renew() {
+    this.sound.carryOver();
+    window.location.reload();
   }
 
   /** A page beside the board was opened or closed. */
@@ -111,6 +134,8 @@ class Board {
     if (!this.open) return;
     this.open = false;
     this.events.close();
+    this.boards.close();
+    this.shift.close();
     this.pages.stop();
     this.drawer.leave();
     this.alerts.leave();
@@ -148,6 +173,7 @@ class Board {
       this.late = null;
     }
     if (this.events.knowledge() === 'known') this.alerts.sendQueue();
+    this.boards.synced();
     this.draw();
   }
 
@@ -169,6 +195,7 @@ class Board {
     else if (name === 'broker') putBroker(data);
     else if (name === 'disk') putDisk(data);
     else if (name === 'sink') putSink(data);
+    else if (name === 'boards') this.boards.fetch();
     else if (name === 'patients') {
       this.fetchPatients();
       // Readings may have become somebody else's.
@@ -258,6 +285,7 @@ class Board {
     this.guarded(() => this.sound.update([...store.alerts.values()], lost));
     this.guarded(() => this.alerts.draw());
     this.guarded(() => this.top.draw(this.events));
+    this.guarded(() => this.boards.draw());
     put(this.footer, t('footer'));
     this.drawFault();
   }
@@ -294,6 +322,7 @@ class Board {
     });
     this.draw();
     this.guarded(() => this.events.watch());
+    if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
   }
 
   sweep() {
@@ -356,6 +385,7 @@ class Board {
 function enter(user) {
   store.user = user;
   loadFilter(user.name);
+  loadBoardName(user.name);
   if (user.may.includes('see_alerts')) new Board().start();
   else new Office(user, root, () => showLogin(root, enter)).start();
 }
