@@ -39,6 +39,8 @@ function watch() {
   new PerformanceObserver((list) => {
     for (const entry of list.getEntries()) seen.tasks.push(entry.duration);
   }).observe({ type: 'longtask' });
+  if (window.__watched) return;
+  window.__watched = true;
   const { clearRect } = CanvasRenderingContext2D.prototype;
   CanvasRenderingContext2D.prototype.clearRect = function cleared(...box) {
     if (this.canvas.closest('.strip')) window.__frames.strips.push(performance.now());
