@@ -54,8 +54,8 @@ export async function held(page) {
 /** Percentiles of a list of numbers. */
 export function spread(numbers) {
   const sorted = [...numbers].sort((a, b) => a - b);
-  const part = (share) => Number(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
-    .toFixed(1));
+  const at = (share) => Math.min(sorted.length - 1, Math.floor(sorted.length * share));
+  const part = (share) => Number(sorted[at(share)].toFixed(1));
   return {
     count: sorted.length, p50: part(0.5), p95: part(0.95), p99: part(0.99), max: part(1),
   };

@@ -1,5 +1,5 @@
-// A real county with two hundred beds: clinic-gateway, mosquitto, twenty clinic-agents, and at each of
-// them ten monitors that speak json-lines over TCP.
+// A real county with two hundred beds: clinic-gateway, mosquitto, twenty clinic-agents, and at each
+// of them ten monitors that speak json-lines over TCP.
 
 import { spawn, spawnSync } from 'node:child_process';
 import {
@@ -203,7 +203,8 @@ export class RealCounty {
   async startSite(site) {
     const folder = join(this.folder, site);
     this.command('pki', 'issue', site, '--out', folder);
-    const own = Array.from({ length: BEDS_EACH }, (_, index) => new Monitor(site, `monitor-${index + 1}`));
+    const own = Array.from({ length: BEDS_EACH }, (_, index) => (
+      new Monitor(site, `monitor-${index + 1}`)));
     const config = join(folder, 'bench.toml');
     writeFileSync(config, [
       `site = "${site}"\ndata_dir = "${folder}/data"`,
@@ -221,13 +222,17 @@ export class RealCounty {
 
   async bind({ site, id }, index) {
     const { patient } = await this.ask('POST', 'patients', {
-      clinic: `${site} 卫生院`, name: '王小明', bed: String((index % BEDS_EACH) + 1), age_months: 600,
-      sex: 'male', monitored: true,
+      clinic: `${site} 卫生院`,
+      name: '王小明',
+      bed: String((index % BEDS_EACH) + 1),
+      age_months: 600,
+      sex: 'male',
+      monitored: true,
     });
     await this.ask('POST', 'bindings', { site, device: id, patient, reason: 'bench' });
   }
 
-  /** All beds once a second, until `stop`; a clinic's beds together, the clinics one after another. */
+  /** All beds once a second, until `close`; a clinic's beds together, the clinics one after another. */
   async speak() {
     for (let next = Date.now(); this.going; next += SECOND_MS) {
       for (let clinic = 0; clinic < CLINICS && this.going; clinic += 1) {

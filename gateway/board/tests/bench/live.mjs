@@ -126,10 +126,11 @@ async function measure(browser, county) {
   const heard = follow(county);
   await until(Date.now() + 5_000);
 
-  const before = { ...sums, cpuS: county.cpuS(), names: structuredClone(heard.names), readings: heard.readings };
+  const { readings: readingsBefore } = heard;
+  const before = { ...sums, cpuS: county.cpuS(), names: structuredClone(heard.names) };
   await until(Date.now() + seconds * 1000);
   const minute = (number) => Math.round((number * 60) / seconds);
-  const readings = heard.readings - before.readings;
+  const readings = heard.readings - readingsBefore;
   const of = (name) => heard.names[name] ?? { events: 0, bytes: 0 };
   const was = (name) => before.names[name] ?? { events: 0, bytes: 0 };
   tell({
@@ -138,7 +139,7 @@ async function measure(browser, county) {
     stream_bytes_per_min: minute(sums.stream - before.stream),
     other_bytes_per_min: minute(sums.other - before.other),
     readings_per_s: Math.round(readings / seconds),
-    reading_events_per_s: Number(((of('reading').events - was('reading').events) / seconds).toFixed(1)),
+    reading_events_per_s: Math.round((of('reading').events - was('reading').events) / seconds),
     bytes_per_reading: Math.round((of('reading').bytes - was('reading').bytes) / readings),
     events: Object.fromEntries(Object.keys(heard.names)
       .map((name) => [name, of(name).events - was(name).events])),
