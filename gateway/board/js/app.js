@@ -23,6 +23,7 @@ import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
 
 const DRAW_MS = 200;
+const SWEEP_MS = 35;
 /** A board that begins before the county asks again this often. */
 const START_MS = 5_000;
 /** How long a fault is told after it last happened. */
@@ -276,14 +277,15 @@ class Board {
     store.changed.clear();
     this.guarded(() => this.tiles.draw(changed));
     this.guarded(() => this.drawer.draw(changed));
-    this.drawAlerts();
+    this.drawAlerts(changed);
   }
 
-  drawAlerts() {
+  /** `only`: devices whose readings changed, where nothing else did. */
+  drawAlerts(only = null) {
     if (!this.open) return;
     const lost = this.events.state() === 'lost';
     this.guarded(() => this.sound.update([...store.alerts.values()], lost));
-    this.guarded(() => this.alerts.draw());
+    this.guarded(() => this.alerts.draw(only));
     this.guarded(() => this.top.draw(this.events));
     this.guarded(() => this.boards.draw());
     put(this.footer, t('footer'));
@@ -325,9 +327,10 @@ class Board {
     if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
   }
 
+  /** Strips move every third frame of a screen; between them the page may rest. */
   sweep() {
     if (!this.open) return;
-    clock.frame(() => this.sweep());
+    clock.after(SWEEP_MS, () => clock.frame(() => this.sweep()));
     for (const strip of this.strips()) this.guarded(() => strip.draw());
   }
 
