@@ -12,6 +12,7 @@
 //! - [`patients`], [`bindings`]: patients; which device is on whom, results that wait for a patient
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
+//! - [`large`]: questions that read much, few of them at once
 //! - [`extract`], [`problem`]: what comes in with a request; errors
 //!
 //! `openapi.json` describes all of it; the tests hold the two together.
@@ -28,6 +29,7 @@ mod data;
 mod duty;
 mod events;
 mod extract;
+mod large;
 mod notifications;
 mod own;
 mod pages;
@@ -60,6 +62,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
+pub(crate) use large::LargeQuestions;
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -95,6 +98,8 @@ pub(crate) struct App {
     pub(crate) confirmations: Arc<Attempts>,
     /// Held by whoever previews rules: a day of a county is read for it.
     pub(crate) previews: Arc<Mutex<()>>,
+    /// Leave to ask what reads much of the database.
+    pub(crate) large: LargeQuestions,
     /// Whether the board is reached over HTTPS only.
     pub(crate) https: bool,
     pub(crate) stopped: CancellationToken,

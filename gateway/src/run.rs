@@ -1,7 +1,7 @@
 //! The daemon: starts everything, waits for a signal, stops everything in order.
 
 use crate::{
-    api::{self, App},
+    api::{self, App, LargeQuestions},
     audit, clock,
     config::{BrokerConfig, GatewayConfig, host_port},
     duty,
@@ -105,6 +105,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
         attempts: Arc::default(),
         confirmations: Arc::default(),
         previews: Arc::default(),
+        large: LargeQuestions::default(),
         https: config.http.tls,
         stopped: stopped.clone(),
     };

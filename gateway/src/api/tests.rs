@@ -1,6 +1,7 @@
 //! The API against its own document, and its errors.
 
 mod hung_up;
+mod large;
 mod life;
 mod own;
 mod patients;
@@ -101,6 +102,7 @@ impl Desk {
             attempts: Arc::default(),
             confirmations: Arc::default(),
             previews: Arc::default(),
+            large: LargeQuestions::default(),
             https: true,
             stopped: CancellationToken::new(),
         };
