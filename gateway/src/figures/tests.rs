@@ -104,6 +104,16 @@ fn alerts_of_the_week() -> Vec<Alert> {
     ]
 }
 
+/// Site, device, patient, bed, from when, until when.
+type Stay = (
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    Option<&'static str>,
+    WallTime,
+    Option<WallTime>,
+);
+
 fn fill(connection: &Connection) {
     let rules = include_str!("../../../configs/rules/default.json");
     let rules = RuleSet::from_json(rules).unwrap();
@@ -113,7 +123,7 @@ fn fill(connection: &Connection) {
     alerts::store(context, evaluation).unwrap();
     // Who was where: the monitor at bed 3 on p1 until Wednesday noon; the oximeter at bed 5 on
     // nobody on Thursday, and on p2 from Sunday noon on.
-    let bindings: [(&str, &str, Option<&str>, Option<&str>, WallTime, Option<WallTime>); 3] = [
+    let bindings: [Stay; 3] = [
         (
             "heping-01",
             "ecg-01",
