@@ -13,6 +13,7 @@
 //! - [`boards`]: boards that are open, and whether each can be heard
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
+//! - [`large`]: questions that read much, few of them at once
 //! - [`extract`], [`problem`]: what comes in with a request; errors
 //!
 //! `openapi.json` describes all of it; the tests hold the two together.
@@ -30,6 +31,7 @@ mod data;
 mod duty;
 mod events;
 mod extract;
+mod large;
 mod notifications;
 mod own;
 mod pages;
@@ -63,6 +65,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
+pub(crate) use large::LargeQuestions;
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -99,6 +102,8 @@ pub(crate) struct App {
     pub(crate) confirmations: Arc<Attempts>,
     /// Held by whoever previews rules: a day of a county is read for it.
     pub(crate) previews: Arc<Mutex<()>>,
+    /// Leave to ask what reads much of the database.
+    pub(crate) large: LargeQuestions,
     /// Whether the board is reached over HTTPS only.
     pub(crate) https: bool,
     pub(crate) stopped: CancellationToken,

@@ -1,7 +1,7 @@
 //! The daemon: starts everything, waits for a signal, stops everything in order.
 
 use crate::{
-    api::{self, App},
+    api::{self, App, LargeQuestions},
     audit,
     boards::Boards,
     clock,
@@ -111,6 +111,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
         attempts: Arc::default(),
         confirmations: Arc::default(),
         previews: Arc::default(),
+        large: LargeQuestions::default(),
         https: config.http.tls,
         stopped: stopped.clone(),
     };

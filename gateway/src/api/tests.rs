@@ -2,6 +2,7 @@
 
 mod boards;
 mod hung_up;
+mod large;
 mod life;
 mod own;
 mod patients;
@@ -104,6 +105,7 @@ impl Desk {
             attempts: Arc::default(),
             confirmations: Arc::default(),
             previews: Arc::default(),
+            large: LargeQuestions::default(),
             https: true,
             stopped: CancellationToken::new(),
         };
