@@ -43,6 +43,7 @@ impl Engine {
             newest: BTreeMap::new(),
             ranks: BTreeMap::new(),
             alarms: BTreeMap::new(),
+            over: Vec::new(),
             doubt: None,
             silence: None,
             cuff_at: None,
