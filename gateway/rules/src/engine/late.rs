@@ -10,6 +10,7 @@ use super::{
     Engine,
     device::Device,
     life::{Episode, Firing, SAME_EPISODE_MS, UNSEEN_MAX},
+    series::Series,
 };
 use crate::{
     alert::{Alert, AlertId, AlertState, TimelineEvent},
@@ -88,6 +89,16 @@ impl Engine {
     /// The priority of what holds now in a family.
     pub(crate) fn present(&self, family: &str) -> Option<Priority> {
         self.episodes.get(family).and_then(Episode::present)
+    }
+
+    /// The same of what stood outside before or at that moment.
+    pub(crate) fn present_of(&self, family: &str, until: WallTime) -> Option<Priority> {
+        let is_of = |(key, firing): &(&String, &Firing)| {
+            let series = self.series.get(*key).and_then(Series::outside_since);
+            series.unwrap_or(firing.since) <= until
+        };
+        let firing = self.episodes.get(family)?.firing.iter();
+        firing.filter(is_of).map(|(_, firing)| firing.priority).max()
     }
 
     /// What the values after that moment say about a family that is read from a class.
