@@ -47,8 +47,10 @@ const OVER_ROW: u8 = 6;
 #[derive(Debug)]
 pub struct Pass {
     engine: Engine,
-    /// `t_meas` of the first reading that came late, and of the last that was judged.
+    /// `t_meas` of the first and the last reading that came late, of the last of them that was
+    /// judged, and of the last of all.
     since: WallTime,
+    late_end: WallTime,
     late_until: WallTime,
     until: WallTime,
     found: BTreeMap<AlertId, LateEpisode>,
@@ -65,6 +67,8 @@ pub struct LateEpisode {
     pub(crate) began_late: bool,
     /// The highest priority that held since the first late reading, and from when on.
     pub(crate) peak: Option<(Priority, WallTime)>,
+    /// The same of what began before the last late reading.
+    late_peak: Option<(Priority, WallTime)>,
     /// When it was seen to hold last.
     held_at: WallTime,
     /// The value furthest outside.
@@ -133,11 +137,11 @@ pub struct Settled {
 
 impl Pass {
     /// Begins where nothing was judged yet of the subject of that engine; its first late reading was
-    /// measured `since`.
+    /// measured `since`, and after `late_end` all was heard in time.
     #[must_use]
-    pub fn new(live: &Engine, since: WallTime) -> Self {
+    pub fn new(live: &Engine, since: WallTime, late_end: WallTime) -> Self {
         let (late_until, until, found) = (since, since, BTreeMap::new());
-        Self { engine: live.unjudged(), since, late_until, until, found }
+        Self { engine: live.unjudged(), since, late_end, late_until, until, found }
     }
 
     /// The next reading group in the order of `t_meas`, from [`WARM_UP_MS`] before the first that
@@ -179,25 +183,34 @@ impl Pass {
     }
 
     fn note(&mut self, rules: &RuleSet, alert: Alert, at: WallTime, freshness: Freshness) {
-        let present = self.engine.present(&self.engine.key_of(rules, &alert));
-        let present = present.filter(|_| alert.state.is_active());
+        let key = self.engine.key_of(rules, &alert);
+        let present = self.engine.present(&key).filter(|_| alert.state.is_active());
         let episode = self.found.entry(alert.id).or_insert_with(|| LateEpisode {
             alert: alert.clone(),
             freshness,
             began_late: at >= self.since,
             peak: None,
+            late_peak: None,
             held_at: at,
             worst: None,
         });
         if let Some(priority) = present {
             episode.held_at = at;
-            if at >= self.since {
-                if episode.peak.is_none_or(|(known, _)| priority > known) {
-                    episode.peak = Some((priority, at));
-                    episode.freshness = freshness;
-                }
+            if at >= self.since && episode.peak.is_none_or(|(known, _)| priority > known) {
+                episode.peak = Some((priority, at));
+                episode.freshness = freshness;
+            }
+            if (self.since..=self.late_end).contains(&at) {
                 episode.weigh(&alert, priority, at);
             }
+        }
+        // Of what began after all that came late everything was heard when it happened.
+        let late = self.engine.present_of(&key, self.late_end);
+        let late = late.filter(|_| present.is_some() && at >= self.since);
+        if let Some(priority) = late
+            && episode.late_peak.is_none_or(|(known, _)| priority > known)
+        {
+            episode.late_peak = Some((priority, at));
         }
         episode.alert = alert;
     }
@@ -215,9 +228,12 @@ impl Pass {
         self.found.values().filter(move |episode| episode.peak.is_some() || ended(episode))
     }
 
-    /// Leaves out what is told elsewhere.
+    /// Raises nothing by what is told elsewhere. Where that has stopped before the end, what was
+    /// heard since does not know how long it had been over: that is seen here alone.
     pub fn leave_out(&mut self, is_told: impl Fn(&LateEpisode) -> bool) {
-        self.found.retain(|_, episode| !is_told(episode));
+        for episode in self.found.values_mut().filter(|episode| is_told(episode)) {
+            (episode.peak, episode.late_peak, episode.worst) = (None, None, None);
+        }
     }
 
     /// Holds what was found against the alerts that there are, and leaves in the engine of the
@@ -233,6 +249,11 @@ impl Pass {
         let mut settled = Settled::default();
         let mut apart: Vec<(LateEpisode, Option<u8>)> = Vec::new();
         for episode in self.found() {
+            let mut episode = episode.clone();
+            if known.iter().any(|known| known.id == episode.alert.id) {
+                episode.peak = episode.late_peak;
+            }
+            let episode = &episode;
             let standing = live.standing(rules, &episode.alert, self.late_until);
             settled.note_worst(episode);
             let Some(joins) = self.joins(rules, episode, standing, live, known) else {

@@ -130,7 +130,10 @@ pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite
     let span = Span { from_ms: since_ms.saturating_sub(WARM_UP_MS), until_ms };
     let sources = sources(connection, site, &part, span)?;
     let live = Evaluation::default().known(context, site, &part.subject)?.clone();
-    let mut pass = Pass::new(&live, WallTime::from_unix_ms(since_ms));
+    // What a device stamped itself may be of any time until now.
+    let late_end_ms = stamped_ms.or(part.placed.map(|span| span.until_ms)).unwrap_or(since_ms);
+    let [since, late_end] = [since_ms, late_end_ms].map(WallTime::from_unix_ms);
+    let mut pass = Pass::new(&live, since, late_end);
     let mut waiting = BTreeMap::new();
     for (place, source) in (0_i64..).zip(&sources) {
         let Source { device, .. } = source;

@@ -27,6 +27,8 @@ const OTHER_RULE: &str = "DEV-OTHER";
 const SAID_AGAIN_MS: i64 = 60_000;
 /// Device alarms that hold at once; a pump has sixteen flags.
 const ALARMS_MAX: usize = 64;
+/// What repeats tells the present for a minute: what kept a rule from judging it is known as long.
+const OVER_KEPT_MS: i64 = 60_000;
 
 /// Rules of an ECG lead and of a sensor that is off.
 pub(super) const LEAD_OFF_RULE: &str = "TECH-LEADOFF";
@@ -64,6 +66,14 @@ impl Held {
     pub(super) fn is_anothers(&self, here: Option<&PatientKey>) -> bool {
         self.of.is_some() && here.is_some() && self.of.as_ref() != here
     }
+}
+
+/// A device alarm that is over: what was measured while it held may come after the news of its end.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Over {
+    key: String,
+    held: Held,
+    until: WallTime,
 }
 
 /// Device alarms that began before the device or its agent was away: what is not said again in time
@@ -139,7 +149,7 @@ impl Engine {
                     }
                 }
             }
-            AlarmPhase::End => self.end_alarm(device, &key, &mut touched),
+            AlarmPhase::End => self.end_alarm(device, &key, at, &mut touched),
         }
         let silent = self.is_silent(rules, device);
         let mut changed = self.settle(now, at, touched, silent);
@@ -187,13 +197,13 @@ impl Engine {
         &mut self,
         device: &DeviceId,
         key: &str,
+        at: WallTime,
         touched: &mut BTreeSet<String>,
     ) {
         let known = self.device(device);
         known.trust(key);
-        if known.alarms.remove(key).is_none() {
-            return;
-        }
+        let Some(held) = known.alarms.remove(key) else { return };
+        known.remember_over(Over { key: key.to_owned(), held, until: at });
         let names = [self.technical_key("", device), self.name(device, key)];
         for (family, episode) in &mut self.episodes {
             let [own, name] = &names;
@@ -272,17 +282,27 @@ impl Device {
         }
     }
 
+    fn remember_over(&mut self, over: Over) {
+        let until_ms = over.until.unix_ms();
+        self.over.retain(|known| until_ms.saturating_sub(known.until.unix_ms()) <= OVER_KEPT_MS);
+        if self.over.len() < ALARMS_MAX {
+            self.over.push(over);
+        }
+    }
+
     /// Whether a device alarm of that rule held at that moment, about that metric and channel as far
     /// as it says what it is about.
     pub(super) fn holds(&self, rule: &str, at: WallTime, about: Option<(Class, &str)>) -> bool {
-        self.alarms.iter().any(|(key, alarm)| {
+        let held = |key: &str, alarm: &Held| {
             let channel = key.rsplit_once('|').map_or("", |(_, channel)| channel);
             let concerns = about.is_none_or(|(class, of)| {
                 alarm.source.is_none_or(|source| source.row().class == class)
                     && (channel.is_empty() || channel == of)
             });
             alarm.rule == rule && alarm.since <= at && concerns
-        })
+        };
+        self.alarms.iter().any(|(key, alarm)| held(key, alarm))
+            || self.over.iter().any(|over| at < over.until && held(&over.key, &over.held))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Engine,
-    alarms::{Doubt, Held},
+    alarms::{Doubt, Held, Over},
     life::{Episode, Firing},
     silence::Silence,
 };
@@ -26,6 +26,9 @@ pub(super) struct Device {
     pub(super) ranks: BTreeMap<u8, (WallTime, bool)>,
     /// Device alarms that hold, by code.
     pub(super) alarms: BTreeMap<String, Held>,
+    /// Those that ended of late.
+    #[serde(default)]
+    pub(super) over: Vec<Over>,
     /// Which of them may be over.
     pub(super) doubt: Option<Doubt>,
     /// Nothing is heard of it.

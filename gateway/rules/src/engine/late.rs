@@ -10,6 +10,7 @@ use super::{
     Engine,
     device::Device,
     life::{Episode, Firing, SAME_EPISODE_MS, UNSEEN_MAX},
+    series::Series,
 };
 use crate::{
     alert::{Alert, AlertId, AlertState, TimelineEvent},
@@ -43,6 +44,7 @@ impl Engine {
             newest: BTreeMap::new(),
             ranks: BTreeMap::new(),
             alarms: BTreeMap::new(),
+            over: Vec::new(),
             doubt: None,
             silence: None,
             cuff_at: None,
@@ -118,6 +120,16 @@ impl Engine {
             None if values.any(|(_, at)| *at > after) => Standing::Normal,
             None => Standing::Unheard,
         }
+    }
+
+    /// The same of what stood outside before or at that moment.
+    pub(crate) fn present_of(&self, key: &str, until: WallTime) -> Option<Priority> {
+        let is_of = |(key, firing): &(&String, &Firing)| {
+            let series = self.series.get(*key).and_then(Series::outside_since);
+            series.unwrap_or(firing.since) <= until
+        };
+        let firing = self.episodes.get(key)?.firing.iter();
+        firing.filter(is_of).map(|(_, firing)| firing.priority).max()
     }
 
     /// What the values after that moment say about a family that is read from a class.

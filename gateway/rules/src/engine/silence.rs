@@ -185,6 +185,7 @@ impl Engine {
     ) -> Vec<Alert> {
         let known = self.device(device);
         known.alarms.clear();
+        known.over.clear();
         known.doubt = None;
         known.ranks.clear();
         known.silence = None;
@@ -225,7 +226,7 @@ impl Engine {
             ended.extend(over(device).map(|key| (id.clone(), key)));
         }
         for (device, key) in ended {
-            self.end_alarm(&device, &key, &mut touched);
+            self.end_alarm(&device, &key, now, &mut touched);
         }
         self.step_up(rules, now, &mut touched);
         changed.extend(self.settle(now, now, touched, false));

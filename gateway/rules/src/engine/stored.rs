@@ -100,6 +100,7 @@ impl From<Stored> for Engine {
             newest: stored.newest,
             ranks: stored.ranks,
             alarms: stored.alarms,
+            over: Vec::new(),
             doubt: stored.doubt,
             silence: stored.silence,
             status_at: stored.status_at,

@@ -170,14 +170,22 @@ impl County {
 
     /// The pass over what came late, with all that was stored until then.
     fn pass(&mut self, now: i64, stored: &[(ReadingGroup, Freshness)], since: i64) -> Settled {
-        let mut pass = Pass::new(&self.engine, at(since));
+        let pass = self.begin(stored, since);
+        let known: Vec<KnownAlert> = self.alerts.values().map(known).collect();
+        pass.settle(&self.rules, &mut self.engine, &known, at(now), local)
+    }
+
+    /// The same, before it is held against the alerts that there are.
+    fn begin(&self, stored: &[(ReadingGroup, Freshness)], since: i64) -> Pass {
+        let late = stored.iter().filter(|(_, freshness)| *freshness != Freshness::Fresh);
+        let late_end = late.map(|(group, _)| group.observed.at).max().unwrap_or(at(since));
+        let mut pass = Pass::new(&self.engine, at(since), late_end);
         let mut stored: Vec<_> = stored.iter().collect();
         stored.sort_by_key(|(group, _)| group.observed.at);
         for (group, freshness) in stored {
             pass.on_readings(&self.rules, group, Moment::sure(group.observed.at), *freshness);
         }
-        let known: Vec<KnownAlert> = self.alerts.values().map(known).collect();
-        pass.settle(&self.rules, &mut self.engine, &known, at(now), local)
+        pass
     }
 }
 
@@ -389,6 +397,46 @@ fn acknowledge(county: &mut County, second: i64) {
 }
 
 #[test]
+fn what_was_heard_in_time_behind_what_came_late_is_no_news() {
+    let (mut county, mut stored) = heard(0..61);
+    for second in 61..200 {
+        // Whoever has it in hand sees it fall from high to medium.
+        let group = group(second, Metric::HR, 47, Unit::PER_MINUTE);
+        county.hear(second, &group);
+        stored.push((group, Freshness::Fresh));
+    }
+    // It is of before the alert.
+    stored.push((group(-5, Metric::SPO2, 97, Unit::PERCENT), Freshness::Late));
+    let settled = county.pass(200, &stored, -5);
+    assert_eq!(settled.changed, Vec::new());
+}
+
+/// The box told of it until the link was back, in the middle of the 30 s for which it must be
+/// over; the county counts them from where it hears again.
+#[test]
+fn what_the_box_told_ends_when_it_was_over_and_is_raised_by_nothing() {
+    let (mut county, mut stored) = heard(0..61);
+    for second in 61..140 {
+        let group = group(second, Metric::HR, 72, Unit::PER_MINUTE);
+        let is_heard = second >= 80;
+        if is_heard {
+            county.hear(second, &group);
+        }
+        let freshness = if is_heard { Freshness::Fresh } else { Freshness::Late };
+        stored.push((group, freshness));
+    }
+    let ended = |county: &County| county.alerts.values().next().unwrap().cleared_at;
+    assert_eq!(ended(&county), Some(at(110)));
+    let mut pass = county.begin(&stored, 61);
+    pass.leave_out(|_| true);
+    let known: Vec<KnownAlert> = county.alerts.values().map(known).collect();
+    let settled = pass.settle(&county.rules, &mut county.engine, &known, at(140), local);
+    assert_eq!(settled.made, 0);
+    let sounding = county.note(settled.changed);
+    assert_eq!((sounding, ended(&county)), (Vec::new(), Some(at(91))));
+}
+
+#[test]
 fn an_alert_is_not_touched_by_what_came_late_of_something_else() {
     for watched in [120, 5400] {
         let (mut county, mut stored) = heard(0..watched);
@@ -425,7 +473,7 @@ fn a_late_technical_alert_is_one_of_its_device_and_its_end_is_its_own() {
     };
     let holds = live.on_readings(&rules, at(2000), fresh).remove(0);
     assert_eq!((&holds.device, holds.family.as_str()), (&other, "batt_low"));
-    let mut pass = Pass::new(&live, at(0));
+    let mut pass = Pass::new(&live, at(0), at(120));
     for (second, device, value) in
         [(0, &own, 50), (1, &other, 50), (60, &own, 9), (61, &other, 40), (120, &own, 80)]
     {

@@ -23,6 +23,25 @@ fn an_alarm_that_began_in_an_outage_is_unknown_until_the_device_is_heard() {
 }
 
 #[test]
+fn what_was_counted_while_a_lead_was_off_raises_nothing_when_it_comes_after_its_end() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 10, Metric::HR, "72");
+    ward.alarm(10.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    ward.alarm(40.0, AlarmKind::LeadOff, AlarmPhase::End);
+    for second in 10..40_u32 {
+        let reading = Reading::number(Metric::HR, 30, Unit::PER_MINUTE);
+        ward.feed(f64::from(second), 41.0, vec![reading]);
+    }
+    assert_eq!(ward.raised(), ["TECH-LEADOFF"]);
+    // It counts from there on.
+    for second in 41..52_u32 {
+        ward.number(f64::from(second), Metric::HR, "30");
+    }
+    let low = ward.engine.alerts().find(|alert| alert.family == "hr_low").unwrap();
+    assert_eq!(low.started_at, at(41.0));
+}
+
+#[test]
 fn an_alarm_of_which_nobody_knows_when_it_was_is_unknown_until_the_device_is_heard() {
     let mut ward = Ward::new("pump-01");
     let alarm = ward.an_alarm(10.0, OCCLUSION, AlarmPhase::Start);
