@@ -22,6 +22,8 @@ import { TopBar, applyTheme } from './topbar.js';
 const DRAW_MS = 200;
 /** A board that begins before the county asks again this often. */
 const START_MS = 5_000;
+/** Blocks that wait: ten seconds of the strips that a board watches at most. */
+const WAVES_MAX = 640;
 /** How long a fault is told after it last happened. */
 const FAULT_MS = 30_000;
 const root = document.getElementById('app');
@@ -74,6 +76,9 @@ class Board {
     this.open = true;
     /** Patients of alerts that nobody told us of: asked for once each. */
     this.strangers = new Set();
+    /** Whether on whom the devices are is known, and blocks that wait for it. */
+    this.bindingsKnown = false;
+    this.waves = [];
     this.pending = false;
     /** Whether something else than readings changed since the last drawing. */
     this.allChanged = false;
@@ -132,6 +137,7 @@ class Board {
     replaceAll({
       ...sites, ...devices, ...patients, ...bindings, ...alerts,
     });
+    this.releaseWaves();
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
       this.late = late.length;
@@ -158,7 +164,7 @@ class Board {
       this.drawSoon(false);
       return;
     } else if (name === 'waveform') {
-      for (const block of data.blocks) this.takeBlock({ site: data.site, ...block });
+      this.takeWave({ heard_ms: clock.serverNow(), ...data });
       return;
     } else if (name === 'alert') {
       putAlert(data);
@@ -180,13 +186,16 @@ class Board {
   /** Somebody changed patients or bindings: fetched at once, and again where that was too early. */
   async fetchPatients() {
     this.patientsChanged = true;
+    this.bindingsKnown = false;
     if (this.fetching) return;
     this.fetching = true;
     while (this.open && this.patientsChanged) {
       this.patientsChanged = false;
       try {
         const [patients, bindings] = await Promise.all([api.patients(), api.bindings()]);
-        if (this.open) putPatients({ ...patients, ...bindings });
+        if (!this.open) return;
+        putPatients({ ...patients, ...bindings });
+        if (!this.patientsChanged) this.releaseWaves();
       } catch (failure) {
         this.events.resyncSoon();
       }
@@ -208,9 +217,23 @@ class Board {
     this.events.resyncSoon();
   }
 
-  takeBlock(block) {
-    const key = deviceKey(block);
-    for (const strip of this.strips()) if (deviceKey(strip.device) === key) strip.take(block);
+  /** Until it is known on whom its device is a block waits: it must not run under another's name. */
+  takeWave(wave) {
+    if (!this.bindingsKnown) {
+      this.waves = [...this.waves, wave].slice(-WAVES_MAX);
+      return;
+    }
+    const { site, blocks, heard_ms: heardMs } = wave;
+    for (const block of blocks) {
+      const key = deviceKey({ site, ...block });
+      const strips = this.strips().filter((strip) => deviceKey(strip.device) === key);
+      for (const strip of strips) strip.take(block, heardMs);
+    }
+  }
+
+  releaseWaves() {
+    this.bindingsKnown = true;
+    for (const wave of this.waves.splice(0)) this.takeWave(wave);
   }
 
   /** Other strips are shown: the stream is asked for their leads. */

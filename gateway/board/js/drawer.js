@@ -12,6 +12,7 @@ import { Results } from './drawer-results.js';
 import { Trends } from './drawer-trends.js';
 import { DeviceLine } from './device-line.js';
 import { Health } from './drawer-health.js';
+import { nobodysTrend, together } from './stays.js';
 import { StripReview } from './strip-review.js';
 import { deviceKey, store } from './store.js';
 import { hasStrip } from './tile.js';
@@ -140,19 +141,11 @@ export class Drawer {
     return true;
   }
 
-  /** What the trend is asked of: the patient, or the device of a place without one. */
-  of(place) {
-    if (place?.patient) return { patient: place.patient };
-    const [device] = place?.devices || [];
-    return device ? { site: device.site, device: device.device } : null;
-  }
-
   /** Fetches what is not in the stream of events. */
   async refresh() {
     const { key } = this;
     const place = key === null ? null : this.tiles.placeOf(key);
-    const of = this.of(place);
-    if (!place || !of) return;
+    if (!place || (!place.patient && !place.devices.length)) return;
     this.turn += 1;
     const { turn } = this;
     this.asked = clock.now();
@@ -160,7 +153,7 @@ export class Drawer {
     try {
       const [whole, trend, alerts] = await Promise.all([
         place.patient ? api.patient(place.patient) : null,
-        api.trends(this.trends.asked(of)),
+        trendOf(place, this.trends),
         alertsOf(place, since),
       ]);
       if (this.turn !== turn) return;
@@ -278,6 +271,17 @@ function decoded(text) {
   } catch (error) {
     return null;
   }
+}
+
+/** Of the patient, or of all devices of a place without one while they were on nobody. */
+async function trendOf(place, trends) {
+  if (place.patient) return api.trends(trends.asked({ patient: place.patient }));
+  return together(await Promise.all(place.devices.map(async ({ site, device }) => {
+    const [trend, { bindings }] = await Promise.all([
+      api.trends(trends.asked({ site, device })), api.bindingsOf({ site, device }),
+    ]);
+    return nobodysTrend(trend, bindings);
+  })));
 }
 
 /** What there was at the boxes of the clinic of a place. */
