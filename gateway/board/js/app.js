@@ -18,6 +18,7 @@ import {
 } from './store.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
+import { UndoBar } from './undo-bar.js';
 
 const DRAW_MS = 200;
 /** A board that begins before the county asks again this often. */
@@ -39,7 +40,9 @@ class Board {
       onFault: (error) => this.fault(error),
     });
     const isLost = () => this.events.state() === 'lost';
+    this.undo = new UndoBar();
     this.alerts = new AlertList({
+      undo: this.undo,
       isLost,
       knowledge: () => this.events.knowledge(),
       onChange: () => this.drawAlerts(),
@@ -56,6 +59,7 @@ class Board {
     });
     this.drawer = new Drawer({
       tiles: this.tiles,
+      undo: this.undo,
       isLost,
       onStrips: () => this.reopen(),
       onFault: (error) => this.fault(error),
@@ -71,7 +75,9 @@ class Board {
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element,
       this.drawer.element);
-    this.pages = new Pages({ user: store.user, onTurn: () => this.turn(), onLoggedOut });
+    this.pages = new Pages({
+      user: store.user, undo: this.undo, onTurn: () => this.turn(), onLoggedOut,
+    });
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
     /** Patients of alerts that nobody told us of: asked for once each. */
@@ -91,7 +97,7 @@ class Board {
   start() {
     this.top.element.append(this.pages.nav);
     root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
-      ...this.alerts.outside);
+      ...this.alerts.outside, this.undo.element);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.onSeen = () => {
@@ -119,6 +125,7 @@ class Board {
     this.pages.stop();
     this.drawer.leave();
     this.alerts.leave();
+    this.undo.clear();
     this.sound.close();
     document.removeEventListener('keydown', this.onKey);
     document.removeEventListener('visibilitychange', this.onSeen);

@@ -14,8 +14,12 @@ import {
 import { Strip } from './strip.js';
 
 export class DeviceLine {
-  /** `onStrips()`: another lead is wanted; `hasStrip`: whether it shows one. */
-  constructor(device, onStrips, hasStrip) {
+  /**
+   * `onStrips()`: another lead is wanted; `hasStrip`: whether it shows one; `moverOf(find)`: what
+   * moves a result, where one can.
+   */
+  constructor(device, onStrips, hasStrip, moverOf = null) {
+    this.moverOf = moverOf;
     this.cells = new Map();
     this.onStrips = onStrips;
     const span = (name) => h('span', { class: name });
@@ -100,7 +104,7 @@ export class DeviceLine {
   cell(cell, device) {
     let drawn = this.cells.get(cell.key);
     if (!drawn) {
-      drawn = new Cell();
+      drawn = new Cell(this.moverOf);
       this.cells.set(cell.key, drawn);
     }
     drawn.draw(cell, device);

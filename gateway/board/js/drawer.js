@@ -12,6 +12,7 @@ import { Results } from './drawer-results.js';
 import { Trends } from './drawer-trends.js';
 import { DeviceLine } from './device-line.js';
 import { Health } from './drawer-health.js';
+import { Mover } from './mover.js';
 import { nobodysTrend, together } from './stays.js';
 import { StripReview } from './strip-review.js';
 import { deviceKey, store } from './store.js';
@@ -23,7 +24,7 @@ const DAY_MS = 24 * 3_600_000;
 
 export class Drawer {
   /**
-   * `tiles`: the bed grid, which knows the places; `isLost()`; `onStrips()`: other strips are
+   * `tiles`: the bed grid, which knows the places; `undo`: the bar; `isLost()`; `onStrips()`: other strips are
    * shown; `onFault(error)`; `onLoggedOut()`.
    */
   constructor(options) {
@@ -45,7 +46,7 @@ export class Drawer {
     this.trends = new Trends({ onAsk: () => this.refresh() });
     this.review = new StripReview({ onFault: this.onFault });
     this.alerts = new DrawerAlerts({ onStrip: (alert) => this.stripOf(alert) });
-    this.results = new Results({ onChange: done });
+    this.results = new Results({ undo: this.undo, onChange: done });
     this.limits = new Limits({ onChange: done });
     this.entries = new Entries({ onChange: done });
     this.parts = [this.trends, this.results, this.alerts, this.limits, this.entries, this.health];
@@ -236,7 +237,9 @@ export class Drawer {
     arrange(this.devices, place.devices.map((device) => {
       const key = deviceKey(device);
       if (!this.lines.has(key)) {
-        const line = new DeviceLine(device, this.onStrips, hasStrip(device));
+        const line = new DeviceLine(device, this.onStrips, hasStrip(device), (find) => new Mover({
+          undo: this.undo, find, run: (change) => this.changed(change),
+        }));
         if (line.strip) {
           line.strip.canFreeze((strip) => this.freeze(strip));
           const shown = this.tiles.stripOf(key);

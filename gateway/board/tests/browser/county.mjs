@@ -35,7 +35,6 @@ export class County {
     this.faults = [];
     this.sockets = new Set();
     this.sessions = new Map();
-    this.asked = [];
     this.clear();
     this.server = createServer((request, response) => {
       this.serve(request, response).catch((error) => {
@@ -54,6 +53,7 @@ export class County {
   clear() {
     this.ms = BEGIN;
     this.down = false;
+    this.asked = [];
     this.streams = [];
     this.script = [];
     this.flood = null;
@@ -108,6 +108,16 @@ export class County {
     return release;
   }
 
+  /** What is done is done and told to all at once; its answer waits until the function is called. */
+  late(method, path) {
+    let release;
+    const late = new Promise((done) => {
+      release = done;
+    });
+    this.answer({ method, path, once: true, late });
+    return release;
+  }
+
   async serve(request, response) {
     response.setHeader('Date', new Date(this.ms).toUTCString());
     const { method, url } = request;
@@ -130,7 +140,11 @@ export class County {
     else if (method === 'POST' && url === '/api/v1/session') this.logIn(request, response, body);
     else if (!user) this.tell(request, response, problem(401, 'Nobody is logged in'));
     else if (url.startsWith('/api/v1/events')) this.follow(secret, url, response);
-    else this.tell(request, response, this.said(method, url.slice('/api/v1'.length), body, user, secret));
+    else {
+      const said = this.said(method, url.slice('/api/v1'.length), body, user, secret);
+      if (rule?.late) await rule.late;
+      this.tell(request, response, said);
+    }
   }
 
   file(url, response) {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as make from './fixtures.mjs';
-import { stand } from './stand.mjs';
+import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
 const [ZHANG, LI] = [1, 2].map((number) => `p-${String(number).padStart(32, '0')}`);
@@ -84,7 +84,10 @@ test('blocks wait while it is not known on whom the monitor is', async () => {
     county.wave(county.monitor, [make.block(county.monitor, square, start + second * 1000 - 2000)]);
   }
   await page.until('blocks are heard', () => window.__test.heard >= 4);
-  await page.hides(isLive(tile(10)));
+  // The page's second goes by; it would not be caught up before the list is there.
+  await page.run(() => window.__test.pass(1_000));
+  await page.shows(`${tile(10)} .strip`);
+  assert.equal(await page.attribute(`${tile(10)} .strip`, 'data-live'), 'none');
   release();
   await page.shows(`${tile(9)} .strip`);
   county.wave(county.monitor, [make.block(county.monitor, square, county.ms)]);
@@ -136,4 +139,61 @@ test('a strip around an alert leaves out the beats of who had the monitor next',
   await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
   await page.says('.strip-review .strip-facts', '张**');
   await page.says('.strip-review .strip-note', '其他患者');
+});
+
+/** A result of the monitor's patient, as list and stream have it. */
+function result(metric, value) {
+  const { county } = it;
+  const reading = county.measure(county.monitor, metric, value, { lane: 'urgent' });
+  county.results = [...county.results, { readings: [reading], moves: [] }];
+  return reading;
+}
+
+const moves = () => it.county.asked.filter(({ url }) => url.endsWith('/reassign'))
+  .map(({ url, body }) => [Number(url.split('/')[6]), body.from, body.patient, body.reason]);
+
+test("not this patient's: two clicks in the row of a spot alert, and back by undo", async () => {
+  const county = ward();
+  const other = result('glucose', '16.9');
+  const { seq } = result('glucose', '17.2');
+  const page = await it.open();
+  const alert = county.raise(county.monitor, 'high', { patient: ZHANG, metric: 'glucose' });
+  const stream = county.raise(county.monitor, 'high', { patient: ZHANG, metric: 'spo2' });
+  await page.click(`${rowOf(alert)} .not-this`);
+  await page.hides(`${rowOf(stream)} .not-this`);
+  assert.deepEqual(moves(), []);
+  await page.says(`${rowOf(alert)} .choice`, '放入待认领');
+  await page.says(`${rowOf(alert)} [data-patient="${LI}"]`, '9床 李**');
+  await page.click(`${rowOf(alert)} [data-patient="${LI}"]`);
+  await page.says('.undo', '9床 李**');
+  assert.deepEqual(moves(), [[seq, ZHANG, LI, 'wrong_patient']]);
+  assert.notEqual(seq, other.seq);
+  await page.click('.undo button');
+  await page.hides('.undo');
+  assert.deepEqual(moves()[1], [seq, LI, ZHANG, 'undone']);
+  // What raised it is not there any more: nothing else is moved, and the row says so.
+  county.results = [];
+  await page.click(`${rowOf(alert)} .not-this`);
+  await page.click(`${rowOf(alert)} [data-patient=""]`);
+  await page.says(`${rowOf(alert)} .problem`, '未找到该数值');
+  assert.equal(moves().length, 2);
+});
+
+test("not this patient's: every result among the numbers of the drawer", async () => {
+  const county = ward();
+  county.measure(county.monitor, 'hr', '80');
+  const { seq } = result('temp', '39.4');
+  const page = await it.open();
+  await page.click(`${tile(10)} .open`);
+  const cell = '.drawer .cell[data-cell="temp"]';
+  await page.hides('.drawer .cell[data-cell="hr"] .not-this');
+  await page.hides(`${tile(10)} .not-this`);
+  await page.click(`${cell} .not-this`);
+  // Another is measured between the clicks: what was on screen at the first is moved.
+  county.measure(county.monitor, 'temp', '36.6', { lane: 'urgent' });
+  await page.pass(1_000);
+  await page.says(cell, '36.6');
+  await page.click(`${cell} [data-patient=""]`);
+  await page.says('.undo', '待认领');
+  assert.deepEqual(moves(), [[seq, ZHANG, null, 'wrong_patient']]);
 });
