@@ -12,7 +12,7 @@ import { putAlert, store } from './store.js';
 export const REASONS = [
   'at_bedside', 'doctor_called', 'rechecking', 'probe_loose', 'false_alarm', 'referred',
 ];
-const NOTE_MAX = 500;
+export const NOTE_MAX = 500;
 /** What can be taken back. */
 const UNDOABLE = ['acknowledge', 'shelve'];
 
@@ -191,7 +191,8 @@ export class Actions {
       return;
     }
     if (!this.offline) return;
-    this.list.queue.set(this.id, body);
+    this.list.queue.set(this.id, body, this.row.alert.priority);
+    this.note.value = '';
     this.list.open(null);
     this.row.element.focus();
   }
@@ -255,7 +256,8 @@ export class Actions {
     }
     // What the county did not decide on stays in the queue.
     const decided = status >= 400 && status < 500 && ![401, 429].includes(status);
-    if (decided && deed === 'acknowledge') this.list.queue.delete(this.id);
+    const waited = decided && deed === 'acknowledge' && this.list.queue.has(this.id);
+    if (waited) this.list.queue.delete(this.id);
     const over = status === 404 || (status === 409 && deed === 'acknowledge');
     if (over && this.deed) this.list.open(null);
     const by = problem.acknowledged_by || problem.by;
@@ -268,6 +270,7 @@ export class Actions {
       422: () => t('deed.refused', { why: problem.detail }),
     };
     this.busy = texts[status] ?? (() => t('ack.failed'));
+    if (waited) this.list.notSent(this.id, this.busy);
   }
 
   /** The person says again who they are; then what was refused is sent again. */
