@@ -288,7 +288,7 @@ export class StripReview {
       words: [scaleText(this.paper()), this.factsText(), t('review.printed', {
         at: dateTimeSeconds(clock.serverNow()), by: store.user?.name || '',
       }), t('footer')],
-    });
+    }, () => put(this.note, t('print.blocked')));
   }
 }
 

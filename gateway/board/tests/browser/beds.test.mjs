@@ -423,21 +423,24 @@ test('a strip around an alert stands still, is measured, and is printed in true 
   await clicked(60);
   await clicked(140);
   await page.says('.calipers', '800 ms · 75');
+  const paper = await page.paper();
   await page.run(() => {
-    window.print = () => {
-      window.printed = true;
-    };
     [...document.querySelectorAll('.strip-review button')].find((one) => (
       one.textContent.includes('A4'))).click();
   });
-  const rows = await page.run(() => [...document.querySelectorAll('.print-page canvas')].map(
+  await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
+  assert.ok(await paper('its words', (sheet) => sheet.body.innerText.includes('10床 张**')));
+  const rows = await paper('its rows', (sheet) => [...sheet.querySelectorAll('canvas')].map(
     (canvas) => [canvas.style.width, canvas.style.height]));
+  const dark = await paper('its ink', (sheet) => {
+    const { width, height } = sheet.querySelector('canvas');
+    const { data } = sheet.querySelector('canvas').getContext('2d').getImageData(0, 0, width, height);
+    return data.filter((one, index) => index % 4 === 0 && one < 40).length;
+  });
+  assert.ok(dark > 500, `${dark} dark dots`);
   // Ten seconds of 25 mm, and the calibration pulse beside them.
   assert.equal(rows.length, 6);
   assert.deepEqual(rows[0], ['260mm', '30mm']);
-  assert.ok(await page.run(() => window.printed));
-  await page.pass(2_000);
-  await page.hides('.print-page');
   await page.key('Escape');
   await page.hides('.strip-review');
   await page.shows('.drawer');

@@ -185,6 +185,36 @@ export class Page {
     }
   }
 
+  /**
+   * The window that prints, within the page so that a test can look at it: what it is asked
+   * (`paper(what, body)`) is waited for. That the real one has a process of its own is in how it
+   * was opened.
+   */
+  async paper() {
+    await this.send('Page.addScriptToEvaluateOnNewDocument', {
+      source: `window.print = () => {
+        if (window.parent === window) throw new Error('the board itself stands still');
+        document.body.dataset.printed = 'true';
+      };`,
+    });
+    await this.run(() => {
+      window.print = () => {
+        throw new Error('the board itself stands still');
+      };
+      window.open = (address, _, features) => {
+        if (!features.split(',').includes('noopener')) throw new Error(features);
+        const frame = document.createElement('iframe');
+        frame.id = 'paper';
+        frame.src = address;
+        document.body.append(frame);
+      };
+    });
+    return (what, body) => this.until(what, `() => {
+      const sheet = document.querySelector('#paper')?.contentDocument;
+      return sheet?.body && (${body})(sheet);
+    }`);
+  }
+
   size(width, height, mobile = false, scale = 1) {
     return this.send('Emulation.setDeviceMetricsOverride', {
       width, height, mobile, deviceScaleFactor: scale,

@@ -192,4 +192,20 @@ test('the handover sheet is black on white on paper, with two lines to sign', as
     .filter((one) => one.getClientRects().length)
     .map((one) => getComputedStyle(one).color));
   assert.deepEqual([...new Set(colours)], ['rgb(0, 0, 0)']);
+  // It is printed from a window of its own: alerts and sound go on.
+  await page.media([], '');
+  const paper = await page.paper();
+  await page.click('.page .print');
+  await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
+  await paper('all of it', (sheet) => ['交班人签名', 'HR-AD-H', '张*'].every((one) => (
+    sheet.body.textContent.includes(one))));
+  await paper('no button', (sheet) => sheet.querySelector('button') === null);
+  assert.equal(await page.run(() => document.querySelector('#paper').src.includes('%')), false);
+  // A window that may not open says so.
+  await page.run(() => {
+    window.open = () => null;
+  });
+  await page.click('.page .print');
+  await page.pass(11_000);
+  await page.says('.page-problem', '打印窗口未打开');
 });
