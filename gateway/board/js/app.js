@@ -9,6 +9,7 @@ import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
+import { Notice } from './notice.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
 import { Sound } from './sound.js';
@@ -66,8 +67,10 @@ class Board {
       onLoggedOut,
     });
     this.sound = new Sound(() => this.drawAlerts());
+    this.notice = new Notice();
     this.top = new TopBar({
       sound: this.sound,
+      notice: this.notice,
       onFilter: () => this.refilter(),
       onLanguage: () => this.switchLanguage(),
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
@@ -127,6 +130,7 @@ class Board {
     this.alerts.leave();
     this.undo.clear();
     this.sound.close();
+    this.notice.close();
     document.removeEventListener('keydown', this.onKey);
     document.removeEventListener('visibilitychange', this.onSeen);
     document.body.removeAttribute('data-link');
@@ -286,6 +290,7 @@ class Board {
     if (!this.open) return;
     const lost = this.events.state() === 'lost';
     this.guarded(() => this.sound.update([...store.alerts.values()], lost));
+    this.guarded(() => this.notice.update([...store.alerts.values()]));
     this.guarded(() => this.alerts.draw());
     this.guarded(() => this.top.draw(this.events));
     put(this.footer, t('footer'));

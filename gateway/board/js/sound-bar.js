@@ -8,8 +8,15 @@ import { VOLUME_MIN } from './sound.js';
 const PERCENT = 100;
 
 export class SoundBar {
-  constructor(sound) {
-    this.sound = sound;
+  constructor(sound, notice) {
+    Object.assign(this, { sound, notice });
+    this.noticeButton = h('button', {
+      class: 'notice-button',
+      onclick: async () => {
+        await notice.toggle();
+        this.draw();
+      },
+    });
     this.button = h('button', { class: 'sound', onclick: () => this.pressed() });
     this.gate = h('button', { class: 'sound-gate', onclick: () => sound.enable() });
     this.trial = h('button', { onclick: () => sound.tryOut() });
@@ -23,7 +30,7 @@ export class SoundBar {
     });
     this.volumeName = h('label', { for: 'volume' });
     this.panel = h('section', { class: 'sound-panel', hidden: true },
-      this.trial, this.pause, this.volumeName, this.volume);
+      this.trial, this.pause, this.volumeName, this.volume, this.noticeButton);
   }
 
   /** Turns it on where it is off, else shows what one can do with it. */
@@ -43,6 +50,9 @@ export class SoundBar {
     put(this.trial, t('sound.trial'));
     put(this.pause, t(state === 'paused' ? 'sound.resume' : 'sound.pause'));
     put(this.volumeName, t('sound.volume'));
+    const noticeState = this.notice.state();
+    put(this.noticeButton, t(`notice.${noticeState}`));
+    set(this.noticeButton, 'disabled', !['on', 'off'].includes(noticeState));
     const volume = String(Math.round(this.sound.volume * PERCENT));
     if (this.volume.value !== volume) this.volume.value = volume;
     return state;
