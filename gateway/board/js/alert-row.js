@@ -10,6 +10,7 @@ import {
 import { unitText } from './format.js';
 import { either, t } from './i18n.js';
 import { ageLine, judged } from './judged.js';
+import { kpaText } from './kpa.js';
 import { Mover } from './mover.js';
 import { seriesOf } from './order.js';
 import {
@@ -112,7 +113,8 @@ export class Row {
     set(this.number, 'data-age-s', now ? Math.floor(now.ageMs / 1000) : null);
     set(this.number, 'data-stale', now?.stale ?? 'stale');
     const unit = unitText(alert.unit, t);
-    put(this.unit, over || !now?.text ? '' : unit);
+    const pressure = (text) => (alert.unit === 'mm[Hg]' ? kpaText(text) : '');
+    put(this.unit, over || !now?.text ? '' : `${unit} ${pressure(now.text)}`.trim());
     const age = now ? [now.reason, ageLine(now, clock.serverNow())] : [];
     put(this.age, age.filter(Boolean).join(' · '));
     // The number that raised it, where it is not the one beside it.
@@ -120,7 +122,7 @@ export class Row {
     const present = now?.text && !same ? t('alerts.now') : '';
     put(this.metric, [name, present].filter(Boolean).join(' · '));
     put(this.outside, same || alert.state === 'unknown' ? ''
-      : t('alerts.outside', { value: `${outside} ${unit}`.trim() }));
+      : t('alerts.outside', { value: [outside, unit, pressure(outside)].filter(Boolean).join(' ') }));
   }
 
   /** The newest reading of the alert's metric as it may be shown; `null` where nobody knows. */

@@ -127,6 +127,7 @@ class Board {
     this.events.close();
     this.pages.stop();
     this.drawer.leave();
+    this.tiles.leave();
     this.alerts.leave();
     this.undo.clear();
     this.sound.close();
@@ -158,7 +159,10 @@ class Board {
   /** Everything is known again. */
   synced() {
     if (!this.open) return;
-    for (const key of this.strangers) if (store.patients.has(key)) this.strangers.delete(key);
+    const named = new Set([...store.alerts.values()].map(({ patient }) => patient));
+    for (const key of this.strangers) {
+      if (store.patients.has(key) || !named.has(key)) this.strangers.delete(key);
+    }
     if (this.lostAt !== null && this.late !== null && this.events.knowledge() === 'known') {
       this.top.cameBack(clock.serverNow() - this.lostAt, this.late);
       this.lostAt = null;

@@ -8,6 +8,7 @@ import { ageText, unitText } from './format.js';
 import { either, t } from './i18n.js';
 import { isWithoutRule } from './beds.js';
 import { ageLine, judged } from './judged.js';
+import { kpaText } from './kpa.js';
 import { kindOf, ruledOf, store } from './store.js';
 
 /** Settings and counts of devices, which no rule is meant to look at. */
@@ -17,11 +18,11 @@ export class Cell {
   /** `moverOf(find)`: what moves a result to another patient; in tiles there is none. */
   constructor(moverOf) {
     const span = (name) => h('span', { class: name });
-    [this.label, this.numbers, this.unit] = ['label', 'numbers', 'unit'].map(span);
+    [this.label, this.numbers, this.unit, this.kpa] = ['label', 'numbers', 'unit', 'kpa'].map(span);
     [this.reason, this.mark, this.ruleless, this.age] = ['reason', 'mark', 'no-rule', 'age'].map(span);
     this.element = h('div', { class: 'cell' },
       this.label, h('span', { class: 'amount' }, this.numbers, this.unit),
-      this.reason, this.mark, this.ruleless, this.age);
+      this.kpa, this.reason, this.mark, this.ruleless, this.age);
     this.mover = moverOf && moverOf(() => this.first);
     if (this.mover) this.element.append(this.mover.button, this.mover.choice);
     this.ages = [];
@@ -47,6 +48,8 @@ export class Cell {
     this.drawNumbers(shown, reasonOnly);
     set(this.element, 'data-reason-only', reasonOnly ? 'true' : null);
     put(this.unit, none ? '' : unitText(shown.find((part) => part.unit)?.unit, t));
+    const pressures = shown.filter((part) => /^nibp_(sys|dia)$/.test(part.metric));
+    put(this.kpa, kpaText(...pressures.map((part) => part.text)));
     put(this.reason, reason);
     put(this.mark, marks(cell.parts, shown));
     this.counts = !none && canHaveRule(cell.parts[0]);

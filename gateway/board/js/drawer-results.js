@@ -4,6 +4,7 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { shortTime, shownValue, unitText } from './format.js';
 import { either, t } from './i18n.js';
+import { kpaText } from './kpa.js';
 import { Mover, whose } from './mover.js';
 import { store } from './store.js';
 
@@ -97,7 +98,8 @@ function valueText(readings) {
   });
   if (sys && dia) {
     const middle = mean ? ` (${shownValue(mean).text})` : '';
-    words.unshift(`${shownValue(sys).text}/${shownValue(dia).text}${middle} mmHg`);
+    const texts = [sys, dia].map((one) => shownValue(one).text);
+    words.unshift(`${texts.join('/')}${middle} mmHg ${kpaText(...texts)}`.trim());
   }
   return words.join(' · ');
 }

@@ -40,8 +40,10 @@ export class TopBar {
       class: `banner ${name}`, role: 'status', hidden: true,
     }));
     this.bar = h('header', { class: 'topbar', 'data-sound': 'off', 'data-link': 'live' },
-      this.title, this.townships.button, this.counters, this.townships.others,
-      this.sound.button, this.link, this.time, this.user,
+      this.title, this.townships.button,
+      // On a phone this stays in sight while the rest scrolls away.
+      h('div', { class: 'stay' }, this.counters, this.townships.others, this.sound.button, this.link),
+      this.time, this.user,
       h('span', { class: 'tools' }, this.language, this.theme, this.helpButton, this.logOut));
     this.element = h('div', { class: 'top' }, this.bar, this.sound.gate, this.townships.panel,
       this.sound.panel, ...this.banners, this.help);

@@ -544,3 +544,27 @@ test('phone: the drawer fits 360 px, a strip scrolls in its own box', async () =
   }));
   assert.ok(wide <= 360 && drawer <= 360, `${wide}, ${drawer}`);
 });
+
+test('blood pressure with kPa in brackets, where somebody wants it; the axis stays in mmHg', async () => {
+  const county = ward();
+  const group = { group: 'nibp/1', lane: 'urgent' };
+  const readings = [['nibp_sys', '180'], ['nibp_dia', '110']].map(([metric, value]) => (
+    county.measure(county.monitor, metric, value, { ...group, seq: 900, placed_time: make.at(county.ms) })));
+  county.results = [{ readings, moves: [] }];
+  const alert = county.raise(county.monitor, 'high', {
+    patient: ZHANG, metric: 'nibp_sys', value: '180', unit: 'mm[Hg]', limit: '≥ 180',
+  });
+  const page = await it.open();
+  const cell = '.drawer .cell[data-cell="nibp"]';
+  await page.says(`${tile(10)} .cell[data-cell="nibp"]`, 'mmHg');
+  await drawerOf(page, 10);
+  await page.says(cell, 'mmHg');
+  assert.ok(!(await page.text(cell)).includes('kPa'));
+  await page.click('.kpa-option');
+  await page.pass(1_000);
+  await page.says(cell, '(24.0/14.7 kPa)');
+  await page.says('.drawer .result', '180/110 mmHg (24.0/14.7 kPa)');
+  await page.says('.plot[data-metric="nibp"] .readout', '(24.0/14.7 kPa)');
+  await page.says(`.alerts [data-alert-id="${alert.id}"]`, '(24.0 kPa)');
+  assert.ok(!(await page.text('.plot[data-metric="nibp"] figcaption')).includes('kPa'));
+});

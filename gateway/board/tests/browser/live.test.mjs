@@ -25,6 +25,8 @@ test('15. connection lost: banners, grey, no false acknowledging, and what was m
 
   // Nothing is sent or shown as done unless the person says: offline.
   await page.click(`${row} .ack`);
+  // Alert rules, chapter 9, test 10.
+  await page.says(`${row} .explain`, '不会停止床旁报警');
   const reason = `${row} [data-reason="at_bedside"]`;
   assert.equal(await page.attribute(reason, 'disabled'), '');
   await page.click(`${row} .consent`);
@@ -102,6 +104,24 @@ test('19. phone: a high alert stays in reach behind a page and behind the drawer
     await page.click(`${row} [data-reason="at_bedside"]`);
     await page.shows(`${row}[data-state="active_ack"]`);
   }
+});
+
+test('19. phone: counters, sound and link stay in sight while the page scrolls', async () => {
+  const page = await it.open({ size: [360, 740], mobile: true });
+  const { county } = it;
+  for (let n = 0; n < 12; n += 1) county.raise(county.monitor, 'high');
+  await page.until('all are there', () => document.querySelectorAll('.alert').length === 12);
+  await page.run(() => window.scrollTo(0, document.scrollingElement.scrollHeight));
+  const hidden = await page.run(() => [
+    '.count[data-priority="high"]', '.count[data-priority="low"]', '.link', '.sound',
+  ].filter((css) => {
+    const { x, y } = document.querySelector(css).getBoundingClientRect();
+    const at = y >= 0 && document.elementFromPoint(x + 3, y + 3);
+    return !at || !at.closest(css);
+  }));
+  assert.deepEqual(hidden, []);
+  const { height } = await page.box('.stay');
+  assert.ok(height <= 120, `it takes ${height} px`);
 });
 
 /** Acknowledges the rows while the cable is cut. */
