@@ -122,7 +122,9 @@ export class Row {
     const present = now?.text && !same ? t('alerts.now') : '';
     put(this.metric, [name, present].filter(Boolean).join(' · '));
     put(this.outside, same || alert.state === 'unknown' ? ''
-      : t('alerts.outside', { value: [outside, unit, pressure(outside)].filter(Boolean).join(' ') }));
+      : t('alerts.outside', {
+        value: [outside, unit, pressure(outside)].filter(Boolean).join(' '),
+      }));
   }
 
   /** The newest reading of the alert's metric as it may be shown; `null` where nobody knows. */

@@ -28,9 +28,9 @@ const SEND_AGAIN_MS = 5_000;
 
 export class AlertList {
   /**
-   * `undo`: the bar; `isLost()`: the link is lost; `knowledge()`: whether the list is the present; `onChange()`:
-   * something must be drawn; `onStrange()`: the county knows otherwise; `onLoggedOut()`;
-   * `onFault(error)`: one of them could not be drawn.
+   * `undo`: the bar; `isLost()`: the link is lost; `knowledge()`: whether the list is the present;
+   * `onChange()`: something must be drawn; `onStrange()`: the county knows otherwise;
+   * `onLoggedOut()`; `onFault(error)`: one of them could not be drawn.
    */
   constructor({
     undo, isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
