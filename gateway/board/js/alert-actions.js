@@ -12,7 +12,7 @@ import { putAlert, store } from './store.js';
 export const REASONS = [
   'at_bedside', 'doctor_called', 'rechecking', 'probe_loose', 'false_alarm', 'referred',
 ];
-const NOTE_MAX = 500;
+export const NOTE_MAX = 500;
 /** What can be taken back. */
 const UNDOABLE = ['acknowledge', 'shelve'];
 
@@ -92,12 +92,16 @@ export class Actions {
     if (!mayAct() || (this.list.isLost() && deed !== 'acknowledge')) return;
     this.offline = false;
     this.list.open(this.id, deed);
+    this.focus(deed);
+    this.panel.scrollIntoView({ block: 'nearest' });
+  }
+
+  focus(deed) {
     if (deed === 'acknowledge') {
       if (this.list.isLost()) this.consent.focus();
       else this.reasons[0].focus();
     } else if (deed === 'confirm') this.password.focus();
     else this.form(deed).focus();
-    this.panel.scrollIntoView({ block: 'nearest' });
   }
 
   form(deed) {
@@ -187,7 +191,8 @@ export class Actions {
       return;
     }
     if (!this.offline) return;
-    this.list.queue.set(this.id, body);
+    this.list.queue.set(this.id, body, this.row.alert.priority);
+    this.note.value = '';
     this.list.open(null);
     this.row.element.focus();
   }
@@ -197,6 +202,9 @@ export class Actions {
     if (this.busy === 'sending' || this.list.isLost()) return;
     this.busy = 'sending';
     this.list.hold();
+    const { element } = this.row;
+    // What one pressed is shut until the county answers: the focus must not fall off the page.
+    if (element.contains(document.activeElement)) element.focus();
     this.list.draw();
     try {
       putAlert(await api.act(this.id, deed, body));
@@ -205,6 +213,23 @@ export class Actions {
       this.failed(failure, deed, body);
     }
     this.list.onChange();
+    if (this.deed && document.activeElement === element) this.focus(this.deed);
+  }
+
+  /** Does what was asked for; what went wrong is said in the row. Whether it was done. */
+  async run(change) {
+    this.busy = '';
+    try {
+      await change();
+      return true;
+    } catch (failure) {
+      if (failure.status === 401) this.list.onLoggedOut();
+      this.busy = () => (failure.status
+        ? t('deed.refused', { why: failure.problem.detail }) : t('ack.failed'));
+      return false;
+    } finally {
+      this.list.onChange();
+    }
   }
 
   done(deed) {
@@ -231,7 +256,8 @@ export class Actions {
     }
     // What the county did not decide on stays in the queue.
     const decided = status >= 400 && status < 500 && ![401, 429].includes(status);
-    if (decided && deed === 'acknowledge') this.list.queue.delete(this.id);
+    const waited = decided && deed === 'acknowledge' && this.list.queue.has(this.id);
+    if (waited) this.list.queue.delete(this.id);
     const over = status === 404 || (status === 409 && deed === 'acknowledge');
     if (over && this.deed) this.list.open(null);
     const by = problem.acknowledged_by || problem.by;
@@ -244,6 +270,7 @@ export class Actions {
       422: () => t('deed.refused', { why: problem.detail }),
     };
     this.busy = texts[status] ?? (() => t('ack.failed'));
+    if (waited) this.list.notSent(this.id, this.busy);
   }
 
   /** The person says again who they are; then what was refused is sent again. */

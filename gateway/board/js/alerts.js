@@ -1,7 +1,7 @@
 // The alert list: rows that stay put under the finger, keys, and the thumb's button.
 
 import * as api from './api.js';
-import { REASONS, mayAct } from './alert-actions.js';
+import { NOTE_MAX, REASONS, mayAct } from './alert-actions.js';
 import { Row } from './alert-row.js';
 import { SHIFT_MS, Sections, floodOf } from './alert-sections.js';
 import { message, where, who } from './alert-words.js';
@@ -10,10 +10,14 @@ import {
   arrange, h, put, set,
 } from './dom.js';
 import { isShown } from './filter.js';
+import { shortTime } from './format.js';
 import { t } from './i18n.js';
-import { compareAlerts, heldOrder, isUnacknowledged } from './order.js';
+import { Offline, TOO_OLD_MS } from './offline.js';
+import { OfflineNote } from './offline-note.js';
+import {
+  compareAlerts, heldOrder, isUnacknowledged, isMoreUrgent,
+} from './order.js';
 import { deviceKey, putAlert, store } from './store.js';
-import { UndoBar } from './undo-bar.js';
 
 /** A row does not move for this long after a pointer or the focus enters it. */
 const HELD_MS = 3_000;
@@ -24,15 +28,15 @@ const SEND_AGAIN_MS = 5_000;
 
 export class AlertList {
   /**
-   * `isLost()`: the link is lost; `knowledge()`: whether the list is the present; `onChange()`:
-   * something must be drawn; `onStrange()`: the county knows otherwise; `onLoggedOut()`;
-   * `onFault(error)`: one of them could not be drawn.
+   * `undo`: the bar; `isLost()`: the link is lost; `knowledge()`: whether the list is the present;
+   * `onChange()`: something must be drawn; `onStrange()`: the county knows otherwise;
+   * `onLoggedOut()`; `onFault(error)`: one of them could not be drawn.
    */
   constructor({
-    isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
+    undo, isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
   }) {
     Object.assign(this, {
-      isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
+      undo, isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
     });
     this.rows = new Map();
     this.announced = new Set();
@@ -45,10 +49,10 @@ export class AlertList {
     this.shownIds = [];
     this.flood = 0;
     /** What was acknowledged without a link and waits for it, by alert. */
-    this.queue = new Map();
+    this.queue = new Offline(store.user.name);
+    this.note = new OfflineNote(this.queue);
     this.sending = false;
     this.sections = new Sections((name, opens) => this.toggled(name, opens));
-    this.undo = new UndoBar(onChange);
     this.build();
   }
 
@@ -74,7 +78,7 @@ export class AlertList {
     }, this.thumbWhat, this.thumbWhere);
     this.element = h('section', { class: 'alert-list' },
       h('div', { class: 'list-head' }, this.heading, this.waiting),
-      this.floodBanner, this.empty, this.list, this.undo.element);
+      this.note.element, this.floodBanner, this.empty, this.list);
     /** What stays while a page stands in the place of the board. */
     this.outside = [this.assertive, this.polite, this.thumb];
   }
@@ -120,7 +124,7 @@ export class AlertList {
       if (!ids.includes(id) && !this.queue.has(id)) this.rows.delete(id);
     }
     this.announce(alerts.map(({ id }) => id));
-    this.undo.draw();
+    this.note.draw();
     this.drawThumb();
   }
 
@@ -293,7 +297,10 @@ export class AlertList {
   }
 
   offerUndo(alert, deed) {
-    this.undo.offer(alert, deed);
+    this.undo.offer(() => t(`undo.${deed}`, { what: message(alert) }), async () => {
+      putAlert(await api.act(alert.id, 'undo', null));
+      this.onChange();
+    });
   }
 
   /**
@@ -312,11 +319,16 @@ export class AlertList {
   }
 
   async sendEach() {
-    for (const [id, body] of [...this.queue]) {
+    for (const [id, said] of this.queue.entries()) {
       // The first that is refused asks who it is; the others go when that is said.
       if (this.isLost() || this.openDeed === 'confirm') return;
-      if (!isOpen(id)) this.queue.delete(id);
-      else if (this.queue.has(id)) await this.row(id).actions.send('acknowledge', body);
+      if (!this.queue.has(id)) continue;
+      const why = whyNot(id, said);
+      if (why === null) await this.row(id).actions.send('acknowledge', bodyOf(said));
+      else {
+        this.queue.delete(id);
+        if (why) this.notSent(id, why);
+      }
       if (this.queue.has(id) && this.openDeed !== 'confirm') {
         this.sendAgain();
         return;
@@ -324,9 +336,17 @@ export class AlertList {
     }
   }
 
+  /** What somebody acknowledged without a link is not known at the county: they must know that. */
+  notSent(id, why) {
+    const alert = store.alerts.get(id) || store.closed.get(id);
+    this.note.tell(() => t('offline.not_sent', {
+      what: alert ? message(alert) : t('offline.some'), why: why(),
+    }));
+  }
+
   /** The board is left: nothing is sent in the name of whoever comes next. */
   leave() {
-    this.queue.clear();
+    this.queue.leave();
   }
 
   /** The county did not answer: once more, and again when everything was fetched anew. */
@@ -339,4 +359,24 @@ export class AlertList {
 function isOpen(id) {
   const alert = store.alerts.get(id);
   return Boolean(alert) && isUnacknowledged(alert);
+}
+
+/** Why what was acknowledged without a link is not sent; empty where that is no news. */
+function whyNot(id, said) {
+  const alert = store.alerts.get(id) || store.closed.get(id);
+  if (!isOpen(id)) {
+    const by = alert?.acknowledged_by;
+    if (by === store.user.name) return '';
+    return () => (by ? t('ack.first', { by }) : t('ack.over'));
+  }
+  if (clock.serverNow() - said.at > TOO_OLD_MS) return () => t('offline.too_old');
+  // It became worse than what the person saw.
+  if (isMoreUrgent(alert.priority, said.priority)) return () => t('offline.worse');
+  return null;
+}
+
+/** What is sent: when it was said stands beside it, for it is stored later. */
+function bodyOf({ reason, note, at }) {
+  const said = t('offline.said', { at: shortTime(at, clock.serverNow()) });
+  return { reason, note: [note, said].filter(Boolean).join(' · ').slice(0, NOTE_MAX) };
 }

@@ -11,6 +11,7 @@ import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
+import { Notice } from './notice.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
 import { Shift } from './shift.js';
@@ -21,11 +22,14 @@ import {
 } from './store.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
+import { UndoBar } from './undo-bar.js';
 
 const DRAW_MS = 200;
 const SWEEP_MS = 35;
 /** A board that begins before the county asks again this often. */
 const START_MS = 5_000;
+/** Blocks that wait: ten seconds of the strips that a board watches at most. */
+const WAVES_MAX = 640;
 /** How long a fault is told after it last happened. */
 const FAULT_MS = 30_000;
 const root = document.getElementById('app');
@@ -41,7 +45,9 @@ class Board {
       onFault: (error) => this.fault(error),
     });
     const isLost = () => this.events.state() === 'lost';
+    this.undo = new UndoBar();
     this.alerts = new AlertList({
+      undo: this.undo,
       isLost,
       knowledge: () => this.events.knowledge(),
       onChange: () => this.drawAlerts(),
@@ -58,6 +64,7 @@ class Board {
     });
     this.drawer = new Drawer({
       tiles: this.tiles,
+      undo: this.undo,
       isLost,
       onStrips: () => this.reopen(),
       onFault: (error) => this.fault(error),
@@ -69,8 +76,10 @@ class Board {
     });
     this.boards = new Boards({ sound: this.sound, onChange: () => this.drawAlerts() });
     this.shift = new Shift({ isFree: () => this.isFree(), renew: () => this.renew() });
+    this.notice = new Notice();
     this.top = new TopBar({
       sound: this.sound,
+      notice: this.notice,
       onFilter: () => this.refilter(),
       onLanguage: () => this.switchLanguage(),
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
@@ -78,11 +87,16 @@ class Board {
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element,
       this.drawer.element);
-    this.pages = new Pages({ user: store.user, onTurn: () => this.turn(), onLoggedOut });
+    this.pages = new Pages({
+      user: store.user, undo: this.undo, onTurn: () => this.turn(), onLoggedOut,
+    });
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
     /** Patients of alerts that nobody told us of: asked for once each. */
     this.strangers = new Set();
+    /** Whether on whom the devices are is known, and blocks that wait for it. */
+    this.bindingsKnown = false;
+    this.waves = [];
     this.pending = false;
     /** Whether something else than readings changed since the last drawing. */
     this.allChanged = false;
@@ -95,7 +109,7 @@ class Board {
   start() {
     this.top.element.append(this.boards.element, this.pages.nav);
     root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
-      ...this.alerts.outside);
+      ...this.alerts.outside, this.undo.element);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.onSeen = () => {
@@ -139,8 +153,11 @@ class Board {
     this.shift.close();
     this.pages.stop();
     this.drawer.leave();
+    this.tiles.leave();
     this.alerts.leave();
+    this.undo.clear();
     this.sound.close();
+    this.notice.close();
     document.removeEventListener('keydown', this.onKey);
     document.removeEventListener('visibilitychange', this.onSeen);
     document.body.removeAttribute('data-link');
@@ -158,6 +175,7 @@ class Board {
     replaceAll({
       ...sites, ...devices, ...patients, ...bindings, ...alerts,
     });
+    this.releaseWaves();
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
       this.late = late.length;
@@ -167,7 +185,10 @@ class Board {
   /** Everything is known again. */
   synced() {
     if (!this.open) return;
-    for (const key of this.strangers) if (store.patients.has(key)) this.strangers.delete(key);
+    const named = new Set([...store.alerts.values()].map(({ patient }) => patient));
+    for (const key of this.strangers) {
+      if (store.patients.has(key) || !named.has(key)) this.strangers.delete(key);
+    }
     if (this.lostAt !== null && this.late !== null && this.events.knowledge() === 'known') {
       this.top.cameBack(clock.serverNow() - this.lostAt, this.late);
       this.lostAt = null;
@@ -185,7 +206,7 @@ class Board {
       this.drawSoon(false);
       return;
     } else if (name === 'waveform') {
-      for (const block of data.blocks) this.takeBlock({ site: data.site, ...block });
+      this.takeWave({ heard_ms: clock.serverNow(), ...data });
       return;
     } else if (name === 'alert') {
       putAlert(data);
@@ -208,13 +229,16 @@ class Board {
   /** Somebody changed patients or bindings: fetched at once, and again where that was too early. */
   async fetchPatients() {
     this.patientsChanged = true;
+    this.bindingsKnown = false;
     if (this.fetching) return;
     this.fetching = true;
     while (this.open && this.patientsChanged) {
       this.patientsChanged = false;
       try {
         const [patients, bindings] = await Promise.all([api.patients(), api.bindings()]);
-        if (this.open) putPatients({ ...patients, ...bindings });
+        if (!this.open) return;
+        putPatients({ ...patients, ...bindings });
+        if (!this.patientsChanged) this.releaseWaves();
       } catch (failure) {
         this.events.resyncSoon();
       }
@@ -236,9 +260,23 @@ class Board {
     this.events.resyncSoon();
   }
 
-  takeBlock(block) {
-    const key = deviceKey(block);
-    for (const strip of this.strips()) if (deviceKey(strip.device) === key) strip.take(block);
+  /** Until it is known on whom its device is a block waits: it must not run under another's name. */
+  takeWave(wave) {
+    if (!this.bindingsKnown) {
+      this.waves = [...this.waves, wave].slice(-WAVES_MAX);
+      return;
+    }
+    const { site, blocks, heard_ms: heardMs } = wave;
+    for (const block of blocks) {
+      const key = deviceKey({ site, ...block });
+      const strips = this.strips().filter((strip) => deviceKey(strip.device) === key);
+      for (const strip of strips) strip.take(block, heardMs);
+    }
+  }
+
+  releaseWaves() {
+    this.bindingsKnown = true;
+    for (const wave of this.waves.splice(0)) this.takeWave(wave);
   }
 
   /** Other strips are shown: the stream is asked for their leads. */
@@ -285,6 +323,7 @@ class Board {
     if (!this.open) return;
     const lost = this.events.state() === 'lost';
     this.guarded(() => this.sound.update([...store.alerts.values()], lost));
+    this.guarded(() => this.notice.update([...store.alerts.values()]));
     this.guarded(() => this.alerts.draw(only));
     this.guarded(() => this.top.draw(this.events));
     this.guarded(() => this.boards.draw());

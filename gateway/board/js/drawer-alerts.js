@@ -59,6 +59,9 @@ export class DrawerAlerts {
     put(this.heading, t('drawer.alerts', { n: shown.length }));
     put(this.empty, shown.length ? '' : t('drawer.no_alerts'));
     arrange(this.list, shown.map((one) => this.row(one)));
+    // A drawer may stay open for days.
+    const ids = new Set(shown.map(({ id }) => id));
+    for (const id of this.rows.keys()) if (!ids.has(id)) this.rows.delete(id);
   }
 
   row(alert) {

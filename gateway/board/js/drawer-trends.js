@@ -4,6 +4,7 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { shownValue, unitText } from './format.js';
 import { either, t } from './i18n.js';
+import { kpaText, showsKpa, toggleKpa } from './kpa.js';
 import { store } from './store.js';
 import * as layout from './trend-layout.js';
 import { Plot } from './trend-plot.js';
@@ -22,10 +23,17 @@ export class Trends {
     this.heading = h('h3');
     this.explain = h('span', { class: 'quiet' });
     this.whole = h('button', { onclick: () => this.closer(null) });
+    this.kpa = h('button', {
+      class: 'kpa-option',
+      onclick: () => {
+        toggleKpa();
+        this.onAsk();
+      },
+    });
     this.note = h('p', { class: 'quiet' });
     this.body = h('div', { class: 'plots' });
     this.element = h('section', { class: 'trends' },
-      h('div', { class: 'part-head' }, this.heading, this.explain, this.whole), this.note, this.body);
+      h('div', { class: 'part-head' }, this.heading, this.explain, this.kpa, this.whole), this.note, this.body);
   }
 
   closer(zoom) {
@@ -103,6 +111,8 @@ export class Trends {
   draw() {
     put(this.heading, t(this.zoom ? 'trend.heading_closer' : 'trend.heading'));
     put(this.explain, t('trend.keys'));
+    put(this.kpa, t('trend.kpa'));
+    set(this.kpa, 'aria-pressed', String(showsKpa()));
     put(this.whole, t('trend.whole'));
     set(this.whole, 'hidden', !this.zoom);
     for (const plot of this.plots.values()) plot.draw();
@@ -162,6 +172,7 @@ function pressureMarks(marks, { aim }) {
         sys, dia, mean, above: Boolean(aim) && (sys >= aim.sys || dia >= aim.dia), below: sys < 90,
       },
       text: `${sys}/${dia}${mean === null ? '' : ` (${mean})`} mmHg`,
+      words: [kpaText(String(sys), String(dia))],
       device: first.device,
       hollow: first.backfilled,
       doubted: group.some((one) => one.validity === 'questionable'),

@@ -4,6 +4,7 @@ import * as api from './api.js';
 import { NAME_MAX, chosenName, nameBoard } from './board-name.js';
 import { h, put } from './dom.js';
 import { nextLanguage, t } from './i18n.js';
+import { waitingOfOthers } from './offline.js';
 
 /** Draws the form into `root`; `done(user)` when somebody is logged in. */
 export function showLogin(root, done) {
@@ -20,6 +21,8 @@ export function showLogin(root, done) {
   const boardWords = h('label', { for: 'board-name' });
   const naming = chosenName() ? [] : [boardWords, board];
   const footer = h('p', { class: 'quiet' });
+  const waiting = waitingOfOthers();
+  const offline = h('p', { class: 'offline-note', role: 'status', hidden: !waiting });
   const language = h('button', {
     type: 'button',
     onclick: () => {
@@ -36,6 +39,7 @@ export function showLogin(root, done) {
     put(language, t('language.other'));
     put(footer, t('footer'));
     put(problem, '');
+    put(offline, waiting ? t('offline.login', { n: waiting }) : '');
   }
   async function submit(event) {
     event.preventDefault();
@@ -55,7 +59,8 @@ export function showLogin(root, done) {
   }
   words();
   const form = h('form', { class: 'login', onsubmit: submit },
-    heading, names[0], name, names[1], password, ...naming, problem, button, language, footer);
+    heading, offline, names[0], name, names[1], password, ...naming, problem, button, language,
+    footer);
   root.replaceChildren(form);
   name.focus();
 }

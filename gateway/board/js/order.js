@@ -45,6 +45,11 @@ export function heldOrder(shown, sorted) {
 const PRIORITIES = ['low', 'medium', 'high'];
 const HOLDING = ['active_unack', 'active_ack'];
 
+/** Whether the first priority is above the second. */
+export function isMoreUrgent(priority, than) {
+  return PRIORITIES.indexOf(priority) > PRIORITIES.indexOf(than);
+}
+
 /** Of a device's alerts the one its tile names: one that holds, then one nobody knows of. */
 export function tileAlert(alerts) {
   const classOf = ({ state }) => (HOLDING.includes(state) ? 0 : Number(state !== 'unknown') + 1);

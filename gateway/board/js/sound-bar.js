@@ -9,8 +9,15 @@ import { VOLUME_MIN } from './sound.js';
 const PERCENT = 100;
 
 export class SoundBar {
-  constructor(sound) {
-    this.sound = sound;
+  constructor(sound, notice) {
+    Object.assign(this, { sound, notice });
+    this.noticeButton = h('button', {
+      class: 'notice-button',
+      onclick: async () => {
+        await notice.toggle();
+        this.draw();
+      },
+    });
     this.button = h('button', { class: 'sound', onclick: () => this.pressed() });
     this.gate = h('button', { class: 'sound-gate', onclick: () => sound.enable() });
     this.trial = h('button', { onclick: () => sound.tryOut() });
@@ -34,7 +41,8 @@ export class SoundBar {
     });
     this.boardWords = h('label', { for: 'board' });
     this.panel = h('section', { class: 'sound-panel', hidden: true },
-      this.trial, this.pause, this.volumeName, this.volume, this.boardWords, this.board);
+      this.trial, this.pause, this.volumeName, this.volume, this.noticeButton, this.boardWords,
+      this.board);
   }
 
   /** Turns it on where it is off, else shows what one can do with it. */
@@ -58,6 +66,9 @@ export class SoundBar {
     if (document.activeElement !== this.board && this.board.value !== boardName()) {
       this.board.value = boardName();
     }
+    const noticeState = this.notice.state();
+    put(this.noticeButton, t(`notice.${noticeState}`));
+    set(this.noticeButton, 'disabled', !['on', 'off'].includes(noticeState));
     const volume = String(Math.round(this.sound.volume * PERCENT));
     if (this.volume.value !== volume) this.volume.value = volume;
     return state;

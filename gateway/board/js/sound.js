@@ -162,9 +162,11 @@ export class Sound {
 
   /** One after the other: two at once are none. */
   play(pattern) {
-    if (this.state() !== 'on') return;
-    if (SHAKES[pattern] && navigator.vibrate) navigator.vibrate(SHAKES[pattern]);
-    this.start(pattern, Math.max(this.context.currentTime, this.endsAt));
+    const state = this.state();
+    // A phone shakes also where the system has taken its sound away.
+    const shakes = ['on', 'blocked'].includes(state) && SHAKES[pattern] && navigator.vibrate;
+    if (shakes) navigator.vibrate(SHAKES[pattern]);
+    if (state === 'on') this.start(pattern, Math.max(this.context.currentTime, this.endsAt));
   }
 
   start(pattern, at) {

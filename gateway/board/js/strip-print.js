@@ -1,7 +1,7 @@
 // A strip on A4: rows of ten seconds in true millimetres, black on white.
 
-import * as clock from './clock.js';
 import { h } from './dom.js';
+import { printAway } from './print.js';
 import { grid, pulse, stretch } from './strip-paint.js';
 import { paperOf } from './strip-layout.js';
 import { paper } from './strip-settings.js';
@@ -16,10 +16,10 @@ const COLOURS = {
   '--gap-text': '#000000', '--rail': '#000000',
 };
 
-/** Prints the stretch from `from` to `to` under these words. */
+/** Prints the stretch from `from` to `to` under these words; `onFailed()`: no window opened. */
 export function printStrip({
   blocks, from, to, range, isScaled, words,
-}) {
+}, onFailed) {
   const chosen = paper();
   const sheet = paperOf({ speed: chosen.speed, gain: chosen.gain, pxPerMm: PX_PER_MM });
   const rowMs = (ROW_MM / chosen.speed) * 1000;
@@ -29,16 +29,8 @@ export function printStrip({
       blocks, from: at, to: Math.min(to, at + rowMs), range, isScaled, sheet,
     }));
   }
-  const page = h('section', { class: 'print-page' },
-    ...words.map((text) => h('p', {}, text)), ...rows);
-  document.body.append(page);
-  document.body.classList.add('printing');
-  window.print();
-  // The dialog blocks where it blocks; elsewhere the page is taken away a little later.
-  clock.after(1000, () => {
-    page.remove();
-    document.body.classList.remove('printing');
-  });
+  printAway(h('section', { class: 'print-page' },
+    ...words.map((text) => h('p', {}, text)), ...rows), onFailed);
 }
 
 function row({

@@ -37,6 +37,12 @@ export class Tiles {
       this.heading, this.body, this.empty);
   }
 
+  /** The board is left. */
+  leave() {
+    for (const tile of this.tiles.values()) tile.leave();
+    this.tiles.clear();
+  }
+
   strips() {
     return [...this.tiles.values()].flatMap((tile) => tile.strips());
   }
@@ -116,6 +122,7 @@ export class Tiles {
       ...this.places.map((place) => place.clinic),
     ])].sort(compareNames);
     arrange(this.body, clinics.map((name) => this.clinic(name)));
+    for (const name of this.clinics.keys()) if (!clinics.includes(name)) this.clinics.delete(name);
     const keys = new Set(this.places.map((place) => place.key));
     for (const [key, tile] of this.tiles) {
       if (keys.has(key)) continue;

@@ -16,15 +16,15 @@ const THEME = 'board.theme';
 const KEYS = ['jk', 'enter', 'a', 's', 'e', 'f', 'g', 'm', 'l', 'esc', 'help'];
 
 export class TopBar {
-  /** `sound`: the board's; `onFilter()`: other townships are shown; the rest as they are named. */
+  /** `sound`, `notice`: the board's; `onFilter()`: other townships are shown; the rest as they are named. */
   constructor({
-    sound, onFilter, onLanguage, onLogOut,
+    sound, notice, onFilter, onLanguage, onLogOut,
   }) {
     const span = (name) => h('span', { class: name });
     [this.title, this.counters, this.link] = ['title', 'counters', 'link'].map(span);
     [this.time, this.user] = ['time', 'user'].map(span);
     this.townships = new Townships(onFilter);
-    this.sound = new SoundBar(sound);
+    this.sound = new SoundBar(sound, notice);
     this.counts = ['high', 'medium', 'low'].map((priority) => h('span', {
       class: 'count', 'data-priority': priority,
     }));
@@ -40,8 +40,10 @@ export class TopBar {
       class: `banner ${name}`, role: 'status', hidden: true,
     }));
     this.bar = h('header', { class: 'topbar', 'data-sound': 'off', 'data-link': 'live' },
-      this.title, this.townships.button, this.counters, this.townships.others,
-      this.sound.button, this.link, this.time, this.user,
+      this.title, this.townships.button,
+      // On a phone this stays in sight while the rest scrolls away.
+      h('div', { class: 'stay' }, this.counters, this.townships.others, this.sound.button, this.link),
+      this.time, this.user,
       h('span', { class: 'tools' }, this.language, this.theme, this.helpButton, this.logOut));
     this.element = h('div', { class: 'top' }, this.bar, this.sound.gate, this.townships.panel,
       this.sound.panel, ...this.banners, this.help);

@@ -4,6 +4,7 @@ import * as clock from '../clock.js';
 import { h, put, set } from '../dom.js';
 import { timeSeconds } from '../format.js';
 import { t } from '../i18n.js';
+import { printAway } from '../print.js';
 
 /** Where somebody's hand is: what moves under it is another thing than what was meant. */
 const HAND = '[data-editing], input:focus, select:focus, textarea:focus, button:focus, button:hover';
@@ -16,12 +17,12 @@ const OLD_MS = 60_000;
  * that `prints` is made for paper too.
  */
 export class Page {
-  constructor({ user, onLoggedOut }) {
-    Object.assign(this, { user, onLoggedOut });
+  constructor({ user, undo, onLoggedOut }) {
+    Object.assign(this, { user, undo, onLoggedOut });
     this.heading = h('h2');
     this.asOf = h('span', { class: 'as-of', role: 'status' });
     this.again = h('button', { class: 'again', onclick: () => this.load() });
-    this.print = h('button', { class: 'print', onclick: () => window.print() });
+    this.print = h('button', { class: 'print', onclick: () => this.onPrint() });
     this.problem = h('p', { class: 'page-problem', role: 'alert' });
     this.body = h('div', { class: 'page-body' });
     this.element = h('section', { class: 'page', 'data-page': this.constructor.key },
@@ -88,6 +89,13 @@ export class Page {
     set(this.asOf, 'data-old', Boolean(this.failed) || clock.serverNow() - this.at > OLD_MS);
     put(this.problem, this.failed ? this.words(this.failed) : '');
     set(this.problem, 'hidden', !this.failed);
+  }
+
+  onPrint() {
+    printAway(this.element, () => {
+      put(this.problem, t('print.blocked'));
+      set(this.problem, 'hidden', null);
+    });
   }
 
   words(failure) {

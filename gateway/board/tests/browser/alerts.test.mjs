@@ -253,3 +253,19 @@ test('a row that cannot be drawn stops no other', async () => {
   await page.caughtUp();
   assert.ok(page.faults.splice(0).length && county.faults.splice(0).length >= 0);
 });
+
+test('acknowledged while the edge box is away: it stays, and the text says what it does not do', async () => {
+  const page = await it.open();
+  const { county } = it;
+  Object.assign(county.sites[0], { online: false });
+  county.say('site', county.sites[0]);
+  const alert = county.raise(county.monitor, 'high', { state: 'unknown', condition: 'unknown' });
+  const row = rowOf(alert);
+  await page.click(`${row} .ack`);
+  await page.says(`${row} .explain`, '确认=我已知晓并处理;不会停止床旁报警');
+  await page.click(`${row} [data-reason="at_bedside"]`);
+  await page.says(`${row} .owner`, 'li · 已到床旁');
+  const { method, url, body } = county.asked[county.asked.length - 1];
+  assert.deepEqual([method, url, body.reason],
+    ['POST', `/api/v1/alerts/${alert.id}/acknowledge`, 'at_bedside']);
+});

@@ -220,15 +220,15 @@ test('a reading is moved to another patient in two clicks, and back by undo', as
   assert.deepEqual(moved.map(({ body }) => body), [
     { from: ZHANG, patient: LI, reason: 'wrong_patient' },
   ]);
-  await page.click('.result-undo button');
+  await page.click('.undo button');
   await page.hides('.result[data-moved]');
   assert.equal(county.results[0].readings[0].patient, ZHANG);
   // The chance to undo is over after ten seconds.
   await page.click('.not-this');
   await page.click('.choice [data-patient=""]');
-  await page.shows('.result-undo');
+  await page.shows('.undo');
   await page.pass(11_000);
-  await page.hides('.result-undo');
+  await page.hides('.undo');
 });
 
 test('a deep link opens a bed, Esc goes back, and no name is in address, title or storage', async () => {
@@ -423,21 +423,24 @@ test('a strip around an alert stands still, is measured, and is printed in true 
   await clicked(60);
   await clicked(140);
   await page.says('.calipers', '800 ms · 75');
+  const paper = await page.paper();
   await page.run(() => {
-    window.print = () => {
-      window.printed = true;
-    };
     [...document.querySelectorAll('.strip-review button')].find((one) => (
       one.textContent.includes('A4'))).click();
   });
-  const rows = await page.run(() => [...document.querySelectorAll('.print-page canvas')].map(
+  await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
+  assert.ok(await paper('its words', (sheet) => sheet.body.innerText.includes('10床 张**')));
+  const rows = await paper('its rows', (sheet) => [...sheet.querySelectorAll('canvas')].map(
     (canvas) => [canvas.style.width, canvas.style.height]));
+  const dark = await paper('its ink', (sheet) => {
+    const { width, height } = sheet.querySelector('canvas');
+    const { data } = sheet.querySelector('canvas').getContext('2d').getImageData(0, 0, width, height);
+    return data.filter((one, index) => index % 4 === 0 && one < 40).length;
+  });
+  assert.ok(dark > 500, `${dark} dark dots`);
   // Ten seconds of 25 mm, and the calibration pulse beside them.
   assert.equal(rows.length, 6);
   assert.deepEqual(rows[0], ['260mm', '30mm']);
-  assert.ok(await page.run(() => window.printed));
-  await page.pass(2_000);
-  await page.hides('.print-page');
   await page.key('Escape');
   await page.hides('.strip-review');
   await page.shows('.drawer');
@@ -540,4 +543,28 @@ test('phone: the drawer fits 360 px, a strip scrolls in its own box', async () =
     drawer: document.querySelector('.drawer').scrollWidth,
   }));
   assert.ok(wide <= 360 && drawer <= 360, `${wide}, ${drawer}`);
+});
+
+test('blood pressure with kPa in brackets, where somebody wants it; the axis stays in mmHg', async () => {
+  const county = ward();
+  const group = { group: 'nibp/1', lane: 'urgent' };
+  const readings = [['nibp_sys', '180'], ['nibp_dia', '110']].map(([metric, value]) => (
+    county.measure(county.monitor, metric, value, { ...group, seq: 900, placed_time: make.at(county.ms) })));
+  county.results = [{ readings, moves: [] }];
+  const alert = county.raise(county.monitor, 'high', {
+    patient: ZHANG, metric: 'nibp_sys', value: '180', unit: 'mm[Hg]', limit: '≥ 180',
+  });
+  const page = await it.open();
+  const cell = '.drawer .cell[data-cell="nibp"]';
+  await page.says(`${tile(10)} .cell[data-cell="nibp"]`, 'mmHg');
+  await drawerOf(page, 10);
+  await page.says(cell, 'mmHg');
+  assert.ok(!(await page.text(cell)).includes('kPa'));
+  await page.click('.kpa-option');
+  await page.pass(1_000);
+  await page.says(cell, '(24.0/14.7 kPa)');
+  await page.says('.drawer .result', '180/110 mmHg (24.0/14.7 kPa)');
+  await page.says('.plot[data-metric="nibp"] .readout', '(24.0/14.7 kPa)');
+  await page.says(`.alerts [data-alert-id="${alert.id}"]`, '(24.0 kPa)');
+  assert.ok(!(await page.text('.plot[data-metric="nibp"] figcaption')).includes('kPa'));
 });

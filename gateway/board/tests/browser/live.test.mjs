@@ -25,6 +25,8 @@ test('15. connection lost: banners, grey, no false acknowledging, and what was m
 
   // Nothing is sent or shown as done unless the person says: offline.
   await page.click(`${row} .ack`);
+  // Alert rules, chapter 9, test 10.
+  await page.says(`${row} .explain`, '不会停止床旁报警');
   const reason = `${row} [data-reason="at_bedside"]`;
   assert.equal(await page.attribute(reason, 'disabled'), '');
   await page.click(`${row} .consent`);
@@ -104,6 +106,24 @@ test('19. phone: a high alert stays in reach behind a page and behind the drawer
   }
 });
 
+test('19. phone: counters, sound and link stay in sight while the page scrolls', async () => {
+  const page = await it.open({ size: [360, 740], mobile: true });
+  const { county } = it;
+  for (let n = 0; n < 12; n += 1) county.raise(county.monitor, 'high');
+  await page.until('all are there', () => document.querySelectorAll('.alert').length === 12);
+  await page.run(() => window.scrollTo(0, document.scrollingElement.scrollHeight));
+  const hidden = await page.run(() => [
+    '.count[data-priority="high"]', '.count[data-priority="low"]', '.link', '.sound',
+  ].filter((css) => {
+    const { x, y } = document.querySelector(css).getBoundingClientRect();
+    const at = y >= 0 && document.elementFromPoint(x + 3, y + 3);
+    return !at || !at.closest(css);
+  }));
+  assert.deepEqual(hidden, []);
+  const { height } = await page.box('.stay');
+  assert.ok(height <= 120, `it takes ${height} px`);
+});
+
 /** Acknowledges the rows while the cable is cut. */
 async function acknowledgeOffline(page, rows) {
   for (const row of rows) await page.shows(row);
@@ -173,16 +193,58 @@ test('15. connection lost: nothing that waits is sent in the name of who comes n
     await page.pass(1_000);
   }
   await page.shows('#password');
-  for (const [css, text] of [['#name', 'wang'], ['#password', 'right']]) {
+  page.secret = null;
+  await logIn(page, 'wang');
+  await page.pass(10_000);
+  assert.equal(county.alerts.get(alert.id).state, 'active_unack');
+  await page.says('.offline-note', '他人的离线确认 1 条');
+  // Who said it logs in again: now it is sent, with when it was said.
+  await page.run(() => [...document.querySelectorAll('.tools button')].pop().click());
+  await page.says('.login .offline-note', '离线确认 1 条未发送');
+  page.secret = null;
+  await logIn(page, 'li');
+  await page.wait('it is acknowledged', () => county.alerts.get(alert.id).state === 'active_ack');
+  assert.equal(county.alerts.get(alert.id).acknowledged_by, 'li');
+  assert.ok(county.alerts.get(alert.id).timeline.some(({ note }) => note.includes('离线确认于')));
+  await page.hides('.offline-note');
+});
+
+test('15. connection lost: what waits outlives a reload, and what cannot be sent is said', async () => {
+  it.county.patients = [];
+  const page = await it.open();
+  const { county } = it;
+  const [sent, taken, worse] = [1, 2, 3].map((n) => (
+    county.raise(county.monitor, n === 3 ? 'medium' : 'high')));
+  await acknowledgeOffline(page, [sent, taken, worse].map(rowOf));
+  await page.says('.offline-note', '离线确认 3 条待发送');
+  const kept = await page.run(() => JSON.stringify({ ...localStorage }));
+  assert.ok(kept.includes(sent.id) && !kept.includes('张'), kept);
+  // Meanwhile at the county.
+  county.alerts.set(taken.id, {
+    ...taken, state: 'active_ack', condition: 'active_ack', acknowledged_by: 'wang',
+    acknowledged_at: taken.started_at, reason: 'at_bedside', owner: 'wang', revision: 2,
+  });
+  county.alerts.set(worse.id, { ...worse, priority: 'high', revision: 2 });
+  county.mend();
+  await page.send('Page.reload', {});
+  await page.wait('it is acknowledged', () => county.alerts.get(sent.id).state === 'active_ack');
+  await page.says('.offline-note', 'wang 已先确认');
+  await page.says('.offline-note', '优先级已升高');
+  assert.equal(county.alerts.get(worse.id).state, 'active_unack');
+  await page.click('.offline-note button');
+  await page.hides('.offline-note');
+  assert.equal(await page.run(() => Object.keys(localStorage).join().includes('offline')), false);
+});
+
+/** Somebody logs in where the form is. */
+async function logIn(page, name) {
+  for (const [css, text] of [['#name', name], ['#password', 'right']]) {
     await page.click(css);
     await page.type(text);
   }
-  page.secret = null;
   await page.click('.login .primary');
-  await page.says('.user', 'wang');
-  await page.pass(10_000);
-  assert.equal(county.alerts.get(alert.id).state, 'active_unack');
-});
+  await page.says('.user', name);
+}
 
 test('a board whose session is somebody else\'s by now shows nothing', async () => {
   for (const how of ['in time', 'when it is seen']) {

@@ -66,18 +66,18 @@ test('a result that waits is given to a patient in two clicks, and back by undo'
   await page.click(`.candidate[data-patient="${first.patient}"]`);
   assert.deepEqual(asked, [], 'one click gives nothing');
   await page.click('.give');
-  await page.says('.notice', '张*');
+  await page.says('.undo', '张*');
   await page.says('.page-body', '没有待认领的结果');
-  await page.click('.notice button');
+  await page.click('.undo button');
   await page.shows(`[data-device="${cuff.device}"]`);
   assert.deepEqual(asked.map(({ patient, from }) => [patient, from]),
     [[first.patient, null], [null, first.patient]]);
   // Ten seconds later there is nothing to undo.
   await page.click(`.candidate[data-patient="${first.patient}"]`);
   await page.click('.give');
-  await page.shows('.notice:not([data-none])');
+  await page.shows('.undo');
   await page.pass(11_000);
-  await page.hides('.notice:not([data-none])');
+  await page.hides('.undo');
 });
 
 test('a high alert is counted in the top bar whatever page is open', async () => {
@@ -192,4 +192,20 @@ test('the handover sheet is black on white on paper, with two lines to sign', as
     .filter((one) => one.getClientRects().length)
     .map((one) => getComputedStyle(one).color));
   assert.deepEqual([...new Set(colours)], ['rgb(0, 0, 0)']);
+  // It is printed from a window of its own: alerts and sound go on.
+  await page.media([], '');
+  const paper = await page.paper();
+  await page.click('.page .print');
+  await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
+  await paper('all of it', (sheet) => ['交班人签名', 'HR-AD-H', '张*'].every((one) => (
+    sheet.body.textContent.includes(one))));
+  await paper('no button', (sheet) => sheet.querySelector('button') === null);
+  assert.equal(await page.run(() => document.querySelector('#paper').src.includes('%')), false);
+  // A window that may not open says so.
+  await page.run(() => {
+    window.open = () => null;
+  });
+  await page.click('.page .print');
+  await page.pass(11_000);
+  await page.says('.page-problem', '打印窗口未打开');
 });

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { patient } from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
@@ -154,4 +155,66 @@ test('15. connection lost: one sound at once and each minute', async () => {
   const times = (await heard(page, 'low')).slice(before).map((at) => Math.round((at - begun) / 1000));
   assert.equal(times.length, 3, String(times));
   assert.ok(times[0] <= 21 && times[1] - times[0] === 60 && times[2] - times[1] === 60, String(times));
+});
+
+test('a system notification beside the sound: asked for by a click, without a name', async () => {
+  const page = await withSound();
+  const { county } = it;
+  county.patients = [patient('p1', '张*', '3', county.monitor.clinic)];
+  county.say('patients', {});
+  await page.run(() => {
+    window.told = [];
+    window.Notification = class {
+      static permission = 'default';
+
+      static async requestPermission() {
+        window.Notification.permission = 'granted';
+        return 'granted';
+      }
+
+      constructor(title, { body }) {
+        window.told.push([title, body]);
+      }
+
+      close() {
+        window.told.push(['closed', '']);
+      }
+    };
+    document.hasFocus = () => false;
+  });
+  const told = () => page.run(() => window.told);
+  county.raise(county.monitor, 'high', { patient: 'p1' });
+  await page.pass(1_000);
+  assert.deepEqual(await told(), [], 'nobody asked for it');
+  await page.click('.sound');
+  await page.click('.notice-button');
+  await page.says('.notice-button', '系统通知:开启');
+  county.raise(county.monitor, 'medium', { patient: 'p1' });
+  await page.pass(1_000);
+  assert.deepEqual(await told(), [['中优先级预警', '血氧过低 · 和平镇卫生院']]);
+  county.raise(county.monitor, 'low', { patient: 'p1' });
+  county.raise(county.monitor, 'high', { retro: true, state: 'cleared_unack', condition: 'cleared_unack' });
+  await page.pass(60_000);
+  assert.equal((await told()).length, 1, 'low, late and old ones are none');
+  for (const one of county.alerts.values()) {
+    county.change(one.id, { state: 'closed', condition: 'closed' });
+  }
+  await page.pass(1_000);
+  assert.deepEqual((await told()).slice(1), [['closed', '']]);
+});
+
+test('a phone shakes also where the system has taken its sound away, and not in a pause', async () => {
+  const page = await withSound();
+  const { county } = it;
+  const shaken = () => page.run(() => window.__test.shaken.length);
+  await page.run(() => window.__test.contexts[0].suspend());
+  await page.shows('[data-sound="blocked"]');
+  county.raise(county.monitor, 'medium');
+  await page.pass(1_000);
+  assert.equal(await shaken(), 1);
+  await page.run(() => window.__test.contexts[0].resume());
+  await page.shows('[data-sound="on"]');
+  await page.key('m');
+  await page.pass(60_000);
+  assert.equal(await shaken(), 1);
 });
