@@ -49,7 +49,8 @@ function words(device) {
   const heard = [...device.series.values()].map((one) => Date.parse(one.placed_time));
   const last = heard.length ? Math.max(...heard) : Date.parse(device.last_observed);
   const site = store.sites.get(device.site);
-  const about = Object.entries(device.about || {}).map(([name, value]) => `${name} ${value}`);
+  const about = Object.entries(device.about || {}).map(([name, value]) => (
+    `${wordOf('about', name, t)} ${value}`));
   const action = device.actions?.[0];
   return [
     `${wordOf('kind', device.kind, t)} ${device.device}`,

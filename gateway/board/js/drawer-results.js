@@ -3,9 +3,10 @@
 import * as api from './api.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
-import { dateTime, shortTime, shownValue, unitText } from './format.js';
-import { either, t } from './i18n.js';
+import { dateTime, shortTime } from './format.js';
+import { t } from './i18n.js';
 import { compareNames } from './beds.js';
+import { resultText } from './pages/words.js';
 import { may, patientOf, store } from './store.js';
 
 const SHOWN_MAX = 40;
@@ -108,7 +109,7 @@ class ResultRow {
     const own = place.patient ? first.patient === place.patient : first.patient === null;
     const nowMs = clock.serverNow();
     put(this.time, shortTime(Date.parse(first.measured_time), nowMs));
-    put(this.value, valueText(readings));
+    put(this.value, resultText(readings));
     put(this.from, first.device);
     set(this.element, 'data-moved', own ? null : 'true');
     set(this.element, 'data-device', first.device);
@@ -164,22 +165,4 @@ function keyOf({ readings }) {
     site, outbox, lane, seq, index,
   } = readings[0] || {};
   return [site, outbox, lane, seq, index].join('/');
-}
-
-/** `收缩压 150 mmHg` and the like, as one line. */
-function valueText(readings) {
-  const pressure = (name) => readings.find((one) => one.metric === `nibp_${name}` && one.value);
-  const [sys, dia, mean] = ['sys', 'dia', 'mean'].map(pressure);
-  const rest = readings.filter((one) => one.value !== null && ![sys, dia, mean].includes(one));
-  const words = rest.map((one) => {
-    const facts = store.catalogue.get(one.metric);
-    const { text, unit } = shownValue(one);
-    const name = facts ? either(facts.name_zh, facts.name_en) : one.metric;
-    return `${name} ${text} ${unitText(unit, t)}`.trim();
-  });
-  if (sys && dia) {
-    const middle = mean ? ` (${shownValue(mean).text})` : '';
-    words.unshift(`${shownValue(sys).text}/${shownValue(dia).text}${middle} mmHg`);
-  }
-  return words.join(' · ');
 }

@@ -6,6 +6,7 @@ import { h } from '../dom.js';
 import { powerTexts } from '../drawer-health.js';
 import { ageText, heldText, wordOf } from '../format.js';
 import { t } from '../i18n.js';
+import { waitingAt } from '../store.js';
 import { Page, table } from './page.js';
 import { kindName, moment, whoText } from './words.js';
 import { missingLines } from './missing.js';
@@ -54,7 +55,7 @@ export class DevicesPage extends Page {
 
   facts(site) {
     const age = (at) => ageText(clock.serverNow() - Date.parse(at), t, true);
-    const waiting = Object.values(site.backlog || {}).reduce((sum, count) => sum + count, 0);
+    const waiting = waitingAt(site);
     const state = site.online ? t('site.online') : t(site.last_seen ? 'site.offline' : 'site.never', {
       at: moment(site.last_seen),
     });

@@ -77,7 +77,7 @@ export class HandoverPage extends Page {
     const notes = alert.timeline.filter((entry) => entry.what === 'noted').map((entry) => entry.note);
     return [
       t(`priority.${alert.priority}`),
-      alert.patient ? who(alert) : `${who(alert)} ${alert.device}`,
+      [who(alert), alert.patient ? '' : alert.device, alert.clinic].filter(Boolean).join(' · '),
       message(alert),
       moment(alert.started_at),
       [alert.owner, alert.reason && wordOf('reason', alert.reason, t)].filter(Boolean).join(' · ')

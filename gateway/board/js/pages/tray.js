@@ -5,7 +5,7 @@ import * as clock from '../clock.js';
 import { h, set } from '../dom.js';
 import { t } from '../i18n.js';
 import { Page } from './page.js';
-import { measured, moment, whoText } from './words.js';
+import { moment, resultText, whoText } from './words.js';
 
 const UNDO_MS = 10_000;
 
@@ -39,7 +39,7 @@ export class TrayPage extends Page {
   waiting(one) {
     const [first] = one.readings;
     const card = h('section', { class: 'page-card', 'data-device': one.device },
-      h('h3', {}, one.readings.map(measured).join(' · ')),
+      h('h3', {}, resultText(one.readings)),
       h('p', { class: 'quiet' }, t('tray.from', {
         at: moment(one.measured_time), device: one.device, clinic: one.clinic || one.site,
       })));

@@ -22,6 +22,21 @@ export function measured(reading) {
   return `${metricName(reading.metric)} ${text} ${unitText(unit, t)}`.trim();
 }
 
+/** A result as one line: `182/96 (125) mmHg · 脉率 88 次/分`. */
+export function resultText(readings) {
+  const pressure = (name) => readings.find((one) => one.metric === `nibp_${name}` && one.value);
+  const [sys, dia, mean] = ['sys', 'dia', 'mean'].map(pressure);
+  const isPair = Boolean(sys && dia);
+  const words = readings
+    .filter((one) => one.value !== null && !(isPair && [sys, dia, mean].includes(one)))
+    .map(measured);
+  if (isPair) {
+    const middle = mean ? ` (${shownValue(mean).text})` : '';
+    words.unshift(`${shownValue(sys).text}/${shownValue(dia).text}${middle} mmHg`);
+  }
+  return words.join(' · ');
+}
+
 /** `3床 张*`; who has neither bed nor name is called by the first letters of the key. */
 export function whoText({ bed, name, patient }) {
   const known = [bed && t('patient.bed', { bed }), name].filter(Boolean).join(' ');
