@@ -92,12 +92,16 @@ export class Actions {
     if (!mayAct() || (this.list.isLost() && deed !== 'acknowledge')) return;
     this.offline = false;
     this.list.open(this.id, deed);
+    this.focus(deed);
+    this.panel.scrollIntoView({ block: 'nearest' });
+  }
+
+  focus(deed) {
     if (deed === 'acknowledge') {
       if (this.list.isLost()) this.consent.focus();
       else this.reasons[0].focus();
     } else if (deed === 'confirm') this.password.focus();
     else this.form(deed).focus();
-    this.panel.scrollIntoView({ block: 'nearest' });
   }
 
   form(deed) {
@@ -197,6 +201,9 @@ export class Actions {
     if (this.busy === 'sending' || this.list.isLost()) return;
     this.busy = 'sending';
     this.list.hold();
+    const { element } = this.row;
+    // What one pressed is shut until the county answers: the focus must not fall off the page.
+    if (element.contains(document.activeElement)) element.focus();
     this.list.draw();
     try {
       putAlert(await api.act(this.id, deed, body));
@@ -205,6 +212,23 @@ export class Actions {
       this.failed(failure, deed, body);
     }
     this.list.onChange();
+    if (this.deed && document.activeElement === element) this.focus(this.deed);
+  }
+
+  /** Does what was asked for; what went wrong is said in the row. Whether it was done. */
+  async run(change) {
+    this.busy = '';
+    try {
+      await change();
+      return true;
+    } catch (failure) {
+      if (failure.status === 401) this.list.onLoggedOut();
+      this.busy = () => (failure.status
+        ? t('deed.refused', { why: failure.problem.detail }) : t('ack.failed'));
+      return false;
+    } finally {
+      this.list.onChange();
+    }
   }
 
   done(deed) {

@@ -1,6 +1,7 @@
 // One alert: what it says, and its story.
 
 import * as clock from './clock.js';
+import * as api from './api.js';
 import { Actions } from './alert-actions.js';
 import * as words from './alert-words.js';
 import {
@@ -9,8 +10,14 @@ import {
 import { unitText } from './format.js';
 import { either, t } from './i18n.js';
 import { ageLine, judged } from './judged.js';
+import { Mover } from './mover.js';
 import { seriesOf } from './order.js';
-import { deviceKey, isOf, store } from './store.js';
+import {
+  deviceKey, isOf, kindOf, store,
+} from './store.js';
+
+/** The result of an alert was measured this near to its start. */
+const AROUND_MS = 10 * 60_000;
 
 export class Row {
   constructor(list, alert) {
@@ -18,6 +25,9 @@ export class Row {
     this.alert = alert;
     this.detailOpen = false;
     this.actions = new Actions(this);
+    this.mover = new Mover({
+      undo: list.undo, find: () => resultOf(this.alert), run: (change) => this.actions.run(change),
+    });
     this.build();
   }
 
@@ -51,8 +61,8 @@ export class Row {
       h('div', { class: 'line small' }, this.where),
       h('div', { class: 'line small' }, this.state, this.since, this.owner, this.next),
       this.actions.problem),
-    h('div', { class: 'buttons' }, this.actions.button, this.more),
-    this.actions.panel, this.detail);
+    h('div', { class: 'buttons' }, this.actions.button, this.more, this.mover.button),
+    this.actions.panel, this.mover.choice, this.detail);
   }
 
   draw(alert) {
@@ -82,6 +92,7 @@ export class Row {
     set(this.more, 'aria-expanded', String(this.detailOpen));
     set(this.more, 'aria-label', `${this.more.textContent}: ${words.message(alert)}`);
     this.actions.draw(alert);
+    this.mover.draw(this.movable(alert));
     if (this.detailOpen) this.drawStory(alert);
   }
 
@@ -121,6 +132,14 @@ export class Row {
     return reading ? judged(reading, device) : null;
   }
 
+  /** A result that raised an alert may be another's; without a link nothing is moved. */
+  movable({
+    metric, patient, value, clinic, site,
+  }) {
+    if (!value || kindOf(metric) !== 'spot' || this.list.isLost()) return null;
+    return { patient, clinic: clinic || site };
+  }
+
   drawStory(alert) {
     // The newest first: of one that comes and goes the story is long.
     arrange(this.story, [...(alert.timeline || [])].reverse().map((entry, index) => {
@@ -139,4 +158,23 @@ export class Row {
   openDetail() {
     if (!this.detailOpen) this.toggleDetail();
   }
+}
+
+/** The first reading of the result that raised an alert; a fault where there is no such one. */
+async function resultOf(alert) {
+  const { site, device, patient } = alert;
+  const startedMs = Date.parse(alert.started_at);
+  const { results } = await api.trends({
+    ...(patient ? { patient } : { site, device }),
+    from: new Date(startedMs - AROUND_MS).toISOString(),
+    to: new Date(startedMs + AROUND_MS).toISOString(),
+  });
+  const isIt = (one) => one.metric === alert.metric && isOf(one, patient)
+    && (one.canonical_value ?? one.value) === alert.value && deviceKey(one) === deviceKey(alert);
+  const apart = ({ readings: [first] }) => (
+    Math.abs(Date.parse(first.measured_time) - startedMs));
+  const [found] = results.filter(({ readings }) => readings.some(isIt))
+    .sort((a, b) => apart(a) - apart(b));
+  if (!found) throw new api.Failure(404, { detail: t('results.not_found') });
+  return found.readings[0];
 }

@@ -13,7 +13,6 @@ import { isShown } from './filter.js';
 import { t } from './i18n.js';
 import { compareAlerts, heldOrder, isUnacknowledged } from './order.js';
 import { putAlert, store } from './store.js';
-import { UndoBar } from './undo-bar.js';
 
 /** A row does not move for this long after a pointer or the focus enters it. */
 const HELD_MS = 3_000;
@@ -24,15 +23,15 @@ const SEND_AGAIN_MS = 5_000;
 
 export class AlertList {
   /**
-   * `isLost()`: the link is lost; `knowledge()`: whether the list is the present; `onChange()`:
+   * `undo`: the bar; `isLost()`: the link is lost; `knowledge()`: whether the list is the present; `onChange()`:
    * something must be drawn; `onStrange()`: the county knows otherwise; `onLoggedOut()`;
    * `onFault(error)`: one of them could not be drawn.
    */
   constructor({
-    isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
+    undo, isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
   }) {
     Object.assign(this, {
-      isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
+      undo, isLost, knowledge, onChange, onStrange, onLoggedOut, onFault,
     });
     this.rows = new Map();
     this.announced = new Set();
@@ -50,7 +49,6 @@ export class AlertList {
     this.queue = new Map();
     this.sending = false;
     this.sections = new Sections((name, opens) => this.toggled(name, opens));
-    this.undo = new UndoBar(onChange);
     this.build();
   }
 
@@ -76,7 +74,7 @@ export class AlertList {
     }, this.thumbWhat, this.thumbWhere);
     this.element = h('section', { class: 'alert-list' },
       h('div', { class: 'list-head' }, this.heading, this.waiting),
-      this.floodBanner, this.empty, this.list, this.undo.element);
+      this.floodBanner, this.empty, this.list);
     /** What stays while a page stands in the place of the board. */
     this.outside = [this.assertive, this.polite, this.thumb];
   }
@@ -122,7 +120,6 @@ export class AlertList {
       if (!ids.includes(id) && !this.queue.has(id)) this.rows.delete(id);
     }
     this.announce(alerts.map(({ id }) => id));
-    this.undo.draw();
     this.drawThumb();
   }
 
@@ -299,7 +296,10 @@ export class AlertList {
 
   offerUndo(alert, deed) {
     this.dealtId = alert.id;
-    this.undo.offer(alert, deed);
+    this.undo.offer(() => t(`undo.${deed}`, { what: message(alert) }), async () => {
+      putAlert(await api.act(alert.id, 'undo', null));
+      this.onChange();
+    });
   }
 
   /**

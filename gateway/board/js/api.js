@@ -75,6 +75,8 @@ export function closedAlerts(fromMs) {
 }
 
 export const bindings = () => call('GET', '/bindings');
+/** On whom a device is and was. */
+export const bindingsOf = ({ site, device }) => ask('/bindings', { site, device, all: true });
 const ofPatient = (key) => `/patients/${encodeURIComponent(key)}`;
 export const patient = (key) => call('GET', ofPatient(key));
 export const unmask = (key) => call('POST', `${ofPatient(key)}/unmask`, {});

@@ -18,10 +18,13 @@ import {
 } from './store.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
+import { UndoBar } from './undo-bar.js';
 
 const DRAW_MS = 200;
 /** A board that begins before the county asks again this often. */
 const START_MS = 5_000;
+/** Blocks that wait: ten seconds of the strips that a board watches at most. */
+const WAVES_MAX = 640;
 /** How long a fault is told after it last happened. */
 const FAULT_MS = 30_000;
 const root = document.getElementById('app');
@@ -37,7 +40,9 @@ class Board {
       onFault: (error) => this.fault(error),
     });
     const isLost = () => this.events.state() === 'lost';
+    this.undo = new UndoBar();
     this.alerts = new AlertList({
+      undo: this.undo,
       isLost,
       knowledge: () => this.events.knowledge(),
       onChange: () => this.drawAlerts(),
@@ -54,6 +59,7 @@ class Board {
     });
     this.drawer = new Drawer({
       tiles: this.tiles,
+      undo: this.undo,
       isLost,
       onStrips: () => this.reopen(),
       onFault: (error) => this.fault(error),
@@ -69,11 +75,16 @@ class Board {
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element,
       this.drawer.element);
-    this.pages = new Pages({ user: store.user, onTurn: () => this.turn(), onLoggedOut });
+    this.pages = new Pages({
+      user: store.user, undo: this.undo, onTurn: () => this.turn(), onLoggedOut,
+    });
     this.broken = h('div', { class: 'banner fault-banner', role: 'alert', hidden: true });
     this.open = true;
     /** Patients of alerts that nobody told us of: asked for once each. */
     this.strangers = new Set();
+    /** Whether on whom the devices are is known, and blocks that wait for it. */
+    this.bindingsKnown = false;
+    this.waves = [];
     this.pending = false;
     /** Whether something else than readings changed since the last drawing. */
     this.allChanged = false;
@@ -86,7 +97,7 @@ class Board {
   start() {
     this.top.element.append(this.pages.nav);
     root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
-      ...this.alerts.outside);
+      ...this.alerts.outside, this.undo.element);
     this.onKey = (event) => this.key(event);
     document.addEventListener('keydown', this.onKey);
     this.onSeen = () => {
@@ -114,6 +125,7 @@ class Board {
     this.pages.stop();
     this.drawer.leave();
     this.alerts.leave();
+    this.undo.clear();
     this.sound.close();
     document.removeEventListener('keydown', this.onKey);
     document.removeEventListener('visibilitychange', this.onSeen);
@@ -132,6 +144,7 @@ class Board {
     replaceAll({
       ...sites, ...devices, ...patients, ...bindings, ...alerts,
     });
+    this.releaseWaves();
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
       this.late = late.length;
@@ -158,7 +171,7 @@ class Board {
       this.drawSoon(false);
       return;
     } else if (name === 'waveform') {
-      for (const block of data.blocks) this.takeBlock({ site: data.site, ...block });
+      this.takeWave({ heard_ms: clock.serverNow(), ...data });
       return;
     } else if (name === 'alert') {
       putAlert(data);
@@ -180,13 +193,16 @@ class Board {
   /** Somebody changed patients or bindings: fetched at once, and again where that was too early. */
   async fetchPatients() {
     this.patientsChanged = true;
+    this.bindingsKnown = false;
     if (this.fetching) return;
     this.fetching = true;
     while (this.open && this.patientsChanged) {
       this.patientsChanged = false;
       try {
         const [patients, bindings] = await Promise.all([api.patients(), api.bindings()]);
-        if (this.open) putPatients({ ...patients, ...bindings });
+        if (!this.open) return;
+        putPatients({ ...patients, ...bindings });
+        if (!this.patientsChanged) this.releaseWaves();
       } catch (failure) {
         this.events.resyncSoon();
       }
@@ -208,9 +224,23 @@ class Board {
     this.events.resyncSoon();
   }
 
-  takeBlock(block) {
-    const key = deviceKey(block);
-    for (const strip of this.strips()) if (deviceKey(strip.device) === key) strip.take(block);
+  /** Until it is known on whom its device is a block waits: it must not run under another's name. */
+  takeWave(wave) {
+    if (!this.bindingsKnown) {
+      this.waves = [...this.waves, wave].slice(-WAVES_MAX);
+      return;
+    }
+    const { site, blocks, heard_ms: heardMs } = wave;
+    for (const block of blocks) {
+      const key = deviceKey({ site, ...block });
+      const strips = this.strips().filter((strip) => deviceKey(strip.device) === key);
+      for (const strip of strips) strip.take(block, heardMs);
+    }
+  }
+
+  releaseWaves() {
+    this.bindingsKnown = true;
+    for (const wave of this.waves.splice(0)) this.takeWave(wave);
   }
 
   /** Other strips are shown: the stream is asked for their leads. */

@@ -14,13 +14,16 @@ import { kindOf, ruledOf, store } from './store.js';
 const UNJUDGED = /^(pump_|batt_|power|cuff_pressure|clock_|link_|.*_dev_status)/;
 
 export class Cell {
-  constructor() {
+  /** `moverOf(find)`: what moves a result to another patient; in tiles there is none. */
+  constructor(moverOf) {
     const span = (name) => h('span', { class: name });
     [this.label, this.numbers, this.unit] = ['label', 'numbers', 'unit'].map(span);
     [this.reason, this.mark, this.ruleless, this.age] = ['reason', 'mark', 'no-rule', 'age'].map(span);
     this.element = h('div', { class: 'cell' },
       this.label, h('span', { class: 'amount' }, this.numbers, this.unit),
       this.reason, this.mark, this.ruleless, this.age);
+    this.mover = moverOf && moverOf(() => this.first);
+    if (this.mover) this.element.append(this.mover.button, this.mover.choice);
     this.ages = [];
     /** Whether it has a number, and whether a rule looks at it. */
     this.counts = false;
@@ -35,6 +38,8 @@ export class Cell {
     const shown = cell.parts.map((reading) => judged(reading, device, nowMs));
     this.ages = shown;
     const first = shown[0];
+    [this.first] = cell.parts;
+    if (this.mover) this.mover.draw(placeOf(this.first));
     // A reason instead of the number is a word, and words are smaller than numbers.
     const reason = shown.find((part) => part.reason)?.reason || '';
     const none = shown.every((part) => part.text === null);
@@ -74,6 +79,12 @@ export class Cell {
     });
     arrange(this.numbers, wanted);
   }
+}
+
+/** Whose a result is; `null` of what repeats: whose that is goes by the device. */
+function placeOf({ metric, patient, site }) {
+  if (kindOf(metric) !== 'spot') return null;
+  return { patient: patient ?? null, clinic: store.sites.get(site)?.clinic || site };
 }
 
 /** A number that repeats, is fresh and not in doubt. */

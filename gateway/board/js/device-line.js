@@ -14,8 +14,12 @@ import {
 import { Strip } from './strip.js';
 
 export class DeviceLine {
-  /** `onStrips()`: another lead is wanted; `hasStrip`: whether it shows one. */
-  constructor(device, onStrips, hasStrip) {
+  /**
+   * `onStrips()`: another lead is wanted; `hasStrip`: whether it shows one; `moverOf(find)`: what
+   * moves a result, where one can.
+   */
+  constructor(device, onStrips, hasStrip, moverOf = null) {
+    this.moverOf = moverOf;
     this.cells = new Map();
     this.onStrips = onStrips;
     const span = (name) => h('span', { class: name });
@@ -52,10 +56,11 @@ export class DeviceLine {
   draw(device, lost) {
     const removed = device.state === 'removed';
     const patient = boundTo(device);
-    // How a meter's clock stands is no number of a patient; another's is not shown under this name.
-    const readings = removed ? []
-      : [...device.series.values()].filter((reading) => reading.metric !== 'clock_offset'
-        && (!patient || isOf(reading, patient)));
+    // How a meter's clock stands is no number of a patient.
+    const all = removed ? []
+      : [...device.series.values()].filter(({ metric }) => metric !== 'clock_offset');
+    // Another's is not shown under this name, nor a patient's where no name is.
+    const readings = all.filter((reading) => isOf(reading, patient));
     const drawn = cellsOf(readings, kindOf).map((cell) => this.cell(cell, device));
     arrange(this.grid, drawn.map((cell) => cell.element));
     this.staleness = tileStaleness(drawn.flatMap((cell) => cell.ages), device.state);
@@ -76,9 +81,9 @@ export class DeviceLine {
     put(this.ruleless, this.isRuleless ? t('tiles.no_rule') : '');
     const state = wordOf('device_state', cut ? 'unknown' : device.state, t);
     put(this.state, [state, ageOfCells(drawn)].filter(Boolean).join(' · '));
-    const station = !readings.length && isStation(device, [...store.devices.values()]);
+    const station = !all.length && isStation(device, [...store.devices.values()]);
     set(this.element, 'data-station', station ? 'true' : null);
-    put(this.why, why(device, readings, station));
+    put(this.why, why(device, readings, station, all.length > 0));
     if (this.strip) {
       set(this.strip.element, 'hidden', removed);
       this.strip.device = device;
@@ -99,7 +104,7 @@ export class DeviceLine {
   cell(cell, device) {
     let drawn = this.cells.get(cell.key);
     if (!drawn) {
-      drawn = new Cell();
+      drawn = new Cell(this.moverOf);
       this.cells.set(cell.key, drawn);
     }
     drawn.draw(cell, device);
@@ -108,7 +113,7 @@ export class DeviceLine {
 }
 
 /** Why there is nothing to see, where there is nothing. */
-function why(device, readings, station) {
+function why(device, readings, station, hasOthers) {
   const site = store.sites.get(device.site);
   const words = [];
   if (site && !site.online) words.push(t('tiles.site_offline'));
@@ -119,6 +124,6 @@ function why(device, readings, station) {
       .map((key) => (t.has(key) ? t(key) : ''));
     words.push(reason, own || advice);
   } else if (station) words.push(t(device.kind === 'pump' ? 'tiles.why.station' : 'tiles.why.cable'));
-  else if (!readings.length) words.push(t('tiles.why.nothing_yet'));
+  else if (!readings.length) words.push(t(`tiles.why.${hasOthers ? 'others' : 'nothing_yet'}`));
   return words.filter(Boolean).join(' · ');
 }

@@ -12,6 +12,8 @@ import { Results } from './drawer-results.js';
 import { Trends } from './drawer-trends.js';
 import { DeviceLine } from './device-line.js';
 import { Health } from './drawer-health.js';
+import { Mover } from './mover.js';
+import { nobodysTrend, together } from './stays.js';
 import { StripReview } from './strip-review.js';
 import { deviceKey, store } from './store.js';
 import { hasStrip } from './tile.js';
@@ -22,7 +24,7 @@ const DAY_MS = 24 * 3_600_000;
 
 export class Drawer {
   /**
-   * `tiles`: the bed grid, which knows the places; `isLost()`; `onStrips()`: other strips are
+   * `tiles`: the bed grid, which knows the places; `undo`: the bar; `isLost()`; `onStrips()`: other strips are
    * shown; `onFault(error)`; `onLoggedOut()`.
    */
   constructor(options) {
@@ -44,7 +46,7 @@ export class Drawer {
     this.trends = new Trends({ onAsk: () => this.refresh() });
     this.review = new StripReview({ onFault: this.onFault });
     this.alerts = new DrawerAlerts({ onStrip: (alert) => this.stripOf(alert) });
-    this.results = new Results({ onChange: done });
+    this.results = new Results({ undo: this.undo, onChange: done });
     this.limits = new Limits({ onChange: done });
     this.entries = new Entries({ onChange: done });
     this.parts = [this.trends, this.results, this.alerts, this.limits, this.entries, this.health];
@@ -140,19 +142,11 @@ export class Drawer {
     return true;
   }
 
-  /** What the trend is asked of: the patient, or the device of a place without one. */
-  of(place) {
-    if (place?.patient) return { patient: place.patient };
-    const [device] = place?.devices || [];
-    return device ? { site: device.site, device: device.device } : null;
-  }
-
   /** Fetches what is not in the stream of events. */
   async refresh() {
     const { key } = this;
     const place = key === null ? null : this.tiles.placeOf(key);
-    const of = this.of(place);
-    if (!place || !of) return;
+    if (!place || (!place.patient && !place.devices.length)) return;
     this.turn += 1;
     const { turn } = this;
     this.asked = clock.now();
@@ -160,7 +154,7 @@ export class Drawer {
     try {
       const [whole, trend, alerts] = await Promise.all([
         place.patient ? api.patient(place.patient) : null,
-        api.trends(this.trends.asked(of)),
+        trendOf(place, this.trends),
         alertsOf(place, since),
       ]);
       if (this.turn !== turn) return;
@@ -243,7 +237,9 @@ export class Drawer {
     arrange(this.devices, place.devices.map((device) => {
       const key = deviceKey(device);
       if (!this.lines.has(key)) {
-        const line = new DeviceLine(device, this.onStrips, hasStrip(device));
+        const line = new DeviceLine(device, this.onStrips, hasStrip(device), (find) => new Mover({
+          undo: this.undo, find, run: (change) => this.changed(change),
+        }));
         if (line.strip) {
           line.strip.canFreeze((strip) => this.freeze(strip));
           const shown = this.tiles.stripOf(key);
@@ -278,6 +274,17 @@ function decoded(text) {
   } catch (error) {
     return null;
   }
+}
+
+/** Of the patient, or of all devices of a place without one while they were on nobody. */
+async function trendOf(place, trends) {
+  if (place.patient) return api.trends(trends.asked({ patient: place.patient }));
+  return together(await Promise.all(place.devices.map(async ({ site, device }) => {
+    const [trend, { bindings }] = await Promise.all([
+      api.trends(trends.asked({ site, device })), api.bindingsOf({ site, device }),
+    ]);
+    return nobodysTrend(trend, bindings);
+  })));
 }
 
 /** What there was at the boxes of the clinic of a place. */

@@ -11,6 +11,8 @@ import { store } from './store.js';
 
 /** How often a stream that was lost is opened anew, where the browser does not do it. */
 const REOPEN_MS = 5_000;
+/** What was under way on the stream before comes within this. */
+const OVERLAP_MS = 1_000;
 /** Events that wait for the fetch; more than that and it is fetched again. */
 const WAITING_MAX = 5_000;
 /** How often the county is asked for its time and whether the session still holds. */
@@ -32,6 +34,8 @@ export class Events {
   }) {
     Object.assign(this, { fetchAll, take, onSynced, onLoggedOut, onFault, Source });
     this.source = null;
+    /** The stream that was open before: what it still brings is not lost. */
+    this.before = null;
     this.strips = [];
     this.waiting = null;
     this.again = false;
@@ -49,15 +53,16 @@ export class Events {
     this.behindSince = nowMs;
   }
 
-  /** Opens the stream with these strips. */
+  /** Opens the stream with these strips; the one before is heard until this one speaks. */
   open(strips) {
-    this.close();
+    this.closeBefore();
+    this.before = this.source;
     this.strips = strips;
     this.opened = clock.now();
     const source = new this.Source(api.eventsAddress(strips));
     this.source = source;
     const heard = (handler) => (event) => {
-      if (this.source !== source) return;
+      if (![this.source, this.before].includes(source)) return;
       this.lastHeard = clock.now();
       this.guarded(() => handler(event.data ? JSON.parse(event.data) : {}));
     };
@@ -66,6 +71,8 @@ export class Events {
     };
     source.addEventListener('hello', heard((data) => {
       serverTime(data);
+      if (this.source !== source) return;
+      clock.after(OVERLAP_MS, () => this.source === source && this.closeBefore());
       this.resync();
     }));
     source.addEventListener('heartbeat', heard(serverTime));
@@ -79,8 +86,14 @@ export class Events {
   }
 
   close() {
+    this.closeBefore();
     if (this.source) this.source.close();
     this.source = null;
+  }
+
+  closeBefore() {
+    if (this.before) this.before.close();
+    this.before = null;
   }
 
   put(name, data) {
@@ -89,8 +102,9 @@ export class Events {
       return;
     }
     if (AT_ONCE.includes(name)) this.take(name, data);
-    if (name === 'waveform') return;
-    if (this.waiting.length < WAITING_MAX) this.waiting.push([name, data]);
+    // It was heard now: a strip counts its delay from this.
+    const heard = name === 'waveform' ? { ...data, heard_ms: clock.serverNow() } : data;
+    if (this.waiting.length < WAITING_MAX) this.waiting.push([name, heard]);
     else this.again = true;
   }
 
@@ -189,7 +203,10 @@ export class Events {
 
   async reopen() {
     this.opened = clock.now();
-    if (await this.ask() && this.source) this.open(this.strips);
+    if (!await this.ask() || !this.source) return;
+    // It is dead: there is nothing to hear from it.
+    this.close();
+    this.open(this.strips);
   }
 
   /** Whether the county answers; its answer corrects the clock. */

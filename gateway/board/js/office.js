@@ -5,6 +5,7 @@ import * as clock from './clock.js';
 import { h, put } from './dom.js';
 import { nextLanguage, t } from './i18n.js';
 import { Pages } from './pages.js';
+import { UndoBar } from './undo-bar.js';
 
 /** How often it is asked whether somebody is still logged in. */
 const WATCH_MS = 60_000;
@@ -13,7 +14,10 @@ export class Office {
   /** `onLeft()`: logged out, or the session is over. */
   constructor(user, root, onLeft) {
     Object.assign(this, { user, root, onLeft });
-    this.pages = new Pages({ user, onTurn: () => {}, onLoggedOut: () => this.leave() });
+    this.undo = new UndoBar();
+    this.pages = new Pages({
+      user, undo: this.undo, onTurn: () => {}, onLoggedOut: () => this.leave(),
+    });
     this.title = h('span', { class: 'title' });
     this.language = h('button', {
       onclick: () => {
@@ -30,7 +34,7 @@ export class Office {
       h('span', { class: 'user' }, this.user.name),
       h('span', { class: 'tools' }, this.language, this.logOut));
     this.root.replaceChildren(h('div', { class: 'top' }, bar, this.pages.nav), this.pages.element,
-      this.footer);
+      this.footer, this.undo.element);
     this.draw();
     this.pages.start();
     this.watch();
@@ -59,6 +63,7 @@ export class Office {
     if (this.left) return;
     this.left = true;
     this.pages.stop();
+    this.undo.clear();
     this.onLeft();
   }
 }

@@ -28,9 +28,13 @@ export function pageOf(hash, pages) {
 }
 
 export class Pages {
-  /** `user`: who asks; `onTurn()`: another page, or none, is open; `onLoggedOut()`. */
-  constructor({ user, onTurn, onLoggedOut }) {
-    Object.assign(this, { user, onTurn, onLoggedOut });
+  /** `user`: who asks; `undo`: the bar; `onTurn()`: another page, or none, is open; `onLoggedOut()`. */
+  constructor({
+    user, undo, onTurn, onLoggedOut,
+  }) {
+    Object.assign(this, {
+      user, undo, onTurn, onLoggedOut,
+    });
     this.kinds = PAGES.filter((kind) => kind.actions.some((action) => user.may.includes(action)));
     this.board = user.may.includes('see_alerts');
     this.links = [...(this.board ? ['board'] : []), ...this.kinds.map((kind) => kind.key)]
@@ -62,7 +66,7 @@ export class Pages {
     const found = pageOf(window.location.hash, this.kinds);
     const Kind = found || (this.board ? null : this.kinds[0]) || null;
     if (Kind ? this.page instanceof Kind : !this.page) return;
-    this.page = Kind && new Kind({ user: this.user, onLoggedOut: this.onLoggedOut });
+    this.page = Kind && new Kind(this);
     arrange(this.element, this.page ? [this.page.element] : []);
     set(this.element, 'hidden', !this.page);
     if (this.page) this.page.load();

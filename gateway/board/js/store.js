@@ -102,7 +102,12 @@ export function patientOf(of) {
 
 /** The key of the patient on whom a device is now; `null` where it is on nobody. */
 export function boundTo(of) {
-  return store.bindings.get(deviceKey(of))?.patient ?? null;
+  return bindingOf(of)?.patient ?? null;
+}
+
+/** On whom or where a device is now; `null` where nobody put it anywhere. */
+export function bindingOf(of) {
+  return store.bindings.get(deviceKey(of)) ?? null;
 }
 
 /** Whether a reading or alert is of this patient; `null` is nobody. */
@@ -115,8 +120,7 @@ export function isOf(one, patient) {
  * nobody's, is of the device.
  */
 export function isOfOther(alert, patient) {
-  if (!patient || isOf(alert, patient)) return false;
-  return Boolean(alert.patient || alert.metric);
+  return !isOf(alert, patient) && Boolean(alert.patient || alert.metric);
 }
 
 /** The bed of a device or alert; empty where nobody said. */

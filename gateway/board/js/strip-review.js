@@ -5,6 +5,7 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { dateTimeSeconds } from './format.js';
 import { either, t } from './i18n.js';
+import { wasOn } from './stays.js';
 import { store } from './store.js';
 import { Ruler } from './strip-ruler.js';
 import { ownerOf, ownerText, scaleText } from './strip.js';
@@ -101,16 +102,24 @@ export class StripReview {
     const { device, metric } = asked;
     try {
       // A block that begins before may reach into it.
-      const told = await api.waveforms({
-        site: device.site,
-        device: device.device,
-        metric,
-        from: new Date(asked.from - 10_000).toISOString(),
-        to: new Date(asked.to).toISOString(),
-      });
+      const [{ blocks }, { bindings }] = await Promise.all([
+        api.waveforms({
+          site: device.site,
+          device: device.device,
+          metric,
+          from: new Date(asked.from - 10_000).toISOString(),
+          to: new Date(asked.to).toISOString(),
+        }),
+        api.bindingsOf(device),
+      ]);
       if (this.asked !== asked) return;
-      const ready = told.blocks.filter((block) => block.samples.length).map(layout.prepared);
-      this.take(ready.filter((block) => block.end > asked.from));
+      const ready = blocks.filter((block) => block.samples.length).map(layout.prepared)
+        .filter((block) => block.end > asked.from);
+      // A monitor that went to somebody else within the minute: the other's beats are left out.
+      const isOwn = (atMs) => wasOn(bindings, asked.owner.key, atMs);
+      const own = ready.filter((block) => isOwn(block.start) && isOwn(block.end - 1));
+      this.asked.others = own.length < ready.length;
+      this.take(own);
       const middle = ((asked.to - asked.from) / 2000) * paper().pxPerSecond;
       this.scroller.scrollLeft = Math.max(0, middle - this.scroller.clientWidth / 2);
     } catch (failure) {
@@ -215,9 +224,11 @@ export class StripReview {
     set(this.scaleText, 'data-calibrated', this.blocks.length ? String(scaled) : null);
     put(this.facts, this.factsText());
     set(this.canvas, 'aria-label', `${this.scaleText.textContent} ${this.facts.textContent}`);
-    put(this.note, this.blocks.length ? [
-      t('review.calipers'), isCalibratedScreen() ? '' : t('strip.screen'),
-    ].filter(Boolean).join(' · ') : t('strip.none'));
+    put(this.note, [
+      ...(this.blocks.length ? [t('review.calipers'), isCalibratedScreen() ? '' : t('strip.screen')]
+        : [t('strip.none')]),
+      this.asked.others ? t('review.others') : '',
+    ].filter(Boolean).join(' · '));
     put(this.measured, this.measure());
   }
 

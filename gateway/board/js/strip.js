@@ -5,7 +5,7 @@ import { arrange, h, put, set } from './dom.js';
 import { dateTimeSeconds } from './format.js';
 import { either, t } from './i18n.js';
 import {
-  bedOf, boundTo, patientOf, store,
+  bedOf, bindingOf, boundTo, patientOf, store,
 } from './store.js';
 import * as layout from './strip-layout.js';
 import { gapWords, grid, pulse } from './strip-paint.js';
@@ -32,6 +32,8 @@ export class Strip {
   }
 
   clear() {
+    /** On whom the device was while the blocks were measured, and since when. */
+    this.stay = null;
     this.blocks = [];
     this.lags = [];
     this.range = null;
@@ -77,7 +79,20 @@ export class Strip {
   /** Goes on with what another strip of the same device has. */
   takeOver(other) {
     if (other.metric !== this.metric) return;
-    Object.assign(this, { blocks: other.blocks, lags: other.lags, range: other.range });
+    const { stay, blocks, lags, range } = other;
+    Object.assign(this, {
+      stay, blocks, lags, range,
+    });
+  }
+
+  /** The device went from one to another: no beat of the one stands under the other's name. */
+  follow() {
+    const binding = bindingOf(this.device);
+    const key = binding ? `${binding.id}/${binding.patient}` : '';
+    if (this.stay?.key === key) return;
+    this.clear();
+    // Where it is on nobody only what is measured from now on is surely nobody's.
+    this.stay = { key, since: binding ? Date.parse(binding.from) : clock.serverNow() };
   }
 
   /** What the events are asked for. */
@@ -85,18 +100,20 @@ export class Strip {
     return `${this.device.site}:${this.device.device}:${this.metric}`;
   }
 
-  take(block) {
+  /** `heardMs`: when it came, where it had to wait until it was known whose it is. */
+  take(block, heardMs = clock.serverNow()) {
     if (block.metric !== this.metric || !block.samples.length) return;
-    const nowMs = clock.serverNow();
+    this.follow();
     const ready = layout.prepared(block);
-    const lag = nowMs - ready.end;
+    if (ready.start < this.stay.since) return;
+    const lag = heardMs - ready.end;
     if (!layout.isLive(lag)) {
       this.notLiveMs = lag;
       return;
     }
     this.notLiveMs = null;
     this.lags = [...this.lags, lag].slice(-LAGS_MAX);
-    this.blocks = layout.withBlock(this.blocks, ready, nowMs);
+    this.blocks = layout.withBlock(this.blocks, ready, heardMs);
     if (!ready.flags.includes('lead_off')) {
       this.range = layout.grownRange(this.range, ready.samples);
     }
@@ -104,6 +121,7 @@ export class Strip {
 
   /** The words above the paper; once a second. */
   describe() {
+    this.follow();
     const leads = [...store.catalogue.values()].filter((metric) => metric.class === 'ecg_wave');
     if (this.lead.options.length !== leads.length) {
       arrange(this.lead, leads.map((lead) => h('option', { value: lead.metric })));
@@ -161,6 +179,7 @@ export class Strip {
     const nowMs = clock.now();
     if (!this.seen || !this.element.isConnected || Math.abs(nowMs - this.drawn) < FRAME_MS) return;
     this.drawn = nowMs;
+    this.follow();
     const calibrated = layout.isCalibrated(this.blocks);
     this.paperNow = calibrated ? paper() : unscaled();
     this.height = HEIGHT_MM * this.paperNow.pxPerMm;

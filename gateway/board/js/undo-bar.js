@@ -1,47 +1,56 @@
-// Ten seconds to take back what one just did.
+// Ten seconds to take back what one just did, whatever it was: the only such bar of the page.
 
-import * as api from './api.js';
-import { message } from './alert-words.js';
 import * as clock from './clock.js';
 import { h, put, set } from './dom.js';
 import { t } from './i18n.js';
-import { putAlert } from './store.js';
 
 const OFFERED_MS = 10_000;
 
 export class UndoBar {
-  constructor(onChange) {
-    this.onChange = onChange;
+  constructor() {
     this.last = null;
-    this.problem = false;
     this.words = h('span');
     this.button = h('button', { onclick: () => this.take() });
     this.element = h('div', { class: 'undo', role: 'status', hidden: true }, this.words, this.button);
   }
 
-  /** Somebody did that with an alert. */
-  offer(alert, deed) {
-    this.last = { alert, deed, until: clock.now() + OFFERED_MS };
-    this.problem = false;
+  /** `words()` say what was done; `takeBack()` takes it back at the county. */
+  offer(words, takeBack) {
+    this.last = { words, takeBack, until: clock.now() + OFFERED_MS };
+    this.tick(this.last);
+  }
+
+  /** It is over: what was offered is for who did it. */
+  clear() {
+    this.last = null;
+    this.draw();
+  }
+
+  tick(last) {
+    if (this.last !== last) return;
+    if (clock.now() >= last.until) this.last = null;
+    else clock.after(1_000, () => this.tick(last));
+    this.draw();
   }
 
   draw() {
-    const leftMs = this.last ? this.last.until - clock.now() : 0;
-    set(this.element, 'hidden', leftMs <= 0);
-    if (leftMs <= 0) return;
-    const key = this.problem ? 'undo.failed' : `undo.${this.last.deed}`;
-    put(this.words, t(key, { what: message(this.last.alert) }));
-    put(this.button, t('undo.do', { s: Math.ceil(leftMs / 1000) }));
+    set(this.element, 'hidden', !this.last);
+    if (!this.last) return;
+    const { words, until, failed } = this.last;
+    put(this.words, failed ? t('undo.failed', { what: words() }) : words());
+    put(this.button, t('undo.do', { s: Math.ceil((until - clock.now()) / 1000) }));
   }
 
   async take() {
-    const { alert } = this.last;
+    const { last } = this;
+    set(this.button, 'disabled', true);
     try {
-      putAlert(await api.act(alert.id, 'undo', null));
-      this.last = null;
+      await last.takeBack();
+      if (this.last === last) this.last = null;
     } catch (failure) {
-      this.problem = true;
+      last.failed = true;
     }
-    this.onChange();
+    set(this.button, 'disabled', null);
+    this.draw();
   }
 }

@@ -16,8 +16,8 @@ const OLD_MS = 60_000;
  * that `prints` is made for paper too.
  */
 export class Page {
-  constructor({ user, onLoggedOut }) {
-    Object.assign(this, { user, onLoggedOut });
+  constructor({ user, undo, onLoggedOut }) {
+    Object.assign(this, { user, undo, onLoggedOut });
     this.heading = h('h2');
     this.asOf = h('span', { class: 'as-of', role: 'status' });
     this.again = h('button', { class: 'again', onclick: () => this.load() });

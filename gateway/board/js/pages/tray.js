@@ -1,13 +1,10 @@
 // The tray: results that wait until a person says whose they are. Nobody is ever chosen for them.
 
 import * as api from '../api.js';
-import * as clock from '../clock.js';
-import { h, set } from '../dom.js';
+import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { Page } from './page.js';
 import { moment, resultText, whoText } from './words.js';
-
-const UNDO_MS = 10_000;
 
 /** A result is named by its first reading. */
 const isSame = (a, b) => ['outbox', 'lane', 'seq', 'index'].every((name) => a[name] === b[name]);
@@ -29,7 +26,6 @@ export class TrayPage extends Page {
   fill() {
     const { waiting, next_cursor: more } = this.answer;
     this.body.replaceChildren(
-      this.undoLine(),
       h('p', { class: 'quiet' }, t('tray.explain')),
       ...waiting.map((one) => this.waiting(one)),
       h('p', { class: 'empty' }, t(waiting.length ? (more ? 'tray.more' : 'tray.all') : 'tray.none')),
@@ -87,31 +83,11 @@ export class TrayPage extends Page {
     }));
     if (!moved) return;
     this.chosen = null;
-    const undo = { reading, patient: candidate.patient, who: whoText(candidate) };
-    this.undo = undo;
-    clock.after(UNDO_MS, () => {
-      if (this.undo !== undo) return;
-      this.undo = null;
-      this.draw();
+    const back = { patient: null, from: candidate.patient, reason: 'undone' };
+    this.undo.offer(() => t('tray.given', { who: whoText(candidate) }), async () => {
+      await api.reassign(reading, back);
+      await this.load();
     });
     this.draw();
-  }
-
-  undoLine() {
-    const line = h('p', { class: 'notice', role: 'status' });
-    // Its place stays: nothing moves under a hand when it goes.
-    set(line, 'data-none', !this.undo);
-    if (!this.undo) {
-      line.append('\u00a0');
-      return line;
-    }
-    const { reading, patient, who } = this.undo;
-    line.append(t('tray.given', { who }), ' ', h('button', {
-      onclick: () => {
-        this.undo = null;
-        this.act(() => api.reassign(reading, { patient: null, from: patient, reason: 'undone' }));
-      },
-    }, t('tray.undo')));
-    return line;
   }
 }

@@ -220,15 +220,15 @@ test('a reading is moved to another patient in two clicks, and back by undo', as
   assert.deepEqual(moved.map(({ body }) => body), [
     { from: ZHANG, patient: LI, reason: 'wrong_patient' },
   ]);
-  await page.click('.result-undo button');
+  await page.click('.undo button');
   await page.hides('.result[data-moved]');
   assert.equal(county.results[0].readings[0].patient, ZHANG);
   // The chance to undo is over after ten seconds.
   await page.click('.not-this');
   await page.click('.choice [data-patient=""]');
-  await page.shows('.result-undo');
+  await page.shows('.undo');
   await page.pass(11_000);
-  await page.hides('.result-undo');
+  await page.hides('.undo');
 });
 
 test('a deep link opens a bed, Esc goes back, and no name is in address, title or storage', async () => {

@@ -16,6 +16,7 @@ const KINDS = {
 const EVENTS = { alert: 'Alert', site: 'Site' };
 const REASONS = schemaOf('Acknowledge').properties.reason.enum;
 const PIN = '2580';
+const DAY_MS = 24 * 3_600_000;
 /** 2026-11-26 09:30 where the clinics are. */
 const BEGIN = Date.parse('2026-11-26T01:30:00Z');
 
@@ -34,7 +35,6 @@ export class County {
     this.faults = [];
     this.sockets = new Set();
     this.sessions = new Map();
-    this.asked = [];
     this.clear();
     this.server = createServer((request, response) => {
       this.serve(request, response).catch((error) => {
@@ -53,6 +53,7 @@ export class County {
   clear() {
     this.ms = BEGIN;
     this.down = false;
+    this.asked = [];
     this.streams = [];
     this.script = [];
     this.flood = null;
@@ -67,6 +68,8 @@ export class County {
     this.alerts = new Map();
     this.patients = [];
     this.bindings = [];
+    /** Bindings that are over. */
+    this.ended = [];
     this.beds = [];
     this.ruled = make.RULED;
     /** Of whoever is asked for. */
@@ -105,6 +108,16 @@ export class County {
     return release;
   }
 
+  /** What is done is done and told to all at once; its answer waits until the function is called. */
+  late(method, path) {
+    let release;
+    const late = new Promise((done) => {
+      release = done;
+    });
+    this.answer({ method, path, once: true, late });
+    return release;
+  }
+
   async serve(request, response) {
     response.setHeader('Date', new Date(this.ms).toUTCString());
     const { method, url } = request;
@@ -127,7 +140,11 @@ export class County {
     else if (method === 'POST' && url === '/api/v1/session') this.logIn(request, response, body);
     else if (!user) this.tell(request, response, problem(401, 'Nobody is logged in'));
     else if (url.startsWith('/api/v1/events')) this.follow(secret, url, response);
-    else this.tell(request, response, this.said(method, url.slice('/api/v1'.length), body, user, secret));
+    else {
+      const said = this.said(method, url.slice('/api/v1'.length), body, user, secret);
+      if (rule?.late) await rule.late;
+      this.tell(request, response, said);
+    }
   }
 
   file(url, response) {
@@ -189,7 +206,7 @@ export class County {
       '/patients': () => ({
         patients: this.patients, beds: this.beds, ruled_without_patient: this.ruled,
       }),
-      '/bindings': () => ({ bindings: this.bindings }),
+      '/bindings': () => this.bound(new URLSearchParams(asked)),
       '/duty': () => ({ plans: this.duty }),
       '/readings': () => ({ readings: [], next_cursor: null }),
       '/waveforms': () => ({ blocks: this.blocks, next_cursor: null }),
@@ -222,7 +239,7 @@ export class County {
       from: asked.get('from'),
       to: asked.get('to'),
       step_s: Number(asked.get('step')),
-      series: this.series,
+      series: this.series.filter(({ device }) => [null, device].includes(asked.get('device'))),
       results: this.results,
     };
   }
@@ -254,10 +271,28 @@ export class County {
     return [200, result];
   }
 
-  /** A device is put on a patient. */
-  bind(of, patient, bed = null) {
-    this.bindings = [...this.bindings, make.binding(of, patient, bed, this.bindings.length + 1, this.ms)];
+  /** A device is on a patient: since yesterday. */
+  bind(of, patient, bed = null, fromMs = this.ms - DAY_MS) {
+    const id = this.bindings.length + this.ended.length + 1;
+    this.bindings = [...this.bindings, make.binding(of, patient, bed, id, fromMs)];
     this.say('patients', {});
+  }
+
+  /** A device goes to another patient, or to nobody, now. */
+  move(of, patient = null, bed = null) {
+    const isIt = (one) => one.site === of.site && one.device === of.device;
+    const over = this.bindings.filter(isIt).map((one) => ({ ...one, until: make.at(this.ms) }));
+    this.ended = [...over, ...this.ended];
+    this.bindings = this.bindings.filter((one) => !isIt(one));
+    if (patient || bed) this.bind(of, patient, bed, this.ms);
+    else this.say('patients', {});
+  }
+
+  /** The list of bindings: those that hold, or of a device all there ever were. */
+  bound(asked) {
+    const of = (name, one) => !asked.has(name) || asked.get(name) === one[name];
+    const all = asked.get('all') ? [...this.bindings, ...this.ended] : this.bindings;
+    return { bindings: all.filter((one) => of('site', one) && of('device', one)) };
   }
 
   /** What persons do with an alert, as the real county does it, in short. */

@@ -66,18 +66,18 @@ test('a result that waits is given to a patient in two clicks, and back by undo'
   await page.click(`.candidate[data-patient="${first.patient}"]`);
   assert.deepEqual(asked, [], 'one click gives nothing');
   await page.click('.give');
-  await page.says('.notice', '张*');
+  await page.says('.undo', '张*');
   await page.says('.page-body', '没有待认领的结果');
-  await page.click('.notice button');
+  await page.click('.undo button');
   await page.shows(`[data-device="${cuff.device}"]`);
   assert.deepEqual(asked.map(({ patient, from }) => [patient, from]),
     [[first.patient, null], [null, first.patient]]);
   // Ten seconds later there is nothing to undo.
   await page.click(`.candidate[data-patient="${first.patient}"]`);
   await page.click('.give');
-  await page.shows('.notice:not([data-none])');
+  await page.shows('.undo');
   await page.pass(11_000);
-  await page.hides('.notice:not([data-none])');
+  await page.hides('.undo');
 });
 
 test('a high alert is counted in the top bar whatever page is open', async () => {

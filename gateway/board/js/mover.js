@@ -1,0 +1,100 @@
+// "Not this patient's": a result goes to the right patient or to the tray in two clicks, and back
+// within ten seconds. Nobody is ever chosen for it.
+
+import * as api from './api.js';
+import * as clock from './clock.js';
+import { arrange, h, put, set } from './dom.js';
+import { dateTime } from './format.js';
+import { compareNames } from './beds.js';
+import { t } from './i18n.js';
+import { may, patientOf, store } from './store.js';
+
+const REASON = 'wrong_patient';
+
+export class Mover {
+  /**
+   * `undo`: the bar; `find()`: the first reading of the result, also as a promise; `run(change)`:
+   * does it and tells what went wrong; whether it was done.
+   */
+  constructor({ undo, find, run }) {
+    Object.assign(this, { undo, find, run });
+    this.isOpen = false;
+    this.button = h('button', { class: 'not-this', hidden: true, onclick: () => this.toggle() });
+    this.choice = h('div', { class: 'choice', role: 'group', hidden: true });
+  }
+
+  /** The first click: what is on screen now is moved, though another is measured meanwhile. */
+  toggle() {
+    this.isOpen = !this.isOpen;
+    if (this.isOpen) {
+      const reading = Promise.resolve(this.find());
+      // What goes wrong is told at the second click.
+      reading.catch(() => {});
+      this.chosen = { place: this.place, reading };
+    }
+    this.draw(this.place);
+  }
+
+  /** `place`: `{patient, clinic}` of the result; `null` where nothing can be moved. */
+  draw(place) {
+    const possible = Boolean(place) && may('reassign_readings');
+    this.place = place;
+    if (!possible) this.isOpen = false;
+    set(this.button, 'hidden', !possible);
+    set(this.choice, 'hidden', !this.isOpen);
+    if (!possible) return;
+    put(this.button, t(place.patient ? 'results.not_this' : 'results.claim'));
+    set(this.button, 'aria-expanded', String(this.isOpen));
+    if (this.isOpen) this.drawChoice(this.chosen.place);
+  }
+
+  /** The tray, then who was seen in this township today. */
+  drawChoice(place) {
+    set(this.choice, 'aria-label', t('results.choose'));
+    const wanted = [...(place.patient ? [null] : []), ...candidates(place).map((one) => one.patient)];
+    arrange(this.choice, wanted.map((key, index) => {
+      let button = this.choice.children[index];
+      if (!button || button.key !== key) {
+        button = h('button', { onclick: () => this.move(key) });
+        button.key = key;
+      }
+      set(button, 'data-patient', key ?? '');
+      put(button, key === null ? t('results.to_tray') : whose(key));
+      return button;
+    }));
+  }
+
+  /** The second click. */
+  async move(to) {
+    this.isOpen = false;
+    this.draw(this.place);
+    const { patient: from } = this.chosen.place;
+    let reading = null;
+    const moved = await this.run(async () => {
+      reading = await this.chosen.reading;
+      await api.reassign(reading, { from, patient: to, reason: REASON });
+    });
+    if (!moved) return;
+    const back = { from: to, patient: from, reason: 'undone' };
+    this.undo.offer(() => t('results.moved', { to: whose(to) }), () => api.reassign(reading, back));
+  }
+}
+
+/** Patients of the township who are in a bed, on a device, or expected today. */
+function candidates(place) {
+  const today = dateTime(clock.serverNow()).slice(0, 10);
+  const bound = new Set([...store.bindings.values()].map((binding) => binding.patient));
+  return [...store.patients.values()]
+    .filter((one) => one.clinic === place.clinic && one.patient !== place.patient)
+    .filter((one) => one.bed || bound.has(one.patient) || one.appointment === today)
+    .sort((a, b) => compareNames(a.bed || '', b.bed || ''));
+}
+
+/** A patient as a button says it: bed and masked name. */
+export function whose(key) {
+  if (key === null) return t('results.tray');
+  const patient = patientOf({ patient: key });
+  if (!patient) return t('results.other');
+  const bed = patient.bed ? t('tiles.bed', { bed: patient.bed }) : '';
+  return [bed, patient.name || t('tiles.unnamed')].filter(Boolean).join(' ');
+}

@@ -1,0 +1,199 @@
+// Whose a number, a wave or an alert is: a monitor that goes from one patient to another.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as make from './fixtures.mjs';
+import { rowOf, stand } from './stand.mjs';
+
+const it = stand();
+const [ZHANG, LI] = [1, 2].map((number) => `p-${String(number).padStart(32, '0')}`);
+const CLINIC = make.HEPING.clinic;
+const square = Array.from({ length: 250 }, (_, index) => (index < 125 ? 1000 : 0));
+const tile = (bed) => `.tile[data-bed="${bed}"]`;
+const nobodys = '.tile[data-place="device"][data-device="heping-monitor-01"]';
+
+/** Two patients in beds 9 and 10; the monitor is on the one in bed 10. */
+function ward() {
+  const { county } = it;
+  county.patients = [
+    make.patient(ZHANG, '张**', '10', CLINIC), make.patient(LI, '李**', '9', CLINIC),
+  ];
+  county.bind(county.monitor, ZHANG);
+  return county;
+}
+
+/** Seconds of a wave, each told `lateMs` after its end. */
+async function beats(page, seconds, lateMs = 0) {
+  const { county } = it;
+  for (let second = 0; second < seconds; second += 1) {
+    county.wave(county.monitor, [make.block(county.monitor, square, county.ms - 1000 - lateMs)]);
+    await page.pass(1000);
+  }
+}
+
+const isLive = (place) => `${place} .strip[data-live="live"]`;
+
+test('a monitor goes to another: no beat of the first stands under the second', async () => {
+  const county = ward();
+  const page = await it.open();
+  await page.shows(`${tile(10)} .strip`);
+  await beats(page, 4, 3_000);
+  await page.says(`${isLive(tile(10))} .strip-facts`, '张**');
+  county.move(county.monitor, LI);
+  await page.shows(`${tile(9)} .strip`);
+  // Three seconds of the first are still under way.
+  await beats(page, 3, 3_000);
+  await page.hides(isLive(tile(9)));
+  await beats(page, 4, 3_000);
+  await page.says(`${isLive(tile(9))} .strip-facts`, '李**');
+  // And in the drawer, which goes on with what the tile has.
+  await page.click(`${tile(9)} .open`);
+  await page.says(`${isLive('.drawer')} .strip-facts`, '李**');
+});
+
+test('a monitor is taken off: neither beats nor numbers stay without their name', async () => {
+  const county = ward();
+  county.measure(county.monitor, 'hr', '137');
+  const page = await it.open();
+  await page.shows(`${tile(10)} .strip`);
+  await beats(page, 3);
+  county.raise(county.monitor, 'high', { patient: ZHANG });
+  // Who leaves the clinic has no bed any more, but an alert that is open.
+  county.patients = [{ ...county.patients[0], bed: null }, county.patients[1]];
+  county.move(county.monitor);
+  await page.says(nobodys, '属于其他患者');
+  assert.ok(!(await page.text(nobodys)).includes('137'));
+  assert.equal(await page.attribute(nobodys, 'data-priority'), 'none');
+  await beats(page, 2, 3_000);
+  await page.hides(isLive(nobodys));
+  county.measure(county.monitor, 'hr', '64');
+  await beats(page, 5);
+  await page.says(nobodys, '64');
+  await page.says(`${isLive(nobodys)} .strip-facts`, '未关联患者');
+});
+
+test('blocks wait while it is not known on whom the monitor is', async () => {
+  const county = ward();
+  const page = await it.open();
+  await page.shows(`${tile(10)} .strip`);
+  const release = county.hold('GET', '/bindings');
+  county.move(county.monitor, LI);
+  county.ms += 500;
+  const start = county.ms - 400;
+  for (let second = 0; second < 3; second += 1) {
+    county.wave(county.monitor, [make.block(county.monitor, square, start + second * 1000 - 2000)]);
+  }
+  await page.until('blocks are heard', () => window.__test.heard >= 4);
+  // The page's second goes by; it would not be caught up before the list is there.
+  await page.run(() => window.__test.pass(1_000));
+  await page.shows(`${tile(10)} .strip`);
+  assert.equal(await page.attribute(`${tile(10)} .strip`, 'data-live'), 'none');
+  release();
+  await page.shows(`${tile(9)} .strip`);
+  county.wave(county.monitor, [make.block(county.monitor, square, county.ms)]);
+  await page.pass(3_000);
+  await page.hides(isLive(tile(10)));
+  await page.says(`${isLive(tile(9))} .strip-facts`, '李**');
+});
+
+test('a place without patient: the trends of all its devices, and nobody else s', async () => {
+  const county = ward();
+  const meter = make.device(make.HEPING, 'heping-spo2-02', 'oximeter', county.ms);
+  county.devices.push(meter);
+  const point = (minutes, median) => ({
+    at: make.at(county.ms - minutes * 60_000), min: median, median, max: median, count: 60,
+    backfilled: false, doubted: false,
+  });
+  const series = (of, metric, points) => ({
+    site: of.site, device: of.device, channel: '', metric, unit: make.catalogue
+      .find((one) => one.metric === metric).canonical_unit, points,
+  });
+  county.bindings = [];
+  county.bind(county.monitor, ZHANG);
+  county.ms -= 10 * 60_000;
+  county.move(county.monitor, null, '4');
+  county.ms += 10 * 60_000;
+  county.bind(meter, null, '4');
+  county.series = [
+    series(county.monitor, 'hr', [point(20, '137'), point(5, '64')]),
+    series(meter, 'spo2', [point(5, '97')]),
+  ];
+  const page = await it.open();
+  await page.click(`${tile(4)} .open`);
+  await page.shows('.plot[data-metric="spo2"]');
+  await page.says('.plot[data-metric="hr"] .readout', '64');
+  assert.equal(await page.attribute('.plot[data-metric="hr"]', 'data-points'), '1');
+});
+
+test('a strip around an alert leaves out the beats of who had the monitor next', async () => {
+  const county = ward();
+  const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
+  for (let second = 0; second < 20; second += 1) {
+    county.blocks.push(make.block(county.monitor, square, county.ms + second * 1000));
+  }
+  county.ms += 10_000;
+  county.move(county.monitor, LI);
+  county.ms += 15_000;
+  const page = await it.open();
+  await page.click(`${tile(10)} .open`);
+  await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
+  await page.says('.strip-review .strip-facts', '张**');
+  await page.says('.strip-review .strip-note', '其他患者');
+});
+
+/** A result of the monitor's patient, as list and stream have it. */
+function result(metric, value) {
+  const { county } = it;
+  const reading = county.measure(county.monitor, metric, value, { lane: 'urgent' });
+  county.results = [...county.results, { readings: [reading], moves: [] }];
+  return reading;
+}
+
+const moves = () => it.county.asked.filter(({ url }) => url.endsWith('/reassign'))
+  .map(({ url, body }) => [Number(url.split('/')[6]), body.from, body.patient, body.reason]);
+
+test("not this patient's: two clicks in the row of a spot alert, and back by undo", async () => {
+  const county = ward();
+  const other = result('glucose', '16.9');
+  const { seq } = result('glucose', '17.2');
+  const page = await it.open();
+  const alert = county.raise(county.monitor, 'high', { patient: ZHANG, metric: 'glucose' });
+  const stream = county.raise(county.monitor, 'high', { patient: ZHANG, metric: 'spo2' });
+  await page.click(`${rowOf(alert)} .not-this`);
+  await page.hides(`${rowOf(stream)} .not-this`);
+  assert.deepEqual(moves(), []);
+  await page.says(`${rowOf(alert)} .choice`, '放入待认领');
+  await page.says(`${rowOf(alert)} [data-patient="${LI}"]`, '9床 李**');
+  await page.click(`${rowOf(alert)} [data-patient="${LI}"]`);
+  await page.says('.undo', '9床 李**');
+  assert.deepEqual(moves(), [[seq, ZHANG, LI, 'wrong_patient']]);
+  assert.notEqual(seq, other.seq);
+  await page.click('.undo button');
+  await page.hides('.undo');
+  assert.deepEqual(moves()[1], [seq, LI, ZHANG, 'undone']);
+  // What raised it is not there any more: nothing else is moved, and the row says so.
+  county.results = [];
+  await page.click(`${rowOf(alert)} .not-this`);
+  await page.click(`${rowOf(alert)} [data-patient=""]`);
+  await page.says(`${rowOf(alert)} .problem`, '未找到该数值');
+  assert.equal(moves().length, 2);
+});
+
+test("not this patient's: every result among the numbers of the drawer", async () => {
+  const county = ward();
+  county.measure(county.monitor, 'hr', '80');
+  const { seq } = result('temp', '39.4');
+  const page = await it.open();
+  await page.click(`${tile(10)} .open`);
+  const cell = '.drawer .cell[data-cell="temp"]';
+  await page.hides('.drawer .cell[data-cell="hr"] .not-this');
+  await page.hides(`${tile(10)} .not-this`);
+  await page.click(`${cell} .not-this`);
+  // Another is measured between the clicks: what was on screen at the first is moved.
+  county.measure(county.monitor, 'temp', '36.6', { lane: 'urgent' });
+  await page.pass(1_000);
+  await page.says(cell, '36.6');
+  await page.click(`${cell} [data-patient=""]`);
+  await page.says('.undo', '待认领');
+  assert.deepEqual(moves(), [[seq, ZHANG, null, 'wrong_patient']]);
+});
