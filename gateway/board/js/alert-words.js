@@ -90,17 +90,26 @@ export function state(alert) {
   if (alert.not_rechecked) words.push(t('alerts.not_rechecked'));
   if (alert.time_suspect) words.push(t('age.suspect'));
   if (alert.recurrences) words.push(t('alerts.recurred', { n: alert.recurrences }));
+  if (alert.realarm_count) words.push(t('alerts.realarmed', { n: alert.realarm_count }));
   return words.join(' · ');
 }
 
 /** Who has it in hand, and why they say so. */
 export function owner(alert) {
   if (alert.assigned_to) return t('alerts.assigned', { to: alert.assigned_to });
-  if (!alert.acknowledged_by || isUnacknowledged(alert)) return t('alerts.no_owner');
-  return t('alerts.owner', {
-    by: alert.acknowledged_by,
-    at: shortTime(Date.parse(alert.acknowledged_at), clock.serverNow()),
-    reason: wordOf('reason', alert.reason, t),
+  if (alert.acknowledged_by && !isUnacknowledged(alert)) {
+    return ownerWords('alerts.owner', alert.acknowledged_by, alert.acknowledged_at, alert.reason);
+  }
+  // It went on and signals again, or came again: who answered knows most of it.
+  const before = (alert.timeline || [])
+    .filter(({ what }) => ['acknowledged', 'undone'].includes(what)).pop();
+  return before?.what === 'acknowledged'
+    ? ownerWords('alerts.owner_before', before.by, before.at, before.reason) : t('alerts.no_owner');
+}
+
+function ownerWords(key, by, at, reason) {
+  return t(key, {
+    by, at: shortTime(Date.parse(at), clock.serverNow()), reason: wordOf('reason', reason, t),
   });
 }
 
