@@ -87,7 +87,9 @@ export class Row {
     put(this.state, words.state(alert));
     put(this.since, words.since(alert));
     put(this.owner, words.owner(alert));
-    put(this.next, words.nextStep(alert));
+    const next = words.nextStep(alert);
+    // Without a link the board knows nothing of who is told.
+    put(this.next, next && this.list.isLost() ? t('alerts.next_unknown') : next);
     put(this.more, t(this.detailOpen ? 'alerts.less' : 'alerts.more'));
     set(this.more, 'aria-expanded', String(this.detailOpen));
     set(this.more, 'aria-label', `${this.more.textContent}: ${words.message(alert)}`);

@@ -40,7 +40,9 @@ export class DevicesPage extends Page {
   site(site) {
     const { answer } = this;
     const devices = answer.devices.filter((device) => device.site === site.site);
-    const missing = missingLines(answer.outboxes.filter((lane) => lane.site === site.site), t);
+    const missing = missingLines(
+      answer.outboxes.filter((lane) => lane.site === site.site), clock.serverNow(), t,
+    );
     const aside = answer.aside.filter((one) => one.site === site.site).length;
     return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': String(site.online) },
       h('h3', {}, `${site.clinic || site.site} `, h('span', { class: 'quiet' }, site.site)),

@@ -72,7 +72,7 @@ export class TrayPage extends Page {
       class: 'candidate',
       'aria-label': t('tray.other'),
       onchange: ({ target }) => choose(others.find((other) => other.patient === target.value)),
-    }, h('option', { value: '' }, t('tray.other')), ...others.map((patient) => h('option', {
+    }, h('option', { value: '' }, t(one.candidates.length ? 'tray.other' : 'tray.choose')), ...others.map((patient) => h('option', {
       value: patient.patient, selected: chosen?.patient === patient.patient,
     }, whoText(patient))));
   }

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** A browser that answers no question for this long is stuck. */
-const ANSWER_MS = 30_000;
+const ANSWER_MS = 60_000;
 const ARGUMENTS = [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--mute-audio',
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
