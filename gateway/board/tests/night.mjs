@@ -10,7 +10,7 @@ const HZ = 250;
 /** A second of a heart that beats `rate` times a minute, in µV. */
 function beats(rate, fromMs) {
   const waves = [[0.18, 0.025, 120], [0.265, 0.01, -90], [0.29, 0.012, 1100], [0.32, 0.012, -220],
-    [0.5, 0.045, 260]];
+    [0.42, 0.026, 260]];
   return Array.from({ length: HZ }, (_, index) => {
     const beat = (((fromMs / 1000) + index / HZ) * rate) / 60;
     const phase = (beat % 1) * (60 / rate);
@@ -77,7 +77,7 @@ export class Night {
     const say = (of, values) => {
       Object.entries(values).forEach(([metric, value], index) => {
         const pressure = metric.startsWith('nibp');
-        county.measure(of, metric, value, pressure ? { group: 'cuff', index } : {});
+        county.measure(of, metric, value, pressure ? { group: 'cuff', index, seq: county.ms } : {});
       });
     };
     say(ecg[0], { hr: '118', spo2: '94', rr: '24', nibp_sys: '186', nibp_dia: '104', nibp_mean: '131', temp: '37.9' });

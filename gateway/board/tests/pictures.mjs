@@ -23,9 +23,9 @@ const turn = (name) => async (page) => {
   await page.run((hash) => {
     window.location.hash = hash;
   }, name);
-  await page.caughtUp();
-  await page.until('the page is read', () => !document.querySelector('.page .as-of')
-    || /\d/.test(document.querySelector('.page .as-of').textContent));
+  if (name) await page.until('the page is read', (key) => /\d/.test(
+    document.querySelector(`.page[data-page="${key}"] .as-of`)?.textContent ?? '',
+  ), name);
 };
 
 const openBed = async (page, night) => {

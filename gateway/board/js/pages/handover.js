@@ -5,7 +5,7 @@ import { message, owner, who } from '../alert-words.js';
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
-import { dateTime, unitText } from '../format.js';
+import { dateTime, shortTime, unitText } from '../format.js';
 import { t } from '../i18n.js';
 import { compareAlerts } from '../order.js';
 import { Page, table } from './page.js';
@@ -81,7 +81,7 @@ export class HandoverPage extends Page {
         .filter(Boolean).join(' · '),
       [message(alert), alert.value && `${alert.value} ${unitText(alert.unit, t)}`]
         .filter(Boolean).join(' · '),
-      moment(alert.started_at),
+      shortTime(Date.parse(alert.started_at), clock.serverNow()),
       owner(alert),
       [shelf, alert.shelf_reason, ...notes].filter(Boolean).join('; '),
     ];

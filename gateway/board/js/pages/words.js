@@ -16,7 +16,7 @@ function metricName(metric) {
 }
 
 /** `收缩压 182 mmHg`. */
-export function measured(reading) {
+function measured(reading) {
   const { text, unit } = shownValue(reading);
   if (!text) return `${metricName(reading.metric)} –`;
   return `${metricName(reading.metric)} ${text} ${unitText(unit, t)}`.trim();
