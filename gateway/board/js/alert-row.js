@@ -88,7 +88,9 @@ export class Row {
     put(this.state, words.state(alert));
     put(this.since, words.since(alert));
     put(this.owner, words.owner(alert));
-    put(this.next, words.nextStep(alert));
+    const next = words.nextStep(alert);
+    // Without a link the board knows nothing of who is told.
+    put(this.next, next && this.list.isLost() ? t('alerts.next_unknown') : next);
     put(this.more, t(this.detailOpen ? 'alerts.less' : 'alerts.more'));
     set(this.more, 'aria-expanded', String(this.detailOpen));
     set(this.more, 'aria-label', `${this.more.textContent}: ${words.message(alert)}`);
@@ -103,22 +105,22 @@ export class Row {
     const name = metric ? either(metric.name_zh, metric.name_en) : '';
     const outside = alert.value ? [alert.comparator, alert.value].filter(Boolean).join(' ') : '';
     put(this.limit, alert.limit ? t('alerts.limit', { limit: alert.limit }) : '');
-    set(this.value, 'hidden', !alert.metric || !outside);
     const over = ['cleared_unack', 'closed'].includes(alert.state);
     const now = over ? null : this.present(alert);
+    set(this.value, 'hidden', !alert.metric || !(outside || over || now));
     set(this.amount, 'hidden', over);
     set(this.age, 'hidden', over);
     put(this.number, now?.text ?? '--');
     set(this.number, 'data-metric', alert.metric);
     set(this.number, 'data-age-s', now ? Math.floor(now.ageMs / 1000) : null);
     set(this.number, 'data-stale', now?.stale ?? 'stale');
-    const unit = unitText(alert.unit, t);
+    const unit = unitText(alert.unit ?? metric?.canonical_unit, t);
     const pressure = (text) => (alert.unit === 'mm[Hg]' ? kpaText(text) : '');
     put(this.unit, over || !now?.text ? '' : `${unit} ${pressure(now.text)}`.trim());
     const age = now ? [now.reason, ageLine(now, clock.serverNow())] : [];
     put(this.age, age.filter(Boolean).join(' · '));
     // The number that raised it, where it is not the one beside it.
-    const same = now?.text === outside;
+    const same = !outside || now?.text === outside;
     const present = now?.text && !same ? t('alerts.now') : '';
     put(this.metric, [name, present].filter(Boolean).join(' · '));
     put(this.outside, same || alert.state === 'unknown' ? ''
@@ -145,7 +147,8 @@ export class Row {
   }
 
   drawStory(alert) {
-    arrange(this.story, (alert.timeline || []).map((entry, index) => {
+    // The newest first: of one that comes and goes the story is long.
+    arrange(this.story, [...(alert.timeline || [])].reverse().map((entry, index) => {
       const line = this.story.children[index] || h('li');
       put(line, words.storyLine(entry));
       return line;

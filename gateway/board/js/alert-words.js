@@ -6,15 +6,21 @@ import {
 } from './format.js';
 import { either, t } from './i18n.js';
 import { isUnacknowledged } from './order.js';
-import { deviceKey, store } from './store.js';
+import { deviceKey, stationPatient, store } from './store.js';
 
 export const GLYPHS = { high: '▲!!!', medium: '■!!', low: '●!' };
 /** A spot value that came late and asks for another (alert rules, section 8). */
 const LATE_RESULT = 5;
+const HOUR_MS = 3_600_000;
+/** The rule of alarms that no other knows: behind its own words stand the device's. */
+const AS_SENT = 'DEV-OTHER';
 
 /** What it says. */
 export function message(alert) {
-  return either(alert.message_zh, alert.message_en) || alert.family;
+  const whole = either(alert.message_zh, alert.message_en) || alert.family;
+  if (!alert.rules.includes(AS_SENT)) return whole;
+  const said = alert.message_zh.slice(alert.message_zh.indexOf(' ') + 1);
+  return whole.replace(said, wordOf('device_alarm', said, t));
 }
 
 /** The patient of an alert, as far as the board knows them. */
@@ -24,11 +30,24 @@ export function patientOf(alert) {
 
 /** Whose: bed and masked name. */
 export function who(alert) {
+  // A box has no patient, and is not on nobody either.
+  if (alert.device === alert.site) return alert.clinic || alert.site;
   const patient = patientOf(alert);
-  if (!alert.patient) return t('patient.none');
+  if (!alert.patient) return nobody(alert);
   if (!patient) return t('patient.unknown');
+  return name(patient);
+}
+
+/** Bed and masked name. */
+function name(patient) {
   const bed = patient.bed ? t('patient.bed', { bed: patient.bed }) : t('patient.no_bed');
   return [bed, patient.name || ''].filter(Boolean).join(' ');
+}
+
+/** What is said where no patient is known: of a pump on a station, where that stands. */
+export function nobody(device) {
+  const patient = stationPatient(device);
+  return patient ? t('patient.none_station', { who: name(patient) }) : t('patient.none');
 }
 
 /** Where: device and clinic. */
@@ -46,7 +65,13 @@ export function since(alert) {
   const cleared = Date.parse(alert.cleared_at);
   const over = ['cleared_unack', 'closed'].includes(alert.state) && !Number.isNaN(cleared);
   if (over) return t('alerts.over', { at, until: shortTime(cleared, nowMs) });
-  return t('alerts.since', { at, age: ageText(nowMs - started, t) });
+  // What came again holds since then, and not since it was first there.
+  const again = (alert.timeline || []).filter(({ what }) => what === 'recurred').pop();
+  if (!again) return t('alerts.since', { at, age: ageText(nowMs - started, t) });
+  const begun = Date.parse(again.at);
+  return t('alerts.since_again', {
+    at: shortTime(begun, nowMs), first: at, age: ageText(nowMs - begun, t),
+  });
 }
 
 /** Its state, and what is special about it. */
@@ -65,17 +90,26 @@ export function state(alert) {
   if (alert.not_rechecked) words.push(t('alerts.not_rechecked'));
   if (alert.time_suspect) words.push(t('age.suspect'));
   if (alert.recurrences) words.push(t('alerts.recurred', { n: alert.recurrences }));
+  if (alert.realarm_count) words.push(t('alerts.realarmed', { n: alert.realarm_count }));
   return words.join(' · ');
 }
 
 /** Who has it in hand, and why they say so. */
 export function owner(alert) {
   if (alert.assigned_to) return t('alerts.assigned', { to: alert.assigned_to });
-  if (!alert.acknowledged_by || isUnacknowledged(alert)) return t('alerts.no_owner');
-  return t('alerts.owner', {
-    by: alert.acknowledged_by,
-    at: shortTime(Date.parse(alert.acknowledged_at), clock.serverNow()),
-    reason: wordOf('reason', alert.reason, t),
+  if (alert.acknowledged_by && !isUnacknowledged(alert)) {
+    return ownerWords('alerts.owner', alert.acknowledged_by, alert.acknowledged_at, alert.reason);
+  }
+  // It went on and signals again, or came again: who answered knows most of it.
+  const before = (alert.timeline || [])
+    .filter(({ what }) => ['acknowledged', 'undone'].includes(what)).pop();
+  return before?.what === 'acknowledged'
+    ? ownerWords('alerts.owner_before', before.by, before.at, before.reason) : t('alerts.no_owner');
+}
+
+function ownerWords(key, by, at, reason) {
+  return t(key, {
+    by, at: shortTime(Date.parse(at), clock.serverNow()), reason: wordOf('reason', reason, t),
   });
 }
 
@@ -85,7 +119,8 @@ export function nextStep({ state: now, next_step: step }) {
   const leftMs = Date.parse(step.at) - clock.serverNow();
   const person = step.person ? masked(step.person) : '';
   const whom = [wordOf('level', step.level, t), person].filter(Boolean).join(' ');
-  return leftMs > 0 ? t('alerts.next', { time: countdown(leftMs), whom })
+  const time = leftMs < HOUR_MS ? countdown(leftMs) : ageText(leftMs, t);
+  return leftMs > 0 ? t('alerts.next', { time, whom })
     : t('alerts.next_now', { whom });
 }
 
@@ -105,13 +140,16 @@ export function storyLine(entry) {
   ].filter(Boolean).join(' · ');
 }
 
+/** Steps whose `detail` is the rule, whose words the alert says already. */
+const RULE_IN_DETAIL = ['raised', 'recurred', 'raised_late'];
+
 /** Why, to whom and with which words; earlier counties sent some of it in `detail`. */
 function entryWords({
   what, reason, note, detail, to, until,
 }) {
   const words = [reason ? wordOf('reason', reason, t) : ''];
   if (what === 'escalated') words.push(wordOf('level', detail, t));
-  else if (!reason && !note && what !== 'raised') words.push(wordOf('reason', detail || '', t));
+  else if (!reason && !note && !RULE_IN_DETAIL.includes(what)) words.push(wordOf('reason', detail || '', t));
   if (to) words.push(t('timeline.to', { to }));
   if (until) {
     const at = shortTime(Date.parse(until), clock.serverNow());

@@ -47,6 +47,8 @@ export class AlertList {
     this.thumbId = null;
     this.pressedId = null;
     this.shownIds = [];
+    /** What was acknowledged or shelved last, until `J` or `K`. */
+    this.dealtId = null;
     this.flood = 0;
     /** What was acknowledged without a link and waits for it, by alert. */
     this.queue = new Offline(store.user.name);
@@ -242,8 +244,13 @@ export class AlertList {
   /** `J` and `K`. */
   step(by) {
     const ids = this.shownIds.filter((id) => this.rows.has(id));
-    const at = ids.indexOf(this.focused());
-    const next = at < 0 ? 0 : Math.min(ids.length - 1, Math.max(0, at + by));
+    const focused = this.focused();
+    const at = ids.indexOf(focused);
+    let next = at < 0 ? 0 : Math.min(ids.length - 1, Math.max(0, at + by));
+    // What was just dealt with went down the list: from there the first that waits is the next.
+    const waits = ids.findIndex(isOpen);
+    if (by > 0 && focused === this.dealtId && waits >= 0) next = waits;
+    this.dealtId = null;
     this.rows.get(ids[next])?.element.focus();
   }
 
@@ -297,6 +304,7 @@ export class AlertList {
   }
 
   offerUndo(alert, deed) {
+    this.dealtId = alert.id;
     this.undo.offer(() => t(`undo.${deed}`, { what: message(alert) }), async () => {
       putAlert(await api.act(alert.id, 'undo', null));
       this.onChange();

@@ -76,6 +76,15 @@ export function closedAlerts(fromMs) {
 }
 
 export const bindings = () => call('GET', '/bindings');
+
+/** A device is on a patient from now on; what it says then is theirs. */
+export function bind({ site, device }, patient) {
+  return call('POST', '/bindings', {
+    site, device, patient, reason: 'board',
+  });
+}
+
+export const unbind = ({ id }) => call('DELETE', `/bindings/${id}`, { reason: 'board' });
 /** On whom a device is and was. */
 export const bindingsOf = ({ site, device }) => ask('/bindings', { site, device, all: true });
 const ofPatient = (key) => `/patients/${encodeURIComponent(key)}`;

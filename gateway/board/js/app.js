@@ -450,6 +450,7 @@ async function main() {
     const waiting = document.getElementById('waiting');
     // Where the board already stands something else is wrong.
     if (!waiting) throw failure;
+    document.getElementById('loading').hidden = true;
     waiting.hidden = false;
     clock.after(START_MS, main);
   }

@@ -3,6 +3,7 @@
 import * as api from './api.js';
 import * as clock from './clock.js';
 import { h, put, set } from './dom.js';
+import { nobody } from './alert-words.js';
 import { wordOf } from './format.js';
 import { either, t } from './i18n.js';
 import { may, store } from './store.js';
@@ -61,8 +62,8 @@ export class DrawerHead {
       ? `${wordOf('kind', device.kind, t)} ${device.device}` : '';
     put(this.bed, place.bed ? t('tiles.bed', { bed: place.bed }) : what);
     this.drawName(patient);
-    const nobody = `${t('patient.none')} · ${t('tiles.adult_rules')}`;
-    put(this.about, patient ? aboutText(patient) : nobody);
+    const none = device ? nobody(device) : t('patient.none');
+    put(this.about, patient ? aboutText(patient) : `${none} · ${t('tiles.adult_rules')}`);
     drawTags(this.tags, patient);
     put(this.rules, whole?.ruled ? t('drawer.rules', { version: whole.ruled.version }) : '');
     this.drawScore(whole?.news2);

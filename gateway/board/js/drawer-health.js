@@ -1,5 +1,6 @@
 // How the devices of a place are: state, last seen, battery, edge box, what was done to them.
 
+import { Binder } from './binder.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import {
@@ -22,25 +23,41 @@ export function powerTexts(readings) {
 }
 
 export class Health {
-  constructor() {
+  /** `undo`: the bar; `onChange(change)` runs a change and shows what it made of things. */
+  constructor({ undo, onChange }) {
+    Object.assign(this, { undo, onChange });
+    this.lines = new Map();
     this.heading = h('h3');
     this.list = h('ul', { class: 'health' });
     this.element = h('section', {}, this.heading, this.list);
   }
 
   clear() {
+    this.lines.clear();
     this.list.replaceChildren();
   }
 
   draw(place) {
     put(this.heading, t('health.heading'));
     set(this.element, 'hidden', !place.devices.length);
-    arrange(this.list, place.devices.map((of, index) => {
-      const line = this.list.children[index] || h('li');
+    arrange(this.list, place.devices.map((of) => {
       const device = store.devices.get(deviceKey(of)) || of;
-      put(line, words(device).filter(Boolean).join(' · '));
-      return line;
+      const { element, text, binder } = this.line(deviceKey(of));
+      set(element, 'data-device', device.device);
+      put(text, words(device).filter(Boolean).join(' · '));
+      binder.draw(device, place);
+      return element;
     }));
+  }
+
+  line(key) {
+    if (!this.lines.has(key)) {
+      const text = h('span');
+      const binder = new Binder({ undo: this.undo, run: this.onChange });
+      const element = h('li', {}, text, binder.button, binder.choice);
+      this.lines.set(key, { element, text, binder });
+    }
+    return this.lines.get(key);
   }
 }
 
@@ -49,7 +66,8 @@ function words(device) {
   const heard = [...device.series.values()].map((one) => Date.parse(one.placed_time));
   const last = heard.length ? Math.max(...heard) : Date.parse(device.last_observed);
   const site = store.sites.get(device.site);
-  const about = Object.entries(device.about || {}).map(([name, value]) => `${name} ${value}`);
+  const about = Object.entries(device.about || {}).map(([name, value]) => (
+    `${wordOf('about', name, t)} ${value}`));
   const action = device.actions?.[0];
   return [
     `${wordOf('kind', device.kind, t)} ${device.device}`,

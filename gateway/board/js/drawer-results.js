@@ -2,10 +2,10 @@
 
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
-import { shortTime, shownValue, unitText } from './format.js';
-import { either, t } from './i18n.js';
-import { kpaText } from './kpa.js';
+import { shortTime } from './format.js';
+import { t } from './i18n.js';
 import { Mover, whose } from './mover.js';
+import { resultText } from './pages/words.js';
 import { store } from './store.js';
 
 const SHOWN_MAX = 40;
@@ -66,7 +66,7 @@ class ResultRow {
     const own = place.patient ? first.patient === place.patient : first.patient === null;
     const nowMs = clock.serverNow();
     put(this.time, shortTime(Date.parse(first.measured_time), nowMs));
-    put(this.value, valueText(readings));
+    put(this.value, resultText(readings));
     put(this.from, first.device);
     set(this.element, 'data-moved', own ? null : 'true');
     set(this.element, 'data-device', first.device);
@@ -83,23 +83,4 @@ function keyOf({ readings }) {
     site, outbox, lane, seq, index,
   } = readings[0] || {};
   return [site, outbox, lane, seq, index].join('/');
-}
-
-/** `收缩压 150 mmHg` and the like, as one line. */
-function valueText(readings) {
-  const pressure = (name) => readings.find((one) => one.metric === `nibp_${name}` && one.value);
-  const [sys, dia, mean] = ['sys', 'dia', 'mean'].map(pressure);
-  const rest = readings.filter((one) => one.value !== null && ![sys, dia, mean].includes(one));
-  const words = rest.map((one) => {
-    const facts = store.catalogue.get(one.metric);
-    const { text, unit } = shownValue(one);
-    const name = facts ? either(facts.name_zh, facts.name_en) : one.metric;
-    return `${name} ${text} ${unitText(unit, t)}`.trim();
-  });
-  if (sys && dia) {
-    const middle = mean ? ` (${shownValue(mean).text})` : '';
-    const texts = [sys, dia].map((one) => shownValue(one).text);
-    words.unshift(`${texts.join('/')}${middle} mmHg ${kpaText(...texts)}`.trim());
-  }
-  return words.join(' · ');
 }

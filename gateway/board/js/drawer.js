@@ -42,7 +42,7 @@ export class Drawer {
     this.devices = h('section', { class: 'drawer-devices' });
     const done = (change) => this.changed(change);
     this.head = new DrawerHead({ onProblem: (failure) => this.failed(failure) });
-    this.health = new Health();
+    this.health = new Health({ undo: this.undo, onChange: done });
     this.trends = new Trends({ onAsk: () => this.refresh() });
     this.review = new StripReview({ onFault: this.onFault });
     this.alerts = new DrawerAlerts({ onStrip: (alert) => this.stripOf(alert) });
@@ -50,9 +50,9 @@ export class Drawer {
     this.limits = new Limits({ onChange: done });
     this.entries = new Entries({ onChange: done });
     this.parts = [this.trends, this.results, this.alerts, this.limits, this.entries, this.health];
-    this.element = h('aside', { class: 'drawer', tabindex: '-1', hidden: true },
-      h('div', { class: 'drawer-top' }, this.head.element, this.close),
-      this.problem, this.devices, this.review.element, ...this.parts.map((part) => part.element));
+    this.above = [h('div', { class: 'drawer-top' }, this.head.element, this.close),
+      this.problem, this.devices, this.review.element];
+    this.element = h('aside', { class: 'drawer', tabindex: '-1', hidden: true });
     this.onHash = () => this.follow();
     window.addEventListener('hashchange', this.onHash);
   }
@@ -210,7 +210,10 @@ export class Drawer {
     set(this.element, 'aria-label', t('drawer.label'));
     set(this.element, 'data-key', this.key);
     if (!place) {
-      this.vanish();
+      // Somebody said whose the device is.
+      const home = this.tiles.placeOfDevice(this.key);
+      if (home) this.go(home.key);
+      else this.vanish();
       return;
     }
     if (this.gone) {
@@ -222,7 +225,11 @@ export class Drawer {
     if (!only && clock.now() - this.asked > AGAIN_MS) this.refresh();
     this.head.draw(place, this.whole);
     this.drawDevices(place);
-    for (const part of this.parts) part.draw(place);
+    // Of a device on nobody the first that is to be done is to say whose it is.
+    const parts = place.kind === 'device'
+      ? [this.health, ...this.parts.filter((part) => part !== this.health)] : this.parts;
+    arrange(this.element, [...this.above, ...parts.map((part) => part.element)]);
+    for (const part of parts) part.draw(place);
   }
 
   drawDevices(place) {

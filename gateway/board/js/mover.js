@@ -81,7 +81,7 @@ export class Mover {
 }
 
 /** Patients of the township who are in a bed, on a device, or expected today. */
-function candidates(place) {
+export function candidates(place) {
   const today = dateTime(clock.serverNow()).slice(0, 10);
   const bound = new Set([...store.bindings.values()].map((binding) => binding.patient));
   return [...store.patients.values()]

@@ -74,6 +74,12 @@ export function isStation(device, devices) {
     && other.device.startsWith(`${device.device}-`));
 }
 
+/** The station on which a pump stands, by its name; nothing where it stands alone. */
+export function stationOf(device, devices) {
+  return devices.find((other) => other !== device && device.kind === 'pump'
+    && isStation(other, [device]));
+}
+
 function compareText(a, b) {
   if (a === b) return 0;
   return a < b ? -1 : 1;

@@ -71,6 +71,8 @@ export class Pages {
     set(this.element, 'hidden', !this.page);
     if (this.page) this.page.load();
     this.draw();
+    // On a phone the row of pages is longer than the screen.
+    this.nav.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
     this.onTurn();
   }
 

@@ -4,11 +4,13 @@
 // Holds one entry per site, device, patient, series and open alert, a bounded number of alerts that
 // are over, and so does not grow with time.
 
-import { isNewer } from './order.js';
+import { isNewer, stationOf } from './order.js';
 import { ruleOf } from './stale.js';
 
 /** Alerts that are over and remembered, so that an older word does not bring them back. */
 const CLOSED_MAX = 500;
+/** So many envelopes are under way at a box that is in time. */
+const UNDER_WAY_MAX = 20;
 
 const empty = () => ({
   user: null,
@@ -126,6 +128,22 @@ export function bedOf(of) {
   const binding = store.bindings.get(deviceKey(of));
   const own = of.patient === undefined || !isOfOther(of, binding?.patient);
   return patientOf(of)?.bed || (own && binding?.bed) || '';
+}
+
+/** The patient on whom the station of a pump is. That the pump is theirs too nobody has said. */
+export function stationPatient(of) {
+  const device = store.devices.get(deviceKey(of));
+  const station = device && stationOf(device, [...store.devices.values()]);
+  return station ? patientOf(station) : null;
+}
+
+/**
+ * How many envelopes wait at a box; none where it is only what is always under way, so that a
+ * healthy link does not look like a slow one.
+ */
+export function waitingAt({ backlog }) {
+  const sum = Object.values(backlog || {}).reduce((all, count) => all + Number(count), 0);
+  return sum > UNDER_WAY_MAX ? sum : 0;
 }
 
 /** Which rules look at what a device says. */

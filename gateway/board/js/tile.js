@@ -5,7 +5,7 @@ import {
 } from './dom.js';
 import { wordOf } from './format.js';
 import { t } from './i18n.js';
-import { GLYPHS, message } from './alert-words.js';
+import { GLYPHS, message, nobody } from './alert-words.js';
 import { ageParts, ruleTags } from './beds.js';
 import { DeviceLine } from './device-line.js';
 import { tileAlert } from './order.js';
@@ -84,7 +84,7 @@ export class Tile {
       'data-wide': this.strips().length ? 'true' : null,
     })) set(this.element, name, value);
     this.drawHead(place, patient);
-    this.drawAlert(first, alerts.length - 1);
+    this.drawAlert(first, alerts.filter((alert) => alert !== first));
     return others;
   }
 
@@ -112,7 +112,7 @@ export class Tile {
     put(this.alert, [
       `${glyph} ${t(`priority.${alert.priority}`)} ${message(alert)}`,
       wordOf('state', alert.state, t),
-      ...(others > 0 ? [t('tiles.more_alerts', { n: others })] : []),
+      ...(others.length ? [t('tiles.more_alerts', { counts: countsOf(others) })] : []),
     ].join(' · '));
   }
 
@@ -124,6 +124,14 @@ export class Tile {
     }
     return this.lines.get(key);
   }
+}
+
+/** `高 2 低 1`: behind a low alert that holds there may be a high one that nobody has seen. */
+function countsOf(alerts) {
+  return Object.keys(GLYPHS).map((priority) => {
+    const n = alerts.filter((alert) => alert.priority === priority).length;
+    return n ? `${t(`priority.${priority}`)} ${n}` : '';
+  }).filter(Boolean).join(' ');
 }
 
 export function hasStrip(device) {
@@ -153,5 +161,6 @@ export function aboutText(patient) {
 function noteOf(place) {
   if (place.kind === 'empty') return t('tiles.empty_bed');
   if (place.kind === 'patient') return place.devices.length ? '' : t('tiles.no_device');
-  return `${t('patient.none')} · ${t('tiles.adult_rules')}`;
+  const [device] = place.devices;
+  return `${device ? nobody(device) : t('patient.none')} · ${t('tiles.adult_rules')}`;
 }

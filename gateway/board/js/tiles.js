@@ -6,7 +6,9 @@ import { shortTime } from './format.js';
 import { t } from './i18n.js';
 import { compareNames, placesOf } from './beds.js';
 import { isShown } from './filter.js';
-import { deviceKey, isOfOther, store } from './store.js';
+import {
+  deviceKey, isOfOther, store, waitingAt,
+} from './store.js';
 import { Tile, hasStrip } from './tile.js';
 
 /** With more of them strips are shown in the drawer only. */
@@ -200,8 +202,6 @@ function siteText(site, lost) {
     const at = site.last_seen ? shortTime(Date.parse(site.last_seen), clock.serverNow()) : '';
     return at ? t('site.offline', { at }) : t('site.never');
   }
-  const backlog = site.backlog || {};
-  const waiting = ['urgent', 'trend', 'wave'].map((lane) => Number(backlog[lane] || 0));
-  const sum = waiting.reduce((a, b) => a + b, 0);
-  return sum ? t('site.behind', { n: sum }) : t('site.online');
+  const waiting = waitingAt(site);
+  return waiting ? t('site.behind', { n: waiting }) : t('site.online');
 }

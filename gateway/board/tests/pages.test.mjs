@@ -14,6 +14,8 @@ const words = (language) => {
   t.has = (key) => texts[key] !== undefined;
   return t;
 };
+/** When it is looked at. */
+const NOW = Date.parse('2026-11-22T08:30:00Z');
 const rules = JSON.parse(read('../../configs/rules/default.json')).rules;
 
 test('what is missing is one line for each cause, in words, with how much and when', () => {
@@ -25,10 +27,24 @@ test('what is missing is one line for each cause, in words, with how much and wh
       { first: 10, last: 10, state: 'dropped', cause: 'outbox_full', since: '2026-11-22T08:20:00Z', until: '2026-11-22T08:21:00Z' },
     ],
   }, { lane: 'urgent', missing: [] }];
-  assert.deepEqual(missingLines(lanes, words('en')), [
+  assert.deepEqual(missingLines(lanes, NOW, words('en')), [
     'Values: 2 messages, not here yet, the box sends them again, since 2026-11-22 16:17',
     'Values: 5 messages, given up, the box\'s outbox was full, 2026-11-22 16:13 to 2026-11-22 16:21',
   ]);
+});
+
+test('what a box has not sent for a moment is under way, and not missing', () => {
+  const since = '2026-11-22T08:17:00Z';
+  const lanes = [{
+    lane: 'wave',
+    missing: [
+      { first: 1, last: 7, state: 'gap', cause: 'awaited', since, until: null },
+      { first: 9, last: 9, state: 'dropped', cause: 'outbox_full', since, until: since },
+    ],
+  }];
+  const linesAfter = (ms) => missingLines(lanes, Date.parse(since) + ms, words('en')).length;
+  assert.equal(linesAfter(59_000), 1);
+  assert.equal(linesAfter(61_000), 2);
 });
 
 test('a cause nobody translated is told as it was sent', () => {
@@ -36,7 +52,7 @@ test('a cause nobody translated is told as it was sent', () => {
     lane: 'wave',
     missing: [{ first: 1, last: 1, state: 'quarantined', cause: 'lacks d', since: '2026-11-22T08:17:00Z', until: null }],
   }];
-  assert.match(missingLines(lanes, words('zh-CN'))[0], /波形:1 条消息,.*lacks d.*2026-11-22 16:17/);
+  assert.match(missingLines(lanes, NOW, words('zh-CN'))[0], /波形:1 条消息,.*lacks d.*2026-11-22 16:17/);
 });
 
 test('a rule is written as people write it', () => {

@@ -6,6 +6,7 @@ import { h } from '../dom.js';
 import { powerTexts } from '../drawer-health.js';
 import { ageText, heldText, wordOf } from '../format.js';
 import { t } from '../i18n.js';
+import { waitingAt } from '../store.js';
 import { Page, table } from './page.js';
 import { kindName, moment, whoText } from './words.js';
 import { missingLines } from './missing.js';
@@ -39,7 +40,9 @@ export class DevicesPage extends Page {
   site(site) {
     const { answer } = this;
     const devices = answer.devices.filter((device) => device.site === site.site);
-    const missing = missingLines(answer.outboxes.filter((lane) => lane.site === site.site), t);
+    const missing = missingLines(
+      answer.outboxes.filter((lane) => lane.site === site.site), clock.serverNow(), t,
+    );
     const aside = answer.aside.filter((one) => one.site === site.site).length;
     return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': String(site.online) },
       h('h3', {}, `${site.clinic || site.site} `, h('span', { class: 'quiet' }, site.site)),
@@ -54,7 +57,7 @@ export class DevicesPage extends Page {
 
   facts(site) {
     const age = (at) => ageText(clock.serverNow() - Date.parse(at), t, true);
-    const waiting = Object.values(site.backlog || {}).reduce((sum, count) => sum + count, 0);
+    const waiting = waitingAt(site);
     const state = site.online ? t('site.online') : t(site.last_seen ? 'site.offline' : 'site.never', {
       at: moment(site.last_seen),
     });

@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import { h } from '../dom.js';
-import { t } from '../i18n.js';
+import { either, t } from '../i18n.js';
 import { Page, table } from './page.js';
 import { moment } from './words.js';
 
@@ -21,8 +21,11 @@ export class FiguresPage extends Page {
     return ['see_alerts'];
   }
 
-  fetch() {
-    return api.ask('/figures');
+  async fetch() {
+    const [figures, rules] = await Promise.all([
+      api.ask('/figures'), this.may('preview_rules') ? api.ask('/rules') : null,
+    ]);
+    return { ...figures, rules: rules?.rules.rules ?? [] };
   }
 
   fill() {
@@ -38,6 +41,12 @@ export class FiguresPage extends Page {
     );
   }
 
+  /** What a rule says, where the person may read the rules. */
+  ruleName(id) {
+    const rule = this.answer.rules.find((one) => one.id === id);
+    return rule ? either(rule.message_zh, rule.message_en) : id;
+  }
+
   township(one) {
     const list = (items, name) => h('ul', { class: 'visits' },
       ...items.map((item) => h('li', {}, `${name(item)}: ${item.alerts}`)));
@@ -46,7 +55,7 @@ export class FiguresPage extends Page {
       one.township, one.alerts.high, one.alerts.medium, one.alerts.low,
       rate === null ? '–' : rate.toFixed(1),
       percent(one.acknowledged_in_time_percent), percent(one.acted_on_percent),
-      list(one.noisy_rules, (item) => item.rule),
+      list(one.noisy_rules, (item) => this.ruleName(item.rule)),
       list(one.noisy_beds, (item) => t('patient.bed', { bed: item.bed })),
       list(one.noisy_devices, (item) => item.device),
     ];

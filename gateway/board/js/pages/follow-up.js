@@ -5,7 +5,7 @@ import { h } from '../dom.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
 import { Page, choice, field, table } from './page.js';
-import { measured, whoText } from './words.js';
+import { resultText, whoText } from './words.js';
 
 const PROGRAMMES = ['hypertension', 'diabetes'];
 const GROUPS = ['elderly', 'child', 'pregnant'];
@@ -71,7 +71,7 @@ export class FollowUpPage extends Page {
       h('span', { class: person.overdue ? 'overdue' : '' }, person.overdue
         ? t('followup.overdue', { day: person.refer_by.slice(0, 10) }) : person.refer_by.slice(0, 10)),
       h('ul', { class: 'visits' }, ...person.visits.map((visit) => h('li', {},
-        `${visit.day} ${visit.readings.map(measured).join(' · ')}`,
+        `${visit.day} ${resultText(visit.readings)}`,
         h('span', { class: 'quiet' }, ` ${visit.missed.map(missed).join('; ')}`)))),
     ];
   }

@@ -1,11 +1,11 @@
 // The sheet of a shift's end: what is open, what was set aside, whose limits are changed, what is
 // taken off; both sign it on paper. Clean on A4 in black and white.
 
-import { message, who } from '../alert-words.js';
+import { message, owner, who } from '../alert-words.js';
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
-import { dateTime, wordOf } from '../format.js';
+import { dateTime, shortTime, unitText } from '../format.js';
 import { t } from '../i18n.js';
 import { compareAlerts } from '../order.js';
 import { Page, table } from './page.js';
@@ -77,11 +77,12 @@ export class HandoverPage extends Page {
     const notes = alert.timeline.filter((entry) => entry.what === 'noted').map((entry) => entry.note);
     return [
       t(`priority.${alert.priority}`),
-      alert.patient ? who(alert) : `${who(alert)} ${alert.device}`,
-      message(alert),
-      moment(alert.started_at),
-      [alert.owner, alert.reason && wordOf('reason', alert.reason, t)].filter(Boolean).join(' · ')
-        || t('alerts.no_owner'),
+      [...new Set([who(alert), alert.patient ? '' : alert.device, alert.clinic])]
+        .filter(Boolean).join(' · '),
+      [message(alert), alert.value && `${alert.value} ${unitText(alert.unit, t)}`]
+        .filter(Boolean).join(' · '),
+      shortTime(Date.parse(alert.started_at), clock.serverNow()),
+      owner(alert),
       [shelf, alert.shelf_reason, ...notes].filter(Boolean).join('; '),
     ];
   }

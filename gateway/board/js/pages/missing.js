@@ -2,11 +2,16 @@
 
 import { dateTime } from '../format.js';
 
+/** What a box has not sent for less than this is under way. */
+const UNDER_WAY_MS = 60_000;
+
 /** What is missing of a site, one line for each cause and lane, the newest last. */
-export function missingLines(lanes, t) {
+export function missingLines(lanes, nowMs, t) {
+  const isUnderWay = ({ cause, since }) => cause === 'awaited'
+    && nowMs - Date.parse(since) < UNDER_WAY_MS;
   return lanes.flatMap((lane) => {
     const causes = new Map();
-    for (const one of lane.missing) {
+    for (const one of lane.missing.filter((some) => !isUnderWay(some))) {
       const key = `${one.state}.${one.cause}`;
       causes.set(key, [...(causes.get(key) || []), one]);
     }

@@ -12,6 +12,8 @@ import { condition } from './rule-words.js';
 
 /** The county takes at most two minutes to judge a day. */
 const PREVIEW_MS = 130_000;
+/** Who wrote what comes with the county service. */
+const PROGRAM = 'program';
 
 export class RulesPage extends Page {
   static get key() {
@@ -61,7 +63,7 @@ export class RulesPage extends Page {
         onclick: () => this.act(() => api.tell('POST', `${path}/approve`)),
       }, t('rules.approve')));
     }
-    return [one.version, one.author, moment(one.created_at), one.note,
+    return [one.version, one.author === PROGRAM ? t('rules.shipped') : one.author, moment(one.created_at), one.note,
       one.live ? h('strong', {}, t('rules.is_live')) : approved, buttons];
   }
 

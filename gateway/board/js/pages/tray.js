@@ -4,7 +4,7 @@ import * as api from '../api.js';
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { Page } from './page.js';
-import { measured, moment, whoText } from './words.js';
+import { moment, resultText, whoText } from './words.js';
 
 /** A result is named by its first reading. */
 const isSame = (a, b) => ['outbox', 'lane', 'seq', 'index'].every((name) => a[name] === b[name]);
@@ -35,7 +35,7 @@ export class TrayPage extends Page {
   waiting(one) {
     const [first] = one.readings;
     const card = h('section', { class: 'page-card', 'data-device': one.device },
-      h('h3', {}, one.readings.map(measured).join(' · ')),
+      h('h3', {}, resultText(one.readings)),
       h('p', { class: 'quiet' }, t('tray.from', {
         at: moment(one.measured_time), device: one.device, clinic: one.clinic || one.site,
       })));
@@ -72,7 +72,7 @@ export class TrayPage extends Page {
       class: 'candidate',
       'aria-label': t('tray.other'),
       onchange: ({ target }) => choose(others.find((other) => other.patient === target.value)),
-    }, h('option', { value: '' }, t('tray.other')), ...others.map((patient) => h('option', {
+    }, h('option', { value: '' }, t(one.candidates.length ? 'tray.other' : 'tray.choose')), ...others.map((patient) => h('option', {
       value: patient.patient, selected: chosen?.patient === patient.patient,
     }, whoText(patient))));
   }

@@ -2,6 +2,7 @@
 
 import { dateTime, shownValue, unitText, wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
+import { kpaText } from '../kpa.js';
 import { store } from '../store.js';
 
 /** `2026-11-22 09:30`, or a dash. */
@@ -16,10 +17,26 @@ function metricName(metric) {
 }
 
 /** `收缩压 182 mmHg`. */
-export function measured(reading) {
+function measured(reading) {
   const { text, unit } = shownValue(reading);
   if (!text) return `${metricName(reading.metric)} –`;
   return `${metricName(reading.metric)} ${text} ${unitText(unit, t)}`.trim();
+}
+
+/** A result as one line: `182/96 (125) mmHg · 脉率 88 次/分`. */
+export function resultText(readings) {
+  const pressure = (name) => readings.find((one) => one.metric === `nibp_${name}` && one.value);
+  const [sys, dia, mean] = ['sys', 'dia', 'mean'].map(pressure);
+  const isPair = Boolean(sys && dia);
+  const words = readings
+    .filter((one) => one.value !== null && !(isPair && [sys, dia, mean].includes(one)))
+    .map(measured);
+  if (isPair) {
+    const middle = mean ? ` (${shownValue(mean).text})` : '';
+    const texts = [sys, dia].map((one) => shownValue(one).text);
+    words.unshift(`${texts.join('/')}${middle} mmHg ${kpaText(...texts)}`.trim());
+  }
+  return words.join(' · ');
 }
 
 /** `3床 张*`; who has neither bed nor name is called by the first letters of the key. */

@@ -212,11 +212,8 @@ export class County {
       '/patients': () => ({
         patients: this.patients, beds: this.beds, ruled_without_patient: this.ruled,
       }),
-<<<<<<< HEAD
-      '/bindings': () => ({ bindings: this.bindings }),
-      '/boards': () => this.boards,
-=======
       '/bindings': () => this.bound(new URLSearchParams(asked)),
+      '/boards': () => this.boards,
       '/duty': () => ({ plans: this.duty }),
       '/readings': () => ({ readings: [], next_cursor: null }),
       '/waveforms': () => ({ blocks: this.blocks, next_cursor: null }),

@@ -197,3 +197,47 @@ test("not this patient's: every result among the numbers of the drawer", async (
   await page.says('.undo', '待认领');
   assert.deepEqual(moves(), [[seq, ZHANG, null, 'wrong_patient']]);
 });
+
+test('a pump on nobody says where its station stands, and is put on a patient in two clicks', async () => {
+  const county = ward();
+  const [station, pump] = ['heping-pump-01', 'heping-pump-01-40864']
+    .map((name) => make.device(make.HEPING, name, 'pump', county.ms));
+  county.devices.push(station, pump);
+  county.bind(station, LI);
+  county.measure(pump, 'spo2', '97');
+  const alert = county.raise(pump, 'high', { metric: null, value: null });
+  county.took['POST /bindings'] = ({ device, patient }) => {
+    county.bind(pump, patient);
+    return [201, county.bindings.find((one) => one.device === device)];
+  };
+  const page = await it.open();
+  await page.says(rowOf(alert), '未关联患者(泵站在9床 李**)');
+  await page.click(`${rowOf(alert)} .where`);
+  await page.click('.drawer .bind');
+  await page.click(`.drawer .health [data-patient="${LI}"]`);
+  await page.says('.undo', 'heping-pump-01-40864 已接到9床 李**');
+  // The drawer goes where the pump is now.
+  await page.says('.drawer-head', '9床');
+  await page.says('.drawer .health', 'heping-pump-01-40864');
+  const { method, url, body } = county.asked.find((one) => one.method === 'POST' && one.url.endsWith('/bindings'));
+  assert.deepEqual([method, url, body.patient], ['POST', '/api/v1/bindings', LI]);
+});
+
+test('what comes again says since when, a tile counts what is behind, a box has no patient', async () => {
+  const county = ward();
+  const ago = (minutes) => county.ms - minutes * 60_000;
+  const low = county.raise(county.monitor, 'low', {
+    patient: ZHANG, metric: null, value: null, started_ms: ago(20), recurrences: 1,
+    timeline: [make.step('raised', ago(20)), make.step('acknowledged', ago(18), { by: 'wang', reason: 'rechecking' }),
+      make.step('recurred', ago(2), { detail: 'TECH-PROBEOFF' })],
+  });
+  county.raise(county.monitor, 'high', {
+    patient: ZHANG, state: 'cleared_unack', condition: 'cleared_unack', started_ms: ago(9), cleared_at: make.at(ago(8)),
+  });
+  const box = county.raise(county.monitor, 'medium', { device: 'heping-01', metric: null, value: null });
+  const page = await it.open();
+  await page.says(rowOf(low), '自 09:28,首次 09:10');
+  await page.says(rowOf(low), '曾确认:wang · 正在复测 · 09:12');
+  await page.says(`${tile(10)} .tile-alert`, '另有 高 1');
+  await page.says(`${rowOf(box)} .who`, CLINIC);
+});

@@ -1,0 +1,74 @@
+// Putting a device on a patient, and taking it off: two clicks, and ten seconds to take it back.
+// Nobody is ever chosen for it.
+
+import * as api from './api.js';
+import { arrange, h, put, set } from './dom.js';
+import { t } from './i18n.js';
+import { candidates, whose } from './mover.js';
+import { deviceKey, may, store } from './store.js';
+
+export class Binder {
+  /** `undo`: the bar; `run(change)`: does it and tells what went wrong; whether it was done. */
+  constructor({ undo, run }) {
+    Object.assign(this, { undo, run });
+    this.isOpen = false;
+    this.button = h('button', { class: 'bind', hidden: true, onclick: () => this.toggle() });
+    this.explain = h('p', { class: 'quiet' });
+    this.buttons = h('div', { class: 'choice', role: 'group' });
+    this.choice = h('div', { class: 'choice', hidden: true }, this.explain, this.buttons);
+  }
+
+  toggle() {
+    this.isOpen = !this.isOpen;
+    this.draw(this.device, this.place);
+  }
+
+  draw(device, place) {
+    Object.assign(this, { device, place });
+    const binding = store.bindings.get(deviceKey(device));
+    // One that stands at a bed without a patient was put there by another system.
+    const possible = may('write_patients') && Boolean(!binding || binding.patient);
+    if (!possible) this.isOpen = false;
+    set(this.button, 'hidden', !possible);
+    set(this.choice, 'hidden', !this.isOpen);
+    put(this.button, t(binding ? 'bind.off' : 'bind.on'));
+    set(this.button, 'aria-expanded', String(this.isOpen));
+    if (!this.isOpen) return;
+    put(this.explain, t(binding ? 'bind.off.explain' : 'bind.on.explain'));
+    set(this.buttons, 'aria-label', this.explain.textContent);
+    const wanted = binding ? [null] : candidates(place).map(({ patient }) => patient);
+    arrange(this.buttons, wanted.map((key, index) => {
+      let button = this.buttons.children[index];
+      if (!button || button.key !== key) {
+        button = h('button', { onclick: () => (key === null ? this.takeOff(binding) : this.putOn(key)) });
+        button.key = key;
+      }
+      set(button, 'data-patient', key ?? '');
+      put(button, key === null ? t('bind.off.do', { who: whose(binding.patient) }) : whose(key));
+      return button;
+    }));
+  }
+
+  async putOn(patient) {
+    const { device } = this;
+    let made = null;
+    if (!await this.do(async () => {
+      made = await api.bind(device, patient);
+    })) return;
+    this.undo.offer(() => t('bind.done', { device: device.device, who: whose(patient) }),
+      () => api.unbind(made));
+  }
+
+  async takeOff(binding) {
+    if (!await this.do(() => api.unbind(binding))) return;
+    const { device, patient } = binding;
+    this.undo.offer(() => t('bind.off.done', { device, who: whose(patient) }),
+      () => api.bind(binding, patient));
+  }
+
+  do(change) {
+    this.isOpen = false;
+    this.draw(this.device, this.place);
+    return this.run(change);
+  }
+}

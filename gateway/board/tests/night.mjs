@@ -1,0 +1,175 @@
+// A night on an invented ward, for the pictures: two clinics, six patients, everything that a nurse
+// meets. Nobody is called so.
+
+import * as make from './browser/fixtures.mjs';
+import { morning } from './browser/office.mjs';
+
+const HOUR_MS = 3_600_000;
+const HZ = 250;
+
+/** A second of a heart that beats `rate` times a minute, in µV. */
+function beats(rate, fromMs) {
+  const waves = [[0.18, 0.025, 120], [0.265, 0.01, -90], [0.29, 0.012, 1100], [0.32, 0.012, -220],
+    [0.42, 0.026, 260]];
+  return Array.from({ length: HZ }, (_, index) => {
+    const beat = (((fromMs / 1000) + index / HZ) * rate) / 60;
+    const phase = (beat % 1) * (60 / rate);
+    return Math.round(waves.reduce((sum, [at, width, height]) => (
+      sum + height * Math.exp(-(((phase - at) / width) ** 2) / 2)), 0));
+  });
+}
+
+export class Night {
+  /** Fills a scripted county; `role` is that of who looks. */
+  constructor(county, role = 'nurse') {
+    this.county = county;
+    this.office = morning(county, role);
+    this.patients();
+    this.devices();
+    this.numbers();
+    this.alerts();
+  }
+
+  patients() {
+    const { county } = this;
+    const [HEPING, DONGFENG] = [make.HEPING.clinic, make.DONGFENG.clinic];
+    const key = (number) => `p-${String(number).padStart(32, '0')}`;
+    county.patients = [
+      ['张**', '1', HEPING, { age_months: 864, groups: ['elderly'], diabetes: true }],
+      ['李**', '2', HEPING, { age_months: 768, sex: 'female' }],
+      ['王**', '3', HEPING, { age_months: 108, groups: ['child'] }],
+      ['陈**', '4', HEPING, { age_months: 348, sex: 'female', groups: ['pregnant'] }],
+      ['赵**', '1', DONGFENG, { age_months: 972, groups: ['elderly'], sex: 'female' }],
+    ].map(([name, bed, clinic, more], index) => make.patient(key(index + 1), name, bed, clinic, more));
+    county.beds = [{ clinic: HEPING, bed: '5' }, { clinic: DONGFENG, bed: '2' }];
+    const [own] = Object.keys(county.more).filter((path) => path.endsWith('/limits'));
+    const some = county.more[own];
+    county.patients.forEach(({ patient }, index) => {
+      county.more[`/patients/${patient}/limits`] = index ? () => ({ limits: [] }) : some;
+    });
+    [this.zhang, this.li, this.wang, this.chen, this.zhao] = county.patients;
+  }
+
+  devices() {
+    const { county } = this;
+    const device = (place, name, kind) => make.device(place, name, kind, county.ms);
+    const [H, D] = [make.HEPING, make.DONGFENG];
+    this.ecg = [county.monitor, device(H, 'heping-monitor-02', 'monitor'), device(H, 'heping-monitor-03', 'monitor')];
+    this.pump = device(H, 'heping-pump-01', 'pump');
+    this.strap = device(H, 'heping-oximeter-01', 'oximeter');
+    this.meter = device(H, 'heping-glu-01', 'glucose_meter');
+    county.devices.push(...this.ecg.slice(1), this.pump, this.strap, this.meter,
+      device(D, 'dongfeng-pump-01', 'pump'));
+    county.bindings = [];
+    [[this.ecg[0], this.zhang], [this.ecg[1], this.li], [this.ecg[2], this.wang],
+      [this.strap, this.chen], [this.pump, this.li], [this.meter, this.zhang],
+      [county.oximeter, this.zhao],
+    ].forEach(([of, patient]) => county.bind(of, patient.patient, patient.bed));
+    const [heping, dongfeng] = county.sites;
+    Object.assign(heping, { holds_s: 9 * 86_400 + 4 * 3_600 });
+    const second = { ...dongfeng, site: 'dongfeng-02' };
+    Object.assign(dongfeng, { online: true, last_seen: make.at(county.ms), clock: 'synchronised' });
+    county.sites.push(second);
+  }
+
+  numbers() {
+    const { county, ecg } = this;
+    const say = (of, values) => {
+      Object.entries(values).forEach(([metric, value], index) => {
+        const pressure = metric.startsWith('nibp');
+        county.measure(of, metric, value, pressure ? { group: 'cuff', index, seq: county.ms } : {});
+      });
+    };
+    say(ecg[0], { hr: '118', spo2: '94', rr: '24', nibp_sys: '186', nibp_dia: '104', nibp_mean: '131', temp: '37.9' });
+    say(ecg[1], { hr: '96', spo2: '97', rr: '18', nibp_sys: '84', nibp_dia: '48', nibp_mean: '60', temp: '36.8' });
+    say(ecg[2], { hr: '92', spo2: '98', rr: '22', temp: '38.6' });
+    say(this.strap, { spo2: '96', hr: '88' });
+    say(county.oximeter, { spo2: '82', hr: '101' });
+    say(this.meter, { glucose: '3.4' });
+  }
+
+  alerts() {
+    const { county, ecg } = this;
+    const ago = (minutes) => county.ms - minutes * 60_000;
+    const step = (level, seconds) => ({
+      at: make.at(county.ms + seconds * 1000), level, person: level === 'second' ? '王' : '李',
+    });
+    const { clinic } = make.HEPING;
+    const of = (patient, fields) => ({ patient: patient.patient, ...fields });
+    this.low = county.raise(county.oximeter, 'high', of(this.zhao, {
+      metric: 'spo2', value: '82', message_zh: '血氧极低', message_en: 'Very low oxygen saturation',
+      limit: '< 85', started_ms: ago(1), clinic: make.DONGFENG.clinic, next_step: step('second', 12),
+    }));
+    county.raise(ecg[1], 'high', of(this.li, {
+      metric: 'nibp_sys', value: '84', message_zh: '收缩压低', message_en: 'Systolic low', limit: '< 90',
+      started_ms: ago(0.5), next_step: step('township_doctor', 90),
+    }));
+    county.raise(ecg[0], 'medium', of(this.zhang, {
+      metric: 'nibp_sys', value: '186', message_zh: '收缩压≥180,请立即复测',
+      message_en: 'Systolic ≥ 180, recheck now', limit: '≥ 180', started_ms: ago(2),
+      next_step: step('second', 170),
+    }));
+    county.raise(this.meter, 'medium', of(this.zhang, {
+      metric: 'glucose', value: '3.4', message_zh: '低血糖1级', message_en: 'Hypoglycaemia level 1',
+      limit: '< 3.9', started_ms: ago(14), state: 'active_ack', condition: 'active_ack',
+      acknowledged_by: 'wang', acknowledged_at: make.at(ago(12)), reason: 'at_bedside', owner: 'wang',
+      timeline: [make.step('raised', ago(14), { detail: 'GLU-AD-L' }),
+        make.step('acknowledged', ago(12), { by: 'wang', reason: 'at_bedside', note: '已给糖水' })],
+    }));
+    county.raise(this.pump, 'high', of(this.li, {
+      metric: null, value: null, message_zh: '管路阻塞(下游)', message_en: 'Downstream occlusion', limit: null,
+      started_ms: ago(31), state: 'cleared_unack', condition: 'cleared_unack', cleared_at: make.at(ago(28)),
+    }));
+    county.raise(ecg[2], 'low', of(this.wang, {
+      metric: null, value: null, message_zh: '导联脱落,未在监护', message_en: 'Leads off, NOT monitored',
+      limit: null, started_ms: ago(0.4), next_step: step('township_doctor', 28_700),
+    }));
+    county.raise(this.strap, 'medium', of(this.chen, {
+      metric: 'spo2', value: '92', message_zh: '血氧低', message_en: 'Low oxygen saturation', limit: '< 94',
+      started_ms: ago(9), state: 'shelved', condition: 'active_unack', shelved_by: 'li',
+      shelved_until: make.at(county.ms + 6 * 60_000), shelf_reason: '正在吸氧',
+    }));
+    county.duty[0].township = clinic;
+  }
+
+  /** The last 24 h of the drawer that is opened. */
+  day() {
+    const { county } = this;
+    const [of] = this.ecg;
+    const points = (base, swing) => Array.from({ length: 24 * 12 }, (_, index) => {
+      const ms = county.ms - (24 * 12 - index) * 300_000;
+      const middle = Math.round(base + swing * Math.sin(index / 23) + (index % 5) - 2
+        + (index > 270 ? (index - 270) * swing * 0.12 : 0));
+      return {
+        at: make.at(ms), min: String(middle - 3), median: String(middle), max: String(middle + 4),
+        count: 60, backfilled: index > 100 && index < 130, doubted: false,
+      };
+    }).filter((_, index) => index < 140 || index > 150);
+    county.series = [['hr', '/min', 84, 9], ['spo2', '%', 96, 1], ['rr', '/min', 17, 3]]
+      .map(([metric, unit, base, swing]) => ({
+        site: of.site, device: of.device, channel: '', metric, unit, points: points(base, swing),
+      }));
+    const cuff = (hours, sys, dia) => ({
+      readings: [['nibp_sys', sys], ['nibp_dia', dia]].map(([metric, value], index) => make.reading(
+        of, metric, value, county.ms - hours * HOUR_MS, { group: `n${hours}`, index, patient: this.zhang.patient },
+      )),
+      moves: [],
+    });
+    county.results = [cuff(20, '152', '88'), cuff(12, '146', '84'), cuff(6, '158', '92'), cuff(0, '186', '104')];
+    county.limits = [];
+    county.news2 = null;
+  }
+
+  /** Seconds of ECG and of everything that streams, as they pass. */
+  async pass(page, seconds) {
+    const rates = [118, 96, 92];
+    for (let second = 0; second < seconds; second += 1) {
+      this.ecg.forEach((of, index) => this.county.wave(of, [
+        make.block(of, beats(rates[index], this.county.ms - 1000), this.county.ms - 1000, { hz: HZ }),
+      ]));
+      await page.pass(1000);
+    }
+    this.numbers();
+    await page.pass(1000);
+  }
+}

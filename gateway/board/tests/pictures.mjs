@@ -1,0 +1,151 @@
+// Pictures of every page, to be looked at: `node gateway/board/tests/pictures.mjs DIR [PART]`.
+//
+// In both languages, night and day, on a desktop and on a phone of 360 px; paper; the alert list in
+// greys; text of twice the size. With PART only those whose name has it.
+
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Chromium } from './browser/chromium.mjs';
+import { County } from './browser/county.mjs';
+import { Page } from './browser/page.mjs';
+import { Night } from './night.mjs';
+
+const [, , folder, part = ''] = process.argv;
+if (!folder) throw new Error('say into which folder the pictures go');
+mkdirSync(folder, { recursive: true });
+
+const DESKTOP = { size: [1366, 768] };
+const PHONE = { size: [360, 740], mobile: true };
+/** A4 at 96 px an inch. */
+const PAPER = [794, 1123];
+
+const turn = (name) => async (page) => {
+  await page.run((hash) => {
+    window.location.hash = hash;
+  }, name);
+  if (name) await page.until('the page is read', (key) => /\d/.test(
+    document.querySelector(`.page[data-page="${key}"] .as-of`)?.textContent ?? '',
+  ), name);
+};
+
+const openBed = async (page, night) => {
+  night.day();
+  await page.run((key) => {
+    window.location.hash = `#bed=${key}`;
+  }, night.zhang.patient);
+  await page.shows('.drawer');
+  await night.pass(page, 4);
+  await page.caughtUp();
+};
+
+const scroll = (css, to) => (page) => page.run((one, y) => {
+  const element = document.querySelector(one);
+  if (element.scrollHeight > element.clientHeight) element.scrollTo(0, y);
+  else window.scrollTo(0, y);
+}, css, to);
+
+/** What a nurse sees, in the order in which she gets there: a name, and what is done for it. */
+const NURSE = [
+  ['board', async (page, night) => night.pass(page, 6)],
+  ['reason', async (page) => {
+    await page.key('j');
+    await page.key('a');
+  }],
+  ['detail', async (page) => {
+    await page.key('Escape');
+    await page.key('Enter');
+  }],
+  ['help', async (page) => page.key('?')],
+  ['drawer', async (page, night) => {
+    await page.key('Escape');
+    await openBed(page, night);
+  }],
+  ['drawer-below', scroll('.drawer', 700)],
+  ['drawer-end', scroll('.drawer', 5000)],
+  ...['tray', 'followup', 'handover', 'devices', 'duty', 'figures', 'rules']
+    .map((name) => [name, turn(name)]),
+  ['lost', async (page, night) => {
+    await turn('')(page);
+    night.county.cut();
+    await page.pass(25_000, { beats: false });
+  }],
+];
+const OFFICE = {
+  system_admin: ['people', 'devices'], security_admin: ['people'], audit_admin: ['audit', 'people'],
+};
+
+const browser = Chromium.start();
+const county = await County.start();
+
+async function look(page, name) {
+  if (!name.includes(part)) return;
+  await page.picture(null, join(folder, `${name}.png`));
+  process.stdout.write(`${name}\n`);
+}
+
+/** Opens a page, makes its pictures, closes it. */
+async function visit(prefix, options, role, scenes) {
+  county.mend();
+  county.clear();
+  const night = role && new Night(county, role);
+  const page = await Page.open(browser, county, options);
+  if (await page.run(() => Boolean(window.__test.seen('.sound-gate')))) await page.click('.sound-gate');
+  for (const [name, prepare] of scenes) {
+    await prepare(page, night);
+    await look(page, `${prefix}-${name}`);
+  }
+  county.mend();
+  await page.close();
+}
+
+const here = async () => {};
+for (const language of ['zh-CN', 'en']) {
+  for (const theme of ['night', 'day']) {
+    for (const [kind, shape] of [['desktop', DESKTOP], ['phone', PHONE]]) {
+      const prefix = `${language}-${theme}-${kind}`;
+      const options = { ...shape, theme, language };
+      await visit(prefix, options, 'nurse', NURSE);
+      await visit(prefix, { ...options, known: false }, 'kiosk', [['kiosk', async (page, night) => {
+        await page.shows('[data-knowledge="known"]');
+        await night.pass(page, 3);
+      }]]);
+      await visit(prefix, options, 'doctor', [['rules-doctor', turn('rules')], ['duty-doctor', turn('duty')]]);
+      for (const [role, pages] of Object.entries(OFFICE)) {
+        await visit(prefix, { ...options, known: false }, role,
+          pages.map((name) => [`${role}-${name}`, turn(name)]));
+      }
+      await visit(prefix, { ...options, user: null }, null, [['login', (page) => page.shows('.login')]]);
+      await visit(prefix, options, null, [['empty', here]]);
+    }
+    for (const role of ['nurse']) {
+      await visit(`${language}-${theme}-grey`, { ...DESKTOP, theme, language }, role, [['board', async (page, night) => {
+        await page.vision('achromatopsia');
+        await night.pass(page, 3);
+      }]]);
+    }
+  }
+  await visit(`${language}-large-phone`, { ...PHONE, language, theme: 'day' }, 'nurse', [
+    ['board', async (page, night) => {
+      await page.run(() => {
+        document.documentElement.style.fontSize = '200%';
+      });
+      await night.pass(page, 3);
+    }],
+    ['drawer', openBed],
+    ...['tray', 'handover', 'devices'].map((name) => [name, turn(name)]),
+  ]);
+  await visit(`${language}-paper`, { size: PAPER, language }, 'nurse', [
+    ['handover', async (page) => {
+      await turn('handover')(page);
+      await page.media([], 'print');
+    }],
+    ['followup', turn('followup')],
+    ['figures', turn('figures')],
+  ]);
+}
+await browser.close();
+await county.close();
+if (county.faults.length) {
+  process.stderr.write(`${county.faults.join('\n')}\n`);
+  process.exitCode = 1;
+}
