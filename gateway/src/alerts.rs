@@ -19,6 +19,7 @@ use crate::{
     duty, notify,
     patients::binding::Bound,
     query,
+    rule_sets::Live,
     store::{Store, StoreError},
 };
 use model::{
@@ -46,6 +47,8 @@ use uplink_proto::envelope::Envelope;
 
 /// Subjects whose time has come that are looked at in one transaction; the rest a second later.
 const DUE_MAX: u32 = 500;
+/// Subjects whose deadline is said anew in one transaction, a second after the part before.
+const RECOUNTED_MAX: u32 = 500;
 
 /// What every evaluation needs.
 #[derive(Clone, Copy)]
@@ -93,9 +96,10 @@ impl Evaluation {
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
         let said = of_box.observed(alarm.observed.at, context.now);
-        let came = self.alarm_of_before(context, site, said, alarm)?;
+        let before = self.alarm_of_before(context, site, said, alarm)?;
+        let before = before.as_ref();
         if let Some(engine) = self.device(context, site, &alarm.device, context.now)? {
-            let changed = engine.on_alarm_of(context.rules, context.now, said, came, alarm);
+            let changed = engine.on_alarm_of(context.rules, context.now, said, before, alarm);
             self.note(changed);
         }
         Ok(())
@@ -462,7 +466,8 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         .map(|entry| {
             json!({"at": moment(entry.at), "what": entry.what.name(), "by": entry.by,
                 "detail": entry.detail, "reason": entry.reason.map(AckReason::name),
-                "note": entry.note, "to": entry.to, "until": entry.until.map(moment)})
+                "note": entry.note, "to": entry.to, "until": entry.until.map(moment),
+                "board": entry.board})
         })
         .collect();
     let acknowledged = alert.acknowledged.as_ref();
@@ -519,12 +524,58 @@ fn subject_of(site: &SiteId, device: &str, body: &str) -> Option<Subject> {
     }
 }
 
-/// Every stored rule state is looked at again: the rules may be others than those by which it was
-/// said when it is due.
-pub(crate) async fn doubt_deadlines(store: &Store) -> Result<(), StoreError> {
-    let doubt =
-        |transaction: &Transaction<'_>| transaction.execute("UPDATE engine SET due_ms = 0", []);
-    store.write(doubt).await.map(drop)
+/// A look at every stored rule state, part by part: the rules may be others than those by which it
+/// was said when it is due. Until it is looked at, what was said then holds.
+#[derive(Debug, Default)]
+pub(crate) struct Recount {
+    /// The version of the rules by which the last one ended or is under way.
+    by: Option<u64>,
+    /// Where it is: after that site and name.
+    after: Option<(String, String)>,
+}
+
+impl Recount {
+    /// Says anew when time has something to do, for the next rule states.
+    pub(crate) async fn go_on(&mut self, store: &Store, live: &Live) -> Result<(), StoreError> {
+        if self.by != Some(live.number) {
+            (self.by, self.after) = (Some(live.number), Some(Default::default()));
+        }
+        let Some(after) = self.after.clone() else { return Ok(()) };
+        let rules = Arc::clone(&live.rules);
+        let part = move |transaction: &Transaction<'_>| recount_part(transaction, &rules, &after);
+        self.after = store.write(part).await?;
+        Ok(())
+    }
+}
+
+/// Where the next part begins, where there is one.
+fn recount_part(
+    connection: &Connection,
+    rules: &RuleSet,
+    after: &(String, String),
+) -> rusqlite::Result<Option<(String, String)>> {
+    let found: Vec<(String, String, Option<i64>)> = connection
+        .prepare_cached(
+            "SELECT site, device, due_ms FROM engine WHERE (site, device) > (?1, ?2)
+             ORDER BY site, device LIMIT ?3",
+        )?
+        .query_map(params![after.0, after.1, RECOUNTED_MAX], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    for (site, name, told_ms) in &found {
+        let Ok(id) = SiteId::stored(site) else { continue };
+        let Some(subject) = Subject::from_name(&id, name) else { continue };
+        let due_ms = load(connection, &id, &subject)?.next_deadline(rules).map(WallTime::unix_ms);
+        if due_ms != *told_ms {
+            connection
+                .prepare_cached("UPDATE engine SET due_ms = ?3 WHERE site = ?1 AND device = ?2")?
+                .execute(params![site, name, due_ms])?;
+        }
+    }
+    let is_last = found.len() < usize::try_from(RECOUNTED_MAX).unwrap_or(usize::MAX);
+    let last = found.into_iter().next_back().filter(|_| !is_last);
+    Ok(last.map(|(site, name, _)| (site, name)))
 }
 
 /// Lets time pass for every device: what waits for a deadline. Returns the alerts that changed.

@@ -10,8 +10,10 @@
 //! - [`audit`]: what people did
 //! - [`notifications`]: who was told of them beside the board
 //! - [`patients`], [`bindings`]: patients; which device is on whom, results that wait for a patient
+//! - [`boards`]: boards that are open, and whether each can be heard
 //! - [`events`]: server-sent events
 //! - [`pages`]: the board's own files
+//! - [`large`]: questions that read much, few of them at once
 //! - [`extract`], [`problem`]: what comes in with a request; errors
 //!
 //! `openapi.json` describes all of it; the tests hold the two together.
@@ -24,10 +26,12 @@ mod alerts;
 mod attempts;
 mod audit;
 mod bindings;
+mod boards;
 mod data;
 mod duty;
 mod events;
 mod extract;
+mod large;
 mod notifications;
 mod own;
 mod pages;
@@ -38,6 +42,7 @@ mod rules;
 mod session;
 
 use crate::{
+    boards::Boards,
     clock,
     config::HttpConfig,
     disk::DiskState,
@@ -60,6 +65,7 @@ use axum::{
     routing::{MethodRouter, get},
 };
 use axum_server::{Handle, tls_rustls::RustlsConfig};
+pub(crate) use large::LargeQuestions;
 use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -87,6 +93,7 @@ pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) rules: LiveRules,
     pub(crate) events: Events,
+    pub(crate) boards: Arc<Boards>,
     pub(crate) clinics: Arc<Clinics>,
     pub(crate) broker_up: watch::Receiver<bool>,
     pub(crate) metrics: PrometheusHandle,
@@ -95,6 +102,8 @@ pub(crate) struct App {
     pub(crate) confirmations: Arc<Attempts>,
     /// Held by whoever previews rules: a day of a county is read for it.
     pub(crate) previews: Arc<Mutex<()>>,
+    /// Leave to ask what reads much of the database.
+    pub(crate) large: LargeQuestions,
     /// Whether the board is reached over HTTPS only.
     pub(crate) https: bool,
     pub(crate) stopped: CancellationToken,
@@ -206,7 +215,8 @@ async fn to_its_end(request: Request, next: Next) -> Response {
 fn api_routes() -> Vec<Route> {
     let own = vec![("/openapi.json", get(openapi))];
     let people = [session::routes(), own::routes(), people::routes(), audit::routes()].concat();
-    let alerts = [alerts::routes(), duty::routes(), notifications::routes()].concat();
+    let alerts =
+        [alerts::routes(), boards::routes(), duty::routes(), notifications::routes()].concat();
     let patients = [patients::routes(), bindings::routes()].concat();
     [people, data::routes(), alerts, patients, rules::routes(), events::routes(), own].concat()
 }

@@ -41,6 +41,8 @@ use thiserror::Error;
 const DEFAULT_RULES: &str = include_str!("../../configs/rules/default.json");
 /// Wrong use or configuration.
 const WRONG: u8 = 2;
+/// A backup is made and good, and the audit does not say so.
+const NOT_WRITTEN_DOWN: u8 = 3;
 
 /// Takes in what clinics send, keeps it, warns, and shows it.
 #[derive(Debug, Parser)]
@@ -209,8 +211,7 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
         Command::Backup { file, overwrite } => {
             let existing = if overwrite { Existing::Overwritten } else { Existing::Kept };
             let copied = backup::backup(&config.data_dir, &file, existing)?;
-            backup::write_down(&config.data_dir, &who_is_here(), &file, &copied)
-                .with_context(|| format!("{} is made, but not written down", file.display()))?;
+            let written = backup::write_down(&config.data_dir, &who_is_here(), &file, &copied);
             writeln!(
                 out,
                 "{}: {} MiB, checked; all that was acked before {} is in it",
@@ -219,6 +220,16 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
                 clock::rfc3339(copied.at_ms)
             )?;
             print_beside(&mut out, &line.config, &config)?;
+            if let Err(error) = written {
+                // The terminal is gone: nobody to tell.
+                drop(writeln!(
+                    io::stderr().lock(),
+                    "clinic-gateway: the copy is good, but that it was made is not in the audit: \
+                     {:#}; make backups as the user of the gateway",
+                    anyhow::Error::new(error)
+                ));
+                return Ok(ExitCode::from(NOT_WRITTEN_DOWN));
+            }
         }
         Command::Restore { file } => {
             let restored = backup::restore(&config.data_dir, &file, &who_is_here())?;

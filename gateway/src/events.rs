@@ -25,7 +25,7 @@ const KEPT_MAX: usize = 1024;
 const KEPT_BYTES_MAX: usize = 16 << 20;
 
 /// What everybody hears who hears anything.
-const OF_EVERYBODY: [&str; 4] = ["broker", "disk", "patients", "sink"];
+const OF_EVERYBODY: [&str; 5] = ["boards", "broker", "disk", "patients", "sink"];
 
 /// Names an event: `Last-Event-ID` of a board that comes back. Written as `run-number`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

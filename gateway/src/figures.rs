@@ -323,3 +323,6 @@ pub(crate) fn ratio(part: usize, of: usize) -> Option<f64> {
 fn percent(part: usize, of: usize) -> Option<usize> {
     part.checked_mul(100)?.checked_div(of)
 }
+
+#[cfg(test)]
+mod tests;

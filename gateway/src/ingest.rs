@@ -384,9 +384,7 @@ fn fitting(bytes: usize, took: Duration) -> usize {
 
 /// Lets time pass for the rules, until the gateway stops.
 pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<bool>) {
-    if let Err(error) = alerts::doubt_deadlines(&ingest.store).await {
-        tracing::error!(%error, "Deadlines of alerts may be those of earlier rules.");
-    }
+    let mut recount = alerts::Recount::default();
     let mut tick = tokio::time::interval(RULES_EVERY);
     let mut up_since = None;
     let mut scored_at = WallTime::from_unix_ms(0);
@@ -416,6 +414,10 @@ pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<b
             // Told once, not every second.
             Err(StoreError::Disk(_)) => {}
             Err(error) => tracing::error!(%error, "Deadlines of alerts could not be looked at."),
+        }
+        match recount.go_on(&ingest.store, &ingest.rules.live()).await {
+            Ok(()) | Err(StoreError::Disk(_)) => {}
+            Err(error) => tracing::error!(%error, "Deadlines of alerts could not be said anew."),
         }
     }
 }

@@ -20,6 +20,7 @@
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
+//! - [`boards`]: boards that are open, and whether each can be heard
 //! - [`clock`]: the only place that reads the clock
 //! - [`proof`]: a county that a proof drives by a clock of its own
 //!
@@ -32,6 +33,7 @@ mod alerts;
 mod api;
 mod audit;
 mod backup;
+mod boards;
 mod clock;
 mod command;
 mod config;

@@ -124,8 +124,9 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
     let last = alert.timeline.last().map_or(0, |entry| entry.number);
     let age_ms = |entry: &TimelineEntry| now.unix_ms().saturating_sub(entry.at.unix_ms());
     let is_ours = |entry: &TimelineEntry, step: Step| match entry.number <= seen {
-        // What waited until it sounds, and is over, is history.
-        true => alert.state != AlertState::Closed,
+        // What waited until it sounds, and is over, is history; but whoever heard of it hears that
+        // it is over.
+        true => alert.state != AlertState::Closed || told > 0 && step == Step::Cleared,
         false => !step.is_of_the_condition() || age_ms(entry) <= OURS_MS,
     };
     let mut news: Vec<(&TimelineEntry, Step)> = alert
@@ -135,10 +136,13 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
         .filter_map(|entry| Some((entry, Step::from_name(entry.what.name())?)))
         .filter(|(entry, step)| is_ours(entry, *step))
         .collect();
-    // That it is off the shelf is to be told where it sounds with that, and with nothing else.
-    let sounds_by = |(_, step): &(&TimelineEntry, Step)| step.sounds() && *step != Step::Unshelved;
-    let is_said = alert.state != AlertState::ActiveUnack || news.iter().any(sounds_by);
-    news.retain(|(_, step)| *step != Step::Unshelved || !is_said);
+    // That nothing sets it aside any more is to be told where it sounds with that, and once: with
+    // what is new of it, it is told as that.
+    let is_said =
+        alert.state != AlertState::ActiveUnack || news.iter().any(|(_, step)| step.sounds());
+    let back = news.iter().rev().find(|(_, step)| step.takes_back()).filter(|_| !is_said);
+    let back = back.map(|(entry, _)| entry.number);
+    news.retain(|(entry, step)| !step.takes_back() || Some(entry.number) == back);
     let is_silent = alert.retro || SILENT.contains(&alert.state);
     let waits = is_silent && news.iter().all(|(_, step)| step.is_of_the_condition());
     if !waits {

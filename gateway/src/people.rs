@@ -2,6 +2,8 @@
 //!
 //! - [`rights`]: who may do what, and where
 //! - [`pending`]: rights that another administrator has to confirm
+//! - [`able`]: who may be handed an alert
+//! - [`sessions`]: who is logged in, and for how long
 //! - [`own`]: a person's own password and PIN, and whether they are there
 //!
 //! # Invariants
@@ -9,11 +11,17 @@
 //! - passwords are kept as argon2 hashes, tokens and sessions as SHA-256: reading the database lets
 //!   nobody in
 
+pub(crate) mod able;
 pub(crate) mod own;
 pub(crate) mod pending;
 mod rights;
+mod sessions;
 
 pub(crate) use rights::{Action, Caller, CallerKind, Refusal, Role, Scope};
+pub(crate) use sessions::{
+    KIOSK_SESSION_MS, close_session, end_sessions, is_session_due, open_session, session,
+    session_used,
+};
 
 use crate::{
     audit::{self, Entry},
@@ -24,15 +32,12 @@ use argon2::{
     Argon2, PasswordHasher as _, PasswordVerifier as _, password_hash::phc::PasswordHash,
 };
 use model::time::WallTime;
-use pending::{PENDING_MS, Pending};
+use pending::{PENDING_MS, Pending, PendingPassword};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
-/// A session lasts a long shift, whether anybody touches the board or not: a board on the wall that
-/// logged itself out would warn nobody.
-const SESSION_MS: i64 = 12 * 3600 * 1000;
 /// Longest name.
 const NAME_LEN_MAX: usize = 64;
 /// Shortest password.
@@ -238,18 +243,42 @@ pub(crate) fn is_known(connection: &Connection, name: &str) -> rusqlite::Result<
     Ok(person(connection, name)?.is_some())
 }
 
-/// Everybody, also who is shut out, each with the rights that wait to be confirmed.
+/// How somebody stands, beside what they may.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Standing {
+    /// Rights that wait to be confirmed.
+    pub(crate) pending: Option<Pending>,
+    /// That a password waits to be confirmed.
+    pub(crate) pending_password: Option<PendingPassword>,
+    /// How often they are logged in.
+    pub(crate) sessions: u32,
+}
+
+/// Everybody, also who is shut out, each with how they stand.
 pub(crate) fn people(
     connection: &Connection,
     now: WallTime,
-) -> rusqlite::Result<Vec<(Person, Option<Pending>)>> {
+) -> rusqlite::Result<Vec<(Person, Standing)>> {
     let mut statement = connection.prepare("SELECT * FROM person ORDER BY name")?;
     let people: Vec<Person> = statement.query_map([], person_of)?.collect::<Result<_, _>>()?;
-    let with_pending = people.into_iter().map(|person| {
-        let pending = pending::of_person(connection, now, &person.name)?;
-        Ok((person, pending))
+    let with_standing = people.into_iter().map(|person| {
+        let standing = standing(connection, now, &person.name)?;
+        Ok((person, standing))
     });
-    with_pending.collect()
+    with_standing.collect()
+}
+
+/// How somebody stands.
+pub(crate) fn standing(
+    connection: &Connection,
+    now: WallTime,
+    name: &str,
+) -> rusqlite::Result<Standing> {
+    Ok(Standing {
+        pending: pending::of_person(connection, now, name)?,
+        pending_password: pending::password_of(connection, now, name)?,
+        sessions: sessions::count(connection, now, name)?,
+    })
 }
 
 /// Makes a token and hands it out once; only its hash is kept.
@@ -404,47 +433,6 @@ pub(crate) fn password_fits(password: &str, hash: Option<&str>) -> bool {
     fits && hash.is_some()
 }
 
-/// Opens a session; the secret goes into the person's cookie.
-pub(crate) fn open_session(
-    connection: &Connection,
-    name: &str,
-    now_ms: i64,
-) -> Result<String, PersonError> {
-    let secret = secret()?;
-    connection.execute("DELETE FROM session WHERE opened_ms < ?1", [now_ms - SESSION_MS])?;
-    connection.execute(
-        "INSERT INTO session (hash, name, opened_ms, confirmed_ms) VALUES (?1, ?2, ?3, ?3)",
-        params![sha256(&secret), name, now_ms],
-    )?;
-    Ok(secret)
-}
-
-/// Ends a session; whose it was.
-pub(crate) fn close_session(
-    connection: &Connection,
-    secret: &str,
-) -> rusqlite::Result<Option<String>> {
-    connection
-        .query_row("DELETE FROM session WHERE hash = ?1 RETURNING name", [sha256(secret)], |row| {
-            row.get(0)
-        })
-        .optional()
-}
-
-/// Whose session it is, if it is still good.
-pub(crate) fn session(
-    connection: &Connection,
-    secret: &str,
-    now_ms: i64,
-    clinics: &Clinics,
-) -> rusqlite::Result<Option<Caller>> {
-    let query = "SELECT person.name, person.role, person.scope, person.given_password
-                 FROM session JOIN person USING (name)
-                 WHERE session.hash = ?1 AND session.opened_ms >= ?2 AND person.disabled = 0";
-    let parameters = params![sha256(secret), now_ms - SESSION_MS];
-    caller(connection, CallerKind::Person, (query, parameters), clinics)
-}
-
 /// Whose token it is, if it is in force.
 pub(crate) fn token(
     connection: &Connection,
@@ -545,7 +533,7 @@ mod tests {
             session(&connection, secret, now_ms, &Clinics::new()).unwrap().map(|caller| caller.name)
         };
         assert_eq!(whose(&secret, 2000).as_deref(), Some("wang"));
-        assert_eq!(whose(&secret, 1001 + SESSION_MS), None);
+        assert_eq!(whose(&secret, 1001 + sessions::SESSION_MS), None);
         assert_eq!(whose("another", 2000), None);
     }
 
@@ -670,7 +658,10 @@ mod tests {
         assert!(matches!(confirm("zhou", 0), Err(PersonError::NothingPending(_))));
         ask(Role::Doctor).unwrap();
         assert_eq!(role(), Role::Nurse);
-        assert_eq!(people(&connection, NOW).unwrap()[0].1.as_ref().unwrap().asked_by, "sun");
+        assert_eq!(
+            people(&connection, NOW).unwrap()[0].1.pending.as_ref().unwrap().asked_by,
+            "sun"
+        );
         for own in ["sun", "wang"] {
             assert!(matches!(confirm(own, 0), Err(PersonError::Own)), "{own}");
         }

@@ -342,7 +342,8 @@ mod tests {
     }
 
     fn live(number: u64, text: &str) -> Live {
-        Live::new(number, RuleSet::from_json(text).unwrap(), text)
+        let entry = i64::try_from(number).unwrap();
+        Live { entry, ..Live::new(number, RuleSet::from_json(text).unwrap(), text) }
     }
 
     fn site() -> SiteId {

@@ -44,11 +44,15 @@ pub(crate) struct Live {
     pub(crate) text: Arc<str>,
     /// SHA-256 of the text.
     pub(crate) hash: RulesHash,
+    /// The entry of the audit by which it went live while this gateway runs: they are in the order
+    /// in which that was kept.
+    pub(crate) entry: i64,
 }
 
 impl Live {
     pub(crate) fn new(number: u64, rules: RuleSet, text: &str) -> Self {
-        Self { number, rules: Arc::new(rules), text: text.into(), hash: sha256(text) }
+        let (rules, text, hash) = (Arc::new(rules), text.into(), sha256(text));
+        Self { number, rules, text, hash, entry: 0 }
     }
 
     fn with_times(self, times: Times) -> Self {
@@ -80,8 +84,16 @@ impl LiveRules {
         self.0.subscribe()
     }
 
+    /// A version went live; of two at once the one is in force that is kept as the live one,
+    /// whichever comes here first.
     pub(crate) fn put(&self, live: Live) {
-        self.0.send_replace(live.with_times(self.1));
+        self.0.send_if_modified(|before| {
+            let is_newer = live.entry > before.entry;
+            if is_newer {
+                *before = live.with_times(self.1);
+            }
+            is_newer
+        });
     }
 
     /// What the rules go by has changed, a patient or a binding: boxes have to be told.
@@ -187,7 +199,8 @@ pub(crate) fn approve(
     let entry =
         Entry { who: approver, action: "approve_rules", what: &version.to_string(), detail };
     audit::append(connection, now, &entry)?;
-    Ok(Ok(Live::new(number(version), rules, &text)))
+    let entry = connection.last_insert_rowid();
+    Ok(Ok(Live { entry, ..Live::new(number(version), rules, &text) }))
 }
 
 /// The text of a version.

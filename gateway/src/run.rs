@@ -1,8 +1,10 @@
 //! The daemon: starts everything, waits for a signal, stops everything in order.
 
 use crate::{
-    api::{self, App},
-    audit, clock,
+    api::{self, App, LargeQuestions},
+    audit,
+    boards::Boards,
+    clock,
     config::{BrokerConfig, GatewayConfig, host_port},
     duty,
     events::Events,
@@ -94,17 +96,22 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     if !config.retention.keeps_all() {
         tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
     }
+    let boards = Arc::new(Boards::default());
+    let (open, told, ends) = (Arc::clone(&boards), events.clone(), stopped.clone());
+    tasks.spawn(async move { open.watch(told, ends).await });
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store: store.clone(),
         rules: rules.clone(),
         events: events.clone(),
+        boards,
         clinics: Arc::clone(&clinics),
         broker_up: is_up,
         metrics,
         attempts: Arc::default(),
         confirmations: Arc::default(),
         previews: Arc::default(),
+        large: LargeQuestions::default(),
         https: config.http.tls,
         stopped: stopped.clone(),
     };

@@ -377,6 +377,7 @@ struct Nurse {
     http: reqwest::Client,
     url: String,
     cookie: String,
+    password: String,
     /// Device → its alert.
     alerts: Arc<BTreeMap<String, String>>,
 }
@@ -388,7 +389,8 @@ impl Nurse {
         let session = http.post(format!("{url}/api/v1/session")).json(&body).send().await?;
         let cookie = session.headers().get(header::SET_COOKIE).context("no session")?;
         let cookie = cookie.to_str()?.split(';').next().unwrap_or_default().to_owned();
-        Ok(Self { http, url: url.to_owned(), cookie, alerts: Arc::default() })
+        let (url, password) = (url.to_owned(), password.to_owned());
+        Ok(Self { http, url, cookie, password, alerts: Arc::default() })
     }
 
     async fn act(self, device: String, deed: &'static str, body: Value) -> anyhow::Result<()> {
@@ -402,10 +404,28 @@ impl Nurse {
         Ok(())
     }
 
+    async fn post(&self, url: &str, body: &Value) -> reqwest::Result<reqwest::Response> {
+        self.http.post(url).header(header::COOKIE, &self.cookie).json(body).send().await
+    }
+
+    /// Ten minutes without a deed are one of this machine's: somebody says that it is still them,
+    /// as the board asks them to.
+    async fn confirm(&self) -> anyhow::Result<()> {
+        let url = format!("{}/api/v1/session/confirm", self.url);
+        let Ok(answer) = self.post(&url, &json!({"password": self.password})).await else {
+            return Ok(());
+        };
+        match answer.status() {
+            // Many say so at once, and some wait.
+            StatusCode::OK | StatusCode::TOO_MANY_REQUESTS => Ok(()),
+            status if status.is_server_error() => Ok(()),
+            status => bail!("{url}: {status} {}", answer.text().await?),
+        }
+    }
+
     async fn is_done(&self, url: &str, body: &Value) -> anyhow::Result<bool> {
-        let request = self.http.post(url).header(header::COOKIE, &self.cookie).json(body);
         // The county may be away.
-        let Ok(answer) = request.send().await else { return Ok(false) };
+        let Ok(answer) = self.post(url, body).await else { return Ok(false) };
         match answer.status() {
             StatusCode::OK => Ok(true),
             // It had been done, and the answer was lost.
@@ -414,6 +434,11 @@ impl Nurse {
                 let by = ["by", "acknowledged_by"].map(|key| text(&answer, key));
                 ensure!(by.iter().any(|by| by == NURSE), "{answer}");
                 Ok(true)
+            }
+            StatusCode::FORBIDDEN => {
+                let answer = answer.json::<Value>().await.unwrap_or_default();
+                ensure!(answer.get("confirm") == Some(&json!(true)), "{answer}");
+                self.confirm().await.map(|()| false)
             }
             status if status.is_server_error() => Ok(false),
             status => bail!("{url}: {status} {}", answer.text().await?),

@@ -114,6 +114,20 @@ fn backup_and_restore_say_what_they_did_and_end_with_what_went_wrong() {
     ended(&["backup", "data/county.sqlite", "--overwrite"], 2, &["the county's own database"]);
     ended(&["backup", "nowhere/copy.sqlite"], 1, &["check the folder"]);
     ended(&["backup"], 2, &["<FILE>"]);
+    // As it is for somebody who may read the database and not write it.
+    let database = rusqlite::Connection::open(folder.join("data/county.sqlite")).unwrap();
+    let closed =
+        "CREATE TRIGGER closed BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END";
+    database.execute_batch(closed).unwrap();
+    let good = ["the copy is good", "not in the audit", "as the user of the gateway"];
+    ended(&["backup", "unsaid.sqlite"], 3, &good);
+    database.execute_batch("DROP TRIGGER closed").unwrap();
+    drop(database);
+    let copied = rusqlite::Connection::open(folder.join("unsaid.sqlite")).unwrap();
+    let people = "SELECT count(*) FROM person";
+    let people: i64 = copied.query_row(people, [], |row| row.get(0)).unwrap();
+    assert_eq!(people, 1);
+    drop(copied);
 
     ended(&["restore", "nothing.sqlite"], 2, &["there is no file"]);
     ended(&["restore", "gateway.toml"], 2, &["not the database of a county"]);

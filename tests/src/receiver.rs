@@ -19,8 +19,18 @@ use tokio::{
 pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Everything that can be told.
-pub const STEPS: [&str; 7] =
-    ["raised", "recurred", "priority_rose", "realarmed", "escalated", "assigned", "cleared"];
+pub const STEPS: [&str; 10] = [
+    "raised",
+    "recurred",
+    "priority_rose",
+    "realarmed",
+    "unshelved",
+    "unsuppressed",
+    "in_service",
+    "escalated",
+    "assigned",
+    "cleared",
+];
 /// Entries of a timeline: of a longer one some are left out.
 const TIMELINE_MAX: usize = 64;
 

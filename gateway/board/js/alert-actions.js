@@ -103,7 +103,7 @@ export class Actions {
   form(deed) {
     let form = this.forms.get(deed);
     if (!form) {
-      form = new Form(deed, (body) => this.send(deed, body));
+      form = new Form(deed, (body) => this.send(deed, body), () => api.alertPeople(this.id));
       this.forms.set(deed, form);
     }
     return form;

@@ -4,6 +4,7 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { ageText } from './format.js';
 import { t } from './i18n.js';
+import { store } from './store.js';
 
 const WORDS_MAX = 500;
 const MINUTE_MS = 60_000;
@@ -12,6 +13,8 @@ const TRAVEL_MS = 5_000;
 /** How long each may stand on the shelf, in minutes; high for more than 5 needs a second person. */
 const SHELF_MINUTES = { high: [5, 10, 15], medium: [15, 30, 60, 120], low: [60, 240, 720, 1440] };
 const ALONE_MINUTES = 5;
+/** Fields in which somebody is chosen: the county knows who may. */
+const PEOPLE = ['to', 'second'];
 
 /** The fields of each; those with a star must be filled in. */
 export const FORMS = {
@@ -23,12 +26,17 @@ export const FORMS = {
 };
 
 export class Form {
-  /** `send(body)` is called when it is filled in and sent. */
-  constructor(deed, send) {
-    this.deed = deed;
+  /**
+   * `send(body)` is called when it is filled in and sent; `ask()` asks for `{ people }` who may be
+   * named.
+   */
+  constructor(deed, send, ask) {
+    Object.assign(this, { deed, ask });
+    this.people = null;
     this.fields = FORMS[deed].map((name) => {
       const field = name.replace('*', '');
-      const input = field === 'minutes' ? h('select')
+      const chosen = field === 'minutes' || PEOPLE.includes(field);
+      const input = chosen ? h('select', { required: name.endsWith('*') })
         : h('input', { maxlength: WORDS_MAX, autocomplete: 'off', required: name.endsWith('*') });
       const words = h('span');
       set(input, 'data-field', field);
@@ -55,6 +63,7 @@ export class Form {
     for (const { field, words } of this.fields) put(words, t(`deed.${this.deed}.${field}`));
     put(this.submit, t(`deed.${this.deed}.do`));
     set(this.submit, 'disabled', disabled);
+    this.drawPeople();
     const minutes = this.input('minutes');
     if (!minutes) return;
     const choices = SHELF_MINUTES[alert.priority] ?? SHELF_MINUTES.low;
@@ -68,6 +77,37 @@ export class Form {
     const needed = alert.priority === 'high' && Number(minutes.value) > ALONE_MINUTES;
     set(second.label, 'hidden', !needed);
     set(second.input, 'required', needed);
+  }
+
+  /** Asks who may be named, each time: who is on duty changes. */
+  async load() {
+    const field = this.fields.find((one) => PEOPLE.includes(one.field));
+    if (!field) return;
+    try {
+      ({ people: this.people } = await this.ask());
+      this.none = 'nobody';
+    } catch (failure) {
+      this.none = 'failed';
+    }
+    this.drawPeople();
+  }
+
+  drawPeople() {
+    const field = this.fields.find((one) => PEOPLE.includes(one.field));
+    if (!field) return;
+    const self = store.user?.name;
+    // The second is somebody else.
+    const people = (this.people ?? []).filter(({ name }) => field.field === 'to' || name !== self);
+    const first = people.length ? 'choose' : this.none ?? 'loading';
+    const words = people.map(({ name, role, on_duty: level }) => [
+      name, t(`role.${role}`), level ? t(`level.${level}`) : '',
+    ].filter(Boolean).join(' · '));
+    const { options } = field.input;
+    arrange(field.input, ['', ...people.map(({ name }) => name)].map((name, index) => {
+      const option = [...options].find((one) => one.value === name) || h('option', { value: name });
+      put(option, index ? words[index - 1] : t(`deed.people.${first}`));
+      return option;
+    }));
   }
 
   /** What is sent. */
@@ -84,6 +124,7 @@ export class Form {
   }
 
   focus() {
+    this.load();
     this.fields[0].input.focus();
   }
 

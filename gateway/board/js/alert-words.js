@@ -100,6 +100,7 @@ export function storyLine(entry) {
     shortTime(Date.parse(entry.at), clock.serverNow()),
     wordOf('timeline', entry.what, t),
     entry.by || '',
+    entry.board && entry.board !== entry.by ? t('timeline.board', { board: entry.board }) : '',
     ...entryWords(entry),
   ].filter(Boolean).join(' · ');
 }

@@ -12,7 +12,7 @@ import {
 import { isShown } from './filter.js';
 import { t } from './i18n.js';
 import { compareAlerts, heldOrder, isUnacknowledged } from './order.js';
-import { putAlert, store } from './store.js';
+import { deviceKey, putAlert, store } from './store.js';
 import { UndoBar } from './undo-bar.js';
 
 /** A row does not move for this long after a pointer or the focus enters it. */
@@ -93,8 +93,8 @@ export class AlertList {
     this.heldUntil = 0;
   }
 
-  /** Draws the rows; also once a second for the ages. */
-  draw() {
+  /** Draws the rows; also once a second for the ages. `only`: as `row` has it. */
+  draw(only = null) {
     const nowMs = clock.now();
     const all = [...store.alerts.values()];
     const alerts = all.filter(isShown).sort(compareAlerts);
@@ -112,7 +112,7 @@ export class AlertList {
     const over = this.openDeed === 'acknowledge' ? !isOpen(this.openId)
       : this.openId !== null && !this.child(this.openId);
     if (this.openId !== null && over) [this.openId, this.openDeed] = [null, null];
-    const elements = ids.map((id) => this.child(id)).filter(Boolean);
+    const elements = ids.map((id) => this.child(id, only)).filter(Boolean);
     const focused = document.activeElement;
     arrange(this.list, elements);
     if (focused && focused !== document.activeElement && focused.isConnected) focused.focus();
@@ -161,9 +161,9 @@ export class AlertList {
     } else this.acknowledgeStart(id);
   }
 
-  child(id) {
+  child(id, only = null) {
     return this.guarded(() => (
-      id.startsWith('#') ? this.sections.head(id) : this.row(id)?.element
+      id.startsWith('#') ? this.sections.head(id) : this.row(id, only)?.element
     )) ?? this.rows.get(id)?.element;
   }
 
@@ -177,11 +177,13 @@ export class AlertList {
     }
   }
 
-  row(id) {
+  /** The row of an alert, drawn; `only`: nothing but readings of these devices changed. */
+  row(id, only = null) {
     let row = this.rows.get(id);
     const alert = store.alerts.get(id) || store.closed.get(id)
       || (row && { ...row.alert, state: 'closed' });
     if (!alert) return null;
+    if (row && only && row.alert === alert && !only.has(deviceKey(alert))) return row;
     if (!row) {
       row = new Row(this, alert);
       this.rows.set(id, row);

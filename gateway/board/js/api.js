@@ -1,5 +1,6 @@
 // The county's API. Every failure is a `Failure` with its status; 0 is "no answer".
 
+import { boardName } from './board-name.js';
 import * as clock from './clock.js';
 
 const BASE = '/api/v1';
@@ -97,8 +98,30 @@ export function reassign({
 /** What a person does with an alert; `in-service` takes back `out-of-service`. */
 export function act(id, deed, body) {
   const path = `/alerts/${encodeURIComponent(id)}/`;
-  if (deed === 'in-service') return call('DELETE', `${path}out-of-service`, null, ACT_MS);
-  return call('POST', path + deed, body, ACT_MS);
+  const here = `?board=${encodeURIComponent(boardName())}`;
+  if (deed === 'in-service') return call('DELETE', `${path}out-of-service${here}`, null, ACT_MS);
+  return call('POST', path + deed + here, body, ACT_MS);
+}
+
+/** Whom one may hand an alert to. */
+export const alertPeople = (id) => call('GET', `/alerts/${encodeURIComponent(id)}/people`);
+
+export const boards = () => call('GET', '/boards');
+export const tellSound = (word) => call('POST', '/boards/sound', word);
+
+/** Gets through even where the page is gone before the answer. */
+export const boardLeaves = (id) => fetch(`${BASE}/boards/${id}`, {
+  method: 'DELETE', credentials: 'same-origin', keepalive: true,
+});
+
+/** Whether the page could be fetched anew, by whoever is logged in. */
+export async function isThere() {
+  try {
+    await session();
+    return (await fetch('/', { cache: 'no-store' })).ok;
+  } catch (failure) {
+    return false;
+  }
 }
 
 /** Says that it is still the person who logged in: `{ pin }` or `{ password }`. */

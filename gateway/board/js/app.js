@@ -3,6 +3,8 @@
 import * as api from './api.js';
 import * as clock from './clock.js';
 import { AlertList } from './alerts.js';
+import { loadBoardName } from './board-name.js';
+import { Boards } from './boards.js';
 import { h, put, set } from './dom.js';
 import { Drawer } from './drawer.js';
 import { Events } from './events.js';
@@ -11,6 +13,7 @@ import { loadFilter } from './filter.js';
 import { showLogin } from './login.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
+import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import {
   deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
@@ -20,6 +23,7 @@ import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
 
 const DRAW_MS = 200;
+const SWEEP_MS = 35;
 /** A board that begins before the county asks again this often. */
 const START_MS = 5_000;
 /** How long a fault is told after it last happened. */
@@ -59,7 +63,12 @@ class Board {
       onFault: (error) => this.fault(error),
       onLoggedOut,
     });
-    this.sound = new Sound(() => this.drawAlerts());
+    this.sound = new Sound(() => {
+      this.boards.tell();
+      this.drawAlerts();
+    });
+    this.boards = new Boards({ sound: this.sound, onChange: () => this.drawAlerts() });
+    this.shift = new Shift({ isFree: () => this.isFree(), renew: () => this.renew() });
     this.top = new TopBar({
       sound: this.sound,
       onFilter: () => this.refilter(),
@@ -84,7 +93,7 @@ class Board {
   }
 
   start() {
-    this.top.element.append(this.pages.nav);
+    this.top.element.append(this.boards.element, this.pages.nav);
     root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
       ...this.alerts.outside);
     this.onKey = (event) => this.key(event);
@@ -93,11 +102,26 @@ class Board {
       if (document.visibilityState === 'visible') this.events.ask();
     };
     document.addEventListener('visibilitychange', this.onSeen);
+    this.sound.takeUp();
     this.draw();
     this.events.open([]);
     this.tick();
     this.sweep();
     this.pages.start();
+    this.boards.start();
+    this.shift.start();
+  }
+
+  /** Whether the page may begin anew: nobody is in the middle of anything. */
+  isFree() {
+    const form = document.activeElement?.closest('form, input, select, textarea, dialog');
+    return this.open && !form && !this.pages.isOpen() && this.drawer.key === null
+      && this.alerts.openId === null && !this.alerts.queue.size;
+  }
+
+  renew() {
+    this.sound.carryOver();
+    window.location.reload();
   }
 
   /** A page beside the board was opened or closed. */
@@ -111,6 +135,8 @@ class Board {
     if (!this.open) return;
     this.open = false;
     this.events.close();
+    this.boards.close();
+    this.shift.close();
     this.pages.stop();
     this.drawer.leave();
     this.alerts.leave();
@@ -148,6 +174,7 @@ class Board {
       this.late = null;
     }
     if (this.events.knowledge() === 'known') this.alerts.sendQueue();
+    this.boards.synced();
     this.draw();
   }
 
@@ -169,6 +196,7 @@ class Board {
     else if (name === 'broker') putBroker(data);
     else if (name === 'disk') putDisk(data);
     else if (name === 'sink') putSink(data);
+    else if (name === 'boards') this.boards.fetch();
     else if (name === 'patients') {
       this.fetchPatients();
       // Readings may have become somebody else's.
@@ -249,15 +277,17 @@ class Board {
     store.changed.clear();
     this.guarded(() => this.tiles.draw(changed));
     this.guarded(() => this.drawer.draw(changed));
-    this.drawAlerts();
+    this.drawAlerts(changed);
   }
 
-  drawAlerts() {
+  /** `only`: devices whose readings changed, where nothing else did. */
+  drawAlerts(only = null) {
     if (!this.open) return;
     const lost = this.events.state() === 'lost';
     this.guarded(() => this.sound.update([...store.alerts.values()], lost));
-    this.guarded(() => this.alerts.draw());
+    this.guarded(() => this.alerts.draw(only));
     this.guarded(() => this.top.draw(this.events));
+    this.guarded(() => this.boards.draw());
     put(this.footer, t('footer'));
     this.drawFault();
   }
@@ -294,11 +324,13 @@ class Board {
     });
     this.draw();
     this.guarded(() => this.events.watch());
+    if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
   }
 
+  /** Strips move every third frame of a screen; between them the page may rest. */
   sweep() {
     if (!this.open) return;
-    clock.frame(() => this.sweep());
+    clock.after(SWEEP_MS, () => clock.frame(() => this.sweep()));
     for (const strip of this.strips()) this.guarded(() => strip.draw());
   }
 
@@ -356,6 +388,7 @@ class Board {
 function enter(user) {
   store.user = user;
   loadFilter(user.name);
+  loadBoardName(user.name);
   if (user.may.includes('see_alerts')) new Board().start();
   else new Office(user, root, () => showLogin(root, enter)).start();
 }

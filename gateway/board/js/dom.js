@@ -23,7 +23,12 @@ export function set(element, name, value) {
 
 /** Sets the text where it changed. */
 export function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const { firstChild: only } = element;
+  // A word that is replaced by another stays where it is: nothing is laid out but the word.
+  const isWord = only && only === element.lastChild && only.nodeType === Node.TEXT_NODE;
+  if (isWord && text !== '') {
+    if (only.data !== text) only.data = text;
+  } else if (element.textContent !== text) element.textContent = text;
 }
 
 /** Makes `parent` hold exactly these children in this order, moving as few as possible. */

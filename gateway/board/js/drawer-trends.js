@@ -35,6 +35,7 @@ export class Trends {
 
   clear() {
     this.zoom = null;
+    for (const plot of this.plots.values()) plot.leave();
     this.plots.clear();
     this.body.replaceChildren();
   }

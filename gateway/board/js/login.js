@@ -1,6 +1,7 @@
 // The log-in form, and that for a password of one's own.
 
 import * as api from './api.js';
+import { NAME_MAX, chosenName, nameBoard } from './board-name.js';
 import { h, put } from './dom.js';
 import { nextLanguage, t } from './i18n.js';
 
@@ -14,6 +15,10 @@ export function showLogin(root, done) {
   const button = h('button', { class: 'primary' });
   const heading = h('h1');
   const names = [h('label', { for: 'name' }), h('label', { for: 'password' })];
+  // Asked for once at each computer.
+  const board = h('input', { id: 'board-name', maxlength: NAME_MAX, autocomplete: 'off' });
+  const boardWords = h('label', { for: 'board-name' });
+  const naming = chosenName() ? [] : [boardWords, board];
   const footer = h('p', { class: 'quiet' });
   const language = h('button', {
     type: 'button',
@@ -26,6 +31,7 @@ export function showLogin(root, done) {
     put(heading, t('title'));
     put(names[0], t('login.name'));
     put(names[1], t('login.password'));
+    put(boardWords, t('login.board'));
     put(button, t('login.button'));
     put(language, t('language.other'));
     put(footer, t('footer'));
@@ -37,6 +43,7 @@ export function showLogin(root, done) {
     put(problem, '');
     try {
       const user = await api.logIn(name.value, password.value);
+      if (board.value.trim()) nameBoard(board.value);
       if (user.must_set_password) showNewPassword(root, password.value, done);
       else done(user);
     } catch (failure) {
@@ -48,7 +55,7 @@ export function showLogin(root, done) {
   }
   words();
   const form = h('form', { class: 'login', onsubmit: submit },
-    heading, names[0], name, names[1], password, problem, button, language, footer);
+    heading, names[0], name, names[1], password, ...naming, problem, button, language, footer);
   root.replaceChildren(form);
   name.focus();
 }

@@ -1,5 +1,6 @@
 // What the top shows of the sound: its state, the gate to turn it on, pause and volume.
 
+import { NAME_MAX, boardName, nameBoard } from './board-name.js';
 import { h, put, set } from './dom.js';
 import { countdown } from './format.js';
 import { t } from './i18n.js';
@@ -22,8 +23,18 @@ export class SoundBar {
       oninput: () => sound.setVolume(Number(this.volume.value) / PERCENT),
     });
     this.volumeName = h('label', { for: 'volume' });
+    this.board = h('input', {
+      id: 'board',
+      maxlength: NAME_MAX,
+      autocomplete: 'off',
+      onchange: () => {
+        nameBoard(this.board.value);
+        sound.onState();
+      },
+    });
+    this.boardWords = h('label', { for: 'board' });
     this.panel = h('section', { class: 'sound-panel', hidden: true },
-      this.trial, this.pause, this.volumeName, this.volume);
+      this.trial, this.pause, this.volumeName, this.volume, this.boardWords, this.board);
   }
 
   /** Turns it on where it is off, else shows what one can do with it. */
@@ -43,6 +54,10 @@ export class SoundBar {
     put(this.trial, t('sound.trial'));
     put(this.pause, t(state === 'paused' ? 'sound.resume' : 'sound.pause'));
     put(this.volumeName, t('sound.volume'));
+    put(this.boardWords, t('boards.name'));
+    if (document.activeElement !== this.board && this.board.value !== boardName()) {
+      this.board.value = boardName();
+    }
     const volume = String(Math.round(this.sound.volume * PERCENT));
     if (this.volume.value !== volume) this.volume.value = volume;
     return state;

@@ -13,6 +13,8 @@ import { PATTERNS, lengthOf, samplesOf } from './synth.js';
 const PAUSE_MS = 120_000;
 export const VOLUME_MIN = 0.3;
 const VOLUME = 'board.volume';
+/** That it was on when the page began anew by itself. */
+const WAS_ON = 'board.sound';
 const LOST_MS = 60_000;
 /** Between the three sounds of the trial. */
 const REST_S = 0.8;
@@ -48,6 +50,19 @@ export class Sound {
     this.gain.gain.value = this.volume;
     this.gain.connect(this.context.destination);
     this.context.addEventListener('statechange', () => this.onState());
+  }
+
+  /** The page begins anew by itself: the sound is on again, or the browser has taken it away. */
+  carryOver() {
+    if (this.enabled) sessionStorage.setItem(WAS_ON, 'on');
+  }
+
+  /** Takes up what was on before the page began anew. */
+  takeUp() {
+    if (!this.context || sessionStorage.getItem(WAS_ON) === null) return;
+    sessionStorage.removeItem(WAS_ON);
+    this.enabled = true;
+    this.context.resume();
   }
 
   /** `off` until a person has turned it on, `on`, `paused`, `blocked` by browser or computer. */

@@ -14,7 +14,8 @@ import { Choices, isCalibratedScreen, paper, unscaled } from './strip-settings.j
 const HEIGHT_MM = 30;
 /** Five seconds: on a phone the strip scrolls in its own box. */
 const LEAST_PX = 500;
-const FRAME_MS = 50;
+/** Three frames of a screen, and a little less: they do not come to the millisecond. */
+const FRAME_MS = 45;
 const LAGS_MAX = 10;
 const LEAD_FIRST = 'ecg_wave_ii';
 

@@ -27,6 +27,8 @@ export class Tiles {
     /** Those of every township, and those that are shown. */
     this.all = [];
     this.places = [];
+    this.byDevice = new Map();
+    this.patients = new Set();
     this.waiting = [];
     this.heading = h('h2', { id: 'tiles-heading' });
     this.body = h('div', { class: 'sites' });
@@ -60,18 +62,18 @@ export class Tiles {
   /** All tiles; `only`: those of devices whose readings changed. */
   draw(only = null) {
     if (!only) this.arrange();
-    const alerts = alertsByPlace(this.places);
     const wanted = only
       ? this.places.filter((place) => place.devices.some((one) => only.has(deviceKey(one))))
       : this.places;
     const later = new Set([...this.waiting, ...wanted].map((place) => place.key));
     this.waiting = this.places.filter((place) => later.has(place.key));
-    this.drawSlice(alerts);
+    this.drawSlice();
   }
 
   /** Draws for a moment, and goes on after what else is to be done. */
-  drawSlice(alerts) {
+  drawSlice() {
     const began = clock.now();
+    const alerts = this.alertsByPlace();
     const monitors = [...store.devices.values()].filter(hasStrip).length;
     let others = false;
     while (this.waiting.length && clock.now() - began < SLICE_MS) {
@@ -89,7 +91,7 @@ export class Tiles {
     this.going = true;
     clock.after(0, () => {
       this.going = false;
-      this.drawSlice(alertsByPlace(this.places));
+      this.drawSlice();
     });
   }
 
@@ -102,6 +104,9 @@ export class Tiles {
       beds: store.beds,
     });
     this.places = this.all.filter(isShown);
+    this.byDevice = new Map(this.places.flatMap((place) => (
+      place.devices.map((device) => [deviceKey(device), place]))));
+    this.patients = new Set(this.places.map((place) => place.patient));
     const knowledge = this.knowledge();
     put(this.heading, this.headingText(knowledge));
     put(this.empty, this.places.length ? '' : t(`tiles.none.${knowledge}`));
@@ -160,30 +165,25 @@ export class Tiles {
     return clinic.element;
   }
 
+  /** Open alerts by the place of their patient or device. */
+  alertsByPlace() {
+    const found = new Map();
+    for (const alert of store.alerts.values()) {
+      const own = alert.patient && this.patients.has(alert.patient);
+      const place = this.byDevice.get(deviceKey(alert));
+      const key = own ? alert.patient : place?.key;
+      // It stands in the list only: under another's name it would be untrue.
+      if (!key || (!own && isOfOther(alert, place.patient))) continue;
+      if (!found.has(key)) found.set(key, []);
+      found.get(key).push(alert);
+    }
+    return found;
+  }
+
   tile(key) {
     if (!this.tiles.has(key)) this.tiles.set(key, new Tile(key, this));
     return this.tiles.get(key);
   }
-}
-
-/** Open alerts by the place of their patient or device. */
-function alertsByPlace(places) {
-  const byDevice = new Map();
-  for (const place of places) {
-    for (const device of place.devices) byDevice.set(deviceKey(device), place);
-  }
-  const patients = new Set(places.map((place) => place.patient));
-  const found = new Map();
-  for (const alert of store.alerts.values()) {
-    const own = alert.patient && patients.has(alert.patient);
-    const place = byDevice.get(deviceKey(alert));
-    const key = own ? alert.patient : place?.key;
-    // It stands in the list only: under another's name it would be untrue.
-    if (!key || (!own && isOfOther(alert, place.patient))) continue;
-    if (!found.has(key)) found.set(key, []);
-    found.get(key).push(alert);
-  }
-  return found;
 }
 
 function siteText(site, lost) {

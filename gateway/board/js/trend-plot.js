@@ -36,6 +36,18 @@ export class Plot {
     this.canvas.style.height = `${HEIGHT_PX + FOOT_PX}px`;
     this.element = h('figure', { class: 'plot', 'data-metric': plot },
       h('figcaption', {}, this.name, this.band), this.canvas, this.readout);
+    this.wide = 0;
+    // Asking for the width at any other time would lay out the whole page.
+    this.observer = new ResizeObserver(() => {
+      this.wide = this.element.clientWidth;
+      this.draw();
+    });
+    this.observer.observe(this.element);
+  }
+
+  /** It is shown no more. */
+  leave() {
+    this.observer.disconnect();
   }
 
   /**
@@ -57,10 +69,10 @@ export class Plot {
 
   /** Draws where something changed: data, width, theme. */
   draw() {
-    const width = Math.max(200, this.canvas.parentElement.clientWidth || 0);
+    const width = Math.max(200, this.wide);
     const ratio = window.devicePixelRatio || 1;
     const state = [width, ratio, document.documentElement.dataset.theme, this.at].join();
-    if (!this.data || state === this.drawn || !this.element.isConnected) return;
+    if (!this.data || !this.wide || state === this.drawn || !this.element.isConnected) return;
     this.drawn = state;
     this.width = width - LEFT_PX - RIGHT_PX;
     this.canvas.width = Math.round(width * ratio);

@@ -254,6 +254,9 @@ pub struct TimelineEntry {
     /// Until when.
     #[serde(default)]
     pub until: Option<WallTime>,
+    /// At which board that person did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub board: Option<String>,
 }
 
 impl TimelineEntry {
@@ -271,6 +274,7 @@ impl TimelineEntry {
             note: String::new(),
             to: None,
             until: None,
+            board: None,
         }
     }
 }

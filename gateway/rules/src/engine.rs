@@ -24,7 +24,9 @@ mod series;
 mod silence;
 mod stored;
 mod timer;
+mod unit;
 
+pub use alarms::Before;
 pub use device::Moved;
 pub use edge::EdgeTimes;
 pub use people::{Action, ActionError};
@@ -291,6 +293,7 @@ impl Engine {
     pub fn close(&mut self, now: WallTime, why: &str) -> Vec<Alert> {
         self.series.clear();
         self.out_of_service = None;
+        self.scored_at = None;
         self.episodes.values_mut().flat_map(|episode| episode.end(now, now, why, true)).collect()
     }
 
@@ -341,10 +344,7 @@ impl Engine {
             Some((newest, _)) if at < *newest => return facts,
             Some((_, known)) if *known == facts => {}
             _ => {
-                let stands = |id: &str| match rules.threshold(id) {
-                    Some(rule) => rules.is_in_force(rule, &facts),
-                    None => rules.knows(id),
-                };
+                let stands = |id: &str| rules.stands(id, &facts);
                 self.series.retain(|key, _| key.split('|').next().is_some_and(stands));
                 for (key, episode) in &mut self.episodes {
                     let before = episode.firing.len();

@@ -121,6 +121,16 @@ impl Observations {
             temperature: value(Class::Temp, TEMP_MS),
         }
     }
+
+    /// Whether all that devices measure of it is there; what a nurse types may still be missing.
+    #[must_use]
+    pub const fn is_measured(&self) -> bool {
+        self.respiration.is_some()
+            && self.spo2.is_some()
+            && self.systolic.is_some()
+            && self.pulse.is_some()
+            && self.temperature.is_some()
+    }
 }
 
 impl Profile {

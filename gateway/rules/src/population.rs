@@ -357,6 +357,16 @@ impl ScoreRule {
 }
 
 impl RuleSet {
+    /// Whether what a rule of that id said goes on for such a patient.
+    pub(crate) fn stands(&self, id: &str, facts: &Facts) -> bool {
+        let score = self.scores().iter().find(|rule| rule.id == id);
+        match (self.threshold(id), score) {
+            (Some(rule), _) => self.is_in_force(rule, facts),
+            (None, Some(rule)) => rule.is_for(facts),
+            (None, None) => self.knows(id),
+        }
+    }
+
     /// Threshold rules on this class that hold for such a patient.
     pub(crate) fn in_force<'r>(
         &'r self,

@@ -98,12 +98,22 @@ pub struct KnownAlert {
     pub id: AlertId,
     /// What it is about.
     pub family: String,
+    /// The device that it names.
+    pub device: DeviceId,
     /// `t_meas` of its first reading outside, as far as is known.
     pub started_at: WallTime,
     /// When it was over.
     pub cleared_at: Option<WallTime>,
     /// Whether it came of an earlier pass and never sounded.
     pub retro: bool,
+}
+
+impl KnownAlert {
+    /// Whether it is of the same family; a technical one is its device's.
+    fn is_of(&self, rules: &RuleSet, alert: &Alert) -> bool {
+        let is_own = || self.device == alert.device || !rules.is_technical(&alert.family);
+        self.family == alert.family && is_own()
+    }
 }
 
 /// What came of a pass.
@@ -147,7 +157,7 @@ impl Pass {
             self.late_until = self.late_until.max(at);
         }
         for alert in changed {
-            self.note(alert, at, freshness);
+            self.note(rules, alert, at, freshness);
         }
     }
 
@@ -164,12 +174,13 @@ impl Pass {
     /// A device was taken off the subject: what rested on it alone was over.
     pub fn on_left(&mut self, rules: &RuleSet, at: WallTime, device: &DeviceId) {
         for alert in self.engine.left_then(rules, at, device) {
-            self.note(alert, at, Freshness::Fresh);
+            self.note(rules, alert, at, Freshness::Fresh);
         }
     }
 
-    fn note(&mut self, alert: Alert, at: WallTime, freshness: Freshness) {
-        let present = self.engine.present(&alert.family).filter(|_| alert.state.is_active());
+    fn note(&mut self, rules: &RuleSet, alert: Alert, at: WallTime, freshness: Freshness) {
+        let present = self.engine.present(&self.engine.key_of(rules, &alert));
+        let present = present.filter(|_| alert.state.is_active());
         let episode = self.found.entry(alert.id).or_insert_with(|| LateEpisode {
             alert: alert.clone(),
             freshness,
@@ -222,10 +233,9 @@ impl Pass {
         let mut settled = Settled::default();
         let mut apart: Vec<(LateEpisode, Option<u8>)> = Vec::new();
         for episode in self.found() {
-            let class = episode.alert.metric.map(|metric| metric.row().class);
-            let standing = live.standing(rules, &episode.alert.family, class, self.late_until);
+            let standing = live.standing(rules, &episode.alert, self.late_until);
             settled.note_worst(episode);
-            let Some(joins) = self.joins(episode, standing, live, known) else {
+            let Some(joins) = self.joins(rules, episode, standing, live, known) else {
                 // What only ended since was heard when it began.
                 let row = episode.peak.map(|_| episode.row(standing));
                 apart.extend(row.map(|row| (episode.clone(), Some(row))));
@@ -234,7 +244,7 @@ impl Pass {
             if joins != episode.alert.id {
                 settled.joined.push((episode.alert.id, joins));
             }
-            settled.changed.extend(live.meet_late(joins, episode, standing, now));
+            settled.changed.extend(live.meet_late(rules, joins, episode, standing, now));
             if known.iter().any(|known| known.id == joins && known.retro) {
                 apart.push((episode.clone(), None));
             }
@@ -260,6 +270,7 @@ impl Pass {
     /// One that began before the pass goes on in what held already when the pass began.
     fn joins(
         &self,
+        rules: &RuleSet,
         episode: &LateEpisode,
         standing: Standing,
         live: &Engine,
@@ -268,7 +279,8 @@ impl Pass {
         let LateEpisode { alert, .. } = episode;
         let begins = alert.started_at;
         let ends = episode.over_at().unwrap_or(self.until);
-        let of_family = || known.iter().filter(|known| known.family == alert.family);
+        let is_of = |known: &&KnownAlert| known.is_of(rules, alert);
+        let of_family = || known.iter().filter(is_of);
         let began_in = |known: &&KnownAlert| {
             begins <= known.started_at && is_same_episode(ends, known.started_at)
         };
@@ -282,7 +294,10 @@ impl Pass {
             .or_else(|| of_family().find(began_in))
             .or_else(|| of_family().filter(goes_on).max_by_key(|known| known.started_at));
         let holds = alert.state.is_active() && standing == Standing::Outside;
-        found.map(|known| known.id).or_else(|| live.active(&alert.family).filter(|_| holds))
+        found.map(|known| known.id).or_else(|| {
+            let key = live.key_of(rules, alert);
+            live.active(&key).filter(|_| holds)
+        })
     }
 }
 

@@ -333,7 +333,8 @@ impl RuleSet {
     }
 
     /// Whether a family is of technical rules: their subject is the device.
-    pub(crate) fn is_technical(&self, family: &str) -> bool {
+    #[must_use]
+    pub fn is_technical(&self, family: &str) -> bool {
         self.technical.values().any(|rule| rule.family == family)
     }
 

@@ -39,11 +39,25 @@ pub(crate) enum Service {
     Back,
 }
 
+/// Who does it.
+#[derive(Clone, Debug)]
+pub(crate) struct Who {
+    pub(crate) name: String,
+    /// At which board.
+    pub(crate) board: Option<String>,
+}
+
+impl From<String> for Who {
+    fn from(name: String) -> Self {
+        Self { name, board: None }
+    }
+}
+
 /// Why it was not done.
 #[derive(Clone, Debug)]
 pub(crate) enum Refusal {
     Rules(ActionError),
-    /// Whoever was named cannot act on alerts.
+    /// Whoever was named may not act on this alert.
     Nobody {
         name: String,
     },
@@ -63,16 +77,17 @@ pub(crate) async fn act(
     of: &Store,
     rules: Arc<RuleSet>,
     id: AlertId,
-    by: String,
+    by: impl Into<Who>,
     deed: Deed,
     now: WallTime,
 ) -> Result<Result<Done, Refusal>, StoreError> {
+    let who = by.into();
     of.write(move |transaction| {
         let Some((site, subject, body)) = place(transaction, id)? else {
             return Ok(Err(Refusal::Rules(ActionError::NotFound)));
         };
         if let Some(name) = deed.names()
-            && !may_act(transaction, name)?
+            && !people::able::is_able(transaction, &site, name)?
         {
             return Ok(Err(Refusal::Nobody { name: name.to_owned() }));
         }
@@ -81,19 +96,19 @@ pub(crate) async fn act(
         let engine = evaluation.engine(transaction, &site, &subject)?;
         let done = match &deed {
             Deed::Alert(action) => {
-                let done = engine.act(rules.times(), id, &by, action, now);
+                let done = engine.act(rules.times(), id, &who.name, action, now);
                 done.map(|alert| vec![alert])
             }
-            Deed::Service(service) => service.done(engine, &by, now),
+            Deed::Service(service) => service.done(engine, &who.name, now),
         };
-        let changed = match done {
+        let mut changed = match done {
             Ok(changed) => changed,
             Err(ActionError::NotFound) => return Ok(Err(Refusal::Rules(forgotten(&body)))),
             Err(error) => return Ok(Err(Refusal::Rules(error))),
         };
+        at_board(engine, &mut changed, &who, now);
         let (action, detail) = deed.told(&site, &subject);
-        let entry = Entry { who: &by, action, what: &id.to_string(), detail };
-        audit::append(transaction, now, &entry)?;
+        write_down(transaction, now, &who, (action, &id.to_string(), detail))?;
         evaluation.note(changed);
         let changed = store(context, evaluation)?;
         let is_it = |told: &&Value| told.get("id") == Some(&json!(id));
@@ -110,7 +125,7 @@ pub(crate) async fn serve(
     of: &Store,
     rules: Arc<RuleSet>,
     (site, device): (SiteId, DeviceId),
-    by: String,
+    who: Who,
     service: Service,
     now: WallTime,
 ) -> Result<Result<Option<(Value, Vec<Value>)>, ActionError>, StoreError> {
@@ -123,13 +138,13 @@ pub(crate) async fn serve(
             return Ok(Ok(None));
         }
         let engine = evaluation.known(context, &site, &subject)?;
-        let changed = match service.done(engine, &by, now) {
+        let mut changed = match service.done(engine, &who.name, now) {
             Ok(changed) => changed,
             Err(error) => return Ok(Err(error)),
         };
+        at_board(engine, &mut changed, &who, now);
         let (action, detail) = service.told(&site, &subject);
-        let entry = Entry { who: &by, action, what: &format!("{site}/{device}"), detail };
-        audit::append(transaction, now, &entry)?;
+        write_down(transaction, now, &who, (action, &format!("{site}/{device}"), detail))?;
         evaluation.note(changed);
         let changed = store(context, evaluation)?;
         let known = query::device(transaction, site.as_str(), device.as_str())?;
@@ -155,9 +170,22 @@ fn place(
     }))
 }
 
-fn may_act(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<bool> {
-    let person = people::find_person(transaction, name)?;
-    Ok(person.is_some_and(|(_, role)| people::Action::ActOnAlerts.roles().contains(&role)))
+fn at_board(engine: &mut Engine, changed: &mut [Alert], who: &Who, now: WallTime) {
+    if let Some(board) = &who.board {
+        engine.name_board(changed, board, now);
+    }
+}
+
+fn write_down(
+    transaction: &Transaction<'_>,
+    now: WallTime,
+    who: &Who,
+    (action, what, mut detail): (&str, &str, Value),
+) -> rusqlite::Result<()> {
+    if let (Some(board), Some(members)) = (&who.board, detail.as_object_mut()) {
+        members.insert("board".to_owned(), json!(board));
+    }
+    audit::append(transaction, now, &Entry { who: &who.name, action, what, detail })
 }
 
 /// Why nothing can be done with an alert that the rules have forgotten: it is over, and somebody may

@@ -1,5 +1,10 @@
 //! NEWS2 of patients: scored when a nurse enters something, and each minute while what she saw
 //! counts.
+//!
+//! # Invariants
+//! - a patient is scored at one site, however many have devices on them: one patient, one family,
+//!   one alert
+//! - what a score raised ends with the devices without which nobody can be scored
 
 use super::{Context, Evaluation, store as store_all};
 use crate::{
@@ -9,9 +14,10 @@ use crate::{
 use model::{id::SiteId, time::WallTime};
 use rules::{
     binding::{PatientKey, Subject},
+    news2::Observations,
     rule::RuleSet,
 };
-use rusqlite::{Connection, OptionalExtension as _, Transaction};
+use rusqlite::{Connection, Transaction};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -19,6 +25,8 @@ use std::sync::Arc;
 pub(crate) const OBSERVE_EVERY_MS: u64 = 60_000;
 /// How long a nurse's word about consciousness counts; then no set is complete.
 const SEEN_MS: i64 = 60 * 60_000;
+/// Why an alert ends at one site when the patient's devices are at another.
+const MOVED: &str = "scored at another site";
 
 impl Evaluation {
     /// Scores what is known of a patient now.
@@ -29,32 +37,80 @@ impl Evaluation {
         if patients::known(connection, key)?.is_none_or(|known| known.about.discharged) {
             return Ok(());
         }
-        let site = match newest_site(connection, key)? {
-            Some(site) => Some(site),
-            None => self.sites_of(context, &patient)?.into_iter().next(),
-        };
         // Of whom no device has said anything no set is complete.
-        let Some(site) = site else { return Ok(()) };
+        let Some(site) = self.place_of_score(context, &patient)? else { return Ok(()) };
         let measured = observed::measured(connection, key, now)?;
         let engine = self.known(context, &site, &Subject::Patient(patient))?;
         let set = engine.profile().observations(now, &measured);
-        if let Some((_, changed)) = engine.on_observations(rules, now, now, &set) {
+        let (_, changed) = engine.on_observations(rules, now, now, &set);
+        self.note(changed);
+        Ok(())
+    }
+
+    /// Where a patient is scored: where they were, as long as a device of theirs is there, else where
+    /// the newest of their devices is. What the score raised elsewhere ends.
+    fn place_of_score(
+        &mut self,
+        context: Context<'_>,
+        patient: &PatientKey,
+    ) -> rusqlite::Result<Option<SiteId>> {
+        let with_devices = sites_with_devices(context.connection, patient)?;
+        let subject = Subject::Patient(patient.clone());
+        let mut scored = Vec::new();
+        for site in self.sites_of(context, patient)? {
+            let at = self.engine(context.connection, &site, &subject)?.scored_at();
+            scored.push((at, site));
+        }
+        let has_device =
+            |(at, site): &&(Option<WallTime>, SiteId)| at.is_some() && with_devices.contains(site);
+        let place = scored.iter().filter(has_device).max().map(|(_, site)| site);
+        let place = place.or(with_devices.first());
+        let place = place.or(scored.iter().max().map(|(_, site)| site)).cloned();
+        for (_, site) in
+            scored.iter().filter(|(at, site)| at.is_some() && Some(site) != place.as_ref())
+        {
+            let engine = self.engine(context.connection, site, &subject)?;
+            let changed = engine.end_score(context.rules, context.now, MOVED);
+            self.note(changed);
+        }
+        Ok(place)
+    }
+
+    /// A device has left a patient: where what is left on them measures no whole set, nothing would
+    /// end what the score raised.
+    pub(super) fn score_without(
+        &mut self,
+        context: Context<'_>,
+        patient: &PatientKey,
+        reason: &str,
+    ) -> rusqlite::Result<()> {
+        let Context { connection, rules, now } = context;
+        let measured = observed::measured(connection, patient.as_str(), now)?;
+        if Observations::at(now, &measured, None, None).is_measured() {
+            return Ok(());
+        }
+        for site in self.sites_of(context, patient)? {
+            let engine = self.engine(connection, &site, &Subject::Patient(patient.clone()))?;
+            let changed = engine.end_score(rules, now, reason);
             self.note(changed);
         }
         Ok(())
     }
 }
 
-/// Where the newest of the devices is that are on a patient.
-fn newest_site(connection: &Connection, key: &str) -> rusqlite::Result<Option<SiteId>> {
-    let site: Option<String> = connection
+/// Where devices are on a patient, the newest first.
+fn sites_with_devices(
+    connection: &Connection,
+    patient: &PatientKey,
+) -> rusqlite::Result<Vec<SiteId>> {
+    let sites: Vec<String> = connection
         .prepare_cached(
             "SELECT site FROM binding WHERE patient = ?1 AND until_ms IS NULL
-             ORDER BY from_ms DESC, id DESC LIMIT 1",
+             ORDER BY from_ms DESC, id DESC",
         )?
-        .query_row([key], |row| row.get(0))
-        .optional()?;
-    Ok(site.and_then(|site| SiteId::stored(&site).ok()))
+        .query_map([patient.as_str()], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(sites.iter().filter_map(|site| SiteId::stored(site).ok()).collect())
 }
 
 /// Scores everybody of whom a nurse said lately how awake they are; the alerts that changed.
@@ -64,14 +120,29 @@ pub(crate) async fn observe_all(
     now: WallTime,
 ) -> Result<Vec<Value>, StoreError> {
     let since = WallTime::from_unix_ms(now.unix_ms().saturating_sub(SEEN_MS));
-    let seen = store.read(move |connection| entry::seen_since(connection, since)).await?;
-    if seen.is_empty() {
+    let of_rules = Arc::clone(&rules);
+    // Most scores change nothing, and what they are made of takes long to read: only those that
+    // change something have the writer.
+    let changing = move |connection: &Connection| {
+        let context = Context { connection, rules: &of_rules, now };
+        let mut changing = Vec::new();
+        for patient in entry::seen_since(connection, since)? {
+            let mut evaluation = Evaluation::default();
+            evaluation.observe(context, &patient)?;
+            if !evaluation.changed.is_empty() {
+                changing.push(patient);
+            }
+        }
+        Ok(changing)
+    };
+    let changing = store.read(changing).await?;
+    if changing.is_empty() {
         return Ok(Vec::new());
     }
     let score = move |transaction: &Transaction<'_>| {
         let context = Context { connection: transaction, rules: &rules, now };
         let mut evaluation = Evaluation::default();
-        for patient in &seen {
+        for patient in &changing {
             evaluation.observe(context, patient)?;
         }
         store_all(context, evaluation)

@@ -26,7 +26,7 @@ use model::{
 };
 use rules::{
     binding::{PatientKey, Subject},
-    engine::{Engine, ReadingInput},
+    engine::{Before, Engine, ReadingInput},
     freshness::{Freshness, Moment},
     population::Profile,
 };
@@ -113,19 +113,19 @@ impl Evaluation {
     }
 
     /// What a device signalled before it came to whom it is with now is history of whom it was
-    /// with; what is up goes along. Hands out since when it is there.
+    /// with. Hands out since when it is there, and on whom it was, where that was before.
     pub(super) fn alarm_of_before(
         &mut self,
         context: Context<'_>,
         site: &SiteId,
         said: Moment,
         alarm: &DeviceAlarm,
-    ) -> rusqlite::Result<WallTime> {
+    ) -> rusqlite::Result<Option<Before>> {
         let Context { connection, rules, now } = context;
         let device = &alarm.device;
         let then = self.subject_at(context, site, device, said.at)?;
         if then == self.subject_at(context, site, device, now)? {
-            return Ok(said.at);
+            return Ok(None);
         }
         let owned = owned(connection, site, device, said.at.unix_ms(), now.unix_ms())?;
         let moment = |at: Option<i64>| at.map_or(said.at, WallTime::from_unix_ms);
@@ -136,7 +136,8 @@ impl Evaluation {
         {
             self.note(vec![alert]);
         }
-        Ok(moment(owned.last().map(|last| last.from_ms)))
+        let came = moment(owned.last().map(|last| last.from_ms));
+        Ok(Some(Before { came, of: then.patient().cloned() }))
     }
 
     /// A device is on a patient from now on.
@@ -164,6 +165,9 @@ impl Evaluation {
         let at = WallTime::from_unix_ms(binding.until_ms.unwrap_or(context.now.unix_ms()));
         let reason = binding.ended_reason.as_deref().unwrap_or_default();
         self.hand_over(context, (&site, &device), (&from, &to), at, reason)?;
+        if let Some(key) = from.patient() {
+            self.score_without(context, key, reason)?;
+        }
         to_tray.iter().try_for_each(|moved| self.moved(context, moved))
     }
 

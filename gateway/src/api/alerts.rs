@@ -2,16 +2,17 @@
 
 use super::{
     App, Problem, Route,
+    boards::board_name,
     data::moment,
     extract::{JsonBody, Path, Query},
     own::Session,
     patients::read,
 };
 use crate::{
-    alerts::act::{self, Deed, Done, Refusal, Service},
+    alerts::act::{self, Deed, Done, Refusal, Service, Who},
     clock, figures,
     patients::name,
-    people::{Action, Caller},
+    people::{Action, Caller, able},
     query::{self, AlertFilter, with_clinic},
 };
 use axum::{
@@ -30,7 +31,7 @@ use rules::{
 };
 use rusqlite::Connection;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Longest note, in letters.
@@ -42,6 +43,7 @@ pub(super) fn routes() -> Vec<Route> {
     vec![
         ("/alerts", get(list)),
         ("/alerts/{id}", get(one)),
+        ("/alerts/{id}/people", get(people)),
         ("/alerts/{id}/acknowledge", post(acknowledge)),
         ("/alerts/{id}/shelve", post(shelve)),
         ("/alerts/{id}/unshelve", post(unshelve)),
@@ -132,6 +134,19 @@ async fn one(
     let site = alert.get("site").and_then(Value::as_str).unwrap_or_default();
     check(&caller, site, Action::SeeAlerts, Action::SeeServiceAlerts)?;
     Ok(Json(alert))
+}
+
+/// Whom one may hand it to, or name as the second.
+async fn people(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let (_, site) = of_alert(&app, &caller, &id).await?;
+    let site = SiteId::stored(&site).map_err(|_| not_found())?;
+    let now = clock::now();
+    let ask = move |connection: &Connection| able::able(connection, &site, now);
+    Ok(Json(json!({"people": app.store.read(ask).await?})))
 }
 
 #[derive(Deserialize)]
@@ -258,7 +273,7 @@ async fn put_back(State(app): State<App>, placed: Placed) -> Result<Json<Value>,
 }
 
 async fn serve(app: &App, placed: Placed, service: Service) -> Result<Json<Value>, Problem> {
-    let Placed { session, site, device } = placed;
+    let Placed { session, board, site, device } = placed;
     if let Service::Out { reason, .. } = &service {
         bounded("reason", reason, REASON_MAX)?;
         let (site, device, text) = (site.to_string(), device.to_string(), reason.clone());
@@ -269,8 +284,9 @@ async fn serve(app: &App, placed: Placed, service: Service) -> Result<Json<Value
         })
         .await?;
     }
-    let (rules, now, by) = (app.rules.rules(), clock::now(), session.name().to_owned());
-    let done = act::serve(&app.store, rules, (site, device), by, service, now).await?;
+    let (rules, now) = (app.rules.rules(), clock::now());
+    let who = Who { name: session.name().to_owned(), board };
+    let done = act::serve(&app.store, rules, (site, device), who, service, now).await?;
     let done = done.map_err(|error| refused(Refusal::Rules(error)))?;
     let (device, changed) = done.ok_or_else(no_device)?;
     for alert in changed {
@@ -289,6 +305,7 @@ fn no_device() -> Problem {
 /// Somebody who may act on the alerts of the device of the path.
 struct Placed {
     session: Session,
+    board: Option<String>,
     site: SiteId,
     device: DeviceId,
 }
@@ -304,13 +321,15 @@ impl FromRequestParts<App> for Placed {
         let (site, device) = place.filter(|_| caller.reaches(&site)).ok_or_else(no_device)?;
         let session = Session::from_request_parts(parts, app).await?;
         session.is_present(app).await?;
-        Ok(Self { session, site, device })
+        let board = at_board(parts, app).await?;
+        Ok(Self { session, board, site, device })
     }
 }
 
 /// Somebody who may act on the alert of the path.
 struct Actor {
     session: Session,
+    board: Option<String>,
     id: AlertId,
     site: String,
 }
@@ -321,14 +340,32 @@ impl FromRequestParts<App> for Actor {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, app).await?;
         let Path(id) = Path::<String>::from_request_parts(parts, app).await?;
-        let id = AlertId::from_hex(&id).ok_or_else(not_found)?;
-        let ask = move |connection: &Connection| query::site_of_alert(connection, id);
-        let site = app.store.read(ask).await?.ok_or_else(not_found)?;
-        check(&caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
+        let (id, site) = of_alert(app, &caller, &id).await?;
         let session = Session::from_request_parts(parts, app).await?;
         session.is_present(app).await?;
-        Ok(Self { session, id, site })
+        let board = at_board(parts, app).await?;
+        Ok(Self { session, board, id, site })
     }
+}
+
+/// The alert of a path, and its site, for somebody who may act on it.
+async fn of_alert(app: &App, caller: &Caller, id: &str) -> Result<(AlertId, String), Problem> {
+    let id = AlertId::from_hex(id).ok_or_else(not_found)?;
+    let ask = move |connection: &Connection| query::site_of_alert(connection, id);
+    let site = app.store.read(ask).await?.ok_or_else(not_found)?;
+    check(caller, &site, Action::ActOnAlerts, Action::ActOnServiceAlerts)?;
+    Ok((id, site))
+}
+
+#[derive(Deserialize)]
+struct AtBoard {
+    board: Option<String>,
+}
+
+/// The name of the board at which somebody acts, if it tells one.
+async fn at_board(parts: &mut Parts, app: &App) -> Result<Option<String>, Problem> {
+    let Query(AtBoard { board }) = Query::from_request_parts(parts, app).await?;
+    board.map(|name| board_name(&name)).transpose()
 }
 
 /// Words that must be there.
@@ -381,9 +418,10 @@ async fn check_text(app: &App, actor: &Actor, deed: &Deed) -> Result<(), Problem
 
 async fn act(app: &App, actor: Actor, deed: Deed) -> Result<Json<Value>, Problem> {
     check_text(app, &actor, &deed).await?;
-    let Actor { session, id, .. } = actor;
-    let (rules, now, by) = (app.rules.rules(), clock::now(), session.name().to_owned());
-    let done = act::act(&app.store, rules, id, by, deed, now).await?;
+    let Actor { session, board, id, .. } = actor;
+    let (rules, now) = (app.rules.rules(), clock::now());
+    let who = Who { name: session.name().to_owned(), board };
+    let done = act::act(&app.store, rules, id, who, deed, now).await?;
     let Done { alert, changed } = done.map_err(refused)?;
     for alert in changed {
         app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
@@ -398,7 +436,8 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::Rules(ActionError::NotFound) => return not_found(),
         Refusal::Rules(error) => error,
         Refusal::Nobody { name } => {
-            let text = format!("nobody called \"{name}\" acts on alerts; name a nurse or doctor");
+            let text =
+                format!("nobody called \"{name}\" may act on this alert; …/people lists who may");
             return Problem::bad_request(text);
         }
     };

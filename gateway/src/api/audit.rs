@@ -1,6 +1,6 @@
 //! What people did, with its hashes, and the head of the chain for somebody else to keep.
 
-use super::{App, Problem, Route, data::moment, extract::Query};
+use super::{App, Problem, Route, data::moment, extract::Query, large};
 use crate::{
     audit::{self, EntryFilter, Head},
     people::{Action, Caller},
@@ -40,7 +40,7 @@ async fn entries(
         after,
         limit: asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
     };
-    Ok(Json(app.store.read(move |connection| audit::entries(connection, &filter)).await?))
+    Ok(Json(large::ask(&app, move |connection| audit::entries(connection, &filter)).await?))
 }
 
 async fn head(State(app): State<App>, caller: Caller) -> Result<Json<Head>, Problem> {

@@ -1,6 +1,6 @@
 //! Sites, devices, readings, waveforms, trends, the ledger, the catalogue.
 
-use super::{App, Problem, Route, extract::Query, patients::read};
+use super::{App, Problem, Route, extract::Query, large, patients::refused_or_failed};
 use crate::{
     clock,
     ledger::{self, Ledger},
@@ -105,7 +105,7 @@ async fn readings(
         limit: asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
         scope: caller.scope,
     };
-    Ok(Json(app.store.read(move |connection| query::readings(connection, &filter)).await?))
+    Ok(Json(large::ask(&app, move |connection| query::readings(connection, &filter)).await?))
 }
 
 #[derive(Deserialize)]
@@ -135,7 +135,7 @@ async fn waveforms(
         limit: asked.limit.unwrap_or(BLOCKS).clamp(1, BLOCKS_MAX),
         scope: caller.scope,
     };
-    Ok(Json(app.store.read(move |connection| query::waveforms(connection, &filter)).await?))
+    Ok(Json(large::ask(&app, move |connection| query::waveforms(connection, &filter)).await?))
 }
 
 #[derive(Deserialize)]
@@ -173,7 +173,9 @@ async fn trend(
     }
     let (metric, scope) = (asked.metric, caller.scope);
     let filter = TrendFilter { of, metric, from_ms, to_ms, step_ms, scope };
-    Ok(Json(read(&app, move |connection| trends::trends(connection, &filter)).await?))
+    let question =
+        move |connection: &Connection| refused_or_failed(trends::trends(connection, &filter));
+    Ok(Json(large::ask(&app, question).await??))
 }
 
 #[derive(Deserialize)]

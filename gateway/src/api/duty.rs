@@ -4,6 +4,7 @@ use super::{
     App, Problem, Route,
     data::moment,
     extract::{JsonBody, Query},
+    large,
 };
 use crate::{
     audit::{self, Entry},
@@ -97,5 +98,5 @@ async fn told(
         let is_theirs = |site: &str| caller.reaches(site);
         figures::figures(connection, &clinics, is_theirs, rules.times(), from_ms, to_ms)
     };
-    Ok(Json(app.store.read(figures).await?))
+    Ok(Json(large::ask(&app, figures).await?))
 }

@@ -104,7 +104,7 @@ fn told(news: &Arc<News>, caller: &Caller) -> Option<Event> {
 fn seen_by(news: &News) -> Action {
     match news.name {
         "alert" if news.is_of_the_county() => Action::SeeServiceAlerts,
-        "alert" => Action::SeeAlerts,
+        "alert" | "boards" => Action::SeeAlerts,
         "site" | "broker" | "disk" | "sink" => Action::SeeSites,
         _ => Action::SeeReadings,
     }

@@ -81,6 +81,11 @@ impl Session {
         if self.caller.given_password { Err(Refusal::GivenPassword.into()) } else { Ok(()) }
     }
 
+    /// Names the session; opens nothing.
+    pub(super) fn hash(&self) -> String {
+        people::sha256(&self.secret)
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.caller.name
     }

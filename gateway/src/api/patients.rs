@@ -3,6 +3,7 @@
 use super::{
     App, Problem, Route,
     extract::{JsonBody, Path, Query},
+    large,
 };
 use crate::{
     alerts::{self, Context, Evaluation},
@@ -80,7 +81,7 @@ async fn write_unsaid<T: Send + 'static>(
         let context = Context { connection: transaction, rules: &rules, now };
         let mut evaluation = Evaluation::default();
         transaction.execute_batch("SAVEPOINT change")?;
-        match asked(change(context, &mut evaluation))? {
+        match refused_or_failed(change(context, &mut evaluation))? {
             Ok(done) => Ok((Ok(done), alerts::store(context, evaluation)?)),
             Err(refused) => {
                 transaction.execute_batch("ROLLBACK TO change")?;
@@ -103,11 +104,13 @@ pub(super) async fn read<T: Send + 'static>(
     app: &App,
     question: impl FnOnce(&Connection) -> Result<T, Refused> + Send + 'static,
 ) -> Result<T, Problem> {
-    Ok(app.store.read(move |connection| asked(question(connection))).await??)
+    Ok(app.store.read(move |connection| refused_or_failed(question(connection))).await??)
 }
 
 /// A database that fails is no refusal.
-fn asked<T>(done: Result<T, Refused>) -> rusqlite::Result<Result<T, Refused>> {
+pub(super) fn refused_or_failed<T>(
+    done: Result<T, Refused>,
+) -> rusqlite::Result<Result<T, Refused>> {
     match done {
         Err(Refused::Database(error)) => Err(error),
         done => Ok(done),
@@ -289,6 +292,8 @@ async fn follow_up(
     let FollowUpQuery { clinic, programme, group } = query;
     let filter = FollowUpFilter { clinic, programme, group, scope: caller.scope };
     let (rules, now) = (app.rules.rules(), clock::now());
-    let list = move |connection: &Connection| followup::list(connection, &rules, &filter, now);
-    Ok(Json(read(&app, list).await?))
+    let list = move |connection: &Connection| {
+        refused_or_failed(followup::list(connection, &rules, &filter, now))
+    };
+    Ok(Json(large::ask(&app, list).await??))
 }

@@ -8,8 +8,7 @@ use super::{
 use crate::{
     clock,
     people::{
-        self, Action, Caller, Change, Force, Person, PersonError, Role, Scope,
-        pending::{self, Pending},
+        self, Action, Caller, Change, Force, Person, PersonError, Role, Scope, Standing, pending,
     },
     store::StoreError,
 };
@@ -30,6 +29,9 @@ pub(super) fn routes() -> Vec<Route> {
         ("/people", get(list).post(add)),
         ("/people/{name}", patch(set)),
         ("/people/{name}/confirm", post(confirm)),
+        ("/people/{name}/password", post(give_password)),
+        ("/people/{name}/password/confirm", post(confirm_password)),
+        ("/people/{name}/sessions", delete(end_sessions)),
         ("/tokens", get(tokens).post(issue)),
         ("/tokens/{id}", delete(revoke)),
         ("/tokens/{id}/confirm", post(confirm_token)),
@@ -40,14 +42,15 @@ async fn list(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Pro
     caller.may(Action::SeePeople)?;
     let now = clock::now();
     let people = app.store.read(move |connection| people::people(connection, now)).await?;
-    let told: Vec<Value> = people.into_iter().map(|(person, waits)| told(person, waits)).collect();
+    let told: Vec<Value> =
+        people.into_iter().map(|(person, stands)| told(&person, &stands)).collect();
     Ok(Json(json!({"people": told})))
 }
 
-fn told(person: Person, pending: Option<Pending>) -> Value {
+fn told(person: &Person, standing: &Standing) -> Value {
     let mut told = json!(person);
-    if let Some(fields) = told.as_object_mut() {
-        fields.insert("pending".to_owned(), json!(pending));
+    if let (Some(fields), Value::Object(stands)) = (told.as_object_mut(), json!(standing)) {
+        fields.extend(stands);
     }
     told
 }
@@ -75,7 +78,7 @@ async fn add(
     };
     app.store.write(add).await??;
     let added = Person { name, role: None, clinics: None, disabled: false };
-    Ok((StatusCode::CREATED, Json(told(added, None))).into_response())
+    Ok((StatusCode::CREATED, Json(told(&added, &Standing::default()))).into_response())
 }
 
 #[derive(Deserialize)]
@@ -133,10 +136,72 @@ async fn confirm(
     caller.may(Action::ConfirmRights)?;
     let now = clock::now();
     let confirm = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| pending::confirm(transaction, now, &caller.name, &name))
+        undone(transaction, |transaction| {
+            let person = pending::confirm(transaction, now, &caller.name, &name)?;
+            Ok((person, people::standing(transaction, now, &name)?))
+        })
     };
-    let person = app.store.write(confirm).await??;
-    Ok(Json(told(person, None)))
+    let (person, standing) = app.store.write(confirm).await??;
+    Ok(Json(told(&person, &standing)))
+}
+
+#[derive(Deserialize)]
+struct Password {
+    password: String,
+}
+
+/// Somebody has forgotten theirs.
+async fn give_password(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+    JsonBody(Password { password }): JsonBody<Password>,
+) -> Result<StatusCode, Problem> {
+    caller.may(Action::ManagePeople)?;
+    let hashed = tokio::task::spawn_blocking(move || people::hashed(&password)).await;
+    let hash = hashed.unwrap_or(Err(PersonError::Hash))?;
+    let now = clock::now();
+    let ask = move |transaction: &Transaction<'_>| {
+        undone(transaction, |transaction| {
+            pending::ask_password(transaction, now, &caller.name, (&name, &hash))
+        })
+    };
+    app.store.write(ask).await??;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn confirm_password(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.may(Action::ConfirmRights)?;
+    let (now, whose) = (clock::now(), name.clone());
+    let confirm = move |transaction: &Transaction<'_>| {
+        undone(transaction, |transaction| {
+            pending::confirm_password(transaction, now, &caller.name, &whose)
+        })
+    };
+    app.store.write(confirm).await??;
+    // Who has forgotten it has tried.
+    app.attempts.succeeded(&name);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn end_sessions(
+    State(app): State<App>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    caller.may(Action::ManagePeople)?;
+    let now = clock::now();
+    let end = move |transaction: &Transaction<'_>| {
+        undone(transaction, |transaction| {
+            people::end_sessions(transaction, now, &caller.name, &name)
+        })
+    };
+    app.store.write(end).await??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// What is refused leaves nothing behind, whatever was done before it was.

@@ -3,7 +3,7 @@
 use super::{App, Problem, Route, attempts::NotNow, extract::JsonBody, own};
 use crate::{
     audit::{self, Entry},
-    clock,
+    boards, clock,
     people::{self, Action, Caller, Refusal, Role},
     store::StoreError,
 };
@@ -57,9 +57,13 @@ impl Credential {
     }
 
     /// That it was used is worth a line now and then, and no answer waits for a disk that fails.
-    async fn used(self, app: &App) {
-        let Self::Token(token) = self else { return };
+    async fn used(self, app: &App, role: Role) {
         let now_ms = clock::now().unix_ms();
+        let token = match self {
+            Self::Token(token) => token,
+            Self::Session(secret) if role == Role::Kiosk => return wall_used(app, secret).await,
+            Self::Session(_) => return,
+        };
         let asked = token.clone();
         let is_due = move |connection: &Connection| people::is_use_due(connection, &asked, now_ms);
         if app.store.read(is_due).await.is_ok_and(|is_due| is_due) {
@@ -73,13 +77,27 @@ impl Credential {
     }
 }
 
+/// A board on a wall stays while it is used.
+async fn wall_used(app: &App, secret: String) {
+    let now_ms = clock::now().unix_ms();
+    let asked = secret.clone();
+    let is_due = move |connection: &Connection| people::is_session_due(connection, &asked, now_ms);
+    if app.store.read(is_due).await.is_ok_and(|is_due| is_due) {
+        let used =
+            move |transaction: &Transaction<'_>| people::session_used(transaction, &secret, now_ms);
+        if let Err(error) = app.store.write(used).await {
+            tracing::debug!(%error, "When a session was used could not be written down.");
+        }
+    }
+}
+
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let credential = Credential::of(&parts.headers).ok_or_else(nobody)?;
         let caller = credential.caller(app).await?.ok_or_else(nobody)?;
-        credential.used(app).await;
+        credential.used(app, caller.role).await;
         Ok(caller)
     }
 }
@@ -173,12 +191,12 @@ async fn log_in(
             error.to_string(),
         )
     })?;
-    let cookie = set_cookie(&app, &format!("{COOKIE}={secret}"));
     // Somebody may have been shut out meanwhile.
     let credential = Credential::Session(secret);
     let caller = credential.caller(&app).await?.ok_or_else(wrong)?;
+    let cookie = session_cookie(&app, &caller, &credential);
     let told = user(&app, &caller, &credential).await?;
-    Ok(([(header::SET_COOKIE, cookie)], Json(told)).into_response())
+    Ok((cookie.map(|cookie| [(header::SET_COOKIE, cookie)]), Json(told)).into_response())
 }
 
 /// Writes down that somebody did not get in; of names that nobody has, only how many there were.
@@ -221,9 +239,26 @@ async fn who(
     State(app): State<App>,
     caller: Caller,
     headers: HeaderMap,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let credential = Credential::of(&headers).ok_or_else(nobody)?;
-    Ok(Json(user(&app, &caller, &credential).await?))
+    let told = user(&app, &caller, &credential).await?;
+    // The browser of a wall forgets it no sooner than the county.
+    let anew = match caller.role {
+        Role::Kiosk => session_cookie(&app, &caller, &credential),
+        _ => None,
+    };
+    Ok((anew.map(|cookie| [(header::SET_COOKIE, cookie)]), Json(told)).into_response())
+}
+
+/// The cookie of a session. That of a board on a wall outlives its browser: after a cut of the mains
+/// nobody may be there to log it in.
+fn session_cookie(app: &App, caller: &Caller, credential: &Credential) -> Option<String> {
+    let Credential::Session(secret) = credential else { return None };
+    let lasts = match caller.role {
+        Role::Kiosk => format!("; Max-Age={}", people::KIOSK_SESSION_MS / 1000),
+        _ => String::new(),
+    };
+    Some(set_cookie(app, &format!("{COOKIE}={secret}{lasts}")))
 }
 
 /// Somebody, as they are told who they are.
@@ -244,6 +279,9 @@ pub(super) async fn user(
 
 async fn log_out(State(app): State<App>, headers: HeaderMap) -> Result<Response, Problem> {
     if let Some(secret) = cookie(&headers) {
+        if app.boards.left(&people::sha256(&secret), None) {
+            boards::tell(&app.events);
+        }
         let now = clock::now();
         let close = move |transaction: &Transaction<'_>| {
             let Some(name) = people::close_session(transaction, &secret)? else { return Ok(()) };

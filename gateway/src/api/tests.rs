@@ -1,6 +1,8 @@
 //! The API against its own document, and its errors.
 
+mod boards;
 mod hung_up;
+mod large;
 mod life;
 mod own;
 mod patients;
@@ -11,6 +13,7 @@ mod texts;
 
 use super::*;
 use crate::{
+    boards::Sound,
     clock,
     intake::{self, Delivery},
     notify::{STATES, Step},
@@ -95,12 +98,14 @@ impl Desk {
             store: Store::open(&path).unwrap(),
             rules: LiveRules::new(live, Times::default()),
             events: Events::new(1),
+            boards: Arc::default(),
             clinics: Arc::default(),
             broker_up,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             attempts: Arc::default(),
             confirmations: Arc::default(),
             previews: Arc::default(),
+            large: LargeQuestions::default(),
             https: true,
             stopped: CancellationToken::new(),
         };
@@ -226,7 +231,7 @@ fn with_id(path: &str) -> String {
     let path = path.replace("{site}", "heping").replace("{device}", "pump-01");
     let path = path.replace("{lane}", "urgent").replace("{seq}", "1");
     let path = path.replace("{index}", "0").replace("{limit}", "0");
-    path.replace("{name}", "nobody").replace("{version}", "99")
+    path.replace("{name}", "nobody").replace("{version}", "99").replace("{board}", "0")
 }
 
 #[tokio::test]
@@ -388,9 +393,17 @@ fn enumerations_are_those_of_the_code() {
     let levels = names(Level::ALL, Level::name);
     let reasons = names(AckReason::ALL, AckReason::name);
     let lanes = names(&Lane::ALL, Lane::name);
+    let able = [Action::ActOnAlerts, Action::ActOnServiceAlerts].map(Action::roles).concat();
+    let sounds = [Sound::On, Sound::Paused, Sound::Off, Sound::Blocked];
+    let sounds: BTreeSet<String> =
+        sounds.iter().filter_map(|one| json!(one).as_str().map(str::to_owned)).collect();
     let kinds = Metric::all().map(|metric| data::kind_name(metric.row().kind).to_owned());
     let expected = [
         ("Acknowledge.reason", reasons.clone()),
+        ("AlertPeople.people.items.on_duty", levels.clone()),
+        ("AlertPeople.people.items.role", names(&able, Role::name)),
+        ("BoardSound.sound", sounds.clone()),
+        ("Boards.boards.items.sound", sounds),
         ("Alert.comparator", signs.clone()),
         ("Alert.condition", conditions),
         ("Alert.escalation_level", levels.clone()),

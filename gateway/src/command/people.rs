@@ -7,7 +7,7 @@ use super::{Refused, database, password};
 use crate::{
     clock,
     config::GatewayConfig,
-    people::{self, Change, Force, PersonError, Role, Scope},
+    people::{self, Change, Force, PersonError, Role, Scope, pending},
 };
 use clap::{Args, Subcommand};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -30,6 +30,14 @@ pub(super) enum UserCommand {
         /// The password is the person's own: nobody else knows it, it need not be changed first
         #[arg(long)]
         own_password: bool,
+    },
+    /// Give a person who forgot theirs another password; it is to be changed at the first log-in
+    Password {
+        /// Log-in name
+        name: String,
+        /// File with the password
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
     },
     /// Shut a person out, at once
     Disable {
@@ -137,6 +145,13 @@ pub(super) fn user(
             change(&name, &Change::Add { hash, given, role: Some(role), scope })?;
             let first = if given { ", and sets another password first" } else { "" };
             writeln!(out, "{name} may log in as {}{place}{first}", role.name())?;
+        }
+        UserCommand::Password { name, password_file } => {
+            let hash = people::hashed(&password(password_file.as_deref())?).map_err(refused)?;
+            in_transaction(config, |transaction, by| {
+                pending::give_password(transaction, clock::now(), by, (&name, &hash), None)
+            })?;
+            writeln!(out, "{name} is logged out everywhere, and sets another password first")?;
         }
         UserCommand::Disable { name } => {
             change(&name, &Change::Disable)?;

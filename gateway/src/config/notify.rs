@@ -17,12 +17,14 @@ const CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Where nobody says which.
 const PRIORITIES: [Priority; 2] = [Priority::Medium, Priority::High];
 /// All but the good news.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 9] = [
     Step::Raised,
     Step::Recurred,
     Step::PriorityRose,
     Step::Realarmed,
     Step::Unshelved,
+    Step::Unsuppressed,
+    Step::InService,
     Step::Escalated,
     Step::Assigned,
 ];

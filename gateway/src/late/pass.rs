@@ -237,7 +237,7 @@ pub(super) fn end(
     let Context { connection, rules, now } = context;
     let mut evaluation = Evaluation::default();
     for mut work in done {
-        let told_by_the_box = told_by_the_box(connection, &work)?;
+        let told_by_the_box = told_by_the_box(context, &work)?;
         work.pass.leave_out(told_by_the_box);
         let known = known(connection, &work)?;
         let live = evaluation.known(context, site, &work.subject)?;
@@ -268,11 +268,11 @@ pub(super) fn end(
 /// What the box of a site told of its own alerts while it was out of reach: the pass does not speak
 /// for that. Of an alert that went on when the county was back, what the box told of it ends with
 /// the last that came.
-fn told_by_the_box(
-    connection: &Connection,
+fn told_by_the_box<'r>(
+    Context { connection, rules, .. }: Context<'r>,
     work: &Work,
-) -> rusqlite::Result<impl Fn(&LateEpisode) -> bool + use<>> {
-    let mut periods: Vec<(String, i64, i64)> = Vec::new();
+) -> rusqlite::Result<impl Fn(&LateEpisode) -> bool + use<'r>> {
+    let mut periods: Vec<(DeviceId, String, i64, i64)> = Vec::new();
     for Source { device, .. } in &work.sources {
         let of_device =
             params![work.site.as_str(), device.as_str(), work.span.from_ms, work.span.until_ms];
@@ -284,14 +284,21 @@ fn told_by_the_box(
                  FROM edge_period WHERE site = ?1 AND device = ?2 AND from_ms <= ?4
                  AND coalesce(until_ms, ?3) >= ?3",
             )?
-            .query_map(of_device, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map(of_device, |row| {
+                Ok((device.clone(), row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
             .collect::<Result<Vec<_>, _>>()?;
         periods.extend(found);
     }
     Ok(move |episode: &LateEpisode| {
         let (from, until) = episode.period();
-        periods.iter().any(|(family, begin, end)| {
-            *family == episode.alert.family && *begin <= until.unix_ms() && from.unix_ms() <= *end
+        let technical = rules.is_technical(&episode.alert.family);
+        periods.iter().any(|(device, family, begin, end)| {
+            let is_own = *device == episode.alert.device || !technical;
+            is_own
+                && *family == episode.alert.family
+                && *begin <= until.unix_ms()
+                && from.unix_ms() <= *end
         })
     })
 }
@@ -312,6 +319,7 @@ fn known(connection: &Connection, work: &Work) -> rusqlite::Result<Vec<KnownAler
     while let Some(row) = rows.next()? {
         let (id, device): (String, String) = (row.get("id")?, row.get("device")?);
         let Some(id) = AlertId::from_hex(&id).filter(|_| work.has(&device)) else { continue };
+        let Ok(device) = DeviceId::new(&device) else { continue };
         let body: String = row.get("body")?;
         let body: Value = serde_json::from_str(&body).unwrap_or_default();
         let text = |key| body.get(key).and_then(Value::as_str);
@@ -322,6 +330,7 @@ fn known(connection: &Connection, work: &Work) -> rusqlite::Result<Vec<KnownAler
         known.push(KnownAlert {
             id,
             family: text("family").unwrap_or_default().to_owned(),
+            device,
             started_at: WallTime::from_unix_ms(row.get("started_ms")?),
             cleared_at: cleared_ms.map(WallTime::from_unix_ms),
             retro: body.get("retro").and_then(Value::as_bool) == Some(true),

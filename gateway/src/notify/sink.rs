@@ -12,18 +12,22 @@ pub(crate) enum Step {
     PriorityRose,
     Realarmed,
     Unshelved,
+    Unsuppressed,
+    InService,
     Escalated,
     Assigned,
     Cleared,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Raised,
         Self::Recurred,
         Self::PriorityRose,
         Self::Realarmed,
         Self::Unshelved,
+        Self::Unsuppressed,
+        Self::InService,
         Self::Escalated,
         Self::Assigned,
         Self::Cleared,
@@ -36,6 +40,8 @@ impl Step {
             Self::PriorityRose => "priority_rose",
             Self::Realarmed => "realarmed",
             Self::Unshelved => "unshelved",
+            Self::Unsuppressed => "unsuppressed",
+            Self::InService => "in_service",
             Self::Escalated => "escalated",
             Self::Assigned => "assigned",
             Self::Cleared => "cleared",
@@ -50,20 +56,23 @@ impl Step {
     pub(super) const fn is_of_the_condition(self) -> bool {
         match self {
             Self::Raised | Self::Recurred | Self::PriorityRose | Self::Cleared => true,
-            Self::Realarmed | Self::Unshelved | Self::Escalated | Self::Assigned => false,
+            Self::Realarmed
+            | Self::Unshelved
+            | Self::Unsuppressed
+            | Self::InService
+            | Self::Escalated
+            | Self::Assigned => false,
         }
     }
 
-    /// Whether the alert sounds with it.
+    /// Whether what had set the alert aside is over with it: the alert itself is as it was.
+    pub(super) const fn takes_back(self) -> bool {
+        matches!(self, Self::Unshelved | Self::Unsuppressed | Self::InService)
+    }
+
+    /// Whether the alert sounds with it, wherever it stood.
     pub(super) const fn sounds(self) -> bool {
-        match self {
-            Self::Raised
-            | Self::Recurred
-            | Self::PriorityRose
-            | Self::Realarmed
-            | Self::Unshelved => true,
-            Self::Escalated | Self::Assigned | Self::Cleared => false,
-        }
+        matches!(self, Self::Raised | Self::Recurred | Self::PriorityRose | Self::Realarmed)
     }
 
     /// In the language of the sink.
@@ -79,6 +88,10 @@ impl Step {
             (Self::Realarmed, Language::English) => "acknowledged and still there",
             (Self::Unshelved, Language::Chinese) => "搁置结束,仍未解除",
             (Self::Unshelved, Language::English) => "off the shelf and still there",
+            (Self::Unsuppressed, Language::Chinese) => "恢复单独提示,仍未解除",
+            (Self::Unsuppressed, Language::English) => "stands for itself again and still there",
+            (Self::InService, Language::Chinese) => "恢复使用,仍未解除",
+            (Self::InService, Language::English) => "back in service and still there",
             (Self::Escalated, Language::Chinese) => "无人确认,升级通知",
             (Self::Escalated, Language::English) => "nobody acknowledged, escalated",
             (Self::Assigned, Language::Chinese) => "指派",

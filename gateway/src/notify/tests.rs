@@ -256,6 +256,70 @@ async fn what_comes_off_the_shelf_and_sounds_is_told_once_also_over_restarts() {
 }
 
 #[tokio::test]
+async fn whoever_heard_of_an_alert_hears_that_it_stands_for_itself_or_is_in_service_again() {
+    let mut county = County::with(&[sink("all", command("/bin/true"))]).await;
+    let now = clock::now();
+    let ways = [
+        (AlertState::Suppressed, TimelineEvent::Suppressed, TimelineEvent::Unsuppressed),
+        (AlertState::OutOfService, TimelineEvent::OutOfService, TimelineEvent::InService),
+    ];
+    let mut aside = Vec::new();
+    for (state, begins, ends) in ways {
+        for (place, after) in
+            [AlertState::ActiveUnack, AlertState::ActiveAck, AlertState::Shelved].iter().enumerate()
+        {
+            let mut alert = alert(&format!("{}-{place}", begins.name().replace('_', "-")), now);
+            county.note(&alert).await;
+            happened(&mut alert, begins, now);
+            alert.state = state;
+            county.note(&alert).await;
+            aside.push((alert, ends, *after));
+        }
+    }
+    let before = county.made().await.len();
+    for (alert, ends, after) in &mut aside {
+        happened(alert, *ends, now);
+        alert.state = *after;
+        county.note(alert).await;
+        county.store = Store::open(&county.folder.path().join("county.sqlite")).unwrap();
+        county.note(alert).await;
+    }
+    assert_eq!(county.made().await[before..], ["all unsuppressed 3", "all in_service 3"]);
+    // What was raised meanwhile is told as what it is.
+    let mut new = alert("ecg-09", now);
+    new.state = AlertState::OutOfService;
+    county.note(&new).await;
+    // Off the shelf, and back: of one moment, one word.
+    let (shelved, ..) = &mut aside[2];
+    for alert in [&mut new, shelved] {
+        happened(alert, TimelineEvent::InService, now);
+        happened(alert, TimelineEvent::Unshelved, now);
+        alert.state = AlertState::ActiveUnack;
+        county.note(alert).await;
+    }
+    assert_eq!(county.made().await[before + 2..], ["all raised 1", "all unshelved 5"]);
+}
+
+#[tokio::test]
+async fn whoever_heard_of_an_alert_hears_that_it_is_over_though_it_was_set_aside() {
+    let county = County::with(&[sink("all", command("/bin/true"))]).await;
+    let now = clock::now();
+    let [heard, unheard] = ["ecg-01", "ecg-02"].map(|device| alert(device, now));
+    county.note(&heard).await;
+    for mut alert in [heard, unheard] {
+        alert.state = AlertState::OutOfService;
+        county.note(&alert).await;
+        happened(&mut alert, TimelineEvent::Cleared, now);
+        county.note(&alert).await;
+        happened(&mut alert, TimelineEvent::Closed, now);
+        alert.state = AlertState::Closed;
+        county.note(&alert).await;
+        county.note(&alert).await;
+    }
+    assert_eq!(county.made().await, ["all raised 1", "all cleared 2"]);
+}
+
+#[tokio::test]
 async fn after_weeks_old_news_is_told_in_summaries_of_a_bounded_size() {
     let county = County::with(&[]).await;
     let script = "read -r line; printf '%s\\n' \"$line\" >> told";

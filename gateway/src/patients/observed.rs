@@ -33,15 +33,13 @@ pub(crate) fn measured(
 ) -> rusqlite::Result<Vec<Measured>> {
     let mut measured = Vec::new();
     let since_ms = at.unix_ms().saturating_sub(STREAM_MS);
-    let sources: Vec<(i64, i64, i64)> = connection
+    // What has left says nothing of now.
+    let sources: Vec<(i64, i64)> = connection
         .prepare_cached(
-            "SELECT source.id, max(from_ms, ?3), min(coalesce(until_ms - 1, ?2), ?2)
-             FROM binding JOIN source USING (site, device)
-             WHERE patient = ?1 AND from_ms <= ?2 AND (until_ms IS NULL OR until_ms > ?3)",
+            "SELECT source.id, max(from_ms, ?3) FROM binding JOIN source USING (site, device)
+             WHERE patient = ?1 AND from_ms <= ?2 AND (until_ms IS NULL OR until_ms > ?2)",
         )?
-        .query_map(params![key, at.unix_ms(), since_ms], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?
+        .query_map(params![key, at.unix_ms(), since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     let mut streams = connection.prepare_cached(&format!(
         "SELECT metrics, said, measured_ms FROM reading_group
@@ -50,8 +48,8 @@ pub(crate) fn measured(
          AND NOT EXISTS (SELECT 1 FROM spot WHERE spot.reading_group = reading_group.id)
          ORDER BY observed_ms DESC LIMIT {GROUPS_MAX}"
     ))?;
-    for (source, from_ms, until_ms) in sources {
-        let mut rows = streams.query([source, from_ms, until_ms])?;
+    for (source, from_ms) in sources {
+        let mut rows = streams.query([source, from_ms, at.unix_ms()])?;
         while let Some(row) = rows.next()? {
             measured.extend(values(row, false)?);
         }

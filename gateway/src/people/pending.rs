@@ -1,7 +1,8 @@
-//! Rights that one administrator gives and another of another kind confirms.
+//! Rights, and passwords in the place of forgotten ones, that one administrator gives and one of
+//! another kind confirms.
 //!
 //! # Invariants
-//! - until they are confirmed the rights of before hold, and a token opens nothing
+//! - until they are confirmed the rights and the password of before hold, and a token opens nothing
 //! - nobody confirms what they asked for themselves, nor what they would get
 
 use super::{Person, PersonError, Role, Scope, TOKEN_ID_LEN, clinics_of, person};
@@ -96,7 +97,7 @@ pub(crate) fn confirm(
            (SELECT role, scope FROM pending_rights WHERE name = ?1) WHERE name = ?1",
         [name],
     )?;
-    forget(connection, name)?;
+    connection.execute("DELETE FROM pending_rights WHERE name = ?1", [name])?;
     let after = person(connection, name)?.ok_or_else(nothing)?;
     let detail = json!({"asked_by": pending.asked_by, "before": before, "after": after});
     audit::append(connection, now, &Entry { who: by, action: "user_rights", what: name, detail })?;
@@ -105,7 +106,93 @@ pub(crate) fn confirm(
 
 /// Nothing waits for somebody any more.
 pub(super) fn forget(connection: &Connection, name: &str) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM pending_rights WHERE name = ?1", [name]).map(drop)
+    connection.execute("DELETE FROM pending_rights WHERE name = ?1", [name])?;
+    connection.execute("DELETE FROM pending_password WHERE name = ?1", [name]).map(drop)
+}
+
+/// A password that waits, as lists tell it.
+#[derive(Debug, Serialize)]
+pub(crate) struct PendingPassword {
+    pub(crate) asked_by: String,
+    pub(crate) until: String,
+}
+
+/// Asks that somebody who has forgotten theirs has this password, by its hash. What was asked
+/// before is forgotten. The caller owns the transaction.
+pub(crate) fn ask_password(
+    connection: &Connection,
+    now: WallTime,
+    by: &str,
+    (name, hash): (&str, &str),
+) -> Result<(), PersonError> {
+    if by == name {
+        return Err(PersonError::Own);
+    }
+    person(connection, name)?.ok_or_else(|| PersonError::Unknown(name.to_owned()))?;
+    connection.execute(
+        "INSERT OR REPLACE INTO pending_password VALUES (?1, ?2, ?3, ?4)",
+        params![name, hash, by, now.unix_ms() + PENDING_MS],
+    )?;
+    let detail = json!({"pending": password_of(connection, now, name)?});
+    let action = "user_password_asked";
+    audit::append(connection, now, &Entry { who: by, action, what: name, detail })?;
+    Ok(())
+}
+
+/// The password that waits for somebody.
+pub(super) fn password_of(
+    connection: &Connection,
+    now: WallTime,
+    name: &str,
+) -> rusqlite::Result<Option<PendingPassword>> {
+    let query = "SELECT * FROM pending_password WHERE name = ?1 AND until_ms > ?2";
+    connection
+        .prepare_cached(query)?
+        .query_row(params![name, now.unix_ms()], |row| {
+            let until = rfc3339(row.get("until_ms")?);
+            Ok(PendingPassword { asked_by: row.get("asked_by")?, until })
+        })
+        .optional()
+}
+
+/// Puts the password in force that was asked for somebody. The caller owns the transaction.
+pub(crate) fn confirm_password(
+    connection: &Connection,
+    now: WallTime,
+    by: &str,
+    name: &str,
+) -> Result<(), PersonError> {
+    let pending = password_of(connection, now, name)?;
+    let pending = pending.ok_or_else(|| PersonError::NothingPending(name.to_owned()))?;
+    if by == name || by == pending.asked_by {
+        return Err(PersonError::Own);
+    }
+    let query = "DELETE FROM pending_password WHERE name = ?1 RETURNING password";
+    let hash: String = connection.query_row(query, [name], |row| row.get(0))?;
+    give_password(connection, now, by, (name, &hash), Some(&pending.asked_by))
+}
+
+/// Somebody has another password, which somebody else knows: it opens nothing but the way to a
+/// third. Their PIN is gone and their sessions end. The caller owns the transaction.
+pub(crate) fn give_password(
+    connection: &Connection,
+    now: WallTime,
+    by: &str,
+    (name, hash): (&str, &str),
+    asked_by: Option<&str>,
+) -> Result<(), PersonError> {
+    if by == name {
+        return Err(PersonError::Own);
+    }
+    let set = "UPDATE person SET password = ?2, given_password = 1, pin = NULL WHERE name = ?1";
+    if connection.execute(set, [name, hash])? == 0 {
+        return Err(PersonError::Unknown(name.to_owned()));
+    }
+    let ended = connection.execute("DELETE FROM session WHERE name = ?1", [name])?;
+    let detail = json!({"asked_by": asked_by, "sessions_ended": ended});
+    let action = "user_password";
+    audit::append(connection, now, &Entry { who: by, action, what: name, detail })?;
+    Ok(())
 }
 
 /// Puts a token in force. The caller owns the transaction.

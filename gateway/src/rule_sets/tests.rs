@@ -99,9 +99,29 @@ fn whoever_follows_hears_of_another_live_set() {
     assert_eq!(live.rules().times(), &times);
     let mut follows = live.follow();
     assert!(!follows.has_changed().unwrap());
-    live.put(Live::new(2, rules(), TEXT));
+    live.put(Live { entry: 1, ..Live::new(2, rules(), TEXT) });
     assert!(follows.has_changed().unwrap());
     // The times are the county's, whichever set is live.
     assert_eq!(live.rules().times(), &times);
     assert_eq!((live.live().number, follows.borrow_and_update().number), (2, 2));
+}
+
+#[test]
+fn of_two_versions_that_were_approved_at_once_the_one_in_force_is_the_one_that_is_kept() {
+    let (_folder, connection) = database();
+    let started = at_start(&connection, NOW, TEXT, rules()).unwrap();
+    let in_force = LiveRules::new(started, Times::default());
+    let drafts = [" ", "\n"]
+        .map(|more| draft(&connection, NOW, "zhang", &format!("{TEXT}{more}"), "").unwrap());
+    // The newer draft is approved first, and comes last to where it is put in force.
+    let [older, newer] = drafts;
+    let [first, second] =
+        [newer, older].map(|it| approve(&connection, NOW, "li", it).unwrap().unwrap());
+    assert_eq!(live(&connection), [older]);
+    in_force.put(second);
+    in_force.put(first);
+    assert_eq!(in_force.live().number, number(older));
+    // The other one again, later: it is in force again.
+    in_force.put(approve(&connection, NOW, "li", newer).unwrap().unwrap());
+    assert_eq!(in_force.live().number, number(newer));
 }

@@ -51,7 +51,8 @@ export class PeoplePage extends Page {
     return [
       person.name,
       h('span', {}, roleName(person.role), person.pending && !own
-        ? this.pending(person.pending, `/people/${encodeURIComponent(person.name)}`) : ''),
+        ? this.pending(person.pending, `/people/${encodeURIComponent(person.name)}`) : '',
+      person.pending_password && !own ? this.pendingPassword(person) : ''),
       this.where(person.clinics),
       t(person.disabled ? 'people.disabled' : 'people.enabled'),
       this.may('manage_people') && !own ? this.changer(person) : '',
@@ -65,6 +66,18 @@ export class PeoplePage extends Page {
       this.may('confirm_rights') ? h('button', {
         class: 'primary',
         onclick: () => this.act(() => api.tell('POST', `${path}/confirm`)),
+      }, t('people.confirm')) : '');
+  }
+
+  /** A password in the place of a forgotten one. */
+  pendingPassword({ name, pending_password: { asked_by: by, until } }) {
+    const path = `/people/${encodeURIComponent(name)}/password/confirm`;
+    return h('span', { class: 'pending' },
+      t('people.password_pending', { by, until: moment(until) }),
+      this.may('confirm_rights') && by !== this.user.name ? h('button', {
+        class: 'primary',
+        'data-do': 'confirm-password',
+        onclick: () => this.act(() => api.tell('POST', path)),
       }, t('people.confirm')) : '');
   }
 
@@ -120,7 +133,26 @@ export class PeoplePage extends Page {
         h('button', {
           type: 'button',
           onclick: () => this.act(() => api.tell('PATCH', path, { disabled: !person.disabled })),
-        }, t(person.disabled ? 'people.enable' : 'people.disable'))));
+        }, t(person.disabled ? 'people.enable' : 'people.disable')),
+        person.sessions ? h('button', {
+          type: 'button',
+          'data-do': 'end-sessions',
+          onclick: () => this.act(() => api.tell('DELETE', `${path}/sessions`)),
+        }, t('people.end_sessions', { n: person.sessions })) : ''),
+      this.forgotten(path));
+  }
+
+  /** Somebody forgot their password: another administrator confirms the new one. */
+  forgotten(path) {
+    return form((element) => {
+      const password = new FormData(element).get('password');
+      return this.act(() => api.tell('POST', `${path}/password`, { password }));
+    },
+    h('p', { class: 'quiet' }, t('people.forgotten')),
+    field(t('people.new_password'), h('input', {
+      name: 'password', type: 'password', minlength: 8, maxlength: 256, required: true, autocomplete: 'new-password',
+    })),
+    h('button', { 'data-do': 'give-password' }, t('people.give_password')));
   }
 
   issuer() {

@@ -80,6 +80,12 @@ export class County {
     this.more = {};
     this.took = {};
     this.pending = null;
+    this.pendingPassword = null;
+    /** Who may be handed an alert; else everybody. */
+    this.able = null;
+    /** The other boards; what boards said of their sound. */
+    this.boards = { boards: [], clinics_without_sound: [] };
+    this.sounds = [];
   }
 
   /** A session of somebody; the secret goes into the cookie. */
@@ -190,6 +196,7 @@ export class County {
         patients: this.patients, beds: this.beds, ruled_without_patient: this.ruled,
       }),
       '/bindings': () => ({ bindings: this.bindings }),
+      '/boards': () => this.boards,
       '/duty': () => ({ plans: this.duty }),
       '/readings': () => ({ readings: [], next_cursor: null }),
       '/waveforms': () => ({ blocks: this.blocks, next_cursor: null }),
@@ -207,14 +214,24 @@ export class County {
       this.sessions.delete(secret);
       return [204, null];
     }
+    if (plain.startsWith('/boards/')) {
+      if (method === 'POST') this.sounds.push(body);
+      return [204, null];
+    }
     if (plain.startsWith('/patients/') && method === 'GET') return this.whole(plain.split('/')[2]);
     if (plain.endsWith('/reassign')) return this.reassign(plain.split('/'), body, user);
     const [, id, deed] = /^\/alerts\/([0-9a-f]+)\/?(.*)$/.exec(plain) ?? [];
     const alert = this.alerts.get(id);
     if (!alert) return problem(404, 'There is none');
+    if (deed === 'people') {
+      const all = Object.entries(this.people);
+      const people = all.map(([name, role]) => ({ name, role, on_duty: null }));
+      return [200, { people: this.able ?? people }];
+    }
     if (method === 'GET') return [200, alert];
     if (this.idle) return problem(403, 'Say that it is still you', { confirm: true });
-    return this.act(alert, `${method === 'DELETE' ? 'no-' : ''}${deed}`, body, user);
+    const board = new URLSearchParams(asked).get('board');
+    return this.act(alert, `${method === 'DELETE' ? 'no-' : ''}${deed}`, { ...body, board }, user);
   }
 
   trend(asked) {
@@ -261,10 +278,14 @@ export class County {
   }
 
   /** What persons do with an alert, as the real county does it, in short. */
-  act(alert, deed, { reason, note = '', until = null, to = null, second = null }, by) {
+  act(alert, deed, {
+    reason, note = '', until = null, to = null, second = null, board = null,
+  }, by) {
     const now = make.at(this.ms);
     const told = (what, more, fields) => [200, this.change(alert.id, {
-      ...fields, timeline: [...alert.timeline, make.step(what, this.ms, { by, note, ...more })],
+      ...fields, timeline: [...alert.timeline, make.step(what, this.ms, {
+        by, note, board, ...more,
+      })],
     })];
     if (deed === 'acknowledge') {
       if (!REASONS.includes(reason)) return problem(400, 'reason');

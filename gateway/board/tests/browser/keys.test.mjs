@@ -94,7 +94,13 @@ test('shelving, handing on, escalating and notes; what one did is taken back', a
   const asked = () => county.asked[county.asked.length - 1];
   await fill('note', { note: '家属在旁' });
   await page.says(`${row} .timeline`, '备注 · li · 家属在旁');
-  await fill('assign', { to: 'wang' });
+  await page.click(`${row} [data-do="assign"]`);
+  const to = `${row} form[data-deed="assign"] [data-field="to"]`;
+  await page.until('the list is there', (css) => document.querySelector(css), `${to} option[value="wang"]`);
+  await page.run((css) => {
+    document.querySelector(css).value = 'wang';
+  }, to);
+  await page.click(`${row} form[data-deed="assign"] .primary`);
   await page.says(`${row} .owner`, '已转交 wang');
   await fill('escalate', {});
   await page.says(`${row} .timeline`, '已通知下一级 · li · 第二值班人员');

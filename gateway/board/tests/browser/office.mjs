@@ -82,7 +82,7 @@ export function morning(county, role = 'nurse') {
     '/people': () => ({
       people: [
         person('wang', 'nurse', [make.HEPING.clinic]),
-        { ...person('zhao', 'nurse', null), pending: county.pending ?? null },
+        { ...person('zhao', 'nurse', null), pending: county.pending ?? null, pending_password: county.pendingPassword },
         { ...person('chen', null, null), disabled: true },
       ],
     }),
@@ -158,6 +158,6 @@ function version(number, fields) {
 
 function person(name, role, clinics) {
   return {
-    name, role, clinics, disabled: false, pending: null,
+    name, role, clinics, disabled: false, pending: null, pending_password: null, sessions: 1,
   };
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     alert::Alert,
+    binding::PatientKey,
     freshness::{Freshness, Moment},
     rule::{EventRule, FromDevice, RuleSet},
 };
@@ -38,6 +39,31 @@ pub(super) struct Held {
     since: WallTime,
     #[serde(default)]
     source: Option<Metric>,
+    /// The patient on whom its device was when it said so. What a device on nobody signals goes
+    /// along to whom it comes.
+    #[serde(default)]
+    of: Option<PatientKey>,
+}
+
+/// A device alarm of before its device came to whom it is with now.
+#[derive(Clone, Debug)]
+pub struct Before {
+    /// When the device came.
+    pub came: WallTime,
+    /// The patient on whom it was when it said so.
+    pub of: Option<PatientKey>,
+}
+
+impl Held {
+    /// Its device leaves that patient.
+    pub(super) fn were_of(&mut self, key: &PatientKey) {
+        self.of.get_or_insert_with(|| key.clone());
+    }
+
+    /// Whether it was said of another patient than the one the device is on.
+    pub(super) fn is_anothers(&self, here: Option<&PatientKey>) -> bool {
+        self.of.is_some() && here.is_some() && self.of.as_ref() != here
+    }
 }
 
 /// Device alarms that began before the device or its agent was away: what is not said again in time
@@ -60,21 +86,23 @@ impl Engine {
         said: Moment,
         alarm: &DeviceAlarm,
     ) -> Vec<Alert> {
-        self.on_alarm_of(rules, now, said, said.at, alarm)
+        self.on_alarm_of(rules, now, said, None, alarm)
     }
 
-    /// The same of a device that is the subject's since it `came`. What it signalled before is up
-    /// here since then, as far as anybody knows: its alert is unknown until the device is heard.
+    /// The same of a device that came to the subject after it had said so. What it signalled while
+    /// it was on nobody is up here since it came, as far as anybody knows: its alert is unknown until
+    /// the device is heard. What it signalled while it was on another patient says nothing here until
+    /// the device says it again, but for what is the device's own.
     pub fn on_alarm_of(
         &mut self,
         rules: &RuleSet,
         now: WallTime,
         said: Moment,
-        came: WallTime,
+        before: Option<&Before>,
         alarm: &DeviceAlarm,
     ) -> Vec<Alert> {
-        let at = said.at.max(came);
-        let fresh = said.at >= came && Freshness::of_stream(said, now) == Freshness::Fresh;
+        let at = before.map_or(said.at, |before| said.at.max(before.came));
+        let fresh = before.is_none() && Freshness::of_stream(said, now) == Freshness::Fresh;
         let key = format!("{}|{}", alarm.code, alarm.channel.as_str());
         let id = alarm.kind.rule_id();
         let mut touched = BTreeSet::new();
@@ -83,16 +111,27 @@ impl Engine {
             self.end_silence(rules, now, device, &mut touched);
         }
         match alarm.phase {
+            // What it said since it came is newer.
+            _ if before.is_some() && self.has_said_since(device, &key, at) => {}
             AlarmPhase::Start | AlarmPhase::Update => {
+                let of = before.and_then(|before| before.of.clone());
+                let held = Held { rule: id.to_owned(), since: at, source: alarm.source, of };
+                let here = self.subject.patient().cloned();
+                let is_anothers = held.is_anothers(here.as_ref()) && rules.technical(id).is_none();
                 let known = self.device(device);
                 known.trust(&key);
                 let room = known.alarms.contains_key(&key) || known.alarms.len() < ALARMS_MAX;
                 if room {
-                    let (rule, source) = (id.to_owned(), alarm.source);
-                    let held = Held { rule, since: at, source };
-                    let since = known.alarms.entry(key.clone()).or_insert(held).since;
-                    if let Some((family, mut firing)) = self.device_firing(rules, id, alarm, since)
-                    {
+                    let known = known.alarms.entry(key.clone()).or_insert_with(|| held.clone());
+                    if !is_anothers {
+                        if known.is_anothers(here.as_ref()) {
+                            known.since = at;
+                        }
+                        known.of = held.of;
+                    }
+                    let since = known.since;
+                    let told = self.device_firing(rules, id, alarm, since);
+                    if let Some((family, mut firing)) = told.filter(|_| !is_anothers) {
                         (firing.late, firing.time_suspect) = (!fresh, said.suspect);
                         let name = self.alarm_name(&family, device, &key);
                         self.episodes.entry(family.clone()).or_default().fire(name, firing);
@@ -136,6 +175,12 @@ impl Engine {
         drop(past.settle(&whose, family, now, said.at, false));
         past.firing.clear();
         past.settle(&whose, family, now, left, false).pop()
+    }
+
+    /// Whether a device signals that, and has said so since that moment, when it came.
+    fn has_said_since(&self, device: &DeviceId, key: &str, came: WallTime) -> bool {
+        let held = self.devices.get(device).and_then(|known| known.alarms.get(key));
+        held.is_some_and(|held| held.of.is_none() && held.since > came)
     }
 
     pub(super) fn end_alarm(

@@ -64,7 +64,10 @@ impl Engine {
         device: &DeviceId,
         reason: &str,
     ) -> (Moved, Vec<Alert>) {
-        let state = self.devices.remove(device).unwrap_or_default();
+        let mut state = self.devices.remove(device).unwrap_or_default();
+        if let Some(key) = self.subject.patient() {
+            state.alarms.values_mut().for_each(|held| held.were_of(key));
+        }
         let names: BTreeMap<String, String> =
             state.alarms.keys().map(|key| (self.name(device, key), key.clone())).collect();
         let mut moved = Moved {
@@ -102,15 +105,21 @@ impl Engine {
 
     /// A device joins the subject at that moment, with what it brings along; hands out the alerts
     /// that changed.
+    ///
+    /// What it signalled while it was on another patient says nothing here until it says it again.
     pub fn device_joined(&mut self, now: WallTime, at: WallTime, moved: Moved) -> Vec<Alert> {
-        let Moved { device, state, alarms, technical } = moved;
+        let Moved { device, state, mut alarms, technical } = moved;
+        let here = self.subject.patient();
+        let is_anothers =
+            |key: &String| state.alarms.get(key).is_some_and(|held| held.is_anothers(here));
+        alarms.values_mut().for_each(|firings| firings.retain(|key, _| !is_anothers(key)));
         self.devices.insert(device.clone(), state);
         let mut touched = BTreeSet::new();
         let mut changed = Vec::new();
         for (family, mut episode) in technical {
             let key = self.technical_key(&family, &device);
             if let Some(before) = self.episodes.remove(&key) {
-                episode.join(before);
+                changed.extend(episode.join(before, now));
             }
             episode.follow_service(self.out_of_service.is_some(), now);
             changed.extend(episode.belong_to(self.subject.patient()));
@@ -119,7 +128,7 @@ impl Engine {
         }
         for (family, firings) in alarms {
             for (key, firing) in firings {
-                // What began with somebody else begins here when the device comes.
+                // What began with nobody begins here when the device comes.
                 let firing = Firing { since: firing.since.max(at), ..firing };
                 let name = self.name(&device, &key);
                 self.episodes.entry(family.clone()).or_default().fire(name, firing);

@@ -99,10 +99,11 @@ impl Engine {
         rules: &RuleSet,
         group: &ReadingGroup,
         reading: &Reading,
-        Moment { at: t_meas, suspect, .. }: Moment,
+        moment: Moment,
         (spot, late): (bool, bool),
         touched: &mut BTreeSet<String>,
     ) {
+        let Moment { at: t_meas, suspect, .. } = moment;
         let metric = reading.metric;
         let class = metric.row().class;
         let device = &group.device;
@@ -121,6 +122,9 @@ impl Engine {
             known.cuff_at = known.cuff_at.max(Some(t_meas));
         }
         self.cease_without_value(rules, device, reading, &name, touched);
+        if !late {
+            self.judge_unit(rules, group, reading, moment, touched);
+        }
         let value = reading.canonical().filter(|_| reading.validity != Validity::Invalid);
         let value = value.filter(|(value, _)| {
             let on_bed = !spot && class == Class::Temp && self.lies_on_the_bed(device, *value);
@@ -497,7 +501,7 @@ impl Engine {
         }
     }
 
-    fn cease(&mut self, family: &str, key: &str, touched: &mut BTreeSet<String>) {
+    pub(super) fn cease(&mut self, family: &str, key: &str, touched: &mut BTreeSet<String>) {
         let firing = self.episodes.get_mut(family).filter(|episode| episode.is_firing(key));
         if let Some(episode) = firing {
             episode.cease(key);

@@ -84,13 +84,44 @@ impl Engine {
         ended
     }
 
-    /// The priority of what holds now in a family.
-    pub(crate) fn present(&self, family: &str) -> Option<Priority> {
-        self.episodes.get(family).and_then(Episode::present)
+    /// The priority of what holds now under a key.
+    pub(crate) fn present(&self, key: &str) -> Option<Priority> {
+        self.episodes.get(key).and_then(Episode::present)
+    }
+
+    /// Where what belongs to an alert is: technical ones of a patient's devices are by device.
+    pub(crate) fn key_of(&self, rules: &RuleSet, alert: &Alert) -> String {
+        match rules.is_technical(&alert.family) {
+            true => self.technical_key(&alert.family, &alert.device),
+            false => alert.family.clone(),
+        }
+    }
+
+    /// What the values after that moment say about the family of an alert.
+    pub(crate) fn standing(&self, rules: &RuleSet, alert: &Alert, after: WallTime) -> Standing {
+        match rules.is_technical(&alert.family) {
+            true => self.technical_standing(rules, alert, after),
+            false => {
+                let class = alert.metric.map(|metric| metric.row().class);
+                self.class_standing(rules, &alert.family, class, after)
+            }
+        }
+    }
+
+    /// The same of a technical family: only its own device says how that is.
+    fn technical_standing(&self, rules: &RuleSet, alert: &Alert, after: WallTime) -> Standing {
+        let metric = alert.metric.map_or_else(String::new, |metric| format!("{metric}|"));
+        let series = self.name(&alert.device, &metric);
+        let mut values = self.valued.iter().filter(|(name, _)| name.starts_with(&series));
+        match self.present(&self.key_of(rules, alert)) {
+            Some(_) => Standing::Outside,
+            None if values.any(|(_, at)| *at > after) => Standing::Normal,
+            None => Standing::Unheard,
+        }
     }
 
     /// What the values after that moment say about a family that is read from a class.
-    pub(crate) fn standing(
+    fn class_standing(
         &self,
         rules: &RuleSet,
         family: &str,
@@ -121,21 +152,23 @@ impl Engine {
         })
     }
 
-    /// Whether an alert of the family holds, as far as anybody knows; its id.
-    pub(crate) fn active(&self, family: &str) -> Option<AlertId> {
-        let alert = self.episodes.get(family)?.alert.as_ref()?;
+    /// Whether an alert under that key holds, as far as anybody knows; its id.
+    pub(crate) fn active(&self, key: &str) -> Option<AlertId> {
+        let alert = self.episodes.get(key)?.alert.as_ref()?;
         alert.condition().is_active().then_some(alert.id)
     }
 
     /// The pass found an episode of which that alert is a part; the alert if that changed it.
     pub(crate) fn meet_late(
         &mut self,
+        rules: &RuleSet,
         id: AlertId,
         found: &LateEpisode,
         standing: Standing,
         now: WallTime,
     ) -> Option<Alert> {
-        self.episodes.get_mut(&found.alert.family)?.meet_late(id, found, standing, now)
+        let key = self.key_of(rules, &found.alert);
+        self.episodes.get_mut(&key)?.meet_late(id, found, standing, now)
     }
 
     /// Takes over an alert that only the pass has found; the alerts that changed.
@@ -151,7 +184,8 @@ impl Engine {
         };
         let says = [alert.message_zh.as_str(), alert.message_en.as_str()];
         let firing = Firing::of(&alert, says);
-        let episode = self.episodes.entry(alert.family.clone()).or_default();
+        let place = self.key_of(rules, &alert);
+        let episode = self.episodes.entry(place).or_default();
         // What stands outside holds from now on, so that the next values can end it.
         for key in keys {
             if let Some(series) = self.series.get_mut(&key) {

@@ -17,6 +17,7 @@ use crate::{
 };
 use model::{alarm::Priority, time::WallTime};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// What a person does with an alert.
@@ -161,6 +162,19 @@ impl Engine {
             .values_mut()
             .find_map(|episode| episode.act(times, id, by, action, now))
             .unwrap_or(Err(ActionError::NotFound))
+    }
+
+    /// Writes down at which board a person did what was just done with these alerts.
+    pub fn name_board(&mut self, changed: &mut [Alert], board: &str, now: WallTime) {
+        let ids: BTreeSet<AlertId> = changed.iter().map(|alert| alert.id).collect();
+        let own = self.episodes.values_mut();
+        let own = own.flat_map(|episode| episode.unseen.iter_mut().chain(&mut episode.alert));
+        for alert in own.filter(|alert| ids.contains(&alert.id)).chain(changed) {
+            let is_theirs = |entry: &&mut TimelineEntry| entry.by.is_some() && entry.at == now;
+            if let Some(entry) = alert.timeline.iter_mut().rev().find(is_theirs) {
+                entry.board = Some(board.to_owned());
+            }
+        }
     }
 
     /// A person has an alert in hand.

@@ -10,8 +10,8 @@ use model::time::WallTime;
 use std::collections::BTreeSet;
 
 impl Engine {
-    /// Scores the observation set of a moment; the points, and the alerts that changed. `None` for
-    /// whom the score is not valid: under 16, of unknown age, or pregnant.
+    /// Scores the observation set of a moment; the points, and the alerts that changed. No points
+    /// for whom the score is not valid: under 16, of unknown age, or pregnant.
     ///
     /// A set that is not complete neither raises nor clears, and neither does one that is older
     /// than the last.
@@ -21,18 +21,16 @@ impl Engine {
         now: WallTime,
         at: WallTime,
         set: &Observations,
-    ) -> Option<(Score, Vec<Alert>)> {
+    ) -> (Option<Score>, Vec<Alert>) {
         let mut touched = BTreeSet::new();
         let facts = self.facts_at(rules, at, &mut touched);
-        let score = self.profile.score(rules, at, set)?;
+        let score = self.profile.score(rules, at, set);
         let is_new = self.scored_at.is_none_or(|scored| scored <= at);
-        let applies: Vec<&ScoreRule> =
-            rules.scores().iter().filter(|rule| rule.is_for(&facts)).collect();
-        if score.is_complete() && is_new {
+        if let Some(score) = score.as_ref().filter(|score| score.is_complete() && is_new) {
             self.scored_at = Some(at);
-            for rule in applies {
+            for rule in rules.scores().iter().filter(|rule| rule.is_for(&facts)) {
                 let episode = self.episodes.entry(rule.family.clone()).or_default();
-                if rule.holds(&score) {
+                if rule.holds(score) {
                     let says = [&*rule.message_zh, &rule.message_en];
                     let firing = Firing {
                         value: Some(score.total().to_string()),
@@ -45,7 +43,23 @@ impl Engine {
                 touched.insert(rule.family.clone());
             }
         }
-        Some((score, self.settle(now, at, touched, false)))
+        (score, self.settle(now, at, touched, false))
+    }
+
+    /// When the patient was scored here last; `None` where that is over.
+    #[must_use]
+    pub const fn scored_at(&self) -> Option<WallTime> {
+        self.scored_at
+    }
+
+    /// The patient is scored here no more: what the score raised ends, with the reason. Hands out
+    /// the alerts that changed.
+    pub fn end_score(&mut self, rules: &RuleSet, now: WallTime, why: &str) -> Vec<Alert> {
+        self.scored_at = None;
+        let families: BTreeSet<&str> =
+            rules.scores().iter().map(|rule| rule.family.as_str()).collect();
+        let of_score = self.episodes.iter_mut().filter(|(key, _)| families.contains(key.as_str()));
+        of_score.flat_map(|(_, episode)| episode.end(now, now, why, false)).collect()
     }
 }
 

@@ -185,6 +185,7 @@ fn known(alert: &Alert) -> KnownAlert {
     KnownAlert {
         id: alert.id,
         family: alert.family.clone(),
+        device: alert.device.clone(),
         started_at: alert.started_at,
         cleared_at: alert.cleared_at,
         retro: alert.retro,
@@ -399,4 +400,49 @@ fn an_alert_is_not_touched_by_what_came_late_of_something_else() {
         assert_eq!(settled.changed, Vec::new(), "{watched}");
         assert_eq!((county.alerts.len(), settled.made), (1, 0), "{watched}");
     }
+}
+
+/// A patient with two monitors whose batteries are low by turns: what is late of the one is its own.
+#[test]
+fn a_late_technical_alert_is_one_of_its_device_and_its_end_is_its_own() {
+    let rules = rules();
+    let [own, other] = ["ecg-01", "ecg-02"].map(|name| DeviceId::new(name).unwrap());
+    let patient = crate::binding::PatientKey::new("p-7").unwrap();
+    let mut live = Engine::new(SiteId::new("heping").unwrap(), Subject::Patient(patient));
+    let battery = |device: &DeviceId, second: i64, value: i64| ReadingGroup {
+        device: device.clone(),
+        ..group(second, Metric::BATT_PCT, value, Unit::PERCENT)
+    };
+    for device in [&own, &other] {
+        live.has_kind(device, Some(DeviceKind::Monitor));
+    }
+    // That of the other is low now, and was not then.
+    let present = battery(&other, 2000, 15);
+    let fresh = ReadingInput {
+        group: &present,
+        t_meas: Moment::sure(at(2000)),
+        freshness: Freshness::Fresh,
+    };
+    let holds = live.on_readings(&rules, at(2000), fresh).remove(0);
+    assert_eq!((&holds.device, holds.family.as_str()), (&other, "batt_low"));
+    let mut pass = Pass::new(&live, at(0));
+    for (second, device, value) in
+        [(0, &own, 50), (1, &other, 50), (60, &own, 9), (61, &other, 40), (120, &own, 80)]
+    {
+        let said = battery(device, second, value);
+        pass.on_readings(&rules, &said, Moment::sure(at(second)), Freshness::Late);
+    }
+    let settled = pass.settle(&rules, &mut live, &[known(&holds)], at(2100), local);
+    assert_eq!((settled.made, settled.left_out, settled.joined.len()), (1, 0, 0));
+    let late = &settled.changed[0];
+    assert_eq!((&late.device, late.rules[0].as_str()), (&own, "BATT-LOW"));
+    assert_eq!((late.started_at, late.cleared_at), (at(60), Some(at(120))));
+    assert_eq!((late.state, late.retro), (AlertState::ClearedUnack, true));
+    // The one that holds ends by its own device, and the late one waits for a person.
+    let over = battery(&other, 2200, 90);
+    let fresh =
+        ReadingInput { group: &over, t_meas: Moment::sure(at(2200)), freshness: Freshness::Fresh };
+    let ended = live.on_readings(&rules, at(2200), fresh);
+    assert_eq!((ended.len(), ended[0].id, ended[0].state), (1, holds.id, AlertState::Closed));
+    assert_eq!(live.alerts().map(|alert| alert.id).collect::<Vec<_>>(), [late.id]);
 }

@@ -50,14 +50,14 @@ fn rows() -> Vec<Row> {
 }
 
 /// A county with somebody of each role, and an alert about its own service.
-struct Staffed {
-    desk: Desk,
+pub(super) struct Staffed {
+    pub(super) desk: Desk,
     alert: String,
     service: String,
 }
 
 impl Staffed {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let mut desk = Desk::new();
         let [heping, dongfeng] = ["heping", "dongfeng"].map(|site| SiteId::new(site).unwrap());
         let clinics = [(heping, HEPING.to_owned()), (dongfeng, DONGFENG.to_owned())];
@@ -85,7 +85,7 @@ impl Staffed {
     }
 
     /// The cookie of somebody, without the time that a password takes.
-    async fn cookie(&self, name: &str) -> String {
+    pub(super) async fn cookie(&self, name: &str) -> String {
         let name = name.to_owned();
         let now_ms = clock::now().unix_ms();
         let open = move |transaction: &rusqlite::Transaction<'_>| {
@@ -95,7 +95,7 @@ impl Staffed {
         format!("clinic_session={secret}")
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         cookie: &str,
         method: Method,
@@ -117,7 +117,7 @@ impl Staffed {
     }
 
     /// Gives somebody these clinics and no others.
-    async fn limit(&self, name: &'static str, clinic: &str) {
+    pub(super) async fn limit(&self, name: &'static str, clinic: &str) {
         let scope = Scope::of_clinics([clinic.to_owned()].into(), &self.desk.app.clinics);
         let change = people::Change::Scope(scope);
         let write = move |transaction: &rusqlite::Transaction<'_>| {
@@ -132,6 +132,8 @@ fn body_of(path: &str) -> &'static str {
     match path {
         "/api/v1/people" => r#"{"name": "new", "password": "correct horse"}"#,
         "/api/v1/people/{name}" => r#"{"role": "nurse"}"#,
+        "/api/v1/people/{name}/password" => r#"{"password": "correct horse"}"#,
+        "/api/v1/boards/sound" => r#"{"board": "1", "name": "desk", "sound": "on"}"#,
         "/api/v1/tokens" => r#"{"name": "export", "role": "engineer"}"#,
         "/api/v1/rules/preview" => r#"{"version": 99}"#,
         "/api/v1/duty" => r#"{"township": null, "shifts": []}"#,
@@ -199,10 +201,11 @@ async fn each_role_does_what_the_readme_says_and_nothing_else() {
 /// Whoever adds a path and forgets to ask who may is told here.
 #[tokio::test]
 async fn who_reads_the_audit_reads_nothing_else() {
-    const OPEN: [&str; 12] = [
+    const OPEN: [&str; 13] = [
         "/api/v1/session",
         "/api/v1/people",
         "/api/v1/people/{name}/confirm",
+        "/api/v1/people/{name}/password/confirm",
         "/api/v1/tokens",
         "/api/v1/tokens/{id}/confirm",
         "/api/v1/openapi.json",
@@ -447,4 +450,117 @@ async fn names_that_nobody_has_are_no_part_of_the_audit() {
         (&json!(""), &json!({"unknown_names": 1}))
     );
     assert!(!told.to_string().contains("my-password-by-mistake"));
+}
+
+#[tokio::test]
+async fn a_forgotten_password_takes_two_administrators_and_then_its_owner() {
+    let staffed = Staffed::new().await;
+    let [system, security, audit] = ["system_admin", "security_admin", "audit_admin"];
+    let [system, security, audit] =
+        [staffed.cookie(system).await, staffed.cookie(security).await, staffed.cookie(audit).await];
+    let nurse = staffed.cookie("nurse").await;
+    let log_in = async |password: &str| {
+        let body = json!({"name": "nurse", "password": password}).to_string();
+        told(staffed.desk.post("/api/v1/session", &[JSON], &body).await).await
+    };
+    let give = async |cookie: &str, name: &str, password: &str| {
+        let path = format!("/api/v1/people/{name}/password");
+        let body = json!({"password": password}).to_string();
+        staffed.ask(cookie, Method::POST, &path, &body).await.0.as_u16()
+    };
+    let confirm = async |cookie: &str, name: &str| {
+        let path = format!("/api/v1/people/{name}/password/confirm");
+        staffed.ask(cookie, Method::POST, &path, "").await.0.as_u16()
+    };
+    let new = "given by somebody";
+    for (cookie, name, password, wanted) in [
+        (&system, "nurse", new, 403),
+        (&audit, "nurse", new, 403),
+        (&nurse, "nurse", new, 403),
+        (&security, "nurse", "short", 400),
+        (&security, "nobody", new, 404),
+        (&security, "security_admin", new, 403),
+        (&security, "nurse", new, 202),
+        (&security, "audit_admin", new, 202),
+    ] {
+        assert_eq!(give(cookie, name, password).await, wanted, "{name} {password}");
+    }
+    // Nobody has confirmed it: what holds is what held.
+    assert_eq!(log_in(new).await.0, 401);
+    assert_eq!(log_in(PASSWORD).await.0, 200);
+    let (_, people) = staffed.ask(&audit, Method::GET, "/api/v1/people", "").await;
+    check_schema(&document(), "People", &people);
+    let of = |name: &str| {
+        let mut people = people["people"].as_array().unwrap().iter();
+        people.find(|person| person["name"] == name).unwrap()
+    };
+    let waits = &of("nurse")["pending_password"]["asked_by"];
+    assert_eq!((waits, &of("nurse")["sessions"]), (&json!("security_admin"), &json!(2)));
+    assert_eq!(confirm(&security, "nurse").await, 403);
+    assert_eq!(confirm(&audit, "audit_admin").await, 403, "their own");
+    // Five wrong ones: who forgot it has tried.
+    while log_in("wrong horse").await.0 != 429 {}
+    assert_eq!(confirm(&system, "nurse").await, 204);
+    assert_eq!(confirm(&system, "nurse").await, 404);
+    assert_eq!(staffed.ask(&nurse, Method::GET, "/api/v1/session", "").await.0, 401);
+    assert_eq!(log_in(PASSWORD).await.0, 401);
+    let (status, user) = log_in(new).await;
+    assert_eq!((status, &user["must_set_password"]), (StatusCode::OK, &json!(true)));
+    assert_eq!((&user["may"], &user["has_pin"]), (&json!([]), &json!(false)));
+    // What waited for somebody who was changed since is forgotten.
+    let (path, set) = ("/api/v1/people/audit_admin", r#"{"disabled": true}"#);
+    assert_eq!(staffed.ask(&security, Method::PATCH, path, set).await.0, 204);
+    assert_eq!(confirm(&system, "audit_admin").await, 404);
+    let entries = |transaction: &rusqlite::Transaction<'_>| {
+        let query = "SELECT body FROM audit WHERE body LIKE '%user_password%' ORDER BY id";
+        let mut statement = transaction.prepare(query)?;
+        statement.query_map([], |row| row.get(0))?.collect()
+    };
+    let entries: Vec<String> = staffed.desk.app.store.write(entries).await.unwrap();
+    assert_eq!(entries.len(), 3, "{entries:?}");
+    assert!(entries[2].contains(r#""user_password","nurse""#), "{entries:?}");
+    assert!(entries.iter().all(|entry| !entry.contains(new) && !entry.contains("argon2")));
+}
+
+#[tokio::test]
+async fn a_board_on_the_wall_stays_until_it_is_away_or_somebody_ends_it() {
+    let staffed = Staffed::new().await;
+    let desk = &staffed.desk;
+    let [wall, nurse, security] = ["kiosk", "nurse", "security_admin"];
+    let [wall, nurse, security] =
+        [staffed.cookie(wall).await, staffed.cookie(nurse).await, staffed.cookie(security).await];
+    let pass = async |hours: i64| {
+        let sql = "UPDATE session SET opened_ms = opened_ms - ?1, used_ms = used_ms - ?1
+                   WHERE name IN ('kiosk', 'nurse')";
+        let pass = move |transaction: &rusqlite::Transaction<'_>| {
+            transaction.execute(sql, [hours * 3_600_000])
+        };
+        desk.app.store.write(pass).await.unwrap();
+    };
+    let sees = async |cookie: &str| staffed.ask(cookie, Method::GET, "/api/v1/sites", "").await.0;
+    pass(11).await;
+    assert_eq!((sees(&wall).await, sees(&nurse).await), (StatusCode::OK, StatusCode::OK));
+    pass(2).await;
+    assert_eq!((sees(&wall).await, sees(&nurse).await), (StatusCode::OK, StatusCode::UNAUTHORIZED));
+    // Half a year: it is used each fortnight. Others who log in do not end it.
+    for _ in 0..12 {
+        pass(15 * 24).await;
+        staffed.cookie("doctor").await;
+        assert_eq!(sees(&wall).await, StatusCode::OK);
+    }
+    let request = Request::get("/api/v1/session").header(header::COOKIE, &wall);
+    let answer = desk.send(request.body(Body::empty()).unwrap()).await;
+    let kept = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+    assert!(kept.starts_with(&wall) && kept.contains("Max-Age=2592000"), "{kept}");
+    // It sees and does nothing, as on the first day.
+    let path = "/api/v1/alerts/{alert}/acknowledge";
+    let body = r#"{"reason": "at_bedside"}"#;
+    assert_eq!(staffed.ask(&wall, Method::POST, path, body).await.0, StatusCode::FORBIDDEN);
+    let end = "/api/v1/people/kiosk/sessions";
+    assert_eq!(staffed.ask(&wall, Method::DELETE, end, "").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(staffed.ask(&security, Method::DELETE, end, "").await.0, StatusCode::NO_CONTENT);
+    assert_eq!(sees(&wall).await, StatusCode::UNAUTHORIZED);
+    let away = staffed.cookie("kiosk").await;
+    pass(31 * 24).await;
+    assert_eq!(sees(&away).await, StatusCode::UNAUTHORIZED);
 }

@@ -6,6 +6,10 @@ use model::time::WallTime;
 
 /// What is worth six points before a nurse has said anything: pulse 135 (3), respiration 26 (3).
 async fn values(desk: &Desk) {
+    values_of(desk, "heping").await;
+}
+
+async fn values_of(desk: &Desk, site: &str) {
     let number = |metric, value: &str, unit| {
         Reading::number(metric, value.parse::<model::decimal::Decimal>().unwrap(), unit)
     };
@@ -16,20 +20,24 @@ async fn values(desk: &Desk) {
     ];
     let monitor = DeviceId::new("mon-01").unwrap();
     let group = ReadingGroup::new(monitor.clone(), observed(), streams);
-    let taken = desk.take(Lane::Trend, vec![Record::Readings(group)]).await;
+    let taken = desk.take_of(site, Lane::Trend, vec![Record::Readings(group)]).await;
     assert_eq!(taken.counts.new, 1);
     let pressure = vec![number(Metric::NIBP_SYS, "120", Unit::MM_HG)];
     let ear = vec![number(Metric::TEMP_EAR, "36.8", Unit::CELSIUS)];
     let results = [pressure, ear];
     let results =
         results.map(|of| Record::Readings(ReadingGroup::new(monitor.clone(), observed(), of)));
-    let taken = desk.take(Lane::Urgent, results.into()).await;
+    let taken = desk.take_of(site, Lane::Urgent, results.into()).await;
     assert_eq!(taken.counts.new, 1);
 }
 
 impl Desk {
     /// The box of the site sends something.
     async fn take(&self, lane: Lane, records: Vec<Record>) -> intake::Taken {
+        self.take_of("heping", lane, records).await
+    }
+
+    async fn take_of(&self, site: &str, lane: Lane, records: Vec<Record>) -> intake::Taken {
         let asking = |connection: &rusqlite::Connection| {
             let next = "SELECT count(*) + 1 FROM reading_group";
             connection.query_row(next, [], |row| row.get::<_, i64>(0))
@@ -43,7 +51,7 @@ impl Desk {
             uptime: None,
             records,
         };
-        let delivery = Delivery::Envelope(SiteId::new("heping").unwrap(), lane, envelope.encode());
+        let delivery = Delivery::Envelope(SiteId::new(site).unwrap(), lane, envelope.encode());
         let rules = self.app.rules.rules();
         let take = move |transaction: &rusqlite::Transaction<'_>| {
             intake::take(transaction, &[delivery], clock::now(), &rules)
@@ -170,4 +178,141 @@ async fn the_score_is_none_of_a_child() {
     let told = desk.do_it(&cookie, Method::POST, "/patients", body).await;
     let patient = told["patient"].as_str().unwrap();
     assert_eq!(desk.score(&cookie, patient).await, Value::Null);
+}
+
+/// A clinic to which patients are sent.
+const OTHER: &str = "永宁镇卫生院";
+
+impl Desk {
+    /// A county with two clinics, of which the first has two boxes.
+    fn with_clinics() -> Self {
+        let mut desk = Self::new();
+        let clinics = [("heping", CLINIC), ("heping-2", CLINIC), ("yongning", OTHER)];
+        let clinics = clinics.map(|(site, name)| (SiteId::new(site).unwrap(), name.to_owned()));
+        desk.app.clinics = Arc::new(clinics.into());
+        desk
+    }
+
+    /// A monitor at that site is on the patient; the binding.
+    async fn put_on(&self, cookie: &str, site: &str, patient: &str) -> i64 {
+        values_of(self, site).await;
+        let body = json!({"site": site, "device": "mon-01", "patient": patient,
+            "reason": "put on"});
+        let told = self.do_it(cookie, Method::POST, "/bindings", body).await;
+        values_of(self, site).await;
+        told["id"].as_i64().unwrap()
+    }
+
+    async fn take_off(&self, cookie: &str, binding: i64, reason: &str) {
+        let path = format!("/bindings/{binding}");
+        self.do_it(cookie, Method::DELETE, &path, json!({"reason": reason})).await;
+    }
+
+    async fn see(&self, cookie: &str, patient: &str) {
+        let entry = json!({"consciousness": "A", "oxygen": true});
+        self.do_it(cookie, Method::POST, &format!("/patients/{patient}/entries"), entry).await;
+    }
+
+    /// Scores everybody, a second from now.
+    async fn score_all(&self) -> Vec<Value> {
+        let soon = WallTime::from_unix_ms(clock::now().unix_ms() + 1000);
+        observe_all(&self.app.store, self.app.rules.rules(), soon).await.unwrap()
+    }
+
+    /// Site and state of each alert of the score, and why it was closed.
+    async fn scored(&self) -> Vec<Value> {
+        let told = self.get("/api/v1/alerts").await.1;
+        let alerts = told["alerts"].as_array().unwrap().iter();
+        let mut scored: Vec<Value> = alerts
+            .filter(|alert| alert["family"] == "news2")
+            .map(|alert| {
+                let last = alert["timeline"].as_array().unwrap().last().unwrap();
+                json!([alert["site"], alert["state"], last["detail"]])
+            })
+            .collect();
+        scored.sort_by_key(Value::to_string);
+        scored
+    }
+}
+
+#[tokio::test]
+async fn a_score_ends_with_the_last_device_and_begins_at_the_next_clinic_alone() {
+    let desk = Desk::with_clinics();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    let binding = desk.put_on(&cookie, "heping", &patient).await;
+    desk.see(&cookie, &patient).await;
+    let active = json!(["heping", "active_unack", "NEWS2-H"]);
+    assert_eq!(desk.scored().await, [active]);
+    desk.take_off(&cookie, binding, "transfer").await;
+    let closed = json!(["heping", "closed", "transfer"]);
+    assert_eq!(desk.scored().await, [closed.clone()]);
+    // What the monitor said a moment ago scores nobody any more.
+    assert_eq!(desk.score_all().await, Vec::<Value>::new());
+    let path = format!("/patients/{patient}");
+    let version = desk.do_it(&cookie, Method::GET, &path, Value::Null).await["version"].clone();
+    let body = json!({"clinic": OTHER, "version": version});
+    desk.do_it(&cookie, Method::PATCH, &path, body).await;
+    desk.put_on(&cookie, "yongning", &patient).await;
+    desk.see(&cookie, &patient).await;
+    let active = json!(["yongning", "active_unack", "NEWS2-H"]);
+    assert_eq!(desk.scored().await, [closed, active]);
+}
+
+#[tokio::test]
+async fn with_devices_of_two_boxes_a_patient_has_one_alert_of_the_score() {
+    let desk = Desk::with_clinics();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    let first = desk.put_on(&cookie, "heping", &patient).await;
+    desk.see(&cookie, &patient).await;
+    let second = desk.put_on(&cookie, "heping-2", &patient).await;
+    // The score goes on where it was, whatever was put on since.
+    desk.score_all().await;
+    let active = json!(["heping", "active_unack", "NEWS2-H"]);
+    assert_eq!(desk.scored().await, [active.clone()]);
+    // The rest of the set is there: it goes on until it is scored where the devices are.
+    desk.take_off(&cookie, first, "off").await;
+    assert_eq!(desk.scored().await, [active]);
+    let changed = desk.score_all().await;
+    assert_eq!(changed.len(), 2);
+    let moved = [
+        json!(["heping", "closed", "scored at another site"]),
+        json!(["heping-2", "active_unack", "NEWS2-H"]),
+    ];
+    assert_eq!(desk.scored().await, moved);
+    desk.take_off(&cookie, second, "off").await;
+    assert_eq!(desk.scored().await[1], json!(["heping-2", "closed", "off"]));
+}
+
+/// What a test waits for at most.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_score_that_changes_nothing_waits_for_no_writer() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.monitored(&cookie).await;
+    desk.see(&cookie, &patient).await;
+    assert_eq!(desk.news2_alerts().await.len(), 1);
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let store = desk.app.store.clone();
+    let writing = tokio::spawn(async move {
+        store
+            .write(move |_| {
+                assert!(wait.recv().is_err(), "nobody sends");
+                Ok(())
+            })
+            .await
+    });
+    let has_begun = async {
+        while !desk.app.store.is_writing() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, has_begun).await.unwrap();
+    let changed = tokio::time::timeout(PATIENCE, desk.score_all()).await.unwrap();
+    assert_eq!(changed, Vec::<Value>::new());
+    drop(done);
+    writing.await.unwrap().unwrap();
 }

@@ -71,9 +71,7 @@ impl County {
     /// The gateway ends and starts anew.
     fn restart(&mut self) {
         self.store = Store::open(&self.folder.path().join("county.sqlite")).unwrap();
-        let doubting = alerts::doubt_deadlines(&self.store);
-        self.runtime.block_on(doubting).unwrap();
-        self.pass_time(WallTime::from_unix_ms(0), None);
+        self.recount(1);
     }
 
     fn bradycardia(&self, from: u32) {
@@ -115,6 +113,29 @@ fn a_county_that_was_away_for_ten_minutes_tells_whoever_is_on_duty_now_and_once(
     assert_eq!(county.story(), [raised, told("li"), told("zhao")]);
     county.restart();
     assert!(county.pass_time(at(671), None).0.is_empty(), "nobody is told twice");
+}
+
+#[test]
+fn what_is_due_when_a_county_starts_waits_for_nothing_else() {
+    let mut county = County::new();
+    county.take(at(0), vec![online(1, at(0))]);
+    county.bradycardia(0);
+    county.write(|transaction| {
+        for number in 0..600 {
+            let device = format!("a-{number:03}");
+            let subject = Subject::Device(DeviceId::new(&device).unwrap());
+            let idle = serde_json::to_string(&Engine::new(site(), subject)).unwrap();
+            transaction.execute(
+                "INSERT INTO engine VALUES (?1, ?2, NULL, ?3)",
+                [site().as_str(), &device, &idle],
+            )?;
+        }
+        Ok(())
+    });
+    county.restart();
+    // The first thing it does in this life, which may be a short one.
+    assert_eq!(county.pass_time(at(70), None).0.len(), 1);
+    assert_eq!(county.story().last().unwrap().0, "escalated");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```sh
 //! LATE_HOURS=24 cargo test --release -p gateway --lib what_a_pass -- --nocapture
-//! LATE_HOURS=24 cargo test --release -p gateway --lib what_a_preview -- --nocapture
+//! LATE_HOURS=24 LATE_SITES=10 cargo test --release -p gateway --lib what_a_preview -- --nocapture
 //! ```
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
@@ -50,9 +50,43 @@ fn spent_ms() -> u64 {
     fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum()
 }
 
+fn of_environment(name: &str) -> i64 {
+    env::var(name).map_or(1, |text| text.parse().unwrap())
+}
+
+/// What is stored of one site, once more under another name.
+fn copy_site(connection: &Connection, number: i64) {
+    let far = number * 100_000_000;
+    let copy = |table: &str, change: String| {
+        let statements = format!(
+            "CREATE TEMP TABLE copy AS SELECT * FROM {table} WHERE {change}
+             INSERT INTO main.{table} SELECT * FROM copy; DROP TABLE copy;"
+        );
+        connection.execute_batch(&statements).unwrap();
+    };
+    let name = format!("site = 'heping'; UPDATE copy SET site = 'heping-{number}'");
+    copy("device", format!("{name};"));
+    copy("source", format!("{name}, id = id + {far};"));
+    copy("outbox_lane", format!("{name}, id = id + {far};"));
+    copy(
+        "reading_group",
+        format!(
+            "id < 100000000; UPDATE copy SET id = id + {far}, source = source + {far},
+               outbox_lane = outbox_lane + {far};"
+        ),
+    );
+    copy(
+        "spot",
+        format!(
+            "reading_group < 100000000; UPDATE copy SET reading_group = reading_group + {far},
+               outbox_lane = outbox_lane + {far};"
+        ),
+    );
+}
+
 #[test]
 fn what_a_pass_costs() {
-    let hours = env::var("LATE_HOURS").map_or(1, |text| text.parse().unwrap());
+    let hours = of_environment("LATE_HOURS");
     let mut county = County::new();
     let now = hours * HOUR + 2 * MINUTE;
     let mut groups = 0;
@@ -130,12 +164,15 @@ fn what_a_pass_costs() {
 
 #[test]
 fn what_a_preview_costs() {
-    let hours = env::var("LATE_HOURS").map_or(1, |text| text.parse().unwrap());
+    let (hours, sites) = (of_environment("LATE_HOURS"), of_environment("LATE_SITES"));
     let mut county = County::new();
     for part in 0..hours * HOUR / MINUTE {
         let records: Vec<Record> = (part * MINUTE..(part + 1) * MINUTE).flat_map(second).collect();
         county.hear((part + 1) * MINUTE, records);
     }
+    let connection = Store::connection(&county.path()).unwrap();
+    (1..sites).for_each(|number| copy_site(&connection, number));
+    drop(connection);
     let sets = [Arc::clone(&county.rules), Arc::clone(&county.rules)];
     let (began, before_ms) = (clock::instant(), spent_ms());
     let now = at(hours * HOUR);
@@ -144,7 +181,7 @@ fn what_a_preview_costs() {
     let took_ms = began.elapsed().as_millis();
     let readings = told["readings"].as_u64().unwrap();
     let figures = json!({
-        "hours": hours, "readings": readings, "whole_ms": took_ms,
+        "hours": hours, "sites": sites, "readings": readings, "whole_ms": took_ms,
         "cpu_ms": spent_ms() - before_ms,
         "readings_per_s": u128::from(readings) * 1000 / took_ms.max(1),
         "alerts": told["live"]["alerts"]["all"],
@@ -152,10 +189,10 @@ fn what_a_preview_costs() {
     println!("{figures}");
     // Each monitor tells three values a second, each meter one a quarter of an hour; of each monitor
     // an episode each hour.
-    let expected = hours * HOUR * MONITORS * 3 + hours * 4 * METERS;
+    let expected = sites * (hours * HOUR * MONITORS * 3 + hours * 4 * METERS);
     assert_eq!(
         (readings, &told["live"]["alerts"]["all"]),
-        (expected.unsigned_abs(), &json!(hours * MONITORS))
+        (expected.unsigned_abs(), &json!(sites * hours * MONITORS))
     );
     assert_eq!(told["asked"], told["live"]);
 }

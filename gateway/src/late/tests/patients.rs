@@ -283,31 +283,89 @@ fn a_result_of_who_has_gone_home_is_history() {
 }
 
 #[test]
-fn an_alarm_of_before_a_device_changed_patients_is_history_of_the_first_and_goes_along() {
-    let start = || vec![alarm(10, AlarmKind::OcclusionDownstream, AlarmPhase::Start)];
-    let end = |second| vec![alarm(second, AlarmKind::OcclusionDownstream, AlarmPhase::End)];
-    let handed_over = || {
-        let (mut county, first, second) = two_patients();
-        let binding = county.bind(0, "ecg-01", &first);
-        county.hear(1, heart_rate(1..2, 72));
-        county.unbind(20, binding);
-        county.bind(25, "ecg-01", &second);
-        county.hear(30, start());
-        (county, first, second)
-    };
-    // Nobody knows whether it is up where the device is now, until it is heard.
-    let (mut county, first, second) = handed_over();
-    let state = |state| json!([[first, time(10), "closed"], [second, time(25), state]]);
+fn an_alarm_of_before_a_device_changed_patients_is_history_of_the_first_and_nothing_at_the_second()
+{
+    let said = |second, phase| vec![alarm(second, AlarmKind::OcclusionDownstream, phase)];
+    let (mut county, first, second) = two_patients();
+    let binding = county.bind(0, "ecg-01", &first);
+    county.hear(1, heart_rate(1..2, 72));
+    county.unbind(20, binding);
+    county.bind(25, "ecg-01", &second);
+    county.hear(30, said(10, AlarmPhase::Start));
     let family = county.alerts()[0]["family"].as_str().unwrap().to_owned();
-    assert_eq!(county.each_of(&family), state("unknown"));
+    let history = json!([first, time(10), "closed"]);
+    assert_eq!(county.each_of(&family), json!([history]));
+    assert_eq!(county.alerts()[0]["retro"], true);
+    // It sounds for nobody with the first reading, before the news that it was over.
     county.hear(31, heart_rate(31..32, 72));
-    assert_eq!(county.each_of(&family), state("active_unack"));
-    county.hear(40, end(40));
-    assert_eq!(county.each_of(&family), state("cleared_unack"));
-    // That it was over before is on its way too: nothing sounded for anybody.
-    let (mut county, first, second) = handed_over();
-    county.hear(30, end(15));
-    let expected = json!([[first, time(10), "closed"], [second, time(25), "closed"]]);
-    assert_eq!(county.each_of(&family), expected);
-    assert!(county.alerts().iter().all(|alert| alert["retro"] == true));
+    county.hear(32, said(15, AlarmPhase::End));
+    assert_eq!(county.each_of(&family), json!([history]));
+    // The device says so here.
+    county.hear(33, said(33, AlarmPhase::Start));
+    let active = json!([second, time(33), "active_unack"]);
+    assert_eq!(county.each_of(&family), json!([history, active]));
+    county.hear(34, said(16, AlarmPhase::End));
+    assert_eq!(county.each_of(&family), json!([history, active]));
+    county.hear(40, said(40, AlarmPhase::End));
+    let cleared = json!([second, time(33), "cleared_unack"]);
+    assert_eq!(county.each_of(&family), json!([history, cleared]));
+}
+
+#[test]
+fn an_alarm_that_is_up_when_its_device_changes_patients_closes_and_begins_when_it_is_said_again() {
+    let said = |second, phase| vec![alarm(second, AlarmKind::OcclusionDownstream, phase)];
+    let (mut county, first, second) = two_patients();
+    let binding = county.bind(0, "ecg-01", &first);
+    county.hear(10, said(10, AlarmPhase::Start));
+    county.unbind(20, binding);
+    county.bind(25, "ecg-01", &second);
+    county.hear(31, heart_rate(31..32, 72));
+    let family = "dev_occl_down";
+    let over = [json!([first, time(10), "closed"]), json!([null, time(20), "closed"])];
+    assert_eq!(county.each_of(family), json!(over));
+    county.hear(40, said(40, AlarmPhase::Update));
+    assert_eq!(county.each_of(family)[2], json!([second, time(40), "active_unack"]));
+}
+
+#[test]
+fn a_late_technical_alert_of_a_patients_device_is_one_of_that_device() {
+    let (mut county, first, _) = two_patients();
+    county.bind(0, "ecg-01", &first);
+    county.bind(0, "oxi-01", &first);
+    county.hear(1, heart_rate(1..2, 72));
+    let battery = |device: &str, second, value: i32| {
+        let reading = Reading::number(Metric::BATT_PCT, value, Unit::PERCENT);
+        let device = DeviceId::new(device).unwrap();
+        Record::Readings(ReadingGroup::new(device, observed(second), vec![reading]))
+    };
+    let mut late = heart_rate(2..1199, 72);
+    for second in (60..1190).step_by(60) {
+        late.push(battery("ecg-01", second, if (300..600).contains(&second) { 9 } else { 80 }));
+        late.push(battery("oxi-01", second, 70));
+    }
+    county.hear(1200, late);
+    county.hear(1201, heart_rate(1200..1202, 72));
+    county.pass(1220);
+    assert_eq!(county.each_of("batt_low"), json!([[first, time(300), "cleared_unack"]]));
+    let alert = county.of("batt_low");
+    assert_eq!((&alert["device"], &alert["retro"]), (&json!("ecg-01"), &json!(true)));
+    assert_eq!(alert["cleared_at"], time(600));
+    // It is low again and ends: that is another one of the same device.
+    county.hear(2000, vec![battery("ecg-01", 2000, 15), battery("oxi-01", 2000, 70)]);
+    county.hear(2100, vec![battery("ecg-01", 2100, 80)]);
+    let states = json!([[first, time(300), "cleared_unack"], [first, time(2000), "closed"]]);
+    assert_eq!(county.each_of("batt_low"), states);
+}
+
+#[test]
+fn a_value_whose_scale_cannot_be_meant_is_a_low_alert_of_its_device() {
+    let (mut county, first, _) = two_patients();
+    county.bind(0, "ecg-01", &first);
+    let temperature = |second, value| of_monitor(second, Metric::TEMP, value, Unit::CELSIUS);
+    county.hear(10, vec![temperature(10, 370)]);
+    let alert = county.of("tech_unit");
+    let parts = ["rules", "priority", "state", "metric", "value"].map(|part| alert[part].clone());
+    assert_eq!(json!(parts), json!([["TECH-UNIT"], "low", "active_unack", "temp", null]));
+    county.hear(11, vec![temperature(11, 37)]);
+    assert_eq!(county.each_of("tech_unit"), json!([[first, time(10), "closed"]]));
 }

@@ -192,3 +192,29 @@ fn people_tokens_sessions_and_results_of_schema_10_are_as_they_were() {
         "heping"
     );
 }
+
+#[test]
+fn a_wall_of_schema_11_stays_and_no_password_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let mut old = Connection::open(&path).unwrap();
+    let transaction = old.transaction().unwrap();
+    for step in &STEPS[..11] {
+        step(&transaction).unwrap();
+    }
+    transaction
+        .execute_batch(
+            "INSERT INTO person (name, role, password) VALUES ('hall', 'kiosk', 'hash');
+             INSERT INTO session VALUES ('s', 'hall', 1000, 2000);",
+        )
+        .unwrap();
+    transaction.pragma_update(None, "user_version", 11).unwrap();
+    transaction.commit().unwrap();
+    drop(old);
+    let connection = Store::connection(&path).unwrap();
+    let told = "SELECT name || '/' || opened_ms || '/' || used_ms FROM session";
+    let told: String = connection.query_row(told, [], |row| row.get(0)).unwrap();
+    assert_eq!(told, "hall/1000/1000");
+    let waits = "SELECT count(*) FROM pending_password";
+    assert_eq!(connection.query_row(waits, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}

@@ -169,7 +169,7 @@ fn a_device_that_leaves_ends_what_it_said_and_says_why() {
 }
 
 #[test]
-fn an_alarm_that_holds_travels_with_its_pump_and_begins_there() {
+fn an_alarm_of_a_pump_on_nobody_travels_with_it_and_begins_there() {
     let mut ward = Ward::new("pump-01");
     ward.alarm(10.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
     ward.in_unit(11.0, Metric::BATT_PCT, "50", Unit::PERCENT);
@@ -186,6 +186,98 @@ fn an_alarm_that_holds_travels_with_its_pump_and_begins_there() {
     assert_eq!((alert.rules[0].as_str(), alert.priority), ("DEV-OCCL-DOWN", Priority::High));
     bed.alarm(90.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
     assert_eq!(bed.only().state, AlertState::ClearedUnack);
+}
+
+fn other_bed() -> Ward {
+    let mut bed = Ward::of(aged(600));
+    bed.engine.subject = Subject::Patient(PatientKey::new("p-8").unwrap());
+    bed
+}
+
+/// A pump with an occlusion is taken off `p-7`; what it takes along.
+fn taken_off(bed: &mut Ward) -> Moved {
+    let rule = bed.rules;
+    let pump = DeviceId::new("pump-01").unwrap();
+    bed.hand_to("pump-01", DeviceKind::Pump, 0.0);
+    bed.alarm(10.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    let (moved, told) = bed.engine.device_left(rule, at(60.0), at(60.0), &pump, "transfer");
+    let last = told[0].timeline.last().unwrap();
+    assert_eq!((told.len(), told[0].state), (1, AlertState::Closed));
+    assert_eq!(last.detail, "transfer");
+    moved
+}
+
+#[test]
+fn what_a_pump_signalled_at_one_patient_says_nothing_at_the_next_until_it_says_it_again() {
+    for by_way_of_nobody in [false, true] {
+        let mut moved = taken_off(&mut Ward::of(aged(600)));
+        let pump = DeviceId::new("pump-01").unwrap();
+        if by_way_of_nobody {
+            let mut nobody = Ward::new("pump-01");
+            // It alarms, on nobody.
+            let told = nobody.engine.device_joined(at(60.0), at(60.0), moved);
+            assert_eq!((told.len(), told[0].patient.as_ref()), (1, None));
+            let left = nobody.engine.device_left(nobody.rules, at(61.0), at(61.0), &pump, "bound");
+            assert_eq!(left.1[0].state, AlertState::Closed);
+            moved = left.0;
+        }
+        let mut bed = other_bed();
+        bed.device = pump;
+        assert_eq!(bed.engine.device_joined(at(62.0), at(62.0), moved), []);
+        bed.in_unit(63.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+        assert_eq!(bed.engine.alerts().count(), 0);
+        bed.alarm(70.0, AlarmKind::OcclusionDownstream, AlarmPhase::Update);
+        assert_eq!((bed.only().started_at, bed.only().state), (at(70.0), AlertState::ActiveUnack));
+        assert_eq!(bed.only().patient.as_ref().map(PatientKey::as_str), Some("p-8"));
+        bed.alarm(90.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
+        assert_eq!(bed.only().state, AlertState::ClearedUnack);
+    }
+}
+
+#[test]
+fn a_pump_that_comes_back_to_its_patient_brings_its_alarm_back() {
+    let mut bed = Ward::of(aged(600));
+    let moved = taken_off(&mut bed);
+    bed.told = bed.engine.device_joined(at(120.0), at(120.0), moved);
+    assert_eq!((bed.only().recurrences, bed.only().state), (1, AlertState::ActiveUnack));
+}
+
+#[test]
+fn what_comes_late_of_an_alarm_at_the_patient_before_says_nothing_here() {
+    let mut bed = other_bed();
+    bed.hand_to("pump-01", DeviceKind::Pump, 60.0);
+    let of = PatientKey::new("p-7").ok();
+    let before = Before { came: at(60.0), of };
+    let late = |bed: &mut Ward, second: f64, phase| {
+        let alarm = bed.an_alarm(second, AlarmKind::OcclusionDownstream, phase);
+        let said = Moment::sure(at(second));
+        bed.engine.on_alarm_of(bed.rules, at(80.0), said, Some(&before), &alarm)
+    };
+    assert_eq!(late(&mut bed, 10.0, AlarmPhase::Start), []);
+    bed.in_unit(81.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+    assert_eq!(bed.engine.alerts().count(), 0);
+    // It says so here: that it was over there changes nothing.
+    bed.alarm(82.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    assert_eq!(bed.only().started_at, at(82.0));
+    assert_eq!(late(&mut bed, 50.0, AlarmPhase::End), []);
+    assert_eq!(bed.only().state, AlertState::ActiveUnack);
+    bed.alarm(90.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
+    assert_eq!(bed.only().state, AlertState::ClearedUnack);
+}
+
+#[test]
+fn what_comes_late_of_a_pump_on_nobody_is_unknown_until_it_is_heard_and_ends() {
+    let mut bed = other_bed();
+    bed.hand_to("pump-01", DeviceKind::Pump, 60.0);
+    let before = Before { came: at(60.0), of: None };
+    let late = |bed: &mut Ward, second: f64, phase| {
+        let alarm = bed.an_alarm(second, AlarmKind::OcclusionDownstream, phase);
+        let said = Moment::sure(at(second));
+        bed.engine.on_alarm_of(bed.rules, at(80.0), said, Some(&before), &alarm)
+    };
+    assert_eq!(late(&mut bed, 10.0, AlarmPhase::Start)[0].state, AlertState::Unknown);
+    let told = late(&mut bed, 50.0, AlarmPhase::End);
+    assert_eq!((told[0].state, told[0].retro), (AlertState::Closed, true));
 }
 
 #[test]
@@ -207,6 +299,28 @@ fn a_technical_alert_is_the_devices_and_stays_the_same_wherever_it_goes() {
     let (moved, _) = bed.engine.device_left(bed.rules, at(70.0), at(70.0), &device, "discharge");
     ward.engine.device_joined(at(70.0), at(70.0), moved);
     assert_eq!(ward.engine.devices[&device].kind, Some(DeviceKind::Monitor));
+}
+
+#[test]
+fn of_two_technical_alerts_of_one_device_that_hold_one_goes_on_and_ends() {
+    for is_up in [true, false] {
+        let mut ward = Ward::new("ecg-01");
+        ward.alarm(0.0, AlarmKind::LeadOff, AlarmPhase::Start);
+        if !is_up {
+            ward.alarm(2.0, AlarmKind::LeadOff, AlarmPhase::End);
+        }
+        let device = ward.device.clone();
+        let moved = ward.engine.device_left(ward.rules, at(9.0), at(9.0), &device, "bound").0;
+        // One is known here already.
+        let mut bed = Ward::of(aged(600));
+        bed.alarm(5.0, AlarmKind::LeadOff, AlarmPhase::Start);
+        let told = bed.engine.device_joined(at(9.0), at(9.0), moved);
+        assert_eq!(told.iter().any(|alert| alert.state == AlertState::Closed), is_up);
+        assert_eq!(bed.only().state, AlertState::ActiveUnack);
+        bed.alarm(60.0, AlarmKind::LeadOff, AlarmPhase::Start);
+        bed.alarm(61.0, AlarmKind::LeadOff, AlarmPhase::End);
+        assert_eq!(bed.engine.alerts().count(), 0);
+    }
 }
 
 #[test]
@@ -309,8 +423,8 @@ fn news2_is_one_alert_that_rises_and_an_incomplete_set_changes_nothing() {
     let mut ward = Ward::of(aged(700));
     let mut score = |seconds: f64, set: &Observations| {
         let scored = ward.engine.on_observations(ward.rules, at(seconds), at(seconds), set);
-        let (score, told) = scored.unwrap();
-        (score.total(), told.first().map(|alert| (alert.rules.clone(), alert.priority)))
+        let (score, told) = scored;
+        (score.unwrap().total(), told.first().map(|alert| (alert.rules.clone(), alert.priority)))
     };
     let awake = Some(Consciousness::Alert);
     let rules = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
@@ -327,7 +441,64 @@ fn news2_is_one_alert_that_rises_and_an_incomplete_set_changes_nothing() {
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
     let scored =
         ward.engine.on_observations(ward.rules, at(6.0), at(6.0), &set("80", false, awake));
-    assert_eq!(scored.unwrap().1[0].state, AlertState::ClearedUnack);
+    assert_eq!(scored.1[0].state, AlertState::ClearedUnack);
+}
+
+#[test]
+fn a_score_that_is_not_valid_any_more_ends_what_it_raised() {
+    // The profile is known before the next set, or it comes with it.
+    for is_told in [true, false] {
+        let mut ward = Ward::of(aged(400));
+        let high = set("135", true, Some(Consciousness::Voice));
+        let (_, told) = ward.engine.on_observations(ward.rules, at(1.0), at(1.0), &high);
+        assert_eq!(told[0].state, AlertState::ActiveUnack);
+        let told = match is_told {
+            true => ward.engine.set_profile(ward.rules, at(2.0), pregnant()),
+            false => {
+                ward.engine.meet_profile(pregnant());
+                let scored = ward.engine.on_observations(ward.rules, at(2.0), at(2.0), &high);
+                assert_eq!(scored.0, None);
+                scored.1
+            }
+        };
+        assert_eq!((told.len(), told[0].state), (1, AlertState::ClearedUnack), "{is_told}");
+    }
+}
+
+#[test]
+fn a_limit_that_is_over_ends_its_alert_although_nobody_can_be_scored() {
+    let limit = Limit {
+        rule: "HR-AD-L".into(),
+        limit: Some("60".into()),
+        by: "dr-li".into(),
+        reason: "after surgery".into(),
+        from: at(0.0),
+        until: at(100.0),
+    };
+    let mut ward = Ward::of(Profile { limits: vec![limit], ..pregnant() });
+    ward.stream(0, 40, Metric::HR, "55");
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    ward.engine.meet_profile(aged(150));
+    let none = Observations::default();
+    let (score, told) = ward.engine.on_observations(ward.rules, at(50.0), at(50.0), &none);
+    assert_eq!((score, told.len()), (None, 1));
+    assert!(!ward.only().state.is_active());
+}
+
+#[test]
+fn a_patient_who_is_scored_nowhere_has_no_alert_of_the_score() {
+    let mut ward = Ward::of(aged(700));
+    let high = set("135", true, Some(Consciousness::Voice));
+    ward.engine.on_observations(ward.rules, at(1.0), at(1.0), &high);
+    heart_rate(&mut ward, 2, 14, "36");
+    let told = ward.engine.end_score(ward.rules, at(60.0), "transfer");
+    let last = told[0].timeline.last().unwrap();
+    assert_eq!((told.len(), told[0].state), (1, AlertState::Closed));
+    assert_eq!((last.what.name(), last.detail.as_str()), ("closed", "transfer"));
+    assert_eq!(ward.engine.scored_at(), None);
+    // What else holds goes on.
+    assert_eq!(ward.only().family, "hr_low");
+    assert_eq!(ward.engine.end_score(ward.rules, at(61.0), "transfer"), []);
 }
 
 #[test]
@@ -335,6 +506,7 @@ fn news2_is_not_for_the_pregnant_nor_for_children() {
     for profile in [pregnant(), aged(191), Profile::default()] {
         let mut ward = Ward::of(profile);
         let set = set("135", true, Some(Consciousness::Pain));
-        assert_eq!(ward.engine.on_observations(ward.rules, at(1.0), at(1.0), &set), None);
+        let scored = ward.engine.on_observations(ward.rules, at(1.0), at(1.0), &set);
+        assert_eq!(scored, (None, vec![]));
     }
 }

@@ -73,6 +73,61 @@ fn a_stopped_pump_rises_after_five_minutes() {
 }
 
 #[test]
+fn a_value_whose_unit_or_scale_cannot_be_meant_is_said_until_one_comes_that_can() {
+    let number = |metric, value: &str, unit| {
+        Reading::number(metric, value.parse::<Decimal>().unwrap(), unit)
+    };
+    let kpa_as_mmhg = vec![
+        number(Metric::NIBP_SYS, "24", Unit::MM_HG),
+        number(Metric::NIBP_DIA, "14", Unit::MM_HG),
+    ];
+    let cases = [
+        vec![number(Metric::TEMP, "370", Unit::CELSIUS)],
+        vec![number(Metric::NIBP_SYS, "16.0", Unit::MM_HG)],
+        vec![number(Metric::HR, "72", Unit::MM_HG)],
+        kpa_as_mmhg,
+    ];
+    let at_the_box: &'static RuleSet = Box::leak(Box::new(RULES.clone().at_the_box()));
+    for rules in [&*RULES, at_the_box] {
+        for readings in &cases {
+            let mut ward = Ward::of(aged(600));
+            ward.rules = rules;
+            ward.feed(0.0, 0.0, readings.clone());
+            let alert = ward.alert("tech_unit").clone();
+            assert_eq!((alert.rules[0].as_str(), alert.priority), ("TECH-UNIT", Priority::Low));
+            assert_eq!(alert.id, AlertId::new(&alert.site, "ecg-01", "tech_unit", at(0.0)));
+            assert_eq!((alert.metric, alert.value), (Some(readings[0].metric), None));
+            // Another device of the patient has nothing to do with it.
+            ward.hand_to("ecg-02", DeviceKind::Monitor, 1.0);
+            let good = [
+                (Metric::TEMP, "37.0"),
+                (Metric::NIBP_SYS, "120"),
+                (Metric::NIBP_DIA, "80"),
+                (Metric::HR, "72"),
+            ];
+            for (metric, value) in good {
+                ward.number(2.0, metric, value);
+            }
+            assert_eq!(ward.alert("tech_unit").state, AlertState::ActiveUnack);
+            ward.hand_to("ecg-01", DeviceKind::Monitor, 3.0);
+            for (metric, value) in good {
+                ward.number(4.0, metric, value);
+            }
+            assert!(!ward.has("tech_unit"), "{readings:?}");
+        }
+    }
+}
+
+#[test]
+fn values_that_do_not_fit_each_other_or_are_none_say_nothing_of_the_unit() {
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(80, 120));
+    ward.absent(1.0, Metric::TEMP, NoData::SensorOff);
+    ward.in_unit(2.0, Metric::NIBP_SYS, "16.0", Unit::KILOPASCAL);
+    assert!(!ward.has("tech_unit"));
+}
+
+#[test]
 fn a_rule_that_the_next_rule_set_does_not_have_ends_with_the_next_reading() {
     let mut file: serde_json::Value =
         serde_json::from_str(include_str!("../../../../../configs/rules/default.json")).unwrap();

@@ -1,0 +1,28 @@
+// What this board is called: chosen once at this computer, else as whoever is logged in. It stands
+// in the story of what is done here.
+
+const KEPT = 'board.name';
+/** The county takes no longer one. */
+export const NAME_MAX = 32;
+
+let owner = '';
+
+const cut = (name) => [...name.replace(/\p{Cc}/gu, '').trim()].slice(0, NAME_MAX).join('');
+
+/** Who is logged in. */
+export function loadBoardName(person) {
+  owner = person;
+}
+
+/** The name that somebody chose, or none. */
+export function chosenName() {
+  return cut(localStorage.getItem(KEPT) || '');
+}
+
+export function boardName() {
+  return chosenName() || cut(owner);
+}
+
+export function nameBoard(name) {
+  localStorage.setItem(KEPT, cut(name));
+}
