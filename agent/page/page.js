@@ -14,6 +14,8 @@ const REASONS = [
 const GLYPHS = { high: '▲!!!', medium: '■!!', low: '●!' };
 /** Upper ends of "fresh" and "ageing" in milliseconds, as on the nurses' board. */
 const LIMITS = { stream: [5e3, 15e3], pump: [30e3, 90e3], spot: [30 * 60e3, 4 * 3600e3] };
+/** Less than an hour: something is given up already, or will be soon. */
+const FULL_S = 3600;
 const HATCHED_MS = 60e3;
 /** Kinds of devices that are there when they are used, and say nothing in between. */
 const VISITORS = ['cuff', 'glucose_meter', 'thermometer', 'scale'];
@@ -176,10 +178,16 @@ function drawTop() {
   set(reach, 'hidden', isOld());
   if (isOld()) return;
   const { signals, out_of_reach_since: since } = state.facts.alerts;
-  set(reach, 'data-link', signals ? 'lost' : 'good');
+  const link = { true: 'lost', false: isOnline() ? 'good' : 'doubt' }[signals];
+  set(reach, 'data-link', link);
   const at = since ? Date.parse(since) : nowMs();
-  put(reach, signals
-    ? t('reach.lost', { at: shortTime(at), age: ageText(nowMs() - at) }) : t('reach.good'));
+  put(reach, link === 'lost'
+    ? t('reach.lost', { at: shortTime(at), age: ageText(nowMs() - at) }) : t(`reach.${link}`));
+}
+
+/** Whether a connection is up; that it fails counts only after some seconds. */
+function isOnline() {
+  return state.facts.uplink.state === 'online';
 }
 
 // --- alerts --------------------------------------------------------------------------------------
@@ -206,7 +214,9 @@ function drawAlerts() {
   if (!alerts.some((alert) => alert.id === openId)) openId = null;
   const known = state && !state.facts.alerts.failing && !isOld();
   put(alertsHeading, t('alerts.heading', { n: state ? alerts.length : '?' }));
-  put(none, alerts.length ? '' : t(known ? 'alerts.none' : 'alerts.unknown'));
+  const others = t(alerts.length ? 'alerts.unknown_others' : 'alerts.unknown');
+  const quiet = alerts.length ? '' : t('alerts.none');
+  put(none, known ? quiet : others);
   arrange(list, alerts.map((alert) => row(alert)));
   const ids = alerts.map((alert) => alert.id);
   for (const id of [...rows.keys()]) if (!ids.includes(id)) rows.delete(id);
@@ -247,7 +257,8 @@ function row(alert) {
   put(parts.word, t(`priority.${alert.priority}`));
   put(parts.message, either(alert.message_zh, alert.message_en) || alert.family);
   drawValue(alert, parts);
-  put(parts.where, [
+  const isOfBox = alert.device === state.facts.site;
+  put(parts.where, isOfBox ? t('alerts.of_box') : [
     kind ? `${wordOf('kind', kind)} ${alert.device}` : alert.device,
     alert.patient || t('patient.none'),
   ].join(' · '));
@@ -258,11 +269,12 @@ function row(alert) {
   put(parts.since, over
     ? t('alerts.over', { at: shortTime(started), until: shortTime(Date.parse(alert.cleared_at)) })
     : t('alerts.since', { at: shortTime(started), age: ageText(nowMs() - started) }));
+  const nobody = isOfBox ? '' : t('alerts.no_owner');
   put(parts.owner, alert.acknowledged_by ? t('alerts.owner', {
     by: alert.acknowledged_by, reason: wordOf('reason', alert.reason),
     at: shortTime(Date.parse(alert.acknowledged_at)),
-  }) : t('alerts.no_owner'));
-  const possible = isOpen(alert) && state.facts.alerts.signals;
+  }) : nobody);
+  const possible = isOpen(alert) && state.facts.alerts.signals && !isOfBox;
   set(parts.button, 'hidden', !possible);
   set(parts.button, 'disabled', isOld());
   set(parts.button, 'aria-expanded', String(openId === alert.id));
@@ -419,16 +431,21 @@ function worksLines() {
     outbox, alerts, uplink, clock, devices,
   } = state.facts;
   const all = Object.values(devices);
-  const online = all.filter((device) => ['online', 'waiting'].includes(device.state)).length;
+  const count = (standing) => all.filter((device) => device.state === standing).length;
+  const [online, waiting] = [count('online'), count('waiting')];
+  const down = all.length - online - waiting;
   const hours = Math.floor(outbox.holds_s / 3600);
   const holds = outbox.holds_s === null ? t('works.holds_unknown')
     : t('works.holds', { d: Math.floor(hours / 24), h: hours % 24 });
   const english = language === 'en';
-  const saved = outbox.failing ? ['saved', false, t('works.not_saved'), outbox.failing]
-    : ['saved', outbox.disk ? false : true, t('works.saved', { holds }),
-      outbox.disk ? t('works.disk', { what: outbox.disk }) : ''];
+  const isFull = outbox.holds_s !== null && outbox.holds_s < FULL_S;
+  const saved = outbox.failing ? ['saved', false, t('works.not_saved'), english ? outbox.failing : '']
+    : ['saved', !outbox.disk && !isFull, t(isFull ? 'works.full' : 'works.saved', { holds }),
+      outbox.disk ? t('works.disk', { what: english ? outbox.disk : '' }) : ''];
   return [
-    ['devices', online === all.length, t('works.devices', { online, all: all.length })],
+    // One that waits may be a cuff that nobody uses, or a monitor that is off.
+    ['devices', down === 0 && (waiting === 0 || null),
+      t('works.devices', { online, waiting, all: all.length })],
     saved,
     alerts.failing ? ['rules', false, t('works.no_rules'), english ? alerts.failing : '']
       : ['rules', true, t('works.rules', { version: alerts.rules })],
@@ -457,7 +474,7 @@ function countyLine(alerts, uplink, outbox, english) {
     english && uplink.state !== 'online' ? uplink.state : '',
   ].filter(Boolean).join(' · ');
   if (alerts.signals) return ['county', false, t('works.county_lost'), more];
-  return uplink.state === 'online' ? ['county', true, t('works.county'), more]
+  return isOnline() ? ['county', true, t('works.county'), more]
     : ['county', null, t('works.county_doubt'), more];
 }
 

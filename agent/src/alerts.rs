@@ -249,13 +249,16 @@ fn in_force(policy: Option<&InForce>) -> Result<(GoesBy, evaluation::Order), Rul
         let rules = Arc::new(RuleSet::from_json(DEFAULT_RULES)?.at_the_box());
         let (bindings, profiles) = (BindingList::default(), BTreeMap::new());
         let told = GoesBy { rule_set: 0, bindings: 0, signals: true };
-        return Ok((told, evaluation::Order { rules, bindings, profiles }));
+        let in_hand = BTreeMap::new();
+        return Ok((told, evaluation::Order { rules, bindings, profiles, in_hand }));
     };
     let bindings: BindingList = read(&policy.bindings, "bindings");
     let profiles = read(&policy.patients, "patients");
     let told =
         GoesBy { rule_set: policy.rule_set, bindings: bindings.version(), signals: policy.signals };
-    Ok((told, evaluation::Order { rules: Arc::clone(rules), bindings, profiles }))
+    let in_hand = policy.in_hand.iter().cloned();
+    let in_hand = in_hand.map(|alert| (AlertId::from_bytes(alert.id), alert)).collect();
+    Ok((told, evaluation::Order { rules: Arc::clone(rules), bindings, profiles, in_hand }))
 }
 
 /// A part of the policy; one that is not understood counts as empty: the devices are judged as

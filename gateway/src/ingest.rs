@@ -74,6 +74,8 @@ const RULES_EVERY: Duration = Duration::from_secs(1);
 /// What a box says of its uptime beside envelopes is listened to this often: the first word of
 /// a connection, and enough to find one that was not on its way for long.
 const UPTIME_EVERY: Duration = Duration::from_secs(1);
+/// Boxes hear of what people have in hand this often at most.
+const IN_HAND_EVERY: Duration = Duration::from_secs(1);
 
 /// A connected site tells its state every 30 s.
 const STATE_SILENCE_MS: i64 = 90_000;
@@ -206,7 +208,8 @@ impl Ingest {
         let mut looks = disk.looks();
         // Boxes that were not acked because of the disk: they wait ever longer before they try again.
         let mut put_off = BTreeMap::new();
-        let mut rules_changed = self.rules.follow();
+        let (mut rules_changed, mut alerts_changed) = (self.rules.follow(), self.events.alerts());
+        let mut in_hand = tokio::time::interval(IN_HAND_EVERY);
         let (store, signer) = (self.store.clone(), self.signer.clone());
         let mut policies = Policies::new(store, self.rules.clone(), signer);
         loop {
@@ -216,6 +219,15 @@ impl Ingest {
                     None => return,
                 },
                 _ = looks.changed(), if !put_off.is_empty() => None,
+                Ok(()) = alerts_changed.changed() => {
+                    policies.alerts_changed();
+                    None
+                }
+                _ = in_hand.tick() => {
+                    let told = policies.tell_in_hand(clock::now(), clock::instant()).await;
+                    tell_policies(&client, told);
+                    None
+                }
                 Ok(()) = rules_changed.changed() => {
                     tell_policies(&client, policies.changed(clock::now()).await);
                     None

@@ -6,6 +6,10 @@
 //! # Invariants
 //! - versions of a site only grow, also at a county that was restored
 //! - a box is told a version once in a connection, and a rule set only if it does not have it
+//! - what people have in hand takes a link at most [`IN_HAND_BYTES_A_SECOND`]: until then a box goes
+//!   by what it was told before
+
+mod in_hand;
 
 use crate::{
     patients::ward::ward,
@@ -16,18 +20,25 @@ use crate::{
 };
 use anyhow::Context as _;
 use aws_lc_rs::digest::{SHA256, digest};
-use model::{id::SiteId, time::WallTime};
+use model::{alert::InHand, id::SiteId, time::WallTime};
 use rcgen::{KeyPair, SigningKey as _};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
+use tokio::time::Instant;
 use uplink_proto::{
-    policy::{HeldPolicy, POLICY_LEN_MAX, Policy, PolicyMessage, SignedPolicy},
+    policy::{HeldPolicy, POLICY_LEN_MAX, Policy, PolicyMessage, RulesHash, SignedPolicy},
     topics::Topic,
 };
 
 /// A box may go by a version that this county gave before it was restored; no clock is further off.
 const HELD_AHEAD_MS: i64 = 24 * 3_600_000;
+/// Each policy carries the whole, with some kB of bindings. A busy ward takes an eighth of a link of
+/// 64 kbit/s so; where nothing was told for a while, it is told within a second.
+const IN_HAND_BYTES_A_SECOND: usize = 1024;
+
+/// What is around a policy when it is signed: a certificate of some 500 bytes, a signature of 64.
+const SIGNED_LEN: usize = 1024;
 
 /// The key that boxes believe, because the county's CA certified it for that.
 #[derive(Debug)]
@@ -69,6 +80,11 @@ struct Heard {
     held: HeldPolicy,
     /// Version it was told in this connection.
     told: Option<u64>,
+    /// Which rules that version names.
+    told_rules: Option<RulesHash>,
+    /// What people had in hand by the policy that it was told, and when that may be told anew.
+    in_hand: Vec<InHand>,
+    in_hand_from: Option<Instant>,
 }
 
 /// Tells boxes what to go by.
@@ -78,11 +94,12 @@ pub(crate) struct Policies {
     rules: LiveRules,
     signer: Option<Arc<Signer>>,
     heard: BTreeMap<SiteId, Heard>,
+    alerts_changed: bool,
 }
 
 impl Policies {
     pub(crate) fn new(store: Store, rules: LiveRules, signer: Option<Arc<Signer>>) -> Self {
-        Self { store, rules, signer, heard: BTreeMap::new() }
+        Self { store, rules, signer, heard: BTreeMap::new(), alerts_changed: false }
     }
 
     /// A box said what it goes by: what it is to be told.
@@ -98,10 +115,66 @@ impl Policies {
         if !held.refused.is_empty() && held.refused != refused {
             tracing::error!(%site, error = held.refused, "A box refuses its policy.");
         }
-        let same = before.filter(|before| before.connection == connection);
-        let told = same.and_then(|before| before.told);
-        self.heard.insert(site.clone(), Heard { connection, held, told });
+        let same = before.filter(|before| before.connection == connection).cloned();
+        let heard = match same {
+            Some(same) => Heard { held, ..same },
+            None => {
+                let of_sites = self.store.read(move |county| in_hand::all(county, now)).await?;
+                let in_hand = of_sites.get(site).cloned().unwrap_or_default();
+                let (told, told_rules, in_hand_from) = (None, None, None);
+                Heard { connection, held, told, told_rules, in_hand, in_hand_from }
+            }
+        };
+        self.heard.insert(site.clone(), heard);
         self.answer(site, now).await
+    }
+
+    /// Alerts have changed: people may have others in hand.
+    pub(crate) fn alerts_changed(&mut self) {
+        self.alerts_changed = true;
+    }
+
+    /// What boxes are to be told of what people have in hand.
+    pub(crate) async fn tell_in_hand(
+        &mut self,
+        now: WallTime,
+        mono: Instant,
+    ) -> Result<Vec<Told>, StoreError> {
+        if !self.alerts_changed {
+            return Ok(Vec::new());
+        }
+        let mut is_put_off = false;
+        let mut of_sites = self.store.read(move |county| in_hand::all(county, now)).await?;
+        let sites: Vec<SiteId> = self.heard.keys().cloned().collect();
+        let mut all = Vec::new();
+        for site in sites {
+            let Some(heard) = self.heard.get_mut(&site) else { continue };
+            let (told, present) = (heard.in_hand.clone(), of_sites.remove(&site));
+            let present = present.unwrap_or_default();
+            if told == present {
+                continue;
+            }
+            if heard.in_hand_from.is_some_and(|from| from > mono) {
+                is_put_off = true; // It is told what is so by then.
+                continue;
+            }
+            let fresh = present.clone();
+            let is_news = move |county: &Connection| in_hand::is_news(county, &told, &fresh);
+            if !self.store.read(is_news).await? {
+                continue;
+            }
+            heard.in_hand = present;
+            let told = self.answer(&site, now).await?;
+            let len: usize = told.iter().map(|told| told.bytes.len()).sum();
+            if let Some(heard) = self.heard.get_mut(&site) {
+                let ms = len.saturating_mul(1000) / IN_HAND_BYTES_A_SECOND;
+                let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+                heard.in_hand_from = mono.checked_add(Duration::from_millis(ms));
+            }
+            all.extend(told);
+        }
+        self.alerts_changed = is_put_off;
+        Ok(all)
     }
 
     /// Something of what boxes go by has changed: what those that are heard are to be told.
@@ -120,8 +193,10 @@ impl Policies {
         };
         let (live, held, of) = (self.rules.live(), heard.held.version, site.clone());
         let policy = {
-            let live = live.clone();
-            self.store.read(move |connection| present(connection, now, &of, &live, held)).await?
+            let (live, in_hand) = (live.clone(), heard.in_hand.clone());
+            let present =
+                move |county: &Connection| present(county, now, &of, &live, in_hand, held);
+            self.store.read(present).await?
         };
         let policy = match policy {
             Present::Same(policy) => policy,
@@ -147,8 +222,9 @@ impl Policies {
             return Ok(Vec::new());
         }
         // What it was told and has not spoken of may have replaced the rules it said it has.
-        let is_under_way = heard.told.is_some_and(|told| told != heard.held.version);
-        heard.told = Some(policy.version);
+        let is_under_way = heard.told.is_some_and(|told| told != heard.held.version)
+            && heard.told_rules != Some(policy.rules);
+        (heard.told, heard.told_rules) = (Some(policy.version), Some(policy.rules));
         let topic = Topic::Config(site.clone()).name();
         let mut told = vec![Told { topic: topic.clone(), retain: true, bytes: message }];
         if is_under_way || heard.held.rules != Some(policy.rules) {
@@ -170,6 +246,7 @@ fn present(
     now: WallTime,
     site: &SiteId,
     live: &Live,
+    in_hand: Vec<InHand>,
     held: u64,
 ) -> rusqlite::Result<Present> {
     let (bindings, patients) = ward(connection, site, now)?;
@@ -187,7 +264,12 @@ fn present(
         bindings,
         patients,
         signals: true,
+        in_hand,
     };
+    if policy.encode().len() > POLICY_LEN_MAX - SIGNED_LEN {
+        // Whose a device is counts for more than that its alert is quiet.
+        policy.in_hand.clear();
+    }
     let content = content(&policy);
     let last: Option<(i64, String, i64)> = connection
         .prepare_cached("SELECT version, content, made_ms FROM site_policy WHERE site = ?1")?
@@ -341,5 +423,122 @@ mod tests {
         let hostile = HeldPolicy { version: u64::MAX, ..held };
         let told = policies.hear(&site(), 3, hostile, later(9000)).await.unwrap();
         assert!(policy_of(&told).version < u64::try_from(later(HELD_AHEAD_MS).unix_ms()).unwrap());
+    }
+
+    impl County {
+        /// An alert as it is in the database.
+        async fn alert(&self, number: u8, state: &str, by: Option<&str>) {
+            let body = serde_json::json!({
+                "recurrences": 0, "acknowledged_by": by, "reason": by.map(|_| "at_bedside"),
+                "acknowledged_at": by.map(|_| crate::clock::rfc3339(NOW.unix_ms())),
+                "shelved_by": null, "shelved_until": null,
+            });
+            let id = rules::alert::AlertId::from_bytes([number; 16]).to_string();
+            let row = (id, state.to_owned(), body.to_string());
+            let store = Store::open(&self.folder.path().join("county.sqlite")).unwrap();
+            let put = move |transaction: &rusqlite::Transaction<'_>| {
+                transaction.execute(
+                    "INSERT OR REPLACE INTO alert
+                     VALUES (?1, 'heping-01', 'ecg-01', ?2, 'high', 0, ?3)",
+                    row.clone(),
+                )
+            };
+            store.write(put).await.unwrap();
+        }
+    }
+
+    fn in_hand(told: &[Told]) -> Vec<u8> {
+        policy_of(told).in_hand.iter().map(|alert| alert.id[0]).collect()
+    }
+
+    fn instant(ms: i64) -> Instant {
+        static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+        *BEGAN + Duration::from_millis(u64::try_from(ms).unwrap())
+    }
+
+    /// What the box hears after alerts have changed.
+    async fn hears(policies: &mut Policies, ms: i64) -> Option<Vec<u8>> {
+        policies.alerts_changed();
+        let told = policies.tell_in_hand(later(ms), instant(ms)).await.unwrap();
+        assert!(told.len() < 2, "it has the rules");
+        (!told.is_empty()).then(|| in_hand(&told))
+    }
+
+    #[tokio::test]
+    async fn a_box_hears_at_once_who_has_what_in_hand_and_then_no_more_than_a_link_bears() {
+        let county = County::new();
+        let mut policies = county.policies("county.sqlite");
+        county.alert(1, "active_ack", Some("wang")).await;
+        county.alert(2, "active_unack", None).await;
+        let told = policies.hear(&site(), 1, HeldPolicy::default(), NOW).await.unwrap();
+        assert_eq!(in_hand(&told), [1]);
+        let held = has(&policy_of(&told));
+        policies.hear(&site(), 1, held, later(1000)).await.unwrap();
+        assert_eq!(hears(&mut policies, 2000).await, None);
+
+        county.alert(2, "active_ack", Some("wang")).await;
+        assert_eq!(hears(&mut policies, 3000).await, Some(vec![1, 2]));
+        county.alert(3, "unknown", Some("li")).await;
+        assert_eq!(hears(&mut policies, 3500).await, None, "what went just now is not through");
+        // Nobody has to say again that alerts have changed.
+        let told = policies.tell_in_hand(later(5000), instant(5000)).await.unwrap();
+        assert_eq!((in_hand(&told), told.len()), (vec![1, 2, 3], 1), "rules travel once");
+    }
+
+    #[tokio::test]
+    async fn that_an_alert_is_over_is_no_news_for_a_box_and_that_nobody_has_it_is() {
+        let county = County::new();
+        let mut policies = county.policies("county.sqlite");
+        county.alert(1, "active_ack", Some("wang")).await;
+        county.alert(2, "active_ack", Some("wang")).await;
+        let told = policies.hear(&site(), 1, HeldPolicy::default(), NOW).await.unwrap();
+        policies.hear(&site(), 1, has(&policy_of(&told)), later(1000)).await.unwrap();
+        county.alert(1, "closed", Some("wang")).await;
+        assert_eq!(hears(&mut policies, 2000).await, None);
+        county.alert(2, "active_unack", None).await;
+        assert_eq!(hears(&mut policies, 3000).await, Some(vec![]));
+    }
+
+    #[tokio::test]
+    async fn what_was_over_when_somebody_saw_it_is_told_for_an_hour() {
+        let county = County::new();
+        let mut policies = county.policies("county.sqlite");
+        let told = policies.hear(&site(), 1, HeldPolicy::default(), NOW).await.unwrap();
+        policies.hear(&site(), 1, has(&policy_of(&told)), later(1000)).await.unwrap();
+        county.alert(1, "closed", Some("wang")).await;
+        let store = Store::open(&county.folder.path().join("county.sqlite")).unwrap();
+        let act = |transaction: &rusqlite::Transaction<'_>| {
+            let what = rules::alert::AlertId::from_bytes([1; 16]).to_string();
+            let entry = crate::audit::Entry {
+                who: "wang",
+                action: "acknowledge",
+                what: &what,
+                detail: serde_json::json!({}),
+            };
+            crate::audit::append(transaction, NOW, &entry)
+        };
+        store.write(act).await.unwrap();
+        assert_eq!(hears(&mut policies, 2000).await, Some(vec![1]));
+        assert_eq!(hears(&mut policies, 2 * 3_600_000).await, None);
+        let told = policies.hear(&site(), 2, HeldPolicy::default(), later(2 * 3_600_000)).await;
+        assert_eq!(in_hand(&told.unwrap()), Vec::<u8>::new());
+    }
+
+    #[tokio::test]
+    async fn bindings_count_for_more_than_what_is_in_hand() {
+        let county = County::new();
+        let store = Store::open(&county.folder.path().join("county.sqlite")).unwrap();
+        let alert = InHand {
+            id: [1; 16],
+            priority: model::alarm::Priority::Low,
+            recurrences: 0,
+            acknowledged: None,
+            shelved: Some(model::alert::Shelved { by: "x".repeat(POLICY_LEN_MAX), until: NOW }),
+        };
+        let live = county.rules.live();
+        let policy =
+            store.read(move |of| present(of, NOW, &site(), &live, vec![alert.clone()], 0)).await;
+        let Present::New(policy, _) = policy.unwrap() else { panic!("it is new") };
+        assert!(policy.in_hand.is_empty());
     }
 }

@@ -472,6 +472,7 @@ async fn measured(name: &str, mut village: Village, run_for: Duration) -> anyhow
     let count = village.site.devices().count();
     let mut performances = village.start().await?;
     let costs = Costs::over(&village, run_for).await?;
+    let traces = len_of(&village.site.data().join("traces"));
     switch_off(&mut performances).await?;
     let truth = village.site.truth();
     let client: Client = village.county.client()?;
@@ -496,12 +497,21 @@ async fn measured(name: &str, mut village: Village, run_for: Duration) -> anyhow
             "alarms": proof.alarms,
             "agent": costs.agent.shown(),
             "gateway": costs.gateway.shown(),
+            // Kept around alarms, once in ten minutes for each device: of a short run the most of
+            // what the agent writes.
+            "traces_kib": traces >> 10,
         }),
     )?;
     if let Some(report) = report {
         ensure!(report.is_clean(), "{:?}", report.differences);
     }
     Ok(costs.agent)
+}
+
+/// Bytes of the files of a folder; of one that is not there none.
+fn len_of(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum()
 }
 
 struct Costs {

@@ -10,6 +10,7 @@
 //! - what is remembered is bounded: of whom nothing is known any more, nothing is
 
 use model::{
+    alert::InHand,
     device::DeviceKind,
     id::{DeviceId, SiteId},
     record::Record,
@@ -44,6 +45,8 @@ pub(super) struct Order {
     pub(super) rules: Arc<RuleSet>,
     pub(super) bindings: BindingList,
     pub(super) profiles: BTreeMap<PatientKey, Profile>,
+    /// What somebody at the county has in hand.
+    pub(super) in_hand: BTreeMap<AlertId, InHand>,
 }
 
 /// Rules, rule states, and the newest values.
@@ -92,8 +95,9 @@ impl Evaluation {
             }
         }
         changed.extend(self.rebind(now));
-        self.forget_discharged();
         changed.append(&mut self.changed);
+        changed.extend(self.hear_county(now));
+        self.forget_discharged();
         changed
     }
 
@@ -170,6 +174,10 @@ impl Evaluation {
             }
         }
         changed.append(&mut self.changed);
+        // The county may have been first.
+        if !changed.is_empty() {
+            changed.extend(self.hear_county(at));
+        }
         changed
     }
 
@@ -180,6 +188,12 @@ impl Evaluation {
         changed.extend(self.on_time(now));
         changed.append(&mut self.changed);
         changed
+    }
+
+    fn hear_county(&mut self, now: WallTime) -> Vec<Alert> {
+        let in_hand = &self.order.in_hand;
+        let engines = self.engines.values_mut();
+        engines.flat_map(|engine| engine.hear_county(now, in_hand)).collect()
     }
 
     /// A person at the box has an alert in hand.

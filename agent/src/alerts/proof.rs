@@ -134,5 +134,10 @@ impl Rules {
 }
 
 fn order(GoesBy { rules: (rules, _), bindings, profiles }: &GoesBy) -> Order {
-    Order { rules: Arc::clone(rules), bindings: bindings.clone(), profiles: profiles.clone() }
+    Order {
+        rules: Arc::clone(rules),
+        bindings: bindings.clone(),
+        profiles: profiles.clone(),
+        in_hand: BTreeMap::new(),
+    }
 }

@@ -4,7 +4,7 @@ use model::{
     alert::{EdgeAlert, RULES_MAX, message, note},
     time::Observed,
 };
-use rules::alert::{AckReason, Alert, TimelineEntry};
+use rules::alert::{AckReason, Alert, OF_COUNTY, TimelineEntry};
 
 /// What all that is told at one moment has in common.
 pub(super) struct Reporter {
@@ -14,11 +14,13 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// The entries of an alert's story that are newer than `last`, one record each.
+    /// The entries of an alert's story that are newer than `last`, one record each; the county knows
+    /// what it did itself.
     pub(super) fn since(&self, alert: &Alert, last: Option<&TimelineEntry>) -> Vec<EdgeAlert> {
         let newer = alert.timeline.iter().rev().take_while(|entry| Some(*entry) != last).count();
         let entries = alert.timeline.iter().skip(alert.timeline.len() - newer);
-        entries.map(|entry| self.record(alert, entry)).collect()
+        let own = entries.filter(|entry| entry.detail != OF_COUNTY);
+        own.map(|entry| self.record(alert, entry)).collect()
     }
 
     fn record(&self, alert: &Alert, entry: &TimelineEntry) -> EdgeAlert {

@@ -7,6 +7,7 @@ use crate::{
     supervisor::Worker,
 };
 use model::{
+    alert::{Acknowledged, InHand},
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::{DeviceId, Lane, OutboxId, Seq},
     metric::Metric,
@@ -564,4 +565,57 @@ async fn a_device_that_is_bound_leaves_its_own_alerts_with_a_reason() {
     beats(&mut warden, 12..26, 38);
     let id = AlertId::new(&edge.lookout.site, "p-7", "hr_low", at(12).wall);
     assert!(warden.evaluation.alerts().any(|alert| alert.id == id));
+}
+
+/// The county tells this box that somebody has that alert in hand.
+fn in_hand(alert: &Alert, second: u64) -> (GoesBy, evaluation::Order) {
+    let (told, order) = in_force(None).unwrap();
+    let (by, reason, at) = ("wang".to_owned(), "at_bedside".to_owned(), at(second).wall);
+    let said = InHand {
+        id: *alert.id.as_bytes(),
+        priority: alert.priority,
+        recurrences: alert.recurrences,
+        acknowledged: Some(Acknowledged { by, reason, at }),
+        shelved: None,
+    };
+    (told, evaluation::Order { in_hand: [(alert.id, said)].into(), ..order })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_county_has_in_hand_does_not_signal_when_the_link_fails_and_is_not_told_back() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let (good, now) = found();
+    warden.look_at_reach(good, now);
+    beats(&mut warden, 0..12, 38);
+    let alert = only(&warden);
+    warden.go_by(in_hand(&alert, 13));
+    assert_eq!(only(&warden).owner(), Some("wang"));
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    assert_eq!(edge.heard(&mut warden), [call("present", 0)]);
+    let told: Vec<_> = warden.reports.iter().map(|report| report.what.as_str()).collect();
+    assert!(!told.contains(&"acknowledged"), "{told:?}");
+    // More urgent than what they saw, or back again: somebody is wanted.
+    beats(&mut warden, 12..60, 72);
+    assert_eq!(warden.evaluation.alerts().count(), 0, "somebody had it in hand");
+    beats(&mut warden, 60..75, 38);
+    assert_eq!((only(&warden).id, only(&warden).recurrences), (alert.id, 1));
+    assert_eq!(edge.heard(&mut warden), [call("raise", 1)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_that_was_killed_knows_again_what_the_county_has_in_hand() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    beats(&mut warden, 0..12, 38);
+    let alert = only(&warden);
+    // Nothing was kept since: it reads the outbox again.
+    let mut warden = edge.warden();
+    warden.go_by(in_hand(&alert, 13));
+    beats(&mut warden, 0..12, 38);
+    assert_eq!((only(&warden).id, only(&warden).owner()), (alert.id, Some("wang")));
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    assert_eq!(edge.heard(&mut warden), [call("present", 0)]);
 }

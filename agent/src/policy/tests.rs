@@ -93,6 +93,7 @@ fn policy(version: u64) -> Policy {
         bindings: format!("{{\"version\":{version},\"bindings\":[]}}"),
         patients: "{}".into(),
         signals: true,
+        in_hand: Vec::new(),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Edge alerts: what an alert became at the box, told to the county.
+//! Alerts between the ends: what one became at the box, told to the county; and which of them
+//! somebody at the county has in hand, told to the box.
 //!
 //! Not here: when an alert is raised and what its states mean (`rules`); their names travel as
 //! texts, so that a state of the future is no reason to lose the rest.
@@ -68,6 +69,42 @@ pub struct EdgeAlert {
     pub bindings: u64,
     /// The agent's clock when it happened.
     pub observed: Observed,
+}
+
+/// An alert that somebody at the county has in hand, or has put on the shelf: its box does not call
+/// for it again.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InHand {
+    /// Identity of the alert, the same at both ends.
+    pub id: [u8; 16],
+    /// How urgent it was then: one that is more urgent since is another danger.
+    pub priority: Priority,
+    /// How often it had come back then.
+    pub recurrences: u32,
+    /// Who has it in hand.
+    pub acknowledged: Option<Acknowledged>,
+    /// Who wants it quiet.
+    pub shelved: Option<Shelved>,
+}
+
+/// Somebody at the county has it in hand.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Acknowledged {
+    /// Name of the person.
+    pub by: String,
+    /// A code such as `at_bedside`.
+    pub reason: String,
+    /// County clock.
+    pub at: WallTime,
+}
+
+/// Somebody at the county wants it quiet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Shelved {
+    /// Name of the person.
+    pub by: String,
+    /// Until when, by the county's clock.
+    pub until: WallTime,
 }
 
 /// What an alert says, without control characters, not longer than a record carries.

@@ -14,6 +14,8 @@ use thiserror::Error;
 
 /// Entries of a timeline: a bad night with an alert that comes back.
 const TIMELINE_MAX: usize = 64;
+/// What a story at a box says of what somebody at the county did: it is no news there.
+pub const OF_COUNTY: &str = "county";
 /// Longest note.
 const NOTE_LEN_MAX: usize = 500;
 
@@ -326,6 +328,9 @@ pub struct People {
     /// Where it stands under what sets it aside.
     pub(crate) under: Option<AlertState>,
     pub(crate) undo: Option<Undo>,
+    /// At a box: whoever has it in hand is somebody at the county, and when the last of them said so.
+    pub(crate) told: bool,
+    pub(crate) told_at: Option<WallTime>,
 }
 
 /// Our message that a rule's condition holds.

@@ -10,6 +10,7 @@
 
 mod alarms;
 mod audit;
+mod county;
 mod device;
 mod edge;
 mod identity;

@@ -10,7 +10,13 @@
 
 use crate::wire::{self, DecodeError, field, number, text};
 use ciborium::Value;
-use model::{id::SiteId, reading::shortened, time::WallTime};
+use model::{
+    alarm::Priority,
+    alert::{Acknowledged, InHand, Shelved},
+    id::SiteId,
+    reading::shortened,
+    time::WallTime,
+};
 use thiserror::Error;
 
 /// Longest signed policy on the wire. A broker delivers it with every connection.
@@ -24,6 +30,9 @@ const RULES_HEAD_LEN: usize = 64;
 const CERTIFICATE_LEN_MAX: usize = 4096;
 /// Ed25519 (RFC 8032, section 5.1.6).
 const SIGNATURE_LEN: usize = 64;
+/// Alerts in hand that a box is told of, 3.3 kB. Those of a ward that has more sound again
+/// when its link fails.
+pub const IN_HAND_MAX: usize = 64;
 /// Version of these messages.
 const VERSION: u8 = 1;
 
@@ -69,6 +78,9 @@ pub struct Policy {
     pub patients: String,
     /// Whether the box signals by itself while the county is out of reach.
     pub signals: bool,
+    /// Alerts of this site that somebody at the county has in hand, at most [`IN_HAND_MAX`]; a
+    /// county of before tells none.
+    pub in_hand: Vec<InHand>,
 }
 
 /// What a box says of its policy in its state.
@@ -157,6 +169,7 @@ impl Policy {
             ("b", text(&self.bindings)),
             ("u", text(&self.patients)),
             ("s", Value::Bool(self.signals)),
+            ("a", Value::Array(self.in_hand.iter().take(IN_HAND_MAX).map(in_hand).collect())),
         ]))
     }
 
@@ -179,6 +192,7 @@ impl Policy {
             bindings: said("b")?.to_owned(),
             patients: said("u")?.to_owned(),
             signals: field(&map, "s")?.as_bool().ok_or(DecodeError::Shape("s"))?,
+            in_hand: field(&map, "a").ok().map(read_in_hand).unwrap_or_default(),
         })
     }
 
@@ -221,6 +235,48 @@ impl HeldPolicy {
     }
 }
 
+fn in_hand(alert: &InHand) -> Value {
+    let acknowledged = alert.acknowledged.as_ref().map_or(Value::Null, |said| {
+        Value::Array(vec![text(&said.by), text(&said.reason), number(said.at.unix_ms())])
+    });
+    let shelved = alert.shelved.as_ref().map_or(Value::Null, |said| {
+        Value::Array(vec![text(&said.by), number(said.until.unix_ms())])
+    });
+    let (id, priority) = (Value::Bytes(alert.id.to_vec()), text(alert.priority.name()));
+    Value::Array(vec![id, priority, number(alert.recurrences), acknowledged, shelved])
+}
+
+/// What is not understood is left out: the box calls for it.
+fn read_in_hand(list: &Value) -> Vec<InHand> {
+    let all = list.as_array().into_iter().flatten();
+    all.filter_map(|value| {
+        let mut at = wire::Positions::of(value)?;
+        Some(InHand {
+            id: at.next()?.as_bytes()?.as_slice().try_into().ok()?,
+            priority: Priority::from_name(at.text()?)?,
+            recurrences: at.int()?,
+            acknowledged: told(at.next()?, |mut at| {
+                let (by, reason) = (shortened(at.text()?), at.text()?.to_owned());
+                Some(Acknowledged { by, reason, at: WallTime::from_unix_ms(at.int()?) })
+            })?,
+            shelved: told(at.next()?, |mut at| {
+                let by = shortened(at.text()?);
+                Some(Shelved { by, until: WallTime::from_unix_ms(at.int()?) })
+            })?,
+        })
+    })
+    .take(IN_HAND_MAX)
+    .collect()
+}
+
+/// A part that may be null.
+fn told<T>(value: &Value, read: impl Fn(wire::Positions<'_>) -> Option<T>) -> Option<Option<T>> {
+    match value {
+        Value::Null => Some(None),
+        value => wire::Positions::of(value).and_then(read).map(Some),
+    }
+}
+
 fn version_1(bytes: &[u8], len_max: usize) -> Result<Value, DecodeError> {
     let map = wire::from_bytes(bytes, len_max)?;
     match wire::int(field(&map, "v")?) {
@@ -258,7 +314,66 @@ mod tests {
             bindings: r#"{"version":12,"bindings":[]}"#.into(),
             patients: "{}".into(),
             signals: true,
+            in_hand: vec![
+                InHand {
+                    id: [1; 16],
+                    priority: Priority::High,
+                    recurrences: 2,
+                    acknowledged: Some(Acknowledged {
+                        by: "wang".into(),
+                        reason: "at_bedside".into(),
+                        at: WallTime::from_unix_ms(1_795_335_290_000),
+                    }),
+                    shelved: None,
+                },
+                InHand {
+                    id: [2; 16],
+                    priority: Priority::Low,
+                    recurrences: 0,
+                    acknowledged: None,
+                    shelved: Some(Shelved {
+                        by: "li".into(),
+                        until: WallTime::from_unix_ms(1_795_335_890_000),
+                    }),
+                },
+            ],
         }
+    }
+
+    /// A policy with another field "a", or none.
+    fn with_in_hand(in_hand: Option<Value>) -> Vec<u8> {
+        let mut map = wire::from_bytes(&policy().encode(), POLICY_LEN_MAX).unwrap();
+        let parts = map.as_map_mut().unwrap();
+        parts.retain(|(key, _)| *key != text("a"));
+        parts.extend(in_hand.map(|list| (text("a"), list)));
+        wire::to_bytes(&map)
+    }
+
+    #[test]
+    fn a_county_of_before_has_nothing_in_hand_and_of_a_later_one_what_is_understood_counts() {
+        let none = Policy { in_hand: Vec::new(), ..policy() };
+        assert_eq!(Policy::decode(&with_in_hand(None)), Ok(none.clone()));
+        cddl_cat::validate_cbor_bytes("policy", SCHEMA, &with_in_hand(None)).unwrap();
+        assert_eq!(Policy::decode(&with_in_hand(Some(Value::Null))), Ok(none));
+
+        let known = in_hand(&policy().in_hand[0]);
+        let mut longer = known.clone();
+        longer.as_array_mut().unwrap().push(text("of the future"));
+        let mut dire = known;
+        dire.as_array_mut().unwrap()[1] = text("dire");
+        let bytes = with_in_hand(Some(Value::Array(vec![text("what?"), dire, longer])));
+        assert_eq!(Policy::decode(&bytes).unwrap().in_hand, policy().in_hand[..1]);
+    }
+
+    #[test]
+    fn a_box_is_told_of_64_alerts_in_hand_at_most_of_51_bytes_each() {
+        let many = vec![policy().in_hand[0].clone(); IN_HAND_MAX + 1];
+        let bytes = Policy { in_hand: many.clone(), ..policy() }.encode();
+        assert_eq!(Policy::decode(&bytes).unwrap().in_hand, many[1..]);
+        let list = Value::Array(many.iter().map(in_hand).collect());
+        assert_eq!(Policy::decode(&with_in_hand(Some(list))).unwrap().in_hand, many[1..]);
+        let none = Policy { in_hand: Vec::new(), ..policy() }.encode();
+        assert_eq!((bytes.len() - none.len()) / IN_HAND_MAX, 51);
     }
 
     fn signed() -> PolicyMessage {

@@ -331,15 +331,7 @@ impl Episode {
                 if let Some(present) = present {
                     alert.priority = present;
                 }
-                if self.is_rescued() {
-                    // Nothing will ever say that it is over: the person has.
-                    self.firing.clear();
-                    self.before_unknown = Some(AlertState::ActiveAck);
-                    self.clear(now, now, "");
-                } else {
-                    // Whoever has an unknown alert in hand has it when it is known again.
-                    self.return_to(AlertState::ActiveAck);
-                }
+                self.is_in_hand(now);
             }
             Action::Undo if alert.acknowledged.is_none() => {
                 self.return_to(AlertState::ActiveUnack);
@@ -349,8 +341,21 @@ impl Episode {
         self.alert.clone().map(Ok)
     }
 
+    /// Somebody has its alert in hand.
+    pub(super) fn is_in_hand(&mut self, now: WallTime) {
+        if self.is_rescued() {
+            // Nothing will ever say that it is over: the person has.
+            self.firing.clear();
+            self.before_unknown = Some(AlertState::ActiveAck);
+            self.clear(now, now, "");
+        } else {
+            // Whoever has an unknown alert in hand has it when it is known again.
+            self.return_to(AlertState::ActiveAck);
+        }
+    }
+
     /// What is unknown is that when it is known again.
-    fn return_to(&mut self, state: AlertState) {
+    pub(super) fn return_to(&mut self, state: AlertState) {
         let unknown = |alert: &Alert| alert.condition() == AlertState::Unknown;
         self.before_unknown = self.alert.as_ref().is_some_and(unknown).then_some(state);
     }
@@ -449,6 +454,7 @@ impl Alert {
         self.people.assigned_to.take_if(|to| to != by);
         let note = entry.note.clone();
         let (at, by) = (entry.at, by.to_owned());
+        self.people.told = false;
         self.acknowledged = Some(Acknowledgement { by, at, reason, note });
         self.add(TimelineEntry { reason: Some(reason), ..entry });
         Ok(())

@@ -3,6 +3,7 @@
 mod alarm;
 mod audit;
 mod boundaries;
+mod county;
 mod edge;
 mod identity;
 mod life;

@@ -1,0 +1,139 @@
+//! What people at the county did with alerts, as their box hears it.
+//!
+//! # Invariants
+//! - what is more urgent than what they saw, or came back since, is nobody's
+//! - what somebody at the box did is not touched
+//! - what is told counts once: an alert that sounds again is not made quiet by the same word
+
+use super::{Engine, life::Episode};
+use crate::alert::{
+    AckReason, Acknowledgement, Alert, AlertId, AlertState, OF_COUNTY, Shelf, TimelineEntry,
+    TimelineEvent,
+};
+use model::{
+    alarm::Priority,
+    alert::{Acknowledged, InHand, Shelved},
+    time::WallTime,
+};
+use std::collections::BTreeMap;
+
+impl Engine {
+    /// Takes in what people at the county have in hand, all of it; hands out the alerts that changed.
+    /// For the engines of a box.
+    pub fn hear_county(
+        &mut self,
+        now: WallTime,
+        in_hand: &BTreeMap<AlertId, InHand>,
+    ) -> Vec<Alert> {
+        let all = self.episodes.values_mut();
+        all.flat_map(|episode| episode.hear_county(now, in_hand)).collect()
+    }
+}
+
+impl Episode {
+    fn hear_county(&mut self, now: WallTime, in_hand: &BTreeMap<AlertId, InHand>) -> Vec<Alert> {
+        let present = self.present();
+        let mut changed = Vec::new();
+        for alert in self.unseen.iter_mut() {
+            let said = in_hand.get(&alert.id);
+            if alert.hear_county(now, said, None) {
+                changed.push(alert.clone());
+            }
+        }
+        self.unseen.retain(|alert| alert.state != AlertState::Closed);
+        let Some(alert) = &mut self.alert else { return changed };
+        let said = in_hand.get(&alert.id);
+        if alert.hear_county(now, said, present) {
+            match &alert.acknowledged {
+                Some(_) => self.is_in_hand(now),
+                None => self.return_to(AlertState::ActiveUnack),
+            }
+            changed.extend(self.alert.clone());
+        }
+        changed
+    }
+}
+
+impl Alert {
+    /// Takes in what the county says of it, `present` being the priority of what holds; whether that
+    /// changed it.
+    fn hear_county(
+        &mut self,
+        now: WallTime,
+        said: Option<&InHand>,
+        present: Option<Priority>,
+    ) -> bool {
+        if self.state == AlertState::Closed {
+            return false;
+        }
+        let Some(said) = said else { return self.is_nobodys(now) | self.follow_shelf(now, None) };
+        let is_over = self.condition() == AlertState::ClearedUnack;
+        let is_another = !is_over && present.unwrap_or(self.priority) > said.priority;
+        if is_another || self.recurrences > said.recurrences {
+            return false;
+        }
+        let shelved = self.follow_shelf(now, said.shelved.as_ref());
+        let acknowledged = said.acknowledged.as_ref();
+        acknowledged.is_some_and(|said| self.is_acknowledged(said, present)) | shelved
+    }
+
+    fn is_acknowledged(&mut self, said: &Acknowledged, present: Option<Priority>) -> bool {
+        let is_of_box = self.acknowledged.is_some() && !self.people.told;
+        if is_of_box || self.people.told_at >= Some(said.at) {
+            return false;
+        }
+        match self.condition() {
+            AlertState::ActiveUnack | AlertState::ActiveAck => self.go(AlertState::ActiveAck),
+            AlertState::ClearedUnack => self.go(AlertState::Closed),
+            // That somebody has it in hand does not make it known.
+            _ => {}
+        }
+        self.priority = present.unwrap_or(self.priority);
+        self.people.told = true;
+        self.people.told_at = Some(said.at);
+        let (at, by) = (said.at, said.by.clone());
+        let reason = AckReason::from_name(&said.reason).unwrap_or(AckReason::AtBedside);
+        self.acknowledged = Some(Acknowledgement { by, at, reason, note: String::new() });
+        let entry = of_county(said.at, TimelineEvent::Acknowledged, Some(&said.by));
+        self.add(TimelineEntry { reason: Some(reason), ..entry });
+        true
+    }
+
+    /// Nobody at the county has it in hand any more.
+    fn is_nobodys(&mut self, now: WallTime) -> bool {
+        if !std::mem::take(&mut self.people.told) || self.acknowledged.take().is_none() {
+            return false;
+        }
+        self.add(of_county(now, TimelineEvent::Undone, None));
+        if self.condition() == AlertState::ActiveAck {
+            self.sound(now);
+        }
+        true
+    }
+
+    /// At a box nobody shelves: what is on the shelf is there because the county says so.
+    fn follow_shelf(&mut self, now: WallTime, said: Option<&Shelved>) -> bool {
+        let said = said.filter(|said| said.until > now);
+        let present = self.people.shelf.as_ref().map(|shelf| (&shelf.by, shelf.until));
+        if present == said.map(|said| (&said.by, said.until)) {
+            return false;
+        }
+        let shelf = said.map(|said| {
+            let (by, at, until) = (said.by.clone(), now, said.until);
+            Shelf { by, second: None, at, until, reason: String::new() }
+        });
+        let (what, by) = match &shelf {
+            Some(shelf) => (TimelineEvent::Shelved, Some(shelf.by.as_str())),
+            None => (TimelineEvent::Unshelved, None),
+        };
+        self.add(of_county(now, what, by));
+        self.people.shelf = shelf;
+        self.take_back(now);
+        true
+    }
+}
+
+fn of_county(at: WallTime, what: TimelineEvent, by: Option<&str>) -> TimelineEntry {
+    let (by, detail) = (by.map(str::to_owned), OF_COUNTY.to_owned());
+    TimelineEntry { by, detail, ..TimelineEntry::new(at, what) }
+}

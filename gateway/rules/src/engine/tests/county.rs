@@ -1,0 +1,128 @@
+//! What a box makes of what people at the county did.
+
+use super::*;
+use model::alert::{Acknowledged, InHand, Shelved};
+
+/// A box with an occlusion, and what the county may say of it.
+struct Edge {
+    ward: Ward,
+    said: InHand,
+}
+
+impl Edge {
+    fn new() -> Self {
+        let mut ward = Ward::new("pump-01");
+        ward.alarm(0.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+        let alert = ward.only();
+        let said = InHand {
+            id: *alert.id.as_bytes(),
+            priority: alert.priority,
+            recurrences: 0,
+            acknowledged: None,
+            shelved: None,
+        };
+        Self { ward, said }
+    }
+
+    fn acknowledged(mut self, seconds: f64) -> Self {
+        let (by, reason) = ("wang".to_owned(), "doctor_called".to_owned());
+        self.said.acknowledged = Some(Acknowledged { by, reason, at: at(seconds) });
+        self
+    }
+
+    /// The county says so, or has nothing in hand; what changed.
+    fn hears(&mut self, now: f64, something: bool) -> Vec<AlertState> {
+        self.ward.store_and_load();
+        let id = AlertId::from_bytes(self.said.id);
+        let said = something.then(|| (id, self.said.clone())).into_iter().collect();
+        let changed = self.ward.engine.hear_county(at(now), &said);
+        changed.iter().map(|alert| alert.state).collect()
+    }
+}
+
+#[test]
+fn what_somebody_at_the_county_has_in_hand_is_so_at_its_box_and_told_once() {
+    let mut edge = Edge::new().acknowledged(10.0);
+    assert_eq!(edge.hears(11.0, true), [AlertState::ActiveAck]);
+    let alert = edge.ward.only();
+    let by = alert.acknowledged.clone().unwrap();
+    assert_eq!((by.by.as_str(), by.reason, by.at), ("wang", AckReason::DoctorCalled, at(10.0)));
+    assert_eq!(alert.timeline.last().unwrap().detail, crate::alert::OF_COUNTY);
+    assert_eq!(edge.hears(12.0, true), []);
+    edge.ward.alarm(20.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
+    assert_eq!(edge.ward.engine.alerts().count(), 0, "somebody had it in hand");
+}
+
+#[test]
+fn what_sounds_again_is_not_made_quiet_by_the_same_word_and_is_by_another() {
+    let mut edge = Edge::new().acknowledged(10.0);
+    edge.hears(11.0, true);
+    // The usual time of a high alert.
+    edge.ward.pass_time(130.0);
+    assert_eq!(edge.ward.only().state, AlertState::ActiveUnack);
+    assert_eq!(edge.hears(131.0, true), []);
+    let mut edge = edge.acknowledged(140.0);
+    assert_eq!(edge.hears(141.0, true), [AlertState::ActiveAck]);
+}
+
+#[test]
+fn what_is_more_urgent_or_came_back_since_is_nobodys() {
+    let mut edge = Edge::new().acknowledged(10.0);
+    edge.said.priority = Priority::Medium;
+    assert_eq!(edge.hears(11.0, true), []);
+    edge.said.priority = Priority::High;
+    edge.ward.alarm(20.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
+    edge.ward.alarm(30.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    assert_eq!((edge.ward.only().recurrences, edge.hears(31.0, true)), (1, vec![]));
+    edge.said.recurrences = 1;
+    assert_eq!(edge.hears(32.0, true), [AlertState::ActiveAck]);
+}
+
+#[test]
+fn what_is_over_and_was_seen_at_the_county_waits_for_nobody_at_its_box() {
+    let mut edge = Edge::new().acknowledged(30.0);
+    edge.ward.alarm(20.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
+    assert_eq!(edge.ward.only().state, AlertState::ClearedUnack);
+    assert_eq!(edge.hears(31.0, true), [AlertState::Closed]);
+}
+
+#[test]
+fn what_nobody_at_the_county_has_in_hand_any_more_calls_at_its_box() {
+    let mut edge = Edge::new().acknowledged(10.0);
+    edge.hears(11.0, true);
+    assert_eq!(edge.hears(40.0, false), [AlertState::ActiveUnack]);
+    assert_eq!(edge.hears(41.0, false), []);
+    // Whoever stands at the box has it, whatever the county knows by then.
+    let id = edge.ward.only().id;
+    let reason = AckReason::AtBedside;
+    edge.ward.engine.acknowledge(id, "li", reason, "", at(50.0)).unwrap();
+    let mut edge = edge.acknowledged(55.0);
+    assert_eq!((edge.hears(51.0, false), edge.hears(56.0, true)), (vec![], vec![]));
+    assert_eq!(edge.ward.only().owner(), Some("li"));
+}
+
+#[test]
+fn the_shelf_of_the_county_holds_at_its_box_until_its_time() {
+    let mut edge = Edge::new();
+    let shelved = |until| Some(Shelved { by: "wang".into(), until: at(until) });
+    edge.said.shelved = shelved(100.0);
+    assert_eq!(edge.hears(11.0, true), [AlertState::Shelved]);
+    assert_eq!(edge.hears(12.0, true), []);
+    edge.ward.pass_time(100.0);
+    assert_eq!(edge.ward.only().state, AlertState::ActiveUnack);
+    assert_eq!(edge.hears(101.0, true), [], "it is over");
+    edge.said.shelved = shelved(300.0);
+    assert_eq!(edge.hears(110.0, true), [AlertState::Shelved]);
+    assert_eq!(edge.hears(120.0, false), [AlertState::ActiveUnack]);
+}
+
+#[test]
+fn what_is_unknown_stays_so_and_is_in_hand_when_it_is_known_again() {
+    let mut edge = Edge::new().acknowledged(50.0);
+    edge.ward.status(10.0, DeviceKind::Pump, DeviceState::Silent);
+    edge.ward.pass_time(45.0);
+    assert_eq!(edge.hears(51.0, true), [AlertState::Unknown]);
+    edge.ward.status(60.0, DeviceKind::Pump, DeviceState::Online);
+    let states: Vec<_> = edge.ward.engine.alerts().map(|alert| alert.state).collect();
+    assert!(states.contains(&AlertState::ActiveAck), "{states:?}");
+}
