@@ -238,16 +238,12 @@ async fn the_box_warns_while_the_county_is_out_of_reach_and_it_is_one_alert() ->
     closed.0.and(closed.1).context("closing the browsers")
 }
 
-async fn story(stage: &mut Stage, desk: &Client, phone: &Client) -> anyhow::Result<()> {
-    let limit = PATIENCE;
-    until("the county is in reach", limit, async || Ok(!stage.signals().await?)).await?;
-    stage.village.flow(3).await?;
-
-    // In reach both ends see the same alert under the same id, and the box is quiet.
+/// In reach both ends see the same alert under the same id; the box hears who has it in hand.
+async fn acknowledged_at_the_county(stage: &mut Stage) -> anyhow::Result<String> {
     stage.monitor(2)?.says(BAD);
     let shared = stage.waits_for("ward-02", "active_unack").await?;
     let client = stage.village.county.client()?;
-    until("the county has it under the same id", limit, async || {
+    until("the county has it under the same id", PATIENCE, async || {
         let alert: anyhow::Result<Value> =
             client.get(&format!("/api/v1/alerts/{shared}"), &[]).await;
         Ok(alert.is_ok_and(|alert| alert.get("state").is_some_and(|is| is == "active_unack")))
@@ -258,6 +254,15 @@ async fn story(stage: &mut Stage, desk: &Client, phone: &Client) -> anyhow::Resu
     stage.waits_for("ward-02", "active_ack").await?;
     let told = acknowledged.elapsed();
     println!("the box knows who has it in hand after {:.1} s", told.as_secs_f64());
+    Ok(shared)
+}
+
+async fn story(stage: &mut Stage, desk: &Client, phone: &Client) -> anyhow::Result<()> {
+    let limit = PATIENCE;
+    until("the county is in reach", limit, async || Ok(!stage.signals().await?)).await?;
+    stage.village.flow(3).await?;
+
+    let shared = acknowledged_at_the_county(stage).await?;
     ensure!(stage.lamp_signals()?.iter().all(|count| *count == 0), "it was lit in reach");
     desk.goto(&stage.page().await?).await?;
     appears(desk, ".reach[data-link='good']").await?;

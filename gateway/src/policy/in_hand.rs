@@ -33,7 +33,7 @@ pub(super) fn all(
            WHERE state = 'closed' AND act.body ->> '$[4]' = 'acknowledge'
              AND act.body ->> '$[2]' > ?1"
     ))?;
-    let found = statement.query_map(params![now.unix_ms() - SEEN_MS], |row| of_row(row))?;
+    let found = statement.query_map(params![now.unix_ms() - SEEN_MS], of_row)?;
     for found in found {
         let Some((site, alert)) = found? else { continue };
         of_sites.entry(site).or_default().push(alert);
