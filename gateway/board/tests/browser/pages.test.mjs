@@ -62,7 +62,7 @@ test('a result that waits is given to a patient in two clicks, and back by undo'
   };
   const page = await it.open();
   await turn(page, 'tray');
-  await page.says(`[data-device="${cuff.device}"]`, '收缩压 186 mmHg');
+  await page.says(`[data-device="${cuff.device}"]`, '186/112 mmHg');
   await page.click(`.candidate[data-patient="${first.patient}"]`);
   assert.deepEqual(asked, [], 'one click gives nothing');
   await page.click('.give');

@@ -215,6 +215,15 @@ impl Engine {
         }
     }
 
+    /// What the alarms that devices signal are called in a family.
+    pub(super) fn alarm_names(&self, family: &str) -> BTreeSet<String> {
+        let of_device = |(device, known): (&DeviceId, &Device)| {
+            let names = known.alarms.keys().map(|key| self.alarm_name(family, device, key));
+            names.collect::<Vec<_>>()
+        };
+        self.devices.iter().flat_map(of_device).collect()
+    }
+
     /// What an alarm of a device is called in a family: technical ones are by device already.
     fn alarm_name(&self, family: &str, device: &DeviceId, key: &str) -> String {
         match family.contains('|') {

@@ -62,8 +62,11 @@ impl Engine {
         if let Some(over) = times.cleared {
             self.end_series(rules, &told.family, over);
         }
+        let said = self.alarm_names(&key);
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
-        let ended = episode.adopt_told(alert.clone(), now);
+        // An alarm that a device was heard to signal ends when it says so.
+        let said = alert.condition().is_active().then_some(said).unwrap_or_default();
+        let ended = episode.adopt_told(alert.clone(), now, &said);
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
         let kind = self.devices.get(&told.device).and_then(|device| device.kind);

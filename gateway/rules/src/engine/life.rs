@@ -17,7 +17,7 @@ use model::{
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What comes back within this time of clearing is the same alert.
 pub(super) const SAME_EPISODE_MS: i64 = 5 * 60_000;
@@ -214,7 +214,13 @@ impl Episode {
 
     /// Takes over an alert as its box tells it, in the place of what was known of it; another one
     /// that ended because of it.
-    pub(super) fn adopt_told(&mut self, alert: Alert, now: WallTime) -> Option<Alert> {
+    /// Of what was judged here only what is `said` goes on.
+    pub(super) fn adopt_told(
+        &mut self,
+        alert: Alert,
+        now: WallTime,
+        said: &BTreeSet<String>,
+    ) -> Option<Alert> {
         let was_earlier = self.unseen.iter().any(|known| known.id == alert.id);
         self.unseen.retain(|known| known.id != alert.id);
         let is_earlier = was_earlier
@@ -234,7 +240,7 @@ impl Episode {
             if let Some(known) = &mut ended {
                 known.close(now, "it is a part of what the box told");
             }
-            self.firing.clear();
+            self.firing.retain(|name, _| said.contains(name));
             match alert.state {
                 // What comes back soon is the same one.
                 AlertState::Closed => self.unseen.extend(self.alert.replace(alert)),
