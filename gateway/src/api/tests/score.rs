@@ -246,7 +246,7 @@ async fn a_score_ends_with_the_last_device_and_begins_at_the_next_clinic_alone()
     assert_eq!(desk.scored().await, [active]);
     desk.take_off(&cookie, binding, "transfer").await;
     let closed = json!(["heping", "closed", "transfer"]);
-    assert_eq!(desk.scored().await, [closed.clone()]);
+    assert_eq!(desk.scored().await, std::slice::from_ref(&closed));
     // What the monitor said a moment ago scores nobody any more.
     assert_eq!(desk.score_all().await, Vec::<Value>::new());
     let path = format!("/patients/{patient}");
@@ -270,7 +270,7 @@ async fn with_devices_of_two_boxes_a_patient_has_one_alert_of_the_score() {
     // The score goes on where it was, whatever was put on since.
     desk.score_all().await;
     let active = json!(["heping", "active_unack", "NEWS2-H"]);
-    assert_eq!(desk.scored().await, [active.clone()]);
+    assert_eq!(desk.scored().await, std::slice::from_ref(&active));
     // The rest of the set is there: it goes on until it is scored where the devices are.
     desk.take_off(&cookie, first, "off").await;
     assert_eq!(desk.scored().await, [active]);
