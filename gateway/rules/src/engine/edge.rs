@@ -15,6 +15,7 @@ use crate::{
     rule::RuleSet,
 };
 use model::{alert::EdgeAlert, time::WallTime};
+use std::collections::BTreeSet;
 
 /// When what a box tells of an alert was, by the county's clock.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +66,7 @@ impl Engine {
         let said = self.alarm_names(&key);
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
         // An alarm that a device was heard to signal ends when it says so.
-        let said = alert.condition().is_active().then_some(said).unwrap_or_default();
+        let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
         let ended = episode.adopt_told(alert.clone(), now, &said);
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);

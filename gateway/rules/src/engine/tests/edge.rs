@@ -57,7 +57,7 @@ fn what_a_box_says_is_over_does_not_come_back_with_the_first_values_that_are_hea
     ward.stream(0, 11, Metric::HR, "36");
     let alert = ward.only();
     // Nothing was heard of it any more, and the box saw it end.
-    let (told, times) = told_of(&ward, &alert, "cleared", 60.0);
+    let (told, times) = told_of(&ward, alert, "cleared", 60.0);
     ward.engine.adopt_edge(ward.rules, at(200.0), &told, times);
     ward.stream(200, 240, Metric::HR, "72");
     let told = ward.alert("hr_low");
