@@ -158,13 +158,20 @@ impl Policies {
                 is_put_off = true; // It is told what is so by then.
                 continue;
             }
-            let fresh = present.clone();
-            let is_news = move |county: &Connection| in_hand::is_news(county, &told, &fresh);
-            if !self.store.read(is_news).await? {
+            let told = match self.tell_site(&site, present, now).await {
+                Ok(told) => told,
+                Err(error) => {
+                    tracing::warn!(%site, %error, "What people have in hand is told later.");
+                    if let Some(heard) = self.heard.get_mut(&site) {
+                        heard.in_hand = told;
+                    }
+                    is_put_off = true;
+                    continue;
+                }
+            };
+            if told.is_empty() {
                 continue;
             }
-            heard.in_hand = present;
-            let told = self.answer(&site, now).await?;
             let len: usize = told.iter().map(|told| told.bytes.len()).sum();
             if let Some(heard) = self.heard.get_mut(&site) {
                 let ms = len.saturating_mul(1000) / IN_HAND_BYTES_A_SECOND;
@@ -175,6 +182,25 @@ impl Policies {
         }
         self.alerts_changed = is_put_off;
         Ok(all)
+    }
+
+    /// What a box is to be told where people have this in hand now, if that is news to it.
+    async fn tell_site(
+        &mut self,
+        site: &SiteId,
+        present: Vec<InHand>,
+        now: WallTime,
+    ) -> Result<Vec<Told>, StoreError> {
+        let Some(heard) = self.heard.get_mut(site) else { return Ok(Vec::new()) };
+        let (told, fresh) = (heard.in_hand.clone(), present.clone());
+        let is_news = move |county: &Connection| in_hand::is_news(county, &told, &fresh);
+        if !self.store.read(is_news).await? {
+            return Ok(Vec::new());
+        }
+        if let Some(heard) = self.heard.get_mut(site) {
+            heard.in_hand = present;
+        }
+        self.answer(site, now).await
     }
 
     /// Something of what boxes go by has changed: what those that are heard are to be told.

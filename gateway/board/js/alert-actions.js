@@ -191,7 +191,7 @@ export class Actions {
       return;
     }
     if (!this.offline) return;
-    this.list.queue.set(this.id, body, this.row.alert.priority);
+    this.list.queue.set(this.row.alert, body);
     this.note.value = '';
     this.list.open(null);
     this.row.element.focus();

@@ -6,7 +6,9 @@ import {
 } from './format.js';
 import { either, t } from './i18n.js';
 import { isUnacknowledged } from './order.js';
-import { deviceKey, stationPatient, store } from './store.js';
+import {
+  deviceKey, stationAt, stationPatient, store,
+} from './store.js';
 
 export const GLYPHS = { high: '▲!!!', medium: '■!!', low: '●!' };
 /** A spot value that came late and asks for another (alert rules, section 8). */
@@ -33,7 +35,7 @@ export function who(alert) {
   // A box has no patient, and is not on nobody either.
   if (alert.device === alert.site) return alert.clinic || alert.site;
   const patient = patientOf(alert);
-  if (!alert.patient) return nobody(alert);
+  if (!alert.patient) return isAsThen(alert) ? nobody(alert) : t('patient.none');
   if (!patient) return t('patient.unknown');
   return name(patient);
 }
@@ -42,6 +44,14 @@ export function who(alert) {
 function name(patient) {
   const bed = patient.bed ? t('patient.bed', { bed: patient.bed }) : t('patient.no_bed');
   return [bed, patient.name || ''].filter(Boolean).join(' ');
+}
+
+/** Whether the device and its station are where they were when the alert began. */
+function isAsThen(alert) {
+  const station = stationAt(alert);
+  const from = station && store.bindings.get(deviceKey(station))?.from;
+  return Boolean(from) && Date.parse(from) <= Date.parse(alert.started_at)
+    && !store.bindings.get(deviceKey(alert))?.patient;
 }
 
 /** What is said where no patient is known: of a pump on a station, where that stands. */

@@ -12,7 +12,7 @@ import {
 import { isShown } from './filter.js';
 import { shortTime } from './format.js';
 import { t } from './i18n.js';
-import { Offline, TOO_OLD_MS } from './offline.js';
+import { Offline, TOO_OLD_MS, againOf } from './offline.js';
 import { OfflineNote } from './offline-note.js';
 import {
   compareAlerts, heldOrder, isUnacknowledged, isMoreUrgent,
@@ -380,6 +380,8 @@ function whyNot(id, said) {
   if (clock.serverNow() - said.at > TOO_OLD_MS) return () => t('offline.too_old');
   // It became worse than what the person saw.
   if (isMoreUrgent(alert.priority, said.priority)) return () => t('offline.worse');
+  // It sounds anew, whoever answered it before.
+  if (againOf(alert) !== said.again) return () => t('offline.again');
   return null;
 }
 

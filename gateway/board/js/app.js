@@ -130,7 +130,8 @@ class Board {
   isFree() {
     const form = document.activeElement?.closest('form, input, select, textarea, dialog');
     return this.open && !form && !this.pages.isOpen() && this.drawer.key === null
-      && this.alerts.openId === null && !this.alerts.queue.size;
+      && this.alerts.openId === null && !this.alerts.queue.size
+      && !this.alerts.note.unsent.length;
   }
 
   renew() {

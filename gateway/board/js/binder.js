@@ -37,14 +37,15 @@ export class Binder {
     put(this.explain, t(binding ? 'bind.off.explain' : 'bind.on.explain'));
     set(this.buttons, 'aria-label', this.explain.textContent);
     const wanted = binding ? [null] : candidates(place).map(({ patient }) => patient);
-    arrange(this.buttons, wanted.map((key, index) => {
+    arrange(this.buttons, wanted.map((patient, index) => {
+      const key = patient ?? binding.id;
       let button = this.buttons.children[index];
       if (!button || button.key !== key) {
-        button = h('button', { onclick: () => (key === null ? this.takeOff(binding) : this.putOn(key)) });
-        button.key = key;
+        const act = patient === null ? () => this.takeOff(binding) : () => this.putOn(patient);
+        button = Object.assign(h('button', { onclick: act }), { key });
       }
-      set(button, 'data-patient', key ?? '');
-      put(button, key === null ? t('bind.off.do', { who: whose(binding.patient) }) : whose(key));
+      set(button, 'data-patient', patient ?? '');
+      put(button, patient === null ? t('bind.off.do', { who: whose(binding.patient) }) : whose(patient));
       return button;
     }));
   }

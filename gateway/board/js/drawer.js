@@ -68,11 +68,11 @@ export class Drawer {
   }
 
   /** Opens a place, or closes with `null`: by the address, so that "back" works. */
-  go(key) {
+  go(key, how = 'pushState') {
     const hash = key === null ? '' : `#bed=${encodeURIComponent(key)}`;
     if (hash === window.location.hash) return;
-    if (key === null) window.history.pushState(null, '', window.location.pathname);
-    else window.history.pushState(null, '', hash);
+    if (key === null) window.history[how](null, '', window.location.pathname);
+    else window.history[how](null, '', hash);
     this.follow();
   }
 
@@ -212,7 +212,7 @@ export class Drawer {
     if (!place) {
       // Somebody said whose the device is.
       const home = this.tiles.placeOfDevice(this.key);
-      if (home) this.go(home.key);
+      if (home) this.go(home.key, 'replaceState');
       else this.vanish();
       return;
     }

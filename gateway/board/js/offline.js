@@ -6,8 +6,10 @@ import * as clock from './clock.js';
 const KEPT = 'board.offline.';
 /** After a shift nobody can say any more that they have it in hand. */
 export const TOO_OLD_MS = 12 * 3_600_000;
+/** Whoever has not been back for a week is told nothing any more. */
+const FORGOTTEN_MS = 7 * 24 * 3_600_000;
 
-/** What the browser keeps of a person: by alert `{reason, priority, at, noted}`. */
+/** What the browser keeps of a person: by alert `{reason, priority, again, at, noted}`. */
 function read(person) {
   try {
     return Object.entries(JSON.parse(localStorage.getItem(KEPT + person)) || {});
@@ -16,16 +18,22 @@ function read(person) {
   }
 }
 
-/** How many wait for another person than this one; what is old is forgotten. */
+/** How often it has sounded anew: what was said before that is not said of it. */
+export function againOf({ realarm_count: realarms = 0, recurrences = 0 }) {
+  return realarms + recurrences;
+}
+
+/** How many wait for another person than this one. What is old its own person hears of. */
 export function waitingOfOthers(person = null) {
   const names = Object.keys(localStorage).filter((key) => key.startsWith(KEPT))
     .map((key) => key.slice(KEPT.length));
-  const fresh = (name) => read(name)
-    .filter(([, one]) => Math.abs(clock.serverNow() - one.at) < TOO_OLD_MS).length;
+  const fresh = (kept) => kept.filter(([, one]) => clock.serverNow() - one.at < TOO_OLD_MS).length;
   return names.filter((name) => name !== person).reduce((sum, name) => {
-    const count = fresh(name);
-    if (!count) localStorage.removeItem(KEPT + name);
-    return sum + count;
+    const kept = read(name);
+    if (kept.every(([, one]) => clock.serverNow() - one.at > FORGOTTEN_MS)) {
+      localStorage.removeItem(KEPT + name);
+    }
+    return sum + fresh(kept);
   }, 0);
 }
 
@@ -49,9 +57,10 @@ export class Offline {
     return [...this.items];
   }
 
-  set(id, { reason, note }, priority) {
+  set(alert, { reason, note }) {
+    const { id, priority } = alert;
     const item = {
-      reason, priority, at: clock.serverNow(), noted: note !== '',
+      reason, priority, again: againOf(alert), at: clock.serverNow(), noted: note !== '',
     };
     this.items.set(id, { ...item, note });
     this.keep((kept) => kept.set(id, item));

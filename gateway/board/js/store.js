@@ -130,10 +130,15 @@ export function bedOf(of) {
   return patientOf(of)?.bed || (own && binding?.bed) || '';
 }
 
+/** The station on which a pump is; null for what is on none. */
+export function stationAt(of) {
+  const device = store.devices.get(deviceKey(of));
+  return (device && stationOf(device, [...store.devices.values()])) || null;
+}
+
 /** The patient on whom the station of a pump is. That the pump is theirs too nobody has said. */
 export function stationPatient(of) {
-  const device = store.devices.get(deviceKey(of));
-  const station = device && stationOf(device, [...store.devices.values()]);
+  const station = stationAt(of);
   return station ? patientOf(station) : null;
 }
 

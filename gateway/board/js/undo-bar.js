@@ -28,7 +28,7 @@ export class UndoBar {
 
   tick(last) {
     if (this.last !== last) return;
-    if (clock.now() >= last.until) this.last = null;
+    if (clock.now() >= last.until && !last.busy) this.last = null;
     else clock.after(1_000, () => this.tick(last));
     this.draw();
   }
@@ -36,21 +36,26 @@ export class UndoBar {
   draw() {
     set(this.element, 'hidden', !this.last);
     if (!this.last) return;
-    const { words, until, failed } = this.last;
+    const {
+      words, until, failed, busy,
+    } = this.last;
+    set(this.button, 'disabled', busy ? true : null);
     put(this.words, failed ? t('undo.failed', { what: words() }) : words());
-    put(this.button, t('undo.do', { s: Math.ceil((until - clock.now()) / 1000) }));
+    put(this.button, t('undo.do', { s: Math.max(0, Math.ceil((until - clock.now()) / 1000)) }));
   }
 
   async take() {
     const { last } = this;
-    set(this.button, 'disabled', true);
+    last.busy = true;
+    this.draw();
     try {
       await last.takeBack();
       if (this.last === last) this.last = null;
     } catch (failure) {
-      last.failed = true;
+      // It is not taken back: that is said for as long as the offer was, and can be tried again.
+      Object.assign(last, { failed: true, until: clock.now() + OFFERED_MS });
     }
-    set(this.button, 'disabled', null);
+    last.busy = false;
     this.draw();
   }
 }

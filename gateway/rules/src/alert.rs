@@ -331,6 +331,8 @@ pub struct People {
     /// At a box: whoever has it in hand is somebody at the county, and when the last of them said so.
     pub(crate) told: bool,
     pub(crate) told_at: Option<WallTime>,
+    /// Until when it was on the shelf last, as the county said.
+    pub(crate) told_shelf: Option<WallTime>,
 }
 
 /// Our message that a rule's condition holds.

@@ -11,7 +11,10 @@ use crate::{
     patients::{self, entry, observed},
     store::{Store, StoreError},
 };
-use model::{id::SiteId, time::WallTime};
+use model::{
+    id::{DeviceId, SiteId},
+    time::WallTime,
+};
 use rules::{
     binding::{PatientKey, Subject},
     news2::Observations,
@@ -76,21 +79,27 @@ impl Evaluation {
         Ok(place)
     }
 
-    /// A device has left a patient: where what is left on them measures no whole set, nothing would
-    /// end what the score raised.
+    /// A device has left a patient: where neither the set that was scored last nor what is known
+    /// now is whole without it, nothing would end what the score raised.
     pub(super) fn score_without(
         &mut self,
         context: Context<'_>,
         patient: &PatientKey,
+        (site, device): (&SiteId, &DeviceId),
         reason: &str,
     ) -> rusqlite::Result<()> {
         let Context { connection, rules, now } = context;
-        let measured = observed::measured(connection, patient.as_str(), now)?;
-        if Observations::at(now, &measured, None, None).is_measured() {
-            return Ok(());
-        }
+        let left = (site.as_str(), device.as_str());
         for site in self.sites_of(context, patient)? {
             let engine = self.engine(connection, &site, &Subject::Patient(patient.clone()))?;
+            let Some(at) = engine.scored_at() else { continue };
+            let is_whole = |at| {
+                observed::measured_without(connection, patient.as_str(), at, left)
+                    .map(|rest| Observations::at(at, &rest, None, None).is_measured())
+            };
+            if is_whole(at)? || is_whole(now)? {
+                continue;
+            }
             let changed = engine.end_score(rules, now, reason);
             self.note(changed);
         }

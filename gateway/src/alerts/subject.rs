@@ -166,7 +166,7 @@ impl Evaluation {
         let reason = binding.ended_reason.as_deref().unwrap_or_default();
         self.hand_over(context, (&site, &device), (&from, &to), at, reason)?;
         if let Some(key) = from.patient() {
-            self.score_without(context, key, reason)?;
+            self.score_without(context, key, (&site, &device), reason)?;
         }
         to_tray.iter().try_for_each(|moved| self.moved(context, moved))
     }

@@ -31,15 +31,28 @@ pub(crate) fn measured(
     key: &str,
     at: WallTime,
 ) -> rusqlite::Result<Vec<Measured>> {
+    measured_without(connection, key, at, ("", ""))
+}
+
+/// The same without what a device streamed.
+pub(crate) fn measured_without(
+    connection: &Connection,
+    key: &str,
+    at: WallTime,
+    (site, device): (&str, &str),
+) -> rusqlite::Result<Vec<Measured>> {
     let mut measured = Vec::new();
     let since_ms = at.unix_ms().saturating_sub(STREAM_MS);
     // What has left says nothing of now.
     let sources: Vec<(i64, i64)> = connection
         .prepare_cached(
             "SELECT source.id, max(from_ms, ?3) FROM binding JOIN source USING (site, device)
-             WHERE patient = ?1 AND from_ms <= ?2 AND (until_ms IS NULL OR until_ms > ?2)",
+             WHERE patient = ?1 AND from_ms <= ?2 AND (until_ms IS NULL OR until_ms > ?2)
+             AND (site, device) <> (?4, ?5)",
         )?
-        .query_map(params![key, at.unix_ms(), since_ms], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .query_map(params![key, at.unix_ms(), since_ms, site, device], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
         .collect::<Result<_, _>>()?;
     let mut streams = connection.prepare_cached(&format!(
         "SELECT metrics, said, measured_ms FROM reading_group

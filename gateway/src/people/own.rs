@@ -51,6 +51,8 @@ pub(crate) fn set_password(
     let set = "UPDATE person SET password = ?2, given_password = 0,
                pin = CASE given_password WHEN 1 THEN NULL ELSE pin END WHERE name = ?1";
     connection.execute(set, [who, hash])?;
+    // Nobody needs the one that somebody asked for.
+    connection.execute("DELETE FROM pending_password WHERE name = ?1", [who])?;
     let others = "DELETE FROM session WHERE name = ?1 AND hash <> ?2";
     let ended = connection.execute(others, [who, &sha256(session)])?;
     let detail = json!({"sessions_ended": ended});

@@ -188,6 +188,7 @@ pub(crate) fn give_password(
     if connection.execute(set, [name, hash])? == 0 {
         return Err(PersonError::Unknown(name.to_owned()));
     }
+    connection.execute("DELETE FROM pending_password WHERE name = ?1", [name])?;
     let ended = connection.execute("DELETE FROM session WHERE name = ?1", [name])?;
     let detail = json!({"asked_by": asked_by, "sessions_ended": ended});
     let action = "user_password";

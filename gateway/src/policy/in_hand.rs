@@ -57,8 +57,9 @@ pub(super) fn is_news(
     if present.iter().any(|alert| !told.contains(alert)) {
         return Ok(true);
     }
-    let mut calls = connection
-        .prepare_cached("SELECT 1 FROM alert WHERE id = ?1 AND state = 'active_unack'")?;
+    let mut calls = connection.prepare_cached(
+        "SELECT 1 FROM alert WHERE id = ?1 AND state NOT IN ('closed', 'cleared_unack')",
+    )?;
     for alert in told.iter().filter(|alert| !present.contains(alert)) {
         if calls.exists([AlertId::from_bytes(alert.id).to_string()])? {
             return Ok(true);

@@ -45,7 +45,8 @@ impl Episode {
         let said = in_hand.get(&alert.id);
         if alert.hear_county(now, said, present) {
             match &alert.acknowledged {
-                Some(_) => self.is_in_hand(now),
+                // Somebody far away has not seen that it is over.
+                Some(_) => self.return_to(AlertState::ActiveAck),
                 None => self.return_to(AlertState::ActiveUnack),
             }
             changed.extend(self.alert.clone());
@@ -68,16 +69,24 @@ impl Alert {
         }
         let Some(said) = said else { return self.is_nobodys(now) | self.follow_shelf(now, None) };
         let is_over = self.condition() == AlertState::ClearedUnack;
-        let is_another = !is_over && present.unwrap_or(self.priority) > said.priority;
+        // What was over when somebody had it in hand may have risen since: nobody saw that.
+        let seen = self.people.told_at.is_some();
+        let present = present.filter(|_| !is_over || seen);
+        let is_another = present.unwrap_or(self.priority) > said.priority;
         if is_another || self.recurrences > said.recurrences {
             return false;
         }
         let shelved = self.follow_shelf(now, said.shelved.as_ref());
         let acknowledged = said.acknowledged.as_ref();
-        acknowledged.is_some_and(|said| self.is_acknowledged(said, present)) | shelved
+        acknowledged.is_some_and(|said| self.is_acknowledged(now, said, present)) | shelved
     }
 
-    fn is_acknowledged(&mut self, said: &Acknowledged, present: Option<Priority>) -> bool {
+    fn is_acknowledged(
+        &mut self,
+        now: WallTime,
+        said: &Acknowledged,
+        present: Option<Priority>,
+    ) -> bool {
         let is_of_box = self.acknowledged.is_some() && !self.people.told;
         if is_of_box || self.people.told_at >= Some(said.at) {
             return false;
@@ -91,7 +100,8 @@ impl Alert {
         self.priority = present.unwrap_or(self.priority);
         self.people.told = true;
         self.people.told_at = Some(said.at);
-        let (at, by) = (said.at, said.by.clone());
+        // Where the clock of the box is behind, it sounds again no later for that.
+        let (at, by) = (said.at.min(now), said.by.clone());
         let reason = AckReason::from_name(&said.reason).unwrap_or(AckReason::AtBedside);
         self.acknowledged = Some(Acknowledgement { by, at, reason, note: String::new() });
         let entry = of_county(said.at, TimelineEvent::Acknowledged, Some(&said.by));
@@ -113,7 +123,11 @@ impl Alert {
 
     /// At a box nobody shelves: what is on the shelf is there because the county says so.
     fn follow_shelf(&mut self, now: WallTime, said: Option<&Shelved>) -> bool {
+        // One that was taken off here, because it rose or came back, is not put on again.
+        let is_known = |said: &&Shelved| self.people.told_shelf == Some(said.until);
+        let is_off = self.people.shelf.is_none();
         let said = said.filter(|said| said.until > now);
+        let said = said.filter(|said| !(is_off && is_known(said)));
         let present = self.people.shelf.as_ref().map(|shelf| (&shelf.by, shelf.until));
         if present == said.map(|said| (&said.by, said.until)) {
             return false;
@@ -127,6 +141,7 @@ impl Alert {
             None => (TimelineEvent::Unshelved, None),
         };
         self.add(of_county(now, what, by));
+        self.people.told_shelf = shelf.as_ref().map(|shelf| shelf.until).or(self.people.told_shelf);
         self.people.shelf = shelf;
         self.take_back(now);
         true

@@ -116,6 +116,7 @@ impl Engine {
         let is_anothers =
             |key: &String| state.alarms.get(key).is_some_and(|held| held.is_anothers(here));
         alarms.values_mut().for_each(|firings| firings.retain(|key, _| !is_anothers(key)));
+        alarms.retain(|_, firings| !firings.is_empty());
         self.devices.insert(device.clone(), state);
         let mut touched = BTreeSet::new();
         let mut changed = Vec::new();

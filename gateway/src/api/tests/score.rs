@@ -260,6 +260,37 @@ async fn a_score_ends_with_the_last_device_and_begins_at_the_next_clinic_alone()
 }
 
 #[tokio::test]
+async fn a_score_that_is_old_does_not_end_with_a_device_that_it_did_not_rest_on() {
+    let desk = Desk::with_clinics();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    desk.put_on(&cookie, "heping", &patient).await;
+    let body = json!({"site": "heping", "device": "meter-01", "patient": patient,
+        "reason": "put on"});
+    let meter = Reading::number(Metric::GLU_CAP_PL, 6, Unit::MMOL_PER_L);
+    let meter = ReadingGroup::new(DeviceId::new("meter-01").unwrap(), observed(), vec![meter]);
+    desk.take(Lane::Urgent, vec![Record::Readings(meter)]).await;
+    let told = desk.do_it(&cookie, Method::POST, "/bindings", body).await;
+    desk.see(&cookie, &patient).await;
+    let active = json!(["heping", "active_unack", "NEWS2-H"]);
+    assert_eq!(desk.scored().await, std::slice::from_ref(&active));
+    // The temperature was as old as it may be when it was scored.
+    let age = |transaction: &rusqlite::Transaction<'_>| {
+        let oldest = clock::now().unix_ms() - 4 * 3_600_000;
+        transaction.execute(
+            "UPDATE reading_group SET measured_ms = ?1 WHERE metric_list IN
+             (SELECT id FROM metric_list WHERE metrics LIKE '%temp_ear%')",
+            [oldest],
+        )
+    };
+    assert!(desk.app.store.write(age).await.unwrap() > 0);
+    let past = desk.score(&cookie, &patient).await;
+    assert_eq!(past["complete"], false);
+    desk.take_off(&cookie, told["id"].as_i64().unwrap(), "read out").await;
+    assert_eq!(desk.scored().await, [active]);
+}
+
+#[tokio::test]
 async fn with_devices_of_two_boxes_a_patient_has_one_alert_of_the_score() {
     let desk = Desk::with_clinics();
     let cookie = desk.log_in("wang").await;

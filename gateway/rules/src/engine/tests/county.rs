@@ -117,6 +117,42 @@ fn the_shelf_of_the_county_holds_at_its_box_until_its_time() {
 }
 
 #[test]
+fn a_shelf_that_came_off_at_the_box_is_not_put_on_again_by_the_same_word() {
+    let mut edge = Edge::new();
+    edge.said.shelved = Some(Shelved { by: "wang".into(), until: at(500.0) });
+    assert_eq!(edge.hears(11.0, true), [AlertState::Shelved]);
+    // It rose: nobody has seen that.
+    let episode = edge.ward.engine.episodes.values_mut().next().unwrap();
+    let alert = episode.alert.as_mut().unwrap();
+    alert.take_off_shelf(at(20.0));
+    alert.take_back(at(20.0));
+    assert_eq!(edge.ward.only().state, AlertState::ActiveUnack);
+    assert_eq!(edge.hears(21.0, true), []);
+    edge.said.shelved = Some(Shelved { by: "wang".into(), until: at(600.0) });
+    assert_eq!(edge.hears(30.0, true), [AlertState::Shelved], "somebody did it again");
+}
+
+#[test]
+fn a_word_from_the_county_ends_nothing_that_may_hold() {
+    let mut edge = Edge::new().acknowledged(30.0);
+    // Its state could not be read: nothing will ever say that it is over.
+    let mut state = serde_json::to_value(&edge.ward.engine).unwrap();
+    state["alarms"] = "none".into();
+    let (site, subject) = (edge.ward.engine.site.clone(), edge.ward.engine.subject.clone());
+    edge.ward.engine = Engine::rescued(site, subject, &state.to_string());
+    edge.ward.in_unit(5.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+    assert_eq!(edge.hears(31.0, true), [AlertState::ActiveAck]);
+}
+
+#[test]
+fn a_clock_that_is_behind_makes_nothing_quiet_for_longer() {
+    let mut edge = Edge::new().acknowledged(5000.0);
+    assert_eq!(edge.hears(11.0, true), [AlertState::ActiveAck]);
+    edge.ward.pass_time(131.0);
+    assert_eq!(edge.ward.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
 fn what_is_unknown_stays_so_and_is_in_hand_when_it_is_known_again() {
     let mut edge = Edge::new().acknowledged(50.0);
     edge.ward.status(10.0, DeviceKind::Pump, DeviceState::Silent);
