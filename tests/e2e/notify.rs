@@ -27,7 +27,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 /// In the ordinary run.
 const KILLS: u64 = 20;
 /// Redeliveries of each alarm.
