@@ -144,6 +144,12 @@ struct NewPassword {
     new: String,
 }
 
+/// Hashing takes a processor for a while: not one that answers others.
+pub(super) async fn hashed(password: String) -> Result<String, PersonError> {
+    let hashed = tokio::task::spawn_blocking(move || people::hashed(&password)).await;
+    hashed.unwrap_or(Err(PersonError::Hash))
+}
+
 async fn set_password(
     State(app): State<App>,
     session: Session,
@@ -154,8 +160,7 @@ async fn set_password(
         return Err(Problem::bad_request("new: choose another password than the one you have"));
     }
     prove(&app, &session, Proof::Password(old)).await?;
-    let hashed = tokio::task::spawn_blocking(move || people::hashed(&new)).await;
-    let hash = hashed.unwrap_or(Err(PersonError::Hash))?;
+    let hash = hashed(new).await?;
     let set = move |transaction: &Transaction<'_>| {
         let whose = (session.caller.name.as_str(), session.secret.as_str());
         own::set_password(transaction, clock::now(), whose, &hash)

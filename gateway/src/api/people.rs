@@ -4,6 +4,7 @@
 use super::{
     App, Problem, Route,
     extract::{JsonBody, Path},
+    own::hashed,
 };
 use crate::{
     clock,
@@ -67,16 +68,13 @@ async fn add(
     JsonBody(Add { name, password }): JsonBody<Add>,
 ) -> Result<Response, Problem> {
     caller.may(Action::AddPeople)?;
-    let hashed = tokio::task::spawn_blocking(move || people::hashed(&password)).await;
-    let hash = hashed.unwrap_or(Err(PersonError::Hash))?;
+    let hash = hashed(password).await?;
     let (now, wanted) = (clock::now(), name.clone());
     let change = Change::Add { hash, given: true, role: None, scope: Scope::County };
-    let add = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| {
-            people::change(transaction, now, &caller.name, &wanted, &change)
-        })
-    };
-    app.store.write(add).await??;
+    write(&app, move |transaction| {
+        people::change(transaction, now, &caller.name, &wanted, &change)
+    })
+    .await?;
     let added = Person { name, role: None, clinics: None, disabled: false };
     Ok((StatusCode::CREATED, Json(told(&added, &Standing::default()))).into_response())
 }
@@ -111,20 +109,18 @@ async fn set(
         ));
     }
     let (by, now) = (caller.name, clock::now());
-    let write = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| {
-            // First: rights that wait are forgotten with it.
-            if let Some(disabled) = asked.disabled {
-                let change = if disabled { Change::Disable } else { Change::Enable };
-                people::change(transaction, now, &by, &name, &change)?;
-            }
-            match waits {
-                true => pending::ask(transaction, now, &by, &name, (role, scope)),
-                false => Ok(()),
-            }
-        })
-    };
-    app.store.write(write).await??;
+    write(&app, move |transaction| {
+        // First: rights that wait are forgotten with it.
+        if let Some(disabled) = asked.disabled {
+            let change = if disabled { Change::Disable } else { Change::Enable };
+            people::change(transaction, now, &by, &name, &change)?;
+        }
+        match waits {
+            true => pending::ask(transaction, now, &by, &name, (role, scope)),
+            false => Ok(()),
+        }
+    })
+    .await?;
     Ok(if waits { StatusCode::ACCEPTED } else { StatusCode::NO_CONTENT })
 }
 
@@ -135,13 +131,11 @@ async fn confirm(
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::ConfirmRights)?;
     let now = clock::now();
-    let confirm = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| {
-            let person = pending::confirm(transaction, now, &caller.name, &name)?;
-            Ok((person, people::standing(transaction, now, &name)?))
-        })
-    };
-    let (person, standing) = app.store.write(confirm).await??;
+    let (person, standing) = write(&app, move |transaction| {
+        let person = pending::confirm(transaction, now, &caller.name, &name)?;
+        Ok((person, people::standing(transaction, now, &name)?))
+    })
+    .await?;
     Ok(Json(told(&person, &standing)))
 }
 
@@ -158,15 +152,12 @@ async fn give_password(
     JsonBody(Password { password }): JsonBody<Password>,
 ) -> Result<StatusCode, Problem> {
     caller.may(Action::ManagePeople)?;
-    let hashed = tokio::task::spawn_blocking(move || people::hashed(&password)).await;
-    let hash = hashed.unwrap_or(Err(PersonError::Hash))?;
+    let hash = hashed(password).await?;
     let now = clock::now();
-    let ask = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| {
-            pending::ask_password(transaction, now, &caller.name, (&name, &hash))
-        })
-    };
-    app.store.write(ask).await??;
+    write(&app, move |transaction| {
+        pending::ask_password(transaction, now, &caller.name, (&name, &hash))
+    })
+    .await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -177,12 +168,10 @@ async fn confirm_password(
 ) -> Result<StatusCode, Problem> {
     caller.may(Action::ConfirmRights)?;
     let (now, whose) = (clock::now(), name.clone());
-    let confirm = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| {
-            pending::confirm_password(transaction, now, &caller.name, &whose)
-        })
-    };
-    app.store.write(confirm).await??;
+    write(&app, move |transaction| {
+        pending::confirm_password(transaction, now, &caller.name, &whose)
+    })
+    .await?;
     // Who has forgotten it has tried.
     app.attempts.succeeded(&name);
     Ok(StatusCode::NO_CONTENT)
@@ -195,27 +184,26 @@ async fn end_sessions(
 ) -> Result<StatusCode, Problem> {
     caller.may(Action::ManagePeople)?;
     let now = clock::now();
-    let end = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| {
-            people::end_sessions(transaction, now, &caller.name, &name)
-        })
-    };
-    app.store.write(end).await??;
+    write(&app, move |transaction| people::end_sessions(transaction, now, &caller.name, &name))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What is refused leaves nothing behind, whatever was done before it was.
-fn undone<T>(
-    transaction: &Transaction<'_>,
-    act: impl FnOnce(&Transaction<'_>) -> Result<T, PersonError>,
-) -> rusqlite::Result<Result<T, PersonError>> {
-    transaction.execute_batch("SAVEPOINT change")?;
-    let done = act(transaction);
-    match &done {
-        Ok(_) => transaction.execute_batch("RELEASE change")?,
-        Err(_) => transaction.execute_batch("ROLLBACK TO change; RELEASE change")?,
-    }
-    Ok(done)
+/// Changes people or tokens. What is refused leaves nothing behind, whatever was done before it was.
+async fn write<T: Send + 'static>(
+    app: &App,
+    act: impl FnOnce(&Transaction<'_>) -> Result<T, PersonError> + Send + 'static,
+) -> Result<T, Problem> {
+    let undone = move |transaction: &Transaction<'_>| {
+        transaction.execute_batch("SAVEPOINT change")?;
+        let done = act(transaction);
+        match &done {
+            Ok(_) => transaction.execute_batch("RELEASE change")?,
+            Err(_) => transaction.execute_batch("ROLLBACK TO change; RELEASE change")?,
+        }
+        Ok(done)
+    };
+    Ok(app.store.write(undone).await??)
 }
 
 async fn tokens(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
@@ -237,13 +225,11 @@ async fn issue(
 ) -> Result<Response, Problem> {
     caller.may(Action::ManagePeople)?;
     let (role, scope, now) = (role_of(&role)?, scope_of(&app, clinics)?, clock::now());
-    let write = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| {
-            let wanted = (name.as_str(), role, &scope);
-            people::issue_token(transaction, now, &caller.name, wanted, Force::Confirmed)
-        })
-    };
-    let (id, token) = app.store.write(write).await??;
+    let (id, token) = write(&app, move |transaction| {
+        let wanted = (name.as_str(), role, &scope);
+        people::issue_token(transaction, now, &caller.name, wanted, Force::Confirmed)
+    })
+    .await?;
     Ok((StatusCode::CREATED, Json(json!({"id": id, "token": token}))).into_response())
 }
 
@@ -254,12 +240,8 @@ async fn confirm_token(
 ) -> Result<StatusCode, Problem> {
     caller.may(Action::ConfirmRights)?;
     let now = clock::now();
-    let confirm = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| {
-            pending::confirm_token(transaction, now, &caller.name, &id)
-        })
-    };
-    app.store.write(confirm).await??;
+    write(&app, move |transaction| pending::confirm_token(transaction, now, &caller.name, &id))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -270,10 +252,8 @@ async fn revoke(
 ) -> Result<StatusCode, Problem> {
     caller.may(Action::ManagePeople)?;
     let now = clock::now();
-    let write = move |transaction: &Transaction<'_>| {
-        undone(transaction, |transaction| people::revoke_token(transaction, now, &caller.name, &id))
-    };
-    app.store.write(write).await??;
+    write(&app, move |transaction| people::revoke_token(transaction, now, &caller.name, &id))
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

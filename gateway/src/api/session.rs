@@ -56,40 +56,31 @@ impl Credential {
         app.store.read(ask).await
     }
 
-    /// That it was used is worth a line now and then, and no answer waits for a disk that fails.
+    /// That a token or the board on a wall is used is worth a line now and then, and no answer waits
+    /// for a disk that fails.
     async fn used(self, app: &App, role: Role) {
         let now_ms = clock::now().unix_ms();
-        let token = match self {
-            Self::Token(token) => token,
-            Self::Session(secret) if role == Role::Kiosk => return wall_used(app, secret).await,
+        let (secret, is_due, used): (String, IsDue, Used) = match self {
+            Self::Token(token) => (token, people::is_use_due, people::token_used),
+            Self::Session(secret) if role == Role::Kiosk => {
+                (secret, people::is_session_due, people::session_used)
+            }
             Self::Session(_) => return,
         };
-        let asked = token.clone();
-        let is_due = move |connection: &Connection| people::is_use_due(connection, &asked, now_ms);
+        let asked = secret.clone();
+        let is_due = move |connection: &Connection| is_due(connection, &asked, now_ms);
         if app.store.read(is_due).await.is_ok_and(|is_due| is_due) {
-            let used = move |transaction: &Transaction<'_>| {
-                people::token_used(transaction, &token, now_ms)
-            };
+            let used = move |transaction: &Transaction<'_>| used(transaction, &secret, now_ms);
             if let Err(error) = app.store.write(used).await {
-                tracing::debug!(%error, "When a token was used could not be written down.");
+                tracing::debug!(%error, "When a log-in was used could not be written down.");
             }
         }
     }
 }
 
-/// A board on a wall stays while it is used.
-async fn wall_used(app: &App, secret: String) {
-    let now_ms = clock::now().unix_ms();
-    let asked = secret.clone();
-    let is_due = move |connection: &Connection| people::is_session_due(connection, &asked, now_ms);
-    if app.store.read(is_due).await.is_ok_and(|is_due| is_due) {
-        let used =
-            move |transaction: &Transaction<'_>| people::session_used(transaction, &secret, now_ms);
-        if let Err(error) = app.store.write(used).await {
-            tracing::debug!(%error, "When a session was used could not be written down.");
-        }
-    }
-}
+/// Whether it is time to write down that a secret is in use, and that.
+type IsDue = fn(&Connection, &str, i64) -> rusqlite::Result<bool>;
+type Used = fn(&Connection, &str, i64) -> rusqlite::Result<()>;
 
 impl FromRequestParts<App> for Caller {
     type Rejection = Problem;
