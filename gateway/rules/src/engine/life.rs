@@ -522,22 +522,21 @@ impl Episode {
 
     /// Takes over the alerts of the same family that were elsewhere; one that ended because of it.
     pub(super) fn join(&mut self, other: Self, now: WallTime) -> Option<Alert> {
-        let waits = |alert: &mut Alert| alert.state != AlertState::Closed;
-        let holds = |alert: &mut Alert| alert.condition().is_active();
+        let waits = |alert: &Alert| alert.state != AlertState::Closed;
+        let holds = |alert: &Alert| alert.condition().is_active();
         let Self { firing, alert, unseen, before_unknown, unknown_since, .. } = other;
         self.unseen.extend(unseen);
-        let mut alert = alert.filter(|alert| alert.state != AlertState::Closed)?;
-        if !holds(&mut alert) {
+        let mut alert = alert.filter(waits)?;
+        if !holds(&alert) {
             self.unseen.push(alert);
             return None;
         }
         // One that holds never waits behind another: nothing would end it there.
-        if self.alert.as_mut().is_some_and(holds) {
+        if self.alert.as_ref().is_some_and(holds) {
             alert.close(now, "another of its device is the same");
             return Some(alert);
         }
-        self.unseen.extend(self.alert.take_if(waits));
-        self.alert = Some(alert);
+        self.unseen.extend(self.alert.replace(alert).filter(waits));
         self.firing.extend(firing);
         (self.before_unknown, self.unknown_since) = (before_unknown, unknown_since);
         None

@@ -331,7 +331,15 @@ impl Episode {
                 if let Some(present) = present {
                     alert.priority = present;
                 }
-                self.is_in_hand(now);
+                if self.is_rescued() {
+                    // Nothing will ever say that it is over: the person has.
+                    self.firing.clear();
+                    self.before_unknown = Some(AlertState::ActiveAck);
+                    self.clear(now, now, "");
+                } else {
+                    // Whoever has an unknown alert in hand has it when it is known again.
+                    self.return_to(AlertState::ActiveAck);
+                }
             }
             Action::Undo if alert.acknowledged.is_none() => {
                 self.return_to(AlertState::ActiveUnack);
@@ -339,19 +347,6 @@ impl Episode {
             _ => {}
         }
         self.alert.clone().map(Ok)
-    }
-
-    /// Somebody has its alert in hand.
-    pub(super) fn is_in_hand(&mut self, now: WallTime) {
-        if self.is_rescued() {
-            // Nothing will ever say that it is over: the person has.
-            self.firing.clear();
-            self.before_unknown = Some(AlertState::ActiveAck);
-            self.clear(now, now, "");
-        } else {
-            // Whoever has an unknown alert in hand has it when it is known again.
-            self.return_to(AlertState::ActiveAck);
-        }
     }
 
     /// What is unknown is that when it is known again.
