@@ -17,19 +17,18 @@ import { Pages } from './pages.js';
 import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import {
-  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
+  forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
   putSite, replaceAll, setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
 import { UndoBar } from './undo-bar.js';
+import { Waves } from './waves.js';
 
 const DRAW_MS = 200;
 const SWEEP_MS = 35;
 /** A board that begins before the county asks again this often. */
 const START_MS = 5_000;
-/** Blocks that wait: ten seconds of the strips that a board watches at most. */
-const WAVES_MAX = 640;
 /** How long a fault is told after it last happened. */
 const FAULT_MS = 30_000;
 const root = document.getElementById('app');
@@ -94,9 +93,7 @@ class Board {
     this.open = true;
     /** Patients of alerts that nobody told us of: asked for once each. */
     this.strangers = new Set();
-    /** Whether on whom the devices are is known, and blocks that wait for it. */
-    this.bindingsKnown = false;
-    this.waves = [];
+    this.waves = new Waves(() => this.strips());
     this.pending = false;
     /** Whether something else than readings changed since the last drawing. */
     this.allChanged = false;
@@ -176,7 +173,7 @@ class Board {
     replaceAll({
       ...sites, ...devices, ...patients, ...bindings, ...alerts,
     });
-    this.releaseWaves();
+    this.waves.release();
     if (this.lostAt !== null) {
       const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
       this.late = late.length;
@@ -207,7 +204,7 @@ class Board {
       this.drawSoon(false);
       return;
     } else if (name === 'waveform') {
-      this.takeWave({ heard_ms: clock.serverNow(), ...data });
+      this.waves.take({ heard_ms: clock.serverNow(), ...data });
       return;
     } else if (name === 'alert') {
       putAlert(data);
@@ -230,7 +227,7 @@ class Board {
   /** Somebody changed patients or bindings: fetched at once, and again where that was too early. */
   async fetchPatients() {
     this.patientsChanged = true;
-    this.bindingsKnown = false;
+    this.waves.hold();
     if (this.fetching) return;
     this.fetching = true;
     while (this.open && this.patientsChanged) {
@@ -239,7 +236,7 @@ class Board {
         const [patients, bindings] = await Promise.all([api.patients(), api.bindings()]);
         if (!this.open) return;
         putPatients({ ...patients, ...bindings });
-        if (!this.patientsChanged) this.releaseWaves();
+        if (!this.patientsChanged) this.waves.release();
       } catch (failure) {
         this.events.resyncSoon();
       }
@@ -259,25 +256,6 @@ class Board {
     if (!patient || store.patients.has(patient) || this.strangers.has(patient)) return;
     this.strangers.add(patient);
     this.events.resyncSoon();
-  }
-
-  /** Until it is known on whom its device is a block waits: it must not run under another's name. */
-  takeWave(wave) {
-    if (!this.bindingsKnown) {
-      this.waves = [...this.waves, wave].slice(-WAVES_MAX);
-      return;
-    }
-    const { site, blocks, heard_ms: heardMs } = wave;
-    for (const block of blocks) {
-      const key = deviceKey({ site, ...block });
-      const strips = this.strips().filter((strip) => deviceKey(strip.device) === key);
-      for (const strip of strips) strip.take(block, heardMs);
-    }
-  }
-
-  releaseWaves() {
-    this.bindingsKnown = true;
-    for (const wave of this.waves.splice(0)) this.takeWave(wave);
   }
 
   /** Other strips are shown: the stream is asked for their leads. */
