@@ -95,3 +95,14 @@ export function isWithoutRule(classes, ruled) {
   return Boolean(ruled) && known.length > 0
     && !known.some((name) => ruled.classes.includes(name));
 }
+
+/**
+ * The places whose tiles are drawn next: who waits already comes first, as it is now. A slow computer
+ * that never gets through all of them would else draw the first again and again, and an old number
+ * would stay in the last as if it were live.
+ */
+export function inTurn(waiting, wanted, places) {
+  const present = new Map(places.map((place) => [place.key, place]));
+  const keys = new Set([...waiting, ...wanted].map((place) => place.key));
+  return [...keys].map((key) => present.get(key)).filter(Boolean);
+}

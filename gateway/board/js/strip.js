@@ -14,7 +14,7 @@ import { Choices, isCalibratedScreen, paper, unscaled } from './strip-settings.j
 const HEIGHT_MM = 30;
 /** Five seconds: on a phone the strip scrolls in its own box. */
 const LEAST_PX = 500;
-/** Three frames of a screen, and a little less: they do not come to the millisecond. */
+/** Drawn no more often, whoever asks: less than the sweep, whose frames do not come to the ms. */
 const FRAME_MS = 30;
 const LAGS_MAX = 10;
 const LEAD_FIRST = 'ecg_wave_ii';

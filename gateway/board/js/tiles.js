@@ -4,7 +4,7 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { shortTime } from './format.js';
 import { t } from './i18n.js';
-import { compareNames, placesOf } from './beds.js';
+import { compareNames, inTurn, placesOf } from './beds.js';
 import { isShown } from './filter.js';
 import {
   deviceKey, isOfOther, store, waitingAt,
@@ -73,8 +73,7 @@ export class Tiles {
     const wanted = only
       ? this.places.filter((place) => place.devices.some((one) => only.has(deviceKey(one))))
       : this.places;
-    const later = new Set([...this.waiting, ...wanted].map((place) => place.key));
-    this.waiting = this.places.filter((place) => later.has(place.key));
+    this.waiting = inTurn(this.waiting, wanted, this.places);
     this.drawSlice();
   }
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  ageParts, compareNames, isWithoutRule, placesOf, ruleTags,
+  ageParts, compareNames, inTurn, isWithoutRule, placesOf, ruleTags,
 } from '../js/beds.js';
 
 const device = (id, kind = 'monitor', clinic = '和平') => ({
@@ -78,4 +78,19 @@ test('a value has no rule where none of its classes has one, and nothing is said
 
 test('numbers in names count as numbers', () => {
   assert.deepEqual(['10', '9', '2A', '2'].sort(compareNames), ['2', '2A', '9', '10']);
+});
+
+test('on a computer that draws two tiles of five at a time every tile has its turn', () => {
+  const places = ['a', 'b', 'c', 'd', 'e'].map((key) => ({ key }));
+  const drawn = [];
+  let waiting = [];
+  for (let second = 0; second < 5; second += 1) {
+    waiting = inTurn(waiting, places, places);
+    drawn.push(...waiting.splice(0, 2).map(({ key }) => key));
+  }
+  assert.equal(drawn.slice(0, 5).join(''), 'abcde');
+  assert.equal(new Set(drawn.slice(-6)).size, 5, drawn.join(''));
+  // One that is gone is not drawn, and one that is another by now is drawn as it is.
+  const now = { key: 'd', bed: '9' };
+  assert.deepEqual(inTurn([{ key: 'c' }, { key: 'd' }], [], [now]), [now]);
 });
