@@ -319,11 +319,24 @@ export class AlertList {
     if (this.sending) return;
     this.sending = true;
     try {
-      await this.sendEach();
+      if (this.queue.size && await this.isStillTheirs()) await this.sendEach();
     } finally {
       this.sending = false;
     }
     this.onChange();
+  }
+
+  /** In another tab somebody else may have logged in: nothing is sent in their name. */
+  async isStillTheirs() {
+    try {
+      const { name } = await api.session();
+      if (name === store.user?.name) return true;
+      this.onLoggedOut();
+    } catch (failure) {
+      if (failure.status === 401) this.onLoggedOut();
+      else this.sendAgain();
+    }
+    return false;
   }
 
   async sendEach() {

@@ -209,6 +209,18 @@ test('15. connection lost: nothing that waits is sent in the name of who comes n
   await page.hides('.offline-note');
 });
 
+test('15. connection lost: nothing that waits is sent by a session that is another\'s by now', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  await acknowledgeOffline(page, [rowOf(alert)]);
+  county.sessions.set(page.secret, 'wang');
+  // The browser connects again by itself, before the board looks after its stream.
+  county.mend();
+  await page.shows('#password');
+  assert.equal(county.alerts.get(alert.id).state, 'active_unack');
+});
+
 test('15. connection lost: what waits outlives a reload, and what cannot be sent is said', async () => {
   it.county.patients = [];
   const page = await it.open();
