@@ -398,8 +398,14 @@ function whyNot(id, said) {
   return null;
 }
 
-/** What is sent: when it was said stands beside it, for it is stored later. */
-function bodyOf({ reason, note, at }) {
+/**
+ * What is sent: when it was said stands beside it, for it is stored later; and that there were words
+ * with it which a reload has lost.
+ */
+function bodyOf({
+  reason, note, noted, at,
+}) {
   const said = t('offline.said', { at: shortTime(at, clock.serverNow()) });
-  return { reason, note: [note, said].filter(Boolean).join(' · ').slice(0, NOTE_MAX) };
+  const lost = noted && note === undefined ? t('offline.note_lost') : '';
+  return { reason, note: [note, said, lost].filter(Boolean).join(' · ').slice(0, NOTE_MAX) };
 }

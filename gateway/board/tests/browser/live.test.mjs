@@ -125,13 +125,17 @@ test('19. phone: counters, sound and link stay in sight while the page scrolls',
 });
 
 /** Acknowledges the rows while the cable is cut. */
-async function acknowledgeOffline(page, rows) {
+async function acknowledgeOffline(page, rows, note = '') {
   for (const row of rows) await page.shows(row);
   it.county.cut();
   await page.pass(21_000, { beats: false });
   for (const row of rows) {
     await page.click(`${row} .ack`);
     await page.click(`${row} .consent`);
+    if (note) {
+      await page.click(`${row} .panel .note`);
+      await page.type(note);
+    }
     await page.click(`${row} [data-reason="at_bedside"]`);
     await page.says(`${row} .ack`, '待发送');
   }
@@ -227,7 +231,7 @@ test('15. connection lost: what waits outlives a reload, and what cannot be sent
   const { county } = it;
   const [sent, taken, worse] = [1, 2, 3].map((n) => (
     county.raise(county.monitor, n === 3 ? 'medium' : 'high')));
-  await acknowledgeOffline(page, [sent, taken, worse].map(rowOf));
+  await acknowledgeOffline(page, [sent, taken, worse].map(rowOf), '2');
   await page.says('.offline-note', '离线确认 3 条待发送');
   const kept = await page.run(() => JSON.stringify({ ...localStorage }));
   assert.ok(kept.includes(sent.id) && !kept.includes('张'), kept);
@@ -240,6 +244,7 @@ test('15. connection lost: what waits outlives a reload, and what cannot be sent
   county.mend();
   await page.send('Page.reload', {});
   await page.wait('it is acknowledged', () => county.alerts.get(sent.id).state === 'active_ack');
+  assert.ok(county.alerts.get(sent.id).timeline.some(({ note }) => note.includes('备注因刷新丢失')));
   await page.says('.offline-note', 'wang 已先确认');
   await page.says('.offline-note', '优先级已升高');
   assert.equal(county.alerts.get(worse.id).state, 'active_unack');
