@@ -162,6 +162,65 @@ test('15. connection lost: what is acknowledged goes out though its row is filte
   await page.wait('it is acknowledged', () => county.alerts.get(alert.id).state === 'active_ack');
 });
 
+test('15. connection lost: what is sent when it is back takes neither focus nor undo', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const [waits, first, other] = [1, 2, 3].map(() => county.raise(county.monitor, 'high'));
+  await acknowledgeOffline(page, [rowOf(waits)]);
+  const release = county.hold('POST', `${waits.id}/acknowledge`);
+  await back(page);
+  // The nurse has gone on: one is acknowledged and may be taken back, of another she writes a note.
+  await page.click(`${rowOf(first)} .ack`);
+  await page.click(`${rowOf(first)} [data-reason="at_bedside"]`);
+  await page.shows(`${rowOf(first)}[data-state="active_ack"]`);
+  await page.says('.undo', '已确认');
+  const offered = await page.text('.undo span');
+  await page.click(`${rowOf(other)} .ack`);
+  await page.click(`${rowOf(other)} .panel .note`);
+  await page.type('正在');
+  release();
+  await page.shows(`${rowOf(waits)}[data-state="active_ack"]`);
+  await page.type('翻身');
+  assert.equal(await page.run((css) => document.querySelector(css).value, `${rowOf(other)} .panel .note`),
+    '正在翻身');
+  assert.equal(await page.text('.undo span'), offered);
+  await page.click('.undo button');
+  await page.shows(`${rowOf(first)}[data-state="active_unack"]`);
+  assert.equal(county.alerts.get(waits.id).state, 'active_ack');
+});
+
+test('15. connection lost: a PIN is not asked for over what somebody has open', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const [waits, other] = [1, 2].map(() => county.raise(county.monitor, 'high'));
+  await acknowledgeOffline(page, [rowOf(waits)]);
+  await page.click(`${rowOf(other)} .ack`);
+  county.idle = true;
+  await back(page);
+  await page.click(`${rowOf(other)} .panel .note`);
+  await page.wait('it was tried', () => county.asked.some(({ url }) => url.includes(`${waits.id}/acknowledge`)));
+  await page.caughtUp();
+  await page.shows(`${rowOf(other)} .panel .note`);
+  assert.equal(await page.run(() => document.activeElement.className), 'note');
+  await page.key('Escape');
+  await page.pass(6_000);
+  await page.says(`${rowOf(waits)} .panel`, 'li 的 PIN');
+});
+
+test('15. connection lost: what was acknowledged offline is taken back before it is sent', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  await acknowledgeOffline(page, [rowOf(alert)]);
+  await page.says('.undo', '离线确认');
+  await page.click('.undo button');
+  await page.says(`${rowOf(alert)} .ack`, '离线确认');
+  await page.hides('.offline-note');
+  await back(page);
+  await page.pass(6_000);
+  assert.equal(county.alerts.get(alert.id).state, 'active_unack');
+});
+
 test('15. connection lost: who was away is asked once, and then all is sent', async () => {
   const page = await it.open();
   const { county } = it;
