@@ -137,8 +137,7 @@ export class Tiles {
   headingText(knowledge) {
     if (knowledge !== 'known' && !this.places.length) return t('tiles.heading_unknown');
     const beds = this.places.filter((place) => place.kind !== 'device').length;
-    const lines = [...this.tiles.values()].flatMap((tile) => [...tile.lines.values()]);
-    const ruleless = lines.filter((line) => line.isRuleless).length;
+    const ruleless = this.ruleless();
     return [
       t('tiles.heading', { beds, n: store.devices.size }),
       ...(ruleless ? [t('tiles.ruleless', { n: ruleless })] : []),
@@ -178,6 +177,7 @@ export class Tiles {
     arrange(clinic.states, sites.map((site, index) => {
       const element = clinic.states.children[index] || h('span', { class: 'site-state' });
       const words = siteText(site, this.isLost());
+      set(element, 'data-online', String(site.online));
       put(element, sites.length > 1 ? `${site.site}: ${words}` : words);
       return element;
     }));

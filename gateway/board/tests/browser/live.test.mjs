@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { problem } from './county.mjs';
-import { block } from './fixtures.mjs';
+import * as make from './fixtures.mjs';
 import { morning } from './office.mjs';
 import { rowOf, stand } from './stand.mjs';
 
@@ -122,6 +122,23 @@ test('19. phone: counters, sound and link stay in sight while the page scrolls',
   assert.deepEqual(hidden, []);
   const { height } = await page.box('.stay');
   assert.ok(height <= 120, `it takes ${height} px`);
+});
+
+test('19. phone: what the counters count is said at a touch', async () => {
+  const page = await it.open({ size: [360, 740], mobile: true });
+  const { county } = it;
+  county.raise(county.monitor, 'high');
+  county.raise(county.monitor, 'high', {
+    state: 'active_ack', acknowledged_by: 'wang', acknowledged_at: make.at(county.ms), reason: 'at_bedside',
+  });
+  await page.says('.counters', '高 1/2');
+  await page.hides('.counts');
+  const { height } = await page.box('.counters');
+  assert.ok(height >= 44, `${height} px`);
+  await page.click('.counters');
+  await page.says('.counts', '高优先级:未确认 1,共 2');
+  await page.key('Escape');
+  await page.hides('.counts');
 });
 
 /** Acknowledges the rows while the cable is cut. */
@@ -354,7 +371,7 @@ test('a board that begins before the county says so and tries again', async () =
 async function beats(county, page, tile) {
   const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
   for (let second = 0; second < 8; second += 1) {
-    county.wave(county.monitor, [block(county.monitor, samples, county.ms - 1000)]);
+    county.wave(county.monitor, [make.block(county.monitor, samples, county.ms - 1000)]);
     await page.pass(1000);
   }
   await page.shows(`${tile} .strip[data-live="live"]`);
