@@ -35,7 +35,7 @@ export class TopBar {
     this.helpButton = h('button', { class: 'keys', onclick: () => this.toggleHelp() });
     this.logOut = h('button', { onclick: onLogOut });
     this.help = h('section', { class: 'help', hidden: true });
-    this.explained = h('section', { class: 'help counts', role: 'status', hidden: true });
+    this.explained = h('div', { class: 'counts', role: 'status', hidden: true });
     const names = ['link-banner', 'broker-banner', 'disk-banner', 'clock-banner', 'back-banner',
       'sink-banner'];
     this.banners = names.map((name) => h('div', {
@@ -44,10 +44,11 @@ export class TopBar {
     this.bar = h('header', { class: 'topbar', 'data-sound': 'off', 'data-link': 'live' },
       this.title, this.townships.button,
       // On a phone this stays in sight while the rest scrolls away.
-      h('div', { class: 'stay' }, this.counters, this.townships.others, this.sound.button, this.link),
+      h('div', { class: 'stay' }, this.counters, this.townships.others, this.sound.button, this.link,
+        this.explained),
       this.time, this.user,
       h('span', { class: 'tools' }, this.language, this.theme, this.helpButton, this.logOut));
-    this.element = h('div', { class: 'top' }, this.bar, this.explained, this.sound.gate, this.townships.panel,
+    this.element = h('div', { class: 'top' }, this.bar, this.sound.gate, this.townships.panel,
       this.sound.panel, ...this.banners, this.help);
     applyTheme();
   }

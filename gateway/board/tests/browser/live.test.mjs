@@ -135,8 +135,14 @@ test('19. phone: what the counters count is said at a touch', async () => {
   await page.hides('.counts');
   const { height } = await page.box('.counters');
   assert.ok(height >= 44, `${height} px`);
+  for (let n = 0; n < 8; n += 1) county.raise(county.monitor, 'medium');
+  await page.says('.counters', '中 8/8');
+  // Wherever one has scrolled to.
+  await page.run(() => window.scrollTo(0, document.scrollingElement.scrollHeight));
   await page.click('.counters');
   await page.says('.counts', '高优先级:未确认 1,共 2');
+  const { y } = await page.box('.counts');
+  assert.ok(y >= 0 && y < 200, `${y} px`);
   await page.key('Escape');
   await page.hides('.counts');
 });
