@@ -2,7 +2,7 @@
 // and not before; what fails is said in the row.
 
 import * as api from './api.js';
-import { message } from './alert-words.js';
+import { message, who } from './alert-words.js';
 import { FORMS, Form } from './alert-forms.js';
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
@@ -163,7 +163,8 @@ export class Actions {
   drawPanel(alert, deed, lost, sending) {
     const acknowledging = deed === 'acknowledge';
     const withoutConsent = lost && !this.offline;
-    const what = message(alert);
+    // Whose it is too: on a small screen the row's head may have gone out of sight.
+    const what = `${who(alert)} · ${message(alert)}`;
     put(this.what, t(acknowledging ? 'alerts.thumb' : `deed.${deed}.what`, { what }));
     put(this.explain, t(acknowledging && lost ? 'ack.explain_offline' : `deed.${deed}.explain`));
     set(this.acknowledging, 'hidden', !acknowledging);
@@ -191,29 +192,40 @@ export class Actions {
       return;
     }
     if (!this.offline) return;
-    this.list.queue.set(this.row.alert, body);
+    const { alert } = this.row;
+    this.list.queue.set(alert, body);
+    this.list.offerOfflineUndo(alert);
     this.note.value = '';
     this.list.open(null);
     this.row.element.focus();
   }
 
+  /**
+   * What waited for the link is sent. The person is at something else by now: neither their focus, nor
+   * what they have open, nor what they may take back is touched.
+   */
+  sendWaiting(body) {
+    return this.send('acknowledge', body, { waited: true });
+  }
+
   /** Tells the county; what it answers is the alert as it is now. */
-  async send(deed, body) {
+  async send(deed, body, { waited = false } = {}) {
     if (this.busy === 'sending' || this.list.isLost()) return;
     this.busy = 'sending';
-    this.list.hold();
     const { element } = this.row;
+    const { activeElement: focused } = document;
+    if (!waited) this.list.hold();
     // What one pressed is shut until the county answers: the focus must not fall off the page.
-    if (element.contains(document.activeElement)) element.focus();
+    if (element.contains(focused) && !(waited && focused.matches('input, select'))) element.focus();
     this.list.draw();
     try {
       putAlert(await api.act(this.id, deed, body));
-      this.done(deed);
+      this.done(deed, waited);
     } catch (failure) {
-      this.failed(failure, deed, body);
+      this.failed(failure, deed, body, waited);
     }
     this.list.onChange();
-    if (this.deed && document.activeElement === element) this.focus(this.deed);
+    if (!waited && this.deed && document.activeElement === element) this.focus(this.deed);
   }
 
   /** Does what was asked for; what went wrong is said in the row. Whether it was done. */
@@ -232,10 +244,11 @@ export class Actions {
     }
   }
 
-  done(deed) {
+  done(deed, waited) {
     if (deed === 'acknowledge') this.list.queue.delete(this.id);
     this.busy = '';
     this.again = null;
+    if (waited) return;
     this.note.value = '';
     this.forms.get(deed)?.clear();
     if (this.deed) this.list.open(null);
@@ -244,20 +257,22 @@ export class Actions {
     if (focused === body || this.row.element.contains(focused)) this.row.element.focus();
   }
 
-  failed(failure, deed, body) {
+  failed(failure, deed, body, waited) {
     const { status, problem } = failure;
     if (status === 401) this.list.onLoggedOut();
     if (status === 404) this.list.onStrange();
     this.busy = '';
     if (status === 403 && problem.confirm) {
       this.again = { deed, body };
-      this.open('confirm');
+      if (!waited) this.open('confirm');
+      // Not over what the person has open: it is asked for when that is done.
+      else if (this.list.openId === null) this.list.open(this.id, 'confirm');
       return;
     }
     // What the county did not decide on stays in the queue.
     const decided = status >= 400 && status < 500 && ![401, 429].includes(status);
-    const waited = decided && deed === 'acknowledge' && this.list.queue.has(this.id);
-    if (waited) this.list.queue.delete(this.id);
+    const queued = decided && deed === 'acknowledge' && this.list.queue.has(this.id);
+    if (queued) this.list.queue.delete(this.id);
     const over = status === 404 || (status === 409 && deed === 'acknowledge');
     if (over && this.deed) this.list.open(null);
     const by = problem.acknowledged_by || problem.by;
@@ -270,7 +285,7 @@ export class Actions {
       422: () => t('deed.refused', { why: problem.detail }),
     };
     this.busy = texts[status] ?? (() => t('ack.failed'));
-    if (waited) this.list.notSent(this.id, this.busy);
+    if (queued) this.list.notSent(this.id, this.busy);
   }
 
   /** The person says again who they are; then what was refused is sent again. */

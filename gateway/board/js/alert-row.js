@@ -39,7 +39,7 @@ export class Row {
     [this.word, this.isNew, this.message, this.state, this.who] = [
       'word', 'new', 'message', 'state', 'who',
     ].map(span);
-    [this.since, this.owner, this.next] = ['since', 'owner', 'next'].map(span);
+    [this.since, this.owner, this.next, this.ladder] = ['since', 'owner', 'next', 'ladder'].map(span);
     [this.metric, this.number, this.unit, this.limit, this.age, this.outside] = [
       'metric', 'number', 'unit', 'limit', 'age', 'outside',
     ].map(span);
@@ -60,7 +60,7 @@ export class Row {
       h('div', { class: 'line' }, this.who, this.message),
       this.value,
       h('div', { class: 'line small' }, this.where),
-      h('div', { class: 'line small' }, this.state, this.since, this.owner, this.next),
+      h('div', { class: 'line small' }, this.state, this.since, this.owner, this.next, this.ladder),
       this.actions.problem),
     h('div', { class: 'buttons' }, this.actions.button, this.more, this.mover.button),
     this.actions.panel, this.mover.choice, this.detail);
@@ -91,6 +91,7 @@ export class Row {
     const next = words.nextStep(alert);
     // Without a link the board knows nothing of who is told.
     put(this.next, next && this.list.isLost() ? t('alerts.next_unknown') : next);
+    put(this.ladder, this.list.isLost() ? '' : words.ladder(alert));
     put(this.more, t(this.detailOpen ? 'alerts.less' : 'alerts.more'));
     set(this.more, 'aria-expanded', String(this.detailOpen));
     set(this.more, 'aria-label', `${this.more.textContent}: ${words.message(alert)}`);

@@ -134,6 +134,18 @@ export function nextStep({ state: now, next_step: step }) {
     : t('alerts.next_now', { whom });
 }
 
+const LADDER = ['first', 'second', 'township_doctor', 'county_on_call'];
+
+/** Who is told one after the other while nobody answers a high alert; a tick for who was. */
+export function ladder({ state: now, priority, escalation_level: told, next_step: step }) {
+  if (now !== 'active_unack' || priority !== 'high' || !step) return '';
+  const reached = LADDER.indexOf(told);
+  return LADDER.map((level, index) => {
+    const sign = { [step.level]: '▸ ' }[level] ?? '';
+    return `${index <= reached ? '✓ ' : sign}${t(`ladder.${level}`)}`;
+  }).join(' → ');
+}
+
 /** 李* of 李明: who walks past learns no name. */
 function masked(name) {
   return `${[...name][0]}*`;
@@ -159,6 +171,8 @@ function entryWords({
 }) {
   const words = [reason ? wordOf('reason', reason, t) : ''];
   if (what === 'escalated') words.push(wordOf('level', detail, t));
+  // What was taken back.
+  else if (what === 'undone') words.push(wordOf('timeline', detail, t));
   else if (!reason && !note && !RULE_IN_DETAIL.includes(what)) words.push(wordOf('reason', detail || '', t));
   if (to) words.push(t('timeline.to', { to }));
   if (until) {

@@ -311,6 +311,19 @@ export class AlertList {
     });
   }
 
+  /** What was acknowledged without a link and is not sent yet was never said. */
+  offerOfflineUndo(alert) {
+    const said = () => this.queue.said(alert.id);
+    const own = said();
+    this.undo.offer(() => t('undo.offline', { what: message(alert) }), async () => {
+      // While it is on its way nobody knows; sent, it is taken back at the county.
+      if (this.rows.get(alert.id)?.actions.busy === 'sending') throw new api.Failure(0, {});
+      if (said() === own) this.queue.delete(alert.id);
+      else putAlert(await api.act(alert.id, 'undo', null));
+      this.onChange();
+    });
+  }
+
   /**
    * The link is back: what was acknowledged without it goes to the county, one after the other,
    * also where its row is not shown. It waits here until the county has answered.
@@ -345,7 +358,7 @@ export class AlertList {
       if (this.isLost() || this.openDeed === 'confirm') return;
       if (!this.queue.has(id)) continue;
       const why = whyNot(id, said);
-      if (why === null) await this.row(id).actions.send('acknowledge', bodyOf(said));
+      if (why === null) await this.row(id).actions.sendWaiting(bodyOf(said));
       else {
         this.queue.delete(id);
         if (why) this.notSent(id, why);

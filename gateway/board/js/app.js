@@ -305,6 +305,7 @@ class Board {
     this.guarded(() => this.notice.update([...store.alerts.values()]));
     this.guarded(() => this.alerts.draw(only));
     this.guarded(() => this.top.draw(this.events));
+    this.guarded(() => this.pages.count(this.tiles.ruleless()));
     this.guarded(() => this.boards.draw());
     put(this.footer, t('footer'));
     this.drawFault();

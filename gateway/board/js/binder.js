@@ -18,14 +18,26 @@ export class Binder {
     this.choice = h('div', { class: 'choice', hidden: true }, this.explain, this.buttons);
   }
 
+  /** What can be chosen is what was there at the click: nothing moves under the finger. */
   toggle() {
     this.isOpen = !this.isOpen;
+    const binding = this.binding();
+    this.chosen = {
+      id: binding?.id,
+      keys: binding ? [null] : candidates(this.place).map(({ patient }) => patient),
+    };
     this.draw(this.device, this.place);
+  }
+
+  binding() {
+    return store.bindings.get(deviceKey(this.device));
   }
 
   draw(device, place) {
     Object.assign(this, { device, place });
-    const binding = store.bindings.get(deviceKey(device));
+    const binding = this.binding();
+    // Somebody else has put it on or taken it off: what was asked is asked no more.
+    if (this.isOpen && this.chosen.id !== binding?.id) this.isOpen = false;
     // One that stands at a bed without a patient was put there by another system.
     const possible = may('write_patients') && Boolean(!binding || binding.patient);
     if (!possible) this.isOpen = false;
@@ -36,8 +48,7 @@ export class Binder {
     if (!this.isOpen) return;
     put(this.explain, t(binding ? 'bind.off.explain' : 'bind.on.explain'));
     set(this.buttons, 'aria-label', this.explain.textContent);
-    const wanted = binding ? [null] : candidates(place).map(({ patient }) => patient);
-    arrange(this.buttons, wanted.map((patient, index) => {
+    arrange(this.buttons, this.chosen.keys.map((patient, index) => {
       const key = patient ?? binding.id;
       let button = this.buttons.children[index];
       if (!button || button.key !== key) {

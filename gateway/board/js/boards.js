@@ -32,6 +32,8 @@ export class Boards {
     /** Whether the county knows how it is here. */
     this.known = false;
     this.others = { boards: [], clinics_without_sound: [] };
+    /** Whether the county could not be asked for the others: then it is asked again. */
+    this.failed = false;
     this.element = h('div', { class: 'banner board-banner', role: 'status', hidden: true });
   }
 
@@ -52,6 +54,7 @@ export class Boards {
     if (!this.element.isConnected) return;
     clock.after(TELL_MS, () => this.beat());
     this.tell();
+    if (this.failed) this.fetch();
   }
 
   /** The state of the sound is another: the county is told, the newest word last. */
@@ -75,7 +78,9 @@ export class Boards {
   async fetch() {
     try {
       this.others = await api.boards();
+      this.failed = false;
     } catch (failure) {
+      this.failed = true;
       return;
     }
     if (this.open) this.onChange();

@@ -48,8 +48,9 @@ export class Cell {
     this.drawNumbers(shown, reasonOnly);
     set(this.element, 'data-reason-only', reasonOnly ? 'true' : null);
     put(this.unit, none ? '' : unitText(shown.find((part) => part.unit)?.unit, t));
-    const pressures = shown.filter((part) => /^nibp_(sys|dia)$/.test(part.metric));
-    put(this.kpa, kpaText(...pressures.map((part) => part.text)));
+    const pressures = ['nibp_sys', 'nibp_dia']
+      .map((metric) => shown.find((part) => part.metric === metric)?.text);
+    put(this.kpa, kpaText(...pressures));
     put(this.reason, reason);
     put(this.mark, marks(cell.parts, shown));
     this.counts = !none && canHaveRule(cell.parts[0]);

@@ -28,8 +28,10 @@ export class DeviceLine {
     ].map(span);
     this.why = h('p', { class: 'why' });
     this.grid = h('div', { class: 'cells' });
+    /** Shows or hides the strip, where one may choose. */
+    this.stripButton = h('button', { class: 'strip-wanted', hidden: true });
     this.head = h('div', { class: 'line-head' },
-      this.kind, this.id, this.slot, this.ruleless, this.state);
+      this.kind, this.id, this.slot, this.ruleless, this.stripButton, this.state);
     this.element = h('div', { class: 'device-line' }, this.head, this.why, this.grid);
     this.strip = null;
     this.showStrip(hasStrip, device);
@@ -51,6 +53,14 @@ export class DeviceLine {
     this.strip = wanted ? new Strip(device, this.onStrips) : null;
     if (this.strip) this.element.append(this.strip.element);
     return true;
+  }
+
+  /** Whether a person may choose. */
+  offerStrip(offers) {
+    set(this.stripButton, 'hidden', !offers);
+    set(this.stripButton, 'aria-expanded', String(Boolean(this.strip)));
+    put(this.stripButton, t(this.strip ? 'strip.hide' : 'strip.show'));
+    set(this.stripButton, 'aria-label', `${this.stripButton.textContent} ${this.id.textContent}`.trim());
   }
 
   draw(device, lost) {

@@ -104,10 +104,8 @@ export class Limits {
       line = h('li', {}, words, button);
     }
     const [words, button] = line.children;
-    const rule = this.whole.limits_in_force.find((one) => one.rule === limit.rule);
-    const what = rule ? limitText(rule) : `${limit.rule} ${limit.off ? t('limits.off') : limit.value}`;
     put(words, t('limits.own', {
-      what, by: limit.made_by, reason: limit.reason, until: dateTime(Date.parse(limit.until)),
+      what: ownText(limit, this.whole.limits_in_force), by: limit.made_by, reason: limit.reason, until: dateTime(Date.parse(limit.until)),
     }));
     set(button, 'data-id', limit.id);
     put(button, t('limits.end'));
@@ -116,7 +114,14 @@ export class Limits {
   }
 }
 
-/** `▲!!! 心率 < 40 次/分` */
+/** A patient's own limit in words; the rule's name where it is off or not in force. */
+export function ownText(limit, inForce) {
+  const rule = inForce.find((one) => one.rule === limit.rule);
+  if (limit.off || !rule) return `${limit.rule} ${limit.off ? t('limits.off') : limit.value}`;
+  return limitText({ ...rule, value: limit.value });
+}
+
+/** `高 · 心率 < 40 次/分` */
 function limitText(limit) {
   const facts = store.catalogue.get(limit.class)
     || [...store.catalogue.values()].find((metric) => metric.class === limit.class);

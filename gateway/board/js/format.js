@@ -22,6 +22,16 @@ export function shownValue(reading) {
   return { text: value === null || value === undefined ? '' : `${sign}${value}`, unit: unit || '' };
 }
 
+/** Nothing that a font has: of private use, not assigned, half a character, or lost on the way. */
+const ILLEGIBLE = /[\p{Co}\p{Cn}\p{Cs}\uFFFD]/gu;
+
+/** A text as a device sent it: what no font can show is said in words and never left out. */
+export function legible(text, t) {
+  return text.replace(ILLEGIBLE, (sign) => t('illegible', {
+    code: sign.codePointAt(0).toString(16).toUpperCase().padStart(4, '0'),
+  }));
+}
+
 /** A reason such as `lead_off` or `device_error:E43`, in words. */
 export function noDataText(reason, t) {
   const colon = reason.indexOf(':');
@@ -34,7 +44,7 @@ export function noDataText(reason, t) {
 /** A word of an enumeration; as sent where nobody translated it. */
 export function wordOf(prefix, value, t) {
   const key = `${prefix}.${value}`;
-  return t.has(key) ? t(key) : String(value);
+  return t.has(key) ? t(key) : legible(String(value), t);
 }
 
 /** An age or duration; `coarse` leaves the seconds of minutes out. */

@@ -11,11 +11,16 @@ export function toggleKpa() {
   localStorage.setItem(KEPT, showsKpa() ? 'off' : 'on');
 }
 
-/** `(24.0/14.7 kPa)` of pressures in mmHg as they are printed; empty where nobody wants it. */
+/**
+ * `(24.0/14.7 kPa)` of pressures in mmHg as they are printed, `(24.0/-- kPa)` where one of two is not
+ * known: alone it would not say which it is. Empty where nobody wants it, or nothing is known.
+ */
 export function kpaText(...texts) {
-  const known = texts.filter((text) => text !== null && text !== undefined && text !== '');
-  if (!known.length || !showsKpa()) return '';
-  const [sign] = /^[<>] /.exec(known[0]) || [''];
-  const numbers = known.map((text) => (Number(text.replace(/^[<>] /, '')) * KPA_OF_MMHG).toFixed(1));
-  return `(${sign}${numbers.join('/')} kPa)`;
+  if (!texts.some(Boolean) || !showsKpa()) return '';
+  const numbers = texts.map((text) => {
+    if (!text) return '--';
+    const [sign] = /^[<>] /.exec(text) || [''];
+    return sign + (Number(text.slice(sign.length)) * KPA_OF_MMHG).toFixed(1);
+  });
+  return `(${numbers.join('/')} kPa)`;
 }

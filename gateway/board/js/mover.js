@@ -9,7 +9,9 @@ import { compareNames } from './beds.js';
 import { t } from './i18n.js';
 import { may, patientOf, store } from './store.js';
 
+/** What is sent where nobody typed another reason. */
 const REASON = 'wrong_patient';
+const REASON_MAX = 200;
 
 export class Mover {
   /**
@@ -20,17 +22,25 @@ export class Mover {
     Object.assign(this, { undo, find, run });
     this.isOpen = false;
     this.button = h('button', { class: 'not-this', hidden: true, onclick: () => this.toggle() });
-    this.choice = h('div', { class: 'choice', role: 'group', hidden: true });
+    this.buttons = h('div', { class: 'choice' });
+    this.reason = h('input', { class: 'move-reason', maxlength: REASON_MAX, autocomplete: 'off' });
+    this.choice = h('div', { class: 'choice', role: 'group', hidden: true }, this.buttons, this.reason);
   }
 
-  /** The first click: what is on screen now is moved, though another is measured meanwhile. */
+  /**
+   * The first click: what is on screen now is moved, though another is measured meanwhile; and who
+   * may be chosen stays where they stand, whoever comes or goes.
+   */
   toggle() {
     this.isOpen = !this.isOpen;
     if (this.isOpen) {
       const reading = Promise.resolve(this.find());
       // What goes wrong is told at the second click.
       reading.catch(() => {});
-      this.chosen = { place: this.place, reading };
+      const { place } = this;
+      const keys = [...(place.patient ? [null] : []), ...candidates(place).map((one) => one.patient)];
+      this.chosen = { place, reading, keys };
+      this.reason.value = '';
     }
     this.draw(this.place);
   }
@@ -45,15 +55,15 @@ export class Mover {
     if (!possible) return;
     put(this.button, t(place.patient ? 'results.not_this' : 'results.claim'));
     set(this.button, 'aria-expanded', String(this.isOpen));
-    if (this.isOpen) this.drawChoice(this.chosen.place);
+    if (this.isOpen) this.drawChoice();
   }
 
   /** The tray, then who was seen in this township today. */
-  drawChoice(place) {
+  drawChoice() {
     set(this.choice, 'aria-label', t('results.choose'));
-    const wanted = [...(place.patient ? [null] : []), ...candidates(place).map((one) => one.patient)];
-    arrange(this.choice, wanted.map((key, index) => {
-      let button = this.choice.children[index];
+    for (const name of ['placeholder', 'aria-label']) set(this.reason, name, t('results.reason'));
+    arrange(this.buttons, this.chosen.keys.map((key, index) => {
+      let button = this.buttons.children[index];
       if (!button || button.key !== key) {
         button = h('button', { onclick: () => this.move(key) });
         button.key = key;
@@ -72,7 +82,8 @@ export class Mover {
     let reading = null;
     const moved = await this.run(async () => {
       reading = await this.chosen.reading;
-      await api.reassign(reading, { from, patient: to, reason: REASON });
+      const reason = this.reason.value.trim() || REASON;
+      await api.reassign(reading, { from, patient: to, reason });
     });
     if (!moved) return;
     const back = { from: to, patient: from, reason: 'undone' };

@@ -49,6 +49,10 @@ export class Offline {
     return this.items.has(id);
   }
 
+  said(id) {
+    return this.items.get(id);
+  }
+
   get size() {
     return this.items.size;
   }

@@ -42,6 +42,7 @@ export class Pages {
     this.nav = h('nav', { class: 'pages-nav' }, ...this.links);
     this.element = h('main', { class: 'page-main', hidden: true });
     this.page = null;
+    this.ruleless = 0;
     this.onHash = () => this.turn();
   }
 
@@ -84,14 +85,26 @@ export class Pages {
     if (this.page.refreshes()) this.page.load();
   }
 
+  /** How many devices no rule looks at: counted where the list of devices is opened. */
+  count(ruleless) {
+    if (ruleless === this.ruleless) return;
+    this.ruleless = ruleless;
+    this.drawLinks();
+  }
+
   draw() {
+    this.drawLinks();
+    if (this.page) this.page.draw();
+  }
+
+  drawLinks() {
     set(this.nav, 'aria-label', t('pages.nav'));
     for (const link of this.links) {
       const { page } = link.dataset;
       const current = page === (this.page ? this.page.constructor.key : 'board');
-      put(link, t(`pages.${page}`));
+      const count = page === 'devices' && this.ruleless ? t('tiles.ruleless', { n: this.ruleless }) : '';
+      put(link, [t(`pages.${page}`), count].filter(Boolean).join(' · '));
       set(link, 'aria-current', current ? 'page' : null);
     }
-    if (this.page) this.page.draw();
   }
 }

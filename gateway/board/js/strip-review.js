@@ -240,7 +240,7 @@ export class StripReview {
     return [
       ownerText(owner), device.device, facts ? either(facts.name_zh, facts.name_en) : metric,
       t('strip.edge', { at: dateTimeSeconds(from) }), t('review.archive'),
-      t('review.filter'),
+      t('strip.filter'),
       ...(rate ? [`${rate} Hz`] : []),
       ...(rate && rate < layout.DIAGNOSTIC_HZ ? [t('strip.rhythm_only')] : []),
     ].join(' · ');

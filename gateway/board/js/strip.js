@@ -161,7 +161,7 @@ export class Strip {
       ownerText(ownerOf(this.device)),
       t('strip.live', { s: this.delayMs() / 1000 }),
       t('strip.edge', { at: dateTimeSeconds(edge) }),
-      `${rate} Hz`,
+      `${rate} Hz`, t('strip.filter'),
       ...(rate < layout.DIAGNOSTIC_HZ ? [t('strip.rhythm_only')] : []),
     ].filter(Boolean).join(' · '));
     put(this.note, isCalibratedScreen() ? '' : t('strip.screen'));

@@ -15,11 +15,14 @@ const STALE = ['fresh', 'ageing', 'stale'];
 
 export class Tile {
   /**
-   * `onStrips()`: other strips are shown; `onFault(error)`: a device could not be drawn;
-   * `onOpen(key)`: somebody wants to see more of this place.
+   * `tiles`, of which it uses: `onStrips()`: other strips are shown; `onFault(error)`: a device could
+   * not be drawn; `onOpen(key)`: somebody wants to see more of this place; `toggleStrip(key)`.
    */
-  constructor(key, { onStrips, onFault, onOpen }) {
-    Object.assign(this, { key, onStrips, onFault });
+  constructor(key, tiles) {
+    const { onStrips, onFault, onOpen } = tiles;
+    Object.assign(this, {
+      key, tiles, onStrips, onFault,
+    });
     this.lines = new Map();
     const span = (name) => h('span', { class: name });
     [this.bed, this.name, this.about] = ['bed', 'name', 'about'].map(span);
@@ -46,8 +49,8 @@ export class Tile {
     for (const line of this.lines.values()) line.leave();
   }
 
-  /** `place` as `placesOf` has it; `alerts` are those of this place; `withStrips`: see `Tiles`. */
-  draw(place, alerts, lost, withStrips) {
+  /** `place` as `placesOf` has it; `alerts` are those of this place; `choice` of strips. */
+  draw(place, alerts, lost, choice) {
     const patient = store.patients.get(place.patient) || null;
     const first = tileAlert(alerts);
     let others = false;
@@ -59,8 +62,9 @@ export class Tile {
       this.lines.delete(key);
     }
     const lines = place.devices.map((device) => {
-      const line = this.line(device, withStrips);
-      others = line.showStrip(withStrips && hasStrip(device), device) || others;
+      const line = this.line(device, choice);
+      others = line.showStrip(choice.shown.has(deviceKey(device)), device) || others;
+      line.offerStrip(choice.offers && hasStrip(device));
       try {
         line.draw(store.devices.get(deviceKey(device)) || device, lost);
       } catch (error) {
@@ -116,10 +120,12 @@ export class Tile {
     ].join(' · '));
   }
 
-  line(device, withStrips) {
+  line(device, choice) {
     const key = deviceKey(device);
     if (!this.lines.has(key)) {
-      this.lines.set(key, new DeviceLine(device, this.onStrips, withStrips && hasStrip(device)));
+      const line = new DeviceLine(device, this.onStrips, choice.shown.has(key));
+      line.stripButton.addEventListener('click', () => this.tiles.toggleStrip(key));
+      this.lines.set(key, line);
       this.isNew = true;
     }
     return this.lines.get(key);

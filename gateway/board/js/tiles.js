@@ -9,10 +9,9 @@ import { isShown } from './filter.js';
 import {
   deviceKey, isOfOther, store, waitingAt,
 } from './store.js';
+import { StripChoice } from './strip-choice.js';
 import { Tile, hasStrip } from './tile.js';
 
-/** With more of them strips are shown in the drawer only. */
-const STRIPS_MAX = 4;
 /** Tiles are drawn for so long at a time: alerts and strips must not wait for the others. */
 const SLICE_MS = 6;
 
@@ -32,6 +31,8 @@ export class Tiles {
     this.byDevice = new Map();
     this.patients = new Set();
     this.waiting = [];
+    /** Which monitors have their strip here; the others have it in the drawer. */
+    this.choice = new StripChoice();
     this.heading = h('h2', { id: 'tiles-heading' });
     this.body = h('div', { class: 'sites' });
     this.empty = h('p', { class: 'empty' });
@@ -81,13 +82,12 @@ export class Tiles {
   drawSlice() {
     const began = clock.now();
     const alerts = this.alertsByPlace();
-    const monitors = [...store.devices.values()].filter(hasStrip).length;
     let others = false;
     while (this.waiting.length && clock.now() - began < SLICE_MS) {
       const place = this.waiting.shift();
       const tile = this.tiles.get(place.key);
       const own = alerts.get(place.key) || [];
-      if (tile && tile.draw(place, own, this.isLost(), monitors <= STRIPS_MAX)) others = true;
+      if (tile && tile.draw(place, own, this.isLost(), this.choice)) others = true;
       if (tile?.isNew) {
         others = others || tile.strips().length > 0;
         tile.isNew = false;
@@ -114,6 +114,7 @@ export class Tiles {
     this.byDevice = new Map(this.places.flatMap((place) => (
       place.devices.map((device) => [deviceKey(device), place]))));
     this.patients = new Set(this.places.map((place) => place.patient));
+    this.choice.of(this.places.flatMap((place) => place.devices.filter(hasStrip).map(deviceKey)));
     const knowledge = this.knowledge();
     put(this.heading, this.headingText(knowledge));
     put(this.empty, this.places.length ? '' : t(`tiles.none.${knowledge}`));
@@ -136,12 +137,23 @@ export class Tiles {
   headingText(knowledge) {
     if (knowledge !== 'known' && !this.places.length) return t('tiles.heading_unknown');
     const beds = this.places.filter((place) => place.kind !== 'device').length;
-    const lines = [...this.tiles.values()].flatMap((tile) => [...tile.lines.values()]);
-    const ruleless = lines.filter((line) => line.isRuleless).length;
+    const ruleless = this.ruleless();
     return [
       t('tiles.heading', { beds, n: store.devices.size }),
       ...(ruleless ? [t('tiles.ruleless', { n: ruleless })] : []),
     ].join(' · ');
+  }
+
+  /** How many devices have values and none on which there is a rule. */
+  ruleless() {
+    const lines = [...this.tiles.values()].flatMap((tile) => [...tile.lines.values()]);
+    return lines.filter((line) => line.isRuleless).length;
+  }
+
+  /** A strip is shown in the grid, or no more. */
+  toggleStrip(key) {
+    this.choice.toggle(key);
+    this.draw();
   }
 
   clinic(name) {
@@ -165,6 +177,7 @@ export class Tiles {
     arrange(clinic.states, sites.map((site, index) => {
       const element = clinic.states.children[index] || h('span', { class: 'site-state' });
       const words = siteText(site, this.isLost());
+      set(element, 'data-online', String(site.online));
       put(element, sites.length > 1 ? `${site.site}: ${words}` : words);
       return element;
     }));

@@ -21,8 +21,9 @@ export class TopBar {
     sound, notice, onFilter, onLanguage, onLogOut,
   }) {
     const span = (name) => h('span', { class: name });
-    [this.title, this.counters, this.link] = ['title', 'counters', 'link'].map(span);
-    [this.time, this.user] = ['time', 'user'].map(span);
+    [this.title, this.link, this.time, this.user] = ['title', 'link', 'time', 'user'].map(span);
+    // What `3/5` says is told at a press: a finger has nothing to hover with.
+    this.counters = h('button', { class: 'counters', onclick: () => this.toggleCounts() });
     this.townships = new Townships(onFilter);
     this.sound = new SoundBar(sound, notice);
     this.counts = ['high', 'medium', 'low'].map((priority) => h('span', {
@@ -34,6 +35,7 @@ export class TopBar {
     this.helpButton = h('button', { class: 'keys', onclick: () => this.toggleHelp() });
     this.logOut = h('button', { onclick: onLogOut });
     this.help = h('section', { class: 'help', hidden: true });
+    this.explained = h('div', { class: 'counts', role: 'status', hidden: true });
     const names = ['link-banner', 'broker-banner', 'disk-banner', 'clock-banner', 'back-banner',
       'sink-banner'];
     this.banners = names.map((name) => h('div', {
@@ -42,7 +44,8 @@ export class TopBar {
     this.bar = h('header', { class: 'topbar', 'data-sound': 'off', 'data-link': 'live' },
       this.title, this.townships.button,
       // On a phone this stays in sight while the rest scrolls away.
-      h('div', { class: 'stay' }, this.counters, this.townships.others, this.sound.button, this.link),
+      h('div', { class: 'stay' }, this.counters, this.townships.others, this.sound.button, this.link,
+        this.explained),
       this.time, this.user,
       h('span', { class: 'tools' }, this.language, this.theme, this.helpButton, this.logOut));
     this.element = h('div', { class: 'top' }, this.bar, this.sound.gate, this.townships.panel,
@@ -60,9 +63,14 @@ export class TopBar {
     set(this.help, 'hidden', !this.help.hidden);
   }
 
+  toggleCounts() {
+    set(this.explained, 'hidden', !this.explained.hidden);
+    set(this.counters, 'aria-expanded', String(!this.explained.hidden));
+  }
+
   /** `Esc`; whether there was something to close. */
   escape() {
-    const open = [this.townships.panel, this.sound.panel, this.help].filter((one) => !one.hidden);
+    const open = [this.townships.panel, this.sound.panel, this.help, this.explained].filter((one) => !one.hidden);
     for (const one of open) set(one, 'hidden', true);
     return open.length > 0;
   }
@@ -74,19 +82,21 @@ export class TopBar {
     put(this.title, t('title'));
     const alerts = [...store.alerts.values()].filter(isShown);
     const unknown = events.knowledge() !== 'known' && !alerts.length;
-    this.counts.forEach((element) => {
+    const told = this.counts.map((element) => {
       const { priority } = element.dataset;
       const own = alerts.filter((alert) => alert.priority === priority);
       const open = own.filter(isUnacknowledged).length;
       const count = unknown ? '–' : `${open}/${own.length}`;
       put(element, `${GLYPHS[priority]} ${t(`priority.${priority}`)} ${count}`);
       set(element, 'data-none', own.length ? null : 'true');
-      set(element, 'aria-label', t('top.count', {
+      return t('top.count', {
         priority: t(`priority.${priority}`),
         open: unknown ? '–' : open,
         all: unknown ? '–' : own.length,
-      }));
+      });
     });
+    lines(this.explained, told);
+    set(this.counters, 'aria-label', told.join('; '));
     const loading = link === 'live' && events.knowledge() !== 'known';
     const age = ageText(events.oldMs(), t);
     put(this.link, t(loading ? 'top.link.loading' : `top.link.${link}`, { age }));
@@ -99,11 +109,7 @@ export class TopBar {
     put(this.helpButton, t('top.help'));
     put(this.logOut, t('top.log_out'));
     this.drawBanners(events, link);
-    arrange(this.help, KEYS.map((key, index) => {
-      const line = this.help.children[index] || h('p');
-      put(line, t(`help.${key}`));
-      return line;
-    }));
+    lines(this.help, KEYS.map((key) => t(`help.${key}`)));
   }
 
   drawBanners(events, link) {
@@ -139,6 +145,15 @@ export class TopBar {
       if (this.back === back) this.back = null;
     });
   }
+}
+
+/** Makes an element of these texts, one below the other. */
+function lines(element, texts) {
+  arrange(element, texts.map((text, index) => {
+    const line = element.children[index] || h('p');
+    put(line, text);
+    return line;
+  }));
 }
 
 /** Night unless the person or the system asks for day. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readFileSync, readdirSync } from 'node:fs';
 import {
-  ageText, dateTime, dateTimeSeconds, noDataText, shortTime, shownValue, unitText, wordOf,
+  ageText, dateTime, dateTimeSeconds, legible, noDataText, shortTime, shownValue, unitText, wordOf,
 } from '../js/format.js';
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -42,6 +42,15 @@ test('why there is no value is said in words, with the device\'s code', () => {
 test('an enumeration nobody translated is shown as sent', () => {
   assert.equal(wordOf('value.pump_state', 'kvo', t), '保持静脉通路(KVO)');
   assert.equal(wordOf('value.pump_state', 'odd', t), 'odd');
+});
+
+test('what no font can show is said in words and never left out', () => {
+  const drug = '去甲\u{E021}';
+  assert.equal(wordOf('value.pump_drug', drug, t), '去甲〔无法显示的字 U+E021〕');
+  assert.equal(legible('\uFFFDa\u{F0000}', words(en)),
+    '[character that cannot be shown: U+FFFD]a[character that cannot be shown: U+F0000]');
+  // What people write stays as it is.
+  for (const text of ['去甲肾上腺素', '𠮷', 'µg/kg/min', '⚠ 〔a〕', 'INSOLSN']) assert.equal(legible(text, t), text);
 });
 
 test('ages', () => {

@@ -44,9 +44,7 @@ export class Night {
     county.beds = [{ clinic: HEPING, bed: '5' }, { clinic: DONGFENG, bed: '2' }];
     const [own] = Object.keys(county.more).filter((path) => path.endsWith('/limits'));
     const some = county.more[own];
-    county.patients.forEach(({ patient }, index) => {
-      county.more[`/patients/${patient}/limits`] = index ? () => ({ limits: [] }) : some;
-    });
+    county.more[`/patients/${county.patients[0].patient}/limits`] = some;
     [this.zhang, this.li, this.wang, this.chen, this.zhao] = county.patients;
   }
 
@@ -136,18 +134,20 @@ export class Night {
   day() {
     const { county } = this;
     const [of] = this.ecg;
-    const points = (base, swing) => Array.from({ length: 24 * 12 }, (_, index) => {
-      const ms = county.ms - (24 * 12 - index) * 300_000;
-      const middle = Math.round(base + swing * Math.sin(index / 23) + (index % 5) - 2
-        + (index > 270 ? (index - 270) * swing * 0.12 : 0));
+    // A point a minute, two hours of them late, one hour of them never.
+    const points = (base, swing, most) => Array.from({ length: 24 * 60 }, (_, index) => {
+      const ms = county.ms - (24 * 60 - index) * 60_000;
+      const middle = Math.round(base + swing * Math.sin(index / 115) + (index % 5) / 2
+        + Math.max(0, index - 1350) * swing * 0.03);
+      const at = (more) => String(Math.min(most, middle + more));
       return {
-        at: make.at(ms), min: String(middle - 3), median: String(middle), max: String(middle + 4),
-        count: 60, backfilled: index > 100 && index < 130, doubted: false,
+        at: make.at(ms), min: at(-3), median: at(0), max: at(4),
+        count: 60, backfilled: index > 500 && index < 620, doubted: false,
       };
-    }).filter((_, index) => index < 140 || index > 150);
-    county.series = [['hr', '/min', 84, 9], ['spo2', '%', 96, 1], ['rr', '/min', 17, 3]]
-      .map(([metric, unit, base, swing]) => ({
-        site: of.site, device: of.device, channel: '', metric, unit, points: points(base, swing),
+    }).filter((_, index) => index < 700 || index > 760);
+    county.series = [['hr', '/min', 84, 9, 300], ['spo2', '%', 95, -1, 100], ['rr', '/min', 17, 3, 100]]
+      .map(([metric, unit, base, swing, most]) => ({
+        site: of.site, device: of.device, channel: '', metric, unit, points: points(base, swing, most),
       }));
     const cuff = (hours, sys, dia) => ({
       readings: [['nibp_sys', sys], ['nibp_dia', dia]].map(([metric, value], index) => make.reading(

@@ -69,6 +69,7 @@ test('every rule of the set that comes with it has words in both languages', () 
       const text = condition(rule, t);
       assert.ok(text && !text.includes('undefined'), `${rule.id}: ${text}`);
       if (rule.class) assert.ok(t.has(`class.${rule.class}`), rule.class);
+      if (rule.source) assert.ok(t.has(`source.${rule.source}`), rule.source);
       if (rule.population) assert.ok(t.has(`population.${rule.population}`), rule.population);
     }
   }

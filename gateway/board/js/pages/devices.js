@@ -94,7 +94,8 @@ export class DevicesPage extends Page {
     const state = site.online ? device.state : 'unknown';
     const [done] = device.actions;
     const heard = device.last_observed
-      ? ageText(clock.serverNow() - Date.parse(device.last_observed), t, true) : '–';
+      ? t('age.fresh', { age: ageText(clock.serverNow() - Date.parse(device.last_observed), t, true) })
+      : '–';
     return [
       h('span', {}, `${kindName(device.kind)} `, h('span', { class: 'quiet' }, device.device)),
       who,

@@ -1,15 +1,16 @@
-// The sheet of a shift's end: what is open, what was set aside, whose limits are changed, what is
-// taken off; both sign it on paper. Clean on A4 in black and white.
+// The sheet of a shift's end: what is open, what was set aside, whose limits are changed, which devices
+// are taken off; both sign it on paper. Clean on A4 in black and white.
 
 import { message, owner, who } from '../alert-words.js';
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
+import { ownText } from '../drawer-limits.js';
 import { dateTime, shortTime, unitText } from '../format.js';
 import { t } from '../i18n.js';
 import { compareAlerts } from '../order.js';
 import { Page, table } from './page.js';
-import { moment, whoText } from './words.js';
+import { kindName, moment, whoText } from './words.js';
 
 /** Patients whose limits are asked for at a time. */
 const AT_ONCE = 6;
@@ -34,12 +35,16 @@ export class HandoverPage extends Page {
   }
 
   async fetch() {
-    const [alerts, patients] = await Promise.all([api.openAlerts(), api.patients()]);
-    return { ...alerts, ...patients, limits: await limitsOf(patients.patients) };
+    const [alerts, patients, devices] = await Promise.all([
+      api.openAlerts(), api.patients(), api.devices(),
+    ]);
+    return {
+      ...alerts, ...patients, ...devices, limits: await limitsOf(patients.patients),
+    };
   }
 
   fill() {
-    const { alerts, limits } = this.answer;
+    const { alerts, limits, devices } = this.answer;
     const parts = PARTS.map(([name, states]) => {
       const own = alerts.filter((alert) => states.includes(alert.state)).sort(compareAlerts);
       return this.part(name, own.length, own.length ? table(
@@ -50,17 +55,23 @@ export class HandoverPage extends Page {
     });
     const changed = limits.length ? table(
       ['who', 'rule', 'limit', 'ends', 'by'].map((one) => t(`handover.${one}`)),
-      limits.map(({ patient, limit }) => [
-        whoText(patient), limit.rule, limit.off ? t('limits.off') : limit.value,
-        moment(limit.until), `${limit.made_by} · ${limit.reason}`,
+      limits.map(({ patient, limit, text }) => [
+        whoText(patient), limit.rule, text, moment(limit.until), `${limit.made_by} · ${limit.reason}`,
       ]),
       t('handover.part.limits'),
+    ) : null;
+    const off = devices.filter((device) => device.out_of_service);
+    const taken = off.length ? table(
+      ['device', 'since', 'ends', 'by'].map((one) => t(`handover.${one}`)),
+      off.map((device) => this.taken(device)),
+      t('handover.part.devices'),
     ) : null;
     const sign = (name) => h('p', { class: 'sign' }, t(`handover.${name}`));
     this.body.replaceChildren(
       h('p', {}, t('handover.made', { at: dateTime(clock.serverNow()), by: this.user.name })),
       ...parts,
       this.part('limits', limits.length, changed),
+      this.part('devices', off.length, taken),
       h('div', { class: 'signs' }, sign('gives'), sign('takes')),
       h('p', { class: 'quiet' }, t('footer')),
     );
@@ -70,6 +81,15 @@ export class HandoverPage extends Page {
     return h('section', { class: 'part', 'data-part': name },
       h('h3', {}, t(`handover.part.${name}`), ` (${count})`),
       content || h('p', { class: 'empty' }, t('handover.nothing')));
+  }
+
+  taken({
+    kind, device, clinic, site, out_of_service: off,
+  }) {
+    return [
+      `${kindName(kind)} ${device} · ${clinic || site}`, moment(off.at), moment(off.until),
+      `${off.by} · ${off.reason}`,
+    ];
   }
 
   alert(alert) {
@@ -88,6 +108,7 @@ export class HandoverPage extends Page {
   }
 }
 
+/** What was set for each patient, in words: whose limits are changed is asked for whole. */
 async function limitsOf(patients) {
   const found = [];
   for (let at = 0; at < patients.length; at += AT_ONCE) {
@@ -100,5 +121,11 @@ async function limitsOf(patients) {
       patient: some[index], limit,
     }))));
   }
-  return found;
+  const whole = new Map();
+  for (const { patient: { patient } } of found) {
+    if (!whole.has(patient)) whole.set(patient, await api.patient(patient));
+  }
+  return found.map((one) => ({
+    ...one, text: ownText(one.limit, whole.get(one.patient.patient).limits_in_force),
+  }));
 }

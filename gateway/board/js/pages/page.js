@@ -8,6 +8,8 @@ import { printAway } from '../print.js';
 
 /** Where somebody's hand is: what moves under it is another thing than what was meant. */
 const HAND = '[data-editing], input:focus, select:focus, textarea:focus, button:focus, button:hover';
+/** A date or a moment: in a narrow column it stays in one line. */
+const MOMENT = /^\d{4}-\d\d-\d\d( \d\d:\d\d)?$/;
 /** What is older than this says so: it is asked for twice as often. */
 const OLD_MS = 60_000;
 
@@ -111,7 +113,8 @@ export class Page {
 
 /** A table: `head` are its texts, `rows` lists of texts or elements. */
 export function table(head, rows, name) {
-  const cell = (content) => h('td', {}, content instanceof Node ? content : String(content ?? ''));
+  const cell = (content) => (content instanceof Node ? h('td', {}, content)
+    : h('td', { class: MOMENT.test(content) ? 'moment' : null }, String(content ?? '')));
   return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': name },
     h('table', { class: 'table' },
       h('thead', {}, h('tr', {}, ...head.map((text) => h('th', { scope: 'col' }, text)))),

@@ -41,7 +41,7 @@ export class RulesPage extends Page {
       table(['id', 'condition', 'priority', 'message', 'source'].map((name) => t(`rules.${name}`)),
         rules.rules.map((rule) => [
           h('code', {}, rule.id), condition(rule, t), wordOf('priority', rule.priority, t),
-          either(rule.message_zh, rule.message_en), h('span', { class: 'quiet' }, rule.source || ''),
+          either(rule.message_zh, rule.message_en), h('span', { class: 'quiet' }, rule.source ? wordOf('source', rule.source, t) : ''),
         ]), t('pages.rules')),
     );
   }

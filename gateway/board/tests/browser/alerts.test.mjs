@@ -62,6 +62,12 @@ test('3. flash: high 1.4 to 2.8 Hz, medium 0.4 to 0.8 Hz, low none, nothing abov
   await page.media([['prefers-reduced-motion', 'reduce']]);
   assert.deepEqual(await page.run(flashes, glyphs, 5000), [0, 0, 0]);
   assert.equal(await page.text(`${rows[0]} .new`), '新');
+  // Instead of the flash a double border, which one sees on each of the colours.
+  const borders = await page.run((all) => all.map((row) => {
+    const { borderTopStyle, borderTopColor, color } = getComputedStyle(document.querySelector(row));
+    return [borderTopStyle, borderTopColor === color];
+  }), rows);
+  assert.deepEqual(borders, rows.map(() => ['double', true]));
 });
 
 test('5. order: unacknowledged high first, of two the older one', async () => {

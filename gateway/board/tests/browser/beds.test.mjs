@@ -25,6 +25,9 @@ const number = (of, metric) => `[data-device="${of.device}"] [data-metric="${met
 
 const beijing = (ms) => new Date(ms + 8 * 3_600_000).toISOString().slice(11, 16);
 
+/** A device as the stream tells of it. */
+const without = ({ latest: _, ...facts }) => facts;
+
 /** Opens the drawer of a bed. */
 async function drawerOf(page, bed) {
   await page.click(`${tile(bed)} .open`);
@@ -201,6 +204,40 @@ test('a value and a device without rules say so', async () => {
   assert.ok(!(await page.text(`${tile(10)} .cell[data-cell="hr"]`)).includes('无规则'));
   await page.pass(1_000);
   await page.says('.grid h2', '无规则设备 1');
+  // And in the top bar, whatever is open.
+  await page.says('.pages-nav [data-page="devices"]', '无规则设备 1');
+});
+
+test('a fifth monitor takes no strip away, and its own is there when somebody wants it', async () => {
+  const { county } = it;
+  const device = (n) => make.device(make.HEPING, `heping-monitor-0${n}`, 'monitor', county.ms);
+  county.devices.push(device(2), device(3), device(4));
+  const page = await it.open();
+  const strips = () => page.run(() => [...document.querySelectorAll('.tile .strip')]
+    .map((strip) => strip.dataset.device).sort());
+  await page.wait('four strips', async () => (await strips()).length === 4);
+  await page.hides('.strip-wanted');
+  county.devices.push(device(5));
+  county.say('device', without(county.devices[county.devices.length - 1]));
+  await page.pass(1_000);
+  const fifth = '.device-line[data-device="heping-monitor-05"]';
+  await page.says(`${fifth} .strip-wanted`, '显示心电');
+  assert.equal((await strips()).length, 4);
+  await page.click(`${fifth} .strip-wanted`);
+  await page.shows(`${fifth} .strip`);
+  assert.equal((await strips()).length, 5);
+  // A board that begins anew shows what was asked for.
+  await page.send('Page.reload', {});
+  await page.wait('it is there again', async () => (await strips()).join() === 'heping-monitor-05');
+});
+
+test('a drug whose name no font can show is said in words', async () => {
+  const { county } = it;
+  const pump = make.device(make.HEPING, 'heping-pump-01', 'pump', county.ms);
+  county.devices.push(pump);
+  county.measure(pump, 'pump_drug', '去甲\u{E021}');
+  const page = await it.open();
+  await page.says('.tile[data-device="heping-pump-01"]', '去甲〔无法显示的字 U+E021〕');
 });
 
 test('a reading is moved to another patient in two clicks, and back by undo', async () => {
@@ -567,4 +604,10 @@ test('blood pressure with kPa in brackets, where somebody wants it; the axis sta
   await page.says('.plot[data-metric="nibp"] .readout', '(24.0/14.7 kPa)');
   await page.says(`.alerts [data-alert-id="${alert.id}"]`, '(24.0 kPa)');
   assert.ok(!(await page.text('.plot[data-metric="nibp"] figcaption')).includes('kPa'));
+  // One of two alone would not say which it is.
+  const next = { ...group, group: 'nibp/2', seq: 901 };
+  county.measure(county.monitor, 'nibp_sys', '174', next);
+  county.measure(county.monitor, 'nibp_dia', null, { ...next, index: 1, no_data: 'motion' });
+  await page.pass(1_000);
+  await page.says(cell, '(23.2/-- kPa)');
 });

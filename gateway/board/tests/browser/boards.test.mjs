@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { problem } from './county.mjs';
 import { at } from './fixtures.mjs';
 import { morning } from './office.mjs';
 import { rowOf, stand } from './stand.mjs';
@@ -64,6 +65,20 @@ test('3. boards of the township without sound are named, and a township without 
   await page.shows('.board-banner[data-none]');
   await page.key('l');
   await page.says('.board-banner', '和平镇卫生院: no board can be heard');
+});
+
+test('3. what the county could not say of the others is asked for again', async () => {
+  const page = await it.open();
+  const { county } = it;
+  await page.wait('it has told', () => told() !== undefined);
+  county.answer({
+    method: 'GET', path: '/boards', once: true, status: 500, body: problem(500, 'Not now')[1],
+  });
+  tell([], ['和平镇卫生院']);
+  await page.caughtUp();
+  await page.hides('.board-banner');
+  await page.pass(31_000);
+  await page.says('.board-banner', '和平镇卫生院:没有一块看板能出声');
 });
 
 test('4. a board has a name, which stands in the story of what is done at it', async () => {

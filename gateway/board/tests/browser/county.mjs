@@ -235,6 +235,9 @@ export class County {
       if (method === 'POST') this.sounds.push(body);
       return [204, null];
     }
+    if (method === 'GET' && /^\/patients\/[^/]+\/limits$/.test(plain)) {
+      return [200, { limits: this.limits }];
+    }
     if (plain.startsWith('/patients/') && method === 'GET') return this.whole(plain.split('/')[2]);
     if (plain.endsWith('/reassign')) return this.reassign(plain.split('/'), body, user);
     const [, id, deed] = /^\/alerts\/([0-9a-f]+)\/?(.*)$/.exec(plain) ?? [];

@@ -39,6 +39,7 @@ const METRICS = [
   ['nibp', '无创血压', 'NIBP', 'nibp', 'spot', null, null],
   ['temp', '体温', 'Temperature', 'temp', 'spot', 1, 'Cel'],
   ['glucose', '血糖', 'Blood glucose', 'glucose', 'spot', 1, 'mmol/L'],
+  ['pump_drug', '药物名称', 'Drug', 'pump_drug', 'state', null, null],
   ['weight', '体重', 'Body weight', 'weight', 'spot', 1, 'kg'],
   ['ecg_wave_ii', '心电 II', 'ECG II', 'ecg_wave', 'wave', null, 'mV'],
   ['ecg_wave_i', '心电 I', 'ECG I', 'ecg_wave', 'wave', null, 'mV'],

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { problem } from './county.mjs';
-import { block } from './fixtures.mjs';
+import * as make from './fixtures.mjs';
 import { morning } from './office.mjs';
 import { rowOf, stand } from './stand.mjs';
 
@@ -124,6 +124,29 @@ test('19. phone: counters, sound and link stay in sight while the page scrolls',
   assert.ok(height <= 120, `it takes ${height} px`);
 });
 
+test('19. phone: what the counters count is said at a touch', async () => {
+  const page = await it.open({ size: [360, 740], mobile: true });
+  const { county } = it;
+  county.raise(county.monitor, 'high');
+  county.raise(county.monitor, 'high', {
+    state: 'active_ack', acknowledged_by: 'wang', acknowledged_at: make.at(county.ms), reason: 'at_bedside',
+  });
+  await page.says('.counters', '高 1/2');
+  await page.hides('.counts');
+  const { height } = await page.box('.counters');
+  assert.ok(height >= 44, `${height} px`);
+  for (let n = 0; n < 8; n += 1) county.raise(county.monitor, 'medium');
+  await page.says('.counters', '中 8/8');
+  // Wherever one has scrolled to.
+  await page.run(() => window.scrollTo(0, document.scrollingElement.scrollHeight));
+  await page.click('.counters');
+  await page.says('.counts', '高优先级:未确认 1,共 2');
+  const { y } = await page.box('.counts');
+  assert.ok(y >= 0 && y < 200, `${y} px`);
+  await page.key('Escape');
+  await page.hides('.counts');
+});
+
 /** Acknowledges the rows while the cable is cut. */
 async function acknowledgeOffline(page, rows, note = '') {
   for (const row of rows) await page.shows(row);
@@ -160,6 +183,65 @@ test('15. connection lost: what is acknowledged goes out though its row is filte
   await page.hides(rowOf(alert));
   await back(page);
   await page.wait('it is acknowledged', () => county.alerts.get(alert.id).state === 'active_ack');
+});
+
+test('15. connection lost: what is sent when it is back takes neither focus nor undo', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const [waits, first, other] = [1, 2, 3].map(() => county.raise(county.monitor, 'high'));
+  await acknowledgeOffline(page, [rowOf(waits)]);
+  const release = county.hold('POST', `${waits.id}/acknowledge`);
+  await back(page);
+  // The nurse has gone on: one is acknowledged and may be taken back, of another she writes a note.
+  await page.click(`${rowOf(first)} .ack`);
+  await page.click(`${rowOf(first)} [data-reason="at_bedside"]`);
+  await page.shows(`${rowOf(first)}[data-state="active_ack"]`);
+  await page.says('.undo', '已确认');
+  const offered = await page.text('.undo span');
+  await page.click(`${rowOf(other)} .ack`);
+  await page.click(`${rowOf(other)} .panel .note`);
+  await page.type('正在');
+  release();
+  await page.shows(`${rowOf(waits)}[data-state="active_ack"]`);
+  await page.type('翻身');
+  assert.equal(await page.run((css) => document.querySelector(css).value, `${rowOf(other)} .panel .note`),
+    '正在翻身');
+  assert.equal(await page.text('.undo span'), offered);
+  await page.click('.undo button');
+  await page.shows(`${rowOf(first)}[data-state="active_unack"]`);
+  assert.equal(county.alerts.get(waits.id).state, 'active_ack');
+});
+
+test('15. connection lost: a PIN is not asked for over what somebody has open', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const [waits, other] = [1, 2].map(() => county.raise(county.monitor, 'high'));
+  await acknowledgeOffline(page, [rowOf(waits)]);
+  await page.click(`${rowOf(other)} .ack`);
+  county.idle = true;
+  await back(page);
+  await page.click(`${rowOf(other)} .panel .note`);
+  await page.wait('it was tried', () => county.asked.some(({ url }) => url.includes(`${waits.id}/acknowledge`)));
+  await page.caughtUp();
+  await page.shows(`${rowOf(other)} .panel .note`);
+  assert.equal(await page.run(() => document.activeElement.className), 'note');
+  await page.key('Escape');
+  await page.pass(6_000);
+  await page.says(`${rowOf(waits)} .panel`, 'li 的 PIN');
+});
+
+test('15. connection lost: what was acknowledged offline is taken back before it is sent', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  await acknowledgeOffline(page, [rowOf(alert)]);
+  await page.says('.undo', '离线确认');
+  await page.click('.undo button');
+  await page.says(`${rowOf(alert)} .ack`, '离线确认');
+  await page.hides('.offline-note');
+  await back(page);
+  await page.pass(6_000);
+  assert.equal(county.alerts.get(alert.id).state, 'active_unack');
 });
 
 test('15. connection lost: who was away is asked once, and then all is sent', async () => {
@@ -295,7 +377,7 @@ test('a board that begins before the county says so and tries again', async () =
 async function beats(county, page, tile) {
   const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
   for (let second = 0; second < 8; second += 1) {
-    county.wave(county.monitor, [block(county.monitor, samples, county.ms - 1000)]);
+    county.wave(county.monitor, [make.block(county.monitor, samples, county.ms - 1000)]);
     await page.pass(1000);
   }
   await page.shows(`${tile} .strip[data-live="live"]`);

@@ -106,7 +106,6 @@ export function morning(county, role = 'nurse') {
         reason: '医生要求', made_by: 'zhao', made_at: at(2),
       }],
     }),
-    [`/patients/${second.patient}/limits`]: () => ({ limits: [] }),
   };
   county.duty = [{
     township: make.HEPING.clinic,

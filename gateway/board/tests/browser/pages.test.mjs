@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { serious } from './eyes.mjs';
-import { at } from './fixtures.mjs';
+import * as make from './fixtures.mjs';
 import { morning } from './office.mjs';
 import { stand } from './stand.mjs';
 
@@ -147,7 +147,7 @@ test('rights that wait are put in force by an administrator of another kind', as
 test('what a draft would have raised stands beside the live set before it is approved', async () => {
   morning(it.county, 'doctor');
   const { county } = it;
-  const [from, to] = [-24, 0].map((hours) => at(county.ms + hours * 3_600_000));
+  const [from, to] = [-24, 0].map((hours) => make.at(county.ms + hours * 3_600_000));
   const set = (all, high) => ({
     rules: 'x',
     alerts: {
@@ -177,15 +177,40 @@ test('what a draft would have raised stands beside the live set before it is app
   await page.says('.page', '1.1');
 });
 
+/** What A4 leaves between its margins, at 96 px an inch. */
+const SHEET_PX = 680;
+
+for (const language of ['zh-CN', 'en']) {
+  test(`every sheet fits on A4, ${language}`, async () => {
+    morning(it.county);
+    const { county } = it;
+    county.raise(county.monitor, 'high', { patient: county.patients[0].patient });
+    const page = await it.open({ language, size: [SHEET_PX, 1000] });
+    await page.media([], 'print');
+    for (const name of ['handover', 'followup', 'figures']) {
+      await turn(page, name);
+      const wide = await page.run(() => Math.max(...[...document.querySelectorAll('.page, .table')]
+        .map((one) => one.getBoundingClientRect().right)));
+      assert.ok(wide <= SHEET_PX, `${name} is ${wide} px wide`);
+    }
+  });
+}
+
 test('the handover sheet is black on white on paper, with two lines to sign', async () => {
   morning(it.county);
   const { county } = it;
   county.raise(county.monitor, 'high', { patient: county.patients[0].patient });
+  county.monitor.out_of_service = {
+    by: 'zhao', at: make.at(county.ms), reason: '送修', until: null,
+  };
   const page = await it.open();
   await turn(page, 'handover');
   await page.media([], 'print');
   await page.says('.page', '交班人签名');
   await page.says('[data-part="limits"]', 'HR-AD-H');
+  await page.says('[data-part="limits"]', '中 · 心率 > 130 次/分');
+  await page.says('[data-part="devices"]', '监护仪 heping-monitor-01');
+  await page.says('[data-part="devices"]', 'zhao · 送修');
   await page.says('[data-part="open"]', '张*');
   await page.hides('.pages-nav');
   const colours = await page.run(() => [...document.querySelectorAll('.page *')]

@@ -78,6 +78,7 @@ test('20. strip scale: boxes are true, gaps are gaps, no millivolts without a sc
   await page.shows(`${tile} .strip`);
   await beats(county, page, tile);
   await page.says(`${tile} .strip-scale`, '25 mm/s 10 mm/mV');
+  await page.says(`${tile} .strip-facts`, '滤波:设备未说明');
   const pulse = 2 * 5 * SMALL_BOX_PX;
   const tall = edges(await page.run(drawn, tile), pulse + 1);
   assert.ok(tall.length >= 6, `${tall.length} edges`);

@@ -179,6 +179,51 @@ test("not this patient's: two clicks in the row of a spot alert, and back by und
   assert.equal(moves().length, 2);
 });
 
+test("not this patient's: who may be chosen stays under the finger, and another reason is typed", async () => {
+  const county = ward();
+  result('glucose', '17.2');
+  const page = await it.open();
+  const row = rowOf(county.raise(county.monitor, 'high', { patient: ZHANG, metric: 'glucose' }));
+  await page.click(`${row} .not-this`);
+  const choice = `${row} [data-patient="${LI}"]`;
+  const { y, x } = await page.box(choice);
+  // Somebody in the bed before hers comes while the finger is on its way.
+  const key = `p-${String(3).padStart(32, '0')}`;
+  county.patients.push(make.patient(key, '王**', '1', CLINIC));
+  county.say('patients', {});
+  await page.shows(tile(1));
+  const now = await page.box(choice);
+  assert.deepEqual([now.x, now.y], [x, y]);
+  await page.click(`${row} .move-reason`);
+  await page.type('手环戴错');
+  await page.click(choice);
+  await page.says('.undo', '9床 李**');
+  assert.equal(moves()[0][3], '手环戴错');
+  // Who opens it again sees them all.
+  await page.click(`${row} .not-this`);
+  await page.says(`${row} [data-patient="${key}"]`, '1床 王**');
+});
+
+test('who a device may be put on stays under the finger, and nothing is asked that is done', async () => {
+  const county = ward();
+  const pump = make.device(make.HEPING, 'heping-pump-01', 'pump', county.ms);
+  county.devices.push(pump);
+  const page = await it.open();
+  await page.click('.tile[data-device="heping-pump-01"] .open');
+  await page.click('.drawer .bind');
+  const choices = () => page.run(() => [...document.querySelectorAll('.drawer .health [data-patient]')]
+    .map((button) => button.dataset.patient));
+  assert.deepEqual(await choices(), [LI, ZHANG]);
+  county.patients.push(make.patient(`p-${String(3).padStart(32, '0')}`, '王**', '1', CLINIC));
+  county.say('patients', {});
+  await page.shows(tile(1));
+  assert.deepEqual(await choices(), [LI, ZHANG]);
+  // Another has put it on somebody: no button that takes it off comes under the finger.
+  county.bind(pump, ZHANG);
+  await page.says('.drawer-head', '10床');
+  await page.hides('.drawer .health .choice');
+});
+
 test("not this patient's: every result among the numbers of the drawer", async () => {
   const county = ward();
   county.measure(county.monitor, 'hr', '80');
