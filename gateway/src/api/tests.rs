@@ -428,7 +428,7 @@ fn enumerations_are_those_of_the_code() {
         ("Notification.state", STATES.map(str::to_owned).into()),
         (
             "Notification.step",
-            Step::ALL.map(Step::name).into_iter().chain(["summary"]).map(str::to_owned).collect(),
+            Step::all().map(Step::name).chain(["summary"]).map(str::to_owned).collect(),
         ),
         ("Reading.comparator", signs),
         ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),
