@@ -19,8 +19,8 @@ mod sessions;
 
 pub(crate) use rights::{Action, Caller, CallerKind, Refusal, Role, Scope};
 pub(crate) use sessions::{
-    KIOSK_SESSION_MS, close_session, end_sessions, is_session_due, open_session, session,
-    session_used,
+    KIOSK_SESSION_MS, close_session, end_sessions, is_session_due, open_session, open_sessions,
+    session, session_used,
 };
 
 use crate::{
