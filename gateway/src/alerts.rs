@@ -295,7 +295,7 @@ impl Evaluation {
     }
 
     /// An alert changed at the box of a site while it was alone: the id of the county's alert that it
-    /// is one with.
+    /// is one with. What rests on a device that was taken off meanwhile is over with that.
     pub(crate) fn edge_alert(
         &mut self,
         context: Context<'_>,
@@ -303,11 +303,17 @@ impl Evaluation {
         told: &EdgeAlert,
         times: EdgeTimes,
     ) -> rusqlite::Result<AlertId> {
-        let subject = self.subject_at(context, site, &told.device, times.started)?;
-        let engine = self.known(context, site, &subject)?;
+        let then = self.subject_at(context, site, &told.device, times.started)?;
+        let present = self.subject_at(context, site, &told.device, context.now)?;
+        // What is the device's own is where the device is.
+        let is_own = context.rules.is_technical(&told.family);
+        let engine = self.known(context, site, if is_own { &present } else { &then })?;
         let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times);
         let id = alert.id;
         self.note([alert].into_iter().chain(ended).collect());
+        if !is_own && then != present {
+            self.left_before(context, site, &told.device, (&then, times.started))?;
+        }
         Ok(id)
     }
 
