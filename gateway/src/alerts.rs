@@ -15,7 +15,7 @@ pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
 pub(crate) use subject::subject;
 
 use crate::{
-    clock::rfc3339,
+    clock::{self, rfc3339},
     duty, notify,
     patients::binding::Bound,
     query,
@@ -40,15 +40,20 @@ use rules::{
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::{Value, json};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 use uplink_proto::envelope::Envelope;
 
 /// Subjects whose time has come that are looked at in one transaction; the rest a second later.
 const DUE_MAX: u32 = 500;
-/// Subjects whose deadline is said anew in one transaction, a second after the part before.
+/// Subjects whose deadline is said anew each second.
 const RECOUNTED_MAX: u32 = 500;
+/// So long the writer is held for that at once: what comes in waits no longer for it.
+const RECOUNT_HELD: Duration = Duration::from_millis(20);
+/// And so long it is free in between.
+const RECOUNT_PAUSE: Duration = Duration::from_millis(10);
 
 /// What every evaluation needs.
 #[derive(Clone, Copy)]
@@ -295,7 +300,7 @@ impl Evaluation {
     }
 
     /// An alert changed at the box of a site while it was alone: the id of the county's alert that it
-    /// is one with.
+    /// is one with. What rests on a device that was taken off meanwhile is over with that.
     pub(crate) fn edge_alert(
         &mut self,
         context: Context<'_>,
@@ -303,11 +308,17 @@ impl Evaluation {
         told: &EdgeAlert,
         times: EdgeTimes,
     ) -> rusqlite::Result<AlertId> {
-        let subject = self.subject_at(context, site, &told.device, times.started)?;
-        let engine = self.known(context, site, &subject)?;
+        let then = self.subject_at(context, site, &told.device, times.started)?;
+        let present = self.subject_at(context, site, &told.device, context.now)?;
+        // What is the device's own is where the device is.
+        let is_own = context.rules.is_technical(&told.family);
+        let engine = self.known(context, site, if is_own { &present } else { &then })?;
         let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times);
         let id = alert.id;
         self.note([alert].into_iter().chain(ended).collect());
+        if !is_own && then != present {
+            self.left_before(context, site, &told.device, (&then, times.started))?;
+        }
         Ok(id)
     }
 
@@ -386,12 +397,19 @@ pub(crate) fn load(
         .prepare_cached("SELECT state FROM engine WHERE site = ?1 AND device = ?2")?
         .query_row(params![site.as_str(), name], |row| row.get(0))
         .optional()?;
-    let Some(stored) = stored else { return Ok(Engine::new(site.clone(), subject.clone())) };
-    Ok(serde_json::from_str(&stored).unwrap_or_else(|error| {
-        tracing::error!(%site, subject = %name, %error,
+    Ok(match stored {
+        Some(stored) => read(site, subject, &stored),
+        None => Engine::new(site.clone(), subject.clone()),
+    })
+}
+
+/// A rule state as it was stored.
+fn read(site: &SiteId, subject: &Subject, stored: &str) -> Engine {
+    serde_json::from_str(stored).unwrap_or_else(|error| {
+        tracing::error!(%site, subject = %subject.name(site), %error,
             "Rule states cannot be read; they begin anew with the open alerts.");
-        Engine::rescued(site.clone(), subject.clone(), &stored)
-    }))
+        Engine::rescued(site.clone(), subject.clone(), stored)
+    })
 }
 
 /// Stores engines and alerts; the alerts as the API tells them.
@@ -531,51 +549,81 @@ pub(crate) struct Recount {
     /// The version of the rules by which the last one ended or is under way.
     by: Option<u64>,
     /// Where it is: after that site and name.
-    after: Option<(String, String)>,
+    after: Option<Name>,
 }
 
 impl Recount {
-    /// Says anew when time has something to do, for the next rule states.
+    /// Says anew when time has something to do, for the next rule states. They are read beside the
+    /// writer, which is held for those alone that differ.
     pub(crate) async fn go_on(&mut self, store: &Store, live: &Live) -> Result<(), StoreError> {
         if self.by != Some(live.number) {
             (self.by, self.after) = (Some(live.number), Some(Default::default()));
         }
         let Some(after) = self.after.clone() else { return Ok(()) };
         let rules = Arc::clone(&live.rules);
-        let part = move |transaction: &Transaction<'_>| recount_part(transaction, &rules, &after);
-        self.after = store.write(part).await?;
+        let part = move |connection: &Connection| recount_part(connection, &rules, &after);
+        let (mut differ, next) = store.read(part).await?;
+        while !differ.is_empty() {
+            let put = move |transaction: &Transaction<'_>| put_due(transaction, differ);
+            differ = store.write(put).await?;
+            tokio::time::sleep(RECOUNT_PAUSE).await;
+        }
+        self.after = next;
         Ok(())
     }
 }
 
-/// Where the next part begins, where there is one.
+/// Site and name of a rule state.
+type Name = (String, String);
+
+/// A rule state as it was read, and when it is due by the rules in force.
+struct Due {
+    site: String,
+    name: String,
+    state: String,
+    due_ms: Option<i64>,
+}
+
+/// Rule states of the next part that say another moment, and where the part after it begins, where
+/// there is one.
 fn recount_part(
     connection: &Connection,
     rules: &RuleSet,
-    after: &(String, String),
-) -> rusqlite::Result<Option<(String, String)>> {
-    let found: Vec<(String, String, Option<i64>)> = connection
-        .prepare_cached(
-            "SELECT site, device, due_ms FROM engine WHERE (site, device) > (?1, ?2)
-             ORDER BY site, device LIMIT ?3",
-        )?
-        .query_map(params![after.0, after.1, RECOUNTED_MAX], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?
-        .collect::<Result<_, _>>()?;
-    for (site, name, told_ms) in &found {
-        let Ok(id) = SiteId::stored(site) else { continue };
-        let Some(subject) = Subject::from_name(&id, name) else { continue };
-        let due_ms = load(connection, &id, &subject)?.next_deadline(rules).map(WallTime::unix_ms);
-        if due_ms != *told_ms {
-            connection
-                .prepare_cached("UPDATE engine SET due_ms = ?3 WHERE site = ?1 AND device = ?2")?
-                .execute(params![site, name, due_ms])?;
+    after: &Name,
+) -> rusqlite::Result<(VecDeque<Due>, Option<Name>)> {
+    let mut statement = connection.prepare_cached(
+        "SELECT site, device, state, due_ms FROM engine WHERE (site, device) > (?1, ?2)
+         ORDER BY site, device LIMIT ?3",
+    )?;
+    let mut rows = statement.query(params![after.0, after.1, RECOUNTED_MAX])?;
+    let (mut differ, mut count, mut last) = (VecDeque::new(), 0, None);
+    while let Some(row) = rows.next()? {
+        let (site, name, state): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        (count, last) = (count + 1, Some((site.clone(), name.clone())));
+        let Ok(id) = SiteId::stored(&site) else { continue };
+        let Some(subject) = Subject::from_name(&id, &name) else { continue };
+        let engine = read(&id, &subject, &state);
+        let due_ms = engine.next_deadline(rules).map(WallTime::unix_ms);
+        if due_ms != row.get(3)? {
+            differ.push_back(Due { site, name, state, due_ms });
         }
     }
-    let is_last = found.len() < usize::try_from(RECOUNTED_MAX).unwrap_or(usize::MAX);
-    let last = found.into_iter().next_back().filter(|_| !is_last);
-    Ok(last.map(|(site, name, _)| (site, name)))
+    Ok((differ, last.filter(|_| count == RECOUNTED_MAX)))
+}
+
+/// Puts right what is still as it was read, until the writer was held for long enough; the rest.
+fn put_due(connection: &Connection, mut differ: VecDeque<Due>) -> rusqlite::Result<VecDeque<Due>> {
+    let began = clock::instant();
+    let mut put = connection.prepare_cached(
+        "UPDATE engine SET due_ms = ?4 WHERE site = ?1 AND device = ?2 AND state = ?3",
+    )?;
+    while let Some(Due { site, name, state, due_ms }) = differ.pop_front() {
+        put.execute(params![site, name, state, due_ms])?;
+        if began.elapsed() >= RECOUNT_HELD {
+            break;
+        }
+    }
+    Ok(differ)
 }
 
 /// Lets time pass for every device: what waits for a deadline. Returns the alerts that changed.

@@ -51,7 +51,7 @@ use crate::{
     people::{Action, Caller},
     pki::Identity,
     query::Clinics,
-    rule_sets::LiveRules,
+    rule_sets::{LiveRules, preview::job::Previews},
     store::{Store, StoreError},
 };
 use anyhow::Context as _;
@@ -70,7 +70,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use problem::Problem;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -80,9 +80,6 @@ const BODY_MAX: usize = 256 * 1024;
 const GRACE: Duration = Duration::from_secs(2);
 /// The board loads its own files and nothing else.
 const CONTENT_POLICY: &str = "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
-
-/// It asks, though it is a POST: its question is a rule set.
-const PREVIEW: &str = "/api/v1/rules/preview";
 
 /// What this API is, for programs.
 const OPENAPI: &str = include_str!("api/openapi.json");
@@ -100,8 +97,8 @@ pub(crate) struct App {
     pub(crate) attempts: Arc<Attempts>,
     /// Of those who are logged in: what strangers try at log-in has no part in them.
     pub(crate) confirmations: Arc<Attempts>,
-    /// Held by whoever previews rules: a day of a county is read for it.
-    pub(crate) previews: Arc<Mutex<()>>,
+    /// The preview of rules that is under way, or the last one.
+    pub(crate) previews: Arc<Previews>,
     /// Leave to ask what reads much of the database.
     pub(crate) large: LargeQuestions,
     /// Whether the board is reached over HTTPS only.
@@ -204,7 +201,7 @@ fn router(app: App) -> Router {
 /// Answers what may change something in a task of its own: whoever hangs up ends only what is asked,
 /// not what is done.
 async fn to_its_end(request: Request, next: Next) -> Response {
-    if request.method().is_safe() || request.uri().path() == PREVIEW {
+    if request.method().is_safe() {
         return next.run(request).await;
     }
     let answer = tokio::spawn(next.run(request)).await;

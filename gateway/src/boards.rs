@@ -1,14 +1,16 @@
 //! Boards that are open, and whether each can be heard.
 //!
 //! # Invariants
-//! - what a board said counts until it says otherwise, takes its leave, or is silent for too long
+//! - what a board said counts until it says otherwise, takes its leave, is silent for too long, or
+//!   its session has ended, whoever ended it
 //! - what is remembered is bounded, of a session and in all
 
 use crate::{
     clock::{self, rfc3339},
     events::Events,
-    people::Scope,
+    people::{self, Scope},
     query::Clinics,
+    store::Store,
 };
 use model::time::WallTime;
 use rusqlite::Connection;
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
@@ -100,11 +102,20 @@ impl Boards {
         self.keep(|(of, page), _| of != session || board.is_some_and(|board| board != page))
     }
 
-    /// Forgets those who are not heard any more; whether there were any.
-    fn forget(&self, now: WallTime) -> bool {
+    /// Forgets those who are not heard any more, and those whose session is none of these; whether
+    /// there were any.
+    fn forget(&self, now: WallTime, sessions: Option<&BTreeSet<String>>) -> bool {
         // Where the clock was set they are heard again within half a minute.
         let silent = |board: &Board| now.unix_ms().abs_diff(board.heard.unix_ms());
-        self.keep(|_, board| silent(board) < HEARD_LIMIT_MS)
+        self.keep(|(session, _), board| {
+            silent(board) < HEARD_LIMIT_MS && sessions.is_none_or(|open| open.contains(session))
+        })
+    }
+
+    /// Whether a board of a session is known by that name.
+    pub(crate) fn is_named(&self, session: &str, name: &str) -> bool {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().any(|((of, _), board)| of == session && board.name == name)
     }
 
     fn keep(&self, stays: impl Fn(&Page, &Board) -> bool) -> bool {
@@ -139,17 +150,30 @@ impl Boards {
         json!({"boards": boards, "clinics_without_sound": silent})
     }
 
-    /// Tells the boards when one of them is not heard any more.
-    pub(crate) async fn watch(&self, events: Events, stopped: CancellationToken) {
+    /// Tells the boards when one of them is not heard any more, or was logged out.
+    pub(crate) async fn watch(
+        self: Arc<Self>,
+        store: Store,
+        events: Events,
+        stopped: CancellationToken,
+    ) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
                 () = stopped.cancelled() => return,
                 _ = look.tick() => {}
             }
-            if self.forget(clock::now()) {
-                tell(&events);
-            }
+            self.look(&store, &events).await;
+        }
+    }
+
+    pub(crate) async fn look(&self, store: &Store, events: &Events) {
+        let now = clock::now();
+        let open = move |connection: &Connection| people::open_sessions(connection, now.unix_ms());
+        // A database that cannot be read ends no session.
+        let sessions = store.read(open).await.ok();
+        if self.forget(now, sessions.as_ref()) {
+            tell(events);
         }
     }
 }
@@ -234,12 +258,25 @@ mod tests {
         assert!(!heard(Sound::Paused, 90), "a pause is no silence");
         assert!(heard(Sound::Blocked, 120));
         assert_eq!(told(&boards, Some(HEPING), &[]).0, ["desk"]);
-        assert!(!boards.forget(at(269)));
-        assert!(boards.forget(at(270)));
+        assert!(!boards.forget(at(269), None));
+        assert!(boards.forget(at(270), None));
         assert_eq!(told(&boards, Some(HEPING), &[]).0, [""; 0]);
         heard(Sound::On, 300);
         assert!(!boards.left("s", Some("another")) && !boards.left("another", None));
         assert!(boards.left("s", Some("desk")) && !boards.left("s", Some("desk")));
+    }
+
+    #[test]
+    fn a_board_of_a_session_that_ended_counts_no_more() {
+        let boards = Boards::default();
+        let now = WallTime::from_unix_ms(0);
+        for session in ["a", "b"] {
+            boards.heard(word(session, session, Sound::On, Some(HEPING)), now);
+        }
+        assert!(boards.is_named("a", "a") && !boards.is_named("a", "b"));
+        assert!(!boards.forget(now, Some(&["a", "b"].map(str::to_owned).into())));
+        assert!(boards.forget(now, Some(&["b".to_owned()].into())));
+        assert_eq!(told(&boards, Some(HEPING), &[]).0, ["b"]);
     }
 
     #[test]

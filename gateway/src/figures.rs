@@ -84,13 +84,11 @@ fn bed_at(
 fn told(body: &Value) -> Option<Told> {
     let text = |key| body.get(key).and_then(Value::as_str);
     let moment = |of: &Value, key| of.get(key).and_then(Value::as_str).and_then(parse_rfc3339);
-    let timeline = body.get("timeline")?.as_array()?;
-    let is = |entry: &Value, what: TimelineEvent| {
-        entry.get("what").and_then(Value::as_str) == Some(what.name())
-    };
-    let by_a_person = |entry: &&Value| entry.get("by").is_some_and(Value::is_string);
+    let timeline = lasting(body.get("timeline")?.as_array()?);
+    let is = |entry: &Value, what: TimelineEvent| said(entry, "what") == Some(what.name());
+    let by_a_person = |entry: &&&Value| said(entry, "by").is_some();
     let acted_on = timeline.iter().filter(by_a_person).any(|entry| {
-        let reason = entry.get("reason").and_then(Value::as_str).and_then(AckReason::from_name);
+        let reason = said(entry, "reason").and_then(AckReason::from_name);
         reason.is_some_and(|reason| ACTED.contains(&reason))
             || is(entry, TimelineEvent::Assigned)
             || is(entry, TimelineEvent::Escalated)
@@ -118,6 +116,26 @@ fn told(body: &Value) -> Option<Told> {
             .map(|at| at - raised_ms),
         facts,
     })
+}
+
+/// A story without what somebody took back: it is as if that had not been done.
+fn lasting(timeline: &[Value]) -> Vec<&Value> {
+    let mut lasting: Vec<&Value> = Vec::new();
+    for entry in timeline {
+        if said(entry, "what") != Some(TimelineEvent::Undone.name()) {
+            lasting.push(entry);
+            continue;
+        }
+        let is_undone = |before: &&Value| said(before, "what") == said(entry, "detail");
+        if let Some(place) = lasting.iter().rposition(is_undone) {
+            lasting.remove(place);
+        }
+    }
+    lasting
+}
+
+fn said<'v>(entry: &'v Value, key: &str) -> Option<&'v str> {
+    entry.get(key).and_then(Value::as_str)
 }
 
 /// Whether a board with the alerts of those sites is flooded, and which limits may not fit: members

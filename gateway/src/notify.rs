@@ -34,7 +34,7 @@ use crate::{
 };
 use futures_util::future::join_all;
 use model::{alarm::Priority, time::WallTime};
-use rules::alert::{Alert, AlertState, TimelineEntry};
+use rules::alert::{Alert, AlertState, TimelineEntry, TimelineEvent};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use serde_json::json;
 use std::sync::Arc;
@@ -85,7 +85,8 @@ pub(crate) async fn set_up(store: &Store, sinks: &[Sink]) -> Result<(), StoreErr
         transaction.execute("DELETE FROM sink", [])?;
         for sink in &sinks {
             let priorities: Vec<_> = sink.priorities.iter().map(|one| one.name()).collect();
-            let steps: Vec<_> = sink.steps.iter().map(|step| step.name()).collect();
+            let ends = sink.steps.contains(&Step::Cleared).then_some(Step::Closed);
+            let steps: Vec<_> = sink.steps.iter().chain(&ends).map(|step| step.name()).collect();
             let sites = sink.sites.as_ref();
             let sites = sites.map(|sites| sites.iter().map(|site| site.as_str()).collect());
             transaction.execute(
@@ -126,7 +127,9 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
     let is_ours = |entry: &TimelineEntry, step: Step| match entry.number <= seen {
         // What waited until it sounds, and is over, is history; but whoever heard of it hears that
         // it is over.
-        true => alert.state != AlertState::Closed || told > 0 && step == Step::Cleared,
+        true => alert.state != AlertState::Closed || told > 0 && step.ends(),
+        // What ended before anybody heard of it is no news.
+        false if step == Step::Closed => told > 0 && is_the_end(&alert.timeline, entry),
         false => !step.is_of_the_condition() || age_ms(entry) <= OURS_MS,
     };
     let mut news: Vec<(&TimelineEntry, Step)> = alert
@@ -157,6 +160,15 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
             .execute(params![alert.id.to_string(), last, told])?;
     }
     Ok(())
+}
+
+/// Whether an alert was closed by that while it held, as far as its story goes: that what has cleared
+/// was closed is no news.
+fn is_the_end(story: &[TimelineEntry], closed: &TimelineEntry) -> bool {
+    use TimelineEvent::{Cleared, Raised, RaisedLate, Recurred};
+    let before = story.iter().rev().filter(|entry| entry.number < closed.number);
+    let mut turns = before.map(|entry| entry.what);
+    turns.find(|what| matches!(what, Cleared | Raised | RaisedLate | Recurred)) != Some(Cleared)
 }
 
 /// One notification for each sink that wants it.

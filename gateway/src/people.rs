@@ -19,8 +19,8 @@ mod sessions;
 
 pub(crate) use rights::{Action, Caller, CallerKind, Refusal, Role, Scope};
 pub(crate) use sessions::{
-    KIOSK_SESSION_MS, close_session, end_sessions, is_session_due, open_session, session,
-    session_used,
+    KIOSK_SESSION_MS, close_session, end_sessions, is_session_due, open_session, open_sessions,
+    session, session_used,
 };
 
 use crate::{
@@ -689,13 +689,32 @@ mod tests {
         let refused = caller(&here).unwrap().may(Action::SeeSites);
         assert_eq!(refused, Err(Refusal::GivenPassword));
         let hash = hashed("battery staple").unwrap();
-        own::set_password(&connection, NOW, ("wang", &here), &hash).unwrap();
+        assert!(own::set_password(&connection, NOW, ("wang", &here), &hash).unwrap());
         assert_eq!(caller(&here).unwrap().may(Action::SeeSites), Ok(()));
         assert_eq!(caller(&elsewhere), None);
         let (hash, _) = find_person(&connection, "wang").unwrap().unwrap();
         assert!(password_fits("battery staple", Some(&hash)));
         assert!(!password_fits("correct horse", Some(&hash)));
         assert_eq!(entries(&connection), ["user_add wang by chen", "set_password wang by wang"]);
+    }
+
+    /// They proved the old one, and while the new one was hashed somebody else was faster.
+    #[test]
+    fn a_password_that_was_given_meanwhile_stays_and_the_session_that_set_another_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        add_person(&connection, "wang", Role::Nurse, "correct horse").unwrap();
+        let here = open_session(&connection, "wang", 0).unwrap();
+        let [given, own] = ["given to wang", "battery staple"].map(|one| hashed(one).unwrap());
+        pending::ask_password(&connection, NOW, "sun", ("wang", &given)).unwrap();
+        pending::confirm_password(&connection, NOW, "zhou", "wang").unwrap();
+        assert!(!own::set_password(&connection, NOW, ("wang", &here), &own).unwrap());
+        assert!(!own::set_pin(&connection, NOW, ("wang", &here), Some("hash")).unwrap());
+        let (hash, _) = find_person(&connection, "wang").unwrap().unwrap();
+        assert_eq!((hash, own::pin(&connection, "wang").unwrap()), (given, None));
+        assert_eq!(session(&connection, &here, 0, &Clinics::new()).unwrap(), None);
+        let told = ["user_password_asked wang by sun", "user_password wang by zhou"];
+        assert_eq!(entries(&connection), told);
     }
 
     #[test]
@@ -715,7 +734,7 @@ mod tests {
             assert!(matches!(own::hashed_pin(bad), Err(PersonError::Pin)), "{bad}");
         }
         let hash = own::hashed_pin("2468").unwrap();
-        own::set_pin(&connection, NOW, "wang", Some(&hash)).unwrap();
+        assert!(own::set_pin(&connection, NOW, ("wang", &secret), Some(&hash)).unwrap());
         assert!(own::presence(&connection, &secret).unwrap().unwrap().has_pin);
         let kept = own::pin(&connection, "wang").unwrap();
         assert!(password_fits("2468", kept.as_deref()) && !password_fits("8642", kept.as_deref()));

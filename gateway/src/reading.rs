@@ -261,8 +261,16 @@ impl<'a> OneSaid<'a> {
 
 /// The readings of a group that was stored; those of metrics this version does not know are left out.
 pub(crate) fn readings(metrics: &str, said: &str) -> Vec<Reading> {
+    readings_of(listed(metrics), said)
+}
+
+/// The same where the metrics are known.
+pub(crate) fn readings_of(
+    metrics: impl IntoIterator<Item = Option<Metric>>,
+    said: &str,
+) -> Vec<Reading> {
     let said: Vec<Value> = serde_json::from_str(said).unwrap_or_default();
-    let readings = listed(metrics).zip(&said);
+    let readings = metrics.into_iter().zip(&said);
     let readings = readings.filter_map(|(metric, said)| {
         let metric = metric?;
         OneSaid::read(said, usual_unit(metric)).reading(metric)

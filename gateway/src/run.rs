@@ -97,8 +97,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
         tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
     }
     let boards = Arc::new(Boards::default());
-    let (open, told, ends) = (Arc::clone(&boards), events.clone(), stopped.clone());
-    tasks.spawn(async move { open.watch(told, ends).await });
+    tasks.spawn(Arc::clone(&boards).watch(store.clone(), events.clone(), stopped.clone()));
     tasks.spawn(fold_histograms(metrics.clone(), stopped.clone()));
     let app = App {
         store: store.clone(),

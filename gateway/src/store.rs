@@ -215,6 +215,11 @@ impl Store {
         }
     }
 
+    /// A connection for somebody who reads for long, beside those for questions.
+    pub(crate) fn own_reader(&self) -> rusqlite::Result<Connection> {
+        plain(&self.path)
+    }
+
     /// Asks a question.
     pub(crate) async fn read<T, F>(&self, question: F) -> Result<T, StoreError>
     where

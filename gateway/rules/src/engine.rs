@@ -206,7 +206,7 @@ impl Engine {
         let silent = self.is_silent(rules, device);
         let mut changed = self.settle(now, t_meas.at, touched, silent);
         if !fresh {
-            self.ask_for_recheck(now, age_ms, &mut changed);
+            self.ask_for_recheck(rules, now, age_ms, &mut changed);
         }
         if fresh && speaks {
             changed.extend(self.known_again(now, device));

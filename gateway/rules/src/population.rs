@@ -283,7 +283,7 @@ fn plausible(class: Class) -> (Option<Decimal>, Option<Decimal>) {
 }
 
 /// Ages to which something is bounded: completed months, and completed days.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Ages {
     pub(crate) months: Option<(u32, Option<u32>)>,
     pub(crate) days: Option<(u32, Option<u32>)>,
@@ -316,7 +316,7 @@ pub(crate) enum PopulationKind {
 }
 
 /// Whom rules of the file are for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Population {
     pub(crate) id: String,
     pub(crate) kind: PopulationKind,

@@ -8,7 +8,10 @@ use crate::{
 };
 use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class};
 use serde::Deserialize;
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use thiserror::Error;
 
 mod read;
@@ -88,7 +91,7 @@ impl Op {
 }
 
 /// A limit on readings of a class.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Threshold {
     pub(crate) id: String,
     pub(crate) class: Class,
@@ -122,7 +125,7 @@ pub(crate) struct Threshold {
 }
 
 /// A second value that confirms the first raises the priority.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Promote {
     pub(crate) to: Priority,
     pub(crate) after_ms: i64,
@@ -130,7 +133,7 @@ pub(crate) struct Promote {
 }
 
 /// A second class that must meet its limit too.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Also {
     pub(crate) class: Class,
     pub(crate) op: Op,
@@ -164,7 +167,7 @@ fn sum(a: Decimal, b: Decimal, times: i64) -> Option<Decimal> {
 }
 
 /// For spot readings where a rule says nothing of its own.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct SpotDefaults {
     recheck_ms: i64,
     rechecked_within_ms: i64,
@@ -198,7 +201,7 @@ pub(crate) struct ScoreRule {
 }
 
 /// What a device alarm becomes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EventRule {
     pub(crate) id: String,
     pub(crate) priority: Priority,
@@ -221,7 +224,7 @@ pub(crate) enum FromDevice {
 }
 
 /// A condition of devices and boxes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TechnicalRule {
     pub(crate) id: String,
     pub(crate) class: Option<Class>,
@@ -236,7 +239,7 @@ pub(crate) struct TechnicalRule {
 }
 
 /// One step of a technical rule; the last that holds gives the priority.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Step {
     pub(crate) priority: Priority,
     /// While a drug of the site list is given.
@@ -307,6 +310,52 @@ impl RuleSet {
             let also = rule.also.as_ref().filter(|also| also.class == class)?;
             Some((rule, also.window_ms))
         })
+    }
+
+    /// The families of which two sets do not say the same, where they differ in threshold rules alone.
+    pub(crate) fn families_unlike(&self, other: &Self) -> Option<BTreeSet<String>> {
+        let is_alike = self.populations == other.populations
+            && self.spot == other.spot
+            && self.events == other.events
+            && self.technical == other.technical
+            && self.intervals == other.intervals
+            && self.critical_drugs == other.critical_drugs
+            && self.times == other.times;
+        let unlike = [(self, other), (other, self)].into_iter().flat_map(|(these, those)| {
+            let differs = |rule: &&Threshold| those.threshold(&rule.id) != Some(*rule);
+            these.thresholds.iter().filter(differs).map(|rule| rule.family.clone())
+        });
+        is_alike.then(|| unlike.collect())
+    }
+
+    /// The same with those threshold rules alone that decide about alerts of these families.
+    pub(crate) fn of_families(&self, families: &BTreeSet<String>) -> Self {
+        let is_of = |rule: &Threshold| families.contains(&rule.family);
+        let own = self.thresholds.iter().filter(|rule| is_of(rule));
+        let replacing: BTreeSet<&String> = own.flat_map(|rule| &rule.replaced_by).collect();
+        let decides = |rule: &&Threshold| is_of(rule) || replacing.contains(&rule.id);
+        let thresholds: Vec<Threshold> = self.thresholds.iter().filter(decides).cloned().collect();
+        let places = thresholds.iter().enumerate();
+        let places = places.map(|(place, rule)| (rule.id.clone(), place)).collect();
+        Self { thresholds, places, ..self.clone() }
+    }
+
+    /// Whether a threshold rule goes by readings of this class.
+    pub(crate) fn reads(&self, class: Class) -> bool {
+        use Class::{CuffPressure, NibpDia, NibpMean, NibpSys};
+        let of_cuff = matches!(class, NibpSys | NibpDia | NibpMean | CuffPressure);
+        self.thresholds.iter().any(|rule| {
+            rule.class == class
+                || rule.also.as_ref().is_some_and(|also| also.class == class)
+                || (rule.suppress_cuff && of_cuff)
+        })
+    }
+
+    /// Whether something else than a threshold rule makes alerts of one of these families.
+    pub(crate) fn is_shared(&self, families: &BTreeSet<String>) -> bool {
+        let events = self.events.values().map(|rule| &rule.family);
+        let technical = self.technical.values().map(|rule| &rule.family);
+        events.chain(technical).any(|family| families.contains(family))
     }
 
     /// Whether a threshold rule of that id is of that family.

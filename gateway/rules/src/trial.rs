@@ -1,4 +1,4 @@
-//! A rule set on trial: what it would have raised, had it been live while all this was said.
+//! Rule sets on trial: what each would have raised, had it been live while all this was said.
 //!
 //! Each subject has an engine of its own that hears everything in time; nobody acts. What devices
 //! do not say themselves is not in it: that they are silent, that a box is out of reach, scores.
@@ -32,9 +32,83 @@ use std::{
 /// every five minutes.
 const STEPS_MAX: usize = 300;
 
+/// Two rule sets on trial at one site. What both make the same of is judged once.
+#[derive(Debug)]
+pub struct Trials {
+    first: Trial,
+    /// Of the second set what decides about alerts of the families of which the two do not say the
+    /// same.
+    second: Trial,
+    /// These; `None`: all.
+    families: Option<BTreeSet<String>>,
+}
+
+impl Trials {
+    /// Begins before anything was said; of devices their kinds are known.
+    #[must_use]
+    pub fn new(
+        [first, second]: [Arc<RuleSet>; 2],
+        site: &SiteId,
+        kinds: &BTreeMap<DeviceId, DeviceKind>,
+    ) -> Self {
+        let families = first.families_unlike(&second).filter(|of| !second.is_shared(of));
+        let second = match &families {
+            Some(families) => Arc::new(second.of_families(families)),
+            None => second,
+        };
+        let on_trial = |rules| Trial::new(rules, site.clone(), kinds.clone());
+        Self { first: on_trial(first), second: on_trial(second), families }
+    }
+
+    /// A device is somebody's from that moment on, if it was not before: what it says elsewhere
+    /// ends, and what holds goes with it.
+    pub fn place(&mut self, device: &DeviceId, subject: &Subject, at: WallTime) {
+        self.first.place(device, subject, at);
+        self.second.place(device, subject, at);
+    }
+
+    /// What decides which rules apply to a patient is that from then on.
+    pub fn set_profile(&mut self, subject: &Subject, at: WallTime, profile: &Profile) {
+        self.first.set_profile(subject, at, profile.clone());
+        self.second.set_profile(subject, at, profile.clone());
+    }
+
+    /// The next reading group of a subject, in the order of `t_meas`.
+    pub fn on_readings(&mut self, subject: &Subject, mut group: ReadingGroup, t_meas: Moment) {
+        self.first.on_readings(subject, &group, t_meas);
+        if self.families.is_some() {
+            let rules = &self.second.rules;
+            group.readings.retain(|reading| rules.reads(reading.metric.row().class));
+        }
+        if !group.readings.is_empty() {
+            self.second.on_readings(subject, &group, t_meas);
+        }
+    }
+
+    /// The next device alarm of a subject.
+    pub fn on_alarm(&mut self, subject: &Subject, at: WallTime, alarm: &DeviceAlarm) {
+        self.first.on_alarm(subject, at, alarm);
+        self.second.on_alarm(subject, at, alarm);
+    }
+
+    /// What each would have raised from that moment on.
+    #[must_use]
+    pub fn raised_since(self, from: WallTime) -> [Vec<Raised>; 2] {
+        let Self { first, second, families } = self;
+        let is_second = |raised: &Raised| {
+            families.as_ref().is_none_or(|families| families.contains(&raised.alert.family))
+        };
+        let first: Vec<Raised> = first.raised_since(from).collect();
+        let of_both = first.iter().filter(|raised| !is_second(raised)).cloned();
+        let of_second = second.raised_since(from).filter(is_second);
+        let second = of_both.chain(of_second).collect();
+        [first, second]
+    }
+}
+
 /// A rule set on trial at one site.
 #[derive(Debug)]
-pub struct Trial {
+struct Trial {
     rules: Arc<RuleSet>,
     site: SiteId,
     kinds: BTreeMap<DeviceId, DeviceKind>,
@@ -61,16 +135,12 @@ pub struct Raised {
 }
 
 impl Trial {
-    /// Begins before anything was said; of devices their kinds are known.
-    #[must_use]
-    pub fn new(rules: Arc<RuleSet>, site: SiteId, kinds: BTreeMap<DeviceId, DeviceKind>) -> Self {
+    fn new(rules: Arc<RuleSet>, site: SiteId, kinds: BTreeMap<DeviceId, DeviceKind>) -> Self {
         let (engines, places, raised) = Default::default();
         Self { rules, site, kinds, engines, places, raised }
     }
 
-    /// A device is somebody's from that moment on, if it was not before: what it says elsewhere
-    /// ends, and what holds goes with it.
-    pub fn place(&mut self, device: &DeviceId, subject: &Subject, at: WallTime) {
+    fn place(&mut self, device: &DeviceId, subject: &Subject, at: WallTime) {
         let before = self.places.get(device);
         if before == Some(subject) {
             return;
@@ -88,8 +158,7 @@ impl Trial {
         self.judge(subject).engine.tell_kind(device, kind);
     }
 
-    /// What decides which rules apply to a patient is that from then on.
-    pub fn set_profile(&mut self, subject: &Subject, at: WallTime, profile: Profile) {
+    fn set_profile(&mut self, subject: &Subject, at: WallTime, profile: Profile) {
         let rules = Arc::clone(&self.rules);
         self.pass_time(subject, at);
         let changed = self.judge(subject).engine.set_profile(&rules, at, profile);
@@ -97,8 +166,7 @@ impl Trial {
         self.note(subject, changed, false);
     }
 
-    /// The next reading group of a subject, in the order of `t_meas`.
-    pub fn on_readings(&mut self, subject: &Subject, group: &ReadingGroup, t_meas: Moment) {
+    fn on_readings(&mut self, subject: &Subject, group: &ReadingGroup, t_meas: Moment) {
         let rules = Arc::clone(&self.rules);
         self.pass_time(subject, t_meas.at);
         let input = ReadingInput { group, t_meas, freshness: Freshness::Fresh };
@@ -106,16 +174,14 @@ impl Trial {
         self.note(subject, changed, true);
     }
 
-    /// The next device alarm of a subject.
-    pub fn on_alarm(&mut self, subject: &Subject, at: WallTime, alarm: &DeviceAlarm) {
+    fn on_alarm(&mut self, subject: &Subject, at: WallTime, alarm: &DeviceAlarm) {
         let rules = Arc::clone(&self.rules);
         self.pass_time(subject, at);
         let changed = self.judge(subject).engine.on_alarm(&rules, at, Moment::sure(at), alarm);
         self.note(subject, changed, true);
     }
 
-    /// What would have been raised from that moment on.
-    pub fn raised_since(self, from: WallTime) -> impl Iterator<Item = Raised> {
+    fn raised_since(self, from: WallTime) -> impl Iterator<Item = Raised> {
         self.raised.into_values().filter(move |raised| raised.alert.raised_at >= from)
     }
 

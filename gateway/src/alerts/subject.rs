@@ -11,7 +11,7 @@ use super::{Context, Evaluation};
 use crate::{
     patients::{
         self,
-        binding::{Binding, Bound, Ended, owned},
+        binding::{Binding, Bound, Ended, ended_why, owned},
         profile::profile,
         tray::{self, Move},
     },
@@ -30,6 +30,9 @@ use rules::{
     freshness::{Freshness, Moment},
     population::Profile,
 };
+
+/// Why what a device said on nobody ends.
+const BOUND: &str = "bound to a patient";
 
 impl Evaluation {
     /// The patient on whom a device was at a moment.
@@ -150,7 +153,7 @@ impl Evaluation {
         let to = subject(&site, &device, binding.patient.as_deref());
         let from = Subject::unbound(&site, &device);
         let at = WallTime::from_unix_ms(binding.from_ms);
-        self.hand_over(context, (&site, &device), (&from, &to), at, "bound to a patient")
+        self.hand_over(context, (&site, &device), (&from, &to), at, BOUND)
     }
 
     /// A device is on a patient no more; results that were measured afterwards wait for theirs.
@@ -169,6 +172,27 @@ impl Evaluation {
             self.score_without(context, key, (&site, &device), reason)?;
         }
         to_tray.iter().try_for_each(|moved| self.moved(context, moved))
+    }
+
+    /// A device was taken off whom it was about at that moment before its box could tell of it: what
+    /// it began there ends as it had ended with the device.
+    pub(super) fn left_before(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        device: &DeviceId,
+        (then, at): (&Subject, WallTime),
+    ) -> rusqlite::Result<()> {
+        let Context { connection, rules, now } = context;
+        let owned = owned(connection, site, device, at.unix_ms(), now.unix_ms())?;
+        let Some(left_ms) = owned.first().map(|first| first.until_ms) else { return Ok(()) };
+        let reason = ended_why(connection, site, device, left_ms)?;
+        let reason = reason.unwrap_or_else(|| BOUND.to_owned());
+        let left = WallTime::from_unix_ms(left_ms);
+        let engine = self.known(context, site, then)?;
+        let (_, changed) = engine.device_left(rules, now, left, device, &reason);
+        self.note(changed);
+        Ok(())
     }
 
     fn hand_over(
@@ -285,5 +309,101 @@ pub(crate) fn subject(site: &SiteId, device: &DeviceId, patient: Option<&str>) -
     match patient.map(PatientKey::new) {
         Some(Ok(key)) => Subject::Patient(key),
         _ => Subject::unbound(site, device),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{alerts, store::Store};
+    use model::{
+        alarm::Priority,
+        alert::EdgeAlert,
+        metric::Metric,
+        time::{ClockQuality, Observed},
+    };
+    use rules::{
+        alert::{Alert, AlertState, TimelineEvent},
+        engine::EdgeTimes,
+        rule::RuleSet,
+    };
+    use rusqlite::Connection;
+
+    const BASE_MS: i64 = 1_795_335_300_000;
+
+    fn at(second: i64) -> WallTime {
+        WallTime::from_unix_ms(BASE_MS + second * 1000)
+    }
+
+    /// A monitor that was on `p-1` and is on `p-2` since the hundredth second.
+    fn ward(connection: &Connection) {
+        let row = "INSERT INTO binding (site, device, patient, from_ms, until_ms, version, made_by,
+                     made_ms, reason, ended_reason) VALUES ('heping', 'ecg-01', ?1, ?2, ?3, 1, 'wang', 0,
+                     'put on', ?4)";
+        let (left, none) = (at(100).unix_ms(), None::<i64>);
+        let before = rusqlite::params!["p-1", at(-100).unix_ms(), left, "went home"];
+        connection.execute(row, before).unwrap();
+        connection.execute(row, rusqlite::params!["p-2", left, none, None::<String>]).unwrap();
+    }
+
+    /// What the box tells at the two hundredth second of an alert that began with the first.
+    fn told(family: &str, rule: &str) -> EdgeAlert {
+        EdgeAlert {
+            id: [7; 16],
+            subject: "p-1".into(),
+            device: DeviceId::new("ecg-01").unwrap(),
+            family: family.into(),
+            rules: vec![rule.into()],
+            priority: Priority::High,
+            state: "active_unack".into(),
+            metric: Some(Metric::HR),
+            value: Some("36".into()),
+            comparator: None,
+            unit: None,
+            limit: None,
+            message_zh: "心率极低".into(),
+            message_en: "Heart rate very low".into(),
+            started_at: at(0),
+            cleared_at: None,
+            what: "raised".into(),
+            by: None,
+            reason: None,
+            note: String::new(),
+            rule_set: 0,
+            bindings: 0,
+            observed: Observed { at: at(10), quality: ClockQuality::Synchronised },
+        }
+    }
+
+    fn adopted(family: &str, rule: &str) -> Alert {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        ward(&connection);
+        let rules = include_str!("../../../configs/rules/default.json");
+        let rules = RuleSet::from_json(rules).unwrap();
+        let context = Context { connection: &connection, rules: &rules, now: at(200) };
+        let mut evaluation = Evaluation::default();
+        let site = SiteId::new("heping").unwrap();
+        let times = EdgeTimes { at: at(10), started: at(0), cleared: None };
+        let id = evaluation.edge_alert(context, &site, &told(family, rule), times).unwrap();
+        let alert = evaluation.changed.get(&id).unwrap().clone();
+        alerts::store(context, evaluation).unwrap();
+        alert
+    }
+
+    #[test]
+    fn what_a_box_tells_of_a_device_that_has_left_ended_with_it_and_waits_for_nothing() {
+        let alert = adopted("hr_low", "HR-AD-LL");
+        assert_eq!(alert.patient.as_ref().map(PatientKey::as_str), Some("p-1"));
+        assert_eq!((alert.state, alert.cleared_at), (AlertState::Closed, Some(at(100))));
+        let last = alert.timeline.last().unwrap();
+        assert_eq!((last.what, last.detail.as_str()), (TimelineEvent::Closed, "went home"));
+    }
+
+    #[test]
+    fn what_is_the_devices_own_is_told_where_the_device_is() {
+        let alert = adopted("batt_low", "BATT-LOW");
+        assert_eq!(alert.patient.as_ref().map(PatientKey::as_str), Some("p-2"));
+        assert_eq!(alert.state, AlertState::Unknown);
     }
 }

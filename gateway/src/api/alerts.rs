@@ -2,7 +2,7 @@
 
 use super::{
     App, Problem, Route,
-    boards::board_name,
+    boards::named_board,
     data::moment,
     extract::{JsonBody, Path, Query},
     own::Session,
@@ -12,7 +12,7 @@ use crate::{
     alerts::act::{self, Deed, Done, Refusal, Service, Who},
     clock, figures,
     patients::name,
-    people::{Action, Caller, able},
+    people::{Action, Caller, Scope, able},
     query::{self, AlertFilter, with_clinic},
 };
 use axum::{
@@ -321,7 +321,7 @@ impl FromRequestParts<App> for Placed {
         let (site, device) = place.filter(|_| caller.reaches(&site)).ok_or_else(no_device)?;
         let session = Session::from_request_parts(parts, app).await?;
         session.is_present(app).await?;
-        let board = at_board(parts, app).await?;
+        let board = at_board(parts, app, (&session, &caller.scope)).await?;
         Ok(Self { session, board, site, device })
     }
 }
@@ -343,7 +343,7 @@ impl FromRequestParts<App> for Actor {
         let (id, site) = of_alert(app, &caller, &id).await?;
         let session = Session::from_request_parts(parts, app).await?;
         session.is_present(app).await?;
-        let board = at_board(parts, app).await?;
+        let board = at_board(parts, app, (&session, &caller.scope)).await?;
         Ok(Self { session, board, id, site })
     }
 }
@@ -363,9 +363,16 @@ struct AtBoard {
 }
 
 /// The name of the board at which somebody acts, if it tells one.
-async fn at_board(parts: &mut Parts, app: &App) -> Result<Option<String>, Problem> {
+async fn at_board(
+    parts: &mut Parts,
+    app: &App,
+    of: (&Session, &Scope),
+) -> Result<Option<String>, Problem> {
     let Query(AtBoard { board }) = Query::from_request_parts(parts, app).await?;
-    board.map(|name| board_name(&name)).transpose()
+    match board {
+        Some(name) => named_board(app, of, &name).await,
+        None => Ok(None),
+    }
 }
 
 /// Words that must be there.

@@ -40,7 +40,10 @@ async fn entries(
         after,
         limit: asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
     };
-    Ok(Json(large::ask(&app, move |connection| audit::entries(connection, &filter)).await?))
+    Ok(Json(
+        large::ask(&app, &caller.name, move |connection| audit::entries(connection, &filter))
+            .await?,
+    ))
 }
 
 async fn head(State(app): State<App>, caller: Caller) -> Result<Json<Head>, Problem> {

@@ -8,7 +8,9 @@ use super::{
 use crate::{
     boards::{self, Sound, Word},
     clock,
-    people::{Action, Caller},
+    patients::{Refused, name::check_of_board},
+    people::{Action, Caller, Scope},
+    store::StoreError,
 };
 use axum::{
     Json,
@@ -16,8 +18,10 @@ use axum::{
     http::StatusCode,
     routing::{delete, get, post},
 };
+use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Longest name, in letters.
 const NAME_MAX: usize = 32;
@@ -54,6 +58,9 @@ async fn tell(
         let text = format!("board: 1 to {BOARD_MAX} hex digits, the same while the page is open");
         return Err(Problem::bad_request(text));
     }
+    if !app.boards.is_named(&session.hash(), &name) {
+        check_name(&app, &caller.scope, &name).await??;
+    }
     let word = Word { session: session.hash(), board, name, sound, scope: caller.scope };
     if app.boards.heard(word, clock::now()) {
         boards::tell(&app.events);
@@ -62,13 +69,43 @@ async fn tell(
 }
 
 /// What a board may be called; no other is written into a story.
-pub(super) fn board_name(name: &str) -> Result<String, Problem> {
+fn board_name(name: &str) -> Result<String, Problem> {
     let name = name.trim();
     let letters = name.chars().count();
     if !(1..=NAME_MAX).contains(&letters) || name.chars().any(char::is_control) {
         return Err(Problem::bad_request(format!("board's name: 1 to {NAME_MAX} letters")));
     }
     Ok(name.to_owned())
+}
+
+/// Whether a board may be called so: its name stands in the stories of alerts and in the audit.
+async fn check_name(
+    app: &App,
+    scope: &Scope,
+    name: &str,
+) -> Result<Result<(), Refused>, StoreError> {
+    let clinics: BTreeSet<String> = match scope.names() {
+        Some(names) => names.clone(),
+        None => app.clinics.values().cloned().collect(),
+    };
+    let name = name.to_owned();
+    let check = move |connection: &Connection| {
+        Ok(check_of_board(connection, clinics.iter().map(String::as_str), &name))
+    };
+    app.store.read(check).await
+}
+
+/// The name of the board at which somebody acts, as it is written into a story: without one where it
+/// is a patient's, because no act waits for another name.
+pub(super) async fn named_board(
+    app: &App,
+    (session, scope): (&Session, &Scope),
+    name: &str,
+) -> Result<Option<String>, Problem> {
+    let name = board_name(name)?;
+    let is_known = app.boards.is_named(&session.hash(), &name);
+    let is_good = is_known || matches!(check_name(app, scope, &name).await, Ok(Ok(())));
+    Ok(is_good.then_some(name))
 }
 
 async fn leave(

@@ -105,7 +105,10 @@ async fn readings(
         limit: asked.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX),
         scope: caller.scope,
     };
-    Ok(Json(large::ask(&app, move |connection| query::readings(connection, &filter)).await?))
+    Ok(Json(
+        large::ask(&app, &caller.name, move |connection| query::readings(connection, &filter))
+            .await?,
+    ))
 }
 
 #[derive(Deserialize)]
@@ -135,7 +138,10 @@ async fn waveforms(
         limit: asked.limit.unwrap_or(BLOCKS).clamp(1, BLOCKS_MAX),
         scope: caller.scope,
     };
-    Ok(Json(large::ask(&app, move |connection| query::waveforms(connection, &filter)).await?))
+    Ok(Json(
+        large::ask(&app, &caller.name, move |connection| query::waveforms(connection, &filter))
+            .await?,
+    ))
 }
 
 #[derive(Deserialize)]
@@ -175,7 +181,7 @@ async fn trend(
     let filter = TrendFilter { of, metric, from_ms, to_ms, step_ms, scope };
     let question =
         move |connection: &Connection| refused_or_failed(trends::trends(connection, &filter));
-    Ok(Json(large::ask(&app, question).await??))
+    Ok(Json(large::ask(&app, &caller.name, question).await??))
 }
 
 #[derive(Deserialize)]

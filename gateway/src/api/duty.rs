@@ -88,6 +88,7 @@ async fn told(
     Query(Period { from, to }): Query<Period>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeAlerts)?;
+    let asks = caller.name.clone();
     let to_ms = moment("to", to.as_deref())?.unwrap_or_else(|| clock::now().unix_ms());
     let from_ms = moment("from", from.as_deref())?.unwrap_or(to_ms.saturating_sub(WEEK_MS));
     if !(1..=FIGURES_MAX_MS).contains(&to_ms.saturating_sub(from_ms)) {
@@ -98,5 +99,5 @@ async fn told(
         let is_theirs = |site: &str| caller.reaches(site);
         figures::figures(connection, &clinics, is_theirs, rules.times(), from_ms, to_ms)
     };
-    Ok(Json(large::ask(&app, figures).await?))
+    Ok(Json(large::ask(&app, &asks, figures).await?))
 }

@@ -150,6 +150,13 @@ pub(super) async fn hashed(password: String) -> Result<String, PersonError> {
     hashed.unwrap_or(Err(PersonError::Hash))
 }
 
+/// Somebody else was faster: a password that was forgotten, or a person shut out.
+fn logged_out() -> Problem {
+    let text =
+        "nothing was changed; log in again, with the password you were given if there is one";
+    Problem::new(StatusCode::UNAUTHORIZED, "You were logged out meanwhile", text)
+}
+
 async fn set_password(
     State(app): State<App>,
     session: Session,
@@ -165,8 +172,7 @@ async fn set_password(
         let whose = (session.caller.name.as_str(), session.secret.as_str());
         own::set_password(transaction, clock::now(), whose, &hash)
     };
-    app.store.write(set).await?;
-    Ok(StatusCode::NO_CONTENT)
+    if app.store.write(set).await? { Ok(StatusCode::NO_CONTENT) } else { Err(logged_out()) }
 }
 
 #[derive(Deserialize)]
@@ -187,10 +193,10 @@ async fn set_pin(
         tokio::task::spawn_blocking(move || pin.map(|pin| own::hashed_pin(&pin)).transpose());
     let hash = hashed.await.unwrap_or(Err(PersonError::Hash))?;
     let set = move |transaction: &Transaction<'_>| {
-        own::set_pin(transaction, clock::now(), &session.caller.name, hash.as_deref())
+        let whose = (session.caller.name.as_str(), session.secret.as_str());
+        own::set_pin(transaction, clock::now(), whose, hash.as_deref())
     };
-    app.store.write(set).await?;
-    Ok(StatusCode::NO_CONTENT)
+    if app.store.write(set).await? { Ok(StatusCode::NO_CONTENT) } else { Err(logged_out()) }
 }
 
 #[derive(Deserialize)]

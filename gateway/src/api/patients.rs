@@ -295,5 +295,5 @@ async fn follow_up(
     let list = move |connection: &Connection| {
         refused_or_failed(followup::list(connection, &rules, &filter, now))
     };
-    Ok(Json(large::ask(&app, list).await??))
+    Ok(Json(large::ask(&app, &caller.name, list).await??))
 }

@@ -7,7 +7,11 @@ use super::{
 use crate::{
     clock,
     people::{Action, Caller},
-    rule_sets::{self, ApproveError, preview},
+    rule_sets::{
+        self, ApproveError,
+        preview::job::{Job, State as PreviewState},
+    },
+    store::StoreError,
 };
 use axum::{
     Json,
@@ -22,13 +26,13 @@ use std::{sync::Arc, time::Duration};
 
 /// Longest note of a draft, in letters.
 const NOTE_MAX: usize = 500;
-/// Somebody waits for it.
-const PREVIEW_MAX: Duration = Duration::from_secs(120);
+/// So long somebody waits for a preview: a board gives up after 130 s.
+const PREVIEW_WAIT: Duration = Duration::from_secs(110);
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
         ("/rules", get(list).put(draft)),
-        ("/rules/preview", post(previewed)),
+        ("/rules/preview", post(begin_preview).get(preview).delete(stop_preview)),
         ("/rules/{version}", get(one)),
         ("/rules/{version}/approve", post(approve)),
     ]
@@ -95,13 +99,13 @@ struct Kept {
     version: i64,
 }
 
-/// The body is a rule set, or names one that is kept; nothing of it becomes a draft. Whoever hangs
-/// up ends it.
-async fn previewed(
+/// The body is a rule set, or names one that is kept; nothing of it becomes a draft. What a county
+/// has more than can be judged while somebody waits is judged all the same, and asked for later.
+async fn begin_preview(
     State(app): State<App>,
     caller: Caller,
     TextBody(text): TextBody,
-) -> Result<Json<Value>, Problem> {
+) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::EditRules)?;
     let asked = match serde_json::from_str(&text) {
         Ok(Kept { version }) => {
@@ -110,20 +114,57 @@ async fn previewed(
         }
         Err(_) => rule_sets::check(&text).map_err(mistaken)?,
     };
-    let Ok(_alone) = app.previews.try_lock() else {
-        let text = "somebody previews rules just now; ask again in a minute";
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "One at a time", text));
-    };
     let sets = [Arc::new(asked), app.rules.rules()];
-    let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
-    let told = preview::preview(&app.store, sets, clinics, now, PREVIEW_MAX);
-    told.await?.map(Json).ok_or_else(|| {
+    let clinics = Arc::clone(&app.clinics);
+    let job = Job::new(&caller.name, sets, clinics, clock::now(), &app.stopped);
+    let job = app.previews.begin(job).map_err(|running| {
+        let (by, judged, all) = running.standing();
         let text = format!(
-            "no site could be judged within {} s; ask again at a quieter hour",
-            PREVIEW_MAX.as_secs()
+            "{by} previews rules just now, {judged} of {all} sites are judged; ask again in a \
+             minute, or DELETE it"
         );
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "The preview took too long", text)
-    })
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "One at a time", text)
+    })?;
+    // It goes on when nobody waits for it any more; it ends with the gateway.
+    let run = tokio::spawn(Arc::clone(&job).run(app.store.clone()));
+    if let Ok(Err(_)) = tokio::time::timeout(PREVIEW_WAIT, run).await {
+        return Err(StoreError::Panicked.into());
+    }
+    tell_preview(&app, &job).await
+}
+
+async fn preview(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<(StatusCode, Json<Value>), Problem> {
+    caller.may(Action::EditRules)?;
+    let job = app.previews.last().ok_or_else(no_preview)?;
+    tell_preview(&app, &job).await
+}
+
+/// Whoever may begin one may end one.
+async fn stop_preview(State(app): State<App>, caller: Caller) -> Result<StatusCode, Problem> {
+    caller.may(Action::EditRules)?;
+    let running = app.previews.last().filter(|job| job.state() == PreviewState::Running);
+    let job = running.ok_or_else(no_preview)?;
+    job.stop();
+    job.ended().await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn tell_preview(app: &App, job: &Job) -> Result<(StatusCode, Json<Value>), Problem> {
+    let state = job.state();
+    if state == PreviewState::Failed {
+        let text = "the log of the gateway says why; begin another when that is mended";
+        let title = "The preview failed";
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, title, text));
+    }
+    let status = if state == PreviewState::Running { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(job.told(&app.store).await?)))
+}
+
+fn no_preview() -> Problem {
+    Problem::not_found("no preview is under way; POST the rules to begin one")
 }
 
 async fn approve(

@@ -155,6 +155,7 @@ async fn log_in(
     let wanted = name.clone();
     let person = app.store.read(move |connection| people::find_person(connection, &wanted)).await?;
     let hash = person.map(|(hash, _)| hash);
+    let fitted = hash.clone();
     let fits = tokio::task::spawn_blocking(move || {
         let fits = people::password_fits(&password, hash.as_deref());
         // Kept until here: whoever hangs up does not make room for the next.
@@ -168,14 +169,18 @@ async fn log_in(
     }
     app.attempts.succeeded(&name);
     let open = move |transaction: &Transaction<'_>| {
+        // Somebody may have been given another password meanwhile.
+        if people::find_person(transaction, &name)?.map(|(hash, _)| hash) != fitted {
+            return Ok(None);
+        }
         let opened = people::open_session(transaction, &name, now.unix_ms());
         if opened.is_ok() {
             let entry = Entry { who: &name, action: "log_in", what: &name, detail: json!({}) };
             audit::append(transaction, now, &entry)?;
         }
-        Ok(opened)
+        Ok(Some(opened))
     };
-    let secret = app.store.write(open).await?.map_err(|error| {
+    let secret = app.store.write(open).await?.ok_or_else(wrong)?.map_err(|error| {
         Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "The session could not be opened",

@@ -18,7 +18,8 @@ use crate::{
     intake::{self, Delivery},
     notify::{STATES, Step},
     people::{self, Action, Role},
-    query, rule_sets,
+    query,
+    rule_sets::{self, preview::job::State as PreviewState},
 };
 use ::rules::{
     alert::{AckReason, AlertState, TimelineEvent},
@@ -51,6 +52,9 @@ use uplink_proto::{envelope::Envelope, state::SiteState};
 const METHODS: [Method; 5] =
     [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
 const PASSWORD: &str = "correct horse";
+/// Of one that failed nothing is told but that.
+const PREVIEW_STATES: [PreviewState; 3] =
+    [PreviewState::Running, PreviewState::Done, PreviewState::Stopped];
 
 /// A county with one device, one alert, one nurse and one program.
 struct Desk {
@@ -408,6 +412,7 @@ fn enumerations_are_those_of_the_code() {
         ("Alert.condition", conditions),
         ("Alert.escalation_level", levels.clone()),
         ("Alert.priority", names(&Priority::ALL, Priority::name)),
+        ("RulePreview.state", names(&PREVIEW_STATES, PreviewState::name)),
         ("RulePreviewAlert.priority", names(&Priority::ALL, Priority::name)),
         ("Alert.reason", reasons.clone()),
         ("Alert.state", states.clone()),
@@ -428,7 +433,7 @@ fn enumerations_are_those_of_the_code() {
         ("Notification.state", STATES.map(str::to_owned).into()),
         (
             "Notification.step",
-            Step::ALL.map(Step::name).into_iter().chain(["summary"]).map(str::to_owned).collect(),
+            Step::all().map(Step::name).chain(["summary"]).map(str::to_owned).collect(),
         ),
         ("Reading.comparator", signs),
         ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),

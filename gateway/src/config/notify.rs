@@ -49,7 +49,7 @@ pub(super) fn sinks(
             list(&mut section, "priorities", &PRIORITIES, &Priority::ALL, |priority| {
                 priority.name()
             });
-        let steps = list(&mut section, "steps", &STEPS, &Step::ALL, |step| step.name());
+        let steps = list(&mut section, "steps", &STEPS, &Step::ASKED, |step| step.name());
         let sites = sites(&mut section, clinics);
         let language = section.optional_parsed("language", |text| {
             let known = Language::ALL.into_iter().find(|language| language.name() == text);

@@ -71,6 +71,15 @@ fn then(
     alert
 }
 
+/// So many seconds after it was raised somebody took back that they had it in hand.
+fn taken_back(alert: Alert, after_s: i64) -> Alert {
+    let mut alert = then(alert, after_s, TimelineEvent::Undone, (Some("wang"), None));
+    if let Some(undone) = alert.timeline.last_mut() {
+        undone.detail = TimelineEvent::Acknowledged.name().to_owned();
+    }
+    then(alert, 300, TimelineEvent::Escalated, (None, None))
+}
+
 /// The alerts of two boxes of one township, and of one that is not asked about.
 fn alerts_of_the_week() -> Vec<Alert> {
     use AckReason as Reason;
@@ -78,7 +87,6 @@ fn alerts_of_the_week() -> Vec<Alert> {
     use TimelineEvent::{Acknowledged, Assigned, Escalated};
     let monitor = ("heping-01", "ecg-01", Some("p1"));
     let wang = |reason| (Some("wang"), Some(reason));
-    let county = (None, None);
     let retro = alert(monitor, High, &["SPO2-AD-LL"], at(17, "09:00:00"));
     let retro = Alert { retro: true, started_at: at(16, "22:00:00"), ..retro };
     let late = alert(monitor, Medium, &["HR-AD-H"], at(18, "12:06:00"));
@@ -96,7 +104,7 @@ fn alerts_of_the_week() -> Vec<Alert> {
         then(fourth, 20, Assigned, (Some("wang"), None)),
         alert(monitor, Low, &["BATT-LOW"], at(17, "15:00:00")),
         then(retro, 10, Acknowledged, wang(Reason::AtBedside)),
-        then(late, 300, Escalated, county),
+        taken_back(then(late, 60, Acknowledged, wang(Reason::AtBedside)), 70),
         // The week before, the week after, and somebody else's.
         alert(monitor, High, &["HR-AD-LL"], at(15, "23:59:59")),
         alert(monitor, High, &["HR-AD-LL"], at(23, "00:00:00")),
@@ -184,7 +192,7 @@ fn fill(connection: &Connection) {
 /// | 4 | Thu 10:00 | medium | device, bed 5 | never; assigned | acted on |
 /// | 5 | Tue 15:00 | low | p1, bed 3 | – | nobody has to answer |
 /// | 6 | Tue 9:00 | high, retro | p1, bed 3 | after 10 s, at the bedside | nobody has to answer |
-/// | 7 | Wed 12:06, began 11:55 | medium | p1, bed 3 when it began | never | late: 11 min |
+/// | 7 | Wed 12:06, began 11:55 | medium | p1, bed 3 when it began | after 60 s, taken back; escalated by the county | late: 11 min |
 ///
 /// Alerts: 7, of them 1, 2, 6 high, 3, 4, 7 medium, 5 low; all but 4 are of a patient.
 /// To answer: 1, 2, 3, 4, 7. In time 1 and 3 of 5: 40 %. Acted on 1, 3 and 4 of 5: 60 %.

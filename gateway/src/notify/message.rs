@@ -10,7 +10,7 @@ use crate::{
     query::{Clinics, TIME_ZONE},
 };
 use model::{id::SiteId, metric::Metric, time::WallTime};
-use rules::alert::{Alert, TimelineEntry};
+use rules::alert::{Alert, TimelineEntry, TimelineEvent};
 use serde_json::{Value, json};
 
 /// Version of the message.
@@ -56,8 +56,9 @@ pub(super) fn key(sink: &str, alert: &str, step: &str, number: u32, at_ms: i64) 
     }
 }
 
-/// What of an alert is kept with a step: as it was then.
+/// What of an alert is kept with a step: as it was then. Why a person ended it is their words.
 pub(super) fn kept(alert: &Alert, entry: &TimelineEntry) -> Value {
+    let detail = if entry.what == TimelineEvent::Closed { "" } else { &entry.detail };
     json!({
         "id": alert.id.to_string(), "family": alert.family, "rules": alert.rules,
         "priority": alert.priority.name(), "site": alert.site.as_str(),
@@ -66,7 +67,7 @@ pub(super) fn kept(alert: &Alert, entry: &TimelineEntry) -> Value {
         "limit": alert.limit, "started_at": rfc3339(alert.started_at.unix_ms()),
         "time_suspect": alert.time_suspect,
         "message_zh": alert.message_zh, "message_en": alert.message_en,
-        "by": entry.by, "to": entry.to, "detail": entry.detail,
+        "by": entry.by, "to": entry.to, "detail": detail,
     })
 }
 

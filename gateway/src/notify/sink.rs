@@ -17,10 +17,14 @@ pub(crate) enum Step {
     Escalated,
     Assigned,
     Cleared,
+    /// It ended and nobody knows whether the condition is over: the patient left, the device was
+    /// taken off. Told to whoever asks for [`Step::Cleared`].
+    Closed,
 }
 
 impl Step {
-    pub(crate) const ALL: [Self; 10] = [
+    /// Those that a sink asks for.
+    pub(crate) const ASKED: [Self; 10] = [
         Self::Raised,
         Self::Recurred,
         Self::PriorityRose,
@@ -32,6 +36,10 @@ impl Step {
         Self::Assigned,
         Self::Cleared,
     ];
+
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Self::ASKED.into_iter().chain([Self::Closed])
+    }
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -45,11 +53,12 @@ impl Step {
             Self::Escalated => "escalated",
             Self::Assigned => "assigned",
             Self::Cleared => "cleared",
+            Self::Closed => "closed",
         }
     }
 
     pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|step| step.name() == name)
+        Self::all().find(|step| step.name() == name)
     }
 
     /// Whether readings make it; time and people make the others.
@@ -61,7 +70,8 @@ impl Step {
             | Self::Unsuppressed
             | Self::InService
             | Self::Escalated
-            | Self::Assigned => false,
+            | Self::Assigned
+            | Self::Closed => false,
         }
     }
 
@@ -73,6 +83,11 @@ impl Step {
     /// Whether the alert sounds with it, wherever it stood.
     pub(super) const fn sounds(self) -> bool {
         matches!(self, Self::Raised | Self::Recurred | Self::PriorityRose | Self::Realarmed)
+    }
+
+    /// Whether whoever heard of the alert has to hear that it is no more.
+    pub(super) const fn ends(self) -> bool {
+        matches!(self, Self::Cleared | Self::Closed)
     }
 
     /// In the language of the sink.
@@ -98,6 +113,10 @@ impl Step {
             (Self::Assigned, Language::English) => "assigned",
             (Self::Cleared, Language::Chinese) => "已恢复",
             (Self::Cleared, Language::English) => "cleared",
+            (Self::Closed, Language::Chinese) => "已结束(患者离开、设备取下或由另一条代替)",
+            (Self::Closed, Language::English) => {
+                "ended (the patient left, the device was taken off, or another stands for it)"
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ fn sink(name: &str, via: Via) -> Sink {
         name: name.to_owned(),
         via,
         priorities: vec![Priority::High],
-        steps: Step::ALL.to_vec(),
+        steps: Step::ASKED.to_vec(),
         sites: None,
         language: Language::English,
     }
@@ -317,6 +317,44 @@ async fn whoever_heard_of_an_alert_hears_that_it_is_over_though_it_was_set_aside
         county.note(&alert).await;
     }
     assert_eq!(county.made().await, ["all raised 1", "all cleared 2"]);
+}
+
+#[tokio::test]
+async fn whoever_heard_of_an_alert_hears_that_it_ended_with_its_patient_or_device() {
+    let lamp =
+        Sink { steps: vec![Step::Raised, Step::Cleared], ..sink("lamp", command("/bin/true")) };
+    let first = Sink { steps: vec![Step::Raised], ..sink("first", command("/bin/true")) };
+    let county = County::with(&[lamp, first]).await;
+    let ended = async |name: &str, before: &[TimelineEvent], state: AlertState| {
+        let told = county.made().await.len();
+        let now = clock::now();
+        let mut alert = alert(name, now);
+        alert.state = state;
+        county.note(&alert).await;
+        before.iter().for_each(|what| happened(&mut alert, *what, now));
+        county.note(&alert).await;
+        happened(&mut alert, TimelineEvent::Closed, now);
+        alert.timeline.last_mut().unwrap().detail = "went home with his son".into();
+        alert.state = AlertState::Closed;
+        county.note(&alert).await;
+        county.note(&alert).await;
+        county.made().await.split_off(told)
+    };
+    let raised = ["first raised 1", "lamp raised 1"];
+    let all = [raised[0], raised[1], "lamp closed 2"];
+    assert_eq!(ended("ecg-01", &[], AlertState::ActiveUnack).await, all);
+    // It was over before, and told so.
+    let cleared = [raised[0], raised[1], "lamp cleared 2"];
+    assert_eq!(ended("ecg-02", &[TimelineEvent::Cleared], AlertState::ActiveUnack).await, cleared);
+    // It came back, and held.
+    let story = [TimelineEvent::Cleared, TimelineEvent::Recurred];
+    let back = [raised[0], raised[1], "lamp cleared 2", "lamp closed 4"];
+    assert_eq!(ended("ecg-03", &story, AlertState::ActiveUnack).await, back);
+    // Nobody ever heard of it.
+    assert_eq!(ended("ecg-04", &[], AlertState::Shelved).await, [""; 0]);
+    // What a person wrote stays at the county.
+    let bodies = county.rows("SELECT body FROM notification WHERE step = 'closed'").await;
+    assert!(bodies.iter().all(|body| !body.contains("went home")), "{bodies:?}");
 }
 
 #[tokio::test]

@@ -235,6 +235,21 @@ pub(crate) fn owned(
     Ok(owned)
 }
 
+/// Why a device was taken off at that moment; `None` where it was on nobody before.
+pub(crate) fn ended_why(
+    connection: &Connection,
+    site: &SiteId,
+    device: &DeviceId,
+    at_ms: i64,
+) -> rusqlite::Result<Option<String>> {
+    let query = "SELECT coalesce(ended_reason, '') FROM binding
+                 WHERE site = ?1 AND device = ?2 AND until_ms = ?3 AND patient IS NOT NULL";
+    connection
+        .prepare_cached(query)?
+        .query_row(params![site.as_str(), device.as_str(), at_ms], |row| row.get(0))
+        .optional()
+}
+
 fn find_binding(connection: &Connection, id: i64) -> rusqlite::Result<Option<Binding>> {
     connection
         .prepare_cached("SELECT * FROM binding WHERE id = ?1")?

@@ -86,6 +86,17 @@ pub(super) fn check_unnamed(
     }
 }
 
+/// Refuses a name that somebody gives a board at which patients of those clinics are seen.
+pub(crate) fn check_of_board<'c>(
+    connection: &Connection,
+    mut clinics: impl Iterator<Item = &'c str>,
+    name: &str,
+) -> Result<(), Refused> {
+    clinics.try_for_each(|clinic| {
+        check_unnamed(connection, Concerned::Clinic(Some(clinic)), "board's name", name)
+    })
+}
+
 /// Refuses a text about an alert that has the name of its patient or, where it has none, of anybody
 /// who is in the clinic.
 pub(crate) fn check_of_alert(

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - a password that somebody else gave opens nothing but the way to set another
 //! - a PIN opens no session: it says of an open one that its person is there
+//! - who was logged out while they changed their password or PIN has not changed it
 
 use super::{PersonError, hash_of, sha256};
 use crate::audit::{self, Entry};
@@ -39,14 +40,17 @@ pub(crate) fn hashed_pin(pin: &str) -> Result<String, PersonError> {
     if good { hash_of(pin) } else { Err(PersonError::Pin) }
 }
 
-/// Sets a password of one's own; the other sessions of the person end. The caller owns the
-/// transaction.
+/// Sets a password of one's own, if the session has not ended meanwhile; the other sessions of the
+/// person end. Whether it was set. The caller owns the transaction.
 pub(crate) fn set_password(
     connection: &Connection,
     now: WallTime,
     (who, session): (&str, &str),
     hash: &str,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
+    if !is_open(connection, (who, session))? {
+        return Ok(false);
+    }
     // With a password that somebody gave comes no PIN that somebody set.
     let set = "UPDATE person SET password = ?2, given_password = 0,
                pin = CASE given_password WHEN 1 THEN NULL ELSE pin END WHERE name = ?1";
@@ -56,19 +60,32 @@ pub(crate) fn set_password(
     let others = "DELETE FROM session WHERE name = ?1 AND hash <> ?2";
     let ended = connection.execute(others, [who, &sha256(session)])?;
     let detail = json!({"sessions_ended": ended});
-    audit::append(connection, now, &Entry { who, action: "set_password", what: who, detail })
+    audit::append(connection, now, &Entry { who, action: "set_password", what: who, detail })?;
+    Ok(true)
 }
 
-/// Sets a PIN, or takes it away. The caller owns the transaction.
+/// Whether a session of somebody goes on: while a password was looked at and hashed, another may
+/// have been put in its place by somebody who must win, and ended it.
+fn is_open(connection: &Connection, (who, session): (&str, &str)) -> rusqlite::Result<bool> {
+    let query = "SELECT 1 FROM session WHERE name = ?1 AND hash = ?2";
+    connection.prepare_cached(query)?.exists([who, &sha256(session)])
+}
+
+/// Sets a PIN, or takes it away, if the session has not ended meanwhile. Whether it was done. The
+/// caller owns the transaction.
 pub(crate) fn set_pin(
     connection: &Connection,
     now: WallTime,
-    who: &str,
+    (who, session): (&str, &str),
     hash: Option<&str>,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<bool> {
+    if !is_open(connection, (who, session))? {
+        return Ok(false);
+    }
     connection.execute("UPDATE person SET pin = ?2 WHERE name = ?1", params![who, hash])?;
     let detail = json!({"has_pin": hash.is_some()});
-    audit::append(connection, now, &Entry { who, action: "set_pin", what: who, detail })
+    audit::append(connection, now, &Entry { who, action: "set_pin", what: who, detail })?;
+    Ok(true)
 }
 
 /// The stored hash of an enabled person's PIN.

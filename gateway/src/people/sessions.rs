@@ -9,8 +9,9 @@ use crate::{
     query::Clinics,
 };
 use model::time::WallTime;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params, types::Null};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// A session lasts a long shift, whether anybody touches the board or not.
 pub(super) const SESSION_MS: i64 = 12 * 3600 * 1000;
@@ -74,6 +75,19 @@ pub(crate) fn session(
     let (shift, wall) = good_since(now_ms);
     let parameters = params![sha256(secret), shift, wall];
     caller(connection, CallerKind::Person, (&query, parameters), clinics)
+}
+
+/// The sessions that are good, by the hashes that name them.
+pub(crate) fn open_sessions(
+    connection: &Connection,
+    now_ms: i64,
+) -> rusqlite::Result<BTreeSet<String>> {
+    let query =
+        format!("SELECT session.hash FROM session JOIN person USING (name) WHERE {IS_GOOD}");
+    let (shift, wall) = good_since(now_ms);
+    // ?1 is who, where one is asked for.
+    let parameters = params![Null, shift, wall];
+    connection.prepare_cached(&query)?.query_map(parameters, |row| row.get(0))?.collect()
 }
 
 /// Whether it is time to write down that a session is in use.

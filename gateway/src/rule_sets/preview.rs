@@ -1,50 +1,50 @@
 //! What a rule set would have raised in the last day, beside what the live one would have: what is
 //! stored of readings and device alarms is judged once more, apart from what is live.
 //!
-//! Not here: who may ask, and that one asks at a time ([`crate::api`]).
+//! - [`job`]: the preview of a county, which takes minutes
+//!
+//! Not here: who may ask ([`crate::api`]).
 //!
 //! # Invariants
 //! - nothing is stored, nobody is told, and whoever writes waits for nothing of it
-//! - in memory is one step of one site, and what its rules know
+//! - in memory is one step of one site for each thread, and what its rules know
 
+pub(crate) mod job;
 #[cfg(test)]
 mod tests;
 mod told;
 
 use crate::{
     alerts::subject,
-    clock, figures,
-    late::pass::{Entry, JUDGED, NAMES, PAUSE, STAMPED_MAX, Said, alarm, entry},
+    late::pass::{Entry, JUDGED, NAMES, STAMPED_MAX, Said, alarm, entry},
     patients::{
         self,
         binding::Bound,
         profile::{oxygen, profile},
     },
     query::{Clinics, clinic},
-    store::{Store, StoreError},
+    reading,
 };
 use model::{
     device::DeviceKind,
-    id::{DeviceId, SiteId},
-    reading::ReadingGroup,
-    time::WallTime,
+    id::{Channel, DeviceId, Lane, SiteId},
+    metric::{Kind, Metric},
+    reading::{Occurrence, ReadingGroup},
+    time::{ClockQuality, Observed, WallTime},
 };
 use rules::{
     binding::Subject,
-    freshness::Moment,
+    freshness::{Freshness, Moment},
     population::{Entry as Typed, Profile},
     retro::WARM_UP_MS,
     rule::RuleSet,
-    trial::Trial,
+    trial::Trials,
 };
 use rusqlite::{Connection, Row};
-use serde_json::Value;
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque, btree_map},
     sync::Arc,
-    time::Duration,
 };
-use told::Tally;
 
 /// What is looked at: a day.
 const BACK_MS: i64 = 24 * 3_600_000;
@@ -53,57 +53,6 @@ const BACK_MS: i64 = 24 * 3_600_000;
 const STEP_GROUPS: usize = 500;
 /// Alarms of one site in a day: a monitor that says one each ten seconds, and to spare.
 const ALARMS_MAX: usize = 20_000;
-
-/// What would have been raised, by the set that is asked for and by the live one. What a county has
-/// more than can be judged in that time is left out, site by site, and said; `None` where that is all
-/// of it.
-pub(crate) async fn preview(
-    store: &Store,
-    [asked, live]: [Arc<RuleSet>; 2],
-    clinics: Arc<Clinics>,
-    now: WallTime,
-    longest: Duration,
-) -> Result<Option<Value>, StoreError> {
-    let began = clock::instant();
-    let from = WallTime::from_unix_ms(now.unix_ms().saturating_sub(BACK_MS));
-    let mut tallies = [Tally::default(), Tally::default()];
-    let mut readings = 0;
-    let mut judged = BTreeSet::new();
-    let sites = store.read(sites).await?;
-    let all = sites.len();
-    'sites: for site in sites {
-        let sets = [Arc::clone(&asked), Arc::clone(&live)];
-        let mut work =
-            store.read(move |connection| Work::begin(connection, &site, sets, from, now)).await?;
-        while work.is_under_way() {
-            work = store
-                .read(move |connection| {
-                    work.step(connection)?;
-                    Ok(work)
-                })
-                .await?;
-            if began.elapsed() >= longest {
-                break 'sites;
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        readings += work.readings;
-        judged.insert(work.site.to_string());
-        for (tally, trial) in tallies.iter_mut().zip(work.trials) {
-            tally.add(&township(&clinics, work.site.as_str()), trial.raised_since(from));
-        }
-    }
-    let sites = (judged.len(), all - judged.len());
-    if sites.0 == 0 && sites.1 > 0 {
-        return Ok(None);
-    }
-    let days = move |connection: &Connection| {
-        let township = |site: &str| judged.contains(site).then(|| township(&clinics, site));
-        figures::days(connection, from.unix_ms(), now.unix_ms(), township)
-    };
-    let days = store.read(days).await?.into_values().sum();
-    Ok(Some(told::answer([&asked, &live], &tallies, (readings, sites, days), (from, now))))
-}
 
 /// The township of a site, or what it is called itself.
 fn township(clinics: &Clinics, site: &str) -> String {
@@ -121,16 +70,25 @@ fn sites(connection: &Connection) -> rusqlite::Result<Vec<SiteId>> {
 /// One site under way.
 struct Work {
     site: SiteId,
-    sources: Vec<(i64, DeviceId)>,
-    trials: [Trial; 2],
+    sources: Vec<Source>,
+    names: Names,
+    trials: Trials,
     bound: Bound,
     patients: BTreeMap<String, Patient>,
     /// What is in memory already, in order.
     apart: VecDeque<Whole>,
-    /// What is read step by step: from there on, up to there.
-    next_ms: i64,
     until_ms: i64,
     readings: usize,
+}
+
+/// A device of which groups are read page by page.
+struct Source {
+    id: i64,
+    device: DeviceId,
+    /// What is read and not judged, in the order in which it was heard.
+    page: VecDeque<(i64, Whole)>,
+    /// When the next page begins; `None`: there is no other.
+    next_ms: Option<i64>,
 }
 
 /// Something that was said, and whose a result is where a person had a word in it.
@@ -151,58 +109,57 @@ impl Work {
         connection: &Connection,
         site: &SiteId,
         sets: [Arc<RuleSet>; 2],
-        from: WallTime,
-        until: WallTime,
+        (from, until): (WallTime, WallTime),
     ) -> rusqlite::Result<Self> {
-        let sources = sources(connection, site)?;
         let next_ms = from.unix_ms().saturating_sub(WARM_UP_MS);
         let until_ms = until.unix_ms();
         let mut apart = alarms(connection, site, next_ms)?;
-        for (source, device) in &sources {
-            apart.extend(stamped(connection, *source, device, next_ms, until_ms)?);
+        let mut sources = Vec::new();
+        for (id, device) in devices(connection, site)? {
+            apart.extend(stamped(connection, id, &device, next_ms, until_ms)?);
+            sources.push(Source { id, device, page: VecDeque::new(), next_ms: Some(next_ms) });
         }
         apart.sort_by(|a, b| a.entry.order.cmp(&b.entry.order));
         let kinds = kinds(connection, site)?;
         Ok(Self {
             site: site.clone(),
             sources,
-            trials: sets.map(|rules| Trial::new(rules, site.clone(), kinds.clone())),
+            names: Names::default(),
+            trials: Trials::new(sets, site, &kinds),
             bound: Bound::default(),
             patients: BTreeMap::new(),
             apart: apart.into(),
-            next_ms,
             until_ms,
             readings: 0,
         })
     }
 
     fn is_under_way(&self) -> bool {
-        self.next_ms <= self.until_ms || !self.apart.is_empty()
+        let has_more = |source: &Source| source.next_ms.is_some() || !source.page.is_empty();
+        self.sources.iter().any(has_more) || !self.apart.is_empty()
     }
 
     /// Judges what comes next of all devices of the site, in the order in which it was measured.
     fn step(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let mut page = Vec::new();
+        for source in self.sources.iter_mut().filter(|source| source.page.is_empty()) {
+            source.read(connection, &mut self.names, self.until_ms)?;
+        }
         // Up to where all of them are read.
-        let mut read_ms = self.until_ms;
-        for (source, device) in &self.sources {
-            let found = placed(connection, *source, device, (self.next_ms, self.until_ms))?;
-            if found.len() == STEP_GROUPS {
-                let last_ms = found.last().map_or(self.until_ms, |(placed_ms, _)| *placed_ms);
-                // Of one moment there are no five hundred, but the pass has to end.
-                read_ms = read_ms.min(last_ms.saturating_sub(1).max(self.next_ms));
+        let next_ms = self.sources.iter().filter_map(|source| source.next_ms).min();
+        let is_read =
+            |(heard_ms, _): &mut (i64, Whole)| next_ms.is_none_or(|next| *heard_ms < next);
+        let mut step = Vec::new();
+        for source in &mut self.sources {
+            while let Some((_, whole)) = source.page.pop_front_if(is_read) {
+                step.push(whole);
             }
-            page.extend(found);
         }
-        page.retain(|(placed_ms, _)| *placed_ms <= read_ms);
-        let mut page: Vec<Whole> = page.into_iter().map(|(_, whole)| whole).collect();
-        page.sort_by(|a, b| a.entry.order.cmp(&b.entry.order));
-        for whole in page {
+        step.sort_by(|a, b| a.entry.order.cmp(&b.entry.order));
+        for whole in step {
             self.judge_apart_before(connection, Some(&whole))?;
-            self.judge(connection, &whole)?;
+            self.judge(connection, whole)?;
         }
-        self.next_ms = read_ms.saturating_add(1);
-        if self.next_ms > self.until_ms {
+        if next_ms.is_none() {
             self.judge_apart_before(connection, None)?;
         }
         Ok(())
@@ -216,17 +173,17 @@ impl Work {
         let is_before =
             |apart: &mut Whole| whole.is_none_or(|next| apart.entry.order < next.entry.order);
         while let Some(apart) = self.apart.pop_front_if(is_before) {
-            self.judge(connection, &apart)?;
+            self.judge(connection, apart)?;
         }
         Ok(())
     }
 
-    fn judge(&mut self, connection: &Connection, whole: &Whole) -> rusqlite::Result<()> {
+    fn judge(&mut self, connection: &Connection, whole: Whole) -> rusqlite::Result<()> {
         let Whole { entry, result } = whole;
         let at = WallTime::from_unix_ms(entry.order.0);
-        let device = match &entry.said {
-            Said::Group(group, _) => &group.device,
-            Said::Alarm(alarm) => &alarm.device,
+        let device = &match &entry.said {
+            Said::Group(ReadingGroup { device, .. }, _) => device.clone(),
+            Said::Alarm(alarm) => alarm.device.clone(),
         };
         let patient = self.bound.patient_at(connection, &self.site, device, at)?;
         let place = subject(&self.site, device, patient);
@@ -240,18 +197,14 @@ impl Work {
         }
         self.know(connection, &place, at)?;
         self.know(connection, &whose, at)?;
-        for trial in &mut self.trials {
-            trial.place(device, &place, at);
-            match &entry.said {
-                Said::Group(group, _) => {
-                    let t_meas = Moment { suspect: entry.suspect, ..Moment::sure(at) };
-                    trial.on_readings(&whose, group, t_meas);
-                }
-                Said::Alarm(alarm) => trial.on_alarm(&whose, at, alarm),
+        self.trials.place(device, &place, at);
+        match entry.said {
+            Said::Group(group, _) => {
+                self.readings += group.readings.len();
+                let t_meas = Moment { suspect: entry.suspect, ..Moment::sure(at) };
+                self.trials.on_readings(&whose, group, t_meas);
             }
-        }
-        if let Said::Group(ReadingGroup { readings, .. }, _) = &entry.said {
-            self.readings += readings.len();
+            Said::Alarm(alarm) => self.trials.on_alarm(&whose, at, &alarm),
         }
         Ok(())
     }
@@ -281,16 +234,75 @@ impl Work {
             is_new = true;
         }
         if is_new {
-            for trial in &mut self.trials {
-                trial.set_profile(whose, at, patient.profile.clone());
-            }
+            self.trials.set_profile(whose, at, &patient.profile);
         }
         Ok(())
     }
 }
 
+impl Source {
+    /// Reads the next page, if there is one.
+    fn read(
+        &mut self,
+        connection: &Connection,
+        names: &mut Names,
+        until_ms: i64,
+    ) -> rusqlite::Result<()> {
+        let Some(from_ms) = self.next_ms.take() else { return Ok(()) };
+        let mut page = placed(connection, names, (self.id, &self.device), (from_ms, until_ms))?;
+        if page.len() == STEP_GROUPS {
+            let last_ms = page.back().map_or(until_ms, |(heard_ms, _)| *heard_ms);
+            if page.front().is_some_and(|(first_ms, _)| *first_ms < last_ms) {
+                // What else is of that moment may be on the next page.
+                page.retain(|(heard_ms, _)| *heard_ms < last_ms);
+                self.next_ms = Some(last_ms);
+            } else {
+                // Of one moment there are no five hundred, but the pass has to end.
+                self.next_ms = Some(last_ms.saturating_add(1));
+            }
+        }
+        self.page = page;
+        Ok(())
+    }
+}
+
+/// What small numbers stand for, looked up once.
+#[derive(Default)]
+struct Names {
+    lanes: BTreeMap<i64, (String, Option<Lane>)>,
+    lists: BTreeMap<i64, Vec<Option<Metric>>>,
+}
+
+impl Names {
+    fn lane(
+        &mut self,
+        connection: &Connection,
+        id: i64,
+    ) -> rusqlite::Result<(String, Option<Lane>)> {
+        if let Some(known) = self.lanes.get(&id) {
+            return Ok(known.clone());
+        }
+        let lane = connection
+            .prepare_cached("SELECT outbox, lane FROM outbox_lane WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))?;
+        let lane = (lane.0, Lane::from_name(&lane.1));
+        self.lanes.insert(id, lane.clone());
+        Ok(lane)
+    }
+
+    fn metrics(&mut self, connection: &Connection, id: i64) -> rusqlite::Result<&[Option<Metric>]> {
+        if let btree_map::Entry::Vacant(unknown) = self.lists.entry(id) {
+            let metrics: String = connection
+                .prepare_cached("SELECT metrics FROM metric_list WHERE id = ?1")?
+                .query_row([id], |row| row.get(0))?;
+            unknown.insert(reading::listed(&metrics).collect());
+        }
+        Ok(self.lists.get(&id).map_or(&[], Vec::as_slice))
+    }
+}
+
 /// The devices of a site; not the box itself, which rules know under its name.
-fn sources(connection: &Connection, site: &SiteId) -> rusqlite::Result<Vec<(i64, DeviceId)>> {
+fn devices(connection: &Connection, site: &SiteId) -> rusqlite::Result<Vec<(i64, DeviceId)>> {
     let stored: Vec<(i64, String)> = connection
         .prepare_cached("SELECT id, device FROM source WHERE site = ?1 AND device <> ?1")?
         .query_map([site.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -319,21 +331,49 @@ const RESULT: &str = "LEFT JOIN (SELECT reading_group AS result_of, patient AS m
 /// The next groups of what the box stamped, each with when it was heard.
 fn placed(
     connection: &Connection,
-    source: i64,
-    device: &DeviceId,
+    names: &mut Names,
+    (source, device): (i64, &DeviceId),
     (from_ms, until_ms): (i64, i64),
-) -> rusqlite::Result<Vec<(i64, Whole)>> {
-    let judged = with_result();
-    connection
-        .prepare_cached(&format!(
-            "{judged} {NAMES} {RESULT}
-             WHERE source = ?1 AND observed_ms BETWEEN ?2 AND ?3 AND identity IS NULL
-             ORDER BY observed_ms, reading_group.id LIMIT {STEP_GROUPS}"
-        ))?
-        .query_map([source, from_ms, until_ms], |row| {
-            Ok((row.get("observed_ms")?, whole(row, device)?))
-        })?
-        .collect()
+) -> rusqlite::Result<VecDeque<(i64, Whole)>> {
+    // A county has tens of millions of them: columns by their number, names by theirs.
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT observed_ms, measured_ms, reading_group.outbox_lane, reading_group.seq,
+           reading_group.idx, time_suspect, channel, metric_list, said,
+           spot.reading_group IS NOT NULL, spot.patient
+         FROM reading_group LEFT JOIN spot ON spot.reading_group = reading_group.id
+         WHERE source = ?1 AND observed_ms BETWEEN ?2 AND ?3 AND identity IS NULL
+         ORDER BY observed_ms, reading_group.id LIMIT {STEP_GROUPS}"
+    ))?;
+    let mut rows = statement.query([source, from_ms, until_ms])?;
+    let mut page = VecDeque::new();
+    while let Some(row) = rows.next()? {
+        let measured_ms = row.get(1)?;
+        let (outbox, lane) = names.lane(connection, row.get(2)?)?;
+        let metrics = names.metrics(connection, row.get(7)?)?;
+        let is_spot = metrics
+            .first()
+            .is_some_and(|first| first.is_some_and(|it| it.row().kind == Kind::Spot));
+        let at = WallTime::from_unix_ms(measured_ms);
+        let group = ReadingGroup {
+            device: device.clone(),
+            channel: Channel::new(row.get_ref(6)?.as_str()?).unwrap_or_default(),
+            group: None,
+            occurrence: if is_spot { Occurrence::Spot } else { Occurrence::Stream },
+            device_time: None,
+            observed: Observed { at, quality: ClockQuality::Unknown },
+            device_seq: None,
+            context: BTreeMap::new(),
+            readings: reading::readings_of(metrics.iter().copied(), row.get_ref(8)?.as_str()?),
+        };
+        let entry = Entry {
+            order: (measured_ms, outbox, lane, row.get(3)?, row.get(4)?),
+            suspect: row.get(5)?,
+            said: Said::Group(group, Freshness::Fresh),
+        };
+        let (is_result, moved_to): (bool, Option<String>) = (row.get(9)?, row.get(10)?);
+        page.push_back((row.get(0)?, Whole { entry, result: is_result.then_some(moved_to) }));
+    }
+    Ok(page)
 }
 
 /// What the device stamped itself, by when it was measured.
@@ -357,7 +397,7 @@ fn stamped(
 }
 
 fn with_result() -> String {
-    let more = "SELECT observed_ms, result_of IS NOT NULL AS is_result, moved_to,";
+    let more = "SELECT result_of IS NOT NULL AS is_result, moved_to,";
     JUDGED.replacen("SELECT", more, 1)
 }
 

@@ -295,9 +295,13 @@ impl Engine {
         if outside && seen.late && rule.priority == Priority::Low {
             return;
         }
+        let adopted = self.episodes.get(&rule.family).and_then(|of| of.adopted_since(&rule.id));
+        // Inside, where nothing stands: that is nearly every value.
+        if !outside && self.series.is_empty() && adopted.is_none() {
+            return;
+        }
         let suppressed = self.is_suppressed(rule, seen);
         let key = format!("{}|{}", rule.id, seen.series);
-        let adopted = self.episodes.get(&rule.family).and_then(|of| of.adopted_since(&rule.id));
         let known = self.series.get(&key).copied().or(adopted.map(Series::adopted));
         let mut series = known.unwrap_or_default();
         let judged = if suppressed {

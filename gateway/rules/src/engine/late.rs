@@ -212,10 +212,17 @@ impl Engine {
         changed
     }
 
-    /// A late spot value raised these: it is measured again, whatever became of it.
-    pub(super) fn ask_for_recheck(&mut self, now: WallTime, age_ms: i64, changed: &mut [Alert]) {
+    /// A late spot value raised these: it is measured again, whatever became of it. What it said of
+    /// the device, a battery that is low, nobody measures.
+    pub(super) fn ask_for_recheck(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        age_ms: i64,
+        changed: &mut [Alert],
+    ) {
         let (hours, minutes) = (age_ms / 3_600_000, age_ms / 60_000 % 60);
-        for told in changed {
+        for told in changed.iter_mut().filter(|told| !rules.is_technical(&told.family)) {
             let sounds = |event: TimelineEvent| {
                 use TimelineEvent::{PriorityRose, Raised, Recurred};
                 matches!(event, Raised | Recurred | PriorityRose)

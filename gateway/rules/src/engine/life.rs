@@ -597,21 +597,34 @@ impl Episode {
         Some(alert.clone())
     }
 
-    /// Another alert stands for this one, or does no more; the alert if that changed it.
-    pub(super) fn stand_behind(&mut self, now: WallTime, rule: Option<&str>) -> Option<Alert> {
+    /// Another alert stands for this one; the alert if that changed it.
+    pub(super) fn stand_behind(&mut self, now: WallTime, rule: &str) -> Option<Alert> {
         let active = |alert: &&mut Alert| alert.condition().is_active();
         let alert = self.alert.as_mut().filter(active)?;
-        if alert.people.suppressed_by.as_deref() == rule {
+        if alert.people.suppressed_by.as_deref() == Some(rule) {
             return None;
         }
-        alert.people.suppressed_by = rule.map(ToOwned::to_owned);
+        alert.people.suppressed_by = Some(rule.to_owned());
         alert.take_back(now);
-        let (what, rule) = match rule {
-            Some(rule) => (TimelineEvent::Suppressed, rule),
-            None => (TimelineEvent::Unsuppressed, ""),
-        };
-        alert.tell(now, what, None, rule.to_owned());
+        alert.tell(now, TimelineEvent::Suppressed, None, rule.to_owned());
         Some(alert.clone())
+    }
+
+    /// No other alert stands for these any more, whatever became of them meanwhile: one that is over
+    /// waits for a person as others do, and one that closed is not set aside when it comes back. The
+    /// open ones that it changed.
+    pub(super) fn stand_alone(&mut self, now: WallTime) -> Vec<Alert> {
+        let mut changed = Vec::new();
+        for alert in self.unseen.iter_mut().chain(&mut self.alert) {
+            let stood_behind = alert.people.suppressed_by.take().is_some();
+            if !stood_behind || alert.state == AlertState::Closed {
+                continue;
+            }
+            alert.take_back(now);
+            alert.tell(now, TimelineEvent::Unsuppressed, None, String::new());
+            changed.push(alert.clone());
+        }
+        changed
     }
 }
 

@@ -114,7 +114,7 @@ impl Engine {
         }
         let mut changed = self.settle(now, now, touched, false);
         let all = self.episodes.values_mut();
-        changed.extend(all.filter_map(|episode| episode.stand_behind(now, None)));
+        changed.extend(all.flat_map(|episode| episode.stand_alone(now)));
         // Of one that never told its status here only results are known.
         let has_spoken =
             |device: &Device| is_box || device.kind.is_none() || !rules.repeats(device.kind);
@@ -211,7 +211,7 @@ impl Engine {
             let all = self.episodes.iter_mut();
             changed.extend(all.filter_map(|(key, episode)| {
                 match key.split('|').next() == silence {
-                    true => episode.stand_behind(now, Some(BOX_RULE)),
+                    true => episode.stand_behind(now, BOX_RULE),
                     false => episode.become_unknown(now, |_| true),
                 }
             }));

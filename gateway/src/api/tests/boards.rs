@@ -97,6 +97,53 @@ async fn a_board_without_sound_is_told_to_the_others_of_its_township() {
 }
 
 #[tokio::test]
+async fn a_board_is_not_called_after_a_patient_and_no_act_waits_for_that() {
+    let staffed = Staffed::new().await;
+    staffed.limit("nurse", HEPING).await;
+    let admit = |transaction: &rusqlite::Transaction<'_>| {
+        transaction.execute_batch(
+            "INSERT INTO patient VALUES ('p-7', '和平镇卫生院', '{\"clinic\": \"和平镇卫生院\"}', NULL, 1,
+               'wang', 0);
+             INSERT INTO patient_name VALUES ('p-7', '测试甲乙');",
+        )
+    };
+    staffed.desk.app.store.write(admit).await.unwrap();
+    let (nurse, doctor) = (staffed.cookie("nurse").await, staffed.cookie("doctor").await);
+    for cookie in [&nurse, &doctor] {
+        let body = json!({"board": "1a", "name": "测试 甲乙的床旁", "sound": "on"}).to_string();
+        let path = "/api/v1/boards/sound";
+        let (status, problem) = staffed.ask(cookie, Method::POST, path, &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        check_schema(&document(), "Problem", &problem);
+        assert_eq!(problem["detail"], "board's name: leave the patient's name out");
+        assert_eq!(staffed.says(cookie, "1a", "护士站1", "on").await, 204);
+    }
+    // 测试甲乙
+    let path = "/api/v1/alerts/{alert}/note?board=%E6%B5%8B%E8%AF%95%E7%94%B2%E4%B9%99";
+    let (status, answer) = staffed.ask(&nurse, Method::POST, path, r#"{"note": "x"}"#).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    let noted = answer["timeline"].as_array().unwrap().last().unwrap();
+    assert_eq!((&noted["what"], &noted["board"]), (&json!("noted"), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_board_that_others_logged_out_is_heard_no_more() {
+    let staffed = Staffed::new().await;
+    let (app, mut heard) = (&staffed.desk.app, staffed.desk.app.events.follow());
+    staffed.limit("nurse", HEPING).await;
+    let (nurse, doctor) = (staffed.cookie("nurse").await, staffed.cookie("doctor").await);
+    assert_eq!(staffed.says(&nurse, "1a", "护士站1", "on").await, 204);
+    app.boards.look(&app.store, &app.events).await;
+    assert_eq!(staffed.boards(&doctor).await.0, ["护士站1 on"]);
+    let admin = staffed.cookie("security_admin").await;
+    assert_eq!(staffed.delete(&admin, "/api/v1/people/nurse/sessions").await, 204);
+    while heard.try_recv().is_ok() {}
+    app.boards.look(&app.store, &app.events).await;
+    assert_eq!(staffed.boards(&doctor).await.0, [""; 0]);
+    assert!(heard.try_recv().is_ok(), "the others are told");
+}
+
+#[tokio::test]
 async fn a_story_says_at_which_board_each_thing_was_done() {
     let staffed = Staffed::new().await;
     let nurse = staffed.cookie("nurse").await;

@@ -1,6 +1,7 @@
 //! Rules are written by one person, approved by another, and live at once.
 
 use super::*;
+use crate::rule_sets::preview::job::Job;
 
 const DEFAULT: &str = include_str!("../../../../configs/rules/default.json");
 
@@ -101,28 +102,54 @@ async fn a_set_is_previewed_as_it_is_written_or_as_it_is_kept_and_becomes_no_dra
 }
 
 #[tokio::test]
-async fn one_previews_at_a_time_and_whoever_hangs_up_ends_it() {
+async fn a_preview_under_way_says_how_far_it_is_and_can_be_stopped() {
     let desk = Desk::new();
-    let cookie = desk.log_in("zhang").await;
-    let headers = [JSON, ("cookie", cookie.as_str())];
-    let ask = || desk.post("/api/v1/rules/preview", &headers, r#"{"version": 1}"#);
-    let held = desk.app.previews.lock().await;
-    let (status, answer) = told(ask().await).await;
-    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{answer}");
-    check_schema(&document(), "Problem", &answer);
-    drop(held);
-    // It is asked until it is under way, and dropped.
-    let mut asking = Box::pin(ask());
-    let is_under_way = async {
-        while desk.app.previews.try_lock().is_ok() {
-            tokio::task::yield_now().await;
+    let document = document();
+    let path = "/api/v1/rules/preview";
+    let zhang = async |method: Method, body: &str| {
+        let (status, told) = desk.as_somebody(method, path, "zhang", body).await;
+        if status.as_u16() >= 400 {
+            check_schema(&document, "Problem", &told);
+        } else if status != StatusCode::NO_CONTENT {
+            check_schema(&document, "RulePreview", &told);
         }
+        (status.as_u16(), told)
     };
-    tokio::select! {
-        biased;
-        answer = &mut asking => panic!("it was answered at once: {:?}", answer.status()),
-        () = is_under_way => {}
-    }
-    drop(asking);
-    assert_eq!(ask().await.status(), StatusCode::OK);
+    assert_eq!(zhang(Method::GET, "").await.0, 404);
+    assert_eq!(zhang(Method::DELETE, "").await.0, 404);
+    // One that somebody has begun and no thread has taken up.
+    let sets = [desk.app.rules.rules(), desk.app.rules.rules()];
+    let job = Job::new("li", sets, Arc::default(), clock::now(), &desk.app.stopped);
+    let job = desk.app.previews.begin(job).unwrap();
+    let (status, problem) = zhang(Method::POST, r#"{"version": 1}"#).await;
+    assert_eq!(status, 429);
+    assert!(problem["detail"].as_str().unwrap().starts_with("li previews rules"), "{problem}");
+    let (status, told) = zhang(Method::GET, "").await;
+    let of = |told: &Value| json!([told["state"], told["asked_by"], told["sites"]]);
+    assert_eq!((status, of(&told)), (202, json!(["running", "li", 0])));
+    let running = tokio::spawn(Arc::clone(&job).run(desk.app.store.clone()));
+    job.ended().await;
+    running.await.unwrap();
+    let (status, told) = zhang(Method::GET, "").await;
+    assert_eq!((status, of(&told)), (200, json!(["done", "li", 1])));
+    assert_eq!(zhang(Method::DELETE, "").await.0, 404, "it has ended");
+    let (status, told) = zhang(Method::POST, r#"{"version": 1}"#).await;
+    assert_eq!((status, of(&told)), (200, json!(["done", "zhang", 1])));
+    let nurse = desk.as_somebody(Method::DELETE, path, "wang", "").await;
+    assert_eq!(nurse.0, StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
+async fn whoever_stops_a_preview_is_answered_when_it_has_ended() {
+    let desk = Desk::new();
+    let sets = [desk.app.rules.rules(), desk.app.rules.rules()];
+    let job = Job::new("li", sets, Arc::default(), clock::now(), &desk.app.stopped);
+    let job = desk.app.previews.begin(job).unwrap();
+    let stop = desk.as_somebody(Method::DELETE, "/api/v1/rules/preview", "zhang", "");
+    let run = async {
+        job.stopping().await;
+        Arc::clone(&job).run(desk.app.store.clone()).await;
+    };
+    let ((status, _), ()) = tokio::join!(stop, run);
+    assert_eq!((status, job.state()), (StatusCode::NO_CONTENT, PreviewState::Stopped));
 }

@@ -37,7 +37,7 @@ impl County {
         let folder = tempfile::tempdir().unwrap();
         let rules = include_str!("../../../../configs/rules/default.json");
         Self {
-            runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
+            runtime: tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap(),
             store: Store::open(&folder.path().join("county.sqlite")).unwrap(),
             rules: Arc::new(RuleSet::from_json(rules).unwrap()),
             connection: 0,

@@ -1,9 +1,14 @@
 //! A ward of which every alert was counted by hand.
 
-use super::*;
+use super::{
+    job::{Job, Previews, State},
+    *,
+};
 use crate::{
+    clock,
     intake::{Delivery, take},
     query,
+    store::Store,
 };
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
@@ -16,8 +21,9 @@ use model::{
     units::Unit,
 };
 use rusqlite::types::Value as Cell;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::mpsc};
+use tokio_util::sync::CancellationToken;
 use uplink_proto::envelope::Envelope;
 
 const DEFAULT: &str = include_str!("../../../../configs/rules/default.json");
@@ -63,6 +69,13 @@ impl County {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let store = Store::open(&folder.path().join("county.sqlite")).unwrap();
         Self { runtime, store, live: rules(DEFAULT), seq: [0; 2], _folder: folder }
+    }
+
+    /// The same county, to be asked under other rules.
+    fn again(&self) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (store, live) = (self.store.clone(), Arc::clone(&self.live));
+        Self { runtime, store, live, seq: self.seq, _folder: tempfile::tempdir().unwrap() }
     }
 
     fn sql(&self, text: &str) {
@@ -143,15 +156,17 @@ impl County {
         self.hear(second, Record::Alarm(alarm));
     }
 
-    fn preview(&self, text: &str) -> Value {
-        self.preview_within(text, Duration::MAX).unwrap()
-    }
-
-    fn preview_within(&self, text: &str, longest: Duration) -> Option<Value> {
+    fn job(&self, text: &str) -> Job {
         let clinics = Arc::new(Clinics::from([(site(), HEPING.to_owned())]));
         let sets = [rules(text), Arc::clone(&self.live)];
-        let told = preview(&self.store, sets, clinics, at(DAY), longest);
-        self.runtime.block_on(told).unwrap()
+        Job::new("zhang", sets, clinics, at(DAY), &CancellationToken::new())
+    }
+
+    fn preview(&self, text: &str) -> Value {
+        let job = Arc::new(self.job(text));
+        self.runtime.block_on(Arc::clone(&job).run(self.store.clone()));
+        assert_eq!(job.state(), State::Done);
+        self.runtime.block_on(job.told(&self.store)).unwrap()
     }
 
     /// Every row of every table.
@@ -226,6 +241,10 @@ fn ward() -> County {
 
 fn counts(set: &Value) -> [u64; 4] {
     ["all", "high", "medium", "low"].map(|name| set["alerts"][name].as_u64().unwrap())
+}
+
+fn by_rule_of(set: &Value) -> BTreeMap<String, u64> {
+    by_rule(set).into_iter().map(|(rule, alerts)| (rule.to_owned(), alerts)).collect()
 }
 
 fn by_rule(set: &Value) -> BTreeMap<&str, u64> {
@@ -351,11 +370,74 @@ fn nothing_is_stored_and_whoever_writes_is_not_waited_for() {
 }
 
 #[test]
-fn a_county_of_which_nothing_can_be_judged_in_time_is_told_so() {
+fn one_is_under_way_at_a_time_and_one_that_is_stopped_says_of_how_much_it_speaks() {
     let county = ward();
-    assert_eq!(county.preview_within(DEFAULT, Duration::ZERO), None);
-    let told = county.preview(DEFAULT);
-    assert_eq!((&told["sites"], &told["left_out"]), (&json!(1), &json!(0)));
+    county.sql("INSERT INTO source VALUES (900, 'dongfeng', 'mon-09')");
+    let previews = Previews::default();
+    let job = previews.begin(county.job(DEFAULT)).unwrap();
+    let running = previews.begin(county.job(DEFAULT)).unwrap_err();
+    assert_eq!((running.state(), running.standing()), (State::Running, ("zhang".to_owned(), 0, 0)));
+    job.stop();
+    county.runtime.block_on(Arc::clone(&job).run(county.store.clone()));
+    assert_eq!((job.state(), job.standing()), (State::Stopped, ("zhang".to_owned(), 0, 2)));
+    let told = county.runtime.block_on(job.told(&county.store)).unwrap();
+    let text = "of 0 of 2 sites: would have raised 0 alerts, 0 high; the live set 0, 0 high";
+    assert_eq!((&told["text_en"], &told["left_out"]), (&json!(text), &json!(2)));
+    // It makes room for another, and stays until then.
+    assert!(Arc::ptr_eq(&previews.last().unwrap(), &job));
+    let next = previews.begin(county.job(DEFAULT)).unwrap();
+    county.runtime.block_on(Arc::clone(&next).run(county.store.clone()));
+    assert_eq!((next.state(), next.standing().1), (State::Done, 2));
+}
+
+/// Whatever of two sets is judged once, the second says what it would say alone.
+#[test]
+fn of_two_sets_each_is_told_as_if_it_were_the_only_one() {
+    let mut county = ward();
+    // Leads that are off, and a cuff on the limb of the oximeter, keep rules from judging.
+    county.alarm(6 * HOUR, "mon-02", AlarmKind::LeadOff, AlarmPhase::Start);
+    county.heart_rate(6 * HOUR, 31, "mon-02", "47");
+    county.alarm(6 * HOUR + 300, "mon-02", AlarmKind::LeadOff, AlarmPhase::End);
+    county.say(7 * HOUR, "mon-02", &[(Metric::NIBP_SYS, "120", Unit::MM_HG)]);
+    for second in 0..30 {
+        let low = [(Metric::SPO2, "80", Unit::PERCENT), (Metric::RR_IMP, "7", Unit::PER_MINUTE)];
+        county.say(7 * HOUR + 1 + second, "mon-02", &low);
+        county.say(8 * HOUR + second, "mon-02", &low);
+    }
+    let alone = |county: &County, text: &str| {
+        let live = County { live: rules(text), ..county.again() };
+        live.preview(text)["live"].clone()
+    };
+    let with = |change: fn(&mut Value)| {
+        let mut set: Value = serde_json::from_str(DEFAULT).unwrap();
+        change(&mut set);
+        set.to_string()
+    };
+    let event = with(|set| {
+        let rules = set["rules"].as_array_mut().unwrap().iter_mut();
+        let occluded = rules.filter(|rule| rule["id"] == "DEV-OCCL-DOWN");
+        occluded.for_each(|rule| rule["priority"] = json!("medium"));
+    });
+    let fewer = with(|set| {
+        let rules = set["rules"].as_array_mut().unwrap();
+        rules.retain(|rule| rule["id"] != "RR-AD-LL" && rule["id"] != "HR-EL-L");
+    });
+    for text in [
+        DEFAULT.to_owned(),
+        with_limits(&[("HR-AD-LL", 35.0)]),
+        with_limits(&[("SPO2-AD-L", 79.0), ("GLU-AD-LL", 2.0)]),
+        with_limits(&[("RR-AD-LL", 5.0), ("BP-AD-SH", 200.0)]),
+        event,
+        fewer,
+    ] {
+        let told = county.preview(&text);
+        assert_eq!(told["live"], alone(&county, DEFAULT));
+        assert_eq!(told["asked"], alone(&county, &text));
+    }
+    let all = by_rule_of(&county.preview(DEFAULT)["live"]);
+    for rule in ["SPO2-AD-LL", "RR-AD-LL", "TECH-LEADOFF", "HR-AD-L"] {
+        assert_eq!(all.get(rule), Some(&1), "{rule}: {all:?}");
+    }
 }
 
 /// However many there are of one device, each is judged once and in order.

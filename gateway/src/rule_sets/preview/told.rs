@@ -118,8 +118,9 @@ fn example(township: &str, Raised { alert, rules }: &Raised) -> Value {
     })
 }
 
-/// Both sets side by side.
+/// Both sets side by side. Of sites that are not judged nothing is said, and that.
 pub(super) fn answer(
+    (state, by): (&str, &str),
     [asked, live]: [&RuleSet; 2],
     [would, now_live]: &[Tally; 2],
     (readings, (sites, left_out), days): (usize, (usize, usize), Days),
@@ -127,7 +128,17 @@ pub(super) fn answer(
 ) -> Value {
     let Counts { high, .. } = would.all;
     let (all, live_all, live_high) = (would.all.all(), now_live.all.all(), now_live.all.high);
+    let all_sites = sites + left_out;
+    let [zh, en] = match left_out {
+        0 => ["", ""].map(str::to_owned),
+        _ => [
+            format!("(仅 {sites}/{all_sites} 个站点)"),
+            format!("of {sites} of {all_sites} sites: "),
+        ],
+    };
     json!({
+        "state": state,
+        "asked_by": by,
         "from": rfc3339(from.unix_ms()),
         "to": rfc3339(to.unix_ms()),
         "sites": sites,
@@ -135,8 +146,8 @@ pub(super) fn answer(
         "readings": readings,
         "patient_days": days.patient_days,
         "device_days": days.device_days,
-        "text_zh": format!("过去24小时将产生 {all} 条报警,其中高级 {high} 条;现行规则 {live_all} 条,其中高级 {live_high} 条"),
-        "text_en": format!("would have raised {all} alerts, {high} high; the live set {live_all}, {live_high} high"),
+        "text_zh": format!("{zh}过去24小时将产生 {all} 条报警,其中高级 {high} 条;现行规则 {live_all} 条,其中高级 {live_high} 条"),
+        "text_en": format!("{en}would have raised {all} alerts, {high} high; the live set {live_all}, {live_high} high"),
         "asked": would.told(asked, days),
         "live": now_live.told(live, days),
     })

@@ -366,7 +366,7 @@ fn any_but_closed_is_closed_with_the_reason_when_the_device_is_unbound() {
         }),
         (AlertState::Suppressed, |ward| {
             ward.engine.episodes.values_mut().for_each(|episode| {
-                episode.stand_behind(at(31.0), Some("EDGE-OFFLINE"));
+                episode.stand_behind(at(31.0), "EDGE-OFFLINE");
             });
         }),
         (AlertState::OutOfService, |ward| {

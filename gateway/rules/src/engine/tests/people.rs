@@ -191,3 +191,28 @@ fn the_silence_of_a_device_stands_behind_that_of_its_box() {
     assert!(!ward.has("tech_silent"));
     assert_eq!(ward.alert("hr_low").state, AlertState::ActiveUnack);
 }
+
+#[test]
+fn what_stood_behind_its_box_and_is_over_waits_for_a_person_when_the_box_is_back() {
+    for (silent_s, ends) in [(50.0, AlertState::Closed), (220.0, AlertState::ClearedUnack)] {
+        let mut ward = Ward::new("ecg-01");
+        ward.stream(0, 11, Metric::HR, "72");
+        ward.status(20.0, DeviceKind::Monitor, DeviceState::Silent);
+        ward.pass_time(silent_s);
+        let id = ward.alert("tech_silent").id;
+        ward.engine.box_lost(at(230.0));
+        ward.pass_time(300.0);
+        assert_eq!(ward.alert("tech_silent").state, AlertState::Suppressed);
+        // Its word was under way while the box was taken for lost.
+        ward.number(301.0, Metric::HR, "72");
+        ward.engine.box_back(ward.rules, at(302.0));
+        let state = ward.engine.alerts().find(|alert| alert.id == id).map(|alert| alert.state);
+        assert_eq!(state.unwrap_or(AlertState::Closed), ends, "{silent_s}");
+        // It comes back as the same alert, and sounds.
+        ward.status(310.0, DeviceKind::Monitor, DeviceState::Silent);
+        ward.pass_time(341.0);
+        let again = ward.alert("tech_silent");
+        assert_eq!((again.id, again.state), (id, AlertState::ActiveUnack), "{silent_s}");
+        assert_eq!(again.people.suppressed_by, None);
+    }
+}

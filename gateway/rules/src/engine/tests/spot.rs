@@ -124,3 +124,25 @@ fn a_cuff_on_the_same_limb_stops_new_saturation_alerts_and_clears_none() {
     ward.stream(0, 12, Metric::SPO2, "80");
     assert!(ward.has("spo2_low"));
 }
+
+#[test]
+fn a_late_result_asks_to_be_measured_again_and_the_battery_it_tells_of_does_not() {
+    for patient in [false, true] {
+        let mut ward = if patient { Ward::of(aged(40 * 12)) } else { Ward::new("ecg-01") };
+        ward.hand_to("glu-01", DeviceKind::GlucoseMeter, 0.0);
+        let readings = vec![
+            Reading::number(Metric::GLU_CAP_PL, 53, Unit::MG_PER_DL),
+            Reading::number(Metric::BATT_PCT, 5, Unit::PERCENT),
+        ];
+        let group = ReadingGroup {
+            occurrence: Occurrence::Spot,
+            ..ReadingGroup::new(ward.device.clone(), Ward::observed(10.0), readings)
+        };
+        ward.feed_group(&group, 10.0 + 2.0 * 3600.0);
+        let asks = |family| {
+            let alert = ward.alert(family);
+            (alert.late_row, alert.message_en.contains("measure again now"))
+        };
+        assert_eq!((asks("glucose_low"), asks("batt_low")), ((Some(5), true), (None, false)));
+    }
+}
