@@ -25,6 +25,7 @@ mod silence;
 mod stored;
 mod timer;
 mod unit;
+mod upkeep;
 
 pub use alarms::Before;
 pub use device::Moved;
@@ -322,7 +323,8 @@ impl Engine {
         let (family, of_device) = key.split_once('|').unwrap_or((key, ""));
         let device = match &self.subject {
             Subject::Device(device) => device.clone(),
-            Subject::Box => DeviceId::from(&self.site),
+            // The county has what is of each box under the name of that.
+            Subject::Box => DeviceId::new(of_device).unwrap_or_else(|_| (&self.site).into()),
             Subject::Patient(_) => DeviceId::new(of_device).unwrap_or_else(|_| {
                 let first = self.devices.keys().next();
                 first.cloned().unwrap_or_else(|| DeviceId::from(&self.site))
