@@ -7,6 +7,7 @@
 //! - [`signal`]: which alerts want somebody at the box
 //! - [`hook`]: the command for a lamp or a buzzer
 //! - [`report`]: what the county is told later
+//! - [`county_clock`]: what it is by the county's clock
 //! - [`kept`]: what outlives a restart
 //! - [`newest`], [`told`]: values and alerts as a person reads them
 //! - [`proof`]: the rules as a proof drives them
@@ -20,6 +21,7 @@
 //! - the hook is told what is so until it takes it: a call that failed, waited or was broken off by a
 //!   kill is made again, as it is by then
 
+mod county_clock;
 mod evaluation;
 pub(crate) mod hook;
 mod kept;
@@ -249,8 +251,8 @@ fn in_force(policy: Option<&InForce>) -> Result<(GoesBy, evaluation::Order), Rul
         let rules = Arc::new(RuleSet::from_json(DEFAULT_RULES)?.at_the_box());
         let (bindings, profiles) = (BindingList::default(), BTreeMap::new());
         let told = GoesBy { rule_set: 0, bindings: 0, signals: true };
-        let in_hand = BTreeMap::new();
-        return Ok((told, evaluation::Order { rules, bindings, profiles, in_hand }));
+        let (in_hand, made_at) = (BTreeMap::new(), None);
+        return Ok((told, evaluation::Order { rules, bindings, profiles, in_hand, made_at }));
     };
     let bindings: BindingList = read(&policy.bindings, "bindings");
     let profiles = read(&policy.patients, "patients");
@@ -258,7 +260,8 @@ fn in_force(policy: Option<&InForce>) -> Result<(GoesBy, evaluation::Order), Rul
         GoesBy { rule_set: policy.rule_set, bindings: bindings.version(), signals: policy.signals };
     let in_hand = policy.in_hand.iter().cloned();
     let in_hand = in_hand.map(|alert| (AlertId::from_bytes(alert.id), alert)).collect();
-    Ok((told, evaluation::Order { rules: Arc::clone(rules), bindings, profiles, in_hand }))
+    let (rules, made_at) = (Arc::clone(rules), Some(policy.made_at));
+    Ok((told, evaluation::Order { rules, bindings, profiles, in_hand, made_at }))
 }
 
 /// A part of the policy; one that is not understood counts as empty: the devices are judged as
@@ -325,7 +328,7 @@ impl<'a> Warden<'a> {
         let Kept { place, out_of_reach, lost_since, mut signals, .. } = kept;
         signals.begin(evaluation.alerts());
         let standings = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
-        let now = lookout.clock.mono();
+        let now = lookout.clock.now();
         let mut warden = Self {
             lookout,
             file,
@@ -343,9 +346,12 @@ impl<'a> Warden<'a> {
             handed: 0,
             committed: None,
             failing: None,
-            tick_at: now,
-            keep_at: now + KEEP_EVERY,
+            tick_at: now.mono,
+            keep_at: now.mono + KEEP_EVERY,
         };
+        // Nobody else tells it while the link is dead.
+        let changed = warden.evaluation.begin(now);
+        warden.note(changed);
         match out_of_reach && goes_by.signals {
             true => warden.signal_all(),
             false => warden.signals.stop(),
@@ -401,8 +407,9 @@ impl<'a> Warden<'a> {
         if !goes_by.signals {
             self.signals.stop();
         }
-        let now = self.lookout.clock.now().wall;
-        let changed = self.evaluation.go_by(now, order);
+        let now = self.lookout.clock.now();
+        self.evaluation.hear_clock(now, order.made_at);
+        let changed = self.evaluation.go_by(now.wall, order);
         self.note(changed);
     }
 
@@ -586,6 +593,7 @@ impl<'a> Warden<'a> {
             signals: self.signals.kept(),
             kinds: self.evaluation.kinds().clone(),
             whose: self.evaluation.whose().clone(),
+            county: self.evaluation.county(),
             engines: self.evaluation.states(),
         };
         let written = tokio::task::block_in_place(|| self.file.write(&kept));

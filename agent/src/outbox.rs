@@ -99,6 +99,8 @@ pub(crate) struct OutboxStats {
     pub(crate) max_bytes: u64,
     /// How many seconds more it holds at the rate of the last day, once that is known.
     pub(crate) holds_s: Option<u64>,
+    /// How much of its disk is free, in percent, once somebody has looked.
+    pub(crate) free_pct: Option<u8>,
     /// Spot readings that were there already.
     pub(crate) repeats: u64,
     /// What the disk has room for.

@@ -6,6 +6,7 @@
 //! - nothing is gone by that the county's policy key did not sign for this site, after a restart too
 //! - a policy and the rule set that it names are in force together, or not at all
 //! - the disk has a whole one at every moment: a new one is written beside, and the one before stays
+//! - rules are written when they are others than before, twice, because every policy rests on them
 
 use crate::status::Board;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -36,7 +37,10 @@ const CURRENT: &str = "current";
 const PREVIOUS: &str = "previous";
 const FRESH: &str = "fresh";
 const DAMAGED: &str = "damaged";
-/// Length of the message, before message and rule set.
+/// Texts of rules, under their hashes; each twice, for a sector may go bad.
+const RULES: &str = "rules-";
+const COPIES: [&str; 2] = ["a", "b"];
+/// Length of the message, before the message; an agent of before wrote the rules behind it.
 const HEAD_LEN: usize = 4;
 
 /// What this box goes by.
@@ -173,7 +177,10 @@ impl PolicyKeeper {
         in_force: InForce,
     ) -> Result<(), RefusedPolicyError> {
         // The county signed it: it holds, and is told where it could not be stored.
-        let stored = store(&self.folder, signed, &in_force.text).map_err(RefusedPolicyError::Store);
+        let before = self.in_force.borrow().as_ref().map(|before| before.policy.rules);
+        let rules = (in_force.policy.rules, before);
+        let stored = store(&self.folder, signed, rules, &in_force.text);
+        let stored = stored.map_err(RefusedPolicyError::Store);
         let Policy { version, rule_set, signals, .. } = in_force.policy;
         tracing::info!(version, rule_set, signals, "A policy of the county is in force.");
         self.waiting = None;
@@ -221,9 +228,13 @@ impl PolicyKeeper {
             return None;
         };
         let policy = self.verified(&signed).ok()?;
-        let is_own = policy.is_news(&self.site, None).is_ok() && sha256(text) == policy.rules;
-        let rules = Arc::new(read_rules(text).ok().filter(|_| is_own)?);
-        Some(InForce { policy, rules, text: text.to_vec() })
+        let text = match text {
+            [] => stored_rules(&self.folder, policy.rules)?,
+            _ => text.to_vec(),
+        };
+        let is_own = policy.is_news(&self.site, None).is_ok() && sha256(&text) == policy.rules;
+        let rules = Arc::new(read_rules(&text).ok().filter(|_| is_own)?);
+        Some(InForce { policy, rules, text })
     }
 
     fn tell_board(&self) {
@@ -273,23 +284,73 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Where a copy of the rules of that hash is.
+fn rules_file(folder: &Path, hash: RulesHash, copy: &str) -> PathBuf {
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    folder.join(format!("{RULES}{hash}-{copy}"))
+}
+
+/// The rules of that hash, from whichever copy is whole.
+fn stored_rules(folder: &Path, hash: RulesHash) -> Option<Vec<u8>> {
+    let copies = COPIES.iter().map(|copy| read(&rules_file(folder, hash, copy)));
+    copies.flatten().find(|text| sha256(text) == hash)
+}
+
+/// Writes each copy that is not there and whole.
+fn store_rules(folder: &Path, hash: RulesHash, text: &[u8]) -> io::Result<()> {
+    for copy in COPIES {
+        let path = rules_file(folder, hash, copy);
+        if !read(&path).is_ok_and(|stored| stored == text) {
+            let fresh = folder.join(FRESH);
+            let mut file = File::create(&fresh)?;
+            file.write_all(text)?;
+            file.sync_all()?;
+            fs::rename(&fresh, &path)?;
+            File::open(folder)?.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
+/// Rules that neither this policy nor the one before names.
+fn forget_rules(folder: &Path, kept: &[RulesHash]) -> io::Result<()> {
+    let is_kept = |path: &Path| {
+        let mut all = kept.iter().flat_map(|hash| COPIES.map(|copy| (hash, copy)));
+        all.any(|(hash, copy)| rules_file(folder, *hash, copy) == path)
+    };
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(RULES) && !is_kept(&entry.path()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Written beside and renamed: whenever the power goes there is a whole one, of now or of before.
-fn store(folder: &Path, signed: &SignedPolicy, rules: &[u8]) -> io::Result<()> {
+fn store(
+    folder: &Path,
+    signed: &SignedPolicy,
+    (hash, before): (RulesHash, Option<RulesHash>),
+    rules: &[u8],
+) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    store_rules(folder, hash, rules)?;
     let message = PolicyMessage::Signed(signed.clone()).encode();
     let len = u32::try_from(message.len()).map_err(io::Error::other)?;
     let [current, previous, fresh] = [CURRENT, PREVIOUS, FRESH].map(|name| folder.join(name));
     let mut file = File::create(&fresh)?;
     file.write_all(&len.to_be_bytes())?;
     file.write_all(&message)?;
-    file.write_all(rules)?;
     file.sync_all()?;
     match fs::rename(&current, &previous) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Err(_) | Ok(()) => {}
     }
     fs::rename(&fresh, &current)?;
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    let kept: Vec<RulesHash> = [hash].into_iter().chain(before).collect();
+    forget_rules(folder, &kept)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! - the outbox is the only queue: each connection starts from it, nothing is kept in the client
 //! - a PUBACK changes nothing in the outbox
 
+mod certificate;
 mod connection;
 mod in_flight;
 mod refusal;
@@ -16,7 +17,7 @@ mod session;
 use crate::{
     clock::Clock,
     config::UplinkConfig,
-    outbox::{AskOutboxError, News, Outbox, OutboxClosed},
+    outbox::{AskOutboxError, News, Outbox, OutboxClosed, OutboxStats},
     policy::PolicyKeeper,
     reach::ReachWatch,
     run::VERSION,
@@ -36,7 +37,10 @@ use std::{
 use thiserror::Error;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
-use uplink_proto::{state::SiteState, topics::Topic};
+use uplink_proto::{
+    state::{SiteState, Upkeep},
+    topics::Topic,
+};
 
 /// Back-off with full jitter: at most this in the first minutes of an outage.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(2);
@@ -234,7 +238,7 @@ impl Uplink {
         let number = self.outbox.next_connection().await?;
         let before = self.outbox.stock().await?;
         let outbox = before.outbox;
-        let state = |online, backlog, holds_s| {
+        let state = |online, backlog, stats: &OutboxStats| {
             let (trust, now) = (self.clock.trust(), self.clock.now());
             SiteState {
                 online,
@@ -242,19 +246,23 @@ impl Uplink {
                 agent_version: VERSION.to_owned(),
                 outbox,
                 backlog,
-                holds_s,
+                holds_s: stats.holds_s,
                 clock: trust.quality,
                 clock_evidence: trust.evidence,
                 at: now.wall,
                 uptime: Some(now.uptime),
                 policy: Some(self.policy().held()),
+                upkeep: Upkeep {
+                    free_pct: stats.free_pct,
+                    certificate_until: certificate::until(&self.config.cert),
+                },
             }
         };
         let backlog = before.lanes.map(|lane| lane.unacked.count());
         let plan = Plan {
             config: &self.config,
             site: &self.site,
-            will: state(false, backlog, self.outbox.stats().await?.holds_s).encode(),
+            will: state(false, backlog, &self.outbox.stats().await?).encode(),
             clock: self.clock,
         };
         let mut connection = tokio::select! {
@@ -281,8 +289,8 @@ impl Uplink {
             _ => {}
         }
         if ended.is_ok() {
-            let holds_s = self.outbox.stats().await?.holds_s;
-            let last_words = state(false, session.sender.backlog(), holds_s).encode();
+            let stats = self.outbox.stats().await?;
+            let last_words = state(false, session.sender.backlog(), &stats).encode();
             let topic = Topic::State(self.site.clone()).name();
             let goodbye = connection.goodbye(topic, last_words);
             // The will says the same if there is no time for it.

@@ -44,7 +44,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use uplink_proto::envelope::Envelope;
+use uplink_proto::{envelope::Envelope, state::Upkeep};
 
 /// Subjects whose time has come that are looked at in one transaction; the rest a second later.
 const DUE_MAX: u32 = 500;
@@ -266,6 +266,21 @@ impl Evaluation {
         Ok(())
     }
 
+    /// What somebody has to look after at a box, or at the county itself.
+    pub(crate) fn upkeep(
+        &mut self,
+        context: Context<'_>,
+        of: &SiteId,
+        Upkeep { free_pct, certificate_until }: Upkeep,
+    ) -> rusqlite::Result<()> {
+        let county = SiteId::county();
+        let engine = self.engine(context.connection, &county, &Subject::Box)?;
+        let changed =
+            engine.hear_upkeep(context.rules, context.now, of, free_pct, certificate_until);
+        self.note(changed);
+        Ok(())
+    }
+
     /// A site's box went out of reach or is back: all that is behind it hears of it.
     pub(crate) fn box_changed(
         &mut self,
@@ -380,6 +395,11 @@ impl Evaluation {
             }
         }
         Ok(())
+    }
+
+    /// Whether no alert changed.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.changed.is_empty()
     }
 
     pub(crate) fn note(&mut self, changed: Vec<Alert>) {

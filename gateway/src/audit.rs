@@ -206,7 +206,7 @@ pub(crate) async fn watch(
 }
 
 /// The county's own alerts are of no clinic.
-fn with_no_clinic(alert: Value) -> Value {
+pub(crate) fn with_no_clinic(alert: Value) -> Value {
     with_clinic(alert, &crate::query::Clinics::new())
 }
 

@@ -35,6 +35,13 @@ pub(crate) fn free_bytes(dir: &Path) -> io::Result<u64> {
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+/// How much of the file system of `dir` that is, in percent, rounded down.
+pub(crate) fn free_pct(dir: &Path) -> Option<u8> {
+    let found = statvfs(dir).ok()?;
+    let pct = (u128::from(found.f_bavail) * 100).checked_div(u128::from(found.f_blocks))?;
+    u8::try_from(pct).ok()
+}
+
 /// Bytes as whole mebibytes, rounded up.
 pub(crate) const fn mib(bytes: u64) -> u64 {
     bytes.div_ceil(1 << 20)

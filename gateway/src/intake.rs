@@ -551,10 +551,11 @@ impl<'t> Batch<'t> {
             .connection
             .prepare_cached(
                 "INSERT INTO site (site, online, connection, changed_ms, agent_version, outbox, clock,
-                   backlog, clock_evidence)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                   backlog, clock_evidence, free_pct, certificate_until_ms)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                  ON CONFLICT (site) DO UPDATE SET online = ?2, connection = ?3, changed_ms = ?4,
-                   agent_version = ?5, outbox = ?6, clock = ?7, backlog = ?8, clock_evidence = ?9
+                   agent_version = ?5, outbox = ?6, clock = ?7, backlog = ?8, clock_evidence = ?9,
+                   free_pct = ?10, certificate_until_ms = ?11
                  WHERE CASE WHEN ?6 = outbox THEN ?3 >= connection ELSE ?2 END",
             )?
             .execute(params![
@@ -566,7 +567,9 @@ impl<'t> Batch<'t> {
                 state.outbox.to_string(),
                 state.clock.name(),
                 backlog.to_string(),
-                state.clock_evidence
+                state.clock_evidence,
+                state.upkeep.free_pct,
+                state.upkeep.certificate_until.map(WallTime::unix_ms)
             ])?;
         if changed == 0 {
             return Ok(());

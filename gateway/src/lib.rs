@@ -20,6 +20,7 @@
 //! - [`audit`]: who did what, in a chain of hashes
 //! - [`settings`]: with what the gateway was started
 //! - [`events`], [`api`]: what boards hear; the HTTP API and the board itself
+//! - [`upkeep`]: what somebody has to look after before it fails
 //! - [`boards`]: boards that are open, and whether each can be heard
 //! - [`clock`]: the only place that reads the clock
 //! - [`proof`]: a county that a proof drives by a clock of its own
@@ -59,6 +60,7 @@ mod run;
 mod settings;
 mod store;
 mod trends;
+mod upkeep;
 
 use std::{ffi::OsString, process::ExitCode};
 

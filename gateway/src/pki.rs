@@ -5,19 +5,22 @@
 //! - a certificate's common name is its holder's name and MQTT client id
 
 use anyhow::{Context as _, bail};
-use model::id::SiteId;
+use model::{id::SiteId, time::WallTime};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
 };
+use rustls::pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
 use std::{
     collections::BTreeSet,
     fs,
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 use uplink_proto::topics::COUNTY;
+use webpki::{EndEntityCert, KeyUsage};
 
 /// Boxes boot with wrong clocks: certificates are valid from this many days before they were made.
 const BACKDATED_DAYS: i64 = 30;
@@ -27,6 +30,8 @@ const LEAF_DAYS: i64 = 825;
 const CA_DAYS: i64 = 3650;
 /// Holder of the key that signs what boxes go by.
 const POLICY: &str = "policy";
+/// The last second of the year 9999, which certificates give that never end (RFC 5280, 4.1.2.5).
+const NEVER: Duration = Duration::from_secs(253_402_300_799);
 /// Mode of the files of keys.
 const KEY_MODE: u32 = 0o600;
 
@@ -89,6 +94,13 @@ impl Pki {
         missing.into_iter().collect()
     }
 
+    /// Until when the certificates of the county's own services are valid: the first of them that
+    /// ends, as far as they can be read.
+    pub(crate) fn certificates_until(&self) -> Option<WallTime> {
+        let all = [self.county(), self.broker(), self.board()];
+        all.iter().filter_map(|one| valid_until(&one.cert)).min()
+    }
+
     fn identity(&self, name: &str) -> Identity {
         Identity {
             ca: self.dir.join("ca.crt"),
@@ -147,6 +159,25 @@ impl Pki {
         let issuer = Issuer::from_ca_cert_pem(&ca, key).context("reading the CA")?;
         Ok((ca, issuer))
     }
+}
+
+/// Until when the certificate of a file is valid.
+fn valid_until(path: &Path) -> Option<WallTime> {
+    let certificate = CertificateDer::from_pem_file(path).ok()?;
+    let certificate = EndEntityCert::try_from(&certificate).ok()?;
+    // The library tells that moment to whom it refuses, and asks for it before it asks who signed.
+    let refused = certificate.verify_for_usage(
+        webpki::ALL_VERIFICATION_ALGS,
+        &[],
+        &[],
+        UnixTime::since_unix_epoch(NEVER),
+        KeyUsage::client_auth(),
+        None,
+        None,
+    );
+    let Err(webpki::Error::CertExpired { not_after, .. }) = refused else { return None };
+    let ms = i64::try_from(not_after.as_secs()).ok()?.checked_mul(1000)?;
+    Some(WallTime::from_unix_ms(ms))
 }
 
 /// Keys and certificates that are made and not yet written.
@@ -285,6 +316,24 @@ mod tests {
         assert!(pki.init(&hosts).is_err());
         assert!(pki.issue(&SiteId::new("heping").unwrap(), &out).is_err());
         assert_eq!(fs::read(out.join("heping.key")).unwrap(), before);
+    }
+
+    #[test]
+    fn the_first_certificate_of_the_county_that_ends_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::at(&folder.path().join("pki"));
+        assert_eq!(pki.certificates_until(), None);
+        pki.init(&[]).unwrap();
+        let days = |until: Option<WallTime>| {
+            (until.unwrap().unix_ms() - crate::clock::now().unix_ms()) / 86_400_000
+        };
+        let all = days(pki.certificates_until());
+        assert!((LEAF_DAYS - 1..=LEAF_DAYS).contains(&all), "{all}");
+        let key = KeyPair::generate().unwrap();
+        let soon = params("board", Vec::new(), 10).unwrap().self_signed(&key).unwrap();
+        fs::write(pki.board().cert, soon.pem()).unwrap();
+        let first = days(pki.certificates_until());
+        assert!((9..=10).contains(&first), "{first}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::{
     rule_sets::{self, LiveRules},
     settings,
     store::{self, DATABASE, Store},
+    upkeep,
 };
 use anyhow::Context as _;
 use embedded_broker::{Broker, BrokerFiles};
@@ -93,6 +94,8 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
     tasks.spawn(audit::watch(store.clone(), rules.clone(), events.clone(), stopped.clone()));
+    let here = (config.data_dir.clone(), pki.clone());
+    tasks.spawn(upkeep::watch(store.clone(), rules.clone(), events.clone(), here, stopped.clone()));
     if !config.retention.keeps_all() {
         tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
     }

@@ -28,12 +28,12 @@ use tokio::time::{Instant, sleep};
 /// Small, so that it is full within minutes. The shipped 2 GiB delete as
 /// much as they add too, after weeks.
 const OUTBOX_LEN: u64 = 16 << 20;
-/// It counts as full from here on: it frees more than it needs at a time.
-const FULL: u64 = OUTBOX_LEN / 20 * 19;
+/// It is full: waves and trend leave a sixteenth to urgent records.
+const FULL: u64 = OUTBOX_LEN / 16 * 15;
 const DISK_LEN: u64 = 1 << 30;
 const FILLERS: usize = 4;
 /// Lines of each filler, before it is looked how full the outbox is.
-const LINES: u64 = 1000;
+const LINES: u64 = 5000;
 const FILL_LIMIT: Duration = Duration::from_secs(900);
 const SETTLE: Duration = Duration::from_secs(20);
 /// The reference keeps so many rows.

@@ -11,7 +11,10 @@ use model::{
 };
 use rules::alert::{Alert, AlertId};
 use std::{collections::BTreeMap, time::Duration};
-use uplink_proto::{envelope::Envelope, state::SiteState};
+use uplink_proto::{
+    envelope::Envelope,
+    state::{SiteState, Upkeep},
+};
 
 pub(crate) const OUTBOX: OutboxId = OutboxId::from_bytes([1; 16]);
 const BOOT: u32 = 7;
@@ -38,6 +41,7 @@ pub(crate) fn state(second: i64, online: bool, connection: u64, backlog: [u64; 3
         connection,
         agent_version: "0.1.0".into(),
         policy: None,
+        upkeep: Upkeep::default(),
         outbox: OUTBOX,
         backlog,
         holds_s: None,

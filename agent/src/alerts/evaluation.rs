@@ -10,7 +10,7 @@
 //! - what is remembered is bounded: of whom nothing is known any more, nothing is
 
 use model::{
-    alert::InHand,
+    alert::{InHand, Shelved},
     device::DeviceKind,
     id::{DeviceId, SiteId},
     record::Record,
@@ -31,7 +31,7 @@ use std::{
 };
 use uplink_proto::envelope::Envelope;
 
-use super::{kept::Kept, newest::Newest};
+use super::{county_clock::CountyClock, kept::Kept, newest::Newest};
 
 /// Devices of a box: 64 that are configured, the pumps and meters behind their stations, and the
 /// patients whose they are.
@@ -47,6 +47,8 @@ pub(super) struct Order {
     pub(super) profiles: BTreeMap<PatientKey, Profile>,
     /// What somebody at the county has in hand.
     pub(super) in_hand: BTreeMap<AlertId, InHand>,
+    /// When the county made all that, by its clock.
+    pub(super) made_at: Option<WallTime>,
 }
 
 /// Rules, rule states, and the newest values.
@@ -59,6 +61,7 @@ pub(super) struct Evaluation {
     whose: BTreeMap<DeviceId, Subject>,
     kinds: BTreeMap<DeviceId, DeviceKind>,
     newest: Newest,
+    county: CountyClock,
     /// What changed beside the question.
     changed: Vec<Alert>,
     /// There were more subjects than can be known at once, and it was told.
@@ -80,7 +83,26 @@ impl Evaluation {
         let engines = kept.engines.iter().filter_map(engine).collect();
         let (kinds, whose) = (kept.kinds.clone(), kept.whose.clone());
         let (newest, changed) = (Newest::default(), Vec::new());
-        Self { site, order, engines, whose, kinds, newest, changed, is_full: false }
+        let county = kept.county;
+        Self { site, order, engines, whose, kinds, newest, county, changed, is_full: false }
+    }
+
+    /// Before anything signals: what people at the county had in hand by the last policy; hands out
+    /// the alerts that changed.
+    pub(super) fn begin(&mut self, now: Now) -> Vec<Alert> {
+        self.hear_clock(now, self.order.made_at);
+        self.hear_county(now.wall)
+    }
+
+    /// What it is by the county's clock, as far as that policy tells.
+    pub(super) fn hear_clock(&mut self, now: Now, made_at: Option<WallTime>) {
+        if let Some(made_at) = made_at {
+            self.county.hear(now, made_at);
+        }
+    }
+
+    pub(super) const fn county(&self) -> CountyClock {
+        self.county
     }
 
     /// From here on that holds; hands out the alerts that changed.
@@ -151,6 +173,9 @@ impl Evaluation {
                     let set_ms = change.observed.at.unix_ms().abs_diff(change.before.unix_ms());
                     if set_ms > CLOCK_SET_MS {
                         self.begin_anew(at);
+                        self.county.look(now);
+                        let heard = self.hear_county(at);
+                        self.changed.extend(heard);
                     }
                 }
                 // What this box told itself is no news to it.
@@ -191,9 +216,16 @@ impl Evaluation {
     }
 
     fn hear_county(&mut self, now: WallTime) -> Vec<Alert> {
-        let in_hand = &self.order.in_hand;
+        let here = |(id, said): (&AlertId, &InHand)| {
+            let shelved = said.shelved.clone();
+            // A shelf ends when its time is over at the county.
+            let shelved =
+                shelved.map(|shelf| Shelved { until: self.county.here(shelf.until), ..shelf });
+            (*id, InHand { shelved, ..said.clone() })
+        };
+        let in_hand: BTreeMap<AlertId, InHand> = self.order.in_hand.iter().map(here).collect();
         let engines = self.engines.values_mut();
-        engines.flat_map(|engine| engine.hear_county(now, in_hand)).collect()
+        engines.flat_map(|engine| engine.hear_county(now, &in_hand)).collect()
     }
 
     /// A person at the box has an alert in hand.

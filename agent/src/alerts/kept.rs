@@ -4,7 +4,7 @@
 //! - the file is whole: written beside, synced, and put in its place
 //! - one that cannot be read is kept aside, and the rules begin with the last minutes of the outbox
 
-use super::{rows::Place, signal::Signals};
+use super::{county_clock::CountyClock, rows::Place, signal::Signals};
 use model::{device::DeviceKind, id::DeviceId, time::WallTime};
 use rules::binding::Subject;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,9 @@ pub(super) struct Kept<E = Value> {
     /// Whose each device is.
     #[serde(default)]
     pub(super) whose: BTreeMap<DeviceId, Subject>,
+    /// What the county's clock says.
+    #[serde(default)]
+    pub(super) county: CountyClock,
     /// Rule states, by subject.
     pub(super) engines: BTreeMap<String, E>,
 }
@@ -51,6 +54,7 @@ impl<E> Default for Kept<E> {
             signals: Signals::default(),
             kinds: BTreeMap::new(),
             whose: BTreeMap::new(),
+            county: CountyClock::default(),
             engines: BTreeMap::new(),
         }
     }

@@ -139,5 +139,6 @@ fn order(GoesBy { rules: (rules, _), bindings, profiles }: &GoesBy) -> Order {
         bindings: bindings.clone(),
         profiles: profiles.clone(),
         in_hand: BTreeMap::new(),
+        made_at: None,
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     supervisor::Worker,
 };
 use model::{
-    alert::{Acknowledged, InHand},
+    alert::{Acknowledged, InHand, Shelved},
     device::{DeviceKind, DeviceState, DeviceStatus},
     id::{DeviceId, Lane, OutboxId, Seq},
     metric::Metric,
@@ -618,4 +618,62 @@ async fn a_box_that_was_killed_knows_again_what_the_county_has_in_hand() {
     let (bad, now) = lost();
     warden.look_at_reach(bad, now);
     assert_eq!(edge.heard(&mut warden), [call("present", 0)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_that_starts_without_its_county_calls_nobody_for_what_that_has_in_hand() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    beats(&mut warden, 0..12, 38);
+    let alert = only(&warden);
+    assert_eq!(edge.heard(&mut warden), [call("raise", 1)]);
+    warden.keep().await;
+    drop(warden);
+    // The policy was stored, and the power went before anything else.
+    let mut warden = Warden::new(&edge.lookout, in_hand(&alert, 13));
+    assert_eq!(only(&warden).owner(), Some("wang"));
+    assert!(!warden.signals.is_on(alert.id));
+    let calls = edge.heard(&mut warden);
+    assert_eq!(calls.last().map(|(_, signals)| *signals), Some(0), "{calls:?}");
+    let told: Vec<_> = warden.reports.iter().map(|report| report.what.as_str()).collect();
+    assert!(!told.contains(&"acknowledged"), "{told:?}");
+}
+
+/// What a kill leaves of the rules.
+fn kept(evaluation: &Evaluation) -> Kept {
+    let states = evaluation.states().into_iter();
+    let engines = states.map(|(name, of)| (name, serde_json::to_value(of).unwrap())).collect();
+    Kept { engines, county: evaluation.county(), ..Kept::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shelf_ends_when_its_time_is_over_at_the_county_whatever_the_clock_of_the_box_says() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    beats(&mut warden, 0..12, 38);
+    let alert = only(&warden);
+    // There it is ten minutes later.
+    let there = |second: u64| at(second + 600).wall;
+    let order = || {
+        let (_, order) = in_hand(&alert, 0);
+        let shelved = Some(Shelved { by: "wang".to_owned(), until: there(20 + 900) });
+        let said = InHand { acknowledged: None, shelved, ..order.in_hand[&alert.id].clone() };
+        let in_hand = [(alert.id, said)].into();
+        evaluation::Order { in_hand, made_at: Some(there(20)), ..order }
+    };
+    let evaluation = &mut warden.evaluation;
+    evaluation.hear_clock(at(20), Some(there(20)));
+    evaluation.go_by(at(20).wall, order());
+    let state = |evaluation: &Evaluation| evaluation.alerts().next().unwrap().state;
+    assert_eq!(state(evaluation), AlertState::Shelved);
+    // The link fails, and the agent starts again.
+    let site = edge.lookout.site.clone();
+    let mut evaluation = Evaluation::new(site, order(), &kept(evaluation));
+    assert_eq!(evaluation.begin(at(500)), vec![]);
+    evaluation.pass_time(at(919).wall);
+    assert_eq!(state(&evaluation), AlertState::Shelved);
+    evaluation.pass_time(at(921).wall);
+    assert_eq!(state(&evaluation), AlertState::ActiveUnack);
 }

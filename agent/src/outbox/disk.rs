@@ -24,6 +24,12 @@ impl Space {
         Some(Self { free: bytes(found.f_bavail), total: bytes(found.f_blocks) })
     }
 
+    /// How much of it is free, in percent, rounded down.
+    pub(super) fn free_pct(self) -> Option<u8> {
+        let pct = (u128::from(self.free) * 100).checked_div(u128::from(self.total))?;
+        u8::try_from(pct).ok()
+    }
+
     /// What may be used before waveforms are given up.
     pub(super) fn usable(self) -> u64 {
         self.free.saturating_sub(self.floor())
@@ -85,6 +91,13 @@ impl Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_free_is_rounded_down_and_of_no_disk_nobody_knows() {
+        let pct = |free, total| Space { free, total }.free_pct();
+        assert_eq!([pct(100, 1000), pct(99, 1000), pct(0, 1000)], [Some(10), Some(9), Some(0)]);
+        assert_eq!([pct(u64::MAX, u64::MAX), pct(0, 0)], [Some(100), None]);
+    }
 
     #[test]
     fn waves_then_trend_yield_to_others_and_come_back_with_some_more_room() {

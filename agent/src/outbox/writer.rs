@@ -111,7 +111,8 @@ pub(super) struct Writer<'a> {
     /// An outbox that is kept aside, and when its next rows are taken over.
     pub(super) salvage: Option<Salvage>,
     pub(super) salvage_at: MonoTime,
-    /// What the disk has room for, and when that is looked at again.
+    /// The room on the disk, what there is room for, and when that is looked at again.
+    space: Option<Space>,
     pub(super) room: Room,
     look_at: MonoTime,
     overflow: bool,
@@ -137,6 +138,7 @@ impl<'a> Writer<'a> {
             prune_at: now,
             salvage,
             salvage_at: now,
+            space: None,
             room: Room::Enough,
             look_at: now,
             overflow: false,
@@ -374,6 +376,7 @@ impl<'a> Writer<'a> {
 
     /// The disk has that much room. Where it is little, what the county has goes back to it.
     pub(super) fn take_space(&mut self, space: Space) -> Result<(), Damaged> {
+        self.space = Some(space);
         let inside = retention::free_bytes(&self.file.connection).unwrap_or_default();
         let room = self.room.after(Space { free: space.free.saturating_add(inside), ..space });
         if room != self.room {
@@ -530,14 +533,15 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn stats(&self) -> OutboxStats {
+    pub(super) fn stats(&self) -> OutboxStats {
         let bytes = retention::bytes(&self.file.connection);
         OutboxStats {
             unacked: Lane::ALL.map(|lane| self.file.lane(lane).unacked.count()),
             oldest_ms: self.file.oldest_ms().ok().flatten(),
             bytes: bytes.unwrap_or_default(),
             max_bytes: self.desk.settings.max_bytes,
-            holds_s: self.holds_s(Space::of(self.file.path())),
+            holds_s: self.holds_s(self.space),
+            free_pct: self.space.and_then(Space::free_pct),
             repeats: self.repeats,
             room: self.room,
         }

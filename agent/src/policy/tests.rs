@@ -7,7 +7,7 @@ use rcgen::{
 };
 use tempfile::TempDir;
 
-const RULES: &str = include_str!("../../../configs/rules/default.json");
+const DEFAULT_RULES: &str = include_str!("../../../configs/rules/default.json");
 const MADE_AT: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
 
 /// A county with its CA.
@@ -89,7 +89,7 @@ fn policy(version: u64) -> Policy {
         version,
         made_at: MADE_AT,
         rule_set: 1,
-        rules: sha256(RULES.as_bytes()),
+        rules: sha256(DEFAULT_RULES.as_bytes()),
         bindings: format!("{{\"version\":{version},\"bindings\":[]}}"),
         patients: "{}".into(),
         signals: true,
@@ -98,7 +98,7 @@ fn policy(version: u64) -> Policy {
 }
 
 fn rules() -> Vec<u8> {
-    PolicyMessage::Rules(RULES.as_bytes().to_vec()).encode()
+    PolicyMessage::Rules(DEFAULT_RULES.as_bytes().to_vec()).encode()
 }
 
 #[track_caller]
@@ -185,7 +185,7 @@ fn a_file_torn_anywhere_leaves_the_policy_of_before() {
     keeper.take(&bench.county.says(&policy(2)));
     let (whole, before) =
         (fs::read(bench.file(CURRENT)).unwrap(), fs::read(bench.file(PREVIOUS)).unwrap());
-    let cuts = (0..HEAD_LEN).chain((HEAD_LEN..whole.len()).step_by(4999)).chain([whole.len() - 1]);
+    let cuts = (0..HEAD_LEN).chain((HEAD_LEN..whole.len()).step_by(97)).chain([whole.len() - 1]);
     for cut in cuts {
         fs::write(bench.file(CURRENT), &whole[..cut]).unwrap();
         fs::write(bench.file(PREVIOUS), &before).unwrap();
@@ -196,7 +196,7 @@ fn a_file_torn_anywhere_leaves_the_policy_of_before() {
         check(&bench.keeper(), 2, "");
         assert_eq!(fs::read(bench.file(PREVIOUS)).unwrap(), before, "{cut}");
     }
-    for place in (0..whole.len()).step_by(997) {
+    for place in (0..whole.len()).step_by(13) {
         let mut altered = whole.clone();
         altered[place] ^= 1;
         fs::write(bench.file(CURRENT), &altered).unwrap();
@@ -220,4 +220,93 @@ fn killed_between_any_two_steps_of_storing_a_whole_policy_is_there() {
     check(&keeper, 1, "");
     keeper.take(&bench.county.says(&policy(2)));
     check(&bench.keeper(), 2, "");
+}
+
+/// Length of each file in the folder of the policy, and when it was written.
+type Files = std::collections::BTreeMap<String, (u64, std::time::SystemTime)>;
+
+fn files(bench: &Bench) -> Files {
+    let all = fs::read_dir(bench.file("")).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let about = entry.metadata().unwrap();
+        (entry.file_name().into_string().unwrap(), (about.len(), about.modified().unwrap()))
+    });
+    all.collect()
+}
+
+/// Those of them that have rules.
+fn texts(bench: &Bench) -> Files {
+    files(bench).into_iter().filter(|(name, _)| name.starts_with(RULES)).collect()
+}
+
+#[test]
+fn rules_are_written_when_they_change_and_not_with_each_policy() {
+    let bench = Bench::new();
+    let mut keeper = bench.keeper();
+    keeper.take(&bench.county.says(&policy(1)));
+    keeper.take(&rules());
+    let first = texts(&bench);
+    let len = u64::try_from(DEFAULT_RULES.len()).unwrap();
+    assert_eq!(first.values().map(|(len, _)| *len).collect::<Vec<_>>(), [len, len]);
+    keeper.take(&bench.county.says(&policy(2)));
+    assert_eq!(texts(&bench), first, "they were not touched");
+    let (written, _) = files(&bench)[CURRENT];
+    assert!(written < 1024, "{written} bytes beside {len} of rules");
+
+    // Other rules: those of the policy before stay, until it is forgotten.
+    let other = DEFAULT_RULES.replace("0.2-draft", "0.3-draft");
+    let next = |version| Policy { rules: sha256(other.as_bytes()), ..policy(version) };
+    keeper.take(&bench.county.says(&next(3)));
+    keeper.take(&PolicyMessage::Rules(other.clone().into_bytes()).encode());
+    assert_eq!(texts(&bench).len(), 4);
+    fs::remove_file(bench.file(CURRENT)).unwrap();
+    check(&bench.keeper(), 2, "");
+    let mut keeper = bench.keeper();
+    keeper.take(&bench.county.says(&next(3)));
+    keeper.take(&PolicyMessage::Rules(other.clone().into_bytes()).encode());
+    keeper.take(&bench.county.says(&next(4)));
+    assert_eq!(texts(&bench).len(), 2);
+    let keeper = bench.keeper();
+    check(&keeper, 4, "");
+    assert_eq!(keeper.follow().borrow().as_ref().unwrap().rules.version(), "0.3-draft");
+}
+
+#[test]
+fn a_damaged_copy_of_the_rules_costs_nothing_and_is_written_again() {
+    let bench = Bench::new();
+    let mut keeper = bench.keeper();
+    keeper.take(&bench.county.says(&policy(1)));
+    keeper.take(&rules());
+    let hash = sha256(DEFAULT_RULES.as_bytes());
+    let copies = COPIES.map(|copy| rules_file(&bench.file(""), hash, copy));
+    for copy in &copies {
+        let whole = fs::read(copy).unwrap();
+        fs::write(copy, &whole[..whole.len() - 1]).unwrap();
+        let mut keeper = bench.keeper();
+        let held = keeper.held().version;
+        assert!(held > 0, "the other copy is whole");
+        keeper.take(&bench.county.says(&policy(held + 1)));
+        assert_eq!(fs::read(copy).unwrap(), whole);
+    }
+    for copy in &copies {
+        fs::write(copy, "{}").unwrap();
+    }
+    // Nothing is gone by that is not whole, and the county hears that this box has none.
+    let keeper = bench.keeper();
+    check(&keeper, 0, "");
+    assert_eq!(keeper.held().rules, None);
+}
+
+#[test]
+fn what_an_agent_of_before_stored_is_read() {
+    let bench = Bench::new();
+    fs::create_dir(bench.file("")).unwrap();
+    let message = bench.county.says(&policy(7));
+    let len = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let stored = [&len[..], &message, DEFAULT_RULES.as_bytes()].concat();
+    fs::write(bench.file(CURRENT), stored).unwrap();
+    let mut keeper = bench.keeper();
+    check(&keeper, 7, "");
+    keeper.take(&bench.county.says(&policy(8)));
+    check(&bench.keeper(), 8, "");
 }

@@ -8,7 +8,7 @@ use super::{
     Row, Uplink, UplinkError,
     connection::{Connection, Heard},
 };
-use crate::outbox::{News, OutboxClosed, Reader, Stock, blames_file, is_damage};
+use crate::outbox::{News, OutboxClosed, OutboxStats, Reader, Stock, blames_file, is_damage};
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     id::{OutboxId, Seq},
@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
     pub(super) async fn serve(
         &mut self,
         news: &mut mpsc::Receiver<News>,
-        state: &(dyn Fn(bool, [u64; 3], Option<u64>) -> SiteState + Sync),
+        state: &(dyn Fn(bool, [u64; 3], &OutboxStats) -> SiteState + Sync),
     ) -> Result<(), UplinkError> {
         let clock = self.uplink.clock;
         self.uplink.board.uplink("online");
@@ -111,8 +111,8 @@ impl<'a> Session<'a> {
                 _ = tell_state.tick() => {
                     self.retry_aside();
                     let topic = Topic::State(self.uplink.site.clone()).name();
-                    let holds_s = self.uplink.outbox.stats().await?.holds_s;
-                    let state = state(true, self.sender.backlog(), holds_s);
+                    let stats = self.uplink.outbox.stats().await?;
+                    let state = state(true, self.sender.backlog(), &stats);
                     self.connection.publish_retained(topic, state.encode())?;
                 }
                 () = self.uplink.stopped.cancelled() => return Ok(()),

@@ -12,10 +12,11 @@ import { HandoverPage } from './pages/handover.js';
 import { PeoplePage } from './pages/people.js';
 import { RulesPage } from './pages/rules.js';
 import { TrayPage } from './pages/tray.js';
+import { UpkeepPage } from './pages/upkeep.js';
 
-/** In the order of the day: what a nurse does first comes first. */
+/** In the order of the day: what a nurse does first comes first; an administrator has the first. */
 const PAGES = [
-  TrayPage, FollowUpPage, HandoverPage, DevicesPage, DutyPage, FiguresPage, RulesPage, PeoplePage,
+  UpkeepPage, TrayPage, FollowUpPage, HandoverPage, DevicesPage, DutyPage, FiguresPage, RulesPage, PeoplePage,
   AuditPage,
 ];
 /** What is open asks again this often. */

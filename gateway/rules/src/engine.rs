@@ -25,6 +25,7 @@ mod silence;
 mod stored;
 mod timer;
 mod unit;
+mod upkeep;
 
 pub use alarms::Before;
 pub use device::Moved;
@@ -154,22 +155,59 @@ impl Engine {
     /// What fires by a rule that does not apply any more ends; one that applies since now waits for
     /// the next reading.
     pub fn set_profile(&mut self, rules: &RuleSet, now: WallTime, profile: Profile) -> Vec<Alert> {
+        self.set_profile_where(rules, now, profile, true)
+    }
+
+    /// The same of a patient with devices at several sites, each of which has an engine: one of them
+    /// tells what is of the patient and not of what was measured.
+    pub fn set_profile_where(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        profile: Profile,
+        tells_age: bool,
+    ) -> Vec<Alert> {
         self.profile = profile;
         let mut touched = BTreeSet::new();
         self.facts_at(rules, now, &mut touched);
-        let is_patient = self.subject.patient().is_some();
-        if let Some(rule) = rules.technical(AGE_RULE).filter(|_| is_patient) {
-            let episode = self.episodes.entry(rule.family.clone()).or_default();
-            let step = rule.steps(self.profile.monitored).next();
-            match step.filter(|_| self.profile.birth.is_none()) {
-                Some(step) => episode.fire(rule.id.clone(), technical(rule, step.priority, now)),
-                None => episode.cease(&rule.id),
-            }
-            touched.insert(rule.family.clone());
-        }
+        self.judge_age(rules, now, tells_age, &mut touched);
         let mut changed = self.settle(now, now, touched, false);
         changed.extend(self.on_time(rules, now));
         changed
+    }
+
+    /// Whether it says that nobody knows how old the patient is.
+    #[must_use]
+    pub fn tells_age(&self, rules: &RuleSet) -> bool {
+        let told = |rule: &TechnicalRule| {
+            self.episodes.get(&rule.family).is_some_and(|episode| episode.is_firing(&rule.id))
+        };
+        rules.technical(AGE_RULE).is_some_and(told)
+    }
+
+    /// From now on it does, where that is so, or another one does; hands out the alerts that changed.
+    pub fn tell_age(&mut self, rules: &RuleSet, now: WallTime, tells_age: bool) -> Vec<Alert> {
+        let mut touched = BTreeSet::new();
+        self.judge_age(rules, now, tells_age, &mut touched);
+        self.settle(now, now, touched, false)
+    }
+
+    fn judge_age(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        tells_age: bool,
+        touched: &mut BTreeSet<String>,
+    ) {
+        let is_patient = self.subject.patient().is_some();
+        let Some(rule) = rules.technical(AGE_RULE).filter(|_| is_patient) else { return };
+        let episode = self.episodes.entry(rule.family.clone()).or_default();
+        let step = rule.steps(self.profile.monitored).next();
+        match step.filter(|_| tells_age && self.profile.birth.is_none()) {
+            Some(step) => episode.fire(rule.id.clone(), technical(rule, step.priority, now)),
+            None => episode.cease(&rule.id),
+        }
+        touched.insert(rule.family.clone());
     }
 
     /// That profile holds for what is judged from now on, and nothing is told of it: of somebody of
@@ -322,7 +360,8 @@ impl Engine {
         let (family, of_device) = key.split_once('|').unwrap_or((key, ""));
         let device = match &self.subject {
             Subject::Device(device) => device.clone(),
-            Subject::Box => DeviceId::from(&self.site),
+            // The county has what is of each box under the name of that.
+            Subject::Box => DeviceId::new(of_device).unwrap_or_else(|_| (&self.site).into()),
             Subject::Patient(_) => DeviceId::new(of_device).unwrap_or_else(|_| {
                 let first = self.devices.keys().next();
                 first.cloned().unwrap_or_else(|| DeviceId::from(&self.site))

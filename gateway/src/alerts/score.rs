@@ -108,7 +108,7 @@ impl Evaluation {
 }
 
 /// Where devices are on a patient, the newest first.
-fn sites_with_devices(
+pub(super) fn sites_with_devices(
     connection: &Connection,
     patient: &PatientKey,
 ) -> rusqlite::Result<Vec<SiteId>> {

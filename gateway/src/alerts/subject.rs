@@ -7,7 +7,7 @@
 //! - what rests on a device that leaves, or on a result that is moved, is closed with the reason
 //! - what comes of a device after it has left is history of whom it was with, and begins nothing
 
-use super::{Context, Evaluation};
+use super::{Context, Evaluation, score::sites_with_devices};
 use crate::{
     patients::{
         self,
@@ -89,8 +89,55 @@ impl Evaluation {
             engine.meet_profile(profile);
             return Ok(());
         }
-        let changed = engine.set_profile(context.rules, context.now, profile);
+        let is_asked = profile.birth.is_none() && !engine.tells_age(context.rules);
+        let tells_age = !(is_asked && self.tells_age_elsewhere(context, site, key)?);
+        let engine = self.engine(context.connection, site, &Subject::Patient(key.clone()))?;
+        let Context { rules, now, .. } = context;
+        let changed = engine.set_profile_where(rules, now, profile, tells_age);
         self.note(changed);
+        Ok(())
+    }
+
+    /// Whether another site says already that nobody knows how old that patient is.
+    fn tells_age_elsewhere(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        key: &PatientKey,
+    ) -> rusqlite::Result<bool> {
+        for other in self.sites_of(context, key)?.iter().filter(|other| *other != site) {
+            let patient = Subject::Patient(key.clone());
+            if self.engine(context.connection, other, &patient)?.tells_age(context.rules) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// One site says that nobody knows how old a patient is: where it was said first, as long as a
+    /// device of theirs is there.
+    fn place_age(&mut self, context: Context<'_>, key: &PatientKey) -> rusqlite::Result<()> {
+        let Context { connection, rules, now } = context;
+        let patient = Subject::Patient(key.clone());
+        let mut told = Vec::new();
+        for site in self.sites_of(context, key)? {
+            if self.engine(connection, &site, &patient)?.tells_age(rules) {
+                told.push(site);
+            }
+        }
+        let with_devices = sites_with_devices(connection, key)?;
+        let stays = told.iter().find(|site| with_devices.contains(site));
+        let Some(place) = stays.or(with_devices.first()).or(told.first()).cloned() else {
+            return Ok(());
+        };
+        if told.is_empty() || told == [place.clone()] {
+            return Ok(());
+        }
+        for site in told.iter().chain([&place]) {
+            let engine = self.engine(connection, site, &patient)?;
+            let changed = engine.tell_age(rules, now, *site == place);
+            self.note(changed);
+        }
         Ok(())
     }
 
@@ -153,7 +200,8 @@ impl Evaluation {
         let to = subject(&site, &device, binding.patient.as_deref());
         let from = Subject::unbound(&site, &device);
         let at = WallTime::from_unix_ms(binding.from_ms);
-        self.hand_over(context, (&site, &device), (&from, &to), at, BOUND)
+        self.hand_over(context, (&site, &device), (&from, &to), at, BOUND)?;
+        to.patient().map_or(Ok(()), |key| self.place_age(context, key))
     }
 
     /// A device is on a patient no more; results that were measured afterwards wait for theirs.
@@ -170,6 +218,7 @@ impl Evaluation {
         self.hand_over(context, (&site, &device), (&from, &to), at, reason)?;
         if let Some(key) = from.patient() {
             self.score_without(context, key, (&site, &device), reason)?;
+            self.place_age(context, key)?;
         }
         to_tray.iter().try_for_each(|moved| self.moved(context, moved))
     }
@@ -227,7 +276,7 @@ impl Evaluation {
         for site in self.sites_of(context, &key)? {
             self.tell_profile(context, &site, &key)?;
         }
-        Ok(())
+        self.place_age(context, &key)
     }
 
     /// A patient was discharged: nothing of theirs goes on.

@@ -47,7 +47,10 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
-use uplink_proto::{envelope::Envelope, state::SiteState};
+use uplink_proto::{
+    envelope::Envelope,
+    state::{SiteState, Upkeep},
+};
 
 const METHODS: [Method; 5] =
     [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
@@ -318,6 +321,7 @@ async fn events_tell_things_as_the_lists_do() {
         connection: 1,
         agent_version: "0.1.0".into(),
         policy: None,
+        upkeep: Upkeep::default(),
         outbox: OutboxId::from_bytes([8; 16]),
         backlog: [1, 2, 3],
         holds_s: Some(90_000),

@@ -19,6 +19,7 @@ use model::{
     waveform::{SamplePeriod, Scale, WaveformBlock, WaveformFlags},
 };
 use tempfile::TempDir;
+use uplink_proto::state::Upkeep;
 
 const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
 /// Values of all readings as they came.
@@ -350,6 +351,7 @@ fn a_live_state_is_answered_by_an_ack() {
         connection: 1,
         agent_version: "0.1.0".to_owned(),
         policy: None,
+        upkeep: Upkeep::default(),
         outbox: OUTBOX,
         backlog: [0; 3],
         clock: ClockQuality::Synchronised,
@@ -470,6 +472,7 @@ fn an_older_word_about_a_site_changes_nothing() {
             connection,
             agent_version: "0.1.0".into(),
             policy: None,
+            upkeep: Upkeep::default(),
             outbox: OUTBOX,
             backlog: [0, 2, 0],
             clock: ClockQuality::Synchronised,

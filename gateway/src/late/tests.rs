@@ -25,7 +25,10 @@ use model::{
 };
 use rules::{alert::AckReason, engine::Action, rule::RuleSet};
 use std::{path::Path, sync::Arc};
-use uplink_proto::{envelope::Envelope, state::SiteState};
+use uplink_proto::{
+    envelope::Envelope,
+    state::{SiteState, Upkeep},
+};
 
 const BASE_MS: i64 = 1_795_335_300_000;
 const OUTBOX: OutboxId = OutboxId::from_bytes([1; 16]);
@@ -111,6 +114,7 @@ impl County {
             connection: self.connection,
             agent_version: "0.1.0".into(),
             policy: None,
+            upkeep: Upkeep::default(),
             outbox: OUTBOX,
             backlog,
             holds_s: None,

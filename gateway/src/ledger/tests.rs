@@ -13,7 +13,10 @@ use model::{
 use rules::rule::RuleSet;
 use serde_json::json;
 use tempfile::TempDir;
-use uplink_proto::{envelope::Envelope, state::SiteState};
+use uplink_proto::{
+    envelope::Envelope,
+    state::{SiteState, Upkeep},
+};
 
 /// 2026-11-22T08:15:00Z
 const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
@@ -92,6 +95,7 @@ fn state(outbox: OutboxId, trend: u64) -> Delivery {
         connection: 1,
         agent_version: "0.1.0".into(),
         policy: None,
+        upkeep: Upkeep::default(),
         outbox,
         backlog: [0, trend, 0],
         holds_s: None,

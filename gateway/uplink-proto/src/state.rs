@@ -14,6 +14,17 @@ use model::{
 /// Far more than any state needs.
 const STATE_LEN_MAX: usize = 2 * 1024;
 
+/// What somebody has to look after at a box; what nobody knows, or an agent of before does not tell,
+/// is `None`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Upkeep {
+    /// How much of the disk of its outbox is free, in percent, rounded down.
+    pub free_pct: Option<u8>,
+    /// Until when its certificate is valid. The day, not how many are left: the clock of a box may
+    /// be anything.
+    pub certificate_until: Option<WallTime>,
+}
+
 /// State of a site.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SiteState {
@@ -39,6 +50,8 @@ pub struct SiteState {
     pub uptime: Option<Uptime>,
     /// What it goes by; not told by an agent of before.
     pub policy: Option<HeldPolicy>,
+    /// What somebody has to look after.
+    pub upkeep: Upkeep,
 }
 
 impl SiteState {
@@ -61,6 +74,9 @@ impl SiteState {
         if let Some(parts) = map.as_map_mut() {
             parts.extend(self.uptime.map(|uptime| (text("k"), wire::uptime(uptime))));
             parts.extend(self.policy.as_ref().map(|held| (text("p"), held.value())));
+            let Upkeep { free_pct, certificate_until } = self.upkeep;
+            parts.extend(free_pct.map(|pct| (text("f"), number(pct))));
+            parts.extend(certificate_until.map(|until| (text("x"), number(until.unix_ms()))));
         }
         wire::to_bytes(&map)
     }
@@ -97,6 +113,13 @@ impl SiteState {
             ),
             uptime: wire::read_uptime(&map)?,
             policy: field(&map, "p").ok().and_then(HeldPolicy::read),
+            upkeep: Upkeep {
+                free_pct: field(&map, "f").ok().and_then(wire::int).filter(|pct| *pct <= 100),
+                certificate_until: field(&map, "x")
+                    .ok()
+                    .and_then(wire::int)
+                    .map(WallTime::from_unix_ms),
+            },
         })
     }
 }
@@ -123,8 +146,24 @@ mod tests {
                 rules: Some([7; 32]),
                 refused: "the policy is for the site other".into(),
             }),
+            upkeep: Upkeep {
+                free_pct: Some(9),
+                certificate_until: Some(WallTime::from_unix_ms(1_866_585_600_000)),
+            },
         };
-        assert_eq!(SiteState::decode(&state.encode()), Ok(state));
+        assert_eq!(SiteState::decode(&state.encode()), Ok(state.clone()));
         assert!(SiteState::decode(b"online").is_err());
+
+        // An agent of before tells nothing to look after, and what cannot be is nothing.
+        for (told, free_pct) in
+            [(Upkeep::default(), None), (with_pct(100), Some(100)), (with_pct(101), None)]
+        {
+            let state = SiteState { upkeep: told, ..state.clone() };
+            assert_eq!(SiteState::decode(&state.encode()).unwrap().upkeep.free_pct, free_pct);
+        }
+    }
+
+    fn with_pct(pct: u8) -> Upkeep {
+        Upkeep { free_pct: Some(pct), certificate_until: None }
     }
 }

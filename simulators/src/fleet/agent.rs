@@ -33,7 +33,7 @@ use uplink_proto::{
     ack::{Ack, Proof},
     ranges::RangeSet,
     sender::{LaneStock, Sender, SenderEvent, SenderOutput},
-    state::SiteState,
+    state::{SiteState, Upkeep},
     topics::Topic,
 };
 
@@ -418,6 +418,7 @@ fn state(outbox: OutboxId, connection: u64, online: bool) -> SiteState {
         connection,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         policy: None,
+        upkeep: Upkeep::default(),
         outbox,
         backlog: [0; 3],
         holds_s: None,

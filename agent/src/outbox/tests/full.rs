@@ -40,7 +40,9 @@ fn a_disk_that_others_fill_takes_urgent_records_only_and_what_is_not_stored_is_c
     let clock = bench.desk.clock;
     let mut writer = bench.writer();
     let told = writer.committed();
+    assert_eq!(writer.stats().free_pct, None, "nobody has looked");
     writer.take_space(PLENTY).unwrap();
+    assert_eq!(writer.stats().free_pct, Some(100));
     writer.hand_over(1, trend());
     writer.hand_over(2, wave());
     writer.commit_all();

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { serious } from './eyes.mjs';
 import * as make from './fixtures.mjs';
-import { morning } from './office.mjs';
+import { morning, RULES } from './office.mjs';
 import { stand } from './stand.mjs';
 
 const it = stand();
 const NURSES = ['tray', 'followup', 'handover', 'devices', 'duty', 'figures', 'rules'];
-const KEY = /\b(pages|tray|followup|handover|devices|duty|figures|rules|people|audit|missing|role|class|population|rule_type)\.[a-z_]+/;
+const KEY = /\b(pages|upkeep|tray|followup|handover|devices|duty|figures|rules|people|audit|missing|role|class|population|rule_type)\.[a-z_]+/;
 
 async function turn(page, name) {
   await page.run((key) => {
@@ -105,9 +105,9 @@ test('what could not be read is said, and what was read before stays with its ti
 });
 
 for (const [role, shown, hidden] of [
-  ['security_admin', ['devices', 'people'], ['board', 'tray', 'audit', 'handover']],
-  ['audit_admin', ['people', 'audit'], ['board', 'tray', 'devices']],
-  ['kiosk', ['board', 'tray', 'handover'], ['people', 'audit', 'rules']],
+  ['security_admin', ['upkeep', 'devices', 'people'], ['board', 'tray', 'audit', 'handover']],
+  ['audit_admin', ['upkeep', 'people', 'audit'], ['board', 'tray', 'devices']],
+  ['kiosk', ['board', 'tray', 'handover'], ['upkeep', 'people', 'audit', 'rules']],
 ]) {
   test(`${role} sees the pages that are theirs, and no others`, async () => {
     morning(it.county, role);
@@ -123,6 +123,35 @@ for (const [role, shown, hidden] of [
       await turn(page, 'tray');
       await page.hides('.candidate');
     }
+  });
+}
+
+for (const [language, words] of [
+  ['zh-CN', ['网关 heping-01', '10 天', '空闲 9 %', '县平台本机', '已过期', '签发新证书', '清理数据目录']],
+  ['en', ['Edge box heping-01', '10 days', '9 % free', 'County, this service', 'has expired',
+    'Issue a new certificate', 'Make room']],
+]) {
+  test(`an administrator reads which box needs what, and what to do, ${language}`, async () => {
+    morning(it.county, 'system_admin');
+    const { county } = it;
+    const low = (device, family, rule, value, limit) => {
+      const { message_zh: zh, message_en: en } = RULES.rules.find(({ id }) => id === rule);
+      const told = make.alert({ site: 'county', clinic: null, device }, 'low', county.ms, {
+        metric: null, family, rules: [rule], value, limit, message_zh: zh, message_en: en,
+      });
+      county.alerts.set(told.id, told);
+    };
+    low('heping-01', 'tech_cert', 'TECH-CERT', '10', '< 14');
+    low('heping-01', 'tech_storage', 'TECH-STORAGE', '9', '< 10');
+    low('county', 'tech_cert', 'TECH-CERT', '-1', '< 14');
+    const page = await it.open({ known: false, language });
+    await turn(page, 'upkeep');
+    for (const word of words) await page.says('.page[data-page="upkeep"]', word);
+    assert.doesNotMatch(await page.text('.page'), KEY);
+    assert.deepEqual(await serious(page), []);
+    county.alerts.clear();
+    await page.click('.again');
+    await page.says('.page[data-page="upkeep"] .empty', language === 'en' ? 'Nothing' : '没有');
   });
 }
 

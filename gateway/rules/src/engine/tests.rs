@@ -15,6 +15,7 @@ mod reading;
 mod silence;
 mod spot;
 mod technical;
+mod upkeep;
 
 use super::*;
 use crate::{

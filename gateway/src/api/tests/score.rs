@@ -316,6 +316,39 @@ async fn with_devices_of_two_boxes_a_patient_has_one_alert_of_the_score() {
     assert_eq!(desk.scored().await[1], json!(["heping-2", "closed", "off"]));
 }
 
+#[tokio::test]
+async fn with_devices_of_two_boxes_nobody_is_told_twice_that_an_age_is_unknown() {
+    let desk = Desk::with_clinics();
+    let cookie = desk.log_in("wang").await;
+    let body = json!({"clinic": "和平镇卫生院", "name": "王秀英", "bed": "3", "sex": "female"});
+    let told = desk.do_it(&cookie, Method::POST, "/patients", body).await;
+    let patient = told["patient"].as_str().unwrap().to_owned();
+    let open = async || -> Vec<String> {
+        let told = desk.get("/api/v1/alerts?state=open").await.1;
+        let alerts = told["alerts"].as_array().unwrap().iter();
+        let of_age = alerts.filter(|alert| alert["family"] == "tech_age_unknown");
+        of_age.map(|alert| alert["site"].as_str().unwrap().to_owned()).collect()
+    };
+    let first = desk.put_on(&cookie, "heping", &patient).await;
+    assert_eq!(open().await, ["heping"]);
+    let second = desk.put_on(&cookie, "heping-2", &patient).await;
+    assert_eq!(open().await, ["heping"]);
+    // It goes where the devices are.
+    desk.take_off(&cookie, first, "off").await;
+    assert_eq!(open().await, ["heping-2"]);
+    let first = desk.put_on(&cookie, "heping", &patient).await;
+    assert_eq!(open().await, ["heping-2"]);
+    for binding in [first, second] {
+        desk.take_off(&cookie, binding, "off").await;
+        assert_eq!(open().await.len(), 1);
+    }
+    let path = format!("/patients/{patient}");
+    let known = desk.do_it(&cookie, Method::GET, &path, Value::Null).await;
+    let body = json!({"version": known["version"], "born": "1956-03"});
+    desk.do_it(&cookie, Method::PATCH, &path, body).await;
+    assert_eq!(open().await, Vec::<String>::new());
+}
+
 /// What a test waits for at most.
 const PATIENCE: Duration = Duration::from_secs(60);
 

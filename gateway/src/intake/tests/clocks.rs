@@ -153,6 +153,7 @@ fn that_the_clock_of_a_box_was_set_is_told_with_the_site() {
         connection: 1,
         agent_version: "0.1.0".into(),
         policy: None,
+        upkeep: Upkeep::default(),
         outbox: OUTBOX,
         backlog: [0; 3],
         holds_s: None,

@@ -15,6 +15,7 @@ use model::{
 };
 use rules::engine::Engine;
 use std::sync::Arc;
+use uplink_proto::state::Upkeep;
 
 const BASE_MS: i64 = 1_795_335_300_000;
 const OUTBOX: OutboxId = OutboxId::from_bytes([1; 16]);
@@ -97,6 +98,7 @@ impl County {
             connection: self.connection,
             agent_version: "0.1.0".into(),
             policy: None,
+            upkeep: Upkeep::default(),
             outbox: OUTBOX,
             backlog: [0; 3],
             holds_s: None,

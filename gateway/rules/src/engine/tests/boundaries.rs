@@ -149,6 +149,29 @@ const TECHNICAL: [(&str, &str, &str, &[At]); 4] = [
     ),
 ];
 
+/// What is looked after at a box: percent that are free, hours that its certificate has left.
+const UPKEEP: [(&str, &[At]); 2] = [
+    (
+        "TECH-STORAGE",
+        &[
+            ("100", "-"),
+            ("10", "-"),
+            ("9", "low"),
+            ("0", "low"),
+            // Two percent more end it: it must not come and go.
+            ("10", "low"),
+            ("11", "low"),
+            ("12", "-"),
+            ("10", "-"),
+            ("9", "low"),
+        ],
+    ),
+    (
+        "TECH-CERT",
+        &[("337", "-"), ("336", "-"), ("335", "low"), ("0", "low"), ("-1", "low"), ("336", "-")],
+    ),
+];
+
 /// For whom, the class, the meal.
 type Aim = (&'static str, &'static str, Option<&'static str>);
 
@@ -177,8 +200,6 @@ const ELSEWHERE: [&str; 11] = [
     "PUMP-STOPPED",
     "EDGE-OFFLINE",
 ];
-/// Rules that nothing decides: no alert of theirs is ever raised.
-const UNDECIDED: [&str; 2] = ["TECH-STORAGE", "TECH-CERT"];
 const SCORES: [&str; 3] = ["NEWS2-3IN1", "NEWS2-M", "NEWS2-H"];
 
 /// A rule with what it is expected to do. Values are in steps of the last digit.
@@ -334,10 +355,11 @@ fn every_rule_of_the_default_set_is_in_a_written_table() {
     let cases = cases();
     let limits = cases.iter().map(|case| case.id.as_str());
     let events = EVENTS.split_whitespace().filter(|word| word.starts_with("DEV-"));
-    let technical = TECHNICAL.iter().map(|(id, ..)| *id).chain(ELSEWHERE).chain(UNDECIDED);
+    let technical = TECHNICAL.iter().map(|(id, ..)| *id).chain(ELSEWHERE);
+    let upkeep = UPKEEP.iter().map(|(id, ..)| *id);
     let targets = TARGETS.iter().map(|(id, ..)| *id);
     let written: BTreeSet<&str> =
-        limits.chain(events).chain(technical).chain(targets).chain(SCORES).collect();
+        limits.chain(events).chain(technical).chain(upkeep).chain(targets).chain(SCORES).collect();
     assert_eq!(of_file, written);
     assert_eq!(written.len(), 165);
 }
@@ -447,6 +469,26 @@ fn every_technical_limit_holds_and_ends_where_it_is_written() {
             let all = ward.engine.episodes.values().flat_map(|episode| episode.firing.values());
             let held = all.filter(|firing| firing.rule == id).map(|firing| firing.priority.name());
             assert_eq!(held.max().unwrap_or("-"), *expected, "{id} at {value}, number {second}");
+        }
+    }
+}
+
+#[test]
+fn every_limit_of_what_is_looked_after_holds_and_ends_where_it_is_written() {
+    for (id, values) in UPKEEP {
+        let mut county = Engine::new(SiteId::county(), Subject::Box);
+        let heping = SiteId::new("heping").unwrap();
+        for (second, (value, expected)) in (0..).zip(values) {
+            let (now, value): (_, i64) = (at(f64::from(second)), value.parse().unwrap());
+            let (free_pct, until) = match id {
+                "TECH-STORAGE" => (u8::try_from(value).ok(), None),
+                _ => (None, Some(after(now, value * 3_600_000))),
+            };
+            county.hear_upkeep(&RULES, now, &heping, free_pct, until);
+            let held = county.alerts().filter(|alert| alert.rules == [id]);
+            let held: Vec<&str> = held.map(|alert| alert.priority.name()).collect();
+            let expected: &[&str] = if *expected == "-" { &[] } else { &[*expected] };
+            assert_eq!(held, expected, "{id} at {value}, number {second}");
         }
     }
 }
