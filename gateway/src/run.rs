@@ -61,10 +61,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     let mut hung_up = signal(SignalKind::hangup()).context("watching for SIGHUP")?;
     let _held = store::take_data_dir(&config.data_dir)
         .with_context(|| format!("taking the data folder {}", config.data_dir.display()))?;
-    let recorder = PrometheusBuilder::new().build_recorder();
-    let metrics = recorder.handle();
-    // Somebody was first only in tests.
-    drop(metrics::set_global_recorder(recorder));
+    let metrics = record_metrics();
     let store = Store::open(&database(&config))?.with_free_min(config.free_min);
     note_settings(&config, &text, &store).await?;
     let rules = live_rules(&store, text, rules, config.times).await?;
@@ -158,6 +155,14 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     drop(broker);
     tracing::info!("Stopped.");
     Ok(code)
+}
+
+fn record_metrics() -> PrometheusHandle {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    // Somebody was first only in tests.
+    drop(metrics::set_global_recorder(recorder));
+    handle
 }
 
 /// The rules that are live, or those of program and configuration.

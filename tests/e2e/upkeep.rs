@@ -93,8 +93,9 @@ async fn log_in(url: &str, who: &str) -> anyhow::Result<String> {
 async fn certificates(url: &str, cookie: &str) -> anyhow::Result<Vec<Value>> {
     let asked = client()?.get(format!("{url}/api/v1/alerts?state=open"));
     let told: Value = asked.header(header::COOKIE, cookie).send().await?.json().await?;
-    let alerts = told["alerts"].as_array().context("no list")?.iter();
-    Ok(alerts.filter(|alert| alert["rules"][0] == "TECH-CERT").cloned().collect())
+    let alerts = told.get("alerts").and_then(Value::as_array).context("no list")?.iter();
+    let is_one = |alert: &&Value| alert.pointer("/rules/0").is_some_and(|rule| rule == "TECH-CERT");
+    Ok(alerts.filter(is_one).cloned().collect())
 }
 
 fn client() -> anyhow::Result<Client> {

@@ -26,8 +26,8 @@ use std::{sync::Arc, time::Duration};
 
 /// Longest note of a draft, in letters.
 const NOTE_MAX: usize = 500;
-/// So long somebody waits for a preview: a board gives up after 130 s.
-const PREVIEW_WAIT: Duration = Duration::from_secs(110);
+/// So long a preview is waited for; whoever began a longer one asks how far it is.
+const PREVIEW_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) fn routes() -> Vec<Route> {
     vec![

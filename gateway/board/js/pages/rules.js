@@ -1,6 +1,7 @@
 // The rule set: what is live, its versions, what a draft would have raised, and approving it.
 
 import * as api from '../api.js';
+import * as clock from '../clock.js';
 import { h } from '../dom.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
@@ -10,8 +11,9 @@ import {
 import { moment } from './words.js';
 import { condition } from './rule-words.js';
 
-/** The county takes at most two minutes to judge a day. */
-const PREVIEW_MS = 130_000;
+/** How often a preview that is under way is asked for. */
+const PREVIEW_EVERY_MS = 2_000;
+const PREVIEW = '/rules/preview';
 /** Who wrote what comes with the county service. */
 const PROGRAM = 'program';
 
@@ -33,7 +35,7 @@ export class RulesPage extends Page {
     this.body.replaceChildren(
       h('p', {}, t('rules.live', { version: live }), ' ', h('span', { class: 'quiet' }, rules.meta?.version || '')),
       this.may('edit_rules') ? this.drafter() : '',
-      this.previewing ? h('p', { role: 'status' }, t('rules.preview.asking')) : '',
+      this.previewing ? this.underWay() : '',
       this.preview ? this.previewed(this.preview) : '',
       table(['version', 'author', 'made', 'note', 'approved', 'do'].map((name) => t(`rules.${name}`)),
         versions.map((version) => this.version(version)), t('rules.versions')),
@@ -92,13 +94,27 @@ export class RulesPage extends Page {
   /** What a version would have raised in the last 24 h; nothing of it is stored. */
   async ask(version) {
     this.previewing = true;
+    this.preview = null;
     this.draw();
     await this.act(async () => {
-      const told = await api.tell('POST', '/rules/preview', { version }, PREVIEW_MS);
-      this.preview = { version, ...told };
+      let told = await api.tell('POST', PREVIEW, { version });
+      for (;;) {
+        this.preview = { version, ...told };
+        if (told.state !== 'running' || !this.element.isConnected) break;
+        this.draw();
+        await new Promise((resolve) => { clock.after(PREVIEW_EVERY_MS, resolve); });
+        told = await api.ask(PREVIEW);
+      }
     });
     this.previewing = false;
     this.draw();
+  }
+
+  underWay() {
+    const { sites = 0, left_out: left = 0 } = this.preview || {};
+    return h('p', { role: 'status' }, t('rules.preview.asking'), ' ',
+      left ? t('rules.preview.standing', { n: sites, all: sites + left }) : '', ' ',
+      h('button', { class: 'stop-preview', onclick: () => this.act(() => api.tell('DELETE', PREVIEW)) }, t('rules.preview.stop')));
   }
 
   previewed(told) {

@@ -190,18 +190,32 @@ test('what a draft would have raised stands beside the live set before it is app
     alerts_per_device_day: null,
     newest: [],
   });
+  const found = (state, sites, left, all) => ({
+    state, asked_by: 'li', from, to, sites, left_out: left, readings: 5000, patient_days: 10, device_days: 0,
+    text_zh: `会发出 ${all} 条预警,其中高 3 条`, text_en: `would have raised ${all} alerts, 3 high`,
+    asked: set(all, 3), live: set(11, 3),
+  });
   county.took['POST /rules/preview'] = ({ version }) => {
     assert.equal(version, 2);
-    return [200, {
-      from, to, sites: 2, left_out: 1, readings: 5000, patient_days: 10, device_days: 0,
-      text_zh: '会发出 14 条预警,其中高 3 条', text_en: 'would have raised 14 alerts, 3 high',
-      asked: set(14, 3), live: set(11, 3),
-    }];
+    return [202, found('running', 1, 39, 5)];
+  };
+  let ended = null;
+  county.more['/rules/preview'] = () => ended || found('running', 2, 38, 6);
+  county.took['DELETE /rules/preview'] = () => {
+    ended = found('stopped', 39, 1, 14);
+    return [204, null];
   };
   const page = await it.open();
   await turn(page, 'rules');
   await page.click('.preview');
+  await page.says('.page', '已算 1 / 40 个网关');
+  await page.says('.preview-text', '会发出 5 条预警');
+  await page.pass(2_000);
+  await page.says('.page', '已算 2 / 40 个网关');
+  await page.click('.stop-preview');
+  await page.pass(2_000);
   await page.says('.preview-text', '会发出 14 条预警,其中高 3 条');
+  await page.hides('.stop-preview');
   await page.says('.page', '1 个网关未及计算');
   await page.says('.page', '1.1');
 });
