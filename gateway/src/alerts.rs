@@ -301,11 +301,11 @@ impl Evaluation {
         context: Context<'_>,
         site: &SiteId,
         told: &EdgeAlert,
-        times: EdgeTimes,
+        (times, position): (EdgeTimes, Position),
     ) -> rusqlite::Result<AlertId> {
         let subject = self.subject_at(context, site, &told.device, times.started)?;
         let engine = self.known(context, site, &subject)?;
-        let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times);
+        let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times, position);
         let id = alert.id;
         self.note([alert].into_iter().chain(ended).collect());
         Ok(id)

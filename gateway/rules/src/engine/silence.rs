@@ -12,7 +12,7 @@ use super::{
 use crate::{
     alert::Alert,
     binding::Subject,
-    freshness::{Freshness, Moment, Position},
+    freshness::{Freshness, Moment, Position, is_before},
     rule::{RuleSet, TechnicalRule},
 };
 use model::{
@@ -52,11 +52,8 @@ impl Engine {
         let device = &status.device;
         let known = self.device(device);
         known.kind = Some(status.kind);
-        let place = (position.outbox.to_string(), position.seq.get(), position.index);
-        let is_old = |(outbox, seq, index): &(String, u64, u32)| {
-            *outbox == place.0 && (place.1, place.2) < (*seq, *index)
-        };
-        if known.status_at.as_ref().is_some_and(is_old) {
+        let place = position.place();
+        if known.status_at.as_ref().is_some_and(|newest| is_before(&place, newest)) {
             return None;
         }
         known.status_at = Some(place);
@@ -351,11 +348,13 @@ fn waiting_steps<'r>(
     firing: &Firing,
 ) -> impl DoubleEndedIterator<Item = (Priority, i64)> + use<'r> {
     let present = firing.priority;
+    // That it is over may be on its way behind the news of its begin.
+    let is_late = firing.late;
     // Silence is counted by the device, not by what fires.
     let rule =
         rules.technical(&firing.rule).filter(|rule| ![SILENT_RULE, BOX_RULE].contains(&&*rule.id));
     let steps = rule.into_iter().flat_map(move |rule| rule.steps(monitored));
     steps
-        .filter(move |step| step.test.is_none() && step.priority > present)
+        .filter(move |step| !is_late && step.test.is_none() && step.priority > present)
         .map(|step| (step.priority, rules.wait_ms(step, None)))
 }
