@@ -309,6 +309,10 @@ impl Episode {
         // It was over before the first fresh value could say so: what follows is another episode.
         let over = found.over_at().filter(|over| *over >= alert.started_at);
         alert.cleared_at = alert.cleared_at.map(|at| over.map_or(at, |over| at.min(over)));
+        if over.is_some() && alert.cleared_at == over {
+            // Which rules held at its end the pass has heard.
+            alert.rules.clone_from(&found.alert.rules);
+        }
         let Some((peak, peak_at)) = found.peak else {
             return (*alert != before).then(|| alert.clone());
         };

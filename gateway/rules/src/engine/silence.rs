@@ -269,12 +269,15 @@ impl Engine {
     /// Technical alerts that have lasted rise by their steps, and of a spot value that nobody
     /// measured again its alert says so.
     fn step_up(&mut self, rules: &RuleSet, now: WallTime, touched: &mut BTreeSet<String>) {
-        let monitored = self.profile.monitored;
+        let (monitored, is_lost) = (self.profile.monitored, self.box_lost.is_some());
         for (key, episode) in &mut self.episodes {
             for firing in episode.firing.values_mut() {
                 if firing.is_late_recheck(now) {
                     firing.not_rechecked = true;
                     touched.insert(key.clone());
+                }
+                if is_lost {
+                    continue; // Whether it holds still nobody knows.
                 }
                 let elapsed = now.unix_ms().saturating_sub(firing.since.unix_ms());
                 let due = waiting_steps(rules, monitored, firing).rfind(|(_, ms)| *ms <= elapsed);
@@ -295,6 +298,7 @@ impl Engine {
         let all = self.episodes.values().flat_map(|episode| episode.firing.values());
         let stepping = all.filter_map(|firing| {
             let step = waiting_steps(rules, monitored, firing).next();
+            let step = step.filter(|_| self.box_lost.is_none());
             let step = step.map(|(_, ms)| after(firing.since, ms));
             step.into_iter().chain(firing.recheck_ends_at()).min()
         });
