@@ -321,14 +321,14 @@ impl Evaluation {
         context: Context<'_>,
         site: &SiteId,
         told: &EdgeAlert,
-        times: EdgeTimes,
+        (times, position): (EdgeTimes, Position),
     ) -> rusqlite::Result<AlertId> {
         let then = self.subject_at(context, site, &told.device, times.started)?;
         let present = self.subject_at(context, site, &told.device, context.now)?;
         // What is the device's own is where the device is.
         let is_own = context.rules.is_technical(&told.family);
         let engine = self.known(context, site, if is_own { &present } else { &then })?;
-        let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times);
+        let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times, position);
         let id = alert.id;
         self.note([alert].into_iter().chain(ended).collect());
         if !is_own && then != present {

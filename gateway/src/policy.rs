@@ -9,7 +9,7 @@
 //! - what people have in hand takes a link at most [`IN_HAND_BYTES_A_SECOND`]: until then a box goes
 //!   by what it was told before
 
-mod in_hand;
+pub(crate) mod in_hand;
 
 use crate::{
     patients::ward::ward,

@@ -12,11 +12,13 @@ use crate::{
         ward::ward,
     },
     people::{Caller, CallerKind, Role, Scope},
+    policy::in_hand,
     query::Clinics,
     store::Store,
 };
 use anyhow::{Context as _, anyhow};
 use model::{
+    alert::InHand,
     id::{Lane, SiteId},
     time::WallTime,
 };
@@ -228,6 +230,16 @@ impl County {
         self.read(move |connection| ward(connection, &site, now))
     }
 
+    /// What its box is told that somebody here has in hand.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn in_hand(&self, now: WallTime) -> anyhow::Result<BTreeMap<AlertId, InHand>> {
+        let of_sites = self.read(move |connection| in_hand::all(connection, now))?;
+        let own = of_sites.get(&self.site).into_iter().flatten().cloned();
+        Ok(own.map(|alert| (AlertId::from_bytes(alert.id), alert)).collect())
+    }
+
     /// Every alert there ever was, as the API tells it.
     ///
     /// # Errors
@@ -242,14 +254,18 @@ impl County {
         bodies.iter().map(|body| serde_json::from_str(body).context("an alert")).collect()
     }
 
-    /// Ids of late episodes that are part of an alert with another id, and that one.
+    /// Ids of late episodes, and of alerts at the box, that are part of an alert with another id, and
+    /// that one.
     ///
     /// # Errors
     /// When the database fails.
     pub fn joined(&self) -> anyhow::Result<BTreeMap<String, String>> {
         self.read(|connection| {
             connection
-                .prepare_cached("SELECT id, alert FROM alert_joined")?
+                .prepare_cached(
+                    "SELECT alert, joined FROM edge_period WHERE alert <> joined
+                     UNION SELECT id, alert FROM alert_joined",
+                )?
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
                 .collect()
         })

@@ -13,7 +13,8 @@ use rules::alert::Alert;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
+    fmt::{self, Write as _},
+    sync::LazyLock,
 };
 
 /// "Fresh: at most 60 s old, of streams; 10 min of spot values."
@@ -23,6 +24,22 @@ const SPOT_FRESH_S: i64 = 600;
 const SPOT_TELLS_S: i64 = 4 * 3600;
 /// Rows of the table by which an alert is told in silence.
 const SILENT_ROWS: [u64; 3] = [2, 3, 6];
+
+/// Rule → how urgent it is.
+static PRIORITIES: LazyLock<BTreeMap<String, u8>> = LazyLock::new(|| {
+    let set: Value = serde_json::from_str(crate::RULES).unwrap();
+    let rules = set["rules"].as_array().unwrap().iter();
+    rules
+        .map(|rule| (text(&rule["id"]).unwrap(), rank(rule["priority"].as_str().unwrap_or("low"))))
+        .collect()
+});
+
+fn rank(priority: &str) -> u8 {
+    ["low", "medium", "high"]
+        .iter()
+        .position(|it| *it == priority)
+        .map_or(0, |it| u8::try_from(it).unwrap())
+}
 
 /// What there is to count.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,6 +59,8 @@ pub(crate) struct Figures {
     pub(crate) late_results: usize,
     /// Left out because another of its rule is worse (row 3).
     pub(crate) left_out: usize,
+    /// Waiting for a person because they were told late (rows 2, 3 and 6).
+    pub(crate) waits: usize,
     pub(crate) doubled: usize,
     pub(crate) missed: usize,
     pub(crate) sounded_late: usize,
@@ -62,10 +81,40 @@ impl Figures {
         self.holds += other.holds;
         self.late_results += other.late_results;
         self.left_out += other.left_out;
+        self.waits += other.waits;
         self.doubled += other.doubled;
         self.missed += other.missed;
         self.sounded_late += other.sounded_late;
         self.differ += other.differ;
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} patients, {} words of devices, {} outages, {} envelopes late; {} episodes of the \
+             oracle; after the outages {} alerts raised, {} of them in hand, {} doubled, {} missed, \
+             {} sounded late, {} other than without one; as section 8 has it: {} told in silence \
+             (rows 2, 3, 6), of them {} wait for a person, {} left out for a worse one (row 3), \
+             {} hold (row 4), {} late results (row 5)",
+            self.patients,
+            self.readings,
+            self.outages,
+            self.late,
+            self.episodes,
+            self.raised,
+            self.acknowledged,
+            self.doubled,
+            self.missed,
+            self.sounded_late,
+            self.differ,
+            self.silent,
+            self.waits,
+            self.left_out,
+            self.holds,
+            self.late_results
+        )
     }
 }
 
@@ -82,10 +131,15 @@ pub(crate) struct Seen {
     pub(crate) id: String,
     pub(crate) subject: String,
     pub(crate) family: String,
+    pub(crate) rules: Vec<String>,
     pub(crate) state: String,
     pub(crate) priority: String,
+    /// The most urgent that it ever was.
+    pub(crate) highest: u8,
     pub(crate) started: i64,
     pub(crate) cleared: Option<i64>,
+    /// Why it was closed, where it was not because it was over.
+    pub(crate) why: Option<String>,
     pub(crate) by: Option<String>,
     pub(crate) late_row: Option<u64>,
     pub(crate) retro: bool,
@@ -104,19 +158,27 @@ fn text(value: &Value) -> Option<String> {
 
 impl Seen {
     fn told(alert: &Value) -> Self {
-        let steps = alert["timeline"].as_array().unwrap().iter();
+        let steps = alert["timeline"].as_array().unwrap();
+        let story = steps.iter().map(|step| {
+            (step["what"].as_str().unwrap(), step["detail"].as_str().unwrap_or_default())
+        });
+        let (priority, rules) = (text(&alert["priority"]).unwrap(), &alert["rules"]);
         Self {
             id: text(&alert["id"]).unwrap(),
             subject: text(&alert["patient"]).or(text(&alert["device"])).unwrap(),
             family: text(&alert["family"]).unwrap(),
+            rules: rules.as_array().unwrap().iter().map(|id| text(id).unwrap()).collect(),
             state: text(&alert["state"]).unwrap(),
-            priority: text(&alert["priority"]).unwrap(),
+            highest: highest(&priority, story.clone()),
+            priority,
             started: moment(&alert["started_at"]).unwrap(),
             cleared: moment(&alert["cleared_at"]),
+            why: why(story),
             by: text(&alert["acknowledged_by"]),
             late_row: alert["late_row"].as_u64(),
             retro: alert["retro"] == json!(true),
             steps: steps
+                .iter()
                 .map(|step| (moment(&step["at"]).unwrap(), text(&step["what"]).unwrap()))
                 .collect(),
         }
@@ -124,6 +186,7 @@ impl Seen {
 
     fn at_the_box(alert: &Alert) -> Self {
         let steps = alert.timeline.iter();
+        let story = steps.clone().map(|step| (step.what.name(), step.detail.as_str()));
         Self {
             id: alert.id.to_string(),
             subject: match &alert.patient {
@@ -131,16 +194,40 @@ impl Seen {
                 None => alert.device.to_string(),
             },
             family: alert.family.clone(),
+            rules: alert.rules.clone(),
             state: alert.state.name().to_owned(),
             priority: alert.priority.name().to_owned(),
+            highest: highest(alert.priority.name(), story.clone()),
             started: second(alert.started_at),
             cleared: alert.cleared_at.map(second),
+            why: why(story),
             by: alert.acknowledged.as_ref().map(|by| by.by.clone()),
             late_row: alert.late_row.map(u64::from),
             retro: alert.retro,
             steps: steps.map(|step| (second(step.at), step.what.name().to_owned())).collect(),
         }
     }
+}
+
+/// The most urgent that an alert ever was, by its story and what it is in the end.
+fn highest<'s>(present: &str, story: impl Iterator<Item = (&'s str, &'s str)>) -> u8 {
+    let (mut level, mut highest) = (0, rank(present));
+    for (what, rule) in story {
+        let of_rule = PRIORITIES.get(rule).copied().unwrap_or_default();
+        level = match what {
+            "raised" | "raised_late" | "recurred" | "priority_fell" => of_rule,
+            "priority_rose" => of_rule.max(level + 1).min(rank("high")),
+            _ => level,
+        };
+        highest = highest.max(level);
+    }
+    highest
+}
+
+/// Why it was closed, where it was not because it was over.
+fn why<'s>(story: impl Iterator<Item = (&'s str, &'s str)>) -> Option<String> {
+    let closed = story.filter(|(what, _)| *what == "closed").last();
+    closed.map(|(_, why)| why.to_owned()).filter(|why| !why.is_empty())
 }
 
 /// Every alert at the county, but for families that one end decides.
@@ -264,7 +351,7 @@ impl Story {
         }
     }
 
-    /// After an outage every alert of the ward without one is there.
+    /// After an outage the alerts are those of the ward without one, but for what section 8 allows.
     pub(crate) fn compare_outage(
         &mut self,
         sound: &Outcome,
@@ -272,24 +359,41 @@ impl Story {
         one_end: &BTreeSet<String>,
     ) {
         let whole = at_the_county(sound, one_end);
-        let broken = at_the_county(outage, one_end);
+        let mut broken = at_the_county(outage, one_end);
+        self.compare_doubles(&broken);
         for (id, expected) in whole {
-            if broken.contains_key(outage.joined.get(&id).unwrap_or(&id)) {
-                continue;
-            }
-            // Row 3: of backfill only the worst of each rule is told.
-            let is_told_by_another = broken.values().any(|other| {
-                matches!(other.late_row, Some(3 | 6))
-                    && other.subject == expected.subject
-                    && other.family == expected.family
-            });
-            match is_told_by_another {
-                true => self.figures.left_out += 1,
-                false => {
-                    let line = format!("missed by the outage: {}", line_of(&expected));
-                    self.says(|f| &mut f.missed, line);
+            let Some(found) = broken.remove(outage.joined.get(&id).unwrap_or(&id)) else {
+                // Row 3: of backfill only the worst of each rule is told.
+                let is_told_by_another = broken.values().any(|other| {
+                    matches!(other.late_row, Some(3 | 6))
+                        && other.subject == expected.subject
+                        && other.family == expected.family
+                });
+                match is_told_by_another {
+                    true => self.figures.left_out += 1,
+                    false => {
+                        let line = format!("missed by the outage: {}", line_of(&expected));
+                        self.says(|f| &mut f.missed, line);
+                    }
                 }
+                continue;
+            };
+            let (why, waits) = differs(&expected, &found);
+            self.figures.waits += usize::from(waits);
+            if !why.is_empty() {
+                let (should, is) = (line_of(&expected), line_of(&found));
+                let at_the_box = at_the_edge(outage, one_end).remove(&id);
+                let at_the_box = at_the_box.map_or("nothing".to_owned(), |seen| line_of(&seen));
+                let why = why.join(", ");
+                let line = format!(
+                    "after the outage other: {why}: {should}\n    is {is}\n    at the box {at_the_box}"
+                );
+                self.says(|f| &mut f.differ, line);
             }
+        }
+        for alert in broken.values() {
+            let line = format!("only after the outage: {}", line_of(alert));
+            self.says(|f| &mut f.differ, line);
         }
     }
 
@@ -368,11 +472,37 @@ fn is_of_oracle(family: &str) -> bool {
     known.contains(&family)
 }
 
+/// What of an alert is another than it may be; and whether it waits for a person because it was told
+/// late, where it would have ended by itself (rows 2, 3 and 6).
+fn differs(expected: &Seen, found: &Seen) -> (Vec<&'static str>, bool) {
+    let is_silent = found.late_row.is_some_and(|row| SILENT_ROWS.contains(&row)) && found.retro;
+    // Row 11: its end was on its way when its device was heard, and it had risen by its time.
+    let has_risen = found.late_row == Some(11) && expected.highest < found.highest;
+    let is_unseen = expected.by.is_none() && found.by.is_none();
+    let waits =
+        is_silent && is_unseen && (&*expected.state, &*found.state) == ("closed", "cleared_unack");
+    let whose = |seen: &Seen| (seen.subject.clone(), seen.family.clone());
+    let parts = [
+        (whose(expected) == whose(found), "whose it is"),
+        (expected.started == found.started, "begin"),
+        (expected.cleared == found.cleared, "end"),
+        (expected.by == found.by, "who has it in hand"),
+        (has_risen || expected.priority == found.priority, "priority"),
+        (has_risen || expected.highest == found.highest, "highest priority"),
+        (expected.rules == found.rules, "rules"),
+        (waits || expected.state == found.state, "state"),
+        (expected.why == found.why, "reason of its end"),
+    ];
+    let other = parts.into_iter().filter_map(|(is_same, part)| (!is_same).then_some(part));
+    (other.collect(), waits)
+}
+
 fn line_of(alert: &Seen) -> String {
     let mut line = format!(
-        "{} {} {} {} from {}",
+        "{} {} [{}] {} {} from {}",
         alert.subject,
         alert.family,
+        alert.rules.join(" "),
         alert.priority,
         alert.state,
         told(alert.started)

@@ -8,13 +8,18 @@ use crate::{
 use agent::proof::GoesBy;
 use e2e::dice::Dice;
 use gateway::proof::{County, Delivery, Notified};
+use model::alert::InHand;
 use rules::{
     alert::{AckReason, Alert, AlertId},
     engine::Action,
     rule::RuleSet,
 };
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 /// Time passes for the rules at both ends this often.
 const TICK_S: i64 = 5;
@@ -29,8 +34,26 @@ pub(crate) struct Plan {
     pub(crate) agent_killed: Vec<i64>,
     /// The county is stopped and started then.
     pub(crate) county_restarted: Vec<i64>,
-    /// Nurses acknowledge.
-    pub(crate) people: bool,
+    pub(crate) nurses: Nurses,
+}
+
+/// What nurses do.
+#[derive(Clone, Debug)]
+pub(crate) enum Nurses {
+    /// There are none.
+    None,
+    /// They go by what they hear: at the board, or at the box while that is alone.
+    Listen,
+    /// What they did in another run.
+    Again(Vec<Deed>),
+}
+
+/// Somebody has an alert in hand.
+#[derive(Clone, Debug)]
+pub(crate) struct Deed {
+    at: i64,
+    id: AlertId,
+    by: String,
 }
 
 /// What came of it.
@@ -39,6 +62,7 @@ pub(crate) struct Outcome {
     pub(crate) county: Vec<Value>,
     pub(crate) joined: BTreeMap<String, String>,
     pub(crate) notified: Vec<Notified>,
+    pub(crate) deeds: Vec<Deed>,
     /// When each envelope that had readings came, by commit.
     pub(crate) late: usize,
 }
@@ -51,7 +75,11 @@ struct World<'s> {
     connection: u64,
     /// Envelopes of the outbox that the link has.
     handed: usize,
-    acks: BTreeMap<AlertId, (i64, bool)>,
+    rules: Arc<RuleSet>,
+    /// What the box was told last of what somebody has in hand.
+    in_hand: BTreeMap<AlertId, InHand>,
+    done: BTreeSet<AlertId>,
+    deeds: Vec<Deed>,
 }
 
 /// Runs a ward in that folder.
@@ -68,13 +96,17 @@ pub(crate) fn run(script: &Script, rules: &Arc<RuleSet>, folder: &Path, plan: Pl
             rules: (Arc::clone(rules), 1),
             bindings: rules::binding::BindingList::default(),
             profiles: BTreeMap::new(),
+            in_hand: BTreeMap::new(),
         }),
         county,
         connection: 0,
         handed: 0,
-        acks: BTreeMap::new(),
+        rules: Arc::clone(rules),
+        in_hand: BTreeMap::new(),
+        done: BTreeSet::new(),
+        deeds: Vec::new(),
     };
-    world.open(rules);
+    world.open();
     let mut words = script.words.as_slice();
     for second in 1..script.end {
         let count = words.iter().take_while(|word| word.at <= second).count();
@@ -87,7 +119,7 @@ pub(crate) fn run(script: &Script, rules: &Arc<RuleSet>, folder: &Path, plan: Pl
 
 impl World<'_> {
     /// The devices are there and bound before anything is measured.
-    fn open(&mut self, rules: &Arc<RuleSet>) {
+    fn open(&mut self) {
         self.hello(0);
         let script = self.script;
         let count = script.words.iter().take_while(|word| word.at == 0).count();
@@ -97,8 +129,14 @@ impl World<'_> {
                 self.county.bind(at(0), &device.id, patient).unwrap();
             }
         }
-        let (bindings, profiles) = self.county.ward(at(0)).unwrap();
-        self.edge.go_by(0, GoesBy { rules: (Arc::clone(rules), 1), bindings, profiles });
+        self.tell_box(0);
+    }
+
+    /// The box hears what to go by.
+    fn tell_box(&mut self, second: i64) {
+        let (bindings, profiles) = self.county.ward(at(second)).unwrap();
+        let (rules, in_hand) = ((Arc::clone(&self.rules), 1), self.in_hand.clone());
+        self.edge.go_by(second, GoesBy { rules, bindings, profiles, in_hand });
     }
 
     fn hello(&mut self, second: i64) {
@@ -144,23 +182,44 @@ impl World<'_> {
             self.county.pass_time(at(second)).unwrap();
             self.county.judge_late(at(second)).unwrap();
             self.people(second);
+            self.tell_in_hand(second);
         }
     }
 
-    /// Nurses go by what they hear: at the board, or at the box while that is alone.
-    fn people(&mut self, second: i64) {
-        if !self.plan.people {
+    /// What somebody has in hand, its box is told while it is heard.
+    fn tell_in_hand(&mut self, second: i64) {
+        if matches!(self.plan.nurses, Nurses::None) || !self.plan.link.is_up(second) {
             return;
         }
+        let present = self.county.in_hand(at(second)).unwrap();
+        if present != self.in_hand {
+            self.in_hand = present;
+            self.tell_box(second);
+        }
+    }
+
+    fn people(&mut self, second: i64) {
+        match self.plan.nurses.clone() {
+            Nurses::None => {}
+            Nurses::Listen => self.listen(second),
+            Nurses::Again(deeds) => {
+                for Deed { id, by, .. } in deeds.into_iter().filter(|deed| deed.at == second) {
+                    self.act(second, id, &by);
+                }
+            }
+        }
+    }
+
+    fn listen(&mut self, second: i64) {
         let due: Vec<AlertId> = self
             .edge
             .alerts
             .values()
             .filter(|alert| {
                 let [goes, waits, ..] = *alert.id.as_bytes();
-                let (_, done) = self.acks.get(&alert.id).copied().unwrap_or_default();
                 let raised = crate::script::second(alert.raised_at);
-                goes % 5 < 3 && !done && second >= raised + 10 + i64::from(waits)
+                let is_due = second >= raised + 10 + i64::from(waits);
+                goes % 5 < 3 && is_due && !self.done.contains(&alert.id)
             })
             .map(|alert| alert.id)
             .collect();
@@ -168,17 +227,27 @@ impl World<'_> {
             let by = format!("nurse-{}", id.as_bytes()[2] % 3);
             let done = match self.edge.is_alone {
                 true => self.edge.acknowledge(second, id, &by),
-                false => {
-                    let (reason, note) = (AckReason::AtBedside, String::new());
-                    let action = Action::Acknowledge { reason, note };
-                    self.plan.link.is_up(second)
-                        && self.county.act(at(second), id, &by, action).unwrap()
-                }
+                false => self.plan.link.is_up(second) && self.act(second, id, &by),
             };
             if done {
-                self.acks.insert(id, (second, true));
+                self.done.insert(id);
+                self.deeds.push(Deed { at: second, id, by });
             }
         }
+    }
+
+    /// At the board, where an alert may be known as part of another.
+    fn act(&self, second: i64, id: AlertId, by: &str) -> bool {
+        let act = |id| {
+            let (reason, note) = (AckReason::AtBedside, String::new());
+            let action = Action::Acknowledge { reason, note };
+            self.county.act(at(second), id, by, action).unwrap()
+        };
+        let joined = || {
+            let joined = self.county.joined().unwrap();
+            joined.get(&id.to_string()).and_then(|id| AlertId::from_hex(id))
+        };
+        act(id) || joined().is_some_and(act)
     }
 
     /// Everything arrives, and time does what it does.
@@ -199,6 +268,7 @@ impl World<'_> {
             county: self.county.alerts().unwrap(),
             joined: self.county.joined().unwrap(),
             notified: self.county.notified().unwrap(),
+            deeds: self.deeds,
             edge: self.edge.alerts,
             late: self.plan.link.late,
         }

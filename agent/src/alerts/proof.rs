@@ -9,7 +9,7 @@ use super::{
     standing,
 };
 use model::{
-    alert::EdgeAlert,
+    alert::{EdgeAlert, InHand},
     device::DeviceKind,
     id::{DeviceId, SiteId},
     time::{Now, Observed, WallTime},
@@ -34,6 +34,8 @@ pub struct GoesBy {
     pub bindings: BindingList,
     /// What decides about the rules of each patient.
     pub profiles: BTreeMap<PatientKey, Profile>,
+    /// What somebody at the county has in hand.
+    pub in_hand: BTreeMap<AlertId, InHand>,
 }
 
 /// What is on a box's disk of its rules.
@@ -133,12 +135,12 @@ impl Rules {
     }
 }
 
-fn order(GoesBy { rules: (rules, _), bindings, profiles }: &GoesBy) -> Order {
+fn order(GoesBy { rules: (rules, _), bindings, profiles, in_hand }: &GoesBy) -> Order {
     Order {
         rules: Arc::clone(rules),
         bindings: bindings.clone(),
         profiles: profiles.clone(),
-        in_hand: BTreeMap::new(),
+        in_hand: in_hand.clone(),
         made_at: None,
     }
 }

@@ -1,6 +1,6 @@
 //! Alerts: what a nurse sees, how it lives, who has it in hand.
 
-use crate::{binding::PatientKey, ladder::Level};
+use crate::{binding::PatientKey, freshness::Place, ladder::Level};
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     alarm::Priority,
@@ -333,6 +333,8 @@ pub struct People {
     pub(crate) told_at: Option<WallTime>,
     /// Until when it was on the shelf last, as the county said.
     pub(crate) told_shelf: Option<WallTime>,
+    /// At the county: where the newest word of its box about it was.
+    pub(crate) told_by_box: Option<Place>,
 }
 
 /// Our message that a rule's condition holds.

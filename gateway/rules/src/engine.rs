@@ -109,6 +109,9 @@ pub struct Engine {
     cut_off: bool,
     /// It was taken off.
     out_of_service: Option<OutOfService>,
+    /// Family → until when its box told of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    told_until: BTreeMap<String, WallTime>,
     /// Family → what fires and the alert. Technical ones of a patient's devices are by device.
     episodes: BTreeMap<String, Episode>,
 }
@@ -134,6 +137,7 @@ impl Engine {
             box_lost: None,
             cut_off: false,
             out_of_service: None,
+            told_until: BTreeMap::new(),
             episodes: BTreeMap::new(),
         }
     }

@@ -313,6 +313,20 @@ pub struct Position {
     pub index: u32,
 }
 
+/// A position as it is kept: outbox, envelope, place in the envelope.
+pub(crate) type Place = (String, u64, u32);
+
+impl Position {
+    pub(crate) fn place(self) -> Place {
+        (self.outbox.to_string(), self.seq.get(), self.index)
+    }
+}
+
+/// Whether something was said before what is known; of two outboxes nobody can tell.
+pub(crate) fn is_before(place: &Place, known: &Place) -> bool {
+    place.0 == known.0 && (place.1, place.2) < (known.1, known.2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -282,6 +282,7 @@ impl Pass {
             settled.changed.extend(live.adopt_late(rules, alert, now));
             settled.made += 1;
         }
+        settled.changed.extend(live.go_on_as(rules, &self.engine));
         settled
     }
 

@@ -3,7 +3,11 @@
 use super::Batch;
 use crate::{clock::rfc3339, query};
 use model::{alert::EdgeAlert, id::SiteId, metric::Metric, time::WallTime};
-use rules::{alert::AlertId, engine::EdgeTimes, freshness::Clocks};
+use rules::{
+    alert::AlertId,
+    engine::EdgeTimes,
+    freshness::{Clocks, Position},
+};
 use rusqlite::params;
 use serde_json::json;
 
@@ -12,6 +16,7 @@ impl Batch<'_> {
         &mut self,
         site: &SiteId,
         of_box: Clocks,
+        position: Position,
         alert: &EdgeAlert,
     ) -> rusqlite::Result<()> {
         let here = |at| of_box.observed(at, self.now).at.min(self.now);
@@ -48,7 +53,8 @@ impl Batch<'_> {
                 alert.what,
                 told(alert).to_string()
             ])?;
-        let joined = self.evaluation.edge_alert(self.context(), site, alert, times)?;
+        let told = (times, position);
+        let joined = self.evaluation.edge_alert(self.context(), site, alert, told)?;
         if let Some(by) = &alert.by {
             let (what, reason) = (&alert.what, &alert.reason);
             let detail =

@@ -55,7 +55,9 @@ impl Batch<'_> {
                 Record::Dropped(dropped) => self.dropped(site, envelope, dropped)?,
                 Record::Action(action) => self.action(site, action)?,
                 Record::Clock(change) => self.clock(site, change)?,
-                Record::Alert(alert) => self.edge_alert(site, of_box, alert)?,
+                Record::Alert(alert) => {
+                    self.edge_alert(site, of_box, position(envelope, place), alert)?;
+                }
             }
             index = index.saturating_add(places(record));
         }

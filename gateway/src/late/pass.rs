@@ -72,8 +72,10 @@ pub(super) struct Work {
     began_ms: i64,
     /// What is in memory already, in order.
     waiting: BTreeMap<Order, What>,
-    /// Of each source what is read step by step.
+    /// Of each source what is read step by step; how far that goes, and how far it has come.
     rest: Vec<(Source, Span)>,
+    placed_until_ms: Option<i64>,
+    judged_ms: i64,
 }
 
 /// Goes over what came late of a device, and of those that had to do with the same patients.
@@ -163,6 +165,8 @@ pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite
         began_ms: now.unix_ms(),
         waiting,
         rest: rest.unwrap_or_default(),
+        placed_until_ms: ends_ms,
+        judged_ms: span.from_ms,
     })
 }
 
@@ -213,8 +217,23 @@ impl Work {
         Ok(())
     }
 
+    /// Judges what was committed while the others were being judged.
+    fn catch_up(&mut self, connection: &Connection, rules: &RuleSet) -> rusqlite::Result<()> {
+        let from_ms = self.judged_ms.saturating_add(1);
+        let Some(until_ms) = self.placed_until_ms.filter(|until_ms| from_ms <= *until_ms) else {
+            return Ok(());
+        };
+        let span = Span { from_ms, until_ms };
+        self.rest = self.sources.iter().map(|of| (of.clone(), span)).collect();
+        while self.is_under_way() {
+            self.step(connection, rules)?;
+        }
+        Ok(())
+    }
+
     fn judge(&mut self, rules: &RuleSet, (order, what): (Order, What)) {
         let at = WallTime::from_unix_ms(order.0);
+        self.judged_ms = self.judged_ms.max(order.0);
         match what {
             What::Said(Said::Group(group, freshness), suspect) => {
                 let t_meas = Moment { suspect, ..Moment::sure(at) };
@@ -240,6 +259,7 @@ pub(super) fn end(
     let Context { connection, rules, now } = context;
     let mut evaluation = Evaluation::default();
     for mut work in done {
+        work.catch_up(connection, rules)?;
         let told_by_the_box = told_by_the_box(context, &work)?;
         work.pass.leave_out(told_by_the_box);
         let known = known(connection, &work)?;

@@ -721,3 +721,21 @@ fn of_what_several_passes_find_the_worst_is_told() {
     let late = county.site()["late"].clone();
     assert_eq!(json!([late["alerts"], late["worst"][0]["value"]]), json!([2, "82"]));
 }
+
+#[test]
+fn what_was_outside_before_the_county_heard_it_again_is_an_alert_when_its_sustain_is_over() {
+    let mut county = County::new();
+    county.hear(0, heart_rate(0..140, 72));
+    // The newest comes first, what was said before it behind it.
+    county.hear(161, heart_rate(161..162, 47));
+    county.hear(161, heart_rate(140..161, 47));
+    for second in 162..176 {
+        county.hear(second, heart_rate(second..second + 1, 47));
+    }
+    county.pass(175);
+    county.hear(176, heart_rate(176..177, 47));
+    let alerts = county.alerts();
+    assert_eq!(alerts.len(), 1, "{alerts:#?}");
+    let found = ["started_at", "state", "priority"].map(|key| &alerts[0][key]);
+    assert_eq!(json!(found), json!([time(140), "active_unack", "medium"]));
+}

@@ -18,7 +18,7 @@ const SEEN_MS: i64 = 3_600_000;
 const ACTS_MAX: u32 = 256;
 
 /// All of it, by site; of a site the most urgent and the newest, in the order of their ids.
-pub(super) fn all(
+pub(crate) fn all(
     connection: &Connection,
     now: WallTime,
 ) -> rusqlite::Result<BTreeMap<SiteId, Vec<InHand>>> {

@@ -6,7 +6,7 @@ use super::{
     life::{Episode, Firing},
     silence::Silence,
 };
-use crate::{alert::Alert, binding::Subject, rule::RuleSet};
+use crate::{alert::Alert, binding::Subject, freshness::Place, rule::RuleSet};
 use model::{
     device::DeviceKind,
     id::DeviceId,
@@ -34,7 +34,7 @@ pub(super) struct Device {
     /// Nothing is heard of it.
     pub(super) silence: Option<Silence>,
     /// Where its last status was: an older one changes nothing.
-    pub(super) status_at: Option<(String, u64, u32)>,
+    pub(super) status_at: Option<Place>,
     /// How far its clock is ahead of the county's, as it said last, and when.
     pub(super) clock_ahead: Option<(WallTime, i64)>,
     /// When its cuff measured last.

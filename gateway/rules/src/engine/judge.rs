@@ -279,6 +279,9 @@ impl Engine {
         seen: &Seen<'_>,
         touched: &mut BTreeSet<String>,
     ) {
+        if seen.spot && self.told_until.get(&rule.family).is_some_and(|until| seen.at <= *until) {
+            return;
+        }
         let limit = self.profile.limit(rule, facts, seen.at);
         let Some(mut outside) = meets(rule.op, limit, seen.value, seen.comparator) else {
             return;
@@ -295,15 +298,17 @@ impl Engine {
         if outside && seen.late && rule.priority == Priority::Low {
             return;
         }
-        let adopted = self.episodes.get(&rule.family).and_then(|of| of.adopted_since(&rule.id));
+        let adopted = self.episodes.get_mut(&rule.family).and_then(|of| of.take_adopted(&rule.id));
         // Inside, where nothing stands: that is nearly every value.
         if !outside && self.series.is_empty() && adopted.is_none() {
             return;
         }
         let suppressed = self.is_suppressed(rule, seen);
         let key = format!("{}|{}", rule.id, seen.series);
-        let known = self.series.get(&key).copied().or(adopted.map(Series::adopted));
-        let mut series = known.unwrap_or_default();
+        let known = self.series.get(&key).copied();
+        // What began here while nothing was told of it yet goes on in what was.
+        let holds = known.filter(Series::holds);
+        let mut series = holds.or(adopted).or(known).unwrap_or_default();
         let judged = if suppressed {
             // Stops new alerts and clears nothing.
             series.begin_anew();

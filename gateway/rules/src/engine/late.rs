@@ -18,7 +18,7 @@ use crate::{
     rule::RuleSet,
 };
 use model::{alarm::Priority, device::DeviceKind, id::DeviceId, metric::Class, time::WallTime};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a late spot value that tells the present asks for.
 const RECHECK_ROW: u8 = 5;
@@ -63,6 +63,7 @@ impl Engine {
             box_lost: None,
             cut_off: false,
             out_of_service: None,
+            told_until: BTreeMap::new(),
             episodes: BTreeMap::new(),
             ..self.clone()
         }
@@ -212,6 +213,41 @@ impl Engine {
         changed
     }
 
+    /// Goes on from where the pass has come to, in whatever both have heard as far: since when a rule
+    /// stands, the pass has heard from the first. What began or ended by that is for the next values
+    /// to say; the alerts of which more rules hold than was known.
+    pub(crate) fn go_on_as(&mut self, rules: &RuleSet, pass: &Self) -> Vec<Alert> {
+        let has_heard_as_far = |key: &&String| {
+            let name = key.split_once('|').map_or("", |(_, name)| name);
+            self.valued.contains_key(name) && self.valued.get(name) == pass.valued.get(name)
+        };
+        let keys = self.series.keys().chain(pass.series.keys());
+        let keys: BTreeSet<String> = keys.filter(has_heard_as_far).cloned().collect();
+        let mut changed = BTreeMap::new();
+        for key in keys {
+            let rule = key.split('|').next().and_then(|id| rules.threshold(id));
+            let Some(family) = rule.map(|rule| &rule.family) else { continue };
+            let here = self.series.get(&key).copied().unwrap_or_default();
+            let there = pass.series.get(&key).copied().unwrap_or_default();
+            let found = pass.episodes.get(family).and_then(|of| of.firing.get(&key));
+            let joins = match (found, self.episodes.get_mut(family)) {
+                (Some(firing), Some(episode)) => episode.goes_on_with(&key, firing),
+                _ => false,
+            };
+            let series = here.going_on_as(there, joins);
+            match series == Series::default() {
+                true => drop(self.series.remove(&key)),
+                false => drop(self.series.insert(key, series)),
+            }
+            if joins
+                && let Some(alert) = self.episodes.get_mut(family).and_then(Episode::name_rules)
+            {
+                changed.insert(alert.id, alert);
+            }
+        }
+        changed.into_values().collect()
+    }
+
     /// A late spot value raised these: it is measured again, whatever became of it. What it said of
     /// the device, a battery that is low, nobody measures.
     pub(super) fn ask_for_recheck(
@@ -248,6 +284,20 @@ impl Engine {
 }
 
 impl Episode {
+    /// What the pass found to hold belongs to the alert that holds, unless that is less urgent.
+    fn goes_on_with(&mut self, key: &str, firing: &Firing) -> bool {
+        let holds = self.alert.as_ref().is_some_and(|alert| {
+            alert.condition().is_active() && firing.priority <= alert.priority
+        });
+        if holds && !self.is_firing(key) {
+            self.fire(key.to_owned(), firing.clone());
+        } else if let Some(known) = self.firing.get_mut(key).filter(|_| holds) {
+            known.since = known.since.min(firing.since);
+            known.priority = firing.priority;
+        }
+        holds
+    }
+
     /// What the pass found is part of that alert: it began earlier, or was worse than anybody knew.
     fn meet_late(
         &mut self,
@@ -266,6 +316,10 @@ impl Episode {
         // It was over before the first fresh value could say so: what follows is another episode.
         let over = found.over_at().filter(|over| *over >= alert.started_at);
         alert.cleared_at = alert.cleared_at.map(|at| over.map_or(at, |over| at.min(over)));
+        if over.is_some() && alert.cleared_at == over {
+            // Which rules held at its end the pass has heard.
+            alert.rules.clone_from(&found.alert.rules);
+        }
         let Some((peak, peak_at)) = found.peak else {
             return (*alert != before).then(|| alert.clone());
         };

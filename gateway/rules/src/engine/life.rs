@@ -6,6 +6,7 @@
 //! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
 //!   follows it
 
+use super::series::Series;
 use crate::{
     alert::{Alert, AlertId, AlertState, People, TimelineEvent},
     binding::PatientKey,
@@ -180,6 +181,9 @@ pub(super) struct Episode {
     /// Earlier alerts that cleared and nobody has seen, the oldest first.
     #[serde(default)]
     pub(super) unseen: Vec<Alert>,
+    /// Rule → where it stands by what was taken over, until it is judged here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    adopted: BTreeMap<String, Series>,
     /// State to return to when the device speaks again.
     pub(super) before_unknown: Option<AlertState>,
     /// Since when nobody knows, by the county's clock.
@@ -220,6 +224,7 @@ impl Episode {
         alert: Alert,
         now: WallTime,
         said: &BTreeSet<String>,
+        standing: BTreeMap<String, Series>,
     ) -> Option<Alert> {
         let was_earlier = self.unseen.iter().any(|known| known.id == alert.id);
         self.unseen.retain(|known| known.id != alert.id);
@@ -241,6 +246,7 @@ impl Episode {
                 known.close(now, "it is a part of what the box told");
             }
             self.firing.retain(|name, _| said.contains(name));
+            self.adopted = if alert.condition().is_active() { standing } else { BTreeMap::new() };
             match alert.state {
                 // What comes back soon is the same one.
                 AlertState::Closed => self.unseen.extend(self.alert.replace(alert)),
@@ -262,10 +268,21 @@ impl Episode {
         self.firing.get(ADOPTED).is_some_and(|firing| !firing.of_box) && self.firing.len() == 1
     }
 
-    /// Since when a rule holds by what was taken over and not judged here yet.
-    pub(super) fn adopted_since(&self, rule: &str) -> Option<WallTime> {
-        let adopted = self.firing.get(ADOPTED).filter(|firing| firing.rule == rule)?;
-        Some(adopted.since)
+    /// Where a rule stands by what was taken over and not judged here yet.
+    pub(super) fn take_adopted(&mut self, rule: &str) -> Option<Series> {
+        let of_alert = || {
+            let adopted = self.firing.get(ADOPTED).filter(|firing| firing.rule == rule)?;
+            Some(Series::adopted(adopted.since, false))
+        };
+        self.adopted.remove(rule).or_else(of_alert)
+    }
+
+    /// What was told of an alert behind something newer is a part of its story.
+    pub(super) fn keep_story(&mut self, alert: &Alert) {
+        let mut all = self.unseen.iter_mut().chain(&mut self.alert);
+        if let Some(known) = all.find(|known| known.id == alert.id) {
+            known.clone_from(alert);
+        }
     }
 
     pub(super) fn alert_of(&self, id: AlertId) -> Option<Alert> {
@@ -411,13 +428,9 @@ impl Episode {
             alert.tell(now, TimelineEvent::PriorityFell, None, worst.rule.clone());
             alert.priority = worst.priority;
         }
-        let mut rules: Vec<(&Firing, &str)> =
-            self.firing.values().map(|firing| (firing, firing.rule.as_str())).collect();
-        rules.sort_by_key(|(firing, id)| (std::cmp::Reverse(firing.priority), *id));
-        rules.dedup_by_key(|(_, id)| *id);
         alert.device = worst.device.clone().unwrap_or_else(|| whose.device.clone());
         alert.patient.clone_from(&whose.patient);
-        alert.rules = rules.into_iter().map(|(_, id)| id.to_owned()).collect();
+        alert.rules = self.rules();
         alert.metric = worst.metric;
         alert.value.clone_from(&worst.value);
         alert.comparator.clone_from(&worst.comparator);
@@ -433,6 +446,23 @@ impl Episode {
         alert.not_rechecked = worst.not_rechecked;
         self.alert = Some(alert);
         closed
+    }
+
+    /// Rules that hold, the most urgent first.
+    fn rules(&self) -> Vec<String> {
+        let mut rules: Vec<(&Firing, &str)> =
+            self.firing.values().map(|firing| (firing, firing.rule.as_str())).collect();
+        rules.sort_by_key(|(firing, id)| (std::cmp::Reverse(firing.priority), *id));
+        rules.dedup_by_key(|(_, id)| *id);
+        rules.into_iter().map(|(_, id)| id.to_owned()).collect()
+    }
+
+    /// The alert names the rules that hold; the alert if they are others.
+    pub(super) fn name_rules(&mut self) -> Option<Alert> {
+        let rules = self.rules();
+        let alert = self.alert.as_mut().filter(|alert| alert.rules != rules)?;
+        alert.rules = rules;
+        Some(alert.clone())
     }
 
     /// It is another danger than the one somebody has in hand, or has put on the shelf; the story
@@ -474,6 +504,7 @@ impl Episode {
     pub(super) fn clear(&mut self, now: WallTime, t_meas: WallTime, why: &str) {
         let active = |alert: &&mut Alert| alert.condition().is_active();
         let Some(alert) = self.alert.as_mut().filter(active) else { return };
+        self.adopted.clear();
         let state = match alert.condition() {
             AlertState::Unknown => self.before_unknown.take().unwrap_or(AlertState::ActiveUnack),
             state => state,
@@ -513,6 +544,7 @@ impl Episode {
         }
         if !ended.is_empty() {
             self.firing.clear();
+            self.adopted.clear();
             self.before_unknown = None;
             self.began_late = false;
         }

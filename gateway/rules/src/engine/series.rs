@@ -37,9 +37,14 @@ pub(super) enum Judged {
 }
 
 impl Series {
-    /// What was judged elsewhere: outside since then, for long enough.
-    pub(super) fn adopted(since: WallTime) -> Self {
-        Self { outside_since: Some(since), firing: true, ..Self::default() }
+    /// What was judged elsewhere: outside since then, for long enough, and confirmed or not.
+    pub(super) fn adopted(since: WallTime, promoted: bool) -> Self {
+        let (outside_since, confirm_from) = (Some(since), Some(since));
+        Self { outside_since, confirm_from, firing: true, promoted, ..Self::default() }
+    }
+
+    pub(super) const fn holds(&self) -> bool {
+        self.firing
     }
 
     /// Sustain and hold begin anew; what fires goes on.
@@ -55,6 +60,18 @@ impl Series {
         if self.firing && !to.firing {
             *to = Self { inside_since: None, ..*self };
         }
+    }
+
+    /// As somebody found who has heard more of it; what holds there holds here where it `joins` what
+    /// is known, and else with the next value outside.
+    pub(super) fn going_on_as(self, other: Self, joins: bool) -> Self {
+        if self.firing && !other.firing {
+            // It ends by a value that is heard here.
+            return self;
+        }
+        let outside_since = [self.outside_since, other.outside_since].into_iter().flatten().min();
+        let outside_since = outside_since.filter(|_| other.outside_since.is_some());
+        Self { outside_since, firing: other.firing && (joins || self.firing), ..other }
     }
 
     /// It holds, as somebody else found.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     alert::Alert,
     binding::Subject,
-    freshness::{Freshness, Moment, Position},
+    freshness::{Freshness, Moment, Position, is_before},
     rule::{RuleSet, TechnicalRule},
 };
 use model::{
@@ -52,11 +52,8 @@ impl Engine {
         let device = &status.device;
         let known = self.device(device);
         known.kind = Some(status.kind);
-        let place = (position.outbox.to_string(), position.seq.get(), position.index);
-        let is_old = |(outbox, seq, index): &(String, u64, u32)| {
-            *outbox == place.0 && (place.1, place.2) < (*seq, *index)
-        };
-        if known.status_at.as_ref().is_some_and(is_old) {
+        let place = position.place();
+        if known.status_at.as_ref().is_some_and(|newest| is_before(&place, newest)) {
             return None;
         }
         known.status_at = Some(place);
@@ -272,12 +269,15 @@ impl Engine {
     /// Technical alerts that have lasted rise by their steps, and of a spot value that nobody
     /// measured again its alert says so.
     fn step_up(&mut self, rules: &RuleSet, now: WallTime, touched: &mut BTreeSet<String>) {
-        let monitored = self.profile.monitored;
+        let (monitored, is_lost) = (self.profile.monitored, self.box_lost.is_some());
         for (key, episode) in &mut self.episodes {
             for firing in episode.firing.values_mut() {
                 if firing.is_late_recheck(now) {
                     firing.not_rechecked = true;
                     touched.insert(key.clone());
+                }
+                if is_lost {
+                    continue; // Whether it holds still nobody knows.
                 }
                 let elapsed = now.unix_ms().saturating_sub(firing.since.unix_ms());
                 let due = waiting_steps(rules, monitored, firing).rfind(|(_, ms)| *ms <= elapsed);
@@ -298,6 +298,7 @@ impl Engine {
         let all = self.episodes.values().flat_map(|episode| episode.firing.values());
         let stepping = all.filter_map(|firing| {
             let step = waiting_steps(rules, monitored, firing).next();
+            let step = step.filter(|_| self.box_lost.is_none());
             let step = step.map(|(_, ms)| after(firing.since, ms));
             step.into_iter().chain(firing.recheck_ends_at()).min()
         });
@@ -351,11 +352,13 @@ fn waiting_steps<'r>(
     firing: &Firing,
 ) -> impl DoubleEndedIterator<Item = (Priority, i64)> + use<'r> {
     let present = firing.priority;
+    // That it is over may be on its way behind the news of its begin.
+    let is_late = firing.late;
     // Silence is counted by the device, not by what fires.
     let rule =
         rules.technical(&firing.rule).filter(|rule| ![SILENT_RULE, BOX_RULE].contains(&&*rule.id));
     let steps = rule.into_iter().flat_map(move |rule| rule.steps(monitored));
     steps
-        .filter(move |step| step.test.is_none() && step.priority > present)
+        .filter(move |step| !is_late && step.test.is_none() && step.priority > present)
         .map(|step| (step.priority, rules.wait_ms(step, None)))
 }

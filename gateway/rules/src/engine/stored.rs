@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     binding::Subject,
-    freshness::BoxClock,
+    freshness::{BoxClock, Place},
     population::{Facts, Profile},
 };
 use model::{
@@ -51,6 +51,8 @@ pub(super) struct Stored {
     #[serde(default)]
     cut_off: bool,
     out_of_service: Option<OutOfService>,
+    #[serde(default)]
+    told_until: BTreeMap<String, WallTime>,
     episodes: BTreeMap<String, Episode>,
 
     device: Option<DeviceId>,
@@ -63,7 +65,7 @@ pub(super) struct Stored {
     alarms: BTreeMap<String, Held>,
     doubt: Option<Doubt>,
     silence: Option<Silence>,
-    status_at: Option<(String, u64, u32)>,
+    status_at: Option<Place>,
     clock_ahead: Option<(WallTime, i64)>,
 }
 
@@ -89,6 +91,7 @@ impl From<Stored> for Engine {
                     box_lost: stored.box_lost,
                     cut_off: stored.cut_off,
                     out_of_service: stored.out_of_service,
+                    told_until: stored.told_until,
                     episodes: stored.episodes,
                 };
             }

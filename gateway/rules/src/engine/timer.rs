@@ -16,6 +16,8 @@ use model::{alarm::Priority, time::WallTime};
 const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
 /// That somebody closed an alert can be taken back for less than this.
 const UNDO_KEPT_MS: i64 = 10 * 60_000;
+/// What is known again does not sound again for so long: that it is over may be on its way.
+const KNOWN_MS: i64 = 30_000;
 /// Steps of one alert at once: the shelf is over, it sounds again, the next person is told.
 const STEPS_MAX: usize = 8;
 
@@ -71,7 +73,8 @@ impl Alert {
             AlertState::ActiveUnack => self.next_level(times).map(|(_, at)| at),
             AlertState::ActiveAck => {
                 let realarm_ms = times.realarm.of(self.priority);
-                self.acknowledged.as_ref().map(|by| later(by.at, realarm_ms))
+                let known = later(unanswered, KNOWN_MS);
+                self.acknowledged.as_ref().map(|by| later(by.at, realarm_ms).max(known))
             }
             AlertState::ClearedUnack => {
                 let reminds = self.priority == Priority::High && !self.retro;

@@ -34,6 +34,11 @@ fn told_of(ward: &Ward, alert: &Alert, what: &str, second: f64) -> (EdgeAlert, E
     (told, EdgeTimes { at: at(second), started: at(0.0), cleared })
 }
 
+fn place(seq: u64) -> Position {
+    let (outbox, seq) = (OutboxId::from_bytes([1; 16]), Seq::new(seq).unwrap());
+    Position { outbox, lane: Lane::Urgent, seq, index: 0 }
+}
+
 #[test]
 fn an_alarm_that_its_box_told_of_ends_when_its_device_says_so() {
     let mut ward = Ward::new("pump-01");
@@ -42,7 +47,7 @@ fn an_alarm_that_its_box_told_of_ends_when_its_device_says_so() {
     let alert = ward.only().clone();
     // The box called for it while the county was out of reach, and stopped when it was back.
     let (told, times) = told_of(&ward, &alert, "raised", 0.0);
-    ward.engine.adopt_edge(ward.rules, at(45.0), &told, times);
+    ward.engine.adopt_edge(ward.rules, at(45.0), &told, times, place(1));
     assert_eq!((ward.only().id, ward.only().state), (alert.id, AlertState::Unknown));
     ward.in_unit(50.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
     assert_eq!((ward.only().id, ward.only().state), (alert.id, AlertState::ActiveUnack));
@@ -58,7 +63,7 @@ fn what_a_box_says_is_over_does_not_come_back_with_the_first_values_that_are_hea
     let alert = ward.only();
     // Nothing was heard of it any more, and the box saw it end.
     let (told, times) = told_of(&ward, alert, "cleared", 60.0);
-    ward.engine.adopt_edge(ward.rules, at(200.0), &told, times);
+    ward.engine.adopt_edge(ward.rules, at(200.0), &told, times, place(1));
     ward.stream(200, 240, Metric::HR, "72");
     let told = ward.alert("hr_low");
     assert_eq!((told.state, told.recurrences), (AlertState::ClearedUnack, 0));
@@ -68,4 +73,83 @@ fn what_a_box_says_is_over_does_not_come_back_with_the_first_values_that_are_hea
     ward.stream(250, 251, Metric::HR, "36");
     let told = ward.alert("hr_low");
     assert_eq!((told.state, told.recurrences), (AlertState::ActiveUnack, 1));
+}
+
+#[test]
+fn an_older_word_of_a_box_behind_a_newer_one_is_its_story_and_no_more() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let (cleared, at_end) = told_of(&ward, &alert, "cleared", 60.0);
+    let (rose, before) = told_of(&ward, &alert, "priority_rose", 30.0);
+    ward.engine.adopt_edge(ward.rules, at(200.0), &cleared, at_end, place(2));
+    let (over, ended) = ward.engine.adopt_edge(ward.rules, at(201.0), &rose, before, place(1));
+    assert_eq!((over.state, over.cleared_at), (AlertState::ClearedUnack, Some(at(60.0))));
+    assert_eq!(over.timeline.last().unwrap().what, TimelineEvent::PriorityRose);
+    assert!(ended.is_none());
+    // A box with another outbox begins anew.
+    let other = Position { outbox: OutboxId::from_bytes([2; 16]), ..place(1) };
+    let (again, _) = ward.engine.adopt_edge(ward.rules, at(202.0), &rose, before, other);
+    assert_eq!(again.state, AlertState::Unknown);
+}
+
+#[test]
+fn every_rule_that_a_box_named_goes_on_at_the_county() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 31, Metric::HR, "36");
+    let alert = ward.only().clone();
+    assert_eq!(alert.rules, ["HR-AD-LL", "HR-AD-L"]);
+    let mut county = Ward::new("ecg-01");
+    // What began to be heard again before the word of the box came is no other episode.
+    county.stream(95, 100, Metric::HR, "36");
+    let (told, times) = told_of(&ward, &alert, "raised", 10.0);
+    county.engine.adopt_edge(ward.rules, at(100.0), &told, times, place(1));
+    // Enough for the more urgent rule to be over, and not for the other.
+    county.stream(100, 200, Metric::HR, "52");
+    let held = county.only();
+    assert_eq!((held.state, &*held.rules), (AlertState::ActiveUnack, &["HR-AD-L".to_owned()][..]));
+    county.stream(200, 231, Metric::HR, "53");
+    assert_eq!(county.only().cleared_at, Some(at(230.0)));
+}
+
+#[test]
+fn a_second_value_confirms_what_only_the_box_heard_first() {
+    let mut ward = Ward::new("cuff-01");
+    ward.number(0.0, Metric::NIBP_SYS, "184");
+    let alert = ward.only().clone();
+    let (told, times) = told_of(&ward, &alert, "raised", 0.0);
+    let mut county = Ward::new("cuff-01");
+    county.engine.adopt_edge(ward.rules, at(100.0), &told, times, place(1));
+    county.number(120.0, Metric::NIBP_SYS, "186");
+    assert_eq!(county.only().priority, Priority::High);
+}
+
+#[test]
+fn what_somebody_at_the_county_had_in_hand_ends_as_they_had_it() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let times = crate::ladder::Times::default();
+    let action = Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() };
+    ward.engine.act(&times, alert.id, "nurse", &action, at(12.0)).unwrap();
+    // The box did not hear of it, and kept the highest priority until the end.
+    let (mut told, at_end) = told_of(&ward, &alert, "cleared", 200.0);
+    told.rules = vec!["HR-AD-L".into()];
+    let (over, _) = ward.engine.adopt_edge(ward.rules, at(300.0), &told, at_end, place(1));
+    assert_eq!((over.state, over.priority), (AlertState::Closed, Priority::Medium));
+    assert_eq!(over.acknowledged.unwrap().by, "nurse");
+}
+
+#[test]
+fn what_sounded_again_at_the_box_is_nobodys_unless_somebody_came_since() {
+    for (acknowledged_at, expected) in [(12.0, None), (150.0, Some("nurse"))] {
+        let mut ward = Ward::new("ecg-01");
+        ward.stream(0, 11, Metric::HR, "36");
+        let alert = ward.only().clone();
+        let reason = AckReason::AtBedside;
+        ward.engine.acknowledge(alert.id, "nurse", reason, "", at(acknowledged_at)).unwrap();
+        let (told, times) = told_of(&ward, &alert, "realarmed", 140.0);
+        let (told, _) = ward.engine.adopt_edge(ward.rules, at(300.0), &told, times, place(1));
+        assert_eq!(told.acknowledged.as_ref().map(|by| by.by.as_str()), expected);
+    }
 }
