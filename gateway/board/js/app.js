@@ -343,7 +343,9 @@ class Board {
         this.lostAt = clock.serverNow() - this.events.oldMs();
       }
     });
-    this.draw();
+    this.guarded(() => this.tiles.age());
+    this.guarded(() => this.drawer.draw());
+    this.drawAlerts();
     this.guarded(() => this.events.watch());
     if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
   }

@@ -14,7 +14,11 @@ import { Tile, hasStrip } from './tile.js';
 /** With more of them strips are shown in the drawer only. */
 const STRIPS_MAX = 4;
 /** Tiles are drawn for so long at a time: alerts and strips must not wait for the others. */
-const SLICE_MS = 6;
+const SLICE_MS = 4;
+/** Between two slices a frame has its place, with what the first one changed. */
+const FRAME_MS = 16;
+/** A tile that was drawn since says how old its numbers are, to the second. */
+const AGE_MS = 900;
 
 export class Tiles {
   /**
@@ -70,11 +74,21 @@ export class Tiles {
   /** All tiles; `only`: those of devices whose readings changed. */
   draw(only = null) {
     if (!only) this.arrange();
-    const wanted = only
+    this.drawInTurn(only
       ? this.places.filter((place) => place.devices.some((one) => only.has(deviceKey(one))))
-      : this.places;
+      : this.places);
+  }
+
+  /** Once a second: what has become older since it was drawn. */
+  age() {
+    this.arrange();
+    const before = clock.now() - AGE_MS;
+    this.drawInTurn(this.places.filter(({ key }) => !(this.tiles.get(key)?.drawnMs > before)));
+  }
+
+  drawInTurn(wanted) {
     this.waiting = inTurn(this.waiting, wanted, this.places);
-    this.drawSlice();
+    if (!this.going) this.drawSlice();
   }
 
   /** Draws for a moment, and goes on after what else is to be done. */
@@ -94,9 +108,9 @@ export class Tiles {
       }
     }
     if (others) this.onStrips();
-    if (!this.waiting.length || this.going) return;
+    if (!this.waiting.length) return;
     this.going = true;
-    clock.after(0, () => {
+    clock.after(FRAME_MS, () => {
       this.going = false;
       this.drawSlice();
     });
