@@ -344,8 +344,12 @@ class Board {
       }
     });
     this.guarded(() => this.tiles.age());
-    this.guarded(() => this.drawer.draw());
-    this.drawAlerts();
+    // The strips have their turn between the two.
+    clock.after(0, () => {
+      if (!this.open) return;
+      this.guarded(() => this.drawer.draw());
+      this.drawAlerts();
+    });
     this.guarded(() => this.events.watch());
     if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
   }

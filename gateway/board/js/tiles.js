@@ -19,6 +19,8 @@ const SLICE_MS = 4;
 const FRAME_MS = 16;
 /** A tile that was drawn since says how old its numbers are, to the second. */
 const AGE_MS = 900;
+/** Nobody sees those of a clinic out of sight: they are right when it comes into sight. */
+const UNSEEN_MS = 2_900;
 
 export class Tiles {
   /**
@@ -36,6 +38,7 @@ export class Tiles {
     this.byDevice = new Map();
     this.patients = new Set();
     this.waiting = [];
+    this.observer = new IntersectionObserver((entries) => this.look(entries));
     this.heading = h('h2', { id: 'tiles-heading' });
     this.body = h('div', { class: 'sites' });
     this.empty = h('p', { class: 'empty' });
@@ -47,6 +50,7 @@ export class Tiles {
   leave() {
     for (const tile of this.tiles.values()) tile.leave();
     this.tiles.clear();
+    this.observer.disconnect();
   }
 
   strips() {
@@ -75,15 +79,34 @@ export class Tiles {
   draw(only = null) {
     if (!only) this.arrange();
     this.drawInTurn(only
-      ? this.places.filter((place) => place.devices.some((one) => only.has(deviceKey(one))))
+      ? this.places.filter((place) => this.isSeen(place)
+        && place.devices.some((one) => only.has(deviceKey(one))))
       : this.places);
   }
 
   /** Once a second: what has become older since it was drawn. */
   age() {
     this.arrange();
-    const before = clock.now() - AGE_MS;
-    this.drawInTurn(this.places.filter(({ key }) => !(this.tiles.get(key)?.drawnMs > before)));
+    const nowMs = clock.now();
+    this.drawInTurn(this.places.filter((place) => {
+      const drawnMs = this.tiles.get(place.key)?.drawnMs ?? 0;
+      return nowMs - drawnMs > (this.isSeen(place) ? AGE_MS : UNSEEN_MS);
+    }));
+  }
+
+  /** Clinics come into sight or leave it. */
+  look(entries) {
+    const came = new Set();
+    for (const { target, isIntersecting } of entries) {
+      const [name, clinic] = [...this.clinics].find(([, { element }]) => element === target) || [];
+      if (clinic) clinic.isSeen = isIntersecting;
+      if (isIntersecting) came.add(name);
+    }
+    this.drawInTurn(this.places.filter(({ clinic }) => came.has(clinic)));
+  }
+
+  isSeen({ clinic }) {
+    return this.clinics.get(clinic)?.isSeen !== false;
   }
 
   drawInTurn(wanted) {
@@ -137,7 +160,11 @@ export class Tiles {
       ...this.places.map((place) => place.clinic),
     ])].sort(compareNames);
     arrange(this.body, clinics.map((name) => this.clinic(name)));
-    for (const name of this.clinics.keys()) if (!clinics.includes(name)) this.clinics.delete(name);
+    for (const [name, { element }] of this.clinics) {
+      if (clinics.includes(name)) continue;
+      this.clinics.delete(name);
+      this.observer.unobserve(element);
+    }
     const keys = new Set(this.places.map((place) => place.key));
     for (const [key, tile] of this.tiles) {
       if (keys.has(key)) continue;
@@ -166,9 +193,10 @@ export class Tiles {
       const tiles = h('div', { class: 'tiles' });
       const head = h('div', { class: 'site-head' }, heading, states);
       clinic = {
-        heading, states, tiles, element: h('section', { class: 'site' }, head, tiles),
+        heading, states, tiles, element: h('section', { class: 'site' }, head, tiles), isSeen: true,
       };
       this.clinics.set(name, clinic);
+      this.observer.observe(clinic.element);
     }
     const sites = [...store.sites.values()].filter((site) => (site.clinic || site.site) === name);
     put(clinic.heading, name);
