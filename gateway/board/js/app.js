@@ -10,6 +10,7 @@ import { Drawer } from './drawer.js';
 import { Events } from './events.js';
 import { loadTexts, nextLanguage, t } from './i18n.js';
 import { loadFilter } from './filter.js';
+import { Flash } from './flash.js';
 import { showLogin } from './login.js';
 import { Notice } from './notice.js';
 import { Office } from './office.js';
@@ -76,6 +77,7 @@ class Board {
     this.boards = new Boards({ sound: this.sound, onChange: () => this.drawAlerts() });
     this.shift = new Shift({ isFree: () => this.isFree(), renew: () => this.renew() });
     this.notice = new Notice();
+    this.flash = new Flash(this.alerts.list, () => this.open);
     this.top = new TopBar({
       sound: this.sound,
       notice: this.notice,
@@ -116,6 +118,7 @@ class Board {
     this.sound.takeUp();
     this.draw();
     this.events.open([]);
+    this.flash.start();
     this.tick();
     this.sweep();
     this.pages.start();
@@ -341,7 +344,13 @@ class Board {
         this.lostAt = clock.serverNow() - this.events.oldMs();
       }
     });
-    this.draw();
+    this.guarded(() => this.tiles.age());
+    // The strips have their turn between the two.
+    clock.after(0, () => {
+      if (!this.open) return;
+      this.guarded(() => this.drawer.draw());
+      this.drawAlerts();
+    });
     this.guarded(() => this.events.watch());
     if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
   }

@@ -76,33 +76,30 @@ export function heldText(seconds, t) {
 const ZONE = 'Asia/Shanghai';
 const parts = new Intl.DateTimeFormat('en-GB', {
   timeZone: ZONE, year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit',
-  minute: '2-digit', second: '2-digit', hourCycle: 'h23',
+  minute: '2-digit', hourCycle: 'h23',
 });
 
 /** Asking for a zone is slow, and a board prints the same minutes again and again. */
 const KNOWN_MAX = 1000;
 const known = new Map();
 
-function fields(ms) {
-  const second = Math.floor(ms / 1000);
-  const before = known.get(second);
-  if (before) return before;
-  const found = {};
-  for (const part of parts.formatToParts(new Date(ms))) found[part.type] = part.value;
-  if (known.size >= KNOWN_MAX) known.clear();
-  known.set(second, found);
-  return found;
-}
-
 /** `2026-11-22 09:30`. */
 export function dateTime(ms) {
-  const at = fields(ms);
-  return `${at.year}-${at.month}-${at.day} ${at.hour}:${at.minute}`;
+  const minute = Math.floor(ms / 60_000);
+  const before = known.get(minute);
+  if (before) return before;
+  const at = {};
+  for (const { type, value } of parts.formatToParts(new Date(ms))) at[type] = value;
+  const text = `${at.year}-${at.month}-${at.day} ${at.hour}:${at.minute}`;
+  if (known.size >= KNOWN_MAX) known.clear();
+  known.set(minute, text);
+  return text;
 }
 
 /** `2026-11-22 09:30:05`. */
 export function dateTimeSeconds(ms) {
-  return `${dateTime(ms)}:${fields(ms).second}`;
+  const seconds = Math.floor(ms / 1000) % 60;
+  return `${dateTime(ms)}:${String(seconds).padStart(2, '0')}`;
 }
 
 /** `09:30:05`. */

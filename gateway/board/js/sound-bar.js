@@ -48,7 +48,10 @@ export class SoundBar {
   /** Turns it on where it is off, else shows what one can do with it. */
   pressed() {
     if (['off', 'blocked'].includes(this.sound.state())) this.sound.enable();
-    else set(this.panel, 'hidden', !this.panel.hidden);
+    else {
+      set(this.panel, 'hidden', !this.panel.hidden);
+      this.draw();
+    }
   }
 
   /** Draws it; returns its state. */
@@ -59,6 +62,12 @@ export class SoundBar {
     const silent = state === 'off' || state === 'blocked';
     set(this.gate, 'hidden', !silent);
     if (silent) put(this.gate, t(`sound.gate.${state}`));
+    if (!this.panel.hidden) this.drawPanel(state);
+    return state;
+  }
+
+  /** What one can do; only where it is open, for asking whether notices may be shown is slow. */
+  drawPanel(state) {
     put(this.trial, t('sound.trial'));
     put(this.pause, t(state === 'paused' ? 'sound.resume' : 'sound.pause'));
     put(this.volumeName, t('sound.volume'));
@@ -71,6 +80,5 @@ export class SoundBar {
     set(this.noticeButton, 'disabled', !['on', 'off'].includes(noticeState));
     const volume = String(Math.round(this.sound.volume * PERCENT));
     if (this.volume.value !== volume) this.volume.value = volume;
-    return state;
   }
 }

@@ -20,13 +20,21 @@ const LOST_MS = 60_000;
 const REST_S = 0.8;
 const SHAKES = { high: [200, 100, 200, 100, 200, 400, 200, 100, 200], medium: [300, 200, 300] };
 
+/** The sounds of each audio context: to make one takes as long as some frames. */
+const made = new WeakMap();
+
 /** A sound in that audio context, ready to be connected and started. */
 export function sourceOf(context, pattern) {
-  const samples = samplesOf(pattern, context.sampleRate);
-  const buffer = context.createBuffer(1, samples.length, context.sampleRate);
-  buffer.copyToChannel(samples, 0);
+  if (!made.has(context)) made.set(context, new Map());
+  const buffers = made.get(context);
+  if (!buffers.has(pattern)) {
+    const samples = samplesOf(pattern, context.sampleRate);
+    const buffer = context.createBuffer(1, samples.length, context.sampleRate);
+    buffer.copyToChannel(samples, 0);
+    buffers.set(pattern, buffer);
+  }
   const source = context.createBufferSource();
-  source.buffer = buffer;
+  source.buffer = buffers.get(pattern);
   return source;
 }
 

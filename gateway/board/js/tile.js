@@ -1,5 +1,6 @@
 // A tile: who lies there, the alert that matters most, and a line for each device.
 
+import * as clock from './clock.js';
 import {
   arrange, h, put, set,
 } from './dom.js';
@@ -24,6 +25,7 @@ export class Tile {
       key, tiles, onStrips, onFault,
     });
     this.lines = new Map();
+    this.drawnMs = 0;
     const span = (name) => h('span', { class: name });
     [this.bed, this.name, this.about] = ['bed', 'name', 'about'].map(span);
     [this.tags, this.note] = ['tags', 'who'].map(span);
@@ -51,6 +53,7 @@ export class Tile {
 
   /** `place` as `placesOf` has it; `alerts` are those of this place; `choice` of strips. */
   draw(place, alerts, lost, choice) {
+    this.drawnMs = clock.now();
     const patient = store.patients.get(place.patient) || null;
     const first = tileAlert(alerts);
     let others = false;

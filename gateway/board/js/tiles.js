@@ -13,7 +13,13 @@ import { StripChoice } from './strip-choice.js';
 import { Tile, hasStrip } from './tile.js';
 
 /** Tiles are drawn for so long at a time: alerts and strips must not wait for the others. */
-const SLICE_MS = 6;
+const SLICE_MS = 4;
+/** Between two slices a frame has its place, with what the first one changed. */
+const FRAME_MS = 16;
+/** A tile that was drawn since says how old its numbers are, to the second. */
+const AGE_MS = 900;
+/** Nobody sees those of a clinic out of sight: they are right when it comes into sight. */
+const UNSEEN_MS = 2_900;
 
 export class Tiles {
   /**
@@ -33,6 +39,7 @@ export class Tiles {
     this.waiting = [];
     /** Which monitors have their strip here; the others have it in the drawer. */
     this.choice = new StripChoice();
+    this.observer = new IntersectionObserver((entries) => this.look(entries));
     this.heading = h('h2', { id: 'tiles-heading' });
     this.body = h('div', { class: 'sites' });
     this.empty = h('p', { class: 'empty' });
@@ -44,6 +51,7 @@ export class Tiles {
   leave() {
     for (const tile of this.tiles.values()) tile.leave();
     this.tiles.clear();
+    this.observer.disconnect();
   }
 
   strips() {
@@ -71,11 +79,40 @@ export class Tiles {
   /** All tiles; `only`: those of devices whose readings changed. */
   draw(only = null) {
     if (!only) this.arrange();
-    const wanted = only
-      ? this.places.filter((place) => place.devices.some((one) => only.has(deviceKey(one))))
-      : this.places;
+    this.drawInTurn(only
+      ? this.places.filter((place) => this.isSeen(place)
+        && place.devices.some((one) => only.has(deviceKey(one))))
+      : this.places);
+  }
+
+  /** Once a second: what has become older since it was drawn. */
+  age() {
+    this.arrange();
+    const nowMs = clock.now();
+    this.drawInTurn(this.places.filter((place) => {
+      const drawnMs = this.tiles.get(place.key)?.drawnMs ?? 0;
+      return nowMs - drawnMs > (this.isSeen(place) ? AGE_MS : UNSEEN_MS);
+    }));
+  }
+
+  /** Clinics come into sight or leave it. */
+  look(entries) {
+    const came = new Set();
+    for (const { target, isIntersecting } of entries) {
+      const [name, clinic] = [...this.clinics].find(([, { element }]) => element === target) || [];
+      if (clinic) clinic.isSeen = isIntersecting;
+      if (isIntersecting) came.add(name);
+    }
+    this.drawInTurn(this.places.filter(({ clinic }) => came.has(clinic)));
+  }
+
+  isSeen({ clinic }) {
+    return this.clinics.get(clinic)?.isSeen !== false;
+  }
+
+  drawInTurn(wanted) {
     this.waiting = inTurn(this.waiting, wanted, this.places);
-    this.drawSlice();
+    if (!this.going) this.drawSlice();
   }
 
   /** Draws for a moment, and goes on after what else is to be done. */
@@ -94,9 +131,9 @@ export class Tiles {
       }
     }
     if (others) this.onStrips();
-    if (!this.waiting.length || this.going) return;
+    if (!this.waiting.length) return;
     this.going = true;
-    clock.after(0, () => {
+    clock.after(FRAME_MS, () => {
       this.going = false;
       this.drawSlice();
     });
@@ -124,7 +161,11 @@ export class Tiles {
       ...this.places.map((place) => place.clinic),
     ])].sort(compareNames);
     arrange(this.body, clinics.map((name) => this.clinic(name)));
-    for (const name of this.clinics.keys()) if (!clinics.includes(name)) this.clinics.delete(name);
+    for (const [name, { element }] of this.clinics) {
+      if (clinics.includes(name)) continue;
+      this.clinics.delete(name);
+      this.observer.unobserve(element);
+    }
     const keys = new Set(this.places.map((place) => place.key));
     for (const [key, tile] of this.tiles) {
       if (keys.has(key)) continue;
@@ -164,9 +205,10 @@ export class Tiles {
       const tiles = h('div', { class: 'tiles' });
       const head = h('div', { class: 'site-head' }, heading, states);
       clinic = {
-        heading, states, tiles, element: h('section', { class: 'site' }, head, tiles),
+        heading, states, tiles, element: h('section', { class: 'site' }, head, tiles), isSeen: true,
       };
       this.clinics.set(name, clinic);
+      this.observer.observe(clinic.element);
     }
     const sites = [...store.sites.values()].filter((site) => (site.clinic || site.site) === name);
     put(clinic.heading, name);

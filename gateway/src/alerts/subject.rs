@@ -368,12 +368,14 @@ mod tests {
     use model::{
         alarm::Priority,
         alert::EdgeAlert,
+        id::{Lane, OutboxId, Seq},
         metric::Metric,
         time::{ClockQuality, Observed},
     };
     use rules::{
         alert::{Alert, AlertState, TimelineEvent},
         engine::EdgeTimes,
+        freshness::Position,
         rule::RuleSet,
     };
     use rusqlite::Connection;
@@ -434,7 +436,10 @@ mod tests {
         let mut evaluation = Evaluation::default();
         let site = SiteId::new("heping").unwrap();
         let times = EdgeTimes { at: at(10), started: at(0), cleared: None };
-        let id = evaluation.edge_alert(context, &site, &told(family, rule), times).unwrap();
+        let (outbox, seq) = (OutboxId::from_bytes([1; 16]), Seq::new(1).unwrap());
+        let position = Position { outbox, lane: Lane::Urgent, seq, index: 0 };
+        let told = told(family, rule);
+        let id = evaluation.edge_alert(context, &site, &told, (times, position)).unwrap();
         let alert = evaluation.changed.get(&id).unwrap().clone();
         alerts::store(context, evaluation).unwrap();
         alert

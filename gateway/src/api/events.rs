@@ -3,6 +3,7 @@
 //! # Invariants
 //! - the stream ends with the session or token that opened it, and with the rights it was opened by
 //! - nobody hears of what they may not see
+//! - an event that was told is on its way, pressed or not
 
 use super::{App, Problem, Route, extract::Query, session::Credential};
 use crate::{
@@ -11,15 +12,22 @@ use crate::{
     people::{Action, Caller},
 };
 use axum::{
+    body::Body,
     extract::State,
-    http::HeaderMap,
-    response::sse::{Event, Sse},
+    http::{HeaderMap, HeaderValue, header},
+    response::{
+        IntoResponse as _, Response,
+        sse::{Event, Sse},
+    },
     routing::get,
 };
-use futures_util::{Stream, StreamExt as _, stream};
+use flate2::{Compression, write::GzEncoder};
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
-use std::{collections::BTreeSet, convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet, convert::Infallible, io::Write as _, mem, sync::Arc, time::Duration,
+};
 use tokio_stream::wrappers::{BroadcastStream, IntervalStream, errors::BroadcastStreamRecvError};
 
 /// A board knows that the link is alive, and the county's time.
@@ -43,7 +51,7 @@ async fn events(
     caller: Caller,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Response, Problem> {
     caller.may(Action::SeeSites)?;
     let strips: BTreeSet<String> =
         wanted.waveforms.split(',').take(STRIPS_MAX).map(ToOwned::to_owned).collect();
@@ -72,7 +80,34 @@ async fn events(
         .map(|_| Event::default().event("heartbeat").data(server_time()));
     let all = stream::iter([hello]).chain(stream::iter(missed)).chain(stream::select(live, beats));
     let over = over(app, Credential::of(&headers), caller);
-    Ok(Sse::new(all.map(Ok).take_until(over)))
+    let told = Sse::new(all.map(Ok::<_, Infallible>).take_until(over)).into_response();
+    Ok(if takes_gzip(&headers) { pressed(told) } else { told })
+}
+
+/// Whether who asks understands gzip.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    accepted.unwrap_or_default().split(',').any(|coding| coding.trim() == "gzip")
+}
+
+/// The stream in gzip: most of an event is what the one before it said, too. Each event is flushed,
+/// so that none waits for the next.
+fn pressed(told: Response) -> Response {
+    let (mut head, body) = told.into_parts();
+    head.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    let parts = body.into_data_stream().map(Some).chain(stream::iter([None]));
+    let parts = parts.map(move |part| {
+        match part {
+            Some(part) => {
+                gzip.write_all(&part?)?;
+                gzip.flush()?;
+            }
+            None => gzip.try_finish()?,
+        }
+        Ok::<_, Box<dyn std::error::Error + Send + Sync>>(mem::take(gzip.get_mut()))
+    });
+    Response::from_parts(head, Body::from_stream(parts))
 }
 
 /// Waits until the gateway stops, or until whoever asked may no longer, or may something else.

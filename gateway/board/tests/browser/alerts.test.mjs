@@ -53,14 +53,21 @@ test('3. flash: high 1.4 to 2.8 Hz, medium 0.4 to 0.8 Hz, low none, nothing abov
   const rows = three().map(rowOf);
   await page.shows(rows[2]);
   const glyphs = rows.map((row) => `${row} .glyph`);
-  const [high, medium, low] = await page.run(flashes, glyphs, 5000);
+  const looked = async (css) => {
+    const found = await page.run(flashes, css, 5000);
+    it.county.ms += 5000;
+    it.county.beat();
+    await page.caughtUp();
+    return found;
+  };
+  const [high, medium, low] = await looked(glyphs);
   assert.ok(high >= 1.4 && high <= 2.8, `high ${high} Hz`);
   assert.ok(medium >= 0.4 && medium <= 0.8, `medium ${medium} Hz`);
   assert.equal(low, 0);
-  const everywhere = await page.run(flashes, ['*'], 5000);
+  const everywhere = await looked(['*']);
   assert.ok(everywhere.length > 50 && everywhere.every((hz) => hz <= 3));
   await page.media([['prefers-reduced-motion', 'reduce']]);
-  assert.deepEqual(await page.run(flashes, glyphs, 5000), [0, 0, 0]);
+  assert.deepEqual(await looked(glyphs), [0, 0, 0]);
   assert.equal(await page.text(`${rows[0]} .new`), '新');
   // Instead of the flash a double border, which one sees on each of the colours.
   const borders = await page.run((all) => all.map((row) => {

@@ -129,6 +129,26 @@ test('a tile per bed in fixed places, as people count; devices on nobody are the
   await page.shows(`${tile(9)} ${number(other, 'spo2')}`);
 });
 
+test('what is out of sight is right at once when it comes into sight', async () => {
+  const county = ward();
+  // A clinic that is higher than the window stands above.
+  county.patients = Array.from({ length: 90 }, (_, index) => make.patient(
+    `p-${String(index + 1).padStart(32, '0')}`, '王**', String(index + 1), '安乐镇卫生院'));
+  const { oximeter } = county;
+  const own = `.tile[data-device="${oximeter.device}"] [data-metric="spo2"]`;
+  county.measure(oximeter, 'spo2', '96');
+  const page = await it.open();
+  await page.until('the tile is there', (css) => document.querySelector(css)?.textContent === '96', own);
+  await page.until('it is out of sight', (css) => (
+    document.querySelector(css).getBoundingClientRect().top > window.innerHeight), own);
+  await page.pass(1_000);
+  county.measure(oximeter, 'spo2', '91');
+  await page.pass(500);
+  await page.run((css) => document.querySelector(css).scrollIntoView(), own);
+  // No time passes: it is not the next second that draws it.
+  await page.says(own, '91');
+});
+
 test("another's number and alert never stand under a patient's name", async () => {
   const county = ward();
   const { monitor } = county;

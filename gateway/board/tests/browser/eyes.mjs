@@ -86,13 +86,14 @@ export function contrasts(css) {
   return found;
 }
 
-/** In the page: how often a second each element goes dark, looked at every 20 ms for `ms`. */
-export function flashes(selectors, ms) {
+/** In the page: how often a second of its clock each element goes dark, looked at every 20 ms. */
+export async function flashes(selectors, ms) {
   const elements = selectors.flatMap((css) => [...document.querySelectorAll(css)]);
   const seen = elements.map(() => ({ last: null, falls: 0 }));
   const animations = document.getAnimations();
   animations.forEach((one) => one.pause());
   for (let at = 0; at < ms; at += 20) {
+    await window.__test.pass(20);
     animations.forEach((one) => {
       one.currentTime = at;
     });
