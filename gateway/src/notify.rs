@@ -125,12 +125,14 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
     let last = alert.timeline.last().map_or(0, |entry| entry.number);
     let age_ms = |entry: &TimelineEntry| now.unix_ms().saturating_sub(entry.at.unix_ms());
     let is_ours = |entry: &TimelineEntry, step: Step| match entry.number <= seen {
+        // What ended before anybody heard of it is no news.
+        _ if step == Step::Closed => told > 0 && is_the_end(&alert.timeline, entry),
         // What waited until it sounds, and is over, is history; but whoever heard of it hears that
         // it is over.
-        true => alert.state != AlertState::Closed || told > 0 && step.ends(),
-        // What ended before anybody heard of it is no news.
-        false if step == Step::Closed => told > 0 && is_the_end(&alert.timeline, entry),
-        false => !step.is_of_the_condition() || age_ms(entry) <= OURS_MS,
+        true => alert.state != AlertState::Closed || told > 0 && step == Step::Cleared,
+        // What people were to do about what is closed is nothing.
+        false if !step.is_of_the_condition() => alert.state != AlertState::Closed,
+        false => age_ms(entry) <= OURS_MS,
     };
     let mut news: Vec<(&TimelineEntry, Step)> = alert
         .timeline
@@ -162,16 +164,19 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
     Ok(())
 }
 
-/// Whether an alert was closed by that while it held, as far as its story goes: that what has cleared
-/// was closed is no news.
+/// Whether what an alert was about is over for whoever heard of it because that closed it: not if it
+/// had cleared, nor if it goes on in another alert, nor if it was old news.
 fn is_the_end(story: &[TimelineEntry], closed: &TimelineEntry) -> bool {
-    use TimelineEvent::{Cleared, Raised, RaisedLate, Recurred};
+    use TimelineEvent::{Cleared, Closed, Raised, RaisedLate, Recurred};
     let before = story.iter().rev().filter(|entry| entry.number < closed.number);
-    let mut turns = before.map(|entry| entry.what);
-    turns.find(|what| matches!(what, Cleared | Raised | RaisedLate | Recurred)) != Some(Cleared)
+    let turn = before
+        .map(|entry| entry.what)
+        .find(|what| matches!(what, Cleared | Closed | Raised | RaisedLate | Recurred));
+    // The begin of a long story may have been left out of it.
+    matches!(turn, None | Some(Raised | Recurred)) && !closed.goes_on_in_another()
 }
 
-/// One notification for each sink that wants it.
+/// One notification for each sink that wants it; that it was closed, only for who heard of it.
 fn insert(
     connection: &Connection,
     now: WallTime,
@@ -186,7 +191,9 @@ fn insert(
              SELECT name, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9 FROM sink
              WHERE EXISTS (SELECT 1 FROM json_each(priorities) WHERE value = ?4)
              AND EXISTS (SELECT 1 FROM json_each(steps) WHERE value = ?2)
-             AND (sites IS NULL OR EXISTS (SELECT 1 FROM json_each(sites) WHERE value = ?5))",
+             AND (sites IS NULL OR EXISTS (SELECT 1 FROM json_each(sites) WHERE value = ?5))
+             AND (?2 != 'closed' OR EXISTS (SELECT 1 FROM notification AS before
+                                            WHERE before.sink = name AND before.alert = ?1))",
         )?
         .execute(params![
             alert.id.to_string(),

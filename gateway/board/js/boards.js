@@ -9,6 +9,8 @@ import { t } from './i18n.js';
 
 /** The county forgets a board that is silent for five of these. */
 const TELL_MS = 30_000;
+/** The county takes no patient's name for a board's. */
+const NAME_REFUSED = 422;
 /** Names in the banner; the rest is counted. */
 const NAMED_MAX = 3;
 const HEARD = ['on', 'paused'];
@@ -67,11 +69,20 @@ export class Boards {
         this.known = true;
         await api.tellSound({ board: this.id, name: boardName(), sound: this.sound.state() });
       }
+      this.refuse(false);
     } catch (failure) {
       // Told again in a while, and when the link is back.
       this.known = false;
+      this.refuse(failure.status === NAME_REFUSED);
     }
     this.telling = false;
+  }
+
+  /** The county heard the sound, and takes another name or this one. */
+  refuse(isRefused) {
+    if (this.isRefused === isRefused) return;
+    this.isRefused = isRefused;
+    this.onChange();
   }
 
   /** How the others are; what was known stays where nobody answers. */
@@ -95,9 +106,10 @@ export class Boards {
   draw() {
     const { boards, clinics_without_sound: clinics } = this.others;
     const silent = boards.filter(({ board, sound }) => board !== this.id && !HEARD.includes(sound));
-    set(this.element, 'hidden', !silent.length && !clinics.length);
+    set(this.element, 'hidden', !silent.length && !clinics.length && !this.isRefused);
     set(this.element, 'data-none', clinics.length > 0);
     const words = [
+      this.isRefused ? t('boards.refused') : '',
       clinics.length ? t('boards.none', { clinics: named(clinics) }) : '',
       silent.length ? t('boards.silent', { boards: named(silent.map(({ name }) => name)) }) : '',
     ];

@@ -227,6 +227,11 @@ named! {
     }
 }
 
+/// Why an alert was closed in whose place its box told of another.
+pub(crate) const TOLD_BY_BOX: &str = "it is a part of what the box told";
+/// Why an alert of a device was closed that came to where another holds.
+pub(crate) const SAME_OF_DEVICE: &str = "another of its device is the same";
+
 /// One line of an alert's story.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TimelineEntry {
@@ -260,7 +265,6 @@ pub struct TimelineEntry {
 }
 
 impl TimelineEntry {
-    /// That happened, and nobody did it.
     /// That something happened, and nothing else; it has no number before it stands in a story.
     #[must_use]
     pub const fn new(at: WallTime, what: TimelineEvent) -> Self {
@@ -276,6 +280,12 @@ impl TimelineEntry {
             until: None,
             board: None,
         }
+    }
+
+    /// Whether it says that the alert was closed though what it was about goes on: in another.
+    #[must_use]
+    pub fn goes_on_in_another(&self) -> bool {
+        self.what == TimelineEvent::Closed && [TOLD_BY_BOX, SAME_OF_DEVICE].contains(&&*self.detail)
     }
 }
 

@@ -58,15 +58,21 @@ async fn tell(
         let text = format!("board: 1 to {BOARD_MAX} hex digits, the same while the page is open");
         return Err(Problem::bad_request(text));
     }
-    if !app.boards.is_named(&session.hash(), &name) {
-        check_name(&app, &caller.scope, &name).await??;
-    }
+    let checked = match app.boards.is_named(&session.hash(), &name) {
+        true => Ok(()),
+        false => check_name(&app, &caller.scope, &name).await?,
+    };
+    // A clinic is heard under whatever name.
+    let name = if checked.is_ok() { name } else { NAMELESS.to_owned() };
     let word = Word { session: session.hash(), board, name, sound, scope: caller.scope };
     if app.boards.heard(word, clock::now()) {
         boards::tell(&app.events);
     }
-    Ok(StatusCode::NO_CONTENT)
+    Ok(checked.map(|()| StatusCode::NO_CONTENT)?)
 }
+
+/// What a board is called that says a patient's name.
+const NAMELESS: &str = "–";
 
 /// What a board may be called; no other is written into a story.
 fn board_name(name: &str) -> Result<String, Problem> {

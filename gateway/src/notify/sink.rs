@@ -85,11 +85,6 @@ impl Step {
         matches!(self, Self::Raised | Self::Recurred | Self::PriorityRose | Self::Realarmed)
     }
 
-    /// Whether whoever heard of the alert has to hear that it is no more.
-    pub(super) const fn ends(self) -> bool {
-        matches!(self, Self::Cleared | Self::Closed)
-    }
-
     /// In the language of the sink.
     pub(super) const fn said(self, language: Language) -> &'static str {
         match (self, language) {

@@ -352,6 +352,36 @@ async fn whoever_heard_of_an_alert_hears_that_it_ended_with_its_patient_or_devic
     assert_eq!(ended("ecg-03", &story, AlertState::ActiveUnack).await, back);
     // Nobody ever heard of it.
     assert_eq!(ended("ecg-04", &[], AlertState::Shelved).await, [""; 0]);
+    // It goes on in another.
+    let now = clock::now();
+    let mut same = alert("ecg-05", now);
+    county.note(&same).await;
+    let told = county.made().await.len();
+    happened(&mut same, TimelineEvent::Closed, now);
+    same.timeline.last_mut().unwrap().detail = "it is a part of what the box told".into();
+    same.state = AlertState::Closed;
+    county.note(&same).await;
+    // Old news was told to nobody.
+    let mut late = alert("ecg-06", now);
+    late.timeline.first_mut().unwrap().what = TimelineEvent::RaisedLate;
+    late.retro = true;
+    county.note(&late).await;
+    happened(&mut late, TimelineEvent::Closed, now);
+    late.state = AlertState::Closed;
+    county.note(&late).await;
+    assert_eq!(county.made().await[told..], [""; 0]);
+    // A box tells more of whom its device has left.
+    let mut gone = alert("ecg-07", now);
+    county.note(&gone).await;
+    let told = county.made().await.len();
+    happened(&mut gone, TimelineEvent::Closed, now);
+    gone.state = AlertState::Closed;
+    county.note(&gone).await;
+    for what in [TimelineEvent::Realarmed, TimelineEvent::BecameUnknown, TimelineEvent::Closed] {
+        happened(&mut gone, what, now);
+    }
+    county.note(&gone).await;
+    assert_eq!(county.made().await[told..], ["lamp closed 2"]);
     // What a person wrote stays at the county.
     let bodies = county.rows("SELECT body FROM notification WHERE step = 'closed'").await;
     assert!(bodies.iter().all(|body| !body.contains("went home")), "{bodies:?}");

@@ -8,7 +8,7 @@
 
 use super::series::Series;
 use crate::{
-    alert::{Alert, AlertId, AlertState, People, TimelineEvent},
+    alert::{Alert, AlertId, AlertState, People, SAME_OF_DEVICE, TOLD_BY_BOX, TimelineEvent},
     binding::PatientKey,
 };
 use model::{
@@ -243,7 +243,7 @@ impl Episode {
             // One that holds never waits behind another: nothing would end it there.
             ended = self.alert.take_if(|known| known.condition().is_active());
             if let Some(known) = &mut ended {
-                known.close(now, "it is a part of what the box told");
+                known.close(now, TOLD_BY_BOX);
             }
             self.firing.retain(|name, _| said.contains(name));
             self.adopted = if alert.condition().is_active() { standing } else { BTreeMap::new() };
@@ -565,7 +565,7 @@ impl Episode {
         }
         // One that holds never waits behind another: nothing would end it there.
         if self.alert.as_ref().is_some_and(holds) {
-            alert.close(now, "another of its device is the same");
+            alert.close(now, SAME_OF_DEVICE);
             return Some(alert);
         }
         self.unseen.extend(self.alert.replace(alert).filter(waits));

@@ -108,6 +108,7 @@ async fn a_board_is_not_called_after_a_patient_and_no_act_waits_for_that() {
         )
     };
     staffed.desk.app.store.write(admit).await.unwrap();
+    let app = &staffed.desk.app;
     let (nurse, doctor) = (staffed.cookie("nurse").await, staffed.cookie("doctor").await);
     for cookie in [&nurse, &doctor] {
         let body = json!({"board": "1a", "name": "测试 甲乙的床旁", "sound": "on"}).to_string();
@@ -116,6 +117,9 @@ async fn a_board_is_not_called_after_a_patient_and_no_act_waits_for_that() {
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
         check_schema(&document(), "Problem", &problem);
         assert_eq!(problem["detail"], "board's name: leave the patient's name out");
+        // The sound is heard all the same.
+        app.boards.look(&app.store, &app.events).await;
+        assert_eq!(staffed.boards(cookie).await.0, ["– on"]);
         assert_eq!(staffed.says(cookie, "1a", "护士站1", "on").await, 204);
     }
     // 测试甲乙
