@@ -74,7 +74,9 @@ impl Alert {
         let present = present.filter(|_| !is_over || seen);
         let is_another = present.unwrap_or(self.priority) > said.priority;
         if is_another || self.recurrences > said.recurrences {
-            return false;
+            // None is put on; one that it is still on ends when it does at the county.
+            let shelved = said.shelved.as_ref().filter(|_| self.people.shelf.is_some());
+            return self.follow_shelf(now, shelved);
         }
         let shelved = self.follow_shelf(now, said.shelved.as_ref());
         let acknowledged = said.acknowledged.as_ref();

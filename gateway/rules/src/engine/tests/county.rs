@@ -162,3 +162,20 @@ fn what_is_unknown_stays_so_and_is_in_hand_when_it_is_known_again() {
     let states: Vec<_> = edge.ward.engine.alerts().map(|alert| alert.state).collect();
     assert!(states.contains(&AlertState::ActiveAck), "{states:?}");
 }
+
+#[test]
+fn what_came_back_on_its_shelf_is_on_it_no_longer_than_the_county_says() {
+    let mut edge = Edge::new();
+    let shelved = |until| Some(Shelved { by: "wang".into(), until: at(until) });
+    edge.said.shelved = shelved(900.0);
+    assert_eq!(edge.hears(11.0, true), [AlertState::Shelved]);
+    edge.ward.alarm(20.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
+    edge.ward.alarm(30.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    assert_eq!((edge.ward.only().recurrences, edge.ward.only().state), (1, AlertState::Shelved));
+    // The clock of the box is another one since.
+    edge.said.shelved = shelved(300.0);
+    assert_eq!(edge.hears(40.0, true), [AlertState::Shelved]);
+    edge.ward.pass_time(300.0);
+    assert_eq!(edge.ward.only().state, AlertState::ActiveUnack);
+    assert_eq!(edge.hears(301.0, true), []);
+}
