@@ -586,15 +586,16 @@ impl<'a> Warden<'a> {
             self.keep_at = self.lookout.clock.mono() + KEEP_AGAIN;
             return;
         }
+        let now = self.lookout.clock.now();
         let kept = Kept {
             place: self.place,
-            kept_at: Some(self.lookout.clock.now().wall),
+            kept_at: Some(now.wall),
             out_of_reach: self.out_of_reach,
             lost_since: self.lost_since,
             signals: self.signals.kept(),
             kinds: self.evaluation.kinds().clone(),
             whose: self.evaluation.whose().clone(),
-            county: self.evaluation.county(),
+            county: self.evaluation.county(now),
             engines: self.evaluation.states(),
         };
         let written = tokio::task::block_in_place(|| self.file.write(&kept));

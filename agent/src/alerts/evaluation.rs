@@ -10,7 +10,7 @@
 //! - what is remembered is bounded: of whom nothing is known any more, nothing is
 
 use model::{
-    alert::{InHand, Shelved},
+    alert::InHand,
     device::DeviceKind,
     id::{DeviceId, SiteId},
     record::Record,
@@ -93,7 +93,9 @@ impl Evaluation {
     pub(super) fn begin(&mut self, now: Now, kept_at: Option<WallTime>) -> Vec<Alert> {
         let is_earlier = |at: WallTime| now.wall < at && is_set(at, now.wall);
         if kept_at.is_some_and(is_earlier) {
-            tracing::warn!("The clock is behind what it was; rules begin anew with the open alerts.");
+            tracing::warn!(
+                "The clock is behind what it was; rules begin anew with the open alerts."
+            );
             self.begin_anew(now.wall);
         }
         self.hear_clock(now, self.order.made_at);
@@ -109,8 +111,9 @@ impl Evaluation {
         }
     }
 
-    pub(super) const fn county(&self) -> CountyClock {
-        self.county
+    /// What of the county's clock has to be kept.
+    pub(super) fn county(&self, now: Now) -> CountyClock {
+        self.county.kept(now)
     }
 
     /// From here on that holds; hands out the alerts that changed.
@@ -223,16 +226,10 @@ impl Evaluation {
     }
 
     fn hear_county(&mut self, now: WallTime) -> Vec<Alert> {
-        let here = |(id, said): (&AlertId, &InHand)| {
-            let shelved = said.shelved.clone();
-            // A shelf ends when its time is over at the county.
-            let shelved =
-                shelved.map(|shelf| Shelved { until: self.county.here(shelf.until), ..shelf });
-            (*id, InHand { shelved, ..said.clone() })
-        };
-        let in_hand: BTreeMap<AlertId, InHand> = self.order.in_hand.iter().map(here).collect();
+        // A shelf ends when its time is over at the county.
+        let here = |county| self.county.here(county);
         let engines = self.engines.values_mut();
-        engines.flat_map(|engine| engine.hear_county(now, &in_hand)).collect()
+        engines.flat_map(|engine| engine.hear_county(now, &self.order.in_hand, here)).collect()
     }
 
     /// A person at the box has an alert in hand.

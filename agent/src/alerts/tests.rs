@@ -642,11 +642,11 @@ async fn a_box_that_starts_without_its_county_calls_nobody_for_what_that_has_in_
 }
 
 /// What a kill leaves of the rules.
-fn kept(evaluation: &Evaluation, at: WallTime) -> Kept {
+fn kept(evaluation: &Evaluation, now: Now) -> Kept {
     let states = evaluation.states().into_iter();
     let engines = states.map(|(name, of)| (name, serde_json::to_value(of).unwrap())).collect();
-    let county = evaluation.county();
-    Kept { engines, county, kept_at: Some(at), ..Kept::default() }
+    let county = evaluation.county(now);
+    Kept { engines, county, kept_at: Some(now.wall), ..Kept::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -671,7 +671,7 @@ async fn a_shelf_ends_when_its_time_is_over_at_the_county_whatever_the_clock_of_
     assert_eq!(state(evaluation), AlertState::Shelved);
     // The link fails, and the agent starts again.
     let site = edge.lookout.site.clone();
-    let mut evaluation = Evaluation::new(site, order(), &kept(evaluation, at(490).wall));
+    let mut evaluation = Evaluation::new(site, order(), &kept(evaluation, at(490)));
     assert_eq!(evaluation.begin(at(500), Some(at(490).wall)), vec![]);
     evaluation.pass_time(at(919).wall);
     assert_eq!(state(&evaluation), AlertState::Shelved);
@@ -705,7 +705,7 @@ async fn a_box_whose_clock_begins_with_an_earlier_time_hears_and_calls_again() {
         let (reason, now) = (AckReason::AtBedside, at(11).wall);
         warden.evaluation.acknowledge(id, "li", reason, "", now).unwrap();
 
-        let kept = kept(&warden.evaluation, at(12).wall);
+        let kept = kept(&warden.evaluation, at(12));
         let (_, order) = in_force(None).unwrap();
         let mut box_again = Evaluation::new(edge.lookout.site.clone(), order, &kept);
         box_again.begin(again(0, back_ms), kept.kept_at);
