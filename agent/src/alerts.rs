@@ -325,7 +325,7 @@ impl<'a> Warden<'a> {
         let file = KeptFile::in_folder(&lookout.data_dir);
         let kept = file.read();
         let evaluation = Evaluation::new(lookout.site.clone(), order, &kept);
-        let Kept { place, out_of_reach, lost_since, mut signals, .. } = kept;
+        let Kept { place, kept_at, out_of_reach, lost_since, mut signals, .. } = kept;
         signals.begin(evaluation.alerts());
         let standings = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
         let now = lookout.clock.now();
@@ -350,7 +350,7 @@ impl<'a> Warden<'a> {
             keep_at: now.mono + KEEP_EVERY,
         };
         // Nobody else tells it while the link is dead.
-        let changed = warden.evaluation.begin(now);
+        let changed = warden.evaluation.begin(now, kept_at);
         warden.note(changed);
         match out_of_reach && goes_by.signals {
             true => warden.signal_all(),
@@ -586,14 +586,16 @@ impl<'a> Warden<'a> {
             self.keep_at = self.lookout.clock.mono() + KEEP_AGAIN;
             return;
         }
+        let now = self.lookout.clock.now();
         let kept = Kept {
             place: self.place,
+            kept_at: Some(now.wall),
             out_of_reach: self.out_of_reach,
             lost_since: self.lost_since,
             signals: self.signals.kept(),
             kinds: self.evaluation.kinds().clone(),
             whose: self.evaluation.whose().clone(),
-            county: self.evaluation.county(),
+            county: self.evaluation.county(now),
             engines: self.evaluation.states(),
         };
         let written = tokio::task::block_in_place(|| self.file.write(&kept));

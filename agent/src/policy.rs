@@ -177,9 +177,7 @@ impl PolicyKeeper {
         in_force: InForce,
     ) -> Result<(), RefusedPolicyError> {
         // The county signed it: it holds, and is told where it could not be stored.
-        let before = self.in_force.borrow().as_ref().map(|before| before.policy.rules);
-        let rules = (in_force.policy.rules, before);
-        let stored = store(&self.folder, signed, rules, &in_force.text);
+        let stored = store(&self.folder, signed, in_force.policy.rules, &in_force.text);
         let stored = stored.map_err(RefusedPolicyError::Store);
         let Policy { version, rule_set, signals, .. } = in_force.policy;
         tracing::info!(version, rule_set, signals, "A policy of the county is in force.");
@@ -221,12 +219,7 @@ impl PolicyKeeper {
     }
 
     fn read_back(&self, bytes: &[u8]) -> Option<InForce> {
-        let (len, rest) = bytes.split_first_chunk::<HEAD_LEN>()?;
-        let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
-        let (message, text) = rest.split_at_checked(len)?;
-        let Ok(PolicyMessage::Signed(signed)) = PolicyMessage::decode(message) else {
-            return None;
-        };
+        let (signed, text) = parts(bytes)?;
         let policy = self.verified(&signed).ok()?;
         let text = match text {
             [] => stored_rules(&self.folder, policy.rules)?,
@@ -312,15 +305,39 @@ fn store_rules(folder: &Path, hash: RulesHash, text: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Rules that neither this policy nor the one before names.
-fn forget_rules(folder: &Path, kept: &[RulesHash]) -> io::Result<()> {
-    let is_kept = |path: &Path| {
-        let mut all = kept.iter().flat_map(|hash| COPIES.map(|copy| (hash, copy)));
-        all.any(|(hash, copy)| rules_file(folder, *hash, copy) == path)
+/// The rules that a stored policy names, whoever signed it; none where there is none or it is torn.
+fn named_rules(path: &Path) -> io::Result<Option<RulesHash>> {
+    let bytes = match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
     };
+    let named = parts(&bytes).and_then(|(signed, _)| Policy::decode(&signed.payload).ok());
+    Ok(named.map(|policy| policy.rules))
+}
+
+/// A stored policy and the text behind it.
+fn parts(bytes: &[u8]) -> Option<(SignedPolicy, &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<HEAD_LEN>()?;
+    let len = usize::try_from(u32::from_be_bytes(*len)).ok()?;
+    let (message, text) = rest.split_at_checked(len)?;
+    match PolicyMessage::decode(message) {
+        Ok(PolicyMessage::Signed(signed)) => Some((signed, text)),
+        _ => None,
+    }
+}
+
+/// Rules that neither policy on disk names.
+fn forget_rules(folder: &Path) -> io::Result<()> {
+    let mut kept = Vec::new();
+    for name in [CURRENT, PREVIOUS] {
+        let hash = named_rules(&folder.join(name))?;
+        kept.extend(
+            hash.into_iter().flat_map(|hash| COPIES.map(|it| rules_file(folder, hash, it))),
+        );
+    }
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(RULES) && !is_kept(&entry.path()) {
+        if entry.file_name().to_string_lossy().starts_with(RULES) && !kept.contains(&entry.path()) {
             fs::remove_file(entry.path())?;
         }
     }
@@ -328,12 +345,7 @@ fn forget_rules(folder: &Path, kept: &[RulesHash]) -> io::Result<()> {
 }
 
 /// Written beside and renamed: whenever the power goes there is a whole one, of now or of before.
-fn store(
-    folder: &Path,
-    signed: &SignedPolicy,
-    (hash, before): (RulesHash, Option<RulesHash>),
-    rules: &[u8],
-) -> io::Result<()> {
+fn store(folder: &Path, signed: &SignedPolicy, hash: RulesHash, rules: &[u8]) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     store_rules(folder, hash, rules)?;
     let message = PolicyMessage::Signed(signed.clone()).encode();
@@ -349,8 +361,10 @@ fn store(
     }
     fs::rename(&fresh, &current)?;
     File::open(folder)?.sync_all()?;
-    let kept: Vec<RulesHash> = [hash].into_iter().chain(before).collect();
-    forget_rules(folder, &kept)
+    if let Err(error) = forget_rules(folder) {
+        tracing::warn!(%error, "Rules that no policy names cannot be removed.");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //! with 1970.
 //!
 //! # Invariants
-//! - the county is never later than this says but by the time a policy was under way, and what is
-//!   counted from it goes on over a restart of the agent
+//! - the county is never later than this says but by the time a policy was under way, and the time
+//!   between what was kept last and the next start after a power cut
 //! - a moment of the county is the same moment of the box until somebody sets a clock
 
 use model::time::{Now, Uptime, WallTime};
@@ -19,7 +19,7 @@ pub(super) struct CountyClock {
     ahead_ms: i64,
 }
 
-/// At that uptime of the box the county said that it was then.
+/// At that uptime of the box it was that by the county's clock, or later.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 struct Heard {
     county: WallTime,
@@ -30,11 +30,15 @@ struct Heard {
 impl CountyClock {
     /// This box goes by what the county made at that moment: it is later there by now.
     pub(super) fn hear(&mut self, now: Now, made_at: WallTime) {
-        let Uptime { boot, ms } = now.uptime;
-        if self.county_at(now).is_none_or(|known| known < made_at) {
-            self.heard = Some(Heard { county: made_at, boot, ms });
-        }
+        let county = self.county_at(now).map_or(made_at, |known| known.max(made_at));
+        self.heard = Some(Heard::at(now, county));
         self.look(now);
+    }
+
+    /// As it is kept: what is known now is known after a power cut too.
+    pub(super) fn kept(self, now: Now) -> Self {
+        let heard = self.county_at(now).map(|county| Heard::at(now, county));
+        Self { heard, ..self }
     }
 
     /// The clock of this box may have been set.
@@ -53,12 +57,20 @@ impl CountyClock {
         WallTime::from_unix_ms(ms(county).saturating_sub(self.ahead_ms))
     }
 
-    /// What it is there at least; of a time before the box was switched on nobody knows.
+    /// What it is there at least; how long the box was switched off nobody knows.
     fn county_at(&self, now: Now) -> Option<WallTime> {
         let Heard { county, boot, ms: at_ms } = self.heard?;
-        let since_ms = now.uptime.ms_after(Uptime { boot, ms: at_ms });
-        let is_same = boot == now.uptime.boot;
-        is_same.then(|| WallTime::from_unix_ms(ms(county).saturating_add(since_ms)))
+        let since_ms = match boot == now.uptime.boot {
+            true => now.uptime.ms_after(Uptime { boot, ms: at_ms }),
+            false => 0,
+        };
+        Some(WallTime::from_unix_ms(ms(county).saturating_add(since_ms)))
+    }
+}
+
+impl Heard {
+    const fn at(Now { uptime: Uptime { boot, ms }, .. }: Now, county: WallTime) -> Self {
+        Self { county, boot, ms }
     }
 }
 
@@ -133,8 +145,18 @@ mod tests {
         let in_1970 = WallTime::from_unix_ms(5000);
         clock.hear(again(in_1970), MADE_AT);
         assert_eq!(clock.here(MADE_AT), in_1970);
+        // Nor before what was known when that was kept last, and it goes on from there.
+        let mut clock = CountyClock::default();
+        clock.hear(box_at(100, 0), MADE_AT);
+        let mut clock = clock.kept(box_at(700, 0));
+        clock.hear(again(in_1970), MADE_AT);
+        let known = WallTime::from_unix_ms(MADE_AT.unix_ms() + 600_000);
+        assert_eq!(clock.here(known), in_1970);
+        let later = WallTime::from_unix_ms(in_1970.unix_ms() + 60_000);
+        clock.look(Now { uptime: Uptime { boot: 8, ms: 60_000 }, ..again(later) });
+        assert_eq!(clock.here(known), in_1970);
         // A clock that went on is believed.
-        let later = WallTime::from_unix_ms(MADE_AT.unix_ms() + 300_000);
+        let later = WallTime::from_unix_ms(MADE_AT.unix_ms() + 900_000);
         clock.hear(Now { uptime: Uptime { boot: 9, ms: 0 }, ..again(later) }, MADE_AT);
         assert_eq!(clock.here(MADE_AT), MADE_AT);
     }

@@ -10,7 +10,7 @@
 //! - what is remembered is bounded: of whom nothing is known any more, nothing is
 
 use model::{
-    alert::{InHand, Shelved},
+    alert::InHand,
     device::DeviceKind,
     id::{DeviceId, SiteId},
     record::Record,
@@ -88,10 +88,20 @@ impl Evaluation {
     }
 
     /// Before anything signals: what people at the county had in hand by the last policy; hands out
-    /// the alerts that changed.
-    pub(super) fn begin(&mut self, now: Now) -> Vec<Alert> {
+    /// the alerts that changed. A box that was switched off may take it for earlier than `kept_at`,
+    /// when its states were kept: no record tells of that.
+    pub(super) fn begin(&mut self, now: Now, kept_at: Option<WallTime>) -> Vec<Alert> {
+        let is_earlier = |at: WallTime| now.wall < at && is_set(at, now.wall);
+        if kept_at.is_some_and(is_earlier) {
+            tracing::warn!(
+                "The clock is behind what it was; rules begin anew with the open alerts."
+            );
+            self.begin_anew(now.wall);
+        }
         self.hear_clock(now, self.order.made_at);
-        self.hear_county(now.wall)
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.extend(self.hear_county(now.wall));
+        changed
     }
 
     /// What it is by the county's clock, as far as that policy tells.
@@ -101,8 +111,9 @@ impl Evaluation {
         }
     }
 
-    pub(super) const fn county(&self) -> CountyClock {
-        self.county
+    /// What of the county's clock has to be kept.
+    pub(super) fn county(&self, now: Now) -> CountyClock {
+        self.county.kept(now)
     }
 
     /// From here on that holds; hands out the alerts that changed.
@@ -170,8 +181,7 @@ impl Evaluation {
                     self.engines.values_mut().for_each(|engine| engine.doubt_alarms(at));
                 }
                 Record::Clock(change) => {
-                    let set_ms = change.observed.at.unix_ms().abs_diff(change.before.unix_ms());
-                    if set_ms > CLOCK_SET_MS {
+                    if is_set(change.before, change.observed.at) {
                         self.begin_anew(at);
                         self.county.look(now);
                         let heard = self.hear_county(at);
@@ -216,16 +226,10 @@ impl Evaluation {
     }
 
     fn hear_county(&mut self, now: WallTime) -> Vec<Alert> {
-        let here = |(id, said): (&AlertId, &InHand)| {
-            let shelved = said.shelved.clone();
-            // A shelf ends when its time is over at the county.
-            let shelved =
-                shelved.map(|shelf| Shelved { until: self.county.here(shelf.until), ..shelf });
-            (*id, InHand { shelved, ..said.clone() })
-        };
-        let in_hand: BTreeMap<AlertId, InHand> = self.order.in_hand.iter().map(here).collect();
+        // A shelf ends when its time is over at the county.
+        let here = |county| self.county.here(county);
         let engines = self.engines.values_mut();
-        engines.flat_map(|engine| engine.hear_county(now, &in_hand)).collect()
+        engines.flat_map(|engine| engine.hear_county(now, &self.order.in_hand, here)).collect()
     }
 
     /// A person at the box has an alert in hand.
@@ -372,9 +376,14 @@ impl Evaluation {
             let state = serde_json::to_string(engine).unwrap_or_default();
             let profile = engine.profile().clone();
             *engine = Engine::rescued(self.site.clone(), subject.clone(), &state);
+            engine.count_from(now);
             self.changed.extend(engine.set_profile(&self.order.rules, now, profile));
         }
     }
+}
+
+fn is_set(before: WallTime, at: WallTime) -> bool {
+    at.unix_ms().abs_diff(before.unix_ms()) > CLOCK_SET_MS
 }
 
 fn position(envelope: &Envelope, index: u32) -> Position {

@@ -25,6 +25,9 @@ const LEN_MAX: u64 = 64 << 20;
 pub(super) struct Kept<E = Value> {
     /// Up to where the rules have heard.
     pub(super) place: Place,
+    /// When it was kept, by the box's clock: the states speak of no later time.
+    #[serde(default)]
+    pub(super) kept_at: Option<WallTime>,
     /// The county was out of reach.
     pub(super) out_of_reach: bool,
     /// Since when, by the box's clock.
@@ -49,6 +52,7 @@ impl<E> Default for Kept<E> {
     fn default() -> Self {
         Self {
             place: Place::default(),
+            kept_at: None,
             out_of_reach: false,
             lost_since: None,
             signals: Signals::default(),

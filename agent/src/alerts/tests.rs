@@ -642,10 +642,11 @@ async fn a_box_that_starts_without_its_county_calls_nobody_for_what_that_has_in_
 }
 
 /// What a kill leaves of the rules.
-fn kept(evaluation: &Evaluation) -> Kept {
+fn kept(evaluation: &Evaluation, now: Now) -> Kept {
     let states = evaluation.states().into_iter();
     let engines = states.map(|(name, of)| (name, serde_json::to_value(of).unwrap())).collect();
-    Kept { engines, county: evaluation.county(), ..Kept::default() }
+    let county = evaluation.county(now);
+    Kept { engines, county, kept_at: Some(now.wall), ..Kept::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -670,10 +671,63 @@ async fn a_shelf_ends_when_its_time_is_over_at_the_county_whatever_the_clock_of_
     assert_eq!(state(evaluation), AlertState::Shelved);
     // The link fails, and the agent starts again.
     let site = edge.lookout.site.clone();
-    let mut evaluation = Evaluation::new(site, order(), &kept(evaluation));
-    assert_eq!(evaluation.begin(at(500)), vec![]);
+    let mut evaluation = Evaluation::new(site, order(), &kept(evaluation, at(490)));
+    assert_eq!(evaluation.begin(at(500), Some(at(490).wall)), vec![]);
     evaluation.pass_time(at(919).wall);
     assert_eq!(state(&evaluation), AlertState::Shelved);
     evaluation.pass_time(at(921).wall);
     assert_eq!(state(&evaluation), AlertState::ActiveUnack);
+}
+
+/// So many seconds after the box was switched on again, with a clock that is so far back.
+fn again(second: u64, back_ms: i64) -> Now {
+    let Now { mono, wall, quality, .. } = at(second);
+    let wall = WallTime::from_unix_ms(wall.unix_ms() - back_ms);
+    Now { mono, uptime: Uptime { boot: BOOT + 1, ms: second * 1000 }, wall, quality }
+}
+
+/// A heart rate for so many seconds, at a box that was switched on again.
+fn beats_again(of: &mut Evaluation, seconds: std::ops::Range<u64>, back_ms: i64, rate: u32) {
+    for now in seconds.map(|second| again(second, back_ms)) {
+        let said = envelope(now.uptime.ms / 1000, vec![heart_rate(now.observed(), rate)]);
+        let said = Envelope { opened_at: now.wall, uptime: Some(now.uptime), ..said };
+        of.take(now, &said);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_box_whose_clock_begins_with_an_earlier_time_hears_and_calls_again() {
+    for back_ms in [BASE_MS, 10 * 60_000, 5000] {
+        let edge = Edge::new();
+        let mut warden = edge.warden();
+        beats(&mut warden, 0..12, 38);
+        let Alert { id, .. } = only(&warden);
+        let (reason, now) = (AckReason::AtBedside, at(11).wall);
+        warden.evaluation.acknowledge(id, "li", reason, "", now).unwrap();
+
+        let kept = kept(&warden.evaluation, at(12));
+        let (_, order) = in_force(None).unwrap();
+        let mut box_again = Evaluation::new(edge.lookout.site.clone(), order, &kept);
+        box_again.begin(again(0, back_ms), kept.kept_at);
+        beats_again(&mut box_again, 0..3, back_ms, 37);
+        let alert = |of: &Evaluation| of.alerts().next().cloned().unwrap();
+        let known = alert(&box_again);
+        assert_eq!((known.id, known.state), (id, AlertState::ActiveAck), "{back_ms}");
+        assert_eq!(known.value.as_deref(), Some("37"), "{back_ms}");
+        box_again.pass_time(again(119, back_ms).wall);
+        assert_eq!(alert(&box_again).state, AlertState::ActiveAck, "{back_ms}");
+        box_again.pass_time(again(121, back_ms).wall);
+        assert_eq!(alert(&box_again).state, AlertState::ActiveUnack, "{back_ms}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_at_which_states_are_kept_is_kept_with_them() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let before = edge.lookout.clock.now().wall;
+    warden.keep().await;
+    let Kept { kept_at, .. } = KeptFile::in_folder(edge.folder.path()).read();
+    let after = edge.lookout.clock.now().wall;
+    assert!(kept_at.is_some_and(|at| (before..=after).contains(&at)), "{kept_at:?}");
 }

@@ -272,6 +272,37 @@ fn rules_are_written_when_they_change_and_not_with_each_policy() {
 }
 
 #[test]
+fn what_the_policy_before_on_disk_needs_stays_whatever_was_in_force() {
+    let bench = Bench::new();
+    let mut keeper = bench.keeper();
+    keeper.take(&bench.county.says(&policy(1)));
+    keeper.take(&rules());
+    // The next one, with other rules, is in force and not on disk.
+    let other = DEFAULT_RULES.replace("0.2-draft", "0.3-draft");
+    let next = |version| Policy { rules: sha256(other.as_bytes()), ..policy(version) };
+    fs::create_dir(bench.file(FRESH)).unwrap();
+    keeper.take(&bench.county.says(&next(2)));
+    keeper.take(&PolicyMessage::Rules(other.clone().into_bytes()).encode());
+    check(&keeper, 2, "cannot be stored");
+    fs::remove_dir(bench.file(FRESH)).unwrap();
+    keeper.take(&bench.county.says(&next(3)));
+    check(&bench.keeper(), 3, "");
+    fs::write(bench.file(CURRENT), "torn").unwrap();
+    check(&bench.keeper(), 1, "");
+}
+
+#[test]
+fn a_policy_that_is_on_disk_is_stored_whatever_cannot_be_removed() {
+    let bench = Bench::new();
+    let mut keeper = bench.keeper();
+    fs::create_dir_all(bench.file("rules-of-nobody")).unwrap();
+    keeper.take(&bench.county.says(&policy(1)));
+    keeper.take(&rules());
+    check(&keeper, 1, "");
+    check(&bench.keeper(), 1, "");
+}
+
+#[test]
 fn a_damaged_copy_of_the_rules_costs_nothing_and_is_written_again() {
     let bench = Bench::new();
     let mut keeper = bench.keeper();

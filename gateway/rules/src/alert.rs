@@ -341,7 +341,7 @@ pub struct People {
     /// At a box: whoever has it in hand is somebody at the county, and when the last of them said so.
     pub(crate) told: bool,
     pub(crate) told_at: Option<WallTime>,
-    /// Until when it was on the shelf last, as the county said.
+    /// Until when it was on the shelf last, as the county said and by its clock.
     pub(crate) told_shelf: Option<WallTime>,
     /// At the county: where the newest word of its box about it was.
     pub(crate) told_by_box: Option<Place>,

@@ -3,7 +3,8 @@
 //! # Invariants
 //! - what is more urgent than what they saw, or came back since, is nobody's
 //! - what somebody at the box did is not touched
-//! - what is told counts once: an alert that sounds again is not made quiet by the same word
+//! - what is told counts once: an alert that sounds again is not made quiet by the same word,
+//!   whatever becomes of the clock of the box
 
 use super::{Engine, life::Episode};
 use crate::alert::{
@@ -18,32 +19,38 @@ use model::{
 use std::collections::BTreeMap;
 
 impl Engine {
-    /// Takes in what people at the county have in hand, all of it; hands out the alerts that changed.
-    /// For the engines of a box.
+    /// Takes in what people at the county have in hand, all of it; `here` tells when a moment of the
+    /// county's clock is by the box's. Hands out the alerts that changed. For the engines of a box.
     pub fn hear_county(
         &mut self,
         now: WallTime,
         in_hand: &BTreeMap<AlertId, InHand>,
+        here: impl Fn(WallTime) -> WallTime,
     ) -> Vec<Alert> {
         let all = self.episodes.values_mut();
-        all.flat_map(|episode| episode.hear_county(now, in_hand)).collect()
+        all.flat_map(|episode| episode.hear_county(now, in_hand, &here)).collect()
     }
 }
 
 impl Episode {
-    fn hear_county(&mut self, now: WallTime, in_hand: &BTreeMap<AlertId, InHand>) -> Vec<Alert> {
+    fn hear_county(
+        &mut self,
+        now: WallTime,
+        in_hand: &BTreeMap<AlertId, InHand>,
+        here: &impl Fn(WallTime) -> WallTime,
+    ) -> Vec<Alert> {
         let present = self.present();
         let mut changed = Vec::new();
         for alert in self.unseen.iter_mut() {
             let said = in_hand.get(&alert.id);
-            if alert.hear_county(now, said, None) {
+            if alert.hear_county(now, said, None, here) {
                 changed.push(alert.clone());
             }
         }
         self.unseen.retain(|alert| alert.state != AlertState::Closed);
         let Some(alert) = &mut self.alert else { return changed };
         let said = in_hand.get(&alert.id);
-        if alert.hear_county(now, said, present) {
+        if alert.hear_county(now, said, present, here) {
             match &alert.acknowledged {
                 // Somebody far away has not seen that it is over.
                 Some(_) => self.return_to(AlertState::ActiveAck),
@@ -63,20 +70,25 @@ impl Alert {
         now: WallTime,
         said: Option<&InHand>,
         present: Option<Priority>,
+        here: &impl Fn(WallTime) -> WallTime,
     ) -> bool {
         if self.state == AlertState::Closed {
             return false;
         }
-        let Some(said) = said else { return self.is_nobodys(now) | self.follow_shelf(now, None) };
+        let Some(said) = said else {
+            return self.is_nobodys(now) | self.follow_shelf(now, None, here);
+        };
         let is_over = self.condition() == AlertState::ClearedUnack;
         // What was over when somebody had it in hand may have risen since: nobody saw that.
         let seen = self.people.told_at.is_some();
         let present = present.filter(|_| !is_over || seen);
         let is_another = present.unwrap_or(self.priority) > said.priority;
         if is_another || self.recurrences > said.recurrences {
-            return false;
+            // None is put on; one that it is still on ends when it does at the county.
+            let shelved = said.shelved.as_ref().filter(|_| self.people.shelf.is_some());
+            return self.follow_shelf(now, shelved, here);
         }
-        let shelved = self.follow_shelf(now, said.shelved.as_ref());
+        let shelved = self.follow_shelf(now, said.shelved.as_ref(), here);
         let acknowledged = said.acknowledged.as_ref();
         acknowledged.is_some_and(|said| self.is_acknowledged(now, said, present)) | shelved
     }
@@ -122,18 +134,23 @@ impl Alert {
     }
 
     /// At a box nobody shelves: what is on the shelf is there because the county says so.
-    fn follow_shelf(&mut self, now: WallTime, said: Option<&Shelved>) -> bool {
-        // One that was taken off here, because it rose or came back, is not put on again.
+    fn follow_shelf(
+        &mut self,
+        now: WallTime,
+        said: Option<&Shelved>,
+        here: &impl Fn(WallTime) -> WallTime,
+    ) -> bool {
+        // One that was taken off here, because it rose, came back or was over, is not put on again.
         let is_known = |said: &&Shelved| self.people.told_shelf == Some(said.until);
         let is_off = self.people.shelf.is_none();
-        let said = said.filter(|said| said.until > now);
         let said = said.filter(|said| !(is_off && is_known(said)));
+        let said = said.map(|said| (said, here(said.until))).filter(|(_, until)| *until > now);
         let present = self.people.shelf.as_ref().map(|shelf| (&shelf.by, shelf.until));
-        if present == said.map(|said| (&said.by, said.until)) {
+        if present == said.map(|(said, until)| (&said.by, until)) {
             return false;
         }
-        let shelf = said.map(|said| {
-            let (by, at, until) = (said.by.clone(), now, said.until);
+        let shelf = said.map(|(said, until)| {
+            let (by, at) = (said.by.clone(), now);
             Shelf { by, second: None, at, until, reason: String::new() }
         });
         let (what, by) = match &shelf {
@@ -141,7 +158,7 @@ impl Alert {
             None => (TimelineEvent::Unshelved, None),
         };
         self.add(of_county(now, what, by));
-        self.people.told_shelf = shelf.as_ref().map(|shelf| shelf.until).or(self.people.told_shelf);
+        self.people.told_shelf = said.map(|(said, _)| said.until).or(self.people.told_shelf);
         self.people.shelf = shelf;
         self.take_back(now);
         true

@@ -137,7 +137,8 @@ impl Firing {
     /// Whether what comes back is that alert: one is told in a time, however often it comes.
     fn is_limited(&self, alert: &Alert) -> bool {
         let since_ms = self.since.unix_ms().saturating_sub(alert.started_at.unix_ms());
-        since_ms < self.repeat_limit_ms
+        // Where the clock was set back it began later than it comes back.
+        since_ms.saturating_abs() < self.repeat_limit_ms
     }
 
     /// When it says that nobody measured again.

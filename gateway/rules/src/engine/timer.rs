@@ -5,7 +5,7 @@
 //!   now, and of a ladder only the highest
 //! - nobody is told of what is not known, or of what was over before anybody could see it
 
-use super::life::Episode;
+use super::{Engine, life::Episode};
 use crate::{
     alert::{Alert, AlertState, TimelineEvent},
     ladder::{Level, Times},
@@ -20,6 +20,18 @@ const UNDO_KEPT_MS: i64 = 10 * 60_000;
 const KNOWN_MS: i64 = 30_000;
 /// Steps of one alert at once: the shelf is over, it sounds again, the next person is told.
 const STEPS_MAX: usize = 8;
+
+impl Engine {
+    /// The clock was set back to this moment: no time of its alerts runs from a later one. For the
+    /// engines of a box.
+    pub fn count_from(&mut self, now: WallTime) {
+        for episode in self.episodes.values_mut() {
+            episode.unknown_since = episode.unknown_since.map(|since| since.min(now));
+            let alerts = episode.unseen.iter_mut().chain(&mut episode.alert);
+            alerts.for_each(|alert| alert.count_from(now));
+        }
+    }
+}
 
 impl Episode {
     /// When time alone changes the next of its alerts.
@@ -64,6 +76,18 @@ impl Alert {
         let above = times.ladder.of(self.priority).above(self.people.level).filter(|_| sounds);
         let (level, after_ms) = above.min_by_key(|(_, after_ms)| *after_ms)?;
         Some((level, later(self.unanswered_since(), after_ms)))
+    }
+
+    fn count_from(&mut self, now: WallTime) {
+        if self.unanswered_since() > now {
+            self.people.unanswered_since = Some(now);
+            self.people.reminders = 0;
+        }
+        if let Some(by) = &mut self.acknowledged {
+            by.at = by.at.min(now);
+        }
+        self.cleared_at = self.cleared_at.map(|at| at.min(now));
+        self.people.undo = None;
     }
 
     /// When time alone changes it.

@@ -32,10 +32,16 @@ impl Edge {
 
     /// The county says so, or has nothing in hand; what changed.
     fn hears(&mut self, now: f64, something: bool) -> Vec<AlertState> {
+        self.hears_behind(now, something, 0)
+    }
+
+    /// The same, where the clock of the box is so many seconds behind the county's.
+    fn hears_behind(&mut self, now: f64, something: bool, seconds: i64) -> Vec<AlertState> {
+        let here = |county: WallTime| WallTime::from_unix_ms(county.unix_ms() - seconds * 1000);
         self.ward.store_and_load();
         let id = AlertId::from_bytes(self.said.id);
         let said = something.then(|| (id, self.said.clone())).into_iter().collect();
-        let changed = self.ward.engine.hear_county(at(now), &said);
+        let changed = self.ward.engine.hear_county(at(now), &said, here);
         changed.iter().map(|alert| alert.state).collect()
     }
 }
@@ -161,4 +167,54 @@ fn what_is_unknown_stays_so_and_is_in_hand_when_it_is_known_again() {
     edge.ward.status(60.0, DeviceKind::Pump, DeviceState::Online);
     let states: Vec<_> = edge.ward.engine.alerts().map(|alert| alert.state).collect();
     assert!(states.contains(&AlertState::ActiveAck), "{states:?}");
+}
+
+#[test]
+fn what_came_back_on_its_shelf_is_on_it_no_longer_than_the_county_says() {
+    let mut edge = Edge::new();
+    edge.said.shelved = Some(Shelved { by: "wang".into(), until: at(900.0) });
+    assert_eq!(edge.hears(11.0, true), [AlertState::Shelved]);
+    edge.ward.alarm(20.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
+    edge.ward.alarm(30.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    assert_eq!((edge.ward.only().recurrences, edge.ward.only().state), (1, AlertState::Shelved));
+    // The clock of the box is another one since.
+    assert_eq!(edge.hears_behind(40.0, true, 600), [AlertState::Shelved]);
+    edge.ward.pass_time(300.0);
+    assert_eq!(edge.ward.only().state, AlertState::ActiveUnack);
+    assert_eq!(edge.hears_behind(301.0, true, 600), []);
+}
+
+#[test]
+fn a_shelf_that_is_over_or_came_off_is_put_on_by_no_clock() {
+    let shelved = |until| Some(Shelved { by: "wang".into(), until: at(until) });
+    let mut edge = Edge::new();
+    edge.said.shelved = shelved(500.0);
+    assert_eq!(edge.hears_behind(11.0, true, 400), [AlertState::Shelved]);
+    edge.ward.pass_time(100.0);
+    assert_eq!(edge.ward.only().state, AlertState::ActiveUnack);
+    for behind in [0, 200, -3600] {
+        assert_eq!(edge.hears_behind(101.0, true, behind), [], "{behind}");
+    }
+    edge.said.shelved = shelved(600.0);
+    assert_eq!(edge.hears_behind(102.0, true, 400), [AlertState::Shelved], "again");
+
+    // A medium one that rose to high while it was on the shelf, and fell.
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 31, Metric::HR, "45");
+    let alert = ward.only();
+    let (id, priority) = (*alert.id.as_bytes(), alert.priority);
+    let shelved = shelved(900.0);
+    let said = InHand { id, priority, recurrences: 0, acknowledged: None, shelved };
+    let mut edge = Edge { ward, said };
+    assert_eq!(edge.hears(32.0, true), [AlertState::Shelved]);
+    edge.ward.stream(32, 45, Metric::HR, "36");
+    assert_eq!(
+        (edge.ward.only().priority, edge.ward.only().state),
+        (Priority::High, AlertState::ActiveUnack)
+    );
+    edge.ward.stream(45, 90, Metric::HR, "45");
+    for behind in [0, 300, -3600] {
+        assert_eq!(edge.hears_behind(90.0, true, behind), [], "{behind}");
+    }
+    assert_eq!(edge.ward.only().state, AlertState::ActiveUnack);
 }

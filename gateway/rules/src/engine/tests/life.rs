@@ -534,3 +534,36 @@ fn test_12_a_late_spot_value_escalates_from_now_on_and_the_next_clears_it() {
     ward.number(uploaded + 8.0 * MINUTE, Metric::GLU_CAP_PL, "6.1");
     assert_eq!(ward.only().state, AlertState::ClearedUnack);
 }
+
+#[test]
+fn where_the_clock_was_set_back_every_time_runs_from_then() {
+    let earlier = -10_000.0;
+    for (priority, after_s) in [(Priority::High, 5 * 60), (Priority::Medium, 30 * 60)] {
+        let (mut ward, family) = with(priority);
+        clear(&mut ward, family, 32);
+        assert_eq!(ward.only().state, AlertState::ClearedUnack);
+        ward.engine.count_from(at(earlier));
+        assert_eq!(ward.due_s(), Some(-10_000 + after_s), "{priority:?}");
+    }
+    let (mut ward, _) = with(Priority::High);
+    ward.act(20.0, "li", &acknowledge()).unwrap();
+    ward.engine.count_from(at(earlier));
+    assert_eq!(ward.due_s(), Some(-10_000 + 2 * 60));
+}
+
+#[test]
+fn what_comes_back_before_it_began_was_seen_by_nobody() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(1000, 1012, Metric::HR, "36");
+    ward.act(1012.0, "li", &acknowledge()).unwrap();
+    let (id, state) = (ward.only().id, serde_json::to_string(&ward.engine).unwrap());
+    let (site, subject) = (ward.engine.site.clone(), ward.engine.subject.clone());
+    ward.engine = Engine::rescued(site, subject, &state);
+    ward.engine.count_from(at(0.0));
+    ward.stream(0, 12, Metric::HR, "36");
+    assert_eq!((ward.only().id, ward.only().state), (id, AlertState::ActiveAck));
+    ward.stream(12, 50, Metric::HR, "72");
+    assert_eq!(ward.engine.alerts().count(), 0, "somebody had it in hand");
+    ward.stream(50, 62, Metric::HR, "36");
+    assert_eq!((ward.only().id, ward.only().state), (id, AlertState::ActiveUnack));
+}
