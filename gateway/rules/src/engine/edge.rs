@@ -79,7 +79,7 @@ impl Engine {
             self.end_series(rules, &told.family, over);
         }
         let said = self.alarm_names(&key);
-        // What was measured until then is in what the box tells.
+        // What the box had heard until then is in what it tells, whenever that was measured.
         self.told_until
             .entry(key.clone())
             .and_modify(|at| *at = times.at.max(*at))
