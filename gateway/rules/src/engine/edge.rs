@@ -87,7 +87,8 @@ impl Engine {
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
         // An alarm that a device was heard to signal ends when it says so.
         let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
-        let ended = episode.adopt_told(alert.clone(), now, &said, standing(rules, &alert));
+        let standing = (&told.device, standing(rules, &alert));
+        let ended = episode.adopt_told(alert.clone(), now, &said, standing);
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
         let kind = self.devices.get(&told.device).and_then(|device| device.kind);

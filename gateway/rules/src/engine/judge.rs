@@ -311,7 +311,11 @@ impl Engine {
         if outside && seen.late && rule.priority == Priority::Low {
             return;
         }
-        let adopted = self.episodes.get_mut(&rule.family).and_then(|of| of.take_adopted(&rule.id));
+        // The next spot value of a class clears, and the heart rate is one, whoever measures it.
+        let is_one = seen.spot || rule.class == Class::Hr;
+        let of = (!is_one).then_some(seen.device);
+        let episode = self.episodes.get_mut(&rule.family);
+        let adopted = episode.and_then(|episode| episode.take_adopted(&rule.id, of));
         // Inside, where nothing stands: that is nearly every value.
         if !outside && self.series.is_empty() && adopted.is_none() {
             return;

@@ -245,3 +245,27 @@ fn two_values_of_which_the_box_had_heard_one_are_judged_when_both_are_there() {
         assert_eq!((alert.rules[0].as_str(), alert.priority), ("GLU-AD-DKA", Priority::High));
     }
 }
+
+#[test]
+fn what_a_box_told_of_one_oximeter_another_that_speaks_first_does_not_end() {
+    let mut box_of = Ward::of(aged(600));
+    box_of.stream(0, 16, Metric::SPO2, "88");
+    let alert = box_of.alert("spo2_low").clone();
+    let (mut told, times) = told_of(&box_of, &alert, "acknowledged", 60.0);
+    (told.by, told.state) = (Some("nurse".into()), "active_ack".into());
+    let mut ward = Ward::of(aged(600));
+    ward.hand_to("oxi-02", DeviceKind::Monitor, 0.0);
+    ward.engine.adopt_edge(ward.rules, at(99.0), &told, times, place(1));
+    for second in 100..140_u32 {
+        for (device, value) in [("oxi-02", "97"), ("ecg-01", "88")] {
+            ward.hand_to(device, DeviceKind::Monitor, 0.0);
+            ward.number(f64::from(second), Metric::SPO2, value);
+        }
+        let alert = ward.alert("spo2_low");
+        assert_eq!((alert.state, alert.recurrences), (AlertState::ActiveAck, 0), "{second}");
+    }
+    // It ends by its own values.
+    ward.stream(140, 156, Metric::SPO2, "97");
+    let over = ward.told.last().unwrap();
+    assert_eq!((over.state, over.cleared_at), (AlertState::Closed, Some(at(155.0))));
+}
