@@ -81,13 +81,14 @@ impl Evaluation {
         context: Context<'_>,
         site: &SiteId,
         input: ReadingInput<'_>,
+        heard: WallTime,
     ) -> rusqlite::Result<()> {
         let at = input.t_meas.at;
         if self.is_history(context, site, input.group, at)? {
             return Ok(());
         }
         if let Some(engine) = self.device(context, site, &input.group.device, at)? {
-            let changed = engine.on_readings(context.rules, context.now, input);
+            let changed = engine.on_readings_heard(context.rules, context.now, input, heard);
             self.note(changed);
         }
         Ok(())

@@ -598,9 +598,9 @@ impl<'t> Batch<'t> {
         let said_first = |gathered: &&Gathered| gathered.duplicate_of.is_none();
         let mut readings: Vec<_> = self.taken.readings.iter().filter(said_first).collect();
         readings.sort_by_key(|gathered| (gathered.t_meas.at, gathered.position));
-        for Gathered { site, group, t_meas, freshness, .. } in readings {
+        for Gathered { site, group, heard, t_meas, freshness, .. } in readings {
             let input = ReadingInput { group, t_meas: *t_meas, freshness: *freshness };
-            self.evaluation.readings(context, site, input)?;
+            self.evaluation.readings(context, site, input, *heard)?;
         }
         Ok(())
     }

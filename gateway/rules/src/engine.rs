@@ -109,7 +109,7 @@ pub struct Engine {
     cut_off: bool,
     /// It was taken off.
     out_of_service: Option<OutOfService>,
-    /// Family → until when its box told of it.
+    /// Family → until when its box told of it: what it had heard by then it has judged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     told_until: BTreeMap<String, WallTime>,
     /// Family → what fires and the alert. Technical ones of a patient's devices are by device.
@@ -227,6 +227,28 @@ impl Engine {
         now: WallTime,
         input: ReadingInput<'_>,
     ) -> Vec<Alert> {
+        self.take_group(rules, now, input, None)
+    }
+
+    /// The same of what its box heard at that moment, by the county's clock: what the box has told
+    /// since says that already.
+    pub fn on_readings_heard(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        input: ReadingInput<'_>,
+        heard: WallTime,
+    ) -> Vec<Alert> {
+        self.take_group(rules, now, input, Some(heard))
+    }
+
+    fn take_group(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        input: ReadingInput<'_>,
+        heard: Option<WallTime>,
+    ) -> Vec<Alert> {
         let ReadingInput { group, t_meas, freshness } = input;
         let spot = group.occurrence == Occurrence::Spot;
         let age_ms = now.unix_ms().saturating_sub(t_meas.at.unix_ms());
@@ -238,7 +260,7 @@ impl Engine {
         }
         let mut touched = BTreeSet::new();
         for reading in &group.readings {
-            self.take(rules, group, reading, t_meas, (spot, !fresh), &mut touched);
+            self.take(rules, group, reading, t_meas, (spot, !fresh, heard), &mut touched);
         }
         let device = &group.device;
         let speaks = group.readings.iter().any(|reading| reading.value != Err(NoData::Silent));
@@ -310,7 +332,14 @@ impl Engine {
         let mut touched = BTreeSet::new();
         let group = ReadingGroup::new(DeviceId::from(&self.site), observed, vec![reading]);
         for reading in &group.readings {
-            self.take(rules, &group, reading, Moment::sure(now), (false, false), &mut touched);
+            self.take(
+                rules,
+                &group,
+                reading,
+                Moment::sure(now),
+                (false, false, None),
+                &mut touched,
+            );
         }
         let silent = self.is_silent(rules, &group.device);
         self.settle(now, now, touched, silent)

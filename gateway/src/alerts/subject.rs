@@ -332,6 +332,7 @@ impl Evaluation {
         let freshness = Freshness::of(&group, t_meas, context.now);
         let input = ReadingInput { group: &group, t_meas, freshness };
         let engine = self.known(context, &site, &to)?;
+        // What its box told of this subject was without this result.
         let changed = engine.on_readings(context.rules, context.now, input);
         self.note(changed);
         Ok(())

@@ -79,7 +79,7 @@ impl Engine {
             self.end_series(rules, &told.family, over);
         }
         let said = self.alarm_names(&key);
-        // What was measured until then is in what the box tells.
+        // What the box had heard until then is in what it tells, whenever that was measured.
         self.told_until
             .entry(key.clone())
             .and_modify(|at| *at = times.at.max(*at))
@@ -87,7 +87,8 @@ impl Engine {
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
         // An alarm that a device was heard to signal ends when it says so.
         let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
-        let ended = episode.adopt_told(alert.clone(), now, &said, standing(rules, &alert));
+        let standing = (&told.device, standing(rules, &alert));
+        let ended = episode.adopt_told(alert.clone(), now, &said, standing);
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
         let kind = self.devices.get(&told.device).and_then(|device| device.kind);

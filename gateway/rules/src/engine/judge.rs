@@ -53,6 +53,8 @@ pub(super) struct Latest {
     pub(super) device: Option<DeviceId>,
     #[serde(default)]
     channel: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    heard: Option<WallTime>,
 }
 
 impl Latest {
@@ -84,6 +86,8 @@ struct Seen<'a> {
     comparator: Comparator,
     spot: bool,
     at: WallTime,
+    /// A spot value: when its box heard it; `None` where that box did not judge it for this subject.
+    heard: Option<WallTime>,
     gap: bool,
     /// Late: only what is urgent may sound.
     late: bool,
@@ -100,10 +104,11 @@ impl Engine {
         group: &ReadingGroup,
         reading: &Reading,
         moment: Moment,
-        (spot, late): (bool, bool),
+        (spot, late, heard): (bool, bool, Option<WallTime>),
         touched: &mut BTreeSet<String>,
     ) {
         let Moment { at: t_meas, suspect, .. } = moment;
+        let heard = heard.filter(|_| spot);
         let metric = reading.metric;
         let class = metric.row().class;
         let device = &group.device;
@@ -169,6 +174,7 @@ impl Engine {
                 check,
                 device: Some(device.clone()),
                 channel: channel.to_owned(),
+                heard,
             };
             self.latest.insert(class.name().to_owned(), latest);
         }
@@ -182,6 +188,7 @@ impl Engine {
             comparator,
             spot,
             at: t_meas,
+            heard,
             gap,
             late,
             suspect,
@@ -279,15 +286,21 @@ impl Engine {
         seen: &Seen<'_>,
         touched: &mut BTreeSet<String>,
     ) {
-        if seen.spot && self.told_until.get(&rule.family).is_some_and(|until| seen.at <= *until) {
+        let also = rule.also.as_ref();
+        let other = also.and_then(|also| self.latest.get(also.class.name()));
+        // A box knew both when it had heard the second of them.
+        let heard = other.map_or(seen.heard, |other| {
+            other.heard.zip(seen.heard).map(|(other, heard)| heard.max(other))
+        });
+        let told_until = self.told_until.get(&rule.family);
+        if heard.zip(told_until).is_some_and(|(heard, until)| heard <= *until) {
             return;
         }
         let limit = self.profile.limit(rule, facts, seen.at);
         let Some(mut outside) = meets(rule.op, limit, seen.value, seen.comparator) else {
             return;
         };
-        if let Some(also) = &rule.also {
-            let other = self.latest.get(also.class.name());
+        if let Some(also) = also {
             outside &= other.is_some_and(|other| {
                 is_near(seen.at, other.at, also.window_ms)
                     && other.number().is_some_and(|(value, comparator)| {
@@ -298,7 +311,11 @@ impl Engine {
         if outside && seen.late && rule.priority == Priority::Low {
             return;
         }
-        let adopted = self.episodes.get_mut(&rule.family).and_then(|of| of.take_adopted(&rule.id));
+        // The next spot value of a class clears, and the heart rate is one, whoever measures it.
+        let is_one = seen.spot || rule.class == Class::Hr;
+        let of = (!is_one).then_some(seen.device);
+        let episode = self.episodes.get_mut(&rule.family);
+        let adopted = episode.and_then(|episode| episode.take_adopted(&rule.id, of));
         // Inside, where nothing stands: that is nearly every value.
         if !outside && self.series.is_empty() && adopted.is_none() {
             return;
@@ -403,6 +420,7 @@ impl Engine {
                     comparator,
                     spot: first.spot,
                     at: first.at,
+                    heard: first.heard,
                     gap: false,
                     late: second.late,
                     suspect: second.suspect,

@@ -293,7 +293,7 @@ impl Episode {
             self.fire(key.to_owned(), firing.clone());
         } else if let Some(known) = self.firing.get_mut(key).filter(|_| holds) {
             known.since = known.since.min(firing.since);
-            known.priority = firing.priority;
+            known.priority = known.priority.max(firing.priority);
         }
         holds
     }

@@ -185,6 +185,9 @@ pub(super) struct Episode {
     /// Rule → where it stands by what was taken over, until it is judged here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     adopted: BTreeMap<String, Series>,
+    /// The device of which that was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adopted_of: Option<DeviceId>,
     /// State to return to when the device speaks again.
     pub(super) before_unknown: Option<AlertState>,
     /// Since when nobody knows, by the county's clock.
@@ -225,7 +228,7 @@ impl Episode {
         alert: Alert,
         now: WallTime,
         said: &BTreeSet<String>,
-        standing: BTreeMap<String, Series>,
+        (of, standing): (&DeviceId, BTreeMap<String, Series>),
     ) -> Option<Alert> {
         let was_earlier = self.unseen.iter().any(|known| known.id == alert.id);
         self.unseen.retain(|known| known.id != alert.id);
@@ -248,6 +251,7 @@ impl Episode {
             }
             self.firing.retain(|name, _| said.contains(name));
             self.adopted = if alert.condition().is_active() { standing } else { BTreeMap::new() };
+            self.adopted_of = Some(of.clone());
             match alert.state {
                 // What comes back soon is the same one.
                 AlertState::Closed => self.unseen.extend(self.alert.replace(alert)),
@@ -269,8 +273,12 @@ impl Episode {
         self.firing.get(ADOPTED).is_some_and(|firing| !firing.of_box) && self.firing.len() == 1
     }
 
-    /// Where a rule stands by what was taken over and not judged here yet.
-    pub(super) fn take_adopted(&mut self, rule: &str) -> Option<Series> {
+    /// Where a rule stands by what was taken over and not judged here yet, of that device where
+    /// only it can say how that goes on.
+    pub(super) fn take_adopted(&mut self, rule: &str, of: Option<&DeviceId>) -> Option<Series> {
+        if of.zip(self.adopted_of.as_ref()).is_some_and(|(of, told)| of != told) {
+            return None;
+        }
         let of_alert = || {
             let adopted = self.firing.get(ADOPTED).filter(|firing| firing.rule == rule)?;
             Some(Series::adopted(adopted.since, false))

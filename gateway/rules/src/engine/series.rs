@@ -71,7 +71,9 @@ impl Series {
         }
         let outside_since = [self.outside_since, other.outside_since].into_iter().flatten().min();
         let outside_since = outside_since.filter(|_| other.outside_since.is_some());
-        Self { outside_since, firing: other.firing && (joins || self.firing), ..other }
+        // What raised the priority may have been before anything that the other has heard.
+        let promoted = other.promoted || (self.firing && self.promoted);
+        Self { outside_since, promoted, firing: other.firing && (joins || self.firing), ..other }
     }
 
     /// It holds, as somebody else found.

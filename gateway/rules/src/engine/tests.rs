@@ -120,7 +120,8 @@ impl Ward {
         if self.is_stored {
             self.store_and_load();
         }
-        let told = self.engine.on_readings(self.rules, at(now), input);
+        let heard = group.observed.at;
+        let told = self.engine.on_readings_heard(self.rules, at(now), input, heard);
         self.told.extend(told);
     }
 

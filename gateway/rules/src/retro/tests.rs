@@ -450,6 +450,32 @@ fn an_alert_is_not_touched_by_what_came_late_of_something_else() {
     }
 }
 
+#[test]
+fn a_pressure_that_was_confirmed_before_the_pass_begins_stays_high() {
+    let mut county = County::new();
+    let mut stored = Vec::new();
+    let mut measure = |county: &mut County, second| {
+        let group = group(second, Metric::NIBP_SYS, 184, Unit::MM_HG);
+        county.hear(second, &group);
+        stored.push((group, Freshness::Fresh));
+        stored.clone()
+    };
+    measure(&mut county, 0);
+    measure(&mut county, 300);
+    acknowledge(&mut county, 360);
+    let hour = WARM_UP_MS / 1000;
+    let mut stored = (1..=4).map(|hours| measure(&mut county, hours * hour)).last().unwrap();
+    let since = 4 * hour + 600;
+    let late = (since..since + 900).map(|second| group(second, Metric::SPO2, 97, Unit::PERCENT));
+    stored.extend(late.map(|group| (group, Freshness::Late)));
+    // It hears one pressure, which nothing confirms.
+    stored.retain(|(group, _)| seconds(group) >= since - hour);
+    assert_eq!(county.pass(since + 2000, &stored, since).changed, Vec::new());
+    measure(&mut county, 5 * hour);
+    let alert = county.engine.alerts().next().unwrap();
+    assert_eq!((alert.priority, alert.state), (Priority::High, AlertState::ActiveAck));
+}
+
 /// A patient with two monitors whose batteries are low by turns: what is late of the one is its own.
 #[test]
 fn a_late_technical_alert_is_one_of_its_device_and_its_end_is_its_own() {

@@ -153,3 +153,119 @@ fn what_sounded_again_at_the_box_is_nobodys_unless_somebody_came_since() {
         assert_eq!(told.acknowledged.as_ref().map(|by| by.by.as_str()), expected);
     }
 }
+
+/// When somebody at the box has a low glucose in hand, which is the box's last word of it.
+const IN_HAND: f64 = 1200.0;
+
+/// A patient whose box has told that of a meter; the county has heard nothing else of it.
+fn told_low() -> Ward {
+    let mut ward = Ward::of(aged(600));
+    ward.hand_to("glu-01", DeviceKind::GlucoseMeter, 0.0);
+    ward.in_unit(0.0, Metric::GLU_CAP_PL, "3.5", Unit::MMOL_PER_L);
+    let alert = ward.alert("glucose_low").clone();
+    let (mut told, times) = told_of(&ward, &alert, "acknowledged", IN_HAND);
+    (told.by, told.state) = (Some("nurse".into()), "active_ack".into());
+    let mut county = Ward::of(aged(600));
+    county.hand_to("glu-01", DeviceKind::GlucoseMeter, 0.0);
+    county.engine.adopt_edge(county.rules, at(IN_HAND + 30.0), &told, times, place(1));
+    assert_eq!(county.alert("glucose_low").state, AlertState::ActiveAck);
+    county
+}
+
+/// What the meter of a ward measured at one moment, and its box heard at another.
+fn result(ward: &Ward, metric: Metric, value: &str, measured: f64, heard: f64) -> ReadingGroup {
+    let value = Reading::number(metric, value.parse::<Decimal>().unwrap(), Unit::MMOL_PER_L);
+    let time = DeviceTime::Zoned { civil_ms: at(measured).unix_ms(), offset_s: 0 };
+    ReadingGroup::new(ward.device.clone(), Ward::observed(heard), vec![value])
+        .at_device_time(Some(time))
+}
+
+fn very_low(ward: &Ward, measured: f64, heard: f64) -> ReadingGroup {
+    result(ward, Metric::GLU_CAP_PL, "2.0", measured, heard)
+}
+
+#[track_caller]
+fn check_very_low(ward: &Ward, late_row: Option<u8>) {
+    let alert = ward.alert("glucose_low");
+    assert_eq!((alert.rules[0].as_str(), alert.priority), ("GLU-AD-LL", Priority::High));
+    assert_eq!((alert.state, alert.late_row), (AlertState::ActiveUnack, late_row));
+    assert_eq!((alert.value.as_deref(), &alert.acknowledged), (Some("2.0"), &None));
+}
+
+#[test]
+fn a_result_that_a_person_gives_to_somebody_is_judged_though_a_box_told_of_them_since() {
+    let mut ward = told_low();
+    let group = very_low(&ward, IN_HAND - 600.0, IN_HAND - 600.0);
+    let t_meas = Moment::sure(at(IN_HAND - 600.0));
+    let input = ReadingInput { group: &group, t_meas, freshness: Freshness::Late };
+    ward.engine.on_readings(ward.rules, at(IN_HAND + 1200.0), input);
+    check_very_low(&ward, Some(5));
+}
+
+#[test]
+fn what_a_meter_remembered_and_its_box_heard_after_its_last_word_is_judged_fresh() {
+    let mut ward = told_low();
+    ward.feed_group(&very_low(&ward, IN_HAND - 60.0, IN_HAND + 240.0), IN_HAND + 242.0);
+    check_very_low(&ward, None);
+}
+
+#[test]
+fn what_a_meter_remembered_and_its_box_heard_after_its_last_word_is_judged_late() {
+    let mut ward = told_low();
+    ward.feed_group(&very_low(&ward, IN_HAND - 60.0, IN_HAND + 1200.0), IN_HAND + 1202.0);
+    check_very_low(&ward, Some(5));
+}
+
+#[test]
+fn what_its_box_had_heard_before_its_last_word_is_in_that() {
+    let mut ward = told_low();
+    ward.feed_group(&very_low(&ward, IN_HAND - 600.0, IN_HAND - 300.0), IN_HAND + 60.0);
+    let alert = ward.alert("glucose_low");
+    assert_eq!((alert.state, alert.priority), (AlertState::ActiveAck, Priority::Medium));
+}
+
+#[test]
+fn two_values_of_which_the_box_had_heard_one_are_judged_when_both_are_there() {
+    let (before, after) = (IN_HAND - 300.0, IN_HAND + 60.0);
+    for (glucose_heard, ketone_heard) in [(before, after), (after, before)] {
+        let mut ward = told_low();
+        let alert = ward.alert("glucose_low").clone();
+        let (mut told, times) = told_of(&ward, &alert, "raised", IN_HAND);
+        told.id = [9; 16];
+        (told.family, told.rules) = ("glucose_high".into(), vec!["GLU-AD-H".into()]);
+        ward.engine.adopt_edge(ward.rules, at(IN_HAND + 30.0), &told, times, place(2));
+        let mut said = [
+            result(&ward, Metric::GLU_CAP_PL, "12.0", before, glucose_heard),
+            result(&ward, Metric::KETONE, "3.5", before, ketone_heard),
+        ];
+        // What the box has heard since comes first.
+        said.sort_by_key(|group| std::cmp::Reverse(group.observed.at));
+        said.iter().for_each(|group| ward.feed_group(group, IN_HAND + 62.0));
+        let alert = ward.alert("glucose_high");
+        assert_eq!((alert.rules[0].as_str(), alert.priority), ("GLU-AD-DKA", Priority::High));
+    }
+}
+
+#[test]
+fn what_a_box_told_of_one_oximeter_another_that_speaks_first_does_not_end() {
+    let mut box_of = Ward::of(aged(600));
+    box_of.stream(0, 16, Metric::SPO2, "88");
+    let alert = box_of.alert("spo2_low").clone();
+    let (mut told, times) = told_of(&box_of, &alert, "acknowledged", 60.0);
+    (told.by, told.state) = (Some("nurse".into()), "active_ack".into());
+    let mut ward = Ward::of(aged(600));
+    ward.hand_to("oxi-02", DeviceKind::Monitor, 0.0);
+    ward.engine.adopt_edge(ward.rules, at(99.0), &told, times, place(1));
+    for second in 100..140_u32 {
+        for (device, value) in [("oxi-02", "97"), ("ecg-01", "88")] {
+            ward.hand_to(device, DeviceKind::Monitor, 0.0);
+            ward.number(f64::from(second), Metric::SPO2, value);
+        }
+        let alert = ward.alert("spo2_low");
+        assert_eq!((alert.state, alert.recurrences), (AlertState::ActiveAck, 0), "{second}");
+    }
+    // It ends by its own values.
+    ward.stream(140, 156, Metric::SPO2, "97");
+    let over = ward.told.last().unwrap();
+    assert_eq!((over.state, over.cleared_at), (AlertState::Closed, Some(at(155.0))));
+}
