@@ -71,7 +71,7 @@ const NURSE = [
   }],
 ];
 const OFFICE = {
-  system_admin: ['people', 'devices'], security_admin: ['people'], audit_admin: ['audit', 'people'],
+  system_admin: ['people', 'devices', 'upkeep'], security_admin: ['people'], audit_admin: ['audit', 'people'],
 };
 
 const browser = Chromium.start();
