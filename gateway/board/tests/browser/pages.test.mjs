@@ -155,6 +155,19 @@ for (const [language, words] of [
   });
 }
 
+for (const [role, changes] of [['security_admin', true], ['system_admin', false], ['audit_admin', false]]) {
+  test(`people: ${role} has a column for changing: ${changes}`, async () => {
+    morning(it.county, role);
+    const page = await it.open({ known: false });
+    await turn(page, 'people');
+    const tables = await page.run(() => [...document.querySelectorAll('.page .table')].map((one) => (
+      ['th', 'tbody tr:first-child td'].map((css) => one.querySelectorAll(css).length))));
+    const columns = changes ? 5 : 4;
+    assert.deepEqual(tables, [[columns, columns], [columns, columns]]);
+    assert.equal((await page.text('.page')).includes('修改'), changes);
+  });
+}
+
 test('rights that wait are put in force by an administrator of another kind', async () => {
   morning(it.county, 'system_admin');
   const { county } = it;
