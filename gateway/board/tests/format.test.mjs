@@ -74,6 +74,13 @@ test('both languages have the same texts with the same places', () => {
   for (const key of Object.keys(zh)) assert.deepEqual(places(zh[key]), places(en[key]), key);
 });
 
+test('every metric that has a word of nurses is one of the catalogue', () => {
+  const catalogue = new Set(read('../../drivers/model/metrics.csv').split('\n').map((row) => row.split(',')[0]));
+  const named = Object.keys(en).filter((key) => key.startsWith('metric.'));
+  assert.ok(named.includes('metric.spo2'));
+  assert.deepEqual(named.filter((key) => !catalogue.has(key.slice('metric.'.length))), []);
+});
+
 test('every text that the page names is there, and every one that is there is named', () => {
   const plain = new Set();
   const begun = new Set();
