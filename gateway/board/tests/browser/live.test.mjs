@@ -19,8 +19,10 @@ test('15. connection lost: banners, grey, no false acknowledging, and what was m
   await page.says('.link-banner[data-link="slow"]', '连接不稳');
   await page.pass(10_000, { beats: false });
   await page.says('.link-banner[data-link="lost"]', '与县平台连接中断');
-  assert.equal(await page.run(() => getComputedStyle(document.querySelector('.alert-list')).filter),
-    'grayscale(1)');
+  for (const old of ['.alert-list', '.counters']) {
+    assert.equal(await page.run((css) => getComputedStyle(document.querySelector(css)).filter, old),
+      'grayscale(1)', old);
+  }
   await page.says(`${row} .ack`, '离线确认');
 
   // Nothing is sent or shown as done unless the person says: offline.
