@@ -94,7 +94,9 @@ export class HandoverPage extends Page {
   }
 
   alert(alert) {
-    const shelf = alert.shelved_until && t('handover.until', { at: moment(alert.shelved_until) });
+    const nowMs = clock.serverNow();
+    const shelf = alert.shelved_until
+      && t('handover.until', { at: shortTime(Date.parse(alert.shelved_until), nowMs) });
     const notes = alert.timeline.filter((entry) => entry.what === 'noted').map((entry) => entry.note);
     return [
       t(`priority.${alert.priority}`),
@@ -102,7 +104,7 @@ export class HandoverPage extends Page {
         .filter(Boolean).join(' · '),
       [message(alert), alert.value && `${alert.value}\u00a0${unitText(alert.unit, t)}`]
         .filter(Boolean).join(' · '),
-      shortTime(Date.parse(alert.started_at), clock.serverNow()),
+      shortTime(Date.parse(alert.started_at), nowMs),
       owner(alert),
       [shelf, alert.shelf_reason, ...notes].filter(Boolean).join(' · '),
     ];
