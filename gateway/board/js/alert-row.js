@@ -8,9 +8,10 @@ import {
   arrange, h, put, set,
 } from './dom.js';
 import { unitText } from './format.js';
-import { either, t } from './i18n.js';
+import { t } from './i18n.js';
 import { ageLine, judged } from './judged.js';
 import { kpaText } from './kpa.js';
+import { metricName } from './metric-name.js';
 import { Mover } from './mover.js';
 import { seriesOf } from './order.js';
 import {
@@ -102,8 +103,7 @@ export class Row {
 
   /** What is measured now, with its age; of what is over, what it was. */
   drawValue(alert) {
-    const metric = store.catalogue.get(alert.metric);
-    const name = metric ? either(metric.name_zh, metric.name_en) : '';
+    const name = metricName(alert.metric);
     const outside = alert.value ? [alert.comparator, alert.value].filter(Boolean).join(' ') : '';
     put(this.limit, alert.limit ? t('alerts.limit', { limit: alert.limit }) : '');
     const over = ['cleared_unack', 'closed'].includes(alert.state);
@@ -115,7 +115,7 @@ export class Row {
     set(this.number, 'data-metric', alert.metric);
     set(this.number, 'data-age-s', now ? Math.floor(now.ageMs / 1000) : null);
     set(this.number, 'data-stale', now?.stale ?? 'stale');
-    const unit = unitText(alert.unit ?? metric?.canonical_unit, t);
+    const unit = unitText(alert.unit ?? store.catalogue.get(alert.metric)?.canonical_unit, t);
     const pressure = (text) => (alert.unit === 'mm[Hg]' ? kpaText(text) : '');
     put(this.unit, over || !now?.text ? '' : `${unit} ${pressure(now.text)}`.trim());
     const age = now ? [now.reason, ageLine(now, clock.serverNow())] : [];

@@ -7,7 +7,8 @@ import {
   ageText, shortTime, unitText,
 } from './format.js';
 import { isShown } from './filter.js';
-import { either, t } from './i18n.js';
+import { t } from './i18n.js';
+import { metricName } from './metric-name.js';
 import { isUnacknowledged, sectionOf } from './order.js';
 import { store } from './store.js';
 
@@ -147,9 +148,7 @@ function lateLines({ clinic, site, late }) {
   const worst = late.worst.slice(0, WORST_MAX).map(({
     metric, value, comparator, unit, at,
   }) => {
-    const known = store.catalogue.get(metric);
-    const name = known ? either(known.name_zh, known.name_en) : metric || '';
-    return [name, comparator, value, unitText(unit, t), moment(at)].filter(Boolean).join(' ');
+    return [metricName(metric), comparator, value, unitText(unit, t), moment(at)].filter(Boolean).join(' ');
   });
   return [
     t(late.judged ? 'section.late.judged' : 'section.late.judging', {

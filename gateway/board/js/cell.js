@@ -5,10 +5,11 @@ import {
   arrange, h, put, set,
 } from './dom.js';
 import { ageText, unitText } from './format.js';
-import { either, t } from './i18n.js';
+import { t } from './i18n.js';
 import { isWithoutRule } from './beds.js';
 import { ageLine, judged } from './judged.js';
 import { kpaText } from './kpa.js';
+import { metricName } from './metric-name.js';
 import { kindOf, ruledOf, store } from './store.js';
 
 /** Settings and counts of devices, which no rule is meant to look at. */
@@ -33,8 +34,7 @@ export class Cell {
 
   draw(cell, device) {
     const nowMs = clock.serverNow();
-    const facts = store.catalogue.get(cell.metric);
-    const name = facts ? either(facts.name_zh, facts.name_en) : cell.metric;
+    const name = metricName(cell.metric);
     put(this.label, cell.channel ? `${name} ${cell.channel.toUpperCase()}` : name);
     const shown = cell.parts.map((reading) => judged(reading, device, nowMs));
     this.ages = shown;

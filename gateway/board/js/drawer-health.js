@@ -6,7 +6,8 @@ import { arrange, h, put, set } from './dom.js';
 import {
   ageText, heldText, shortTime, shownValue, unitText, wordOf,
 } from './format.js';
-import { either, t } from './i18n.js';
+import { t } from './i18n.js';
+import { metricName } from './metric-name.js';
 import { deviceKey, store } from './store.js';
 
 const POWER = ['batt_pct', 'batt_min', 'batt_state', 'power'];
@@ -16,9 +17,7 @@ export function powerTexts(readings) {
   return POWER.map((metric) => {
     const { text, unit } = shownValue(readings.find((one) => one.metric === metric) || {});
     if (!text) return '';
-    const facts = store.catalogue.get(metric);
-    const name = facts ? either(facts.name_zh, facts.name_en) : metric;
-    return `${name} ${wordOf(`value.${metric}`, text, t)} ${unitText(unit, t)}`.trim();
+    return `${metricName(metric)} ${wordOf(`value.${metric}`, text, t)} ${unitText(unit, t)}`.trim();
   }).filter(Boolean);
 }
 

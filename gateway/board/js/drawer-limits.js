@@ -4,7 +4,8 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { dateTime, unitText } from './format.js';
-import { either, t } from './i18n.js';
+import { t } from './i18n.js';
+import { metricName } from './metric-name.js';
 import { may, store } from './store.js';
 
 const HOURS = [8, 24, 72, 168];
@@ -125,7 +126,7 @@ export function ownText(limit, inForce) {
 function limitText(limit) {
   const facts = store.catalogue.get(limit.class)
     || [...store.catalogue.values()].find((metric) => metric.class === limit.class);
-  const name = facts ? either(facts.name_zh, facts.name_en) : limit.class;
+  const name = metricName(facts ? facts.metric : limit.class);
   const unit = unitText(facts?.canonical_unit, t);
   return `${t(`priority.${limit.priority}`)} · ${name} ${limit.op} ${limit.value} ${unit}`.trim();
 }

@@ -3,8 +3,9 @@
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { shownValue, unitText } from './format.js';
-import { either, t } from './i18n.js';
+import { t } from './i18n.js';
 import { kpaText, showsKpa, toggleKpa } from './kpa.js';
+import { metricName } from './metric-name.js';
 import { store } from './store.js';
 import * as layout from './trend-layout.js';
 import { Plot } from './trend-plot.js';
@@ -85,7 +86,6 @@ export class Trends {
     const series = trend.series.filter((one) => of(one.metric));
     const own = marks.filter((mark) => of(mark.reading.metric));
     const metric = (series[0] || own[0].reading).metric;
-    const facts = plot === 'nibp' ? store.catalogue.get('nibp') : store.catalogue.get(metric);
     const unit = unitText(series[0]?.unit || shownValue(own[0]?.reading || {}).unit, t);
     const lines = series.map((one) => named(layout.pointsOf(one), unit));
     const limits = (whole?.limits_in_force || [])
@@ -96,7 +96,7 @@ export class Trends {
       from: Date.parse(trend.from),
       to: Date.parse(trend.to),
       stepMs: trend.step_s * 1000,
-      name: `${facts ? either(facts.name_zh, facts.name_en) : plot} ${unit}`,
+      name: `${metricName(plot === 'nibp' ? plot : metric)} ${unit}`,
       band,
       bands,
       limits,

@@ -4,7 +4,8 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { dateTimeSeconds } from './format.js';
-import { either, t } from './i18n.js';
+import { t } from './i18n.js';
+import { metricName } from './metric-name.js';
 import { wasOn } from './stays.js';
 import { store } from './store.js';
 import { Ruler } from './strip-ruler.js';
@@ -207,7 +208,7 @@ export class StripReview {
     arrange(this.lead, leads.map((one, index) => {
       const option = this.lead.children[index] || h('option');
       set(option, 'value', one.metric);
-      put(option, either(one.name_zh, one.name_en));
+      put(option, metricName(one.metric));
       return option;
     }));
     if (this.lead.value !== metric) this.lead.value = metric;
@@ -234,11 +235,10 @@ export class StripReview {
 
   factsText() {
     const { device, metric, from, owner } = this.asked;
-    const facts = store.catalogue.get(metric);
     const [block] = this.blocks;
     const rate = block ? Math.round(1000 / block.periodMs) : 0;
     return [
-      ownerText(owner), device.device, facts ? either(facts.name_zh, facts.name_en) : metric,
+      ownerText(owner), device.device, metricName(metric),
       t('strip.edge', { at: dateTimeSeconds(from) }), t('review.archive'),
       t('strip.filter'),
       ...(rate ? [`${rate} Hz`] : []),

@@ -3,7 +3,8 @@
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { dateTimeSeconds } from './format.js';
-import { either, t } from './i18n.js';
+import { t } from './i18n.js';
+import { metricName } from './metric-name.js';
 import {
   bedOf, bindingOf, boundTo, patientOf, store,
 } from './store.js';
@@ -128,8 +129,7 @@ export class Strip {
       arrange(this.lead, leads.map((lead) => h('option', { value: lead.metric })));
     }
     for (const option of this.lead.options) {
-      const lead = store.catalogue.get(option.value);
-      put(option, either(lead.name_zh, lead.name_en));
+      put(option, metricName(option.value));
     }
     if (this.lead.value !== this.metric) this.lead.value = this.metric;
     set(this.lead, 'aria-label', t('strip.lead'));

@@ -56,8 +56,9 @@ test('what no font can show is said in words and never left out', () => {
 test('ages', () => {
   const ages = [-5, 59_999, 130_000, 3_599_000, 7_500_000, 300_000_000];
   assert.deepEqual(ages.map((ms) => ageText(ms, words(en))),
-    ['0 s', '59 s', '2 min 10 s', '59 min', '2 h 5 min', '3 d']);
-  assert.equal(ageText(130_000, words(en), true), '2 min');
+    // No line ends within an age.
+    ['0 s', '59 s', '2 min 10 s', '59 min', '2 h 5 min', '3 d'].map((age) => age.replace(/ /g, '\u00a0')));
+  assert.equal(ageText(130_000, words(en), true), '2\u00a0min');
 });
 
 test('times are the county\'s, 24 h, whatever zone the computer has', () => {
@@ -72,6 +73,13 @@ test('both languages have the same texts with the same places', () => {
   assert.deepEqual(Object.keys(zh).sort(), Object.keys(en).sort());
   const places = (text) => [...text.matchAll(/\{(\w+)\}/g)].map((found) => found[1]).sort();
   for (const key of Object.keys(zh)) assert.deepEqual(places(zh[key]), places(en[key]), key);
+});
+
+test('every metric that has a word of nurses is one of the catalogue', () => {
+  const catalogue = new Set(read('../../drivers/model/metrics.csv').split('\n').map((row) => row.split(',')[0]));
+  const named = Object.keys(en).filter((key) => key.startsWith('metric.'));
+  assert.ok(named.includes('metric.spo2'));
+  assert.deepEqual(named.filter((key) => !catalogue.has(key.slice('metric.'.length))), []);
 });
 
 test('every text that the page names is there, and every one that is there is named', () => {

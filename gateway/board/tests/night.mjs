@@ -2,7 +2,7 @@
 // meets. Nobody is called so.
 
 import * as make from './browser/fixtures.mjs';
-import { morning } from './browser/office.mjs';
+import { morning, RULES } from './browser/office.mjs';
 
 const HOUR_MS = 3_600_000;
 const HZ = 250;
@@ -27,7 +27,8 @@ export class Night {
     this.patients();
     this.devices();
     this.numbers();
-    this.alerts();
+    if (role === 'system_admin') this.upkeep();
+    else this.alerts();
   }
 
   patients() {
@@ -128,6 +129,19 @@ export class Night {
       shelved_until: make.at(county.ms + 6 * 60_000), shelf_reason: '正在吸氧',
     }));
     county.duty[0].township = clinic;
+  }
+
+  /** What an administrator is told in place of patients: boxes that need somebody. */
+  upkeep() {
+    const { county } = this;
+    const low = (family, id, value, limit) => {
+      const { message_zh, message_en } = RULES.rules.find((rule) => rule.id === id);
+      county.raise({ site: 'county', clinic: null, device: 'heping-01' }, 'low', {
+        metric: null, family, rules: [id], value, limit, message_zh, message_en,
+      });
+    };
+    low('tech_cert', 'TECH-CERT', '10', '< 14');
+    low('tech_storage', 'TECH-STORAGE', '9', '< 10');
   }
 
   /** The last 24 h of the drawer that is opened. */

@@ -57,7 +57,7 @@ test('a cause nobody translated is told as it was sent', () => {
 
 test('a rule is written as people write it', () => {
   const rule = (id) => condition(rules.find((one) => one.id === id), words('en'));
-  assert.equal(rule('HR-AD-LL'), 'Heart rate < 40 /min · 10 s · adult');
+  assert.equal(rule('HR-AD-LL'), 'Heart rate < 40 /min · 10\u00a0s · adult');
   assert.match(rule('BP-AD-SH'), /^Systolic ≥ 180 mmHg/);
   assert.match(rule('DEV-ASYSTOLE'), /^Device alarm/);
 });

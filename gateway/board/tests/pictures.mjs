@@ -71,7 +71,7 @@ const NURSE = [
   }],
 ];
 const OFFICE = {
-  system_admin: ['people', 'devices'], security_admin: ['people'], audit_admin: ['audit', 'people'],
+  system_admin: ['people', 'devices', 'upkeep'], security_admin: ['people'], audit_admin: ['audit', 'people'],
 };
 
 const browser = Chromium.start();
@@ -85,6 +85,7 @@ async function look(page, name) {
 
 /** Opens a page, makes its pictures, closes it. */
 async function visit(prefix, options, role, scenes) {
+  if (!scenes.some(([name]) => `${prefix}-${name}`.includes(part))) return;
   county.mend();
   county.clear();
   const night = role && new Night(county, role);

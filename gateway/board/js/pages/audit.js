@@ -36,13 +36,14 @@ export class AuditPage extends Page {
 
   fill() {
     const { entries, next_cursor: next, head } = this.answer;
-    const hours = (count) => h('button', {
-      onclick: () => this.turn(new Date(clock.serverNow() - count * HOUR_MS).toISOString(), null),
-    }, t('audit.hours', { n: count }));
+    const last = (hours, words) => h('button', {
+      onclick: () => this.turn(new Date(clock.serverNow() - hours * HOUR_MS).toISOString(), null),
+    }, words);
     this.body.replaceChildren(
       h('p', {}, t('audit.head'), ' ', h('code', {}, `${head.id}:${head.hash}`)),
       h('p', { class: 'quiet' }, t('audit.explain')),
-      h('div', { class: 'filters' }, hours(1), hours(24), hours(168),
+      h('div', { class: 'filters' }, last(1, t('audit.hours', { n: 1 })), last(24, t('audit.hours', { n: 24 })),
+        last(7 * 24, t('audit.days', { n: 7 })),
         h('button', { onclick: () => this.turn(null, null) }, t('audit.all'))),
       entries.length ? table(
         ['id', 'at', 'who', 'action', 'what', 'detail', 'hash'].map((name) => t(`audit.${name}`)),

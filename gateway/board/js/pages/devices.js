@@ -47,7 +47,7 @@ export class DevicesPage extends Page {
     return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': String(site.online) },
       h('h3', {}, `${site.clinic || site.site} `, h('span', { class: 'quiet' }, site.site)),
       h('ul', { class: 'facts' }, ...this.facts(site).map((text) => h('li', {}, text))),
-      this.missing(missing, aside),
+      this.missing(missing, aside, site),
       devices.length ? table(
         ['device', 'who', 'state', 'heard', 'battery', 'done'].map((name) => t(`devices.${name}`)),
         devices.map((device) => this.device(device, site)),
@@ -75,9 +75,11 @@ export class DevicesPage extends Page {
     ].filter(Boolean);
   }
 
-  missing(lines, aside) {
+  /** Of what was measured since a box went away nobody knows yet. */
+  missing(lines, aside, { online, last_seen: seen }) {
     const texts = [...lines, ...(aside ? [t('missing.aside', { n: aside })] : [])];
-    if (!texts.length) return h('p', { class: 'whole' }, t('missing.none'));
+    if (!texts.length && !seen) return null;
+    if (!texts.length) return h('p', { class: 'whole' }, t(online ? 'missing.none' : 'missing.none_before'));
     return h('details', { class: 'missing', open: texts.length <= 3 },
       h('summary', {}, t('missing.some', { n: texts.length })),
       h('ul', {}, ...texts.map((text) => h('li', {}, text))));

@@ -78,7 +78,8 @@ export class HandoverPage extends Page {
   }
 
   part(name, count, content) {
-    return h('section', { class: 'part', 'data-part': name },
+    const alerts = PARTS.some(([one]) => one === name);
+    return h('section', { class: alerts ? 'part alerts-part' : 'part', 'data-part': name },
       h('h3', {}, t(`handover.part.${name}`), ` (${count})`),
       content || h('p', { class: 'empty' }, t('handover.nothing')));
   }
@@ -93,17 +94,19 @@ export class HandoverPage extends Page {
   }
 
   alert(alert) {
-    const shelf = alert.shelved_until && t('handover.until', { at: moment(alert.shelved_until) });
+    const nowMs = clock.serverNow();
+    const shelf = alert.shelved_until
+      && t('handover.until', { at: shortTime(Date.parse(alert.shelved_until), nowMs) });
     const notes = alert.timeline.filter((entry) => entry.what === 'noted').map((entry) => entry.note);
     return [
       t(`priority.${alert.priority}`),
       [...new Set([who(alert), alert.patient ? '' : alert.device, alert.clinic])]
         .filter(Boolean).join(' · '),
-      [message(alert), alert.value && `${alert.value} ${unitText(alert.unit, t)}`]
+      [message(alert), alert.value && `${alert.value}\u00a0${unitText(alert.unit, t)}`]
         .filter(Boolean).join(' · '),
-      shortTime(Date.parse(alert.started_at), clock.serverNow()),
+      shortTime(Date.parse(alert.started_at), nowMs),
       owner(alert),
-      [shelf, alert.shelf_reason, ...notes].filter(Boolean).join('; '),
+      [shelf, alert.shelf_reason, ...notes].filter(Boolean).join(' · '),
     ];
   }
 }

@@ -2,7 +2,7 @@
 
 import * as clock from '../clock.js';
 import { h, put, set } from '../dom.js';
-import { timeSeconds } from '../format.js';
+import { dateTime, timeSeconds } from '../format.js';
 import { t } from '../i18n.js';
 import { printAway } from '../print.js';
 
@@ -23,12 +23,14 @@ export class Page {
     Object.assign(this, { user, undo, onLoggedOut });
     this.heading = h('h2');
     this.asOf = h('span', { class: 'as-of', role: 'status' });
+    // Paper is read on another day.
+    this.day = h('span', { class: 'paper-day' });
     this.again = h('button', { class: 'again', onclick: () => this.load() });
     this.print = h('button', { class: 'print', onclick: () => this.onPrint() });
     this.problem = h('p', { class: 'page-problem', role: 'alert' });
     this.body = h('div', { class: 'page-body' });
     this.element = h('section', { class: 'page', 'data-page': this.constructor.key },
-      h('div', { class: 'page-head' }, this.heading, this.asOf, this.again, this.print),
+      h('div', { class: 'page-head' }, this.heading, this.day, this.asOf, this.again, this.print),
       this.problem, this.body);
     this.answer = null;
     this.asked = 0;
@@ -88,6 +90,7 @@ export class Page {
     put(this.print, t('pages.print'));
     set(this.print, 'hidden', !this.constructor.prints);
     put(this.asOf, this.answer ? t('pages.as_of', { at: timeSeconds(this.at) }) : t('pages.loading'));
+    put(this.day, this.answer ? dateTime(this.at).slice(0, 10) : '');
     set(this.asOf, 'data-old', Boolean(this.failed) || clock.serverNow() - this.at > OLD_MS);
     put(this.problem, this.failed ? this.words(this.failed) : '');
     set(this.problem, 'hidden', !this.failed);
@@ -113,8 +116,11 @@ export class Page {
 
 /** A table: `head` are its texts, `rows` lists of texts or elements. */
 export function table(head, rows, name) {
-  const cell = (content) => (content instanceof Node ? h('td', {}, content)
-    : h('td', { class: MOMENT.test(content) ? 'moment' : null }, String(content ?? '')));
+  const cell = (content, column) => {
+    const moment = MOMENT.test(content) ? 'moment' : null;
+    return h('td', { class: moment, 'data-name': head[column] },
+      content instanceof Node ? content : String(content ?? ''));
+  };
   return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': name },
     h('table', { class: 'table' },
       h('thead', {}, h('tr', {}, ...head.map((text) => h('th', { scope: 'col' }, text)))),

@@ -29,17 +29,22 @@ export class PeoplePage extends Page {
 
   fill() {
     const { people, tokens } = this.answer;
-    const columns = (names) => names.map((name) => t(`people.${name}`));
+    const columns = (...names) => names.map((name) => t(`people.${name}`));
     this.body.replaceChildren(
       this.may('add_people') ? this.adder() : '',
-      table(columns(['name', 'role', 'where', 'state', 'change']),
+      table(columns('name', 'role', 'where', 'state', ...this.change('change')),
         people.map((person) => this.person(person)), t('pages.people')),
       h('h3', {}, t('people.tokens')),
       this.secret ? h('p', { class: 'notice' }, t('people.secret'), ' ', h('code', {}, this.secret)) : '',
       this.may('manage_people') ? this.issuer() : '',
-      table(columns(['name', 'role', 'where', 'used', 'change']),
+      table(columns('name', 'role', 'where', 'used', ...this.change('change')),
         tokens.map((token) => this.token(token)), t('people.tokens')),
     );
+  }
+
+  /** A cell of the last column, which is there for who may change. */
+  change(cell) {
+    return this.may('manage_people') ? [cell] : [];
   }
 
   where(clinics) {
@@ -55,7 +60,7 @@ export class PeoplePage extends Page {
       person.pending_password && !own ? this.pendingPassword(person) : ''),
       this.where(person.clinics),
       t(person.disabled ? 'people.disabled' : 'people.enabled'),
-      this.may('manage_people') && !own ? this.changer(person) : '',
+      ...this.change(own ? '' : this.changer(person)),
     ];
   }
 
@@ -89,9 +94,9 @@ export class PeoplePage extends Page {
     return [
       token.name, h('span', {}, roleName(token.role), waits), this.where(token.clinics),
       out || moment(token.last_used_at),
-      !out && this.may('manage_people') ? h('button', {
+      ...this.change(out ? '' : h('button', {
         onclick: () => this.act(() => api.tell('DELETE', path)),
-      }, t('people.revoke')) : '',
+      }, t('people.revoke'))),
     ];
   }
 

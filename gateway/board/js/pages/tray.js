@@ -51,7 +51,7 @@ export class TrayPage extends Page {
       'aria-pressed': String(chosen?.patient === candidate.patient),
       onclick: () => choose(candidate),
     }, h('strong', {}, whoText(candidate)),
-    h('span', { class: 'quiet' }, candidate.why.map((why) => t(`tray.why.${why}`)).join(', '))));
+    h('span', { class: 'quiet' }, candidate.why.map((why) => t(`tray.why.${why}`)).join(t('tray.and')))));
     card.append(h('div', { class: 'candidates' }, ...buttons, this.others(one, chosen, choose)));
     if (chosen) {
       card.append(h('div', { class: 'candidates', 'data-editing': true },

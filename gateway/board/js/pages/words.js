@@ -1,19 +1,13 @@
 // Words that pages share: moments, people's names, what devices said.
 
 import { dateTime, shownValue, unitText, wordOf } from '../format.js';
-import { either, t } from '../i18n.js';
+import { t } from '../i18n.js';
 import { kpaText } from '../kpa.js';
-import { store } from '../store.js';
+import { metricName } from '../metric-name.js';
 
 /** `2026-11-22 09:30`, or a dash. */
 export function moment(rfc3339) {
   return rfc3339 ? dateTime(Date.parse(rfc3339)) : '–';
-}
-
-/** A metric in the language of the page. */
-function metricName(metric) {
-  const known = store.catalogue.get(metric);
-  return known ? either(known.name_zh, known.name_en) : metric;
 }
 
 /** `收缩压 182 mmHg`. */

@@ -379,6 +379,22 @@ test('the language leaves no key behind', async () => {
   }
 });
 
+test("a value has the nurse's word, and not the catalogue's", async () => {
+  const county = ward();
+  for (const [metric, value] of [['spo2', '96'], ['rr', '18'], ['temp', '36.8']]) {
+    county.measure(county.monitor, metric, value);
+  }
+  county.measure(county.monitor, 'nibp_sys', '186', { group: 'n', index: 0 });
+  county.measure(county.monitor, 'nibp_dia', '104', { group: 'n', index: 1 });
+  county.raise(county.monitor, 'medium', { patient: ZHANG, metric: 'nibp_sys', value: '186' });
+  const page = await it.open({ language: 'en' });
+  for (const word of ['SpO2', 'Resp. rate', 'NIBP', 'Temperature', 'ECG II']) await page.says(tile(10), word);
+  await page.says('.alert', 'Systolic pressure');
+  for (const css of [tile(10), '.alert']) {
+    assert.doesNotMatch(await page.text(css), /oximetry|compound|not stated|NIBP systolic|waveform lead/, css);
+  }
+});
+
 test('a reading of one bed touches one tile', async () => {
   const county = ward();
   const beds = Array.from({ length: 200 }, (_, index) => (

@@ -29,20 +29,21 @@ export const LIMITS = [
   rule, class: name, op, value, priority,
 }));
 
+/** As the catalogue of metrics calls them: nurses have words of their own for most. */
 const METRICS = [
-  ['hr', '心率', 'Heart rate', 'hr', 'stream', 0, '/min'],
-  ['spo2', '血氧饱和度', 'Oxygen saturation', 'spo2', 'stream', 0, '%'],
-  ['rr', '呼吸频率', 'Respiratory rate', 'rr', 'stream', 0, '/min'],
-  ['nibp_sys', '收缩压', 'Systolic pressure', 'nibp_sys', 'spot', 0, 'mm[Hg]'],
-  ['nibp_dia', '舒张压', 'Diastolic pressure', 'nibp_dia', 'spot', 0, 'mm[Hg]'],
-  ['nibp_mean', '平均压', 'Mean pressure', 'nibp_mean', 'spot', 0, 'mm[Hg]'],
-  ['nibp', '无创血压', 'NIBP', 'nibp', 'spot', null, null],
-  ['temp', '体温', 'Temperature', 'temp', 'spot', 1, 'Cel'],
+  ['hr', '心率', 'Heart rate (ECG)', 'hr', 'stream', 0, '/min'],
+  ['spo2', '血氧饱和度', 'SpO2 (pulse oximetry)', 'spo2', 'stream', 0, '%'],
+  ['rr', '呼吸频率', 'Respiratory rate, method not stated', 'rr', 'stream', 0, '/min'],
+  ['nibp_sys', '收缩压', 'NIBP systolic', 'nibp_sys', 'spot', 0, 'mm[Hg]'],
+  ['nibp_dia', '舒张压', 'NIBP diastolic', 'nibp_dia', 'spot', 0, 'mm[Hg]'],
+  ['nibp_mean', '平均压', 'NIBP mean', 'nibp_mean', 'spot', 0, 'mm[Hg]'],
+  ['nibp', '无创血压', 'NIBP compound', 'nibp', 'spot', null, null],
+  ['temp', '体温', 'Temperature, site not stated', 'temp', 'spot', 1, 'Cel'],
   ['glucose', '血糖', 'Blood glucose', 'glucose', 'spot', 1, 'mmol/L'],
-  ['pump_drug', '药物名称', 'Drug', 'pump_drug', 'state', null, null],
+  ['pump_drug', '药物名称', 'Drug label on the pump', 'pump_drug', 'state', null, null],
   ['weight', '体重', 'Body weight', 'weight', 'spot', 1, 'kg'],
-  ['ecg_wave_ii', '心电 II', 'ECG II', 'ecg_wave', 'wave', null, 'mV'],
-  ['ecg_wave_i', '心电 I', 'ECG I', 'ecg_wave', 'wave', null, 'mV'],
+  ['ecg_wave_ii', '心电波形 II', 'ECG waveform lead II', 'ecg_wave', 'wave', null, 'mV'],
+  ['ecg_wave_i', '心电波形 I', 'ECG waveform lead I', 'ecg_wave', 'wave', null, 'mV'],
 ];
 
 export const catalogue = METRICS.map((fields) => Object.fromEntries(

@@ -19,8 +19,10 @@ test('15. connection lost: banners, grey, no false acknowledging, and what was m
   await page.says('.link-banner[data-link="slow"]', '连接不稳');
   await page.pass(10_000, { beats: false });
   await page.says('.link-banner[data-link="lost"]', '与县平台连接中断');
-  assert.equal(await page.run(() => getComputedStyle(document.querySelector('.alert-list')).filter),
-    'grayscale(1)');
+  for (const old of ['.alert-list', '.counters']) {
+    assert.equal(await page.run((css) => getComputedStyle(document.querySelector(css)).filter, old),
+      'grayscale(1)', old);
+  }
   await page.says(`${row} .ack`, '离线确认');
 
   // Nothing is sent or shown as done unless the person says: offline.
@@ -69,6 +71,16 @@ test('19. phone: nothing is cut off, the thumb reaches, the strip scrolls in its
   await page.click('.thumb');
   await page.click(`${row} [data-reason="at_bedside"]`);
   await page.shows(`${row}[data-state="active_ack"]`);
+});
+
+test('the top is one row on a desktop in English, also before the sound is on', async () => {
+  const page = await it.open({ size: [1366, 768], language: 'en', known: false });
+  const { county } = it;
+  for (const priority of ['high', 'medium', 'low']) county.raise(county.monitor, priority);
+  await page.says('.counters', 'Low 1/1');
+  await page.says('.sound', 'Sound not enabled');
+  const { height } = await page.box('.topbar');
+  assert.ok(height < 60, `${height} px`);
 });
 
 test('15. connection lost: an empty list is not said to be none', async () => {
@@ -122,6 +134,33 @@ test('19. phone: counters, sound and link stay in sight while the page scrolls',
   assert.deepEqual(hidden, []);
   const { height } = await page.box('.stay');
   assert.ok(height <= 120, `it takes ${height} px`);
+});
+
+test('19. phone: at twice the text two thirds of the screen are left for alerts and numbers', async () => {
+  const { county } = it;
+  const { first } = morning(county);
+  const page = await it.open({ size: [360, 740], mobile: true, language: 'en' });
+  for (const priority of ['high', 'medium', 'low']) county.raise(county.monitor, priority);
+  await page.run(() => {
+    document.documentElement.style.fontSize = '200%';
+  });
+  await page.says('.counters', 'Low 1/1');
+  await page.shows('.thumb');
+  const [bar, thumb] = [await page.box('.stay'), await page.box('.thumb')];
+  assert.ok(bar.height + thumb.height <= 740 / 3, `${bar.height} and ${thumb.height} px`);
+  const counters = await page.run(() => [...document.querySelectorAll('.counters .count')]
+    .map((one) => one.getBoundingClientRect().y));
+  assert.equal(new Set(counters).size, 1, 'the counters are one row');
+  // Whose drawer it is stands in one line.
+  await page.run((patient) => {
+    window.location.hash = `#bed=${patient}`;
+  }, first.patient);
+  await page.says('.drawer-head h2', 'Bed 1');
+  const lines = await page.run(() => {
+    const head = document.querySelector('.drawer-head h2');
+    return head.getBoundingClientRect().height / parseFloat(getComputedStyle(head).lineHeight);
+  });
+  assert.ok(lines < 3, `${lines} lines`);
 });
 
 test('19. phone: what the counters count is said at a touch', async () => {

@@ -45,6 +45,36 @@ test('no page scrolls sideways on a phone at twice the text', async () => {
   }
 });
 
+test('on a phone a row is a card: every value with its name, nothing beside the screen', async () => {
+  morning(it.county, 'doctor');
+  const { county } = it;
+  county.raise(county.monitor, 'high', { patient: county.patients[0].patient });
+  const page = await it.open({ size: [360, 740], mobile: true });
+  for (const name of ['followup', 'handover', 'devices', 'duty', 'figures', 'rules']) {
+    await turn(page, name);
+    const cells = await page.run(() => [...document.querySelectorAll('.page td')]
+      .filter((cell) => cell.getClientRects().length)
+      .map((cell) => {
+        const inside = [...cell.querySelectorAll('*'), cell]
+          .map((one) => one.getBoundingClientRect().right);
+        return [getComputedStyle(cell, '::before').content, Math.max(...inside)];
+      }));
+    assert.ok(cells.length > 0, name);
+    for (const [said, right] of cells) {
+      assert.match(said, /^"\S/, name);
+      assert.ok(right <= 360, `${name}: ${said} ends at ${right} px`);
+    }
+  }
+});
+
+test('of a box that is away nobody says that nothing is missing', async () => {
+  morning(it.county);
+  const page = await it.open();
+  await turn(page, 'devices');
+  await page.says('[data-online="false"] .whole', '离线后的数据待网关恢复连接后补传');
+  assert.doesNotMatch(await page.text('[data-online="false"]'), /数据完整/);
+});
+
 test('a result that waits is given to a patient in two clicks, and back by undo', async () => {
   const { first, cuff } = morning(it.county);
   const { county } = it;
@@ -155,6 +185,19 @@ for (const [language, words] of [
   });
 }
 
+for (const [role, changes] of [['security_admin', true], ['system_admin', false], ['audit_admin', false]]) {
+  test(`people: ${role} has a column for changing: ${changes}`, async () => {
+    morning(it.county, role);
+    const page = await it.open({ known: false });
+    await turn(page, 'people');
+    const tables = await page.run(() => [...document.querySelectorAll('.page .table')].map((one) => (
+      ['th', 'tbody tr:first-child td'].map((css) => one.querySelectorAll(css).length))));
+    const columns = changes ? 5 : 4;
+    assert.deepEqual(tables, [[columns, columns], [columns, columns]]);
+    assert.equal((await page.text('.page')).includes('修改'), changes);
+  });
+}
+
 test('rights that wait are put in force by an administrator of another kind', async () => {
   morning(it.county, 'system_admin');
   const { county } = it;
@@ -250,6 +293,7 @@ test('the handover sheet is black on white on paper, with two lines to sign', as
   await turn(page, 'handover');
   await page.media([], 'print');
   await page.says('.page', '交班人签名');
+  await page.says('.page-head', '2026-11-26');
   await page.says('[data-part="limits"]', 'HR-AD-H');
   await page.says('[data-part="limits"]', '中 · 心率 > 130 次/分');
   await page.says('[data-part="devices"]', '监护仪 heping-monitor-01');
