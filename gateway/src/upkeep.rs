@@ -10,7 +10,6 @@ use crate::{
     clock,
     disk::free_pct,
     events::Events,
-    pki::Pki,
     rule_sets::LiveRules,
     store::{Store, StoreError},
 };
@@ -23,12 +22,13 @@ use uplink_proto::state::Upkeep;
 /// Nothing of it changes faster.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Looks at the start and again and again.
+/// Looks at the start and again and again. The certificates are those that the services have
+/// loaded.
 pub(crate) async fn watch(
     store: Store,
     rules: LiveRules,
     events: Events,
-    (data_dir, pki): (PathBuf, Pki),
+    (data_dir, certificate_until): (PathBuf, Option<WallTime>),
     stopped: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(LOOK_EVERY);
@@ -37,8 +37,7 @@ pub(crate) async fn watch(
             _ = tick.tick() => {}
             () = stopped.cancelled() => return,
         }
-        let own =
-            Upkeep { free_pct: free_pct(&data_dir), certificate_until: pki.certificates_until() };
+        let own = Upkeep { free_pct: free_pct(&data_dir), certificate_until };
         let (rules, now) = (rules.rules(), clock::now());
         let judged = store.write(move |transaction| {
             judge(Context { connection: transaction, rules: &rules, now }, own)

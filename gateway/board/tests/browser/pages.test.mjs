@@ -127,9 +127,10 @@ for (const [role, shown, hidden] of [
 }
 
 for (const [language, words] of [
-  ['zh-CN', ['网关 heping-01', '10 天', '空闲 9 %', '县平台本机', '已过期', '签发新证书', '清理数据目录']],
+  ['zh-CN', ['网关 heping-01', '10 天', '空闲 9 %', '县平台本机', '已过期', '签发新证书', '不要复制 agent.toml', '清理数据目录',
+    'clinic-gateway pki renew']],
   ['en', ['Edge box heping-01', '10 days', '9 % free', 'County, this service', 'has expired',
-    'Issue a new certificate', 'Make room']],
+    'Issue a new certificate', 'never agent.toml', 'Make room', 'clinic-gateway pki renew']],
 ]) {
   test(`an administrator reads which box needs what, and what to do, ${language}`, async () => {
     morning(it.county, 'system_admin');
