@@ -99,6 +99,8 @@ enum Command {
 enum PkiCommand {
     /// Make the CA and the certificates of the county's own services
     Init,
+    /// Make the certificates of the county's own services anew, before they run out
+    Renew,
     /// Issue a box its certificate, with an agent.toml ready to copy
     Issue {
         /// Name of the site: a-z, 0-9 and -
@@ -181,6 +183,15 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             writeln!(
                 out,
                 "{}: CA and certificates made; keep ca.key safe and offline",
+                config.pki_dir.display()
+            )?;
+        }
+        Command::Pki(PkiCommand::Renew) => {
+            pki.renew(&config.hosts())?;
+            writeln!(
+                out,
+                "{}: certificates of county, broker and board made anew; restart the gateway. A \
+                 mosquitto has a copy of its own: copy broker.crt to it and restart it",
                 config.pki_dir.display()
             )?;
         }

@@ -555,7 +555,8 @@ impl<'t> Batch<'t> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                  ON CONFLICT (site) DO UPDATE SET online = ?2, connection = ?3, changed_ms = ?4,
                    agent_version = ?5, outbox = ?6, clock = ?7, backlog = ?8, clock_evidence = ?9,
-                   free_pct = ?10, certificate_until_ms = ?11
+                   free_pct = CASE WHEN ?2 THEN ?10 ELSE free_pct END,
+                   certificate_until_ms = CASE WHEN ?2 THEN ?11 ELSE certificate_until_ms END
                  WHERE CASE WHEN ?6 = outbox THEN ?3 >= connection ELSE ?2 END",
             )?
             .execute(params![

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
 use std::{
     collections::BTreeSet,
     fs,
-    io::Write as _,
+    io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -28,6 +28,9 @@ const BACKDATED_DAYS: i64 = 30;
 const LEAF_DAYS: i64 = 825;
 /// The CA.
 const CA_DAYS: i64 = 3650;
+const BROKER: &str = "broker";
+/// Of board and API.
+const BOARD: &str = "board";
 /// Holder of the key that signs what boxes go by.
 const POLICY: &str = "policy";
 /// The last second of the year 9999, which certificates give that never end (RFC 5280, 4.1.2.5).
@@ -61,12 +64,12 @@ impl Pki {
 
     /// Files of the broker.
     pub(crate) fn broker(&self) -> Identity {
-        self.identity("broker")
+        self.identity(BROKER)
     }
 
     /// Files of board and API.
     pub(crate) fn board(&self) -> Identity {
-        self.identity("board")
+        self.identity(BOARD)
     }
 
     /// Files of the key that signs what boxes go by.
@@ -94,8 +97,8 @@ impl Pki {
         missing.into_iter().collect()
     }
 
-    /// Until when the certificates of the county's own services are valid: the first of them that
-    /// ends, as far as they can be read.
+    /// Until when the certificates of the county's own services are valid that are in the files: the
+    /// first of them that ends, as far as they can be read.
     pub(crate) fn certificates_until(&self) -> Option<WallTime> {
         let all = [self.county(), self.broker(), self.board()];
         all.iter().filter_map(|one| valid_until(&one.cert)).min()
@@ -125,16 +128,32 @@ impl Pki {
         let ca = params.self_signed(&key).context("signing the CA")?.pem();
         let key_pem = key.serialize_pem();
         let issuer = Issuer::from_ca_cert_pem(&ca, key).context("reading the CA")?;
-        let server = ExtendedKeyUsagePurpose::ServerAuth;
-        let client = ExtendedKeyUsagePurpose::ClientAuth;
         let mut files = PemFiles::default();
-        files.leaf(&issuer, "broker", hosts, server.clone())?;
-        files.leaf(&issuer, "board", hosts, server)?;
-        files.leaf(&issuer, COUNTY, &[], client)?;
+        for (name, hosts, usage) in services(hosts) {
+            files.leaf(&issuer, name, hosts, usage)?;
+        }
         files.policy(&issuer)?;
         files.certificate("ca", ca);
         files.key("ca", key_pem);
         files.write(&self.dir)
+    }
+
+    /// Makes the certificates of the county's own services anew, for the keys that they have: a file
+    /// is the old certificate or the new one, and belongs to its key at every moment.
+    pub(crate) fn renew(&self, hosts: &[String]) -> anyhow::Result<()> {
+        let (_, issuer) = self.issuer()?;
+        let mut made = Vec::new();
+        for (name, hosts, usage) in services(hosts) {
+            let Identity { cert, key, .. } = self.identity(name);
+            let pem = fs::read_to_string(&key)
+                .with_context(|| format!("reading {}, which `pki init` made", key.display()))?;
+            let key = KeyPair::from_pem(&pem).with_context(|| format!("the key of {name}"))?;
+            made.push((cert, leaf(&issuer, name, hosts, usage, &key)?));
+        }
+        for (path, pem) in made {
+            replace(&path, &pem).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
     }
 
     /// Issues the certificate of a box into `out`, with the CA beside it.
@@ -151,7 +170,11 @@ impl Pki {
         let read = |file: &str| {
             let path = self.dir.join(file);
             fs::read_to_string(&path).with_context(|| {
-                format!("reading {}; run `clinic-gateway pki init` first", path.display())
+                format!(
+                    "reading {}; bring it back from where it is kept, or run `clinic-gateway pki \
+                     init` where there is no CA yet",
+                    path.display()
+                )
             })
         };
         let (ca, key) = (read("ca.crt")?, read("ca.key")?);
@@ -218,13 +241,9 @@ impl PemFiles {
         usage: ExtendedKeyUsagePurpose,
     ) -> anyhow::Result<()> {
         let key = KeyPair::generate().context("making a key")?;
-        let mut params = params(name, hosts.to_vec(), LEAF_DAYS)?;
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![usage];
-        params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&key, issuer).context("signing a certificate")?;
+        let certificate = leaf(issuer, name, hosts, usage, &key)?;
         self.key(name, key.serialize_pem());
-        self.certificate(name, certificate.pem());
+        self.certificate(name, certificate);
         Ok(())
     }
 
@@ -252,6 +271,39 @@ impl PemFiles {
         }
         Ok(())
     }
+}
+
+/// The county's own services: name, hosts, and what its certificate is good for.
+fn services(hosts: &[String]) -> [(&'static str, &[String], ExtendedKeyUsagePurpose); 3] {
+    [
+        (BROKER, hosts, ExtendedKeyUsagePurpose::ServerAuth),
+        (BOARD, hosts, ExtendedKeyUsagePurpose::ServerAuth),
+        (COUNTY, &[], ExtendedKeyUsagePurpose::ClientAuth),
+    ]
+}
+
+/// A certificate that certifies nobody else, as PEM.
+fn leaf(
+    issuer: &Issuer<'_, KeyPair>,
+    name: &str,
+    hosts: &[String],
+    usage: ExtendedKeyUsagePurpose,
+    key: &KeyPair,
+) -> anyhow::Result<String> {
+    let mut params = params(name, hosts.to_vec(), LEAF_DAYS)?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![usage];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params.signed_by(key, issuer).context("signing a certificate")?.pem())
+}
+
+/// Puts another text into the place of a file, whole and on the disk or not at all.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("crt.new");
+    let mut file = fs::File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(new, path)
 }
 
 fn params(name: &str, hosts: Vec<String>, days: i64) -> anyhow::Result<CertificateParams> {
@@ -284,6 +336,7 @@ fn write_key(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> anyhow::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rcgen::PublicKeyData as _;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn files(dir: &Path) -> Vec<String> {
@@ -334,6 +387,60 @@ mod tests {
         fs::write(pki.board().cert, soon.pem()).unwrap();
         let first = days(pki.certificates_until());
         assert!((9..=10).contains(&first), "{first}");
+    }
+
+    #[test]
+    fn the_countys_own_certificates_are_made_anew_for_their_hosts_and_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let pki = Pki::at(&folder.path().join("pki"));
+        pki.init(&[]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let soon = params(BROKER, Vec::new(), 10).unwrap().self_signed(&key).unwrap();
+        fs::write(pki.broker().cert, soon.pem()).unwrap();
+        let before = files(&pki.dir);
+        let kept = |name: &&String| name.ends_with(".key") || name.starts_with("ca");
+        let read = |name: &String| fs::read(pki.dir.join(name)).unwrap();
+        let keys: Vec<_> = before.iter().filter(kept).map(read).collect();
+
+        pki.renew(&["county.example".to_owned()]).unwrap();
+        let days = (pki.certificates_until().unwrap().unix_ms() - crate::clock::now().unix_ms())
+            / 86_400_000;
+        assert!((LEAF_DAYS - 1..=LEAF_DAYS).contains(&days), "{days}");
+        assert_eq!(files(&pki.dir), before);
+        assert_eq!(before.iter().filter(kept).map(read).collect::<Vec<_>>(), keys);
+
+        let ca = CertificateDer::from_pem_file(pki.broker().ca).unwrap();
+        let ca = webpki::anchor_from_trusted_cert(&ca).unwrap();
+        let now = u64::try_from(crate::clock::now().unix_ms() / 1000).unwrap();
+        for (one, usage, is_server) in [
+            (pki.broker(), KeyUsage::server_auth(), true),
+            (pki.board(), KeyUsage::server_auth(), true),
+            (pki.county(), KeyUsage::client_auth(), false),
+        ] {
+            let certificate = CertificateDer::from_pem_file(&one.cert).unwrap();
+            let leaf = EndEntityCert::try_from(&certificate).unwrap();
+            leaf.verify_for_usage(
+                webpki::ALL_VERIFICATION_ALGS,
+                std::slice::from_ref(&ca),
+                &[],
+                UnixTime::since_unix_epoch(Duration::from_secs(now)),
+                usage,
+                None,
+                None,
+            )
+            .unwrap();
+            let host = rustls::pki_types::ServerName::try_from("county.example").unwrap();
+            assert_eq!(leaf.verify_is_valid_for_subject_name(&host).is_ok(), is_server);
+            let key = KeyPair::from_pem(&fs::read_to_string(&one.key).unwrap()).unwrap();
+            let public = leaf.subject_public_key_info();
+            assert_eq!(public.as_ref(), key.subject_public_key_info());
+        }
+
+        // Of a CA that is kept offline nothing is made, and nothing is lost.
+        let certificate = fs::read(pki.broker().cert).unwrap();
+        fs::remove_file(pki.dir.join("ca.key")).unwrap();
+        assert!(pki.renew(&[]).is_err());
+        assert_eq!(fs::read(pki.broker().cert).unwrap(), certificate);
     }
 
     #[test]

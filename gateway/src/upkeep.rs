@@ -10,7 +10,6 @@ use crate::{
     clock,
     disk::free_pct,
     events::Events,
-    pki::Pki,
     rule_sets::LiveRules,
     store::{Store, StoreError},
 };
@@ -23,12 +22,13 @@ use uplink_proto::state::Upkeep;
 /// Nothing of it changes faster.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// Looks at the start and again and again.
+/// Looks at the start and again and again. The certificates are those that the services have
+/// loaded.
 pub(crate) async fn watch(
     store: Store,
     rules: LiveRules,
     events: Events,
-    (data_dir, pki): (PathBuf, Pki),
+    (data_dir, certificate_until): (PathBuf, Option<WallTime>),
     stopped: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(LOOK_EVERY);
@@ -37,8 +37,7 @@ pub(crate) async fn watch(
             _ = tick.tick() => {}
             () = stopped.cancelled() => return,
         }
-        let own =
-            Upkeep { free_pct: free_pct(&data_dir), certificate_until: pki.certificates_until() };
+        let own = Upkeep { free_pct: free_pct(&data_dir), certificate_until };
         let (rules, now) = (rules.rules(), clock::now());
         let judged = store.write(move |transaction| {
             judge(Context { connection: transaction, rules: &rules, now }, own)
@@ -107,8 +106,13 @@ mod tests {
 
         /// A box tells its state.
         async fn hear(&self, site: &str, upkeep: Upkeep) {
+            self.hear_state(site, true, upkeep).await;
+        }
+
+        /// Offline: the will, which was written when the connection began.
+        async fn hear_state(&self, site: &str, online: bool, upkeep: Upkeep) {
             let state = SiteState {
-                online: true,
+                online,
                 connection: 1,
                 agent_version: "0.1.0".into(),
                 policy: None,
@@ -191,5 +195,24 @@ mod tests {
             told("heping", "TECH-STORAGE", "9", "closed"),
         ];
         assert_eq!(county.look(8, upkeep(50, 800)).await, over);
+    }
+
+    #[tokio::test]
+    async fn a_will_from_when_there_was_room_ends_no_alert_and_raises_none() {
+        let county = County::new();
+        let ours = upkeep(80, 800);
+        county.hear("heping", upkeep(8, 12)).await;
+        let both = [
+            told("heping", "TECH-CERT", "12", "active_unack"),
+            told("heping", "TECH-STORAGE", "8", "active_unack"),
+        ];
+        assert_eq!(county.look(0, ours).await, both);
+        county.hear_state("heping", false, upkeep(50, 800)).await;
+        assert!(county.look(0, ours).await.is_empty(), "nobody has mended it");
+
+        county.hear("heping", upkeep(50, 800)).await;
+        assert_eq!(county.look(0, ours).await.len(), 2);
+        county.hear_state("heping", false, upkeep(8, 12)).await;
+        assert!(county.look(0, ours).await.is_empty(), "it was mended since");
     }
 }

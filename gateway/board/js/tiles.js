@@ -16,8 +16,11 @@ import { Tile, hasStrip } from './tile.js';
 const SLICE_MS = 4;
 /** Between two slices a frame has its place, with what the first one changed. */
 const FRAME_MS = 16;
-/** A tile that was drawn since says how old its numbers are, to the second. */
-const AGE_MS = 900;
+/**
+ * A tile that was drawn since says how old its numbers are, to the second. Less than a tick by far:
+ * one that was drawn between two ticks would wait for the one after the next.
+ */
+const AGE_MS = 500;
 /** Nobody sees those of a clinic out of sight: they are right when it comes into sight. */
 const UNSEEN_MS = 2_900;
 

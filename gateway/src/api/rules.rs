@@ -107,16 +107,17 @@ async fn begin_preview(
     TextBody(text): TextBody,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::EditRules)?;
-    let asked = match serde_json::from_str(&text) {
+    let (version, asked) = match serde_json::from_str(&text) {
         Ok(Kept { version }) => {
             let text = app.store.read(move |connection| rule_sets::text(connection, version));
-            RuleSet::from_json(&text.await?.ok_or_else(no_such_version)?).map_err(mistaken)?
+            let text = text.await?.ok_or_else(no_such_version)?;
+            (Some(version), RuleSet::from_json(&text).map_err(mistaken)?)
         }
-        Err(_) => rule_sets::check(&text).map_err(mistaken)?,
+        Err(_) => (None, rule_sets::check(&text).map_err(mistaken)?),
     };
     let sets = [Arc::new(asked), app.rules.rules()];
     let clinics = Arc::clone(&app.clinics);
-    let job = Job::new(&caller.name, sets, clinics, clock::now(), &app.stopped);
+    let job = Job::new((&caller.name, version), sets, clinics, clock::now(), &app.stopped);
     let job = app.previews.begin(job).map_err(|running| {
         let (by, judged, all) = running.standing();
         let text = format!(

@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import * as clock from '../clock.js';
-import { h } from '../dom.js';
+import { h, put, set } from '../dom.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
 import {
@@ -26,8 +26,24 @@ export class RulesPage extends Page {
     return ['preview_rules'];
   }
 
-  fetch() {
-    return api.ask('/rules');
+  constructor(options) {
+    super(options);
+    /** What the county said last of the preview that is under way, or of the last one. */
+    this.preview = null;
+    // Alone drawn anew while it is under way: in the rest somebody may be typing.
+    this.standing = h('span');
+    this.stop = h('button', { class: 'stop-preview', type: 'button', onclick: () => this.end() });
+    this.under = h('p', { role: 'status' }, this.standing, ' ', this.stop);
+    this.found = h('div');
+    this.previews = h('div', { class: 'previews' }, this.under, this.found);
+  }
+
+  async fetch() {
+    const [answer, told] = await Promise.all([
+      api.ask('/rules'), this.may('edit_rules') && !this.watching ? lastPreview() : null,
+    ]);
+    if (told && !this.watching) this.watch(told);
+    return answer;
   }
 
   fill() {
@@ -35,8 +51,7 @@ export class RulesPage extends Page {
     this.body.replaceChildren(
       h('p', {}, t('rules.live', { version: live }), ' ', h('span', { class: 'quiet' }, rules.meta?.version || '')),
       this.may('edit_rules') ? this.drafter() : '',
-      this.previewing ? this.underWay() : '',
-      this.preview ? this.previewed(this.preview) : '',
+      this.previews,
       table(['version', 'author', 'made', 'note', 'approved', 'do'].map((name) => t(`rules.${name}`)),
         versions.map((version) => this.version(version)), t('rules.versions')),
       h('h3', {}, t('rules.all', { n: rules.rules.length })),
@@ -46,16 +61,16 @@ export class RulesPage extends Page {
           either(rule.message_zh, rule.message_en), h('span', { class: 'quiet' }, rule.source ? wordOf('source', rule.source, t) : ''),
         ]), t('pages.rules')),
     );
+    this.drawPreview();
   }
 
   version(one) {
     const approved = one.approved_by ? `${one.approved_by} ${moment(one.approved_at)}` : t('rules.draft');
     const path = `/rules/${one.version}`;
     const buttons = h('span', { class: 'buttons-row' });
-    if (!one.live) {
+    if (!one.live && this.may('edit_rules')) {
       buttons.append(h('button', {
         class: 'preview',
-        disabled: this.previewing,
         onclick: () => this.ask(one.version),
       }, t('rules.preview')));
     }
@@ -93,28 +108,77 @@ export class RulesPage extends Page {
 
   /** What a version would have raised in the last 24 h; nothing of it is stored. */
   async ask(version) {
-    this.previewing = true;
-    this.preview = null;
-    this.draw();
-    await this.act(async () => {
-      let told = await api.tell('POST', PREVIEW, { version });
-      for (;;) {
-        this.preview = { version, ...told };
-        if (told.state !== 'running' || !this.element.isConnected) break;
-        this.draw();
-        await new Promise((resolve) => { clock.after(PREVIEW_EVERY_MS, resolve); });
-        told = await api.ask(PREVIEW);
-      }
-    });
-    this.previewing = false;
-    this.draw();
+    this.watching = true;
+    this.failed = null;
+    this.head();
+    this.preview = { state: 'running', version, asked_by: this.user.name };
+    this.drawPreview();
+    let told = null;
+    try {
+      told = await api.tell('POST', PREVIEW, { version });
+    } catch (failure) {
+      this.fail(failure);
+      // Somebody else's is under way, or the answer was lost: the county knows.
+      told = await lastPreview().catch(() => null);
+    }
+    await this.watch(told);
   }
 
-  underWay() {
-    const { sites = 0, left_out: left = 0 } = this.preview || {};
-    return h('p', { role: 'status' }, t('rules.preview.asking'), ' ',
-      left ? t('rules.preview.standing', { n: sites, all: sites + left }) : '', ' ',
-      h('button', { class: 'stop-preview', onclick: () => this.act(() => api.tell('DELETE', PREVIEW)) }, t('rules.preview.stop')));
+  /** Shows what the county says of a preview, and asks on until it has ended. */
+  async watch(told) {
+    this.watching = true;
+    this.preview = told;
+    this.drawPreview();
+    while (this.isUnderWay()) {
+      await new Promise((resolve) => { clock.after(PREVIEW_EVERY_MS, resolve); });
+      // Somebody turned to another page.
+      if (!this.element.isConnected) break;
+      try {
+        this.preview = await lastPreview() || { state: 'gone' };
+        this.unheard = null;
+      } catch (failure) {
+        // It goes on at the county.
+        this.unheard = failure;
+        if (failure.status === 401) break;
+      }
+      this.drawPreview();
+    }
+    this.watching = false;
+  }
+
+  async end() {
+    set(this.stop, 'disabled', true);
+    try {
+      await api.tell('DELETE', PREVIEW);
+    } catch (failure) {
+      // It may have ended by itself.
+      if (failure.status !== 404) this.fail(failure);
+    }
+    set(this.stop, 'disabled', null);
+  }
+
+  isUnderWay() {
+    return this.preview?.state === 'running';
+  }
+
+  drawPreview() {
+    const told = this.preview;
+    for (const button of this.body.querySelectorAll('.preview')) set(button, 'disabled', this.isUnderWay());
+    set(this.under, 'hidden', !this.isUnderWay());
+    put(this.stop, t('rules.preview.stop'));
+    if (this.isUnderWay()) put(this.standing, this.underWay(told));
+    if (told?.text_zh) this.found.replaceChildren(this.previewed(told));
+    else put(this.found, told ? failed(told) : '');
+  }
+
+  underWay({
+    version, asked_by: by, sites = 0, left_out: left = 0,
+  }) {
+    return [
+      t(version === null ? 'rules.preview.asking_unkept' : 'rules.preview.asking', { by, version }),
+      left ? t('rules.preview.standing', { n: sites, all: sites + left }) : '',
+      this.unheard ? this.words(this.unheard) : '',
+    ].join(' ');
   }
 
   previewed(told) {
@@ -123,14 +187,31 @@ export class RulesPage extends Page {
     const line = (name, set) => [name, ...counts(set), rate(set.alerts_per_patient_day),
       set.by_rule.slice(0, 5).map((one) => `${one.rule} ${one.alerts}`).join(', ')];
     return h('section', { class: 'page-card', role: 'status' },
-      h('h3', {}, t('rules.previewed', { version: told.version })),
+      h('h3', {}, t(told.version === null ? 'rules.previewed_unkept' : 'rules.previewed', { version: told.version })),
       h('p', { class: 'preview-text' }, either(told.text_zh, told.text_en)),
       table(['set', 'all_alerts', 'high', 'medium', 'low', 'rate', 'most']
         .map((name) => t(`rules.preview.${name}`)), [
         line(t('rules.preview.asked'), told.asked), line(t('rules.preview.live'), told.live),
       ], t('rules.preview')),
       h('p', { class: 'quiet' }, t('rules.preview.of', {
-        from: moment(told.from), to: moment(told.to), n: told.readings,
-      }), told.left_out ? ` ${t('rules.preview.left_out', { n: told.left_out })}` : ''));
+        from: moment(told.from), to: moment(told.to), n: told.readings, by: told.asked_by,
+      }), told.left_out && !this.isUnderWay() ? ` ${t('rules.preview.left_out', { n: told.left_out })}` : ''));
   }
+}
+
+/** The preview that is under way, or the last one; `null` where there is none. */
+async function lastPreview() {
+  try {
+    return await api.ask(PREVIEW);
+  } catch (failure) {
+    if (failure.status === 404) return null;
+    if (failure.status === 500) return { state: 'failed', why: failure.message };
+    throw failure;
+  }
+}
+
+/** Of a preview that found nothing, why. */
+function failed({ state, why }) {
+  if (state === 'gone') return t('rules.preview.gone');
+  return state === 'failed' ? t('rules.preview.failed', { why }) : '';
 }

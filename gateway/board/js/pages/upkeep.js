@@ -29,7 +29,7 @@ export class UpkeepPage extends Page {
       ['what', 'where', 'value', 'since', 'todo'].map((name) => t(`upkeep.${name}`)),
       alerts.map((alert) => [
         either(alert.message_zh, alert.message_en), where(alert), value(alert),
-        moment(alert.started_at), wordOf('upkeep.todo', alert.family, t),
+        moment(alert.started_at), todo(alert),
       ]),
       t('pages.upkeep'),
     ) : h('p', { class: 'empty' }, t('upkeep.none')));
@@ -39,6 +39,12 @@ export class UpkeepPage extends Page {
 /** Which box it is about, or that it is here. */
 function where({ site, device }) {
   return device === site ? t('upkeep.here') : t('upkeep.box', { box: device });
+}
+
+/** What to do: the certificates of this service are made anew in another way than that of a box. */
+function todo({ site, device, family }) {
+  const isOwn = family === 'tech_cert' && device === site;
+  return wordOf('upkeep.todo', isOwn ? 'tech_cert_here' : family, t);
 }
 
 /** How much is left. */

@@ -64,6 +64,26 @@ test('14. stale number: -- after 15 s, hatched after 60 s, the old number nowher
   await page.says(`${tile(10)} .tile-alert`, '设备无数据');
 });
 
+test('the age of a number is right with each tick, also where its tile was drawn between two', async () => {
+  const county = ward();
+  const { monitor } = county;
+  county.measure(monitor, 'hr', '137');
+  const page = await it.open();
+  const own = `${tile(10)} ${number(monitor, 'hr')}`;
+  await page.says(own, '137');
+  const age = async () => Number(await page.attribute(own, 'data-age-s'));
+  await page.pass(3_000);
+  // Drawn for something else 400 ms after the tick.
+  await page.pass(200);
+  await page.run((css) => document.querySelector(css).setAttribute('data-age-s', '0'), own);
+  county.change(county.raise(monitor, 'medium', { metric: null, patient: ZHANG }).id, {});
+  await page.pass(300);
+  const drawn = await age();
+  assert.ok(drawn >= 3, 'it was drawn between two ticks');
+  await page.pass(1_000);
+  assert.equal(await age(), drawn + 1);
+});
+
 test('16. backfill: no sound, one retro entry with its own time, hollow points in the trend', async () => {
   const county = ward();
   const { monitor } = county;

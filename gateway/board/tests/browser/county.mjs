@@ -231,6 +231,8 @@ export class County {
       this.sessions.delete(secret);
       return [204, null];
     }
+    // None is under way and none was.
+    if (plain === '/rules/preview') return problem(404, 'No preview');
     if (plain.startsWith('/boards/')) {
       if (method === 'POST') this.sounds.push(body);
       return [204, null];

@@ -157,9 +157,10 @@ for (const [role, shown, hidden] of [
 }
 
 for (const [language, words] of [
-  ['zh-CN', ['网关 heping-01', '10 天', '空闲 9 %', '县平台本机', '已过期', '签发新证书', '清理数据目录']],
+  ['zh-CN', ['网关 heping-01', '10 天', '空闲 9 %', '县平台本机', '已过期', '签发新证书', '不要复制 agent.toml', '清理数据目录',
+    'clinic-gateway pki renew']],
   ['en', ['Edge box heping-01', '10 days', '9 % free', 'County, this service', 'has expired',
-    'Issue a new certificate', 'Make room']],
+    'Issue a new certificate', 'never agent.toml', 'Make room', 'clinic-gateway pki renew']],
 ]) {
   test(`an administrator reads which box needs what, and what to do, ${language}`, async () => {
     morning(it.county, 'system_admin');
@@ -216,9 +217,8 @@ test('rights that wait are put in force by an administrator of another kind', as
   await page.hides('.pending');
 });
 
-test('what a draft would have raised stands beside the live set before it is approved', async () => {
-  morning(it.county, 'doctor');
-  const { county } = it;
+/** What the county says of previews: of version 2, how it stands, of how many sites and alerts. */
+function previews(county) {
   const [from, to] = [-24, 0].map((hours) => make.at(county.ms + hours * 3_600_000));
   const set = (all, high) => ({
     rules: 'x',
@@ -233,19 +233,25 @@ test('what a draft would have raised stands beside the live set before it is app
     alerts_per_device_day: null,
     newest: [],
   });
-  const found = (state, sites, left, all) => ({
-    state, asked_by: 'li', from, to, sites, left_out: left, readings: 5000, patient_days: 10, device_days: 0,
+  return (state, sites, left, all, version = 2) => ({
+    state, asked_by: 'li', version, from, to, sites, left_out: left, readings: 5000, patient_days: 10, device_days: 0,
     text_zh: `会发出 ${all} 条预警,其中高 3 条`, text_en: `would have raised ${all} alerts, 3 high`,
     asked: set(all, 3), live: set(11, 3),
   });
+}
+
+test('what a draft would have raised stands beside the live set before it is approved', async () => {
+  morning(it.county, 'doctor');
+  const { county } = it;
+  const found = previews(county);
   county.took['POST /rules/preview'] = ({ version }) => {
     assert.equal(version, 2);
+    county.took['GET /rules/preview'] = () => ended || [202, found('running', 2, 38, 6)];
     return [202, found('running', 1, 39, 5)];
   };
   let ended = null;
-  county.more['/rules/preview'] = () => ended || found('running', 2, 38, 6);
   county.took['DELETE /rules/preview'] = () => {
-    ended = found('stopped', 39, 1, 14);
+    ended = [200, found('stopped', 39, 1, 14)];
     return [204, null];
   };
   const page = await it.open();
@@ -259,8 +265,81 @@ test('what a draft would have raised stands beside the live set before it is app
   await page.pass(2_000);
   await page.says('.preview-text', '会发出 14 条预警,其中高 3 条');
   await page.hides('.stop-preview');
-  await page.says('.page', '1 个网关未及计算');
+  await page.says('.page', '1 个网关未计算在内');
   await page.says('.page', '1.1');
+});
+
+test('while a preview runs a draft can be written, and the button that stops it stays', async () => {
+  morning(it.county, 'doctor');
+  const { county } = it;
+  const found = previews(county);
+  let sites = 0;
+  const running = () => [202, found('running', sites, 40 - sites, sites)];
+  county.took['POST /rules/preview'] = running;
+  county.took['GET /rules/preview'] = () => {
+    sites += 1;
+    return running();
+  };
+  const page = await it.open();
+  await turn(page, 'rules');
+  await page.click('summary');
+  await page.click('textarea[name="set"]');
+  await page.type('{"rules"');
+  await page.click('.preview');
+  await page.shows('.stop-preview');
+  await page.click('textarea[name="set"]');
+  await page.run(() => {
+    window.stopButton = document.querySelector('.stop-preview');
+  });
+  for (const n of [2, 3]) {
+    await page.pass(2_000);
+    await page.says('.page', `已算 ${n} / 40 个网关`);
+  }
+  await page.type(': []}');
+  assert.deepEqual(await page.run(() => [
+    document.querySelector('textarea[name="set"]').value, document.querySelector('details').open,
+    document.querySelector('.stop-preview') === window.stopButton,
+  ]), ['{"rules": []}', true, true]);
+});
+
+test('a preview is seen and stopped by whoever opens the page, also after a poll that failed', async () => {
+  morning(it.county, 'doctor');
+  const { county } = it;
+  const found = previews(county);
+  let told = [202, found('running', 1, 39, 5, null)];
+  county.took['GET /rules/preview'] = () => told;
+  county.took['DELETE /rules/preview'] = () => {
+    told = [200, found('stopped', 3, 37, 8, null)];
+    return [204, null];
+  };
+  const page = await it.open();
+  await turn(page, 'rules');
+  await page.says('.page', 'li 正在用最近 24 小时的数据试算一套未保存的规则');
+  assert.equal(await page.attribute('.preview', 'disabled'), '', 'one at a time');
+  await turn(page, 'devices');
+  told = [202, found('running', 2, 38, 6, null)];
+  await turn(page, 'rules');
+  await page.says('.page', '已算 2 / 40 个网关');
+  await page.run(() => {
+    const real = window.fetch;
+    window.fetch = (address, ...more) => {
+      if (!address.includes('/rules/preview')) return real(address, ...more);
+      window.fetch = real;
+      return Promise.reject(new TypeError('no link'));
+    };
+  });
+  await page.pass(2_000);
+  await page.says('.previews', '县平台没有应');
+  await page.shows('.stop-preview');
+  told = [202, found('running', 3, 37, 8, null)];
+  await page.pass(2_000);
+  await page.says('.page', '已算 3 / 40 个网关');
+  await page.click('.stop-preview');
+  await page.pass(2_000);
+  await page.hides('.stop-preview');
+  await page.says('.page', '一套未保存的规则在 24 小时内会怎样');
+  // Of version 2, which was not asked for, nothing is said.
+  assert.doesNotMatch(await page.text('.page'), /版本 2/);
 });
 
 /** What A4 leaves between its margins, at 96 px an inch. */

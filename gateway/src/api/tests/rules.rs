@@ -81,6 +81,7 @@ async fn a_set_is_previewed_as_it_is_written_or_as_it_is_kept_and_becomes_no_dra
         (&told["asked"]["rules"], &told["asked"]["alerts"]["high"]),
         (&json!("county-1"), &json!(1))
     );
+    assert_eq!(told["version"], Value::Null, "it is not kept");
     assert_eq!(told["live"]["newest"][0]["rules"], json!(["DEV-OCCL-DOWN"]));
     assert_eq!(told["text_en"], "would have raised 1 alerts, 1 high; the live set 1, 1 high");
     let (_, list) = desk.get("/api/v1/rules").await;
@@ -89,7 +90,7 @@ async fn a_set_is_previewed_as_it_is_written_or_as_it_is_kept_and_becomes_no_dra
     let put = desk.as_somebody(Method::PUT, "/api/v1/rules", "zhang", &ours).await;
     assert_eq!(put.1["version"], 2, "{put:?}");
     let (_, kept) = desk.as_somebody(Method::POST, path, "li", r#"{"version": 2}"#).await;
-    assert_eq!(kept["asked"]["rules"], "county-1");
+    assert_eq!((&kept["asked"]["rules"], &kept["version"]), (&json!("county-1"), &json!(2)));
     for (body, wanted) in [
         (r#"{"version": 9}"#, StatusCode::NOT_FOUND),
         (r#"{"version": "2"}"#, StatusCode::UNPROCESSABLE_ENTITY),
@@ -119,22 +120,23 @@ async fn a_preview_under_way_says_how_far_it_is_and_can_be_stopped() {
     assert_eq!(zhang(Method::DELETE, "").await.0, 404);
     // One that somebody has begun and no thread has taken up.
     let sets = [desk.app.rules.rules(), desk.app.rules.rules()];
-    let job = Job::new("li", sets, Arc::default(), clock::now(), &desk.app.stopped);
+    let job = Job::new(("li", Some(1)), sets, Arc::default(), clock::now(), &desk.app.stopped);
     let job = desk.app.previews.begin(job).unwrap();
     let (status, problem) = zhang(Method::POST, r#"{"version": 1}"#).await;
     assert_eq!(status, 429);
     assert!(problem["detail"].as_str().unwrap().starts_with("li previews rules"), "{problem}");
     let (status, told) = zhang(Method::GET, "").await;
-    let of = |told: &Value| json!([told["state"], told["asked_by"], told["sites"]]);
-    assert_eq!((status, of(&told)), (202, json!(["running", "li", 0])));
+    let of =
+        |told: &Value| json!([told["state"], told["asked_by"], told["version"], told["sites"]]);
+    assert_eq!((status, of(&told)), (202, json!(["running", "li", 1, 0])));
     let running = tokio::spawn(Arc::clone(&job).run(desk.app.store.clone()));
     job.ended().await;
     running.await.unwrap();
     let (status, told) = zhang(Method::GET, "").await;
-    assert_eq!((status, of(&told)), (200, json!(["done", "li", 1])));
+    assert_eq!((status, of(&told)), (200, json!(["done", "li", 1, 1])));
     assert_eq!(zhang(Method::DELETE, "").await.0, 404, "it has ended");
     let (status, told) = zhang(Method::POST, r#"{"version": 1}"#).await;
-    assert_eq!((status, of(&told)), (200, json!(["done", "zhang", 1])));
+    assert_eq!((status, of(&told)), (200, json!(["done", "zhang", 1, 1])));
     let nurse = desk.as_somebody(Method::DELETE, path, "wang", "").await;
     assert_eq!(nurse.0, StatusCode::FORBIDDEN);
 }
@@ -143,7 +145,7 @@ async fn a_preview_under_way_says_how_far_it_is_and_can_be_stopped() {
 async fn whoever_stops_a_preview_is_answered_when_it_has_ended() {
     let desk = Desk::new();
     let sets = [desk.app.rules.rules(), desk.app.rules.rules()];
-    let job = Job::new("li", sets, Arc::default(), clock::now(), &desk.app.stopped);
+    let job = Job::new(("li", Some(1)), sets, Arc::default(), clock::now(), &desk.app.stopped);
     let job = desk.app.previews.begin(job).unwrap();
     let stop = desk.as_somebody(Method::DELETE, "/api/v1/rules/preview", "zhang", "");
     let run = async {

@@ -75,6 +75,8 @@ impl Previews {
 #[derive(Debug)]
 pub(crate) struct Job {
     by: String,
+    /// Of what is asked for, where it is kept.
+    version: Option<i64>,
     /// What is asked for, and what is live.
     sets: [Arc<RuleSet>; 2],
     clinics: Arc<Clinics>,
@@ -101,7 +103,7 @@ struct Progress {
 impl Job {
     /// `stopped`: the gateway stops.
     pub(crate) fn new(
-        by: &str,
+        (by, version): (&str, Option<i64>),
         sets: [Arc<RuleSet>; 2],
         clinics: Arc<Clinics>,
         now: WallTime,
@@ -109,6 +111,7 @@ impl Job {
     ) -> Self {
         Self {
             by: by.to_owned(),
+            version,
             sets,
             clinics,
             from: WallTime::from_unix_ms(now.unix_ms().saturating_sub(BACK_MS)),
@@ -248,7 +251,7 @@ impl Job {
         let sites = (progress.judged.len(), progress.all.saturating_sub(progress.judged.len()));
         let [asked, live] = &self.sets;
         Ok(told::answer(
-            (state.name(), &self.by),
+            (state.name(), &self.by, self.version),
             [asked, live],
             &progress.tallies,
             (progress.readings, sites, days),
@@ -265,7 +268,7 @@ pub(crate) async fn preview(
     clinics: Arc<Clinics>,
     now: WallTime,
 ) -> Result<Value, StoreError> {
-    let job = Arc::new(Job::new("bench", sets, clinics, now, &CancellationToken::new()));
+    let job = Arc::new(Job::new(("bench", None), sets, clinics, now, &CancellationToken::new()));
     Arc::clone(&job).run(store.clone()).await;
     job.told(store).await
 }

@@ -159,7 +159,7 @@ impl County {
     fn job(&self, text: &str) -> Job {
         let clinics = Arc::new(Clinics::from([(site(), HEPING.to_owned())]));
         let sets = [rules(text), Arc::clone(&self.live)];
-        Job::new("zhang", sets, clinics, at(DAY), &CancellationToken::new())
+        Job::new(("zhang", None), sets, clinics, at(DAY), &CancellationToken::new())
     }
 
     fn preview(&self, text: &str) -> Value {

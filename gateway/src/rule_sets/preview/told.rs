@@ -120,7 +120,7 @@ fn example(township: &str, Raised { alert, rules }: &Raised) -> Value {
 
 /// Both sets side by side. Of sites that are not judged nothing is said, and that.
 pub(super) fn answer(
-    (state, by): (&str, &str),
+    (state, by, version): (&str, &str, Option<i64>),
     [asked, live]: [&RuleSet; 2],
     [would, now_live]: &[Tally; 2],
     (readings, (sites, left_out), days): (usize, (usize, usize), Days),
@@ -139,6 +139,7 @@ pub(super) fn answer(
     json!({
         "state": state,
         "asked_by": by,
+        "version": version,
         "from": rfc3339(from.unix_ms()),
         "to": rfc3339(to.unix_ms()),
         "sites": sites,
