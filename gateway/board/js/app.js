@@ -344,6 +344,9 @@ class Board {
         this.lostAt = clock.serverNow() - this.events.oldMs();
       }
     });
+    // What sounds is not left to a timer within a timer: in a tab that was hidden for long those
+    // wait for up to a minute.
+    this.guarded(() => this.sound.update([...store.alerts.values()], this.events.state() === 'lost'));
     this.guarded(() => this.tiles.age());
     // The strips have their turn between the two.
     clock.after(0, () => {

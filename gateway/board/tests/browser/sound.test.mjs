@@ -157,6 +157,19 @@ test('15. connection lost: one sound at once and each minute', async () => {
   assert.ok(times[0] <= 21 && times[1] - times[0] === 60 && times[2] - times[1] === 60, String(times));
 });
 
+test('a lost connection sounds also in a tab that was hidden for long, whose nested timers wait', async () => {
+  const page = await withSound();
+  await page.run(() => {
+    const clock = window.__clinicClock;
+    const real = clock.setTimeout;
+    clock.setTimeout = (run, ms) => (ms === 0 ? 0 : real(run, ms));
+  });
+  it.county.cut();
+  const before = (await heard(page, 'low')).length;
+  await page.pass(25_000, { beats: false });
+  assert.equal((await heard(page, 'low')).length, before + 1);
+});
+
 test('a system notification beside the sound: asked for by a click, without a name', async () => {
   const page = await withSound();
   const { county } = it;
