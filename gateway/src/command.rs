@@ -187,7 +187,8 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             )?;
         }
         Command::Pki(PkiCommand::Renew) => {
-            pki.renew(&config.hosts())?;
+            let renewed = || pki.renew(&config.hosts());
+            with_entry(&config, ("pki_renew", "county, broker, board"), renewed)?;
             writeln!(
                 out,
                 "{}: certificates of county, broker and board made anew; restart the gateway. A \
@@ -199,7 +200,8 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             let site = SiteId::new(&site).map_err(|error| Refused(error.to_string()))?;
             let folder = folder.unwrap_or_else(|| PathBuf::from(site.as_str()));
             let (path, text) = agent_toml(&config, &site, &folder)?;
-            issue(&config, &pki, &site, &folder)?;
+            let issued = || pki.issue(&site, &folder);
+            with_entry(&config, ("pki_issue", site.as_str()), issued)?;
             fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
             writeln!(out, "{}: copy these files to /etc/clinic-edge on the box", folder.display())?;
         }
@@ -259,24 +261,23 @@ fn who_is_here() -> String {
     format!("console:{name}")
 }
 
-/// Issues a certificate, and writes it down where this county has a database: keys may be made on
-/// a machine that has none.
-fn issue(config: &GatewayConfig, pki: &Pki, site: &SiteId, folder: &Path) -> anyhow::Result<()> {
+/// Makes certificates, and writes it down where this county has a database: keys may be made on a
+/// machine that has none.
+fn with_entry(
+    config: &GatewayConfig,
+    (action, what): (&str, &str),
+    make: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     if !run::database(config).exists() {
-        return pki.issue(site, folder);
+        return make();
     }
     let mut connection = database(config)?;
     let transaction = Transaction::new(&mut connection, TransactionBehavior::Immediate)?;
     let who = who_is_here();
-    let entry = Entry {
-        who: &who,
-        action: "pki_issue",
-        what: site.as_str(),
-        detail: serde_json::json!({}),
-    };
+    let entry = Entry { who: &who, action, what, detail: serde_json::json!({}) };
     crate::audit::append(&transaction, clock::now(), &entry)?;
-    pki.issue(site, folder)?;
-    transaction.commit().context("the certificate was issued and could not be written down")
+    make()?;
+    transaction.commit().context("the certificate was made and could not be written down")
 }
 
 fn database(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {

@@ -15,7 +15,7 @@ use std::{
     collections::BTreeSet,
     fs,
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -297,12 +297,16 @@ fn leaf(
     Ok(params.signed_by(key, issuer).context("signing a certificate")?.pem())
 }
 
-/// Puts another text into the place of a file, whole and on the disk or not at all.
+/// Puts another text into the place of a file, for whoever reads that, whole or not at all.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("crt.new");
     let mut file = fs::File::create(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
+    if let Ok(old) = fs::metadata(path) {
+        fs::set_permissions(&new, old.permissions())?;
+        chown(&new, Some(old.uid()), Some(old.gid()))?;
+    }
     fs::rename(new, path)
 }
 

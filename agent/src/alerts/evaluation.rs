@@ -91,12 +91,12 @@ impl Evaluation {
     /// the alerts that changed. A box that was switched off may take it for earlier than `kept_at`,
     /// when its states were kept: no record tells of that.
     pub(super) fn begin(&mut self, now: Now, kept_at: Option<WallTime>) -> Vec<Alert> {
-        let is_earlier = |at: WallTime| now.wall < at && is_set(at, now.wall);
-        if kept_at.is_some_and(is_earlier) {
+        let is_earlier = |at: &WallTime| now.wall < *at && is_set(*at, now.wall);
+        if let Some(before) = kept_at.filter(is_earlier) {
             tracing::warn!(
                 "The clock is behind what it was; rules begin anew with the open alerts."
             );
-            self.begin_anew(now.wall);
+            self.begin_anew(before, now.wall);
         }
         self.hear_clock(now, self.order.made_at);
         let mut changed = std::mem::take(&mut self.changed);
@@ -156,8 +156,13 @@ impl Evaluation {
         // Records come after their envelope was opened.
         let heard = |record: &Record| of_box.observed(record.observed().at, now.wall).at;
         let at = envelope.records.iter().map(heard).fold(was, WallTime::max).min(now.wall);
-        // What time did before it was opened comes first, as it did when it was written.
-        let mut changed = self.on_time(was);
+        // What time did before it was opened comes first, as it did when it was written; a clock
+        // that was set is no time that passed.
+        let before = envelope.records.iter().filter_map(|record| match record {
+            Record::Clock(change) => Some(change.before),
+            _ => None,
+        });
+        let mut changed = self.on_time(before.fold(was, WallTime::min));
         let mut readings = Vec::new();
         for (place, record) in (0..).zip(&envelope.records) {
             let position = position(envelope, place);
@@ -182,7 +187,7 @@ impl Evaluation {
                 }
                 Record::Clock(change) => {
                     if is_set(change.before, change.observed.at) {
-                        self.begin_anew(at);
+                        self.begin_anew(change.before, change.observed.at);
                         self.county.look(now);
                         let heard = self.hear_county(at);
                         self.changed.extend(heard);
@@ -370,13 +375,14 @@ impl Evaluation {
         changed
     }
 
-    /// The times that the states speak of are of another clock.
-    fn begin_anew(&mut self, now: WallTime) {
+    /// The clock was set: the times that the states speak of are of another one.
+    fn begin_anew(&mut self, before: WallTime, now: WallTime) {
+        let by_ms = now.unix_ms().saturating_sub(before.unix_ms());
         for (subject, engine) in &mut self.engines {
             let state = serde_json::to_string(engine).unwrap_or_default();
             let profile = engine.profile().clone();
             *engine = Engine::rescued(self.site.clone(), subject.clone(), &state);
-            engine.count_from(now);
+            engine.set_clock_by(by_ms);
             self.changed.extend(engine.set_profile(&self.order.rules, now, profile));
         }
     }

@@ -714,9 +714,19 @@ async fn a_box_whose_clock_begins_with_an_earlier_time_hears_and_calls_again() {
         let known = alert(&box_again);
         assert_eq!((known.id, known.state), (id, AlertState::ActiveAck), "{back_ms}");
         assert_eq!(known.value.as_deref(), Some("37"), "{back_ms}");
-        box_again.pass_time(again(119, back_ms).wall);
+        box_again.pass_time(again(118, back_ms).wall);
         assert_eq!(alert(&box_again).state, AlertState::ActiveAck, "{back_ms}");
-        box_again.pass_time(again(121, back_ms).wall);
+        // Its clock is set: what is due is as far away as before.
+        let now = again(118, 0);
+        let (before, observed) = (again(118, back_ms).wall, now.observed());
+        let set = ClockChange { before, evidence: "ntp".into(), observed };
+        let said = envelope(118, vec![Record::Clock(set)]);
+        let said = Envelope { opened_at: now.wall, uptime: Some(now.uptime), ..said };
+        box_again.take(now, &said);
+        beats_again(&mut box_again, 118..119, 0, 37);
+        box_again.pass_time(again(118, 0).wall);
+        assert_eq!(alert(&box_again).state, AlertState::ActiveAck, "{back_ms}");
+        beats_again(&mut box_again, 119..150, 0, 37);
         assert_eq!(alert(&box_again).state, AlertState::ActiveUnack, "{back_ms}");
     }
 }

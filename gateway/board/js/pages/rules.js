@@ -14,6 +14,8 @@ import { condition } from './rule-words.js';
 /** How often a preview that is under way is asked for. */
 const PREVIEW_EVERY_MS = 2_000;
 const PREVIEW = '/rules/preview';
+/** The title of the answer where a preview could not be made. */
+const FAILED = 'The preview failed';
 /** Who wrote what comes with the county service. */
 const PROGRAM = 'program';
 
@@ -205,7 +207,7 @@ async function lastPreview() {
     return await api.ask(PREVIEW);
   } catch (failure) {
     if (failure.status === 404) return null;
-    if (failure.status === 500) return { state: 'failed', why: failure.message };
+    if (failure.problem.title === FAILED) return { state: 'failed', why: failure.message };
     throw failure;
   }
 }

@@ -296,6 +296,7 @@ impl Engine {
         if heard.zip(told_until).is_some_and(|(heard, until)| heard <= *until) {
             return;
         }
+        let is_before = seen.spot && told_until.is_some_and(|until| seen.at <= *until);
         let limit = self.profile.limit(rule, facts, seen.at);
         let Some(mut outside) = meets(rule.op, limit, seen.value, seen.comparator) else {
             return;
@@ -309,6 +310,10 @@ impl Engine {
             });
         }
         if outside && seen.late && rule.priority == Priority::Low {
+            return;
+        }
+        // What was measured before the box's last word ends nothing that it told of.
+        if !outside && is_before {
             return;
         }
         // The next spot value of a class clears, and the heart rate is one, whoever measures it.

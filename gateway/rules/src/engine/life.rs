@@ -276,11 +276,15 @@ impl Episode {
     /// Where a rule stands by what was taken over and not judged here yet, of that device where
     /// only it can say how that goes on.
     pub(super) fn take_adopted(&mut self, rule: &str, of: Option<&DeviceId>) -> Option<Series> {
-        if of.zip(self.adopted_of.as_ref()).is_some_and(|(of, told)| of != told) {
+        let is_of = |told: Option<&DeviceId>| of.zip(told).is_none_or(|(of, told)| of == told);
+        if !is_of(self.adopted_of.as_ref()) {
             return None;
         }
         let of_alert = || {
             let adopted = self.firing.get(ADOPTED).filter(|firing| firing.rule == rule)?;
+            if !is_of(adopted.device.as_ref()) {
+                return None;
+            }
             Some(Series::adopted(adopted.since, false))
         };
         self.adopted.remove(rule).or_else(of_alert)

@@ -22,13 +22,13 @@ const KNOWN_MS: i64 = 30_000;
 const STEPS_MAX: usize = 8;
 
 impl Engine {
-    /// The clock was set back to this moment: no time of its alerts runs from a later one. For the
+    /// The clock was set by so much: what its alerts wait for is as far away as before. For the
     /// engines of a box.
-    pub fn count_from(&mut self, now: WallTime) {
+    pub fn set_clock_by(&mut self, by_ms: i64) {
         for episode in self.episodes.values_mut() {
-            episode.unknown_since = episode.unknown_since.map(|since| since.min(now));
+            episode.unknown_since = episode.unknown_since.map(|since| later(since, by_ms));
             let alerts = episode.unseen.iter_mut().chain(&mut episode.alert);
-            alerts.for_each(|alert| alert.count_from(now));
+            alerts.for_each(|alert| alert.set_clock_by(by_ms));
         }
     }
 }
@@ -78,16 +78,15 @@ impl Alert {
         Some((level, later(self.unanswered_since(), after_ms)))
     }
 
-    fn count_from(&mut self, now: WallTime) {
-        if self.unanswered_since() > now {
-            self.people.unanswered_since = Some(now);
-            self.people.reminders = 0;
-        }
+    fn set_clock_by(&mut self, by_ms: i64) {
+        self.people.unanswered_since = Some(later(self.unanswered_since(), by_ms));
         if let Some(by) = &mut self.acknowledged {
-            by.at = by.at.min(now);
+            by.at = later(by.at, by_ms);
         }
-        self.cleared_at = self.cleared_at.map(|at| at.min(now));
-        self.people.undo = None;
+        self.cleared_at = self.cleared_at.map(|at| later(at, by_ms));
+        if let Some(undo) = &mut self.people.undo {
+            undo.at = later(undo.at, by_ms);
+        }
     }
 
     /// When time alone changes it.

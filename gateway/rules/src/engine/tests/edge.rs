@@ -225,6 +225,21 @@ fn what_its_box_had_heard_before_its_last_word_is_in_that() {
 }
 
 #[test]
+fn what_was_measured_before_the_last_word_of_a_box_ends_nothing() {
+    let mut ward = told_low();
+    let normal = |measured: f64, heard: f64, ward: &Ward| {
+        result(ward, Metric::GLU_CAP_PL, "6.1", measured, heard)
+    };
+    let before = normal(IN_HAND - 60.0, IN_HAND + 240.0, &ward);
+    ward.feed_group(&before, IN_HAND + 242.0);
+    assert_eq!(ward.alert("glucose_low").state, AlertState::ActiveAck);
+    let after = normal(IN_HAND + 300.0, IN_HAND + 300.0, &ward);
+    ward.feed_group(&after, IN_HAND + 302.0);
+    let over = ward.told.last().unwrap();
+    assert_eq!((over.state, over.cleared_at), (AlertState::Closed, Some(at(IN_HAND + 300.0))));
+}
+
+#[test]
 fn two_values_of_which_the_box_had_heard_one_are_judged_when_both_are_there() {
     let (before, after) = (IN_HAND - 300.0, IN_HAND + 60.0);
     for (glucose_heard, ketone_heard) in [(before, after), (after, before)] {
