@@ -40,7 +40,7 @@ use crate::{
 };
 use evaluation::Evaluation;
 use hook::Caller;
-use kept::{Kept, KeptFile};
+use kept::{Kept, KeptAt, KeptFile};
 use model::{
     alarm::Priority,
     alert::EdgeAlert,
@@ -325,7 +325,7 @@ impl<'a> Warden<'a> {
         let file = KeptFile::in_folder(&lookout.data_dir);
         let kept = file.read();
         let evaluation = Evaluation::new(lookout.site.clone(), order, &kept);
-        let Kept { place, kept_at, out_of_reach, lost_since, mut signals, .. } = kept;
+        let Kept { place, out_of_reach, lost_since, mut signals, .. } = kept;
         signals.begin(evaluation.alerts());
         let standings = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
         let now = lookout.clock.now();
@@ -350,7 +350,7 @@ impl<'a> Warden<'a> {
             keep_at: now.mono + KEEP_EVERY,
         };
         // Nobody else tells it while the link is dead.
-        let changed = warden.evaluation.begin(now, kept_at);
+        let changed = warden.evaluation.begin(now);
         warden.note(changed);
         match out_of_reach && goes_by.signals {
             true => warden.signal_all(),
@@ -418,7 +418,7 @@ impl<'a> Warden<'a> {
         let now = self.lookout.clock.now();
         if self.tick_at <= now.mono && !is_behind {
             self.tick_at = now.mono + TICK;
-            let changed = self.evaluation.pass_time(now.wall);
+            let changed = self.evaluation.pass_time(now);
             self.note(changed);
         }
     }
@@ -589,7 +589,7 @@ impl<'a> Warden<'a> {
         let now = self.lookout.clock.now();
         let kept = Kept {
             place: self.place,
-            kept_at: Some(now.wall),
+            kept_at: Some(KeptAt::of(now)),
             out_of_reach: self.out_of_reach,
             lost_since: self.lost_since,
             signals: self.signals.kept(),

@@ -121,7 +121,7 @@ impl Edge {
 
     /// Lets time pass for the rules, and decides whether the county is out of reach.
     pub(crate) fn pass_time(&mut self, second: i64) {
-        let changed = self.rules.pass_time(at(second));
+        let changed = self.rules.pass_time(now(second));
         self.note(second, changed);
         if !self.is_alone && self.lost_since.is_some_and(|since| second - since >= LOST_S) {
             self.is_alone = true;

@@ -31,7 +31,11 @@ use std::{
 };
 use uplink_proto::envelope::Envelope;
 
-use super::{county_clock::CountyClock, kept::Kept, newest::Newest};
+use super::{
+    county_clock::CountyClock,
+    kept::{Kept, KeptAt},
+    newest::Newest,
+};
 
 /// Devices of a box: 64 that are configured, the pumps and meters behind their stations, and the
 /// patients whose they are.
@@ -62,6 +66,8 @@ pub(super) struct Evaluation {
     kinds: BTreeMap<DeviceId, DeviceKind>,
     newest: Newest,
     county: CountyClock,
+    /// By which clock the states are.
+    looked: Option<KeptAt>,
     /// What changed beside the question.
     changed: Vec<Alert>,
     /// There were more subjects than can be known at once, and it was told.
@@ -83,21 +89,14 @@ impl Evaluation {
         let engines = kept.engines.iter().filter_map(engine).collect();
         let (kinds, whose) = (kept.kinds.clone(), kept.whose.clone());
         let (newest, changed) = (Newest::default(), Vec::new());
-        let county = kept.county;
-        Self { site, order, engines, whose, kinds, newest, county, changed, is_full: false }
+        let (county, looked, is_full) = (kept.county, kept.kept_at, false);
+        Self { site, order, engines, whose, kinds, newest, county, looked, changed, is_full }
     }
 
     /// Before anything signals: what people at the county had in hand by the last policy; hands out
-    /// the alerts that changed. A box that was switched off may take it for earlier than `kept_at`,
-    /// when its states were kept: no record tells of that.
-    pub(super) fn begin(&mut self, now: Now, kept_at: Option<WallTime>) -> Vec<Alert> {
-        let is_earlier = |at: &WallTime| now.wall < *at && is_set(*at, now.wall);
-        if let Some(before) = kept_at.filter(is_earlier) {
-            tracing::warn!(
-                "The clock is behind what it was; rules begin anew with the open alerts."
-            );
-            self.begin_anew(before, now.wall);
-        }
+    /// the alerts that changed.
+    pub(super) fn begin(&mut self, now: Now) -> Vec<Alert> {
+        self.look_at_clock(now);
         self.hear_clock(now, self.order.made_at);
         let mut changed = std::mem::take(&mut self.changed);
         changed.extend(self.hear_county(now.wall));
@@ -141,6 +140,7 @@ impl Evaluation {
 
     /// Takes in what was committed; hands out the alerts that changed.
     pub(super) fn take(&mut self, now: Now, envelope: &Envelope) -> Vec<Alert> {
+        self.look_at_clock(now);
         let uptime = envelope.uptime.filter(|uptime| uptime.boot == now.uptime.boot);
         let (of_box, was) = match uptime {
             Some(uptime) => {
@@ -156,13 +156,8 @@ impl Evaluation {
         // Records come after their envelope was opened.
         let heard = |record: &Record| of_box.observed(record.observed().at, now.wall).at;
         let at = envelope.records.iter().map(heard).fold(was, WallTime::max).min(now.wall);
-        // What time did before it was opened comes first, as it did when it was written; a clock
-        // that was set is no time that passed.
-        let before = envelope.records.iter().filter_map(|record| match record {
-            Record::Clock(change) => Some(change.before),
-            _ => None,
-        });
-        let mut changed = self.on_time(before.fold(was, WallTime::min));
+        // What time did before it was opened comes first, as it did when it was written.
+        let mut changed = self.on_time(was);
         let mut readings = Vec::new();
         for (place, record) in (0..).zip(&envelope.records) {
             let position = position(envelope, place);
@@ -185,12 +180,11 @@ impl Evaluation {
                 Record::Started(_) => {
                     self.engines.values_mut().for_each(|engine| engine.doubt_alarms(at));
                 }
+                // Since the box was switched on the clocks themselves say it.
                 Record::Clock(change) => {
-                    if is_set(change.before, change.observed.at) {
-                        self.begin_anew(change.before, change.observed.at);
-                        self.county.look(now);
-                        let heard = self.hear_county(at);
-                        self.changed.extend(heard);
+                    let set_ms = change.observed.at.unix_ms().abs_diff(change.before.unix_ms());
+                    if uptime.is_none() && set_ms > CLOCK_SET_MS {
+                        self.begin_anew(at, 0);
                     }
                 }
                 // What this box told itself is no news to it.
@@ -222,10 +216,11 @@ impl Evaluation {
     }
 
     /// Lets time pass; hands out the alerts that changed.
-    pub(super) fn pass_time(&mut self, now: WallTime) -> Vec<Alert> {
+    pub(super) fn pass_time(&mut self, now: Now) -> Vec<Alert> {
+        self.look_at_clock(now);
         // A binding may end by itself.
-        let mut changed = self.rebind(now);
-        changed.extend(self.on_time(now));
+        let mut changed = self.rebind(now.wall);
+        changed.extend(self.on_time(now.wall));
         changed.append(&mut self.changed);
         changed
     }
@@ -375,9 +370,21 @@ impl Evaluation {
         changed
     }
 
-    /// The clock was set: the times that the states speak of are of another one.
-    fn begin_anew(&mut self, before: WallTime, now: WallTime) {
-        let by_ms = now.unix_ms().saturating_sub(before.unix_ms());
+    /// That somebody set the clock is no time that passed.
+    fn look_at_clock(&mut self, now: Now) {
+        let looked = self.looked.replace(KeptAt::of(now));
+        let set_ms = looked.map_or(0, |looked| looked.set_until(now));
+        if set_ms.unsigned_abs() > CLOCK_SET_MS {
+            tracing::warn!(set_ms, "The clock was set; rules begin anew with the open alerts.");
+            self.begin_anew(now.wall, set_ms);
+            self.county.look(now);
+            let heard = self.hear_county(now.wall);
+            self.changed.extend(heard);
+        }
+    }
+
+    /// The times that the states speak of are of a clock that was set by so much.
+    fn begin_anew(&mut self, now: WallTime, by_ms: i64) {
         for (subject, engine) in &mut self.engines {
             let state = serde_json::to_string(engine).unwrap_or_default();
             let profile = engine.profile().clone();
@@ -386,10 +393,6 @@ impl Evaluation {
             self.changed.extend(engine.set_profile(&self.order.rules, now, profile));
         }
     }
-}
-
-fn is_set(before: WallTime, at: WallTime) -> bool {
-    at.unix_ms().abs_diff(before.unix_ms()) > CLOCK_SET_MS
 }
 
 fn position(envelope: &Envelope, index: u32) -> Position {

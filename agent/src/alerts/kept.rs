@@ -5,7 +5,11 @@
 //! - one that cannot be read is kept aside, and the rules begin with the last minutes of the outbox
 
 use super::{county_clock::CountyClock, rows::Place, signal::Signals};
-use model::{device::DeviceKind, id::DeviceId, time::WallTime};
+use model::{
+    device::DeviceKind,
+    id::DeviceId,
+    time::{Now, Uptime, WallTime},
+};
 use rules::binding::Subject;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,9 +29,9 @@ const LEN_MAX: u64 = 64 << 20;
 pub(super) struct Kept<E = Value> {
     /// Up to where the rules have heard.
     pub(super) place: Place,
-    /// When it was kept, by the box's clock: the states speak of no later time.
+    /// When it was kept: the states speak of times of that clock.
     #[serde(default)]
-    pub(super) kept_at: Option<WallTime>,
+    pub(super) kept_at: Option<KeptAt>,
     /// The county was out of reach.
     pub(super) out_of_reach: bool,
     /// Since when, by the box's clock.
@@ -46,6 +50,33 @@ pub(super) struct Kept<E = Value> {
     pub(super) county: CountyClock,
     /// Rule states, by subject.
     pub(super) engines: BTreeMap<String, E>,
+}
+
+/// A moment by the box's clock, and how long it had been running then.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct KeptAt {
+    wall: WallTime,
+    boot: u32,
+    ms: u64,
+}
+
+impl KeptAt {
+    pub(super) const fn of(Now { wall, uptime: Uptime { boot, ms }, .. }: Now) -> Self {
+        Self { wall, boot, ms }
+    }
+
+    /// How far the clock was set since, in milliseconds. A box that was switched off meanwhile may
+    /// take it for earlier; for how long it was off nobody knows.
+    pub(super) fn set_until(self, now: Now) -> i64 {
+        let passed_ms = now.wall.unix_ms().saturating_sub(self.wall.unix_ms());
+        match self.boot == now.uptime.boot {
+            true => {
+                let since = Uptime { boot: self.boot, ms: self.ms };
+                passed_ms.saturating_sub(now.uptime.ms_after(since))
+            }
+            false => passed_ms.min(0),
+        }
+    }
 }
 
 impl<E> Default for Kept<E> {

@@ -95,7 +95,7 @@ impl Rules {
     }
 
     /// Lets time pass; the alerts that changed.
-    pub fn pass_time(&mut self, now: WallTime) -> Vec<Alert> {
+    pub fn pass_time(&mut self, now: Now) -> Vec<Alert> {
         self.evaluation.pass_time(now)
     }
 

@@ -381,7 +381,7 @@ async fn a_silent_device_is_an_alert_by_the_passing_of_time() {
     let silent = envelope(5, vec![status(at(5).observed(), DeviceState::Silent)]);
     warden.evaluation.take(at(5), &silent);
     assert_eq!(warden.evaluation.alerts().count(), 0);
-    let changed = warden.evaluation.pass_time(at(40).wall);
+    let changed = warden.evaluation.pass_time(at(40));
     warden.note(changed);
     assert_eq!(only(&warden).rules, ["TECH-SILENT"]);
 }
@@ -646,7 +646,7 @@ fn kept(evaluation: &Evaluation, now: Now) -> Kept {
     let states = evaluation.states().into_iter();
     let engines = states.map(|(name, of)| (name, serde_json::to_value(of).unwrap())).collect();
     let county = evaluation.county(now);
-    Kept { engines, county, kept_at: Some(now.wall), ..Kept::default() }
+    Kept { engines, county, kept_at: Some(KeptAt::of(now)), ..Kept::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -672,10 +672,10 @@ async fn a_shelf_ends_when_its_time_is_over_at_the_county_whatever_the_clock_of_
     // The link fails, and the agent starts again.
     let site = edge.lookout.site.clone();
     let mut evaluation = Evaluation::new(site, order(), &kept(evaluation, at(490)));
-    assert_eq!(evaluation.begin(at(500), Some(at(490).wall)), vec![]);
-    evaluation.pass_time(at(919).wall);
+    assert_eq!(evaluation.begin(at(500)), vec![]);
+    evaluation.pass_time(at(919));
     assert_eq!(state(&evaluation), AlertState::Shelved);
-    evaluation.pass_time(at(921).wall);
+    evaluation.pass_time(at(921));
     assert_eq!(state(&evaluation), AlertState::ActiveUnack);
 }
 
@@ -708,23 +708,24 @@ async fn a_box_whose_clock_begins_with_an_earlier_time_hears_and_calls_again() {
         let kept = kept(&warden.evaluation, at(12));
         let (_, order) = in_force(None).unwrap();
         let mut box_again = Evaluation::new(edge.lookout.site.clone(), order, &kept);
-        box_again.begin(again(0, back_ms), kept.kept_at);
+        box_again.begin(again(0, back_ms));
         beats_again(&mut box_again, 0..3, back_ms, 37);
         let alert = |of: &Evaluation| of.alerts().next().cloned().unwrap();
         let known = alert(&box_again);
         assert_eq!((known.id, known.state), (id, AlertState::ActiveAck), "{back_ms}");
         assert_eq!(known.value.as_deref(), Some("37"), "{back_ms}");
-        box_again.pass_time(again(118, back_ms).wall);
+        box_again.pass_time(again(118, back_ms));
         assert_eq!(alert(&box_again).state, AlertState::ActiveAck, "{back_ms}");
-        // Its clock is set: what is due is as far away as before.
+        // Its clock is set: what is due is as far away as before, also before a record says it.
         let now = again(118, 0);
+        box_again.pass_time(now);
         let (before, observed) = (again(118, back_ms).wall, now.observed());
         let set = ClockChange { before, evidence: "ntp".into(), observed };
         let said = envelope(118, vec![Record::Clock(set)]);
         let said = Envelope { opened_at: now.wall, uptime: Some(now.uptime), ..said };
         box_again.take(now, &said);
         beats_again(&mut box_again, 118..119, 0, 37);
-        box_again.pass_time(again(118, 0).wall);
+        box_again.pass_time(again(118, 0));
         assert_eq!(alert(&box_again).state, AlertState::ActiveAck, "{back_ms}");
         beats_again(&mut box_again, 119..150, 0, 37);
         assert_eq!(alert(&box_again).state, AlertState::ActiveUnack, "{back_ms}");
@@ -735,9 +736,10 @@ async fn a_box_whose_clock_begins_with_an_earlier_time_hears_and_calls_again() {
 async fn the_time_at_which_states_are_kept_is_kept_with_them() {
     let edge = Edge::new();
     let mut warden = edge.warden();
-    let before = edge.lookout.clock.now().wall;
     warden.keep().await;
     let Kept { kept_at, .. } = KeptFile::in_folder(edge.folder.path()).read();
-    let after = edge.lookout.clock.now().wall;
-    assert!(kept_at.is_some_and(|at| (before..=after).contains(&at)), "{kept_at:?}");
+    let now = edge.lookout.clock.now();
+    let later = Now { wall: WallTime::from_unix_ms(now.wall.unix_ms() + 60_000), ..now };
+    let set_ms = kept_at.unwrap().set_until(later);
+    assert!(set_ms.abs_diff(60_000) < 1000, "{set_ms}");
 }
