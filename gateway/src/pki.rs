@@ -10,17 +10,15 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
 };
-use rustls::pki_types::{CertificateDer, UnixTime, pem::PemObject as _};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use std::{
     collections::BTreeSet,
     fs,
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, chown},
     path::{Path, PathBuf},
-    time::Duration,
 };
-use uplink_proto::topics::COUNTY;
-use webpki::{EndEntityCert, KeyUsage};
+use uplink_proto::{certificate::valid_until, topics::COUNTY};
 
 /// Boxes boot with wrong clocks: certificates are valid from this many days before they were made.
 const BACKDATED_DAYS: i64 = 30;
@@ -33,8 +31,6 @@ const BROKER: &str = "broker";
 const BOARD: &str = "board";
 /// Holder of the key that signs what boxes go by.
 const POLICY: &str = "policy";
-/// The last second of the year 9999, which certificates give that never end (RFC 5280, 4.1.2.5).
-const NEVER: Duration = Duration::from_secs(253_402_300_799);
 /// Mode of the files of keys.
 const KEY_MODE: u32 = 0o600;
 
@@ -101,7 +97,8 @@ impl Pki {
     /// first of them that ends, as far as they can be read.
     pub(crate) fn certificates_until(&self) -> Option<WallTime> {
         let all = [self.county(), self.broker(), self.board()];
-        all.iter().filter_map(|one| valid_until(&one.cert)).min()
+        let read = |one: &Identity| valid_until(&CertificateDer::from_pem_file(&one.cert).ok()?);
+        all.iter().filter_map(read).min()
     }
 
     fn identity(&self, name: &str) -> Identity {
@@ -182,25 +179,6 @@ impl Pki {
         let issuer = Issuer::from_ca_cert_pem(&ca, key).context("reading the CA")?;
         Ok((ca, issuer))
     }
-}
-
-/// Until when the certificate of a file is valid.
-fn valid_until(path: &Path) -> Option<WallTime> {
-    let certificate = CertificateDer::from_pem_file(path).ok()?;
-    let certificate = EndEntityCert::try_from(&certificate).ok()?;
-    // The library tells that moment to whom it refuses, and asks for it before it asks who signed.
-    let refused = certificate.verify_for_usage(
-        webpki::ALL_VERIFICATION_ALGS,
-        &[],
-        &[],
-        UnixTime::since_unix_epoch(NEVER),
-        KeyUsage::client_auth(),
-        None,
-        None,
-    );
-    let Err(webpki::Error::CertExpired { not_after, .. }) = refused else { return None };
-    let ms = i64::try_from(not_after.as_secs()).ok()?.checked_mul(1000)?;
-    Some(WallTime::from_unix_ms(ms))
 }
 
 /// Keys and certificates that are made and not yet written.
@@ -341,7 +319,9 @@ fn write_key(path: &Path, text: &str, made: &mut Vec<PathBuf>) -> anyhow::Result
 mod tests {
     use super::*;
     use rcgen::PublicKeyData as _;
-    use std::os::unix::fs::PermissionsExt as _;
+    use rustls::pki_types::UnixTime;
+    use std::{os::unix::fs::PermissionsExt as _, time::Duration};
+    use webpki::{EndEntityCert, KeyUsage};
 
     fn files(dir: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(dir)

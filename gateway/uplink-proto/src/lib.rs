@@ -7,6 +7,7 @@
 //! - [`topics`]: names of topics, and who may use which
 //! - [`envelope`]: one row of the outbox and one publish, as CBOR (`schema/uplink-v1.cddl`)
 //! - [`ack`], [`state`]: the other two messages; [`sent`]: what is said beside an envelope
+//! - [`certificate`]: until when one is valid, which a box tells of its own
 //! - [`policy`]: what the county tells a box to go by
 //! - [`ranges`]: sets of seqs
 //! - [`samples`]: waveform samples as bytes
@@ -18,6 +19,7 @@
 //! - acked means committed in the county's database
 
 pub mod ack;
+pub mod certificate;
 pub mod envelope;
 mod pace;
 pub mod policy;
