@@ -19,7 +19,7 @@ use e2e::{
     faketime,
     mosquitto::Mosquitto,
     read_only,
-    receiver::{Receiver, SECRET, STEPS, keys, told_once},
+    receiver::{Receiver, SECRET, STEPS, all_are_told, keys, told_once},
     until,
 };
 use model::{
@@ -262,14 +262,7 @@ impl Stage {
         acted?;
         let downs = downs?;
         clock.reach(end_ms).await;
-        for state in ["waiting", "in_summary"] {
-            until("all are told", LIMIT, async || {
-                let open: Value = client.get("/api/v1/notifications", &[("state", state)]).await?;
-                let open = open.get("notifications").and_then(Value::as_array).map(Vec::len);
-                Ok(open == Some(0))
-            })
-            .await?;
-        }
+        all_are_told(&client, LIMIT).await?;
         let ended_ms = clock.now_ms();
         self.village.county.stop().await?;
         let heard = self.receiver.take_heard();

@@ -12,8 +12,7 @@ use e2e::{
     clinic::{Clinic, now},
     dice::{Dice, of_environment, seed},
     read_only,
-    receiver::{Receiver, SECRET, STEPS, keys, told_once},
-    until,
+    receiver::{Receiver, SECRET, STEPS, all_are_told, keys, told_once},
 };
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
@@ -153,15 +152,7 @@ async fn every_step_is_told_once_by_its_key_whatever_is_killed() -> anyhow::Resu
 /// on until it has stopped: where somebody is to hear of one more step, it goes on once more.
 async fn stopped_when_all_is_told(village: &mut Village) -> anyhow::Result<Vec<Value>> {
     loop {
-        let client = village.county.client()?;
-        for state in ["waiting", "in_summary"] {
-            until("all are told", LIMIT, async || {
-                let open: Value = client.get("/api/v1/notifications", &[("state", state)]).await?;
-                let open = open.get("notifications").and_then(Value::as_array).map(Vec::len);
-                Ok(open == Some(0))
-            })
-            .await?;
-        }
+        all_are_told(&village.county.client()?, LIMIT).await?;
         village.county.stop().await?;
         let county = read_only(&village.database())?;
         let query = "SELECT 1 FROM notification WHERE state IN ('waiting', 'in_summary')";

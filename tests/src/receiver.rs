@@ -1,13 +1,15 @@
 //! The receiver of a webhook: keeps what it was told and checks it as a careful one does. It may
 //! fail at times.
 
-use crate::dice::Dice;
+use crate::{dice::Dice, until};
 use anyhow::{Context as _, bail, ensure};
 use aws_lc_rs::hmac;
 use serde_json::Value;
+use simulators::client::Client;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -33,6 +35,22 @@ pub const STEPS: [&str; 10] = [
 ];
 /// Entries of a timeline: of a longer one some are left out.
 const TIMELINE_MAX: usize = 64;
+
+/// Waits until the county has told all that it has to tell.
+///
+/// # Errors
+/// When it has not in time.
+pub async fn all_are_told(county: &Client, limit: Duration) -> anyhow::Result<()> {
+    for state in ["waiting", "in_summary"] {
+        until("all are told", limit, async || {
+            let open: Value = county.get("/api/v1/notifications", &[("state", state)]).await?;
+            let open = open.get("notifications").and_then(Value::as_array).map(Vec::len);
+            Ok(open == Some(0))
+        })
+        .await?;
+    }
+    Ok(())
+}
 
 /// What a receiver has taken, in its order.
 #[derive(Debug, Default)]
