@@ -139,9 +139,12 @@ export class RulesPage extends Page {
         this.preview = await lastPreview() || { state: 'gone' };
         this.unheard = null;
       } catch (failure) {
+        if (failure.status === 401) {
+          this.fail(failure);
+          break;
+        }
         // It goes on at the county.
         this.unheard = failure;
-        if (failure.status === 401) break;
       }
       this.drawPreview();
     }

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { problem } from './county.mjs';
 import { serious } from './eyes.mjs';
 import * as make from './fixtures.mjs';
 import { morning, RULES } from './office.mjs';
@@ -300,6 +301,26 @@ test('while a preview runs a draft can be written, and the button that stops it 
     document.querySelector('textarea[name="set"]').value, document.querySelector('details').open,
     document.querySelector('.stop-preview') === window.stopButton,
   ]), ['{"rules": []}', true, true]);
+});
+
+test('a preview whose answer fails once goes on, and a session that ended meanwhile is said', async () => {
+  morning(it.county, 'doctor');
+  const { county } = it;
+  const found = previews(county);
+  let told = [202, found('running', 1, 39, 5)];
+  county.took['GET /rules/preview'] = () => told;
+  const page = await it.open();
+  await turn(page, 'rules');
+  await page.says('.page', '已算 1 / 40 个网关');
+  told = problem(500, 'The database did not answer');
+  await page.pass(2_000);
+  await page.shows('.stop-preview');
+  told = [202, found('running', 2, 38, 6)];
+  await page.pass(2_000);
+  await page.says('.page', '已算 2 / 40 个网关');
+  told = problem(401, 'Over');
+  await page.pass(2_000);
+  await page.shows('.login');
 });
 
 test('a preview is seen and stopped by whoever opens the page, also after a poll that failed', async () => {
