@@ -68,6 +68,49 @@ test('on a phone a row is a card: every value with its name, nothing beside the 
   }
 });
 
+/** In the page: every part of a table is a plain box, as an old Chromium takes it in a card. */
+function plainBoxes() {
+  const parts = '.page table, .page thead, .page tbody, .page tr, .page th, .page td';
+  for (const part of [...document.querySelectorAll(parts)].reverse()) {
+    const box = document.createElement('div');
+    for (const { name, value } of part.attributes) box.setAttribute(name, value);
+    box.style.display = getComputedStyle(part).display;
+    box.append(...part.childNodes);
+    part.replaceWith(box);
+  }
+}
+
+/** What a screen reader is told is below a node: roles of a table, inside each other. */
+function rolesOf(nodes) {
+  const all = new Map(nodes.map((node) => [node.nodeId, node]));
+  const parts = ['table', 'row', 'columnheader', 'cell'];
+  const found = [];
+  const walk = (id, above) => {
+    const { role, childIds } = all.get(id);
+    const isPart = parts.includes(role.value);
+    if (isPart) found.push([...above, role.value].join(' '));
+    for (const child of childIds) walk(child, isPart ? [...above, role.value] : above);
+  };
+  walk(nodes.find(({ parentId }) => !parentId).nodeId, []);
+  return found;
+}
+
+for (const [width, head] of [[360, false], [1366, true]]) {
+  test(`a table is one for screen readers too where it is laid out as none, ${width} px`, async () => {
+    morning(it.county, 'doctor');
+    const page = await it.open({ size: [width, 740], mobile: width === 360 });
+    for (const name of ['followup', 'devices', 'duty', 'figures', 'rules']) {
+      await turn(page, name);
+      await page.run(plainBoxes);
+      const { nodes } = await page.send('Accessibility.getFullAXTree');
+      const roles = rolesOf(nodes);
+      const kinds = ['table', 'table row', 'table row cell'];
+      if (head) kinds.push('table row columnheader');
+      assert.deepEqual([...new Set(roles)].sort(), kinds.sort(), name);
+    }
+  });
+}
+
 test('of a box that is away nobody says that nothing is missing', async () => {
   morning(it.county);
   const page = await it.open();
