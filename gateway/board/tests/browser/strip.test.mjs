@@ -13,10 +13,12 @@ const LABEL_PX = 24;
 /** Taller than any wave here: the pen. */
 const PEN_PX = 100;
 
-/** Seconds of a square wave of 1 Hz, 1 mV high; `without` leaves samples out of the last second. */
+/** A second of a square wave of 1 Hz, 1 mV high. */
+const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
+
+/** Eight seconds of it; `without` leaves samples out of the fifth. */
 async function beats(county, page, tile, { scale = '0.001', without = 0 } = {}) {
   for (let second = 0; second < 8; second += 1) {
-    const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
     const start = county.ms - 1000;
     const parts = second === 4 && without
       ? [block(county.monitor, samples.slice(0, 20), start, { scale }),
@@ -71,6 +73,23 @@ function edges(columns, from) {
   return found;
 }
 
+/** How wide the gaps are. */
+function gapsOf(columns) {
+  const widths = [];
+  columns.forEach(({ gap }, x) => {
+    if (!gap) return;
+    if (columns[x - 1]?.gap) widths[widths.length - 1] += 1;
+    else widths.push(1);
+  });
+  return widths;
+}
+
+/** Columns within a gap that have something drawn in them. */
+function crossing(columns) {
+  const inside = columns.filter((_, x) => [x - 1, x, x + 1].every((near) => columns[near]?.gap));
+  return inside.filter(({ ys }) => ys.some((y) => y > LABEL_PX));
+}
+
 test('20. strip scale: boxes are true, gaps are gaps, no millivolts without a scale', async () => {
   const page = await it.open();
   const { county } = it;
@@ -92,20 +111,72 @@ test('20. strip scale: boxes are true, gaps are gaps, no millivolts without a sc
 
   await beats(county, page, tile, { without: 100 });
   const columns = await page.run(drawn, tile);
-  const widths = [];
-  columns.forEach(({ gap }, x) => {
-    if (!gap) return;
-    if (columns[x - 1]?.gap) widths[widths.length - 1] += 1;
-    else widths.push(1);
-  });
+  const widths = gapsOf(columns);
   assert.ok(widths.some((px) => Math.abs(px / SMALL_BOX_PX - 10) <= 0.5), String(widths));
-  const inside = columns.filter((_, x) => [x - 1, x, x + 1].every((near) => columns[near]?.gap));
-  const crossed = inside.filter(({ ys }) => ys.some((y) => y > LABEL_PX));
-  assert.deepEqual(crossed, [], 'a line crosses the gap');
+  assert.deepEqual(crossing(columns), [], 'a line crosses the gap');
 
   await page.pass(40_000);
   await beats(county, page, tile, { scale: null });
   await page.says(`${tile} .strip-scale`, '幅度未定标');
   const strip = await page.text(`${tile} .strip`);
   assert.ok(!strip.includes('mm/mV') && !strip.includes('mV'), strip);
+});
+
+/** In the page: what the strips say from now on, with each drawing anew. */
+function hearWords() {
+  const { clearRect, fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.clearRect = function cleared(...box) {
+    window.__words = [];
+    return clearRect.apply(this, box);
+  };
+  CanvasRenderingContext2D.prototype.fillText = function written(text, ...place) {
+    window.__words.push(text);
+    return fillText.call(this, text, ...place);
+  };
+}
+
+test('20. strip scale: beats that went by without a link are a gap of their length, until they come', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const { monitor } = county;
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  const told = [];
+  const speak = async (seconds) => {
+    for (let second = 0; second < seconds; second += 1) {
+      told.push(county.ms - 1000);
+      county.wave(monitor, [block(monitor, samples, county.ms - 1000)]);
+      await page.pass(1000, { beats: county.streams.length > 0 });
+    }
+  };
+  await speak(5);
+  await page.shows(`${tile} .strip[data-live="live"]`);
+  await page.run(hearWords);
+  county.cut();
+  await speak(2);
+  const missed = told.slice(-2);
+  county.mend();
+  await page.wait('the stream is open again', () => county.streams.length > 0);
+  await page.caughtUp();
+  await speak(4);
+  let columns = await page.run(drawn, tile);
+  // It may go round the edge.
+  const wide = gapsOf(columns).reduce((a, b) => a + b, 0) / SMALL_BOX_PX;
+  assert.ok(Math.abs(wide - 50) <= 0.5, `the gap has ${wide} boxes`);
+  assert.deepEqual(crossing(columns), [], 'a line crosses the gap');
+  assert.deepEqual(await page.run(() => window.__words), ['无信号 2.0 秒']);
+
+  // What the box sends late, but while it still counts as live, is drawn where it belongs.
+  county.wave(monitor, missed.map((start) => block(monitor, samples, start)));
+  await page.caughtUp();
+  // The pen waits for what comes so late, and goes over it again.
+  await speak(4);
+  await page.says(`${tile} .strip-facts`, '延迟 6.5 秒');
+  columns = await page.run(drawn, tile);
+  assert.deepEqual(gapsOf(columns), [], 'the gap is filled');
+  const pulse = 2 * 5 * SMALL_BOX_PX;
+  // Two edges each second of the sweep, but where the eraser is.
+  const wanted = 2 * ((columns.length - pulse) / (25 * SMALL_BOX_PX) - 0.4);
+  const found = edges(columns, pulse + 1).length;
+  assert.ok(Math.abs(found - wanted) <= 1, `${found} edges of ${wanted}`);
 });
