@@ -24,7 +24,7 @@ export class Mover {
     this.button = h('button', { class: 'not-this', hidden: true, onclick: () => this.toggle() });
     this.buttons = h('div', { class: 'choice' });
     this.reason = h('input', { class: 'move-reason', maxlength: REASON_MAX, autocomplete: 'off' });
-    this.choice = h('div', { class: 'choice', role: 'group', hidden: true }, this.buttons, this.reason);
+    this.choice = h('div', { class: 'choice', role: 'group', hidden: true });
   }
 
   /**
@@ -52,6 +52,7 @@ export class Mover {
     if (!possible) this.isOpen = false;
     set(this.button, 'hidden', !possible);
     set(this.choice, 'hidden', !this.isOpen);
+    arrange(this.choice, this.isOpen ? [this.buttons, this.reason] : []);
     if (!possible) return;
     put(this.button, t(place.patient ? 'results.not_this' : 'results.claim'));
     set(this.button, 'aria-expanded', String(this.isOpen));

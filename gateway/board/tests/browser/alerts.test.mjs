@@ -282,3 +282,52 @@ test('acknowledged while the edge box is away: it stays, and the text says what 
   assert.deepEqual([method, url.split('?')[0], body.reason],
     ['POST', `/api/v1/alerts/${alert.id}/acknowledge`, 'at_bedside']);
 });
+
+/** In the page: which alerts' rows are put into the list from now on. */
+function watchMoves() {
+  window.__moved = [];
+  new MutationObserver((changes) => {
+    for (const { addedNodes } of changes) {
+      window.__moved.push(...[...addedNodes].map((row) => row.dataset.alertId).filter(Boolean));
+    }
+  }).observe(document.querySelector('.alerts'), { childList: true });
+}
+
+test('a row that goes down goes alone, and one that has the focus keeps it', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const raised = [];
+  for (let number = 0; number < 8; number += 1) {
+    await page.pass(1000);
+    raised.push(county.raise(county.monitor, 'high'));
+  }
+  const [first, second, ...others] = raised.map(({ id }) => id);
+  await page.shows(rowOf(raised[7]));
+  await page.run(watchMoves);
+  const over = { state: 'cleared_unack', condition: 'cleared_unack' };
+  county.change(first, over);
+  await page.shows(`${rowOf(raised[0])}[data-state="cleared_unack"]`);
+  assert.deepEqual(await page.rows(), [second, ...others, first]);
+  assert.deepEqual(await page.run(() => window.__moved), [first]);
+
+  await page.key('j');
+  await page.pass(5_000);
+  await page.shows(`${rowOf(raised[1])}:focus`);
+  county.change(second, over);
+  await page.until('the row is down', (id) => (
+    [...document.querySelectorAll('.alerts [data-alert-id]')].pop().dataset.alertId === id), second);
+  await page.shows(`${rowOf(raised[1])}:focus`);
+});
+
+test('fields that are shut are not in the page: a browser looks through all of them at each new one', async () => {
+  const page = await it.open();
+  const alert = it.county.raise(it.county.monitor, 'high');
+  await page.shows(rowOf(alert));
+  const fields = () => page.run(() => document.querySelectorAll('.alerts :is(input, select)').length);
+  assert.equal(await fields(), 0);
+  await page.click(`${rowOf(alert)} .ack`);
+  await page.shows(`${rowOf(alert)} .note`);
+  await page.key('Escape');
+  await page.hides(`${rowOf(alert)} .panel`);
+  assert.equal(await fields(), 0);
+});
