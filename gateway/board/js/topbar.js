@@ -5,6 +5,7 @@ import { arrange, h, put, set } from './dom.js';
 import { ageText, dateTimeSeconds, timeSeconds } from './format.js';
 import { t } from './i18n.js';
 import { isShown } from './filter.js';
+import { keep, kept } from './kept.js';
 import { GLYPHS } from './alert-words.js';
 import { isUnacknowledged } from './order.js';
 import { CLOCKS_APART_MS } from './stale.js';
@@ -55,7 +56,7 @@ export class TopBar {
 
   nextTheme() {
     const next = document.documentElement.dataset.theme === 'night' ? 'day' : 'night';
-    localStorage.setItem(THEME, next);
+    keep(THEME, next);
     applyTheme();
   }
 
@@ -159,5 +160,5 @@ function lines(element, texts) {
 /** Night unless the person or the system asks for day. */
 export function applyTheme() {
   const day = window.matchMedia('(prefers-color-scheme: light)').matches;
-  document.documentElement.dataset.theme = localStorage.getItem(THEME) || (day ? 'day' : 'night');
+  document.documentElement.dataset.theme = kept(THEME) || (day ? 'day' : 'night');
 }

@@ -41,3 +41,16 @@ test('what a browser kept and nobody understands is forgotten', () => {
   localStorage.setItem('board.strips', '{');
   assert.deepEqual([...new StripChoice().of(monitors(9))], []);
 });
+
+test('where the browser keeps nothing a strip still comes and goes', () => {
+  localStorage.setItem = () => {
+    throw new Error('QuotaExceededError');
+  };
+  const choice = new StripChoice();
+  choice.of(monitors(9));
+  choice.toggle('m7');
+  assert.deepEqual([...choice.of(monitors(9))], ['m7']);
+  assert.deepEqual([...new StripChoice().of(monitors(9))], ['m7'], 'until the page is left');
+  choice.toggle('m7');
+  assert.deepEqual([...choice.of(monitors(9))], []);
+});
