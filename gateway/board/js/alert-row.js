@@ -105,7 +105,7 @@ export class Row {
   drawValue(alert) {
     const name = metricName(alert.metric);
     const outside = alert.value ? [alert.comparator, alert.value].filter(Boolean).join(' ') : '';
-    put(this.limit, alert.limit ? t('alerts.limit', { limit: alert.limit }) : '');
+    put(this.limit, words.limitText(alert));
     const over = ['cleared_unack', 'closed'].includes(alert.state);
     const now = over ? null : this.present(alert);
     set(this.value, 'hidden', !alert.metric || !(outside || over || now));

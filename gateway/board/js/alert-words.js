@@ -2,7 +2,7 @@
 
 import * as clock from './clock.js';
 import {
-  ageText, countdown, shortTime, wordOf,
+  ageText, countdown, shortTime, unitText, wordOf,
 } from './format.js';
 import { either, t } from './i18n.js';
 import { isUnacknowledged } from './order.js';
@@ -23,6 +23,11 @@ export function message(alert) {
   if (!alert.rules.includes(AS_SENT)) return whole;
   const said = alert.message_zh.slice(alert.message_zh.indexOf(' ') + 1);
   return whole.replace(said, wordOf('device_alarm', said, t));
+}
+
+/** The limit that was crossed, in the unit of the value. */
+export function limitText({ limit, unit }) {
+  return limit ? t('alerts.limit', { limit: `${limit} ${unitText(unit, t)}`.trim() }) : '';
 }
 
 /** The patient of an alert, as far as the board knows them. */

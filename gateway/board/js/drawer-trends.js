@@ -110,7 +110,8 @@ export class Trends {
 
   draw() {
     put(this.heading, t(this.zoom ? 'trend.heading_closer' : 'trend.heading'));
-    put(this.explain, t('trend.keys'));
+    const isTouch = window.matchMedia('(pointer: coarse)').matches;
+    put(this.explain, t(isTouch ? 'trend.touch' : 'trend.keys'));
     put(this.kpa, t('trend.kpa'));
     set(this.kpa, 'aria-pressed', String(showsKpa()));
     put(this.whole, t('trend.whole'));
@@ -157,27 +158,33 @@ function pressureMarks(marks, { aim }) {
   const groups = new Map();
   for (const mark of marks) groups.set(mark.group, mark.at);
   return [...groups].map(([group, at]) => {
-    const part = (name) => group.find((one) => one.metric === `nibp_${name}`);
-    const number = (name) => {
-      const one = part(name);
-      return one && one.value !== null ? Number(one.canonical_value ?? one.value) : null;
-    };
-    const [sys, dia, mean] = ['sys', 'dia', 'mean'].map(number);
-    if (sys === null || dia === null) return null;
+    const [sys, dia, mean] = ['sys', 'dia', 'mean'].map((name) => numberOf(group, `nibp_${name}`));
+    const isAbove = (number, most) => number !== null && number >= most;
     const first = group[0];
     return {
       at,
-      value: sys,
+      value: sys ?? dia ?? mean,
       bar: {
-        sys, dia, mean, above: Boolean(aim) && (sys >= aim.sys || dia >= aim.dia), below: sys < 90,
+        sys,
+        dia,
+        mean,
+        above: Boolean(aim) && (isAbove(sys, aim.sys) || isAbove(dia, aim.dia)),
+        below: sys !== null && sys < 90,
       },
-      text: `${sys}/${dia}${mean === null ? '' : ` (${mean})`} mmHg`,
-      words: [kpaText(String(sys), String(dia))],
+      text: `${sys ?? '--'}/${dia ?? '--'}${mean === null ? '' : ` (${mean})`} mmHg`,
+      words: [kpaText(...[sys, dia].map((number) => (number === null ? '' : String(number))))],
       device: first.device,
       hollow: first.backfilled,
       doubted: group.some((one) => one.validity === 'questionable'),
     };
-  }).filter(Boolean);
+  });
+}
+
+/** What a result has of a metric, as a number to draw; `null` where there is none that may be shown. */
+function numberOf(readings, metric) {
+  const one = readings.find((reading) => reading.metric === metric);
+  if (!one || one.value === null || one.validity === 'invalid') return null;
+  return Number(one.canonical_value ?? one.value);
 }
 
 function pointMark(plot, { at, reading }) {

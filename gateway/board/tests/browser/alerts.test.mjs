@@ -331,3 +331,11 @@ test('fields that are shut are not in the page: a browser looks through all of t
   await page.hides(`${rowOf(alert)} .panel`);
   assert.equal(await fields(), 0);
 });
+
+test('a limit has the unit of the value that crossed it, in the row and in the drawer', async () => {
+  const page = await it.open();
+  const alert = it.county.raise(it.county.monitor, 'high');
+  await page.says(`${rowOf(alert)} .limit`, '预警限 < 85 %');
+  await page.click(`${rowOf(alert)} .where`);
+  await page.says('.drawer', '预警限 < 85 %');
+});

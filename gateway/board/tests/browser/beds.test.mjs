@@ -470,6 +470,50 @@ test('a trend is read out by keys, and shown closer with every reading', async (
   await page.wait('it is asked for closer', () => county.asked.some(({ url }) => /trends.*step=1(&|$)/.test(url)));
 });
 
+test('of a pressure of which one number is known the trend shows that one', async () => {
+  const county = ward();
+  const result = (number, fields) => {
+    const group = { group: `nibp/${number}`, seq: 900 + number };
+    const readings = [['nibp_sys', '174', fields.sys], ['nibp_dia', '96', fields.dia]]
+      .map(([metric, value, more], index) => (
+        county.measure(county.monitor, metric, value, { ...group, index, ...more })));
+    return { readings, moves: [] };
+  };
+  const lost = { value: null, canonical_value: null, no_data: 'motion' };
+  const plot = '.plot[data-metric="nibp"]';
+  county.results = [result(1, { dia: lost })];
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.says(`${plot} .readout`, '174/-- mmHg');
+  assert.equal(await page.attribute(plot, 'data-points'), '1');
+  const ink = () => page.run((css) => {
+    const { width, height } = document.querySelector(`${css} canvas`);
+    const { data } = document.querySelector(`${css} canvas`).getContext('2d').getImageData(0, 0, width, height);
+    const curve = getComputedStyle(document.querySelector(css)).getPropertyValue('--curve').trim()
+      .match(/\w\w/g).map((one) => parseInt(one, 16));
+    let found = 0;
+    for (let at = 0; at < data.length; at += 4) {
+      if (curve.every((part, index) => Math.abs(data[at + index] - part) < 8)) found += 1;
+    }
+    return found;
+  }, plot);
+  assert.ok(await ink() >= 12, 'its end is drawn');
+  // What the device itself calls no result is none.
+  county.results = [result(2, { sys: { validity: 'invalid' } })];
+  county.say('patients', {});
+  await page.says(`${plot} .readout`, '--/96 mmHg');
+});
+
+test('how a trend is read out is said for fingers where there is no pointer', async () => {
+  const county = ward();
+  county.results = [{ readings: [county.measure(county.monitor, 'temp', '36.6')], moves: [] }];
+  const page = await it.open({ size: [360, 740], mobile: true });
+  await page.send('Emulation.setTouchEmulationEnabled', { enabled: true });
+  await page.run((css) => document.querySelector(css).click(), `${tile(10)} .open`);
+  await page.says('.trends .quiet', '点一下');
+  assert.doesNotMatch(await page.text('.trends .part-head'), /Enter|双击|←/);
+});
+
 test('a limit is set with a reason and an end', async () => {
   const county = ward();
   const limit = {
