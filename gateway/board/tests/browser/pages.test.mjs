@@ -284,6 +284,19 @@ function previews(county) {
   });
 }
 
+for (const [role, acts] of [['nurse', false], ['doctor', true]]) {
+  test(`rules: ${role} has a column for what one may do: ${acts}`, async () => {
+    morning(it.county, role);
+    const page = await it.open();
+    await turn(page, 'rules');
+    const heads = await page.text('.page table thead');
+    assert.equal(heads.includes('操作'), acts);
+    const cells = await page.run(() => [...document.querySelectorAll('.page table')[0].rows]
+      .map((row) => row.cells.length));
+    assert.equal(new Set(cells).size, 1, 'every row has every column');
+  });
+}
+
 test('what a draft would have raised stands beside the live set before it is approved', async () => {
   morning(it.county, 'doctor');
   const { county } = it;

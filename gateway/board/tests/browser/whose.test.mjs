@@ -283,6 +283,6 @@ test('what comes again says since when, a tile counts what is behind, a box has 
   const page = await it.open();
   await page.says(rowOf(low), '自 09:28,首次 09:10');
   await page.says(rowOf(low), '曾确认:wang · 正在复测 · 09:12');
-  await page.says(`${tile(10)} .tile-alert`, '另有 高 1');
+  await page.says(`${tile(10)} .tile-alert`, '另有 已恢复未确认 高 1');
   await page.says(`${rowOf(box)} .who`, CLINIC);
 });
