@@ -97,7 +97,7 @@ export class DeviceLine {
     if (this.strip) {
       set(this.strip.element, 'hidden', removed);
       this.strip.device = device;
-      this.strip.describe();
+      this.strip.describe(cut);
     }
   }
 

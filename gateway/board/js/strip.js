@@ -121,8 +121,8 @@ export class Strip {
     }
   }
 
-  /** The words above the paper; once a second. */
-  describe() {
+  /** The words above the paper; once a second. `cut`: nobody knows how the device is. */
+  describe(cut) {
     this.follow();
     const leads = [...store.catalogue.values()].filter((metric) => metric.class === 'ecg_wave');
     if (this.lead.options.length !== leads.length) {
@@ -146,7 +146,8 @@ export class Strip {
       put(this.facts, '');
       const late = this.notLiveMs !== null;
       const seconds = Math.round((this.notLiveMs || 0) / 1000);
-      put(this.note, late ? t('strip.not_live', { s: seconds }) : t('strip.none'));
+      const words = late ? t('strip.not_live', { s: seconds }) : t('strip.none');
+      put(this.note, cut ? t('strip.cut') : words);
       set(this.canvas, 'aria-label', this.note.textContent);
       this.choices.draw(false);
       return;

@@ -680,6 +680,7 @@ test('phone: the drawer fits 360 px, a strip scrolls in its own box', async () =
     drawer: document.querySelector('.drawer').scrollWidth,
   }));
   assert.ok(wide <= 360 && drawer <= 360, `${wide}, ${drawer}`);
+  assert.equal(await page.text('.drawer .close'), '返回', 'a phone has no keys');
 });
 
 test('blood pressure with kPa in brackets, where somebody wants it; the axis stays in mmHg', async () => {

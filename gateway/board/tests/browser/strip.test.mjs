@@ -154,6 +154,7 @@ test('20. strip scale: beats that went by without a link are a gap of their leng
   await page.run(hearWords);
   county.cut();
   await speak(2);
+  assert.equal(await page.attribute(`${tile} .strip`, 'data-live'), 'live');
   const missed = told.slice(-2);
   county.mend();
   await page.wait('the stream is open again', () => county.streams.length > 0);
@@ -179,4 +180,16 @@ test('20. strip scale: beats that went by without a link are a gap of their leng
   const wanted = 2 * ((columns.length - pulse) / (25 * SMALL_BOX_PX) - 0.4);
   const found = edges(columns, pulse + 1).length;
   assert.ok(Math.abs(found - wanted) <= 1, `${found} edges of ${wanted}`);
+});
+
+test('15. connection lost: of a strip nobody says that its lead has no signal', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  await beats(county, page, tile);
+  county.cut();
+  await page.pass(25_000, { beats: false });
+  await page.says(`${tile} .strip-note`, '连接中断,波形未知');
+  assert.ok(!(await page.text(tile)).includes('该导联无波形'));
 });
