@@ -282,3 +282,15 @@ test('acknowledged while the edge box is away: it stays, and the text says what 
   assert.deepEqual([method, url.split('?')[0], body.reason],
     ['POST', `/api/v1/alerts/${alert.id}/acknowledge`, 'at_bedside']);
 });
+
+test('results that a meter remembered came late: nobody says that a link was cut', async () => {
+  const { county } = it;
+  const ago = (hours) => new Date(county.ms - hours * 3_600_000).toISOString();
+  county.sites[0].late = {
+    from: ago(60), until: ago(1), judged: true, readings: 12, alerts: 0, left_out: 0, worst: [],
+  };
+  const page = await it.open();
+  await page.says('.alerts', '的 12 条读数');
+  const line = (await page.text('.alerts')).split('\n').find((one) => one.includes('12 条读数'));
+  assert.ok(line.includes('补传') && !line.includes('断网'), line);
+});
