@@ -82,7 +82,7 @@ export class RulesPage extends Page {
         onclick: () => this.ask(one.version),
       }, t('rules.preview')));
     }
-    if (!one.approved_by && this.may('approve_rules') && one.author !== this.user.name) {
+    if (!one.live && !one.approved_by && this.may('approve_rules') && one.author !== this.user.name) {
       buttons.append(h('button', {
         class: 'primary',
         onclick: () => this.act(() => api.tell('POST', `${path}/approve`)),

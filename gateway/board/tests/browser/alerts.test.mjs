@@ -339,3 +339,15 @@ test('a limit has the unit of the value that crossed it, in the row and in the d
   await page.click(`${rowOf(alert)} .where`);
   await page.says('.drawer', '预警限 < 85 %');
 });
+
+test('results that a meter remembered came late: nobody says that a link was cut', async () => {
+  const { county } = it;
+  const ago = (hours) => new Date(county.ms - hours * 3_600_000).toISOString();
+  county.sites[0].late = {
+    from: ago(60), until: ago(1), judged: true, readings: 12, alerts: 0, left_out: 0, worst: [],
+  };
+  const page = await it.open();
+  await page.says('.alerts', '的 12 条读数');
+  const line = (await page.text('.alerts')).split('\n').find((one) => one.includes('12 条读数'));
+  assert.ok(line.includes('补传') && !line.includes('断网'), line);
+});

@@ -20,6 +20,25 @@ const DAY_MS = 24 * 3_600_000;
 /** 2026-11-26 09:30 where the clinics are. */
 const BEGIN = Date.parse('2026-11-26T01:30:00Z');
 
+/** What one must be allowed to do to ask for it, as the table of the API's README says. */
+const SEEN_BY = {
+  '/sites': 'see_sites',
+  '/devices': 'see_readings',
+  '/patients': 'see_readings',
+  '/bindings': 'see_readings',
+  '/tray': 'see_readings',
+  '/followup': 'see_readings',
+  '/duty': 'see_alerts',
+  '/figures': 'see_alerts',
+  '/boards': 'see_alerts',
+  '/rules': 'preview_rules',
+  '/ledger': 'read_ledger',
+  '/people': 'see_people',
+  '/tokens': 'see_people',
+  '/audit': 'read_audit',
+  '/audit/head': 'read_audit',
+};
+
 export class County {
   static async start() {
     const county = new County();
@@ -220,6 +239,10 @@ export class County {
       '/trends': () => this.trend(new URLSearchParams(asked)),
       ...this.more,
     };
+    const needed = SEEN_BY[plain];
+    if (method === 'GET' && needed && !make.MAY[this.people[user]].includes(needed)) {
+      return problem(403, `Only for who may ${needed}`);
+    }
     if (method === 'GET' && lists[plain]) return [200, lists[plain]()];
     if (method === 'POST' && plain === '/session/confirm') {
       if (body.pin !== PIN) return problem(403, 'Wrong');

@@ -240,6 +240,10 @@ for (const [role, changes] of [['security_admin', true], ['system_admin', false]
     const columns = changes ? 5 : 4;
     assert.deepEqual(tables, [[columns, columns], [columns, columns]]);
     assert.equal((await page.text('.page')).includes('修改'), changes);
+    const rows = await page.run(() => [...document.querySelectorAll('.page tbody tr')]
+      .map((row) => [...row.cells].slice(0, 4).map((cell) => cell.innerText)));
+    const [, , where, state] = rows.find(([name]) => name === 'qian');
+    assert.deepEqual([where, state], ['–', '安全管理员授予角色并经确认后可登录']);
   });
 }
 
@@ -296,6 +300,21 @@ for (const [role, acts] of [['nurse', false], ['doctor', true]]) {
     assert.equal(new Set(cells).size, 1, 'every row has every column');
   });
 }
+
+test('the set in force is not offered for approval, also where it came with the program', async () => {
+  morning(it.county, 'doctor');
+  const { '/rules': told } = it.county.more;
+  it.county.more['/rules'] = () => {
+    const answer = told();
+    Object.assign(answer.versions[1], { approved_by: null, approved_at: null });
+    return answer;
+  };
+  const page = await it.open();
+  await turn(page, 'rules');
+  const offered = await page.run(() => [...document.querySelectorAll('.page tbody tr')]
+    .filter((row) => row.innerText.includes('批准并生效')).map((row) => row.cells[0].innerText));
+  assert.deepEqual(offered, ['2']);
+});
 
 test('what a draft would have raised stands beside the live set before it is approved', async () => {
   morning(it.county, 'doctor');
