@@ -300,7 +300,7 @@ impl Evaluation {
                 engine.box_lost(context.now);
             }
         }
-        Ok(())
+        self.tell_box(context, site)
     }
 
     /// Everything of a site that rules know, stored or not yet.
@@ -681,12 +681,14 @@ pub(crate) async fn pass_time(
                 if due.engines.contains_key(&(site.clone(), subject.clone())) {
                     continue; // Its box was just lost; its deadline is still to come.
                 }
-                let mut engine = load(transaction, &site, &subject)?;
+                if subject == Subject::Box {
+                    due.tell_box(context, &site)?;
+                }
+                let engine = due.engine(transaction, &site, &subject)?;
                 if engine.next_deadline(&rules).is_some_and(|deadline| deadline <= now) {
                     let changed = engine.on_time(&rules, now);
                     due.note(changed);
                 }
-                due.engines.insert((site, subject), engine);
             }
             Ok((super::alerts::store(context, due)?, sites))
         })
