@@ -545,6 +545,7 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         "next_step": next_step,
         "realarm_count": alert.people.realarms,
         "retro": alert.retro,
+        "quiet": alert.quiet,
         "late_row": alert.late_row,
         "time_suspect": alert.time_suspect,
         "recheck_at": alert.recheck_at.map(moment),

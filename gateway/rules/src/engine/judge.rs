@@ -363,6 +363,7 @@ impl Engine {
                 let firing = Firing {
                     device: Some(seen.device.clone()),
                     check: seen.check,
+                    late_result: seen.late,
                     recheck_at: asks.then(|| after(seen.at, rule.recheck_ms)),
                     rechecked_until: asks.then(|| after(seen.at, rule.rechecked_within_ms)),
                     metric: Some(seen.metric),

@@ -253,6 +253,33 @@ fn whoever_has_a_rhythm_alarm_in_hand_is_not_asked_again_in_that_half_hour() {
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
 }
 
+#[test]
+fn a_rhythm_alarm_that_nobody_has_in_hand_comes_back_in_that_half_hour_without_a_sound() {
+    let mut ward = Ward::of(aged(600));
+    let fibrillation = AlarmKind::AtrialFibrillation;
+    let flutter = |ward: &mut Ward, second: f64, phase| {
+        ward.alarm(second, fibrillation, phase);
+        ward.told.last().map(|alert| (alert.state, alert.quiet, alert.recurrences))
+    };
+    let sounds = flutter(&mut ward, 0.0, AlarmPhase::Start);
+    assert_eq!(sounds, Some((AlertState::ActiveUnack, false, 0)));
+    let since = ward.only().unanswered_since();
+    flutter(&mut ward, 10.0, AlarmPhase::End);
+    let again = flutter(&mut ward, 600.0, AlarmPhase::Start);
+    assert_eq!(again, Some((AlertState::ActiveUnack, true, 1)));
+    assert_eq!(ward.only().unanswered_since(), since);
+    // Its device calls it urgent, and after half an hour it is told again.
+    let urgent = ward.an_alarm(620.0, fibrillation, AlarmPhase::Update);
+    ward.alarm_at(620.0, &DeviceAlarm { priority: Some(Priority::High), ..urgent });
+    assert_eq!((ward.only().priority, ward.only().quiet), (Priority::High, false));
+    let mut ward = Ward::of(aged(600));
+    for (second, phase) in [(0.0, AlarmPhase::Start), (1750.0, AlarmPhase::End)] {
+        flutter(&mut ward, second, phase);
+    }
+    let again = flutter(&mut ward, 1810.0, AlarmPhase::Start);
+    assert_eq!(again, Some((AlertState::ActiveUnack, false, 1)));
+}
+
 fn drug(ward: &mut Ward, second: f64, name: &str) {
     ward.feed(second, second, vec![Reading::text(Metric::PUMP_DRUG, name)]);
 }
