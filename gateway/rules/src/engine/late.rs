@@ -48,6 +48,7 @@ impl Engine {
             doubt: None,
             silence: None,
             cuff_at: None,
+            off: BTreeMap::new(),
             ..device.clone()
         };
         let devices = self.devices.iter().map(|(id, device)| (id.clone(), unjudged(device)));
