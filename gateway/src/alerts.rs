@@ -300,7 +300,7 @@ impl Evaluation {
                 engine.box_lost(context.now);
             }
         }
-        Ok(())
+        self.tell_box(context, site)
     }
 
     /// Everything of a site that rules know, stored or not yet.
@@ -545,6 +545,7 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         "next_step": next_step,
         "realarm_count": alert.people.realarms,
         "retro": alert.retro,
+        "quiet": alert.quiet,
         "late_row": alert.late_row,
         "time_suspect": alert.time_suspect,
         "recheck_at": alert.recheck_at.map(moment),
@@ -681,12 +682,14 @@ pub(crate) async fn pass_time(
                 if due.engines.contains_key(&(site.clone(), subject.clone())) {
                     continue; // Its box was just lost; its deadline is still to come.
                 }
-                let mut engine = load(transaction, &site, &subject)?;
+                if subject == Subject::Box {
+                    due.tell_box(context, &site)?;
+                }
+                let engine = due.engine(transaction, &site, &subject)?;
                 if engine.next_deadline(&rules).is_some_and(|deadline| deadline <= now) {
                     let changed = engine.on_time(&rules, now);
                     due.note(changed);
                 }
-                due.engines.insert((site, subject), engine);
             }
             Ok((super::alerts::store(context, due)?, sites))
         })

@@ -148,7 +148,7 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
     let back = news.iter().rev().find(|(_, step)| step.takes_back()).filter(|_| !is_said);
     let back = back.map(|(entry, _)| entry.number);
     news.retain(|(entry, step)| !step.takes_back() || Some(entry.number) == back);
-    let is_silent = alert.retro || SILENT.contains(&alert.state);
+    let is_silent = alert.retro || alert.quiet || SILENT.contains(&alert.state);
     let waits = is_silent && news.iter().all(|(_, step)| step.is_of_the_condition());
     if !waits {
         for (entry, step) in &news {

@@ -262,6 +262,9 @@ impl Engine {
         for reading in &group.readings {
             self.take(rules, group, reading, t_meas, (spot, !fresh, heard), &mut touched);
         }
+        if spot {
+            self.judge_without_battery(rules, group, t_meas.at, &mut touched);
+        }
         let device = &group.device;
         let speaks = group.readings.iter().any(|reading| reading.value != Err(NoData::Silent));
         if fresh && speaks && self.is_after_silence(device, t_meas.at) {

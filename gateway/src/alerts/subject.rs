@@ -30,6 +30,7 @@ use rules::{
     freshness::{Freshness, Moment},
     population::Profile,
 };
+use rusqlite::Connection;
 
 /// Why what a device said on nobody ends.
 const BOUND: &str = "bound to a patient";
@@ -201,6 +202,7 @@ impl Evaluation {
         let from = Subject::unbound(&site, &device);
         let at = WallTime::from_unix_ms(binding.from_ms);
         self.hand_over(context, (&site, &device), (&from, &to), at, BOUND)?;
+        self.tell_box(context, &site)?;
         to.patient().map_or(Ok(()), |key| self.place_age(context, key))
     }
 
@@ -216,6 +218,7 @@ impl Evaluation {
         let at = WallTime::from_unix_ms(binding.until_ms.unwrap_or(context.now.unix_ms()));
         let reason = binding.ended_reason.as_deref().unwrap_or_default();
         self.hand_over(context, (&site, &device), (&from, &to), at, reason)?;
+        self.tell_box(context, &site)?;
         if let Some(key) = from.patient() {
             self.score_without(context, key, (&site, &device), reason)?;
             self.place_age(context, key)?;
@@ -276,7 +279,23 @@ impl Evaluation {
         for site in self.sites_of(context, &key)? {
             self.tell_profile(context, &site, &key)?;
         }
+        for site in sites_with_devices(context.connection, &key)? {
+            self.tell_box(context, &site)?;
+        }
         self.place_age(context, &key)
+    }
+
+    /// The rules of the box of a site know whether it serves somebody who is monitored.
+    pub(super) fn tell_box(&mut self, context: Context<'_>, site: &SiteId) -> rusqlite::Result<()> {
+        let Context { connection, rules, now } = context;
+        let monitored = serves_monitored(connection, site)?;
+        let engine = self.engine(connection, site, &Subject::Box)?;
+        if engine.profile().monitored != monitored {
+            let changed =
+                engine.set_profile(rules, now, Profile { monitored, ..Profile::default() });
+            self.note(changed);
+        }
+        Ok(())
     }
 
     /// A patient was discharged: nothing of theirs goes on.
@@ -354,6 +373,17 @@ impl Evaluation {
     }
 }
 
+/// Whether a device of a site is on a patient who is monitored.
+fn serves_monitored(connection: &Connection, site: &SiteId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM binding JOIN patient USING (patient)
+               WHERE site = ?1 AND until_ms IS NULL AND discharged_ms IS NULL
+                 AND json_extract(about, '$.monitored'))",
+        )?
+        .query_row([site.as_str()], |row| row.get(0))
+}
+
 /// Whom a device is about that is on that patient, or on nobody.
 pub(crate) fn subject(site: &SiteId, device: &DeviceId, patient: Option<&str>) -> Subject {
     match patient.map(PatientKey::new) {
@@ -379,7 +409,6 @@ mod tests {
         freshness::Position,
         rule::RuleSet,
     };
-    use rusqlite::Connection;
 
     const BASE_MS: i64 = 1_795_335_300_000;
 

@@ -195,6 +195,7 @@ export function alert(of, priority, nowMs, fields = {}) {
     next_step: null,
     realarm_count: 0,
     retro: false,
+    quiet: false,
     late_row: null,
     time_suspect: false,
     recheck_at: null,

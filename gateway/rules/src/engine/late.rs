@@ -21,7 +21,7 @@ use model::{alarm::Priority, device::DeviceKind, id::DeviceId, metric::Class, ti
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a late spot value that tells the present asks for.
-const RECHECK_ROW: u8 = 5;
+pub(super) const RECHECK_ROW: u8 = 5;
 /// A late alert whose condition still holds: it sounds.
 pub(crate) const HOLDS_ROW: u8 = 4;
 
@@ -48,6 +48,7 @@ impl Engine {
             doubt: None,
             silence: None,
             cuff_at: None,
+            off: BTreeMap::new(),
             ..device.clone()
         };
         let devices = self.devices.iter().map(|(id, device)| (id.clone(), unjudged(device)));

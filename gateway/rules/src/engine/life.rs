@@ -6,7 +6,7 @@
 //! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
 //!   follows it
 
-use super::series::Series;
+use super::{late::RECHECK_ROW, series::Series};
 use crate::{
     alert::{Alert, AlertId, AlertState, People, SAME_OF_DEVICE, TOLD_BY_BOX, TimelineEvent},
     binding::PatientKey,
@@ -63,6 +63,9 @@ pub(super) struct Firing {
     /// The value is implausible.
     #[serde(default)]
     pub(super) check: bool,
+    /// The value is a late result (late data, row 5): nobody has measured since.
+    #[serde(default)]
+    pub(super) late_result: bool,
     /// Of a spot value: when it should be measured again, and when it says that nobody did.
     #[serde(default)]
     pub(super) recheck_at: Option<WallTime>,
@@ -94,6 +97,7 @@ impl Firing {
             late: false,
             time_suspect: false,
             check: false,
+            late_result: false,
             recheck_at: None,
             rechecked_until: None,
             not_rechecked: false,
@@ -316,6 +320,7 @@ impl Episode {
                     firing.value = known.value.take();
                     firing.comparator = known.comparator.take();
                     (firing.metric, firing.check) = (known.metric, known.check);
+                    firing.late_result = known.late_result;
                 }
                 *known = firing;
             }
@@ -401,8 +406,8 @@ impl Episode {
             self.began_late = late && alert.condition() == AlertState::Closed;
             alert.retro = false;
             alert.cleared_at = None;
-            // Whoever has it in hand is not asked again in that time.
-            let goes_on = worst.is_limited(&alert) && alert.acknowledged.is_some();
+            // Nobody is asked again in that time: it goes on as it was.
+            let goes_on = worst.is_limited(&alert) && alert.condition() == AlertState::Closed;
             if !goes_on {
                 alert.begin_anew();
                 alert.people.assigned_to = None;
@@ -417,9 +422,13 @@ impl Episode {
                 _ => worst.priority,
             };
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
-            match goes_on {
-                true => alert.go(AlertState::ActiveAck),
-                false => alert.sound(now),
+            match (goes_on, &alert.acknowledged) {
+                (true, Some(_)) => alert.go(AlertState::ActiveAck),
+                (true, None) => {
+                    alert.quiet = true;
+                    alert.go(AlertState::ActiveUnack);
+                }
+                (false, _) => alert.sound(now),
             }
         }
         if late && alert.condition() == AlertState::ActiveUnack {
@@ -455,6 +464,9 @@ impl Episode {
         alert.limit.clone_from(&worst.limit);
         [alert.message_zh, alert.message_en] = worst.says();
         alert.time_suspect = worst.time_suspect;
+        if !worst.late_result {
+            alert.late_row.take_if(|row| *row == RECHECK_ROW);
+        }
         alert.recheck_at = worst.recheck_at;
         alert.not_rechecked = worst.not_rechecked;
         self.alert = Some(alert);
@@ -482,6 +494,7 @@ impl Episode {
     /// keeps who had it.
     fn rise(&mut self, alert: &mut Alert, now: WallTime) {
         alert.take_off_shelf(now);
+        alert.quiet = false;
         if alert.acknowledged.is_some() {
             alert.begin_anew();
         }
@@ -702,6 +715,7 @@ pub(super) fn raised(
         acknowledged: None,
         people: People::default(),
         retro: false,
+        quiet: false,
         late_row: None,
         time_suspect: false,
         recheck_at: None,

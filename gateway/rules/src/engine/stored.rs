@@ -103,13 +103,11 @@ impl From<Stored> for Engine {
             newest: stored.newest,
             ranks: stored.ranks,
             alarms: stored.alarms,
-            over: Vec::new(),
             doubt: stored.doubt,
             silence: stored.silence,
             status_at: stored.status_at,
             clock_ahead: stored.clock_ahead,
-            cuff_at: None,
-            drugs: BTreeMap::new(),
+            ..Device::default()
         };
         engine.devices.insert(own.clone(), device);
         engine.valued = stored.valued;
