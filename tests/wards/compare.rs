@@ -61,6 +61,10 @@ pub(crate) struct Figures {
     pub(crate) left_out: usize,
     /// Waiting for a person because they were told late (rows 2, 3 and 6).
     pub(crate) waits: usize,
+    /// Raised by live values before the box's word of the same came, and a part of that since.
+    pub(crate) parts: usize,
+    /// In hand since they were over, of which the news came later (row 11).
+    pub(crate) seen_late: usize,
     pub(crate) doubled: usize,
     pub(crate) missed: usize,
     pub(crate) sounded_late: usize,
@@ -82,6 +86,8 @@ impl Figures {
         self.late_results += other.late_results;
         self.left_out += other.left_out;
         self.waits += other.waits;
+        self.parts += other.parts;
+        self.seen_late += other.seen_late;
         self.doubled += other.doubled;
         self.missed += other.missed;
         self.sounded_late += other.sounded_late;
@@ -97,7 +103,8 @@ impl fmt::Display for Figures {
              oracle; after the outages {} alerts raised, {} of them in hand, {} doubled, {} missed, \
              {} sounded late, {} other than without one; as section 8 has it: {} told in silence \
              (rows 2, 3, 6), of them {} wait for a person, {} left out for a worse one (row 3), \
-             {} hold (row 4), {} late results (row 5)",
+             {} hold (row 4), {} late results (row 5), {} in hand before the news of their end \
+             (row 11); {} were first raised by live values and are a part of what the box told",
             self.patients,
             self.readings,
             self.outages,
@@ -113,7 +120,9 @@ impl fmt::Display for Figures {
             self.waits,
             self.left_out,
             self.holds,
-            self.late_results
+            self.late_results,
+            self.seen_late,
+            self.parts
         )
     }
 }
@@ -143,9 +152,14 @@ pub(crate) struct Seen {
     pub(crate) by: Option<String>,
     pub(crate) late_row: Option<u64>,
     pub(crate) retro: bool,
+    /// It was closed as a part of another.
+    is_part: bool,
     /// What happened, when.
     pub(crate) steps: Vec<(i64, String)>,
 }
+
+/// Why an alert of the county is closed when its box tells of the same.
+const IS_PART: &str = "it is a part of what the box told";
 
 fn moment(value: &Value) -> Option<i64> {
     let moment: Timestamp = value.as_str()?.parse().ok()?;
@@ -173,6 +187,7 @@ impl Seen {
             priority,
             started: moment(&alert["started_at"]).unwrap(),
             cleared: moment(&alert["cleared_at"]),
+            is_part: is_part(story.clone()),
             why: why(story),
             by: text(&alert["acknowledged_by"]),
             late_row: alert["late_row"].as_u64(),
@@ -200,6 +215,7 @@ impl Seen {
             highest: highest(alert.priority.name(), story.clone()),
             started: second(alert.started_at),
             cleared: alert.cleared_at.map(second),
+            is_part: is_part(story.clone()),
             why: why(story),
             by: alert.acknowledged.as_ref().map(|by| by.by.clone()),
             late_row: alert.late_row.map(u64::from),
@@ -228,6 +244,10 @@ fn highest<'s>(present: &str, story: impl Iterator<Item = (&'s str, &'s str)>) -
 fn why<'s>(story: impl Iterator<Item = (&'s str, &'s str)>) -> Option<String> {
     let closed = story.filter(|(what, _)| *what == "closed").last();
     closed.map(|(_, why)| why.to_owned()).filter(|why| !why.is_empty())
+}
+
+fn is_part<'s>(story: impl Iterator<Item = (&'s str, &'s str)>) -> bool {
+    story.last() == Some(("closed", IS_PART))
 }
 
 /// Every alert at the county, but for families that one end decides.
@@ -360,6 +380,7 @@ impl Story {
     ) {
         let whole = at_the_county(sound, one_end);
         let mut broken = at_the_county(outage, one_end);
+        self.take_parts(&mut broken, outage);
         self.compare_doubles(&broken);
         for (id, expected) in whole {
             let Some(found) = broken.remove(outage.joined.get(&id).unwrap_or(&id)) else {
@@ -378,8 +399,9 @@ impl Story {
                 }
                 continue;
             };
-            let (why, waits) = differs(&expected, &found);
+            let Differs { parts: why, waits, seen_late } = differs(&expected, &found);
             self.figures.waits += usize::from(waits);
+            self.figures.seen_late += usize::from(seen_late);
             if !why.is_empty() {
                 let (should, is) = (line_of(&expected), line_of(&found));
                 let at_the_box = at_the_edge(outage, one_end).remove(&id);
@@ -394,6 +416,32 @@ impl Story {
         for alert in broken.values() {
             let line = format!("only after the outage: {}", line_of(alert));
             self.says(|f| &mut f.differ, line);
+        }
+    }
+
+    /// What is a part of another is none of its own, where both are known as one and nobody was told
+    /// of both.
+    fn take_parts(&mut self, seen: &mut BTreeMap<String, Seen>, outcome: &Outcome) {
+        let parts: Vec<Seen> = seen.values().filter(|alert| alert.is_part).cloned().collect();
+        for part in parts {
+            let Some(whole) = outcome.joined.get(&part.id).and_then(|id| seen.get(id)) else {
+                continue;
+            };
+            let sounds = |alert: &Seen| -> Vec<i64> {
+                let of_alert = outcome.notified.iter().filter(|told| told.alert == alert.id);
+                let sounds = ["raised", "recurred"];
+                let sounds = of_alert.filter(|told| sounds.contains(&told.step.as_str()));
+                sounds.map(|told| second(told.made)).collect()
+            };
+            let told = sounds(&part);
+            let again = |made: &i64| told.iter().any(|first| (*first..first + 60).contains(made));
+            if sounds(whole).iter().any(again) && whole.priority == part.priority {
+                let (part, whole) = (line_of(&part), line_of(whole));
+                let line = format!("somebody was told of both: {part}\n    {whole}");
+                self.says(|f| &mut f.doubled, line);
+            }
+            self.figures.parts += 1;
+            seen.remove(&part.id);
         }
     }
 
@@ -472,21 +520,36 @@ fn is_of_oracle(family: &str) -> bool {
     known.contains(&family)
 }
 
-/// What of an alert is another than it may be; and whether it waits for a person because it was told
-/// late, where it would have ended by itself (rows 2, 3 and 6).
-fn differs(expected: &Seen, found: &Seen) -> (Vec<&'static str>, bool) {
+struct Differs {
+    /// What of an alert is another than it may be.
+    parts: Vec<&'static str>,
+    /// It waits for a person because it was told late, where it would have ended by itself (rows 2,
+    /// 3 and 6).
+    waits: bool,
+    /// It was active until the news of its end came (row 11), and somebody saw to it meanwhile.
+    seen_late: bool,
+}
+
+fn differs(expected: &Seen, found: &Seen) -> Differs {
     let is_silent = found.late_row.is_some_and(|row| SILENT_ROWS.contains(&row)) && found.retro;
     // Row 11: its end was on its way when its device was heard, and it had risen by its time.
     let has_risen = found.late_row == Some(11) && expected.highest < found.highest;
     let is_unseen = expected.by.is_none() && found.by.is_none();
     let waits =
         is_silent && is_unseen && (&*expected.state, &*found.state) == ("closed", "cleared_unack");
+    let is_acknowledged = |(at, what): &&(i64, String)| {
+        what == "acknowledged" && expected.cleared.is_none_or(|cleared| *at <= cleared)
+    };
+    let seen_late = found.late_row == Some(11)
+        && expected.by.is_none()
+        && found.by.is_some()
+        && !found.steps.iter().any(|step| is_acknowledged(&step));
     let whose = |seen: &Seen| (seen.subject.clone(), seen.family.clone());
     let parts = [
         (whose(expected) == whose(found), "whose it is"),
         (expected.started == found.started, "begin"),
         (expected.cleared == found.cleared, "end"),
-        (expected.by == found.by, "who has it in hand"),
+        (seen_late || expected.by == found.by, "who has it in hand"),
         (has_risen || expected.priority == found.priority, "priority"),
         (has_risen || expected.highest == found.highest, "highest priority"),
         (expected.rules == found.rules, "rules"),
@@ -494,7 +557,7 @@ fn differs(expected: &Seen, found: &Seen) -> (Vec<&'static str>, bool) {
         (expected.why == found.why, "reason of its end"),
     ];
     let other = parts.into_iter().filter_map(|(is_same, part)| (!is_same).then_some(part));
-    (other.collect(), waits)
+    Differs { parts: other.collect(), waits, seen_late }
 }
 
 fn line_of(alert: &Seen) -> String {

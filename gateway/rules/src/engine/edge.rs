@@ -58,6 +58,8 @@ impl Engine {
             alert.started_at <= times.cleared.unwrap_or(times.at)
                 && alert.cleared_at.is_none_or(|cleared| cleared >= times.started)
         };
+        // What began late was told at once by its device: the box tells of the same.
+        let began = episode.late_since();
         let same = episode.alerts().find(|alert| alert.id == id);
         let same = same.or_else(|| episode.alerts().filter(overlaps).last()).cloned();
         let mut alert = same.unwrap_or_else(|| {
@@ -69,12 +71,12 @@ impl Engine {
         });
         let place = position.place();
         if alert.people.told_by_box.as_ref().is_some_and(|newest| is_before(&place, newest)) {
-            tell_story(&mut alert, told, times, true);
+            tell_story(&mut alert, told, times, began, true);
             episode.keep_story(&alert);
             return (alert, None);
         }
         alert.people.told_by_box = Some(place);
-        take_over(rules, &mut alert, told, times);
+        take_over(rules, &mut alert, told, times, began);
         if let Some(over) = times.cleared {
             self.end_series(rules, &told.family, over);
         }
@@ -112,18 +114,33 @@ impl Engine {
 }
 
 /// Writes down what happened, and who has it in hand since or not any more.
-/// An older word comes behind a newer one.
-fn tell_story(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes, is_older: bool) {
+/// An older word comes behind a newer one; `began`: what the county heard begin late.
+fn tell_story(
+    alert: &mut Alert,
+    told: &EdgeAlert,
+    times: EdgeTimes,
+    began: Option<WallTime>,
+    is_older: bool,
+) {
     use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred};
     let is_nobodys = |what| matches!(what, Recurred | PriorityRose | Realarmed);
     let what = TimelineEvent::ALL.iter().copied().find(|what| what.name() == told.what);
-    let is_it = |it: &TimelineEntry| {
-        let apart_ms = it.at.unix_ms().abs_diff(times.at.unix_ms());
-        Some(it.what) == what && it.detail == told.note && apart_ms <= SAME_STEP_MS
-    };
+    let is_near = |at: WallTime| at.unix_ms().abs_diff(times.at.unix_ms()) <= SAME_STEP_MS;
+    let is_it = |it: &TimelineEntry| Some(it.what) == what && it.detail == told.note;
+    if began.is_some_and(is_near)
+        && let Some(late) = alert.timeline.iter_mut().rev().find(|it| is_it(it))
+        && late.at > times.at
+    {
+        late.at = times.at;
+    }
+    let is_it = |it: &TimelineEntry| is_it(it) && is_near(it.at);
+    let is_said = |it: &TimelineEntry| it.at == times.at && Some(it.what) == what;
     match (what, &told.by) {
         // Both ends were there when it happened: it was told.
         (_, None) if alert.timeline.iter().any(is_it) => {}
+        // An agent that was killed says again what it had not written down as said.
+        (_, Some(by))
+            if alert.timeline.iter().any(|it| is_said(it) && it.by.as_ref() == Some(by)) => {}
         (Some(Acknowledged), Some(by)) => {
             let reason = told.reason.as_deref().and_then(AckReason::from_name);
             // Whoever acknowledges at the box stands in the ward.
@@ -160,8 +177,17 @@ fn tell_story(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes, is_older: b
     }
 }
 
-fn take_over(rules: &RuleSet, alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes) {
-    tell_story(alert, told, times, false);
+fn take_over(
+    rules: &RuleSet,
+    alert: &mut Alert,
+    told: &EdgeAlert,
+    times: EdgeTimes,
+    began: Option<WallTime>,
+) {
+    tell_story(alert, told, times, began, false);
+    if let Some(over) = times.cleared {
+        alert.was_in_hand_at(over);
+    }
     // It was seen there.
     alert.retro = false;
     alert.rules.clone_from(&told.rules);
@@ -207,6 +233,46 @@ fn standing(rules: &RuleSet, alert: &Alert) -> BTreeMap<String, Series> {
 }
 
 impl Alert {
+    /// When it came back last.
+    pub(super) fn back_since(&self) -> Option<WallTime> {
+        let mut story = self.timeline.iter().rev();
+        story.find(|it| it.what == TimelineEvent::Recurred).map(|it| it.at)
+    }
+
+    /// It was over then, which the county did not know: what sounded again by time alone since then
+    /// is nobody's word, and whoever had it in hand had it to its end.
+    fn was_in_hand_at(&mut self, over: WallTime) {
+        use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone};
+        if self.acknowledged.is_some() {
+            return;
+        }
+        let is_turn = |it: &&TimelineEntry| {
+            let turns = [Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone];
+            it.at <= over && turns.contains(&it.what)
+        };
+        let turn = self.timeline.iter().filter(is_turn).max_by_key(|it| it.at);
+        if let Some(TimelineEntry { at, by: Some(by), reason: Some(reason), note, .. }) =
+            turn.filter(|it| it.what == Acknowledged)
+        {
+            let (by, note) = (by.clone(), note.clone());
+            self.acknowledged = Some(Acknowledgement { by, at: *at, reason: *reason, note });
+        }
+    }
+
+    /// What somebody has in hand of another alert that is a part of this one they have of this.
+    pub(super) fn goes_on_from(&mut self, other: &Self) {
+        let Some(by) = other.acknowledged.clone().filter(|_| self.acknowledged.is_none()) else {
+            return;
+        };
+        self.add(TimelineEntry {
+            by: Some(by.by.clone()),
+            reason: Some(by.reason),
+            note: by.note.clone(),
+            ..TimelineEntry::new(by.at, TimelineEvent::Acknowledged)
+        });
+        self.acknowledged = Some(by);
+    }
+
     /// Whether that rule made it more urgent: by a second value, where it made it an alert.
     fn rose_by(&self, rule: &str) -> bool {
         let rose = |it: &TimelineEntry| it.what == TimelineEvent::PriorityRose && it.detail == rule;

@@ -235,11 +235,16 @@ impl Engine {
                 _ => false,
             };
             let series = here.going_on_as(there, joins);
+            let ended = here.holds() && !there.holds();
+            let ceased = ended
+                && pass.active(family).is_some()
+                && self.episodes.get_mut(family).is_some_and(|episode| episode.cease_one(&key));
+            let series = if ceased { there } else { series };
             match series == Series::default() {
                 true => drop(self.series.remove(&key)),
                 false => drop(self.series.insert(key, series)),
             }
-            if joins
+            if (joins || ceased)
                 && let Some(alert) = self.episodes.get_mut(family).and_then(Episode::name_rules)
             {
                 changed.insert(alert.id, alert);
@@ -284,6 +289,12 @@ impl Engine {
 }
 
 impl Episode {
+    /// A rule holds no more, while others do; whether that is so.
+    fn cease_one(&mut self, key: &str) -> bool {
+        let others = self.firing.keys().any(|known| known != key);
+        others && self.firing.remove(key).is_some()
+    }
+
     /// What the pass found to hold belongs to the alert that holds, unless that is less urgent.
     fn goes_on_with(&mut self, key: &str, firing: &Firing) -> bool {
         let holds = self.alert.as_ref().is_some_and(|alert| {
@@ -315,6 +326,9 @@ impl Episode {
         alert.started_at = alert.started_at.min(begins);
         // It was over before the first fresh value could say so: what follows is another episode.
         let over = found.over_at().filter(|over| *over >= alert.started_at);
+        if alert.condition().is_active() {
+            self.found_over = over.map(|over| (over, found.alert.rules.clone()));
+        }
         alert.cleared_at = alert.cleared_at.map(|at| over.map_or(at, |over| at.min(over)));
         if over.is_some() && alert.cleared_at == over {
             // Which rules held at its end the pass has heard.
