@@ -63,7 +63,7 @@ pub(crate) struct Figures {
     pub(crate) waits: usize,
     /// Raised by live values before the box's word of the same came, and a part of that since.
     pub(crate) parts: usize,
-    /// In hand since they were over, of which the news came later (row 11).
+    /// Taken in hand when they were over, of which the news came later.
     pub(crate) seen_late: usize,
     pub(crate) doubled: usize,
     pub(crate) missed: usize,
@@ -103,8 +103,8 @@ impl fmt::Display for Figures {
              oracle; after the outages {} alerts raised, {} of them in hand, {} doubled, {} missed, \
              {} sounded late, {} other than without one; as section 8 has it: {} told in silence \
              (rows 2, 3, 6), of them {} wait for a person, {} left out for a worse one (row 3), \
-             {} hold (row 4), {} late results (row 5), {} in hand before the news of their end \
-             (row 11); {} were first raised by live values and are a part of what the box told",
+             {} hold (row 4), {} late results (row 5), {} taken in hand \
+             before the news of their end came; {} were first raised by live values and are a part of what the box told",
             self.patients,
             self.readings,
             self.outages,
@@ -526,22 +526,29 @@ struct Differs {
     /// It waits for a person because it was told late, where it would have ended by itself (rows 2,
     /// 3 and 6).
     waits: bool,
-    /// It was active until the news of its end came (row 11), and somebody saw to it meanwhile.
+    /// It held as far as was known until the news of its end came, and somebody saw to it meanwhile.
     seen_late: bool,
 }
 
 fn differs(expected: &Seen, found: &Seen) -> Differs {
     let is_silent = found.late_row.is_some_and(|row| SILENT_ROWS.contains(&row)) && found.retro;
-    // Row 11: its end was on its way when its device was heard, and it had risen by its time.
-    let has_risen = found.late_row == Some(11) && expected.highest < found.highest;
+    // It rose by its time when it was over, of which the news was on its way.
+    let was_over = |moment: i64| {
+        let turns = ["raised", "recurred", "cleared"];
+        let until_then = expected.steps.iter().filter(|(at, _)| *at <= moment);
+        let turn = until_then.filter(|(_, what)| turns.contains(&what.as_str())).last();
+        turn.is_some_and(|(_, what)| what == "cleared")
+    };
+    let mut steps = found.steps.iter();
+    let has_risen = expected.highest < found.highest
+        && steps.any(|(at, what)| what == "priority_rose" && was_over(*at));
     let is_unseen = expected.by.is_none() && found.by.is_none();
     let waits =
         is_silent && is_unseen && (&*expected.state, &*found.state) == ("closed", "cleared_unack");
     let is_acknowledged = |(at, what): &&(i64, String)| {
         what == "acknowledged" && expected.cleared.is_none_or(|cleared| *at <= cleared)
     };
-    let seen_late = found.late_row == Some(11)
-        && expected.by.is_none()
+    let seen_late = expected.by.is_none()
         && found.by.is_some()
         && !found.steps.iter().any(|step| is_acknowledged(&step));
     let whose = |seen: &Seen| (seen.subject.clone(), seen.family.clone());

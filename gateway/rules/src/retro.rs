@@ -255,6 +255,10 @@ impl Pass {
             }
             let episode = &episode;
             let standing = live.standing(rules, &episode.alert, self.late_until);
+            // Between a limit and where it clears nothing is over that holds.
+            let key = live.key_of(rules, &episode.alert);
+            let holds = episode.alert.state.is_active() && live.has_heard_as(&self.engine, &key);
+            let standing = if holds { Standing::Outside } else { standing };
             settled.note_worst(episode);
             let Some(joins) = self.joins(rules, episode, standing, live, known) else {
                 // What only ended since was heard when it began.

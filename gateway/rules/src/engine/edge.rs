@@ -7,12 +7,13 @@
 
 use super::{
     Engine,
-    life::{Firing, raised},
+    life::{Firing, SAME_EPISODE_MS, raised},
     series::Series,
 };
 use crate::{
     alert::{
-        AckReason, Acknowledgement, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words,
+        AckReason, Acknowledgement, Alert, AlertId, AlertState, People, TimelineEntry,
+        TimelineEvent, words,
     },
     freshness::{Position, is_before},
     rule::RuleSet,
@@ -76,10 +77,9 @@ impl Engine {
             return (alert, None);
         }
         alert.people.told_by_box = Some(place);
+        let named = std::mem::take(&mut alert.rules);
         take_over(rules, &mut alert, told, times, began);
-        if let Some(over) = times.cleared {
-            self.end_series(rules, &told.family, over);
-        }
+        self.end_series(rules, told, times);
         let said = self.alarm_names(&key);
         // What the box had heard until then is in what it tells, whenever that was measured.
         self.told_until
@@ -89,7 +89,7 @@ impl Engine {
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
         // An alarm that a device was heard to signal ends when it says so.
         let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
-        let standing = (&told.device, standing(rules, &alert));
+        let standing = (&told.device, standing(rules, &alert, told, times, &named));
         let ended = episode.adopt_told(alert.clone(), now, &said, standing);
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
@@ -102,13 +102,16 @@ impl Engine {
         (episode.alert_of(alert.id).unwrap_or(alert), ended)
     }
 
-    /// What stood outside before that moment was over then: that nobody here heard it end makes it
-    /// no news.
-    fn end_series(&mut self, rules: &RuleSet, family: &str, over: WallTime) {
+    /// What stood outside before an alert was over was over with it, and what its box does not name
+    /// did not hold: that nobody here heard it end makes it no news.
+    fn end_series(&mut self, rules: &RuleSet, told: &EdgeAlert, times: EdgeTimes) {
         self.series.retain(|key, series| {
             let rule = key.split('|').next().unwrap_or_default();
-            let is_over = series.outside_since().is_some_and(|since| since <= over);
-            !(is_over && rules.is_of_family(rule, family))
+            let stood_at = |at| series.outside_since().is_some_and(|since| since <= at);
+            let is_over = times.cleared.is_some_and(stood_at);
+            let is_unnamed = !told.rules.iter().any(|named| named == rule);
+            let is_past = is_unnamed && series.holds() && stood_at(times.at);
+            !((is_over || is_past) && rules.is_of_family(rule, &told.family))
         });
     }
 }
@@ -127,11 +130,12 @@ fn tell_story(
     let what = TimelineEvent::ALL.iter().copied().find(|what| what.name() == told.what);
     let is_near = |at: WallTime| at.unix_ms().abs_diff(times.at.unix_ms()) <= SAME_STEP_MS;
     let is_it = |it: &TimelineEntry| Some(it.what) == what && it.detail == told.note;
-    if began.is_some_and(is_near)
-        && let Some(late) = alert.timeline.iter_mut().rev().find(|it| is_it(it))
-        && late.at > times.at
+    // What the county knew later than the box it told when it knew it.
+    let is_known_later = began.is_some_and(is_near) || what == Some(PriorityRose);
+    if let Some(later) = alert.timeline.iter_mut().rev().find(|it| is_known_later && is_it(it))
+        && later.at > times.at
     {
-        late.at = times.at;
+        later.at = times.at;
     }
     let is_it = |it: &TimelineEntry| is_it(it) && is_near(it.at);
     let is_said = |it: &TimelineEntry| it.at == times.at && Some(it.what) == what;
@@ -224,11 +228,20 @@ fn present(rules: &RuleSet, alert: &Alert, told: &EdgeAlert) -> Priority {
     present.max().map_or(told.priority, |present| present.min(told.priority))
 }
 
-/// Where the rules stand by which a box told of an alert.
-fn standing(rules: &RuleSet, alert: &Alert) -> BTreeMap<String, Series> {
+/// Where the rules stand by which a box told of an alert: since it began or came back, and what
+/// was not `named` before, since then.
+fn standing(
+    rules: &RuleSet,
+    alert: &Alert,
+    told: &EdgeAlert,
+    times: EdgeTimes,
+    named: &[String],
+) -> BTreeMap<String, Series> {
     let of_family = alert.rules.iter().filter(|id| rules.is_of_family(id, &alert.family));
-    let standing =
-        of_family.map(|id| (id.clone(), Series::adopted(alert.started_at, alert.rose_by(id))));
+    let begins = ["raised", "recurred"].contains(&&*told.what) || named.is_empty();
+    let back = alert.back_since().unwrap_or(alert.started_at);
+    let since = |id| if begins || named.contains(id) { back } else { times.at };
+    let standing = of_family.map(|id| (id.clone(), Series::adopted(since(id), alert.rose_by(id))));
     standing.collect()
 }
 
@@ -259,6 +272,36 @@ impl Alert {
         }
     }
 
+    /// Whether another that the county raised is the same: it was over so short a time before.
+    pub(super) fn came_back_as(&self, other: &Self) -> bool {
+        let over = self.cleared_at.filter(|_| !self.condition().is_active());
+        let is_after = |over: WallTime| {
+            let after_ms = other.started_at.unix_ms().saturating_sub(over.unix_ms());
+            (0..=SAME_EPISODE_MS).contains(&after_ms)
+        };
+        self.id != other.id && other.people.told_by_box.is_none() && over.is_some_and(is_after)
+    }
+
+    /// It has come back as that one, which it stands for from now on.
+    pub(super) fn goes_on_as(&mut self, other: &Self) {
+        let rule = other.rules.first().cloned().unwrap_or_default();
+        self.tell(other.raised_at, TimelineEvent::Recurred, None, rule);
+        let was_seen = self.condition() == AlertState::Closed;
+        let priority = if was_seen { other.priority } else { other.priority.max(self.priority) };
+        *self = Self {
+            id: self.id,
+            started_at: self.started_at,
+            raised_at: self.raised_at,
+            priority,
+            recurrences: self.recurrences + 1 + other.recurrences,
+            timeline: std::mem::take(&mut self.timeline),
+            people: People { told_by_box: self.people.told_by_box.take(), ..other.people.clone() },
+            ..other.clone()
+        };
+        self.acknowledged = None;
+        self.goes_on_from(other);
+    }
+
     /// What somebody has in hand of another alert that is a part of this one they have of this.
     pub(super) fn goes_on_from(&mut self, other: &Self) {
         let Some(by) = other.acknowledged.clone().filter(|_| self.acknowledged.is_none()) else {
@@ -273,9 +316,12 @@ impl Alert {
         self.acknowledged = Some(by);
     }
 
-    /// Whether that rule made it more urgent: by a second value, where it made it an alert.
+    /// Whether that rule made it more urgent since it came back last: by a second value, where it
+    /// made it an alert.
     fn rose_by(&self, rule: &str) -> bool {
-        let rose = |it: &TimelineEntry| it.what == TimelineEvent::PriorityRose && it.detail == rule;
-        self.timeline.iter().any(rose)
+        let rose =
+            |it: &&TimelineEntry| it.what == TimelineEvent::PriorityRose && it.detail == rule;
+        let since_then = self.timeline.iter().rev();
+        since_then.take_while(|it| it.what != TimelineEvent::Recurred).any(|it| rose(&it))
     }
 }

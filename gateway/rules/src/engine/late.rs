@@ -213,6 +213,16 @@ impl Engine {
         changed
     }
 
+    /// Whether the values that were heard until now say that an alert of the pass holds: it has heard
+    /// as many of those that it rests on.
+    pub(crate) fn has_heard_as(&self, pass: &Self, key: &str) -> bool {
+        let firing = pass.episodes.get(key).into_iter().flat_map(|episode| episode.firing.keys());
+        let mut names = firing.filter_map(|key| key.split_once('|').map(|(_, name)| name));
+        names.any(|name| {
+            self.valued.contains_key(name) && self.valued.get(name) == pass.valued.get(name)
+        })
+    }
+
     /// Goes on from where the pass has come to, in whatever both have heard as far: since when a rule
     /// stands, the pass has heard from the first. What began or ended by that is for the next values
     /// to say; the alerts of which more rules hold than was known.
@@ -235,11 +245,12 @@ impl Engine {
                 _ => false,
             };
             let series = here.going_on_as(there, joins);
-            let ended = here.holds() && !there.holds();
-            let ceased = ended
-                && pass.active(family).is_some()
-                && self.episodes.get_mut(family).is_some_and(|episode| episode.cease_one(&key));
-            let series = if ceased { there } else { series };
+            // What was over the next value ends, where nothing else holds.
+            let is_over = here.holds() && !there.holds();
+            let mut episode = self.episodes.get_mut(family).filter(|_| is_over);
+            let ceased = episode.as_mut().is_some_and(|episode| episode.cease_one(&key));
+            let ends = episode.is_some_and(|episode| episode.found_over.is_some());
+            let series = if ceased || ends { there } else { series };
             match series == Series::default() {
                 true => drop(self.series.remove(&key)),
                 false => drop(self.series.insert(key, series)),
@@ -292,7 +303,8 @@ impl Episode {
     /// A rule holds no more, while others do; whether that is so.
     fn cease_one(&mut self, key: &str) -> bool {
         let others = self.firing.keys().any(|known| known != key);
-        others && self.firing.remove(key).is_some()
+        let is_one = others && self.found_over.is_none();
+        is_one && self.firing.remove(key).is_some()
     }
 
     /// What the pass found to hold belongs to the alert that holds, unless that is less urgent.

@@ -246,7 +246,12 @@ impl Episode {
             });
         let mut ended = None;
         let mut is_heard = false;
-        if is_earlier && !alert.condition().is_active() {
+        let comes_back = |known: &mut Alert| alert.came_back_as(known);
+        if let Some(mut known) = self.alert.take_if(comes_back) {
+            alert.goes_on_as(&known);
+            known.close(now, TOLD_BY_BOX);
+            (self.alert, ended) = (Some(alert), Some(known));
+        } else if is_earlier && !alert.condition().is_active() {
             // What holds now goes on.
             self.unseen.push(alert);
         } else {
@@ -261,7 +266,17 @@ impl Episode {
                 known.close(now, TOLD_BY_BOX);
             }
             self.firing.retain(|name, _| said.contains(name));
-            self.adopted = if alert.condition().is_active() { standing } else { BTreeMap::new() };
+            self.adopted = match alert.condition().is_active() {
+                // What was named before stands since it was.
+                true => standing
+                    .into_iter()
+                    .map(|(rule, series)| {
+                        let known = self.adopted.remove(&rule);
+                        (rule, known.map_or(series, |known| known.later(series)))
+                    })
+                    .collect(),
+                false => BTreeMap::new(),
+            };
             self.adopted_of = Some(of.clone());
             match alert.state {
                 // What comes back soon is the same one.
