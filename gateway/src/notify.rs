@@ -123,13 +123,15 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
         .optional()?;
     let (seen, told) = known.unwrap_or_default();
     let last = alert.timeline.last().map_or(0, |entry| entry.number);
+    let is_over = matches!(alert.state, AlertState::ClearedUnack | AlertState::Closed);
     let age_ms = |entry: &TimelineEntry| now.unix_ms().saturating_sub(entry.at.unix_ms());
     let is_ours = |entry: &TimelineEntry, step: Step| match entry.number <= seen {
         // What ended before anybody heard of it is no news.
         _ if step == Step::Closed => told > 0 && is_the_end(&alert.timeline, entry),
         // What waited until it sounds, and is over, is history; but whoever heard of it hears that
         // it is over.
-        true => alert.state != AlertState::Closed || told > 0 && step == Step::Cleared,
+        true if step.is_of_the_condition() => !is_over || told > 0 && step == Step::Cleared,
+        true => alert.state != AlertState::Closed,
         // What people were to do about what is closed is nothing.
         false if !step.is_of_the_condition() => alert.state != AlertState::Closed,
         false => age_ms(entry) <= OURS_MS,

@@ -22,6 +22,8 @@ const STREAM_FRESH_S: i64 = 60;
 const SPOT_FRESH_S: i64 = 600;
 /// A late spot value still tells the present (row 5).
 const SPOT_TELLS_S: i64 = 4 * 3600;
+/// What is known again does not sound anew at once because of its time.
+const KNOWN_S: i64 = 30;
 /// Rows of the table by which an alert is told in silence.
 const SILENT_ROWS: [u64; 3] = [2, 3, 6];
 
@@ -393,7 +395,9 @@ impl Story {
                 match is_told_by_another {
                     true => self.figures.left_out += 1,
                     false => {
-                        let line = format!("missed by the outage: {}", line_of(&expected));
+                        let joined = outage.joined.get(&id);
+                        let line =
+                            format!("missed by the outage: {} {id} {joined:?}", line_of(&expected));
                         self.says(|f| &mut f.missed, line);
                     }
                 }
@@ -551,16 +555,26 @@ fn differs(expected: &Seen, found: &Seen) -> Differs {
     let seen_late = expected.by.is_none()
         && found.by.is_some()
         && !found.steps.iter().any(|step| is_acknowledged(&step));
+    // What is known again waits before it sounds anew because of its time.
+    let moments = |seen: &Seen, step: &str| -> Vec<i64> {
+        seen.steps.iter().filter(|(_, what)| what == step).map(|(at, _)| *at).collect()
+    };
+    let is_granted = expected.by.is_none()
+        && found.by.is_some()
+        && moments(expected, "realarmed").iter().any(|again| {
+            moments(found, "known").iter().any(|known| (*known..known + KNOWN_S).contains(again))
+        });
+    let is_seen = seen_late || is_granted;
     let whose = |seen: &Seen| (seen.subject.clone(), seen.family.clone());
     let parts = [
         (whose(expected) == whose(found), "whose it is"),
         (expected.started == found.started, "begin"),
         (expected.cleared == found.cleared, "end"),
-        (seen_late || expected.by == found.by, "who has it in hand"),
+        (is_seen || expected.by == found.by, "who has it in hand"),
         (has_risen || expected.priority == found.priority, "priority"),
         (has_risen || expected.highest == found.highest, "highest priority"),
         (expected.rules == found.rules, "rules"),
-        (waits || expected.state == found.state, "state"),
+        (waits || is_granted || expected.state == found.state, "state"),
         (expected.why == found.why, "reason of its end"),
     ];
     let other = parts.into_iter().filter_map(|(is_same, part)| (!is_same).then_some(part));

@@ -3,7 +3,7 @@
 use crate::{
     edge::{Edge, state},
     link::Link,
-    script::{Script, at, site},
+    script::{Script, Word, at, site},
 };
 use agent::proof::GoesBy;
 use e2e::dice::Dice;
@@ -122,7 +122,7 @@ pub(crate) fn run(script: &Script, rules: &Arc<RuleSet>, folder: &Path, plan: Pl
         let count = words.iter().take_while(|word| word.at <= second).count();
         let (said, rest) = words.split_at(count);
         words = rest;
-        world.pass(second, said);
+        world.pass(second, said, words);
     }
     world.settle()
 }
@@ -133,7 +133,8 @@ impl World<'_> {
         self.hello(0);
         let script = self.script;
         let count = script.words.iter().take_while(|word| word.at == 0).count();
-        self.pass(0, &script.words[..count]);
+        let (said, rest) = script.words.split_at(count);
+        self.pass(0, said, rest);
         for device in &script.devices {
             if let Some(patient) = &device.patient {
                 self.county.bind(at(0), &device.id, patient).unwrap();
@@ -156,7 +157,7 @@ impl World<'_> {
         self.county.take(at(second), vec![Delivery::State(hello)]).unwrap();
     }
 
-    fn pass(&mut self, second: i64, said: &[crate::script::Word]) {
+    fn pass(&mut self, second: i64, said: &[Word], rest: &[Word]) {
         if self.plan.agent_killed.contains(&second) {
             self.edge.restart(second);
         }
@@ -173,7 +174,7 @@ impl World<'_> {
             let will = state(second, false, self.connection, [0; 3]);
             self.county.take(at(second), vec![Delivery::State(will)]).unwrap();
         }
-        self.edge.pass(second, self.script, said);
+        self.edge.pass(second, self.script, said, rest);
         let is_tick = second % TICK_S == 0;
         if is_tick {
             self.edge.pass_time(second);
@@ -238,11 +239,9 @@ impl World<'_> {
             let by = format!("nurse-{}", who % 3);
             let what = if goes % 5 == 3 { Act::Shelve } else { Act::Acknowledge };
             let deed = Deed { at: second, id, by, what };
-            // Some look at the board alone, also while it hears nothing.
-            let is_at_board = goes % 5 >= 2;
-            let done = match self.edge.is_alone && !is_at_board {
-                true => self.edge.acknowledge(second, id, &deed.by),
-                false => (is_at_board || self.plan.link.is_up(second)) && self.act(&deed),
+            let done = match (self.edge.is_alone, what) {
+                (true, Act::Acknowledge) => self.edge.acknowledge(second, id, &deed.by),
+                _ => self.plan.link.is_up(second) && self.act(&deed),
             };
             if done {
                 self.done.insert(id);
@@ -280,7 +279,7 @@ impl World<'_> {
         self.plan.link.mend(second);
         let until = second + AFTER_S;
         while second < until {
-            self.pass(second, &[]);
+            self.pass(second, &[], &[]);
             // Nothing more is said: minutes suffice.
             second = if self.plan.link.waiting() == 0 && second > self.script.end + 60 {
                 second + 60 - second % 60

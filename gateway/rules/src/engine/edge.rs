@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What both ends saw happen they saw so near to each other: an envelope was open, or time had not
 /// passed for one of them.
-const SAME_STEP_MS: u64 = 10_000;
+pub(super) const SAME_STEP_MS: u64 = 10_000;
 
 /// When what a box tells of an alert was, by the county's clock.
 #[derive(Clone, Copy, Debug)]
@@ -189,8 +189,9 @@ fn take_over(
     began: Option<WallTime>,
 ) {
     tell_story(alert, told, times, began, false);
-    if let Some(over) = times.cleared {
-        alert.was_in_hand_at(over);
+    let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
+    if times.cleared.is_some() || state == Some(AlertState::ActiveAck) {
+        alert.was_in_hand_at(times.at, times.cleared.is_some());
     }
     // It was seen there.
     alert.retro = false;
@@ -207,9 +208,9 @@ fn take_over(
     alert.cleared_at = times.cleared;
     // What somebody at the county had in hand went on as it was, though the box may not have known.
     let ends = times.cleared.unwrap_or(times.at);
-    let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends);
+    let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends)
+        && !matches!(state, Some(AlertState::ActiveAck | AlertState::Closed));
     alert.priority = if was_in_hand { present(rules, alert, told) } else { told.priority };
-    let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
     let state = state.filter(|state| !state.is_set_aside()).unwrap_or(alert.condition());
     alert.go(match (state, &alert.acknowledged) {
         (AlertState::ActiveUnack, Some(_)) => AlertState::ActiveAck,
@@ -252,16 +253,19 @@ impl Alert {
         story.find(|it| it.what == TimelineEvent::Recurred).map(|it| it.at)
     }
 
-    /// It was over then, which the county did not know: what sounded again by time alone since then
-    /// is nobody's word, and whoever had it in hand had it to its end.
-    fn was_in_hand_at(&mut self, over: WallTime) {
+    /// It was over then, or in hand, which the county did not know: what sounded again by time alone
+    /// since then is nobody's word, and whoever had it in hand had it.
+    pub(super) fn was_in_hand_at(&mut self, then: WallTime, is_over: bool) {
         use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone};
-        if self.acknowledged.is_some() {
+        let is_news = |it: &TimelineEntry| {
+            !is_over && it.at > then && [Recurred, PriorityRose].contains(&it.what)
+        };
+        if self.acknowledged.is_some() || self.timeline.iter().any(is_news) {
             return;
         }
         let is_turn = |it: &&TimelineEntry| {
             let turns = [Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone];
-            it.at <= over && turns.contains(&it.what)
+            it.at <= then && turns.contains(&it.what)
         };
         let turn = self.timeline.iter().filter(is_turn).max_by_key(|it| it.at);
         if let Some(TimelineEntry { at, by: Some(by), reason: Some(reason), note, .. }) =
@@ -272,18 +276,22 @@ impl Alert {
         }
     }
 
-    /// Whether another that the county raised is the same: it was over so short a time before.
-    pub(super) fn came_back_as(&self, other: &Self) -> bool {
+    /// Whether another that the county raised is a part of it, as far as is told: it began before
+    /// this one was over, or so short a time after that.
+    pub(super) fn has_part(&self, other: &Self) -> bool {
         let over = self.cleared_at.filter(|_| !self.condition().is_active());
-        let is_after = |over: WallTime| {
+        let is_in = |over: WallTime| {
             let after_ms = other.started_at.unix_ms().saturating_sub(over.unix_ms());
-            (0..=SAME_EPISODE_MS).contains(&after_ms)
+            other.started_at >= self.started_at && after_ms <= SAME_EPISODE_MS
         };
-        self.id != other.id && other.people.told_by_box.is_none() && over.is_some_and(is_after)
+        self.id != other.id && other.people.told_by_box.is_none() && over.is_some_and(is_in)
     }
 
-    /// It has come back as that one, which it stands for from now on.
+    /// That one is a part of it: where it began later than this one was over, this one came back.
     pub(super) fn goes_on_as(&mut self, other: &Self) {
+        if self.cleared_at.is_none_or(|over| other.started_at <= over) {
+            return self.goes_on_from(other);
+        }
         let rule = other.rules.first().cloned().unwrap_or_default();
         self.tell(other.raised_at, TimelineEvent::Recurred, None, rule);
         let was_seen = self.condition() == AlertState::Closed;

@@ -28,12 +28,21 @@ pub(crate) const HOLDS_ROW: u8 = 4;
 /// What the fresh values say that are newer than everything that came late.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Standing {
+    /// The pass has heard all of them, and it holds: between a limit and where it clears nothing is
+    /// over.
+    Holds,
     /// The last one is outside a limit of the family.
     Outside,
     /// The last one is not.
     Normal,
     /// There is none.
     Unheard,
+}
+
+impl Standing {
+    pub(crate) const fn is_outside(self) -> bool {
+        matches!(self, Self::Holds | Self::Outside)
+    }
 }
 
 impl Engine {
@@ -339,12 +348,18 @@ impl Episode {
         // It was over before the first fresh value could say so: what follows is another episode.
         let over = found.over_at().filter(|over| *over >= alert.started_at);
         if alert.condition().is_active() {
+            let begins = alert.back_since().unwrap_or(alert.started_at);
+            let over = over.filter(|over| *over >= begins);
             self.found_over = over.map(|over| (over, found.alert.rules.clone()));
         }
         alert.cleared_at = alert.cleared_at.map(|at| over.map_or(at, |over| at.min(over)));
-        if over.is_some() && alert.cleared_at == over {
-            // Which rules held at its end the pass has heard.
+        if let Some(over) = over.filter(|over| alert.cleared_at == Some(*over)) {
+            // Which rules held at its end the pass has heard, and who had it in hand then.
             alert.rules.clone_from(&found.alert.rules);
+            alert.was_in_hand_at(over, true);
+            if alert.condition() == AlertState::ClearedUnack && alert.acknowledged.is_some() {
+                alert.close(now, "");
+            }
         }
         let Some((peak, peak_at)) = found.peak else {
             return (*alert != before).then(|| alert.clone());
@@ -355,7 +370,7 @@ impl Episode {
         let came_back = alert.cleared_at.and_then(|cleared| found.raised_after(cleared));
         match alert.condition() {
             state if state.is_active() => {
-                let holds = peak == Priority::High && standing == Standing::Outside;
+                let holds = peak == Priority::High && standing.is_outside();
                 // What nobody knew: that it is worse, that it began earlier or anew.
                 if holds && (is_higher || is_another || begins < before.started_at) {
                     alert.late_row = Some(HOLDS_ROW);
@@ -375,6 +390,11 @@ impl Episode {
                         _ => alert.sound(now),
                     }
                 }
+            }
+            AlertState::ClearedUnack | AlertState::Closed
+                if !is_over && came_back.is_some() && standing == Standing::Holds =>
+            {
+                alert.holds_again(found, now);
             }
             AlertState::ClearedUnack if is_higher || came_back.is_some() => {
                 alert.note_late(found, now);
@@ -414,6 +434,23 @@ impl Episode {
 }
 
 impl Alert {
+    /// It came back, as the pass found, and holds.
+    fn holds_again(&mut self, found: &LateEpisode, now: WallTime) {
+        let present = found.alert.priority;
+        self.priority = match self.condition() {
+            AlertState::ClearedUnack => self.priority.max(present),
+            _ => present,
+        };
+        self.cleared_at = None;
+        self.retro = false;
+        self.recurrences += 1;
+        self.late_row = Some(HOLDS_ROW);
+        self.rules.clone_from(&found.alert.rules);
+        self.begin_anew();
+        self.tell(now, TimelineEvent::Recurred, None, found.rule().to_owned());
+        self.sound(now);
+    }
+
     /// Something of it that was over came late.
     fn note_late(&mut self, found: &LateEpisode, now: WallTime) {
         self.priority = self.priority.max(found.peak.map_or(self.priority, |(peak, _)| peak));

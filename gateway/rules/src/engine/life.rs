@@ -246,24 +246,35 @@ impl Episode {
             });
         let mut ended = None;
         let mut is_heard = false;
-        let comes_back = |known: &mut Alert| alert.came_back_as(known);
-        if let Some(mut known) = self.alert.take_if(comes_back) {
+        self.found_over = None;
+        let held = self.alert.as_ref().filter(|known| known.condition().is_active());
+        let part = match held {
+            Some(known) if known.id != alert.id => None,
+            _ => self.unseen.iter().position(|known| alert.has_part(known)),
+        };
+        let part = part.map(|place| self.unseen.remove(place));
+        if let Some(mut known) = part.or_else(|| self.alert.take_if(|known| alert.has_part(known)))
+        {
             alert.goes_on_as(&known);
             known.close(now, TOLD_BY_BOX);
-            (self.alert, ended) = (Some(alert), Some(known));
-        } else if is_earlier && !alert.condition().is_active() {
+            ended = Some(known);
+        }
+        if ended.is_some() && alert.condition().is_active() && self.alert.is_none() {
+            // What holds now is what it came back as.
+            self.alert = Some(alert);
+        } else if is_earlier && self.alert.is_some() && !alert.condition().is_active() {
             // What holds now goes on.
             self.unseen.push(alert);
         } else {
             drop(self.alert.take_if(|known| known.id == alert.id));
             // One that holds never waits behind another: nothing would end it there.
-            ended = self.alert.take_if(|known| known.condition().is_active());
-            if let Some(known) = &mut ended {
+            if let Some(mut known) = self.alert.take_if(|known| known.condition().is_active()) {
                 is_heard = known.condition() != AlertState::Unknown && known.device == *of;
                 if alert.condition().is_active() {
-                    alert.goes_on_from(known);
+                    alert.goes_on_from(&known);
                 }
                 known.close(now, TOLD_BY_BOX);
+                ended = Some(known);
             }
             self.firing.retain(|name, _| said.contains(name));
             self.adopted = match alert.condition().is_active() {
@@ -566,6 +577,7 @@ impl Episode {
         let found = self.found_over.take().filter(|(over, _)| *over < t_meas && why.is_empty());
         if let Some((over, rules)) = found {
             (alert.cleared_at, alert.rules) = (Some(over), rules);
+            alert.was_in_hand_at(over, true);
         }
         alert.recheck_at = None;
         if std::mem::take(&mut alert.not_rechecked) {
@@ -575,7 +587,8 @@ impl Episode {
         }
         alert.tell(now, TimelineEvent::Cleared, None, why.to_owned());
         // Whoever took the device off knows what it says meanwhile.
-        let seen = state == AlertState::ActiveAck || alert.people.out_of_service;
+        let is_seen = state == AlertState::ActiveAck || alert.acknowledged.is_some();
+        let seen = is_seen || alert.people.out_of_service;
         if alert.retro || alert.priority == Priority::Low || seen {
             alert.tell(now, TimelineEvent::Closed, None, why.to_owned());
             alert.go(AlertState::Closed);
