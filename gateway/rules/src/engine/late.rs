@@ -222,13 +222,14 @@ impl Engine {
         changed
     }
 
-    /// Whether the values that were heard until now say that an alert of the pass holds: it has heard
-    /// as many of those that it rests on.
-    pub(crate) fn has_heard_as(&self, pass: &Self, key: &str) -> bool {
+    /// Whether what an alert of the pass rests on was heard in time since that moment, and by the
+    /// pass as far as here: then it holds.
+    pub(crate) fn has_heard_as(&self, pass: &Self, key: &str, after: WallTime) -> bool {
         let firing = pass.episodes.get(key).into_iter().flat_map(|episode| episode.firing.keys());
         let mut names = firing.filter_map(|key| key.split_once('|').map(|(_, name)| name));
         names.any(|name| {
-            self.valued.contains_key(name) && self.valued.get(name) == pass.valued.get(name)
+            let newest = self.valued.get(name).filter(|at| **at > after);
+            newest.is_some() && newest == pass.valued.get(name)
         })
     }
 
@@ -392,7 +393,10 @@ impl Episode {
                 }
             }
             AlertState::ClearedUnack | AlertState::Closed
-                if !is_over && came_back.is_some() && standing == Standing::Holds =>
+                if !is_over
+                    && came_back.is_some()
+                    && standing == Standing::Holds
+                    && found.alert.priority == Priority::High =>
             {
                 alert.holds_again(found, now);
             }
