@@ -31,7 +31,7 @@ use model::{
     time::{Uptime, WallTime},
 };
 use rules::{
-    alert::{AckReason, Alert, AlertId, TimelineEvent},
+    alert::{AckReason, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent},
     binding::{PatientKey, Subject},
     engine::{EdgeTimes, Engine, ReadingInput},
     freshness::{BootClock, BoxTime, Clocks, Position},
@@ -331,6 +331,11 @@ impl Evaluation {
         let engine = self.known(context, site, if is_own { &present } else { &then })?;
         let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times, position);
         let id = alert.id;
+        let goes_on =
+            |ended: &&Alert| ended.timeline.last().is_some_and(TimelineEntry::goes_on_in_another);
+        if let Some(part) = ended.as_ref().filter(goes_on) {
+            join(context.connection, part.id, id)?;
+        }
         self.note([alert].into_iter().chain(ended).collect());
         if !is_own && then != present {
             self.left_before(context, site, &told.device, (&then, times.started))?;
@@ -472,10 +477,24 @@ pub(crate) fn store(
                 alert.started_at.unix_ms(),
                 body.to_string()
             ])?;
+        if alert.state != AlertState::Closed {
+            // What was a part of another is one of its own after all.
+            connection
+                .prepare_cached("DELETE FROM alert_joined WHERE id = ?1")?
+                .execute([alert.id.to_string()])?;
+        }
         notify::note(connection, now, alert)?;
         told.push(body);
     }
     Ok(told)
+}
+
+/// The first is a part of the second from now on.
+pub(crate) fn join(connection: &Connection, part: AlertId, of: AlertId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO alert_joined VALUES (?1, ?2)")?
+        .execute(params![part.to_string(), of.to_string()])
+        .map(drop)
 }
 
 /// How often an alert has been told; events may overtake each other, a revision does not.

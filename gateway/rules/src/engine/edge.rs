@@ -7,12 +7,13 @@
 
 use super::{
     Engine,
-    life::{Firing, raised},
+    life::{Firing, SAME_EPISODE_MS, raised},
     series::Series,
 };
 use crate::{
     alert::{
-        AckReason, Acknowledgement, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words,
+        AckReason, Acknowledgement, Alert, AlertId, AlertState, People, TimelineEntry,
+        TimelineEvent, words,
     },
     freshness::{Position, is_before},
     rule::RuleSet,
@@ -22,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What both ends saw happen they saw so near to each other: an envelope was open, or time had not
 /// passed for one of them.
-const SAME_STEP_MS: u64 = 10_000;
+pub(super) const SAME_STEP_MS: u64 = 10_000;
 
 /// When what a box tells of an alert was, by the county's clock.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +59,8 @@ impl Engine {
             alert.started_at <= times.cleared.unwrap_or(times.at)
                 && alert.cleared_at.is_none_or(|cleared| cleared >= times.started)
         };
+        // What began late was told at once by its device: the box tells of the same.
+        let began = episode.late_since();
         let same = episode.alerts().find(|alert| alert.id == id);
         let same = same.or_else(|| episode.alerts().filter(overlaps).last()).cloned();
         let mut alert = same.unwrap_or_else(|| {
@@ -69,15 +72,14 @@ impl Engine {
         });
         let place = position.place();
         if alert.people.told_by_box.as_ref().is_some_and(|newest| is_before(&place, newest)) {
-            tell_story(&mut alert, told, times, true);
+            tell_story(&mut alert, told, times, began, true);
             episode.keep_story(&alert);
             return (alert, None);
         }
         alert.people.told_by_box = Some(place);
-        take_over(rules, &mut alert, told, times);
-        if let Some(over) = times.cleared {
-            self.end_series(rules, &told.family, over);
-        }
+        let named = std::mem::take(&mut alert.rules);
+        take_over(rules, &mut alert, told, times, began);
+        self.end_series(rules, told, times);
         let said = self.alarm_names(&key);
         // What the box had heard until then is in what it tells, whenever that was measured.
         self.told_until
@@ -87,7 +89,7 @@ impl Engine {
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
         // An alarm that a device was heard to signal ends when it says so.
         let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
-        let standing = (&told.device, standing(rules, &alert));
+        let standing = (&told.device, standing(rules, &alert, told, times, &named));
         let ended = episode.adopt_told(alert.clone(), now, &said, standing);
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
@@ -100,30 +102,49 @@ impl Engine {
         (episode.alert_of(alert.id).unwrap_or(alert), ended)
     }
 
-    /// What stood outside before that moment was over then: that nobody here heard it end makes it
-    /// no news.
-    fn end_series(&mut self, rules: &RuleSet, family: &str, over: WallTime) {
+    /// What stood outside before an alert was over was over with it, and what its box does not name
+    /// did not hold: that nobody here heard it end makes it no news.
+    fn end_series(&mut self, rules: &RuleSet, told: &EdgeAlert, times: EdgeTimes) {
         self.series.retain(|key, series| {
             let rule = key.split('|').next().unwrap_or_default();
-            let is_over = series.outside_since().is_some_and(|since| since <= over);
-            !(is_over && rules.is_of_family(rule, family))
+            let stood_at = |at| series.outside_since().is_some_and(|since| since <= at);
+            let is_over = times.cleared.is_some_and(stood_at);
+            let is_unnamed = !told.rules.iter().any(|named| named == rule);
+            let is_past = is_unnamed && series.holds() && stood_at(times.at);
+            !((is_over || is_past) && rules.is_of_family(rule, &told.family))
         });
     }
 }
 
 /// Writes down what happened, and who has it in hand since or not any more.
-/// An older word comes behind a newer one.
-fn tell_story(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes, is_older: bool) {
+/// An older word comes behind a newer one; `began`: what the county heard begin late.
+fn tell_story(
+    alert: &mut Alert,
+    told: &EdgeAlert,
+    times: EdgeTimes,
+    began: Option<WallTime>,
+    is_older: bool,
+) {
     use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred};
     let is_nobodys = |what| matches!(what, Recurred | PriorityRose | Realarmed);
     let what = TimelineEvent::ALL.iter().copied().find(|what| what.name() == told.what);
-    let is_it = |it: &TimelineEntry| {
-        let apart_ms = it.at.unix_ms().abs_diff(times.at.unix_ms());
-        Some(it.what) == what && it.detail == told.note && apart_ms <= SAME_STEP_MS
-    };
+    let is_near = |at: WallTime| at.unix_ms().abs_diff(times.at.unix_ms()) <= SAME_STEP_MS;
+    let is_it = |it: &TimelineEntry| Some(it.what) == what && it.detail == told.note;
+    // What the county knew later than the box it told when it knew it.
+    let is_known_later = began.is_some_and(is_near) || what == Some(PriorityRose);
+    if let Some(later) = alert.timeline.iter_mut().rev().find(|it| is_known_later && is_it(it))
+        && later.at > times.at
+    {
+        later.at = times.at;
+    }
+    let is_it = |it: &TimelineEntry| is_it(it) && is_near(it.at);
+    let is_said = |it: &TimelineEntry| it.at == times.at && Some(it.what) == what;
     match (what, &told.by) {
         // Both ends were there when it happened: it was told.
         (_, None) if alert.timeline.iter().any(is_it) => {}
+        // An agent that was killed says again what it had not written down as said.
+        (_, Some(by))
+            if alert.timeline.iter().any(|it| is_said(it) && it.by.as_ref() == Some(by)) => {}
         (Some(Acknowledged), Some(by)) => {
             let reason = told.reason.as_deref().and_then(AckReason::from_name);
             // Whoever acknowledges at the box stands in the ward.
@@ -160,8 +181,18 @@ fn tell_story(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes, is_older: b
     }
 }
 
-fn take_over(rules: &RuleSet, alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes) {
-    tell_story(alert, told, times, false);
+fn take_over(
+    rules: &RuleSet,
+    alert: &mut Alert,
+    told: &EdgeAlert,
+    times: EdgeTimes,
+    began: Option<WallTime>,
+) {
+    tell_story(alert, told, times, began, false);
+    let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
+    if times.cleared.is_some() || state == Some(AlertState::ActiveAck) {
+        alert.was_in_hand_at(times.at, times.cleared.is_some());
+    }
     // It was seen there.
     alert.retro = false;
     alert.rules.clone_from(&told.rules);
@@ -177,9 +208,9 @@ fn take_over(rules: &RuleSet, alert: &mut Alert, told: &EdgeAlert, times: EdgeTi
     alert.cleared_at = times.cleared;
     // What somebody at the county had in hand went on as it was, though the box may not have known.
     let ends = times.cleared.unwrap_or(times.at);
-    let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends);
+    let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends)
+        && !matches!(state, Some(AlertState::ActiveAck | AlertState::Closed));
     alert.priority = if was_in_hand { present(rules, alert, told) } else { told.priority };
-    let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
     let state = state.filter(|state| !state.is_set_aside()).unwrap_or(alert.condition());
     alert.go(match (state, &alert.acknowledged) {
         (AlertState::ActiveUnack, Some(_)) => AlertState::ActiveAck,
@@ -198,18 +229,107 @@ fn present(rules: &RuleSet, alert: &Alert, told: &EdgeAlert) -> Priority {
     present.max().map_or(told.priority, |present| present.min(told.priority))
 }
 
-/// Where the rules stand by which a box told of an alert.
-fn standing(rules: &RuleSet, alert: &Alert) -> BTreeMap<String, Series> {
+/// Where the rules stand by which a box told of an alert: since it began or came back, and what
+/// was not `named` before, since then.
+fn standing(
+    rules: &RuleSet,
+    alert: &Alert,
+    told: &EdgeAlert,
+    times: EdgeTimes,
+    named: &[String],
+) -> BTreeMap<String, Series> {
     let of_family = alert.rules.iter().filter(|id| rules.is_of_family(id, &alert.family));
-    let standing =
-        of_family.map(|id| (id.clone(), Series::adopted(alert.started_at, alert.rose_by(id))));
+    let begins = ["raised", "recurred"].contains(&&*told.what) || named.is_empty();
+    let back = alert.back_since().unwrap_or(alert.started_at);
+    let since = |id| if begins || named.contains(id) { back } else { times.at };
+    let standing = of_family.map(|id| (id.clone(), Series::adopted(since(id), alert.rose_by(id))));
     standing.collect()
 }
 
 impl Alert {
-    /// Whether that rule made it more urgent: by a second value, where it made it an alert.
+    /// When it came back last.
+    pub(super) fn back_since(&self) -> Option<WallTime> {
+        let mut story = self.timeline.iter().rev();
+        story.find(|it| it.what == TimelineEvent::Recurred).map(|it| it.at)
+    }
+
+    /// It was over then, or in hand, which the county did not know: what sounded again by time alone
+    /// since then is nobody's word, and whoever had it in hand had it.
+    pub(super) fn was_in_hand_at(&mut self, then: WallTime, is_over: bool) {
+        use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone};
+        let is_news = |it: &TimelineEntry| {
+            !is_over && it.at > then && [Recurred, PriorityRose].contains(&it.what)
+        };
+        if self.acknowledged.is_some() || self.timeline.iter().any(is_news) {
+            return;
+        }
+        let is_turn = |it: &&TimelineEntry| {
+            let turns = [Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone];
+            it.at <= then && turns.contains(&it.what)
+        };
+        let turn = self.timeline.iter().filter(is_turn).max_by_key(|it| it.at);
+        if let Some(TimelineEntry { at, by: Some(by), reason: Some(reason), note, .. }) =
+            turn.filter(|it| it.what == Acknowledged)
+        {
+            let (by, note) = (by.clone(), note.clone());
+            self.acknowledged = Some(Acknowledgement { by, at: *at, reason: *reason, note });
+        }
+    }
+
+    /// Whether another that the county raised is a part of it, as far as is told: it began before
+    /// this one was over, or so short a time after that.
+    pub(super) fn has_part(&self, other: &Self) -> bool {
+        let over = self.cleared_at.filter(|_| !self.condition().is_active());
+        let is_in = |over: WallTime| {
+            let after_ms = other.started_at.unix_ms().saturating_sub(over.unix_ms());
+            other.started_at >= self.started_at && after_ms <= SAME_EPISODE_MS
+        };
+        self.id != other.id && other.people.told_by_box.is_none() && over.is_some_and(is_in)
+    }
+
+    /// That one is a part of it: where it began later than this one was over, this one came back.
+    pub(super) fn goes_on_as(&mut self, other: &Self) {
+        if self.cleared_at.is_none_or(|over| other.started_at <= over) {
+            return self.goes_on_from(other);
+        }
+        let rule = other.rules.first().cloned().unwrap_or_default();
+        self.tell(other.raised_at, TimelineEvent::Recurred, None, rule);
+        let was_seen = self.condition() == AlertState::Closed;
+        let priority = if was_seen { other.priority } else { other.priority.max(self.priority) };
+        *self = Self {
+            id: self.id,
+            started_at: self.started_at,
+            raised_at: self.raised_at,
+            priority,
+            recurrences: self.recurrences + 1 + other.recurrences,
+            timeline: std::mem::take(&mut self.timeline),
+            people: People { told_by_box: self.people.told_by_box.take(), ..other.people.clone() },
+            ..other.clone()
+        };
+        self.acknowledged = None;
+        self.goes_on_from(other);
+    }
+
+    /// What somebody has in hand of another alert that is a part of this one they have of this.
+    pub(super) fn goes_on_from(&mut self, other: &Self) {
+        let Some(by) = other.acknowledged.clone().filter(|_| self.acknowledged.is_none()) else {
+            return;
+        };
+        self.add(TimelineEntry {
+            by: Some(by.by.clone()),
+            reason: Some(by.reason),
+            note: by.note.clone(),
+            ..TimelineEntry::new(by.at, TimelineEvent::Acknowledged)
+        });
+        self.acknowledged = Some(by);
+    }
+
+    /// Whether that rule made it more urgent since it came back last: by a second value, where it
+    /// made it an alert.
     fn rose_by(&self, rule: &str) -> bool {
-        let rose = |it: &TimelineEntry| it.what == TimelineEvent::PriorityRose && it.detail == rule;
-        self.timeline.iter().any(rose)
+        let rose =
+            |it: &&TimelineEntry| it.what == TimelineEvent::PriorityRose && it.detail == rule;
+        let since_then = self.timeline.iter().rev();
+        since_then.take_while(|it| it.what != TimelineEvent::Recurred).any(|it| rose(&it))
     }
 }

@@ -321,10 +321,11 @@ impl Engine {
         // The next spot value of a class clears, and the heart rate is one, whoever measures it.
         let is_one = seen.spot || rule.class == Class::Hr;
         let of = (!is_one).then_some(seen.device);
-        let episode = self.episodes.get_mut(&rule.family);
-        let adopted = episode.and_then(|episode| episode.take_adopted(&rule.id, of));
+        let mut episode = self.episodes.get_mut(&rule.family);
+        let adopted = episode.as_mut().and_then(|it| it.take_adopted(&rule.id, of));
+        let is_over = episode.is_some_and(|episode| episode.found_over.is_some());
         // Inside, where nothing stands: that is nearly every value.
-        if !outside && self.series.is_empty() && adopted.is_none() {
+        if !outside && self.series.is_empty() && adopted.is_none() && !is_over {
             return;
         }
         let suppressed = self.is_suppressed(rule, seen);
@@ -384,6 +385,8 @@ impl Engine {
                 }
                 touched.insert(rule.family.clone());
             }
+            // The pass over late readings found that it was over.
+            Judged::Quiet if is_over && !suppressed => self.cease(&rule.family, &key, touched),
             Judged::Quiet => {}
         }
     }

@@ -284,3 +284,87 @@ fn what_a_box_told_of_one_oximeter_another_that_speaks_first_does_not_end() {
     let over = ward.told.last().unwrap();
     assert_eq!((over.state, over.cleared_at), (AlertState::Closed, Some(at(155.0))));
 }
+
+/// An alert of the county that live values raised before the word of the box came.
+#[test]
+fn what_was_raised_before_the_word_of_the_box_is_a_part_of_that_and_goes_on() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let (told, times) = told_of(&ward, &alert, "raised", 10.0);
+    let mut county = Ward::new("ecg-01");
+    county.stream(95, 120, Metric::HR, "36");
+    let own = county.only().clone();
+    let times_of = crate::ladder::Times::default();
+    let action = Action::Acknowledge { reason: AckReason::AtBedside, note: "seen".into() };
+    county.engine.act(&times_of, own.id, "nurse", &action, at(121.0)).unwrap();
+    let (whole, part) = county.engine.adopt_edge(ward.rules, at(122.0), &told, times, place(1));
+    let part = part.unwrap();
+    assert_eq!((part.id, part.state), (own.id, AlertState::Closed));
+    assert!(part.timeline.last().unwrap().goes_on_in_another());
+    // It is heard, and who had the part in hand has the whole.
+    assert_eq!((whole.id, whole.state), (alert.id, AlertState::ActiveAck));
+    assert_eq!(whole.acknowledged.unwrap().by, "nurse");
+    let told = whole.timeline.iter().find(|it| it.what == TimelineEvent::Acknowledged).unwrap();
+    assert_eq!((told.at, &*told.note), (at(121.0), "seen"));
+    county.stream(122, 160, Metric::HR, "72");
+    let over = county.engine.episodes.get("hr_low").unwrap().alert.as_ref().unwrap();
+    assert_eq!((over.id, over.state), (alert.id, AlertState::Closed));
+}
+
+#[test]
+fn whoever_had_it_in_hand_had_it_to_its_end_though_it_sounded_again_where_nobody_heard_that() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let times = crate::ladder::Times::default();
+    let action = Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() };
+    ward.engine.act(&times, alert.id, "nurse", &action, at(12.0)).unwrap();
+    ward.pass_time(700.0);
+    assert!(ward.only().acknowledged.is_none(), "{:?}", ward.only().timeline);
+    let (told, at_end) = told_of(&ward, &alert, "cleared", 60.0);
+    let (over, _) = ward.engine.adopt_edge(ward.rules, at(800.0), &told, at_end, place(1));
+    assert_eq!((over.state, over.acknowledged.unwrap().by.as_str()), (AlertState::Closed, "nurse"));
+    // What came back before its end is nobody's.
+    let (told, back) = told_of(&ward, &alert, "recurred", 900.0);
+    ward.engine.adopt_edge(ward.rules, at(1000.0), &told, back, place(2));
+    let (told, at_end) = told_of(&ward, &alert, "cleared", 960.0);
+    let (over, _) = ward.engine.adopt_edge(ward.rules, at(1001.0), &told, at_end, place(3));
+    assert_eq!((over.state, over.acknowledged), (AlertState::ClearedUnack, None));
+}
+
+#[test]
+fn what_began_late_and_what_its_box_tells_of_that_is_one_return() {
+    let mut ward = Ward::of(Profile { monitored: true, ..aged(600) });
+    for (second, phase) in [(0.0, AlarmPhase::Start), (10.0, AlarmPhase::End)] {
+        ward.alarm(second, AlarmKind::LeadOff, phase);
+    }
+    let mut alert = ward.told.last().unwrap().clone();
+    assert_eq!((alert.state, alert.recurrences), (AlertState::Closed, 0));
+    let back = ward.an_alarm(230.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    ward.alarm_at(300.0, &back);
+    alert.rules = vec!["TECH-LEADOFF".into()];
+    let (mut told, times) = told_of(&ward, &alert, "recurred", 232.0);
+    told.note = "TECH-LEADOFF".into();
+    let (mut seen, seen_at) = told_of(&ward, &alert, "acknowledged", 240.0);
+    seen.by = Some("nurse".into());
+    for (seq, (told, times)) in
+        [(told, times), (seen.clone(), seen_at), (seen, seen_at)].into_iter().enumerate()
+    {
+        // An agent that was killed says the last of them again.
+        let place = place(u64::try_from(seq + 1).unwrap());
+        ward.engine.adopt_edge(ward.rules, at(301.0), &told, times, place);
+    }
+    // It came back for 80 s: nothing of it has held for 120 s.
+    ward.number(310.0, Metric::HR, "72");
+    ward.pass_time(310.0);
+    let known = ward.only().clone();
+    let count = |what| known.timeline.iter().filter(|it| it.what == what).count();
+    assert_eq!((known.recurrences, count(TimelineEvent::Acknowledged)), (1, 1));
+    assert_eq!((known.priority, known.state), (Priority::Low, AlertState::ActiveAck));
+    ward.pass_time(361.0);
+    assert_eq!(
+        (ward.only().priority, ward.only().state),
+        (Priority::Medium, AlertState::ActiveUnack)
+    );
+}
