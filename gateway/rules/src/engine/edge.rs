@@ -7,7 +7,7 @@
 
 use super::{
     Engine,
-    life::{Firing, raised},
+    life::{ADOPTED, Episode, Firing, raised},
     series::Series,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     freshness::{Position, is_before},
     rule::RuleSet,
 };
-use model::{alarm::Priority, alert::EdgeAlert, time::WallTime};
+use model::{alarm::Priority, alert::EdgeAlert, id::DeviceId, metric::Kind, time::WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What both ends saw happen they saw so near to each other: an envelope was open, or time had not
@@ -89,6 +89,10 @@ impl Engine {
         let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
         let standing = (&told.device, standing(rules, &alert));
         let ended = episode.adopt_told(alert.clone(), now, &said, standing);
+        match episode.alert.as_ref().is_some_and(|alert| alert.condition().is_active()) {
+            true => self.told_over.remove(&key),
+            false => self.told_over.insert(key.clone()),
+        };
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
         let kind = self.devices.get(&told.device).and_then(|device| device.kind);
@@ -108,6 +112,22 @@ impl Engine {
             let is_over = series.outside_since().is_some_and(|since| since <= over);
             !(is_over && rules.is_of_family(rule, family))
         });
+    }
+}
+
+impl Episode {
+    /// Whether its alert is by what is measured once: the next of its kind ends it.
+    pub(super) fn is_of_spot(&self) -> bool {
+        let metric = self.alert.as_ref().and_then(|alert| alert.metric);
+        metric.is_none_or(|metric| metric.row().kind == Kind::Spot)
+    }
+
+    /// What one device says changes; what a box told of another goes on beside it.
+    pub(super) fn beside_told(&mut self, of: Option<&DeviceId>, change: impl FnOnce(&mut Self)) {
+        let is_anothers = |told: &Firing| told.of_box && of.is_some() && told.device.as_ref() != of;
+        let told = self.firing.get(ADOPTED).filter(|told| is_anothers(told)).cloned();
+        change(self);
+        self.firing.extend(told.map(|told| (ADOPTED.to_owned(), told)));
     }
 }
 

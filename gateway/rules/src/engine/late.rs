@@ -64,6 +64,7 @@ impl Engine {
             cut_off: false,
             out_of_service: None,
             told_until: BTreeMap::new(),
+            told_over: BTreeSet::new(),
             episodes: BTreeMap::new(),
             ..self.clone()
         }

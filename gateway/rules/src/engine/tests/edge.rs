@@ -240,6 +240,27 @@ fn what_was_measured_before_the_last_word_of_a_box_ends_nothing() {
 }
 
 #[test]
+fn what_a_meter_remembered_is_over_by_a_newer_value_that_its_box_had_heard() {
+    let mut ward = told_low();
+    let alert = ward.alert("glucose_low").clone();
+    let (mut told, times) = told_of(&ward, &alert, "cleared", IN_HAND + 60.0);
+    told.state = "closed".into();
+    ward.engine.adopt_edge(ward.rules, at(IN_HAND + 90.0), &told, times, place(2));
+    for heard in [IN_HAND + 60.0, IN_HAND + 120.0] {
+        let mut ward = Ward { engine: ward.engine.clone(), told: vec![], ..told_low() };
+        // It comes before the value that had ended the alert at the box.
+        let remembered = very_low(&ward, IN_HAND - 600.0, IN_HAND + 100.0);
+        ward.feed_group(&remembered, IN_HAND + 240.0);
+        check_very_low(&ward, Some(5));
+        let normal = result(&ward, Metric::GLU_CAP_PL, "6.1", IN_HAND + 50.0, heard);
+        ward.feed_group(&normal, IN_HAND + 242.0);
+        let over = ward.alert("glucose_low");
+        let cleared_at = Some(at(IN_HAND + 50.0));
+        assert_eq!((over.state, over.cleared_at), (AlertState::ClearedUnack, cleared_at));
+    }
+}
+
+#[test]
 fn two_values_of_which_the_box_had_heard_one_are_judged_when_both_are_there() {
     let (before, after) = (IN_HAND - 300.0, IN_HAND + 60.0);
     for (glucose_heard, ketone_heard) in [(before, after), (after, before)] {
@@ -283,4 +304,33 @@ fn what_a_box_told_of_one_oximeter_another_that_speaks_first_does_not_end() {
     ward.stream(140, 156, Metric::SPO2, "97");
     let over = ward.told.last().unwrap();
     assert_eq!((over.state, over.cleared_at), (AlertState::Closed, Some(at(155.0))));
+}
+
+#[test]
+fn what_a_box_told_of_a_stream_a_value_measured_once_elsewhere_does_not_end() {
+    let spot = |ward: &mut Ward, second: f64, value: &str| {
+        ward.hand_to("hand-01", DeviceKind::Oximeter, 0.0);
+        let value = value.parse::<Decimal>().unwrap();
+        let reading = Reading::number(Metric::SPO2, value, Unit::PERCENT);
+        let observed = Ward::observed(second);
+        let mut group = ReadingGroup::new(ward.device.clone(), observed, vec![reading]);
+        group.occurrence = Occurrence::Spot;
+        ward.feed_group(&group, second);
+        ward.hand_to("ecg-01", DeviceKind::Monitor, 0.0);
+    };
+    let mut heard = Ward::of(aged(600));
+    heard.stream(0, 16, Metric::SPO2, "88");
+    let alert = heard.alert("spo2_low").clone();
+    let (told, times) = told_of(&heard, &alert, "raised", 15.0);
+    let mut ward = Ward::of(aged(600));
+    ward.engine.adopt_edge(ward.rules, at(19.0), &told, times, place(1));
+    for ward in [&mut heard, &mut ward] {
+        // By one that is normal, and by one that is not and a normal one after it.
+        for (second, value) in [(20.0, "97"), (60.0, "84"), (90.0, "97")] {
+            spot(ward, second, value);
+            assert_eq!(ward.alert("spo2_low").cleared_at, None, "{second}");
+        }
+        ward.stream(100, 116, Metric::SPO2, "97");
+        assert_eq!(ward.alert("spo2_low").cleared_at, Some(at(115.0)));
+    }
 }
