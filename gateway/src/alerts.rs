@@ -12,6 +12,7 @@ mod score;
 mod subject;
 
 pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
+use subject::left_since;
 pub(crate) use subject::subject;
 
 use crate::{
@@ -328,13 +329,18 @@ impl Evaluation {
         let present = self.subject_at(context, site, &told.device, context.now)?;
         // What is the device's own is where the device is.
         let is_own = context.rules.is_technical(&told.family);
+        let left = match !is_own && then != present {
+            true => left_since(context, site, &told.device, times.started)?,
+            false => None,
+        };
         let engine = self.known(context, site, if is_own { &present } else { &then })?;
-        let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times, position);
+        let Context { rules, now, .. } = context;
+        let (alert, ended) = match &left {
+            Some((left, why)) => engine.adopt_left(rules, now, told, times, position, (*left, why)),
+            None => engine.adopt_edge(rules, now, told, times, position),
+        };
         let id = alert.id;
         self.note([alert].into_iter().chain(ended).collect());
-        if !is_own && then != present {
-            self.left_before(context, site, &told.device, (&then, times.started))?;
-        }
         Ok(id)
     }
 

@@ -47,6 +47,34 @@ impl Engine {
         times: EdgeTimes,
         position: Position,
     ) -> (Alert, Option<Alert>) {
+        self.adopt(rules, now, told, times, position, None)
+    }
+
+    /// The same of a device that had left at that moment, for that reason, of which the box did not
+    /// know: what it had begun ended with that.
+    pub fn adopt_left(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+        position: Position,
+        (left, why): (WallTime, &str),
+    ) -> (Alert, Option<Alert>) {
+        let cleared = times.cleared.filter(|cleared| *cleared <= left);
+        let times = EdgeTimes { at: times.at.min(left), cleared, ..times };
+        self.adopt(rules, now, told, times, position, Some((left, why)))
+    }
+
+    fn adopt(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+        position: Position,
+        left: Option<(WallTime, &str)>,
+    ) -> (Alert, Option<Alert>) {
         let id = AlertId::from_bytes(told.id);
         let key = match rules.is_technical(&told.family) {
             true => self.technical_key(&told.family, &told.device),
@@ -60,6 +88,7 @@ impl Engine {
         };
         let same = episode.alerts().find(|alert| alert.id == id);
         let same = same.or_else(|| episode.alerts().filter(overlaps).last()).cloned();
+        let known = same.as_ref().map(|alert| alert.condition());
         let mut alert = same.unwrap_or_else(|| {
             let rule = told.rules.first().map_or("", String::as_str);
             let says = [&*told.message_zh, &told.message_en];
@@ -68,13 +97,28 @@ impl Engine {
             Alert { id, device, ..raised(&whose, family, times.at, times.started, &worst) }
         });
         let place = position.place();
-        if alert.people.told_by_box.as_ref().is_some_and(|newest| is_before(&place, newest)) {
+        let is_older =
+            alert.people.told_by_box.as_ref().is_some_and(|newest| is_before(&place, newest));
+        // What goes on without a device that has left goes on by others.
+        let goes_on = left.is_some() && known.is_some_and(AlertState::is_active);
+        if is_older || goes_on {
             tell_story(&mut alert, told, times, true);
+            if goes_on && alert.acknowledged.is_some() && alert.state == AlertState::ActiveUnack {
+                alert.go(AlertState::ActiveAck);
+            }
             episode.keep_story(&alert);
             return (alert, None);
         }
         alert.people.told_by_box = Some(place);
         take_over(rules, &mut alert, told, times);
+        if let Some((left, why)) = left.filter(|_| times.cleared.is_none()) {
+            alert.cleared_at = Some(left);
+            match known {
+                // Its story says that already.
+                Some(AlertState::Closed) => alert.go(AlertState::Closed),
+                _ => alert.close(now, why),
+            }
+        }
         if let Some(over) = times.cleared {
             self.end_series(rules, &told.family, over);
         }
@@ -185,6 +229,7 @@ fn take_over(rules: &RuleSet, alert: &mut Alert, told: &EdgeAlert, times: EdgeTi
     // It was seen there.
     alert.retro = false;
     alert.rules.clone_from(&told.rules);
+    alert.device.clone_from(&told.device);
     alert.metric = told.metric;
     alert.value.clone_from(&told.value);
     alert.comparator.clone_from(&told.comparator);

@@ -334,3 +334,68 @@ fn what_a_box_told_of_a_stream_a_value_measured_once_elsewhere_does_not_end() {
         assert_eq!(ward.alert("spo2_low").cleared_at, Some(at(115.0)));
     }
 }
+
+#[test]
+fn an_alert_that_a_box_told_of_is_of_the_device_that_the_box_says() {
+    let mut ward = Ward::of(aged(600));
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.alert("hr_low").clone();
+    let (mut told, times) = told_of(&ward, &alert, "priority_rose", 30.0);
+    told.device = DeviceId::new("oxi-02").unwrap();
+    let (told, _) = ward.engine.adopt_edge(ward.rules, at(60.0), &told, times, place(1));
+    assert_eq!((told.id, told.device.as_str()), (alert.id, "oxi-02"));
+}
+
+#[test]
+fn what_a_box_tells_of_a_device_that_has_left_ends_once_and_stays_so() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let mut county = Ward::of(aged(600));
+    let mut last = None;
+    let words = [(1, "raised", 10.0), (2, "priority_rose", 30.0), (3, "cleared", 150.0)];
+    for (seq, what, second) in words {
+        let (told, times) = told_of(&ward, &alert, what, second);
+        let left = (at(100.0), "went home");
+        let (told, ended) =
+            county.engine.adopt_left(ward.rules, at(200.0), &told, times, place(seq), left);
+        assert_eq!((told.state, told.cleared_at), (AlertState::Closed, Some(at(100.0))), "{what}");
+        assert!(ended.is_none());
+        last = Some(told);
+    }
+    let story = last.unwrap().timeline;
+    let closed = story.iter().filter(|entry| entry.what == TimelineEvent::Closed);
+    assert_eq!(closed.map(|entry| entry.detail.as_str()).collect::<Vec<_>>(), ["went home"]);
+    // What was over before it left waits for a person.
+    let (mut told, times) = told_of(&ward, &alert, "cleared", 60.0);
+    told.id = [9; 16];
+    let mut county = Ward::of(aged(600));
+    let left = (at(100.0), "went home");
+    let (told, _) = county.engine.adopt_left(ward.rules, at(200.0), &told, times, place(9), left);
+    assert_eq!((told.state, told.cleared_at), (AlertState::ClearedUnack, Some(at(60.0))));
+}
+
+#[test]
+fn what_a_box_tells_of_a_device_that_has_left_does_not_end_what_another_says() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    // Before the first one left, and after it.
+    for begins in [50, 120] {
+        let mut county = Ward::of(aged(600));
+        county.hand_to("oxi-02", DeviceKind::Monitor, 0.0);
+        county.stream(begins, begins + 11, Metric::HR, "36");
+        let holds = county.alert("hr_low").clone();
+        for (seq, what, second) in [(1, "raised", 60.0), (2, "cleared", 150.0)] {
+            let (told, times) = told_of(&ward, &alert, what, second);
+            let left = (at(100.0), "went home");
+            let (_, ended) =
+                county.engine.adopt_left(ward.rules, at(200.0), &told, times, place(seq), left);
+            assert!(ended.is_none());
+            let goes_on = county.engine.alerts().find(|alert| alert.id == holds.id).unwrap();
+            assert_eq!((goes_on.state, &goes_on.device), (AlertState::ActiveUnack, &county.device));
+        }
+        county.stream(200, 231, Metric::HR, "72");
+        assert_eq!(county.alert("hr_low").cleared_at, Some(at(230.0)));
+    }
+}
