@@ -283,6 +283,19 @@ impl Evaluation {
         Ok(())
     }
 
+    /// A box was taken out of service, for that reason: nothing of it is looked after.
+    pub(crate) fn upkeep_over(
+        &mut self,
+        context: Context<'_>,
+        of: &SiteId,
+        why: &str,
+    ) -> rusqlite::Result<()> {
+        let engine = self.engine(context.connection, &SiteId::county(), &Subject::Box)?;
+        let changed = engine.end_upkeep(context.rules, context.now, of, why);
+        self.note(changed);
+        Ok(())
+    }
+
     /// A site's box went out of reach or is back: all that is behind it hears of it.
     pub(crate) fn box_changed(
         &mut self,
