@@ -12,6 +12,7 @@ mod score;
 mod subject;
 
 pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
+use subject::left_since;
 pub(crate) use subject::subject;
 
 use crate::{
@@ -282,6 +283,19 @@ impl Evaluation {
         Ok(())
     }
 
+    /// A box was taken out of service, for that reason: nothing of it is looked after.
+    pub(crate) fn upkeep_over(
+        &mut self,
+        context: Context<'_>,
+        of: &SiteId,
+        why: &str,
+    ) -> rusqlite::Result<()> {
+        let engine = self.engine(context.connection, &SiteId::county(), &Subject::Box)?;
+        let changed = engine.end_upkeep(context.rules, context.now, of, why);
+        self.note(changed);
+        Ok(())
+    }
+
     /// A site's box went out of reach or is back: all that is behind it hears of it.
     pub(crate) fn box_changed(
         &mut self,
@@ -328,8 +342,16 @@ impl Evaluation {
         let present = self.subject_at(context, site, &told.device, context.now)?;
         // What is the device's own is where the device is.
         let is_own = context.rules.is_technical(&told.family);
+        let left = match !is_own && then != present {
+            true => left_since(context, site, &told.device, times.started)?,
+            false => None,
+        };
         let engine = self.known(context, site, if is_own { &present } else { &then })?;
-        let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times, position);
+        let Context { rules, now, .. } = context;
+        let (alert, ended) = match &left {
+            Some((left, why)) => engine.adopt_left(rules, now, told, times, position, (*left, why)),
+            None => engine.adopt_edge(rules, now, told, times, position),
+        };
         let id = alert.id;
         let goes_on =
             |ended: &&Alert| ended.timeline.last().is_some_and(TimelineEntry::goes_on_in_another);
@@ -337,9 +359,6 @@ impl Evaluation {
             join(context.connection, part.id, id)?;
         }
         self.note([alert].into_iter().chain(ended).collect());
-        if !is_own && then != present {
-            self.left_before(context, site, &told.device, (&then, times.started))?;
-        }
         Ok(id)
     }
 

@@ -7,7 +7,7 @@
 
 use super::{
     Engine,
-    life::{Firing, SAME_EPISODE_MS, raised},
+    life::{ADOPTED, Episode, Firing, SAME_EPISODE_MS, raised},
     series::Series,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     freshness::{Position, is_before},
     rule::RuleSet,
 };
-use model::{alarm::Priority, alert::EdgeAlert, time::WallTime};
+use model::{alarm::Priority, alert::EdgeAlert, id::DeviceId, metric::Kind, time::WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What both ends saw happen they saw so near to each other: an envelope was open, or time had not
@@ -48,6 +48,34 @@ impl Engine {
         times: EdgeTimes,
         position: Position,
     ) -> (Alert, Option<Alert>) {
+        self.adopt(rules, now, told, times, position, None)
+    }
+
+    /// The same of a device that had left at that moment, for that reason, of which the box did not
+    /// know: what it had begun ended with that.
+    pub fn adopt_left(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+        position: Position,
+        (left, why): (WallTime, &str),
+    ) -> (Alert, Option<Alert>) {
+        let cleared = times.cleared.filter(|cleared| *cleared <= left);
+        let times = EdgeTimes { at: times.at.min(left), cleared, ..times };
+        self.adopt(rules, now, told, times, position, Some((left, why)))
+    }
+
+    fn adopt(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+        position: Position,
+        left: Option<(WallTime, &str)>,
+    ) -> (Alert, Option<Alert>) {
         let id = AlertId::from_bytes(told.id);
         let key = match rules.is_technical(&told.family) {
             true => self.technical_key(&told.family, &told.device),
@@ -63,6 +91,7 @@ impl Engine {
         let began = episode.late_since();
         let same = episode.alerts().find(|alert| alert.id == id);
         let same = same.or_else(|| episode.alerts().filter(overlaps).last()).cloned();
+        let known = same.as_ref().map(|alert| alert.condition());
         let mut alert = same.unwrap_or_else(|| {
             let rule = told.rules.first().map_or("", String::as_str);
             let says = [&*told.message_zh, &told.message_en];
@@ -71,14 +100,29 @@ impl Engine {
             Alert { id, device, ..raised(&whose, family, times.at, times.started, &worst) }
         });
         let place = position.place();
-        if alert.people.told_by_box.as_ref().is_some_and(|newest| is_before(&place, newest)) {
+        let is_older =
+            alert.people.told_by_box.as_ref().is_some_and(|newest| is_before(&place, newest));
+        // What goes on without a device that has left goes on by others.
+        let goes_on = left.is_some() && known.is_some_and(AlertState::is_active);
+        if is_older || goes_on {
             tell_story(&mut alert, told, times, began, true);
+            if goes_on && alert.acknowledged.is_some() && alert.state == AlertState::ActiveUnack {
+                alert.go(AlertState::ActiveAck);
+            }
             episode.keep_story(&alert);
             return (alert, None);
         }
         alert.people.told_by_box = Some(place);
         let named = std::mem::take(&mut alert.rules);
         take_over(rules, &mut alert, told, times, began);
+        if let Some((left, why)) = left.filter(|_| times.cleared.is_none()) {
+            alert.cleared_at = Some(left);
+            match known {
+                // Its story says that already.
+                Some(AlertState::Closed) => alert.go(AlertState::Closed),
+                _ => alert.close(now, why),
+            }
+        }
         self.end_series(rules, told, times);
         let said = self.alarm_names(&key);
         // What the box had heard until then is in what it tells, whenever that was measured.
@@ -91,6 +135,10 @@ impl Engine {
         let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
         let standing = (&told.device, standing(rules, &alert, told, times, &named));
         let ended = episode.adopt_told(alert.clone(), now, &said, standing);
+        match episode.alert.as_ref().is_some_and(|alert| alert.condition().is_active()) {
+            true => self.told_over.remove(&key),
+            false => self.told_over.insert(key.clone()),
+        };
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
         let kind = self.devices.get(&told.device).and_then(|device| device.kind);
@@ -113,6 +161,22 @@ impl Engine {
             let is_past = is_unnamed && series.holds() && stood_at(times.at);
             !((is_over || is_past) && rules.is_of_family(rule, &told.family))
         });
+    }
+}
+
+impl Episode {
+    /// Whether its alert is by what is measured once: the next of its kind ends it.
+    pub(super) fn is_of_spot(&self) -> bool {
+        let metric = self.alert.as_ref().and_then(|alert| alert.metric);
+        metric.is_none_or(|metric| metric.row().kind == Kind::Spot)
+    }
+
+    /// What one device says changes; what a box told of another goes on beside it.
+    pub(super) fn beside_told(&mut self, of: Option<&DeviceId>, change: impl FnOnce(&mut Self)) {
+        let is_anothers = |told: &Firing| told.of_box && of.is_some() && told.device.as_ref() != of;
+        let told = self.firing.get(ADOPTED).filter(|told| is_anothers(told)).cloned();
+        change(self);
+        self.firing.extend(told.map(|told| (ADOPTED.to_owned(), told)));
     }
 }
 
@@ -196,6 +260,7 @@ fn take_over(
     // It was seen there.
     alert.retro = false;
     alert.rules.clone_from(&told.rules);
+    alert.device.clone_from(&told.device);
     alert.metric = told.metric;
     alert.value.clone_from(&told.value);
     alert.comparator.clone_from(&told.comparator);
@@ -279,7 +344,11 @@ impl Alert {
     /// Whether another that the county raised is a part of it, as far as is told: it began before
     /// this one was over, or so short a time after that.
     pub(super) fn has_part(&self, other: &Self) -> bool {
-        let over = self.cleared_at.filter(|_| !self.condition().is_active());
+        // What ended with its device is no begin of what another says.
+        let was_ended =
+            |last: &TimelineEntry| last.what == TimelineEvent::Closed && !last.detail.is_empty();
+        let was_ended = self.timeline.last().is_some_and(was_ended);
+        let over = self.cleared_at.filter(|_| !self.condition().is_active() && !was_ended);
         let is_in = |over: WallTime| {
             let after_ms = other.started_at.unix_ms().saturating_sub(over.unix_ms());
             other.started_at >= self.started_at && after_ms <= SAME_EPISODE_MS

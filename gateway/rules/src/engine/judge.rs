@@ -295,9 +295,7 @@ impl Engine {
             other.heard.zip(seen.heard).map(|(other, heard)| heard.max(other))
         });
         let told_until = self.told_until.get(&rule.family);
-        if heard.zip(told_until).is_some_and(|(heard, until)| heard <= *until) {
-            return;
-        }
+        let was_heard = heard.zip(told_until).is_some_and(|(heard, until)| heard <= *until);
         let is_before = seen.spot && told_until.is_some_and(|until| seen.at <= *until);
         let limit = self.profile.limit(rule, facts, seen.at);
         let Some(mut outside) = meets(rule.op, limit, seen.value, seen.comparator) else {
@@ -314,14 +312,20 @@ impl Engine {
         if outside && seen.late && rule.priority == Priority::Low {
             return;
         }
-        // What was measured before the box's last word ends nothing that it told of.
-        if !outside && is_before {
+        // What was measured before the box's last word ends nothing that it told of; where nothing
+        // held by that, it ends what is older still and was heard since.
+        let may_end = !outside && self.told_over.contains(&rule.family);
+        if (was_heard || (is_before && !outside)) && !may_end {
             return;
         }
-        // The next spot value of a class clears, and the heart rate is one, whoever measures it.
-        let is_one = seen.spot || rule.class == Class::Hr;
-        let of = (!is_one).then_some(seen.device);
         let mut episode = self.episodes.get_mut(&rule.family);
+        // The next spot value of a class clears, and the heart rate is one, whoever measures it.
+        // What repeats no spot value of another device clears.
+        let is_one = match seen.spot {
+            true => episode.as_ref().is_none_or(|episode| episode.is_of_spot()),
+            false => rule.class == Class::Hr,
+        };
+        let of = (!is_one).then_some(seen.device);
         let adopted = episode.as_mut().and_then(|it| it.take_adopted(&rule.id, of));
         let is_over = episode.is_some_and(|episode| episode.found_over.is_some());
         // Inside, where nothing stands: that is nearly every value.
@@ -376,12 +380,13 @@ impl Engine {
                     time_suspect: seen.suspect,
                     ..Firing::new(&rule.id, priority, began, says)
                 };
-                self.episodes.entry(rule.family.clone()).or_default().fire(key, firing);
+                let episode = self.episodes.entry(rule.family.clone()).or_default();
+                episode.beside_told(of, |episode| episode.fire(key, firing));
                 touched.insert(rule.family.clone());
             }
             Judged::Cleared => {
                 if let Some(episode) = self.episodes.get_mut(&rule.family) {
-                    episode.cease(&key);
+                    episode.beside_told(of, |episode| episode.cease(&key));
                 }
                 touched.insert(rule.family.clone());
             }

@@ -74,6 +74,7 @@ impl Engine {
             cut_off: false,
             out_of_service: None,
             told_until: BTreeMap::new(),
+            told_over: BTreeSet::new(),
             episodes: BTreeMap::new(),
             ..self.clone()
         }
@@ -348,10 +349,9 @@ impl Episode {
         let is_another = begins > alert.started_at && found.began_late;
         alert.started_at = alert.started_at.min(begins);
         // It was over before the first fresh value could say so: what follows is another episode.
-        let over = found.over_at().filter(|over| *over >= alert.started_at);
+        let since = alert.back_since().unwrap_or(alert.started_at);
+        let over = found.over_at().filter(|over| *over >= since.max(alert.started_at));
         if alert.condition().is_active() {
-            let begins = alert.back_since().unwrap_or(alert.started_at);
-            let over = over.filter(|over| *over >= begins);
             self.found_over = over.map(|over| (over, found.alert.rules.clone()));
         }
         alert.cleared_at = alert.cleared_at.map(|at| over.map_or(at, |over| at.min(over)));

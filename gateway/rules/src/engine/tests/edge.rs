@@ -240,6 +240,27 @@ fn what_was_measured_before_the_last_word_of_a_box_ends_nothing() {
 }
 
 #[test]
+fn what_a_meter_remembered_is_over_by_a_newer_value_that_its_box_had_heard() {
+    let mut ward = told_low();
+    let alert = ward.alert("glucose_low").clone();
+    let (mut told, times) = told_of(&ward, &alert, "cleared", IN_HAND + 60.0);
+    told.state = "closed".into();
+    ward.engine.adopt_edge(ward.rules, at(IN_HAND + 90.0), &told, times, place(2));
+    for heard in [IN_HAND + 60.0, IN_HAND + 120.0] {
+        let mut ward = Ward { engine: ward.engine.clone(), told: vec![], ..told_low() };
+        // It comes before the value that had ended the alert at the box.
+        let remembered = very_low(&ward, IN_HAND - 600.0, IN_HAND + 100.0);
+        ward.feed_group(&remembered, IN_HAND + 240.0);
+        check_very_low(&ward, Some(5));
+        let normal = result(&ward, Metric::GLU_CAP_PL, "6.1", IN_HAND + 50.0, heard);
+        ward.feed_group(&normal, IN_HAND + 242.0);
+        let over = ward.alert("glucose_low");
+        let cleared_at = Some(at(IN_HAND + 50.0));
+        assert_eq!((over.state, over.cleared_at), (AlertState::ClearedUnack, cleared_at));
+    }
+}
+
+#[test]
 fn two_values_of_which_the_box_had_heard_one_are_judged_when_both_are_there() {
     let (before, after) = (IN_HAND - 300.0, IN_HAND + 60.0);
     for (glucose_heard, ketone_heard) in [(before, after), (after, before)] {
@@ -367,4 +388,98 @@ fn what_began_late_and_what_its_box_tells_of_that_is_one_return() {
         (ward.only().priority, ward.only().state),
         (Priority::Medium, AlertState::ActiveUnack)
     );
+}
+
+#[test]
+fn what_a_box_told_of_a_stream_a_value_measured_once_elsewhere_does_not_end() {
+    let spot = |ward: &mut Ward, second: f64, value: &str| {
+        ward.hand_to("hand-01", DeviceKind::Oximeter, 0.0);
+        let value = value.parse::<Decimal>().unwrap();
+        let reading = Reading::number(Metric::SPO2, value, Unit::PERCENT);
+        let observed = Ward::observed(second);
+        let mut group = ReadingGroup::new(ward.device.clone(), observed, vec![reading]);
+        group.occurrence = Occurrence::Spot;
+        ward.feed_group(&group, second);
+        ward.hand_to("ecg-01", DeviceKind::Monitor, 0.0);
+    };
+    let mut heard = Ward::of(aged(600));
+    heard.stream(0, 16, Metric::SPO2, "88");
+    let alert = heard.alert("spo2_low").clone();
+    let (told, times) = told_of(&heard, &alert, "raised", 15.0);
+    let mut ward = Ward::of(aged(600));
+    ward.engine.adopt_edge(ward.rules, at(19.0), &told, times, place(1));
+    for ward in [&mut heard, &mut ward] {
+        // By one that is normal, and by one that is not and a normal one after it.
+        for (second, value) in [(20.0, "97"), (60.0, "84"), (90.0, "97")] {
+            spot(ward, second, value);
+            assert_eq!(ward.alert("spo2_low").cleared_at, None, "{second}");
+        }
+        ward.stream(100, 116, Metric::SPO2, "97");
+        assert_eq!(ward.alert("spo2_low").cleared_at, Some(at(115.0)));
+    }
+}
+
+#[test]
+fn an_alert_that_a_box_told_of_is_of_the_device_that_the_box_says() {
+    let mut ward = Ward::of(aged(600));
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.alert("hr_low").clone();
+    let (mut told, times) = told_of(&ward, &alert, "priority_rose", 30.0);
+    told.device = DeviceId::new("oxi-02").unwrap();
+    let (told, _) = ward.engine.adopt_edge(ward.rules, at(60.0), &told, times, place(1));
+    assert_eq!((told.id, told.device.as_str()), (alert.id, "oxi-02"));
+}
+
+#[test]
+fn what_a_box_tells_of_a_device_that_has_left_ends_once_and_stays_so() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let mut county = Ward::of(aged(600));
+    let mut last = None;
+    let words = [(1, "raised", 10.0), (2, "priority_rose", 30.0), (3, "cleared", 150.0)];
+    for (seq, what, second) in words {
+        let (told, times) = told_of(&ward, &alert, what, second);
+        let left = (at(100.0), "went home");
+        let (told, ended) =
+            county.engine.adopt_left(ward.rules, at(200.0), &told, times, place(seq), left);
+        assert_eq!((told.state, told.cleared_at), (AlertState::Closed, Some(at(100.0))), "{what}");
+        assert!(ended.is_none());
+        last = Some(told);
+    }
+    let story = last.unwrap().timeline;
+    let closed = story.iter().filter(|entry| entry.what == TimelineEvent::Closed);
+    assert_eq!(closed.map(|entry| entry.detail.as_str()).collect::<Vec<_>>(), ["went home"]);
+    // What was over before it left waits for a person.
+    let (mut told, times) = told_of(&ward, &alert, "cleared", 60.0);
+    told.id = [9; 16];
+    let mut county = Ward::of(aged(600));
+    let left = (at(100.0), "went home");
+    let (told, _) = county.engine.adopt_left(ward.rules, at(200.0), &told, times, place(9), left);
+    assert_eq!((told.state, told.cleared_at), (AlertState::ClearedUnack, Some(at(60.0))));
+}
+
+#[test]
+fn what_a_box_tells_of_a_device_that_has_left_does_not_end_what_another_says() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    // Before the first one left, and after it.
+    for begins in [50, 120] {
+        let mut county = Ward::of(aged(600));
+        county.hand_to("oxi-02", DeviceKind::Monitor, 0.0);
+        county.stream(begins, begins + 11, Metric::HR, "36");
+        let holds = county.alert("hr_low").clone();
+        for (seq, what, second) in [(1, "raised", 60.0), (2, "cleared", 150.0)] {
+            let (told, times) = told_of(&ward, &alert, what, second);
+            let left = (at(100.0), "went home");
+            let (_, ended) =
+                county.engine.adopt_left(ward.rules, at(200.0), &told, times, place(seq), left);
+            assert!(ended.is_none());
+            let goes_on = county.engine.alerts().find(|alert| alert.id == holds.id).unwrap();
+            assert_eq!((goes_on.state, &goes_on.device), (AlertState::ActiveUnack, &county.device));
+        }
+        county.stream(200, 231, Metric::HR, "72");
+        assert_eq!(county.alert("hr_low").cleared_at, Some(at(230.0)));
+    }
 }
