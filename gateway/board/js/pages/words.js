@@ -10,6 +10,11 @@ export function moment(rfc3339) {
   return rfc3339 ? dateTime(Date.parse(rfc3339)) : '–';
 }
 
+/** The day of a moment where the clinics are: `2026-11-22`. */
+export function dayOf(rfc3339) {
+  return moment(rfc3339).slice(0, 10);
+}
+
 /** `收缩压 182 mmHg`. */
 function measured(reading) {
   const { text, unit } = shownValue(reading);

@@ -268,6 +268,20 @@ test('a pump on nobody says where its station stands, and is put on a patient in
   assert.deepEqual([method, url, body.patient], ['POST', '/api/v1/bindings', LI]);
 });
 
+test('an alert of a device at a bed without a patient names the bed; of one that went on it does not', async () => {
+  const county = ward();
+  county.move(county.monitor, null, '4');
+  const page = await it.open();
+  const nobodys = rowOf(county.raise(county.monitor, 'high'));
+  await page.says(`${nobodys} .who`, '4床 未关联患者');
+  assert.equal(await page.attribute(nobodys, 'data-bed'), '4');
+  // It goes to a patient: what nobody's number raised is not theirs, nor of their bed.
+  county.move(county.monitor, LI, '9');
+  await page.until('it names no bed', (css) => document.querySelector(css).dataset.bed === '', nobodys);
+  await page.until('nor does it say one', (css) => (
+    document.querySelector(`${css} .who`).textContent === '未关联患者'), nobodys);
+});
+
 test('what comes again says since when, a tile counts what is behind, a box has no patient', async () => {
   const county = ward();
   const ago = (minutes) => county.ms - minutes * 60_000;
