@@ -123,7 +123,7 @@ export class Row {
     // The number that raised it, where it is not the one beside it.
     const same = !outside || now?.text === outside;
     const present = now?.text && !same ? t('alerts.now') : '';
-    put(this.metric, [name, present].filter(Boolean).join(' · '));
+    put(this.metric, [name, now?.text ? now.meal : '', present].filter(Boolean).join(' · '));
     put(this.outside, same || alert.state === 'unknown' ? ''
       : t('alerts.outside', {
         value: [outside, unit, pressure(outside)].filter(Boolean).join(' '),

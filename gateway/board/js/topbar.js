@@ -14,6 +14,8 @@ import { failingSinks, store } from './store.js';
 import { Townships } from './townships.js';
 
 const THEME = 'board.theme';
+/** What holds, or may hold for all that anybody knows; not what is shelved, behind another or over. */
+const ACTIVE = ['active_unack', 'active_ack', 'unknown'];
 const KEYS = ['jk', 'enter', 'a', 's', 'e', 'f', 'g', 'm', 'l', 'esc', 'help'];
 
 export class TopBar {
@@ -88,13 +90,14 @@ export class TopBar {
       const { priority } = element.dataset;
       const own = alerts.filter((alert) => alert.priority === priority);
       const open = own.filter(isUnacknowledged).length;
-      const count = unknown ? '–' : `${open}/${own.length}`;
+      const active = own.filter(({ state }) => ACTIVE.includes(state)).length;
+      const count = unknown ? '–' : `${open}/${active}`;
       put(element, `${GLYPHS[priority]} ${t(`priority.${priority}`)} ${count}`);
-      set(element, 'data-none', own.length ? null : 'true');
+      set(element, 'data-none', open || active ? null : 'true');
       return t('top.count', {
         priority: t(`priority.${priority}`),
         open: unknown ? '–' : open,
-        all: unknown ? '–' : own.length,
+        active: unknown ? '–' : active,
       });
     });
     lines(this.explained, told);
