@@ -15,7 +15,7 @@ import { metricName } from './metric-name.js';
 import { Mover } from './mover.js';
 import { seriesOf } from './order.js';
 import {
-  deviceKey, isOf, kindOf, store,
+  bedOf, deviceKey, isOf, kindOf, store,
 } from './store.js';
 
 /** The result of an alert was measured this near to its start. */
@@ -73,7 +73,7 @@ export class Row {
     const facts = {
       'data-priority': alert.priority,
       'data-state': alert.state,
-      'data-bed': words.patientOf(alert)?.bed ?? '',
+      'data-bed': bedOf(alert),
       'data-device': alert.device,
       'data-retro': alert.retro ? 'true' : null,
     };
@@ -123,7 +123,7 @@ export class Row {
     // The number that raised it, where it is not the one beside it.
     const same = !outside || now?.text === outside;
     const present = now?.text && !same ? t('alerts.now') : '';
-    put(this.metric, [name, present].filter(Boolean).join(' · '));
+    put(this.metric, [name, now?.text ? now.meal : '', present].filter(Boolean).join(' · '));
     put(this.outside, same || alert.state === 'unknown' ? ''
       : t('alerts.outside', {
         value: [outside, unit, pressure(outside)].filter(Boolean).join(' '),

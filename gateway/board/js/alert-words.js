@@ -7,7 +7,7 @@ import {
 import { either, t } from './i18n.js';
 import { isUnacknowledged } from './order.js';
 import {
-  deviceKey, stationAt, stationPatient, store,
+  bedOf, deviceKey, stationAt, stationPatient, store,
 } from './store.js';
 
 export const GLYPHS = { high: '▲!!!', medium: '■!!', low: '●!' };
@@ -35,20 +35,24 @@ export function patientOf(alert) {
   return (alert.patient && store.patients.get(alert.patient)) || null;
 }
 
-/** Whose: bed and masked name. */
+/** Whose: bed and masked name; of nobody's the bed at which the device stands. */
 export function who(alert) {
   // A box has no patient, and is not on nobody either.
   if (alert.device === alert.site) return alert.clinic || alert.site;
   const patient = patientOf(alert);
-  if (!alert.patient) return isAsThen(alert) ? nobody(alert) : t('patient.none');
+  const bed = bedOf(alert);
+  if (!alert.patient) {
+    const none = isAsThen(alert) ? nobody(alert) : t('patient.none');
+    return bed ? `${t('patient.bed', { bed })} ${none}` : none;
+  }
   if (!patient) return t('patient.unknown');
-  return name(patient);
+  return name(patient, bed);
 }
 
 /** Bed and masked name. */
-function name(patient) {
-  const bed = patient.bed ? t('patient.bed', { bed: patient.bed }) : t('patient.no_bed');
-  return [bed, patient.name || ''].filter(Boolean).join(' ');
+function name(patient, bed = patient.bed) {
+  const where = bed ? t('patient.bed', { bed }) : t('patient.no_bed');
+  return [where, patient.name || ''].filter(Boolean).join(' ');
 }
 
 /** Whether the device and its station are where they were when the alert began. */

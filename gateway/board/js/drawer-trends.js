@@ -99,6 +99,7 @@ export class Trends {
       name: `${metricName(plot === 'nibp' ? plot : metric)} ${unit}`,
       band,
       bands,
+      aims: rest.aims ?? [],
       limits,
       lines,
       marks: plot === 'nibp' ? pressureMarks(own, rest) : own.map((mark) => pointMark(plot, mark)),
@@ -125,8 +126,10 @@ function named(points, unit) {
   return points.map((point) => ({ ...point, text: `${point.text} ${unit}`.trim() }));
 }
 
-function versionText(whole) {
-  return whole?.ruled ? t('trend.rules', { version: whole.ruled.version }) : '';
+/** Whose aim it is, and its version: it is the board's own and not of the rules that are live. */
+function aimText(name) {
+  return [name && t(`trend.programme.${name}`), t('trend.aims', { version: layout.AIMS_VERSION })]
+    .filter(Boolean).join(' · ');
 }
 
 function bandsOf(plot, whole) {
@@ -137,8 +140,7 @@ function bandsOf(plot, whole) {
     return {
       bands: [{ low: aim.dia, high: aim.sys, zone: 'aim' }, ...lines],
       band: [t('trend.aim_pressure', { sys: aim.sys, dia: aim.dia }),
-        aim.name ? t(`trend.programme.${aim.name}`) : '', versionText(whole)]
-        .filter(Boolean).join(' · '),
+        aimText(aim.name)].join(' · '),
       aim,
     };
   }
@@ -149,7 +151,10 @@ function bandsOf(plot, whole) {
       { low: fasting[0], high: fasting[1], zone: 'aim' }],
     band: [t(twoHours ? 'trend.aim_glucose_pregnant' : 'trend.aim_glucose', {
       low: fasting[0], high: fasting[1], meal: meal.toFixed(1), two: twoHours || '',
-    }), t(`trend.programme.${name}`), t('trend.shapes')].join(' · '),
+    }), aimText(name), t('trend.shapes')].join(' · '),
+    // Below these after a meal, whose shape is a square.
+    aims: [meal, twoHours].filter(Boolean)
+      .map((value) => ({ value, label: `■ < ${value.toFixed(1)}` })),
   };
 }
 
@@ -165,11 +170,7 @@ function pressureMarks(marks, { aim }) {
       at,
       value: sys ?? dia ?? mean,
       bar: {
-        sys,
-        dia,
-        mean,
-        above: Boolean(aim) && (isAbove(sys, aim.sys) || isAbove(dia, aim.dia)),
-        below: sys !== null && sys < 90,
+        sys, dia, mean, ...layout.besideAim({ sys, dia }, aim),
       },
       text: `${sys ?? '--'}/${dia ?? '--'}${mean === null ? '' : ` (${mean})`} mmHg`,
       words: [kpaText(...[sys, dia].map((number) => (number === null ? '' : String(number))))],

@@ -46,7 +46,7 @@ export class Drawer {
     this.devices = h('section', { class: 'drawer-devices' });
     const done = (change) => this.changed(change);
     this.head = new DrawerHead({ onProblem: (failure) => this.failed(failure) });
-    this.health = new Health({ undo: this.undo, onChange: done });
+    this.health = new Health({ undo: this.undo, isLost: this.isLost, onChange: done });
     this.trends = new Trends({ onAsk: () => this.refresh() });
     this.review = new StripReview({ onFault: this.onFault });
     this.alerts = new DrawerAlerts({ onStrip: (alert) => this.stripOf(alert) });

@@ -92,14 +92,17 @@ export class Mover {
   }
 }
 
-/** Patients of the township who are in a bed, on a device, or expected today. */
+/** Patients of the township who are in a bed, on a device, expected today, or were measured today. */
 export function candidates(place) {
-  const today = dateTime(clock.serverNow()).slice(0, 10);
+  const dayOf = (ms) => dateTime(ms).slice(0, 10);
+  const today = dayOf(clock.serverNow());
+  const isSeen = ({ last_result_at: at }) => Boolean(at) && dayOf(Date.parse(at)) === today;
   const bound = new Set([...store.bindings.values()].map((binding) => binding.patient));
   return [...store.patients.values()]
     .filter((one) => one.clinic === place.clinic && one.patient !== place.patient)
-    .filter((one) => one.bed || bound.has(one.patient) || one.appointment === today)
-    .sort((a, b) => compareNames(a.bed || '', b.bed || ''));
+    .filter((one) => one.bed || bound.has(one.patient) || one.appointment === today || isSeen(one))
+    // Those in beds first.
+    .sort((a, b) => Number(!a.bed) - Number(!b.bed) || compareNames(a.bed || '', b.bed || ''));
 }
 
 /** A patient as a button says it: bed and masked name. */

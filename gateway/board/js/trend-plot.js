@@ -54,7 +54,7 @@ export class Plot {
 
   /**
    * `data`: `from`, `to`, `stepMs`, `lines` (points of each series), `marks` (points of results),
-   * `alerts` (moments with a priority), `bands`, `limits`, and the words `name` and `band`.
+   * `alerts` (moments with a priority), `bands`, `aims` (lines with a label), `limits`, and the words `name` and `band`.
    */
   show(data) {
     this.data = data;
@@ -133,6 +133,14 @@ export class Plot {
       context.fillStyle = this.colour({ red: '--zone', deep: '--zone-deep' }[zone] || '--band');
       context.fillRect(0, top, this.width, this.y(low).y - top);
     }
+    context.fillStyle = this.colour('--quiet');
+    context.textAlign = 'left';
+    // Of two that are near each other one is named above its line, the other below.
+    this.data.aims.forEach(({ value, label }, index) => {
+      const { y } = this.y(value);
+      context.fillRect(0, y, this.width, 1.5);
+      context.fillText(label, 4, index ? y + 10 : y - 7);
+    });
     context.setLineDash([5, 4]);
     for (const { value, priority } of this.data.limits) {
       const { y, out } = this.y(value);

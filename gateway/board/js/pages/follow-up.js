@@ -5,7 +5,7 @@ import { h } from '../dom.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
 import { Page, choice, field, table } from './page.js';
-import { resultText, whoText } from './words.js';
+import { dayOf, resultText, whoText } from './words.js';
 
 const PROGRAMMES = ['hypertension', 'diabetes'];
 const GROUPS = ['elderly', 'child', 'pregnant'];
@@ -67,9 +67,9 @@ export class FollowUpPage extends Page {
       whoText(person),
       person.clinic,
       [person.programme && wordOf('programme', person.programme, t), groups].filter(Boolean).join(' · '),
-      person.since.slice(0, 10),
+      dayOf(person.since),
       h('span', { class: person.overdue ? 'overdue' : '' }, person.overdue
-        ? t('followup.overdue', { day: person.refer_by.slice(0, 10) }) : person.refer_by.slice(0, 10)),
+        ? t('followup.overdue', { day: dayOf(person.refer_by) }) : dayOf(person.refer_by)),
       h('ul', { class: 'visits' }, ...person.visits.map((visit) => h('li', {},
         `${visit.day} ${resultText(visit.readings)}`,
         h('span', { class: 'quiet' }, ` ${visit.missed.map(missed).join('; ')}`)))),

@@ -15,7 +15,6 @@ const KINDS = {
 /** What the events carry, by their names. */
 const EVENTS = { alert: 'Alert', site: 'Site' };
 const REASONS = schemaOf('Acknowledge').properties.reason.enum;
-const PIN = '2580';
 const DAY_MS = 24 * 3_600_000;
 /** 2026-11-26 09:30 where the clinics are. */
 const BEGIN = Date.parse('2026-11-26T01:30:00Z');
@@ -76,6 +75,9 @@ export class County {
     this.streams = [];
     this.script = [];
     this.flood = null;
+    /** Of everybody; whoever has no PIN gives the password. */
+    this.password = 'right';
+    this.pin = '2580';
     /** Nobody has done anything for ten minutes: the county asks whether it is still they. */
     this.idle = false;
     this.duty = [];
@@ -191,7 +193,7 @@ export class County {
   }
 
   logIn(request, response, { name, password }) {
-    if (!this.people[name] || password !== 'right') {
+    if (!this.people[name] || password !== this.password) {
       this.tell(request, response, problem(401, 'Name or password is wrong'));
       return;
     }
@@ -208,7 +210,7 @@ export class County {
       clinics: null,
       may: make.MAY[this.people[name]],
       must_set_password: false,
-      has_pin: true,
+      has_pin: this.pin !== null,
       confirmed_until: make.at(this.ms + 600_000),
     };
   }
@@ -245,9 +247,17 @@ export class County {
     }
     if (method === 'GET' && lists[plain]) return [200, lists[plain]()];
     if (method === 'POST' && plain === '/session/confirm') {
-      if (body.pin !== PIN) return problem(403, 'Wrong');
+      const fits = 'pin' in body ? this.pin !== null && body.pin === this.pin
+        : body.password === this.password;
+      if (!fits) return problem(403, 'Wrong');
       this.idle = false;
       return [200, this.user(user)];
+    }
+    if (method === 'POST' && ['/session/pin', '/session/password'].includes(plain)) {
+      if ((body.password ?? body.old) !== this.password) return problem(403, 'Wrong');
+      if (plain === '/session/pin') this.pin = body.pin;
+      else this.password = body.new;
+      return [204, null];
     }
     if (this.took[`${method} ${plain}`]) return this.took[`${method} ${plain}`](body, user);
     if (method === 'DELETE' && plain === '/session') {

@@ -119,6 +119,18 @@ test('of a box that is away nobody says that nothing is missing', async () => {
   assert.doesNotMatch(await page.text('[data-online="false"]'), /数据完整/);
 });
 
+test('the days of the follow-up are those of the clinics: an hour before midnight UTC is the next', async () => {
+  morning(it.county);
+  const list = it.county.more['/followup']();
+  Object.assign(list.people[0], { since: '2026-11-05T23:30:00Z', refer_by: '2026-11-19T23:30:00Z' });
+  it.county.more['/followup'] = () => list;
+  const page = await it.open();
+  await turn(page, 'followup');
+  const words = await page.text('.page tbody tr');
+  assert.ok(words.includes('2026-11-06') && words.includes('2026-11-20'), words);
+  assert.ok(!words.includes('2026-11-05') && !words.includes('2026-11-19'), words);
+});
+
 test('a result that waits is given to a patient in two clicks, and back by undo', async () => {
   const { first, cuff } = morning(it.county);
   const { county } = it;

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { block } from './fixtures.mjs';
+import { block, patient } from './fixtures.mjs';
 import { stand } from './stand.mjs';
 
 const it = stand();
@@ -192,4 +192,149 @@ test('15. connection lost: of a strip nobody says that its lead has no signal', 
   await page.pass(25_000, { beats: false });
   await page.says(`${tile} .strip-note`, '连接中断,波形未知');
   assert.ok(!(await page.text(tile)).includes('该导联无波形'));
+});
+
+/** A tall beat a second, 40 ms wide: what the paper holds ends at 1.5 mV. */
+const tall = Array.from({ length: 250 }, (_, index) => (index >= 100 && index < 110 ? 2200 : 0));
+
+/** Seconds of these samples. */
+async function waves(page, samples, seconds, fields = {}) {
+  const { county } = it;
+  for (let second = 0; second < seconds; second += 1) {
+    county.wave(county.monitor, [block(county.monitor, samples, county.ms - 1000, fields)]);
+    await page.pass(1000);
+  }
+}
+
+/** In the page: how many red marks there are at the upper and lower edge of a strip, and how wide. */
+async function marks(canvas, red) {
+  for (let turn = 0; turn < 5; turn += 1) {
+    await new Promise((done) => {
+      requestAnimationFrame(() => requestAnimationFrame(done));
+    });
+  }
+  const { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const rgb = red.match(/\w\w/g).map((one) => parseInt(one, 16));
+  return [0, height - 1].map((y) => {
+    const widths = [];
+    let inside = false;
+    for (let x = 0; x < width; x += 1) {
+      const is = rgb.every((one, part) => Math.abs(data[(y * width + x) * 4 + part] - one) < 30);
+      if (is && inside) widths[widths.length - 1] += 1;
+      else if (is) widths.push(1);
+      inside = is;
+    }
+    return widths;
+  });
+}
+
+const marksOf = (page, css) => page.run(`async (css) => {
+  const canvas = document.querySelector(css + ' canvas');
+  const red = getComputedStyle(canvas.parentElement).getPropertyValue('--rail').trim();
+  return (${marks})(canvas, red);
+}`, css);
+
+test('a beat taller than the paper has a red mark at the edge and a word, live, frozen and on paper', async () => {
+  const page = await it.open();
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  await waves(page, tall, 8);
+  await page.says(`${tile} .strip-beyond`, '超出纸高,请减小增益');
+  const [upper, lower] = await marksOf(page, `${tile} .strip`);
+  assert.ok(upper.length >= 5 && upper.every((px) => px >= SMALL_BOX_PX), String(upper));
+  assert.deepEqual(lower, []);
+  const choose = (css, gain) => page.run((one, value) => {
+    const select = document.querySelector(`${one} .gain`);
+    select.value = value;
+    select.dispatchEvent(new Event('change'));
+  }, css, gain);
+
+  await page.click(`${tile} .open`);
+  await waves(page, tall, 4);
+  await page.click('.drawer .freeze');
+  const frozen = '.strip-review';
+  // Ten millimetres more than the live strip: two millivolts.
+  await page.says(`${frozen} .strip-beyond`, '超出纸高,请减小增益');
+  assert.ok((await marksOf(page, frozen))[0].length >= 3);
+  const still = await page.text(`${frozen} .strip-facts`);
+  await waves(page, tall, 2);
+  assert.equal(await page.text(`${frozen} .strip-facts`), still);
+
+  const paper = await page.paper();
+  const print = () => page.run(() => {
+    document.querySelector('#paper')?.remove();
+    [...document.querySelectorAll('.strip-review button')].find((one) => (
+      one.textContent.includes('A4'))).click();
+  });
+  await print();
+  assert.ok(await paper('it says so', (sheet) => sheet.body.innerText.includes('超出纸高,请减小增益')));
+  const ink = await paper('its marks', `(sheet) => {
+    const canvas = sheet.querySelector('canvas');
+    return canvas && (${marks})(canvas, '#D50000');
+  }`);
+  assert.ok(ink[0].length >= 3 && !ink[1].length, JSON.stringify(ink));
+
+  // With less gain all of it is there, and nothing is said.
+  await choose(frozen, '5');
+  await page.until('the word is gone', (css) => document.querySelector(`${css} .strip-beyond`).textContent === '', frozen);
+  assert.deepEqual(await marksOf(page, frozen), [[], []]);
+  await print();
+  assert.ok(await paper('it says nothing', (sheet) => (
+    sheet.body.dataset.printed && !sheet.body.innerText.includes('超出纸高'))));
+  await page.pass(1_000);
+  assert.deepEqual(await marksOf(page, '.drawer .strip:not(.strip-review)'), [[], []]);
+});
+
+test('what the device itself calls saturated has a line at both edges, as long as it is', async () => {
+  const page = await it.open();
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  const flat = Array.from({ length: 250 }, () => 1200);
+  await waves(page, flat, 4);
+  await waves(page, flat, 1, { flags: ['saturation'] });
+  await waves(page, flat, 3);
+  const [upper, lower] = await marksOf(page, `${tile} .strip`);
+  const second = 25 * SMALL_BOX_PX;
+  assert.ok(upper.length === 1 && Math.abs(upper[0] - second) <= 2, String(upper));
+  assert.deepEqual(lower, upper);
+  assert.equal(await page.text(`${tile} .strip-beyond`), '');
+});
+
+test('a live strip is frozen, whoever is on the monitor and whatever comes then', async () => {
+  const { county } = it;
+  county.patients = [patient('p1', '张*', '3', county.monitor.clinic)];
+  county.bind(county.monitor, 'p1');
+  const page = await it.open();
+  const tile = '.tile[data-bed="3"]';
+  await page.shows(`${tile} .strip`);
+  await waves(page, tall, 6);
+  await page.click(`${tile} .open`);
+  await waves(page, tall, 1);
+  await page.click('.drawer .freeze');
+  const frozen = '.strip-review';
+  await page.says(`${frozen} .strip-facts`, '3床 张*');
+  await page.says(`${frozen} .strip-facts`, '存档');
+  const drawn = () => page.run((css) => document.querySelector(`${css} canvas`).toDataURL(), frozen);
+  const before = await drawn();
+  const words = await page.text(`${frozen} .strip-facts`);
+  county.move(county.monitor);
+  const flat = Array.from({ length: 250 }, () => 0);
+  await waves(page, flat, 5);
+  assert.equal(await page.text(`${frozen} .strip-facts`), words);
+  assert.equal(await drawn(), before);
+  await page.key('Escape');
+  await page.hides(frozen);
+});
+
+test('below 250 Hz a strip is for the rhythm only; from there on it is not called so', async () => {
+  const page = await it.open();
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  await waves(page, tall.slice(0, 125), 4, { hz: 125 });
+  await page.says(`${tile} .strip-facts`, '125 Hz');
+  await page.says(`${tile} .strip-facts`, '仅供心律参考');
+  await waves(page, tall, 2);
+  await page.says(`${tile} .strip-facts`, '250 Hz');
+  assert.ok(!(await page.text(`${tile} .strip-facts`)).includes('仅供心律参考'));
 });

@@ -179,6 +179,26 @@ test("not this patient's: two clicks in the row of a spot alert, and back by und
   assert.equal(moves().length, 2);
 });
 
+test("not this patient's: who was measured today without a bed may be chosen, who was yesterday not", async () => {
+  const county = ward();
+  result('glucose', '17.2');
+  // 09:30 where the clinics are: ten hours ago is yesterday there, and today at Greenwich.
+  const hoursAgo = (hours) => make.at(county.ms - hours * 3_600_000);
+  const walkIns = [[3, hoursAgo(9)], [4, hoursAgo(10)], [5, null]].map(([number, at]) => (
+    make.patient(`p-${String(number).padStart(32, '0')}`, `王${number}*`, null, CLINIC, { last_result_at: at })));
+  county.patients.push(...walkIns);
+  const page = await it.open();
+  const row = rowOf(county.raise(county.monitor, 'high', { patient: ZHANG, metric: 'glucose' }));
+  await page.click(`${row} .not-this`);
+  await page.says(`${row} .choice`, '王3*');
+  const offered = await page.run((css) => [...document.querySelectorAll(`${css} .choice [data-patient]`)]
+    .map((button) => button.dataset.patient), row);
+  assert.deepEqual(offered.sort(), ['', LI, walkIns[0].patient].sort());
+  await page.click(`${row} [data-patient="${walkIns[0].patient}"]`);
+  await page.says('.undo', '王3*');
+  assert.equal(moves()[0][2], walkIns[0].patient);
+});
+
 test("not this patient's: who may be chosen stays under the finger, and another reason is typed", async () => {
   const county = ward();
   result('glucose', '17.2');
@@ -266,6 +286,20 @@ test('a pump on nobody says where its station stands, and is put on a patient in
   await page.says('.drawer .health', 'heping-pump-01-40864');
   const { method, url, body } = county.asked.find((one) => one.method === 'POST' && one.url.endsWith('/bindings'));
   assert.deepEqual([method, url, body.patient], ['POST', '/api/v1/bindings', LI]);
+});
+
+test('an alert of a device at a bed without a patient names the bed; of one that went on it does not', async () => {
+  const county = ward();
+  county.move(county.monitor, null, '4');
+  const page = await it.open();
+  const nobodys = rowOf(county.raise(county.monitor, 'high'));
+  await page.says(`${nobodys} .who`, '4床 未关联患者');
+  assert.equal(await page.attribute(nobodys, 'data-bed'), '4');
+  // It goes to a patient: what nobody's number raised is not theirs, nor of their bed.
+  county.move(county.monitor, LI, '9');
+  await page.until('it names no bed', (css) => document.querySelector(css).dataset.bed === '', nobodys);
+  await page.until('nor does it say one', (css) => (
+    document.querySelector(`${css} .who`).textContent === '未关联患者'), nobodys);
 });
 
 test('what comes again says since when, a tile counts what is behind, a box has no patient', async () => {
