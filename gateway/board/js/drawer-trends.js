@@ -164,7 +164,6 @@ function pressureMarks(marks, { aim }) {
   for (const mark of marks) groups.set(mark.group, mark.at);
   return [...groups].map(([group, at]) => {
     const [sys, dia, mean] = ['sys', 'dia', 'mean'].map((name) => numberOf(group, `nibp_${name}`));
-    const isAbove = (number, most) => number !== null && number >= most;
     const first = group[0];
     return {
       at,

@@ -97,8 +97,10 @@ export function pressureBands(patient) {
 
 /** Where a pressure is outside of what it is aimed at; where there is no aim nothing is. */
 export function besideAim({ sys, dia }, aim) {
+  const isAbove = (number, most) => number !== null && number >= most;
   return {
-    above: Boolean(aim) && (sys >= aim.sys || dia >= aim.dia), below: Boolean(aim) && sys < LOW_SYS,
+    above: Boolean(aim) && (isAbove(sys, aim.sys) || isAbove(dia, aim.dia)),
+    below: Boolean(aim) && sys !== null && sys < LOW_SYS,
   };
 }
 
