@@ -26,8 +26,10 @@ export function message(alert) {
 }
 
 /** The limit that was crossed, in the unit of the value. */
-export function limitText({ limit, unit }) {
-  return limit ? t('alerts.limit', { limit: `${limit} ${unitText(unit, t)}`.trim() }) : '';
+export function limitText({ limit, metric, unit }) {
+  // While no value is outside the county names none.
+  const said = unitText(unit ?? store.catalogue.get(metric)?.canonical_unit, t);
+  return limit ? t('alerts.limit', { limit: `${limit} ${said}`.trim() }) : '';
 }
 
 /** The patient of an alert, as far as the board knows them. */

@@ -152,9 +152,11 @@ function bandsOf(plot, whole) {
     band: [t(twoHours ? 'trend.aim_glucose_pregnant' : 'trend.aim_glucose', {
       low: fasting[0], high: fasting[1], meal: meal.toFixed(1), two: twoHours || '',
     }), aimText(name), t('trend.shapes')].join(' · '),
-    // Below these after a meal, whose shape is a square.
-    aims: [meal, twoHours].filter(Boolean)
-      .map((value) => ({ value, label: `■ < ${value.toFixed(1)}` })),
+    // A square is two hours after a meal; in pregnancy an hour after it has an aim of its own.
+    aims: twoHours
+      ? [{ value: meal, label: t('trend.after_an_hour', { meal: meal.toFixed(1) }) },
+        { value: twoHours, label: `■ < ${twoHours.toFixed(1)}` }]
+      : [{ value: meal, label: `■ < ${meal.toFixed(1)}` }],
   };
 }
 

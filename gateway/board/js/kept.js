@@ -1,4 +1,4 @@
-// What somebody chose for this browser. Where it keeps nothing (full, or forbidden) a choice holds
+// What somebody chose for this browser. Where it keeps nothing (it is full) a choice holds
 // until the page is left: it is never as if nobody had pressed anything.
 
 const held = new Map();
@@ -14,6 +14,8 @@ export function keep(name, text) {
     localStorage.setItem(name, text);
   } catch (error) {
     held.set(name, text);
+    // What was chosen before that is not what they come back to.
+    localStorage.removeItem(name);
     console.warn(error);
   }
 }

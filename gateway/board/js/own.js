@@ -20,7 +20,14 @@ export class Own {
     const password = new Secret('password', PASSWORD, (old, wanted) => api.setPassword(old, wanted));
     this.forms = isPerson ? [...pin, password] : [];
     for (const form of this.forms) form.onLoggedOut = onLoggedOut;
-    this.panel = h('section', { class: 'own-panel', hidden: true },
+    const onkeydown = (event) => {
+      if (event.key !== 'Escape') return;
+      // What is open behind the panel stays.
+      event.stopPropagation();
+      this.close();
+      this.button.focus();
+    };
+    this.panel = h('section', { class: 'own-panel', hidden: true, onkeydown },
       ...this.forms.map(({ element }) => element));
   }
 
@@ -139,7 +146,9 @@ class Secret {
       }[status] ?? 'password.failed.other');
     }
     for (const button of buttons) button.disabled = false;
-    next.focus();
+    // Whoever does something else by now goes on with that.
+    const { activeElement, body } = document;
+    if (activeElement === body || this.element.contains(activeElement)) next.focus();
   }
 
   say(key) {

@@ -5,7 +5,9 @@ import { StripChoice } from '../js/strip-choice.js';
 beforeEach(() => {
   const kept = new Map();
   globalThis.localStorage = {
-    getItem: (name) => kept.get(name) ?? null, setItem: (name, text) => kept.set(name, text),
+    getItem: (name) => kept.get(name) ?? null,
+    setItem: (name, text) => kept.set(name, text),
+    removeItem: (name) => kept.delete(name),
   };
 });
 
@@ -43,6 +45,7 @@ test('what a browser kept and nobody understands is forgotten', () => {
 });
 
 test('where the browser keeps nothing a strip still comes and goes', () => {
+  localStorage.setItem('board.strips', '{');
   localStorage.setItem = () => {
     throw new Error('QuotaExceededError');
   };
@@ -51,6 +54,7 @@ test('where the browser keeps nothing a strip still comes and goes', () => {
   choice.toggle('m7');
   assert.deepEqual([...choice.of(monitors(9))], ['m7']);
   assert.deepEqual([...new StripChoice().of(monitors(9))], ['m7'], 'until the page is left');
+  assert.equal(localStorage.getItem('board.strips'), null, 'what was kept before is old');
   choice.toggle('m7');
   assert.deepEqual([...choice.of(monitors(9))], []);
 });
