@@ -107,3 +107,30 @@ test('after too many wrong passwords the log-in is there and nothing else', asyn
   await page.key('Enter');
   await page.shows('.login');
 });
+
+test('a PIN that was taken away at another board is asked for no more', async () => {
+  const { county } = it;
+  const page = await it.open();
+  const row = rowOf(county.raise(county.monitor, 'high'));
+  await page.shows(row);
+  county.pin = null;
+  await page.pass(65_000);
+  county.idle = true;
+  await page.click(`${row} .ack`);
+  await page.click(`${row} [data-reason="at_bedside"]`);
+  await page.says(`${row} .panel`, 'li 的密码');
+});
+
+test('Esc shuts the panel of what is somebody\'s own, and nothing that is open behind it', async () => {
+  const { county } = it;
+  const page = await it.open();
+  const row = rowOf(county.raise(county.monitor, 'high'));
+  await page.click(`${row} .ack`);
+  await page.shows(`${row} .panel`);
+  await page.click('button.user');
+  await page.shows('#own-pin-old:focus');
+  await page.key('Escape');
+  await page.hides('.own-panel');
+  await page.shows('button.user:focus');
+  await page.shows(`${row} .panel`);
+});
