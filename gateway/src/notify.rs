@@ -202,7 +202,10 @@ fn insert(
              AND NOT (?10 AND EXISTS (SELECT 1 FROM notification AS part
                                       CROSS JOIN alert_joined ON alert_joined.id = part.alert
                                       WHERE part.made_ms >= ?7 - ?11 AND part.sink = name
-                                      AND part.priority = ?4 AND alert_joined.alert = ?1))",
+                                      AND part.priority = ?4 AND alert_joined.alert = ?1
+                                      AND NOT EXISTS (SELECT 1 FROM notification AS own
+                                                      WHERE own.sink = name AND own.alert = ?1
+                                                      AND own.id > part.id)))",
         )?
         .execute(params![
             alert.id.to_string(),

@@ -106,7 +106,7 @@ impl Engine {
         let goes_on = left.is_some() && known.is_some_and(AlertState::is_active);
         if is_older || goes_on {
             tell_story(&mut alert, told, times, began, true);
-            if goes_on && alert.acknowledged.is_some() && alert.state == AlertState::ActiveUnack {
+            if alert.acknowledged.is_some() && alert.state == AlertState::ActiveUnack {
                 alert.go(AlertState::ActiveAck);
             }
             episode.keep_story(&alert);
@@ -151,14 +151,15 @@ impl Engine {
     }
 
     /// What stood outside before an alert was over was over with it, and what its box does not name
-    /// did not hold: that nobody here heard it end makes it no news.
+    /// while it holds did not hold: that nobody here heard it end makes it no news.
     fn end_series(&mut self, rules: &RuleSet, told: &EdgeAlert, times: EdgeTimes) {
         self.series.retain(|key, series| {
             let rule = key.split('|').next().unwrap_or_default();
             let stood_at = |at| series.outside_since().is_some_and(|since| since <= at);
             let is_over = times.cleared.is_some_and(stood_at);
             let is_unnamed = !told.rules.iter().any(|named| named == rule);
-            let is_past = is_unnamed && series.holds() && stood_at(times.at);
+            let is_active = times.cleared.is_none();
+            let is_past = is_active && is_unnamed && series.holds() && stood_at(times.at);
             !((is_over || is_past) && rules.is_of_family(rule, &told.family))
         });
     }
@@ -259,6 +260,7 @@ fn take_over(
     }
     // It was seen there.
     alert.retro = false;
+    alert.quiet &= told.priority == Priority::Low;
     alert.rules.clone_from(&told.rules);
     alert.device.clone_from(&told.device);
     alert.metric = told.metric;

@@ -585,6 +585,11 @@ impl Engine {
             Ok(_) | Err(NoData::Off | NoData::NotAvailable) => None,
             Err(_) => return,
         };
+        // A board with one temperature probe says for ever that the other is off.
+        let measured = self.valued.contains_key(&self.name(device, name));
+        if metric.row().class == Class::Temp && !measured {
+            return;
+        }
         let known = self.device(device);
         let since = match off {
             Some(_) => *known.off.entry(name.to_owned()).or_insert(at),
@@ -664,6 +669,8 @@ impl Engine {
         channel: &str,
         since: WallTime,
     ) -> Option<(String, String, Firing)> {
+        // The battery of a device that is not here is no affair of this patient.
+        self.kind_of(device)?;
         let low = self.firing_by(rules, AlarmKind::BatteryLow, (device, channel), None, since);
         let (family, firing) = low?;
         let key = format!("{}|{}|{channel}", firing.rule, Metric::BATT_STATE);

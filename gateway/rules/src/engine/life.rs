@@ -250,7 +250,9 @@ impl Episode {
             });
         let mut ended = None;
         let mut is_heard = false;
-        self.found_over = None;
+        if self.alert.as_ref().is_none_or(|known| known.id == alert.id) {
+            self.found_over = None;
+        }
         let held = self.alert.as_ref().filter(|known| known.condition().is_active());
         let part = match held {
             Some(known) if known.id != alert.id => None,
@@ -339,6 +341,10 @@ impl Episode {
         let mut all = self.unseen.iter_mut().chain(&mut self.alert);
         if let Some(known) = all.find(|known| known.id == alert.id) {
             known.clone_from(alert);
+        }
+        let is_in_hand = |known: &Alert| known.id == alert.id && known.acknowledged.is_some();
+        if self.alert.as_ref().is_some_and(is_in_hand) {
+            self.before_unknown = self.before_unknown.map(|_| AlertState::ActiveAck);
         }
     }
 

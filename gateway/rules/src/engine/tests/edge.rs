@@ -483,3 +483,44 @@ fn what_a_box_tells_of_a_device_that_has_left_does_not_end_what_another_says() {
         assert_eq!(county.alert("hr_low").cleared_at, Some(at(230.0)));
     }
 }
+
+#[test]
+fn what_a_box_tells_of_an_earlier_alert_leaves_the_one_that_holds_to_its_values() {
+    let mut ward = Ward::new("cuff-01");
+    ward.number(0.0, Metric::NIBP_SYS, "185");
+    let first = ward.only().clone();
+    ward.number(360.0, Metric::NIBP_SYS, "150");
+    ward.number(1200.0, Metric::NIBP_SYS, "225");
+    let holds = ward.engine.alerts().find(|alert| alert.id != first.id).unwrap().id;
+    // Its time closed the first at the box, while the link was away.
+    let (mut told, mut times) = told_of(&ward, &first, "closed", 2160.0);
+    told.state = "closed".into();
+    told.cleared_at = Some(at(360.0));
+    times.cleared = told.cleared_at;
+    ward.engine.adopt_edge(ward.rules, at(2400.0), &told, times, place(1));
+    let of = |ward: &Ward| ward.engine.alerts().find(|alert| alert.id == holds).unwrap().clone();
+    assert_eq!((of(&ward).priority, of(&ward).state), (Priority::High, AlertState::ActiveUnack));
+    ward.number(2700.0, Metric::NIBP_SYS, "140");
+    assert_eq!(
+        (of(&ward).cleared_at, of(&ward).state),
+        (Some(at(2700.0)), AlertState::ClearedUnack)
+    );
+}
+
+#[test]
+fn who_has_it_in_hand_is_told_behind_a_newer_word_too() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let (mut fell, newer) = told_of(&ward, &alert, "priority_fell", 40.0);
+    fell.state = "active_ack".into();
+    let (mut seen, older) = told_of(&ward, &alert, "acknowledged", 20.0);
+    (seen.by, seen.state) = (Some("li".into()), "active_ack".into());
+    ward.engine.adopt_edge(ward.rules, at(60.0), &fell, newer, place(3));
+    ward.engine.adopt_edge(ward.rules, at(61.0), &seen, older, place(2));
+    ward.number(62.0, Metric::HR, "36");
+    assert_eq!(
+        (ward.only().state, &*ward.only().acknowledged.clone().unwrap().by),
+        (AlertState::ActiveAck, "li")
+    );
+}

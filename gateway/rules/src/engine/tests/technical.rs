@@ -329,3 +329,29 @@ fn a_meter_that_calls_its_battery_low_is_one_alert_with_what_its_charge_says() {
     result(&mut ward, 60.0, false);
     assert_eq!(ward.alert("batt_low").state, AlertState::ClearedUnack, "it was medium, and unseen");
 }
+
+#[test]
+fn a_battery_of_a_device_that_is_not_here_is_no_affair_of_the_patient() {
+    // A result of a meter on nobody was given to them: of the meter itself they know nothing.
+    let mut ward = Ward::of(aged(600));
+    ward.device = DeviceId::new("glu-09").unwrap();
+    let readings = vec![
+        Reading::number(Metric::GLU_CAP_PL, 100, Unit::MG_PER_DL),
+        Reading::text(Metric::BATT_STATE, "low"),
+    ];
+    let group = ReadingGroup::new(ward.device.clone(), Ward::observed(1.0), readings);
+    ward.feed_group(&ReadingGroup { occurrence: Occurrence::Spot, ..group }, 1.0);
+    assert_eq!(ward.engine.alerts().count(), 0);
+}
+
+#[test]
+fn a_temperature_probe_that_has_never_measured_is_not_off() {
+    let mut ward = Ward::new("ecg-01");
+    for second in 0..200 {
+        off(&mut ward, f64::from(second), &[Metric::TEMP]);
+    }
+    assert_eq!(ward.engine.alerts().count(), 0);
+    ward.number(200.0, Metric::TEMP, "36.6");
+    off(&mut ward, 201.0, &[Metric::TEMP]);
+    assert_eq!(ward.only().rules, ["TECH-PROBEOFF"]);
+}
