@@ -546,6 +546,8 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         "realarm_count": alert.people.realarms,
         "retro": alert.retro,
         "late_row": alert.late_row,
+        "asks_danger_signs": alert.asks_danger_signs(),
+        "danger_signs": alert.people.danger_signs,
         "time_suspect": alert.time_suspect,
         "recheck_at": alert.recheck_at.map(moment),
         "not_rechecked": alert.not_rechecked,

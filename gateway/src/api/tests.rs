@@ -24,6 +24,7 @@ use crate::{
 };
 use ::rules::{
     alert::{AckReason, AlertState, TimelineEvent},
+    danger::DangerSign,
     freshness::Freshness,
     ladder::{Level, Times},
     rule::RuleSet,
@@ -416,6 +417,8 @@ fn enumerations_are_those_of_the_code() {
         ("Alert.comparator", signs.clone()),
         ("Alert.condition", conditions),
         ("Alert.escalation_level", levels.clone()),
+        ("Alert.danger_signs.items", names(DangerSign::ALL, DangerSign::name)),
+        ("DangerSigns.signs.items", names(DangerSign::ALL, DangerSign::name)),
         ("Alert.priority", names(&Priority::ALL, Priority::name)),
         ("RulePreview.state", names(&PREVIEW_STATES, PreviewState::name)),
         ("RulePreviewAlert.priority", names(&Priority::ALL, Priority::name)),

@@ -97,7 +97,9 @@ export class HandoverPage extends Page {
     const nowMs = clock.serverNow();
     const shelf = alert.shelved_until
       && t('handover.until', { at: shortTime(Date.parse(alert.shelved_until), nowMs) });
-    const notes = alert.timeline.filter((entry) => entry.what === 'noted').map((entry) => entry.note);
+    // What was written with an acknowledgement is a note too: a referral is.
+    const notes = alert.timeline.filter(({ what }) => ['noted', 'acknowledged'].includes(what))
+      .map(({ note }) => note);
     return [
       t(`priority.${alert.priority}`),
       [...new Set([who(alert), alert.patient ? '' : alert.device, alert.clinic])]

@@ -319,7 +319,7 @@ export class County {
 
   /** What persons do with an alert, as the real county does it, in short. */
   act(alert, deed, {
-    reason, note = '', until = null, to = null, second = null, board = null,
+    reason, note = '', until = null, to = null, second = null, board = null, signs = [],
   }, by) {
     const now = make.at(this.ms);
     const told = (what, more, fields) => [200, this.change(alert.id, {
@@ -352,6 +352,14 @@ export class County {
     if (deed === 'assign') return told('assigned', { to }, { assigned_to: to, owner: to });
     if (deed === 'escalate') return told('escalated', { detail: 'second' }, { escalation_level: 'second' });
     if (deed === 'note') return told('noted', {});
+    if (deed === 'danger-signs') {
+      const risen = signs.length ? {
+        priority: 'high', state: 'active_unack', condition: 'active_unack', acknowledged_by: null,
+        acknowledged_at: null, reason: null, owner: null,
+      } : {};
+      const detail = signs.join() || 'none';
+      return told('danger_signs', { detail }, { danger_signs: signs, ...risen });
+    }
     if (deed === 'out-of-service') return told('out_of_service', {}, { state: 'out_of_service' });
     if (deed === 'undo') {
       return told('undone', {}, {

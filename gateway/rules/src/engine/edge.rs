@@ -178,7 +178,9 @@ fn take_over(rules: &RuleSet, alert: &mut Alert, told: &EdgeAlert, times: EdgeTi
     // What somebody at the county had in hand went on as it was, though the box may not have known.
     let ends = times.cleared.unwrap_or(times.at);
     let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends);
-    alert.priority = if was_in_hand { present(rules, alert, told) } else { told.priority };
+    let priority = if was_in_hand { present(rules, alert, told) } else { told.priority };
+    // The box knows of no danger sign.
+    alert.priority = alert.at_least(priority);
     let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
     let state = state.filter(|state| !state.is_set_aside()).unwrap_or(alert.condition());
     alert.go(match (state, &alert.acknowledged) {

@@ -2,13 +2,14 @@
 
 use super::*;
 
-const DEEDS: [(&str, &str); 8] = [
+const DEEDS: [(&str, &str); 9] = [
     ("acknowledge", r#"{"reason": "at_bedside"}"#),
     ("shelve", r#"{"reason": "flushed", "until": "2000-01-01T00:00:00Z"}"#),
     ("unshelve", ""),
     ("assign", r#"{"to": "wang"}"#),
     ("escalate", "{}"),
     ("note", r#"{"note": "vein is difficult"}"#),
+    ("danger-signs", r#"{"signs": []}"#),
     ("undo", ""),
     ("out-of-service", r#"{"reason": "being cleaned"}"#),
 ];
@@ -74,6 +75,42 @@ async fn what_a_nurse_does_is_answered_as_the_document_says() {
     assert_eq!((status, &answer["state"]), (StatusCode::OK, &json!("active_ack")));
     let (_, alerts) = desk.get("/api/v1/alerts?state=shelved").await;
     assert_eq!(alerts["alerts"], json!([]));
+}
+
+#[tokio::test]
+async fn a_nurse_says_which_danger_signs_are_there_and_any_makes_the_alert_high() {
+    let desk = Desk::with_clinic();
+    let (pump, cookie) = (desk.alert().await, desk.log_in("wang").await);
+    desk.hear(1, vec![patients::inflation("cuff-01", 190, 1)]).await;
+    let (_, alerts) = desk.get("/api/v1/alerts").await;
+    check_schema(&document(), "Alerts", &alerts);
+    let all = alerts["alerts"].as_array().unwrap();
+    let alert = all.iter().find(|alert| alert["family"] == "bp_high").unwrap();
+    assert_eq!(
+        (&alert["priority"], &alert["asks_danger_signs"], &alert["danger_signs"]),
+        (&json!("medium"), &json!(true), &Value::Null)
+    );
+    let path = format!("/alerts/{}/danger-signs", alert["id"].as_str().unwrap());
+    for wrong in [json!({"signs": ["hiccups"]}), json!({})] {
+        let (status, _) = desk.refused(&cookie, Method::POST, &path, wrong.clone()).await;
+        assert!([400, 422].contains(&status), "{wrong}: {status}");
+    }
+    let none = desk.do_it(&cookie, Method::POST, &path, json!({"signs": []})).await;
+    check_schema(&document(), "Alert", &none);
+    assert_eq!((&none["priority"], &none["danger_signs"]), (&json!("medium"), &json!([])));
+    let said = json!({"signs": ["vomiting", "chest_pain", "vomiting"]});
+    let risen = desk.do_it(&cookie, Method::POST, &path, said).await;
+    check_schema(&document(), "Alert", &risen);
+    let signs = json!(["vomiting", "chest_pain"]);
+    assert_eq!((&risen["priority"], &risen["danger_signs"]), (&json!("high"), &signs));
+    let id = alert["id"].as_str().unwrap();
+    let audit = desk.audit().await;
+    let told = |entry: &&String| **entry == format!("wang danger_signs {id}");
+    assert_eq!(audit.iter().filter(told).count(), 2, "{audit:?}");
+    // An occlusion asks for none.
+    let path = format!("/alerts/{pump}/danger-signs");
+    let refused = desk.refused(&cookie, Method::POST, &path, json!({"signs": []})).await;
+    assert_eq!(refused.0, 409, "{}", refused.1);
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ impl Desk {
     }
 
     /// The box sends these; hands out where the first reading is.
-    async fn hear(&self, seq: u64, groups: Vec<ReadingGroup>) -> String {
+    pub(super) async fn hear(&self, seq: u64, groups: Vec<ReadingGroup>) -> String {
         let outbox = OutboxId::from_bytes([9; 16]);
         let envelope = Envelope {
             outbox,
@@ -114,7 +114,7 @@ impl Desk {
 }
 
 /// One inflation, as a kiosk says it.
-fn inflation(device: &str, sys: u32, number: u64) -> ReadingGroup {
+pub(super) fn inflation(device: &str, sys: u32, number: u64) -> ReadingGroup {
     let parts = [(Metric::NIBP_SYS, sys), (Metric::NIBP_DIA, 70)];
     let parts = parts.map(|(metric, value)| Reading::number(metric, value, Unit::MM_HG));
     let mut group = ReadingGroup::new(DeviceId::new(device).unwrap(), observed(), parts.into());

@@ -141,6 +141,7 @@ fn body_of(path: &str) -> &'static str {
         path if path.ends_with("/assign") => r#"{"to": "nurse"}"#,
         path if path.ends_with("/escalate") => "{}",
         path if path.ends_with("/note") => r#"{"note": "x"}"#,
+        path if path.ends_with("/danger-signs") => r#"{"signs": []}"#,
         path if path.ends_with("/out-of-service") => r#"{"reason": "x"}"#,
         path if path.ends_with("/acknowledge") => r#"{"reason": "at_bedside"}"#,
         path if path.ends_with("/limits") => r#"{"rule": "HR-AD-H"}"#,
