@@ -190,6 +190,7 @@ fn urgent() -> Vec<Record> {
         state: DeviceState::Online,
         reason: String::new(),
         about: [("serial".to_owned(), "1".to_owned())].into(),
+        expected_interval_ms: None,
         observed: observed(),
     };
     let alarm = DeviceAlarm {

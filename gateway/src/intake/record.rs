@@ -304,7 +304,8 @@ impl Batch<'_> {
             .prepare_cached(
                 "INSERT INTO device VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                  ON CONFLICT DO UPDATE SET kind = ?3, driver = ?4, state = ?5, reason = ?6,
-                   about = CASE WHEN ?7 = '{}' THEN about ELSE ?7 END, changed_ms = ?8",
+                   about = CASE WHEN ?7 = '{}' THEN about ELSE ?7 END, changed_ms = ?8,
+                   expected_interval_ms = ?9",
             )?
             .execute(params![
                 site.as_str(),
@@ -314,7 +315,8 @@ impl Batch<'_> {
                 status.state.name(),
                 status.reason,
                 json!(status.about).to_string(),
-                at.unix_ms()
+                at.unix_ms(),
+                status.expected_interval_ms
             ])?;
         let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
         self.taken.devices.extend(device);

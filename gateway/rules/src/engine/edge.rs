@@ -91,8 +91,8 @@ impl Engine {
         let ended = episode.adopt_told(alert.clone(), now, &said, standing);
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
-        let kind = self.devices.get(&told.device).and_then(|device| device.kind);
-        let has_said_all = is_silence || (self.box_lost.is_none() && !rules.repeats(kind));
+        let pace = self.pace_of(&told.device);
+        let has_said_all = is_silence || (self.box_lost.is_none() && !rules.repeats(pace));
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, ended) };
         if has_said_all {
             drop(episode.become_known(now, &alert.device));
