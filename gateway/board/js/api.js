@@ -106,6 +106,14 @@ export function reassign({
   return call('POST', `/readings/${outbox}/${lane}/${seq}/${index}/reassign`, body);
 }
 
+/** A person says whether a result was measured two hours after the meal. */
+export function afterMeal({
+  outbox, lane, seq, index,
+}, twoHours) {
+  const path = `/readings/${outbox}/${lane}/${seq}/${index}/after-meal`;
+  return call('POST', path, { two_hours: twoHours });
+}
+
 /** What a person does with an alert; `in-service` takes back `out-of-service`. */
 export function act(id, deed, body) {
   const path = `/alerts/${encodeURIComponent(id)}/`;

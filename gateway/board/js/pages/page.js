@@ -115,6 +115,7 @@ export class Page {
 }
 
 /** A table: `head` are its texts, `rows` lists of texts or elements. */
+/** A row is a list of cells, or `{ cells, target }` where it has a colour. */
 export function table(head, rows, name) {
   const cell = (content, column) => {
     const moment = MOMENT.test(content) ? 'moment' : null;
@@ -124,7 +125,8 @@ export function table(head, rows, name) {
   return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': name },
     h('table', { class: 'table' },
       h('thead', {}, h('tr', {}, ...head.map((text) => h('th', { scope: 'col' }, text)))),
-      h('tbody', {}, ...rows.map((row) => h('tr', {}, ...row.map(cell))))));
+      h('tbody', {}, ...rows.map((row) => (
+        h('tr', { 'data-target': row.target }, ...(row.cells ?? row).map(cell)))))));
 }
 
 /** A form's field with its name above it. */

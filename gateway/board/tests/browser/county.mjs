@@ -262,7 +262,7 @@ export class County {
       to: asked.get('to'),
       step_s: Number(asked.get('step')),
       series: this.series.filter(({ device }) => [null, device].includes(asked.get('device'))),
-      results: this.results,
+      results: this.results.map(wholeResult),
     };
   }
 
@@ -290,7 +290,7 @@ export class County {
       from, to: patient, by, at: make.at(this.ms), reason,
     }];
     this.say('patients', {});
-    return [200, result];
+    return [200, wholeResult(result)];
   }
 
   /** A device is on a patient: since yesterday. */
@@ -473,4 +473,9 @@ export function problem(status, title, more = {}) {
 function without(fields, name) {
   const { [name]: _, ...rest } = fields;
   return rest;
+}
+
+/** What a test does not say of a result. */
+function wholeResult(result) {
+  return { two_hours: null, missed: null, ...result };
 }

@@ -58,6 +58,17 @@ export function morning(county, role = 'nurse') {
           day, missed: ['FU-BP-S'], readings: pressure,
         })),
       }],
+      once: [{
+        patient: 'f00d',
+        name: '赵**',
+        clinic: first.clinic,
+        groups: [],
+        programme: 'hypertension',
+        since: null,
+        refer_by: null,
+        overdue: false,
+        visits: [{ day: '2026-11-20', missed: ['FU-BP-S'], readings: pressure }],
+      }],
     }),
     '/ledger': () => ({
       county: { generation: '4f2c61d80a9e7b35', copied_at: null, restored_at: null },

@@ -89,7 +89,9 @@ test('a result that waits is given to a patient in two clicks, and back by undo'
     const move = {
       from: body.from, to: body.patient, by, at: waiting[0].measured_time, reason: body.reason,
     };
-    return [200, { readings: waiting[0].readings, moves: [move] }];
+    return [200, {
+      readings: waiting[0].readings, moves: [move], two_hours: null, missed: null,
+    }];
   };
   const page = await it.open();
   await turn(page, 'tray');
