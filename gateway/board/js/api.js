@@ -92,6 +92,9 @@ export const patient = (key) => call('GET', ofPatient(key));
 export const unmask = (key) => call('POST', `${ofPatient(key)}/unmask`, {});
 export const setLimit = (key, limit) => call('POST', `${ofPatient(key)}/limits`, limit);
 export const endLimit = (key, id) => call('DELETE', `${ofPatient(key)}/limits/${id}`);
+/** Changes what is known of a patient, as it was fetched. */
+export const change = ({ patient: key, version }, fields) => (
+  call('PATCH', ofPatient(key), { version, ...fields }));
 export const enter = (key, entry) => call('POST', `${ofPatient(key)}/entries`, entry);
 
 /** Trends of `{patient}` or `{site, device}`. */

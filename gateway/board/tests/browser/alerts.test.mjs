@@ -293,6 +293,12 @@ test('danger signs: asked on the row, a yes makes it high and the referral is wr
   await page.hides(`${other} .ask-signs`);
 });
 
+test('a list that the county has cut says so', async () => {
+  it.county.truncated = true;
+  const page = await it.open();
+  await page.says('.alert-list', '预警超过 5000 条,只列出最新的');
+});
+
 test('a row that cannot be drawn stops no other', async () => {
   const page = await it.open();
   const { county } = it;

@@ -57,6 +57,8 @@ export class County {
     this.streams = [];
     this.script = [];
     this.flood = null;
+    this.offers = [];
+    this.truncated = false;
     /** Nobody has done anything for ten minutes: the county asks whether it is still they. */
     this.idle = false;
     this.duty = [];
@@ -207,7 +209,8 @@ export class County {
       '/alerts': () => ({
         alerts: [...this.alerts.values()].filter(({ state }) => (state === 'closed') === closed),
         flood: this.flood,
-        offers: [],
+        offers: this.offers,
+        truncated: this.truncated,
       }),
       '/patients': () => ({
         patients: this.patients, beds: this.beds, ruled_without_patient: this.ruled,
@@ -239,6 +242,19 @@ export class County {
     }
     if (method === 'GET' && /^\/patients\/[^/]+\/limits$/.test(plain)) {
       return [200, { limits: this.limits }];
+    }
+    if (plain.startsWith('/patients/') && method === 'PATCH') {
+      const { version, ...fields } = body;
+      const key = plain.split('/')[2];
+      this.patients = this.patients.map((one) => (
+        one.patient === key ? { ...one, ...fields, version: version + 1 } : one));
+      return [200, without(this.patients.find(({ patient }) => patient === key), 'ruled')];
+    }
+    if (plain.endsWith('/after-meal')) {
+      const isIt = (one) => plain.startsWith(`/readings/${one.outbox}/${one.lane}/${one.seq}/`);
+      const result = this.results.find(({ readings }) => readings.some(isIt));
+      result.two_hours = body.two_hours ? { by: user, at: make.at(this.ms) } : null;
+      return [200, wholeResult(result)];
     }
     if (plain.startsWith('/patients/') && method === 'GET') return this.whole(plain.split('/')[2]);
     if (plain.endsWith('/reassign')) return this.reassign(plain.split('/'), body, user);

@@ -225,6 +225,7 @@ export function patient(key, name, bed, clinic, fields = {}) {
     born: '1956-03',
     sex: 'male',
     monitored: true,
+    cuff_on_other_limb: false,
     elderly: false,
     hypertension: false,
     diabetes: false,

@@ -242,6 +242,42 @@ async fn a_flood_is_told_with_the_list_of_alerts() {
     check_schema(&document(), "Alerts", &flooded);
     assert_eq!(flooded["flood"]["new"], 13);
     assert_eq!(flooded["flood"]["collapsed"].as_array().unwrap().len(), 11);
+    assert_eq!(flooded["truncated"], false);
+    // Three of one patient alike, the last from another device; and three of nobody.
+    let alike = |transaction: &rusqlite::Transaction<'_>| {
+        transaction.execute_batch(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 6)
+             INSERT INTO alert SELECT printf('%032x', 100 + n), site, iif(n = 3, 'b', device), state,
+               'medium', started_ms, json_set(body, '$.id', printf('%032x', 100 + n),
+                 '$.priority', 'medium', '$.value', '8' || n, '$.device', iif(n = 3, 'b', device),
+                 '$.patient', iif(n > 3, NULL, 'p-7'))
+             FROM (SELECT * FROM alert LIMIT 1), n;",
+        )
+    };
+    desk.app.store.write(alike).await.unwrap();
+    let (_, offering) = desk.get("/api/v1/alerts").await;
+    check_schema(&document(), "Alerts", &offering);
+    let [ref offer] = offering["offers"].as_array().unwrap()[..] else { panic!("{offering}") };
+    assert_eq!((&offer["patient"], &offer["values"]), (&json!("p-7"), &json!(["81", "82", "83"])));
     let (_, elsewhere) = desk.get("/api/v1/alerts?site=dongfeng").await;
     assert_eq!(elsewhere["flood"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_list_of_alerts_that_is_cut_says_so() {
+    let desk = Desk::new();
+    let copy = |transaction: &rusqlite::Transaction<'_>| {
+        transaction.execute_batch(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 5000)
+             INSERT INTO alert SELECT printf('%032x', n), site, device, state, priority,
+               started_ms - n, json_set(body, '$.id', printf('%032x', n))
+             FROM alert, n;",
+        )
+    };
+    let newest = desk.alert().await;
+    desk.app.store.write(copy).await.unwrap();
+    let (_, cut) = desk.get("/api/v1/alerts").await;
+    let alerts = cut["alerts"].as_array().unwrap();
+    assert_eq!((alerts.len(), &cut["truncated"]), (5000, &json!(true)));
+    assert_eq!(alerts[4999]["id"], newest, "the oldest are left out");
 }

@@ -62,7 +62,7 @@ impl Desk {
 
     pub(super) async fn patient(&self, cookie: &str) -> String {
         let body = json!({"clinic": CLINIC, "name": NAME, "bed": "3", "born": "1956-03",
-            "sex": "female", "hypertension": true});
+            "sex": "female", "hypertension": true, "cuff_on_other_limb": true});
         let told = self.do_it(cookie, Method::POST, "/patients", body).await;
         told["patient"].as_str().unwrap().to_owned()
     }
@@ -592,6 +592,7 @@ async fn a_box_is_told_whose_its_devices_are_and_not_who_that_is() {
     let of_the_patient = Subject::Patient(key.clone());
     assert_eq!(bindings.subject_at(&device, clock::now()), of_the_patient);
     assert!(bindings.version() > 0);
+    assert!(patients[&key].cuff_on_other_limb);
     let [limit] = patients[&key].limits.as_slice() else { panic!("{patients:?}") };
     assert_eq!((limit.rule.as_str(), limit.limit.as_deref()), ("BP-AD-SH", Some("190")));
     let text = serde_json::to_string(&(&bindings, &patients)).unwrap();
