@@ -154,7 +154,8 @@ function judged(value) {
   if (!hidden && value.validity !== 'valid') words.push(wordOf('validity', value.validity));
   return {
     rule, ageMs, stale: isOld() ? 'stale' : stale, hidden, reason: hidden ? '' : reason,
-    text: hidden || value.value === null ? null : value.value, unit: unitText(value.unit),
+    text: hidden || value.value === null ? null : wordOf(`value.${value.metric}`, value.value),
+    unit: unitText(value.unit),
     age: words.join(' · '),
   };
 }

@@ -296,12 +296,7 @@ fn load(path: &PathBuf) -> anyhow::Result<Option<AgentConfig>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
-            let mut out = io::stderr().lock();
-            writeln!(
-                out,
-                "{}: {error}; name the configuration with --config FILE",
-                path.display()
-            )?;
+            writeln!(io::stderr().lock(), "{}: {}", path.display(), unread(&error))?;
             return Ok(None);
         }
     };
@@ -315,5 +310,27 @@ fn load(path: &PathBuf) -> anyhow::Result<Option<AgentConfig>> {
             }
             Ok(None)
         }
+    }
+}
+
+/// What a person does next when the configuration cannot be read.
+fn unread(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("{error}; run this as the agent's user: sudo -u clinic-edge clinic-agent …")
+        }
+        _ => format!("{error}; name the configuration with --config FILE"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_that_is_not_to_be_read_says_who_may() {
+        let told = |kind| unread(&io::Error::from(kind));
+        assert!(told(io::ErrorKind::PermissionDenied).contains("sudo -u clinic-edge"));
+        assert!(told(io::ErrorKind::NotFound).contains("--config FILE"));
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     config::{AgentConfig, Port},
     holder,
+    serial_port::explained,
 };
 use drivers::{
     registry::{self, DriverName, DriverOptions},
@@ -181,7 +182,7 @@ fn listen(found: &mut Found) {
         let mut port = match opened {
             Ok(port) => port,
             Err(error) => {
-                (found.state, found.why) = ("unusable", error.to_string());
+                (found.state, found.why) = ("unusable", explained(&found.port, &error));
                 return;
             }
         };

@@ -325,13 +325,14 @@ fn open(path: &Path, settings: PortSettings) -> Result<SerialStream, LinkError> 
         .map_err(|error| LinkError::Open(explained(path, &error)))
 }
 
-fn explained(path: &Path, error: &tokio_serial::Error) -> String {
+/// Why a port cannot be opened, and what to do about it.
+pub(crate) fn explained(path: &Path, error: &tokio_serial::Error) -> String {
     match error.kind() {
         tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
             "it is not there; plug the adapter in, or correct the port in agent.toml".to_owned()
         }
         tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
-            "the agent's user may not use it; add the user to the group dialout".to_owned()
+            "not permitted; add the user who runs clinic-agent to the group dialout".to_owned()
         }
         tokio_serial::ErrorKind::NoDevice => {
             format!("it is in use by {}; stop that program", holder::told(path))

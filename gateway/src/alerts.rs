@@ -12,6 +12,7 @@ mod score;
 mod subject;
 
 pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
+use subject::left_since;
 pub(crate) use subject::subject;
 
 use crate::{
@@ -31,7 +32,7 @@ use model::{
     time::{Uptime, WallTime},
 };
 use rules::{
-    alert::{AckReason, Alert, AlertId, TimelineEvent},
+    alert::{AckReason, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent},
     binding::{PatientKey, Subject},
     engine::{EdgeTimes, Engine, ReadingInput},
     freshness::{BootClock, BoxTime, Clocks, Position},
@@ -282,6 +283,19 @@ impl Evaluation {
         Ok(())
     }
 
+    /// A box was taken out of service, for that reason: nothing of it is looked after.
+    pub(crate) fn upkeep_over(
+        &mut self,
+        context: Context<'_>,
+        of: &SiteId,
+        why: &str,
+    ) -> rusqlite::Result<()> {
+        let engine = self.engine(context.connection, &SiteId::county(), &Subject::Box)?;
+        let changed = engine.end_upkeep(context.rules, context.now, of, why);
+        self.note(changed);
+        Ok(())
+    }
+
     /// A site's box went out of reach or is back: all that is behind it hears of it.
     pub(crate) fn box_changed(
         &mut self,
@@ -300,7 +314,7 @@ impl Evaluation {
                 engine.box_lost(context.now);
             }
         }
-        Ok(())
+        self.tell_box(context, site)
     }
 
     /// Everything of a site that rules know, stored or not yet.
@@ -328,13 +342,23 @@ impl Evaluation {
         let present = self.subject_at(context, site, &told.device, context.now)?;
         // What is the device's own is where the device is.
         let is_own = context.rules.is_technical(&told.family);
+        let left = match !is_own && then != present {
+            true => left_since(context, site, &told.device, times.started)?,
+            false => None,
+        };
         let engine = self.known(context, site, if is_own { &present } else { &then })?;
-        let (alert, ended) = engine.adopt_edge(context.rules, context.now, told, times, position);
+        let Context { rules, now, .. } = context;
+        let (alert, ended) = match &left {
+            Some((left, why)) => engine.adopt_left(rules, now, told, times, position, (*left, why)),
+            None => engine.adopt_edge(rules, now, told, times, position),
+        };
         let id = alert.id;
-        self.note([alert].into_iter().chain(ended).collect());
-        if !is_own && then != present {
-            self.left_before(context, site, &told.device, (&then, times.started))?;
+        let goes_on =
+            |ended: &&Alert| ended.timeline.last().is_some_and(TimelineEntry::goes_on_in_another);
+        if let Some(part) = ended.as_ref().filter(goes_on) {
+            join(context.connection, part.id, id)?;
         }
+        self.note([alert].into_iter().chain(ended).collect());
         Ok(id)
     }
 
@@ -472,10 +496,24 @@ pub(crate) fn store(
                 alert.started_at.unix_ms(),
                 body.to_string()
             ])?;
+        if alert.state != AlertState::Closed {
+            // What was a part of another is one of its own after all.
+            connection
+                .prepare_cached("DELETE FROM alert_joined WHERE id = ?1")?
+                .execute([alert.id.to_string()])?;
+        }
         notify::note(connection, now, alert)?;
         told.push(body);
     }
     Ok(told)
+}
+
+/// The first is a part of the second from now on.
+pub(crate) fn join(connection: &Connection, part: AlertId, of: AlertId) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO alert_joined VALUES (?1, ?2)")?
+        .execute(params![part.to_string(), of.to_string()])
+        .map(drop)
 }
 
 /// How often an alert has been told; events may overtake each other, a revision does not.
@@ -511,7 +549,7 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         .collect();
     let acknowledged = alert.acknowledged.as_ref();
     let shelf = alert.people.shelf.as_ref();
-    json!({
+    let mut told = json!({
         "id": alert.id.to_string(),
         "revision": revision,
         "family": alert.family,
@@ -545,15 +583,19 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         "next_step": next_step,
         "realarm_count": alert.people.realarms,
         "retro": alert.retro,
+        "quiet": alert.quiet,
         "late_row": alert.late_row,
-        "asks_danger_signs": alert.asks_danger_signs(),
-        "danger_signs": alert.people.danger_signs,
         "time_suspect": alert.time_suspect,
         "recheck_at": alert.recheck_at.map(moment),
         "not_rechecked": alert.not_rechecked,
         "recurrences": alert.recurrences,
         "timeline": timeline,
-    })
+    });
+    if let Some(fields) = told.as_object_mut() {
+        fields.insert("asks_danger_signs".to_owned(), json!(alert.asks_danger_signs()));
+        fields.insert("danger_signs".to_owned(), json!(alert.people.danger_signs));
+    }
+    told
 }
 
 /// Whom an alert is about.
@@ -683,12 +725,14 @@ pub(crate) async fn pass_time(
                 if due.engines.contains_key(&(site.clone(), subject.clone())) {
                     continue; // Its box was just lost; its deadline is still to come.
                 }
-                let mut engine = load(transaction, &site, &subject)?;
+                if subject == Subject::Box {
+                    due.tell_box(context, &site)?;
+                }
+                let engine = due.engine(transaction, &site, &subject)?;
                 if engine.next_deadline(&rules).is_some_and(|deadline| deadline <= now) {
                     let changed = engine.on_time(&rules, now);
                     due.note(changed);
                 }
-                due.engines.insert((site, subject), engine);
             }
             Ok((super::alerts::store(context, due)?, sites))
         })

@@ -197,13 +197,7 @@ fn execute(line: Line) -> anyhow::Result<ExitCode> {
             )?;
         }
         Command::Pki(PkiCommand::Issue { site, out: folder }) => {
-            let site = SiteId::new(&site).map_err(|error| Refused(error.to_string()))?;
-            let folder = folder.unwrap_or_else(|| PathBuf::from(site.as_str()));
-            let (path, text) = agent_toml(&config, &site, &folder)?;
-            let issued = || pki.issue(&site, &folder);
-            with_entry(&config, ("pki_issue", site.as_str()), issued)?;
-            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-            writeln!(out, "{}: copy these files to /etc/clinic-edge on the box", folder.display())?;
+            issue(&mut out, &line.config, &config, (&site, folder))?;
         }
         Command::User(command) => people::user(command, &config, &mut out)?,
         Command::Token(command) => people::token(command, &config, &mut out)?,
@@ -280,6 +274,31 @@ fn with_entry(
     transaction.commit().context("the certificate was made and could not be written down")
 }
 
+/// A certificate for a box, with an `agent.toml` beside it.
+fn issue(
+    out: &mut impl io::Write,
+    path: &Path,
+    config: &GatewayConfig,
+    (site, folder): (&str, Option<PathBuf>),
+) -> anyhow::Result<()> {
+    let site = SiteId::new(site).map_err(|error| Refused(error.to_string()))?;
+    let folder = folder.unwrap_or_else(|| PathBuf::from(site.as_str()));
+    let (agent, text) = agent_toml(config, &site, &folder)?;
+    let issued = || Pki::at(&config.pki_dir).issue(&site, &folder);
+    with_entry(config, ("pki_issue", site.as_str()), issued)?;
+    fs::write(&agent, text).with_context(|| format!("writing {}", agent.display()))?;
+    writeln!(out, "{}: copy these files to /etc/clinic-edge on the box", folder.display())?;
+    if !config.clinics.contains_key(&site) {
+        writeln!(
+            out,
+            "No clinic of {} has {site}: a nurse of one clinic does not see its devices. Put it \
+             into the sites of its clinic there, and restart the gateway",
+            path.display()
+        )?;
+    }
+    Ok(())
+}
+
 fn database(config: &GatewayConfig) -> anyhow::Result<rusqlite::Connection> {
     store::make_data_dir(&config.data_dir)
         .with_context(|| format!("making the data folder {}", config.data_dir.display()))?;
@@ -351,6 +370,8 @@ fn agent_toml(
         "# The clinic box {site}. Check it with: clinic-agent check --config agent.toml\n\
          site = \"{site}\"\ndata_dir = \"/var/lib/clinic-edge\"\n\n\
          [uplink]\nbroker = \"{broker}\"\nca = \"ca.crt\"\ncert = \"{site}.crt\"\nkey = \"{site}.key\"\n\n\
+         # Who may acknowledge while the county is out of reach, at http://127.0.0.1:8480/ on the box:\n\
+         # [local_page]\n# people = [\"李秀兰\", \"王强\"]\n\n\
          # One section for each device:\n# [[device]]\n# id = \"ecg-01\"\n# driver = \"pm6750\"\n\
          # port = \"/dev/serial/by-id/usb-…\"\n"
     );

@@ -123,13 +123,15 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
         .optional()?;
     let (seen, told) = known.unwrap_or_default();
     let last = alert.timeline.last().map_or(0, |entry| entry.number);
+    let is_over = matches!(alert.state, AlertState::ClearedUnack | AlertState::Closed);
     let age_ms = |entry: &TimelineEntry| now.unix_ms().saturating_sub(entry.at.unix_ms());
     let is_ours = |entry: &TimelineEntry, step: Step| match entry.number <= seen {
         // What ended before anybody heard of it is no news.
         _ if step == Step::Closed => told > 0 && is_the_end(&alert.timeline, entry),
         // What waited until it sounds, and is over, is history; but whoever heard of it hears that
         // it is over.
-        true => alert.state != AlertState::Closed || told > 0 && step == Step::Cleared,
+        true if step.is_of_the_condition() => !is_over || told > 0 && step == Step::Cleared,
+        true => alert.state != AlertState::Closed,
         // What people were to do about what is closed is nothing.
         false if !step.is_of_the_condition() => alert.state != AlertState::Closed,
         false => age_ms(entry) <= OURS_MS,
@@ -148,7 +150,7 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
     let back = news.iter().rev().find(|(_, step)| step.takes_back()).filter(|_| !is_said);
     let back = back.map(|(entry, _)| entry.number);
     news.retain(|(entry, step)| !step.takes_back() || Some(entry.number) == back);
-    let is_silent = alert.retro || SILENT.contains(&alert.state);
+    let is_silent = alert.retro || alert.quiet || SILENT.contains(&alert.state);
     let waits = is_silent && news.iter().all(|(_, step)| step.is_of_the_condition());
     if !waits {
         for (entry, step) in &news {
@@ -176,7 +178,8 @@ fn is_the_end(story: &[TimelineEntry], closed: &TimelineEntry) -> bool {
     matches!(turn, None | Some(Raised | Recurred)) && !closed.goes_on_in_another()
 }
 
-/// One notification for each sink that wants it; that it was closed, only for who heard of it.
+/// One notification for each sink that wants it; that it was closed, only for who heard of it; that
+/// it sounds, not for who heard just now of what is a part of it.
 fn insert(
     connection: &Connection,
     now: WallTime,
@@ -193,7 +196,16 @@ fn insert(
              AND EXISTS (SELECT 1 FROM json_each(steps) WHERE value = ?2)
              AND (sites IS NULL OR EXISTS (SELECT 1 FROM json_each(sites) WHERE value = ?5))
              AND (?2 != 'closed' OR EXISTS (SELECT 1 FROM notification AS before
-                                            WHERE before.sink = name AND before.alert = ?1))",
+                                            WHERE before.sink = name AND before.alert IN
+                                              (SELECT ?1 UNION SELECT id FROM alert_joined
+                                               WHERE alert = ?1)))
+             AND NOT (?10 AND EXISTS (SELECT 1 FROM notification AS part
+                                      CROSS JOIN alert_joined ON alert_joined.id = part.alert
+                                      WHERE part.made_ms >= ?7 - ?11 AND part.sink = name
+                                      AND part.priority = ?4 AND alert_joined.alert = ?1
+                                      AND NOT EXISTS (SELECT 1 FROM notification AS own
+                                                      WHERE own.sink = name AND own.alert = ?1
+                                                      AND own.id > part.id)))",
         )?
         .execute(params![
             alert.id.to_string(),
@@ -204,7 +216,9 @@ fn insert(
             entry.at.unix_ms(),
             now.unix_ms(),
             now.unix_ms().saturating_add(old_after_ms(alert.priority)),
-            message::kept(alert, entry).to_string()
+            message::kept(alert, entry).to_string(),
+            step.sounds(),
+            OURS_MS
         ])
         .map(drop)
 }

@@ -223,10 +223,25 @@ pub(crate) fn list(
             let profile = profile::profile(connection, &patient, now)?;
             fields.insert("ruled".to_owned(), ruled::ruled(rules, &profile, now));
         }
+        if let Some(fields) = told.as_object_mut().filter(|_| filter.here) {
+            let last = last_result(connection, &patient.key)?.map(rfc3339);
+            fields.insert("last_result_at".to_owned(), json!(last));
+        }
         patients.push(told);
     }
     Ok(json!({"patients": patients, "beds": beds(connection, filter, now)?,
         "ruled_without_patient": ruled::ruled(rules, &Profile::default(), now)}))
+}
+
+/// When the patient was measured last, of the results that came last: one that came late is no news.
+fn last_result(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT max(measured_ms) FROM (SELECT measured_ms FROM spot
+             JOIN reading_group ON id = reading_group WHERE patient = ?1
+             ORDER BY reading_group DESC LIMIT 10)",
+        )?
+        .query_row([key], |row| row.get(0))
 }
 
 /// Beds of patients who are there or were of late, and where devices stand.

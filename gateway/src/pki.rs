@@ -93,11 +93,11 @@ impl Pki {
         missing.into_iter().collect()
     }
 
-    /// Until when the certificates of the county's own services are valid that are in the files: the
-    /// first of them that ends, as far as they can be read.
+    /// Until when the certificates of the county's own services and of its CA are valid that are in
+    /// the files: the first of them that ends, as far as they can be read.
     pub(crate) fn certificates_until(&self) -> Option<WallTime> {
-        let all = [self.county(), self.broker(), self.board()];
-        let read = |one: &Identity| valid_until(&CertificateDer::from_pem_file(&one.cert).ok()?);
+        let all = [self.county().ca, self.county().cert, self.broker().cert, self.board().cert];
+        let read = |path: &PathBuf| valid_until(&CertificateDer::from_pem_file(path).ok()?);
         all.iter().filter_map(read).min()
     }
 
@@ -371,6 +371,12 @@ mod tests {
         fs::write(pki.board().cert, soon.pem()).unwrap();
         let first = days(pki.certificates_until());
         assert!((9..=10).contains(&first), "{first}");
+        // With its CA all of them end, and `renew` makes no other.
+        let mut ca = params("ca", Vec::new(), 5).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        fs::write(pki.board().ca, ca.self_signed(&key).unwrap().pem()).unwrap();
+        let first = days(pki.certificates_until());
+        assert!((4..=5).contains(&first), "{first}");
     }
 
     #[test]

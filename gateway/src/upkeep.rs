@@ -57,25 +57,31 @@ pub(crate) async fn watch(
 pub(crate) fn judge(context: Context<'_>, own: Upkeep) -> rusqlite::Result<Vec<Value>> {
     let mut evaluation = Evaluation::default();
     evaluation.upkeep(context, &SiteId::county(), own)?;
-    for (site, told) in told(context)? {
-        evaluation.upkeep(context, &site, told)?;
+    for (site, told, out_of_service) in told(context)? {
+        match out_of_service {
+            Some(why) => evaluation.upkeep_over(context, &site, &why)?,
+            None => evaluation.upkeep(context, &site, told)?,
+        }
     }
     // Mostly there is no news, and nothing to write.
     if evaluation.is_quiet() { Ok(Vec::new()) } else { alerts::store(context, evaluation) }
 }
 
-/// What each box said last.
-fn told(context: Context<'_>) -> rusqlite::Result<Vec<(SiteId, Upkeep)>> {
-    let mut statement = context
-        .connection
-        .prepare_cached("SELECT site, free_pct, certificate_until_ms FROM site")?;
+/// What each box said last, and why it is out of service where somebody took it off.
+fn told(context: Context<'_>) -> rusqlite::Result<Vec<(SiteId, Upkeep, Option<String>)>> {
+    let mut statement = context.connection.prepare_cached(
+        "SELECT site.site, free_pct, certificate_until_ms, CASE WHEN json_valid(engine.state)
+           THEN json_extract(engine.state, '$.out_of_service.reason') END AS out_of_service
+         FROM site LEFT JOIN engine ON engine.site = site.site AND engine.device = site.site",
+    )?;
     let rows = statement.query_map([], |row| {
         let site: String = row.get(0)?;
         let until_ms: Option<i64> = row.get(2)?;
         let certificate_until = until_ms.map(WallTime::from_unix_ms);
-        Ok((SiteId::new(&site).ok(), Upkeep { free_pct: row.get(1)?, certificate_until }))
+        let told = Upkeep { free_pct: row.get(1)?, certificate_until };
+        Ok((SiteId::new(&site).ok(), told, row.get(3)?))
     })?;
-    let read = rows.map(|row| row.map(|(site, told)| Some((site?, told))));
+    let read = rows.map(|row| row.map(|(site, told, out)| Some((site?, told, out))));
     read.filter_map(Result::transpose).collect()
 }
 
@@ -84,7 +90,7 @@ mod tests {
     use super::*;
     use crate::intake::{self, Delivery};
     use model::{id::OutboxId, time::ClockQuality};
-    use rules::rule::RuleSet;
+    use rules::{binding::Subject, rule::RuleSet};
     use rusqlite::Transaction;
     use uplink_proto::state::SiteState;
 
@@ -132,6 +138,23 @@ mod tests {
                 intake::take(transaction, &[state], NOW, &rules).map(drop)
             };
             self.store.write(take).await.unwrap();
+        }
+
+        /// A person takes a box out of service for a reason, or puts it back.
+        async fn serve(&self, site: &str, out: Option<&'static str>) {
+            let (site, rules) = (SiteId::new(site).unwrap(), self.rules.clone());
+            let serve = move |transaction: &Transaction<'_>| {
+                let context = Context { connection: transaction, rules: &rules, now: NOW };
+                let mut evaluation = Evaluation::default();
+                let engine = evaluation.engine(transaction, &site, &Subject::Box)?;
+                let changed = match out {
+                    Some(why) => engine.take_out_of_service("sun", why, None, NOW),
+                    None => engine.put_back_in_service("sun", NOW),
+                };
+                evaluation.note(changed.unwrap());
+                alerts::store(context, evaluation).map(drop)
+            };
+            self.store.write(serve).await.unwrap();
         }
 
         /// So many days later, with so much here: box, rule, value and state of what changed.
@@ -195,6 +218,36 @@ mod tests {
             told("heping", "TECH-STORAGE", "9", "closed"),
         ];
         assert_eq!(county.look(8, upkeep(50, 800)).await, over);
+    }
+
+    #[tokio::test]
+    async fn a_box_that_somebody_took_out_of_service_needs_no_upkeep_until_it_is_back() {
+        let county = County::new();
+        let ours = upkeep(80, 800);
+        county.hear("heping", upkeep(8, 12)).await;
+        let raised = [
+            told("heping", "TECH-CERT", "12", "active_unack"),
+            told("heping", "TECH-STORAGE", "8", "active_unack"),
+        ];
+        assert_eq!(county.look(0, ours).await, raised);
+        county.serve("heping", Some("moved to another clinic")).await;
+        let over = [
+            told("heping", "TECH-CERT", "12", "closed"),
+            told("heping", "TECH-STORAGE", "8", "closed"),
+        ];
+        assert_eq!(county.look(0, ours).await, over);
+        let why = county.store.read(|connection| {
+            connection.query_row(
+                "SELECT count(*) FROM alert
+                 WHERE json_extract(body, '$.timeline[#-1].detail') = 'moved to another clinic'",
+                [],
+                |row| row.get::<_, i64>(0),
+            )
+        });
+        assert_eq!(why.await.unwrap(), 2);
+        assert!(county.look(1, ours).await.is_empty(), "it ends once");
+        county.serve("heping", None).await;
+        assert_eq!(county.look(1, ours).await.len(), 2);
     }
 
     #[tokio::test]

@@ -224,6 +224,9 @@ impl Parts {
                     "\n  board     {url}\n  name      {NURSE}\n  password  {password}\n  token     {token}\n"
                 ),
             );
+            let id = county.process_id().unwrap_or_default();
+            let folder = dir.join(COUNTY_DIR);
+            tell(say, &format!("  county    process {id}, folder {}", folder.display()));
         }
         for (site, part) in self.sites.iter().zip(0..) {
             let id = site.process_id().unwrap_or_default();

@@ -135,7 +135,8 @@ impl Report {
     }
 
     fn differ(&mut self, kind: Kind, count: usize, series: &Series, text: &str) {
-        const SHOWN: usize = 20;
+        /// Of each kind: what is altered by the thousand hides nothing that is lost.
+        const SHOWN: usize = 10;
         let of_device = self.devices.entry(series.0.clone()).or_default();
         let (all, of_this) = match kind {
             Kind::Lost => (&mut self.lost, &mut of_device.lost),
@@ -145,7 +146,8 @@ impl Report {
         *all += count;
         *of_this += count;
         let text = format!("{kind:?} {series:?}: {text}");
-        if self.differences.len() < SHOWN {
+        let kind = format!("{kind:?} ");
+        if self.differences.iter().filter(|shown| shown.starts_with(&kind)).count() < SHOWN {
             self.differences.push(text.clone());
         }
         if of_device.first.is_empty() {

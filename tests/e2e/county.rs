@@ -61,6 +61,21 @@ fn what_cannot_be_meant_ends_with_2_and_makes_nothing() {
     assert!(agent.contains("broker = \"county.example:0\""), "{agent}");
 }
 
+/// A slip of the pen, and the nurses of that clinic would never see the box.
+#[test]
+fn a_box_that_no_clinic_has_is_told_when_it_gets_its_certificate() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let named = CONFIG.replace("tls =", "hosts = [\"county.example\"]\ntls =");
+    let clinic = "[[clinic]]\nname = \"和平镇卫生院\"\nsites = [\"heping-01\"]\n";
+    fs::write(folder.join("gateway.toml"), named + clinic).unwrap();
+    assert!(run(folder, &["pki", "init"]).status.success());
+    let told = |site| String::from_utf8(run(folder, &["pki", "issue", site]).stdout).unwrap();
+    assert!(!told("heping-01").contains("No clinic"));
+    let said = told("hepin-01");
+    assert!(said.contains("gateway.toml has hepin-01"), "{said}");
+}
+
 #[test]
 fn every_mistake_of_the_rule_set_is_told_with_its_line() {
     let folder = tempfile::tempdir().unwrap();

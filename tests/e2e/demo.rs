@@ -138,6 +138,16 @@ impl Bench {
         for device in ["heping-ecg-01", "heping-glu-01", "dongfeng-ecg-01", STRAP] {
             ensure!(bound.contains(device) && said.contains(device), "{bound:?} {said}");
         }
+        let county = self.word("county    process")?;
+        let (id, folder) = county.split_once(", folder ").context("no process id")?;
+        let command = String::from_utf8(fs::read(format!("/proc/{id}/cmdline"))?)?;
+        ensure!(command.contains("gateway") && command.contains(folder), "{county}: {command}");
+        // What pump and meter say is under names of their own, and is their patient's too.
+        for cable in ["heping-pump-01-", "heping-glu-01-", "dongfeng-pump-01-", "dongfeng-glu-01-"]
+        {
+            ensure!(bound.iter().any(|device| device.starts_with(cable)), "{bound:?} {cable}");
+            ensure!(said.contains(cable), "{said}");
+        }
         until("a result waits for its patient", LIMIT, async || {
             let waiting = ask("waiting", "/api/v1/tray").await?;
             Ok(waiting.iter().any(|result| text(result, "device") == "heping-bp-01"))

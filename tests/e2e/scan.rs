@@ -142,7 +142,7 @@ async fn what_speaks_is_named_and_what_is_printed_is_a_configuration() -> anyhow
     }
     ensure!(printed.contains("quiet: free; nothing was heard"), "{printed}");
     ensure!(printed.contains("heping-bp-01: configured; heping-bp-01 (tm2655)"), "{printed}");
-    ensure!(printed.contains("missing: unusable; "), "{printed}");
+    ensure!(printed.contains("missing: unusable; it is not there; plug"), "{printed}");
 
     let copied = village.folder().join("heping/copied.toml");
     fs::write(&copied, fs::read_to_string(&config)? + "\n" + &printed)?;

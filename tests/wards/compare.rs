@@ -22,6 +22,8 @@ const STREAM_FRESH_S: i64 = 60;
 const SPOT_FRESH_S: i64 = 600;
 /// A late spot value still tells the present (row 5).
 const SPOT_TELLS_S: i64 = 4 * 3600;
+/// What is known again does not sound anew at once because of its time.
+const KNOWN_S: i64 = 30;
 /// Rows of the table by which an alert is told in silence.
 const SILENT_ROWS: [u64; 3] = [2, 3, 6];
 
@@ -61,6 +63,10 @@ pub(crate) struct Figures {
     pub(crate) left_out: usize,
     /// Waiting for a person because they were told late (rows 2, 3 and 6).
     pub(crate) waits: usize,
+    /// Raised by live values before the box's word of the same came, and a part of that since.
+    pub(crate) parts: usize,
+    /// Taken in hand when they were over, of which the news came later.
+    pub(crate) seen_late: usize,
     pub(crate) doubled: usize,
     pub(crate) missed: usize,
     pub(crate) sounded_late: usize,
@@ -82,6 +88,8 @@ impl Figures {
         self.late_results += other.late_results;
         self.left_out += other.left_out;
         self.waits += other.waits;
+        self.parts += other.parts;
+        self.seen_late += other.seen_late;
         self.doubled += other.doubled;
         self.missed += other.missed;
         self.sounded_late += other.sounded_late;
@@ -97,7 +105,8 @@ impl fmt::Display for Figures {
              oracle; after the outages {} alerts raised, {} of them in hand, {} doubled, {} missed, \
              {} sounded late, {} other than without one; as section 8 has it: {} told in silence \
              (rows 2, 3, 6), of them {} wait for a person, {} left out for a worse one (row 3), \
-             {} hold (row 4), {} late results (row 5)",
+             {} hold (row 4), {} late results (row 5), {} taken in hand \
+             before the news of their end came; {} were first raised by live values and are a part of what the box told",
             self.patients,
             self.readings,
             self.outages,
@@ -113,7 +122,9 @@ impl fmt::Display for Figures {
             self.waits,
             self.left_out,
             self.holds,
-            self.late_results
+            self.late_results,
+            self.seen_late,
+            self.parts
         )
     }
 }
@@ -143,9 +154,14 @@ pub(crate) struct Seen {
     pub(crate) by: Option<String>,
     pub(crate) late_row: Option<u64>,
     pub(crate) retro: bool,
+    /// It was closed as a part of another.
+    is_part: bool,
     /// What happened, when.
     pub(crate) steps: Vec<(i64, String)>,
 }
+
+/// Why an alert of the county is closed when its box tells of the same.
+const IS_PART: &str = "it is a part of what the box told";
 
 fn moment(value: &Value) -> Option<i64> {
     let moment: Timestamp = value.as_str()?.parse().ok()?;
@@ -173,6 +189,7 @@ impl Seen {
             priority,
             started: moment(&alert["started_at"]).unwrap(),
             cleared: moment(&alert["cleared_at"]),
+            is_part: is_part(story.clone()),
             why: why(story),
             by: text(&alert["acknowledged_by"]),
             late_row: alert["late_row"].as_u64(),
@@ -200,6 +217,7 @@ impl Seen {
             highest: highest(alert.priority.name(), story.clone()),
             started: second(alert.started_at),
             cleared: alert.cleared_at.map(second),
+            is_part: is_part(story.clone()),
             why: why(story),
             by: alert.acknowledged.as_ref().map(|by| by.by.clone()),
             late_row: alert.late_row.map(u64::from),
@@ -228,6 +246,10 @@ fn highest<'s>(present: &str, story: impl Iterator<Item = (&'s str, &'s str)>) -
 fn why<'s>(story: impl Iterator<Item = (&'s str, &'s str)>) -> Option<String> {
     let closed = story.filter(|(what, _)| *what == "closed").last();
     closed.map(|(_, why)| why.to_owned()).filter(|why| !why.is_empty())
+}
+
+fn is_part<'s>(story: impl Iterator<Item = (&'s str, &'s str)>) -> bool {
+    story.last() == Some(("closed", IS_PART))
 }
 
 /// Every alert at the county, but for families that one end decides.
@@ -360,6 +382,7 @@ impl Story {
     ) {
         let whole = at_the_county(sound, one_end);
         let mut broken = at_the_county(outage, one_end);
+        self.take_parts(&mut broken, outage);
         self.compare_doubles(&broken);
         for (id, expected) in whole {
             let Some(found) = broken.remove(outage.joined.get(&id).unwrap_or(&id)) else {
@@ -372,14 +395,17 @@ impl Story {
                 match is_told_by_another {
                     true => self.figures.left_out += 1,
                     false => {
-                        let line = format!("missed by the outage: {}", line_of(&expected));
+                        let joined = outage.joined.get(&id);
+                        let line =
+                            format!("missed by the outage: {} {id} {joined:?}", line_of(&expected));
                         self.says(|f| &mut f.missed, line);
                     }
                 }
                 continue;
             };
-            let (why, waits) = differs(&expected, &found);
+            let Differs { parts: why, waits, seen_late } = differs(&expected, &found);
             self.figures.waits += usize::from(waits);
+            self.figures.seen_late += usize::from(seen_late);
             if !why.is_empty() {
                 let (should, is) = (line_of(&expected), line_of(&found));
                 let at_the_box = at_the_edge(outage, one_end).remove(&id);
@@ -394,6 +420,32 @@ impl Story {
         for alert in broken.values() {
             let line = format!("only after the outage: {}", line_of(alert));
             self.says(|f| &mut f.differ, line);
+        }
+    }
+
+    /// What is a part of another is none of its own, where both are known as one and nobody was told
+    /// of both.
+    fn take_parts(&mut self, seen: &mut BTreeMap<String, Seen>, outcome: &Outcome) {
+        let parts: Vec<Seen> = seen.values().filter(|alert| alert.is_part).cloned().collect();
+        for part in parts {
+            let Some(whole) = outcome.joined.get(&part.id).and_then(|id| seen.get(id)) else {
+                continue;
+            };
+            let sounds = |alert: &Seen| -> Vec<i64> {
+                let of_alert = outcome.notified.iter().filter(|told| told.alert == alert.id);
+                let sounds = ["raised", "recurred"];
+                let sounds = of_alert.filter(|told| sounds.contains(&told.step.as_str()));
+                sounds.map(|told| second(told.made)).collect()
+            };
+            let told = sounds(&part);
+            let again = |made: &i64| told.iter().any(|first| (*first..first + 60).contains(made));
+            if sounds(whole).iter().any(again) && whole.priority == part.priority {
+                let (part, whole) = (line_of(&part), line_of(whole));
+                let line = format!("somebody was told of both: {part}\n    {whole}");
+                self.says(|f| &mut f.doubled, line);
+            }
+            self.figures.parts += 1;
+            seen.remove(&part.id);
         }
     }
 
@@ -472,29 +524,64 @@ fn is_of_oracle(family: &str) -> bool {
     known.contains(&family)
 }
 
-/// What of an alert is another than it may be; and whether it waits for a person because it was told
-/// late, where it would have ended by itself (rows 2, 3 and 6).
-fn differs(expected: &Seen, found: &Seen) -> (Vec<&'static str>, bool) {
+struct Differs {
+    /// What of an alert is another than it may be.
+    parts: Vec<&'static str>,
+    /// It waits for a person because it was told late, where it would have ended by itself (rows 2,
+    /// 3 and 6).
+    waits: bool,
+    /// It held as far as was known until the news of its end came, and somebody saw to it meanwhile.
+    seen_late: bool,
+}
+
+fn differs(expected: &Seen, found: &Seen) -> Differs {
     let is_silent = found.late_row.is_some_and(|row| SILENT_ROWS.contains(&row)) && found.retro;
-    // Row 11: its end was on its way when its device was heard, and it had risen by its time.
-    let has_risen = found.late_row == Some(11) && expected.highest < found.highest;
+    // It rose by its time when it was over, of which the news was on its way.
+    let was_over = |moment: i64| {
+        let turns = ["raised", "recurred", "cleared"];
+        let mut until_then = expected.steps.iter().filter(|(at, _)| *at <= moment);
+        let turn = until_then.rfind(|(_, what)| turns.contains(&what.as_str()));
+        turn.is_some_and(|(_, what)| what == "cleared")
+    };
+    let mut steps = found.steps.iter();
+    let has_risen = expected.highest < found.highest
+        && steps.any(|(at, what)| what == "priority_rose" && was_over(*at));
+    // What is medium is told as far as the pass came, and by fresh values that are outside for long
+    // enough (row 2).
+    let is_left = is_silent && found.priority == "medium";
     let is_unseen = expected.by.is_none() && found.by.is_none();
     let waits =
         is_silent && is_unseen && (&*expected.state, &*found.state) == ("closed", "cleared_unack");
+    let is_acknowledged = |(at, what): &&(i64, String)| {
+        what == "acknowledged" && expected.cleared.is_none_or(|cleared| *at <= cleared)
+    };
+    let seen_late = expected.by.is_none()
+        && found.by.is_some()
+        && !found.steps.iter().any(|step| is_acknowledged(&step));
+    // What is known again waits before it sounds anew because of its time.
+    let moments = |seen: &Seen, step: &str| -> Vec<i64> {
+        seen.steps.iter().filter(|(_, what)| what == step).map(|(at, _)| *at).collect()
+    };
+    let is_granted = expected.by.is_none()
+        && found.by.is_some()
+        && moments(expected, "realarmed").iter().any(|again| {
+            moments(found, "known").iter().any(|known| (*known..known + KNOWN_S).contains(again))
+        });
+    let is_seen = seen_late || is_granted;
     let whose = |seen: &Seen| (seen.subject.clone(), seen.family.clone());
     let parts = [
         (whose(expected) == whose(found), "whose it is"),
         (expected.started == found.started, "begin"),
-        (expected.cleared == found.cleared, "end"),
-        (expected.by == found.by, "who has it in hand"),
+        (is_left || expected.cleared == found.cleared, "end"),
+        (is_seen || expected.by == found.by, "who has it in hand"),
         (has_risen || expected.priority == found.priority, "priority"),
         (has_risen || expected.highest == found.highest, "highest priority"),
         (expected.rules == found.rules, "rules"),
-        (waits || expected.state == found.state, "state"),
+        (waits || is_granted || expected.state == found.state, "state"),
         (expected.why == found.why, "reason of its end"),
     ];
     let other = parts.into_iter().filter_map(|(is_same, part)| (!is_same).then_some(part));
-    (other.collect(), waits)
+    Differs { parts: other.collect(), waits, seen_late }
 }
 
 fn line_of(alert: &Seen) -> String {

@@ -101,8 +101,8 @@ impl Edge {
         }
     }
 
-    /// A second passes, and those words are said.
-    pub(crate) fn pass(&mut self, second: i64, script: &Script, words: &[Word]) {
+    /// A second passes, and those words are said; `rest` is what is said later.
+    pub(crate) fn pass(&mut self, second: i64, script: &Script, words: &[Word], rest: &[Word]) {
         for word in words {
             let record = script.record(word);
             match record.lane() {
@@ -110,10 +110,14 @@ impl Edge {
                 _ => self.open.get_or_insert_with(|| (second, Vec::new())).1.push(record),
             }
         }
-        let said = words.iter().any(|word| script.record(word).lane() == Lane::Trend);
-        if let Some((opened, records)) =
-            self.open.take_if(|(opened, _)| said && second - *opened >= OPEN_S)
-        {
+        let is_trend = |word: &&Word| script.record(word).lane() == Lane::Trend;
+        let said = words.iter().any(|word| is_trend(&word));
+        // An envelope does not wait until somebody speaks again.
+        let next = rest.iter().find(is_trend).map_or(i64::MAX, |word| word.at);
+        let is_full = |(opened, _): &mut (i64, Vec<Record>)| {
+            said && (second - *opened >= OPEN_S || next - *opened > 2 * OPEN_S)
+        };
+        if let Some((opened, records)) = self.open.take_if(is_full) {
             self.commit(opened, second, records);
         }
         self.hear(second);

@@ -3,7 +3,7 @@
 use crate::{
     edge::{Edge, state},
     link::Link,
-    script::{Script, at, site},
+    script::{Script, Word, at, site},
 };
 use agent::proof::GoesBy;
 use e2e::dice::Dice;
@@ -23,6 +23,8 @@ use std::{
 
 /// Time passes for the rules at both ends this often.
 const TICK_S: i64 = 5;
+/// As long as one person may put a high alert on the shelf.
+const SHELF_S: i64 = 5 * 60;
 /// After the last word, in steps of a minute: what waits for time alone has had it.
 const AFTER_S: i64 = 100 * 60;
 
@@ -48,12 +50,20 @@ pub(crate) enum Nurses {
     Again(Vec<Deed>),
 }
 
-/// Somebody has an alert in hand.
+/// Somebody did something about an alert.
 #[derive(Clone, Debug)]
 pub(crate) struct Deed {
     at: i64,
     id: AlertId,
     by: String,
+    what: Act,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Act {
+    Acknowledge,
+    /// For [`SHELF_S`].
+    Shelve,
 }
 
 /// What came of it.
@@ -112,7 +122,7 @@ pub(crate) fn run(script: &Script, rules: &Arc<RuleSet>, folder: &Path, plan: Pl
         let count = words.iter().take_while(|word| word.at <= second).count();
         let (said, rest) = words.split_at(count);
         words = rest;
-        world.pass(second, said);
+        world.pass(second, said, words);
     }
     world.settle()
 }
@@ -123,7 +133,8 @@ impl World<'_> {
         self.hello(0);
         let script = self.script;
         let count = script.words.iter().take_while(|word| word.at == 0).count();
-        self.pass(0, &script.words[..count]);
+        let (said, rest) = script.words.split_at(count);
+        self.pass(0, said, rest);
         for device in &script.devices {
             if let Some(patient) = &device.patient {
                 self.county.bind(at(0), &device.id, patient).unwrap();
@@ -146,7 +157,7 @@ impl World<'_> {
         self.county.take(at(second), vec![Delivery::State(hello)]).unwrap();
     }
 
-    fn pass(&mut self, second: i64, said: &[crate::script::Word]) {
+    fn pass(&mut self, second: i64, said: &[Word], rest: &[Word]) {
         if self.plan.agent_killed.contains(&second) {
             self.edge.restart(second);
         }
@@ -163,7 +174,7 @@ impl World<'_> {
             let will = state(second, false, self.connection, [0; 3]);
             self.county.take(at(second), vec![Delivery::State(will)]).unwrap();
         }
-        self.edge.pass(second, self.script, said);
+        self.edge.pass(second, self.script, said, rest);
         let is_tick = second % TICK_S == 0;
         if is_tick {
             self.edge.pass_time(second);
@@ -203,8 +214,8 @@ impl World<'_> {
             Nurses::None => {}
             Nurses::Listen => self.listen(second),
             Nurses::Again(deeds) => {
-                for Deed { id, by, .. } in deeds.into_iter().filter(|deed| deed.at == second) {
-                    self.act(second, id, &by);
+                for deed in deeds.iter().filter(|deed| deed.at == second) {
+                    self.act(deed);
                 }
             }
         }
@@ -219,35 +230,47 @@ impl World<'_> {
                 let [goes, waits, ..] = *alert.id.as_bytes();
                 let raised = crate::script::second(alert.raised_at);
                 let is_due = second >= raised + 10 + i64::from(waits);
-                goes % 5 < 3 && is_due && !self.done.contains(&alert.id)
+                goes % 5 < 4 && is_due && !self.done.contains(&alert.id)
             })
             .map(|alert| alert.id)
             .collect();
         for id in due {
-            let by = format!("nurse-{}", id.as_bytes()[2] % 3);
-            let done = match self.edge.is_alone {
-                true => self.edge.acknowledge(second, id, &by),
-                false => self.plan.link.is_up(second) && self.act(second, id, &by),
+            let [goes, _, who, ..] = *id.as_bytes();
+            let by = format!("nurse-{}", who % 3);
+            let what = if goes % 5 == 3 { Act::Shelve } else { Act::Acknowledge };
+            let deed = Deed { at: second, id, by, what };
+            let done = match (self.edge.is_alone, what) {
+                (true, Act::Acknowledge) => self.edge.acknowledge(second, id, &deed.by),
+                _ => self.plan.link.is_up(second) && self.act(&deed),
             };
             if done {
                 self.done.insert(id);
-                self.deeds.push(Deed { at: second, id, by });
+                self.deeds.push(deed);
             }
         }
     }
 
     /// At the board, where an alert may be known as part of another.
-    fn act(&self, second: i64, id: AlertId, by: &str) -> bool {
+    fn act(&self, deed: &Deed) -> bool {
+        let now = at(deed.at);
         let act = |id| {
-            let (reason, note) = (AckReason::AtBedside, String::new());
-            let action = Action::Acknowledge { reason, note };
-            self.county.act(at(second), id, by, action).unwrap()
+            let action = match deed.what {
+                Act::Acknowledge => {
+                    Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() }
+                }
+                Act::Shelve => Action::Shelve {
+                    reason: "at the bed".to_owned(),
+                    until: at(deed.at + SHELF_S),
+                    second: None,
+                },
+            };
+            self.county.act(now, id, &deed.by, action).unwrap()
         };
         let joined = || {
             let joined = self.county.joined().unwrap();
-            joined.get(&id.to_string()).and_then(|id| AlertId::from_hex(id))
+            joined.get(&deed.id.to_string()).and_then(|id| AlertId::from_hex(id))
         };
-        act(id) || joined().is_some_and(act)
+        act(deed.id) || joined().is_some_and(act)
     }
 
     /// Everything arrives, and time does what it does.
@@ -256,7 +279,7 @@ impl World<'_> {
         self.plan.link.mend(second);
         let until = second + AFTER_S;
         while second < until {
-            self.pass(second, &[]);
+            self.pass(second, &[], &[]);
             // Nothing more is said: minutes suffice.
             second = if self.plan.link.waiting() == 0 && second > self.script.end + 60 {
                 second + 60 - second % 60

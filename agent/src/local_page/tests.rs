@@ -53,6 +53,19 @@ fn both_languages_have_every_text_and_the_page_uses_no_other() {
 }
 
 #[test]
+fn a_state_has_the_words_of_the_nurses_board() {
+    let values = |text: &str| -> BTreeMap<String, String> {
+        let texts: BTreeMap<String, String> = serde_json::from_str(text).unwrap();
+        texts.into_iter().filter(|(key, _)| key.starts_with("value.")).collect()
+    };
+    assert_eq!(values(FILES[3].2), values(include_str!("../../../gateway/board/texts/zh-CN.json")));
+    assert_eq!(values(FILES[4].2), values(include_str!("../../../gateway/board/texts/en.json")));
+    assert!(!values(FILES[3].2).is_empty(), "the board has none");
+    let shown = FILES[2].2.lines().find(|line| line.trim_start().starts_with("text: hidden"));
+    assert!(shown.is_some_and(|line| line.contains("wordOf(`value.${value.metric}`")), "{shown:?}");
+}
+
+#[test]
 fn the_page_names_no_other_address() {
     for (path, _, text) in FILES {
         for outside in ["http://", "https://", "//cdn", "@import", "url("] {

@@ -87,8 +87,11 @@ export class Actions {
     }, h('label', {}, this.passwordWords, this.password), this.passwordButton);
     this.cancel = h('button', { class: 'cancel', onclick: () => this.list.escape() });
     this.place = h('div', { class: 'deed-place' });
-    this.panel = h('div', { class: 'panel', role: 'group', hidden: true },
-      this.what, this.explain, this.acknowledging, this.confirming, this.place, this.cancel);
+    this.panel = h('div', { class: 'panel', role: 'group', hidden: true });
+    // They are in the page while the panel is open: with each new field a browser looks at all of them.
+    this.parts = [
+      this.what, this.explain, this.acknowledging, this.confirming, this.place, this.cancel,
+    ];
   }
 
   open(deed) {
@@ -141,7 +144,9 @@ export class Actions {
     set(this.askSigns, 'disabled', lost || sending || deed === 'danger-signs');
     put(this.askSigns, t('deed.danger-signs'));
     this.drawOthers(alert, lost || sending);
-    set(this.panel, 'hidden', !deed || (deed === 'acknowledge' && !possible));
+    const isShut = !deed || (deed === 'acknowledge' && !possible);
+    set(this.panel, 'hidden', isShut);
+    arrange(this.panel, isShut ? [] : this.parts);
     set(this.panel, 'aria-label', this.what.textContent);
     if (deed) this.drawPanel(alert, deed, lost, sending);
     put(this.problem, this.busy && !sending ? this.busy() : '');

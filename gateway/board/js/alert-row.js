@@ -15,7 +15,7 @@ import { metricName } from './metric-name.js';
 import { Mover } from './mover.js';
 import { seriesOf } from './order.js';
 import {
-  deviceKey, isOf, kindOf, store,
+  bedOf, deviceKey, isOf, kindOf, store,
 } from './store.js';
 
 /** The result of an alert was measured this near to its start. */
@@ -74,7 +74,7 @@ export class Row {
     const facts = {
       'data-priority': alert.priority,
       'data-state': alert.state,
-      'data-bed': words.patientOf(alert)?.bed ?? '',
+      'data-bed': bedOf(alert),
       'data-device': alert.device,
       'data-retro': alert.retro ? 'true' : null,
     };
@@ -106,7 +106,7 @@ export class Row {
   drawValue(alert) {
     const name = metricName(alert.metric);
     const outside = alert.value ? [alert.comparator, alert.value].filter(Boolean).join(' ') : '';
-    put(this.limit, alert.limit ? t('alerts.limit', { limit: alert.limit }) : '');
+    put(this.limit, words.limitText(alert));
     const over = ['cleared_unack', 'closed'].includes(alert.state);
     const now = over ? null : this.present(alert);
     set(this.value, 'hidden', !alert.metric || !(outside || over || now));
@@ -124,7 +124,7 @@ export class Row {
     // The number that raised it, where it is not the one beside it.
     const same = !outside || now?.text === outside;
     const present = now?.text && !same ? t('alerts.now') : '';
-    put(this.metric, [name, present].filter(Boolean).join(' · '));
+    put(this.metric, [name, now?.text ? now.meal : '', present].filter(Boolean).join(' · '));
     put(this.outside, same || alert.state === 'unknown' ? ''
       : t('alerts.outside', {
         value: [outside, unit, pressure(outside)].filter(Boolean).join(' '),

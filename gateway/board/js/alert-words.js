@@ -3,12 +3,12 @@
 import * as clock from './clock.js';
 import { signWords, signsLine } from './danger-signs.js';
 import {
-  ageText, countdown, shortTime, wordOf,
+  ageText, countdown, shortTime, unitText, wordOf,
 } from './format.js';
 import { either, t } from './i18n.js';
 import { isUnacknowledged } from './order.js';
 import {
-  deviceKey, stationAt, stationPatient, store,
+  bedOf, deviceKey, stationAt, stationPatient, store,
 } from './store.js';
 
 export const GLYPHS = { high: '▲!!!', medium: '■!!', low: '●!' };
@@ -26,25 +26,36 @@ export function message(alert) {
   return whole.replace(said, wordOf('device_alarm', said, t));
 }
 
+/** The limit that was crossed, in the unit of the value. */
+export function limitText({ limit, metric, unit }) {
+  // While no value is outside the county names none.
+  const said = unitText(unit ?? store.catalogue.get(metric)?.canonical_unit, t);
+  return limit ? t('alerts.limit', { limit: `${limit} ${said}`.trim() }) : '';
+}
+
 /** The patient of an alert, as far as the board knows them. */
 export function patientOf(alert) {
   return (alert.patient && store.patients.get(alert.patient)) || null;
 }
 
-/** Whose: bed and masked name. */
+/** Whose: bed and masked name; of nobody's the bed at which the device stands. */
 export function who(alert) {
   // A box has no patient, and is not on nobody either.
   if (alert.device === alert.site) return alert.clinic || alert.site;
   const patient = patientOf(alert);
-  if (!alert.patient) return isAsThen(alert) ? nobody(alert) : t('patient.none');
+  const bed = bedOf(alert);
+  if (!alert.patient) {
+    const none = isAsThen(alert) ? nobody(alert) : t('patient.none');
+    return bed ? `${t('patient.bed', { bed })} ${none}` : none;
+  }
   if (!patient) return t('patient.unknown');
-  return name(patient);
+  return name(patient, bed);
 }
 
 /** Bed and masked name. */
-function name(patient) {
-  const bed = patient.bed ? t('patient.bed', { bed: patient.bed }) : t('patient.no_bed');
-  return [bed, patient.name || ''].filter(Boolean).join(' ');
+function name(patient, bed = patient.bed) {
+  const where = bed ? t('patient.bed', { bed }) : t('patient.no_bed');
+  return [where, patient.name || ''].filter(Boolean).join(' ');
 }
 
 /** Whether the device and its station are where they were when the alert began. */

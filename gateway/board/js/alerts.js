@@ -128,7 +128,7 @@ export class AlertList {
     for (const id of this.rows.keys()) {
       if (!ids.includes(id) && !this.queue.has(id)) this.rows.delete(id);
     }
-    this.announce(alerts.map(({ id }) => id));
+    this.announce(all.map(({ id }) => id));
     this.note.draw();
     this.drawThumb();
   }
@@ -221,7 +221,10 @@ export class AlertList {
     this.onChange();
   }
 
-  /** Says what is new: high at once, the rest when there is time. */
+  /**
+   * Says what is new: high at once, the rest when there is time. A high one of a township that is
+   * not shown sounds, so it is said too, and where it is.
+   */
   announce(ids) {
     const fresh = ids.filter((id) => !this.announced.has(`${id}${store.alerts.get(id).priority}`));
     this.announced = new Set(ids.map((id) => `${id}${store.alerts.get(id).priority}`));
@@ -229,8 +232,11 @@ export class AlertList {
       const words = fresh.map((id) => store.alerts.get(id))
         .filter((alert) => (alert.priority === 'high') === (priority === 'high'))
         .filter((alert) => isUnacknowledged(alert) && !alert.retro)
-        .map((alert) => this.guarded(() => (
-          `${t(`priority.${alert.priority}`)} ${message(alert)} ${who(alert)}`)))
+        .filter((alert) => isShown(alert) || priority === 'high')
+        .map((alert) => this.guarded(() => [
+          t(`priority.${alert.priority}`), message(alert), who(alert),
+          isShown(alert) ? '' : where(alert),
+        ].filter(Boolean).join(' ')))
         .filter(Boolean);
       if (words.length) put(region, words.join('; '));
     };

@@ -62,6 +62,7 @@ export async function session() {
 export const logIn = (name, password) => call('POST', '/session', { name, password });
 export const setPassword = (old, password) => (
   call('POST', '/session/password', { old, new: password }));
+export const setPin = (password, pin) => call('POST', '/session/pin', { password, pin });
 export const logOut = () => call('DELETE', '/session');
 export const catalogue = () => call('GET', '/metrics-catalogue');
 export const sites = () => call('GET', '/sites');

@@ -84,6 +84,7 @@ class Board {
       onFilter: () => this.refilter(),
       onLanguage: () => this.switchLanguage(),
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
+      onLoggedOut,
     });
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element,

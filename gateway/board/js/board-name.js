@@ -1,6 +1,8 @@
 // What this board is called: chosen once at this computer, else as whoever is logged in. It stands
 // in the story of what is done here.
 
+import { keep, kept } from './kept.js';
+
 const KEPT = 'board.name';
 /** The county takes no longer one. */
 export const NAME_MAX = 32;
@@ -16,7 +18,7 @@ export function loadBoardName(person) {
 
 /** The name that somebody chose, or none. */
 export function chosenName() {
-  return cut(localStorage.getItem(KEPT) || '');
+  return cut(kept(KEPT) || '');
 }
 
 export function boardName() {
@@ -24,5 +26,5 @@ export function boardName() {
 }
 
 export function nameBoard(name) {
-  localStorage.setItem(KEPT, cut(name));
+  keep(KEPT, cut(name));
 }

@@ -35,8 +35,10 @@ export class Cell {
   draw(cell, device) {
     const nowMs = clock.serverNow();
     const name = metricName(cell.metric);
-    put(this.label, cell.channel ? `${name} ${cell.channel.toUpperCase()}` : name);
     const shown = cell.parts.map((reading) => judged(reading, device, nowMs));
+    put(this.label, [
+      cell.channel ? `${name} ${cell.channel.toUpperCase()}` : name, shown[0].text && shown[0].meal,
+    ].filter(Boolean).join(' · '));
     this.ages = shown;
     const first = shown[0];
     [this.first] = cell.parts;

@@ -93,12 +93,14 @@ export class DeviceLine {
     put(this.state, [state, ageOfCells(drawn)].filter(Boolean).join(' · '));
     const station = !all.length && isStation(device, [...store.devices.values()]);
     set(this.element, 'data-station', station ? 'true' : null);
-    put(this.why, why(device, readings, station, all.length > 0));
     if (this.strip) {
       set(this.strip.element, 'hidden', removed);
       this.strip.device = device;
-      this.strip.describe();
+      this.strip.describe(cut);
     }
+    // Who sees its curve is not told that nothing came.
+    const runs = this.strip?.element.dataset.live === 'live';
+    put(this.why, why(device, readings, station, { hasOthers: all.length > 0, runs }));
   }
 
   /** It could not be drawn: no number stays. */
@@ -123,7 +125,7 @@ export class DeviceLine {
 }
 
 /** Why there is nothing to see, where there is nothing. */
-function why(device, readings, station, hasOthers) {
+function why(device, readings, station, { hasOthers, runs }) {
   const site = store.sites.get(device.site);
   const words = [];
   if (site && !site.online) words.push(t('tiles.site_offline'));
@@ -134,6 +136,6 @@ function why(device, readings, station, hasOthers) {
       .map((key) => (t.has(key) ? t(key) : ''));
     words.push(reason, own || advice);
   } else if (station) words.push(t(device.kind === 'pump' ? 'tiles.why.station' : 'tiles.why.cable'));
-  else if (!readings.length) words.push(t(`tiles.why.${hasOthers ? 'others' : 'nothing_yet'}`));
+  else if (!readings.length && (hasOthers || !runs)) words.push(t(`tiles.why.${hasOthers ? 'others' : 'nothing_yet'}`));
   return words.filter(Boolean).join(' · ');
 }

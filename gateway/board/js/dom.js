@@ -31,11 +31,18 @@ export function put(element, text) {
   } else if (element.textContent !== text) element.textContent = text;
 }
 
-/** Makes `parent` hold exactly these children in this order, moving as few as possible. */
+/**
+ * Makes `parent` hold exactly these children in this order. Few are moved: what goes up or down goes
+ * alone, and what has the focus stays, for moving would take it away.
+ */
 export function arrange(parent, children) {
   const wanted = new Set(children);
   for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
   children.forEach((child, index) => {
-    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] || null);
+    const there = parent.children[index];
+    if (there === child) return;
+    const goesDown = there && there.nextElementSibling === child;
+    if (goesDown && !there.contains(document.activeElement)) there.remove();
+    else parent.insertBefore(child, there || null);
   });
 }

@@ -4,7 +4,9 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { shortTime, unitText, wordOf } from './format.js';
 import { t } from './i18n.js';
-import { GLYPHS, message, storyLine } from './alert-words.js';
+import {
+  GLYPHS, limitText, message, storyLine,
+} from './alert-words.js';
 import { deviceKey, store } from './store.js';
 import { hasStrip } from './tile.js';
 
@@ -101,7 +103,7 @@ export class DrawerAlerts {
       alert.value ? t('alerts.outside', {
         value: [alert.comparator, alert.value, unitText(alert.unit, t)].filter(Boolean).join(' '),
       }) : '',
-      alert.limit ? t('alerts.limit', { limit: alert.limit }) : '',
+      limitText(alert),
     ].filter(Boolean).join(' · '));
     const device = store.devices.get(deviceKey(alert));
     set(row.strip, 'hidden', !device || !hasStrip(device));

@@ -22,9 +22,9 @@ export function powerTexts(readings) {
 }
 
 export class Health {
-  /** `undo`: the bar; `onChange(change)` runs a change and shows what it made of things. */
-  constructor({ undo, onChange }) {
-    Object.assign(this, { undo, onChange });
+  /** `undo`: the bar; `isLost()`: the link is; `onChange(change)` runs a change and shows what it made of things. */
+  constructor({ undo, isLost, onChange }) {
+    Object.assign(this, { undo, isLost, onChange });
     this.lines = new Map();
     this.heading = h('h3');
     this.list = h('ul', { class: 'health' });
@@ -43,7 +43,7 @@ export class Health {
       const device = store.devices.get(deviceKey(of)) || of;
       const { element, text, binder } = this.line(deviceKey(of));
       set(element, 'data-device', device.device);
-      put(text, words(device).filter(Boolean).join(' · '));
+      put(text, words(device, this.isLost() || !store.brokerUp).filter(Boolean).join(' · '));
       binder.draw(device, place);
       return element;
     }));
@@ -60,7 +60,13 @@ export class Health {
   }
 }
 
-function words(device) {
+function siteText({ online }, cut) {
+  if (cut) return t('site.unknown');
+  return t(online ? 'site.online' : 'tiles.site_offline');
+}
+
+/** `cut`: nobody hears the boxes. */
+function words(device, cut) {
   const nowMs = clock.serverNow();
   const heard = [...device.series.values()].map((one) => Date.parse(one.placed_time));
   const last = heard.length ? Math.max(...heard) : Date.parse(device.last_observed);
@@ -71,12 +77,12 @@ function words(device) {
   return [
     `${wordOf('kind', device.kind, t)} ${device.device}`,
     // Nobody hears a device whose box is silent.
-    wordOf('device_state', site && site.online ? device.state : 'unknown', t),
+    wordOf('device_state', site && site.online && !cut ? device.state : 'unknown', t),
     Number.isFinite(last) ? t('health.seen', {
       at: shortTime(last, nowMs), age: ageText(nowMs - last, t, true),
     }) : t('health.never'),
     ...powerTexts([...device.series.values()]),
-    site ? t(site.online ? 'site.online' : 'tiles.site_offline') : '',
+    site ? siteText(site, cut) : '',
     site && site.holds_s > 0 ? t('health.holds', { age: heldText(site.holds_s, t) }) : '',
     ...about,
     action ? `${shortTime(Date.parse(action.at), nowMs)} ${action.text}` : '',

@@ -99,6 +99,7 @@ export class Trends {
       name: `${metricName(plot === 'nibp' ? plot : metric)} ${unit}`,
       band,
       bands,
+      aims: rest.aims ?? [],
       limits,
       lines,
       marks: plot === 'nibp' ? pressureMarks(own, rest) : own.map((mark) => pointMark(plot, mark)),
@@ -110,7 +111,8 @@ export class Trends {
 
   draw() {
     put(this.heading, t(this.zoom ? 'trend.heading_closer' : 'trend.heading'));
-    put(this.explain, t('trend.keys'));
+    const isTouch = window.matchMedia('(pointer: coarse)').matches;
+    put(this.explain, t(isTouch ? 'trend.touch' : 'trend.keys'));
     put(this.kpa, t('trend.kpa'));
     set(this.kpa, 'aria-pressed', String(showsKpa()));
     put(this.whole, t('trend.whole'));
@@ -124,8 +126,10 @@ function named(points, unit) {
   return points.map((point) => ({ ...point, text: `${point.text} ${unit}`.trim() }));
 }
 
-function versionText(whole) {
-  return whole?.ruled ? t('trend.rules', { version: whole.ruled.version }) : '';
+/** Whose aim it is, and its version: it is the board's own and not of the rules that are live. */
+function aimText(name) {
+  return [name && t(`trend.programme.${name}`), t('trend.aims', { version: layout.AIMS_VERSION })]
+    .filter(Boolean).join(' · ');
 }
 
 function bandsOf(plot, whole) {
@@ -136,8 +140,7 @@ function bandsOf(plot, whole) {
     return {
       bands: [{ low: aim.dia, high: aim.sys, zone: 'aim' }, ...lines],
       band: [t('trend.aim_pressure', { sys: aim.sys, dia: aim.dia }),
-        aim.name ? t(`trend.programme.${aim.name}`) : '', versionText(whole)]
-        .filter(Boolean).join(' · '),
+        aimText(aim.name)].join(' · '),
       aim,
     };
   }
@@ -148,7 +151,12 @@ function bandsOf(plot, whole) {
       { low: fasting[0], high: fasting[1], zone: 'aim' }],
     band: [t(twoHours ? 'trend.aim_glucose_pregnant' : 'trend.aim_glucose', {
       low: fasting[0], high: fasting[1], meal: meal.toFixed(1), two: twoHours || '',
-    }), t(`trend.programme.${name}`), t('trend.shapes')].join(' · '),
+    }), aimText(name), t('trend.shapes')].join(' · '),
+    // A square is two hours after a meal; in pregnancy an hour after it has an aim of its own.
+    aims: twoHours
+      ? [{ value: meal, label: t('trend.after_an_hour', { meal: meal.toFixed(1) }) },
+        { value: twoHours, label: `■ < ${twoHours.toFixed(1)}` }]
+      : [{ value: meal, label: `■ < ${meal.toFixed(1)}` }],
   };
 }
 
@@ -157,27 +165,28 @@ function pressureMarks(marks, { aim }) {
   const groups = new Map();
   for (const mark of marks) groups.set(mark.group, mark.at);
   return [...groups].map(([group, at]) => {
-    const part = (name) => group.find((one) => one.metric === `nibp_${name}`);
-    const number = (name) => {
-      const one = part(name);
-      return one && one.value !== null ? Number(one.canonical_value ?? one.value) : null;
-    };
-    const [sys, dia, mean] = ['sys', 'dia', 'mean'].map(number);
-    if (sys === null || dia === null) return null;
+    const [sys, dia, mean] = ['sys', 'dia', 'mean'].map((name) => numberOf(group, `nibp_${name}`));
     const first = group[0];
     return {
       at,
-      value: sys,
+      value: sys ?? dia ?? mean,
       bar: {
-        sys, dia, mean, above: Boolean(aim) && (sys >= aim.sys || dia >= aim.dia), below: sys < 90,
+        sys, dia, mean, ...layout.besideAim({ sys, dia }, aim),
       },
-      text: `${sys}/${dia}${mean === null ? '' : ` (${mean})`} mmHg`,
-      words: [kpaText(String(sys), String(dia))],
+      text: `${sys ?? '--'}/${dia ?? '--'}${mean === null ? '' : ` (${mean})`} mmHg`,
+      words: [kpaText(...[sys, dia].map((number) => (number === null ? '' : String(number))))],
       device: first.device,
       hollow: first.backfilled,
       doubted: group.some((one) => one.validity === 'questionable'),
     };
-  }).filter(Boolean);
+  });
+}
+
+/** What a result has of a metric, as a number to draw; `null` where there is none that may be shown. */
+function numberOf(readings, metric) {
+  const one = readings.find((reading) => reading.metric === metric);
+  if (!one || one.value === null || one.validity === 'invalid') return null;
+  return Number(one.canonical_value ?? one.value);
 }
 
 function pointMark(plot, { at, reading }) {

@@ -37,12 +37,16 @@ export class Drawer {
     /** Whether the place is gone and the drawer empty. */
     this.gone = false;
     this.lines = new Map();
-    this.close = h('button', { class: 'close', onclick: () => this.go(null) });
+    this.closeWord = h('span');
+    // Nobody has keys on a phone.
+    this.closeKey = h('span', { class: 'keys' });
+    this.close = h('button', { class: 'close', onclick: () => this.go(null) },
+      this.closeWord, this.closeKey);
     this.problem = h('p', { class: 'problem', role: 'status' });
     this.devices = h('section', { class: 'drawer-devices' });
     const done = (change) => this.changed(change);
     this.head = new DrawerHead({ onProblem: (failure) => this.failed(failure) });
-    this.health = new Health({ undo: this.undo, onChange: done });
+    this.health = new Health({ undo: this.undo, isLost: this.isLost, onChange: done });
     this.trends = new Trends({ onAsk: () => this.refresh() });
     this.review = new StripReview({ onFault: this.onFault });
     this.alerts = new DrawerAlerts({ onStrip: (alert) => this.stripOf(alert) });
@@ -211,7 +215,8 @@ export class Drawer {
     const place = this.tiles.placeOf(this.key);
     set(this.element, 'hidden', false);
     set(document.body, 'data-drawer', 'open');
-    put(this.close, t('drawer.close'));
+    put(this.closeWord, t('drawer.close'));
+    put(this.closeKey, t('drawer.close_key'));
     set(this.element, 'aria-label', t('drawer.label'));
     set(this.element, 'data-key', this.key);
     if (!place) {

@@ -216,9 +216,14 @@ export class Events {
     this.asking = true;
     this.asked = clock.now();
     try {
-      const { name } = await api.session();
+      const { name, has_pin: hasPin } = await api.session();
       // In another tab somebody else has logged in: what is done here would be done as them.
-      if (!store.user || store.user.name === name) return true;
+      if (!store.user) return true;
+      if (store.user.name === name) {
+        // At another board they may have taken it away.
+        store.user.has_pin = hasPin;
+        return true;
+      }
       this.onLoggedOut();
       return false;
     } catch (failure) {

@@ -1,6 +1,8 @@
 // Which townships are shown, as each person chose. What is left out is still counted and still
 // sounds: a filter hides no danger.
 
+import { keep, kept } from './kept.js';
+
 const KEPT = 'board.townships.';
 
 let owner = '';
@@ -15,7 +17,7 @@ export function townOf({ clinic, site }) {
 export function loadFilter(person) {
   owner = person;
   try {
-    chosen = new Set(JSON.parse(localStorage.getItem(KEPT + owner)) || []);
+    chosen = new Set(JSON.parse(kept(KEPT + owner)) || []);
   } catch (error) {
     chosen = new Set();
   }
@@ -33,5 +35,5 @@ export function isShown(of) {
 /** Shows these only; all where there are none. */
 export function showTowns(towns) {
   chosen = new Set(towns);
-  localStorage.setItem(KEPT + owner, JSON.stringify([...chosen]));
+  keep(KEPT + owner, JSON.stringify([...chosen]));
 }

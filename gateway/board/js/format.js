@@ -41,6 +41,12 @@ export function noDataText(reason, t) {
   return detail ? t('no_data.with_detail', { words, detail }) : words;
 }
 
+/** When a glucose was taken, where somebody said; empty where nobody did. */
+export function mealText({ context }, t) {
+  const meal = context?.meal;
+  return meal && t.has(`meal.${meal}`) ? t(`meal.${meal}`) : '';
+}
+
 /** A word of an enumeration; as sent where nobody translated it. */
 export function wordOf(prefix, value, t) {
   const key = `${prefix}.${value}`;

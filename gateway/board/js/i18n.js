@@ -1,5 +1,7 @@
 // Words of the page in two languages, from `texts/`.
 
+import { keep, kept } from './kept.js';
+
 const LANGUAGES = ['zh-CN', 'en'];
 const KEPT = 'board.language';
 
@@ -26,13 +28,13 @@ export async function loadTexts() {
     return [name, await answer.json()];
   }));
   texts = Object.fromEntries(loaded);
-  const kept = localStorage.getItem(KEPT);
-  use(LANGUAGES.includes(kept) ? kept : 'zh-CN');
+  const chosen = kept(KEPT);
+  use(LANGUAGES.includes(chosen) ? chosen : 'zh-CN');
 }
 
 export function nextLanguage() {
   use(LANGUAGES[(LANGUAGES.indexOf(language) + 1) % LANGUAGES.length]);
-  localStorage.setItem(KEPT, language);
+  keep(KEPT, language);
 }
 
 function use(name) {

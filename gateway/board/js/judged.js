@@ -2,7 +2,7 @@
 
 import * as clock from './clock.js';
 import {
-  ageText, noDataText, shortTime, shownValue, wordOf,
+  ageText, mealText, noDataText, shortTime, shownValue, wordOf,
 } from './format.js';
 import { t } from './i18n.js';
 import { measuredMs } from './order.js';
@@ -25,7 +25,7 @@ export function judged(reading, device, nowMs = clock.serverNow()) {
   const part = {
     metric: reading.metric, rule, at, ageMs, timeUnknown, suspect,
     stale: doubted && fresh === 'fresh' ? 'ageing' : fresh,
-    hidden: isHidden(rule, ageMs), unit: '', text: null, reason: '',
+    hidden: isHidden(rule, ageMs), unit: '', text: null, reason: '', meal: mealText(reading, t),
   };
   if (reading.no_data) part.reason = noDataText(reading.no_data, t);
   else if (part.hidden) part.reason = '';

@@ -1,14 +1,16 @@
 // Blood pressure in kPa, in brackets behind the mmHg: an option of this browser. Axes stay in mmHg.
 
+import { keep, kept } from './kept.js';
+
 const KEPT = 'board.kpa';
 const KPA_OF_MMHG = 0.133322;
 
 export function showsKpa() {
-  return localStorage.getItem(KEPT) === 'on';
+  return kept(KEPT) === 'on';
 }
 
 export function toggleKpa() {
-  localStorage.setItem(KEPT, showsKpa() ? 'off' : 'on');
+  keep(KEPT, showsKpa() ? 'off' : 'on');
 }
 
 /**

@@ -4,10 +4,11 @@
 import * as api from './api.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
-import { dateTime } from './format.js';
+import { dateTime, shortTime } from './format.js';
 import { compareNames } from './beds.js';
 import { t } from './i18n.js';
 import { may, patientOf, store } from './store.js';
+import { aboutText } from './tile.js';
 
 /** What is sent where nobody typed another reason. */
 const REASON = 'wrong_patient';
@@ -24,7 +25,7 @@ export class Mover {
     this.button = h('button', { class: 'not-this', hidden: true, onclick: () => this.toggle() });
     this.buttons = h('div', { class: 'choice' });
     this.reason = h('input', { class: 'move-reason', maxlength: REASON_MAX, autocomplete: 'off' });
-    this.choice = h('div', { class: 'choice', role: 'group', hidden: true }, this.buttons, this.reason);
+    this.choice = h('div', { class: 'choice', role: 'group', hidden: true });
   }
 
   /**
@@ -38,7 +39,7 @@ export class Mover {
       // What goes wrong is told at the second click.
       reading.catch(() => {});
       const { place } = this;
-      const keys = [...(place.patient ? [null] : []), ...candidates(place).map((one) => one.patient)];
+      const keys = [...(place.patient ? [null] : []), ...candidates(place, { measured: true }).map((one) => one.patient)];
       this.chosen = { place, reading, keys };
       this.reason.value = '';
     }
@@ -52,6 +53,7 @@ export class Mover {
     if (!possible) this.isOpen = false;
     set(this.button, 'hidden', !possible);
     set(this.choice, 'hidden', !this.isOpen);
+    arrange(this.choice, this.isOpen ? [this.buttons, this.reason] : []);
     if (!possible) return;
     put(this.button, t(place.patient ? 'results.not_this' : 'results.claim'));
     set(this.button, 'aria-expanded', String(this.isOpen));
@@ -91,21 +93,36 @@ export class Mover {
   }
 }
 
-/** Patients of the township who are in a bed, on a device, or expected today. */
-export function candidates(place) {
-  const today = dateTime(clock.serverNow()).slice(0, 10);
+/**
+ * Patients of the township who are in a bed, on a device or expected today; and who were measured
+ * today, where a result is given to them.
+ */
+export function candidates(place, { measured = false } = {}) {
+  const dayOf = (ms) => dateTime(ms).slice(0, 10);
+  const today = dayOf(clock.serverNow());
+  const isSeen = ({ last_result_at: at }) => measured && Boolean(at) && dayOf(Date.parse(at)) === today;
   const bound = new Set([...store.bindings.values()].map((binding) => binding.patient));
   return [...store.patients.values()]
     .filter((one) => one.clinic === place.clinic && one.patient !== place.patient)
-    .filter((one) => one.bed || bound.has(one.patient) || one.appointment === today)
-    .sort((a, b) => compareNames(a.bed || '', b.bed || ''));
+    .filter((one) => one.bed || bound.has(one.patient) || one.appointment === today || isSeen(one))
+    // Those in beds first; of the others who was measured last.
+    .sort((a, b) => Number(!a.bed) - Number(!b.bed) || compareNames(a.bed || '', b.bed || '')
+      || lastAt(b) - lastAt(a));
 }
 
-/** A patient as a button says it: bed and masked name. */
+const lastAt = ({ last_result_at: at }) => (at ? Date.parse(at) : 0);
+
+/**
+ * A patient as a button says it: bed and masked name. Many have the same masked name: of somebody
+ * without a bed age, sex, and when they were measured last are said too.
+ */
 export function whose(key) {
   if (key === null) return t('results.tray');
   const patient = patientOf({ patient: key });
   if (!patient) return t('results.other');
-  const bed = patient.bed ? t('tiles.bed', { bed: patient.bed }) : '';
-  return [bed, patient.name || t('tiles.unnamed')].filter(Boolean).join(' ');
+  const name = patient.name || t('tiles.unnamed');
+  if (patient.bed) return `${t('tiles.bed', { bed: patient.bed })} ${name}`;
+  const at = lastAt(patient);
+  const measured = at ? t('results.measured_last', { at: shortTime(at, clock.serverNow()) }) : '';
+  return [name, aboutText(patient), measured].filter(Boolean).join(' · ');
 }

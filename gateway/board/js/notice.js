@@ -3,6 +3,7 @@
 
 import { message } from './alert-words.js';
 import { t } from './i18n.js';
+import { keep, kept } from './kept.js';
 import { soundKey, soundOf } from './sounding.js';
 import { isMoreUrgent } from './order.js';
 
@@ -19,14 +20,14 @@ export class Notice {
   state() {
     if (typeof Notification === 'undefined') return 'none';
     if (Notification.permission === 'denied') return 'denied';
-    const wanted = localStorage.getItem(KEPT) === 'on';
+    const wanted = kept(KEPT) === 'on';
     return wanted && Notification.permission === 'granted' ? 'on' : 'off';
   }
 
   /** A person wants it, or wants it no more. */
   async toggle() {
     const turnsOn = this.state() === 'off';
-    localStorage.setItem(KEPT, turnsOn ? 'on' : 'off');
+    keep(KEPT, turnsOn ? 'on' : 'off');
     if (turnsOn) await Notification.requestPermission();
   }
 
@@ -50,7 +51,7 @@ export class Notice {
       this.shown.onclick = () => window.focus();
     } catch (error) {
       // Phones have it for other programs only.
-      localStorage.setItem(KEPT, 'off');
+      keep(KEPT, 'off');
     }
   }
 

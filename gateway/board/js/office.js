@@ -4,6 +4,7 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { h, put } from './dom.js';
 import { nextLanguage, t } from './i18n.js';
+import { Own } from './own.js';
 import { Pages } from './pages.js';
 import { UndoBar } from './undo-bar.js';
 
@@ -18,6 +19,7 @@ export class Office {
     this.pages = new Pages({
       user, undo: this.undo, onTurn: () => {}, onLoggedOut: () => this.leave(),
     });
+    this.own = new Own(user, () => this.leave());
     this.title = h('span', { class: 'title' });
     this.language = h('button', {
       onclick: () => {
@@ -31,9 +33,9 @@ export class Office {
 
   start() {
     const bar = h('header', { class: 'topbar' }, this.title,
-      h('span', { class: 'user' }, this.user.name),
+      this.own.button,
       h('span', { class: 'tools' }, this.language, this.logOut));
-    this.root.replaceChildren(h('div', { class: 'top' }, bar, this.pages.nav), this.pages.element,
+    this.root.replaceChildren(h('div', { class: 'top' }, bar, this.own.panel, this.pages.nav), this.pages.element,
       this.footer, this.undo.element);
     this.draw();
     this.pages.start();
@@ -56,6 +58,7 @@ export class Office {
     put(this.language, t('language.other'));
     put(this.logOut, t('top.log_out'));
     put(this.footer, t('footer'));
+    this.own.draw();
     this.pages.draw();
   }
 

@@ -5,6 +5,7 @@
 // are shown, and so is a pause, which ends by itself and by any new high alert.
 
 import * as clock from './clock.js';
+import { keep, kept } from './kept.js';
 import {
   REPEAT_MS, mostUrgent, soundKey, soundOf,
 } from './sounding.js';
@@ -52,7 +53,7 @@ export class Sound {
     this.endsAt = 0;
     this.timer = null;
     this.lostAt = null;
-    this.volume = Math.max(VOLUME_MIN, Math.min(1, Number(localStorage.getItem(VOLUME)) || 1));
+    this.volume = Math.max(VOLUME_MIN, Math.min(1, Number(kept(VOLUME)) || 1));
     if (!this.context) return;
     this.gain = this.context.createGain();
     this.gain.gain.value = this.volume;
@@ -123,7 +124,7 @@ export class Sound {
 
   setVolume(volume) {
     this.volume = Math.max(VOLUME_MIN, Math.min(1, volume));
-    localStorage.setItem(VOLUME, String(this.volume));
+    keep(VOLUME, String(this.volume));
     if (this.gain) this.gain.gain.value = this.volume;
   }
 

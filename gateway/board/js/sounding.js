@@ -2,22 +2,20 @@
 
 /** How often a sound is repeated while nobody answers. */
 export const REPEAT_MS = { high: 10_000, medium: 30_000 };
-/** A row of the table of late data that holds still sounds; any other says it once or not at all. */
-const LATE_HOLDS = 4;
+/** A spot value that came late (alert rules, section 8) is said once. */
 const LATE_RESULT = 5;
 const RANKS = ['low', 'medium', 'high'];
 
-/** `repeat`, `once` or `null`. */
+/** `repeat`, `once` or `null`: by where it stands, however late its begin was told. */
 export function soundOf(alert) {
-  if (alert.state !== 'active_unack' || alert.retro) return null;
-  const late = alert.late_row ?? LATE_HOLDS;
-  if (late !== LATE_HOLDS && late !== LATE_RESULT) return null;
-  return late === LATE_RESULT || !REPEAT_MS[alert.priority] ? 'once' : 'repeat';
+  if (alert.state !== 'active_unack' || alert.retro || alert.quiet) return null;
+  return alert.late_row === LATE_RESULT || !REPEAT_MS[alert.priority] ? 'once' : 'repeat';
 }
 
 /** The same as long as it sounds for the same reason; another where it sounds anew. */
-export function soundKey({ id, priority, realarm_count: again, recurrences }) {
-  return [id, priority, again, recurrences].join(' ');
+export function soundKey(alert) {
+  const { id, priority, realarm_count: again, recurrences } = alert;
+  return [id, priority, again, recurrences, soundOf(alert)].join(' ');
 }
 
 /** The most urgent priority among alerts, or `null`. */

@@ -1,6 +1,8 @@
 // Which monitors have their strip in the bed grid: all where they are few, else those that somebody
 // asked for. What is shown stays when others come. Kept in this browser.
 
+import { keep, kept } from './kept.js';
+
 const KEPT = 'board.strips';
 /** More of them, each as wide as the grid, would push the other beds off the screen. */
 const FEW = 4;
@@ -11,7 +13,7 @@ const KEPT_MAX = 200;
 
 function read() {
   try {
-    return new Map(JSON.parse(localStorage.getItem(KEPT)) || []);
+    return new Map(JSON.parse(kept(KEPT)) || []);
   } catch (error) {
     return new Map();
   }
@@ -38,6 +40,6 @@ export class StripChoice {
     const isWanted = !this.shown.has(key);
     this.chosen.delete(key);
     this.chosen.set(key, isWanted);
-    localStorage.setItem(KEPT, JSON.stringify([...this.chosen].slice(-KEPT_MAX)));
+    keep(KEPT, JSON.stringify([...this.chosen].slice(-KEPT_MAX)));
   }
 }

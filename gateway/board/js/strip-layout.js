@@ -80,7 +80,17 @@ export function prepared(block) {
     unit: block.unit,
     samples: block.samples,
     flags: block.flags || [],
+    ...extremes(block.samples),
   };
+}
+
+function extremes(samples) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const sample of samples) {
+    if (sample < low) low = sample;
+    if (sample > high) high = sample;
+  }
+  return { low, high };
 }
 
 /** Blocks in order with the new one; none twice, none that is long past. */
@@ -148,11 +158,7 @@ export function isCalibrated(blocks) {
  * flat must look flat.
  */
 export function grownRange(range, samples) {
-  let [low, high] = range ? [range.low, range.high] : [Infinity, -Infinity];
-  for (const sample of samples) {
-    if (sample < low) low = sample;
-    if (sample > high) high = sample;
-  }
+  const { low, high } = extremes(range ? [range.low, range.high, ...samples] : samples);
   const lack = COUNTS_MIN * 2 - (high - low);
   if (lack <= 0) return { low, high };
   return { low: low - lack / 2, high: high + lack / 2 };
@@ -163,6 +169,18 @@ export function yOf(sample, block, range, heightPx, { pxPerMv } = PAPER) {
   if (!range) return heightPx / 2 - (sample - block.offset) * block.scale * pxPerMv;
   const inner = heightPx * 0.9;
   return heightPx * 0.05 + ((range.high - sample) / (range.high - range.low)) * inner;
+}
+
+/** The edge by which a height is beyond the paper: -1 the upper, 1 the lower, 0 where it is on it. */
+export function edgeOf(y, heightPx) {
+  return Number(y > heightPx) - Number(y < 0);
+}
+
+/** Whether some of a trace is taller than the paper: what is cut off must be said. */
+export function leavesPaper(blocks, range, heightPx, paper = PAPER) {
+  const isBeyond = (sample, block) => edgeOf(yOf(sample, block, range, heightPx, paper), heightPx) !== 0;
+  return blocks.some((block) => !block.flags.includes('lead_off')
+    && (isBeyond(block.low, block) || isBeyond(block.high, block)));
 }
 
 /** What two calipers say: milliseconds, beats in a minute, and millivolts where there is a scale. */

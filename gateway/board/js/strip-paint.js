@@ -25,6 +25,26 @@ export function pulse(context, heightPx, { bigBoxPx: box, pxPerMv }) {
   context.stroke();
 }
 
+/** A line at the edge of the paper where the trace is beyond it, or the signal was at its limit. */
+export function edgeMark(context, { left, width }, edge, heightPx, { pxPerMm }) {
+  const thickPx = pxPerMm / 2;
+  context.fillRect(left, edge < 0 ? 0 : heightPx - thickPx, width, thickPx);
+}
+
+/** Marks points beyond the paper, `{x, y}` each: two millimetres wide, so that one beat's is seen. */
+export function edgeMarks(context, points, heightPx, paper) {
+  for (const { x, y } of points) {
+    const mark = { left: x - paper.pxPerMm, width: 2 * paper.pxPerMm };
+    edgeMark(context, mark, layout.edgeOf(y, heightPx), heightPx, paper);
+  }
+}
+
+/** That the trace is taller than paper of that height, where a scale says how tall it is. */
+export function beyondText(blocks, heightMm, now) {
+  if (!layout.leavesPaper(blocks, null, heightMm * now.pxPerMm, now)) return '';
+  return t(now.gain > layout.GAINS[0] ? 'strip.beyond' : 'strip.beyond_least');
+}
+
 /** How long a gap is, as far as there is room within it: words beside it would cover the trace. */
 export function gapWords(context, { from, to, why }, { left, width }, colour) {
   const s = ((to - from) / 1000).toFixed(1);
@@ -39,8 +59,8 @@ export function gapWords(context, { from, to, why }, { left, width }, colour) {
 }
 
 /**
- * The trace from `from` to `to` at the left of `context`, with gaps, and lines where the signal was
- * at its limit. `range` is for what has no scale.
+ * The trace from `from` to `to` at the left of `context`, with gaps, and lines where it is beyond the
+ * paper or the signal was at its limit. `range` is for what has no scale.
  */
 export function stretch(context, {
   blocks, from, to, heightPx, colour, paper, range,
@@ -62,6 +82,7 @@ export function stretch(context, {
   context.strokeStyle = colour('--trace');
   context.lineWidth = 1.5;
   context.beginPath();
+  const beyond = [];
   let before = null;
   for (const block of blocks) {
     const off = block.flags.includes('lead_off');
@@ -75,16 +96,17 @@ export function stretch(context, {
       const y = layout.yOf(sample, block, range, heightPx, paper);
       if (goesOn) context.lineTo(at, y);
       else context.moveTo(at, y);
+      if (layout.edgeOf(y, heightPx)) beyond.push({ x: at, y });
       goesOn = true;
     });
     before = block;
   }
   context.stroke();
   context.fillStyle = colour('--rail');
+  edgeMarks(context, beyond, heightPx, paper);
   for (const block of blocks.filter((one) => one.flags.includes('saturation'))) {
-    for (const top of [0, heightPx - 2]) {
-      context.fillRect(x(block.start), top, x(block.end) - x(block.start), 2);
-    }
+    const span = { left: x(block.start), width: x(block.end) - x(block.start) };
+    for (const edge of [-1, 1]) edgeMark(context, span, edge, heightPx, paper);
   }
   context.restore();
 }

@@ -2,7 +2,9 @@
 
 import { h } from './dom.js';
 import { printAway } from './print.js';
-import { grid, pulse, stretch } from './strip-paint.js';
+import {
+  beyondText, grid, pulse, stretch,
+} from './strip-paint.js';
 import { paperOf } from './strip-layout.js';
 import { paper } from './strip-settings.js';
 
@@ -13,7 +15,7 @@ const HEIGHT_MM = 30;
 const ROW_MM = 250;
 const COLOURS = {
   '--box': '#DDDDDD', '--big-box': '#AAAAAA', '--trace': '#000000', '--gap': '#FFFFFF',
-  '--gap-text': '#000000', '--rail': '#000000',
+  '--gap-text': '#000000', '--rail': '#D50000',
 };
 
 /** Prints the stretch from `from` to `to` under these words; `onFailed()`: no window opened. */
@@ -29,8 +31,10 @@ export function printStrip({
       blocks, from: at, to: Math.min(to, at + rowMs), range, isScaled, sheet,
     }));
   }
+  // Rows on paper are lower than the strip on the screen.
+  const beyond = isScaled ? beyondText(blocks, HEIGHT_MM, sheet) : '';
   printAway(h('section', { class: 'print-page' },
-    ...words.map((text) => h('p', {}, text)), ...rows), onFailed);
+    ...[...words, beyond].filter(Boolean).map((text) => h('p', {}, text)), ...rows), onFailed);
 }
 
 function row({

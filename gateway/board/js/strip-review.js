@@ -11,7 +11,9 @@ import { store } from './store.js';
 import { Ruler } from './strip-ruler.js';
 import { ownerOf, ownerText, scaleText } from './strip.js';
 import * as layout from './strip-layout.js';
-import { grid, pulse, stretch } from './strip-paint.js';
+import {
+  beyondText, grid, pulse, stretch,
+} from './strip-paint.js';
 import { printStrip } from './strip-print.js';
 import {
   Choices, isCalibratedScreen, paper, unscaled,
@@ -31,6 +33,7 @@ export class StripReview {
     this.close = h('button', { onclick: () => this.hide() });
     this.ruler = new Ruler(() => this.draw());
     this.scaleText = h('strong', { class: 'strip-scale' });
+    this.beyond = h('strong', { class: 'strip-beyond', role: 'status' });
     this.facts = h('span', { class: 'strip-facts' });
     this.note = h('p', { class: 'strip-note' });
     this.measured = h('p', { class: 'calipers', role: 'status' });
@@ -47,7 +50,7 @@ export class StripReview {
     this.element = h('section', { class: 'strip strip-review', hidden: true },
       h('div', { class: 'part-head' }, this.heading, this.lead, this.choices.element,
         this.ruler.button, this.print, this.close),
-      this.ruler.element, h('div', { class: 'strip-head' }, this.scaleText, this.facts),
+      this.ruler.element, h('div', { class: 'strip-head' }, this.scaleText, this.beyond, this.facts),
       this.scroller, this.measured, this.note);
     this.hide();
   }
@@ -223,8 +226,10 @@ export class StripReview {
     const scaled = this.isScaled();
     put(this.scaleText, this.blocks.length ? scaleText(this.paper()) : '');
     set(this.scaleText, 'data-calibrated', this.blocks.length ? String(scaled) : null);
+    put(this.beyond, scaled ? beyondText(this.blocks, HEIGHT_MM, this.paper()) : '');
     put(this.facts, this.factsText());
-    set(this.canvas, 'aria-label', `${this.scaleText.textContent} ${this.facts.textContent}`);
+    set(this.canvas, 'aria-label', [this.scaleText, this.beyond, this.facts]
+      .map(({ textContent }) => textContent).filter(Boolean).join(' '));
     put(this.note, [
       ...(this.blocks.length ? [t('review.calipers'), isCalibratedScreen() ? '' : t('strip.screen')]
         : [t('strip.none')]),

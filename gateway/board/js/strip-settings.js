@@ -2,32 +2,33 @@
 
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
+import { keep, kept } from './kept.js';
 import { GAINS, SPEEDS, paperOf } from './strip-layout.js';
 
 const KEPT = 'board.paper';
 const PX_PER_MM = 4;
 
-let kept = null;
+let chosen = null;
 
 function settings() {
-  if (kept) return kept;
+  if (chosen) return chosen;
   let read = {};
   try {
-    read = JSON.parse(localStorage.getItem(KEPT) || '{}');
+    read = JSON.parse(kept(KEPT) || '{}');
   } catch (error) {
     read = {};
   }
-  kept = {
+  chosen = {
     speed: SPEEDS.includes(read.speed) ? read.speed : 25,
     gain: GAINS.includes(read.gain) ? read.gain : 10,
     pxPerMm: read.pxPerMm >= 2 && read.pxPerMm <= 12 ? read.pxPerMm : null,
   };
-  return kept;
+  return chosen;
 }
 
 export function choose(change) {
-  kept = { ...settings(), ...change };
-  localStorage.setItem(KEPT, JSON.stringify(kept));
+  chosen = { ...settings(), ...change };
+  keep(KEPT, JSON.stringify(chosen));
 }
 
 /** Whether somebody held a card to this screen. */
@@ -68,11 +69,11 @@ export class Choices {
   }
 
   draw(hasScale) {
-    const now = settings();
-    options(this.speed, SPEEDS, now.speed, 'mm/s');
+    const { speed, gain } = settings();
+    options(this.speed, SPEEDS, speed, 'mm/s');
     set(this.speed, 'aria-label', t('strip.speed'));
     set(this.gain, 'hidden', !hasScale);
-    options(this.gain, hasScale ? GAINS : [], now.gain, 'mm/mV');
+    options(this.gain, hasScale ? GAINS : [], gain, 'mm/mV');
     set(this.gain, 'aria-label', t('strip.gain'));
   }
 }

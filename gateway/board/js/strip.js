@@ -9,7 +9,9 @@ import {
   bedOf, bindingOf, boundTo, patientOf, store,
 } from './store.js';
 import * as layout from './strip-layout.js';
-import { gapWords, grid, pulse } from './strip-paint.js';
+import {
+  beyondText, edgeMark, edgeMarks, gapWords, grid, pulse,
+} from './strip-paint.js';
 import { Choices, isCalibratedScreen, paper, unscaled } from './strip-settings.js';
 
 const HEIGHT_MM = 30;
@@ -52,6 +54,7 @@ export class Strip {
     });
     this.facts = h('span', { class: 'strip-facts' });
     this.scaleText = h('strong', { class: 'strip-scale' });
+    this.beyond = h('strong', { class: 'strip-beyond', role: 'status' });
     this.note = h('span', { class: 'strip-note' });
     this.choices = new Choices();
     this.freeze = h('button', { class: 'freeze', hidden: true });
@@ -59,7 +62,7 @@ export class Strip {
     this.paper = h('div', { class: 'paper', tabindex: '0' }, this.canvas);
     this.element = h('section', { class: 'strip' },
       h('div', { class: 'strip-head' }, this.lead, this.choices.element, this.freeze,
-        this.scaleText, this.facts, this.note),
+        this.scaleText, this.beyond, this.facts, this.note),
       this.paper);
     this.observer = new IntersectionObserver((entries) => {
       this.seen = entries[entries.length - 1].isIntersecting;
@@ -121,8 +124,8 @@ export class Strip {
     }
   }
 
-  /** The words above the paper; once a second. */
-  describe() {
+  /** The words above the paper; once a second. `cut`: nobody knows how the device is. */
+  describe(cut) {
     this.follow();
     const leads = [...store.catalogue.values()].filter((metric) => metric.class === 'ecg_wave');
     if (this.lead.options.length !== leads.length) {
@@ -143,10 +146,12 @@ export class Strip {
     set(this.element, 'data-live', live ? 'live' : 'none');
     if (!live) {
       put(this.scaleText, '');
+      put(this.beyond, '');
       put(this.facts, '');
       const late = this.notLiveMs !== null;
       const seconds = Math.round((this.notLiveMs || 0) / 1000);
-      put(this.note, late ? t('strip.not_live', { s: seconds }) : t('strip.none'));
+      const words = late ? t('strip.not_live', { s: seconds }) : t('strip.none');
+      put(this.note, cut ? t('strip.cut') : words);
       set(this.canvas, 'aria-label', this.note.textContent);
       this.choices.draw(false);
       return;
@@ -155,6 +160,9 @@ export class Strip {
     this.choices.draw(calibrated);
     put(this.scaleText, scaleText(calibrated ? paper() : unscaled()));
     set(this.scaleText, 'data-calibrated', String(calibrated));
+    const shown = layout.visible(this.penMs(), width, this.paperNow);
+    const seen = this.blocks.filter(({ start, end }) => end > shown.from && start < shown.to);
+    put(this.beyond, calibrated ? beyondText(seen, HEIGHT_MM, paper()) : '');
     const rate = Math.round(1000 / last.periodMs);
     const edge = layout.leftEdgeMs(this.penMs(), width, this.paperNow);
     put(this.facts, [
@@ -165,7 +173,8 @@ export class Strip {
       ...(rate < layout.DIAGNOSTIC_HZ ? [t('strip.rhythm_only')] : []),
     ].filter(Boolean).join(' · '));
     put(this.note, isCalibratedScreen() ? '' : t('strip.screen'));
-    set(this.canvas, 'aria-label', `${this.scaleText.textContent} ${this.facts.textContent}`);
+    set(this.canvas, 'aria-label', [this.scaleText, this.beyond, this.facts]
+      .map(({ textContent }) => textContent).filter(Boolean).join(' '));
   }
 
   delayMs() {
@@ -231,6 +240,7 @@ export class Strip {
   drawTrace(context, pen, range, colour) {
     const shown = layout.visible(pen, this.width, this.paperNow);
     const railed = [];
+    const beyond = [];
     context.save();
     context.beginPath();
     context.rect(0, 0, this.width, this.height);
@@ -253,6 +263,7 @@ export class Strip {
         const y = layout.yOf(sample, block, range, this.height, this.paperNow);
         if (x < lastX) context.moveTo(x, y);
         else context.lineTo(x, y);
+        if (layout.edgeOf(y, this.height)) beyond.push({ x, y });
         lastX = x;
       });
       before = block;
@@ -260,12 +271,10 @@ export class Strip {
     context.stroke();
     context.restore();
     context.fillStyle = colour('--rail');
-    for (const block of railed) {
-      for (const { left, width } of layout.spans(
-        block.start, block.end, pen, this.width, this.paperNow,
-      )) {
-        context.fillRect(left, 0, width, 2);
-        context.fillRect(left, this.height - 2, width, 2);
+    edgeMarks(context, beyond, this.height, this.paperNow);
+    for (const { start, end } of railed) {
+      for (const span of layout.spans(start, end, pen, this.width, this.paperNow)) {
+        for (const edge of [-1, 1]) edgeMark(context, span, edge, this.height, this.paperNow);
       }
     }
     const x = layout.xOf(pen, this.width, this.paperNow);

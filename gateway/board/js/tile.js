@@ -119,7 +119,7 @@ export class Tile {
     put(this.alert, [
       `${glyph} ${t(`priority.${alert.priority}`)} ${message(alert)}`,
       wordOf('state', alert.state, t),
-      ...(others.length ? [t('tiles.more_alerts', { counts: countsOf(others) })] : []),
+      ...(others.length ? [t('tiles.more_alerts', { counts: behind(others) })] : []),
     ].join(' · '));
   }
 
@@ -135,7 +135,19 @@ export class Tile {
   }
 }
 
-/** `高 2 低 1`: behind a low alert that holds there may be a high one that nobody has seen. */
+/**
+ * `高 1 · 已恢复未确认 高 2`: behind a low alert that holds there may be a high one that is over and
+ * nobody has seen; it must not look as if it held.
+ */
+function behind(alerts) {
+  const isOver = ({ state }) => state === 'cleared_unack';
+  const over = countsOf(alerts.filter(isOver));
+  return [
+    countsOf(alerts.filter((alert) => !isOver(alert))), over && `${t('state.cleared_unack')} ${over}`,
+  ].filter(Boolean).join(' · ');
+}
+
+/** `高 2 低 1`. */
 function countsOf(alerts) {
   return Object.keys(GLYPHS).map((priority) => {
     const n = alerts.filter((alert) => alert.priority === priority).length;

@@ -5,23 +5,28 @@ import { arrange, h, put, set } from './dom.js';
 import { ageText, dateTimeSeconds, timeSeconds } from './format.js';
 import { t } from './i18n.js';
 import { isShown } from './filter.js';
+import { keep, kept } from './kept.js';
 import { GLYPHS } from './alert-words.js';
 import { isUnacknowledged } from './order.js';
+import { Own } from './own.js';
 import { CLOCKS_APART_MS } from './stale.js';
 import { SoundBar } from './sound-bar.js';
 import { failingSinks, store } from './store.js';
 import { Townships } from './townships.js';
 
 const THEME = 'board.theme';
+/** What holds, or may hold for all that anybody knows; not what is shelved, behind another or over. */
+const ACTIVE = ['active_unack', 'active_ack', 'unknown'];
 const KEYS = ['jk', 'enter', 'a', 's', 'e', 'f', 'g', 'm', 'l', 'esc', 'help'];
 
 export class TopBar {
   /** `sound`, `notice`: the board's; `onFilter()`: other townships are shown; the rest as they are named. */
   constructor({
-    sound, notice, onFilter, onLanguage, onLogOut,
+    sound, notice, onFilter, onLanguage, onLogOut, onLoggedOut,
   }) {
     const span = (name) => h('span', { class: name });
-    [this.title, this.link, this.time, this.user] = ['title', 'link', 'time', 'user'].map(span);
+    [this.title, this.link, this.time] = ['title', 'link', 'time'].map(span);
+    this.own = new Own(store.user, onLoggedOut);
     // What `3/5` says is told at a press: a finger has nothing to hover with.
     this.counters = h('button', { class: 'counters', onclick: () => this.toggleCounts() });
     this.townships = new Townships(onFilter);
@@ -46,16 +51,16 @@ export class TopBar {
       // On a phone this stays in sight while the rest scrolls away.
       h('div', { class: 'stay' }, this.counters, this.townships.others, this.sound.button, this.link,
         this.explained),
-      this.time, this.user,
+      this.time, this.own.button,
       h('span', { class: 'tools' }, this.language, this.theme, this.helpButton, this.logOut));
     this.element = h('div', { class: 'top' }, this.bar, this.sound.gate, this.townships.panel,
-      this.sound.panel, ...this.banners, this.help);
+      this.sound.panel, this.own.panel, ...this.banners, this.help);
     applyTheme();
   }
 
   nextTheme() {
     const next = document.documentElement.dataset.theme === 'night' ? 'day' : 'night';
-    localStorage.setItem(THEME, next);
+    keep(THEME, next);
     applyTheme();
   }
 
@@ -72,7 +77,7 @@ export class TopBar {
   escape() {
     const open = [this.townships.panel, this.sound.panel, this.help, this.explained].filter((one) => !one.hidden);
     for (const one of open) set(one, 'hidden', true);
-    return open.length > 0;
+    return this.own.close() || open.length > 0;
   }
 
   draw(events) {
@@ -86,13 +91,14 @@ export class TopBar {
       const { priority } = element.dataset;
       const own = alerts.filter((alert) => alert.priority === priority);
       const open = own.filter(isUnacknowledged).length;
-      const count = unknown ? '–' : `${open}/${own.length}`;
+      const active = own.filter(({ state }) => ACTIVE.includes(state)).length;
+      const count = unknown ? '–' : `${open}/${active}`;
       put(element, `${GLYPHS[priority]} ${t(`priority.${priority}`)} ${count}`);
-      set(element, 'data-none', own.length ? null : 'true');
+      set(element, 'data-none', open || active ? null : 'true');
       return t('top.count', {
         priority: t(`priority.${priority}`),
         open: unknown ? '–' : open,
-        all: unknown ? '–' : own.length,
+        active: unknown ? '–' : active,
       });
     });
     lines(this.explained, told);
@@ -103,7 +109,7 @@ export class TopBar {
     set(this.bar, 'data-sound', this.sound.draw());
     this.townships.draw();
     put(this.time, t('top.time', { at: dateTimeSeconds(clock.serverNow()) }));
-    put(this.user, store.user ? store.user.name : '');
+    this.own.draw();
     put(this.language, t('language.other'));
     put(this.theme, t(`top.theme.${document.documentElement.dataset.theme}`));
     put(this.helpButton, t('top.help'));
@@ -159,5 +165,5 @@ function lines(element, texts) {
 /** Night unless the person or the system asks for day. */
 export function applyTheme() {
   const day = window.matchMedia('(prefers-color-scheme: light)').matches;
-  document.documentElement.dataset.theme = localStorage.getItem(THEME) || (day ? 'day' : 'night');
+  document.documentElement.dataset.theme = kept(THEME) || (day ? 'day' : 'night');
 }

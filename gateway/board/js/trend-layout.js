@@ -10,6 +10,8 @@ const TICKS = {
   hr: 40, spo2: 10, rr: 10, temp: 1, glucose: 5, nibp: 40, etco2: 20, perf_index: 5, weight: 50,
   pump_rate: 50,
 };
+/** A systolic pressure below this is too low for whoever has an aim. */
+const LOW_SYS = 90;
 /** A line ends where more than this many steps are without a value. */
 const GAP_STEPS = 2.5;
 
@@ -77,6 +79,9 @@ export function mealShape(meal) {
   }[meal] || 'ring';
 }
 
+/** Of the aims below, which are the board's own (nurse board, chapter 6): one more with each other number. */
+export const AIMS_VERSION = 1;
+
 /** Bands of blood pressure for a patient: the aim of the programme, and where it is serious. */
 export function pressureBands(patient) {
   if (!patient) return { name: null, sys: 140, dia: 90, lines: [] };
@@ -88,6 +93,15 @@ export function pressureBands(patient) {
   if (patient.diabetes) return { name: 'diabetes', sys: 130, dia: 80, lines: [] };
   if (groups.includes('elderly')) return { name: 'elderly', sys: 150, dia: 90, lines: [] };
   return { name: 'general', sys: 140, dia: 90, lines: [] };
+}
+
+/** Where a pressure is outside of what it is aimed at; where there is no aim nothing is. */
+export function besideAim({ sys, dia }, aim) {
+  const isAbove = (number, most) => number !== null && number >= most;
+  return {
+    above: Boolean(aim) && (isAbove(sys, aim.sys) || isAbove(dia, aim.dia)),
+    below: Boolean(aim) && sys !== null && sys < LOW_SYS,
+  };
 }
 
 /** Aims of glucose, by patient: `[low, high]` fasting, the highest after a meal, red zones. */

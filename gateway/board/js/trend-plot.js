@@ -12,6 +12,8 @@ const HEIGHT_PX = 132;
 const FOOT_PX = 34;
 const HOUR_MS = 3_600_000;
 const MARK_PX = 4;
+/** So long is the stem of a bar of which one end is known. */
+const STEM_PX = 9;
 /** Nearer than this hollow points would look like a line. */
 const HOLLOW_APART_PX = 7;
 
@@ -52,7 +54,7 @@ export class Plot {
 
   /**
    * `data`: `from`, `to`, `stepMs`, `lines` (points of each series), `marks` (points of results),
-   * `alerts` (moments with a priority), `bands`, `limits`, and the words `name` and `band`.
+   * `alerts` (moments with a priority), `bands`, `aims` (lines with a label), `limits`, and the words `name` and `band`.
    */
   show(data) {
     this.data = data;
@@ -131,6 +133,14 @@ export class Plot {
       context.fillStyle = this.colour({ red: '--zone', deep: '--zone-deep' }[zone] || '--band');
       context.fillRect(0, top, this.width, this.y(low).y - top);
     }
+    context.fillStyle = this.colour('--quiet');
+    context.textAlign = 'left';
+    // Of two that are near each other one is named above its line, the other below.
+    this.data.aims.forEach(({ value, label }, index) => {
+      const { y } = this.y(value);
+      context.fillRect(0, y, this.width, 1.5);
+      context.fillText(label, 4, index ? y + 10 : y - 7);
+    });
     context.setLineDash([5, 4]);
     for (const { value, priority } of this.data.limits) {
       const { y, out } = this.y(value);
@@ -195,17 +205,33 @@ export class Plot {
   /** Systolic to diastolic with a tick for the mean; arrows where it is outside the band. */
   bar(context, { at, bar, hollow }) {
     const x = this.x(at);
-    const [top, bottom] = [this.y(bar.sys).y, this.y(bar.dia).y];
+    const isWhole = bar.sys !== null && bar.dia !== null;
+    const [top, bottom] = this.ends(bar);
     context.strokeStyle = this.colour('--curve');
     context.fillStyle = this.colour('--curve');
     context.lineWidth = 1.5;
-    if (hollow) context.strokeRect(x - 2.5, top, 5, bottom - top);
-    else context.fillRect(x - 2.5, top, 5, bottom - top);
+    if (isWhole && hollow) context.strokeRect(x - 2.5, top, 5, bottom - top);
+    else if (isWhole) context.fillRect(x - 2.5, top, 5, bottom - top);
+    else if (bottom > top) {
+      // The end that is known, and a stem towards the other.
+      context.setLineDash(hollow ? [2, 2] : []);
+      context.strokeRect(x, top, 0, bottom - top);
+      context.setLineDash([]);
+      context.fillRect(x - 6, bar.sys === null ? bottom - 2 : top, 12, 2);
+    }
     if (bar.mean !== null) context.fillRect(x - 6, this.y(bar.mean).y - 1, 12, 2);
     context.fillStyle = this.colour('--text');
     context.textAlign = 'center';
     if (bar.above) context.fillText('▲', x, Math.max(5, top - 7));
     if (bar.below) context.fillText('▼', x, Math.min(HEIGHT_PX - 12, bottom + 8));
+  }
+
+  /** Where a bar begins and ends; of no pressure but the mean there is none. */
+  ends({ sys, dia, mean }) {
+    if (sys === null && dia === null) return [this.y(mean).y, this.y(mean).y];
+    if (sys === null) return [this.y(dia).y - STEM_PX, this.y(dia).y];
+    if (dia === null) return [this.y(sys).y, this.y(sys).y + STEM_PX];
+    return [this.y(sys).y, this.y(dia).y];
   }
 
   shape(context, shape, point, hollow, size) {

@@ -5,7 +5,9 @@ import { StripChoice } from '../js/strip-choice.js';
 beforeEach(() => {
   const kept = new Map();
   globalThis.localStorage = {
-    getItem: (name) => kept.get(name) ?? null, setItem: (name, text) => kept.set(name, text),
+    getItem: (name) => kept.get(name) ?? null,
+    setItem: (name, text) => kept.set(name, text),
+    removeItem: (name) => kept.delete(name),
   };
 });
 
@@ -40,4 +42,19 @@ test('no more strips than the county sends to one board', () => {
 test('what a browser kept and nobody understands is forgotten', () => {
   localStorage.setItem('board.strips', '{');
   assert.deepEqual([...new StripChoice().of(monitors(9))], []);
+});
+
+test('where the browser keeps nothing a strip still comes and goes', () => {
+  localStorage.setItem('board.strips', '{');
+  localStorage.setItem = () => {
+    throw new Error('QuotaExceededError');
+  };
+  const choice = new StripChoice();
+  choice.of(monitors(9));
+  choice.toggle('m7');
+  assert.deepEqual([...choice.of(monitors(9))], ['m7']);
+  assert.deepEqual([...new StripChoice().of(monitors(9))], ['m7'], 'until the page is left');
+  assert.equal(localStorage.getItem('board.strips'), null, 'what was kept before is old');
+  choice.toggle('m7');
+  assert.deepEqual([...choice.of(monitors(9))], []);
 });

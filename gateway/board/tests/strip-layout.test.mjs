@@ -108,3 +108,13 @@ test('a card tells the size of the screen, unless it cannot be', () => {
   assert.equal(layout.pxPerMmOf(20), null);
   assert.equal(layout.pxPerMmOf(5000), null);
 });
+
+test('what is taller than the paper is beyond one of its edges; what nobody scaled never is', () => {
+  const [high, low] = [2.2, -2.2].map((mv) => block(0, 2, { scale: '1', samples: [0, mv] }));
+  assert.equal(layout.leavesPaper([high], null, 120), true);
+  assert.equal(layout.leavesPaper([low], null, 120), true);
+  assert.equal(layout.leavesPaper([high], null, 120, layout.paperOf({ gain: 5 })), false);
+  assert.deepEqual([-1, 0, 120, 121].map((y) => layout.edgeOf(y, 120)), [-1, 0, 0, 1]);
+  const raw = block(0, 2, { scale: null, samples: [0, 30_000] });
+  assert.equal(layout.leavesPaper([raw], layout.grownRange(null, raw.samples), 120), false);
+});

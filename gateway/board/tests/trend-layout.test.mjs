@@ -72,3 +72,17 @@ test('the nearest value', () => {
   assert.equal(layout.nearest([{ at: 0 }, { at: 10 }], 6), 1);
   assert.equal(layout.nearest([], 6), -1);
 });
+
+test('a pressure is beside its aim; who has none has no arrow', () => {
+  const aim = layout.pressureBands({ groups: [] });
+  const of = (sys, dia, whose = aim) => {
+    const { above, below } = layout.besideAim({ sys, dia }, whose);
+    return [above, below];
+  };
+  assert.deepEqual([of(120, 80), of(140, 80), of(120, 90), of(85, 60)],
+    [[false, false], [true, false], [true, false], [false, true]]);
+  assert.deepEqual(of(82, 50, layout.pressureBands({ groups: ['child'] })), [false, false]);
+  // One of the two was measured.
+  assert.deepEqual([of(null, 80), of(null, 95), of(150, null)],
+    [[false, false], [true, false], [true, false]]);
+});

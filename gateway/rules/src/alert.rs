@@ -398,6 +398,9 @@ pub struct Alert {
     pub people: People,
     /// It was over before anybody could see it.
     pub retro: bool,
+    /// It came back so soon that it does not sound again.
+    #[serde(default)]
+    pub quiet: bool,
     /// The row of the table of late data by which it is told, where it is.
     #[serde(default)]
     pub late_row: Option<u8>,
@@ -468,6 +471,7 @@ impl Alert {
     /// It sounds from now on.
     pub(crate) fn sound(&mut self, now: WallTime) {
         self.people.unanswered_since = Some(now);
+        self.quiet = false;
         self.go(AlertState::ActiveUnack);
     }
 

@@ -112,6 +112,9 @@ pub struct Engine {
     /// Family → until when its box told of it: what it had heard by then it has judged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     told_until: BTreeMap<String, WallTime>,
+    /// Families of which nothing held by that word.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    told_over: BTreeSet<String>,
     /// Family → what fires and the alert. Technical ones of a patient's devices are by device.
     episodes: BTreeMap<String, Episode>,
 }
@@ -138,6 +141,7 @@ impl Engine {
             cut_off: false,
             out_of_service: None,
             told_until: BTreeMap::new(),
+            told_over: BTreeSet::new(),
             episodes: BTreeMap::new(),
         }
     }
@@ -261,6 +265,9 @@ impl Engine {
         let mut touched = BTreeSet::new();
         for reading in &group.readings {
             self.take(rules, group, reading, t_meas, (spot, !fresh, heard), &mut touched);
+        }
+        if spot {
+            self.judge_without_battery(rules, group, t_meas.at, &mut touched);
         }
         let device = &group.device;
         let speaks = group.readings.iter().any(|reading| reading.value != Err(NoData::Silent));

@@ -254,6 +254,10 @@ impl Pass {
             }
             let episode = &episode;
             let standing = live.standing(rules, &episode.alert, self.late_until);
+            let key = live.key_of(rules, &episode.alert);
+            let holds = episode.alert.state.is_active()
+                && live.has_heard_as(&self.engine, &key, self.late_until);
+            let standing = if holds { Standing::Holds } else { standing };
             settled.note_worst(episode);
             let Some(joins) = self.joins(rules, episode, standing, live, known) else {
                 // What only ended since was heard when it began.
@@ -314,7 +318,7 @@ impl Pass {
         let found = same
             .or_else(|| of_family().find(began_in))
             .or_else(|| of_family().filter(goes_on).max_by_key(|known| known.started_at));
-        let holds = alert.state.is_active() && standing == Standing::Outside;
+        let holds = alert.state.is_active() && standing.is_outside();
         found.map(|known| known.id).or_else(|| {
             let key = live.key_of(rules, alert);
             live.active(&key).filter(|_| holds)
@@ -371,7 +375,9 @@ impl LateEpisode {
         let is_high = self.peak.is_some_and(|(peak, _)| peak == Priority::High);
         let is_spot = self.alert.metric.is_some_and(|metric| metric.row().kind == Kind::Spot);
         match standing {
-            Standing::Outside if is_high && self.alert.state.is_active() => HOLDS_ROW,
+            standing if standing.is_outside() && is_high && self.alert.state.is_active() => {
+                HOLDS_ROW
+            }
             Standing::Normal => OVER_ROW,
             Standing::Unheard if !is_spot => OVER_ROW,
             _ if self.freshness == Freshness::Backfill => BACKFILL_ROW,

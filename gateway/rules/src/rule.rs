@@ -225,6 +225,8 @@ pub(crate) struct EventRule {
     critical_drug: Option<Priority>,
     /// What comes back so soon after it was raised is no other alert.
     pub(crate) repeat_limit_ms: i64,
+    /// Of which devices; empty: of all.
+    kinds: Vec<DeviceKind>,
     pub(crate) family: String,
     pub(crate) message_zh: String,
     pub(crate) message_en: String,
@@ -448,6 +450,11 @@ impl RuleSet {
 }
 
 impl EventRule {
+    /// Whether it is for devices of that kind; of one whose kind nobody knows every rule is.
+    pub(crate) fn is_for(&self, kind: Option<DeviceKind>) -> bool {
+        self.kinds.is_empty() || kind.is_none_or(|kind| self.kinds.contains(&kind))
+    }
+
     /// Its own priority, while a drug of the site list is given or not.
     pub(crate) fn priority_with(&self, critical_drug: bool) -> Priority {
         raised_by(self.priority, self.critical_drug.filter(|_| critical_drug))

@@ -30,6 +30,7 @@ use rules::{
     freshness::{Freshness, Moment},
     population::Profile,
 };
+use rusqlite::Connection;
 
 /// Why what a device said on nobody ends.
 const BOUND: &str = "bound to a patient";
@@ -201,6 +202,7 @@ impl Evaluation {
         let from = Subject::unbound(&site, &device);
         let at = WallTime::from_unix_ms(binding.from_ms);
         self.hand_over(context, (&site, &device), (&from, &to), at, BOUND)?;
+        self.tell_box(context, &site)?;
         to.patient().map_or(Ok(()), |key| self.place_age(context, key))
     }
 
@@ -216,32 +218,12 @@ impl Evaluation {
         let at = WallTime::from_unix_ms(binding.until_ms.unwrap_or(context.now.unix_ms()));
         let reason = binding.ended_reason.as_deref().unwrap_or_default();
         self.hand_over(context, (&site, &device), (&from, &to), at, reason)?;
+        self.tell_box(context, &site)?;
         if let Some(key) = from.patient() {
             self.score_without(context, key, (&site, &device), reason)?;
             self.place_age(context, key)?;
         }
         to_tray.iter().try_for_each(|moved| self.moved(context, moved))
-    }
-
-    /// A device was taken off whom it was about at that moment before its box could tell of it: what
-    /// it began there ends as it had ended with the device.
-    pub(super) fn left_before(
-        &mut self,
-        context: Context<'_>,
-        site: &SiteId,
-        device: &DeviceId,
-        (then, at): (&Subject, WallTime),
-    ) -> rusqlite::Result<()> {
-        let Context { connection, rules, now } = context;
-        let owned = owned(connection, site, device, at.unix_ms(), now.unix_ms())?;
-        let Some(left_ms) = owned.first().map(|first| first.until_ms) else { return Ok(()) };
-        let reason = ended_why(connection, site, device, left_ms)?;
-        let reason = reason.unwrap_or_else(|| BOUND.to_owned());
-        let left = WallTime::from_unix_ms(left_ms);
-        let engine = self.known(context, site, then)?;
-        let (_, changed) = engine.device_left(rules, now, left, device, &reason);
-        self.note(changed);
-        Ok(())
     }
 
     fn hand_over(
@@ -276,7 +258,23 @@ impl Evaluation {
         for site in self.sites_of(context, &key)? {
             self.tell_profile(context, &site, &key)?;
         }
+        for site in sites_with_devices(context.connection, &key)? {
+            self.tell_box(context, &site)?;
+        }
         self.place_age(context, &key)
+    }
+
+    /// The rules of the box of a site know whether it serves somebody who is monitored.
+    pub(super) fn tell_box(&mut self, context: Context<'_>, site: &SiteId) -> rusqlite::Result<()> {
+        let Context { connection, rules, now } = context;
+        let monitored = serves_monitored(connection, site)?;
+        let engine = self.engine(connection, site, &Subject::Box)?;
+        if engine.profile().monitored != monitored {
+            let changed =
+                engine.set_profile(rules, now, Profile { monitored, ..Profile::default() });
+            self.note(changed);
+        }
+        Ok(())
     }
 
     /// A patient was discharged: nothing of theirs goes on.
@@ -354,6 +352,31 @@ impl Evaluation {
     }
 }
 
+/// Whether a device of a site is on a patient who is monitored.
+fn serves_monitored(connection: &Connection, site: &SiteId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM binding JOIN patient USING (patient)
+               WHERE site = ?1 AND until_ms IS NULL AND discharged_ms IS NULL
+                 AND json_extract(about, '$.monitored'))",
+        )?
+        .query_row([site.as_str()], |row| row.get(0))
+}
+
+/// When a device was taken off whom it was about at that moment, and why.
+pub(super) fn left_since(
+    Context { connection, now, .. }: Context<'_>,
+    site: &SiteId,
+    device: &DeviceId,
+    at: WallTime,
+) -> rusqlite::Result<Option<(WallTime, String)>> {
+    let owned = owned(connection, site, device, at.unix_ms(), now.unix_ms())?;
+    let Some(left_ms) = owned.first().map(|first| first.until_ms) else { return Ok(None) };
+    let reason = ended_why(connection, site, device, left_ms)?;
+    let reason = reason.unwrap_or_else(|| BOUND.to_owned());
+    Ok(Some((WallTime::from_unix_ms(left_ms), reason)))
+}
+
 /// Whom a device is about that is on that patient, or on nobody.
 pub(crate) fn subject(site: &SiteId, device: &DeviceId, patient: Option<&str>) -> Subject {
     match patient.map(PatientKey::new) {
@@ -374,12 +397,11 @@ mod tests {
         time::{ClockQuality, Observed},
     };
     use rules::{
-        alert::{Alert, AlertState, TimelineEvent},
+        alert::{Alert, AlertId, AlertState, TimelineEvent},
         engine::EdgeTimes,
         freshness::Position,
         rule::RuleSet,
     };
-    use rusqlite::Connection;
 
     const BASE_MS: i64 = 1_795_335_300_000;
 
@@ -428,6 +450,10 @@ mod tests {
     }
 
     fn adopted(family: &str, rule: &str) -> Alert {
+        adopted_words(family, rule, &["raised"])
+    }
+
+    fn adopted_words(family: &str, rule: &str, words: &[&str]) -> Alert {
         let folder = tempfile::tempdir().unwrap();
         let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
         ward(&connection);
@@ -437,10 +463,13 @@ mod tests {
         let mut evaluation = Evaluation::default();
         let site = SiteId::new("heping").unwrap();
         let times = EdgeTimes { at: at(10), started: at(0), cleared: None };
-        let (outbox, seq) = (OutboxId::from_bytes([1; 16]), Seq::new(1).unwrap());
-        let position = Position { outbox, lane: Lane::Urgent, seq, index: 0 };
-        let told = told(family, rule);
-        let id = evaluation.edge_alert(context, &site, &told, (times, position)).unwrap();
+        let mut id = AlertId::from_bytes([0; 16]);
+        for (seq, what) in (1..).zip(words) {
+            let (outbox, seq) = (OutboxId::from_bytes([1; 16]), Seq::new(seq).unwrap());
+            let position = Position { outbox, lane: Lane::Urgent, seq, index: 0 };
+            let told = EdgeAlert { what: (*what).into(), ..told(family, rule) };
+            id = evaluation.edge_alert(context, &site, &told, (times, position)).unwrap();
+        }
         let alert = evaluation.changed.get(&id).unwrap().clone();
         alerts::store(context, evaluation).unwrap();
         alert
@@ -453,6 +482,14 @@ mod tests {
         assert_eq!((alert.state, alert.cleared_at), (AlertState::Closed, Some(at(100))));
         let last = alert.timeline.last().unwrap();
         assert_eq!((last.what, last.detail.as_str()), (TimelineEvent::Closed, "went home"));
+    }
+
+    #[test]
+    fn what_a_box_tells_more_of_a_device_that_has_left_neither_opens_nor_ends_it_again() {
+        let alert = adopted_words("hr_low", "HR-AD-LL", &["raised", "priority_rose"]);
+        assert_eq!((alert.state, alert.cleared_at), (AlertState::Closed, Some(at(100))));
+        let is_end = |entry: &&rules::alert::TimelineEntry| entry.what == TimelineEvent::Closed;
+        assert_eq!(alert.timeline.iter().filter(is_end).count(), 1);
     }
 
     #[test]

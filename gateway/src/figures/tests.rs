@@ -48,6 +48,7 @@ fn alert(
         cleared_at: None,
         acknowledged: None,
         retro: false,
+        quiet: false,
         late_row: None,
         people: People::default(),
         time_suspect: false,

@@ -5,6 +5,7 @@ mod cost;
 mod edge;
 mod evaluation;
 mod life;
+mod served;
 
 use super::*;
 use crate::{disk::DiskState, people::Scope, reading::Group, store::Store};

@@ -268,9 +268,7 @@ pub(super) fn end(
         let local = |at| clock::local(at, query::TIME_ZONE, now);
         let settled = work.pass.settle(rules, live, &known, now, local);
         for (id, alert) in &settled.joined {
-            connection
-                .prepare_cached("INSERT OR REPLACE INTO alert_joined VALUES (?1, ?2)")?
-                .execute(params![id.to_string(), alert.to_string()])?;
+            alerts::join(connection, *id, *alert)?;
         }
         add_to_summary(connection, site, &settled)?;
         tracing::info!(%site, alerts = settled.made, joined = settled.joined.len(),

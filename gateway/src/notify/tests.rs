@@ -66,6 +66,7 @@ fn alert(device: &str, at: WallTime) -> Alert {
         cleared_at: None,
         acknowledged: None,
         retro: false,
+        quiet: false,
         late_row: None,
         people: rules::alert::People::default(),
         time_suspect: false,
@@ -666,4 +667,31 @@ fn a_text_says_what_where_since_when_and_how_old_it_is() {
         "[high] raised: 和平镇卫生院 ecg-01 Heart rate very low 38 /min (limit < 40), \
          since 11-22 16:15 (news of 1 h 4 min ago)"
     );
+}
+
+/// The county raised it by live values, and then the word of its box came, of the same.
+#[tokio::test]
+async fn nobody_is_told_of_an_alert_and_of_its_part() {
+    let county = County::with(&[sink("first", command("/bin/true"))]).await;
+    let now = clock::now();
+    let mut part = alert("ecg-01", now);
+    county.note(&part).await;
+    let mut whole = alert("ecg-01", WallTime::from_unix_ms(now.unix_ms() - 3000));
+    let (of, into) = (part.id, whole.id);
+    let join = move |transaction: &Transaction<'_>| crate::alerts::join(transaction, of, into);
+    county.store.write(join).await.unwrap();
+    happened(&mut part, TimelineEvent::Closed, now);
+    part.timeline.last_mut().unwrap().detail = "it is a part of what the box told".into();
+    part.state = AlertState::Closed;
+    county.note(&part).await;
+    county.note(&whole).await;
+    assert_eq!(county.made().await, ["first raised 1"]);
+    // What becomes of it then is told.
+    happened(&mut whole, TimelineEvent::Cleared, now);
+    whole.state = AlertState::ClearedUnack;
+    county.note(&whole).await;
+    assert_eq!(county.made().await, ["first raised 1", "first cleared 2"]);
+    // Of another that began then somebody is told.
+    county.note(&alert("ecg-02", now)).await;
+    assert_eq!(county.made().await.len(), 3);
 }

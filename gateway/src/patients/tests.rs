@@ -213,6 +213,44 @@ fn results_of_a_county_of_before_wait_for_their_patients() {
     assert_eq!(ask(None)["waiting"], json!([]));
 }
 
+#[test]
+fn of_those_who_are_here_it_is_told_when_they_were_measured_last() {
+    let (connection, _folder) = county();
+    let add = |name: Option<&str>| {
+        let body = body(json!({"clinic": CLINIC, "name": name}));
+        let told = add(&connection, &clinics(), body, &wang(), NOW).unwrap();
+        told["patient"].as_str().unwrap().to_owned()
+    };
+    let (seen, never) = (add(None), add(None));
+    connection
+        .execute_batch(&format!(
+            "INSERT INTO source VALUES (1, 'heping', 'bp-01');
+             INSERT INTO outbox_lane VALUES (1, 'heping', '07', 'urgent');
+             INSERT INTO metric_list VALUES (1, 'nibp_sys');
+             INSERT INTO reading_group (id, source, outbox_lane, seq, idx, channel, metric_list,
+               said, observed_ms, received_ms, measured_ms, time_suspect)
+             VALUES (1, 1, 1, 1, 0, '', 1, '[\"120\"]', 5, 5, 60000, 0),
+               (2, 1, 1, 2, 0, '', 1, '[\"118\"]', 5, 5, 1000, 0);
+             INSERT INTO spot (reading_group, outbox_lane, seq, idx, site, patient)
+             VALUES (1, 1, 1, 0, 'heping', '{seen}'), (2, 1, 2, 0, 'heping', '{seen}');"
+        ))
+        .unwrap();
+    let rules = include_str!("../../../configs/rules/default.json");
+    let rules = RuleSet::from_json(rules).unwrap();
+    let ask = |here| {
+        let filter = PatientFilter { here, ..PatientFilter::default() };
+        list(&connection, &rules, &filter, NOW).unwrap()["patients"].as_array().unwrap().clone()
+    };
+    // The newest that came was measured before the other.
+    let here = ask(true);
+    assert_eq!(here.len(), 1, "{here:?}");
+    assert_eq!(here[0]["patient"], seen);
+    assert_eq!(here[0]["last_result_at"], "1970-01-01T00:01:00.000Z");
+    let all = ask(false);
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|one| one.get("last_result_at").is_none()), "{all:?} {never}");
+}
+
 /// Two sites of which the one has a hundred thousand results that wait, the other a few old ones.
 fn crowded() -> (Connection, TempDir) {
     let (connection, folder) = county();

@@ -9,7 +9,7 @@ use model::{
 };
 use rules::alert::AlertId;
 use rusqlite::{Connection, Row, params};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uplink_proto::policy::IN_HAND_MAX;
 
 /// What was over when somebody saw it waits at its box still: it is told for so long.
@@ -36,7 +36,9 @@ pub(crate) fn all(
     let found = statement.query_map(params![now.unix_ms() - SEEN_MS], of_row)?;
     for found in found {
         let Some((site, alert)) = found? else { continue };
-        of_sites.entry(site).or_default().push(alert);
+        let ids = ids_at_the_box(connection, alert.id)?;
+        let of_box = ids.into_iter().map(|id| InHand { id, ..alert.clone() });
+        of_sites.entry(site).or_default().extend(of_box);
     }
     for alerts in of_sites.values_mut() {
         let newest = |alert: &InHand| alert.acknowledged.as_ref().map(|by| by.at);
@@ -45,6 +47,17 @@ pub(crate) fn all(
         alerts.sort_by_key(|alert| alert.id);
     }
     Ok(of_sites)
+}
+
+/// What an alert is called at its box: what the county knew by another id before it is that here.
+fn ids_at_the_box(connection: &Connection, id: [u8; 16]) -> rusqlite::Result<BTreeSet<[u8; 16]>> {
+    let name = AlertId::from_bytes(id).to_string();
+    let joined: Vec<String> = connection
+        .prepare_cached("SELECT alert FROM edge_period WHERE joined = ?1 AND alert <> joined")?
+        .query_map([name], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let joined = joined.iter().filter_map(|id| Some(*AlertId::from_hex(id)?.as_bytes()));
+    Ok(joined.chain([id]).collect())
 }
 
 /// Whether a box that was told this has to hear that: somebody has something in hand, or has not any

@@ -23,6 +23,7 @@ struct Invented {
     bed: &'static str,
     /// What else is known.
     what: What,
+    /// With `-` at its end: what hangs on that pump station or cable, whatever its serial number is.
     devices: &'static [&'static str],
 }
 
@@ -45,7 +46,7 @@ const PATIENTS: [Invented; 5] = [
         bed: "1",
         what: What::Monitored,
         // The strap says the heart rate that the monitor says: one patient, one alert.
-        devices: &["heping-ecg-01", "heping-pump-01", "heping-ble-ecg-01"],
+        devices: &["heping-ecg-01", "heping-pump-01", "heping-pump-01-", "heping-ble-ecg-01"],
     },
     Invented {
         clinic: "和平镇卫生院",
@@ -63,7 +64,7 @@ const PATIENTS: [Invented; 5] = [
         age_years: 58,
         bed: "3",
         what: What::Diabetic,
-        devices: &["heping-glu-01", "heping-ble-glu-01"],
+        devices: &["heping-glu-01", "heping-glu-01-", "heping-ble-glu-01"],
     },
     Invented {
         clinic: "东风镇卫生院",
@@ -72,7 +73,7 @@ const PATIENTS: [Invented; 5] = [
         age_years: 9,
         bed: "1",
         what: What::Monitored,
-        devices: &["dongfeng-ecg-01", "dongfeng-pump-01"],
+        devices: &["dongfeng-ecg-01", "dongfeng-pump-01", "dongfeng-pump-01-"],
     },
     Invented {
         clinic: "东风镇卫生院",
@@ -81,7 +82,7 @@ const PATIENTS: [Invented; 5] = [
         age_years: 81,
         bed: "2",
         what: What::Diabetic,
-        devices: &["dongfeng-glu-01"],
+        devices: &["dongfeng-glu-01", "dongfeng-glu-01-"],
     },
 ];
 
@@ -114,29 +115,32 @@ pub(super) async fn introduce(county: &County, played: &[&str]) -> anyhow::Resul
         let key = made.get("patient").and_then(Value::as_str).context("a patient has no key")?;
         let name = made.get("name").and_then(Value::as_str).unwrap_or_default();
         let mut devices = Vec::new();
-        for device in invented.devices.iter().filter(|device| played.contains(device)) {
-            heard(&client, device).await?;
+        let is_played = |device: &&&str| played.contains(&device.trim_end_matches('-'));
+        for device in invented.devices.iter().filter(is_played) {
+            let device = heard(&client, device).await?;
             let site = device.split('-').next().unwrap_or_default();
             let binding = json!({
                 "site": site, "device": device, "patient": key, "reason": "演示 / demonstration",
             });
             client.post("/api/v1/bindings", &binding).await?;
-            devices.push(*device);
+            devices.push(device);
         }
         told.push(format!("{} {} {name}: {}", invented.clinic, invented.bed, devices.join(", ")));
     }
     Ok(told)
 }
 
-/// Waits until the county has heard of a device.
-async fn heard(client: &Client, device: &str) -> anyhow::Result<()> {
+/// Waits until the county has heard of a device, and says what it is called there.
+async fn heard(client: &Client, device: &str) -> anyhow::Result<String> {
     let limit = Instant::now() + HEARD_LIMIT;
     loop {
         let answer: Value = client.get("/api/v1/devices", &[]).await?;
         let devices = answer.get("devices").and_then(Value::as_array);
-        let is_it = |known: &Value| known.get("device").and_then(Value::as_str) == Some(device);
-        if devices.into_iter().flatten().any(is_it) {
-            return Ok(());
+        let mut ids =
+            devices.into_iter().flatten().filter_map(|known| known.get("device")?.as_str());
+        let is_it = |id: &&str| *id == device || device.ends_with('-') && id.starts_with(device);
+        if let Some(id) = ids.find(is_it) {
+            return Ok(id.to_owned());
         }
         anyhow::ensure!(Instant::now() < limit, "the county does not hear of {device}");
         tokio::time::sleep(HEARD_STEP).await;

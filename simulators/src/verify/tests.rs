@@ -135,3 +135,15 @@ fn samples_are_hashed_as_little_endian_integers() {
         "b15348c8f462384c01e83b6d499c6faf3f96808f5aa07c6bab4b65b36b4445d4"
     );
 }
+
+#[test]
+fn what_is_altered_by_the_thousand_hides_nothing_that_is_lost() {
+    let mut report = Report::default();
+    let series = ("heping-ecg-01".to_owned(), String::new(), "hr".to_owned());
+    for _ in 0..1000 {
+        report.differ(Kind::Altered, 1, &series, "another value");
+    }
+    report.differ(Kind::Lost, 1, &series, "at 08:15");
+    assert!(report.differences.len() < 30);
+    assert!(report.differences.iter().any(|shown| shown.starts_with("Lost ")));
+}

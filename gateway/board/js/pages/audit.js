@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import * as clock from '../clock.js';
-import { h } from '../dom.js';
+import { h, set } from '../dom.js';
 import { wordOf } from '../format.js';
 import { t } from '../i18n.js';
 import { Page, table } from './page.js';
@@ -50,7 +50,7 @@ export class AuditPage extends Page {
         entries.map((entry) => [
           entry.id, moment(entry.at), String(entry.who), wordOf('audit.did', entry.action, t),
           String(entry.what ?? ''), h('code', {}, plain(entry.detail)),
-          h('code', { title: entry.hash }, entry.hash.slice(0, 8)),
+          hashOf(entry),
         ]),
         t('pages.audit'),
       ) : h('p', { class: 'empty' }, t('audit.none')),
@@ -62,6 +62,13 @@ export class AuditPage extends Page {
     Object.assign(this, { since, cursor });
     this.load();
   }
+}
+
+/** The first letters, and all of them for whoever opens it: nothing is drawn anew meanwhile. */
+function hashOf({ hash }) {
+  return h('details', {
+    class: 'hash', ontoggle: ({ target }) => set(target, 'data-editing', target.open),
+  }, h('summary', {}, h('code', {}, hash.slice(0, 8))), h('code', {}, hash));
 }
 
 /** What an entry says, without the quotes of JSON. */

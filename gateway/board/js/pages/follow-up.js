@@ -5,7 +5,7 @@ import { h } from '../dom.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
 import { Page, choice, field, table } from './page.js';
-import { resultText, whoText } from './words.js';
+import { dayOf, resultText, whoText } from './words.js';
 
 const PROGRAMMES = ['hypertension', 'diabetes'];
 const GROUPS = ['elderly', 'child', 'pregnant'];
@@ -70,7 +70,7 @@ export class FollowUpPage extends Page {
       whoText(person),
       person.clinic,
       [person.programme && wordOf('programme', person.programme, t), groups].filter(Boolean).join(' · '),
-      person.since ? person.since.slice(0, 10) : '',
+      dayOf(person.since),
       h('span', { class: person.overdue ? 'overdue' : '' }, referral(person)),
       h('ul', { class: 'visits' }, ...person.visits.map((visit) => h('li', {},
         `${visit.day} ${resultText(visit.readings)}`,
@@ -82,6 +82,6 @@ export class FollowUpPage extends Page {
 /** Until when somebody is to be referred; of whom that is not yet, why the row has a colour. */
 function referral({ refer_by: until, overdue }) {
   if (!until) return t('followup.once');
-  const day = until.slice(0, 10);
+  const day = dayOf(until);
   return overdue ? t('followup.overdue', { day }) : day;
 }

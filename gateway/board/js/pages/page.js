@@ -114,19 +114,24 @@ export class Page {
   }
 }
 
-/** A table: `head` are its texts, `rows` lists of texts or elements. */
-/** A row is a list of cells, or `{ cells, target }` where it has a colour. */
+/**
+ * A table: `head` are its texts, `rows` lists of texts or elements, or
+ * `{ cells, target }` where a row has a colour. Its roles are written out: on a
+ * phone a row is a card, and an old Chromium takes for a table only what is laid out as one.
+ */
 export function table(head, rows, name) {
   const cell = (content, column) => {
     const moment = MOMENT.test(content) ? 'moment' : null;
-    return h('td', { class: moment, 'data-name': head[column] },
+    return h('td', { class: moment, role: 'cell', 'data-name': head[column] },
       content instanceof Node ? content : String(content ?? ''));
   };
+  const names = head.map((text) => h('th', { scope: 'col', role: 'columnheader' }, text));
   return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': name },
-    h('table', { class: 'table' },
-      h('thead', {}, h('tr', {}, ...head.map((text) => h('th', { scope: 'col' }, text)))),
-      h('tbody', {}, ...rows.map((row) => (
-        h('tr', { 'data-target': row.target }, ...(row.cells ?? row).map(cell)))))));
+    h('table', { class: 'table', role: 'table' },
+      h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ...names)),
+      h('tbody', { role: 'rowgroup' },
+        ...rows.map((row) => (
+          h('tr', { role: 'row', 'data-target': row.target }, ...(row.cells ?? row).map(cell)))))));
 }
 
 /** A form's field with its name above it. */

@@ -20,8 +20,9 @@ export class PeoplePage extends Page {
   }
 
   async fetch() {
+    // An audit administrator sees no sites, and chooses no clinics.
     const [people, tokens, sites] = await Promise.all([
-      api.ask('/people'), api.ask('/tokens'), api.sites(),
+      api.ask('/people'), api.ask('/tokens'), this.may('manage_people') ? api.sites() : { sites: [] },
     ]);
     const clinics = [...new Set(sites.sites.map((site) => site.clinic).filter(Boolean))];
     return { ...people, ...tokens, clinics };
@@ -53,13 +54,14 @@ export class PeoplePage extends Page {
 
   person(person) {
     const own = person.name === this.user.name;
+    const able = person.role ? 'people.enabled' : 'people.no_role';
     return [
       person.name,
       h('span', {}, roleName(person.role), person.pending && !own
         ? this.pending(person.pending, `/people/${encodeURIComponent(person.name)}`) : '',
       person.pending_password && !own ? this.pendingPassword(person) : ''),
-      this.where(person.clinics),
-      t(person.disabled ? 'people.disabled' : 'people.enabled'),
+      person.role ? this.where(person.clinics) : '–',
+      t(person.disabled ? 'people.disabled' : able),
       ...this.change(own ? '' : this.changer(person)),
     ];
   }

@@ -54,7 +54,8 @@ export class RulesPage extends Page {
       h('p', {}, t('rules.live', { version: live }), ' ', h('span', { class: 'quiet' }, rules.meta?.version || '')),
       this.may('edit_rules') ? this.drafter() : '',
       this.previews,
-      table(['version', 'author', 'made', 'note', 'approved', 'do'].map((name) => t(`rules.${name}`)),
+      table(['version', 'author', 'made', 'note', 'approved', ...(this.acts() ? ['do'] : [])]
+        .map((name) => t(`rules.${name}`)),
         versions.map((version) => this.version(version)), t('rules.versions')),
       h('h3', {}, t('rules.all', { n: rules.rules.length })),
       table(['id', 'condition', 'priority', 'message', 'source'].map((name) => t(`rules.${name}`)),
@@ -64,6 +65,11 @@ export class RulesPage extends Page {
         ]), t('pages.rules')),
     );
     this.drawPreview();
+  }
+
+  /** Whether the person may do something with a version. */
+  acts() {
+    return this.may('edit_rules') || this.may('approve_rules');
   }
 
   version(one) {
@@ -76,14 +82,15 @@ export class RulesPage extends Page {
         onclick: () => this.ask(one.version),
       }, t('rules.preview')));
     }
-    if (!one.approved_by && this.may('approve_rules') && one.author !== this.user.name) {
+    if (!one.live && !one.approved_by && this.may('approve_rules') && one.author !== this.user.name) {
       buttons.append(h('button', {
         class: 'primary',
         onclick: () => this.act(() => api.tell('POST', `${path}/approve`)),
       }, t('rules.approve')));
     }
     return [one.version, one.author === PROGRAM ? t('rules.shipped') : one.author, moment(one.created_at), one.note,
-      one.live ? h('strong', {}, t('rules.is_live')) : approved, buttons];
+      one.live ? h('strong', {}, t('rules.is_live')) : approved,
+      ...(this.acts() ? [buttons.children.length ? buttons : ''] : [])];
   }
 
   drafter() {

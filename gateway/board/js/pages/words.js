@@ -1,6 +1,8 @@
 // Words that pages share: moments, people's names, what devices said.
 
-import { dateTime, shownValue, unitText, wordOf } from '../format.js';
+import {
+  dateTime, mealText, shownValue, unitText, wordOf,
+} from '../format.js';
 import { t } from '../i18n.js';
 import { kpaText } from '../kpa.js';
 import { metricName } from '../metric-name.js';
@@ -10,11 +12,16 @@ export function moment(rfc3339) {
   return rfc3339 ? dateTime(Date.parse(rfc3339)) : '–';
 }
 
-/** `收缩压 182 mmHg`. */
+/** The day of a moment where the clinics are: `2026-11-22`. */
+export function dayOf(rfc3339) {
+  return moment(rfc3339).slice(0, 10);
+}
+
+/** `收缩压 182 mmHg`, `血糖 5.4 mmol/L 空腹`. */
 function measured(reading) {
   const { text, unit } = shownValue(reading);
   if (!text) return `${metricName(reading.metric)} –`;
-  return `${metricName(reading.metric)} ${text} ${unitText(unit, t)}`.trim();
+  return [metricName(reading.metric), text, unitText(unit, t), mealText(reading, t)].filter(Boolean).join(' ');
 }
 
 /** A result as one line: `182/96 (125) mmHg · 脉率 88 次/分`. */

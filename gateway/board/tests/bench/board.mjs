@@ -3,6 +3,7 @@
 import { Page } from '../browser/page.mjs';
 
 const CONNECTED_MS = 60_000;
+const FAULT_CHARS = 200;
 
 /** The board of a county at `url`, for the person whose session that is. */
 export async function openBoard(browser, url, session, size = [1400, 900]) {
@@ -59,4 +60,14 @@ export function spread(numbers) {
   return {
     count: sorted.length, p50: part(0.5), p95: part(0.95), p99: part(0.99), max: part(1),
   };
+}
+
+/** Each kind of fault once and in short, with how often it came: of two hundred patients it is one. */
+export function brief(faults) {
+  const times = new Map();
+  for (const fault of faults) {
+    const kind = fault.replace(/[0-9a-f]{32}/g, '…').slice(0, FAULT_CHARS);
+    times.set(kind, (times.get(kind) ?? 0) + 1);
+  }
+  return [...times].map(([kind, count]) => `${count} × ${kind}`);
 }

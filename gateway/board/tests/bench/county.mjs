@@ -179,6 +179,15 @@ export class RealCounty {
     });
   }
 
+  async restartGateway() {
+    const child = this.running.find(({ pid }) => pid === this.gatewayId);
+    await new Promise((done) => {
+      child.once('exit', done);
+      child.kill();
+    });
+    await this.startGateway();
+  }
+
   async logIn() {
     const answer = await fetch(`${this.url}api/v1/session`, {
       method: 'POST',

@@ -12,7 +12,7 @@
 import { loadavg } from 'node:os';
 import { Chromium } from '../browser/chromium.mjs';
 import {
-  happens, held, openBoard, press,
+  brief, happens, held, openBoard, press,
 } from './board.mjs';
 import { Ward, until } from './ward.mjs';
 
@@ -117,7 +117,7 @@ async function main() {
   const growth = least(settled.slice(-quarter)) / least(settled.slice(0, quarter)) - 1;
   tell({
     figure: 'soak', minutes, pace, readings: ward.spoken, growth: Number(growth.toFixed(3)), stumbles,
-    faults: [...page.faults, ...county.faults],
+    faults: brief([...page.faults, ...county.faults]),
   });
   return growth < GROWTH_MAX && !page.faults.length && !county.faults.length;
 }

@@ -14,7 +14,7 @@ export async function serious(page) {
   });
 }
 
-/** How much the shapes of elements differ in grey, from 0 to 1, each with each. */
+/** How much the shapes of elements differ to the eyes of the page, from 0 to 1, each with each. */
 export async function shapes(page, selectors) {
   await page.run(() => document.getAnimations().forEach((one) => {
     one.pause();
@@ -34,9 +34,9 @@ export async function shapes(page, selectors) {
       const context = canvas.getContext('2d');
       context.drawImage(image, 0, 0, size, size);
       const { data: pixels } = context.getImageData(0, 0, size, size);
-      const grey = Array.from({ length: size * size }, (_, place) => pixels[place * 4]);
-      const paper = grey[0];
-      return grey.map((one) => Math.abs(one - paper) > 60);
+      // In every colour that the eyes have: cyan on black differs in no red.
+      const far = (place) => [0, 1, 2].some((part) => Math.abs(pixels[place * 4 + part] - pixels[part]) > 60);
+      return Array.from({ length: size * size }, (_, place) => far(place));
     }));
     const apart = (a, b) => a.filter((one, place) => one !== b[place]).length / a.length;
     return masks.map((a) => masks.map((b) => apart(a, b)));

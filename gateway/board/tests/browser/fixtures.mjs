@@ -196,6 +196,7 @@ export function alert(of, priority, nowMs, fields = {}) {
     next_step: null,
     realarm_count: 0,
     retro: false,
+    quiet: false,
     late_row: null,
     asks_danger_signs: false,
     danger_signs: null,

@@ -179,7 +179,7 @@ test('19. phone: what the counters count is said at a touch', async () => {
   // Wherever one has scrolled to.
   await page.run(() => window.scrollTo(0, document.scrollingElement.scrollHeight));
   await page.click('.counters');
-  await page.says('.counts', '高优先级:未确认 1,共 2');
+  await page.says('.counts', '高优先级:未确认 1,持续中 2');
   const { y } = await page.box('.counts');
   assert.ok(y >= 0 && y < 200, `${y} px`);
   await page.key('Escape');

@@ -95,6 +95,7 @@ export function morning(county, role = 'nurse') {
         person('wang', 'nurse', [make.HEPING.clinic]),
         { ...person('zhao', 'nurse', null), pending: county.pending ?? null, pending_password: county.pendingPassword },
         { ...person('chen', null, null), disabled: true },
+        person('qian', null, null),
       ],
     }),
     '/tokens': () => ({

@@ -68,12 +68,67 @@ test('on a phone a row is a card: every value with its name, nothing beside the 
   }
 });
 
+/** In the page: every part of a table is a plain box, as an old Chromium takes it in a card. */
+function plainBoxes() {
+  const parts = '.page table, .page thead, .page tbody, .page tr, .page th, .page td';
+  for (const part of [...document.querySelectorAll(parts)].reverse()) {
+    const box = document.createElement('div');
+    for (const { name, value } of part.attributes) box.setAttribute(name, value);
+    box.style.display = getComputedStyle(part).display;
+    box.append(...part.childNodes);
+    part.replaceWith(box);
+  }
+}
+
+/** What a screen reader is told is below a node: roles of a table, inside each other. */
+function rolesOf(nodes) {
+  const all = new Map(nodes.map((node) => [node.nodeId, node]));
+  const parts = ['table', 'row', 'columnheader', 'cell'];
+  const found = [];
+  const walk = (id, above) => {
+    const { role, childIds } = all.get(id);
+    const isPart = parts.includes(role.value);
+    if (isPart) found.push([...above, role.value].join(' '));
+    for (const child of childIds) walk(child, isPart ? [...above, role.value] : above);
+  };
+  walk(nodes.find(({ parentId }) => !parentId).nodeId, []);
+  return found;
+}
+
+for (const [width, head] of [[360, false], [1366, true]]) {
+  test(`a table is one for screen readers too where it is laid out as none, ${width} px`, async () => {
+    morning(it.county, 'doctor');
+    const page = await it.open({ size: [width, 740], mobile: width === 360 });
+    for (const name of ['followup', 'devices', 'duty', 'figures', 'rules']) {
+      await turn(page, name);
+      await page.run(plainBoxes);
+      const { nodes } = await page.send('Accessibility.getFullAXTree');
+      const roles = rolesOf(nodes);
+      const kinds = ['table', 'table row', 'table row cell'];
+      if (head) kinds.push('table row columnheader');
+      assert.deepEqual([...new Set(roles)].sort(), kinds.sort(), name);
+    }
+  });
+}
+
 test('of a box that is away nobody says that nothing is missing', async () => {
   morning(it.county);
   const page = await it.open();
   await turn(page, 'devices');
   await page.says('[data-online="false"] .whole', '离线后的数据待网关恢复连接后补传');
   assert.doesNotMatch(await page.text('[data-online="false"]'), /数据完整/);
+});
+
+test('the days of the follow-up are those of the clinics: an hour before midnight UTC is the next', async () => {
+  morning(it.county);
+  const list = it.county.more['/followup']();
+  Object.assign(list.people[0], { since: '2026-11-05T23:30:00Z', refer_by: '2026-11-19T23:30:00Z' });
+  it.county.more['/followup'] = () => list;
+  const page = await it.open();
+  await turn(page, 'followup');
+  const words = await page.text('.page tbody tr');
+  assert.ok(words.includes('2026-11-06') && words.includes('2026-11-20'), words);
+  assert.ok(!words.includes('2026-11-05') && !words.includes('2026-11-19'), words);
 });
 
 test('a result that waits is given to a patient in two clicks, and back by undo', async () => {
@@ -219,6 +274,10 @@ for (const [role, changes] of [['security_admin', true], ['system_admin', false]
     const columns = changes ? 5 : 4;
     assert.deepEqual(tables, [[columns, columns], [columns, columns]]);
     assert.equal((await page.text('.page')).includes('修改'), changes);
+    const rows = await page.run(() => [...document.querySelectorAll('.page tbody tr')]
+      .map((row) => [...row.cells].slice(0, 4).map((cell) => cell.innerText)));
+    const [, , where, state] = rows.find(([name]) => name === 'qian');
+    assert.deepEqual([where, state], ['–', '安全管理员授予角色并经确认后可登录']);
   });
 }
 
@@ -262,6 +321,34 @@ function previews(county) {
     asked: set(all, 3), live: set(11, 3),
   });
 }
+
+for (const [role, acts] of [['nurse', false], ['doctor', true]]) {
+  test(`rules: ${role} has a column for what one may do: ${acts}`, async () => {
+    morning(it.county, role);
+    const page = await it.open();
+    await turn(page, 'rules');
+    const heads = await page.text('.page table thead');
+    assert.equal(heads.includes('操作'), acts);
+    const cells = await page.run(() => [...document.querySelectorAll('.page table')[0].rows]
+      .map((row) => row.cells.length));
+    assert.equal(new Set(cells).size, 1, 'every row has every column');
+  });
+}
+
+test('the set in force is not offered for approval, also where it came with the program', async () => {
+  morning(it.county, 'doctor');
+  const { '/rules': told } = it.county.more;
+  it.county.more['/rules'] = () => {
+    const answer = told();
+    Object.assign(answer.versions[1], { approved_by: null, approved_at: null });
+    return answer;
+  };
+  const page = await it.open();
+  await turn(page, 'rules');
+  const offered = await page.run(() => [...document.querySelectorAll('.page tbody tr')]
+    .filter((row) => row.innerText.includes('批准并生效')).map((row) => row.cells[0].innerText));
+  assert.deepEqual(offered, ['2']);
+});
 
 test('what a draft would have raised stands beside the live set before it is approved', async () => {
   morning(it.county, 'doctor');

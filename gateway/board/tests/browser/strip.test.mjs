@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { block } from './fixtures.mjs';
+import { block, patient } from './fixtures.mjs';
 import { stand } from './stand.mjs';
 
 const it = stand();
@@ -13,10 +13,12 @@ const LABEL_PX = 24;
 /** Taller than any wave here: the pen. */
 const PEN_PX = 100;
 
-/** Seconds of a square wave of 1 Hz, 1 mV high; `without` leaves samples out of the last second. */
+/** A second of a square wave of 1 Hz, 1 mV high. */
+const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
+
+/** Eight seconds of it; `without` leaves samples out of the fifth. */
 async function beats(county, page, tile, { scale = '0.001', without = 0 } = {}) {
   for (let second = 0; second < 8; second += 1) {
-    const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
     const start = county.ms - 1000;
     const parts = second === 4 && without
       ? [block(county.monitor, samples.slice(0, 20), start, { scale }),
@@ -71,6 +73,23 @@ function edges(columns, from) {
   return found;
 }
 
+/** How wide the gaps are. */
+function gapsOf(columns) {
+  const widths = [];
+  columns.forEach(({ gap }, x) => {
+    if (!gap) return;
+    if (columns[x - 1]?.gap) widths[widths.length - 1] += 1;
+    else widths.push(1);
+  });
+  return widths;
+}
+
+/** Columns within a gap that have something drawn in them. */
+function crossing(columns) {
+  const inside = columns.filter((_, x) => [x - 1, x, x + 1].every((near) => columns[near]?.gap));
+  return inside.filter(({ ys }) => ys.some((y) => y > LABEL_PX));
+}
+
 test('20. strip scale: boxes are true, gaps are gaps, no millivolts without a scale', async () => {
   const page = await it.open();
   const { county } = it;
@@ -92,20 +111,230 @@ test('20. strip scale: boxes are true, gaps are gaps, no millivolts without a sc
 
   await beats(county, page, tile, { without: 100 });
   const columns = await page.run(drawn, tile);
-  const widths = [];
-  columns.forEach(({ gap }, x) => {
-    if (!gap) return;
-    if (columns[x - 1]?.gap) widths[widths.length - 1] += 1;
-    else widths.push(1);
-  });
+  const widths = gapsOf(columns);
   assert.ok(widths.some((px) => Math.abs(px / SMALL_BOX_PX - 10) <= 0.5), String(widths));
-  const inside = columns.filter((_, x) => [x - 1, x, x + 1].every((near) => columns[near]?.gap));
-  const crossed = inside.filter(({ ys }) => ys.some((y) => y > LABEL_PX));
-  assert.deepEqual(crossed, [], 'a line crosses the gap');
+  assert.deepEqual(crossing(columns), [], 'a line crosses the gap');
 
   await page.pass(40_000);
   await beats(county, page, tile, { scale: null });
   await page.says(`${tile} .strip-scale`, '幅度未定标');
   const strip = await page.text(`${tile} .strip`);
   assert.ok(!strip.includes('mm/mV') && !strip.includes('mV'), strip);
+});
+
+/** In the page: what the strips say from now on, with each drawing anew. */
+function hearWords() {
+  const { clearRect, fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.clearRect = function cleared(...box) {
+    window.__words = [];
+    return clearRect.apply(this, box);
+  };
+  CanvasRenderingContext2D.prototype.fillText = function written(text, ...place) {
+    window.__words.push(text);
+    return fillText.call(this, text, ...place);
+  };
+}
+
+test('20. strip scale: beats that went by without a link are a gap of their length, until they come', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const { monitor } = county;
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  const told = [];
+  const speak = async (seconds) => {
+    for (let second = 0; second < seconds; second += 1) {
+      told.push(county.ms - 1000);
+      county.wave(monitor, [block(monitor, samples, county.ms - 1000)]);
+      await page.pass(1000, { beats: county.streams.length > 0 });
+    }
+  };
+  await speak(5);
+  await page.shows(`${tile} .strip[data-live="live"]`);
+  await page.run(hearWords);
+  county.cut();
+  await speak(2);
+  assert.equal(await page.attribute(`${tile} .strip`, 'data-live'), 'live');
+  const missed = told.slice(-2);
+  county.mend();
+  await page.wait('the stream is open again', () => county.streams.length > 0);
+  await page.caughtUp();
+  await speak(4);
+  let columns = await page.run(drawn, tile);
+  // It may go round the edge.
+  const wide = gapsOf(columns).reduce((a, b) => a + b, 0) / SMALL_BOX_PX;
+  assert.ok(Math.abs(wide - 50) <= 0.5, `the gap has ${wide} boxes`);
+  assert.deepEqual(crossing(columns), [], 'a line crosses the gap');
+  assert.deepEqual(await page.run(() => window.__words), ['无信号 2.0 秒']);
+
+  // What the box sends late, but while it still counts as live, is drawn where it belongs.
+  county.wave(monitor, missed.map((start) => block(monitor, samples, start)));
+  await page.caughtUp();
+  // The pen waits for what comes so late, and goes over it again.
+  await speak(4);
+  await page.says(`${tile} .strip-facts`, '延迟 6.5 秒');
+  columns = await page.run(drawn, tile);
+  assert.deepEqual(gapsOf(columns), [], 'the gap is filled');
+  const pulse = 2 * 5 * SMALL_BOX_PX;
+  // Two edges each second of the sweep, but where the eraser is.
+  const wanted = 2 * ((columns.length - pulse) / (25 * SMALL_BOX_PX) - 0.4);
+  const found = edges(columns, pulse + 1).length;
+  assert.ok(Math.abs(found - wanted) <= 1, `${found} edges of ${wanted}`);
+});
+
+test('15. connection lost: of a strip nobody says that its lead has no signal', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  await beats(county, page, tile);
+  county.cut();
+  await page.pass(25_000, { beats: false });
+  await page.says(`${tile} .strip-note`, '连接中断,波形未知');
+  assert.ok(!(await page.text(tile)).includes('该导联无波形'));
+});
+
+/** A tall beat a second, 40 ms wide: what the paper holds ends at 1.5 mV. */
+const tall = Array.from({ length: 250 }, (_, index) => (index >= 100 && index < 110 ? 2200 : 0));
+
+/** Seconds of these samples. */
+async function waves(page, samples, seconds, fields = {}) {
+  const { county } = it;
+  for (let second = 0; second < seconds; second += 1) {
+    county.wave(county.monitor, [block(county.monitor, samples, county.ms - 1000, fields)]);
+    await page.pass(1000);
+  }
+}
+
+/** In the page: how many red marks there are at the upper and lower edge of a strip, and how wide. */
+async function marks(canvas, red) {
+  for (let turn = 0; turn < 5; turn += 1) {
+    await new Promise((done) => {
+      requestAnimationFrame(() => requestAnimationFrame(done));
+    });
+  }
+  const { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const rgb = red.match(/\w\w/g).map((one) => parseInt(one, 16));
+  return [0, height - 1].map((y) => {
+    const widths = [];
+    let inside = false;
+    for (let x = 0; x < width; x += 1) {
+      const is = rgb.every((one, part) => Math.abs(data[(y * width + x) * 4 + part] - one) < 30);
+      if (is && inside) widths[widths.length - 1] += 1;
+      else if (is) widths.push(1);
+      inside = is;
+    }
+    return widths;
+  });
+}
+
+const marksOf = (page, css) => page.run(`async (css) => {
+  const canvas = document.querySelector(css + ' canvas');
+  const red = getComputedStyle(canvas.parentElement).getPropertyValue('--rail').trim();
+  return (${marks})(canvas, red);
+}`, css);
+
+test('a beat taller than the paper has a red mark at the edge and a word, live, frozen and on paper', async () => {
+  const page = await it.open();
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  await waves(page, tall, 8);
+  await page.says(`${tile} .strip-beyond`, '超出纸高,请减小增益');
+  const [upper, lower] = await marksOf(page, `${tile} .strip`);
+  assert.ok(upper.length >= 5 && upper.every((px) => px >= SMALL_BOX_PX), String(upper));
+  assert.deepEqual(lower, []);
+  const choose = (css, gain) => page.run((one, value) => {
+    const select = document.querySelector(`${one} .gain`);
+    select.value = value;
+    select.dispatchEvent(new Event('change'));
+  }, css, gain);
+
+  await page.click(`${tile} .open`);
+  await waves(page, tall, 4);
+  await page.click('.drawer .freeze');
+  const frozen = '.strip-review';
+  // Ten millimetres more than the live strip: two millivolts.
+  await page.says(`${frozen} .strip-beyond`, '超出纸高,请减小增益');
+  assert.ok((await marksOf(page, frozen))[0].length >= 3);
+  const still = await page.text(`${frozen} .strip-facts`);
+  await waves(page, tall, 2);
+  assert.equal(await page.text(`${frozen} .strip-facts`), still);
+
+  const paper = await page.paper();
+  const print = () => page.run(() => {
+    document.querySelector('#paper')?.remove();
+    [...document.querySelectorAll('.strip-review button')].find((one) => (
+      one.textContent.includes('A4'))).click();
+  });
+  await print();
+  assert.ok(await paper('it says so', (sheet) => sheet.body.innerText.includes('超出纸高,请减小增益')));
+  const ink = await paper('its marks', `(sheet) => {
+    const canvas = sheet.querySelector('canvas');
+    return canvas && (${marks})(canvas, '#D50000');
+  }`);
+  assert.ok(ink[0].length >= 3 && !ink[1].length, JSON.stringify(ink));
+
+  // With less gain all of it is there, and nothing is said.
+  await choose(frozen, '5');
+  await page.until('the word is gone', (css) => document.querySelector(`${css} .strip-beyond`).textContent === '', frozen);
+  assert.deepEqual(await marksOf(page, frozen), [[], []]);
+  await print();
+  assert.ok(await paper('it says nothing', (sheet) => (
+    sheet.body.dataset.printed && !sheet.body.innerText.includes('超出纸高'))));
+  await page.pass(1_000);
+  assert.deepEqual(await marksOf(page, '.drawer .strip:not(.strip-review)'), [[], []]);
+});
+
+test('what the device itself calls saturated has a line at both edges, as long as it is', async () => {
+  const page = await it.open();
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  const flat = Array.from({ length: 250 }, () => 1200);
+  await waves(page, flat, 4);
+  await waves(page, flat, 1, { flags: ['saturation'] });
+  await waves(page, flat, 3);
+  const [upper, lower] = await marksOf(page, `${tile} .strip`);
+  const second = 25 * SMALL_BOX_PX;
+  assert.ok(upper.length === 1 && Math.abs(upper[0] - second) <= 2, String(upper));
+  assert.deepEqual(lower, upper);
+  assert.equal(await page.text(`${tile} .strip-beyond`), '');
+});
+
+test('a live strip is frozen, whoever is on the monitor and whatever comes then', async () => {
+  const { county } = it;
+  county.patients = [patient('p1', '张*', '3', county.monitor.clinic)];
+  county.bind(county.monitor, 'p1');
+  const page = await it.open();
+  const tile = '.tile[data-bed="3"]';
+  await page.shows(`${tile} .strip`);
+  await waves(page, tall, 6);
+  await page.click(`${tile} .open`);
+  await waves(page, tall, 1);
+  await page.click('.drawer .freeze');
+  const frozen = '.strip-review';
+  await page.says(`${frozen} .strip-facts`, '3床 张*');
+  await page.says(`${frozen} .strip-facts`, '存档');
+  const drawn = () => page.run((css) => document.querySelector(`${css} canvas`).toDataURL(), frozen);
+  const before = await drawn();
+  const words = await page.text(`${frozen} .strip-facts`);
+  county.move(county.monitor);
+  const flat = Array.from({ length: 250 }, () => 0);
+  await waves(page, flat, 5);
+  assert.equal(await page.text(`${frozen} .strip-facts`), words);
+  assert.equal(await drawn(), before);
+  await page.key('Escape');
+  await page.hides(frozen);
+});
+
+test('below 250 Hz a strip is for the rhythm only; from there on it is not called so', async () => {
+  const page = await it.open();
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  await waves(page, tall.slice(0, 125), 4, { hz: 125 });
+  await page.says(`${tile} .strip-facts`, '125 Hz');
+  await page.says(`${tile} .strip-facts`, '仅供心律参考');
+  await waves(page, tall, 2);
+  await page.says(`${tile} .strip-facts`, '250 Hz');
+  assert.ok(!(await page.text(`${tile} .strip-facts`)).includes('仅供心律参考'));
 });

@@ -179,6 +179,28 @@ test("not this patient's: two clicks in the row of a spot alert, and back by und
   assert.equal(moves().length, 2);
 });
 
+test("not this patient's: who was measured today without a bed may be chosen, who was yesterday not", async () => {
+  const county = ward();
+  result('glucose', '17.2');
+  // 09:30 where the clinics are: ten hours ago is yesterday there, and today at Greenwich.
+  const hoursAgo = (hours) => make.at(county.ms - hours * 3_600_000);
+  const walkIns = [[3, hoursAgo(9)], [4, hoursAgo(10)], [5, null]].map(([number, at]) => (
+    make.patient(`p-${String(number).padStart(32, '0')}`, `王**`, null, CLINIC, { last_result_at: at })));
+  county.patients.push(...walkIns);
+  const page = await it.open();
+  const row = rowOf(county.raise(county.monitor, 'high', { patient: ZHANG, metric: 'glucose' }));
+  await page.click(`${row} .not-this`);
+  // Everybody of one family has one masked name: what is known of them is said.
+  await page.says(`${row} [data-patient="${walkIns[0].patient}"]`, '王** · ');
+  await page.says(`${row} [data-patient="${walkIns[0].patient}"]`, '· 测于 00:30');
+  const offered = await page.run((css) => [...document.querySelectorAll(`${css} .choice [data-patient]`)]
+    .map((button) => button.dataset.patient), row);
+  assert.deepEqual(offered.sort(), ['', LI, walkIns[0].patient].sort());
+  await page.click(`${row} [data-patient="${walkIns[0].patient}"]`);
+  await page.says('.undo', '测于 00:30');
+  assert.equal(moves()[0][2], walkIns[0].patient);
+});
+
 test("not this patient's: who may be chosen stays under the finger, and another reason is typed", async () => {
   const county = ward();
   result('glucose', '17.2');
@@ -268,6 +290,20 @@ test('a pump on nobody says where its station stands, and is put on a patient in
   assert.deepEqual([method, url, body.patient], ['POST', '/api/v1/bindings', LI]);
 });
 
+test('an alert of a device at a bed without a patient names the bed; of one that went on it does not', async () => {
+  const county = ward();
+  county.move(county.monitor, null, '4');
+  const page = await it.open();
+  const nobodys = rowOf(county.raise(county.monitor, 'high'));
+  await page.says(`${nobodys} .who`, '4床 未关联患者');
+  assert.equal(await page.attribute(nobodys, 'data-bed'), '4');
+  // It goes to a patient: what nobody's number raised is not theirs, nor of their bed.
+  county.move(county.monitor, LI, '9');
+  await page.until('it names no bed', (css) => document.querySelector(css).dataset.bed === '', nobodys);
+  await page.until('nor does it say one', (css) => (
+    document.querySelector(`${css} .who`).textContent === '未关联患者'), nobodys);
+});
+
 test('what comes again says since when, a tile counts what is behind, a box has no patient', async () => {
   const county = ward();
   const ago = (minutes) => county.ms - minutes * 60_000;
@@ -283,6 +319,6 @@ test('what comes again says since when, a tile counts what is behind, a box has 
   const page = await it.open();
   await page.says(rowOf(low), '自 09:28,首次 09:10');
   await page.says(rowOf(low), '曾确认:wang · 正在复测 · 09:12');
-  await page.says(`${tile(10)} .tile-alert`, '另有 高 1');
+  await page.says(`${tile(10)} .tile-alert`, '另有 已恢复未确认 高 1');
   await page.says(`${rowOf(box)} .who`, CLINIC);
 });

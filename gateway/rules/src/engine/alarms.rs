@@ -13,7 +13,7 @@ use crate::{
     rule::{EventRule, FromDevice, RuleSet},
 };
 use model::{
-    alarm::{AlarmPhase, DeviceAlarm, Priority},
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
     id::DeviceId,
     metric::{Class, Metric},
     time::WallTime,
@@ -23,6 +23,8 @@ use std::collections::BTreeSet;
 
 /// What is shown for an alarm no rule names.
 const OTHER_RULE: &str = "DEV-OTHER";
+/// The rule of a battery of any other device than a pump.
+const BATTERY_RULE: &str = "BATT-LOW";
 /// A driver says again what is up within seconds of hearing its device; a slow station takes 30 s.
 const SAID_AGAIN_MS: i64 = 60_000;
 /// Device alarms that hold at once; a pump has sixteen flags.
@@ -114,7 +116,7 @@ impl Engine {
         let at = before.map_or(said.at, |before| said.at.max(before.came));
         let fresh = before.is_none() && Freshness::of_stream(said, now) == Freshness::Fresh;
         let key = format!("{}|{}", alarm.code, alarm.channel.as_str());
-        let id = alarm.kind.rule_id();
+        let id = self.rule_for(rules, alarm.kind, &alarm.device);
         let mut touched = BTreeSet::new();
         let device = &alarm.device;
         if fresh && self.is_after_silence(device, at) {
@@ -140,7 +142,7 @@ impl Engine {
                         known.of = held.of;
                     }
                     let since = known.since;
-                    let told = self.device_firing(rules, id, alarm, since);
+                    let told = self.device_firing(rules, alarm, since);
                     if let Some((family, mut firing)) = told.filter(|_| !is_anothers) {
                         (firing.late, firing.time_suspect) = (!fresh, said.suspect);
                         let name = self.alarm_name(&family, device, &key);
@@ -171,7 +173,7 @@ impl Engine {
         alarm: &DeviceAlarm,
     ) -> Option<Alert> {
         let begins = alarm.phase == AlarmPhase::Start;
-        let (key, firing) = self.device_firing(rules, alarm.kind.rule_id(), alarm, said.at)?;
+        let (key, firing) = self.device_firing(rules, alarm, said.at)?;
         let tells = |alert: &Alert| {
             alert.started_at <= said.at && alert.cleared_at.is_none_or(|over| over >= said.at)
         };
@@ -242,36 +244,68 @@ impl Engine {
     fn device_firing(
         &self,
         rules: &RuleSet,
-        id: &str,
         alarm: &DeviceAlarm,
         since: WallTime,
     ) -> Option<(String, Firing)> {
-        let critical = self.is_critical(rules, &alarm.device, alarm.channel.as_str());
-        let (key, mut firing) = if let Some(rule) = rules.technical(id) {
-            let step = rule.steps(self.profile.monitored).next()?;
-            let sent = alarm.priority.filter(is_high);
-            let priority = step.priority_with(critical);
-            let priority = priority.max(sent.unwrap_or(priority));
-            let key = self.technical_key(&rule.family, &alarm.device);
-            (key, technical(rule, priority, since))
-        } else {
-            let rule = rules.event(id).or_else(|| rules.event(OTHER_RULE))?;
-            let priority = device_priority(rule, critical, alarm.priority);
-            let says = [&*rule.message_zh, &rule.message_en];
-            let mut firing = Firing::new(&rule.id, priority, since, says);
-            // One that its device calls urgent is told each time.
-            if priority == Priority::Low {
-                firing.repeat_limit_ms = rule.repeat_limit_ms;
-            }
-            if rule.id == OTHER_RULE {
-                let said = if alarm.text.is_empty() { &alarm.code } else { &alarm.text };
-                firing.message_zh = format!("{} {said}", firing.message_zh);
-                firing.message_en = format!("{} {said}", firing.message_en);
-            }
-            (rule.family.clone(), firing)
-        };
+        let place = (&alarm.device, alarm.channel.as_str());
+        let (key, mut firing) = self.firing_by(rules, alarm.kind, place, alarm.priority, since)?;
+        if firing.rule == OTHER_RULE {
+            let said = if alarm.text.is_empty() { &alarm.code } else { &alarm.text };
+            firing.message_zh = format!("{} {said}", firing.message_zh);
+            firing.message_en = format!("{} {said}", firing.message_en);
+        }
         (firing.metric, firing.device) = (alarm.source, Some(alarm.device.clone()));
         Some((key, firing))
+    }
+
+    /// The same by its kind alone.
+    pub(super) fn firing_by(
+        &self,
+        rules: &RuleSet,
+        kind: AlarmKind,
+        (device, channel): (&DeviceId, &str),
+        sent: Option<Priority>,
+        since: WallTime,
+    ) -> Option<(String, Firing)> {
+        let critical = self.is_critical(rules, device, channel);
+        let id = self.rule_for(rules, kind, device);
+        if let Some(rule) = rules.technical(id) {
+            let mut steps = rule.steps(self.profile.monitored);
+            // What has no more charge is as bad as the rule knows.
+            let is_empty = kind == AlarmKind::BatteryEmpty;
+            let step = if is_empty { steps.next_back() } else { steps.next() }?;
+            let priority = step.priority_with(critical);
+            let priority = priority.max(sent.filter(is_high).unwrap_or(priority));
+            let key = self.technical_key(&rule.family, device);
+            return Some((key, technical(rule, priority, since)));
+        }
+        let rule = rules.event(id).or_else(|| rules.event(OTHER_RULE))?;
+        let priority = device_priority(rule, critical, sent);
+        let says = [&*rule.message_zh, &rule.message_en];
+        let mut firing = Firing::new(&rule.id, priority, since, says);
+        // One that its device calls urgent is told each time.
+        if priority == Priority::Low {
+            firing.repeat_limit_ms = rule.repeat_limit_ms;
+        }
+        let is_blocked =
+            matches!(kind, AlarmKind::OcclusionDownstream | AlarmKind::OcclusionUpstream);
+        let infusion = self.infusion(device, channel);
+        if is_blocked && !infusion.is_empty() {
+            firing.message_zh = format!("{}:{infusion}", firing.message_zh);
+            firing.message_en = format!("{}: {infusion}", firing.message_en);
+        }
+        Some((rule.family.clone(), firing))
+    }
+
+    /// The rule of a kind of alarm, of that device: pumps have their own for a battery.
+    fn rule_for(&self, rules: &RuleSet, kind: AlarmKind, device: &DeviceId) -> &'static str {
+        let id = kind.rule_id();
+        let of_kind = self.kind_of(device);
+        match kind {
+            _ if rules.event(id).is_none_or(|rule| rule.is_for(of_kind)) => id,
+            AlarmKind::BatteryLow | AlarmKind::BatteryEmpty => BATTERY_RULE,
+            _ => OTHER_RULE,
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! - what is told counts once: an alert that sounds again is not made quiet by the same word,
 //!   whatever becomes of the clock of the box
 
-use super::{Engine, life::Episode};
+use super::{Engine, edge::SAME_STEP_MS, life::Episode};
 use crate::alert::{
     AckReason, Acknowledgement, Alert, AlertId, AlertState, OF_COUNTY, Shelf, TimelineEntry,
     TimelineEvent,
@@ -90,7 +90,23 @@ impl Alert {
         }
         let shelved = self.follow_shelf(now, said.shelved.as_ref(), here);
         let acknowledged = said.acknowledged.as_ref();
+        let acknowledged = acknowledged.filter(|said| !self.was_acknowledged_here(said, here));
         acknowledged.is_some_and(|said| self.is_acknowledged(now, said, present)) | shelved
+    }
+
+    /// Whether the county says what it was told here.
+    fn was_acknowledged_here(
+        &self,
+        said: &Acknowledged,
+        here: &impl Fn(WallTime) -> WallTime,
+    ) -> bool {
+        let at = here(said.at);
+        self.timeline.iter().any(|it| {
+            it.what == TimelineEvent::Acknowledged
+                && it.detail != OF_COUNTY
+                && it.by.as_deref() == Some(&said.by)
+                && it.at.unix_ms().abs_diff(at.unix_ms()) <= SAME_STEP_MS
+        })
     }
 
     fn is_acknowledged(

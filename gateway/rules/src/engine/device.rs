@@ -13,6 +13,7 @@ use crate::{
     rule::{Pace, RuleSet},
 };
 use model::{
+    decimal::Decimal,
     device::DeviceKind,
     id::DeviceId,
     reading::{NoData, Reading, Value},
@@ -51,6 +52,12 @@ pub(super) struct Device {
     /// Channel → the drug a pump says it gives.
     #[serde(default)]
     pub(super) drugs: BTreeMap<String, String>,
+    /// Channel → the rate at which it gave it last.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) rates: BTreeMap<String, String>,
+    /// Metric and channel → since when its sensor is off.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) off: BTreeMap<String, WallTime>,
 }
 
 impl Device {
@@ -178,6 +185,29 @@ impl Engine {
             Err(NoData::Silent) => {}
             _ => drop(drugs.remove(channel)),
         }
+    }
+
+    /// A pump says how fast it gives; one that stands still keeps the rate of before.
+    pub(super) fn hear_rate(&mut self, device: &DeviceId, channel: &str, said: &Reading) {
+        let unit = said.metric.row().canonical_unit.as_ref();
+        if let (Some((rate, _)), Some(unit)) = (said.canonical(), unit)
+            && rate > Decimal::ZERO
+        {
+            // 5.0 is read as 50 where the point is overlooked.
+            let rate = rate.to_string();
+            let rate = match rate.contains('.') {
+                true => rate.trim_end_matches('0').trim_end_matches('.'),
+                false => &rate,
+            };
+            self.device(device).rates.insert(channel.to_owned(), format!("{rate} {unit}"));
+        }
+    }
+
+    /// Drug and rate of a channel, as far as its pump has said them.
+    pub(super) fn infusion(&self, device: &DeviceId, channel: &str) -> String {
+        let Some(known) = self.devices.get(device) else { return String::new() };
+        let said = [known.drugs.get(channel), known.rates.get(channel)];
+        said.into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(" ")
     }
 
     /// Whether a channel of a device gives a drug of the site list, as far as the device says.

@@ -7,22 +7,23 @@
 
 use super::{
     Engine,
-    life::{Firing, raised},
+    life::{ADOPTED, Episode, Firing, SAME_EPISODE_MS, raised},
     series::Series,
 };
 use crate::{
     alert::{
-        AckReason, Acknowledgement, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words,
+        AckReason, Acknowledgement, Alert, AlertId, AlertState, People, TimelineEntry,
+        TimelineEvent, words,
     },
     freshness::{Position, is_before},
     rule::RuleSet,
 };
-use model::{alarm::Priority, alert::EdgeAlert, time::WallTime};
+use model::{alarm::Priority, alert::EdgeAlert, id::DeviceId, metric::Kind, time::WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What both ends saw happen they saw so near to each other: an envelope was open, or time had not
 /// passed for one of them.
-const SAME_STEP_MS: u64 = 10_000;
+pub(super) const SAME_STEP_MS: u64 = 10_000;
 
 /// When what a box tells of an alert was, by the county's clock.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +48,34 @@ impl Engine {
         times: EdgeTimes,
         position: Position,
     ) -> (Alert, Option<Alert>) {
+        self.adopt(rules, now, told, times, position, None)
+    }
+
+    /// The same of a device that had left at that moment, for that reason, of which the box did not
+    /// know: what it had begun ended with that.
+    pub fn adopt_left(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+        position: Position,
+        (left, why): (WallTime, &str),
+    ) -> (Alert, Option<Alert>) {
+        let cleared = times.cleared.filter(|cleared| *cleared <= left);
+        let times = EdgeTimes { at: times.at.min(left), cleared, ..times };
+        self.adopt(rules, now, told, times, position, Some((left, why)))
+    }
+
+    fn adopt(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+        position: Position,
+        left: Option<(WallTime, &str)>,
+    ) -> (Alert, Option<Alert>) {
         let id = AlertId::from_bytes(told.id);
         let key = match rules.is_technical(&told.family) {
             true => self.technical_key(&told.family, &told.device),
@@ -58,8 +87,11 @@ impl Engine {
             alert.started_at <= times.cleared.unwrap_or(times.at)
                 && alert.cleared_at.is_none_or(|cleared| cleared >= times.started)
         };
+        // What began late was told at once by its device: the box tells of the same.
+        let began = episode.late_since();
         let same = episode.alerts().find(|alert| alert.id == id);
         let same = same.or_else(|| episode.alerts().filter(overlaps).last()).cloned();
+        let known = same.as_ref().map(|alert| alert.condition());
         let mut alert = same.unwrap_or_else(|| {
             let rule = told.rules.first().map_or("", String::as_str);
             let says = [&*told.message_zh, &told.message_en];
@@ -68,16 +100,30 @@ impl Engine {
             Alert { id, device, ..raised(&whose, family, times.at, times.started, &worst) }
         });
         let place = position.place();
-        if alert.people.told_by_box.as_ref().is_some_and(|newest| is_before(&place, newest)) {
-            tell_story(&mut alert, told, times, true);
+        let is_older =
+            alert.people.told_by_box.as_ref().is_some_and(|newest| is_before(&place, newest));
+        // What goes on without a device that has left goes on by others.
+        let goes_on = left.is_some() && known.is_some_and(AlertState::is_active);
+        if is_older || goes_on {
+            tell_story(&mut alert, told, times, began, true);
+            if alert.acknowledged.is_some() && alert.state == AlertState::ActiveUnack {
+                alert.go(AlertState::ActiveAck);
+            }
             episode.keep_story(&alert);
             return (alert, None);
         }
         alert.people.told_by_box = Some(place);
-        take_over(rules, &mut alert, told, times);
-        if let Some(over) = times.cleared {
-            self.end_series(rules, &told.family, over);
+        let named = std::mem::take(&mut alert.rules);
+        take_over(rules, &mut alert, told, times, began);
+        if let Some((left, why)) = left.filter(|_| times.cleared.is_none()) {
+            alert.cleared_at = Some(left);
+            match known {
+                // Its story says that already.
+                Some(AlertState::Closed) => alert.go(AlertState::Closed),
+                _ => alert.close(now, why),
+            }
         }
+        self.end_series(rules, told, times);
         let said = self.alarm_names(&key);
         // What the box had heard until then is in what it tells, whenever that was measured.
         self.told_until
@@ -87,8 +133,12 @@ impl Engine {
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
         // An alarm that a device was heard to signal ends when it says so.
         let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
-        let standing = (&told.device, standing(rules, &alert));
+        let standing = (&told.device, standing(rules, &alert, told, times, &named));
         let ended = episode.adopt_told(alert.clone(), now, &said, standing);
+        match episode.alert.as_ref().is_some_and(|alert| alert.condition().is_active()) {
+            true => self.told_over.remove(&key),
+            false => self.told_over.insert(key.clone()),
+        };
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
         let pace = self.pace_of(&told.device);
@@ -100,30 +150,66 @@ impl Engine {
         (episode.alert_of(alert.id).unwrap_or(alert), ended)
     }
 
-    /// What stood outside before that moment was over then: that nobody here heard it end makes it
-    /// no news.
-    fn end_series(&mut self, rules: &RuleSet, family: &str, over: WallTime) {
+    /// What stood outside before an alert was over was over with it, and what its box does not name
+    /// while it holds did not hold: that nobody here heard it end makes it no news.
+    fn end_series(&mut self, rules: &RuleSet, told: &EdgeAlert, times: EdgeTimes) {
         self.series.retain(|key, series| {
             let rule = key.split('|').next().unwrap_or_default();
-            let is_over = series.outside_since().is_some_and(|since| since <= over);
-            !(is_over && rules.is_of_family(rule, family))
+            let stood_at = |at| series.outside_since().is_some_and(|since| since <= at);
+            let is_over = times.cleared.is_some_and(stood_at);
+            let is_unnamed = !told.rules.iter().any(|named| named == rule);
+            let is_active = times.cleared.is_none();
+            let is_past = is_active && is_unnamed && series.holds() && stood_at(times.at);
+            !((is_over || is_past) && rules.is_of_family(rule, &told.family))
         });
     }
 }
 
+impl Episode {
+    /// Whether its alert is by what is measured once: the next of its kind ends it.
+    pub(super) fn is_of_spot(&self) -> bool {
+        let metric = self.alert.as_ref().and_then(|alert| alert.metric);
+        metric.is_none_or(|metric| metric.row().kind == Kind::Spot)
+    }
+
+    /// What one device says changes; what a box told of another goes on beside it.
+    pub(super) fn beside_told(&mut self, of: Option<&DeviceId>, change: impl FnOnce(&mut Self)) {
+        let is_anothers = |told: &Firing| told.of_box && of.is_some() && told.device.as_ref() != of;
+        let told = self.firing.get(ADOPTED).filter(|told| is_anothers(told)).cloned();
+        change(self);
+        self.firing.extend(told.map(|told| (ADOPTED.to_owned(), told)));
+    }
+}
+
 /// Writes down what happened, and who has it in hand since or not any more.
-/// An older word comes behind a newer one.
-fn tell_story(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes, is_older: bool) {
+/// An older word comes behind a newer one; `began`: what the county heard begin late.
+fn tell_story(
+    alert: &mut Alert,
+    told: &EdgeAlert,
+    times: EdgeTimes,
+    began: Option<WallTime>,
+    is_older: bool,
+) {
     use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred};
     let is_nobodys = |what| matches!(what, Recurred | PriorityRose | Realarmed);
     let what = TimelineEvent::ALL.iter().copied().find(|what| what.name() == told.what);
-    let is_it = |it: &TimelineEntry| {
-        let apart_ms = it.at.unix_ms().abs_diff(times.at.unix_ms());
-        Some(it.what) == what && it.detail == told.note && apart_ms <= SAME_STEP_MS
-    };
+    let is_near = |at: WallTime| at.unix_ms().abs_diff(times.at.unix_ms()) <= SAME_STEP_MS;
+    let is_it = |it: &TimelineEntry| Some(it.what) == what && it.detail == told.note;
+    // What the county knew later than the box it told when it knew it.
+    let is_known_later = began.is_some_and(is_near) || what == Some(PriorityRose);
+    if let Some(later) = alert.timeline.iter_mut().rev().find(|it| is_known_later && is_it(it))
+        && later.at > times.at
+    {
+        later.at = times.at;
+    }
+    let is_it = |it: &TimelineEntry| is_it(it) && is_near(it.at);
+    let is_said = |it: &TimelineEntry| it.at == times.at && Some(it.what) == what;
     match (what, &told.by) {
         // Both ends were there when it happened: it was told.
         (_, None) if alert.timeline.iter().any(is_it) => {}
+        // An agent that was killed says again what it had not written down as said.
+        (_, Some(by))
+            if alert.timeline.iter().any(|it| is_said(it) && it.by.as_ref() == Some(by)) => {}
         (Some(Acknowledged), Some(by)) => {
             let reason = told.reason.as_deref().and_then(AckReason::from_name);
             // Whoever acknowledges at the box stands in the ward.
@@ -160,11 +246,23 @@ fn tell_story(alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes, is_older: b
     }
 }
 
-fn take_over(rules: &RuleSet, alert: &mut Alert, told: &EdgeAlert, times: EdgeTimes) {
-    tell_story(alert, told, times, false);
+fn take_over(
+    rules: &RuleSet,
+    alert: &mut Alert,
+    told: &EdgeAlert,
+    times: EdgeTimes,
+    began: Option<WallTime>,
+) {
+    tell_story(alert, told, times, began, false);
+    let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
+    if times.cleared.is_some() || state == Some(AlertState::ActiveAck) {
+        alert.was_in_hand_at(times.at, times.cleared.is_some());
+    }
     // It was seen there.
     alert.retro = false;
+    alert.quiet &= told.priority == Priority::Low;
     alert.rules.clone_from(&told.rules);
+    alert.device.clone_from(&told.device);
     alert.metric = told.metric;
     alert.value.clone_from(&told.value);
     alert.comparator.clone_from(&told.comparator);
@@ -177,11 +275,11 @@ fn take_over(rules: &RuleSet, alert: &mut Alert, told: &EdgeAlert, times: EdgeTi
     alert.cleared_at = times.cleared;
     // What somebody at the county had in hand went on as it was, though the box may not have known.
     let ends = times.cleared.unwrap_or(times.at);
-    let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends);
+    let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends)
+        && !matches!(state, Some(AlertState::ActiveAck | AlertState::Closed));
     let priority = if was_in_hand { present(rules, alert, told) } else { told.priority };
     // The box knows of no danger sign.
     alert.priority = alert.at_least(priority);
-    let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
     let state = state.filter(|state| !state.is_set_aside()).unwrap_or(alert.condition());
     alert.go(match (state, &alert.acknowledged) {
         (AlertState::ActiveUnack, Some(_)) => AlertState::ActiveAck,
@@ -200,18 +298,111 @@ fn present(rules: &RuleSet, alert: &Alert, told: &EdgeAlert) -> Priority {
     present.max().map_or(told.priority, |present| present.min(told.priority))
 }
 
-/// Where the rules stand by which a box told of an alert.
-fn standing(rules: &RuleSet, alert: &Alert) -> BTreeMap<String, Series> {
+/// Where the rules stand by which a box told of an alert: since it began or came back, and what
+/// was not `named` before, since then.
+fn standing(
+    rules: &RuleSet,
+    alert: &Alert,
+    told: &EdgeAlert,
+    times: EdgeTimes,
+    named: &[String],
+) -> BTreeMap<String, Series> {
     let of_family = alert.rules.iter().filter(|id| rules.is_of_family(id, &alert.family));
-    let standing =
-        of_family.map(|id| (id.clone(), Series::adopted(alert.started_at, alert.rose_by(id))));
+    let begins = ["raised", "recurred"].contains(&&*told.what) || named.is_empty();
+    let back = alert.back_since().unwrap_or(alert.started_at);
+    let since = |id| if begins || named.contains(id) { back } else { times.at };
+    let standing = of_family.map(|id| (id.clone(), Series::adopted(since(id), alert.rose_by(id))));
     standing.collect()
 }
 
 impl Alert {
-    /// Whether that rule made it more urgent: by a second value, where it made it an alert.
+    /// When it came back last.
+    pub(super) fn back_since(&self) -> Option<WallTime> {
+        let mut story = self.timeline.iter().rev();
+        story.find(|it| it.what == TimelineEvent::Recurred).map(|it| it.at)
+    }
+
+    /// It was over then, or in hand, which the county did not know: what sounded again by time alone
+    /// since then is nobody's word, and whoever had it in hand had it.
+    pub(super) fn was_in_hand_at(&mut self, then: WallTime, is_over: bool) {
+        use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone};
+        let is_news = |it: &TimelineEntry| {
+            !is_over && it.at > then && [Recurred, PriorityRose].contains(&it.what)
+        };
+        if self.acknowledged.is_some() || self.timeline.iter().any(is_news) {
+            return;
+        }
+        let is_turn = |it: &&TimelineEntry| {
+            let turns = [Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone];
+            it.at <= then && turns.contains(&it.what)
+        };
+        let turn = self.timeline.iter().filter(is_turn).max_by_key(|it| it.at);
+        if let Some(TimelineEntry { at, by: Some(by), reason: Some(reason), note, .. }) =
+            turn.filter(|it| it.what == Acknowledged)
+        {
+            let (by, note) = (by.clone(), note.clone());
+            self.acknowledged = Some(Acknowledgement { by, at: *at, reason: *reason, note });
+        }
+    }
+
+    /// Whether another that the county raised is a part of it, as far as is told: it began before
+    /// this one was over, or so short a time after that.
+    pub(super) fn has_part(&self, other: &Self) -> bool {
+        // What ended with its device is no begin of what another says.
+        let was_ended =
+            |last: &TimelineEntry| last.what == TimelineEvent::Closed && !last.detail.is_empty();
+        let was_ended = self.timeline.last().is_some_and(was_ended);
+        let over = self.cleared_at.filter(|_| !self.condition().is_active() && !was_ended);
+        let is_in = |over: WallTime| {
+            let after_ms = other.started_at.unix_ms().saturating_sub(over.unix_ms());
+            other.started_at >= self.started_at && after_ms <= SAME_EPISODE_MS
+        };
+        self.id != other.id && other.people.told_by_box.is_none() && over.is_some_and(is_in)
+    }
+
+    /// That one is a part of it: where it began later than this one was over, this one came back.
+    pub(super) fn goes_on_as(&mut self, other: &Self) {
+        if self.cleared_at.is_none_or(|over| other.started_at <= over) {
+            return self.goes_on_from(other);
+        }
+        let rule = other.rules.first().cloned().unwrap_or_default();
+        self.tell(other.raised_at, TimelineEvent::Recurred, None, rule);
+        let was_seen = self.condition() == AlertState::Closed;
+        let priority = if was_seen { other.priority } else { other.priority.max(self.priority) };
+        *self = Self {
+            id: self.id,
+            started_at: self.started_at,
+            raised_at: self.raised_at,
+            priority,
+            recurrences: self.recurrences + 1 + other.recurrences,
+            timeline: std::mem::take(&mut self.timeline),
+            people: People { told_by_box: self.people.told_by_box.take(), ..other.people.clone() },
+            ..other.clone()
+        };
+        self.acknowledged = None;
+        self.goes_on_from(other);
+    }
+
+    /// What somebody has in hand of another alert that is a part of this one they have of this.
+    pub(super) fn goes_on_from(&mut self, other: &Self) {
+        let Some(by) = other.acknowledged.clone().filter(|_| self.acknowledged.is_none()) else {
+            return;
+        };
+        self.add(TimelineEntry {
+            by: Some(by.by.clone()),
+            reason: Some(by.reason),
+            note: by.note.clone(),
+            ..TimelineEntry::new(by.at, TimelineEvent::Acknowledged)
+        });
+        self.acknowledged = Some(by);
+    }
+
+    /// Whether that rule made it more urgent since it came back last: by a second value, where it
+    /// made it an alert.
     fn rose_by(&self, rule: &str) -> bool {
-        let rose = |it: &TimelineEntry| it.what == TimelineEvent::PriorityRose && it.detail == rule;
-        self.timeline.iter().any(rose)
+        let rose =
+            |it: &&TimelineEntry| it.what == TimelineEvent::PriorityRose && it.detail == rule;
+        let since_then = self.timeline.iter().rev();
+        since_then.take_while(|it| it.what != TimelineEvent::Recurred).any(|it| rose(&it))
     }
 }

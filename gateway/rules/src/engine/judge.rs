@@ -15,12 +15,12 @@ use crate::{
     rule::{Pace, RuleSet, Step, TechnicalRule, Threshold},
 };
 use model::{
-    alarm::Priority,
+    alarm::{AlarmKind, Priority},
     decimal::Decimal,
     device::DeviceKind,
     id::DeviceId,
     metric::{Class, Metric},
-    reading::{Comparator, NoData, Reading, ReadingGroup, Validity},
+    reading::{Comparator, NoData, Reading, ReadingGroup, Validity, Value},
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,9 @@ impl Latest {
         Some((self.value.parse().ok()?, comparator))
     }
 }
+
+/// What a device says of its battery when it is low.
+const BATTERY_LOW: &str = "low";
 
 /// What the series of the spot values of a class begins with; no device and no metric has a colon.
 const SPOT_PREFIX: &str = "spot:";
@@ -118,13 +121,12 @@ impl Engine {
             return;
         }
         known.newest.insert(name.clone(), t_meas);
-        if metric == Metric::PUMP_DRUG {
-            self.hear_drug(device, group.channel.as_str(), reading);
-            return;
-        }
         if matches!(class, Class::NibpSys | Class::NibpDia | Class::NibpMean | Class::CuffPressure)
         {
             known.cuff_at = known.cuff_at.max(Some(t_meas));
+        }
+        if self.hear_of_device(rules, group, reading, (&name, t_meas, spot), touched) {
+            return;
         }
         self.cease_without_value(rules, device, reading, &name, touched);
         if !late {
@@ -207,7 +209,7 @@ impl Engine {
         }
     }
 
-    fn kind_of(&self, device: &DeviceId) -> Option<DeviceKind> {
+    pub(super) fn kind_of(&self, device: &DeviceId) -> Option<DeviceKind> {
         self.devices.get(device).and_then(|device| device.kind)
     }
 
@@ -293,9 +295,7 @@ impl Engine {
             other.heard.zip(seen.heard).map(|(other, heard)| heard.max(other))
         });
         let told_until = self.told_until.get(&rule.family);
-        if heard.zip(told_until).is_some_and(|(heard, until)| heard <= *until) {
-            return;
-        }
+        let was_heard = heard.zip(told_until).is_some_and(|(heard, until)| heard <= *until);
         let is_before = seen.spot && told_until.is_some_and(|until| seen.at <= *until);
         let limit = self.profile.limit(rule, facts, seen.at);
         let Some(mut outside) = meets(rule.op, limit, seen.value, seen.comparator) else {
@@ -312,17 +312,24 @@ impl Engine {
         if outside && seen.late && rule.priority == Priority::Low {
             return;
         }
-        // What was measured before the box's last word ends nothing that it told of.
-        if !outside && is_before {
+        // What was measured before the box's last word ends nothing that it told of; where nothing
+        // held by that, it ends what is older still and was heard since.
+        let may_end = !outside && self.told_over.contains(&rule.family);
+        if (was_heard || (is_before && !outside)) && !may_end {
             return;
         }
+        let mut episode = self.episodes.get_mut(&rule.family);
         // The next spot value of a class clears, and the heart rate is one, whoever measures it.
-        let is_one = seen.spot || rule.class == Class::Hr;
+        // What repeats no spot value of another device clears.
+        let is_one = match seen.spot {
+            true => episode.as_ref().is_none_or(|episode| episode.is_of_spot()),
+            false => rule.class == Class::Hr,
+        };
         let of = (!is_one).then_some(seen.device);
-        let episode = self.episodes.get_mut(&rule.family);
-        let adopted = episode.and_then(|episode| episode.take_adopted(&rule.id, of));
+        let adopted = episode.as_mut().and_then(|it| it.take_adopted(&rule.id, of));
+        let is_over = episode.is_some_and(|episode| episode.found_over.is_some());
         // Inside, where nothing stands: that is nearly every value.
-        if !outside && self.series.is_empty() && adopted.is_none() {
+        if !outside && self.series.is_empty() && adopted.is_none() && !is_over {
             return;
         }
         let suppressed = self.is_suppressed(rule, seen);
@@ -363,6 +370,7 @@ impl Engine {
                 let firing = Firing {
                     device: Some(seen.device.clone()),
                     check: seen.check,
+                    late_result: seen.late,
                     recheck_at: asks.then(|| after(seen.at, rule.recheck_ms)),
                     rechecked_until: asks.then(|| after(seen.at, rule.rechecked_within_ms)),
                     metric: Some(seen.metric),
@@ -372,15 +380,18 @@ impl Engine {
                     time_suspect: seen.suspect,
                     ..Firing::new(&rule.id, priority, began, says)
                 };
-                self.episodes.entry(rule.family.clone()).or_default().fire(key, firing);
+                let episode = self.episodes.entry(rule.family.clone()).or_default();
+                episode.beside_told(of, |episode| episode.fire(key, firing));
                 touched.insert(rule.family.clone());
             }
             Judged::Cleared => {
                 if let Some(episode) = self.episodes.get_mut(&rule.family) {
-                    episode.cease(&key);
+                    episode.beside_told(of, |episode| episode.cease(&key));
                 }
                 touched.insert(rule.family.clone());
             }
+            // The pass over late readings found that it was over.
+            Judged::Quiet if is_over && !suppressed => self.cease(&rule.family, &key, touched),
             Judged::Quiet => {}
         }
     }
@@ -531,6 +542,139 @@ impl Engine {
         } else {
             self.cease(&family, &key, touched);
         }
+    }
+
+    /// What a reading says of its device; whether that is all it says.
+    fn hear_of_device(
+        &mut self,
+        rules: &RuleSet,
+        group: &ReadingGroup,
+        reading: &Reading,
+        (name, at, spot): (&str, WallTime, bool),
+        touched: &mut BTreeSet<String>,
+    ) -> bool {
+        let (device, channel) = (&group.device, group.channel.as_str());
+        match reading.metric {
+            Metric::PUMP_DRUG => self.hear_drug(device, channel, reading),
+            Metric::PUMP_RATE => self.hear_rate(device, channel, reading),
+            Metric::BATT_STATE => {
+                self.judge_battery(rules, device, channel, (reading, at), touched);
+            }
+            _ if spot => {}
+            _ => self.judge_sensor(rules, device, reading, (name, at), touched),
+        }
+        matches!(reading.metric, Metric::PUMP_DRUG | Metric::BATT_STATE)
+    }
+
+    /// A sensor that is off measures nobody: that is an alert of its device, by the steps of the rule,
+    /// until there is a value, or the device has none to give.
+    fn judge_sensor(
+        &mut self,
+        rules: &RuleSet,
+        device: &DeviceId,
+        reading: &Reading,
+        (name, at): (&str, WallTime),
+        touched: &mut BTreeSet<String>,
+    ) {
+        let metric = reading.metric;
+        let of_leads = matches!(metric, Metric::HR | Metric::RR_IMP);
+        let off = match &reading.value {
+            Err(NoData::LeadOff) => Some(LEAD_OFF_RULE),
+            Err(NoData::SensorOff) if of_leads => Some(LEAD_OFF_RULE),
+            Err(NoData::SensorOff) => Some(PROBE_OFF_RULE),
+            Ok(_) | Err(NoData::Off | NoData::NotAvailable) => None,
+            Err(_) => return,
+        };
+        // A board with one temperature probe says for ever that the other is off.
+        let measured = self.valued.contains_key(&self.name(device, name));
+        if metric.row().class == Class::Temp && !measured {
+            return;
+        }
+        let known = self.device(device);
+        let since = match off {
+            Some(_) => *known.off.entry(name.to_owned()).or_insert(at),
+            None if known.off.remove(name).is_some() => at,
+            None => return,
+        };
+        let elapsed = at.unix_ms().saturating_sub(since.unix_ms());
+        let pace = known.pace();
+        for rule in [LEAD_OFF_RULE, PROBE_OFF_RULE].into_iter().filter_map(|id| rules.technical(id))
+        {
+            let key = format!("{}|{name}|off", rule.id);
+            let family = self.technical_key(&rule.family, device);
+            let mut steps = rule.steps(self.profile.monitored);
+            let step = steps.rfind(|step| rules.wait_ms(step, pace) <= elapsed);
+            let Some(step) = step.filter(|_| off == Some(&*rule.id)) else {
+                self.cease(&family, &key, touched);
+                continue;
+            };
+            let mut firing = technical(rule, step.priority, since);
+            (firing.metric, firing.device) = (Some(metric), Some(device.clone()));
+            self.episodes.entry(family.clone()).or_default().fire(key, firing);
+            touched.insert(family);
+        }
+    }
+
+    /// A device says of its battery how it is, and no number.
+    fn judge_battery(
+        &mut self,
+        rules: &RuleSet,
+        device: &DeviceId,
+        channel: &str,
+        (reading, at): (&Reading, WallTime),
+        touched: &mut BTreeSet<String>,
+    ) {
+        let is_low = match &reading.value {
+            Ok(Value::Text(state)) => state == BATTERY_LOW,
+            Ok(_) => false,
+            Err(_) => return,
+        };
+        let low = self.low_battery(rules, device, channel, at);
+        let Some((family, key, mut firing)) = low else { return };
+        if is_low {
+            (firing.metric, firing.device) = (Some(reading.metric), Some(device.clone()));
+            self.episodes.entry(family.clone()).or_default().fire(key, firing);
+            touched.insert(family);
+        } else {
+            self.cease(&family, &key, touched);
+        }
+    }
+
+    /// A meter says of its battery only that it is low: a newer result without that word says that it
+    /// is not.
+    pub(super) fn judge_without_battery(
+        &mut self,
+        rules: &RuleSet,
+        group: &ReadingGroup,
+        at: WallTime,
+        touched: &mut BTreeSet<String>,
+    ) {
+        let (device, channel) = (&group.device, group.channel.as_str());
+        let name = format!("{}|{channel}", Metric::BATT_STATE);
+        let said = self.devices.get(device).and_then(|known| known.newest.get(&name));
+        let says = group.readings.iter().any(|reading| reading.metric == Metric::BATT_STATE);
+        if !says
+            && said.is_some_and(|said| *said < at)
+            && let Some((family, key, _)) = self.low_battery(rules, device, channel, at)
+        {
+            self.cease(&family, &key, touched);
+        }
+    }
+
+    /// Family, name and what fires where a device says that its battery is low.
+    fn low_battery(
+        &self,
+        rules: &RuleSet,
+        device: &DeviceId,
+        channel: &str,
+        since: WallTime,
+    ) -> Option<(String, String, Firing)> {
+        // The battery of a device that is not here is no affair of this patient.
+        self.kind_of(device)?;
+        let low = self.firing_by(rules, AlarmKind::BatteryLow, (device, channel), None, since);
+        let (family, firing) = low?;
+        let key = format!("{}|{}|{channel}", firing.rule, Metric::BATT_STATE);
+        Some((family, key, firing))
     }
 
     pub(super) fn cease(&mut self, family: &str, key: &str, touched: &mut BTreeSet<String>) {

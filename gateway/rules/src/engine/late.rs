@@ -21,19 +21,28 @@ use model::{alarm::Priority, id::DeviceId, metric::Class, time::WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a late spot value that tells the present asks for.
-const RECHECK_ROW: u8 = 5;
+pub(super) const RECHECK_ROW: u8 = 5;
 /// A late alert whose condition still holds: it sounds.
 pub(crate) const HOLDS_ROW: u8 = 4;
 
 /// What the fresh values say that are newer than everything that came late.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Standing {
+    /// The pass has heard all of them, and it holds: between a limit and where it clears nothing is
+    /// over.
+    Holds,
     /// The last one is outside a limit of the family.
     Outside,
     /// The last one is not.
     Normal,
     /// There is none.
     Unheard,
+}
+
+impl Standing {
+    pub(crate) const fn is_outside(self) -> bool {
+        matches!(self, Self::Holds | Self::Outside)
+    }
 }
 
 impl Engine {
@@ -48,6 +57,7 @@ impl Engine {
             doubt: None,
             silence: None,
             cuff_at: None,
+            off: BTreeMap::new(),
             ..device.clone()
         };
         let devices = self.devices.iter().map(|(id, device)| (id.clone(), unjudged(device)));
@@ -64,6 +74,7 @@ impl Engine {
             cut_off: false,
             out_of_service: None,
             told_until: BTreeMap::new(),
+            told_over: BTreeSet::new(),
             episodes: BTreeMap::new(),
             ..self.clone()
         }
@@ -208,6 +219,17 @@ impl Engine {
         changed
     }
 
+    /// Whether what an alert of the pass rests on was heard in time since that moment, and by the
+    /// pass as far as here: then it holds.
+    pub(crate) fn has_heard_as(&self, pass: &Self, key: &str, after: WallTime) -> bool {
+        let firing = pass.episodes.get(key).into_iter().flat_map(|episode| episode.firing.keys());
+        let mut names = firing.filter_map(|key| key.split_once('|').map(|(_, name)| name));
+        names.any(|name| {
+            let newest = self.valued.get(name).filter(|at| **at > after);
+            newest.is_some() && newest == pass.valued.get(name)
+        })
+    }
+
     /// Goes on from where the pass has come to, in whatever both have heard as far: since when a rule
     /// stands, the pass has heard from the first. What began or ended by that is for the next values
     /// to say; the alerts of which more rules hold than was known.
@@ -230,11 +252,17 @@ impl Engine {
                 _ => false,
             };
             let series = here.going_on_as(there, joins);
+            // What was over the next value ends, where nothing else holds.
+            let is_over = here.holds() && !there.holds();
+            let mut episode = self.episodes.get_mut(family).filter(|_| is_over);
+            let ceased = episode.as_mut().is_some_and(|episode| episode.cease_one(&key));
+            let ends = episode.is_some_and(|episode| episode.found_over.is_some());
+            let series = if ceased || ends { there } else { series };
             match series == Series::default() {
                 true => drop(self.series.remove(&key)),
                 false => drop(self.series.insert(key, series)),
             }
-            if joins
+            if (joins || ceased)
                 && let Some(alert) = self.episodes.get_mut(family).and_then(Episode::name_rules)
             {
                 changed.insert(alert.id, alert);
@@ -279,6 +307,13 @@ impl Engine {
 }
 
 impl Episode {
+    /// A rule holds no more, while others do; whether that is so.
+    fn cease_one(&mut self, key: &str) -> bool {
+        let others = self.firing.keys().any(|known| known != key);
+        let is_one = others && self.found_over.is_none();
+        is_one && self.firing.remove(key).is_some()
+    }
+
     /// What the pass found to hold belongs to the alert that holds, unless that is less urgent.
     fn goes_on_with(&mut self, key: &str, firing: &Firing) -> bool {
         let holds = self.alert.as_ref().is_some_and(|alert| {
@@ -309,11 +344,19 @@ impl Episode {
         let is_another = begins > alert.started_at && found.began_late;
         alert.started_at = alert.started_at.min(begins);
         // It was over before the first fresh value could say so: what follows is another episode.
-        let over = found.over_at().filter(|over| *over >= alert.started_at);
+        let since = alert.back_since().unwrap_or(alert.started_at);
+        let over = found.over_at().filter(|over| *over >= since.max(alert.started_at));
+        if alert.condition().is_active() {
+            self.found_over = over.map(|over| (over, found.alert.rules.clone()));
+        }
         alert.cleared_at = alert.cleared_at.map(|at| over.map_or(at, |over| at.min(over)));
-        if over.is_some() && alert.cleared_at == over {
-            // Which rules held at its end the pass has heard.
+        if let Some(over) = over.filter(|over| alert.cleared_at == Some(*over)) {
+            // Which rules held at its end the pass has heard, and who had it in hand then.
             alert.rules.clone_from(&found.alert.rules);
+            alert.was_in_hand_at(over, true);
+            if alert.condition() == AlertState::ClearedUnack && alert.acknowledged.is_some() {
+                alert.close(now, "");
+            }
         }
         let Some((peak, peak_at)) = found.peak else {
             return (*alert != before).then(|| alert.clone());
@@ -324,7 +367,7 @@ impl Episode {
         let came_back = alert.cleared_at.and_then(|cleared| found.raised_after(cleared));
         match alert.condition() {
             state if state.is_active() => {
-                let holds = peak == Priority::High && standing == Standing::Outside;
+                let holds = peak == Priority::High && standing.is_outside();
                 // What nobody knew: that it is worse, that it began earlier or anew.
                 if holds && (is_higher || is_another || begins < before.started_at) {
                     alert.late_row = Some(HOLDS_ROW);
@@ -344,6 +387,14 @@ impl Episode {
                         _ => alert.sound(now),
                     }
                 }
+            }
+            AlertState::ClearedUnack | AlertState::Closed
+                if !is_over
+                    && came_back.is_some()
+                    && standing == Standing::Holds
+                    && found.alert.priority == Priority::High =>
+            {
+                alert.holds_again(found, now);
             }
             AlertState::ClearedUnack if is_higher || came_back.is_some() => {
                 alert.note_late(found, now);
@@ -383,6 +434,23 @@ impl Episode {
 }
 
 impl Alert {
+    /// It came back, as the pass found, and holds.
+    fn holds_again(&mut self, found: &LateEpisode, now: WallTime) {
+        let present = found.alert.priority;
+        self.priority = match self.condition() {
+            AlertState::ClearedUnack => self.priority.max(present),
+            _ => present,
+        };
+        self.cleared_at = None;
+        self.retro = false;
+        self.recurrences += 1;
+        self.late_row = Some(HOLDS_ROW);
+        self.rules.clone_from(&found.alert.rules);
+        self.begin_anew();
+        self.tell(now, TimelineEvent::Recurred, None, found.rule().to_owned());
+        self.sound(now);
+    }
+
     /// Something of it that was over came late.
     fn note_late(&mut self, found: &LateEpisode, now: WallTime) {
         self.priority = self.priority.max(found.peak.map_or(self.priority, |(peak, _)| peak));

@@ -6,7 +6,7 @@
 //! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
 //!   follows it
 
-use super::series::Series;
+use super::{late::RECHECK_ROW, series::Series};
 use crate::{
     alert::{Alert, AlertId, AlertState, People, SAME_OF_DEVICE, TOLD_BY_BOX, TimelineEvent},
     binding::PatientKey,
@@ -63,6 +63,9 @@ pub(super) struct Firing {
     /// The value is implausible.
     #[serde(default)]
     pub(super) check: bool,
+    /// The value is a late result (late data, row 5): nobody has measured since.
+    #[serde(default)]
+    pub(super) late_result: bool,
     /// Of a spot value: when it should be measured again, and when it says that nobody did.
     #[serde(default)]
     pub(super) recheck_at: Option<WallTime>,
@@ -94,6 +97,7 @@ impl Firing {
             late: false,
             time_suspect: false,
             check: false,
+            late_result: false,
             recheck_at: None,
             rechecked_until: None,
             not_rechecked: false,
@@ -199,6 +203,10 @@ pub(super) struct Episode {
     /// The alert began late and its device has not been heard since: if it ends so, it is history.
     #[serde(default)]
     began_late: bool,
+    /// When it was over as the pass over late readings found, and by which rules it held until
+    /// then; no value has said so here yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) found_over: Option<(WallTime, Vec<String>)>,
 }
 
 impl Episode {
@@ -215,7 +223,9 @@ impl Episode {
             });
             alert.go(AlertState::Unknown);
             let firing = Firing { of_box, ..Firing::of(&alert, bare(&alert)) };
-            self.firing.insert(ADOPTED.to_owned(), firing);
+            // What it was before it came back it was not all the time.
+            let since = alert.back_since().unwrap_or(firing.since);
+            self.firing.insert(ADOPTED.to_owned(), Firing { since, ..firing });
         }
         self.unseen.extend(self.alert.replace(alert));
     }
@@ -225,7 +235,7 @@ impl Episode {
     /// Of what was judged here only what is `said` goes on.
     pub(super) fn adopt_told(
         &mut self,
-        alert: Alert,
+        mut alert: Alert,
         now: WallTime,
         said: &BTreeSet<String>,
         (of, standing): (&DeviceId, BTreeMap<String, Series>),
@@ -239,23 +249,59 @@ impl Episode {
                     && alert.started_at < known.started_at
             });
         let mut ended = None;
-        if is_earlier && !alert.condition().is_active() {
+        let mut is_heard = false;
+        if self.alert.as_ref().is_none_or(|known| known.id == alert.id) {
+            self.found_over = None;
+        }
+        let held = self.alert.as_ref().filter(|known| known.condition().is_active());
+        let part = match held {
+            Some(known) if known.id != alert.id => None,
+            _ => self.unseen.iter().position(|known| alert.has_part(known)),
+        };
+        let part = part.map(|place| self.unseen.remove(place));
+        if let Some(mut known) = part.or_else(|| self.alert.take_if(|known| alert.has_part(known)))
+        {
+            alert.goes_on_as(&known);
+            known.close(now, TOLD_BY_BOX);
+            ended = Some(known);
+        }
+        if ended.is_some() && alert.condition().is_active() && self.alert.is_none() {
+            // What holds now is what it came back as.
+            self.alert = Some(alert);
+        } else if is_earlier && self.alert.is_some() && !alert.condition().is_active() {
             // What holds now goes on.
             self.unseen.push(alert);
         } else {
             drop(self.alert.take_if(|known| known.id == alert.id));
             // One that holds never waits behind another: nothing would end it there.
-            ended = self.alert.take_if(|known| known.condition().is_active());
-            if let Some(known) = &mut ended {
+            if let Some(mut known) = self.alert.take_if(|known| known.condition().is_active()) {
+                is_heard = known.condition() != AlertState::Unknown && known.device == *of;
+                if alert.condition().is_active() {
+                    alert.goes_on_from(&known);
+                }
                 known.close(now, TOLD_BY_BOX);
+                ended = Some(known);
             }
             self.firing.retain(|name, _| said.contains(name));
-            self.adopted = if alert.condition().is_active() { standing } else { BTreeMap::new() };
+            self.adopted = match alert.condition().is_active() {
+                // What was named before stands since it was.
+                true => standing
+                    .into_iter()
+                    .map(|(rule, series)| {
+                        let known = self.adopted.remove(&rule);
+                        (rule, known.map_or(series, |known| known.later(series)))
+                    })
+                    .collect(),
+                false => BTreeMap::new(),
+            };
             self.adopted_of = Some(of.clone());
             match alert.state {
                 // What comes back soon is the same one.
                 AlertState::Closed => self.unseen.extend(self.alert.replace(alert)),
                 _ => self.adopt(alert, true),
+            }
+            if is_heard {
+                drop(self.become_known(now, of));
             }
         }
         self.unseen.retain(|known| known.state != AlertState::Closed);
@@ -296,6 +342,10 @@ impl Episode {
         if let Some(known) = all.find(|known| known.id == alert.id) {
             known.clone_from(alert);
         }
+        let is_in_hand = |known: &Alert| known.id == alert.id && known.acknowledged.is_some();
+        if self.alert.as_ref().is_some_and(is_in_hand) {
+            self.before_unknown = self.before_unknown.map(|_| AlertState::ActiveAck);
+        }
     }
 
     pub(super) fn alert_of(&self, id: AlertId) -> Option<Alert> {
@@ -305,6 +355,9 @@ impl Episode {
     pub(super) fn fire(&mut self, key: String, firing: Firing) {
         // A rule that is judged anew speaks for it.
         self.firing.remove(ADOPTED);
+        if firing.value.is_some() {
+            self.found_over = None;
+        }
         match self.firing.get_mut(&key) {
             Some(known) => {
                 let mut firing = Firing { since: known.since, ..firing };
@@ -316,6 +369,7 @@ impl Episode {
                     firing.value = known.value.take();
                     firing.comparator = known.comparator.take();
                     (firing.metric, firing.check) = (known.metric, known.check);
+                    firing.late_result = known.late_result;
                 }
                 *known = firing;
             }
@@ -335,6 +389,12 @@ impl Episode {
     /// The alerts that somebody may act on, the oldest first.
     pub(super) fn alerts(&self) -> impl Iterator<Item = &Alert> {
         self.unseen.iter().chain(&self.alert)
+    }
+
+    /// The begin of what was told late by its device.
+    pub(super) fn late_since(&self) -> Option<WallTime> {
+        let late = self.firing.values().filter(|firing| firing.late);
+        late.map(|firing| firing.since).max()
     }
 
     /// The begin of what fires already.
@@ -403,8 +463,8 @@ impl Episode {
             self.began_late = late && alert.condition() == AlertState::Closed;
             alert.retro = false;
             alert.cleared_at = None;
-            // Whoever has it in hand is not asked again in that time.
-            let goes_on = worst.is_limited(&alert) && alert.acknowledged.is_some();
+            // Nobody is asked again in that time: it goes on as it was.
+            let goes_on = worst.is_limited(&alert) && alert.condition() == AlertState::Closed;
             if !goes_on {
                 alert.begin_anew();
                 alert.people.assigned_to = None;
@@ -419,9 +479,13 @@ impl Episode {
                 _ => urgent,
             };
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
-            match goes_on {
-                true => alert.go(AlertState::ActiveAck),
-                false => alert.sound(now),
+            match (goes_on, &alert.acknowledged) {
+                (true, Some(_)) => alert.go(AlertState::ActiveAck),
+                (true, None) => {
+                    alert.quiet = true;
+                    alert.go(AlertState::ActiveUnack);
+                }
+                (false, _) => alert.sound(now),
             }
         }
         if late && alert.condition() == AlertState::ActiveUnack {
@@ -457,6 +521,9 @@ impl Episode {
         alert.limit.clone_from(&worst.limit);
         [alert.message_zh, alert.message_en] = worst.says();
         alert.time_suspect = worst.time_suspect;
+        if !worst.late_result {
+            alert.late_row.take_if(|row| *row == RECHECK_ROW);
+        }
         alert.recheck_at = worst.recheck_at;
         alert.not_rechecked = worst.not_rechecked;
         self.alert = Some(alert);
@@ -484,6 +551,7 @@ impl Episode {
     /// keeps who had it.
     pub(super) fn rise(&mut self, alert: &mut Alert, now: WallTime) {
         alert.take_off_shelf(now);
+        alert.quiet = false;
         if alert.acknowledged.is_some() {
             alert.begin_anew();
         }
@@ -527,6 +595,11 @@ impl Episode {
         // Begin and end were both told late: it was over before anybody could see it.
         alert.retro = std::mem::take(&mut self.began_late);
         alert.cleared_at = Some(t_meas);
+        let found = self.found_over.take().filter(|(over, _)| *over < t_meas && why.is_empty());
+        if let Some((over, rules)) = found {
+            (alert.cleared_at, alert.rules) = (Some(over), rules);
+            alert.was_in_hand_at(over, true);
+        }
         alert.recheck_at = None;
         if std::mem::take(&mut alert.not_rechecked) {
             let [zh, en] = NOT_RECHECKED;
@@ -535,7 +608,8 @@ impl Episode {
         }
         alert.tell(now, TimelineEvent::Cleared, None, why.to_owned());
         // Whoever took the device off knows what it says meanwhile.
-        let seen = state == AlertState::ActiveAck || alert.people.out_of_service;
+        let is_seen = state == AlertState::ActiveAck || alert.acknowledged.is_some();
+        let seen = is_seen || alert.people.out_of_service;
         if alert.retro || alert.priority == Priority::Low || seen {
             alert.tell(now, TimelineEvent::Closed, None, why.to_owned());
             alert.go(AlertState::Closed);
@@ -704,6 +778,7 @@ pub(super) fn raised(
         acknowledged: None,
         people: People::default(),
         retro: false,
+        quiet: false,
         late_row: None,
         time_suspect: false,
         recheck_at: None,

@@ -43,6 +43,13 @@ impl Series {
         Self { outside_since, confirm_from, firing: true, promoted, ..Self::default() }
     }
 
+    /// The same as it was told later: since the later of both.
+    pub(super) fn later(self, told: Self) -> Self {
+        let outside_since = self.outside_since.max(told.outside_since);
+        let confirm_from = self.confirm_from.max(told.confirm_from);
+        Self { outside_since, confirm_from, ..told }
+    }
+
     pub(super) const fn holds(&self) -> bool {
         self.firing
     }

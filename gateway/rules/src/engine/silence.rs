@@ -186,6 +186,7 @@ impl Engine {
         known.over.clear();
         known.doubt = None;
         known.ranks.clear();
+        known.off.clear();
         known.silence = None;
         let mut changed = Vec::new();
         let touched = self.forget(device, |episode| {

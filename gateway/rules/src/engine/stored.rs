@@ -23,7 +23,7 @@ use model::{
     time::WallTime,
 };
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An engine as it is stored. The second half is what an engine of a device had of its device.
 #[derive(Deserialize)]
@@ -53,6 +53,8 @@ pub(super) struct Stored {
     out_of_service: Option<OutOfService>,
     #[serde(default)]
     told_until: BTreeMap<String, WallTime>,
+    #[serde(default)]
+    told_over: BTreeSet<String>,
     episodes: BTreeMap<String, Episode>,
 
     device: Option<DeviceId>,
@@ -92,6 +94,7 @@ impl From<Stored> for Engine {
                     cut_off: stored.cut_off,
                     out_of_service: stored.out_of_service,
                     told_until: stored.told_until,
+                    told_over: stored.told_over,
                     episodes: stored.episodes,
                 };
             }
@@ -104,13 +107,11 @@ impl From<Stored> for Engine {
             newest: stored.newest,
             ranks: stored.ranks,
             alarms: stored.alarms,
-            over: Vec::new(),
             doubt: stored.doubt,
             silence: stored.silence,
             status_at: stored.status_at,
             clock_ahead: stored.clock_ahead,
-            cuff_at: None,
-            drugs: BTreeMap::new(),
+            ..Device::default()
         };
         engine.devices.insert(own.clone(), device);
         engine.valued = stored.valued;

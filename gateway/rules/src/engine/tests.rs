@@ -332,6 +332,7 @@ fn test_09_leads_off_is_a_technical_alert_and_no_asystole() {
     }
     assert_eq!(ward.raised(), ["TECH-LEADOFF"]);
     ward.alarm(60.0, AlarmKind::LeadOff, AlarmPhase::End);
+    ward.number(61.0, Metric::HR, "72");
     assert_eq!(ward.engine.alerts().count(), 0);
 }
 

@@ -54,6 +54,23 @@ impl Engine {
         self.settle(now, now, touched, false)
     }
 
+    /// A box is out of service: nobody looks after it any more. Hands out the alerts that changed.
+    pub fn end_upkeep(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        of: &SiteId,
+        why: &str,
+    ) -> Vec<Alert> {
+        let mut ended = Vec::new();
+        for rule in [STORAGE, CERTIFICATE].into_iter().filter_map(|id| rules.technical(id)) {
+            if let Some(episode) = self.episodes.get_mut(&format!("{}|{of}", rule.family)) {
+                ended.extend(episode.end(now, now, why, true));
+            }
+        }
+        ended
+    }
+
     fn judge_upkeep(
         &mut self,
         rules: &RuleSet,

@@ -437,6 +437,53 @@ fn what_the_box_told_ends_when_it_was_over_and_is_raised_by_nothing() {
     assert_eq!((sounding, ended(&county)), (Vec::new(), Some(at(91))));
 }
 
+/// The pass runs while the county still counts the seconds for which it must be over.
+#[test]
+fn what_a_pass_found_to_be_over_ends_then_when_the_next_values_say_so() {
+    let (mut county, mut stored) = heard(0..61);
+    let hear = |county: &mut County, second, value| {
+        let group = group(second, Metric::HR, value, Unit::PER_MINUTE);
+        county.hear(second, &group);
+        (group, Freshness::Fresh)
+    };
+    for second in 61..80 {
+        stored.push((group(second, Metric::HR, 72, Unit::PER_MINUTE), Freshness::Late));
+    }
+    stored.extend((80..100).map(|second| hear(&mut county, second, 72)));
+    let settled = county.pass(100, &stored, 61);
+    assert_eq!(county.note(settled.changed), Vec::new());
+    let alert = |county: &County| county.alerts.values().next().unwrap().clone();
+    assert_eq!((alert(&county).state, alert(&county).cleared_at), (AlertState::ActiveAck, None));
+    for second in 100..120 {
+        hear(&mut county, second, 72);
+    }
+    assert_eq!(
+        (alert(&county).state, alert(&county).cleared_at),
+        (AlertState::Closed, Some(at(91)))
+    );
+}
+
+/// Of two rules that hold one was over in what came late.
+#[test]
+fn a_rule_that_was_over_in_what_came_late_holds_no_more() {
+    let (mut county, mut stored) = heard(0..61);
+    let of = |second, value| group(second, Metric::HR, value, Unit::PER_MINUTE);
+    for second in 61..120 {
+        stored.push((of(second, 47), Freshness::Late));
+    }
+    for second in 120..125 {
+        county.hear(second, &of(second, 47));
+        stored.push((of(second, 47), Freshness::Fresh));
+    }
+    let rules = |county: &County| county.alerts.values().next().unwrap().rules.clone();
+    assert_eq!(rules(&county), ["HR-AD-LL", "HR-AD-L"]);
+    let settled = county.pass(125, &stored, 61);
+    county.note(settled.changed);
+    assert_eq!(rules(&county), ["HR-AD-L"]);
+    county.hear(125, &of(125, 47));
+    assert_eq!(rules(&county), ["HR-AD-L"]);
+}
+
 #[test]
 fn an_alert_is_not_touched_by_what_came_late_of_something_else() {
     for watched in [120, 5400] {

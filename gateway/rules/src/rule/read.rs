@@ -101,6 +101,7 @@ impl RuleSet {
                     from_device: rule.priority_from_device,
                     critical_drug: rule.critical_drug_priority,
                     repeat_limit_ms: rule.repeat_limit_s.unwrap_or_default().saturating_mul(1000),
+                    kinds: kinds_in(&rule.device_kinds),
                     id: rule.id.clone(),
                     family: rule.family,
                     message_zh: rule.message_zh,
@@ -261,11 +262,7 @@ impl RuleSet {
             class,
             absolute: rule.absolute,
             at_county_alone: rule.evaluated_by.as_deref() == Some("county"),
-            kinds: rule
-                .device_kinds
-                .iter()
-                .filter_map(|kind| DeviceKind::from_name(kind))
-                .collect(),
+            kinds: kinds_in(&rule.device_kinds),
             family: rule.family,
             steps,
             message_zh: rule.message_zh,
@@ -334,6 +331,10 @@ fn parse(text: &str, mistakes: &mut Vec<RuleMistake>) -> Option<File> {
             mistakes.push(RuleMistake { line: error.line(), text });
         })
         .ok()
+}
+
+fn kinds_in(names: &[String]) -> Vec<DeviceKind> {
+    names.iter().filter_map(|kind| DeviceKind::from_name(kind)).collect()
 }
 
 /// Parts of names, separated by commas.

@@ -253,6 +253,69 @@ fn whoever_has_a_rhythm_alarm_in_hand_is_not_asked_again_in_that_half_hour() {
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
 }
 
+#[test]
+fn a_rhythm_alarm_that_nobody_has_in_hand_comes_back_in_that_half_hour_without_a_sound() {
+    let mut ward = Ward::of(aged(600));
+    let fibrillation = AlarmKind::AtrialFibrillation;
+    let flutter = |ward: &mut Ward, second: f64, phase| {
+        ward.alarm(second, fibrillation, phase);
+        ward.told.last().map(|alert| (alert.state, alert.quiet, alert.recurrences))
+    };
+    let sounds = flutter(&mut ward, 0.0, AlarmPhase::Start);
+    assert_eq!(sounds, Some((AlertState::ActiveUnack, false, 0)));
+    let since = ward.only().unanswered_since();
+    flutter(&mut ward, 10.0, AlarmPhase::End);
+    let again = flutter(&mut ward, 600.0, AlarmPhase::Start);
+    assert_eq!(again, Some((AlertState::ActiveUnack, true, 1)));
+    assert_eq!(ward.only().unanswered_since(), since);
+    // Its device calls it urgent, and after half an hour it is told again.
+    let urgent = ward.an_alarm(620.0, fibrillation, AlarmPhase::Update);
+    ward.alarm_at(620.0, &DeviceAlarm { priority: Some(Priority::High), ..urgent });
+    assert_eq!((ward.only().priority, ward.only().quiet), (Priority::High, false));
+    let mut ward = Ward::of(aged(600));
+    for (second, phase) in [(0.0, AlarmPhase::Start), (1750.0, AlarmPhase::End)] {
+        flutter(&mut ward, second, phase);
+    }
+    let again = flutter(&mut ward, 1810.0, AlarmPhase::Start);
+    assert_eq!(again, Some((AlertState::ActiveUnack, false, 1)));
+}
+
+#[test]
+fn an_occlusion_names_drug_and_rate_as_far_as_its_pump_has_said_them() {
+    let says = |ward: &mut Ward, kind| {
+        ward.store_and_load();
+        ward.alarm(20.0, kind, AlarmPhase::Start);
+        let alert = ward.told.last().unwrap();
+        (alert.message_zh.clone(), alert.message_en.clone())
+    };
+    let rate = |ward: &mut Ward, second: f64, value: &str| {
+        ward.in_unit(second, Metric::PUMP_RATE, value, Unit::ML_PER_HOUR);
+    };
+    let mut ward = Ward::new("pump-01");
+    drug(&mut ward, 0.0, "去甲肾上腺素");
+    rate(&mut ward, 1.0, "5.2");
+    // It stands still when its line is blocked.
+    rate(&mut ward, 15.0, "0");
+    let (zh, en) = says(&mut ward, AlarmKind::OcclusionDownstream);
+    assert_eq!(zh, "管路阻塞(下游):去甲肾上腺素 5.2 mL/h");
+    assert_eq!(en, "Downstream occlusion: 去甲肾上腺素 5.2 mL/h");
+    let mut ward = Ward::new("pump-01");
+    rate(&mut ward, 1.0, "50");
+    assert_eq!(ward.engine.infusion(&ward.device, ""), "50 mL/h");
+    rate(&mut ward, 3.0, "5.0");
+    let (zh, _) = says(&mut ward, AlarmKind::OcclusionUpstream);
+    assert_eq!(zh, "管路阻塞(上游):5 mL/h");
+    let mut ward = Ward::new("pump-01");
+    assert_eq!(says(&mut ward, AlarmKind::OcclusionDownstream).1, "Downstream occlusion");
+    // Another channel gives another drug, and another alarm is not about what flows.
+    let mut ward = Ward::new("pump-01");
+    drug(&mut ward, 0.0, "Dopamine");
+    let alarm = ward.an_alarm(5.0, AlarmKind::OcclusionDownstream, AlarmPhase::Start);
+    ward.alarm_at(5.0, &DeviceAlarm { channel: Channel::new("2").unwrap(), ..alarm });
+    assert_eq!(ward.only().message_en, "Downstream occlusion");
+    assert_eq!(says(&mut ward, AlarmKind::AirInLine).1, "Air in line");
+}
+
 fn drug(ward: &mut Ward, second: f64, name: &str) {
     ward.feed(second, second, vec![Reading::text(Metric::PUMP_DRUG, name)]);
 }

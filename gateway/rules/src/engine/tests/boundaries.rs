@@ -445,6 +445,9 @@ fn every_device_alarm_has_its_priority_and_a_high_one_is_never_lowered() {
             [(None, *own), (Some(Priority::Low), sent_low), (Some(Priority::High), "high")]
         {
             let mut ward = Ward::of(aged(600));
+            if id.starts_with("DEV-PUMP") {
+                ward.hand_to("pump-01", DeviceKind::Pump, 0.0);
+            }
             let alarm =
                 DeviceAlarm { priority: sent, ..ward.an_alarm(5.0, kind, AlarmPhase::Start) };
             ward.alarm_at(5.0, &alarm);

@@ -240,6 +240,27 @@ fn what_was_measured_before_the_last_word_of_a_box_ends_nothing() {
 }
 
 #[test]
+fn what_a_meter_remembered_is_over_by_a_newer_value_that_its_box_had_heard() {
+    let mut ward = told_low();
+    let alert = ward.alert("glucose_low").clone();
+    let (mut told, times) = told_of(&ward, &alert, "cleared", IN_HAND + 60.0);
+    told.state = "closed".into();
+    ward.engine.adopt_edge(ward.rules, at(IN_HAND + 90.0), &told, times, place(2));
+    for heard in [IN_HAND + 60.0, IN_HAND + 120.0] {
+        let mut ward = Ward { engine: ward.engine.clone(), told: vec![], ..told_low() };
+        // It comes before the value that had ended the alert at the box.
+        let remembered = very_low(&ward, IN_HAND - 600.0, IN_HAND + 100.0);
+        ward.feed_group(&remembered, IN_HAND + 240.0);
+        check_very_low(&ward, Some(5));
+        let normal = result(&ward, Metric::GLU_CAP_PL, "6.1", IN_HAND + 50.0, heard);
+        ward.feed_group(&normal, IN_HAND + 242.0);
+        let over = ward.alert("glucose_low");
+        let cleared_at = Some(at(IN_HAND + 50.0));
+        assert_eq!((over.state, over.cleared_at), (AlertState::ClearedUnack, cleared_at));
+    }
+}
+
+#[test]
 fn two_values_of_which_the_box_had_heard_one_are_judged_when_both_are_there() {
     let (before, after) = (IN_HAND - 300.0, IN_HAND + 60.0);
     for (glucose_heard, ketone_heard) in [(before, after), (after, before)] {
@@ -298,4 +319,223 @@ fn what_a_danger_sign_raised_stays_high_when_its_box_tells_of_it() {
     assert_eq!(told.priority, Priority::Medium);
     ward.engine.adopt_edge(ward.rules, at(20.0), &told, times, place(1));
     assert_eq!(ward.only().priority, Priority::High);
+}
+
+/// An alert of the county that live values raised before the word of the box came.
+#[test]
+fn what_was_raised_before_the_word_of_the_box_is_a_part_of_that_and_goes_on() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let (told, times) = told_of(&ward, &alert, "raised", 10.0);
+    let mut county = Ward::new("ecg-01");
+    county.stream(95, 120, Metric::HR, "36");
+    let own = county.only().clone();
+    let times_of = crate::ladder::Times::default();
+    let action = Action::Acknowledge { reason: AckReason::AtBedside, note: "seen".into() };
+    county.engine.act(&times_of, own.id, "nurse", &action, at(121.0)).unwrap();
+    let (whole, part) = county.engine.adopt_edge(ward.rules, at(122.0), &told, times, place(1));
+    let part = part.unwrap();
+    assert_eq!((part.id, part.state), (own.id, AlertState::Closed));
+    assert!(part.timeline.last().unwrap().goes_on_in_another());
+    // It is heard, and who had the part in hand has the whole.
+    assert_eq!((whole.id, whole.state), (alert.id, AlertState::ActiveAck));
+    assert_eq!(whole.acknowledged.unwrap().by, "nurse");
+    let told = whole.timeline.iter().find(|it| it.what == TimelineEvent::Acknowledged).unwrap();
+    assert_eq!((told.at, &*told.note), (at(121.0), "seen"));
+    county.stream(122, 160, Metric::HR, "72");
+    let over = county.engine.episodes.get("hr_low").unwrap().alert.as_ref().unwrap();
+    assert_eq!((over.id, over.state), (alert.id, AlertState::Closed));
+}
+
+#[test]
+fn whoever_had_it_in_hand_had_it_to_its_end_though_it_sounded_again_where_nobody_heard_that() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let times = crate::ladder::Times::default();
+    let action = Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() };
+    ward.engine.act(&times, alert.id, "nurse", &action, at(12.0)).unwrap();
+    ward.pass_time(700.0);
+    assert!(ward.only().acknowledged.is_none(), "{:?}", ward.only().timeline);
+    let (told, at_end) = told_of(&ward, &alert, "cleared", 60.0);
+    let (over, _) = ward.engine.adopt_edge(ward.rules, at(800.0), &told, at_end, place(1));
+    assert_eq!((over.state, over.acknowledged.unwrap().by.as_str()), (AlertState::Closed, "nurse"));
+    // What came back before its end is nobody's.
+    let (told, back) = told_of(&ward, &alert, "recurred", 900.0);
+    ward.engine.adopt_edge(ward.rules, at(1000.0), &told, back, place(2));
+    let (told, at_end) = told_of(&ward, &alert, "cleared", 960.0);
+    let (over, _) = ward.engine.adopt_edge(ward.rules, at(1001.0), &told, at_end, place(3));
+    assert_eq!((over.state, over.acknowledged), (AlertState::ClearedUnack, None));
+}
+
+#[test]
+fn what_began_late_and_what_its_box_tells_of_that_is_one_return() {
+    let mut ward = Ward::of(Profile { monitored: true, ..aged(600) });
+    for (second, phase) in [(0.0, AlarmPhase::Start), (10.0, AlarmPhase::End)] {
+        ward.alarm(second, AlarmKind::LeadOff, phase);
+    }
+    let mut alert = ward.told.last().unwrap().clone();
+    assert_eq!((alert.state, alert.recurrences), (AlertState::Closed, 0));
+    let back = ward.an_alarm(230.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    ward.alarm_at(300.0, &back);
+    alert.rules = vec!["TECH-LEADOFF".into()];
+    let (mut told, times) = told_of(&ward, &alert, "recurred", 232.0);
+    told.note = "TECH-LEADOFF".into();
+    let (mut seen, seen_at) = told_of(&ward, &alert, "acknowledged", 240.0);
+    seen.by = Some("nurse".into());
+    for (seq, (told, times)) in
+        [(told, times), (seen.clone(), seen_at), (seen, seen_at)].into_iter().enumerate()
+    {
+        // An agent that was killed says the last of them again.
+        let place = place(u64::try_from(seq + 1).unwrap());
+        ward.engine.adopt_edge(ward.rules, at(301.0), &told, times, place);
+    }
+    // It came back for 80 s: nothing of it has held for 120 s.
+    ward.number(310.0, Metric::HR, "72");
+    ward.pass_time(310.0);
+    let known = ward.only().clone();
+    let count = |what| known.timeline.iter().filter(|it| it.what == what).count();
+    assert_eq!((known.recurrences, count(TimelineEvent::Acknowledged)), (1, 1));
+    assert_eq!((known.priority, known.state), (Priority::Low, AlertState::ActiveAck));
+    ward.pass_time(361.0);
+    assert_eq!(
+        (ward.only().priority, ward.only().state),
+        (Priority::Medium, AlertState::ActiveUnack)
+    );
+}
+
+#[test]
+fn what_a_box_told_of_a_stream_a_value_measured_once_elsewhere_does_not_end() {
+    let spot = |ward: &mut Ward, second: f64, value: &str| {
+        ward.hand_to("hand-01", DeviceKind::Oximeter, 0.0);
+        let value = value.parse::<Decimal>().unwrap();
+        let reading = Reading::number(Metric::SPO2, value, Unit::PERCENT);
+        let observed = Ward::observed(second);
+        let mut group = ReadingGroup::new(ward.device.clone(), observed, vec![reading]);
+        group.occurrence = Occurrence::Spot;
+        ward.feed_group(&group, second);
+        ward.hand_to("ecg-01", DeviceKind::Monitor, 0.0);
+    };
+    let mut heard = Ward::of(aged(600));
+    heard.stream(0, 16, Metric::SPO2, "88");
+    let alert = heard.alert("spo2_low").clone();
+    let (told, times) = told_of(&heard, &alert, "raised", 15.0);
+    let mut ward = Ward::of(aged(600));
+    ward.engine.adopt_edge(ward.rules, at(19.0), &told, times, place(1));
+    for ward in [&mut heard, &mut ward] {
+        // By one that is normal, and by one that is not and a normal one after it.
+        for (second, value) in [(20.0, "97"), (60.0, "84"), (90.0, "97")] {
+            spot(ward, second, value);
+            assert_eq!(ward.alert("spo2_low").cleared_at, None, "{second}");
+        }
+        ward.stream(100, 116, Metric::SPO2, "97");
+        assert_eq!(ward.alert("spo2_low").cleared_at, Some(at(115.0)));
+    }
+}
+
+#[test]
+fn an_alert_that_a_box_told_of_is_of_the_device_that_the_box_says() {
+    let mut ward = Ward::of(aged(600));
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.alert("hr_low").clone();
+    let (mut told, times) = told_of(&ward, &alert, "priority_rose", 30.0);
+    told.device = DeviceId::new("oxi-02").unwrap();
+    let (told, _) = ward.engine.adopt_edge(ward.rules, at(60.0), &told, times, place(1));
+    assert_eq!((told.id, told.device.as_str()), (alert.id, "oxi-02"));
+}
+
+#[test]
+fn what_a_box_tells_of_a_device_that_has_left_ends_once_and_stays_so() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let mut county = Ward::of(aged(600));
+    let mut last = None;
+    let words = [(1, "raised", 10.0), (2, "priority_rose", 30.0), (3, "cleared", 150.0)];
+    for (seq, what, second) in words {
+        let (told, times) = told_of(&ward, &alert, what, second);
+        let left = (at(100.0), "went home");
+        let (told, ended) =
+            county.engine.adopt_left(ward.rules, at(200.0), &told, times, place(seq), left);
+        assert_eq!((told.state, told.cleared_at), (AlertState::Closed, Some(at(100.0))), "{what}");
+        assert!(ended.is_none());
+        last = Some(told);
+    }
+    let story = last.unwrap().timeline;
+    let closed = story.iter().filter(|entry| entry.what == TimelineEvent::Closed);
+    assert_eq!(closed.map(|entry| entry.detail.as_str()).collect::<Vec<_>>(), ["went home"]);
+    // What was over before it left waits for a person.
+    let (mut told, times) = told_of(&ward, &alert, "cleared", 60.0);
+    told.id = [9; 16];
+    let mut county = Ward::of(aged(600));
+    let left = (at(100.0), "went home");
+    let (told, _) = county.engine.adopt_left(ward.rules, at(200.0), &told, times, place(9), left);
+    assert_eq!((told.state, told.cleared_at), (AlertState::ClearedUnack, Some(at(60.0))));
+}
+
+#[test]
+fn what_a_box_tells_of_a_device_that_has_left_does_not_end_what_another_says() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    // Before the first one left, and after it.
+    for begins in [50, 120] {
+        let mut county = Ward::of(aged(600));
+        county.hand_to("oxi-02", DeviceKind::Monitor, 0.0);
+        county.stream(begins, begins + 11, Metric::HR, "36");
+        let holds = county.alert("hr_low").clone();
+        for (seq, what, second) in [(1, "raised", 60.0), (2, "cleared", 150.0)] {
+            let (told, times) = told_of(&ward, &alert, what, second);
+            let left = (at(100.0), "went home");
+            let (_, ended) =
+                county.engine.adopt_left(ward.rules, at(200.0), &told, times, place(seq), left);
+            assert!(ended.is_none());
+            let goes_on = county.engine.alerts().find(|alert| alert.id == holds.id).unwrap();
+            assert_eq!((goes_on.state, &goes_on.device), (AlertState::ActiveUnack, &county.device));
+        }
+        county.stream(200, 231, Metric::HR, "72");
+        assert_eq!(county.alert("hr_low").cleared_at, Some(at(230.0)));
+    }
+}
+
+#[test]
+fn what_a_box_tells_of_an_earlier_alert_leaves_the_one_that_holds_to_its_values() {
+    let mut ward = Ward::new("cuff-01");
+    ward.number(0.0, Metric::NIBP_SYS, "185");
+    let first = ward.only().clone();
+    ward.number(360.0, Metric::NIBP_SYS, "150");
+    ward.number(1200.0, Metric::NIBP_SYS, "225");
+    let holds = ward.engine.alerts().find(|alert| alert.id != first.id).unwrap().id;
+    // Its time closed the first at the box, while the link was away.
+    let (mut told, mut times) = told_of(&ward, &first, "closed", 2160.0);
+    told.state = "closed".into();
+    told.cleared_at = Some(at(360.0));
+    times.cleared = told.cleared_at;
+    ward.engine.adopt_edge(ward.rules, at(2400.0), &told, times, place(1));
+    let of = |ward: &Ward| ward.engine.alerts().find(|alert| alert.id == holds).unwrap().clone();
+    assert_eq!((of(&ward).priority, of(&ward).state), (Priority::High, AlertState::ActiveUnack));
+    ward.number(2700.0, Metric::NIBP_SYS, "140");
+    assert_eq!(
+        (of(&ward).cleared_at, of(&ward).state),
+        (Some(at(2700.0)), AlertState::ClearedUnack)
+    );
+}
+
+#[test]
+fn who_has_it_in_hand_is_told_behind_a_newer_word_too() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let (mut fell, newer) = told_of(&ward, &alert, "priority_fell", 40.0);
+    fell.state = "active_ack".into();
+    let (mut seen, older) = told_of(&ward, &alert, "acknowledged", 20.0);
+    (seen.by, seen.state) = (Some("li".into()), "active_ack".into());
+    ward.engine.adopt_edge(ward.rules, at(60.0), &fell, newer, place(3));
+    ward.engine.adopt_edge(ward.rules, at(61.0), &seen, older, place(2));
+    ward.number(62.0, Metric::HR, "36");
+    assert_eq!(
+        (ward.only().state, &*ward.only().acknowledged.clone().unwrap().by),
+        (AlertState::ActiveAck, "li")
+    );
 }

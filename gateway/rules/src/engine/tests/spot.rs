@@ -146,3 +146,32 @@ fn a_late_result_asks_to_be_measured_again_and_the_battery_it_tells_of_does_not(
         assert_eq!((asks("glucose_low"), asks("batt_low")), ((Some(5), true), (None, false)));
     }
 }
+
+#[test]
+fn a_late_result_that_a_fresh_value_confirms_is_late_no_more() {
+    let mut ward = Ward::new("glu-01");
+    ward.hand_to("glu-01", DeviceKind::GlucoseMeter, 0.0);
+    let asks = |ward: &Ward| {
+        let alert = ward.only();
+        let asks = alert.message_en.contains("measure again now");
+        (alert.late_row, asks, alert.message_zh.contains("复测"), alert.state)
+    };
+    let result = |seconds: f64, value: u32| {
+        let reading = Reading::number(Metric::GLU_CAP_PL, value, Unit::MG_PER_DL);
+        let group = ReadingGroup::new(
+            DeviceId::new("glu-01").unwrap(),
+            Ward::observed(seconds),
+            vec![reading],
+        );
+        ReadingGroup { occurrence: Occurrence::Spot, ..group }
+    };
+    ward.feed_group(&result(10.0, 53), 10.0 + 2.0 * 3600.0);
+    let id = ward.only().id;
+    assert_eq!(asks(&ward), (Some(5), true, true, AlertState::ActiveUnack));
+    // Nobody has measured while time passes.
+    ward.pass_time(10.0 + 2.5 * 3600.0);
+    assert_eq!(ward.only().late_row, Some(5));
+    ward.feed_group(&result(3.0 * 3600.0, 52), 3.0 * 3600.0);
+    assert_eq!(ward.only().id, id);
+    assert_eq!(asks(&ward), (None, false, false, AlertState::ActiveUnack));
+}

@@ -170,3 +170,188 @@ fn a_state_of_when_engines_were_of_devices_goes_on() {
     );
     assert!(ended.values().all(|alert| !alert.state.is_active()), "{ended:#?}");
 }
+
+/// A strap or an oximeter says itself that it measures nobody.
+fn off(ward: &mut Ward, second: f64, metrics: &[Metric]) {
+    let reading = |metric: &Metric| Reading::no_data(*metric, NoData::SensorOff);
+    ward.feed(second, second, metrics.iter().map(reading).collect());
+}
+
+#[test]
+fn a_strap_without_contact_and_an_oximeter_without_a_finger_are_alerts_until_they_have_a_value() {
+    for (kind, metrics, rule, value) in [
+        (DeviceKind::EcgStrap, &[Metric::HR][..], "TECH-LEADOFF", "72"),
+        (DeviceKind::Oximeter, &[Metric::SPO2, Metric::PULSE_OXIM], "TECH-PROBEOFF", "97"),
+    ] {
+        let mut ward = Ward::of(monitored(true));
+        ward.hand_to("worn-01", kind, 0.0);
+        off(&mut ward, 10.0, metrics);
+        let alert = ward.only().clone();
+        assert_eq!((&*alert.rules, alert.priority), (&[rule.to_owned()][..], Priority::Low));
+        assert_eq!((alert.started_at, alert.device.as_str()), (at(10.0), "worn-01"));
+        // It looks for a signal: that is none yet.
+        ward.absent(11.0, metrics[0], NoData::Searching);
+        off(&mut ward, 12.0, metrics);
+        ward.pass_time(129.0);
+        assert_eq!((ward.only().id, ward.only().priority), (alert.id, Priority::Low));
+        ward.pass_time(130.0);
+        assert_eq!(ward.only().priority, Priority::Medium);
+        off(&mut ward, 131.0, metrics);
+        assert_eq!((ward.only().id, ward.only().priority), (alert.id, Priority::Medium));
+        for (second, metric) in [132.0, 133.0].into_iter().zip(metrics) {
+            assert_eq!(ward.only().state, AlertState::ActiveUnack);
+            ward.number(second, *metric, value);
+        }
+        assert!(!ward.told.last().unwrap().state.is_active());
+        // Nobody is marked as monitored: it stays low, and is over with the value.
+        let mut ward = Ward::of(monitored(false));
+        ward.hand_to("worn-01", kind, 0.0);
+        off(&mut ward, 10.0, metrics);
+        ward.pass_time(600.0);
+        assert_eq!(ward.only().priority, Priority::Low);
+        for (second, metric) in [601.0, 602.0].into_iter().zip(metrics) {
+            ward.number(second, *metric, value);
+        }
+        assert_eq!(ward.engine.alerts().count(), 0);
+    }
+}
+
+#[test]
+fn a_sensor_of_which_the_device_signals_that_it_is_off_is_one_alert() {
+    let mut ward = Ward::new("ecg-01");
+    ward.alarm(5.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    let id = ward.only().id;
+    for second in 5..20_u32 {
+        ward.absent(f64::from(second), Metric::HR, NoData::LeadOff);
+        ward.absent(f64::from(second), Metric::RR_IMP, NoData::SensorOff);
+    }
+    assert_eq!((ward.only().id, ward.only().recurrences), (id, 0));
+    ward.alarm(20.0, AlarmKind::LeadOff, AlarmPhase::End);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    ward.number(20.5, Metric::HR, "72");
+    ward.number(20.5, Metric::RR_IMP, "16");
+    assert_eq!(ward.engine.alerts().count(), 0);
+}
+
+#[test]
+fn a_sensor_that_is_switched_off_or_taken_away_is_not_off_any_more() {
+    for over in [NoData::Off, NoData::NotAvailable] {
+        let mut ward = Ward::new("ecg-01");
+        off(&mut ward, 0.0, &[Metric::SPO2]);
+        ward.absent(5.0, Metric::SPO2, over);
+        assert_eq!(ward.engine.alerts().count(), 0);
+    }
+    let mut ward = Ward::new("ecg-01");
+    off(&mut ward, 0.0, &[Metric::SPO2]);
+    ward.status(5.0, DeviceKind::Monitor, DeviceState::Removed);
+    assert_eq!(ward.engine.alerts().count(), 0);
+    // One that comes back begins anew.
+    ward.status(300.0, DeviceKind::Monitor, DeviceState::Online);
+    off(&mut ward, 400.0, &[Metric::SPO2]);
+    assert_eq!(ward.only().started_at, at(400.0));
+}
+
+#[test]
+fn how_long_a_sensor_may_be_off_before_it_is_told_the_rule_says() {
+    let mut file: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../../configs/rules/default.json")).unwrap();
+    let rules = file["rules"].as_array_mut().unwrap().iter_mut();
+    let rule = rules.into_iter().find(|rule| rule["id"] == "TECH-PROBEOFF").unwrap();
+    rule["steps"][0]["after_s"] = 5.into();
+    let mut ward = Ward::new("ecg-01");
+    ward.rules = Box::leak(Box::new(RuleSet::from_json(&file.to_string()).unwrap()));
+    for second in [0.0, 4.0] {
+        off(&mut ward, second, &[Metric::SPO2]);
+    }
+    ward.number(5.0, Metric::SPO2, "97");
+    for second in [20.0, 24.9] {
+        off(&mut ward, second, &[Metric::SPO2]);
+    }
+    assert!(ward.told.is_empty());
+    off(&mut ward, 25.0, &[Metric::SPO2]);
+    assert_eq!(
+        (ward.only().rules[0].as_str(), ward.only().started_at),
+        ("TECH-PROBEOFF", at(20.0))
+    );
+}
+
+#[test]
+fn a_battery_is_told_by_the_rule_of_its_device() {
+    for (kind, alarm, rule, priority) in [
+        (DeviceKind::Pump, AlarmKind::BatteryLow, "DEV-PUMP-BATT-LOW", Priority::Medium),
+        (DeviceKind::Pump, AlarmKind::BatteryEmpty, "DEV-PUMP-BATT-DEPL", Priority::High),
+        (DeviceKind::Monitor, AlarmKind::BatteryLow, "BATT-LOW", Priority::Low),
+        (DeviceKind::Thermometer, AlarmKind::BatteryLow, "BATT-LOW", Priority::Low),
+        (DeviceKind::Oximeter, AlarmKind::BatteryEmpty, "BATT-LOW", Priority::Medium),
+    ] {
+        let mut ward = Ward::of(aged(600));
+        ward.hand_to("any-01", kind, 0.0);
+        ward.alarm(1.0, alarm, AlarmPhase::Start);
+        let alert = ward.only();
+        assert_eq!((alert.rules[0].as_str(), alert.priority), (rule, priority), "{kind:?}");
+        ward.alarm(9.0, alarm, AlarmPhase::End);
+        assert!(!ward.told.last().unwrap().state.is_active(), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_meter_that_calls_its_battery_low_is_one_alert_with_what_its_charge_says() {
+    let says = |ward: &mut Ward, second: f64, state: &str| {
+        ward.feed(second, second, vec![Reading::text(Metric::BATT_STATE, state)]);
+    };
+    let mut ward = Ward::new("glu-01");
+    ward.hand_to("glu-01", DeviceKind::GlucoseMeter, 0.0);
+    ward.status(0.0, DeviceKind::GlucoseMeter, DeviceState::Online);
+    says(&mut ward, 1.0, "ok");
+    assert!(ward.told.is_empty());
+    says(&mut ward, 2.0, "low");
+    assert_eq!((ward.only().rules[0].as_str(), ward.only().priority), ("BATT-LOW", Priority::Low));
+    let id = ward.only().id;
+    ward.number(3.0, Metric::BATT_PCT, "9");
+    assert_eq!((ward.only().id, ward.only().priority), (id, Priority::Medium));
+    ward.number(4.0, Metric::BATT_PCT, "90");
+    says(&mut ward, 5.0, "low");
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    says(&mut ward, 6.0, "ok");
+    assert!(!ward.told.last().unwrap().state.is_active());
+    // A meter says only that it is low; its next result without that word is of a new battery.
+    let result = |ward: &mut Ward, second: f64, is_low: bool| {
+        let mut readings = vec![Reading::number(Metric::GLU_CAP_PL, 100, Unit::MG_PER_DL)];
+        readings.extend(is_low.then(|| Reading::text(Metric::BATT_STATE, "low")));
+        let group = ReadingGroup::new(ward.device.clone(), Ward::observed(second), readings);
+        ward.feed_group(&ReadingGroup { occurrence: Occurrence::Spot, ..group }, second);
+    };
+    result(&mut ward, 10.0, true);
+    assert_eq!(ward.alert("batt_low").state, AlertState::ActiveUnack);
+    // An older one says nothing of now.
+    result(&mut ward, 5.0, false);
+    assert_eq!(ward.alert("batt_low").state, AlertState::ActiveUnack);
+    result(&mut ward, 60.0, false);
+    assert_eq!(ward.alert("batt_low").state, AlertState::ClearedUnack, "it was medium, and unseen");
+}
+
+#[test]
+fn a_battery_of_a_device_that_is_not_here_is_no_affair_of_the_patient() {
+    // A result of a meter on nobody was given to them: of the meter itself they know nothing.
+    let mut ward = Ward::of(aged(600));
+    ward.device = DeviceId::new("glu-09").unwrap();
+    let readings = vec![
+        Reading::number(Metric::GLU_CAP_PL, 100, Unit::MG_PER_DL),
+        Reading::text(Metric::BATT_STATE, "low"),
+    ];
+    let group = ReadingGroup::new(ward.device.clone(), Ward::observed(1.0), readings);
+    ward.feed_group(&ReadingGroup { occurrence: Occurrence::Spot, ..group }, 1.0);
+    assert_eq!(ward.engine.alerts().count(), 0);
+}
+
+#[test]
+fn a_temperature_probe_that_has_never_measured_is_not_off() {
+    let mut ward = Ward::new("ecg-01");
+    for second in 0..200 {
+        off(&mut ward, f64::from(second), &[Metric::TEMP]);
+    }
+    assert_eq!(ward.engine.alerts().count(), 0);
+    ward.number(200.0, Metric::TEMP, "36.6");
+    off(&mut ward, 201.0, &[Metric::TEMP]);
+    assert_eq!(ward.only().rules, ["TECH-PROBEOFF"]);
+}

@@ -1,4 +1,4 @@
--- Schema 16: what a person says of a result; how often a device speaks.
+-- Schema 15: what a person says of a result; how often a device speaks.
 
 -- Who confirmed that it was measured two hours after the meal; NULL: nobody did.
 ALTER TABLE spot ADD COLUMN two_hours_by TEXT;

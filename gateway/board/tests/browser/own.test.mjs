@@ -1,0 +1,136 @@
+// What is somebody's own, behind their name: the PIN that says it is still they, and the password.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { serious } from './eyes.mjs';
+import { rowOf, stand } from './stand.mjs';
+
+const it = stand();
+const form = (what) => `.own-form[data-own="${what}"]`;
+
+/** Types into the three fields of a form, from the first on. */
+async function fill(page, what, ...texts) {
+  for (const [index, text] of texts.entries()) {
+    await page.click(`#own-${what}-${['old', 'first', 'second'][index]}`);
+    await page.type(text);
+  }
+}
+
+test('who has no PIN sets one behind their name, and acknowledges with it', async () => {
+  const { county } = it;
+  county.pin = null;
+  const page = await it.open();
+  await page.click('button.user');
+  await page.says(form('pin'), '还没有 PIN');
+  await page.hides('.own-none');
+  await fill(page, 'pin', 'wrong', '4711', '4712');
+  await page.key('Enter');
+  await page.says(`${form('pin')} .own-said`, '两次输入不一致');
+  assert.equal(county.asked.some(({ url }) => url.endsWith('/session/pin')), false);
+  await page.key('Escape');
+  await page.hides('.own-panel');
+  await page.click('button.user');
+  // What was typed is not there any more.
+  assert.equal(await page.run(() => document.getElementById('own-pin-old').value), '');
+  await fill(page, 'pin', 'wrong', '4711', '4711');
+  await page.key('Enter');
+  await page.says(`${form('pin')} .own-said`, '密码不对');
+  assert.equal(county.pin, null);
+  await fill(page, 'pin', 'right');
+  await page.click(`${form('pin')} .primary`);
+  await page.says(`${form('pin')} .own-said`, 'PIN 已设置');
+  await page.shows('.own-none');
+  await page.click('button.user');
+  await page.hides('.own-panel');
+
+  const row = rowOf(county.raise(county.monitor, 'high'));
+  county.idle = true;
+  await page.click(`${row} .ack`);
+  await page.click(`${row} [data-reason="at_bedside"]`);
+  await page.says(`${row} .panel`, 'li 的 PIN');
+  await page.click(`${row} input[type="password"]`);
+  await page.type('4711');
+  await page.key('Enter');
+  await page.shows(`${row}[data-state="active_ack"]`);
+  assert.deepEqual(county.asked.filter(({ url }) => url.endsWith('/confirm')).map(({ body }) => body), [{ pin: '4711' }]);
+});
+
+test('a PIN is taken away: from then on it is the password', async () => {
+  const { county } = it;
+  const page = await it.open();
+  await page.click('button.user');
+  await fill(page, 'pin', 'right');
+  await page.click('.own-none');
+  await page.says(`${form('pin')} .own-said`, 'PIN 已取消');
+  assert.equal(county.pin, null);
+  const row = rowOf(county.raise(county.monitor, 'high'));
+  county.idle = true;
+  await page.click(`${row} .ack`);
+  await page.click(`${row} [data-reason="at_bedside"]`);
+  await page.says(`${row} .panel`, 'li 的密码');
+});
+
+for (const [user, role] of [['li', 'nurse'], ['sun', 'system_admin']]) {
+  test(`a ${role} sets another password of their own`, async () => {
+    const { county } = it;
+    county.people[user] = role;
+    county.more = { '/people': () => ({ people: [] }), '/tokens': () => ({ tokens: [] }) };
+    const page = await it.open({ user, known: role === 'nurse' });
+    await page.click('button.user');
+    await fill(page, 'password', 'right', 'another one', 'another one');
+    await page.click(`${form('password')} .primary`);
+    await page.says(`${form('password')} .own-said`, '密码已设置');
+    assert.equal(county.password, 'another one');
+    if (role !== 'nurse') await page.hides(form('pin'));
+    assert.deepEqual(await serious(page), []);
+  });
+}
+
+test('a board on a wall has nothing of its own', async () => {
+  const { county } = it;
+  county.people.wall = 'kiosk';
+  const page = await it.open({ user: 'wall' });
+  await page.says('.user', 'wall');
+  await page.hides('button.user');
+  await page.hides('.own-panel');
+});
+
+test('after too many wrong passwords the log-in is there and nothing else', async () => {
+  const { county } = it;
+  const page = await it.open();
+  county.answer({
+    method: 'POST', path: '/session/pin', once: true, status: 401,
+    body: { type: 'about:blank', title: 'Too many', status: 401, detail: 'log in again' },
+  });
+  await page.click('button.user');
+  await fill(page, 'pin', 'wrong', '4711', '4711');
+  await page.key('Enter');
+  await page.shows('.login');
+});
+
+test('a PIN that was taken away at another board is asked for no more', async () => {
+  const { county } = it;
+  const page = await it.open();
+  const row = rowOf(county.raise(county.monitor, 'high'));
+  await page.shows(row);
+  county.pin = null;
+  await page.pass(65_000);
+  county.idle = true;
+  await page.click(`${row} .ack`);
+  await page.click(`${row} [data-reason="at_bedside"]`);
+  await page.says(`${row} .panel`, 'li 的密码');
+});
+
+test('Esc shuts the panel of what is somebody\'s own, and nothing that is open behind it', async () => {
+  const { county } = it;
+  const page = await it.open();
+  const row = rowOf(county.raise(county.monitor, 'high'));
+  await page.click(`${row} .ack`);
+  await page.shows(`${row} .panel`);
+  await page.click('button.user');
+  await page.shows('#own-pin-old:focus');
+  await page.key('Escape');
+  await page.hides('.own-panel');
+  await page.shows('button.user:focus');
+  await page.shows(`${row} .panel`);
+});

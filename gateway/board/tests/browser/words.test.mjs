@@ -1,0 +1,221 @@
+// What the board says beside its numbers: meals, aims, what is active, what is not known, what is new.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import * as make from './fixtures.mjs';
+import { morning } from './office.mjs';
+import { rowOf, stand } from './stand.mjs';
+
+const it = stand();
+const ZHANG = `p-${'1'.padStart(32, '0')}`;
+
+/** A patient in bed 3 with a meter that measured after a meal. */
+function fed(fields = {}) {
+  const { county } = it;
+  county.patients = [make.patient(ZHANG, '张*', '3', county.monitor.clinic, fields)];
+  const meter = make.device(make.HEPING, 'heping-glu-01', 'glucose_meter', county.ms);
+  county.devices.push(meter);
+  county.bind(county.monitor, ZHANG);
+  county.bind(meter, ZHANG);
+  const reading = county.measure(meter, 'glucose', '17.2', { context: { meal: 'meal_post' }, lane: 'urgent' });
+  county.results = [{ readings: [reading], moves: [] }];
+  return { county, meter, reading };
+}
+
+test('when a glucose was taken stands in tile, alert row, results and tray', async () => {
+  const { county, meter, reading } = fed();
+  county.more['/tray'] = () => ({
+    waiting: [{
+      ...make.HEPING, device: meter.device, measured_time: reading.measured_time, readings: [reading], candidates: [],
+    }],
+    next_cursor: null,
+  });
+  const page = await it.open();
+  const alert = county.raise(meter, 'high', { patient: ZHANG, metric: 'glucose' });
+  await page.says('.tile[data-bed="3"] .cell[data-cell="glucose"] .label', '血糖 · 餐后2小时');
+  await page.says(`${rowOf(alert)} .metric`, '血糖 · 餐后2小时');
+  await page.click('.tile[data-bed="3"] .open');
+  await page.says('.drawer .result-value', '17.2 mmol/L 餐后2小时');
+  await page.run(() => {
+    window.location.hash = 'tray';
+  });
+  await page.says('.page[data-page="tray"] h3', '餐后2小时');
+});
+
+for (const [groups, aims] of [[[], [10]], [['pregnant'], [7.8, 6.7]]]) {
+  test(`the trend of glucose has its lines after meals, ${groups.join() || 'everybody'}`, async () => {
+    fed({ groups });
+    const page = await it.open();
+    await page.click('.tile[data-bed="3"] .open');
+    const plot = '.plot[data-metric="glucose"]';
+    await page.says(`${plot} .plot-band`, '看板目标带 第 1 版');
+    // The axis goes from 0 to 30 on 124 px below a margin of 8: at each aim there is a line all along.
+    const shares = await page.run((css, values) => {
+      const canvas = document.querySelector(`${css} canvas`);
+      const quiet = getComputedStyle(canvas).getPropertyValue('--quiet').trim()
+        .match(/\w\w/g).map((one) => parseInt(one, 16));
+      const context = canvas.getContext('2d');
+      const { width } = canvas;
+      return values.map((value) => {
+        const y = Math.ceil(8 + (1 - value / 30) * 124);
+        const { data } = context.getImageData(60, y, width - 160, 1);
+        const near = (at) => quiet.every((one, part) => Math.abs(data[at * 4 + part] - one) < 60);
+        return Array.from({ length: width - 160 }, (_, at) => near(at)).filter(Boolean).length / (width - 160);
+      });
+    }, plot, [...aims, 13.3]);
+    const none = shares.pop();
+    assert.ok(none < 0.1 && shares.every((share) => share > 0.8), `${shares}, where no aim is ${none}`);
+  });
+}
+
+test('the counters: active is neither shelved nor suppressed nor over', async () => {
+  const { county } = it;
+  const page = await it.open();
+  for (const state of ['active_unack', 'active_ack', 'shelved', 'suppressed', 'out_of_service', 'cleared_unack']) {
+    county.raise(county.monitor, 'high', { state });
+  }
+  await page.says('.counters', '高 2/2');
+  await page.click('.counters');
+  await page.says('.counts', '高优先级:未确认 2,持续中 2');
+});
+
+test('a high alert of a township that is not shown is said to who cannot see, and where it is', async () => {
+  const { county } = it;
+  const page = await it.open();
+  await page.run(() => document.querySelector('[data-town="和平镇卫生院"] input').click());
+  await page.hides('.tile[data-device="dongfeng-spo2-01"]');
+  county.raise(county.oximeter, 'medium');
+  const high = county.raise(county.oximeter, 'high');
+  await page.says('.unseen[role="alert"]', '血氧过低');
+  await page.says('.unseen[role="alert"]', '东风乡卫生院');
+  await page.hides(rowOf(high));
+  assert.equal(await page.text('.unseen[role="status"]'), '');
+});
+
+test('while the link is lost the drawer calls neither device nor edge box online', async () => {
+  const { county } = fed();
+  const page = await it.open();
+  await page.click('.tile[data-bed="3"] .open');
+  await page.says('.drawer .health', '网关在线');
+  county.cut();
+  await page.pass(21_000, { beats: false });
+  await page.says('.drawer .health', '网关状态不明');
+  assert.ok(!(await page.text('.drawer .health')).includes('在线'));
+});
+
+test('a monitor that sends curves only is not told to have sent nothing', async () => {
+  const { county } = it;
+  const page = await it.open();
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.says(`${tile} .why`, '尚未收到数据');
+  for (let second = 0; second < 4; second += 1) {
+    county.wave(county.monitor, [make.block(county.monitor, Array(250).fill(0), county.ms - 1000)]);
+    await page.pass(1_000);
+  }
+  await page.shows(`${tile} .strip[data-live="live"]`);
+  await page.hides(`${tile} .why`);
+  await page.pass(60_000);
+  await page.says(`${tile} .why`, '尚未收到数据');
+});
+
+test('who goes to the beds or into the drawer by keys sees where they are', async () => {
+  fed();
+  const page = await it.open();
+  const ring = (css) => page.run((one) => {
+    const { outlineStyle, outlineWidth } = getComputedStyle(document.querySelector(one));
+    return outlineStyle === 'none' ? 0 : parseFloat(outlineWidth);
+  }, css);
+  await page.key('g');
+  assert.ok(await ring('.grid > h2') >= 2);
+  await page.run(() => document.querySelector('.tile[data-bed="3"] .open').focus());
+  await page.key('Enter');
+  await page.shows('.drawer');
+  assert.ok(await page.run(() => document.activeElement.closest('.drawer') !== null));
+  assert.ok(await page.run(() => {
+    const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+    return outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2;
+  }));
+});
+
+test('the whole hash of an entry of the audit is there for a finger', async () => {
+  const { county } = it;
+  morning(county, 'audit_admin');
+  const page = await it.open({ known: false });
+  await page.run(() => {
+    window.location.hash = 'audit';
+  });
+  await page.click('.hash summary');
+  await page.says('.hash[open]', 'ab'.repeat(32));
+  assert.equal(await page.run(() => document.querySelectorAll('.page [title]').length), 0);
+});
+
+test('a board on a wall: rows have no acknowledge, no deeds, no other patient', async () => {
+  const { county } = fed();
+  county.people.wall = 'kiosk';
+  const page = await it.open({ user: 'wall', size: [360, 740], mobile: true });
+  const row = rowOf(county.raise(county.monitor, 'high', { patient: ZHANG, metric: 'glucose' }));
+  await page.click(`${row} .more`);
+  await page.shows(`${row} .timeline`);
+  for (const css of ['.ack', '.deeds button', '.not-this']) await page.hides(`${row} ${css}`);
+  await page.hides('.thumb');
+  for (const key of ['a', '1', 's', 'e']) await page.key(key);
+  assert.equal(county.asked.some(({ method, url }) => method === 'POST' && url.includes('/alerts/')), false);
+  assert.equal(await page.attribute(row, 'data-state'), 'active_unack');
+});
+
+test('where the clock of the computer is wrong a banner says by how much, and ages go by the county', async () => {
+  const { county } = fed();
+  const page = await it.open();
+  await page.hides('.clock-banner');
+  // The county's time goes on; this computer's stands.
+  county.ms += 8_000;
+  county.beat();
+  await page.caughtUp();
+  await page.pass(1_000);
+  await page.says('.clock-banner', '8 秒');
+});
+
+test('the filter of townships is kept for each person', async () => {
+  const page = await it.open();
+  await page.run(() => document.querySelector('[data-town="和平镇卫生院"] input').click());
+  await page.says('.townships', '和平镇卫生院');
+  await page.send('Page.reload', {});
+  await page.says('.townships', '和平镇卫生院');
+  // Another at the same computer sees all.
+  const value = it.county.session('wang');
+  await it.browser.send('Storage.setCookies', {
+    browserContextId: page.target.browserContextId,
+    cookies: [{ name: 'clinic_session', value, url: it.county.url }],
+  });
+  page.secret = value;
+  await page.send('Page.reload', {});
+  await page.says('.user', 'wang');
+  await page.says('.townships', '全部乡镇');
+});
+
+test('keys: K goes back, S shelves, E escalates, G leaves a page for the beds', async () => {
+  const { county } = it;
+  const page = await it.open();
+  const [first, second] = [1, 2].map(() => county.raise(county.monitor, 'high'));
+  await page.shows(rowOf(second));
+  await page.pass(4_000);
+  const focused = () => page.run(() => document.activeElement.dataset.alertId);
+  for (const [key, at] of [['j', first], ['j', second], ['k', first]]) {
+    await page.key(key);
+    assert.equal(await focused(), at.id, key);
+  }
+  for (const [key, deed] of [['s', 'shelve'], ['e', 'escalate']]) {
+    await page.key(key);
+    await page.shows(`${rowOf(first)} form[data-deed="${deed}"]`);
+    await page.key('Escape');
+    await page.hides(`${rowOf(first)} form[data-deed="${deed}"]`);
+  }
+  await page.run(() => {
+    window.location.hash = 'duty';
+  });
+  await page.shows('.page[data-page="duty"]');
+  await page.run(() => document.activeElement.blur());
+  await page.key('g');
+  await page.hides('.page');
+  assert.ok(await page.run(() => document.activeElement.matches('.grid')));
+});
