@@ -160,6 +160,7 @@ impl Desk {
                     device: config.id.clone(),
                     kind: config.driver.kind(),
                     driver: config.driver.name(),
+                    expected_interval_ms: config.expected_interval_ms,
                     outbox: radio.outbox.clone(),
                     board: Arc::clone(&radio.board),
                     clock: radio.clock,

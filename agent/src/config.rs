@@ -30,6 +30,8 @@ use std::{
 const DEVICES_MAX: usize = 64;
 /// Trend is committed this often; spares the flash and stays inside the board's freshness.
 const COMMIT_MS: u64 = 250;
+/// What speaks more seldom than once an hour does not repeat: it measures.
+const EXPECTED_INTERVAL_S: std::ops::RangeInclusive<u64> = 1..=3600;
 /// 2 GiB: weeks of a 20-device site, and small beside any SD card.
 const OUTBOX_BYTES: u64 = 2 << 30;
 /// Ten minutes of any device but a monitor with waveforms, of which it holds a minute.
@@ -57,6 +59,8 @@ pub(crate) struct AgentConfig {
     pub(crate) page: Option<PageConfig>,
     pub(crate) devices: Vec<DeviceConfig>,
     pub(crate) bluetooth: Vec<BluetoothConfig>,
+    /// SHA-256 of the text, in hex: the county keeps when it became another.
+    pub(crate) sha256: String,
 }
 
 /// How the county is reached.
@@ -91,6 +95,8 @@ pub(crate) struct DeviceConfig {
     pub(crate) driver: DriverName,
     pub(crate) port: Port,
     pub(crate) settings: PortSettings,
+    /// How often it speaks; `None`: as its kind does.
+    pub(crate) expected_interval_ms: Option<u32>,
     pub(crate) options: DriverOptions,
 }
 
@@ -136,6 +142,8 @@ pub(crate) struct BluetoothConfig {
     pub(crate) address: String,
     /// For `devices pair`, if the device has one that does not change.
     pub(crate) passkey: Option<Passkey>,
+    /// How often it speaks; `None`: as its kind does.
+    pub(crate) expected_interval_ms: Option<u32>,
     pub(crate) clock: ClockOptions,
 }
 
@@ -144,7 +152,14 @@ pub(crate) struct BluetoothConfig {
 /// # Errors
 /// Every mistake, with its line.
 pub(crate) fn parse(text: &str, beside: &Path) -> Result<AgentConfig, Vec<Mistake>> {
-    config_reader::read(text, |root| meant(root, beside))
+    let mut config = config_reader::read(text, |root| meant(root, beside))?;
+    config.sha256 = sha256(text);
+    Ok(config)
+}
+
+fn sha256(text: &str) -> String {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl AgentConfig {
@@ -198,6 +213,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
         page,
         devices,
         bluetooth,
+        sha256: String::new(),
     })
 }
 
@@ -310,6 +326,7 @@ fn devices(sections: Vec<Section<'_>>, names: &mut Names<'_>) -> Vec<DeviceConfi
                 format!("baud means nothing at {}; leave it out, and set it there", port.value);
             section.note(&port.place, text);
         }
+        let expected_interval_ms = expected_interval_ms(&mut section);
         let inner = section.optional_section("options");
         let options = options(inner, driver.as_ref().map(|driver| driver.value));
         section.finish();
@@ -321,6 +338,7 @@ fn devices(sections: Vec<Section<'_>>, names: &mut Names<'_>) -> Vec<DeviceConfi
                 driver: driver.value,
                 port: port.value,
                 settings,
+                expected_interval_ms,
                 options,
             });
         }
@@ -341,6 +359,7 @@ fn bluetooth(sections: Vec<Section<'_>>, names: &mut Names<'_>) -> Vec<Bluetooth
         });
         let address = section.parsed("address", "00:1A:7D:DA:71:13", bluetooth_address);
         let passkey = section.optional_parsed("passkey", Passkey::parse);
+        let expected_interval_ms = expected_interval_ms(&mut section);
         let set = section.optional_switch("set_clock").unwrap_or_default();
         section.finish();
         if let (Some(id), Some(driver), Some(address)) = (id, driver, address) {
@@ -353,11 +372,18 @@ fn bluetooth(sections: Vec<Section<'_>>, names: &mut Names<'_>) -> Vec<Bluetooth
                 driver: driver.value,
                 address: address.value,
                 passkey: passkey.map(|passkey| passkey.value),
+                expected_interval_ms,
                 clock: ClockOptions { zone_offset_s: None, set },
             });
         }
     }
     devices
+}
+
+/// What a rule expects of a device by its kind may be wrong for this one.
+fn expected_interval_ms(section: &mut Section<'_>) -> Option<u32> {
+    let seconds = section.optional_integer("expected_interval_s", EXPECTED_INTERVAL_S)?;
+    u32::try_from(seconds).ok()?.checked_mul(1000)
 }
 
 fn options(section: Option<Section<'_>>, driver: Option<DriverName>) -> DriverOptions {
@@ -548,6 +574,21 @@ baud = 9600
         };
         assert_eq!(device.options, expected);
         assert_eq!(json_lines("").unwrap().options, DriverOptions::default());
+    }
+
+    #[test]
+    fn how_often_a_device_speaks_is_told_in_whole_seconds_up_to_an_hour() {
+        let with = |seconds: u64| {
+            let text = GOOD.replace("baud = 9600", &format!("expected_interval_s = {seconds}"));
+            parse(&text, Path::new(""))
+        };
+        assert_eq!(with(4).unwrap().devices[1].expected_interval_ms, Some(4000));
+        assert_eq!(with(4).unwrap().devices[0].expected_interval_ms, None);
+        assert_eq!(with(3600).unwrap().devices[1].expected_interval_ms, Some(3_600_000));
+        for wrong in [0, 3601] {
+            let told = with(wrong).unwrap_err();
+            assert!(told[0].text.ends_with("use a number from 1 to 3600"), "{told:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     config::AgentConfig,
     local_page::{self, LocalPage},
-    outbox::{self, Outbox, OutboxSettings},
+    outbox::{self, Outbox, OutboxClosed, OutboxSettings},
     policy::{InForce, PolicyKeeper},
     reach::ReachWatch,
     recorder::Recorder,
@@ -16,7 +16,12 @@ use crate::{
     time_daemon, uplink,
 };
 use anyhow::{Context as _, bail};
-use model::record::{AgentStarted, Record};
+use drivers::output::Cursor;
+use model::{
+    device::DeviceAction,
+    id::DeviceId,
+    record::{AgentStarted, Record},
+};
 use std::{
     fs::{DirBuilder, File, TryLockError},
     os::unix::fs::DirBuilderExt as _,
@@ -162,6 +167,29 @@ fn outbox_settings(config: &AgentConfig) -> OutboxSettings {
     }
 }
 
+/// Tells the county, for its audit, that the configuration is another than it told of last; whether
+/// it did. What it told of is committed with the telling.
+async fn tell_configuration(
+    config: &AgentConfig,
+    outbox: &Outbox,
+    clock: Clock,
+) -> Result<bool, OutboxClosed> {
+    let device = DeviceId::from(&config.site);
+    let present = Cursor(config.sha256.clone().into_bytes());
+    if outbox.cursor(&device).await?.as_ref() == Some(&present) {
+        return Ok(false);
+    }
+    let action = DeviceAction {
+        device: device.clone(),
+        action: "configuration_changed".to_owned(),
+        text: format!("agent.toml has the SHA-256 {}", config.sha256),
+        observed: clock.now().observed(),
+    };
+    outbox.enqueue(outbox::NO_LINK, Record::Action(action)).await?;
+    outbox.remember(outbox::NO_LINK, device, present).await?;
+    Ok(true)
+}
+
 async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
     let clock = Clock::start();
     let board = Arc::new(Board::new(&config));
@@ -175,6 +203,7 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
         .context("starting the thread of the outbox")?;
     let started = AgentStarted { version: VERSION.to_owned(), observed: clock.now().observed() };
     outbox.enqueue(outbox::NO_LINK, Record::Started(started)).await?;
+    tell_configuration(&config, &outbox, clock).await?;
 
     let stopped = supervisor.stopped();
     supervisor.keep("clock".to_owned(), move || time_daemon::run(clock, stopped.clone()));
@@ -266,6 +295,33 @@ async fn daemon(config: AgentConfig) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_configuration_is_told_when_it_is_another_and_never_twice() {
+        const TEXT: &str = "site = \"heping-01\"\ndata_dir = \"data\"\n[uplink]\n\
+            broker = \"broker.county.example:8883\"\nca = \"a\"\ncert = \"b\"\nkey = \"c\"\n";
+        let folder = tempfile::tempdir().unwrap();
+        let config = |text: &str| crate::config::parse(text, Path::new("")).unwrap();
+        let (first, other) = (config(TEXT), config(&format!("{TEXT}# another\n")));
+        let settings = || OutboxSettings {
+            path: folder.path().join("outbox.sqlite"),
+            commit_after: Duration::from_millis(1),
+            max_bytes: 1 << 20,
+            time_zone: first.time_zone.clone(),
+        };
+        let clock = Clock::start();
+        for (config, told) in [(&first, true), (&first, false), (&other, true), (&first, true)] {
+            // Each is a start of the agent.
+            let (outbox, mut thread, _news) = Outbox::start(settings(), clock).unwrap();
+            assert_eq!(tell_configuration(config, &outbox, clock).await.unwrap(), told);
+            drop(outbox);
+            assert!(thread.close(COMMIT_LIMIT).await);
+        }
+        // printf '' | sha256sum
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_ne!(first.sha256, empty);
+        assert_eq!(first.sha256.len(), empty.len());
+    }
 
     #[test]
     fn a_second_agent_stays_out_of_the_data_folder() {

@@ -91,6 +91,7 @@ async fn serve(link: Link) -> Result<(), OutboxClosed> {
             device: config.id.clone(),
             kind: config.options.kind_of(config.driver),
             driver: config.driver.name(),
+            expected_interval_ms: config.expected_interval_ms,
             outbox: link.outbox.clone(),
             board: Arc::clone(&link.board),
             clock: link.clock,

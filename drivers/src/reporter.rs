@@ -96,6 +96,7 @@ impl<R> Reporter<R> {
             state,
             reason: reason.to_owned(),
             about,
+            expected_interval_ms: None,
             observed: now.observed(),
         }));
     }

@@ -549,7 +549,7 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         .collect();
     let acknowledged = alert.acknowledged.as_ref();
     let shelf = alert.people.shelf.as_ref();
-    json!({
+    let mut told = json!({
         "id": alert.id.to_string(),
         "revision": revision,
         "family": alert.family,
@@ -590,7 +590,12 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         "not_rechecked": alert.not_rechecked,
         "recurrences": alert.recurrences,
         "timeline": timeline,
-    })
+    });
+    if let Some(fields) = told.as_object_mut() {
+        fields.insert("asks_danger_signs".to_owned(), json!(alert.asks_danger_signs()));
+        fields.insert("danger_signs".to_owned(), json!(alert.people.danger_signs));
+    }
+    told
 }
 
 /// Whom an alert is about.

@@ -34,6 +34,8 @@ struct Told {
     site: String,
     /// It is about a patient, or about a device that was on nobody.
     of_patient: bool,
+    /// The patient is marked monitored, where that is asked for.
+    is_monitored: bool,
     /// At which its device stood, where that is asked for.
     bed: Option<String>,
     started_ms: i64,
@@ -99,6 +101,7 @@ fn told(body: &Value) -> Option<Told> {
     let facts = Facts {
         id: AlertId::from_hex(text("id")?)?,
         subject: (text("site")?.to_owned(), text("device")?.to_owned()),
+        patient: text("patient").map(ToOwned::to_owned),
         rules: rules.filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
         priority: Priority::from_name(text("priority")?)?,
         raised_at: WallTime::from_unix_ms(raised_ms),
@@ -109,6 +112,7 @@ fn told(body: &Value) -> Option<Told> {
     Some(Told {
         site: text("site")?.to_owned(),
         of_patient: text("patient").is_some(),
+        is_monitored: false,
         bed: None,
         started_ms: moment(body, "started_at")?,
         acknowledged_after_ms: acknowledged
@@ -152,8 +156,8 @@ pub(crate) fn fatigue(
     let flood = fatigue::flood(&alerts, now);
     let flood = flood.map(|Flood { new, collapsed }| json!({"new": new, "collapsed": collapsed}));
     let offers = fatigue::offers(&alerts, now).into_iter();
-    let offers = offers.map(|Offer { subject: (site, device), rules, alerts, values }| {
-        json!({"site": site, "device": device, "rules": rules, "alerts": alerts, "values": values})
+    let offers = offers.map(|Offer { patient, rules, alerts, values }| {
+        json!({"patient": patient, "rules": rules, "alerts": alerts, "values": values})
     });
     Ok([("flood", json!(flood)), ("offers", offers.collect())])
 }
@@ -176,9 +180,11 @@ pub(crate) fn figures(
     for (township, days) in days(connection, from_ms, to_ms, is_named)? {
         of.entry(township).or_default().1 = days;
     }
+    let monitored = monitored(connection)?;
     for mut told in raised(connection, is_of, from_ms, to_ms)? {
         let (site, device) = &told.facts.subject;
         told.bed = bed_at(connection, site, device, told.started_ms)?;
+        told.is_monitored = told.facts.patient.as_ref().is_some_and(|key| monitored.contains(key));
         of.entry(township(&told.site)).or_default().0.push(told);
     }
     let told =
@@ -188,11 +194,20 @@ pub(crate) fn figures(
     )
 }
 
-/// Days on which something was measured: of each patient with devices on them, and of each device
-/// that was on nobody.
+/// Patients who are marked monitored by now; since when nobody writes down.
+fn monitored(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+    connection
+        .prepare_cached("SELECT patient FROM patient WHERE about ->> 'monitored'")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// Days on which something was measured: of each patient with devices on them, of those of them who
+/// are monitored, and of each device that was on nobody.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Days {
     pub(crate) patient_days: usize,
+    pub(crate) monitored_days: usize,
     pub(crate) device_days: usize,
 }
 
@@ -200,6 +215,7 @@ impl Sum for Days {
     fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
         all.fold(Self::default(), |sum, one| Self {
             patient_days: sum.patient_days + one.patient_days,
+            monitored_days: sum.monitored_days + one.monitored_days,
             device_days: sum.device_days + one.device_days,
         })
     }
@@ -246,8 +262,11 @@ pub(crate) fn days(
             begin = end;
         }
     }
-    for (township, ..) in of_patients {
-        days.entry(township).or_default().patient_days += 1;
+    let monitored = monitored(connection)?;
+    for (township, patient, _) in of_patients {
+        let days = days.entry(township).or_default();
+        days.patient_days += 1;
+        days.monitored_days += usize::from(monitored.contains(&patient));
     }
     Ok(days)
 }
@@ -295,6 +314,7 @@ fn of_township(name: &str, alerts: &[Told], days: Days, times: &Times) -> Value 
         bed.iter().for_each(|bed| *beds.entry(bed).or_default() += 1);
     }
     let of_patients = count(&|told| told.of_patient);
+    let of_monitored = count(&|told| told.is_monitored);
     let of_devices = alerts.len() - of_patients;
     let rules =
         noisiest(rules, NOISY_MAX).map(|(rule, alerts)| json!({"rule": rule, "alerts": alerts}));
@@ -308,6 +328,9 @@ fn of_township(name: &str, alerts: &[Told], days: Days, times: &Times) -> Value 
         "patient_days": days.patient_days,
         "of_patients": of_patients,
         "alerts_per_patient_day": ratio(of_patients, days.patient_days),
+        "monitored_days": days.monitored_days,
+        "of_monitored": of_monitored,
+        "alerts_per_monitored_day": ratio(of_monitored, days.monitored_days),
         "device_days": days.device_days,
         "of_devices": of_devices,
         "alerts_per_device_day": ratio(of_devices, days.device_days),

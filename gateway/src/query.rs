@@ -472,20 +472,23 @@ pub(crate) struct AlertFilter {
     pub(crate) scope: Scope,
 }
 
-/// Alerts, oldest first.
+/// The newest of a bad week.
+const ALERTS_MAX: usize = 5000;
+
+/// Alerts, oldest first, and whether there are more than these.
 pub(crate) fn alerts(
     connection: &Connection,
     filter: &AlertFilter,
     clinics: &Clinics,
 ) -> rusqlite::Result<Value> {
-    /// The newest of a bad week.
-    const ALERTS_MAX: u32 = 5000;
+    // One more, to know whether there is.
+    let asked = ALERTS_MAX + 1;
     let mut statement = connection.prepare_cached(&format!(
         "SELECT body FROM alert WHERE (?1 IS NULL OR state = ?1 OR (?1 = '{OPEN_ALERTS}' AND state <> 'closed'))
          AND (?2 IS NULL OR site = ?2) AND (?3 IS NULL OR started_ms >= ?3) AND (?4 IS NULL OR started_ms < ?4)
          AND (?5 IS NULL OR (site = ?6) = ?5)
          AND (?7 IS NULL OR site IN (SELECT value FROM json_each(?7)))
-         ORDER BY started_ms DESC LIMIT {ALERTS_MAX}"
+         ORDER BY started_ms DESC LIMIT {asked}"
     ))?;
     let rows = statement.query_map(
         params![
@@ -503,8 +506,10 @@ pub(crate) fn alerts(
     for body in rows {
         alerts.push(with_clinic(serde_json::from_str(&body?).unwrap_or_default(), clinics));
     }
+    let truncated = alerts.len() > ALERTS_MAX;
+    alerts.truncate(ALERTS_MAX);
     alerts.reverse();
-    Ok(json!({"alerts": alerts}))
+    Ok(json!({"alerts": alerts, "truncated": truncated}))
 }
 
 /// One alert.

@@ -32,7 +32,8 @@ pub(crate) const GROUPS: &str =
         WHERE binding.site = source.site AND binding.device = source.device
         AND from_ms <= measured_ms AND (until_ms IS NULL OR until_ms > measured_ms)
         ORDER BY from_ms DESC LIMIT 1) END AS bound_patient,
-     spot.reading_group IS NOT NULL AS is_result, spot.patient AS moved_to
+     spot.reading_group IS NOT NULL AS is_result, spot.patient AS moved_to,
+     two_hours_by, two_hours_ms
      FROM reading_group CROSS JOIN source ON source.id = reading_group.source
      CROSS JOIN outbox_lane ON outbox_lane.id = reading_group.outbox_lane
      CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list
@@ -72,6 +73,8 @@ pub(crate) struct Group {
     /// On whom the device was, and whose it is.
     pub(crate) bound: Option<String>,
     pub(crate) patient: Option<String>,
+    /// Who confirmed that it was measured two hours after the meal, and when.
+    pub(crate) two_hours: Option<(String, i64)>,
     pub(crate) metrics: String,
     pub(crate) said: String,
 }
@@ -105,6 +108,7 @@ impl Group {
             duplicate_of: row.get("copy_of")?,
             bound,
             patient,
+            two_hours: row.get::<_, Option<String>>("two_hours_by")?.zip(row.get("two_hours_ms")?),
             metrics: row.get("metrics")?,
             said: row.get("said")?,
         })

@@ -10,16 +10,17 @@
 
 use crate::{
     clock::rfc3339,
-    patients::{Refused, find_own, tray},
+    patients::{Refused, find_own, followup::missed, profile::profile, tray},
     people::Scope,
-    reading,
+    reading::{self, Group},
 };
 use model::{
     decimal::Decimal,
     metric::{Kind, Metric},
     reading::Validity,
+    time::WallTime,
 };
-use rules::freshness::Freshness;
+use rules::{freshness::Freshness, rule::RuleSet};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -73,10 +74,17 @@ struct Step {
 }
 
 /// The trend of a patient or device.
-pub(crate) fn trends(connection: &Connection, filter: &TrendFilter) -> Result<Value, Refused> {
+pub(crate) fn trends(
+    connection: &Connection,
+    rules: &RuleSet,
+    filter: &TrendFilter,
+    now: WallTime,
+) -> Result<Value, Refused> {
+    let mut of = None;
     let stays = match &filter.of {
         Of::Patient(key) => {
-            find_own(connection, &filter.scope, key)?;
+            let patient = find_own(connection, &filter.scope, key)?;
+            of = Some(profile(connection, &patient, now)?);
             stays_of_patient(connection, key, filter)?
         }
         Of::Device { site, device } if filter.scope.holds(site) => {
@@ -107,7 +115,13 @@ pub(crate) fn trends(connection: &Connection, filter: &TrendFilter) -> Result<Va
     Ok(json!({
         "from": rfc3339(filter.from_ms), "to": rfc3339(filter.to_ms),
         "step_s": filter.step_ms / 1000, "series": series,
-        "results": results(connection, filter, &stays)?,
+        "results": results(connection, filter, &stays, |group| match (&filter.of, &of) {
+            // What was moved away misses no target of this patient.
+            (Of::Patient(key), Some(of)) if group.patient.as_ref() == Some(key) => {
+                missed(rules, of, group)
+            }
+            _ => Value::Null,
+        })?,
     }))
 }
 
@@ -213,6 +227,7 @@ fn results(
     connection: &Connection,
     filter: &TrendFilter,
     stays: &[Stay],
+    missed: impl Fn(&Group) -> Value,
 ) -> rusqlite::Result<Vec<Value>> {
     let (whose, key) = match &filter.of {
         Of::Patient(key) => (
@@ -239,5 +254,6 @@ fn results(
         ))?
         .query_map(params![filter.from_ms, filter.to_ms, key], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    groups.into_iter().rev().map(|group| tray::told(connection, group)).collect()
+    let groups = groups.into_iter().rev();
+    groups.map(|group| tray::told_to(connection, group, &missed)).collect()
 }

@@ -276,6 +276,7 @@ impl<'r> Round<'r> {
             state: DeviceState::Online,
             reason: String::new(),
             about: BTreeMap::new(),
+            expected_interval_ms: None,
             observed: observed(0),
         };
         let position = Position {

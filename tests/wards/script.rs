@@ -326,6 +326,7 @@ impl Script {
                 state,
                 reason: String::new(),
                 about: BTreeMap::new(),
+                expected_interval_ms: None,
                 observed,
             }),
         }

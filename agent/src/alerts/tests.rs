@@ -141,6 +141,7 @@ fn status(observed: Observed, state: DeviceState) -> Record {
         state,
         reason: String::new(),
         about: BTreeMap::new(),
+        expected_interval_ms: None,
         observed,
     })
 }

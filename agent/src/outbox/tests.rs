@@ -110,6 +110,7 @@ fn status(reason: &str) -> Record {
         state: DeviceState::Silent,
         reason: reason.into(),
         about: Default::default(),
+        expected_interval_ms: None,
         observed: observed(),
     })
 }

@@ -123,6 +123,8 @@ pub struct DeviceStatus {
     pub reason: String,
     /// What it said of itself: serial number, version, unit setting, clock.
     pub about: BTreeMap<String, String>,
+    /// How often it speaks, where the configuration of its box says so; else as its kind does.
+    pub expected_interval_ms: Option<u32>,
     /// The agent's clock at the change.
     pub observed: Observed,
 }

@@ -4,6 +4,7 @@
 import * as api from './api.js';
 import { message, who } from './alert-words.js';
 import { FORMS, Form } from './alert-forms.js';
+import { SignsForm, isToAsk, referral } from './danger-signs.js';
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
 import { isUnacknowledged } from './order.js';
@@ -22,11 +23,12 @@ export function mayAct() {
 }
 
 /** What one may do with an alert beside acknowledging it. */
-function deedsOf({ state }) {
+function deedsOf({ state, asks_danger_signs: asks }) {
   if (state === 'closed') return ['note'];
   if (state === 'shelved') return ['unshelve', 'assign', 'note'];
   if (state === 'out_of_service') return ['in-service', 'note'];
-  return Object.keys(FORMS).filter((deed) => deed !== 'escalate' || state === 'active_unack');
+  const may = { escalate: state === 'active_unack', 'danger-signs': Boolean(asks) };
+  return Object.keys(FORMS).filter((deed) => may[deed] ?? true);
 }
 
 export class Actions {
@@ -40,6 +42,7 @@ export class Actions {
     this.offline = false;
     this.problem = h('span', { class: 'problem', role: 'status' });
     this.button = h('button', { class: 'ack', onclick: () => this.open('acknowledge') });
+    this.askSigns = h('button', { class: 'ask-signs', onclick: () => this.open('danger-signs') });
     this.buttons = new Map();
     this.others = h('div', { class: 'deeds' });
     this.forms = new Map();
@@ -110,7 +113,9 @@ export class Actions {
   form(deed) {
     let form = this.forms.get(deed);
     if (!form) {
-      form = new Form(deed, (body) => this.send(deed, body), () => api.alertPeople(this.id));
+      const send = (body) => this.send(deed, body);
+      form = deed === 'danger-signs' ? new SignsForm(send)
+        : new Form(deed, send, () => api.alertPeople(this.id));
       this.forms.set(deed, form);
     }
     return form;
@@ -135,6 +140,9 @@ export class Actions {
     set(this.button, 'data-offline', lost ? 'true' : null);
     put(this.button, t(this.label(deed, sending, queued)));
     set(this.button, 'aria-label', `${this.button.textContent}: ${message(alert)}`);
+    set(this.askSigns, 'hidden', !isToAsk(alert) || !mayAct());
+    set(this.askSigns, 'disabled', lost || sending || deed === 'danger-signs');
+    put(this.askSigns, t('deed.danger-signs'));
     this.drawOthers(alert, lost || sending);
     const isShut = !deed || (deed === 'acknowledge' && !possible);
     set(this.panel, 'hidden', isShut);
@@ -257,9 +265,20 @@ export class Actions {
     this.note.value = '';
     this.forms.get(deed)?.clear();
     if (this.deed) this.list.open(null);
+    if (deed === 'danger-signs' && this.offerReferral()) return;
     if (UNDOABLE.includes(deed)) this.list.offerUndo(this.row.alert, deed);
     const { activeElement: focused, body } = document;
     if (focused === body || this.row.element.contains(focused)) this.row.element.focus();
+  }
+
+  /** With a danger sign somebody is referred: what goes with them is written already. */
+  offerReferral() {
+    const { alert } = this.row;
+    if (!alert.danger_signs?.length || !isUnacknowledged(alert)) return false;
+    this.note.value = referral(alert).slice(0, NOTE_MAX);
+    this.open('acknowledge');
+    this.reasons[REASONS.indexOf('referred')].focus();
+    return true;
   }
 
   failed(failure, deed, body, waited) {

@@ -22,6 +22,8 @@ export const FORMS = {
   assign: ['to*', 'note'],
   escalate: ['note'],
   note: ['note*'],
+  // A form of its own.
+  'danger-signs': [],
   'out-of-service': ['reason*'],
 };
 

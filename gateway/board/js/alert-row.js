@@ -63,7 +63,8 @@ export class Row {
       h('div', { class: 'line small' }, this.where),
       h('div', { class: 'line small' }, this.state, this.since, this.owner, this.next, this.ladder),
       this.actions.problem),
-    h('div', { class: 'buttons' }, this.actions.button, this.more, this.mover.button),
+    h('div', { class: 'buttons' },
+      this.actions.button, this.actions.askSigns, this.more, this.mover.button),
     this.actions.panel, this.mover.choice, this.detail);
   }
 

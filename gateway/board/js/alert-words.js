@@ -1,6 +1,7 @@
 // What is said of an alert: its sign, its words, where and whose it is.
 
 import * as clock from './clock.js';
+import { signWords, signsLine } from './danger-signs.js';
 import {
   ageText, countdown, shortTime, unitText, wordOf,
 } from './format.js';
@@ -112,7 +113,7 @@ export function state(alert) {
   if (alert.time_suspect) words.push(t('age.suspect'));
   if (alert.recurrences) words.push(t('alerts.recurred', { n: alert.recurrences }));
   if (alert.realarm_count) words.push(t('alerts.realarmed', { n: alert.realarm_count }));
-  return words.join(' · ');
+  return [...words, signsLine(alert)].filter(Boolean).join(' · ');
 }
 
 /** Who has it in hand, and why they say so. */
@@ -183,6 +184,7 @@ function entryWords({
   const words = [reason ? wordOf('reason', reason, t) : ''];
   if (what === 'escalated') words.push(wordOf('level', detail, t));
   // What was taken back.
+  else if (what === 'danger_signs') words.push(signWords(detail.split(',')));
   else if (what === 'undone') words.push(wordOf('timeline', detail, t));
   else if (!reason && !note && !RULE_IN_DETAIL.includes(what)) words.push(wordOf('reason', detail || '', t));
   if (to) words.push(t('timeline.to', { to }));

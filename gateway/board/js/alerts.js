@@ -62,6 +62,9 @@ export class AlertList {
     this.heading = h('h2', { id: 'alerts-heading' });
     this.waiting = h('span', { class: 'waiting', role: 'status' });
     this.floodBanner = h('p', { class: 'flood', role: 'status', hidden: true });
+    this.cutBanner = h('p', { class: 'flood', role: 'status', hidden: true });
+    /** What is over was more than the county tells at once. */
+    this.overCut = false;
     this.list = h('ol', { class: 'alerts', 'aria-labelledby': 'alerts-heading' });
     this.empty = h('p', { class: 'empty' });
     this.assertive = h('div', { class: 'unseen', role: 'alert' });
@@ -80,7 +83,7 @@ export class AlertList {
     }, this.thumbWhat, this.thumbWhere);
     this.element = h('section', { class: 'alert-list' },
       h('div', { class: 'list-head' }, this.heading, this.waiting),
-      this.note.element, this.floodBanner, this.empty, this.list);
+      this.note.element, this.floodBanner, this.cutBanner, this.empty, this.list);
     /** What stays while a page stands in the place of the board. */
     this.outside = [this.assertive, this.polite, this.thumb];
   }
@@ -138,6 +141,9 @@ export class AlertList {
     const none = known && store.alerts.size ? 'filtered' : knowledge;
     put(this.empty, known && alerts.length ? '' : t(`alerts.none.${none}`));
     set(this.empty, 'data-knowledge', knowledge);
+    const cut = store.truncated || this.overCut;
+    set(this.cutBanner, 'hidden', !cut);
+    put(this.cutBanner, cut ? t('alerts.truncated') : '');
     set(this.floodBanner, 'hidden', !this.flood);
     if (this.flood) put(this.floodBanner, t('alerts.flood', { n: this.flood }));
   }
@@ -204,7 +210,8 @@ export class AlertList {
     this.onChange();
     if (name !== 'over' || !opens) return;
     try {
-      const { alerts } = await api.closedAlerts(clock.serverNow() - SHIFT_MS);
+      const { alerts, truncated } = await api.closedAlerts(clock.serverNow() - SHIFT_MS);
+      this.overCut = truncated;
       alerts.forEach(putAlert);
       this.sections.over = 'known';
     } catch (failure) {

@@ -93,6 +93,9 @@ export const patient = (key) => call('GET', ofPatient(key));
 export const unmask = (key) => call('POST', `${ofPatient(key)}/unmask`, {});
 export const setLimit = (key, limit) => call('POST', `${ofPatient(key)}/limits`, limit);
 export const endLimit = (key, id) => call('DELETE', `${ofPatient(key)}/limits/${id}`);
+/** Changes what is known of a patient, as it was fetched. */
+export const change = ({ patient: key, version }, fields) => (
+  call('PATCH', ofPatient(key), { version, ...fields }));
 export const enter = (key, entry) => call('POST', `${ofPatient(key)}/entries`, entry);
 
 /** Trends of `{patient}` or `{site, device}`. */
@@ -105,6 +108,14 @@ export function reassign({
   outbox, lane, seq, index,
 }, body) {
   return call('POST', `/readings/${outbox}/${lane}/${seq}/${index}/reassign`, body);
+}
+
+/** A person says whether a result was measured two hours after the meal. */
+export function afterMeal({
+  outbox, lane, seq, index,
+}, twoHours) {
+  const path = `/readings/${outbox}/${lane}/${seq}/${index}/after-meal`;
+  return call('POST', path, { two_hours: twoHours });
 }
 
 /** What a person does with an alert; `in-service` takes back `out-of-service`. */

@@ -42,23 +42,29 @@ export class DrawerAlerts {
     this.heading = h('h3');
     this.empty = h('p', { class: 'quiet' });
     this.list = h('ol', { class: 'drawer-alerts' });
-    this.element = h('section', {}, this.heading, this.empty, this.list);
+    this.cut = h('p', { class: 'flood', hidden: true });
+    this.element = h('section', {}, this.heading, this.cut, this.empty, this.list);
     this.clear();
   }
 
   clear() {
     this.alerts = [];
+    this.truncated = false;
     this.rows = new Map();
     this.list.replaceChildren();
   }
 
-  show(alerts) {
+  /** `truncated`: there are older ones that were not told. */
+  show(alerts, truncated) {
     this.alerts = alerts;
+    this.truncated = truncated;
   }
 
   draw(place) {
     const shown = merged(this.alerts, place);
     put(this.heading, t('drawer.alerts', { n: shown.length }));
+    set(this.cut, 'hidden', !this.truncated);
+    put(this.cut, this.truncated ? t('alerts.truncated') : '');
     put(this.empty, shown.length ? '' : t('drawer.no_alerts'));
     arrange(this.list, shown.map((one) => this.row(one)));
     // A drawer may stay open for days.

@@ -26,8 +26,11 @@ export class Entries {
     this.choice = h('div', { class: 'choice', role: 'group' },
       ...this.buttons.map(({ button }) => button));
     this.list = h('ol', { class: 'entries' });
+    this.limb = h('input', { type: 'checkbox', 'data-limb': true, onchange: () => this.setLimb() });
+    this.limbWords = h('span');
+    this.limbLabel = h('label', { class: 'limb' }, this.limb, this.limbWords);
     this.element = h('section', { class: 'drawer-entries' },
-      this.heading, this.choice, this.list);
+      this.heading, this.choice, this.limbLabel, this.list);
   }
 
   clear() {
@@ -37,6 +40,16 @@ export class Entries {
 
   show(whole) {
     this.whole = whole;
+  }
+
+  /** A cuff on another limb takes no pulse away from the oximeter. */
+  async setLimb() {
+    set(this.limb, 'disabled', true);
+    const fields = { cuff_on_other_limb: this.limb.checked };
+    await this.onChange(() => api.change(this.whole, fields));
+    // What the county did not take is not so.
+    if (this.whole) this.limb.checked = this.whole.cuff_on_other_limb;
+    set(this.limb, 'disabled', !may('write_patients'));
   }
 
   enter(entry) {
@@ -50,6 +63,9 @@ export class Entries {
     for (const { name, button } of this.buttons) put(button, t(`entries.${name}`));
     set(this.choice, 'hidden', !may('write_patients'));
     set(this.choice, 'aria-label', t('entries.heading'));
+    put(this.limbWords, t('entries.other_limb'));
+    if (this.limb !== document.activeElement) this.limb.checked = this.whole.cuff_on_other_limb;
+    set(this.limb, 'disabled', !may('write_patients'));
     arrange(this.list, this.whole.entries.slice(0, SHOWN_MAX).map((entry, index) => {
       const line = this.list.children[index] || h('li');
       put(line, [

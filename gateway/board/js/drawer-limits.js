@@ -6,6 +6,7 @@ import { arrange, h, put, set } from './dom.js';
 import { dateTime, unitText } from './format.js';
 import { t } from './i18n.js';
 import { metricName } from './metric-name.js';
+import { spreadOf } from './spread.js';
 import { may, store } from './store.js';
 
 const HOURS = [8, 24, 72, 168];
@@ -18,6 +19,8 @@ export class Limits {
     this.whole = null;
     this.heading = h('h3');
     this.own = h('ol', { class: 'own-limits' });
+    this.offers = [];
+    this.offerList = h('ul', { class: 'limit-offers' });
     this.all = h('ul', { class: 'limits' });
     this.summary = h('summary');
     this.rule = h('select', { id: 'limit-rule' });
@@ -33,12 +36,15 @@ export class Limits {
     this.form = h('form', { class: 'limit-form', onsubmit: (event) => this.submit(event) },
       this.labels[0], this.rule, this.labels[1], this.value, this.labels[2], this.hours,
       this.labels[3], this.reason, this.button);
+    this.details = h('details', {}, this.summary, this.all, this.form);
     this.element = h('section', { class: 'drawer-limits' },
-      this.heading, this.own, h('details', {}, this.summary, this.all, this.form));
+      this.heading, this.offerList, this.own, this.details);
   }
 
   clear() {
     this.whole = null;
+    this.offers = [];
+    this.offerList.replaceChildren();
     this.value.value = '';
     this.reason.value = '';
     this.own.replaceChildren();
@@ -46,8 +52,46 @@ export class Limits {
     this.rule.replaceChildren();
   }
 
-  show(whole) {
-    this.whole = whole;
+  /** `offers`: limits that may not fit this patient; `trend`: what was measured lately. */
+  show(whole, offers, trend) {
+    Object.assign(this, { whole, offers, trend });
+  }
+
+  /** Three alike on which nobody acted: another limit is suggested, and a person sets it. */
+  drawOffers() {
+    arrange(this.offerList, this.offers.map(({ rules, alerts }, index) => {
+      let line = this.offerList.children[index];
+      if (!line) {
+        const words = h('span');
+        line = h('li', {}, words, h('button', { onclick: () => this.take(line.dataset.rule) }));
+      }
+      const [words, button] = line.children;
+      const limit = this.whole.limits_in_force.find(({ rule }) => rules.includes(rule));
+      set(line, 'data-rule', limit?.rule ?? rules[0]);
+      put(words, [
+        t('limits.offer', { n: alerts.length, what: limit ? limitText(limit) : rules.join(' ') }),
+        limit ? this.spreadText(limit) : '',
+      ].filter(Boolean).join(' '));
+      put(button, t('limits.adjust'));
+      set(button, 'hidden', !limit || !may('set_limits'));
+      return line;
+    }));
+  }
+
+  /** How the values lay in the time that the trends show. */
+  spreadText(limit) {
+    const classOf = (metric) => store.catalogue.get(metric)?.class || '';
+    const spread = spreadOf(this.trend, this.whole.patient, classOf, limit.class);
+    if (!spread) return '';
+    const [from, to] = [this.trend.from, this.trend.to].map((at) => dateTime(Date.parse(at)));
+    return t('limits.spread', { ...spread, from, to });
+  }
+
+  /** The form, with that limit chosen; the value is the person's. */
+  take(rule) {
+    this.details.open = true;
+    this.rule.value = rule;
+    this.value.focus();
   }
 
   async submit(event) {
@@ -68,6 +112,7 @@ export class Limits {
     set(this.element, 'hidden', !this.whole);
     if (!this.whole) return;
     put(this.heading, t('limits.heading'));
+    this.drawOffers();
     put(this.summary, t('limits.all', { n: this.whole.limits_in_force.length }));
     const known = this.whole.limits_in_force;
     arrange(this.own, this.whole.limits.map((limit, index) => this.ownLimit(limit, index)));

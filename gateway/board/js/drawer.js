@@ -163,8 +163,11 @@ export class Drawer {
       ]);
       if (this.turn !== turn) return;
       this.whole = whole;
-      const own = alerts.filter((alert) => isOfPlace(alert, place));
-      this.shown = { trend, alerts: own };
+      const own = alerts.alerts.filter((alert) => isOfPlace(alert, place));
+      const offers = alerts.offers.filter(({ patient }) => patient === place.patient);
+      this.shown = {
+        trend, alerts: own, offers, truncated: alerts.truncated,
+      };
       put(this.problem, '');
       this.drawFetched();
     } catch (failure) {
@@ -191,12 +194,14 @@ export class Drawer {
   }
 
   drawFetched() {
-    const { trend, alerts } = this.shown;
+    const {
+      trend, alerts, offers, truncated,
+    } = this.shown;
     const place = this.tiles.placeOf(this.key);
     this.trends.show(trend, this.whole, alerts);
-    this.results.show(trend.results, place);
-    this.alerts.show(alerts);
-    this.limits.show(this.whole);
+    this.results.show(trend.results, place, this.whole);
+    this.alerts.show(alerts, truncated);
+    this.limits.show(this.whole, offers, trend);
     this.entries.show(this.whole);
     this.draw();
   }
@@ -304,5 +309,9 @@ async function alertsOf(place, from) {
   const all = [...store.sites.values()];
   const sites = all.filter((site) => (site.clinic || site.site) === place.clinic);
   const told = await Promise.all(sites.map(({ site }) => api.alertsSince({ site, from })));
-  return told.flatMap(({ alerts }) => alerts);
+  return {
+    alerts: told.flatMap(({ alerts }) => alerts),
+    offers: told.flatMap(({ offers }) => offers),
+    truncated: told.some(({ truncated }) => truncated),
+  };
 }

@@ -47,7 +47,7 @@ export function kindOf(metric) {
 
 /** Everything anew, keeping a reading or alert that is newer than the answer's. */
 export function replaceAll({
-  sites, devices, alerts, broker, disk, sinks, ...people
+  sites, devices, alerts, truncated, broker, disk, sinks, ...people
 }) {
   store.brokerUp = broker?.up !== false;
   putDisk(disk);
@@ -62,6 +62,7 @@ export function replaceAll({
     store.devices.set(deviceKey(device), { ...facts, series });
     putReadings(latest || []);
   }
+  store.truncated = Boolean(truncated);
   const known = store.alerts;
   store.alerts = new Map();
   for (const alert of alerts) putAlert(newerAlert(alert, known.get(alert.id)));

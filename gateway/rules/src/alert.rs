@@ -1,6 +1,6 @@
 //! Alerts: what a nurse sees, how it lives, who has it in hand.
 
-use crate::{binding::PatientKey, freshness::Place, ladder::Level};
+use crate::{binding::PatientKey, danger::DangerSign, freshness::Place, ladder::Level};
 use aws_lc_rs::digest::{SHA256, digest};
 use model::{
     alarm::Priority,
@@ -222,6 +222,8 @@ named! {
         InService = "in_service";
         /// Somebody wrote something down.
         Noted = "noted";
+        /// Somebody was asked for danger signs, and these were there.
+        DangerSigns = "danger_signs";
         /// Somebody took back what they did.
         Undone = "undone";
     }
@@ -338,6 +340,8 @@ pub struct People {
     /// Where it stands under what sets it aside.
     pub(crate) under: Option<AlertState>,
     pub(crate) undo: Option<Undo>,
+    /// Danger signs that were there when somebody last asked; `None`: nobody has.
+    pub danger_signs: Option<Vec<DangerSign>>,
     /// At a box: whoever has it in hand is somebody at the county, and when the last of them said so.
     pub(crate) told: bool,
     pub(crate) told_at: Option<WallTime>,

@@ -23,6 +23,8 @@ pub struct Facts {
     pub id: AlertId,
     /// Site and device.
     pub subject: (String, String),
+    /// Key of the patient; `None`: of nobody.
+    pub patient: Option<String>,
     /// Rules that hold.
     pub rules: Vec<String>,
     /// How urgent.
@@ -65,8 +67,8 @@ pub fn flood(alerts: &[Facts], now: WallTime) -> Option<Flood> {
 /// A limit that may not fit this patient: whether to change it, a person decides.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Offer {
-    /// Site and device.
-    pub subject: (String, String),
+    /// Key of the patient.
+    pub patient: String,
     /// The rules that held each time.
     pub rules: Vec<String>,
     /// The alerts on which nobody acted.
@@ -75,7 +77,8 @@ pub struct Offer {
     pub values: Vec<String>,
 }
 
-/// Where an alert of medium priority came again and again, and nobody acted on it.
+/// Whose alert of medium priority came again and again, whichever device said so, while nobody acted
+/// on it. What is on nobody has no limits of its own.
 #[must_use]
 pub fn offers(alerts: &[Facts], now: WallTime) -> Vec<Offer> {
     let mut alike: BTreeMap<_, Vec<&Facts>> = BTreeMap::new();
@@ -83,14 +86,16 @@ pub fn offers(alerts: &[Facts], now: WallTime) -> Vec<Offer> {
         alert.priority == Priority::Medium && !alert.acted_on && alert.is_within(OFFER_MS, now)
     };
     for alert in alerts.iter().filter(counts) {
-        alike.entry((&alert.subject, &alert.rules)).or_default().push(alert);
+        if let Some(patient) = &alert.patient {
+            alike.entry((patient, &alert.rules)).or_default().push(alert);
+        }
     }
     let often = alike.into_iter().filter(|(_, alerts)| alerts.len() >= OFFER_MIN);
     often
-        .map(|((subject, rules), mut alerts)| {
+        .map(|((patient, rules), mut alerts)| {
             alerts.sort_by_key(|alert| alert.raised_at);
             Offer {
-                subject: subject.clone(),
+                patient: patient.clone(),
                 rules: rules.clone(),
                 alerts: alerts.iter().map(|alert| alert.id).collect(),
                 values: alerts.iter().filter_map(|alert| alert.value.clone()).collect(),
@@ -112,6 +117,7 @@ mod tests {
         Facts {
             id: AlertId::new(&site, "ecg-01", priority.name(), raised_at),
             subject: ("heping".to_owned(), "ecg-01".to_owned()),
+            patient: Some("p-7".to_owned()),
             rules: vec!["HR-AD-L".to_owned()],
             priority,
             raised_at,
@@ -141,14 +147,18 @@ mod tests {
         let mut alerts = vec![medium(200), medium(100)];
         alerts.push(Facts { acted_on: true, ..medium(90) });
         alerts.push(Facts { rules: vec!["HR-AD-H".to_owned()], ..medium(80) });
-        alerts.push(Facts { subject: ("heping".into(), "ecg-02".into()), ..medium(70) });
+        alerts.push(Facts { patient: Some("p-8".to_owned()), ..medium(70) });
+        alerts.push(Facts { patient: None, ..medium(50) });
         alerts.push(alert(60, Priority::High));
         alerts.push(medium(240));
         assert_eq!(offers(&alerts, NOW), []);
-        alerts.push(Facts { value: Some("47".to_owned()), ..medium(1) });
+        // Another device on the same patient says the same.
+        let other = ("heping".to_owned(), "spo2-02".to_owned());
+        alerts.push(Facts { subject: other, value: Some("47".to_owned()), ..medium(1) });
         let offers = offers(&alerts, NOW);
         assert_eq!(offers.len(), 1);
+        assert_eq!(offers[0].patient, "p-7");
         assert_eq!(offers[0].values, ["48", "48", "47"]);
-        assert_eq!(offers[0].alerts, [alerts[0].id, alerts[1].id, alerts[7].id]);
+        assert_eq!(offers[0].alerts, [alerts[0].id, alerts[1].id, alerts[8].id]);
     }
 }

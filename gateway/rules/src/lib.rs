@@ -10,6 +10,7 @@
 //! - [`news2`]: the early warning score
 //! - [`follow_up`]: targets of the programmes, which never sound
 //! - [`alert`]: alerts, their states, what people made of them
+//! - [`danger`]: danger signs, and at which alerts somebody asks for them
 //! - [`ladder`]: how long people have before it goes on without them
 //! - [`engine`]: readings in, changed alerts out
 //! - [`fatigue`]: more alerts than anybody can look at
@@ -25,6 +26,7 @@
 pub mod alert;
 pub mod binding;
 mod compare;
+pub mod danger;
 pub mod engine;
 pub mod fatigue;
 pub mod follow_up;

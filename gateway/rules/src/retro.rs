@@ -19,12 +19,11 @@ use crate::{
         late::{HOLDS_ROW, Standing, is_same_episode},
     },
     freshness::{Freshness, Moment},
-    rule::RuleSet,
+    rule::{Pace, RuleSet},
 };
 use model::{
     alarm::{DeviceAlarm, Priority},
     decimal::Decimal,
-    device::DeviceKind,
     id::DeviceId,
     metric::{Kind, Metric},
     reading::ReadingGroup,
@@ -170,9 +169,9 @@ impl Pass {
         drop(self.engine.on_alarm(rules, at, Moment::sure(at), alarm));
     }
 
-    /// What a device of the subject is.
-    pub fn on_kind(&mut self, device: &DeviceId, kind: Option<DeviceKind>) {
-        self.engine.has_kind(device, kind);
+    /// What a device of the subject is, and how often it speaks.
+    pub fn on_pace(&mut self, device: &DeviceId, pace: Pace) {
+        self.engine.tell_pace(device, pace);
     }
 
     /// A device was taken off the subject: what rested on it alone was over.

@@ -200,6 +200,21 @@ pub(crate) struct ScoreRule {
     pub(crate) message_en: String,
 }
 
+/// What a device is, and how often it speaks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Pace {
+    /// `None`: nobody knows.
+    pub kind: Option<DeviceKind>,
+    /// As its box is configured, in milliseconds; `None`: as its kind does.
+    pub interval_ms: Option<i64>,
+}
+
+impl From<Option<DeviceKind>> for Pace {
+    fn from(kind: Option<DeviceKind>) -> Self {
+        Self { kind, interval_ms: None }
+    }
+}
+
 /// What a device alarm becomes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EventRule {
@@ -407,18 +422,21 @@ impl RuleSet {
         self.technical.values().filter(move |rule| rule.class == Some(class))
     }
 
-    /// Whether devices of that kind speak by themselves, so that silence is news. One of unknown
-    /// kind does.
-    pub(crate) fn repeats(&self, kind: Option<DeviceKind>) -> bool {
-        kind.is_none_or(|kind| self.intervals.contains_key(&kind))
+    /// Whether a device speaks by itself, so that silence is news: by its kind, or because its box
+    /// is configured so. One of unknown kind does.
+    pub(crate) fn repeats(&self, Pace { kind, interval_ms }: Pace) -> bool {
+        interval_ms.is_some() || kind.is_none_or(|kind| self.intervals.contains_key(&kind))
     }
 
-    /// Three expected intervals of that kind, in milliseconds: a longer gap begins a sustain anew.
-    pub(crate) fn gap_ms(&self, kind: Option<DeviceKind>) -> i64 {
-        self.intervals_ms(kind, 3)
+    /// Three expected intervals of a device, in milliseconds: a longer gap begins a sustain anew.
+    pub(crate) fn gap_ms(&self, pace: Pace) -> i64 {
+        self.intervals_ms(pace, 3)
     }
 
-    fn intervals_ms(&self, kind: Option<DeviceKind>, count: u32) -> i64 {
+    fn intervals_ms(&self, Pace { kind, interval_ms }: Pace, count: u32) -> i64 {
+        if let Some(interval_ms) = interval_ms {
+            return interval_ms.saturating_mul(i64::from(count));
+        }
         let interval = kind.and_then(|kind| self.intervals.get(&kind)).copied().unwrap_or(1.0);
         // Intervals are seconds; the schema keeps them above zero.
         let interval = std::time::Duration::try_from_secs_f64(interval).unwrap_or_default();
@@ -426,8 +444,8 @@ impl RuleSet {
     }
 
     /// How long a step of a technical rule waits.
-    pub(crate) fn wait_ms(&self, step: &Step, kind: Option<DeviceKind>) -> i64 {
-        step.after_ms.max(self.intervals_ms(kind, step.after_intervals))
+    pub(crate) fn wait_ms(&self, step: &Step, pace: Pace) -> i64 {
+        step.after_ms.max(self.intervals_ms(pace, step.after_intervals))
     }
 }
 
@@ -482,7 +500,7 @@ mod tests {
         let limits = set.limits_of(&adult, model::time::WallTime::from_unix_ms(0));
         assert_eq!(limits.iter().filter(|limit| limit.class == Class::Hr).count(), 5);
         assert!(set.event("DEV-OCCL-DOWN").is_some() && set.technical("TECH-SILENT").is_some());
-        assert_eq!(set.gap_ms(Some(DeviceKind::Pump)), 15_000);
+        assert_eq!(set.gap_ms(Some(DeviceKind::Pump).into()), 15_000);
     }
 
     #[test]

@@ -14,11 +14,10 @@ use crate::{
     engine::{Engine, ReadingInput},
     freshness::{Freshness, Moment},
     population::Profile,
-    rule::RuleSet,
+    rule::{Pace, RuleSet},
 };
 use model::{
     alarm::DeviceAlarm,
-    device::DeviceKind,
     id::{DeviceId, SiteId},
     reading::ReadingGroup,
     time::WallTime,
@@ -44,19 +43,19 @@ pub struct Trials {
 }
 
 impl Trials {
-    /// Begins before anything was said; of devices their kinds are known.
+    /// Begins before anything was said; of devices it is known what they are.
     #[must_use]
     pub fn new(
         [first, second]: [Arc<RuleSet>; 2],
         site: &SiteId,
-        kinds: &BTreeMap<DeviceId, DeviceKind>,
+        paces: &BTreeMap<DeviceId, Pace>,
     ) -> Self {
         let families = first.families_unlike(&second).filter(|of| !second.is_shared(of));
         let second = match &families {
             Some(families) => Arc::new(second.of_families(families)),
             None => second,
         };
-        let on_trial = |rules| Trial::new(rules, site.clone(), kinds.clone());
+        let on_trial = |rules| Trial::new(rules, site.clone(), paces.clone());
         Self { first: on_trial(first), second: on_trial(second), families }
     }
 
@@ -111,7 +110,7 @@ impl Trials {
 struct Trial {
     rules: Arc<RuleSet>,
     site: SiteId,
-    kinds: BTreeMap<DeviceId, DeviceKind>,
+    paces: BTreeMap<DeviceId, Pace>,
     engines: BTreeMap<Subject, Judge>,
     /// Whose each device is.
     places: BTreeMap<DeviceId, Subject>,
@@ -135,9 +134,9 @@ pub struct Raised {
 }
 
 impl Trial {
-    fn new(rules: Arc<RuleSet>, site: SiteId, kinds: BTreeMap<DeviceId, DeviceKind>) -> Self {
+    fn new(rules: Arc<RuleSet>, site: SiteId, paces: BTreeMap<DeviceId, Pace>) -> Self {
         let (engines, places, raised) = Default::default();
-        Self { rules, site, kinds, engines, places, raised }
+        Self { rules, site, paces, engines, places, raised }
     }
 
     fn place(&mut self, device: &DeviceId, subject: &Subject, at: WallTime) {
@@ -154,8 +153,8 @@ impl Trial {
             self.note(&before, ended, true);
             self.note(subject, joined, true);
         }
-        let kind = self.kinds.get(device).copied();
-        self.judge(subject).engine.tell_kind(device, kind);
+        let pace = self.paces.get(device).copied().unwrap_or_default();
+        self.judge(subject).engine.tell_pace(device, pace);
     }
 
     fn set_profile(&mut self, subject: &Subject, at: WallTime, profile: Profile) {

@@ -135,6 +135,7 @@ impl<'r> Story<'r> {
             },
             reason: String::new(),
             about: BTreeMap::new(),
+            expected_interval_ms: None,
             observed: observed(second),
         };
         let position = Position {

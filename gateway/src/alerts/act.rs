@@ -14,6 +14,7 @@ use model::{
 use rules::{
     alert::{AckReason, Alert, AlertId},
     binding::Subject,
+    danger::DangerSign,
     engine::{Action, ActionError, Engine},
     rule::RuleSet,
 };
@@ -224,6 +225,10 @@ impl Deed {
             Self::Alert(Action::Assign { to, note }) => ("assign", json!({"to": to, "note": note})),
             Self::Alert(Action::Escalate { note }) => ("escalate", json!({"note": note})),
             Self::Alert(Action::Note { text }) => ("note", json!({"note": text})),
+            Self::Alert(Action::TellDangerSigns { signs }) => {
+                let signs: Vec<&str> = signs.iter().copied().map(DangerSign::name).collect();
+                ("danger_signs", json!({"signs": signs}))
+            }
             Self::Alert(Action::Undo) => ("undo", json!({})),
             Self::Service(service) => service.told(site, subject),
         }

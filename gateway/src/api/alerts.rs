@@ -27,12 +27,13 @@ use model::{
 };
 use rules::{
     alert::{AckReason, AlertId, AlertState},
+    danger::DangerSign,
     engine::{Action as Act, ActionError},
 };
 use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Longest note, in letters.
 const NOTE_MAX: usize = 500;
@@ -50,6 +51,7 @@ pub(super) fn routes() -> Vec<Route> {
         ("/alerts/{id}/assign", post(assign)),
         ("/alerts/{id}/escalate", post(escalate)),
         ("/alerts/{id}/note", post(note)),
+        ("/alerts/{id}/danger-signs", post(danger_signs)),
         ("/alerts/{id}/undo", post(undo)),
         ("/alerts/{id}/out-of-service", post(out_of_service).delete(in_service)),
         ("/devices/{site}/{device}/out-of-service", post(take_off).delete(put_back)),
@@ -228,6 +230,26 @@ async fn note(
     act(&app, actor, Deed::Alert(Act::Note { text })).await
 }
 
+#[derive(Deserialize)]
+struct DangerSigns {
+    signs: Vec<String>,
+}
+
+async fn danger_signs(
+    State(app): State<App>,
+    actor: Actor,
+    JsonBody(DangerSigns { signs }): JsonBody<DangerSigns>,
+) -> Result<Json<Value>, Problem> {
+    let known = signs.iter().map(|sign| DangerSign::from_name(sign));
+    let signs: Option<BTreeSet<DangerSign>> = known.collect();
+    let signs = signs.ok_or_else(|| {
+        let all: Vec<_> = DangerSign::ALL.iter().copied().map(DangerSign::name).collect();
+        Problem::bad_request(format!("signs: those that are there, of {}", all.join(", ")))
+    })?;
+    let signs = signs.into_iter().collect();
+    act(&app, actor, Deed::Alert(Act::TellDangerSigns { signs })).await
+}
+
 async fn undo(State(app): State<App>, actor: Actor) -> Result<Json<Value>, Problem> {
     act(&app, actor, Deed::Alert(Act::Undo)).await
 }
@@ -395,7 +417,8 @@ fn text_of(deed: &Deed) -> Option<(&'static str, &str, usize)> {
         Deed::Alert(Act::Shelve { reason, .. }) | Deed::Service(Service::Out { reason, .. }) => {
             Some(("reason", reason, REASON_MAX))
         }
-        Deed::Alert(Act::Unshelve | Act::Undo) | Deed::Service(Service::Back) => None,
+        Deed::Alert(Act::Unshelve | Act::Undo | Act::TellDangerSigns { .. })
+        | Deed::Service(Service::Back) => None,
     }
 }
 
@@ -460,6 +483,7 @@ fn refused(refusal: Refusal) -> Problem {
             (StatusCode::CONFLICT, "It is over", None)
         }
         ActionError::NotShelved
+        | ActionError::NotAsked
         | ActionError::InService
         | ActionError::AtTheTop
         | ActionError::NothingToUndo { .. } => {

@@ -10,7 +10,7 @@ use crate::{
     clock,
     patients::{
         binding::{self, BindingEnd, BindingFilter, NewBinding},
-        tray::{self, PlaceOfReading, Reassign, TrayFilter, WAITING_MAX},
+        tray::{self, AfterMeal, PlaceOfReading, Reassign, TrayFilter, WAITING_MAX},
     },
     people::{Action, Caller},
 };
@@ -31,6 +31,7 @@ pub(super) fn routes() -> Vec<Route> {
         ("/bindings/{id}", delete(unbind)),
         ("/tray", get(waiting)),
         ("/readings/{outbox}/{lane}/{seq}/{index}/reassign", post(reassign)),
+        ("/readings/{outbox}/{lane}/{seq}/{index}/after-meal", post(after_meal)),
     ]
 }
 
@@ -118,4 +119,20 @@ async fn reassign(
         Ok(tray::told(context.connection, moved.group)?)
     };
     Ok(Json(write(&app, now, reassign).await?))
+}
+
+async fn after_meal(
+    State(app): State<App>,
+    caller: Caller,
+    Path(place): Path<PlaceOfReading>,
+    JsonBody(body): JsonBody<AfterMeal>,
+) -> Result<Json<Value>, Problem> {
+    caller.may(Action::ReassignReadings)?;
+    let now = clock::now();
+    let confirm = move |context: Context<'_>, _: &mut Evaluation| {
+        let connection = context.connection;
+        let group = tray::confirm_two_hours(connection, &place, &body, &caller, now)?;
+        Ok(tray::told(connection, group)?)
+    };
+    Ok(Json(write(&app, now, confirm).await?))
 }

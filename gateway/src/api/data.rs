@@ -166,7 +166,8 @@ async fn trend(
         (None, Some(site), Some(device)) => Of::Device { site, device },
         _ => return Err(Problem::bad_request("patient: name one, or a site and a device")),
     };
-    let now_ms = clock::now().unix_ms();
+    let (rules, now) = (app.rules.rules(), clock::now());
+    let now_ms = now.unix_ms();
     let to_ms = moment("to", asked.to.as_deref())?.unwrap_or(now_ms);
     let day_before_ms = to_ms.saturating_sub(DAY_MS);
     let from_ms = moment("from", asked.from.as_deref())?.unwrap_or(day_before_ms);
@@ -179,8 +180,9 @@ async fn trend(
     }
     let (metric, scope) = (asked.metric, caller.scope);
     let filter = TrendFilter { of, metric, from_ms, to_ms, step_ms, scope };
-    let question =
-        move |connection: &Connection| refused_or_failed(trends::trends(connection, &filter));
+    let question = move |connection: &Connection| {
+        refused_or_failed(trends::trends(connection, &rules, &filter, now))
+    };
     Ok(Json(large::ask(&app, &caller.name, question).await??))
 }
 

@@ -77,7 +77,7 @@ async fn draft(
     TextBody(text): TextBody,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::EditRules)?;
-    rule_sets::check(&text).map_err(mistaken)?;
+    rule_sets::check(&text, &app.rules.live().text).map_err(mistaken)?;
     let letters = note.chars().count();
     if letters > NOTE_MAX {
         let text = format!("note: it has {letters} letters; write {NOTE_MAX} at most");
@@ -113,7 +113,7 @@ async fn begin_preview(
             let text = text.await?.ok_or_else(no_such_version)?;
             (Some(version), RuleSet::from_json(&text).map_err(mistaken)?)
         }
-        Err(_) => (None, rule_sets::check(&text).map_err(mistaken)?),
+        Err(_) => (None, rule_sets::check(&text, &app.rules.live().text).map_err(mistaken)?),
     };
     let sets = [Arc::new(asked), app.rules.rules()];
     let clinics = Arc::clone(&app.clinics);

@@ -24,6 +24,7 @@ use crate::{
 };
 use ::rules::{
     alert::{AckReason, AlertState, TimelineEvent},
+    danger::DangerSign,
     freshness::Freshness,
     ladder::{Level, Times},
     rule::RuleSet,
@@ -189,6 +190,7 @@ fn urgent() -> Vec<Record> {
         state: DeviceState::Online,
         reason: String::new(),
         about: [("serial".to_owned(), "1".to_owned())].into(),
+        expected_interval_ms: None,
         observed: observed(),
     };
     let alarm = DeviceAlarm {
@@ -415,6 +417,8 @@ fn enumerations_are_those_of_the_code() {
         ("Boards.boards.items.sound", sounds),
         ("Alert.comparator", signs.clone()),
         ("Alert.condition", conditions),
+        ("Alert.danger_signs.items", names(DangerSign::ALL, DangerSign::name)),
+        ("DangerSigns.signs.items", names(DangerSign::ALL, DangerSign::name)),
         ("Alert.escalation_level", levels.clone()),
         ("Alert.priority", names(&Priority::ALL, Priority::name)),
         ("RulePreview.state", names(&PREVIEW_STATES, PreviewState::name)),

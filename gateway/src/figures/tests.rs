@@ -151,6 +151,11 @@ fn fill(connection: &Connection) {
         let values = params![site, device, patient, bed, from.unix_ms(), until_ms];
         connection.execute(row, values).unwrap();
     }
+    for (patient, monitored) in [("p1", true), ("p2", false)] {
+        let row = "INSERT INTO patient VALUES (?1, '', ?2, NULL, 1, 'wang', 0)";
+        let about = json!({"monitored": monitored}).to_string();
+        connection.execute(row, params![patient, about]).unwrap();
+    }
     // When each device said something; the box itself is no device.
     let said: [(&str, &str, &[WallTime]); 6] = [
         (
@@ -198,6 +203,7 @@ fn fill(connection: &Connection) {
 /// Alerts: 7, of them 1, 2, 6 high, 3, 4, 7 medium, 5 low; all but 4 are of a patient.
 /// To answer: 1, 2, 3, 4, 7. In time 1 and 3 of 5: 40 %. Acted on 1, 3 and 4 of 5: 60 %.
 /// Patient-days: p1 on Monday, Tuesday and Wednesday before noon, p2 on Sunday: 4; 6 / 4 = 1.5.
+/// Of them p1 is monitored, on 3 days; 6 / 3 = 2.
 /// Device-days on nobody: the monitor on Wednesday evening, the oximeter on Thursday (a bed is no
 /// patient) and Friday: 3; 1 / 3 = 0.33. The cuff said nothing in this week.
 /// Rules: HR-AD-L 1 and 3, HR-AD-LL 1 and 2, four others once, of which the last by name is not
@@ -223,6 +229,7 @@ fn a_week_that_was_counted_by_hand_has_these_figures() {
         "township": "东风镇",
         "alerts": {"all": 0, "high": 0, "medium": 0, "low": 0},
         "patient_days": 0, "of_patients": 0, "alerts_per_patient_day": null,
+        "monitored_days": 0, "of_monitored": 0, "alerts_per_monitored_day": null,
         "device_days": 1, "of_devices": 0, "alerts_per_device_day": 0.0,
         "to_answer": 0, "acknowledged_in_time_percent": null, "acted_on_percent": null,
         "retro": 0, "late": 0, "noisy_rules": [], "noisy_beds": [], "noisy_devices": [],
@@ -231,6 +238,7 @@ fn a_week_that_was_counted_by_hand_has_these_figures() {
         "township": "和平镇",
         "alerts": {"all": 7, "high": 3, "medium": 3, "low": 1},
         "patient_days": 4, "of_patients": 6, "alerts_per_patient_day": 1.5,
+        "monitored_days": 3, "of_monitored": 6, "alerts_per_monitored_day": 2.0,
         "device_days": 3, "of_devices": 1, "alerts_per_device_day": 0.33,
         "to_answer": 5, "acknowledged_in_time_percent": 40, "acted_on_percent": 60,
         "retro": 1, "late": 1,

@@ -302,9 +302,10 @@ impl Batch<'_> {
         };
         self.connection
             .prepare_cached(
-                "INSERT INTO device VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+                "INSERT INTO device VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
                  ON CONFLICT DO UPDATE SET kind = ?3, driver = ?4, state = ?5, reason = ?6,
-                   about = CASE WHEN ?7 = '{}' THEN about ELSE ?7 END, changed_ms = ?8",
+                   about = CASE WHEN ?7 = '{}' THEN about ELSE ?7 END, changed_ms = ?8,
+                   expected_interval_ms = ?9",
             )?
             .execute(params![
                 site.as_str(),
@@ -314,7 +315,8 @@ impl Batch<'_> {
                 status.state.name(),
                 status.reason,
                 json!(status.about).to_string(),
-                at.unix_ms()
+                at.unix_ms(),
+                status.expected_interval_ms
             ])?;
         let device = query::device(self.connection, site.as_str(), status.device.as_str())?;
         self.taken.devices.extend(device);
@@ -435,6 +437,7 @@ impl Gathered {
             duplicate_of: self.duplicate_of.clone(),
             bound: self.bound.clone(),
             patient: self.patient.clone(),
+            two_hours: None,
             metrics: reading::metrics(group),
             said: reading::said(group),
         }

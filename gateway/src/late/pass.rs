@@ -29,7 +29,7 @@ use rules::{
     binding::{PatientKey, Subject},
     freshness::Moment,
     retro::{KnownAlert, LateEpisode, Pass, RUN_OUT_MS, Settled, WARM_UP_MS, Worst},
-    rule::RuleSet,
+    rule::{Pace, RuleSet},
 };
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 pub(crate) use said::{Entry, JUDGED, NAMES, STAMPED_MAX, Said, alarm, entry};
@@ -139,7 +139,7 @@ pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite
     let mut waiting = BTreeMap::new();
     for (place, source) in (0_i64..).zip(&sources) {
         let Source { device, .. } = source;
-        pass.on_kind(device, kind(connection, site, device)?);
+        pass.on_pace(device, pace(connection, site, device)?);
         let of = Of { site, source, subject: &part.subject };
         waiting.extend(said::stamped(connection, of, span.from_ms)?);
         waiting.extend(said::suppressing(connection, site, device, span.from_ms)?);
@@ -170,16 +170,17 @@ pub(super) fn begin(context: Context<'_>, site: &SiteId, part: Part) -> rusqlite
     })
 }
 
-fn kind(
-    connection: &Connection,
-    site: &SiteId,
-    device: &DeviceId,
-) -> rusqlite::Result<Option<DeviceKind>> {
-    let kind: Option<String> = connection
-        .prepare_cached("SELECT kind FROM device WHERE site = ?1 AND device = ?2")?
-        .query_row(params![site.as_str(), device.as_str()], |row| row.get(0))
+fn pace(connection: &Connection, site: &SiteId, device: &DeviceId) -> rusqlite::Result<Pace> {
+    let known = connection
+        .prepare_cached(
+            "SELECT kind, expected_interval_ms FROM device WHERE site = ?1 AND device = ?2",
+        )?
+        .query_row(params![site.as_str(), device.as_str()], |row| {
+            let kind: String = row.get(0)?;
+            Ok(Pace { kind: DeviceKind::from_name(&kind), interval_ms: row.get(1)? })
+        })
         .optional()?;
-    Ok(kind.as_deref().and_then(DeviceKind::from_name))
+    Ok(known.unwrap_or_default())
 }
 
 impl Work {

@@ -199,6 +199,7 @@ fn status(device: &str, kind: DeviceKind) -> Record {
         state: DeviceState::Online,
         reason: String::new(),
         about: BTreeMap::new(),
+        expected_interval_ms: None,
         observed: observed(0),
     })
 }

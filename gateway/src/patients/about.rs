@@ -28,6 +28,8 @@ pub(crate) struct About {
     pub(crate) born: Option<String>,
     pub(crate) sex: Sex,
     pub(crate) monitored: bool,
+    /// The cuff is on another limb than the oximeter: it does not take the pulse away.
+    pub(crate) cuff_on_other_limb: bool,
     /// In the programme for the elderly, whatever the age.
     pub(crate) elderly: bool,
     pub(crate) hypertension: bool,

@@ -9,11 +9,11 @@ use crate::{
     people::Scope,
     reading::{GROUPS, Group},
 };
-use model::{metric::Class, time::WallTime};
-use rules::{population::Profile, rule::RuleSet};
+use model::{metric::Class, reading::ReadingGroup, time::WallTime};
+use rules::{follow_up::FollowUp, population::Profile, rule::RuleSet};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 /// "Two visits in a row: refer, follow up within 2 weeks" (basic public health service norm).
 const REFER_MS: i64 = 14 * 24 * 3_600_000;
@@ -45,7 +45,29 @@ struct Visit {
     consecutive: u32,
 }
 
-/// Patients out of target, the longest first.
+/// The targets of a patient that a result misses; none of what was not measured on a known day.
+pub(crate) fn missed(rules: &RuleSet, profile: &Profile, group: &Group) -> Value {
+    let at = WallTime::from_unix_ms(group.measured_ms);
+    let said = as_said(group).filter(|_| !group.time_suspect);
+    let told = said.iter().flat_map(|said| judged(rules, profile, group, said, at));
+    let missed = told.filter(|told| told.out_of_target).map(|told| {
+        json!({"rule": told.rule, "message_zh": told.message_zh, "message_en": told.message_en})
+    });
+    missed.collect()
+}
+
+/// What a result says to the programmes of its patient.
+fn judged<'r>(
+    rules: &'r RuleSet,
+    profile: &Profile,
+    group: &Group,
+    said: &ReadingGroup,
+    at: WallTime,
+) -> Vec<FollowUp<'r>> {
+    rules.follow_up(profile, said, at, group.two_hours.is_some())
+}
+
+/// Patients out of target, the longest first; and whose last visit alone was, the newest first.
 pub(crate) fn list(
     connection: &Connection,
     rules: &RuleSet,
@@ -54,7 +76,7 @@ pub(crate) fn list(
 ) -> Result<Value, Refused> {
     one_of("programme", filter.programme.as_deref(), &[HYPERTENSION, DIABETES])?;
     one_of("group", filter.group.as_deref(), &OLD_YOUNG_PREGNANT)?;
-    let mut people = Vec::new();
+    let (mut people, mut once) = (Vec::new(), Vec::new());
     for patient in patients(connection, filter)? {
         let groups = patient.about.groups(now);
         if filter.group.as_deref().is_some_and(|group| !groups.contains(&group)) {
@@ -62,30 +84,38 @@ pub(crate) fn list(
         }
         let profile = profile(connection, &patient, now)?;
         let visits = visits(&results(connection, &patient.key)?, rules, &profile);
-        for run in visits.into_values().filter_map(out_of_target) {
-            let Some((since_ms, newest)) = run.since() else { continue };
+        for run in visits.into_values().map(out_of_target) {
+            let Some(newest) = run.0.first() else { continue };
             if filter.programme.as_deref().is_some_and(|wanted| wanted != newest.programme) {
                 continue;
             }
-            let refer_ms = since_ms.saturating_add(REFER_MS);
+            let since_ms = run.since_ms();
+            let refer_ms = since_ms.map(|since_ms| since_ms.saturating_add(REFER_MS));
             let told = json!({
                 "patient": patient.key, "name": patient.masked_name(),
                 "clinic": patient.about.clinic, "groups": groups,
-                "programme": newest.programme, "since": rfc3339(since_ms),
-                "refer_by": rfc3339(refer_ms), "overdue": refer_ms < now.unix_ms(),
+                "programme": newest.programme, "since": since_ms.map(rfc3339),
+                "refer_by": refer_ms.map(rfc3339),
+                "overdue": refer_ms.is_some_and(|refer_ms| refer_ms < now.unix_ms()),
                 "visits": run.told(),
             });
-            people.push((since_ms, told));
+            match since_ms {
+                Some(since_ms) => people.push((since_ms, told)),
+                None => once.push((Reverse(newest.measured_ms), told)),
+            }
         }
     }
     people.sort_by_key(|(since_ms, _)| *since_ms);
+    once.sort_by_key(|(measured_ms, _)| *measured_ms);
     let people: Vec<Value> = people.into_iter().map(|(_, told)| told).collect();
+    let once: Vec<Value> = once.into_iter().map(|(_, told)| told).collect();
     let target = |(rule, says): (&str, [&str; 2])| {
         let [zh, en] = says;
         json!({"rule": rule, "message_zh": zh, "message_en": en})
     };
     let targets: Vec<Value> = rules.targets().map(target).collect();
-    Ok(json!({"target_set": rules.version(), "targets": targets, "people": people}))
+    Ok(json!({"target_set": rules.version(), "targets": targets, "people": people,
+        "once": once}))
 }
 
 fn one_of(name: &str, asked: Option<&str>, known: &[&str]) -> Result<(), Refused> {
@@ -126,7 +156,7 @@ fn visits(results: &[Group], rules: &RuleSet, profile: &Profile) -> BTreeMap<Str
         let at = WallTime::from_unix_ms(group.measured_ms);
         let Some(said) = as_said(group) else { continue };
         let mut of_group: BTreeMap<&str, Visit> = BTreeMap::new();
-        for told in rules.follow_up(profile, &said, at, false) {
+        for told in judged(rules, profile, group, &said, at) {
             let visit = of_group.entry(told.family).or_insert_with(|| Visit {
                 day: clock::local_date(at).to_string(),
                 measured_ms: group.measured_ms,
@@ -152,20 +182,17 @@ fn visits(results: &[Group], rules: &RuleSet, profile: &Profile) -> BTreeMap<Str
 /// Visits in a row that were out of target up to the last one, the newest first.
 struct Run(Vec<Visit>);
 
-/// `None` for whoever was in target at the last visit, or was not out of it often enough.
-fn out_of_target(visits: Vec<Visit>) -> Option<Run> {
+/// Empty for whoever was in target at the last visit.
+fn out_of_target(visits: Vec<Visit>) -> Run {
     let newest = visits.into_iter().rev();
-    let run = Run(newest.take_while(|visit| !visit.missed.is_empty()).collect());
-    run.since().is_some().then_some(run)
+    Run(newest.take_while(|visit| !visit.missed.is_empty()).collect())
 }
 
 impl Run {
-    /// When it was long enough, and its newest visit.
-    fn since(&self) -> Option<(i64, &Visit)> {
-        let newest = self.0.first()?;
-        let needed = usize::try_from(newest.consecutive).ok()?.max(1);
-        let long_enough = self.0.get(self.0.len().checked_sub(needed)?)?;
-        Some((long_enough.measured_ms, newest))
+    /// When it was long enough; `None` where it is not yet.
+    fn since_ms(&self) -> Option<i64> {
+        let needed = usize::try_from(self.0.first()?.consecutive).ok()?.max(1);
+        Some(self.0.get(self.0.len().checked_sub(needed)?)?.measured_ms)
     }
 
     fn told(&self) -> Vec<Value> {

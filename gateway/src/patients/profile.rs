@@ -42,7 +42,7 @@ pub(crate) fn profile(
         monitored: about.monitored,
         oxygen: newest(connection, "oxygen", &patient.key)?,
         consciousness: consciousness(connection, &patient.key)?,
-        cuff_on_other_limb: false,
+        cuff_on_other_limb: about.cuff_on_other_limb,
         limits: limits(connection, &patient.key, at)?,
     })
 }

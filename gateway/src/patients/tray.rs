@@ -26,6 +26,8 @@ use std::collections::BTreeMap;
 
 /// Results of the tray in one answer at most.
 pub(crate) const WAITING_MAX: usize = 500;
+/// What a meter says of a result after a meal.
+const AFTER_MEAL: &str = "meal_post";
 /// Candidates of one result: more are no help.
 const CANDIDATES_MAX: usize = 20;
 
@@ -108,9 +110,7 @@ pub(crate) fn tray(
     let mut candidates = Candidates::default();
     let mut told = Vec::new();
     for id in ids {
-        let group = connection
-            .prepare_cached(&format!("{GROUPS} WHERE reading_group.id = ?1"))?
-            .query_row([id], Group::of_row)?;
+        let group = group(connection, id)?;
         let clinic = query::clinic(clinics, &group.site);
         let offered = candidates.of(connection, &group, clinic.as_deref())?;
         let readings: Vec<Value> = group.told().into_iter().map(|(.., told)| told).collect();
@@ -234,6 +234,42 @@ fn related(
         found.entry(patient).or_default().push("last_reading");
     }
     Ok(found)
+}
+
+/// What a person says of when a result was measured.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AfterMeal {
+    /// It was two hours after the meal; `false` takes that back.
+    two_hours: bool,
+}
+
+/// A person confirms that a result was measured two hours after the meal, or that it was not; the
+/// row of its group.
+pub(crate) fn confirm_two_hours(
+    connection: &Connection,
+    place: &PlaceOfReading,
+    AfterMeal { two_hours }: &AfterMeal,
+    caller: &Caller,
+    now: WallTime,
+) -> Result<i64, Refused> {
+    let spot = find_spot(connection, place, &caller.scope)?;
+    let group = group(connection, spot.group)?;
+    if group.context.get("meal").and_then(Value::as_str) != Some(AFTER_MEAL) {
+        let text = "two_hours: this result was not measured after a meal, as its meter says";
+        return Err(Refused::Wrong(text.to_owned()));
+    }
+    let (by, at) = two_hours.then(|| (caller.name.as_str(), now.unix_ms())).unzip();
+    connection
+        .prepare_cached(
+            "UPDATE spot SET two_hours_by = ?2, two_hours_ms = ?3 WHERE reading_group = ?1",
+        )?
+        .execute(params![spot.group, by, at])?;
+    let what = place_name(connection, spot.place)?;
+    let detail = json!({"two_hours": two_hours});
+    let entry = Entry { who: &caller.name, action: "after_meal", what: &what, detail };
+    audit::append(connection, now, &entry)?;
+    Ok(spot.group)
 }
 
 /// A person moves a result, with all that the device said as one thing.
@@ -396,13 +432,27 @@ fn put(
             who,
             now.unix_ms()
         ])?;
-    let what: String = connection
+    let what = place_name(connection, spot.place)?;
+    let detail = json!({"from": spot.patient, "to": patient, "reason": reason});
+    audit::append(connection, now, &Entry { who, action: "reassign", what: &what, detail })
+}
+
+/// Where a result is, as the chain of entries has it.
+fn place_name(
+    connection: &Connection,
+    (outbox_lane, seq, index): (i64, i64, i64),
+) -> rusqlite::Result<String> {
+    connection
         .prepare_cached(
             "SELECT outbox || '/' || lane || '/' || ?2 || '/' || ?3 FROM outbox_lane WHERE id = ?1",
         )?
-        .query_row(params![outbox_lane, seq, index], |row| row.get(0))?;
-    let detail = json!({"from": spot.patient, "to": patient, "reason": reason});
-    audit::append(connection, now, &Entry { who, action: "reassign", what: &what, detail })
+        .query_row(params![outbox_lane, seq, index], |row| row.get(0))
+}
+
+fn group(connection: &Connection, id: i64) -> rusqlite::Result<Group> {
+    connection
+        .prepare_cached(&format!("{GROUPS} WHERE reading_group.id = ?1"))?
+        .query_row([id], Group::of_row)
 }
 
 /// A stored result as its device said it; `None` where a later version knows it.
@@ -428,22 +478,32 @@ pub(crate) fn as_said(group: &Group) -> Option<ReadingGroup> {
     })
 }
 
-/// A result as it is now, and who moved it.
-pub(crate) fn told(connection: &Connection, group: i64) -> rusqlite::Result<Value> {
-    let readings = connection
-        .prepare_cached(&format!("{GROUPS} WHERE reading_group.id = ?1"))?
-        .query_row([group], Group::of_row)?;
-    let readings: Vec<Value> = readings.told().into_iter().map(|(.., told)| told).collect();
+/// A result as it is now, who moved it, who confirmed when it was measured.
+pub(crate) fn told(connection: &Connection, id: i64) -> rusqlite::Result<Value> {
+    told_to(connection, id, |_| Value::Null)
+}
+
+/// The same with the targets that it misses, as somebody judges it.
+pub(crate) fn told_to(
+    connection: &Connection,
+    id: i64,
+    missed: impl FnOnce(&Group) -> Value,
+) -> rusqlite::Result<Value> {
+    let group = group(connection, id)?;
+    let readings: Vec<Value> = group.told().into_iter().map(|(.., told)| told).collect();
     let moves: Vec<Value> = connection
         .prepare_cached(
             "SELECT reassignment.* FROM reassignment CROSS JOIN spot USING (outbox_lane, seq, idx)
              WHERE reading_group = ?1 ORDER BY reassignment.id",
         )?
-        .query_map([group], |row| {
+        .query_map([id], |row| {
             let text = |name| row.get::<_, Option<String>>(name);
             Ok(json!({"from": text("before")?, "to": text("patient")?, "by": text("made_by")?,
                 "at": rfc3339(row.get("made_ms")?), "reason": text("reason")?}))
         })?
         .collect::<Result<_, _>>()?;
-    Ok(json!({"readings": readings, "moves": moves}))
+    let two_hours = group.two_hours.as_ref();
+    let two_hours = two_hours.map(|(by, at_ms)| json!({"by": by, "at": rfc3339(*at_ms)}));
+    Ok(json!({"readings": readings, "moves": moves, "two_hours": two_hours,
+        "missed": missed(&group)}))
 }

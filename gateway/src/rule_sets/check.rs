@@ -3,6 +3,7 @@
 
 use rules::rule::{RuleMistake, RuleSet, RuleSetError};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use uplink_proto::policy::RULES_LEN_MAX;
 
 /// What `rules.schema.json` says.
@@ -10,8 +11,8 @@ const SCHEMA: &str = include_str!("../../../configs/rules/rules.schema.json");
 /// Mistakes that are told: whoever has more has sent another file.
 const MISTAKES_MAX: usize = 200;
 
-/// Reads a rule set that somebody wants to become live.
-pub(crate) fn check(text: &str) -> Result<RuleSet, RuleSetError> {
+/// Reads a rule set that somebody wants to become live in the place of another.
+pub(crate) fn check(text: &str, live: &str) -> Result<RuleSet, RuleSetError> {
     if text.len() > RULES_LEN_MAX {
         let len = text.len();
         let text = format!("the set has {len} bytes; at most {RULES_LEN_MAX} reach the boxes");
@@ -19,6 +20,7 @@ pub(crate) fn check(text: &str) -> Result<RuleSet, RuleSetError> {
     }
     let read = RuleSet::from_json(text);
     let mut mistakes = by_schema(text);
+    mistakes.extend(other_codes(text, live));
     match read {
         Ok(rules) if mistakes.is_empty() => return Ok(rules),
         Ok(_) => {}
@@ -48,6 +50,28 @@ fn by_schema(text: &str) -> Vec<RuleMistake> {
         RuleMistake { line: line_of(text, &steps), text: format!("{place}: {short}") }
     };
     validator.iter_errors(&set).take(MISTAKES_MAX).map(told).collect()
+}
+
+/// Codes of device alarms that differ from those of the live set: a driver knows which alarm it
+/// heard, and no other code changes that.
+fn other_codes(text: &str, live: &str) -> Vec<RuleMistake> {
+    let [set, live] = [text, live].map(|text| serde_json::from_str(text).unwrap_or(Value::Null));
+    let [set, live] = [&set, &live].map(|set| set.get("rules").and_then(Value::as_array));
+    let id = |rule: &Value| rule.get("id").and_then(Value::as_str).map(str::to_owned);
+    let live = live.into_iter().flatten();
+    let live: BTreeMap<_, _> = live.map(|rule| (id(rule), rule.get("mdc32"))).collect();
+    let differ = set.into_iter().flatten().enumerate().filter_map(|(place, rule)| {
+        let known = live.get(&id(rule))?;
+        (*known != rule.get("mdc32")).then(|| {
+            let line = line_of(text, &["rules", &place.to_string()]);
+            let text = format!(
+                "/rules/{place}/mdc32: the drivers say which alarm of a device this is; leave the \
+                 codes as they are in the live set"
+            );
+            RuleMistake { line, text }
+        })
+    });
+    differ.collect()
 }
 
 /// Where in a container the text is.
@@ -122,7 +146,21 @@ mod tests {
 
     #[test]
     fn the_default_rule_set_is_good() {
-        assert!(check(DEFAULT).is_ok());
+        assert!(check(DEFAULT, DEFAULT).is_ok());
+    }
+
+    #[test]
+    fn a_code_by_which_no_driver_goes_is_no_edit() {
+        let mut set: Value = serde_json::from_str(DEFAULT).unwrap();
+        let rules = set["rules"].as_array_mut().unwrap();
+        let asystole = rules.iter_mut().find(|rule| rule["id"] == "DEV-ASYSTOLE").unwrap();
+        asystole["mdc32"] = vec![196_616].into();
+        let text = serde_json::to_string_pretty(&set).unwrap();
+        let RuleSetError(mistakes) = check(&text, DEFAULT).unwrap_err();
+        let [mistake] = mistakes.as_slice() else { panic!("{mistakes:?}") };
+        assert!(mistake.text.contains("the drivers say which alarm"), "{mistake}");
+        let near: Vec<&str> = text.lines().skip(mistake.line - 1).take(5).collect();
+        assert!(near.join("").contains("DEV-ASYSTOLE"), "{near:?}");
     }
 
     #[test]
@@ -132,7 +170,7 @@ mod tests {
         set["rules"][3]["sustain_s"] = (-5).into();
         set["rules"][4]["unit"] = "kPa".into();
         let text = serde_json::to_string_pretty(&set).unwrap();
-        let RuleSetError(mistakes) = check(&text).unwrap_err();
+        let RuleSetError(mistakes) = check(&text, DEFAULT).unwrap_err();
         for (wanted, on_line) in [
             ("/meta/status", "\"status\""),
             ("/rules/3/sustain_s", "\"sustain_s\""),
@@ -165,7 +203,7 @@ mod tests {
     #[test]
     fn what_boxes_could_not_be_told_is_no_rule_set() {
         let long = format!("{DEFAULT}{}", " ".repeat(RULES_LEN_MAX));
-        let RuleSetError(mistakes) = check(&long).unwrap_err();
+        let RuleSetError(mistakes) = check(&long, DEFAULT).unwrap_err();
         assert!(mistakes[0].text.contains("reach the boxes"), "{mistakes:?}");
     }
 }

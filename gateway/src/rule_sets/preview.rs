@@ -37,7 +37,7 @@ use rules::{
     freshness::{Freshness, Moment},
     population::{Entry as Typed, Profile},
     retro::WARM_UP_MS,
-    rule::RuleSet,
+    rule::{Pace, RuleSet},
     trial::Trials,
 };
 use rusqlite::{Connection, Row};
@@ -120,12 +120,12 @@ impl Work {
             sources.push(Source { id, device, page: VecDeque::new(), next_ms: Some(next_ms) });
         }
         apart.sort_by(|a, b| a.entry.order.cmp(&b.entry.order));
-        let kinds = kinds(connection, site)?;
+        let paces = paces(connection, site)?;
         Ok(Self {
             site: site.clone(),
             sources,
             names: Names::default(),
-            trials: Trials::new(sets, site, &kinds),
+            trials: Trials::new(sets, site, &paces),
             bound: Bound::default(),
             patients: BTreeMap::new(),
             apart: apart.into(),
@@ -311,16 +311,14 @@ fn devices(connection: &Connection, site: &SiteId) -> rusqlite::Result<Vec<(i64,
     Ok(named.filter_map(|(id, device)| Some((id, DeviceId::new(&device).ok()?))).collect())
 }
 
-fn kinds(
-    connection: &Connection,
-    site: &SiteId,
-) -> rusqlite::Result<BTreeMap<DeviceId, DeviceKind>> {
-    let stored: Vec<(String, String)> = connection
-        .prepare_cached("SELECT device, kind FROM device WHERE site = ?1")?
-        .query_map([site.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?
+fn paces(connection: &Connection, site: &SiteId) -> rusqlite::Result<BTreeMap<DeviceId, Pace>> {
+    let stored: Vec<(String, String, Option<i64>)> = connection
+        .prepare_cached("SELECT device, kind, expected_interval_ms FROM device WHERE site = ?1")?
+        .query_map([site.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
-    let known = stored.into_iter().filter_map(|(device, kind)| {
-        Some((DeviceId::new(&device).ok()?, DeviceKind::from_name(&kind)?))
+    let known = stored.into_iter().filter_map(|(device, kind, interval_ms)| {
+        let kind = Some(DeviceKind::from_name(&kind)?);
+        Some((DeviceId::new(&device).ok()?, Pace { kind, interval_ms }))
     });
     Ok(known.collect())
 }

@@ -50,7 +50,7 @@ export class FiguresPage extends Page {
   township(one) {
     const list = (items, name) => h('ul', { class: 'visits' },
       ...items.map((item) => h('li', {}, `${name(item)}: ${item.alerts}`)));
-    const rate = one.alerts_per_patient_day;
+    const rate = one.alerts_per_monitored_day;
     return [
       one.township, one.alerts.high, one.alerts.medium, one.alerts.low,
       rate === null ? '–' : rate.toFixed(1),

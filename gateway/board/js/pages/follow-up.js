@@ -33,14 +33,17 @@ export class FollowUpPage extends Page {
   }
 
   fill() {
-    const { people, targets, target_set: version } = this.answer;
+    const { people, once, targets, target_set: version } = this.answer;
+    const all = [...people, ...once];
     this.body.replaceChildren(
       h('div', { class: 'filters' },
         this.filter('programme', PROGRAMMES), this.filter('group', GROUPS)),
       h('p', { class: 'quiet' }, t('followup.explain', { version })),
-      people.length ? table(
+      all.length ? table(
         ['who', 'clinic', 'programme', 'since', 'refer_by', 'visits'].map((name) => t(`followup.${name}`)),
-        people.map((person) => this.person(person, targets)),
+        all.map((person) => ({
+          cells: this.person(person, targets), target: person.since ? 'refer' : 'missed',
+        })),
         t('pages.followup'),
       ) : h('p', { class: 'empty' }, t('followup.none')),
     );
@@ -68,11 +71,17 @@ export class FollowUpPage extends Page {
       person.clinic,
       [person.programme && wordOf('programme', person.programme, t), groups].filter(Boolean).join(' · '),
       dayOf(person.since),
-      h('span', { class: person.overdue ? 'overdue' : '' }, person.overdue
-        ? t('followup.overdue', { day: dayOf(person.refer_by) }) : dayOf(person.refer_by)),
+      h('span', { class: person.overdue ? 'overdue' : '' }, referral(person)),
       h('ul', { class: 'visits' }, ...person.visits.map((visit) => h('li', {},
         `${visit.day} ${resultText(visit.readings)}`,
         h('span', { class: 'quiet' }, ` ${visit.missed.map(missed).join('; ')}`)))),
     ];
   }
+}
+
+/** Until when somebody is to be referred; of whom that is not yet, why the row has a colour. */
+function referral({ refer_by: until, overdue }) {
+  if (!until) return t('followup.once');
+  const day = dayOf(until);
+  return overdue ? t('followup.overdue', { day }) : day;
 }

@@ -44,7 +44,9 @@ export class HandoverPage extends Page {
   }
 
   fill() {
-    const { alerts, limits, devices } = this.answer;
+    const {
+      alerts, truncated, limits, devices,
+    } = this.answer;
     const parts = PARTS.map(([name, states]) => {
       const own = alerts.filter((alert) => states.includes(alert.state)).sort(compareAlerts);
       return this.part(name, own.length, own.length ? table(
@@ -68,6 +70,7 @@ export class HandoverPage extends Page {
     ) : null;
     const sign = (name) => h('p', { class: 'sign' }, t(`handover.${name}`));
     this.body.replaceChildren(
+      ...(truncated ? [h('p', { class: 'flood' }, t('alerts.truncated'))] : []),
       h('p', {}, t('handover.made', { at: dateTime(clock.serverNow()), by: this.user.name })),
       ...parts,
       this.part('limits', limits.length, changed),
@@ -97,7 +100,9 @@ export class HandoverPage extends Page {
     const nowMs = clock.serverNow();
     const shelf = alert.shelved_until
       && t('handover.until', { at: shortTime(Date.parse(alert.shelved_until), nowMs) });
-    const notes = alert.timeline.filter((entry) => entry.what === 'noted').map((entry) => entry.note);
+    // What was written with an acknowledgement is a note too: a referral is.
+    const notes = alert.timeline.filter(({ what }) => ['noted', 'acknowledged'].includes(what))
+      .map(({ note }) => note);
     return [
       t(`priority.${alert.priority}`),
       [...new Set([who(alert), alert.patient ? '' : alert.device, alert.clinic])]

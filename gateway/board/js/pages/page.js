@@ -115,7 +115,8 @@ export class Page {
 }
 
 /**
- * A table: `head` are its texts, `rows` lists of texts or elements. Its roles are written out: on a
+ * A table: `head` are its texts, `rows` lists of texts or elements, or
+ * `{ cells, target }` where a row has a colour. Its roles are written out: on a
  * phone a row is a card, and an old Chromium takes for a table only what is laid out as one.
  */
 export function table(head, rows, name) {
@@ -129,7 +130,8 @@ export function table(head, rows, name) {
     h('table', { class: 'table', role: 'table' },
       h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, ...names)),
       h('tbody', { role: 'rowgroup' },
-        ...rows.map((row) => h('tr', { role: 'row' }, ...row.map(cell))))));
+        ...rows.map((row) => (
+          h('tr', { role: 'row', 'data-target': row.target }, ...(row.cells ?? row).map(cell)))))));
 }
 
 /** A form's field with its name above it. */

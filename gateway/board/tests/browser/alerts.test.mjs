@@ -259,6 +259,54 @@ test('a part that is shut says how many high ones wait in it', async () => {
   await page.says(`${head} .count[data-priority="high"]`, '高 1');
 });
 
+test('danger signs: asked on the row, a yes makes it high and the referral is written', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const bp = { metric: 'nibp_sys', asks_danger_signs: true };
+  const alert = county.raise(county.monitor, 'medium', bp);
+  const row = rowOf(alert);
+  await page.says(`${row} .state`, '未询问危险征象');
+  // Whoever asks says yes or none; nothing is sent that nobody said.
+  await page.click(`${row} .ask-signs`);
+  const [yes, no] = ['yes', 'none'].map((answer) => `${row} [data-answer="${answer}"]`);
+  await page.shows(no);
+  assert.equal(await page.attribute(yes, 'disabled'), '');
+  await page.click(`${row} [data-sign="chest_pain"]`);
+  await page.click(`${row} [data-sign="vomiting"]`);
+  assert.equal(await page.attribute(no, 'disabled'), '');
+  await page.click(yes);
+  await page.shows(`${row}[data-priority="high"]`);
+  await page.says(`${row} .state`, '危险征象:呕吐、胸痛');
+  const asked = county.asked.filter(({ url }) => url.includes('/danger-signs'));
+  assert.deepEqual(asked.map(({ body }) => body), [{ signs: ['vomiting', 'chest_pain'] }]);
+  // The referral is one key away, with values, signs, who and when.
+  const focused = await page.run(() => document.activeElement.dataset.reason);
+  assert.equal(focused, 'referred');
+  await page.key('Enter');
+  await page.shows(`${row}[data-state="active_ack"]`);
+  const { body: { reason, note } } = county.asked[county.asked.length - 1];
+  assert.deepEqual([reason, note], ['referred',
+    '转诊:收缩压 186 mmHg(09:30);危险征象:呕吐、胸痛;询问人 li 09:30']);
+  await page.click(`${row} .more`);
+  await page.says(`${row} .timeline`, '询问危险征象 · li · 呕吐、胸痛');
+
+  const none = rowOf(county.raise(county.monitor, 'medium', bp));
+  await page.click(`${none} .ask-signs`);
+  await page.click(`${none} [data-answer="none"]`);
+  await page.says(`${none} .state`, '无危险征象');
+  await page.hides(`${none} .ask-signs`);
+  assert.equal(await page.attribute(none, 'data-priority'), 'medium');
+  const other = rowOf(county.raise(county.monitor, 'medium'));
+  await page.shows(other);
+  await page.hides(`${other} .ask-signs`);
+});
+
+test('a list that the county has cut says so', async () => {
+  it.county.truncated = true;
+  const page = await it.open();
+  await page.says('.alert-list', '预警超过 5000 条,只列出最新的');
+});
+
 test('a row that cannot be drawn stops no other', async () => {
   const page = await it.open();
   const { county } = it;

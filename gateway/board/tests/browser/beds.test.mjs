@@ -380,6 +380,74 @@ test('a name is shown for half a minute', async () => {
   assert.ok(!(await page.run(() => document.body.textContent)).includes('张测试'));
 });
 
+test('a result above its target is coloured and says so; two hours after a meal a person confirms', async () => {
+  const county = ward();
+  county.patients[0].ruled = { ...make.RULED, populations: ['adult', 'pregnant'] };
+  const glucose = (value, meal) => make.reading(county.monitor, 'glucose', value, county.ms, {
+    patient: ZHANG, context: { meal },
+  });
+  county.results = [
+    { readings: [glucose('5.6', 'meal_fast')], moves: [],
+      missed: [{ rule: 'GLU-PR-F', message_zh: '空腹高于孕期目标5.3', message_en: 'Fasting above target' }] },
+    { readings: [glucose('6.8', 'meal_post')], moves: [] },
+  ];
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.says('.result[data-missed]', '未达标:空腹高于孕期目标5.3');
+  // The newest is first; only what was measured after a meal is asked about.
+  assert.equal(await page.run(() => (
+    document.querySelectorAll('.result .two-hours:not([hidden])').length)), 1);
+  const after = '.result:not([data-missed])';
+  await page.click(`${after} .two-hours`);
+  await page.says(after, '餐后 2 小时(li 09:30 确认)');
+  const said = county.asked.filter(({ url }) => url.endsWith('/after-meal'));
+  assert.deepEqual(said.map(({ body }) => body), [{ two_hours: true }]);
+  await page.says(`${after} .two-hours`, '不是餐后 2 小时');
+});
+
+test('another limit is suggested with the spread of the values, and a person sets it', async () => {
+  const county = ward();
+  county.offers = [
+    { patient: ZHANG, rules: ['HR-AD-H'], alerts: ['1', '2', '3'].map((id) => id.padStart(32, '0')), values: ['121', '122', '121'] },
+    { patient: LI, rules: ['SPO2-AD-LL'], alerts: ['4', '5', '6'].map((id) => id.padStart(32, '0')), values: ['84', '84', '83'] },
+  ];
+  county.series = [{
+    site: county.monitor.site,
+    device: county.monitor.device,
+    channel: '',
+    metric: 'hr',
+    unit: '/min',
+    points: ['112', '118', '124'].map((median, index) => ({
+      at: make.at(county.ms - (3 - index) * 60_000), min: median, median, max: median, count: 60,
+      backfilled: false, doubted: false,
+    })),
+  }];
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.says('.limit-offers', '调整该患者限值?4 小时内 3 次相同预警无人处理:中 · 心率 > 120 次/分');
+  await page.says('.limit-offers', '最低 112,10% 112,中位 118,90% 124,最高 124');
+  assert.equal(await page.run(() => document.querySelectorAll('.limit-offers li').length), 1);
+  await page.click('.limit-offers button');
+  await page.shows('#limit-value');
+  const form = await page.run(() => [
+    document.querySelector('#limit-rule').value, document.querySelector('#limit-value').value,
+    document.activeElement.id,
+  ]);
+  assert.deepEqual(form, ['HR-AD-H', '', 'limit-value']);
+});
+
+test('the cuff on another limb is a tick that the county takes', async () => {
+  const county = ward();
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.says('.limb', '袖带与血氧探头在不同侧肢体');
+  await page.click('.limb input');
+  await page.caughtUp();
+  const { body } = county.asked.find(({ method }) => method === 'PATCH');
+  assert.deepEqual(body, { version: 1, cuff_on_other_limb: true });
+  assert.equal(await page.run(() => document.querySelector('.limb input').checked), true);
+});
+
 test('a kiosk sees everything and does nothing', async () => {
   const county = ward();
   county.people.hall = 'kiosk';
@@ -665,7 +733,12 @@ test('the alerts of a drawer are those the stream knows: new, long open, and clo
   const row = ({ id }) => `.drawer [data-alert-id="${id}"]`;
   const page = await it.open();
   county.answer({
-    method: 'GET', path: '/alerts?site=', status: 200, body: { alerts: [early], flood: null, offers: [] },
+    method: 'GET',
+    path: '/alerts?site=',
+    status: 200,
+    body: {
+      alerts: [early], flood: null, offers: [], truncated: false,
+    },
   });
   await drawerOf(page, 10);
   await page.shows(row(early));

@@ -75,6 +75,8 @@ export class County {
     this.streams = [];
     this.script = [];
     this.flood = null;
+    this.offers = [];
+    this.truncated = false;
     /** Of everybody; whoever has no PIN gives the password. */
     this.password = 'right';
     this.pin = '2580';
@@ -228,7 +230,8 @@ export class County {
       '/alerts': () => ({
         alerts: [...this.alerts.values()].filter(({ state }) => (state === 'closed') === closed),
         flood: this.flood,
-        offers: [],
+        offers: this.offers,
+        truncated: this.truncated,
       }),
       '/patients': () => ({
         patients: this.patients, beds: this.beds, ruled_without_patient: this.ruled,
@@ -273,6 +276,19 @@ export class County {
     if (method === 'GET' && /^\/patients\/[^/]+\/limits$/.test(plain)) {
       return [200, { limits: this.limits }];
     }
+    if (plain.startsWith('/patients/') && method === 'PATCH') {
+      const { version, ...fields } = body;
+      const key = plain.split('/')[2];
+      this.patients = this.patients.map((one) => (
+        one.patient === key ? { ...one, ...fields, version: version + 1 } : one));
+      return [200, without(this.patients.find(({ patient }) => patient === key), 'ruled')];
+    }
+    if (plain.endsWith('/after-meal')) {
+      const isIt = (one) => plain.startsWith(`/readings/${one.outbox}/${one.lane}/${one.seq}/`);
+      const result = this.results.find(({ readings }) => readings.some(isIt));
+      result.two_hours = body.two_hours ? { by: user, at: make.at(this.ms) } : null;
+      return [200, wholeResult(result)];
+    }
     if (plain.startsWith('/patients/') && method === 'GET') return this.whole(plain.split('/')[2]);
     if (plain.endsWith('/reassign')) return this.reassign(plain.split('/'), body, user);
     const [, id, deed] = /^\/alerts\/([0-9a-f]+)\/?(.*)$/.exec(plain) ?? [];
@@ -295,7 +311,7 @@ export class County {
       to: asked.get('to'),
       step_s: Number(asked.get('step')),
       series: this.series.filter(({ device }) => [null, device].includes(asked.get('device'))),
-      results: this.results,
+      results: this.results.map(wholeResult),
     };
   }
 
@@ -323,7 +339,7 @@ export class County {
       from, to: patient, by, at: make.at(this.ms), reason,
     }];
     this.say('patients', {});
-    return [200, result];
+    return [200, wholeResult(result)];
   }
 
   /** A device is on a patient: since yesterday. */
@@ -352,7 +368,7 @@ export class County {
 
   /** What persons do with an alert, as the real county does it, in short. */
   act(alert, deed, {
-    reason, note = '', until = null, to = null, second = null, board = null,
+    reason, note = '', until = null, to = null, second = null, board = null, signs = [],
   }, by) {
     const now = make.at(this.ms);
     const told = (what, more, fields) => [200, this.change(alert.id, {
@@ -385,6 +401,14 @@ export class County {
     if (deed === 'assign') return told('assigned', { to }, { assigned_to: to, owner: to });
     if (deed === 'escalate') return told('escalated', { detail: 'second' }, { escalation_level: 'second' });
     if (deed === 'note') return told('noted', {});
+    if (deed === 'danger-signs') {
+      const risen = signs.length ? {
+        priority: 'high', state: 'active_unack', condition: 'active_unack', acknowledged_by: null,
+        acknowledged_at: null, reason: null, owner: null,
+      } : {};
+      const detail = signs.join() || 'none';
+      return told('danger_signs', { detail }, { danger_signs: signs, ...risen });
+    }
     if (deed === 'out-of-service') return told('out_of_service', {}, { state: 'out_of_service' });
     if (deed === 'undo') {
       return told('undone', {}, {
@@ -498,4 +522,9 @@ export function problem(status, title, more = {}) {
 function without(fields, name) {
   const { [name]: _, ...rest } = fields;
   return rest;
+}
+
+/** What a test does not say of a result. */
+function wholeResult(result) {
+  return { two_hours: null, missed: null, ...result };
 }

@@ -153,6 +153,7 @@ const WORDS = {
   spo2: ['血氧过低', 'Oxygen saturation low', '82', '< 85'],
   rr: ['呼吸过慢', 'Respiratory rate low', '6', '< 8'],
   glucose: ['血糖过高', 'Blood glucose high', '17.2', '> 16.7'],
+  nibp_sys: ['收缩压≥180,请立即复测', 'Systolic ≥180, recheck now', '186', '≥ 180'],
 };
 let last = 0;
 
@@ -197,6 +198,8 @@ export function alert(of, priority, nowMs, fields = {}) {
     retro: false,
     quiet: false,
     late_row: null,
+    asks_danger_signs: false,
+    danger_signs: null,
     time_suspect: false,
     recheck_at: null,
     not_rechecked: false,
@@ -223,6 +226,7 @@ export function patient(key, name, bed, clinic, fields = {}) {
     born: '1956-03',
     sex: 'male',
     monitored: true,
+    cuff_on_other_limb: false,
     elderly: false,
     hypertension: false,
     diabetes: false,

@@ -144,7 +144,9 @@ test('a result that waits is given to a patient in two clicks, and back by undo'
     const move = {
       from: body.from, to: body.patient, by, at: waiting[0].measured_time, reason: body.reason,
     };
-    return [200, { readings: waiting[0].readings, moves: [move] }];
+    return [200, {
+      readings: waiting[0].readings, moves: [move], two_hours: null, missed: null,
+    }];
   };
   const page = await it.open();
   await turn(page, 'tray');
@@ -164,6 +166,26 @@ test('a result that waits is given to a patient in two clicks, and back by undo'
   await page.shows('.undo');
   await page.pass(11_000);
   await page.hides('.undo');
+});
+
+test('follow-up: one reading above target colours the row, two in a row are referred', async () => {
+  morning(it.county);
+  const page = await it.open();
+  await turn(page, 'followup');
+  await page.says('[data-target="refer"]', '已过期');
+  await page.says('[data-target="missed"]', '赵**');
+  await page.says('[data-target="missed"]', '仅最近一次未达标');
+  const colours = await page.run(() => ['refer', 'missed'].map((name) => (
+    getComputedStyle(document.querySelector(`[data-target="${name}"] td`)).boxShadow)));
+  assert.ok(colours.every((one) => one.includes('rgb')) && colours[0] !== colours[1], colours.join());
+});
+
+test('the weekly figures are per day of a monitored patient', async () => {
+  morning(it.county);
+  const page = await it.open();
+  await turn(page, 'figures');
+  await page.says('.page', '每监护患者日预警');
+  await page.says('.page', '2.5');
 });
 
 test('a high alert is counted in the top bar whatever page is open', async () => {

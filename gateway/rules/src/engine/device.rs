@@ -6,7 +6,12 @@ use super::{
     life::{Episode, Firing},
     silence::Silence,
 };
-use crate::{alert::Alert, binding::Subject, freshness::Place, rule::RuleSet};
+use crate::{
+    alert::Alert,
+    binding::Subject,
+    freshness::Place,
+    rule::{Pace, RuleSet},
+};
 use model::{
     decimal::Decimal,
     device::DeviceKind,
@@ -21,6 +26,9 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Device {
     pub(super) kind: Option<DeviceKind>,
+    /// How often it speaks, where its box is configured so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) interval_ms: Option<i64>,
     /// Metric and channel → `t_meas` of the newest evaluated reading.
     pub(super) newest: BTreeMap<String, WallTime>,
     /// Ranks of the heart-rate class: `t_meas` of the last value, and whether the sensor is on.
@@ -50,6 +58,16 @@ pub(super) struct Device {
     /// Metric and channel → since when its sensor is off.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) off: BTreeMap<String, WallTime>,
+}
+
+impl Device {
+    pub(super) const fn pace(&self) -> Pace {
+        Pace { kind: self.kind, interval_ms: self.interval_ms }
+    }
+
+    pub(super) const fn set_pace(&mut self, Pace { kind, interval_ms }: Pace) {
+        (self.kind, self.interval_ms) = (kind, interval_ms);
+    }
 }
 
 /// What a device takes with it from one subject to the next: what is known of it, its own alarms
@@ -150,9 +168,13 @@ impl Engine {
         changed
     }
 
-    /// What kind of device it is.
-    pub(crate) fn tell_kind(&mut self, device: &DeviceId, kind: Option<DeviceKind>) {
-        self.device(device).kind = kind;
+    /// What a device is, and how often it speaks.
+    pub(crate) fn tell_pace(&mut self, device: &DeviceId, pace: Pace) {
+        self.device(device).set_pace(pace);
+    }
+
+    pub(super) fn pace_of(&self, device: &DeviceId) -> Pace {
+        self.devices.get(device).map(Device::pace).unwrap_or_default()
     }
 
     /// A pump names its drug, or says that it has none.

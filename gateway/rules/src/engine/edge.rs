@@ -141,8 +141,8 @@ impl Engine {
         };
         // Silence itself, and what speaks only when it measures, have said all there is.
         let is_silence = self.silence_rule(rules).is_some_and(|rule| rule.family == told.family);
-        let kind = self.devices.get(&told.device).and_then(|device| device.kind);
-        let has_said_all = is_silence || (self.box_lost.is_none() && !rules.repeats(kind));
+        let pace = self.pace_of(&told.device);
+        let has_said_all = is_silence || (self.box_lost.is_none() && !rules.repeats(pace));
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, ended) };
         if has_said_all {
             drop(episode.become_known(now, &alert.device));
@@ -277,7 +277,9 @@ fn take_over(
     let ends = times.cleared.unwrap_or(times.at);
     let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends)
         && !matches!(state, Some(AlertState::ActiveAck | AlertState::Closed));
-    alert.priority = if was_in_hand { present(rules, alert, told) } else { told.priority };
+    let priority = if was_in_hand { present(rules, alert, told) } else { told.priority };
+    // The box knows of no danger sign.
+    alert.priority = alert.at_least(priority);
     let state = state.filter(|state| !state.is_set_aside()).unwrap_or(alert.condition());
     alert.go(match (state, &alert.acknowledged) {
         (AlertState::ActiveUnack, Some(_)) => AlertState::ActiveAck,

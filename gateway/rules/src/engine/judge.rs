@@ -12,7 +12,7 @@ use crate::{
     compare::meets,
     freshness::Moment,
     population::Facts,
-    rule::{RuleSet, Step, TechnicalRule, Threshold},
+    rule::{Pace, RuleSet, Step, TechnicalRule, Threshold},
 };
 use model::{
     alarm::{AlarmKind, Priority},
@@ -157,7 +157,7 @@ impl Engine {
             }
             *newest = t_meas;
         }
-        let gap_ms = rules.gap_ms(self.kind_of(device));
+        let gap_ms = rules.gap_ms(self.pace_of(device));
         let gap = self
             .valued
             .insert(series.clone(), t_meas)
@@ -231,7 +231,7 @@ impl Engine {
             ranks.entry(rank).or_insert((t_meas, false)).1 = false;
         }
         let speaks = |of: &Device, (valued, on): &(WallTime, bool)| {
-            let silent_ms = rules.gap_ms(of.kind).max(RANK_SILENT_MS);
+            let silent_ms = rules.gap_ms(of.pace()).max(RANK_SILENT_MS);
             *on && t_meas.unix_ms().saturating_sub(valued.unix_ms()) < silent_ms
         };
         let earlier_speaks = self
@@ -451,7 +451,7 @@ impl Engine {
     /// gap has broken off is not part of it.
     fn began(&self, rules: &RuleSet, rule: &Threshold, at: WallTime) -> WallTime {
         let goes_on = |series: &str| {
-            let gap_ms = rules.gap_ms(self.kind_by(series));
+            let gap_ms = rules.gap_ms(self.pace_by(series));
             self.valued
                 .get(series)
                 .is_some_and(|valued| at.unix_ms().saturating_sub(valued.unix_ms()) <= gap_ms)
@@ -480,12 +480,12 @@ impl Engine {
         }
     }
 
-    /// The kind of the device whose series that is.
-    fn kind_by(&self, series: &str) -> Option<DeviceKind> {
+    /// How often the device speaks whose series that is.
+    fn pace_by(&self, series: &str) -> Pace {
         let of_device = series.split_once('|').map_or("", |(device, _)| device);
         let alone = self.subject.patient().is_none();
         let named = self.devices.iter().find(|(id, _)| alone || id.as_str() == of_device);
-        named.and_then(|(_, device)| device.kind)
+        named.map(|(_, device)| device.pace()).unwrap_or_default()
     }
 
     /// What has no number any more because it is switched off meets no technical limit.
@@ -597,13 +597,13 @@ impl Engine {
             None => return,
         };
         let elapsed = at.unix_ms().saturating_sub(since.unix_ms());
-        let kind = known.kind;
+        let pace = known.pace();
         for rule in [LEAD_OFF_RULE, PROBE_OFF_RULE].into_iter().filter_map(|id| rules.technical(id))
         {
             let key = format!("{}|{name}|off", rule.id);
             let family = self.technical_key(&rule.family, device);
             let mut steps = rule.steps(self.profile.monitored);
-            let step = steps.rfind(|step| rules.wait_ms(step, kind) <= elapsed);
+            let step = steps.rfind(|step| rules.wait_ms(step, pace) <= elapsed);
             let Some(step) = step.filter(|_| off == Some(&*rule.id)) else {
                 self.cease(&family, &key, touched);
                 continue;

@@ -17,7 +17,7 @@ use crate::{
     retro::LateEpisode,
     rule::RuleSet,
 };
-use model::{alarm::Priority, device::DeviceKind, id::DeviceId, metric::Class, time::WallTime};
+use model::{alarm::Priority, id::DeviceId, metric::Class, time::WallTime};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a late spot value that tells the present asks for.
@@ -80,11 +80,6 @@ impl Engine {
         }
     }
 
-    /// What a device of the subject is, as is known elsewhere.
-    pub(crate) fn has_kind(&mut self, device: &DeviceId, kind: Option<DeviceKind>) {
-        self.device(device).kind = kind;
-    }
-
     /// A device was taken off then; what it is stays known for when it comes back.
     pub(crate) fn left_then(
         &mut self,
@@ -92,9 +87,9 @@ impl Engine {
         at: WallTime,
         device: &DeviceId,
     ) -> Vec<Alert> {
-        let kind = self.device(device).kind;
+        let pace = self.pace_of(device);
         let (_, ended) = self.device_left(rules, at, at, device, "");
-        self.has_kind(device, kind);
+        self.tell_pace(device, pace);
         ended
     }
 

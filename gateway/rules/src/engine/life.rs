@@ -404,7 +404,8 @@ impl Episode {
 
     /// The priority of what holds now.
     pub(super) fn present(&self) -> Option<Priority> {
-        self.firing.values().map(|firing| firing.priority).max()
+        let held = self.firing.values().map(|firing| firing.priority).max()?;
+        Some(self.alert.as_ref().map_or(held, |alert| alert.at_least(held)))
     }
 
     /// Turns what fires now into the alert; the alerts that changed.
@@ -456,6 +457,7 @@ impl Episode {
             self.began_late = late;
             raised(whose, family, now, begin, worst)
         });
+        let urgent = alert.at_least(worst.priority);
         if !alert.condition().is_active() {
             // One that waits for a person does not become history by what followed it.
             self.began_late = late && alert.condition() == AlertState::Closed;
@@ -468,13 +470,13 @@ impl Episode {
                 alert.people.assigned_to = None;
             }
             alert.recurrences += 1;
-            if worst.priority > alert.priority {
+            if urgent > alert.priority {
                 alert.take_off_shelf(now);
             }
             // One that nobody has seen keeps the highest.
             alert.priority = match alert.condition() {
-                AlertState::ClearedUnack => alert.priority.max(worst.priority),
-                _ => worst.priority,
+                AlertState::ClearedUnack => alert.priority.max(urgent),
+                _ => urgent,
             };
             alert.tell(now, TimelineEvent::Recurred, None, worst.rule.clone());
             match (goes_on, &alert.acknowledged) {
@@ -497,13 +499,13 @@ impl Episode {
             alert.set_aside();
             alert.tell(now, TimelineEvent::OutOfService, None, String::new());
         }
-        if worst.priority > alert.priority {
+        if urgent > alert.priority {
             alert.tell(now, TimelineEvent::PriorityRose, None, worst.rule.clone());
-            alert.priority = worst.priority;
+            alert.priority = urgent;
             self.rise(&mut alert, now);
-        } else if worst.priority < alert.priority && alert.condition() == AlertState::ActiveAck {
+        } else if urgent < alert.priority && alert.condition() == AlertState::ActiveAck {
             alert.tell(now, TimelineEvent::PriorityFell, None, worst.rule.clone());
-            alert.priority = worst.priority;
+            alert.priority = urgent;
         }
         alert.device = worst.device.clone().unwrap_or_else(|| whose.device.clone());
         alert.patient.clone_from(&whose.patient);
@@ -547,7 +549,7 @@ impl Episode {
 
     /// It is another danger than the one somebody has in hand, or has put on the shelf; the story
     /// keeps who had it.
-    fn rise(&mut self, alert: &mut Alert, now: WallTime) {
+    pub(super) fn rise(&mut self, alert: &mut Alert, now: WallTime) {
         alert.take_off_shelf(now);
         alert.quiet = false;
         if alert.acknowledged.is_some() {

@@ -13,6 +13,7 @@ use crate::{
         AckReason, Acknowledgement, Alert, AlertId, AlertState, Shelf, TimelineEntry,
         TimelineEvent, Undo, words,
     },
+    danger::{BY_SIGNS, DangerSign, NO_SIGN},
     ladder::{Level, Times},
 };
 use model::{alarm::Priority, time::WallTime};
@@ -57,6 +58,11 @@ pub enum Action {
     Note {
         /// In the person's words.
         text: String,
+    },
+    /// Has asked for danger signs.
+    TellDangerSigns {
+        /// Those that are there.
+        signs: Vec<DangerSign>,
     },
     /// Takes back what they did last.
     Undo,
@@ -115,6 +121,11 @@ pub enum ActionError {
     /// Everybody was told.
     #[error("whoever is on call in the county was told already; call them")]
     AtTheTop,
+    /// Its rules ask for none.
+    #[error(
+        "danger signs are asked at 180/110 mmHg and at 16.7 or 3.9 mmol/L; write a note instead"
+    )]
+    NotAsked,
     /// Nothing to take back.
     #[error("nothing was done within the last {within_s} s that can be taken back")]
     NothingToUndo {
@@ -296,7 +307,7 @@ impl Engine {
 
 /// Whether that cannot be done with what was taken off.
 fn needs_service(action: &Action) -> bool {
-    !matches!(action, Action::Note { .. } | Action::Assign { .. })
+    !matches!(action, Action::Note { .. } | Action::Assign { .. } | Action::TellDangerSigns { .. })
 }
 
 impl Episode {
@@ -319,7 +330,10 @@ impl Episode {
         now: WallTime,
     ) -> Option<Result<Alert, ActionError>> {
         if let Some(alert) = self.unseen.iter_mut().find(|alert| alert.id == id) {
-            return Some(alert.act(times, by, action, now).map(|()| alert.clone()));
+            return Some(alert.act(times, by, action, now).map(|()| {
+                alert.rise_by_signs(now);
+                alert.clone()
+            }));
         }
         let present = self.present();
         let alert = self.alert.as_mut().filter(|alert| alert.id == id)?;
@@ -344,9 +358,19 @@ impl Episode {
             Action::Undo if alert.acknowledged.is_none() => {
                 self.return_to(AlertState::ActiveUnack);
             }
+            Action::TellDangerSigns { .. } => self.rise_by_signs(now),
             _ => {}
         }
         self.alert.clone().map(Ok)
+    }
+
+    /// A danger sign makes it high: another danger than the one somebody has in hand.
+    fn rise_by_signs(&mut self, now: WallTime) {
+        let Some(mut alert) = self.alert.take() else { return };
+        if alert.rise_by_signs(now) {
+            self.rise(&mut alert, now);
+        }
+        self.alert = Some(alert);
     }
 
     /// What is unknown is that when it is known again.
@@ -357,6 +381,17 @@ impl Episode {
 }
 
 impl Alert {
+    /// Whether danger signs have made it more urgent.
+    fn rise_by_signs(&mut self, now: WallTime) -> bool {
+        let priority = self.at_least(self.priority);
+        let rises = priority > self.priority;
+        if rises {
+            self.tell(now, TimelineEvent::PriorityRose, None, BY_SIGNS.to_owned());
+            self.priority = priority;
+        }
+        rises
+    }
+
     fn act(
         &mut self,
         times: &Times,
@@ -410,6 +445,17 @@ impl Alert {
             Action::Note { text } => {
                 self.is_open()?;
                 self.add(said(TimelineEvent::Noted, text));
+                Ok(())
+            }
+            Action::TellDangerSigns { signs } => {
+                self.is_open()?;
+                if !self.asks_danger_signs() {
+                    return Err(ActionError::NotAsked);
+                }
+                let names: Vec<&str> = signs.iter().copied().map(DangerSign::name).collect();
+                let detail = if names.is_empty() { NO_SIGN.to_owned() } else { names.join(",") };
+                self.people.danger_signs = Some(signs.clone());
+                self.add(TimelineEntry { detail, ..said(TimelineEvent::DangerSigns, "") });
                 Ok(())
             }
         }

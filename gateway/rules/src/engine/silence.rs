@@ -13,7 +13,7 @@ use crate::{
     alert::Alert,
     binding::Subject,
     freshness::{Freshness, Moment, Position, is_before},
-    rule::{RuleSet, TechnicalRule},
+    rule::{Pace, RuleSet, TechnicalRule},
 };
 use model::{
     alarm::Priority,
@@ -51,7 +51,8 @@ impl Engine {
     ) -> Option<Vec<Alert>> {
         let device = &status.device;
         let known = self.device(device);
-        known.kind = Some(status.kind);
+        let interval_ms = status.expected_interval_ms.map(i64::from);
+        known.set_pace(Pace { kind: Some(status.kind), interval_ms });
         let place = position.place();
         if known.status_at.as_ref().is_some_and(|newest| is_before(&place, newest)) {
             return None;
@@ -63,7 +64,7 @@ impl Engine {
         match status.state {
             DeviceState::Online => self.end_silence(rules, now, device, &mut touched),
             // What is expected to be quiet is not silent when its cable is out.
-            DeviceState::Silent | DeviceState::LinkDown if !rules.repeats(known.kind) => {}
+            DeviceState::Silent | DeviceState::LinkDown if !rules.repeats(known.pace()) => {}
             DeviceState::Silent | DeviceState::LinkDown => {
                 // What ended meanwhile is on its way behind a late silence.
                 let counted_from = if fresh { said.at } else { now };
@@ -114,7 +115,7 @@ impl Engine {
         changed.extend(all.flat_map(|episode| episode.stand_alone(now)));
         // Of one that never told its status here only results are known.
         let has_spoken =
-            |device: &Device| is_box || device.kind.is_none() || !rules.repeats(device.kind);
+            |device: &Device| is_box || device.kind.is_none() || !rules.repeats(device.pace());
         let heard: Vec<DeviceId> = self
             .devices
             .iter()
@@ -246,7 +247,8 @@ impl Engine {
             let Some(Silence { since, counted_from }) = device.silence else { continue };
             let elapsed = now.unix_ms().saturating_sub(counted_from.unix_ms());
             let mut steps = rule.steps(self.profile.monitored);
-            let Some(step) = steps.rfind(|step| rules.wait_ms(step, device.kind) <= elapsed) else {
+            let Some(step) = steps.rfind(|step| rules.wait_ms(step, device.pace()) <= elapsed)
+            else {
                 continue;
             };
             let mut firing = technical(rule, step.priority, since);
@@ -319,7 +321,7 @@ impl Engine {
         let present = episode.and_then(Episode::present);
         let mut steps = rule.steps(self.profile.monitored);
         let next = steps.find(|step| Some(step.priority) > present)?;
-        Some(after(silence.counted_from, rules.wait_ms(next, device.kind)))
+        Some(after(silence.counted_from, rules.wait_ms(next, device.pace())))
     }
 
     /// Whether this is the engine of an edge box.
@@ -335,7 +337,7 @@ impl Engine {
     fn unreachable_at(&self, rules: &RuleSet) -> Option<WallTime> {
         let lost = self.box_lost.filter(|_| !self.cut_off)?;
         let step = rules.technical(BOX_RULE)?.steps(false).next()?;
-        Some(after(lost, rules.wait_ms(step, None)))
+        Some(after(lost, rules.wait_ms(step, Pace::default())))
     }
 }
 
@@ -361,5 +363,5 @@ fn waiting_steps<'r>(
     let steps = rule.into_iter().flat_map(move |rule| rule.steps(monitored));
     steps
         .filter(move |step| !is_late && step.test.is_none() && step.priority > present)
-        .map(|step| (step.priority, rules.wait_ms(step, None)))
+        .map(|step| (step.priority, rules.wait_ms(step, Pace::default())))
 }

@@ -103,6 +103,7 @@ impl From<Stored> for Engine {
         let mut engine = Self::new(stored.site, subject);
         let device = Device {
             kind: stored.kind,
+            interval_ms: None,
             newest: stored.newest,
             ranks: stored.ranks,
             alarms: stored.alarms,

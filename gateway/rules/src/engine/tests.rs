@@ -195,6 +195,7 @@ impl Ward {
             state,
             reason: "test".into(),
             about: BTreeMap::new(),
+            expected_interval_ms: None,
             observed: Self::observed(seconds),
         };
         let (said, position) = (Moment::sure(at(seconds)), self.next_position());

@@ -121,6 +121,7 @@ impl County {
             state: DeviceState::Online,
             reason: String::new(),
             about: BTreeMap::new(),
+            expected_interval_ms: None,
             observed: Observed { at: at(0), quality: ClockQuality::Synchronised },
         };
         let position = crate::freshness::Position {
@@ -535,7 +536,7 @@ fn a_late_technical_alert_is_one_of_its_device_and_its_end_is_its_own() {
         ..group(second, Metric::BATT_PCT, value, Unit::PERCENT)
     };
     for device in [&own, &other] {
-        live.has_kind(device, Some(DeviceKind::Monitor));
+        live.tell_pace(device, Some(DeviceKind::Monitor).into());
     }
     // That of the other is low now, and was not then.
     let present = battery(&other, 2000, 15);

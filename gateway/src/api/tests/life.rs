@@ -2,13 +2,14 @@
 
 use super::*;
 
-const DEEDS: [(&str, &str); 8] = [
+const DEEDS: [(&str, &str); 9] = [
     ("acknowledge", r#"{"reason": "at_bedside"}"#),
     ("shelve", r#"{"reason": "flushed", "until": "2000-01-01T00:00:00Z"}"#),
     ("unshelve", ""),
     ("assign", r#"{"to": "wang"}"#),
     ("escalate", "{}"),
     ("note", r#"{"note": "vein is difficult"}"#),
+    ("danger-signs", r#"{"signs": []}"#),
     ("undo", ""),
     ("out-of-service", r#"{"reason": "being cleaned"}"#),
 ];
@@ -74,6 +75,42 @@ async fn what_a_nurse_does_is_answered_as_the_document_says() {
     assert_eq!((status, &answer["state"]), (StatusCode::OK, &json!("active_ack")));
     let (_, alerts) = desk.get("/api/v1/alerts?state=shelved").await;
     assert_eq!(alerts["alerts"], json!([]));
+}
+
+#[tokio::test]
+async fn a_nurse_says_which_danger_signs_are_there_and_any_makes_the_alert_high() {
+    let desk = Desk::with_clinic();
+    let (pump, cookie) = (desk.alert().await, desk.log_in("wang").await);
+    desk.hear(1, vec![patients::inflation("cuff-01", 190, 1)]).await;
+    let (_, alerts) = desk.get("/api/v1/alerts").await;
+    check_schema(&document(), "Alerts", &alerts);
+    let all = alerts["alerts"].as_array().unwrap();
+    let alert = all.iter().find(|alert| alert["family"] == "bp_high").unwrap();
+    assert_eq!(
+        (&alert["priority"], &alert["asks_danger_signs"], &alert["danger_signs"]),
+        (&json!("medium"), &json!(true), &Value::Null)
+    );
+    let path = format!("/alerts/{}/danger-signs", alert["id"].as_str().unwrap());
+    for wrong in [json!({"signs": ["hiccups"]}), json!({})] {
+        let (status, _) = desk.refused(&cookie, Method::POST, &path, wrong.clone()).await;
+        assert!([400, 422].contains(&status), "{wrong}: {status}");
+    }
+    let none = desk.do_it(&cookie, Method::POST, &path, json!({"signs": []})).await;
+    check_schema(&document(), "Alert", &none);
+    assert_eq!((&none["priority"], &none["danger_signs"]), (&json!("medium"), &json!([])));
+    let said = json!({"signs": ["vomiting", "chest_pain", "vomiting"]});
+    let risen = desk.do_it(&cookie, Method::POST, &path, said).await;
+    check_schema(&document(), "Alert", &risen);
+    let signs = json!(["vomiting", "chest_pain"]);
+    assert_eq!((&risen["priority"], &risen["danger_signs"]), (&json!("high"), &signs));
+    let id = alert["id"].as_str().unwrap();
+    let audit = desk.audit().await;
+    let told = |entry: &&String| **entry == format!("wang danger_signs {id}");
+    assert_eq!(audit.iter().filter(told).count(), 2, "{audit:?}");
+    // An occlusion asks for none.
+    let path = format!("/alerts/{pump}/danger-signs");
+    let refused = desk.refused(&cookie, Method::POST, &path, json!({"signs": []})).await;
+    assert_eq!(refused.0, 409, "{}", refused.1);
 }
 
 #[tokio::test]
@@ -205,6 +242,42 @@ async fn a_flood_is_told_with_the_list_of_alerts() {
     check_schema(&document(), "Alerts", &flooded);
     assert_eq!(flooded["flood"]["new"], 13);
     assert_eq!(flooded["flood"]["collapsed"].as_array().unwrap().len(), 11);
+    assert_eq!(flooded["truncated"], false);
+    // Three of one patient alike, the last from another device; and three of nobody.
+    let alike = |transaction: &rusqlite::Transaction<'_>| {
+        transaction.execute_batch(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 6)
+             INSERT INTO alert SELECT printf('%032x', 100 + n), site, iif(n = 3, 'b', device), state,
+               'medium', started_ms, json_set(body, '$.id', printf('%032x', 100 + n),
+                 '$.priority', 'medium', '$.value', '8' || n, '$.device', iif(n = 3, 'b', device),
+                 '$.patient', iif(n > 3, NULL, 'p-7'))
+             FROM (SELECT * FROM alert LIMIT 1), n;",
+        )
+    };
+    desk.app.store.write(alike).await.unwrap();
+    let (_, offering) = desk.get("/api/v1/alerts").await;
+    check_schema(&document(), "Alerts", &offering);
+    let [ref offer] = offering["offers"].as_array().unwrap()[..] else { panic!("{offering}") };
+    assert_eq!((&offer["patient"], &offer["values"]), (&json!("p-7"), &json!(["81", "82", "83"])));
     let (_, elsewhere) = desk.get("/api/v1/alerts?site=dongfeng").await;
     assert_eq!(elsewhere["flood"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_list_of_alerts_that_is_cut_says_so() {
+    let desk = Desk::new();
+    let copy = |transaction: &rusqlite::Transaction<'_>| {
+        transaction.execute_batch(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n LIMIT 5000)
+             INSERT INTO alert SELECT printf('%032x', n), site, device, state, priority,
+               started_ms - n, json_set(body, '$.id', printf('%032x', n))
+             FROM alert, n;",
+        )
+    };
+    let newest = desk.alert().await;
+    desk.app.store.write(copy).await.unwrap();
+    let (_, cut) = desk.get("/api/v1/alerts").await;
+    let alerts = cut["alerts"].as_array().unwrap();
+    assert_eq!((alerts.len(), &cut["truncated"]), (5000, &json!(true)));
+    assert_eq!(alerts[4999]["id"], newest, "the oldest are left out");
 }

@@ -62,7 +62,7 @@ impl Desk {
 
     pub(super) async fn patient(&self, cookie: &str) -> String {
         let body = json!({"clinic": CLINIC, "name": NAME, "bed": "3", "born": "1956-03",
-            "sex": "female", "hypertension": true});
+            "sex": "female", "hypertension": true, "cuff_on_other_limb": true});
         let told = self.do_it(cookie, Method::POST, "/patients", body).await;
         told["patient"].as_str().unwrap().to_owned()
     }
@@ -75,7 +75,7 @@ impl Desk {
     }
 
     /// The box sends these; hands out where the first reading is.
-    async fn hear(&self, seq: u64, groups: Vec<ReadingGroup>) -> String {
+    pub(super) async fn hear(&self, seq: u64, groups: Vec<ReadingGroup>) -> String {
         let outbox = OutboxId::from_bytes([9; 16]);
         let envelope = Envelope {
             outbox,
@@ -114,7 +114,7 @@ impl Desk {
 }
 
 /// One inflation, as a kiosk says it.
-fn inflation(device: &str, sys: u32, number: u64) -> ReadingGroup {
+pub(super) fn inflation(device: &str, sys: u32, number: u64) -> ReadingGroup {
     let parts = [(Metric::NIBP_SYS, sys), (Metric::NIBP_DIA, 70)];
     let parts = parts.map(|(metric, value)| Reading::number(metric, value, Unit::MM_HG));
     let mut group = ReadingGroup::new(DeviceId::new(device).unwrap(), observed(), parts.into());
@@ -592,6 +592,7 @@ async fn a_box_is_told_whose_its_devices_are_and_not_who_that_is() {
     let of_the_patient = Subject::Patient(key.clone());
     assert_eq!(bindings.subject_at(&device, clock::now()), of_the_patient);
     assert!(bindings.version() > 0);
+    assert!(patients[&key].cuff_on_other_limb);
     let [limit] = patients[&key].limits.as_slice() else { panic!("{patients:?}") };
     assert_eq!((limit.rule.as_str(), limit.limit.as_deref()), ("BP-AD-SH", Some("190")));
     let text = serde_json::to_string(&(&bindings, &patients)).unwrap();
@@ -627,8 +628,17 @@ async fn two_visits_out_of_target_put_somebody_on_the_list() {
         check_schema(&document(), "FollowUp", &answer);
         answer["people"].as_array().unwrap().clone()
     };
+    let once = async || {
+        let (_, answer) = desk.get("/api/v1/followup").await;
+        check_schema(&document(), "FollowUp", &answer);
+        answer["once"].as_array().unwrap().clone()
+    };
     visit(1, 40, 155).await;
     assert_eq!(listed("").await.len(), 0);
+    // One visit out of target is no reason to refer, and is told.
+    let [ref told] = once().await[..] else { panic!("one patient was out of target once") };
+    assert_eq!((&told["patient"], &told["since"]), (&json!(patient), &Value::Null));
+    assert_eq!(told["visits"][0]["missed"], json!(["FU-BP-elderly65-S"]));
     // Measured again on the same day: the last one counts.
     visit(2, 20, 156).await;
     visit(3, 20, 149).await;
@@ -639,6 +649,7 @@ async fn two_visits_out_of_target_put_somebody_on_the_list() {
     assert_eq!(people.len(), 1);
     assert_eq!((&people[0]["overdue"], &people[0]["name"]), (&json!(true), &json!("测**")));
     assert_eq!(people[0]["visits"].as_array().unwrap().len(), 2);
+    assert_eq!(once().await, Vec::<Value>::new());
     assert_eq!(people[0]["visits"][0]["missed"], json!(["FU-BP-elderly65-S"]));
     for nobody in ["?group=child", "?group=pregnant", "?programme=diabetes", "?clinic=nowhere"] {
         assert_eq!(listed(nobody).await.len(), 0, "{nobody}");
@@ -652,6 +663,65 @@ async fn two_visits_out_of_target_put_somebody_on_the_list() {
     let (_, answer) = desk.get("/api/v1/followup").await;
     assert_eq!(answer["target_set"], json!(desk.app.rules.rules().version()));
     assert!(answer["targets"].as_array().unwrap().len() >= 5, "{answer}");
+}
+
+#[tokio::test]
+async fn two_hours_after_a_meal_count_once_a_person_confirms_them() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let pregnant = json!({"clinic": CLINIC, "born": "1996-03", "sex": "female",
+        "pregnancy": {"registered": "2026-08-01"}});
+    let mother = desk.do_it(&cookie, Method::POST, "/patients", pregnant).await;
+    let mother = mother["patient"].as_str().unwrap().to_owned();
+    let glucose = |value: &str, meal: &str| {
+        let value: model::decimal::Decimal = value.parse().unwrap();
+        let reading = Reading::number(Metric::GLU_CAP_PL, value, Unit::MMOL_PER_L);
+        let group =
+            ReadingGroup::new(DeviceId::new("meter-01").unwrap(), observed(), vec![reading]);
+        group.with_context("meal", meal)
+    };
+    let fasting = desk.hear(1, vec![glucose("5.0", "meal_fast")]).await;
+    let after = desk.hear(2, vec![glucose("6.8", "meal_post")]).await;
+    for place in [&fasting, &after] {
+        let hers = json!({"patient": mother, "reason": "claimed"});
+        desk.do_it(&cookie, Method::POST, place, hers).await;
+    }
+    let missed = async || {
+        let path = format!("/api/v1/trends?patient={mother}");
+        let (_, trends) = desk.get(&path).await;
+        check_schema(&document(), "Trends", &trends);
+        let (_, list) = desk.get("/api/v1/followup").await;
+        let rules: Vec<String> = trends["results"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|result| result["missed"].as_array().unwrap())
+            .map(|target| target["rule"].as_str().unwrap().to_owned())
+            .collect();
+        (rules, list["people"].as_array().unwrap().len())
+    };
+    assert_eq!(missed().await, (vec![], 0));
+    let confirm = |place: &str| place.replace("/reassign", "/after-meal");
+    let yes = json!({"two_hours": true});
+    let told = desk.do_it(&cookie, Method::POST, &confirm(&after), yes.clone()).await;
+    check_schema(&document(), "Reassigned", &told);
+    assert_eq!(told["two_hours"]["by"], "wang");
+    // One is enough for the list: a target of pregnancy.
+    assert_eq!(missed().await, (vec!["GLU-PR-2H".to_owned()], 1));
+    let no = json!({"two_hours": false});
+    let told = desk.do_it(&cookie, Method::POST, &confirm(&after), no).await;
+    assert_eq!(told["two_hours"], Value::Null);
+    assert_eq!(missed().await, (vec![], 0));
+    let audit = desk.audit().await;
+    let entries = audit.iter().filter(|entry| entry.starts_with("wang after_meal 0909"));
+    assert_eq!(entries.count(), 2, "{audit:?}");
+    // A meter that says "fasting" is not talked out of it.
+    let (status, detail) =
+        desk.refused(&cookie, Method::POST, &confirm(&fasting), yes.clone()).await;
+    assert!(status == 400 && detail.starts_with("two_hours: "), "{detail}");
+    let kiosk = desk.log_in("hall").await;
+    let (status, _) = desk.refused(&kiosk, Method::POST, &confirm(&after), yes).await;
+    assert_eq!(status, 403);
 }
 
 #[tokio::test]
@@ -690,6 +760,7 @@ async fn who_has_other_clinics_sees_nothing_of_these() {
             json!({}),
         ),
         (Method::DELETE, format!("/bindings/{binding}"), json!({"reason": "x"})),
+        (Method::POST, place.replace("/reassign", "/after-meal"), json!({"two_hours": true})),
         (Method::POST, place, json!({"patient": patient, "reason": "x"})),
         (
             Method::POST,

@@ -141,8 +141,10 @@ fn body_of(path: &str) -> &'static str {
         path if path.ends_with("/assign") => r#"{"to": "nurse"}"#,
         path if path.ends_with("/escalate") => "{}",
         path if path.ends_with("/note") => r#"{"note": "x"}"#,
+        path if path.ends_with("/danger-signs") => r#"{"signs": []}"#,
         path if path.ends_with("/out-of-service") => r#"{"reason": "x"}"#,
         path if path.ends_with("/acknowledge") => r#"{"reason": "at_bedside"}"#,
+        path if path.ends_with("/after-meal") => r#"{"two_hours": true}"#,
         path if path.ends_with("/limits") => r#"{"rule": "HR-AD-H"}"#,
         "/api/v1/bindings" => r#"{"site": "a", "device": "b"}"#,
         path if ["/patients", "/bindings/", "/reassign"].iter().any(|part| path.contains(part)) => {

@@ -194,6 +194,7 @@ fn status_of(kind: DeviceKind, seq: u64, seen: WallTime, state: DeviceState) -> 
         state,
         reason: String::new(),
         about: BTreeMap::new(),
+        expected_interval_ms: None,
         observed: observed(seen),
     };
     envelope(Lane::Urgent, seq, vec![Record::Status(status)])

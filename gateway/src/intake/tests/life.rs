@@ -293,6 +293,7 @@ fn test_11_an_alarm_delivered_five_times_with_two_restarts_is_told_once_per_step
         state: DeviceState::Online,
         reason: String::new(),
         about: BTreeMap::new(),
+        expected_interval_ms: None,
         observed,
     };
     let alarm = DeviceAlarm {

@@ -105,6 +105,10 @@ impl County {
     }
 
     fn status(&mut self, second: i64, name: &str, kind: DeviceKind) {
+        self.status_of(second, name, kind, None);
+    }
+
+    fn status_of(&mut self, second: i64, name: &str, kind: DeviceKind, interval_ms: Option<u32>) {
         let status = DeviceStatus {
             device: device(name),
             kind,
@@ -112,6 +116,7 @@ impl County {
             state: DeviceState::Online,
             reason: String::new(),
             about: BTreeMap::new(),
+            expected_interval_ms: interval_ms,
             observed: observed(second),
         };
         self.hear(second, Record::Status(status));
@@ -290,6 +295,21 @@ fn a_ward_counted_by_hand_is_counted_alike() {
     let low = &newest[5];
     assert_eq!((&low["patient"], &low["value"]), (&json!(PATIENT), &json!("36")));
     assert_eq!(low["started_at"], clock::rfc3339(at(HOUR).unix_ms()));
+}
+
+#[test]
+fn a_preview_knows_how_often_a_device_was_configured_to_speak() {
+    let mut county = County::new();
+    for (name, interval_ms) in [("mon-01", None), ("mon-02", Some(12_000))] {
+        county.status_of(-HOUR, name, DeviceKind::Monitor, interval_ms);
+        for place in 0..4 {
+            county.say(HOUR + 12 * place, name, &[(Metric::HR, "36", Unit::PER_MINUTE)]);
+        }
+    }
+    let told = county.preview(DEFAULT);
+    let newest = told["live"]["newest"].as_array().unwrap();
+    assert_eq!(newest.len(), 1, "{newest:?}");
+    assert_eq!(newest[0]["device"], "mon-02");
 }
 
 #[test]

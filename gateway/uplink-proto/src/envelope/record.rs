@@ -124,7 +124,7 @@ impl Names {
             Record::Readings(group) => self.encode_group(group, base),
             Record::Waveform(block) => wave::encode(block, self, base),
             Record::Alarm(alarm) => self.encode_alarm(alarm, base),
-            Record::Status(status) => vec![
+            Record::Status(status) => [
                 number(kind::STATUS),
                 number(self.device(&status.device)),
                 text(status.kind.name()),
@@ -134,7 +134,10 @@ impl Names {
                 texts(&status.about),
                 after(base, status.observed.at),
                 place(&ClockQuality::ALL, &status.observed.quality),
-            ],
+            ]
+            .into_iter()
+            .chain(status.expected_interval_ms.map(number))
+            .collect(),
             Record::Started(started) => vec![
                 number(kind::STARTED),
                 text(&started.version),
@@ -292,6 +295,7 @@ impl Names {
                 reason: shortened(at.text()?),
                 about: read_texts(at.next()?)?,
                 observed: observed(at, base)?,
+                expected_interval_ms: at.int::<u32>(),
             }),
             kind::STARTED => Record::Started(AgentStarted {
                 version: shortened(at.text()?),

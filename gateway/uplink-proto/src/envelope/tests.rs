@@ -142,8 +142,9 @@ fn alarm() -> impl Strategy<Value = Record> {
 }
 
 fn other() -> impl Strategy<Value = Record> {
-    let status = (device(), select(DeviceState::ALL.to_vec()), observed()).prop_map(
-        |(device, state, observed)| {
+    let interval = option::of(1..=3_600_000_u32);
+    let status = (device(), select(DeviceState::ALL.to_vec()), interval, observed()).prop_map(
+        |(device, state, expected_interval_ms, observed)| {
             Record::Status(DeviceStatus {
                 device,
                 kind: DeviceKind::Pump,
@@ -151,6 +152,7 @@ fn other() -> impl Strategy<Value = Record> {
                 state,
                 reason: "no frame for 3 s".into(),
                 about: [("serial".to_owned(), "40864".to_owned())].into(),
+                expected_interval_ms,
                 observed,
             })
         },

@@ -306,6 +306,21 @@ fn what_a_box_told_of_one_oximeter_another_that_speaks_first_does_not_end() {
     assert_eq!((over.state, over.cleared_at), (AlertState::Closed, Some(at(155.0))));
 }
 
+#[test]
+fn what_a_danger_sign_raised_stays_high_when_its_box_tells_of_it() {
+    use crate::danger::DangerSign::ChestPain;
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(184, 100));
+    let alert = ward.only().clone();
+    let action = Action::TellDangerSigns { signs: vec![ChestPain] };
+    ward.engine.act(ward.rules.times(), alert.id, "wang", &action, at(10.0)).unwrap();
+    // The box knows of no sign.
+    let (told, times) = told_of(&ward, &alert, "raised", 0.0);
+    assert_eq!(told.priority, Priority::Medium);
+    ward.engine.adopt_edge(ward.rules, at(20.0), &told, times, place(1));
+    assert_eq!(ward.only().priority, Priority::High);
+}
+
 /// An alert of the county that live values raised before the word of the box came.
 #[test]
 fn what_was_raised_before_the_word_of_the_box_is_a_part_of_that_and_goes_on() {

@@ -216,3 +216,47 @@ fn what_stood_behind_its_box_and_is_over_waits_for_a_person_when_the_box_is_back
         assert_eq!(again.people.suppressed_by, None);
     }
 }
+
+#[test]
+fn a_danger_sign_makes_an_alert_high_whoever_has_it_in_hand_and_keeps_it_so() {
+    use crate::danger::DangerSign::{self, ChestPain, Headache};
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(184, 100));
+    let id = ward.only().id;
+    assert!(ward.only().asks_danger_signs());
+    act(&mut ward, id, 10.0, "wang", acknowledge()).unwrap();
+    let told = |signs: &[DangerSign]| Action::TellDangerSigns { signs: signs.to_vec() };
+    let alert = act(&mut ward, id, 20.0, "wang", told(&[])).unwrap();
+    assert_eq!((alert.priority, alert.state), (Priority::Medium, AlertState::ActiveAck));
+    let alert = act(&mut ward, id, 30.0, "wang", told(&[Headache, ChestPain])).unwrap();
+    assert_eq!((alert.priority, alert.state), (Priority::High, AlertState::ActiveUnack));
+    let story = alert.timeline.iter().rev().take(3);
+    let story: Vec<_> = story.map(|entry| (entry.what, &*entry.detail)).collect();
+    let risen = (TimelineEvent::PriorityRose, "danger_signs");
+    let asked = |detail| (TimelineEvent::DangerSigns, detail);
+    assert_eq!(story, [risen, asked("headache,chest_pain"), asked("none")]);
+    // No lower value takes it back, nor does whoever has it in hand then; and none confirmed it.
+    ward.feed(40.0, 40.0, pressure(181, 95));
+    act(&mut ward, id, 45.0, "li", acknowledge()).unwrap();
+    assert_eq!((ward.only().priority, ward.only().state), (Priority::High, AlertState::ActiveAck));
+    ward.feed(50.0, 50.0, pressure(180, 95));
+    assert_eq!((ward.only().priority, ward.only().state), (Priority::High, AlertState::ActiveAck));
+    // The ladder begins with the rise.
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(184, 100));
+    let id = ward.only().id;
+    act(&mut ward, id, 30.0, "wang", told(&[ChestPain])).unwrap();
+    ward.pass_time(89.0);
+    assert_eq!(ward.only().people.level, Level::First);
+    ward.pass_time(90.0);
+    assert_eq!(ward.only().people.level, Level::Second);
+    // It is over while somebody asks: it is high, and waits for a person.
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(184, 100));
+    ward.feed(300.0, 300.0, pressure(150, 90));
+    let id = ward.only().id;
+    let alert = act(&mut ward, id, 310.0, "wang", told(&[ChestPain])).unwrap();
+    assert_eq!((alert.priority, alert.state), (Priority::High, AlertState::ClearedUnack));
+    let (mut ward, id) = occluded();
+    assert_eq!(act(&mut ward, id, 1.0, "wang", told(&[])), Err(ActionError::NotAsked));
+}

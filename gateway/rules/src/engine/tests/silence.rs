@@ -30,6 +30,7 @@ fn an_older_status_changes_nothing() {
         state: DeviceState::Online,
         reason: String::new(),
         about: BTreeMap::new(),
+        expected_interval_ms: None,
         observed: Ward::observed(9.0),
     };
     let said = Moment::sure(at(9.0));
@@ -139,4 +140,46 @@ fn a_box_out_of_reach_is_one_alert_and_stands_for_its_devices() {
     ward.engine.box_lost(at(1.0));
     ward.pass_time(in_minutes(20.0));
     assert!(ward.told.is_empty());
+}
+
+#[test]
+fn a_device_that_is_configured_to_speak_seldom_completes_a_sustain_and_is_silent_later() {
+    let status = |ward: &mut Ward, seconds: f64, state, expected_interval_ms| {
+        let status = DeviceStatus {
+            device: ward.device.clone(),
+            kind: DeviceKind::Monitor,
+            driver: "json-lines".into(),
+            state,
+            reason: String::new(),
+            about: BTreeMap::new(),
+            expected_interval_ms,
+            observed: Ward::observed(seconds),
+        };
+        let (said, position) = (Moment::sure(at(seconds)), ward.next_position());
+        drop(ward.engine.on_status(ward.rules, at(seconds), said, position, &status));
+    };
+    let speak = |ward: &mut Ward, from: u32| {
+        for place in 0..4_u32 {
+            ward.number(f64::from(from + 12 * place), Metric::HR, "38");
+        }
+    };
+    // By its kind each of its readings is a gap.
+    let mut ward = Ward::new("ecg-01");
+    speak(&mut ward, 0);
+    assert_eq!(ward.engine.alerts().count(), 0);
+    status(&mut ward, 50.0, DeviceState::Online, Some(12_000));
+    speak(&mut ward, 100);
+    assert_eq!((ward.only().rules[0].as_str(), ward.only().started_at), ("HR-AD-LL", at(100.0)));
+    // Three of 12 s are more than half a minute.
+    status(&mut ward, 140.0, DeviceState::Silent, Some(12_000));
+    ward.pass_time(175.0);
+    assert_ne!(ward.only().state, AlertState::Unknown);
+    ward.pass_time(176.0);
+    assert_eq!(ward.alert("tech_silent").rules, ["TECH-SILENT"]);
+    // A cuff that is expected to speak by itself can be silent.
+    let mut cuff = Ward::new("bp-01");
+    cuff.status(0.0, DeviceKind::Cuff, DeviceState::Online);
+    assert!(!RULES.repeats(cuff.engine.pace_of(&cuff.device)));
+    status(&mut cuff, 1.0, DeviceState::Online, Some(900_000));
+    assert!(RULES.repeats(cuff.engine.pace_of(&cuff.device)));
 }
