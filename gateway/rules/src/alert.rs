@@ -349,6 +349,8 @@ pub struct People {
     pub(crate) told_shelf: Option<WallTime>,
     /// At the county: where the newest word of its box about it was.
     pub(crate) told_by_box: Option<Place>,
+    /// Whoever has it in hand took in hand what began then, as a part of it.
+    pub(crate) part_began: Option<WallTime>,
 }
 
 /// Our message that a rule's condition holds.
@@ -523,6 +525,7 @@ impl Alert {
     /// Whoever had it in hand has not any more, and the next persons are still to be told.
     pub(crate) fn begin_anew(&mut self) {
         self.acknowledged = None;
+        self.people.part_began = None;
         self.people.level = Level::First;
         self.people.undo = None;
     }

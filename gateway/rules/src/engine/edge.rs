@@ -281,6 +281,12 @@ fn take_over(
     // The box knows of no danger sign.
     alert.priority = alert.at_least(priority);
     let state = state.filter(|state| !state.is_set_aside()).unwrap_or(alert.condition());
+    // Who saw what began later has not seen what was over before it.
+    let was_over = |(over, began)| over < began;
+    if times.cleared.zip(alert.people.part_began).is_some_and(was_over) {
+        alert.acknowledged = None;
+        alert.people.part_began = None;
+    }
     alert.go(match (state, &alert.acknowledged) {
         (AlertState::ActiveUnack, Some(_)) => AlertState::ActiveAck,
         (AlertState::ClearedUnack, Some(_)) => AlertState::Closed,
@@ -395,6 +401,7 @@ impl Alert {
             ..TimelineEntry::new(by.at, TimelineEvent::Acknowledged)
         });
         self.acknowledged = Some(by);
+        self.people.part_began = Some(other.started_at);
     }
 
     /// Whether that rule made it more urgent since it came back last: by a second value, where it

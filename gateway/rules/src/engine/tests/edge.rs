@@ -539,3 +539,28 @@ fn who_has_it_in_hand_is_told_behind_a_newer_word_too() {
         (AlertState::ActiveAck, "li")
     );
 }
+
+#[test]
+fn who_saw_what_came_later_has_not_seen_what_was_over_before_it() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let mut county = Ward::new("ecg-01");
+    county.stream(600, 611, Metric::HR, "36");
+    let own = county.only().id;
+    let action = Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() };
+    let times = crate::ladder::Times::default();
+    county.engine.act(&times, own, "nurse", &action, at(611.0)).unwrap();
+    // The box tells of one that had begun and was over long before.
+    for (seq, what, second) in [(1, "raised", 10.0), (2, "cleared", 60.0)] {
+        let (told, times) = told_of(&ward, &alert, what, second);
+        county.engine.adopt_edge(ward.rules, at(612.0), &told, times, place(seq));
+    }
+    let of = |ward: &Ward, id| ward.engine.alerts().find(|alert| alert.id == id).cloned();
+    let over = of(&county, alert.id).unwrap();
+    assert_eq!((over.state, over.acknowledged), (AlertState::ClearedUnack, None));
+    // What holds goes on under its own name.
+    county.stream(613, 614, Metric::HR, "36");
+    assert_eq!(of(&county, own).unwrap().state, AlertState::ActiveUnack);
+    assert_eq!(of(&county, alert.id).unwrap().state, AlertState::ClearedUnack);
+}
