@@ -483,4 +483,4 @@ fn new_key() -> rusqlite::Result<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,35 +1,24 @@
 //! What is kept of patients, and what is not.
 
+pub(crate) mod desk;
+
 use super::{
     about::{About, Pregnancy, Scale2, Sex},
     tray::{TrayFilter, WAITING_MAX},
     *,
 };
-use crate::{
-    people::{CallerKind, Role},
-    store::Store,
-};
+use crate::store::Store;
+use desk::{CLINIC, clinics, wang};
 use model::id::SiteId;
 use std::{fs, path::Path};
 use tempfile::TempDir;
 
 const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
-const CLINIC: &str = "和平镇卫生院";
 const NAME: &str = "测试甲乙";
-
-fn clinics() -> Clinics {
-    [(SiteId::new("heping").unwrap(), CLINIC.to_owned())].into()
-}
 
 fn county() -> (Connection, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (Store::connection(&folder.path().join("county.sqlite")).unwrap(), folder)
-}
-
-fn wang() -> Caller {
-    let scope = Scope::County;
-    let (role, kind) = (Role::Nurse, CallerKind::Person);
-    Caller { name: "wang".to_owned(), role, kind, scope, given_password: false }
 }
 
 fn body(fields: Value) -> Body {

@@ -1,95 +1,24 @@
 //! A box out of reach is more urgent while it serves somebody who is monitored.
 
-use super::evaluation::{County, at, online, site};
-use crate::{
-    alerts::{self, Context, Evaluation},
-    intake::*,
-    patients::{
-        self,
-        binding::{self, BindingEnd, NewBinding},
-    },
-    people::{Caller, CallerKind, Role, Scope},
-    query::Clinics,
-};
-
-const CLINIC: &str = "和平镇卫生院";
-
-fn wang() -> Caller {
-    let (kind, scope) = (CallerKind::Person, Scope::County);
-    Caller { name: "wang".to_owned(), role: Role::Nurse, kind, scope, given_password: false }
-}
-
-fn clinics() -> Clinics {
-    [(site(), CLINIC.to_owned())].into()
-}
+use super::evaluation::{County, at, online};
+use crate::{intake::*, patients::tests::desk::Desk};
 
 impl County {
-    /// Does what somebody at the desk does, with what the rules make of it.
-    fn at_the_desk<T: Send + 'static>(
-        &self,
-        now: i64,
-        deed: impl FnOnce(Context<'_>, &mut Evaluation) -> T + Send + 'static,
-    ) -> T {
-        let rules = Arc::clone(&self.rules);
-        let doing = self.store.write(move |transaction| {
-            let context = Context { connection: transaction, rules: &rules, now: at(now) };
-            let mut evaluation = Evaluation::default();
-            let done = deed(context, &mut evaluation);
-            alerts::store(context, evaluation)?;
-            Ok(done)
-        });
-        let done = self.runtime.block_on(doing).unwrap();
+    /// Does what somebody at the desk does.
+    fn at_the_desk<T>(&self, now: i64, deed: impl FnOnce(Desk<'_>) -> T) -> T {
+        let Self { runtime, store, rules, .. } = self;
+        let done = deed(Desk { runtime, store, rules, now: at(now) });
         self.check_deadlines();
         done
     }
 
     fn admit(&self, monitored: bool) -> String {
-        let about = json!({"clinic": CLINIC, "born": "1960-01", "monitored": monitored});
-        let about = about.as_object().unwrap().clone();
-        let adding = move |context: Context<'_>, _: &mut Evaluation| {
-            let Context { connection, now, .. } = context;
-            patients::add(connection, &clinics(), about, &wang(), now).unwrap()
-        };
-        self.at_the_desk(-60, adding)["patient"].as_str().unwrap().to_owned()
+        let about = json!({"born": "1960-01", "monitored": monitored});
+        self.at_the_desk(-60, |desk| desk.admit(about))
     }
 
     fn bind(&self, now: i64, patient: &str) -> i64 {
-        let asked =
-            json!({"site": "heping", "device": "ecg-01", "patient": patient, "reason": "on"});
-        let asked: NewBinding = serde_json::from_value(asked).unwrap();
-        self.at_the_desk(now, move |context, evaluation| {
-            let Context { connection, now, .. } = context;
-            let bound = binding::bind(connection, &clinics(), &asked, &wang(), now).unwrap();
-            evaluation.began(context, &bound).unwrap();
-            bound.id
-        })
-    }
-
-    fn unbind(&self, now: i64, id: i64) {
-        let asked: BindingEnd = serde_json::from_value(json!({"reason": "off"})).unwrap();
-        let ending = move |context: Context<'_>, evaluation: &mut Evaluation| {
-            let Context { connection, now, .. } = context;
-            let ended = binding::unbind(connection, &clinics(), id, &asked, &wang(), now).unwrap();
-            evaluation.ended(context, &ended).unwrap();
-        };
-        self.at_the_desk(now, ending);
-    }
-
-    /// What is known of a patient changes, as it does by the API.
-    fn change(&self, now: i64, key: &str, body: Value) {
-        let (key, body) = (key.to_owned(), body.as_object().unwrap().clone());
-        let changing = move |context: Context<'_>, evaluation: &mut Evaluation| {
-            let Context { connection, now, .. } = context;
-            let done = patients::change(connection, &clinics(), &key, body, &wang(), now).unwrap();
-            for ended in &done.ended {
-                evaluation.ended(context, ended).unwrap();
-            }
-            match &done.left {
-                Some(reason) => evaluation.patient_left(context, &key, reason).unwrap(),
-                None => evaluation.patient_changed(context, &key).unwrap(),
-            }
-        };
-        self.at_the_desk(now, changing);
+        self.at_the_desk(now, |desk| desk.bind("ecg-01", patient))
     }
 
     /// A site with a monitor.
@@ -145,27 +74,25 @@ fn whoever_comes_or_is_monitored_while_the_box_is_away_counts_at_once() {
     let patient = county.admit(false);
     county.bind(-30, &patient);
     county.lose_box();
-    county.change(300, &patient, json!({"monitored": true, "version": 1}));
+    let body = json!({"monitored": true, "version": 1});
+    county.at_the_desk(300, |desk| desk.change(&patient, &body));
     county.pass_time(at(600), None);
     assert_eq!(county.urgency(), "high");
 }
 
 #[test]
 fn nobody_is_monitored_there_any_more_who_left_before_the_ten_minutes_were_over() {
-    let leave: [fn(&County, i64, &str); 3] = [
-        |county, id, _| county.unbind(300, id),
-        |county, _, key| county.change(300, key, json!({"monitored": false, "version": 1})),
-        |county, _, key| {
-            let body = json!({"discharged": true, "version": 1, "reason": "went home"});
-            county.change(300, key, body);
-        },
+    let leave: [fn(&Desk<'_>, i64, &str); 3] = [
+        |desk, id, _| desk.unbind(id),
+        |desk, _, key| desk.change(key, &json!({"monitored": false, "version": 1})),
+        |desk, _, key| desk.discharge(key),
     ];
     for (way, leave) in leave.into_iter().enumerate() {
         let mut county = County::with_monitor();
         let patient = county.admit(true);
         let id = county.bind(-30, &patient);
         county.lose_box();
-        leave(&county, id, &patient);
+        county.at_the_desk(300, |desk| leave(&desk, id, &patient));
         county.pass_time(at(600), None);
         assert_eq!(county.urgency(), "medium", "{way}");
     }

@@ -1,89 +1,11 @@
 //! What came late is judged for whom it was measured on.
 
 use super::*;
-use crate::{
-    alerts::{Context, Evaluation},
-    patients::{
-        self,
-        binding::{self, BindingEnd, NewBinding},
-    },
-    people::{Caller, CallerKind, Role, Scope},
-    query::Clinics,
-};
-
-const CLINIC: &str = "和平镇卫生院";
-
-fn wang() -> Caller {
-    let (kind, scope) = (CallerKind::Person, Scope::County);
-    Caller { name: "wang".to_owned(), role: Role::Nurse, kind, scope, given_password: false }
-}
-
-fn clinics() -> Clinics {
-    [(site(), CLINIC.to_owned())].into()
-}
+use crate::patients::tests::desk::Desk;
 
 impl County {
-    /// A new patient; the key.
-    fn patient(&self, now: i64, mut about: Value) -> String {
-        about["clinic"] = json!(CLINIC);
-        let body = about.as_object().unwrap().clone();
-        let adding = self.store.write(move |transaction| {
-            Ok(patients::add(transaction, &clinics(), body, &wang(), at(now)).unwrap())
-        });
-        self.runtime.block_on(adding).unwrap()["patient"].as_str().unwrap().to_owned()
-    }
-
-    /// Does what somebody at the desk does, with what the rules make of it.
-    fn at_the_desk<T: Send + 'static>(
-        &self,
-        now: i64,
-        deed: impl FnOnce(Context<'_>, &mut Evaluation) -> T + Send + 'static,
-    ) -> T {
-        let rules = Arc::clone(&self.rules);
-        let doing = self.store.write(move |transaction| {
-            let context = Context { connection: transaction, rules: &rules, now: at(now) };
-            let mut evaluation = Evaluation::default();
-            let done = deed(context, &mut evaluation);
-            alerts::store(context, evaluation)?;
-            Ok(done)
-        });
-        self.runtime.block_on(doing).unwrap()
-    }
-
-    fn bind(&self, now: i64, device: &str, patient: &str) -> i64 {
-        let asked = json!({"site": "heping", "device": device, "patient": patient, "reason": "on"});
-        let asked: NewBinding = serde_json::from_value(asked).unwrap();
-        self.at_the_desk(now, move |context, evaluation| {
-            let bound =
-                binding::bind(context.connection, &clinics(), &asked, &wang(), at(now)).unwrap();
-            evaluation.began(context, &bound).unwrap();
-            bound.id
-        })
-    }
-
-    fn unbind(&self, now: i64, id: i64) {
-        let asked: BindingEnd = serde_json::from_value(json!({"reason": "off"})).unwrap();
-        self.at_the_desk(now, move |context, evaluation| {
-            let ended =
-                binding::unbind(context.connection, &clinics(), id, &asked, &wang(), at(now))
-                    .unwrap();
-            evaluation.ended(context, &ended).unwrap();
-        });
-    }
-
-    fn discharge(&self, now: i64, key: &str) {
-        let key = key.to_owned();
-        self.at_the_desk(now, move |context, evaluation| {
-            let body = json!({"discharged": true, "version": 1, "reason": "went home"});
-            let body = body.as_object().unwrap().clone();
-            let connection = context.connection;
-            let changed =
-                patients::change(connection, &clinics(), &key, body, &wang(), at(now)).unwrap();
-            for ended in &changed.ended {
-                evaluation.ended(context, ended).unwrap();
-            }
-            evaluation.patient_left(context, &key, "went home").unwrap();
-        });
+    fn desk(&self, now: i64) -> Desk<'_> {
+        Desk { runtime: &self.runtime, store: &self.store, rules: &self.rules, now: at(now) }
     }
 
     /// Patient, begin and state of every alert of a family, the first first.
@@ -114,7 +36,7 @@ fn pulse(seconds: std::ops::Range<i64>, value: i32) -> Vec<Record> {
 fn two_patients() -> (County, String, String) {
     let mut county = County::new();
     county.hear(0, vec![status("oxi-01", DeviceKind::Oximeter)]);
-    let keys = ["1956-03", "1961-03"].map(|born| county.patient(0, json!({"born": born})));
+    let keys = ["1956-03", "1961-03"].map(|born| county.desk(0).admit(json!({"born": born})));
     let [first, second] = keys;
     (county, first, second)
 }
@@ -122,11 +44,11 @@ fn two_patients() -> (County, String, String) {
 #[test]
 fn a_device_that_changed_patients_in_an_outage_is_judged_for_each_of_them() {
     let (mut county, first, second) = two_patients();
-    let binding = county.bind(0, "ecg-01", &first);
+    let binding = county.desk(0).bind("ecg-01", &first);
     county.hear(1, heart_rate(1..2, 72));
     // Out of reach; the monitor goes from the one to the other.
-    county.unbind(600, binding);
-    county.bind(660, "ecg-01", &second);
+    county.desk(600).unbind(binding);
+    county.desk(660).bind("ecg-01", &second);
     let kept = [
         heart_rate(2..300, 72),
         heart_rate(300..330, 36),
@@ -150,10 +72,10 @@ fn a_device_that_changed_patients_in_an_outage_is_judged_for_each_of_them() {
 #[test]
 fn what_a_low_rate_of_one_patient_begins_the_next_one_does_not_complete() {
     let (mut county, first, second) = two_patients();
-    let binding = county.bind(0, "ecg-01", &first);
+    let binding = county.desk(0).bind("ecg-01", &first);
     county.hear(1, heart_rate(1..2, 72));
-    county.unbind(600, binding);
-    county.bind(600, "ecg-01", &second);
+    county.desk(600).unbind(binding);
+    county.desk(600).bind("ecg-01", &second);
     // Six seconds with the one and six with the other: neither has ten.
     let kept = [heart_rate(2..594, 72), heart_rate(594..606, 36), heart_rate(606..1199, 72)];
     county.hear(1200, kept.into_iter().flatten().collect());
@@ -165,8 +87,8 @@ fn what_a_low_rate_of_one_patient_begins_the_next_one_does_not_complete() {
 #[test]
 fn two_devices_of_one_patient_make_one_late_alert_of_a_family() {
     let (mut county, first, _) = two_patients();
-    county.bind(0, "ecg-01", &first);
-    county.bind(0, "oxi-01", &first);
+    county.desk(0).bind("ecg-01", &first);
+    county.desk(0).bind("oxi-01", &first);
     county.hear(1, heart_rate(1..2, 72));
     // Both see the same low rate, the oximeter a little later and longer.
     let ecg = [heart_rate(2..300, 72), heart_rate(300..330, 36), heart_rate(330..1199, 72)];
@@ -183,8 +105,8 @@ fn two_devices_of_one_patient_make_one_late_alert_of_a_family() {
 #[test]
 fn while_the_leads_say_a_normal_rate_the_late_pulse_of_the_oximeter_is_not_read() {
     let (mut county, first, _) = two_patients();
-    county.bind(0, "ecg-01", &first);
-    county.bind(0, "oxi-01", &first);
+    county.desk(0).bind("ecg-01", &first);
+    county.desk(0).bind("oxi-01", &first);
     county.hear(1, heart_rate(1..2, 72));
     let mut late = pulse(2..300, 72);
     late.extend(pulse(300..330, 36));
@@ -200,8 +122,8 @@ fn while_the_leads_say_a_normal_rate_the_late_pulse_of_the_oximeter_is_not_read(
 fn the_pass_judges_a_new_patient_by_their_own_age() {
     let mut county = County::new();
     // Of nobody anything was heard before the outage; at two months 150 is a rate as any other.
-    let infant = county.patient(0, json!({"born": "2026-09-20"}));
-    county.bind(0, "ecg-01", &infant);
+    let infant = county.desk(0).admit(json!({"born": "2026-09-20"}));
+    county.desk(0).bind("ecg-01", &infant);
     county.hear(1200, heart_rate(1..1199, 150));
     county.pass(1220);
     assert_eq!(county.each_of("hr_high"), json!([]));
@@ -210,9 +132,9 @@ fn the_pass_judges_a_new_patient_by_their_own_age() {
 #[test]
 fn the_pass_judges_who_was_discharged_meanwhile_by_their_own_age() {
     let mut county = County::new();
-    let infant = county.patient(0, json!({"born": "2026-09-20"}));
-    county.bind(0, "ecg-01", &infant);
-    county.discharge(1100, &infant);
+    let infant = county.desk(0).admit(json!({"born": "2026-09-20"}));
+    county.desk(0).bind("ecg-01", &infant);
+    county.desk(1100).discharge(&infant);
     let mut late = heart_rate(1..600, 150);
     late.extend(heart_rate(600..640, 60));
     late.extend(heart_rate(640..1050, 150));
@@ -225,10 +147,10 @@ fn the_pass_judges_who_was_discharged_meanwhile_by_their_own_age() {
 #[test]
 fn what_was_said_before_a_device_changed_patients_sounds_for_nobody_and_is_history_of_the_first() {
     let (mut county, first, second) = two_patients();
-    let binding = county.bind(0, "ecg-01", &first);
+    let binding = county.desk(0).bind("ecg-01", &first);
     county.hear(1, heart_rate(1..5, 72));
-    county.unbind(20, binding);
-    county.bind(20, "ecg-01", &second);
+    county.desk(20).unbind(binding);
+    county.desk(20).bind("ecg-01", &second);
     // It was on its way; all of it is fresh.
     let told = county.hear(21, heart_rate(5..20, 36));
     assert_eq!(json!([told, county.alerts()]), json!([[], []]));
@@ -246,11 +168,11 @@ fn what_was_said_before_a_device_changed_patients_sounds_for_nobody_and_is_histo
 #[test]
 fn what_had_begun_before_a_device_left_is_not_raised_again_by_what_was_on_its_way() {
     let (mut county, first, _) = two_patients();
-    let binding = county.bind(0, "ecg-01", &first);
+    let binding = county.desk(0).bind("ecg-01", &first);
     for second in 1..13 {
         county.hear(second, heart_rate(second..second + 1, 36));
     }
-    county.unbind(16, binding);
+    county.desk(16).unbind(binding);
     let told = county.hear(17, heart_rate(13..16, 36));
     assert_eq!(json!(told), json!([]));
     county.pass(40);
@@ -261,9 +183,9 @@ fn what_had_begun_before_a_device_left_is_not_raised_again_by_what_was_on_its_wa
 #[test]
 fn a_result_sounds_for_whom_it_was_measured_on_while_they_are_there() {
     let (mut county, first, second) = two_patients();
-    let binding = county.bind(0, "glu-01", &first);
-    county.unbind(600, binding);
-    county.bind(600, "glu-01", &second);
+    let binding = county.desk(0).bind("glu-01", &first);
+    county.desk(600).unbind(binding);
+    county.desk(600).bind("glu-01", &second);
     county.hear(700, vec![glucose(700, 500, 40)]);
     let expected = json!([[first, time(500), "active_unack"]]);
     assert_eq!(county.each_of("glucose_low"), expected);
@@ -274,8 +196,8 @@ fn a_result_sounds_for_whom_it_was_measured_on_while_they_are_there() {
 #[test]
 fn a_result_of_who_has_gone_home_is_history() {
     let (mut county, first, _) = two_patients();
-    county.bind(0, "glu-01", &first);
-    county.discharge(600, &first);
+    county.desk(0).bind("glu-01", &first);
+    county.desk(600).discharge(&first);
     assert!(county.hear(700, vec![glucose(700, 500, 40)]).is_empty());
     county.pass(720);
     assert_eq!(county.each_of("glucose_low"), json!([[first, time(500), "cleared_unack"]]));
@@ -287,10 +209,10 @@ fn an_alarm_of_before_a_device_changed_patients_is_history_of_the_first_and_noth
 {
     let said = |second, phase| vec![alarm(second, AlarmKind::OcclusionDownstream, phase)];
     let (mut county, first, second) = two_patients();
-    let binding = county.bind(0, "ecg-01", &first);
+    let binding = county.desk(0).bind("ecg-01", &first);
     county.hear(1, heart_rate(1..2, 72));
-    county.unbind(20, binding);
-    county.bind(25, "ecg-01", &second);
+    county.desk(20).unbind(binding);
+    county.desk(25).bind("ecg-01", &second);
     county.hear(30, said(10, AlarmPhase::Start));
     let family = county.alerts()[0]["family"].as_str().unwrap().to_owned();
     let history = json!([first, time(10), "closed"]);
@@ -315,10 +237,10 @@ fn an_alarm_of_before_a_device_changed_patients_is_history_of_the_first_and_noth
 fn an_alarm_that_is_up_when_its_device_changes_patients_closes_and_begins_when_it_is_said_again() {
     let said = |second, phase| vec![alarm(second, AlarmKind::OcclusionDownstream, phase)];
     let (mut county, first, second) = two_patients();
-    let binding = county.bind(0, "ecg-01", &first);
+    let binding = county.desk(0).bind("ecg-01", &first);
     county.hear(10, said(10, AlarmPhase::Start));
-    county.unbind(20, binding);
-    county.bind(25, "ecg-01", &second);
+    county.desk(20).unbind(binding);
+    county.desk(25).bind("ecg-01", &second);
     county.hear(31, heart_rate(31..32, 72));
     let family = "dev_occl_down";
     let over = [json!([first, time(10), "closed"]), json!([null, time(20), "closed"])];
@@ -330,8 +252,8 @@ fn an_alarm_that_is_up_when_its_device_changes_patients_closes_and_begins_when_i
 #[test]
 fn a_late_technical_alert_of_a_patients_device_is_one_of_that_device() {
     let (mut county, first, _) = two_patients();
-    county.bind(0, "ecg-01", &first);
-    county.bind(0, "oxi-01", &first);
+    county.desk(0).bind("ecg-01", &first);
+    county.desk(0).bind("oxi-01", &first);
     county.hear(1, heart_rate(1..2, 72));
     let battery = |device: &str, second, value: i32| {
         let reading = Reading::number(Metric::BATT_PCT, value, Unit::PERCENT);
@@ -360,7 +282,7 @@ fn a_late_technical_alert_of_a_patients_device_is_one_of_that_device() {
 #[test]
 fn a_value_whose_scale_cannot_be_meant_is_a_low_alert_of_its_device() {
     let (mut county, first, _) = two_patients();
-    county.bind(0, "ecg-01", &first);
+    county.desk(0).bind("ecg-01", &first);
     let temperature = |second, value| of_monitor(second, Metric::TEMP, value, Unit::CELSIUS);
     county.hear(10, vec![temperature(10, 370)]);
     let alert = county.of("tech_unit");

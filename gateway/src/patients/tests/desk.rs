@@ -1,0 +1,106 @@
+//! The desk of a clinic, as other rooms' tests need it: patients come and go, and what they wear.
+
+use crate::{
+    alerts::{self, Context, Evaluation},
+    patients::{
+        self,
+        binding::{self, BindingEnd, NewBinding},
+    },
+    people::{Caller, CallerKind, Role, Scope},
+    query::Clinics,
+    store::Store,
+};
+use model::{id::SiteId, time::WallTime};
+use rules::rule::RuleSet;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::runtime::Runtime;
+
+/// Whoever sits there does what the API does, with what the rules make of it.
+pub(crate) struct Desk<'c> {
+    pub(crate) runtime: &'c Runtime,
+    pub(crate) store: &'c Store,
+    pub(crate) rules: &'c Arc<RuleSet>,
+    pub(crate) now: WallTime,
+}
+
+pub(super) const CLINIC: &str = "和平镇卫生院";
+
+pub(super) fn clinics() -> Clinics {
+    [(SiteId::new("heping").unwrap(), CLINIC.to_owned())].into()
+}
+
+pub(super) fn wang() -> Caller {
+    let (kind, scope) = (CallerKind::Person, Scope::County);
+    Caller { name: "wang".to_owned(), role: Role::Nurse, kind, scope, given_password: false }
+}
+
+impl Desk<'_> {
+    fn does<T: Send + 'static>(
+        &self,
+        deed: impl FnOnce(Context<'_>, &mut Evaluation) -> T + Send + 'static,
+    ) -> T {
+        let (rules, now) = (Arc::clone(self.rules), self.now);
+        let doing = self.store.write(move |transaction| {
+            let context = Context { connection: transaction, rules: &rules, now };
+            let mut evaluation = Evaluation::default();
+            let done = deed(context, &mut evaluation);
+            alerts::store(context, evaluation)?;
+            Ok(done)
+        });
+        self.runtime.block_on(doing).unwrap()
+    }
+
+    /// A new patient of the clinic; the key.
+    pub(crate) fn admit(&self, mut about: Value) -> String {
+        about["clinic"] = json!(CLINIC);
+        let body = about.as_object().unwrap().clone();
+        let added = self.does(|Context { connection, now, .. }, _| {
+            patients::add(connection, &clinics(), body, &wang(), now).unwrap()
+        });
+        added["patient"].as_str().unwrap().to_owned()
+    }
+
+    /// A device is on a patient; the binding.
+    pub(crate) fn bind(&self, device: &str, patient: &str) -> i64 {
+        let asked = json!({"site": "heping", "device": device, "patient": patient, "reason": "on"});
+        let asked: NewBinding = serde_json::from_value(asked).unwrap();
+        self.does(move |context, evaluation| {
+            let Context { connection, now, .. } = context;
+            let bound = binding::bind(connection, &clinics(), &asked, &wang(), now).unwrap();
+            evaluation.began(context, &bound).unwrap();
+            bound.id
+        })
+    }
+
+    /// It is not any more.
+    pub(crate) fn unbind(&self, id: i64) {
+        let asked: BindingEnd = serde_json::from_value(json!({"reason": "off"})).unwrap();
+        self.does(move |context, evaluation| {
+            let Context { connection, now, .. } = context;
+            let ended = binding::unbind(connection, &clinics(), id, &asked, &wang(), now).unwrap();
+            evaluation.ended(context, &ended).unwrap();
+        });
+    }
+
+    /// What is known of a patient changes; one who is discharged leaves.
+    pub(crate) fn change(&self, key: &str, body: &Value) {
+        let (key, body) = (key.to_owned(), body.as_object().unwrap().clone());
+        self.does(move |context, evaluation| {
+            let Context { connection, now, .. } = context;
+            let done = patients::change(connection, &clinics(), &key, body, &wang(), now).unwrap();
+            for ended in &done.ended {
+                evaluation.ended(context, ended).unwrap();
+            }
+            match &done.left {
+                Some(reason) => evaluation.patient_left(context, &key, reason).unwrap(),
+                None => evaluation.patient_changed(context, &key).unwrap(),
+            }
+        });
+    }
+
+    /// A patient whom nobody has changed yet goes home.
+    pub(crate) fn discharge(&self, key: &str) {
+        self.change(key, &json!({"discharged": true, "version": 1, "reason": "went home"}));
+    }
+}
