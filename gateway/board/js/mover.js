@@ -7,6 +7,7 @@ import { arrange, h, put, set } from './dom.js';
 import { dateTime, shortTime } from './format.js';
 import { compareNames } from './beds.js';
 import { t } from './i18n.js';
+import { dayOf } from './pages/words.js';
 import { may, patientOf, store } from './store.js';
 import { aboutText } from './tile.js';
 
@@ -98,9 +99,8 @@ export class Mover {
  * today, where a result is given to them.
  */
 export function candidates(place, { measured = false } = {}) {
-  const dayOf = (ms) => dateTime(ms).slice(0, 10);
-  const today = dayOf(clock.serverNow());
-  const isSeen = ({ last_result_at: at }) => measured && Boolean(at) && dayOf(Date.parse(at)) === today;
+  const today = dateTime(clock.serverNow()).slice(0, 10);
+  const isSeen = ({ last_result_at: at }) => measured && dayOf(at) === today;
   const bound = new Set([...store.bindings.values()].map((binding) => binding.patient));
   return [...store.patients.values()]
     .filter((one) => one.clinic === place.clinic && one.patient !== place.patient)

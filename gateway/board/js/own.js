@@ -72,6 +72,7 @@ class Secret {
    */
   constructor(what, rules, change, isSet = () => false) {
     Object.assign(this, { what, change, isSet });
+    this.bad = what === 'pin' ? 'own.pin.bad' : 'password.failed.400';
     const input = (name, more) => h('input', {
       id: `own-${what}-${name}`, type: 'password', required: true, ...more,
     });
@@ -142,7 +143,7 @@ class Secret {
       if (status === 401) this.onLoggedOut();
       this.old.value = '';
       this.say({
-        400: `own.${this.what}.bad`, 403: 'own.wrong', 422: `own.${this.what}.bad`, 429: 'own.wait',
+        400: this.bad, 403: 'own.wrong', 422: this.bad, 429: 'own.wait',
       }[status] ?? 'password.failed.other');
     }
     for (const button of buttons) button.disabled = false;
