@@ -274,12 +274,12 @@ fn read<T: DeserializeOwned + Default>(text: &str, what: &str) -> T {
 }
 
 /// What makes one standing of an alert another one than before: a value that is still outside does
-/// not.
-type Standing = (AlertState, Priority, u32, Option<String>);
+/// not, and on the shelf what becomes of it does.
+type Standing = ([AlertState; 2], Priority, u32, Option<String>);
 
 fn standing(alert: &Alert) -> Standing {
     let by = alert.acknowledged.as_ref().map(|by| by.by.clone());
-    (alert.state, alert.priority, alert.recurrences, by)
+    ([alert.state, alert.condition()], alert.priority, alert.recurrences, by)
 }
 
 /// An alert as it was when it was looked at last.

@@ -35,7 +35,8 @@ impl Reporter {
             family: alert.family.clone(),
             rules: alert.rules.iter().take(RULES_MAX).cloned().collect(),
             priority: alert.priority,
-            state: alert.state.name().to_owned(),
+            // What sets it aside here is the county's own wish.
+            state: alert.condition().name().to_owned(),
             metric: alert.metric,
             value: alert.value.clone(),
             comparator: alert.comparator.clone(),

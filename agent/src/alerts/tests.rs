@@ -606,6 +606,36 @@ async fn what_the_county_has_in_hand_does_not_signal_when_the_link_fails_and_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_an_alert_on_the_shelf_the_county_is_told() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let (good, now) = found();
+    warden.look_at_reach(good, now);
+    beats(&mut warden, 0..12, 38);
+    let alert = only(&warden);
+    let (goes_by, mut order) = in_hand(&alert, 13);
+    let until = edge.lookout.clock.now().wall.unix_ms() + 3_600_000;
+    let until = WallTime::from_unix_ms(until);
+    let shelved = Some(Shelved { by: "wang".to_owned(), until });
+    let said = InHand { acknowledged: None, shelved, ..order.in_hand[&alert.id].clone() };
+    order.in_hand = [(alert.id, said)].into();
+    warden.go_by((goes_by, order));
+    assert_eq!(only(&warden).state, AlertState::Shelved);
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    warden.reports.clear();
+    beats(&mut warden, 12..60, 72);
+    beats(&mut warden, 60..75, 38);
+    let told: Vec<_> = warden
+        .reports
+        .iter()
+        .map(|told| (&*told.what, &*told.state, told.cleared_at.is_some()))
+        .collect();
+    let expected = [("cleared", "cleared_unack", true), ("recurred", "active_unack", false)];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_box_that_was_killed_knows_again_what_the_county_has_in_hand() {
     let edge = Edge::new();
     let mut warden = edge.warden();
