@@ -179,13 +179,20 @@ fn fields(text: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// Where the text of a frame is, behind an address of any bytes.
+const TEXT_AT: usize = spec::HEADER.len() + spec::ADDRESS_LEN + 1;
+
+/// The text of a whole frame; `None` if it has none.
+pub(super) fn text(frame: &[u8]) -> Option<&[u8]> {
+    frame.get(TEXT_AT..frame.len().checked_sub(2)?)
+}
+
 /// The frame with that text in place of its own, which must be as long and have no control
 /// character but RS; `None` if the frame has no text.
 pub(super) fn with_text(frame: &[u8], text: &[u8]) -> Option<Vec<u8>> {
-    let start = spec::HEADER.len() + spec::ADDRESS_LEN + 1;
     let mut changed = frame.to_vec();
-    changed.get_mut(start..start + text.len())?.copy_from_slice(text);
-    let check = check_byte(changed.get(2..start + text.len() + 1)?);
+    changed.get_mut(TEXT_AT..TEXT_AT + text.len())?.copy_from_slice(text);
+    let check = check_byte(changed.get(2..TEXT_AT + text.len() + 1)?);
     *changed.last_mut()? = check;
     Some(changed)
 }
