@@ -475,7 +475,7 @@ impl Story {
                 .iter()
                 .filter(|one| one.subject == alert.subject && one.family == alert.family);
             let tells = |episode: &Episode| {
-                let fresh = match (episode.is_spot, alert.late_row) {
+                let fresh = match (episode.is_spot, step.late_row) {
                     (true, Some(5)) => SPOT_TELLS_S,
                     (true, _) => SPOT_FRESH_S,
                     (false, _) => STREAM_FRESH_S,
