@@ -91,7 +91,7 @@ async fn at_the_board(village: &mut Village, browser: &Client) -> anyhow::Result
 /// Check 4 of the nurse board's chapter 10: what a device says becomes a row, with glyph and word.
 /// The times are the benchmark's, `gateway/board/tests/bench/live.mjs`.
 async fn check_4_time_to_screen(browser: &Client) -> anyhow::Result<()> {
-    let css = "[data-alert-id][data-device='heping-pump-01'][data-priority='high']";
+    let css = "[data-alert-id][data-device^='heping-pump-01'][data-priority='high']";
     appears(browser, css, Duration::from_secs(120)).await?;
     let text = browser.find(Locator::Css(css)).await?.text().await?;
     for part in ["▲!!!", "高", "管路阻塞"] {
