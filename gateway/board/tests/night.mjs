@@ -66,6 +66,9 @@ export class Night {
     ].forEach(([of, patient]) => county.bind(of, patient.patient, patient.bed));
     const [heping, dongfeng] = county.sites;
     Object.assign(heping, { holds_s: 9 * 86_400 + 4 * 3_600 });
+    const lost = (times, seconds) => ({ lost_24h: { times, seconds, at_least: false } });
+    Object.assign(dongfeng, lost(3, 41 * 60));
+    Object.assign(this.ecg[1], lost(7, 12 * 60));
     const second = { ...dongfeng, site: 'dongfeng-02' };
     Object.assign(dongfeng, { online: true, last_seen: make.at(county.ms), clock: 'synchronised' });
     county.sites.push(second);
