@@ -2,6 +2,7 @@
 
 import * as api from './api.js';
 import * as clock from './clock.js';
+import { mayAct } from './alert-actions.js';
 import { AlertList } from './alerts.js';
 import { loadBoardName } from './board-name.js';
 import { Boards } from './boards.js';
@@ -12,6 +13,7 @@ import { loadTexts, nextLanguage, t } from './i18n.js';
 import { loadFilter } from './filter.js';
 import { Flash } from './flash.js';
 import { showLogin } from './login.js';
+import { Missed } from './missed.js';
 import { Notice } from './notice.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
@@ -86,6 +88,7 @@ class Board {
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
       onLoggedOut,
     });
+    this.missed = new Missed({ onChange: () => this.drawAlerts(), onLoggedOut });
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element,
       this.drawer.element);
@@ -102,12 +105,11 @@ class Board {
     this.allChanged = false;
     this.fetching = false;
     this.lostAt = null;
-    this.late = null;
     this.faultAt = null;
   }
 
   start() {
-    this.top.element.append(this.boards.element, this.pages.nav);
+    this.top.element.append(this.missed.element, this.boards.element, this.pages.nav);
     root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
       ...this.alerts.outside, this.undo.element);
     this.onKey = (event) => this.key(event);
@@ -132,7 +134,7 @@ class Board {
     const form = document.activeElement?.closest('form, input, select, textarea, dialog');
     return this.open && !form && !this.pages.isOpen() && this.drawer.key === null
       && this.alerts.openId === null && !this.alerts.queue.size
-      && !this.alerts.note.unsent.length;
+      && !this.alerts.note.unsent.length && !(mayAct() && this.missed.isUnread());
   }
 
   renew() {
@@ -158,6 +160,7 @@ class Board {
     this.tiles.leave();
     this.alerts.leave();
     this.undo.clear();
+    this.missed.forget();
     this.sound.close();
     this.notice.close();
     document.removeEventListener('keydown', this.onKey);
@@ -178,10 +181,6 @@ class Board {
       ...sites, ...devices, ...patients, ...bindings, ...alerts,
     });
     this.waves.release();
-    if (this.lostAt !== null) {
-      const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
-      this.late = late.length;
-    }
   }
 
   /** Everything is known again. */
@@ -191,10 +190,9 @@ class Board {
     for (const key of this.strangers) {
       if (store.patients.has(key) || !named.has(key)) this.strangers.delete(key);
     }
-    if (this.lostAt !== null && this.late !== null && this.events.knowledge() === 'known') {
-      this.top.cameBack(clock.serverNow() - this.lostAt, this.late);
+    if (this.lostAt !== null && this.events.knowledge() === 'known') {
+      this.missed.back(this.lostAt, clock.serverNow());
       this.lostAt = null;
-      this.late = null;
     }
     if (this.events.knowledge() === 'known') this.alerts.sendQueue();
     this.boards.synced();
@@ -309,6 +307,7 @@ class Board {
     this.guarded(() => this.notice.update([...store.alerts.values()]));
     this.guarded(() => this.alerts.draw(only));
     this.guarded(() => this.top.draw(this.events));
+    this.guarded(() => this.missed.draw(lost));
     this.guarded(() => this.pages.count(this.tiles.ruleless()));
     this.guarded(() => this.boards.draw());
     put(this.footer, t('footer'));

@@ -36,6 +36,18 @@ export function compareAlerts(a, b) {
     || compareText(a.id, b.id);
 }
 
+/** When an alert began, or began again. */
+export function begunMs({ raised_at: raised, timeline = [] }) {
+  const again = timeline.filter(({ what }) => what === 'recurred').map(({ at }) => Date.parse(at));
+  return Math.max(Date.parse(raised), ...again);
+}
+
+/** Of what began while nobody saw: the more urgent first, then the older. */
+export function compareMissed(a, b) {
+  return PRIORITIES.indexOf(b.priority) - PRIORITIES.indexOf(a.priority)
+    || begunMs(a) - begunMs(b) || compareText(a.id, b.id);
+}
+
 /** The order on screen while a pointer or the focus holds it: nothing moves, new ones go last. */
 export function heldOrder(shown, sorted) {
   const held = new Set(shown);

@@ -6,7 +6,9 @@ import {
 } from './dom.js';
 import { wordOf } from './format.js';
 import { t } from './i18n.js';
-import { GLYPHS, message, nobody } from './alert-words.js';
+import {
+  GLYPHS, countsOf, message, nobody,
+} from './alert-words.js';
 import { ageParts, ruleTags } from './beds.js';
 import { DeviceLine } from './device-line.js';
 import { tileAlert } from './order.js';
@@ -145,14 +147,6 @@ function behind(alerts) {
   return [
     countsOf(alerts.filter((alert) => !isOver(alert))), over && `${t('state.cleared_unack')} ${over}`,
   ].filter(Boolean).join(' · ');
-}
-
-/** `高 2 低 1`. */
-function countsOf(alerts) {
-  return Object.keys(GLYPHS).map((priority) => {
-    const n = alerts.filter((alert) => alert.priority === priority).length;
-    return n ? `${t(`priority.${priority}`)} ${n}` : '';
-  }).filter(Boolean).join(' ');
 }
 
 export function hasStrip(device) {

@@ -41,8 +41,7 @@ export class TopBar {
     this.logOut = h('button', { onclick: onLogOut });
     this.help = h('section', { class: 'help', hidden: true });
     this.explained = h('div', { class: 'counts', role: 'status', hidden: true });
-    const names = ['link-banner', 'broker-banner', 'disk-banner', 'clock-banner', 'back-banner',
-      'sink-banner'];
+    const names = ['link-banner', 'broker-banner', 'disk-banner', 'clock-banner', 'sink-banner'];
     this.banners = names.map((name) => h('div', {
       class: `banner ${name}`, role: 'status', hidden: true,
     }));
@@ -119,8 +118,7 @@ export class TopBar {
   }
 
   drawBanners(events, link) {
-    const [linkBanner, brokerBanner, diskBanner, clockBanner, backBanner, sinkBanner]
-      = this.banners;
+    const [linkBanner, brokerBanner, diskBanner, clockBanner, sinkBanner] = this.banners;
     set(linkBanner, 'hidden', link === 'live');
     set(linkBanner, 'data-link', link);
     const at = timeSeconds(clock.serverNow() - events.oldMs());
@@ -139,17 +137,6 @@ export class TopBar {
     const sinks = failingSinks();
     set(sinkBanner, 'hidden', sinks.length === 0);
     if (sinks.length) put(sinkBanner, t('banner.sink', { sinks: sinks.join(', ') }));
-    set(backBanner, 'hidden', !this.back || link !== 'live');
-    if (this.back) put(backBanner, t('banner.back', { ...this.back, age: ageText(this.back.ms, t) }));
-  }
-
-  /** The link is back after `ms`; `n` alerts came meanwhile. Shown for a minute. */
-  cameBack(ms, n) {
-    const back = { ms, n };
-    this.back = back;
-    clock.after(60_000, () => {
-      if (this.back === back) this.back = null;
-    });
   }
 }
 

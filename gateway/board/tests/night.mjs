@@ -134,6 +134,20 @@ export class Night {
     county.duty[0].township = clinic;
   }
 
+  /** While the board was away: one that holds, one that is over, seen by somebody elsewhere. */
+  meanwhile() {
+    const { county, ecg } = this;
+    county.raise(ecg[0], 'high', {
+      patient: this.zhang.patient, metric: 'hr', value: '152', message_zh: '心率过快',
+      message_en: 'Heart rate high', limit: '> 130', started_ms: county.ms - 12_000,
+    });
+    county.raise(ecg[1], 'medium', {
+      patient: this.li.patient, metric: 'rr', value: '26', message_zh: '呼吸过快',
+      message_en: 'Respiratory rate high', limit: '> 24', started_ms: county.ms - 20_000,
+      state: 'closed', condition: 'closed', cleared_at: make.at(county.ms - 4_000),
+    });
+  }
+
   /** What an administrator is told in place of patients: boxes that need somebody. */
   upkeep() {
     const { county } = this;
