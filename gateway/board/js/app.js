@@ -19,6 +19,7 @@ import { Office } from './office.js';
 import { Pages } from './pages.js';
 import { Shift } from './shift.js';
 import { Sound } from './sound.js';
+import { untilLinkMs } from './stale.js';
 import {
   forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
   putSite, replaceAll, setCatalogue, store,
@@ -30,6 +31,7 @@ import { Waves } from './waves.js';
 
 const DRAW_MS = 200;
 const SWEEP_MS = 35;
+const TICK_MS = 1_000;
 /** A board that begins before the county asks again this often. */
 const START_MS = 5_000;
 /** How long a fault is told after it last happened. */
@@ -63,6 +65,7 @@ class Board {
       onStrips: () => this.reopen(),
       onFault: (error) => this.fault(error),
       onOpen: (key) => this.drawer.go(key),
+      onLimit: () => this.drawChanged(),
     });
     this.drawer = new Drawer({
       tiles: this.tiles,
@@ -338,7 +341,19 @@ class Board {
   /** Once a second: ages, the link. The next one is certain before this one does anything. */
   tick() {
     if (!this.open) return;
-    clock.after(1000, () => this.tick());
+    clock.after(TICK_MS, () => this.tick());
+    this.look();
+    // What changes before the next one changes at its limit.
+    this.guarded(() => this.tiles.watchLimits());
+    const linkMs = untilLinkMs(this.events.oldMs());
+    if (linkMs < TICK_MS) clock.after(linkMs, () => this.look());
+    this.guarded(() => this.events.watch());
+    if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
+  }
+
+  /** What becomes older by itself, as it is now. */
+  look() {
+    if (!this.open) return;
     this.guarded(() => {
       if (this.events.state() === 'lost' && this.lostAt === null) {
         this.lostAt = clock.serverNow() - this.events.oldMs();
@@ -354,8 +369,6 @@ class Board {
       this.guarded(() => this.drawer.draw());
       this.drawAlerts();
     });
-    this.guarded(() => this.events.watch());
-    if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
   }
 
   /** Strips move every third frame of a screen; between them the page may rest. */

@@ -49,6 +49,21 @@ test('15. connection lost: banners, grey, no false acknowledging, and what was m
   await page.shows(`${row}[data-state="active_ack"]`);
 });
 
+test('15. connection lost: each banner comes at its limit, and not with the next second', async () => {
+  const page = await it.open();
+  await page.pass(5_000);
+  it.county.cut();
+  await page.pass(10_000, { beats: false });
+  assert.equal(await page.attribute('.topbar', 'data-link'), 'live');
+  await page.pass(2, { beats: false });
+  assert.equal(await page.attribute('.topbar', 'data-link'), 'slow');
+  await page.pass(9_998, { beats: false });
+  assert.equal(await page.attribute('.topbar', 'data-link'), 'slow');
+  await page.pass(2, { beats: false });
+  assert.equal(await page.attribute('.topbar', 'data-link'), 'lost');
+  await page.says('.link-banner[data-link="lost"]', '与县平台连接中断');
+});
+
 test('19. phone: nothing is cut off, the thumb reaches, the strip scrolls in its box', async () => {
   const page = await it.open({ size: [360, 740], mobile: true });
   const { county } = it;
