@@ -57,6 +57,11 @@ export function heldOrder(shown, sorted) {
 const PRIORITIES = ['low', 'medium', 'high'];
 const HOLDING = ['active_unack', 'active_ack'];
 
+/** Whether its condition holds, or may for all that anybody knows; also while it is on the shelf. */
+export function holds({ state, condition }) {
+  return [...HOLDING, 'unknown'].includes(state === 'shelved' ? condition : state);
+}
+
 /** Whether the first priority is above the second. */
 export function isMoreUrgent(priority, than) {
   return PRIORITIES.indexOf(priority) > PRIORITIES.indexOf(than);

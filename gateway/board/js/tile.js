@@ -4,7 +4,7 @@ import * as clock from './clock.js';
 import {
   arrange, h, put, set,
 } from './dom.js';
-import { wordOf } from './format.js';
+import { shortTime, wordOf } from './format.js';
 import { t } from './i18n.js';
 import {
   GLYPHS, countsOf, message, nobody,
@@ -120,7 +120,7 @@ export class Tile {
     const glyph = alert.state === 'unknown' ? '?' : GLYPHS[alert.priority];
     put(this.alert, [
       `${glyph} ${t(`priority.${alert.priority}`)} ${message(alert)}`,
-      wordOf('state', alert.state, t),
+      stateWord(alert),
       ...(others.length ? [t('tiles.more_alerts', { counts: behind(others) })] : []),
     ].join(' · '));
   }
@@ -137,15 +137,26 @@ export class Tile {
   }
 }
 
+/** Its state; of what is shelved, until when. */
+function stateWord({ state, shelved_until: until }) {
+  return state === 'shelved' && until
+    ? t('tiles.shelved', { until: shortTime(Date.parse(until), clock.serverNow()) })
+    : wordOf('state', state, t);
+}
+
 /**
- * `高 1 · 已恢复未确认 高 2`: behind a low alert that holds there may be a high one that is over and
- * nobody has seen; it must not look as if it held.
+ * `高 1 · 已恢复未确认 高 2 · 搁置 高 1`: behind a low alert that holds there may be a high one that is
+ * over and nobody has seen, or one on the shelf; neither must look as the others.
  */
 function behind(alerts) {
-  const isOver = ({ state }) => state === 'cleared_unack';
-  const over = countsOf(alerts.filter(isOver));
+  const apart = ['cleared_unack', 'shelved'];
+  const counts = (is) => countsOf(alerts.filter(is));
   return [
-    countsOf(alerts.filter((alert) => !isOver(alert))), over && `${t('state.cleared_unack')} ${over}`,
+    counts(({ state }) => !apart.includes(state)),
+    ...apart.map((name) => {
+      const some = counts(({ state }) => state === name);
+      return some && `${t(`state.${name}`)} ${some}`;
+    }),
   ].filter(Boolean).join(' · ');
 }
 
