@@ -15,7 +15,7 @@ mod record;
 use crate::{
     alerts::{self, Context, Evaluation},
     late::Came,
-    query,
+    links, query,
     store::{Store, StoreError},
 };
 use aws_lc_rs::digest::{SHA256, digest};
@@ -540,11 +540,7 @@ impl<'t> Batch<'t> {
             tracing::warn!(%site, outbox = %state.outbox, connection = state.connection,
                 "Two boxes are heard by turns with the certificate of one site; issue one of them its own.");
         }
-        let before: Option<bool> = self
-            .connection
-            .prepare_cached("SELECT online FROM site WHERE site = ?1")?
-            .query_row([site.as_str()], |row| row.get(0))
-            .optional()?;
+        let before = links::known(self.connection, site)?;
         let backlog = json!({"urgent": state.backlog[0], "trend": state.backlog[1], "wave": state.backlog[2],
             "holds_s": state.holds_s});
         let changed = self
@@ -575,6 +571,7 @@ impl<'t> Batch<'t> {
         if changed == 0 {
             return Ok(());
         }
+        links::hear_box(self.connection, site, before.as_ref(), &state, self.now)?;
         if is_live {
             // A box that has nothing to send hears by the ack when the county was restored.
             self.touched.entry((site.clone(), state.outbox)).or_default();
@@ -585,7 +582,7 @@ impl<'t> Batch<'t> {
                 self.evaluation.hear_uptime(connection, site, uptime, now, hear)?;
             }
         }
-        if before != Some(state.online) {
+        if before.is_none_or(|before| before.online != state.online) {
             self.evaluation.box_changed(self.context(), site, state.online)?;
         }
         self.taken.sites.extend(query::site(self.connection, site)?);

@@ -11,6 +11,7 @@
 //! - [`reading`]: reading groups as they are kept and told
 //! - [`retention`]: what is old enough is removed, where that is asked for
 //! - [`backup`], [`disk`]: a copy of the database and the way back; how the disk is
+//! - [`links`]: how often boxes and devices were lost within a day
 //! - [`ledger`]: what arrived, what is missing, since when, and why
 //! - [`rule_sets`], [`policy`]: versions of the rules; what boxes are told to go by
 //! - [`alerts`], [`late`]: runs the rules, keeps alert states; judges what came late
@@ -46,6 +47,7 @@ mod ingest;
 mod intake;
 mod late;
 mod ledger;
+mod links;
 mod notify;
 mod patients;
 mod people;

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::rfc3339,
-    late,
+    late, links,
     people::Scope,
     reading::{GROUPS, Group, said_by_box},
 };
@@ -310,7 +310,11 @@ fn taken_off(out: &Value) -> Value {
 }
 
 /// Every device with the latest reading of each of its series.
-pub(crate) fn devices(connection: &Connection, clinics: &Clinics) -> rusqlite::Result<Value> {
+pub(crate) fn devices(
+    connection: &Connection,
+    clinics: &Clinics,
+    now: WallTime,
+) -> rusqlite::Result<Value> {
     let mut statement = connection.prepare_cached(&format!("{DEVICES} ORDER BY site, device"))?;
     let devices: Vec<Value> = statement.query_map([], device_json)?.collect::<Result<_, _>>()?;
     let mut told = Vec::new();
@@ -324,6 +328,8 @@ pub(crate) fn devices(connection: &Connection, clinics: &Clinics) -> rusqlite::R
             fields.insert("last_observed".to_owned(), json!(seen));
             fields.insert("latest".to_owned(), json!(readings));
             fields.insert("actions".to_owned(), actions(connection, &site, &id)?);
+            let lost = links::of_device(connection, &site, &id, now)?;
+            fields.insert("lost_24h".to_owned(), lost);
         }
         told.push(device);
     }
@@ -367,7 +373,11 @@ fn actions(connection: &Connection, site: &str, device: &str) -> rusqlite::Resul
 }
 
 /// Every site that is configured or has spoken.
-pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Result<Value> {
+pub(crate) fn sites(
+    connection: &Connection,
+    clinics: &Clinics,
+    now: WallTime,
+) -> rusqlite::Result<Value> {
     let mut sites: BTreeMap<String, Value> = clinics
         .iter()
         .map(|(site, name)| {
@@ -375,7 +385,7 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
                 "online": false, "last_seen": null, "agent_version": null, "clock": null,
                 "clock_evidence": "", "clock_changes": [],
                 "backlog": {"urgent": 0, "trend": 0, "wave": 0}, "holds_s": null,
-                "replay": null, "late": null});
+                "replay": null, "late": null, "lost_24h": null});
             (site.to_string(), silent)
         })
         .collect();
@@ -386,6 +396,7 @@ pub(crate) fn sites(connection: &Connection, clinics: &Clinics) -> rusqlite::Res
             (row.get("site")?, with_clinic(site_json(row)?, clinics));
         if let Some(fields) = told.as_object_mut() {
             fields.insert("clock_changes".to_owned(), clock_changes(connection, &site)?);
+            fields.insert("lost_24h".to_owned(), links::of_box(connection, &site, now)?);
         }
         late::of_site(connection, &mut told)?;
         sites.insert(site, told);
@@ -447,6 +458,8 @@ pub(crate) fn give_up_sites(
     while let Some(row) = rows.next()? {
         let site: String = row.get("site")?;
         if let Ok(site) = SiteId::new(&site) {
+            let heard = WallTime::from_unix_ms(row.get("changed_ms")?);
+            links::lose_box(connection, &site, heard)?;
             let mut one = site_json(row)?;
             late::of_site(connection, &mut one)?;
             told.push((site, one));

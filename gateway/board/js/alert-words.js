@@ -18,6 +18,14 @@ const HOUR_MS = 3_600_000;
 /** The rule of alarms that no other knows: behind its own words stand the device's. */
 const AS_SENT = 'DEV-OTHER';
 
+/** `高 2 低 1`. */
+export function countsOf(alerts) {
+  return Object.keys(GLYPHS).map((priority) => {
+    const n = alerts.filter((alert) => alert.priority === priority).length;
+    return n ? `${t(`priority.${priority}`)} ${n}` : '';
+  }).filter(Boolean).join(' ');
+}
+
 /** What it says. */
 export function message(alert) {
   const whole = either(alert.message_zh, alert.message_en) || alert.family;

@@ -2,6 +2,7 @@
 
 import * as api from './api.js';
 import * as clock from './clock.js';
+import { mayAct } from './alert-actions.js';
 import { AlertList } from './alerts.js';
 import { loadBoardName } from './board-name.js';
 import { Boards } from './boards.js';
@@ -12,11 +13,13 @@ import { loadTexts, nextLanguage, t } from './i18n.js';
 import { loadFilter } from './filter.js';
 import { Flash } from './flash.js';
 import { showLogin } from './login.js';
+import { Missed } from './missed.js';
 import { Notice } from './notice.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
 import { Shift } from './shift.js';
 import { Sound } from './sound.js';
+import { untilLinkMs } from './stale.js';
 import {
   forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
   putSite, replaceAll, setCatalogue, store,
@@ -28,6 +31,7 @@ import { Waves } from './waves.js';
 
 const DRAW_MS = 200;
 const SWEEP_MS = 35;
+const TICK_MS = 1_000;
 /** A board that begins before the county asks again this often. */
 const START_MS = 5_000;
 /** How long a fault is told after it last happened. */
@@ -61,6 +65,7 @@ class Board {
       onStrips: () => this.reopen(),
       onFault: (error) => this.fault(error),
       onOpen: (key) => this.drawer.go(key),
+      onLimit: () => this.drawChanged(),
     });
     this.drawer = new Drawer({
       tiles: this.tiles,
@@ -86,6 +91,7 @@ class Board {
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
       onLoggedOut,
     });
+    this.missed = new Missed({ onChange: () => this.drawAlerts(), onLoggedOut });
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element,
       this.drawer.element);
@@ -102,12 +108,11 @@ class Board {
     this.allChanged = false;
     this.fetching = false;
     this.lostAt = null;
-    this.late = null;
     this.faultAt = null;
   }
 
   start() {
-    this.top.element.append(this.boards.element, this.pages.nav);
+    this.top.element.append(this.missed.element, this.boards.element, this.pages.nav);
     root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
       ...this.alerts.outside, this.undo.element);
     this.onKey = (event) => this.key(event);
@@ -132,7 +137,7 @@ class Board {
     const form = document.activeElement?.closest('form, input, select, textarea, dialog');
     return this.open && !form && !this.pages.isOpen() && this.drawer.key === null
       && this.alerts.openId === null && !this.alerts.queue.size
-      && !this.alerts.note.unsent.length;
+      && !this.alerts.note.unsent.length && !(mayAct() && this.missed.isUnread());
   }
 
   renew() {
@@ -158,6 +163,7 @@ class Board {
     this.tiles.leave();
     this.alerts.leave();
     this.undo.clear();
+    this.missed.forget();
     this.sound.close();
     this.notice.close();
     document.removeEventListener('keydown', this.onKey);
@@ -178,10 +184,6 @@ class Board {
       ...sites, ...devices, ...patients, ...bindings, ...alerts,
     });
     this.waves.release();
-    if (this.lostAt !== null) {
-      const late = alerts.alerts.filter((alert) => Date.parse(alert.raised_at) >= this.lostAt);
-      this.late = late.length;
-    }
   }
 
   /** Everything is known again. */
@@ -191,10 +193,9 @@ class Board {
     for (const key of this.strangers) {
       if (store.patients.has(key) || !named.has(key)) this.strangers.delete(key);
     }
-    if (this.lostAt !== null && this.late !== null && this.events.knowledge() === 'known') {
-      this.top.cameBack(clock.serverNow() - this.lostAt, this.late);
+    if (this.lostAt !== null && this.events.knowledge() === 'known') {
+      this.missed.back(this.lostAt, clock.serverNow());
       this.lostAt = null;
-      this.late = null;
     }
     if (this.events.knowledge() === 'known') this.alerts.sendQueue();
     this.boards.synced();
@@ -309,6 +310,7 @@ class Board {
     this.guarded(() => this.notice.update([...store.alerts.values()]));
     this.guarded(() => this.alerts.draw(only));
     this.guarded(() => this.top.draw(this.events));
+    this.guarded(() => this.missed.draw(lost));
     this.guarded(() => this.pages.count(this.tiles.ruleless()));
     this.guarded(() => this.boards.draw());
     put(this.footer, t('footer'));
@@ -339,7 +341,19 @@ class Board {
   /** Once a second: ages, the link. The next one is certain before this one does anything. */
   tick() {
     if (!this.open) return;
-    clock.after(1000, () => this.tick());
+    clock.after(TICK_MS, () => this.tick());
+    this.look();
+    // What changes before the next one changes at its limit.
+    this.guarded(() => this.tiles.watchLimits());
+    const linkMs = untilLinkMs(this.events.oldMs());
+    if (linkMs < TICK_MS) clock.after(linkMs, () => this.look());
+    this.guarded(() => this.events.watch());
+    if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
+  }
+
+  /** What becomes older by itself, as it is now. */
+  look() {
+    if (!this.open) return;
     this.guarded(() => {
       if (this.events.state() === 'lost' && this.lostAt === null) {
         this.lostAt = clock.serverNow() - this.events.oldMs();
@@ -355,8 +369,6 @@ class Board {
       this.guarded(() => this.drawer.draw());
       this.drawAlerts();
     });
-    this.guarded(() => this.events.watch());
-    if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
   }
 
   /** Strips move every third frame of a screen; between them the page may rest. */

@@ -7,7 +7,7 @@ import { wordOf } from './format.js';
 import { currentLanguage, t } from './i18n.js';
 import { Cell, ageOfCells } from './cell.js';
 import { cellsOf, isStation } from './order.js';
-import { tileStaleness } from './stale.js';
+import { tileStaleness, untilLimitMs } from './stale.js';
 import {
   boundTo, isOf, kindOf, ruledOf, store,
 } from './store.js';
@@ -37,6 +37,8 @@ export class DeviceLine {
     this.showStrip(hasStrip, device);
     this.staleness = { stale: 'fresh', hatched: false };
     this.isRuleless = false;
+    /** In how long after it was drawn the first of its numbers becomes another. */
+    this.untilMs = Infinity;
   }
 
   /** It is shown no more, nor is its strip. */
@@ -73,7 +75,9 @@ export class DeviceLine {
     const readings = all.filter((reading) => isOf(reading, patient));
     const drawn = cellsOf(readings, kindOf).map((cell) => this.cell(cell, device));
     arrange(this.grid, drawn.map((cell) => cell.element));
-    this.staleness = tileStaleness(drawn.flatMap((cell) => cell.ages), device.state);
+    const numbers = drawn.flatMap((cell) => cell.ages);
+    this.staleness = tileStaleness(numbers, device.state);
+    this.untilMs = Math.min(...numbers.map(untilLimitMs));
     const site = store.sites.get(device.site);
     const cut = Boolean(lost || !store.brokerUp || (site && !site.online));
     for (const [name, value] of Object.entries({
@@ -110,6 +114,7 @@ export class DeviceLine {
     put(this.state, '');
     put(this.why, t('tiles.why.fault'));
     this.staleness = { stale: 'stale', hatched: true };
+    this.untilMs = Infinity;
     set(this.element, 'data-hatched', 'true');
   }
 

@@ -36,6 +36,18 @@ export function compareAlerts(a, b) {
     || compareText(a.id, b.id);
 }
 
+/** When an alert began, or began again. */
+export function begunMs({ raised_at: raised, timeline = [] }) {
+  const again = timeline.filter(({ what }) => what === 'recurred').map(({ at }) => Date.parse(at));
+  return Math.max(Date.parse(raised), ...again);
+}
+
+/** Of what began while nobody saw: the more urgent first, then the older. */
+export function compareMissed(a, b) {
+  return PRIORITIES.indexOf(b.priority) - PRIORITIES.indexOf(a.priority)
+    || begunMs(a) - begunMs(b) || compareText(a.id, b.id);
+}
+
 /** The order on screen while a pointer or the focus holds it: nothing moves, new ones go last. */
 export function heldOrder(shown, sorted) {
   const held = new Set(shown);
@@ -44,6 +56,11 @@ export function heldOrder(shown, sorted) {
 
 const PRIORITIES = ['low', 'medium', 'high'];
 const HOLDING = ['active_unack', 'active_ack'];
+
+/** Whether its condition holds, or may for all that anybody knows; also while it is on the shelf. */
+export function holds({ state, condition }) {
+  return [...HOLDING, 'unknown'].includes(state === 'shelved' ? condition : state);
+}
 
 /** Whether the first priority is above the second. */
 export function isMoreUrgent(priority, than) {

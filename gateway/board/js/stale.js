@@ -39,6 +39,22 @@ export function isHidden(rule, ageMs) {
   return rule !== 'spot' && staleness(rule, ageMs) === 'stale';
 }
 
+/** In how long a number becomes another (ageing, stale, hatched) if none follows it. */
+export function untilLimitMs({ rule, ageMs }) {
+  const limits = rule === 'stream' ? [...LIMITS.stream, TILE_HATCHED_MS] : LIMITS[rule];
+  return untilFirst(limits, ageMs);
+}
+
+/** In how long the link becomes worse if nothing is heard. */
+export function untilLinkMs(silentMs) {
+  return untilFirst([LINK_SLOW_MS, LINK_LOST_MS], silentMs);
+}
+
+/** At a limit it is as before: it changes a moment later. */
+function untilFirst(limits, ms) {
+  return Math.min(...limits.filter((limit) => limit >= ms).map((limit) => limit - ms + 1));
+}
+
 /** A tile's staleness and whether it is hatched: by the youngest of the numbers that repeat. */
 export function tileStaleness(numbers, deviceState) {
   // A cuff whose port is back is as good as before: it speaks only when it is used.

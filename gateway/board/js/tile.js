@@ -4,9 +4,11 @@ import * as clock from './clock.js';
 import {
   arrange, h, put, set,
 } from './dom.js';
-import { wordOf } from './format.js';
+import { shortTime, wordOf } from './format.js';
 import { t } from './i18n.js';
-import { GLYPHS, message, nobody } from './alert-words.js';
+import {
+  GLYPHS, countsOf, message, nobody,
+} from './alert-words.js';
 import { ageParts, ruleTags } from './beds.js';
 import { DeviceLine } from './device-line.js';
 import { tileAlert } from './order.js';
@@ -118,7 +120,7 @@ export class Tile {
     const glyph = alert.state === 'unknown' ? '?' : GLYPHS[alert.priority];
     put(this.alert, [
       `${glyph} ${t(`priority.${alert.priority}`)} ${message(alert)}`,
-      wordOf('state', alert.state, t),
+      stateWord(alert),
       ...(others.length ? [t('tiles.more_alerts', { counts: behind(others) })] : []),
     ].join(' · '));
   }
@@ -135,24 +137,27 @@ export class Tile {
   }
 }
 
-/**
- * `高 1 · 已恢复未确认 高 2`: behind a low alert that holds there may be a high one that is over and
- * nobody has seen; it must not look as if it held.
- */
-function behind(alerts) {
-  const isOver = ({ state }) => state === 'cleared_unack';
-  const over = countsOf(alerts.filter(isOver));
-  return [
-    countsOf(alerts.filter((alert) => !isOver(alert))), over && `${t('state.cleared_unack')} ${over}`,
-  ].filter(Boolean).join(' · ');
+/** Its state; of what is shelved, until when. */
+function stateWord({ state, shelved_until: until }) {
+  return state === 'shelved' && until
+    ? t('tiles.shelved', { until: shortTime(Date.parse(until), clock.serverNow()) })
+    : wordOf('state', state, t);
 }
 
-/** `高 2 低 1`. */
-function countsOf(alerts) {
-  return Object.keys(GLYPHS).map((priority) => {
-    const n = alerts.filter((alert) => alert.priority === priority).length;
-    return n ? `${t(`priority.${priority}`)} ${n}` : '';
-  }).filter(Boolean).join(' ');
+/**
+ * `高 1 · 已恢复未确认 高 2 · 搁置 高 1`: behind a low alert that holds there may be a high one that is
+ * over and nobody has seen, or one on the shelf; neither must look as the others.
+ */
+function behind(alerts) {
+  const apart = ['cleared_unack', 'shelved'];
+  const counts = (is) => countsOf(alerts.filter(is));
+  return [
+    counts(({ state }) => !apart.includes(state)),
+    ...apart.map((name) => {
+      const some = counts(({ state }) => state === name);
+      return some && `${t(`state.${name}`)} ${some}`;
+    }),
+  ].filter(Boolean).join(' · ');
 }
 
 export function hasStrip(device) {

@@ -21,6 +21,8 @@ const FRAME_MS = 16;
  * one that was drawn between two ticks would wait for the one after the next.
  */
 const AGE_MS = 500;
+/** From one tick to the next. */
+const LIMITS_MS = 1_000;
 /** Nobody sees those of a clinic out of sight: they are right when it comes into sight. */
 const UNSEEN_MS = 2_900;
 
@@ -28,7 +30,8 @@ export class Tiles {
   /**
    * `knowledge()`: whether the tiles are the present; `isLost()`: the link is lost;
    * `onStrips()`: other strips are shown; `onFault(error)`: a tile could not be drawn;
-   * `onOpen(key)`: a place is to be opened.
+   * `onOpen(key)`: a place is to be opened; `onLimit()`: numbers of changed devices are too old for
+   * what they are called.
    */
   constructor(options) {
     Object.assign(this, options);
@@ -40,6 +43,7 @@ export class Tiles {
     this.byDevice = new Map();
     this.patients = new Set();
     this.waiting = [];
+    this.limit = null;
     /** Which monitors have their strip here; the others have it in the drawer. */
     this.choice = new StripChoice();
     this.observer = new IntersectionObserver((entries) => this.look(entries));
@@ -54,6 +58,7 @@ export class Tiles {
   leave() {
     for (const tile of this.tiles.values()) tile.leave();
     this.tiles.clear();
+    clock.cancel(this.limit);
     this.observer.disconnect();
   }
 
@@ -96,6 +101,26 @@ export class Tiles {
       const drawnMs = this.tiles.get(place.key)?.drawnMs ?? 0;
       return nowMs - drawnMs > (this.isSeen(place) ? AGE_MS : UNSEEN_MS);
     }));
+  }
+
+  /**
+   * A number is called another (ageing, stale) at its limit and not with the next tick: until then
+   * a timer goes to the first limit that comes.
+   */
+  watchLimits() {
+    clock.cancel(this.limit);
+    const nowMs = clock.now();
+    const dues = [...this.tiles.values()].flatMap((tile) => [...tile.lines]
+      .map(([key, line]) => [key, tile.drawnMs + line.untilMs]));
+    const next = Math.min(...dues.map(([, dueMs]) => dueMs).filter((dueMs) => dueMs > nowMs));
+    if (next - nowMs > LIMITS_MS) return;
+    this.limit = clock.after(next - nowMs, () => {
+      for (const [key, dueMs] of dues) {
+        if (dueMs > nowMs && dueMs <= Math.max(next, clock.now())) store.changed.add(key);
+      }
+      this.onLimit();
+      this.watchLimits();
+    });
   }
 
   /** Clinics come into sight or leave it. */

@@ -2,12 +2,14 @@
 
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
-import { ageText, dateTimeSeconds, timeSeconds } from './format.js';
+import {
+  ageText, dateTimeSeconds, shortTime, timeSeconds,
+} from './format.js';
 import { t } from './i18n.js';
 import { isShown } from './filter.js';
 import { keep, kept } from './kept.js';
 import { GLYPHS } from './alert-words.js';
-import { isUnacknowledged } from './order.js';
+import { holds, isUnacknowledged } from './order.js';
 import { Own } from './own.js';
 import { CLOCKS_APART_MS } from './stale.js';
 import { SoundBar } from './sound-bar.js';
@@ -15,8 +17,6 @@ import { failingSinks, store } from './store.js';
 import { Townships } from './townships.js';
 
 const THEME = 'board.theme';
-/** What holds, or may hold for all that anybody knows; not what is shelved, behind another or over. */
-const ACTIVE = ['active_unack', 'active_ack', 'unknown'];
 const KEYS = ['jk', 'enter', 'a', 's', 'e', 'f', 'g', 'm', 'l', 'esc', 'help'];
 
 export class TopBar {
@@ -41,8 +41,7 @@ export class TopBar {
     this.logOut = h('button', { onclick: onLogOut });
     this.help = h('section', { class: 'help', hidden: true });
     this.explained = h('div', { class: 'counts', role: 'status', hidden: true });
-    const names = ['link-banner', 'broker-banner', 'disk-banner', 'clock-banner', 'back-banner',
-      'sink-banner'];
+    const names = ['link-banner', 'broker-banner', 'disk-banner', 'clock-banner', 'sink-banner'];
     this.banners = names.map((name) => h('div', {
       class: `banner ${name}`, role: 'status', hidden: true,
     }));
@@ -91,15 +90,21 @@ export class TopBar {
       const { priority } = element.dataset;
       const own = alerts.filter((alert) => alert.priority === priority);
       const open = own.filter(isUnacknowledged).length;
-      const active = own.filter(({ state }) => ACTIVE.includes(state)).length;
+      const holding = own.filter(holds);
+      const active = holding.length;
+      // What is shelved holds all the same: it is counted, and called so.
+      const shelved = holding.filter(({ state }) => state === 'shelved');
       const count = unknown ? '–' : `${open}/${active}`;
-      put(element, `${GLYPHS[priority]} ${t(`priority.${priority}`)} ${count}`);
+      const name = t(`priority.${priority}`);
+      put(element, [
+        GLYPHS[priority], name, count, shelved.length ? t('top.shelved', { n: shelved.length }) : '',
+      ].filter(Boolean).join(' '));
       set(element, 'data-none', open || active ? null : 'true');
       return t('top.count', {
-        priority: t(`priority.${priority}`),
-        open: unknown ? '–' : open,
-        active: unknown ? '–' : active,
-      });
+        priority: name, open: unknown ? '–' : open, active: unknown ? '–' : active,
+      }) + (shelved.length ? t('top.count_shelved', {
+        n: shelved.length, until: firstEnd(shelved),
+      }) : '');
     });
     lines(this.explained, told);
     set(this.counters, 'aria-label', told.join('; '));
@@ -119,8 +124,7 @@ export class TopBar {
   }
 
   drawBanners(events, link) {
-    const [linkBanner, brokerBanner, diskBanner, clockBanner, backBanner, sinkBanner]
-      = this.banners;
+    const [linkBanner, brokerBanner, diskBanner, clockBanner, sinkBanner] = this.banners;
     set(linkBanner, 'hidden', link === 'live');
     set(linkBanner, 'data-link', link);
     const at = timeSeconds(clock.serverNow() - events.oldMs());
@@ -139,18 +143,14 @@ export class TopBar {
     const sinks = failingSinks();
     set(sinkBanner, 'hidden', sinks.length === 0);
     if (sinks.length) put(sinkBanner, t('banner.sink', { sinks: sinks.join(', ') }));
-    set(backBanner, 'hidden', !this.back || link !== 'live');
-    if (this.back) put(backBanner, t('banner.back', { ...this.back, age: ageText(this.back.ms, t) }));
   }
+}
 
-  /** The link is back after `ms`; `n` alerts came meanwhile. Shown for a minute. */
-  cameBack(ms, n) {
-    const back = { ms, n };
-    this.back = back;
-    clock.after(60_000, () => {
-      if (this.back === back) this.back = null;
-    });
-  }
+/** When the first of them comes off the shelf. */
+function firstEnd(shelved) {
+  const ends = shelved.filter(({ shelved_until: until }) => until)
+    .map(({ shelved_until: until }) => Date.parse(until));
+  return ends.length ? shortTime(Math.min(...ends), clock.serverNow()) : '–';
 }
 
 /** Makes an element of these texts, one below the other. */

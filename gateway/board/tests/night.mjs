@@ -66,6 +66,9 @@ export class Night {
     ].forEach(([of, patient]) => county.bind(of, patient.patient, patient.bed));
     const [heping, dongfeng] = county.sites;
     Object.assign(heping, { holds_s: 9 * 86_400 + 4 * 3_600 });
+    const lost = (times, seconds) => ({ lost_24h: { times, seconds, at_least: false } });
+    Object.assign(dongfeng, lost(3, 41 * 60));
+    Object.assign(this.ecg[1], lost(7, 12 * 60));
     const second = { ...dongfeng, site: 'dongfeng-02' };
     Object.assign(dongfeng, { online: true, last_seen: make.at(county.ms), clock: 'synchronised' });
     county.sites.push(second);
@@ -129,6 +132,20 @@ export class Night {
       shelved_until: make.at(county.ms + 6 * 60_000), shelf_reason: '正在吸氧',
     }));
     county.duty[0].township = clinic;
+  }
+
+  /** While the board was away: one that holds, one that is over, seen by somebody elsewhere. */
+  meanwhile() {
+    const { county, ecg } = this;
+    county.raise(ecg[0], 'high', {
+      patient: this.zhang.patient, metric: 'hr', value: '152', message_zh: '心率过快',
+      message_en: 'Heart rate high', limit: '> 130', started_ms: county.ms - 12_000,
+    });
+    county.raise(ecg[1], 'medium', {
+      patient: this.li.patient, metric: 'rr', value: '26', message_zh: '呼吸过快',
+      message_en: 'Respiratory rate high', limit: '> 24', started_ms: county.ms - 20_000,
+      state: 'closed', condition: 'closed', cleared_at: make.at(county.ms - 4_000),
+    });
   }
 
   /** What an administrator is told in place of patients: boxes that need somebody. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  cellsOf, compareAlerts, heldOrder, isNewer, isStation,
+  begunMs, cellsOf, compareAlerts, compareMissed, heldOrder, holds, isNewer, isStation,
   isUnacknowledged, sectionOf, seriesOf, tileAlert,
 } from '../js/order.js';
 
@@ -16,6 +16,27 @@ test('unacknowledged high, medium, unknown, acknowledged, low', () => {
     alert('unknown', 'high', 'unknown'), alert('medium', 'medium', 'active_unack'),
     alert('shelved', 'high', 'shelved'), alert('high', 'high', 'active_unack'),
   ]), ['high', 'medium', 'unknown', 'ack', 'low', 'shelved']);
+});
+
+test('what began while nobody saw: the more urgent first, then the older; again is a beginning too', () => {
+  const began = (id, priority, raised, again = []) => ({
+    id, priority, raised_at: raised, timeline: again.map((at) => ({ what: 'recurred', at })),
+  });
+  const old = began('again', 'high', '2026-11-22T01:00:00Z', ['2026-11-22T01:07:00Z', '2026-11-22T01:09:00Z']);
+  assert.equal(begunMs(old), Date.parse('2026-11-22T01:09:00Z'));
+  assert.deepEqual([
+    began('low', 'low', '2026-11-22T01:01:00Z'), old, began('medium', 'medium', '2026-11-22T01:02:00Z'),
+    began('high', 'high', '2026-11-22T01:08:00Z'),
+  ].sort(compareMissed).map(({ id }) => id), ['high', 'again', 'medium', 'low']);
+});
+
+test('what is on the shelf holds while its condition does', () => {
+  const is = (state, condition = state) => holds({ state, condition });
+  for (const state of ['active_unack', 'active_ack', 'unknown']) {
+    assert.ok(is(state) && is('shelved', state), state);
+  }
+  for (const over of ['cleared_unack', 'closed']) assert.ok(!is(over) && !is('shelved', over), over);
+  for (const aside of ['suppressed', 'out_of_service']) assert.ok(!is(aside, 'active_unack'), aside);
 });
 
 test('a newer high goes below the older high', () => {

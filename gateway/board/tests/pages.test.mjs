@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readFileSync } from 'node:fs';
-import { missingLines } from '../js/pages/missing.js';
+import { lostText, missingLines } from '../js/pages/missing.js';
 import { condition } from '../js/pages/rule-words.js';
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -31,6 +31,18 @@ test('what is missing is one line for each cause, in words, with how much and wh
     'Values: 2 messages, not here yet, the box sends them again, since 2026-11-22 16:17',
     'Values: 5 messages, given up, the box\'s outbox was full, 2026-11-22 16:13 to 2026-11-22 16:21',
   ]);
+});
+
+test('how often a link was lost in a day is said in words, and that it never was', () => {
+  const lost = (times, seconds, at_least = false) => (
+    ['en', 'zh-CN'].map((language) => lostText({ times, seconds, at_least }, words(language))));
+  assert.deepEqual(lost(0, 0), ['Never lost in 24 h', '24 小时内未断线']);
+  assert.deepEqual(lost(3, 2479), [
+    'Lost 3 times in 24 h, 41\u00a0min in all', '24 小时内断线 3 次,共 41 分钟']);
+  assert.deepEqual(lost(1, 40), ['Lost once in 24 h, for 40\u00a0s', '24 小时内断线 1 次,共 40 秒']);
+  assert.deepEqual(lost(200, 7200, true), [
+    'Lost at least 200 times in 24 h, at least 2\u00a0h\u00a00\u00a0min in all',
+    '24 小时内断线至少 200 次,共至少 2 小时 0 分']);
 });
 
 test('what a box has not sent for a moment is under way, and not missing', () => {

@@ -69,6 +69,16 @@ const NURSE = [
     night.county.cut();
     await page.pass(25_000, { beats: false });
   }],
+  ['back', async (page, night) => {
+    night.meanwhile();
+    night.county.mend();
+    for (let tries = 0; tries < 12 && await page.attribute('.topbar', 'data-link') !== 'live'; tries += 1) {
+      await page.pass(5_000);
+    }
+    await page.shows('.back-banner button[aria-expanded]');
+    await page.run(() => window.scrollTo(0, 0));
+  }],
+  ['back-open', async (page) => page.click('.back-banner button[aria-expanded]')],
 ];
 const OFFICE = {
   system_admin: ['people', 'devices', 'upkeep'], security_admin: ['people'], audit_admin: ['audit', 'people'],

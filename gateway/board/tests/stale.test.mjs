@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  isHidden, linkState, ruleOf, staleness, tileStaleness, worstLink,
+  isHidden, linkState, ruleOf, staleness, tileStaleness, untilLimitMs, untilLinkMs, worstLink,
 } from '../js/stale.js';
 
 test('a stream number ages after 5 s and gives way to dashes after 15 s', () => {
@@ -11,6 +11,21 @@ test('a stream number ages after 5 s and gives way to dashes after 15 s', () => 
   assert.equal(staleness('stream', 15_001), 'stale');
   assert.equal(isHidden('stream', 15_000), false);
   assert.equal(isHidden('stream', 15_001), true);
+});
+
+test('how long it is until a number or the link is called another, from any age', () => {
+  const until = (rule, ages) => ages.map((ageMs) => untilLimitMs({ rule, ageMs }));
+  assert.deepEqual(until('stream', [0, 4_999, 5_000, 5_001, 14_000, 15_001, 60_000, 60_001]),
+    [5_001, 2, 1, 10_000, 1_001, 45_000, 1, Infinity]);
+  assert.deepEqual(until('pump', [30_000, 30_001, 90_001]), [1, 60_000, Infinity]);
+  assert.equal(untilLimitMs({ rule: 'spot', ageMs: 1_800_000 }), 1);
+  // Then it is another.
+  for (const rule of ['stream', 'pump', 'spot']) {
+    const ageMs = untilLimitMs({ rule, ageMs: 0 });
+    assert.deepEqual([staleness(rule, ageMs - 1), staleness(rule, ageMs)], ['fresh', 'ageing']);
+  }
+  assert.deepEqual([0, 9_000, 10_001, 20_000, 20_001].map(untilLinkMs), [10_001, 1_001, 10_000, 1, Infinity]);
+  assert.deepEqual([10_000, 10_001, 20_001].map(linkState), ['live', 'slow', 'lost']);
 });
 
 test('a pump has 30 and 90 s', () => {

@@ -45,7 +45,8 @@ async fn sites(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Pr
     caller.may(Action::SeeSites)?;
     let clinics = Arc::clone(&app.clinics);
     let asked = move |connection: &Connection| {
-        Ok((query::sites(connection, &clinics)?, standings(connection, clock::now())?))
+        let now = clock::now();
+        Ok((query::sites(connection, &clinics, now)?, standings(connection, now)?))
     };
     let (mut answer, sinks) = app.store.read(asked).await?;
     leave(&mut answer, "sites", &caller.scope);
@@ -61,7 +62,7 @@ async fn sites(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Pr
 async fn devices(State(app): State<App>, caller: Caller) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeReadings)?;
     let clinics = Arc::clone(&app.clinics);
-    let asked = move |connection: &Connection| query::devices(connection, &clinics);
+    let asked = move |connection: &Connection| query::devices(connection, &clinics, clock::now());
     let mut answer = app.store.read(asked).await?;
     leave(&mut answer, "devices", &caller.scope);
     Ok(Json(answer))

@@ -5,6 +5,7 @@ use crate::{
     audit::{self, Entry},
     clock::rfc3339,
     late::Stored,
+    links,
     patients::tray,
     query,
     reading::{self, Group, KEEP_NEWEST},
@@ -295,6 +296,8 @@ impl Batch<'_> {
         position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<()> {
+        let said = of_box.observed(status.observed.at, self.now).at.min(self.now);
+        links::hear_device(self.connection, site, status, said, self.now)?;
         // The rules know which of two statuses is the newer: a tile must not know better.
         let Some(at) = self.evaluation.status(self.context(), site, of_box, position, status)?
         else {

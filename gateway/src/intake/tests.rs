@@ -5,6 +5,7 @@ mod cost;
 mod edge;
 mod evaluation;
 mod life;
+mod links;
 mod served;
 
 use super::*;
@@ -28,8 +29,9 @@ const VALUES: &str = "SELECT json_each.value FROM reading_group, json_each(said)
      ORDER BY reading_group.id, key";
 const OUTBOX: OutboxId = OutboxId::from_bytes([7; 16]);
 /// Everything a batch writes to.
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 18] = [
     "site",
+    "link_word",
     "ledger",
     "envelope",
     "quarantine",

@@ -163,7 +163,8 @@ impl County {
     }
 
     fn site(&self) -> Value {
-        let asking = self.store.read(|connection| query::sites(connection, &BTreeMap::new()));
+        let asking =
+            self.store.read(|connection| query::sites(connection, &BTreeMap::new(), at(0)));
         self.runtime.block_on(asking).unwrap()["sites"][0].clone()
     }
 

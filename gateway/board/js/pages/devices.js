@@ -9,7 +9,7 @@ import { t } from '../i18n.js';
 import { waitingAt } from '../store.js';
 import { Page, table } from './page.js';
 import { kindName, moment, whoText } from './words.js';
-import { missingLines } from './missing.js';
+import { lostText, missingLines } from './missing.js';
 
 export class DevicesPage extends Page {
   static get key() {
@@ -46,7 +46,8 @@ export class DevicesPage extends Page {
     const aside = answer.aside.filter((one) => one.site === site.site).length;
     return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': String(site.online) },
       h('h3', {}, `${site.clinic || site.site} `, h('span', { class: 'quiet' }, site.site)),
-      h('ul', { class: 'facts' }, ...this.facts(site).map((text) => h('li', {}, text))),
+      h('ul', { class: 'facts' },
+        ...this.facts(site).map((text) => h('li', {}, text)), lostFact(site)),
       this.missing(missing, aside, site),
       devices.length ? table(
         ['device', 'who', 'state', 'heard', 'battery', 'done'].map((name) => t(`devices.${name}`)),
@@ -101,10 +102,16 @@ export class DevicesPage extends Page {
     return [
       h('span', {}, `${kindName(device.kind)} `, h('span', { class: 'quiet' }, device.device)),
       who,
-      h('span', { 'data-device-state': state }, wordOf('device_state', state, t)),
+      h('span', {}, h('span', { 'data-device-state': state }, wordOf('device_state', state, t)),
+        device.lost_24h.times ? h('span', { class: 'lost' }, lostText(device.lost_24h, t)) : null),
       heard,
       powerTexts(device.latest).join(' · ') || '–',
       done ? `${moment(done.at)} ${done.text}` : '–',
     ];
   }
+}
+
+/** How often the county lost a box; of one that never spoke there is nothing to say. */
+function lostFact({ lost_24h: lost }) {
+  return lost && h('li', { class: 'lost', 'data-lost': lost.times > 0 }, lostText(lost, t));
 }

@@ -1,6 +1,6 @@
-// The ledger's gaps in plain words. Pure; words come in through `t`.
+// The ledger's gaps, and how often a link was lost, in plain words. Pure; words come in through `t`.
 
-import { dateTime } from '../format.js';
+import { ageText, dateTime } from '../format.js';
 
 /** What a box has not sent for less than this is under way. */
 const UNDER_WAY_MS = 60_000;
@@ -16,6 +16,15 @@ export function missingLines(lanes, nowMs, t) {
       causes.set(key, [...(causes.get(key) || []), one]);
     }
     return [...causes.values()].map((some) => line(lane, some, t));
+  });
+}
+
+/** How often a box or device was lost within a day, and for how long in all. */
+export function lostText({ times, seconds, at_least: atLeast }, t) {
+  if (!times) return t('devices.lost.none');
+  const many = times === 1 ? 'once' : 'times';
+  return t(`devices.lost.${atLeast ? 'at_least' : many}`, {
+    n: times, age: ageText(seconds * 1000, t, true),
   });
 }
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { problem } from './county.mjs';
+import * as make from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 import {
   contrasts, flashes, shapes,
@@ -411,4 +412,27 @@ test('results that a meter remembered came late: nobody says that a link was cut
   await page.says('.alerts', '的 12 条读数');
   const line = (await page.text('.alerts')).split('\n').find((one) => one.includes('12 条读数'));
   assert.ok(line.includes('补传') && !line.includes('断网'), line);
+});
+
+test('what is shelved and holds is counted, called so, and says until when', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const shelved = (priority, condition) => county.raise(county.monitor, priority, {
+    state: 'shelved', condition, shelved_by: 'li', shelf_reason: '正在吸痰',
+    shelved_until: make.at(county.ms + 6 * 60_000),
+  });
+  shelved('high', 'active_unack');
+  shelved('medium', 'cleared_unack');
+  await page.says('.count[data-priority="high"]', '高 0/1 搁置1');
+  assert.equal(await page.attribute('.count[data-priority="high"]', 'data-none'), null);
+  // What no longer holds waits in the list alone.
+  await page.says('.count[data-priority="medium"]', '中 0/0');
+  assert.ok(!(await page.text('.count[data-priority="medium"]')).includes('搁置'));
+  await page.click('.counters');
+  await page.says('.counts', '高优先级:未确认 0,持续中 1,其中搁置 1(最早至 09:36)');
+  await page.pass(1_000);
+  await page.says('.tile-alert', '▲!!! 高 血氧过低 · 搁置至 09:36');
+  county.raise(county.monitor, 'low');
+  await page.pass(1_000);
+  await page.says('.tile-alert', '●! 低 血氧过低 · 持续中 · 未确认 · 另有 搁置 高 1 中 1');
 });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as make from './fixtures.mjs';
-import { stand } from './stand.mjs';
+import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
 const [ZHANG, LI] = [1, 2].map((number) => `p-${String(number).padStart(32, '0')}`);
@@ -62,6 +62,32 @@ test('14. stale number: -- after 15 s, hatched after 60 s, the old number nowher
   await page.pass(1_000);
   await page.pass(1_000);
   await page.says(`${tile(10)} .tile-alert`, '设备无数据');
+});
+
+test('14. stale number: each change is at its limit, wherever that lies between two ticks', async () => {
+  const county = ward();
+  const { monitor } = county;
+  const page = await it.open();
+  await page.pass(10_300);
+  county.measure(monitor, 'hr', '137');
+  const own = `${tile(10)} ${number(monitor, 'hr')}`;
+  const row = rowOf(county.raise(monitor, 'high', { metric: 'hr', patient: ZHANG }));
+  await page.pass(1_000);
+  await page.says(own, '137');
+  const stale = () => Promise.all([own, `${row} .number`].map((css) => page.attribute(css, 'data-stale')));
+  await page.pass(4_000);
+  assert.deepEqual(await stale(), ['fresh', 'fresh']);
+  await page.pass(2);
+  assert.deepEqual(await stale(), ['ageing', 'ageing']);
+  await page.pass(9_998);
+  assert.deepEqual(await stale(), ['ageing', 'ageing']);
+  await page.pass(2);
+  assert.deepEqual(await stale(), ['stale', 'stale']);
+  assert.equal(await page.text(own), '--');
+  await page.pass(44_998);
+  assert.equal(await page.attribute(tile(10), 'data-hatched'), null);
+  await page.pass(2);
+  assert.equal(await page.attribute(tile(10), 'data-hatched'), 'true');
 });
 
 test('the age of a number is right with each tick, also where its tile was drawn between two', async () => {

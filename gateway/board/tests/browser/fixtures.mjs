@@ -69,6 +69,7 @@ export function site(place, nowMs) {
     backlog: { urgent: 0, trend: 0, wave: 0 },
     holds_s: null,
     replay: null,
+    lost_24h: { times: 0, seconds: 0, at_least: false },
     late: null,
   };
 }
@@ -86,6 +87,7 @@ export function device(place, name, kind, nowMs) {
     last_observed: at(nowMs),
     latest: [],
     actions: [],
+    lost_24h: { times: 0, seconds: 0, at_least: false },
     out_of_service: null,
   };
 }

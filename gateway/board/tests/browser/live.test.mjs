@@ -57,6 +57,21 @@ test('15. connection lost: banners, grey, no false acknowledging, and what was m
   await page.shows(`${row}[data-state="active_ack"]`);
 });
 
+test('15. connection lost: each banner comes at its limit, and not with the next second', async () => {
+  const page = await it.open();
+  await page.pass(5_000);
+  it.county.cut();
+  await page.pass(10_000, { beats: false });
+  assert.equal(await page.attribute('.topbar', 'data-link'), 'live');
+  await page.pass(2, { beats: false });
+  assert.equal(await page.attribute('.topbar', 'data-link'), 'slow');
+  await page.pass(9_998, { beats: false });
+  assert.equal(await page.attribute('.topbar', 'data-link'), 'slow');
+  await page.pass(2, { beats: false });
+  assert.equal(await page.attribute('.topbar', 'data-link'), 'lost');
+  await page.says('.link-banner[data-link="lost"]', '与县平台连接中断');
+});
+
 test('19. phone: nothing is cut off, the thumb reaches, the strip scrolls in its box', async () => {
   const page = await it.open({ size: [360, 740], mobile: true });
   const { county } = it;
@@ -219,6 +234,80 @@ async function back(page) {
     await page.pass(5_000);
   }
 }
+
+test('15. connection lost: what began meanwhile is listed until it is read, also what is over', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const before = county.raise(county.monitor, 'high', { metric: 'rr' });
+  await page.shows(rowOf(before));
+  await page.pass(5_000);
+  county.cut();
+  await page.pass(25_000, { beats: false });
+  const over = county.raise(county.monitor, 'medium', { metric: 'hr' });
+  await page.pass(30_000, { beats: false });
+  county.change(over.id, { state: 'closed', condition: 'closed', cleared_at: make.at(county.ms) });
+  const high = county.raise(county.oximeter, 'high');
+  const silent = county.answer({
+    method: 'GET', path: 'state=closed', status: 500, body: problem(500, 'Not now')[1],
+  });
+  await back(page);
+  await page.says('.back-banner', '期间新增预警 1 条 · 高 1 · 未能读取期间已结束的预警');
+  county.script.splice(county.script.indexOf(silent), 1);
+  await page.pass(5_000);
+  await page.says('.back-banner', '期间新增预警 2 条 · 高 1 中 1');
+  await page.hides('.missed');
+  await page.click('.back-banner [aria-expanded="false"]');
+  const lines = await page.run(() => [...document.querySelectorAll('.missed li')]
+    .map(({ textContent }) => textContent));
+  assert.equal(lines.length, 2);
+  assert.match(lines[0], /高 未关联患者 血氧过低.*持续中 · 未确认/);
+  assert.match(lines[1], /中 未关联患者 心率过快.*已结束/);
+  // A third of the screen at most, and no alert under it.
+  const { height } = await page.box('.missed');
+  assert.ok(height < 768 / 3, `${height} px`);
+  for (const alert of [before, high]) {
+    const isSeen = await page.run((css) => {
+      const { x, y } = document.querySelector(css).getBoundingClientRect();
+      return Boolean(document.elementFromPoint(x + 20, y + 20)?.closest(css));
+    }, rowOf(alert));
+    assert.ok(isSeen, alert.message_zh);
+  }
+  // What comes later is no news of then; what becomes of one of then is.
+  county.raise(county.monitor, 'high');
+  county.change(high.id, { state: 'cleared_unack', condition: 'cleared_unack', cleared_at: make.at(county.ms) });
+  await page.says('.missed li', '已恢复未确认');
+  await page.pass(180_000);
+  await page.says('.back-banner', '期间新增预警 2 条');
+  await page.click('.back-banner button:not([aria-expanded])');
+  await page.hides('.back-banner');
+});
+
+test('15. connection lost: who leaves the board takes what it asks for along', async () => {
+  const page = await it.open();
+  const { county } = it;
+  county.cut();
+  await page.pass(25_000, { beats: false });
+  county.answer({ method: 'GET', path: 'state=closed', status: 500, body: problem(500, 'Not now')[1] });
+  await back(page);
+  await page.says('.back-banner', '未能读取期间已结束的预警');
+  await page.run(() => [...document.querySelectorAll('.tools button')].pop().click());
+  await page.shows('#password');
+  const asked = () => county.asked.filter(({ url }) => url.includes('state=closed')).length;
+  const before = asked();
+  await page.pass(20_000);
+  assert.equal(asked(), before);
+});
+
+test('15. connection lost: that nothing began meanwhile is said for a minute', async () => {
+  const page = await it.open();
+  it.county.cut();
+  await page.pass(25_000, { beats: false });
+  await back(page);
+  await page.says('.back-banner', '期间新增预警 0 条');
+  await page.hides('.back-banner button[aria-expanded]');
+  await page.pass(61_000);
+  await page.hides('.back-banner');
+});
 
 test('15. connection lost: what is acknowledged goes out though its row is filtered away', async () => {
   const page = await it.open();

@@ -119,6 +119,20 @@ test('of a box that is away nobody says that nothing is missing', async () => {
   assert.doesNotMatch(await page.text('[data-online="false"]'), /数据完整/);
 });
 
+test('how often a box and a device were lost in a day stands beside them, quietly where it was never', async () => {
+  morning(it.county);
+  const { county } = it;
+  county.sites[0].lost_24h = { times: 3, seconds: 41 * 60, at_least: false };
+  county.monitor.lost_24h = { times: 1, seconds: 90, at_least: false };
+  const page = await it.open();
+  await turn(page, 'devices');
+  await page.says('[data-site="heping-01"] .facts [data-lost]', '24 小时内断线 3 次,共 41 分钟');
+  await page.says('[data-site="heping-01"] td .lost', '24 小时内断线 1 次,共 1 分钟');
+  const quiet = await page.run(() => [...document.querySelectorAll('[data-site="dongfeng-01"] .lost')]
+    .map((one) => [one.textContent, one.matches('[data-lost]')]));
+  assert.deepEqual(quiet, [['24 小时内未断线', false]]);
+});
+
 test('the days of the follow-up are those of the clinics: an hour before midnight UTC is the next', async () => {
   morning(it.county);
   const list = it.county.more['/followup']();

@@ -166,7 +166,7 @@ fn that_the_clock_of_a_box_was_set_is_told_with_the_site() {
     let observed = Observed { at: NOW, quality: ClockQuality::Synchronised };
     let change = ClockChange { before: in_1970(3600), evidence: evidence.clone(), observed };
     county.take(&[state, envelope(Lane::Urgent, 1, vec![Record::Clock(change)])]);
-    let sites = query::sites(&county.connection, &BTreeMap::new()).unwrap();
+    let sites = query::sites(&county.connection, &BTreeMap::new(), NOW).unwrap();
     let told = &sites["sites"][0];
     assert_eq!(told["clock_evidence"], json!(evidence));
     assert_eq!(

@@ -131,9 +131,19 @@ impl County {
     }
 
     fn device(&self) -> Value {
+        self.device_at(at(0))
+    }
+
+    pub(super) fn device_at(&self, now: WallTime) -> Value {
         let asking =
-            self.store.read(move |connection| query::devices(connection, &BTreeMap::new()));
+            self.store.read(move |connection| query::devices(connection, &BTreeMap::new(), now));
         self.runtime.block_on(asking).unwrap()["devices"][0].clone()
+    }
+
+    pub(super) fn site_at(&self, now: WallTime) -> Value {
+        let asking =
+            self.store.read(move |connection| query::sites(connection, &BTreeMap::new(), now));
+        self.runtime.block_on(asking).unwrap()["sites"][0].clone()
     }
 }
 
@@ -171,7 +181,7 @@ pub(super) fn online(seq: u64, seen: WallTime) -> Delivery {
     status(seq, seen, DeviceState::Online)
 }
 
-fn status(seq: u64, seen: WallTime, state: DeviceState) -> Delivery {
+pub(super) fn status(seq: u64, seen: WallTime, state: DeviceState) -> Delivery {
     status_of(DeviceKind::Monitor, seq, seen, state)
 }
 

@@ -1,7 +1,8 @@
 //! What a county has from before is told as before.
 
 use super::*;
-use crate::{clock::rfc3339, query, store::Store};
+use crate::{clock::rfc3339, links, query, store::Store};
+use model::time::WallTime;
 use rusqlite::Row;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -111,7 +112,8 @@ fn readings_of_schema_2_are_told_as_before() {
     let groups = "SELECT count(*) FROM reading_group";
     let groups: i64 = connection.query_row(groups, [], |row| row.get(0)).unwrap();
     assert_eq!(groups, 10);
-    let devices = query::devices(&connection, &BTreeMap::new()).unwrap();
+    let devices =
+        query::devices(&connection, &BTreeMap::new(), WallTime::from_unix_ms(2000)).unwrap();
     let latest: Vec<Vec<&Value>> = devices["devices"]
         .as_array()
         .unwrap()
@@ -217,4 +219,37 @@ fn a_wall_of_schema_11_stays_and_no_password_waits() {
     assert_eq!(told, "hall/1000/1000");
     let waits = "SELECT count(*) FROM pending_password";
     assert_eq!(connection.query_row(waits, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+#[test]
+fn what_was_lost_when_the_counting_began_is_lost_since_then() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let mut old = Connection::open(&path).unwrap();
+    let transaction = old.transaction().unwrap();
+    for step in &STEPS[..15] {
+        step(&transaction).unwrap();
+    }
+    let site =
+        "INSERT INTO site (site, online, connection, changed_ms, agent_version, outbox, clock,
+      backlog, clock_evidence) VALUES";
+    let device = "INSERT INTO device (site, device, kind, driver, state, reason, about, changed_ms)
+      VALUES ('away', ";
+    transaction
+        .execute_batch(&format!(
+            "{site} ('away', 0, 1, 5000, '', '', '', '{{}}', ''), ('here', 1, 1, 6000, '', '', '', '{{}}', '');
+             {device} 'cuff', 'cuff', '', 'link_down', '', '{{}}', 2000);
+             {device} 'ecg', 'monitor', '', 'waiting', '', '{{}}', 3000);"
+        ))
+        .unwrap();
+    transaction.pragma_update(None, "user_version", 15).unwrap();
+    transaction.commit().unwrap();
+    drop(old);
+    let connection = Store::connection(&path).unwrap();
+    let now = WallTime::from_unix_ms(10_000);
+    let lost = |times, seconds| json!({"times": times, "seconds": seconds, "at_least": false});
+    let of_box = |site| links::of_box(&connection, site, now).unwrap();
+    assert_eq!((of_box("away"), of_box("here")), (lost(1, 5), lost(0, 0)));
+    let of_device = |device| links::of_device(&connection, "away", device, now).unwrap();
+    assert_eq!((of_device("cuff"), of_device("ecg")), (lost(1, 8), lost(0, 0)));
 }
