@@ -13,6 +13,7 @@ import { loadFilter } from './filter.js';
 import { Flash } from './flash.js';
 import { showLogin } from './login.js';
 import { Notice } from './notice.js';
+import { ageNumbers } from './number.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
 import { Shift } from './shift.js';
@@ -349,6 +350,7 @@ class Board {
     // wait for up to a minute.
     this.guarded(() => this.sound.update([...store.alerts.values()], this.events.state() === 'lost'));
     this.guarded(() => this.tiles.age());
+    this.guarded(() => ageNumbers(root));
     // The strips have their turn between the two.
     clock.after(0, () => {
       if (!this.open) return;

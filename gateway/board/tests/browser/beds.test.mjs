@@ -442,9 +442,9 @@ test('the cuff on another limb is a tick that the county takes', async () => {
   await drawerOf(page, 10);
   await page.says('.limb', '袖带与血氧探头在不同侧肢体');
   await page.click('.limb input');
-  await page.caughtUp();
-  const { body } = county.asked.find(({ method }) => method === 'PATCH');
+  const { body } = await page.wait('it is sent', () => county.asked.find(({ method }) => method === 'PATCH'));
   assert.deepEqual(body, { version: 1, cuff_on_other_limb: true });
+  await page.caughtUp();
   assert.equal(await page.run(() => document.querySelector('.limb input').checked), true);
 });
 
