@@ -21,10 +21,14 @@ export function stamp(element, { metric, ageMs, stale, inUnit = null }) {
 
 /**
  * A number within a line: `text` of `metric` as it was at a moment. `of` names its device, by whose
- * kind it grows stale.
+ * kind and pace it grows stale.
  */
 export function numberAt(text, metric, atMs, of = {}) {
-  return { text, metric, at: atMs, rule: ruleOf(kindOf(metric), store.devices.get(deviceKey(of))?.kind) };
+  const device = store.devices.get(deviceKey(of));
+  const rule = ruleOf(kindOf(metric), device?.kind);
+  return {
+    text, metric, at: atMs, rule, intervalMs: device?.expected_interval_ms,
+  };
 }
 
 /** The number of a reading as it was compared with the limits. */
@@ -78,9 +82,9 @@ function show(element, number) {
 }
 
 function age(element, nowMs) {
-  const { metric, at, rule, inUnit } = element.number;
+  const { metric, at, rule, intervalMs, inUnit } = element.number;
   const ageMs = Math.max(0, nowMs - at);
-  stamp(element, { metric, ageMs, stale: staleness(rule, ageMs), inUnit });
+  stamp(element, { metric, ageMs, stale: staleness(rule, ageMs, intervalMs), inUnit });
 }
 
 /** Once a second: the numbers in lines grow older. */

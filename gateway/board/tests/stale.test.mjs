@@ -13,6 +13,22 @@ test('a stream number ages after 5 s and gives way to dashes after 15 s', () => 
   assert.equal(isHidden('stream', 15_001), true);
 });
 
+test('a device that speaks every five minutes ages when its word is overdue, and is silent after three', () => {
+  const every = 300_000;
+  assert.equal(staleness('stream', 304_000, every), 'fresh');
+  assert.equal(staleness('stream', 304_001, every), 'ageing');
+  assert.equal(isHidden('stream', 900_000, every), false);
+  assert.equal(isHidden('stream', 900_001, every), true);
+  const tile = (ageMs) => tileStaleness([{ rule: 'stream', ageMs, intervalMs: every }], 'online');
+  assert.deepEqual(tile(900_000), { stale: 'ageing', hatched: false });
+  assert.deepEqual(tile(900_001), { stale: 'stale', hatched: true });
+  // A quick one has the limits of all others, and what is measured once has no pace.
+  assert.equal(staleness('stream', 5_001, 1_000), 'ageing');
+  assert.equal(isHidden('stream', 15_001, 4_000), true);
+  assert.equal(isHidden('pump', 90_000, 10_000), false);
+  assert.equal(staleness('spot', 31 * 60_000, every), 'ageing');
+});
+
 test('a pump has 30 and 90 s', () => {
   assert.equal(ruleOf('stream', 'pump'), 'pump');
   assert.equal(ruleOf('state', 'pump'), 'pump');

@@ -190,7 +190,7 @@ fn urgent() -> Vec<Record> {
         state: DeviceState::Online,
         reason: String::new(),
         about: [("serial".to_owned(), "1".to_owned())].into(),
-        expected_interval_ms: None,
+        expected_interval_ms: Some(5_000),
         observed: observed(),
     };
     let alarm = DeviceAlarm {

@@ -87,6 +87,7 @@ export function device(place, name, kind, nowMs) {
     latest: [],
     actions: [],
     out_of_service: null,
+    expected_interval_ms: null,
   };
 }
 

@@ -122,6 +122,27 @@ async function holds(page, stored, wanted, where, css = 'body') {
   assert.deepEqual(wanted.filter((text) => !texts.has(text)), [], `${where} prints them`);
 }
 
+test('a device that speaks every five minutes keeps its number between two words, and no longer', async () => {
+  const { county } = it;
+  county.monitor.expected_interval_ms = 300_000;
+  county.measure(county.monitor, 'spo2', '91');
+  const alert = county.raise(county.monitor, 'medium', { metric: 'spo2', value: '91', limit: '< 92' });
+  const page = await it.open();
+  const numbers = [`.tile[data-device="${county.monitor.device}"]`, `[data-alert-id="${alert.id}"]`]
+    .map((place) => `${place} [data-metric="spo2"]`);
+  const seen = async () => Promise.all(numbers.map(async (css) => (
+    [await page.text(css), await page.attribute(css, 'data-stale')])));
+  await page.says(numbers[0], '91');
+  await page.pass(290_000);
+  assert.deepEqual(await seen(), [['91', 'fresh'], ['91', 'fresh']]);
+  await page.pass(20_000);
+  assert.deepEqual(await seen(), [['91', 'ageing'], ['91', 'ageing']]);
+  await page.pass(580_000);
+  assert.deepEqual(await seen(), [['91', 'ageing'], ['91', 'ageing']]);
+  await page.pass(20_000);
+  assert.deepEqual(await seen(), [['--', 'stale'], ['--', 'stale']]);
+});
+
 for (const language of ['zh-CN', 'en']) {
   test(`every printed number says what it is and is the stored one, ${language}`, async () => {
     const { stored, first } = ward();
