@@ -36,6 +36,7 @@ mod audit;
 mod backup;
 mod boards;
 mod clock;
+mod code;
 mod command;
 mod config;
 mod disk;
