@@ -266,7 +266,7 @@ class Board {
   /** Other strips are shown: the stream is asked for their leads. */
   reopen() {
     clock.after(0, () => {
-      const wanted = [...new Set(this.strips().map((strip) => strip.wanted()))].sort();
+      const wanted = [...new Set(this.strips().flatMap((strip) => strip.wanted()))].sort();
       // Opening it anew fetches everything: not for what it sends already.
       if (this.open && wanted.join() !== this.events.strips.join()) this.events.open(wanted);
     });

@@ -227,12 +227,12 @@ test('a drawer whose place is gone is empty and says so; an old answer does not 
   county.patients = patients.slice(1);
   county.bindings = [];
   county.say('patients', {});
-  await page.says('.drawer .problem', '此床位已不存在');
+  await page.says('.drawer .problem', '此床位或患者已不在看板上,请从床位图另选');
   assert.ok(!(await page.text('.drawer')).includes('137'));
   assert.ok(!(await page.text('.drawer')).includes('张'));
   release();
   await page.pass(1_000);
-  await page.says('.drawer .problem', '此床位已不存在');
+  await page.says('.drawer .problem', '此床位或患者已不在看板上,请从床位图另选');
   Object.assign(county, { patients, bindings });
   county.say('patients', {});
   await page.says('.drawer-head', '张**');
@@ -678,7 +678,7 @@ test("a strip around an alert keeps whose it was when the monitor goes to anothe
   county.patients = [county.patients[1]];
   const gone = county.raise(county.monitor, 'high', { patient: ZHANG });
   county.say('patients', {});
-  await page.says('.drawer .problem', '此床位已不存在');
+  await page.says('.drawer .problem', '此床位或患者已不在看板上,请从床位图另选');
   await page.says(`.alerts [data-alert-id="${gone.id}"]`, '患者资料未读到');
 });
 

@@ -44,6 +44,7 @@ const METRICS = [
   ['batt_pct', '电池电量', 'Battery charge', 'batt_pct', 'stream', 0, '%'],
   ['weight', '体重', 'Body weight', 'weight', 'spot', 1, 'kg'],
   ['ecg_wave_ii', '心电波形 II', 'ECG waveform lead II', 'ecg_wave', 'wave', null, 'mV'],
+  ['ecg_wave', '心电波形(导联不详)', 'ECG waveform, lead not stated', 'ecg_wave', 'wave', null, 'mV'],
   ['ecg_wave_i', '心电波形 I', 'ECG waveform lead I', 'ecg_wave', 'wave', null, 'mV'],
 ];
 
