@@ -64,6 +64,8 @@ pub struct Notified {
     pub at: WallTime,
     /// When the notification was made.
     pub made: WallTime,
+    /// The row of section 8 that the alert had then.
+    pub late_row: Option<u8>,
 }
 
 /// A county with a database in a folder, and one site.
@@ -279,8 +281,8 @@ impl County {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "SELECT alert, step, number, at_ms, made_ms FROM notification
-                     ORDER BY made_ms, alert, number",
+                    "SELECT alert, step, number, at_ms, made_ms, body ->> 'late_row'
+                     FROM notification ORDER BY made_ms, alert, number",
                 )?
                 .query_map([], |row| {
                     Ok(Notified {
@@ -289,6 +291,7 @@ impl County {
                         number: row.get(2)?,
                         at: WallTime::from_unix_ms(row.get(3)?),
                         made: WallTime::from_unix_ms(row.get(4)?),
+                        late_row: row.get(5)?,
                     })
                 })?
                 .collect()

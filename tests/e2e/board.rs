@@ -55,17 +55,10 @@ async fn at_the_board(village: &mut Village, browser: &Client) -> anyhow::Result
     // Only what the county said counts as known.
     appears(browser, "[data-knowledge='known']", limit).await?;
 
-    // Check 4 of the nurse board's chapter 10: what a device says becomes a row, with colour, glyph
-    // and word.
+    check_4_time_to_screen(browser).await?;
     appears(browser, OPEN_ALERT, limit).await?;
     let row = browser.find(Locator::Css(OPEN_ALERT)).await?;
     let id = row.attr("data-alert-id").await?.context("the row has no id")?;
-    let text = row.text().await?;
-    ensure!(
-        ["高", "中", "低"].iter().any(|word| text.contains(word)),
-        "no word for the priority: {text}"
-    );
-    ensure!(["▲!!!", "■!!", "●!"].iter().any(|glyph| text.contains(glyph)), "no glyph: {text}");
 
     // Acknowledged with a reason, and shown when the county has confirmed it.
     let own = format!("[data-alert-id='{id}']");
@@ -92,5 +85,17 @@ async fn at_the_board(village: &mut Village, browser: &Client) -> anyhow::Result
     ensure!(!gone.lines().any(|line| line == live), "{live} is still in {gone}");
     // Nor does the page claim to know how a device is whose box is gone.
     appears(browser, "[data-device='heping-ecg-01'][data-cut]", limit).await?;
+    Ok(())
+}
+
+/// Check 4 of the nurse board's chapter 10: what a device says becomes a row, with glyph and word.
+/// The times are the benchmark's, `gateway/board/tests/bench/live.mjs`.
+async fn check_4_time_to_screen(browser: &Client) -> anyhow::Result<()> {
+    let css = "[data-alert-id][data-device^='heping-pump-01'][data-priority='high']";
+    appears(browser, css, Duration::from_secs(120)).await?;
+    let text = browser.find(Locator::Css(css)).await?.text().await?;
+    for part in ["▲!!!", "高", "管路阻塞"] {
+        ensure!(text.contains(part), "the occlusion is a row without {part}: {text}");
+    }
     Ok(())
 }

@@ -386,11 +386,13 @@ impl Story {
         self.compare_doubles(&broken);
         for (id, expected) in whole {
             let Some(found) = broken.remove(outage.joined.get(&id).unwrap_or(&id)) else {
-                // Row 3: of backfill only the worst of each rule is told.
+                // Row 3: of backfill only the worst of each rule is told, which row 6 may hold.
                 let is_told_by_another = broken.values().any(|other| {
                     matches!(other.late_row, Some(3 | 6))
                         && other.subject == expected.subject
                         && other.family == expected.family
+                        && other.highest >= expected.highest
+                        && other.rules.iter().any(|rule| expected.rules.contains(rule))
                 });
                 match is_told_by_another {
                     true => self.figures.left_out += 1,
@@ -456,6 +458,14 @@ impl Story {
         let seen = at_the_county(outcome, &nothing);
         for step in &outcome.notified {
             let Some(alert) = seen.get(&step.alert) else { continue };
+            // Rows 2, 3 and 6: nobody is called for it, now or later.
+            let calls = ["raised", "recurred", "priority_rose", "escalated", "realarmed"];
+            let is_silent =
+                alert.retro && alert.late_row.is_some_and(|row| SILENT_ROWS.contains(&row));
+            if is_silent && calls.contains(&step.step.as_str()) {
+                let line = format!("somebody was called: {} of {}", step.step, line_of(alert));
+                self.says(|f| &mut f.sounded_late, line);
+            }
             let sounds = ["raised", "recurred", "priority_rose"].contains(&step.step.as_str());
             if !sounds || !is_of_oracle(&alert.family) {
                 continue;
@@ -465,7 +475,7 @@ impl Story {
                 .iter()
                 .filter(|one| one.subject == alert.subject && one.family == alert.family);
             let tells = |episode: &Episode| {
-                let fresh = match (episode.is_spot, alert.late_row) {
+                let fresh = match (episode.is_spot, step.late_row) {
                     (true, Some(5)) => SPOT_TELLS_S,
                     (true, _) => SPOT_FRESH_S,
                     (false, _) => STREAM_FRESH_S,

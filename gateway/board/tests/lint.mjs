@@ -45,6 +45,7 @@ const CSS = [
   [/overflow(?:-[xy])?\s*:\s*clip\b/, 90, 'overflow: clip'],
   [/\bcolor-mix\(|\boklch\(|\blight-dark\(/, 111, 'color-mix(), oklch(), light-dark()'],
   [/\d[sld]v[hw]\b|\d(?:vi|vb|cqw|cqh|lh)\b/, 108, 'dvh, cqw, lh'],
+  [/(?<![\w-])text-(?:underline-offset|decoration-thickness)\s*:/, 87, 'text-underline-offset and the like'],
   [/@(?:layer|container|scope|starting-style)\b/, 99, '@layer, @container, @scope'],
   [/^\s*&/m, 112, 'rules inside rules'],
   [/\(\s*(?:width|height)\s*[<>]/, 104, 'ranges in media queries'],

@@ -24,6 +24,24 @@ test('Chromium 86 knows everything that is used, and no text is in the code', ()
   assert.deepEqual(faults, []);
 });
 
+test('what a module imports it uses, and what it is given another gives', () => {
+  for (const path of served().filter((name) => name.endsWith('.js'))) {
+    const source = read(path).toString();
+    const imports = [...source.matchAll(/^import\s+([^;]+?)\s+from\s+'([^']+)';/gm)];
+    for (const [whole, names, from] of imports) {
+      const given = read(new URL(from, new URL(path, board))).toString();
+      const rest = source.replace(whole, '');
+      for (const name of names.replace('* as ', '').match(/[\w$]+(?:\s+as\s+[\w$]+)?/g)) {
+        const [theirs, own = theirs] = name.split(/\s+as\s+/);
+        const word = (text) => `(?<![\\w$])${text.replace('$', '\\$')}(?![\\w$])`;
+        assert.ok(new RegExp(word(own)).test(rest), `${path}: ${own} is not used`);
+        const gives = new RegExp(`export\\s+(?:async\\s+)?(?:function\\*?|class|const|let)\\s+${word(theirs)}`);
+        assert.ok(!whole.includes('{') || gives.test(given), `${path}: ${from} has no ${theirs}`);
+      }
+    }
+  }
+});
+
 test('the lint sees what it is for, and nothing in comments and texts', () => {
   const bad = {
     'a.js': [
@@ -34,7 +52,7 @@ test('the lint sees what it is for, and nothing in comments and texts', () => {
     ],
     'a.css': [
       '.a:is(.b) {}', '.a:has(b) {}', '.a { aspect-ratio: 1; }', '.a { inset: 0; }', '@layer a;',
-      '.a:not(.b, .c) {}', '.a { height: 100dvh; }', '.a { & .b { color: red; } }'.replace('{ &', '{\n&'),
+      '.a:not(.b, .c) {}', '.a { text-underline-offset: 2px; }', '.a { height: 100dvh; }', '.a { & .b { color: red; } }'.replace('{ &', '{\n&'),
     ],
     'a.html': ['<div inert></div>'],
   };
@@ -60,4 +78,15 @@ test('what is vendored for the tests is what its manifest says, with its licence
     assert.equal(hash, sha256[name], name);
   }
   assert.ok(read(`${folder}axe.min.js`).toString().startsWith(`/*! axe v${version}`));
+});
+
+test('each of the twenty checks of chapter 10 has its test by number', () => {
+  const folder = 'tests/browser/';
+  const files = readdirSync(new URL(folder, board)).filter((name) => name.endsWith('.test.mjs'));
+  const numbers = files.flatMap((name) => (
+    [...read(folder + name).toString().matchAll(/^ *test\(['`](\d+)\. /gm)].map(([, one]) => Number(one))));
+  // The fourth needs a broker.
+  const story = read('../../tests/e2e/board.rs').toString();
+  numbers.push(...[...story.matchAll(/fn check_(\d+)_/g)].map(([, one]) => Number(one)));
+  assert.deepEqual([...new Set(numbers)].sort((a, b) => a - b), Array.from({ length: 20 }, (_, index) => index + 1));
 });

@@ -347,6 +347,14 @@ mod tests {
         assert_eq!(class(600), Freshness::Late);
         assert_eq!(class(601), Freshness::Backfill);
         assert_eq!(class(-100), Freshness::Fresh);
+        let value = Reading::number(Metric::GLU_CAP_PL, 53, Unit::MG_PER_DL);
+        let observed = Observed { at: at(0), quality: ClockQuality::Synchronised };
+        let spot = ReadingGroup::new(DeviceId::new("glu-01").unwrap(), observed, vec![value]);
+        let class = |age_s: i64| Freshness::of(&spot, Moment::sure(at(0)), at(age_s * 1000));
+        assert_eq!(class(10 * 60), Freshness::Fresh);
+        assert_eq!(class(10 * 60 + 1), Freshness::Late);
+        assert_eq!(class(24 * HOUR), Freshness::Late);
+        assert_eq!(class(24 * HOUR + 1), Freshness::Backfill);
     }
 
     const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);

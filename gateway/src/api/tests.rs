@@ -611,6 +611,24 @@ async fn only_a_named_person_acknowledges_and_the_second_learns_who_was_first() 
     }
 }
 
+/// Check 12 of the nurse board, at the county itself: both ask before either is answered.
+#[tokio::test]
+async fn of_two_nurses_at_one_moment_one_has_it_and_the_other_is_told_who() {
+    let desk = Desk::new();
+    let path = format!("/api/v1/alerts/{}/acknowledge", desk.alert().await);
+    let cookies = [desk.log_in("wang").await, desk.log_in("li").await];
+    let body = json!({"reason": "at_bedside"}).to_string();
+    let ask =
+        async |cookie: &str| told(desk.post(&path, &[JSON, ("cookie", cookie)], &body).await).await;
+    let (first, second) = tokio::join!(ask(&cookies[0]), ask(&cookies[1]));
+    let mut statuses = [first.0, second.0];
+    statuses.sort();
+    assert_eq!(statuses, [StatusCode::OK, StatusCode::CONFLICT]);
+    assert_eq!(first.1["acknowledged_by"], second.1["acknowledged_by"]);
+    let owner = if first.0 == StatusCode::OK { "wang" } else { "li" };
+    assert_eq!(first.1["acknowledged_by"], owner);
+}
+
 #[tokio::test]
 async fn pages_put_together_are_the_whole() {
     let desk = Desk::new();

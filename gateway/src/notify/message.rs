@@ -65,7 +65,7 @@ pub(super) fn kept(alert: &Alert, entry: &TimelineEntry) -> Value {
         "device": alert.device.as_str(), "metric": alert.metric.map(Metric::name),
         "comparator": alert.comparator, "value": alert.value, "unit": alert.unit,
         "limit": alert.limit, "started_at": rfc3339(alert.started_at.unix_ms()),
-        "time_suspect": alert.time_suspect,
+        "time_suspect": alert.time_suspect, "late_row": alert.late_row,
         "message_zh": alert.message_zh, "message_en": alert.message_en,
         "by": entry.by, "to": entry.to, "detail": detail,
     })

@@ -38,10 +38,14 @@ for (const theme of ['night', 'day']) {
   test(`2. contrast: every text of every row, ${theme}`, async () => {
     const page = await it.open({ theme });
     const { county } = it;
-    const states = ['active_unack', 'active_ack', 'cleared_unack', 'unknown', 'shelved'];
+    const states = ['active_unack', 'active_ack', 'cleared_unack', 'unknown', 'shelved',
+      'suppressed', 'out_of_service'];
     let last;
     for (const state of states) {
       for (const priority of ALL) last = county.raise(county.monitor, priority, { state });
+    }
+    for (const priority of ALL) {
+      last = county.raise(county.monitor, priority, { state: 'cleared_unack', retro: true });
     }
     await page.shows(rowOf(last));
     await page.run(() => document.querySelectorAll('.more').forEach((button) => button.click()));
@@ -71,6 +75,7 @@ test('3. flash: high 1.4 to 2.8 Hz, medium 0.4 to 0.8 Hz, low none, nothing abov
   assert.ok(everywhere.length > 50 && everywhere.every((hz) => hz <= 3));
   await page.media([['prefers-reduced-motion', 'reduce']]);
   assert.deepEqual(await looked(glyphs), [0, 0, 0]);
+  assert.ok((await looked(['*'])).every((hz) => hz === 0));
   assert.equal(await page.text(`${rows[0]} .new`), '新');
   // Instead of the flash a double border, which one sees on each of the colours.
   const borders = await page.run((all) => all.map((row) => {

@@ -84,6 +84,27 @@ test('the age of a number is right with each tick, also where its tile was drawn
   assert.equal(await age(), drawn + 1);
 });
 
+/** In the page: how many points of a plot are drawn as rings. */
+function rings(css) {
+  const canvas = document.querySelector(`${css} canvas`);
+  const { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const style = getComputedStyle(document.querySelector(css));
+  const [curve, panel] = ['--curve', '--panel'].map((name) => (
+    style.getPropertyValue(name).trim().match(/\w\w/g).map((one) => parseInt(one, 16))));
+  const is = (x, y, colour) => colour.every((part, place) => (
+    Math.abs(data[(y * width + x) * 4 + place] - part) < 60) && data[(y * width + x) * 4 + 3] > 200);
+  let found = 0;
+  for (let y = 4; y < height - 4; y += 1) {
+    for (let x = 4; x < width - 4; x += 1) {
+      const around = [[-3, 0], [3, 0], [0, -3], [0, 3]];
+      if (is(x, y, panel) && around.every(([dx, dy]) => is(x + dx, y + dy, curve)
+        || is(x + dx * 2 / 3, y + dy * 2 / 3, curve))) found += 1;
+    }
+  }
+  return found;
+}
+
 test('16. backfill: no sound, one retro entry with its own time, hollow points in the trend', async () => {
   const county = ward();
   const { monitor } = county;
@@ -128,6 +149,8 @@ test('16. backfill: no sound, one retro entry with its own time, hollow points i
   await drawerOf(page, 10);
   await page.shows('.plot[data-metric="hr"]');
   assert.equal(await page.attribute('.plot[data-metric="hr"]', 'data-hollow'), '15');
+  // A circle of the curve's colour with the panel's in it.
+  assert.ok(await page.run(rings, '.plot[data-metric="hr"]') >= 3);
   // What is not late does sound.
   county.raise(monitor, 'high', { patient: ZHANG });
   await page.pass(1_000);

@@ -22,7 +22,7 @@ function tell(boards, silent = []) {
 /** What this board told last. */
 const told = () => it.county.sounds[it.county.sounds.length - 1];
 
-test('3. a board whose sound is taken away tells the county at once, and again and again', async () => {
+test('chapter 3: a board whose sound is taken away tells the county at once, and again and again', async () => {
   const page = await it.open();
   const { county } = it;
   const says = (sound) => page.wait(`the county hears ${sound}`, () => told()?.sound === sound);
@@ -50,7 +50,7 @@ test('3. a board whose sound is taken away tells the county at once, and again a
   await page.wait('it takes its leave', left);
 });
 
-test('3. boards of the township without sound are named, and a township without any', async () => {
+test('chapter 3: boards of the township without sound are named, and a township without any', async () => {
   const page = await it.open();
   await page.hides('.board-banner');
   await page.wait('it has told', () => told() !== undefined);
@@ -67,7 +67,7 @@ test('3. boards of the township without sound are named, and a township without 
   await page.says('.board-banner', '和平镇卫生院: no board can be heard');
 });
 
-test('3. what the county could not say of the others is asked for again', async () => {
+test('chapter 3: what the county could not say of the others is asked for again', async () => {
   const page = await it.open();
   const { county } = it;
   await page.wait('it has told', () => told() !== undefined);
@@ -81,7 +81,7 @@ test('3. what the county could not say of the others is asked for again', async 
   await page.says('.board-banner', '和平镇卫生院:没有一块看板能出声');
 });
 
-test('4. a board has a name, which stands in the story of what is done at it', async () => {
+test('chapter 4: a board has a name, which stands in the story of what is done at it', async () => {
   const page = await it.open({ user: null, known: false });
   const { county } = it;
   for (const [css, text] of [['#name', 'li'], ['#password', 'right'], ['#board-name', '护士站1']]) {
@@ -106,7 +106,7 @@ test('4. a board has a name, which stands in the story of what is done at it', a
   assert.equal(await page.run(() => document.querySelector('#board-name')), null);
 });
 
-test('4. an alert is handed to somebody of a list, who is on duty first', async () => {
+test('chapter 4: an alert is handed to somebody of a list, who is on duty first', async () => {
   const page = await it.open();
   const { county } = it;
   county.able = [

@@ -32,6 +32,7 @@ export const LIMITS = [
 /** As the catalogue of metrics calls them: nurses have words of their own for most. */
 const METRICS = [
   ['hr', '心率', 'Heart rate (ECG)', 'hr', 'stream', 0, '/min'],
+  ['pulse_oxim', '脉率(血氧)', 'Pulse rate from oximeter', 'hr', 'stream', 0, '/min'],
   ['spo2', '血氧饱和度', 'SpO2 (pulse oximetry)', 'spo2', 'stream', 0, '%'],
   ['rr', '呼吸频率', 'Respiratory rate, method not stated', 'rr', 'stream', 0, '/min'],
   ['nibp_sys', '收缩压', 'NIBP systolic', 'nibp_sys', 'spot', 0, 'mm[Hg]'],

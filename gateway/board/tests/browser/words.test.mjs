@@ -43,6 +43,12 @@ test('when a glucose was taken stands in tile, alert row, results and tray', asy
   await page.says('.page[data-page="tray"] h3', '餐后2小时');
 });
 
+test('an alert by the oximeter\'s pulse names what was measured (alert rules, chapter 9, test 17)', async () => {
+  const page = await it.open();
+  const alert = it.county.raise(it.county.monitor, 'high', { metric: 'pulse_oxim', value: '38' });
+  await page.says(`${rowOf(alert)} .metric`, '脉率(血氧)');
+});
+
 for (const [groups, aims] of [[[], [10]], [['pregnant'], [7.8, 6.7]]]) {
   test(`the trend of glucose has its lines after meals, ${groups.join() || 'everybody'}`, async () => {
     fed({ groups });

@@ -327,13 +327,18 @@ fn test_09_leads_off_is_a_technical_alert_and_no_asystole() {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 20, Metric::HR, "72");
     ward.alarm(20.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    // Monitors differ in what they send then: nothing with a reason, or a heart rate of 0.
     for second in 20..60_u32 {
         ward.absent(f64::from(second), Metric::HR, NoData::LeadOff);
     }
+    ward.stream(60, 120, Metric::HR, "0");
     assert_eq!(ward.raised(), ["TECH-LEADOFF"]);
-    ward.alarm(60.0, AlarmKind::LeadOff, AlarmPhase::End);
-    ward.number(61.0, Metric::HR, "72");
+    ward.alarm(120.0, AlarmKind::LeadOff, AlarmPhase::End);
+    ward.number(121.0, Metric::HR, "72");
     assert_eq!(ward.engine.alerts().count(), 0);
+    // With the leads on the same heart rate is one.
+    ward.stream(122, 133, Metric::HR, "0");
+    assert_eq!(ward.only().rules, ["HR-AD-LL"]);
 }
 
 #[test]
@@ -384,6 +389,17 @@ fn test_19_a_second_cuff_value_promotes_only_after_a_minute() {
     assert_eq!(ward.only().priority, Priority::Medium);
     ward.feed(140.0, 140.0, pressure(186, 98));
     assert_eq!(ward.only().priority, Priority::High);
+}
+
+#[test]
+fn a_second_cuff_value_counts_from_a_minute_to_thirty() {
+    for (second, confirmed) in [(59.0, false), (60.0, true), (1800.0, true), (1801.0, false)] {
+        let mut ward = Ward::new("bp-01");
+        ward.feed(0.0, 0.0, pressure(184, 100));
+        ward.feed(second, second, pressure(186, 98));
+        let expected = if confirmed { Priority::High } else { Priority::Medium };
+        assert_eq!(ward.only().priority, expected, "after {second} s");
+    }
 }
 
 #[test]

@@ -175,15 +175,15 @@ const UPKEEP: [(&str, &[At]); 2] = [
 /// For whom, the class, the meal.
 type Aim = (&'static str, &'static str, Option<&'static str>);
 
-/// Targets of programmes, each in target and out of it.
-const TARGETS: [(&str, Aim, &str, &str); 7] = [
-    ("FU-BP-general-S", ("general", "nibp_sys", None), "139", "140"),
-    ("FU-BP-general-D", ("general", "nibp_dia", None), "89", "90"),
-    ("FU-BP-elderly65-S", ("elderly", "nibp_sys", None), "149", "150"),
-    ("FU-BP-elderly65-D", ("elderly", "nibp_dia", None), "89", "90"),
-    ("FU-GLU-F", ("diabetes", "glucose", Some("meal_fast")), "6.9", "7.0"),
-    ("GLU-PR-F", ("pregnant", "glucose", Some("meal_fast")), "5.3", "5.4"),
-    ("GLU-PR-2H", ("pregnant", "glucose", Some("meal_post")), "6.7", "6.8"),
+/// Targets of programmes: two values in target, the nearest to its end last, and two out of it.
+const TARGETS: [(&str, Aim, [&str; 4]); 7] = [
+    ("FU-BP-general-S", ("general", "nibp_sys", None), ["138", "139", "140", "141"]),
+    ("FU-BP-general-D", ("general", "nibp_dia", None), ["88", "89", "90", "91"]),
+    ("FU-BP-elderly65-S", ("elderly", "nibp_sys", None), ["148", "149", "150", "151"]),
+    ("FU-BP-elderly65-D", ("elderly", "nibp_dia", None), ["88", "89", "90", "91"]),
+    ("FU-GLU-F", ("diabetes", "glucose", Some("meal_fast")), ["6.8", "6.9", "7.0", "7.1"]),
+    ("GLU-PR-F", ("pregnant", "glucose", Some("meal_fast")), ["5.2", "5.3", "5.4", "5.5"]),
+    ("GLU-PR-2H", ("pregnant", "glucose", Some("meal_post")), ["6.6", "6.7", "6.8", "6.9"]),
 ];
 
 /// Rules about what no value says; each is tested where it is decided.
@@ -458,6 +458,10 @@ fn every_device_alarm_has_its_priority_and_a_high_one_is_never_lowered() {
             );
             // No delay is added.
             assert_eq!((alert.started_at, alert.raised_at), (at(5.0), at(5.0)));
+            let end =
+                DeviceAlarm { phase: AlarmPhase::End, ..ward.an_alarm(6.0, kind, AlarmPhase::End) };
+            ward.alarm_at(6.0, &end);
+            assert!(ward.engine.alerts().all(|alert| !alert.state.is_active()), "{id} ends");
         }
     }
 }
@@ -498,14 +502,14 @@ fn every_limit_of_what_is_looked_after_holds_and_ends_where_it_is_written() {
 
 #[test]
 fn every_target_of_a_programme_is_missed_where_it_is_written() {
-    for (id, (who, class, meal), inside, outside) in TARGETS {
+    for (id, (who, class, meal), [inside, near, outside, beyond]) in TARGETS {
         let profile = match who {
             "general" => Profile { hypertension: true, ..aged(779) },
             "elderly" => Profile { hypertension: true, ..aged(780) },
             "diabetes" => Profile { diabetes: true, ..aged(600) },
             _ => Profile { pregnant_until: Some(at(1e6)), ..aged(360) },
         };
-        for (value, missed) in [(inside, false), (outside, true)] {
+        for (value, missed) in [(inside, false), (near, false), (outside, true), (beyond, true)] {
             let metric = metric_of(class);
             let unit = metric.row().canonical_unit.clone().unwrap();
             let reading = Reading::number(metric, value.parse::<Decimal>().unwrap(), unit);

@@ -13,6 +13,15 @@ enum Said {
 
 fn anything() -> impl Strategy<Value = Said> {
     let metric = prop_oneof![Just(Metric::HR), Just(Metric::PULSE_OXIM), Just(Metric::SPO2)];
+    // Results of a cuff, a meter, a thermometer; respiration by rules of its own.
+    let other = prop_oneof![
+        (Just(Metric::NIBP_SYS), 78..230_u32),
+        (Just(Metric::NIBP_DIA), 40..135_u32),
+        (Just(Metric::GLU_CAP_PL), 2..24_u32),
+        (Just(Metric::KETONE), 2..5_u32),
+        (Just(Metric::TEMP_EAR), 34..42_u32),
+        (Just(Metric::RR), 6..38_u32),
+    ];
     let reason = prop_oneof![Just(NoData::LeadOff), Just(NoData::Searching)];
     let kind =
         prop_oneof![Just(AlarmKind::LeadOff), Just(AlarmKind::ProbeOff), Just(AlarmKind::ROnT)];
@@ -20,6 +29,7 @@ fn anything() -> impl Strategy<Value = Said> {
     prop_oneof![
         12 => (metric.clone(), prop_oneof![4 => 36..40_u32, 1 => 70..100_u32])
             .prop_map(|(metric, value)| Said::Value(metric, value)),
+        4 => other.prop_map(|(metric, value)| Said::Value(metric, value)),
         2 => (metric, reason).prop_map(|(metric, reason)| Said::Absent(metric, reason)),
         1 => (kind, phase).prop_map(|(kind, phase)| Said::Alarm(kind, phase)),
     ]

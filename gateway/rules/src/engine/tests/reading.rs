@@ -176,11 +176,17 @@ fn glucose_and_ketones_raise_their_alert_in_either_order() {
 }
 
 #[test]
-fn ketones_long_after_the_glucose_say_nothing_about_it() {
-    let mut ward = Ward::new("glu-01");
-    glucose(&mut ward, 0.0, "14.0");
-    ward.number(3.0 * 3600.0, Metric::KETONE, "3.2");
-    assert!(ward.told.is_empty());
+fn ketones_say_something_about_the_glucose_of_one_hour() {
+    for (second, together) in [(3600.0, true), (3601.0, false)] {
+        let mut ward = Ward::new("glu-01");
+        glucose(&mut ward, 0.0, "14.0");
+        ward.number(second, Metric::KETONE, "3.2");
+        assert_eq!(ward.has("glucose_high"), together, "after {second} s");
+        let mut ward = Ward::new("glu-01");
+        ward.number(0.0, Metric::KETONE, "3.2");
+        glucose(&mut ward, second, "14.0");
+        assert_eq!(ward.has("glucose_high"), together, "after {second} s, ketones first");
+    }
 }
 
 #[test]

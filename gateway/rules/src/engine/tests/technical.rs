@@ -12,6 +12,8 @@ fn leads_off_rise_after_two_minutes_while_somebody_relies_on_the_monitor() {
     ward.alarm(0.0, AlarmKind::LeadOff, AlarmPhase::Start);
     assert_eq!(ward.only().priority, Priority::Low);
     assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(120.0)));
+    ward.pass_time(119.0);
+    assert_eq!(ward.only().priority, Priority::Low);
     ward.pass_time(120.0);
     assert_eq!((ward.only().priority, ward.raised().len()), (Priority::Medium, 1));
     // What is next is that nobody comes.
@@ -30,6 +32,11 @@ fn leads_off_rise_after_two_minutes_while_somebody_relies_on_the_monitor() {
 fn a_probe_on_the_bed_rises_too() {
     let mut ward = Ward::of(monitored(true));
     ward.stream(0, 5, Metric::TEMP, "22.0");
+    ward.pass_time(119.0);
+    assert_eq!(
+        (ward.only().rules[0].as_str(), ward.only().priority),
+        ("TECH-PROBEOFF", Priority::Low)
+    );
     ward.pass_time(120.0);
     assert_eq!(ward.only().priority, Priority::Medium);
     ward.number(121.0, Metric::TEMP, "22.0");
@@ -37,14 +44,42 @@ fn a_probe_on_the_bed_rises_too() {
 }
 
 #[test]
-fn silence_is_high_after_ten_minutes_for_whom_is_monitored() {
-    for (profile, priority) in
-        [(monitored(true), Priority::High), (monitored(false), Priority::Medium)]
+fn a_cuff_that_cannot_measure_rises_after_two_minutes_and_ends_with_its_device() {
+    for (profile, later) in [(monitored(true), Priority::Medium), (monitored(false), Priority::Low)]
+    {
+        let mut ward = Ward::of(profile);
+        ward.alarm(0.0, AlarmKind::CuffError, AlarmPhase::Start);
+        ward.pass_time(119.0);
+        assert_eq!(
+            (ward.only().rules[0].as_str(), ward.only().priority),
+            ("TECH-CUFF", Priority::Low)
+        );
+        ward.pass_time(120.0);
+        assert_eq!(ward.only().priority, later);
+        ward.alarm(121.0, AlarmKind::CuffError, AlarmPhase::End);
+        assert!(ward.engine.alerts().all(|alert| !alert.state.is_active()));
+    }
+}
+
+#[test]
+fn silence_rises_in_steps_and_is_high_for_whom_is_monitored() {
+    for (profile, last) in [(monitored(true), Priority::High), (monitored(false), Priority::Medium)]
     {
         let mut ward = Ward::of(profile);
         ward.status(0.0, DeviceKind::Monitor, DeviceState::Silent);
-        ward.pass_time(600.0);
-        assert_eq!(ward.only().priority, priority);
+        ward.pass_time(29.0);
+        assert_eq!(ward.engine.alerts().count(), 0);
+        let steps = [
+            (30.0, Priority::Low),
+            (179.0, Priority::Low),
+            (180.0, Priority::Medium),
+            (599.0, Priority::Medium),
+            (600.0, last),
+        ];
+        for (second, priority) in steps {
+            ward.pass_time(second);
+            assert_eq!(ward.only().priority, priority, "after {second} s");
+        }
     }
 }
 
@@ -116,6 +151,19 @@ fn a_value_whose_unit_or_scale_cannot_be_meant_is_said_until_one_comes_that_can(
             assert!(!ward.has("tech_unit"), "{readings:?}");
         }
     }
+}
+
+#[test]
+fn a_value_that_cannot_be_runs_no_rule_and_one_that_nearly_cannot_says_so() {
+    let pressure = |sys: u32| vec![Reading::number(Metric::NIBP_SYS, sys, Unit::MM_HG)];
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(19));
+    ward.feed(60.0, 60.0, pressure(321));
+    assert_eq!(ward.raised(), ["TECH-UNIT"]);
+    ward.feed(120.0, 120.0, pressure(20));
+    let alert = ward.alert("bp_low");
+    assert_eq!(alert.rules, ["BP-AD-SLL", "BP-AD-SL"]);
+    assert!(alert.message_zh.ends_with("请核对"), "{alert:?}");
 }
 
 #[test]
