@@ -512,7 +512,7 @@ test("a value has the nurse's word, and not the catalogue's", async () => {
   for (const word of ['SpO2', 'Resp. rate', 'NIBP', 'Temperature', 'ECG II']) await page.says(tile(10), word);
   await page.says('.alert', 'Systolic pressure');
   for (const css of [tile(10), '.alert']) {
-    assert.doesNotMatch(await page.text(css), /oximetry|compound|not stated|NIBP systolic|waveform lead/, css);
+    assert.doesNotMatch(await page.text(css), /oximetry|compound|(method|site) not stated|NIBP systolic|ECG waveform/, css);
   }
 });
 
