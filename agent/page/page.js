@@ -261,7 +261,7 @@ function row(alert) {
   const isOfBox = alert.device === state.facts.site;
   put(parts.where, isOfBox ? t('alerts.of_box') : [
     kind ? `${wordOf('kind', kind)} ${alert.device}` : alert.device,
-    alert.patient || t('patient.none'),
+    whose(alert),
   ].join(' · '));
   const words = [wordOf('state', alert.state)];
   if (alert.recurrences) words.push(t('alerts.recurred', { n: alert.recurrences }));
@@ -285,6 +285,12 @@ function row(alert) {
     drawPanel();
   } else if (panel.parentElement === parts.element) panel.remove();
   return parts.element;
+}
+
+/** At which bed; a key says nothing to whoever stands here, and the box has no name. */
+function whose({ patient, bed }) {
+  if (bed) return t('patient.bed', { bed });
+  return t(patient ? 'patient.no_bed' : 'patient.none');
 }
 
 /** Whether nobody has it in hand. */

@@ -624,7 +624,7 @@ impl<'a> Warden<'a> {
     }
 
     fn told(&self, alert: &Alert) -> Told {
-        Told::of(alert, self.signals.is_on(alert.id))
+        Told::of(alert, self.evaluation.bed_of(alert), self.signals.is_on(alert.id))
     }
 }
 

@@ -44,6 +44,7 @@ mod session;
 use crate::{
     boards::Boards,
     clock,
+    code::Code,
     config::HttpConfig,
     disk::DiskState,
     events::Events,
@@ -59,7 +60,7 @@ use attempts::Attempts;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get},
@@ -182,11 +183,7 @@ fn router(app: App) -> Router {
         .nest("/api/v1", api)
         .fallback(pages::page)
         .method_not_allowed_fallback(|| async {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "This path does not do that",
-                "see /api/v1/openapi.json",
-            )
+            Problem::new(Code::WrongMethod, "see /api/v1/openapi.json")
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .layer(middleware::from_fn(to_its_end))
@@ -238,8 +235,7 @@ async fn readyz(State(app): State<App>) -> Result<String, Problem> {
         .filter(|standing| standing.failing_since.is_some())
         .map(|standing| standing.sink)
         .collect();
-    let not_ready =
-        |title, detail: &str| Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, title, detail));
+    let not_ready = |code, detail: &str| Err(Problem::new(code, detail));
     match (*app.broker_up.borrow(), app.store.disk().found().state()) {
         (true, DiskState::Good) if failing.is_empty() => Ok("ready\n".to_owned()),
         (true, DiskState::Good) => Ok(format!(
@@ -248,19 +244,16 @@ async fn readyz(State(app): State<App>) -> Result<String, Problem> {
         )),
         (true, DiskState::Low) => Ok("ready; the disk is nearly full, make room\n".to_owned()),
         (_, DiskState::Full) => not_ready(
-            "The disk is full",
+            Code::DiskFull,
             "only urgent records are taken in, the rest waits at the clinics; make room on the \
              disk of the data folder, it goes on by itself",
         ),
         (_, DiskState::Failing) => not_ready(
-            "The database cannot be written",
+            Code::DatabaseUnwritten,
             "readings wait at the clinics; look at the disk of the data folder and at who owns \
              it, it goes on by itself",
         ),
-        (false, _) => not_ready(
-            "The broker is out of reach",
-            "readings wait at the clinics; check the broker",
-        ),
+        (false, _) => not_ready(Code::NoBroker, "readings wait at the clinics; check the broker"),
     }
 }
 

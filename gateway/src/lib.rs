@@ -37,6 +37,7 @@ mod audit;
 mod backup;
 mod boards;
 mod clock;
+mod code;
 mod command;
 mod config;
 mod disk;

@@ -31,6 +31,7 @@ pub(crate) mod ward;
 use crate::{
     audit::{self, Entry},
     clock::{self, rfc3339},
+    code::Code,
     people::{Caller, Scope, hex},
     query::Clinics,
 };
@@ -65,19 +66,23 @@ pub(crate) enum Refused {
     /// What was asked for cannot be meant: what to write instead.
     #[error("{0}")]
     Wrong(String),
+    /// The same, for a reason that has a word.
+    #[error("{1}")]
+    Because(Code, String),
     /// A patient's name stands where it must not.
     #[error("{0}")]
     Named(String),
     /// Somebody or something was first.
     #[error("{detail}")]
-    Taken { detail: String, by: String },
+    Taken { code: Code, detail: String, by: String },
     #[error("the database failed")]
     Database(#[from] rusqlite::Error),
 }
 
 impl Refused {
     fn nobody(key: &str) -> Self {
-        Self::NotFound(format!("no patient has the key {key}; fetch the list again"))
+        let text = format!("no patient has the key {key}; fetch the list again");
+        Self::Because(Code::NoPatient, text)
     }
 }
 
@@ -371,7 +376,8 @@ pub(crate) fn change(
             before.changed_by,
             rfc3339(before.changed_ms)
         );
-        return Err(Refused::Taken { detail, by: before.changed_by });
+        let code = Code::PatientChanged;
+        return Err(Refused::Taken { code, detail, by: before.changed_by });
     }
     let reason = body.remove("reason");
     let name = name_of(&mut body)?;
@@ -436,9 +442,10 @@ fn reason_of(
     concerned: Concerned<'_>,
 ) -> Result<String, Refused> {
     let reason = text.and_then(clean).ok_or_else(|| {
-        Refused::Wrong(format!(
+        let text = format!(
             "reason: say why in 1 to {TEXT_LEN_MAX} letters, without telephone or identity numbers"
-        ))
+        );
+        Refused::Because(Code::Reason, text)
     })?;
     check_unnamed(connection, concerned, "reason", &reason)?;
     Ok(reason)

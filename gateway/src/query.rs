@@ -299,6 +299,7 @@ fn device_json(row: &Row<'_>) -> rusqlite::Result<Value> {
         "state": row.get::<_, String>("state")?, "state_reason": row.get::<_, String>("reason")?,
         "about": serde_json::from_str::<Value>(&about).unwrap_or_default(),
         "changed_at": rfc3339(row.get("changed_ms")?),
+        "expected_interval_ms": row.get::<_, Option<i64>>("expected_interval_ms")?,
     }))
 }
 

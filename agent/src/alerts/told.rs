@@ -16,6 +16,8 @@ pub(crate) struct Told {
     pub(crate) device: String,
     /// Pseudonymous key.
     pub(crate) patient: Option<String>,
+    /// Where the patient lies, as the list of bindings says.
+    pub(crate) bed: Option<String>,
     pub(crate) metric: Option<String>,
     pub(crate) value: Option<String>,
     pub(crate) comparator: Option<String>,
@@ -35,7 +37,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    pub(super) fn of(alert: &Alert, signals: bool) -> Self {
+    pub(super) fn of(alert: &Alert, bed: Option<&str>, signals: bool) -> Self {
         let acknowledged = alert.acknowledged.as_ref();
         Self {
             id: alert.id.to_string(),
@@ -45,6 +47,7 @@ impl Told {
             state: alert.state.name().to_owned(),
             device: alert.device.to_string(),
             patient: alert.patient.as_ref().map(ToString::to_string),
+            bed: bed.map(ToOwned::to_owned),
             metric: alert.metric.map(|metric| metric.name().to_owned()),
             value: alert.value.clone(),
             comparator: alert.comparator.clone(),

@@ -66,6 +66,14 @@ fn a_state_has_the_words_of_the_nurses_board() {
 }
 
 #[test]
+fn of_a_patient_the_page_says_the_bed_and_never_the_key() {
+    let whose =
+        "function whose({ patient, bed }) {\n  if (bed) return t('patient.bed', { bed });\n";
+    assert!(FILES[2].2.contains(whose));
+    assert!(!FILES[2].2.contains("alert.patient"));
+}
+
+#[test]
 fn the_page_names_no_other_address() {
     for (path, _, text) in FILES {
         for outside in ["http://", "https://", "//cdn", "@import", "url("] {

@@ -8,6 +8,7 @@ import { SignsForm, isToAsk, referral } from './danger-signs.js';
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
 import { isUnacknowledged } from './order.js';
+import { refusalText } from './refusal.js';
 import { putAlert, store } from './store.js';
 
 export const REASONS = [
@@ -250,7 +251,7 @@ export class Actions {
     } catch (failure) {
       if (failure.status === 401) this.list.onLoggedOut();
       this.busy = () => (failure.status
-        ? t('deed.refused', { why: failure.problem.detail }) : t('ack.failed'));
+        ? t('deed.refused', { why: refusalText(failure) }) : t('ack.failed'));
       return false;
     } finally {
       this.list.onChange();
@@ -302,11 +303,11 @@ export class Actions {
     const by = problem.acknowledged_by || problem.by;
     this.first = by ?? null;
     const texts = {
-      400: () => t('deed.refused', { why: problem.detail }),
+      400: () => t('deed.refused', { why: refusalText(failure) }),
       403: () => t('ack.forbidden'),
       404: () => t('ack.gone'),
-      409: () => (by ? t('ack.first', { by }) : t('ack.over')),
-      422: () => t('deed.refused', { why: problem.detail }),
+      409: () => t('deed.refused', { why: refusalText(failure) }),
+      422: () => t('deed.refused', { why: refusalText(failure) }),
     };
     this.busy = texts[status] ?? (() => t('ack.failed'));
     if (queued) this.list.notSent(this.id, this.busy);

@@ -10,9 +10,11 @@ import {
 import { unitText } from './format.js';
 import { t } from './i18n.js';
 import { ageLine, judged } from './judged.js';
-import { kpaText } from './kpa.js';
 import { metricName } from './metric-name.js';
 import { Mover } from './mover.js';
+import {
+  between, filled, kpaPieces, putLine, stamp,
+} from './number.js';
 import { seriesOf } from './order.js';
 import {
   bedOf, deviceKey, isOf, kindOf, store,
@@ -105,7 +107,7 @@ export class Row {
   /** What is measured now, with its age; of what is over, what it was. */
   drawValue(alert) {
     const name = metricName(alert.metric);
-    const outside = alert.value ? [alert.comparator, alert.value].filter(Boolean).join(' ') : '';
+    const outside = words.valueOf(alert);
     put(this.limit, words.limitText(alert));
     const over = ['cleared_unack', 'closed'].includes(alert.state);
     const now = over ? null : this.present(alert);
@@ -113,21 +115,19 @@ export class Row {
     set(this.amount, 'hidden', over);
     set(this.age, 'hidden', over);
     put(this.number, now?.text ?? '--');
-    set(this.number, 'data-metric', alert.metric);
-    set(this.number, 'data-age-s', now ? Math.floor(now.ageMs / 1000) : null);
-    set(this.number, 'data-stale', now?.stale ?? 'stale');
+    stamp(this.number, now ?? { metric: alert.metric, ageMs: null, stale: 'stale' });
     const unit = unitText(alert.unit ?? store.catalogue.get(alert.metric)?.canonical_unit, t);
-    const pressure = (text) => (alert.unit === 'mm[Hg]' ? kpaText(text) : '');
-    put(this.unit, over || !now?.text ? '' : `${unit} ${pressure(now.text)}`.trim());
+    const pressure = (number) => (alert.unit === 'mm[Hg]' ? kpaPieces(number) : []);
+    putLine(this.unit, over || !now?.text ? [] : between([[unit], pressure(now)], ' '));
     const age = now ? [now.reason, ageLine(now, clock.serverNow())] : [];
     put(this.age, age.filter(Boolean).join(' · '));
     // The number that raised it, where it is not the one beside it.
-    const same = !outside || now?.text === outside;
+    const same = !outside || now?.text === outside.text;
     const present = now?.text && !same ? t('alerts.now') : '';
     put(this.metric, [name, now?.text ? now.meal : '', present].filter(Boolean).join(' · '));
-    put(this.outside, same || alert.state === 'unknown' ? ''
-      : t('alerts.outside', {
-        value: [outside, unit, pressure(outside)].filter(Boolean).join(' '),
+    putLine(this.outside, same || alert.state === 'unknown' ? []
+      : filled('alerts.outside', {
+        value: between([[outside], [unit], pressure(outside)], ' '),
       }));
   }
 

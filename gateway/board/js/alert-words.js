@@ -6,6 +6,7 @@ import {
   ageText, countdown, shortTime, unitText, wordOf,
 } from './format.js';
 import { either, t } from './i18n.js';
+import { numberAt } from './number.js';
 import { isUnacknowledged } from './order.js';
 import {
   bedOf, deviceKey, stationAt, stationPatient, store,
@@ -39,6 +40,19 @@ export function limitText({ limit, metric, unit }) {
   // While no value is outside the county names none.
   const said = unitText(unit ?? store.catalogue.get(metric)?.canonical_unit, t);
   return limit ? t('alerts.limit', { limit: `${limit} ${said}`.trim() }) : '';
+}
+
+/** The number that raised it, as old as what it says; `null` where none did. */
+export function valueOf(alert) {
+  const { comparator, value, metric } = alert;
+  if (!value) return null;
+  return numberAt([comparator, value].filter(Boolean).join(' '), metric, begunMs(alert), alert);
+}
+
+/** Since when it holds: what came again does since then, and not since it was first there. */
+function begunMs({ started_at: started, timeline }) {
+  const again = (timeline || []).filter(({ what }) => what === 'recurred').pop();
+  return Date.parse(again ? again.at : started);
 }
 
 /** The patient of an alert, as far as the board knows them. */
@@ -95,10 +109,8 @@ export function since(alert) {
   const cleared = Date.parse(alert.cleared_at);
   const over = ['cleared_unack', 'closed'].includes(alert.state) && !Number.isNaN(cleared);
   if (over) return t('alerts.over', { at, until: shortTime(cleared, nowMs) });
-  // What came again holds since then, and not since it was first there.
-  const again = (alert.timeline || []).filter(({ what }) => what === 'recurred').pop();
-  if (!again) return t('alerts.since', { at, age: ageText(nowMs - started, t) });
-  const begun = Date.parse(again.at);
+  const begun = begunMs(alert);
+  if (begun === started) return t('alerts.since', { at, age: ageText(nowMs - started, t) });
   return t('alerts.since_again', {
     at: shortTime(begun, nowMs), first: at, age: ageText(nowMs - begun, t),
   });

@@ -15,6 +15,7 @@ import { Flash } from './flash.js';
 import { showLogin } from './login.js';
 import { Missed } from './missed.js';
 import { Notice } from './notice.js';
+import { ageNumbers } from './number.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
 import { Shift } from './shift.js';
@@ -266,7 +267,7 @@ class Board {
   /** Other strips are shown: the stream is asked for their leads. */
   reopen() {
     clock.after(0, () => {
-      const wanted = [...new Set(this.strips().map((strip) => strip.wanted()))].sort();
+      const wanted = [...new Set(this.strips().flatMap((strip) => strip.wanted()))].sort();
       // Opening it anew fetches everything: not for what it sends already.
       if (this.open && wanted.join() !== this.events.strips.join()) this.events.open(wanted);
     });
@@ -363,6 +364,7 @@ class Board {
     // wait for up to a minute.
     this.guarded(() => this.sound.update([...store.alerts.values()], this.events.state() === 'lost'));
     this.guarded(() => this.tiles.age());
+    this.guarded(() => ageNumbers(root));
     // The strips have their turn between the two.
     clock.after(0, () => {
       if (!this.open) return;

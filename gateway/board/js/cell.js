@@ -8,8 +8,8 @@ import { ageText, unitText } from './format.js';
 import { t } from './i18n.js';
 import { isWithoutRule } from './beds.js';
 import { ageLine, judged } from './judged.js';
-import { kpaText } from './kpa.js';
 import { metricName } from './metric-name.js';
+import { kpaPieces, putLine, stamp } from './number.js';
 import { kindOf, ruledOf, store } from './store.js';
 
 /** Settings and counts of devices, which no rule is meant to look at. */
@@ -51,8 +51,8 @@ export class Cell {
     set(this.element, 'data-reason-only', reasonOnly ? 'true' : null);
     put(this.unit, none ? '' : unitText(shown.find((part) => part.unit)?.unit, t));
     const pressures = ['nibp_sys', 'nibp_dia']
-      .map((metric) => shown.find((part) => part.metric === metric)?.text);
-    put(this.kpa, kpaText(...pressures));
+      .map((metric) => shown.find((part) => part.metric === metric));
+    putLine(this.kpa, kpaPieces(...pressures));
     put(this.reason, reason);
     put(this.mark, marks(cell.parts, shown));
     this.counts = !none && canHaveRule(cell.parts[0]);
@@ -77,9 +77,7 @@ export class Cell {
     shown.forEach((part, index) => {
       const number = this.numbers.children[index] || h('span');
       set(number, 'class', part.metric === 'nibp_mean' ? 'num mean' : 'num');
-      set(number, 'data-metric', part.metric);
-      set(number, 'data-age-s', Math.max(0, Math.floor(part.ageMs / 1000)));
-      set(number, 'data-stale', part.stale);
+      stamp(number, part);
       put(number, part.text === null ? (reasonInstead ? '' : '--') : part.text);
       wanted.push(number);
     });

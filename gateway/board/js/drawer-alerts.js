@@ -5,8 +5,9 @@ import { arrange, h, put, set } from './dom.js';
 import { shortTime, unitText, wordOf } from './format.js';
 import { t } from './i18n.js';
 import {
-  GLYPHS, limitText, message, storyLine,
+  GLYPHS, limitText, message, storyLine, valueOf,
 } from './alert-words.js';
+import { between, filled, putLine } from './number.js';
 import { deviceKey, store } from './store.js';
 import { hasStrip } from './tile.js';
 
@@ -96,15 +97,16 @@ export class DrawerAlerts {
     const glyph = GLYPHS[alert.priority] || 'ⓘ';
     put(row.head, `${glyph} ${t(`priority.${alert.priority}`)} ${message(alert)}`);
     const ends = alert.cleared_at ? ` – ${shortTime(Date.parse(alert.cleared_at), nowMs)}` : '';
-    put(row.words, [
-      `${shortTime(Date.parse(alert.started_at), nowMs)}${ends}`,
-      wordOf('state', alert.state, t),
-      alert.retro ? t('alerts.retro', { at: shortTime(Date.parse(alert.started_at), nowMs) }) : '',
-      alert.value ? t('alerts.outside', {
-        value: [alert.comparator, alert.value, unitText(alert.unit, t)].filter(Boolean).join(' '),
-      }) : '',
-      limitText(alert),
-    ].filter(Boolean).join(' · '));
+    const value = valueOf(alert);
+    putLine(row.words, between([
+      [`${shortTime(Date.parse(alert.started_at), nowMs)}${ends}`],
+      [wordOf('state', alert.state, t)],
+      [alert.retro ? t('alerts.retro', { at: shortTime(Date.parse(alert.started_at), nowMs) }) : ''],
+      value ? filled('alerts.outside', {
+        value: between([[value], [unitText(alert.unit, t)]], ' '),
+      }) : [],
+      [limitText(alert)],
+    ], ' · '));
     const device = store.devices.get(deviceKey(alert));
     set(row.strip, 'hidden', !device || !hasStrip(device));
     put(row.strip, t('review.around'));

@@ -8,17 +8,20 @@ import {
 } from './format.js';
 import { t } from './i18n.js';
 import { metricName } from './metric-name.js';
+import { between, numberOf, putLine } from './number.js';
 import { deviceKey, store } from './store.js';
 
 const POWER = ['batt_pct', 'batt_min', 'batt_state', 'power'];
 
-/** What a device runs on and for how long, of its newest readings; a text each. */
-export function powerTexts(readings) {
-  return POWER.map((metric) => {
-    const { text, unit } = shownValue(readings.find((one) => one.metric === metric) || {});
-    if (!text) return '';
-    return `${metricName(metric)} ${wordOf(`value.${metric}`, text, t)} ${unitText(unit, t)}`.trim();
-  }).filter(Boolean);
+/** What a device runs on and for how long, of its newest readings. */
+export function powerPieces(readings) {
+  return between(POWER.map((metric) => {
+    const reading = readings.find((one) => one.metric === metric);
+    const { text, unit } = shownValue(reading || {});
+    if (!text) return [];
+    const number = { ...numberOf(reading), text: wordOf(`value.${metric}`, text, t) };
+    return between([[metricName(metric)], [number], [unitText(unit, t)]], ' ');
+  }), ' · ');
 }
 
 export class Health {
@@ -43,7 +46,7 @@ export class Health {
       const device = store.devices.get(deviceKey(of)) || of;
       const { element, text, binder } = this.line(deviceKey(of));
       set(element, 'data-device', device.device);
-      put(text, words(device, this.isLost() || !store.brokerUp).filter(Boolean).join(' · '));
+      putLine(text, between(words(device, this.isLost() || !store.brokerUp), ' · '));
       binder.draw(device, place);
       return element;
     }));
@@ -71,20 +74,20 @@ function words(device, cut) {
   const heard = [...device.series.values()].map((one) => Date.parse(one.placed_time));
   const last = heard.length ? Math.max(...heard) : Date.parse(device.last_observed);
   const site = store.sites.get(device.site);
-  const about = Object.entries(device.about || {}).map(([name, value]) => (
-    `${wordOf('about', name, t)} ${value}`));
+  const about = Object.entries(device.about || {})
+    .map(([name, value]) => `${wordOf('about', name, t)} ${value}`).join(' · ');
   const action = device.actions?.[0];
   return [
-    `${wordOf('kind', device.kind, t)} ${device.device}`,
+    [`${wordOf('kind', device.kind, t)} ${device.device}`],
     // Nobody hears a device whose box is silent.
-    wordOf('device_state', site && site.online && !cut ? device.state : 'unknown', t),
-    Number.isFinite(last) ? t('health.seen', {
+    [wordOf('device_state', site && site.online && !cut ? device.state : 'unknown', t)],
+    [Number.isFinite(last) ? t('health.seen', {
       at: shortTime(last, nowMs), age: ageText(nowMs - last, t, true),
-    }) : t('health.never'),
-    ...powerTexts([...device.series.values()]),
-    site ? siteText(site, cut) : '',
-    site && site.holds_s > 0 ? t('health.holds', { age: heldText(site.holds_s, t) }) : '',
-    ...about,
-    action ? `${shortTime(Date.parse(action.at), nowMs)} ${action.text}` : '',
+    }) : t('health.never')],
+    powerPieces([...device.series.values()]),
+    [site ? siteText(site, cut) : ''],
+    [site && site.holds_s > 0 ? t('health.holds', { age: heldText(site.holds_s, t) }) : ''],
+    [about],
+    [action ? `${shortTime(Date.parse(action.at), nowMs)} ${action.text}` : ''],
   ];
 }

@@ -6,6 +6,9 @@ import { arrange, h, put, set } from './dom.js';
 import { dateTime, unitText } from './format.js';
 import { t } from './i18n.js';
 import { metricName } from './metric-name.js';
+import {
+  between, filled, numberAt, putLine,
+} from './number.js';
 import { spreadOf } from './spread.js';
 import { may, store } from './store.js';
 
@@ -68,10 +71,10 @@ export class Limits {
       const [words, button] = line.children;
       const limit = this.whole.limits_in_force.find(({ rule }) => rules.includes(rule));
       set(line, 'data-rule', limit?.rule ?? rules[0]);
-      put(words, [
-        t('limits.offer', { n: alerts.length, what: limit ? limitText(limit) : rules.join(' ') }),
-        limit ? this.spreadText(limit) : '',
-      ].filter(Boolean).join(' '));
+      putLine(words, between([
+        [t('limits.offer', { n: alerts.length, what: limit ? limitText(limit) : rules.join(' ') })],
+        limit ? this.spread(limit) : [],
+      ], ' '));
       put(button, t('limits.adjust'));
       set(button, 'hidden', !limit || !may('set_limits'));
       return line;
@@ -79,12 +82,14 @@ export class Limits {
   }
 
   /** How the values lay in the time that the trends show. */
-  spreadText(limit) {
+  spread(limit) {
     const classOf = (metric) => store.catalogue.get(metric)?.class || '';
     const spread = spreadOf(this.trend, this.whole.patient, classOf, limit.class);
-    if (!spread) return '';
+    if (!spread) return [];
     const [from, to] = [this.trend.from, this.trend.to].map((at) => dateTime(Date.parse(at)));
-    return t('limits.spread', { ...spread, from, to });
+    const numbers = Object.entries(spread).map(([name, { text, metric, at }]) => (
+      [name, [numberAt(text, metric, Date.parse(at))]]));
+    return filled('limits.spread', Object.fromEntries(numbers), { from, to });
   }
 
   /** The form, with that limit chosen; the value is the person's. */

@@ -6,7 +6,8 @@ import { arrange, h, put, set } from './dom.js';
 import { shortTime } from './format.js';
 import { either, t } from './i18n.js';
 import { Mover, whose } from './mover.js';
-import { resultText } from './pages/words.js';
+import { putLine } from './number.js';
+import { resultPieces } from './pages/words.js';
 import { may } from './store.js';
 
 const SHOWN_MAX = 40;
@@ -77,7 +78,7 @@ class ResultRow {
     const own = place.patient ? first.patient === place.patient : first.patient === null;
     const nowMs = clock.serverNow();
     put(this.time, shortTime(Date.parse(first.measured_time), nowMs));
-    put(this.value, resultText(readings));
+    putLine(this.value, resultPieces(readings));
     put(this.from, first.device);
     set(this.element, 'data-moved', own ? null : 'true');
     // Not by its colour alone.

@@ -4,8 +4,11 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { shownValue, unitText } from './format.js';
 import { t } from './i18n.js';
-import { kpaText, showsKpa, toggleKpa } from './kpa.js';
+import { showsKpa, toggleKpa } from './kpa.js';
 import { metricName } from './metric-name.js';
+import {
+  between, kpaPieces, numberAt, numberOf,
+} from './number.js';
 import { store } from './store.js';
 import * as layout from './trend-layout.js';
 import { Plot } from './trend-plot.js';
@@ -87,7 +90,7 @@ export class Trends {
     const own = marks.filter((mark) => of(mark.reading.metric));
     const metric = (series[0] || own[0].reading).metric;
     const unit = unitText(series[0]?.unit || shownValue(own[0]?.reading || {}).unit, t);
-    const lines = series.map((one) => named(layout.pointsOf(one), unit));
+    const lines = series.map((one) => named(layout.pointsOf(one), one, unit));
     const limits = (whole?.limits_in_force || [])
       .filter((limit) => layout.plotOf(limit.class) === plot && /^(hr|spo2|rr)$/.test(plot))
       .map((limit) => ({ value: Number(limit.value), priority: limit.priority }));
@@ -121,9 +124,13 @@ export class Trends {
   }
 }
 
-/** Points with the words that are read out. */
-function named(points, unit) {
-  return points.map((point) => ({ ...point, text: `${point.text} ${unit}`.trim() }));
+/** Points with what is read out: the middle, and the extremes where they differ. */
+function named(points, series, unit) {
+  return points.map((point) => {
+    const [median, min, max] = point.texts.map((text) => numberAt(text, series.metric, point.at, series));
+    const extremes = min.text === max.text ? [] : [' (', min, '–', max, ')'];
+    return { ...point, pieces: between([[median, ...extremes], [unit]], ' ') };
+  });
 }
 
 /** Whose aim it is, and its version: it is the board's own and not of the rules that are live. */
@@ -165,7 +172,9 @@ function pressureMarks(marks, { aim }) {
   const groups = new Map();
   for (const mark of marks) groups.set(mark.group, mark.at);
   return [...groups].map(([group, at]) => {
-    const [sys, dia, mean] = ['sys', 'dia', 'mean'].map((name) => numberOf(group, `nibp_${name}`));
+    const parts = ['sys', 'dia', 'mean'].map((name) => pressureOf(group, `nibp_${name}`));
+    const [sys, dia, mean] = parts.map((one) => one && Number(one.canonical_value ?? one.value));
+    const [high, low, middle] = parts.map((one) => one && numberOf(one));
     const first = group[0];
     return {
       at,
@@ -173,8 +182,8 @@ function pressureMarks(marks, { aim }) {
       bar: {
         sys, dia, mean, ...layout.besideAim({ sys, dia }, aim),
       },
-      text: `${sys ?? '--'}/${dia ?? '--'}${mean === null ? '' : ` (${mean})`} mmHg`,
-      words: [kpaText(...[sys, dia].map((number) => (number === null ? '' : String(number))))],
+      pieces: [high ?? '--', '/', low ?? '--', ...(middle ? [' (', middle, ')'] : []), ' mmHg'],
+      words: [kpaPieces(high, low)],
       device: first.device,
       hollow: first.backfilled,
       doubted: group.some((one) => one.validity === 'questionable'),
@@ -182,15 +191,14 @@ function pressureMarks(marks, { aim }) {
   });
 }
 
-/** What a result has of a metric, as a number to draw; `null` where there is none that may be shown. */
-function numberOf(readings, metric) {
+/** What a result has of a metric; `null` where there is no number that may be shown. */
+function pressureOf(readings, metric) {
   const one = readings.find((reading) => reading.metric === metric);
-  if (!one || one.value === null || one.validity === 'invalid') return null;
-  return Number(one.canonical_value ?? one.value);
+  return !one || one.value === null || one.validity === 'invalid' ? null : one;
 }
 
 function pointMark(plot, { at, reading }) {
-  const { text, unit } = shownValue(reading);
+  const { unit } = shownValue(reading);
   const meal = reading.context?.meal;
   const edge = { '<': 'Lo', '>': 'Hi' }[reading.comparator] || null;
   const glucose = plot === 'glucose';
@@ -199,8 +207,8 @@ function pointMark(plot, { at, reading }) {
     value: Number(reading.canonical_value ?? reading.value),
     shape: glucose ? layout.mealShape(meal) : 'circle',
     edge: glucose ? edge : null,
-    text: `${text} ${unitText(unit, t)}`.trim(),
-    words: glucose ? [t(t.has(`meal.${meal}`) ? `meal.${meal}` : 'meal.meal_casual')] : [],
+    pieces: between([[numberOf(reading)], [unitText(unit, t)]], ' '),
+    words: glucose ? [[t(t.has(`meal.${meal}`) ? `meal.${meal}` : 'meal.meal_casual')]] : [],
     device: reading.device,
     hollow: reading.backfilled,
     doubted: reading.validity === 'questionable',

@@ -13,7 +13,9 @@ import { Trends } from './drawer-trends.js';
 import { DeviceLine } from './device-line.js';
 import { Health } from './drawer-health.js';
 import { Mover } from './mover.js';
+import { refusalText } from './refusal.js';
 import { nobodysTrend, together } from './stays.js';
+import { leadsOf } from './strip.js';
 import { StripReview } from './strip-review.js';
 import { deviceKey, store } from './store.js';
 import { hasStrip } from './tile.js';
@@ -56,7 +58,8 @@ export class Drawer {
     this.parts = [this.trends, this.results, this.alerts, this.limits, this.entries, this.health];
     this.above = [h('div', { class: 'drawer-top' }, this.head.element, this.close),
       this.problem, this.devices, this.review.element];
-    this.element = h('aside', { class: 'drawer', tabindex: '-1', hidden: true });
+    // There from the beginning: an address may name a place that is gone.
+    this.element = h('aside', { class: 'drawer', tabindex: '-1', hidden: true }, ...this.above);
     this.onHash = () => this.follow();
     window.addEventListener('hashchange', this.onHash);
   }
@@ -178,7 +181,7 @@ export class Drawer {
   failed(failure) {
     if (failure.status === 401) this.onLoggedOut();
     else if (failure.status === undefined) this.onFault(failure);
-    else put(this.problem, failure.status ? failure.message : t('drawer.unread'));
+    else put(this.problem, failure.status ? refusalText(failure) : t('drawer.unread'));
   }
 
   /** Something was changed by the person: the county's word for it is fetched. */
@@ -280,7 +283,10 @@ export class Drawer {
   /** The strip around an alert. */
   stripOf(alert) {
     const device = store.devices.get(deviceKey(alert));
-    if (device) this.review.showAlert(device, alert, this.tiles.placeOf(this.key));
+    const lead = this.lines.get(deviceKey(alert))?.strip?.metric;
+    if (device) {
+      this.review.showAlert(device, lead ?? leadsOf(device)[0], alert, this.tiles.placeOf(this.key));
+    }
   }
 }
 

@@ -20,12 +20,13 @@ export function judged(reading, device, nowMs = clock.serverNow()) {
   const suspect = reading.time_suspect;
   const ageMs = Math.max(0, nowMs - at);
   const timeUnknown = reading.context?.time === 'unknown';
-  const fresh = staleness(rule, ageMs);
+  const intervalMs = device.expected_interval_ms;
+  const fresh = staleness(rule, ageMs, intervalMs);
   const doubted = timeUnknown || suspect;
   const part = {
-    metric: reading.metric, rule, at, ageMs, timeUnknown, suspect,
+    metric: reading.metric, rule, intervalMs, at, ageMs, timeUnknown, suspect,
     stale: doubted && fresh === 'fresh' ? 'ageing' : fresh,
-    hidden: isHidden(rule, ageMs), unit: '', text: null, reason: '', meal: mealText(reading, t),
+    hidden: isHidden(rule, ageMs, intervalMs), unit: '', text: null, reason: '', meal: mealText(reading, t),
   };
   if (reading.no_data) part.reason = noDataText(reading.no_data, t);
   else if (part.hidden) part.reason = '';

@@ -27,22 +27,37 @@ export function ruleOf(metricKind, deviceKind) {
   return 'stream';
 }
 
-/** `fresh`, `ageing` or `stale`. */
-export function staleness(rule, ageMs) {
+/** A word that comes each second is not missed before this, beyond that second. */
+const LATE_MS = 4 * SECOND;
+/** So many of a device's intervals without a word are silence (alert rules, chapter 5). */
+const SILENT_INTERVALS = 3;
+
+/**
+ * Upper ends of "fresh" and "ageing". A device whose box knows that it speaks more seldom is fresh
+ * until its next word is overdue, and stale when the rules call it silent.
+ */
+function limitsOf(rule, intervalMs) {
   const [fresh, ageing] = LIMITS[rule];
+  if (!intervalMs || rule === 'spot') return [fresh, ageing];
+  return [Math.max(fresh, intervalMs + LATE_MS), Math.max(ageing, intervalMs * SILENT_INTERVALS)];
+}
+
+/** `fresh`, `ageing` or `stale`; `intervalMs`: how often the device speaks, where its box says it. */
+export function staleness(rule, ageMs, intervalMs = null) {
+  const [fresh, ageing] = limitsOf(rule, intervalMs);
   if (ageMs <= fresh) return 'fresh';
   return ageMs <= ageing ? 'ageing' : 'stale';
 }
 
 /** Whether the number gives way to `--`: a value that was measured once stays, with its time. */
-export function isHidden(rule, ageMs) {
-  return rule !== 'spot' && staleness(rule, ageMs) === 'stale';
+export function isHidden(rule, ageMs, intervalMs = null) {
+  return rule !== 'spot' && staleness(rule, ageMs, intervalMs) === 'stale';
 }
 
 /** In how long a number becomes another (ageing, stale, hatched) if none follows it. */
-export function untilLimitMs({ rule, ageMs }) {
-  const limits = rule === 'stream' ? [...LIMITS.stream, TILE_HATCHED_MS] : LIMITS[rule];
-  return untilFirst(limits, ageMs);
+export function untilLimitMs({ rule, ageMs, intervalMs = null }) {
+  const own = limitsOf(rule, intervalMs);
+  return untilFirst(rule === 'stream' ? [...own, Math.max(TILE_HATCHED_MS, own[1])] : own, ageMs);
 }
 
 /** In how long the link becomes worse if nothing is heard. */
@@ -62,8 +77,10 @@ export function tileStaleness(numbers, deviceState) {
   const repeating = numbers.filter((number) => number.rule !== 'spot');
   if (!repeating.length) return { stale: gone ? 'stale' : 'fresh', hatched: gone };
   const youngest = repeating.reduce((a, b) => (b.ageMs < a.ageMs ? b : a));
-  const limit = youngest.rule === 'pump' ? LIMITS.pump[1] : TILE_HATCHED_MS;
-  return { stale: staleness(youngest.rule, youngest.ageMs), hatched: youngest.ageMs > limit };
+  const { rule, ageMs, intervalMs = null } = youngest;
+  const [, silent] = limitsOf(rule, intervalMs);
+  const limit = rule === 'pump' ? silent : Math.max(TILE_HATCHED_MS, silent);
+  return { stale: staleness(rule, ageMs, intervalMs), hatched: ageMs > limit };
 }
 
 /** `live`, `slow` or `lost`, by the age of the last message. */

@@ -21,7 +21,6 @@ import {
 
 const AROUND_MS = 30_000;
 const HEIGHT_MM = 40;
-const LEAD_FIRST = 'ecg_wave_ii';
 
 export class StripReview {
   constructor({ onFault }) {
@@ -76,11 +75,11 @@ export class StripReview {
     this.scroller.scrollLeft = this.scroller.scrollWidth;
   }
 
-  /** Half a minute before and after an alert. */
-  showAlert(device, alert, place) {
+  /** Half a minute before and after an alert, of the lead that is on screen. */
+  showAlert(device, metric, alert, place) {
     const at = Date.parse(alert.started_at);
     this.begin({
-      device, metric: LEAD_FIRST, place, from: at - AROUND_MS, to: at + AROUND_MS, alert,
+      device, metric, place, from: at - AROUND_MS, to: at + AROUND_MS, alert,
     });
     this.fetch();
   }

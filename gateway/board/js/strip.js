@@ -21,12 +21,20 @@ const LEAST_PX = 500;
 const FRAME_MS = 30;
 const LAGS_MAX = 10;
 const LEAD_FIRST = 'ecg_wave_ii';
+/** A strap has one lead: without a name, but where its driver knows which it is. */
+const STRAP_LEADS = ['ecg_wave', 'ecg_wave_i', LEAD_FIRST];
+
+/** The leads that a strip of a device waits for; what comes first is shown. */
+export function leadsOf({ kind }) {
+  return kind === 'ecg_strap' ? STRAP_LEADS : [LEAD_FIRST];
+}
 
 /** A strip for one monitor; `onLead` is called when another lead is wanted. */
 export class Strip {
   constructor(device, onLead) {
     this.device = device;
-    this.metric = LEAD_FIRST;
+    this.leads = leadsOf(device);
+    [this.metric] = this.leads;
     this.onLead = onLead;
     this.seen = false;
     this.drawn = 0;
@@ -47,7 +55,7 @@ export class Strip {
   build() {
     this.lead = h('select', {
       onchange: () => {
-        this.metric = this.lead.value;
+        this.use(this.lead.value);
         this.clear();
         this.onLead();
       },
@@ -81,9 +89,16 @@ export class Strip {
     set(this.freeze, 'hidden', null);
   }
 
+  /** This lead from now on. */
+  use(metric) {
+    this.metric = metric;
+    this.leads = [metric];
+  }
+
   /** Goes on with what another strip of the same device has. */
   takeOver(other) {
-    if (other.metric !== this.metric) return;
+    if (!this.leads.includes(other.metric)) return;
+    if (other.leads.length === 1) this.use(other.metric);
     const { stay, blocks, lags, range } = other;
     Object.assign(this, {
       stay, blocks, lags, range,
@@ -102,12 +117,13 @@ export class Strip {
 
   /** What the events are asked for. */
   wanted() {
-    return `${this.device.site}:${this.device.device}:${this.metric}`;
+    return this.leads.map((lead) => `${this.device.site}:${this.device.device}:${lead}`);
   }
 
   /** `heardMs`: when it came, where it had to wait until it was known whose it is. */
   take(block, heardMs = clock.serverNow()) {
-    if (block.metric !== this.metric || !block.samples.length) return;
+    if (!this.leads.includes(block.metric) || !block.samples.length) return;
+    if (this.leads.length > 1) this.use(block.metric);
     this.follow();
     const ready = layout.prepared(block);
     if (ready.start < this.stay.since) return;

@@ -25,7 +25,7 @@ export class TopBar {
     sound, notice, onFilter, onLanguage, onLogOut, onLoggedOut,
   }) {
     const span = (name) => h('span', { class: name });
-    [this.title, this.link, this.time] = ['title', 'link', 'time'].map(span);
+    [this.title, this.link, this.day, this.hour] = ['title', 'link', 'day', 'hour'].map(span);
     this.own = new Own(store.user, onLoggedOut);
     // What `3/5` says is told at a press: a finger has nothing to hover with.
     this.counters = h('button', { class: 'counters', onclick: () => this.toggleCounts() });
@@ -50,7 +50,7 @@ export class TopBar {
       // On a phone this stays in sight while the rest scrolls away.
       h('div', { class: 'stay' }, this.counters, this.townships.others, this.sound.button, this.link,
         this.explained),
-      this.time, this.own.button,
+      h('span', { class: 'time' }, this.day, ' ', this.hour), this.own.button,
       h('span', { class: 'tools' }, this.language, this.theme, this.helpButton, this.logOut));
     this.element = h('div', { class: 'top' }, this.bar, this.sound.gate, this.townships.panel,
       this.sound.panel, this.own.panel, ...this.banners, this.help);
@@ -113,7 +113,9 @@ export class TopBar {
     put(this.link, t(loading ? 'top.link.loading' : `top.link.${link}`, { age }));
     set(this.bar, 'data-sound', this.sound.draw());
     this.townships.draw();
-    put(this.time, t('top.time', { at: dateTimeSeconds(clock.serverNow()) }));
+    const [day, hour] = dateTimeSeconds(clock.serverNow()).split(' ');
+    put(this.day, day);
+    put(this.hour, t('top.time', { at: hour }));
     this.own.draw();
     put(this.language, t('language.other'));
     put(this.theme, t(`top.theme.${document.documentElement.dataset.theme}`));

@@ -57,14 +57,14 @@ export function runs(points, stepMs) {
   return found;
 }
 
-/** Points of a series of the API, with numbers to draw and texts to print. */
+/** Points of a series of the API, with numbers to draw and their texts as they are printed. */
 export function pointsOf(series) {
   return series.points.map((point) => ({
     at: Date.parse(point.at),
     min: Number(point.min),
     value: Number(point.median),
     max: Number(point.max),
-    text: point.min === point.max ? point.median : `${point.median} (${point.min}–${point.max})`,
+    texts: [point.median, point.min, point.max],
     hollow: point.backfilled,
     doubted: point.doubted,
     device: series.device,

@@ -4,6 +4,7 @@
 import { h, put, set } from './dom.js';
 import { shortTime, timeSeconds } from './format.js';
 import { t } from './i18n.js';
+import { between, putLine } from './number.js';
 import * as layout from './trend-layout.js';
 
 const LEFT_PX = 40;
@@ -310,13 +311,12 @@ export class Plot {
   /** The chosen value, else the newest one, in words. */
   said() {
     const item = this.items[this.at] || this.items[this.items.length - 1];
-    const words = item ? [
-      item.text, shortTime(item.at, this.data.to), item.device || '',
+    putLine(this.readout, item ? between([
+      item.pieces, [shortTime(item.at, this.data.to)], [item.device || ''],
       ...(item.words || []),
-      item.doubted ? t('validity.questionable') : '',
-      item.hollow ? t('trend.backfilled') : '',
-    ] : [t('trend.none')];
-    put(this.readout, words.filter(Boolean).join(' · '));
+      [item.doubted ? t('validity.questionable') : ''],
+      [item.hollow ? t('trend.backfilled') : ''],
+    ], ' · ') : [t('trend.none')]);
     set(this.canvas, 'aria-label', `${this.data.name}: ${this.readout.textContent}`);
   }
 }

@@ -18,6 +18,9 @@ test('how long it is until a number or the link is called another, from any age'
   assert.deepEqual(until('stream', [0, 4_999, 5_000, 5_001, 14_000, 15_001, 60_000, 60_001]),
     [5_001, 2, 1, 10_000, 1_001, 45_000, 1, Infinity]);
   assert.deepEqual(until('pump', [30_000, 30_001, 90_001]), [1, 60_000, Infinity]);
+  // One that speaks every five minutes is hatched when it is silent.
+  const slow = (ageMs) => untilLimitMs({ rule: 'stream', ageMs, intervalMs: 300_000 });
+  assert.deepEqual([0, 304_001, 900_001].map(slow), [304_001, 596_000, Infinity]);
   assert.equal(untilLimitMs({ rule: 'spot', ageMs: 1_800_000 }), 1);
   // Then it is another.
   for (const rule of ['stream', 'pump', 'spot']) {
@@ -26,6 +29,22 @@ test('how long it is until a number or the link is called another, from any age'
   }
   assert.deepEqual([0, 9_000, 10_001, 20_000, 20_001].map(untilLinkMs), [10_001, 1_001, 10_000, 1, Infinity]);
   assert.deepEqual([10_000, 10_001, 20_001].map(linkState), ['live', 'slow', 'lost']);
+});
+
+test('a device that speaks every five minutes ages when its word is overdue, and is silent after three', () => {
+  const every = 300_000;
+  assert.equal(staleness('stream', 304_000, every), 'fresh');
+  assert.equal(staleness('stream', 304_001, every), 'ageing');
+  assert.equal(isHidden('stream', 900_000, every), false);
+  assert.equal(isHidden('stream', 900_001, every), true);
+  const tile = (ageMs) => tileStaleness([{ rule: 'stream', ageMs, intervalMs: every }], 'online');
+  assert.deepEqual(tile(900_000), { stale: 'ageing', hatched: false });
+  assert.deepEqual(tile(900_001), { stale: 'stale', hatched: true });
+  // A quick one has the limits of all others, and what is measured once has no pace.
+  assert.equal(staleness('stream', 5_001, 1_000), 'ageing');
+  assert.equal(isHidden('stream', 15_001, 4_000), true);
+  assert.equal(isHidden('pump', 90_000, 10_000), false);
+  assert.equal(staleness('spot', 31 * 60_000, every), 'ageing');
 });
 
 test('a pump has 30 and 90 s', () => {

@@ -37,7 +37,7 @@ test('points keep the texts of the county', () => {
       at: '2026-11-22T08:00:00Z', min: '60', median: '70', max: '90', backfilled: true, doubted: false,
     }],
   });
-  assert.deepEqual([point.text, point.value, point.hollow], ['70 (60–90)', 70, true]);
+  assert.deepEqual([point.texts, point.value, point.hollow], [['70', '60', '90'], 70, true]);
 });
 
 test('every meal has a shape of its own', () => {

@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     alerts::act::{self, Deed, Done, Refusal, Service, Who},
-    clock, figures,
+    clock,
+    code::Code,
+    figures,
     patients::name,
     people::{Action, Caller, Scope, able},
     query::{self, AlertFilter, with_clinic},
@@ -18,7 +20,7 @@ use crate::{
 use axum::{
     Json,
     extract::{FromRequestParts, State},
-    http::{StatusCode, request::Parts},
+    http::request::Parts,
     routing::{get, post},
 };
 use model::{
@@ -115,7 +117,7 @@ fn sees_service(caller: &Caller) -> Result<bool, Problem> {
 }
 
 fn not_found() -> Problem {
-    Problem::not_found("no alert has this id; fetch the list again")
+    Problem::new(Code::NoAlert, "no alert has this id; fetch the list again")
 }
 
 /// Whether the caller does that with an alert of that site; `service` is what one does with those
@@ -264,7 +266,8 @@ impl OutOfService {
     fn service(self) -> Result<Service, Problem> {
         let until = moment("until", self.until.as_deref())?.map(WallTime::from_unix_ms);
         if until.is_some_and(|until| until <= clock::now()) {
-            return Err(Problem::bad_request("until: that moment is over; name a later one"));
+            let text = "until: that moment is over; name a later one";
+            return Err(Problem::new(Code::MomentOver, text));
         }
         Ok(Service::Out { reason: said("reason", self.reason)?, until })
     }
@@ -321,7 +324,7 @@ async fn serve(app: &App, placed: Placed, service: Service) -> Result<Json<Value
 }
 
 fn no_device() -> Problem {
-    Problem::not_found("no such device was heard of; fetch the list again")
+    Problem::new(Code::NoDevice, "no such device was heard of; fetch the list again")
 }
 
 /// Somebody who may act on the alerts of the device of the path.
@@ -400,7 +403,7 @@ async fn at_board(
 /// Words that must be there.
 fn said(what: &str, words: String) -> Result<String, Problem> {
     match words.trim().is_empty() {
-        true => Err(Problem::bad_request(format!("{what}: say it in a few words"))),
+        true => Err(Problem::new(Code::WordsMissing, format!("{what}: say it in a few words"))),
         false => Ok(words),
     }
 }
@@ -426,7 +429,7 @@ fn bounded(what: &str, text: &str, max: usize) -> Result<(), Problem> {
     let letters = text.chars().count();
     if letters > max {
         let text = format!("{what}: it has {letters} letters; write {max} at most");
-        return Err(Problem::bad_request(text));
+        return Err(Problem::new(Code::TextTooLong, text).with("max", max));
     }
     Ok(())
 }
@@ -468,37 +471,32 @@ fn refused(refusal: Refusal) -> Problem {
         Refusal::Nobody { name } => {
             let text =
                 format!("nobody called \"{name}\" may act on this alert; …/people lists who may");
-            return Problem::bad_request(text);
+            return Problem::new(Code::Nobody, text).with("name", name);
         }
     };
-    let first = |by: &str| (StatusCode::CONFLICT, "Somebody was first", Some(by.to_owned()));
-    let (status, title, by) = match &error {
-        ActionError::AlreadyAcknowledged { by }
-        | ActionError::AlreadyShelved { by, .. }
-        | ActionError::OutOfService { by } => first(by),
-        ActionError::NotYours { by } => {
-            (StatusCode::CONFLICT, "Somebody else did it", Some(by.clone()))
-        }
-        ActionError::NotFound | ActionError::NotActive => {
-            (StatusCode::CONFLICT, "It is over", None)
-        }
-        ActionError::NotShelved
-        | ActionError::NotAsked
-        | ActionError::InService
-        | ActionError::AtTheTop
-        | ActionError::NothingToUndo { .. } => {
-            (StatusCode::CONFLICT, "There is nothing to do", None)
-        }
-        ActionError::ShelfOver
-        | ActionError::ShelfTooLong { .. }
-        | ActionError::SecondNeeded { .. } => {
-            (StatusCode::BAD_REQUEST, "It may not be shelved so", None)
-        }
+    let code = match &error {
+        ActionError::AlreadyAcknowledged { .. } => Code::Acknowledged,
+        ActionError::AlreadyShelved { .. } => Code::Shelved,
+        ActionError::OutOfService { .. } => Code::OutOfService,
+        ActionError::NotYours { .. } => Code::NotYours,
+        ActionError::NotFound | ActionError::NotActive => Code::AlertOver,
+        ActionError::NotShelved => Code::NotShelved,
+        ActionError::NotAsked => Code::NotAsked,
+        ActionError::InService => Code::InService,
+        ActionError::AtTheTop => Code::AtTheTop,
+        ActionError::NothingToUndo { .. } => Code::NothingToUndo,
+        ActionError::ShelfOver => Code::ShelfOver,
+        ActionError::ShelfTooLong { .. } => Code::ShelfTooLong,
+        ActionError::SecondNeeded { .. } => Code::SecondNeeded,
     };
-    let problem = Problem::new(status, title, error.to_string());
-    match (&error, by) {
-        (ActionError::AlreadyAcknowledged { by }, _) => problem.with("acknowledged_by", by.clone()),
-        (_, Some(by)) => problem.with("by", by),
-        (_, None) => problem,
+    let problem = Problem::new(code, error.to_string());
+    match error {
+        ActionError::AlreadyAcknowledged { by } => problem.with("acknowledged_by", by),
+        ActionError::AlreadyShelved { by, .. }
+        | ActionError::OutOfService { by }
+        | ActionError::NotYours { by } => problem.with("by", by),
+        ActionError::ShelfTooLong { max_min: minutes }
+        | ActionError::SecondNeeded { alone_min: minutes } => problem.with("minutes", minutes),
+        _ => problem,
     }
 }

@@ -9,11 +9,12 @@ use super::{
 use crate::{
     audit::{self, Entry},
     clock,
+    code::Code,
     duty::{self, Shift},
     figures,
     people::{Action, Caller},
 };
-use axum::{Json, extract::State, http::StatusCode, routing::get};
+use axum::{Json, extract::State, routing::get};
 use rusqlite::Connection;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -54,9 +55,8 @@ async fn replace(
         (Some(_), None) => false,
     };
     if !is_theirs {
-        let title = "This plan is of another township";
         let text = "name one of your own clinics, or ask somebody of the county";
-        return Err(Problem::new(StatusCode::FORBIDDEN, title, text));
+        return Err(Problem::new(Code::OtherTownship, text));
     }
     duty::check(&shifts).map_err(|error| Problem::bad_request(error.to_string()))?;
     let is_known = |name: &String| app.clinics.values().any(|clinic| clinic == name);

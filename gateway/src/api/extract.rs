@@ -2,6 +2,7 @@
 //! error.
 
 use super::Problem;
+use crate::code::Code;
 use axum::{
     Json,
     extract::{
@@ -68,23 +69,23 @@ impl From<JsonRejection> for Problem {
 
 fn of_body(status: StatusCode, text: &str) -> Problem {
     if status == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(status, "The body is too large", "send less");
+        return Problem::new(Code::TooLarge, "send less");
     }
-    Problem::new(status, MISUNDERSTOOD, format!("body: {text}; see /api/v1/openapi.json"))
+    misunderstood(status, &format!("body: {text}"))
 }
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        let text = rejection.body_text();
-        Self::new(rejection.status(), MISUNDERSTOOD, format!("{text}; see /api/v1/openapi.json"))
+        misunderstood(rejection.status(), &rejection.body_text())
     }
 }
 
 impl From<PathRejection> for Problem {
     fn from(rejection: PathRejection) -> Self {
-        let text = rejection.body_text();
-        Self::new(rejection.status(), MISUNDERSTOOD, format!("{text}; see /api/v1/openapi.json"))
+        misunderstood(rejection.status(), &rejection.body_text())
     }
 }
 
-const MISUNDERSTOOD: &str = "The request is not understood";
+fn misunderstood(status: StatusCode, text: &str) -> Problem {
+    Problem::new(Code::Misunderstood, format!("{text}; see /api/v1/openapi.json")).answered(status)
+}

@@ -5,7 +5,7 @@
 //! - whoever asks has one turn at most: nobody keeps the others from theirs by asking on
 
 use super::{App, Problem};
-use axum::http::StatusCode;
+use crate::code::Code;
 use rusqlite::Connection;
 use std::{
     collections::BTreeMap,
@@ -78,7 +78,7 @@ pub(super) async fn ask<T: Send + 'static>(
 fn busy() -> Problem {
     let text = "trends, lists of readings and reports are read by others, or by you, just now; ask \
                 again in a moment, or for a shorter time";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "Too much is asked at once", text)
+    Problem::new(Code::Busy, text)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     clock,
+    code::Code,
     people::{self, Caller, CallerKind, PersonError, Refusal, own},
     store::StoreError,
 };
@@ -41,11 +42,7 @@ impl FromRequestParts<App> for Session {
         let caller = Caller::from_request_parts(parts, app).await?;
         match (Credential::of(&parts.headers), caller.kind) {
             (Some(Credential::Session(secret)), CallerKind::Person) => Ok(Self { caller, secret }),
-            _ => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "A program has no session",
-                "log in under your own name",
-            )),
+            _ => Err(Problem::new(Code::NoSession, "log in under your own name")),
         }
     }
 }
@@ -58,8 +55,7 @@ impl Session {
         match app.store.read(asked).await? {
             Some(presence) if presence.holds_at(now_ms) => Ok(()),
             _ => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "Say that it is still you",
+                Code::Confirm,
                 "nothing was done under your name for 10 minutes; send your PIN, or your password \
                  where you have none, to /api/v1/session/confirm and do it again",
             )
@@ -131,11 +127,9 @@ async fn prove(app: &App, session: &Session, proof: Proof) -> Result<(), Problem
     }
     told?;
     if ends {
-        let title = "Too many wrong passwords or PINs";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, title, "log in again"));
+        return Err(Problem::new(Code::TooManyProofs, "log in again"));
     }
-    let title = "Password or PIN is wrong";
-    Err(Problem::new(StatusCode::FORBIDDEN, title, "try again; after five the session ends"))
+    Err(Problem::new(Code::WrongProof, "try again; after five the session ends"))
 }
 
 #[derive(Deserialize)]
@@ -154,7 +148,7 @@ pub(super) async fn hashed(password: String) -> Result<String, PersonError> {
 fn logged_out() -> Problem {
     let text =
         "nothing was changed; log in again, with the password you were given if there is one";
-    Problem::new(StatusCode::UNAUTHORIZED, "You were logged out meanwhile", text)
+    Problem::new(Code::LoggedOut, text)
 }
 
 async fn set_password(
@@ -164,7 +158,8 @@ async fn set_password(
 ) -> Result<StatusCode, Problem> {
     people::check_password(&new)?;
     if old == new {
-        return Err(Problem::bad_request("new: choose another password than the one you have"));
+        let text = "new: choose another password than the one you have";
+        return Err(Problem::new(Code::SamePassword, text));
     }
     prove(&app, &session, Proof::Password(old)).await?;
     let hash = hashed(new).await?;

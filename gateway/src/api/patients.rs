@@ -8,6 +8,7 @@ use super::{
 use crate::{
     alerts::{self, Context, Evaluation},
     clock,
+    code::Code,
     patients::{
         self, Body, PatientFilter, Refused,
         entry::{self, NewEntry},
@@ -46,13 +47,9 @@ impl From<Refused> for Problem {
         match refused {
             Refused::NotFound(detail) => Self::not_found(detail),
             Refused::Wrong(detail) => Self::bad_request(detail),
-            Refused::Named(detail) => {
-                let title = "A patient's name must not stand there";
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, title, detail)
-            }
-            Refused::Taken { detail, by } => {
-                Self::new(StatusCode::CONFLICT, "Somebody was first", detail).with("by", by)
-            }
+            Refused::Because(code, detail) => Self::new(code, detail),
+            Refused::Named(detail) => Self::new(Code::Named, detail),
+            Refused::Taken { code, detail, by } => Self::new(code, detail).with("by", by),
             Refused::Database(error) => crate::store::StoreError::from(error).into(),
         }
     }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     clock,
+    code::Code,
     people::{
         self, Action, Caller, Change, Force, Person, PersonError, Role, Scope, Standing, pending,
     },
@@ -279,25 +280,19 @@ fn scope_of(app: &App, clinics: Option<BTreeSet<String>>) -> Result<Scope, Probl
 impl From<PersonError> for Problem {
     fn from(error: PersonError) -> Self {
         let text = error.to_string();
-        match error {
-            PersonError::Password { .. }
-            | PersonError::Pin
-            | PersonError::Name(_)
-            | PersonError::NoRole(_) => Self::bad_request(text),
-            PersonError::Known(_) => {
-                Self::new(StatusCode::CONFLICT, "Somebody has this name", text)
-            }
-            PersonError::Unknown(_) | PersonError::NoToken(_) | PersonError::NothingPending(_) => {
-                Self::not_found(text)
-            }
-            PersonError::Own => {
-                let title = "Another administrator does that";
-                Self::new(StatusCode::FORBIDDEN, title, text)
-            }
-            PersonError::Database(error) => StoreError::from(error).into(),
-            PersonError::Hash | PersonError::Random => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "It could not be done", text)
-            }
-        }
+        let code = match error {
+            PersonError::Password { .. } => Code::PasswordLength,
+            PersonError::Pin => Code::Pin,
+            PersonError::Name(_) => Code::PersonName,
+            PersonError::NoRole(_) => Code::NoRole,
+            PersonError::Known(_) => Code::NameTaken,
+            PersonError::Unknown(_) => Code::NoPerson,
+            PersonError::NoToken(_) => Code::NotFound,
+            PersonError::NothingPending(_) => Code::NothingPending,
+            PersonError::Own => Code::Own,
+            PersonError::Database(error) => return StoreError::from(error).into(),
+            PersonError::Hash | PersonError::Random => Code::Failed,
+        };
+        Self::new(code, text)
     }
 }

@@ -1,6 +1,6 @@
 //! Errors of the API as problem+json (RFC 9457).
 
-use crate::store::StoreError;
+use crate::{code::Code, store::StoreError};
 use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
@@ -10,24 +10,31 @@ use serde_json::{Map, Value, json};
 /// An error as the API tells it.
 #[derive(Debug)]
 pub(crate) struct Problem {
+    code: Code,
     status: StatusCode,
-    title: &'static str,
     detail: String,
     more: Map<String, Value>,
 }
 
 impl Problem {
     /// What happened; what to do next.
-    pub(crate) fn new(status: StatusCode, title: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, title, detail: detail.into(), more: Map::new() }
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, status: code.status(), detail: detail.into(), more: Map::new() }
     }
 
+    /// What somebody wrote cannot be taken, for a reason that has no word of its own.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "The request is not understood", detail)
+        Self::new(Code::Unacceptable, detail)
     }
 
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, "There is no such thing", detail)
+        Self::new(Code::NotFound, detail)
+    }
+
+    /// With another status than its word has.
+    pub(crate) fn answered(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
     }
 
     /// A further member of the answer.
@@ -41,7 +48,8 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut body = self.more;
         body.insert("type".to_owned(), json!("about:blank"));
-        body.insert("title".to_owned(), json!(self.title));
+        body.insert("code".to_owned(), json!(self.code.name()));
+        body.insert("title".to_owned(), json!(self.code.title()));
         body.insert("status".to_owned(), json!(self.status.as_u16()));
         body.insert("detail".to_owned(), json!(self.detail));
         let headers = [(header::CONTENT_TYPE, "application/problem+json")];
@@ -55,10 +63,6 @@ impl From<StoreError> for Problem {
             error = format!("{:#}", anyhow::Error::new(error)),
             "A question could not be answered."
         );
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "The county's database did not answer",
-            "try again; tell the administrator if it repeats",
-        )
+        Self::new(Code::NoDatabase, "try again; tell the administrator if it repeats")
     }
 }

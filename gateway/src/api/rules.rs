@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     clock,
+    code::Code,
     people::{Action, Caller},
     rule_sets::{
         self, ApproveError,
@@ -81,7 +82,7 @@ async fn draft(
     let letters = note.chars().count();
     if letters > NOTE_MAX {
         let text = format!("note: it has {letters} letters; write {NOTE_MAX} at most");
-        return Err(Problem::bad_request(text));
+        return Err(Problem::new(Code::TextTooLong, text).with("max", NOTE_MAX));
     }
     let note: String = note.chars().filter(|letter| !letter.is_control()).collect();
     let kept = app.store.write(move |transaction| {
@@ -124,7 +125,7 @@ async fn begin_preview(
             "{by} previews rules just now, {judged} of {all} sites are judged; ask again in a \
              minute, or DELETE it"
         );
-        Problem::new(StatusCode::TOO_MANY_REQUESTS, "One at a time", text)
+        Problem::new(Code::PreviewBusy, text).with("by", by)
     })?;
     // It goes on when nobody waits for it any more; it ends with the gateway.
     let run = tokio::spawn(Arc::clone(&job).run(app.store.clone()));
@@ -157,15 +158,14 @@ async fn tell_preview(app: &App, job: &Job) -> Result<(StatusCode, Json<Value>),
     let state = job.state();
     if state == PreviewState::Failed {
         let text = "the log of the gateway says why; begin another when that is mended";
-        let title = "The preview failed";
-        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, title, text));
+        return Err(Problem::new(Code::PreviewFailed, text));
     }
     let status = if state == PreviewState::Running { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(job.told(&app.store).await?)))
 }
 
 fn no_preview() -> Problem {
-    Problem::not_found("no preview is under way; POST the rules to begin one")
+    Problem::new(Code::NoPreview, "no preview is under way; POST the rules to begin one")
 }
 
 async fn approve(
@@ -184,8 +184,7 @@ async fn approve(
         (Err(ApproveError::NotFound), _) | (_, None) => return Err(no_such_version()),
         (Err(ApproveError::NotUnderstood(error)), _) => return Err(mistaken(error)),
         (Err(error), _) => {
-            let title = "It cannot be approved";
-            return Err(Problem::new(StatusCode::CONFLICT, title, error.to_string()));
+            return Err(Problem::new(Code::NotApproved, error.to_string()));
         }
     };
     tracing::info!(version, "Another rule set is live.");
@@ -194,17 +193,14 @@ async fn approve(
 }
 
 fn no_such_version() -> Problem {
-    Problem::not_found("there is no such version of the rules; fetch the list again")
+    let text = "there is no such version of the rules; fetch the list again";
+    Problem::new(Code::NoVersion, text)
 }
 
 fn mistaken(RuleSetError(mistakes): RuleSetError) -> Problem {
     let count = mistakes.len();
     let told: Vec<Value> =
         mistakes.into_iter().map(|one| json!({"line": one.line, "text": one.text})).collect();
-    Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "The rule set has mistakes",
-        format!("{count} mistakes; correct them and send it again"),
-    )
-    .with("mistakes", told)
+    let text = format!("{count} mistakes; correct them and send it again");
+    Problem::new(Code::RuleMistakes, text).with("mistakes", told)
 }

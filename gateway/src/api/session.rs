@@ -4,6 +4,7 @@ use super::{App, Problem, Route, attempts::NotNow, extract::JsonBody, own};
 use crate::{
     audit::{self, Entry},
     boards, clock,
+    code::Code,
     people::{self, Action, Caller, Refusal, Role},
     store::StoreError,
 };
@@ -94,22 +95,18 @@ impl FromRequestParts<App> for Caller {
 }
 
 fn nobody() -> Problem {
-    let title = "Nobody is logged in";
-    Problem::new(StatusCode::UNAUTHORIZED, title, "log in, or send a token as Bearer")
+    Problem::new(Code::NotLoggedIn, "log in, or send a token as Bearer")
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let forbidden = |title, detail: &str, action: Action| {
+        let forbidden = |code, detail: &str, action: Action| {
             let roles: Vec<_> = action.roles().iter().copied().map(Role::name).collect();
-            Self::new(StatusCode::FORBIDDEN, title, detail)
-                .with("action", action.name())
-                .with("roles", roles)
+            Self::new(code, detail).with("action", action.name()).with("roles", roles)
         };
         match refusal {
             Refusal::GivenPassword => Self::new(
-                StatusCode::FORBIDDEN,
-                "Set a password of your own first",
+                Code::GivenPassword,
                 "whoever gave you the one you have knows it; send old and new to \
                  /api/v1/session/password, or log in at the board, which asks for it",
             )
@@ -117,15 +114,15 @@ impl From<Refusal> for Problem {
             Refusal::Role(action) => {
                 let roles: Vec<_> = action.roles().iter().copied().map(Role::name).collect();
                 let detail = format!("log in as {}", roles.join(" or "));
-                forbidden("This role does not do that", &detail, action)
+                forbidden(Code::Role, &detail, action)
             }
             // Alert rules, "Life of an alert": only a named person can acknowledge.
             Refusal::Program(action) => {
-                forbidden("A program does not do that", "log in under your own name", action)
+                forbidden(Code::Program, "log in under your own name", action)
             }
             Refusal::Scope(action) => {
                 let detail = "ask somebody who has the whole county and not some clinics";
-                forbidden("This is for the whole county", detail, action)
+                forbidden(Code::WholeCounty, detail, action)
             }
         }
     }
@@ -180,13 +177,12 @@ async fn log_in(
         }
         Ok(Some(opened))
     };
-    let secret = app.store.write(open).await?.ok_or_else(wrong)?.map_err(|error| {
-        Problem::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "The session could not be opened",
-            error.to_string(),
-        )
-    })?;
+    let secret = app
+        .store
+        .write(open)
+        .await?
+        .ok_or_else(wrong)?
+        .map_err(|error| Problem::new(Code::NoSessionOpened, error.to_string()))?;
     // Somebody may have been shut out meanwhile.
     let credential = Credential::Session(secret);
     let caller = credential.caller(&app).await?.ok_or_else(wrong)?;
@@ -217,17 +213,16 @@ async fn tell_failure(app: &App, now: WallTime, name: String) {
 
 /// The same for everybody: who exists is nobody's business.
 fn wrong() -> Problem {
-    let title = "Name or password is wrong";
-    Problem::new(StatusCode::UNAUTHORIZED, title, "try again, or ask the administrator")
+    Problem::new(Code::WrongLogin, "try again, or ask the administrator")
 }
 
 impl From<NotNow> for Problem {
     fn from(why: NotNow) -> Self {
-        let (title, detail) = match why {
-            NotNow::Wait => ("Too many wrong passwords", "wait 15 minutes and try again"),
-            NotNow::Busy => ("Too many people log in at once", "try again in a moment"),
+        let (code, detail) = match why {
+            NotNow::Wait => (Code::TooManyLogins, "wait 15 minutes and try again"),
+            NotNow::Busy => (Code::LoginsBusy, "try again in a moment"),
         };
-        Self::new(StatusCode::TOO_MANY_REQUESTS, title, detail)
+        Self::new(code, detail)
     }
 }
 

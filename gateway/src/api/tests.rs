@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     boards::Sound,
     clock,
+    code::Code,
     intake::{self, Delivery},
     notify::{STATES, Step},
     people::{self, Action, Role},
@@ -31,7 +32,7 @@ use ::rules::{
 };
 use axum::{
     body::{Body, to_bytes},
-    http::{Method, Request, Response},
+    http::{Method, Request, Response, StatusCode},
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use model::{
@@ -190,7 +191,7 @@ fn urgent() -> Vec<Record> {
         state: DeviceState::Online,
         reason: String::new(),
         about: [("serial".to_owned(), "1".to_owned())].into(),
-        expected_interval_ms: None,
+        expected_interval_ms: Some(5_000),
         observed: observed(),
     };
     let alarm = DeviceAlarm {
@@ -270,6 +271,17 @@ async fn every_route_is_in_the_document_and_everything_in_it_is_routed() {
             }
         }
     }
+}
+
+#[test]
+fn every_refusal_has_a_word_of_its_own_that_is_in_the_document() {
+    let names: Vec<&str> = Code::ALL.iter().map(|code| code.name()).collect();
+    let document = document();
+    assert_eq!(
+        document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"],
+        json!(names)
+    );
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     audit::{self, Entry},
     clock::rfc3339,
+    code::Code,
     people::{Caller, Scope},
     query::Clinics,
 };
@@ -352,7 +353,7 @@ pub(crate) fn unbind(
     })?;
     if let (Some(by), Some(at)) = (&known.ended_by, known.ended_ms) {
         let detail = format!("{by} ended this binding at {}", rfc3339(at));
-        return Err(Refused::Taken { detail, by: by.clone() });
+        return Err(Refused::Taken { code: Code::BindingEnded, detail, by: by.clone() });
     }
     let patient = match known.patient.as_deref() {
         Some(key) => Some(find(connection, key)?),
@@ -435,7 +436,7 @@ impl Binding {
         };
         let made_by = &self.made_by;
         let detail = format!("{made_by} bound this device {on} from {from} on; {what_to_do}");
-        Refused::Taken { detail, by: by.clone() }
+        Refused::Taken { code: Code::Bound, detail, by: by.clone() }
     }
 }
 
@@ -505,7 +506,7 @@ fn check_patient(clinics: &Clinics, site: &SiteId, patient: &Patient) -> Result<
     let (about, here) = (&patient.about, clinics.get(site));
     if about.discharged {
         let text = "patient: was discharged; say \"discharged\": false of the patient first";
-        return Err(Refused::Wrong(text.to_owned()));
+        return Err(Refused::Because(Code::Discharged, text.to_owned()));
     }
     if here != Some(&about.clinic) {
         let text = format!(
@@ -513,7 +514,7 @@ fn check_patient(clinics: &Clinics, site: &SiteId, patient: &Patient) -> Result<
             about.clinic,
             here.map_or("no clinic of gateway.toml", String::as_str)
         );
-        return Err(Refused::Wrong(text));
+        return Err(Refused::Because(Code::OtherClinic, text));
     }
     Ok(())
 }

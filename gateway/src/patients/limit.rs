@@ -9,6 +9,7 @@ use super::{Refused, find_own, name::Concerned, profile::profile, reason_of};
 use crate::{
     audit::{self, Entry},
     clock::{self, rfc3339},
+    code::Code,
     people::Caller,
 };
 use model::time::WallTime;
@@ -56,7 +57,7 @@ pub(crate) fn set(
     let until = asked.until.as_deref().and_then(clock::parse_rfc3339);
     let Some(until) = until.filter(|until| (now.unix_ms() + 1..=latest).contains(until)) else {
         let text = format!("until: say when it ends, at the latest {}", rfc3339(latest));
-        return Err(Refused::Wrong(text));
+        return Err(Refused::Because(Code::LimitEnd, text));
     };
     let mut profile = profile(connection, &patient, now)?;
     profile.limits.retain(|limit| limit.rule != asked.rule);
@@ -70,7 +71,7 @@ pub(crate) fn set(
     });
     profile.check(rules, now).map_err(|mistakes| {
         let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        Refused::Wrong(mistakes.join("; "))
+        Refused::Because(Code::LimitRefused, mistakes.join("; "))
     })?;
     connection.execute(
         "UPDATE patient_limit SET ended_by = ?3, ended_ms = ?4

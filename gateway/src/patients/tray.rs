@@ -9,6 +9,7 @@ use super::{Patient, Refused, find, find_own, name::Concerned, of_clinic, reason
 use crate::{
     audit::{self, Entry},
     clock::{self, rfc3339},
+    code::Code,
     people::{Caller, Scope},
     query::{self, Clinics},
     reading::{self, GROUPS, Group},
@@ -295,11 +296,11 @@ pub(crate) fn reassign(
             "this result {whose} by {by}, not as \"from\" says; fetch it again and look whether it \
              is still to be moved"
         );
-        return Err(Refused::Taken { detail, by });
+        return Err(Refused::Taken { code: Code::ResultMoved, detail, by });
     }
     if spot.patient == asked.patient {
         let text = "patient: it is there already; name another, or null for the tray";
-        return Err(Refused::Wrong(text.to_owned()));
+        return Err(Refused::Because(Code::ThereAlready, text.to_owned()));
     }
     let before = match spot.patient.as_deref() {
         Some(key) => find(connection, key).ok(),

@@ -31,7 +31,7 @@ const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 16] = [
     |transaction| transaction.execute_batch(include_str!("../../migrations/0013_upkeep.sql")),
     |transaction| transaction.execute_batch(include_str!("../../migrations/0014_joined.sql")),
     |transaction| transaction.execute_batch(include_str!("../../migrations/0015_told.sql")),
-    |transaction| transaction.execute_batch(include_str!("../../migrations/0020_links.sql")),
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0016_links.sql")),
 ];
 
 /// Takes every step the database has not taken yet.

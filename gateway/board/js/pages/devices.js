@@ -3,9 +3,10 @@
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
-import { powerTexts } from '../drawer-health.js';
+import { powerPieces } from '../drawer-health.js';
 import { ageText, heldText, wordOf } from '../format.js';
 import { t } from '../i18n.js';
+import { putLine } from '../number.js';
 import { waitingAt } from '../store.js';
 import { Page, table } from './page.js';
 import { kindName, moment, whoText } from './words.js';
@@ -96,6 +97,7 @@ export class DevicesPage extends Page {
     // Nobody hears a device whose box is silent.
     const state = site.online ? device.state : 'unknown';
     const [done] = device.actions;
+    const power = powerPieces(device.latest);
     const heard = device.last_observed
       ? t('age.fresh', { age: ageText(clock.serverNow() - Date.parse(device.last_observed), t, true) })
       : '–';
@@ -105,7 +107,7 @@ export class DevicesPage extends Page {
       h('span', {}, h('span', { 'data-device-state': state }, wordOf('device_state', state, t)),
         device.lost_24h.times ? h('span', { class: 'lost' }, lostText(device.lost_24h, t)) : null),
       heard,
-      powerTexts(device.latest).join(' · ') || '–',
+      putLine(h('span'), power.length ? power : ['–']),
       done ? `${moment(done.at)} ${done.text}` : '–',
     ];
   }

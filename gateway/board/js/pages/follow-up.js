@@ -4,8 +4,9 @@ import * as api from '../api.js';
 import { h } from '../dom.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
+import { putLine } from '../number.js';
 import { Page, choice, field, table } from './page.js';
-import { dayOf, resultText, whoText } from './words.js';
+import { dayOf, resultPieces, whoText } from './words.js';
 
 const PROGRAMMES = ['hypertension', 'diabetes'];
 const GROUPS = ['elderly', 'child', 'pregnant'];
@@ -73,7 +74,7 @@ export class FollowUpPage extends Page {
       dayOf(person.since),
       h('span', { class: person.overdue ? 'overdue' : '' }, referral(person)),
       h('ul', { class: 'visits' }, ...person.visits.map((visit) => h('li', {},
-        `${visit.day} ${resultText(visit.readings)}`,
+        `${visit.day} `, putLine(h('span'), resultPieces(visit.readings)),
         h('span', { class: 'quiet' }, ` ${visit.missed.map(missed).join('; ')}`)))),
     ];
   }

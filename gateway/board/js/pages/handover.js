@@ -1,13 +1,16 @@
 // The sheet of a shift's end: what is open, what was set aside, whose limits are changed, which devices
 // are taken off; both sign it on paper. Clean on A4 in black and white.
 
-import { message, owner, who } from '../alert-words.js';
+import {
+  message, owner, valueOf, who,
+} from '../alert-words.js';
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
 import { ownText } from '../drawer-limits.js';
 import { dateTime, shortTime, unitText } from '../format.js';
 import { t } from '../i18n.js';
+import { between, putLine } from '../number.js';
 import { compareAlerts } from '../order.js';
 import { Page, table } from './page.js';
 import { kindName, moment, whoText } from './words.js';
@@ -107,8 +110,8 @@ export class HandoverPage extends Page {
       t(`priority.${alert.priority}`),
       [...new Set([who(alert), alert.patient ? '' : alert.device, alert.clinic])]
         .filter(Boolean).join(' · '),
-      [message(alert), alert.value && `${alert.value}\u00a0${unitText(alert.unit, t)}`]
-        .filter(Boolean).join(' · '),
+      putLine(h('span'), between([[message(alert)], between([valueOf(alert) ? [valueOf(alert)] : [],
+        [alert.value ? unitText(alert.unit, t) : '']], '\u00a0')], ' · ')),
       shortTime(Date.parse(alert.started_at), nowMs),
       owner(alert),
       [shelf, alert.shelf_reason, ...notes].filter(Boolean).join(' · '),

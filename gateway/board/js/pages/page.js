@@ -5,6 +5,7 @@ import { h, put, set } from '../dom.js';
 import { dateTime, timeSeconds } from '../format.js';
 import { t } from '../i18n.js';
 import { printAway } from '../print.js';
+import { refusalText } from '../refusal.js';
 
 /** Where somebody's hand is: what moves under it is another thing than what was meant. */
 const HAND = '[data-editing], input:focus, select:focus, textarea:focus, button:focus, button:hover';
@@ -105,7 +106,7 @@ export class Page {
 
   words(failure) {
     if (failure.status === 0) return t('pages.no_answer');
-    return t('pages.refused', { why: failure.message });
+    return t('pages.refused', { why: refusalText(failure) });
   }
 
   draw() {

@@ -5,6 +5,7 @@ import * as clock from '../clock.js';
 import { h, put, set } from '../dom.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
+import { refusalText } from '../refusal.js';
 import {
   Page, field, form, table,
 } from './page.js';
@@ -14,8 +15,8 @@ import { condition } from './rule-words.js';
 /** How often a preview that is under way is asked for. */
 const PREVIEW_EVERY_MS = 2_000;
 const PREVIEW = '/rules/preview';
-/** The title of the answer where a preview could not be made. */
-const FAILED = 'The preview failed';
+/** What the county says where a preview could not be made. */
+const FAILED = 'preview_failed';
 /** Who wrote what comes with the county service. */
 const PROGRAM = 'program';
 
@@ -217,7 +218,7 @@ async function lastPreview() {
     return await api.ask(PREVIEW);
   } catch (failure) {
     if (failure.status === 404) return null;
-    if (failure.problem.title === FAILED) return { state: 'failed', why: failure.message };
+    if (failure.problem.code === FAILED) return { state: 'failed', why: refusalText(failure) };
     throw failure;
   }
 }

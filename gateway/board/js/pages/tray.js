@@ -3,8 +3,9 @@
 import * as api from '../api.js';
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
+import { putLine } from '../number.js';
 import { Page } from './page.js';
-import { moment, resultText, whoText } from './words.js';
+import { moment, resultPieces, whoText } from './words.js';
 
 /** A result is named by its first reading. */
 const isSame = (a, b) => ['outbox', 'lane', 'seq', 'index'].every((name) => a[name] === b[name]);
@@ -35,7 +36,7 @@ export class TrayPage extends Page {
   waiting(one) {
     const [first] = one.readings;
     const card = h('section', { class: 'page-card', 'data-device': one.device },
-      h('h3', {}, resultText(one.readings)),
+      putLine(h('h3'), resultPieces(one.readings)),
       h('p', { class: 'quiet' }, t('tray.from', {
         at: moment(one.measured_time), device: one.device, clinic: one.clinic || one.site,
       })));

@@ -4,8 +4,8 @@ import {
   dateTime, mealText, shownValue, unitText, wordOf,
 } from '../format.js';
 import { t } from '../i18n.js';
-import { kpaText } from '../kpa.js';
 import { metricName } from '../metric-name.js';
+import { between, kpaPieces, numberOf } from '../number.js';
 
 /** `2026-11-22 09:30`, or a dash. */
 export function moment(rfc3339) {
@@ -20,12 +20,14 @@ export function dayOf(rfc3339) {
 /** `收缩压 182 mmHg`, `血糖 5.4 mmol/L 空腹`. */
 function measured(reading) {
   const { text, unit } = shownValue(reading);
-  if (!text) return `${metricName(reading.metric)} –`;
-  return [metricName(reading.metric), text, unitText(unit, t), mealText(reading, t)].filter(Boolean).join(' ');
+  if (!text) return [`${metricName(reading.metric)} –`];
+  return between([
+    [metricName(reading.metric)], [numberOf(reading)], [unitText(unit, t)], [mealText(reading, t)],
+  ], ' ');
 }
 
-/** A result as one line: `182/96 (125) mmHg · 脉率 88 次/分`. */
-export function resultText(readings) {
+/** A result as one line: `182/96 (125) mmHg · 脉率 88 次/分`, whose numbers say what they are. */
+export function resultPieces(readings) {
   const pressure = (name) => readings.find((one) => one.metric === `nibp_${name}` && one.value);
   const [sys, dia, mean] = ['sys', 'dia', 'mean'].map(pressure);
   const isPair = Boolean(sys && dia);
@@ -33,11 +35,11 @@ export function resultText(readings) {
     .filter((one) => one.value !== null && !(isPair && [sys, dia, mean].includes(one)))
     .map(measured);
   if (isPair) {
-    const middle = mean ? ` (${shownValue(mean).text})` : '';
-    const texts = [sys, dia].map((one) => shownValue(one).text);
-    words.unshift(`${texts.join('/')}${middle} mmHg ${kpaText(...texts)}`.trim());
+    const [high, low] = [sys, dia].map(numberOf);
+    const middle = mean ? [' (', numberOf(mean), ')'] : [];
+    words.unshift(between([[high, '/', low, ...middle], ['mmHg'], kpaPieces(high, low)], ' '));
   }
-  return words.join(' · ');
+  return between(words, ' · ');
 }
 
 /** `3床 张*`; who has neither bed nor name is called by the first letters of the key. */

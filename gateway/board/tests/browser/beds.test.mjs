@@ -276,12 +276,12 @@ test('a drawer whose place is gone is empty and says so; an old answer does not 
   county.patients = patients.slice(1);
   county.bindings = [];
   county.say('patients', {});
-  await page.says('.drawer .problem', '此床位已不存在');
+  await page.says('.drawer .problem', '此床位或患者已不在看板上,请从床位图另选');
   assert.ok(!(await page.text('.drawer')).includes('137'));
   assert.ok(!(await page.text('.drawer')).includes('张'));
   release();
   await page.pass(1_000);
-  await page.says('.drawer .problem', '此床位已不存在');
+  await page.says('.drawer .problem', '此床位或患者已不在看板上,请从床位图另选');
   Object.assign(county, { patients, bindings });
   county.say('patients', {});
   await page.says('.drawer-head', '张**');
@@ -491,9 +491,9 @@ test('the cuff on another limb is a tick that the county takes', async () => {
   await drawerOf(page, 10);
   await page.says('.limb', '袖带与血氧探头在不同侧肢体');
   await page.click('.limb input');
-  await page.wait('the county is asked', () => county.asked.some(({ method }) => method === 'PATCH'));
-  const { body } = county.asked.find(({ method }) => method === 'PATCH');
+  const { body } = await page.wait('it is sent', () => county.asked.find(({ method }) => method === 'PATCH'));
   assert.deepEqual(body, { version: 1, cuff_on_other_limb: true });
+  await page.caughtUp();
   assert.equal(await page.run(() => document.querySelector('.limb input').checked), true);
 });
 
@@ -538,7 +538,7 @@ test("a value has the nurse's word, and not the catalogue's", async () => {
   for (const word of ['SpO2', 'Resp. rate', 'NIBP', 'Temperature', 'ECG II']) await page.says(tile(10), word);
   await page.says('.alert', 'Systolic pressure');
   for (const css of [tile(10), '.alert']) {
-    assert.doesNotMatch(await page.text(css), /oximetry|compound|not stated|NIBP systolic|waveform lead/, css);
+    assert.doesNotMatch(await page.text(css), /oximetry|compound|(method|site) not stated|NIBP systolic|ECG waveform/, css);
   }
 });
 
@@ -727,7 +727,7 @@ test("a strip around an alert keeps whose it was when the monitor goes to anothe
   county.patients = [county.patients[1]];
   const gone = county.raise(county.monitor, 'high', { patient: ZHANG });
   county.say('patients', {});
-  await page.says('.drawer .problem', '此床位已不存在');
+  await page.says('.drawer .problem', '此床位或患者已不在看板上,请从床位图另选');
   await page.says(`.alerts [data-alert-id="${gone.id}"]`, '患者资料未读到');
 });
 

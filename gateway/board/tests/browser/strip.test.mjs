@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { block, patient } from './fixtures.mjs';
+import {
+  HEPING, block, device, patient,
+} from './fixtures.mjs';
 import { stand } from './stand.mjs';
 
 const it = stand();
@@ -351,3 +353,30 @@ test('below 250 Hz a strip is for the rhythm only; from there on it is not calle
   await page.says(`${tile} .strip-facts`, '250 Hz');
   assert.ok(!(await page.text(`${tile} .strip-facts`)).includes('仅供心律参考'));
 });
+
+for (const [metric, name] of [['ecg_wave', '心电(导联不详)'], ['ecg_wave_i', '心电 I']]) {
+  test(`the strip of a strap has the lead that the strap says: ${name}`, async () => {
+    const { county } = it;
+    const strap = device(HEPING, 'heping-strap-01', 'ecg_strap', county.ms);
+    county.devices.push(strap);
+    const page = await it.open();
+    const strip = `.tile[data-device="${strap.device}"] .strip`;
+    await page.shows(strip);
+    await page.pass(1000);
+    await page.wait('its leads are asked for', () => county.asked.concat(county.streams)
+      .some(({ url }) => decodeURIComponent(url).includes(`:${strap.device}:${metric}`)));
+    for (let second = 0; second < 6; second += 1) {
+      county.wave(strap, [block(strap, samples, county.ms - 1000, { metric, scale: null })]);
+      await page.pass(1000);
+    }
+    await page.shows(`${strip}[data-live="live"][data-metric="${metric}"]`);
+    const lead = () => page.run((css) => document.querySelector(css).selectedOptions[0].textContent, `${strip} select`);
+    assert.equal(await lead(), name);
+    // What is kept around an alert is asked for by the same lead.
+    county.raise(strap, 'high', { metric: 'hr' });
+    await page.click(`.tile[data-device="${strap.device}"] .open`);
+    await page.click('.drawer-alert button');
+    await page.wait('it is asked for', () => county.asked
+      .some(({ url }) => url.includes('/waveforms?') && url.includes(`metric=${metric}&`)));
+  });
+}

@@ -113,3 +113,12 @@ for (const role of ['doctor', 'system_admin', 'security_admin', 'audit_admin']) 
     }
   });
 }
+
+test('on a phone the names of the pages stand beside each other and not upon each other', async () => {
+  morning(it.county, 'doctor');
+  const page = await it.open(PHONE);
+  const links = await page.run(() => [...document.querySelectorAll('.pages-nav a')]
+    .map((one) => [one.textContent, one.scrollWidth - one.clientWidth]));
+  assert.ok(links.length > 5);
+  assert.deepEqual(links.filter(([, beyond]) => beyond > 0), []);
+});

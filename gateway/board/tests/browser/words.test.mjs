@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { problem } from './county.mjs';
 import * as make from './fixtures.mjs';
 import { morning } from './office.mjs';
 import { rowOf, stand } from './stand.mjs';
@@ -225,3 +226,41 @@ test('keys: K goes back, S shelves, E escalates, G leaves a page for the beds', 
   await page.hides('.page');
   assert.ok(await page.run(() => document.activeElement.matches('.grid')));
 });
+
+for (const [language, said] of [['zh-CN', '文字中不能出现患者姓名'], ['en', "leave the patient's name out of the text"]]) {
+  test(`what the county refuses is said in the person's language, ${language}`, async () => {
+    const { county } = it;
+    const alert = county.raise(county.monitor, 'medium', { metric: 'hr' });
+    county.answer({
+      method: 'POST',
+      path: '/shelve',
+      status: 422,
+      body: problem(422, 'A name', { code: 'named', detail: "reason: leave the patient's name out" })[1],
+    });
+    const page = await it.open({ language });
+    const form = `${rowOf(alert)} form[data-deed="shelve"]`;
+    await page.click(`${rowOf(alert)} .more`);
+    await page.click(`${rowOf(alert)} [data-do="shelve"]`);
+    await page.click(`${form} [data-field="reason"]`);
+    await page.type('Zhang');
+    await page.click(`${form} .primary`);
+    await page.says(`${rowOf(alert)} .problem`, said);
+  });
+}
+
+for (const [language, said] of [['zh-CN', '此床位或患者已不在看板上,请从床位图另选'], ['en', 'This bed or patient is no longer on the board']]) {
+  test(`an address of a place that is gone says so, and can be shut, ${language}`, async () => {
+    fed();
+    const page = await it.open({ language });
+    await page.run(() => {
+      window.location.hash = 'bed=p-00000000000000000000000000000gone';
+    });
+    await page.says('.drawer .problem', said);
+    await page.hides('.drawer .trends');
+    await page.click('.drawer .close');
+    await page.hides('.drawer');
+    await page.click('.tile[data-bed="3"] .open');
+    await page.says('.drawer h2', '3');
+    await page.hides('.drawer .problem:not(:empty)');
+  });
+}

@@ -146,6 +146,7 @@ async fn a_device_is_taken_off_and_put_back_without_an_alert() {
     let (_, devices) = desk.get("/api/v1/devices").await;
     check_schema(&document, "Devices", &devices);
     assert_eq!(devices["devices"][0]["out_of_service"]["by"], "wang");
+    assert_eq!(devices["devices"][0]["expected_interval_ms"], 5_000);
     let (_, told_alert) = desk.get(&format!("/api/v1/alerts/{alert}")).await;
     assert_eq!(told_alert["state"], "out_of_service");
     let path = "/api/v1/devices/heping/pump-01/out-of-service";
