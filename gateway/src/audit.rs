@@ -41,7 +41,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// What somebody did.
 pub(crate) struct Entry<'a> {
-    /// Name of the person or program; `county` where nobody did it.
+    /// Name of the person or program; `county` where nobody did it; at a box the name that was said
+    /// there.
     pub(crate) who: &'a str,
     /// What was done: `acknowledge`, `log_in`.
     pub(crate) action: &'a str,

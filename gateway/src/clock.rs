@@ -1,4 +1,8 @@
 //! The only place of the gateway that reads the clock.
+//!
+//! - [`step`]: whether it was set
+
+pub(crate) mod step;
 
 use model::time::WallTime;
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -91,6 +91,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
     tasks.spawn(audit::watch(store.clone(), rules.clone(), events.clone(), stopped.clone()));
+    tasks.spawn(clock::step::watch(store.clone(), stopped.clone()));
     // Those that are loaded now: what is put into the files counts from the next start.
     let here = (config.data_dir.clone(), pki.certificates_until());
     tasks.spawn(upkeep::watch(store.clone(), rules.clone(), events.clone(), here, stopped.clone()));

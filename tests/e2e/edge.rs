@@ -249,7 +249,8 @@ async fn acknowledged_at_the_county(stage: &mut Stage) -> anyhow::Result<String>
         Ok(alert.is_ok_and(|alert| alert.get("state").is_some_and(|is| is == "active_unack")))
     })
     .await?;
-    acknowledge(&stage.village, &shared).await?;
+    let doctor = Person::new(&stage.village, "zhang", "doctor").await?;
+    doctor.act(&shared, "acknowledge", &json!({"reason": "doctor_called", "note": ""})).await?;
     let acknowledged = Instant::now();
     stage.waits_for("ward-02", "active_ack").await?;
     let told = acknowledged.elapsed();
@@ -263,6 +264,7 @@ async fn story(stage: &mut Stage, desk: &Client, phone: &Client) -> anyhow::Resu
     stage.village.flow(3).await?;
 
     let shared = acknowledged_at_the_county(stage).await?;
+    let nurse = Person::new(&stage.village, "wang", "nurse").await?;
     ensure!(stage.lamp_signals()?.iter().all(|count| *count == 0), "it was lit in reach");
     desk.goto(&stage.page().await?).await?;
     appears(desk, ".reach[data-link='good']").await?;
@@ -349,38 +351,126 @@ async fn story(stage: &mut Stage, desk: &Client, phone: &Client) -> anyhow::Resu
     stage.village.flow(5).await?;
     ensure!(stage.lamp_heard("ward-01")? == ["raise", "ack"], "the lamp was told again");
     let state = stage.alert_of("ward-01").await?;
-    ensure!(state == Some((id, "active_ack".to_owned())), "{state:?}");
+    ensure!(state == Some((id.clone(), "active_ack".to_owned())), "{state:?}");
     phone.goto(&stage.page().await?).await?;
     appears(phone, ".reach[data-link='good']").await?;
     let buttons = phone.find_all(Locator::Css("button.ack:not([hidden])")).await?;
     ensure!(buttons.is_empty(), "it can be acknowledged in two places");
+    one_history(stage, &nurse, &id, &shared).await?;
     stage.village.site.stop().await?;
     stage.village.county.stop().await
 }
 
-/// Somebody at the county has it in hand.
-async fn acknowledge(village: &Village, id: &str) -> anyhow::Result<()> {
-    let password = village.folder().join("password");
-    fs::write(&password, PASSWORD)?;
-    let file = password.display().to_string();
-    let words =
-        ["user", "add", "zhang", "--role", "doctor", "--own-password", "--password-file", &file];
-    village.county.command(&words).await?;
-    // An error means that somebody was first.
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let url = village.county.url();
-    let log_in = json!({"name": "zhang", "password": PASSWORD});
-    let session = client.post(format!("{url}/api/v1/session")).json(&log_in).send().await?;
-    let cookie = session.headers().get(header::SET_COOKIE).context("no session")?;
-    let cookie = cookie.to_str()?.split(';').next().unwrap_or_default().to_owned();
-    let asked = client
-        .post(format!("{url}/api/v1/alerts/{id}/acknowledge"))
-        .header(header::COOKIE, cookie)
-        .json(&json!({"reason": "doctor_called", "note": ""}));
-    let answer = asked.send().await?;
-    ensure!(answer.status().is_success(), "{} {}", answer.status(), answer.text().await?);
+/// What both sides did is one history under the id that the box showed, as a nurse at the county is
+/// told it; and it goes on there.
+async fn one_history(stage: &Stage, nurse: &Person, id: &str, shared: &str) -> anyhow::Result<()> {
+    let at_the_box = ["raised by nobody", "acknowledged by 李秀兰 at_bedside"].map(str::to_owned);
+    // What its box told of is unknown here until its device is heard.
+    until("the county hears the device", PATIENCE, async || {
+        Ok(text(&nurse.only_alert_of("ward-01").await?, "state") == "active_ack")
+    })
+    .await?;
+    let alert = nurse.only_alert_of("ward-01").await?;
+    ensure!(text(&alert, "id") == id, "the county shows another id: {alert}");
+    ensure!(text(&alert, "acknowledged_by") == "李秀兰", "{alert}");
+    ensure!(text(&alert, "priority") == "high", "{alert}");
+    ensure!(steps(&alert).starts_with(&at_the_box), "{alert}");
+    let one = nurse.alert(id).await?;
+    ensure!(steps(&one) == steps(&alert), "the list and the alert differ: {one} {alert}");
+    // What a nurse at the county adds stands behind it.
+    let noted = nurse.act(id, "note", &json!({"note": "家属在旁"})).await?;
+    let story = steps(&noted);
+    ensure!(story.starts_with(&at_the_box), "{noted}");
+    ensure!(story.last().is_some_and(|last| last == "noted by wang"), "{noted}");
+    stage.monitor(1)?.says(GOOD);
+    until("it is over at the county", PATIENCE, async || {
+        Ok(text(&nurse.alert(id).await?, "state") == "closed")
+    })
+    .await?;
+    let closed = nurse.only_alert_of("ward-01").await?;
+    ensure!(text(&closed, "id") == id, "{closed}");
+    ensure!(steps(&closed).starts_with(&steps(&noted)), "{closed}");
+    // And the one that the county had in hand when the link was cut: over while nobody heard of it.
+    let other = nurse.only_alert_of("ward-02").await?;
+    ensure!(text(&other, "id") == shared && text(&other, "state") == "closed", "{other}");
+    ensure!(text(&other, "acknowledged_by") == "zhang", "{other}");
+    let at_the_county = ["raised by nobody", "acknowledged by zhang doctor_called"];
+    ensure!(steps(&other).starts_with(&at_the_county.map(str::to_owned)), "{other}");
+    // Who did it at the box stands in the chain, with the box.
+    let auditor = Person::new(&stage.village, "sun", "audit_admin").await?;
+    let chain = auditor.answer(auditor.client.get(format!("{}/audit", auditor.api))).await?;
+    let entries = chain.get("entries").and_then(Value::as_array).context("no chain")?;
+    let mut own = entries.iter().filter(|entry| text(entry, "action") == "edge_alert");
+    let entry = own.next().context("it is not in the chain")?;
+    ensure!(own.next().is_none(), "{chain}");
+    ensure!(text(entry, "who") == "李秀兰" && text(entry, "what") == "heping", "{entry}");
+    ensure!(entry.pointer("/detail/alert").is_some_and(|alert| alert == id), "{entry}");
     Ok(())
+}
+
+/// Somebody who is logged in at the county.
+struct Person {
+    client: reqwest::Client,
+    api: String,
+    cookie: String,
+}
+
+impl Person {
+    async fn new(village: &Village, name: &str, role: &str) -> anyhow::Result<Self> {
+        let password = village.folder().join("password");
+        fs::write(&password, PASSWORD)?;
+        let file = password.display().to_string();
+        let words =
+            ["user", "add", name, "--role", role, "--own-password", "--password-file", &file];
+        village.county.command(&words).await?;
+        // An error means that somebody was first.
+        drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let api = format!("{}/api/v1", village.county.url());
+        let log_in = json!({"name": name, "password": PASSWORD});
+        let session = client.post(format!("{api}/session")).json(&log_in).send().await?;
+        let cookie = session.headers().get(header::SET_COOKIE).context("no session")?;
+        let cookie = cookie.to_str()?.split(';').next().unwrap_or_default().to_owned();
+        Ok(Self { client, api, cookie })
+    }
+
+    async fn answer(&self, asked: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let answer = asked.header(header::COOKIE, &self.cookie).send().await?;
+        ensure!(answer.status().is_success(), "{} {}", answer.status(), answer.text().await?);
+        Ok(answer.json().await?)
+    }
+
+    async fn alert(&self, id: &str) -> anyhow::Result<Value> {
+        self.answer(self.client.get(format!("{}/alerts/{id}", self.api))).await
+    }
+
+    /// The one alert of a device that the list has.
+    async fn only_alert_of(&self, device: &str) -> anyhow::Result<Value> {
+        let list = self.answer(self.client.get(format!("{}/alerts", self.api))).await?;
+        let alerts = list.get("alerts").and_then(Value::as_array).context("no list")?;
+        let mut own = alerts.iter().filter(|alert| text(alert, "device") == device);
+        let alert = own.next().context("the county has none")?;
+        ensure!(own.next().is_none(), "the county has several of {device}: {list}");
+        Ok(alert.clone())
+    }
+
+    async fn act(&self, id: &str, deed: &str, body: &Value) -> anyhow::Result<Value> {
+        self.answer(self.client.post(format!("{}/alerts/{id}/{deed}", self.api)).json(body)).await
+    }
+}
+
+fn text<'v>(of: &'v Value, name: &str) -> &'v str {
+    of.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What happened to an alert, who did it, and why.
+fn steps(alert: &Value) -> Vec<String> {
+    let timeline = alert.get("timeline").and_then(Value::as_array);
+    let step = |entry: &Value| {
+        let by = entry.get("by").and_then(Value::as_str).unwrap_or("nobody");
+        format!("{} by {by} {}", text(entry, "what"), text(entry, "reason")).trim_end().to_owned()
+    };
+    timeline.into_iter().flatten().map(step).collect()
 }
 
 /// What a box told the county of an alert, in its order.

@@ -3,7 +3,7 @@
 
 import * as api from './api.js';
 import { message, who } from './alert-words.js';
-import { FORMS, Form } from './alert-forms.js';
+import { FORMS, Form, READY } from './alert-forms.js';
 import { SignsForm, isToAsk, referral } from './danger-signs.js';
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
@@ -197,6 +197,12 @@ export class Actions {
     arrange(this.place, FORMS[deed] ? [this.form(deed).element] : []);
     if (FORMS[deed]) this.form(deed).draw(alert, lost || sending);
     put(this.cancel, t('ack.cancel'));
+  }
+
+  /** The reason that has this digit, of what is open. */
+  reasonKey(digit) {
+    if (this.deed === 'acknowledge' && REASONS[digit - 1]) this.acknowledge(REASONS[digit - 1]);
+    else if (READY[this.deed]) this.form(this.deed).key(digit);
   }
 
   acknowledge(reason) {

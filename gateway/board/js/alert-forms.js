@@ -7,6 +7,7 @@ import { t } from './i18n.js';
 import { store } from './store.js';
 
 const WORDS_MAX = 500;
+const REASON_MAX = 200;
 const MINUTE_MS = 60_000;
 /** The shelf's longest times are the county's; a request that travels must not go beyond them. */
 const TRAVEL_MS = 5_000;
@@ -19,12 +20,18 @@ const PEOPLE = ['to', 'second'];
 /** The fields of each; those with a star must be filled in. */
 export const FORMS = {
   shelve: ['minutes', 'reason*', 'second'],
-  assign: ['to*', 'note'],
-  escalate: ['note'],
+  assign: ['to*', 'reason*'],
+  escalate: ['reason*'],
   note: ['note*'],
   // A form of its own.
   'danger-signs': [],
   'out-of-service': ['reason*'],
+};
+
+/** Reasons that are ready: one touch says why and sends it. */
+export const READY = {
+  assign: ['nearer', 'occupied', 'shift_over', 'doctor_decides'],
+  escalate: ['nobody_came', 'worse', 'hands', 'doctor_comes'],
 };
 
 export class Form {
@@ -39,13 +46,23 @@ export class Form {
       const field = name.replace('*', '');
       const chosen = field === 'minutes' || PEOPLE.includes(field);
       const input = chosen ? h('select', { required: name.endsWith('*') })
-        : h('input', { maxlength: WORDS_MAX, autocomplete: 'off', required: name.endsWith('*') });
+        : h('input', {
+          maxlength: field === 'reason' ? REASON_MAX : WORDS_MAX,
+          autocomplete: 'off',
+          required: name.endsWith('*'),
+        });
       const words = h('span');
       set(input, 'data-field', field);
       return {
         field, input, words, label: h('label', {}, words, input),
       };
     });
+    this.ready = (READY[deed] ?? []).map((code) => h('button', {
+      type: 'button', class: 'reason', 'data-ready': code, onclick: () => this.say(code),
+    }));
+    const labels = this.fields.map(({ label }) => label);
+    // Before the field for other words, which is the last one.
+    if (this.ready.length) labels.splice(-1, 0, h('div', { class: 'reasons' }, ...this.ready));
     this.submit = h('button', { class: 'primary' });
     this.element = h('form', {
       class: 'deed',
@@ -54,7 +71,18 @@ export class Form {
         event.preventDefault();
         send(this.body());
       },
-    }, ...this.fields.map(({ label }) => label), this.submit);
+    }, ...labels, this.submit);
+  }
+
+  /** Says why in words that are ready, and sends it unless something else is missing. */
+  say(code) {
+    this.input('reason').value = t(`deed.ready.${code}`);
+    this.element.requestSubmit(this.submit);
+  }
+
+  /** A digit says what stands behind it. */
+  key(digit) {
+    this.ready[digit - 1]?.click();
   }
 
   input(field) {
@@ -63,6 +91,10 @@ export class Form {
 
   draw(alert, disabled) {
     for (const { field, words } of this.fields) put(words, t(`deed.${this.deed}.${field}`));
+    this.ready.forEach((button, index) => {
+      put(button, `${index + 1} ${t(`deed.ready.${READY[this.deed][index]}`)}`);
+      set(button, 'disabled', disabled);
+    });
     put(this.submit, t(`deed.${this.deed}.do`));
     set(this.submit, 'disabled', disabled);
     this.drawPeople();
@@ -127,7 +159,9 @@ export class Form {
 
   focus() {
     this.load();
-    this.fields[0].input.focus();
+    const [{ field, input }] = this.fields;
+    if (field === 'reason' && this.ready.length) this.ready[0].focus();
+    else input.focus();
   }
 
   clear() {

@@ -1,7 +1,7 @@
 // The alert list: rows that stay put under the finger, keys, and the thumb's button.
 
 import * as api from './api.js';
-import { NOTE_MAX, REASONS, mayAct } from './alert-actions.js';
+import { NOTE_MAX, mayAct } from './alert-actions.js';
 import { Row } from './alert-row.js';
 import { SHIFT_MS, Sections, floodOf } from './alert-sections.js';
 import { message, where, who } from './alert-words.js';
@@ -293,10 +293,9 @@ export class AlertList {
     row.actions.open(deed);
   }
 
-  /** A digit after `A`. */
+  /** A digit after `A` or `E`. */
   reasonKey(digit) {
-    const row = this.openDeed === 'acknowledge' && this.rows.get(this.openId);
-    if (row && REASONS[digit - 1]) row.actions.acknowledge(REASONS[digit - 1]);
+    this.rows.get(this.openId)?.actions.reasonKey(digit);
   }
 
   /** `Esc`; whether there was something to close. */

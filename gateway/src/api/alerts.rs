@@ -198,29 +198,37 @@ async fn unshelve(State(app): State<App>, actor: Actor) -> Result<Json<Value>, P
 struct Assign {
     to: String,
     #[serde(default)]
-    note: String,
+    reason: String,
 }
 
 async fn assign(
     State(app): State<App>,
     actor: Actor,
-    JsonBody(Assign { to, note }): JsonBody<Assign>,
+    JsonBody(Assign { to, reason }): JsonBody<Assign>,
 ) -> Result<Json<Value>, Problem> {
+    let note = said("reason", reason)?;
     act(&app, actor, Deed::Alert(Act::Assign { to, note })).await
+}
+
+#[derive(Deserialize)]
+struct Escalate {
+    #[serde(default)]
+    reason: String,
+}
+
+async fn escalate(
+    State(app): State<App>,
+    actor: Actor,
+    JsonBody(Escalate { reason }): JsonBody<Escalate>,
+) -> Result<Json<Value>, Problem> {
+    let note = said("reason", reason)?;
+    act(&app, actor, Deed::Alert(Act::Escalate { note })).await
 }
 
 #[derive(Deserialize)]
 struct Note {
     #[serde(default)]
     note: String,
-}
-
-async fn escalate(
-    State(app): State<App>,
-    actor: Actor,
-    JsonBody(Note { note }): JsonBody<Note>,
-) -> Result<Json<Value>, Problem> {
-    act(&app, actor, Deed::Alert(Act::Escalate { note })).await
 }
 
 async fn note(
@@ -411,15 +419,15 @@ fn said(what: &str, words: String) -> Result<String, Problem> {
 /// What a person wrote freely: its name in the body, its words, and how many letters it may have.
 fn text_of(deed: &Deed) -> Option<(&'static str, &str, usize)> {
     match deed {
-        Deed::Alert(
-            Act::Acknowledge { note, .. }
-            | Act::Assign { note, .. }
-            | Act::Escalate { note }
-            | Act::Note { text: note },
-        ) => Some(("note", note, NOTE_MAX)),
-        Deed::Alert(Act::Shelve { reason, .. }) | Deed::Service(Service::Out { reason, .. }) => {
-            Some(("reason", reason, REASON_MAX))
+        Deed::Alert(Act::Acknowledge { note, .. } | Act::Note { text: note }) => {
+            Some(("note", note, NOTE_MAX))
         }
+        Deed::Alert(
+            Act::Shelve { reason, .. }
+            | Act::Assign { note: reason, .. }
+            | Act::Escalate { note: reason },
+        )
+        | Deed::Service(Service::Out { reason, .. }) => Some(("reason", reason, REASON_MAX)),
         Deed::Alert(Act::Unshelve | Act::Undo | Act::TellDangerSigns { .. })
         | Deed::Service(Service::Back) => None,
     }

@@ -1,6 +1,7 @@
 //! The API against its own document, and its errors.
 
 mod boards;
+mod chain;
 mod events;
 mod hung_up;
 mod large;

@@ -55,11 +55,10 @@ impl Batch<'_> {
             ])?;
         let told = (times, position);
         let joined = self.evaluation.edge_alert(self.context(), site, alert, told)?;
-        if let Some(by) = &alert.by {
+        if let Some(who) = &alert.by {
             let (what, reason) = (&alert.what, &alert.reason);
-            let detail =
-                json!({"alert": joined.to_string(), "what": what, "by": by, "reason": reason});
-            self.tell_chain(site, "edge_alert", detail)?;
+            let detail = json!({"alert": joined.to_string(), "what": what, "reason": reason});
+            self.tell_chain(site, (who, "edge_alert"), detail)?;
         }
         self.connection
             .prepare_cached(

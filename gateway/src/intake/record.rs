@@ -25,6 +25,9 @@ use rusqlite::{OptionalExtension as _, params};
 use serde_json::{Value, json};
 use uplink_proto::{envelope::Envelope, samples};
 
+/// Who did what a box or its agent did by itself.
+const NOBODY: &str = "county";
+
 impl Batch<'_> {
     /// Stores them; how many are of devices that the site may not have.
     pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<u64> {
@@ -344,17 +347,18 @@ impl Batch<'_> {
             ])?;
         let detail = json!({"device": device.as_str(), "action": action, "text": text,
             "at": rfc3339(observed.at.unix_ms())});
-        self.tell_chain(site, "device_action", detail)
+        self.tell_chain(site, (NOBODY, "device_action"), detail)
     }
 
-    /// What happened at a box, nobody did at the county.
+    /// What was done at a box, under the name that was said there: the box proves nothing of it, and
+    /// is what the entry is about.
     pub(super) fn tell_chain(
         &self,
         site: &SiteId,
-        action: &str,
+        (who, action): (&str, &str),
         detail: Value,
     ) -> rusqlite::Result<()> {
-        let entry = Entry { who: "county", action, what: site.as_str(), detail };
+        let entry = Entry { who, action, what: site.as_str(), detail };
         audit::append(self.connection, self.now, &entry)
     }
 
@@ -378,7 +382,7 @@ impl Batch<'_> {
             ])?;
         let detail = json!({"before": rfc3339(before_ms), "at": rfc3339(at_ms),
             "clock": quality, "evidence": evidence});
-        self.tell_chain(site, "clock_change", detail)
+        self.tell_chain(site, (NOBODY, "clock_change"), detail)
     }
 
     fn dropped(

@@ -1,5 +1,6 @@
 //! What one transaction leaves behind: each envelope once, whatever comes, or nothing at all.
 
+mod chain;
 mod clocks;
 mod cost;
 mod edge;

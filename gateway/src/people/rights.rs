@@ -18,7 +18,7 @@ pub(crate) enum Role {
     Engineer,
     /// A board on the wall.
     Kiosk,
-    /// Sites, sinks, people's technical set-up.
+    /// Looks after sites and sinks, and makes people known.
     SystemAdmin,
     /// Who may do what.
     SecurityAdmin,
@@ -85,8 +85,6 @@ pub(crate) enum Action {
     PreviewRules,
     /// Who was told of an alert beside the board.
     SeeNotifications,
-    /// Where notifications go.
-    ChangeSinks,
     ReadLedger,
     ReadCounters,
     ReadAudit,
@@ -101,7 +99,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::SeeSites,
         Self::SeeReadings,
         Self::SeeAlerts,
@@ -117,7 +115,6 @@ impl Action {
         Self::ApproveRules,
         Self::PreviewRules,
         Self::SeeNotifications,
-        Self::ChangeSinks,
         Self::ReadLedger,
         Self::ReadCounters,
         Self::ReadAudit,
@@ -144,7 +141,6 @@ impl Action {
             Self::ApproveRules => "approve_rules",
             Self::PreviewRules => "preview_rules",
             Self::SeeNotifications => "see_notifications",
-            Self::ChangeSinks => "change_sinks",
             Self::ReadLedger => "read_ledger",
             Self::ReadCounters => "read_counters",
             Self::ReadAudit => "read_audit",
@@ -186,7 +182,7 @@ impl Action {
                 &[Role::Nurse, Role::Doctor, Role::Engineer, Role::Kiosk, Role::SystemAdmin]
             }
             Self::ReadCounters => &[Role::Engineer, Role::SystemAdmin],
-            Self::ChangeSinks | Self::AddPeople => &[Role::SystemAdmin],
+            Self::AddPeople => &[Role::SystemAdmin],
             Self::ReadAudit => &[Role::AuditAdmin],
             Self::SeePeople => ADMINS,
             Self::ManagePeople => &[Role::SecurityAdmin],
@@ -205,7 +201,6 @@ impl Action {
             | Self::SetLimits
             | Self::EditRules
             | Self::ApproveRules
-            | Self::ChangeSinks
             | Self::AddPeople
             | Self::ManagePeople
             | Self::ConfirmRights => true,
@@ -230,7 +225,6 @@ impl Action {
             | Self::ActOnServiceAlerts
             | Self::EditRules
             | Self::ApproveRules
-            | Self::ChangeSinks
             | Self::ReadCounters
             | Self::ReadAudit
             | Self::SeePeople

@@ -123,7 +123,7 @@ test('chapter 4: an alert is handed to somebody of a list, who is on duty first'
   await page.wait('the list is there', async () => (await choices()).length === 4);
   assert.deepEqual(await choices(), ['请选择', 'wang · 护士 · 当班人员', 'li · 护士', 'zhao · 医生']);
   // Without a name nothing is sent.
-  await page.click(`${row} [data-deed="assign"] .primary`);
+  await page.click(`${row} [data-deed="assign"] [data-ready="nearer"]`);
   assert.equal(county.alerts.get(alert.id).assigned_to, null);
   await page.run((css) => {
     document.querySelector(css).value = 'wang';

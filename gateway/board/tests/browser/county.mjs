@@ -398,8 +398,13 @@ export class County {
         state: alert.condition, shelved_by: null, shelved_until: null, shelf_reason: null,
       });
     }
-    if (deed === 'assign') return told('assigned', { to }, { assigned_to: to, owner: to });
-    if (deed === 'escalate') return told('escalated', { detail: 'second' }, { escalation_level: 'second' });
+    if (['assign', 'escalate'].includes(deed) && !reason) return problem(400, 'reason');
+    if (deed === 'assign') {
+      return told('assigned', { to, note: reason }, { assigned_to: to, owner: to });
+    }
+    if (deed === 'escalate') {
+      return told('escalated', { detail: 'second', note: reason }, { escalation_level: 'second' });
+    }
     if (deed === 'note') return told('noted', {});
     if (deed === 'danger-signs') {
       const risen = signs.length ? {

@@ -104,10 +104,22 @@ test('shelving, handing on, escalating and notes; what one did is taken back', a
   await page.run((css) => {
     document.querySelector(css).value = 'wang';
   }, to);
+  // Without a reason nothing is sent; those that are ready are one touch.
   await page.click(`${row} form[data-deed="assign"] .primary`);
+  assert.equal(county.alerts.get(alert.id).assigned_to, null);
+  await page.click(`${row} form[data-deed="assign"] [data-ready="occupied"]`);
   await page.says(`${row} .owner`, '已转交 wang');
-  await fill('escalate', {});
-  await page.says(`${row} .timeline`, '已通知下一级 · li · 第二值班人员');
+  assert.deepEqual(asked().body, { to: 'wang', reason: '正在处理其他患者' });
+  await page.says(`${row} .timeline`, '已转交 · li · 给 wang · 正在处理其他患者');
+  await page.click(`${row} [data-do="escalate"]`);
+  await page.click(`${row} form[data-deed="escalate"] .primary`);
+  assert.equal(county.alerts.get(alert.id).escalation_level, 'first');
+  await page.key('Escape');
+  // `E`, then a digit.
+  await page.key('e');
+  await page.key('1');
+  await page.says(`${row} .timeline`, '已通知下一级 · li · 第二值班人员 · 无人响应');
+  assert.deepEqual(asked().body, { reason: '无人响应' });
   // Without a reason nothing is sent.
   await page.click(`${row} [data-do="shelve"]`);
   await page.click(`${row} form[data-deed="shelve"] .primary`);

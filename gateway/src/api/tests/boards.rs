@@ -164,7 +164,10 @@ async fn a_story_says_at_which_board_each_thing_was_done() {
     let path = format!("/api/v1/devices/heping/pump-01/out-of-service?{desk}");
     let (status, answer) = staffed.ask(&nurse, Method::POST, &path, r#"{"reason": "x"}"#).await;
     assert_eq!(status, StatusCode::OK, "{answer}");
-    assert_eq!(act("assign?board=hall", r#"{"to": "doctor"}"#).await.0, StatusCode::OK);
+    assert_eq!(
+        act("assign?board=hall", r#"{"to": "doctor", "reason": "x"}"#).await.0,
+        StatusCode::OK
+    );
     let (_, alert) = staffed.ask(&nurse, Method::GET, "/api/v1/alerts/{alert}", "").await;
     check_schema(&document(), "Alert", &alert);
     let story = alert["timeline"].as_array().unwrap().iter();
@@ -226,7 +229,8 @@ async fn an_alert_goes_to_somebody_who_may_act_on_it_there() {
         ("nobody", 400),
         ("nurse", 200),
     ] {
-        let (path, body) = ("/api/v1/alerts/{alert}/assign", json!({"to": to}).to_string());
+        let (path, body) =
+            ("/api/v1/alerts/{alert}/assign", json!({"to": to, "reason": "x"}).to_string());
         let (status, answer) = staffed.ask(&doctor, Method::POST, path, &body).await;
         assert_eq!(status.as_u16(), wanted, "{to}: {answer}");
     }

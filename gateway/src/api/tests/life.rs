@@ -6,8 +6,8 @@ const DEEDS: [(&str, &str); 9] = [
     ("acknowledge", r#"{"reason": "at_bedside"}"#),
     ("shelve", r#"{"reason": "flushed", "until": "2000-01-01T00:00:00Z"}"#),
     ("unshelve", ""),
-    ("assign", r#"{"to": "wang"}"#),
-    ("escalate", "{}"),
+    ("assign", r#"{"to": "wang", "reason": "nearer"}"#),
+    ("escalate", r#"{"reason": "worse"}"#),
     ("note", r#"{"note": "vein is difficult"}"#),
     ("danger-signs", r#"{"signs": []}"#),
     ("undo", ""),
@@ -46,13 +46,13 @@ async fn what_a_nurse_does_is_answered_as_the_document_says() {
     let shelve = json!({"reason": "flushed", "until": soon}).to_string();
     let late = clock::rfc3339(clock::now().unix_ms() + 3_600_000);
     let too_long = json!({"reason": "flushed", "until": late}).to_string();
-    let nobody = r#"{"to": "nobody"}"#;
+    let nobody = r#"{"to": "nobody", "reason": "nearer"}"#;
     for (deed, body, wanted, told_in) in [
         ("note", r#"{"note": " "}"#, 400, "detail"),
         ("note", r#"{"note": "vein is difficult"}"#, 200, "timeline"),
         ("assign", nobody, 400, "detail"),
-        ("assign", r#"{"to": "wang"}"#, 200, "assigned_to"),
-        ("escalate", "{}", 200, "escalation_level"),
+        ("assign", r#"{"to": "wang", "reason": "nearer"}"#, 200, "assigned_to"),
+        ("escalate", r#"{"reason": "worse"}"#, 200, "escalation_level"),
         ("unshelve", "", 409, "detail"),
         ("shelve", too_long.as_str(), 400, "detail"),
         ("shelve", shelve.as_str(), 200, "shelved_until"),
@@ -75,6 +75,54 @@ async fn what_a_nurse_does_is_answered_as_the_document_says() {
     assert_eq!((status, &answer["state"]), (StatusCode::OK, &json!("active_ack")));
     let (_, alerts) = desk.get("/api/v1/alerts?state=shelved").await;
     assert_eq!(alerts["alerts"], json!([]));
+}
+
+/// What is done with an alert is done by a named person with a reason; that of a note is its words.
+#[tokio::test]
+async fn nothing_is_done_with_an_alert_without_saying_why() {
+    let desk = Desk::new();
+    let (id, cookie) = (desk.alert().await, desk.log_in("wang").await);
+    let soon = clock::rfc3339(clock::now().unix_ms() + 120_000);
+    for (deed, with, why, kept_as) in [
+        ("acknowledge", json!({}), "reason", "reason"),
+        ("assign", json!({"to": "zhang"}), "reason", "note"),
+        ("escalate", json!({}), "reason", "note"),
+        ("note", json!({}), "note", "note"),
+        ("shelve", json!({"until": soon}), "reason", "note"),
+        ("out-of-service", json!({}), "reason", "note"),
+    ] {
+        let path = format!("/alerts/{id}/{deed}");
+        let entries = desk.audit().await.len();
+        let said = |words: &str| {
+            let mut body = with.clone();
+            body[why] = json!(words);
+            body
+        };
+        for without in [with.clone(), said(""), said(" ")] {
+            let (status, problem) =
+                desk.refused(&cookie, Method::POST, &path, without.clone()).await;
+            assert!([400, 422].contains(&status), "{deed} {without}: {status}");
+            assert!(problem.contains(why), "{deed} {without}: {problem}");
+        }
+        assert_eq!(desk.audit().await.len(), entries, "{deed}");
+        let words = if deed == "acknowledge" { "rechecking" } else { "turned to the side" };
+        let told = desk.do_it(&cookie, Method::POST, &path, said(words)).await;
+        let last = told["timeline"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!((&last["by"], &last[kept_as]), (&json!("wang"), &json!(words)), "{deed}");
+        let chain = desk.last_entry().await;
+        assert_eq!((&chain[3], &chain[6][why]), (&json!("wang"), &json!(words)), "{deed}");
+    }
+}
+
+impl Desk {
+    /// The newest entry of the chain, as it stands there.
+    async fn last_entry(&self) -> Value {
+        let read = |connection: &rusqlite::Connection| {
+            let last = "SELECT body FROM audit ORDER BY id DESC LIMIT 1";
+            connection.query_row(last, [], |row| row.get::<_, String>(0))
+        };
+        serde_json::from_str(&self.app.store.read(read).await.unwrap()).unwrap()
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use crate::patients::ward::ward;
 use ::rules::binding::{BindingList, PatientKey, Subject};
 use model::time::DeviceTime;
 
+mod followup;
 mod trends;
 
 pub(super) const CLINIC: &str = "和平镇卫生院";

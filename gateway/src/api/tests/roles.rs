@@ -3,10 +3,9 @@
 use super::*;
 use crate::{
     alerts::{self as told_alerts, Context, Evaluation},
-    people::{Caller, Scope},
+    people::Scope,
     query::Clinics,
 };
-use axum::extract::Path;
 use model::time::WallTime;
 
 const TABLE: &str = include_str!("../README.md");
@@ -138,8 +137,8 @@ fn body_of(path: &str) -> &'static str {
         "/api/v1/rules/preview" => r#"{"version": 99}"#,
         "/api/v1/duty" => r#"{"township": null, "shifts": []}"#,
         path if path.ends_with("/shelve") => r#"{"reason": "x", "until": "2000-01-01T00:00:00Z"}"#,
-        path if path.ends_with("/assign") => r#"{"to": "nurse"}"#,
-        path if path.ends_with("/escalate") => "{}",
+        path if path.ends_with("/assign") => r#"{"to": "nurse", "reason": "x"}"#,
+        path if path.ends_with("/escalate") => r#"{"reason": "x"}"#,
         path if path.ends_with("/note") => r#"{"note": "x"}"#,
         path if path.ends_with("/danger-signs") => r#"{"signs": []}"#,
         path if path.ends_with("/out-of-service") => r#"{"reason": "x"}"#,
@@ -154,11 +153,43 @@ fn body_of(path: &str) -> &'static str {
     }
 }
 
-/// Answers whoever may do it.
-async fn probe(caller: Caller, Path(action): Path<String>) -> Result<&'static str, Problem> {
-    let action = Action::ALL.into_iter().find(|one| one.name() == action);
-    caller.may(action.expect("no such action"))?;
-    Ok("may")
+/// What is in no row of the table, and why.
+const IN_NO_ROW: [(&str, &str); 11] = [
+    ("GET /healthz", "says that the service answers, to whoever watches it"),
+    ("GET /readyz", "the same"),
+    ("POST /api/v1/session", "who asks is not known yet"),
+    ("GET /api/v1/session", "one's own"),
+    ("DELETE /api/v1/session", "one's own"),
+    ("POST /api/v1/session/password", "one's own"),
+    ("POST /api/v1/session/pin", "one's own"),
+    ("POST /api/v1/session/confirm", "one's own"),
+    ("GET /api/v1/openapi.json", "nothing in it is of a patient"),
+    ("GET /api/v1/metrics-catalogue", "nothing in it is of a patient"),
+    ("GET /api/v1/alerts", "of two rows: each role has the alerts that it may see one by one"),
+];
+
+/// Whoever adds a path says in the table who may ask it, and so has it asked by each role below.
+#[test]
+fn every_path_of_the_document_is_in_the_table() {
+    let mut documented = BTreeSet::new();
+    for (path, answers) in document()["paths"].as_object().unwrap() {
+        for method in METHODS {
+            if answers.get(method.as_str().to_lowercase()).is_some() {
+                documented.insert(format!("{method} {path}"));
+            }
+        }
+    }
+    let of_path = |(method, path): (Method, String)| {
+        let path = path.split('?').next().unwrap_or_default();
+        format!("{method} {}", path.replace("{alert}", "{id}").replace("{service}", "{id}"))
+    };
+    let in_rows: BTreeSet<String> =
+        rows().into_iter().flat_map(|row| row.requests).map(of_path).collect();
+    let in_none = IN_NO_ROW.map(|(asked, why)| {
+        assert!(!why.is_empty() && !in_rows.contains(asked), "{asked} is in a row");
+        asked.to_owned()
+    });
+    assert_eq!(in_rows.into_iter().chain(in_none).collect::<BTreeSet<_>>(), documented);
 }
 
 #[tokio::test]
@@ -167,19 +198,16 @@ async fn each_role_does_what_the_readme_says_and_nothing_else() {
     let rows = rows();
     let named: Vec<&str> = rows.iter().map(|row| row.action.as_str()).collect();
     assert_eq!(named, Action::ALL.map(Action::name));
-    let probing =
-        Router::new().route("/probe/{action}", get(probe)).with_state(staffed.desk.app.clone());
     for role in Role::ALL {
         let cookie = staffed.cookie(role.name()).await;
         for Row { action, requests, cells } in &rows {
             let may = cells.iter().any(|(other, may)| *other == role && *may);
-            let request = Request::get(format!("/probe/{action}")).header(header::COOKIE, &cookie);
-            let answer = probing.clone().oneshot(request.body(Body::empty()).unwrap()).await;
-            let mut answers = vec![("probe".to_owned(), told(answer.unwrap()).await)];
+            let mut answers = Vec::new();
             for (method, path) in requests {
                 let answer = staffed.ask(&cookie, method.clone(), path, body_of(path)).await;
                 answers.push((format!("{method} {path}"), answer));
             }
+            assert!(!answers.is_empty(), "nothing asks for {action}");
             let roles: Vec<_> =
                 cells.iter().filter(|(_, may)| *may).map(|(role, _)| role.name()).collect();
             for (asked, (status, answer)) in answers {
@@ -302,6 +330,70 @@ async fn a_township_has_its_own_and_nothing_of_another() {
         check_schema(&document(), "User", &user);
         assert_eq!(user["clinics"], json!([clinic]));
         assert!(!user["may"].as_array().unwrap().contains(&json!("approve_rules")));
+    }
+}
+
+/// Who is on duty, boards, notifications and figures: of each township one, and whose nurse asks has
+/// one.
+#[tokio::test]
+async fn a_nurse_of_one_township_is_told_nothing_of_another() {
+    let staffed = Staffed::new().await;
+    let app = staffed.desk.app.clone();
+    let Delivery::Envelope(_, lane, bytes) = delivery(Lane::Urgent, urgent()) else {
+        unreachable!()
+    };
+    let there = Delivery::Envelope(SiteId::new("dongfeng").unwrap(), lane, bytes);
+    let rules = app.rules.rules();
+    let take = move |transaction: &rusqlite::Transaction<'_>| {
+        intake::take(transaction, &[there], clock::now(), &rules)
+    };
+    assert_eq!(app.store.write(take).await.unwrap().alerts.len(), 1);
+    let townships = [(HEPING, "heping", "zhao-h"), (DONGFENG, "dongfeng", "zhao-d")];
+    for (clinic, site, person) in townships {
+        staffed.limit("doctor", clinic).await;
+        let doctor = staffed.cookie("doctor").await;
+        let shift = json!({"level": "first", "from_hour": 0, "until_hour": 168, "person": person});
+        for (township, wanted) in townships
+            .map(|(other, ..)| (Some(other), if other == clinic { 200 } else { 403 }))
+            .into_iter()
+            .chain([(None, 403)])
+        {
+            let plan = json!({"township": township, "shifts": [shift]}).to_string();
+            let (status, answer) = staffed.ask(&doctor, Method::PUT, "/api/v1/duty", &plan).await;
+            assert_eq!(status.as_u16(), wanted, "{clinic} {township:?}: {answer}");
+        }
+        let board = json!({"board": "1", "name": format!("desk of {site}"), "sound": "blocked"});
+        let (path, board) = ("/api/v1/boards/sound", board.to_string());
+        assert_eq!(staffed.ask(&doctor, Method::POST, path, &board).await.0, 204);
+    }
+    let to = clock::rfc3339(clock::now().unix_ms() + 1000);
+    let figures = format!("/api/v1/figures?to={to}");
+    let all = [
+        (figures.as_str(), "Figures", [HEPING, DONGFENG]),
+        ("/api/v1/duty", "Duty", ["zhao-h", "zhao-d"]),
+        ("/api/v1/notifications", "Notifications", ["heping", "dongfeng"]),
+        ("/api/v1/boards", "Boards", ["desk of heping", "desk of dongfeng"]),
+    ];
+    let county = staffed.cookie("nurse").await;
+    for (path, schema, told) in all {
+        let (status, answer) = staffed.ask(&county, Method::GET, path, "").await;
+        assert_eq!(status, StatusCode::OK, "{path}");
+        check_schema(&document(), schema, &answer);
+        assert!(told.iter().all(|own| answer.to_string().contains(own)), "{path}: {answer}");
+    }
+    for (own, (clinic, ..)) in townships.into_iter().enumerate() {
+        staffed.limit("nurse", clinic).await;
+        let nurse = staffed.cookie("nurse").await;
+        for (path, schema, told) in all {
+            let (_, answer) = staffed.ask(&nurse, Method::GET, path, "").await;
+            check_schema(&document(), schema, &answer);
+            let answer = answer.to_string();
+            assert!(answer.contains(told[own]), "{clinic} {path}: {answer}");
+            let (other, site, person) = townships[1 - own];
+            for word in [other, site, person] {
+                assert!(!answer.contains(word), "{clinic} {path}: {answer}");
+            }
+        }
     }
 }
 

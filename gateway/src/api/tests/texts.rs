@@ -24,8 +24,8 @@ async fn no_act_on_an_alert_tells_who_the_patient_is() {
     let soon = clock::rfc3339(clock::now().unix_ms() + 60_000);
     for (deed, body) in [
         ("acknowledge", json!({"reason": "at_bedside", "note": format!("with {NAME}")})),
-        ("assign", json!({"to": "zhang", "note": NAME})),
-        ("escalate", json!({"note": format!("{NAME}家属")})),
+        ("assign", json!({"to": "zhang", "reason": NAME})),
+        ("escalate", json!({"reason": format!("{NAME}家属")})),
         ("note", json!({"note": "测试 甲乙 sleeps"})),
         ("shelve", json!({"reason": NAME, "until": soon})),
         ("out-of-service", json!({"reason": format!("was on {NAME}")})),
@@ -114,8 +114,8 @@ async fn a_text_that_is_too_long_is_told_so() {
     let acknowledge = json!({"reason": "at_bedside", "note": note});
     for (method, path, body, says) in [
         (Method::POST, format!("{alert}/acknowledge"), acknowledge, "500"),
-        (Method::POST, format!("{alert}/assign"), json!({"to": "li", "note": note}), "500"),
-        (Method::POST, format!("{alert}/escalate"), json!({"note": note}), "500"),
+        (Method::POST, format!("{alert}/assign"), json!({"to": "li", "reason": reason}), "200"),
+        (Method::POST, format!("{alert}/escalate"), json!({"reason": reason}), "200"),
         (Method::POST, format!("{alert}/note"), json!({"note": note}), "500"),
         (Method::POST, format!("{alert}/out-of-service"), json!({"reason": reason}), "200"),
         (Method::POST, format!("{alert}/shelve"), json!({"reason": reason, "until": soon}), "200"),

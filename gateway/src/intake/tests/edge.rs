@@ -4,7 +4,7 @@ use super::*;
 use model::{alarm::Priority, alert::EdgeAlert};
 
 /// An alert of a box that was alone, `ago_ms` before now; it began ten minutes before.
-fn changed(what: &str, state: &str, ago_ms: i64) -> Record {
+pub(super) fn changed(what: &str, state: &str, ago_ms: i64) -> Record {
     let alert = EdgeAlert {
         id: [0xab; 16],
         subject: "mon-01".into(),
