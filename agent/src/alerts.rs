@@ -275,11 +275,25 @@ fn read<T: DeserializeOwned + Default>(text: &str, what: &str) -> T {
 
 /// What makes one standing of an alert another one than before: a value that is still outside does
 /// not, and on the shelf what becomes of it does.
-type Standing = ([AlertState; 2], Priority, u32, Option<String>);
+#[derive(Eq, PartialEq)]
+struct Standing {
+    states: [AlertState; 2],
+    priority: Priority,
+    recurrences: u32,
+    by: Option<String>,
+    rules: Vec<String>,
+}
 
-fn standing(alert: &Alert) -> Standing {
-    let by = alert.acknowledged.as_ref().map(|by| by.by.clone());
-    ([alert.state, alert.condition()], alert.priority, alert.recurrences, by)
+impl Standing {
+    fn of(alert: &Alert) -> Self {
+        Self {
+            states: [alert.state, alert.condition()],
+            priority: alert.priority,
+            recurrences: alert.recurrences,
+            by: alert.acknowledged.as_ref().map(|by| by.by.clone()),
+            rules: alert.rules.clone(),
+        }
+    }
 }
 
 /// An alert as it was when it was looked at last.
@@ -290,7 +304,7 @@ struct Known {
 
 impl Known {
     fn of(alert: &Alert) -> Self {
-        Self { standing: standing(alert), last: alert.timeline.last().cloned() }
+        Self { standing: Standing::of(alert), last: alert.timeline.last().cloned() }
     }
 }
 
@@ -441,19 +455,18 @@ impl<'a> Warden<'a> {
                 AlertState::Closed => self.standings.remove(&alert.id),
                 _ => self.standings.insert(alert.id, Known::of(&alert)),
             };
-            if before.as_ref().is_some_and(|known| known.standing == standing(&alert)) {
+            if before.as_ref().is_some_and(|known| known.standing == Standing::of(&alert)) {
                 continue;
             }
             tracing::info!(alert = %alert.id, device = %alert.device, family = alert.family,
                 state = alert.state.name(), priority = alert.priority.name(),
                 "An alert changed.");
-            let last = before.and_then(|known| known.last);
             let reports = report::Reporter {
                 rule_set: self.goes_by.rule_set,
                 bindings: self.goes_by.bindings,
                 observed: observed.observed(),
             };
-            let reports = reports.since(&alert, last.as_ref());
+            let reports = reports.since(&alert, before.as_ref());
             if self.out_of_reach {
                 self.signal(&alert);
                 self.reports.extend(reports);

@@ -2,11 +2,10 @@
 //! told of them out, by the proof's own clock. Nothing of the program uses this.
 
 use super::{
-    Known,
+    Known, Standing,
     evaluation::{Evaluation, Order},
     kept::Kept,
     report::Reporter,
-    standing,
 };
 use model::{
     alert::{EdgeAlert, InHand},
@@ -125,11 +124,10 @@ impl Rules {
                 AlertState::Closed => self.known.remove(&alert.id),
                 _ => self.known.insert(alert.id, Known::of(alert)),
             };
-            if before.as_ref().is_some_and(|known| known.standing == standing(alert)) {
+            if before.as_ref().is_some_and(|known| known.standing == Standing::of(alert)) {
                 continue;
             }
-            let last = before.and_then(|known| known.last);
-            told.extend(reporter.since(alert, last.as_ref()));
+            told.extend(reporter.since(alert, before.as_ref()));
         }
         told
     }

@@ -1,10 +1,14 @@
 //! What the county is told of an alert that changed while it was out of reach.
 
+use super::Known;
 use model::{
     alert::{EdgeAlert, RULES_MAX, message, note},
     time::Observed,
 };
-use rules::alert::{AckReason, Alert, OF_COUNTY, TimelineEntry};
+use rules::alert::{AckReason, Alert, OF_COUNTY, TimelineEntry, TimelineEvent};
+
+/// What happened where other rules hold since and nothing else is new: the story has no entry of it.
+pub(super) const RULES_CHANGED: &str = "rules_changed";
 
 /// What all that is told at one moment has in common.
 pub(super) struct Reporter {
@@ -14,13 +18,20 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    /// The entries of an alert's story that are newer than `last`, one record each; the county knows
-    /// what it did itself.
-    pub(super) fn since(&self, alert: &Alert, last: Option<&TimelineEntry>) -> Vec<EdgeAlert> {
+    /// The entries of an alert's story since it was looked at, one record each; the county knows what
+    /// it did itself. Where other rules hold since and its story says nothing of it, that.
+    pub(super) fn since(&self, alert: &Alert, before: Option<&Known>) -> Vec<EdgeAlert> {
+        let last = before.and_then(|known| known.last.as_ref());
         let newer = alert.timeline.iter().rev().take_while(|entry| Some(*entry) != last).count();
         let entries = alert.timeline.iter().skip(alert.timeline.len() - newer);
         let own = entries.filter(|entry| entry.detail != OF_COUNTY);
-        own.map(|entry| self.record(alert, entry)).collect()
+        let mut told: Vec<EdgeAlert> = own.map(|entry| self.record(alert, entry)).collect();
+        if told.is_empty() && before.is_some_and(|known| known.standing.rules != alert.rules) {
+            let entry = TimelineEntry::new(self.observed.at, TimelineEvent::Noted);
+            let what = RULES_CHANGED.to_owned();
+            told.push(EdgeAlert { what, ..self.record(alert, &entry) });
+        }
+        told
     }
 
     fn record(&self, alert: &Alert, entry: &TimelineEntry) -> EdgeAlert {

@@ -569,6 +569,24 @@ async fn a_device_that_is_bound_leaves_its_own_alerts_with_a_reason() {
     assert!(warden.evaluation.alerts().any(|alert| alert.id == id));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn which_rules_hold_the_county_is_told_as_they_come_and_go() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    beats(&mut warden, 0..40, 38);
+    beats(&mut warden, 40..80, 46);
+    let told: Vec<_> =
+        warden.reports.iter().map(|told| (&*told.what, told.rules.join(" "))).collect();
+    let expected = [
+        ("raised", "HR-AD-LL"),
+        (report::RULES_CHANGED, "HR-AD-LL HR-AD-L"),
+        (report::RULES_CHANGED, "HR-AD-L"),
+    ];
+    assert_eq!(told, expected.map(|(what, rules)| (what, rules.to_owned())));
+}
+
 /// The county tells this box that somebody has that alert in hand.
 fn in_hand(alert: &Alert, second: u64) -> (GoesBy, evaluation::Order) {
     let (told, order) = in_force(None).unwrap();

@@ -164,9 +164,14 @@ impl Pass {
         }
     }
 
-    /// The next device alarm: it is judged elsewhere, and keeps rules from judging.
+    /// The next device alarm: it is judged elsewhere, and keeps rules from judging. What readings
+    /// began goes on with it, and ends when it does.
     pub fn on_alarm(&mut self, rules: &RuleSet, at: WallTime, alarm: &DeviceAlarm) {
-        drop(self.engine.on_alarm(rules, at, Moment::sure(at), alarm));
+        for alert in self.engine.on_alarm(rules, at, Moment::sure(at), alarm) {
+            if let Some(episode) = self.found.get_mut(&alert.id) {
+                episode.alert = alert;
+            }
+        }
     }
 
     /// What a device of the subject is, and how often it speaks.

@@ -351,9 +351,12 @@ impl Episode {
         }
         alert.cleared_at = alert.cleared_at.map(|at| over.map_or(at, |over| at.min(over)));
         if let Some(over) = over.filter(|over| alert.cleared_at == Some(*over)) {
-            // Which rules held at its end the pass has heard, and who had it in hand then.
+            // Which rules held at its end the pass has heard, and who had it in hand then; a box that
+            // told of that end had heard it too, and has said whose it was.
             alert.rules.clone_from(&found.alert.rules);
-            alert.was_in_hand_at(over, true);
+            if alert.people.told_by_box.is_none() || before.cleared_at != Some(over) {
+                alert.was_in_hand_at(over, true);
+            }
             if alert.condition() == AlertState::ClearedUnack && alert.acknowledged.is_some() {
                 alert.close(now, "");
             }

@@ -304,7 +304,7 @@ impl Episode {
                 drop(self.become_known(now, of));
             }
         }
-        self.unseen.retain(|known| known.state != AlertState::Closed);
+        self.forget(now);
         if ended.is_none() && self.unseen.len() > UNSEEN_MAX {
             let mut oldest = self.unseen.remove(0);
             oldest.close(now, &format!("nobody came, and {UNSEEN_MAX} more of this kind followed"));

@@ -5,7 +5,10 @@
 //!   now, and of a ladder only the highest
 //! - nobody is told of what is not known, or of what was over before anybody could see it
 
-use super::{Engine, life::Episode};
+use super::{
+    Engine,
+    life::{Episode, SAME_EPISODE_MS},
+};
 use crate::{
     alert::{Alert, AlertState, TimelineEvent},
     ladder::{Level, Times},
@@ -59,12 +62,17 @@ impl Episode {
     }
 
     /// Of the earlier alerts those that are over are kept only while somebody may take back that
-    /// they closed them.
+    /// they closed them, or its box may tell of more of which one is a part.
     pub(super) fn forget(&mut self, now: WallTime) {
         let undo = |alert: &Alert| {
             alert.people.undo.as_ref().is_some_and(|undo| now < later(undo.at, UNDO_KEPT_MS))
         };
-        self.unseen.retain(|alert| alert.state != AlertState::Closed || undo(alert));
+        let may_be_part = |alert: &Alert| {
+            let over = alert.cleared_at.filter(|_| alert.people.told_by_box.is_none());
+            over.is_some_and(|over| now < later(over, SAME_EPISODE_MS))
+        };
+        let is_open = |alert: &Alert| alert.state != AlertState::Closed;
+        self.unseen.retain(|alert| is_open(alert) || undo(alert) || may_be_part(alert));
     }
 }
 

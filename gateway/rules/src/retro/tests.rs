@@ -9,9 +9,10 @@ use crate::{
     ladder::Times,
 };
 use model::{
+    alarm::{AlarmKind, AlarmPhase},
     device::{DeviceKind, DeviceState, DeviceStatus},
-    id::{DeviceId, Lane, OutboxId, Seq, SiteId},
-    reading::{Occurrence, Reading},
+    id::{Channel, DeviceId, Lane, OutboxId, Seq, SiteId},
+    reading::{NoData, Occurrence, Reading},
     time::{ClockQuality, Observed},
     units::Unit,
 };
@@ -567,4 +568,37 @@ fn a_late_technical_alert_is_one_of_its_device_and_its_end_is_its_own() {
     let ended = live.on_readings(&rules, at(2200), fresh);
     assert_eq!((ended.len(), ended[0].id, ended[0].state), (1, holds.id, AlertState::Closed));
     assert_eq!(live.alerts().map(|alert| alert.id).collect::<Vec<_>>(), [late.id]);
+}
+
+/// An urgent word comes before what was measured with it: a value that a lead counted before its
+/// device said that it is off.
+#[test]
+fn what_readings_began_and_an_alarm_of_its_device_goes_on_with_ends_with_that() {
+    let rules = rules();
+    let live = Engine::new(SiteId::new("heping").unwrap(), Subject::Device(device()));
+    let mut pass = Pass::new(&live, at(0), at(60));
+    let observed = |second| Observed { at: at(second), quality: ClockQuality::Synchronised };
+    let off = vec![Reading::no_data(Metric::HR, NoData::LeadOff)];
+    let off = ReadingGroup::new(device(), observed(0), off);
+    pass.on_readings(&rules, &off, Moment::sure(at(0)), Freshness::Late);
+    let value = |second| group(second, Metric::HR, 72, Unit::PER_MINUTE);
+    pass.on_readings(&rules, &value(4), Moment::sure(at(4)), Freshness::Late);
+    for (second, phase) in [(5, AlarmPhase::Start), (36, AlarmPhase::End)] {
+        let alarm = DeviceAlarm {
+            device: device(),
+            channel: Channel::default(),
+            phase,
+            kind: AlarmKind::LeadOff,
+            code: "lead".to_owned(),
+            text: String::new(),
+            priority: None,
+            source: None,
+            device_time: None,
+            observed: observed(second),
+        };
+        pass.on_alarm(&rules, at(second), &alarm);
+        pass.on_readings(&rules, &value(second + 1), Moment::sure(at(second + 1)), Freshness::Late);
+    }
+    let found: Vec<_> = pass.found().map(|found| (found.period(), found.over_at())).collect();
+    assert_eq!(found, [((at(0), at(36)), Some(at(36)))]);
 }

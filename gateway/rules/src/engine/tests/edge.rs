@@ -1,6 +1,7 @@
 //! What a box tells of its alerts.
 
 use super::*;
+use crate::retro::{KnownAlert, Pass};
 use model::alert::EdgeAlert;
 
 /// What the box of a ward tells of an alert that began at `0`.
@@ -349,6 +350,28 @@ fn what_was_raised_before_the_word_of_the_box_is_a_part_of_that_and_goes_on() {
 }
 
 #[test]
+fn what_was_over_here_before_the_box_told_of_more_is_a_part_of_that() {
+    let mut ward = Ward::new("ecg-01");
+    ward.absent(0.0, Metric::HR, NoData::LeadOff);
+    let alert = ward.only().clone();
+    let mut county = Ward::new("ecg-01");
+    county.absent(40.0, Metric::HR, NoData::LeadOff);
+    let own = county.only().clone();
+    county.number(42.0, Metric::HR, "72");
+    // Its words come one by one: the lead was off before, and on again.
+    let (raised, began) = told_of(&ward, &alert, "raised", 0.0);
+    county.engine.adopt_edge(ward.rules, at(50.0), &raised, began, place(1));
+    county.pass_time(55.0);
+    let (cleared, over) = told_of(&ward, &alert, "cleared", 2.0);
+    let cleared = EdgeAlert { state: "closed".into(), ..cleared };
+    let (whole, part) = county.engine.adopt_edge(ward.rules, at(60.0), &cleared, over, place(2));
+    let part = part.unwrap();
+    assert_eq!((part.id, part.timeline.last().unwrap().goes_on_in_another()), (own.id, true));
+    assert_eq!((whole.id, whole.state), (alert.id, AlertState::Closed));
+    assert_eq!((whole.started_at, whole.cleared_at), (at(0.0), Some(at(42.0))));
+}
+
+#[test]
 fn whoever_had_it_in_hand_had_it_to_its_end_though_it_sounded_again_where_nobody_heard_that() {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 11, Metric::HR, "36");
@@ -367,6 +390,42 @@ fn whoever_had_it_in_hand_had_it_to_its_end_though_it_sounded_again_where_nobody
     let (told, at_end) = told_of(&ward, &alert, "cleared", 960.0);
     let (over, _) = ward.engine.adopt_edge(ward.rules, at(1001.0), &told, at_end, place(3));
     assert_eq!((over.state, over.acknowledged), (AlertState::ClearedUnack, None));
+}
+
+/// It was over at 690 s, and the box heard that at 705 s: five seconds after it had sounded again.
+#[test]
+fn what_sounded_again_at_the_box_is_nobodys_whatever_a_pass_over_what_came_late_says_of_its_end() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let times = crate::ladder::Times::default();
+    let action = Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() };
+    ward.engine.act(&times, alert.id, "nurse", &action, at(12.0)).unwrap();
+    ward.pass_time(700.0);
+    let (told, at_end) = told_of(&ward, &alert, "cleared", 690.0);
+    let at_end = EdgeTimes { at: at(705.0), ..at_end };
+    let (over, _) = ward.engine.adopt_edge(ward.rules, at(800.0), &told, at_end, place(1));
+    assert_eq!((over.state, over.acknowledged), (AlertState::ClearedUnack, None));
+    let mut pass = Pass::new(&ward.engine, at(0.0), at(690.0));
+    for second in (0..11).chain(660..691) {
+        let value =
+            Reading::number(Metric::HR, if second < 11 { 36 } else { 72 }, Unit::PER_MINUTE);
+        let at = at(f64::from(second));
+        let observed = Observed { at, quality: ClockQuality::Synchronised };
+        let group = ReadingGroup::new(ward.device.clone(), observed, vec![value]);
+        pass.on_readings(ward.rules, &group, Moment::sure(at), Freshness::Late);
+    }
+    let known = KnownAlert {
+        id: alert.id,
+        family: alert.family.clone(),
+        device: alert.device.clone(),
+        started_at: alert.started_at,
+        cleared_at: over.cleared_at,
+        retro: false,
+    };
+    pass.settle(ward.rules, &mut ward.engine, &[known], at(801.0), |_| String::new());
+    let found = ward.alert("hr_low");
+    assert_eq!((found.state, found.cleared_at), (AlertState::ClearedUnack, Some(at(690.0))));
 }
 
 #[test]
