@@ -457,6 +457,7 @@ fn enumerations_are_those_of_the_code() {
             "Notification.step",
             Step::all().map(Step::name).chain(["summary"]).map(str::to_owned).collect(),
         ),
+        ("Problem.code", names(Code::ALL, Code::name)),
         ("Reading.comparator", signs),
         ("Reading.freshness", names(&Freshness::ALL, Freshness::name)),
         ("Reading.lane", lanes),
