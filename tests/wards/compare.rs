@@ -269,6 +269,17 @@ pub(crate) fn at_the_edge(outcome: &Outcome, one_end: &BTreeSet<String>) -> BTre
     seen.map(|alert| (alert.id.clone(), alert)).collect()
 }
 
+impl Outcome {
+    /// It was raised by what a lead that was off counted, before the news of that had come: what is
+    /// fresh is judged by what is known (row 1).
+    fn is_before_lead_off(&self, alert: &Seen, raised: i64) -> bool {
+        let mut leads = self.leads_off.iter();
+        ["hr_low", "hr_high"].contains(&alert.family.as_str())
+            && leads
+                .any(|lead| lead.whose == alert.subject && (lead.at..=lead.heard).contains(&raised))
+    }
+}
+
 impl Story {
     fn says(&mut self, count: impl FnOnce(&mut Figures) -> &mut usize, line: String) {
         *count(&mut self.figures) += 1;
@@ -405,7 +416,12 @@ impl Story {
                 }
                 continue;
             };
-            let Differs { parts: why, waits, seen_late } = differs(&expected, &found);
+            let Differs { parts: mut why, waits, seen_late } = differs(&expected, &found);
+            // What was raised so goes on, and what comes back soon is a part of it.
+            let raised = found.steps.iter().find(|(_, what)| what == "raised");
+            if raised.is_some_and(|(at, _)| outage.is_before_lead_off(&found, *at)) {
+                why.retain(|part| *part != "begin" || found.started > expected.started);
+            }
             self.figures.waits += usize::from(waits);
             self.figures.seen_late += usize::from(seen_late);
             if !why.is_empty() {
@@ -484,7 +500,7 @@ impl Story {
                     *from <= made && until.is_none_or(|until| made - until <= fresh)
                 })
             };
-            if !of_alert.clone().any(tells) {
+            if !of_alert.clone().any(tells) && !outcome.is_before_lead_off(alert, made) {
                 let should: Vec<String> = of_alert.map(episode_told).collect();
                 let line = format!(
                     "sounded late: {} at {} of {}\n    {}",

@@ -3,16 +3,29 @@
 //! The box sends as the uplink's protocol says ("What the sender does"); envelopes are lost and sent
 //! again, doubled, and overtake each other.
 
-use crate::edge::Kept;
+use crate::{edge::Kept, script};
 use e2e::dice::Dice;
 use gateway::proof::Delivery;
-use model::id::Lane;
+use model::{
+    alarm::{AlarmKind, AlarmPhase},
+    id::Lane,
+    record::Record,
+};
 use std::collections::VecDeque;
 
 /// What is the present: since the link came up, and so long before.
 const NEWEST_S: i64 = 300;
 /// What is fresh, of streams: what comes later came late.
 const FRESH_S: i64 = 60;
+
+/// A lead came off, of which the county heard later.
+#[derive(Clone, Debug)]
+pub(crate) struct LeadOff {
+    /// The device; in what came of a ward whom it is about.
+    pub(crate) whose: String,
+    pub(crate) at: i64,
+    pub(crate) heard: i64,
+}
 
 /// A link.
 #[derive(Clone, Debug)]
@@ -29,6 +42,7 @@ pub(crate) struct Link {
     waits: VecDeque<Kept>,
     delivered: Vec<Kept>,
     pub(crate) late: usize,
+    pub(crate) leads_off: Vec<LeadOff>,
 }
 
 impl Link {
@@ -43,6 +57,7 @@ impl Link {
             waits: VecDeque::new(),
             delivered: Vec::new(),
             late: 0,
+            leads_off: Vec::new(),
         }
     }
 
@@ -156,10 +171,23 @@ impl Link {
         }
         self.waits.make_contiguous().sort_by_key(|kept| kept.committed);
         self.late += came.iter().filter(|kept| second - kept.committed > FRESH_S).count();
+        for record in came.iter().flat_map(|kept| &kept.envelope.records) {
+            self.note_lead(second, record);
+        }
         self.delivered.extend(came.iter().cloned());
         let delivery = |kept: &Kept| Delivery::Envelope(kept.envelope.lane, kept.envelope.encode());
         let part = if is_backlog { self.rate } else { 1 };
         came.chunks(part).map(|part| part.iter().map(delivery).collect()).collect()
+    }
+
+    fn note_lead(&mut self, heard: i64, record: &Record) {
+        let Record::Alarm(alarm) = record else { return };
+        let (whose, at) = (alarm.device.to_string(), script::second(alarm.observed.at));
+        let is_off = alarm.kind == AlarmKind::LeadOff && alarm.phase == AlarmPhase::Start;
+        let is_known = self.leads_off.iter().any(|known| known.whose == whose && known.at == at);
+        if is_off && !is_known {
+            self.leads_off.push(LeadOff { whose, at, heard });
+        }
     }
 }
 

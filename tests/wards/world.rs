@@ -2,7 +2,7 @@
 
 use crate::{
     edge::{Edge, state},
-    link::Link,
+    link::{LeadOff, Link},
     script::{Script, Word, at, site},
 };
 use agent::proof::GoesBy;
@@ -73,6 +73,7 @@ pub(crate) struct Outcome {
     pub(crate) joined: BTreeMap<String, String>,
     pub(crate) notified: Vec<Notified>,
     pub(crate) deeds: Vec<Deed>,
+    pub(crate) leads_off: Vec<LeadOff>,
     /// When each envelope that had readings came, by commit.
     pub(crate) late: usize,
 }
@@ -287,6 +288,12 @@ impl World<'_> {
                 second + 1
             };
         }
+        let devices = &self.script.devices;
+        let mut leads_off = self.plan.link.leads_off;
+        for lead in &mut leads_off {
+            let device = devices.iter().find(|device| device.id == lead.whose).unwrap();
+            device.subject().clone_into(&mut lead.whose);
+        }
         Outcome {
             county: self.county.alerts().unwrap(),
             joined: self.county.joined().unwrap(),
@@ -294,6 +301,7 @@ impl World<'_> {
             deeds: self.deeds,
             edge: self.edge.alerts,
             late: self.plan.link.late,
+            leads_off,
         }
     }
 }

@@ -294,9 +294,6 @@ impl Engine {
         let heard = other.map_or(seen.heard, |other| {
             other.heard.zip(seen.heard).map(|(other, heard)| heard.max(other))
         });
-        let told_until = self.told_until.get(&rule.family);
-        let was_heard = heard.zip(told_until).is_some_and(|(heard, until)| heard <= *until);
-        let is_before = seen.spot && told_until.is_some_and(|until| seen.at <= *until);
         let limit = self.profile.limit(rule, facts, seen.at);
         let Some(mut outside) = meets(rule.op, limit, seen.value, seen.comparator) else {
             return;
@@ -312,10 +309,7 @@ impl Engine {
         if outside && seen.late && rule.priority == Priority::Low {
             return;
         }
-        // What was measured before the box's last word ends nothing that it told of; where nothing
-        // held by that, it ends what is older still and was heard since.
-        let may_end = !outside && self.told_over.contains(&rule.family);
-        if (was_heard || (is_before && !outside)) && !may_end {
+        if self.is_told(&rule.family, seen, heard, outside) {
             return;
         }
         let mut episode = self.episodes.get_mut(&rule.family);
@@ -339,8 +333,11 @@ impl Engine {
         let holds = known.filter(Series::holds);
         let mut series = holds.or(adopted).or(known).unwrap_or_default();
         let judged = if suppressed {
-            // Stops new alerts and clears nothing.
-            series.begin_anew();
+            // Stops new alerts and clears nothing: what no alert rests on would be a new one.
+            match self.present(&rule.family) {
+                Some(_) => series.begin_anew(),
+                None => series = Series::default(),
+            }
             Judged::Quiet
         } else if seen.spot {
             series.spot(seen.at, outside, rule.promote)
@@ -394,6 +391,29 @@ impl Engine {
             Judged::Quiet if is_over && !suppressed => self.cease(&rule.family, &key, touched),
             Judged::Quiet => {}
         }
+    }
+
+    /// Whether what the box told of a family speaks for that value too.
+    fn is_told(
+        &self,
+        family: &str,
+        seen: &Seen<'_>,
+        heard: Option<WallTime>,
+        outside: bool,
+    ) -> bool {
+        let until = self.told_until.get(family);
+        let was_heard = heard.zip(until).is_some_and(|(heard, until)| heard <= *until);
+        let is_over = self.told_over.contains(family);
+        if !outside {
+            // What was measured before the box's last word ends nothing that it told of; where
+            // nothing held by that, it ends what is older still and was heard since.
+            let is_before = seen.spot && until.is_some_and(|until| seen.at <= *until);
+            return (was_heard || is_before) && !is_over;
+        }
+        // What repeats and was outside before an alert was over was over with it.
+        let alert = self.episodes.get(family).and_then(|episode| episode.alert.as_ref());
+        let own = alert.filter(|alert| is_over && !seen.spot && alert.device == *seen.device);
+        was_heard || own.and_then(|alert| alert.cleared_at).is_some_and(|over| seen.at <= over)
     }
 
     /// Whether what it measures may be nobody's: a lead or a probe is off, or a cuff has taken the

@@ -243,11 +243,10 @@ impl Episode {
         let was_earlier = self.unseen.iter().any(|known| known.id == alert.id);
         self.unseen.retain(|known| known.id != alert.id);
         let is_earlier = was_earlier
-            || self.alert.as_ref().is_some_and(|known| {
-                known.id != alert.id
-                    && known.condition().is_active()
-                    && alert.started_at < known.started_at
-            });
+            || self
+                .alert
+                .as_ref()
+                .is_some_and(|known| known.id != alert.id && alert.started_at < known.started_at);
         let mut ended = None;
         let mut is_heard = false;
         if self.alert.as_ref().is_none_or(|known| known.id == alert.id) {
@@ -269,7 +268,7 @@ impl Episode {
             // What holds now is what it came back as.
             self.alert = Some(alert);
         } else if is_earlier && self.alert.is_some() && !alert.condition().is_active() {
-            // What holds now goes on.
+            // What is newer goes on, or may come back.
             self.unseen.push(alert);
         } else {
             drop(self.alert.take_if(|known| known.id == alert.id));

@@ -77,6 +77,41 @@ fn what_a_box_says_is_over_does_not_come_back_with_the_first_values_that_are_hea
 }
 
 #[test]
+fn what_a_box_saw_end_does_not_come_back_with_values_of_before_that_which_come_after_its_word() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only();
+    let (told, times) = told_of(&ward, alert, "cleared", 230.0);
+    ward.engine.adopt_edge(ward.rules, at(240.0), &told, times, place(1));
+    ward.stream(185, 200, Metric::HR, "36");
+    ward.stream(200, 240, Metric::HR, "72");
+    let told = ward.alert("hr_low");
+    assert_eq!((told.state, told.recurrences), (AlertState::ClearedUnack, 0));
+}
+
+#[test]
+fn what_the_box_saw_end_does_not_come_back_at_once_when_a_lead_that_was_off_is_on_again() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only();
+    let mut county = Ward::new("ecg-01");
+    // These came before the news that the lead was off.
+    county.stream(60, 71, Metric::HR, "36");
+    for (seq, what, second) in [(1, "raised", 10.0), (2, "cleared", 30.0)] {
+        let (told, times) = told_of(&ward, alert, what, second);
+        county.engine.adopt_edge(ward.rules, at(71.0), &told, times, place(seq));
+    }
+    county.alarm(72.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    county.stream(72, 80, Metric::HR, "36");
+    county.alarm(80.0, AlarmKind::LeadOff, AlarmPhase::End);
+    county.stream(90, 100, Metric::HR, "36");
+    let told = county.alert("hr_low");
+    assert_eq!((told.state, told.recurrences), (AlertState::ClearedUnack, 0));
+    county.stream(100, 101, Metric::HR, "36");
+    assert_eq!(county.alert("hr_low").recurrences, 1);
+}
+
+#[test]
 fn an_older_word_of_a_box_behind_a_newer_one_is_its_story_and_no_more() {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 11, Metric::HR, "36");
@@ -579,6 +614,26 @@ fn what_a_box_tells_of_an_earlier_alert_leaves_the_one_that_holds_to_its_values(
         (of(&ward).cleared_at, of(&ward).state),
         (Some(at(2700.0)), AlertState::ClearedUnack)
     );
+}
+
+#[test]
+fn what_a_box_tells_of_an_earlier_alert_leaves_the_one_that_may_come_back() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let first = ward.only().clone();
+    let mut county = Ward::new("ecg-01");
+    county.stream(600, 611, Metric::HR, "36");
+    county.stream(611, 660, Metric::HR, "72");
+    let newer = county.only().id;
+    // Its time closed the first at the box, while the link was away.
+    let (mut told, mut times) = told_of(&ward, &first, "closed", 700.0);
+    told.state = "closed".into();
+    told.cleared_at = Some(at(41.0));
+    times.cleared = told.cleared_at;
+    county.engine.adopt_edge(ward.rules, at(702.0), &told, times, place(1));
+    county.stream(710, 721, Metric::HR, "36");
+    let back = county.only();
+    assert_eq!((back.id, back.state, back.recurrences), (newer, AlertState::ActiveUnack, 1));
 }
 
 #[test]
