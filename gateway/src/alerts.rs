@@ -527,7 +527,7 @@ fn revision(connection: &Connection, id: AlertId) -> rusqlite::Result<i64> {
 
 /// Who is told next if nobody answers, and when; as the duty plan has it now.
 fn next_step(context: Context<'_>, alert: &Alert) -> rusqlite::Result<Value> {
-    let Some((level, at)) = alert.next_level(context.rules.times()) else {
+    let Some((level, at)) = alert.next_level(context.rules.times(&alert.site)) else {
         return Ok(Value::Null);
     };
     let on_duty = duty::on_duty(context.connection, &alert.site, at)?;

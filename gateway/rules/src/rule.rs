@@ -3,14 +3,15 @@
 //! Not here: which of them apply to whom (`population`).
 
 use crate::{
-    ladder::Times,
+    ladder::{Times, TimesBySite},
     population::{Ages, Population},
 };
-use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class};
+use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, id::SiteId, metric::Class};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 use thiserror::Error;
 
@@ -57,7 +58,7 @@ pub struct RuleSet {
     intervals: BTreeMap<DeviceKind, f64>,
     /// Parts of the names of drugs whose end is more urgent, in small letters.
     critical_drugs: Vec<String>,
-    times: Times,
+    times: Arc<TimesBySite>,
 }
 
 /// How a value is compared.
@@ -278,7 +279,7 @@ impl RuleSet {
 
     /// With other times of an alert's life.
     #[must_use]
-    pub fn with_times(self, times: Times) -> Self {
+    pub fn with_times(self, times: Arc<TimesBySite>) -> Self {
         Self { times, ..self }
     }
 
@@ -290,10 +291,10 @@ impl RuleSet {
         self
     }
 
-    /// The times of an alert's life.
+    /// The times of the life of a site's alerts.
     #[must_use]
-    pub fn times(&self) -> &Times {
-        &self.times
+    pub fn times(&self, site: &SiteId) -> &Times {
+        self.times.of(site)
     }
 
     pub(crate) fn populations(&self) -> &[Population] {

@@ -26,7 +26,7 @@ use ::rules::{
     alert::{AckReason, AlertState, TimelineEvent},
     danger::DangerSign,
     freshness::Freshness,
-    ladder::{Level, Times},
+    ladder::{Level, TimesBySite},
     rule::RuleSet,
 };
 use axum::{
@@ -105,7 +105,7 @@ impl Desk {
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
-            rules: LiveRules::new(live, Times::default()),
+            rules: LiveRules::new(live, TimesBySite::default()),
             events: Events::new(1),
             boards: Arc::default(),
             clinics: Arc::default(),

@@ -20,7 +20,7 @@ use rules::{
     alert::{AckReason, AlertId},
     binding::Subject,
     engine::{Action, ActionError, Engine},
-    ladder::Level,
+    ladder::{Level, Times, TimesBySite},
 };
 
 impl County {
@@ -113,6 +113,23 @@ fn a_county_that_was_away_for_ten_minutes_tells_whoever_is_on_duty_now_and_once(
     assert_eq!(county.story(), [raised, told("li"), told("zhao")]);
     county.restart();
     assert!(county.pass_time(at(671), None).0.is_empty(), "nobody is told twice");
+}
+
+#[test]
+fn a_township_with_a_ladder_of_its_own_is_told_by_that() {
+    let mut county = County::new();
+    let mut own = Times::default();
+    own.ladder.high.second = Some(90_000);
+    let times = TimesBySite { own: [(site(), own)].into(), ..TimesBySite::default() };
+    county.rules = Arc::new(RuleSet::clone(&county.rules).with_times(Arc::new(times)));
+    county.take(at(0), vec![online(1, at(0))]);
+    county.bradycardia(0);
+    let step = &county.only()["next_step"];
+    assert_eq!(step["level"], "second");
+    assert_eq!(step["at"], crate::clock::rfc3339(at(100).unix_ms()));
+    assert!(county.pass_time(at(70), None).0.is_empty(), "the county's would be due");
+    assert_eq!(county.pass_time(at(100), None).0.len(), 1);
+    assert_eq!(county.story().last().unwrap().0, "escalated");
 }
 
 #[test]
@@ -240,7 +257,7 @@ fn a_county_that_starts_anew_between_any_two_steps_lives_as_one_that_never_did()
             Step::Act(by, action) => {
                 let id = last.as_ref().unwrap().id;
                 county.act(now, by, Deed::Alert(action.clone())).unwrap();
-                last = Some(engine.act(rules.times(), id, by, &action, now).unwrap());
+                last = Some(engine.act(rules.times(&site()), id, by, &action, now).unwrap());
             }
         }
         let Some(expected) = &last else { continue };

@@ -313,7 +313,7 @@ fn what_a_danger_sign_raised_stays_high_when_its_box_tells_of_it() {
     ward.feed(0.0, 0.0, pressure(184, 100));
     let alert = ward.only().clone();
     let action = Action::TellDangerSigns { signs: vec![ChestPain] };
-    ward.engine.act(ward.rules.times(), alert.id, "wang", &action, at(10.0)).unwrap();
+    ward.engine.act(&crate::ladder::Times::default(), alert.id, "wang", &action, at(10.0)).unwrap();
     // The box knows of no sign.
     let (told, times) = told_of(&ward, &alert, "raised", 0.0);
     assert_eq!(told.priority, Priority::Medium);
