@@ -201,6 +201,7 @@ fn urgent() -> Vec<Record> {
         code: "5".into(),
         text: String::new(),
         priority: None,
+        latched: false,
         source: None,
         device_time: None,
         observed: observed(),

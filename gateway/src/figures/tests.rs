@@ -49,6 +49,7 @@ fn alert(
         cleared_at: None,
         acknowledged: None,
         retro: false,
+        latched: false,
         quiet: false,
         late_row: None,
         people: People::default(),

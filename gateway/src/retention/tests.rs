@@ -123,6 +123,7 @@ fn alarm(of: &str, day: i64) -> Record {
         code: "5".into(),
         text: String::new(),
         priority: None,
+        latched: false,
         source: None,
         device_time: None,
         observed: observed(day),

@@ -321,6 +321,7 @@ fn test_11_an_alarm_delivered_five_times_with_two_restarts_is_told_once_per_step
         code: "5".into(),
         text: String::new(),
         priority: None,
+        latched: false,
         source: None,
         device_time: None,
         observed,

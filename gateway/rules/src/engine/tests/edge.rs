@@ -4,7 +4,12 @@ use super::*;
 use model::alert::EdgeAlert;
 
 /// What the box of a ward tells of an alert that began at `0`.
-fn told_of(ward: &Ward, alert: &Alert, what: &str, second: f64) -> (EdgeAlert, EdgeTimes) {
+pub(super) fn told_of(
+    ward: &Ward,
+    alert: &Alert,
+    what: &str,
+    second: f64,
+) -> (EdgeAlert, EdgeTimes) {
     let cleared = (what == "cleared").then(|| at(second));
     let told = EdgeAlert {
         id: *alert.id.as_bytes(),
@@ -34,7 +39,7 @@ fn told_of(ward: &Ward, alert: &Alert, what: &str, second: f64) -> (EdgeAlert, E
     (told, EdgeTimes { at: at(second), started: at(0.0), cleared })
 }
 
-fn place(seq: u64) -> Position {
+pub(super) fn place(seq: u64) -> Position {
     let (outbox, seq) = (OutboxId::from_bytes([1; 16]), Seq::new(seq).unwrap());
     Position { outbox, lane: Lane::Urgent, seq, index: 0 }
 }
