@@ -18,7 +18,7 @@ import { Pages } from './pages.js';
 import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import {
-  forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
+  forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putPending, putReadings, putSink,
   putSite, replaceAll, setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
@@ -205,6 +205,10 @@ class Board {
     if (!this.open) return;
     if (name === 'reading') {
       if (putReadings(data.readings).length) this.events.resyncSoon();
+      this.drawSoon(false);
+      return;
+    } else if (name === 'pending') {
+      putPending(data.numbers);
       this.drawSoon(false);
       return;
     } else if (name === 'waveform') {

@@ -80,6 +80,7 @@ export class Cell {
       set(number, 'data-metric', part.metric);
       set(number, 'data-age-s', Math.max(0, Math.floor(part.ageMs / 1000)));
       set(number, 'data-stale', part.stale);
+      set(number, 'data-pending', part.pending ? 'true' : null);
       put(number, part.text === null ? (reasonInstead ? '' : '--') : part.text);
       wanted.push(number);
     });

@@ -4,6 +4,7 @@ use super::evaluation::{County, at, heart_rate, online, site};
 use crate::{
     alerts::act::{self, Deed, Done, Refusal},
     duty::{self, Shift},
+    ingest::pending_told,
     intake::*,
     people::{self, Role},
     query,
@@ -130,6 +131,27 @@ fn a_township_with_a_ladder_of_its_own_is_told_by_that() {
     assert!(county.pass_time(at(70), None).0.is_empty(), "the county's would be due");
     assert_eq!(county.pass_time(at(100), None).0.len(), 1);
     assert_eq!(county.story().last().unwrap().0, "escalated");
+}
+
+#[test]
+fn a_number_whose_sustain_is_running_is_told_for_the_reading_that_it_is_of() {
+    let county = County::new();
+    county.take(at(0), vec![online(1, at(0))]);
+    let taken = county.take(at(1), vec![heart_rate(2, at(1), 36)]);
+    let reading = taken.readings[0].stored().told().remove(0).2;
+    let of = |key: &str| (key.to_owned(), reading[key].clone());
+    let named = ["site", "device", "channel", "metric", "measured_time"].map(of);
+    let told = pending_told(&taken.pending);
+    let named: serde_json::Map<String, Value> = named.into_iter().collect();
+    assert_eq!(json!(told), json!({site().as_str(): [named]}));
+    let taken = county.take(at(2), vec![heart_rate(3, at(2), 72)]);
+    assert!(pending_told(&taken.pending).is_empty());
+    let over: u64 = taken.pending.values().map(|pending| pending.over).sum();
+    assert_eq!(over, 2, "below 40 for 10 s, and below 50 for 30 s");
+    county.take(at(3), vec![heart_rate(4, at(3), 36)]);
+    county.bradycardia(4);
+    let taken = county.take(at(20), vec![heart_rate(30, at(20), 36)]);
+    assert!(pending_told(&taken.pending).is_empty(), "it is an alert");
 }
 
 #[test]
