@@ -18,6 +18,12 @@ use thiserror::Error;
 mod read;
 mod written;
 
+/// Longest strip before and after an alert's begin, in seconds: three leads of ten minutes are one
+/// MB that is kept for ever.
+const STRIP_MAX_S: i64 = 600;
+/// The same in milliseconds.
+pub const STRIP_MAX_MS: i64 = STRIP_MAX_S * 1000;
+
 /// One mistake of a rule set.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct RuleMistake {
@@ -226,11 +232,22 @@ pub(crate) struct EventRule {
     critical_drug: Option<Priority>,
     /// What comes back so soon after it was raised is no other alert.
     pub(crate) repeat_limit_ms: i64,
+    /// What of its device's waveforms is kept with an alert.
+    strip: Option<Strip>,
     /// Of which devices; empty: of all.
     kinds: Vec<DeviceKind>,
     pub(crate) family: String,
     pub(crate) message_zh: String,
     pub(crate) message_en: String,
+}
+
+/// What of a device's waveforms is kept with an alert, around its begin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Strip {
+    /// So long before it.
+    pub before_ms: i64,
+    /// So long after it.
+    pub after_ms: i64,
 }
 
 /// What the device's own priority counts.
@@ -411,6 +428,12 @@ impl RuleSet {
         self.critical_drugs.iter().any(|part| drug.contains(part))
     }
 
+    /// What of waveforms is kept with an alert of a rule.
+    #[must_use]
+    pub fn strip(&self, id: &str) -> Option<Strip> {
+        self.event(id)?.strip
+    }
+
     pub(crate) fn event(&self, id: &str) -> Option<&EventRule> {
         self.events.get(id)
     }
@@ -551,6 +574,17 @@ mod tests {
             let line = text.lines().nth(told.line - 1).unwrap();
             assert!(line.contains("\"id\"") && line.contains(&ids[rule]), "{told}: {line}");
         }
+    }
+
+    #[test]
+    fn a_strip_is_around_the_begin_of_some_alarms_and_bounded() {
+        let set = RuleSet::from_json(DEFAULT).unwrap();
+        let strip = Strip { before_ms: 10_000, after_ms: 20_000 };
+        assert_eq!(set.strip("DEV-ASYSTOLE"), Some(strip));
+        assert_eq!((set.strip("DEV-PAUSE"), set.strip("HR-AD-LL")), (None, None));
+        let long = DEFAULT.replacen("\"after_s\": 20", "\"after_s\": 601", 1);
+        let RuleSetError(mistakes) = RuleSet::from_json(&long).unwrap_err();
+        assert!(mistakes[0].text.contains("longer than 600 s"), "{mistakes:?}");
     }
 
     #[test]

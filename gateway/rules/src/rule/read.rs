@@ -101,6 +101,7 @@ impl RuleSet {
                     from_device: rule.priority_from_device,
                     critical_drug: rule.critical_drug_priority,
                     repeat_limit_ms: rule.repeat_limit_s.unwrap_or_default().saturating_mul(1000),
+                    strip: rule.strip()?,
                     kinds: kinds_in(&rule.device_kinds),
                     id: rule.id.clone(),
                     family: rule.family,
