@@ -149,6 +149,7 @@ mod tests {
             code: "4711\0".to_owned(),
             text: long,
             priority: None,
+            latched: false,
             source: None,
             device_time: None,
             observed: now_at(0).observed(),

@@ -34,7 +34,7 @@ use model::{
 use rules::{
     alert::{AckReason, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent},
     binding::{PatientKey, Subject},
-    engine::{EdgeTimes, Engine, ReadingInput},
+    engine::{EdgeTimes, Engine, Pending, ReadingInput},
     freshness::{BootClock, BoxTime, Clocks, Position},
     rule::RuleSet,
 };
@@ -74,6 +74,8 @@ pub(crate) struct Evaluation {
     engines: BTreeMap<(SiteId, Subject), Engine>,
     bound: Bound,
     changed: BTreeMap<AlertId, Alert>,
+    /// What the readings of a site left pending.
+    pub(crate) pending: BTreeMap<SiteId, Pending>,
 }
 
 impl Evaluation {
@@ -90,7 +92,12 @@ impl Evaluation {
         }
         if let Some(engine) = self.device(context, site, &input.group.device, at)? {
             let changed = engine.on_readings_heard(context.rules, context.now, input, heard);
+            let mut pending = engine.take_pending();
+            pending.numbers.values_mut().for_each(|at| *at = (*at).min(context.now));
             self.note(changed);
+            if !pending.is_empty() {
+                self.pending.entry(site.clone()).or_default().add(pending);
+            }
         }
         Ok(())
     }
@@ -527,7 +534,7 @@ fn revision(connection: &Connection, id: AlertId) -> rusqlite::Result<i64> {
 
 /// Who is told next if nobody answers, and when; as the duty plan has it now.
 fn next_step(context: Context<'_>, alert: &Alert) -> rusqlite::Result<Value> {
-    let Some((level, at)) = alert.next_level(context.rules.times()) else {
+    let Some((level, at)) = alert.next_level(context.rules.times(&alert.site)) else {
         return Ok(Value::Null);
     };
     let on_duty = duty::on_duty(context.connection, &alert.site, at)?;

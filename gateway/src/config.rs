@@ -6,7 +6,7 @@ mod notify;
 use crate::{disk::FREE_MIN, notify::Sink, retention::Retention};
 use config_reader::{Mistake, Section};
 use model::id::SiteId;
-use rules::ladder::Times;
+use rules::ladder::{Times, TimesBySite};
 use rustls::pki_types::ServerName;
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ pub(crate) struct GatewayConfig {
     /// The rule set; `None`: the one that comes with the program.
     pub(crate) rules: Option<PathBuf>,
     /// How long people have until the next one is told.
-    pub(crate) times: Times,
+    pub(crate) times: TimesBySite,
     /// Site → name of its township clinic.
     pub(crate) clinics: BTreeMap<SiteId, String>,
     /// As it is written.
@@ -88,8 +88,10 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         section.finish();
         file
     });
-    let times = root.optional_section("escalation").map(escalation::times);
-    let clinics = clinics(root.sections("clinic"));
+    let specified = Times::default();
+    let county = root.optional_section("escalation");
+    let county = county.map_or(specified, |section| escalation::times(section, specified));
+    let (clinics, own) = clinics(root.sections("clinic"), county);
     let notify = notify::sinks(root.sections("notify"), beside, &clinics);
     Some(GatewayConfig {
         data_dir: data_dir?,
@@ -99,7 +101,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<GatewayConfig> {
         broker: broker?,
         pki_dir: pki?,
         rules,
-        times: times.unwrap_or_default(),
+        times: TimesBySite { county, own },
         clinics,
         text: String::new(),
         notify,
@@ -189,23 +191,32 @@ fn broker(mut section: Section<'_>) -> Option<BrokerConfig> {
     found
 }
 
-fn clinics(sections: Vec<Section<'_>>) -> BTreeMap<SiteId, String> {
-    let mut clinics = BTreeMap::new();
+/// The clinic of each site, and the times of those whose clinic has its own.
+fn clinics(
+    sections: Vec<Section<'_>>,
+    county: Times,
+) -> (BTreeMap<SiteId, String>, BTreeMap<SiteId, Times>) {
+    let (mut clinics, mut own) = (BTreeMap::new(), BTreeMap::new());
     for mut section in sections {
         let name = section.text("name", "和平镇卫生院").map(|name| name.value.to_owned());
+        let times = section.optional_section("escalation");
+        let times = times.map(|section| escalation::times(section, county));
         for site in section.texts("sites") {
             match SiteId::new(site.value) {
                 Ok(id) if clinics.contains_key(&id) => {
                     section
                         .note(&site.place, format!("site {id} belongs to another clinic already"));
                 }
-                Ok(id) => drop(clinics.insert(id, name.clone().unwrap_or_default())),
+                Ok(id) => {
+                    own.extend(times.map(|times| (id.clone(), times)));
+                    clinics.insert(id, name.clone().unwrap_or_default());
+                }
                 Err(error) => section.note(&site.place, error.to_string()),
             }
         }
         section.finish();
     }
-    clinics
+    (clinics, own)
 }
 
 impl GatewayConfig {
@@ -301,19 +312,39 @@ mod tests {
     #[test]
     fn how_long_people_have_is_as_specified_unless_it_is_said() {
         const MINUTE_MS: i64 = 60_000;
-        let none = parse(GOOD, Path::new("")).unwrap().times;
+        let none = parse(GOOD, Path::new("")).unwrap().times.county;
         assert_eq!(none, Times::default());
         assert_eq!(none.ladder.high.county_on_call, Some(5 * MINUTE_MS));
         let text = format!(
             "{GOOD}[escalation.high]\nsecond_s = 90\nrealarm_s = 180\n\
              [escalation.low]\ncounty_on_call_s = 36000\n"
         );
-        let times = parse(&text, Path::new("")).unwrap().times;
+        let times = parse(&text, Path::new("")).unwrap().times.county;
         assert_eq!(times.ladder.high.second, Some(90_000));
         assert_eq!(times.ladder.high.township_doctor, none.ladder.high.township_doctor);
         assert_eq!((times.realarm.high, times.realarm.low), (3 * MINUTE_MS, 60 * MINUTE_MS));
         assert_eq!(times.ladder.low.county_on_call, Some(600 * MINUTE_MS));
         assert_eq!((times.ladder.medium, times.remind), (none.ladder.medium, none.remind));
+    }
+
+    #[test]
+    fn a_township_has_its_own_times_and_those_of_the_county_where_it_says_nothing() {
+        let text = format!(
+            "{GOOD}[clinic.escalation.high]\nsecond_s = 90\n\
+             [[clinic]]\nname = \"东风镇卫生院\"\nsites = [\"dongfeng\"]\n\
+             [escalation.high]\ntownship_doctor_s = 240\n"
+        );
+        let times = parse(&text, Path::new("")).unwrap().times;
+        let [heping, dongfeng] =
+            ["heping", "dongfeng"].map(|id| times.of(&SiteId::new(id).unwrap()));
+        assert_eq!(dongfeng, &times.county);
+        assert_eq!(heping.ladder.high.second, Some(90_000));
+        assert_eq!(heping.ladder.high.township_doctor, Some(240_000));
+        assert_eq!(dongfeng.ladder.high.second, Some(60_000));
+        assert_eq!(
+            (heping.ladder.medium, heping.realarm),
+            (dongfeng.ladder.medium, dongfeng.realarm)
+        );
     }
 
     #[test]
@@ -326,6 +357,9 @@ mod tests {
             ("[escalation.high]\ncounty_on_call_s = 61\n", "are at 60, 120, 61 s"),
             ("[escalation.urgent]\nsecond_s = 60\n", "known here: high, low, medium"),
             ("[escalation.high]\nsecond = 60\n", "known here: county_on_call_s"),
+            ("[clinic.escalation.high]\nsecond_s = 120\n", "the steps are at 120, 120, 300 s"),
+            ("[clinic.escalation.low]\nsecond_s = 9\n", "use a number from 10 to 86400"),
+            ("[clinic.escalation.urgent]\nsecond_s = 60\n", "known here: high, low, medium"),
         ] {
             let mistakes = parse(&format!("{GOOD}{lines}"), Path::new("")).unwrap_err();
             let told = mistakes.iter().any(|mistake| mistake.text.contains(word));

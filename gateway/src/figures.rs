@@ -9,7 +9,7 @@ use model::{alarm::Priority, id::SiteId, time::WallTime};
 use rules::{
     alert::{AckReason, AlertId, TimelineEvent},
     fatigue::{self, FLOOD_MS, Facts, Flood, OFFER_MS, Offer},
-    ladder::Times,
+    rule::RuleSet,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::{Value, json};
@@ -167,7 +167,7 @@ pub(crate) fn figures(
     connection: &Connection,
     clinics: &Clinics,
     is_of: impl Fn(&str) -> bool,
-    times: &Times,
+    rules: &RuleSet,
     from_ms: i64,
     to_ms: i64,
 ) -> rusqlite::Result<Value> {
@@ -188,7 +188,7 @@ pub(crate) fn figures(
         of.entry(township(&told.site)).or_default().0.push(told);
     }
     let told =
-        of.into_iter().map(|(name, (alerts, days))| of_township(&name, &alerts, days, times));
+        of.into_iter().map(|(name, (alerts, days))| of_township(&name, &alerts, days, rules));
     Ok(
         json!({"from": rfc3339(from_ms), "to": rfc3339(to_ms), "townships": told.collect::<Vec<_>>()}),
     )
@@ -291,13 +291,14 @@ fn bound(
         .collect()
 }
 
-fn of_township(name: &str, alerts: &[Told], days: Days, times: &Times) -> Value {
+fn of_township(name: &str, alerts: &[Told], days: Days, rules: &RuleSet) -> Value {
     let count = |is: &dyn Fn(&Told) -> bool| alerts.iter().filter(|told| is(told)).count();
     let of = |priority| count(&|told| told.facts.priority == priority);
     // What somebody had to answer: nobody is called by what was over, or is for a list.
     let calls = |told: &Told| !told.facts.retro && told.facts.priority != Priority::Low;
     let in_time = |told: &Told| {
-        let ladder = times.ladder.of(told.facts.priority);
+        let Ok(site) = SiteId::new(&told.site) else { return false };
+        let ladder = rules.times(&site).ladder.of(told.facts.priority);
         let within = ladder.second.or(ladder.township_doctor);
         calls(told)
             && told.acknowledged_after_ms.is_some_and(|ms| within.is_none_or(|max| ms <= max))

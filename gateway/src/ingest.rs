@@ -6,7 +6,7 @@
 
 use crate::{
     alerts::{self, OBSERVE_EVERY_MS, observe_all},
-    clock,
+    clock::{self, rfc3339},
     events::Events,
     intake::{self, Delivery, Gathered, Taken},
     pki::Identity,
@@ -22,6 +22,7 @@ use model::{
     time::WallTime,
     waveform::WaveformBlock,
 };
+use rules::engine::Pending;
 use rumqttc::{
     NetworkOptions, TlsConfiguration, Transport,
     v5::{
@@ -277,6 +278,13 @@ impl Ingest {
         }
     }
 
+    fn tell_pending(&self, pending: &BTreeMap<SiteId, Pending>) {
+        let of_sites = pending_told(pending);
+        if !of_sites.is_empty() {
+            self.events.publish_list("pending", "numbers", &of_sites);
+        }
+    }
+
     fn tell_blocks(&self, blocks: &[(SiteId, WallTime, WaveformBlock)]) {
         for (site, start, block) in blocks {
             let key = format!("{site}:{}:{}", block.device, block.metric);
@@ -302,12 +310,15 @@ impl Ingest {
         metrics::counter!("gateway_records_skipped_total").increment(counts.skipped);
         metrics::counter!("gateway_boxes_by_turns_total").increment(counts.by_turns);
         metrics::counter!("gateway_readings_stored_total").increment(counts.readings);
+        let over = taken.pending.values().map(|pending| pending.over).sum();
+        metrics::counter!("gateway_pending_over_total").increment(over);
         let are_heard = match taken.readings.is_empty() {
             true => self.events.are_heard(),
             false => self.events.are_heard_or_left_out(),
         };
         if are_heard {
             self.tell_readings(&taken.readings);
+            self.tell_pending(&taken.pending);
             self.tell_blocks(&taken.blocks);
         }
         let places = [("device", taken.devices), ("site", taken.sites), ("alert", taken.alerts)];
@@ -317,6 +328,19 @@ impl Ingest {
             }
         }
     }
+}
+
+/// By site, which numbers are outside a limit and no alert yet, as they were measured last.
+pub(crate) fn pending_told(pending: &BTreeMap<SiteId, Pending>) -> BTreeMap<String, Vec<Value>> {
+    let of_site = |(site, pending): (&SiteId, &Pending)| {
+        let numbers = pending.numbers.iter().map(|((device, channel, metric), at)| {
+            json!({"site": site.as_str(), "device": device.as_str(), "channel": channel,
+                "metric": metric.name(), "measured_time": rfc3339(at.unix_ms())})
+        });
+        let numbers: Vec<Value> = numbers.collect();
+        (!numbers.is_empty()).then(|| (site.to_string(), numbers))
+    };
+    pending.iter().filter_map(of_site).collect()
 }
 
 /// Which boot of a site's box was listened to last, and when.

@@ -27,7 +27,7 @@ use model::{
 };
 use names::{DEVICES_MAX, Names};
 use rules::{
-    engine::ReadingInput,
+    engine::{Pending, ReadingInput},
     freshness::{BootClock, Freshness, Moment, Position},
     rule::RuleSet,
 };
@@ -80,6 +80,7 @@ pub(crate) struct Taken {
     pub(crate) devices: Vec<Value>,
     pub(crate) sites: Vec<Value>,
     pub(crate) alerts: Vec<Value>,
+    pub(crate) pending: BTreeMap<SiteId, Pending>,
     pub(crate) counts: Counts,
 }
 
@@ -631,6 +632,7 @@ impl<'t> Batch<'t> {
             self.taken.acks.extend(acks.map(|ack| (site.clone(), Ack { by_turns, ..ack })));
         }
         self.late.remember(self.connection, self.now)?;
+        self.taken.pending = std::mem::take(&mut self.evaluation.pending);
         self.taken.alerts = alerts::store(self.context(), self.evaluation)?;
         Ok(self.taken)
     }

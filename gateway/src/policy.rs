@@ -339,7 +339,7 @@ fn content(policy: &Policy) -> String {
 mod tests {
     use super::*;
     use crate::pki::Pki;
-    use rules::{ladder::Times, rule::RuleSet};
+    use rules::{ladder::TimesBySite, rule::RuleSet};
     use tempfile::TempDir;
 
     const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
@@ -354,7 +354,7 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             Pki::at(&folder.path().join("pki")).init(&[]).unwrap();
-            let rules = LiveRules::new(live(1, RULES), Times::default());
+            let rules = LiveRules::new(live(1, RULES), TimesBySite::default());
             Self { folder, rules }
         }
 

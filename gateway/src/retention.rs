@@ -5,16 +5,19 @@
 //! nothing. Alerts, the ledger, drop records and what is kept aside stay.
 //!
 //! # Invariants
-//! - nothing is removed that an open alert may refer to, nor the newest reading of a series
+//! - nothing is removed that an open alert may refer to, nor the newest reading of a series, nor the
+//!   strip of an alert, open or not
 //! - hashes and ranges of envelopes stay: what is removed and comes once more is a duplicate
 //! - of a result that was said several times the oldest that is kept is no repetition
 
 use crate::{
     clock,
     reading::listed,
+    rule_sets::LiveRules,
     store::{Store, StoreError},
 };
 use model::{metric::Kind, time::WallTime};
+use rules::rule::{RuleSet, STRIP_MAX_MS, Strip};
 use rusqlite::{Connection, Row, params};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,6 +33,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const EVERY: Duration = Duration::from_secs(3600);
 /// What is kept of a device from before an open alert began: what a person looks at to judge it.
 const BEFORE_ALERT_MS: i64 = 24 * 3600 * 1000;
+
+/// A block of a waveform is not longer.
+const BLOCK_MS: i64 = 1000;
 
 /// How long which kind is kept, in milliseconds; `None`: for ever.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -62,23 +68,23 @@ impl Table {
         }
     }
 
-    /// The next rows behind an id: id, site, device, metrics, when it came.
+    /// The next rows behind an id: id, site, device, metrics, when it came, when it begins.
     const fn next_rows(self) -> &'static str {
         match self {
             Self::Waveform => {
                 "SELECT id, site, device, metric, (SELECT received_ms FROM envelope
                    WHERE envelope.site = waveform.site AND envelope.outbox = waveform.outbox
-                   AND envelope.lane = waveform.lane AND envelope.seq = waveform.seq)
+                   AND envelope.lane = waveform.lane AND envelope.seq = waveform.seq), start_ms
                  FROM waveform WHERE id > ?1 ORDER BY id LIMIT ?2"
             }
             Self::Reading => {
-                "SELECT reading_group.id, site, device, metrics, received_ms FROM reading_group
+                "SELECT reading_group.id, site, device, metrics, received_ms, NULL FROM reading_group
                  CROSS JOIN source ON source.id = reading_group.source
                  CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list
                  WHERE reading_group.id > ?1 ORDER BY reading_group.id LIMIT ?2"
             }
             Self::DeviceAlarm => {
-                "SELECT id, site, device, '', received_ms FROM device_alarm WHERE id > ?1
+                "SELECT id, site, device, '', received_ms, NULL FROM device_alarm WHERE id > ?1
                  ORDER BY id LIMIT ?2"
             }
         }
@@ -102,6 +108,8 @@ struct Aged {
     metrics: String,
     /// Unknown where nobody says when its envelope came: then it stays.
     received_ms: Option<i64>,
+    /// Of a block of a waveform.
+    start_ms: Option<i64>,
 }
 
 /// What one step did.
@@ -146,6 +154,7 @@ impl Retention {
     fn step(
         &self,
         connection: &Connection,
+        rules: &RuleSet,
         table: Table,
         after: i64,
         now: WallTime,
@@ -174,7 +183,8 @@ impl Retention {
             let is_old = self.kept_ms(table, &row.metrics).is_some_and(|kept| age_ms >= kept);
             let from_ms = referred.get(&(row.site.clone(), row.device.clone()));
             let is_referred = from_ms.is_some_and(|from_ms| received_ms >= *from_ms);
-            if is_old && !is_referred && !newest.contains(&row.id) {
+            let may_go = is_old && !is_referred && !newest.contains(&row.id);
+            if may_go && !is_of_strip(connection, rules, row)? {
                 removal.execute([row.id])?;
                 if table == Table::Reading {
                     promote_copy(connection, row.id)?;
@@ -209,6 +219,7 @@ fn aged(row: &Row<'_>) -> rusqlite::Result<Aged> {
         device: row.get(2)?,
         metrics: row.get(3)?,
         received_ms: row.get(4)?,
+        start_ms: row.get(5)?,
     })
 }
 
@@ -225,6 +236,32 @@ fn open_alerts(connection: &Connection) -> rusqlite::Result<BTreeMap<(String, St
     alerts.collect()
 }
 
+/// Whether it is of the strip of an alert, over or not: that is kept as the alert is.
+fn is_of_strip(connection: &Connection, rules: &RuleSet, row: &Aged) -> rusqlite::Result<bool> {
+    let Some(begins_ms) = row.start_ms else { return Ok(false) };
+    let ends_ms = begins_ms.saturating_add(BLOCK_MS);
+    let mut near = connection.prepare_cached(
+        "SELECT started_ms, body ->> '$.rules' FROM alert
+         WHERE started_ms BETWEEN ?1 AND ?2 AND site = ?3 AND device = ?4",
+    )?;
+    let (from_ms, until_ms) =
+        (begins_ms.saturating_sub(STRIP_MAX_MS), ends_ms.saturating_add(STRIP_MAX_MS));
+    let mut alerts = near.query(params![from_ms, until_ms, row.site, row.device])?;
+    while let Some(alert) = alerts.next()? {
+        let (started_ms, named): (i64, String) = (alert.get(0)?, alert.get(1)?);
+        let named: Vec<String> = serde_json::from_str(&named).unwrap_or_default();
+        let mut strips = named.iter().filter_map(|rule| rules.strip(rule));
+        let is_in = |Strip { before_ms, after_ms }| {
+            ends_ms > started_ms.saturating_sub(before_ms)
+                && begins_ms < started_ms.saturating_add(after_ms)
+        };
+        if strips.any(is_in) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What tiles show, however old it is.
 fn newest_readings(connection: &Connection, table: Table) -> rusqlite::Result<BTreeSet<i64>> {
     if table != Table::Reading {
@@ -235,11 +272,16 @@ fn newest_readings(connection: &Connection, table: Table) -> rusqlite::Result<BT
 }
 
 /// Removes what is old, again and again, until the gateway stops.
-pub(crate) async fn run(store: Store, retention: Retention, stopped: CancellationToken) {
+pub(crate) async fn run(
+    store: Store,
+    rules: LiveRules,
+    retention: Retention,
+    stopped: CancellationToken,
+) {
     loop {
         for table in Table::ALL {
             tokio::select! {
-                removed = pass(&store, retention, table) => match removed {
+                removed = pass(&store, &rules, retention, table) => match removed {
                     Ok(0) | Err(StoreError::Disk(_)) => {}
                     Ok(removed) => {
                         tracing::info!(table = table.name(), removed, "What is old was removed.");
@@ -260,13 +302,19 @@ pub(crate) async fn run(store: Store, retention: Retention, stopped: Cancellatio
 }
 
 /// Goes once through a table, from the oldest row to the first that is too young.
-async fn pass(store: &Store, retention: Retention, table: Table) -> Result<u64, StoreError> {
+async fn pass(
+    store: &Store,
+    rules: &LiveRules,
+    retention: Retention,
+    table: Table,
+) -> Result<u64, StoreError> {
     let mut after = Some(0);
     let mut removed = 0;
     while let Some(behind) = after {
-        let now = clock::now();
-        let step =
-            store.write(move |transaction| retention.step(transaction, table, behind, now)).await?;
+        let (now, rules) = (clock::now(), rules.rules());
+        let step = store
+            .write(move |transaction| retention.step(transaction, &rules, table, behind, now))
+            .await?;
         metrics::counter!("gateway_rows_removed_total", "table" => table.name())
             .increment(step.removed);
         removed += step.removed;

@@ -20,7 +20,7 @@ use crate::{
 use aws_lc_rs::digest::{SHA256, digest};
 use model::time::WallTime;
 use rules::{
-    ladder::Times,
+    ladder::TimesBySite,
     rule::{RuleSet, RuleSetError},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -55,19 +55,20 @@ impl Live {
         Self { number, rules, text, hash, entry: 0 }
     }
 
-    fn with_times(self, times: Times) -> Self {
+    fn with_times(self, times: Arc<TimesBySite>) -> Self {
         Self { rules: Arc::new(RuleSet::clone(&self.rules).with_times(times)), ..self }
     }
 }
 
-/// Where everybody who evaluates finds the live rule set, with the times that the county gives
-/// people.
+/// Where everybody who evaluates finds the live rule set, with the times that county and
+/// townships give people.
 #[derive(Clone, Debug)]
-pub(crate) struct LiveRules(Arc<watch::Sender<Live>>, Times);
+pub(crate) struct LiveRules(Arc<watch::Sender<Live>>, Arc<TimesBySite>);
 
 impl LiveRules {
-    pub(crate) fn new(live: Live, times: Times) -> Self {
-        Self(Arc::new(watch::channel(live.with_times(times)).0), times)
+    pub(crate) fn new(live: Live, times: TimesBySite) -> Self {
+        let times = Arc::new(times);
+        Self(Arc::new(watch::channel(live.with_times(Arc::clone(&times))).0), times)
     }
 
     /// The rules of this moment.
@@ -90,7 +91,7 @@ impl LiveRules {
         self.0.send_if_modified(|before| {
             let is_newer = live.entry > before.entry;
             if is_newer {
-                *before = live.with_times(self.1);
+                *before = live.with_times(Arc::clone(&self.1));
             }
             is_newer
         });

@@ -22,7 +22,7 @@ use crate::{
 use anyhow::Context as _;
 use embedded_broker::{Broker, BrokerFiles};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use rules::{ladder::Times, rule::RuleSet};
+use rules::{ladder::TimesBySite, rule::RuleSet};
 use serde_json::json;
 use std::{
     io::{self, Write as _},
@@ -64,7 +64,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     let metrics = record_metrics();
     let store = Store::open(&database(&config))?.with_free_min(config.free_min);
     note_settings(&config, &text, &store).await?;
-    let rules = live_rules(&store, text, rules, config.times).await?;
+    let rules = live_rules(&store, text, rules, config.times.clone()).await?;
     let pki = Pki::at(&config.pki_dir);
     let (mut broker, host, port) = start_broker(&config, &pki).await?;
     notify::set_up(&store, &config.notify).await.context("writing down who is notified")?;
@@ -96,7 +96,8 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     let here = (config.data_dir.clone(), pki.certificates_until());
     tasks.spawn(upkeep::watch(store.clone(), rules.clone(), events.clone(), here, stopped.clone()));
     if !config.retention.keeps_all() {
-        tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
+        let (store, rules) = (store.clone(), rules.clone());
+        tasks.spawn(retention::run(store, rules, config.retention, stopped.clone()));
     }
     let boards = Arc::new(Boards::default());
     tasks.spawn(Arc::clone(&boards).watch(store.clone(), events.clone(), stopped.clone()));
@@ -172,7 +173,7 @@ async fn live_rules(
     store: &Store,
     text: String,
     rules: RuleSet,
-    times: Times,
+    times: TimesBySite,
 ) -> anyhow::Result<LiveRules> {
     let live = store
         .write(move |transaction| rule_sets::at_start(transaction, clock::now(), &text, rules));

@@ -120,5 +120,8 @@ mod tests {
         assert_eq!(told["changed"], json!(["rules.A"]));
         assert_ne!(told["hash"], first["hash"]);
         assert_eq!(start(&config, &rules).0, 2);
+        let ladder = format!("{config}[clinic.escalation.high]\nsecond_s = 90\n");
+        let (_, told) = start(&ladder, &rules);
+        assert_eq!(told["added"], json!(["clinic[0].escalation.high.second_s"]));
     }
 }

@@ -429,6 +429,7 @@ impl<'r> Round<'r> {
                 code: kind.rule_id().into(),
                 text: String::new(),
                 priority: None,
+                latched: false,
                 source,
                 device_time: None,
                 observed: observed(second),

@@ -330,6 +330,7 @@ async fn say(
                 code: "5".into(),
                 text: String::new(),
                 priority: None,
+                latched: false,
                 source: None,
                 device_time: None,
                 observed: Observed { at, quality: ClockQuality::Synchronised },

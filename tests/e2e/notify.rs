@@ -65,6 +65,7 @@ async fn ring(
             code: "5".into(),
             text: "x\r\nclinic-signature: v1=00".into(),
             priority: None,
+            latched: false,
             source: None,
             device_time: None,
             observed: Observed { at: now(), quality: ClockQuality::Synchronised },

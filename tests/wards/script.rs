@@ -315,6 +315,7 @@ impl Script {
                 code: kind.rule_id().to_owned(),
                 text: String::new(),
                 priority: None,
+                latched: false,
                 source: None,
                 device_time: None,
                 observed,

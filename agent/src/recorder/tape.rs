@@ -161,6 +161,7 @@ mod tests {
             code: "WANG".to_owned(),
             text: "WANG".to_owned(),
             priority: None,
+            latched: false,
             source: None,
             device_time: None,
             observed: Observed { at: WallTime::from_unix_ms(0), quality: ClockQuality::Unknown },

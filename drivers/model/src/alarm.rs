@@ -188,6 +188,8 @@ pub struct DeviceAlarm {
     pub text: String,
     /// The device's own priority, if it has one.
     pub priority: Option<Priority>,
+    /// It is over, and the device goes on with it until somebody there has seen it.
+    pub latched: bool,
     /// The metric it is about, if it is about one.
     pub source: Option<Metric>,
     /// Device time, as the device said it.

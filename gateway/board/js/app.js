@@ -22,7 +22,7 @@ import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import { untilLinkMs } from './stale.js';
 import {
-  forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putReadings, putSink,
+  forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putPending, putReadings, putSink,
   putSite, replaceAll, setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
@@ -207,6 +207,10 @@ class Board {
     if (!this.open) return;
     if (name === 'reading') {
       if (putReadings(data.readings).length) this.events.resyncSoon();
+      this.drawSoon(false);
+      return;
+    } else if (name === 'pending') {
+      putPending(data.numbers);
       this.drawSoon(false);
       return;
     } else if (name === 'waveform') {

@@ -78,6 +78,7 @@ export class Cell {
       const number = this.numbers.children[index] || h('span');
       set(number, 'class', part.metric === 'nibp_mean' ? 'num mean' : 'num');
       stamp(number, part);
+      set(number, 'data-pending', part.pending ? 'true' : null);
       put(number, part.text === null ? (reasonInstead ? '' : '--') : part.text);
       wanted.push(number);
     });

@@ -19,8 +19,8 @@ const WAITING_MAX = 5_000;
 const ASK_MS = 60_000;
 /** Readings of a device nobody told us of: everything is fetched, at most this often. */
 const SOON_MS = 5_000;
-const NAMES = ['reading', 'waveform', 'alert', 'device', 'site', 'broker', 'disk', 'sink', 'patients',
-  'boards'];
+const NAMES = ['reading', 'pending', 'waveform', 'alert', 'device', 'site', 'broker', 'disk',
+  'sink', 'patients', 'boards'];
 /** Never held back by a fetch that is slow. */
 const AT_ONCE = ['alert', 'broker', 'disk', 'sink', 'boards'];
 

@@ -7,7 +7,7 @@ import {
 import { t } from './i18n.js';
 import { measuredMs } from './order.js';
 import { isHidden, ruleOf, staleness } from './stale.js';
-import { kindOf } from './store.js';
+import { isPending, kindOf } from './store.js';
 
 /**
  * A reading as it may be shown: `text` is `null` where there is no number to show, and `reason`
@@ -26,6 +26,8 @@ export function judged(reading, device, nowMs = clock.serverNow()) {
   const part = {
     metric: reading.metric, rule, intervalMs, at, ageMs, timeUnknown, suspect,
     stale: doubted && fresh === 'fresh' ? 'ageing' : fresh,
+    // How it goes on nobody knows where nothing is heard any more.
+    pending: fresh === 'fresh' && isPending(reading),
     hidden: isHidden(rule, ageMs, intervalMs), unit: '', text: null, reason: '', meal: mealText(reading, t),
   };
   if (reading.no_data) part.reason = noDataText(reading.no_data, t);

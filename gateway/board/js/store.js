@@ -25,6 +25,8 @@ const empty = () => ({
   bindings: new Map(),
   beds: [],
   ruledWithoutPatient: null,
+  /** Series → when that number was measured which is outside a limit and no alert yet. */
+  pending: new Map(),
   /** Devices whose readings changed since the tiles were drawn. */
   changed: new Set(),
 });
@@ -62,6 +64,9 @@ export function replaceAll({
     store.devices.set(deviceKey(device), { ...facts, series });
     putReadings(latest || []);
   }
+  for (const key of store.pending.keys()) {
+    if (!store.devices.has(key.split('|', 1)[0])) store.pending.delete(key);
+  }
   store.truncated = Boolean(truncated);
   const known = store.alerts;
   store.alerts = new Map();
@@ -83,6 +88,24 @@ function putReading(reading) {
     store.changed.add(deviceKey(reading));
   }
   return true;
+}
+
+/** Numbers outside a limit that are no alert yet; good for the reading that was measured then. */
+export function putPending(numbers) {
+  for (const number of numbers) {
+    if (!store.devices.has(deviceKey(number))) continue;
+    store.pending.set(seriesKey(number), number.measured_time);
+    store.changed.add(deviceKey(number));
+  }
+}
+
+/** Whether a reading is outside a limit and no alert yet. */
+export function isPending(reading) {
+  return store.pending.get(seriesKey(reading)) === reading.measured_time;
+}
+
+function seriesKey(of) {
+  return `${deviceKey(of)}|${of.metric}|${of.channel || ''}`;
 }
 
 /** Patients with their rules and beds, and which device is on whom. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import test, { beforeEach } from 'node:test';
 import {
-  failingSinks, forgetAll, putAlert, putBroker, putDisk, putReadings, putSink, replaceAll,
-  setCatalogue, store,
+  failingSinks, forgetAll, isPending, putAlert, putBroker, putDisk, putPending, putReadings, putSink,
+  replaceAll, setCatalogue, store,
 } from '../js/store.js';
 
 const AT = '2026-11-22T02:00:00Z';
@@ -94,4 +94,21 @@ test('the newest reading of each series is kept, and whose device is unknown is 
   ]);
   assert.equal(store.devices.get('s:d').series.get('glu_cap_pl|').value, '54');
   assert.deepEqual(unknown.map((reading) => reading.device), ['other']);
+});
+
+test('a number is pending for the reading that is named and not for the next', () => {
+  const of = { site: 'a', device: 'ecg-01', metric: 'hr', channel: '' };
+  replaceAll(answer({ devices: [{ ...of, latest: [] }] }));
+  const [first, second] = [AT, '2026-11-22T02:00:01Z'].map((at) => ({ ...of, measured_time: at }));
+  store.changed.clear();
+  putPending([first, { ...first, device: 'not-known' }]);
+  assert.deepEqual([...store.changed], ['a:ecg-01']);
+  assert.equal(store.pending.size, 1);
+  assert.ok(isPending(first));
+  assert.ok(!isPending(second));
+  assert.ok(!isPending({ ...first, metric: 'spo2' }));
+  replaceAll(answer({ devices: [{ ...of, latest: [] }] }));
+  assert.ok(isPending(first));
+  replaceAll(answer({}));
+  assert.equal(store.pending.size, 0);
 });

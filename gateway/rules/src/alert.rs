@@ -400,6 +400,9 @@ pub struct Alert {
     pub people: People,
     /// It was over before anybody could see it.
     pub retro: bool,
+    /// Its device latched it: it does not close by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latched: bool,
     /// It came back so soon that it does not sound again.
     #[serde(default)]
     pub quiet: bool,

@@ -18,6 +18,7 @@ mod judge;
 pub(crate) mod late;
 mod life;
 mod moved;
+mod pending;
 mod people;
 mod score;
 mod series;
@@ -30,6 +31,8 @@ mod upkeep;
 pub use alarms::Before;
 pub use device::Moved;
 pub use edge::EdgeTimes;
+use pending::Waiting;
+pub use pending::{Number, Pending};
 pub use people::{Action, ActionError};
 
 use crate::{
@@ -117,6 +120,9 @@ pub struct Engine {
     told_over: BTreeSet<String>,
     /// Family → what fires and the alert. Technical ones of a patient's devices are by device.
     episodes: BTreeMap<String, Episode>,
+    /// What the newest reading group left pending.
+    #[serde(skip)]
+    waiting: Waiting,
 }
 
 impl Engine {
@@ -143,6 +149,7 @@ impl Engine {
             told_until: BTreeMap::new(),
             told_over: BTreeSet::new(),
             episodes: BTreeMap::new(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -254,6 +261,7 @@ impl Engine {
         heard: Option<WallTime>,
     ) -> Vec<Alert> {
         let ReadingInput { group, t_meas, freshness } = input;
+        self.waiting = Waiting::default();
         let spot = group.occurrence == Occurrence::Spot;
         let age_ms = now.unix_ms().saturating_sub(t_meas.at.unix_ms());
         let fresh = freshness == Freshness::Fresh;

@@ -1,8 +1,9 @@
 //! How long people have: until the next one is told, until it sounds again, on the shelf.
 
 use crate::alert::named;
-use model::alarm::Priority;
+use model::{alarm::Priority, id::SiteId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 const SECOND_MS: i64 = 1000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
@@ -102,6 +103,23 @@ pub struct Times {
     pub remind: i64,
     /// Within this somebody may take back what they did.
     pub undo: i64,
+}
+
+/// The times of a county, and of its sites whose township has its own.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TimesBySite {
+    /// Those of every other site.
+    pub county: Times,
+    /// Site → its own.
+    pub own: BTreeMap<SiteId, Times>,
+}
+
+impl TimesBySite {
+    /// Those of a site.
+    #[must_use]
+    pub fn of(&self, site: &SiteId) -> &Times {
+        self.own.get(site).unwrap_or(&self.county)
+    }
 }
 
 impl Default for Times {

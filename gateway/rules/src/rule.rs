@@ -3,19 +3,26 @@
 //! Not here: which of them apply to whom (`population`).
 
 use crate::{
-    ladder::Times,
+    ladder::{Times, TimesBySite},
     population::{Ages, Population},
 };
-use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class};
+use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, id::SiteId, metric::Class};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 use thiserror::Error;
 
 mod read;
 mod written;
+
+/// Longest strip before and after an alert's begin, in seconds: three leads of ten minutes are one
+/// MB that is kept for ever.
+const STRIP_MAX_S: i64 = 600;
+/// The same in milliseconds.
+pub const STRIP_MAX_MS: i64 = STRIP_MAX_S * 1000;
 
 /// One mistake of a rule set.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -57,7 +64,7 @@ pub struct RuleSet {
     intervals: BTreeMap<DeviceKind, f64>,
     /// Parts of the names of drugs whose end is more urgent, in small letters.
     critical_drugs: Vec<String>,
-    times: Times,
+    times: Arc<TimesBySite>,
 }
 
 /// How a value is compared.
@@ -225,11 +232,22 @@ pub(crate) struct EventRule {
     critical_drug: Option<Priority>,
     /// What comes back so soon after it was raised is no other alert.
     pub(crate) repeat_limit_ms: i64,
+    /// What of its device's waveforms is kept with an alert.
+    strip: Option<Strip>,
     /// Of which devices; empty: of all.
     kinds: Vec<DeviceKind>,
     pub(crate) family: String,
     pub(crate) message_zh: String,
     pub(crate) message_en: String,
+}
+
+/// What of a device's waveforms is kept with an alert, around its begin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Strip {
+    /// So long before it.
+    pub before_ms: i64,
+    /// So long after it.
+    pub after_ms: i64,
 }
 
 /// What the device's own priority counts.
@@ -278,7 +296,7 @@ impl RuleSet {
 
     /// With other times of an alert's life.
     #[must_use]
-    pub fn with_times(self, times: Times) -> Self {
+    pub fn with_times(self, times: Arc<TimesBySite>) -> Self {
         Self { times, ..self }
     }
 
@@ -290,10 +308,10 @@ impl RuleSet {
         self
     }
 
-    /// The times of an alert's life.
+    /// The times of the life of a site's alerts.
     #[must_use]
-    pub fn times(&self) -> &Times {
-        &self.times
+    pub fn times(&self, site: &SiteId) -> &Times {
+        self.times.of(site)
     }
 
     pub(crate) fn populations(&self) -> &[Population] {
@@ -408,6 +426,12 @@ impl RuleSet {
     pub(crate) fn is_critical(&self, drug: &str) -> bool {
         let drug = drug.to_lowercase();
         self.critical_drugs.iter().any(|part| drug.contains(part))
+    }
+
+    /// What of waveforms is kept with an alert of a rule.
+    #[must_use]
+    pub fn strip(&self, id: &str) -> Option<Strip> {
+        self.event(id)?.strip
     }
 
     pub(crate) fn event(&self, id: &str) -> Option<&EventRule> {
@@ -550,6 +574,17 @@ mod tests {
             let line = text.lines().nth(told.line - 1).unwrap();
             assert!(line.contains("\"id\"") && line.contains(&ids[rule]), "{told}: {line}");
         }
+    }
+
+    #[test]
+    fn a_strip_is_around_the_begin_of_some_alarms_and_bounded() {
+        let set = RuleSet::from_json(DEFAULT).unwrap();
+        let strip = Strip { before_ms: 10_000, after_ms: 20_000 };
+        assert_eq!(set.strip("DEV-ASYSTOLE"), Some(strip));
+        assert_eq!((set.strip("DEV-PAUSE"), set.strip("HR-AD-LL")), (None, None));
+        let long = DEFAULT.replacen("\"after_s\": 20", "\"after_s\": 601", 1);
+        let RuleSetError(mistakes) = RuleSet::from_json(&long).unwrap_err();
+        assert!(mistakes[0].text.contains("longer than 600 s"), "{mistakes:?}");
     }
 
     #[test]

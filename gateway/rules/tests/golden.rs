@@ -102,6 +102,7 @@ impl<'r> Story<'r> {
                     code: kind.rule_id().to_owned(),
                     text: String::new(),
                     priority: None,
+                    latched: false,
                     source: None,
                     device_time: None,
                     observed: observed(second),

@@ -97,7 +97,7 @@ pub(crate) async fn act(
         let engine = evaluation.engine(transaction, &site, &subject)?;
         let done = match &deed {
             Deed::Alert(action) => {
-                let done = engine.act(rules.times(), id, &who.name, action, now);
+                let done = engine.act(rules.times(&site), id, &who.name, action, now);
                 done.map(|alert| vec![alert])
             }
             Deed::Service(service) => service.done(engine, &who.name, now),

@@ -97,7 +97,7 @@ async fn told(
     let (clinics, rules) = (Arc::clone(&app.clinics), app.rules.rules());
     let figures = move |connection: &Connection| {
         let is_theirs = |site: &str| caller.reaches(site);
-        figures::figures(connection, &clinics, is_theirs, rules.times(), from_ms, to_ms)
+        figures::figures(connection, &clinics, is_theirs, &rules, from_ms, to_ms)
     };
     Ok(Json(large::ask(&app, &asks, figures).await?))
 }

@@ -28,7 +28,7 @@ use ::rules::{
     alert::{AckReason, AlertState, TimelineEvent},
     danger::DangerSign,
     freshness::Freshness,
-    ladder::{Level, Times},
+    ladder::{Level, TimesBySite},
     rule::RuleSet,
 };
 use axum::{
@@ -107,7 +107,7 @@ impl Desk {
         let (_, broker_up) = watch::channel(true);
         let app = App {
             store: Store::open(&path).unwrap(),
-            rules: LiveRules::new(live, Times::default()),
+            rules: LiveRules::new(live, TimesBySite::default()),
             events: Events::new(1),
             boards: Arc::default(),
             clinics: Arc::default(),
@@ -203,6 +203,7 @@ fn urgent() -> Vec<Record> {
         code: "5".into(),
         text: String::new(),
         priority: None,
+        latched: false,
         source: None,
         device_time: None,
         observed: observed(),

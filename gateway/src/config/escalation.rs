@@ -1,4 +1,5 @@
-//! `[escalation]`: how long people have until the next one is told, and until it sounds again.
+//! `[escalation]`: how long people have until the next one is told, and until it sounds again; in
+//! the county, and under `[clinic.escalation]` in a township that has its own.
 
 use config_reader::Section;
 use rules::ladder::{Ladder, Times};
@@ -10,9 +11,8 @@ const SHORTEST_S: u64 = 10;
 /// reads the list.
 const LONGEST_S: [u64; 3] = [3600, 8 * 3600, 24 * 3600];
 
-/// The times of an alert's life; what is left out is as in the specification.
-pub(super) fn times(mut section: Section<'_>) -> Times {
-    let mut times = Times::default();
+/// The times of an alert's life; what is left out is as it was.
+pub(super) fn times(mut section: Section<'_>, mut times: Times) -> Times {
     let Times { ladder, realarm, .. } = &mut times;
     let of = [
         ("high", &mut ladder.high, &mut realarm.high),

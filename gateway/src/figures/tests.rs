@@ -9,6 +9,7 @@ use model::id::DeviceId;
 use rules::{
     alert::{Alert, AlertState, People, TimelineEntry},
     binding::PatientKey,
+    ladder::{Times, TimesBySite},
     rule::RuleSet,
 };
 
@@ -48,6 +49,7 @@ fn alert(
         cleared_at: None,
         acknowledged: None,
         retro: false,
+        latched: false,
         quiet: false,
         late_row: None,
         people: People::default(),
@@ -220,11 +222,11 @@ fn a_week_that_was_counted_by_hand_has_these_figures() {
         ("dongfeng-01", "东风镇"),
         ("nanhe-01", "南河镇"),
     ];
-    let clinics = clinics.map(|(site, name)| (SiteId::new(site).unwrap(), name.to_owned()));
+    let clinics = clinics.map(|(site, name)| (SiteId::new(site).unwrap(), name.to_owned())).into();
     let (from, to) = (at(16, "00:00:00").unix_ms(), at(23, "00:00:00").unix_ms());
     let is_of = |site: &str| site != "nanhe-01";
-    let times = Times::default();
-    let told = figures(&connection, &clinics.into(), is_of, &times, from, to).unwrap();
+    let rules = RuleSet::from_json(include_str!("../../../configs/rules/default.json")).unwrap();
+    let told = figures(&connection, &clinics, is_of, &rules, from, to).unwrap();
     let quiet = json!({
         "township": "东风镇",
         "alerts": {"all": 0, "high": 0, "medium": 0, "low": 0},
@@ -254,6 +256,14 @@ fn a_week_that_was_counted_by_hand_has_these_figures() {
         ],
     });
     assert_eq!(told["townships"], json!([quiet, counted]));
+    // Who had a longer way is measured by that.
+    let mut own = Times::default();
+    (own.ladder.high.second, own.ladder.medium.second) = (Some(10_000), Some(10_000));
+    let own = ["heping-01", "heping-02"].map(|site| (SiteId::new(site).unwrap(), own)).into();
+    let times = TimesBySite { own, ..TimesBySite::default() };
+    let hurried = rules.with_times(std::sync::Arc::new(times));
+    let hurried = figures(&connection, &clinics, is_of, &hurried, from, to).unwrap();
+    assert_eq!(hurried["townships"][1]["acknowledged_in_time_percent"], 0);
     assert_eq!(told["from"], "2026-11-15T16:00:00.000Z");
     assert_eq!(told["to"], "2026-11-22T16:00:00.000Z");
 }

@@ -237,6 +237,7 @@ fn alarm(second: i64, kind: AlarmKind, phase: AlarmPhase) -> Record {
         code: kind.rule_id().to_owned(),
         text: String::new(),
         priority: None,
+        latched: false,
         source: None,
         device_time: None,
         observed: observed(second),

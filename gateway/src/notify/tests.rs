@@ -66,6 +66,7 @@ fn alert(device: &str, at: WallTime) -> Alert {
         cleared_at: None,
         acknowledged: None,
         retro: false,
+        latched: false,
         quiet: false,
         late_row: None,
         people: rules::alert::People::default(),

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     intake::{Delivery, Taken, take},
     query::{self, ReadingFilter},
+    rule_sets::Live,
 };
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
@@ -15,7 +16,7 @@ use model::{
     units::Unit,
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
 };
-use rules::rule::RuleSet;
+use rules::{ladder::TimesBySite, rule::RuleSet};
 use serde_json::Value;
 use tempfile::TempDir;
 use uplink_proto::envelope::Envelope;
@@ -63,7 +64,8 @@ impl County {
         Table::ALL.map(|table| {
             let (mut after, mut removed) = (Some(0), 0);
             while let Some(behind) = after {
-                let step = retention.step(&self.connection, table, behind, at(day)).unwrap();
+                let step =
+                    retention.step(&self.connection, &self.rules, table, behind, at(day)).unwrap();
                 assert!(step.after.is_none_or(|next| next > behind));
                 (after, removed) = (step.after, removed + step.removed);
             }
@@ -123,6 +125,7 @@ fn alarm(of: &str, day: i64) -> Record {
         code: "5".into(),
         text: String::new(),
         priority: None,
+        latched: false,
         source: None,
         device_time: None,
         observed: observed(day),
@@ -165,6 +168,41 @@ fn what_an_open_alert_may_refer_to_stays_until_it_is_closed() {
     county.connection.execute("UPDATE alert SET state = 'closed'", []).unwrap();
     assert_eq!(county.remove(RETENTION, 100), [1, 1, 0]);
     assert_eq!(county.count("alert"), 1);
+}
+
+/// A block of a second that begins so many seconds after a day's alarm.
+fn block_at(of: &str, day: i64, second: i64) -> Record {
+    let Record::Waveform(mut block) = block(of, day) else { unreachable!() };
+    block.start.at = WallTime::from_unix_ms(at(day).unix_ms() + second * 1000);
+    Record::Waveform(block)
+}
+
+fn begins(of: &str, day: i64, kind: AlarmKind) -> Record {
+    let Record::Alarm(alarm) = alarm(of, day) else { unreachable!() };
+    Record::Alarm(DeviceAlarm { phase: AlarmPhase::Start, kind, ..alarm })
+}
+
+#[test]
+fn the_strip_of_an_alert_is_kept_as_the_alert_is_and_no_second_more() {
+    let county = County::new();
+    // Asystole keeps 10 s before and 20 s after; a pause has no strip, and another device no alert.
+    county.take(5, Lane::Urgent, 1, vec![begins("a", 5, AlarmKind::Asystole)]);
+    county.take(5, Lane::Urgent, 2, vec![begins("b", 5, AlarmKind::Pause)]);
+    for (seq, of) in [(1, "a"), (2, "b"), (3, "c")] {
+        let blocks = (-60..60).map(|second| block_at(of, 5, second)).collect();
+        county.take(6, Lane::Wave, seq, blocks);
+    }
+    assert_eq!(county.count("alert"), 2);
+    county.connection.execute("UPDATE alert SET state = 'closed'", []).unwrap();
+    assert_eq!(county.remove(RETENTION, 15), [0, 0, 2]);
+    assert_eq!(county.remove(RETENTION, 16), [330, 0, 0]);
+    assert_eq!(county.remove(RETENTION, 5000), [0; 3]);
+    let kept = "SELECT group_concat(DISTINCT device), min(start_ms), max(start_ms) FROM waveform";
+    let kept = county.connection.query_row(kept, [], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    });
+    let second = |second: i64| at(5).unix_ms() + second * 1000;
+    assert_eq!(kept.unwrap(), ("a".to_owned(), second(-10), second(19)));
 }
 
 #[test]
@@ -227,7 +265,8 @@ fn a_step_is_bounded_and_the_next_goes_on_behind_it() {
     let many = i64::from(STEP_ROWS) * 2 + 10;
     let readings = (0..many).map(|_| rate("a", 0, 72)).collect();
     county.take(0, Lane::Trend, 1, readings);
-    let first = RETENTION.step(&county.connection, Table::Reading, 0, at(10)).unwrap();
+    let first =
+        RETENTION.step(&county.connection, &county.rules, Table::Reading, 0, at(10)).unwrap();
     let rows = i64::from(STEP_ROWS);
     assert_eq!(first, Step { after: Some(rows), removed: u64::from(STEP_ROWS) });
     assert_eq!(county.remove(RETENTION, 10), [0, u64::from(STEP_ROWS) + 9, 0]);
@@ -240,8 +279,9 @@ async fn it_runs_until_it_is_stopped() {
     // Years before the county's clock says now.
     county.take(-1000, Lane::Trend, 1, vec![rate("a", -1000, 72), rate("a", -1000, 73)]);
     let store = Store::open(&county.folder.path().join("county.sqlite")).unwrap();
-    assert_eq!(pass(&store, RETENTION, Table::Reading).await.unwrap(), 1);
+    let rules = LiveRules::new(Live::new(1, county.rules, ""), TimesBySite::default());
+    assert_eq!(pass(&store, &rules, RETENTION, Table::Reading).await.unwrap(), 1);
     let stopped = CancellationToken::new();
     stopped.cancel();
-    run(store, RETENTION, stopped).await;
+    run(store, rules, RETENTION, stopped).await;
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::store::Store;
-use rules::ladder::ByPriority;
+use model::id::SiteId;
+use rules::ladder::{ByPriority, Times};
 use tempfile::TempDir;
 
 const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
@@ -95,14 +96,18 @@ fn nobody_approves_what_they_wrote_what_is_not_there_or_what_is_live() {
 fn whoever_follows_hears_of_another_live_set() {
     let minute = ByPriority { high: 60_000, medium: 60_000, low: 60_000 };
     let times = Times { realarm: minute, ..Times::default() };
-    let live = LiveRules::new(Live::new(1, rules(), TEXT), times);
-    assert_eq!(live.rules().times(), &times);
+    let [heping, dongfeng] = ["heping-01", "dongfeng-01"].map(|id| SiteId::new(id).unwrap());
+    let own = [(heping.clone(), times)].into();
+    let by_site = TimesBySite { county: Times::default(), own };
+    let live = LiveRules::new(Live::new(1, rules(), TEXT), by_site);
+    assert_eq!(live.rules().times(&heping), &times);
     let mut follows = live.follow();
     assert!(!follows.has_changed().unwrap());
     live.put(Live { entry: 1, ..Live::new(2, rules(), TEXT) });
     assert!(follows.has_changed().unwrap());
-    // The times are the county's, whichever set is live.
-    assert_eq!(live.rules().times(), &times);
+    // The times are those of county and township, whichever set is live.
+    assert_eq!(live.rules().times(&heping), &times);
+    assert_eq!(live.rules().times(&dongfeng), &Times::default());
     assert_eq!((live.live().number, follows.borrow_and_update().number), (2, 2));
 }
 
@@ -110,7 +115,7 @@ fn whoever_follows_hears_of_another_live_set() {
 fn of_two_versions_that_were_approved_at_once_the_one_in_force_is_the_one_that_is_kept() {
     let (_folder, connection) = database();
     let started = at_start(&connection, NOW, TEXT, rules()).unwrap();
-    let in_force = LiveRules::new(started, Times::default());
+    let in_force = LiveRules::new(started, TimesBySite::default());
     let drafts = [" ", "\n"]
         .map(|more| draft(&connection, NOW, "zhang", &format!("{TEXT}{more}"), "").unwrap());
     // The newer draft is approved first, and comes last to where it is put in force.

@@ -310,6 +310,7 @@ impl Pump {
             code: alarm.code,
             text: alarm.text,
             priority: None,
+            latched: false,
             source: None,
             device_time: None,
             observed: now.observed(),

@@ -232,6 +232,7 @@ impl Pump {
             code: alarm.code(),
             text: alarm.words.to_owned(),
             priority: alarm.priority,
+            latched: false,
             source: None,
             device_time: None,
             observed: now.observed(),

@@ -32,10 +32,13 @@ mod spec {
     pub(super) const STATES: [(u16, &str); 5] = [
         (0x8000, "inhibited"),
         (0x4000, "suspended"),
-        (0x2000, "latched"),
+        (LATCHED, "latched"),
         (0x1000, "silenced"),
         (0x0008, "new"),
     ];
+    /// The condition is over, and the monitor keeps its alarm until somebody has seen it. That one
+    /// *would* latch is a flag, which says nothing of what became of it.
+    pub(super) const LATCHED: u16 = 0x2000;
     /// "Flags", §8.
     pub(super) const FLAGS: [(u16, &str); 4] = [
         (0x4000, "audible at the bedside"),
@@ -181,6 +184,7 @@ impl Alarms {
                 code: code(key),
                 text: text(entry),
                 priority: priority(entry.kind),
+                latched: entry.state & spec::LATCHED != 0,
                 source: alarm_metric(entry.source),
                 device_time,
                 observed: now.observed(),
@@ -250,6 +254,8 @@ fn kind(list: List, entry: &AlarmEntry) -> AlarmKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{bench::now_at, serial::SerialOutput};
+    use model::{device::DeviceKind, id::DeviceId};
 
     fn entry(source: u16, code: u16, kind: u16) -> AlarmEntry {
         let (text_id, priority) = (Some(0x0005_0001), Some(3));
@@ -283,6 +289,25 @@ mod tests {
         ] {
             assert_eq!(priority(kind), expected, "{kind:04x}");
         }
+    }
+
+    #[test]
+    fn what_the_monitor_latched_is_told_so_until_it_is_gone_and_what_only_would_latch_is_not() {
+        let device = DeviceId::new("mon-01").unwrap();
+        let mut reporter = Reporter::new(device, DeviceKind::Monitor, "intellivue");
+        let mut alarms = Alarms::default();
+        let holds = AlarmEntry { state: 0x0008, flags: 0x5000, ..entry(0x4182, 62, 0x0200) };
+        let latched = AlarmEntry { state: 0x2000, ..holds.clone() };
+        for entries in [vec![holds], vec![latched], vec![]] {
+            alarms.replace(now_at(0), None, List::Patient, entries, &mut reporter);
+        }
+        let mut told = Vec::new();
+        while let Some(output) = reporter.next() {
+            let SerialOutput::Emit(Record::Alarm(alarm)) = output else { panic!("{output:?}") };
+            told.push((alarm.phase, alarm.latched));
+        }
+        let (start, update, end) = (AlarmPhase::Start, AlarmPhase::Update, AlarmPhase::End);
+        assert_eq!(told, [(start, false), (update, true), (end, true)]);
     }
 
     #[test]

@@ -258,6 +258,7 @@ pub(super) fn alarm(
         code,
         text: whole(line.text.as_deref().unwrap_or_default())?,
         priority,
+        latched: false,
         source: line.source.as_deref().map(known).transpose()?,
         device_time: time(line.device_time.as_deref())?,
         observed,

@@ -114,6 +114,7 @@ impl Alarms {
                 code,
                 text: String::new(),
                 priority,
+                latched: false,
                 source: Some(source),
                 device_time: None,
                 observed: now.observed(),

@@ -261,6 +261,33 @@ test("another's number and alert never stand under a patient's name", async () =
   assert.equal(await page.attribute(tile(9), 'data-priority'), 'none');
 });
 
+test('a number outside a limit that is no alert yet has a thin line around it, and only that', async () => {
+  const county = ward();
+  const page = await it.open();
+  const own = `${tile(10)} ${number(county.monitor, 'hr')}`;
+  const pend = ({ site, device, channel, metric, measured_time: at }) => county.say('pending', {
+    numbers: [{ site, device, channel, metric, measured_time: at }],
+  });
+  const line = () => page.run((css) => getComputedStyle(document.querySelector(css)).outline, own);
+  pend(county.measure(county.monitor, 'hr', '39'));
+  await page.pass(1_000);
+  await page.shows(`${own}[data-pending]`);
+  assert.match(await line(), /solid 1px/);
+  assert.equal(await page.attribute(tile(10), 'data-priority'), 'none');
+  // The next value is inside.
+  county.measure(county.monitor, 'hr', '72');
+  await page.pass(1_000);
+  await page.says(own, '72');
+  assert.equal(await page.attribute(own, 'data-pending'), null);
+  assert.match(await line(), /none/);
+  // Of what is not heard any more nobody knows.
+  pend(county.measure(county.monitor, 'hr', '39'));
+  await page.pass(1_000);
+  await page.shows(`${own}[data-pending]`);
+  await page.pass(9_000);
+  assert.equal(await page.attribute(own, 'data-pending'), null);
+});
+
 test('a drawer whose place is gone is empty and says so; an old answer does not come in', async () => {
   const county = ward();
   county.measure(county.monitor, 'hr', '137');

@@ -255,6 +255,7 @@ impl Engine {
             firing.message_en = format!("{} {said}", firing.message_en);
         }
         (firing.metric, firing.device) = (alarm.source, Some(alarm.device.clone()));
+        firing.latched = alarm.latched;
         Some((key, firing))
     }
 

@@ -380,6 +380,7 @@ impl Alert {
             started_at: self.started_at,
             raised_at: self.raised_at,
             priority,
+            latched: self.latched,
             recurrences: self.recurrences + 1 + other.recurrences,
             timeline: std::mem::take(&mut self.timeline),
             people: People { told_by_box: self.people.told_by_box.take(), ..other.people.clone() },
@@ -391,6 +392,7 @@ impl Alert {
 
     /// What somebody has in hand of another alert that is a part of this one they have of this.
     pub(super) fn goes_on_from(&mut self, other: &Self) {
+        self.latched |= other.latched;
         let Some(by) = other.acknowledged.clone().filter(|_| self.acknowledged.is_none()) else {
             return;
         };

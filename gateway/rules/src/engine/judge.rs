@@ -352,6 +352,8 @@ impl Engine {
             }
             series.stream(seen.at, outside, clears, rule.sustain_ms, hold_ms)
         };
+        let number = || (seen.device.clone(), seen.channel.to_owned(), seen.metric);
+        self.note_pending(rule, number, seen.at, (known, series));
         // Where nothing stands there is nothing to remember: that is most series of most devices.
         match series == Series::default() {
             true => drop(self.series.remove(&key)),

@@ -57,6 +57,9 @@ pub(super) struct Firing {
     /// It was told late, and its device has not been heard since.
     #[serde(default)]
     pub(super) late: bool,
+    /// A device alarm that its device latched.
+    #[serde(default)]
+    pub(super) latched: bool,
     /// A clock was wrong: when it began is doubtful.
     #[serde(default)]
     pub(super) time_suspect: bool,
@@ -95,6 +98,7 @@ impl Firing {
             limit: None,
             of_box: false,
             late: false,
+            latched: false,
             time_suspect: false,
             check: false,
             late_result: false,
@@ -506,6 +510,7 @@ impl Episode {
             alert.tell(now, TimelineEvent::PriorityFell, None, worst.rule.clone());
             alert.priority = urgent;
         }
+        alert.latched |= self.firing.values().any(|firing| firing.latched);
         alert.device = worst.device.clone().unwrap_or_else(|| whose.device.clone());
         alert.patient.clone_from(&whose.patient);
         alert.rules = self.rules();
@@ -777,6 +782,7 @@ pub(super) fn raised(
         acknowledged: None,
         people: People::default(),
         retro: false,
+        latched: false,
         quiet: false,
         late_row: None,
         time_suspect: false,

@@ -88,6 +88,11 @@ impl Series {
         self.firing = true;
     }
 
+    /// Since when its condition holds, where its sustain is running.
+    pub(super) fn pending_since(&self) -> Option<WallTime> {
+        self.outside_since.filter(|_| !self.firing)
+    }
+
     pub(super) fn outside_since(&self) -> Option<WallTime> {
         self.outside_since
     }

@@ -229,7 +229,7 @@ impl Engine {
         }
         self.step_up(rules, now, &mut touched);
         changed.extend(self.settle(now, now, touched, false));
-        let times = rules.times();
+        let times = rules.times(&self.site);
         changed.extend(self.episodes.values_mut().flat_map(|episode| episode.on_time(now, times)));
         changed
     }
@@ -296,7 +296,7 @@ impl Engine {
     #[must_use]
     pub fn next_deadline(&self, rules: &RuleSet) -> Option<WallTime> {
         let monitored = self.profile.monitored;
-        let times = rules.times();
+        let times = rules.times(&self.site);
         let closing = self.episodes.values().filter_map(|episode| episode.due_at(times));
         let all = self.episodes.values().flat_map(|episode| episode.firing.values());
         let stepping = all.filter_map(|firing| {

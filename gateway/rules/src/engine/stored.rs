@@ -7,6 +7,7 @@ use super::{
     identity::Identity,
     judge::Latest,
     life::Episode,
+    pending::Waiting,
     people::OutOfService,
     series::Series,
     silence::Silence,
@@ -96,6 +97,7 @@ impl From<Stored> for Engine {
                     told_until: stored.told_until,
                     told_over: stored.told_over,
                     episodes: stored.episodes,
+                    waiting: Waiting::default(),
                 };
             }
             None => Subject::unbound(&stored.site, &own),

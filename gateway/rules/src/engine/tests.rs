@@ -176,6 +176,7 @@ impl Ward {
             code: kind.rule_id().to_owned(),
             text: String::new(),
             priority: None,
+            latched: false,
             source: None,
             device_time: None,
             observed: Self::observed(seconds),

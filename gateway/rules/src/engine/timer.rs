@@ -124,10 +124,11 @@ impl Alert {
         }
     }
 
-    /// When it closes by itself: medium ones half an hour after they cleared unseen.
+    /// When it closes by itself: medium ones half an hour after they cleared unseen, unless their
+    /// device latched them.
     fn closes_at(&self) -> Option<WallTime> {
         // What came late waits for a person: nobody could see it while it held.
-        let closes = self.priority == Priority::Medium && !self.retro;
+        let closes = self.priority == Priority::Medium && !self.retro && !self.latched;
         let cleared = self.cleared_at.filter(|_| closes)?;
         Some(later(cleared, MEDIUM_CLOSES_MS))
     }

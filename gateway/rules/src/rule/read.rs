@@ -5,13 +5,13 @@ use super::{
     SpotDefaults, Step, TechnicalRule, Threshold,
     written::{Clear, ClearOp, File, RawPopulation, RawPopulations, RawRule, RawSpotClear},
 };
-use crate::{
-    ladder::Times,
-    population::{Ages, POPULATIONS_MAX, Population, PopulationKind},
-};
+use crate::population::{Ages, POPULATIONS_MAX, Population, PopulationKind};
 use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class, units::Unit};
 use serde::Deserialize as _;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Largest rule set: the default one has 70 kB.
 const RULES_LEN_MAX: usize = 1 << 20;
@@ -47,7 +47,7 @@ impl RuleSet {
             technical: BTreeMap::new(),
             intervals: BTreeMap::new(),
             critical_drugs: listed(&meta.critical_drugs),
-            times: Times::default(),
+            times: Arc::default(),
         };
         for (kind, interval) in expected_interval_s {
             if let (Some(kind), Some(interval)) = (DeviceKind::from_name(&kind), interval) {
@@ -101,6 +101,7 @@ impl RuleSet {
                     from_device: rule.priority_from_device,
                     critical_drug: rule.critical_drug_priority,
                     repeat_limit_ms: rule.repeat_limit_s.unwrap_or_default().saturating_mul(1000),
+                    strip: rule.strip()?,
                     kinds: kinds_in(&rule.device_kinds),
                     id: rule.id.clone(),
                     family: rule.family,

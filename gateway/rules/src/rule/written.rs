@@ -1,6 +1,6 @@
 //! A rule set as it is written in its file.
 
-use super::Op;
+use super::{Op, STRIP_MAX_S, Strip};
 use model::alarm::Priority;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -62,6 +62,12 @@ impl RawSpotClear {
     }
 }
 
+#[derive(Clone, Copy, Deserialize)]
+pub(super) struct RawStrip {
+    pub(super) before_s: i64,
+    pub(super) after_s: i64,
+}
+
 /// Any rule, as written; what a type does not have is empty.
 #[derive(Deserialize)]
 pub(super) struct RawRule {
@@ -98,6 +104,7 @@ pub(super) struct RawRule {
     pub(super) priority_from_device: Option<super::FromDevice>,
     pub(super) critical_drug_priority: Option<Priority>,
     pub(super) repeat_limit_s: Option<i64>,
+    pub(super) strip: Option<RawStrip>,
     /// Of a score what its total must be, of a technical rule a name.
     pub(super) condition: Option<serde_json::Value>,
     /// Of a technical rule: who decides, `edge`, `county` or both.
@@ -111,6 +118,16 @@ pub(super) struct RawRule {
 }
 
 impl RawRule {
+    /// What of its device's waveforms is kept with its alert.
+    pub(super) fn strip(&self) -> Result<Option<Strip>, String> {
+        let Some(RawStrip { before_s, after_s }) = self.strip else { return Ok(None) };
+        let seconds = 0..=STRIP_MAX_S;
+        if !(seconds.contains(&before_s) && seconds.contains(&after_s)) {
+            return Err(format!("keeps a strip that is longer than {STRIP_MAX_S} s; shorten it"));
+        }
+        Ok(Some(Strip { before_ms: before_s * 1000, after_ms: after_s * 1000 }))
+    }
+
     pub(super) fn priority(&self) -> Result<Priority, String> {
         let name = self.priority.as_deref().unwrap_or_default();
         Priority::from_name(name).ok_or_else(|| format!("the priority {name} is not known"))

@@ -4,6 +4,7 @@ use super::evaluation::{County, at, heart_rate, online, site};
 use crate::{
     alerts::act::{self, Deed, Done, Refusal},
     duty::{self, Shift},
+    ingest::pending_told,
     intake::*,
     people::{self, Role},
     query,
@@ -20,7 +21,7 @@ use rules::{
     alert::{AckReason, AlertId},
     binding::Subject,
     engine::{Action, ActionError, Engine},
-    ladder::Level,
+    ladder::{Level, Times, TimesBySite},
 };
 
 impl County {
@@ -113,6 +114,44 @@ fn a_county_that_was_away_for_ten_minutes_tells_whoever_is_on_duty_now_and_once(
     assert_eq!(county.story(), [raised, told("li"), told("zhao")]);
     county.restart();
     assert!(county.pass_time(at(671), None).0.is_empty(), "nobody is told twice");
+}
+
+#[test]
+fn a_township_with_a_ladder_of_its_own_is_told_by_that() {
+    let mut county = County::new();
+    let mut own = Times::default();
+    own.ladder.high.second = Some(90_000);
+    let times = TimesBySite { own: [(site(), own)].into(), ..TimesBySite::default() };
+    county.rules = Arc::new(RuleSet::clone(&county.rules).with_times(Arc::new(times)));
+    county.take(at(0), vec![online(1, at(0))]);
+    county.bradycardia(0);
+    let step = &county.only()["next_step"];
+    assert_eq!(step["level"], "second");
+    assert_eq!(step["at"], crate::clock::rfc3339(at(100).unix_ms()));
+    assert!(county.pass_time(at(70), None).0.is_empty(), "the county's would be due");
+    assert_eq!(county.pass_time(at(100), None).0.len(), 1);
+    assert_eq!(county.story().last().unwrap().0, "escalated");
+}
+
+#[test]
+fn a_number_whose_sustain_is_running_is_told_for_the_reading_that_it_is_of() {
+    let county = County::new();
+    county.take(at(0), vec![online(1, at(0))]);
+    let taken = county.take(at(1), vec![heart_rate(2, at(1), 36)]);
+    let reading = taken.readings[0].stored().told().remove(0).2;
+    let of = |key: &str| (key.to_owned(), reading[key].clone());
+    let named = ["site", "device", "channel", "metric", "measured_time"].map(of);
+    let told = pending_told(&taken.pending);
+    let named: serde_json::Map<String, Value> = named.into_iter().collect();
+    assert_eq!(json!(told), json!({site().as_str(): [named]}));
+    let taken = county.take(at(2), vec![heart_rate(3, at(2), 72)]);
+    assert!(pending_told(&taken.pending).is_empty());
+    let over: u64 = taken.pending.values().map(|pending| pending.over).sum();
+    assert_eq!(over, 2, "below 40 for 10 s, and below 50 for 30 s");
+    county.take(at(3), vec![heart_rate(4, at(3), 36)]);
+    county.bradycardia(4);
+    let taken = county.take(at(20), vec![heart_rate(30, at(20), 36)]);
+    assert!(pending_told(&taken.pending).is_empty(), "it is an alert");
 }
 
 #[test]
@@ -240,7 +279,7 @@ fn a_county_that_starts_anew_between_any_two_steps_lives_as_one_that_never_did()
             Step::Act(by, action) => {
                 let id = last.as_ref().unwrap().id;
                 county.act(now, by, Deed::Alert(action.clone())).unwrap();
-                last = Some(engine.act(rules.times(), id, by, &action, now).unwrap());
+                last = Some(engine.act(rules.times(&site()), id, by, &action, now).unwrap());
             }
         }
         let Some(expected) = &last else { continue };
@@ -304,6 +343,7 @@ fn test_11_an_alarm_delivered_five_times_with_two_restarts_is_told_once_per_step
         code: "5".into(),
         text: String::new(),
         priority: None,
+        latched: false,
         source: None,
         device_time: None,
         observed,

@@ -197,6 +197,7 @@ pub(crate) fn alarm(row: &Row<'_>, device: &DeviceId) -> rusqlite::Result<Option
         code: row.get("code")?,
         text: row.get("text")?,
         priority: priority.as_deref().and_then(Priority::from_name),
+        latched: false,
         source: source.as_deref().and_then(Metric::from_name),
         device_time: None,
         observed: observed(placed_ms),

@@ -154,6 +154,7 @@ impl County {
             code: "5".into(),
             text: String::new(),
             priority: None,
+            latched: false,
             source: None,
             device_time: None,
             observed: observed(second),

@@ -208,7 +208,7 @@ impl Names {
     }
 
     fn encode_alarm(&mut self, alarm: &DeviceAlarm, base: WallTime) -> Vec<Value> {
-        vec![
+        let mut positions = vec![
             number(kind::ALARM),
             number(self.device(&alarm.device)),
             text(alarm.channel.as_str()),
@@ -221,7 +221,9 @@ impl Names {
             device_time(alarm.device_time),
             after(base, alarm.observed.at),
             place(&ClockQuality::ALL, &alarm.observed.quality),
-        ]
+        ];
+        positions.extend(alarm.latched.then_some(Value::Bool(true)));
+        positions
     }
 
     fn encode_alert(&mut self, alert: &EdgeAlert, base: WallTime) -> Vec<Value> {
@@ -396,6 +398,8 @@ impl Names {
             source: self.optional_metric(at)?,
             device_time: read_device_time(at.next()?)?,
             observed: observed(at, base)?,
+            // A box of before says nothing of it.
+            latched: at.next().and_then(Value::as_bool).unwrap_or_default(),
         })
     }
 

@@ -121,24 +121,34 @@ fn alarm() -> impl Strategy<Value = Record> {
     let phase = select(AlarmPhase::ALL.to_vec());
     let priority = option::of(select(Priority::ALL.to_vec()));
     let source = option::of(select(vec![Metric::HR, Metric::SPO2]));
-    (device(), channel(), phase, kind, "\\PC{0,20}", priority, source, device_time(), observed())
-        .prop_map(
-            |(device, channel, phase, kind, text, priority, source, device_time, observed)| {
-                let code = "INA3".to_owned();
-                Record::Alarm(DeviceAlarm {
-                    device,
-                    channel,
-                    phase,
-                    kind,
-                    code,
-                    text,
-                    priority,
-                    source,
-                    device_time,
-                    observed,
-                })
-            },
-        )
+    let more = (device_time(), observed(), any::<bool>());
+    (device(), channel(), phase, kind, "\\PC{0,20}", priority, source, more).prop_map(
+        |(
+            device,
+            channel,
+            phase,
+            kind,
+            text,
+            priority,
+            source,
+            (device_time, observed, latched),
+        )| {
+            let code = "INA3".to_owned();
+            Record::Alarm(DeviceAlarm {
+                device,
+                channel,
+                phase,
+                kind,
+                code,
+                text,
+                priority,
+                latched,
+                source,
+                device_time,
+                observed,
+            })
+        },
+    )
 }
 
 fn other() -> impl Strategy<Value = Record> {
@@ -363,6 +373,39 @@ fn kinds_and_metrics_of_the_future_are_skipped_and_counted() {
     assert_eq!(decoded.skipped, 3);
     let Record::Readings(group) = &decoded.envelope.records[0] else { panic!() };
     assert_eq!(group.readings.len(), 3);
+}
+
+#[test]
+fn an_alarm_that_nobody_latched_is_the_record_that_it_was_before() {
+    let said = |latched| {
+        let alarm = DeviceAlarm {
+            device: DeviceId::new("mon-01").unwrap(),
+            channel: Channel::default(),
+            phase: AlarmPhase::End,
+            kind: AlarmKind::PvcRun,
+            code: "p:4182:0c8c:0001".into(),
+            text: "*PVC RUN".into(),
+            priority: Some(Priority::Medium),
+            latched,
+            source: Some(Metric::HR),
+            device_time: None,
+            observed: Observed {
+                at: WallTime::from_unix_ms(1_795_306_500_250),
+                quality: ClockQuality::Synchronised,
+            },
+        };
+        Envelope { records: vec![Record::Alarm(alarm)], ..cuff() }
+    };
+    let mut map = wire::from_bytes(&said(true).encode(), ENVELOPE_LEN_MAX).unwrap();
+    let entries = map.as_map_mut().unwrap();
+    let records = entries.iter_mut().find(|(key, _)| key.as_text() == Some("r")).unwrap();
+    let alarm = records.1.as_array_mut().unwrap()[0].as_array_mut().unwrap();
+    assert_eq!(alarm.pop(), Some(Value::Bool(true)));
+    assert_eq!(alarm.len(), 12);
+    assert_eq!(wire::to_bytes(&map), said(false).encode());
+    for latched in [false, true] {
+        assert_eq!(Envelope::decode(&said(latched).encode()).unwrap().envelope, said(latched));
+    }
 }
 
 #[test]

@@ -97,6 +97,62 @@ fn an_alarm_that_came_back_and_ended_in_an_outage_is_history_unless_nobody_saw_t
     }
 }
 
+/// An alarm that begins, is over at 20 s and latched or not, and is no more at 30 s.
+fn latched_alarm(ward: &Ward, kind: AlarmKind, latched: bool) -> [DeviceAlarm; 3] {
+    [(0.0, AlarmPhase::Start), (20.0, AlarmPhase::Update), (30.0, AlarmPhase::End)].map(
+        |(seconds, phase)| {
+            let latched = latched && phase != AlarmPhase::Start;
+            DeviceAlarm { latched, ..ward.an_alarm(seconds, kind, phase) }
+        },
+    )
+}
+
+#[test]
+fn a_medium_alarm_that_its_device_latched_waits_for_a_person() {
+    let over = 30.0 + 30.0 * 60.0;
+    for latched in [false, true] {
+        let mut ward = Ward::new("ecg-01");
+        for alarm in latched_alarm(&ward, AlarmKind::PvcRun, latched) {
+            ward.alarm_at(30.0, &alarm);
+        }
+        let alert = ward.only().clone();
+        assert_eq!((alert.priority, alert.state), (Priority::Medium, AlertState::ClearedUnack));
+        assert_eq!(ward.engine.next_deadline(ward.rules), (!latched).then(|| at(over)));
+        ward.pass_time(over);
+        assert_eq!(ward.engine.alerts().count(), usize::from(latched));
+        if latched {
+            let told =
+                ward.engine.acknowledge(alert.id, "wang", AckReason::AtBedside, "", at(over));
+            assert_eq!(told.unwrap().state, AlertState::Closed);
+        }
+    }
+}
+
+#[test]
+fn a_low_alarm_that_its_device_latched_closes_when_it_is_over() {
+    let mut ward = Ward::new("ecg-01");
+    for alarm in latched_alarm(&ward, AlarmKind::PvcPair, true) {
+        ward.alarm_at(30.0, &alarm);
+    }
+    assert_eq!(ward.engine.alerts().count(), 0);
+    assert_eq!(ward.told.last().unwrap().state, AlertState::Closed);
+}
+
+#[test]
+fn what_a_device_latched_waits_for_a_person_also_where_its_box_tells_of_the_end() {
+    let mut ward = Ward::new("ecg-01");
+    for alarm in latched_alarm(&ward, AlarmKind::PvcRun, true) {
+        ward.alarm_at(200.0, &alarm);
+    }
+    let alert = ward.told.last().unwrap().clone();
+    assert_eq!((alert.state, alert.retro), (AlertState::Closed, true));
+    let (told, times) = edge::told_of(&ward, &alert, "cleared", 30.0);
+    ward.engine.adopt_edge(ward.rules, at(201.0), &told, times, edge::place(1));
+    assert_eq!(ward.only().state, AlertState::ClearedUnack);
+    ward.pass_time(2.0 * 3600.0);
+    assert_eq!((ward.only().id, ward.only().state), (alert.id, AlertState::ClearedUnack));
+}
+
 #[test]
 fn an_alarm_said_again_late_is_no_longer_in_doubt() {
     let mut ward = Ward::new("pump-01");

@@ -5,7 +5,12 @@ use crate::retro::{KnownAlert, Pass};
 use model::alert::EdgeAlert;
 
 /// What the box of a ward tells of an alert that began at `0`.
-fn told_of(ward: &Ward, alert: &Alert, what: &str, second: f64) -> (EdgeAlert, EdgeTimes) {
+pub(super) fn told_of(
+    ward: &Ward,
+    alert: &Alert,
+    what: &str,
+    second: f64,
+) -> (EdgeAlert, EdgeTimes) {
     let cleared = (what == "cleared").then(|| at(second));
     let told = EdgeAlert {
         id: *alert.id.as_bytes(),
@@ -35,7 +40,7 @@ fn told_of(ward: &Ward, alert: &Alert, what: &str, second: f64) -> (EdgeAlert, E
     (told, EdgeTimes { at: at(second), started: at(0.0), cleared })
 }
 
-fn place(seq: u64) -> Position {
+pub(super) fn place(seq: u64) -> Position {
     let (outbox, seq) = (OutboxId::from_bytes([1; 16]), Seq::new(seq).unwrap());
     Position { outbox, lane: Lane::Urgent, seq, index: 0 }
 }
@@ -349,7 +354,7 @@ fn what_a_danger_sign_raised_stays_high_when_its_box_tells_of_it() {
     ward.feed(0.0, 0.0, pressure(184, 100));
     let alert = ward.only().clone();
     let action = Action::TellDangerSigns { signs: vec![ChestPain] };
-    ward.engine.act(ward.rules.times(), alert.id, "wang", &action, at(10.0)).unwrap();
+    ward.engine.act(&crate::ladder::Times::default(), alert.id, "wang", &action, at(10.0)).unwrap();
     // The box knows of no sign.
     let (told, times) = told_of(&ward, &alert, "raised", 0.0);
     assert_eq!(told.priority, Priority::Medium);

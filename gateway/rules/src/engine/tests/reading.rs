@@ -246,3 +246,41 @@ fn a_box_whose_clock_is_wrong_is_told() {
     hear(&mut edge, 60.0, 60.0);
     assert_eq!(hear(&mut edge, 90.0, 90.0)[0].state, AlertState::Closed);
 }
+
+#[test]
+fn a_number_is_pending_from_its_first_value_outside_until_it_is_an_alert_or_inside() {
+    let mut ward = Ward::new("ecg-01");
+    let mut feed = |second: f64, value: &str| {
+        ward.number(second, Metric::HR, value);
+        let pending = ward.engine.take_pending();
+        let told = pending.numbers.into_iter().map(|((_, _, metric), at)| (metric, at));
+        (told.collect::<Vec<_>>(), pending.over)
+    };
+    assert_eq!(feed(0.0, "72"), (vec![], 0));
+    // 39 is outside two rules, of 10 s and of 30 s; it is one number.
+    for second in 1..11_u32 {
+        let second = f64::from(second);
+        assert_eq!(feed(second, "39"), (vec![(Metric::HR, at(second))], 0), "{second}");
+    }
+    // It is an alert: what else of its family is waiting is no news of it.
+    assert_eq!(feed(11.0, "39"), (vec![], 0));
+    assert_eq!(feed(12.0, "72"), (vec![], 1), "the one of 30 s never held");
+}
+
+#[test]
+fn what_is_over_before_its_time_leaves_a_count_and_nothing_else() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 5, Metric::HR, "39");
+    ward.number(5.0, Metric::HR, "72");
+    let pending = ward.engine.take_pending();
+    assert_eq!((pending.numbers.len(), pending.over), (0, 2));
+    // A gap begins it again.
+    ward.number(6.0, Metric::HR, "45");
+    ward.number(16.0, Metric::HR, "45");
+    let pending = ward.engine.take_pending();
+    assert_eq!((pending.numbers.len(), pending.over), (1, 1));
+    // A spot value is an alert at once.
+    ward.number(17.0, Metric::NIBP_SYS, "70");
+    assert!(ward.engine.take_pending().numbers.is_empty());
+    assert!(ward.told.iter().all(|alert| alert.family != "hr_low"));
+}
