@@ -151,13 +151,18 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     };
     tracing::info!("Stopping.");
     stopped.cancel();
+    end(tasks).await;
+    drop(broker);
+    tracing::info!("Stopped.");
+    Ok(code)
+}
+
+/// Waits until all tasks have ended, but not for ever.
+async fn end(mut tasks: JoinSet<()>) {
     let all = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(STOP_LIMIT, all).await.is_err() {
         tracing::warn!("Some tasks did not end in time.");
     }
-    drop(broker);
-    tracing::info!("Stopped.");
-    Ok(code)
 }
 
 fn record_metrics() -> PrometheusHandle {

@@ -7,7 +7,7 @@ use super::{
     tray::{TrayFilter, WAITING_MAX},
     *,
 };
-use crate::store::Store;
+use crate::{code::Code, store::Store};
 use desk::{CLINIC, clinics, wang};
 use model::id::SiteId;
 use std::{fs, path::Path};
@@ -104,7 +104,8 @@ fn texts_that_tell_who_somebody_is_are_refused() {
     let named = format!("{NAME} was moved");
     let identity = "is 110101199003074233";
     for wrong in [None, Some(""), Some("a\nb"), Some(&long), Some(identity)] {
-        assert!(matches!(reason(wrong), Err(Refused::Wrong(_))), "{wrong:?}");
+        let refused = reason(wrong);
+        assert!(matches!(refused, Err(Refused::Because(Code::Reason, _))), "{wrong:?}");
     }
     assert!(matches!(reason(Some(&named)), Err(Refused::Named(_))));
     let of_clinic = Concerned::Clinic(Some(CLINIC));

@@ -594,6 +594,7 @@ fn what_readings_began_and_an_alarm_of_its_device_goes_on_with_ends_with_that() 
             priority: None,
             source: None,
             device_time: None,
+            latched: false,
             observed: observed(second),
         };
         pass.on_alarm(&rules, at(second), &alarm);

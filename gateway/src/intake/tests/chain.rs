@@ -50,6 +50,7 @@ fn all() -> Vec<Record> {
         priority: None,
         source: None,
         device_time: None,
+        latched: false,
         observed: observed(0),
     };
     let clock = ClockChange {
