@@ -154,7 +154,9 @@ test('15. connection lost: one sound at once and each minute', async () => {
   await page.pass(150_000, { beats: false });
   const times = (await heard(page, 'low')).slice(before).map((at) => Math.round((at - begun) / 1000));
   assert.equal(times.length, 3, String(times));
-  assert.ok(times[0] <= 21 && times[1] - times[0] === 60 && times[2] - times[1] === 60, String(times));
+  // It begins at the limit; the page looks once a second whether a minute is over.
+  assert.equal(times[0], 20);
+  assert.ok([times[1] - times[0], times[2] - times[1]].every((wait) => wait === 60 || wait === 61), String(times));
 });
 
 test('a lost connection sounds also in a tab that was hidden for long, whose nested timers wait', async () => {

@@ -75,15 +75,15 @@ for (const [groups, aims] of [[[], [10]], [['pregnant'], [7.8, 6.7]]]) {
   });
 }
 
-test('the counters: active is neither shelved nor suppressed nor over', async () => {
+test('the counters: what is shelved and holds is active and says so, what is suppressed or over is not', async () => {
   const { county } = it;
   const page = await it.open();
   for (const state of ['active_unack', 'active_ack', 'shelved', 'suppressed', 'out_of_service', 'cleared_unack']) {
     county.raise(county.monitor, 'high', { state });
   }
-  await page.says('.counters', '高 2/2');
+  await page.says('.counters', '高 2/3 搁置1');
   await page.click('.counters');
-  await page.says('.counts', '高优先级:未确认 2,持续中 2');
+  await page.says('.counts', '高优先级:未确认 2,持续中 3');
 });
 
 test('a high alert of a township that is not shown is said to who cannot see, and where it is', async () => {
