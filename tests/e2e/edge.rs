@@ -218,6 +218,28 @@ async fn text_of(browser: &Client, css: &str) -> anyhow::Result<String> {
     Ok(browser.find(Locator::Css(css)).await?.text().await?)
 }
 
+/// How long the box can go on saving, of which it knows nothing in its first hour: as if it had told
+/// 9 days and 4 hours.
+async fn holds_days(browser: &Client) -> anyhow::Result<()> {
+    let saved = ".works [data-name='saved'][data-works='yes']";
+    appears(browser, saved).await?;
+    let told = text_of(browser, saved).await?;
+    ensure!(told.contains("还能保存多久,运行一小时后可知"), "{told}");
+    let later = "const real = window.fetch;
+        window.fetch = async (...asked) => {
+          const answer = await real(...asked);
+          if (!String(asked[0]).includes('state')) return answer;
+          const state = await answer.json();
+          state.facts.outbox.holds_s = (9 * 24 + 4) * 3600 + 59 * 60;
+          return new Response(JSON.stringify(state), answer);
+        };";
+    browser.execute(later, Vec::new()).await?;
+    until("the page says how long it holds", PATIENCE, async || {
+        Ok(text_of(browser, saved).await?.contains("还能保存 9 天 4 小时"))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_box_warns_while_the_county_is_out_of_reach_and_it_is_one_alert() -> anyhow::Result<()>
 {
@@ -292,6 +314,9 @@ async fn story(stage: &mut Stage, desk: &Client, phone: &Client) -> anyhow::Resu
         appears(browser, &format!("{own}[data-signals][data-priority='high']")).await?;
         appears(browser, ".reach[data-link='lost']").await?;
         appears(browser, ".works [data-name='county'][data-works='no']").await?;
+        let since = text_of(browser, &format!("{own} .since")).await?;
+        ensure!(since.starts_with("已 ") && since.contains("(自 "), "since when? {since}");
+        holds_days(browser).await?;
         appears(browser, ".tile[data-device='ward-01'] [data-metric='hr'][data-stale='fresh']")
             .await?;
         let row = text_of(browser, &own).await?;
