@@ -10,6 +10,7 @@ import { isWithoutRule } from './beds.js';
 import { ageLine, judged } from './judged.js';
 import { metricName } from './metric-name.js';
 import { kpaPieces, putLine, stamp } from './number.js';
+import { LIMITS } from './stale.js';
 import { kindOf, ruledOf, store } from './store.js';
 
 /** Settings and counts of devices, which no rule is meant to look at. */
@@ -19,10 +20,11 @@ export class Cell {
   /** `moverOf(find)`: what moves a result to another patient; in tiles there is none. */
   constructor(moverOf) {
     const span = (name) => h('span', { class: name });
+    this.pending = span('unseen');
     [this.label, this.numbers, this.unit, this.kpa] = ['label', 'numbers', 'unit', 'kpa'].map(span);
     [this.reason, this.mark, this.ruleless, this.age] = ['reason', 'mark', 'no-rule', 'age'].map(span);
     this.element = h('div', { class: 'cell' },
-      this.label, h('span', { class: 'amount' }, this.numbers, this.unit),
+      this.label, h('span', { class: 'amount' }, this.numbers, this.pending, this.unit),
       this.kpa, this.reason, this.mark, this.ruleless, this.age);
     this.mover = moverOf && moverOf(() => this.first);
     if (this.mover) this.element.append(this.mover.button, this.mover.choice);
@@ -48,6 +50,7 @@ export class Cell {
     const none = shown.every((part) => part.text === null);
     const reasonOnly = none && reason !== '' && !first.hidden;
     this.drawNumbers(shown, reasonOnly);
+    put(this.pending, shown.some((part) => part.pending) ? t('tiles.pending') : '');
     set(this.element, 'data-reason-only', reasonOnly ? 'true' : null);
     put(this.unit, none ? '' : unitText(shown.find((part) => part.unit)?.unit, t));
     const pressures = ['nibp_sys', 'nibp_dia']
@@ -92,9 +95,10 @@ function placeOf({ metric, patient, site }) {
   return { patient: patient ?? null, clinic: store.sites.get(site)?.clinic || site };
 }
 
-/** A number that repeats, is fresh and not in doubt. */
+/** A number that repeats, is fresh and not in doubt; one that comes seldom has its age beside it. */
 function isPlain(part) {
-  return part.rule !== 'spot' && part.stale === 'fresh' && !part.suspect;
+  return part.rule !== 'spot' && part.stale === 'fresh' && !part.suspect
+    && part.ageMs <= LIMITS[part.rule][0];
 }
 
 /** How old the oldest of the numbers is that need no age of their own. */

@@ -23,6 +23,8 @@ const FRAME_MS = 16;
 const AGE_MS = 500;
 /** From one tick to the next. */
 const LIMITS_MS = 1_000;
+/** Numbers of many devices grow old one after the other: the sound and the list must not wait for them. */
+const LIMITS_APART_MS = 50;
 /** Nobody sees those of a clinic out of sight: they are right when it comes into sight. */
 const UNSEEN_MS = 2_900;
 
@@ -44,6 +46,8 @@ export class Tiles {
     this.patients = new Set();
     this.waiting = [];
     this.limit = null;
+    /** Until when limits were looked at. */
+    this.limitsMs = 0;
     /** Which monitors have their strip here; the others have it in the drawer. */
     this.choice = new StripChoice();
     this.observer = new IntersectionObserver((entries) => this.look(entries));
@@ -110,14 +114,17 @@ export class Tiles {
   watchLimits() {
     clock.cancel(this.limit);
     const nowMs = clock.now();
-    const dues = [...this.tiles.values()].flatMap((tile) => [...tile.lines]
-      .map(([key, line]) => [key, tile.drawnMs + line.untilMs]));
-    const next = Math.min(...dues.map(([, dueMs]) => dueMs).filter((dueMs) => dueMs > nowMs));
+    const seen = this.places.filter((place) => this.isSeen(place))
+      .flatMap(({ key }) => this.tiles.get(key) ?? []);
+    // What passed its limit while others were drawn is due too.
+    const dues = seen.flatMap((tile) => [...tile.lines].map(([key, line]) => [key, tile.drawnMs + line.untilMs]))
+      .filter(([, dueMs]) => dueMs > this.limitsMs);
+    const next = Math.min(...dues.map(([, dueMs]) => dueMs));
     if (next - nowMs > LIMITS_MS) return;
-    this.limit = clock.after(next - nowMs, () => {
-      for (const [key, dueMs] of dues) {
-        if (dueMs > nowMs && dueMs <= Math.max(next, clock.now())) store.changed.add(key);
-      }
+    const apart = this.limitsMs + LIMITS_APART_MS;
+    this.limit = clock.after(Math.max(next, apart) - nowMs, () => {
+      this.limitsMs = Math.max(next, clock.now());
+      for (const [key, dueMs] of dues) if (dueMs <= this.limitsMs) store.changed.add(key);
       this.onLimit();
       this.watchLimits();
     });
