@@ -475,8 +475,11 @@ impl<'a> Warden<'a> {
                 continue;
             }
             self.held.extend(reports.into_iter().map(|report| (observed.mono, report)));
-            let over = self.held.len().saturating_sub(HELD_MAX);
-            self.held.drain(..over);
+            while self.held.len() > HELD_MAX {
+                // Before what happened goes what only says which rules hold.
+                let least = self.held.iter().position(|(_, it)| it.what == report::RULES_CHANGED);
+                self.held.remove(least.unwrap_or(0));
+            }
         }
     }
 

@@ -428,7 +428,7 @@ async fn one_history(stage: &Stage, nurse: &Person, id: &str, shared: &str) -> a
     let mut own = entries.iter().filter(|entry| text(entry, "action") == "edge_alert");
     let entry = own.next().context("it is not in the chain")?;
     ensure!(own.next().is_none(), "{chain}");
-    ensure!(text(entry, "who") == "李秀兰" && text(entry, "what") == "heping", "{entry}");
+    ensure!(text(entry, "who") == "李秀兰@heping" && text(entry, "what") == "heping", "{entry}");
     ensure!(entry.pointer("/detail/alert").is_some_and(|alert| alert == id), "{entry}");
     Ok(())
 }

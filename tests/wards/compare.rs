@@ -271,12 +271,14 @@ pub(crate) fn at_the_edge(outcome: &Outcome, one_end: &BTreeSet<String>) -> BTre
 
 impl Outcome {
     /// It was raised by what a lead that was off counted, before the news of that had come: what is
-    /// fresh is judged by what is known (row 1).
+    /// fresh is judged by what is known (row 1), as long as a value of before is fresh.
     fn is_before_lead_off(&self, alert: &Seen, raised: i64) -> bool {
         let mut leads = self.leads_off.iter();
         ["hr_low", "hr_high"].contains(&alert.family.as_str())
-            && leads
-                .any(|lead| lead.whose == alert.subject && (lead.at..=lead.heard).contains(&raised))
+            && leads.any(|lead| {
+                let known = lead.heard.min(lead.at + 2 * STREAM_FRESH_S);
+                lead.whose == alert.subject && (lead.at..=known).contains(&raised)
+            })
     }
 }
 

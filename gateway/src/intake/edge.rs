@@ -58,7 +58,8 @@ impl Batch<'_> {
         if let Some(who) = &alert.by {
             let (what, reason) = (&alert.what, &alert.reason);
             let detail = json!({"alert": joined.to_string(), "what": what, "reason": reason});
-            self.tell_chain(site, (who, "edge_alert"), detail)?;
+            // Nobody logs in at a box: a name there is not the user's of that name.
+            self.tell_chain(site, (&format!("{who}@{site}"), "edge_alert"), detail)?;
         }
         self.connection
             .prepare_cached(

@@ -105,9 +105,16 @@ impl Engine {
         // What goes on without a device that has left goes on by others.
         let goes_on = left.is_some() && known.is_some_and(AlertState::is_active);
         if is_older || goes_on {
+            let was_in_hand = alert.acknowledged.is_some();
             tell_story(&mut alert, told, times, began, true);
-            if alert.acknowledged.is_some() && alert.state == AlertState::ActiveUnack {
-                alert.go(AlertState::ActiveAck);
+            match (alert.state, &alert.acknowledged) {
+                (AlertState::ActiveUnack, Some(_)) => alert.go(AlertState::ActiveAck),
+                (AlertState::ActiveAck, None) => alert.go(AlertState::ActiveUnack),
+                _ => {}
+            }
+            // It sounded anew behind who had it in hand: the newer word was judged as theirs.
+            if was_in_hand && alert.acknowledged.is_none() && alert.condition().is_active() {
+                alert.priority = alert.priority.max(told.priority);
             }
             episode.keep_story(&alert);
             return (alert, None);

@@ -345,9 +345,10 @@ impl Episode {
         if let Some(known) = all.find(|known| known.id == alert.id) {
             known.clone_from(alert);
         }
-        let is_in_hand = |known: &Alert| known.id == alert.id && known.acknowledged.is_some();
-        if self.alert.as_ref().is_some_and(is_in_hand) {
-            self.before_unknown = self.before_unknown.map(|_| AlertState::ActiveAck);
+        if let Some(known) = self.alert.as_ref().filter(|known| known.id == alert.id) {
+            let is_in_hand = known.acknowledged.is_some();
+            let active = if is_in_hand { AlertState::ActiveAck } else { AlertState::ActiveUnack };
+            self.before_unknown = self.before_unknown.map(|_| active);
         }
     }
 

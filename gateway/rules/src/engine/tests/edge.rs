@@ -660,6 +660,31 @@ fn who_has_it_in_hand_is_told_behind_a_newer_word_too() {
 }
 
 #[test]
+fn what_sounded_anew_before_a_newer_word_that_came_first_is_nobodys() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 31, Metric::HR, "45");
+    let alert = ward.only().clone();
+    let reason = AckReason::AtBedside;
+    ward.engine.acknowledge(alert.id, "nurse", reason, "", at(32.0)).unwrap();
+    // At the box it became high, which nobody had in hand, and then one of its rules was over.
+    let high = |what, second| {
+        let (told, times) = told_of(&ward, &alert, what, second);
+        (EdgeAlert { priority: Priority::High, ..told }, times)
+    };
+    let ((rose, older), (changed, newer)) =
+        (high("priority_rose", 60.0), high("rules_changed", 80.0));
+    ward.engine.adopt_edge(ward.rules, at(100.0), &changed, newer, place(2));
+    ward.engine.adopt_edge(ward.rules, at(101.0), &rose, older, place(1));
+    ward.number(102.0, Metric::HR, "45");
+    let alert = ward.only();
+    assert_eq!(
+        (alert.state, alert.priority, &alert.acknowledged),
+        (AlertState::ActiveUnack, Priority::High, &None)
+    );
+    assert!(ward.engine.next_deadline(ward.rules).is_some(), "nobody is called for it");
+}
+
+#[test]
 fn who_saw_what_came_later_has_not_seen_what_was_over_before_it() {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 11, Metric::HR, "36");
