@@ -2,6 +2,7 @@
 // over by then. Folded it is one line, so that it takes no place from an alert that holds.
 
 import * as api from './api.js';
+import { SHIFT_MS } from './alert-sections.js';
 import {
   GLYPHS, countsOf, message, since, state, where, who,
 } from './alert-words.js';
@@ -12,11 +13,11 @@ import {
 import { isShown } from './filter.js';
 import { ageText } from './format.js';
 import { t } from './i18n.js';
-import { begunMs, compareMissed } from './order.js';
+import { beginningsOf, compareMissed } from './order.js';
 import { putAlert, store } from './store.js';
 
-/** What is raised began so long before at most: what is sustained first, and what came late. */
-const BEFORE_MS = 3_600_000;
+/** What is over is asked for by when it first began: it may have come again or risen a shift later. */
+const BEFORE_MS = SHIFT_MS;
 /** What the county did not answer is asked again. */
 const AGAIN_MS = 5_000;
 /** That nothing began is no news for longer. */
@@ -24,6 +25,8 @@ const NONE_MS = 60_000;
 /** Nobody reads more; the rest is in the lists. */
 const ALERTS_MAX = 200;
 const GAPS_MAX = 20;
+/** Nobody is to do anything about these. */
+const ASIDE = ['suppressed', 'out_of_service'];
 
 export class Missed {
   /** `onChange()`: it must be drawn; `onLoggedOut()`. */
@@ -49,7 +52,7 @@ export class Missed {
   }
 
   isUnread() {
-    return this.alerts.size > 0;
+    return this.present().length > 0;
   }
 
   read() {
@@ -78,10 +81,10 @@ export class Missed {
       const { alerts, truncated } = await api.closedAlerts(fromMs);
       if (gaps !== this.gaps) return;
       alerts.forEach(putAlert);
-      this.cut = truncated;
+      this.cut = this.cut || truncated;
       this.take(alerts);
       this.knowledge = 'known';
-      if (!this.isUnread()) clock.after(NONE_MS, () => gaps === this.gaps && this.read());
+      clock.after(NONE_MS, () => gaps === this.gaps && !this.isUnread() && this.read());
     } catch (failure) {
       if (gaps !== this.gaps) return;
       if (failure.status === 401) this.onLoggedOut();
@@ -91,20 +94,20 @@ export class Missed {
     this.onChange();
   }
 
-  /** Those that began meanwhile. */
+  /** Those that began meanwhile: of more than anybody reads the more urgent. */
   take(alerts) {
-    const began = (alert) => this.gaps.some(({ fromMs, untilMs }) => (
-      begunMs(alert) >= fromMs && begunMs(alert) <= untilMs));
-    for (const alert of alerts.filter(began)) {
-      if (this.alerts.size < ALERTS_MAX || this.alerts.has(alert.id)) this.alerts.set(alert.id, alert);
-      else this.cut = true;
-    }
+    const isWithin = (ms) => this.gaps.some(({ fromMs, untilMs }) => ms >= fromMs && ms <= untilMs);
+    const began = alerts.filter((alert) => beginningsOf(alert).some(isWithin));
+    const all = new Map([...this.alerts, ...began.map((alert) => [alert.id, alert])]);
+    this.cut = this.cut || all.size > ALERTS_MAX;
+    this.alerts = new Map([...all].sort(([, a], [, b]) => compareMissed(a, b)).slice(0, ALERTS_MAX));
   }
 
-  /** As they are now: some are over meanwhile. */
+  /** As they are now; of townships that are not shown what the top bar counts, too. */
   present() {
-    return [...this.alerts].map(([id, alert]) => store.alerts.get(id) ?? store.closed.get(id) ?? alert)
-      .filter((alert) => isShown(alert) || alert.priority === 'high').sort(compareMissed);
+    return [...this.alerts.values()].map(asItIs)
+      .filter((alert) => !ASIDE.includes(alert.state))
+      .filter((alert) => isShown(alert) || alert.priority !== 'low').sort(compareMissed);
   }
 
   draw(isLost) {
@@ -136,9 +139,15 @@ export class Missed {
   }
 }
 
+/** What is not open any more, where the county tells all that is, is over. */
+function asItIs(alert) {
+  const now = store.alerts.get(alert.id) ?? store.closed.get(alert.id);
+  return now ?? (store.truncated ? alert : { ...alert, state: 'closed' });
+}
+
 function lineOf(alert) {
   return [
     `${GLYPHS[alert.priority]} ${t(`priority.${alert.priority}`)} ${who(alert)} ${message(alert)}`,
-    since(alert), state(alert), where(alert),
-  ].join(' · ');
+    since(alert), state(alert), isShown(alert) ? '' : t('missed.elsewhere'), where(alert),
+  ].filter(Boolean).join(' · ');
 }

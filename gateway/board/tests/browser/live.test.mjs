@@ -311,6 +311,91 @@ test('15. connection lost: what began meanwhile is listed until it is read, also
   await page.hides('.back-banner');
 });
 
+/** The lines of the list of what began meanwhile, from top to bottom. */
+function missedLines(page) {
+  return page.run(() => [...document.querySelectorAll('.missed li')]
+    .map(({ textContent }) => textContent));
+}
+
+/** The cable is cut; `begin()` is what happens meanwhile; it is mended. */
+async function away(page, begin) {
+  it.county.cut();
+  await page.pass(25_000, { beats: false });
+  begin();
+  await page.pass(5_000, { beats: false });
+  await back(page);
+  await page.shows('.back-banner button:not([aria-expanded])');
+}
+
+test('15. connection lost: what is over by the next time is not said to hold', async () => {
+  const page = await it.open();
+  const { county } = it;
+  let alert;
+  await away(page, () => {
+    alert = county.raise(county.monitor, 'medium');
+  });
+  await page.click('.back-banner [aria-expanded="false"]');
+  await page.says('.missed li', '持续中');
+  // Of more than the county tells at once.
+  await away(page, () => county.alerts.delete(alert.id));
+  await page.says('.missed li', '已结束');
+  const before = await missedLines(page);
+  assert.match(before[0], /09:30 发生 · 已结束/);
+  await page.pass(70_000);
+  assert.deepEqual(await missedLines(page), before);
+});
+
+test('15. connection lost: of more than two hundred the more urgent are listed, also of the next time', async () => {
+  const page = await it.open();
+  const { county } = it;
+  await away(page, () => {
+    for (let n = 0; n < 3; n += 1) county.raise(county.monitor, 'low');
+    for (let n = 0; n < 199; n += 1) county.raise(county.monitor, 'medium');
+  });
+  await page.says('.back-banner', '期间新增预警 200 条 · 中 199 低 1 · 还有更多,未全部列出');
+  await away(page, () => county.raise(county.oximeter, 'high'));
+  await page.says('.back-banner', '期间新增预警 200 条 · 高 1 中 199 · 还有更多,未全部列出');
+  await page.click('.back-banner [aria-expanded="false"]');
+  assert.match((await missedLines(page))[0], /高 .*血氧过低/);
+});
+
+test('15. connection lost: what came again or rose meanwhile is listed, however old it is', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const [again, risen, old] = ['medium', 'high', 'medium'].map((priority) => (
+    county.raise(county.monitor, priority, { started_ms: county.ms - 9 * 3_600_000 })));
+  await away(page, () => {
+    const closed = { state: 'closed', condition: 'closed', cleared_at: make.at(county.ms) };
+    for (const [{ id, timeline }, what] of [[again, 'recurred'], [risen, 'priority_rose'], [old, 'noted']]) {
+      county.change(id, { ...closed, timeline: [...timeline, make.step(what, county.ms)] });
+    }
+  });
+  await page.says('.back-banner', '期间新增预警 2 条 · 高 1 中 1');
+});
+
+test('15. connection lost: of other townships the urgent are listed and counted, and nothing set aside', async () => {
+  const page = await it.open();
+  const { county } = it;
+  await page.key('f');
+  await page.click('[data-town="和平镇卫生院"] input');
+  await away(page, () => {
+    county.raise(county.oximeter, 'medium');
+    county.raise(county.oximeter, 'low');
+    for (const state of ['suppressed', 'out_of_service']) county.raise(county.monitor, 'high', { state });
+  });
+  await page.says('.back-banner', '期间新增预警 1 条 · 中 1');
+  await page.click('.back-banner [aria-expanded="false"]');
+  const lines = await missedLines(page);
+  assert.equal(lines.length, 1);
+  assert.match(lines[0], / · 其他乡镇 · /);
+  await page.click('.back-banner button:not([aria-expanded])');
+  // What is not listed nobody has to read.
+  await away(page, () => county.raise(county.oximeter, 'low'));
+  await page.says('.back-banner', '期间新增预警 0 条');
+  await page.pass(61_000);
+  await page.hides('.back-banner');
+});
+
 test('15. connection lost: who leaves the board takes what it asks for along', async () => {
   const page = await it.open();
   const { county } = it;
