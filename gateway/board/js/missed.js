@@ -1,5 +1,8 @@
 // What began while this board was without the county: told until somebody has read it, also what is
-// over by then. Folded it is one line, so that it takes no place from an alert that holds.
+// over by then, and over a log-out and a reload. Folded it is one line, so that it takes no place
+// from an alert that holds.
+//
+// The browser keeps when that was and nothing else: no alert, no name.
 
 import * as api from './api.js';
 import { SHIFT_MS } from './alert-sections.js';
@@ -13,6 +16,7 @@ import {
 import { isShown } from './filter.js';
 import { ageText } from './format.js';
 import { t } from './i18n.js';
+import { keep, kept } from './kept.js';
 import { beginningsOf, compareMissed } from './order.js';
 import { putAlert, store } from './store.js';
 
@@ -25,25 +29,48 @@ const NONE_MS = 60_000;
 /** Nobody reads more; the rest is in the lists. */
 const ALERTS_MAX = 200;
 const GAPS_MAX = 20;
+const KEPT = 'board.missed';
+/** What nobody has read for a week is told nobody any more. */
+const KEPT_MS = 7 * 24 * 3_600_000;
 /** Nobody is to do anything about these. */
 const ASIDE = ['suppressed', 'out_of_service'];
 
 export class Missed {
-  /** `onChange()`: it must be drawn; `onLoggedOut()`. */
-  constructor({ onChange, onLoggedOut }) {
-    Object.assign(this, { onChange, onLoggedOut });
+  /** `onChange()`: it must be drawn; `onRead()`: somebody has read it; `onLoggedOut()`. */
+  constructor({ onChange, onRead, onLoggedOut }) {
+    Object.assign(this, { onChange, onRead, onLoggedOut });
     this.words = h('span', { role: 'status' });
     this.more = h('button', { onclick: () => this.toggle() });
-    this.seen = h('button', { onclick: () => this.read() });
-    this.list = h('ol', { class: 'missed', hidden: true });
+    this.seen = h('button', {
+      onclick: () => {
+        this.read();
+        this.onRead();
+      },
+    });
+    this.list = h('ol', { class: 'missed', tabindex: '0', hidden: true });
     this.element = h('div', { class: 'banner back-banner', hidden: true },
       this.words, this.more, this.seen, this.list);
     this.forget();
+    /** Since when it is without the county, by the page's clock; `null` while it is not. */
+    this.lostAt = null;
+    this.takeUp();
+  }
+
+  /** What nobody has read yet. */
+  takeUp() {
+    const { lostAt, gaps } = keptGaps();
+    if (clock.now() - lostAt < KEPT_MS) this.lostAt = lostAt;
+    const unread = gaps.filter(({ untilMs }) => clock.serverNow() - untilMs < KEPT_MS);
+    if (!unread.length) return;
+    this.gaps = unread;
+    this.knowledge = 'loading';
   }
 
   forget() {
     /** When it was without the county, by the county's clock. */
     this.gaps = [];
+    /** Those for which what is over was asked for. */
+    this.asked = this.gaps;
     this.alerts = new Map();
     /** Whether what is over was fetched: `loading`, `known`, `failed`. */
     this.knowledge = 'known';
@@ -57,6 +84,7 @@ export class Missed {
 
   read() {
     this.forget();
+    this.keep();
     this.onChange();
   }
 
@@ -65,9 +93,27 @@ export class Missed {
     this.onChange();
   }
 
-  /** The county is back, and what is open is known. */
-  back(fromMs, untilMs) {
-    this.gaps = [...this.gaps, { fromMs, untilMs }].slice(-GAPS_MAX);
+  keep() {
+    keep(KEPT, JSON.stringify({ lostAt: this.lostAt, gaps: this.gaps }));
+  }
+
+  /** Nothing was heard of the county for so long. */
+  lost(silentMs) {
+    if (this.lostAt !== null) return;
+    this.lostAt = clock.now() - silentMs;
+    this.keep();
+  }
+
+  /** The county is there, and what is open is known. */
+  back() {
+    if (this.lostAt !== null) {
+      const untilMs = clock.serverNow();
+      // By its clock as it is now: it may have been set meanwhile.
+      const fromMs = untilMs - Math.max(0, clock.now() - this.lostAt);
+      this.gaps = [...this.gaps, { fromMs, untilMs }].slice(-GAPS_MAX);
+      this.lostAt = null;
+      this.keep();
+    } else if (this.asked === this.gaps) return;
     this.knowledge = 'loading';
     this.take([...store.alerts.values()]);
     this.fetch(this.gaps);
@@ -76,6 +122,7 @@ export class Missed {
   /** What is over by now. */
   async fetch(gaps) {
     if (gaps !== this.gaps) return;
+    this.asked = gaps;
     try {
       const fromMs = Math.min(...gaps.map((gap) => gap.fromMs)) - BEFORE_MS;
       const { alerts, truncated } = await api.closedAlerts(fromMs);
@@ -126,6 +173,7 @@ export class Missed {
     set(this.more, 'aria-expanded', String(isOpen));
     put(this.more, t(isOpen ? 'missed.hide' : 'missed.show'));
     put(this.seen, t('missed.read'));
+    set(this.list, 'aria-label', t('missed.list'));
     // What is not there yet nobody has read.
     set(this.seen, 'hidden', this.knowledge === 'loading');
     if (!isOpen) return;
@@ -136,6 +184,16 @@ export class Missed {
       put(line, lineOf(alert));
       return line;
     }));
+  }
+}
+
+/** When this browser was without the county, as far as nobody has read what began then. */
+function keptGaps() {
+  try {
+    const { lostAt, gaps } = JSON.parse(kept(KEPT));
+    return { lostAt, gaps: gaps.slice(-GAPS_MAX) };
+  } catch (error) {
+    return { lostAt: null, gaps: [] };
   }
 }
 
