@@ -483,6 +483,18 @@ test('15. connection lost: whose session ends meanwhile is told after the log-in
   await page.says('.back-banner', '期间新增预警 1 条 · 高 1');
 });
 
+test('15. connection lost: a loss that a hidden tab did not see is told', async () => {
+  const page = await it.open();
+  const { county } = it;
+  county.cut();
+  county.ms += 25_000;
+  await page.run((ms) => window.__test.rest(ms), 25_000);
+  county.raise(county.monitor, 'high');
+  // The browser connects again by itself.
+  county.mend();
+  await page.says('.back-banner', '期间新增预警 1 条 · 高 1');
+});
+
 test('15. connection lost: a clock of the county that is set back meanwhile hides nothing', async () => {
   const page = await it.open();
   const { county } = it;
