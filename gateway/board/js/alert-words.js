@@ -109,6 +109,8 @@ export function since(alert) {
   const cleared = Date.parse(alert.cleared_at);
   const over = ['cleared_unack', 'closed'].includes(alert.state) && !Number.isNaN(cleared);
   if (over) return t('alerts.over', { at, until: shortTime(cleared, nowMs) });
+  // Since when it is over nobody said.
+  if (alert.state === 'closed') return t('alerts.began', { at });
   const begun = begunMs(alert);
   if (begun === started) return t('alerts.since', { at, age: ageText(nowMs - started, t) });
   return t('alerts.since_again', {

@@ -65,7 +65,7 @@ export class AlertList {
     this.cutBanner = h('p', { class: 'flood', role: 'status', hidden: true });
     /** What is over was more than the county tells at once. */
     this.overCut = false;
-    this.list = h('ol', { class: 'alerts', 'aria-labelledby': 'alerts-heading' });
+    this.list = h('ol', { class: 'alerts', tabindex: '-1', 'aria-labelledby': 'alerts-heading' });
     this.empty = h('p', { class: 'empty' });
     this.assertive = h('div', { class: 'unseen', role: 'alert' });
     this.polite = h('div', { class: 'unseen', role: 'status', 'aria-live': 'polite' });

@@ -46,6 +46,7 @@ class Board {
       fetchAll: () => this.fetchAll(),
       take: (name, data) => this.take(name, data),
       onSynced: () => this.synced(),
+      onSilence: (ms) => this.missed.lost(ms),
       onLoggedOut,
       onFault: (error) => this.fault(error),
     });
@@ -92,7 +93,9 @@ class Board {
       onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
       onLoggedOut,
     });
-    this.missed = new Missed({ onChange: () => this.drawAlerts(), onLoggedOut });
+    this.missed = new Missed({
+      onChange: () => this.drawAlerts(), onRead: () => this.alerts.list.focus(), onLoggedOut,
+    });
     this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element,
       this.drawer.element);
@@ -108,7 +111,6 @@ class Board {
     /** Whether something else than readings changed since the last drawing. */
     this.allChanged = false;
     this.fetching = false;
-    this.lostAt = null;
     this.faultAt = null;
   }
 
@@ -155,6 +157,7 @@ class Board {
   /** Somebody logged out, or the session is over: nothing stays on screen. */
   leave() {
     if (!this.open) return;
+    this.watchLoss();
     this.open = false;
     this.events.close();
     this.boards.close();
@@ -194,11 +197,10 @@ class Board {
     for (const key of this.strangers) {
       if (store.patients.has(key) || !named.has(key)) this.strangers.delete(key);
     }
-    if (this.lostAt !== null && this.events.knowledge() === 'known') {
-      this.missed.back(this.lostAt, clock.serverNow());
-      this.lostAt = null;
+    if (this.events.knowledge() === 'known') {
+      this.missed.back();
+      this.alerts.sendQueue();
     }
-    if (this.events.knowledge() === 'known') this.alerts.sendQueue();
     this.boards.synced();
     this.draw();
   }
@@ -356,14 +358,14 @@ class Board {
     if (this.events.knowledge() === 'known') this.guarded(() => this.shift.watch());
   }
 
+  watchLoss() {
+    if (this.events.state() === 'lost') this.missed.lost(this.events.oldMs());
+  }
+
   /** What becomes older by itself, as it is now. */
   look() {
     if (!this.open) return;
-    this.guarded(() => {
-      if (this.events.state() === 'lost' && this.lostAt === null) {
-        this.lostAt = clock.serverNow() - this.events.oldMs();
-      }
-    });
+    this.guarded(() => this.watchLoss());
     // What sounds is not left to a timer within a timer: in a tab that was hidden for long those
     // wait for up to a minute.
     this.guarded(() => this.sound.update([...store.alerts.values()], this.events.state() === 'lost'));

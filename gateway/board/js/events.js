@@ -27,13 +27,16 @@ const AT_ONCE = ['alert', 'broker', 'disk', 'sink', 'boards'];
 export class Events {
   /**
    * `fetchAll()` fetches everything; `take(name, data)` takes an event; `onSynced()`: the fetch and
-   * what came meanwhile are taken; `onLoggedOut()`; `onFault(error)`: an event could not be
-   * understood. `Source` is the browser's EventSource.
+   * what came meanwhile are taken; `onSilence(ms)`: the stream begins again after so long that the
+   * link was lost; `onLoggedOut()`; `onFault(error)`: an event could not be understood. `Source` is
+   * the browser's EventSource.
    */
   constructor({
-    fetchAll, take, onSynced, onLoggedOut, onFault, Source = globalThis.EventSource,
+    fetchAll, take, onSynced, onSilence, onLoggedOut, onFault, Source = globalThis.EventSource,
   }) {
-    Object.assign(this, { fetchAll, take, onSynced, onLoggedOut, onFault, Source });
+    Object.assign(this, {
+      fetchAll, take, onSynced, onSilence, onLoggedOut, onFault, Source,
+    });
     this.source = null;
     /** The stream that was open before: what it still brings is not lost. */
     this.before = null;
@@ -64,13 +67,16 @@ export class Events {
     this.source = source;
     const heard = (handler) => (event) => {
       if (![this.source, this.before].includes(source)) return;
+      const silentMs = this.silentMs();
       this.lastHeard = clock.now();
-      this.guarded(() => handler(event.data ? JSON.parse(event.data) : {}));
+      this.guarded(() => handler(event.data ? JSON.parse(event.data) : {}, silentMs));
     };
     const serverTime = ({ server_time: at }) => {
       this.delayMs = clock.heardServerTime(at);
     };
-    source.addEventListener('hello', heard((data) => {
+    source.addEventListener('hello', heard((data, silentMs) => {
+      // In a tab that is hidden nothing else may have looked meanwhile.
+      if (silentMs > LINK_LOST_MS) this.onSilence(silentMs);
       serverTime(data);
       if (this.source !== source) return;
       clock.after(OVERLAP_MS, () => this.source === source && this.closeBefore());

@@ -1,7 +1,11 @@
 // What began while this board was without the county: told until somebody has read it, also what is
-// over by then. Folded it is one line, so that it takes no place from an alert that holds.
+// over by then, and over a log-out and a reload. Folded it is one line, so that it takes no place
+// from an alert that holds.
+//
+// The browser keeps when that was and nothing else: no alert, no name.
 
 import * as api from './api.js';
+import { SHIFT_MS } from './alert-sections.js';
 import {
   GLYPHS, countsOf, message, since, state, where, who,
 } from './alert-words.js';
@@ -12,11 +16,12 @@ import {
 import { isShown } from './filter.js';
 import { ageText } from './format.js';
 import { t } from './i18n.js';
-import { begunMs, compareMissed } from './order.js';
+import { keep, kept } from './kept.js';
+import { beginningsOf, compareMissed } from './order.js';
 import { putAlert, store } from './store.js';
 
-/** What is raised began so long before at most: what is sustained first, and what came late. */
-const BEFORE_MS = 3_600_000;
+/** What is over is asked for by when it first began: it may have come again or risen a shift later. */
+const BEFORE_MS = SHIFT_MS;
 /** What the county did not answer is asked again. */
 const AGAIN_MS = 5_000;
 /** That nothing began is no news for longer. */
@@ -24,23 +29,48 @@ const NONE_MS = 60_000;
 /** Nobody reads more; the rest is in the lists. */
 const ALERTS_MAX = 200;
 const GAPS_MAX = 20;
+const KEPT = 'board.missed';
+/** What nobody has read for a week is told nobody any more. */
+const KEPT_MS = 7 * 24 * 3_600_000;
+/** Nobody is to do anything about these. */
+const ASIDE = ['suppressed', 'out_of_service'];
 
 export class Missed {
-  /** `onChange()`: it must be drawn; `onLoggedOut()`. */
-  constructor({ onChange, onLoggedOut }) {
-    Object.assign(this, { onChange, onLoggedOut });
+  /** `onChange()`: it must be drawn; `onRead()`: somebody has read it; `onLoggedOut()`. */
+  constructor({ onChange, onRead, onLoggedOut }) {
+    Object.assign(this, { onChange, onRead, onLoggedOut });
     this.words = h('span', { role: 'status' });
     this.more = h('button', { onclick: () => this.toggle() });
-    this.seen = h('button', { onclick: () => this.read() });
-    this.list = h('ol', { class: 'missed', hidden: true });
+    this.seen = h('button', {
+      onclick: () => {
+        this.read();
+        this.onRead();
+      },
+    });
+    this.list = h('ol', { class: 'missed', tabindex: '0', hidden: true });
     this.element = h('div', { class: 'banner back-banner', hidden: true },
       this.words, this.more, this.seen, this.list);
     this.forget();
+    /** Since when it is without the county, by the page's clock; `null` while it is not. */
+    this.lostAt = null;
+    this.takeUp();
+  }
+
+  /** What nobody has read yet. */
+  takeUp() {
+    const { lostAt, gaps } = keptGaps();
+    if (clock.now() - lostAt < KEPT_MS) this.lostAt = lostAt;
+    const unread = gaps.filter(({ untilMs }) => clock.serverNow() - untilMs < KEPT_MS);
+    if (!unread.length) return;
+    this.gaps = unread;
+    this.knowledge = 'loading';
   }
 
   forget() {
     /** When it was without the county, by the county's clock. */
     this.gaps = [];
+    /** Those for which what is over was asked for. */
+    this.asked = this.gaps;
     this.alerts = new Map();
     /** Whether what is over was fetched: `loading`, `known`, `failed`. */
     this.knowledge = 'known';
@@ -49,11 +79,12 @@ export class Missed {
   }
 
   isUnread() {
-    return this.alerts.size > 0;
+    return this.present().length > 0;
   }
 
   read() {
     this.forget();
+    this.keep();
     this.onChange();
   }
 
@@ -62,9 +93,27 @@ export class Missed {
     this.onChange();
   }
 
-  /** The county is back, and what is open is known. */
-  back(fromMs, untilMs) {
-    this.gaps = [...this.gaps, { fromMs, untilMs }].slice(-GAPS_MAX);
+  keep() {
+    keep(KEPT, JSON.stringify({ lostAt: this.lostAt, gaps: this.gaps }));
+  }
+
+  /** Nothing was heard of the county for so long. */
+  lost(silentMs) {
+    if (this.lostAt !== null) return;
+    this.lostAt = clock.now() - silentMs;
+    this.keep();
+  }
+
+  /** The county is there, and what is open is known. */
+  back() {
+    if (this.lostAt !== null) {
+      const untilMs = clock.serverNow();
+      // By its clock as it is now: it may have been set meanwhile.
+      const fromMs = untilMs - Math.max(0, clock.now() - this.lostAt);
+      this.gaps = [...this.gaps, { fromMs, untilMs }].slice(-GAPS_MAX);
+      this.lostAt = null;
+      this.keep();
+    } else if (this.asked === this.gaps) return;
     this.knowledge = 'loading';
     this.take([...store.alerts.values()]);
     this.fetch(this.gaps);
@@ -73,15 +122,16 @@ export class Missed {
   /** What is over by now. */
   async fetch(gaps) {
     if (gaps !== this.gaps) return;
+    this.asked = gaps;
     try {
       const fromMs = Math.min(...gaps.map((gap) => gap.fromMs)) - BEFORE_MS;
       const { alerts, truncated } = await api.closedAlerts(fromMs);
       if (gaps !== this.gaps) return;
       alerts.forEach(putAlert);
-      this.cut = truncated;
+      this.cut = this.cut || truncated;
       this.take(alerts);
       this.knowledge = 'known';
-      if (!this.isUnread()) clock.after(NONE_MS, () => gaps === this.gaps && this.read());
+      clock.after(NONE_MS, () => gaps === this.gaps && !this.isUnread() && this.read());
     } catch (failure) {
       if (gaps !== this.gaps) return;
       if (failure.status === 401) this.onLoggedOut();
@@ -91,20 +141,20 @@ export class Missed {
     this.onChange();
   }
 
-  /** Those that began meanwhile. */
+  /** Those that began meanwhile: of more than anybody reads the more urgent. */
   take(alerts) {
-    const began = (alert) => this.gaps.some(({ fromMs, untilMs }) => (
-      begunMs(alert) >= fromMs && begunMs(alert) <= untilMs));
-    for (const alert of alerts.filter(began)) {
-      if (this.alerts.size < ALERTS_MAX || this.alerts.has(alert.id)) this.alerts.set(alert.id, alert);
-      else this.cut = true;
-    }
+    const isWithin = (ms) => this.gaps.some(({ fromMs, untilMs }) => ms >= fromMs && ms <= untilMs);
+    const began = alerts.filter((alert) => beginningsOf(alert).some(isWithin));
+    const all = new Map([...this.alerts, ...began.map((alert) => [alert.id, alert])]);
+    this.cut = this.cut || all.size > ALERTS_MAX;
+    this.alerts = new Map([...all].sort(([, a], [, b]) => compareMissed(a, b)).slice(0, ALERTS_MAX));
   }
 
-  /** As they are now: some are over meanwhile. */
+  /** As they are now; of townships that are not shown what the top bar counts, too. */
   present() {
-    return [...this.alerts].map(([id, alert]) => store.alerts.get(id) ?? store.closed.get(id) ?? alert)
-      .filter((alert) => isShown(alert) || alert.priority === 'high').sort(compareMissed);
+    return [...this.alerts.values()].map(asItIs)
+      .filter((alert) => !ASIDE.includes(alert.state))
+      .filter((alert) => isShown(alert) || alert.priority !== 'low').sort(compareMissed);
   }
 
   draw(isLost) {
@@ -123,6 +173,7 @@ export class Missed {
     set(this.more, 'aria-expanded', String(isOpen));
     put(this.more, t(isOpen ? 'missed.hide' : 'missed.show'));
     put(this.seen, t('missed.read'));
+    set(this.list, 'aria-label', t('missed.list'));
     // What is not there yet nobody has read.
     set(this.seen, 'hidden', this.knowledge === 'loading');
     if (!isOpen) return;
@@ -136,9 +187,25 @@ export class Missed {
   }
 }
 
+/** When this browser was without the county, as far as nobody has read what began then. */
+function keptGaps() {
+  try {
+    const { lostAt, gaps } = JSON.parse(kept(KEPT));
+    return { lostAt, gaps: gaps.slice(-GAPS_MAX) };
+  } catch (error) {
+    return { lostAt: null, gaps: [] };
+  }
+}
+
+/** What is not open any more, where the county tells all that is, is over. */
+function asItIs(alert) {
+  const now = store.alerts.get(alert.id) ?? store.closed.get(alert.id);
+  return now ?? (store.truncated ? alert : { ...alert, state: 'closed' });
+}
+
 function lineOf(alert) {
   return [
     `${GLYPHS[alert.priority]} ${t(`priority.${alert.priority}`)} ${who(alert)} ${message(alert)}`,
-    since(alert), state(alert), where(alert),
-  ].join(' · ');
+    since(alert), state(alert), isShown(alert) ? '' : t('missed.elsewhere'), where(alert),
+  ].filter(Boolean).join(' · ');
 }

@@ -36,10 +36,18 @@ export function compareAlerts(a, b) {
     || compareText(a.id, b.id);
 }
 
-/** When an alert began, or began again. */
-export function begunMs({ raised_at: raised, timeline = [] }) {
-  const again = timeline.filter(({ what }) => what === 'recurred').map(({ at }) => Date.parse(at));
-  return Math.max(Date.parse(raised), ...again);
+/** An alert begins, or begins to be another. */
+const BEGINS = ['recurred', 'priority_rose'];
+
+/** Every time at which an alert began, began again or rose. */
+export function beginningsOf({ raised_at: raised, timeline = [] }) {
+  const again = timeline.filter(({ what }) => BEGINS.includes(what)).map(({ at }) => at);
+  return [raised, ...again].map((at) => Date.parse(at));
+}
+
+/** When an alert began, began again or rose last. */
+export function begunMs(alert) {
+  return Math.max(...beginningsOf(alert));
 }
 
 /** Of what began while nobody saw: the more urgent first, then the older. */

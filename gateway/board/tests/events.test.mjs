@@ -50,7 +50,7 @@ class Source {
 
 /** The parts of a board: what the events took, and fetches that wait for the test. */
 function board() {
-  const seen = { taken: [], fetches: [], synced: 0, faults: 0, loggedOut: 0 };
+  const seen = { taken: [], fetches: [], silences: [], synced: 0, faults: 0, loggedOut: 0 };
   const events = new Events({
     fetchAll: () => new Promise((done, fail) => {
       seen.fetches.push({ done, fail });
@@ -62,6 +62,7 @@ function board() {
     onSynced: () => {
       seen.synced += 1;
     },
+    onSilence: (ms) => seen.silences.push(ms),
     onLoggedOut: () => {
       seen.loggedOut += 1;
     },
@@ -77,6 +78,18 @@ function board() {
 beforeEach(() => {
   Source.opened = [];
   time.timers = [];
+});
+
+test('a stream that begins again says for how long nobody spoke, if the link was lost', async () => {
+  const { seen, source } = board();
+  source.say('hello');
+  await pass(20_000);
+  source.say('hello');
+  assert.deepEqual(seen.silences, []);
+  // No timer ran meanwhile.
+  time.ms += 21_000;
+  source.say('hello');
+  assert.deepEqual(seen.silences, [21_000]);
 });
 
 test('nothing is known until everything was fetched', async () => {

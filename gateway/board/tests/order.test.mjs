@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  begunMs, cellsOf, compareAlerts, compareMissed, heldOrder, holds, isNewer, isStation,
+  beginningsOf, begunMs, cellsOf, compareAlerts, compareMissed, heldOrder, holds, isNewer, isStation,
   isUnacknowledged, sectionOf, seriesOf, tileAlert,
 } from '../js/order.js';
 
@@ -24,6 +24,12 @@ test('what began while nobody saw: the more urgent first, then the older; again 
   });
   const old = began('again', 'high', '2026-11-22T01:00:00Z', ['2026-11-22T01:07:00Z', '2026-11-22T01:09:00Z']);
   assert.equal(begunMs(old), Date.parse('2026-11-22T01:09:00Z'));
+  const risen = began('risen', 'high', '2026-11-22T01:00:00Z');
+  risen.timeline.push({ what: 'realarmed', at: '2026-11-22T01:05:00Z' });
+  risen.timeline.push({ what: 'priority_rose', at: '2026-11-22T01:04:00Z' });
+  assert.deepEqual(beginningsOf(risen), [
+    Date.parse('2026-11-22T01:00:00Z'), Date.parse('2026-11-22T01:04:00Z'),
+  ]);
   assert.deepEqual([
     began('low', 'low', '2026-11-22T01:01:00Z'), old, began('medium', 'medium', '2026-11-22T01:02:00Z'),
     began('high', 'high', '2026-11-22T01:08:00Z'),

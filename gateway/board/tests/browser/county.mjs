@@ -228,7 +228,8 @@ export class County {
       }),
       '/devices': () => ({ devices: this.devices }),
       '/alerts': () => ({
-        alerts: [...this.alerts.values()].filter(({ state }) => (state === 'closed') === closed),
+        alerts: [...this.alerts.values()].filter(({ state, started_at: at }) => (
+          (state === 'closed') === closed && at >= (new URLSearchParams(asked).get('from') ?? ''))),
         flood: this.flood,
         offers: this.offers,
         truncated: this.truncated,

@@ -40,6 +40,10 @@ export function inPage(startMs, kept) {
       }
       time.ms = end;
     },
+    /** The time goes on and no timer runs: a tab that is hidden. */
+    rest(ms) {
+      time.ms += ms;
+    },
     /** The first element of that kind that can be seen. */
     seen(css) {
       return [...document.querySelectorAll(css)].find((element) => (

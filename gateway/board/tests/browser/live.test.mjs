@@ -311,6 +311,200 @@ test('15. connection lost: what began meanwhile is listed until it is read, also
   await page.hides('.back-banner');
 });
 
+/** The lines of the list of what began meanwhile, from top to bottom. */
+function missedLines(page) {
+  return page.run(() => [...document.querySelectorAll('.missed li')]
+    .map(({ textContent }) => textContent));
+}
+
+/** The cable is cut; `begin()` is what happens meanwhile; it is mended. */
+async function away(page, begin) {
+  it.county.cut();
+  await page.pass(25_000, { beats: false });
+  begin();
+  await page.pass(5_000, { beats: false });
+  await back(page);
+  await page.shows('.back-banner button:not([aria-expanded])');
+}
+
+test('15. connection lost: what is over by the next time is not said to hold', async () => {
+  const page = await it.open();
+  const { county } = it;
+  let alert;
+  await away(page, () => {
+    alert = county.raise(county.monitor, 'medium');
+  });
+  await page.click('.back-banner [aria-expanded="false"]');
+  await page.says('.missed li', '持续中');
+  // Of more than the county tells at once.
+  await away(page, () => county.alerts.delete(alert.id));
+  await page.says('.missed li', '已结束');
+  const before = await missedLines(page);
+  assert.match(before[0], /09:30 发生 · 已结束/);
+  await page.pass(70_000);
+  assert.deepEqual(await missedLines(page), before);
+});
+
+test('15. connection lost: of more than two hundred the more urgent are listed, also of the next time', async () => {
+  const page = await it.open();
+  const { county } = it;
+  await away(page, () => {
+    for (let n = 0; n < 3; n += 1) county.raise(county.monitor, 'low');
+    for (let n = 0; n < 199; n += 1) county.raise(county.monitor, 'medium');
+  });
+  await page.says('.back-banner', '期间新增预警 200 条 · 中 199 低 1 · 还有更多,未全部列出');
+  await away(page, () => county.raise(county.oximeter, 'high'));
+  await page.says('.back-banner', '期间新增预警 200 条 · 高 1 中 199 · 还有更多,未全部列出');
+  await page.click('.back-banner [aria-expanded="false"]');
+  assert.match((await missedLines(page))[0], /高 .*血氧过低/);
+});
+
+test('15. connection lost: what came again or rose meanwhile is listed, however old it is', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const [again, risen, old] = ['medium', 'high', 'medium'].map((priority) => (
+    county.raise(county.monitor, priority, { started_ms: county.ms - 9 * 3_600_000 })));
+  await away(page, () => {
+    const closed = { state: 'closed', condition: 'closed', cleared_at: make.at(county.ms) };
+    for (const [{ id, timeline }, what] of [[again, 'recurred'], [risen, 'priority_rose'], [old, 'noted']]) {
+      county.change(id, { ...closed, timeline: [...timeline, make.step(what, county.ms)] });
+    }
+  });
+  await page.says('.back-banner', '期间新增预警 2 条 · 高 1 中 1');
+});
+
+test('15. connection lost: of other townships the urgent are listed and counted, and nothing set aside', async () => {
+  const page = await it.open();
+  const { county } = it;
+  await page.key('f');
+  await page.click('[data-town="和平镇卫生院"] input');
+  await away(page, () => {
+    county.raise(county.oximeter, 'medium');
+    county.raise(county.oximeter, 'low');
+    for (const state of ['suppressed', 'out_of_service']) county.raise(county.monitor, 'high', { state });
+  });
+  await page.says('.back-banner', '期间新增预警 1 条 · 中 1');
+  await page.click('.back-banner [aria-expanded="false"]');
+  const lines = await missedLines(page);
+  assert.equal(lines.length, 1);
+  assert.match(lines[0], / · 其他乡镇 · /);
+  await page.click('.back-banner button:not([aria-expanded])');
+  // What is not listed nobody has to read.
+  await away(page, () => county.raise(county.oximeter, 'low'));
+  await page.says('.back-banner', '期间新增预警 0 条');
+  await page.pass(61_000);
+  await page.hides('.back-banner');
+});
+
+for (const size of [[1366, 768], [360, 640]]) {
+  test(`15. connection lost: forty that began meanwhile leave room for what holds, ${size[0]} px`, async () => {
+    const page = await it.open({ size, mobile: size[0] < 500 });
+    const { county } = it;
+    await away(page, () => {
+      for (let n = 0; n < 40; n += 1) county.raise(county.monitor, n ? 'medium' : 'high');
+    });
+    await page.click('.back-banner [aria-expanded="false"]');
+    assert.equal((await missedLines(page)).length, 40);
+    const { y, height } = await page.box('.missed');
+    assert.ok(height <= size[1] / 3 + 1, `${height} px`);
+    // It scrolls with the keys, and says what it is.
+    const { scrolls, name, index } = await page.run(() => {
+      const list = document.querySelector('.missed');
+      return {
+        scrolls: list.scrollHeight > list.clientHeight,
+        name: list.getAttribute('aria-label'),
+        index: list.tabIndex,
+      };
+    });
+    assert.deepEqual([scrolls, name, index], [true, '中断期间新增的预警', 0]);
+    // The first alert can be brought below it, and lies under nothing.
+    assert.ok(y + height < size[1], `${y + height} px`);
+    const row = rowOf([...county.alerts.values()][0]);
+    const isSeen = await page.run((css) => {
+      const element = document.querySelector(css);
+      element.scrollIntoView({ block: 'center' });
+      const { x, y: top } = element.getBoundingClientRect();
+      return Boolean(document.elementFromPoint(x + 20, top + 20)?.closest(css));
+    }, row);
+    assert.ok(isSeen);
+    // Whoever has read it goes on at the alerts.
+    await page.run(() => window.scrollTo(0, 0));
+    await page.click('.back-banner button:not([aria-expanded])');
+    assert.equal(await page.run(() => document.activeElement.className), 'alerts');
+  });
+}
+
+/** Somebody logs out. */
+async function logOut(page) {
+  await page.run(() => [...document.querySelectorAll('.tools button')].pop().click());
+  await page.shows('#password');
+  page.secret = null;
+}
+
+test('15. connection lost: what nobody has read outlives a log-out and a reload', async () => {
+  it.county.patients = [];
+  const page = await it.open();
+  const { county } = it;
+  await away(page, () => {
+    county.raise(county.monitor, 'high');
+    const over = county.raise(county.monitor, 'medium');
+    county.change(over.id, { state: 'closed', condition: 'closed', cleared_at: make.at(county.ms) });
+  });
+  await page.says('.back-banner', '期间新增预警 2 条 · 高 1 中 1');
+  const keeps = await page.run(() => localStorage.getItem('board.missed'));
+  // When, and nothing else.
+  assert.match(keeps, /^\{"lostAt":null,"gaps":\[\{"fromMs":\d+,"untilMs":\d+\}\]\}$/);
+  await logOut(page);
+  await logIn(page, 'wang');
+  await page.says('.back-banner', '期间新增预警 2 条 · 高 1 中 1');
+  await page.send('Page.reload', {});
+  await page.says('.back-banner', '期间新增预警 2 条 · 高 1 中 1');
+  await page.click('.back-banner button:not([aria-expanded])');
+  await page.send('Page.reload', {});
+  await page.shows('[data-knowledge="known"]');
+  await page.hides('.back-banner');
+});
+
+test('15. connection lost: whose session ends meanwhile is told after the log-in', async () => {
+  const page = await it.open();
+  const { county } = it;
+  county.cut();
+  await page.pass(25_000, { beats: false });
+  county.raise(county.monitor, 'high');
+  county.sessions.delete(page.secret);
+  county.mend();
+  const isOut = () => page.run(() => document.querySelector('#password') !== null);
+  for (let tries = 0; tries < 30 && !await isOut();) {
+    tries += 1;
+    await page.pass(1_000);
+  }
+  page.secret = null;
+  await logIn(page, 'li');
+  await page.says('.back-banner', '期间新增预警 1 条 · 高 1');
+});
+
+test('15. connection lost: a loss that a hidden tab did not see is told', async () => {
+  const page = await it.open();
+  const { county } = it;
+  county.cut();
+  county.ms += 25_000;
+  await page.run((ms) => window.__test.rest(ms), 25_000);
+  county.raise(county.monitor, 'high');
+  // The browser connects again by itself.
+  county.mend();
+  await page.says('.back-banner', '期间新增预警 1 条 · 高 1');
+});
+
+test('15. connection lost: a clock of the county that is set back meanwhile hides nothing', async () => {
+  const page = await it.open();
+  const { county } = it;
+  await away(page, () => {
+    county.ms -= 3_600_000;
+    county.raise(county.monitor, 'high');
+  });
+  await page.says('.back-banner', '期间新增预警 1 条 · 高 1');
+});
+
 test('15. connection lost: who leaves the board takes what it asks for along', async () => {
   const page = await it.open();
   const { county } = it;
