@@ -527,16 +527,17 @@ impl<'a> Warden<'a> {
             site: &'a str,
             alert: Option<Told>,
         }
-        if self.caller.free_at().is_none_or(|at| at > self.lookout.clock.mono()) {
+        let now = self.lookout.clock.now();
+        if self.caller.free_at().is_none_or(|at| at > now.mono) {
             return;
         }
         let Some(call) = self.signals.next_call() else { return };
         let (what, alert) = match call {
             Call::Raise(id) => {
                 let alert = self.evaluation.alerts().find(|alert| alert.id == id);
-                (What::Raise, alert.map(|alert| self.told(alert)))
+                (What::Raise, alert.map(|alert| self.told(alert, now.wall)))
             }
-            Call::End(what, alert) => (what, Some(self.told(&alert))),
+            Call::End(what, alert) => (what, Some(self.told(&alert, now.wall))),
             Call::Stands(what) => (what, None),
         };
         let (signals, site) = (self.signals.count(), self.lookout.site.as_str());
@@ -587,7 +588,7 @@ impl<'a> Warden<'a> {
         tracing::info!(alert = %id, by, reason = reason.name(), "An alert was acknowledged here.");
         self.note(vec![alert.clone()]);
         self.keep_if_due().await;
-        Ok(self.told(&alert))
+        Ok(self.told(&alert, now))
     }
 
     /// What is held is in memory alone: until it is decided, the place before it stands.
@@ -626,21 +627,21 @@ impl<'a> Warden<'a> {
     }
 
     fn picture(&self) -> Picture {
-        let now = self.lookout.clock.mono();
+        let now = self.lookout.clock.now();
         let kinds = self.evaluation.kinds().iter();
         Picture {
             signals: self.out_of_reach,
             out_of_reach_since: self.lost_since.map(rfc3339),
             rules: self.evaluation.rules_version().to_owned(),
             failing: self.failing.clone(),
-            alerts: self.evaluation.alerts().map(|alert| self.told(alert)).collect(),
-            newest: self.evaluation.newest().shown(now),
+            alerts: self.evaluation.alerts().map(|alert| self.told(alert, now.wall)).collect(),
+            newest: self.evaluation.newest().shown(now.mono),
             kinds: kinds.map(|(device, kind)| (device.to_string(), kind.name())).collect(),
         }
     }
 
-    fn told(&self, alert: &Alert) -> Told {
-        Told::of(alert, self.evaluation.bed_of(alert), self.signals.is_on(alert.id))
+    fn told(&self, alert: &Alert, now: WallTime) -> Told {
+        Told::of(alert, self.evaluation.bed_of(alert, now), self.signals.is_on(alert.id))
     }
 }
 

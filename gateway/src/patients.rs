@@ -408,6 +408,9 @@ pub(crate) fn change(
     if let Some(name) = name {
         set_name(connection, key, name)?;
     }
+    if about.bed != before.about.bed {
+        binding::bed_changed(connection, key)?;
+    }
     let detail = json!({"fields": fields, "name_changed": name_changed, "reason": reason});
     let action = if leaves { "discharge" } else { "change_patient" };
     audit::append(connection, now, &Entry { who, action, what: key, detail })?;

@@ -339,12 +339,9 @@ impl Evaluation {
         self.kinds.retain(|device, _| whose.contains_key(device));
     }
 
-    /// The bed of the patient of an alert: the last that any binding names.
-    pub(super) fn bed_of(&self, alert: &Alert) -> Option<&str> {
-        let patient = alert.patient.as_ref()?;
-        let bindings = self.order.bindings.bindings().iter();
-        let own = bindings.filter(|binding| binding.patient == *patient && binding.bed.is_some());
-        own.max_by_key(|binding| binding.from)?.bed.as_deref()
+    /// Where the patient of an alert lies now.
+    pub(super) fn bed_of(&self, alert: &Alert, now: WallTime) -> Option<&str> {
+        self.order.bindings.bed_of(alert.patient.as_ref()?, &alert.device, now)
     }
 
     fn on_time(&mut self, now: WallTime) -> Vec<Alert> {

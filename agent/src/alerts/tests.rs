@@ -528,11 +528,12 @@ async fn rules_go_on_in_an_outbox_that_began_anew_in_its_file() {
 fn bound_from(second: u64) -> (GoesBy, evaluation::Order) {
     let (_, order) = in_force(None).unwrap();
     let from = at(second).wall.unix_ms();
-    let list = format!(
-        r#"{{"version":3,"bindings":[{{"device":"ecg-01","patient":"p-7","bed":"3","from":{from}}}]}}"#
-    );
-    let bindings: BindingList = read(&list, "bindings");
-    assert_eq!(bindings.bindings().len(), 1, "the list is understood");
+    let until = from + 1;
+    let list = serde_json::json!({"version": 3, "bindings": [
+        {"device": "ecg-01", "patient": "p-7", "bed": "3", "from": from},
+        {"device": "oxi-01", "patient": "p-7", "bed": "9", "from": from, "until": until}]});
+    let bindings: BindingList = read(&list.to_string(), "bindings");
+    assert_eq!(bindings.bindings().len(), 2, "the list is understood");
     let told = GoesBy { rule_set: 2, bindings: bindings.version(), signals: true };
     (told, evaluation::Order { bindings, ..order })
 }
@@ -549,7 +550,8 @@ async fn a_bound_device_warns_for_its_patient_and_the_county_is_told_by_which_li
     let alert = warden.evaluation.alerts().find(|alert| alert.family == "hr_low").cloned();
     let alert = alert.unwrap();
     assert_eq!((alert.id, alert.device.as_str()), (id, "ecg-01"));
-    assert_eq!(warden.told(&alert).bed.as_deref(), Some("3"), "where the page sends somebody");
+    let bed = warden.told(&alert, at(12).wall).bed;
+    assert_eq!(bed.as_deref(), Some("3"), "where the page sends somebody");
     let told = warden.reports.iter().find(|report| report.family == "hr_low").unwrap();
     assert_eq!((told.subject.as_str(), told.what.as_str()), ("p-7", "raised"));
     assert_eq!((told.rule_set, told.bindings), (2, 3));

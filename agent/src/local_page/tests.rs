@@ -67,9 +67,15 @@ fn a_state_has_the_words_of_the_nurses_board() {
 
 #[test]
 fn of_a_patient_the_page_says_the_bed_and_never_the_key() {
-    let whose =
-        "function whose({ patient, bed }) {\n  if (bed) return t('patient.bed', { bed });\n";
-    assert!(FILES[2].2.contains(whose));
+    let (_, from) = FILES[2].2.split_once("function whose").unwrap();
+    let (whole, _) = from.split_once("\n}").unwrap();
+    let lines: Vec<_> = whole.lines().map(str::trim).collect();
+    let expected = [
+        "({ patient, bed }) {",
+        "if (bed) return t('patient.bed', { bed });",
+        "return t(patient ? 'patient.no_bed' : 'patient.none');",
+    ];
+    assert_eq!(lines, expected);
     assert!(!FILES[2].2.contains("alert.patient"));
 }
 

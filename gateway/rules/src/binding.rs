@@ -246,6 +246,17 @@ impl BindingList {
             None => Subject::Device(device.clone()),
         }
     }
+
+    /// The bed of a patient at that moment, as the binding of that device says, else as all others
+    /// do; `None` where they name several: nobody is sent to the wrong one.
+    #[must_use]
+    pub fn bed_of(&self, patient: &PatientKey, device: &DeviceId, at: WallTime) -> Option<&str> {
+        let hold = self.bindings.iter().filter(|one| one.patient == *patient && one.holds(at));
+        let beds = hold.filter_map(|one| Some((&one.device, one.bed.as_deref()?)));
+        let own = beds.clone().find(|(of, _)| *of == device);
+        let (_, bed) = own.or_else(|| beds.clone().next())?;
+        (own.is_some() || beds.clone().all(|(_, other)| other == bed)).then_some(bed)
+    }
 }
 
 #[cfg(test)]
@@ -294,6 +305,42 @@ mod tests {
         }
         let text = serde_json::to_string(&list).unwrap();
         assert_eq!(serde_json::from_str::<BindingList>(&text).unwrap(), list);
+    }
+
+    #[test]
+    fn a_bed_is_where_what_holds_now_says_and_none_where_that_says_two() {
+        let at_bed = |bed: &str, binding| Binding { bed: Some(bed.to_owned()), ..binding };
+        let list = BindingList::new(
+            7,
+            vec![
+                at_bed("3", binding("ecg-01", "a", 100, Some(200))),
+                at_bed("5", binding("oxi-01", "a", 100, Some(400))),
+                at_bed("7", binding("bp-01", "a", 300, None)),
+                Binding { bed: None, ..binding("temp-01", "a", 100, None) },
+                at_bed("9", binding("ecg-01", "b", 200, None)),
+            ],
+        )
+        .unwrap();
+        for (patient, device, at, bed) in [
+            ("a", "ecg-01", 99, None),
+            ("a", "ecg-01", 150, Some("3")),
+            ("a", "oxi-01", 150, Some("5")),
+            // What has no bed of its own, and what is on nobody: two others name two.
+            ("a", "temp-01", 150, None),
+            ("a", "bp-01", 150, None),
+            // The first was taken off: it is somebody else's, at another bed.
+            ("a", "ecg-01", 200, Some("5")),
+            ("b", "ecg-01", 200, Some("9")),
+            ("a", "bp-01", 300, Some("7")),
+            ("a", "ecg-01", 300, None),
+            ("a", "oxi-01", 400, Some("7")),
+            ("c", "ecg-01", 400, None),
+        ] {
+            let patient = PatientKey::new(patient).unwrap();
+            let device = DeviceId::new(device).unwrap();
+            let found = list.bed_of(&patient, &device, WallTime::from_unix_ms(at));
+            assert_eq!(found, bed, "{patient} {device} at {at}");
+        }
     }
 
     #[test]

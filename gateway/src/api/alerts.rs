@@ -197,7 +197,7 @@ async fn unshelve(State(app): State<App>, actor: Actor) -> Result<Json<Value>, P
 #[derive(Deserialize)]
 struct Assign {
     to: String,
-    #[serde(default)]
+    #[serde(alias = "note", default)]
     reason: String,
 }
 
@@ -212,7 +212,7 @@ async fn assign(
 
 #[derive(Deserialize)]
 struct Escalate {
-    #[serde(default)]
+    #[serde(alias = "note", default)]
     reason: String,
 }
 

@@ -8,7 +8,7 @@ use crate::{
     store::Store,
 };
 use model::time::WallTime;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 const SET_MS: i64 = 2000;
 /// Beside the other looks of this kind.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// While nothing can be written: after so many, the last goes on to where the clock is.
+const UNTOLD_MAX: usize = 64;
 
 /// Both clocks, read at once.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +48,7 @@ impl Look {
 pub(crate) async fn watch(store: Store, stopped: CancellationToken) {
     let mut tick = tokio::time::interval(LOOK_EVERY);
     let mut last = Look::new();
+    let mut untold = Untold::default();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -53,15 +56,43 @@ pub(crate) async fn watch(store: Store, stopped: CancellationToken) {
         }
         let here = Look::new();
         if let Some(before) = last.set_by(here) {
-            let at = here.wall;
-            let (before_ms, at_ms) = (before.unix_ms(), at.unix_ms());
+            let (before_ms, at_ms) = (before.unix_ms(), here.wall.unix_ms());
             tracing::warn!(before_ms, at_ms, "The county's clock was set.");
-            if let Err(error) = store.write(move |transaction| tell(transaction, before, at)).await
-            {
-                tracing::error!(%error, "That the clock was set could not be written down.");
+            untold.note(before, here.wall);
+        }
+        untold.tell(&store).await;
+        last = here;
+    }
+}
+
+/// What the clock would have said and what it said, each time it was set, until that is an entry.
+#[derive(Debug, Default)]
+struct Untold(Vec<(WallTime, WallTime)>);
+
+impl Untold {
+    fn note(&mut self, before: WallTime, at: WallTime) {
+        let is_full = self.0.len() >= UNTOLD_MAX;
+        match self.0.last_mut().filter(|_| is_full) {
+            Some((_, last)) => *last = at,
+            None => self.0.push((before, at)),
+        }
+    }
+
+    /// Writes them down, all or none.
+    async fn tell(&mut self, store: &Store) {
+        if self.0.is_empty() {
+            return;
+        }
+        let steps = self.0.clone();
+        let all = move |transaction: &Transaction<'_>| {
+            steps.iter().try_for_each(|(before, at)| tell(transaction, *before, *at))
+        };
+        match store.write(all).await {
+            Ok(()) => self.0.clear(),
+            Err(error) => {
+                tracing::error!(%error, "That the clock was set cannot be written down yet.");
             }
         }
-        last = here;
     }
 }
 
@@ -100,6 +131,36 @@ mod tests {
             let expected = expected.map(|ms: i64| WallTime::from_unix_ms(NOW_MS + ms));
             assert_eq!(found, expected, "{wall_ms} in {passed_ms}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_kept_until_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("county.sqlite");
+        let store = Store::open(&path).unwrap();
+        let connection = Store::connection(&path).unwrap();
+        let entries = || {
+            let count = "SELECT count(*) FROM audit WHERE body LIKE '%clock_step%'";
+            connection.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        let full = "CREATE TRIGGER full BEFORE INSERT ON audit
+            BEGIN SELECT RAISE(ABORT, 'nothing can be written'); END";
+        connection.execute_batch(full).unwrap();
+        let mut untold = Untold::default();
+        let [before, at] = [NOW_MS, NOW_MS - 3_600_000].map(WallTime::from_unix_ms);
+        untold.note(before, at);
+        untold.tell(&store).await;
+        untold.note(at, before);
+        untold.tell(&store).await;
+        assert_eq!((entries(), &untold.0), (0, &vec![(before, at), (at, before)]));
+        for _ in 0..UNTOLD_MAX {
+            untold.note(before, at);
+        }
+        assert_eq!((untold.0.len(), untold.0.last()), (UNTOLD_MAX, Some(&(before, at))));
+        connection.execute_batch("DROP TRIGGER full").unwrap();
+        untold.tell(&store).await;
+        untold.tell(&store).await;
+        assert_eq!((entries(), untold.0.len()), (64, 0), "each once");
     }
 
     #[test]

@@ -186,6 +186,17 @@ pub(super) fn open_of_patient(connection: &Connection, key: &str) -> rusqlite::R
         .collect()
 }
 
+/// The patient lies elsewhere: the lists that say where are others now.
+pub(super) fn bed_changed(connection: &Connection, key: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE binding_list SET version = version + 1
+             WHERE site IN (SELECT site FROM binding WHERE patient = ?1 AND until_ms IS NULL)",
+        )?
+        .execute([key])
+        .map(drop)
+}
+
 /// All bindings of a device, the latest first.
 fn of_device(connection: &Connection, site: &str, device: &str) -> rusqlite::Result<Vec<Binding>> {
     connection

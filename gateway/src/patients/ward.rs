@@ -35,6 +35,7 @@ pub(crate) fn ward(
         .query_map(params![site.as_str(), now.unix_ms() - ENDED_MS], Binding::of_row)?
         .collect::<Result<_, _>>()?;
     let mut patients = BTreeMap::new();
+    let mut beds = BTreeMap::new();
     let mut bindings = Vec::new();
     for one in stored {
         let key = one.patient.as_deref().and_then(|key| PatientKey::new(key).ok());
@@ -43,11 +44,14 @@ pub(crate) fn ward(
             && let Some(found) = known(connection, patient.as_str())?
         {
             patients.insert(patient.clone(), at_the_box(profile(connection, &found, now)?));
+            beds.insert(patient.clone(), found.about.bed);
         }
+        // As on the board: who was put elsewhere since is there.
+        let present = beds.get(&patient).cloned().flatten().filter(|_| one.until_ms.is_none());
         bindings.push(binding::Binding {
             device,
             patient,
-            bed: one.bed,
+            bed: present.or(one.bed),
             from: WallTime::from_unix_ms(one.from_ms),
             until: one.until_ms.map(WallTime::from_unix_ms),
         });

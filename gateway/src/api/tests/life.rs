@@ -114,6 +114,20 @@ async fn nothing_is_done_with_an_alert_without_saying_why() {
     }
 }
 
+#[tokio::test]
+async fn a_board_that_stayed_open_over_an_upgrade_says_why_in_its_word() {
+    let desk = Desk::new();
+    let (id, cookie) = (desk.alert().await, desk.log_in("wang").await);
+    for (deed, body) in [
+        ("assign", json!({"to": "zhang", "note": "nearer"})),
+        ("escalate", json!({"note": "worse"})),
+    ] {
+        let path = format!("/alerts/{id}/{deed}");
+        desk.do_it(&cookie, Method::POST, &path, body.clone()).await;
+        assert_eq!(desk.last_entry().await[6]["reason"], body["note"], "{deed}");
+    }
+}
+
 impl Desk {
     /// The newest entry of the chain, as it stands there.
     async fn last_entry(&self) -> Value {

@@ -5,6 +5,7 @@ use crate::patients::ward::ward;
 use ::rules::binding::{BindingList, PatientKey, Subject};
 use model::time::DeviceTime;
 
+mod bed;
 mod followup;
 mod trends;
 
