@@ -102,21 +102,28 @@ impl Evaluation {
         Ok(())
     }
 
+    /// Whether an alert began with it or came back.
     pub(crate) fn alarm(
         &mut self,
         context: Context<'_>,
         site: &SiteId,
         of_box: Clocks,
         alarm: &DeviceAlarm,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<bool> {
         let said = of_box.observed(alarm.observed.at, context.now);
         let before = self.alarm_of_before(context, site, said, alarm)?;
         let before = before.as_ref();
-        if let Some(engine) = self.device(context, site, &alarm.device, context.now)? {
-            let changed = engine.on_alarm_of(context.rules, context.now, said, before, alarm);
-            self.note(changed);
-        }
-        Ok(())
+        let Some(engine) = self.device(context, site, &alarm.device, context.now)? else {
+            return Ok(false);
+        };
+        let changed = engine.on_alarm_of(context.rules, context.now, said, before, alarm);
+        let begins = |it: &TimelineEntry| {
+            use TimelineEvent::{Raised, Recurred};
+            it.at == context.now && matches!(it.what, Raised | Recurred)
+        };
+        let has_begun = changed.iter().any(|alert| alert.timeline.iter().any(begins));
+        self.note(changed);
+        Ok(has_begun)
     }
 
     /// When it was, by the county's clock; `None` where a newer status is known.

@@ -2,7 +2,9 @@
 //! says so.
 //!
 //! Age counts from the moment it came, by the county's clock: a box that was set back loses
-//! nothing. Alerts, the ledger, drop records and what is kept aside stay.
+//! nothing. Alerts, the ledger, drop records and what is kept aside stay. A *strip* is the span of a
+//! device's waveforms around the begin of an alarm; which spans these are is written down when the
+//! alarm comes, by the rules of then, and its blocks stay whenever they come.
 //!
 //! # Invariants
 //! - nothing is removed that an open alert may refer to, nor the newest reading of a series, nor the
@@ -13,10 +15,14 @@
 use crate::{
     clock,
     reading::listed,
-    rule_sets::LiveRules,
     store::{Store, StoreError},
 };
-use model::{metric::Kind, time::WallTime};
+use model::{
+    alarm::{AlarmKind, DeviceAlarm},
+    id::SiteId,
+    metric::Kind,
+    time::WallTime,
+};
 use rules::rule::{RuleSet, STRIP_MAX_MS, Strip};
 use rusqlite::{Connection, Row, params};
 use std::{
@@ -34,8 +40,8 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// What is kept of a device from before an open alert began: what a person looks at to judge it.
 const BEFORE_ALERT_MS: i64 = 24 * 3600 * 1000;
 
-/// A block of a waveform is not longer.
-const BLOCK_MS: i64 = 1000;
+/// Of a strip both sides together, as the question for blocks has it.
+const _: () = assert!(2 * STRIP_MAX_MS == 1_200_000);
 
 /// How long which kind is kept, in milliseconds; `None`: for ever.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -68,23 +74,28 @@ impl Table {
         }
     }
 
-    /// The next rows behind an id: id, site, device, metrics, when it came, when it begins.
+    /// The next rows behind an id: id, site, device, metrics, when it came, whether it is of a strip.
+    /// A block of a waveform is a second long at most.
     const fn next_rows(self) -> &'static str {
         match self {
             Self::Waveform => {
                 "SELECT id, site, device, metric, (SELECT received_ms FROM envelope
                    WHERE envelope.site = waveform.site AND envelope.outbox = waveform.outbox
-                   AND envelope.lane = waveform.lane AND envelope.seq = waveform.seq), start_ms
+                   AND envelope.lane = waveform.lane AND envelope.seq = waveform.seq),
+                   EXISTS (SELECT 1 FROM strip
+                   WHERE strip.site = waveform.site AND strip.device = waveform.device
+                   AND from_ms > start_ms - 1200000 AND from_ms < start_ms + 1000
+                   AND until_ms > start_ms)
                  FROM waveform WHERE id > ?1 ORDER BY id LIMIT ?2"
             }
             Self::Reading => {
-                "SELECT reading_group.id, site, device, metrics, received_ms, NULL FROM reading_group
+                "SELECT reading_group.id, site, device, metrics, received_ms, 0 FROM reading_group
                  CROSS JOIN source ON source.id = reading_group.source
                  CROSS JOIN metric_list ON metric_list.id = reading_group.metric_list
                  WHERE reading_group.id > ?1 ORDER BY reading_group.id LIMIT ?2"
             }
             Self::DeviceAlarm => {
-                "SELECT id, site, device, '', received_ms, NULL FROM device_alarm WHERE id > ?1
+                "SELECT id, site, device, '', received_ms, 0 FROM device_alarm WHERE id > ?1
                  ORDER BY id LIMIT ?2"
             }
         }
@@ -108,8 +119,7 @@ struct Aged {
     metrics: String,
     /// Unknown where nobody says when its envelope came: then it stays.
     received_ms: Option<i64>,
-    /// Of a block of a waveform.
-    start_ms: Option<i64>,
+    is_strip: bool,
 }
 
 /// What one step did.
@@ -118,6 +128,20 @@ struct Step {
     /// Where to go on; `None` where the rest is too young.
     after: Option<i64>,
     removed: u64,
+    /// The last row that stays for ever, where none before it may go one day.
+    settled: Option<i64>,
+    /// One stays for now.
+    is_open: bool,
+}
+
+impl Step {
+    /// A row stays for ever.
+    fn settle(&mut self, id: i64) {
+        self.after = Some(id);
+        if !self.is_open {
+            self.settled = Some(id);
+        }
+    }
 }
 
 impl Retention {
@@ -154,12 +178,11 @@ impl Retention {
     fn step(
         &self,
         connection: &Connection,
-        rules: &RuleSet,
         table: Table,
         after: i64,
         now: WallTime,
     ) -> rusqlite::Result<Step> {
-        let done = Step { after: None, removed: 0 };
+        let done = Step { after: None, removed: 0, settled: None, is_open: false };
         let Some(shortest_ms) = self.shortest_ms(table) else { return Ok(done) };
         let rows = connection
             .prepare_cached(table.next_rows())?
@@ -171,7 +194,7 @@ impl Retention {
         let mut step = done;
         for row in &rows {
             let Some(received_ms) = row.received_ms else {
-                step.after = Some(row.id);
+                step.settle(row.id);
                 continue;
             };
             let age_ms = now.unix_ms().saturating_sub(received_ms);
@@ -179,17 +202,22 @@ impl Retention {
                 // What has a higher id came later.
                 return Ok(Step { after: None, ..step });
             }
+            if row.is_strip {
+                step.settle(row.id);
+                continue;
+            }
             step.after = Some(row.id);
             let is_old = self.kept_ms(table, &row.metrics).is_some_and(|kept| age_ms >= kept);
             let from_ms = referred.get(&(row.site.clone(), row.device.clone()));
             let is_referred = from_ms.is_some_and(|from_ms| received_ms >= *from_ms);
-            let may_go = is_old && !is_referred && !newest.contains(&row.id);
-            if may_go && !is_of_strip(connection, rules, row)? {
+            if is_old && !is_referred && !newest.contains(&row.id) {
                 removal.execute([row.id])?;
                 if table == Table::Reading {
                     promote_copy(connection, row.id)?;
                 }
                 step.removed += 1;
+            } else {
+                step.is_open = true;
             }
         }
         Ok(step)
@@ -219,7 +247,7 @@ fn aged(row: &Row<'_>) -> rusqlite::Result<Aged> {
         device: row.get(2)?,
         metrics: row.get(3)?,
         received_ms: row.get(4)?,
-        start_ms: row.get(5)?,
+        is_strip: row.get(5)?,
     })
 }
 
@@ -236,30 +264,31 @@ fn open_alerts(connection: &Connection) -> rusqlite::Result<BTreeMap<(String, St
     alerts.collect()
 }
 
-/// Whether it is of the strip of an alert, over or not: that is kept as the alert is.
-fn is_of_strip(connection: &Connection, rules: &RuleSet, row: &Aged) -> rusqlite::Result<bool> {
-    let Some(begins_ms) = row.start_ms else { return Ok(false) };
-    let ends_ms = begins_ms.saturating_add(BLOCK_MS);
-    let mut near = connection.prepare_cached(
-        "SELECT started_ms, body ->> '$.rules' FROM alert
-         WHERE started_ms BETWEEN ?1 AND ?2 AND site = ?3 AND device = ?4",
-    )?;
-    let (from_ms, until_ms) =
-        (begins_ms.saturating_sub(STRIP_MAX_MS), ends_ms.saturating_add(STRIP_MAX_MS));
-    let mut alerts = near.query(params![from_ms, until_ms, row.site, row.device])?;
-    while let Some(alert) = alerts.next()? {
-        let (started_ms, named): (i64, String) = (alert.get(0)?, alert.get(1)?);
-        let named: Vec<String> = serde_json::from_str(&named).unwrap_or_default();
-        let mut strips = named.iter().filter_map(|rule| rules.strip(rule));
-        let is_in = |Strip { before_ms, after_ms }| {
-            ends_ms > started_ms.saturating_sub(before_ms)
-                && begins_ms < started_ms.saturating_add(after_ms)
-        };
-        if strips.any(is_in) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// An alarm began: what the rules want of its device's waveforms around that stays, whatever rules
+/// and alerts become.
+pub(crate) fn keep_strip(
+    connection: &Connection,
+    rules: &RuleSet,
+    site: &SiteId,
+    alarm: &DeviceAlarm,
+    began: WallTime,
+) -> rusqlite::Result<()> {
+    // What no rule names is any other alarm of a device.
+    let strip = rules.strip(alarm.kind.rule_id());
+    let strip = strip.or_else(|| rules.strip(AlarmKind::Other.rule_id()));
+    let Some(Strip { before_ms, after_ms }) = strip else { return Ok(()) };
+    connection
+        .prepare_cached(
+            "INSERT INTO strip VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
+        )?
+        .execute(params![
+            site.as_str(),
+            alarm.device.as_str(),
+            began.unix_ms().saturating_sub(before_ms),
+            began.unix_ms().saturating_add(after_ms)
+        ])
+        .map(drop)
 }
 
 /// What tiles show, however old it is.
@@ -272,16 +301,12 @@ fn newest_readings(connection: &Connection, table: Table) -> rusqlite::Result<BT
 }
 
 /// Removes what is old, again and again, until the gateway stops.
-pub(crate) async fn run(
-    store: Store,
-    rules: LiveRules,
-    retention: Retention,
-    stopped: CancellationToken,
-) {
+pub(crate) async fn run(store: Store, retention: Retention, stopped: CancellationToken) {
+    let mut tables = Table::ALL.map(|table| (table, 0));
     loop {
-        for table in Table::ALL {
+        for (table, settled) in &mut tables {
             tokio::select! {
-                removed = pass(&store, &rules, retention, table) => match removed {
+                removed = pass(&store, retention, *table, settled) => match removed {
                     Ok(0) | Err(StoreError::Disk(_)) => {}
                     Ok(removed) => {
                         tracing::info!(table = table.name(), removed, "What is old was removed.");
@@ -301,23 +326,27 @@ pub(crate) async fn run(
     }
 }
 
-/// Goes once through a table, from the oldest row to the first that is too young.
+/// Goes once through a table, from behind the rows that are `settled`, which stay for ever, to the
+/// first that is too young.
 async fn pass(
     store: &Store,
-    rules: &LiveRules,
     retention: Retention,
     table: Table,
+    settled: &mut i64,
 ) -> Result<u64, StoreError> {
-    let mut after = Some(0);
-    let mut removed = 0;
+    let mut after = Some(*settled);
+    let (mut removed, mut is_open) = (0, false);
     while let Some(behind) = after {
-        let (now, rules) = (clock::now(), rules.rules());
-        let step = store
-            .write(move |transaction| retention.step(transaction, &rules, table, behind, now))
-            .await?;
+        let now = clock::now();
+        let step =
+            store.write(move |transaction| retention.step(transaction, table, behind, now)).await?;
         metrics::counter!("gateway_rows_removed_total", "table" => table.name())
             .increment(step.removed);
         removed += step.removed;
+        if !is_open {
+            *settled = step.settled.unwrap_or(*settled);
+        }
+        is_open |= step.is_open;
         after = step.after;
         tokio::time::sleep(PAUSE).await;
     }

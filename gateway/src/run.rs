@@ -96,8 +96,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     let here = (config.data_dir.clone(), pki.certificates_until());
     tasks.spawn(upkeep::watch(store.clone(), rules.clone(), events.clone(), here, stopped.clone()));
     if !config.retention.keeps_all() {
-        let (store, rules) = (store.clone(), rules.clone());
-        tasks.spawn(retention::run(store, rules, config.retention, stopped.clone()));
+        tasks.spawn(retention::run(store.clone(), config.retention, stopped.clone()));
     }
     let boards = Arc::new(Boards::default());
     tasks.spawn(Arc::clone(&boards).watch(store.clone(), events.clone(), stopped.clone()));

@@ -9,9 +9,10 @@ use crate::{
     patients::tray,
     query,
     reading::{self, Group, KEEP_NEWEST},
+    retention,
 };
 use model::{
-    alarm::DeviceAlarm,
+    alarm::{AlarmPhase, DeviceAlarm},
     device::{DeviceAction, DeviceStatus},
     id::{DeviceId, SiteId},
     metric::Metric,
@@ -269,6 +270,7 @@ impl Batch<'_> {
         of_box: Clocks,
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
+        let placed = of_box.observed(alarm.observed.at, self.now).at.min(self.now);
         self.connection
             .prepare_cached(
                 "INSERT INTO device_alarm (site, device, phase, kind, code, text, priority, observed_ms,
@@ -287,9 +289,14 @@ impl Batch<'_> {
                 self.now.unix_ms(),
                 alarm.channel.as_str(),
                 alarm.source.map(Metric::name),
-                of_box.observed(alarm.observed.at, self.now).at.min(self.now).unix_ms()
+                placed.unix_ms()
             ])?;
-        self.evaluation.alarm(self.context(), site, of_box, alarm)
+        let has_begun = self.evaluation.alarm(self.context(), site, of_box, alarm)?;
+        // Of one whose begin was lost the alert says that it began.
+        if has_begun || alarm.phase == AlarmPhase::Start {
+            retention::keep_strip(self.connection, self.rules, site, alarm, placed)?;
+        }
+        Ok(())
     }
 
     fn status(

@@ -4,7 +4,6 @@ use super::*;
 use crate::{
     intake::{Delivery, Taken, take},
     query::{self, ReadingFilter},
-    rule_sets::Live,
 };
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
@@ -16,7 +15,7 @@ use model::{
     units::Unit,
     waveform::{SamplePeriod, WaveformBlock, WaveformFlags},
 };
-use rules::{ladder::TimesBySite, rule::RuleSet};
+use rules::rule::RuleSet;
 use serde_json::Value;
 use tempfile::TempDir;
 use uplink_proto::envelope::Envelope;
@@ -47,6 +46,10 @@ impl County {
     }
 
     fn take(&self, day: i64, lane: Lane, seq: u64, records: Vec<Record>) -> Taken {
+        self.take_at(at(day), lane, seq, records)
+    }
+
+    fn take_at(&self, now: WallTime, lane: Lane, seq: u64, records: Vec<Record>) -> Taken {
         let envelope = Envelope {
             outbox: OutboxId::from_bytes([7; 16]),
             lane,
@@ -56,7 +59,7 @@ impl County {
             records,
         };
         let delivery = Delivery::Envelope(SiteId::new("heping").unwrap(), lane, envelope.encode());
-        take(&self.connection, &[delivery], at(day), &self.rules).unwrap()
+        take(&self.connection, &[delivery], now, &self.rules).unwrap()
     }
 
     /// Removes all that is old; how many rows of each table.
@@ -64,8 +67,7 @@ impl County {
         Table::ALL.map(|table| {
             let (mut after, mut removed) = (Some(0), 0);
             while let Some(behind) = after {
-                let step =
-                    retention.step(&self.connection, &self.rules, table, behind, at(day)).unwrap();
+                let step = retention.step(&self.connection, table, behind, at(day)).unwrap();
                 assert!(step.after.is_none_or(|next| next > behind));
                 (after, removed) = (step.after, removed + step.removed);
             }
@@ -170,10 +172,15 @@ fn what_an_open_alert_may_refer_to_stays_until_it_is_closed() {
     assert_eq!(county.count("alert"), 1);
 }
 
+/// So many seconds after a day begins.
+fn second(day: i64, second: i64) -> WallTime {
+    WallTime::from_unix_ms(at(day).unix_ms() + second * 1000)
+}
+
 /// A block of a second that begins so many seconds after a day's alarm.
-fn block_at(of: &str, day: i64, second: i64) -> Record {
+fn block_at(of: &str, day: i64, from: i64) -> Record {
     let Record::Waveform(mut block) = block(of, day) else { unreachable!() };
-    block.start.at = WallTime::from_unix_ms(at(day).unix_ms() + second * 1000);
+    block.start.at = second(day, from);
     Record::Waveform(block)
 }
 
@@ -182,27 +189,98 @@ fn begins(of: &str, day: i64, kind: AlarmKind) -> Record {
     Record::Alarm(DeviceAlarm { phase: AlarmPhase::Start, kind, ..alarm })
 }
 
+/// That the age of the patient is unknown is another alert.
+const OF_ASYSTOLE: &str = "alert WHERE body ->> '$.family' = 'dev_asystole'";
+
+/// A county that hears that a monitor signals asystole, or does no longer, so many seconds after
+/// the fifth day began.
+fn asystole(said: &[(&str, i64, AlarmPhase)]) -> County {
+    let county = County::new();
+    county
+        .connection
+        .execute_batch(
+            "INSERT INTO patient VALUES ('p-1', 'Heping', '{}', NULL, 1, 'li', 0);
+             INSERT INTO binding (site, device, patient, from_ms, version, made_by, made_ms, reason)
+             VALUES ('heping', 'a', 'p-1', 0, 1, 'li', 0, ''),
+               ('heping', 'b', 'p-1', 0, 1, 'li', 0, '');",
+        )
+        .unwrap();
+    for (seq, (of, after, phase)) in (1..).zip(said) {
+        let Record::Alarm(mut alarm) = begins(of, 5, AlarmKind::Asystole) else { unreachable!() };
+        (alarm.phase, alarm.observed.at) = (*phase, second(5, *after));
+        county.take_at(second(5, after + 1), Lane::Urgent, seq, vec![Record::Alarm(alarm)]);
+    }
+    assert_eq!(county.count(OF_ASYSTOLE), 1);
+    county
+}
+
+/// What is kept for ever of two monitors and of one without an alarm: their seconds.
+fn strips(county: &County) -> String {
+    for (seq, of) in [(1, "a"), (2, "b"), (3, "c")] {
+        let blocks = (-60..240).map(|from| block_at(of, 5, from)).collect();
+        county.take(6, Lane::Wave, seq, blocks);
+    }
+    county.connection.execute("UPDATE alert SET state = 'closed'", []).unwrap();
+    let removed = county.remove(RETENTION, 16);
+    assert_eq!(county.remove(RETENTION, 5000)[0], 0, "{removed:?}");
+    let kept = "SELECT group_concat(device || ' ' || first || '..' || last, ', '
+        ORDER BY device, first) FROM (
+          SELECT device, min(begins) AS first, max(begins) AS last FROM (
+            SELECT device, (start_ms - ?1) / 1000 AS begins,
+              row_number() OVER (PARTITION BY device ORDER BY start_ms) AS place FROM waveform
+          ) GROUP BY device, begins - place)";
+    county.connection.query_row(kept, [at(5).unix_ms()], |row| row.get(0)).unwrap()
+}
+
 #[test]
 fn the_strip_of_an_alert_is_kept_as_the_alert_is_and_no_second_more() {
     let county = County::new();
     // Asystole keeps 10 s before and 20 s after; a pause has no strip, and another device no alert.
     county.take(5, Lane::Urgent, 1, vec![begins("a", 5, AlarmKind::Asystole)]);
     county.take(5, Lane::Urgent, 2, vec![begins("b", 5, AlarmKind::Pause)]);
-    for (seq, of) in [(1, "a"), (2, "b"), (3, "c")] {
-        let blocks = (-60..60).map(|second| block_at(of, 5, second)).collect();
-        county.take(6, Lane::Wave, seq, blocks);
-    }
     assert_eq!(county.count("alert"), 2);
-    county.connection.execute("UPDATE alert SET state = 'closed'", []).unwrap();
-    assert_eq!(county.remove(RETENTION, 15), [0, 0, 2]);
-    assert_eq!(county.remove(RETENTION, 16), [330, 0, 0]);
-    assert_eq!(county.remove(RETENTION, 5000), [0; 3]);
-    let kept = "SELECT group_concat(DISTINCT device), min(start_ms), max(start_ms) FROM waveform";
-    let kept = county.connection.query_row(kept, [], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-    });
-    let second = |second: i64| at(5).unix_ms() + second * 1000;
-    assert_eq!(kept.unwrap(), ("a".to_owned(), second(-10), second(19)));
+    assert_eq!(strips(&county), "a -10..19");
+}
+
+#[test]
+fn a_strip_stays_whatever_the_rules_become() {
+    let mut county = asystole(&[("a", 0, AlarmPhase::Start)]);
+    let rules = include_str!("../../../configs/rules/default.json");
+    let without = rules.replace(r#""strip": {"before_s": 10, "after_s": 20}, "#, "");
+    county.rules = RuleSet::from_json(&without).unwrap();
+    assert_eq!(county.rules.strip("DEV-ASYSTOLE"), None);
+    assert_eq!(strips(&county), "a -10..19");
+}
+
+#[test]
+fn an_alert_that_does_not_say_its_rules_keeps_its_strip_and_nothing_else() {
+    let county = asystole(&[("a", 0, AlarmPhase::Start)]);
+    county.connection.execute("UPDATE alert SET body = '{}'", []).unwrap();
+    assert_eq!(strips(&county), "a -10..19");
+}
+
+#[test]
+fn each_monitor_that_signals_what_an_alert_is_about_has_a_strip() {
+    use AlarmPhase::{End, Start};
+    let county = asystole(&[("a", 0, Start), ("b", 60, Start), ("a", 70, End)]);
+    let device = format!("SELECT device FROM {OF_ASYSTOLE}");
+    let device: String = county.connection.query_row(&device, [], |row| row.get(0)).unwrap();
+    assert_eq!(device, "b");
+    assert_eq!(strips(&county), "a -10..19, b 50..79");
+}
+
+#[test]
+fn an_alert_that_comes_back_has_a_strip_each_time() {
+    use AlarmPhase::{End, Start};
+    let county = asystole(&[("a", 0, Start), ("a", 30, End), ("a", 120, Start)]);
+    assert_eq!(strips(&county), "a -10..19, a 110..139");
+}
+
+#[test]
+fn an_alarm_whose_begin_was_lost_has_a_strip() {
+    use AlarmPhase::Update;
+    let county = asystole(&[("a", 0, Update), ("a", 90, Update)]);
+    assert_eq!(strips(&county), "a -10..19");
 }
 
 #[test]
@@ -265,12 +343,33 @@ fn a_step_is_bounded_and_the_next_goes_on_behind_it() {
     let many = i64::from(STEP_ROWS) * 2 + 10;
     let readings = (0..many).map(|_| rate("a", 0, 72)).collect();
     county.take(0, Lane::Trend, 1, readings);
-    let first =
-        RETENTION.step(&county.connection, &county.rules, Table::Reading, 0, at(10)).unwrap();
-    let rows = i64::from(STEP_ROWS);
-    assert_eq!(first, Step { after: Some(rows), removed: u64::from(STEP_ROWS) });
+    let first = RETENTION.step(&county.connection, Table::Reading, 0, at(10)).unwrap();
+    assert_eq!(first.after, Some(i64::from(STEP_ROWS)));
+    assert_eq!(first.removed, u64::from(STEP_ROWS));
     assert_eq!(county.remove(RETENTION, 10), [0, u64::from(STEP_ROWS) + 9, 0]);
     assert_eq!(county.count("reading_group"), 1);
+}
+
+#[tokio::test]
+async fn what_stays_for_ever_is_looked_at_once() {
+    let county = County::new();
+    county.take(-1000, Lane::Urgent, 1, vec![begins("a", -1000, AlarmKind::Asystole)]);
+    for (seq, of) in [(1, "a"), (2, "b")] {
+        let blocks = (-60..60).map(|from| block_at(of, -1000, from)).collect();
+        county.take(-999, Lane::Wave, seq, blocks);
+    }
+    let store = Store::open(&county.folder.path().join("county.sqlite")).unwrap();
+    let mut settled = 0;
+    // The alert is open: all of its device stays, for now.
+    assert_eq!(pass(&store, RETENTION, Table::Waveform, &mut settled).await.unwrap(), 120);
+    assert_eq!(settled, 0);
+    county.connection.execute("UPDATE alert SET state = 'closed'", []).unwrap();
+    assert_eq!(pass(&store, RETENTION, Table::Waveform, &mut settled).await.unwrap(), 90);
+    assert_eq!((settled, county.count("waveform")), (80, 30));
+    // Whoever looked at it once more would remove it.
+    county.connection.execute("DELETE FROM strip", []).unwrap();
+    assert_eq!(pass(&store, RETENTION, Table::Waveform, &mut settled).await.unwrap(), 0);
+    assert_eq!(pass(&store, RETENTION, Table::Waveform, &mut 0).await.unwrap(), 30);
 }
 
 #[tokio::test]
@@ -279,9 +378,8 @@ async fn it_runs_until_it_is_stopped() {
     // Years before the county's clock says now.
     county.take(-1000, Lane::Trend, 1, vec![rate("a", -1000, 72), rate("a", -1000, 73)]);
     let store = Store::open(&county.folder.path().join("county.sqlite")).unwrap();
-    let rules = LiveRules::new(Live::new(1, county.rules, ""), TimesBySite::default());
-    assert_eq!(pass(&store, &rules, RETENTION, Table::Reading).await.unwrap(), 1);
+    assert_eq!(pass(&store, RETENTION, Table::Reading, &mut 0).await.unwrap(), 1);
     let stopped = CancellationToken::new();
     stopped.cancel();
-    run(store, rules, RETENTION, stopped).await;
+    run(store, RETENTION, stopped).await;
 }

@@ -10,10 +10,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use uplink_proto::{envelope::peek, samples};
 
 /// Schema this gateway writes.
-pub(crate) const SCHEMA: u32 = 16;
+pub(crate) const SCHEMA: u32 = 17;
 
 /// From nothing to schema 1, from there to 2, and so on.
-const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 16] = [
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 17] = [
     county,
     evidence,
     groups,
@@ -32,6 +32,7 @@ const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 16] = [
     |transaction| transaction.execute_batch(include_str!("../../migrations/0014_joined.sql")),
     |transaction| transaction.execute_batch(include_str!("../../migrations/0015_told.sql")),
     |transaction| transaction.execute_batch(include_str!("../../migrations/0016_links.sql")),
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0017_strips.sql")),
 ];
 
 /// Takes every step the database has not taken yet.

@@ -253,3 +253,49 @@ fn what_was_lost_when_the_counting_began_is_lost_since_then() {
     let of_device = |device| links::of_device(&connection, "away", device, now).unwrap();
     assert_eq!((of_device("cuff"), of_device("ecg")), (lost(1, 8), lost(0, 0)));
 }
+
+#[test]
+fn strips_of_schema_16_are_those_of_its_alarms_and_alerts_as_wide_as_any_rules_had_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let mut old = Connection::open(&path).unwrap();
+    let transaction = old.transaction().unwrap();
+    for step in &STEPS[..16] {
+        step(&transaction).unwrap();
+    }
+    let alarm = "INSERT INTO device_alarm (site, device, phase, kind, code, text, observed_ms,
+      received_ms, placed_ms) VALUES ('heping', ";
+    let set = "INSERT INTO rule_set (version, text, sha256, author, created_ms, note) VALUES";
+    let wide = json!({"rules": [
+        {"id": "DEV-PAUSE", "strip": {"before_s": 5, "after_s": 900}},
+        {"id": "DEV-VT", "strip": {"before_s": 1, "after_s": 30}}]});
+    let without = json!({"rules": [{"id": "DEV-PAUSE"}, {"id": "DEV-VT"}]});
+    let asystole = json!({"rules": ["DEV-ASYSTOLE"], "patient": "p-1", "timeline": [
+        {"at": rfc3339(5_000_000), "what": "raised", "detail": "DEV-ASYSTOLE"},
+        {"at": rfc3339(5_100_500), "what": "recurred", "detail": "DEV-ASYSTOLE"},
+        {"at": rfc3339(5_200_000), "what": "acknowledged", "detail": ""}]});
+    transaction
+        .execute_batch(&format!(
+            "{alarm} 'a', 'start', 'DEV-VT', '', '', 9, 9, 1000000);
+             {alarm} 'a', 'end', 'DEV-VT', '', '', 9, 9, 2000000);
+             {alarm} 'b', 'start', 'DEV-PAUSE', '', '', 3000000, 9, NULL);
+             {alarm} 'b', 'start', 'DEV-AF', '', '', 9, 9, 4000000);
+             {set} (1, '{wide}', '', 'li', 0, ''), (2, '{without}', '', 'li', 0, ''),
+               (3, 'no rules', '', 'li', 0, '');
+             INSERT INTO alert VALUES ('1', 'heping', 'c', 'closed', 'high', 5000000, '{asystole}'),
+               ('2', 'heping', 'c', 'closed', 'high', 6000000, '{{}}');
+             INSERT INTO binding (site, device, patient, from_ms, until_ms, version, made_by, made_ms,
+               reason) VALUES ('heping', 'd', 'p-1', 5050000, NULL, 1, 'li', 0, ''),
+               ('heping', 'e', 'p-1', 0, 5000000, 1, 'li', 0, '');"
+        ))
+        .unwrap();
+    transaction.pragma_update(None, "user_version", 16).unwrap();
+    transaction.commit().unwrap();
+    drop(old);
+    let connection = Store::connection(&path).unwrap();
+    let strips =
+        "SELECT group_concat(device || ' ' || from_ms || '..' || until_ms, ', ') FROM strip";
+    let strips: String = connection.query_row(strips, [], |row| row.get(0)).unwrap();
+    let alert = "c 4990000..5020000, c 5090500..5120500, d 5090500..5120500";
+    assert_eq!(strips, format!("a 990000..1030000, b 2995000..3600000, {alert}"));
+}
