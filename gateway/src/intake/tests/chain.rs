@@ -10,12 +10,14 @@ use model::{
 };
 
 /// Who did what to what, as the chain has it of a record. Whoever adds a kind of record says it here.
-fn left_by(record: &Record) -> Option<(&str, &'static str, &'static str)> {
+fn left_by(record: &Record) -> Option<String> {
     match record {
-        Record::Action(_) => Some(("county", "device_action", "heping")),
-        Record::Clock(_) => Some(("county", "clock_change", "heping")),
-        // What an alert becomes by itself nobody did.
-        Record::Alert(alert) => alert.by.as_deref().map(|by| (by, "edge_alert", "heping")),
+        Record::Action(_) => Some("county device_action heping".to_owned()),
+        Record::Clock(_) => Some("county clock_change heping".to_owned()),
+        // What an alert becomes by itself nobody did. A name at a box is no user's.
+        Record::Alert(alert) => {
+            alert.by.as_deref().map(|by| format!("{by}@heping edge_alert heping"))
+        }
         // What devices say, and what a box does by itself. With another `agent.toml` it starts with an
         // action; what it gave up the ledger has.
         Record::Readings(_)
@@ -80,7 +82,6 @@ fn what_people_and_clocks_do_at_a_box_is_an_entry_of_the_chain() {
     for (number, record) in (1..).zip(all()) {
         let before = county.texts(entries).len();
         let left = left_by(&record);
-        let left = left.map(|(who, action, what)| format!("{who} {action} {what}"));
         let envelope = envelope(Lane::Urgent, number, vec![record.clone()]);
         // Told twice it happened once.
         county.take(&[envelope.clone(), envelope]);
