@@ -476,8 +476,15 @@ impl<'a> Warden<'a> {
             }
             self.held.extend(reports.into_iter().map(|report| (observed.mono, report)));
             while self.held.len() > HELD_MAX {
-                // Before what happened goes what only says which rules hold.
-                let least = self.held.iter().position(|(_, it)| it.what == report::RULES_CHANGED);
+                // Before what happened goes what only says which rules held, where a later word of
+                // the same alert says which do.
+                let is_said_later = |place: usize, id| {
+                    self.held.iter().skip(place + 1).any(|(_, later)| later.id == id)
+                };
+                let mut held = self.held.iter().enumerate();
+                let least = held.position(|(place, (_, it))| {
+                    it.what == report::RULES_CHANGED && is_said_later(place, it.id)
+                });
                 self.held.remove(least.unwrap_or(0));
             }
         }

@@ -14,7 +14,8 @@ WITH
     SELECT rule, 1000 * min(max(before_s), 600), 1000 * min(max(after_s), 600) FROM (
       SELECT value ->> '$.id' AS rule, value ->> '$.strip.before_s' AS before_s,
         value ->> '$.strip.after_s' AS after_s
-      FROM rule_set, json_each(iif(json_valid(text), text, '{}'), '$.rules')
+      FROM rule_set, json_each(iif(json_valid(text), text, '{}'), '$.rules') AS rules
+      WHERE rules.type = 'object'
       UNION ALL VALUES ('DEV-ASYSTOLE', 10, 20), ('DEV-VFVT', 10, 20), ('DEV-VT', 10, 20),
         ('DEV-BRADY-EXTREME', 10, 20), ('DEV-TACHY-EXTREME', 10, 20), ('DEV-APNOEA', 10, 20)
     ) WHERE before_s IS NOT NULL AND after_s IS NOT NULL GROUP BY rule
@@ -30,7 +31,7 @@ WITH
   ),
   began (site, device, rule, at_ms) AS (
     SELECT site, device, kind, coalesce(placed_ms, observed_ms) FROM device_alarm
-    WHERE phase = 'start'
+    WHERE phase = 'start' AND kind IN (SELECT rule FROM wide)
     UNION SELECT site, device, rule, at_ms FROM told
     UNION SELECT told.site, binding.device, rule, at_ms FROM told JOIN binding
       ON binding.site = told.site AND binding.patient = told.patient

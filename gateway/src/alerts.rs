@@ -118,8 +118,8 @@ impl Evaluation {
         };
         let changed = engine.on_alarm_of(context.rules, context.now, said, before, alarm);
         let begins = |it: &TimelineEntry| {
-            use TimelineEvent::{Raised, Recurred};
-            it.at == context.now && matches!(it.what, Raised | Recurred)
+            use TimelineEvent::{Raised, RaisedLate, Recurred};
+            it.at == context.now && matches!(it.what, Raised | RaisedLate | Recurred)
         };
         let has_begun = changed.iter().any(|alert| alert.timeline.iter().any(begins));
         self.note(changed);

@@ -40,6 +40,8 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// What is kept of a device from before an open alert began: what a person looks at to judge it.
 const BEFORE_ALERT_MS: i64 = 24 * 3600 * 1000;
 
+/// What is said again of an alarm that stands has another strip after this.
+const AGAIN_MS: i64 = 10 * 60_000;
 /// Of a strip both sides together, as the question for blocks has it.
 const _: () = assert!(2 * STRIP_MAX_MS == 1_200_000);
 
@@ -264,14 +266,14 @@ fn open_alerts(connection: &Connection) -> rusqlite::Result<BTreeMap<(String, St
     alerts.collect()
 }
 
-/// An alarm began: what the rules want of its device's waveforms around that stays, whatever rules
-/// and alerts become.
+/// An alarm began, or is said as if it did though no alert is new: what the rules want of its device's
+/// waveforms around that stays, whatever rules and alerts become.
 pub(crate) fn keep_strip(
     connection: &Connection,
     rules: &RuleSet,
     site: &SiteId,
     alarm: &DeviceAlarm,
-    began: WallTime,
+    (began, is_new): (WallTime, bool),
 ) -> rusqlite::Result<()> {
     // What no rule names is any other alarm of a device.
     let strip = rules.strip(alarm.kind.rule_id());
@@ -279,14 +281,18 @@ pub(crate) fn keep_strip(
     let Some(Strip { before_ms, after_ms }) = strip else { return Ok(()) };
     connection
         .prepare_cached(
-            "INSERT INTO strip VALUES (?1, ?2, ?3, ?4)
+            "INSERT INTO strip SELECT ?1, ?2, ?3, ?4
+             WHERE ?5 OR NOT EXISTS (SELECT 1 FROM strip WHERE site = ?1 AND device = ?2
+             AND from_ms BETWEEN ?3 - ?6 AND ?3)
              ON CONFLICT DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
         )?
         .execute(params![
             site.as_str(),
             alarm.device.as_str(),
             began.unix_ms().saturating_sub(before_ms),
-            began.unix_ms().saturating_add(after_ms)
+            began.unix_ms().saturating_add(after_ms),
+            is_new,
+            AGAIN_MS
         ])
         .map(drop)
 }

@@ -82,13 +82,21 @@ export class Events {
       clock.after(OVERLAP_MS, () => this.source === source && this.closeBefore());
       this.resync();
     }));
-    source.addEventListener('heartbeat', heard(serverTime));
+    // The same stream went on after a stall: nobody says `hello`.
+    const goesOn = (handler) => heard((data, silentMs) => {
+      if (silentMs > LINK_LOST_MS) {
+        this.onSilence(silentMs);
+        this.resync();
+      }
+      handler(data);
+    });
+    source.addEventListener('heartbeat', goesOn(serverTime));
     // What was missed before the stream began is in what its `hello` fetches.
     source.addEventListener('resync', heard(({ lagging }) => {
       if (lagging !== false) this.resync();
     }));
     for (const name of NAMES) {
-      source.addEventListener(name, heard((data) => this.put(name, data)));
+      source.addEventListener(name, goesOn((data) => this.put(name, data)));
     }
   }
 

@@ -24,6 +24,8 @@ import { putAlert, store } from './store.js';
 const BEFORE_MS = SHIFT_MS;
 /** What the county did not answer is asked again. */
 const AGAIN_MS = 5_000;
+/** A link that is too thin for it must not be full of it. */
+const AGAIN_MAX_MS = 10 * 60_000;
 /** That nothing began is no news for longer. */
 const NONE_MS = 60_000;
 /** Nobody reads more; the rest is in the lists. */
@@ -110,12 +112,13 @@ export class Missed {
       const untilMs = clock.serverNow();
       // By its clock as it is now: it may have been set meanwhile.
       const fromMs = untilMs - Math.max(0, clock.now() - this.lostAt);
-      this.gaps = [...this.gaps, { fromMs, untilMs }].slice(-GAPS_MAX);
+      this.gaps = joined([...this.gaps, { fromMs, untilMs }]);
       this.lostAt = null;
       this.keep();
     } else if (this.asked === this.gaps) return;
     this.knowledge = 'loading';
     this.take([...store.alerts.values()]);
+    this.againMs = AGAIN_MS;
     this.fetch(this.gaps);
   }
 
@@ -136,7 +139,8 @@ export class Missed {
       if (gaps !== this.gaps) return;
       if (failure.status === 401) this.onLoggedOut();
       this.knowledge = 'failed';
-      clock.after(AGAIN_MS, () => this.fetch(gaps));
+      clock.after(this.againMs, () => this.fetch(gaps));
+      this.againMs = Math.min(2 * this.againMs, AGAIN_MAX_MS);
     }
     this.onChange();
   }
@@ -208,4 +212,13 @@ function lineOf(alert) {
     `${GLYPHS[alert.priority]} ${t(`priority.${alert.priority}`)} ${who(alert)} ${message(alert)}`,
     since(alert), state(alert), isShown(alert) ? '' : t('missed.elsewhere'), where(alert),
   ].filter(Boolean).join(' · ');
+}
+
+/** Of more gaps than are kept the nearest two are one: what began in between is listed too. */
+export function joined(gaps) {
+  if (gaps.length <= GAPS_MAX) return gaps;
+  const apart = gaps.slice(1).map(({ fromMs }, index) => fromMs - gaps[index].untilMs);
+  const at = apart.indexOf(Math.min(...apart));
+  const one = { fromMs: gaps[at].fromMs, untilMs: gaps[at + 1].untilMs };
+  return [...gaps.slice(0, at), one, ...gaps.slice(at + 2)];
 }

@@ -92,6 +92,19 @@ test('a stream that begins again says for how long nobody spoke, if the link was
   assert.deepEqual(seen.silences, [21_000]);
 });
 
+test('a stream that goes on after a stall is told and fetched for too, though it does not begin again', async () => {
+  const { seen, source } = board();
+  source.say('hello');
+  seen.fetches[0].done();
+  await settle();
+  const fetched = seen.fetches.length;
+  source.say('heartbeat');
+  assert.deepEqual([seen.silences, seen.fetches.length], [[], fetched]);
+  time.ms += 21_000;
+  source.say('heartbeat');
+  assert.deepEqual([seen.silences, seen.fetches.length], [[21_000], fetched + 1]);
+});
+
 test('nothing is known until everything was fetched', async () => {
   const { events, seen, source } = board();
   assert.equal(events.knowledge(), 'loading');

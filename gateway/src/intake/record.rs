@@ -292,11 +292,15 @@ impl Batch<'_> {
                 placed.unix_ms()
             ])?;
         let has_begun = self.evaluation.alarm(self.context(), site, of_box, alarm)?;
-        // Of one whose begin was lost the alert says that it began.
-        if has_begun || alarm.phase == AlarmPhase::Start {
-            retention::keep_strip(self.connection, self.rules, site, alarm, placed)?;
+        match alarm.phase {
+            AlarmPhase::End => Ok(()),
+            // Of one whose begin was lost the alert says that it began.
+            AlarmPhase::Update if !has_begun => Ok(()),
+            // A device whose link comes and goes says what stands as a start again.
+            _ => {
+                retention::keep_strip(self.connection, self.rules, site, alarm, (placed, has_begun))
+            }
         }
-        Ok(())
     }
 
     fn status(

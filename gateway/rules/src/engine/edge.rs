@@ -107,13 +107,16 @@ impl Engine {
         if is_older || goes_on {
             let was_in_hand = alert.acknowledged.is_some();
             tell_story(&mut alert, told, times, began, true);
-            match (alert.state, &alert.acknowledged) {
-                (AlertState::ActiveUnack, Some(_)) => alert.go(AlertState::ActiveAck),
-                (AlertState::ActiveAck, None) => alert.go(AlertState::ActiveUnack),
-                _ => {}
+            if alert.acknowledged.is_some() && alert.state == AlertState::ActiveUnack {
+                alert.go(AlertState::ActiveAck);
             }
             // It sounded anew behind who had it in hand: the newer word was judged as theirs.
-            if was_in_hand && alert.acknowledged.is_none() && alert.condition().is_active() {
+            let is_nobodys = was_in_hand && alert.acknowledged.is_none();
+            if is_older && is_nobodys && alert.condition().is_active() {
+                if alert.condition() == AlertState::ActiveAck {
+                    alert.go(AlertState::ActiveUnack);
+                }
+                alert.take_off_shelf(times.at);
                 alert.priority = alert.priority.max(told.priority);
             }
             episode.keep_story(&alert);

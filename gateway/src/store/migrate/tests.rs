@@ -281,7 +281,7 @@ fn strips_of_schema_16_are_those_of_its_alarms_and_alerts_as_wide_as_any_rules_h
              {alarm} 'b', 'start', 'DEV-PAUSE', '', '', 3000000, 9, NULL);
              {alarm} 'b', 'start', 'DEV-AF', '', '', 9, 9, 4000000);
              {set} (1, '{wide}', '', 'li', 0, ''), (2, '{without}', '', 'li', 0, ''),
-               (3, 'no rules', '', 'li', 0, '');
+               (3, 'no rules', '', 'li', 0, ''), (4, '{{\"rules\": [\"none\"]}}', '', 'li', 0, '');
              INSERT INTO alert VALUES ('1', 'heping', 'c', 'closed', 'high', 5000000, '{asystole}'),
                ('2', 'heping', 'c', 'closed', 'high', 6000000, '{{}}');
              INSERT INTO binding (site, device, patient, from_ms, until_ms, version, made_by, made_ms,

@@ -673,15 +673,21 @@ fn what_sounded_anew_before_a_newer_word_that_came_first_is_nobodys() {
     };
     let ((rose, older), (changed, newer)) =
         (high("priority_rose", 60.0), high("rules_changed", 80.0));
-    ward.engine.adopt_edge(ward.rules, at(100.0), &changed, newer, place(2));
-    ward.engine.adopt_edge(ward.rules, at(101.0), &rose, older, place(1));
-    ward.number(102.0, Metric::HR, "45");
-    let alert = ward.only();
-    assert_eq!(
-        (alert.state, alert.priority, &alert.acknowledged),
-        (AlertState::ActiveUnack, Priority::High, &None)
-    );
-    assert!(ward.engine.next_deadline(ward.rules).is_some(), "nobody is called for it");
+    for is_heard in [false, true] {
+        let mut ward = Ward { engine: ward.engine.clone(), told: vec![], ..Ward::new("ecg-01") };
+        ward.engine.adopt_edge(ward.rules, at(100.0), &changed, newer, place(2));
+        if is_heard {
+            ward.number(100.5, Metric::HR, "45");
+        }
+        ward.engine.adopt_edge(ward.rules, at(101.0), &rose, older, place(1));
+        ward.number(102.0, Metric::HR, "45");
+        let alert = ward.only();
+        assert_eq!(
+            (alert.state, alert.priority, &alert.acknowledged),
+            (AlertState::ActiveUnack, Priority::High, &None)
+        );
+        assert!(ward.engine.next_deadline(ward.rules).is_some(), "nobody is called for it");
+    }
 }
 
 #[test]
