@@ -97,6 +97,12 @@ macro_rules! named {
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
+
+            /// The one of that name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.name() == name)
+            }
         }
     };
 }
@@ -153,14 +159,6 @@ named! {
         FalseAlarm = "false_alarm";
         /// The patient was referred.
         Referred = "referred";
-    }
-}
-
-impl AckReason {
-    /// The reason of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.name() == name)
     }
 }
 

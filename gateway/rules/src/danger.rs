@@ -41,14 +41,6 @@ named! {
     }
 }
 
-impl DangerSign {
-    /// The sign of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|sign| sign.name() == name)
-    }
-}
-
 impl Alert {
     /// Whether a person is to be asked for danger signs, as the rules that hold say.
     #[must_use]

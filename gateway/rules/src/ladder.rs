@@ -26,12 +26,6 @@ named! {
 }
 
 impl Level {
-    /// The level of that name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|level| level.name() == name)
-    }
-
     /// The one after this.
     #[must_use]
     pub fn next(self) -> Option<Self> {

@@ -202,7 +202,7 @@ fn tell_story(
 ) {
     use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred};
     let is_nobodys = |what| matches!(what, Recurred | PriorityRose | Realarmed);
-    let what = TimelineEvent::ALL.iter().copied().find(|what| what.name() == told.what);
+    let what = TimelineEvent::from_name(&told.what);
     let is_near = |at: WallTime| at.unix_ms().abs_diff(times.at.unix_ms()) <= SAME_STEP_MS;
     let is_it = |it: &TimelineEntry| Some(it.what) == what && it.detail == told.note;
     // What the county knew later than the box it told when it knew it.
@@ -264,7 +264,7 @@ fn take_over(
     began: Option<WallTime>,
 ) {
     tell_story(alert, told, times, began, false);
-    let state = AlertState::ALL.iter().copied().find(|state| state.name() == told.state);
+    let state = AlertState::from_name(&told.state);
     if times.cleared.is_some() || state == Some(AlertState::ActiveAck) {
         alert.was_in_hand_at(times.at, times.cleared.is_some());
     }
