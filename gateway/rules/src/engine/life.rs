@@ -308,12 +308,18 @@ impl Episode {
             }
         }
         self.forget(now);
-        if ended.is_none() && self.unseen.len() > UNSEEN_MAX {
-            let mut oldest = self.unseen.remove(0);
-            oldest.close(now, &format!("nobody came, and {UNSEEN_MAX} more of this kind followed"));
-            ended = Some(oldest);
+        ended.or_else(|| self.close_oldest(now))
+    }
+
+    /// Closes the oldest of too many that wait for a person.
+    fn close_oldest(&mut self, now: WallTime) -> Option<Alert> {
+        let waits = |alert: &Alert| alert.state != AlertState::Closed;
+        if self.unseen.iter().filter(|alert| waits(alert)).count() <= UNSEEN_MAX {
+            return None;
         }
-        ended
+        let mut oldest = self.unseen.remove(self.unseen.iter().position(waits)?);
+        oldest.close(now, &format!("nobody came, and {UNSEEN_MAX} more of this kind followed"));
+        Some(oldest)
     }
 
     /// Whether all that holds is of a state that could not be read: nothing will ever say that it
@@ -573,13 +579,7 @@ impl Episode {
         self.forget(now);
         let waits = |alert: &mut Alert| alert.state != AlertState::Closed;
         self.unseen.extend(self.alert.take_if(waits));
-        if self.unseen.len() <= UNSEEN_MAX {
-            return None;
-        }
-        let mut oldest = self.unseen.remove(0);
-        let why = format!("nobody came, and {UNSEEN_MAX} more of this kind followed");
-        oldest.close(now, &why);
-        Some(oldest)
+        self.close_oldest(now)
     }
 
     /// A device that is silent cannot say that what is unknown is over.

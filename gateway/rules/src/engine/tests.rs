@@ -531,6 +531,26 @@ fn a_night_that_nobody_watched_is_bounded_and_what_it_closed_is_told() {
 }
 
 #[test]
+fn an_alert_that_somebody_closed_is_not_one_of_too_many_that_wait() {
+    let mut ward = Ward::new("ecg-01");
+    for hour in 0..33_u32 {
+        ward.stream(hour * 3600, hour * 3600 + 12, Metric::HR, "36");
+        ward.stream(hour * 3600 + 12, hour * 3600 + 60, Metric::HR, "72");
+    }
+    let oldest = ward.engine.alerts().next().unwrap().id;
+    let next = 33 * 3600;
+    ward.stream(next, next + 9, Metric::HR, "36");
+    let seen = at(f64::from(next + 8));
+    ward.engine.acknowledge(oldest, "wang", AckReason::AtBedside, "", seen).unwrap();
+    ward.told.clear();
+    // While that may still be taken back another begins.
+    ward.stream(next + 9, next + 12, Metric::HR, "36");
+    let changed: BTreeSet<AlertId> = ward.told.iter().map(|alert| alert.id).collect();
+    assert_eq!((changed.len(), changed.contains(&oldest)), (1, false));
+    assert_eq!(ward.engine.alerts().filter(|alert| alert.state != AlertState::Closed).count(), 33);
+}
+
+#[test]
 fn a_rising_priority_is_the_same_alert_and_needs_somebody_again() {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 31, Metric::HR, "45");
