@@ -222,10 +222,10 @@ impl Deed {
                 ("shelve", json!({"reason": reason, "until": until, "second": second}))
             }
             Self::Alert(Action::Unshelve) => ("unshelve", json!({})),
-            Self::Alert(Action::Assign { to, note }) => {
-                ("assign", json!({"to": to, "reason": note}))
+            Self::Alert(Action::Assign { to, reason }) => {
+                ("assign", json!({"to": to, "reason": reason}))
             }
-            Self::Alert(Action::Escalate { note }) => ("escalate", json!({"reason": note})),
+            Self::Alert(Action::Escalate { reason }) => ("escalate", json!({"reason": reason})),
             Self::Alert(Action::Note { text }) => ("note", json!({"note": text})),
             Self::Alert(Action::TellDangerSigns { signs }) => {
                 let signs: Vec<&str> = signs.iter().copied().map(DangerSign::name).collect();

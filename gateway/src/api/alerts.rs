@@ -206,8 +206,8 @@ async fn assign(
     actor: Actor,
     JsonBody(Assign { to, reason }): JsonBody<Assign>,
 ) -> Result<Json<Value>, Problem> {
-    let note = said("reason", reason)?;
-    act(&app, actor, Deed::Alert(Act::Assign { to, note })).await
+    let reason = said("reason", reason)?;
+    act(&app, actor, Deed::Alert(Act::Assign { to, reason })).await
 }
 
 #[derive(Deserialize)]
@@ -221,8 +221,8 @@ async fn escalate(
     actor: Actor,
     JsonBody(Escalate { reason }): JsonBody<Escalate>,
 ) -> Result<Json<Value>, Problem> {
-    let note = said("reason", reason)?;
-    act(&app, actor, Deed::Alert(Act::Escalate { note })).await
+    let reason = said("reason", reason)?;
+    act(&app, actor, Deed::Alert(Act::Escalate { reason })).await
 }
 
 #[derive(Deserialize)]
@@ -423,9 +423,7 @@ fn text_of(deed: &Deed) -> Option<(&'static str, &str, usize)> {
             Some(("note", note, NOTE_MAX))
         }
         Deed::Alert(
-            Act::Shelve { reason, .. }
-            | Act::Assign { note: reason, .. }
-            | Act::Escalate { note: reason },
+            Act::Shelve { reason, .. } | Act::Assign { reason, .. } | Act::Escalate { reason },
         )
         | Deed::Service(Service::Out { reason, .. }) => Some(("reason", reason, REASON_MAX)),
         Deed::Alert(Act::Unshelve | Act::Undo | Act::TellDangerSigns { .. })

@@ -47,12 +47,12 @@ pub enum Action {
         /// To whom.
         to: String,
         /// In the person's words.
-        note: String,
+        reason: String,
     },
     /// Has the next person told.
     Escalate {
         /// In the person's words.
-        note: String,
+        reason: String,
     },
     /// Writes something down.
     Note {
@@ -426,20 +426,20 @@ impl Alert {
                 self.take_back(now);
                 Ok(())
             }
-            Action::Assign { to, note } => {
+            Action::Assign { to, reason } => {
                 self.is_open()?;
                 self.people.assigned_to = Some(to.clone());
                 self.add(TimelineEntry {
                     to: Some(to.clone()),
-                    ..said(TimelineEvent::Assigned, note)
+                    ..said(TimelineEvent::Assigned, reason)
                 });
                 Ok(())
             }
-            Action::Escalate { note } => {
+            Action::Escalate { reason } => {
                 self.is_open()?;
                 self.people.level = self.people.level.next().ok_or(ActionError::AtTheTop)?;
                 let detail = self.people.level.name().to_owned();
-                self.add(TimelineEntry { detail, ..said(TimelineEvent::Escalated, note) });
+                self.add(TimelineEntry { detail, ..said(TimelineEvent::Escalated, reason) });
                 Ok(())
             }
             Action::Note { text } => {

@@ -224,11 +224,11 @@ fn half_an_hour() -> Vec<(i64, Step)> {
         (80, act(Action::Acknowledge { reason: AckReason::Rechecking, note: "?".into() })),
         (90, act(Action::Undo)),
         (95, act(Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() })),
-        (100, act(Action::Assign { to: "wang".into(), note: String::new() })),
+        (100, act(Action::Assign { to: "wang".into(), reason: String::new() })),
         (216, Step::Time),
         (230, act(shelve(300))),
         (301, Step::Time),
-        (310, act(Action::Escalate { note: String::new() })),
+        (310, act(Action::Escalate { reason: String::new() })),
         (420, Step::Time),
     ]);
     steps.extend((430..465).map(|second| (second, Step::Rate(72))));

@@ -117,7 +117,7 @@ fn what_rose_meanwhile_cannot_be_taken_back() {
 #[test]
 fn whoever_it_was_handed_to_owns_it_until_another_has_it_in_hand() {
     let (mut ward, id) = occluded();
-    let to = |name: &str| Action::Assign { to: name.into(), note: "your bed".into() };
+    let to = |name: &str| Action::Assign { to: name.into(), reason: "your bed".into() };
     act(&mut ward, id, 1.0, "wang", acknowledge()).unwrap();
     let alert = act(&mut ward, id, 2.0, "wang", to("li")).unwrap();
     assert_eq!((alert.owner(), alert.state), (Some("li"), AlertState::ActiveAck));
@@ -132,7 +132,7 @@ fn whoever_it_was_handed_to_owns_it_until_another_has_it_in_hand() {
 #[test]
 fn a_person_has_the_next_one_told_and_the_ladder_goes_on_from_there() {
     let (mut ward, id) = occluded();
-    let escalate = || Action::Escalate { note: "no vein".into() };
+    let escalate = || Action::Escalate { reason: "no vein".into() };
     act(&mut ward, id, 5.0, "wang", escalate()).unwrap();
     let alert = act(&mut ward, id, 6.0, "wang", escalate()).unwrap();
     assert_eq!(alert.people.level, Level::TownshipDoctor);
@@ -165,8 +165,8 @@ fn nothing_can_be_done_with_what_is_closed() {
     for action in [
         shelve(200.0),
         Action::Note { text: "x".into() },
-        Action::Assign { to: "li".into(), note: String::new() },
-        Action::Escalate { note: String::new() },
+        Action::Assign { to: "li".into(), reason: String::new() },
+        Action::Escalate { reason: String::new() },
     ] {
         assert_eq!(act(&mut ward, id, 101.0, "li", action), Err(ActionError::NotActive));
     }
