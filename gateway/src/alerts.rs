@@ -605,6 +605,7 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
         "recurrences": alert.recurrences,
         "timeline": timeline,
     });
+    // The macro takes no more fields.
     if let Some(fields) = told.as_object_mut() {
         fields.insert("asks_danger_signs".to_owned(), json!(alert.asks_danger_signs()));
         fields.insert("danger_signs".to_owned(), json!(alert.people.danger_signs));

@@ -19,7 +19,7 @@ impl Batch<'_> {
         position: Position,
         alert: &EdgeAlert,
     ) -> rusqlite::Result<()> {
-        let here = |at| of_box.observed(at, self.now).at.min(self.now);
+        let here = |at| self.here(of_box, at);
         let id = AlertId::from_bytes(alert.id);
         let of = query::site_of_alert(self.connection, id)?;
         if of.is_some_and(|of| of != site.as_str()) {

@@ -30,6 +30,11 @@ use uplink_proto::{envelope::Envelope, samples};
 const NOBODY: &str = "county";
 
 impl Batch<'_> {
+    /// When something was that happened at a box then, by the county's clock: never later than now.
+    pub(super) fn here(&self, clocks: Clocks, at: WallTime) -> WallTime {
+        clocks.observed(at, self.now).at.min(self.now)
+    }
+
     /// Stores them; how many are of devices that the site may not have.
     pub(super) fn records(&mut self, site: &SiteId, envelope: &Envelope) -> rusqlite::Result<u64> {
         let of_box = self.evaluation.box_clock(self.context(), site, envelope)?;
@@ -79,7 +84,7 @@ impl Batch<'_> {
     ) -> rusqlite::Result<()> {
         let clocks = self.evaluation.clocks(self.context(), site, of_box, group)?;
         let t_meas = clocks.measured(group, self.now);
-        let heard = clocks.observed(group.observed.at, self.now).at.min(self.now);
+        let heard = self.here(clocks, group.observed.at);
         let source = self.names.source(self.connection, site, &group.device)?;
         let identity = group.identity();
         let first_copy = match &identity {
@@ -225,7 +230,7 @@ impl Batch<'_> {
         index: u32,
         block: &WaveformBlock,
     ) -> rusqlite::Result<()> {
-        let start = of_box.observed(block.start.at, self.now).at.min(self.now);
+        let start = self.here(of_box, block.start.at);
         let (scale, zero, unit) = match &block.scale {
             Some(scale) => (
                 Some(scale.per_count.to_string()),
@@ -270,7 +275,7 @@ impl Batch<'_> {
         of_box: Clocks,
         alarm: &DeviceAlarm,
     ) -> rusqlite::Result<()> {
-        let placed = of_box.observed(alarm.observed.at, self.now).at.min(self.now);
+        let placed = self.here(of_box, alarm.observed.at);
         self.connection
             .prepare_cached(
                 "INSERT INTO device_alarm (site, device, phase, kind, code, text, priority, observed_ms,
@@ -310,7 +315,7 @@ impl Batch<'_> {
         position: Position,
         status: &DeviceStatus,
     ) -> rusqlite::Result<()> {
-        let said = of_box.observed(status.observed.at, self.now).at.min(self.now);
+        let said = self.here(of_box, status.observed.at);
         links::hear_device(self.connection, site, status, said, self.now)?;
         // The rules know which of two statuses is the newer: a tile must not know better.
         let Some(at) = self.evaluation.status(self.context(), site, of_box, position, status)?
