@@ -152,9 +152,7 @@ pub(crate) struct BluetoothConfig {
 /// # Errors
 /// Every mistake, with its line.
 pub(crate) fn parse(text: &str, beside: &Path) -> Result<AgentConfig, Vec<Mistake>> {
-    let mut config = config_reader::read(text, |root| meant(root, beside))?;
-    config.sha256 = sha256(text);
-    Ok(config)
+    config_reader::read(text, |root| meant(root, beside, sha256(text)))
 }
 
 fn sha256(text: &str) -> String {
@@ -183,7 +181,7 @@ impl AgentConfig {
     }
 }
 
-fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
+fn meant(root: &mut Section<'_>, beside: &Path, sha256: String) -> Option<AgentConfig> {
     let site = root.parsed("site", "heping-01", SiteId::new).map(|site| site.value);
     let zone = |name: &str| {
         jiff::tz::TimeZone::get(name)
@@ -213,7 +211,7 @@ fn meant(root: &mut Section<'_>, beside: &Path) -> Option<AgentConfig> {
         page,
         devices,
         bluetooth,
-        sha256: String::new(),
+        sha256,
     })
 }
 
