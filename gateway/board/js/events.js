@@ -65,38 +65,36 @@ export class Events {
     this.opened = clock.now();
     const source = new this.Source(api.eventsAddress(strips));
     this.source = source;
-    const heard = (handler) => (event) => {
+    /** `fetches`: the handler does what a stream that stalled and goes on has to do. */
+    const heard = (handler, fetches = false) => (event) => {
       if (![this.source, this.before].includes(source)) return;
       const silentMs = this.silentMs();
       this.lastHeard = clock.now();
-      this.guarded(() => handler(event.data ? JSON.parse(event.data) : {}, silentMs));
+      this.guarded(() => {
+        // In a tab that is hidden nothing else may have looked meanwhile.
+        if (silentMs > LINK_LOST_MS) {
+          this.onSilence(silentMs);
+          if (!fetches) this.resync();
+        }
+        handler(event.data ? JSON.parse(event.data) : {});
+      });
     };
     const serverTime = ({ server_time: at }) => {
       this.delayMs = clock.heardServerTime(at);
     };
-    source.addEventListener('hello', heard((data, silentMs) => {
-      // In a tab that is hidden nothing else may have looked meanwhile.
-      if (silentMs > LINK_LOST_MS) this.onSilence(silentMs);
+    source.addEventListener('hello', heard((data) => {
       serverTime(data);
       if (this.source !== source) return;
       clock.after(OVERLAP_MS, () => this.source === source && this.closeBefore());
       this.resync();
-    }));
-    // The same stream went on after a stall: nobody says `hello`.
-    const goesOn = (handler) => heard((data, silentMs) => {
-      if (silentMs > LINK_LOST_MS) {
-        this.onSilence(silentMs);
-        this.resync();
-      }
-      handler(data);
-    });
-    source.addEventListener('heartbeat', goesOn(serverTime));
+    }, true));
+    source.addEventListener('heartbeat', heard(serverTime));
     // What was missed before the stream began is in what its `hello` fetches.
     source.addEventListener('resync', heard(({ lagging }) => {
       if (lagging !== false) this.resync();
     }));
     for (const name of NAMES) {
-      source.addEventListener(name, goesOn((data) => this.put(name, data)));
+      source.addEventListener(name, heard((data) => this.put(name, data)));
     }
   }
 
