@@ -1,4 +1,5 @@
-//! Story: a box that begins with 1970 and has no network; the clock of another that is days ahead.
+//! Story: a box that begins with 1970 and has no network; the clock of another that is days ahead; a
+//! county whose clock is set.
 
 #![expect(clippy::print_stdout, reason = "figures for whoever runs it with --nocapture")]
 
@@ -23,10 +24,10 @@ const FAR_S: i64 = 366 * 86_400;
 /// What a message may take from box to county, on a machine that does other things too.
 const APART_MS: u64 = 10_000;
 
-/// The clock of a box, as libfaketime makes it: what stands in a file is added to the real one.
-struct BoxClock(PathBuf);
+/// A clock as libfaketime makes it: what stands in a file is added to the real one.
+struct FakeClock(PathBuf);
 
-impl BoxClock {
+impl FakeClock {
     /// Gives the clinic's agent a clock of its own, `seconds` ahead.
     fn of(village: &mut Village, seconds: i64) -> anyhow::Result<Self> {
         let clock = Self(village.folder().join("clock"));
@@ -117,7 +118,7 @@ async fn what_a_box_in_1970_recorded_without_a_network_is_placed_when_it_was() -
     let mut village = village().await?;
     let began_ms = now_ms()?;
     let in_1970 = -began_ms / 1000;
-    let clock = BoxClock::of(&mut village, in_1970)?;
+    let clock = FakeClock::of(&mut village, in_1970)?;
     let performances = village.site.play(stage_clock(), StageTime::start(1.0))?;
     village.site.start()?;
     recorded(&village, 20).await?;
@@ -154,7 +155,7 @@ async fn what_a_box_in_1970_recorded_without_a_network_is_placed_when_it_was() -
 async fn a_clock_that_is_set_while_readings_flow_moves_none_of_them() -> anyhow::Result<()> {
     let mut village = village().await?;
     let began_ms = now_ms()?;
-    let clock = BoxClock::of(&mut village, 2 * FAR_S)?;
+    let clock = FakeClock::of(&mut village, 2 * FAR_S)?;
     village.county.start().await?;
     let mut performances = village.site.play(stage_clock(), StageTime::start(1.0))?;
     village.site.start()?;
@@ -183,4 +184,24 @@ async fn a_clock_that_is_set_while_readings_flow_moves_none_of_them() -> anyhow:
     let others = prove(village, performances, began_ms, &[0, 2 * FAR_S, -FAR_S]).await?;
     ensure!(others > 50, "the box gave {others} other times");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_county_whose_clock_is_set_has_an_entry_of_each_time() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let clock = FakeClock(folder.path().join("clock"));
+    clock.set(0)?;
+    let county = faketime::program(Path::new(PROGRAM), &clock.0)?;
+    let mut village = Village::prepare_on(&county, BrokerPlace::Embedded, Vec::new()).await?;
+    village.county.start().await?;
+    // An hour on, and back.
+    for (times, seconds) in [(1, 3600), (2, 0)] {
+        clock.set(seconds)?;
+        until("that its clock was set is an entry", PATIENCE, async || {
+            let question = "SELECT count(*) FROM audit WHERE body ->> 4 = 'clock_step'";
+            Ok(number(&village, question)? == times)
+        })
+        .await?;
+    }
+    village.county.stop().await
 }
