@@ -6,6 +6,23 @@ use model::time::WallTime;
 use rusqlite::Row;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use tempfile::TempDir;
+
+/// A county of that schema with what the statements put into it, opened by the program of today.
+fn of_schema(version: u8, statements: &str) -> (Connection, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("county.sqlite");
+    let mut old = Connection::open(&path).unwrap();
+    let transaction = old.transaction().unwrap();
+    for step in &STEPS[..usize::from(version)] {
+        step(&transaction).unwrap();
+    }
+    transaction.execute_batch(statements).unwrap();
+    transaction.pragma_update(None, "user_version", version).unwrap();
+    transaction.commit().unwrap();
+    drop(old);
+    (Store::connection(&path).unwrap(), folder)
+}
 
 /// As the gateways of schema 1 and 2 told a reading.
 fn told_before(row: &Row<'_>) -> rusqlite::Result<Value> {
@@ -129,24 +146,11 @@ fn readings_of_schema_2_are_told_as_before() {
 
 #[test]
 fn device_alarms_of_schema_4_are_kept_and_nothing_of_then_waits_to_be_judged() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("county.sqlite");
-    let mut old = Connection::open(&path).unwrap();
-    let transaction = old.transaction().unwrap();
-    for step in &STEPS[..4] {
-        step(&transaction).unwrap();
-    }
-    transaction
-        .execute(
-            "INSERT INTO device_alarm VALUES (1, 'heping', 'm', 'start', 'TECH-LEADOFF', 'x', '',
+    let (connection, _folder) = of_schema(
+        4,
+        "INSERT INTO device_alarm VALUES (1, 'heping', 'm', 'start', 'TECH-LEADOFF', 'x', '',
                NULL, 1000, 1005)",
-            [],
-        )
-        .unwrap();
-    transaction.pragma_update(None, "user_version", 4).unwrap();
-    transaction.commit().unwrap();
-    drop(old);
-    let connection = Store::connection(&path).unwrap();
+    );
     let kept = "SELECT code || channel || observed_ms || (placed_ms IS NULL) FROM device_alarm";
     let kept: String = connection.query_row(kept, [], |row| row.get(0)).unwrap();
     assert_eq!(kept, "x10001");
@@ -156,16 +160,9 @@ fn device_alarms_of_schema_4_are_kept_and_nothing_of_then_waits_to_be_judged() {
 
 #[test]
 fn people_tokens_sessions_and_results_of_schema_10_are_as_they_were() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("county.sqlite");
-    let mut old = Connection::open(&path).unwrap();
-    let transaction = old.transaction().unwrap();
-    for step in &STEPS[..10] {
-        step(&transaction).unwrap();
-    }
-    transaction
-        .execute_batch(
-            "INSERT INTO person VALUES ('wang', 'nurse', 'hash', 0, NULL);
+    let (connection, _folder) = of_schema(
+        10,
+        "INSERT INTO person VALUES ('wang', 'nurse', 'hash', 0, NULL);
              INSERT INTO token VALUES ('t', 'export', 'engineer', 1, NULL, NULL, NULL);
              INSERT INTO session VALUES ('s', 'wang', 1000);
              INSERT INTO source VALUES (1, 'heping', 'bp-01');
@@ -175,12 +172,7 @@ fn people_tokens_sessions_and_results_of_schema_10_are_as_they_were() {
                said, observed_ms, received_ms, measured_ms, time_suspect)
              VALUES (1, 1, 1, 1, 0, '', 1, '[\"120\"]', 5, 5, 5, 0);
              INSERT INTO spot (reading_group, outbox_lane, seq, idx) VALUES (1, 1, 1, 0);",
-        )
-        .unwrap();
-    transaction.pragma_update(None, "user_version", 10).unwrap();
-    transaction.commit().unwrap();
-    drop(old);
-    let connection = Store::connection(&path).unwrap();
+    );
     let told =
         |query: &str| -> String { connection.query_row(query, [], |row| row.get(0)).unwrap() };
     // Nobody has to set another password, and every token stays in force.
@@ -197,23 +189,11 @@ fn people_tokens_sessions_and_results_of_schema_10_are_as_they_were() {
 
 #[test]
 fn a_wall_of_schema_11_stays_and_no_password_waits() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("county.sqlite");
-    let mut old = Connection::open(&path).unwrap();
-    let transaction = old.transaction().unwrap();
-    for step in &STEPS[..11] {
-        step(&transaction).unwrap();
-    }
-    transaction
-        .execute_batch(
-            "INSERT INTO person (name, role, password) VALUES ('hall', 'kiosk', 'hash');
+    let (connection, _folder) = of_schema(
+        11,
+        "INSERT INTO person (name, role, password) VALUES ('hall', 'kiosk', 'hash');
              INSERT INTO session VALUES ('s', 'hall', 1000, 2000);",
-        )
-        .unwrap();
-    transaction.pragma_update(None, "user_version", 11).unwrap();
-    transaction.commit().unwrap();
-    drop(old);
-    let connection = Store::connection(&path).unwrap();
+    );
     let told = "SELECT name || '/' || opened_ms || '/' || used_ms FROM session";
     let told: String = connection.query_row(told, [], |row| row.get(0)).unwrap();
     assert_eq!(told, "hall/1000/1000");
@@ -223,29 +203,17 @@ fn a_wall_of_schema_11_stays_and_no_password_waits() {
 
 #[test]
 fn what_was_lost_when_the_counting_began_is_lost_since_then() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("county.sqlite");
-    let mut old = Connection::open(&path).unwrap();
-    let transaction = old.transaction().unwrap();
-    for step in &STEPS[..15] {
-        step(&transaction).unwrap();
-    }
     let site =
         "INSERT INTO site (site, online, connection, changed_ms, agent_version, outbox, clock,
       backlog, clock_evidence) VALUES";
     let device = "INSERT INTO device (site, device, kind, driver, state, reason, about, changed_ms)
       VALUES ('away', ";
-    transaction
-        .execute_batch(&format!(
-            "{site} ('away', 0, 1, 5000, '', '', '', '{{}}', ''), ('here', 1, 1, 6000, '', '', '', '{{}}', '');
+    let statements = format!(
+        "{site} ('away', 0, 1, 5000, '', '', '', '{{}}', ''), ('here', 1, 1, 6000, '', '', '', '{{}}', '');
              {device} 'cuff', 'cuff', '', 'link_down', '', '{{}}', 2000);
              {device} 'ecg', 'monitor', '', 'waiting', '', '{{}}', 3000);"
-        ))
-        .unwrap();
-    transaction.pragma_update(None, "user_version", 15).unwrap();
-    transaction.commit().unwrap();
-    drop(old);
-    let connection = Store::connection(&path).unwrap();
+    );
+    let (connection, _folder) = of_schema(15, &statements);
     let now = WallTime::from_unix_ms(10_000);
     let lost = |times, seconds| json!({"times": times, "seconds": seconds, "at_least": false});
     let of_box = |site| links::of_box(&connection, site, now).unwrap();
@@ -256,13 +224,6 @@ fn what_was_lost_when_the_counting_began_is_lost_since_then() {
 
 #[test]
 fn strips_of_schema_16_are_those_of_its_alarms_and_alerts_as_wide_as_any_rules_had_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("county.sqlite");
-    let mut old = Connection::open(&path).unwrap();
-    let transaction = old.transaction().unwrap();
-    for step in &STEPS[..16] {
-        step(&transaction).unwrap();
-    }
     let alarm = "INSERT INTO device_alarm (site, device, phase, kind, code, text, observed_ms,
       received_ms, placed_ms) VALUES ('heping', ";
     let set = "INSERT INTO rule_set (version, text, sha256, author, created_ms, note) VALUES";
@@ -274,9 +235,8 @@ fn strips_of_schema_16_are_those_of_its_alarms_and_alerts_as_wide_as_any_rules_h
         {"at": rfc3339(5_000_000), "what": "raised", "detail": "DEV-ASYSTOLE"},
         {"at": rfc3339(5_100_500), "what": "recurred", "detail": "DEV-ASYSTOLE"},
         {"at": rfc3339(5_200_000), "what": "acknowledged", "detail": ""}]});
-    transaction
-        .execute_batch(&format!(
-            "{alarm} 'a', 'start', 'DEV-VT', '', '', 9, 9, 1000000);
+    let statements = format!(
+        "{alarm} 'a', 'start', 'DEV-VT', '', '', 9, 9, 1000000);
              {alarm} 'a', 'end', 'DEV-VT', '', '', 9, 9, 2000000);
              {alarm} 'b', 'start', 'DEV-PAUSE', '', '', 3000000, 9, NULL);
              {alarm} 'b', 'start', 'DEV-AF', '', '', 9, 9, 4000000);
@@ -287,12 +247,8 @@ fn strips_of_schema_16_are_those_of_its_alarms_and_alerts_as_wide_as_any_rules_h
              INSERT INTO binding (site, device, patient, from_ms, until_ms, version, made_by, made_ms,
                reason) VALUES ('heping', 'd', 'p-1', 5050000, NULL, 1, 'li', 0, ''),
                ('heping', 'e', 'p-1', 0, 5000000, 1, 'li', 0, '');"
-        ))
-        .unwrap();
-    transaction.pragma_update(None, "user_version", 16).unwrap();
-    transaction.commit().unwrap();
-    drop(old);
-    let connection = Store::connection(&path).unwrap();
+    );
+    let (connection, _folder) = of_schema(16, &statements);
     let strips =
         "SELECT group_concat(device || ' ' || from_ms || '..' || until_ms, ', ') FROM strip";
     let strips: String = connection.query_row(strips, [], |row| row.get(0)).unwrap();

@@ -62,14 +62,19 @@ fn an_alarm_that_its_box_told_of_ends_when_its_device_says_so() {
     assert_eq!((over.state, over.cleared_at), (AlertState::ClearedUnack, Some(at(370.0))));
 }
 
-#[test]
-fn what_a_box_says_is_over_does_not_come_back_with_the_first_values_that_are_heard() {
+/// A ward whose heart rate was low, of which nothing was heard any more; its box saw it end, and told
+/// of that later.
+fn low_until(second: f64, told: f64) -> Ward {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 11, Metric::HR, "36");
-    let alert = ward.only();
-    // Nothing was heard of it any more, and the box saw it end.
-    let (told, times) = told_of(&ward, alert, "cleared", 60.0);
-    ward.engine.adopt_edge(ward.rules, at(200.0), &told, times, place(1));
+    let (over, times) = told_of(&ward, ward.only(), "cleared", second);
+    ward.engine.adopt_edge(ward.rules, at(told), &over, times, place(1));
+    ward
+}
+
+#[test]
+fn what_a_box_says_is_over_does_not_come_back_with_the_first_values_that_are_heard() {
+    let mut ward = low_until(60.0, 200.0);
     ward.stream(200, 240, Metric::HR, "72");
     let told = ward.alert("hr_low");
     assert_eq!((told.state, told.recurrences), (AlertState::ClearedUnack, 0));
@@ -83,11 +88,7 @@ fn what_a_box_says_is_over_does_not_come_back_with_the_first_values_that_are_hea
 
 #[test]
 fn what_a_box_saw_end_does_not_come_back_with_values_of_before_that_which_come_after_its_word() {
-    let mut ward = Ward::new("ecg-01");
-    ward.stream(0, 11, Metric::HR, "36");
-    let alert = ward.only();
-    let (told, times) = told_of(&ward, alert, "cleared", 230.0);
-    ward.engine.adopt_edge(ward.rules, at(240.0), &told, times, place(1));
+    let mut ward = low_until(230.0, 240.0);
     ward.stream(185, 200, Metric::HR, "36");
     ward.stream(200, 240, Metric::HR, "72");
     let told = ward.alert("hr_low");
