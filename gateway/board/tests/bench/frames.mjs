@@ -3,13 +3,16 @@
 //
 //     node gateway/board/tests/bench/frames.mjs [SECONDS] [SLOWED] [PROFILE]
 //
-// A line of JSON each for the beds alone and for a bed that is open: time between frames of the page,
-// between drawings of the strip, tasks longer than 50 ms, the page's CPU. `PROFILE` is a file that
-// takes what the second part's time went into (Chromium's `.cpuprofile`).
+// A line of JSON each for the beds alone and for a bed that is open, and before and after them for a
+// page of nothing but height beside the same ward, which tells what the machine itself drops: time
+// between frames of the page, between drawings of the strip, tasks longer than 50 ms, the page's CPU.
+// `PROFILE` is a file that takes what the part of the open bed spent its time on (Chromium's
+// `.cpuprofile`).
 
 import { writeFileSync } from 'node:fs';
 import { loadavg } from 'node:os';
 import { Chromium } from '../browser/chromium.mjs';
+import { Page } from '../browser/page.mjs';
 import {
   happens, openBoard, press, spread,
 } from './board.mjs';
@@ -108,10 +111,26 @@ async function measure(page, what) {
   })}\n`);
 }
 
+/** A page that costs nothing, while no board is open. */
+async function nothing() {
+  const page = new Page(browser, null);
+  page.target = await browser.page((method, params) => page.told(method, params));
+  for (const domain of ['Page', 'Runtime']) await page.send(`${domain}.enable`);
+  await page.size(1400, 900);
+  await page.send('Performance.enable', { timeDomain: 'threadTicks' });
+  await page.send('Emulation.setCPUThrottlingRate', { rate: slowed });
+  await page.run(() => {
+    document.body.style.height = '10000px';
+  });
+  await measure(page, 'nothing');
+  await browser.send('Target.closeTarget', { targetId: page.target.targetId });
+}
+
+const speaking = speak();
+await nothing();
 const page = await openBoard(browser, county.url, county.session('li'));
 await page.send('Performance.disable');
 await page.send('Performance.enable', { timeDomain: 'threadTicks' });
-const speaking = speak();
 await press(page, '.sound-gate');
 for (let alert = 0; alert < 30; alert += 1) {
   ward.second += 1;
@@ -134,6 +153,8 @@ if (profile) {
   writeFileSync(profile, JSON.stringify(found));
 }
 if (process.env.PICTURE) await page.picture(null, process.env.PICTURE);
+await browser.send('Target.closeTarget', { targetId: page.target.targetId });
+await nothing();
 going = false;
 await speaking;
 await browser.close();
