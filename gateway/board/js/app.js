@@ -22,8 +22,8 @@ import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import { untilLinkMs } from './stale.js';
 import {
-  forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putPending, putReadings, putSink,
-  putSite, replaceAll, setCatalogue, store,
+  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putPending, putReadings,
+  putSink, putSite, replaceAll, setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
@@ -221,7 +221,9 @@ class Board {
     } else if (name === 'alert') {
       putAlert(data);
       this.meet(data.patient);
-      this.drawAlerts();
+      this.drawAlerts(new Set([deviceKey(data)]));
+      this.drawSoon(false);
+      return;
     } else if (name === 'device') putDevice(data);
     else if (name === 'site') putSite(data);
     else if (name === 'broker') putBroker(data);
@@ -338,10 +340,28 @@ class Board {
     if (this.pending) return;
     this.pending = true;
     clock.after(DRAW_MS, () => {
-      this.pending = false;
-      const draw = this.allChanged ? () => this.draw() : () => this.drawChanged();
+      const only = this.allChanged ? null : new Set(store.changed);
       this.allChanged = false;
-      if (this.open) draw();
+      store.changed.clear();
+      this.drawInTurns([
+        () => this.guarded(() => this.tiles.draw(only)),
+        () => this.guarded(() => this.drawer.draw(only)),
+        () => this.drawAlerts(only),
+      ]);
+    });
+  }
+
+  /** Each in a frame of its own; then what changed meanwhile. */
+  drawInTurns([draw, ...others]) {
+    clock.turn('changed', () => {
+      if (!this.open) return;
+      draw();
+      if (others.length) {
+        this.drawInTurns(others);
+        return;
+      }
+      this.pending = false;
+      if (this.allChanged || store.changed.size) this.drawSoon(false);
     });
   }
 
@@ -371,12 +391,8 @@ class Board {
     this.guarded(() => this.sound.update([...store.alerts.values()], this.events.state() === 'lost'));
     this.guarded(() => this.tiles.age());
     this.guarded(() => ageNumbers(root));
-    // The strips have their turn between the two.
-    clock.after(0, () => {
-      if (!this.open) return;
-      this.guarded(() => this.drawer.draw());
-      this.drawAlerts();
-    });
+    clock.turn('drawer', () => this.open && this.guarded(() => this.drawer.draw()));
+    clock.turn('alerts', () => this.drawAlerts());
   }
 
   /** Strips move every third frame of a screen; between them the page may rest. */

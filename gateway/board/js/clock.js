@@ -105,3 +105,34 @@ export function frame(run) {
   if (hook.requestAnimationFrame) hook.requestAnimationFrame(run);
   else requestAnimationFrame(run);
 }
+
+/** Pieces of drawing that wait for a frame of their own, the newest of each name. */
+const turns = new Map();
+
+/**
+ * Calls `run` before a repaint, and no other piece before the same: two in one frame make it late.
+ * It takes the place of the one of that name that waits. Where nobody looks it is done at once: a tab
+ * that is hidden has no frames.
+ */
+export function turn(name, run) {
+  const first = turns.size === 0;
+  turns.set(name, run);
+  if (document.hidden) takeTurns();
+  else if (first) frame(nextTurn);
+}
+
+function takeTurns() {
+  while (turns.size) takeTurn();
+}
+
+function takeTurn() {
+  const [name, run] = turns.entries().next().value;
+  turns.delete(name);
+  run();
+}
+
+function nextTurn() {
+  if (turns.size === 0) return;
+  if (turns.size > 1) frame(nextTurn);
+  takeTurn();
+}

@@ -209,7 +209,7 @@ export class Drawer {
     this.draw();
   }
 
-  /** Also once a second. `only`: devices whose readings changed. */
+  /** Also once a second. `only`: devices and patients of whom something changed. */
   draw(only = null) {
     if (this.key === null) {
       if (window.location.hash && this.tiles.all.length) this.follow();
@@ -234,7 +234,8 @@ export class Drawer {
       put(this.problem, '');
       this.refresh();
     }
-    if (only && !place.devices.some((device) => only.has(deviceKey(device)))) return;
+    const isOf = (device) => only.has(deviceKey(device));
+    if (only && !only.has(place.patient) && !place.devices.some(isOf)) return;
     if (!only && clock.now() - this.asked > AGAIN_MS) this.refresh();
     this.head.draw(place, this.whole);
     this.drawDevices(place);

@@ -27,7 +27,7 @@ const empty = () => ({
   ruledWithoutPatient: null,
   /** Series → when that number was measured which is outside a limit and no alert yet. */
   pending: new Map(),
-  /** Devices whose readings changed since the tiles were drawn. */
+  /** Devices and patients of whom something changed since the tiles were drawn. */
   changed: new Set(),
 });
 
@@ -200,6 +200,9 @@ export function putSite(site) {
 export function putAlert(alert) {
   const known = store.alerts.get(alert.id) || store.closed.get(alert.id);
   if (newerAlert(alert, known) !== alert) return;
+  for (const one of [known, alert]) {
+    if (one) store.changed.add(deviceKey(one)).add(one.patient);
+  }
   store.closed.delete(alert.id);
   store.alerts.delete(alert.id);
   if (alert.state !== 'closed') {

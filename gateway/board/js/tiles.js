@@ -14,8 +14,6 @@ import { Tile, hasStrip } from './tile.js';
 
 /** Tiles are drawn for so long at a time: alerts and strips must not wait for the others. */
 const SLICE_MS = 4;
-/** Between two slices a frame has its place, with what the first one changed. */
-const FRAME_MS = 16;
 /**
  * A tile that was drawn since says how old its numbers are, to the second. Less than a tick by far:
  * one that was drawn between two ticks would wait for the one after the next.
@@ -88,12 +86,12 @@ export class Tiles {
     return this.all.find((place) => place.devices.some((one) => deviceKey(one) === key));
   }
 
-  /** All tiles; `only`: those of devices whose readings changed. */
+  /** All tiles; `only`: those of devices and patients of whom something changed. */
   draw(only = null) {
     if (!only) this.arrange();
     this.drawInTurn(only
       ? this.places.filter((place) => this.isSeen(place)
-        && place.devices.some((one) => only.has(deviceKey(one))))
+        && (only.has(place.patient) || place.devices.some((one) => only.has(deviceKey(one)))))
       : this.places);
   }
 
@@ -168,7 +166,7 @@ export class Tiles {
     if (others) this.onStrips();
     if (!this.waiting.length) return;
     this.going = true;
-    clock.after(FRAME_MS, () => {
+    clock.turn('tiles', () => {
       this.going = false;
       this.drawSlice();
     });

@@ -16,6 +16,9 @@ export function inPage(startMs, kept) {
     clearTimeout(id) {
       time.timers = time.timers.filter((timer) => timer.id !== id);
     },
+    requestAnimationFrame(run) {
+      this.setTimeout(run, 0);
+    },
   };
   const test = {
     heard: 0,

@@ -282,7 +282,8 @@ test('15. connection lost: what began meanwhile is listed until it is read, also
   await back(page);
   await page.says('.back-banner', '期间新增预警 1 条 · 高 1 · 未能读取期间已结束的预警');
   county.script.splice(county.script.indexOf(silent), 1);
-  await page.pass(5_000);
+  // It may have been asked a second time by now.
+  await page.pass(10_000);
   await page.says('.back-banner', '期间新增预警 2 条 · 高 1 中 1');
   await page.hides('.missed');
   await page.click('.back-banner [aria-expanded="false"]');
