@@ -17,12 +17,17 @@ import { OfflineNote } from './offline-note.js';
 import {
   compareAlerts, heldOrder, isUnacknowledged, isMoreUrgent,
 } from './order.js';
-import { deviceKey, putAlert, store } from './store.js';
+import { beginningKey } from './sounding.js';
+import {
+  CLOSED_MAX, deviceKey, putAlert, store,
+} from './store.js';
 
 /** A row does not move for this long after a pointer or the focus enters it. */
 const HELD_MS = 3_000;
 /** However busy the finger: the order is put right at least this often. */
 const HELD_MAX_MS = 10_000;
+/** From a look to a key. */
+const LOOKED_MS = 1_000;
 /** What the county did not answer is sent again. */
 const SEND_AGAIN_MS = 5_000;
 
@@ -44,6 +49,8 @@ export class AlertList {
     this.heldUntil = 0;
     this.openId = null;
     this.openDeed = null;
+    /** The first that nobody has in hand, since when, and which was it before. */
+    this.first = { id: undefined, before: undefined, sinceMs: 0 };
     this.thumbId = null;
     this.pressedId = null;
     this.shownIds = [];
@@ -149,6 +156,8 @@ export class AlertList {
   }
 
   drawThumb() {
+    const first = this.shownIds.find(isOpen);
+    if (first !== this.first.id) this.first = { id: first, before: this.first.id, sinceMs: clock.now() };
     const next = this.current();
     this.thumbId = next ?? null;
     set(this.thumb, 'hidden', !next || this.openId !== null || !mayAct());
@@ -211,7 +220,7 @@ export class AlertList {
     if (name !== 'over' || !opens) return;
     try {
       const { alerts, truncated } = await api.closedAlerts(clock.serverNow() - SHIFT_MS);
-      this.overCut = truncated;
+      this.overCut = truncated || alerts.length > CLOSED_MAX;
       alerts.forEach(putAlert);
       this.sections.over = 'known';
     } catch (failure) {
@@ -226,8 +235,9 @@ export class AlertList {
    * not shown sounds, so it is said too, and where it is.
    */
   announce(ids) {
-    const fresh = ids.filter((id) => !this.announced.has(`${id}${store.alerts.get(id).priority}`));
-    this.announced = new Set(ids.map((id) => `${id}${store.alerts.get(id).priority}`));
+    const keyOf = (id) => beginningKey(store.alerts.get(id));
+    const fresh = ids.filter((id) => !this.announced.has(keyOf(id)));
+    this.announced = new Set(ids.map(keyOf));
     const told = (priority, region) => {
       const words = fresh.map((id) => store.alerts.get(id))
         .filter((alert) => (alert.priority === 'high') === (priority === 'high'))
@@ -238,7 +248,8 @@ export class AlertList {
           isShown(alert) ? '' : where(alert),
         ].filter(Boolean).join(' ')))
         .filter(Boolean);
-      if (words.length) put(region, words.join('; '));
+      // A new element: the same words once more are said once more.
+      if (words.length) region.replaceChildren(h('p', {}, words.join('; ')));
     };
     told('high', this.assertive);
     told('other', this.polite);
@@ -275,9 +286,11 @@ export class AlertList {
     return Boolean(row);
   }
 
-  /** `A`. */
+  /** `A`. One that came first this moment is not what was looked at. */
   acknowledgeKey() {
-    const id = this.current();
+    const { id: first, before, sinceMs } = this.first;
+    const wasFirst = clock.now() - sinceMs < LOOKED_MS && before && isOpen(before) ? before : first;
+    const id = isOpen(this.focused()) ? this.focused() : wasFirst;
     if (id) this.acknowledgeStart(id);
   }
 

@@ -45,6 +45,8 @@ class Board {
     this.events = new Events({
       fetchAll: () => this.fetchAll(),
       take: (name, data) => this.take(name, data),
+      // In a tab that is hidden for long this comes more often than any timer.
+      onBeat: () => this.guarded(() => this.hearSound()),
       onSynced: () => this.synced(),
       onSilence: (ms) => this.missed.lost(ms),
       onLoggedOut,
@@ -311,11 +313,15 @@ class Board {
     this.drawAlerts(changed);
   }
 
-  /** `only`: devices whose readings changed, where nothing else did. */
+  hearSound() {
+    if (this.open) this.sound.update([...store.alerts.values()], this.events.state() === 'lost');
+  }
+
+  /** `only`: devices of which something changed, where nothing else did. */
   drawAlerts(only = null) {
     if (!this.open) return;
     const lost = this.events.state() === 'lost';
-    this.guarded(() => this.sound.update([...store.alerts.values()], lost));
+    this.guarded(() => this.hearSound());
     this.guarded(() => this.notice.update([...store.alerts.values()]));
     this.guarded(() => this.alerts.draw(only));
     this.guarded(() => this.top.draw(this.events));
@@ -388,7 +394,7 @@ class Board {
     this.guarded(() => this.watchLoss());
     // What sounds is not left to a timer within a timer: in a tab that was hidden for long those
     // wait for up to a minute.
-    this.guarded(() => this.sound.update([...store.alerts.values()], this.events.state() === 'lost'));
+    this.guarded(() => this.hearSound());
     this.guarded(() => this.tiles.age());
     this.guarded(() => ageNumbers(root));
     clock.turn('drawer', () => this.open && this.guarded(() => this.drawer.draw()));

@@ -68,6 +68,11 @@ export function now() {
   return steady();
 }
 
+/** Milliseconds of the computer's clock, beside which audio has its own: no test has it in hand. */
+export function audioNow() {
+  return performance.now();
+}
+
 /** Milliseconds of the county's clock; the page's own until the county has spoken. */
 export function serverNow() {
   return now() + county.ms();

@@ -26,16 +26,16 @@ const AT_ONCE = ['alert', 'broker', 'disk', 'sink', 'boards'];
 
 export class Events {
   /**
-   * `fetchAll()` fetches everything; `take(name, data)` takes an event; `onSynced()`: the fetch and
-   * what came meanwhile are taken; `onSilence(ms)`: the stream begins again after so long that the
+   * `fetchAll()` fetches everything; `take(name, data)` takes an event; `onBeat()`: the county lives;
+   * `onSynced()`: the fetch and what came meanwhile are taken; `onSilence(ms)`: the stream begins again after so long that the
    * link was lost; `onLoggedOut()`; `onFault(error)`: an event could not be understood. `Source` is
    * the browser's EventSource.
    */
   constructor({
-    fetchAll, take, onSynced, onSilence, onLoggedOut, onFault, Source = globalThis.EventSource,
+    fetchAll, take, onBeat, onSynced, onSilence, onLoggedOut, onFault, Source = globalThis.EventSource,
   }) {
     Object.assign(this, {
-      fetchAll, take, onSynced, onSilence, onLoggedOut, onFault, Source,
+      fetchAll, take, onBeat, onSynced, onSilence, onLoggedOut, onFault, Source,
     });
     this.source = null;
     /** The stream that was open before: what it still brings is not lost. */
@@ -88,7 +88,10 @@ export class Events {
       clock.after(OVERLAP_MS, () => this.source === source && this.closeBefore());
       this.resync();
     }, true));
-    source.addEventListener('heartbeat', heard(serverTime));
+    source.addEventListener('heartbeat', heard((data) => {
+      serverTime(data);
+      this.onBeat();
+    }));
     // What was missed before the stream began is in what its `hello` fetches.
     source.addEventListener('resync', heard(({ lagging }) => {
       if (lagging !== false) this.resync();

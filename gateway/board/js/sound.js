@@ -19,6 +19,8 @@ const WAS_ON = 'board.sound';
 const LOST_MS = 60_000;
 /** Between the three sounds of the trial. */
 const REST_S = 0.8;
+/** Audio whose clock stands for so long is heard by nobody. */
+const STALLED_MS = 2_000;
 const SHAKES = { high: [200, 100, 200, 100, 200, 400, 200, 100, 200], medium: [300, 200, 300] };
 
 /** The sounds of each audio context: to make one takes as long as some frames. */
@@ -52,6 +54,10 @@ export class Sound {
     this.playing = new Set();
     this.endsAt = 0;
     this.timer = null;
+    this.dueMs = 0;
+    /** Where the audio's clock was, and since when by the computer's. */
+    this.audio = { at: null, sinceMs: 0 };
+    this.stalled = false;
     this.lostAt = null;
     this.volume = Math.max(VOLUME_MIN, Math.min(1, Number(kept(VOLUME)) || 1));
     if (!this.context) return;
@@ -77,7 +83,7 @@ export class Sound {
   /** `off` until a person has turned it on, `on`, `paused`, `blocked` by browser or computer. */
   state() {
     if (!this.enabled) return 'off';
-    if (this.context.state !== 'running') return 'blocked';
+    if (this.context.state !== 'running' || this.stalled) return 'blocked';
     return this.pauseLeftMs() > 0 ? 'paused' : 'on';
   }
 
@@ -88,6 +94,7 @@ export class Sound {
   /** A person turns it on, and hears the three sounds. */
   async enable() {
     if (!this.context) return;
+    if (this.stalled) await this.context.suspend();
     await this.context.resume();
     this.enabled = true;
     this.pausedUntil = 0;
@@ -143,7 +150,27 @@ export class Sound {
     if (anew && mostUrgent([{ priority: anew }, { priority: this.wanted }]) === anew) {
       this.sound(anew);
     } else if (this.wanted !== before) this.later();
+    // In a tab that is hidden for long a timer may be late by a minute.
+    if (this.wanted && clock.now() >= this.dueMs) this.sound(this.wanted);
     this.tellLost(lost);
+    this.watchAudio();
+  }
+
+  /**
+   * After a sleep of the computer, or without its loudspeaker, audio may say that it runs while it
+   * stands still.
+   */
+  watchAudio() {
+    if (!this.context) return;
+    const nowMs = clock.audioNow();
+    const { currentTime: at, state } = this.context;
+    const before = this.stalled;
+    if (at !== this.audio.at) this.stalled = false;
+    if (at !== this.audio.at || state !== 'running') this.audio = { at, sinceMs: nowMs };
+    else if (nowMs - this.audio.sinceMs > STALLED_MS) this.stalled = true;
+    if (this.stalled === before) return;
+    if (this.stalled) this.context.suspend().then(() => this.context.resume());
+    this.onState();
   }
 
   /** Sounds now, and again while it is wanted. */
@@ -156,8 +183,9 @@ export class Sound {
   /** What is wanted sounds when its time has come. */
   later() {
     clock.cancel(this.timer);
-    this.timer = this.wanted
-      ? clock.after(REPEAT_MS[this.wanted], () => this.sound(this.wanted)) : null;
+    if (!this.wanted) return;
+    this.dueMs = clock.now() + REPEAT_MS[this.wanted];
+    this.timer = clock.after(REPEAT_MS[this.wanted], () => this.sound(this.wanted));
   }
 
   /** What is on screen is old: said once a minute. */

@@ -12,10 +12,16 @@ export function soundOf(alert) {
   return alert.late_row === LATE_RESULT || !REPEAT_MS[alert.priority] ? 'once' : 'repeat';
 }
 
+/** Another where it begins anew: more urgent, again, or because nobody helped. */
+export function beginningKey({
+  id, priority, realarm_count: again, recurrences,
+}) {
+  return [id, priority, again, recurrences].join(' ');
+}
+
 /** The same as long as it sounds for the same reason; another where it sounds anew. */
 export function soundKey(alert) {
-  const { id, priority, realarm_count: again, recurrences } = alert;
-  return [id, priority, again, recurrences, soundOf(alert)].join(' ');
+  return `${beginningKey(alert)} ${soundOf(alert)}`;
 }
 
 /** The most urgent priority among alerts, or `null`. */

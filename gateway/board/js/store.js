@@ -8,7 +8,7 @@ import { isNewer, stationOf } from './order.js';
 import { ruleOf } from './stale.js';
 
 /** Alerts that are over and remembered, so that an older word does not bring them back. */
-const CLOSED_MAX = 500;
+export const CLOSED_MAX = 500;
 /** So many envelopes are under way at a box that is in time. */
 const UNDER_WAY_MAX = 20;
 

@@ -1,61 +1,71 @@
 // Ten seconds to take back what one just did, whatever it was: the only such bar of the page.
 
 import * as clock from './clock.js';
-import { h, put, set } from './dom.js';
+import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
 
 const OFFERED_MS = 10_000;
+/** More lines would cover what lies under the bar. */
+const OFFERS_MAX = 3;
 
 export class UndoBar {
   constructor() {
-    this.last = null;
-    this.words = h('span');
-    this.button = h('button', { onclick: () => this.take() });
-    this.element = h('div', { class: 'undo', role: 'status', hidden: true }, this.words, this.button);
+    /** What can be taken back, the newest first. */
+    this.offers = [];
+    this.element = h('div', { class: 'undo', role: 'status', hidden: true });
   }
 
   /** `words()` say what was done; `takeBack()` takes it back at the county. */
   offer(words, takeBack) {
-    this.last = { words, takeBack, until: clock.now() + OFFERED_MS };
-    this.tick(this.last);
+    const offer = { words, takeBack, until: clock.now() + OFFERED_MS };
+    offer.said = h('span');
+    offer.button = h('button', { onclick: () => this.take(offer) });
+    offer.element = h('div', { class: 'undo-line' }, offer.said, offer.button);
+    this.offers = [offer, ...this.offers].slice(0, OFFERS_MAX);
+    this.tick(offer);
   }
 
   /** It is over: what was offered is for who did it. */
   clear() {
-    this.last = null;
+    this.offers = [];
     this.draw();
   }
 
-  tick(last) {
-    if (this.last !== last) return;
-    if (clock.now() >= last.until && !last.busy) this.last = null;
-    else clock.after(1_000, () => this.tick(last));
+  tick(offer) {
+    if (!this.offers.includes(offer)) return;
+    if (clock.now() >= offer.until && !offer.busy) this.end(offer);
+    else clock.after(1_000, () => this.tick(offer));
     this.draw();
+  }
+
+  end(offer) {
+    this.offers = this.offers.filter((one) => one !== offer);
   }
 
   draw() {
-    set(this.element, 'hidden', !this.last);
-    if (!this.last) return;
-    const {
-      words, until, failed, busy,
-    } = this.last;
-    set(this.button, 'disabled', busy ? true : null);
-    put(this.words, failed ? t('undo.failed', { what: words() }) : words());
-    put(this.button, t('undo.do', { s: Math.max(0, Math.ceil((until - clock.now()) / 1000)) }));
+    set(this.element, 'hidden', !this.offers.length);
+    arrange(this.element, this.offers.map((offer) => {
+      const {
+        words, until, failed, busy, said, button,
+      } = offer;
+      set(button, 'disabled', busy ? true : null);
+      put(said, failed ? t('undo.failed', { what: words() }) : words());
+      put(button, t('undo.do', { s: Math.max(0, Math.ceil((until - clock.now()) / 1000)) }));
+      return offer.element;
+    }));
   }
 
-  async take() {
-    const { last } = this;
-    last.busy = true;
+  async take(offer) {
+    offer.busy = true;
     this.draw();
     try {
-      await last.takeBack();
-      if (this.last === last) this.last = null;
+      await offer.takeBack();
+      this.end(offer);
     } catch (failure) {
       // It is not taken back: that is said for as long as the offer was, and can be tried again.
-      Object.assign(last, { failed: true, until: clock.now() + OFFERED_MS });
+      Object.assign(offer, { failed: true, until: clock.now() + OFFERED_MS });
     }
-    last.busy = false;
+    offer.busy = false;
     this.draw();
   }
 }

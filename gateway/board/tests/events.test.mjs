@@ -52,6 +52,7 @@ class Source {
 function board() {
   const seen = { taken: [], fetches: [], silences: [], synced: 0, faults: 0, loggedOut: 0 };
   const events = new Events({
+    onBeat: () => {},
     fetchAll: () => new Promise((done, fail) => {
       seen.fetches.push({ done, fail });
     }),

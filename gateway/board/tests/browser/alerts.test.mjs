@@ -310,7 +310,21 @@ test('danger signs: asked on the row, a yes makes it high and the referral is wr
 test('a list that the county has cut says so', async () => {
   it.county.truncated = true;
   const page = await it.open();
-  await page.says('.alert-list', '预警超过 5000 条,只列出最新的');
+  await page.says('.alert-list', '预警太多,只列出最新的');
+});
+
+test('what ended is more than the board keeps: the list says so', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const over = Array.from({ length: 501 }, () => make.alert(county.monitor, 'low', county.ms, {
+    state: 'closed', condition: 'closed',
+  }));
+  const body = {
+    alerts: over, flood: null, offers: [], truncated: false,
+  };
+  county.answer({ method: 'GET', path: 'state=closed', status: 200, body });
+  await page.click('[data-section="over"] button');
+  await page.says('.alert-list', '预警太多,只列出最新的');
 });
 
 test('a row that cannot be drawn stops no other', async () => {

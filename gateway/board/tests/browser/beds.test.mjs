@@ -273,7 +273,7 @@ test('a number outside a limit that is no alert yet has a thin line around it, a
   await page.pass(1_000);
   await page.shows(`${own}[data-pending]`);
   assert.match(await line(), /solid 1px/);
-  await page.says(`${tile(10)} .cell[data-cell="hr"] .amount`, '超限,尚未报警');
+  await page.says(`${tile(10)} .cell[data-cell="hr"] .amount`, '超限,尚未预警');
   assert.equal(await page.attribute(tile(10), 'data-priority'), 'none');
   // The next value is inside.
   county.measure(county.monitor, 'hr', '72');

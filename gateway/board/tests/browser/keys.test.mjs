@@ -75,6 +75,44 @@ for (const theme of ['night', 'day']) {
   });
 }
 
+test('4. A takes what stood first, and not what comes first in that moment', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const seen = county.raise(county.monitor, 'medium');
+  await page.shows(rowOf(seen));
+  await page.pass(5_000);
+  const comes = county.raise(county.oximeter, 'high');
+  await page.shows(rowOf(comes));
+  const opened = () => page.run(() => (
+    document.querySelector('.alert [data-reason]')?.closest('.alert').dataset.alertId));
+  await page.key('a');
+  assert.equal(await opened(), seen.id);
+  await page.key('Escape');
+  await page.run(() => document.activeElement.blur());
+  await page.pass(1_000);
+  await page.key('a');
+  assert.equal(await opened(), comes.id);
+});
+
+test('what one did a moment before can be taken back too', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const [first, second] = ['high', 'medium'].map((priority) => county.raise(county.monitor, priority));
+  for (const alert of [first, second]) {
+    await page.click(`${rowOf(alert)} .ack`);
+    await page.click(`${rowOf(alert)} [data-reason="at_bedside"]`);
+    await page.shows(`${rowOf(alert)}[data-state="active_ack"]`);
+    await page.pass(4_000);
+  }
+  await page.says('.undo-line:nth-child(1)', '撤销 (6 秒)');
+  await page.says('.undo-line:nth-child(2)', '撤销 (2 秒)');
+  await page.click('.undo-line:nth-child(2) button');
+  await page.shows(`${rowOf(first)}[data-state="active_unack"]`);
+  await page.shows(`${rowOf(second)}[data-state="active_ack"]`);
+  await page.pass(7_000);
+  await page.hides('.undo');
+});
+
 test('log-in: nothing serious for axe', async () => {
   const page = await it.open({ user: null });
   await page.shows('#password');

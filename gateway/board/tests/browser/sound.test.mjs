@@ -88,6 +88,10 @@ test('8. sound pattern: ten pulses, three, one or two; repeated; silent when ack
   // A phone shakes with them.
   assert.ok((await page.run(() => window.__test.shaken)).length >= 8);
   const other = await withSound({ user: 'wang' });
+  // None ends by itself: whatever began is stopped by the board or sounds on.
+  for (const one of [page, other]) await one.run(() => {
+    AudioBufferSourceNode.prototype.addEventListener = () => {};
+  });
   const [alert] = [...county.alerts.values()].filter(({ priority }) => priority === 'high');
   await page.pass(10_000);
   const row = rowOf(alert);
@@ -99,6 +103,9 @@ test('8. sound pattern: ten pulses, three, one or two; repeated; silent when ack
   for (const one of [page, other]) {
     const late = (await heard(one, 'high')).filter((at) => at > acknowledged + 2_000);
     assert.deepEqual(late, []);
+    const stopped = await one.run(() => window.__test.silenced);
+    assert.ok(stopped.some(({ at, seconds }) => (
+      at >= acknowledged && at <= acknowledged + 2_000 && seconds > 3)), JSON.stringify(stopped));
   }
   assert.ok((await heard(page, 'medium')).some((at) => at > acknowledged), 'the medium one goes on');
 });
@@ -142,8 +149,55 @@ test('9. pause is timed: two minutes at most, and a new high ends it', async () 
   // And by itself after two minutes.
   await page.key('m');
   await page.shows('[data-sound="paused"]');
-  await page.pass(121_000);
+  const again = county.ms + 120_000;
+  await page.pass(131_000);
   await page.shows('[data-sound="on"]');
+  const [first] = (await heard(page, 'high')).filter((at) => at > county.ms - 131_000);
+  assert.ok(first >= again && first <= again + 10_000, `${first - again} ms after the pause`);
+});
+
+test('9. what the computer took away is heard again when somebody presses, and goes on', async () => {
+  const page = await withSound();
+  const { county } = it;
+  county.raise(county.monitor, 'high');
+  await page.run(() => window.__test.contexts[0].suspend());
+  await page.shows('[data-sound="blocked"]');
+  await page.pass(20_000);
+  await page.click('.sound-gate');
+  await page.shows('[data-sound="on"]');
+  const back = county.ms;
+  await page.pass(25_000);
+  const times = (await heard(page, 'high')).filter((at) => at > back);
+  assert.ok(times.length >= 2 && times[0] <= back + 10_000, String(times.map((at) => at - back)));
+});
+
+test('7. audio that says it runs and stands still is not called on', async () => {
+  const page = await withSound();
+  const sound = async (state) => {
+    await page.pass(1_000);
+    return await page.attribute('.topbar', 'data-sound') === state;
+  };
+  await page.run(() => {
+    const [context] = window.__test.contexts;
+    Object.defineProperty(context, 'currentTime', { configurable: true, value: context.currentTime });
+  });
+  await page.wait('it is said', () => sound('blocked'));
+  await page.says('.sound-gate', '点击恢复并试听');
+  await page.run(() => delete window.__test.contexts[0].currentTime);
+  await page.wait('it goes on', () => sound('on'));
+});
+
+test('8. a tab that was hidden for long, whose timers wait, repeats when it hears of the county', async () => {
+  const page = await withSound();
+  const { county } = it;
+  await page.run(() => {
+    window.__clinicClock.setTimeout = () => 0;
+  });
+  county.raise(county.monitor, 'high');
+  const raised = county.ms;
+  await page.pass(60_000);
+  const times = (await heard(page, 'high')).filter((at) => at > raised);
+  assert.ok(times.length >= 4, String(times.map((at) => at - raised)));
 });
 
 test('15. connection lost: one sound at once and each minute', async () => {

@@ -99,6 +99,34 @@ test('a high alert of a township that is not shown is said to who cannot see, an
   assert.equal(await page.text('.unseen[role="status"]'), '');
 });
 
+test('the same words once more are said once more, and so is what begins anew', async () => {
+  const page = await it.open();
+  const { county } = it;
+  await page.run(() => {
+    window.said = [];
+    new MutationObserver((changes) => {
+      for (const { addedNodes } of changes) {
+        for (const { textContent } of addedNodes) window.said.push(textContent);
+      }
+    }).observe(document.querySelector('.unseen[role="alert"]'), { childList: true });
+  });
+  const said = (count) => page.until('it is said', (n) => window.said.length === n, count);
+  const first = county.raise(county.monitor, 'high');
+  await said(1);
+  county.change(first.id, { state: 'closed', condition: 'closed' });
+  await page.pass(1_000);
+  const second = county.raise(county.monitor, 'high');
+  await said(2);
+  county.change(second.id, { recurrences: 1 });
+  await said(3);
+  const words = await page.run(() => window.said);
+  assert.equal(new Set(words).size, 1, String(words));
+  // Somebody has it in hand: nothing to say.
+  county.change(second.id, { state: 'active_ack', condition: 'active_ack' });
+  await page.pass(2_000);
+  await said(3);
+});
+
 test('while the link is lost the drawer calls neither device nor edge box online', async () => {
   const { county } = fed();
   const page = await it.open();
