@@ -20,6 +20,7 @@ mod life;
 mod moved;
 mod pending;
 mod people;
+mod pump;
 mod score;
 mod series;
 mod silence;

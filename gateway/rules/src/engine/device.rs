@@ -4,6 +4,7 @@ use super::{
     Engine,
     alarms::{Doubt, Held, Over},
     life::{Episode, Firing},
+    pump::Infusion,
     silence::Silence,
 };
 use crate::{
@@ -55,6 +56,9 @@ pub(super) struct Device {
     /// Channel → the rate at which it gave it last.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) rates: BTreeMap<String, String>,
+    /// Channel → how the infusion of a pump goes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) infusions: BTreeMap<String, Infusion>,
     /// Metric and channel → since when its sensor is off.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) off: BTreeMap<String, WallTime>,

@@ -579,6 +579,9 @@ impl Engine {
         match reading.metric {
             Metric::PUMP_DRUG => self.hear_drug(device, channel, reading),
             Metric::PUMP_RATE => self.hear_rate(device, channel, reading),
+            Metric::PUMP_STATE | Metric::PUMP_VTBI_REM => {
+                self.judge_stopped(rules, (device, channel), reading, at, touched);
+            }
             Metric::BATT_STATE => {
                 self.judge_battery(rules, device, channel, (reading, at), touched);
             }

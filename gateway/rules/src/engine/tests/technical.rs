@@ -403,3 +403,46 @@ fn a_temperature_probe_that_has_never_measured_is_not_off() {
     off(&mut ward, 201.0, &[Metric::TEMP]);
     assert_eq!(ward.only().rules, ["TECH-PROBEOFF"]);
 }
+
+/// A pump that has said how it stands and what is left.
+fn pump_says(ward: &mut Ward, second: f64, state: &str, left: &str) -> Option<(String, Priority)> {
+    let left: Decimal = left.parse().unwrap();
+    let left = Reading::number(Metric::PUMP_VTBI_REM, left, Unit::MILLILITRE);
+    ward.feed(second, second, vec![left, Reading::text(Metric::PUMP_STATE, state)]);
+    let mut active = ward.engine.alerts().filter(|alert| alert.condition().is_active());
+    active.next().map(|alert| (alert.rules[0].clone(), alert.priority))
+}
+
+#[test]
+fn a_pump_that_somebody_stopped_with_volume_left_is_told_by_what_it_says() {
+    let mut ward = Ward::new("pump-01");
+    let stopped = |priority| Some(("PUMP-STOPPED".to_owned(), priority));
+    // Being prepared it has not stopped.
+    assert_eq!(pump_says(&mut ward, 0.0, "ready", "50"), None);
+    assert_eq!(pump_says(&mut ward, 400.0, "ready", "50"), None);
+    assert_eq!(pump_says(&mut ward, 405.0, "infusing", "50"), None);
+    assert_eq!(pump_says(&mut ward, 500.0, "paused", "30"), stopped(Priority::Low));
+    assert_eq!(ward.only().value.as_deref(), Some("30.0"));
+    assert_eq!(pump_says(&mut ward, 799.0, "paused", "30"), stopped(Priority::Low));
+    ward.store_and_load();
+    assert_eq!(pump_says(&mut ward, 800.0, "ready", "30"), stopped(Priority::Medium));
+    assert_eq!(ward.only().started_at, at(500.0));
+    assert_eq!(pump_says(&mut ward, 805.0, "infusing", "30"), None);
+}
+
+#[test]
+fn a_pump_that_is_empty_off_or_set_anew_has_not_stopped_with_volume_left() {
+    for (state, left) in [("ready", "0"), ("off", "30"), ("standby", "30"), ("ready", "50")] {
+        let mut ward = Ward::new("pump-01");
+        assert_eq!(pump_says(&mut ward, 0.0, "infusing", "40"), None);
+        assert_eq!(pump_says(&mut ward, 5.0, state, left), None, "{state} with {left} mL");
+    }
+    // What its state is nobody knows while it is in alarm; that has its own alert.
+    let mut ward = Ward::new("pump-01");
+    pump_says(&mut ward, 0.0, "infusing", "40");
+    assert_eq!(pump_says(&mut ward, 5.0, "alarm", "39"), None);
+    // Nothing is heard of it: it goes on as it was.
+    assert!(pump_says(&mut ward, 10.0, "ready", "39").is_some());
+    ward.absent(15.0, Metric::PUMP_STATE, NoData::Silent);
+    assert!(ward.only().condition().is_active());
+}
