@@ -335,7 +335,7 @@ pub(crate) fn add(
 ) -> Result<Value, Refused> {
     let (who, clinics) = (caller.name.as_str(), &own(clinics, &caller.scope));
     let name = name_of(&mut body)?.flatten();
-    let about = merged(&About::default(), body, clinics, now)?;
+    let about = merged(None, body, clinics, now)?;
     about.check_unnamed(name.as_ref())?;
     if about.discharged {
         return Err(Refused::Wrong("discharged: a new patient is not; leave it out".to_owned()));
@@ -382,7 +382,7 @@ pub(crate) fn change(
     let reason = body.remove("reason");
     let name = name_of(&mut body)?;
     let fields: Vec<String> = body.keys().cloned().collect();
-    let about = merged(&before.about, body, clinics, now)?;
+    let about = merged(Some(&before.about), body, clinics, now)?;
     about.check_unnamed(name.as_ref().map_or(before.name.as_ref(), Option::as_ref))?;
     let open = binding::open_of_patient(connection, key)?;
     if about.clinic != before.about.clinic && !open.is_empty() {

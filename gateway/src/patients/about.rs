@@ -103,8 +103,15 @@ impl About {
         groups.into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect()
     }
 
-    /// Everything that cannot be meant, with what to write instead.
-    pub(super) fn mistakes(&self, clinics: &Clinics, now: WallTime) -> Vec<String> {
+    /// Everything that cannot be meant, with what to write instead. What time has made of what was
+    /// known before, a clinic that is none any more or an order that ran out, is no mistake of whoever
+    /// changes something else.
+    pub(super) fn mistakes(
+        &self,
+        known: Option<&Self>,
+        clinics: &Clinics,
+        now: WallTime,
+    ) -> Vec<String> {
         let today = clock::local_date(now);
         let mut mistakes = Vec::new();
         let mut note = |holds: bool, text: &str| {
@@ -113,7 +120,8 @@ impl About {
             }
         };
         let past = |text: &str| day(text).is_some_and(|day| day <= today);
-        note(!clinics.values().any(|name| *name == self.clinic), &one_of(clinics));
+        let stays = known.is_some_and(|known| known.clinic == self.clinic);
+        note(!stays && !clinics.values().any(|name| *name == self.clinic), &one_of(clinics));
         note(
             self.born.as_deref().is_some_and(|born| {
                 day_or_month(born).is_none_or(|born| born > today || born < today_130(today))
@@ -135,14 +143,18 @@ impl About {
             );
             note(self.sex == Sex::Male, "pregnancy: the sex is male; correct one of the two");
         }
-        if let Some(scale2) = &self.scale2 {
+        let is_over = |order: &&Scale2| {
+            clock::parse_rfc3339(&order.until).is_none_or(|until| until <= now.unix_ms())
+        };
+        let ran_out = known.and_then(|known| known.scale2.as_ref()).filter(is_over);
+        if let Some(scale2) = self.scale2.as_ref().filter(|order| ran_out != Some(*order)) {
             note(
                 clean(&scale2.doctor).is_none(),
                 "scale2: doctor is who ordered 88 to 92 %; write the name under which the doctor \
                  logs in",
             );
             note(
-                clock::parse_rfc3339(&scale2.until).is_none_or(|until| until <= now.unix_ms()),
+                is_over(&scale2),
                 "scale2: until is when the order ends, such as 2026-12-01T00:00:00Z",
             );
             note(
@@ -171,14 +183,14 @@ impl Pregnancy {
     }
 }
 
-/// What is known with what the body says in the place of it (RFC 7396).
+/// What is known, if anything, with what the body says in the place of it (RFC 7396).
 pub(super) fn merged(
-    known: &About,
+    known: Option<&About>,
     body: Body,
     clinics: &Clinics,
     now: WallTime,
 ) -> Result<About, Refused> {
-    let mut whole = json!(known);
+    let mut whole = json!(known.unwrap_or(&About::default()));
     if let Some(fields) = whole.as_object_mut() {
         fields.extend(body);
         // Who is known by age only was born so many months ago.
@@ -188,7 +200,7 @@ pub(super) fn merged(
     }
     let about: About = serde_json::from_value(whole)
         .map_err(|error| Refused::Wrong(format!("{error}; see /api/v1/openapi.json")))?;
-    let mistakes = about.mistakes(clinics, now);
+    let mistakes = about.mistakes(known, clinics, now);
     if mistakes.is_empty() { Ok(about) } else { Err(Refused::Wrong(mistakes.join("; "))) }
 }
 

@@ -31,7 +31,7 @@ fn about() -> About {
 
 #[track_caller]
 fn check_mistake(about: &About, begin: Option<&str>) {
-    let mistakes = about.mistakes(&clinics(), NOW);
+    let mistakes = about.mistakes(None, &clinics(), NOW);
     assert_eq!(mistakes.len(), usize::from(begin.is_some()), "{mistakes:?}");
     assert!(
         mistakes.iter().all(|text| text.starts_with(begin.unwrap_or_default())),
@@ -76,6 +76,45 @@ fn what_cannot_be_meant_is_told_with_what_to_write_instead() {
         &About { appointment: Some("soon".to_owned()), ..about() },
         Some("appointment: "),
     );
+}
+
+#[test]
+fn what_time_made_of_what_was_known_is_in_the_way_of_no_change() {
+    let (connection, _folder) = county();
+    let day_ms = 24 * 3_600_000;
+    let later = |days: i64| WallTime::from_unix_ms(NOW.unix_ms() + days * day_ms);
+    let order = |until: WallTime| json!({"doctor": "li", "until": rfc3339(until.unix_ms())});
+    let fields = json!({"clinic": CLINIC, "scale2": order(later(1)), "bed": "3"});
+    let told = add(&connection, &clinics(), body(fields), &wang(), NOW).unwrap();
+    let key = told["patient"].as_str().unwrap();
+    let elsewhere: Clinics = [(SiteId::new("dongfeng").unwrap(), "东风镇卫生院".to_owned())].into();
+    let mut version = 1;
+    let mut try_it = |clinics: &Clinics, fields: Value, at: WallTime| {
+        let mut fields = body(fields);
+        fields.insert("version".to_owned(), json!(version));
+        let told = change(&connection, clinics, key, fields, &wang(), at).map(drop);
+        version += i64::from(told.is_ok());
+        told.map_err(|refused| match refused {
+            Refused::Wrong(text) => text,
+            other => panic!("{other:?}"),
+        })
+    };
+    // While it holds, an order and a pregnancy do not go together.
+    let pregnant = json!({"pregnancy": {"registered": "2026-05-01"}});
+    assert!(try_it(&clinics(), pregnant.clone(), NOW).unwrap_err().starts_with("scale2: not"));
+    // The order has run out, and the clinic is taken out of the configuration.
+    for clinics in [&clinics(), &elsewhere] {
+        assert_eq!(try_it(clinics, json!({"bed": "5"}), later(2)), Ok(()));
+        assert_eq!(try_it(clinics, json!({"scale2": order(later(1))}), later(2)), Ok(()));
+    }
+    assert_eq!(try_it(&clinics(), pregnant, later(2)), Ok(()));
+    // Another one that is over already is a mistake as ever, and so is a clinic that is none.
+    let over = json!({"pregnancy": null, "scale2": order(NOW)});
+    assert!(try_it(&clinics(), over, later(2)).unwrap_err().starts_with("scale2: until"));
+    let nowhere = json!({"clinic": "西山镇卫生院"});
+    assert!(try_it(&elsewhere, nowhere, later(2)).unwrap_err().starts_with("clinic: "));
+    let home = json!({"discharged": true, "reason": "went home"});
+    assert_eq!(try_it(&elsewhere, home, later(2)), Ok(()));
 }
 
 #[test]
