@@ -101,6 +101,9 @@ pub struct Engine {
     rank: Option<u8>,
     /// Class → latest value, for rules that need two.
     latest: BTreeMap<String, Latest>,
+    /// Series → its last results, the first first: one may turn out to be somebody else's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    results: BTreeMap<String, Vec<Latest>>,
     /// When the newest complete observation set was.
     scored_at: Option<WallTime>,
     /// The clock of the box, when this is its engine.
@@ -141,6 +144,7 @@ impl Engine {
             spots: BTreeMap::new(),
             rank: None,
             latest: BTreeMap::new(),
+            results: BTreeMap::new(),
             scored_at: None,
             box_clock: BoxClock::default(),
             identity: Identity::default(),
@@ -348,14 +352,7 @@ impl Engine {
         let mut touched = BTreeSet::new();
         let group = ReadingGroup::new(DeviceId::from(&self.site), observed, vec![reading]);
         for reading in &group.readings {
-            self.take(
-                rules,
-                &group,
-                reading,
-                Moment::sure(now),
-                (false, false, None),
-                &mut touched,
-            );
+            self.take(rules, &group, reading, Moment::sure(now), (false, false, None), &mut touched);
         }
         let silent = self.is_silent(rules, &group.device);
         self.settle(now, now, touched, silent)

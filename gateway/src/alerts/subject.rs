@@ -346,7 +346,8 @@ impl Evaluation {
     ) -> rusqlite::Result<()> {
         let from = subject(site, &group.device, moved.before.as_deref());
         let engine = self.known(context, site, &from)?;
-        let changed = engine.result_left(context.now, at, &group.device, &moved.reason);
+        let changed =
+            engine.result_left(context.rules, context.now, (&group.device, at), &moved.reason);
         self.note(changed);
         Ok(())
     }

@@ -252,6 +252,7 @@ impl Engine {
         });
         self.valued.retain(|name, _| !own && !name.starts_with(&prefix));
         self.latest.retain(|_, latest| latest.device.as_ref() != Some(device));
+        self.results.values_mut().for_each(|of| of.retain(|it| it.device.as_ref() != Some(device)));
         touched
     }
 }

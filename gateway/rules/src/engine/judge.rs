@@ -38,23 +38,27 @@ const ROOM_CEL: (i64, i64) = (15, 30);
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Latest {
     pub(super) at: WallTime,
-    value: String,
+    pub(super) value: String,
     #[serde(default)]
-    metric: Option<Metric>,
+    pub(super) metric: Option<Metric>,
     #[serde(default)]
-    series: String,
+    pub(super) series: String,
     #[serde(default)]
     comparator: Option<String>,
     #[serde(default)]
-    spot: bool,
+    pub(super) spot: bool,
     #[serde(default)]
     check: bool,
     #[serde(default)]
     pub(super) device: Option<DeviceId>,
     #[serde(default)]
-    channel: String,
+    pub(super) channel: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     heard: Option<WallTime>,
+    #[serde(default)]
+    late: bool,
+    #[serde(default)]
+    suspect: bool,
 }
 
 impl Latest {
@@ -65,6 +69,26 @@ impl Latest {
             _ => Comparator::Equal,
         };
         Some((self.value.parse().ok()?, comparator))
+    }
+
+    /// The same as rules see it, but for what was before it.
+    pub(super) fn seen(&self) -> Option<Seen<'_>> {
+        let (value, comparator) = self.number()?;
+        Some(Seen {
+            device: self.device.as_ref()?,
+            channel: &self.channel,
+            metric: self.metric?,
+            series: &self.series,
+            value,
+            comparator,
+            spot: self.spot,
+            at: self.at,
+            heard: self.heard,
+            gap: false,
+            late: self.late,
+            suspect: self.suspect,
+            check: self.check,
+        })
     }
 }
 
@@ -80,10 +104,10 @@ pub(super) fn spot_series(class: Class) -> String {
 }
 
 /// One reading as rules see it.
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     device: &'a DeviceId,
     channel: &'a str,
-    metric: Metric,
+    pub(super) metric: Metric,
     series: &'a str,
     value: Decimal,
     comparator: Comparator,
@@ -165,19 +189,22 @@ impl Engine {
         let check = reading.validity == Validity::Questionable;
         let channel = group.channel.as_str();
         let newest = self.latest.get(class.name()).is_none_or(|latest| t_meas >= latest.at);
+        let latest = Latest {
+            at: t_meas,
+            value: value.to_string(),
+            metric: Some(metric),
+            series: series.clone(),
+            comparator: comparator.sign().map(str::to_owned),
+            spot,
+            check,
+            device: Some(device.clone()),
+            channel: channel.to_owned(),
+            heard,
+            late,
+            suspect,
+        };
+        self.remember(&latest);
         if newest {
-            let latest = Latest {
-                at: t_meas,
-                value: value.to_string(),
-                metric: Some(metric),
-                series: series.clone(),
-                comparator: comparator.sign().map(str::to_owned),
-                spot,
-                check,
-                device: Some(device.clone()),
-                channel: channel.to_owned(),
-                heard,
-            };
             self.latest.insert(class.name().to_owned(), latest);
         }
         let series = series.as_str();
@@ -196,16 +223,28 @@ impl Engine {
             suspect,
             check,
         };
-        let facts = self.facts_at(rules, t_meas, touched);
-        for rule in rules.in_force(class, &facts) {
-            self.judge(rules, rule, &facts, &seen, touched);
-        }
-        if newest {
-            self.judge_the_other_half(rules, class, &facts, &seen, touched);
-        }
+        self.judge_limits(rules, &seen, newest, touched);
         let kind = self.kind_of(device);
         for rule in rules.technical_of(class).filter(|rule| rule.is_for(kind)) {
             self.judge_technical(rules, rule, &name, &seen, touched);
+        }
+    }
+
+    /// Judges a value by the rules that have a limit for it; `newest`: none of its class is newer.
+    pub(super) fn judge_limits(
+        &mut self,
+        rules: &RuleSet,
+        seen: &Seen<'_>,
+        newest: bool,
+        touched: &mut BTreeSet<String>,
+    ) {
+        let class = seen.metric.row().class;
+        let facts = self.facts_at(rules, seen.at, touched);
+        for rule in rules.in_force(class, &facts) {
+            self.judge(rules, rule, &facts, seen, touched);
+        }
+        if newest {
+            self.judge_the_other_half(rules, class, &facts, seen, touched);
         }
     }
 
@@ -445,25 +484,9 @@ impl Engine {
         let completed = rules.completed_by(class);
         for (rule, window_ms) in completed.filter(|(rule, _)| rules.is_in_force(rule, facts)) {
             let Some(first) = self.latest.get(rule.class.name()).cloned() else { continue };
-            let (Some(metric), Some((value, comparator))) = (first.metric, first.number()) else {
-                continue;
-            };
+            let Some(first) = first.seen() else { continue };
             if is_near(second.at, first.at, window_ms) {
-                let seen = Seen {
-                    device: first.device.as_ref().unwrap_or(second.device),
-                    channel: &first.channel,
-                    metric,
-                    series: &first.series,
-                    value,
-                    comparator,
-                    spot: first.spot,
-                    at: first.at,
-                    heard: first.heard,
-                    gap: false,
-                    late: second.late,
-                    suspect: second.suspect,
-                    check: first.check,
-                };
+                let seen = Seen { late: second.late, suspect: second.suspect, ..first };
                 self.judge(rules, rule, facts, &seen, touched);
             }
         }

@@ -69,6 +69,7 @@ impl Engine {
             spots: BTreeMap::new(),
             rank: None,
             latest: BTreeMap::new(),
+            results: BTreeMap::new(),
             scored_at: None,
             box_lost: None,
             cut_off: false,

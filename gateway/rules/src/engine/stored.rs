@@ -43,6 +43,8 @@ pub(super) struct Stored {
     spots: BTreeMap<String, WallTime>,
     rank: Option<u8>,
     latest: BTreeMap<String, Latest>,
+    #[serde(default)]
+    results: BTreeMap<String, Vec<Latest>>,
     scored_at: Option<WallTime>,
     #[serde(default)]
     box_clock: BoxClock,
@@ -88,6 +90,7 @@ impl From<Stored> for Engine {
                     spots: stored.spots,
                     rank: stored.rank,
                     latest: stored.latest,
+                    results: stored.results,
                     scored_at: stored.scored_at,
                     box_clock: stored.box_clock,
                     identity: stored.identity,

@@ -7,7 +7,7 @@ const WHY: &str = "wrong_patient";
 impl Ward {
     fn take_back(&mut self, measured: f64, now: f64) -> Vec<Alert> {
         let device = self.device.clone();
-        self.engine.result_left(at(now), at(measured), &device, WHY)
+        self.engine.result_left(self.rules, at(now), (&device, at(measured)), WHY)
     }
 }
 
@@ -33,15 +33,93 @@ fn what_a_moved_result_began_alone_is_closed_with_the_reason() {
     assert_eq!((next.priority, next.started_at), (Priority::Medium, at(900.0)));
 }
 
+/// Value, rules, priority and state of the only alert.
+fn says(ward: &Ward) -> (&str, Vec<&str>, Priority, AlertState) {
+    let alert = ward.only();
+    let rules = alert.rules.iter().map(String::as_str).collect();
+    (alert.value.as_deref().unwrap(), rules, alert.priority, alert.state)
+}
+
 #[test]
 fn what_another_result_says_as_well_goes_on() {
-    for moved in [0.0, 300.0] {
+    for (moved, left) in [(0.0, "186"), (300.0, "184")] {
         let mut ward = Ward::new("bp-01");
         ward.feed(0.0, 0.0, pressure(184, 80));
+        let raised = ward.only().id;
         ward.feed(300.0, 300.0, pressure(186, 80));
-        assert_eq!(ward.take_back(moved, 400.0), [], "{moved}");
-        assert_eq!(ward.engine.alerts().next().unwrap().state, AlertState::ActiveUnack);
+        let both = ("186", vec!["BP-AD-SH"], Priority::High, AlertState::ActiveUnack);
+        assert_eq!(says(&ward), both);
+        // Nothing confirms the one that is left.
+        let told = ward.take_back(moved, 400.0);
+        assert_eq!(told.iter().map(|alert| alert.id).collect::<Vec<_>>(), [raised], "{moved}");
+        let expected = (left, vec!["BP-AD-SH"], Priority::Medium, AlertState::ActiveUnack);
+        assert_eq!(says(&ward), expected, "{moved}");
+        let last = told[0].timeline.last().unwrap();
+        assert_eq!((last.what, &*last.detail), (TimelineEvent::PriorityFell, WHY));
+        // And the next does, where it is of the same half hour.
+        ward.feed(600.0, 600.0, pressure(188, 80));
+        assert_eq!(says(&ward), ("188", both.1, Priority::High, AlertState::ActiveUnack));
     }
+}
+
+#[test]
+fn a_worse_result_of_somebody_else_leaves_neither_its_number_nor_its_urgency() {
+    let mut ward = Ward::of(aged(600));
+    ward.hand_to("glu-01", DeviceKind::GlucoseMeter, 0.0);
+    ward.number(0.0, Metric::GLU_CAP_PL, "3.5");
+    ward.hand_to("glu-02", DeviceKind::GlucoseMeter, 0.0);
+    let own = ("3.5", vec!["GLU-AD-L"], Priority::Medium, AlertState::ActiveUnack);
+    assert_eq!(says(&ward), own);
+    ward.number(1200.0, Metric::GLU_CAP_PL, "2.5");
+    let both = vec!["GLU-AD-LL", "GLU-AD-L"];
+    assert_eq!(says(&ward), ("2.5", both, Priority::High, AlertState::ActiveUnack));
+    let told = ward.take_back(1200.0, 1800.0);
+    assert_eq!(told.len(), 1);
+    assert_eq!(says(&ward), own);
+    assert_eq!(ward.only().limit.as_deref(), Some("< 3.9"));
+    // What was measured of the patient before that one is still heard when it comes.
+    ward.number(900.0, Metric::GLU_CAP_PL, "5.5");
+    assert_eq!(ward.only().state, AlertState::ClearedUnack);
+}
+
+#[test]
+fn what_was_high_by_a_result_of_the_patients_own_stays_high() {
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(225, 80));
+    ward.feed(3000.0, 3000.0, pressure(184, 80));
+    let own = ("184", vec!["BP-AD-SH"], Priority::High, AlertState::ActiveUnack);
+    assert_eq!(says(&ward), own);
+    ward.feed(9000.0, 9000.0, pressure(230, 80));
+    ward.take_back(9000.0, 9060.0);
+    assert_eq!(says(&ward), own);
+}
+
+#[test]
+fn what_came_back_by_a_result_of_somebody_else_waits_as_it_did() {
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(184, 80));
+    ward.feed(60.0, 60.0, pressure(120, 80));
+    ward.feed(240.0, 240.0, pressure(225, 80));
+    assert_eq!((ward.only().recurrences, ward.only().priority), (1, Priority::High));
+    let told = ward.take_back(240.0, 300.0);
+    assert_eq!(told.len(), 1);
+    let own = ("184", vec!["BP-AD-SH"], Priority::Medium, AlertState::ClearedUnack);
+    assert_eq!(says(&ward), own);
+    assert_eq!(ward.only().cleared_at, Some(at(60.0)));
+}
+
+#[test]
+fn a_ketone_of_somebody_else_confirms_no_glucose() {
+    let mut ward = Ward::new("glu-01");
+    ward.number(0.0, Metric::GLU_CAP_PL, "17.0");
+    let own = ward.only().clone();
+    ward.number(60.0, Metric::KETONE, "3.4");
+    let is_dka = |alert: &Alert| alert.rules.contains(&"GLU-AD-DKA".to_owned());
+    assert!(is_dka(ward.alert("glucose_high")));
+    ward.take_back(60.0, 120.0);
+    let alert = ward.alert("glucose_high");
+    assert_eq!((&alert.rules, alert.priority), (&own.rules, own.priority));
+    assert_eq!(alert.value, own.value);
 }
 
 #[test]
