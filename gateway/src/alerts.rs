@@ -613,8 +613,11 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
     told
 }
 
-/// Whom an alert is about.
+/// Whose rules have an alert: those about boxes that are the county's own its own, whatever box.
 fn subject_of(site: &SiteId, device: &str, body: &str) -> Option<Subject> {
+    if *site == SiteId::county() {
+        return Some(Subject::Box);
+    }
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     match body.get("patient").and_then(Value::as_str) {
         Some(key) => PatientKey::new(key).ok().map(Subject::Patient),

@@ -87,6 +87,10 @@ pub(crate) async fn act(
         let Some((site, subject, body)) = place(transaction, id)? else {
             return Ok(Err(Refusal::Rules(ActionError::NotFound)));
         };
+        // Nobody takes the county's own service off: a box goes at an alert that is its own.
+        if matches!(deed, Deed::Service(_)) && site == SiteId::county() {
+            return Ok(Err(Refusal::Rules(ActionError::NotFound)));
+        }
         if let Some(name) = deed.names()
             && !people::able::is_able(transaction, &site, name)?
         {

@@ -228,6 +228,37 @@ async fn each_role_does_what_the_readme_says_and_nothing_else() {
     }
 }
 
+/// What the county has to say of a box is an alert of its own service, and in somebody's hands.
+#[tokio::test]
+async fn an_alert_of_the_county_about_a_box_is_acknowledged() {
+    let staffed = Staffed::new().await;
+    let rules = staffed.desk.app.rules.rules();
+    let write = move |transaction: &rusqlite::Transaction<'_>| {
+        let (mut evaluation, now) = (Evaluation::default(), clock::now());
+        let context = Context { connection: transaction, rules: &rules, now };
+        let certificate_until = Some(WallTime::from_unix_ms(now.unix_ms() + 1000));
+        let told = Upkeep { free_pct: Some(1), certificate_until };
+        evaluation.upkeep(context, &SiteId::new("heping").unwrap(), told)?;
+        told_alerts::store(context, evaluation)
+    };
+    let raised = staffed.desk.app.store.write(write).await.unwrap();
+    let rules: BTreeSet<_> = raised.iter().map(|it| it["rules"][0].as_str().unwrap()).collect();
+    assert_eq!(rules, ["TECH-CERT", "TECH-STORAGE"].into());
+    let cookie = staffed.cookie("system_admin").await;
+    for alert in &raised {
+        assert_eq!((&alert["site"], &alert["device"]), (&json!("county"), &json!("heping")));
+        let path = format!("/api/v1/alerts/{}", alert["id"].as_str().unwrap());
+        // Nobody takes the whole county off in the place of one box.
+        let off = format!("{path}/out-of-service");
+        let (status, _) = staffed.ask(&cookie, Method::POST, &off, body_of(&off)).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        let done = format!("{path}/acknowledge");
+        let (status, answer) = staffed.ask(&cookie, Method::POST, &done, body_of(&done)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        assert_eq!(answer["acknowledged_by"], "system_admin");
+    }
+}
+
 /// Whoever adds a path and forgets to ask who may is told here.
 #[tokio::test]
 async fn who_reads_the_audit_reads_nothing_else() {
