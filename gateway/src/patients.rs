@@ -294,7 +294,7 @@ pub(crate) fn one(
         ("ruled", ruled::ruled(rules, &profile, now)),
         ("limits_in_force", ruled::limits(rules, &profile, now)),
         ("bindings", json!(binding::of_patient(connection, key)?)),
-        ("limits", json!(limit::limits(connection, key, now)?)),
+        ("limits", json!(limit::limits(connection, rules, key, now)?)),
         ("entries", json!(entry::entries(connection, key)?)),
         ("news2", observed::news2(connection, rules, key, &profile, now)?),
     ];

@@ -25,8 +25,6 @@ const ENTRY_COUNTS_MS: i64 = 24 * 3_600_000;
 const OFF_MAX_MS: i64 = 24 * 3_600_000;
 /// Limits of one patient: a tenth of all rules.
 const LIMITS_MAX: usize = 16;
-/// From 18 years.
-const ADULT_MONTHS: u32 = 216;
 /// Overlays that a person must have entered.
 const PREGNANT: &str = "pregnant";
 const SCALE2: &str = "scale2";
@@ -113,29 +111,33 @@ impl Limit {
     fn holds(&self, at: WallTime) -> bool {
         self.from <= at && at < self.until
     }
+
+    /// When it ends. A rule that has become high since is switched off for no longer than one that
+    /// was.
+    #[must_use]
+    pub fn ends_at(&self, rules: &RuleSet) -> WallTime {
+        let is_high = |rule: &Threshold| rule.priority == Priority::High;
+        match self.limit.is_none() && rules.threshold(&self.rule).is_some_and(is_high) {
+            true => self.until.min(off_until(self.from)),
+            false => self.until,
+        }
+    }
 }
 
-/// Why a form was refused.
+/// When a high rule that was switched off then holds again at the latest.
+fn off_until(from: WallTime) -> WallTime {
+    WallTime::from_unix_ms(from.unix_ms().saturating_add(OFF_MAX_MS))
+}
+
+/// Why a limit was refused.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum ProfileError {
-    /// The oxygen target of 88–92 % is for adults.
-    #[error("the 88–92 % oxygen target is for adults; set limits for this patient instead")]
-    Scale2Child,
-    /// The oxygen target of 88–92 % is not for the pregnant.
-    #[error("the 88–92 % oxygen target is not for pregnancy; set limits for this patient instead")]
-    Scale2Pregnant,
-    /// Born after today.
-    #[error("the date of birth lies in the future")]
-    Unborn,
+pub enum LimitError {
     /// Too many.
     #[error("a patient has at most {LIMITS_MAX} limits; end one of them first")]
     TooManyLimits,
     /// Of no rule.
     #[error("{0} is no rule with a limit")]
     NoSuchRule(String),
-    /// Two for one rule at one time.
-    #[error("{0} has another limit already; end that one first")]
-    LimitTwice(String),
     /// Nobody, or for no reason.
     #[error("a limit needs a name and a reason")]
     NoAuthor(String),
@@ -158,38 +160,17 @@ pub enum ProfileError {
 }
 
 impl Profile {
-    /// Whether the form can be accepted now.
+    /// Whether a limit may be set, in the place of one of the same rule. What was set before is not
+    /// judged again: the rules may be others since.
     ///
     /// # Errors
-    /// Every mistake, in the order of the form.
-    pub fn check(&self, rules: &RuleSet, now: WallTime) -> Result<(), Vec<ProfileError>> {
-        let mut mistakes = Vec::new();
-        let holds = |until: Option<WallTime>| until.is_some_and(|until| now < until);
-        let months = self.birth.map(|birth| birth.completed_months(now));
-        if months == Some(None) {
-            mistakes.push(ProfileError::Unborn);
+    /// Its first mistake.
+    pub fn check_limit(&self, rules: &RuleSet, limit: &Limit) -> Result<(), LimitError> {
+        let others = self.limits.iter().filter(|other| other.rule != limit.rule).count();
+        if others >= LIMITS_MAX {
+            return Err(LimitError::TooManyLimits);
         }
-        if holds(self.scale2_until) {
-            if months.flatten().is_some_and(|months| months < ADULT_MONTHS) {
-                mistakes.push(ProfileError::Scale2Child);
-            }
-            if holds(self.pregnant_until) {
-                mistakes.push(ProfileError::Scale2Pregnant);
-            }
-        }
-        if self.limits.len() > LIMITS_MAX {
-            mistakes.push(ProfileError::TooManyLimits);
-        }
-        for (place, limit) in self.limits.iter().enumerate() {
-            mistakes.extend(check_limit(rules, limit).err());
-            let overlaps = |other: &Limit| {
-                other.rule == limit.rule && other.from < limit.until && limit.from < other.until
-            };
-            if self.limits.iter().take(place).any(overlaps) {
-                mistakes.push(ProfileError::LimitTwice(limit.rule.clone()));
-            }
-        }
-        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+        check_limit(rules, limit)
     }
 
     /// What of the profile decides about rules at that moment.
@@ -220,7 +201,9 @@ impl Profile {
                 populations &= !(1 << bit);
             }
         }
-        let off = self.limits.iter().filter(|limit| limit.holds(at) && limit.limit.is_none());
+        let is_off =
+            |limit: &&Limit| limit.limit.is_none() && limit.holds(at) && at < limit.ends_at(rules);
+        let off = self.limits.iter().filter(is_off);
         Facts {
             rule_set: rules.version().to_owned(),
             populations,
@@ -245,20 +228,17 @@ pub(crate) fn counted<T>(entry: Option<Entry<T>>, at: WallTime) -> Option<T> {
     entry.and_then(|entry| entry.within(ENTRY_COUNTS_MS, at))
 }
 
-fn check_limit(rules: &RuleSet, limit: &Limit) -> Result<(), ProfileError> {
+fn check_limit(rules: &RuleSet, limit: &Limit) -> Result<(), LimitError> {
     let name = || limit.rule.clone();
-    let rule = rules.threshold(&limit.rule).ok_or_else(|| ProfileError::NoSuchRule(name()))?;
+    let rule = rules.threshold(&limit.rule).ok_or_else(|| LimitError::NoSuchRule(name()))?;
     if limit.by.trim().is_empty() || limit.reason.trim().is_empty() {
-        return Err(ProfileError::NoAuthor(name()));
+        return Err(LimitError::NoAuthor(name()));
     }
     if limit.until <= limit.from {
-        return Err(ProfileError::NoEnd(name()));
+        return Err(LimitError::NoEnd(name()));
     }
-    let lasts_ms = limit.until.unix_ms().saturating_sub(limit.from.unix_ms());
     match &limit.limit {
-        None if rule.priority == Priority::High && lasts_ms > OFF_MAX_MS => {
-            Err(ProfileError::OffTooLong(name()))
-        }
+        None if limit.ends_at(rules) < limit.until => Err(LimitError::OffTooLong(name())),
         None => Ok(()),
         Some(text) => {
             let (low, high) = plausible(rule.class);
@@ -269,7 +249,7 @@ fn check_limit(rules: &RuleSet, limit: &Limit) -> Result<(), ProfileError> {
             let shown =
                 |limit: Option<Decimal>| limit.map_or("–".to_owned(), |it| it.to_string());
             let (low, high) = (shown(low), shown(high));
-            if good { Ok(()) } else { Err(ProfileError::Implausible { rule: name(), low, high }) }
+            if good { Ok(()) } else { Err(LimitError::Implausible { rule: name(), low, high }) }
         }
     }
 }

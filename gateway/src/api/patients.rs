@@ -201,10 +201,10 @@ async fn limits(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeReadings)?;
-    let now = clock::now();
+    let (now, rules) = (clock::now(), app.rules.rules());
     let asked = move |connection: &Connection| {
         patients::find_own(connection, &caller.scope, &id)?;
-        Ok(json!({"limits": limit::limits(connection, &id, now)?}))
+        Ok(json!({"limits": limit::limits(connection, &rules, &id, now)?}))
     };
     Ok(Json(read(&app, asked).await?))
 }
@@ -221,7 +221,7 @@ async fn set_limit(
         let Context { connection, rules, .. } = context;
         limit::set(connection, rules, &id, &body, &caller, now)?;
         evaluation.patient_changed(context, &id)?;
-        Ok(json!({"limits": limit::limits(connection, &id, now)?}))
+        Ok(json!({"limits": limit::limits(connection, rules, &id, now)?}))
     };
     Ok(Json(write(&app, now, set).await?))
 }
@@ -234,10 +234,10 @@ async fn withdraw_limit(
     caller.may(Action::SetLimits)?;
     let now = clock::now();
     let withdraw = move |context: Context<'_>, evaluation: &mut Evaluation| {
-        let connection = context.connection;
+        let Context { connection, rules, .. } = context;
         limit::withdraw(connection, &id, limit, &caller, now)?;
         evaluation.patient_changed(context, &id)?;
-        Ok(json!({"limits": limit::limits(connection, &id, now)?}))
+        Ok(json!({"limits": limit::limits(connection, rules, &id, now)?}))
     };
     Ok(Json(write(&app, now, withdraw).await?))
 }

@@ -5,7 +5,12 @@
 //! # Invariants
 //! - a limit has an author, a reason and an end
 
-use super::{Refused, find_own, name::Concerned, profile::profile, reason_of};
+use super::{
+    Refused, find_own,
+    name::Concerned,
+    profile::{limit_of, profile},
+    reason_of,
+};
 use crate::{
     audit::{self, Entry},
     clock::{self, rfc3339},
@@ -14,7 +19,7 @@ use crate::{
 };
 use model::time::WallTime;
 use rules::{population::Limit, rule::RuleSet};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -59,20 +64,16 @@ pub(crate) fn set(
         let text = format!("until: say when it ends, at the latest {}", rfc3339(latest));
         return Err(Refused::Because(Code::LimitEnd, text));
     };
-    let mut profile = profile(connection, &patient, now)?;
-    profile.limits.retain(|limit| limit.rule != asked.rule);
-    profile.limits.push(Limit {
+    let limit = Limit {
         rule: asked.rule.clone(),
         limit: asked.value.clone(),
         by: who.to_owned(),
         reason: reason.clone(),
         from: now,
         until: WallTime::from_unix_ms(until),
-    });
-    profile.check(rules, now).map_err(|mistakes| {
-        let mistakes: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        Refused::Because(Code::LimitRefused, mistakes.join("; "))
-    })?;
+    };
+    let checked = profile(connection, &patient, now)?.check_limit(rules, &limit);
+    checked.map_err(|mistake| Refused::Because(Code::LimitRefused, mistake.to_string()))?;
     connection.execute(
         "UPDATE patient_limit SET ended_by = ?3, ended_ms = ?4
          WHERE patient = ?1 AND rule = ?2 AND ended_ms IS NULL",
@@ -116,22 +117,25 @@ pub(crate) fn withdraw(
 /// Limits in force, the newest first.
 pub(crate) fn limits(
     connection: &Connection,
+    rules: &RuleSet,
     key: &str,
     now: WallTime,
 ) -> rusqlite::Result<Vec<Value>> {
-    let told = |row: &Row<'_>| {
-        let value: Option<String> = row.get("value")?;
-        Ok(json!({"id": row.get::<_, i64>("id")?, "rule": row.get::<_, String>("rule")?,
-            "off": value.is_none(), "value": value, "until": rfc3339(row.get("until_ms")?),
-            "reason": row.get::<_, String>("reason")?,
-            "made_by": row.get::<_, String>("made_by")?,
-            "made_at": rfc3339(row.get("made_ms")?)}))
+    let told = |(id, limit): (i64, Limit)| {
+        let until = limit.ends_at(rules);
+        (now < until).then(|| {
+            json!({"id": id, "rule": limit.rule, "off": limit.limit.is_none(),
+                "value": limit.limit, "until": rfc3339(until.unix_ms()), "reason": limit.reason,
+                "made_by": limit.by, "made_at": rfc3339(limit.from.unix_ms())})
+        })
     };
-    connection
+    let rows: Vec<(i64, Limit)> = connection
         .prepare_cached(&format!(
-            "SELECT * FROM patient_limit WHERE patient = ?1 AND ended_ms IS NULL AND until_ms > ?2
+            "SELECT *, until_ms AS ends_ms FROM patient_limit
+             WHERE patient = ?1 AND ended_ms IS NULL AND until_ms > ?2
              ORDER BY id DESC LIMIT {LIMITS_MAX}"
         ))?
-        .query_map(params![key, now.unix_ms()], told)?
-        .collect()
+        .query_map(params![key, now.unix_ms()], |row| Ok((row.get("id")?, limit_of(row)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(rows.into_iter().filter_map(told).collect())
 }

@@ -11,7 +11,7 @@ use rules::{
     news2::Consciousness,
     population::{Birth, Entry, Limit, Profile, Sex},
 };
-use rusqlite::{Connection, OptionalExtension as _, params, types::FromSql};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, types::FromSql};
 
 /// Entries of one patient: of two days, one each quarter of an hour.
 const ENTRIES_MAX: u32 = 200;
@@ -114,15 +114,18 @@ fn limits(connection: &Connection, key: &str, at: WallTime) -> rusqlite::Result<
             "SELECT *, min(until_ms, coalesce(ended_ms, until_ms)) AS ends_ms FROM patient_limit
              WHERE patient = ?1 AND ends_ms > ?2 ORDER BY id",
         )?
-        .query_map(params![key, at.unix_ms()], |row| {
-            Ok(Limit {
-                rule: row.get("rule")?,
-                limit: row.get("value")?,
-                by: row.get("made_by")?,
-                reason: row.get("reason")?,
-                from: WallTime::from_unix_ms(row.get("made_ms")?),
-                until: WallTime::from_unix_ms(row.get("ends_ms")?),
-            })
-        })?
+        .query_map(params![key, at.unix_ms()], limit_of)?
         .collect()
+}
+
+/// A limit as it is stored, up to `ends_ms`.
+pub(super) fn limit_of(row: &Row<'_>) -> rusqlite::Result<Limit> {
+    Ok(Limit {
+        rule: row.get("rule")?,
+        limit: row.get("value")?,
+        by: row.get("made_by")?,
+        reason: row.get("reason")?,
+        from: WallTime::from_unix_ms(row.get("made_ms")?),
+        until: WallTime::from_unix_ms(row.get("ends_ms")?),
+    })
 }

@@ -161,19 +161,9 @@ fn a_limit_of_a_patient_beats_the_default_while_it_lasts() {
 }
 
 #[test]
-fn a_form_says_everything_that_is_wrong_with_it() {
-    let check = |profile: &Profile| profile.check(&rules(), now()).err().unwrap_or_default();
-    let order = Some(later(24));
-    assert_eq!(check(&Profile { scale2_until: order, ..aged(215) }), [ProfileError::Scale2Child]);
-    assert_eq!(check(&Profile { scale2_until: order, ..aged(216) }), []);
-    assert_eq!(
-        check(&Profile { scale2_until: order, pregnant_until: order, ..aged(360) }),
-        [ProfileError::Scale2Pregnant]
-    );
-    let unborn = Profile { birth: Birth::new(2026, 11, Some(27)), ..Profile::default() };
-    assert_eq!(check(&unborn), [ProfileError::Unborn]);
-
-    let implausible = |rule: &str, low: &str, high: &str| ProfileError::Implausible {
+fn a_limit_says_what_is_wrong_with_it() {
+    let check = |profile: &Profile, limit: &Limit| profile.check_limit(&rules(), limit).err();
+    let implausible = |rule: &str, low: &str, high: &str| LimitError::Implausible {
         rule: rule.to_owned(),
         low: low.to_owned(),
         high: high.to_owned(),
@@ -188,22 +178,37 @@ fn a_form_says_everything_that_is_wrong_with_it() {
         (limit("HR-AD-L", Some("19"), 1), Some(implausible("HR-AD-L", "20", "250"))),
         (limit("HR-AD-H", Some("251"), 1), Some(implausible("HR-AD-H", "20", "250"))),
         (limit("HR-AD-H", Some("often"), 1), Some(implausible("HR-AD-H", "20", "250"))),
-        (limit("FU-GLU-F", Some("8.0"), 1), Some(ProfileError::NoSuchRule(name("FU-GLU-F")))),
-        (limit("HR-AD-L", Some("45"), 0), Some(ProfileError::NoEnd(name("HR-AD-L")))),
+        (limit("FU-GLU-F", Some("8.0"), 1), Some(LimitError::NoSuchRule(name("FU-GLU-F")))),
+        (limit("HR-AD-L", Some("45"), 0), Some(LimitError::NoEnd(name("HR-AD-L")))),
         (limit("HR-AD-LL", None, 24), None),
-        (limit("HR-AD-LL", None, 25), Some(ProfileError::OffTooLong(name("HR-AD-LL")))),
+        (limit("HR-AD-LL", None, 25), Some(LimitError::OffTooLong(name("HR-AD-LL")))),
         (limit("HR-AD-L", None, 24 * 30), None),
-        (nobody, Some(ProfileError::NoAuthor(name("HR-AD-L")))),
-        (no_reason, Some(ProfileError::NoAuthor(name("HR-AD-L")))),
+        (nobody, Some(LimitError::NoAuthor(name("HR-AD-L")))),
+        (no_reason, Some(LimitError::NoAuthor(name("HR-AD-L")))),
     ] {
-        let profile = Profile { limits: vec![of_patient.clone()], ..aged(360) };
-        assert_eq!(check(&profile), Vec::from_iter(mistake), "{of_patient:?}");
+        assert_eq!(check(&aged(360), &of_patient), mistake, "{of_patient:?}");
     }
-    let twice = vec![limit("HR-AD-L", Some("45"), 2), limit("HR-AD-L", Some("44"), 1)];
-    assert_eq!(
-        check(&Profile { limits: twice, ..aged(360) }),
-        [ProfileError::LimitTwice(name("HR-AD-L"))]
-    );
-    let many = vec![limit("HR-AD-L", Some("45"), 1); LIMITS_MAX + 1];
-    assert!(check(&Profile { limits: many, ..aged(360) }).contains(&ProfileError::TooManyLimits));
+    let many: Vec<String> = (0..LIMITS_MAX).map(|rule| format!("RULE-{rule}")).collect();
+    let many = many.iter().map(|rule| limit(rule, Some("45"), 1)).collect();
+    let full = Profile { limits: many, ..aged(360) };
+    let next = limit("HR-AD-L", Some("45"), 1);
+    assert_eq!(check(&full, &next), Some(LimitError::TooManyLimits));
+    // One of the same rule goes.
+    let mut limits = full.limits;
+    limits[0] = limit("HR-AD-L", Some("44"), 1);
+    assert_eq!(check(&Profile { limits, ..full }, &next), None);
+}
+
+#[test]
+fn what_was_set_by_other_rules_is_in_the_way_of_no_limit_and_switches_off_nothing_high() {
+    // By the rules of then HR-AD-LL was medium, and RULE-1 was one.
+    let long = limit("HR-AD-LL", None, 24 * 30);
+    let kept = Profile { limits: vec![long.clone(), limit("RULE-1", None, 1)], ..aged(360) };
+    assert_eq!(kept.check_limit(&rules(), &limit("HR-AD-L", Some("45"), 1)), Ok(()));
+    assert_eq!(long.ends_at(&rules()), later(24));
+    let is_in_force = |hours: i64| {
+        let limits = rules().limits_of(&kept, later(hours));
+        limits.iter().any(|limit| limit.rule == "HR-AD-LL")
+    };
+    assert_eq!((is_in_force(23), is_in_force(24)), (false, true));
 }
