@@ -9,7 +9,7 @@
 use super::{
     Engine,
     device::Device,
-    life::{Episode, Firing, SAME_EPISODE_MS, UNSEEN_MAX},
+    life::{Episode, Firing, SAME_EPISODE_MS},
     series::Series,
 };
 use crate::{
@@ -215,9 +215,10 @@ impl Engine {
         }
         alert.people.out_of_service = self.out_of_service.is_some();
         alert.set_aside();
-        let mut changed = Vec::from_iter(episode.adopt_late(alert.clone(), now));
-        changed.push(alert);
-        changed
+        let closed = episode.adopt_late(alert.clone(), now);
+        // It may itself be the oldest of too many that wait.
+        let is_open = closed.as_ref().is_none_or(|closed| closed.id != alert.id);
+        closed.into_iter().chain(Some(alert).filter(|_| is_open)).collect()
     }
 
     /// Whether what an alert of the pass rests on was heard in time since that moment, and by the
@@ -429,11 +430,11 @@ impl Episode {
             self.alert = Some(alert);
             return closed;
         }
-        if alert.condition() == AlertState::ClearedUnack && self.unseen.len() < UNSEEN_MAX {
+        if alert.condition() == AlertState::ClearedUnack {
             let place = self.unseen.partition_point(|known| known.started_at < alert.started_at);
             self.unseen.insert(place, alert);
         }
-        None
+        self.close_oldest(now)
     }
 }
 

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What comes back within this time of clearing is the same alert.
 pub(super) const SAME_EPISODE_MS: i64 = 5 * 60_000;
 /// Earlier alerts of one family that wait for a person: one each 10 min of a night of five hours.
-pub(super) const UNSEEN_MAX: usize = 32;
+const UNSEEN_MAX: usize = 32;
 
 /// A device alarm of which the begin came late (late data).
 const LATE_ALARM_ROW: u8 = 11;
@@ -312,7 +312,7 @@ impl Episode {
     }
 
     /// Closes the oldest of too many that wait for a person.
-    fn close_oldest(&mut self, now: WallTime) -> Option<Alert> {
+    pub(super) fn close_oldest(&mut self, now: WallTime) -> Option<Alert> {
         let waits = |alert: &Alert| alert.state != AlertState::Closed;
         if self.unseen.iter().filter(|alert| waits(alert)).count() <= UNSEEN_MAX {
             return None;

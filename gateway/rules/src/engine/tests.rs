@@ -551,6 +551,36 @@ fn an_alert_that_somebody_closed_is_not_one_of_too_many_that_wait() {
 }
 
 #[test]
+fn what_the_pass_finds_beside_too_many_that_wait_is_never_told_as_one_that_nobody_has() {
+    for (among, is_closed) in [(5, false), (0, true)] {
+        let mut ward = Ward::new("ecg-01");
+        for hour in 1..34_u32 {
+            ward.stream(hour * 3600, hour * 3600 + 12, Metric::HR, "36");
+            ward.stream(hour * 3600 + 12, hour * 3600 + 60, Metric::HR, "72");
+        }
+        let waiting: Vec<Alert> = ward.engine.alerts().cloned().collect();
+        assert_eq!(waiting.len(), 33);
+        let begins = at(f64::from(among) * 3600.0 + 1800.0);
+        let site = &ward.engine.site;
+        let found = Alert {
+            id: AlertId::new(site, ward.device.as_str(), "hr_low", begins),
+            started_at: begins,
+            ..waiting[0].clone()
+        };
+        let told = ward.engine.adopt_late(ward.rules, found.clone(), at(36.0 * 3600.0));
+        let closed = if is_closed { found.id } else { waiting[0].id };
+        let states = told.iter().map(|alert| (alert.id, alert.state));
+        let closed = (closed, AlertState::Closed);
+        let open = (found.id, AlertState::ClearedUnack);
+        let expected = if is_closed { vec![closed] } else { vec![closed, open] };
+        assert_eq!(states.collect::<Vec<_>>(), expected);
+        // Whoever is told of it can act on it.
+        assert_eq!(ward.engine.alerts().any(|alert| alert.id == found.id), !is_closed);
+        assert_eq!(ward.engine.alerts().count(), 33);
+    }
+}
+
+#[test]
 fn a_rising_priority_is_the_same_alert_and_needs_somebody_again() {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 31, Metric::HR, "45");
