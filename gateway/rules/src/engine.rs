@@ -276,8 +276,9 @@ impl Engine {
             return Vec::new();
         }
         let mut touched = BTreeSet::new();
+        let late_ms = (!fresh).then_some(age_ms);
         for reading in &group.readings {
-            self.take(rules, group, reading, t_meas, (spot, !fresh, heard), &mut touched);
+            self.take(rules, group, reading, t_meas, (spot, late_ms, heard), &mut touched);
         }
         if spot {
             self.judge_without_battery(rules, group, t_meas.at, &mut touched);
@@ -290,7 +291,7 @@ impl Engine {
         let silent = self.is_silent(rules, device);
         let mut changed = self.settle(now, t_meas.at, touched, silent);
         if !fresh {
-            self.ask_for_recheck(rules, now, age_ms, &mut changed);
+            self.ask_for_recheck(rules, now, &mut changed);
         }
         if fresh && speaks {
             changed.extend(self.known_again(now, device));
@@ -352,7 +353,7 @@ impl Engine {
         let mut touched = BTreeSet::new();
         let group = ReadingGroup::new(DeviceId::from(&self.site), observed, vec![reading]);
         for reading in &group.readings {
-            self.take(rules, &group, reading, Moment::sure(now), (false, false, None), &mut touched);
+            self.take(rules, &group, reading, Moment::sure(now), (false, None, None), &mut touched);
         }
         let silent = self.is_silent(rules, &group.device);
         self.settle(now, now, touched, silent)

@@ -4,6 +4,7 @@ use super::{
     Engine, after,
     alarms::{LEAD_OFF_RULE, PROBE_OFF_RULE},
     device::Device,
+    late::says,
     life::{Episode, Firing},
     series::{Judged, Series},
     technical,
@@ -55,8 +56,8 @@ pub(super) struct Latest {
     pub(super) channel: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     heard: Option<WallTime>,
-    #[serde(default)]
-    late: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    late_ms: Option<i64>,
     #[serde(default)]
     suspect: bool,
 }
@@ -85,7 +86,7 @@ impl Latest {
             at: self.at,
             heard: self.heard,
             gap: false,
-            late: self.late,
+            late_ms: self.late_ms,
             suspect: self.suspect,
             check: self.check,
         })
@@ -116,8 +117,8 @@ pub(super) struct Seen<'a> {
     /// A spot value: when its box heard it; `None` where that box did not judge it for this subject.
     heard: Option<WallTime>,
     gap: bool,
-    /// Late: only what is urgent may sound.
-    late: bool,
+    /// Late, and how old it was: only what is urgent may sound.
+    late_ms: Option<i64>,
     /// A clock was wrong: when it was measured is doubtful.
     suspect: bool,
     /// It is implausible.
@@ -131,7 +132,7 @@ impl Engine {
         group: &ReadingGroup,
         reading: &Reading,
         moment: Moment,
-        (spot, late, heard): (bool, bool, Option<WallTime>),
+        (spot, late_ms, heard): (bool, Option<i64>, Option<WallTime>),
         touched: &mut BTreeSet<String>,
     ) {
         let Moment { at: t_meas, suspect, .. } = moment;
@@ -153,7 +154,7 @@ impl Engine {
             return;
         }
         self.cease_without_value(rules, device, reading, &name, touched);
-        if !late {
+        if late_ms.is_none() {
             self.judge_unit(rules, group, reading, moment, touched);
         }
         let value = reading.canonical().filter(|_| reading.validity != Validity::Invalid);
@@ -200,7 +201,7 @@ impl Engine {
             device: Some(device.clone()),
             channel: channel.to_owned(),
             heard,
-            late,
+            late_ms,
             suspect,
         };
         self.remember(&latest);
@@ -219,7 +220,7 @@ impl Engine {
             at: t_meas,
             heard,
             gap,
-            late,
+            late_ms,
             suspect,
             check,
         };
@@ -345,7 +346,7 @@ impl Engine {
                     })
             });
         }
-        if outside && seen.late && rule.priority == Priority::Low {
+        if outside && seen.late_ms.is_some() && rule.priority == Priority::Low {
             return;
         }
         if self.is_told(&rule.family, seen, heard, outside) {
@@ -403,12 +404,12 @@ impl Engine {
                 let priority = promoted.unwrap_or(rule.priority);
                 let began = self.began(rules, rule, seen.at);
                 let limit = format!("{} {limit}", rule.op.sign());
-                let says = [&*rule.message_zh, &rule.message_en];
+                let says = says([&rule.message_zh, &rule.message_en], seen.late_ms);
                 let asks = seen.spot && outside;
                 let firing = Firing {
                     device: Some(seen.device.clone()),
                     check: seen.check,
-                    late_result: seen.late,
+                    late_result: seen.late_ms.is_some(),
                     recheck_at: asks.then(|| after(seen.at, rule.recheck_ms)),
                     rechecked_until: asks.then(|| after(seen.at, rule.rechecked_within_ms)),
                     metric: Some(seen.metric),
@@ -416,7 +417,7 @@ impl Engine {
                     comparator: seen.comparator.sign().map(str::to_owned),
                     limit: Some(limit),
                     time_suspect: seen.suspect,
-                    ..Firing::new(&rule.id, priority, began, says)
+                    ..Firing::new(&rule.id, priority, began, says.each_ref().map(String::as_str))
                 };
                 let episode = self.episodes.entry(rule.family.clone()).or_default();
                 episode.beside_told(of, |episode| episode.fire(key, firing));
@@ -486,7 +487,7 @@ impl Engine {
             let Some(first) = self.latest.get(rule.class.name()).cloned() else { continue };
             let Some(first) = first.seen() else { continue };
             if is_near(second.at, first.at, window_ms) {
-                let seen = Seen { late: second.late, suspect: second.suspect, ..first };
+                let seen = Seen { late_ms: second.late_ms, suspect: second.suspect, ..first };
                 self.judge(rules, rule, facts, &seen, touched);
             }
         }

@@ -279,10 +279,8 @@ impl Engine {
         &mut self,
         rules: &RuleSet,
         now: WallTime,
-        age_ms: i64,
         changed: &mut [Alert],
     ) {
-        let (hours, minutes) = (age_ms / 3_600_000, age_ms / 60_000 % 60);
         for told in changed.iter_mut().filter(|told| !rules.is_technical(&told.family)) {
             let sounds = |event: TimelineEvent| {
                 use TimelineEvent::{PriorityRose, Raised, Recurred};
@@ -292,19 +290,29 @@ impl Engine {
                 continue;
             }
             told.late_row = Some(RECHECK_ROW);
-            told.message_zh.push_str(&match hours {
-                0 => format!(",测于 {minutes}分前,请立即复测"),
-                _ => format!(",测于 {hours}小时{minutes}分前,请立即复测"),
-            });
-            told.message_en.push_str(&match hours {
-                0 => format!(", measured {minutes} min ago, measure again now"),
-                _ => format!(", measured {hours} h {minutes} min ago, measure again now"),
-            });
             let episode = self.episodes.get_mut(&told.family);
             if let Some(kept) = episode.and_then(|episode| episode.alert.as_mut()) {
                 kept.clone_from(told);
             }
         }
+    }
+}
+
+/// What a rule says of a spot value, in Chinese and English: of one that was so old when it came also
+/// that, and that it is measured again.
+pub(super) fn says(words: [&str; 2], late_ms: Option<i64>) -> [String; 2] {
+    let [zh, en] = words;
+    let Some(ago_ms) = late_ms else { return [zh.to_owned(), en.to_owned()] };
+    let (hours, minutes) = (ago_ms / 3_600_000, ago_ms / 60_000 % 60);
+    match hours {
+        0 => [
+            format!("{zh},测于 {minutes}分前,请立即复测"),
+            format!("{en}, measured {minutes} min ago, measure again now"),
+        ],
+        _ => [
+            format!("{zh},测于 {hours}小时{minutes}分前,请立即复测"),
+            format!("{en}, measured {hours} h {minutes} min ago, measure again now"),
+        ],
     }
 }
 

@@ -170,7 +170,9 @@ fn a_late_result_that_a_fresh_value_confirms_is_late_no_more() {
     assert_eq!(asks(&ward), (Some(5), true, true, AlertState::ActiveUnack));
     // Nobody has measured while time passes.
     ward.pass_time(10.0 + 2.5 * 3600.0);
-    assert_eq!(ward.only().late_row, Some(5));
+    assert_eq!(asks(&ward), (Some(5), true, true, AlertState::ActiveUnack));
+    let says = "低血糖2级,测于 2小时0分前,请立即复测,未复测";
+    assert_eq!(ward.only().message_zh, says);
     ward.feed_group(&result(3.0 * 3600.0, 52), 3.0 * 3600.0);
     assert_eq!(ward.only().id, id);
     assert_eq!(asks(&ward), (None, false, false, AlertState::ActiveUnack));
