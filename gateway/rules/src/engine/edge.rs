@@ -18,7 +18,13 @@ use crate::{
     freshness::{Position, is_before},
     rule::RuleSet,
 };
-use model::{alarm::Priority, alert::EdgeAlert, id::DeviceId, metric::Kind, time::WallTime};
+use model::{
+    alarm::Priority,
+    alert::EdgeAlert,
+    id::DeviceId,
+    metric::{Kind, Metric},
+    time::WallTime,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What both ends saw happen they saw so near to each other: an envelope was open, or time had not
@@ -160,6 +166,36 @@ impl Engine {
         (episode.alert_of(alert.id).unwrap_or(alert), ended)
     }
 
+    /// Whether what a device measured then was over with what its box told of a technical family.
+    pub(super) fn is_told_over(&self, family: &str, device: &DeviceId, at: WallTime) -> bool {
+        let key = self.technical_key(family, device);
+        let alert = self.episodes.get(&key).and_then(|episode| episode.alert.as_ref());
+        let over = alert.filter(|_| self.told_over.contains(&key)).and_then(|it| it.cleared_at);
+        over.min(self.told_until.get(&key).copied()).is_some_and(|over| at <= over)
+    }
+
+    /// What a box told of by a technical rule and that number is over: the number is not like that
+    /// any more since the box's last word.
+    pub(super) fn end_told(
+        &mut self,
+        rules: &RuleSet,
+        rule: &str,
+        (device, metric): (&DeviceId, Metric),
+        at: WallTime,
+        touched: &mut BTreeSet<String>,
+    ) {
+        let Some(rule) = rules.technical(rule).filter(|_| !self.told_until.is_empty()) else {
+            return;
+        };
+        let key = self.technical_key(&rule.family, device);
+        let is_since = self.told_until.get(&key).is_some_and(|until| at > *until);
+        let episode = self.episodes.get_mut(&key).filter(|_| is_since);
+        if let Some(episode) = episode.filter(|it| it.told_since(&rule.id, metric).is_some()) {
+            episode.cease(ADOPTED);
+            touched.insert(key);
+        }
+    }
+
     /// What stood outside before an alert was over was over with it, and what its box does not name
     /// while it holds did not hold: that nobody here heard it end makes it no news.
     fn end_series(&mut self, rules: &RuleSet, told: &EdgeAlert, times: EdgeTimes) {
@@ -176,6 +212,12 @@ impl Engine {
 }
 
 impl Episode {
+    /// Since when what a box told by that rule and that number holds.
+    pub(super) fn told_since(&self, rule: &str, metric: Metric) -> Option<WallTime> {
+        let told = self.firing.get(ADOPTED).filter(|told| told.of_box && told.rule == rule);
+        told.filter(|told| told.metric == Some(metric)).map(|told| told.since)
+    }
+
     /// Whether its alert is by what is measured once: the next of its kind ends it.
     pub(super) fn is_of_spot(&self) -> bool {
         let metric = self.alert.as_ref().and_then(|alert| alert.metric);
@@ -214,9 +256,13 @@ fn tell_story(
     }
     let is_it = |it: &TimelineEntry| is_it(it) && is_near(it.at);
     let is_said = |it: &TimelineEntry| it.at == times.at && Some(it.what) == what;
+    let known = alert.timeline.iter().find(|it| is_it(it)).map(|it| it.at.min(times.at));
     match (what, &told.by) {
-        // Both ends were there when it happened: it was told.
-        (_, None) if alert.timeline.iter().any(is_it) => {}
+        // Both ends were there when it happened: it was told. Who had it in hand before that, of
+        // which the word came later, has it no more.
+        (Some(what), None) if known.is_some() => {
+            drop(alert.acknowledged.take_if(|by| is_nobodys(what) && Some(by.at) < known));
+        }
         // An agent that was killed says again what it had not written down as said.
         (_, Some(by))
             if alert.timeline.iter().any(|it| is_said(it) && it.by.as_ref() == Some(by)) => {}

@@ -639,9 +639,21 @@ impl Engine {
         if metric.row().class == Class::Temp && !measured {
             return;
         }
+        let mut began = at;
+        if let Some(rule) = off.and_then(|id| rules.technical(id)) {
+            if self.is_told_over(&rule.family, device, at) {
+                return;
+            }
+            let told = self.episodes.get(&self.technical_key(&rule.family, device));
+            began = told.and_then(|told| told.told_since(&rule.id, metric)).unwrap_or(at).min(at);
+        } else {
+            for rule in [LEAD_OFF_RULE, PROBE_OFF_RULE] {
+                self.end_told(rules, rule, (device, metric), at, touched);
+            }
+        }
         let known = self.device(device);
         let since = match off {
-            Some(_) => *known.off.entry(name.to_owned()).or_insert(at),
+            Some(_) => *known.off.entry(name.to_owned()).or_insert(began),
             None if known.off.remove(name).is_some() => at,
             None => return,
         };
@@ -685,6 +697,7 @@ impl Engine {
             self.episodes.entry(family.clone()).or_default().fire(key, firing);
             touched.insert(family);
         } else {
+            self.end_told(rules, &firing.rule, (device, reading.metric), at, touched);
             self.cease(&family, &key, touched);
         }
     }
@@ -754,7 +767,10 @@ impl Engine {
         let step = rule.steps(self.profile.monitored).rfind(holds);
         let key = format!("{}|{name}", rule.id);
         let family = self.technical_key(&rule.family, seen.device);
-        let Some(step) = step else { return self.cease(&family, &key, touched) };
+        let Some(step) = step else {
+            self.end_told(rules, &rule.id, (seen.device, seen.metric), seen.at, touched);
+            return self.cease(&family, &key, touched);
+        };
         let priority = step.priority_with(self.is_critical(rules, seen.device, seen.channel));
         let mut firing = technical(rule, priority, seen.at);
         (firing.metric, firing.device) = (Some(seen.metric), Some(seen.device.clone()));

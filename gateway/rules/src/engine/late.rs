@@ -352,7 +352,10 @@ impl Episode {
         let begins = found.alert.started_at;
         // One that began before is seen from where the pass begins.
         let is_another = begins > alert.started_at && found.began_late;
-        alert.started_at = alert.started_at.min(begins);
+        // Its box has said when one began that it told of.
+        if alert.people.told_by_box.is_none() {
+            alert.started_at = alert.started_at.min(begins);
+        }
         // It was over before the first fresh value could say so: what follows is another episode.
         let since = alert.back_since().unwrap_or(alert.started_at);
         let over = found.over_at().filter(|over| *over >= since.max(alert.started_at));

@@ -226,7 +226,8 @@ impl Episode {
                 false => AlertState::ActiveUnack,
             });
             alert.go(AlertState::Unknown);
-            let firing = Firing { of_box, ..Firing::of(&alert, bare(&alert)) };
+            let late = of_box;
+            let firing = Firing { of_box, late, ..Firing::of(&alert, bare(&alert)) };
             // What it was before it came back it was not all the time.
             let since = alert.back_since().unwrap_or(firing.since);
             self.firing.insert(ADOPTED.to_owned(), Firing { since, ..firing });
@@ -403,7 +404,7 @@ impl Episode {
 
     /// The begin of what was told late by its device.
     pub(super) fn late_since(&self) -> Option<WallTime> {
-        let late = self.firing.values().filter(|firing| firing.late);
+        let late = self.firing.values().filter(|firing| firing.late && !firing.of_box);
         late.map(|firing| firing.since).max()
     }
 

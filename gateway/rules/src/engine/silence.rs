@@ -274,12 +274,13 @@ impl Engine {
     fn step_up(&mut self, rules: &RuleSet, now: WallTime, touched: &mut BTreeSet<String>) {
         let (monitored, is_lost) = (self.profile.monitored, self.box_lost.is_some());
         for (key, episode) in &mut self.episodes {
+            let is_known = episode.rises_from().is_none_or(|from| from <= now);
             for firing in episode.firing.values_mut() {
                 if firing.is_late_recheck(now) {
                     firing.not_rechecked = true;
                     touched.insert(key.clone());
                 }
-                if is_lost {
+                if is_lost || !is_known {
                     continue; // Whether it holds still nobody knows.
                 }
                 let elapsed = now.unix_ms().saturating_sub(firing.since.unix_ms());
@@ -298,11 +299,15 @@ impl Engine {
         let monitored = self.profile.monitored;
         let times = rules.times(&self.site);
         let closing = self.episodes.values().filter_map(|episode| episode.due_at(times));
-        let all = self.episodes.values().flat_map(|episode| episode.firing.values());
-        let stepping = all.filter_map(|firing| {
+        let all = self.episodes.values().flat_map(|episode| {
+            let rises_from = episode.rises_from();
+            episode.firing.values().map(move |firing| (firing, rises_from))
+        });
+        let stepping = all.filter_map(|(firing, rises_from)| {
             let step = waiting_steps(rules, monitored, firing).next();
             let step = step.filter(|_| self.box_lost.is_none());
             let step = step.map(|(_, ms)| after(firing.since, ms));
+            let step = step.map(|at| rises_from.map_or(at, |from| from.max(at)));
             step.into_iter().chain(firing.recheck_ends_at()).min()
         });
         let reached = self.devices.iter().filter(|_| self.box_lost.is_none());

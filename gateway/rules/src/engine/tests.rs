@@ -6,6 +6,7 @@ mod boundaries;
 mod county;
 mod edge;
 mod identity;
+mod leads;
 mod life;
 mod moved;
 mod order;

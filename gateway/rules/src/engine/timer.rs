@@ -19,7 +19,8 @@ use model::{alarm::Priority, time::WallTime};
 const MEDIUM_CLOSES_MS: i64 = 30 * 60_000;
 /// That somebody closed an alert can be taken back for less than this.
 const UNDO_KEPT_MS: i64 = 10 * 60_000;
-/// What is known again does not sound again for so long: that it is over may be on its way.
+/// What is known again does not sound again and does not rise for so long: that it is over may be on
+/// its way.
 const KNOWN_MS: i64 = 30_000;
 /// Steps of one alert at once: the shelf is over, it sounds again, the next person is told.
 const STEPS_MAX: usize = 8;
@@ -40,6 +41,11 @@ impl Episode {
     /// When time alone changes the next of its alerts.
     pub(super) fn due_at(&self, times: &Times) -> Option<WallTime> {
         self.alerts().filter_map(|alert| alert.due_at(times)).min()
+    }
+
+    /// From when on time alone may make its alert more urgent: it was known for so long.
+    pub(super) fn rises_from(&self) -> Option<WallTime> {
+        self.alert.as_ref().map(|alert| later(alert.unanswered_since(), KNOWN_MS))
     }
 
     /// Takes the steps whose time has come; the alerts that changed.
