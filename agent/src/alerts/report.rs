@@ -64,6 +64,7 @@ impl Reporter {
             rule_set: self.rule_set,
             bindings: self.bindings,
             observed: Observed { at: entry.at, ..self.observed },
+            latched: alert.latched,
         }
     }
 }

@@ -69,6 +69,8 @@ pub struct EdgeAlert {
     pub bindings: u64,
     /// The agent's clock when it happened.
     pub observed: Observed,
+    /// Its device latched it: it does not close by itself.
+    pub latched: bool,
 }
 
 /// An alert that somebody at the county has in hand, or has put on the shelf: its box does not call

@@ -447,6 +447,7 @@ mod tests {
             rule_set: 0,
             bindings: 0,
             observed: Observed { at: at(10), quality: ClockQuality::Synchronised },
+            latched: false,
         }
     }
 

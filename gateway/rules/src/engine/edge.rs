@@ -105,6 +105,7 @@ impl Engine {
             let device = told.device.clone();
             Alert { id, device, ..raised(&whose, family, times.at, times.started, &worst) }
         });
+        alert.latched |= told.latched;
         let place = position.place();
         let is_older =
             alert.people.told_by_box.as_ref().is_some_and(|newest| is_before(&place, newest));

@@ -29,6 +29,7 @@ pub(super) fn changed(what: &str, state: &str, ago_ms: i64) -> Record {
         rule_set: 3,
         bindings: 12,
         observed: observed(ago_ms),
+        latched: false,
     };
     Record::Alert(Box::new(alert))
 }

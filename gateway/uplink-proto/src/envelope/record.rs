@@ -227,7 +227,7 @@ impl Names {
     }
 
     fn encode_alert(&mut self, alert: &EdgeAlert, base: WallTime) -> Vec<Value> {
-        vec![
+        let mut positions = vec![
             number(kind::ALERT),
             Value::Bytes(alert.id.to_vec()),
             number(self.device(&alert.device)),
@@ -253,7 +253,9 @@ impl Names {
             number(alert.bindings),
             after(base, alert.observed.at),
             place(&ClockQuality::ALL, &alert.observed.quality),
-        ]
+        ];
+        positions.extend(alert.latched.then_some(Value::Bool(true)));
+        positions
     }
 
     fn metric_or_null(&mut self, metric: Option<Metric>) -> Value {
@@ -438,6 +440,8 @@ impl Names {
             rule_set: at.int()?,
             bindings: at.int()?,
             observed: observed(at, base)?,
+            // A box of before says nothing of it.
+            latched: at.next().and_then(Value::as_bool).unwrap_or_default(),
         })
     }
 

@@ -154,6 +154,22 @@ fn what_a_device_latched_waits_for_a_person_also_where_its_box_tells_of_the_end(
 }
 
 #[test]
+fn what_a_device_latched_waits_for_a_person_where_its_own_record_is_lost() {
+    let mut at_box = Ward::new("ecg-01");
+    for alarm in latched_alarm(&at_box, AlarmKind::PvcRun, true) {
+        at_box.alarm_at(30.0, &alarm);
+    }
+    let alert = at_box.only().clone();
+    let mut ward = Ward::new("ecg-01");
+    for (seq, what, second) in [(1, "raised", 0.0), (2, "cleared", 30.0)] {
+        let (told, times) = edge::told_of(&at_box, &alert, what, second);
+        ward.engine.adopt_edge(ward.rules, at(31.0), &told, times, edge::place(seq));
+    }
+    ward.pass_time(2.0 * 3600.0);
+    assert_eq!((ward.only().id, ward.only().state), (alert.id, AlertState::ClearedUnack));
+}
+
+#[test]
 fn an_alarm_said_again_late_is_no_longer_in_doubt() {
     let mut ward = Ward::new("pump-01");
     said(&mut ward, 0.0, 0.0, AlarmPhase::Start);

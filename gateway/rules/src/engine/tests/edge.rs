@@ -36,6 +36,7 @@ pub(super) fn told_of(
         rule_set: 0,
         bindings: 0,
         observed: Observed { at: at(second), quality: ClockQuality::Synchronised },
+        latched: alert.latched,
     };
     (told, EdgeTimes { at: at(second), started: at(0.0), cleared })
 }

@@ -92,6 +92,7 @@ fn record(alert: &Alert, entry: &TimelineEntry) -> Record {
         rule_set: 1,
         bindings: 0,
         observed: observed(entry.at),
+        latched: false,
     }))
 }
 

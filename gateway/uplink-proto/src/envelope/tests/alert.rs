@@ -34,6 +34,7 @@ fn acknowledged() -> EdgeAlert {
             at: WallTime::from_unix_ms(1_795_306_500_250),
             quality: ClockQuality::HoldingOver,
         },
+        latched: false,
     }
 }
 
@@ -64,7 +65,7 @@ pub(super) fn edge_alert() -> impl Strategy<Value = Record> {
         (select(Priority::ALL.to_vec()), option::of(select(vec![Metric::HR, Metric::SPO2]))),
         (said(), said(), said(), said(), "\\PC{0,60}", "\\PC{0,60}"),
         (moment(), option::of(moment()), said(), said(), "\\PC{0,400}"),
-        (any::<u64>(), any::<u64>(), observed()),
+        (any::<u64>(), any::<u64>(), observed(), any::<bool>()),
     )
         .prop_map(
             |(
@@ -72,7 +73,7 @@ pub(super) fn edge_alert() -> impl Strategy<Value = Record> {
                 (priority, metric),
                 (value, comparator, unit, limit, message_zh, message_en),
                 (started_at, cleared_at, by, reason, note),
-                (rule_set, bindings, observed),
+                (rule_set, bindings, observed, latched),
             )| {
                 let (family, state, what) =
                     ("hr_low".into(), "active_unack".into(), "raised".into());
@@ -100,6 +101,7 @@ pub(super) fn edge_alert() -> impl Strategy<Value = Record> {
                     rule_set,
                     bindings,
                     observed,
+                    latched,
                 }))
             },
         )
@@ -112,6 +114,17 @@ fn an_edge_alert_is_the_bytes_that_must_decode_for_ever() {
     assert_eq!(hex(GOLDEN_ALERT), bytes, "{shown}");
     assert_eq!(Envelope::decode(&bytes).unwrap().envelope, carrying(acknowledged()));
     cddl_cat::validate_cbor_bytes("envelope", SCHEMA, &bytes).unwrap();
+}
+
+#[test]
+fn that_a_device_latched_it_is_a_position_that_a_county_of_before_reads_over() {
+    let latched = EdgeAlert { latched: true, ..acknowledged() };
+    let bytes = carrying(latched.clone()).encode();
+    cddl_cat::validate_cbor_bytes("envelope", SCHEMA, &bytes).unwrap();
+    let decoded = Envelope::decode(&bytes).unwrap();
+    assert_eq!(decoded.envelope.records[0], Record::Alert(Box::new(latched.clone())));
+    let pushed = with_position(usize::MAX, Value::Bool(true));
+    assert_eq!(pushed.envelope.records[0], Record::Alert(Box::new(latched)));
 }
 
 #[test]
