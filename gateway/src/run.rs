@@ -63,6 +63,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
         .with_context(|| format!("taking the data folder {}", config.data_dir.display()))?;
     let metrics = record_metrics();
     let store = Store::open(&database(&config))?.with_free_min(config.free_min);
+    let clock_set = clock::step::at_start(&store).await.context("looking when it wrote last")?;
     note_settings(&config, &text, &store).await?;
     let rules = live_rules(&store, text, rules, config.times.clone()).await?;
     let pki = Pki::at(&config.pki_dir);
@@ -91,7 +92,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
     tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
     tasks.spawn(audit::watch(store.clone(), rules.clone(), events.clone(), stopped.clone()));
-    tasks.spawn(clock::step::watch(store.clone(), stopped.clone()));
+    tasks.spawn(clock::step::watch(store.clone(), clock_set, stopped.clone()));
     // Those that are loaded now: what is put into the files counts from the next start.
     let here = (config.data_dir.clone(), pki.certificates_until());
     tasks.spawn(upkeep::watch(store.clone(), rules.clone(), events.clone(), here, stopped.clone()));

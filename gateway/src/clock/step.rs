@@ -5,7 +5,7 @@
 use super::{instant, now, rfc3339};
 use crate::{
     audit::{self, Entry},
-    store::Store,
+    store::{Store, StoreError},
 };
 use model::time::WallTime;
 use rusqlite::{Connection, Transaction};
@@ -44,11 +44,33 @@ impl Look {
     }
 }
 
+/// Whether the clock was set back while the county was stopped; asked before this start writes
+/// anything. That it was set forward nobody can tell from a pause.
+pub(crate) async fn at_start(store: &Store) -> Result<Untold, StoreError> {
+    let (written, here) = (store.read(last_written).await?, now());
+    let mut untold = Untold::default();
+    if let Some(before) = written.filter(|written| here < *written) {
+        let (before_ms, at_ms) = (before.unix_ms(), here.unix_ms());
+        tracing::warn!(before_ms, at_ms, "The county's clock was set back while it was stopped.");
+        untold.note(before, here);
+    }
+    Ok(untold)
+}
+
+/// When the county wrote last, by its clock: that was never later than it is now.
+fn last_written(connection: &Connection) -> rusqlite::Result<Option<WallTime>> {
+    let last = "SELECT max(ms) FROM (
+            SELECT ms FROM (SELECT body ->> 2 AS ms FROM audit ORDER BY id DESC LIMIT 1)
+            UNION ALL
+            SELECT ms FROM (SELECT received_ms AS ms FROM reading_group ORDER BY id DESC LIMIT 1))";
+    let last: Option<i64> = connection.query_row(last, [], |row| row.get(0))?;
+    Ok(last.map(WallTime::from_unix_ms))
+}
+
 /// Looks again and again until the gateway stops.
-pub(crate) async fn watch(store: Store, stopped: CancellationToken) {
+pub(crate) async fn watch(store: Store, mut untold: Untold, stopped: CancellationToken) {
     let mut tick = tokio::time::interval(LOOK_EVERY);
     let mut last = Look::new();
-    let mut untold = Untold::default();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -67,7 +89,7 @@ pub(crate) async fn watch(store: Store, stopped: CancellationToken) {
 
 /// What the clock would have said and what it said, each time it was set, until that is an entry.
 #[derive(Debug, Default)]
-struct Untold(Vec<(WallTime, WallTime)>);
+pub(crate) struct Untold(Vec<(WallTime, WallTime)>);
 
 impl Untold {
     fn note(&mut self, before: WallTime, at: WallTime) {
@@ -131,6 +153,37 @@ mod tests {
             let expected = expected.map(|ms: i64| WallTime::from_unix_ms(NOW_MS + ms));
             assert_eq!(found, expected, "{wall_ms} in {passed_ms}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_back_while_the_county_was_stopped_is_noted_at_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("county.sqlite");
+        let store = Store::open(&path).unwrap();
+        let connection = Store::connection(&path).unwrap();
+        assert!(at_start(&store).await.unwrap().0.is_empty(), "it has written nothing");
+        let (earlier, later) = (now().unix_ms() - 3_600_000, now().unix_ms() + 3_600_000);
+        let enter = |ms| {
+            let entry = Entry { who: "county", action: "backup", what: "", detail: json!({}) };
+            audit::append(&connection, WallTime::from_unix_ms(ms), &entry).unwrap();
+        };
+        let measure = |ms: i64| {
+            let add = "INSERT INTO reading_group (source, outbox_lane, seq, idx, channel, metric_list,
+                said, observed_ms, received_ms, measured_ms, time_suspect)
+                VALUES (1, 1, ?1, 0, '', 1, '{}', 0, ?1, 0, 0)";
+            connection.execute(add, [ms]).unwrap();
+        };
+        enter(earlier);
+        assert!(at_start(&store).await.unwrap().0.is_empty(), "it was stopped for an hour");
+        measure(later);
+        let noted = at_start(&store).await.unwrap().0;
+        assert_eq!(noted.len(), 1);
+        assert_eq!(noted[0].0.unix_ms(), later);
+        // What was written since then was written by the clock as it is.
+        measure(earlier);
+        assert!(at_start(&store).await.unwrap().0.is_empty(), "{earlier}");
+        enter(later);
+        assert_eq!(at_start(&store).await.unwrap().0.len(), 1);
     }
 
     #[tokio::test]
