@@ -177,10 +177,10 @@ pub(crate) fn figures(
     };
     let mut of: BTreeMap<String, (Vec<Told>, Days)> = BTreeMap::new();
     let is_named = |site: &str| is_of(site).then(|| township(site));
-    for (township, days) in days(connection, from_ms, to_ms, is_named)? {
+    let monitored = monitored(connection)?;
+    for (township, days) in days(connection, &monitored, from_ms, to_ms, is_named)? {
         of.entry(township).or_default().1 = days;
     }
-    let monitored = monitored(connection)?;
     for mut told in raised(connection, is_of, from_ms, to_ms)? {
         let (site, device) = &told.facts.subject;
         told.bed = bed_at(connection, site, device, told.started_ms)?;
@@ -195,7 +195,7 @@ pub(crate) fn figures(
 }
 
 /// Patients who are marked monitored by now; since when nobody writes down.
-fn monitored(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
+pub(crate) fn monitored(connection: &Connection) -> rusqlite::Result<BTreeSet<String>> {
     connection
         .prepare_cached("SELECT patient FROM patient WHERE about ->> 'monitored'")?
         .query_map([], |row| row.get(0))?
@@ -224,6 +224,7 @@ impl Sum for Days {
 /// Days of each township on which something was measured; of sites that have one.
 pub(crate) fn days(
     connection: &Connection,
+    monitored: &BTreeSet<String>,
     from_ms: i64,
     to_ms: i64,
     township: impl Fn(&str) -> Option<String>,
@@ -262,7 +263,6 @@ pub(crate) fn days(
             begin = end;
         }
     }
-    let monitored = monitored(connection)?;
     for (township, patient, _) in of_patients {
         let days = days.entry(township).or_default();
         days.patient_days += 1;

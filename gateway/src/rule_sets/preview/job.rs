@@ -244,7 +244,8 @@ impl Job {
         let judged = self.progress().judged.clone();
         let days = move |connection: &Connection| {
             let township = |site: &str| judged.contains(site).then(|| township(&clinics, site));
-            figures::days(connection, from.unix_ms(), until.unix_ms(), township)
+            let monitored = figures::monitored(connection)?;
+            figures::days(connection, &monitored, from.unix_ms(), until.unix_ms(), township)
         };
         let days = store.read(days).await?.into_values().sum();
         let progress = self.progress();
