@@ -84,7 +84,17 @@ codes! {
     ThereAlready: "there_already", BAD_REQUEST, "The request is not understood";
     Reason: "reason", BAD_REQUEST, "The request is not understood";
     LimitEnd: "limit_end", BAD_REQUEST, "The request is not understood";
+    LimitRange: "limit_range", BAD_REQUEST, "The request is not understood";
+    LimitsMax: "limits_max", BAD_REQUEST, "The request is not understood";
+    NoRule: "no_rule", BAD_REQUEST, "The request is not understood";
     LimitRefused: "limit_refused", BAD_REQUEST, "The request is not understood";
+    TooMuch: "too_much", BAD_REQUEST, "The request is not understood";
+    TwoBoxes: "two_boxes", BAD_REQUEST, "The request is not understood";
+
+    PlanLong: "plan_long", BAD_REQUEST, "The request is not understood";
+    PlanHours: "plan_hours", BAD_REQUEST, "The request is not understood";
+    PlanPerson: "plan_person", BAD_REQUEST, "The request is not understood";
+    PlanOverlap: "plan_overlap", BAD_REQUEST, "The request is not understood";
 
     PasswordLength: "password_length", BAD_REQUEST, "The request is not understood";
     SamePassword: "same_password", BAD_REQUEST, "The request is not understood";

@@ -456,7 +456,7 @@ fn rules(config: &GatewayConfig) -> anyhow::Result<Option<(String, RuleSet)>> {
         Ok(rules) => Ok(Some((text, rules))),
         Err(RuleSetError(mistakes)) => {
             for mistake in mistakes {
-                writeln!(log, "{}:{}: {}", path.display(), mistake.line, mistake.text)?;
+                writeln!(log, "{}:{}: {mistake}", path.display(), mistake.line)?;
             }
             Ok(None)
         }

@@ -20,9 +20,9 @@ const ZONE_MS: i64 = 8 * HOUR_MS;
 /// 1970 began on a Thursday.
 const THURSDAY: i64 = 72;
 /// Three shifts a day for each of four levels, and as many again.
-const SHIFTS_MAX: usize = 168;
+pub(crate) const SHIFTS_MAX: usize = 168;
 /// Longest name of a person or phone list.
-const PERSON_LEN_MAX: usize = 64;
+pub(crate) const PERSON_LEN_MAX: usize = 64;
 
 /// Somebody from one hour of the week to another.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -38,7 +38,10 @@ use crate::{
 use about::{About, Pregnancy, merged};
 use model::time::WallTime;
 use name::{Concerned, Name, check_unnamed, name_of, set_name};
-use rules::{population::Profile, rule::RuleSet};
+use rules::{
+    population::{LimitError, Profile},
+    rule::RuleSet,
+};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -69,6 +72,9 @@ pub(crate) enum Refused {
     /// The same, for a reason that has a word.
     #[error("{1}")]
     Because(Code, String),
+    /// The limits of a patient would not be allowed together.
+    #[error("{0}")]
+    Limit(#[from] LimitError),
     /// A patient's name stands where it must not.
     #[error("{0}")]
     Named(String),

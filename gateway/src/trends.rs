@@ -10,6 +10,7 @@
 
 use crate::{
     clock::rfc3339,
+    code::Code,
     patients::{Refused, find_own, followup::missed, profile::profile, tray},
     people::Scope,
     reading::{self, Group},
@@ -97,9 +98,10 @@ pub(crate) fn trends(
     for stay in &stays {
         left -= add(connection, filter, stay, left, &mut found)?;
         if left <= 0 {
-            return Err(Refused::Wrong(format!(
+            let text = format!(
                 "from: more than {GROUPS_MAX} readings are behind this; ask for a shorter time"
-            )));
+            );
+            return Err(Refused::Because(Code::TooMuch, text));
         }
     }
     let series: Vec<Value> = found

@@ -28,7 +28,7 @@ async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
       signal: abort.signal,
       credentials: 'same-origin',
       headers: body ? { 'Content-Type': 'application/json' } : {},
-      body: body ? JSON.stringify(body) : undefined,
+      body: body && typeof body !== 'string' ? JSON.stringify(body) : body || undefined,
     });
     clock.heardAnswer(answer.headers.get('Date'), askedAt);
     const text = await answer.text();

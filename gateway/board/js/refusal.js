@@ -8,5 +8,19 @@ export function refusalText({ problem, message }) {
   const key = `refusal.${problem.code}`;
   if (!t.has(key)) return message;
   const roles = (problem.roles || []).map((role) => wordOf('role', role, t)).join(t('signs.and'));
-  return t(key, { ...problem, by: problem.by ?? problem.acknowledged_by, roles });
+  const mistakes = problem.mistakes || [];
+  return t(key, {
+    ...problem,
+    by: problem.by ?? problem.acknowledged_by,
+    roles,
+    n: mistakes.length,
+    mistakes: mistakes.map(mistakeText).join('\n'),
+  });
+}
+
+/** One mistake of a rule set, on a line of its own. */
+function mistakeText(mistake) {
+  const key = `rule_mistake.${mistake.code}`;
+  const what = t.has(key) ? t(key, mistake) : mistake.text;
+  return t('rule_mistake.line', { line: mistake.line, rule: mistake.rule, what });
 }

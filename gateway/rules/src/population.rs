@@ -24,7 +24,7 @@ const ENTRY_COUNTS_MS: i64 = 24 * 3_600_000;
 /// A high rule is switched off for at most this long.
 const OFF_MAX_MS: i64 = 24 * 3_600_000;
 /// Limits of one patient: a tenth of all rules.
-const LIMITS_MAX: usize = 16;
+pub const LIMITS_MAX: usize = 16;
 /// Overlays that a person must have entered.
 const PREGNANT: &str = "pregnant";
 const SCALE2: &str = "scale2";

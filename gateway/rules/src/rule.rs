@@ -10,13 +10,15 @@ use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, id::SiteId, m
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     sync::Arc,
 };
 use thiserror::Error;
 
+mod mistake;
 mod read;
 mod written;
+
+pub use mistake::{Mistake, RuleMistake};
 
 /// Longest strip before and after an alert's begin, in seconds: three leads of ten minutes are one
 /// MB that is kept for ever.
@@ -24,28 +26,14 @@ const STRIP_MAX_S: i64 = 600;
 /// The same in milliseconds.
 pub const STRIP_MAX_MS: i64 = STRIP_MAX_S * 1000;
 
-/// One mistake of a rule set.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct RuleMistake {
-    /// Line of the file, from 1.
-    pub line: usize,
-    /// What is wrong; what to write instead.
-    pub text: String,
-}
-
-impl fmt::Display for RuleMistake {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "line {}: {}", self.line, self.text)
-    }
-}
-
 /// Why a rule set was refused: all its mistakes, in the order of their lines.
 #[derive(Debug, Error)]
 #[error("the rule set has mistakes: {}", shown(.0))]
 pub struct RuleSetError(pub Vec<RuleMistake>);
 
 fn shown(mistakes: &[RuleMistake]) -> String {
-    mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    let told = mistakes.iter().map(|mistake| format!("line {}: {mistake}", mistake.line));
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// A versioned collection of rules.
@@ -568,9 +556,9 @@ mod tests {
             (4, "same id"),
             (5, "rules.schema.json"),
         ] {
-            let told = mistakes.iter().find(|mistake| mistake.text.contains(word));
+            let told = mistakes.iter().find(|mistake| mistake.what.to_string().contains(word));
             let told = told.unwrap_or_else(|| panic!("{word}: {mistakes:#?}"));
-            assert!(told.text.starts_with(&ids[rule]), "{told}");
+            assert_eq!(told.rule.as_ref(), Some(&ids[rule]), "{told}");
             let line = text.lines().nth(told.line - 1).unwrap();
             assert!(line.contains("\"id\"") && line.contains(&ids[rule]), "{told}: {line}");
         }
@@ -584,7 +572,7 @@ mod tests {
         assert_eq!((set.strip("DEV-PAUSE"), set.strip("HR-AD-LL")), (None, None));
         let long = DEFAULT.replacen("\"after_s\": 20", "\"after_s\": 601", 1);
         let RuleSetError(mistakes) = RuleSet::from_json(&long).unwrap_err();
-        assert!(mistakes[0].text.contains("longer than 600 s"), "{mistakes:?}");
+        assert_eq!(mistakes[0].what, Mistake::Strip { max_s: 600 }, "{mistakes:?}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     audit::{self, Entry},
     clock,
     code::Code,
-    duty::{self, Shift},
+    duty::{self, PERSON_LEN_MAX, PlanError, SHIFTS_MAX, Shift},
     figures,
     people::{Action, Caller},
 };
@@ -58,7 +58,7 @@ async fn replace(
         let text = "name one of your own clinics, or ask somebody of the county";
         return Err(Problem::new(Code::OtherTownship, text));
     }
-    duty::check(&shifts).map_err(|error| Problem::bad_request(error.to_string()))?;
+    duty::check(&shifts)?;
     let is_known = |name: &String| app.clinics.values().any(|clinic| clinic == name);
     if township.as_ref().is_some_and(|name| !is_known(name)) {
         let text = "township: no clinic of gateway.toml has this name; see clinic in /api/v1/sites";
@@ -74,6 +74,18 @@ async fn replace(
         duty::plans(transaction, &caller.scope)
     };
     Ok(Json(app.store.write(change).await?))
+}
+
+impl From<PlanError> for Problem {
+    fn from(error: PlanError) -> Self {
+        let text = error.to_string();
+        match error {
+            PlanError::TooMany(_) => Self::new(Code::PlanLong, text).with("max", SHIFTS_MAX),
+            PlanError::Hours(_) => Self::new(Code::PlanHours, text),
+            PlanError::Person(_) => Self::new(Code::PlanPerson, text).with("max", PERSON_LEN_MAX),
+            PlanError::Overlap(_) => Self::new(Code::PlanOverlap, text),
+        }
+    }
 }
 
 #[derive(Deserialize)]

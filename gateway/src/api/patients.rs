@@ -25,6 +25,7 @@ use axum::{
     routing::{delete, get, post},
 };
 use model::time::WallTime;
+use rules::population::{LIMITS_MAX, LimitError};
 use rusqlite::{Connection, Transaction};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -48,10 +49,23 @@ impl From<Refused> for Problem {
             Refused::NotFound(detail) => Self::not_found(detail),
             Refused::Wrong(detail) => Self::bad_request(detail),
             Refused::Because(code, detail) => Self::new(code, detail),
+            Refused::Limit(mistake) => limit_refused(mistake),
             Refused::Named(detail) => Self::new(Code::Named, detail),
             Refused::Taken { code, detail, by } => Self::new(code, detail).with("by", by),
             Refused::Database(error) => crate::store::StoreError::from(error).into(),
         }
+    }
+}
+
+fn limit_refused(mistake: LimitError) -> Problem {
+    let text = mistake.to_string();
+    match mistake {
+        LimitError::Implausible { low, high, .. } => {
+            Problem::new(Code::LimitRange, text).with("low", low).with("high", high)
+        }
+        LimitError::TooManyLimits => Problem::new(Code::LimitsMax, text).with("max", LIMITS_MAX),
+        LimitError::NoSuchRule(rule) => Problem::new(Code::NoRule, text).with("rule", rule),
+        _ => Problem::new(Code::LimitRefused, text),
     }
 }
 

@@ -20,8 +20,8 @@ use axum::{
     http::StatusCode,
     routing::{get, post},
 };
-use rules::rule::{RuleSet, RuleSetError};
-use serde::Deserialize;
+use rules::rule::{RuleMistake, RuleSet, RuleSetError};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
@@ -198,9 +198,15 @@ fn no_such_version() -> Problem {
 }
 
 fn mistaken(RuleSetError(mistakes): RuleSetError) -> Problem {
+    /// The English text too, for programs.
+    #[derive(Serialize)]
+    struct Told {
+        text: String,
+        #[serde(flatten)]
+        mistake: RuleMistake,
+    }
     let count = mistakes.len();
-    let told: Vec<Value> =
-        mistakes.into_iter().map(|one| json!({"line": one.line, "text": one.text})).collect();
+    let told = mistakes.into_iter().map(|mistake| Told { text: mistake.to_string(), mistake });
     let text = format!("{count} mistakes; correct them and send it again");
-    Problem::new(Code::RuleMistakes, text).with("mistakes", told)
+    Problem::new(Code::RuleMistakes, text).with("mistakes", json!(told.collect::<Vec<_>>()))
 }

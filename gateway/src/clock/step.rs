@@ -168,7 +168,8 @@ mod tests {
             audit::append(&connection, WallTime::from_unix_ms(ms), &entry).unwrap();
         };
         let measure = |ms: i64| {
-            let add = "INSERT INTO reading_group (source, outbox_lane, seq, idx, channel, metric_list,
+            let add =
+                "INSERT INTO reading_group (source, outbox_lane, seq, idx, channel, metric_list,
                 said, observed_ms, received_ms, measured_ms, time_suspect)
                 VALUES (1, 1, ?1, 0, '', 1, '{}', 0, ?1, 0, 0)";
             connection.execute(add, [ms]).unwrap();

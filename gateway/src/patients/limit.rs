@@ -72,8 +72,7 @@ pub(crate) fn set(
         from: now,
         until: WallTime::from_unix_ms(until),
     };
-    let checked = profile(connection, &patient, now)?.check_limit(rules, &limit);
-    checked.map_err(|mistake| Refused::Because(Code::LimitRefused, mistake.to_string()))?;
+    profile(connection, &patient, now)?.check_limit(rules, &limit)?;
     connection.execute(
         "UPDATE patient_limit SET ended_by = ?3, ended_ms = ?4
          WHERE patient = ?1 AND rule = ?2 AND ended_ms IS NULL",

@@ -388,7 +388,8 @@ fn find_spot(
     };
     let mut spots = spots.into_iter();
     match (spots.next(), spots.next(), first) {
-        (Some(_), Some(_), _) => Err(Refused::Wrong(
+        (Some(_), Some(_), _) => Err(Refused::Because(
+            Code::TwoBoxes,
             "two boxes sent a result under this place; give each box an outbox of its own and \
              tell the engineer"
                 .to_owned(),

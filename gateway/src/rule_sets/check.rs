@@ -1,7 +1,7 @@
 //! All mistakes of a rule set at once, each with its line: by its schema, then by what that cannot
 //! say.
 
-use rules::rule::{RuleMistake, RuleSet, RuleSetError};
+use rules::rule::{Mistake, RuleMistake, RuleSet, RuleSetError};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use uplink_proto::policy::RULES_LEN_MAX;
@@ -14,9 +14,8 @@ const MISTAKES_MAX: usize = 200;
 /// Reads a rule set that somebody wants to become live in the place of another.
 pub(crate) fn check(text: &str, live: &str) -> Result<RuleSet, RuleSetError> {
     if text.len() > RULES_LEN_MAX {
-        let len = text.len();
-        let text = format!("the set has {len} bytes; at most {RULES_LEN_MAX} reach the boxes");
-        return Err(RuleSetError(vec![RuleMistake { line: 1, text }]));
+        let what = Mistake::TooLong { bytes: text.len(), max: RULES_LEN_MAX };
+        return Err(RuleSetError(vec![RuleMistake::of_file(1, what)]));
     }
     let read = RuleSet::from_json(text);
     let mut mistakes = by_schema(text);
@@ -39,15 +38,17 @@ fn by_schema(text: &str) -> Vec<RuleMistake> {
     let validator = match jsonschema::validator_for(&schema) {
         Ok(validator) => validator,
         Err(error) => {
-            let text = format!("the schema of the program is broken, report this: {error}");
-            return vec![RuleMistake { line: 1, text }];
+            let why = format!("the schema of the program is broken, report this: {error}");
+            return vec![RuleMistake::of_file(1, Mistake::Form { why })];
         }
     };
     let told = |error: jsonschema::ValidationError<'_>| {
         let place = error.instance_path.as_str();
         let steps: Vec<&str> = place.split('/').skip(1).collect();
-        let short: String = error.to_string().chars().take(200).collect();
-        RuleMistake { line: line_of(text, &steps), text: format!("{place}: {short}") }
+        let keyword = error.schema_path.as_str().rsplit('/').next().unwrap_or_default();
+        let why = error.to_string().chars().take(200).collect();
+        let what = Mistake::Schema { place: place.to_owned(), keyword: keyword.to_owned(), why };
+        RuleMistake::of_file(line_of(text, &steps), what)
     };
     validator.iter_errors(&set).take(MISTAKES_MAX).map(told).collect()
 }
@@ -64,11 +65,10 @@ fn other_codes(text: &str, live: &str) -> Vec<RuleMistake> {
         let known = live.get(&id(rule))?;
         (*known != rule.get("mdc32")).then(|| {
             let line = line_of(text, &["rules", &place.to_string()]);
-            let text = format!(
-                "/rules/{place}/mdc32: the drivers say which alarm of a device this is; leave the \
-                 codes as they are in the live set"
-            );
-            RuleMistake { line, text }
+            RuleMistake::of_file(
+                line,
+                Mistake::DeviceCodes { place: format!("/rules/{place}/mdc32") },
+            )
         })
     });
     differ.collect()
@@ -158,7 +158,7 @@ mod tests {
         let text = serde_json::to_string_pretty(&set).unwrap();
         let RuleSetError(mistakes) = check(&text, DEFAULT).unwrap_err();
         let [mistake] = mistakes.as_slice() else { panic!("{mistakes:?}") };
-        assert!(mistake.text.contains("the drivers say which alarm"), "{mistake}");
+        assert!(matches!(mistake.what, Mistake::DeviceCodes { .. }), "{mistake}");
         let near: Vec<&str> = text.lines().skip(mistake.line - 1).take(5).collect();
         assert!(near.join("").contains("DEV-ASYSTOLE"), "{near:?}");
     }
@@ -176,7 +176,7 @@ mod tests {
             ("/rules/3/sustain_s", "\"sustain_s\""),
             ("the unit is kPa", "\"id\""),
         ] {
-            let told = mistakes.iter().find(|mistake| mistake.text.contains(wanted));
+            let told = mistakes.iter().find(|mistake| mistake.to_string().contains(wanted));
             let told = told.unwrap_or_else(|| panic!("{wanted}: {mistakes:#?}"));
             let line = text.lines().nth(told.line - 1).unwrap();
             assert!(line.contains(on_line), "{told}: {line}");
@@ -204,6 +204,6 @@ mod tests {
     fn what_boxes_could_not_be_told_is_no_rule_set() {
         let long = format!("{DEFAULT}{}", " ".repeat(RULES_LEN_MAX));
         let RuleSetError(mistakes) = check(&long, DEFAULT).unwrap_err();
-        assert!(mistakes[0].text.contains("reach the boxes"), "{mistakes:?}");
+        assert!(matches!(mistakes[0].what, Mistake::TooLong { .. }), "{mistakes:?}");
     }
 }

@@ -364,6 +364,36 @@ test('the set in force is not offered for approval, also where it came with the 
   assert.deepEqual(offered, ['2']);
 });
 
+test('a set with mistakes is told line by line in the language of the page, as it was written', async () => {
+  morning(it.county, 'doctor');
+  let sent = null;
+  it.county.took['PUT /rules'] = (body) => {
+    sent = body;
+    return problem(422, 'The rule set has mistakes', {
+      code: 'rule_mistakes',
+      detail: '2 mistakes; correct them and send it again',
+      mistakes: [
+        { line: 1, rule: null, code: 'form', why: 'expected value at line 1', text: 'expected value' },
+        { line: 7, rule: 'HR-AD-LL', code: 'unit', unit: '/h', class: 'hr', canonical: '/min', text: 'the unit is /h' },
+      ],
+    });
+  };
+  const page = await it.open();
+  await turn(page, 'rules');
+  await page.click('summary');
+  await page.click('textarea[name="set"]');
+  await page.type('{"rules": nothing');
+  await page.click('input[name="note"]');
+  await page.type('夜班');
+  await page.click('.page form button.primary');
+  await page.says('.page-problem', '规则文件有 2 处错误');
+  const said = await page.text('.page-problem');
+  assert.ok(said.includes('第 1 行 不是规则文件的格式'), said);
+  assert.ok(said.includes('第 7 行 HR-AD-LL 单位是 /h,类别 hr 的单位是 /min'), said);
+  assert.ok(!said.includes('expected') && !said.includes('mistakes'), said);
+  assert.equal(sent, '{"rules": nothing');
+});
+
 test('what a draft would have raised stands beside the live set before it is approved', async () => {
   morning(it.county, 'doctor');
   const { county } = it;

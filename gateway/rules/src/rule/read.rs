@@ -1,8 +1,8 @@
 //! Reads a rule set and checks what its schema cannot say.
 
 use super::{
-    Also, EventRule, FollowUpRule, Op, Promote, RuleMistake, RuleSet, RuleSetError, ScoreRule,
-    SpotDefaults, Step, TechnicalRule, Threshold,
+    Also, EventRule, FollowUpRule, Mistake, Op, Promote, RuleMistake, RuleSet, RuleSetError,
+    ScoreRule, SpotDefaults, Step, TechnicalRule, Threshold,
     written::{Clear, ClearOp, File, RawPopulation, RawPopulations, RawRule, RawSpotClear},
 };
 use crate::population::{Ages, POPULATIONS_MAX, Population, PopulationKind};
@@ -27,9 +27,8 @@ impl RuleSet {
         let Some(File { meta, populations, expected_interval_s, defaults, rules }) = file else {
             return Err(RuleSetError(mistakes));
         };
-        let no_line = |text| RuleMistake { line: 1, text };
-        let populations = read_populations(populations).unwrap_or_else(|text| {
-            mistakes.push(no_line(text));
+        let populations = read_populations(populations).unwrap_or_else(|mistake| {
+            mistakes.push(RuleMistake::of_file(1, mistake));
             Vec::new()
         });
         let mut set = Self {
@@ -61,21 +60,21 @@ impl RuleSet {
             let id = id_of(rule);
             let again = !seen.insert(id);
             let line = line_of(text, id, if again { 2 } else { 1 });
-            let name = if id.is_empty() { format!("rule {number}") } else { id.to_owned() };
+            let name = if id.is_empty() { format!("#{number}") } else { id.to_owned() };
             let mut note =
-                |mistake| mistakes.push(RuleMistake { line, text: format!("{name}: {mistake}") });
+                |what| mistakes.push(RuleMistake { line, rule: Some(name.clone()), what });
             if again {
-                note("another rule has the same id; give each its own".to_owned());
+                note(Mistake::SameId);
             }
             let rule = match RawRule::deserialize(rule) {
                 Ok(rule) => rule,
                 Err(error) => {
-                    note(format!("is not of the form of rules.schema.json: {error}; correct it"));
+                    note(Mistake::Form { why: error.to_string() });
                     continue;
                 }
             };
             for target in rule.overrides.iter().filter(|target| !ids.contains(target.as_str())) {
-                note(format!("overrides {target}, which is no rule; name one of this file"));
+                note(Mistake::Overrides { target: target.clone() });
             }
             replaced.extend(rule.overrides.iter().map(|target| (target.clone(), rule.id.clone())));
             if let Err(mistake) = set.add(rule) {
@@ -92,7 +91,7 @@ impl RuleSet {
         if mistakes.is_empty() { Ok(set) } else { Err(RuleSetError(mistakes)) }
     }
 
-    fn add(&mut self, rule: RawRule) -> Result<(), String> {
+    fn add(&mut self, rule: RawRule) -> Result<(), Mistake> {
         match rule.kind.as_str() {
             "threshold" => self.add_threshold(rule),
             "device_event" => {
@@ -113,14 +112,14 @@ impl RuleSet {
             }
             "technical" => self.add_technical(rule),
             "score" => self.add_score(rule),
-            other => Err(format!("the type {other} is not known")),
+            other => Err(Mistake::RuleType { name: other.to_owned() }),
         }
     }
 
-    fn add_threshold(&mut self, rule: RawRule) -> Result<(), String> {
+    fn add_threshold(&mut self, rule: RawRule) -> Result<(), Mistake> {
         let class = class_in(rule.class.as_deref(), rule.unit.as_deref())?;
         let (Some(op), Some(threshold)) = (rule.op, &rule.threshold) else {
-            return Err("has no op or no threshold".to_owned());
+            return Err(Mistake::NoThreshold);
         };
         let limit = as_printed(class, decimal(threshold.base)?);
         let clear = match &rule.clear {
@@ -136,9 +135,8 @@ impl RuleSet {
                     Op::Greater | Op::GreaterOrEqual => value <= limit,
                 };
                 if !safe {
-                    return Err(format!(
-                        "clears at {value}, which is not on the safe side of {limit}"
-                    ));
+                    let (value, limit) = (value.to_string(), limit.to_string());
+                    return Err(Mistake::UnsafeClear { value, limit });
                 }
                 Some((*clear, value, hold.saturating_mul(1000)))
             }
@@ -202,9 +200,9 @@ impl RuleSet {
         Ok(())
     }
 
-    fn add_score(&mut self, rule: RawRule) -> Result<(), String> {
+    fn add_score(&mut self, rule: RawRule) -> Result<(), Mistake> {
         let condition = rule.condition.as_ref().and_then(serde_json::Value::as_object);
-        let Some(condition) = condition else { return Err("has no condition".to_owned()) };
+        let Some(condition) = condition else { return Err(Mistake::NoCondition) };
         let number = |name| {
             let number = condition.get(name).and_then(serde_json::Value::as_u64);
             number.and_then(|number| u32::try_from(number).ok())
@@ -225,15 +223,13 @@ impl RuleSet {
     }
 
     /// The bit of a population.
-    fn population(&self, name: Option<&str>) -> Result<u64, String> {
+    fn population(&self, name: Option<&str>) -> Result<u64, Mistake> {
         let name = name.unwrap_or_default();
         let place = self.populations.iter().position(|population| population.id == name);
-        place
-            .map(|bit| 1 << bit)
-            .ok_or_else(|| format!("the population {name} is not one of this file"))
+        place.map(|bit| 1 << bit).ok_or_else(|| Mistake::Population { name: name.to_owned() })
     }
 
-    fn add_technical(&mut self, rule: RawRule) -> Result<(), String> {
+    fn add_technical(&mut self, rule: RawRule) -> Result<(), Mistake> {
         let class = match &rule.class {
             None => None,
             Some(class) => Some(class_in(Some(class), rule.unit.as_deref())?),
@@ -276,20 +272,20 @@ impl RuleSet {
 }
 
 /// The populations of the file, in its order. The bases have every age, and each once.
-fn read_populations(raw: RawPopulations) -> Result<Vec<Population>, String> {
+fn read_populations(raw: RawPopulations) -> Result<Vec<Population>, Mistake> {
     let RawPopulations { bases, age_groups, overlays, programmes, scores } = raw;
     let mut from = 0;
     for base in &bases {
         let Some((first, end)) = base.age_months.filter(|(first, _)| *first == from) else {
-            return Err(format!("the base {} does not begin at {from} months", base.id));
+            return Err(Mistake::BaseBegin { base: base.id.clone(), months: from });
         };
         from = end.unwrap_or(u32::MAX);
         if from <= first {
-            return Err(format!("the base {} ends before it begins", base.id));
+            return Err(Mistake::BaseEnd { base: base.id.clone() });
         }
     }
     if !bases.is_empty() && from != u32::MAX {
-        return Err(format!("there is no base from {from} months on"));
+        return Err(Mistake::BaseMissing { months: from });
     }
     let all = [
         (PopulationKind::Base, bases),
@@ -303,10 +299,7 @@ fn read_populations(raw: RawPopulations) -> Result<Vec<Population>, String> {
         .flat_map(|(kind, list)| list.into_iter().map(move |it| (kind, it)))
         .collect();
     if all.len() > POPULATIONS_MAX {
-        return Err(format!(
-            "there are {} populations; at most {POPULATIONS_MAX} are allowed",
-            all.len()
-        ));
+        return Err(Mistake::Populations { count: all.len(), max: POPULATIONS_MAX });
     }
     let bit_of = |name: &String| all.iter().position(|(_, it)| it.id == *name).map(|bit| 1 << bit);
     let read = |(kind, raw): &(PopulationKind, RawPopulation)| Population {
@@ -322,14 +315,14 @@ fn read_populations(raw: RawPopulations) -> Result<Vec<Population>, String> {
 /// The file as JSON; its rules are looked at one by one.
 fn parse(text: &str, mistakes: &mut Vec<RuleMistake>) -> Option<File> {
     if text.len() > RULES_LEN_MAX {
-        let text = format!("the file has {} bytes; at most 1 MiB are allowed", text.len());
-        mistakes.push(RuleMistake { line: 1, text });
+        let what = Mistake::TooLong { bytes: text.len(), max: RULES_LEN_MAX };
+        mistakes.push(RuleMistake::of_file(1, what));
         return None;
     }
     serde_json::from_str(text)
         .map_err(|error| {
-            let text = format!("is not of the form of rules.schema.json: {error}; correct it");
-            mistakes.push(RuleMistake { line: error.line(), text });
+            let what = Mistake::Form { why: error.to_string() };
+            mistakes.push(RuleMistake::of_file(error.line(), what));
         })
         .ok()
 }
@@ -356,8 +349,8 @@ fn line_of(text: &str, id: &str, nth: usize) -> usize {
 }
 
 /// A number of the file as the decimal it is written as.
-fn decimal(number: f64) -> Result<Decimal, String> {
-    number.to_string().parse().map_err(|_| format!("{number} is no usable limit"))
+fn decimal(number: f64) -> Result<Decimal, Mistake> {
+    number.to_string().parse().map_err(|_| Mistake::Limit { number: number.to_string() })
 }
 
 /// A limit with the digits that values of its class are printed with, unless it has more.
@@ -367,17 +360,13 @@ fn as_printed(class: Class, limit: Decimal) -> Decimal {
     printed.filter(|printed| *printed == limit).unwrap_or(limit)
 }
 
-fn class_in(class: Option<&str>, unit: Option<&str>) -> Result<Class, String> {
+fn class_in(class: Option<&str>, unit: Option<&str>) -> Result<Class, Mistake> {
     let name = class.unwrap_or_default();
-    let class = Class::from_name(name)
-        .ok_or_else(|| format!("the class {name} is not in the catalogue"))?;
+    let class = Class::from_name(name).ok_or_else(|| Mistake::Class { name: name.to_owned() })?;
     let canonical = class.canonical_unit().map(Unit::as_str);
     if canonical != unit {
-        return Err(format!(
-            "the unit is {}, the class {name} has {}",
-            unit.unwrap_or("none"),
-            canonical.unwrap_or("none")
-        ));
+        let [unit, canonical] = [unit, canonical].map(|unit| unit.unwrap_or("none").to_owned());
+        return Err(Mistake::Unit { unit, class: name.to_owned(), canonical });
     }
     Ok(class)
 }

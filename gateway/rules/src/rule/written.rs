@@ -1,6 +1,6 @@
 //! A rule set as it is written in its file.
 
-use super::{Op, STRIP_MAX_S, Strip};
+use super::{Mistake, Op, STRIP_MAX_S, Strip};
 use model::alarm::Priority;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -119,18 +119,18 @@ pub(super) struct RawRule {
 
 impl RawRule {
     /// What of its device's waveforms is kept with its alert.
-    pub(super) fn strip(&self) -> Result<Option<Strip>, String> {
+    pub(super) fn strip(&self) -> Result<Option<Strip>, Mistake> {
         let Some(RawStrip { before_s, after_s }) = self.strip else { return Ok(None) };
         let seconds = 0..=STRIP_MAX_S;
         if !(seconds.contains(&before_s) && seconds.contains(&after_s)) {
-            return Err(format!("keeps a strip that is longer than {STRIP_MAX_S} s; shorten it"));
+            return Err(Mistake::Strip { max_s: STRIP_MAX_S });
         }
         Ok(Some(Strip { before_ms: before_s * 1000, after_ms: after_s * 1000 }))
     }
 
-    pub(super) fn priority(&self) -> Result<Priority, String> {
+    pub(super) fn priority(&self) -> Result<Priority, Mistake> {
         let name = self.priority.as_deref().unwrap_or_default();
-        Priority::from_name(name).ok_or_else(|| format!("the priority {name} is not known"))
+        Priority::from_name(name).ok_or_else(|| Mistake::Priority { name: name.to_owned() })
     }
 }
 

@@ -61,6 +61,11 @@ async fn a_set_with_mistakes_is_no_draft_and_a_nurse_writes_none() {
     assert_eq!(put.0, StatusCode::UNPROCESSABLE_ENTITY, "{put:?}");
     let mistakes = put.1["mistakes"].as_array().unwrap();
     assert!(mistakes.len() > 1 && mistakes.iter().all(|one| one["line"].as_u64() > Some(1)));
+    // In words that the board says in the reader's language.
+    let unit = mistakes.iter().find(|one| one["code"] == "unit").unwrap();
+    assert_eq!((&unit["unit"], &unit["canonical"]), (&json!("/h"), &json!("/min")));
+    let id = mistakes.iter().find(|one| one["place"] == "/rules/0/id").unwrap();
+    assert_eq!((&id["code"], &id["keyword"]), (&json!("schema"), &json!("pattern")));
     let nurse = desk.as_somebody(Method::PUT, "/api/v1/rules", "wang", DEFAULT).await;
     assert_eq!(nurse.0, StatusCode::FORBIDDEN, "{nurse:?}");
     let (_, list) = desk.get("/api/v1/rules").await;

@@ -16,6 +16,75 @@ impl Desk {
 }
 
 #[tokio::test]
+async fn what_a_board_can_send_and_is_refused_has_a_word_and_its_values() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let limits = format!("/patients/{}/limits", desk.patient(&cookie).await);
+    let soon = clock::rfc3339(clock::now().unix_ms() + 3_600_000);
+    let limit = |rule: &str, value: &str| {
+        json!({"rule": rule, "value": value, "until": soon,
+        "reason": "arrhythmia"})
+    };
+    let shift = |from: u8, until: u8, person: &str| {
+        json!({"level": "first", "from_hour": from,
+        "until_hour": until, "person": person})
+    };
+    let plan = |shifts: Vec<Value>| json!({"township": CLINIC, "shifts": shifts});
+    let doctor = desk.log_in("zhang").await;
+    for (who, method, path, body, values) in [
+        (
+            &cookie,
+            Method::POST,
+            &*limits,
+            limit("HR-AD-LL", "4000"),
+            json!({"code": "limit_range", "low": "20", "high": "250"}),
+        ),
+        (
+            &cookie,
+            Method::POST,
+            &limits,
+            limit("HR-OF-BEFORE", "40"),
+            json!({"code": "no_rule", "rule": "HR-OF-BEFORE"}),
+        ),
+        (
+            &doctor,
+            Method::PUT,
+            "/duty",
+            plan(vec![shift(20, 8, "li")]),
+            json!({"code": "plan_hours"}),
+        ),
+        (
+            &doctor,
+            Method::PUT,
+            "/duty",
+            plan(vec![shift(8, 20, "")]),
+            json!({"code": "plan_person", "max": 64}),
+        ),
+        (
+            &doctor,
+            Method::PUT,
+            "/duty",
+            plan(vec![shift(8, 20, "li"), shift(19, 22, "sun")]),
+            json!({"code": "plan_overlap"}),
+        ),
+        (
+            &doctor,
+            Method::PUT,
+            "/duty",
+            plan(vec![shift(8, 20, "li"); 169]),
+            json!({"code": "plan_long", "max": 168}),
+        ),
+    ] {
+        let (status, told) = desk.ask(who, method, path, &body).await;
+        check_schema(&document(), "Problem", &told);
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{told}");
+        for (name, value) in values.as_object().unwrap() {
+            assert_eq!(&told[name], value, "{told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn no_act_on_an_alert_tells_who_the_patient_is() {
     let desk = Desk::with_clinic();
     let cookie = desk.log_in("wang").await;
