@@ -18,6 +18,7 @@ import { Notice } from './notice.js';
 import { ageNumbers } from './number.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
+import { Program } from './program.js';
 import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import { untilLinkMs } from './stale.js';
@@ -49,6 +50,7 @@ class Board {
       onBeat: () => this.guarded(() => this.hearSound()),
       onSynced: () => this.synced(),
       onSilence: (ms) => this.missed.lost(ms),
+      onProgram: (board) => this.program.heard(board),
       onLoggedOut,
       onFault: (error) => this.fault(error),
     });
@@ -84,7 +86,12 @@ class Board {
       this.drawAlerts();
     });
     this.boards = new Boards({ sound: this.sound, onChange: () => this.drawAlerts() });
-    this.shift = new Shift({ isFree: () => this.isFree(), renew: () => this.renew() });
+    this.program = new Program();
+    this.shift = new Shift({
+      isFree: () => this.isFree(),
+      isOld: () => this.program.isOld() && this.sound.isSettled(),
+      renew: () => this.renew(),
+    });
     this.notice = new Notice();
     this.flash = new Flash(this.alerts.list, () => this.open);
     this.top = new TopBar({
@@ -117,7 +124,8 @@ class Board {
   }
 
   start() {
-    this.top.element.append(this.missed.element, this.boards.element, this.pages.nav);
+    this.top.element.append(this.program.element, this.missed.element, this.boards.element,
+      this.pages.nav);
     root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
       ...this.alerts.outside, this.undo.element);
     this.onKey = (event) => this.key(event);
@@ -147,6 +155,7 @@ class Board {
 
   renew() {
     this.sound.carryOver();
+    this.program.carryOver();
     window.location.reload();
   }
 
@@ -397,6 +406,7 @@ class Board {
     this.guarded(() => this.hearSound());
     this.guarded(() => this.tiles.age());
     this.guarded(() => ageNumbers(root));
+    this.guarded(() => this.program.draw());
     clock.turn('drawer', () => this.open && this.guarded(() => this.drawer.draw()));
     clock.turn('alerts', () => this.drawAlerts());
   }

@@ -27,15 +27,17 @@ const AT_ONCE = ['alert', 'broker', 'disk', 'sink', 'boards'];
 export class Events {
   /**
    * `fetchAll()` fetches everything; `take(name, data)` takes an event; `onBeat()`: the county lives;
-   * `onSynced()`: the fetch and what came meanwhile are taken; `onSilence(ms)`: the stream begins again after so long that the
-   * link was lost; `onLoggedOut()`; `onFault(error)`: an event could not be understood. `Source` is
-   * the browser's EventSource.
+   * `onSynced()`: the fetch and what came meanwhile are taken; `onSilence(ms)`: the stream begins again
+   * after so long that the link was lost; `onProgram(board)`: of which program the county is;
+   * `onLoggedOut()`; `onFault(error)`: an event could not be understood. `Source` is the browser's
+   * EventSource.
    */
   constructor({
-    fetchAll, take, onBeat, onSynced, onSilence, onLoggedOut, onFault, Source = globalThis.EventSource,
+    fetchAll, take, onBeat, onSynced, onSilence, onProgram, onLoggedOut, onFault,
+    Source = globalThis.EventSource,
   }) {
     Object.assign(this, {
-      fetchAll, take, onBeat, onSynced, onSilence, onLoggedOut, onFault, Source,
+      fetchAll, take, onBeat, onSynced, onSilence, onProgram, onLoggedOut, onFault, Source,
     });
     this.source = null;
     /** The stream that was open before: what it still brings is not lost. */
@@ -84,6 +86,7 @@ export class Events {
     };
     source.addEventListener('hello', heard((data) => {
       serverTime(data);
+      this.onProgram(data.board);
       if (this.source !== source) return;
       clock.after(OVERLAP_MS, () => this.source === source && this.closeBefore());
       this.resync();

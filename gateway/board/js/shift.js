@@ -1,5 +1,6 @@
 // A page that is open for weeks begins anew at a change of shifts, when nobody needs it: nothing
-// waits for anybody, nobody is at it, and the county answers.
+// waits for anybody, nobody is at it, and the county answers. Where the county has another program
+// by now it does not wait for the shift, nor for alerts: those may be there for days.
 
 import * as api from './api.js';
 import * as clock from './clock.js';
@@ -16,6 +17,8 @@ const MONDAY_H = 72;
 const USUAL_H = [8, 20];
 /** Nobody has touched it for so long. */
 const ALONE_MS = 120_000;
+/** The same where the page is of an old program: a wall is renewed within a minute. */
+const OLD_ALONE_MS = 30_000;
 const TOUCHES = ['pointerdown', 'keydown'];
 const PLAN_MS = HOUR_MS;
 /** No page begins anew sooner, whatever the clocks say. */
@@ -38,9 +41,12 @@ export function lastChange(hours, nowMs) {
 }
 
 export class Shift {
-  /** `isFree()`: nothing is in anybody's hands; `renew()` begins anew. */
-  constructor({ isFree, renew }) {
-    Object.assign(this, { isFree, renew });
+  /**
+   * `isFree()`: nothing is in anybody's hands; `isOld()`: the page is of another program than the
+   * county's, and may be renewed; `renew()` begins anew.
+   */
+  constructor({ isFree, isOld, renew }) {
+    Object.assign(this, { isFree, isOld, renew });
     this.openedAt = clock.now();
     /** By the county's clock, as soon as that is known. */
     this.begun = null;
@@ -62,6 +68,7 @@ export class Shift {
 
   isDue() {
     const nowMs = clock.now();
+    if (this.isOld()) return nowMs - this.touched >= OLD_ALONE_MS && this.isFree();
     return nowMs - this.openedAt >= YOUNG_MS && nowMs - this.touched >= ALONE_MS
       && lastChange(this.hours, clock.serverNow()) > this.begun
       && ![...store.alerts.values()].some(isUnacknowledged) && this.isFree();

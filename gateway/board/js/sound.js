@@ -17,6 +17,8 @@ const VOLUME = 'board.volume';
 /** That it was on when the page began anew by itself. */
 const WAS_ON = 'board.sound';
 const LOST_MS = 60_000;
+/** What began to sound is heard undisturbed for so long. */
+const SETTLED_MS = 15_000;
 /** Between the three sounds of the trial. */
 const REST_S = 0.8;
 /** Audio whose clock stands for so long is heard by nobody. */
@@ -50,6 +52,8 @@ export class Sound {
     this.pausedUntil = 0;
     this.known = new Set();
     this.wanted = null;
+    /** When something began to sound last. */
+    this.freshAt = clock.now();
     /** What sounds or waits its turn, and when the last of it ends, by the audio's clock. */
     this.playing = new Set();
     this.endsAt = 0;
@@ -85,6 +89,11 @@ export class Sound {
     if (!this.enabled) return 'off';
     if (this.context.state !== 'running' || this.stalled) return 'blocked';
     return this.pauseLeftMs() > 0 ? 'paused' : 'on';
+  }
+
+  /** Nothing began to sound just now, and nobody wants it quiet. */
+  isSettled() {
+    return clock.now() - this.freshAt >= SETTLED_MS && this.pauseLeftMs() === 0;
   }
 
   pauseLeftMs() {
@@ -144,6 +153,7 @@ export class Sound {
     const before = this.wanted;
     this.wanted = mostUrgent(sounding.filter((alert) => soundOf(alert) === 'repeat'));
     const anew = mostUrgent(fresh);
+    if (anew) this.freshAt = clock.now();
     if (anew === 'high') this.pausedUntil = 0;
     if (isOver || this.wanted !== before) this.silence();
     // A less urgent one must not put off the sound of what is open already.

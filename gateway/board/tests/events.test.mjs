@@ -64,6 +64,7 @@ function board() {
       seen.synced += 1;
     },
     onSilence: (ms) => seen.silences.push(ms),
+    onProgram: () => {},
     onLoggedOut: () => {
       seen.loggedOut += 1;
     },

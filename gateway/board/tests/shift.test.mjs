@@ -35,9 +35,9 @@ beforeEach(() => {
 });
 
 /** A page that was opened now, and how often it began anew. */
-async function page({ isFree = () => true } = {}) {
+async function page({ isFree = () => true, isOld = () => false } = {}) {
   let renewed = 0;
-  const shift = new Shift({ isFree, renew: () => { renewed += 1; } });
+  const shift = new Shift({ isFree, isOld, renew: () => { renewed += 1; } });
   await shift.watch();
   return {
     shift,
@@ -103,4 +103,18 @@ test('a clock that jumps does not make it begin anew again and again', async () 
   const one = await page();
   assert.equal(await one.at(at('2026-11-26T08:00:01')), 0, 'it is a minute old');
   assert.equal(await one.at(BEGIN + HOUR_MS), 1);
+});
+
+test('where the county has another board it waits for nobody but whoever is at it', async () => {
+  let [free, old] = [true, false];
+  const one = await page({ isFree: () => free, isOld: () => old });
+  store.alerts.set('1', { id: '1', state: 'active_unack' });
+  assert.equal(await one.at(BEGIN + 60_000), 0, 'it is of the same program');
+  old = true;
+  one.shift.onTouch();
+  assert.equal(await one.at(BEGIN + 89_999), 0, 'somebody is at it');
+  free = false;
+  assert.equal(await one.at(BEGIN + 90_000), 0, 'something is open');
+  free = true;
+  assert.equal(await one.at(BEGIN + 90_000), 1);
 });

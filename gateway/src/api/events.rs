@@ -5,7 +5,7 @@
 //! - nobody hears of what they may not see
 //! - an event that was told is on its way, pressed or not
 
-use super::{App, Problem, Route, extract::Query, session::Credential};
+use super::{App, Problem, Route, extract::Query, pages, session::Credential};
 use crate::{
     clock,
     events::{Event as News, EventId, Missed},
@@ -66,7 +66,7 @@ async fn events(
         Missed::TooMuch => vec![resync(Lost::Before)],
         Missed::Events(events) => events.iter().filter_map(|news| told(news, &caller)).collect(),
     };
-    let hello = Event::default().event("hello").data(server_time());
+    let hello = Event::default().event("hello").data(hello());
     let listener = caller.clone();
     let live = BroadcastStream::new(live).filter_map(move |news| {
         let event = match news {
@@ -156,6 +156,12 @@ enum Lost {
 
 fn resync(lost: Lost) -> Event {
     Event::default().event("resync").data(json!({"lagging": lost == Lost::Within}).to_string())
+}
+
+/// The county's time, and which board it has.
+fn hello() -> String {
+    json!({"server_time": clock::rfc3339(clock::now().unix_ms()), "board": *pages::MARK})
+        .to_string()
 }
 
 fn server_time() -> String {

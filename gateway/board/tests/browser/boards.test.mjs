@@ -151,6 +151,45 @@ test('a page that began anew by itself says truly whether it can be heard', asyn
   await page.shows('[data-sound="on"], [data-sound="blocked"]');
 });
 
+test('where the county has another board the page begins anew by itself, under no hand, and says so', async () => {
+  const { county } = it;
+  const page = await it.open();
+  await page.click('.sound-gate');
+  await page.shows('[data-sound="on"]');
+  await page.run(() => {
+    window.isOld = true;
+  });
+  const isOld = () => page.run(() => window.isOld === true);
+  const alert = county.raise(county.monitor, 'high');
+  const row = rowOf(alert);
+  await page.click(`${row} .more`);
+  await page.click(`${row} [data-do="note"]`);
+  await page.shows(`${row} [data-deed="note"]`);
+  county.board = 'two';
+  county.say('hello', { server_time: at(county.ms), board: county.board });
+  await page.pass(60_000);
+  assert.equal(await isOld(), true, 'somebody writes a note');
+  await page.key('Escape');
+  await page.key('Escape');
+  await page.pass(25_000);
+  county.raise(county.monitor, 'medium');
+  await page.pass(10_000);
+  assert.equal(await isOld(), true, 'something began to sound just now');
+  await page.pass(6_000);
+  await page.wait('it is the new one', async () => !await isOld());
+  await page.says('.renewed-note', '看板程序已更新');
+  await page.shows('[data-sound="on"], [data-sound="blocked"]');
+  // It is there, and is not made anew again.
+  await page.shows('[data-knowledge="known"]');
+  await page.run(() => {
+    window.isOld = true;
+  });
+  await page.pass(60_000);
+  assert.equal(await isOld(), true);
+  await page.pass(600_000);
+  await page.hides('.renewed-note');
+});
+
 test('who forgot their password is given another, which a second administrator confirms', async () => {
   const { county } = it;
   morning(county, 'security_admin');

@@ -1,6 +1,6 @@
 // A county that says what the test says: the board's files, the API and its events, on one clock.
 
-import { createReadStream, existsSync } from 'node:fs';
+import { createReadStream, existsSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -109,6 +109,8 @@ export class County {
     this.pendingPassword = null;
     /** Who may be handed an alert; else everybody. */
     this.able = null;
+    /** Of which program it is. */
+    this.board = 'one';
     /** The other boards; what boards said of their sound. */
     this.boards = { boards: [], clinics_without_sound: [] };
     this.sounds = [];
@@ -184,7 +186,10 @@ export class County {
       return;
     }
     response.setHeader('Content-Type', KINDS[extname(path)] ?? 'application/octet-stream');
-    createReadStream(path).pipe(response);
+    if (url === '/') {
+      const mark = `name="board" content="${this.board}"`;
+      response.end(readFileSync(path, 'utf8').replace('name="board" content=""', mark));
+    } else createReadStream(path).pipe(response);
   }
 
   /** Sends an answer; one that the real county would never give is a fault of the test. */
@@ -435,7 +440,7 @@ export class County {
     response.on('close', () => {
       this.streams = this.streams.filter((one) => one !== stream);
     });
-    send(stream, 'hello', { server_time: make.at(this.ms) });
+    send(stream, 'hello', { server_time: make.at(this.ms), board: this.board });
   }
 
   /** How much the newest stream of a session was told; `null` where there is none. */

@@ -55,3 +55,18 @@ async fn who_takes_no_gzip_gets_none() {
         assert!(hello.starts_with(b"event: hello\n"), "{hello:?}");
     }
 }
+
+#[tokio::test]
+async fn a_page_learns_that_the_county_has_another_board() {
+    let desk = Desk::new();
+    let page = Request::builder().uri("/").body(Body::empty()).unwrap();
+    let page = to_bytes(desk.send(page).await.into_body(), 1 << 20).await.unwrap();
+    let page = String::from_utf8(page.to_vec()).unwrap();
+    let own = page.split_once("name=\"board\" content=\"").unwrap().1;
+    let own = own.split_once('"').unwrap().0;
+    assert_eq!(own.len(), 64, "{page}");
+    let answer = desk.follow("").await;
+    let hello = answer.into_body().into_data_stream().next().await.unwrap().unwrap();
+    let hello = String::from_utf8(hello.to_vec()).unwrap();
+    assert!(hello.contains(&format!("\"board\":\"{own}\"")), "{hello}");
+}
