@@ -28,7 +28,7 @@ export const FORMS = {
   'out-of-service': ['reason*'],
 };
 
-/** Reasons that are ready: one touch says why and sends it. */
+/** Reasons that are ready: one touch says why and sends it, as a word that others read in theirs. */
 export const READY = {
   assign: ['nearer', 'occupied', 'shift_over', 'doctor_decides'],
   escalate: ['nobody_came', 'worse', 'hands', 'doctor_comes'],
@@ -152,9 +152,16 @@ export class Form {
       if (field === 'minutes') {
         const until = clock.serverNow() + Number(text) * MINUTE_MS - TRAVEL_MS;
         body.until = new Date(until).toISOString();
-      } else if (text || field !== 'second') body[field] = text;
+      } else if (field === 'reason') body[field] = this.readyAs(text) ?? text;
+      else if (text || field !== 'second') body[field] = text;
     }
     return body;
+  }
+
+  /** The word that is kept of a reason that is ready, such as `ready.nearer`. */
+  readyAs(text) {
+    const key = READY[this.deed]?.map((code) => `deed.ready.${code}`).find((one) => t(one) === text);
+    return key?.slice('deed.'.length);
   }
 
   focus() {

@@ -3,7 +3,7 @@
 import * as clock from './clock.js';
 import { signWords, signsLine } from './danger-signs.js';
 import {
-  ageText, countdown, shortTime, unitText, wordOf,
+  ageText, countdown, saidText, shortTime, unitText, wordOf,
 } from './format.js';
 import { either, t } from './i18n.js';
 import { numberAt } from './number.js';
@@ -214,5 +214,5 @@ function entryWords({
     const at = shortTime(Date.parse(until), clock.serverNow());
     words.push(t('timeline.until', { at }));
   }
-  return [...words, note || ''];
+  return [...words, saidText(note || '', t)];
 }

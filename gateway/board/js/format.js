@@ -53,6 +53,11 @@ export function wordOf(prefix, value, t) {
   return t.has(key) ? t(key) : legible(String(value), t);
 }
 
+/** A reason that was ready, of which the word is kept; other words are somebody's own. */
+export function saidText(text, t) {
+  return /^ready\.[a-z_]+$/.test(text) ? wordOf('deed', text, t) : text;
+}
+
 /** An age or duration; `coarse` leaves the seconds of minutes out. */
 export function ageText(ms, t, coarse = false) {
   const seconds = Math.max(0, Math.floor(ms / 1000));

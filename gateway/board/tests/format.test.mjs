@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readFileSync, readdirSync } from 'node:fs';
 import {
-  ageText, dateTime, dateTimeSeconds, legible, noDataText, shortTime, shownValue, unitText, wordOf,
+  ageText, dateTime, dateTimeSeconds, legible, noDataText, saidText, shortTime, shownValue, unitText, wordOf,
 } from '../js/format.js';
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -22,6 +22,12 @@ test('the number printed is the number that was compared, with every digit', () 
   assert.deepEqual(shownValue({ value: '5.00', unit: 'mL/h', comparator: null, canonical_value: null }),
     { text: '5.00', unit: 'mL/h' });
   assert.equal(shownValue({ value: '0', canonical_value: '0', comparator: null }).text, '0');
+});
+
+test('a reason that was ready is said in the reader\'s words, and other words are as somebody wrote them', () => {
+  assert.equal(saidText('ready.nobody_came', t), '无人响应');
+  assert.equal(saidText('ready.nobody_came', words(en)), 'nobody came');
+  for (const own of ['无人响应', 'worse', 'ready. go', 'shelve.do', '']) assert.equal(saidText(own, words(en)), own);
 });
 
 test('units are printed as people write them', () => {

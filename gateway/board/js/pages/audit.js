@@ -3,7 +3,7 @@
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h, set } from '../dom.js';
-import { wordOf } from '../format.js';
+import { saidText, wordOf } from '../format.js';
 import { t } from '../i18n.js';
 import { Page, table } from './page.js';
 import { moment } from './words.js';
@@ -74,5 +74,8 @@ function hashOf({ hash }) {
 /** What an entry says, without the quotes of JSON. */
 function plain(detail) {
   if (detail === null || typeof detail !== 'object') return String(detail ?? '');
-  return Object.entries(detail).map(([name, value]) => `${name}: ${JSON.stringify(value)}`).join(', ');
+  const said = (name, value) => (
+    name === 'reason' && typeof value === 'string' ? wordOf('reason', saidText(value, t), t) : value);
+  return Object.entries(detail)
+    .map(([name, value]) => `${name}: ${JSON.stringify(said(name, value))}`).join(', ');
 }

@@ -147,7 +147,7 @@ test('shelving, handing on, escalating and notes; what one did is taken back', a
   assert.equal(county.alerts.get(alert.id).assigned_to, null);
   await page.click(`${row} form[data-deed="assign"] [data-ready="occupied"]`);
   await page.says(`${row} .owner`, '已转交 wang');
-  assert.deepEqual(asked().body, { to: 'wang', reason: '正在处理其他患者' });
+  assert.deepEqual(asked().body, { to: 'wang', reason: 'ready.occupied' });
   await page.says(`${row} .timeline`, '已转交 · li · 给 wang · 正在处理其他患者');
   await page.click(`${row} [data-do="escalate"]`);
   await page.click(`${row} form[data-deed="escalate"] .primary`);
@@ -157,7 +157,13 @@ test('shelving, handing on, escalating and notes; what one did is taken back', a
   await page.key('e');
   await page.key('1');
   await page.says(`${row} .timeline`, '已通知下一级 · li · 第二值班人员 · 无人响应');
-  assert.deepEqual(asked().body, { reason: '无人响应' });
+  assert.deepEqual(asked().body, { reason: 'ready.nobody_came' });
+  // Who reads it in another language reads it there; a sentence of one's own stays as it is.
+  await page.key('l');
+  await page.says(`${row} .timeline`, 'nobody came');
+  await page.says(`${row} .timeline`, 'I am with another patient');
+  await page.says(`${row} .timeline`, '家属在旁');
+  await page.key('l');
   // Without a reason nothing is sent.
   await page.click(`${row} [data-do="shelve"]`);
   await page.click(`${row} form[data-deed="shelve"] .primary`);
