@@ -621,6 +621,8 @@ fn subject_of(site: &SiteId, device: &str, body: &str) -> Option<Subject> {
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     match body.get("patient").and_then(Value::as_str) {
         Some(key) => PatientKey::new(key).ok().map(Subject::Patient),
+        // The county has what is of each box under the name of that.
+        None if *site == SiteId::county() => Some(Subject::Box),
         None => DeviceId::new(device).ok().map(|device| Subject::unbound(site, &device)),
     }
 }

@@ -63,6 +63,7 @@ codes! {
     NotShelved: "not_shelved", CONFLICT, "There is nothing to do";
     InService: "in_service", CONFLICT, "There is nothing to do";
     NotAsked: "not_asked", CONFLICT, "There is nothing to do";
+    NotOfDevice: "not_of_device", CONFLICT, "There is nothing to do";
     AtTheTop: "at_the_top", CONFLICT, "There is nothing to do";
     NothingToUndo: "nothing_to_undo", CONFLICT, "There is nothing to do";
     ShelfOver: "shelf_over", BAD_REQUEST, "It may not be shelved so";

@@ -267,9 +267,10 @@ fn block_json(row: &Row<'_>) -> rusqlite::Result<Value> {
     }))
 }
 
-/// Devices, each with who took it off, or the patient that it is on.
-const DEVICES: &str = "SELECT device.*, (SELECT CASE WHEN json_valid(engine.state)
-         THEN json_extract(engine.state, '$.out_of_service') END
+/// Devices, each with who took it off. Before a device was, its patient was taken off.
+const DEVICES: &str = "SELECT device.*, (SELECT CASE WHEN json_valid(engine.state) THEN coalesce(
+         json_extract(engine.state, '$.devices.\"' || device.device || '\".out_of_service'),
+         json_extract(engine.state, '$.out_of_service')) END
        FROM engine WHERE engine.site = device.site AND engine.device = coalesce(
          (SELECT 'patient:' || binding.patient FROM binding
           WHERE binding.site = device.site AND binding.device = device.device
@@ -303,7 +304,7 @@ fn device_json(row: &Row<'_>) -> rusqlite::Result<Value> {
     }))
 }
 
-/// Who took a device or bed off, as rules keep it.
+/// Who took a device off, as rules keep it.
 fn taken_off(out: &Value) -> Value {
     let moment = |key| out.get(key).and_then(Value::as_i64).map(rfc3339);
     json!({"by": out.get("by"), "at": moment("at"), "reason": out.get("reason"),

@@ -70,8 +70,10 @@ pub(crate) fn judge(context: Context<'_>, own: Upkeep) -> rusqlite::Result<Vec<V
 /// What each box said last, and why it is out of service where somebody took it off.
 fn told(context: Context<'_>) -> rusqlite::Result<Vec<(SiteId, Upkeep, Option<String>)>> {
     let mut statement = context.connection.prepare_cached(
-        "SELECT site.site, free_pct, certificate_until_ms, CASE WHEN json_valid(engine.state)
-           THEN json_extract(engine.state, '$.out_of_service.reason') END AS out_of_service
+        "SELECT site.site, free_pct, certificate_until_ms,
+           CASE WHEN json_valid(engine.state) THEN coalesce(json_extract(engine.state,
+               '$.devices.\"' || site.site || '\".out_of_service.reason'),
+             json_extract(engine.state, '$.out_of_service.reason')) END AS out_of_service
          FROM site LEFT JOIN engine ON engine.site = site.site AND engine.device = site.site",
     )?;
     let rows = statement.query_map([], |row| {
@@ -88,10 +90,22 @@ fn told(context: Context<'_>) -> rusqlite::Result<Vec<(SiteId, Upkeep, Option<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::{self, Delivery};
-    use model::{id::OutboxId, time::ClockQuality};
-    use rules::{binding::Subject, rule::RuleSet};
+    use crate::{
+        alerts::act::{self, Deed, Service},
+        intake::{self, Delivery},
+    };
+    use model::{
+        id::{DeviceId, OutboxId},
+        time::ClockQuality,
+    };
+    use rules::{
+        alert::{AckReason, AlertId},
+        binding::Subject,
+        engine::Action,
+        rule::RuleSet,
+    };
     use rusqlite::Transaction;
+    use std::sync::Arc;
     use uplink_proto::state::SiteState;
 
     const NOW: WallTime = WallTime::from_unix_ms(1_795_335_300_000);
@@ -147,9 +161,10 @@ mod tests {
                 let context = Context { connection: transaction, rules: &rules, now: NOW };
                 let mut evaluation = Evaluation::default();
                 let engine = evaluation.engine(transaction, &site, &Subject::Box)?;
+                let own = DeviceId::from(&site);
                 let changed = match out {
-                    Some(why) => engine.take_out_of_service("sun", why, None, NOW),
-                    None => engine.put_back_in_service("sun", NOW),
+                    Some(why) => engine.take_out_of_service(&own, "sun", why, None, NOW),
+                    None => engine.put_back_in_service(&own, "sun", NOW),
                 };
                 evaluation.note(changed.unwrap());
                 alerts::store(context, evaluation).map(drop)
@@ -248,6 +263,35 @@ mod tests {
         assert!(county.look(1, ours).await.is_empty(), "it ends once");
         county.serve("heping", None).await;
         assert_eq!(county.look(1, ours).await.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_to_be_done_at_one_box_somebody_has_in_hand_or_takes_off() {
+        let county = County::new();
+        for site in ["heping", "dongfeng"] {
+            county.hear(site, upkeep(8, 800)).await;
+        }
+        assert_eq!(county.look(0, upkeep(80, 800)).await.len(), 2);
+        let of = |site: &'static str| {
+            county.store.read(move |connection| {
+                let of = "SELECT id FROM alert WHERE device = ?1";
+                connection.query_row(of, [site], |row| row.get::<_, String>(0))
+            })
+        };
+        let out = Service::Out { reason: "moved".into(), until: None };
+        let (reason, note) = (AckReason::Rechecking, String::new());
+        let in_hand = Deed::Alert(Action::Acknowledge { reason, note });
+        for (site, deed, state) in [
+            ("heping", Deed::Service(out), "out_of_service"),
+            ("dongfeng", in_hand, "active_ack"),
+            ("heping", Deed::Service(Service::Back), "active_unack"),
+        ] {
+            let id = AlertId::from_hex(&of(site).await.unwrap()).unwrap();
+            let rules = Arc::new(county.rules.clone());
+            let done = act::act(&county.store, rules, id, "sun".to_owned(), deed, NOW).await;
+            let done = done.unwrap().unwrap();
+            assert_eq!((&done.alert["state"], done.changed.len()), (&state.into(), 1), "{site}");
+        }
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ export function mayAct() {
 
 /** What one may do with an alert beside acknowledging it. */
 function deedsOf({ state, asks_danger_signs: asks }) {
-  if (state === 'closed') return ['note'];
+  if (state === 'closed') return [];
   if (state === 'shelved') return ['unshelve', 'assign', 'note'];
   if (state === 'out_of_service') return ['in-service', 'note'];
   const may = { escalate: state === 'active_unack', 'danger-signs': Boolean(asks) };
@@ -179,7 +179,9 @@ export class Actions {
     const withoutConsent = lost && !this.offline;
     // Whose it is too: on a small screen the row's head may have gone out of sight.
     const what = `${who(alert)} · ${message(alert)}`;
-    put(this.what, t(acknowledging ? 'alerts.thumb' : `deed.${deed}.what`, { what }));
+    put(this.what, t(acknowledging ? 'alerts.thumb' : `deed.${deed}.what`, {
+      what, device: alert.device,
+    }));
     put(this.explain, t(acknowledging && lost ? 'ack.explain_offline' : `deed.${deed}.explain`));
     set(this.acknowledging, 'hidden', !acknowledging);
     set(this.consent, 'hidden', !withoutConsent);

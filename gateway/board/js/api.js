@@ -126,6 +126,12 @@ export function act(id, deed, body) {
   return call('POST', path + deed + here, body, ACT_MS);
 }
 
+/** Puts a device back that somebody took off. */
+export function putBack({ site, device }) {
+  const path = `/devices/${encodeURIComponent(site)}/${encodeURIComponent(device)}/out-of-service`;
+  return call('DELETE', `${path}?board=${encodeURIComponent(boardName())}`, null, ACT_MS);
+}
+
 /** Whom one may hand an alert to. */
 export const alertPeople = (id) => call('GET', `/alerts/${encodeURIComponent(id)}/people`);
 

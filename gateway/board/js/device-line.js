@@ -7,6 +7,7 @@ import { wordOf } from './format.js';
 import { currentLanguage, t } from './i18n.js';
 import { Cell, ageOfCells } from './cell.js';
 import { cellsOf, isStation } from './order.js';
+import { offText } from './service.js';
 import { tileStaleness, untilLimitMs } from './stale.js';
 import {
   boundTo, isOf, kindOf, ruledOf, store,
@@ -23,15 +24,15 @@ export class DeviceLine {
     this.cells = new Map();
     this.onStrips = onStrips;
     const span = (name) => h('span', { class: name });
-    [this.kind, this.id, this.slot, this.ruleless, this.state] = [
-      'kind', 'device', 'slot', 'no-rule', 'device-state',
+    [this.kind, this.id, this.off, this.slot, this.ruleless, this.state] = [
+      'kind', 'device', 'off', 'slot', 'no-rule', 'device-state',
     ].map(span);
     this.why = h('p', { class: 'why' });
     this.grid = h('div', { class: 'cells' });
     /** Shows or hides the strip, where one may choose. */
     this.stripButton = h('button', { class: 'strip-wanted', hidden: true });
     this.head = h('div', { class: 'line-head' },
-      this.kind, this.id, this.slot, this.ruleless, this.stripButton, this.state);
+      this.kind, this.id, this.off, this.slot, this.ruleless, this.stripButton, this.state);
     this.element = h('div', { class: 'device-line' }, this.head, this.why, this.grid);
     this.strip = null;
     this.showStrip(hasStrip, device);
@@ -87,6 +88,7 @@ export class DeviceLine {
     })) set(this.element, name, value);
     put(this.kind, wordOf('kind', device.kind, t));
     put(this.id, device.device);
+    put(this.off, offText(device));
     const slot = readings.find((reading) => reading.context?.slot)?.context.slot;
     put(this.slot, slot ? t('context.slot', { value: slot }) : '');
     const counted = drawn.filter((cell) => cell.counts);

@@ -9,6 +9,7 @@ import {
 import { t } from './i18n.js';
 import { metricName } from './metric-name.js';
 import { between, numberOf, putLine } from './number.js';
+import { PutBack, offText } from './service.js';
 import { deviceKey, store } from './store.js';
 
 const POWER = ['batt_pct', 'batt_min', 'batt_state', 'power'];
@@ -44,9 +45,12 @@ export class Health {
     set(this.element, 'hidden', !place.devices.length);
     arrange(this.list, place.devices.map((of) => {
       const device = store.devices.get(deviceKey(of)) || of;
-      const { element, text, binder } = this.line(deviceKey(of));
+      const {
+        element, text, binder, back,
+      } = this.line(deviceKey(of));
       set(element, 'data-device', device.device);
       putLine(text, between(words(device, this.isLost() || !store.brokerUp), ' · '));
+      back.draw(device, this.isLost());
       binder.draw(device, place);
       return element;
     }));
@@ -56,8 +60,11 @@ export class Health {
     if (!this.lines.has(key)) {
       const text = h('span');
       const binder = new Binder({ undo: this.undo, run: this.onChange });
-      const element = h('li', {}, text, binder.button, binder.choice);
-      this.lines.set(key, { element, text, binder });
+      const back = new PutBack({ run: this.onChange });
+      const element = h('li', {}, text, back.button, back.form, binder.button, binder.choice);
+      this.lines.set(key, {
+        element, text, binder, back,
+      });
     }
     return this.lines.get(key);
   }
@@ -79,6 +86,7 @@ function words(device, cut) {
   const action = device.actions?.[0];
   return [
     [`${wordOf('kind', device.kind, t)} ${device.device}`],
+    [offText(device)],
     // Nobody hears a device whose box is silent.
     [wordOf('device_state', site && site.online && !cut ? device.state : 'unknown', t)],
     [Number.isFinite(last) ? t('health.seen', {

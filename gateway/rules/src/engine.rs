@@ -23,6 +23,7 @@ mod people;
 mod pump;
 mod score;
 mod series;
+mod service;
 mod silence;
 mod stored;
 mod timer;
@@ -57,7 +58,6 @@ use model::{
     time::{ClockQuality, Observed, WallTime},
     units::Unit,
 };
-use people::OutOfService;
 use serde::{Deserialize, Serialize};
 use series::Series;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,8 +114,6 @@ pub struct Engine {
     box_lost: Option<WallTime>,
     /// Its alerts became unknown with the box, and it has not been heard since.
     cut_off: bool,
-    /// It was taken off.
-    out_of_service: Option<OutOfService>,
     /// Family → until when its box told of it: what it had heard by then it has judged.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     told_until: BTreeMap<String, WallTime>,
@@ -150,7 +148,6 @@ impl Engine {
             identity: Identity::default(),
             box_lost: None,
             cut_off: false,
-            out_of_service: None,
             told_until: BTreeMap::new(),
             told_over: BTreeSet::new(),
             episodes: BTreeMap::new(),
@@ -377,7 +374,6 @@ impl Engine {
     /// those that changed.
     pub fn close(&mut self, now: WallTime, why: &str) -> Vec<Alert> {
         self.series.clear();
-        self.out_of_service = None;
         self.scored_at = None;
         self.episodes.values_mut().flat_map(|episode| episode.end(now, now, why, true)).collect()
     }
@@ -456,8 +452,9 @@ impl Engine {
         let mut changed = Vec::new();
         for key in touched {
             let (whose, family) = self.whose(&key);
+            let own = self.own(&key);
             if let Some(episode) = self.episodes.get_mut(&key) {
-                episode.out_of_service = self.out_of_service.is_some();
+                episode.out_of_service = episode.is_off(own.as_ref(), &self.devices);
                 changed.extend(episode.settle(&whose, family, now, t_meas, silent));
             }
         }

@@ -27,11 +27,11 @@ use std::sync::Arc;
 pub(crate) enum Deed {
     /// With the alert itself.
     Alert(Action),
-    /// With the device or bed that it is of.
+    /// With the device that it is of.
     Service(Service),
 }
 
-/// What somebody does with a device, or the bed that it is at.
+/// What somebody does with a device.
 #[derive(Clone, Debug)]
 pub(crate) enum Service {
     /// Takes it off, until that moment at last.
@@ -71,6 +71,8 @@ pub(crate) struct Done {
     pub(crate) alert: Value,
     /// All that changed.
     pub(crate) changed: Vec<Value>,
+    /// The device that was taken off or put back.
+    pub(crate) device: Option<Value>,
 }
 
 /// Does it; the alert as it is now, or why not.
@@ -84,7 +86,7 @@ pub(crate) async fn act(
 ) -> Result<Result<Done, Refusal>, StoreError> {
     let who = by.into();
     of.write(move |transaction| {
-        let Some((site, subject, body)) = place(transaction, id)? else {
+        let Some(Place { site, device, subject, body }) = place(transaction, id)? else {
             return Ok(Err(Refusal::Rules(ActionError::NotFound)));
         };
         // Nobody takes the county's own service off: a box goes at an alert that is its own.
@@ -98,13 +100,23 @@ pub(crate) async fn act(
         }
         let mut evaluation = Evaluation::default();
         let context = Context { connection: transaction, rules: &rules, now };
-        let engine = evaluation.engine(transaction, &site, &subject)?;
+        let mut engine = evaluation.engine(transaction, &site, &subject)?;
         let done = match &deed {
             Deed::Alert(action) => {
                 let done = engine.act(rules.times(&site), id, &who.name, action, now);
                 done.map(|alert| vec![alert])
             }
-            Deed::Service(service) => service.done(engine, &who.name, now),
+            Deed::Service(Service::Out { .. }) if engine.is_of_patient(id) => {
+                Err(ActionError::NotOfDevice)
+            }
+            Deed::Service(service) => {
+                if subject != Subject::Box {
+                    // It may be with another by now.
+                    let present = evaluation.subject_at(context, &site, &device, now)?;
+                    engine = evaluation.known(context, &site, &present)?;
+                }
+                service.done(engine, &device, &who.name, now)
+            }
         };
         let mut changed = match done {
             Ok(changed) => changed,
@@ -112,19 +124,23 @@ pub(crate) async fn act(
             Err(error) => return Ok(Err(Refusal::Rules(error))),
         };
         at_board(engine, &mut changed, &who, now);
-        let (action, detail) = deed.told(&site, &subject);
+        let (action, detail) = deed.told(&site, &device);
         write_down(transaction, now, &who, (action, &id.to_string(), detail))?;
         evaluation.note(changed);
         let changed = store(context, evaluation)?;
         let is_it = |told: &&Value| told.get("id") == Some(&json!(id));
         let alert = changed.iter().find(is_it).cloned();
         let alert = alert.unwrap_or_else(|| serde_json::from_str(&body).unwrap_or_default());
-        Ok(Ok(Done { alert, changed }))
+        let device = match &deed {
+            Deed::Alert(_) => None,
+            Deed::Service(_) => query::device(transaction, site.as_str(), device.as_str())?,
+        };
+        Ok(Ok(Done { alert, changed, device }))
     })
     .await
 }
 
-/// Takes a device, or the bed that it is at, off or puts it back; the device as it is now, and the
+/// Takes a device off or puts it back; the device as it is now, and the
 /// alerts that changed. `None` where no such device was ever heard of.
 pub(crate) async fn serve(
     of: &Store,
@@ -143,12 +159,12 @@ pub(crate) async fn serve(
             return Ok(Ok(None));
         }
         let engine = evaluation.known(context, &site, &subject)?;
-        let mut changed = match service.done(engine, &who.name, now) {
+        let mut changed = match service.done(engine, &device, &who.name, now) {
             Ok(changed) => changed,
             Err(error) => return Ok(Err(error)),
         };
         at_board(engine, &mut changed, &who, now);
-        let (action, detail) = service.told(&site, &subject);
+        let (action, detail) = service.told(&site, &device);
         write_down(transaction, now, &who, (action, &format!("{site}/{device}"), detail))?;
         evaluation.note(changed);
         let changed = store(context, evaluation)?;
@@ -158,11 +174,15 @@ pub(crate) async fn serve(
     .await
 }
 
-/// Site and subject of an alert, and how it was told last.
-fn place(
-    transaction: &Transaction<'_>,
-    id: AlertId,
-) -> rusqlite::Result<Option<(SiteId, Subject, String)>> {
+/// Of what an alert is, and how it was told last.
+struct Place {
+    site: SiteId,
+    device: DeviceId,
+    subject: Subject,
+    body: String,
+}
+
+fn place(transaction: &Transaction<'_>, id: AlertId) -> rusqlite::Result<Option<Place>> {
     let found: Option<(String, String, String)> = transaction
         .query_row("SELECT site, device, body FROM alert WHERE id = ?1", [id.to_string()], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -171,7 +191,8 @@ fn place(
     Ok(found.and_then(|(site, device, body)| {
         let site = SiteId::stored(&site).ok()?;
         let subject = subject_of(&site, &device, &body)?;
-        Some((site, subject, body))
+        let device = DeviceId::new(&device).ok()?;
+        Some(Place { site, device, subject, body })
     }))
 }
 
@@ -216,7 +237,7 @@ impl Deed {
     }
 
     /// As the chain of entries has it: what was done, and what else there is to tell.
-    fn told(&self, site: &SiteId, subject: &Subject) -> (&'static str, Value) {
+    fn told(&self, site: &SiteId, device: &DeviceId) -> (&'static str, Value) {
         match self {
             Self::Alert(Action::Acknowledge { reason, note }) => {
                 ("acknowledge", json!({"reason": AckReason::name(*reason), "note": note}))
@@ -236,7 +257,7 @@ impl Deed {
                 ("danger_signs", json!({"signs": signs}))
             }
             Self::Alert(Action::Undo) => ("undo", json!({})),
-            Self::Service(service) => service.told(site, subject),
+            Self::Service(service) => service.told(site, device),
         }
     }
 }
@@ -245,25 +266,28 @@ impl Service {
     fn done(
         &self,
         engine: &mut Engine,
+        device: &DeviceId,
         by: &str,
         now: WallTime,
     ) -> Result<Vec<Alert>, ActionError> {
         match self {
-            Self::Out { reason, until } => engine.take_out_of_service(by, reason, *until, now),
-            Self::Back => engine.put_back_in_service(by, now),
+            Self::Out { reason, until } => {
+                engine.take_out_of_service(device, by, reason, *until, now)
+            }
+            Self::Back => engine.put_back_in_service(device, by, now),
         }
     }
 
-    fn told(&self, site: &SiteId, subject: &Subject) -> (&'static str, Value) {
-        let (site, subject) = (site.as_str(), subject.name(site));
+    fn told(&self, site: &SiteId, device: &DeviceId) -> (&'static str, Value) {
+        let (site, device) = (site.as_str(), device.as_str());
         match self {
             Self::Out { reason, until } => {
                 let until = until.map(|until| rfc3339(until.unix_ms()));
                 let detail =
-                    json!({"site": site, "subject": subject, "reason": reason, "until": until});
+                    json!({"site": site, "device": device, "reason": reason, "until": until});
                 ("out_of_service", detail)
             }
-            Self::Back => ("in_service", json!({"site": site, "subject": subject})),
+            Self::Back => ("in_service", json!({"site": site, "device": device})),
         }
     }
 }

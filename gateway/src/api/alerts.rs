@@ -461,9 +461,12 @@ async fn act(app: &App, actor: Actor, deed: Deed) -> Result<Json<Value>, Problem
     let (rules, now) = (app.rules.rules(), clock::now());
     let who = Who { name: session.name().to_owned(), board };
     let done = act::act(&app.store, rules, id, who, deed, now).await?;
-    let Done { alert, changed } = done.map_err(refused)?;
+    let Done { alert, changed, device } = done.map_err(refused)?;
     for alert in changed {
         app.events.publish("alert", &with_clinic(alert, &app.clinics), None);
+    }
+    if let Some(device) = device {
+        app.events.publish("device", &with_clinic(device, &app.clinics), None);
     }
     session.has_acted(app).await;
     Ok(Json(with_clinic(alert, &app.clinics)))
@@ -488,6 +491,7 @@ fn refused(refusal: Refusal) -> Problem {
         ActionError::NotFound | ActionError::NotActive => Code::AlertOver,
         ActionError::NotShelved => Code::NotShelved,
         ActionError::NotAsked => Code::NotAsked,
+        ActionError::NotOfDevice => Code::NotOfDevice,
         ActionError::InService => Code::InService,
         ActionError::AtTheTop => Code::AtTheTop,
         ActionError::NothingToUndo { .. } => Code::NothingToUndo,

@@ -11,6 +11,7 @@ mod patients;
 mod roles;
 mod rules;
 mod score;
+mod service;
 mod texts;
 
 use super::*;

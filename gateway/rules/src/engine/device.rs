@@ -5,10 +5,11 @@ use super::{
     alarms::{Doubt, Held, Over},
     life::{Episode, Firing},
     pump::Infusion,
+    service::OutOfService,
     silence::Silence,
 };
 use crate::{
-    alert::Alert,
+    alert::{Alert, TimelineEntry, TimelineEvent},
     binding::Subject,
     freshness::Place,
     rule::{Pace, RuleSet},
@@ -62,6 +63,9 @@ pub(super) struct Device {
     /// Metric and channel → since when its sensor is off.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) off: BTreeMap<String, WallTime>,
+    /// Somebody took it off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) out_of_service: Option<OutOfService>,
 }
 
 impl Device {
@@ -140,12 +144,16 @@ impl Engine {
     ///
     /// What it signalled while it was on another patient says nothing here until it says it again.
     pub fn device_joined(&mut self, now: WallTime, at: WallTime, moved: Moved) -> Vec<Alert> {
-        let Moved { device, state, mut alarms, technical } = moved;
+        let Moved { device, mut state, mut alarms, technical } = moved;
         let here = self.subject.patient();
         let is_anothers =
             |key: &String| state.alarms.get(key).is_some_and(|held| held.is_anothers(here));
         alarms.values_mut().for_each(|firings| firings.retain(|key, _| !is_anothers(key)));
         alarms.retain(|_, firings| !firings.is_empty());
+        if here.is_some() {
+            // Whoever puts it on somebody uses it.
+            state.out_of_service = None;
+        }
         self.devices.insert(device.clone(), state);
         let mut touched = BTreeSet::new();
         let mut changed = Vec::new();
@@ -154,7 +162,8 @@ impl Engine {
             if let Some(before) = self.episodes.remove(&key) {
                 changed.extend(episode.join(before, now));
             }
-            episode.follow_service(self.out_of_service.is_some(), now);
+            let said = TimelineEntry::new(now, TimelineEvent::InService);
+            drop(episode.follow_service(Some(&device), &self.devices, None, &said));
             changed.extend(episode.belong_to(self.subject.patient()));
             self.episodes.insert(key.clone(), episode);
             touched.insert(key);

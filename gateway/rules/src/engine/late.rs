@@ -58,6 +58,7 @@ impl Engine {
             silence: None,
             cuff_at: None,
             off: BTreeMap::new(),
+            out_of_service: None,
             ..device.clone()
         };
         let devices = self.devices.iter().map(|(id, device)| (id.clone(), unjudged(device)));
@@ -73,7 +74,6 @@ impl Engine {
             scored_at: None,
             box_lost: None,
             cut_off: false,
-            out_of_service: None,
             told_until: BTreeMap::new(),
             told_over: BTreeSet::new(),
             episodes: BTreeMap::new(),
@@ -205,6 +205,7 @@ impl Engine {
         let says = [alert.message_zh.as_str(), alert.message_en.as_str()];
         let firing = Firing::of(&alert, says);
         let place = self.key_of(rules, &alert);
+        let own = self.own(&place);
         let episode = self.episodes.entry(place).or_default();
         // What stands outside holds from now on, so that the next values can end it.
         for key in keys {
@@ -213,7 +214,7 @@ impl Engine {
             }
             episode.firing.entry(key).or_insert_with(|| firing.clone());
         }
-        alert.people.out_of_service = self.out_of_service.is_some();
+        alert.people.out_of_service = episode.is_off(own.as_ref(), &self.devices);
         alert.set_aside();
         let closed = episode.adopt_late(alert.clone(), now);
         // It may itself be the oldest of too many that wait.

@@ -6,7 +6,7 @@
 //! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
 //!   follows it
 
-use super::{late::RECHECK_ROW, series::Series};
+use super::{late::RECHECK_ROW, series::Series, service::in_service};
 use crate::{
     alert::{Alert, AlertId, AlertState, People, SAME_OF_DEVICE, TOLD_BY_BOX, TimelineEvent},
     binding::PatientKey,
@@ -201,8 +201,8 @@ pub(super) struct Episode {
     /// Since when nobody knows, by the county's clock.
     #[serde(default)]
     pub(super) unknown_since: Option<WallTime>,
-    /// The device or bed was taken off: what begins is set aside.
-    #[serde(default)]
+    /// All that says it is taken off: what begins is set aside.
+    #[serde(skip)]
     pub(super) out_of_service: bool,
     /// The alert began late and its device has not been heard since: if it ends so, it is history.
     #[serde(default)]
@@ -464,11 +464,15 @@ impl Episode {
             None => self.put_aside(now),
         };
         let late = self.firing.values().all(|firing| firing.late);
+        let is_new = same_episode.is_none();
         let mut alert = same_episode.unwrap_or_else(|| {
             self.began_late = late;
             raised(whose, family, now, begin, worst)
         });
         let urgent = alert.at_least(worst.priority);
+        // What somebody is still to see only a person sets aside.
+        let waits =
+            !is_new && alert.condition() != AlertState::Closed && alert.acknowledged.is_none();
         if !alert.condition().is_active() {
             // One that waits for a person does not become history by what followed it.
             self.began_late = late && alert.condition() == AlertState::Closed;
@@ -505,10 +509,11 @@ impl Episode {
             alert.go(AlertState::Unknown);
             alert.late_row = Some(LATE_ALARM_ROW);
         }
-        if self.out_of_service && !alert.people.out_of_service {
-            alert.people.out_of_service = true;
-            alert.set_aside();
-            alert.tell(now, TimelineEvent::OutOfService, None, String::new());
+        let aside = self.out_of_service && (alert.people.out_of_service || !waits);
+        if alert.people.out_of_service != aside {
+            alert.people.out_of_service = aside;
+            alert.take_back(now);
+            alert.tell(now, in_service(!aside), None, String::new());
         }
         if urgent > alert.priority {
             alert.tell(now, TimelineEvent::PriorityRose, None, worst.rule.clone());

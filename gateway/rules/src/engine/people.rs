@@ -17,7 +17,6 @@ use crate::{
     ladder::{Level, Times},
 };
 use model::{alarm::Priority, time::WallTime};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use thiserror::Error;
 
@@ -94,13 +93,16 @@ pub enum ActionError {
         /// Who.
         by: String,
     },
+    /// It is of the patient.
+    #[error("no device alone says this; take the broken device off itself")]
+    NotOfDevice,
     /// It is over.
     #[error("the alert is closed; there is nothing to do")]
     NotActive,
     /// It stands on no shelf.
     #[error("the alert is not shelved; fetch the list again")]
     NotShelved,
-    /// It was not taken out.
+    /// It was not taken off.
     #[error("it is in service; fetch the list again")]
     InService,
     /// The moment is over.
@@ -140,17 +142,6 @@ pub enum ActionError {
     },
 }
 
-/// A device or bed that was taken off.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(super) struct OutOfService {
-    by: String,
-    at: WallTime,
-    reason: String,
-    /// Then it is back by itself.
-    #[serde(default)]
-    until: Option<WallTime>,
-}
-
 impl Engine {
     /// A person does something with an alert; the alert as it is then.
     ///
@@ -164,10 +155,9 @@ impl Engine {
         action: &Action,
         now: WallTime,
     ) -> Result<Alert, ActionError> {
-        let out = self.out_of_service.as_ref().filter(|_| needs_service(action));
-        let open = || self.alerts().any(|alert| alert.id == id);
-        if let Some(out) = out.filter(|_| open()) {
-            return Err(ActionError::OutOfService { by: out.by.clone() });
+        let alert = self.alerts().find(|alert| alert.id == id && needs_service(action));
+        if let Some(by) = alert.and_then(|alert| self.taken_off_by(alert)) {
+            return Err(ActionError::OutOfService { by: by.to_owned() });
         }
         self.episodes
             .values_mut()
@@ -204,82 +194,6 @@ impl Engine {
         self.act(&Times::default(), id, by, &action, now)
     }
 
-    /// A person takes the device or bed off: its alerts are set aside, and those that begin until
-    /// it is back, at that moment at last. The alerts that changed.
-    ///
-    /// # Errors
-    /// When somebody was first.
-    pub fn take_out_of_service(
-        &mut self,
-        by: &str,
-        reason: &str,
-        until: Option<WallTime>,
-        now: WallTime,
-    ) -> Result<Vec<Alert>, ActionError> {
-        if let Some(out) = &self.out_of_service {
-            return Err(ActionError::OutOfService { by: out.by.clone() });
-        }
-        let reason = words(reason);
-        let (out_by, note) = (by.to_owned(), reason.clone());
-        self.out_of_service = Some(OutOfService { by: out_by, at: now, reason, until });
-        Ok(self.set_service(true, Some(by), &note, now))
-    }
-
-    /// A person puts the device or bed back; the alerts that changed.
-    ///
-    /// # Errors
-    /// When it was not taken off.
-    pub fn put_back_in_service(
-        &mut self,
-        by: &str,
-        now: WallTime,
-    ) -> Result<Vec<Alert>, ActionError> {
-        self.out_of_service.take().ok_or(ActionError::InService)?;
-        Ok(self.set_service(false, Some(by), "", now))
-    }
-
-    /// When it is back by itself.
-    pub(super) fn service_begins_at(&self) -> Option<WallTime> {
-        self.out_of_service.as_ref()?.until
-    }
-
-    /// It is back where its time has come; the alerts that changed.
-    pub(super) fn begin_service(&mut self, now: WallTime) -> Vec<Alert> {
-        let is_over = |out: &mut OutOfService| out.until.is_some_and(|until| until <= now);
-        match self.out_of_service.take_if(is_over) {
-            Some(_) => self.set_service(false, None, "", now),
-            None => Vec::new(),
-        }
-    }
-
-    fn set_service(
-        &mut self,
-        out: bool,
-        by: Option<&str>,
-        note: &str,
-        now: WallTime,
-    ) -> Vec<Alert> {
-        let what = if out { TimelineEvent::OutOfService } else { TimelineEvent::InService };
-        let mut changed = Vec::new();
-        for episode in self.episodes.values_mut() {
-            episode.out_of_service = out;
-            for alert in episode.unseen.iter_mut().chain(&mut episode.alert) {
-                alert.people.out_of_service = out;
-                if alert.state == AlertState::Closed {
-                    continue;
-                }
-                alert.add(TimelineEntry {
-                    by: by.map(ToOwned::to_owned),
-                    note: note.to_owned(),
-                    ..TimelineEntry::new(now, what)
-                });
-                alert.take_back(now);
-                changed.push(alert.clone());
-            }
-        }
-        changed
-    }
-
     /// Writes down who was told, of the steps that were taken just now: `who` knows who is on duty.
     /// The alerts in which somebody was named.
     pub fn name_steps(
@@ -311,15 +225,6 @@ fn needs_service(action: &Action) -> bool {
 }
 
 impl Episode {
-    /// It came to a subject that was taken off, or from one.
-    pub(super) fn follow_service(&mut self, out: bool, now: WallTime) {
-        self.out_of_service = out;
-        for alert in self.unseen.iter_mut().chain(&mut self.alert) {
-            alert.people.out_of_service = out;
-            alert.take_back(now);
-        }
-    }
-
     /// Does it with the alert of that id; `None` where it is not of this family.
     fn act(
         &mut self,

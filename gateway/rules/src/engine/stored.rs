@@ -8,8 +8,8 @@ use super::{
     judge::Latest,
     life::Episode,
     pending::Waiting,
-    people::OutOfService,
     series::Series,
+    service::{self, OutOfService},
     silence::Silence,
 };
 use crate::{
@@ -26,7 +26,8 @@ use model::{
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An engine as it is stored. The second half is what an engine of a device had of its device.
+/// An engine as it is stored. The second half is what an engine of a device had of its device; a
+/// whole subject was taken off before a device was.
 #[derive(Deserialize)]
 pub(super) struct Stored {
     site: SiteId,
@@ -75,10 +76,18 @@ pub(super) struct Stored {
 }
 
 impl From<Stored> for Engine {
-    fn from(stored: Stored) -> Self {
-        let own = stored.device.unwrap_or_else(|| DeviceId::from(&stored.site));
+    fn from(mut stored: Stored) -> Self {
+        let own = stored.device.take().unwrap_or_else(|| DeviceId::from(&stored.site));
         let subject = match stored.subject {
             Some(subject) => {
+                if let Some(out) = stored.out_of_service.take() {
+                    if let Some(device) = service::own(&subject, &stored.site, "") {
+                        stored.devices.entry(device).or_default();
+                    }
+                    for device in stored.devices.values_mut() {
+                        device.out_of_service.get_or_insert_with(|| out.clone());
+                    }
+                }
                 return Self {
                     subject,
                     site: stored.site,
@@ -96,7 +105,6 @@ impl From<Stored> for Engine {
                     identity: stored.identity,
                     box_lost: stored.box_lost,
                     cut_off: stored.cut_off,
-                    out_of_service: stored.out_of_service,
                     told_until: stored.told_until,
                     told_over: stored.told_over,
                     episodes: stored.episodes,
@@ -116,6 +124,7 @@ impl From<Stored> for Engine {
             silence: stored.silence,
             status_at: stored.status_at,
             clock_ahead: stored.clock_ahead,
+            out_of_service: stored.out_of_service,
             ..Device::default()
         };
         engine.devices.insert(own.clone(), device);
@@ -126,7 +135,6 @@ impl From<Stored> for Engine {
         engine.latest = stored.latest;
         engine.latest.values_mut().for_each(|latest| latest.device = Some(own.clone()));
         engine.series = stored.series.into_iter().map(|(key, it)| (by_class(key), it)).collect();
-        engine.out_of_service = stored.out_of_service;
         engine.episodes = stored.episodes;
         for episode in engine.episodes.values_mut() {
             let firing = std::mem::take(&mut episode.firing);

@@ -13,6 +13,7 @@ mod order;
 mod patient;
 mod people;
 mod reading;
+mod service;
 mod silence;
 mod spot;
 mod technical;

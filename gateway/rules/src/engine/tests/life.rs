@@ -7,7 +7,7 @@ use crate::ladder::{Level, Times};
 const MINUTE: f64 = 60.0;
 
 /// A ward with one alert that holds, and its family.
-fn with(priority: Priority) -> (Ward, &'static str) {
+pub(super) fn with(priority: Priority) -> (Ward, &'static str) {
     match priority {
         Priority::High => {
             let mut ward = Ward::new("ecg-01");
@@ -43,7 +43,7 @@ fn raised_s(priority: Priority) -> f64 {
     }
 }
 
-fn acknowledge() -> Action {
+pub(super) fn acknowledge() -> Action {
     Action::Acknowledge { reason: AckReason::AtBedside, note: String::new() }
 }
 
@@ -57,7 +57,7 @@ impl Ward {
         self.act_on(id, seconds, by, action)
     }
 
-    fn act_on(
+    pub(super) fn act_on(
         &mut self,
         id: AlertId,
         seconds: f64,
@@ -71,7 +71,7 @@ impl Ward {
     }
 
     /// When time alone does something next, in seconds.
-    fn due_s(&self) -> Option<i64> {
+    pub(super) fn due_s(&self) -> Option<i64> {
         let due = self.engine.next_deadline(self.rules)?;
         Some((due.unix_ms() - BASE_MS) / 1000)
     }
@@ -370,7 +370,8 @@ fn any_but_closed_is_closed_with_the_reason_when_the_device_is_unbound() {
             });
         }),
         (AlertState::OutOfService, |ward| {
-            ward.engine.take_out_of_service("wang", "broken", None, at(31.0)).unwrap();
+            let device = ward.device.clone();
+            ward.engine.take_out_of_service(&device, "wang", "broken", None, at(31.0)).unwrap();
         }),
     ];
     for (state, prepare) in prepare {
@@ -384,42 +385,6 @@ fn any_but_closed_is_closed_with_the_reason_when_the_device_is_unbound() {
         assert_eq!((ward.engine.alerts().count(), ward.due_s()), (0, None));
         assert!(ward.engine.close(at(81.0), "discharged").is_empty());
     }
-}
-
-#[test]
-fn out_of_service_sets_aside_what_holds_and_what_begins_until_it_is_back() {
-    let (mut ward, _) = with(Priority::High);
-    let out = ward.engine.take_out_of_service("wang", "being cleaned", None, at(12.0)).unwrap();
-    assert_eq!((out.len(), out[0].state), (1, AlertState::OutOfService));
-    ward.alarm(13.0, AlarmKind::LeadOff, AlarmPhase::Start);
-    assert_eq!(ward.alert("tech_lead_off").state, AlertState::OutOfService);
-    assert_eq!(ward.due_s(), None, "nobody is called");
-    let taken = ActionError::OutOfService { by: "wang".into() };
-    let id = ward.alert("hr_low").id;
-    assert_eq!(ward.act_on(id, 14.0, "li", &acknowledge()), Err(taken.clone()));
-    assert_eq!(ward.engine.take_out_of_service("li", "", None, at(14.0)), Err(taken));
-    // What is over meanwhile whoever took it off knows.
-    ward.alarm(15.0, AlarmKind::LeadOff, AlarmPhase::End);
-    assert_eq!(ward.told.last().unwrap().state, AlertState::Closed);
-    let back = ward.engine.put_back_in_service("li", at(900.0)).unwrap();
-    assert_eq!((back.len(), back[0].state), (1, AlertState::ActiveUnack));
-    assert_eq!(ward.due_s(), Some(900 + 60));
-    assert_eq!(ward.engine.put_back_in_service("li", at(901.0)), Err(ActionError::InService));
-}
-
-#[test]
-fn what_is_taken_off_until_a_moment_is_back_then_by_itself() {
-    let (mut ward, _) = with(Priority::High);
-    let until = Some(at(600.0));
-    ward.engine.take_out_of_service("wang", "being cleaned", until, at(12.0)).unwrap();
-    assert_eq!(ward.due_s(), Some(600));
-    ward.pass_time(599.0);
-    assert_eq!(ward.only().state, AlertState::OutOfService);
-    ward.pass_time(600.0);
-    let alert = ward.only();
-    let last = alert.timeline.last().unwrap();
-    assert_eq!((alert.state, last.what), (AlertState::ActiveUnack, TimelineEvent::InService));
-    assert_eq!((last.by.as_deref(), ward.due_s()), (None, Some(600 + 60)));
 }
 
 #[test]
