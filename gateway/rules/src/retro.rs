@@ -68,6 +68,11 @@ pub struct LateEpisode {
     pub(crate) peak: Option<(Priority, WallTime)>,
     /// The same of what began before the last late reading.
     late_peak: Option<(Priority, WallTime)>,
+    /// What held from when on since the first late reading: all of it, and what began before the
+    /// last late reading.
+    turns: Vec<(WallTime, [Option<Priority>; 2])>,
+    /// Its box told of it.
+    is_told: bool,
     /// When it was seen to hold last.
     held_at: WallTime,
     /// The value furthest outside.
@@ -195,6 +200,8 @@ impl Pass {
             began_late: at >= self.since,
             peak: None,
             late_peak: None,
+            turns: Vec::new(),
+            is_told: false,
             held_at: at,
             worst: None,
         });
@@ -216,6 +223,10 @@ impl Pass {
         {
             episode.late_peak = Some((priority, at));
         }
+        let held = [present, late];
+        if at >= self.since && episode.turns.last().is_none_or(|(_, known)| *known != held) {
+            episode.turns.push((at, held));
+        }
         episode.alert = alert;
     }
 
@@ -232,11 +243,15 @@ impl Pass {
         self.found.values().filter(move |episode| episode.peak.is_some() || ended(episode))
     }
 
-    /// Raises nothing by what is told elsewhere. Where that has stopped before the end, what was
-    /// heard since does not know how long it had been over: that is seen here alone.
-    pub fn leave_out(&mut self, is_told: impl Fn(&LateEpisode) -> bool) {
-        for episode in self.found.values_mut().filter(|episode| is_told(episode)) {
-            (episode.peak, episode.late_peak, episode.worst) = (None, None, None);
+    /// Raises nothing by what is told elsewhere, until when that is told. Where that has stopped
+    /// before the end, what was heard since does not know how long it had been over, nor what had
+    /// begun: that is seen here alone.
+    pub fn leave_out(&mut self, told_until: impl Fn(&LateEpisode) -> Option<WallTime>) {
+        for episode in self.found.values_mut() {
+            let Some(until) = told_until(episode) else { continue };
+            (episode.is_told, episode.worst) = (true, None);
+            episode.peak = episode.peak_after(until, |[held, _]| held);
+            episode.late_peak = episode.peak_after(until, |[_, late]| late);
         }
     }
 
@@ -266,7 +281,8 @@ impl Pass {
             settled.note_worst(episode);
             let Some(joins) = self.joins(rules, episode, standing, live, known) else {
                 // What only ended since was heard when it began.
-                let row = episode.peak.map(|_| episode.row(standing));
+                let row = episode.peak.filter(|_| !episode.is_told);
+                let row = row.map(|_| episode.row(standing));
                 apart.extend(row.map(|row| (episode.clone(), Some(row))));
                 continue;
             };
@@ -355,6 +371,18 @@ impl LateEpisode {
         let raised =
             self.alert.timeline.iter().filter(|entry| matches!(entry.what, Raised | Recurred));
         raised.map(|entry| entry.at).find(|at| *at > moment)
+    }
+
+    /// The highest priority that held after that moment, and from when on.
+    fn peak_after(
+        &self,
+        moment: WallTime,
+        which: impl Fn([Option<Priority>; 2]) -> Option<Priority>,
+    ) -> Option<(Priority, WallTime)> {
+        let from = self.turns.iter().rposition(|(at, _)| *at <= moment).unwrap_or_default();
+        let held = self.turns.iter().skip(from);
+        let held = held.filter_map(|(at, held)| which(*held).map(|priority| (priority, *at)));
+        held.max_by_key(|(priority, at)| (*priority, std::cmp::Reverse(*at)))
     }
 
     /// Keeps the value if it is further outside.

@@ -287,13 +287,13 @@ pub(super) fn end(
     Ok(Told { devices, alerts, sites })
 }
 
-/// What the box of a site told of its own alerts while it was out of reach: the pass does not speak
-/// for that. Of an alert that went on when the county was back, what the box told of it ends with
+/// Until when the box of a site told of its own alerts while it was out of reach: the pass does not
+/// speak for that. Of an alert that went on when the county was back, what the box told of it ends with
 /// the last that came.
 fn told_by_the_box<'r>(
     Context { connection, rules, .. }: Context<'r>,
     work: &Work,
-) -> rusqlite::Result<impl Fn(&LateEpisode) -> bool + use<'r>> {
+) -> rusqlite::Result<impl Fn(&LateEpisode) -> Option<WallTime> + use<'r>> {
     let mut periods: Vec<(DeviceId, String, i64, i64)> = Vec::new();
     for Source { device, .. } in &work.sources {
         let of_device =
@@ -315,13 +315,14 @@ fn told_by_the_box<'r>(
     Ok(move |episode: &LateEpisode| {
         let (from, until) = episode.period();
         let technical = rules.is_technical(&episode.alert.family);
-        periods.iter().any(|(device, family, begin, end)| {
+        let told = periods.iter().filter(|(device, family, begin, end)| {
             let is_own = *device == episode.alert.device || !technical;
             is_own
                 && *family == episode.alert.family
                 && *begin <= until.unix_ms()
                 && from.unix_ms() <= *end
-        })
+        });
+        told.map(|(.., end)| WallTime::from_unix_ms(*end)).max()
     })
 }
 

@@ -414,11 +414,11 @@ impl Episode {
                 alert.holds_again(found, now);
             }
             AlertState::ClearedUnack if is_higher || came_back.is_some() => {
-                alert.note_late(found, now);
+                alert.note_late(found, came_back.is_some(), now);
             }
             // One that is over is taken up again where nobody saw what came late.
             AlertState::Closed if !is_over && is_unseen && (is_higher || came_back.is_some()) => {
-                alert.note_late(found, now);
+                alert.note_late(found, came_back.is_some(), now);
                 if alert.priority > Priority::Low {
                     alert.begin_anew();
                     alert.retro = true;
@@ -468,8 +468,12 @@ impl Alert {
         self.sound(now);
     }
 
-    /// Something of it that was over came late.
-    fn note_late(&mut self, found: &LateEpisode, now: WallTime) {
+    /// Something of it that was over came late; where it had come back it was over with that.
+    fn note_late(&mut self, found: &LateEpisode, came_back: bool, now: WallTime) {
+        if let Some(over) = found.over_at().filter(|_| came_back) {
+            self.cleared_at = Some(over);
+            self.rules.clone_from(&found.alert.rules);
+        }
         self.priority = self.priority.max(found.peak.map_or(self.priority, |(peak, _)| peak));
         self.recurrences = self.recurrences.max(found.alert.recurrences);
         self.late_row.get_or_insert(6);

@@ -430,12 +430,44 @@ fn what_the_box_told_ends_when_it_was_over_and_is_raised_by_nothing() {
     let ended = |county: &County| county.alerts.values().next().unwrap().cleared_at;
     assert_eq!(ended(&county), Some(at(110)));
     let mut pass = county.begin(&stored, 61);
-    pass.leave_out(|_| true);
+    pass.leave_out(|_| Some(at(140)));
     let known: Vec<KnownAlert> = county.alerts.values().map(known).collect();
     let settled = pass.settle(&county.rules, &mut county.engine, &known, at(140), local);
     assert_eq!(settled.made, 0);
     let sounding = county.note(settled.changed);
     assert_eq!((sounding, ended(&county)), (Vec::new(), Some(at(91))));
+}
+
+/// The box stops telling when the link is back; what it had heard until then may still be on its way,
+/// and behind what is newer no rule hears it.
+#[test]
+fn what_came_back_when_the_box_had_stopped_telling_waits_for_a_person() {
+    let values = |second| if (150..170).contains(&second) { 36 } else { 72 };
+    for (told_until, expected) in [
+        (91, (AlertState::ClearedUnack, Some(at(200)), None)),
+        (300, (AlertState::Closed, Some(at(91)), Some("li.wei"))),
+    ] {
+        let (mut county, mut stored) = heard(0..61);
+        for second in 61..240 {
+            let group = group(second, Metric::HR, values(second), Unit::PER_MINUTE);
+            let is_heard = !(100..190).contains(&second);
+            if is_heard {
+                county.hear(second, &group);
+            }
+            let freshness = if is_heard { Freshness::Fresh } else { Freshness::Late };
+            stored.push((group, freshness));
+        }
+        let mut pass = county.begin(&stored, 100);
+        pass.leave_out(|_| Some(at(told_until)));
+        let known: Vec<KnownAlert> = county.alerts.values().map(known).collect();
+        let settled = pass.settle(&county.rules, &mut county.engine, &known, at(240), local);
+        assert_eq!(settled.made, 0);
+        assert_eq!(county.note(settled.changed), Vec::new());
+        let alert = county.alerts.values().next().unwrap();
+        let by = alert.acknowledged.as_ref().map(|by| &*by.by);
+        assert_eq!((alert.state, alert.cleared_at, by), expected);
+        assert_eq!(alert.rules, ["HR-AD-LL"]);
+    }
 }
 
 /// The pass runs while the county still counts the seconds for which it must be over.
