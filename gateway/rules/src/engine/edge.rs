@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - who has it in hand, at either end, has it in hand
-//! - what is taken over is unknown until its device is heard again, and so makes no sound
+//! - what is taken over is unknown until its device is heard again, and so makes no sound; where all
+//!   that is heard since says that it may be over, until a value says that it is not
 //! - of one alert the newest word counts, in whatever order words come; the others are its story
 
 use super::{
@@ -152,6 +153,12 @@ impl Engine {
         let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
         let standing = (&told.device, standing(rules, &alert, told, times, &named));
         let ended = episode.adopt_told(alert.clone(), now, &said, standing);
+        if episode.alert.as_ref().is_some_and(|known| known.id == alert.id)
+            && let Some(firing) = episode.firing.get_mut(ADOPTED)
+        {
+            // The alert keeps the highest until somebody has it in hand, and goes on as what holds.
+            firing.priority = at_most(rules, &alert, told, times);
+        }
         match episode.alert.as_ref().is_some_and(|alert| alert.condition().is_active()) {
             true => self.told_over.remove(&key),
             false => self.told_over.insert(key.clone()),
@@ -223,6 +230,16 @@ impl Episode {
     pub(super) fn is_of_spot(&self) -> bool {
         let metric = self.alert.as_ref().and_then(|alert| alert.metric);
         metric.is_none_or(|metric| metric.row().kind == Kind::Spot)
+    }
+
+    /// Whether its box told of it, and all that was heard since says that it may be over: that it is
+    /// may be on its way, and the hold is running.
+    pub(super) fn may_be_over(&self, is_ending: impl Fn(&str) -> bool) -> bool {
+        let is_told = self.alert.as_ref().is_some_and(|alert| alert.people.told_by_box.is_some());
+        let mut firing = self.firing.iter();
+        is_told
+            && !self.firing.is_empty()
+            && firing.all(|(key, firing)| firing.value.is_none() && is_ending(key))
     }
 
     /// What one device says changes; what a box told of another goes on beside it.
@@ -312,8 +329,10 @@ fn take_over(
 ) {
     tell_story(alert, told, times, began, false);
     let state = AlertState::from_name(&told.state);
+    // It was over a while before its box said so.
+    let ends = times.cleared.unwrap_or(times.at);
     if times.cleared.is_some() || state == Some(AlertState::ActiveAck) {
-        alert.was_in_hand_at(times.at, times.cleared.is_some());
+        alert.was_in_hand_at(ends, times.cleared.is_some());
     }
     // It was seen there.
     alert.retro = false;
@@ -331,7 +350,6 @@ fn take_over(
     alert.started_at = alert.started_at.min(times.started);
     alert.cleared_at = times.cleared;
     // What somebody at the county had in hand went on as it was, though the box may not have known.
-    let ends = times.cleared.unwrap_or(times.at);
     let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends)
         && !matches!(state, Some(AlertState::ActiveAck | AlertState::Closed));
     let priority = if was_in_hand { present(rules, alert, told) } else { told.priority };
@@ -361,6 +379,18 @@ fn present(rules: &RuleSet, alert: &Alert, told: &EdgeAlert) -> Priority {
     present.max().map_or(told.priority, |present| present.min(told.priority))
 }
 
+/// The same, where a second value may have confirmed a rule of an alert that was as urgent already:
+/// no box tells of that.
+fn at_most(rules: &RuleSet, alert: &Alert, told: &EdgeAlert, times: EdgeTimes) -> Priority {
+    let since_ms = times.at.unix_ms().saturating_sub(times.started.unix_ms());
+    let thresholds = told.rules.iter().filter_map(|id| rules.threshold(id));
+    let mut promotes = thresholds.filter_map(|rule| rule.promote);
+    match promotes.any(|promote| since_ms >= promote.after_ms) {
+        true => told.priority,
+        false => present(rules, alert, told),
+    }
+}
+
 /// Where the rules stand by which a box told of an alert: since it began or came back, and what
 /// was not `named` before, since then.
 fn standing(
@@ -374,7 +404,14 @@ fn standing(
     let begins = ["raised", "recurred"].contains(&&*told.what) || named.is_empty();
     let back = alert.back_since().unwrap_or(alert.started_at);
     let since = |id| if begins || named.contains(id) { back } else { times.at };
-    let standing = of_family.map(|id| (id.clone(), Series::adopted(since(id), alert.rose_by(id))));
+    // It came back, and when is still to be said: an agent that was killed says all of it again.
+    let turns = [TimelineEvent::Raised, TimelineEvent::Recurred, TimelineEvent::Cleared];
+    let turn = alert.timeline.iter().rev().find(|it| turns.contains(&it.what));
+    let is_back = turn.is_some_and(|it| it.what == TimelineEvent::Cleared);
+    let standing = of_family.map(|id| {
+        let series = Series::adopted(since(id), alert.rose_by(id));
+        (id.clone(), if is_back { series.unconfirmed() } else { series })
+    });
     standing.collect()
 }
 

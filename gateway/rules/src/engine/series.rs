@@ -43,6 +43,11 @@ impl Series {
         Self { outside_since, confirm_from, firing: true, promoted, ..Self::default() }
     }
 
+    /// No value of before confirms the next one.
+    pub(super) fn unconfirmed(self) -> Self {
+        Self { confirm_from: None, ..self }
+    }
+
     /// The same as it was told later: since the later of both.
     pub(super) fn later(self, told: Self) -> Self {
         let outside_since = self.outside_since.max(told.outside_since);
@@ -52,6 +57,11 @@ impl Series {
 
     pub(super) const fn holds(&self) -> bool {
         self.firing
+    }
+
+    /// It holds, and the newest readings say that it may be over.
+    pub(super) const fn is_ending(&self) -> bool {
+        self.firing && self.inside_since.is_some()
     }
 
     /// Sustain and hold begin anew; what fires goes on.

@@ -7,6 +7,7 @@ use super::{
     Engine, after,
     device::Device,
     life::{Episode, Firing},
+    series::Series,
     technical,
 };
 use crate::{
@@ -169,7 +170,8 @@ impl Engine {
             return Vec::new();
         }
         self.cut_off = false;
-        let all = self.episodes.values_mut();
+        let is_ending = |key: &str| self.series.get(key).is_some_and(Series::is_ending);
+        let all = self.episodes.values_mut().filter(|episode| !episode.may_be_over(is_ending));
         all.filter_map(|episode| episode.become_known(now, device)).collect()
     }
 

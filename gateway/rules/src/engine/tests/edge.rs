@@ -716,3 +716,77 @@ fn who_saw_what_came_later_has_not_seen_what_was_over_before_it() {
     assert_eq!(of(&county, own).unwrap().state, AlertState::ActiveUnack);
     assert_eq!(of(&county, alert.id).unwrap().state, AlertState::ClearedUnack);
 }
+
+#[test]
+fn what_a_box_told_makes_no_sound_while_all_that_is_heard_says_that_it_may_be_over() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let (told, times) = told_of(&ward, &alert, "raised", 10.0);
+    let mut county = Ward::new("ecg-01");
+    county.engine.adopt_edge(ward.rules, at(100.0), &told, times, place(1));
+    county.stream(100, 105, Metric::HR, "72");
+    assert_eq!(county.only().state, AlertState::Unknown);
+    // Between the limit and where it clears it holds.
+    for (value, expected) in
+        [("72", "cleared_unack"), ("42", "active_unack"), ("36", "active_unack")]
+    {
+        let engine = county.engine.clone();
+        let mut county = Ward { engine, told: vec![], ..Ward::new("ecg-01") };
+        county.stream(105, 106, Metric::HR, value);
+        let first = if value == "72" { "unknown" } else { expected };
+        assert_eq!(county.only().state.name(), first);
+        county.stream(106, 131, Metric::HR, value);
+        assert_eq!(county.only().state.name(), expected);
+    }
+}
+
+#[test]
+fn who_had_it_in_hand_when_it_was_over_has_it_though_it_sounded_again_since() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    ward.engine.acknowledge(alert.id, "nurse", AckReason::AtBedside, "", at(12.0)).unwrap();
+    // What was heard until then did not say that it was over.
+    ward.pass_time(133.0);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    let (told, times) = told_of(&ward, &alert, "cleared", 130.0);
+    let times = EdgeTimes { at: at(134.0), ..times };
+    let (over, _) = ward.engine.adopt_edge(ward.rules, at(150.0), &told, times, place(1));
+    assert_eq!((over.state, &*over.acknowledged.unwrap().by), (AlertState::Closed, "nurse"));
+}
+
+#[test]
+fn what_its_box_told_is_as_urgent_as_what_holds_once_somebody_has_it_in_hand() {
+    let mut ward = Ward::new("cuff-01");
+    ward.number(0.0, Metric::NIBP_SYS, "225");
+    let alert = ward.only().clone();
+    // After a minute a second value may have confirmed the first.
+    for (second, expected) in [(59.0, Priority::Medium), (60.0, Priority::High)] {
+        let (told, times) = told_of(&ward, &alert, "rules_changed", second);
+        let told = EdgeAlert { rules: vec!["BP-AD-SH".into()], ..told };
+        let mut county = Ward::new("cuff-01");
+        county.engine.adopt_edge(ward.rules, at(100.0), &told, times, place(1));
+        assert_eq!(county.only().priority, Priority::High);
+        let reason = AckReason::AtBedside;
+        let seen = county.engine.acknowledge(alert.id, "nurse", reason, "", at(101.0)).unwrap();
+        assert_eq!(seen.priority, expected);
+    }
+}
+
+#[test]
+fn a_value_of_before_it_was_over_confirms_none_when_its_box_says_all_of_it_again() {
+    let mut ward = Ward::new("cuff-01");
+    ward.number(0.0, Metric::NIBP_SYS, "186");
+    let alert = ward.only().clone();
+    let mut county = Ward::new("cuff-01");
+    let words = [("raised", 0.0), ("cleared", 300.0), ("raised", 0.0)];
+    for (seq, (what, second)) in (1..).zip(words) {
+        let (told, times) = told_of(&ward, &alert, what, second);
+        county.engine.adopt_edge(ward.rules, at(400.0), &told, times, place(seq));
+    }
+    county.number(410.0, Metric::NIBP_SYS, "186");
+    assert_eq!(county.only().priority, Priority::Medium);
+    county.number(480.0, Metric::NIBP_SYS, "186");
+    assert_eq!(county.only().priority, Priority::High);
+}
