@@ -6,7 +6,7 @@
 //! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
 //!   follows it
 
-use super::{late::RECHECK_ROW, series::Series, service::in_service};
+use super::{late::RECHECK_ROW, series::Series};
 use crate::{
     alert::{Alert, AlertId, AlertState, People, SAME_OF_DEVICE, TOLD_BY_BOX, TimelineEvent},
     binding::PatientKey,
@@ -509,12 +509,7 @@ impl Episode {
             alert.go(AlertState::Unknown);
             alert.late_row = Some(LATE_ALARM_ROW);
         }
-        let aside = self.out_of_service && (alert.people.out_of_service || !waits);
-        if alert.people.out_of_service != aside {
-            alert.people.out_of_service = aside;
-            alert.take_back(now);
-            alert.tell(now, in_service(!aside), None, String::new());
-        }
+        alert.follow_service(self.out_of_service && (alert.people.out_of_service || !waits), now);
         if urgent > alert.priority {
             alert.tell(now, TimelineEvent::PriorityRose, None, worst.rule.clone());
             alert.priority = urgent;

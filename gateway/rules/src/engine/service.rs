@@ -198,7 +198,18 @@ impl Episode {
     }
 }
 
+impl Alert {
+    /// It is set aside by what its devices say, or stands for itself; its story says which.
+    pub(super) fn follow_service(&mut self, aside: bool, now: WallTime) {
+        if self.people.out_of_service != aside {
+            self.people.out_of_service = aside;
+            self.take_back(now);
+            self.tell(now, in_service(!aside), None, String::new());
+        }
+    }
+}
+
 /// What happened to an alert.
-pub(super) const fn in_service(is_back: bool) -> TimelineEvent {
+const fn in_service(is_back: bool) -> TimelineEvent {
     if is_back { TimelineEvent::InService } else { TimelineEvent::OutOfService }
 }
