@@ -2,7 +2,7 @@
 // and not before; what fails is said in the row.
 
 import * as api from './api.js';
-import { message, who } from './alert-words.js';
+import { message, whatOf } from './alert-words.js';
 import { FORMS, Form, READY } from './alert-forms.js';
 import { SignsForm, isToAsk, referral } from './danger-signs.js';
 import { arrange, h, put, set } from './dom.js';
@@ -178,7 +178,7 @@ export class Actions {
     const acknowledging = deed === 'acknowledge';
     const withoutConsent = lost && !this.offline;
     // Whose it is too: on a small screen the row's head may have gone out of sight.
-    const what = `${who(alert)} · ${message(alert)}`;
+    const what = whatOf(alert);
     put(this.what, t(acknowledging ? 'alerts.thumb' : `deed.${deed}.what`, {
       what, device: alert.device,
     }));

@@ -30,6 +30,7 @@ export const FORMS = {
 
 /** Reasons that are ready: one touch says why and sends it, as a word that others read in theirs. */
 export const READY = {
+  shelve: ['care', 'treated', 'retest', 'moved'],
   assign: ['nearer', 'occupied', 'shift_over', 'doctor_decides'],
   escalate: ['nobody_came', 'worse', 'hands', 'doctor_comes'],
 };
@@ -61,8 +62,9 @@ export class Form {
       type: 'button', class: 'reason', 'data-ready': code, onclick: () => this.say(code),
     }));
     const labels = this.fields.map(({ label }) => label);
-    // Before the field for other words, which is the last one.
-    if (this.ready.length) labels.splice(-1, 0, h('div', { class: 'reasons' }, ...this.ready));
+    // Before the field for other words.
+    const other = this.fields.findIndex(({ field }) => field === 'reason');
+    if (this.ready.length) labels.splice(other, 0, h('div', { class: 'reasons' }, ...this.ready));
     this.submit = h('button', { class: 'primary' });
     this.element = h('form', {
       class: 'deed',

@@ -111,7 +111,7 @@ export class Row {
     put(this.limit, words.limitText(alert));
     const over = ['cleared_unack', 'closed'].includes(alert.state);
     const now = over ? null : this.present(alert);
-    set(this.value, 'hidden', !alert.metric || !(outside || over || now));
+    set(this.value, 'hidden', !alert.metric || !(outside || now));
     set(this.amount, 'hidden', over);
     set(this.age, 'hidden', over);
     put(this.number, now?.text ?? '--');

@@ -150,15 +150,19 @@ function lateLines({ clinic, site, late }) {
   }) => {
     return [metricName(metric), comparator, value, unitText(unit, t), moment(at)].filter(Boolean).join(' ');
   });
+  const [from, until] = [moment(late.from), moment(late.until)];
+  const age = ageText(Date.parse(late.until) - Date.parse(late.from), t, true);
+  const found = [
+    late.alerts || !late.left_out ? t(late.alerts ? 'section.late.alerts' : 'section.late.no_alerts', { n: late.alerts }) : '',
+    late.left_out ? t('section.late.left', { n: late.left_out }) : '',
+  ].filter(Boolean).join(t('section.late.and'));
   return [
     t(late.judged ? 'section.late.judged' : 'section.late.judging', {
       clinic: clinic || site,
-      from: moment(late.from),
-      until: moment(late.until),
-      age: ageText(Date.parse(late.until) - Date.parse(late.from), t, true),
+      // Of less than a minute the hour says it.
+      span: from === until ? from : t('section.late.span', { from, until, age }),
       readings: late.readings,
-      alerts: late.alerts,
-      left: late.left_out,
+      found,
     }),
     ...(worst.length ? [t('section.late.worst', { worst: worst.join('; ') })] : []),
   ];

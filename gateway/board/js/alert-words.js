@@ -18,6 +18,8 @@ const LATE_RESULT = 5;
 const HOUR_MS = 3_600_000;
 /** The rule of alarms that no other knows: behind its own words stand the device's. */
 const AS_SENT = 'DEV-OTHER';
+/** The rule of an edge box that is away: what is to be done is not in its name. */
+const BOX_OFFLINE = 'EDGE-OFFLINE';
 
 /** `高 2 低 1`. */
 export function countsOf(alerts) {
@@ -74,6 +76,11 @@ export function who(alert) {
   return name(patient, bed);
 }
 
+/** Whose, and what it is: where its row is out of sight. */
+export function whatOf(alert) {
+  return `${who(alert)} · ${message(alert)}`;
+}
+
 /** Bed and masked name. */
 function name(patient, bed = patient.bed) {
   const where = bed ? t('patient.bed', { bed }) : t('patient.no_bed');
@@ -127,6 +134,7 @@ export function state(alert) {
     const until = shortTime(Date.parse(alert.shelved_until), nowMs);
     words[0] = t('alerts.shelved', { until, by: alert.shelved_by, reason: alert.shelf_reason });
   }
+  if (alert.rules.includes(BOX_OFFLINE) && alert.state.startsWith('active')) words.push(t('alerts.box_offline'));
   if (alert.retro) words.push(t('alerts.retro', { at: shortTime(started, nowMs) }));
   if (alert.late_row === LATE_RESULT && alert.state === 'active_unack') {
     words.push(t('alerts.remeasure', { age: ageText(nowMs - started, t, true) }));

@@ -4,7 +4,9 @@ import * as api from './api.js';
 import { NOTE_MAX, mayAct } from './alert-actions.js';
 import { Row } from './alert-row.js';
 import { SHIFT_MS, Sections, floodOf } from './alert-sections.js';
-import { message, where, who } from './alert-words.js';
+import {
+  GLYPHS, countsOf, message, whatOf, where, who,
+} from './alert-words.js';
 import * as clock from './clock.js';
 import {
   arrange, h, put, set,
@@ -54,6 +56,9 @@ export class AlertList {
     this.thumbId = null;
     this.pressedId = null;
     this.shownIds = [];
+    /** Whether the list is not at its top, and what stood in it then, with what waits. */
+    this.isScrolled = false;
+    this.waitingKey = '';
     /** What was acknowledged or shelved last, until `J` or `K`. */
     this.dealtId = null;
     this.flood = 0;
@@ -88,8 +93,9 @@ export class AlertList {
       // A key pressed it where nothing came down.
       onclick: ({ detail }) => this.thumbPressed(detail === 0 ? this.thumbId : this.pressedId),
     }, this.thumbWhat, this.thumbWhere);
-    this.element = h('section', { class: 'alert-list' },
-      h('div', { class: 'list-head' }, this.heading, this.waiting),
+    this.above = h('button', { class: 'above count', hidden: true, onclick: () => this.toTop() });
+    this.element = h('section', { class: 'alert-list', onscroll: () => this.drawAbove() },
+      h('div', { class: 'list-head' }, this.heading, this.above, this.waiting),
       this.note.element, this.floodBanner, this.cutBanner, this.empty, this.list);
     /** What stays while a page stands in the place of the board. */
     this.outside = [this.assertive, this.polite, this.thumb];
@@ -138,6 +144,34 @@ export class AlertList {
     this.announce(all.map(({ id }) => id));
     this.note.draw();
     this.drawThumb();
+    const waiting = ids.map((id) => (isOpen(id) ? `${id}!` : id)).join();
+    // Where only numbers changed every row is where it was; of a list at its top nothing is above.
+    if (waiting !== this.waitingKey && this.isScrolled) this.drawAbove();
+    this.waitingKey = waiting;
+  }
+
+  /**
+   * What waits above what is in sight: a list that is scrolled, or that follows a row which went
+   * down, shows only the rest.
+   */
+  drawAbove() {
+    const { scrollTop } = this.element;
+    this.isScrolled = scrollTop > 0;
+    const edge = scrollTop > 0 && this.list.getBoundingClientRect().top + scrollTop;
+    const waiting = scrollTop > 0 ? this.shownIds.filter((id) => (
+      isOpen(id) && this.rows.get(id).element.getBoundingClientRect().bottom <= edge)) : [];
+    const [first] = waiting;
+    set(this.above, 'hidden', !first);
+    if (!first) return;
+    const alerts = waiting.map((id) => store.alerts.get(id));
+    const { priority } = alerts.reduce((a, b) => (isMoreUrgent(b.priority, a.priority) ? b : a));
+    set(this.above, 'data-priority', priority);
+    put(this.above, `${GLYPHS[priority]} ${t('alerts.above', { counts: countsOf(alerts) })}`);
+  }
+
+  toTop() {
+    this.element.scrollTop = 0;
+    this.rows.get(this.shownIds.find(isOpen))?.element.focus();
   }
 
   drawHead(alerts) {
@@ -330,7 +364,7 @@ export class AlertList {
 
   offerUndo(alert, deed) {
     this.dealtId = alert.id;
-    this.undo.offer(() => t(`undo.${deed}`, { what: message(alert) }), async () => {
+    this.undo.offer(() => t(`undo.${deed}`, { what: whatOf(alert) }), async () => {
       putAlert(await api.act(alert.id, 'undo', null));
       this.onChange();
     });
@@ -340,7 +374,7 @@ export class AlertList {
   offerOfflineUndo(alert) {
     const said = () => this.queue.said(alert.id);
     const own = said();
-    this.undo.offer(() => t('undo.offline', { what: message(alert) }), async () => {
+    this.undo.offer(() => t('undo.offline', { what: whatOf(alert) }), async () => {
       // While it is on its way nobody knows; sent, it is taken back at the county.
       if (this.rows.get(alert.id)?.actions.busy === 'sending') throw new api.Failure(0, {});
       if (said() === own) this.queue.delete(alert.id);

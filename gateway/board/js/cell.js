@@ -49,7 +49,7 @@ export class Cell {
     const reason = shown.find((part) => part.reason)?.reason || '';
     const none = shown.every((part) => part.text === null);
     const reasonOnly = none && reason !== '' && !first.hidden;
-    this.drawNumbers(shown, reasonOnly);
+    this.drawNumbers(cell.metric === 'nibp' ? bothOf(shown) : shown, reasonOnly);
     put(this.pending, shown.some((part) => part.pending) ? t('tiles.pending') : '');
     set(this.element, 'data-reason-only', reasonOnly ? 'true' : null);
     put(this.unit, none ? '' : unitText(shown.find((part) => part.unit)?.unit, t));
@@ -82,11 +82,24 @@ export class Cell {
       set(number, 'class', part.metric === 'nibp_mean' ? 'num mean' : 'num');
       stamp(number, part);
       set(number, 'data-pending', part.pending ? 'true' : null);
-      put(number, part.text === null ? (reasonInstead ? '' : '--') : part.text);
+      const none = part.text === null;
+      put(number, none ? (reasonInstead ? '' : '--') : part.text);
+      // Of two lines that stand for a number nobody hears anything.
+      set(number, 'role', none ? 'img' : null);
+      set(number, 'aria-label', none ? `${metricName(part.metric)} ${t('validity.invalid')}` : null);
       wanted.push(number);
     });
     arrange(this.numbers, wanted);
   }
+}
+
+/** Where one of the two pressures never came its place says so: `/70` could be either. */
+function bothOf(shown) {
+  const [first] = shown;
+  const none = (metric) => ({ ...first, metric, text: null, pending: false });
+  const pair = ['nibp_sys', 'nibp_dia']
+    .map((metric) => shown.find((part) => part.metric === metric) || none(metric));
+  return [...pair, ...shown.filter((part) => !pair.includes(part))];
 }
 
 /** Whose a result is; `null` of what repeats: whose that is goes by the device. */

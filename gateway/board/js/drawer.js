@@ -284,10 +284,9 @@ export class Drawer {
   /** The strip around an alert. */
   stripOf(alert) {
     const device = store.devices.get(deviceKey(alert));
-    const lead = this.lines.get(deviceKey(alert))?.strip?.metric;
-    if (device) {
-      this.review.showAlert(device, lead ?? leadsOf(device)[0], alert, this.tiles.placeOf(this.key));
-    }
+    if (!device) return;
+    const leads = this.lines.get(deviceKey(alert))?.strip?.leads ?? leadsOf(device);
+    this.review.showAlert(device, leads, alert, this.tiles.placeOf(this.key));
   }
 }
 

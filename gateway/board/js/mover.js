@@ -11,8 +11,8 @@ import { dayOf } from './pages/words.js';
 import { may, patientOf, store } from './store.js';
 import { aboutText } from './tile.js';
 
-/** What is sent where nobody typed another reason. */
-const REASON = 'wrong_patient';
+/** What is sent where nobody typed another reason: of a patient's result, and of nobody's. */
+const REASONS = ['wrong_patient', 'claimed'];
 const REASON_MAX = 200;
 
 export class Mover {
@@ -64,7 +64,7 @@ export class Mover {
   /** The tray, then who was seen in this township today. */
   drawChoice() {
     set(this.choice, 'aria-label', t('results.choose'));
-    for (const name of ['placeholder', 'aria-label']) set(this.reason, name, t('results.reason'));
+    for (const name of ['placeholder', 'aria-label']) set(this.reason, name, t('results.reason', { reason: t(`reason.${this.preset()}`) }));
     arrange(this.buttons, this.chosen.keys.map((key, index) => {
       let button = this.buttons.children[index];
       if (!button || button.key !== key) {
@@ -77,6 +77,10 @@ export class Mover {
     }));
   }
 
+  preset() {
+    return REASONS[this.chosen.place.patient ? 0 : 1];
+  }
+
   /** The second click. */
   async move(to) {
     this.isOpen = false;
@@ -85,7 +89,7 @@ export class Mover {
     let reading = null;
     const moved = await this.run(async () => {
       reading = await this.chosen.reading;
-      const reason = this.reason.value.trim() || REASON;
+      const reason = this.reason.value.trim() || this.preset();
       await api.reassign(reading, { from, patient: to, reason });
     });
     if (!moved) return;

@@ -104,25 +104,36 @@ export function touches(before, after) {
   return Math.abs(after.start - before.end) <= TOUCHING_MS;
 }
 
-/** Runs without a signal up to the pen: `{from, to, why}`; `why` is `missing` or `lead_off`. */
+/**
+ * Runs up to the pen of which there is no trace: `{from, to, why}`; `why` is `missing`, `lead_off` or,
+ * where blocks say two things of one moment, `overlap`: one on the other they would look like beats
+ * that never were.
+ */
 export function gaps(blocks, penMs) {
   const found = [];
   const add = (from, to, why) => {
     const last = found[found.length - 1];
-    if (last && last.why === why && from - last.to <= TOUCHING_MS) last.to = to;
+    if (last && last.why === why && from - last.to <= TOUCHING_MS) last.to = Math.max(last.to, to);
     else if (to - from > TOUCHING_MS) found.push({ from, to, why });
   };
-  blocks.forEach((block, index) => {
-    const before = blocks[index - 1];
-    if (before && !touches(before, block) && block.start > before.end) {
-      add(before.end, block.start, 'missing');
-    }
-    if (block.flags.includes('lead_off')) add(block.start, block.end, 'lead_off');
-  });
-  const last = blocks[blocks.length - 1];
-  if (last && penMs > last.end) add(last.end, penMs, 'missing');
+  /** How far the blocks before reach. */
+  let reached = Infinity;
+  for (const { start, end, flags } of blocks) {
+    if (start - reached > TOUCHING_MS) add(reached, start, 'missing');
+    if (reached < Infinity && reached - start > TOUCHING_MS) add(start, Math.min(reached, end), 'overlap');
+    if (flags.includes('lead_off')) add(start, end, 'lead_off');
+    reached = reached < Infinity ? Math.max(reached, end) : end;
+  }
+  if (penMs > reached) add(reached, penMs, 'missing');
   return found.map((gap) => ({ ...gap, to: Math.min(gap.to, penMs) }))
     .filter((gap) => gap.to > gap.from);
+}
+
+/** Whether a sample of a block is drawn, as a function of its moment. */
+export function drawnOf(block, gapsOfAll) {
+  const hidden = gapsOfAll.filter(({ from, to, why }) => (
+    why === 'overlap' && to > block.start && from < block.end));
+  return (at) => !hidden.some(({ from, to }) => at >= from && at < to);
 }
 
 /** Parts of a stretch of time on paper: one, or two where it goes round the edge. */

@@ -3,6 +3,8 @@
 import { t } from './i18n.js';
 import * as layout from './strip-layout.js';
 
+const WORDS_MM = 3;
+
 /** Small and big boxes. */
 export function grid(context, widthPx, heightPx, colour, { pxPerMm, bigBoxPx }) {
   for (const [step, name] of [[pxPerMm, '--box'], [bigBoxPx, '--big-box']]) {
@@ -46,15 +48,17 @@ export function beyondText(blocks, heightMm, now) {
 }
 
 /** How long a gap is, as far as there is room within it: words beside it would cover the trace. */
-export function gapWords(context, { from, to, why }, { left, width }, colour) {
+export function gapWords(context, { from, to, why }, { left, width }, colour, { pxPerMm }) {
   const s = ((to - from) / 1000).toFixed(1);
   context.save();
-  context.font = '13px sans-serif';
+  // On paper the dots are finer than on a screen.
+  const sizePx = Math.max(13, WORDS_MM * pxPerMm);
+  context.font = `${sizePx}px sans-serif`;
   context.textAlign = 'center';
   context.fillStyle = colour('--gap-text');
   const words = [t(`strip.gap.${why}`, { s }), t('age.s', { s }), s]
     .find((text) => context.measureText(text).width < width - 2);
-  if (words) context.fillText(words, left + width / 2, 19);
+  if (words) context.fillText(words, left + width / 2, 1.5 * sizePx);
   context.restore();
 }
 
@@ -72,12 +76,13 @@ export function stretch(context, {
   context.clip();
   const first = blocks[0];
   const lead = first && first.start > from ? [{ from, to: first.start, why: 'missing' }] : [];
-  for (const gap of [...lead, ...layout.gaps(blocks, to)]) {
+  const gaps = layout.gaps(blocks, to);
+  for (const gap of [...lead, ...gaps]) {
     if (gap.to < from || gap.from > to) continue;
     const [left, right] = [Math.max(from, gap.from), Math.min(to, gap.to)];
     context.fillStyle = colour('--gap');
     context.fillRect(x(left), 0, x(right) - x(left), heightPx);
-    gapWords(context, gap, { left: x(left), width: x(right) - x(left) }, colour);
+    gapWords(context, gap, { left: x(left), width: x(right) - x(left) }, colour, paper);
   }
   context.strokeStyle = colour('--trace');
   context.lineWidth = 1.5;
@@ -91,8 +96,14 @@ export function stretch(context, {
       continue;
     }
     let goesOn = Boolean(before) && layout.touches(before, block);
+    const isDrawn = layout.drawnOf(block, gaps);
     block.samples.forEach((sample, index) => {
-      const at = x(block.start + index * block.periodMs);
+      const atMs = block.start + index * block.periodMs;
+      if (!isDrawn(atMs)) {
+        goesOn = false;
+        return;
+      }
+      const at = x(atMs);
       const y = layout.yOf(sample, block, range, heightPx, paper);
       if (goesOn) context.lineTo(at, y);
       else context.moveTo(at, y);

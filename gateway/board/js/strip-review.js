@@ -69,17 +69,20 @@ export class StripReview {
     if (!blocks.length) return;
     const [from, to] = [blocks[0].start, blocks[blocks.length - 1].end];
     this.begin({
-      device, metric, place, from, to, alert: null,
+      device, metric, leads: [metric], place, from, to, alert: null,
     });
     this.take(blocks);
     this.scroller.scrollLeft = this.scroller.scrollWidth;
   }
 
-  /** Half a minute before and after an alert, of the lead that is on screen. */
-  showAlert(device, metric, alert, place) {
+  /**
+   * Half a minute before and after an alert, of the lead that is on screen. `leads`: where none is
+   * yet, those that it may be; the first with a trace is shown.
+   */
+  showAlert(device, leads, alert, place) {
     const at = Date.parse(alert.started_at);
     this.begin({
-      device, metric, place, from: at - AROUND_MS, to: at + AROUND_MS, alert,
+      device, metric: leads[0], leads, place, from: at - AROUND_MS, to: at + AROUND_MS, alert,
     });
     this.fetch();
   }
@@ -95,27 +98,21 @@ export class StripReview {
   }
 
   otherLead() {
-    this.asked = { ...this.asked, metric: this.lead.value };
+    this.asked = { ...this.asked, metric: this.lead.value, leads: [this.lead.value] };
     this.blocks = [];
     this.fetch();
   }
 
   async fetch() {
     const { asked } = this;
-    const { device, metric } = asked;
+    const { device, leads } = asked;
     try {
-      // A block that begins before may reach into it.
-      const [{ blocks }, { bindings }] = await Promise.all([
-        api.waveforms({
-          site: device.site,
-          device: device.device,
-          metric,
-          from: new Date(asked.from - 10_000).toISOString(),
-          to: new Date(asked.to).toISOString(),
-        }),
-        api.bindingsOf(device),
+      const [found, { bindings }] = await Promise.all([
+        Promise.all(leads.map((metric) => blocksOf(metric, asked))), api.bindingsOf(device),
       ]);
       if (this.asked !== asked) return;
+      const blocks = found.find((some) => some.length) ?? [];
+      asked.metric = leads[Math.max(0, found.indexOf(blocks))];
       const ready = blocks.filter((block) => block.samples.length).map(layout.prepared)
         .filter((block) => block.end > asked.from);
       // A monitor that went to somebody else within the minute: the other's beats are left out.
@@ -294,6 +291,19 @@ export class StripReview {
       }), t('footer')],
     }, () => put(this.note, t('print.blocked')));
   }
+}
+
+/** What there is of a lead in that minute. */
+async function blocksOf(metric, { device, from, to }) {
+  const { blocks } = await api.waveforms({
+    site: device.site,
+    device: device.device,
+    metric,
+    // A block that begins before may reach into it.
+    from: new Date(from - 10_000).toISOString(),
+    to: new Date(to).toISOString(),
+  });
+  return blocks;
 }
 
 /** A canvas at the screen's resolution, empty. */

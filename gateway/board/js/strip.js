@@ -221,8 +221,9 @@ export class Strip {
     context.save();
     context.translate(margin, 0);
     const pen = this.penMs();
-    this.drawGaps(context, pen, colour);
-    this.drawTrace(context, pen, calibrated ? null : this.range, colour);
+    const gaps = layout.gaps(this.blocks, pen);
+    this.drawGaps(context, pen, gaps, colour);
+    this.drawTrace(context, pen, gaps, calibrated ? null : this.range, colour);
     context.restore();
   }
 
@@ -242,18 +243,18 @@ export class Strip {
     return context;
   }
 
-  drawGaps(context, pen, colour) {
-    for (const gap of layout.gaps(this.blocks, pen)) {
+  drawGaps(context, pen, gaps, colour) {
+    for (const gap of gaps) {
       const parts = layout.spans(gap.from, gap.to, pen, this.width, this.paperNow);
       if (!parts.length) continue;
       context.fillStyle = colour('--gap');
       for (const { left, width } of parts) context.fillRect(left, 0, width, this.height);
       const widest = parts.reduce((a, b) => (b.width > a.width ? b : a));
-      gapWords(context, gap, widest, colour);
+      gapWords(context, gap, widest, colour, this.paperNow);
     }
   }
 
-  drawTrace(context, pen, range, colour) {
+  drawTrace(context, pen, gaps, range, colour) {
     const shown = layout.visible(pen, this.width, this.paperNow);
     const railed = [];
     const beyond = [];
@@ -272,9 +273,14 @@ export class Strip {
       }
       if (!before || !layout.touches(before, block)) lastX = Infinity;
       if (block.flags.includes('saturation')) railed.push(block);
+      const isDrawn = layout.drawnOf(block, gaps);
       block.samples.forEach((sample, index) => {
         const at = block.start + index * block.periodMs;
         if (at < shown.from || at > shown.to) return;
+        if (!isDrawn(at)) {
+          lastX = Infinity;
+          return;
+        }
         const x = layout.xOf(at, this.width, this.paperNow);
         const y = layout.yOf(sample, block, range, this.height, this.paperNow);
         if (x < lastX) context.moveTo(x, y);

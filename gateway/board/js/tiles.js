@@ -211,9 +211,10 @@ export class Tiles {
   headingText(knowledge) {
     if (knowledge !== 'known' && !this.places.length) return t('tiles.heading_unknown');
     const beds = this.places.filter((place) => place.kind !== 'device').length;
+    const devices = new Set(this.places.flatMap((place) => place.devices.map(deviceKey)));
     const ruleless = this.ruleless();
     return [
-      t('tiles.heading', { beds, n: store.devices.size }),
+      t('tiles.heading', { beds, n: devices.size }),
       ...(ruleless ? [t('tiles.ruleless', { n: ruleless })] : []),
     ].join(' · ');
   }

@@ -47,6 +47,21 @@ test('lead-off blocks are one gap with its own word', () => {
   assert.deepEqual(layout.gaps(blocks, 4_000), [{ from: 1_000, to: 3_000, why: 'lead_off' }]);
 });
 
+test('where blocks say two things of one moment neither is drawn: they would look like more beats', () => {
+  const blocks = [block(0, 500), block(1_600, 100), block(1_900, 250), block(2_896, 250)];
+  assert.deepEqual(layout.gaps(blocks, 5_000), [
+    { from: 1_600, to: 2_000, why: 'overlap' }, { from: 3_896, to: 5_000, why: 'missing' },
+  ]);
+  const gaps = layout.gaps(blocks, 5_000);
+  assert.deepEqual([1_596, 1_600, 1_996, 2_000].map(layout.drawnOf(blocks[0], gaps)), [true, false, false, true]);
+  // A long block that was begun earlier reaches over what comes after the next one.
+  assert.deepEqual(layout.gaps([block(0, 1_000), block(500, 125), block(2_000, 250)], 4_000), [
+    { from: 500, to: 1_000, why: 'overlap' }, { from: 2_000, to: 3_000, why: 'overlap' },
+  ]);
+  // Rounded milliseconds hide nothing.
+  assert.ok(layout.drawnOf(blocks[3], gaps)(2_896));
+});
+
 test('what goes round the edge is two parts, and the eraser takes the oldest', () => {
   assert.deepEqual(layout.spans(4_800, 5_300, 6_000, WIDTH),
     [{ left: 480, width: 20 }, { left: 0, width: 30 }]);

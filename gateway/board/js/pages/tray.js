@@ -4,8 +4,11 @@ import * as api from '../api.js';
 import { h } from '../dom.js';
 import { t } from '../i18n.js';
 import { putLine } from '../number.js';
+import { deviceKey, store } from '../store.js';
 import { Page } from './page.js';
-import { moment, resultPieces, whoText } from './words.js';
+import {
+  kindName, moment, resultPieces, whoText,
+} from './words.js';
 
 /** A result is named by its first reading. */
 const isSame = (a, b) => ['outbox', 'lane', 'seq', 'index'].every((name) => a[name] === b[name]);
@@ -38,7 +41,7 @@ export class TrayPage extends Page {
     const card = h('section', { class: 'page-card', 'data-device': one.device },
       putLine(h('h3'), resultPieces(one.readings)),
       h('p', { class: 'quiet' }, t('tray.from', {
-        at: moment(one.measured_time), device: one.device, clinic: one.clinic || one.site,
+        at: moment(one.measured_time), device: deviceName(one), clinic: one.clinic || one.site,
       })));
     if (!this.may('reassign_readings')) return card;
     const chosen = this.chosen && isSame(this.chosen.reading, first) ? this.chosen.candidate : null;
@@ -91,4 +94,10 @@ export class TrayPage extends Page {
     });
     this.draw();
   }
+}
+
+/** What a person calls the machine, and what it is called. */
+function deviceName(one) {
+  const kind = store.devices.get(deviceKey(one))?.kind;
+  return [kind ? kindName(kind) : '', one.device].filter(Boolean).join(' ');
 }

@@ -218,6 +218,10 @@ test('13. latched high: over and unseen it stays, hollow, until it is acknowledg
   await page.hides(row);
   await page.click('[data-section="over"] button');
   await page.says(`${row}[data-state="closed"]`, '已结束');
+  // Where no number raised it there is none to name.
+  county.change(alert.id, { value: null });
+  await page.until('no name stands without a number', (one) => (
+    document.querySelector(`${one} .value`).hidden), row);
 });
 
 test('17. a filter never hides danger', async () => {
@@ -230,9 +234,33 @@ test('17. a filter never hides danger', async () => {
   await page.says('.others', '其他乡镇 高 1');
   await page.hides(rowOf(alert));
   await page.says('.townships', '和平镇卫生院');
+  // As many devices as are shown, and not those of the county.
+  const shown = county.devices.filter(({ site }) => site !== alert.site).length;
+  assert.ok(shown < county.devices.length);
+  await page.says('#tiles-heading', `设备 ${shown}`);
   await page.says('.empty', '所选乡镇没有未处理的预警');
   await page.click('.others');
   await page.shows(rowOf(alert));
+});
+
+test('a list that follows a row down says what waits above it, and goes there', async () => {
+  const page = await it.open({ size: [1366, 768] });
+  const { county } = it;
+  const shelved = county.raise(county.monitor, 'medium', {
+    state: 'shelved', condition: 'active_ack', shelved_by: 'li', shelf_reason: '等待复测',
+    shelved_until: make.at(county.ms + 6 * 60_000),
+  });
+  const waiting = ['high', 'high', 'medium', 'medium', 'medium'].map((priority) => county.raise(county.monitor, priority));
+  await page.shows(rowOf(waiting[4]));
+  assert.equal(await page.run(() => document.querySelector('.above').hidden), true);
+  await page.run((css) => document.querySelector(css).focus(), rowOf(shelved));
+  await page.says('.above', '▲!!! ↑ 上方未确认 高 2 中');
+  const [head, bar] = [await page.box('.alert-list'), await page.box('.above')];
+  assert.ok(bar.y >= head.y && bar.y + bar.height <= head.y + 50, 'it is at the top of the list');
+  await page.click('.above');
+  await page.until('the first that waits is in sight and has the focus', (css) => (
+    document.activeElement === document.querySelector(css)
+    && document.querySelector('.above').hidden), rowOf(waiting[0]));
 });
 
 test('how many are over is not said before it was read', async () => {
@@ -357,6 +385,16 @@ test('acknowledged while the edge box is away: it stays, and the text says what 
   const { method, url, body } = county.asked[county.asked.length - 1];
   assert.deepEqual([method, url.split('?')[0], body.reason],
     ['POST', `/api/v1/alerts/${alert.id}/acknowledge`, 'at_bedside']);
+  // What is to be done meanwhile is in the box's own row, until it is over.
+  const box = county.raise({ ...county.monitor, device: county.monitor.site }, 'medium', {
+    metric: null, value: null, rules: ['EDGE-OFFLINE'], message_zh: '网关离线', message_en: 'Edge box offline',
+  });
+  await page.says(rowOf(box), '看板收不到该处设备,请以床旁设备为准');
+  await page.pass(1_000);
+  await page.says(`.device-line[data-device="${county.monitor.device}"] .why`, '网关离线,请以床旁设备为准');
+  county.change(box.id, { state: 'cleared_unack', condition: 'cleared_unack', cleared_at: make.at(county.ms) });
+  await page.says(rowOf(box), '已恢复未确认');
+  assert.ok(!(await page.text(rowOf(box))).includes('以床旁设备为准'));
 });
 
 /** In the page: which alerts' rows are put into the list from now on. */
@@ -426,6 +464,15 @@ test('results that a meter remembered came late: nobody says that a link was cut
   await page.says('.alerts', '的 12 条读数');
   const line = (await page.text('.alerts')).split('\n').find((one) => one.includes('12 条读数'));
   assert.ok(line.includes('补传') && !line.includes('断网'), line);
+  assert.ok(line.endsWith('没有新预警'), line);
+  // Of less than a minute nobody says that it was none; what there was is counted.
+  const at = ago(1);
+  county.sites[0].late = {
+    from: at, until: at, judged: true, readings: 19, alerts: 2, left_out: 3, worst: [],
+  };
+  county.say('site', county.sites[0]);
+  await page.pass(1_000);
+  await page.says('.alerts', '补传 08:30 的 19 条读数,新预警 2 条,另有 3 次较轻');
 });
 
 test('what is shelved and holds is counted, called so, and says until when', async () => {

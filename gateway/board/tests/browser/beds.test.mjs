@@ -395,6 +395,16 @@ test('a reading is moved to another patient in two clicks, and back by undo', as
   await page.hides('.undo');
 });
 
+test('an open drawer makes the page no longer than a desktop: the alerts stay where they are', async () => {
+  ward();
+  const page = await it.open({ size: [1366, 768] });
+  await drawerOf(page, 10);
+  const [height, inner] = await page.run(() => [
+    document.scrollingElement.scrollHeight, window.innerHeight,
+  ]);
+  assert.equal(height, inner);
+});
+
 test('a deep link opens a bed, Esc goes back, and no name is in address, title or storage', async () => {
   ward();
   const page = await it.open();
@@ -738,6 +748,28 @@ test('a strip around an alert stands still, is measured, and is printed in true 
   await page.shows('.drawer');
 });
 
+test('a strip around an alert of a strap that is silent since is that of the lead it had', async () => {
+  const county = ward();
+  const strap = make.device(make.HEPING, 'heping-strap-01', 'ecg_strap', county.ms);
+  county.devices.push(strap);
+  county.bind(strap, ZHANG);
+  const alert = county.raise(strap, 'high', { patient: ZHANG, metric: 'hr' });
+  for (let second = -5; second < 5; second += 1) {
+    county.blocks.push(make.block(strap, square, county.ms + second * 1000, { metric: 'ecg_wave_i' }));
+  }
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
+  await page.says('.strip-review .strip-facts', '心电 I');
+  assert.equal(await page.attribute('.strip-review', 'data-metric'), 'ecg_wave_i');
+  assert.ok(!(await page.text('.strip-review')).includes('无波形'));
+  // Of one that never sent any it is said that nobody knows the lead.
+  county.blocks = [];
+  await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
+  await page.says('.strip-review', '该导联无波形');
+  await page.says('.strip-review .strip-facts', '导联不详');
+});
+
 test("a strip around an alert keeps whose it was when the monitor goes to another", async () => {
   const county = ward();
   const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
@@ -829,6 +861,23 @@ test('the alerts of a drawer are those the stream knows: new, long open, and clo
   assert.equal(await page.run(() => document.querySelectorAll('.drawer-alert').length), 3);
 });
 
+test('phone: what one goes to in the drawer lies above the thumb and not under it', async () => {
+  const county = ward();
+  county.raise(county.monitor, 'high', { patient: ZHANG });
+  const page = await it.open({ size: [360, 740], mobile: true });
+  await drawerOf(page, 10);
+  await page.shows('.thumb');
+  // From the top each comes up from below.
+  const covered = await page.run(() => [...document.querySelectorAll('.drawer button')].filter((button) => {
+    if (!button.getClientRects().length) return false;
+    document.querySelector('.drawer').scrollTop = 0;
+    button.scrollIntoView({ block: 'nearest' });
+    const { left, top, width, height } = button.getBoundingClientRect();
+    return Boolean(document.elementFromPoint(left + width / 2, top + height / 2)?.closest('.thumb'));
+  }).map(({ textContent }) => textContent));
+  assert.deepEqual(covered, []);
+});
+
 test('phone: the drawer fits 360 px, a strip scrolls in its own box', async () => {
   const county = ward();
   county.measure(county.monitor, 'hr', '80');
@@ -871,4 +920,14 @@ test('blood pressure with kPa in brackets, where somebody wants it; the axis sta
   county.measure(county.monitor, 'nibp_dia', null, { ...next, index: 1, no_data: 'motion' });
   await page.pass(1_000);
   await page.says(cell, '(23.2/-- kPa)');
+  // Nor does a number without its other half: `/70` could be either.
+  county.measure(county.monitor, 'nibp_dia', '70', { ...group, group: 'nibp/3', seq: 902 });
+  await page.pass(1_000);
+  const numbers = () => page.run((one) => [...document.querySelectorAll(`${one} .num`)].map((number) => [
+    getComputedStyle(number, '::before').content + number.textContent, number.getAttribute('aria-label'),
+  ]), cell);
+  assert.deepEqual(await numbers(), [['none--', '收缩压 无有效值'], ['"/"70', null]]);
+  county.measure(county.monitor, 'nibp_sys', '150', { ...group, group: 'nibp/4', seq: 903 });
+  await page.pass(1_000);
+  assert.deepEqual(await numbers(), [['none150', null], ['"/"--', '舒张压 无有效值']]);
 });

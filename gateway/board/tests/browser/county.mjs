@@ -247,7 +247,10 @@ export class County {
       '/boards': () => this.boards,
       '/duty': () => ({ plans: this.duty }),
       '/readings': () => ({ readings: [], next_cursor: null }),
-      '/waveforms': () => ({ blocks: this.blocks, next_cursor: null }),
+      '/waveforms': () => {
+        const metric = new URLSearchParams(asked).get('metric');
+        return { blocks: this.blocks.filter((one) => one.metric === metric), next_cursor: null };
+      },
       '/trends': () => this.trend(new URLSearchParams(asked)),
       ...this.more,
     };

@@ -176,6 +176,10 @@ test('shelving, handing on, escalating and notes; what one did is taken back', a
   assert.ok(Date.parse(until) - county.ms <= 5 * 60_000 && Date.parse(until) > county.ms);
   await page.says('[data-section="shelved"]', '搁置 (1)');
   await page.says('.undo', '撤销 (10 秒)');
+  // Of two beds with the same alert the bar says whose, and it lies on no alert.
+  await page.says('.undo', '已搁置:未关联患者 · 血氧过低');
+  const [list, bar] = [await page.box('.alert-list'), await page.box('.undo')];
+  assert.ok(list.y + list.height <= bar.y, `the bar begins at ${bar.y}`);
   await page.click('.undo button');
   await page.shows(`${row}[data-state="active_unack"]`);
   await page.says(`${row} .timeline`, '已撤销 · li');

@@ -188,6 +188,27 @@ test('19. phone: counters, sound and link stay in sight while the page scrolls',
   assert.ok(height <= 120, `it takes ${height} px`);
 });
 
+test('19. phone: what one goes to lies below what stays in sight, and not under it', async () => {
+  const page = await it.open({ size: [360, 740], mobile: true });
+  const { county } = it;
+  for (let index = 0; index < 6; index += 1) county.raise(county.monitor, 'medium');
+  await page.until('the page is longer than the screen', () => (
+    document.scrollingElement.scrollHeight > 2 * window.innerHeight));
+  // The banner is right below the counters: scrolled up a little it is under them.
+  const seen = () => page.run(() => {
+    const { left, top, width, height } = document.querySelector('.sound-gate').getBoundingClientRect();
+    return document.elementFromPoint(left + width / 2, top + height / 2)?.className;
+  });
+  await page.run(() => {
+    const { top, height } = document.querySelector('.sound-gate').getBoundingClientRect();
+    const stays = document.querySelector('.stay').getBoundingClientRect().height;
+    window.scrollBy(0, top - (stays - height) / 2);
+  });
+  assert.notEqual(await seen(), 'sound-gate', 'the counters lie on it');
+  await page.run(() => document.querySelector('.sound-gate').scrollIntoView({ block: 'nearest' }));
+  assert.equal(await seen(), 'sound-gate');
+});
+
 test('19. phone: at twice the text two thirds of the screen are left for alerts and numbers', async () => {
   const { county } = it;
   const { first } = morning(county);
