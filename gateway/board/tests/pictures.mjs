@@ -44,6 +44,32 @@ const scroll = (css, to) => (page) => page.run((one, y) => {
   else window.scrollTo(0, y);
 }, css, to);
 
+/** The strip of the drawer stands still. */
+const freeze = async (page, night) => {
+  await scroll('.drawer', 0)(page);
+  await night.pass(page, 4);
+  await page.click('.drawer .freeze');
+  await page.shows('.strip-review .strip-scale');
+  await page.run(() => document.querySelector('.strip-review').scrollIntoView({ block: 'center' }));
+};
+
+/** That strip on A4: what the window that prints holds, in the place of the page. */
+const printed = async (page, night) => {
+  await openBed(page, night);
+  await freeze(page, night);
+  const paper = await page.paper();
+  await page.run(() => [...document.querySelectorAll('.strip-review button')]
+    .find((button) => button.textContent.includes('A4')).click());
+  await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
+  await page.media([], 'print');
+  await page.run(() => {
+    const { style } = document.querySelector('#paper');
+    Object.assign(style, {
+      position: 'fixed', left: 0, top: 0, width: '100vw', height: '100vh', border: 0, zIndex: 9, background: '#FFF',
+    });
+  });
+};
+
 /** What a nurse sees, in the order in which she gets there: a name, and what is done for it. */
 const NURSE = [
   ['board', async (page, night) => night.pass(page, 6)],
@@ -60,12 +86,18 @@ const NURSE = [
     await page.key('Escape');
     await openBed(page, night);
   }],
+  ['strip', freeze],
   ['drawer-below', scroll('.drawer', 700)],
   ['drawer-end', scroll('.drawer', 5000)],
   ...['tray', 'followup', 'handover', 'devices', 'duty', 'figures', 'rules']
     .map((name) => [name, turn(name)]),
-  ['lost', async (page, night) => {
+  ['own', async (page) => {
     await turn('')(page);
+    await page.click('button.user');
+    await page.run(() => window.scrollTo(0, 0));
+  }],
+  ['lost', async (page, night) => {
+    await page.click('button.user');
     night.county.cut();
     await page.pass(25_000, { beats: false });
   }],
@@ -121,6 +153,10 @@ for (const language of ['zh-CN', 'en']) {
         await night.pass(page, 3);
       }]]);
       await visit(prefix, options, 'doctor', [['rules-doctor', turn('rules')], ['duty-doctor', turn('duty')]]);
+      await visit(prefix, options, 'engineer', [
+        ['engineer', async (page, night) => night.pass(page, 3)],
+        ...['devices', 'rules'].map((name) => [`engineer-${name}`, turn(name)]),
+      ]);
       for (const [role, pages] of Object.entries(OFFICE)) {
         await visit(prefix, { ...options, known: false }, role,
           pages.map((name) => [`${role}-${name}`, turn(name)]));
@@ -153,6 +189,7 @@ for (const language of ['zh-CN', 'en']) {
     ['followup', turn('followup')],
     ['figures', turn('figures')],
   ]);
+  await visit(`${language}-paper`, { size: [PAPER[1], PAPER[0]], language }, 'nurse', [['strip', printed]]);
 }
 await browser.close();
 await county.close();
