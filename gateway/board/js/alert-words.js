@@ -132,7 +132,7 @@ export function state(alert) {
   const started = Date.parse(alert.started_at);
   if (alert.state === 'shelved' && alert.shelved_until) {
     const until = shortTime(Date.parse(alert.shelved_until), nowMs);
-    words[0] = t('alerts.shelved', { until, by: alert.shelved_by, reason: alert.shelf_reason });
+    words[0] = t('alerts.shelved', { until, by: alert.shelved_by, reason: saidText(alert.shelf_reason, t) });
   }
   if (alert.rules.includes(BOX_OFFLINE) && alert.state.startsWith('active')) words.push(t('alerts.box_offline'));
   if (alert.retro) words.push(t('alerts.retro', { at: shortTime(started, nowMs) }));

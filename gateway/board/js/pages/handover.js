@@ -8,7 +8,9 @@ import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
 import { ownText } from '../drawer-limits.js';
-import { dateTime, shortTime, unitText } from '../format.js';
+import {
+  dateTime, saidText, shortTime, unitText,
+} from '../format.js';
 import { t } from '../i18n.js';
 import { between, putLine } from '../number.js';
 import { compareAlerts } from '../order.js';
@@ -114,7 +116,7 @@ export class HandoverPage extends Page {
         [alert.value ? unitText(alert.unit, t) : '']], '\u00a0')], ' · ')),
       shortTime(Date.parse(alert.started_at), nowMs),
       owner(alert),
-      [shelf, alert.shelf_reason, ...notes].filter(Boolean).join(' · '),
+      [shelf, saidText(alert.shelf_reason ?? '', t), ...notes].filter(Boolean).join(' · '),
     ];
   }
 }
