@@ -7,6 +7,7 @@ import { SHIFT_MS, Sections, floodOf } from './alert-sections.js';
 import {
   GLYPHS, countsOf, message, whatOf, where, who,
 } from './alert-words.js';
+import { Choosing, choosesIn } from './choosing.js';
 import * as clock from './clock.js';
 import {
   arrange, h, put, set,
@@ -49,6 +50,7 @@ export class AlertList {
     this.announced = new Set();
     this.heldSince = null;
     this.heldUntil = 0;
+    this.choosing = new Choosing();
     this.openId = null;
     this.openDeed = null;
     /** The first that nobody has in hand, since when, and which was it before. */
@@ -113,6 +115,13 @@ export class AlertList {
   /** The person wants another order than the one that is held. */
   release() {
     this.heldUntil = 0;
+    this.choosing.release();
+  }
+
+  /** Whether the order stays as it is: a finger is in it, or somebody chooses in a row of it. */
+  isHeld(nowMs) {
+    const chooses = this.shownIds.includes(this.openId) || choosesIn(this.list);
+    return this.choosing.holds(chooses, nowMs) || nowMs < this.heldUntil;
   }
 
   /** Draws the rows; also once a second for the ages. `only`: as `row` has it. */
@@ -120,7 +129,7 @@ export class AlertList {
     const nowMs = clock.now();
     const all = [...store.alerts.values()];
     const alerts = all.filter(isShown).sort(compareAlerts);
-    const held = nowMs < this.heldUntil;
+    const held = this.isHeld(nowMs);
     if (!held) this.flood = floodOf([...all, ...store.closed.values()], clock.serverNow());
     const sorted = this.sections.ids(alerts, this.flood > 0);
     // Who is asked for the PIN sees of which alert, though its row is filtered or shut away.
@@ -180,7 +189,8 @@ export class AlertList {
     put(this.heading, known || alerts.length ? t('alerts.heading', { n: alerts.length })
       : t('alerts.heading_unknown'));
     const none = known && store.alerts.size ? 'filtered' : knowledge;
-    put(this.empty, known && alerts.length ? '' : t(`alerts.none.${none}`));
+    // Rows that are there do not slide down each time that everything is fetched anew.
+    put(this.empty, alerts.length && knowledge !== 'failed' ? '' : t(`alerts.none.${none}`));
     set(this.empty, 'data-knowledge', knowledge);
     const cut = store.truncated || this.overCut;
     set(this.cutBanner, 'hidden', !cut);

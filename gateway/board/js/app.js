@@ -267,7 +267,7 @@ class Board {
       }
     }
     this.fetching = false;
-    this.drawer.refresh();
+    this.drawer.refresh({ waits: true });
     this.draw();
   }
 

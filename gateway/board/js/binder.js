@@ -43,6 +43,7 @@ export class Binder {
     if (!possible) this.isOpen = false;
     set(this.button, 'hidden', !possible);
     set(this.choice, 'hidden', !this.isOpen);
+    set(this.choice, 'data-open', this.isOpen ? 'true' : null);
     put(this.button, t(binding ? 'bind.off' : 'bind.on'));
     set(this.button, 'aria-expanded', String(this.isOpen));
     if (!this.isOpen) return;

@@ -1,6 +1,7 @@
 // The drawer: everything of one place. `#bed=key` in the address opens it, and no name is in that.
 
 import * as api from './api.js';
+import { Choosing, choosesIn } from './choosing.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
@@ -34,6 +35,9 @@ export class Drawer {
     this.key = null;
     this.whole = null;
     this.asked = 0;
+    this.choosing = new Choosing();
+    /** What was fetched and waits until nobody chooses here. */
+    this.waiting = null;
     /** Counts what is fetched: an older answer never overwrites a newer one. */
     this.turn = 0;
     /** Whether the place is gone and the drawer empty. */
@@ -116,8 +120,8 @@ export class Drawer {
   /** Nothing of a place stays; nor does an answer that is under way come in. */
   empty() {
     this.turn += 1;
+    this.waiting = null;
     this.whole = null;
-    this.shown = null;
     for (const line of this.lines.values()) line.leave();
     this.lines.clear();
     this.devices.replaceChildren();
@@ -149,8 +153,8 @@ export class Drawer {
     return true;
   }
 
-  /** Fetches what is not in the stream of events. */
-  async refresh() {
+  /** Fetches what is not in the stream of events; `waits`: nobody here asked for it. */
+  async refresh({ waits = false } = {}) {
     const { key } = this;
     const place = key === null ? null : this.tiles.placeOf(key);
     if (!place || (!place.patient && !place.devices.length)) return;
@@ -165,13 +169,13 @@ export class Drawer {
         alertsOf(place, since),
       ]);
       if (this.turn !== turn) return;
-      this.whole = whole;
       const own = alerts.alerts.filter((alert) => isOfPlace(alert, place));
       const offers = alerts.offers.filter(({ patient }) => patient === place.patient);
-      this.shown = {
-        trend, alerts: own, offers, truncated: alerts.truncated,
+      this.waiting = {
+        whole, trend, alerts: own, offers, truncated: alerts.truncated,
       };
       put(this.problem, '');
+      if (!waits) this.choosing.release();
       this.drawFetched();
     } catch (failure) {
       if (this.turn === turn) this.failed(failure);
@@ -196,10 +200,15 @@ export class Drawer {
     }
   }
 
+  /** Draws what was fetched, as soon as nobody chooses what would slide under their finger. */
   drawFetched() {
+    const holds = this.choosing.holds(choosesIn(this.element), clock.now());
+    if (!this.waiting || holds) return;
     const {
-      trend, alerts, offers, truncated,
-    } = this.shown;
+      whole, trend, alerts, offers, truncated,
+    } = this.waiting;
+    this.waiting = null;
+    this.whole = whole;
     const place = this.tiles.placeOf(this.key);
     this.trends.show(trend, this.whole, alerts);
     this.results.show(trend.results, place, this.whole);
@@ -236,7 +245,8 @@ export class Drawer {
     }
     const isOf = (device) => only.has(deviceKey(device));
     if (only && !only.has(place.patient) && !place.devices.some(isOf)) return;
-    if (!only && clock.now() - this.asked > AGAIN_MS) this.refresh();
+    if (!only && clock.now() - this.asked > AGAIN_MS) this.refresh({ waits: true });
+    if (!only) this.drawFetched();
     this.head.draw(place, this.whole);
     this.drawDevices(place);
     // Of a device on nobody the first that is to be done is to say whose it is.

@@ -54,6 +54,7 @@ export class Mover {
     if (!possible) this.isOpen = false;
     set(this.button, 'hidden', !possible);
     set(this.choice, 'hidden', !this.isOpen);
+    set(this.choice, 'data-open', this.isOpen ? 'true' : null);
     arrange(this.choice, this.isOpen ? [this.buttons, this.reason] : []);
     if (!possible) return;
     put(this.button, t(place.patient ? 'results.not_this' : 'results.claim'));

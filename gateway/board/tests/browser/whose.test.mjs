@@ -205,7 +205,7 @@ test("not this patient's: who may be chosen stays under the finger, and another 
   const county = ward();
   result('glucose', '17.2');
   const page = await it.open();
-  const row = rowOf(county.raise(county.monitor, 'high', { patient: ZHANG, metric: 'glucose' }));
+  const row = rowOf(county.raise(county.monitor, 'medium', { patient: ZHANG, metric: 'glucose' }));
   await page.click(`${row} .not-this`);
   const choice = `${row} [data-patient="${LI}"]`;
   const { y, x } = await page.box(choice);
@@ -214,16 +214,44 @@ test("not this patient's: who may be chosen stays under the finger, and another 
   county.patients.push(make.patient(key, '王**', '1', CLINIC));
   county.say('patients', {});
   await page.shows(tile(1));
+  // And a more urgent alert: it waits, and that it does is said.
+  await page.pass(4_000);
+  const worse = county.raise(county.oximeter, 'high');
+  await page.shows(rowOf(worse));
+  await page.pass(2_000);
   const now = await page.box(choice);
   assert.deepEqual([now.x, now.y], [x, y]);
+  await page.says('.waiting', '有新变化');
   await page.click(`${row} .move-reason`);
   await page.type('手环戴错');
   await page.click(choice);
   await page.says('.undo', '9床 李**');
   assert.equal(moves()[0][3], '手环戴错');
+  await page.pass(4_000);
+  await page.until('the order is put right', (css) => (
+    document.querySelector('.alerts .alert').matches(css)), rowOf(worse));
   // Who opens it again sees them all.
   await page.click(`${row} .not-this`);
   await page.says(`${row} [data-patient="${key}"]`, '1床 王**');
+});
+
+test("not this patient's: in the drawer the choice stays under the finger while another is measured", async () => {
+  const county = ward();
+  result('temp', '39.4');
+  const page = await it.open();
+  await page.click(`${tile(10)} .open`);
+  await page.pass(50_000);
+  await page.click('.drawer .result .not-this');
+  const choice = `.drawer .result [data-patient="${LI}"]`;
+  const { y } = await page.box(choice);
+  result('glucose', '17.2');
+  // The drawer asks each minute.
+  await page.pass(15_000);
+  assert.equal((await page.box(choice)).y, y);
+  assert.equal(await page.run(() => document.querySelectorAll('.drawer .result').length), 1);
+  await page.click('.drawer .result .not-this');
+  await page.pass(1_000);
+  await page.until('both are there', () => document.querySelectorAll('.drawer .result').length === 2);
 });
 
 test('who a device may be put on stays under the finger, and nothing is asked that is done', async () => {
