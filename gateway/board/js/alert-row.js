@@ -15,13 +15,16 @@ import { Mover } from './mover.js';
 import {
   between, filled, kpaPieces, putLine, stamp,
 } from './number.js';
-import { seriesOf } from './order.js';
+import { measuredMs, seriesOf } from './order.js';
 import {
   bedOf, deviceKey, isOf, kindOf, store,
 } from './store.js';
 
-/** The result of an alert was measured this near to its start. */
+/** Clocks of devices and boxes are this far apart. */
 const AROUND_MS = 10 * 60_000;
+/** The county tells so much at once; of a result that is older the drawer knows. */
+const SPAN_MS = 24 * 3_600_000;
+const SPANS_MAX = 7;
 
 export class Row {
   constructor(list, alert) {
@@ -168,21 +171,27 @@ export class Row {
   }
 }
 
-/** The first reading of the result that raised an alert; a fault where there is no such one. */
+/**
+ * The reading whose number an alert names, a fault where there is none: an alert names the latest
+ * that was outside, which may be a recheck long after it began.
+ */
 async function resultOf(alert) {
   const { site, device, patient } = alert;
-  const startedMs = Date.parse(alert.started_at);
-  const { results } = await api.trends({
-    ...(patient ? { patient } : { site, device }),
-    from: new Date(startedMs - AROUND_MS).toISOString(),
-    to: new Date(startedMs + AROUND_MS).toISOString(),
-  });
   const isIt = (one) => one.metric === alert.metric && isOf(one, patient)
     && (one.canonical_value ?? one.value) === alert.value && deviceKey(one) === deviceKey(alert);
-  const apart = ({ readings: [first] }) => (
-    Math.abs(Date.parse(first.measured_time) - startedMs));
-  const [found] = results.filter(({ readings }) => readings.some(isIt))
-    .sort((a, b) => apart(a) - apart(b));
-  if (!found) throw new api.Failure(404, { detail: t('results.not_found') });
-  return found.readings[0];
+  const firstMs = Date.parse(alert.started_at) - AROUND_MS;
+  let toMs = clock.serverNow() + AROUND_MS;
+  for (let span = 0; span < SPANS_MAX && toMs > firstMs; span += 1) {
+    const fromMs = Math.max(firstMs, toMs - SPAN_MS);
+    const { results } = await api.trends({
+      ...(patient ? { patient } : { site, device }),
+      from: new Date(fromMs).toISOString(),
+      to: new Date(toMs).toISOString(),
+    });
+    const found = results.flatMap(({ readings }) => readings).filter(isIt)
+      .sort((a, b) => measuredMs(b) - measuredMs(a))[0];
+    if (found) return found;
+    toMs = fromMs;
+  }
+  throw new api.Failure(404, { detail: t('results.not_found') });
 }

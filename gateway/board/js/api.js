@@ -103,7 +103,7 @@ export const trends = (query) => ask('/trends', query);
 export const waveforms = (query) => ask('/waveforms', query);
 export const alertsSince = (query) => ask('/alerts', query);
 
-/** Moves a result, named by where its first reading is. */
+/** Moves a result, named by where one of its readings is. */
 export function reassign({
   outbox, lane, seq, index,
 }, body) {

@@ -4,9 +4,13 @@
 import * as api from './api.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
-import { dateTime, shortTime } from './format.js';
+import {
+  dateTime, shortTime, shownValue, unitText,
+} from './format.js';
 import { compareNames } from './beds.js';
 import { t } from './i18n.js';
+import { metricName } from './metric-name.js';
+import { measuredMs } from './order.js';
 import { dayOf } from './pages/words.js';
 import { may, patientOf, store } from './store.js';
 import { aboutText } from './tile.js';
@@ -17,7 +21,7 @@ const REASON_MAX = 200;
 
 export class Mover {
   /**
-   * `undo`: the bar; `find()`: the first reading of the result, also as a promise; `run(change)`:
+   * `undo`: the bar; `find()`: a reading of the result, also as a promise; `run(change)`:
    * does it and tells what went wrong; whether it was done.
    */
   constructor({ undo, find, run }) {
@@ -95,7 +99,8 @@ export class Mover {
     });
     if (!moved) return;
     const back = { from: to, patient: from, reason: 'undone' };
-    this.undo.offer(() => t('results.moved', { to: whose(to) }), () => api.reassign(reading, back));
+    this.undo.offer(() => t('results.moved', { what: number(reading), to: whose(to) }),
+      () => api.reassign(reading, back));
   }
 }
 
@@ -113,6 +118,13 @@ export function candidates(place, { measured = false } = {}) {
     // Those in beds first; of the others who was measured last.
     .sort((a, b) => Number(!a.bed) - Number(!b.bed) || compareNames(a.bed || '', b.bed || '')
       || lastAt(b) - lastAt(a));
+}
+
+/** Which number it is: several may be there. */
+function number(reading) {
+  const { text, unit } = shownValue(reading);
+  const at = shortTime(measuredMs(reading), clock.serverNow());
+  return `${[metricName(reading.metric), text, unitText(unit, t)].filter(Boolean).join(' ')} (${at})`;
 }
 
 const lastAt = ({ last_result_at: at }) => (at ? Date.parse(at) : 0);

@@ -320,7 +320,7 @@ test('danger signs: asked on the row, a yes makes it high and the referral is wr
   await page.shows(`${row}[data-state="active_ack"]`);
   const { body: { reason, note } } = county.asked[county.asked.length - 1];
   assert.deepEqual([reason, note], ['referred',
-    '转诊:收缩压 186 mmHg(09:30);危险征象:呕吐、胸痛;询问人 li 09:30']);
+    '转诊:最近 收缩压 186 mmHg(自 09:30 起);危险征象:呕吐、胸痛;询问人 li 09:30']);
   await page.click(`${row} .more`);
   await page.says(`${row} .timeline`, '询问危险征象 · li · 呕吐、胸痛');
 

@@ -321,7 +321,7 @@ export class County {
       to: asked.get('to'),
       step_s: Number(asked.get('step')),
       series: this.series.filter(({ device }) => [null, device].includes(asked.get('device'))),
-      results: this.results.map(wholeResult),
+      results: this.results.filter(isWithin(asked)).map(wholeResult),
     };
   }
 
@@ -538,6 +538,13 @@ export function problem(status, title, more = {}) {
 const CODES = {
   400: 'unacceptable', 401: 'not_logged_in', 403: 'role', 404: 'not_found', 409: 'acknowledged', 422: 'named', 500: 'no_database',
 };
+
+/** Whether a result was measured within the times that are asked for. */
+function isWithin(asked) {
+  const [fromMs, toMs] = ['from', 'to'].map((name) => Date.parse(asked.get(name)));
+  return ({ readings: [{ measured_time: at }] }) => (
+    !(Date.parse(at) < fromMs) && !(Date.parse(at) > toMs));
+}
 
 function without(fields, name) {
   const { [name]: _, ...rest } = fields;

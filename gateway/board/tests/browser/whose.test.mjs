@@ -179,6 +179,34 @@ test("not this patient's: two clicks in the row of a spot alert, and back by und
   assert.equal(moves().length, 2);
 });
 
+test("not this patient's: of an alert that names a recheck the recheck is moved, and which it was is said", async () => {
+  const county = ward();
+  const BP = 'nibp_sys';
+  const first = result(BP, '186');
+  const alert = county.raise(county.monitor, 'medium', { patient: ZHANG, metric: BP, value: '186' });
+  county.ms += 40 * 60_000;
+  const again = result(BP, '192');
+  county.change(alert.id, { value: '192' });
+  const page = await it.open();
+  await page.click(`${rowOf(alert)} .not-this`);
+  await page.click(`${rowOf(alert)} [data-patient="${LI}"]`);
+  await page.says('.undo', '收缩压 192 mmHg (10:10) 已转到 9床 李**');
+  assert.deepEqual(moves(), [[again.seq, ZHANG, LI, 'wrong_patient']]);
+  assert.notEqual(again.seq, first.seq);
+  // What the county tells at once is bounded: what is older is asked for by parts.
+  county.ms += 30 * 3_600_000;
+  county.beat();
+  await page.pass(1_000);
+  county.asked = [];
+  await page.click(`${rowOf(alert)} .not-this`);
+  await page.until('it is asked for', () => window.__test.fetching === 0);
+  const spans = () => county.asked.filter(({ url }) => url.includes('/trends'))
+    .map(({ url }) => new URL(url, county.url).searchParams)
+    .map((asked) => Date.parse(asked.get('to')) - Date.parse(asked.get('from')));
+  await page.wait('both parts', async () => spans().length === 2);
+  assert.ok(spans().every((ms) => ms <= 26 * 3_600_000), String(spans()));
+});
+
 test("not this patient's: who was measured today without a bed may be chosen, who was yesterday not", async () => {
   const county = ward();
   result('glucose', '17.2');
