@@ -6,8 +6,10 @@ import {
 } from './format.js';
 import { t } from './i18n.js';
 import { measuredMs } from './order.js';
-import { isHidden, ruleOf, staleness } from './stale.js';
-import { isPending, kindOf } from './store.js';
+import {
+  ageOf, isAhead, isHidden, ruleOf, staleness,
+} from './stale.js';
+import { isPending, kindOf, knownMs } from './store.js';
 
 /**
  * A reading as it may be shown: `text` is `null` where there is no number to show, and `reason`
@@ -17,8 +19,8 @@ export function judged(reading, device, nowMs = clock.serverNow()) {
   const kind = kindOf(reading.metric);
   const rule = ruleOf(kind, device.kind);
   const at = measuredMs(reading);
-  const suspect = reading.time_suspect;
-  const ageMs = Math.max(0, nowMs - at);
+  const suspect = reading.time_suspect || isAhead(at, nowMs);
+  const ageMs = ageOf(at, nowMs, knownMs(reading));
   const timeUnknown = reading.context?.time === 'unknown';
   const intervalMs = device.expected_interval_ms;
   const fresh = staleness(rule, ageMs, intervalMs);

@@ -7,8 +7,12 @@ import { shownValue } from './format.js';
 import { t } from './i18n.js';
 import { kpaOf, showsKpa } from './kpa.js';
 import { measuredMs } from './order.js';
-import { ruleOf, staleness } from './stale.js';
-import { deviceKey, kindOf, store } from './store.js';
+import {
+  ageOf, isAhead, ruleOf, staleness,
+} from './stale.js';
+import {
+  deviceKey, kindOf, knownMs, store,
+} from './store.js';
 
 /** Says of an element that holds a number what the number is. */
 export function stamp(element, { metric, ageMs, stale, inUnit = null }) {
@@ -33,7 +37,8 @@ export function numberAt(text, metric, atMs, of = {}) {
 
 /** The number of a reading as it was compared with the limits. */
 export function numberOf(reading) {
-  return numberAt(shownValue(reading).text, reading.metric, measuredMs(reading), reading);
+  const number = numberAt(shownValue(reading).text, reading.metric, measuredMs(reading), reading);
+  return { ...number, reading };
 }
 
 /** ` (24.0/14.7 kPa)`: of a pressure that is not known `--`; nothing where nobody wants it. */
@@ -82,9 +87,14 @@ function show(element, number) {
 }
 
 function age(element, nowMs) {
-  const { metric, at, rule, intervalMs, inUnit } = element.number;
-  const ageMs = Math.max(0, nowMs - at);
-  stamp(element, { metric, ageMs, stale: staleness(rule, ageMs, intervalMs), inUnit });
+  const {
+    metric, at, rule, intervalMs, inUnit, reading,
+  } = element.number;
+  const ageMs = ageOf(at, nowMs, reading && knownMs(reading));
+  const stale = staleness(rule, ageMs, intervalMs);
+  stamp(element, {
+    metric, ageMs, stale: stale === 'fresh' && isAhead(at, nowMs) ? 'ageing' : stale, inUnit,
+  });
 }
 
 /** Once a second: the numbers in lines grow older. */

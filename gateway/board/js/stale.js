@@ -16,6 +16,19 @@ export const LINK_SLOW_MS = 10 * SECOND;
 export const LINK_LOST_MS = 20 * SECOND;
 export const CLOCKS_APART_MS = 5 * SECOND;
 
+/**
+ * How old what was measured at `atMs` is; never younger than the page has known it (`knownMs`): a clock
+ * that is set back makes nothing fresh.
+ */
+export function ageOf(atMs, nowMs, knownMs = 0) {
+  return Math.max(0, knownMs, nowMs - atMs);
+}
+
+/** Whether it lies further ahead than clocks may be apart: nobody knows how old it is. */
+export function isAhead(atMs, nowMs) {
+  return atMs - nowMs > CLOCKS_APART_MS;
+}
+
 /** Kinds of devices that are there when they are used, and say nothing in between. */
 const VISITORS = new Set(['cuff', 'glucose_meter', 'thermometer', 'scale']);
 

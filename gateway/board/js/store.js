@@ -4,6 +4,7 @@
 // Holds one entry per site, device, patient, series and open alert, a bounded number of alerts that
 // are over, and so does not grow with time.
 
+import * as clock from './clock.js';
 import { isNewer, stationOf } from './order.js';
 import { ruleOf } from './stale.js';
 
@@ -73,6 +74,20 @@ export function replaceAll({
   for (const alert of alerts) putAlert(newerAlert(alert, known.get(alert.id)));
 }
 
+/** Reading → when the page first heard it, by its own clock. */
+const heardAt = new WeakMap();
+
+/** For how long the page has known a reading. */
+export function knownMs(reading) {
+  return heardAt.has(reading) ? clock.now() - heardAt.get(reading) : 0;
+}
+
+/** Whether it is that reading once more, as everything is fetched anew. */
+function isSame(reading, shown) {
+  return Boolean(shown) && ['outbox', 'lane', 'seq', 'index', 'measured_time', 'value']
+    .every((name) => reading[name] === shown[name]);
+}
+
 /** Takes readings; returns those whose device is not known. */
 export function putReadings(readings) {
   return readings.filter((reading) => !putReading(reading));
@@ -83,8 +98,10 @@ function putReading(reading) {
   if (!device) return false;
   const key = `${reading.metric}|${reading.channel || ''}`;
   const once = ruleOf(kindOf(reading.metric), device.kind) === 'spot';
-  if (isNewer(reading, device.series.get(key), once)) {
+  const shown = device.series.get(key);
+  if (isNewer(reading, shown, once)) {
     device.series.set(key, reading);
+    heardAt.set(reading, isSame(reading, shown) ? heardAt.get(shown) : clock.now());
     store.changed.add(deviceKey(reading));
   }
   return true;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import {
-  isHidden, linkState, ruleOf, staleness, tileStaleness, untilLimitMs, untilLinkMs, worstLink,
+  ageOf, isAhead, isHidden, linkState, ruleOf, staleness, tileStaleness, untilLimitMs, untilLinkMs, worstLink,
 } from '../js/stale.js';
 
 test('a stream number ages after 5 s and gives way to dashes after 15 s', () => {
@@ -92,4 +92,11 @@ test('of two link states the worse counts', () => {
   assert.equal(worstLink('live', 'slow'), 'slow');
   assert.equal(worstLink('lost', 'slow'), 'lost');
   assert.equal(worstLink('live', 'live'), 'live');
+});
+
+test('what a page has known for a while is no younger, however far ahead its time lies', () => {
+  assert.equal(ageOf(1_000, 9_000, 3_000), 8_000);
+  assert.equal(ageOf(600_000, 9_000, 3_000), 3_000);
+  assert.equal(ageOf(600_000, 9_000), 0);
+  assert.deepEqual([14_000, 14_001].map((atMs) => isAhead(atMs, 9_000)), [false, true]);
 });

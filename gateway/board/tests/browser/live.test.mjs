@@ -517,6 +517,28 @@ test('15. connection lost: a loss that a hidden tab did not see is told', async 
   await page.says('.back-banner', '期间新增预警 1 条 · 高 1');
 });
 
+test('14. stale number: a clock that is set back makes the last number of a device that stopped no fresh one', async () => {
+  const { county } = it;
+  const page = await it.open();
+  county.measure(county.monitor, 'hr', '72');
+  const hr = '.tile[data-device="heping-monitor-01"] .cell[data-cell="hr"]';
+  await page.pass(1_000);
+  await page.says(hr, '72');
+  county.ms -= 10 * 60_000;
+  await page.pass(40_000);
+  // Everything is fetched anew, with the same last number.
+  county.say('resync', { lagging: true });
+  await page.pass(1_000);
+  await page.says(hr, '--');
+  assert.equal((await page.text(hr)).includes('72'), false);
+  // A page that begins now does not know how old it is: it is doubted from the first second.
+  const other = await it.open();
+  await other.says(hr, '时间存疑');
+  assert.equal(await other.attribute(`${hr} [data-metric]`, 'data-stale'), 'ageing');
+  await other.pass(16_000);
+  await other.says(hr, '--');
+});
+
 test('15. connection lost: a clock of the county that is set back meanwhile hides nothing', async () => {
   const page = await it.open();
   const { county } = it;
