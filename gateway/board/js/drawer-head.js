@@ -4,16 +4,18 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { h, put, set } from './dom.js';
 import { nobody } from './alert-words.js';
-import { wordOf } from './format.js';
+import { shortTime, wordOf } from './format.js';
 import { either, t } from './i18n.js';
 import { may, store } from './store.js';
 import { aboutText, drawTags } from './tile.js';
 
 const REVEALED_MS = 30_000;
+/** The county counts it anew each time that it is asked, which is each minute. */
+const SCORE_OLD_MS = 120_000;
 
 export class DrawerHead {
-  constructor({ onProblem }) {
-    this.onProblem = onProblem;
+  constructor({ isLost, onProblem }) {
+    Object.assign(this, { isLost, onProblem });
     this.revealed = null;
     const span = (name) => h('span', { class: name });
     [this.bed, this.name, this.about, this.tags, this.rules] = [
@@ -69,12 +71,21 @@ export class DrawerHead {
     this.drawScore(whole?.news2);
   }
 
-  /** NEWS2 as the county counts it; where something is missing it is at least so much. */
+  /**
+   * NEWS2 as the county counted it and when; where something is missing it is at least so much. What
+   * is old is no number any more.
+   */
   drawScore(score) {
     set(this.score, 'hidden', !score);
     if (!score) return;
+    const [atMs, nowMs] = [Date.parse(score.at), clock.serverNow()];
+    if (this.isLost() || nowMs - atMs > SCORE_OLD_MS) {
+      put(this.score, t('drawer.score_none'));
+      return;
+    }
     const total = score.complete ? `NEWS2 ${score.score}`
       : t('drawer.score_at_least', { n: score.at_least });
-    put(this.score, [total, either(score.text_zh, score.text_en)].filter(Boolean).join(' · '));
+    put(this.score, [total, shortTime(atMs, nowMs), either(score.text_zh, score.text_en)]
+      .filter(Boolean).join(' · '));
   }
 }

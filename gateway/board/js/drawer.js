@@ -51,7 +51,9 @@ export class Drawer {
     this.problem = h('p', { class: 'problem', role: 'status' });
     this.devices = h('section', { class: 'drawer-devices' });
     const done = (change) => this.changed(change);
-    this.head = new DrawerHead({ onProblem: (failure) => this.failed(failure) });
+    this.head = new DrawerHead({
+      isLost: this.isLost, onProblem: (failure) => this.failed(failure),
+    });
     this.health = new Health({ undo: this.undo, isLost: this.isLost, onChange: done });
     this.trends = new Trends({ onAsk: () => this.refresh() });
     this.review = new StripReview({ onFault: this.onFault });
@@ -185,7 +187,9 @@ export class Drawer {
   failed(failure) {
     if (failure.status === 401) this.onLoggedOut();
     else if (failure.status === undefined) this.onFault(failure);
-    else put(this.problem, failure.status ? refusalText(failure) : t('drawer.unread'));
+    else if (failure.status) put(this.problem, refusalText(failure));
+    // Of a link that is lost the banner speaks.
+    else put(this.problem, this.isLost() ? '' : t('drawer.unread'));
   }
 
   /** Something was changed by the person: the county's word for it is fetched. */

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { problem } from './county.mjs';
 import * as make from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 
@@ -440,7 +441,25 @@ test('the early warning score is what the county counts; what is missing is said
   const page = await it.open();
   await drawerOf(page, 10);
   await page.says('.drawer .news2', 'NEWS2 至少 3');
-  await page.says('.drawer .news2', '缺少意识');
+  await page.says('.drawer .news2', '· 09:30 · 缺少意识');
+  // The county is asked each minute; what it does not answer is no number any more.
+  const unread = county.answer({ method: 'GET', path: '/patients/', status: 500, body: problem(500, 'Not now')[1] });
+  await page.pass(119_000);
+  await page.says('.drawer .news2', 'NEWS2 至少 3');
+  await page.pass(3_000);
+  await page.until('it is no number', () => document.querySelector('.drawer .news2').innerText === 'NEWS2 --');
+  county.script = county.script.filter((rule) => rule !== unread);
+  county.news2 = { ...county.news2, at: make.at(county.ms + 60_000) };
+  await page.pass(61_000);
+  await page.says('.drawer .news2', 'NEWS2 至少 3');
+  // Without a link nobody knows; of that the banner speaks.
+  county.cut();
+  await page.pass(25_000, { beats: false });
+  await page.shows('.link-banner[data-link="lost"]');
+  await page.until('it is no number', () => document.querySelector('.drawer .news2').innerText === 'NEWS2 --');
+  await page.pass(60_000, { beats: false });
+  assert.equal((await page.text('.drawer > .problem')).includes('实时'), false);
+  assert.equal(await page.text('.drawer > .problem'), '');
 });
 
 test('the drawer opens from an alert', async () => {
