@@ -83,7 +83,7 @@ export class Pages {
     clock.after(REFRESH_MS, () => this.refresh());
     if (!this.page) return;
     this.page.head();
-    if (this.page.refreshes()) this.page.load();
+    if (this.page.refreshes()) this.page.load({ again: true });
   }
 
   /** How many devices no rule looks at: counted where the list of devices is opened. */

@@ -9,7 +9,7 @@ import * as clock from '../clock.js';
 import { h } from '../dom.js';
 import { ownText } from '../drawer-limits.js';
 import {
-  dateTime, saidText, shortTime, unitText,
+  dateTime, dateTimeSeconds, saidText, shortTime, unitText,
 } from '../format.js';
 import { t } from '../i18n.js';
 import { between, putLine } from '../number.js';
@@ -39,19 +39,23 @@ export class HandoverPage extends Page {
     return ['see_alerts'];
   }
 
-  async fetch() {
+  async fetch(again) {
     const [alerts, patients, devices] = await Promise.all([
       api.openAlerts(), api.patients(), api.devices(),
     ]);
-    return {
-      ...alerts, ...patients, ...devices, limits: await limitsOf(patients.patients),
-    };
+    // Each patient is asked for: when somebody asks, and not each time that the page asks by itself.
+    if (!again || !this.limits) {
+      const atMs = clock.serverNow();
+      this.limits = { atMs, found: await limitsOf(patients.patients) };
+    }
+    return { ...alerts, ...patients, ...devices };
   }
 
   fill() {
     const {
-      alerts, truncated, limits, devices,
+      alerts, truncated, devices,
     } = this.answer;
+    const { atMs, found: limits } = this.limits;
     const parts = PARTS.map(([name, states]) => {
       const own = alerts.filter((alert) => states.includes(alert.state)).sort(compareAlerts);
       return this.part(name, own.length, own.length ? table(
@@ -76,19 +80,19 @@ export class HandoverPage extends Page {
     const sign = (name) => h('p', { class: 'sign' }, t(`handover.${name}`));
     this.body.replaceChildren(
       ...(truncated ? [h('p', { class: 'flood' }, t('alerts.truncated'))] : []),
-      h('p', {}, t('handover.made', { at: dateTime(clock.serverNow()), by: this.user.name })),
+      h('p', {}, t('handover.made', { at: dateTime(this.at), by: this.user.name })),
       ...parts,
-      this.part('limits', limits.length, changed),
+      this.part('limits', limits.length, changed, t('handover.as_of', { at: dateTimeSeconds(atMs) })),
       this.part('devices', off.length, taken),
       h('div', { class: 'signs' }, sign('gives'), sign('takes')),
       h('p', { class: 'quiet' }, t('footer')),
     );
   }
 
-  part(name, count, content) {
+  part(name, count, content, asOf = '') {
     const alerts = PARTS.some(([one]) => one === name);
     return h('section', { class: alerts ? 'part alerts-part' : 'part', 'data-part': name },
-      h('h3', {}, t(`handover.part.${name}`), ` (${count})`),
+      h('h3', {}, t(`handover.part.${name}`), ` (${count}) `, h('span', { class: 'quiet' }, asOf)),
       content || h('p', { class: 'empty' }, t('handover.nothing')));
   }
 
@@ -102,7 +106,7 @@ export class HandoverPage extends Page {
   }
 
   alert(alert) {
-    const nowMs = clock.serverNow();
+    const nowMs = this.at;
     const shelf = alert.shelved_until
       && t('handover.until', { at: shortTime(Date.parse(alert.shelved_until), nowMs) });
     // What was written with an acknowledgement is a note too: a referral is.

@@ -15,7 +15,7 @@ const MOMENT = /^\d{4}-\d\d-\d\d( \d\d:\d\d)?$/;
 const OLD_MS = 60_000;
 
 /**
- * A page has a `key` (its address), `actions` (whoever may one of them sees it), `fetch()` (asks
+ * A page has a `key` (its address), `actions` (whoever may one of them sees it), `fetch(again)` (asks
  * the county; its answer is `this.answer`) and `fill()` (draws the answer into `this.body`); one
  * that `prints` is made for paper too.
  */
@@ -46,12 +46,13 @@ export class Page {
     return !this.busy && !this.body.querySelector(HAND);
   }
 
-  async load() {
+  /** `again`: the page asks by itself, for what becomes old soon. */
+  async load({ again = false } = {}) {
     this.asked += 1;
     this.busy = true;
     const { asked } = this;
     try {
-      const answer = await this.fetch();
+      const answer = await this.fetch(again);
       if (asked !== this.asked) return;
       this.answer = answer;
       this.at = clock.serverNow();

@@ -535,6 +535,33 @@ for (const language of ['zh-CN', 'en']) {
   });
 }
 
+test('the handover sheet is of when its data is, and asks for the limits of each patient once', async () => {
+  morning(it.county);
+  const { county } = it;
+  const page = await it.open();
+  await turn(page, 'handover');
+  await page.says('.page', '2026-11-26 09:30');
+  const asked = () => county.asked.filter(({ url }) => url.endsWith('/limits')).length;
+  const once = asked();
+  assert.ok(once > 0);
+  await page.pass(61_000);
+  await page.says('.page .as-of', '09:31:');
+  assert.equal(asked(), once);
+  await page.says('[data-part="limits"] h3', '截至 2026-11-26 09:30:0');
+  // Nobody answers: drawn anew it stays of when it was read.
+  county.answer({ method: 'GET', path: '/alerts?state=open', status: 500, body: problem(500, 'Not now')[1] });
+  await page.pass(180_000);
+  await page.key('l');
+  await page.says('.page .as-of', '09:31:');
+  await page.says('.page-body', '2026-11-26 09:31');
+  assert.equal((await page.text('.page-body')).includes('09:34'), false);
+  county.script = [];
+  // Who asks gets everything.
+  await page.click('.page .again');
+  await page.says('[data-part="limits"] h3', '2026-11-26 09:34');
+  assert.equal(asked(), 2 * once);
+});
+
 test('the handover sheet is black on white on paper, with two lines to sign', async () => {
   morning(it.county);
   const { county } = it;
