@@ -413,7 +413,7 @@ export class AlertList {
     try {
       const { name } = await api.session();
       if (name === store.user?.name) return true;
-      this.onLoggedOut();
+      this.onLoggedOut('other');
     } catch (failure) {
       if (failure.status === 401) this.onLoggedOut();
       else this.sendAgain();

@@ -19,6 +19,7 @@ import { ageNumbers } from './number.js';
 import { Office } from './office.js';
 import { Pages } from './pages.js';
 import { Program } from './program.js';
+import { SessionEnd, whyEnded } from './session-end.js';
 import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import { untilLinkMs } from './stale.js';
@@ -42,7 +43,7 @@ const root = document.getElementById('app');
 
 class Board {
   constructor() {
-    const onLoggedOut = () => this.leave();
+    const onLoggedOut = (why) => this.leave(why);
     this.events = new Events({
       fetchAll: () => this.fetchAll(),
       take: (name, data) => this.take(name, data),
@@ -99,13 +100,14 @@ class Board {
       notice: this.notice,
       onFilter: () => this.refilter(),
       onLanguage: () => this.switchLanguage(),
-      onLogOut: () => api.logOut().catch(() => {}).then(onLoggedOut),
+      onLogOut: () => api.logOut().catch(() => {}).then(() => this.leave('by_person')),
       onLoggedOut,
     });
     this.missed = new Missed({
       onChange: () => this.drawAlerts(), onRead: () => this.alerts.list.focus(), onLoggedOut,
     });
     this.footer = h('footer');
+    this.sessionEnd = new SessionEnd({ onLoggedOut });
     this.main = h('main', {}, this.alerts.element, this.tiles.element,
       this.drawer.element);
     this.pages = new Pages({
@@ -124,8 +126,8 @@ class Board {
   }
 
   start() {
-    this.top.element.append(this.program.element, this.missed.element, this.boards.element,
-      this.pages.nav);
+    this.top.element.append(this.sessionEnd.element, this.program.element, this.missed.element,
+      this.boards.element, this.pages.nav);
     root.replaceChildren(this.top.element, this.broken, this.main, this.pages.element, this.footer,
       ...this.alerts.outside, this.undo.element);
     this.onKey = (event) => this.key(event);
@@ -165,8 +167,8 @@ class Board {
     if (!this.pages.isOpen()) this.tiles.element.focus();
   }
 
-  /** Somebody logged out, or the session is over: nothing stays on screen. */
-  leave() {
+  /** Somebody logged out, or the session is over: nothing stays on screen, and that is said. */
+  leave(why = whyEnded()) {
     if (!this.open) return;
     this.watchLoss();
     this.open = false;
@@ -179,13 +181,31 @@ class Board {
     this.alerts.leave();
     this.undo.clear();
     this.missed.forget();
-    this.sound.close();
+    if (why === 'by_person') this.sound.close();
     this.notice.close();
     document.removeEventListener('keydown', this.onKey);
     document.removeEventListener('visibilitychange', this.onSeen);
     document.body.removeAttribute('data-link');
     forgetAll();
-    showLogin(root, enter);
+    if (why === 'by_person') showLogin(root, enter);
+    else this.stayMute(why);
+  }
+
+  /** Nobody at this desk is warned any more: seen and heard until somebody logs in. */
+  stayMute(why) {
+    let isMute = true;
+    const tell = () => {
+      if (!isMute) return;
+      this.sound.update([], true);
+      clock.after(TICK_MS, tell);
+    };
+    showLogin(root, (user) => {
+      isMute = false;
+      this.sound.carryOver();
+      this.sound.close();
+      enter(user);
+    }, why);
+    tell();
   }
 
   async fetchAll() {
@@ -336,6 +356,7 @@ class Board {
     this.guarded(() => this.top.draw(this.events));
     this.guarded(() => this.missed.draw(lost));
     this.guarded(() => this.pages.count(this.tiles.ruleless()));
+    this.guarded(() => this.sessionEnd.draw());
     this.guarded(() => this.boards.draw());
     put(this.footer, t('footer'));
     this.drawFault();

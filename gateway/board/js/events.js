@@ -234,15 +234,15 @@ export class Events {
     this.asking = true;
     this.asked = clock.now();
     try {
-      const { name, has_pin: hasPin } = await api.session();
+      const { name, has_pin: hasPin, ends_at: endsAt } = await api.session();
       // In another tab somebody else has logged in: what is done here would be done as them.
       if (!store.user) return true;
       if (store.user.name === name) {
-        // At another board they may have taken it away.
-        store.user.has_pin = hasPin;
+        // At another board they may have taken it away, in another tab have logged in anew.
+        Object.assign(store.user, { has_pin: hasPin, ends_at: endsAt });
         return true;
       }
-      this.onLoggedOut();
+      this.onLoggedOut('other');
       return false;
     } catch (failure) {
       if (failure.status === 401) this.onLoggedOut();

@@ -6,8 +6,12 @@ import { h, put } from './dom.js';
 import { nextLanguage, t } from './i18n.js';
 import { waitingOfOthers } from './offline.js';
 
-/** Draws the form into `root`; `done(user)` when somebody is logged in. */
-export function showLogin(root, done) {
+/**
+ * Draws the form into `root`; `done(user)` when somebody is logged in. `why`: why a board that stood
+ * here is gone, where nobody left it.
+ */
+export function showLogin(root, done, why = null) {
+  const mute = h('p', { class: 'banner mute-banner', role: 'alert', hidden: why === null });
   const problem = h('p', { class: 'problem', role: 'alert' });
   const name = h('input', { id: 'name', autocomplete: 'username', required: true });
   const password = h('input', {
@@ -32,6 +36,7 @@ export function showLogin(root, done) {
   });
   function words() {
     put(heading, t('title'));
+    put(mute, why === null ? '' : t(`login.mute.${why}`));
     put(names[0], t('login.name'));
     put(names[1], t('login.password'));
     put(boardWords, t('login.board'));
@@ -61,7 +66,7 @@ export function showLogin(root, done) {
   const form = h('form', { class: 'login', onsubmit: submit },
     heading, offline, names[0], name, names[1], password, ...naming, problem, button, language,
     footer);
-  root.replaceChildren(form);
+  root.replaceChildren(mute, form);
   name.focus();
 }
 

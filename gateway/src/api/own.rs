@@ -219,17 +219,12 @@ async fn confirm(
     Ok(Json(user(&app, &caller, &Credential::Session(secret)).await?))
 }
 
-/// How a session stands, as its person is told; of a program there is nothing to tell.
-pub(super) async fn told(
+/// How a session stands; of a program there is nothing to tell.
+pub(super) async fn presence(
     app: &App,
     credential: &Credential,
-) -> Result<(bool, Option<String>), StoreError> {
-    let Credential::Session(secret) = credential else { return Ok((false, None)) };
+) -> Result<Option<own::Presence>, StoreError> {
+    let Credential::Session(secret) = credential else { return Ok(None) };
     let secret = secret.clone();
-    let asked = move |connection: &Connection| own::presence(connection, &secret);
-    let presence = app.store.read(asked).await?;
-    Ok((
-        presence.is_some_and(|found| found.has_pin),
-        presence.map(|found| clock::rfc3339(found.until_ms)),
-    ))
+    app.store.read(move |connection: &Connection| own::presence(connection, &secret)).await
 }

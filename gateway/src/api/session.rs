@@ -259,12 +259,14 @@ pub(super) async fn user(
     credential: &Credential,
 ) -> Result<Value, Problem> {
     let may = Action::ALL.into_iter().filter(|action| caller.may(*action).is_ok());
-    let (has_pin, confirmed_until) = own::told(app, credential).await?;
+    let presence = own::presence(app, credential).await?;
     Ok(json!({
         "name": caller.name, "role": caller.role.name(), "clinics": caller.scope.names(),
         "may": may.map(Action::name).collect::<Vec<_>>(),
         "must_set_password": caller.given_password,
-        "has_pin": has_pin, "confirmed_until": confirmed_until,
+        "has_pin": presence.is_some_and(|found| found.has_pin),
+        "confirmed_until": presence.map(|found| clock::rfc3339(found.until_ms)),
+        "ends_at": presence.and_then(|found| found.ends_ms).map(clock::rfc3339),
     }))
 }
 

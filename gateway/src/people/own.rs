@@ -5,7 +5,7 @@
 //! - a PIN opens no session: it says of an open one that its person is there
 //! - who was logged out while they changed their password or PIN has not changed it
 
-use super::{PersonError, hash_of, sha256};
+use super::{PersonError, hash_of, sessions::SESSION_MS, sha256};
 use crate::audit::{self, Entry};
 use model::time::WallTime;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -24,6 +24,8 @@ pub(crate) struct Presence {
     pub(crate) has_pin: bool,
     /// Until when its person counts as being there.
     pub(crate) until_ms: i64,
+    /// When it ends, whoever uses it; that of a wall lasts while it is used.
+    pub(crate) ends_ms: Option<i64>,
 }
 
 impl Presence {
@@ -99,13 +101,19 @@ pub(crate) fn presence(
     connection: &Connection,
     secret: &str,
 ) -> rusqlite::Result<Option<Presence>> {
-    let query = "SELECT pin IS NOT NULL, confirmed_ms FROM session JOIN person USING (name)
-                 WHERE session.hash = ?1";
+    let query = "SELECT pin IS NOT NULL, confirmed_ms,
+                   CASE person.role WHEN 'kiosk' THEN NULL ELSE opened_ms END
+                 FROM session JOIN person USING (name) WHERE session.hash = ?1";
     connection
         .prepare_cached(query)?
         .query_row([sha256(secret)], |row| {
             let confirmed_ms: i64 = row.get(1)?;
-            Ok(Presence { has_pin: row.get(0)?, until_ms: confirmed_ms + PRESENT_MS })
+            let opened_ms: Option<i64> = row.get(2)?;
+            Ok(Presence {
+                has_pin: row.get(0)?,
+                until_ms: confirmed_ms + PRESENT_MS,
+                ends_ms: opened_ms.map(|opened_ms| opened_ms + SESSION_MS),
+            })
         })
         .optional()
 }

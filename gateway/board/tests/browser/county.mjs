@@ -16,6 +16,7 @@ const KINDS = {
 const EVENTS = { alert: 'Alert', site: 'Site' };
 const REASONS = schemaOf('Acknowledge').properties.reason.enum;
 const DAY_MS = 24 * 3_600_000;
+const SESSION_MS = 12 * 3_600_000;
 /** 2026-11-26 09:30 where the clinics are. */
 const BEGIN = Date.parse('2026-11-26T01:30:00Z');
 
@@ -82,6 +83,9 @@ export class County {
     this.pin = '2580';
     /** Nobody has done anything for ten minutes: the county asks whether it is still they. */
     this.idle = false;
+    this.generation = '000000000000000a';
+    /** When every session ends. */
+    this.endsMs = this.ms + SESSION_MS;
     this.duty = [];
     this.people = { li: 'nurse', wang: 'nurse', zhao: 'doctor' };
     this.sites = [make.HEPING, make.DONGFENG].map((place) => make.site(place, this.ms));
@@ -206,6 +210,7 @@ export class County {
       return;
     }
     const secret = this.session(name);
+    this.endsMs = this.ms + SESSION_MS;
     response.setHeader('Set-Cookie', `clinic_session=${secret}; Path=/; HttpOnly; SameSite=Strict`);
     for (const page of this.pages) if (!page.secret) page.secret = secret;
     this.tell(request, response, [200, this.user(name)]);
@@ -220,6 +225,7 @@ export class County {
       must_set_password: false,
       has_pin: this.pin !== null,
       confirmed_until: make.at(this.ms + 600_000),
+      ends_at: make.at(this.endsMs),
     };
   }
 
@@ -443,7 +449,9 @@ export class County {
     response.on('close', () => {
       this.streams = this.streams.filter((one) => one !== stream);
     });
-    send(stream, 'hello', { server_time: make.at(this.ms), board: this.board });
+    send(stream, 'hello', {
+      server_time: make.at(this.ms), board: this.board, generation: this.generation,
+    });
   }
 
   /** How much the newest stream of a session was told; `null` where there is none. */

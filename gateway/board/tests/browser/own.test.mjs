@@ -135,3 +135,29 @@ test('Esc shuts the panel of what is somebody\'s own, and nothing that is open b
   await page.shows('button.user:focus');
   await page.shows(`${row} .panel`);
 });
+
+test('half an hour before a session ends it is said, and the password goes on with it in place', async () => {
+  const { county } = it;
+  county.endsMs = county.ms + 31 * 60_000;
+  const page = await it.open();
+  await page.pass(1_000);
+  await page.hides('.session-banner');
+  await page.pass(60_000);
+  await page.says('.session-banner', '登录将在 29:59 后到期');
+  await page.says('.session-banner', 'li 的密码');
+  const goOn = async (password) => {
+    await page.click('#session-password');
+    await page.type(password);
+    await page.key('Enter');
+  };
+  await goOn('wrong');
+  await page.says('.session-banner', '姓名或密码不对');
+  await goOn('right');
+  await page.hides('.session-banner');
+  assert.deepEqual(county.asked.filter(({ method, url }) => method === 'POST' && url === '/api/v1/session')
+    .map(({ body }) => body.name), ['li', 'li']);
+  // The board stood there all the time, and goes on.
+  await page.pass(60_000);
+  await page.shows('[data-knowledge="known"]');
+  await page.hides('.session-banner');
+});

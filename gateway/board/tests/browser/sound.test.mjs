@@ -287,3 +287,33 @@ test('a phone shakes also where the system has taken its sound away, and not in 
   await page.pass(60_000);
   assert.equal(await shaken(), 1);
 });
+
+test('a session that ends makes the desk mute: a red bar says so, and a sound each minute until somebody logs in', async () => {
+  const { county } = it;
+  const page = await withSound();
+  await page.pass(2_000);
+  county.sessions.clear();
+  await page.pass(61_000);
+  await page.says('.mute-banner', '登录已被结束。本屏不再显示预警,也不再发声');
+  const told = async () => (await heard(page, 'low')).length - 1;
+  const first = await told();
+  assert.ok(first >= 1, String(first));
+  await page.pass(120_000);
+  assert.equal(await told(), first + 2);
+  await page.click('#name');
+  await page.type('li');
+  await page.click('#password');
+  await page.type('right');
+  await page.key('Enter');
+  await page.shows('[data-knowledge="known"]');
+  await page.hides('.mute-banner');
+  // The sound is on as it was, and nothing says any more that it is mute.
+  await page.shows('[data-sound="on"]');
+  const after = await told();
+  await page.pass(65_000);
+  assert.equal(await told(), after);
+  // Who leaves by themselves knows it.
+  await page.click('.tools button:last-child');
+  await page.shows('.login');
+  await page.hides('.mute-banner');
+});

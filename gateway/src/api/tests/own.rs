@@ -97,6 +97,12 @@ async fn who_has_left_the_board_open_is_asked_before_the_next_act() {
         user["confirmed_until"].as_str().unwrap() > clock::rfc3339(clock::now().unix_ms()).as_str()
     );
     assert_eq!(note().await.0, 200);
+    // Saying that one is there lengthens nothing: a shift after the log-in it ends.
+    let ends_at = desk.get_as(&cookie, "/session").await.1["ends_at"].clone();
+    assert_eq!(user["ends_at"], ends_at);
+    let ends_ms = clock::parse_rfc3339(ends_at.as_str().unwrap()).unwrap();
+    let left_ms = ends_ms - clock::now().unix_ms();
+    assert!((11 * 3_600_000..=12 * 3_600_000).contains(&left_ms), "{left_ms}");
 
     let set = async |pin: Value| {
         desk.post_as(&cookie, "/session/pin", json!({"password": PASSWORD, "pin": pin})).await.0
