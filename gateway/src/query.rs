@@ -576,6 +576,11 @@ pub(crate) fn generation_name(generation: i64) -> String {
     format!("{generation:016x}")
 }
 
+/// Which county it is: a restored one is another, and what it told before may be gone from it.
+pub(crate) fn generation(connection: &Connection) -> rusqlite::Result<String> {
+    connection.query_row("SELECT generation FROM county", [], |row| row.get(0)).map(generation_name)
+}
+
 /// The account of one lane.
 pub(crate) fn lane_ledger(
     connection: &Connection,

@@ -24,8 +24,8 @@ import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import { untilLinkMs } from './stale.js';
 import {
-  deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putPending, putReadings,
-  putSink, putSite, replaceAll, setCatalogue, store,
+  deviceKey, forgetAlerts, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putPending,
+  putReadings, putSink, putSite, replaceAll, setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
 import { TopBar, applyTheme } from './topbar.js';
@@ -52,6 +52,7 @@ class Board {
       onSynced: () => this.synced(),
       onSilence: (ms) => this.missed.lost(ms),
       onProgram: (board) => this.program.heard(board),
+      onRestored: forgetAlerts,
       onLoggedOut,
       onFault: (error) => this.fault(error),
     });
@@ -106,8 +107,8 @@ class Board {
     this.missed = new Missed({
       onChange: () => this.drawAlerts(), onRead: () => this.alerts.list.focus(), onLoggedOut,
     });
-    this.footer = h('footer');
     this.sessionEnd = new SessionEnd({ onLoggedOut });
+    this.footer = h('footer');
     this.main = h('main', {}, this.alerts.element, this.tiles.element,
       this.drawer.element);
     this.pages = new Pages({
@@ -355,8 +356,8 @@ class Board {
     this.guarded(() => this.alerts.draw(only));
     this.guarded(() => this.top.draw(this.events));
     this.guarded(() => this.missed.draw(lost));
-    this.guarded(() => this.pages.count(this.tiles.ruleless()));
     this.guarded(() => this.sessionEnd.draw());
+    this.guarded(() => this.pages.count(this.tiles.ruleless()));
     this.guarded(() => this.boards.draw());
     put(this.footer, t('footer'));
     this.drawFault();

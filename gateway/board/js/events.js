@@ -29,16 +29,17 @@ export class Events {
    * `fetchAll()` fetches everything; `take(name, data)` takes an event; `onBeat()`: the county lives;
    * `onSynced()`: the fetch and what came meanwhile are taken; `onSilence(ms)`: the stream begins again
    * after so long that the link was lost; `onProgram(board)`: of which program the county is;
-   * `onLoggedOut()`; `onFault(error)`: an event could not be understood. `Source` is the browser's
-   * EventSource.
+   * `onRestored()`: it is another county, restored from a backup; `onLoggedOut()`; `onFault(error)`: an
+   * event could not be understood. `Source` is the browser's EventSource.
    */
   constructor({
-    fetchAll, take, onBeat, onSynced, onSilence, onProgram, onLoggedOut, onFault,
+    fetchAll, take, onBeat, onSynced, onSilence, onProgram, onRestored, onLoggedOut, onFault,
     Source = globalThis.EventSource,
   }) {
     Object.assign(this, {
-      fetchAll, take, onBeat, onSynced, onSilence, onProgram, onLoggedOut, onFault, Source,
+      fetchAll, take, onBeat, onSynced, onSilence, onProgram, onRestored, onLoggedOut, onFault, Source,
     });
+    this.generation = null;
     this.source = null;
     /** The stream that was open before: what it still brings is not lost. */
     this.before = null;
@@ -88,6 +89,9 @@ export class Events {
       serverTime(data);
       this.onProgram(data.board);
       if (this.source !== source) return;
+      const { generation } = data;
+      if (this.generation !== null && generation !== this.generation) this.onRestored();
+      this.generation = generation;
       clock.after(OVERLAP_MS, () => this.source === source && this.closeBefore());
       this.resync();
     }, true));

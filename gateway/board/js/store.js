@@ -255,6 +255,12 @@ export function failingSinks() {
   return [...store.sinks.values()].filter((sink) => sink.state === 'failing').map((one) => one.sink);
 }
 
+/** The county was restored: an alert may have gone back to what it was, or never have been. */
+export function forgetAlerts() {
+  store.alerts = new Map();
+  store.closed = new Map();
+}
+
 export function forgetAll() {
   Object.assign(store, empty());
 }

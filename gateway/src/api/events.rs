@@ -10,6 +10,7 @@ use crate::{
     clock,
     events::{Event as News, EventId, Missed},
     people::{Action, Caller},
+    query,
 };
 use axum::{
     body::Body,
@@ -66,7 +67,9 @@ async fn events(
         Missed::TooMuch => vec![resync(Lost::Before)],
         Missed::Events(events) => events.iter().filter_map(|news| told(news, &caller)).collect(),
     };
-    let hello = Event::default().event("hello").data(hello());
+    let generation = app.store.read(query::generation).await?;
+    let hello = json!({"server_time": now(), "board": *pages::MARK, "generation": generation});
+    let hello = Event::default().event("hello").data(hello.to_string());
     let listener = caller.clone();
     let live = BroadcastStream::new(live).filter_map(move |news| {
         let event = match news {
@@ -158,12 +161,10 @@ fn resync(lost: Lost) -> Event {
     Event::default().event("resync").data(json!({"lagging": lost == Lost::Within}).to_string())
 }
 
-/// The county's time, and which board it has.
-fn hello() -> String {
-    json!({"server_time": clock::rfc3339(clock::now().unix_ms()), "board": *pages::MARK})
-        .to_string()
+fn server_time() -> String {
+    json!({"server_time": now()}).to_string()
 }
 
-fn server_time() -> String {
-    json!({"server_time": clock::rfc3339(clock::now().unix_ms())}).to_string()
+fn now() -> String {
+    clock::rfc3339(clock::now().unix_ms())
 }

@@ -539,6 +539,25 @@ test('14. stale number: a clock that is set back makes the last number of a devi
   await other.says(hr, '--');
 });
 
+test('15. connection lost: a county that was restored is believed, though its alerts went back', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high');
+  const gone = county.raise(county.oximeter, 'medium');
+  county.change(alert.id, {
+    state: 'active_ack', condition: 'active_ack', acknowledged_by: 'li', acknowledged_at: make.at(county.ms), reason: 'at_bedside', owner: 'li',
+  });
+  await page.shows(`${rowOf(alert)}[data-state="active_ack"]`);
+  await page.shows(rowOf(gone));
+  county.cut();
+  await page.pass(25_000, { beats: false });
+  county.alerts = new Map([[alert.id, alert]]);
+  county.generation = '000000000000000b';
+  await back(page);
+  await page.shows(`${rowOf(alert)}[data-state="active_unack"]`);
+  await page.hides(rowOf(gone));
+});
+
 test('15. connection lost: a clock of the county that is set back meanwhile hides nothing', async () => {
   const page = await it.open();
   const { county } = it;

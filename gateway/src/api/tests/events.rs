@@ -53,6 +53,10 @@ async fn who_takes_no_gzip_gets_none() {
         assert!(!answer.headers().contains_key(header::CONTENT_ENCODING), "{encodings}");
         let hello = answer.into_body().into_data_stream().next().await.unwrap().unwrap();
         assert!(hello.starts_with(b"event: hello\n"), "{hello:?}");
+        let told = String::from_utf8_lossy(&hello);
+        let (_, generation) = told.split_once("\"generation\":\"").unwrap();
+        let (generation, _) = generation.split_once('"').unwrap();
+        assert!(i64::from_str_radix(generation, 16).unwrap() > 0, "{told}");
     }
 }
 
