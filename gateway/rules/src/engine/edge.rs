@@ -89,6 +89,8 @@ impl Engine {
             false => told.family.clone(),
         };
         let (whose, family) = self.whose(&key);
+        let known = self.devices.get(&told.device);
+        let is_off = known.is_some_and(|known| known.out_of_service.is_some());
         let episode = self.episodes.entry(key.clone()).or_default();
         let overlaps = |alert: &&Alert| {
             alert.started_at <= times.cleared.unwrap_or(times.at)
@@ -133,6 +135,14 @@ impl Engine {
         alert.people.told_by_box = Some(place);
         let named = std::mem::take(&mut alert.rules);
         take_over(rules, &mut alert, told, times, began);
+        // Its box knows nothing of that: what begins of a device that was taken off makes no sound.
+        let begins = known.is_none_or(|known| known == AlertState::Closed);
+        let is_over = alert.condition() == AlertState::Closed;
+        if is_off && begins && !is_over && !alert.people.out_of_service {
+            alert.people.out_of_service = true;
+            alert.set_aside();
+            alert.tell(now, TimelineEvent::OutOfService, None, String::new());
+        }
         if let Some((left, why)) = left.filter(|_| times.cleared.is_none()) {
             alert.cleared_at = Some(left);
             match known {

@@ -790,3 +790,27 @@ fn a_value_of_before_it_was_over_confirms_none_when_its_box_says_all_of_it_again
     county.number(480.0, Metric::NIBP_SYS, "186");
     assert_eq!(county.only().priority, Priority::High);
 }
+
+#[test]
+fn what_a_box_tells_of_a_device_that_was_taken_off_makes_no_sound_until_it_is_back() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let mut county = Ward::new("ecg-01");
+    county
+        .engine
+        .take_out_of_service(&county.device.clone(), "wang", "being cleaned", None, at(-60.0))
+        .unwrap();
+    let (told, times) = told_of(&ward, ward.only(), "raised", 10.0);
+    let (told, _) = county.engine.adopt_edge(ward.rules, at(30.0), &told, times, place(1));
+    assert_eq!(told.state, AlertState::OutOfService);
+    let last = told.timeline.last().unwrap();
+    assert_eq!((last.what, last.at), (TimelineEvent::OutOfService, at(30.0)));
+    // It is heard again, and nobody is called.
+    county.stream(31, 33, Metric::HR, "36");
+    let known = county.only();
+    let stands = (known.state, known.condition());
+    assert_eq!(stands, (AlertState::OutOfService, AlertState::ActiveUnack));
+    assert_eq!(county.engine.next_deadline(county.rules), None);
+    let back = county.engine.put_back_in_service(&county.device.clone(), "li", at(90.0)).unwrap();
+    assert_eq!((back.len(), back[0].state), (1, AlertState::ActiveUnack));
+}
