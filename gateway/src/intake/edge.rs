@@ -38,6 +38,7 @@ impl Batch<'_> {
         };
         tracing::info!(%site, device = %alert.device, alert = id, what = alert.what,
             state = alert.state, "An alert changed at a box.");
+        let is_new_act = alert.by.is_some() && self.is_new_act(site, alert)?;
         self.connection
             .prepare_cached(
                 "INSERT INTO edge_alert (site, device, family, alert, at_ms, received_ms, what, body)
@@ -55,7 +56,7 @@ impl Batch<'_> {
             ])?;
         let told = (times, position);
         let joined = self.evaluation.edge_alert(self.context(), site, alert, told)?;
-        if let Some(who) = &alert.by {
+        if let Some(who) = alert.by.as_ref().filter(|_| is_new_act) {
             let (what, reason) = (&alert.what, &alert.reason);
             let detail = json!({"alert": joined.to_string(), "what": what, "reason": reason});
             // Nobody logs in at a box: a name there is not the user's of that name.
@@ -76,6 +77,28 @@ impl Batch<'_> {
                 times.cleared.map(WallTime::unix_ms)
             ])?;
         Ok(())
+    }
+
+    /// Whether it was not told yet that this was done then, by that person. The story of an alert that was over and
+    /// came back is told again from its begin, in an envelope of its own, and a box that was killed
+    /// says again what it had not written down as said: by its own clock that is the same moment.
+    fn is_new_act(&self, site: &SiteId, alert: &EdgeAlert) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached(
+                "SELECT NOT EXISTS (SELECT 1 FROM edge_alert
+                 WHERE site = ?1 AND alert = ?2 AND what = ?3
+                 AND json_extract(body, '$.by') IS ?4 AND json_extract(body, '$.at') = ?5)",
+            )?
+            .query_row(
+                params![
+                    site.as_str(),
+                    AlertId::from_bytes(alert.id).to_string(),
+                    alert.what,
+                    alert.by,
+                    rfc3339(alert.observed.at.unix_ms())
+                ],
+                |row| row.get(0),
+            )
     }
 }
 

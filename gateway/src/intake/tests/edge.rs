@@ -61,3 +61,18 @@ fn what_became_of_an_alert_at_a_box_is_kept_as_told_and_once() {
     assert_eq!(county.texts(PERIOD), [format!("{id} mon-01 spo2_low {from} {until}")]);
     assert_eq!(county.count("edge_alert"), 3);
 }
+
+#[test]
+fn what_a_person_did_at_a_box_is_one_entry_of_the_chain_however_often_it_is_told() {
+    let mut county = County::new();
+    let acts = "SELECT body ->> 6 FROM audit WHERE body ->> 4 = 'edge_alert'";
+    let told = |ago_ms| changed("acknowledged", "active_ack", ago_ms);
+    county.take(&[envelope(Lane::Urgent, 1, vec![told(500_000)])]);
+    assert_eq!(county.texts(acts).len(), 1);
+    // The agent was killed, or the alert came back: it is in another envelope.
+    county.take(&[envelope(Lane::Urgent, 2, vec![told(500_000)])]);
+    assert_eq!(county.texts(acts).len(), 1);
+    // What they do later is another act.
+    county.take(&[envelope(Lane::Urgent, 3, vec![told(400_000)])]);
+    assert_eq!(county.texts(acts).len(), 2);
+}
