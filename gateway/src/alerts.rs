@@ -411,10 +411,31 @@ impl Evaluation {
     ) -> rusqlite::Result<&mut Engine> {
         let key = (site.clone(), subject.clone());
         if !self.engines.contains_key(&key) {
-            let engine = load(connection, site, subject)?;
+            let engine = match stored(connection, site, subject)? {
+                Some(engine) => engine,
+                None => self.new_engine(connection, site, subject)?,
+            };
             self.engines.insert(key.clone(), engine);
         }
         Ok(self.engines.entry(key).or_insert_with(|| Engine::new(site.clone(), subject.clone())))
+    }
+
+    /// Whoever is met while the box is out of reach is behind it like all others.
+    fn new_engine(
+        &self,
+        connection: &Connection,
+        site: &SiteId,
+        subject: &Subject,
+    ) -> rusqlite::Result<Engine> {
+        let mut engine = Engine::new(site.clone(), subject.clone());
+        let lost_since = match self.engines.get(&(site.clone(), Subject::Box)) {
+            Some(of_box) => of_box.box_lost_since(),
+            None => load(connection, site, &Subject::Box)?.box_lost_since(),
+        };
+        if let Some(since) = lost_since {
+            engine.box_lost(since);
+        }
+        Ok(engine)
     }
 
     /// Names those who are told by what was escalated just now.
@@ -451,15 +472,21 @@ pub(crate) fn load(
     site: &SiteId,
     subject: &Subject,
 ) -> rusqlite::Result<Engine> {
+    let stored = stored(connection, site, subject)?;
+    Ok(stored.unwrap_or_else(|| Engine::new(site.clone(), subject.clone())))
+}
+
+fn stored(
+    connection: &Connection,
+    site: &SiteId,
+    subject: &Subject,
+) -> rusqlite::Result<Option<Engine>> {
     let name = subject.name(site);
     let stored: Option<String> = connection
         .prepare_cached("SELECT state FROM engine WHERE site = ?1 AND device = ?2")?
         .query_row(params![site.as_str(), name], |row| row.get(0))
         .optional()?;
-    Ok(match stored {
-        Some(stored) => read(site, subject, &stored),
-        None => Engine::new(site.clone(), subject.clone()),
-    })
+    Ok(stored.map(|stored| read(site, subject, &stored)))
 }
 
 /// A rule state as it was stored.

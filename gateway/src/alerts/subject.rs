@@ -393,6 +393,7 @@ mod tests {
     use model::{
         alarm::Priority,
         alert::EdgeAlert,
+        device::{DeviceKind, DeviceState, DeviceStatus},
         id::{Lane, OutboxId, Seq},
         metric::Metric,
         time::{ClockQuality, Observed},
@@ -400,9 +401,10 @@ mod tests {
     use rules::{
         alert::{Alert, AlertId, AlertState, TimelineEvent},
         engine::EdgeTimes,
-        freshness::Position,
+        freshness::{BoxTime, Clocks, Position},
         rule::RuleSet,
     };
+    use std::collections::BTreeMap;
 
     const BASE_MS: i64 = 1_795_335_300_000;
 
@@ -499,5 +501,46 @@ mod tests {
         let alert = adopted("batt_low", "BATT-LOW");
         assert_eq!(alert.patient.as_ref().map(PatientKey::as_str), Some("p-2"));
         assert_eq!(alert.state, AlertState::Unknown);
+    }
+
+    #[test]
+    fn a_silent_device_that_changes_hands_behind_a_lost_box_has_no_alert_beside_that_of_the_box() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Store::connection(&folder.path().join("county.sqlite")).unwrap();
+        let rules = include_str!("../../../configs/rules/default.json");
+        let rules = RuleSet::from_json(rules).unwrap();
+        let context = |second| Context { connection: &connection, rules: &rules, now: at(second) };
+        let (site, device) = (SiteId::new("heping").unwrap(), DeviceId::new("ecg-01").unwrap());
+        let (nobody, patient) =
+            (Subject::Device(device.clone()), Subject::Patient(PatientKey::new("p-1").unwrap()));
+        let mut evaluation = Evaluation::default();
+        let silent = DeviceStatus {
+            device: device.clone(),
+            kind: DeviceKind::Monitor,
+            driver: "json-lines".into(),
+            state: DeviceState::Silent,
+            reason: String::new(),
+            about: BTreeMap::new(),
+            expected_interval_ms: None,
+            observed: Observed { at: at(0), quality: ClockQuality::Synchronised },
+        };
+        let (outbox, seq) = (OutboxId::from_bytes([1; 16]), Seq::new(1).unwrap());
+        let position = Position { outbox, lane: Lane::Urgent, seq, index: 0 };
+        let right = Clocks::of_box(BoxTime::Ahead { ms: 0 });
+        evaluation.status(context(0), &site, right, position, &silent).unwrap();
+        evaluation.box_changed(context(10), &site, false).unwrap();
+        alerts::store(context(10), evaluation).unwrap();
+
+        let mut evaluation = Evaluation::default();
+        let both = (&nobody, &patient);
+        evaluation.hand_over(context(20), (&site, &device), both, at(20), BOUND).unwrap();
+        let time_passes = |evaluation: &mut Evaluation| {
+            let engine = evaluation.engine(&connection, &site, &patient).unwrap();
+            engine.on_time(&rules, at(900));
+            engine.alerts().map(|alert| alert.family.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(time_passes(&mut evaluation), Vec::<String>::new());
+        evaluation.box_changed(context(600), &site, true).unwrap();
+        assert_eq!(time_passes(&mut evaluation), ["tech_silent"]);
     }
 }

@@ -95,6 +95,13 @@ impl Engine {
         }
     }
 
+    /// Since when the edge box is out of reach, when this is its engine.
+    #[must_use]
+    pub fn box_lost_since(&self) -> Option<WallTime> {
+        let known = self.devices.get(&DeviceId::from(&self.site)).filter(|_| self.is_box())?;
+        known.silence.map(|silence| silence.since)
+    }
+
     /// The edge box is in reach again; hands out the alerts that changed.
     ///
     /// What was unknown stays so until its device is heard; a device that speaks only when it
