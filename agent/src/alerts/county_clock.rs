@@ -57,6 +57,19 @@ impl CountyClock {
         WallTime::from_unix_ms(ms(county).saturating_sub(self.ahead_ms))
     }
 
+    /// What it is by the county's clock at that moment of this box's. Whose a device is, how old
+    /// somebody is and until when a limit holds the county has said by its own clock. What it had
+    /// begun when it made the policy has begun by this, for it is never before that; with the box's
+    /// clock a binding of today would not have begun in 1970, and an infant would be an adult.
+    pub(super) fn there(&self, here: WallTime) -> WallTime {
+        WallTime::from_unix_ms(ms(here).saturating_add(self.ahead_ms))
+    }
+
+    /// How far it is ahead of this box's.
+    pub(super) const fn ahead_ms(&self) -> i64 {
+        self.ahead_ms
+    }
+
     /// What it is there at least; how long the box was switched off nobody knows.
     fn county_at(&self, now: Now) -> Option<WallTime> {
         let Heard { county, boot, ms: at_ms } = self.heard?;

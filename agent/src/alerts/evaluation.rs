@@ -7,6 +7,8 @@
 //!   say what they said
 //! - a clock that was set costs no alert: those that are open stay, unknown until something speaks
 //!   for them
+//! - what the county says of devices and patients holds by the county's clock, as far as that is
+//!   known; what was measured and what alerts wait for goes by the box's own
 //! - what is remembered is bounded: of whom nothing is known any more, nothing is
 
 use model::{
@@ -98,6 +100,12 @@ impl Evaluation {
     pub(super) fn begin(&mut self, now: Now) -> Vec<Alert> {
         self.look_at_clock(now);
         self.hear_clock(now, self.order.made_at);
+        // What the last policy said of patients may not have been kept with the states.
+        for (subject, engine) in &mut self.engines {
+            if let Some(profile) = subject.patient().and_then(|key| self.order.profiles.get(key)) {
+                engine.meet_profile(profile.clone());
+            }
+        }
         let mut changed = std::mem::take(&mut self.changed);
         changed.extend(self.hear_county(now.wall));
         changed
@@ -108,6 +116,13 @@ impl Evaluation {
         if let Some(made_at) = made_at {
             self.county.hear(now, made_at);
         }
+        self.follow_county();
+    }
+
+    /// Profiles are of the county's clock.
+    fn follow_county(&mut self) {
+        let ahead_ms = self.county.ahead_ms();
+        self.engines.values_mut().for_each(|engine| engine.set_profile_ahead(ahead_ms));
     }
 
     /// What of the county's clock has to be kept.
@@ -278,13 +293,18 @@ impl Evaluation {
         if device.as_str() == self.site.as_str() {
             return None;
         }
-        let subject = self.order.bindings.subject_at(device, at);
+        let subject = self.subject_at(device, at);
         self.engine_of(subject.clone(), now)?;
         if !self.whose.contains_key(device) {
-            let present = self.order.bindings.subject_at(device, now);
+            let present = self.subject_at(device, now);
             self.whose.insert(device.clone(), present);
         }
         Some((self.engines.get_mut(&subject)?, &self.order.rules))
+    }
+
+    /// Whom a device is about at that moment of the box's clock.
+    fn subject_at(&self, device: &DeviceId, at: WallTime) -> Subject {
+        self.order.bindings.subject_at(device, self.county.there(at))
     }
 
     fn engine_of(&mut self, subject: Subject, now: WallTime) -> Option<&mut Engine> {
@@ -300,6 +320,7 @@ impl Evaluation {
             }
             self.is_full = false;
             let mut engine = Engine::new(self.site.clone(), subject.clone());
+            engine.set_profile_ahead(self.county.ahead_ms());
             let profile = subject.patient().and_then(|key| self.order.profiles.get(key));
             if let Some(profile) = profile {
                 self.changed.extend(engine.set_profile(&self.order.rules, now, profile.clone()));
@@ -341,7 +362,8 @@ impl Evaluation {
 
     /// Where the patient of an alert lies now.
     pub(super) fn bed_of(&self, alert: &Alert, now: WallTime) -> Option<&str> {
-        self.order.bindings.bed_of(alert.patient.as_ref()?, &alert.device, now)
+        let there = self.county.there(now);
+        self.order.bindings.bed_of(alert.patient.as_ref()?, &alert.device, there)
     }
 
     fn on_time(&mut self, now: WallTime) -> Vec<Alert> {
@@ -355,9 +377,8 @@ impl Evaluation {
 
     /// Devices that are somebody else's now leave and join; hands out the alerts that changed.
     fn rebind(&mut self, now: WallTime) -> Vec<Alert> {
-        let bindings = &self.order.bindings;
         let is_moved = |(device, subject): (&DeviceId, &Subject)| {
-            let present = bindings.subject_at(device, now);
+            let present = self.subject_at(device, now);
             (present != *subject).then(|| (device.clone(), subject.clone(), present))
         };
         let moves: Vec<_> = self.whose.iter().filter_map(is_moved).collect();
@@ -381,8 +402,8 @@ impl Evaluation {
         let set_ms = looked.map_or(0, |looked| looked.set_until(now));
         if set_ms.unsigned_abs() > CLOCK_SET_MS {
             tracing::warn!(set_ms, "The clock was set; rules begin anew with the open alerts.");
-            self.begin_anew(now.wall, set_ms);
             self.county.look(now);
+            self.begin_anew(now.wall, set_ms);
             let heard = self.hear_county(now.wall);
             self.changed.extend(heard);
         }
@@ -395,6 +416,7 @@ impl Evaluation {
             let profile = engine.profile().clone();
             *engine = Engine::rescued(self.site.clone(), subject.clone(), &state);
             engine.set_clock_by(by_ms);
+            engine.set_profile_ahead(self.county.ahead_ms());
             self.changed.extend(engine.set_profile(&self.order.rules, now, profile));
         }
     }

@@ -1,5 +1,7 @@
 //! A box whose county comes and goes, fed with envelopes as the outbox keeps them.
 
+mod clock;
+
 use super::*;
 use crate::{
     config,
@@ -691,107 +693,4 @@ async fn a_box_that_starts_without_its_county_calls_nobody_for_what_that_has_in_
     assert_eq!(calls.last().map(|(_, signals)| *signals), Some(0), "{calls:?}");
     let told: Vec<_> = warden.reports.iter().map(|report| report.what.as_str()).collect();
     assert!(!told.contains(&"acknowledged"), "{told:?}");
-}
-
-/// What a kill leaves of the rules.
-fn kept(evaluation: &Evaluation, now: Now) -> Kept {
-    let states = evaluation.states().into_iter();
-    let engines = states.map(|(name, of)| (name, serde_json::to_value(of).unwrap())).collect();
-    let county = evaluation.county(now);
-    Kept { engines, county, kept_at: Some(KeptAt::of(now)), ..Kept::default() }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shelf_ends_when_its_time_is_over_at_the_county_whatever_the_clock_of_the_box_says() {
-    let edge = Edge::new();
-    let mut warden = edge.warden();
-    beats(&mut warden, 0..12, 38);
-    let alert = only(&warden);
-    // There it is ten minutes later.
-    let there = |second: u64| at(second + 600).wall;
-    let order = || {
-        let (_, order) = in_hand(&alert, 0);
-        let shelved = Some(Shelved { by: "wang".to_owned(), until: there(20 + 900) });
-        let said = InHand { acknowledged: None, shelved, ..order.in_hand[&alert.id].clone() };
-        let in_hand = [(alert.id, said)].into();
-        evaluation::Order { in_hand, made_at: Some(there(20)), ..order }
-    };
-    let evaluation = &mut warden.evaluation;
-    evaluation.hear_clock(at(20), Some(there(20)));
-    evaluation.go_by(at(20).wall, order());
-    let state = |evaluation: &Evaluation| evaluation.alerts().next().unwrap().state;
-    assert_eq!(state(evaluation), AlertState::Shelved);
-    // The link fails, and the agent starts again.
-    let site = edge.lookout.site.clone();
-    let mut evaluation = Evaluation::new(site, order(), &kept(evaluation, at(490)));
-    assert_eq!(evaluation.begin(at(500)), vec![]);
-    evaluation.pass_time(at(919));
-    assert_eq!(state(&evaluation), AlertState::Shelved);
-    evaluation.pass_time(at(921));
-    assert_eq!(state(&evaluation), AlertState::ActiveUnack);
-}
-
-/// So many seconds after the box was switched on again, with a clock that is so far back.
-fn again(second: u64, back_ms: i64) -> Now {
-    let Now { mono, wall, quality, .. } = at(second);
-    let wall = WallTime::from_unix_ms(wall.unix_ms() - back_ms);
-    Now { mono, uptime: Uptime { boot: BOOT + 1, ms: second * 1000 }, wall, quality }
-}
-
-/// A heart rate for so many seconds, at a box that was switched on again.
-fn beats_again(of: &mut Evaluation, seconds: std::ops::Range<u64>, back_ms: i64, rate: u32) {
-    for now in seconds.map(|second| again(second, back_ms)) {
-        let said = envelope(now.uptime.ms / 1000, vec![heart_rate(now.observed(), rate)]);
-        let said = Envelope { opened_at: now.wall, uptime: Some(now.uptime), ..said };
-        of.take(now, &said);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_box_whose_clock_begins_with_an_earlier_time_hears_and_calls_again() {
-    for back_ms in [BASE_MS, 10 * 60_000, 5000] {
-        let edge = Edge::new();
-        let mut warden = edge.warden();
-        beats(&mut warden, 0..12, 38);
-        let Alert { id, .. } = only(&warden);
-        let (reason, now) = (AckReason::AtBedside, at(11).wall);
-        warden.evaluation.acknowledge(id, "li", reason, "", now).unwrap();
-
-        let kept = kept(&warden.evaluation, at(12));
-        let (_, order) = in_force(None).unwrap();
-        let mut box_again = Evaluation::new(edge.lookout.site.clone(), order, &kept);
-        box_again.begin(again(0, back_ms));
-        beats_again(&mut box_again, 0..3, back_ms, 37);
-        let alert = |of: &Evaluation| of.alerts().next().cloned().unwrap();
-        let known = alert(&box_again);
-        assert_eq!((known.id, known.state), (id, AlertState::ActiveAck), "{back_ms}");
-        assert_eq!(known.value.as_deref(), Some("37"), "{back_ms}");
-        box_again.pass_time(again(118, back_ms));
-        assert_eq!(alert(&box_again).state, AlertState::ActiveAck, "{back_ms}");
-        // Its clock is set: what is due is as far away as before, also before a record says it.
-        let now = again(118, 0);
-        box_again.pass_time(now);
-        let (before, observed) = (again(118, back_ms).wall, now.observed());
-        let set = ClockChange { before, evidence: "ntp".into(), observed };
-        let said = envelope(118, vec![Record::Clock(set)]);
-        let said = Envelope { opened_at: now.wall, uptime: Some(now.uptime), ..said };
-        box_again.take(now, &said);
-        beats_again(&mut box_again, 118..119, 0, 37);
-        box_again.pass_time(again(118, 0));
-        assert_eq!(alert(&box_again).state, AlertState::ActiveAck, "{back_ms}");
-        beats_again(&mut box_again, 119..150, 0, 37);
-        assert_eq!(alert(&box_again).state, AlertState::ActiveUnack, "{back_ms}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_time_at_which_states_are_kept_is_kept_with_them() {
-    let edge = Edge::new();
-    let mut warden = edge.warden();
-    warden.keep().await;
-    let Kept { kept_at, .. } = KeptFile::in_folder(edge.folder.path()).read();
-    let now = edge.lookout.clock.now();
-    let later = Now { wall: WallTime::from_unix_ms(now.wall.unix_ms() + 60_000), ..now };
-    let set_ms = kept_at.unwrap().set_until(later);
-    assert!(set_ms.abs_diff(60_000) < 1000, "{set_ms}");
 }

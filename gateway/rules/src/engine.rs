@@ -87,6 +87,9 @@ pub struct Engine {
     /// What decides which rules apply.
     #[serde(skip_serializing_if = "is_nobodys")]
     profile: Profile,
+    /// How far the clock of whoever wrote the profile is ahead of that of readings.
+    #[serde(skip)]
+    profile_ahead_ms: i64,
     /// What of it was so at the newest reading, and when that was.
     facts: Option<(WallTime, Facts)>,
     /// What is known of each device of the subject.
@@ -135,6 +138,7 @@ impl Engine {
             site,
             subject,
             profile: Profile::default(),
+            profile_ahead_ms: 0,
             facts: None,
             devices: BTreeMap::new(),
             series: BTreeMap::new(),
@@ -225,6 +229,17 @@ impl Engine {
             None => episode.cease(&rule.id),
         }
         touched.insert(rule.family.clone());
+    }
+
+    /// From now on the clock of whoever writes its profile is so far ahead of that of readings. For
+    /// the engines of a box, which hears of profiles by the county's clock; it is not stored.
+    pub const fn set_profile_ahead(&mut self, ahead_ms: i64) {
+        self.profile_ahead_ms = ahead_ms;
+    }
+
+    /// That moment by the clock of whoever wrote the profile.
+    fn by_profile(&self, at: WallTime) -> WallTime {
+        after(at, self.profile_ahead_ms)
     }
 
     /// That profile holds for what is judged from now on, and nothing is told of it: of somebody of
@@ -421,7 +436,7 @@ impl Engine {
     /// What decides about rules at that moment. Where that is news, what fires by rules that do not
     /// apply any more ends.
     fn facts_at(&mut self, rules: &RuleSet, at: WallTime, touched: &mut BTreeSet<String>) -> Facts {
-        let facts = self.profile.facts(rules, at);
+        let facts = self.profile.facts(rules, self.by_profile(at));
         match &self.facts {
             Some((newest, _)) if at < *newest => return facts,
             Some((_, known)) if *known == facts => {}

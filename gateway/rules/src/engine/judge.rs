@@ -334,7 +334,7 @@ impl Engine {
         let heard = other.map_or(seen.heard, |other| {
             other.heard.zip(seen.heard).map(|(other, heard)| heard.max(other))
         });
-        let limit = self.profile.limit(rule, facts, seen.at);
+        let limit = self.profile.limit(rule, facts, self.by_profile(seen.at));
         let Some(mut outside) = meets(rule.op, limit, seen.value, seen.comparator) else {
             return;
         };

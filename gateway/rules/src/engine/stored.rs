@@ -89,6 +89,7 @@ impl From<Stored> for Engine {
                     }
                 }
                 return Self {
+                    profile_ahead_ms: 0,
                     subject,
                     site: stored.site,
                     profile: stored.profile,

@@ -392,6 +392,37 @@ fn a_limit_of_the_patient_is_what_the_alert_says_and_clears_by_its_own_distance(
 }
 
 #[test]
+fn what_the_profile_says_holds_by_the_clock_by_which_it_was_written() {
+    // That clock is thirty years ahead: an infant is not born yet by this one.
+    let there_s = 950_000_000.0;
+    let limit = Limit {
+        rule: "HR-AD-L".into(),
+        limit: Some("42".into()),
+        by: "dr-li".into(),
+        reason: "athlete".into(),
+        from: at(there_s),
+        until: at(there_s + 3600.0),
+    };
+    let birth = Birth::of_age(7, at(there_s));
+    let infant = Profile { birth, ..Profile::default() };
+    let athlete = Profile { limits: vec![limit], ..aged(300) };
+    let oxygen = Some(Entry { value: true, at: at(there_s) });
+    let given = Profile { scale2_until: Some(at(there_s + 3600.0)), oxygen, ..aged(840) };
+    for (profile, metric, value, rules) in [
+        (infant, Metric::HR, "70", vec!["HR-p06_12m-LL"]),
+        (athlete, Metric::HR, "45", vec![]),
+        (given, Metric::SPO2, "98", vec!["SPO2-COPD-O2H"]),
+    ] {
+        let mut ward = Ward::of(profile);
+        ward.is_stored = false;
+        ward.engine.set_profile_ahead(950_000_000_000);
+        ward.stream(0, 160, metric, value);
+        let told = ward.told.first().map(|alert| alert.rules.clone()).unwrap_or_default();
+        assert_eq!(told, rules, "{value}");
+    }
+}
+
+#[test]
 fn what_is_for_those_on_oxygen_ends_when_the_entry_is_a_day_old() {
     let oxygen = Some(Entry { value: true, at: at(-86_250.0) });
     let mut ward = Ward::of(Profile { scale2_until: Some(at(1e6)), oxygen, ..aged(840) });
