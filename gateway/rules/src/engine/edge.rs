@@ -339,10 +339,8 @@ fn take_over(
 ) {
     tell_story(alert, told, times, began, false);
     let state = AlertState::from_name(&told.state);
-    // It was over a while before its box said so.
-    let ends = times.cleared.unwrap_or(times.at);
     if times.cleared.is_some() || state == Some(AlertState::ActiveAck) {
-        alert.was_in_hand_at(ends, times.cleared.is_some());
+        alert.was_in_hand_at(times.at, times.cleared.is_some());
     }
     // It was seen there.
     alert.retro = false;
@@ -360,6 +358,7 @@ fn take_over(
     alert.started_at = alert.started_at.min(times.started);
     alert.cleared_at = times.cleared;
     // What somebody at the county had in hand went on as it was, though the box may not have known.
+    let ends = times.cleared.unwrap_or(times.at);
     let was_in_hand = alert.acknowledged.as_ref().is_some_and(|by| by.at <= ends)
         && !matches!(state, Some(AlertState::ActiveAck | AlertState::Closed));
     let priority = if was_in_hand { present(rules, alert, told) } else { told.priority };
@@ -444,7 +443,8 @@ impl Alert {
         }
         let is_turn = |it: &&TimelineEntry| {
             let turns = [Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone];
-            it.at <= then && turns.contains(&it.what)
+            // The box heard that it was over in the moment in which the time was up.
+            (it.at < then || (it.at == then && it.what != Realarmed)) && turns.contains(&it.what)
         };
         let turn = self.timeline.iter().filter(is_turn).max_by_key(|it| it.at);
         if let Some(TimelineEntry { at, by: Some(by), reason: Some(reason), note, .. }) =

@@ -742,7 +742,7 @@ fn what_a_box_told_makes_no_sound_while_all_that_is_heard_says_that_it_may_be_ov
 }
 
 #[test]
-fn who_had_it_in_hand_when_it_was_over_has_it_though_it_sounded_again_since() {
+fn who_had_it_in_hand_has_it_though_it_sounded_again_in_the_moment_in_which_it_was_over() {
     let mut ward = Ward::new("ecg-01");
     ward.stream(0, 11, Metric::HR, "36");
     let alert = ward.only().clone();
@@ -751,7 +751,7 @@ fn who_had_it_in_hand_when_it_was_over_has_it_though_it_sounded_again_since() {
     ward.pass_time(133.0);
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
     let (told, times) = told_of(&ward, &alert, "cleared", 130.0);
-    let times = EdgeTimes { at: at(134.0), ..times };
+    let times = EdgeTimes { at: at(132.0), ..times };
     let (over, _) = ward.engine.adopt_edge(ward.rules, at(150.0), &told, times, place(1));
     assert_eq!((over.state, &*over.acknowledged.unwrap().by), (AlertState::Closed, "nurse"));
 }
