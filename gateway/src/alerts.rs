@@ -642,14 +642,13 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
 
 /// Whose rules have an alert: those about boxes that are the county's own its own, whatever box.
 fn subject_of(site: &SiteId, device: &str, body: &str) -> Option<Subject> {
+    // The county has what is of each box under the name of that.
     if *site == SiteId::county() {
         return Some(Subject::Box);
     }
     let body: Value = serde_json::from_str(body).unwrap_or_default();
     match body.get("patient").and_then(Value::as_str) {
         Some(key) => PatientKey::new(key).ok().map(Subject::Patient),
-        // The county has what is of each box under the name of that.
-        None if *site == SiteId::county() => Some(Subject::Box),
         None => DeviceId::new(device).ok().map(|device| Subject::unbound(site, &device)),
     }
 }

@@ -151,7 +151,7 @@ test('half an hour before a session ends it is said, and the password goes on wi
     await page.key('Enter');
   };
   await goOn('wrong');
-  await page.says('.session-banner', '姓名或密码不对');
+  await page.says('.session-banner', '登录名或密码不对');
   await goOn('right');
   await page.hides('.session-banner');
   assert.deepEqual(county.asked.filter(({ method, url }) => method === 'POST' && url === '/api/v1/session')

@@ -17,6 +17,7 @@ mod service;
 mod silence;
 mod spot;
 mod technical;
+mod told;
 mod upkeep;
 
 use super::*;

@@ -1,0 +1,105 @@
+//! What a box told of, and what is heard of it since.
+
+use super::{
+    edge::{place, told_of},
+    *,
+};
+use model::alert::EdgeAlert;
+
+#[test]
+fn what_a_box_told_makes_no_sound_while_all_that_is_heard_says_that_it_may_be_over() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    let (told, times) = told_of(&ward, &alert, "raised", 10.0);
+    let mut county = Ward::new("ecg-01");
+    county.engine.adopt_edge(ward.rules, at(100.0), &told, times, place(1));
+    county.stream(100, 105, Metric::HR, "72");
+    assert_eq!(county.only().state, AlertState::Unknown);
+    // Between the limit and where it clears it holds.
+    for (value, expected) in
+        [("72", "cleared_unack"), ("42", "active_unack"), ("36", "active_unack")]
+    {
+        let engine = county.engine.clone();
+        let mut county = Ward { engine, told: vec![], ..Ward::new("ecg-01") };
+        county.stream(105, 106, Metric::HR, value);
+        let first = if value == "72" { "unknown" } else { expected };
+        assert_eq!(county.only().state.name(), first);
+        county.stream(106, 131, Metric::HR, value);
+        assert_eq!(county.only().state.name(), expected);
+    }
+}
+
+#[test]
+fn who_had_it_in_hand_has_it_though_it_sounded_again_in_the_moment_in_which_it_was_over() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    ward.engine.acknowledge(alert.id, "nurse", AckReason::AtBedside, "", at(12.0)).unwrap();
+    // What was heard until then did not say that it was over.
+    ward.pass_time(133.0);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    let (told, times) = told_of(&ward, &alert, "cleared", 130.0);
+    let times = EdgeTimes { at: at(132.0), ..times };
+    let (over, _) = ward.engine.adopt_edge(ward.rules, at(150.0), &told, times, place(1));
+    assert_eq!((over.state, &*over.acknowledged.unwrap().by), (AlertState::Closed, "nurse"));
+}
+
+#[test]
+fn what_its_box_told_is_as_urgent_as_what_holds_once_somebody_has_it_in_hand() {
+    let mut ward = Ward::new("cuff-01");
+    ward.number(0.0, Metric::NIBP_SYS, "225");
+    let alert = ward.only().clone();
+    // After a minute a second value may have confirmed the first.
+    for (second, expected) in [(59.0, Priority::Medium), (60.0, Priority::High)] {
+        let (told, times) = told_of(&ward, &alert, "rules_changed", second);
+        let told = EdgeAlert { rules: vec!["BP-AD-SH".into()], ..told };
+        let mut county = Ward::new("cuff-01");
+        county.engine.adopt_edge(ward.rules, at(100.0), &told, times, place(1));
+        assert_eq!(county.only().priority, Priority::High);
+        let reason = AckReason::AtBedside;
+        let seen = county.engine.acknowledge(alert.id, "nurse", reason, "", at(101.0)).unwrap();
+        assert_eq!(seen.priority, expected);
+    }
+}
+
+#[test]
+fn a_value_of_before_it_was_over_confirms_none_when_its_box_says_all_of_it_again() {
+    let mut ward = Ward::new("cuff-01");
+    ward.number(0.0, Metric::NIBP_SYS, "186");
+    let alert = ward.only().clone();
+    let mut county = Ward::new("cuff-01");
+    let words = [("raised", 0.0), ("cleared", 300.0), ("raised", 0.0)];
+    for (seq, (what, second)) in (1..).zip(words) {
+        let (told, times) = told_of(&ward, &alert, what, second);
+        county.engine.adopt_edge(ward.rules, at(400.0), &told, times, place(seq));
+    }
+    county.number(410.0, Metric::NIBP_SYS, "186");
+    assert_eq!(county.only().priority, Priority::Medium);
+    county.number(480.0, Metric::NIBP_SYS, "186");
+    assert_eq!(county.only().priority, Priority::High);
+}
+
+#[test]
+fn what_a_box_tells_of_a_device_that_was_taken_off_makes_no_sound_until_it_is_back() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let mut county = Ward::new("ecg-01");
+    county
+        .engine
+        .take_out_of_service(&county.device.clone(), "wang", "being cleaned", None, at(-60.0))
+        .unwrap();
+    let (told, times) = told_of(&ward, ward.only(), "raised", 10.0);
+    let (told, _) = county.engine.adopt_edge(ward.rules, at(30.0), &told, times, place(1));
+    assert_eq!(told.state, AlertState::OutOfService);
+    let last = told.timeline.last().unwrap();
+    assert_eq!((last.what, last.at), (TimelineEvent::OutOfService, at(30.0)));
+    // It is heard again, and nobody is called.
+    county.stream(31, 33, Metric::HR, "36");
+    let known = county.only();
+    let stands = (known.state, known.condition());
+    assert_eq!(stands, (AlertState::OutOfService, AlertState::ActiveUnack));
+    assert_eq!(county.engine.next_deadline(county.rules), None);
+    let back = county.engine.put_back_in_service(&county.device.clone(), "li", at(90.0)).unwrap();
+    assert_eq!((back.len(), back[0].state), (1, AlertState::ActiveUnack));
+}
