@@ -106,7 +106,7 @@ pub(crate) async fn act(
                 let done = engine.act(rules.times(&site), id, &who.name, action, now);
                 done.map(|alert| vec![alert])
             }
-            Deed::Service(Service::Out { .. }) if engine.is_of_patient(id) => {
+            Deed::Service(Service::Out { .. }) if engine.is_of_patient(&rules, id) => {
                 Err(ActionError::NotOfDevice)
             }
             Deed::Service(service) => {

@@ -43,6 +43,9 @@ pub struct EdgeTimes {
     pub cleared: Option<WallTime>,
 }
 
+/// No rule is over later than this after the first value that clears.
+const ENDING_MS: i64 = 90_000;
+
 impl Engine {
     /// Takes over what an alert became at its box: the alert as it is since. It has the box's id, or
     /// that of the county's alert of the family at that time: then they are one. Beside it another
@@ -243,13 +246,24 @@ impl Episode {
     }
 
     /// Whether its box told of it, and all that was heard since says that it may be over: that it is
-    /// may be on its way, and the hold is running.
-    pub(super) fn may_be_over(&self, is_ending: impl Fn(&str) -> bool) -> bool {
-        let is_told = self.alert.as_ref().is_some_and(|alert| alert.people.told_by_box.is_some());
+    /// may be on its way, and the hold is running; no longer than holds run.
+    pub(super) fn waits_for_its_end(
+        &mut self,
+        now: WallTime,
+        is_ending: impl Fn(&str) -> bool,
+    ) -> bool {
+        let is_told = self.alert.as_ref().is_some_and(|alert| {
+            alert.people.told_by_box.is_some() && alert.condition() == AlertState::Unknown
+        });
         let mut firing = self.firing.iter();
-        is_told
+        let waits = is_told
             && !self.firing.is_empty()
-            && firing.all(|(key, firing)| firing.value.is_none() && is_ending(key))
+            && firing.all(|(key, firing)| firing.value.is_none() && is_ending(key));
+        let since = *self.ending_since.get_or_insert(now);
+        if !waits {
+            self.ending_since = None;
+        }
+        waits && now.unix_ms().saturating_sub(since.unix_ms()) <= ENDING_MS
     }
 
     /// What one device says changes; what a box told of another goes on beside it.

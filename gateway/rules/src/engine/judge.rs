@@ -717,8 +717,9 @@ impl Engine {
         let says = group.readings.iter().any(|reading| reading.metric == Metric::BATT_STATE);
         if !says
             && said.is_some_and(|said| *said < at)
-            && let Some((family, key, _)) = self.low_battery(rules, device, channel, at)
+            && let Some((family, key, firing)) = self.low_battery(rules, device, channel, at)
         {
+            self.end_told(rules, &firing.rule, (device, Metric::BATT_STATE), at, touched);
             self.cease(&family, &key, touched);
         }
     }

@@ -58,6 +58,7 @@ impl Engine {
             silence: None,
             cuff_at: None,
             off: BTreeMap::new(),
+            infusions: BTreeMap::new(),
             out_of_service: None,
             ..device.clone()
         };

@@ -201,14 +201,16 @@ pub(super) struct Episode {
     /// Since when nobody knows, by the county's clock.
     #[serde(default)]
     pub(super) unknown_since: Option<WallTime>,
+    /// Since when all that is heard says that it may be over.
+    #[serde(default)]
+    pub(super) ending_since: Option<WallTime>,
     /// All that says it is taken off: what begins is set aside.
     #[serde(skip)]
     pub(super) out_of_service: bool,
     /// The alert began late and its device has not been heard since: if it ends so, it is history.
     #[serde(default)]
     began_late: bool,
-    /// When it was over as the pass over late readings found, and by which rules it held until
-    /// then; no value has said so here yet.
+    /// When a pass over late readings found it over, and by which rules; no value has said so yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) found_over: Option<(WallTime, Vec<String>)>,
 }

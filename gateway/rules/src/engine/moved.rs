@@ -127,13 +127,19 @@ impl Engine {
                 let rule = key.split('|').next();
                 is_by_result(key) && rule.is_some_and(|rule| rules.is_of_family(rule, family))
             };
+            let since = known_since(rules, family, known);
+            let began = episode.alert.as_ref().map(|alert| alert.started_at);
+            let is_known = since.zip(began).is_some_and(|(since, began)| since <= began);
+            if found.firing.is_empty() && !is_known {
+                // It rests on what nobody remembers here: that ends by a value.
+                continue;
+            }
             episode.firing.retain(|key, _| !is_by_result(key));
             let series = anew.series.iter().filter(|(key, _)| of_family(key));
             let series: Vec<(String, Series)> =
                 series.map(|(key, of)| (key.clone(), *of)).collect();
             self.series.retain(|key, _| !of_family(key));
             self.series.extend(series);
-            let since = known_since(rules, family, known);
             changed.extend(episode.goes_on_by(found, (now, t_meas), since, reason));
             touched.insert(family.to_owned());
         }

@@ -39,15 +39,19 @@ impl Infusion {
     }
 
     fn hear_left(&mut self, left: Option<Decimal>) {
-        let before = self.left.as_ref().and_then(|left| left.parse::<Decimal>().ok());
-        // More than before: somebody set it anew.
-        self.started &= left.is_none() || before.is_none() || left <= before;
-        self.left = left.filter(|left| *left > Decimal::ZERO).map(|left| left.to_string());
+        // More than before, or than nobody knows: somebody set it anew.
+        self.started &= left.is_some() && self.left().is_none_or(|before| left <= Some(before));
+        self.left = left.map(|left| left.to_string());
+    }
+
+    fn left(&self) -> Option<Decimal> {
+        self.left.as_ref().and_then(|left| left.parse().ok())
     }
 
     /// What is left, and since when, while it stands still with it.
     fn stopped(&mut self, at: WallTime) -> Option<(WallTime, String)> {
-        let left = self.left.clone().filter(|_| self.started && self.stands);
+        let is_left = self.left().is_some_and(|left| left > Decimal::ZERO);
+        let left = self.left.clone().filter(|_| is_left && self.started && self.stands);
         self.stopped_since = left.as_ref().map(|_| self.stopped_since.unwrap_or(at));
         self.stopped_since.zip(left)
     }
@@ -85,6 +89,8 @@ impl Engine {
             Some((step.priority, since, left))
         });
         let Some((priority, since, left)) = holds else {
+            let of = (device, Metric::PUMP_VTBI_REM);
+            self.end_told(rules, STOPPED_RULE, of, at, touched);
             return self.cease(&family, &key, touched);
         };
         let mut firing = technical(rule, priority, since);

@@ -6,13 +6,14 @@
 //! - a device that comes to a patient is in service
 
 use super::{
-    ActionError, Engine,
+    AGE_RULE, ActionError, Engine,
     device::Device,
     life::{Episode, Firing},
 };
 use crate::{
     alert::{Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words},
     binding::Subject,
+    rule::RuleSet,
 };
 use model::{
     id::{DeviceId, SiteId},
@@ -75,12 +76,16 @@ impl Engine {
 
     /// Whether it is no device, or no device alone, that says what an alert does.
     #[must_use]
-    pub fn is_of_patient(&self, id: AlertId) -> bool {
-        let patients = self.episodes.iter().filter(|(key, _)| self.own(key).is_none());
-        let mut of_alert = patients.map(|(_, episode)| episode);
-        of_alert.any(|episode| {
-            episode.alert.as_ref().is_some_and(|alert| alert.id == id)
-                && episode.firing.values().any(|it| it.device.is_none())
+    pub fn is_of_patient(&self, rules: &RuleSet, id: AlertId) -> bool {
+        let is_it = |alert: &Alert| alert.id == id;
+        let mut of_alert = self.episodes.iter().filter(|(_, episode)| episode.alerts().any(is_it));
+        of_alert.any(|(key, episode)| {
+            let is_score = rules.scores().iter().any(|score| score.family == *key);
+            let is_age = rules.technical(AGE_RULE).is_some_and(|rule| rule.family == *key);
+            let by_none = self.own(key).is_none()
+                && episode.alert.as_ref().is_some_and(is_it)
+                && episode.firing.values().any(|it| it.device.is_none());
+            is_score || is_age || by_none
         })
     }
 

@@ -178,7 +178,10 @@ impl Engine {
         }
         self.cut_off = false;
         let is_ending = |key: &str| self.series.get(key).is_some_and(Series::is_ending);
-        let all = self.episodes.values_mut().filter(|episode| !episode.may_be_over(is_ending));
+        let all = self.episodes.values_mut().filter_map(|episode| {
+            let waits = episode.waits_for_its_end(now, is_ending);
+            (!waits).then_some(episode)
+        });
         all.filter_map(|episode| episode.become_known(now, device)).collect()
     }
 
@@ -196,6 +199,7 @@ impl Engine {
         known.doubt = None;
         known.ranks.clear();
         known.off.clear();
+        known.infusions.clear();
         known.silence = None;
         let mut changed = Vec::new();
         let touched = self.forget(device, |episode| {

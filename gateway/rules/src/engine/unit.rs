@@ -44,7 +44,10 @@ impl Engine {
                 self.episodes.entry(family.clone()).or_default().fire(key, firing);
                 touched.insert(family);
             }
-            None => self.cease(&family, &key, touched),
+            None => {
+                self.end_told(rules, RULE, (&group.device, reading.metric), at.at, touched);
+                self.cease(&family, &key, touched);
+            }
         }
     }
 }

@@ -33,6 +33,19 @@ fn what_a_moved_result_began_alone_is_closed_with_the_reason() {
     assert_eq!((next.priority, next.started_at), (Priority::Medium, at(900.0)));
 }
 
+/// It rests on a result of which nothing is known here: of before an upgrade, or too old to be kept.
+#[test]
+fn what_rests_on_a_result_that_nobody_remembers_goes_on_until_a_value_ends_it() {
+    let mut ward = Ward::new("bp-01");
+    ward.feed(0.0, 0.0, pressure(186, 80));
+    ward.engine.results.clear();
+    ward.feed(300.0, 300.0, pressure(190, 80));
+    ward.take_back(300.0, 400.0);
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    ward.feed(900.0, 900.0, pressure(130, 80));
+    assert!(ward.engine.alerts().all(|alert| !alert.condition().is_active()));
+}
+
 /// Value, rules, priority and state of the only alert.
 fn says(ward: &Ward) -> (&str, Vec<&str>, Priority, AlertState) {
     let alert = ward.only();

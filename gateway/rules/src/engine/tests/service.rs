@@ -90,7 +90,7 @@ fn of_two_devices_of_a_patient_only_what_the_one_says_is_set_aside() {
     assert_eq!(ward.state("tech_probe_off"), AlertState::OutOfService);
     ward.asystole(3.0, AlarmPhase::Start);
     assert_eq!(ward.state("dev_asystole"), AlertState::ActiveUnack);
-    assert!(!ward.engine.is_of_patient(ward.alert("dev_asystole").id));
+    assert!(!ward.engine.is_of_patient(ward.rules, ward.alert("dev_asystole").id));
     assert_eq!(ward.due_s(), Some(3 + 60), "the next person is told");
     let asystole = ward.alert("dev_asystole").id;
     assert!(ward.act_on(asystole, 4.0, "li", &acknowledge()).is_ok());
@@ -144,9 +144,16 @@ fn a_device_in_service_that_says_the_same_brings_back_what_was_set_aside() {
 fn what_no_device_alone_says_is_never_set_aside() {
     let mut ward = Ward::of(Profile::default());
     assert_eq!(ward.state("tech_age_unknown"), AlertState::ActiveUnack);
-    assert!(ward.engine.is_of_patient(ward.alert("tech_age_unknown").id));
+    assert!(ward.engine.is_of_patient(ward.rules, ward.alert("tech_age_unknown").id));
     ward.take_off("ecg-01", 1.0);
     assert_eq!(ward.state("tech_age_unknown"), AlertState::ActiveUnack);
+    // Nor where nothing says it any more: it names the first device, which need not be broken.
+    let key = "news2".to_owned();
+    let mut episode = ward.engine.episodes.remove("tech_age_unknown").unwrap();
+    let of = episode.alert.as_ref().unwrap().id;
+    episode.firing.clear();
+    ward.engine.episodes.insert(key, episode);
+    assert!(ward.engine.is_of_patient(ward.rules, of));
 }
 
 #[test]

@@ -437,6 +437,16 @@ fn a_pump_that_is_empty_off_or_set_anew_has_not_stopped_with_volume_left() {
         assert_eq!(pump_says(&mut ward, 0.0, "infusing", "40"), None);
         assert_eq!(pump_says(&mut ward, 5.0, state, left), None, "{state} with {left} mL");
     }
+    // Empty, and the next syringe is being prepared.
+    let mut ward = Ward::new("pump-01");
+    for (second, state, left) in [
+        (0.0, "infusing", "40"),
+        (5.0, "infusing", "0"),
+        (10.0, "ready", "0"),
+        (15.0, "ready", "50"),
+    ] {
+        assert_eq!(pump_says(&mut ward, second, state, left), None, "{state} with {left} mL");
+    }
     // What its state is nobody knows while it is in alarm; that has its own alert.
     let mut ward = Ward::new("pump-01");
     pump_says(&mut ward, 0.0, "infusing", "40");

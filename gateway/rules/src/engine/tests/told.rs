@@ -103,3 +103,38 @@ fn what_a_box_tells_of_a_device_that_was_taken_off_makes_no_sound_until_it_is_ba
     let back = county.engine.put_back_in_service(&county.device.clone(), "li", at(90.0)).unwrap();
     assert_eq!((back.len(), back[0].state), (1, AlertState::ActiveUnack));
 }
+
+#[test]
+fn what_a_box_told_is_known_again_though_no_value_says_more_than_that_it_may_be_over() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let (told, times) = told_of(&ward, ward.only(), "raised", 10.0);
+    let mut county = Ward::new("ecg-01");
+    county.engine.adopt_edge(ward.rules, at(100.0), &told, times, place(1));
+    county.number(100.0, Metric::HR, "72");
+    // The lead is off: no hold ends, and its other values go on.
+    for second in 101..=190 {
+        county.number(f64::from(second), Metric::SPO2, "97");
+        assert_eq!(county.alert("hr_low").state, AlertState::Unknown, "at {second} s");
+    }
+    county.number(191.0, Metric::SPO2, "97");
+    assert_eq!(county.alert("hr_low").state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn a_stopped_pump_of_which_its_box_told_is_over_when_it_goes_again() {
+    let says = |ward: &mut Ward, second: f64, state: &str| {
+        let left: Decimal = "30".parse().unwrap();
+        let left = Reading::number(Metric::PUMP_VTBI_REM, left, Unit::MILLILITRE);
+        ward.feed(second, second, vec![left, Reading::text(Metric::PUMP_STATE, state)]);
+    };
+    let mut ward = Ward::new("pump-01");
+    says(&mut ward, 0.0, "infusing");
+    says(&mut ward, 5.0, "paused");
+    let (told, times) = told_of(&ward, ward.only(), "raised", 5.0);
+    let mut county = Ward::new("pump-01");
+    county.engine.adopt_edge(ward.rules, at(20.0), &told, times, place(1));
+    assert_eq!(county.only().state, AlertState::Unknown);
+    says(&mut county, 30.0, "infusing");
+    assert_eq!(county.engine.alerts().filter(|alert| alert.condition().is_active()).count(), 0);
+}
