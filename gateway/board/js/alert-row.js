@@ -180,7 +180,9 @@ async function resultOf(alert) {
   const isIt = (one) => one.metric === alert.metric && isOf(one, patient)
     && (one.canonical_value ?? one.value) === alert.value && deviceKey(one) === deviceKey(alert);
   const firstMs = Date.parse(alert.started_at) - AROUND_MS;
-  let toMs = clock.serverNow() + AROUND_MS;
+  // What was measured since it was over is another's.
+  const overMs = alert.cleared_at ? Date.parse(alert.cleared_at) : clock.serverNow();
+  let toMs = overMs + AROUND_MS;
   for (let span = 0; span < SPANS_MAX && toMs > firstMs; span += 1) {
     const fromMs = Math.max(firstMs, toMs - SPAN_MS);
     const { results } = await api.trends({

@@ -7,7 +7,7 @@ import { SHIFT_MS, Sections, floodOf } from './alert-sections.js';
 import {
   GLYPHS, countsOf, message, whatOf, where, who,
 } from './alert-words.js';
-import { Choosing, choosesIn } from './choosing.js';
+import { Choosing } from './choosing.js';
 import * as clock from './clock.js';
 import {
   arrange, h, put, set,
@@ -120,8 +120,16 @@ export class AlertList {
 
   /** Whether the order stays as it is: a finger is in it, or somebody chooses in a row of it. */
   isHeld(nowMs) {
-    const chooses = this.shownIds.includes(this.openId) || choosesIn(this.list);
-    return this.choosing.holds(chooses, nowMs) || nowMs < this.heldUntil;
+    const chooses = this.chosenId() !== null;
+    if (!chooses) this.choosing.holds(false, nowMs);
+    return nowMs < this.heldUntil || this.choosing.holds(chooses, nowMs);
+  }
+
+  /** The row in which somebody chooses. */
+  chosenId() {
+    if (this.shownIds.includes(this.openId)) return this.openId;
+    const choice = this.list.querySelector('.choice[data-open]');
+    return choice?.closest('[data-alert-id]').dataset.alertId ?? null;
   }
 
   /** Draws the rows; also once a second for the ages. `only`: as `row` has it. */
@@ -135,7 +143,7 @@ export class AlertList {
     // Who is asked for the PIN sees of which alert, though its row is filtered or shut away.
     const asks = this.openDeed === 'confirm' && !sorted.includes(this.openId);
     if (asks) sorted.unshift(this.openId);
-    const ids = held ? heldOrder(this.shownIds, sorted) : sorted;
+    const ids = held ? heldOrder(this.shownIds, sorted, this.chosenId()) : sorted;
     const late = held ? ids.filter((id, index) => sorted[index] !== id).length : 0;
     this.shownIds = ids;
     put(this.waiting, late ? t('alerts.held') : '');
@@ -332,10 +340,14 @@ export class AlertList {
 
   /** `A`. One that came first this moment is not what was looked at. */
   acknowledgeKey() {
-    const { id: first, before, sinceMs } = this.first;
-    const wasFirst = clock.now() - sinceMs < LOOKED_MS && before && isOpen(before) ? before : first;
-    const id = isOpen(this.focused()) ? this.focused() : wasFirst;
+    const id = isOpen(this.focused()) ? this.focused() : this.lookedAt();
     if (id) this.acknowledgeStart(id);
+  }
+
+  /** What stood first when somebody looked. */
+  lookedAt() {
+    const { id, before, sinceMs } = this.first;
+    return clock.now() - sinceMs < LOOKED_MS && before && isOpen(before) ? before : id;
   }
 
   acknowledgeStart(id) {
@@ -344,7 +356,7 @@ export class AlertList {
 
   /** `S` and `E`: of the row with the focus, else of the first that nobody has in hand. */
   deedKey(deed) {
-    const row = this.rows.get(this.focused() ?? this.current());
+    const row = this.rows.get(this.focused() ?? this.lookedAt());
     if (!row || row.alert.state === 'closed') return;
     row.openDetail();
     row.actions.open(deed);

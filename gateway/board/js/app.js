@@ -6,6 +6,7 @@ import { mayAct } from './alert-actions.js';
 import { AlertList } from './alerts.js';
 import { loadBoardName } from './board-name.js';
 import { Boards } from './boards.js';
+import { choosesIn } from './choosing.js';
 import { h, put, set } from './dom.js';
 import { Drawer } from './drawer.js';
 import { Events } from './events.js';
@@ -24,7 +25,7 @@ import { Shift } from './shift.js';
 import { Sound } from './sound.js';
 import { untilLinkMs } from './stale.js';
 import {
-  deviceKey, forgetAlerts, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putPending,
+  believeAnew, deviceKey, forgetAll, putAlert, putBroker, putDevice, putDisk, putPatients, putPending,
   putReadings, putSink, putSite, replaceAll, setCatalogue, store,
 } from './store.js';
 import { Tiles } from './tiles.js';
@@ -52,7 +53,7 @@ class Board {
       onSynced: () => this.synced(),
       onSilence: (ms) => this.missed.lost(ms),
       onProgram: (board) => this.program.heard(board),
-      onRestored: forgetAlerts,
+      onRestored: believeAnew,
       onLoggedOut,
       onFault: (error) => this.fault(error),
     });
@@ -152,7 +153,7 @@ class Board {
   isFree() {
     const form = document.activeElement?.closest('form, input, select, textarea, dialog');
     return this.open && !form && !this.pages.isOpen() && this.drawer.key === null
-      && this.alerts.openId === null && !this.alerts.queue.size
+      && this.alerts.openId === null && !choosesIn(root) && !this.alerts.queue.size
       && !this.alerts.note.unsent.length && !(mayAct() && this.missed.isUnread());
   }
 

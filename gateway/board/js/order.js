@@ -57,9 +57,13 @@ export function compareMissed(a, b) {
 }
 
 /** The order on screen while a pointer or the focus holds it: nothing moves, new ones go last. */
-export function heldOrder(shown, sorted) {
+export function heldOrder(shown, sorted, chosen = null) {
   const held = new Set(shown);
-  return [...shown, ...sorted.filter((id) => !held.has(id))];
+  const head = shown.findIndex((id) => id.startsWith('#'));
+  // Below what is held, and above what is over: only what lies there must not move.
+  const isAbove = head >= 0 && shown.indexOf(chosen) >= 0 && shown.indexOf(chosen) < head;
+  const at = isAbove ? head : shown.length;
+  return [...shown.slice(0, at), ...sorted.filter((id) => !held.has(id)), ...shown.slice(at)];
 }
 
 const PRIORITIES = ['low', 'medium', 'high'];

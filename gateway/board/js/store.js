@@ -21,6 +21,8 @@ const empty = () => ({
   alerts: new Map(),
   closed: new Map(),
   brokerUp: true,
+  /** It is another county, restored from a backup, whose alerts are not known yet. */
+  restored: false,
   disk: { state: 'good' },
   sinks: new Map(),
   bindings: new Map(),
@@ -69,7 +71,10 @@ export function replaceAll({
     if (!store.devices.has(key.split('|', 1)[0])) store.pending.delete(key);
   }
   store.truncated = Boolean(truncated);
-  const known = store.alerts;
+  // Until its answer is there what sounded goes on sounding; whatever is newer here is of before.
+  if (store.restored) store.closed = new Map();
+  const known = store.restored ? new Map() : store.alerts;
+  store.restored = false;
   store.alerts = new Map();
   for (const alert of alerts) putAlert(newerAlert(alert, known.get(alert.id)));
 }
@@ -256,9 +261,8 @@ export function failingSinks() {
 }
 
 /** The county was restored: an alert may have gone back to what it was, or never have been. */
-export function forgetAlerts() {
-  store.alerts = new Map();
-  store.closed = new Map();
+export function believeAnew() {
+  store.restored = true;
 }
 
 export function forgetAll() {

@@ -38,17 +38,25 @@ export class UndoBar {
     this.draw();
   }
 
+  /** Among others its line stays for a moment: none may slide under a finger that comes down. */
   end(offer) {
-    this.offers = this.offers.filter((one) => one !== offer);
+    if (offer.ended) return;
+    offer.ended = true;
+    const gone = () => {
+      this.offers = this.offers.filter((one) => one !== offer);
+      this.draw();
+    };
+    if (this.offers.every(({ ended }) => ended)) this.clear();
+    else clock.after(1_000, gone);
   }
 
   draw() {
     set(this.element, 'hidden', !this.offers.length);
     arrange(this.element, this.offers.map((offer) => {
       const {
-        words, until, failed, busy, said, button,
+        words, until, failed, busy, ended, said, button,
       } = offer;
-      set(button, 'disabled', busy ? true : null);
+      set(button, 'disabled', busy || ended ? true : null);
       put(said, failed ? t('undo.failed', { what: words() }) : words());
       put(button, t('undo.do', { s: Math.max(0, Math.ceil((until - clock.now()) / 1000)) }));
       return offer.element;

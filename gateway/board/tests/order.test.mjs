@@ -85,6 +85,10 @@ test('an alert in a state of a later county is listed last and asks for nothing'
 
 test('while held nothing moves and new rows go last', () => {
   assert.deepEqual(heldOrder(['b', 'c'], ['a', 'b', 'c']), ['b', 'c', 'a']);
+  // While somebody chooses above it, what is new stands above what is over.
+  const shown = ['b', '#over', 'c'];
+  assert.deepEqual(heldOrder(shown, ['a', ...shown], 'b'), ['b', 'a', '#over', 'c']);
+  assert.deepEqual(heldOrder(shown, ['a', ...shown], 'c'), ['b', '#over', 'c', 'a']);
 });
 
 test('a station carries devices that are named after it', () => {
