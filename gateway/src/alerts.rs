@@ -640,7 +640,7 @@ fn json(alert: &Alert, revision: i64, next_step: &Value) -> Value {
     told
 }
 
-/// Whose rules have an alert: those about boxes that are the county's own its own, whatever box.
+/// Whose rules have an alert. What the county looks after for a box is of the county's own.
 fn subject_of(site: &SiteId, device: &str, body: &str) -> Option<Subject> {
     // The county has what is of each box under the name of that.
     if *site == SiteId::county() {

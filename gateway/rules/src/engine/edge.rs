@@ -141,10 +141,8 @@ impl Engine {
         // Its box knows nothing of that: what begins of a device that was taken off makes no sound.
         let begins = known.is_none_or(|known| known == AlertState::Closed);
         let is_over = alert.condition() == AlertState::Closed;
-        if is_off && begins && !is_over && !alert.people.out_of_service {
-            alert.people.out_of_service = true;
-            alert.set_aside();
-            alert.tell(now, TimelineEvent::OutOfService, None, String::new());
+        if is_off && begins && !is_over {
+            alert.follow_service(true, now);
         }
         if let Some((left, why)) = left.filter(|_| times.cleared.is_none()) {
             alert.cleared_at = Some(left);
@@ -259,11 +257,12 @@ impl Episode {
         let waits = is_told
             && !self.firing.is_empty()
             && firing.all(|(key, firing)| firing.value.is_none() && is_ending(key));
-        let since = *self.ending_since.get_or_insert(now);
         if !waits {
             self.ending_since = None;
+            return false;
         }
-        waits && now.unix_ms().saturating_sub(since.unix_ms()) <= ENDING_MS
+        let since = *self.ending_since.get_or_insert(now);
+        now.unix_ms().saturating_sub(since.unix_ms()) <= ENDING_MS
     }
 
     /// What one device says changes; what a box told of another goes on beside it.

@@ -178,11 +178,11 @@ impl Engine {
         }
         self.cut_off = false;
         let is_ending = |key: &str| self.series.get(key).is_some_and(Series::is_ending);
-        let all = self.episodes.values_mut().filter_map(|episode| {
-            let waits = episode.waits_for_its_end(now, is_ending);
-            (!waits).then_some(episode)
-        });
-        all.filter_map(|episode| episode.become_known(now, device)).collect()
+        let known = |episode: &mut Episode| match episode.waits_for_its_end(now, is_ending) {
+            true => None,
+            false => episode.become_known(now, device),
+        };
+        self.episodes.values_mut().filter_map(known).collect()
     }
 
     /// The device was taken away: what it said holds no more.
