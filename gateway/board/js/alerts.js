@@ -7,7 +7,7 @@ import { SHIFT_MS, Sections, floodOf } from './alert-sections.js';
 import {
   GLYPHS, countsOf, message, whatOf, where, who,
 } from './alert-words.js';
-import { Choosing } from './choosing.js';
+import { Choosing, choiceIn } from './choosing.js';
 import * as clock from './clock.js';
 import {
   arrange, h, put, set,
@@ -128,8 +128,7 @@ export class AlertList {
   /** The row in which somebody chooses. */
   chosenId() {
     if (this.shownIds.includes(this.openId)) return this.openId;
-    const choice = this.list.querySelector('.choice[data-open]');
-    return choice?.closest('[data-alert-id]').dataset.alertId ?? null;
+    return choiceIn(this.list)?.closest('[data-alert-id]').dataset.alertId ?? null;
   }
 
   /** Draws the rows; also once a second for the ages. `only`: as `row` has it. */
@@ -176,7 +175,7 @@ export class AlertList {
     this.isScrolled = scrollTop > 0;
     const edge = scrollTop > 0 && this.list.getBoundingClientRect().top + scrollTop;
     const waiting = scrollTop > 0 ? this.shownIds.filter((id) => (
-      isOpen(id) && this.rows.get(id).element.getBoundingClientRect().bottom <= edge)) : [];
+      isOpen(id) && this.rows.get(id)?.element.getBoundingClientRect().bottom <= edge)) : [];
     const [first] = waiting;
     set(this.above, 'hidden', !first);
     if (!first) return;

@@ -6,7 +6,7 @@ import { mayAct } from './alert-actions.js';
 import { AlertList } from './alerts.js';
 import { loadBoardName } from './board-name.js';
 import { Boards } from './boards.js';
-import { choosesIn } from './choosing.js';
+import { choiceIn } from './choosing.js';
 import { h, put, set } from './dom.js';
 import { Drawer } from './drawer.js';
 import { Events } from './events.js';
@@ -153,7 +153,7 @@ class Board {
   isFree() {
     const form = document.activeElement?.closest('form, input, select, textarea, dialog');
     return this.open && !form && !this.pages.isOpen() && this.drawer.key === null
-      && this.alerts.openId === null && !choosesIn(root) && !this.alerts.queue.size
+      && this.alerts.openId === null && !choiceIn(root) && !this.alerts.queue.size
       && !this.alerts.note.unsent.length && !(mayAct() && this.missed.isUnread());
   }
 

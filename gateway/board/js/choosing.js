@@ -24,7 +24,7 @@ export class Choosing {
   }
 }
 
-/** Whether a list of persons to choose from is open within an element. */
-export function choosesIn(element) {
-  return Boolean(element.querySelector('.choice[data-open]'));
+/** The list of persons to choose from that is open within an element, if one is. */
+export function choiceIn(element) {
+  return element.querySelector('.choice[data-open]');
 }

@@ -1,7 +1,7 @@
 // The drawer: everything of one place. `#bed=key` in the address opens it, and no name is in that.
 
 import * as api from './api.js';
-import { Choosing, choosesIn } from './choosing.js';
+import { Choosing, choiceIn } from './choosing.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
@@ -206,7 +206,7 @@ export class Drawer {
 
   /** Draws what was fetched, as soon as nobody chooses what would slide under their finger. */
   drawFetched() {
-    const holds = this.choosing.holds(choosesIn(this.element), clock.now());
+    const holds = this.choosing.holds(choiceIn(this.element) !== null, clock.now());
     if (!this.waiting || holds) return;
     const {
       whole, trend, alerts, offers, truncated,
