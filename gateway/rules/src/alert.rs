@@ -333,6 +333,8 @@ pub struct People {
     pub realarms: u32,
     /// Since when nobody has answered, by the county's clock; it was raised where there is none.
     pub(crate) unanswered_since: Option<WallTime>,
+    /// How long it had sounded unanswered when it was over, in ms: what comes back goes on from there.
+    pub(crate) unanswered_ms: i64,
     /// How often it was reminded of since then.
     pub(crate) reminders: i64,
     /// Where it stands under what sets it aside.
@@ -478,6 +480,11 @@ impl Alert {
         self.go(AlertState::ActiveUnack);
     }
 
+    /// It sounds again, and the next persons are told as if it had never stopped: nobody answered.
+    pub(crate) fn sound_on(&mut self, now: WallTime, unanswered_ms: i64) {
+        self.sound(WallTime::from_unix_ms(now.unix_ms().saturating_sub(unanswered_ms)));
+    }
+
     /// It waits from now on for somebody to see that it is over.
     pub(crate) fn wait(&mut self, now: WallTime) {
         self.people.unanswered_since = Some(now);
@@ -528,6 +535,7 @@ impl Alert {
         self.acknowledged = None;
         self.people.part_began = None;
         self.people.level = Level::First;
+        self.people.unanswered_ms = 0;
         self.people.undo = None;
     }
 }

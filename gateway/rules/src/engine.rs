@@ -13,6 +13,7 @@ mod audit;
 mod county;
 mod device;
 mod edge;
+mod firing;
 mod identity;
 mod judge;
 pub(crate) mod late;
@@ -45,9 +46,10 @@ use crate::{
     rule::{RuleSet, TechnicalRule},
 };
 use device::Device;
+use firing::Firing;
 use identity::Identity;
 use judge::Latest;
-use life::{Episode, Firing, Whose};
+use life::{Episode, Whose};
 use model::{
     alarm::Priority,
     decimal::Decimal,

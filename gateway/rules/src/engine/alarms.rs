@@ -1,11 +1,6 @@
 //! Device alarms: what a device itself signals becomes an alert.
 
-use super::{
-    Engine,
-    device::Device,
-    life::{Episode, Firing},
-    technical,
-};
+use super::{Engine, device::Device, firing::Firing, life::Episode, technical};
 use crate::{
     alert::Alert,
     binding::PatientKey,

@@ -3,7 +3,8 @@
 use super::{
     Engine,
     alarms::{Doubt, Held, Over},
-    life::{Episode, Firing},
+    firing::Firing,
+    life::Episode,
     pump::Infusion,
     service::OutOfService,
     silence::Silence,

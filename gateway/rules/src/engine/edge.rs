@@ -8,7 +8,8 @@
 
 use super::{
     Engine,
-    life::{ADOPTED, Episode, Firing, SAME_EPISODE_MS, raised},
+    firing::Firing,
+    life::{ADOPTED, Episode, SAME_EPISODE_MS, raised},
     series::Series,
 };
 use crate::{

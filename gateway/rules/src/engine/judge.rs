@@ -4,8 +4,9 @@ use super::{
     Engine, after,
     alarms::{LEAD_OFF_RULE, PROBE_OFF_RULE},
     device::Device,
+    firing::Firing,
     late::says,
-    life::{Episode, Firing},
+    life::Episode,
     series::{Judged, Series},
     technical,
 };

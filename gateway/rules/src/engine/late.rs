@@ -9,7 +9,8 @@
 use super::{
     Engine,
     device::Device,
-    life::{Episode, Firing, SAME_EPISODE_MS},
+    firing::Firing,
+    life::{Episode, SAME_EPISODE_MS},
     series::Series,
 };
 use crate::{

@@ -6,7 +6,11 @@
 //! - an alert that nobody has seen is kept until somebody does, or its time closes it, whatever
 //!   follows it
 
-use super::{late::RECHECK_ROW, series::Series};
+use super::{
+    firing::{Firing, NOT_RECHECKED, bare},
+    late::RECHECK_ROW,
+    series::Series,
+};
 use crate::{
     alert::{Alert, AlertId, AlertState, People, SAME_OF_DEVICE, TOLD_BY_BOX, TimelineEvent},
     binding::PatientKey,
@@ -28,148 +32,8 @@ const UNSEEN_MAX: usize = 32;
 /// A device alarm of which the begin came late (late data).
 const LATE_ALARM_ROW: u8 = 11;
 
-/// What an alert says where a value is implausible: a loose sensor, a wrong unit, or an emergency.
-const CHECK: [&str; 2] = [",请核对", ", check"];
-/// What it says where a spot value was not measured again in time.
-const NOT_RECHECKED: [&str; 2] = [",未复测", ", not rechecked"];
-/// What it says where a clock was wrong (late data, row 10).
-const IN_DOUBT: [&str; 2] = [",时间存疑", ", time in doubt"];
-
 /// What an alert whose rules are not known any more holds on to.
 pub(super) const ADOPTED: &str = "";
-
-/// One rule that holds.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Firing {
-    pub(super) rule: String,
-    /// Which device says so; `None`: it is about the subject as a whole.
-    #[serde(default)]
-    pub(super) device: Option<DeviceId>,
-    pub(super) priority: Priority,
-    pub(super) since: WallTime,
-    pub(super) metric: Option<Metric>,
-    pub(super) value: Option<String>,
-    pub(super) comparator: Option<String>,
-    pub(super) limit: Option<String>,
-    /// Its box said so, and says when it is over.
-    #[serde(default)]
-    pub(super) of_box: bool,
-    /// It was told late, and its device has not been heard since.
-    #[serde(default)]
-    pub(super) late: bool,
-    /// A device alarm that its device latched.
-    #[serde(default)]
-    pub(super) latched: bool,
-    /// A clock was wrong: when it began is doubtful.
-    #[serde(default)]
-    pub(super) time_suspect: bool,
-    /// The value is implausible.
-    #[serde(default)]
-    pub(super) check: bool,
-    /// The value is a late result (late data, row 5): nobody has measured since.
-    #[serde(default)]
-    pub(super) late_result: bool,
-    /// Of a spot value: when it should be measured again, and when it says that nobody did.
-    #[serde(default)]
-    pub(super) recheck_at: Option<WallTime>,
-    #[serde(default)]
-    pub(super) rechecked_until: Option<WallTime>,
-    #[serde(default)]
-    pub(super) not_rechecked: bool,
-    /// What comes back so soon after its alert was raised is no other alert.
-    #[serde(default)]
-    pub(super) repeat_limit_ms: i64,
-    pub(super) message_zh: String,
-    pub(super) message_en: String,
-}
-
-impl Firing {
-    /// A rule holds since then, and says so in Chinese and English.
-    pub(super) fn new(rule: &str, priority: Priority, since: WallTime, says: [&str; 2]) -> Self {
-        let [message_zh, message_en] = says.map(str::to_owned);
-        Self {
-            rule: rule.to_owned(),
-            device: None,
-            priority,
-            since,
-            metric: None,
-            value: None,
-            comparator: None,
-            limit: None,
-            of_box: false,
-            late: false,
-            latched: false,
-            time_suspect: false,
-            check: false,
-            late_result: false,
-            recheck_at: None,
-            rechecked_until: None,
-            not_rechecked: false,
-            repeat_limit_ms: 0,
-            message_zh,
-            message_en,
-        }
-    }
-
-    /// What it says, in Chinese and English, with what there is to add.
-    fn says(&self) -> [String; 2] {
-        let mut says = [self.message_zh.clone(), self.message_en.clone()];
-        for (applies, words) in [
-            (self.check, CHECK),
-            (self.not_rechecked, NOT_RECHECKED),
-            (self.time_suspect, IN_DOUBT),
-        ] {
-            if applies {
-                says.iter_mut().zip(words).for_each(|(text, word)| text.push_str(word));
-            }
-        }
-        says
-    }
-
-    /// What an alert that was made elsewhere rests on.
-    pub(super) fn of(alert: &Alert, says: [&str; 2]) -> Self {
-        let rule = alert.rules.first().map_or("", String::as_str);
-        Self {
-            device: Some(alert.device.clone()),
-            metric: alert.metric,
-            value: alert.value.clone(),
-            comparator: alert.comparator.clone(),
-            limit: alert.limit.clone(),
-            time_suspect: alert.time_suspect,
-            ..Self::new(rule, alert.priority, alert.started_at, says)
-        }
-    }
-}
-
-impl Firing {
-    /// Whether what comes back is that alert: one is told in a time, however often it comes.
-    fn is_limited(&self, alert: &Alert) -> bool {
-        let since_ms = self.since.unix_ms().saturating_sub(alert.started_at.unix_ms());
-        // Where the clock was set back it began later than it comes back.
-        since_ms.saturating_abs() < self.repeat_limit_ms
-    }
-
-    /// When it says that nobody measured again.
-    pub(super) fn recheck_ends_at(&self) -> Option<WallTime> {
-        self.rechecked_until.filter(|_| !self.not_rechecked)
-    }
-
-    /// Whether nobody measured again in time, and it does not say so yet.
-    pub(super) fn is_late_recheck(&self, now: WallTime) -> bool {
-        self.recheck_ends_at().is_some_and(|until| until <= now)
-    }
-}
-
-/// What an alert said before there was something to add.
-fn bare(alert: &Alert) -> [&str; 2] {
-    let mut says = [alert.message_zh.as_str(), alert.message_en.as_str()];
-    for words in [IN_DOUBT, NOT_RECHECKED, CHECK] {
-        for (text, word) in says.iter_mut().zip(words) {
-            *text = text.strip_suffix(word).unwrap_or(text);
-        }
-    }
-    says
-}
 
 /// Whose alerts they are.
 #[derive(Clone, Debug)]
@@ -482,7 +346,8 @@ impl Episode {
             alert.cleared_at = None;
             // Nobody is asked again in that time: it goes on as it was.
             let goes_on = worst.is_limited(&alert) && alert.condition() == AlertState::Closed;
-            if !goes_on {
+            // What nobody answered is no better for having been over in between: its ladder goes on.
+            if !goes_on && !waits {
                 alert.begin_anew();
                 alert.people.assigned_to = None;
             }
@@ -502,7 +367,7 @@ impl Episode {
                     alert.quiet = true;
                     alert.go(AlertState::ActiveUnack);
                 }
-                (false, _) => alert.sound(now),
+                (false, _) => alert.sound_on(now, alert.people.unanswered_ms),
             }
         }
         if late && alert.condition() == AlertState::ActiveUnack {
@@ -596,6 +461,14 @@ impl Episode {
         let active = |alert: &&mut Alert| alert.condition().is_active();
         let Some(alert) = self.alert.as_mut().filter(active) else { return };
         self.adopted.clear();
+        let sounded_until = match alert.state {
+            AlertState::ActiveUnack => Some(now),
+            AlertState::Unknown => self.unknown_since,
+            _ => None,
+        };
+        alert.people.unanswered_ms = sounded_until.map_or(0, |until| {
+            until.unix_ms().saturating_sub(alert.unanswered_since().unix_ms()).max(0)
+        });
         let state = match alert.condition() {
             AlertState::Unknown => self.before_unknown.take().unwrap_or(AlertState::ActiveUnack),
             state => state,

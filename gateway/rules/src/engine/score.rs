@@ -1,6 +1,6 @@
 //! NEWS2 of a patient: an observation set in, changed alerts out.
 
-use super::{Engine, life::Firing};
+use super::{Engine, firing::Firing};
 use crate::{
     alert::Alert,
     news2::{Observations, Score},

@@ -5,11 +5,7 @@
 //! - what somebody is still to see is set aside by a person's deed alone
 //! - a device that comes to a patient is in service
 
-use super::{
-    AGE_RULE, ActionError, Engine,
-    device::Device,
-    life::{Episode, Firing},
-};
+use super::{AGE_RULE, ActionError, Engine, device::Device, firing::Firing, life::Episode};
 use crate::{
     alert::{Alert, AlertId, AlertState, TimelineEntry, TimelineEvent, words},
     binding::Subject,

@@ -4,11 +4,7 @@
 //! the county says so of the box.
 
 use super::{
-    Engine, after,
-    device::Device,
-    life::{Episode, Firing},
-    series::Series,
-    technical,
+    Engine, after, device::Device, firing::Firing, life::Episode, series::Series, technical,
 };
 use crate::{
     alert::Alert,

@@ -239,8 +239,34 @@ fn cleared_unack_or_closed_condition_true_again_within_five_minutes_is_the_same_
         let alert = ward.only();
         assert_eq!((alert.id, alert.recurrences), (id, 1));
         assert_eq!((alert.state, alert.owner()), (AlertState::ActiveUnack, None));
-        assert_eq!((alert.people.level, ward.due_s()), (Level::First, Some(400 + 60)));
+        // It had sounded for 91 s when it was over: where nobody answered, the doctor is told 120 s
+        // after it sounded first.
+        let next = match acknowledged {
+            true => (Level::First, Some(400 + 60)),
+            false => (Level::Second, Some(400 + 120 - 91)),
+        };
+        assert_eq!((alert.people.level, ward.due_s()), next);
     }
+}
+
+#[test]
+fn what_comes_and_goes_and_nobody_answers_reaches_the_next_persons() {
+    let mut ward = Ward::new("ecg-01");
+    let mut told = Vec::new();
+    // Ten seconds until it is raised and thirty until it is over: it sounds for half a minute of
+    // every two.
+    for spell in 0..12 {
+        let from = spell * 120;
+        ward.stream(from, from + 11, Metric::HR, "36");
+        ward.stream(from + 11, from + 41, Metric::HR, "72");
+        ward.pass_time(f64::from(from) + 40.0);
+        ward.stream(from + 41, from + 42, Metric::HR, "72");
+        assert_eq!(ward.only().state, AlertState::ClearedUnack);
+        told.push(ward.only().people.level);
+    }
+    let spells = |level: Level| told.iter().filter(|told| **told == level).count();
+    assert_eq!(Level::ALL.iter().map(|level| spells(*level)).collect::<Vec<_>>(), [1, 2, 6, 3]);
+    assert_eq!(ward.only().recurrences, 11);
 }
 
 #[test]
