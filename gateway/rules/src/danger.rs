@@ -7,8 +7,10 @@ use crate::alert::{Alert, named};
 use model::alarm::Priority;
 use serde::{Deserialize, Serialize};
 
-/// The rules at whose lines they are asked; whoever is far beyond is beyond these too.
-const ASKED_BY: [&str; 5] = ["BP-AD-SH", "BP-AD-DH", "GLU-AD-H", "GLU-AD-L", "GLU-EL-L"];
+/// The rules at whose lines they are asked; whoever is far beyond is beyond these too. In pregnancy
+/// the severe ones stand for those of 180/110, which do not hold then.
+const ASKED_BY: [&str; 7] =
+    ["BP-AD-SH", "BP-AD-DH", "BP-PR-SHH", "BP-PR-DHH", "GLU-AD-H", "GLU-AD-L", "GLU-EL-L"];
 /// What a rise by a yes is told to come from, and an answer without a yes to say.
 pub(crate) const BY_SIGNS: &str = "danger_signs";
 pub(crate) const NO_SIGN: &str = "none";

@@ -260,3 +260,13 @@ fn a_danger_sign_makes_an_alert_high_whoever_has_it_in_hand_and_keeps_it_so() {
     let (mut ward, id) = occluded();
     assert_eq!(act(&mut ward, id, 1.0, "wang", told(&[])), Err(ActionError::NotAsked));
 }
+
+#[test]
+fn in_pregnancy_danger_signs_are_asked_from_the_severe_lines_on() {
+    for (value, asked) in [((159, 109), false), ((160, 90), true), ((140, 110), true)] {
+        let pregnant = Profile { pregnant_until: Some(at(1e6)), ..Profile::default() };
+        let mut ward = Ward::of(pregnant);
+        ward.feed(0.0, 0.0, pressure(value.0, value.1));
+        assert_eq!(ward.alert("bp_high").asks_danger_signs(), asked, "{value:?}");
+    }
+}
