@@ -178,8 +178,9 @@ fn is_the_end(story: &[TimelineEntry], closed: &TimelineEntry) -> bool {
     matches!(turn, None | Some(Raised | Recurred)) && !closed.goes_on_in_another()
 }
 
-/// One notification for each sink that wants it; that it was closed, only for who heard of it; that
-/// it sounds, not for who heard just now of what is a part of it.
+/// One notification for each sink that wants it; that it is over, for who heard of it, however urgent
+/// it is by then, and that it was closed, for them alone; that it sounds, not for who heard just now
+/// of what is a part of it.
 fn insert(
     connection: &Connection,
     now: WallTime,
@@ -192,13 +193,14 @@ fn insert(
             "INSERT OR IGNORE INTO notification
                (sink, alert, step, number, priority, site, at_ms, made_ms, due_ms, old_ms, body)
              SELECT name, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8, ?9 FROM sink
-             WHERE EXISTS (SELECT 1 FROM json_each(priorities) WHERE value = ?4)
-             AND EXISTS (SELECT 1 FROM json_each(steps) WHERE value = ?2)
+             WHERE EXISTS (SELECT 1 FROM json_each(steps) WHERE value = ?2)
              AND (sites IS NULL OR EXISTS (SELECT 1 FROM json_each(sites) WHERE value = ?5))
-             AND (?2 != 'closed' OR EXISTS (SELECT 1 FROM notification AS before
-                                            WHERE before.sink = name AND before.alert IN
-                                              (SELECT ?1 UNION SELECT id FROM alert_joined
-                                               WHERE alert = ?1)))
+             AND (?2 != 'closed' AND EXISTS (SELECT 1 FROM json_each(priorities) WHERE value = ?4)
+                  OR ?2 IN ('cleared', 'closed')
+                     AND EXISTS (SELECT 1 FROM notification AS before
+                                 WHERE before.sink = name AND before.alert IN
+                                   (SELECT ?1 UNION SELECT id FROM alert_joined
+                                    WHERE alert = ?1)))
              AND NOT (?10 AND EXISTS (SELECT 1 FROM notification AS part
                                       CROSS JOIN alert_joined ON alert_joined.id = part.alert
                                       WHERE part.made_ms >= ?7 - ?11 AND part.sink = name

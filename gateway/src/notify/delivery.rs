@@ -271,7 +271,10 @@ fn due(
     connection
         .prepare_cached(
             "SELECT due.id, due.alert, step, number, due.priority, at_ms, attempts, due.body,
-               alert.state
+               alert.state,
+               (SELECT count(DISTINCT told.alert) FROM notification AS told
+                CROSS JOIN alert ON alert.id = told.alert
+                WHERE told.summary = due.id AND alert.state = 'active_unack')
              FROM notification AS due LEFT JOIN alert ON alert.id = due.alert
              WHERE sink = ?1 AND due.state = 'waiting' AND old_ms > ?2
              AND (due_ms <= ?2 OR due_ms > ?4)
@@ -300,6 +303,7 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         attempts: row.get(6)?,
         body: serde_json::from_str(&body).unwrap_or_default(),
         state: row.get(8)?,
+        unanswered: row.get(9)?,
     })
 }
 
@@ -308,7 +312,7 @@ fn sum_up(connection: &Connection, sink: &str, now: WallTime) -> rusqlite::Resul
     let old: Vec<Waiting> = connection
         .prepare_cached(&format!(
             "SELECT old.id, old.alert, step, number, old.priority, at_ms, attempts, old.body,
-               alert.state
+               alert.state, 0
              FROM notification AS old LEFT JOIN alert ON alert.id = old.alert
              WHERE sink = ?1 AND old.state = 'waiting' AND old_ms <= ?2 AND old.alert <> ''
              ORDER BY old.id LIMIT {SUMMED_MAX}"

@@ -35,6 +35,8 @@ pub(super) struct Waiting {
     pub(super) body: Value,
     /// Where the alert stands by now.
     pub(super) state: Option<String>,
+    /// Of a summary: how many of its alerts sound by now, and nobody has answered.
+    pub(super) unanswered: u32,
 }
 
 /// What every message needs.
@@ -87,7 +89,13 @@ pub(super) fn told(waiting: &Waiting, about: About<'_>) -> Value {
         "link": about.board,
     });
     let (text, more) = match step.as_str() {
-        SUMMARY => (summary_text(body, about, age_ms), ("summary", summary(body, about))),
+        SUMMARY => {
+            let mut summary = summary(body, about);
+            if let Some(fields) = summary.as_object_mut() {
+                fields.insert("unanswered".to_owned(), json!(waiting.unanswered));
+            }
+            (summary_text(body, waiting.unanswered, about, age_ms), ("summary", summary))
+        }
         step => {
             let mut alert = in_language(body, about);
             if let Some(fields) = alert.as_object_mut() {
@@ -178,7 +186,7 @@ fn step_text(step: &str, body: &Value, about: About<'_>, age_ms: i64) -> String 
     }
 }
 
-fn summary_text(body: &Value, about: About<'_>, age_ms: i64) -> String {
+fn summary_text(body: &Value, unanswered: u32, about: About<'_>, age_ms: i64) -> String {
     let language = about.sink.language;
     let count = |priority: &str| {
         let found = body.get("counts").and_then(|counts| counts.get(priority));
@@ -187,14 +195,25 @@ fn summary_text(body: &Value, about: About<'_>, age_ms: i64) -> String {
     let [high, medium, low] = ["high", "medium", "low"].map(count);
     let (first, last) = (local(text(body, "first_at")), local(text(body, "last_at")));
     let age = age(age_ms, language);
+    let now = match (language, unanswered) {
+        (Language::Chinese, 0) => "这些不是新报警,请在看板上查看当前状态".to_owned(),
+        (Language::Chinese, _) => format!("其中 {unanswered} 条报警现在仍无人确认,请立即查看看板"),
+        (Language::English, 0) => {
+            "These are not new alerts; see the board for how things stand".to_owned()
+        }
+        (Language::English, _) => {
+            format!(
+                "Nobody has answered {unanswered} of these alerts, and they hold: see the board now"
+            )
+        }
+    };
     match language {
         Language::Chinese => format!(
-            "【汇总】{first} 至 {last} 的通知未能送达:高 {high} 条,中 {medium} 条,低 {low} 条{age}。\
-             这些不是新报警,请在看板上查看当前状态"
+            "【汇总】{first} 至 {last} 的通知未能送达:高 {high} 条,中 {medium} 条,低 {low} 条{age}。{now}"
         ),
         Language::English => format!(
             "[summary] could not be told from {first} to {last}: {high} high, {medium} medium, \
-             {low} low{age}. These are not new alerts; see the board for how things stand"
+             {low} low{age}. {now}"
         ),
     }
 }

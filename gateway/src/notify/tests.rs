@@ -322,6 +322,25 @@ async fn whoever_heard_of_an_alert_hears_that_it_is_over_though_it_was_set_aside
 }
 
 #[tokio::test]
+async fn whoever_heard_of_a_high_alert_hears_that_it_is_over_though_it_is_medium_by_then() {
+    let county = County::with(&[sink("lamp", command("/bin/true"))]).await;
+    let now = clock::now();
+    for (device, heard) in [("ecg-01", true), ("ecg-02", false)] {
+        let before = county.made().await.len();
+        let mut alert = alert(device, now);
+        alert.priority = if heard { Priority::High } else { Priority::Medium };
+        county.note(&alert).await;
+        alert.priority = Priority::Medium;
+        happened(&mut alert, TimelineEvent::PriorityFell, now);
+        happened(&mut alert, TimelineEvent::Cleared, now);
+        alert.state = AlertState::Closed;
+        county.note(&alert).await;
+        let told: &[&str] = if heard { &["lamp raised 1", "lamp cleared 3"] } else { &[] };
+        assert_eq!(county.made().await[before..], *told);
+    }
+}
+
+#[tokio::test]
 async fn whoever_heard_of_an_alert_hears_that_it_ended_with_its_patient_or_device() {
     let lamp =
         Sink { steps: vec![Step::Raised, Step::Cleared], ..sink("lamp", command("/bin/true")) };
@@ -479,6 +498,10 @@ async fn old_news_is_told_in_one_summary_before_what_follows_it() {
         alerts.push(alert);
     }
     county.change("UPDATE notification SET old_ms = 0, at_ms = at_ms - 7500000").await;
+    // Three of them sound by now, and one is in somebody's hand.
+    let rows = "INSERT INTO alert SELECT alert, 'heping', 'ecg-01',
+        iif(id = 1, 'active_ack', 'active_unack'), 'high', 0, '{}' FROM notification WHERE id < 5";
+    county.change(rows).await;
     happened(&mut alerts[7], TimelineEvent::Recurred, clock::now());
     county.note(&alerts[7]).await;
     county.deliver(sink).await;
@@ -492,6 +515,11 @@ async fn old_news_is_told_in_one_summary_before_what_follows_it() {
     assert_eq!(summary["steps"][0]["key"], format!("phone.{}.raised.1", alerts[50].id));
     let text = said[0]["text"].as_str().unwrap();
     assert!(text.contains("150 high") && text.contains("2 h 5 min ago"), "{text}");
+    assert!(
+        text.ends_with("Nobody has answered 3 of these alerts, and they hold: see the board now"),
+        "{text}"
+    );
+    assert_eq!(summary["unanswered"], 3);
     let left = "SELECT state FROM notification WHERE state <> 'delivered'";
     assert!(county.rows(left).await.is_empty());
 }
@@ -650,6 +678,7 @@ fn a_text_says_what_where_since_when_and_how_old_it_is() {
         attempts: 0,
         body: message::kept(&alert, &alert.timeline[0]),
         state: Some("active_ack".into()),
+        unanswered: 0,
     };
     let clinics: Clinics = [(alert.site.clone(), "和平镇卫生院".to_owned())].into();
     let told = |language, age_ms| {
