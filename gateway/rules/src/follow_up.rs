@@ -14,6 +14,8 @@ pub struct FollowUp<'r> {
     pub rule: &'r str,
     /// What belongs together: both pressures of one visit.
     pub family: &'r str,
+    /// The meal it is a target for: each has its own.
+    pub meal: Option<&'r str>,
     /// The class that was read.
     pub class: Class,
     /// Whether it is out of target.
@@ -63,6 +65,7 @@ impl RuleSet {
                 Some(FollowUp {
                     rule: &of.rule.id,
                     family: &of.rule.family,
+                    meal: of.meal.as_deref(),
                     class,
                     out_of_target,
                     consecutive: of.consecutive,

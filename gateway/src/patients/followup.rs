@@ -1,7 +1,7 @@
 //! Who is to be referred: out of target at visits in a row. A list to ask for, never an alert.
 //!
 //! A visit is a day with a result; its last value counts, because whoever is high sits down and is
-//! measured again.
+//! measured again. Before and after a meal are visits apart: each has its own target.
 
 use super::{PATIENTS, Patient, Refused, profile::profile, tray::as_said};
 use crate::{
@@ -148,16 +148,20 @@ fn results(connection: &Connection, key: &str) -> rusqlite::Result<Vec<Group>> {
     Ok(groups)
 }
 
-/// Days on which something was measured that has a target, by family of rules: of each day the last
-/// result. What nobody knows the day of is no visit.
-fn visits(results: &[Group], rules: &RuleSet, profile: &Profile) -> BTreeMap<String, Vec<Visit>> {
-    let mut families: BTreeMap<String, Vec<Visit>> = BTreeMap::new();
+/// Days on which something was measured that has a target, by family of rules and meal: of each day
+/// the last result. What nobody knows the day of is no visit.
+fn visits<'r>(
+    results: &[Group],
+    rules: &'r RuleSet,
+    profile: &Profile,
+) -> BTreeMap<(&'r str, Option<&'r str>), Vec<Visit>> {
+    let mut families: BTreeMap<_, Vec<Visit>> = BTreeMap::new();
     for group in results.iter().filter(|group| !group.time_suspect) {
         let at = WallTime::from_unix_ms(group.measured_ms);
         let Some(said) = as_said(group) else { continue };
-        let mut of_group: BTreeMap<&str, Visit> = BTreeMap::new();
+        let mut of_group: BTreeMap<_, Visit> = BTreeMap::new();
         for told in judged(rules, profile, group, &said, at) {
-            let visit = of_group.entry(told.family).or_insert_with(|| Visit {
+            let visit = of_group.entry((told.family, told.meal)).or_insert_with(|| Visit {
                 day: clock::local_date(at).to_string(),
                 measured_ms: group.measured_ms,
                 readings: group.told().into_iter().map(|(.., told)| told).collect(),
@@ -169,7 +173,7 @@ fn visits(results: &[Group], rules: &RuleSet, profile: &Profile) -> BTreeMap<Str
             visit.missed.extend(told.out_of_target.then(|| told.rule.to_owned()));
         }
         for (family, visit) in of_group {
-            let visits = families.entry(family.to_owned()).or_default();
+            let visits = families.entry(family).or_default();
             match visits.last_mut() {
                 Some(last) if last.day == visit.day => *last = visit,
                 _ => visits.push(visit),

@@ -12,13 +12,15 @@ struct Visits {
     desk: Desk,
     cookie: String,
     count: u64,
+    /// Of the last result.
+    place: String,
 }
 
 impl Visits {
     async fn new() -> Self {
         let desk = Desk::with_clinic();
         let cookie = desk.log_in("wang").await;
-        Self { desk, cookie, count: 0 }
+        Self { desk, cookie, count: 0, place: String::new() }
     }
 
     async fn patient(&self, about: Value) -> String {
@@ -38,6 +40,7 @@ impl Visits {
         let place = self.desk.hear(self.count, vec![group]).await;
         let hers = json!({"patient": patient, "reason": "claimed"});
         self.desk.do_it(&self.cookie, Method::POST, &place, hers).await;
+        self.place = place;
     }
 
     async fn pressure(&mut self, patient: &str, days_ago: i64, sys: u32) {
@@ -100,6 +103,26 @@ async fn two_visits_of_a_diabetic_out_of_target_put_them_on_the_list() {
         visits.glucose(&neither, days_ago, ("9.0", "meal_fast")).await;
         visits.pressure(&neither, days_ago, 165).await;
     }
+    assert_eq!(visits.listed("").await, (vec![], vec![]));
+}
+
+#[tokio::test]
+async fn what_was_in_target_after_a_meal_says_nothing_of_the_fasting_value() {
+    let mut visits = Visits::new().await;
+    let year = clock::local_date(clock::now()).year();
+    let pregnant = json!({"born": format!("{}-01", year - 30), "sex": "female",
+        "pregnancy": {"registered": clock::local_date(clock::now()).to_string()}});
+    let pregnant = visits.patient(pregnant).await;
+    let on_it = vec![(pregnant.clone(), "diabetes".to_owned())];
+    visits.glucose(&pregnant, 1, ("5.9", "meal_fast")).await;
+    for days_ago in [1, 0] {
+        visits.glucose(&pregnant, days_ago, ("6.2", "meal_post")).await;
+        let confirmed = json!({"two_hours": true});
+        let place = visits.place.replace("/reassign", "/after-meal");
+        visits.desk.do_it(&visits.cookie, Method::POST, &place, confirmed).await;
+        assert_eq!(visits.listed("").await, (on_it.clone(), vec![]), "{days_ago} days ago");
+    }
+    visits.glucose(&pregnant, 0, ("5.2", "meal_fast")).await;
     assert_eq!(visits.listed("").await, (vec![], vec![]));
 }
 
