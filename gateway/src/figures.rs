@@ -97,13 +97,14 @@ fn told(body: &Value) -> Option<Told> {
     });
     let raised_ms = moment(body, "raised_at")?;
     let acknowledged = timeline.iter().find(|entry| is(entry, TimelineEvent::Acknowledged));
+    let answered_as = acknowledged.and_then(|entry| Priority::from_name(said(entry, "detail")?));
     let rules = body.get("rules")?.as_array()?.iter();
     let facts = Facts {
         id: AlertId::from_hex(text("id")?)?,
         subject: (text("site")?.to_owned(), text("device")?.to_owned()),
         patient: text("patient").map(ToOwned::to_owned),
         rules: rules.filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
-        priority: Priority::from_name(text("priority")?)?,
+        priority: Priority::from_name(text("priority")?)?.max(answered_as.unwrap_or(Priority::Low)),
         raised_at: WallTime::from_unix_ms(raised_ms),
         value: text("value").map(ToOwned::to_owned),
         retro: body.get("retro").and_then(Value::as_bool).unwrap_or_default(),

@@ -74,6 +74,14 @@ fn then(
     alert
 }
 
+/// Whoever has it in hand took it so urgent.
+fn answered_as(mut alert: Alert, priority: Priority) -> Alert {
+    if let Some(acknowledged) = alert.timeline.last_mut() {
+        acknowledged.detail = priority.name().to_owned();
+    }
+    alert
+}
+
 /// So many seconds after it was raised somebody took back that they had it in hand.
 fn taken_back(alert: Alert, after_s: i64) -> Alert {
     let mut alert = then(alert, after_s, TimelineEvent::Undone, (Some("wang"), None));
@@ -99,10 +107,13 @@ fn alerts_of_the_week() -> Vec<Alert> {
     let second = alert(monitor, High, &["HR-AD-LL"], at(17, "10:00:00"));
     let third = alert(monitor, Medium, &["HR-AD-L"], at(18, "10:00:00"));
     let third = then(third, 300, Acknowledged, wang(Reason::ProbeLoose));
+    // It was high until somebody had it in hand, and is medium since.
+    let second = then(second, 61, Acknowledged, wang(Reason::FalseAlarm));
+    let second = Alert { priority: Medium, ..answered_as(second, High) };
     let fourth = alert(oximeter, Medium, &["SPO2-AD-L"], at(19, "10:00:00"));
     vec![
         then(first, 60, Acknowledged, wang(Reason::AtBedside)),
-        then(second, 61, Acknowledged, wang(Reason::FalseAlarm)),
+        second,
         then(third, 400, Escalated, (Some("wang"), None)),
         then(fourth, 20, Assigned, (Some("wang"), None)),
         alert(monitor, Low, &["BATT-LOW"], at(17, "15:00:00")),
@@ -195,7 +206,7 @@ fn fill(connection: &Connection) {
 /// | no. | raised | priority | about | answered | counts as |
 /// | --- | --- | --- | --- | --- | --- |
 /// | 1 | Mon 0:00:00 | high | p1, bed 3 | after 60 s, at the bedside | in time (60 s), acted on |
-/// | 2 | Tue 10:00 | high | p1, bed 3 | after 61 s, false alarm | neither |
+/// | 2 | Tue 10:00 | high, medium since it was answered | p1, bed 3 | after 61 s, false alarm | neither |
 /// | 3 | Wed 10:00 | medium | p1, bed 3 | after 300 s, probe loose; handed up by hand | both (300 s) |
 /// | 4 | Thu 10:00 | medium | device, bed 5 | never; assigned | acted on |
 /// | 5 | Tue 15:00 | low | p1, bed 3 | – | nobody has to answer |

@@ -18,7 +18,6 @@ use crate::{
 use model::{
     alarm::Priority,
     id::{DeviceId, SiteId},
-    metric::Metric,
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};

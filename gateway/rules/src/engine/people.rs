@@ -402,7 +402,9 @@ impl Alert {
         let (at, by) = (entry.at, by.to_owned());
         self.people.told = false;
         self.acknowledged = Some(Acknowledgement { by, at, reason, note });
-        self.add(TimelineEntry { reason: Some(reason), ..entry });
+        // How urgent it was until then: it may be less from now on.
+        let detail = self.priority.name().to_owned();
+        self.add(TimelineEntry { reason: Some(reason), detail, ..entry });
         Ok(())
     }
 

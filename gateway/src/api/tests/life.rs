@@ -277,6 +277,17 @@ async fn the_figures_of_a_week_count_what_became_of_its_alerts() {
     assert_eq!(township["acknowledged_in_time_percent"], 100);
     assert_eq!(township["acted_on_percent"], 100);
     assert_eq!(township["noisy_rules"], json!([{"rule": "DEV-OCCL-DOWN", "alerts": 1}]));
+    // What the county says of its own service is no ward's.
+    let own = |transaction: &rusqlite::Transaction<'_>| {
+        transaction.execute_batch(
+            "INSERT INTO alert SELECT printf('%032x', 1), 'county', 'county', state, priority,
+               started_ms, json_set(body, '$.id', printf('%032x', 1), '$.site', 'county')
+             FROM alert",
+        )
+    };
+    desk.app.store.write(own).await.unwrap();
+    let (_, with_own) = desk.get(&format!("/api/v1/figures?to={after}")).await;
+    assert_eq!(with_own, figures);
     // Before there was anything: nothing of nothing is no number.
     let (_, before) =
         desk.get("/api/v1/figures?from=2020-01-01T00:00:00Z&to=2020-01-08T00:00:00Z").await;

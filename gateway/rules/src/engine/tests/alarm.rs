@@ -208,7 +208,7 @@ fn acknowledging_what_is_unknown_does_not_make_it_known() {
     assert_eq!(ward.alert("hr_low").state, AlertState::ActiveAck);
     let entry = ward.alert("hr_low").timeline.iter().find(|entry| entry.by.is_some()).unwrap();
     assert_eq!((entry.reason, entry.note.as_str()), (Some(AckReason::AtBedside), "on my way"));
-    assert_eq!(entry.detail, "");
+    assert_eq!(entry.detail, "high", "how urgent it was until then");
 }
 
 #[test]
