@@ -176,6 +176,20 @@ fn bytes(row: &Row<'_>, column: &str) -> rusqlite::Result<Vec<u8>> {
     })
 }
 
+/// The head up to which the gateway found the chain whole when it walked it last.
+pub(crate) fn walked_head(connection: &Connection) -> rusqlite::Result<Option<Head>> {
+    connection
+        .prepare_cached("SELECT id, hash FROM audit_head")?
+        .query_row([], |row| Ok(Head { id: row.get(0)?, hash: row.get(1)? }))
+        .optional()
+}
+
+fn keep_walked_head(transaction: &Transaction<'_>, head: &Head) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM audit_head", [])?;
+    let row = "INSERT INTO audit_head VALUES (?1, ?2)";
+    transaction.execute(row, params![head.id, head.hash]).map(drop)
+}
+
 /// Walks the chain at the start and each day, and raises TECH-AUDIT where it is broken.
 pub(crate) async fn watch(
     store: Store,
@@ -212,7 +226,7 @@ pub(crate) fn with_no_clinic(alert: Value) -> Value {
 }
 
 async fn walk(store: &Store) -> Result<Report, StoreError> {
-    let mut walk = Walk::default();
+    let mut walk = Walk::against(store.read(walked_head).await?);
     loop {
         let step = move |connection: &Connection| {
             let is_over = walk.step(connection, STEP)?;
@@ -237,10 +251,20 @@ async fn tell(
         tracing::error!(entry = finding.entry, what = finding.what, "{}", finding.means);
     }
     metrics::gauge!("gateway_audit_broken").set(if report.good { 0.0 } else { 1.0 });
-    tracing::info!(entries = report.entries, good = report.good, "The audit chain was walked.");
+    // A log that is kept elsewhere keeps the head too.
+    let head = report.head.as_ref().map(ToString::to_string);
+    tracing::info!(
+        entries = report.entries,
+        good = report.good,
+        head,
+        "The audit chain was walked."
+    );
     let now = clock::now();
     store
         .write(move |transaction: &Transaction<'_>| {
+            if let Some(head) = report.head.as_ref().filter(|_| report.good) {
+                keep_walked_head(transaction, head)?;
+            }
             let context = Context { connection: transaction, rules: &rules, now };
             let mut evaluation = Evaluation::default();
             evaluation.audit_checked(context, !report.good)?;

@@ -24,7 +24,8 @@ const STEP: u32 = 10_000;
 pub(super) enum AuditCommand {
     /// Walk the chain of what people did: what was changed, removed, put in or put elsewhere
     Verify {
-        /// A head that was kept elsewhere: nothing before it was changed, and the end is there
+        /// A head that was kept elsewhere: nothing before it was changed, and the end is there.
+        /// Without it counts the one that the gateway kept when it walked the chain last
         #[arg(long, value_name = "ID:HASH")]
         head: Option<String>,
         /// JSON
@@ -50,7 +51,10 @@ pub(super) fn audit(
                 .map(|head| head.parse().map_err(|error: audit::NoHead| Refused(error.to_string())))
                 .transpose()?;
             let connection = Store::connection_to_read(&run::database(config))?;
-            let mut walk = Walk::against(anchor);
+            let mut walk = Walk::against(match anchor {
+                Some(anchor) => Some(anchor),
+                None => audit::walked_head(&connection)?,
+            });
             while !walk.step(&connection, STEP)? {}
             let report = walk.finish();
             if json {

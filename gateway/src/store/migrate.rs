@@ -10,10 +10,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use uplink_proto::{envelope::peek, samples};
 
 /// Schema this gateway writes.
-pub(crate) const SCHEMA: u32 = 17;
+pub(crate) const SCHEMA: u32 = 18;
 
 /// From nothing to schema 1, from there to 2, and so on.
-const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 17] = [
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 18] = [
     county,
     evidence,
     groups,
@@ -33,6 +33,7 @@ const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 17] = [
     |transaction| transaction.execute_batch(include_str!("../../migrations/0015_told.sql")),
     |transaction| transaction.execute_batch(include_str!("../../migrations/0016_links.sql")),
     |transaction| transaction.execute_batch(include_str!("../../migrations/0017_strips.sql")),
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0018_audit_head.sql")),
 ];
 
 /// Takes every step the database has not taken yet.
