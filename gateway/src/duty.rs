@@ -156,7 +156,25 @@ fn write_townships(transaction: &Transaction<'_>, clinics: &Clinics) -> rusqlite
     for (site, name) in clinics {
         insert.execute([site.as_str(), name])?;
     }
+    for township in of_no_clinic(transaction)? {
+        tracing::warn!(
+            township,
+            "A duty plan is of a township that no site has any more: nobody of it is told. Put it \
+             in again under the township's new name."
+        );
+    }
     Ok(())
+}
+
+/// Townships that have a plan and no site: they were renamed.
+fn of_no_clinic(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare(
+            "SELECT DISTINCT township FROM duty WHERE township <> ''
+             AND township NOT IN (SELECT name FROM township) ORDER BY township",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect()
 }
 
 fn hour_of_week(at: WallTime) -> i64 {
@@ -215,6 +233,12 @@ mod tests {
         assert_eq!(first(&heping, "2026-11-23T20:00:00+08:00"), "li");
         assert_eq!(first(&heping, "2026-11-24T00:00:00+08:00"), "the county's first");
         assert_eq!(first(&dongfeng, "2026-11-23T08:00:00+08:00"), "the county's first");
+        // Its plan stays where the township is renamed, and counts for nobody.
+        assert!(of_no_clinic(&connection).unwrap().is_empty());
+        let renamed = [(heping, "和平街道".to_owned())].into();
+        let transaction = connection.transaction().unwrap();
+        write_townships(&transaction, &renamed).unwrap();
+        assert_eq!(of_no_clinic(&transaction).unwrap(), ["和平镇"]);
     }
 
     #[test]
