@@ -105,6 +105,9 @@ export class Sound {
     if (!this.context) return;
     if (this.stalled) await this.context.suspend();
     await this.context.resume();
+    // Whether it stands still again is seen anew: the trial is for somebody who listens now.
+    this.stalled = false;
+    this.audio = { at: null, sinceMs: 0 };
     this.enabled = true;
     this.pausedUntil = 0;
     this.onState();

@@ -187,6 +187,26 @@ test('7. audio that says it runs and stands still is not called on', async () =>
   await page.wait('it goes on', () => sound('on'));
 });
 
+test('7. who presses for audio that stood still hears the trial at once', async () => {
+  const page = await withSound();
+  await page.pass(10_000);
+  await page.run(() => {
+    const [context] = window.__test.contexts;
+    Object.defineProperty(context, 'currentTime', { configurable: true, value: context.currentTime });
+  });
+  await page.wait('it is said', async () => {
+    await page.pass(1_000);
+    return await page.attribute('.topbar', 'data-sound') === 'blocked';
+  });
+  const pressed = it.county.ms;
+  await page.click('.sound-gate');
+  await page.shows('[data-sound="on"]');
+  for (const pattern of ['high', 'medium', 'low']) {
+    const after = (await heard(page, pattern)).filter((at) => at >= pressed);
+    assert.equal(after.length, 1, pattern);
+  }
+});
+
 test('8. a tab that was hidden for long, whose timers wait, repeats when it hears of the county', async () => {
   const page = await withSound();
   const { county } = it;
