@@ -123,6 +123,8 @@ class Board {
     this.pending = false;
     /** Whether something else than readings changed since the last drawing. */
     this.allChanged = false;
+    /** The devices whose alerts are to be drawn; `null`: all. */
+    this.alertsDue = new Set();
     this.fetching = false;
     this.faultAt = null;
   }
@@ -254,7 +256,10 @@ class Board {
     } else if (name === 'alert') {
       putAlert(data);
       this.meet(data.patient);
-      this.drawAlerts(new Set([deviceKey(data)]));
+      // It is heard at once, and seen with the next frame: of several that come together each would
+      // have the list laid out.
+      this.guarded(() => this.hearSound());
+      this.drawAlertsSoon(new Set([deviceKey(data)]));
       this.drawSoon(false);
       return;
     } else if (name === 'device') putDevice(data);
@@ -364,6 +369,17 @@ class Board {
     this.drawFault();
   }
 
+  /** In a frame of its own, with what else waits for that; `only` as `drawAlerts` has it. */
+  drawAlertsSoon(only = null) {
+    const { alertsDue: due } = this;
+    this.alertsDue = due && only ? new Set([...due, ...only]) : null;
+    clock.turn('alerts', () => {
+      const all = this.alertsDue;
+      this.alertsDue = new Set();
+      this.drawAlerts(all);
+    });
+  }
+
   /** What fails is told and stops nothing else. */
   guarded(run) {
     try {
@@ -427,11 +443,14 @@ class Board {
     // What sounds is not left to a timer within a timer: in a tab that was hidden for long those
     // wait for up to a minute.
     this.guarded(() => this.hearSound());
-    this.guarded(() => this.tiles.age());
-    this.guarded(() => ageNumbers(root));
-    this.guarded(() => this.program.draw());
-    clock.turn('drawer', () => this.open && this.guarded(() => this.drawer.draw()));
-    clock.turn('alerts', () => this.drawAlerts());
+    const turn = (name, draw) => clock.turn(name, () => this.open && this.guarded(draw));
+    turn('age', () => this.tiles.age());
+    turn('numbers', () => {
+      ageNumbers(root);
+      this.program.draw();
+    });
+    turn('drawer', () => this.drawer.draw());
+    this.drawAlertsSoon();
   }
 
   /** Strips move every third frame of a screen; between them the page may rest. */

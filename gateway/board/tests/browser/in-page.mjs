@@ -16,8 +16,14 @@ export function inPage(startMs, kept) {
     clearTimeout(id) {
       time.timers = time.timers.filter((timer) => timer.id !== id);
     },
+    // A frame comes by itself, as on a screen, and before the time goes on.
     requestAnimationFrame(run) {
-      this.setTimeout(run, 0);
+      const id = this.setTimeout(run, 0);
+      setTimeout(() => {
+        if (!time.timers.some((timer) => timer.id === id)) return;
+        this.clearTimeout(id);
+        run();
+      }, 0);
     },
   };
   const test = {

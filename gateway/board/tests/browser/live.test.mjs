@@ -804,3 +804,40 @@ async function beats(county, page, tile) {
   }
   await page.shows(`${tile} .strip[data-live="live"]`);
 }
+
+test('alerts that come together are heard at once and drawn in one frame; what grows older waits for its own', async () => {
+  const page = await it.open();
+  const { county } = it;
+  await page.click('.sound-gate');
+  await page.shows('[data-sound="on"]');
+  await page.pass(15_000);
+  await page.run(() => {
+    window.frames_ = [];
+    window.__clinicClock.requestAnimationFrame = (run) => window.frames_.push(run);
+    window.drawn = 0;
+    new MutationObserver((changes) => {
+      const others = changes.filter(({ attributeName }) => !attributeName?.startsWith('data-dark'));
+      window.drawn += others.length;
+    }).observe(document.querySelector('main'), {
+      subtree: true, childList: true, characterData: true, attributes: true,
+    });
+  });
+  const drawn = () => page.run(() => window.drawn);
+  const frame = () => page.run(() => {
+    for (const run of window.frames_.splice(0)) run();
+  });
+  const sounds = await page.run(() => window.__test.sounds.length);
+  const three = ['high', 'medium', 'low'].map((priority) => county.raise(county.monitor, priority));
+  await page.caughtUp();
+  assert.equal(await page.run(() => window.__test.sounds.length), sounds + 1);
+  assert.deepEqual([await page.rows(), await drawn()], [[], 0]);
+  await frame();
+  assert.deepEqual(await page.rows(), three.map(({ id }) => id));
+  // Nothing is written between two frames, or it is laid out for whoever turns the wheel, and anew.
+  while (await page.run(() => window.frames_.length)) await frame();
+  const before = await drawn();
+  await page.pass(1_000);
+  assert.equal(await drawn(), before);
+  while (await page.run(() => window.frames_.length)) await frame();
+  assert.ok(await drawn() > before);
+});
