@@ -166,10 +166,11 @@ export class Form {
     return key?.slice('deed.'.length);
   }
 
+  /** Where the next key is: a reason, unless somebody must be chosen before. */
   focus() {
     this.load();
     const [{ field, input }] = this.fields;
-    if (field === 'reason' && this.ready.length) this.ready[0].focus();
+    if (this.ready.length && !PEOPLE.includes(field)) this.ready[0].focus();
     else input.focus();
   }
 

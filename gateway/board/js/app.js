@@ -482,13 +482,16 @@ class Board {
 
   key(event) {
     if (event.ctrlKey || event.altKey || event.metaKey) return;
-    const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
     if (event.key === 'Escape') {
       if (this.pages.isOpen()) this.home();
       else if (!this.alerts.escape() && !this.drawer.escape()) this.top.escape();
       return;
     }
     const key = event.key.toLowerCase();
+    const isDigit = /^[1-6]$/.test(key);
+    // A digit is a reason wherever the focus is in the panel: it would choose another time instead.
+    const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName)
+      && !(isDigit && event.target.matches('form[data-deed] select'));
     // The alerts' keys are the board's.
     if (typing || (this.pages.isOpen() && !['g', 'l', 'm', '?'].includes(key))) return;
     const actions = {
@@ -505,7 +508,7 @@ class Board {
     };
     if (actions[key]) actions[key]();
     else if (key === 'enter' && this.alerts.toggleDetail()) event.preventDefault();
-    else if (/^[1-6]$/.test(key)) this.alerts.reasonKey(Number(key));
+    else if (isDigit) this.alerts.reasonKey(Number(key));
     else return;
     if (key !== 'enter') event.preventDefault();
   }

@@ -11,7 +11,8 @@ const LOOK_MS = 20;
 const BEAT_MS = 5_000;
 
 const KEYS = {
-  Enter: [13, '\r'], Escape: [27], Tab: [9], ' ': [32, ' '],
+  Enter: [13, '\r'], Escape: [27], Tab: [9], ' ': [32, ' '], ArrowDown: [40],
+  Backspace: [8],
 };
 
 export class Page {
@@ -146,9 +147,9 @@ export class Page {
     }
   }
 
-  async key(key) {
+  async key(key, { shift = false } = {}) {
     const [code, text] = KEYS[key] ?? [key.toUpperCase().charCodeAt(0), key];
-    const event = { key, windowsVirtualKeyCode: code };
+    const event = { key, windowsVirtualKeyCode: code, modifiers: shift ? 8 : 0 };
     await this.send('Input.dispatchKeyEvent', { type: text ? 'keyDown' : 'rawKeyDown', text, ...event });
     await this.send('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
   }
