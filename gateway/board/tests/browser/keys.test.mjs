@@ -113,6 +113,71 @@ test('what one did a moment before can be taken back too', async () => {
   await page.hides('.undo');
 });
 
+test('what can be taken back takes no place from the list, and covers none of it', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const alerts = Array.from({ length: 12 }, () => county.raise(county.monitor, 'medium'));
+  await page.shows(rowOf(alerts[11]));
+  const list = () => page.box('.alert-list');
+  const before = await list();
+  for (const alert of alerts.slice(0, 3)) {
+    await page.click(`${rowOf(alert)} .ack`);
+    await page.click(`${rowOf(alert)} [data-reason="at_bedside"]`);
+    await page.says('.undo', '撤销 (10 秒)');
+    await page.shows(`${rowOf(alert)}[data-state="active_ack"]`);
+    assert.deepEqual(await list(), before);
+  }
+  const bar = await page.box('.undo');
+  assert.ok(before.y + before.height <= bar.y && bar.y + bar.height <= 900, JSON.stringify(bar));
+  const [words, text] = await page.run(() => {
+    const range = document.createRange();
+    range.selectNodeContents(document.querySelector('footer'));
+    return [range.getBoundingClientRect().left, document.querySelectorAll('.undo-line').length];
+  });
+  assert.equal(text, 3);
+  assert.ok(words >= bar.x + bar.width, 'that it replaces no alarm can be read beside it');
+  // A list that stands at its end stays there.
+  const end = () => page.run(() => {
+    const { scrollTop, scrollHeight, clientHeight } = document.querySelector('.alert-list');
+    return [scrollTop, scrollHeight - scrollTop - clientHeight <= 1];
+  });
+  await page.run(() => document.querySelector('.alert-list').scrollTo(0, 1e6));
+  await page.pass(4_000);
+  await page.run(() => document.querySelector('.alert-list').scrollTo(0, 1e6));
+  const [top, isEnd] = await end();
+  assert.ok(isEnd);
+  await page.pass(11_000);
+  await page.hides('.undo');
+  assert.deepEqual([await list(), (await end())[0]], [before, top]);
+});
+
+test('18. keyboard only: S and a digit, and another time by Shift+Tab and the arrows', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const [first, second] = ['high', 'medium'].map((priority) => county.raise(county.monitor, priority));
+  await page.shows(rowOf(second));
+  await page.pass(4_000);
+  const asked = () => county.asked[county.asked.length - 1].body;
+  const minutes = (from) => Math.ceil((Date.parse(asked().until) - from) / 60_000);
+  await page.key('j');
+  await page.key('s');
+  assert.ok(await page.run(isRinged), 'after S nobody sees where the focus is');
+  await page.key('2');
+  await page.shows(`${rowOf(first)}[data-state="shelved"]`);
+  assert.deepEqual([asked().reason, minutes(county.ms)], ['ready.treated', 5]);
+  await page.run((css) => document.querySelector(css).focus(), rowOf(second));
+  await page.key('s');
+  const field = () => page.run(() => document.activeElement.dataset.field ?? document.activeElement.dataset.ready);
+  assert.equal(await field(), 'care');
+  await page.key('Tab', { shift: true });
+  assert.equal(await field(), 'minutes');
+  await page.key('ArrowDown');
+  // In the times too a digit is a reason, and not another time.
+  await page.key('1');
+  await page.shows(`${rowOf(second)}[data-state="shelved"]`);
+  assert.deepEqual([asked().reason, minutes(county.ms)], ['ready.care', 30]);
+});
+
 test('log-in: nothing serious for axe', async () => {
   const page = await it.open({ user: null });
   await page.shows('#password');
