@@ -161,3 +161,23 @@ test('half an hour before a session ends it is said, and the password goes on wi
   await page.shows('[data-knowledge="known"]');
   await page.hides('.session-banner');
 });
+
+test('a screen reader is told of the end of a session at its begin and some moments, not each second', async () => {
+  const { county } = it;
+  county.endsMs = county.ms + 31 * 60_000;
+  const page = await it.open();
+  await page.run(() => {
+    window.told = [];
+    new MutationObserver((changes) => {
+      const regions = changes.map(({ target }) => (
+        (target.nodeType === Node.TEXT_NODE ? target.parentElement : target)?.closest('[role="status"], [role="alert"]')));
+      for (const region of new Set(regions)) {
+        if (region?.textContent.includes('登录将在')) window.told.push(region.textContent.match(/在 (.*) 后/)[1]);
+      }
+    }).observe(document.querySelector('.top'), { subtree: true, childList: true, characterData: true });
+  });
+  for (let minute = 0; minute < 30; minute += 1) await page.pass(60_000);
+  await page.pass(30_000);
+  await page.says('.session-banner', '登录将在 0:30 后到期');
+  assert.deepEqual(await page.run(() => window.told), ['30 分钟', '10 分钟', '5 分钟', '1 分钟']);
+});
