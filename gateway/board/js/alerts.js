@@ -120,9 +120,9 @@ export class AlertList {
 
   /** Whether the order stays as it is: a finger is in it, or somebody chooses in a row of it. */
   isHeld(nowMs) {
-    const chooses = this.chosenId() !== null;
-    if (!chooses) this.choosing.holds(false, nowMs);
-    return nowMs < this.heldUntil || this.choosing.holds(chooses, nowMs);
+    const id = this.chosenId();
+    const chooses = this.choosing.holds(id && `${id} ${this.openDeed}`, nowMs);
+    return chooses || nowMs < this.heldUntil;
   }
 
   /** The row in which somebody chooses. */

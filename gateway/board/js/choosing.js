@@ -1,26 +1,30 @@
 // While somebody chooses, what they choose from stays where it is: what comes meanwhile must not slide
-// another button under the finger. For a bounded time: then everything is put right once.
+// another button under the finger. For a bounded time and once: what nobody closes holds nothing any
+// more, until it is opened anew.
 
 /** Reading some names and deciding takes no longer. */
 const CHOOSING_MAX_MS = 30_000;
 
 export class Choosing {
   constructor() {
-    this.since = null;
+    /** What is open, and since when. */
+    this.what = null;
+    this.since = 0;
+    this.isAsked = false;
   }
 
-  /** Whether things stay where they are; `chooses`: whether something to choose from is open. */
-  holds(chooses, nowMs) {
-    if (!chooses) this.since = null;
-    else if (this.since === null) this.since = nowMs;
-    const isLong = chooses && nowMs - this.since >= CHOOSING_MAX_MS;
-    if (isLong) this.since = null;
-    return chooses && !isLong;
+  /** Whether things stay where they are; `what`: names what is open to choose from, else `null`. */
+  holds(what, nowMs) {
+    if (what !== this.what || this.isAsked) this.since = nowMs;
+    this.what = what;
+    const isAsked = this.isAsked;
+    this.isAsked = false;
+    return what !== null && !isAsked && nowMs - this.since < CHOOSING_MAX_MS;
   }
 
-  /** Whoever chooses asked for another order: it is put right now. */
+  /** Whoever chooses asked for another order: it is put right now, and stays from then. */
   release() {
-    if (this.since !== null) this.since = -Infinity;
+    this.isAsked = this.what !== null;
   }
 }
 

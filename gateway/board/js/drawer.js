@@ -206,7 +206,7 @@ export class Drawer {
 
   /** Draws what was fetched, as soon as nobody chooses what would slide under their finger. */
   drawFetched() {
-    const holds = this.choosing.holds(choiceIn(this.element) !== null, clock.now());
+    const holds = this.choosing.holds(choiceIn(this.element), clock.now());
     if (!this.waiting || holds) return;
     const {
       whole, trend, alerts, offers, truncated,
