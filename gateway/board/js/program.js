@@ -44,6 +44,8 @@ export class Program {
     const at = this.renewedAt;
     const told = at !== null && clock.now() - at < NOTE_MS;
     set(this.element, 'hidden', !told);
-    if (told) put(this.element, t('top.renewed', { at: shortTime(at, clock.now()) }));
+    // By the county's clock, as every time of the board.
+    const nowMs = clock.serverNow();
+    if (told) put(this.element, t('top.renewed', { at: shortTime(nowMs - clock.now() + at, nowMs) }));
   }
 }
