@@ -50,6 +50,7 @@ export class AlertList {
     this.announced = new Set();
     this.heldSince = null;
     this.heldUntil = 0;
+    this.heldTimer = null;
     this.choosing = new Choosing();
     this.openId = null;
     this.openDeed = null;
@@ -99,6 +100,8 @@ export class AlertList {
     this.element = h('section', { class: 'alert-list', onscroll: () => this.drawAbove() },
       h('div', { class: 'list-head' }, this.heading, this.above, this.waiting),
       this.note.element, this.floodBanner, this.cutBanner, this.empty, this.list);
+    // Whoever turns the wheel looks for a row, also within one that is higher than the list.
+    this.element.addEventListener('wheel', () => this.hold(), { passive: true });
     /** What stays while a page stands in the place of the board. */
     this.outside = [this.assertive, this.polite, this.thumb];
   }
@@ -109,7 +112,8 @@ export class AlertList {
     if (nowMs >= this.heldUntil) this.heldSince = nowMs;
     const until = Math.min(nowMs + HELD_MS, this.heldSince + HELD_MAX_MS);
     this.heldUntil = Math.max(this.heldUntil, until);
-    clock.after(HELD_MS, () => this.onChange());
+    clock.cancel(this.heldTimer);
+    this.heldTimer = clock.after(this.heldUntil - nowMs, () => clock.turn('held', () => this.onChange()));
   }
 
   /** The person wants another order than the one that is held. */

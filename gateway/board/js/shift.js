@@ -6,6 +6,7 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { isUnacknowledged } from './order.js';
 import { store } from './store.js';
+import { Touch } from './touch.js';
 
 const HOUR_MS = 3_600_000;
 const DAY_H = 24;
@@ -19,7 +20,6 @@ const USUAL_H = [8, 20];
 const ALONE_MS = 120_000;
 /** The same where the page is of an old program: a wall is renewed within a minute. */
 const OLD_ALONE_MS = 30_000;
-const TOUCHES = ['pointerdown', 'keydown'];
 const PLAN_MS = HOUR_MS;
 /** No page begins anew sooner, whatever the clocks say. */
 const YOUNG_MS = HOUR_MS;
@@ -52,24 +52,22 @@ export class Shift {
     this.begun = null;
     this.hours = changesOf([]);
     this.asked = null;
-    this.touched = clock.now();
-    this.onTouch = () => {
-      this.touched = clock.now();
-    };
+    this.touch = new Touch();
   }
 
   start() {
-    for (const kind of TOUCHES) document.addEventListener(kind, this.onTouch, true);
+    this.touch.start();
   }
 
   close() {
-    for (const kind of TOUCHES) document.removeEventListener(kind, this.onTouch, true);
+    this.touch.close();
   }
 
   isDue() {
     const nowMs = clock.now();
-    if (this.isOld()) return nowMs - this.touched >= OLD_ALONE_MS && this.isFree();
-    return nowMs - this.openedAt >= YOUNG_MS && nowMs - this.touched >= ALONE_MS
+    const aloneMs = this.touch.agoMs();
+    if (this.isOld()) return aloneMs >= OLD_ALONE_MS && this.isFree();
+    return nowMs - this.openedAt >= YOUNG_MS && aloneMs >= ALONE_MS
       && lastChange(this.hours, clock.serverNow()) > this.begun
       && ![...store.alerts.values()].some(isUnacknowledged) && this.isFree();
   }

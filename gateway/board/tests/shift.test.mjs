@@ -19,6 +19,7 @@ globalThis.fetch = async (path) => {
 };
 const { Shift, changesOf, lastChange } = await import('../js/shift.js');
 const { store } = await import('../js/store.js');
+const { Touch } = await import('../js/touch.js');
 
 const at = (text) => Date.parse(`${text}+08:00`);
 const plan = (...shifts) => ({
@@ -86,7 +87,7 @@ test('it stays under a hand, in the middle of something, and where the county do
   let free = true;
   const one = await page({ isFree: () => free });
   time.ms = at('2026-11-26T19:59:30');
-  one.shift.onTouch();
+  one.shift.touch.onTouch();
   assert.equal(await one.at(at('2026-11-26T20:01:00')), 0);
   free = false;
   assert.equal(await one.at(at('2026-11-26T20:03:00')), 0);
@@ -111,10 +112,27 @@ test('where the county has another board it waits for nobody but whoever is at i
   store.alerts.set('1', { id: '1', state: 'active_unack' });
   assert.equal(await one.at(BEGIN + 60_000), 0, 'it is of the same program');
   old = true;
-  one.shift.onTouch();
+  one.shift.touch.onTouch();
   assert.equal(await one.at(BEGIN + 89_999), 0, 'somebody is at it');
   free = false;
   assert.equal(await one.at(BEGIN + 90_000), 0, 'something is open');
   free = true;
   assert.equal(await one.at(BEGIN + 90_000), 1);
+});
+
+test('who only turns the wheel is at the page too', () => {
+  const heard = new Map();
+  globalThis.document = {
+    addEventListener: (kind, run, how) => heard.set(kind, { run, how }), removeEventListener: (kind) => heard.delete(kind),
+  };
+  const touch = new Touch();
+  touch.start();
+  time.ms += 60_000;
+  assert.equal(touch.agoMs(), 60_000);
+  heard.get('wheel').run();
+  assert.equal(touch.agoMs(), 0);
+  // A browser that waits for what listens to the wheel scrolls late.
+  assert.equal(heard.get('wheel').how.passive, true);
+  touch.close();
+  assert.equal(heard.size, 0);
 });

@@ -293,6 +293,29 @@ test('a part that is shut says how many high ones wait in it', async () => {
   await page.says(`${head} .count[data-priority="high"]`, '高 1');
 });
 
+test('6. no jump under the wheel, also where it brings no other row under the pointer', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const medium = county.raise(county.monitor, 'medium');
+  await page.shows(rowOf(medium));
+  await page.hover(rowOf(medium));
+  await page.pass(5_000);
+  await page.run(() => {
+    document.addEventListener('wheel', () => {
+      window.isTurned = true;
+    });
+  });
+  await page.mouse('mouseWheel', rowOf(medium), { deltaX: 0, deltaY: 90 });
+  await page.until('the page hears of it', () => window.isTurned);
+  const { y } = await page.box(rowOf(medium));
+  const high = county.raise(county.monitor, 'high');
+  await page.shows(rowOf(high));
+  await page.pass(2_500);
+  assert.equal((await page.box(rowOf(medium))).y, y);
+  await page.pass(1_500);
+  assert.deepEqual(await page.rows(), [high.id, medium.id]);
+});
+
 test('danger signs: asked on the row, a yes makes it high and the referral is written', async () => {
   const page = await it.open();
   const { county } = it;
