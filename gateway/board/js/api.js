@@ -18,28 +18,37 @@ export class Failure extends Error {
   }
 }
 
-async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
+/** What comes of `run(signal)`, which is broken off after that time. */
+async function inTime(timeoutMs, run) {
   const abort = new AbortController();
-  const askedAt = clock.now();
   const timer = clock.after(timeoutMs, () => abort.abort());
   try {
-    const answer = await fetch(BASE + path, {
-      method,
-      signal: abort.signal,
-      credentials: 'same-origin',
-      headers: body ? { 'Content-Type': 'application/json' } : {},
-      body: body && typeof body !== 'string' ? JSON.stringify(body) : body || undefined,
+    return await run(abort.signal);
+  } finally {
+    clock.cancel(timer);
+  }
+}
+
+async function call(method, path, body, timeoutMs = TIMEOUT_MS) {
+  const askedAt = clock.now();
+  try {
+    return await inTime(timeoutMs, async (signal) => {
+      const answer = await fetch(BASE + path, {
+        method,
+        signal,
+        credentials: 'same-origin',
+        headers: body ? { 'Content-Type': 'application/json' } : {},
+        body: body && typeof body !== 'string' ? JSON.stringify(body) : body || undefined,
+      });
+      clock.heardAnswer(answer.headers.get('Date'), askedAt);
+      const text = await answer.text();
+      const json = text ? JSON.parse(text) : {};
+      if (!answer.ok) throw new Failure(answer.status, json);
+      return json;
     });
-    clock.heardAnswer(answer.headers.get('Date'), askedAt);
-    const text = await answer.text();
-    const json = text ? JSON.parse(text) : {};
-    if (!answer.ok) throw new Failure(answer.status, json);
-    return json;
   } catch (error) {
     if (error instanceof Failure) throw error;
     throw new Failure(0, { detail: String(error) });
-  } finally {
-    clock.cancel(timer);
   }
 }
 
@@ -150,6 +159,19 @@ export async function isThere() {
     return (await fetch('/', { cache: 'no-store' })).ok;
   } catch (failure) {
     return false;
+  }
+}
+
+/** Of which program the county is, by the page that it has now; `null` where it does not answer. */
+export async function boardThere() {
+  try {
+    return await inTime(TIMEOUT_MS, async (signal) => {
+      const answer = await fetch('/', { cache: 'no-store', signal });
+      const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      return answer.ok ? page.querySelector('meta[name="board"]').content : null;
+    });
+  } catch (failure) {
+    return null;
   }
 }
 

@@ -4,6 +4,7 @@ import * as api from './api.js';
 import * as clock from './clock.js';
 import { mayAct } from './alert-actions.js';
 import { AlertList } from './alerts.js';
+import { Awake } from './awake.js';
 import { loadBoardName } from './board-name.js';
 import { Boards } from './boards.js';
 import { choiceIn } from './choosing.js';
@@ -96,6 +97,7 @@ class Board {
       renew: () => this.renew(),
     });
     this.notice = new Notice();
+    this.awake = new Awake(store.user.role === 'kiosk');
     this.flash = new Flash(this.alerts.list, () => this.open);
     this.top = new TopBar({
       sound: this.sound,
@@ -149,6 +151,7 @@ class Board {
     this.pages.start();
     this.boards.start();
     this.shift.start();
+    this.awake.start();
   }
 
   /** Whether the page may begin anew: nobody is in the middle of anything. */
@@ -179,6 +182,7 @@ class Board {
     this.events.close();
     this.boards.close();
     this.shift.close();
+    this.awake.close();
     this.pages.stop();
     this.drawer.leave();
     this.tiles.leave();

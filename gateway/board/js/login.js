@@ -5,6 +5,7 @@ import { NAME_MAX, chosenName, nameBoard } from './board-name.js';
 import { h, put } from './dom.js';
 import { nextLanguage, t } from './i18n.js';
 import { waitingOfOthers } from './offline.js';
+import { Renewal } from './renewal.js';
 
 /**
  * Draws the form into `root`; `done(user)` when somebody is logged in. `why`: why a board that stood
@@ -68,6 +69,8 @@ export function showLogin(root, done, why = null) {
     footer);
   root.replaceChildren(mute, form);
   name.focus();
+  // What a mute desk says, and sounds, must not end with its page.
+  if (why === null) new Renewal(form).start();
 }
 
 /** Somebody else knows the password: nothing is shown until there is another. */

@@ -6,6 +6,7 @@ import { h, put } from './dom.js';
 import { nextLanguage, t } from './i18n.js';
 import { Own } from './own.js';
 import { Pages } from './pages.js';
+import { Renewal, isHalfFilled } from './renewal.js';
 import { UndoBar } from './undo-bar.js';
 
 /** How often it is asked whether somebody is still logged in. */
@@ -35,11 +36,20 @@ export class Office {
     const bar = h('header', { class: 'topbar' }, this.title,
       this.own.button,
       h('span', { class: 'tools' }, this.language, this.logOut));
-    this.root.replaceChildren(h('div', { class: 'top' }, bar, this.own.panel, this.pages.nav), this.pages.element,
-      this.footer, this.undo.element);
+    const top = h('div', { class: 'top' }, bar, this.own.panel);
+    this.renewal = new Renewal(top, () => this.isFree());
+    top.append(this.renewal.program.element, this.pages.nav);
+    this.root.replaceChildren(top, this.pages.element, this.footer, this.undo.element);
     this.draw();
     this.pages.start();
+    this.renewal.start();
     this.watch();
+  }
+
+  /** Whether the page may begin anew: nothing is half done. */
+  isFree() {
+    const { page } = this.pages;
+    return !this.undo.offers.length && !page.busy && !isHalfFilled(page.element);
   }
 
   /** A session that ended leaves nothing on screen. */

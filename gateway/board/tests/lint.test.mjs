@@ -24,6 +24,11 @@ test('Chromium 86 knows everything that is used, and no text is in the code', ()
   assert.deepEqual(faults, []);
 });
 
+test('what Chromium 86 has is allowed, such as a screen that is kept awake', () => {
+  assert.deepEqual(lint('js/x.js', "navigator.wakeLock.request('screen');"), []);
+  assert.equal(lint('js/x.js', 'navigator.userAgentData.mobile;').length, 1);
+});
+
 test('what a module imports it uses, and what it is given another gives', () => {
   for (const path of served().filter((name) => name.endsWith('.js'))) {
     const source = read(path).toString();

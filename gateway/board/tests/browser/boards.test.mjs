@@ -235,3 +235,114 @@ test('who forgot their password is given another, which a second administrator c
   await confirmer.click('[data-do="confirm-password"]');
   await confirmer.hides('.pending');
 });
+
+/** In the page: marks it, so that another can be told from it. */
+function mark() {
+  window.isOld = true;
+}
+const isOld = (page) => page.run(() => window.isOld === true);
+
+test('the page of an administrator begins anew where the county has another board, not under a half-filled form', async () => {
+  const { county } = it;
+  morning(county, 'security_admin');
+  const page = await it.open({ known: false });
+  await page.run(() => {
+    window.location.hash = 'people';
+  });
+  await page.shows('.page[data-page="people"] table');
+  await page.run(mark);
+  county.board = 'two';
+  const field = '.page[data-page="people"] .form input:not([type="checkbox"])';
+  await page.run((css) => {
+    document.querySelector(css).closest('details')?.setAttribute('open', '');
+  }, field);
+  await page.click(field);
+  await page.type('zhou');
+  await page.pass(300_000);
+  assert.equal(await isOld(page), true, 'somebody writes');
+  for (let letter = 0; letter < 4; letter += 1) await page.key('Backspace');
+  assert.equal(await page.run((css) => document.querySelector(css).value, field), '');
+  await page.pass(20_000);
+  assert.equal(await isOld(page), true, 'somebody was at it just now');
+  await page.pass(101_000);
+  await page.wait('it is the new one', async () => !await isOld(page));
+  await page.shows('.page[data-page="people"] table');
+  await page.says('.renewed-note', '看板程序已更新');
+  // Once for each program.
+  await page.run(mark);
+  await page.pass(180_000);
+  assert.equal(await isOld(page), true);
+});
+
+test('a log-in form begins anew where the county has another board, not under a name half typed', async () => {
+  const { county } = it;
+  const page = await it.open({ user: null });
+  await page.shows('#password');
+  await page.run(mark);
+  county.board = 'two';
+  await page.click('#name');
+  await page.type('l');
+  await page.pass(180_000);
+  assert.equal(await isOld(page), true, 'somebody types');
+  await page.key('Backspace');
+  await page.pass(121_000);
+  await page.wait('it is the new one', async () => !await isOld(page));
+  await page.shows('#password');
+});
+
+test('a desk that is mute goes on saying so also where the county has another board', async () => {
+  const { county } = it;
+  const page = await it.open();
+  await page.run(mark);
+  await page.pass(2_000);
+  county.sessions.clear();
+  county.board = 'two';
+  await page.pass(300_000);
+  await page.shows('.mute-banner');
+  assert.equal(await isOld(page), true);
+});
+
+/** In the page: a screen that can be kept awake, and what is asked of it. */
+function sleepless() {
+  window.locks = [];
+  Object.defineProperty(navigator, 'wakeLock', {
+    value: {
+      async request(kind) {
+        if (window.refuses) throw new Error('the battery is low');
+        const lock = { kind, released: false, async release() { lock.released = true; } };
+        window.locks.push(lock);
+        return lock;
+      },
+    },
+  });
+}
+const locks = (page) => page.run(() => window.locks.map(({ kind, released }) => [kind, released]));
+
+test('the screen of a board is kept awake, again when it is seen again, and not after the board is left', async () => {
+  const { county } = it;
+  county.people.wall = 'kiosk';
+  const page = await it.open({ user: 'wall', before: sleepless });
+  await page.wait('it is asked for', async () => (await locks(page)).length === 1);
+  // A tab that is hidden loses it.
+  await page.run(() => {
+    window.locks[0].released = true;
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await page.wait('it is taken again', async () => (await locks(page)).length === 2);
+  // What the system took it gives back, when it does.
+  await page.run(() => {
+    window.locks[1].released = true;
+    window.refuses = true;
+  });
+  await page.pass(60_000);
+  await page.run(() => {
+    window.refuses = false;
+  });
+  assert.equal((await locks(page)).length, 2);
+  await page.pass(60_000);
+  assert.deepEqual(await locks(page), [['screen', true], ['screen', true], ['screen', false]]);
+  county.sessions.clear();
+  await page.pass(60_000);
+  await page.shows('.login');
+  assert.deepEqual((await locks(page)).map(([, released]) => released), [true, true, true]);
+});

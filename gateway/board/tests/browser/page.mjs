@@ -19,7 +19,7 @@ export class Page {
   /** A page at the county's board, as `user`, with the clock at the county's time. */
   static async open(browser, county, {
     user = 'li', size = [1400, 900], mobile = false, theme = 'night', language = 'zh-CN',
-    media = [], known = true,
+    media = [], known = true, before = null,
   } = {}) {
     const page = new Page(browser, county);
     page.target = await browser.page((method, params) => page.told(method, params));
@@ -29,6 +29,7 @@ export class Page {
     const kept = { 'board.theme': theme, 'board.language': language };
     const source = `(${inPage})(${county.ms}, ${JSON.stringify(kept)})`;
     await page.send('Page.addScriptToEvaluateOnNewDocument', { source });
+    if (before) await page.send('Page.addScriptToEvaluateOnNewDocument', { source: `(${before})()` });
     if (user) {
       const value = county.session(user);
       await browser.send('Storage.setCookies', {
