@@ -7,7 +7,7 @@ import {
 } from './format.js';
 import { either, t } from './i18n.js';
 import { numberAt } from './number.js';
-import { isUnacknowledged } from './order.js';
+import { holdsSinceMs, isUnacknowledged } from './order.js';
 import {
   bedOf, deviceKey, stationAt, stationPatient, store,
 } from './store.js';
@@ -48,13 +48,7 @@ export function limitText({ limit, metric, unit }) {
 export function valueOf(alert) {
   const { comparator, value, metric } = alert;
   if (!value) return null;
-  return numberAt([comparator, value].filter(Boolean).join(' '), metric, begunMs(alert), alert);
-}
-
-/** Since when it holds: what came again does since then, and not since it was first there. */
-function begunMs({ started_at: started, timeline }) {
-  const again = (timeline || []).filter(({ what }) => what === 'recurred').pop();
-  return Date.parse(again ? again.at : started);
+  return numberAt([comparator, value].filter(Boolean).join(' '), metric, holdsSinceMs(alert), alert);
 }
 
 /** The patient of an alert, as far as the board knows them. */
@@ -118,7 +112,7 @@ export function since(alert) {
   if (over) return t('alerts.over', { at, until: shortTime(cleared, nowMs) });
   // Since when it is over nobody said.
   if (alert.state === 'closed') return t('alerts.began', { at });
-  const begun = begunMs(alert);
+  const begun = holdsSinceMs(alert);
   if (begun === started) return t('alerts.since', { at, age: ageText(nowMs - started, t) });
   return t('alerts.since_again', {
     at: shortTime(begun, nowMs), first: at, age: ageText(nowMs - begun, t),

@@ -5,6 +5,7 @@ import { h, put, set } from './dom.js';
 import { shortTime, unitText, wordOf } from './format.js';
 import { t } from './i18n.js';
 import { metricName } from './metric-name.js';
+import { holdsSinceMs } from './order.js';
 
 /** The norm's own list. */
 export const SIGNS = [
@@ -33,15 +34,24 @@ export function signWords(signs) {
 export function referral(alert) {
   const nowMs = clock.serverNow();
   const asked = [...(alert.timeline || [])].reverse().find(({ what }) => what === 'danger_signs');
-  const moment = (time) => shortTime(Date.parse(time), nowMs);
+  const moment = (ms) => shortTime(ms, nowMs);
   return t('signs.referral', {
     value: [metricName(alert.metric), alert.comparator, alert.value, unitText(alert.unit, t)]
       .filter(Boolean).join(' '),
-    started: moment(alert.started_at),
+    since: sinceText(alert, moment),
     signs: signWords(alert.danger_signs || []),
     by: asked?.by ?? '',
-    at: asked ? moment(asked.at) : '',
+    at: asked ? moment(Date.parse(asked.at)) : '',
   });
+}
+
+/** Since when it is outside; what came again, also when it was so for the first time. */
+function sinceText(alert, moment) {
+  const firstMs = Date.parse(alert.started_at);
+  const atMs = holdsSinceMs(alert);
+  const at = moment(atMs);
+  return atMs === firstMs ? t('signs.since', { at })
+    : t('signs.since_again', { at, first: moment(firstMs) });
 }
 
 /** The form: any of these, or none of them; nothing is sent that nobody said. */

@@ -50,6 +50,12 @@ export function begunMs(alert) {
   return Math.max(...beginningsOf(alert));
 }
 
+/** Since when it holds: what came again does since then, and not since it was first there. */
+export function holdsSinceMs({ started_at: started, timeline }) {
+  const again = (timeline || []).filter(({ what }) => what === 'recurred').pop();
+  return Date.parse(again ? again.at : started);
+}
+
 /** Of what began while nobody saw: the more urgent first, then the older. */
 export function compareMissed(a, b) {
   return PRIORITIES.indexOf(b.priority) - PRIORITIES.indexOf(a.priority)

@@ -347,6 +347,20 @@ test('danger signs: asked on the row, a yes makes it high and the referral is wr
   await page.click(`${row} .more`);
   await page.says(`${row} .timeline`, '询问危险征象 · li · 呕吐、胸痛');
 
+  // Of what was over and came again it says both begins.
+  const came = county.raise(county.monitor, 'medium', {
+    ...bp, started_at: make.at(county.ms - 50 * 60_000),
+    timeline: [make.step('raised', county.ms - 50 * 60_000), make.step('recurred', county.ms - 5 * 60_000)],
+  });
+  await page.click(`${rowOf(came)} .ask-signs`);
+  await page.click(`${rowOf(came)} [data-sign="vomiting"]`);
+  await page.click(`${rowOf(came)} [data-answer="yes"]`);
+  await page.until('the referral is written', () => document.activeElement.dataset.reason === 'referred');
+  await page.key('Enter');
+  await page.shows(`${rowOf(came)}[data-state="active_ack"]`);
+  assert.match(county.asked[county.asked.length - 1].body.note,
+    /^转诊:最近 收缩压 186 mmHg\(自 09:25 起再次超限,首次 08:40\);危险征象:呕吐/);
+
   const none = rowOf(county.raise(county.monitor, 'medium', bp));
   await page.click(`${none} .ask-signs`);
   await page.click(`${none} [data-answer="none"]`);
