@@ -5,7 +5,7 @@ import * as clock from './clock.js';
 import { h, put, set } from './dom.js';
 import { nobody } from './alert-words.js';
 import { shortTime, wordOf } from './format.js';
-import { either, t } from './i18n.js';
+import { t } from './i18n.js';
 import { may, store } from './store.js';
 import { aboutText, drawTags } from './tile.js';
 
@@ -85,7 +85,6 @@ export class DrawerHead {
     }
     const total = score.complete ? `NEWS2 ${score.score}`
       : t('drawer.score_at_least', { n: score.at_least });
-    put(this.score, [total, shortTime(atMs, nowMs), either(score.text_zh, score.text_en)]
-      .filter(Boolean).join(' · '));
+    put(this.score, [total, shortTime(atMs, nowMs)].join(' · '));
   }
 }
