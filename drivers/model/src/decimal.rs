@@ -75,6 +75,27 @@ impl Decimal {
         self.scaled(Ratio { numerator: 1, denominator: 1 }, Self::ZERO, decimals)
     }
 
+    /// `self - other`, with as many decimals as the finer of both.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Option<Self> {
+        let exponent = self.exponent.min(other.exponent);
+        let left = self.at_exponent(exponent)?.checked_sub(other.at_exponent(exponent)?)?;
+        Self::new(i64::try_from(left).ok()?, exponent)
+    }
+
+    /// `self ÷ divisor`, rounded half away from zero to `decimals` digits; by zero it is nothing.
+    #[must_use]
+    pub fn over(self, divisor: Self, decimals: u8) -> Option<Self> {
+        let numerator = divisor.mantissa.signum();
+        let denominator = divisor.mantissa.checked_abs().filter(|mantissa| *mantissa > 0)?;
+        let exponent = self.exponent.checked_sub(divisor.exponent)?;
+        Self::new(self.mantissa, exponent)?.scaled(
+            Ratio { numerator, denominator },
+            Self::ZERO,
+            decimals,
+        )
+    }
+
     /// `(self + offset) × ratio`, rounded half away from zero to `decimals` digits.
     #[must_use]
     pub(crate) fn scaled(self, ratio: Ratio, offset: Self, decimals: u8) -> Option<Self> {
@@ -212,6 +233,35 @@ mod tests {
         check_rounding("-0.05", 1, "-0.1");
         check_rounding("-0.04", 1, "0.0");
         check_rounding("5", 2, "5.00");
+    }
+
+    #[test]
+    fn what_is_taken_off_leaves_the_exact_rest() {
+        for (from, off, rest) in
+            [("50", "12.5", "37.5"), ("0.3", "0.1", "0.2"), ("5.0", "5.00", "0.00")]
+        {
+            let [from, off] = [from, off].map(|text| text.parse::<Decimal>().unwrap());
+            assert_eq!(from.minus(off).unwrap().to_string(), rest);
+        }
+        let most = Decimal::fixed(MANTISSA_MAX, 0);
+        assert!(most.minus(Decimal::fixed(-1, 0)).is_none());
+    }
+
+    #[test]
+    fn a_quotient_is_rounded_once_from_the_exact_one() {
+        for (number, by, decimals, expected) in [
+            ("150.0", "5.00", 0, "30"),
+            ("152.5", "5.00", 0, "31"),
+            ("152.4", "5.00", 0, "30"),
+            ("1", "3", 2, "0.33"),
+            ("2", "-3", 2, "-0.67"),
+            ("0.0", "0.01", 0, "0"),
+        ] {
+            let [number, by] = [number, by].map(|text| text.parse::<Decimal>().unwrap());
+            assert_eq!(number.over(by, decimals).unwrap().to_string(), expected);
+        }
+        assert!(Decimal::fixed(1, 0).over(Decimal::fixed(0, -2), 0).is_none());
+        assert!(Decimal::fixed(1, 9).over(Decimal::fixed(1, -9), 0).is_none());
     }
 
     #[test]

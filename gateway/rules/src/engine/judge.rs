@@ -228,7 +228,8 @@ impl Engine {
         self.judge_limits(rules, &seen, newest, touched);
         let kind = self.kind_of(device);
         for rule in rules.technical_of(class).filter(|rule| rule.is_for(kind)) {
-            self.judge_technical(rules, rule, &name, &seen, touched);
+            let of = (device, channel, metric);
+            self.judge_steps(rules, rule, of, (Some(seen.value), t_meas), touched);
         }
     }
 
@@ -601,6 +602,7 @@ impl Engine {
         touched: &mut BTreeSet<String>,
     ) -> bool {
         let (device, channel) = (&group.device, group.channel.as_str());
+        self.hear_infusion(device, channel, reading);
         match reading.metric {
             Metric::PUMP_DRUG => self.hear_drug(device, channel, reading),
             Metric::PUMP_RATE => self.hear_rate(device, channel, reading),
@@ -749,34 +751,38 @@ impl Engine {
         }
     }
 
-    fn judge_technical(
+    /// Judges a number by the steps of a technical rule; what has none meets none.
+    pub(super) fn judge_steps(
         &mut self,
         rules: &RuleSet,
         rule: &TechnicalRule,
-        name: &str,
-        seen: &Seen<'_>,
+        (device, channel, metric): (&DeviceId, &str, Metric),
+        (number, at): (Option<Decimal>, WallTime),
         touched: &mut BTreeSet<String>,
     ) {
-        let zero = Decimal::ZERO;
-        let value = match rule.absolute && seen.value < zero {
-            true => Decimal::new(-seen.value.mantissa(), seen.value.exponent()).unwrap_or(zero),
-            false => seen.value,
-        };
-        let holds = |step: &&Step| {
-            step.test
-                .is_some_and(|(op, limit)| meets(op, limit, value, Comparator::Equal) == Some(true))
-        };
-        let step = rule.steps(self.profile.monitored).rfind(holds);
-        let key = format!("{}|{name}", rule.id);
-        let family = self.technical_key(&rule.family, seen.device);
-        let Some(step) = step else {
-            self.end_told(rules, &rule.id, (seen.device, seen.metric), seen.at, touched);
+        let key = format!("{}|{metric}|{channel}", rule.id);
+        let family = self.technical_key(&rule.family, device);
+        let holds = number.and_then(|number| {
+            let zero = Decimal::ZERO;
+            let value = match rule.absolute && number < zero {
+                true => Decimal::new(-number.mantissa(), number.exponent()).unwrap_or(zero),
+                false => number,
+            };
+            let is_met = |step: &&Step| {
+                step.test.is_some_and(|(op, limit)| {
+                    meets(op, limit, value, Comparator::Equal) == Some(true)
+                })
+            };
+            Some((number, rule.steps(self.profile.monitored).rfind(is_met)?))
+        });
+        let Some((number, step)) = holds else {
+            self.end_told(rules, &rule.id, (device, metric), at, touched);
             return self.cease(&family, &key, touched);
         };
-        let priority = step.priority_with(self.is_critical(rules, seen.device, seen.channel));
-        let mut firing = technical(rule, priority, seen.at);
-        (firing.metric, firing.device) = (Some(seen.metric), Some(seen.device.clone()));
-        firing.value = Some(seen.value.to_string());
+        let priority = step.priority_with(self.is_critical(rules, device, channel));
+        let mut firing = technical(rule, priority, at);
+        (firing.metric, firing.device) = (Some(metric), Some(device.clone()));
+        firing.value = Some(number.to_string());
         firing.limit = step.test.map(|(op, limit)| format!("{} {limit}", op.sign()));
         self.episodes.entry(family.clone()).or_default().fire(key, firing);
         touched.insert(family);

@@ -1,13 +1,14 @@
-//! A pump that stands still with volume left (alert rules, section 5), by what it says of itself. That
-//! its standby is over it signals as an alarm.
+//! A pump that stands still with volume left, and one that is near its end though it gives no time
+//! remaining (alert rules, section 5): both by what it says of itself. That its standby is over it
+//! signals as an alarm.
 
 use super::{Engine, technical};
 use crate::rule::RuleSet;
 use model::{
     decimal::Decimal,
     id::DeviceId,
-    metric::Metric,
-    reading::{NoData, Reading, Validity, Value},
+    metric::{Class, Metric},
+    reading::{Comparator, NoData, Reading, Validity, Value},
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,10 @@ const STOPPED_RULE: &str = "PUMP-STOPPED";
 const GIVES: [&str; 3] = ["infusing", "bolus", "kvo"];
 const STANDS: [&str; 2] = ["ready", "paused"];
 const OFF: &str = "off";
+const STANDBY: &str = "standby";
+
+const NEAR_END_RULE: &str = "PUMP-NEAR-END";
+const MINUTES_OF_AN_HOUR: i64 = 60;
 
 /// How an infusion of a pump goes.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -30,11 +35,25 @@ pub(super) struct Infusion {
     left: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stopped_since: Option<WallTime>,
+    /// It gives a time remaining: what that is nobody computes.
+    #[serde(default)]
+    gives_time: bool,
+    /// By its state it gives nothing.
+    #[serde(default)]
+    rests: bool,
+    /// What was to be infused, what of it is, in mL, and how fast it gives it now, in mL/h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    total: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    infused: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate: Option<String>,
 }
 
 impl Infusion {
     fn hear_state(&mut self, state: &str) {
         self.stands = STANDS.contains(&state);
+        self.rests = self.stands || [OFF, STANDBY].contains(&state);
         self.started = state != OFF && (self.started || GIVES.contains(&state));
     }
 
@@ -44,8 +63,35 @@ impl Infusion {
         self.left = left.map(|left| left.to_string());
     }
 
+    /// How fast, how much of how much, how much longer.
+    fn hear_number(&mut self, reading: &Reading) {
+        let number = reading.canonical().filter(|(_, comparator)| *comparator == Comparator::Equal);
+        let number = number.map(|(number, _)| number.to_string());
+        match reading.metric.row().class {
+            // One that says nothing of it gives nothing.
+            Class::PumpRate => self.rate = number.or_else(|| Some(Decimal::ZERO.to_string())),
+            Class::PumpVtbi => self.total = number,
+            Class::PumpVi => self.infused = number,
+            Class::PumpTimeRem if reading.canonical().is_some() => self.gives_time = true,
+            Class::PumpTimeRem if is_not_given(&reading.value) => self.gives_time = false,
+            _ => {}
+        }
+    }
+
     fn left(&self) -> Option<Decimal> {
-        self.left.as_ref().and_then(|left| left.parse().ok())
+        read(&self.left)
+    }
+
+    /// How long it still gives, in whole minutes as they are printed: what is left ÷ how fast it
+    /// gives it.
+    fn minutes_left(&self) -> Option<Decimal> {
+        let rate = read(&self.rate).filter(|rate| !self.rests && *rate > Decimal::ZERO)?;
+        // More infused than was to be: it has counted since before that was set.
+        let rest = || read(&self.total)?.minus(read(&self.infused)?);
+        let left = self.left().or_else(rest).filter(|left| *left >= Decimal::ZERO)?;
+        let in_hours = left.mantissa().checked_mul(MINUTES_OF_AN_HOUR)?;
+        let decimals = Metric::PUMP_TIME_REM.row().decimals.unwrap_or_default();
+        Decimal::new(in_hours, left.exponent())?.over(rate, decimals)
     }
 
     /// What is left, and since when, while it stands still with it.
@@ -55,6 +101,14 @@ impl Infusion {
         self.stopped_since = left.as_ref().map(|_| self.stopped_since.unwrap_or(at));
         self.stopped_since.zip(left)
     }
+}
+
+fn is_not_given(value: &Result<Value, NoData>) -> bool {
+    matches!(value, Err(NoData::Off | NoData::NotAvailable))
+}
+
+fn read(number: &Option<String>) -> Option<Decimal> {
+    number.as_ref().and_then(|number| number.parse().ok())
 }
 
 impl Engine {
@@ -98,5 +152,41 @@ impl Engine {
         firing.value = Some(left);
         self.episodes.entry(family.clone()).or_default().fire(key, firing);
         touched.insert(family);
+    }
+
+    /// A pump says one of the numbers that its time remaining comes from.
+    pub(super) fn hear_infusion(&mut self, device: &DeviceId, channel: &str, reading: &Reading) {
+        use Class::{PumpRate, PumpTimeRem, PumpVi, PumpVtbi};
+        let is_about =
+            matches!(reading.metric.row().class, PumpRate | PumpTimeRem | PumpVi | PumpVtbi);
+        let says = reading.validity != Validity::Invalid && reading.value != Err(NoData::Silent);
+        if is_about && says {
+            let infusions = &mut self.device(device).infusions;
+            infusions.entry(channel.to_owned()).or_default().hear_number(reading);
+        }
+    }
+
+    /// A pump that gives no time remaining is near its end by volume and rate.
+    pub(super) fn judge_near_end(
+        &mut self,
+        rules: &RuleSet,
+        (device, channel): (&DeviceId, &str),
+        at: WallTime,
+        touched: &mut BTreeSet<String>,
+    ) {
+        let Some(known) = self.devices.get(device) else { return };
+        let Some(infusion) = known.infusions.get(channel) else { return };
+        if infusion.gives_time || infusion.rate.is_none() {
+            return;
+        }
+        let minutes = infusion.minutes_left();
+        let Some(rule) = rules.technical(NEAR_END_RULE) else { return };
+        self.judge_steps(
+            rules,
+            rule,
+            (device, channel, Metric::PUMP_TIME_REM),
+            (minutes, at),
+            touched,
+        );
     }
 }

@@ -12,6 +12,7 @@ mod moved;
 mod order;
 mod patient;
 mod people;
+mod pump;
 mod reading;
 mod service;
 mod silence;

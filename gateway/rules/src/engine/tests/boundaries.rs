@@ -149,6 +149,19 @@ const TECHNICAL: [(&str, &str, &str, &[At]); 4] = [
     ),
 ];
 
+/// What a pump that gives no time remaining has infused of 50 mL, at 10 mL/h: the nearest to 30 and
+/// to 10 minutes, and what the rule is at it.
+const INFUSED: [At; 8] = [
+    ("44.91", "-"),
+    ("44.92", "low"),
+    ("48.25", "low"),
+    ("48.26", "medium"),
+    ("50.00", "medium"),
+    ("48.25", "low"),
+    ("44.92", "low"),
+    ("44.91", "-"),
+];
+
 /// What is looked after at a box: percent that are free, hours that its certificate has left.
 const UPKEEP: [(&str, &[At]); 2] = [
     (
@@ -477,6 +490,31 @@ fn every_technical_limit_holds_and_ends_where_it_is_written() {
             let held = all.filter(|firing| firing.rule == id).map(|firing| firing.priority.name());
             assert_eq!(held.max().unwrap_or("-"), *expected, "{id} at {value}, number {second}");
         }
+    }
+}
+
+#[test]
+fn a_pump_without_a_time_remaining_is_near_its_end_by_volume_and_rate() {
+    let mut ward = Ward::new("pump-01");
+    ward.is_stored = false;
+    for (second, (infused, expected)) in (0..).zip(INFUSED) {
+        let second = f64::from(second);
+        ward.feed(
+            second,
+            second,
+            vec![
+                Reading::number(Metric::PUMP_VTBI, 50, Unit::MILLILITRE),
+                Reading::number(Metric::PUMP_RATE, 10, Unit::ML_PER_HOUR),
+                Reading::number(
+                    Metric::PUMP_VI,
+                    infused.parse::<Decimal>().unwrap(),
+                    Unit::MILLILITRE,
+                ),
+            ],
+        );
+        let all = ward.engine.episodes.values().flat_map(|episode| episode.firing.values());
+        let held = all.map(|firing| firing.priority.name()).max().unwrap_or("-");
+        assert_eq!(held, expected, "{infused} mL");
     }
 }
 
