@@ -36,6 +36,12 @@ function merged(fetched, place) {
   return sorted.filter((alert, index) => index < SHOWN_MAX || alert.state !== 'closed');
 }
 
+/** Whose strip there is around an alert: its device's, else that of a monitor of the same place. */
+export function stripDevice(alert, place) {
+  const own = store.devices.get(deviceKey(alert));
+  return own && hasStrip(own) ? own : place.devices.find(hasStrip) ?? null;
+}
+
 export class DrawerAlerts {
   /** `onStrip(alert)`: the strip around it is wanted. */
   constructor({ onStrip }) {
@@ -67,13 +73,13 @@ export class DrawerAlerts {
     set(this.cut, 'hidden', !this.truncated);
     put(this.cut, this.truncated ? t('alerts.truncated') : '');
     put(this.empty, shown.length ? '' : t('drawer.no_alerts'));
-    arrange(this.list, shown.map((one) => this.row(one)));
+    arrange(this.list, shown.map((one) => this.row(one, place)));
     // A drawer may stay open for days.
     const ids = new Set(shown.map(({ id }) => id));
     for (const id of this.rows.keys()) if (!ids.has(id)) this.rows.delete(id);
   }
 
-  row(alert) {
+  row(alert, place) {
     if (!this.rows.has(alert.id)) {
       const span = (name) => h('span', { class: name });
       const parts = {
@@ -107,8 +113,7 @@ export class DrawerAlerts {
       }) : [],
       [limitText(alert)],
     ], ' · '));
-    const device = store.devices.get(deviceKey(alert));
-    set(row.strip, 'hidden', !device || !hasStrip(device));
+    set(row.strip, 'hidden', !stripDevice(alert, place));
     put(row.strip, t('review.around'));
     put(row.summary, t('alerts.more'));
     arrange(row.story, (alert.timeline || []).map((entry, index) => {

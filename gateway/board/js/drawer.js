@@ -5,7 +5,7 @@ import { Choosing, choiceIn } from './choosing.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { t } from './i18n.js';
-import { DrawerAlerts, isOfPlace } from './drawer-alerts.js';
+import { DrawerAlerts, isOfPlace, stripDevice } from './drawer-alerts.js';
 import { DrawerHead } from './drawer-head.js';
 import { Limits } from './drawer-limits.js';
 import { Entries } from './drawer-entries.js';
@@ -297,10 +297,11 @@ export class Drawer {
 
   /** The strip around an alert. */
   stripOf(alert) {
-    const device = store.devices.get(deviceKey(alert));
+    const place = this.tiles.placeOf(this.key);
+    const device = place && stripDevice(alert, place);
     if (!device) return;
-    const leads = this.lines.get(deviceKey(alert))?.strip?.leads ?? leadsOf(device);
-    this.review.showAlert(device, leads, alert, this.tiles.placeOf(this.key));
+    const leads = this.lines.get(deviceKey(device))?.strip?.leads ?? leadsOf(device);
+    this.review.showAlert(device, leads, alert, place);
   }
 }
 

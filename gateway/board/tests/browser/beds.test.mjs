@@ -789,6 +789,33 @@ test('a strip around an alert of a strap that is silent since is that of the lea
   await page.says('.strip-review .strip-facts', '导联不详');
 });
 
+test('an alert of a device without an ECG has the strip of the monitor on the same patient', async () => {
+  const county = ward();
+  const oximeter = make.device(make.HEPING, 'heping-spo2-01', 'oximeter', county.ms);
+  const alone = make.device(make.HEPING, 'heping-spo2-02', 'oximeter', county.ms);
+  county.devices.push(oximeter, alone);
+  county.bind(oximeter, ZHANG);
+  const alert = county.raise(oximeter, 'high', { patient: ZHANG, metric: 'spo2' });
+  const nobodys = county.raise(alone, 'high', { metric: 'spo2' });
+  for (let second = -5; second < 5; second += 1) {
+    county.blocks.push(make.block(county.monitor, square, county.ms + second * 1000));
+  }
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
+  await page.says('.strip-review .strip-scale', '25 mm/s 10 mm/mV');
+  await page.says('.strip-review .strip-facts', '10床 张**');
+  assert.equal(await page.attribute('.strip-review', 'data-device'), county.monitor.device);
+  await page.key('Escape');
+  await page.hides('.strip-review');
+  await page.key('Escape');
+  await page.hides('.drawer');
+  // Of a device on nobody there is no strip: no monitor beside it is of the same.
+  await page.click(`.tile[data-key$="${alone.device}"] .open`);
+  await page.shows(`.drawer [data-alert-id="${nobodys.id}"]`);
+  await page.hides(`.drawer [data-alert-id="${nobodys.id}"] > button`);
+});
+
 test("a strip around an alert keeps whose it was when the monitor goes to another", async () => {
   const county = ward();
   const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
