@@ -6,17 +6,20 @@
 //!   between what was kept last and the next start after a power cut
 //! - a moment of the county is the same moment of the box until somebody sets a clock
 
-use model::time::{Now, Uptime, WallTime};
+use model::time::{ClockQuality, Now, Uptime, WallTime};
 use serde::{Deserialize, Serialize};
 
 /// Two clocks that differ by less are read at two moments.
 const SAME_MS: u64 = 2_000;
 
-/// How far the county's clock is ahead of this box's.
+/// How far the county's clock is ahead of this box's; below 0 where this one was set forward.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub(super) struct CountyClock {
     heard: Option<Heard>,
     ahead_ms: i64,
+    /// The clock of this box was synchronised when it was looked at last.
+    #[serde(default)]
+    synchronised: bool,
 }
 
 /// At that uptime of the box it was that by the county's clock, or later.
@@ -32,7 +35,7 @@ impl CountyClock {
     pub(super) fn hear(&mut self, now: Now, made_at: WallTime) {
         let county = self.county_at(now).map_or(made_at, |known| known.max(made_at));
         self.heard = Some(Heard::at(now, county));
-        self.look(now);
+        self.look(now, 0);
     }
 
     /// As it is kept: what is known now is known after a power cut too.
@@ -41,12 +44,23 @@ impl CountyClock {
         Self { heard, ..self }
     }
 
-    /// The clock of this box may have been set.
-    pub(super) fn look(&mut self, now: Now) {
-        let ahead_ms =
-            self.county_at(now).map_or(0, |county| ms(county).saturating_sub(ms(now.wall)));
-        // A box that is ahead calls too early; that nobody can tell from a policy that is late.
-        let ahead_ms = ahead_ms.max(0);
+    /// The clock of this box was set by so much since it was looked at last.
+    pub(super) fn look(&mut self, now: Now, set_ms: i64) {
+        let is_synchronised = now.quality == ClockQuality::Synchronised;
+        let was_synchronised = std::mem::replace(&mut self.synchronised, is_synchronised);
+        let Some(county) = self.county_at(now) else {
+            self.ahead_ms = 0;
+            return;
+        };
+        let least_ms = ms(county).saturating_sub(ms(now.wall));
+        // Set right: it was behind by more than it is ahead of what the county said, or whoever sets
+        // it by the network says so since.
+        let was_behind = self.ahead_ms > 0 && self.ahead_ms.saturating_add(least_ms) >= 0;
+        let is_right = was_behind || (is_synchronised && !was_synchronised);
+        // Else at the county it is as late after that as before. A clock that is ahead from the
+        // begin calls too early; that nobody can tell from a policy that is late.
+        let own_ms = if is_right { 0 } else { self.ahead_ms.saturating_sub(set_ms).min(0) };
+        let ahead_ms = own_ms.max(least_ms);
         if ahead_ms.abs_diff(self.ahead_ms) > SAME_MS {
             self.ahead_ms = ahead_ms;
         }
@@ -139,14 +153,14 @@ mod tests {
         clock.hear(box_at(1900, -600), MADE_AT);
         assert_eq!(ends_at(clock, -600), 1000);
         // Somebody sets the clock right, and then too far back.
-        for ahead_s in [0, -3600] {
-            clock.look(box_at(2000, ahead_s));
+        for (ahead_s, before_s) in [(0, -600), (-3600, 0)] {
+            clock.look(box_at(2000, ahead_s), (ahead_s - before_s) * 1000);
             assert_eq!(ends_at(clock, ahead_s), 1000);
         }
         // What differs by the reading of two clocks is the same.
         let before = clock.here(MADE_AT);
         let Now { wall, .. } = box_at(2100, -3600);
-        clock.look(Now { wall: WallTime::from_unix_ms(wall.unix_ms() + 7), ..box_at(2100, 0) });
+        clock.look(Now { wall: WallTime::from_unix_ms(wall.unix_ms() + 7), ..box_at(2100, 0) }, 7);
         assert_eq!(clock.here(MADE_AT), before);
     }
 
@@ -166,11 +180,67 @@ mod tests {
         let known = WallTime::from_unix_ms(MADE_AT.unix_ms() + 600_000);
         assert_eq!(clock.here(known), in_1970);
         let later = WallTime::from_unix_ms(in_1970.unix_ms() + 60_000);
-        clock.look(Now { uptime: Uptime { boot: 8, ms: 60_000 }, ..again(later) });
+        clock.look(Now { uptime: Uptime { boot: 8, ms: 60_000 }, ..again(later) }, 0);
         assert_eq!(clock.here(known), in_1970);
         // A clock that went on is believed.
         let later = WallTime::from_unix_ms(MADE_AT.unix_ms() + 900_000);
         clock.hear(Now { uptime: Uptime { boot: 9, ms: 0 }, ..again(later) }, MADE_AT);
         assert_eq!(clock.here(MADE_AT), MADE_AT);
+    }
+    /// What it is by the county's clock, in seconds since that policy.
+    fn there(clock: CountyClock, now: Now) -> i64 {
+        (clock.there(now.wall).unix_ms() - MADE_AT.unix_ms()) / 1000
+    }
+
+    #[test]
+    fn a_clock_that_jumps_forward_makes_nothing_end_early_and_one_that_is_set_right_is_believed() {
+        // Ahead before and after it was set, and what it is at the county then, at second 2000 of a
+        // policy of second 100: a clock that was right, and one that was 5 s behind, are set to next
+        // year; one that began with an earlier time is set right, an hour and two weeks after a
+        // policy that was under way for as long.
+        let (year, week) = (365 * 86_400, 7 * 86_400);
+        for (before_s, after_s, expected_s) in [
+            (0, 3600, 1900),
+            (0, year, 1900),
+            (-5, year, 1900),
+            (3600, 3600 + year, 1900 + 3600),
+            (-1_700_000_000, 0, 1900),
+            (-1_700_000_000, 2 * week, 1900 + 2 * week),
+            (3600, 0, 1900),
+        ] {
+            let mut clock = CountyClock::default();
+            clock.hear(box_at(100, before_s), MADE_AT);
+            let now = box_at(2000, after_s);
+            clock.look(now, (after_s - before_s) * 1000);
+            assert_eq!(there(clock, now), expected_s, "{before_s} {after_s}");
+            // An agent that starts again goes on with it.
+            let kept = serde_json::to_string(&clock.kept(now)).unwrap();
+            let mut again: CountyClock = serde_json::from_str(&kept).unwrap();
+            let now = box_at(2100, after_s);
+            again.hear(now, MADE_AT);
+            assert_eq!(there(again, now), expected_s + 100, "{before_s} {after_s}");
+            // Set back it is as before, and what the county signs then is no earlier.
+            let back = box_at(2200, before_s);
+            clock.look(back, (before_s - after_s) * 1000);
+            assert!(there(clock, back) >= 2100, "{before_s} {after_s}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_synchronised_after_it_was_set_is_believed() {
+        // Switched off for three days, it began with the time of then, and the network sets it.
+        let mut clock = CountyClock::default();
+        clock.hear(box_at(100, 0), MADE_AT);
+        let days = 3 * 86_400;
+        let of = |second, quality| Now { quality, ..box_at(second, days) };
+        clock.look(of(200, ClockQuality::Unknown), days * 1000);
+        assert_eq!(there(clock, of(200, ClockQuality::Unknown)), 100);
+        let now = of(230, ClockQuality::Synchronised);
+        clock.look(now, 0);
+        assert_eq!(there(clock, now), 130 + days);
+        // The word for it is of before where somebody sets it then: it is asked every few minutes.
+        let far = Now { quality: ClockQuality::Synchronised, ..box_at(300, 9 * days) };
+        clock.look(far, 8 * days * 1000);
+        assert_eq!(there(clock, far), 200 + days);
     }
 }

@@ -400,9 +400,10 @@ impl Evaluation {
     fn look_at_clock(&mut self, now: Now) {
         let looked = self.looked.replace(KeptAt::of(now));
         let set_ms = looked.map_or(0, |looked| looked.set_until(now));
+        self.county.look(now, set_ms);
+        self.follow_county();
         if set_ms.unsigned_abs() > CLOCK_SET_MS {
             tracing::warn!(set_ms, "The clock was set; rules begin anew with the open alerts.");
-            self.county.look(now);
             self.begin_anew(now.wall, set_ms);
             let heard = self.hear_county(now.wall);
             self.changed.extend(heard);

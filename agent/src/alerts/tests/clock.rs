@@ -171,6 +171,28 @@ async fn a_box_whose_clock_begins_with_an_earlier_time_goes_on_with_the_patients
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_box_whose_clock_jumps_forward_makes_no_infant_grow_and_ends_no_limit() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let order = infant_since(at(0).wall);
+    warden.evaluation.hear_clock(at(0), order.made_at);
+    warden.evaluation.go_by(at(0).wall, order);
+    beats(&mut warden, 0..12, 130);
+    // It takes it for six years later.
+    for second in 12..30 {
+        let Now { wall, .. } = at(second);
+        let wall = WallTime::from_unix_ms(wall.unix_ms() + 6 * 366 * 86_400_000);
+        let now = Now { wall, ..at(second) };
+        let said = envelope(second, vec![heart_rate(now.observed(), 130)]);
+        let said = Envelope { opened_at: wall, uptime: Some(now.uptime), ..said };
+        warden.evaluation.take(now, &said);
+    }
+    let high = warden.evaluation.alerts().find(|alert| alert.family == "hr_high").unwrap();
+    assert_eq!((&high.patient, &*high.rules[0]), (&Some(infant()), "HR-p06_12m-HH"));
+    assert_eq!(high.state, AlertState::ActiveUnack);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whom_the_county_puts_on_a_monitor_now_is_on_it_now_at_a_box_whose_clock_is_behind() {
     let edge = Edge::new();
     let mut warden = edge.warden();
