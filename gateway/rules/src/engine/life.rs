@@ -328,7 +328,7 @@ impl Episode {
             Some(_) => None,
             None => self.put_aside(now),
         };
-        let late = self.firing.values().all(|firing| firing.late);
+        let late = self.firing.values().all(|firing| firing.late && !firing.of_box);
         let is_new = same_episode.is_none();
         let mut alert = same_episode.unwrap_or_else(|| {
             self.began_late = late;

@@ -138,3 +138,23 @@ fn a_stopped_pump_of_which_its_box_told_is_over_when_it_goes_again() {
     says(&mut county, 30.0, "infusing");
     assert_eq!(county.engine.alerts().filter(|alert| alert.condition().is_active()).count(), 0);
 }
+
+#[test]
+fn what_sounded_by_another_device_goes_on_by_what_a_box_told_and_does_not_fall_silent_again() {
+    let mut box_of = Ward::of(aged(600));
+    box_of.stream(0, 16, Metric::SPO2, "88");
+    let (told, times) = told_of(&box_of, box_of.alert("spo2_low"), "raised", 15.0);
+    let mut ward = Ward::of(aged(600));
+    ward.engine.adopt_edge(ward.rules, at(99.0), &told, times, place(1));
+    // Another oximeter says the same, and is well again; the one that the box named is not heard.
+    ward.hand_to("oxi-02", DeviceKind::Monitor, 0.0);
+    ward.stream(100, 117, Metric::SPO2, "88");
+    assert_eq!(ward.alert("spo2_low").state, AlertState::ActiveUnack);
+    ward.stream(117, 160, Metric::SPO2, "97");
+    let goes_on = ward.alert("spo2_low");
+    assert_eq!((goes_on.state, goes_on.late_row), (AlertState::ActiveUnack, None));
+    // It ends by its own values.
+    ward.hand_to("ecg-01", DeviceKind::Monitor, 0.0);
+    ward.stream(160, 180, Metric::SPO2, "97");
+    assert_eq!(ward.alert("spo2_low").state, AlertState::ClearedUnack);
+}
