@@ -24,7 +24,7 @@ use model::{
     alarm::Priority,
     alert::EdgeAlert,
     id::DeviceId,
-    metric::{Kind, Metric},
+    metric::{Class, Kind, Metric},
     time::WallTime,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -194,13 +194,14 @@ impl Engine {
         over.min(self.told_until.get(&key).copied()).is_some_and(|over| at <= over)
     }
 
-    /// What a box told of by a technical rule and that number is over: the number is not like that
-    /// any more since the box's last word.
+    /// What a box told of by a technical rule and a number is over on a channel: it is not like that
+    /// any more since the box's last word. Of which channel the box told nobody knows, so it is over
+    /// with the last that has such a number, or when the others have said nothing for so long.
     pub(super) fn end_told(
         &mut self,
         rules: &RuleSet,
         rule: &str,
-        (device, metric): (&DeviceId, Metric),
+        (device, number): (&DeviceId, &str),
         at: WallTime,
         touched: &mut BTreeSet<String>,
     ) {
@@ -208,12 +209,35 @@ impl Engine {
             return;
         };
         let key = self.technical_key(&rule.family, device);
-        let is_since = self.told_until.get(&key).is_some_and(|until| at > *until);
-        let episode = self.episodes.get_mut(&key).filter(|_| is_since);
-        if let Some(episode) = episode.filter(|it| it.told_since(&rule.id, metric).is_some()) {
+        if self.told_until.get(&key).is_none_or(|until| at <= *until) {
+            return;
+        }
+        let numbers = self.numbers_like(device, number);
+        let Some(episode) = self.episodes.get_mut(&key) else { return };
+        let told = episode.firing.get_mut(ADOPTED);
+        let Some(told) = told.filter(|told| told.is_told_of(&rule.id, number)) else { return };
+        told.well.entry(number.to_owned()).or_insert(at);
+        let first = told.well.values().min().copied().unwrap_or(at);
+        let all_are = numbers.iter().all(|number| told.well.contains_key(number));
+        if all_are || at.unix_ms().saturating_sub(first.unix_ms()) > ENDING_MS {
             episode.cease(ADOPTED);
             touched.insert(key);
         }
+    }
+
+    /// The channels on which a device has such a number.
+    fn numbers_like(&self, device: &DeviceId, number: &str) -> Vec<String> {
+        let is_like = |other: &&String| metric_of(other) == metric_of(number);
+        let known = self.devices.get(device).into_iter().flat_map(|known| known.newest.keys());
+        known.filter(is_like).filter(|other| self.is_fitted(device, other)).cloned().collect()
+    }
+
+    /// Whether there is such a sensor: a board with one temperature probe says for ever that the
+    /// other is off.
+    pub(super) fn is_fitted(&self, device: &DeviceId, number: &str) -> bool {
+        let is_of_temp = |metric: Metric| metric.row().class == Class::Temp;
+        !Metric::from_name(metric_of(number)).is_some_and(is_of_temp)
+            || self.valued.contains_key(&self.name(device, number))
     }
 
     /// What stood outside before an alert was over was over with it, and what its box does not name
@@ -231,11 +255,24 @@ impl Engine {
     }
 }
 
+impl Firing {
+    /// Whether its box told of it by that rule and such a number, on whatever channel.
+    fn is_told_of(&self, rule: &str, number: &str) -> bool {
+        let of = self.metric.map(Metric::name);
+        self.of_box && self.rule == rule && of == Some(metric_of(number))
+    }
+}
+
+/// What a number, which is a metric and a channel, is of.
+fn metric_of(number: &str) -> &str {
+    number.split('|').next().unwrap_or_default()
+}
+
 impl Episode {
-    /// Since when what a box told by that rule and that number holds.
-    pub(super) fn told_since(&self, rule: &str, metric: Metric) -> Option<WallTime> {
-        let told = self.firing.get(ADOPTED).filter(|told| told.of_box && told.rule == rule);
-        told.filter(|told| told.metric == Some(metric)).map(|told| told.since)
+    /// Since when what a box told by that rule and that number holds, where it may be that channel.
+    pub(super) fn told_since(&self, rule: &str, number: &str) -> Option<WallTime> {
+        let told = self.firing.get(ADOPTED).filter(|told| told.is_told_of(rule, number));
+        told.filter(|told| !told.well.contains_key(number)).map(|told| told.since)
     }
 
     /// Whether its alert is by what is measured once: the next of its kind ends it.

@@ -1,8 +1,9 @@
-//! One rule that holds, and what its alert says of it.
+//! A rule that holds, and what it says.
 
 use crate::alert::Alert;
 use model::{alarm::Priority, id::DeviceId, metric::Metric, time::WallTime};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What an alert says where a value is implausible: a loose sensor, a wrong unit, or an emergency.
 const CHECK: [&str; 2] = [",请核对", ", check"];
@@ -27,6 +28,10 @@ pub(super) struct Firing {
     /// Its box said so, and says when it is over.
     #[serde(default)]
     pub(super) of_box: bool,
+    /// Of what its box told of a number: the channels that have said since that it is over there,
+    /// and since when.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) well: BTreeMap<String, WallTime>,
     /// It was told late, and its device has not been heard since.
     #[serde(default)]
     pub(super) late: bool,
@@ -70,6 +75,7 @@ impl Firing {
             comparator: None,
             limit: None,
             of_box: false,
+            well: BTreeMap::new(),
             late: false,
             latched: false,
             time_suspect: false,
@@ -112,7 +118,9 @@ impl Firing {
             ..Self::new(rule, alert.priority, alert.started_at, says)
         }
     }
+}
 
+impl Firing {
     /// Whether what comes back is that alert: one is told in a time, however often it comes.
     pub(super) fn is_limited(&self, alert: &Alert) -> bool {
         let since_ms = self.since.unix_ms().saturating_sub(alert.started_at.unix_ms());

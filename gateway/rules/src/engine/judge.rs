@@ -637,9 +637,7 @@ impl Engine {
             Ok(_) | Err(NoData::Off | NoData::NotAvailable) => None,
             Err(_) => return,
         };
-        // A board with one temperature probe says for ever that the other is off.
-        let measured = self.valued.contains_key(&self.name(device, name));
-        if metric.row().class == Class::Temp && !measured {
+        if !self.is_fitted(device, name) {
             return;
         }
         let mut began = at;
@@ -648,10 +646,10 @@ impl Engine {
                 return;
             }
             let told = self.episodes.get(&self.technical_key(&rule.family, device));
-            began = told.and_then(|told| told.told_since(&rule.id, metric)).unwrap_or(at).min(at);
+            began = told.and_then(|told| told.told_since(&rule.id, name)).unwrap_or(at).min(at);
         } else {
             for rule in [LEAD_OFF_RULE, PROBE_OFF_RULE] {
-                self.end_told(rules, rule, (device, metric), at, touched);
+                self.end_told(rules, rule, (device, name), at, touched);
             }
         }
         let known = self.device(device);
@@ -700,7 +698,8 @@ impl Engine {
             self.episodes.entry(family.clone()).or_default().fire(key, firing);
             touched.insert(family);
         } else {
-            self.end_told(rules, &firing.rule, (device, reading.metric), at, touched);
+            let number = format!("{}|{channel}", reading.metric);
+            self.end_told(rules, &firing.rule, (device, &number), at, touched);
             self.cease(&family, &key, touched);
         }
     }
@@ -722,7 +721,7 @@ impl Engine {
             && said.is_some_and(|said| *said < at)
             && let Some((family, key, firing)) = self.low_battery(rules, device, channel, at)
         {
-            self.end_told(rules, &firing.rule, (device, Metric::BATT_STATE), at, touched);
+            self.end_told(rules, &firing.rule, (device, &name), at, touched);
             self.cease(&family, &key, touched);
         }
     }
@@ -760,7 +759,8 @@ impl Engine {
         (number, at): (Option<Decimal>, WallTime),
         touched: &mut BTreeSet<String>,
     ) {
-        let key = format!("{}|{metric}|{channel}", rule.id);
+        let name = format!("{metric}|{channel}");
+        let key = format!("{}|{name}", rule.id);
         let family = self.technical_key(&rule.family, device);
         let holds = number.and_then(|number| {
             let zero = Decimal::ZERO;
@@ -776,7 +776,7 @@ impl Engine {
             Some((number, rule.steps(self.profile.monitored).rfind(is_met)?))
         });
         let Some((number, step)) = holds else {
-            self.end_told(rules, &rule.id, (device, metric), at, touched);
+            self.end_told(rules, &rule.id, (device, &name), at, touched);
             return self.cease(&family, &key, touched);
         };
         let priority = step.priority_with(self.is_critical(rules, device, channel));

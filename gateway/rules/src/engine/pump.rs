@@ -143,8 +143,8 @@ impl Engine {
             Some((step.priority, since, left))
         });
         let Some((priority, since, left)) = holds else {
-            let of = (device, Metric::PUMP_VTBI_REM);
-            self.end_told(rules, STOPPED_RULE, of, at, touched);
+            let number = format!("{}|{channel}", Metric::PUMP_VTBI_REM);
+            self.end_told(rules, STOPPED_RULE, (device, &number), at, touched);
             return self.cease(&family, &key, touched);
         };
         let mut firing = technical(rule, priority, since);

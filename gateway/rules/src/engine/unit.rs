@@ -45,7 +45,8 @@ impl Engine {
                 touched.insert(family);
             }
             None => {
-                self.end_told(rules, RULE, (&group.device, reading.metric), at.at, touched);
+                let number = format!("{}|{}", reading.metric, group.channel.as_str());
+                self.end_told(rules, RULE, (&group.device, &number), at.at, touched);
                 self.cease(&family, &key, touched);
             }
         }

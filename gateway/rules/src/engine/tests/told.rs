@@ -139,6 +139,89 @@ fn a_stopped_pump_of_which_its_box_told_is_over_when_it_goes_again() {
     assert_eq!(county.engine.alerts().filter(|alert| alert.condition().is_active()).count(), 0);
 }
 
+/// A pump whose lines each say how they stand, with volume left.
+fn line_says(ward: &mut Ward, second: f64, line: &str, state: &str) {
+    let left: Decimal = "30".parse().unwrap();
+    let left = Reading::number(Metric::PUMP_VTBI_REM, left, Unit::MILLILITRE);
+    let says = vec![left, Reading::text(Metric::PUMP_STATE, state)];
+    let group = ReadingGroup::new(ward.device.clone(), Ward::observed(second), says);
+    ward.feed_group(&group.on_channel(Channel::new(line).unwrap()), second);
+}
+
+/// A county whose pump had two lines that gave, one of which was stopped while it was away.
+fn a_line_stopped() -> Ward {
+    let mut ward = Ward::new("pump-01");
+    let mut county = Ward::new("pump-01");
+    for line in ["1", "2"] {
+        line_says(&mut ward, 0.0, line, "infusing");
+        line_says(&mut county, 0.0, line, "infusing");
+    }
+    line_says(&mut ward, 5.0, "2", "paused");
+    let (told, times) = told_of(&ward, ward.only(), "raised", 5.0);
+    county.engine.adopt_edge(ward.rules, at(20.0), &told, times, place(1));
+    county
+}
+
+#[test]
+fn what_a_box_told_of_one_line_of_a_pump_another_that_goes_does_not_end() {
+    let active = |ward: &Ward| {
+        let mut alerts = ward.engine.alerts().filter(|alert| alert.condition().is_active());
+        alerts.next().map(|alert| alert.state)
+    };
+    let mut ward = a_line_stopped();
+    line_says(&mut ward, 30.0, "1", "infusing");
+    ward.store_and_load();
+    assert_eq!(active(&ward), Some(AlertState::ActiveUnack));
+    let mut stands = Ward { engine: ward.engine.clone(), told: vec![], ..Ward::new("pump-01") };
+    // It goes again, and with that both do.
+    line_says(&mut ward, 31.0, "2", "infusing");
+    assert_eq!(active(&ward), None);
+    // It says itself that it stands, and then by itself alone that it goes.
+    line_says(&mut stands, 31.0, "2", "ready");
+    line_says(&mut stands, 32.0, "1", "infusing");
+    assert_eq!(active(&stands), Some(AlertState::ActiveUnack));
+    line_says(&mut stands, 33.0, "2", "infusing");
+    assert_eq!(active(&stands), None);
+}
+
+#[test]
+fn a_line_that_is_heard_no_more_does_not_keep_what_a_box_told_for_ever() {
+    let mut ward = a_line_stopped();
+    for (second, expected) in [(30.0, 1), (120.0, 1), (121.0, 0)] {
+        line_says(&mut ward, second, "1", "infusing");
+        let active = ward.engine.alerts().filter(|alert| alert.condition().is_active());
+        assert_eq!(active.count(), expected, "{second}");
+    }
+}
+
+#[test]
+fn of_a_probe_that_was_off_another_channel_that_is_off_now_has_not_been_so_long() {
+    let says = |ward: &mut Ward, second: f64, channel: &str, off: bool| {
+        let reading = match off {
+            true => Reading::no_data(Metric::SPO2, NoData::SensorOff),
+            false => Reading::number(Metric::SPO2, 97, Unit::PERCENT),
+        };
+        let group = ReadingGroup::new(ward.device.clone(), Ward::observed(second), vec![reading]);
+        ward.feed_group(&group.on_channel(Channel::new(channel).unwrap()), second);
+    };
+    let profile = Profile { monitored: true, ..aged(600) };
+    let mut ward = Ward::of(profile.clone());
+    says(&mut ward, 0.0, "1", true);
+    let (told, times) = told_of(&ward, ward.alert("tech_probe_off"), "raised", 0.0);
+    let mut county = Ward::of(profile);
+    for channel in ["1", "2"] {
+        says(&mut county, -1.0, channel, false);
+    }
+    county.engine.adopt_edge(ward.rules, at(130.0), &told, times, place(1));
+    says(&mut county, 131.0, "2", false);
+    says(&mut county, 132.0, "2", true);
+    assert_eq!(county.alert("tech_probe_off").priority, Priority::Low);
+    county.pass_time(251.0);
+    assert_eq!(county.alert("tech_probe_off").priority, Priority::Low);
+    county.pass_time(252.0);
+    assert_eq!(county.alert("tech_probe_off").priority, Priority::Medium);
+}
+
 #[test]
 fn what_sounded_by_another_device_goes_on_by_what_a_box_told_and_does_not_fall_silent_again() {
     let mut box_of = Ward::of(aged(600));
