@@ -1,11 +1,17 @@
 //! Device alarms: what a device itself signals becomes an alert.
 
-use super::{Engine, device::Device, firing::Firing, life::Episode, technical};
+use super::{
+    Engine,
+    device::Device,
+    firing::Firing,
+    life::{ADOPTED, Episode},
+    technical,
+};
 use crate::{
-    alert::Alert,
+    alert::{Alert, TimelineEvent},
     binding::PatientKey,
     freshness::{Freshness, Moment},
-    rule::{EventRule, FromDevice, RuleSet},
+    rule::{EventRule, FromDevice, Pace, RuleSet},
 };
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm, Priority},
@@ -146,7 +152,10 @@ impl Engine {
                     }
                 }
             }
-            AlarmPhase::End => self.end_alarm(device, &key, at, &mut touched),
+            AlarmPhase::End => {
+                self.rise_until(rules, now, (device, &key), at);
+                self.end_alarm(device, &key, at, &mut touched);
+            }
         }
         let silent = self.is_silent(rules, device);
         let mut changed = self.settle(now, at, touched, silent);
@@ -188,6 +197,29 @@ impl Engine {
     fn has_said_since(&self, device: &DeviceId, key: &str, came: WallTime) -> bool {
         let held = self.devices.get(device).and_then(|known| known.alarms.get(key));
         held.is_some_and(|held| held.of.is_none() && held.since > came)
+    }
+
+    /// An alarm that was over at that moment had risen by its steps, where it held for so long: that
+    /// nobody here knew in time that it did makes it no less.
+    fn rise_until(
+        &mut self,
+        rules: &RuleSet,
+        now: WallTime,
+        (device, key): (&DeviceId, &str),
+        at: WallTime,
+    ) {
+        let Some(held) = self.devices.get(device).and_then(|known| known.alarms.get(key)) else {
+            return;
+        };
+        let Some(rule) = rules.technical(&held.rule) else { return };
+        let elapsed = at.unix_ms().saturating_sub(held.since.unix_ms());
+        let steps = rule.steps(self.profile.monitored).filter(|step| step.test.is_none());
+        let risen = steps.filter(|step| rules.wait_ms(step, Pace::default()) <= elapsed).last();
+        let family = self.technical_key(&rule.family, device);
+        let name = self.alarm_name(&family, device, key);
+        if let (Some(step), Some(episode)) = (risen, self.episodes.get_mut(&family)) {
+            episode.had_risen(now, &name, step.priority);
+        }
     }
 
     pub(super) fn end_alarm(
@@ -302,6 +334,22 @@ impl Engine {
             AlarmKind::BatteryLow | AlarmKind::BatteryEmpty => BATTERY_RULE,
             _ => OTHER_RULE,
         }
+    }
+}
+
+impl Episode {
+    /// What ends now had become that urgent. Where nothing else holds, that calls nobody any more.
+    fn had_risen(&mut self, now: WallTime, name: &str, priority: Priority) {
+        let others = self.firing.keys().any(|known| known != name && known != ADOPTED);
+        let Some(rule) = self.firing.get(name).map(|firing| firing.rule.clone()) else { return };
+        let less = |alert: &mut Alert| alert.condition().is_active() && alert.priority < priority;
+        let Some(mut alert) = self.alert.take_if(less) else { return };
+        alert.priority = priority;
+        if others {
+            alert.tell(now, TimelineEvent::PriorityRose, None, rule);
+            self.rise(&mut alert, now);
+        }
+        self.alert = Some(alert);
     }
 }
 

@@ -154,14 +154,16 @@ impl Engine {
             }
         }
         self.end_series(rules, told, times);
-        let said = self.alarm_names(&key);
+        let mut said = self.alarm_names(&key);
+        said.extend(self.off_names(&told.device));
         // What the box had heard until then is in what it tells, whenever that was measured.
         self.told_until
             .entry(key.clone())
             .and_modify(|at| *at = times.at.max(*at))
             .or_insert(times.at);
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
-        // An alarm that a device was heard to signal ends when it says so.
+        // An alarm that a device was heard to signal ends when it says so, and so does a sensor that
+        // is off.
         let said = if alert.condition().is_active() { said } else { BTreeSet::new() };
         let standing = (&told.device, standing(rules, &alert, told, times, &named));
         let ended = episode.adopt_told(alert.clone(), now, &said, standing);

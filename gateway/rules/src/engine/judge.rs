@@ -662,7 +662,7 @@ impl Engine {
         let pace = known.pace();
         for rule in [LEAD_OFF_RULE, PROBE_OFF_RULE].into_iter().filter_map(|id| rules.technical(id))
         {
-            let key = format!("{}|{name}|off", rule.id);
+            let key = off_key(&rule.id, name);
             let family = self.technical_key(&rule.family, device);
             let mut steps = rule.steps(self.profile.monitored);
             let step = steps.rfind(|step| rules.wait_ms(step, pace) <= elapsed);
@@ -675,6 +675,12 @@ impl Engine {
             self.episodes.entry(family.clone()).or_default().fire(key, firing);
             touched.insert(family);
         }
+    }
+
+    /// What the sensors of a device that are off are called in their families.
+    pub(super) fn off_names(&self, device: &DeviceId) -> impl Iterator<Item = String> {
+        let off = self.devices.get(device).into_iter().flat_map(|known| known.off.keys());
+        off.flat_map(|name| [LEAD_OFF_RULE, PROBE_OFF_RULE].map(|rule| off_key(rule, name)))
     }
 
     /// A device says of its battery how it is, and no number.
@@ -787,6 +793,10 @@ impl Engine {
         self.episodes.entry(family.clone()).or_default().fire(key, firing);
         touched.insert(family);
     }
+}
+
+fn off_key(rule: &str, name: &str) -> String {
+    format!("{rule}|{name}|off")
 }
 
 fn is_near(a: WallTime, b: WallTime, window_ms: i64) -> bool {

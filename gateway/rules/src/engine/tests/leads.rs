@@ -64,6 +64,62 @@ fn a_lead_that_a_device_signals_stays_off_while_it_counts() {
     assert_eq!(ward.told.last().unwrap().state, AlertState::Closed);
 }
 
+/// A lead that a monitor has signalled to be off since the first second, and that its numbers have
+/// said to be off as well; the box told of it, and the county heard all that after two minutes.
+fn off_twice() -> Ward {
+    let mut ward = ward();
+    let start = ward.an_alarm(0.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    ward.alarm_at(125.0, &start);
+    let alert = ward.only().clone();
+    ward.absent(126.0, Metric::HR, NoData::LeadOff);
+    let (told, times) = told_of(&ward, &alert, "raised", 0.0);
+    ward.engine.adopt_edge(ward.rules, at(126.0), &told, times, place(1));
+    ward.absent(127.0, Metric::HR, NoData::LeadOff);
+    let (told, times) = told_of(&ward, &alert, "rules_changed", 1.0);
+    ward.engine.adopt_edge(ward.rules, at(128.0), &told, times, place(2));
+    ward
+}
+
+#[test]
+fn a_lead_that_its_numbers_say_is_off_stays_off_when_its_alarm_ends() {
+    let mut ward = off_twice();
+    ward.alarm(130.0, AlarmKind::LeadOff, AlarmPhase::End);
+    assert_eq!((ward.only().state, ward.only().recurrences), (AlertState::ActiveUnack, 0));
+    ward.number(131.0, Metric::HR, "72");
+    let over = ward.told.last().unwrap();
+    assert_eq!((over.cleared_at, over.recurrences), (Some(at(131.0)), 0));
+}
+
+#[test]
+fn what_was_off_for_long_had_risen_though_nobody_knew_it_in_time() {
+    let mut ward = off_twice();
+    ward.pass_time(129.0);
+    assert_eq!(ward.only().priority, Priority::Low);
+    ward.alarm(130.0, AlarmKind::LeadOff, AlarmPhase::End);
+    assert_eq!(
+        (ward.only().state, ward.only().priority),
+        (AlertState::ActiveUnack, Priority::Medium)
+    );
+    let rose = |alert: &Alert| {
+        alert.timeline.iter().filter(|it| it.what == TimelineEvent::PriorityRose).count()
+    };
+    assert_eq!(rose(ward.only()), 1);
+}
+
+#[test]
+fn what_was_off_for_long_and_is_over_calls_nobody() {
+    for (until, priority) in [(119.0, Priority::Low), (121.0, Priority::Medium)] {
+        let mut ward = ward();
+        let start = ward.an_alarm(0.0, AlarmKind::LeadOff, AlarmPhase::Start);
+        ward.alarm_at(50.0, &start);
+        let end = ward.an_alarm(until, AlarmKind::LeadOff, AlarmPhase::End);
+        ward.alarm_at(125.0, &end);
+        let over = ward.told.last().unwrap();
+        assert_eq!((over.cleared_at, over.priority), (Some(at(until)), priority));
+        assert!(over.timeline.iter().all(|it| it.what != TimelineEvent::PriorityRose));
+    }
+}
+
 #[test]
 fn a_battery_that_a_box_told_of_is_charged_again() {
     let mut of_box = ward();
