@@ -56,6 +56,8 @@ const DIGITS_MAX: usize = 8;
 const PATIENTS_MAX: u32 = 5000;
 /// A bed keeps its place on boards for so long after its last patient left.
 const BED_KNOWN_MS: i64 = 30 * 24 * 3_600_000;
+/// A limit and an order are looked at again each year.
+const HOLDS_MAX_MS: i64 = 366 * 24 * 3_600_000;
 /// How far a clock of whoever asks may be ahead.
 const AHEAD_MS: i64 = 2000;
 /// How far back somebody may say that something was.
@@ -343,6 +345,7 @@ pub(crate) fn add(
     let name = name_of(&mut body)?.flatten();
     let about = merged(None, body, clinics, now)?;
     about.check_unnamed(name.as_ref())?;
+    about.check_order(connection, None)?;
     if about.discharged {
         return Err(Refused::Wrong("discharged: a new patient is not; leave it out".to_owned()));
     }
@@ -390,6 +393,7 @@ pub(crate) fn change(
     let fields: Vec<String> = body.keys().cloned().collect();
     let about = merged(Some(&before.about), body, clinics, now)?;
     about.check_unnamed(name.as_ref().map_or(before.name.as_ref(), Option::as_ref))?;
+    about.check_order(connection, Some(&before.about))?;
     let open = binding::open_of_patient(connection, key)?;
     if about.clinic != before.about.clinic && !open.is_empty() {
         let text = "clinic: devices are bound to this patient; end those bindings first";

@@ -1,13 +1,18 @@
 //! What is known of a person but for the name: read, merged and checked.
 
 use super::{
-    Body, Refused, bed_of, clean,
+    Body, HOLDS_MAX_MS, Refused, bed_of,
     name::{self, Name},
     profile::birth,
 };
-use crate::{clock, query::Clinics};
+use crate::{
+    clock::{self, rfc3339},
+    people::able,
+    query::Clinics,
+};
 use jiff::civil::Date;
 use model::time::WallTime;
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -79,6 +84,29 @@ impl About {
         Ok(())
     }
 
+    /// Refuses an order that was not known before and that no doctor of the clinic has given.
+    pub(super) fn check_order(
+        &self,
+        connection: &Connection,
+        known: Option<&Self>,
+    ) -> Result<(), Refused> {
+        let Some(order) = self.scale2.as_ref().filter(|_| self.has_new_order(known)) else {
+            return Ok(());
+        };
+        match able::is_doctor(connection, &self.clinic, &order.doctor)? {
+            true => Ok(()),
+            false => Err(Refused::Wrong(format!(
+                "scale2: doctor is no doctor of {}; write the name under which the doctor who \
+                 ordered 88 to 92 % logs in",
+                self.clinic
+            ))),
+        }
+    }
+
+    fn has_new_order(&self, known: Option<&Self>) -> bool {
+        known.is_none_or(|known| known.scale2 != self.scale2)
+    }
+
     /// Completed months of life, where it is known when the person was born.
     pub(crate) fn age_months(&self, at: WallTime) -> Option<u32> {
         birth(self.born.as_deref()?)?.completed_months(at)
@@ -143,19 +171,19 @@ impl About {
             );
             note(self.sex == Sex::Male, "pregnancy: the sex is male; correct one of the two");
         }
-        let is_over = |order: &&Scale2| {
-            clock::parse_rfc3339(&order.until).is_none_or(|until| until <= now.unix_ms())
-        };
+        let until = |order: &Scale2| clock::parse_rfc3339(&order.until);
+        let is_over = |order: &&Scale2| until(order).is_none_or(|until| until <= now.unix_ms());
+        let latest = now.unix_ms() + HOLDS_MAX_MS;
         let ran_out = known.and_then(|known| known.scale2.as_ref()).filter(is_over);
         if let Some(scale2) = self.scale2.as_ref().filter(|order| ran_out != Some(*order)) {
+            let is_too_long = until(scale2).is_some_and(|until| until > latest);
             note(
-                clean(&scale2.doctor).is_none(),
-                "scale2: doctor is who ordered 88 to 92 %; write the name under which the doctor \
-                 logs in",
-            );
-            note(
-                is_over(&scale2),
-                "scale2: until is when the order ends, such as 2026-12-01T00:00:00Z",
+                is_over(&scale2) || is_too_long && self.has_new_order(known),
+                &format!(
+                    "scale2: until is when the order ends, such as 2026-12-01T00:00:00Z, at the \
+                     latest {}",
+                    rfc3339(latest)
+                ),
             );
             note(
                 age.is_some_and(|age| age < ADULT_MONTHS) || self.is_pregnant(today),

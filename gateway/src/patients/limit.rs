@@ -6,7 +6,7 @@
 //! - a limit has an author, a reason and an end
 
 use super::{
-    Refused, find_own,
+    HOLDS_MAX_MS, Refused, find_own,
     name::Concerned,
     profile::{limit_of, profile},
     reason_of,
@@ -23,8 +23,6 @@ use rusqlite::{Connection, params};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A limit is looked at again each year.
-const LIMIT_MS: i64 = 366 * 24 * 3_600_000;
 /// Limits of one patient in an answer.
 const LIMITS_MAX: u32 = 200;
 
@@ -58,7 +56,7 @@ pub(crate) fn set(
     }
     let concerned = Concerned::Patients(&[&patient]);
     let reason = reason_of(connection, asked.reason.as_deref(), concerned)?;
-    let latest = now.unix_ms() + LIMIT_MS;
+    let latest = now.unix_ms() + HOLDS_MAX_MS;
     let until = asked.until.as_deref().and_then(clock::parse_rfc3339);
     let Some(until) = until.filter(|until| (now.unix_ms() + 1..=latest).contains(until)) else {
         let text = format!("until: say when it ends, at the latest {}", rfc3339(latest));

@@ -7,7 +7,11 @@ use super::{
     tray::{TrayFilter, WAITING_MAX},
     *,
 };
-use crate::{code::Code, store::Store};
+use crate::{
+    code::Code,
+    people::{self, Role},
+    store::Store,
+};
 use desk::{CLINIC, clinics, wang};
 use model::id::SiteId;
 use std::{fs, path::Path};
@@ -68,6 +72,9 @@ fn what_cannot_be_meant_is_told_with_what_to_write_instead() {
         &About { scale2: order("2026-11-01T00:00:00Z"), ..about() },
         Some("scale2: until"),
     );
+    let in_days = |days: i64| rfc3339(NOW.unix_ms() + days * 24 * 3_600_000);
+    check_mistake(&About { scale2: order(&in_days(366)), ..about() }, None);
+    check_mistake(&About { scale2: order(&in_days(367)), ..about() }, Some("scale2: until"));
     check_mistake(&About { scale2: good.clone(), ..born("2009-03") }, Some("scale2: not below 18"));
     let both = About { scale2: good, ..with(pregnant("2026-05-01", None)) };
     check_mistake(&both, Some("scale2: not below 18"));
@@ -81,6 +88,7 @@ fn what_cannot_be_meant_is_told_with_what_to_write_instead() {
 #[test]
 fn what_time_made_of_what_was_known_is_in_the_way_of_no_change() {
     let (connection, _folder) = county();
+    people::add_person(&connection, "li", Role::Doctor, "correct horse").unwrap();
     let day_ms = 24 * 3_600_000;
     let later = |days: i64| WallTime::from_unix_ms(NOW.unix_ms() + days * day_ms);
     let order = |until: WallTime| json!({"doctor": "li", "until": rfc3339(until.unix_ms())});

@@ -1,4 +1,4 @@
-//! Who may be handed an alert.
+//! Who may be handed an alert, and whose orders count.
 
 use super::{Action, Role};
 use crate::duty;
@@ -50,6 +50,20 @@ const ABLE: &str = "SELECT name, role FROM person
     AND (scope IS NULL OR (SELECT name FROM township WHERE site = ?1)
          IN (SELECT value FROM json_each(scope)))
     ORDER BY name";
+
+/// Whether somebody is a doctor of a clinic now.
+pub(crate) fn is_doctor(
+    connection: &Connection,
+    clinic: &str,
+    name: &str,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM person WHERE name = ?1 AND disabled = 0 AND role = ?2
+             AND (scope IS NULL OR ?3 IN (SELECT value FROM json_each(scope)))",
+        )?
+        .exists(params![name, Role::Doctor.name(), clinic])
+}
 
 /// Who acts there, as JSON.
 fn roles(site: &SiteId) -> String {

@@ -7,6 +7,7 @@ use model::time::DeviceTime;
 
 mod bed;
 mod followup;
+mod persons;
 mod trends;
 
 pub(super) const CLINIC: &str = "和平镇卫生院";
