@@ -39,7 +39,7 @@ export class Binder {
     // Somebody else has put it on or taken it off: what was asked is asked no more.
     if (this.isOpen && this.chosen.id !== binding?.id) this.isOpen = false;
     // One that stands at a bed without a patient was put there by another system.
-    const possible = may('write_patients') && Boolean(!binding || binding.patient);
+    const possible = binding ? binding.patient && may('care_for_patients') : may('write_patients');
     if (!possible) this.isOpen = false;
     set(this.button, 'hidden', !possible);
     set(this.choice, 'hidden', !this.isOpen);

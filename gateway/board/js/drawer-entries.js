@@ -61,7 +61,7 @@ export class Entries {
     if (!this.whole) return;
     put(this.heading, t('entries.heading'));
     for (const { name, button } of this.buttons) put(button, t(`entries.${name}`));
-    set(this.choice, 'hidden', !may('write_patients'));
+    set(this.choice, 'hidden', !may('care_for_patients'));
     set(this.choice, 'aria-label', t('entries.heading'));
     put(this.limbWords, t('entries.other_limb'));
     if (this.limb !== document.activeElement) this.limb.checked = this.whole.cuff_on_other_limb;

@@ -60,6 +60,9 @@ async fn bind(
     JsonBody(body): JsonBody<NewBinding>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::WritePatients)?;
+    if body.moves_readings() {
+        caller.may(Action::ReassignReadings)?;
+    }
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
     let bind = move |context: Context<'_>, evaluation: &mut Evaluation| {
         let made = binding::bind(context.connection, &clinics, &body, &caller, now)?;
@@ -75,7 +78,7 @@ async fn unbind(
     Path(id): Path<i64>,
     JsonBody(body): JsonBody<BindingEnd>,
 ) -> Result<Json<Value>, Problem> {
-    caller.may(Action::WritePatients)?;
+    caller.may(Action::CareForPatients)?;
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
     let unbind = move |context: Context<'_>, evaluation: &mut Evaluation| {
         let ended = binding::unbind(context.connection, &clinics, id, &body, &caller, now)?;

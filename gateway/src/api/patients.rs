@@ -10,7 +10,7 @@ use crate::{
     clock,
     code::Code,
     patients::{
-        self, Body, PatientFilter, Refused,
+        self, Body, PatientFilter, Refused, about,
         entry::{self, NewEntry},
         followup::{self, FollowUpFilter},
         limit::{self, NewLimit},
@@ -167,6 +167,9 @@ async fn add(
     JsonBody(body): JsonBody<Body>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::WritePatients)?;
+    if about::orders(&body) {
+        caller.may(Action::CareForPatients)?;
+    }
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
     let add = move |Context { connection, .. }: Context<'_>, _: &mut Evaluation| {
         patients::add(connection, &clinics, body, &caller, now)
@@ -181,6 +184,9 @@ async fn change(
     JsonBody(body): JsonBody<Body>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::WritePatients)?;
+    if about::cares(&body) {
+        caller.may(Action::CareForPatients)?;
+    }
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
     let change = move |context: Context<'_>, evaluation: &mut Evaluation| {
         let done = patients::change(context.connection, &clinics, &id, body, &caller, now)?;
@@ -275,7 +281,7 @@ async fn enter(
     Path(id): Path<String>,
     JsonBody(body): JsonBody<NewEntry>,
 ) -> Result<Json<Value>, Problem> {
-    caller.may(Action::WritePatients)?;
+    caller.may(Action::CareForPatients)?;
     let now = clock::now();
     let enter = move |context: Context<'_>, evaluation: &mut Evaluation| {
         let connection = context.connection;

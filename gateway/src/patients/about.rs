@@ -211,6 +211,16 @@ impl Pregnancy {
     }
 }
 
+/// Whether a new patient comes with an order: what else is known of one is what a system registers.
+pub(crate) fn orders(body: &Body) -> bool {
+    body.get("scale2").is_some_and(|order| !order.is_null())
+}
+
+/// Whether a change may end or lessen a warning: somebody stands for that.
+pub(crate) fn cares(body: &Body) -> bool {
+    ["monitored", "pregnancy", "scale2", "discharged"].iter().any(|field| body.contains_key(*field))
+}
+
 /// What is known, if anything, with what the body says in the place of it (RFC 7396).
 pub(super) fn merged(
     known: Option<&About>,

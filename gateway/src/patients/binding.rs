@@ -73,6 +73,13 @@ pub(crate) struct NewBinding {
     move_readings: bool,
 }
 
+impl NewBinding {
+    /// Whether whose stored readings are changes with it.
+    pub(crate) const fn moves_readings(&self) -> bool {
+        self.move_readings
+    }
+}
+
 /// How a binding is to end.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

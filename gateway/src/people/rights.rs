@@ -71,8 +71,10 @@ pub(crate) enum Action {
     ChangeDuty,
     /// A name without a mask.
     SeeNames,
-    /// Patients, and which device is at whom.
+    /// Who is a patient, and which device is on whom.
     WritePatients,
+    /// What stands for a person's word: what a nurse saw, what ends or lessens a warning.
+    CareForPatients,
     /// A reading is somebody else's.
     ReassignReadings,
     /// Limits of one patient.
@@ -99,7 +101,7 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::SeeSites,
         Self::SeeReadings,
         Self::SeeAlerts,
@@ -109,6 +111,7 @@ impl Action {
         Self::ChangeDuty,
         Self::SeeNames,
         Self::WritePatients,
+        Self::CareForPatients,
         Self::ReassignReadings,
         Self::SetLimits,
         Self::EditRules,
@@ -135,6 +138,7 @@ impl Action {
             Self::ChangeDuty => "change_duty",
             Self::SeeNames => "see_names",
             Self::WritePatients => "write_patients",
+            Self::CareForPatients => "care_for_patients",
             Self::ReassignReadings => "reassign_readings",
             Self::SetLimits => "set_limits",
             Self::EditRules => "edit_rules",
@@ -169,6 +173,7 @@ impl Action {
             Self::ActOnAlerts
             | Self::SeeNames
             | Self::WritePatients
+            | Self::CareForPatients
             | Self::ReassignReadings
             | Self::SetLimits => CARE,
             Self::SeeServiceAlerts | Self::ActOnServiceAlerts => ADMINS,
@@ -197,6 +202,7 @@ impl Action {
             | Self::ActOnServiceAlerts
             | Self::ChangeDuty
             | Self::SeeNames
+            | Self::CareForPatients
             | Self::ReassignReadings
             | Self::SetLimits
             | Self::EditRules
@@ -238,6 +244,7 @@ impl Action {
             | Self::ChangeDuty
             | Self::SeeNames
             | Self::WritePatients
+            | Self::CareForPatients
             | Self::ReassignReadings
             | Self::SetLimits
             | Self::PreviewRules

@@ -6,10 +6,10 @@ export const DONGFENG = { site: 'dongfeng-01', clinic: '东风乡卫生院' };
 /** What roles do, as far as the board asks. */
 export const MAY = {
   nurse: ['see_sites', 'see_readings', 'see_alerts', 'act_on_alerts', 'see_names', 'write_patients',
-    'reassign_readings', 'set_limits', 'preview_rules', 'read_ledger'],
+    'care_for_patients', 'reassign_readings', 'set_limits', 'preview_rules', 'read_ledger'],
   doctor: ['see_sites', 'see_readings', 'see_alerts', 'act_on_alerts', 'see_names', 'write_patients',
-    'reassign_readings', 'set_limits', 'preview_rules', 'change_duty', 'edit_rules', 'approve_rules',
-    'read_ledger'],
+    'care_for_patients', 'reassign_readings', 'set_limits', 'preview_rules', 'change_duty',
+    'edit_rules', 'approve_rules', 'read_ledger'],
   engineer: ['see_sites', 'see_readings', 'see_alerts', 'edit_rules', 'preview_rules', 'read_ledger'],
   kiosk: ['see_sites', 'see_readings', 'see_alerts', 'read_ledger'],
   system_admin: ['see_sites', 'see_service_alerts', 'see_people', 'add_people', 'confirm_rights',

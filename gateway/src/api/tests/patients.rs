@@ -437,9 +437,9 @@ async fn whoever_is_no_nurse_and_no_doctor_changes_nothing() {
     let before = desk.audit().await;
     for (path, body, program) in [
         ("/patients".to_owned(), json!({"clinic": "nowhere"}), StatusCode::BAD_REQUEST),
-        (format!("/patients/{patient}/entries"), json!({}), StatusCode::BAD_REQUEST),
         ("/bindings".to_owned(), json!({"site": "x", "device": "y"}), StatusCode::NOT_FOUND),
         // Under one's own name only.
+        (format!("/patients/{patient}/entries"), json!({}), StatusCode::FORBIDDEN),
         (format!("/patients/{patient}/limits"), limit, StatusCode::FORBIDDEN),
         (format!("/readings/{}/urgent/1/0/reassign", "09".repeat(16)), bind, StatusCode::FORBIDDEN),
     ] {

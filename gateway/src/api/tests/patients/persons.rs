@@ -57,3 +57,79 @@ async fn an_order_is_of_a_doctor_of_the_clinic_and_ends() {
     let told = desk.do_it(&cookie, Method::PATCH, &path, same).await;
     assert_eq!(told["bed"], "4");
 }
+
+/// A program writes down what other systems know. What ends or lessens a warning has a name.
+#[tokio::test]
+async fn a_program_registers_and_stands_for_nobody() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let ask = async |method: Method, path: &str, body: &Value| {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header(JSON.0, JSON.1)
+            .header(header::AUTHORIZATION, format!("Bearer {}", desk.token));
+        told(desk.send(request.body(Body::from(body.to_string())).unwrap()).await).await
+    };
+    let known = json!({"clinic": CLINIC, "name": NAME, "bed": "3", "born": "1996-03",
+        "sex": "female", "monitored": true, "scale2": null,
+        "pregnancy": {"registered": "2026-08-01"}});
+    let (status, told) = ask(Method::POST, "/patients", &known).await;
+    assert_eq!(status, StatusCode::CREATED, "{told}");
+    let patient = told["patient"].as_str().unwrap();
+    let path = format!("/patients/{patient}");
+    let renamed = json!({"version": 1, "name": "测试甲丙", "bed": "4", "born": "1996-04"});
+    let (status, told) = ask(Method::PATCH, &path, &renamed).await;
+    assert_eq!(status, StatusCode::OK, "{told}");
+    let put_on = |more: Value| {
+        let mut body = json!({"site": "heping", "device": "pump-01", "patient": patient,
+            "reason": "put on"});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let (status, bound) = ask(Method::POST, "/bindings", &put_on(json!({}))).await;
+    assert_eq!(status, StatusCode::CREATED, "{bound}");
+
+    let until = clock::rfc3339(clock::now().unix_ms() + 3_600_000);
+    let order = json!({"doctor": "li", "until": until});
+    let off = format!("/bindings/{}", bound["id"]);
+    let refused = [
+        (Method::POST, "/patients", json!({"clinic": CLINIC, "scale2": order}), "care_for_patients"),
+        (Method::PATCH, &*path, json!({"version": 2, "monitored": false}), "care_for_patients"),
+        (Method::PATCH, &path, json!({"version": 2, "pregnancy": null}), "care_for_patients"),
+        (Method::PATCH, &path, json!({"version": 2, "scale2": order}), "care_for_patients"),
+        (Method::PATCH, &path, json!({"version": 2, "scale2": null}), "care_for_patients"),
+        (
+            Method::PATCH,
+            &path,
+            json!({"version": 2, "discharged": true, "reason": "went home"}),
+            "care_for_patients",
+        ),
+        (Method::DELETE, &off, json!({"reason": "taken off"}), "care_for_patients"),
+        (
+            Method::POST,
+            &format!("{path}/entries"),
+            json!({"consciousness": "A"}),
+            "care_for_patients",
+        ),
+        (Method::POST, "/bindings", put_on(json!({"move_readings": true})), "reassign_readings"),
+    ];
+    let before = (desk.audit().await, desk.get(&format!("/api/v1{path}")).await.1);
+    for (method, path, body, action) in &refused {
+        let (status, told) = ask(method.clone(), path, body).await;
+        check_schema(&document(), "Problem", &told);
+        assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path} {body}: {told}");
+        assert_eq!((&told["code"], &told["action"]), (&json!("program"), &json!(action)));
+    }
+    assert_eq!((desk.audit().await, desk.get(&format!("/api/v1{path}")).await.1), before);
+
+    // Somebody who is logged in does what of it can be meant.
+    for (method, path, body) in [
+        (Method::PATCH, &path, json!({"version": 2, "monitored": false, "pregnancy": null})),
+        (Method::POST, &format!("{path}/entries"), json!({"consciousness": "A"})),
+        (Method::DELETE, &off, json!({"reason": "taken off"})),
+        (Method::PATCH, &path, json!({"version": 3, "discharged": true, "reason": "went home"})),
+    ] {
+        desk.do_it(&cookie, method, path, body).await;
+    }
+}
