@@ -88,6 +88,7 @@ codes! {
     LimitRange: "limit_range", BAD_REQUEST, "The request is not understood";
     LimitsMax: "limits_max", BAD_REQUEST, "The request is not understood";
     NoRule: "no_rule", BAD_REQUEST, "The request is not understood";
+    RuleOfOthers: "rule_of_others", BAD_REQUEST, "The request is not understood";
     LimitRefused: "limit_refused", BAD_REQUEST, "The request is not understood";
     TooMuch: "too_much", BAD_REQUEST, "The request is not understood";
     TwoBoxes: "two_boxes", BAD_REQUEST, "The request is not understood";

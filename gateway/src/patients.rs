@@ -302,7 +302,7 @@ pub(crate) fn one(
         ("ruled", ruled::ruled(rules, &profile, now)),
         ("limits_in_force", ruled::limits(rules, &profile, now)),
         ("bindings", json!(binding::of_patient(connection, key)?)),
-        ("limits", json!(limit::limits(connection, rules, key, now)?)),
+        ("limits", json!(limit::limits(connection, rules, key, &profile, now)?)),
         ("entries", json!(entry::entries(connection, key)?)),
         ("news2", observed::news2(connection, rules, key, &profile, now)?),
     ];
@@ -362,9 +362,11 @@ pub(crate) fn add(
     Ok(find(connection, &key)?.told(now))
 }
 
-/// Changes what the body names; what was on a patient who is discharged is taken off.
+/// Changes what the body names; what was on a patient who is discharged is taken off, and which
+/// limits are looked at no more is told.
 pub(crate) fn change(
     connection: &Connection,
+    rules: &RuleSet,
     clinics: &Clinics,
     key: &str,
     mut body: Body,
@@ -421,7 +423,10 @@ pub(crate) fn change(
     if about.bed != before.about.bed {
         binding::bed_changed(connection, key)?;
     }
-    let detail = json!({"fields": fields, "name_changed": name_changed, "reason": reason});
+    let after = find(connection, key)?;
+    let stopped = limit::stopped(connection, rules, [&before, &after], now)?;
+    let detail = json!({"fields": fields, "name_changed": name_changed, "reason": reason,
+        "limits_stopped": stopped});
     let action = if leaves { "discharge" } else { "change_patient" };
     audit::append(connection, now, &Entry { who, action, what: key, detail })?;
     let mut ended = Vec::new();
@@ -430,7 +435,11 @@ pub(crate) fn change(
             ended.push(binding::end(connection, id, now, reason, who, now)?);
         }
     }
-    Ok(Changed { told: find(connection, key)?.told(now), ended, left: reason })
+    let mut told = after.told(now);
+    if let Some(fields) = told.as_object_mut() {
+        fields.insert("limits_stopped".to_owned(), json!(stopped));
+    }
+    Ok(Changed { told, ended, left: reason })
 }
 
 /// What a change of a patient did.

@@ -165,8 +165,13 @@ export class Limits {
   }
 }
 
-/** A patient's own limit in words; the rule's name where it is off or not in force. */
+/** A patient's own limit in words; the rule's name where it is off or not in force, and that nobody looks at it. */
 export function ownText(limit, inForce) {
+  const what = valueText(limit, inForce);
+  return limit.applies ? what : t('limits.idle', { what });
+}
+
+function valueText(limit, inForce) {
   const rule = inForce.find((one) => one.rule === limit.rule);
   if (limit.off || !rule) return `${limit.rule} ${limit.off ? t('limits.off') : limit.value}`;
   return limitText({ ...rule, value: limit.value });

@@ -138,6 +138,9 @@ pub enum LimitError {
     /// Of no rule.
     #[error("{0} is no rule with a limit")]
     NoSuchRule(String),
+    /// Of a rule that is for others: it would be looked at by nobody.
+    #[error("{0} is a rule for other patients; choose one that holds for this one")]
+    OfOthers(String),
     /// Nobody, or for no reason.
     #[error("a limit needs a name and a reason")]
     NoAuthor(String),
@@ -170,7 +173,19 @@ impl Profile {
         if others >= LIMITS_MAX {
             return Err(LimitError::TooManyLimits);
         }
-        check_limit(rules, limit)
+        check_limit(rules, limit)?;
+        match self.has_rule(rules, &limit.rule, limit.from) {
+            true => Ok(()),
+            false => Err(LimitError::OfOthers(limit.rule.clone())),
+        }
+    }
+
+    /// Whether a rule is one of this patient's at that moment: it is also while somebody has it
+    /// switched off, and while it waits for oxygen to be given.
+    #[must_use]
+    pub fn has_rule(&self, rules: &RuleSet, rule: &str, at: WallTime) -> bool {
+        let facts = self.facts(rules, at);
+        rules.threshold(rule).is_some_and(|rule| rules.is_of(rule, &facts))
     }
 
     /// What of the profile decides about rules at that moment.
@@ -323,9 +338,18 @@ pub(crate) struct Facts {
 impl Threshold {
     /// Whether it is for such a patient, whatever replaces it.
     pub(crate) fn is_for(&self, facts: &Facts) -> bool {
+        self.is_meant_for(facts) && self.is_awake(facts)
+    }
+
+    /// Whether such a patient is one of those it was made for.
+    fn is_meant_for(&self, facts: &Facts) -> bool {
         facts.populations & self.population != 0
-            && self.on_oxygen.is_none_or(|wanted| facts.on_oxygen == Some(wanted))
             && (facts.months.is_none() || self.ages.hold(facts.months, facts.days))
+    }
+
+    /// Whether its further condition is met: oxygen is given, or is not.
+    fn is_awake(&self, facts: &Facts) -> bool {
+        self.on_oxygen.is_none_or(|wanted| facts.on_oxygen == Some(wanted))
     }
 }
 
@@ -359,10 +383,13 @@ impl RuleSet {
     /// Whether a rule holds for such a patient. What a person has switched off still replaces what
     /// it replaces.
     pub(crate) fn is_in_force(&self, rule: &Threshold, facts: &Facts) -> bool {
+        self.is_of(rule, facts) && rule.is_awake(facts) && !facts.off.contains(&rule.id)
+    }
+
+    /// Whether a rule is one of such a patient's.
+    fn is_of(&self, rule: &Threshold, facts: &Facts) -> bool {
         let replaces = |id: &String| self.threshold(id).is_some_and(|other| other.is_for(facts));
-        rule.is_for(facts)
-            && !rule.replaced_by.iter().any(replaces)
-            && !facts.off.contains(&rule.id)
+        rule.is_meant_for(facts) && !rule.replaced_by.iter().any(replaces)
     }
 
     /// The names of the populations such a patient belongs to, for people to look at.

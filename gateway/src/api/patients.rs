@@ -65,6 +65,7 @@ fn limit_refused(mistake: LimitError) -> Problem {
         }
         LimitError::TooManyLimits => Problem::new(Code::LimitsMax, text).with("max", LIMITS_MAX),
         LimitError::NoSuchRule(rule) => Problem::new(Code::NoRule, text).with("rule", rule),
+        LimitError::OfOthers(rule) => Problem::new(Code::RuleOfOthers, text).with("rule", rule),
         _ => Problem::new(Code::LimitRefused, text),
     }
 }
@@ -189,7 +190,8 @@ async fn change(
     }
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
     let change = move |context: Context<'_>, evaluation: &mut Evaluation| {
-        let done = patients::change(context.connection, &clinics, &id, body, &caller, now)?;
+        let Context { connection, rules, .. } = context;
+        let done = patients::change(connection, rules, &clinics, &id, body, &caller, now)?;
         for ended in &done.ended {
             evaluation.ended(context, ended)?;
         }
@@ -222,10 +224,8 @@ async fn limits(
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::SeeReadings)?;
     let (now, rules) = (clock::now(), app.rules.rules());
-    let asked = move |connection: &Connection| {
-        patients::find_own(connection, &caller.scope, &id)?;
-        Ok(json!({"limits": limit::limits(connection, &rules, &id, now)?}))
-    };
+    let asked =
+        move |connection: &Connection| limit::told(connection, &rules, &caller.scope, &id, now);
     Ok(Json(read(&app, asked).await?))
 }
 
@@ -241,7 +241,7 @@ async fn set_limit(
         let Context { connection, rules, .. } = context;
         limit::set(connection, rules, &id, &body, &caller, now)?;
         evaluation.patient_changed(context, &id)?;
-        Ok(json!({"limits": limit::limits(connection, rules, &id, now)?}))
+        limit::told(connection, rules, &caller.scope, &id, now)
     };
     Ok(Json(write(&app, now, set).await?))
 }
@@ -257,7 +257,7 @@ async fn withdraw_limit(
         let Context { connection, rules, .. } = context;
         limit::withdraw(connection, &id, limit, &caller, now)?;
         evaluation.patient_changed(context, &id)?;
-        Ok(json!({"limits": limit::limits(connection, rules, &id, now)?}))
+        limit::told(connection, rules, &caller.scope, &id, now)
     };
     Ok(Json(write(&app, now, withdraw).await?))
 }

@@ -6,7 +6,7 @@
 //! - a limit has an author, a reason and an end
 
 use super::{
-    HOLDS_MAX_MS, Refused, find_own,
+    HOLDS_MAX_MS, Patient, Refused, find_own,
     name::Concerned,
     profile::{limit_of, profile},
     reason_of,
@@ -15,10 +15,13 @@ use crate::{
     audit::{self, Entry},
     clock::{self, rfc3339},
     code::Code,
-    people::Caller,
+    people::{Caller, Scope},
 };
 use model::time::WallTime;
-use rules::{population::Limit, rule::RuleSet};
+use rules::{
+    population::{Limit, Profile},
+    rule::RuleSet,
+};
 use rusqlite::{Connection, params};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -111,17 +114,48 @@ pub(crate) fn withdraw(
     Ok(())
 }
 
-/// Limits in force, the newest first.
-pub(crate) fn limits(
+/// Rules that were the patient's before a change and are not any more, of those for which there is
+/// a limit of this patient: nobody looks at it from now on.
+pub(super) fn stopped(
+    connection: &Connection,
+    rules: &RuleSet,
+    [before, after]: [&Patient; 2],
+    now: WallTime,
+) -> rusqlite::Result<Vec<String>> {
+    let had = profile(connection, before, now)?;
+    let has = profile(connection, after, now)?;
+    let in_force = had.limits.iter().filter(|limit| now < limit.ends_at(rules));
+    let stopped = in_force.filter(|Limit { rule, .. }| {
+        had.has_rule(rules, rule, now) && !has.has_rule(rules, rule, now)
+    });
+    Ok(stopped.map(|limit| limit.rule.clone()).collect())
+}
+
+/// The limits of a patient, for whoever asks.
+pub(crate) fn told(
+    connection: &Connection,
+    rules: &RuleSet,
+    scope: &Scope,
+    key: &str,
+    now: WallTime,
+) -> Result<Value, Refused> {
+    let profile = profile(connection, &find_own(connection, scope, key)?, now)?;
+    Ok(json!({"limits": limits(connection, rules, key, &profile, now)?}))
+}
+
+/// Limits that have not ended, the newest first, and whether each is looked at.
+pub(super) fn limits(
     connection: &Connection,
     rules: &RuleSet,
     key: &str,
+    profile: &Profile,
     now: WallTime,
 ) -> rusqlite::Result<Vec<Value>> {
     let told = |(id, limit): (i64, Limit)| {
         let until = limit.ends_at(rules);
         (now < until).then(|| {
             json!({"id": id, "rule": limit.rule, "off": limit.limit.is_none(),
+                "applies": profile.has_rule(rules, &limit.rule, now),
                 "value": limit.limit, "until": rfc3339(until.unix_ms()), "reason": limit.reason,
                 "made_by": limit.by, "made_at": rfc3339(limit.from.unix_ms())})
         })

@@ -25,6 +25,10 @@ fn county() -> (Connection, TempDir) {
     (Store::connection(&folder.path().join("county.sqlite")).unwrap(), folder)
 }
 
+fn rules() -> RuleSet {
+    RuleSet::from_json(include_str!("../../../configs/rules/default.json")).unwrap()
+}
+
 fn body(fields: Value) -> Body {
     fields.as_object().unwrap().clone()
 }
@@ -100,7 +104,7 @@ fn what_time_made_of_what_was_known_is_in_the_way_of_no_change() {
     let mut try_it = |clinics: &Clinics, fields: Value, at: WallTime| {
         let mut fields = body(fields);
         fields.insert("version".to_owned(), json!(version));
-        let told = change(&connection, clinics, key, fields, &wang(), at).map(drop);
+        let told = change(&connection, &rules(), clinics, key, fields, &wang(), at).map(drop);
         version += i64::from(told.is_ok());
         told.map_err(|refused| match refused {
             Refused::Wrong(text) => text,
@@ -185,7 +189,7 @@ fn an_erased_name_is_gone_from_the_disk() {
     let key = told["patient"].as_str().unwrap();
     let erased = json!({"name": null, "version": 1});
     let Changed { told, .. } =
-        change(&connection, &clinics(), key, body(erased), &wang(), NOW).unwrap();
+        change(&connection, &rules(), &clinics(), key, body(erased), &wang(), NOW).unwrap();
     assert_eq!(
         (&told["name"], &told["bed"], &told["version"]),
         (&json!(null), &json!("3"), &json!(2))
@@ -272,8 +276,7 @@ fn of_those_who_are_here_it_is_told_when_they_were_measured_last() {
              VALUES (1, 1, 1, 0, 'heping', '{seen}'), (2, 1, 2, 0, 'heping', '{seen}');"
         ))
         .unwrap();
-    let rules = include_str!("../../../configs/rules/default.json");
-    let rules = RuleSet::from_json(rules).unwrap();
+    let rules = rules();
     let ask = |here| {
         let filter = PatientFilter { here, ..PatientFilter::default() };
         list(&connection, &rules, &filter, NOW).unwrap()["patients"].as_array().unwrap().clone()

@@ -701,8 +701,8 @@ test('how a trend is read out is said for fingers where there is no pointer', as
 test('a limit is set with a reason and an end', async () => {
   const county = ward();
   const limit = {
-    id: 1, rule: 'HR-AD-H', off: false, value: '130', until: make.at(county.ms + 28_800_000), reason: 'sport',
-    made_by: 'li', made_at: make.at(county.ms),
+    id: 1, rule: 'HR-AD-H', off: false, applies: true, value: '130', until: make.at(county.ms + 28_800_000),
+    reason: 'sport', made_by: 'li', made_at: make.at(county.ms),
   };
   county.answer({
     method: 'POST', path: '/limits', once: true, status: 200, body: { limits: [limit] },
@@ -723,6 +723,20 @@ test('a limit is set with a reason and an end', async () => {
   await page.says('.own-limits', 'sport');
   const [asked] = county.asked.filter(({ method, url }) => method === 'POST' && url.endsWith('/limits'));
   assert.deepEqual([asked.body.rule, asked.body.value, asked.body.reason], ['HR-AD-H', '130', 'sport']);
+});
+
+test('of a limit that nobody looks at any more the drawer says so', async () => {
+  const county = ward();
+  const limit = (id, rule, applies) => ({
+    id, rule, off: false, applies, value: '130', until: make.at(county.ms + 28_800_000), reason: 'sport',
+    made_by: 'li', made_at: make.at(county.ms),
+  });
+  county.limits = [limit(2, 'HR-PED-H', false), limit(1, 'HR-AD-H', true)];
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.says('.own-limits', '目前不适用,未生效:HR-PED-H 130');
+  const lines = (await page.text('.own-limits')).split('\n').filter((line) => line.includes('目前不适用'));
+  assert.equal(lines.length, 1);
 });
 
 test('a strip around an alert stands still, is measured, and is printed in true millimetres', async () => {

@@ -114,7 +114,7 @@ export function morning(county, role = 'nurse') {
     '/audit/head': () => ({ id: 2, hash: 'ab'.repeat(32) }),
     [`/patients/${first.patient}/limits`]: () => ({
       limits: [{
-        id: 1, rule: 'HR-AD-H', off: false, value: '130', until: make.at(county.ms + 5 * HOUR_MS),
+        id: 1, rule: 'HR-AD-H', off: false, applies: true, value: '130', until: make.at(county.ms + 5 * HOUR_MS),
         reason: '医生要求', made_by: 'zhao', made_at: at(2),
       }],
     }),

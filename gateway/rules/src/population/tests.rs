@@ -179,6 +179,10 @@ fn a_limit_says_what_is_wrong_with_it() {
         (limit("HR-AD-H", Some("251"), 1), Some(implausible("HR-AD-H", "20", "250"))),
         (limit("HR-AD-H", Some("often"), 1), Some(implausible("HR-AD-H", "20", "250"))),
         (limit("FU-GLU-F", Some("8.0"), 1), Some(LimitError::NoSuchRule(name("FU-GLU-F")))),
+        // Of children, of the old, and of those with an order: nobody would look at it.
+        (limit("BP-PED-SLL-1", Some("75"), 1), Some(LimitError::OfOthers(name("BP-PED-SLL-1")))),
+        (limit("HR-EL-L", Some("42"), 1), Some(LimitError::OfOthers(name("HR-EL-L")))),
+        (limit("SPO2-COPD-L", None, 1), Some(LimitError::OfOthers(name("SPO2-COPD-L")))),
         (limit("HR-AD-L", Some("45"), 0), Some(LimitError::NoEnd(name("HR-AD-L")))),
         (limit("HR-AD-LL", None, 24), None),
         (limit("HR-AD-LL", None, 25), Some(LimitError::OffTooLong(name("HR-AD-LL")))),
@@ -197,6 +201,29 @@ fn a_limit_says_what_is_wrong_with_it() {
     let mut limits = full.limits;
     limits[0] = limit("HR-AD-L", Some("44"), 1);
     assert_eq!(check(&Profile { limits, ..full }, &next), None);
+}
+
+#[test]
+fn a_rule_is_a_patients_until_another_takes_its_place() {
+    let ordered = Profile { scale2_until: Some(later(1)), ..aged(360) };
+    let pregnant = Profile { pregnant_until: Some(later(1)), ..aged(360) };
+    for (profile, rule, has) in [
+        (&aged(779), "HR-AD-L", true),
+        (&aged(780), "HR-AD-L", false),
+        (&aged(360), "SPO2-AD-L", true),
+        (&ordered, "SPO2-AD-L", false),
+        (&ordered, "SPO2-COPD-L", true),
+        // It waits for oxygen, and is hers all the same.
+        (&ordered, "SPO2-COPD-O2H", true),
+        (&pregnant, "BP-AD-SH", false),
+        (&aged(23), "HR-AD-L", false),
+        (&aged(360), "RULE-OF-BEFORE", false),
+    ] {
+        assert_eq!(profile.has_rule(&rules(), rule, now()), has, "{rule}: {profile:?}");
+    }
+    // One that is off may be set anew.
+    let off = Profile { limits: vec![limit("HR-AD-L", None, 1)], ..aged(360) };
+    assert_eq!(off.check_limit(&rules(), &limit("HR-AD-L", Some("45"), 1)), Ok(()));
 }
 
 #[test]

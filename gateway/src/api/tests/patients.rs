@@ -7,6 +7,7 @@ use model::time::DeviceTime;
 
 mod bed;
 mod followup;
+mod limits;
 mod persons;
 mod trends;
 

@@ -46,6 +46,14 @@ async fn what_a_board_can_send_and_is_refused_has_a_word_and_its_values() {
             limit("HR-OF-BEFORE", "40"),
             json!({"code": "no_rule", "rule": "HR-OF-BEFORE"}),
         ),
+        // She is 70: another is in its place.
+        (
+            &cookie,
+            Method::POST,
+            &limits,
+            limit("HR-AD-L", "40"),
+            json!({"code": "rule_of_others", "rule": "HR-AD-L"}),
+        ),
         (
             &doctor,
             Method::PUT,

@@ -87,8 +87,10 @@ impl Desk<'_> {
     pub(crate) fn change(&self, key: &str, body: &Value) {
         let (key, body) = (key.to_owned(), body.as_object().unwrap().clone());
         self.does(move |context, evaluation| {
-            let Context { connection, now, .. } = context;
-            let done = patients::change(connection, &clinics(), &key, body, &wang(), now).unwrap();
+            let Context { connection, rules, now } = context;
+            let (clinics, wang) = (clinics(), wang());
+            let done = patients::change(connection, rules, &clinics, &key, body, &wang, now);
+            let done = done.unwrap();
             for ended in &done.ended {
                 evaluation.ended(context, ended).unwrap();
             }
