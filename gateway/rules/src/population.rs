@@ -112,12 +112,12 @@ impl Limit {
         self.from <= at && at < self.until
     }
 
-    /// When it ends. A rule that has become high since is switched off for no longer than one that
-    /// was.
+    /// When it ends. A rule that has become high since, or becomes so by a second value, is switched
+    /// off for no longer than one that was.
     #[must_use]
     pub fn ends_at(&self, rules: &RuleSet) -> WallTime {
-        let is_high = |rule: &Threshold| rule.priority == Priority::High;
-        match self.limit.is_none() && rules.threshold(&self.rule).is_some_and(is_high) {
+        let rule = rules.threshold(&self.rule);
+        match self.limit.is_none() && rule.is_some_and(Threshold::may_be_high) {
             true => self.until.min(off_until(self.from)),
             false => self.until,
         }
@@ -157,8 +157,8 @@ pub enum LimitError {
         /// Highest.
         high: String,
     },
-    /// A rule of high priority is switched off for too long.
-    #[error("{0} is of high priority and may be switched off for at most 24 h")]
+    /// A rule that is or becomes high is switched off for too long.
+    #[error("{0} is or becomes of high priority and may be switched off for at most 24 h")]
     OffTooLong(String),
 }
 

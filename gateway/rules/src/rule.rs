@@ -114,6 +114,8 @@ pub(crate) struct Threshold {
     /// A cuff on the same limb takes an oximeter's pulse away.
     pub(crate) suppress_cuff: bool,
     pub(crate) promote: Option<Promote>,
+    /// It marks a critical value (危急值).
+    pub(crate) critical_value: bool,
     pub(crate) also: Option<Also>,
     pub(crate) message_zh: String,
     pub(crate) message_en: String,
@@ -141,6 +143,12 @@ impl Threshold {
     pub(crate) fn limit_at(&self, years: u32) -> Decimal {
         let rise = sum(Decimal::ZERO, self.per_year, i64::from(years));
         rise.and_then(|rise| sum(self.limit, rise, 1)).unwrap_or(self.limit)
+    }
+
+    /// Whether it is high, or may become so: it is switched off for a day at most.
+    pub(crate) fn may_be_high(&self) -> bool {
+        let promoted = self.promote.map_or(self.priority, |promote| promote.to);
+        self.critical_value || self.priority.max(promoted) == Priority::High
     }
 
     /// The value that clears, where a person has set another limit: as far from it as by default.

@@ -187,6 +187,11 @@ fn a_limit_says_what_is_wrong_with_it() {
         (limit("HR-AD-LL", None, 24), None),
         (limit("HR-AD-LL", None, 25), Some(LimitError::OffTooLong(name("HR-AD-LL")))),
         (limit("HR-AD-L", None, 24 * 30), None),
+        // Medium, and high once a second value confirms it.
+        (limit("BP-AD-SH", None, 24), None),
+        (limit("BP-AD-SH", None, 25), Some(LimitError::OffTooLong(name("BP-AD-SH")))),
+        (limit("BP-AD-DH", None, 24 * 366), Some(LimitError::OffTooLong(name("BP-AD-DH")))),
+        (limit("BP-AD-ML", None, 24 * 30), None),
         (nobody, Some(LimitError::NoAuthor(name("HR-AD-L")))),
         (no_reason, Some(LimitError::NoAuthor(name("HR-AD-L")))),
     ] {
@@ -201,6 +206,17 @@ fn a_limit_says_what_is_wrong_with_it() {
     let mut limits = full.limits;
     limits[0] = limit("HR-AD-L", Some("44"), 1);
     assert_eq!(check(&Profile { limits, ..full }, &next), None);
+}
+
+#[test]
+fn a_critical_value_is_switched_off_for_a_day_whatever_its_priority() {
+    let mut file: serde_json::Value = serde_json::from_str(DEFAULT).unwrap();
+    let rules = file["rules"].as_array_mut().unwrap();
+    rules.iter_mut().find(|rule| rule["id"] == "HR-AD-L").unwrap()["critical_value"] = true.into();
+    let critical = RuleSet::from_json(&file.to_string()).unwrap();
+    let off = limit("HR-AD-L", None, 24 * 30);
+    assert_eq!(off.ends_at(&self::rules()), later(24 * 30));
+    assert_eq!(off.ends_at(&critical), later(24));
 }
 
 #[test]

@@ -180,6 +180,7 @@ impl RuleSet {
                 after_ms: promote.after_s.saturating_mul(1000),
                 within_ms: promote.within_s.saturating_mul(1000),
             }),
+            critical_value: rule.critical_value,
             also,
             id: rule.id,
             family: rule.family,

@@ -92,6 +92,8 @@ pub(super) struct RawRule {
     #[serde(default)]
     pub(super) suppress_if: Vec<String>,
     pub(super) promote_on_confirm: Option<RawPromote>,
+    #[serde(default)]
+    pub(super) critical_value: bool,
     pub(super) also: Option<RawAlso>,
     pub(super) route: Option<String>,
     pub(super) when: Option<RawWhen>,
