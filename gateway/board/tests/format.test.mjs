@@ -27,6 +27,8 @@ test('the number printed is the number that was compared, with every digit', () 
 test('a reason that was ready is said in the reader\'s words, and other words are as somebody wrote them', () => {
   assert.equal(saidText('ready.nobody_came', t), '无人响应');
   assert.equal(saidText('ready.nobody_came', words(en)), 'nobody came');
+  // Of the county, where a note from a box named the patient.
+  assert.equal(saidText('ready.name_left_out', t), '(备注含患者姓名,已略去)');
   for (const own of ['无人响应', 'worse', 'ready. go', 'shelve.do', '']) assert.equal(saidText(own, words(en)), own);
 });
 

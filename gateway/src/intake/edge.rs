@@ -1,7 +1,7 @@
 //! What alerts became at a box while it was alone: kept as told, and when which family was reported.
 
 use super::Batch;
-use crate::{clock::rfc3339, query};
+use crate::{clock::rfc3339, patients::name, query};
 use model::{alert::EdgeAlert, id::SiteId, metric::Metric, time::WallTime};
 use rules::{
     alert::AlertId,
@@ -10,6 +10,10 @@ use rules::{
 };
 use rusqlite::params;
 use serde_json::json;
+use std::borrow::Cow;
+
+/// In the place of a note that named the patient; the board has words for it.
+const NAME_LEFT_OUT: &str = "ready.name_left_out";
 
 impl Batch<'_> {
     pub(super) fn edge_alert(
@@ -30,6 +34,7 @@ impl Batch<'_> {
             tracing::warn!(%site, family = alert.family, "A box tells of an alert that no rule makes.");
             return Ok(());
         }
+        let alert = &*self.unnamed(site, alert)?;
         let id = id.to_string();
         let times = EdgeTimes {
             at: here(alert.observed.at),
@@ -77,6 +82,21 @@ impl Batch<'_> {
                 times.cleared.map(WallTime::unix_ms)
             ])?;
         Ok(())
+    }
+
+    /// The alert without a note that says who the patient is: at the box nobody was told to leave the
+    /// name out, and nobody there can be told now.
+    fn unnamed<'a>(
+        &self,
+        site: &SiteId,
+        alert: &'a EdgeAlert,
+    ) -> rusqlite::Result<Cow<'a, EdgeAlert>> {
+        let of = (site.as_str(), alert.device.as_str(), alert.subject.as_str());
+        // Words that no person wrote name nobody.
+        if alert.by.is_none() || !name::is_in_note_of_box(self.connection, of, &alert.note)? {
+            return Ok(Cow::Borrowed(alert));
+        }
+        Ok(Cow::Owned(EdgeAlert { note: NAME_LEFT_OUT.to_owned(), ..alert.clone() }))
     }
 
     /// Whether it was not told yet that this was done then, by that person. The story of an alert that was over and

@@ -128,6 +128,33 @@ pub(crate) fn check_of_device(
     check_of(connection, key.flatten(), clinic, (what, text))
 }
 
+/// Whether a note that was written at a box names the patient it is about, or, where the device was
+/// on nobody there, whom it is on here, or anybody who is in the clinic.
+pub(crate) fn is_in_note_of_box(
+    connection: &Connection,
+    (site, device, subject): (&str, &str, &str),
+    note: &str,
+) -> rusqlite::Result<bool> {
+    let checked = match known(connection, subject)? {
+        Some(patient) => {
+            check_unnamed(connection, Concerned::Patients(&[&patient]), "note", note)
+        }
+        None => {
+            let query = "SELECT name FROM township WHERE site = ?1";
+            let clinic: Option<String> = connection
+                .prepare_cached(query)?
+                .query_row([site], |row| row.get(0))
+                .optional()?;
+            check_of_device(connection, (site, device), clinic.as_deref(), ("note", note))
+        }
+    };
+    match checked {
+        Ok(()) => Ok(false),
+        Err(Refused::Database(error)) => Err(error),
+        Err(_) => Ok(true),
+    }
+}
+
 fn check_of(
     connection: &Connection,
     key: Option<String>,

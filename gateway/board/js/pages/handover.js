@@ -111,7 +111,7 @@ export class HandoverPage extends Page {
       && t('handover.until', { at: shortTime(Date.parse(alert.shelved_until), nowMs) });
     // What was written with an acknowledgement is a note too: a referral is.
     const notes = alert.timeline.filter(({ what }) => ['noted', 'acknowledged'].includes(what))
-      .map(({ note }) => note);
+      .map(({ note }) => saidText(note ?? '', t));
     return [
       t(`priority.${alert.priority}`),
       [...new Set([who(alert), alert.patient ? '' : alert.device, alert.clinic])]

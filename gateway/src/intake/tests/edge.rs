@@ -76,3 +76,68 @@ fn what_a_person_did_at_a_box_is_one_entry_of_the_chain_however_often_it_is_told
     county.take(&[envelope(Lane::Urgent, 3, vec![told(400_000)])]);
     assert_eq!(county.texts(acts).len(), 2);
 }
+
+/// Nobody at a box is told to leave the name out, and what comes from there is read by roles that see
+/// masked names.
+#[test]
+fn a_note_of_a_box_that_names_the_patient_is_left_out_and_nothing_else() {
+    const LEFT_OUT: &str = "ready.name_left_out";
+    // Bound at the box; bound here only; on nobody.
+    for (subject, is_bound, note, kept) in [
+        ("p-1", false, "给测试 甲乙吸氧", LEFT_OUT),
+        ("mon-01", true, "给测试甲乙吸氧", LEFT_OUT),
+        ("mon-01", false, "给测试甲乙吸氧", LEFT_OUT),
+        ("mon-01", false, "肌张力高", LEFT_OUT),
+        // Of one patient it is known that the word is no name.
+        ("p-1", false, "肌张力高", "肌张力高"),
+        ("mon-01", true, "肌张力高", "肌张力高"),
+        ("mon-01", false, "已吸氧", "已吸氧"),
+    ] {
+        let mut county = County::new();
+        county
+            .connection
+            .execute_batch(
+                r#"INSERT INTO township VALUES ('heping', '和平镇卫生院');
+                INSERT INTO patient VALUES
+                  ('p-1', '和平镇卫生院', '{"clinic": "和平镇卫生院"}', NULL, 1, 'wang', 0),
+                  ('p-2', '和平镇卫生院', '{"clinic": "和平镇卫生院"}', NULL, 1, 'wang', 0);
+                INSERT INTO patient_name VALUES ('p-1', '测试甲乙'), ('p-2', '张力');"#,
+            )
+            .unwrap();
+        if is_bound {
+            let bind = "INSERT INTO binding
+                  (site, device, patient, from_ms, version, made_by, made_ms, reason)
+                VALUES ('heping', 'mon-01', 'p-1', 0, 1, 'wang', 0, 'put on')";
+            county.connection.execute_batch(bind).unwrap();
+        }
+        let told = |what, state, ago_ms| {
+            let Record::Alert(mut alert) = changed(what, state, ago_ms) else { unreachable!() };
+            alert.subject = subject.into();
+            if alert.by.is_some() {
+                alert.note = note.into();
+            }
+            Record::Alert(alert)
+        };
+        let story = vec![
+            told("raised", "active_unack", 590_000),
+            told("acknowledged", "active_ack", 500_000),
+        ];
+        county.take(&[envelope(Lane::Urgent, 1, story.clone())]);
+        // The box was killed, and says it again.
+        county.take(&[envelope(Lane::Urgent, 2, story)]);
+        let about = format!("{subject} {is_bound} {note}");
+        let as_told = "SELECT body ->> 'by' || ' ' || (body ->> 'reason') || ' ' || (body ->> 'note')
+            FROM edge_alert WHERE what = 'acknowledged'";
+        let said = format!("王护士 at_bedside {kept}");
+        assert_eq!(county.texts(as_told), [said.clone(), said.clone()], "{about}");
+        let in_story = "SELECT (it.value ->> 'by') || ' ' || (it.value ->> 'reason') || ' '
+              || (it.value ->> 'note')
+            FROM alert, json_each(alert.body, '$.timeline') AS it
+            WHERE it.value ->> 'what' = 'acknowledged'";
+        assert_eq!(county.texts(in_story), [said], "{about}");
+        let named = "SELECT body FROM (SELECT body FROM alert UNION ALL SELECT body FROM edge_alert
+              UNION ALL SELECT body FROM audit)
+            WHERE instr(body, '甲乙') > 0 OR (instr(body, '肌张力') > 0 AND instr(body, 'ready.'))";
+        assert_eq!(county.texts(named), Vec::<String>::new(), "{about}");
+    }
+}
