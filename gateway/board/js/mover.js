@@ -129,14 +129,18 @@ function number(reading) {
 
 const lastAt = ({ last_result_at: at }) => (at ? Date.parse(at) : 0);
 
-/**
- * A patient as a button says it: bed and masked name. Many have the same masked name: of somebody
- * without a bed age, sex, and when they were measured last are said too.
- */
+/** A patient as a button says it, by the key; `null` is the tray. */
 export function whose(key) {
   if (key === null) return t('results.tray');
   const patient = patientOf({ patient: key });
-  if (!patient) return t('results.other');
+  return patient ? whoseText(patient) : t('results.other');
+}
+
+/**
+ * Bed and masked name. Many have the same masked name: of somebody without a bed age, sex, and when
+ * they were measured last are said too.
+ */
+export function whoseText(patient) {
   const name = patient.name || t('tiles.unnamed');
   if (patient.bed) return `${t('tiles.bed', { bed: patient.bed })} ${name}`;
   const at = lastAt(patient);

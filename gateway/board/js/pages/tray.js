@@ -1,8 +1,9 @@
 // The tray: results that wait until a person says whose they are. Nobody is ever chosen for them.
 
 import * as api from '../api.js';
-import { h } from '../dom.js';
+import { h, put, set } from '../dom.js';
 import { t } from '../i18n.js';
+import { whoseText } from '../mover.js';
 import { putLine } from '../number.js';
 import { deviceKey, store } from '../store.js';
 import { Page } from './page.js';
@@ -29,11 +30,18 @@ export class TrayPage extends Page {
 
   fill() {
     const { waiting, next_cursor: more } = this.answer;
+    /** What draws who is chosen, of each card: nothing is built anew under the hand that chooses. */
+    this.marks = [];
     this.body.replaceChildren(
       h('p', { class: 'quiet' }, t('tray.explain')),
       ...waiting.map((one) => this.waiting(one)),
       h('p', { class: 'empty' }, t(waiting.length ? (more ? 'tray.more' : 'tray.all') : 'tray.none')),
     );
+    this.mark();
+  }
+
+  mark() {
+    for (const mark of this.marks) mark();
   }
 
   waiting(one) {
@@ -44,30 +52,48 @@ export class TrayPage extends Page {
         at: moment(one.measured_time), device: deviceName(one), clinic: one.clinic || one.site,
       })));
     if (!this.may('reassign_readings')) return card;
-    const chosen = this.chosen && isSame(this.chosen.reading, first) ? this.chosen.candidate : null;
-    const choose = (candidate) => {
-      this.chosen = candidate && { reading: first, candidate };
-      this.draw();
+    const choose = (patient) => {
+      this.chosen = patient && { reading: first, patient };
+      this.mark();
     };
-    const buttons = one.candidates.map((candidate) => h('button', {
+    const give = h('button', {
+      class: 'primary give',
+      // The key that chose is still down.
+      onkeydown: (event) => event.repeat && event.preventDefault(),
+      onclick: () => this.give(first, this.chosen.patient),
+    });
+    const buttons = one.candidates.map(({ patient, why }) => h('button', {
       class: 'candidate',
-      'data-patient': candidate.patient,
-      'aria-pressed': String(chosen?.patient === candidate.patient),
-      onclick: () => choose(candidate),
-    }, h('strong', {}, whoText(candidate)),
-    h('span', { class: 'quiet' }, candidate.why.map((why) => t(`tray.why.${why}`)).join(t('tray.and')))));
-    card.append(h('div', { class: 'candidates' }, ...buttons, this.others(one, chosen, choose)));
-    if (chosen) {
-      card.append(h('div', { class: 'candidates', 'data-editing': true },
-        h('button', { class: 'primary give', onclick: () => this.give(first, chosen) },
-          t('tray.give', { who: whoText(chosen) })),
-        h('button', { onclick: () => choose(null) }, t('ack.cancel'))));
-    }
+      'data-patient': patient,
+      onclick: () => {
+        choose(patient);
+        give.focus();
+      },
+    }, h('strong', {}, this.whose(patient)),
+    h('span', { class: 'quiet' }, why.map((word) => t(`tray.why.${word}`)).join(t('tray.and')))));
+    const others = this.others(one, choose);
+    const second = h('div', { class: 'candidates' }, give, h('button', {
+      onclick: () => {
+        choose(null);
+        (buttons[0] || others).focus();
+      },
+    }, t('ack.cancel')));
+    card.append(h('div', { class: 'candidates' }, ...buttons, ...(others ? [others] : [])), second);
+    this.marks.push(() => {
+      const chosen = this.chosen && isSame(this.chosen.reading, first) ? this.chosen.patient : null;
+      for (const button of buttons) set(button, 'aria-pressed', String(button.dataset.patient === chosen));
+      if (others) others.value = chosen ?? '';
+      // Of those that are offered none is in the list of the others.
+      if (others && others.selectedIndex < 0) others.value = '';
+      set(second, 'hidden', !chosen);
+      set(second, 'data-editing', Boolean(chosen));
+      if (chosen) put(give, t('tray.give', { who: this.whose(chosen) }));
+    });
     return card;
   }
 
-  /** Everybody else of the clinic who is here. */
-  others(one, chosen, choose) {
+  /** Everybody else of the clinic who is here. By keys each that one comes by is chosen at once. */
+  others(one, choose) {
     const offered = new Set(one.candidates.map((candidate) => candidate.patient));
     const others = this.answer.patients
       .filter((patient) => patient.clinic === one.clinic && !offered.has(patient.patient));
@@ -75,20 +101,29 @@ export class TrayPage extends Page {
     return h('select', {
       class: 'candidate',
       'aria-label': t('tray.other'),
-      onchange: ({ target }) => choose(others.find((other) => other.patient === target.value)),
-    }, h('option', { value: '' }, t(one.candidates.length ? 'tray.other' : 'tray.choose')), ...others.map((patient) => h('option', {
-      value: patient.patient, selected: chosen?.patient === patient.patient,
-    }, whoText(patient))));
+      onchange: ({ target }) => choose(target.value || null),
+    }, h('option', { value: '' }, t(one.candidates.length ? 'tray.other' : 'tray.choose')),
+    ...others.map(({ patient }) => h('option', { value: patient }, this.whose(patient))));
   }
 
-  async give(reading, candidate) {
+  /** Many have the same masked name; of who is offered and not in the list less is known. */
+  whose(key) {
+    const { patients, waiting } = this.answer;
+    const isIt = ({ patient }) => patient === key;
+    const patient = patients.find(isIt);
+    if (patient) return whoseText(patient);
+    return whoText(waiting.flatMap(({ candidates }) => candidates).find(isIt) ?? { patient: key });
+  }
+
+  async give(reading, patient) {
+    const who = this.whose(patient);
     const moved = await this.act(() => api.reassign(reading, {
-      patient: candidate.patient, from: null, reason: 'claimed',
+      patient, from: null, reason: 'claimed',
     }));
     if (!moved) return;
     this.chosen = null;
-    const back = { patient: null, from: candidate.patient, reason: 'undone' };
-    this.undo.offer(() => t('tray.given', { who: whoText(candidate) }), async () => {
+    const back = { patient: null, from: patient, reason: 'undone' };
+    this.undo.offer(() => t('tray.given', { who }), async () => {
       await api.reassign(reading, back);
       await this.load();
     });

@@ -155,6 +155,14 @@ export class Page {
     await this.send('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
   }
 
+  /** A key that is down repeats itself. */
+  async hold(key) {
+    const [code, text] = KEYS[key];
+    await this.send('Input.dispatchKeyEvent', {
+      type: 'keyDown', text, key, windowsVirtualKeyCode: code, autoRepeat: true,
+    });
+  }
+
   type(text) {
     return this.send('Input.insertText', { text });
   }

@@ -182,6 +182,81 @@ test('a result that waits is given to a patient in two clicks, and back by undo'
   await page.hides('.undo');
 });
 
+/** A tray whose results are taken by whoever they are given to; who they were given to. */
+function taken(county) {
+  const given = [];
+  for (const { readings } of county.waiting) {
+    const [{
+      outbox, lane, seq, index,
+    }] = readings;
+    county.took[`POST /readings/${outbox}/${lane}/${seq}/${index}/reassign`] = ({ patient, from, reason }, by) => {
+      given.push(patient);
+      const moves = [{
+        from, to: patient, by, at: make.at(county.ms), reason,
+      }];
+      return [200, {
+        readings, moves, two_hours: null, missed: null,
+      }];
+    };
+  }
+  return given;
+}
+
+test('two with one masked name are told apart in the tray, before and after it is given', async () => {
+  morning(it.county);
+  const { county } = it;
+  const [old, young, other] = [['c1', 848, 'male'], ['c2', 300, 'female'], ['c3', 500, 'female']].map(([key, months, sex]) => (
+    make.patient(key.padEnd(32, '0'), '王**', null, make.HEPING.clinic, { age_months: months, sex })));
+  county.patients = [old, young, other];
+  county.waiting[0].candidates = [old, young].map(({ patient, name, bed }) => ({
+    patient, name, bed, why: ['appointment'],
+  }));
+  const given = taken(county);
+  const page = await it.open();
+  await turn(page, 'tray');
+  await page.says(`button.candidate[data-patient="${old.patient}"]`, '王** · 70 岁 男');
+  await page.says(`button.candidate[data-patient="${young.patient}"]`, '王** · 25 岁 女');
+  await page.says('select.candidate', '王** · 41 岁 女');
+  await page.click(`button.candidate[data-patient="${young.patient}"]`);
+  await page.says('.give', '归属给 王** · 25 岁 女');
+  await page.click('.give');
+  await page.says('.undo', '王** · 25 岁 女');
+  assert.deepEqual(given, [young.patient]);
+});
+
+test('by keys too whoever is in the list can be reached, and one key gives nothing', async () => {
+  const { first } = morning(it.county);
+  const { county } = it;
+  const others = ['c1', 'c2', 'c3'].map((key, index) => (
+    make.patient(key.padEnd(32, '0'), '王**', String(index + 4), make.HEPING.clinic)));
+  county.patients = [first, ...others];
+  const given = taken(county);
+  const page = await it.open();
+  await turn(page, 'tray');
+  const focused = (css) => page.until(`${css} has the focus`, (one) => document.activeElement.matches(one), css);
+  await page.run((css) => document.querySelector(css).focus(), `button.candidate[data-patient="${first.patient}"]`);
+  await page.key('Enter');
+  await focused('.give');
+  await page.says('.give', '张*');
+  // The key that chose is still down.
+  await page.hold('Enter');
+  assert.deepEqual(given, []);
+  await page.key('Tab');
+  await page.key('Enter');
+  await focused('button.candidate');
+  await page.hides('.give');
+  await page.key('Tab');
+  await focused('select.candidate');
+  for (const _ of others) await page.key('ArrowDown');
+  await focused('select.candidate');
+  await page.says('.give', '6床 王**');
+  await page.key('Tab');
+  await focused('.give');
+  await page.key('Enter');
+  await page.says('.undo', '6床 王**');
+  assert.deepEqual(given, [others[2].patient]);
+});
+
 test('follow-up: one reading above target colours the row, two in a row are referred', async () => {
   morning(it.county);
   const page = await it.open();
