@@ -4,7 +4,7 @@
 import { message } from './alert-words.js';
 import { t } from './i18n.js';
 import { keep, kept } from './kept.js';
-import { soundKey, soundOf } from './sounding.js';
+import { Sounding } from './sounding.js';
 import { isMoreUrgent } from './order.js';
 
 const KEPT = 'board.notice';
@@ -12,7 +12,7 @@ const PRIORITIES = ['high', 'medium'];
 
 export class Notice {
   constructor() {
-    this.known = new Set();
+    this.sounding = new Sounding();
     this.shown = null;
   }
 
@@ -33,10 +33,8 @@ export class Notice {
 
   /** What is open now; tells of what is new where nobody looks at the page. */
   update(alerts) {
-    const waiting = alerts.filter((alert) => (
-      PRIORITIES.includes(alert.priority) && soundOf(alert) !== null));
-    const fresh = waiting.filter((alert) => !this.known.has(soundKey(alert)));
-    this.known = new Set(waiting.map(soundKey));
+    const urgent = alerts.filter(({ priority }) => PRIORITIES.includes(priority));
+    const { sounding: waiting, fresh } = this.sounding.update(urgent);
     if (!waiting.length) this.close();
     if (!fresh.length || this.state() !== 'on' || document.hasFocus()) return;
     this.show(fresh.reduce((a, b) => (isMoreUrgent(b.priority, a.priority) ? b : a)));

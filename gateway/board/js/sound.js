@@ -7,7 +7,7 @@
 import * as clock from './clock.js';
 import { keep, kept } from './kept.js';
 import {
-  REPEAT_MS, mostUrgent, soundKey, soundOf,
+  REPEAT_MS, Sounding, mostUrgent, soundOf,
 } from './sounding.js';
 import { PATTERNS, lengthOf, samplesOf } from './synth.js';
 
@@ -50,7 +50,9 @@ export class Sound {
     this.context = typeof AudioContext === 'undefined' ? null : new AudioContext();
     this.enabled = false;
     this.pausedUntil = 0;
-    this.known = new Set();
+    this.sounding = new Sounding();
+    /** Whether anything sounded when it was looked at last. */
+    this.sounded = false;
     this.wanted = null;
     /** When something began to sound last. */
     this.freshAt = clock.now();
@@ -149,15 +151,14 @@ export class Sound {
 
   /** What is open now, and whether the link is lost; after every change, and once a second. */
   update(alerts, lost) {
-    const sounding = alerts.filter((alert) => soundOf(alert) !== null);
-    const fresh = sounding.filter((alert) => !this.known.has(soundKey(alert)));
-    const isOver = this.known.size > 0 && !sounding.length;
-    this.known = new Set(sounding.map(soundKey));
+    const { sounding, fresh, begins } = this.sounding.update(alerts);
+    const isOver = this.sounded && !sounding.length;
+    this.sounded = sounding.length > 0;
     const before = this.wanted;
     this.wanted = mostUrgent(sounding.filter((alert) => soundOf(alert) === 'repeat'));
     const anew = mostUrgent(fresh);
     if (anew) this.freshAt = clock.now();
-    if (anew === 'high') this.pausedUntil = 0;
+    if (mostUrgent(begins) === 'high') this.pausedUntil = 0;
     if (isOver || this.wanted !== before) this.silence();
     // A less urgent one must not put off the sound of what is open already.
     if (anew && mostUrgent([{ priority: anew }, { priority: this.wanted }]) === anew) {

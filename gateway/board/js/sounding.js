@@ -8,8 +8,19 @@ const RANKS = ['low', 'medium', 'high'];
 
 /** `repeat`, `once` or `null`: by where it stands, however late its begin was told. */
 export function soundOf(alert) {
-  if (alert.state !== 'active_unack' || alert.retro || alert.quiet) return null;
+  if (alert.retro || alert.quiet) return null;
+  if (alert.state !== 'active_unack') return reminderOf(alert) === null ? null : 'once';
   return alert.late_row === LATE_RESULT || !REPEAT_MS[alert.priority] ? 'once' : 'repeat';
+}
+
+/** When the county reminded last of a high one that is over and nobody has seen, or `null`. */
+function reminderOf({
+  state, priority, cleared_at: cleared, timeline,
+}) {
+  if (state !== 'cleared_unack' || priority !== 'high') return null;
+  const reminders = timeline.filter(({ what, at }) => (
+    what === 'reminded' && Date.parse(at) >= Date.parse(cleared)));
+  return reminders.length ? reminders[reminders.length - 1].at : null;
 }
 
 /** Another where it begins anew: more urgent, again, or because nobody helped. */
@@ -21,7 +32,28 @@ export function beginningKey({
 
 /** The same as long as it sounds for the same reason; another where it sounds anew. */
 export function soundKey(alert) {
-  return `${beginningKey(alert)} ${soundOf(alert)}`;
+  return [beginningKey(alert), soundOf(alert), reminderOf(alert)].join(' ');
+}
+
+/** What sounds among the alerts that are open, and what of it begins. */
+export class Sounding {
+  constructor() {
+    this.known = new Set();
+    this.open = new Set();
+  }
+
+  /**
+   * `sounding`, of it what is `fresh`, and of that what is no reminder (`begins`). A reminder is news
+   * only to who knew the alert before: another board has given it, or this page before it was loaded.
+   */
+  update(alerts) {
+    const sounding = alerts.filter((alert) => soundOf(alert) !== null);
+    const isNews = ({ state, id }) => state === 'active_unack' || this.open.has(id);
+    const fresh = sounding.filter((alert) => !this.known.has(soundKey(alert)) && isNews(alert));
+    this.known = new Set(sounding.map(soundKey));
+    this.open = new Set(alerts.map(({ id }) => id));
+    return { sounding, fresh, begins: fresh.filter(({ state }) => state === 'active_unack') };
+  }
 }
 
 /** The most urgent priority among alerts, or `null`. */

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { patient } from './fixtures.mjs';
+import * as make from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
@@ -128,6 +128,43 @@ test('8. what came late, what is over and what somebody has in hand makes no sou
   assert.deepEqual(lately.map(({ seconds }) => Math.round(seconds * 10) / 10), [0.6, 3.2]);
 });
 
+test('8. what is over and unseen is heard once with each reminder of the county, by whoever is there', async () => {
+  const page = await withSound();
+  const { county } = it;
+  const cleared = () => ({
+    state: 'cleared_unack', condition: 'cleared_unack', cleared_at: make.at(county.ms),
+  });
+  const over = county.raise(county.monitor, 'high', cleared());
+  const late = county.raise(county.monitor, 'high', { ...cleared(), retro: true, late_row: 6 });
+  const remind = ({ id }) => {
+    const { timeline } = county.alerts.get(id);
+    county.change(id, { timeline: [...timeline, make.step('reminded', county.ms)] });
+  };
+  await page.shows(rowOf(over));
+  const before = (await heard(page, 'high')).length;
+  const times = [];
+  for (let count = 0; count < 2; count += 1) {
+    await page.pass(300_000);
+    times.push(county.ms);
+    remind(over);
+    remind(late);
+    await page.pass(60_000);
+  }
+  assert.deepEqual((await heard(page, 'high')).slice(before), times);
+  // A board that is opened meanwhile does not say it again; the next one it says too.
+  const other = await withSound({ user: 'wang' });
+  const trial = (await heard(other, 'high')).length;
+  await page.pass(240_000);
+  assert.equal((await heard(other, 'high')).length, trial);
+  // In a pause it is not heard, and the pause goes on.
+  await page.key('m');
+  remind(over);
+  await page.pass(10_000);
+  assert.equal((await heard(other, 'high')).length, trial + 1);
+  assert.deepEqual((await heard(page, 'high')).slice(before), times);
+  assert.equal(await page.attribute('.topbar', 'data-sound'), 'paused');
+});
+
 test('9. pause is timed: two minutes at most, and a new high ends it', async () => {
   const page = await withSound();
   const { county } = it;
@@ -249,7 +286,7 @@ test('a lost connection sounds also in a tab that was hidden for long, whose nes
 test('a system notification beside the sound: asked for by a click, without a name', async () => {
   const page = await withSound();
   const { county } = it;
-  county.patients = [patient('p1', '张*', '3', county.monitor.clinic)];
+  county.patients = [make.patient('p1', '张*', '3', county.monitor.clinic)];
   county.say('patients', {});
   await page.run(() => {
     window.told = [];
