@@ -33,14 +33,19 @@ test('when a glucose was taken stands in tile, alert row, results and tray', asy
   });
   const page = await it.open();
   const alert = county.raise(meter, 'high', { patient: ZHANG, metric: 'glucose' });
-  await page.says('.tile[data-bed="3"] .cell[data-cell="glucose"] .label', '血糖 · 餐后2小时');
-  await page.says(`${rowOf(alert)} .metric`, '血糖 · 餐后2小时');
+  const said = async (css, words) => {
+    await page.says(css, words);
+    // How long after it nobody has said.
+    assert.ok(!(await page.text(css)).includes('2小时'), css);
+  };
+  await said('.tile[data-bed="3"] .cell[data-cell="glucose"] .label', '血糖 · 餐后');
+  await said(`${rowOf(alert)} .metric`, '血糖 · 餐后');
   await page.click('.tile[data-bed="3"] .open');
-  await page.says('.drawer .result-value', '17.2 mmol/L 餐后2小时');
+  await said('.drawer .result-value', '17.2 mmol/L 餐后');
   await page.run(() => {
     window.location.hash = 'tray';
   });
-  await page.says('.page[data-page="tray"] h3', '餐后2小时');
+  await said('.page[data-page="tray"] h3', '餐后');
 });
 
 test('an alert by the oximeter\'s pulse names what was measured (alert rules, chapter 9, test 17)', async () => {
