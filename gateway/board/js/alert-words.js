@@ -120,8 +120,7 @@ export function since(alert) {
 }
 
 /** Its state, and what is special about it. */
-export function state(alert) {
-  const nowMs = clock.serverNow();
+export function state(alert, nowMs = clock.serverNow()) {
   const words = [wordOf('state', alert.state, t)];
   const started = Date.parse(alert.started_at);
   if (alert.state === 'shelved' && alert.shelved_until) {

@@ -2,14 +2,14 @@
 // are taken off; both sign it on paper. Clean on A4 in black and white.
 
 import {
-  message, owner, valueOf, who,
+  message, owner, state, valueOf, who,
 } from '../alert-words.js';
 import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
 import { ownText } from '../drawer-limits.js';
 import {
-  dateTime, dateTimeSeconds, saidText, shortTime, unitText,
+  dateTime, dateTimeSeconds, shortTime, unitText,
 } from '../format.js';
 import { t } from '../i18n.js';
 import { between, putLine } from '../number.js';
@@ -107,8 +107,6 @@ export class HandoverPage extends Page {
 
   alert(alert) {
     const nowMs = this.at;
-    const shelf = alert.shelved_until
-      && t('handover.until', { at: shortTime(Date.parse(alert.shelved_until), nowMs) });
     // What was written with an acknowledgement is a note too: a referral is.
     const notes = alert.timeline.filter(({ what }) => ['noted', 'acknowledged'].includes(what))
       .map(({ note }) => saidText(note ?? '', t));
@@ -120,7 +118,8 @@ export class HandoverPage extends Page {
         [alert.value ? unitText(alert.unit, t) : '']], '\u00a0')], ' · ')),
       shortTime(Date.parse(alert.started_at), nowMs),
       owner(alert),
-      [shelf, saidText(alert.shelf_reason ?? '', t), ...notes].filter(Boolean).join(' · '),
+      // What its row says: that it came late, is to be measured again, until when it is shelved.
+      [state(alert, nowMs), ...notes].filter(Boolean).join(' · '),
     ];
   }
 }

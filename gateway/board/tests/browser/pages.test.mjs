@@ -637,6 +637,23 @@ test('the handover sheet is of when its data is, and asks for the limits of each
   assert.equal(asked(), 2 * once);
 });
 
+test('the handover sheet says of an alert what its row says of it', async () => {
+  const { first: { patient } } = morning(it.county);
+  const { county } = it;
+  county.raise(county.monitor, 'high', { patient, realarm_count: 2, not_rechecked: true, time_suspect: true });
+  county.raise(county.monitor, 'high', {
+    patient, state: 'cleared_unack', retro: true, late_row: 6, cleared_at: make.at(county.ms),
+  });
+  county.raise(county.monitor, 'medium', {
+    patient, state: 'shelved', shelved_by: 'wang', shelved_until: make.at(county.ms + 300_000), shelf_reason: '翻身',
+  });
+  const page = await it.open();
+  await turn(page, 'handover');
+  await page.says('[data-part="open"]', '应复测,尚未复测 · ⚠ 时间存疑 · 再次提醒 2 次');
+  await page.says('[data-part="cleared"]', '补传数据,发生于 09:30');
+  await page.says('[data-part="shelved"]', '搁置至 09:35(wang:翻身)');
+});
+
 test('the handover sheet is black on white on paper, with two lines to sign', async () => {
   morning(it.county);
   const { county } = it;
