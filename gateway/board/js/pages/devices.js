@@ -13,6 +13,12 @@ import { kindName, moment, whoText } from './words.js';
 import { lostText, missingLines } from './missing.js';
 
 export class DevicesPage extends Page {
+  constructor(options) {
+    super(options);
+    /** Site → whether somebody sees what is missing of it: drawn anew it is as they left it. */
+    this.opened = new Map();
+  }
+
   static get key() {
     return 'devices';
   }
@@ -78,11 +84,15 @@ export class DevicesPage extends Page {
   }
 
   /** Of what was measured since a box went away nobody knows yet. */
-  missing(lines, aside, { online, last_seen: seen }) {
+  missing(lines, aside, { site, online, last_seen: seen }) {
     const texts = [...lines, ...(aside ? [t('missing.aside', { n: aside })] : [])];
     if (!texts.length && !seen) return null;
     if (!texts.length) return h('p', { class: 'whole' }, t(online ? 'missing.none' : 'missing.none_before'));
-    return h('details', { class: 'missing', open: texts.length <= 3 },
+    return h('details', {
+      class: 'missing',
+      open: this.opened.get(site) ?? texts.length <= 3,
+      ontoggle: ({ target }) => this.opened.set(site, target.open),
+    },
       h('summary', {}, t('missing.some', { n: texts.length })),
       h('ul', {}, ...texts.map((text) => h('li', {}, text))));
   }

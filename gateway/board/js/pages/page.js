@@ -7,8 +7,12 @@ import { t } from '../i18n.js';
 import { printAway } from '../print.js';
 import { refusalText } from '../refusal.js';
 
-/** Where somebody's hand is: what moves under it is another thing than what was meant. */
-const HAND = '[data-editing], input:focus, select:focus, textarea:focus, button:focus, button:hover';
+/**
+ * Where somebody's hand is: what moves under it is another thing than what was meant. A table that
+ * was clicked is nobody's hand, one that somebody scrolls by keys is.
+ */
+const HAND = '[data-editing], input:focus, select:focus, textarea:focus, button:focus, button:hover, '
+  + 'summary:focus, [tabindex]:focus-visible';
 /** A date or a moment: in a narrow column it stays in one line. */
 const MOMENT = /^\d{4}-\d\d-\d\d( \d\d:\d\d)?$/;
 /** What is older than this says so: it is asked for twice as often. */

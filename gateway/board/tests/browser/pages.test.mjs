@@ -119,6 +119,38 @@ test('of a box that is away nobody says that nothing is missing', async () => {
   assert.doesNotMatch(await page.text('[data-online="false"]'), /数据完整/);
 });
 
+test('what is missing stays open for who opened it, and a table does under who scrolls it by keys', async () => {
+  morning(it.county);
+  const { county } = it;
+  const ledger = county.more['/ledger']();
+  ledger.outboxes[0].missing = [2, 4, 6, 8, 10].map((first, index) => ({
+    first, last: first, state: 'dropped', cause: ['outbox_full', 'disk_full', 'damaged', 'outbox_lost', 'county_restored'][index],
+    since: make.at(county.ms - 7_200_000), until: make.at(county.ms - 3_600_000),
+  }));
+  county.more['/ledger'] = () => ledger;
+  const page = await it.open();
+  await turn(page, 'devices');
+  const asked = () => county.asked.filter(({ url }) => url.endsWith('/ledger')).length;
+  await page.shows('.missing:not([open]) summary');
+  await page.click('.missing summary');
+  await page.shows('.missing[open]');
+  const before = asked();
+  await page.pass(61_000);
+  assert.equal(asked(), before, 'nothing is drawn anew under who has just opened it');
+  await page.run(() => document.activeElement.blur());
+  await page.hover('.page h2');
+  await page.pass(61_000);
+  assert.ok(asked() > before);
+  await page.shows('.missing[open]');
+  await page.run(() => document.querySelector('.missing summary').focus());
+  await page.key('Tab');
+  const held = asked();
+  const isTable = () => document.activeElement.matches('.page .scroll');
+  assert.ok(await page.run(isTable));
+  await page.pass(61_000);
+  assert.deepEqual([await page.run(isTable), asked()], [true, held]);
+});
+
 test('how often a box and a device were lost in a day stands beside them, quietly where it was never', async () => {
   morning(it.county);
   const { county } = it;
