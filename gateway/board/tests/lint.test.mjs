@@ -85,13 +85,24 @@ test('what is vendored for the tests is what its manifest says, with its licence
   assert.ok(read(`${folder}axe.min.js`).toString().startsWith(`/*! axe v${version}`));
 });
 
-test('each of the twenty checks of chapter 10 has its test by number', () => {
+/** The twenty checks of chapter 10, as the test of each begins. */
+const CHECKS = [
+  'colours are not alone', 'contrast', 'flash', 'time to screen', 'order', 'no jump', 'sound gate', 'sound pattern',
+  'pause is timed', 'acknowledged is true', 'it needs a person and a reason', 'two nurses', 'latched high', 'stale number',
+  'connection lost', 'backfill', 'a filter never hides danger', 'keyboard only', 'phone', 'strip scale',
+];
+/** It needs a broker: the story `board` has it. */
+const AT_BROKER = 4;
+
+test('each of the twenty checks of chapter 10 has its test by number and name', () => {
   const folder = 'tests/browser/';
   const files = readdirSync(new URL(folder, board)).filter((name) => name.endsWith('.test.mjs'));
-  const numbers = files.flatMap((name) => (
-    [...read(folder + name).toString().matchAll(/^ *test\(['`](\d+)\. /gm)].map(([, one]) => Number(one))));
-  // The fourth needs a broker.
+  const named = files.flatMap((name) => (
+    [...read(folder + name).toString().matchAll(/^ *test\(['`](\d+)\. (.+)/gm)].map(([, number, words]) => [Number(number), words])));
   const story = read('../../tests/e2e/board.rs').toString();
-  numbers.push(...[...story.matchAll(/fn check_(\d+)_/g)].map(([, one]) => Number(one)));
-  assert.deepEqual([...new Set(numbers)].sort((a, b) => a - b), Array.from({ length: 20 }, (_, index) => index + 1));
+  for (const [, number, words] of story.matchAll(/fn check_(\d+)_(\w+)\(/g)) named.push([Number(number), words.replaceAll('_', ' ')]);
+  const isOf = (number) => ([of, words]) => of === number && words.startsWith(CHECKS[number - 1]);
+  const missing = CHECKS.filter((_, index) => !named.some(isOf(index + 1)));
+  assert.deepEqual(missing, []);
+  assert.deepEqual(named.filter(([number]) => number === AT_BROKER).map(([, words]) => words), [CHECKS[AT_BROKER - 1]]);
 });

@@ -75,7 +75,7 @@ for (const theme of ['night', 'day']) {
   });
 }
 
-test('4. A takes what stood first, and not what comes first in that moment', async () => {
+test('A takes what stood first, and not what comes first in that moment', async () => {
   const page = await it.open();
   const { county } = it;
   const seen = county.raise(county.monitor, 'medium');
