@@ -330,6 +330,8 @@ export class AlertList {
     const waits = ids.findIndex(isOpen);
     if (by > 0 && focused === this.dealtId && waits >= 0) next = waits;
     this.dealtId = null;
+    // What is open is of the row that is left.
+    if (this.openId !== null && this.openId !== ids[next]) this.open(null);
     this.rows.get(ids[next])?.element.focus();
   }
 
@@ -365,8 +367,9 @@ export class AlertList {
     row.actions.open(deed);
   }
 
-  /** A digit after `A` or `E`. */
+  /** A digit after `A` or `E`; where the focus went to another row it is of neither. */
   reasonKey(digit) {
+    if (this.focused() !== this.openId) return;
     this.rows.get(this.openId)?.actions.reasonKey(digit);
   }
 

@@ -94,6 +94,33 @@ test('A takes what stood first, and not what comes first in that moment', async 
   assert.equal(await opened(), comes.id);
 });
 
+test('a digit acknowledges where the focus is, and nothing where that has gone on', async () => {
+  const page = await it.open();
+  const { county } = it;
+  const [first, second] = [county.monitor, county.oximeter].map((device) => county.raise(device, 'high'));
+  await page.shows(rowOf(second));
+  await page.pass(4_000);
+  await page.key('a');
+  await page.shows(`${rowOf(first)} [data-reason]`);
+  await page.key('j');
+  await page.hides('[data-reason]');
+  assert.equal(await page.run(() => document.activeElement.dataset.alertId), second.id);
+  await page.key('1');
+  await page.pass(1_000);
+  // By hand too the focus goes to another row.
+  await page.click(`${rowOf(first)} .ack`);
+  await page.shows(`${rowOf(first)} [data-reason]`);
+  await page.run((css) => document.querySelector(css).focus(), rowOf(second));
+  await page.key('1');
+  await page.pass(1_000);
+  const sent = () => county.asked.filter(({ url }) => url.includes('/acknowledge')).map(({ url }) => url.includes(second.id));
+  assert.deepEqual(sent(), []);
+  await page.key('a');
+  await page.key('1');
+  await page.shows(`${rowOf(second)}[data-state="active_ack"]`);
+  assert.deepEqual(sent(), [true]);
+});
+
 test('what one did a moment before can be taken back too', async () => {
   const page = await it.open();
   const { county } = it;
