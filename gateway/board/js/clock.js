@@ -1,7 +1,7 @@
 // The one place that knows the time: every age, timer and frame of the page comes from here.
 //
 // A test may set `window.__clinicClock` before the page loads:
-// `{ now(), setTimeout(fn, ms), clearTimeout(id), requestAnimationFrame(fn) }`, all optional.
+// `{ now(), mono(), setTimeout(fn, ms), clearTimeout(id), requestAnimationFrame(fn) }`, all optional.
 // The county's time is the page's time plus an offset that every message of the county corrects.
 
 const hook = (typeof window !== 'undefined' && window.__clinicClock) || {};
@@ -26,6 +26,16 @@ export function steadyClock(wall, mono) {
     last = apart;
     return at + ahead;
   };
+}
+
+/**
+ * How long it was from one moment to another, by three clocks of each: never less than the computer
+ * was awake (`mono`). The page's time counts its sleep too, and a clock that was set ahead as if it
+ * were one; the county's time does not, but may be set back itself. The less of the two is counted.
+ */
+export function elapsedMs(before, after) {
+  const [awake, page, county] = ['mono', 'page', 'county'].map((name) => after[name] - before[name]);
+  return Math.max(awake, Math.min(page, county));
 }
 
 /**
@@ -61,7 +71,8 @@ export class CountyOffset {
 
 const county = new CountyOffset();
 const wall = () => (hook.now ? hook.now() : Date.now());
-const steady = steadyClock(wall, hook.now || (() => performance.now()));
+const mono = () => (hook.now ? (hook.mono || hook.now)() : performance.now());
+const steady = steadyClock(wall, mono);
 
 /** Milliseconds of the page's own clock: never goes back. */
 export function now() {
@@ -76,6 +87,16 @@ export function audioNow() {
 /** Milliseconds of the county's clock; the page's own until the county has spoken. */
 export function serverNow() {
   return now() + county.ms();
+}
+
+/** This moment, for `sinceMs`. */
+export function moment() {
+  return { mono: mono(), page: now(), county: serverNow() };
+}
+
+/** How long that moment is ago, whatever became of the computer's clock. */
+export function sinceMs(before) {
+  return elapsedMs(before, moment());
 }
 
 /** What the county's clock is ahead of the computer's, in milliseconds. */

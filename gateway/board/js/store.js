@@ -79,12 +79,12 @@ export function replaceAll({
   for (const alert of alerts) putAlert(newerAlert(alert, known.get(alert.id)));
 }
 
-/** Reading → when the page first heard it, by its own clock. */
+/** Reading → the moment in which the page first heard it. */
 const heardAt = new WeakMap();
 
 /** For how long the page has known a reading. */
 export function knownMs(reading) {
-  return heardAt.has(reading) ? clock.now() - heardAt.get(reading) : 0;
+  return heardAt.has(reading) ? clock.sinceMs(heardAt.get(reading)) : 0;
 }
 
 /** Whether it is that reading once more, as everything is fetched anew. */
@@ -106,7 +106,7 @@ function putReading(reading) {
   const shown = device.series.get(key);
   if (isNewer(reading, shown, once)) {
     device.series.set(key, reading);
-    heardAt.set(reading, isSame(reading, shown) ? heardAt.get(shown) : clock.now());
+    heardAt.set(reading, isSame(reading, shown) ? heardAt.get(shown) : clock.moment());
     store.changed.add(deviceKey(reading));
   }
   return true;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { CountyOffset, steadyClock } from '../js/clock.js';
+import { CountyOffset, elapsedMs, steadyClock } from '../js/clock.js';
 
 test('the page\'s time does not follow a computer\'s clock that is set back', () => {
   const at = { wall: 1_000_000, mono: 0 };
@@ -30,6 +30,21 @@ test('small steps of the computer\'s clock do not add up', () => {
     now();
   }
   assert.equal(now(), 5_000);
+});
+
+test('how long something is known: a sleep counts, a clock that is set does not', () => {
+  const [before, minute, hour] = [{ mono: 0, page: 1_000, county: 9_000 }, 60_000, 3_600_000];
+  const after = (mono, page, county) => elapsedMs(before, {
+    mono, page: before.page + page, county: before.county + county,
+  });
+  assert.equal(after(minute, minute, minute), minute);
+  // It slept for an hour.
+  assert.equal(after(minute, minute + hour, minute + hour), minute + hour);
+  // The computer's clock was set ahead by an hour, and the county's told so.
+  assert.equal(after(minute, minute + hour, minute), minute);
+  // The county's clock was set ahead, and back.
+  assert.equal(after(minute, minute, minute + hour), minute);
+  assert.equal(after(minute, minute, minute - hour), minute);
 });
 
 test('of messages the least delayed one counts', () => {

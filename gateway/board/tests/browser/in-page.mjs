@@ -5,9 +5,12 @@ export function inPage(startMs, kept) {
   for (const [name, value] of Object.entries(kept)) {
     if (localStorage.getItem(name) === null) localStorage.setItem(name, value);
   }
-  const time = { ms: startMs, timers: [], last: 0 };
+  const time = {
+    ms: startMs, ahead: 0, timers: [], last: 0,
+  };
   window.__clinicClock = {
-    now: () => time.ms,
+    now: () => time.ms + time.ahead,
+    mono: () => time.ms,
     setTimeout(run, ms) {
       time.last += 1;
       time.timers.push({ id: time.last, at: time.ms + Math.max(0, ms), run });
@@ -52,6 +55,10 @@ export function inPage(startMs, kept) {
     /** The time goes on and no timer runs: a tab that is hidden. */
     rest(ms) {
       time.ms += ms;
+    },
+    /** Somebody sets the computer's clock ahead. */
+    set(byMs) {
+      time.ahead += byMs;
     },
     /** The first element of that kind that can be seen. */
     seen(css) {

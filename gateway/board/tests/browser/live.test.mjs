@@ -539,6 +539,28 @@ test('14. stale number: a clock that is set back makes the last number of a devi
   await other.says(hr, '--');
 });
 
+test('a computer s clock that is set right ahead makes no number older', async () => {
+  const { county } = it;
+  const cuff = make.device(make.HEPING, 'heping-bp-01', 'cuff', county.ms);
+  county.devices.push(cuff);
+  county.measure(cuff, 'nibp_sys', '128');
+  county.measure(county.monitor, 'hr', '72');
+  const page = await it.open();
+  await page.pass(120_000);
+  await page.run(() => window.__test.set(3_600_000));
+  const nibp = '.tile[data-device="heping-bp-01"] [data-metric="nibp_sys"]';
+  const fresh = async () => [await page.attribute(nibp, 'data-age-s'), await page.attribute(nibp, 'data-stale')];
+  await page.pass(10_000);
+  await page.shows('[data-link="live"]');
+  assert.deepEqual(await fresh(), ['130', 'fresh']);
+  // It is the same when everything is fetched anew.
+  county.say('resync', { lagging: true });
+  await page.pass(5_000);
+  assert.deepEqual(await fresh(), ['135', 'fresh']);
+  // What stopped is as old as before.
+  assert.equal(await page.attribute('.tile[data-device="heping-monitor-01"]', 'data-hatched'), 'true');
+});
+
 test('15. connection lost: a county that was restored is believed, though its alerts went back', async () => {
   const page = await it.open();
   const { county } = it;
