@@ -9,7 +9,7 @@ import { t } from './i18n.js';
 import { may, store } from './store.js';
 import { aboutText, drawTags } from './tile.js';
 
-const REVEALED_MS = 30_000;
+export const REVEALED_MS = 30_000;
 /** The county counts it anew each time that it is asked, which is each minute. */
 const SCORE_OLD_MS = 120_000;
 

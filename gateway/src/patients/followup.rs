@@ -93,6 +93,7 @@ pub(crate) fn list(
             let refer_ms = since_ms.map(|since_ms| since_ms.saturating_add(REFER_MS));
             let told = json!({
                 "patient": patient.key, "name": patient.masked_name(),
+                "age_months": patient.about.age_months(now), "sex": patient.about.sex,
                 "clinic": patient.about.clinic, "groups": groups,
                 "programme": newest.programme, "since": since_ms.map(rfc3339),
                 "refer_by": refer_ms.map(rfc3339),

@@ -1,10 +1,13 @@
 // Follow-up: who was out of target at visits in a row. It never makes a sound.
 
 import * as api from '../api.js';
-import { h } from '../dom.js';
+import * as clock from '../clock.js';
+import { h, put, set } from '../dom.js';
+import { REVEALED_MS } from '../drawer-head.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
 import { putLine } from '../number.js';
+import { aboutText } from '../tile.js';
 import { Page, choice, field, table } from './page.js';
 import { dayOf, resultPieces, whoText } from './words.js';
 
@@ -15,6 +18,8 @@ export class FollowUpPage extends Page {
   constructor(options) {
     super(options);
     this.wanted = { programme: '', group: '' };
+    /** Patient → whole name, for as long as it is shown. */
+    this.revealed = new Map();
   }
 
   static get key() {
@@ -36,6 +41,8 @@ export class FollowUpPage extends Page {
   fill() {
     const { people, once, targets, target_set: version } = this.answer;
     const all = [...people, ...once];
+    /** What draws the name of each row. */
+    this.names = [];
     this.body.replaceChildren(
       h('div', { class: 'filters' },
         this.filter('programme', PROGRAMMES), this.filter('group', GROUPS)),
@@ -61,6 +68,37 @@ export class FollowUpPage extends Page {
     }));
   }
 
+  /** Many have one masked name, and who comes to be measured has no tile: age and sex stand with it. */
+  who(person) {
+    const { patient } = person;
+    const name = h('span');
+    const reveal = h('button', { class: 'reveal', onclick: () => this.unmask(patient) }, t('drawer.reveal'));
+    const draw = () => {
+      const whole = this.revealed.get(patient);
+      put(name, whoText({ patient, name: whole ?? person.name }));
+      set(reveal, 'hidden', !person.name || Boolean(whole) || !this.may('see_names'));
+    };
+    draw();
+    this.names.push(draw);
+    return h('span', {}, name, ' ', h('span', { class: 'quiet' }, aboutText(person)), ' ', reveal);
+  }
+
+  /** The whole name, for half a minute; the audit knows of it. */
+  async unmask(patient) {
+    const draw = () => this.names.forEach((one) => one());
+    try {
+      const { name } = await api.unmask(patient);
+      this.revealed.set(patient, name);
+      clock.after(REVEALED_MS, () => {
+        this.revealed.delete(patient);
+        draw();
+      });
+      draw();
+    } catch (failure) {
+      this.fail(failure);
+    }
+  }
+
   person(person, targets) {
     const groups = person.groups.map((group) => wordOf('group', group, t)).join(' ');
     const missed = (rule) => {
@@ -68,7 +106,7 @@ export class FollowUpPage extends Page {
       return target ? either(target.message_zh, target.message_en) : rule;
     };
     return [
-      whoText(person),
+      this.who(person),
       person.clinic,
       [person.programme && wordOf('programme', person.programme, t), groups].filter(Boolean).join(' · '),
       dayOf(person.since),

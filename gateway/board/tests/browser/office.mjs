@@ -48,6 +48,8 @@ export function morning(county, role = 'nurse') {
       people: [{
         patient: first.patient,
         name: first.name,
+        age_months: first.age_months,
+        sex: first.sex,
         clinic: first.clinic,
         groups: ['elderly'],
         programme: 'hypertension',
@@ -61,6 +63,8 @@ export function morning(county, role = 'nurse') {
       once: [{
         patient: 'f00d',
         name: '赵**',
+        age_months: 762,
+        sex: 'female',
         clinic: first.clinic,
         groups: [],
         programme: 'hypertension',

@@ -301,6 +301,41 @@ test('follow-up: one reading above target colours the row, two in a row are refe
   assert.ok(colours.every((one) => one.includes('rgb')) && colours[0] !== colours[1], colours.join());
 });
 
+test('follow-up: who has no tile is known by age and sex, and by name for half a minute, on paper too', async () => {
+  const { first } = morning(it.county);
+  const { county } = it;
+  const { ruled: _, ...whole } = make.patient('f00d', '赵测试', null, first.clinic);
+  county.answer({
+    method: 'POST', path: '/patients/f00d/unmask', once: true, status: 200, body: whole,
+  });
+  const page = await it.open();
+  await turn(page, 'followup');
+  const row = '[data-target="missed"] td:first-child';
+  await page.says('[data-target="refer"] td:first-child', '张* 70 岁 男');
+  await page.says(row, '赵** 63 岁 女');
+  const paper = await page.paper();
+  await page.click('.page .print');
+  await paper('who it is', (sheet) => sheet.body.textContent.includes('赵** 63 岁 女'));
+  await page.click(`${row} .reveal`);
+  await page.says(row, '赵测试 63 岁 女');
+  await page.hides(`${row} .reveal`);
+  assert.equal(county.asked.filter(({ url }) => url.includes('/unmask')).length, 1);
+  // A page that asks again does not take it away, and nothing keeps it.
+  await page.click('.page .again');
+  await page.says(row, '赵测试');
+  await page.pass(31_000);
+  await page.says(row, '赵**');
+  assert.ok(!(await page.run(() => document.querySelector('#app').textContent)).includes('赵测试'));
+});
+
+test('follow-up: who may see no names is offered none', async () => {
+  morning(it.county, 'kiosk');
+  const page = await it.open();
+  await turn(page, 'followup');
+  await page.says('[data-target="missed"]', '63 岁 女');
+  await page.hides('.page .reveal');
+});
+
 test('the weekly figures are per day of a monitored patient', async () => {
   morning(it.county);
   const page = await it.open();

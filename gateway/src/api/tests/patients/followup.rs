@@ -94,6 +94,14 @@ async fn two_visits_of_a_diabetic_out_of_target_put_them_on_the_list() {
         told.map(|one| json!([one["missed"], one["readings"][0]["value"]])).collect();
     assert_eq!(json!(told), json!([[["FU-GLU-F"], "7.1"], [["FU-GLU-F"], "8.2"]]));
     assert_eq!((&person["groups"], &person["overdue"]), (&json!([]), &json!(false)));
+    // Many have one masked name.
+    let (_, patients) = visits.desk.get("/api/v1/patients").await;
+    let mut patients = patients["patients"].as_array().unwrap().iter();
+    let known = patients.find(|one| one["patient"] == json!(diabetic)).unwrap();
+    assert!(person["age_months"].is_u64(), "{person}");
+    for field in ["age_months", "sex"] {
+        assert_eq!(person[field], known[field], "{field}");
+    }
     visits.glucose(&diabetic, 0, ("6.2", "meal_fast")).await;
     assert_eq!(visits.listed("").await, (vec![], vec![]));
 
