@@ -14,6 +14,9 @@ function sheetOf(node) {
   if (node.nodeType === Node.TEXT_NODE) return node.data;
   if (node.nodeType !== Node.ELEMENT_NODE || node.hidden || node.tagName === 'BUTTON') return null;
   const tag = node.tagName.toLowerCase();
+  // Attributes say what a form began with, and not what somebody chose or typed.
+  if (tag === 'select') return node.selectedOptions[0]?.text ?? '';
+  if (tag === 'input') return node.value;
   const attributes = [...node.attributes].filter(({ name }) => ATTRIBUTES.test(name))
     .map(({ name, value }) => [name, value]);
   if (tag === 'canvas') {

@@ -677,6 +677,25 @@ for (const language of ['zh-CN', 'en']) {
   });
 }
 
+test('a list that was filtered says by what on paper too', async () => {
+  morning(it.county);
+  const page = await it.open();
+  await turn(page, 'followup');
+  const paper = await page.paper();
+  await page.run(() => {
+    const [programme] = document.querySelectorAll('.page .filters select');
+    programme.value = 'diabetes';
+    programme.dispatchEvent(new Event('change'));
+  });
+  await page.wait('it is asked for', () => it.county.asked.some(({ url }) => url.includes('programme=diabetes')));
+  await page.caughtUp();
+  await page.click('.page .print');
+  await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
+  const fields = await paper('its filters', (sheet) => [...sheet.querySelectorAll('.filters .field')]
+    .map((one) => one.textContent));
+  assert.deepEqual(fields, ['项目糖尿病', '人群全部']);
+});
+
 test('the handover sheet is of when its data is, and asks for the limits of each patient once', async () => {
   morning(it.county);
   const { county } = it;
