@@ -2,7 +2,7 @@
 
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
-import { shownValue, unitText } from './format.js';
+import { shortTime, shownValue, unitText } from './format.js';
 import { t } from './i18n.js';
 import { showsKpa, toggleKpa } from './kpa.js';
 import { metricName } from './metric-name.js';
@@ -11,7 +11,7 @@ import {
 } from './number.js';
 import { store } from './store.js';
 import * as layout from './trend-layout.js';
-import { Plot } from './trend-plot.js';
+import { DASHES, Plot } from './trend-plot.js';
 
 const DAY_MS = 24 * 3_600_000;
 const STEP_S = 60;
@@ -88,9 +88,17 @@ export class Trends {
     const of = (metric) => layout.plotOf(classOf(metric)) === plot;
     const series = trend.series.filter((one) => of(one.metric));
     const own = marks.filter((mark) => of(mark.reading.metric));
-    const metric = (series[0] || own[0].reading).metric;
+    const metricsOf = (some) => [...new Set(some.map(({ metric }) => metric))];
+    const drawn = metricsOf(series);
+    const metrics = plot === 'nibp' ? [plot] : metricsOf([...series, ...own.map(({ reading }) => reading)]);
+    // Of several each says which it is: pulse and heart rate differ just when it matters.
+    const nameOf = (metric) => (metrics.length > 1 ? metricName(metric) : '');
     const unit = unitText(series[0]?.unit || shownValue(own[0]?.reading || {}).unit, t);
-    const lines = series.map((one) => named(layout.pointsOf(one), one, unit));
+    const lines = series.map((one) => ({
+      points: named(layout.pointsOf(one), one, unit)
+        .map((point) => ({ ...point, name: nameOf(one.metric) })),
+      dash: DASHES[drawn.indexOf(one.metric) % DASHES.length],
+    }));
     const limits = (whole?.limits_in_force || [])
       .filter((limit) => layout.plotOf(limit.class) === plot && /^(hr|spo2|rr)$/.test(plot))
       .map((limit) => ({ value: Number(limit.value), priority: limit.priority }));
@@ -99,13 +107,15 @@ export class Trends {
       from: Date.parse(trend.from),
       to: Date.parse(trend.to),
       stepMs: trend.step_s * 1000,
-      name: `${metricName(plot === 'nibp' ? plot : metric)} ${unit}`,
-      band,
+      name: `${metrics.map(metricName).join(' / ')} ${unit}`,
+      band: [legend(drawn), band].filter(Boolean).join(' · '),
       bands,
       aims: rest.aims ?? [],
       limits,
       lines,
-      marks: plot === 'nibp' ? pressureMarks(own, rest) : own.map((mark) => pointMark(plot, mark)),
+      marks: plot === 'nibp' ? pressureMarks(own, rest) : own.map((mark) => ({
+        ...pointMark(plot, mark), name: nameOf(mark.reading.metric),
+      })),
       alerts: alerts.map((alert) => ({
         at: Date.parse(alert.started_at), priority: alert.priority,
       })),
@@ -113,7 +123,7 @@ export class Trends {
   }
 
   draw() {
-    put(this.heading, t(this.zoom ? 'trend.heading_closer' : 'trend.heading'));
+    put(this.heading, this.zoom ? t('trend.heading_closer', spanOf(this.zoom)) : t('trend.heading'));
     const isTouch = window.matchMedia('(pointer: coarse)').matches;
     put(this.explain, t(isTouch ? 'trend.touch' : 'trend.keys'));
     put(this.kpa, t('trend.kpa'));
@@ -122,6 +132,17 @@ export class Trends {
     set(this.whole, 'hidden', !this.zoom);
     for (const plot of this.plots.values()) plot.draw();
   }
+}
+
+/** From when to when, with the date of what is not today. */
+function spanOf({ from, to }) {
+  return { from: shortTime(from, clock.serverNow()), to: shortTime(to, from) };
+}
+
+/** Which line is whose, where there are several. */
+function legend(metrics) {
+  return metrics.length < 2 ? '' : metrics.map((metric, index) => (
+    t(`trend.line.${index % DASHES.length}`, { name: metricName(metric) }))).join(' · ');
 }
 
 /** Points with what is read out: the middle, and the extremes where they differ. */

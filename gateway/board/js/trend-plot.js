@@ -1,6 +1,7 @@
 // One trend on a canvas: lines with their extremes, bars of blood pressure, shapes of glucose; read
 // out by pointer and keys.
 
+import * as clock from './clock.js';
 import { h, put, set } from './dom.js';
 import { shortTime, timeSeconds } from './format.js';
 import { t } from './i18n.js';
@@ -17,6 +18,8 @@ const MARK_PX = 4;
 const STEM_PX = 9;
 /** Nearer than this hollow points would look like a line. */
 const HOLLOW_APART_PX = 7;
+/** The line of each metric where a plot has several: as `trend.line.0` and so on call them. */
+export const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3]];
 
 export class Plot {
   /** `onZoom(from, to)`: this stretch is to be shown closer. */
@@ -54,12 +57,12 @@ export class Plot {
   }
 
   /**
-   * `data`: `from`, `to`, `stepMs`, `lines` (points of each series), `marks` (points of results),
+   * `data`: `from`, `to`, `stepMs`, `lines` (points of each series and their `dash`), `marks` (points of results),
    * `alerts` (moments with a priority), `bands`, `aims` (lines with a label), `limits`, and the words `name` and `band`.
    */
   show(data) {
     this.data = data;
-    this.items = [...data.lines.flat(), ...data.marks].sort((a, b) => a.at - b.at);
+    this.items = [...data.lines.flatMap(({ points }) => points), ...data.marks].sort((a, b) => a.at - b.at);
     if (this.at >= this.items.length) this.at = -1;
     put(this.name, data.name);
     put(this.band, data.band);
@@ -87,7 +90,7 @@ export class Plot {
     context.setTransform(ratio, 0, 0, ratio, LEFT_PX * ratio, 8 * ratio);
     this.paper(context);
     this.bands(context);
-    for (const points of this.data.lines) this.line(context, points);
+    for (const line of this.data.lines) this.line(context, line);
     for (const mark of this.data.marks) this.mark(context, mark);
     this.alerts(context);
     const item = this.items[this.at];
@@ -155,7 +158,7 @@ export class Plot {
     context.setLineDash([]);
   }
 
-  line(context, points) {
+  line(context, { points, dash }) {
     for (const run of layout.runs(points, this.data.stepMs)) {
       context.fillStyle = this.colour('--shade');
       context.beginPath();
@@ -166,9 +169,11 @@ export class Plot {
       context.fill();
       context.strokeStyle = this.colour('--curve');
       context.lineWidth = 1.5;
+      context.setLineDash(dash);
       context.beginPath();
       for (const point of run) context.lineTo(this.x(point.at), this.y(point.value).y);
       context.stroke();
+      context.setLineDash([]);
       let lastX = -Infinity;
       for (const point of run) {
         if (point.hollow && this.x(point.at) - lastX >= HOLLOW_APART_PX) {
@@ -312,7 +317,7 @@ export class Plot {
   said() {
     const item = this.items[this.at] || this.items[this.items.length - 1];
     putLine(this.readout, item ? between([
-      item.pieces, [shortTime(item.at, this.data.to)], [item.device || ''],
+      [item.name || ''], item.pieces, [shortTime(item.at, clock.serverNow())], [item.device || ''],
       ...(item.words || []),
       [item.doubted ? t('validity.questionable') : ''],
       [item.hollow ? t('trend.backfilled') : ''],

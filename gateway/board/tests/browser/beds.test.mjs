@@ -654,6 +654,76 @@ test('a trend is read out by keys, and shown closer with every reading', async (
   await page.wait('it is asked for closer', () => county.asked.some(({ url }) => /trends.*step=1(&|$)/.test(url)));
 });
 
+test('heart rate and pulse in one plot are two lines, and each value says which it is', async () => {
+  const county = ward();
+  const minutes = Array.from({ length: 721 }, (_, minute) => county.ms - minute * 60_000).reverse();
+  county.series = [['hr', '40'], ['pulse_oxim', '180']].map(([metric, value]) => ({
+    site: county.monitor.site,
+    device: county.monitor.device,
+    channel: '',
+    metric,
+    unit: '/min',
+    points: minutes.map((ms) => ({
+      at: make.at(ms), min: value, median: value, max: value, count: 60, backfilled: false, doubted: false,
+    })),
+  }));
+  county.results = [['temp', '36.6'], ['glucose', '6.1']].map(([metric, value], index) => ({
+    readings: [county.measure(county.monitor, metric, value, { group: `g/${index}`, seq: 900 + index })],
+    moves: [],
+  }));
+  const page = await it.open();
+  await drawerOf(page, 10);
+  const plot = '.plot[data-metric="hr"]';
+  await page.says(`${plot} .plot-name`, '心率 / 脉率(血氧) 次/分');
+  await page.says(`${plot} .plot-band`, '实线:心率 · 虚线:脉率(血氧)');
+  const press = (key) => page.run((css, name) => document.querySelector(`${css} canvas`)
+    .dispatchEvent(new KeyboardEvent('keydown', { key: name })), plot, key);
+  await press('Home');
+  await page.says(`${plot} .readout`, '心率 · 40 次/分');
+  await press('ArrowRight');
+  await page.says(`${plot} .readout`, '脉率(血氧) · 180 次/分');
+  // A plot of one says it in its name.
+  assert.equal(await page.text('.plot[data-metric="glucose"] .plot-name'), '血糖 mmol/L');
+  assert.match(await page.text('.plot[data-metric="glucose"] .readout'), /^6\.1 mmol/);
+  // The one line has no hole, the other has: by its rows of ink.
+  const holes = await page.run((css) => {
+    const canvas = document.querySelector(`${css} canvas`);
+    const context = canvas.getContext('2d');
+    const curve = getComputedStyle(document.querySelector(css)).getPropertyValue('--curve').trim()
+      .match(/\w\w/g).map((one) => parseInt(one, 16));
+    const found = [];
+    for (let y = 0; y < canvas.height; y += 1) {
+      const { data } = context.getImageData(0, y, canvas.width, 1);
+      const inked = [];
+      for (let x = 0; x < canvas.width; x += 1) {
+        if (curve.every((part, index) => Math.abs(data[x * 4 + index] - part) < 40)) inked.push(x);
+      }
+      const hole = inked.filter((x, index) => index && x - inked[index - 1] > 1).length;
+      if (inked.length > 10) found.push(hole);
+    }
+    return found;
+  }, plot);
+  assert.ok(holes[0] >= 20 && holes[holes.length - 1] === 0, String(holes));
+});
+
+test('yesterday has its date, also where the trend is shown closer', async () => {
+  const county = ward();
+  const measured_time = make.at(county.ms - 12 * 3_600_000);
+  county.results = [
+    { readings: [county.measure(county.monitor, 'temp', '36.6', { measured_time })], moves: [] },
+  ];
+  const page = await it.open();
+  await drawerOf(page, 10);
+  const plot = '.plot[data-metric="temp"]';
+  const key = (name) => page.run((css, one) => document.querySelector(`${css} canvas`)
+    .dispatchEvent(new KeyboardEvent('keydown', { key: one })), plot, name);
+  await page.says(`${plot} .readout`, '· 2026-11-25 21:30 ·');
+  await key('Home');
+  await key('Enter');
+  await page.says('.trends h3', '趋势放大 2026-11-25 21:15–21:45');
+  await page.says(`${plot} .readout`, '· 2026-11-25 21:30 ·');
+});
+
 test('of a pressure of which one number is known the trend shows that one', async () => {
   const county = ward();
   const result = (number, fields) => {
