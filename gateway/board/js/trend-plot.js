@@ -18,6 +18,8 @@ const MARK_PX = 4;
 const STEM_PX = 9;
 /** Nearer than this hollow points would look like a line. */
 const HOLLOW_APART_PX = 7;
+/** A word or number beside a mark is no wider. */
+const WORD_PX = 40;
 /** The line of each metric where a plot has several: as `trend.line.0` and so on call them. */
 export const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3]];
 
@@ -195,17 +197,25 @@ export class Plot {
   }
 
   mark(context, mark) {
-    if (mark.bar) this.bar(context, mark);
-    else {
-      this.shape(context, mark.shape, mark, mark.hollow, MARK_PX);
-      if (mark.edge) {
-        context.fillStyle = this.colour('--text');
-        context.textAlign = 'center';
-        const { out } = this.y(mark.value);
-        const y = mark.edge === 'Hi' ? 8 : HEIGHT_PX - 16;
-        context.fillText(mark.edge, this.x(mark.at) + 14, out ? y : this.y(mark.value).y);
-      }
+    if (mark.bar) {
+      this.bar(context, mark);
+      return;
     }
+    this.shape(context, mark.shape, mark, mark.hollow, MARK_PX);
+    if (mark.edge || this.y(mark.value).out) {
+      this.beside(context, mark.at, mark.value, mark.edge ?? mark.value);
+    }
+  }
+
+  /** What a mark at the edge is really: a word, or a number that is beyond the axis. */
+  beside(context, at, value, what) {
+    const { y, out } = this.y(value);
+    const text = typeof what === 'number' ? `${out > 0 ? '↑' : '↓'}${what}` : what;
+    // Beside the last one there is no room.
+    const side = this.x(at) > this.width - WORD_PX ? -1 : 1;
+    context.fillStyle = this.colour('--text');
+    context.textAlign = side > 0 ? 'left' : 'right';
+    context.fillText(text, this.x(at) + side * 8, Math.min(HEIGHT_PX - 16, Math.max(8, y)));
   }
 
   /** Systolic to diastolic with a tick for the mean; arrows where it is outside the band. */
@@ -230,6 +240,9 @@ export class Plot {
     context.textAlign = 'center';
     if (bar.above) context.fillText('▲', x, Math.max(5, top - 7));
     if (bar.below) context.fillText('▼', x, Math.min(HEIGHT_PX - 12, bottom + 8));
+    for (const value of [bar.sys, bar.dia]) {
+      if (value !== null && this.y(value).out) this.beside(context, at, value, value);
+    }
   }
 
   /** Where a bar begins and ends; of no pressure but the mean there is none. */
