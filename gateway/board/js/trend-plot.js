@@ -92,6 +92,8 @@ export class Plot {
     context.setTransform(ratio, 0, 0, ratio, LEFT_PX * ratio, 8 * ratio);
     this.paper(context);
     this.bands(context);
+    // One line's extremes must not hide another line.
+    for (const line of this.data.lines) this.shade(context, line);
     for (const line of this.data.lines) this.line(context, line);
     for (const mark of this.data.marks) this.mark(context, mark);
     this.alerts(context);
@@ -160,15 +162,20 @@ export class Plot {
     context.setLineDash([]);
   }
 
-  line(context, { points, dash }) {
+  shade(context, { points }) {
+    context.fillStyle = this.colour('--shade');
     for (const run of layout.runs(points, this.data.stepMs)) {
-      context.fillStyle = this.colour('--shade');
       context.beginPath();
       for (const point of run) context.lineTo(this.x(point.at), this.y(point.max).y);
       for (const point of [...run].reverse()) {
         context.lineTo(this.x(point.at), this.y(point.min).y);
       }
       context.fill();
+    }
+  }
+
+  line(context, { points, dash }) {
+    for (const run of layout.runs(points, this.data.stepMs)) {
       context.strokeStyle = this.colour('--curve');
       context.lineWidth = 1.5;
       context.setLineDash(dash);

@@ -657,14 +657,15 @@ test('a trend is read out by keys, and shown closer with every reading', async (
 test('heart rate and pulse in one plot are two lines, and each value says which it is', async () => {
   const county = ward();
   const minutes = Array.from({ length: 721 }, (_, minute) => county.ms - minute * 60_000).reverse();
-  county.series = [['hr', '40'], ['pulse_oxim', '180']].map(([metric, value]) => ({
+  // The extremes of the second reach over the first one's line.
+  county.series = [['hr', '40', '40'], ['pulse_oxim', '180', '30']].map(([metric, value, min]) => ({
     site: county.monitor.site,
     device: county.monitor.device,
     channel: '',
     metric,
     unit: '/min',
     points: minutes.map((ms) => ({
-      at: make.at(ms), min: value, median: value, max: value, count: 60, backfilled: false, doubted: false,
+      at: make.at(ms), min, median: value, max: value, count: 60, backfilled: false, doubted: false,
     })),
   }));
   county.results = [['temp', '36.6'], ['glucose', '6.1']].map(([metric, value], index) => ({
@@ -681,7 +682,7 @@ test('heart rate and pulse in one plot are two lines, and each value says which 
   await press('Home');
   await page.says(`${plot} .readout`, '心率 · 40 次/分');
   await press('ArrowRight');
-  await page.says(`${plot} .readout`, '脉率(血氧) · 180 次/分');
+  await page.says(`${plot} .readout`, '脉率(血氧) · 180 (30–180) 次/分');
   // A plot of one says it in its name.
   assert.equal(await page.text('.plot[data-metric="glucose"] .plot-name'), '血糖 mmol/L');
   assert.match(await page.text('.plot[data-metric="glucose"] .readout'), /^6\.1 mmol/);
