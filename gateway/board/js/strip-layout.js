@@ -194,13 +194,25 @@ export function leavesPaper(blocks, range, heightPx, paper = PAPER) {
     && (isBeyond(block.low, block) || isBeyond(block.high, block)));
 }
 
+/** What a place on paper is of the trace: its moment and millivolts, or millimetres without a scale. */
+export function pointOf({ x, y }, heightPx, paper) {
+  return { ms: (x / paper.pxPerSecond) * 1000, level: (heightPx / 2 - y) / levelPx(paper) };
+}
+
+/** Where that is on this paper. */
+export function placeOf({ ms, level }, heightPx, paper) {
+  return { x: (ms / 1000) * paper.pxPerSecond, y: heightPx / 2 - level * levelPx(paper) };
+}
+
+const levelPx = ({ gain, pxPerMv, pxPerMm }) => (gain === null ? pxPerMm : pxPerMv);
+
 /** What two calipers say: milliseconds, beats in a minute, and millivolts where there is a scale. */
-export function between(a, b, { pxPerSecond, pxPerMv }, isScaled) {
-  const ms = (Math.abs(b.x - a.x) / pxPerSecond) * 1000;
+export function between(a, b, isScaled) {
+  const ms = Math.abs(b.ms - a.ms);
   return {
     ms: Math.round(ms),
     bpm: ms >= 1 ? Math.round(60_000 / ms) : null,
-    mv: isScaled ? (Math.abs(b.y - a.y) / pxPerMv).toFixed(2) : null,
+    mv: isScaled ? Math.abs(b.level - a.level).toFixed(2) : null,
   };
 }
 

@@ -59,6 +59,7 @@ export class StripReview {
     const was = !this.element.hidden;
     set(this.element, 'hidden', true);
     this.blocks = [];
+    /** The calipers, by moment and height of the trace: on other paper they stay on their wave. */
     this.points = [];
     this.asked = null;
     return was;
@@ -100,6 +101,7 @@ export class StripReview {
   otherLead() {
     this.asked = { ...this.asked, metric: this.lead.value, leads: [this.lead.value] };
     this.blocks = [];
+    this.points = [];
     this.fetch();
   }
 
@@ -169,7 +171,7 @@ export class StripReview {
       range: this.isScaled() ? null : this.range,
     });
     this.drawAlert(context, now, heightPx, colour);
-    this.drawCalipers(context, heightPx, colour);
+    this.drawCalipers(context, now, heightPx, colour);
     context.restore();
     if (margin) {
       context.save();
@@ -192,9 +194,10 @@ export class StripReview {
     context.fillText('▼', x - 6, 12);
   }
 
-  drawCalipers(context, heightPx, colour) {
+  drawCalipers(context, now, heightPx, colour) {
     context.fillStyle = colour('--rail');
-    for (const { x, y } of this.points) {
+    for (const point of this.points) {
+      const { x, y } = layout.placeOf(point, heightPx, now);
       context.fillRect(x - 0.5, 0, 1, heightPx);
       context.fillRect(x - 12, y - 0.5, 24, 1);
     }
@@ -250,9 +253,11 @@ export class StripReview {
   /** A click sets one of two calipers, the one that was set first is taken away. */
   caliper(event) {
     const box = this.canvas.getBoundingClientRect();
-    const margin = this.isScaled() ? this.paper().pulsePx : 0;
+    const now = this.paper();
+    const margin = this.isScaled() ? now.pulsePx : 0;
     const x = event.clientX - box.left + Math.round(this.scroller.scrollLeft) - margin;
-    this.points = [...this.points, { x, y: event.clientY - box.top }].slice(-2);
+    const point = layout.pointOf({ x, y: event.clientY - box.top }, HEIGHT_MM * now.pxPerMm, now);
+    this.points = [...this.points, point].slice(-2);
     this.draw();
   }
 
@@ -266,7 +271,10 @@ export class StripReview {
     if (!move || !last) return;
     event.preventDefault();
     const step = event.shiftKey ? 10 : 1;
-    const moved = { x: last.x + move[0] * step, y: last.y + move[1] * step };
+    const now = this.paper();
+    const heightPx = HEIGHT_MM * now.pxPerMm;
+    const { x, y } = layout.placeOf(last, heightPx, now);
+    const moved = layout.pointOf({ x: x + move[0] * step, y: y + move[1] * step }, heightPx, now);
     this.points = [...this.points.slice(0, -1), moved];
     this.draw();
   }
@@ -274,7 +282,7 @@ export class StripReview {
   measure() {
     if (this.points.length < 2) return '';
     const [a, b] = this.points;
-    const { ms, bpm, mv } = layout.between(a, b, this.paper(), this.isScaled());
+    const { ms, bpm, mv } = layout.between(a, b, this.isScaled());
     return [
       `${ms} ms`, bpm === null ? '' : `${bpm} ${t('unit./min')}`, mv === null ? '' : `${mv} mV`,
     ].filter(Boolean).join(' · ');

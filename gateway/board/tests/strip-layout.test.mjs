@@ -111,11 +111,21 @@ test('other paper has other lengths, and both axes go by one box', () => {
 });
 
 test('calipers tell time and rate, and millivolts where there is a scale', () => {
-  const paper = layout.paperOf();
-  const [a, b] = [{ x: 10, y: 20 }, { x: 90, y: 60 }];
-  assert.deepEqual(layout.between(a, b, paper, true), { ms: 800, bpm: 75, mv: '1.00' });
-  assert.deepEqual(layout.between(b, a, paper, false), { ms: 800, bpm: 75, mv: null });
-  assert.equal(layout.between(a, a, paper, true).bpm, null);
+  const [a, b] = [{ x: 10, y: 20 }, { x: 90, y: 60 }].map((place) => layout.pointOf(place, 160, layout.paperOf()));
+  assert.deepEqual(layout.between(a, b, true), { ms: 800, bpm: 75, mv: '1.00' });
+  assert.deepEqual(layout.between(b, a, false), { ms: 800, bpm: 75, mv: null });
+  assert.equal(layout.between(a, a, true).bpm, null);
+});
+
+test('a caliper stays on its wave when the paper is another', () => {
+  const point = layout.pointOf({ x: 100, y: 40 }, 160, layout.paperOf());
+  assert.deepEqual(point, { ms: 1000, level: 1 });
+  const other = layout.paperOf({ speed: 50, gain: 5, pxPerMm: 4 });
+  assert.deepEqual(layout.placeOf(point, 160, other), { x: 200, y: 60 });
+  // Without a scale a gain that somebody chose for others moves nothing.
+  const [five, twenty] = [5, 20].map((gain) => ({ ...layout.paperOf({ gain }), gain: null }));
+  const place = { x: 100, y: 40 };
+  assert.deepEqual(layout.placeOf(layout.pointOf(place, 160, five), 160, twenty), place);
 });
 
 test('a card tells the size of the screen, unless it cannot be', () => {

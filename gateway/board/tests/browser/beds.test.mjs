@@ -854,14 +854,33 @@ test('a strip around an alert stands still, is measured, and is printed in true 
   await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
   await page.says('.strip-review .strip-scale', '25 mm/s 10 mm/mV');
   await page.says('.strip-review .strip-facts', '10床 张**');
-  const clicked = (x) => page.run((at) => {
+  const clicked = (x, y) => page.run((dx, dy) => {
     const canvas = document.querySelector('.strip-review canvas');
     const { left, top } = canvas.getBoundingClientRect();
-    canvas.dispatchEvent(new PointerEvent('pointerdown', { clientX: left + at, clientY: top + 40 }));
-  }, x);
-  await clicked(60);
-  await clicked(140);
-  await page.says('.calipers', '800 ms · 75');
+    canvas.dispatchEvent(new PointerEvent('pointerdown', { clientX: left + dx, clientY: top + dy }));
+  }, x, y);
+  await clicked(60, 40);
+  await clicked(140, 80);
+  await page.says('.calipers', '800 ms · 75 次/分 · 1.00 mV');
+  const choose = (name, value) => page.run((css, one) => {
+    const select = document.querySelector(css);
+    select.value = one;
+    select.dispatchEvent(new Event('change'));
+  }, `.strip-review ${name}`, value);
+  // On other paper they stay where they are on the wave.
+  await choose('.speed', '50');
+  await choose('.gain', '5');
+  await page.says('.strip-review .strip-scale', '50 mm/s 5 mm/mV');
+  assert.equal(await page.text('.calipers'), '800 ms · 75 次/分 · 1.00 mV');
+  await choose('.speed', '25');
+  await choose('.gain', '10');
+  // Of another lead they say nothing.
+  const lead = (value) => choose('.part-head > select', value);
+  await lead('ecg_wave_i');
+  await page.says('.strip-review', '该导联无波形');
+  assert.equal(await page.text('.calipers'), '');
+  await lead('ecg_wave_ii');
+  await page.says('.strip-review .strip-scale', '25 mm/s 10 mm/mV');
   const paper = await page.paper();
   await page.run(() => {
     [...document.querySelectorAll('.strip-review button')].find((one) => (
