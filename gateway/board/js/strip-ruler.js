@@ -3,7 +3,7 @@
 import { h, put, set } from './dom.js';
 import { t } from './i18n.js';
 import { pxPerMmOf } from './strip-layout.js';
-import { choose, paper } from './strip-settings.js';
+import { calibrate, paper } from './strip-settings.js';
 
 const CARD_MM = 85.6;
 
@@ -17,9 +17,10 @@ export class Ruler {
     this.slider = h('input', {
       type: 'range', min: '180', max: '1000', oninput: () => this.size(),
     });
+    this.narrow = h('p', { class: 'problem', role: 'status' });
     this.done = h('button', { class: 'primary', onclick: () => this.take() });
     this.element = h('div', { class: 'ruler', hidden: true },
-      this.explain, this.card, this.slider, this.done);
+      this.explain, this.card, this.slider, this.narrow, this.done);
   }
 
   toggle() {
@@ -28,13 +29,20 @@ export class Ruler {
     this.size();
   }
 
+  /** The box as wide as is wanted; how wide it is, `null` where it has no room for that. */
   size() {
     this.card.style.width = `${this.slider.value}px`;
+    const { width } = this.card.getBoundingClientRect();
+    const fits = Math.abs(width - Number(this.slider.value)) < 1;
+    put(this.narrow, fits ? '' : t('ruler.narrow'));
+    return fits ? width : null;
   }
 
   take() {
-    const pxPerMm = pxPerMmOf(Number(this.slider.value));
-    if (pxPerMm) choose({ pxPerMm });
+    const px = this.size();
+    const pxPerMm = px && pxPerMmOf(px);
+    if (!pxPerMm) return;
+    calibrate(pxPerMm);
     set(this.element, 'hidden', true);
     this.onChange();
   }

@@ -22,24 +22,35 @@ function settings() {
     speed: SPEEDS.includes(read.speed) ? read.speed : 25,
     gain: GAINS.includes(read.gain) ? read.gain : 10,
     pxPerMm: read.pxPerMm >= 2 && read.pxPerMm <= 12 ? read.pxPerMm : null,
+    ratio: read.ratio ?? null,
   };
   return chosen;
 }
 
-export function choose(change) {
+function choose(change) {
   chosen = { ...settings(), ...change };
   keep(KEPT, JSON.stringify(chosen));
 }
 
-/** Whether somebody held a card to this screen. */
+/** Pixels of a millimetre, where somebody held a card to this screen as it is: zoom makes it another. */
+function measured() {
+  const { pxPerMm, ratio } = settings();
+  return ratio === window.devicePixelRatio ? pxPerMm : null;
+}
+
+/** Somebody held a card to this screen. */
+export function calibrate(pxPerMm) {
+  choose({ pxPerMm, ratio: window.devicePixelRatio });
+}
+
 export function isCalibratedScreen() {
-  return settings().pxPerMm !== null;
+  return measured() !== null;
 }
 
 /** The paper as it was chosen. */
 export function paper() {
-  const { speed, gain, pxPerMm } = settings();
-  return paperOf({ speed, gain, pxPerMm: pxPerMm || PX_PER_MM });
+  const { speed, gain } = settings();
+  return paperOf({ speed, gain, pxPerMm: measured() ?? PX_PER_MM });
 }
 
 /** The paper of what has no scale in millivolts: no gain. */

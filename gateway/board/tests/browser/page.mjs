@@ -18,16 +18,16 @@ const KEYS = {
 export class Page {
   /** A page at the county's board, as `user`, with the clock at the county's time. */
   static async open(browser, county, {
-    user = 'li', size = [1400, 900], mobile = false, theme = 'night', language = 'zh-CN',
-    media = [], known = true, before = null,
+    user = 'li', size = [1400, 900], mobile = false, scale = 1, theme = 'night', language = 'zh-CN',
+    media = [], known = true, kept = {}, before = null,
   } = {}) {
     const page = new Page(browser, county);
     page.target = await browser.page((method, params) => page.told(method, params));
     for (const domain of ['Page', 'Runtime', 'Log']) await page.send(`${domain}.enable`);
-    await page.size(...size, mobile);
+    await page.size(...size, mobile, scale);
     if (media.length) await page.media(media);
-    const kept = { 'board.theme': theme, 'board.language': language };
-    const source = `(${inPage})(${county.ms}, ${JSON.stringify(kept)})`;
+    const chosen = { 'board.theme': theme, 'board.language': language, ...kept };
+    const source = `(${inPage})(${county.ms}, ${JSON.stringify(chosen)})`;
     await page.send('Page.addScriptToEvaluateOnNewDocument', { source });
     if (before) await page.send('Page.addScriptToEvaluateOnNewDocument', { source: `(${before})()` });
     if (user) {

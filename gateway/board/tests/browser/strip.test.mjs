@@ -10,10 +10,12 @@ import { stand } from './stand.mjs';
 const it = stand();
 const SMALL_BOX_PX = 4;
 const LINE_PX = 1.5;
-/** The words of a gap are above this. */
-const LABEL_PX = 24;
+/** In small boxes: the words of a gap are above this. */
+const LABEL = 6;
 /** Taller than any wave here: the pen. */
-const PEN_PX = 100;
+const PEN = 25;
+/** Lower than any wave here. */
+const LOW = 5;
 
 /** A second of a square wave of 1 Hz, 1 mV high. */
 const samples = Array.from({ length: 250 }, (_, index) => (index < 125 ? 0 : 1000));
@@ -33,7 +35,7 @@ async function beats(county, page, tile, { scale = '0.001', without = 0 } = {}) 
 }
 
 /** In the page: what is drawn on the strip, column by column. */
-async function drawn(css) {
+async function drawn(css, box) {
   const two = () => new Promise((done) => {
     requestAnimationFrame(() => requestAnimationFrame(done));
   });
@@ -53,23 +55,25 @@ async function drawn(css) {
   for (let x = 0; x < width; x += 1) {
     const ys = [];
     for (let y = 0; y < height; y += 1) if (isTrace(at(x, y)) && !isGap(at(x, y))) ys.push(y);
-    columns.push({ ys, gap: isGap(at(x, height - 6)) && isGap(at(x, height - 20)) });
+    columns.push({ ys, gap: [1.5, 5].every((boxes) => isGap(at(x, Math.round(height - boxes * box)))) });
   }
   return columns;
 }
 
 /** Where the trace goes straight up or down, and how high, left of the pen or right of it. */
-function edges(columns, from) {
-  const pen = columns.findIndex(({ ys }) => ys.length > PEN_PX);
+function edges(columns, from, box = SMALL_BOX_PX) {
+  const pen = columns.findIndex(({ ys }) => ys.length > PEN * box);
   const found = [];
   columns.forEach(({ ys }, x) => {
-    if (x < from || ys.length < 20 || ys.length > PEN_PX) return;
+    if (x < from || ys.length < LOW * box || ys.length > PEN * box) return;
     const last = found[found.length - 1];
     const tall = {
       x, top: Math.min(...ys), bottom: Math.max(...ys), old: x > pen,
     };
-    if (last && x - last.x < 5) {
-      found[found.length - 1] = { ...tall, x: (last.x + x) / 2 };
+    if (last && x - last.x < 1.25 * box) {
+      // One that lies between two columns is partly in each.
+      const [top, bottom] = [Math.min(last.top, tall.top), Math.max(last.bottom, tall.bottom)];
+      found[found.length - 1] = { ...tall, x: (last.x + x) / 2, top, bottom };
     } else found.push(tall);
   });
   return found;
@@ -87,54 +91,120 @@ function gapsOf(columns) {
 }
 
 /** Columns within a gap that have something drawn in them. */
-function crossing(columns) {
+function crossing(columns, box = SMALL_BOX_PX) {
   const inside = columns.filter((_, x) => [x - 1, x, x + 1].every((near) => columns[near]?.gap));
-  return inside.filter(({ ys }) => ys.some((y) => y > LABEL_PX));
+  return inside.filter(({ ys }) => ys.some((y) => y > LABEL * box));
 }
 
-test('20. strip scale: boxes are true, gaps are gaps, no millivolts without a scale', async () => {
-  const page = await it.open();
+/** Screens: pixels of a dot, and of a millimetre where somebody held a card to it. */
+const SCREENS = {
+  '': {}, ', on a zoomed page': { scale: 1.25 }, ', on a fine screen': { scale: 2 },
+  ', on a calibrated screen': { pxPerMm: 5.3 }, ', on a calibrated fine screen': { scale: 2, pxPerMm: 6.2 },
+};
+
+for (const [where, { scale = 1, pxPerMm }] of Object.entries(SCREENS)) test(`20. strip scale: boxes are true, gaps are gaps, no millivolts without a scale${where}`, async () => {
+  const kept = pxPerMm ? { 'board.paper': JSON.stringify({ pxPerMm, ratio: scale }) } : {};
+  const page = await it.open({ scale, kept });
   const { county } = it;
+  const box = (pxPerMm ?? SMALL_BOX_PX) * scale;
+  const line = LINE_PX * scale;
+  const columnsOf = () => page.run(drawn, tile, box);
   const tile = '.tile[data-device="heping-monitor-01"]';
   await page.shows(`${tile} .strip`);
   await beats(county, page, tile);
   await page.says(`${tile} .strip-scale`, '25 mm/s 10 mm/mV');
   await page.says(`${tile} .strip-facts`, '滤波:设备未说明');
-  const pulse = 2 * 5 * SMALL_BOX_PX;
-  const tall = edges(await page.run(drawn, tile), pulse + 1);
+  const pulse = 2 * 5 * box;
+  const tall = edges(await columnsOf(), pulse + 1, box);
   assert.ok(tall.length >= 6, `${tall.length} edges`);
   // Up and down by turns, half a second apart: two make the distance of two rising ones.
   const pairs = tall.slice(2).map((edge, index) => [tall[index], edge])
     .filter(([one, next]) => one.old === next.old);
-  const apart = pairs.map(([one, next]) => (next.x - one.x) / SMALL_BOX_PX);
+  const apart = pairs.map(([one, next]) => (next.x - one.x) / box);
   assert.ok(apart.length >= 3 && apart.every((boxes) => Math.abs(boxes - 25) <= 0.5), String(apart));
-  const high = tall.map(({ top, bottom }) => (bottom - top + 1 - LINE_PX) / SMALL_BOX_PX);
+  const high = tall.map(({ top, bottom }) => (bottom - top + 1 - line) / box);
   assert.ok(high.every((boxes) => Math.abs(boxes - 10) <= 0.3), String(high));
 
   // Left of the trace a millivolt by which all of it is read, 5 mm wide.
-  const calibration = edges((await page.run(drawn, tile)).slice(0, pulse), 0);
+  const calibration = edges((await columnsOf()).slice(0, pulse), 0, box);
   assert.deepEqual(calibration.map(({ top, bottom }) => (
-    Math.round((bottom - top + 1 - LINE_PX) / SMALL_BOX_PX))), [10, 10]);
-  const wide = (calibration[1].x - calibration[0].x) / SMALL_BOX_PX;
+    Math.round((bottom - top + 1 - line) / box))), [10, 10]);
+  const wide = (calibration[1].x - calibration[0].x) / box;
   assert.ok(Math.abs(wide - 5) <= 0.5, `${wide} mm`);
 
+  // What was drawn is not stretched to another size.
+  const shown = await page.run((css) => {
+    const canvas = document.querySelector(`${css} canvas`);
+    const { width, height } = canvas.getBoundingClientRect();
+    return [width / canvas.width, height / canvas.height];
+  }, tile);
+  assert.ok(shown.every((one) => Math.abs(one * scale - 1) < 0.01), String(shown));
+  const note = '屏幕未校准,格数有效,毫米不准';
+  assert.equal(await page.text(`${tile} .strip-note`), pxPerMm ? '' : note);
+
   await beats(county, page, tile, { without: 100 });
-  const columns = await page.run(drawn, tile);
+  const columns = await columnsOf();
   const widths = gapsOf(columns);
-  assert.ok(widths.some((px) => Math.abs(px / SMALL_BOX_PX - 10) <= 0.5), String(widths));
-  assert.deepEqual(crossing(columns), [], 'a line crosses the gap');
+  assert.ok(widths.some((px) => Math.abs(px / box - 10) <= 0.5), String(widths));
+  assert.deepEqual(crossing(columns, box), [], 'a line crosses the gap');
   // In front of the pen 10 mm of empty paper, before what is left of the last sweep.
   const sweep = columns.slice(pulse);
-  const pen = sweep.findIndex(({ ys }) => ys.length > PEN_PX);
+  const pen = sweep.findIndex(({ ys }) => ys.length > PEN * box);
   const ahead = [...sweep.slice(pen), ...sweep.slice(0, pen)];
-  const empty = ahead.findIndex(({ ys }) => ys.length > 0 && ys.length <= PEN_PX);
-  assert.ok(Math.abs(empty / SMALL_BOX_PX - 10) <= 1, `${empty} px`);
+  const empty = ahead.findIndex(({ ys, gap }) => !gap && ys.length > 0 && ys.length <= PEN * box);
+  assert.ok(Math.abs(empty / box - 10) <= 1, `${empty} px`);
 
   await page.pass(40_000);
   await beats(county, page, tile, { scale: null });
   await page.says(`${tile} .strip-scale`, '幅度未定标');
   const everything = await page.run(() => document.body.innerHTML);
   assert.ok(everything.includes('mm/s') && !everything.includes('mV'), 'millivolts without a scale');
+});
+
+test('a screen that is zoomed after somebody held a card to it counts as not calibrated', async () => {
+  const kept = { 'board.paper': JSON.stringify({ pxPerMm: 5.3, ratio: 1 }) };
+  const page = await it.open({ kept });
+  const tile = '.tile[data-device="heping-monitor-01"]';
+  await page.shows(`${tile} .strip`);
+  await beats(it.county, page, tile);
+  const { height } = await page.box(`${tile} canvas`);
+  assert.equal(Math.round(height), 159);
+  assert.equal(await page.text(`${tile} .strip-note`), '');
+  await page.size(1400, 900, false, 1.25);
+  await beats(it.county, page, tile);
+  await page.says(`${tile} .strip-note`, '屏幕未校准,格数有效,毫米不准');
+  assert.equal((await page.box(`${tile} canvas`)).height, 120);
+});
+
+test('a card is not held to a box that has no room for it', async () => {
+  const { county } = it;
+  county.patients = [patient('p1', '张*', '3', county.monitor.clinic)];
+  county.bind(county.monitor, 'p1');
+  const page = await it.open({ size: [360, 740], mobile: true });
+  await page.run(() => {
+    window.location.hash = '#bed=p1';
+  });
+  await page.shows('.drawer .strip');
+  await waves(page, tall, 6);
+  await page.run(() => document.querySelector('.drawer .freeze').click());
+  await page.shows('.strip-review');
+  const hold = (px) => page.run((wide) => {
+    const slider = document.querySelector('.ruler input');
+    slider.value = String(wide);
+    slider.dispatchEvent(new Event('input'));
+    document.querySelector('.ruler .primary').click();
+    return localStorage.getItem('board.paper');
+  }, px);
+  await page.run(() => [...document.querySelectorAll('.strip-review button')]
+    .find((one) => one.textContent === '校准屏幕').click());
+  assert.equal(await hold(540), null);
+  await page.says('.ruler .problem', '这里没有银行卡宽');
+  // Turned, there is room.
+  await page.size(740, 360, true);
+  assert.deepEqual(JSON.parse(await hold(540)), {
+    speed: 25, gain: 10, pxPerMm: 540 / 85.6, ratio: 1,
+  });
+  await page.hides('.ruler');
 });
 
 /** In the page: what the strips say from now on, with each drawing anew. */
@@ -175,7 +245,7 @@ test('20. strip scale: beats that went by without a link are a gap of their leng
   await page.wait('the stream is open again', () => county.streams.length > 0);
   await page.caughtUp();
   await speak(4);
-  let columns = await page.run(drawn, tile);
+  let columns = await page.run(drawn, tile, SMALL_BOX_PX);
   // It may go round the edge.
   const wide = gapsOf(columns).reduce((a, b) => a + b, 0) / SMALL_BOX_PX;
   assert.ok(Math.abs(wide - 50) <= 0.5, `the gap has ${wide} boxes`);
@@ -188,7 +258,7 @@ test('20. strip scale: beats that went by without a link are a gap of their leng
   // The pen waits for what comes so late, and goes over it again.
   await speak(4);
   await page.says(`${tile} .strip-facts`, '延迟 6.5 秒');
-  columns = await page.run(drawn, tile);
+  columns = await page.run(drawn, tile, SMALL_BOX_PX);
   assert.deepEqual(gapsOf(columns), [], 'the gap is filled');
   const pulse = 2 * 5 * SMALL_BOX_PX;
   // Two edges each second of the sweep, but where the eraser is.
