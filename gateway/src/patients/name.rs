@@ -136,15 +136,11 @@ pub(crate) fn is_in_note_of_box(
     note: &str,
 ) -> rusqlite::Result<bool> {
     let checked = match known(connection, subject)? {
-        Some(patient) => {
-            check_unnamed(connection, Concerned::Patients(&[&patient]), "note", note)
-        }
+        Some(patient) => check_unnamed(connection, Concerned::Patients(&[&patient]), "note", note),
         None => {
             let query = "SELECT name FROM township WHERE site = ?1";
-            let clinic: Option<String> = connection
-                .prepare_cached(query)?
-                .query_row([site], |row| row.get(0))
-                .optional()?;
+            let clinic: Option<String> =
+                connection.prepare_cached(query)?.query_row([site], |row| row.get(0)).optional()?;
             check_of_device(connection, (site, device), clinic.as_deref(), ("note", note))
         }
     };

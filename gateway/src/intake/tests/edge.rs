@@ -126,7 +126,8 @@ fn a_note_of_a_box_that_names_the_patient_is_left_out_and_nothing_else() {
         // The box was killed, and says it again.
         county.take(&[envelope(Lane::Urgent, 2, story)]);
         let about = format!("{subject} {is_bound} {note}");
-        let as_told = "SELECT body ->> 'by' || ' ' || (body ->> 'reason') || ' ' || (body ->> 'note')
+        let as_told =
+            "SELECT body ->> 'by' || ' ' || (body ->> 'reason') || ' ' || (body ->> 'note')
             FROM edge_alert WHERE what = 'acknowledged'";
         let said = format!("王护士 at_bedside {kept}");
         assert_eq!(county.texts(as_told), [said.clone(), said.clone()], "{about}");

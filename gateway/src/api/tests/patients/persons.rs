@@ -94,7 +94,12 @@ async fn a_program_registers_and_stands_for_nobody() {
     let order = json!({"doctor": "li", "until": until});
     let off = format!("/bindings/{}", bound["id"]);
     let refused = [
-        (Method::POST, "/patients", json!({"clinic": CLINIC, "scale2": order}), "care_for_patients"),
+        (
+            Method::POST,
+            "/patients",
+            json!({"clinic": CLINIC, "scale2": order}),
+            "care_for_patients",
+        ),
         (Method::PATCH, &*path, json!({"version": 2, "monitored": false}), "care_for_patients"),
         (Method::PATCH, &path, json!({"version": 2, "pregnancy": null}), "care_for_patients"),
         (Method::PATCH, &path, json!({"version": 2, "scale2": order}), "care_for_patients"),
