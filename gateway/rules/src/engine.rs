@@ -10,6 +10,7 @@
 
 mod alarms;
 mod audit;
+mod battery;
 mod county;
 mod device;
 mod edge;

@@ -17,12 +17,12 @@ use crate::{
     rule::{Pace, RuleSet, Step, TechnicalRule, Threshold},
 };
 use model::{
-    alarm::{AlarmKind, Priority},
+    alarm::Priority,
     decimal::Decimal,
     device::DeviceKind,
     id::DeviceId,
     metric::{Class, Metric},
-    reading::{Comparator, NoData, Reading, ReadingGroup, Validity, Value},
+    reading::{Comparator, NoData, Reading, ReadingGroup, Validity},
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
@@ -93,9 +93,6 @@ impl Latest {
         })
     }
 }
-
-/// What a device says of its battery when it is low.
-const BATTERY_LOW: &str = "low";
 
 /// What the series of the spot values of a class begins with; no device and no metric has a colon.
 const SPOT_PREFIX: &str = "spot:";
@@ -681,71 +678,6 @@ impl Engine {
     pub(super) fn off_names(&self, device: &DeviceId) -> impl Iterator<Item = String> {
         let off = self.devices.get(device).into_iter().flat_map(|known| known.off.keys());
         off.flat_map(|name| [LEAD_OFF_RULE, PROBE_OFF_RULE].map(|rule| off_key(rule, name)))
-    }
-
-    /// A device says of its battery how it is, and no number.
-    fn judge_battery(
-        &mut self,
-        rules: &RuleSet,
-        device: &DeviceId,
-        channel: &str,
-        (reading, at): (&Reading, WallTime),
-        touched: &mut BTreeSet<String>,
-    ) {
-        let is_low = match &reading.value {
-            Ok(Value::Text(state)) => state == BATTERY_LOW,
-            Ok(_) => false,
-            Err(_) => return,
-        };
-        let low = self.low_battery(rules, device, channel, at);
-        let Some((family, key, mut firing)) = low else { return };
-        if is_low {
-            (firing.metric, firing.device) = (Some(reading.metric), Some(device.clone()));
-            self.episodes.entry(family.clone()).or_default().fire(key, firing);
-            touched.insert(family);
-        } else {
-            let number = format!("{}|{channel}", reading.metric);
-            self.end_told(rules, &firing.rule, (device, &number), at, touched);
-            self.cease(&family, &key, touched);
-        }
-    }
-
-    /// A meter says of its battery only that it is low: a newer result without that word says that it
-    /// is not.
-    pub(super) fn judge_without_battery(
-        &mut self,
-        rules: &RuleSet,
-        group: &ReadingGroup,
-        at: WallTime,
-        touched: &mut BTreeSet<String>,
-    ) {
-        let (device, channel) = (&group.device, group.channel.as_str());
-        let name = format!("{}|{channel}", Metric::BATT_STATE);
-        let said = self.devices.get(device).and_then(|known| known.newest.get(&name));
-        let says = group.readings.iter().any(|reading| reading.metric == Metric::BATT_STATE);
-        if !says
-            && said.is_some_and(|said| *said < at)
-            && let Some((family, key, firing)) = self.low_battery(rules, device, channel, at)
-        {
-            self.end_told(rules, &firing.rule, (device, &name), at, touched);
-            self.cease(&family, &key, touched);
-        }
-    }
-
-    /// Family, name and what fires where a device says that its battery is low.
-    fn low_battery(
-        &self,
-        rules: &RuleSet,
-        device: &DeviceId,
-        channel: &str,
-        since: WallTime,
-    ) -> Option<(String, String, Firing)> {
-        // The battery of a device that is not here is no affair of this patient.
-        self.kind_of(device)?;
-        let low = self.firing_by(rules, AlarmKind::BatteryLow, (device, channel), None, since);
-        let (family, firing) = low?;
-        let key = format!("{}|{}|{channel}", firing.rule, Metric::BATT_STATE);
-        Some((family, key, firing))
     }
 
     pub(super) fn cease(&mut self, family: &str, key: &str, touched: &mut BTreeSet<String>) {
