@@ -51,7 +51,7 @@ pub(crate) struct Down {
 enum Stand {
     Sounds { since_ms: i64 },
     InHand { since_ms: i64 },
-    Over { since_ms: i64, reminders: i64 },
+    Over { since_ms: i64, reminders: i64, sounded_ms: i64 },
     Shelved { until_ms: i64 },
     Closed,
 }
@@ -90,9 +90,10 @@ impl<'d> Story<'d> {
             self.late_ms = self.late_ms.max(self.ran_ms(due_ms, at_ms));
         }
         self.stand = match (what, self.stand) {
-            ("raised" | "recurred", Stand::Closed | Stand::Over { .. }) => {
-                self.told = 0;
-                Stand::Sounds { since_ms: at_ms }
+            ("raised", Stand::Closed) => Stand::Sounds { since_ms: at_ms },
+            // Nobody came: the times that it sounded add up.
+            ("recurred", Stand::Over { sounded_ms, .. }) => {
+                Stand::Sounds { since_ms: at_ms - sounded_ms }
             }
             ("escalated", Stand::Sounds { since_ms }) => {
                 let ladder = self.row().ladder.iter().enumerate().rev();
@@ -111,9 +112,12 @@ impl<'d> Story<'d> {
                 Stand::Shelved { until_ms: moment(text("until"))? }
             }
             ("unshelved", Stand::Shelved { .. }) => Stand::Sounds { since_ms: at_ms },
-            ("cleared", Stand::Sounds { .. }) => Stand::Over { since_ms: at_ms, reminders: 0 },
-            ("reminded", Stand::Over { since_ms, .. }) => {
-                Stand::Over { since_ms, reminders: (at_ms - since_ms) / REMIND_MS }
+            ("cleared", Stand::Sounds { since_ms }) => {
+                Stand::Over { since_ms: at_ms, reminders: 0, sounded_ms: at_ms - since_ms }
+            }
+            ("reminded", Stand::Over { since_ms, sounded_ms, .. }) => {
+                let reminders = (at_ms - since_ms) / REMIND_MS;
+                Stand::Over { since_ms, reminders, sounded_ms }
             }
             ("closed", Stand::Over { .. }) => Stand::Closed,
             (_, stand) => bail!("{what} in {stand:?}"),
@@ -147,7 +151,7 @@ impl<'d> Story<'d> {
                 self.row().ladder.get(self.told).map(|(_, after_ms)| since_ms + after_ms)
             }
             Stand::InHand { since_ms } => Some(since_ms + self.row().realarm_ms),
-            Stand::Over { since_ms, reminders } if self.is_high => {
+            Stand::Over { since_ms, reminders, .. } if self.is_high => {
                 Some(since_ms + REMIND_MS * (reminders + 1))
             }
             Stand::Over { since_ms, .. } => Some(since_ms + MEDIUM_CLOSES_MS),
