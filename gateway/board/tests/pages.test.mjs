@@ -31,6 +31,10 @@ test('what is missing is one line for each cause, in words, with how much and wh
     'Values: 2 messages, not here yet, the box sends them again, since 2026-11-22 16:17',
     'Values: 5 messages, given up, the box\'s outbox was full, 2026-11-22 16:13 to 2026-11-22 16:21',
   ]);
+  assert.deepEqual(missingLines(lanes, NOW, words('zh-CN')), [
+    '2026-11-22 16:17 起,数值缺 2 条消息:尚未送到,网关会补传',
+    '2026-11-22 16:13 至 2026-11-22 16:21,数值缺 5 条消息:网关存储已满,已丢弃',
+  ]);
 });
 
 test('how often a link was lost in a day is said in words, and that it never was', () => {
@@ -64,7 +68,7 @@ test('a cause nobody translated is told as it was sent', () => {
     lane: 'wave',
     missing: [{ first: 1, last: 1, state: 'quarantined', cause: 'lacks d', since: '2026-11-22T08:17:00Z', until: null }],
   }];
-  assert.match(missingLines(lanes, NOW, words('zh-CN'))[0], /波形:1 条消息,.*lacks d.*2026-11-22 16:17/);
+  assert.match(missingLines(lanes, NOW, words('zh-CN'))[0], /^2026-11-22 16:17 起,波形缺 1 条消息:.*lacks d/);
 });
 
 test('a rule is written as people write it', () => {
