@@ -105,8 +105,8 @@ export function touches(before, after) {
 }
 
 /**
- * Runs up to the pen of which there is no trace: `{from, to, why}`; `why` is `missing`, `lead_off` or,
- * where blocks say two things of one moment, `overlap`: one on the other they would look like beats
+ * Runs up to the pen of which there is no trace: `{from, to, why}`; `why` is `missing`, `lead_off`,
+ * `others` (left out: it is of somebody else) or, where blocks say two things of one moment, `overlap`: one on the other they would look like beats
  * that never were.
  */
 export function gaps(blocks, penMs) {
@@ -121,7 +121,7 @@ export function gaps(blocks, penMs) {
   for (const { start, end, flags } of blocks) {
     if (start - reached > TOUCHING_MS) add(reached, start, 'missing');
     if (reached < Infinity && reached - start > TOUCHING_MS) add(start, Math.min(reached, end), 'overlap');
-    if (flags.includes('lead_off')) add(start, end, 'lead_off');
+    for (const why of ['lead_off', 'others']) if (flags.includes(why)) add(start, end, why);
     reached = reached < Infinity ? Math.max(reached, end) : end;
   }
   if (penMs > reached) add(reached, penMs, 'missing');

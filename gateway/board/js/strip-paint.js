@@ -41,6 +41,17 @@ export function edgeMarks(context, points, heightPx, paper) {
   }
 }
 
+/** The moment of an alert. */
+export function alertMark(context, x, heightPx, colour, { pxPerMm }) {
+  // On paper the dots are finer than on a screen.
+  const sizePx = Math.max(14, WORDS_MM * pxPerMm);
+  context.fillStyle = colour('--pen');
+  context.fillRect(x - pxPerMm / 4, 0, pxPerMm / 2, heightPx);
+  context.font = `bold ${sizePx}px sans-serif`;
+  context.textAlign = 'center';
+  context.fillText('▼', x, 0.85 * sizePx);
+}
+
 /** That the trace is taller than paper of that height, where a scale says how tall it is. */
 export function beyondText(blocks, heightMm, now) {
   if (!layout.leavesPaper(blocks, null, heightMm * now.pxPerMm, now)) return '';
@@ -64,19 +75,21 @@ export function gapWords(context, { from, to, why }, { left, width }, colour, { 
 
 /**
  * The trace from `from` to `to` at the left of `context`, with gaps, and lines where it is beyond the
- * paper or the signal was at its limit. `range` is for what has no scale.
+ * paper or the signal was at its limit. `others` is when the beats were somebody else's; `range` is
+ * for what has no scale.
  */
 export function stretch(context, {
-  blocks, from, to, heightPx, colour, paper, range,
+  blocks, others = [], from, to, heightPx, colour, paper, range,
 }) {
   const x = (at) => ((at - from) / 1000) * paper.pxPerSecond;
   context.save();
   context.beginPath();
   context.rect(0, 0, x(to), heightPx);
   context.clip();
-  const first = blocks[0];
+  const all = [...blocks, ...others].sort((a, b) => a.start - b.start);
+  const [first] = all;
   const lead = first && first.start > from ? [{ from, to: first.start, why: 'missing' }] : [];
-  const gaps = layout.gaps(blocks, to);
+  const gaps = layout.gaps(all, to);
   for (const gap of [...lead, ...gaps]) {
     if (gap.to < from || gap.from > to) continue;
     const [left, right] = [Math.max(from, gap.from), Math.min(to, gap.to)];

@@ -1,9 +1,10 @@
 // A strip on A4: rows of ten seconds in true millimetres, black on white.
 
 import { h } from './dom.js';
+import { timeSeconds } from './format.js';
 import { printAway } from './print.js';
 import {
-  beyondText, grid, pulse, stretch,
+  alertMark, beyondText, grid, pulse, stretch,
 } from './strip-paint.js';
 import { paperOf } from './strip-layout.js';
 import { paper } from './strip-settings.js';
@@ -15,30 +16,31 @@ const HEIGHT_MM = 30;
 const ROW_MM = 250;
 const COLOURS = {
   '--box': '#DDDDDD', '--big-box': '#AAAAAA', '--trace': '#000000', '--gap': '#FFFFFF',
-  '--gap-text': '#000000', '--rail': '#D50000',
+  '--gap-text': '#000000', '--rail': '#D50000', '--pen': '#000000',
 };
 
-/** Prints the stretch from `from` to `to` under these words; `onFailed()`: no window opened. */
+/** Prints the stretch from `from` to `to` under its heading and these words; `onFailed()`: no window opened. */
 export function printStrip({
-  blocks, from, to, range, isScaled, words,
+  blocks, others, alert, from, to, range, isScaled, heading, words,
 }, onFailed) {
   const chosen = paper();
   const sheet = paperOf({ speed: chosen.speed, gain: chosen.gain, pxPerMm: PX_PER_MM });
   const rowMs = (ROW_MM / chosen.speed) * 1000;
   const rows = [];
   for (let at = from; at < to; at += rowMs) {
-    rows.push(row({
-      blocks, from: at, to: Math.min(to, at + rowMs), range, isScaled, sheet,
-    }));
+    const until = Math.min(to, at + rowMs);
+    rows.push(h('div', { class: 'print-row' }, h('p', {}, `${timeSeconds(at)}–${timeSeconds(until)}`), row({
+      blocks, others, alert, from: at, to: until, range, isScaled, sheet,
+    })));
   }
   // Rows on paper are lower than the strip on the screen.
   const beyond = isScaled ? beyondText(blocks, HEIGHT_MM, sheet) : '';
-  printAway(h('section', { class: 'print-page' },
+  printAway(h('section', { class: 'print-page' }, h('h2', {}, heading),
     ...[...words, beyond].filter(Boolean).map((text) => h('p', {}, text)), ...rows), onFailed);
 }
 
 function row({
-  blocks, from, to, range, isScaled, sheet,
+  blocks, others, alert, from, to, range, isScaled, sheet,
 }) {
   const margin = isScaled ? sheet.pulsePx : 0;
   const widthPx = Math.ceil(((to - from) / 1000) * sheet.pxPerSecond + margin);
@@ -57,8 +59,12 @@ function row({
   context.save();
   context.translate(margin, 0);
   stretch(context, {
-    blocks, from, to, heightPx, colour, paper: sheet, range,
+    blocks, others, from, to, heightPx, colour, paper: sheet, range,
   });
+  const atMs = alert ? Date.parse(alert.started_at) : NaN;
+  if (atMs >= from && atMs < to) {
+    alertMark(context, ((atMs - from) / 1000) * sheet.pxPerSecond, heightPx, colour, sheet);
+  }
   context.restore();
   return canvas;
 }

@@ -1,5 +1,6 @@
 // A strip that stands still: what was just seen, or a minute around an alert; calipers, print.
 
+import { message } from './alert-words.js';
 import * as api from './api.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
@@ -12,7 +13,7 @@ import { Ruler } from './strip-ruler.js';
 import { ownerOf, ownerText, scaleText } from './strip.js';
 import * as layout from './strip-layout.js';
 import {
-  beyondText, grid, pulse, stretch,
+  alertMark, beyondText, grid, pulse, stretch,
 } from './strip-paint.js';
 import { printStrip } from './strip-print.js';
 import {
@@ -89,19 +90,24 @@ export class StripReview {
   }
 
   begin(asked) {
-    this.asked = { ...asked, owner: ownerOf(asked.alert || asked.device) };
+    this.asked = { ...asked, others: [], owner: ownerOf(asked.alert || asked.device) };
     this.blocks = [];
     this.points = [];
+    this.lack = 'review.reading';
+    this.blocked = false;
     set(this.element, 'hidden', null);
-    put(this.note, t('review.reading'));
     this.draw();
     this.element.scrollIntoView({ block: 'nearest' });
   }
 
   otherLead() {
-    this.asked = { ...this.asked, metric: this.lead.value, leads: [this.lead.value] };
+    this.asked = {
+      ...this.asked, metric: this.lead.value, leads: [this.lead.value], others: [],
+    };
     this.blocks = [];
     this.points = [];
+    this.lack = 'review.reading';
+    this.draw();
     this.fetch();
   }
 
@@ -120,18 +126,22 @@ export class StripReview {
       // A monitor that went to somebody else within the minute: the other's beats are left out.
       const isOwn = (atMs) => wasOn(bindings, asked.owner.key, atMs);
       const own = ready.filter((block) => isOwn(block.start) && isOwn(block.end - 1));
-      this.asked.others = own.length < ready.length;
+      asked.others = ready.filter((block) => !own.includes(block))
+        .map(({ start, end }) => ({ start, end, flags: ['others'] }));
       this.take(own);
       const middle = ((asked.to - asked.from) / 2000) * paper().pxPerSecond;
       this.scroller.scrollLeft = Math.max(0, middle - this.scroller.clientWidth / 2);
     } catch (failure) {
       if (this.asked !== asked) return;
-      put(this.note, t('review.failed'));
+      this.lack = 'review.failed';
+      this.draw();
       if (failure.status === undefined) this.onFault(failure);
     }
   }
 
   take(blocks) {
+    // What is said while there is no block.
+    this.lack = 'strip.none';
     this.blocks = [...blocks].sort((a, b) => a.start - b.start);
     this.range = this.blocks.reduce((range, block) => (block.flags.includes('lead_off') ? range
       : layout.grownRange(range, block.samples)), null);
@@ -187,11 +197,7 @@ export class StripReview {
     const { alert, from } = this.asked;
     if (!alert) return;
     const x = ((Date.parse(alert.started_at) - from) / 1000) * now.pxPerSecond;
-    context.fillStyle = colour('--pen');
-    context.fillRect(x - 1, 0, 2, heightPx);
-    context.font = 'bold 14px sans-serif';
-    context.textAlign = 'left';
-    context.fillText('▼', x - 6, 12);
+    alertMark(context, x, heightPx, colour, now);
   }
 
   drawCalipers(context, now, heightPx, colour) {
@@ -205,7 +211,7 @@ export class StripReview {
 
   describe() {
     const { device, metric, alert } = this.asked;
-    put(this.heading, t(alert ? 'review.heading_alert' : 'review.heading'));
+    put(this.heading, this.headingText());
     const leads = [...store.catalogue.values()].filter((one) => one.class === 'ecg_wave');
     arrange(this.lead, leads.map((one, index) => {
       const option = this.lead.children[index] || h('option');
@@ -231,10 +237,20 @@ export class StripReview {
       .map(({ textContent }) => textContent).filter(Boolean).join(' '));
     put(this.note, [
       ...(this.blocks.length ? [t('review.calipers'), isCalibratedScreen() ? '' : t('strip.screen')]
-        : [t('strip.none')]),
-      this.asked.others ? t('review.others') : '',
+        : [t(this.lack)]),
+      this.othersText(), this.blocked ? t('print.blocked') : '',
     ].filter(Boolean).join(' · '));
+    set(this.print, 'disabled', !this.blocks.length);
+    set(this.print, 'title', this.blocks.length ? null : t('review.no_print', { why: t(this.lack) }));
     put(this.measured, this.measure());
+  }
+
+  othersText() {
+    return this.asked.others.length ? t('review.others') : '';
+  }
+
+  headingText() {
+    return t(this.asked.alert ? 'review.heading_alert' : 'review.heading');
   }
 
   factsText() {
@@ -289,16 +305,32 @@ export class StripReview {
   }
 
   onPrint() {
+    const { alert } = this.asked;
+    this.blocked = false;
     printStrip({
       ...this.asked,
       blocks: this.blocks,
       range: this.isScaled() ? null : this.range,
       isScaled: this.isScaled(),
-      words: [scaleText(this.paper()), this.factsText(), t('review.printed', {
-        at: dateTimeSeconds(clock.serverNow()), by: store.user?.name || '',
-      }), t('footer')],
-    }, () => put(this.note, t('print.blocked')));
+      heading: this.headingText(),
+      words: [alert ? alertText(alert) : '', scaleText(this.paper()), this.factsText(),
+        this.othersText(), t('review.printed', {
+          at: dateTimeSeconds(clock.serverNow()), by: store.user?.name || '',
+        }), t('footer')],
+    }, () => {
+      this.blocked = true;
+      this.draw();
+    });
   }
+}
+
+/** The alert of whose moment a strip is: by its word, its priority and when. */
+function alertText(alert) {
+  return t('review.alert', {
+    priority: t(`priority.${alert.priority}`),
+    what: message(alert),
+    at: dateTimeSeconds(Date.parse(alert.started_at)),
+  });
 }
 
 /** What there is of a lead in that minute. */

@@ -888,6 +888,17 @@ test('a strip around an alert stands still, is measured, and is printed in true 
   });
   await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
   assert.ok(await paper('its words', (sheet) => sheet.body.innerText.includes('10床 张**')));
+  // What it is of, when, and where in it: on paper nobody can ask.
+  const heads = await paper('its heads', (sheet) => [...sheet.querySelectorAll('h2, p')].map((one) => one.innerText));
+  assert.deepEqual(heads.slice(0, 2), ['预警前后 30 秒', '▼ 预警(高):血氧过低,2026-11-26 09:30:00']);
+  assert.deepEqual(heads.filter((one) => /^\d\d:/.test(one)), ['09:29:30–09:29:40', '09:29:40–09:29:50',
+    '09:29:50–09:30:00', '09:30:00–09:30:10', '09:30:10–09:30:20', '09:30:20–09:30:30']);
+  const marked = await paper('its mark', (sheet) => [...sheet.querySelectorAll('canvas')].map((canvas) => {
+    // Right of the pulse of ten millimetres, all the way down.
+    const { data } = canvas.getContext('2d').getImageData(80, 0, 1, canvas.height);
+    return data.every((one, index) => index % 4 !== 0 || one < 40);
+  }));
+  assert.deepEqual(marked, [false, false, false, true, false, false]);
   const rows = await paper('its rows', (sheet) => [...sheet.querySelectorAll('canvas')].map(
     (canvas) => [canvas.style.width, canvas.style.height]));
   const dark = await paper('its ink', (sheet) => {
@@ -924,6 +935,46 @@ test('a strip around an alert of a strap that is silent since is that of the lea
   await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
   await page.says('.strip-review', '该导联无波形');
   await page.says('.strip-review .strip-facts', '导联不详');
+  // An empty sheet with a name on it is no strip.
+  const print = () => page.run(() => {
+    const button = [...document.querySelectorAll('.strip-review button')].find((one) => one.textContent.includes('A4'));
+    return [button.disabled, button.title];
+  });
+  assert.deepEqual(await print(), [true, '没有可打印的波形:该导联无波形']);
+});
+
+test("on screen and on paper another patient's beats are called so, and not no signal", async () => {
+  const county = ward();
+  for (let second = -20; second < 20; second += 1) {
+    county.blocks.push(make.block(county.monitor, square, county.ms + second * 1000));
+  }
+  county.bindings = [];
+  county.bind(county.monitor, LI, '9');
+  county.ms -= 5_000;
+  county.move(county.monitor, ZHANG, '10');
+  county.ms += 5_000;
+  const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
+  const page = await it.open();
+  await page.run(() => {
+    window.written = [];
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function written(text, ...place) {
+      window.written.push(text);
+      return fillText.call(this, text, ...place);
+    };
+  });
+  const gaps = () => page.run(() => [...new Set(window.written.splice(0).filter((text) => / 秒$/.test(text)))]);
+  await drawerOf(page, 10);
+  await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
+  const note = '设备当时在其他患者身上的波形不显示';
+  await page.says('.strip-review .strip-note', note);
+  assert.ok((await gaps()).includes('非此患者 15.0 秒'));
+  const paper = await page.paper();
+  await page.run(() => [...document.querySelectorAll('.strip-review button')]
+    .find((one) => one.textContent.includes('A4')).click());
+  await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
+  assert.ok(await paper('its note', (sheet) => sheet.body.innerText.includes('设备当时在其他患者身上的波形不显示')));
+  assert.ok((await gaps()).includes('非此患者 15.0 秒'));
 });
 
 test('an alert of a device without an ECG has the strip of the monitor on the same patient', async () => {
