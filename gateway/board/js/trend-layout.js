@@ -80,7 +80,7 @@ export function mealShape(meal) {
 }
 
 /** Of the aims below, which are the board's own (nurse board, chapter 6): one more with each other number. */
-export const AIMS_VERSION = 1;
+export const AIMS_VERSION = 2;
 
 /** Bands of blood pressure for a patient: the aim of the programme, and where it is serious. */
 export function pressureBands(patient) {
@@ -90,8 +90,9 @@ export function pressureBands(patient) {
     return { name: 'pregnant', sys: 140, dia: 90, lines: [160, 110] };
   }
   if (groups.includes('child')) return null;
-  if (patient.diabetes) return { name: 'diabetes', sys: 130, dia: 80, lines: [] };
+  // As the follow-up rules have it: from 65 years on age decides, diabetes or not.
   if (groups.includes('elderly')) return { name: 'elderly', sys: 150, dia: 90, lines: [] };
+  if (patient.diabetes) return { name: 'diabetes', sys: 130, dia: 80, lines: [] };
   return { name: 'general', sys: 140, dia: 90, lines: [] };
 }
 

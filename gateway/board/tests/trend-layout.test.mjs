@@ -53,7 +53,8 @@ test('bands follow the programme', () => {
   };
   assert.deepEqual(of({}), [140, 90, 0]);
   assert.deepEqual(of({ groups: ['elderly'] }), [150, 90, 0]);
-  assert.deepEqual(of({ diabetes: true, groups: ['elderly'] }), [130, 80, 0]);
+  assert.deepEqual(of({ diabetes: true }), [130, 80, 0]);
+  assert.deepEqual(of({ diabetes: true, groups: ['elderly'] }), [150, 90, 0]);
   assert.deepEqual(of({ groups: ['pregnant'] }), [140, 90, 2]);
   assert.equal(of({ groups: ['child'] }), null);
   assert.deepEqual(layout.glucoseBands({ groups: ['pregnant'] }).fasting, [3.9, 5.3]);
