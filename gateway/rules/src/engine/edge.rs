@@ -93,8 +93,9 @@ impl Engine {
             false => told.family.clone(),
         };
         let (whose, family) = self.whose(&key);
-        let known = self.devices.get(&told.device);
-        let is_off = known.is_some_and(|known| known.out_of_service.is_some());
+        let is_off = self.is_off(&told.device);
+        // Of a device that was taken off: what others that are in service say beside it.
+        let beside = if is_off { self.in_service_says(&key) } else { BTreeSet::new() };
         let episode = self.episodes.entry(key.clone()).or_default();
         let overlaps = |alert: &&Alert| {
             alert.started_at <= times.cleared.unwrap_or(times.at)
@@ -142,7 +143,7 @@ impl Engine {
         // Its box knows nothing of that: what begins of a device that was taken off makes no sound.
         let begins = known.is_none_or(|known| known == AlertState::Closed);
         let is_over = alert.condition() == AlertState::Closed;
-        if is_off && begins && !is_over {
+        if is_off && beside.is_empty() && begins && !is_over {
             alert.follow_service(true, now);
         }
         if let Some((left, why)) = left.filter(|_| times.cleared.is_none()) {
@@ -156,6 +157,7 @@ impl Engine {
         self.end_series(rules, told, times);
         let mut said = self.alarm_names(&key);
         said.extend(self.off_names(&told.device));
+        said.extend(beside);
         // What the box had heard until then is in what it tells, whenever that was measured.
         self.told_until
             .entry(key.clone())

@@ -118,7 +118,7 @@ impl Episode {
                 .as_ref()
                 .is_some_and(|known| known.id != alert.id && alert.started_at < known.started_at);
         let mut ended = None;
-        let mut is_heard = false;
+        let mut heard = None;
         if self.alert.as_ref().is_none_or(|known| known.id == alert.id) {
             self.found_over = None;
         }
@@ -144,7 +144,15 @@ impl Episode {
             drop(self.alert.take_if(|known| known.id == alert.id));
             // One that holds never waits behind another: nothing would end it there.
             if let Some(mut known) = self.alert.take_if(|known| known.condition().is_active()) {
-                is_heard = known.condition() != AlertState::Unknown && known.device == *of;
+                // By its device, or by another that goes on saying it.
+                let goes_on = |(name, it): (&String, &Firing)| {
+                    said.contains(name) && it.device.as_ref() == Some(&known.device)
+                };
+                if known.condition() != AlertState::Unknown
+                    && (known.device == *of || self.firing.iter().any(goes_on))
+                {
+                    heard = Some(known.device.clone());
+                }
                 if alert.condition().is_active() {
                     alert.goes_on_from(&known);
                 }
@@ -169,8 +177,8 @@ impl Episode {
                 AlertState::Closed => self.unseen.extend(self.alert.replace(alert)),
                 _ => self.adopt(alert, true),
             }
-            if is_heard {
-                drop(self.become_known(now, of));
+            if let Some(device) = heard {
+                drop(self.become_known(now, &device));
             }
         }
         self.forget(now);

@@ -16,7 +16,7 @@ use model::{
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who took a device off, and why.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -89,6 +89,20 @@ impl Engine {
     pub(super) fn taken_off_by(&self, alert: &Alert) -> Option<&str> {
         let device = self.devices.get(&alert.device).filter(|_| alert.people.out_of_service)?;
         device.out_of_service.as_ref().map(|out| out.by.as_str())
+    }
+
+    /// Whether somebody took it off.
+    pub(super) fn is_off(&self, device: &DeviceId) -> bool {
+        self.devices.get(device).is_some_and(|known| known.out_of_service.is_some())
+    }
+
+    /// What fires under a key by devices that are in service and were heard here.
+    pub(super) fn in_service_says(&self, key: &str) -> BTreeSet<String> {
+        let firing = self.episodes.get(key).into_iter().flat_map(|episode| &episode.firing);
+        let in_service = firing.filter(|(_, it)| {
+            !it.of_box && it.device.as_ref().is_some_and(|device| !self.is_off(device))
+        });
+        in_service.map(|(name, _)| name.clone()).collect()
     }
 
     /// When a device is back by itself, or at once where something is set aside with none.

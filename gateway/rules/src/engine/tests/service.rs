@@ -1,6 +1,7 @@
 //! Devices that somebody took off.
 
 use super::{
+    edge::{place, told_of},
     life::{acknowledge, with},
     *,
 };
@@ -204,4 +205,26 @@ fn a_patient_who_was_taken_off_by_an_earlier_version_is_each_device_that_was_the
     assert_eq!(ward.state("tech_probe_off"), AlertState::OutOfService);
     ward.put_back(OXIMETER, 8.0);
     assert_eq!(ward.state("tech_probe_off"), AlertState::ActiveUnack);
+}
+
+#[test]
+fn what_a_box_tells_of_a_device_that_is_off_stays_while_another_that_is_in_service_says_it_too() {
+    let mut of_box = Ward::of(aged(600));
+    of_box.stream(0, 16, Metric::SPO2, "80");
+    let (told, times) = told_of(&of_box, of_box.alert("spo2_low"), "raised", 15.0);
+    let monitor = "ecg-01";
+    let mut ward = bed();
+    ward.alarm(1.5, AlarmKind::ProbeOff, AlarmPhase::End);
+    ward.hand_to(monitor, DeviceKind::Monitor, 0.0);
+    ward.take_off(monitor, 2.0);
+    ward.hand_to(OXIMETER, DeviceKind::Oximeter, 0.0);
+    ward.stream(60, 76, Metric::SPO2, "80");
+    assert_eq!(ward.state("spo2_low"), AlertState::ActiveUnack);
+    ward.engine.adopt_edge(ward.rules, at(76.0), &told, times, place(1));
+    assert_eq!(ward.state("spo2_low"), AlertState::ActiveUnack);
+    // Whoever has it in hand has it by the oximeter, which ends it.
+    let alert = ward.alert("spo2_low").id;
+    ward.act_on(alert, 77.0, "li", &acknowledge()).unwrap();
+    ward.stream(78, 80, Metric::SPO2, "80");
+    assert_eq!(ward.state("spo2_low"), AlertState::ActiveAck);
 }
