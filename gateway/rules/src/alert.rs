@@ -347,6 +347,8 @@ pub struct People {
     pub(crate) told_at: Option<WallTime>,
     /// Until when it was on the shelf last, as the county said and by its clock.
     pub(crate) told_shelf: Option<WallTime>,
+    /// At the county: when somebody at its box had it in hand last, as that told.
+    pub(crate) seen_at_box: Option<WallTime>,
     /// At the county: where the newest word of its box about it was.
     pub(crate) told_by_box: Option<Place>,
     /// Whoever has it in hand took in hand what began then, as a part of it.

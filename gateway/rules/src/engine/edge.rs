@@ -125,6 +125,10 @@ impl Engine {
             if alert.acknowledged.is_some() && alert.state == AlertState::ActiveUnack {
                 alert.go(AlertState::ActiveAck);
             }
+            if !was_in_hand && alert.acknowledged.is_some() && alert.condition().is_active() {
+                // It goes on as what holds by the newer word.
+                alert.priority = episode.present().unwrap_or(alert.priority);
+            }
             // It sounded anew behind who had it in hand: the newer word was judged as theirs.
             let is_nobodys = was_in_hand && alert.acknowledged.is_none();
             if is_older && is_nobodys && alert.condition().is_active() {
@@ -344,7 +348,10 @@ fn tell_story(
         // Both ends were there when it happened: it was told. Who had it in hand before that, of
         // which the word came later, has it no more.
         (Some(what), None) if known.is_some() => {
-            drop(alert.acknowledged.take_if(|by| is_nobodys(what) && Some(by.at) < known));
+            if alert.acknowledged.as_ref().is_some_and(|by| is_nobodys(what) && Some(by.at) < known)
+            {
+                alert.acknowledged = alert.seen_at_box_since(times.at);
+            }
         }
         // An agent that was killed says again what it had not written down as said.
         (_, Some(by))
@@ -356,6 +363,7 @@ fn tell_story(
             let (at, by, note) = (times.at, by.clone(), words(&told.note));
             let is_after = |it: &TimelineEntry| it.at > at && is_nobodys(it.what);
             let is_over = is_older && alert.timeline.iter().any(is_after);
+            alert.people.seen_at_box = alert.people.seen_at_box.max(Some(at));
             let entry = TimelineEntry::new(at, Acknowledged);
             alert.add(TimelineEntry {
                 by: Some(by.clone()),
@@ -368,6 +376,12 @@ fn tell_story(
                 alert.acknowledged.get_or_insert(Acknowledgement { by, at, reason, note });
             }
         }
+        // What came first was a later word.
+        (Some(Raised), _) if is_older => {
+            alert.raised_at = alert.raised_at.min(times.at);
+            let raised = alert.timeline.iter_mut().filter(|it| it.what == Raised);
+            raised.for_each(|it| it.at = it.at.min(times.at));
+        }
         // Its story says that already.
         (Some(Raised), _) | (None, _) => {}
         (Some(what), by) => {
@@ -375,7 +389,7 @@ fn tell_story(
             let has_seen =
                 |by: &Acknowledgement| by.at > times.at && alert.priority >= told.priority;
             if is_nobodys(what) && !alert.acknowledged.as_ref().is_some_and(has_seen) {
-                alert.acknowledged = None;
+                alert.acknowledged = alert.seen_at_box_since(times.at);
             }
             if what == Recurred {
                 alert.recurrences += 1;
@@ -486,6 +500,19 @@ impl Alert {
         story.find(|it| it.what == TimelineEvent::Recurred).map(|it| it.at)
     }
 
+    /// Who at its box had it in hand later than that, and has it since: they saw what it was by then.
+    fn seen_at_box_since(&self, then: WallTime) -> Option<Acknowledgement> {
+        use TimelineEvent::{Acknowledged, PriorityRose, Realarmed, Recurred, Undone};
+        let seen = self.people.seen_at_box.filter(|seen| *seen > then)?;
+        let ends =
+            |it: &TimelineEntry| [Recurred, PriorityRose, Realarmed, Undone].contains(&it.what);
+        if self.timeline.iter().any(|it| it.at > seen && ends(it)) {
+            return None;
+        }
+        let told = self.timeline.iter().find(|it| it.at == seen && it.what == Acknowledged)?;
+        told.acknowledgement()
+    }
+
     /// It was over then, or in hand, which the county did not know: what sounded again by time alone
     /// since then is nobody's word, and whoever had it in hand had it.
     pub(super) fn was_in_hand_at(&mut self, then: WallTime, is_over: bool) {
@@ -502,12 +529,8 @@ impl Alert {
             (it.at < then || (it.at == then && it.what != Realarmed)) && turns.contains(&it.what)
         };
         let turn = self.timeline.iter().filter(is_turn).max_by_key(|it| it.at);
-        if let Some(TimelineEntry { at, by: Some(by), reason: Some(reason), note, .. }) =
-            turn.filter(|it| it.what == Acknowledged)
-        {
-            let (by, note) = (by.clone(), note.clone());
-            self.acknowledged = Some(Acknowledgement { by, at: *at, reason: *reason, note });
-        }
+        let turn = turn.filter(|it| it.what == Acknowledged);
+        self.acknowledged = turn.and_then(TimelineEntry::acknowledgement);
     }
 
     /// Whether another that the county raised is a part of it, as far as is told: it began before
@@ -572,5 +595,13 @@ impl Alert {
             |it: &&TimelineEntry| it.what == TimelineEvent::PriorityRose && it.detail == rule;
         let since_then = self.timeline.iter().rev();
         since_then.take_while(|it| it.what != TimelineEvent::Recurred).any(|it| rose(&it))
+    }
+}
+
+impl TimelineEntry {
+    /// Who had it in hand by this.
+    fn acknowledgement(&self) -> Option<Acknowledgement> {
+        let (by, reason, note) = (self.by.clone()?, self.reason?, self.note.clone());
+        Some(Acknowledgement { by, at: self.at, reason, note })
     }
 }

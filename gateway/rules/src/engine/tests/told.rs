@@ -241,3 +241,98 @@ fn what_sounded_by_another_device_goes_on_by_what_a_box_told_and_does_not_fall_s
     ward.stream(160, 180, Metric::SPO2, "97");
     assert_eq!(ward.alert("spo2_low").state, AlertState::ClearedUnack);
 }
+
+/// What somebody at the box did, and what became of it: what, when, how urgent, in which state.
+type Words<'a> = &'a [(&'a str, f64, Priority, &'a str)];
+
+/// The words of a box in an order, each with its place; how the alert is then.
+fn in_order(of_box: &Ward, words: Words<'_>, order: &[usize]) -> Alert {
+    let alert = of_box.alert("hr_low");
+    let mut county = Ward::new("ecg-01");
+    for &index in order {
+        let (what, second, priority, state) = words[index];
+        let (mut told, times) = told_of(of_box, alert, what, second);
+        (told.priority, told.state) = (priority, state.into());
+        told.rules = rules_of(priority);
+        if what == "acknowledged" {
+            told.by = Some(format!("li at {second}"));
+            told.reason = Some("doctor_called".into());
+        }
+        let times = EdgeTimes { cleared: None, ..times };
+        told.cleared_at = None;
+        let place = place(u64::try_from(index).unwrap() + 1);
+        county.engine.adopt_edge(county.rules, at(300.0), &told, times, place);
+    }
+    let is_high = words.last().is_some_and(|(_, _, priority, _)| *priority == Priority::High);
+    county.number(301.0, Metric::HR, if is_high { "36" } else { "45" });
+    county.alert("hr_low").clone()
+}
+
+fn rules_of(priority: Priority) -> Vec<String> {
+    let rules = ["HR-AD-LL", "HR-AD-L"].map(str::to_owned);
+    rules.into_iter().skip(usize::from(priority != Priority::High)).collect()
+}
+
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    match count.checked_sub(1) {
+        None => vec![vec![]],
+        Some(last) => {
+            let shorter = orders(last).into_iter();
+            let with = |order: Vec<usize>| {
+                (0..=order.len()).map(move |place| {
+                    let mut order = order.clone();
+                    order.insert(place, last);
+                    order
+                })
+            };
+            shorter.flat_map(with).collect()
+        }
+    }
+}
+
+#[test]
+fn the_words_of_a_box_say_the_same_in_whatever_order_they_come() {
+    use Priority::{High, Medium};
+    let mut of_box = Ward::new("ecg-01");
+    of_box.stream(0, 11, Metric::HR, "36");
+    let (active, in_hand) = ("active_unack", "active_ack");
+    let stories: [Words<'_>; 5] = [
+        &[("raised", 10.0, High, active), ("acknowledged", 30.0, High, in_hand)],
+        &[
+            ("raised", 10.0, Medium, active),
+            ("priority_rose", 20.0, High, active),
+            ("acknowledged", 40.0, High, in_hand),
+            ("priority_fell", 60.0, Medium, in_hand),
+        ],
+        &[
+            ("raised", 10.0, High, active),
+            ("acknowledged", 30.0, High, in_hand),
+            ("realarmed", 150.0, High, active),
+            ("acknowledged", 170.0, High, in_hand),
+        ],
+        &[
+            ("raised", 10.0, High, active),
+            ("acknowledged", 30.0, High, in_hand),
+            ("recurred", 90.0, High, active),
+            ("acknowledged", 120.0, High, in_hand),
+            ("priority_fell", 140.0, Medium, in_hand),
+        ],
+        &[
+            ("raised", 10.0, Medium, active),
+            ("acknowledged", 30.0, Medium, in_hand),
+            ("priority_rose", 60.0, High, active),
+        ],
+    ];
+    for (number, words) in stories.into_iter().enumerate() {
+        let says = |alert: &Alert| {
+            let by = alert.acknowledged.as_ref().map(|by| (by.by.clone(), by.at, by.reason));
+            (alert.state, by, alert.priority, alert.raised_at, alert.recurrences)
+        };
+        let all = orders(words.len());
+        let expected = says(&in_order(&of_box, words, &(0..words.len()).collect::<Vec<_>>()));
+        assert_eq!(expected.1.is_some(), number != 4);
+        for order in all {
+            assert_eq!(says(&in_order(&of_box, words, &order)), expected, "{number}: {order:?}");
+        }
+    }
+}
