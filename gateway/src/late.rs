@@ -43,7 +43,8 @@ const REPLAY_MIN: u64 = 20;
 /// Worst values of a site that are told, the most urgent first.
 const WORST_MAX: usize = 32;
 
-/// What a box told of its alerts is held against what comes late for so long: as a meter remembers.
+/// What a box told of its alerts is kept for so long, to hold it against what comes late and against
+/// what is told again: as a meter remembers. What became of the alerts is in their stories.
 const TOLD_KEPT_MS: i64 = 400 * 86_400_000;
 /// What a box told that is forgotten in one transaction.
 const FORGOTTEN_MAX: u32 = 1000;
@@ -276,16 +277,25 @@ pub(crate) async fn run(ingest: Ingest) {
     }
 }
 
-/// Forgets when a box reported which alert, where nothing of that time is waited for any more.
+/// Forgets when a box reported which alert, and its words, where nothing of that time is waited for
+/// any more.
 async fn forget_told(store: &Store, now: WallTime) -> Result<(), StoreError> {
     let before_ms = now.unix_ms().saturating_sub(TOLD_KEPT_MS);
     let forget = move |transaction: &Transaction<'_>| {
-        transaction
+        let periods = transaction
             .prepare_cached(&format!(
                 "DELETE FROM edge_period WHERE (site, alert) IN (SELECT site, alert FROM edge_period
                    WHERE coalesce(until_ms, from_ms) < ?1 LIMIT {FORGOTTEN_MAX})"
             ))?
+            .execute([before_ms])?;
+        // What has a higher id came later.
+        transaction
+            .prepare_cached(&format!(
+                "DELETE FROM edge_alert WHERE received_ms < ?1 AND id IN
+                   (SELECT id FROM edge_alert ORDER BY id LIMIT {FORGOTTEN_MAX})"
+            ))?
             .execute([before_ms])
+            .map(|words| periods + words)
     };
     while store.write(forget).await? > 0 {
         tokio::time::sleep(EVERY).await;

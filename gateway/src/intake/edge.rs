@@ -99,9 +99,9 @@ impl Batch<'_> {
         Ok(Cow::Owned(EdgeAlert { note: NAME_LEFT_OUT.to_owned(), ..alert.clone() }))
     }
 
-    /// Whether it was not told yet that this was done then, by that person. The story of an alert that was over and
-    /// came back is told again from its begin, in an envelope of its own, and a box that was killed
-    /// says again what it had not written down as said: by its own clock that is the same moment.
+    /// Whether it was not told yet that this was done then, by that person. A box that was killed says
+    /// again what it had not written down as said, and one of before the story of an alert that comes
+    /// back from its begin: by its own clock that is the same moment.
     fn is_new_act(&self, site: &SiteId, alert: &EdgeAlert) -> rusqlite::Result<bool> {
         self.connection
             .prepare_cached(

@@ -669,10 +669,22 @@ fn when_a_box_reported_what_is_forgotten_when_nothing_of_that_time_comes_any_mor
                 params![alert, from_ms, until_ms],
             )?;
         }
+        // More words than go at once, and those of the last 400 days.
+        let words =
+            "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
+            INSERT INTO edge_alert (site, device, family, alert, at_ms, received_ms, what, body)
+            SELECT 'heping', 'ecg-01', 'hr_low', 'long', 0, ?2, 'raised', '{}' FROM n";
+        for (count, second) in [(2500, -401 * DAY), (2, -399 * DAY)] {
+            transaction.execute(words, params![count, at(second).unix_ms()])?;
+        }
         Ok(())
     });
     county.runtime.block_on(insert).unwrap();
     county.runtime.block_on(forget_told(&county.store, at(0))).unwrap();
+    let words = county.store.read(|connection| {
+        connection.query_row("SELECT count(*) FROM edge_alert", [], |row| row.get::<_, u32>(0))
+    });
+    assert_eq!(county.runtime.block_on(words).unwrap(), 2);
     let left = county.store.read(|connection| {
         let mut statement = connection.prepare("SELECT alert FROM edge_period ORDER BY alert")?;
         statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()
