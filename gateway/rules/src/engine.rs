@@ -473,7 +473,7 @@ impl Engine {
             let (whose, family) = self.whose(&key);
             let own = self.own(&key);
             if let Some(episode) = self.episodes.get_mut(&key) {
-                episode.out_of_service = episode.is_off(own.as_ref(), &self.devices);
+                episode.heed_service(own.as_ref(), &self.devices);
                 changed.extend(episode.settle(&whose, family, now, t_meas, silent));
             }
         }

@@ -70,6 +70,9 @@ pub(super) struct Episode {
     /// All that says it is taken off: what begins is set aside.
     #[serde(skip)]
     pub(super) out_of_service: bool,
+    /// Devices that say it and are taken off.
+    #[serde(skip)]
+    pub(super) off: BTreeSet<DeviceId>,
     /// The alert began late and its device has not been heard since: if it ends so, it is history.
     #[serde(default)]
     began_late: bool,
@@ -310,11 +313,6 @@ impl Episode {
         }
         changed.extend(self.alert.clone().filter(|alert| before.as_ref() != Some(alert)));
         changed
-    }
-
-    fn worst(&self) -> Option<&Firing> {
-        // Of equals the one that began first: it explains the alert.
-        self.firing.values().max_by_key(|firing| (firing.priority, std::cmp::Reverse(firing.since)))
     }
 
     /// The alert goes on, comes back, or a new one begins; an earlier one that had to be closed.

@@ -16,7 +16,10 @@ use model::{
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// Who took a device off, and why.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -157,6 +160,24 @@ fn entry(now: WallTime) -> TimelineEntry {
 }
 
 impl Episode {
+    /// Which of its devices are taken off, before it is settled.
+    pub(super) fn heed_service(
+        &mut self,
+        own: Option<&DeviceId>,
+        devices: &BTreeMap<DeviceId, Device>,
+    ) {
+        self.out_of_service = self.is_off(own, devices);
+        let out = devices.iter().filter(|(_, known)| known.out_of_service.is_some());
+        self.off = out.map(|(device, _)| device.clone()).collect();
+    }
+
+    /// What the alert tells: the most urgent that a device in service says, and of equals the one
+    /// that began first, because it explains the alert.
+    pub(super) fn worst(&self) -> Option<&Firing> {
+        let is_off = |it: &Firing| it.device.as_ref().is_some_and(|of| self.off.contains(of));
+        self.firing.values().max_by_key(|it| (!is_off(it), it.priority, Reverse(it.since)))
+    }
+
     /// Whether all that fires is said by devices that are taken off; where nothing does, whether it is
     /// of such a device itself.
     pub(super) fn is_off(

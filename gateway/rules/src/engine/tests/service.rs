@@ -123,6 +123,32 @@ fn what_several_devices_say_is_set_aside_with_the_last_of_them() {
 }
 
 #[test]
+fn an_alert_tells_what_a_device_in_service_says() {
+    let mut ward = bed();
+    ward.alarm(1.5, AlarmKind::ProbeOff, AlarmPhase::End);
+    ward.stream(2, 16, Metric::SPO2, "80");
+    ward.hand_to("ecg-01", DeviceKind::Monitor, 0.0);
+    ward.stream(4, 20, Metric::SPO2, "88");
+    let tells = |ward: &Ward| {
+        let alert = ward.alert("spo2_low");
+        (alert.device.to_string(), alert.value.clone().unwrap(), alert.priority)
+    };
+    assert_eq!(tells(&ward), (OXIMETER.to_owned(), "80".to_owned(), Priority::High));
+    ward.take_off(OXIMETER, 20.5);
+    ward.number(21.0, Metric::SPO2, "88");
+    // It keeps its highest priority until somebody has it in hand.
+    assert_eq!(tells(&ward), ("ecg-01".to_owned(), "88".to_owned(), Priority::High));
+    assert_eq!(ward.alert("spo2_low").limit.as_deref(), Some("< 90"));
+    ward.act_on(ward.alert("spo2_low").id, 21.5, "li", &acknowledge()).unwrap();
+    ward.number(22.0, Metric::SPO2, "88");
+    assert_eq!(tells(&ward), ("ecg-01".to_owned(), "88".to_owned(), Priority::Medium));
+    ward.put_back(OXIMETER, 22.5);
+    ward.number(23.0, Metric::SPO2, "88");
+    assert_eq!(tells(&ward), (OXIMETER.to_owned(), "80".to_owned(), Priority::High));
+    assert_eq!(ward.state("spo2_low"), AlertState::ActiveUnack);
+}
+
+#[test]
 fn a_device_in_service_that_says_the_same_brings_back_what_was_set_aside() {
     let mut ward = bed();
     ward.alarm(1.5, AlarmKind::ProbeOff, AlarmPhase::End);
