@@ -232,12 +232,14 @@ impl Engine {
         let known = self.device(device);
         known.trust(key);
         let Some(held) = known.alarms.remove(key) else { return };
-        known.remember_over(Over { key: key.to_owned(), held, until: at });
+        let is_last = !known.alarms.values().any(|other| other.rule == held.rule);
+        known.remember_over(Over { key: key.to_owned(), held: held.clone(), until: at });
         let names = [self.technical_key("", device), self.name(device, key)];
         for (family, episode) in &mut self.episodes {
             let [own, name] = &names;
             let name = if family.ends_with(own) && !own.is_empty() { key } else { name };
-            if episode.is_firing(name) {
+            let is_told = || is_last && episode.is_told_of(device, &held, at);
+            if episode.is_firing(name) || is_told() {
                 episode.cease(name);
                 touched.insert(family.clone());
             }
@@ -338,6 +340,14 @@ impl Engine {
 }
 
 impl Episode {
+    /// Whether its box told of that alarm when it was up again: nothing else says that it is over.
+    fn is_told_of(&self, device: &DeviceId, held: &Held, over: WallTime) -> bool {
+        self.firing.get(ADOPTED).is_some_and(|told| {
+            let is_it = told.rule == held.rule && told.metric == held.source;
+            told.of_box && is_it && told.device.as_ref() == Some(device) && told.since <= over
+        })
+    }
+
     /// What ends now had become that urgent. Where nothing else holds, that calls nobody any more.
     fn had_risen(&mut self, now: WallTime, name: &str, priority: Priority) {
         let others = self.firing.keys().any(|known| known != name && known != ADOPTED);

@@ -336,3 +336,33 @@ fn the_words_of_a_box_say_the_same_in_whatever_order_they_come() {
         }
     }
 }
+
+#[test]
+fn an_alarm_that_was_up_again_before_its_box_told_of_its_end_ends_when_its_device_says_so() {
+    for others in [false, true] {
+        let mut ward = Ward::new("pump-01");
+        let said = |ward: &Ward, second, phase| {
+            ward.an_alarm(second, AlarmKind::OcclusionDownstream, phase)
+        };
+        let start = said(&ward, 0.0, AlarmPhase::Start);
+        ward.alarm_at(100.0, &start);
+        let alert = ward.only().clone();
+        for (second, phase) in [(30.0, AlarmPhase::End), (30.0, AlarmPhase::Start)] {
+            let alarm = said(&ward, second, phase);
+            ward.alarm_at(101.0, &alarm);
+        }
+        if others {
+            let second = DeviceAlarm { code: "another".into(), ..start };
+            ward.alarm_at(102.0, &second);
+        }
+        for (seq, (what, second)) in (1..).zip([("cleared", 30.0), ("recurred", 31.0)]) {
+            let (told, times) = told_of(&ward, &alert, what, second);
+            ward.engine.adopt_edge(ward.rules, at(103.0), &told, times, place(seq));
+        }
+        ward.in_unit(104.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+        assert_eq!((ward.only().id, ward.only().state), (alert.id, AlertState::ActiveUnack));
+        ward.alarm(110.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
+        let state = if others { AlertState::ActiveUnack } else { AlertState::ClearedUnack };
+        assert_eq!(ward.only().state, state);
+    }
+}
