@@ -58,7 +58,7 @@ use rules::{
 use serde::{Serialize, de::DeserializeOwned};
 use signal::{Call, Signals, What};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -227,7 +227,7 @@ pub(crate) async fn run(lookout: Lookout) {
                 None => return,
             },
             () = lookout.stopped.cancelled() => {
-                warden.keep().await;
+                warden.stop().await;
                 return;
             }
         }
@@ -316,6 +316,7 @@ struct Warden<'a> {
     place: Place,
     evaluation: Evaluation,
     goes_by: GoesBy,
+    /// What was looked at of each alert; of one that is closed too, because it may come back.
     standings: BTreeMap<AlertId, Known>,
     signals: Signals,
     caller: Caller,
@@ -341,7 +342,7 @@ impl<'a> Warden<'a> {
         let evaluation = Evaluation::new(lookout.site.clone(), order, &kept);
         let Kept { place, out_of_reach, lost_since, mut signals, .. } = kept;
         signals.begin(evaluation.alerts());
-        let standings = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
+        let standings = evaluation.remembered().map(|alert| (alert.id, Known::of(alert))).collect();
         let now = lookout.clock.now();
         let mut warden = Self {
             lookout,
@@ -451,10 +452,7 @@ impl<'a> Warden<'a> {
     fn note(&mut self, changed: Vec<Alert>) {
         let observed = self.lookout.clock.now();
         for alert in changed {
-            let before = match alert.state {
-                AlertState::Closed => self.standings.remove(&alert.id),
-                _ => self.standings.insert(alert.id, Known::of(&alert)),
-            };
+            let before = self.standings.insert(alert.id, Known::of(&alert));
             if before.as_ref().is_some_and(|known| known.standing == Standing::of(&alert)) {
                 continue;
             }
@@ -605,7 +603,18 @@ impl<'a> Warden<'a> {
         }
     }
 
+    /// What is held at the end is heard and told anew by the next start, from the place before it.
+    async fn stop(&mut self) {
+        if self.held.is_empty() {
+            self.keep().await;
+        }
+    }
+
     async fn keep(&mut self) {
+        // Of what cannot come back nothing more is told.
+        let remembered: BTreeSet<AlertId> =
+            self.evaluation.remembered().map(|alert| alert.id).collect();
+        self.standings.retain(|id, _| remembered.contains(id));
         if !self.report().await {
             self.keep_at = self.lookout.clock.mono() + KEEP_AGAIN;
             return;

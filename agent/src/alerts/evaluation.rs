@@ -266,6 +266,11 @@ impl Evaluation {
         self.engines.values().flat_map(Engine::alerts)
     }
 
+    /// These, and closed ones that may come back.
+    pub(super) fn remembered(&self) -> impl Iterator<Item = &Alert> {
+        self.engines.values().flat_map(Engine::remembered)
+    }
+
     pub(super) const fn newest(&self) -> &Newest {
         &self.newest
     }

@@ -14,7 +14,7 @@ use model::{
     time::{Now, Observed, WallTime},
 };
 use rules::{
-    alert::{AckReason, Alert, AlertId, AlertState},
+    alert::{AckReason, Alert, AlertId},
     binding::{BindingList, PatientKey, Subject},
     engine::ActionError,
     population::Profile,
@@ -65,7 +65,7 @@ impl Rules {
         let Disk { engines, kinds, whose } = disk.clone();
         let kept = Kept { engines, kinds, whose, ..Kept::default() };
         let evaluation = Evaluation::new(site, order(&goes_by), &kept);
-        let known = evaluation.alerts().map(|alert| (alert.id, Known::of(alert))).collect();
+        let known = evaluation.remembered().map(|alert| (alert.id, Known::of(alert))).collect();
         Self { evaluation, goes_by, known }
     }
 
@@ -120,10 +120,7 @@ impl Rules {
         };
         let mut told = Vec::new();
         for alert in changed {
-            let before = match alert.state {
-                AlertState::Closed => self.known.remove(&alert.id),
-                _ => self.known.insert(alert.id, Known::of(alert)),
-            };
+            let before = self.known.insert(alert.id, Known::of(alert));
             if before.as_ref().is_some_and(|known| known.standing == Standing::of(alert)) {
                 continue;
             }

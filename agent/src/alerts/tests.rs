@@ -19,6 +19,7 @@ use model::{
     units::Unit,
 };
 use rules::{
+    alert::TimelineEvent,
     binding::{PatientKey, Subject},
     population::Profile,
 };
@@ -693,4 +694,51 @@ async fn a_box_that_starts_without_its_county_calls_nobody_for_what_that_has_in_
     assert_eq!(calls.last().map(|(_, signals)| *signals), Some(0), "{calls:?}");
     let told: Vec<_> = warden.reports.iter().map(|report| report.what.as_str()).collect();
     assert!(!told.contains(&"acknowledged"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_alert_that_comes_back_the_county_is_told_only_that() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    beats(&mut warden, 0..12, 38);
+    let (id, reason) = (only(&warden).id, AckReason::AtBedside);
+    let seen = warden.evaluation.acknowledge(id, "li", reason, "", at(12).wall).unwrap();
+    warden.note(vec![seen]);
+    beats(&mut warden, 12..60, 72);
+    assert_eq!(warden.evaluation.alerts().count(), 0);
+    let told: Vec<_> = warden.reports.iter().map(|report| &*report.what).collect();
+    assert_eq!(told, ["raised", "acknowledged", "cleared", "closed"]);
+    warden.keep().await;
+    // An agent that starts again knows what was told too.
+    let last = |warden: &Warden<'_>| warden.standings.get(&id).and_then(|known| known.last.clone());
+    assert_eq!(last(&edge.warden()).unwrap().what, TimelineEvent::Closed);
+    assert_eq!(last(&edge.warden()), last(&warden));
+    beats(&mut warden, 60..75, 38);
+    let told: Vec<_> = warden.reports.iter().map(|report| &*report.what).collect();
+    assert_eq!(told, ["recurred"]);
+    // Another one takes its place in the memory of the rules.
+    beats(&mut warden, 75..120, 72);
+    beats(&mut warden, 1000..1012, 38);
+    warden.keep().await;
+    let known: Vec<AlertId> = warden.standings.keys().copied().collect();
+    let held: BTreeSet<AlertId> = warden.evaluation.remembered().map(|it| it.id).collect();
+    assert_eq!(known, Vec::from_iter(held));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_when_the_agent_stops_is_not_kept_as_if_it_had_been_told() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    beats(&mut warden, 0..12, 38);
+    assert!(!warden.held.is_empty());
+    warden.stop().await;
+    drop(warden);
+    let mut warden = edge.warden();
+    beats(&mut warden, 0..12, 38);
+    let (bad, now) = lost();
+    warden.look_at_reach(bad, now);
+    let told: Vec<_> = warden.reports.iter().map(|report| &*report.what).collect();
+    assert_eq!(told, ["raised"]);
 }

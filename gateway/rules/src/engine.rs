@@ -377,10 +377,12 @@ impl Engine {
 
     /// Alerts that are not closed.
     pub fn alerts(&self) -> impl Iterator<Item = &Alert> {
-        self.episodes
-            .values()
-            .flat_map(Episode::alerts)
-            .filter(|alert| alert.state != AlertState::Closed)
+        self.remembered().filter(|alert| alert.state != AlertState::Closed)
+    }
+
+    /// These, and closed ones that may come back.
+    pub fn remembered(&self) -> impl Iterator<Item = &Alert> {
+        self.episodes.values().flat_map(Episode::alerts)
     }
 
     /// When the newest value that was judged was measured.
