@@ -14,8 +14,10 @@ mod whose;
 
 use super::Span;
 use crate::{
-    alerts::{self, Context, Evaluation},
-    clock, query, reading,
+    alerts::{self, Context, Evaluation, subject},
+    clock,
+    patients::binding::{Owned, owned},
+    query, reading,
     store::{Store, StoreError},
 };
 use model::{
@@ -309,8 +311,14 @@ fn told_by_the_box<'r>(
             .query_map(of_device, |row| {
                 Ok((device.clone(), row.get(0)?, row.get(1)?, row.get(2)?))
             })?
-            .collect::<Result<Vec<_>, _>>()?;
-        periods.extend(found);
+            .collect::<Result<Vec<(DeviceId, String, i64, i64)>, _>>()?;
+        for (device, family, from_ms, until_ms) in found {
+            let until_ms = match rules.is_technical(&family) {
+                true => Some(until_ms),
+                false => of_subject_until(connection, work, &device, (from_ms, until_ms))?,
+            };
+            periods.extend(until_ms.map(|until_ms| (device, family, from_ms, until_ms)));
+        }
     }
     Ok(move |episode: &LateEpisode| {
         let (from, until) = episode.period();
@@ -324,6 +332,20 @@ fn told_by_the_box<'r>(
         });
         told.map(|(.., end)| WallTime::from_unix_ms(*end)).max()
     })
+}
+
+/// Until when what a box told of a device within that time speaks for the subject: until the device
+/// was taken off, of which the box may not have known; not at all where it was on another then.
+fn of_subject_until(
+    connection: &Connection,
+    work: &Work,
+    device: &DeviceId,
+    (from_ms, until_ms): (i64, i64),
+) -> rusqlite::Result<Option<i64>> {
+    let owned = owned(connection, &work.site, device, from_ms, until_ms)?;
+    let first = owned.first();
+    let is_own = |of: &&Owned| subject(&work.site, device, of.patient.as_deref()) == work.subject;
+    Ok(first.filter(is_own).map(|of| until_ms.min(of.until_ms)))
 }
 
 /// The alerts of a subject that may be a part of what came late.

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::patients::tests::desk::Desk;
+use model::{alarm::Priority, alert::EdgeAlert};
+use rules::alert::AlertId;
 
 impl County {
     fn desk(&self, now: i64) -> Desk<'_> {
@@ -67,6 +69,68 @@ fn a_device_that_changed_patients_in_an_outage_is_judged_for_each_of_them() {
     assert!(county.due(DAY).is_empty());
     let late = county.site_told()["late"].clone();
     assert_eq!(json!([late["judged"], late["alerts"]]), json!([true, 2]));
+}
+
+/// What the box told of a low rate that began at `300`, of a device that it believed to be that
+/// patient's.
+fn told(patient: &str, (what, second): (&str, i64), over: Option<i64>) -> Record {
+    let id = AlertId::new(&site(), patient, "hr_low", at(300));
+    Record::Alert(Box::new(EdgeAlert {
+        id: *id.as_bytes(),
+        subject: patient.to_owned(),
+        device: DeviceId::new("ecg-01").unwrap(),
+        family: "hr_low".into(),
+        rules: vec!["HR-AD-LL".into()],
+        priority: Priority::High,
+        state: if over.is_some() { "cleared_unack" } else { "active_unack" }.into(),
+        metric: Some(Metric::HR),
+        value: Some("36".into()),
+        comparator: None,
+        unit: None,
+        limit: None,
+        message_zh: String::new(),
+        message_en: String::new(),
+        started_at: at(300),
+        cleared_at: over.map(at),
+        what: what.into(),
+        by: None,
+        reason: None,
+        note: String::new(),
+        rule_set: 1,
+        bindings: 1,
+        observed: observed(second),
+        latched: false,
+    }))
+}
+
+#[test]
+fn what_a_box_told_of_the_first_patient_speaks_for_no_other_on_whom_the_device_was_since() {
+    let (mut county, first, second) = two_patients();
+    let binding = county.desk(0).bind("ecg-01", &first);
+    county.hear(1, heart_rate(1..2, 72));
+    county.desk(600).unbind(binding);
+    county.desk(600).bind("ecg-01", &second);
+    // The box does not know of that: the low rate of the second is a return of the first's to it.
+    let words = [
+        told(&first, ("raised", 310), None),
+        told(&first, ("cleared", 360), Some(360)),
+        told(&first, ("recurred", 810), None),
+        told(&first, ("cleared", 860), Some(860)),
+    ];
+    let kept = [
+        heart_rate(2..300, 72),
+        heart_rate(300..330, 36),
+        heart_rate(330..800, 72),
+        heart_rate(800..830, 36),
+        heart_rate(830..1199, 72),
+    ];
+    let late = kept.into_iter().flatten();
+    county.hear(1200, words.into_iter().chain(late).collect());
+    county.hear(1201, heart_rate(1200..1202, 72));
+    county.pass(1220);
+    let alerts = county.each_of("hr_low");
+    assert_eq!(alerts[0], json!([first, time(300), "closed"]));
+    assert_eq!(alerts[1], json!([second, time(800), "cleared_unack"]));
 }
 
 #[test]
