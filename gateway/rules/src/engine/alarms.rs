@@ -213,8 +213,8 @@ impl Engine {
         };
         let Some(rule) = rules.technical(&held.rule) else { return };
         let elapsed = at.unix_ms().saturating_sub(held.since.unix_ms());
-        let steps = rule.steps(self.profile.monitored).filter(|step| step.test.is_none());
-        let risen = steps.filter(|step| rules.wait_ms(step, Pace::default()) <= elapsed).last();
+        let mut steps = rule.steps(self.profile.monitored).filter(|step| step.test.is_none());
+        let risen = steps.rfind(|step| rules.wait_ms(step, Pace::default()) <= elapsed);
         let family = self.technical_key(&rule.family, device);
         let name = self.alarm_name(&family, device, key);
         if let (Some(step), Some(episode)) = (risen, self.episodes.get_mut(&family)) {

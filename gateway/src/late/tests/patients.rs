@@ -225,7 +225,7 @@ fn what_was_said_before_a_device_changed_patients_sounds_for_nobody_and_is_histo
     let alert = county.of("hr_low");
     assert_eq!((&alert["retro"], story(&alert)), (&json!(true), vec!["raised_late"]));
     // It is the alert that there would have been in time.
-    let id = rules::alert::AlertId::new(&site(), &first, "hr_low", at(5)).to_string();
+    let id = AlertId::new(&site(), &first, "hr_low", at(5)).to_string();
     assert_eq!(alert["id"], id.as_str());
 }
 
