@@ -35,7 +35,9 @@ impl Reporter {
     }
 
     fn record(&self, alert: &Alert, entry: &TimelineEntry) -> EdgeAlert {
-        let said = if entry.note.is_empty() { &entry.detail } else { &entry.note };
+        // Of an acknowledgement only what that person wrote.
+        let is_noted = !entry.note.is_empty() || entry.what == TimelineEvent::Acknowledged;
+        let said = if is_noted { &entry.note } else { &entry.detail };
         EdgeAlert {
             id: *alert.id.as_bytes(),
             subject: match &alert.patient {

@@ -710,6 +710,7 @@ async fn of_an_alert_that_comes_back_the_county_is_told_only_that() {
     assert_eq!(warden.evaluation.alerts().count(), 0);
     let told: Vec<_> = warden.reports.iter().map(|report| &*report.what).collect();
     assert_eq!(told, ["raised", "acknowledged", "cleared", "closed"]);
+    assert_eq!(warden.reports[1].note, "", "nobody wrote anything");
     warden.keep().await;
     // An agent that starts again knows what was told too.
     let last = |warden: &Warden<'_>| warden.standings.get(&id).and_then(|known| known.last.clone());

@@ -299,7 +299,7 @@ impl Engine {
             self.judge_without_battery(rules, group, t_meas.at, &mut touched);
         }
         let device = &group.device;
-        self.judge_near_end(rules, (device, group.channel.as_str()), t_meas.at, &mut touched);
+        self.judge_near_end(rules, group, t_meas.at, &mut touched);
         let speaks = group.readings.iter().any(|reading| reading.value != Err(NoData::Silent));
         if fresh && speaks && self.is_after_silence(device, t_meas.at) {
             self.end_silence(rules, now, device, &mut touched);

@@ -335,6 +335,10 @@ async fn whoever_heard_of_a_high_alert_hears_that_it_is_over_though_it_is_medium
         happened(&mut alert, TimelineEvent::Cleared, now);
         alert.state = AlertState::Closed;
         county.note(&alert).await;
+        // It comes back and is over again, which that sink hears nothing of.
+        happened(&mut alert, TimelineEvent::Recurred, now);
+        happened(&mut alert, TimelineEvent::Cleared, now);
+        county.note(&alert).await;
         let told: &[&str] = if heard { &["lamp raised 1", "lamp cleared 3"] } else { &[] };
         assert_eq!(county.made().await[before..], *told);
     }

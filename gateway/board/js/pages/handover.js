@@ -9,7 +9,7 @@ import * as clock from '../clock.js';
 import { h } from '../dom.js';
 import { ownText } from '../drawer-limits.js';
 import {
-  dateTime, dateTimeSeconds, shortTime, unitText,
+  dateTime, dateTimeSeconds, saidText, shortTime, unitText,
 } from '../format.js';
 import { t } from '../i18n.js';
 import { between, putLine } from '../number.js';

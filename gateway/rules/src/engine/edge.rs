@@ -237,7 +237,13 @@ impl Engine {
     fn numbers_like(&self, device: &DeviceId, number: &str) -> Vec<String> {
         let is_like = |other: &&String| metric_of(other) == metric_of(number);
         let known = self.devices.get(device).into_iter().flat_map(|known| known.newest.keys());
-        known.filter(is_like).filter(|other| self.is_fitted(device, other)).cloned().collect()
+        let said = known.filter(is_like).filter(|other| self.is_fitted(device, other)).cloned();
+        // What no pump says is computed of each line.
+        let time_left = Metric::PUMP_TIME_REM.name();
+        let known = self.devices.get(device).filter(|_| metric_of(number) == time_left);
+        let lines = known.into_iter().flat_map(|known| &known.infusions);
+        let computed = lines.filter(|(_, infusion)| infusion.is_computed());
+        said.chain(computed.map(|(line, _)| format!("{time_left}|{line}"))).collect()
     }
 
     /// Whether there is such a sensor: a board with one temperature probe says for ever that the
@@ -365,7 +371,9 @@ fn tell_story(
             let is_over = is_older && alert.timeline.iter().any(is_after);
             alert.people.seen_at_box = alert.people.seen_at_box.max(Some(at));
             let entry = TimelineEntry::new(at, Acknowledged);
+            let urgent = alert.priority.max(told.priority);
             alert.add(TimelineEntry {
+                detail: urgent.name().to_owned(),
                 by: Some(by.clone()),
                 reason: Some(reason),
                 note: note.clone(),

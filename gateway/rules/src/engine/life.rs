@@ -359,6 +359,8 @@ impl Episode {
             alert.recurrences += 1;
             if urgent > alert.priority {
                 alert.take_off_shelf(now);
+                // The seconds of the lesser one are none of a ladder that is shorter.
+                alert.people.unanswered_ms = 0;
             }
             // One that nobody has seen keeps the highest.
             alert.priority = match alert.condition() {

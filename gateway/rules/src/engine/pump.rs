@@ -8,7 +8,7 @@ use model::{
     decimal::Decimal,
     id::DeviceId,
     metric::{Class, Metric},
-    reading::{Comparator, NoData, Reading, Validity, Value},
+    reading::{Comparator, NoData, Reading, ReadingGroup, Validity, Value},
     time::WallTime,
 };
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,16 @@ const OFF: &str = "off";
 const STANDBY: &str = "standby";
 
 const NEAR_END_RULE: &str = "PUMP-NEAR-END";
+/// What its end comes from, and how urgent it is.
+const OF_ITS_END: [Metric; 7] = [
+    Metric::PUMP_STATE,
+    Metric::PUMP_RATE,
+    Metric::PUMP_VTBI,
+    Metric::PUMP_VTBI_REM,
+    Metric::PUMP_VI,
+    Metric::PUMP_TIME_REM,
+    Metric::PUMP_DRUG,
+];
 const MINUTES_OF_AN_HOUR: i64 = 60;
 
 /// How an infusion of a pump goes.
@@ -76,6 +86,11 @@ impl Infusion {
             Class::PumpTimeRem if is_not_given(&reading.value) => self.gives_time = false,
             _ => {}
         }
+    }
+
+    /// Whether how much longer it gives is computed here.
+    pub(super) const fn is_computed(&self) -> bool {
+        !self.gives_time && self.rate.is_some()
     }
 
     fn left(&self) -> Option<Decimal> {
@@ -166,21 +181,27 @@ impl Engine {
         }
     }
 
-    /// A pump that gives no time remaining is near its end by volume and rate.
+    /// A pump that gives no time remaining is near its end by volume and rate, where it says
+    /// something of them: older numbers alone may be those of the syringe before.
     pub(super) fn judge_near_end(
         &mut self,
         rules: &RuleSet,
-        (device, channel): (&DeviceId, &str),
+        group: &ReadingGroup,
         at: WallTime,
         touched: &mut BTreeSet<String>,
     ) {
+        let (device, channel) = (&group.device, group.channel.as_str());
+        if !group.readings.iter().any(|reading| OF_ITS_END.contains(&reading.metric)) {
+            return;
+        }
         let Some(known) = self.devices.get(device) else { return };
         let Some(infusion) = known.infusions.get(channel) else { return };
-        if infusion.gives_time || infusion.rate.is_none() {
+        if !infusion.is_computed() {
             return;
         }
         let minutes = infusion.minutes_left();
-        let Some(rule) = rules.technical(NEAR_END_RULE) else { return };
+        let rule = rules.technical(NEAR_END_RULE);
+        let Some(rule) = rule.filter(|rule| rule.is_for(self.kind_of(device))) else { return };
         self.judge_steps(
             rules,
             rule,

@@ -270,6 +270,17 @@ fn what_comes_and_goes_and_nobody_answers_reaches_the_next_persons() {
 }
 
 #[test]
+fn what_comes_back_more_urgent_begins_the_ladder_of_that() {
+    let (mut ward, family) = with(Priority::Medium);
+    ward.pass_time(280.0);
+    clear(&mut ward, family, 281);
+    ward.stream(400, 411, Metric::HR, "36");
+    let alert = ward.only();
+    assert_eq!((alert.priority, alert.recurrences), (Priority::High, 1));
+    assert_eq!((alert.people.level, ward.due_s()), (Level::First, Some(410 + 60)));
+}
+
+#[test]
 fn cleared_unack_that_comes_back_less_urgent_keeps_the_highest_until_it_is_acknowledged() {
     for (acknowledged, expected) in [(false, Priority::High), (true, Priority::Medium)] {
         let (mut ward, family) = with(Priority::High);

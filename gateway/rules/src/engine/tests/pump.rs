@@ -114,6 +114,26 @@ fn a_drug_of_the_site_list_makes_it_more_urgent_by_volume_too() {
 }
 
 #[test]
+fn what_its_box_told_of_one_line_another_that_has_more_left_does_not_end() {
+    let line_says = |ward: &mut Ward, second: f64, line: &str, said: &str| {
+        let group = ReadingGroup::new(ward.device.clone(), Ward::observed(second), frame(said));
+        ward.feed_group(&group.on_channel(Channel::new(line).unwrap()), second);
+    };
+    let mut ward = Ward::new("pump-01");
+    line_says(&mut ward, 0.0, "2", "rate 10.00 left 2.0");
+    let (told, times) = told_of(&ward, ward.only(), "raised", 0.0);
+    let mut county = Ward::new("pump-01");
+    for line in ["1", "2"] {
+        line_says(&mut county, -1.0, line, "rate 10.00 left 50.0");
+    }
+    county.engine.adopt_edge(ward.rules, at(20.0), &told, times, place(1));
+    line_says(&mut county, 30.0, "1", "rate 10.00 left 49.0");
+    assert!(county.has("pump_near_end"), "of the other line nobody has heard");
+    line_says(&mut county, 31.0, "2", "rate 10.00 left 50.0");
+    assert!(!county.has("pump_near_end"));
+}
+
+#[test]
 fn what_its_box_told_of_a_volume_is_over_when_the_county_hears_another() {
     let mut ward = Ward::new("pump-01");
     says(&mut ward, 0.0, "rate 10.00 left 2.0");
