@@ -47,6 +47,27 @@ test('what a module imports it uses, and what it is given another gives', () => 
   }
 });
 
+test('what a module calls of another it imports', () => {
+  const modules = served().filter((name) => name.endsWith('.js'));
+  const bare = (path) => read(path).toString()
+    .replace(/\/\*[^]*?\*\/|\/\/[^\n]*|'[^'\n]*'/g, "''");
+  const exported = /^export (?:async )?(?:function\*?|const|class) ([\w$]+)/gm;
+  const given = new Set(modules.flatMap((path) => [...bare(path).matchAll(exported)].map(([, name]) => name)));
+  for (const path of modules) {
+    const source = bare(path);
+    const imports = [...source.matchAll(/^import\s+([^;]+?)\s+from/gm)].map(([, names]) => names).join(' ');
+    // Its own functions and methods, values, and what it is handed.
+    const own = [
+      /(?:function\*?|const|let|class) ([\w$]+)/g, /^ {2}(?:async |static )*([\w$]+)\(/gm,
+      /[({,]\s*([\w$]+)\s*(?=[,})=])/g,
+    ].flatMap((form) => [...source.matchAll(form)]);
+    const known = new Set([...imports.match(/[\w$]+/g) ?? [], ...own.map(([, name]) => name)]);
+    for (const [, name] of source.matchAll(/(?<![\w$.#])([\w$]+)\(/g)) {
+      assert.ok(!given.has(name) || known.has(name), `${path}: ${name} is called, and comes from nowhere`);
+    }
+  }
+});
+
 test('the lint sees what it is for, and nothing in comments and texts', () => {
   const bad = {
     'a.js': [

@@ -726,7 +726,13 @@ test('the handover sheet is of when its data is, and asks for the limits of each
 test('the handover sheet says of an alert what its row says of it', async () => {
   const { first: { patient } } = morning(it.county);
   const { county } = it;
-  county.raise(county.monitor, 'high', { patient, realarm_count: 2, not_rechecked: true, time_suspect: true });
+  county.raise(county.monitor, 'high', {
+    patient, realarm_count: 2, not_rechecked: true, time_suspect: true, timeline: [
+      make.step('raised', county.ms - 60_000),
+      make.step('acknowledged', county.ms - 50_000, { by: 'li', note: 'ready.name_left_out' }),
+      make.step('noted', county.ms - 40_000, { by: 'li', note: '家属在旁' }),
+    ],
+  });
   county.raise(county.monitor, 'high', {
     patient, state: 'cleared_unack', retro: true, late_row: 6, cleared_at: make.at(county.ms),
   });
@@ -735,7 +741,7 @@ test('the handover sheet says of an alert what its row says of it', async () => 
   });
   const page = await it.open();
   await turn(page, 'handover');
-  await page.says('[data-part="open"]', '应复测,尚未复测 · ⚠ 时间存疑 · 再次提醒 2 次');
+  await page.says('[data-part="open"]', '应复测,尚未复测 · ⚠ 时间存疑 · 再次提醒 2 次 · (备注含患者姓名,已略去) · 家属在旁');
   await page.says('[data-part="cleared"]', '补传数据,发生于 09:30');
   await page.says('[data-part="shelved"]', '搁置至 09:35(wang:翻身)');
 });
