@@ -197,10 +197,11 @@ fn insert(
              AND (sites IS NULL OR EXISTS (SELECT 1 FROM json_each(sites) WHERE value = ?5))
              AND (?2 != 'closed' AND EXISTS (SELECT 1 FROM json_each(priorities) WHERE value = ?4)
                   OR ?2 IN ('cleared', 'closed')
-                     AND (SELECT before.step FROM notification AS before
+                     AND (SELECT ?2 = 'closed' OR before.step <> 'cleared'
+                          FROM notification AS before
                           WHERE before.sink = name AND before.alert IN
                             (SELECT ?1 UNION SELECT id FROM alert_joined WHERE alert = ?1)
-                          ORDER BY before.id DESC LIMIT 1) NOT IN ('cleared', 'closed'))
+                          ORDER BY before.id DESC LIMIT 1))
              AND NOT (?10 AND EXISTS (SELECT 1 FROM notification AS part
                                       CROSS JOIN alert_joined ON alert_joined.id = part.alert
                                       WHERE part.made_ms >= ?7 - ?11 AND part.sink = name

@@ -75,7 +75,7 @@ test('on a phone everything one presses is large enough: the drawer and a frozen
   const page = await it.open(PHONE);
   county.bind(cuff, first.patient);
   county.limits = [{
-    id: 1, rule: 'HR-AD-H', off: false, value: '130', until: make.at(county.ms + 3_600_000),
+    id: 1, rule: 'HR-AD-H', off: false, value: '130', applies: true, until: make.at(county.ms + 3_600_000),
     reason: 'sport', made_by: 'zhao', made_at: make.at(county.ms),
   }];
   county.results = [{
