@@ -395,8 +395,8 @@ async fn session_ends(shift: &Shift, board: &Client, clock: &Path) -> anyhow::Re
     set_clock(clock, 11 * 3600 + 35 * 60)?;
     appears(board, BANNER).await?;
     let told = board.find(Locator::Css(BANNER)).await?.text().await?;
-    // In whole minutes, the one that runs among them.
-    let is_left = ["登录将在 25:00", "登录将在 24:00"].iter().any(|left| told.contains(left));
+    // Of the 25 minutes that are left some seconds may have passed.
+    let is_left = ["登录将在 25:00", "登录将在 24:"].iter().any(|left| told.contains(left));
     ensure!(is_left && told.contains("不再发声"), "{told}");
     let password = board.find(Locator::Css("#session-password")).await?;
     password.send_keys(shift.village.county.password()).await?;
