@@ -187,6 +187,7 @@ mod tests {
         clock.hear(Now { uptime: Uptime { boot: 9, ms: 0 }, ..again(later) }, MADE_AT);
         assert_eq!(clock.here(MADE_AT), MADE_AT);
     }
+
     /// What it is by the county's clock, in seconds since that policy.
     fn there(clock: CountyClock, now: Now) -> i64 {
         (clock.there(now.wall).unix_ms() - MADE_AT.unix_ms()) / 1000

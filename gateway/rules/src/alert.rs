@@ -468,6 +468,11 @@ impl Alert {
         self.people.unanswered_since.unwrap_or(self.raised_at)
     }
 
+    /// How long nobody had answered by then, in ms.
+    pub(crate) fn unanswered_ms(&self, then: WallTime) -> i64 {
+        then.unix_ms().saturating_sub(self.unanswered_since().unix_ms()).max(0)
+    }
+
     /// Its life goes on there, under whatever sets it aside.
     pub(crate) fn go(&mut self, to: AlertState) {
         self.people.under = None;

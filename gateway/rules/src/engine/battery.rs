@@ -1,6 +1,6 @@
 //! A battery of which a device says how it is, and no number (alert rules, section 5).
 
-use super::{Engine, firing::Firing};
+use super::{Engine, device::number_of, firing::Firing};
 use crate::rule::RuleSet;
 use model::{
     alarm::AlarmKind,
@@ -36,7 +36,7 @@ impl Engine {
             self.episodes.entry(family.clone()).or_default().fire(key, firing);
             touched.insert(family);
         } else {
-            let number = format!("{}|{channel}", reading.metric);
+            let number = number_of(reading.metric, channel);
             self.end_told(rules, &firing.rule, (device, &number), at, touched);
             self.cease(&family, &key, touched);
         }
@@ -52,7 +52,7 @@ impl Engine {
         touched: &mut BTreeSet<String>,
     ) {
         let (device, channel) = (&group.device, group.channel.as_str());
-        let name = format!("{}|{channel}", Metric::BATT_STATE);
+        let name = number_of(Metric::BATT_STATE, channel);
         let said = self.devices.get(device).and_then(|known| known.newest.get(&name));
         let says = group.readings.iter().any(|reading| reading.metric == Metric::BATT_STATE);
         if !says
@@ -76,7 +76,7 @@ impl Engine {
         self.kind_of(device)?;
         let low = self.firing_by(rules, AlarmKind::BatteryLow, (device, channel), None, since);
         let (family, firing) = low?;
-        let key = format!("{}|{}|{channel}", firing.rule, Metric::BATT_STATE);
+        let key = format!("{}|{}", firing.rule, number_of(Metric::BATT_STATE, channel));
         Some((family, key, firing))
     }
 }

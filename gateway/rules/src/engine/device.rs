@@ -19,6 +19,7 @@ use model::{
     decimal::Decimal,
     device::DeviceKind,
     id::DeviceId,
+    metric::Metric,
     reading::{NoData, Reading, Value},
     time::WallTime,
 };
@@ -69,7 +70,22 @@ pub(super) struct Device {
     pub(super) out_of_service: Option<OutOfService>,
 }
 
+/// A number of a device: a metric on a channel.
+pub(super) fn number_of(metric: Metric, channel: &str) -> String {
+    format!("{metric}|{channel}")
+}
+
+/// What a number is of.
+pub(super) fn metric_of(number: &str) -> &str {
+    number.split('|').next().unwrap_or_default()
+}
+
 impl Device {
+    /// Whether somebody took it off.
+    pub(super) const fn is_off(&self) -> bool {
+        self.out_of_service.is_some()
+    }
+
     pub(super) const fn pace(&self) -> Pace {
         Pace { kind: self.kind, interval_ms: self.interval_ms }
     }

@@ -8,6 +8,7 @@
 
 use super::{
     Engine,
+    device::{metric_of, number_of},
     firing::Firing,
     life::{ADOPTED, Episode, SAME_EPISODE_MS, raised},
     series::Series,
@@ -239,11 +240,11 @@ impl Engine {
         let known = self.devices.get(device).into_iter().flat_map(|known| known.newest.keys());
         let said = known.filter(is_like).filter(|other| self.is_fitted(device, other)).cloned();
         // What no pump says is computed of each line.
-        let time_left = Metric::PUMP_TIME_REM.name();
-        let known = self.devices.get(device).filter(|_| metric_of(number) == time_left);
+        let is_time_left = metric_of(number) == Metric::PUMP_TIME_REM.name();
+        let known = self.devices.get(device).filter(|_| is_time_left);
         let lines = known.into_iter().flat_map(|known| &known.infusions);
         let computed = lines.filter(|(_, infusion)| infusion.is_computed());
-        said.chain(computed.map(|(line, _)| format!("{time_left}|{line}"))).collect()
+        said.chain(computed.map(|(line, _)| number_of(Metric::PUMP_TIME_REM, line))).collect()
     }
 
     /// Whether there is such a sensor: a board with one temperature probe says for ever that the
@@ -275,11 +276,6 @@ impl Firing {
         let of = self.metric.map(Metric::name);
         self.of_box && self.rule == rule && of == Some(metric_of(number))
     }
-}
-
-/// What a number, which is a metric and a channel, is of.
-fn metric_of(number: &str) -> &str {
-    number.split('|').next().unwrap_or_default()
 }
 
 impl Episode {

@@ -3,7 +3,7 @@
 use super::{
     Engine, after,
     alarms::{LEAD_OFF_RULE, PROBE_OFF_RULE},
-    device::Device,
+    device::{Device, number_of},
     firing::Firing,
     late::says,
     life::Episode,
@@ -138,7 +138,7 @@ impl Engine {
         let metric = reading.metric;
         let class = metric.row().class;
         let device = &group.device;
-        let name = format!("{metric}|{}", group.channel.as_str());
+        let name = number_of(metric, group.channel.as_str());
         let known = self.device(device);
         if known.newest.get(&name).is_some_and(|newest| t_meas < *newest) {
             return;
@@ -697,7 +697,7 @@ impl Engine {
         (number, at): (Option<Decimal>, WallTime),
         touched: &mut BTreeSet<String>,
     ) {
-        let name = format!("{metric}|{channel}");
+        let name = number_of(metric, channel);
         let key = format!("{}|{name}", rule.id);
         let family = self.technical_key(&rule.family, device);
         let holds = number.and_then(|number| {

@@ -473,9 +473,7 @@ impl Episode {
             AlertState::Unknown => self.unknown_since,
             _ => None,
         };
-        alert.people.unanswered_ms = sounded_until.map_or(0, |until| {
-            until.unix_ms().saturating_sub(alert.unanswered_since().unix_ms()).max(0)
-        });
+        alert.people.unanswered_ms = sounded_until.map_or(0, |until| alert.unanswered_ms(until));
         let state = match alert.condition() {
             AlertState::Unknown => self.before_unknown.take().unwrap_or(AlertState::ActiveUnack),
             state => state,
@@ -596,9 +594,7 @@ impl Episode {
         let since = self.unknown_since.take();
         let unknown = |alert: &&mut Alert| alert.condition() == AlertState::Unknown;
         let alert = self.alert.as_mut().filter(unknown)?;
-        let unanswered_ms = since.map_or(0, |since| {
-            since.unix_ms().saturating_sub(alert.unanswered_since().unix_ms()).max(0)
-        });
+        let unanswered_ms = since.map_or(0, |since| alert.unanswered_ms(since));
         let from = WallTime::from_unix_ms(now.unix_ms().saturating_sub(unanswered_ms));
         alert.people.unanswered_since = Some(from);
         alert.go(before);

@@ -2,6 +2,7 @@
 
 use super::{
     Engine,
+    device::number_of,
     judge::Latest,
     late::RECHECK_ROW,
     life::{ADOPTED, Episode},
@@ -175,7 +176,7 @@ impl Engine {
         go_back(&mut self.spots, class, result.at, last_at);
         if let Some(known) = result.device.as_ref().and_then(|device| self.devices.get_mut(device))
         {
-            let name = format!("{metric}|{}", result.channel);
+            let name = number_of(metric, &result.channel);
             go_back(&mut known.newest, &name, result.at, of_device);
         }
         let is_latest = |of: &Latest| of.at == result.at && of.device == result.device;

@@ -2,7 +2,7 @@
 //! remaining (alert rules, section 5): both by what it says of itself. That its standby is over it
 //! signals as an alarm.
 
-use super::{Engine, technical};
+use super::{Engine, device::number_of, technical};
 use crate::rule::RuleSet;
 use model::{
     decimal::Decimal,
@@ -150,7 +150,8 @@ impl Engine {
         let pace = known.pace();
         let Some(rule) = rules.technical(STOPPED_RULE) else { return };
         let family = self.technical_key(&rule.family, device);
-        let key = format!("{}|{}|{channel}", rule.id, Metric::PUMP_VTBI_REM);
+        let number = number_of(Metric::PUMP_VTBI_REM, channel);
+        let key = format!("{}|{number}", rule.id);
         let holds = stopped.and_then(|(since, left)| {
             let elapsed = at.unix_ms().saturating_sub(since.unix_ms());
             let mut steps = rule.steps(self.profile.monitored);
@@ -158,7 +159,6 @@ impl Engine {
             Some((step.priority, since, left))
         });
         let Some((priority, since, left)) = holds else {
-            let number = format!("{}|{channel}", Metric::PUMP_VTBI_REM);
             self.end_told(rules, STOPPED_RULE, (device, &number), at, touched);
             return self.cease(&family, &key, touched);
         };

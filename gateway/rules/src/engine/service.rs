@@ -96,7 +96,7 @@ impl Engine {
 
     /// Whether somebody took it off.
     pub(super) fn is_off(&self, device: &DeviceId) -> bool {
-        self.devices.get(device).is_some_and(|known| known.out_of_service.is_some())
+        self.devices.get(device).is_some_and(Device::is_off)
     }
 
     /// What fires under a key by devices that are in service and were heard here.
@@ -167,7 +167,7 @@ impl Episode {
         devices: &BTreeMap<DeviceId, Device>,
     ) {
         self.out_of_service = self.is_off(own, devices);
-        let out = devices.iter().filter(|(_, known)| known.out_of_service.is_some());
+        let out = devices.iter().filter(|(_, known)| known.is_off());
         self.off = out.map(|(device, _)| device.clone()).collect();
     }
 
@@ -185,9 +185,8 @@ impl Episode {
         own: Option<&DeviceId>,
         devices: &BTreeMap<DeviceId, Device>,
     ) -> bool {
-        let is_off = |of: Option<&DeviceId>| {
-            of.and_then(|of| devices.get(of)).is_some_and(|known| known.out_of_service.is_some())
-        };
+        let is_off =
+            |of: Option<&DeviceId>| of.and_then(|of| devices.get(of)).is_some_and(Device::is_off);
         match self.firing.is_empty() {
             true => is_off(own),
             false => self.firing.values().all(|it| is_off(it.device.as_ref().or(own))),

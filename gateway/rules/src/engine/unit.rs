@@ -3,7 +3,7 @@
 //! # Invariants
 //! - nobody guesses the unit: what is suspect is said, and the value stays as it was judged
 
-use super::{Engine, technical};
+use super::{Engine, device::number_of, technical};
 use crate::{freshness::Moment, rule::RuleSet};
 use model::{
     decimal::Decimal,
@@ -32,7 +32,8 @@ impl Engine {
         if reading.value == Err(NoData::Silent) {
             return;
         }
-        let key = format!("{RULE}|{}|{}", reading.metric, group.channel.as_str());
+        let number = number_of(reading.metric, group.channel.as_str());
+        let key = format!("{RULE}|{number}");
         let family = self.technical_key(&rule.family, &group.device);
         let step = rule.steps(self.profile().monitored).next();
         match step.filter(|_| is_suspect(group, reading)) {
@@ -45,7 +46,6 @@ impl Engine {
                 touched.insert(family);
             }
             None => {
-                let number = format!("{}|{}", reading.metric, group.channel.as_str());
                 self.end_told(rules, RULE, (&group.device, &number), at.at, touched);
                 self.cease(&family, &key, touched);
             }
