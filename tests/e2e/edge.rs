@@ -13,7 +13,9 @@ use e2e::{
     Village,
     mosquitto::Mosquitto,
     proxy::{Fate, Proxy},
-    read_only, until,
+    read_only,
+    speaker::Speaker,
+    until,
 };
 use fantoccini::{Client, Locator};
 use model::{id::SiteId, time::WallTime};
@@ -26,17 +28,12 @@ use std::{
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
     time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpStream, UnixStream},
+    net::UnixStream,
 };
-use tokio_util::task::AbortOnDropHandle;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -46,48 +43,12 @@ const GOOD: u32 = 72;
 const PASSWORD: &str = "correct horse";
 const BAD: u32 = 38;
 
-/// A monitor that says a heart rate twice a second.
-struct Monitor {
-    rate: Arc<AtomicU32>,
-    _speaking: AbortOnDropHandle<()>,
-}
-
-impl Monitor {
-    fn at(port: u16) -> Self {
-        let rate = Arc::new(AtomicU32::new(GOOD));
-        let said = Arc::clone(&rate);
-        let speaking = tokio::spawn(async move {
-            let mut beat = tokio::time::interval(Duration::from_millis(500));
-            let mut link: Option<TcpStream> = None;
-            loop {
-                beat.tick().await;
-                if link.is_none() {
-                    // The agent may be starting.
-                    link = TcpStream::connect(("127.0.0.1", port)).await.ok();
-                }
-                let rate = said.load(Ordering::Relaxed);
-                let line = format!("{{\"metric\":\"hr\",\"value\":{rate},\"unit\":\"/min\"}}\n");
-                if let Some(stream) = &mut link
-                    && stream.write_all(line.as_bytes()).await.is_err()
-                {
-                    link = None;
-                }
-            }
-        });
-        Self { rate, _speaking: AbortOnDropHandle::new(speaking) }
-    }
-
-    fn says(&self, rate: u32) {
-        self.rate.store(rate, Ordering::Relaxed);
-    }
-}
-
 /// A clinic with two monitors and a lamp, behind a link.
 struct Stage {
     village: Village,
     proxy: Proxy,
     _mosquitto: Mosquitto,
-    monitors: Vec<Monitor>,
+    monitors: Vec<Speaker>,
     lamp: PathBuf,
 }
 
@@ -119,11 +80,12 @@ impl Stage {
         mosquitto.start()?;
         village.county.start().await?;
         village.site.start()?;
-        let monitors = ports.into_iter().map(Monitor::at).collect();
+        let monitors: Vec<Speaker> = ports.into_iter().map(Speaker::at).collect();
+        monitors.iter().for_each(|monitor| monitor.says("hr", GOOD, "/min"));
         Ok(Self { village, proxy, _mosquitto: mosquitto, monitors, lamp })
     }
 
-    fn monitor(&self, number: usize) -> anyhow::Result<&Monitor> {
+    fn monitor(&self, number: usize) -> anyhow::Result<&Speaker> {
         self.monitors.get(number - 1).context("there are two")
     }
 
@@ -262,7 +224,7 @@ async fn the_box_warns_while_the_county_is_out_of_reach_and_it_is_one_alert() ->
 
 /// In reach both ends see the same alert under the same id; the box hears who has it in hand.
 async fn acknowledged_at_the_county(stage: &mut Stage) -> anyhow::Result<String> {
-    stage.monitor(2)?.says(BAD);
+    stage.monitor(2)?.says("hr", BAD, "/min");
     let shared = stage.waits_for("ward-02", "active_unack").await?;
     let client = stage.village.county.client()?;
     until("the county has it under the same id", PATIENCE, async || {
@@ -295,7 +257,7 @@ async fn story(stage: &mut Stage, desk: &Client, phone: &Client) -> anyhow::Resu
     // The link is cut.
     stage.proxy.all(Fate::Resets);
     let cut = Instant::now();
-    stage.monitor(1)?.says(BAD);
+    stage.monitor(1)?.says("hr", BAD, "/min");
     until("the box signals", WARNS_MAX, async || Ok(stage.lamp_heard("ward-01")? == ["raise"]))
         .await?;
     println!("the lamp is lit {:.1} s after the cut", cut.elapsed().as_secs_f64());
@@ -306,7 +268,7 @@ async fn story(stage: &mut Stage, desk: &Client, phone: &Client) -> anyhow::Resu
     appears(desk, &quiet).await?;
     let row = text_of(desk, &quiet).await?;
     ensure!(row.contains("zhang") && row.contains("通知医生"), "{row}");
-    stage.monitor(2)?.says(GOOD);
+    stage.monitor(2)?.says("hr", GOOD, "/min");
     let id = stage.waits_for("ward-01", "active_unack").await?;
     let own = format!("[data-alert-id='{id}']");
     for (browser, name) in [(desk, "desk"), (phone, "phone")] {
@@ -407,7 +369,7 @@ async fn one_history(stage: &Stage, nurse: &Person, id: &str, shared: &str) -> a
     let story = steps(&noted);
     ensure!(story.starts_with(&at_the_box), "{noted}");
     ensure!(story.last().is_some_and(|last| last == "noted by wang"), "{noted}");
-    stage.monitor(1)?.says(GOOD);
+    stage.monitor(1)?.says("hr", GOOD, "/min");
     until("it is over at the county", PATIENCE, async || {
         Ok(text(&nurse.alert(id).await?, "state") == "closed")
     })

@@ -8,7 +8,7 @@ mod browser;
 
 use anyhow::{Context as _, ensure};
 use browser::Driver;
-use e2e::{Village, faketime, until};
+use e2e::{Village, faketime, speaker::Speaker, until};
 use fantoccini::{Client, Locator, key::Key};
 use reqwest::{Method, header};
 use serde_json::{Value, json};
@@ -20,14 +20,12 @@ use std::{
     fs,
     io::Write as _,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpStream, UnixStream},
+    net::UnixStream,
 };
-use tokio_util::task::AbortOnDropHandle;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_clinic-parts");
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -35,46 +33,10 @@ const CLINIC: &str = "和平镇卫生院";
 /// So many envelopes take about twice the 10 s after which a high alert sounds again.
 const QUIET: u64 = 60;
 
-/// A device that says the same line twice a second.
-struct Source {
-    line: Arc<Mutex<String>>,
-    _speaking: AbortOnDropHandle<()>,
-}
-
-impl Source {
-    fn at(port: u16) -> Self {
-        let line = Arc::new(Mutex::new(String::new()));
-        let said = Arc::clone(&line);
-        let speaking = tokio::spawn(async move {
-            let mut beat = tokio::time::interval(Duration::from_millis(500));
-            let mut link: Option<TcpStream> = None;
-            loop {
-                beat.tick().await;
-                if link.is_none() {
-                    // The agent may be starting.
-                    link = TcpStream::connect(("127.0.0.1", port)).await.ok();
-                }
-                let line = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(stream) = &mut link
-                    && stream.write_all(line.as_bytes()).await.is_err()
-                {
-                    link = None;
-                }
-            }
-        });
-        Self { line, _speaking: AbortOnDropHandle::new(speaking) }
-    }
-
-    fn says(&self, metric: &str, value: u32, unit: &str) {
-        let line = json!({"metric": metric, "value": value, "unit": unit});
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = format!("{line}\n");
-    }
-}
-
 /// A county with a nurse, and a clinic with these devices, each of that kind.
 struct Shift {
     village: Village,
-    sources: Vec<Source>,
+    sources: Vec<Speaker>,
     client: reqwest::Client,
     cookie: String,
 }
@@ -92,7 +54,7 @@ impl Shift {
                 "\n[[device]]\nid = \"{id}\"\ndriver = \"json-lines\"\n\
                  port = \"tcp-listen://127.0.0.1:{port}\"\noptions = {{ kind = \"{kind}\" }}"
             )?;
-            sources.push(Source::at(port));
+            sources.push(Speaker::at(port));
         }
         village.county.start().await?;
         village.site.start()?;

@@ -9,6 +9,7 @@ pub mod mosquitto;
 mod proof;
 pub mod proxy;
 pub mod receiver;
+pub mod speaker;
 
 pub use proof::{Proof, Witness, Witnessed};
 
