@@ -38,6 +38,21 @@ static PRIORITIES: LazyLock<BTreeMap<String, u8>> = LazyLock::new(|| {
         .collect()
 });
 
+/// What the oracle judges.
+const FAMILIES: [&str; 11] = [
+    "hr_low",
+    "hr_high",
+    "spo2_low",
+    "rr_low",
+    "rr_high",
+    "bp_low",
+    "bp_high",
+    "glucose_low",
+    "glucose_high",
+    "temp_low",
+    "temp_high",
+];
+
 fn rank(priority: &str) -> u8 {
     ["low", "medium", "high"]
         .iter()
@@ -137,8 +152,9 @@ impl fmt::Display for Figures {
 }
 
 /// What went wrong in a ward, as somebody reads it.
-#[derive(Debug, Default)]
-pub(crate) struct Story {
+#[derive(Debug)]
+pub(crate) struct Story<'s> {
+    script: &'s Script,
     pub(crate) figures: Figures,
     pub(crate) lines: Vec<String>,
 }
@@ -320,7 +336,16 @@ impl Outcome {
     }
 }
 
-impl Story {
+impl<'s> Story<'s> {
+    pub(crate) fn of(script: &'s Script) -> Self {
+        Self { script, figures: Figures::default(), lines: Vec::new() }
+    }
+
+    /// Whether the oracle knows of it.
+    fn is_of_oracle(&self, alert: &Seen) -> bool {
+        FAMILIES.contains(&alert.family.as_str()) && self.script.is_settled(&alert.subject)
+    }
+
     fn says(&mut self, count: impl FnOnce(&mut Figures) -> &mut usize, line: String) {
         *count(&mut self.figures) += 1;
         self.lines.push(line);
@@ -382,8 +407,7 @@ impl Story {
         seen: &BTreeMap<String, Seen>,
         people: bool,
     ) {
-        let mut left: Vec<&Seen> =
-            seen.values().filter(|alert| is_of_oracle(&alert.family)).collect();
+        let mut left: Vec<&Seen> = seen.values().filter(|alert| self.is_of_oracle(alert)).collect();
         for episode in episodes {
             let place = left.iter().position(|alert| {
                 alert.subject == episode.subject
@@ -415,7 +439,8 @@ impl Story {
         all.sort_by_key(|alert| (&alert.subject, &alert.family, alert.started));
         for pair in all.windows(2) {
             let is_one = pair[0].subject == pair[1].subject && pair[0].family == pair[1].family;
-            let is_of_one_device = !pair[0].family.starts_with("tech");
+            let of_devices = ["tech", "pump"];
+            let is_of_one_device = !of_devices.iter().any(|of| pair[0].family.starts_with(of));
             let ended = pair[0].cleared.unwrap_or(i64::MAX);
             if is_one && is_of_one_device && ended > pair[1].started {
                 let line = format!("doubled: {}\n    {}", line_of(pair[0]), line_of(pair[1]));
@@ -530,7 +555,7 @@ impl Story {
                 self.says(|f| &mut f.sounded_late, line);
             }
             let sounds = ["raised", "recurred", "priority_rose"].contains(&step.step.as_str());
-            if !sounds || !is_of_oracle(&alert.family) {
+            if !sounds || !self.is_of_oracle(alert) {
                 continue;
             }
             let made = second(step.made);
@@ -561,15 +586,15 @@ impl Story {
         }
     }
 
-    pub(crate) fn count(&mut self, script: &Script, episodes: usize, outcome: &Outcome) {
+    pub(crate) fn count(&mut self, episodes: usize, outcome: &Outcome) {
         let seen = at_the_county(outcome, &BTreeSet::new());
         let of_row = |rows: &[u64]| {
             let rows =
                 seen.values().filter_map(|alert| alert.late_row.filter(|row| rows.contains(row)));
             rows.count()
         };
-        self.figures.patients += script.patients.len();
-        self.figures.readings += script.words.len();
+        self.figures.patients += self.script.patients.len();
+        self.figures.readings += self.script.words.len();
         self.figures.late += outcome.late;
         self.figures.episodes += episodes;
         self.figures.raised += seen.len();
@@ -578,23 +603,6 @@ impl Story {
         self.figures.holds += of_row(&[4]);
         self.figures.late_results += of_row(&[5]);
     }
-}
-
-fn is_of_oracle(family: &str) -> bool {
-    let known = [
-        "hr_low",
-        "hr_high",
-        "spo2_low",
-        "rr_low",
-        "rr_high",
-        "bp_low",
-        "bp_high",
-        "glucose_low",
-        "glucose_high",
-        "temp_low",
-        "temp_high",
-    ];
-    known.contains(&family)
 }
 
 struct Differs {

@@ -1,7 +1,11 @@
-//! Which episodes of plain values must give an alert, from the text of the alert rules alone: the
-//! adult's limits as its tables print them, sustain, hold, gaps, families and what comes back.
+//! Which episodes of plain values must give an alert, from the text of the alert rules alone: limits
+//! as its tables print them, sustain, hold, gaps, families and what comes back. Of whom devices came
+//! or went it knows nothing.
 
-use crate::script::{Said, Script};
+use crate::{
+    patient::Line,
+    script::{Said, Script},
+};
 use model::alarm::{AlarmKind, AlarmPhase};
 use std::collections::BTreeMap;
 
@@ -29,60 +33,6 @@ impl Episode {
         self.held.last().and_then(|(_, until)| *until)
     }
 }
-
-/// One line of the tables: outside below or above a limit for so long, clear from a value on for
-/// so long.
-struct Line {
-    /// Heart rate, saturation, respiration.
-    vital: usize,
-    family: &'static str,
-    is_high: bool,
-    /// Outside from that value on, downwards or upwards.
-    outside: Side,
-    sustain_s: i64,
-    clear: Side,
-    hold_s: i64,
-}
-
-/// Values on one side of a limit, the limit included.
-#[derive(Clone, Copy)]
-enum Side {
-    UpTo(i32),
-    From(i32),
-}
-
-impl Side {
-    fn has(self, value: i32) -> bool {
-        match self {
-            Self::UpTo(limit) => value <= limit,
-            Self::From(limit) => value >= limit,
-        }
-    }
-}
-
-const fn line(
-    (vital, family, is_high): (usize, &'static str, bool),
-    outside: Side,
-    sustain_s: i64,
-    clear: Side,
-    hold_s: i64,
-) -> Line {
-    Line { vital, family, is_high, outside, sustain_s, clear, hold_s }
-}
-
-use Side::{From, UpTo};
-const LINES: [Line; 10] = [
-    line((0, "hr_low", true), UpTo(39), 10, From(45), 30),
-    line((0, "hr_low", false), UpTo(49), 30, From(53), 30),
-    line((0, "hr_high", false), From(121), 30, UpTo(115), 30),
-    line((0, "hr_high", true), From(151), 15, UpTo(140), 30),
-    line((0, "hr_high", true), From(181), 10, UpTo(170), 30),
-    line((1, "spo2_low", false), UpTo(89), 15, From(92), 15),
-    line((1, "spo2_low", true), UpTo(84), 10, From(88), 15),
-    line((2, "rr_low", true), UpTo(8), 20, From(10), 30),
-    line((2, "rr_high", false), From(25), 30, UpTo(22), 30),
-    line((2, "rr_high", true), From(36), 30, UpTo(30), 30),
-];
 
 /// Where one line stands.
 #[derive(Clone, Copy, Default)]
@@ -126,14 +76,17 @@ struct Judged {
 /// The alerts there must be.
 pub(crate) fn episodes(script: &Script) -> Vec<Episode> {
     let mut judged: BTreeMap<(usize, &'static str), Vec<Judged>> = BTreeMap::new();
-    for (device, _) in script.devices.iter().enumerate() {
+    for (device, about) in script.devices.iter().enumerate() {
+        if !script.is_settled(about.subject()) {
+            continue;
+        }
         streams(script, device, &mut judged);
         results(script, device, &mut judged);
     }
     let mut found = Vec::new();
     for ((device, family), judged) in judged {
         let subject = script.devices[device].subject().to_owned();
-        let is_spot = !LINES.iter().any(|line| line.family == family);
+        let is_spot = !script.who(device).lines().iter().any(|line| line.family == family);
         let mut known: Option<Episode> = None;
         for Judged { at, holds, is_high, since } in judged {
             let holding = known.as_mut().and_then(|known| known.held.last_mut());
@@ -172,7 +125,8 @@ fn streams(
     device: usize,
     judged: &mut BTreeMap<(usize, &'static str), Vec<Judged>>,
 ) {
-    let mut standings = [Standing::default(); LINES.len()];
+    let lines = script.who(device).lines();
+    let mut standings = vec![Standing::default(); lines.len()];
     let mut valued: [Option<i64>; 3] = [None; 3];
     let mut is_off = false;
     for word in script.words.iter().filter(|word| word.device == device) {
@@ -188,7 +142,7 @@ fn streams(
             let Some(value) = value else { continue };
             let before = valued[vital].replace(word.at);
             let is_gap = before.is_none_or(|before| word.at - before > GAP_S);
-            let lines = LINES.iter().zip(&mut standings).filter(|(line, _)| line.vital == vital);
+            let lines = lines.iter().zip(&mut standings).filter(|(line, _)| line.vital == vital);
             let mut families: BTreeMap<&'static str, Judged> = BTreeMap::new();
             for (line, standing) in lines {
                 if is_gap {
@@ -219,43 +173,36 @@ fn results(
     judged: &mut BTreeMap<(usize, &'static str), Vec<Judged>>,
 ) {
     // Of each line of the table of pressures that may be confirmed: the value that waits for it.
-    let mut confirms: BTreeMap<&'static str, (i64, bool)> = BTreeMap::new();
+    let mut confirms: BTreeMap<i32, (i64, bool)> = BTreeMap::new();
     let mut since: BTreeMap<&'static str, i64> = BTreeMap::new();
+    let who = script.who(device);
     for word in script.words.iter().filter(|word| word.device == device) {
         let mut at = word.at;
-        let lines: Vec<(&'static str, bool, bool)> = match word.said {
+        let lines = match word.said {
             Said::Pressure(sys, dia) => {
-                let mut is_confirmed = false;
-                for (name, outside) in [("sys", sys >= 180), ("dia", dia >= 110)] {
-                    if !outside {
-                        confirms.remove(name);
+                let mut lines = who.pressure(sys, dia);
+                for (value, limit) in
+                    [sys, dia].into_iter().zip(who.confirmed_from().into_iter().flatten())
+                {
+                    if value < limit {
+                        confirms.remove(&limit);
                         continue;
                     }
-                    let (first, confirmed) = confirms.entry(name).or_insert((at, false));
+                    let (first, confirmed) = confirms.entry(limit).or_insert((at, false));
                     *confirmed |= CONFIRM_S.contains(&(at - *first));
                     if at - *first > *CONFIRM_S.end() {
                         *first = at;
                     }
-                    is_confirmed |= *confirmed;
+                    lines[0].2 |= *confirmed;
                 }
-                vec![
-                    ("bp_high", sys >= 180 || dia >= 110, sys >= 220 || dia >= 130 || is_confirmed),
-                    ("bp_low", sys < 90, sys < 80),
-                ]
+                lines
             }
             Said::Glucose(mg_dl, measured) => {
                 at = measured;
                 // 1 mmol/L are 18.016 mg/dL; compared as printed, to a tenth.
-                let tenths = (i64::from(mg_dl) * 20_000 + 18_016) / 36_032;
-                vec![
-                    ("glucose_low", tenths < 39, tenths < 30),
-                    ("glucose_high", tenths >= 167, tenths >= 222),
-                ]
+                who.glucose((i64::from(mg_dl) * 20_000 + 18_016) / 36_032)
             }
-            Said::Temperature(tenths) => vec![
-                ("temp_low", tenths <= 350, tenths <= 350),
-                ("temp_high", tenths >= 391, tenths >= 410),
-            ],
+            Said::Temperature(tenths) => who.temperature(tenths),
             _ => continue,
         };
         for (family, holds, is_high) in lines {

@@ -1,6 +1,10 @@
 //! What happens in a ward, from a seed: plain values, which the oracle judges as they are, and the
 //! records that a box makes of them.
 
+use crate::{
+    more::{Infusion, More, Move},
+    patient::{Patient, Who},
+};
 use e2e::dice::Dice;
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
@@ -64,8 +68,12 @@ pub(crate) enum Said {
     Glucose(i32, i64),
     /// In tenths of a degree.
     Temperature(i32),
-    /// A lead came off, or is on again.
+    /// A lead came off, or is on again; or what else it signals.
     Alarm(AlarmKind, AlarmPhase),
+    /// What it signals is over, and it goes on with that until somebody there has seen it.
+    Latched(AlarmKind),
+    /// How a pump stands.
+    Infusion(Infusion),
     /// How it is.
     Status(DeviceState),
 }
@@ -83,29 +91,21 @@ pub(crate) struct Word {
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) devices: Vec<Device>,
-    pub(crate) patients: Vec<String>,
+    pub(crate) patients: Vec<Patient>,
     /// In the order in which they are heard.
     pub(crate) words: Vec<Word>,
+    pub(crate) moves: Vec<Move>,
     /// When nothing more happens.
     pub(crate) end: i64,
 }
 
 /// Values of a stream: usual ones, those at and beyond limits, those between limit and clearing.
-struct Pool {
-    usual: &'static [i32],
-    outside: &'static [i32],
-    between: &'static [i32],
+pub(crate) struct Pool {
+    pub(crate) usual: &'static [i32],
+    pub(crate) outside: &'static [i32],
+    pub(crate) between: &'static [i32],
 }
 
-const POOLS: [Pool; 3] = [
-    Pool {
-        usual: &[66, 72, 80],
-        outside: &[30, 38, 39, 40, 49, 50, 120, 121, 150, 151, 180, 181],
-        between: &[44, 45, 52, 53, 115, 116, 140, 141, 170, 171],
-    },
-    Pool { usual: &[95, 97, 99], outside: &[80, 84, 85, 89, 90], between: &[87, 88, 91, 92] },
-    Pool { usual: &[14, 16], outside: &[8, 9, 24, 25, 35, 36], between: &[9, 10, 22, 23, 30, 31] },
-];
 const PRESSURES: [(i32, i32); 12] = [
     (120, 75),
     (130, 80),
@@ -123,32 +123,53 @@ const PRESSURES: [(i32, i32); 12] = [
 const GLUCOSES: [i32; 12] = [90, 100, 110, 70, 69, 54, 53, 299, 301, 398, 401, 620];
 const TEMPERATURES: [i32; 9] = [366, 370, 368, 350, 351, 390, 391, 409, 410];
 
+/// Of those who are pregnant, for whom less is much, and of a child.
+const MORE_PRESSURES: [(i32, i32); 10] = [
+    (110, 70),
+    (118, 75),
+    (139, 89),
+    (140, 85),
+    (130, 90),
+    (159, 100),
+    (160, 95),
+    (130, 110),
+    (80, 50),
+    (79, 50),
+];
+const MORE_TEMPERATURES: [i32; 7] = [366, 370, 380, 381, 389, 390, 410];
+
 /// Around sustain, hold, and what counts as the same episode.
-const LENGTHS: [i64; 18] =
+pub(crate) const LENGTHS: [i64; 18] =
     [5, 9, 10, 11, 14, 15, 16, 20, 29, 30, 31, 33, 45, 60, 90, 150, 299, 303];
 /// Around what counts as a gap, and what counts as silence.
 const GAPS: [i64; 7] = [2, 3, 4, 5, 8, 25, 70];
 
-fn pick<T: Copy>(dice: &mut Dice, from: &[T]) -> T {
+pub(crate) fn pick<T: Copy>(dice: &mut Dice, from: &[T]) -> T {
     from[usize::try_from(dice.below(u64::try_from(from.len()).unwrap())).unwrap()]
 }
 
-fn chance(dice: &mut Dice, percent: u64) -> bool {
+pub(crate) fn chance(dice: &mut Dice, percent: u64) -> bool {
     dice.below(100) < percent
 }
 
-fn between(dice: &mut Dice, from: i64, until: i64) -> i64 {
+pub(crate) fn between(dice: &mut Dice, from: i64, until: i64) -> i64 {
     from + i64::try_from(dice.below(u64::try_from(until - from).unwrap())).unwrap()
 }
 
 impl Script {
-    pub(crate) fn new(dice: &mut Dice) -> Self {
+    /// `more` decides what wards had not at first.
+    pub(crate) fn new(dice: &mut Dice, mut more: Option<More>) -> Self {
         let patients = i64::try_from(1 + dice.below(2)).unwrap();
+        let mut patient = |number| Patient {
+            key: format!("p-{number}"),
+            who: more.as_mut().map_or(Who::Adult, |more| Who::any(&mut more.dice)),
+        };
         let drama = between(dice, 300, 2100);
         let mut script = Self {
             devices: Vec::new(),
-            patients: (1..=patients).map(|number| format!("p-{number}")).collect(),
+            patients: (1..=patients).map(&mut patient).collect(),
             words: Vec::new(),
+            moves: Vec::new(),
             end: drama + QUIET_S,
         };
         for number in 1..=patients + 1 {
@@ -170,11 +191,21 @@ impl Script {
                 }
             }
         }
+        if let Some(more) = &mut more {
+            script.add_more(more, drama);
+        }
         script.words.sort_by_key(|word| word.at);
         script
     }
 
-    fn add(
+    /// By whose lines what a device measures is judged.
+    pub(crate) fn who(&self, device: usize) -> Who {
+        let of = self.devices[device].patient.as_ref();
+        let patient = self.patients.iter().find(|patient| Some(&patient.key) == of);
+        patient.map_or(Who::Adult, |patient| patient.who)
+    }
+
+    pub(crate) fn add(
         &mut self,
         name: &str,
         kind: DeviceKind,
@@ -188,14 +219,14 @@ impl Script {
         device
     }
 
-    fn say(&mut self, at: i64, device: usize, said: Said) {
+    pub(crate) fn say(&mut self, at: i64, device: usize, said: Said) {
         self.words.push(Word { at, device, said });
     }
 
     fn monitor(&mut self, dice: &mut Dice, device: usize, drama: i64) {
         let period = between(dice, 1, 4);
         let mut levels: Vec<Vec<Option<i32>>> = Vec::new();
-        for pool in &POOLS {
+        for pool in self.who(device).pools() {
             let mut level = Vec::new();
             while i64::try_from(level.len()).unwrap() < drama {
                 let value = match dice.below(20) {
@@ -254,17 +285,21 @@ impl Script {
     }
 
     fn results(&mut self, dice: &mut Dice, device: usize, drama: i64) {
+        let (pressures, temperatures): (&[(i32, i32)], &[i32]) = match self.who(device) {
+            Who::Adult | Who::Elderly => (&PRESSURES, &TEMPERATURES),
+            Who::Pregnant | Who::Child => (&MORE_PRESSURES, &MORE_TEMPERATURES),
+        };
         let mut second = between(dice, 5, 400);
         while second < drama {
             let said = match self.devices[device].kind {
                 DeviceKind::Cuff => {
-                    let (sys, dia) = pick(dice, &PRESSURES);
+                    let (sys, dia) = pick(dice, pressures);
                     Said::Pressure(sys, dia)
                 }
                 DeviceKind::GlucoseMeter => {
                     Said::Glucose(pick(dice, &GLUCOSES), second - between(dice, 1, 4))
                 }
-                _ => Said::Temperature(pick(dice, &TEMPERATURES)),
+                _ => Said::Temperature(pick(dice, temperatures)),
             };
             self.say(second, device, said);
             second += pick(dice, &[20, 59, 60, 61, 130, 299, 301, 700]);
@@ -307,19 +342,19 @@ impl Script {
                 let value = Reading::number(Metric::TEMP_EAR, value, Unit::CELSIUS);
                 Record::Readings(group(vec![value]))
             }
-            Said::Alarm(kind, phase) => Record::Alarm(DeviceAlarm {
-                device,
-                channel: Channel::default(),
-                phase,
-                kind,
-                code: kind.rule_id().to_owned(),
-                text: String::new(),
-                priority: None,
-                latched: false,
-                source: None,
-                device_time: None,
-                observed,
-            }),
+            Said::Infusion(Infusion { state, left, minutes }) => {
+                let left = Decimal::new(i64::from(left), -1).unwrap();
+                Record::Readings(group(vec![
+                    Reading::text(Metric::PUMP_STATE, state),
+                    Reading::number(Metric::PUMP_VTBI_REM, left, Unit::MILLILITRE),
+                    Reading::number(Metric::PUMP_TIME_REM, minutes, Unit::MINUTE),
+                ]))
+            }
+            Said::Alarm(kind, phase) => alarm(device, observed, kind, phase),
+            Said::Latched(kind) => match alarm(device, observed, kind, AlarmPhase::Update) {
+                Record::Alarm(alarm) => Record::Alarm(DeviceAlarm { latched: true, ..alarm }),
+                other => other,
+            },
             Said::Status(state) => Record::Status(DeviceStatus {
                 device,
                 kind: *kind,
@@ -332,4 +367,20 @@ impl Script {
             }),
         }
     }
+}
+
+fn alarm(device: DeviceId, observed: Observed, kind: AlarmKind, phase: AlarmPhase) -> Record {
+    Record::Alarm(DeviceAlarm {
+        device,
+        channel: Channel::default(),
+        phase,
+        kind,
+        code: kind.rule_id().to_owned(),
+        text: String::new(),
+        priority: None,
+        latched: false,
+        source: None,
+        device_time: None,
+        observed,
+    })
 }

@@ -14,7 +14,7 @@ use rules::{
     engine::Action,
     rule::RuleSet,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -87,6 +87,8 @@ struct World<'s> {
     /// Envelopes of the outbox that the link has.
     handed: usize,
     rules: Arc<RuleSet>,
+    /// Somebody put a device on another patient, which the box was not told yet.
+    has_moved: bool,
     /// What the box was told last of what somebody has in hand.
     in_hand: BTreeMap<AlertId, InHand>,
     done: BTreeSet<AlertId>,
@@ -96,9 +98,8 @@ struct World<'s> {
 /// Runs a ward in that folder.
 pub(crate) fn run(script: &Script, rules: &Arc<RuleSet>, folder: &Path, plan: Plan) -> Outcome {
     let county = County::new(folder, Arc::clone(rules), site()).unwrap();
-    let about = json!({"born": "1971-03", "monitored": true});
     for patient in &script.patients {
-        county.admit(at(0), patient, about.clone()).unwrap();
+        county.admit(at(0), &patient.key, patient.who.about()).unwrap();
     }
     let mut world = World {
         script,
@@ -113,6 +114,7 @@ pub(crate) fn run(script: &Script, rules: &Arc<RuleSet>, folder: &Path, plan: Pl
         connection: 0,
         handed: 0,
         rules: Arc::clone(rules),
+        has_moved: false,
         in_hand: BTreeMap::new(),
         done: BTreeSet::new(),
         deeds: Vec::new(),
@@ -175,6 +177,7 @@ impl World<'_> {
             let will = state(second, false, self.connection, [0; 3]);
             self.county.take(at(second), vec![Delivery::State(will)]).unwrap();
         }
+        self.move_devices(second);
         self.edge.pass(second, self.script, said, rest);
         let is_tick = second % TICK_S == 0;
         if is_tick {
@@ -195,6 +198,27 @@ impl World<'_> {
             self.county.judge_late(at(second)).unwrap();
             self.people(second);
             self.tell_in_hand(second);
+        }
+    }
+
+    /// Somebody puts devices on other patients, at the board; their box is told while it is heard.
+    fn move_devices(&mut self, second: i64) {
+        let script = self.script;
+        for moved in script.moves.iter().filter(|moved| moved.at == second) {
+            let device = &script.devices[moved.device];
+            let before =
+                script.moves.iter().rfind(|it| it.device == moved.device && it.at < second);
+            if before.map_or(&device.patient, |before| &before.to).is_some() {
+                self.county.unbind(at(second), &device.id).unwrap();
+            }
+            if let Some(patient) = &moved.to {
+                self.county.bind(at(second), &device.id, patient).unwrap();
+            }
+            self.has_moved = true;
+        }
+        if self.has_moved && self.plan.link.is_up(second) {
+            self.has_moved = false;
+            self.tell_box(second);
         }
     }
 
