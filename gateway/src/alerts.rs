@@ -12,8 +12,8 @@ mod score;
 mod subject;
 
 pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
-use subject::left_since;
 pub(crate) use subject::subject;
+use subject::{is_named, left_since};
 
 use crate::{
     clock::{self, rfc3339},
@@ -344,22 +344,39 @@ impl Evaluation {
     }
 
     /// An alert changed at the box of a site while it was alone: the id of the county's alert that it
-    /// is one with. What rests on a device that was taken off meanwhile is over with that.
+    /// is one with. What rests on a device that was taken off meanwhile is over with that, and what
+    /// the box tells of it since is of somebody else. `None`: the box took what the device said for
+    /// another's and judged it by their limits; here it is judged by whose it is.
     pub(crate) fn edge_alert(
         &mut self,
         context: Context<'_>,
         site: &SiteId,
         told: &EdgeAlert,
         (times, position): (EdgeTimes, Position),
-    ) -> rusqlite::Result<AlertId> {
-        let then = self.subject_at(context, site, &told.device, times.started)?;
+    ) -> rusqlite::Result<Option<AlertId>> {
+        let id = AlertId::from_bytes(told.id);
+        let mut whose_at = times.started;
+        let mut then = self.subject_at(context, site, &told.device, whose_at)?;
         let present = self.subject_at(context, site, &told.device, context.now)?;
         // What is the device's own is where the device is.
         let is_own = context.rules.is_technical(&told.family);
+        if !is_own && !is_named(&then, told) {
+            // It began on another device of whom the box names, and this one has come since.
+            (whose_at, then) = (times.at, self.subject_at(context, site, &told.device, times.at)?);
+            let goes_on = is_named(&then, told)
+                && self.known(context, site, &then)?.remembered().any(|it| it.id == id);
+            if !goes_on {
+                return Ok(None);
+            }
+        }
         let left = match !is_own && then != present {
-            true => left_since(context, site, &told.device, times.started)?,
+            true => left_since(context, site, &told.device, whose_at)?,
             false => None,
         };
+        let is_since = left.as_ref().is_some_and(|(left, _)| times.at >= *left);
+        if is_since && told.what != TimelineEvent::Acknowledged.name() {
+            return Ok(Some(id));
+        }
         let engine = self.known(context, site, if is_own { &present } else { &then })?;
         let Context { rules, now, .. } = context;
         let (alert, ended) = match &left {
@@ -373,7 +390,7 @@ impl Evaluation {
             join(context.connection, part.id, id)?;
         }
         self.note([alert].into_iter().chain(ended).collect());
-        Ok(id)
+        Ok(Some(id))
     }
 
     /// The agent of a site starts anew: alarms of its devices may have ended unheard.

@@ -125,16 +125,23 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
     let last = alert.timeline.last().map_or(0, |entry| entry.number);
     let is_over = matches!(alert.state, AlertState::ClearedUnack | AlertState::Closed);
     let age_ms = |entry: &TimelineEntry| now.unix_ms().saturating_sub(entry.at.unix_ms());
+    // It was over before the news of it came.
+    let over_ms = alert.cleared_at.filter(|_| is_over);
+    let is_past = over_ms.is_some_and(|at| now.unix_ms().saturating_sub(at.unix_ms()) > OURS_MS);
     let is_ours = |entry: &TimelineEntry, step: Step| match entry.number <= seen {
         // What ended before anybody heard of it is no news.
         _ if step == Step::Closed => told > 0 && is_the_end(&alert.timeline, entry),
-        // What waited until it sounds, and is over, is history; but whoever heard of it hears that
-        // it is over.
-        true if step.is_of_the_condition() => !is_over || told > 0 && step == Step::Cleared,
-        true => alert.state != AlertState::Closed,
         // What people were to do about what is closed is nothing.
-        false if !step.is_of_the_condition() => alert.state != AlertState::Closed,
-        false => age_ms(entry) <= OURS_MS,
+        _ if !step.is_of_the_condition() => {
+            alert.state != AlertState::Closed && age_ms(entry) <= OURS_MS
+        }
+        true => {
+            // What waited until it sounds, and is over or in hand, is history; but whoever heard of
+            // it hears that it is over.
+            let waits = !is_over && alert.state != AlertState::ActiveAck;
+            waits || told > 0 && step == Step::Cleared
+        }
+        false => age_ms(entry) <= OURS_MS && !(is_past && step != Step::Cleared),
     };
     let mut news: Vec<(&TimelineEntry, Step)> = alert
         .timeline

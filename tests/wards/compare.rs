@@ -7,6 +7,7 @@ use crate::{
     script::{Script, second},
     world::Outcome,
 };
+use gateway::proof::Notified;
 use jiff::Timestamp;
 use model::time::WallTime;
 use rules::alert::Alert;
@@ -86,6 +87,8 @@ pub(crate) struct Figures {
     pub(crate) seen_late: usize,
     /// Ended by what a lead that was off counted, and what came back is one of its own (row 8).
     pub(crate) split: usize,
+    /// Of those whose devices came or went.
+    pub(crate) moved: usize,
     pub(crate) doubled: usize,
     pub(crate) missed: usize,
     pub(crate) sounded_late: usize,
@@ -110,6 +113,7 @@ impl Figures {
         self.parts += other.parts;
         self.seen_late += other.seen_late;
         self.split += other.split;
+        self.moved += other.moved;
         self.doubled += other.doubled;
         self.missed += other.missed;
         self.sounded_late += other.sounded_late;
@@ -126,7 +130,8 @@ impl fmt::Display for Figures {
              {} sounded late, {} other than without one; as section 8 has it: {} told in silence \
              (rows 2, 3, 6), of them {} wait for a person, {} left out for a worse one (row 3), \
              {} hold (row 4), {} late results (row 5), {} taken in hand \
-             before the news of their end came, {} ended by what a lead that was off counted (row 8); \
+             before the news of their end came, {} ended by what a lead that was off counted (row 8), \
+             {} of those whose devices changed; \
              {} were first raised by live values and are a part of what the box told",
             self.patients,
             self.readings,
@@ -146,6 +151,7 @@ impl fmt::Display for Figures {
             self.late_results,
             self.seen_late,
             self.split,
+            self.moved,
             self.parts
         )
     }
@@ -265,10 +271,18 @@ fn highest<'s>(present: &str, story: impl Iterator<Item = (&'s str, &'s str)>) -
     highest
 }
 
-/// Why it was closed, where it was not because it was over.
+/// Why it was closed, where it was not because it was over: what its box tells later may say that
+/// it was.
 fn why<'s>(story: impl Iterator<Item = (&'s str, &'s str)>) -> Option<String> {
-    let closed = story.filter(|(what, _)| *what == "closed").last();
-    closed.map(|(_, why)| why.to_owned()).filter(|why| !why.is_empty())
+    let mut why = None;
+    for (what, detail) in story {
+        match what {
+            "closed" => why = Some(detail.to_owned()),
+            "cleared" | "recurred" => why = None,
+            _ => {}
+        }
+    }
+    why.filter(|why| !why.is_empty())
 }
 
 fn is_part<'s>(story: impl Iterator<Item = (&'s str, &'s str)>) -> bool {
@@ -355,11 +369,24 @@ impl<'s> Story<'s> {
     pub(crate) fn compare_ends(&mut self, outcome: &Outcome, one_end: &BTreeSet<String>) {
         let edge = at_the_edge(outcome, one_end);
         let mut county = at_the_county(outcome, one_end);
+        // On nobody for no time, while its device was put from one on the other: no box hears of it.
+        let settled = |subject: &str| self.script.is_settled(subject);
+        county.retain(|id, alert| {
+            edge.contains_key(id)
+                || settled(&alert.subject)
+                || alert.cleared != Some(alert.started)
+                || alert.why.is_none()
+        });
         for alert in county.values_mut() {
             // A late result is told so at both ends; the pass runs at the county alone.
             if alert.late_row.take_if(|row| *row != 5).is_some() {
                 let line = format!("nothing was late, and is told so: {}", line_of(alert));
                 self.says(|f| &mut f.differ, line);
+            }
+            // What somebody wrote as they took a device off is known where they wrote it.
+            let own = edge.get(&alert.id).filter(|own| own.why.is_some() && alert.why.is_some());
+            if let Some(own) = own {
+                (alert.why, alert.cleared) = (own.why.clone(), own.cleared);
             }
         }
         self.differences("edge and county", &edge, &county);
@@ -442,6 +469,10 @@ impl<'s> Story<'s> {
             let of_devices = ["tech", "pump"];
             let is_of_one_device = !of_devices.iter().any(|of| pair[0].family.starts_with(of));
             let ended = pair[0].cleared.unwrap_or(i64::MAX);
+            // What a device signalled before it left and nobody heard end is told as it was known.
+            let is_past = |alert: &Seen| alert.retro && alert.late_row == Some(11);
+            let is_history = pair.iter().any(|alert| is_past(alert));
+            let is_one = is_one && !(is_history && !self.script.is_settled(&pair[0].subject));
             if is_one && is_of_one_device && ended > pair[1].started {
                 let line = format!("doubled: {}\n    {}", line_of(pair[0]), line_of(pair[1]));
                 self.says(|f| &mut f.doubled, line);
@@ -460,7 +491,12 @@ impl<'s> Story<'s> {
         let mut broken = at_the_county(outage, one_end);
         self.take_parts(&mut broken, outage);
         self.compare_doubles(&broken);
+        let (mut unsettled, mut changed) = (Vec::new(), Vec::new());
         for (id, expected) in whole {
+            if !self.script.is_settled(&expected.subject) {
+                unsettled.push(expected);
+                continue;
+            }
             let Some(found) = broken.remove(outage.joined.get(&id).unwrap_or(&id)) else {
                 // Row 3: of backfill only the worst of each rule is told, which row 6 may hold.
                 let is_told_by_another = broken.values().any(|other| {
@@ -507,9 +543,62 @@ impl<'s> Story<'s> {
                 self.says(|f| &mut f.differ, line);
             }
         }
+        broken.retain(|_, alert| {
+            self.script.is_settled(&alert.subject) || {
+                changed.push(alert.clone());
+                false
+            }
+        });
+        self.compare_changed(&unsettled, &changed, outage);
         for alert in broken.values() {
             let line = format!("only after the outage: {}", line_of(alert));
             self.says(|f| &mut f.differ, line);
+        }
+    }
+
+    /// Of whom devices came or went while their box was away, of which it did not know: what its box
+    /// judged of others is judged anew, and what it had judged until then ended with that. So nothing
+    /// that held is missing, what holds still is known, and nothing is of somebody else.
+    fn compare_changed(&mut self, expected: &[Seen], found: &[Seen], outage: &Outcome) {
+        let is_own = |alert: &&Seen| ["tech", "pump"].iter().any(|of| alert.family.starts_with(of));
+        // On nobody for no time, while it was put from one on the other.
+        let is_passing =
+            |alert: &&Seen| alert.why.is_some() && alert.cleared == Some(alert.started);
+        let whole: Vec<&Seen> =
+            expected.iter().filter(|alert| !is_own(alert) && !is_passing(alert)).collect();
+        // What a device signalled before it came holds since it came, as far as is known (row 11),
+        // and sounds for nobody before it is heard.
+        let is_nothing = |alert: &&Seen| {
+            let told = |told: &Notified| told.alert == alert.id;
+            alert.late_row == Some(11)
+                && alert.cleared == Some(alert.started)
+                && !outage.notified.iter().any(told)
+        };
+        let broken: Vec<&Seen> = found.iter().filter(|alert| !is_own(alert)).collect();
+        self.figures.moved += broken.len();
+        let is_like = |one: &Seen, other: &Seen| {
+            (&one.subject, &one.family) == (&other.subject, &other.family)
+                && one.started <= other.cleared.map_or(i64::MAX, |over| over + SAME_S)
+                && other.started <= one.cleared.map_or(i64::MAX, |over| over + SAME_S)
+        };
+        for alert in &whole {
+            let like: Vec<&&Seen> = broken.iter().filter(|other| is_like(alert, other)).collect();
+            let is_active = alert.cleared.is_none() && alert.why.is_none();
+            if like.is_empty() || (is_active && like.iter().all(|other| other.cleared.is_some())) {
+                let like: Vec<String> = like.into_iter().map(|other| line_of(other)).collect();
+                let line = format!(
+                    "missed where devices changed: {}\n    {}",
+                    line_of(alert),
+                    like.join("\n    ")
+                );
+                self.says(|f| &mut f.missed, line);
+            }
+        }
+        for alert in broken.into_iter().filter(|alert| !is_nothing(alert) && !is_passing(alert)) {
+            if !whole.iter().any(|other| is_like(alert, other)) {
+                let line = format!("only where devices changed: {}", line_of(alert));
+                self.says(|f| &mut f.differ, line);
+            }
         }
     }
 
@@ -555,6 +644,16 @@ impl<'s> Story<'s> {
                 self.says(|f| &mut f.sounded_late, line);
             }
             let sounds = ["raised", "recurred", "priority_rose"].contains(&step.step.as_str());
+            let over = alert.cleared.filter(|_| alert.family.starts_with("dev_"));
+            if sounds && over.is_some_and(|over| second(step.made) > over + STREAM_FRESH_S) {
+                let line = format!(
+                    "DEV sounded late: {} at {} of {}",
+                    step.step,
+                    told(second(step.made)),
+                    line_of(alert)
+                );
+                self.says(|f| &mut f.sounded_late, line);
+            }
             if !sounds || !self.is_of_oracle(alert) {
                 continue;
             }
@@ -620,7 +719,7 @@ fn differs(expected: &Seen, found: &Seen) -> Differs {
     // It rose by its time when it was over, of which the news was on its way.
     let was_over = |moment: i64| {
         let turns = ["raised", "recurred", "cleared"];
-        let mut until_then = expected.steps.iter().filter(|(at, _)| *at <= moment);
+        let mut until_then = expected.steps.iter().filter(|(at, _)| *at < moment);
         let turn = until_then.rfind(|(_, what)| turns.contains(&what.as_str()));
         turn.is_some_and(|(_, what)| what == "cleared")
     };
@@ -639,14 +738,16 @@ fn differs(expected: &Seen, found: &Seen) -> Differs {
     let seen_late = expected.by.is_none()
         && found.by.is_some()
         && !found.steps.iter().any(|step| is_acknowledged(&step));
-    // What is known again waits before it sounds anew because of its time.
+    // Nothing sounds anew because of its time while nobody knows; what is known again waits before it
+    // does.
     let moments = |seen: &Seen, step: &str| -> Vec<i64> {
         seen.steps.iter().filter(|(_, what)| what == step).map(|(at, _)| *at).collect()
     };
     let is_granted = expected.by.is_none()
-        && found.by.is_some()
         && moments(expected, "realarmed").iter().any(|again| {
-            moments(found, "known").iter().any(|known| (*known..known + KNOWN_S).contains(again))
+            moments(found, "known")
+                .iter()
+                .any(|known| (known - STREAM_FRESH_S..known + KNOWN_S).contains(again))
         });
     let is_seen = seen_late || is_granted;
     let whose = |seen: &Seen| (seen.subject.clone(), seen.family.clone());
@@ -655,7 +756,7 @@ fn differs(expected: &Seen, found: &Seen) -> Differs {
         (expected.started == found.started, "begin"),
         (is_left || expected.cleared == found.cleared, "end"),
         (is_seen || expected.by == found.by, "who has it in hand"),
-        (has_risen || expected.priority == found.priority, "priority"),
+        (has_risen || is_granted || expected.priority == found.priority, "priority"),
         (has_risen || expected.highest == found.highest, "highest priority"),
         (expected.rules == found.rules, "rules"),
         (waits || is_granted || expected.state == found.state, "state"),

@@ -126,6 +126,10 @@ pub struct Engine {
     /// Families of which nothing held by that word.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     told_over: BTreeSet<String>,
+    /// When a device alarm, or what a box told of one, came late for the last time: what was over
+    /// since is told right behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    late_word: Option<WallTime>,
     /// Family → what fires and the alert. Technical ones of a patient's devices are by device.
     episodes: BTreeMap<String, Episode>,
     /// What the newest reading group left pending.
@@ -157,6 +161,7 @@ impl Engine {
             cut_off: false,
             told_until: BTreeMap::new(),
             told_over: BTreeSet::new(),
+            late_word: None,
             episodes: BTreeMap::new(),
             waiting: Waiting::default(),
         }

@@ -7,7 +7,7 @@
 //! - what rests on a device that leaves, or on a result that is moved, is closed with the reason
 //! - what comes of a device after it has left is history of whom it was with, and begins nothing
 
-use super::{Context, Evaluation, score::sites_with_devices};
+use super::{Context, Evaluation, join, score::sites_with_devices};
 use crate::{
     patients::{
         self,
@@ -15,22 +15,23 @@ use crate::{
         profile::profile,
         tray::{self, Move},
     },
-    query,
     reading::{GROUPS, Group},
 };
 use model::{
-    alarm::DeviceAlarm,
+    alarm::{AlarmPhase, DeviceAlarm},
+    alert::EdgeAlert,
     id::{DeviceId, SiteId},
     reading::{Occurrence, ReadingGroup},
     time::WallTime,
 };
 use rules::{
+    alert::{AlertId, AlertState},
     binding::{PatientKey, Subject},
     engine::{Before, Engine, ReadingInput},
     freshness::{Freshness, Moment},
     population::Profile,
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 /// Why what a device said on nobody ends.
 const BOUND: &str = "bound to a patient";
@@ -181,11 +182,28 @@ impl Evaluation {
         let owned = owned(connection, site, device, said.at.unix_ms(), now.unix_ms())?;
         let moment = |at: Option<i64>| at.map_or(said.at, WallTime::from_unix_ms);
         let left = moment(owned.first().map(|first| first.until_ms));
-        let engine = self.known(context, site, &then)?;
-        if let Some(alert) = engine.past_alarm(rules, now, said, left, alarm)
-            && query::site_of_alert(connection, alert.id)?.is_none()
-        {
-            self.note(vec![alert]);
+        let began = began_at(connection, site, said.at, alarm)?;
+        if let Some(began) = began.map(|at| Moment { at, ..said }) {
+            let is_over = alarm.phase == AlarmPhase::End;
+            let until = if is_over { said.at } else { left };
+            let engine = self.known(context, site, &then)?;
+            if let Some((alert, whole)) = engine.past_alarm(rules, now, (began, until), alarm) {
+                let known = match self.changed.get(&alert.id) {
+                    Some(known) => Some(known.retro && known.state == AlertState::Closed),
+                    None => is_history(connection, alert.id)?,
+                };
+                let is_told = match (known, is_over) {
+                    (None, false) => whole.is_none(),
+                    (Some(is_history), true) => is_history,
+                    _ => false,
+                };
+                if is_told {
+                    if let Some(whole) = whole {
+                        join(connection, alert.id, whole)?;
+                    }
+                    self.note(vec![alert]);
+                }
+            }
         }
         let came = moment(owned.last().map(|last| last.from_ms));
         Ok(Some(Before { came, of: then.patient().cloned() }))
@@ -353,6 +371,12 @@ impl Evaluation {
     }
 }
 
+/// Whether that is whom a box names in what it tells.
+pub(super) fn is_named(subject: &Subject, told: &EdgeAlert) -> bool {
+    let patient = subject.patient().map(PatientKey::as_str);
+    patient.unwrap_or(told.device.as_str()) == told.subject
+}
+
 /// Whether a device of a site is on a patient who is monitored.
 fn serves_monitored(connection: &Connection, site: &SiteId) -> rusqlite::Result<bool> {
     connection
@@ -378,6 +402,37 @@ pub(super) fn left_since(
     Ok(Some((WallTime::from_unix_ms(left_ms), reason)))
 }
 
+/// Since when a device had signalled that at that moment; a link that comes and goes has it said
+/// again.
+fn began_at(
+    connection: &Connection,
+    site: &SiteId,
+    at: WallTime,
+    alarm: &DeviceAlarm,
+) -> rusqlite::Result<Option<WallTime>> {
+    let of_alarm = "FROM device_alarm WHERE site = ?1 AND device = ?2 AND code = ?3
+                    AND channel = ?4 AND placed_ms";
+    let query = format!(
+        "SELECT min(placed_ms) {of_alarm} <= ?5 AND phase = 'start' AND placed_ms >=
+           coalesce((SELECT max(placed_ms) {of_alarm} < ?5 AND phase = 'end'), 0)"
+    );
+    let (device, code, channel) = (&alarm.device, &alarm.code, &alarm.channel);
+    let of = params![site.as_str(), device.as_str(), code, channel.as_str(), at.unix_ms()];
+    let began: Option<i64> = connection.prepare_cached(&query)?.query_row(of, |row| row.get(0))?;
+    Ok(began.map(WallTime::from_unix_ms))
+}
+
+/// Whether that alert was told as history alone; `None` where there is none.
+fn is_history(connection: &Connection, id: AlertId) -> rusqlite::Result<Option<bool>> {
+    connection
+        .prepare_cached(
+            "SELECT state = 'closed' AND coalesce(json_extract(body, '$.retro'), 0) FROM alert
+             WHERE id = ?1",
+        )?
+        .query_row([id.to_string()], |row| row.get(0))
+        .optional()
+}
+
 /// Whom a device is about that is on that patient, or on nobody.
 pub(crate) fn subject(site: &SiteId, device: &DeviceId, patient: Option<&str>) -> Subject {
     match patient.map(PatientKey::new) {
@@ -392,14 +447,13 @@ mod tests {
     use crate::{alerts, store::Store};
     use model::{
         alarm::Priority,
-        alert::EdgeAlert,
         device::{DeviceKind, DeviceState, DeviceStatus},
         id::{Lane, OutboxId, Seq},
         metric::Metric,
         time::{ClockQuality, Observed},
     };
     use rules::{
-        alert::{Alert, AlertId, AlertState, TimelineEvent},
+        alert::{Alert, TimelineEvent},
         engine::EdgeTimes,
         freshness::{BoxTime, Clocks, Position},
         rule::RuleSet,
@@ -467,14 +521,14 @@ mod tests {
         let mut evaluation = Evaluation::default();
         let site = SiteId::new("heping").unwrap();
         let times = EdgeTimes { at: at(10), started: at(0), cleared: None };
-        let mut id = AlertId::from_bytes([0; 16]);
+        let mut id = None;
         for (seq, what) in (1..).zip(words) {
             let (outbox, seq) = (OutboxId::from_bytes([1; 16]), Seq::new(seq).unwrap());
             let position = Position { outbox, lane: Lane::Urgent, seq, index: 0 };
             let told = EdgeAlert { what: (*what).into(), ..told(family, rule) };
             id = evaluation.edge_alert(context, &site, &told, (times, position)).unwrap();
         }
-        let alert = evaluation.changed.get(&id).unwrap().clone();
+        let alert = evaluation.changed.get(&id.unwrap()).unwrap().clone();
         alerts::store(context, evaluation).unwrap();
         alert
     }

@@ -63,10 +63,16 @@ impl Batch<'_> {
         let joined = self.evaluation.edge_alert(self.context(), site, alert, told)?;
         if let Some(who) = alert.by.as_ref().filter(|_| is_new_act) {
             let (what, reason) = (&alert.what, &alert.reason);
-            let detail = json!({"alert": joined.to_string(), "what": what, "reason": reason});
+            let of = joined.map_or_else(|| id.clone(), |joined| joined.to_string());
+            let detail = json!({"alert": of, "what": what, "reason": reason});
             // Nobody logs in at a box: a name there is not the user's of that name.
             self.tell_chain(site, (&format!("{who}@{site}"), "edge_alert"), detail)?;
         }
+        let Some(joined) = joined else {
+            tracing::warn!(%site, device = %alert.device, alert = id, "A box told an alert of \
+                somebody on whom its device was not then; what the device said is judged here.");
+            return Ok(());
+        };
         self.connection
             .prepare_cached(
                 "INSERT INTO edge_period VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)

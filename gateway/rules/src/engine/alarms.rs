@@ -1,14 +1,15 @@
 //! Device alarms: what a device itself signals becomes an alert.
 
 use super::{
-    Engine,
+    Engine, after,
     device::Device,
     firing::Firing,
     life::{ADOPTED, Episode},
+    silence::TOLD_ON_MS,
     technical,
 };
 use crate::{
-    alert::{Alert, TimelineEvent},
+    alert::{Alert, AlertId, TOLD_BY_BOX, TimelineEvent},
     binding::PatientKey,
     freshness::{Freshness, Moment},
     rule::{EventRule, FromDevice, Pace, RuleSet},
@@ -120,6 +121,9 @@ impl Engine {
         let id = self.rule_for(rules, alarm.kind, &alarm.device);
         let mut touched = BTreeSet::new();
         let device = &alarm.device;
+        if !fresh {
+            self.late_word = Some(now);
+        }
         if fresh && self.is_after_silence(device, at) {
             self.end_silence(rules, now, device, &mut touched);
         }
@@ -153,6 +157,9 @@ impl Engine {
                 }
             }
             AlarmPhase::End => {
+                if fresh {
+                    self.episodes.values_mut().for_each(|episode| episode.ends_live(device));
+                }
                 self.rise_until(rules, now, (device, &key), at);
                 self.end_alarm(device, &key, at, &mut touched);
             }
@@ -165,32 +172,33 @@ impl Engine {
         changed
     }
 
-    /// What a device signalled while it was the subject's, which it left then: history (late data,
-    /// row 11). An alert, where an alarm began and no other tells of it.
+    /// What a device signalled from `began` on while it was the subject's, and until then: it left,
+    /// or said that it was over. History (late data, row 11): an alert, and where its box tells of the
+    /// same in another, that one's id.
     #[must_use]
     pub fn past_alarm(
         &self,
         rules: &RuleSet,
         now: WallTime,
-        said: Moment,
-        left: WallTime,
+        (began, until): (Moment, WallTime),
         alarm: &DeviceAlarm,
-    ) -> Option<Alert> {
-        let begins = alarm.phase == AlarmPhase::Start;
-        let (key, firing) = self.device_firing(rules, alarm, said.at)?;
-        let tells = |alert: &Alert| {
-            alert.started_at <= said.at && alert.cleared_at.is_none_or(|over| over >= said.at)
+    ) -> Option<(Alert, Option<AlertId>)> {
+        let (key, firing) = self.device_firing(rules, alarm, began.at)?;
+        let tells = |alert: &&Alert| {
+            alert.started_at <= began.at && alert.cleared_at.is_none_or(|over| over >= began.at)
         };
-        let is_told = self.episodes.get(&key).is_some_and(|known| known.alerts().any(tells));
-        if !begins || is_told {
-            return None;
-        }
         let (whose, family) = self.whose(&key);
         let mut past = Episode::default();
-        past.fire(String::new(), Firing { late: true, time_suspect: said.suspect, ..firing });
-        drop(past.settle(&whose, family, now, said.at, false));
+        past.fire(String::new(), Firing { late: true, time_suspect: began.suspect, ..firing });
+        drop(past.settle(&whose, family, now, began.at, false));
         past.firing.clear();
-        past.settle(&whose, family, now, left, false).pop()
+        let mut alert = past.settle(&whose, family, now, until, false).pop()?;
+        let known = self.episodes.get(&key).into_iter().flat_map(Episode::alerts);
+        let whole = known.filter(tells).last().map(|known| known.id);
+        if whole.is_some() {
+            alert.tell(now, TimelineEvent::Closed, None, TOLD_BY_BOX.to_owned());
+        }
+        Some((alert, whole))
     }
 
     /// Whether a device signals that, and has said so since that moment, when it came.
@@ -369,6 +377,14 @@ impl Device {
         if !self.alarms.is_empty() {
             let until = WallTime::from_unix_ms(now.unix_ms().saturating_add(SAID_AGAIN_MS));
             self.doubt = Some(Doubt { alarms: self.alarms.keys().cloned().collect(), until });
+        }
+    }
+
+    /// It was back at that moment, of which the news came late: what it said again is right behind.
+    pub(super) fn was_back(&mut self, at: WallTime, now: WallTime) {
+        let until = after(at, SAID_AGAIN_MS).max(after(now, TOLD_ON_MS));
+        if let Some(doubt) = &mut self.doubt {
+            doubt.until = doubt.until.min(until);
         }
     }
 

@@ -88,6 +88,7 @@ impl Engine {
         position: Position,
         left: Option<(WallTime, &str)>,
     ) -> (Alert, Option<Alert>) {
+        self.late_word = Some(now);
         let id = AlertId::from_bytes(told.id);
         let key = match rules.is_technical(&told.family) {
             true => self.technical_key(&told.family, &told.device),
@@ -163,11 +164,13 @@ impl Engine {
         let mut said = self.alarm_names(&key);
         said.extend(self.off_names(&told.device));
         said.extend(beside);
-        // What the box had heard until then is in what it tells, whenever that was measured.
+        // What the box had heard until then is in what it tells, whenever that was measured; of a
+        // device that has left all that it said.
+        let told_until = left.map_or(times.at, |(left, _)| left);
         self.told_until
             .entry(key.clone())
-            .and_modify(|at| *at = times.at.max(*at))
-            .or_insert(times.at);
+            .and_modify(|at| *at = told_until.max(*at))
+            .or_insert(told_until);
         let Some(episode) = self.episodes.get_mut(&key) else { return (alert, None) };
         // An alarm that a device was heard to signal ends when it says so, and so does a sensor that
         // is off.
@@ -313,6 +316,12 @@ impl Episode {
         now.unix_ms().saturating_sub(since.unix_ms()) <= ENDING_MS
     }
 
+    /// Whether all that holds is what devices signalled, of which the news came late.
+    pub(super) fn is_by_late_words(&self) -> bool {
+        let is_word = |firing: &Firing| (firing.late || firing.of_box) && firing.value.is_none();
+        !self.firing.is_empty() && self.firing.values().all(is_word)
+    }
+
     /// What one device says changes; what a box told of another goes on beside it.
     pub(super) fn beside_told(&mut self, of: Option<&DeviceId>, change: impl FnOnce(&mut Self)) {
         let is_anothers = |told: &Firing| told.of_box && of.is_some() && told.device.as_ref() != of;
@@ -333,6 +342,9 @@ fn tell_story(
 ) {
     use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred};
     let is_nobodys = |what| matches!(what, Recurred | PriorityRose | Realarmed);
+    // What is low and comes back within its time goes on as it was.
+    let goes_on = told.priority == Priority::Low
+        && AlertState::from_name(&told.state) == Some(AlertState::ActiveAck);
     let what = TimelineEvent::from_name(&told.what);
     let is_near = |at: WallTime| at.unix_ms().abs_diff(times.at.unix_ms()) <= SAME_STEP_MS;
     let is_it = |it: &TimelineEntry| Some(it.what) == what && it.detail == told.note;
@@ -350,8 +362,8 @@ fn tell_story(
         // Both ends were there when it happened: it was told. Who had it in hand before that, of
         // which the word came later, has it no more.
         (Some(what), None) if known.is_some() => {
-            if alert.acknowledged.as_ref().is_some_and(|by| is_nobodys(what) && Some(by.at) < known)
-            {
+            let is_before = |by: &Acknowledgement| is_nobodys(what) && Some(by.at) < known;
+            if alert.acknowledged.as_ref().is_some_and(is_before) && !goes_on {
                 alert.acknowledged = alert.seen_at_box_since(times.at);
             }
         }
@@ -392,7 +404,8 @@ fn tell_story(
             // Whoever has it in hand since then has seen what it had become.
             let has_seen =
                 |by: &Acknowledgement| by.at > times.at && alert.priority >= told.priority;
-            if is_nobodys(what) && !alert.acknowledged.as_ref().is_some_and(has_seen) {
+            let is_seen = goes_on || alert.acknowledged.as_ref().is_some_and(has_seen);
+            if is_nobodys(what) && !is_seen {
                 alert.acknowledged = alert.seen_at_box_since(times.at);
             }
             if what == Recurred {

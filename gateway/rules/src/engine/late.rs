@@ -78,6 +78,7 @@ impl Engine {
             cut_off: false,
             told_until: BTreeMap::new(),
             told_over: BTreeSet::new(),
+            late_word: None,
             episodes: BTreeMap::new(),
             ..self.clone()
         }

@@ -602,6 +602,11 @@ impl Episode {
         Some(alert.clone())
     }
 
+    /// Its device says now that something is over: that is no history, though it began late.
+    pub(super) fn ends_live(&mut self, device: &DeviceId) {
+        self.began_late &= !self.firing.values().any(|it| it.device.as_ref() == Some(device));
+    }
+
     /// Another alert stands for this one; the alert if that changed it.
     pub(super) fn stand_behind(&mut self, now: WallTime, rule: &str) -> Option<Alert> {
         let active = |alert: &&mut Alert| alert.condition().is_active();

@@ -109,11 +109,12 @@ impl Infusion {
         Decimal::new(in_hours, left.exponent())?.over(rate, decimals)
     }
 
-    /// What is left, and since when, while it stands still with it.
-    fn stopped(&mut self, at: WallTime) -> Option<(WallTime, String)> {
+    /// What is left, and since when, while it stands still with it; where it did not before, since
+    /// `began`.
+    fn stopped(&mut self, began: WallTime) -> Option<(WallTime, String)> {
         let is_left = self.left().is_some_and(|left| left > Decimal::ZERO);
         let left = self.left.clone().filter(|_| is_left && self.started && self.stands);
-        self.stopped_since = left.as_ref().map(|_| self.stopped_since.unwrap_or(at));
+        self.stopped_since = left.as_ref().map(|_| self.stopped_since.unwrap_or(began));
         self.stopped_since.zip(left)
     }
 }
@@ -136,6 +137,13 @@ impl Engine {
         at: WallTime,
         touched: &mut BTreeSet<String>,
     ) {
+        let Some(rule) = rules.technical(STOPPED_RULE) else { return };
+        let family = self.technical_key(&rule.family, device);
+        let number = number_of(Metric::PUMP_VTBI_REM, channel);
+        // Its box may have heard it stand still for longer.
+        let told = self.episodes.get(&family);
+        let told = told.and_then(|told| told.told_since(&rule.id, &number));
+        let began = told.unwrap_or(at).min(at);
         let known = self.device(device);
         let infusion = known.infusions.entry(channel.to_owned()).or_default();
         match (reading.metric, &reading.value) {
@@ -146,11 +154,8 @@ impl Engine {
             }
             _ => return,
         }
-        let stopped = infusion.stopped(at);
+        let stopped = infusion.stopped(began);
         let pace = known.pace();
-        let Some(rule) = rules.technical(STOPPED_RULE) else { return };
-        let family = self.technical_key(&rule.family, device);
-        let number = number_of(Metric::PUMP_VTBI_REM, channel);
         let key = format!("{}|{number}", rule.id);
         let holds = stopped.and_then(|(since, left)| {
             let elapsed = at.unix_ms().saturating_sub(since.unix_ms());

@@ -26,6 +26,9 @@ const SILENT_RULE: &str = "TECH-SILENT";
 /// The rule of an edge box that is out of reach.
 const BOX_RULE: &str = "EDGE-OFFLINE";
 
+/// What comes late comes one behind the other: what is over is told within that time.
+pub(super) const TOLD_ON_MS: i64 = 10_000;
+
 /// Nothing is heard of a device, or of a box.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Silence {
@@ -59,7 +62,10 @@ impl Engine {
         let mut touched = BTreeSet::new();
         let mut changed = Vec::new();
         match status.state {
-            DeviceState::Online => self.end_silence(rules, now, device, &mut touched),
+            DeviceState::Online => {
+                self.end_silence(rules, now, device, &mut touched);
+                self.device(device).was_back(said.at, now);
+            }
             // What is expected to be quiet is not silent when its cable is out.
             DeviceState::Silent | DeviceState::LinkDown if !rules.repeats(known.pace()) => {}
             DeviceState::Silent | DeviceState::LinkDown => {
@@ -174,9 +180,16 @@ impl Engine {
         }
         self.cut_off = false;
         let is_ending = |key: &str| self.series.get(key).is_some_and(Series::is_ending);
-        let known = |episode: &mut Episode| match episode.waits_for_its_end(now, is_ending) {
-            true => None,
-            false => episode.become_known(now, device),
+        // News of what is over already may be on its way behind that of its begin.
+        let is_told_on = self
+            .late_word
+            .is_some_and(|at| now.unix_ms().saturating_sub(at.unix_ms()) < TOLD_ON_MS);
+        let known = |episode: &mut Episode| {
+            let waits = is_told_on && episode.is_by_late_words();
+            match waits || episode.waits_for_its_end(now, is_ending) {
+                true => None,
+                false => episode.become_known(now, device),
+            }
         };
         self.episodes.values_mut().filter_map(known).collect()
     }

@@ -59,6 +59,7 @@ pub(super) struct Stored {
     told_until: BTreeMap<String, WallTime>,
     #[serde(default)]
     told_over: BTreeSet<String>,
+    late_word: Option<WallTime>,
     episodes: BTreeMap<String, Episode>,
 
     device: Option<DeviceId>,
@@ -108,6 +109,7 @@ impl From<Stored> for Engine {
                     cut_off: stored.cut_off,
                     told_until: stored.told_until,
                     told_over: stored.told_over,
+                    late_word: stored.late_word,
                     episodes: stored.episodes,
                     waiting: Waiting::default(),
                 };

@@ -129,7 +129,7 @@ fn what_a_box_told_of_the_first_patient_speaks_for_no_other_on_whom_the_device_w
     county.hear(1201, heart_rate(1200..1202, 72));
     county.pass(1220);
     let alerts = county.each_of("hr_low");
-    assert_eq!(alerts[0], json!([first, time(300), "closed"]));
+    assert_eq!(alerts[0], json!([first, time(300), "cleared_unack"]));
     assert_eq!(alerts[1], json!([second, time(800), "cleared_unack"]));
 }
 
