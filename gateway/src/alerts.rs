@@ -10,10 +10,10 @@
 pub(crate) mod act;
 mod score;
 mod subject;
+mod told;
 
 pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
 pub(crate) use subject::subject;
-use subject::{is_named, left_since};
 
 use crate::{
     clock::{self, rfc3339},
@@ -25,7 +25,6 @@ use crate::{
 };
 use model::{
     alarm::DeviceAlarm,
-    alert::EdgeAlert,
     device::DeviceStatus,
     id::{DeviceId, OutboxId, SiteId},
     reading::ReadingGroup,
@@ -34,7 +33,7 @@ use model::{
 use rules::{
     alert::{AckReason, Alert, AlertId, AlertState, TimelineEntry, TimelineEvent},
     binding::{PatientKey, Subject},
-    engine::{EdgeTimes, Engine, Pending, ReadingInput},
+    engine::{Engine, Pending, ReadingInput},
     freshness::{BootClock, BoxTime, Clocks, Position},
     rule::RuleSet,
 };
@@ -341,56 +340,6 @@ impl Evaluation {
         let stored = stored.iter().filter_map(|name| Subject::from_name(site, name));
         let known = self.engines.keys().filter(|(of, _)| of == site);
         Ok(stored.chain(known.map(|(_, subject)| subject.clone())).collect())
-    }
-
-    /// An alert changed at the box of a site while it was alone: the id of the county's alert that it
-    /// is one with. What rests on a device that was taken off meanwhile is over with that, and what
-    /// the box tells of it since is of somebody else. `None`: the box took what the device said for
-    /// another's and judged it by their limits; here it is judged by whose it is.
-    pub(crate) fn edge_alert(
-        &mut self,
-        context: Context<'_>,
-        site: &SiteId,
-        told: &EdgeAlert,
-        (times, position): (EdgeTimes, Position),
-    ) -> rusqlite::Result<Option<AlertId>> {
-        let id = AlertId::from_bytes(told.id);
-        let mut whose_at = times.started;
-        let mut then = self.subject_at(context, site, &told.device, whose_at)?;
-        let present = self.subject_at(context, site, &told.device, context.now)?;
-        // What is the device's own is where the device is.
-        let is_own = context.rules.is_technical(&told.family);
-        if !is_own && !is_named(&then, told) {
-            // It began on another device of whom the box names, and this one has come since.
-            (whose_at, then) = (times.at, self.subject_at(context, site, &told.device, times.at)?);
-            let goes_on = is_named(&then, told)
-                && self.known(context, site, &then)?.remembered().any(|it| it.id == id);
-            if !goes_on {
-                return Ok(None);
-            }
-        }
-        let left = match !is_own && then != present {
-            true => left_since(context, site, &told.device, whose_at)?,
-            false => None,
-        };
-        let is_since = left.as_ref().is_some_and(|(left, _)| times.at >= *left);
-        if is_since && told.what != TimelineEvent::Acknowledged.name() {
-            return Ok(Some(id));
-        }
-        let engine = self.known(context, site, if is_own { &present } else { &then })?;
-        let Context { rules, now, .. } = context;
-        let (alert, ended) = match &left {
-            Some((left, why)) => engine.adopt_left(rules, now, told, times, position, (*left, why)),
-            None => engine.adopt_edge(rules, now, told, times, position),
-        };
-        let id = alert.id;
-        let goes_on =
-            |ended: &&Alert| ended.timeline.last().is_some_and(TimelineEntry::goes_on_in_another);
-        if let Some(part) = ended.as_ref().filter(goes_on) {
-            join(context.connection, part.id, id)?;
-        }
-        self.note([alert].into_iter().chain(ended).collect());
-        Ok(Some(id))
     }
 
     /// The agent of a site starts anew: alarms of its devices may have ended unheard.

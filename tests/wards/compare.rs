@@ -7,7 +7,6 @@ use crate::{
     script::{Script, second},
     world::Outcome,
 };
-use gateway::proof::Notified;
 use jiff::Timestamp;
 use model::time::WallTime;
 use rules::alert::Alert;
@@ -26,7 +25,7 @@ const SPOT_TELLS_S: i64 = 4 * 3600;
 /// What is known again does not sound anew at once because of its time.
 const KNOWN_S: i64 = 30;
 /// What comes back later than this after it was over is another episode.
-const SAME_S: i64 = 300;
+pub(crate) const SAME_S: i64 = 300;
 /// Rows of the table by which an alert is told in silence.
 const SILENT_ROWS: [u64; 3] = [2, 3, 6];
 
@@ -360,7 +359,7 @@ impl<'s> Story<'s> {
         FAMILIES.contains(&alert.family.as_str()) && self.script.is_settled(&alert.subject)
     }
 
-    fn says(&mut self, count: impl FnOnce(&mut Figures) -> &mut usize, line: String) {
+    pub(crate) fn says(&mut self, count: impl FnOnce(&mut Figures) -> &mut usize, line: String) {
         *count(&mut self.figures) += 1;
         self.lines.push(line);
     }
@@ -372,10 +371,8 @@ impl<'s> Story<'s> {
         // On nobody for no time, while its device was put from one on the other: no box hears of it.
         let settled = |subject: &str| self.script.is_settled(subject);
         county.retain(|id, alert| {
-            edge.contains_key(id)
-                || settled(&alert.subject)
-                || alert.cleared != Some(alert.started)
-                || alert.why.is_none()
+            let is_passing = alert.why.is_some() && alert.cleared == Some(alert.started);
+            edge.contains_key(id) || settled(&alert.subject) || !is_passing
         });
         for alert in county.values_mut() {
             // A late result is told so at both ends; the pass runs at the county alone.
@@ -470,10 +467,9 @@ impl<'s> Story<'s> {
             let is_of_one_device = !of_devices.iter().any(|of| pair[0].family.starts_with(of));
             let ended = pair[0].cleared.unwrap_or(i64::MAX);
             // What a device signalled before it left and nobody heard end is told as it was known.
-            let is_past = |alert: &Seen| alert.retro && alert.late_row == Some(11);
-            let is_history = pair.iter().any(|alert| is_past(alert));
-            let is_one = is_one && !(is_history && !self.script.is_settled(&pair[0].subject));
-            if is_one && is_of_one_device && ended > pair[1].started {
+            let is_history = pair.iter().any(|alert| alert.retro && alert.late_row == Some(11));
+            let counts = !is_history || self.script.is_settled(&pair[0].subject);
+            if is_one && counts && is_of_one_device && ended > pair[1].started {
                 let line = format!("doubled: {}\n    {}", line_of(pair[0]), line_of(pair[1]));
                 self.says(|f| &mut f.doubled, line);
             }
@@ -553,52 +549,6 @@ impl<'s> Story<'s> {
         for alert in broken.values() {
             let line = format!("only after the outage: {}", line_of(alert));
             self.says(|f| &mut f.differ, line);
-        }
-    }
-
-    /// Of whom devices came or went while their box was away, of which it did not know: what its box
-    /// judged of others is judged anew, and what it had judged until then ended with that. So nothing
-    /// that held is missing, what holds still is known, and nothing is of somebody else.
-    fn compare_changed(&mut self, expected: &[Seen], found: &[Seen], outage: &Outcome) {
-        let is_own = |alert: &&Seen| ["tech", "pump"].iter().any(|of| alert.family.starts_with(of));
-        // On nobody for no time, while it was put from one on the other.
-        let is_passing =
-            |alert: &&Seen| alert.why.is_some() && alert.cleared == Some(alert.started);
-        let whole: Vec<&Seen> =
-            expected.iter().filter(|alert| !is_own(alert) && !is_passing(alert)).collect();
-        // What a device signalled before it came holds since it came, as far as is known (row 11),
-        // and sounds for nobody before it is heard.
-        let is_nothing = |alert: &&Seen| {
-            let told = |told: &Notified| told.alert == alert.id;
-            alert.late_row == Some(11)
-                && alert.cleared == Some(alert.started)
-                && !outage.notified.iter().any(told)
-        };
-        let broken: Vec<&Seen> = found.iter().filter(|alert| !is_own(alert)).collect();
-        self.figures.moved += broken.len();
-        let is_like = |one: &Seen, other: &Seen| {
-            (&one.subject, &one.family) == (&other.subject, &other.family)
-                && one.started <= other.cleared.map_or(i64::MAX, |over| over + SAME_S)
-                && other.started <= one.cleared.map_or(i64::MAX, |over| over + SAME_S)
-        };
-        for alert in &whole {
-            let like: Vec<&&Seen> = broken.iter().filter(|other| is_like(alert, other)).collect();
-            let is_active = alert.cleared.is_none() && alert.why.is_none();
-            if like.is_empty() || (is_active && like.iter().all(|other| other.cleared.is_some())) {
-                let like: Vec<String> = like.into_iter().map(|other| line_of(other)).collect();
-                let line = format!(
-                    "missed where devices changed: {}\n    {}",
-                    line_of(alert),
-                    like.join("\n    ")
-                );
-                self.says(|f| &mut f.missed, line);
-            }
-        }
-        for alert in broken.into_iter().filter(|alert| !is_nothing(alert) && !is_passing(alert)) {
-            if !whole.iter().any(|other| is_like(alert, other)) {
-                let line = format!("only where devices changed: {}", line_of(alert));
-                self.says(|f| &mut f.differ, line);
-            }
         }
     }
 
@@ -766,7 +716,7 @@ fn differs(expected: &Seen, found: &Seen) -> Differs {
     Differs { parts: other.collect(), waits, seen_late }
 }
 
-fn line_of(alert: &Seen) -> String {
+pub(crate) fn line_of(alert: &Seen) -> String {
     let mut line = format!(
         "{} {} [{}] {} {} from {}",
         alert.subject,

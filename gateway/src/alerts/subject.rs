@@ -19,7 +19,6 @@ use crate::{
 };
 use model::{
     alarm::{AlarmPhase, DeviceAlarm},
-    alert::EdgeAlert,
     id::{DeviceId, SiteId},
     reading::{Occurrence, ReadingGroup},
     time::WallTime,
@@ -371,12 +370,6 @@ impl Evaluation {
     }
 }
 
-/// Whether that is whom a box names in what it tells.
-pub(super) fn is_named(subject: &Subject, told: &EdgeAlert) -> bool {
-    let patient = subject.patient().map(PatientKey::as_str);
-    patient.unwrap_or(told.device.as_str()) == told.subject
-}
-
 /// Whether a device of a site is on a patient who is monitored.
 fn serves_monitored(connection: &Connection, site: &SiteId) -> rusqlite::Result<bool> {
     connection
@@ -447,6 +440,7 @@ mod tests {
     use crate::{alerts, store::Store};
     use model::{
         alarm::Priority,
+        alert::EdgeAlert,
         device::{DeviceKind, DeviceState, DeviceStatus},
         id::{Lane, OutboxId, Seq},
         metric::Metric,

@@ -134,6 +134,51 @@ fn what_a_box_told_of_the_first_patient_speaks_for_no_other_on_whom_the_device_w
 }
 
 #[test]
+fn what_a_box_judged_by_the_limits_of_another_is_judged_here_by_those_of_whose_it_is() {
+    let (mut county, first, second) = two_patients();
+    let binding = county.desk(0).bind("ecg-01", &first);
+    county.hear(1, heart_rate(1..2, 72));
+    county.desk(200).unbind(binding);
+    county.desk(200).bind("ecg-01", &second);
+    // The box does not know of that.
+    let words = [told(&first, ("raised", 310), None), told(&first, ("cleared", 340), Some(340))];
+    county.hear(1200, words.into_iter().chain(heart_rate(2..1199, 72)).collect());
+    county.hear(1201, heart_rate(1200..1202, 72));
+    county.pass(1220);
+    assert_eq!(county.each_of("hr_low"), json!([]));
+    // What it heard was normal for both; what was low here is found in what was measured.
+    let mut late = heart_rate(1202..1300, 72);
+    late.extend(heart_rate(1300..1330, 36));
+    late.extend(heart_rate(1330..2199, 72));
+    county.hear(2200, late);
+    county.hear(2201, heart_rate(2200..2202, 72));
+    county.pass(2220);
+    assert_eq!(county.each_of("hr_low"), json!([[second, time(1300), "cleared_unack"]]));
+}
+
+#[test]
+fn what_comes_back_on_another_device_of_a_patient_is_a_return_of_theirs() {
+    let (mut county, first, _) = two_patients();
+    county.desk(0).bind("ecg-01", &first);
+    county.hear(1, heart_rate(1..2, 72));
+    county.desk(350).bind("oxi-01", &first);
+    let Record::Alert(mut back) = told(&first, ("recurred", 400), None) else { unreachable!() };
+    back.device = DeviceId::new("oxi-01").unwrap();
+    back.metric = Some(Metric::PULSE_OXIM);
+    let words = [
+        told(&first, ("raised", 310), None),
+        told(&first, ("cleared", 360), Some(360)),
+        Record::Alert(back),
+    ];
+    county.hear(450, words.into_iter().collect());
+    let alert = county.of("hr_low");
+    let parts = ["patient", "state", "device"].map(|part| alert[part].clone());
+    assert_eq!(json!(parts), json!([first, "unknown", "oxi-01"]));
+    let story = alert["timeline"].as_array().unwrap().iter().map(|step| step["what"].clone());
+    assert_eq!(Value::from_iter(story), json!(["raised", "cleared", "recurred"]));
+}
+
+#[test]
 fn what_a_low_rate_of_one_patient_begins_the_next_one_does_not_complete() {
     let (mut county, first, second) = two_patients();
     let binding = county.desk(0).bind("ecg-01", &first);
@@ -286,6 +331,7 @@ fn an_alarm_of_before_a_device_changed_patients_is_history_of_the_first_and_noth
     county.hear(31, heart_rate(31..32, 72));
     county.hear(32, said(15, AlarmPhase::End));
     assert_eq!(county.each_of(&family), json!([history]));
+    assert_eq!(county.alerts()[0]["cleared_at"], time(15));
     // The device says so here.
     county.hear(33, said(33, AlarmPhase::Start));
     let active = json!([second, time(33), "active_unack"]);

@@ -16,7 +16,10 @@ fn an_alarm_that_began_in_an_outage_is_unknown_until_the_device_is_heard() {
     let alert = ward.only().clone();
     assert_eq!((alert.state, alert.started_at), (AlertState::Unknown, at(10.0)));
     assert_eq!(alert.priority, Priority::High);
-    ward.in_unit(1212.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+    // That it is over may be on its way behind it.
+    ward.in_unit(1219.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+    assert_eq!(ward.only().state, AlertState::Unknown);
+    ward.in_unit(1220.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
     assert_eq!((ward.only().id, ward.only().state), (alert.id, AlertState::ActiveUnack));
     said(&mut ward, 1230.0, 1230.0, AlarmPhase::End);
     assert_eq!(ward.only().state, AlertState::ClearedUnack);
@@ -48,7 +51,7 @@ fn an_alarm_of_which_nobody_knows_when_it_was_is_unknown_until_the_device_is_hea
     let said = Moment { suspect: true, only_bounded: true, ..Moment::sure(at(10.0)) };
     let told = ward.engine.on_alarm(ward.rules, at(10.0), said, &alarm);
     assert_eq!(told[0].state, AlertState::Unknown);
-    ward.in_unit(12.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+    ward.in_unit(20.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
 }
 
@@ -167,6 +170,26 @@ fn what_a_device_latched_waits_for_a_person_where_its_own_record_is_lost() {
     }
     ward.pass_time(2.0 * 3600.0);
     assert_eq!((ward.only().id, ward.only().state), (alert.id, AlertState::ClearedUnack));
+}
+
+#[test]
+fn an_alarm_that_began_late_and_ends_now_waits_for_a_person() {
+    let mut ward = Ward::new("pump-01");
+    said(&mut ward, 10.0, 1210.0, AlarmPhase::Start);
+    said(&mut ward, 1215.0, 1215.0, AlarmPhase::End);
+    assert_eq!(ward.only().state, AlertState::ClearedUnack);
+}
+
+#[test]
+fn the_minute_in_which_an_alarm_is_said_again_begins_when_its_device_was_back() {
+    for (heard, expected) in [(30.0, "active_unack"), (62.0, "cleared_unack")] {
+        let mut ward = Ward::new("pump-01");
+        said(&mut ward, 0.0, 0.0, AlarmPhase::Start);
+        ward.status_at(1.0, 20.0, DeviceKind::Pump, DeviceState::Silent);
+        ward.status_at(2.0, 20.0, DeviceKind::Pump, DeviceState::Online);
+        ward.pass_time(heard);
+        assert_eq!(ward.only().state.name(), expected, "{heard}");
+    }
 }
 
 #[test]

@@ -493,8 +493,8 @@ fn what_began_late_and_what_its_box_tells_of_that_is_one_return() {
         ward.engine.adopt_edge(ward.rules, at(301.0), &told, times, place);
     }
     // It came back for 80 s: nothing of it has held for 120 s.
-    ward.number(310.0, Metric::HR, "72");
-    ward.pass_time(310.0);
+    ward.number(311.0, Metric::HR, "72");
+    ward.pass_time(311.0);
     let known = ward.only().clone();
     let count = |what| known.timeline.iter().filter(|it| it.what == what).count();
     assert_eq!((known.recurrences, count(TimelineEvent::Acknowledged)), (1, 1));

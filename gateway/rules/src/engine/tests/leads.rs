@@ -58,9 +58,9 @@ fn a_lead_that_a_device_signals_stays_off_while_it_counts() {
     ward.alarm_at(70.0, &DeviceAlarm { source: Some(Metric::HR), ..start });
     let (told, times) = told_of(&ward, ward.only(), "raised", 0.0);
     ward.engine.adopt_edge(ward.rules, at(71.0), &told, times, place(1));
-    ward.number(72.0, Metric::HR, "72");
+    ward.number(81.0, Metric::HR, "72");
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
-    ward.alarm(73.0, AlarmKind::LeadOff, AlarmPhase::End);
+    ward.alarm(82.0, AlarmKind::LeadOff, AlarmPhase::End);
     assert_eq!(ward.told.last().unwrap().state, AlertState::Closed);
 }
 
@@ -164,11 +164,11 @@ fn what_began_late_rises_when_the_news_of_its_end_has_had_time_to_come() {
     let mut ward = ward();
     let start = ward.an_alarm(0.0, AlarmKind::LeadOff, AlarmPhase::Start);
     ward.alarm_at(200.0, &start);
-    ward.number(201.0, Metric::HR, "72");
-    ward.pass_time(201.0);
+    ward.number(210.0, Metric::HR, "72");
+    ward.pass_time(210.0);
     assert_eq!((ward.only().state, ward.only().priority), (AlertState::ActiveUnack, Priority::Low));
-    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(231.0)));
-    ward.pass_time(231.0);
+    assert_eq!(ward.engine.next_deadline(ward.rules), Some(at(240.0)));
+    ward.pass_time(240.0);
     assert_eq!(ward.only().priority, Priority::Medium);
 }
 

@@ -144,3 +144,22 @@ fn what_its_box_told_of_a_volume_is_over_when_the_county_hears_another() {
     assert_eq!(says(&mut county, 30.0, "rate 10.00 left 50.0"), None);
     assert!(!county.has("pump_near_end"), "it was low");
 }
+
+#[test]
+fn one_that_its_box_heard_stop_stands_still_since_then() {
+    let mut at_box = Ward::new("pump-01");
+    at_box.feed(0.0, 0.0, frame("state infusing left 5.0"));
+    at_box.feed(10.0, 10.0, frame("state paused left 5.0"));
+    at_box.feed(130.0, 130.0, frame("state paused left 5.0"));
+    let alert = at_box.alert("pump_stopped").clone();
+    assert_eq!((alert.priority, alert.started_at), (Priority::Low, at(10.0)));
+    let mut ward = Ward::new("pump-01");
+    ward.feed(0.0, 0.0, frame("state infusing left 5.0"));
+    let (told, times) = told_of(&at_box, &alert, "raised", 130.0);
+    let times = EdgeTimes { started: at(10.0), ..times };
+    ward.engine.adopt_edge(ward.rules, at(200.0), &told, times, place(1));
+    ward.feed(220.0, 220.0, frame("state paused left 5.0"));
+    assert_eq!(ward.alert("pump_stopped").priority, Priority::Low);
+    ward.feed(310.0, 310.0, frame("state paused left 5.0"));
+    assert_eq!(ward.alert("pump_stopped").priority, Priority::Medium);
+}

@@ -359,10 +359,24 @@ fn an_alarm_that_was_up_again_before_its_box_told_of_its_end_ends_when_its_devic
             let (told, times) = told_of(&ward, &alert, what, second);
             ward.engine.adopt_edge(ward.rules, at(103.0), &told, times, place(seq));
         }
-        ward.in_unit(104.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
+        ward.in_unit(113.0, Metric::PUMP_RATE, "5", Unit::ML_PER_HOUR);
         assert_eq!((ward.only().id, ward.only().state), (alert.id, AlertState::ActiveUnack));
-        ward.alarm(110.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
+        ward.alarm(120.0, AlarmKind::OcclusionDownstream, AlarmPhase::End);
         let state = if others { AlertState::ActiveUnack } else { AlertState::ClearedUnack };
         assert_eq!(ward.only().state, state);
     }
+}
+
+#[test]
+fn what_is_low_and_comes_back_in_its_time_is_still_in_the_hand_of_whoever_had_it() {
+    let mut ward = Ward::new("ecg-01");
+    ward.alarm(0.0, AlarmKind::AtrialFibrillation, AlarmPhase::Start);
+    let alert = ward.only().clone();
+    assert_eq!(alert.priority, Priority::Low);
+    ward.engine.acknowledge(alert.id, "wang", AckReason::AtBedside, "", at(5.0)).unwrap();
+    ward.alarm(20.0, AlarmKind::AtrialFibrillation, AlarmPhase::End);
+    let (told, times) = told_of(&ward, &alert, "recurred", 60.0);
+    let told = EdgeAlert { state: "active_ack".into(), ..told };
+    ward.engine.adopt_edge(ward.rules, at(90.0), &told, times, place(1));
+    assert_eq!(ward.only().acknowledged.as_ref().map(|by| &*by.by), Some("wang"));
 }
