@@ -49,7 +49,7 @@ export class Entries {
     await this.onChange(() => api.change(this.whole, fields));
     // What the county did not take is not so.
     if (this.whole) this.limb.checked = this.whole.cuff_on_other_limb;
-    set(this.limb, 'disabled', !may('write_patients'));
+    set(this.limb, 'disabled', !may('care_for_patients'));
   }
 
   enter(entry) {
@@ -65,7 +65,7 @@ export class Entries {
     set(this.choice, 'aria-label', t('entries.heading'));
     put(this.limbWords, t('entries.other_limb'));
     if (this.limb !== document.activeElement) this.limb.checked = this.whole.cuff_on_other_limb;
-    set(this.limb, 'disabled', !may('write_patients'));
+    set(this.limb, 'disabled', !may('care_for_patients'));
     arrange(this.list, this.whole.entries.slice(0, SHOWN_MAX).map((entry, index) => {
       const line = this.list.children[index] || h('li');
       put(line, [

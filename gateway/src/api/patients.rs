@@ -168,14 +168,21 @@ async fn add(
     JsonBody(body): JsonBody<Body>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     caller.may(Action::WritePatients)?;
-    if about::orders(&body) {
-        caller.may(Action::CareForPatients)?;
-    }
+    may_care(&caller, &about::ordered(&body))?;
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
     let add = move |Context { connection, .. }: Context<'_>, _: &mut Evaluation| {
         patients::add(connection, &clinics, body, &caller, now)
     };
     Ok((StatusCode::CREATED, Json(write(&app, now, add).await?)))
+}
+
+/// Whether the caller stands for what these fields say; who does not learns which they are.
+fn may_care(caller: &Caller, fields: &[&str]) -> Result<(), Problem> {
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let allowed = caller.may(Action::CareForPatients);
+    allowed.map_err(|refusal| Problem::from(refusal).in_field(&fields.join(", ")))
 }
 
 async fn change(
@@ -185,9 +192,7 @@ async fn change(
     JsonBody(body): JsonBody<Body>,
 ) -> Result<Json<Value>, Problem> {
     caller.may(Action::WritePatients)?;
-    if about::cares(&body) {
-        caller.may(Action::CareForPatients)?;
-    }
+    may_care(&caller, &about::cared_for(&body))?;
     let (clinics, now) = (Arc::clone(&app.clinics), clock::now());
     let change = move |context: Context<'_>, evaluation: &mut Evaluation| {
         let Context { connection, rules, .. } = context;

@@ -37,6 +37,12 @@ impl Problem {
         self
     }
 
+    /// What it is about.
+    pub(crate) fn in_field(mut self, field: &str) -> Self {
+        self.detail = format!("{field}: {}", self.detail);
+        self
+    }
+
     /// A further member of the answer.
     pub(crate) fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.more.insert(key.to_owned(), value.into());

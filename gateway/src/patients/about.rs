@@ -211,14 +211,26 @@ impl Pregnancy {
     }
 }
 
-/// Whether a new patient comes with an order: what else is known of one is what a system registers.
-pub(crate) fn orders(body: &Body) -> bool {
-    body.get("scale2").is_some_and(|order| !order.is_null())
+/// What of a new patient a person stands for: an order. What else is known of one is what a system
+/// registers.
+pub(crate) fn ordered(body: &Body) -> Vec<&str> {
+    let is_given = body.get("scale2").is_some_and(|order| !order.is_null());
+    if is_given { vec!["scale2"] } else { Vec::new() }
 }
 
-/// Whether a change may end or lessen a warning: somebody stands for that.
-pub(crate) fn cares(body: &Body) -> bool {
-    ["monitored", "pregnancy", "scale2", "discharged"].iter().any(|field| body.contains_key(*field))
+/// What of a change may end or lessen a warning, so that a person stands for it: who is watched, by
+/// which rules and limits, and when the oximeter is believed.
+pub(crate) fn cared_for(body: &Body) -> Vec<&str> {
+    const FIELDS: [&str; 7] = [
+        "born",
+        "age_months",
+        "monitored",
+        "pregnancy",
+        "scale2",
+        "cuff_on_other_limb",
+        "discharged",
+    ];
+    FIELDS.into_iter().filter(|field| body.contains_key(*field)).collect()
 }
 
 /// What is known, if anything, with what the body says in the place of it (RFC 7396).

@@ -73,12 +73,12 @@ async fn a_program_registers_and_stands_for_nobody() {
     };
     let known = json!({"clinic": CLINIC, "name": NAME, "bed": "3", "born": "1996-03",
         "sex": "female", "monitored": true, "scale2": null,
-        "pregnancy": {"registered": "2026-08-01"}});
+        "cuff_on_other_limb": false, "pregnancy": {"registered": "2026-08-01"}});
     let (status, told) = ask(Method::POST, "/patients", &known).await;
     assert_eq!(status, StatusCode::CREATED, "{told}");
     let patient = told["patient"].as_str().unwrap();
     let path = format!("/patients/{patient}");
-    let renamed = json!({"version": 1, "name": "测试甲丙", "bed": "4", "born": "1996-04"});
+    let renamed = json!({"version": 1, "name": "测试甲丙", "bed": "4", "sex": "female"});
     let (status, told) = ask(Method::PATCH, &path, &renamed).await;
     assert_eq!(status, StatusCode::OK, "{told}");
     let put_on = |more: Value| {
@@ -101,6 +101,14 @@ async fn a_program_registers_and_stands_for_nobody() {
             "care_for_patients",
         ),
         (Method::PATCH, &*path, json!({"version": 2, "monitored": false}), "care_for_patients"),
+        (Method::PATCH, &path, json!({"version": 2, "born": "1956-03"}), "care_for_patients"),
+        (Method::PATCH, &path, json!({"version": 2, "age_months": 846}), "care_for_patients"),
+        (
+            Method::PATCH,
+            &path,
+            json!({"version": 2, "cuff_on_other_limb": true}),
+            "care_for_patients",
+        ),
         (Method::PATCH, &path, json!({"version": 2, "pregnancy": null}), "care_for_patients"),
         (Method::PATCH, &path, json!({"version": 2, "scale2": order}), "care_for_patients"),
         (Method::PATCH, &path, json!({"version": 2, "scale2": null}), "care_for_patients"),
@@ -126,11 +134,20 @@ async fn a_program_registers_and_stands_for_nobody() {
         assert_eq!(status, StatusCode::FORBIDDEN, "{method} {path} {body}: {told}");
         assert_eq!((&told["code"], &told["action"]), (&json!("program"), &json!(action)));
     }
+    // It learns which of what it sent is a person's.
+    let mixed = json!({"version": 2, "bed": "5", "monitored": true, "born": "1956-03"});
+    let (_, told) = ask(Method::PATCH, &path, &mixed).await;
+    assert_eq!(told["detail"], "born, monitored: log in under your own name");
     assert_eq!((desk.audit().await, desk.get(&format!("/api/v1{path}")).await.1), before);
 
     // Somebody who is logged in does what of it can be meant.
     for (method, path, body) in [
-        (Method::PATCH, &path, json!({"version": 2, "monitored": false, "pregnancy": null})),
+        (
+            Method::PATCH,
+            &path,
+            json!({"version": 2, "monitored": false, "pregnancy": null,
+            "born": "1956-03", "cuff_on_other_limb": true}),
+        ),
         (Method::POST, &format!("{path}/entries"), json!({"consciousness": "A"})),
         (Method::DELETE, &off, json!({"reason": "taken off"})),
         (Method::PATCH, &path, json!({"version": 3, "discharged": true, "reason": "went home"})),
