@@ -120,15 +120,20 @@ pub(crate) struct PatientFilter {
 impl Patient {
     fn of_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let about: String = row.get("about")?;
+        // What was written here is read here; a later version has other fields.
+        let mut about: About =
+            serde_json::from_str(&about).map_err(|_| rusqlite::Error::InvalidQuery)?;
+        let changed_ms: i64 = row.get("changed_ms")?;
+        // It was ordered with the last change or before; the next one writes this end down.
+        about.end_order(changed_ms.saturating_add(HOLDS_MAX_MS));
         Ok(Self {
             key: row.get("patient")?,
-            // What was written here is read here; a later version has other fields.
-            about: serde_json::from_str(&about).map_err(|_| rusqlite::Error::InvalidQuery)?,
+            about,
             name: row.get::<_, Option<String>>("name")?.map(Name::new),
             discharged_ms: row.get("discharged_ms")?,
             version: row.get("version")?,
             changed_by: row.get("changed_by")?,
-            changed_ms: row.get("changed_ms")?,
+            changed_ms,
         })
     }
 

@@ -103,6 +103,14 @@ impl About {
         }
     }
 
+    /// Ends an order that was given before there was a longest one: at the latest then.
+    pub(super) fn end_order(&mut self, latest_ms: i64) {
+        let is_later = |until: &String| clock::parse_rfc3339(until) > Some(latest_ms);
+        if let Some(order) = self.scale2.as_mut().filter(|order| is_later(&order.until)) {
+            order.until = rfc3339(latest_ms);
+        }
+    }
+
     fn has_new_order(&self, known: Option<&Self>) -> bool {
         known.is_none_or(|known| known.scale2 != self.scale2)
     }

@@ -129,6 +129,38 @@ fn what_time_made_of_what_was_known_is_in_the_way_of_no_change() {
     assert_eq!(try_it(&elsewhere, home, later(2)), Ok(()));
 }
 
+/// Orders were taken until 2099 before.
+#[test]
+fn an_order_of_before_ends_a_year_after_the_change_that_may_have_brought_it() {
+    let (connection, _folder) = county();
+    let fields = json!({"clinic": CLINIC, "born": "1956-03"});
+    let told = add(&connection, &clinics(), body(fields), &wang(), NOW).unwrap();
+    let key = told["patient"].as_str().unwrap();
+    let order = json!({"doctor": "x", "until": "2099-01-01T00:00:00Z"});
+    let set = "UPDATE patient SET about = json_set(about, '$.scale2', json(?1))";
+    connection.execute(set, [order.to_string()]).unwrap();
+    let end = NOW.unix_ms() + HOLDS_MAX_MS;
+    let check = |at: WallTime| {
+        let told = one(&connection, &rules(), &Scope::County, key, at).unwrap();
+        assert_eq!(told["scale2"], json!({"doctor": "x", "until": rfc3339(end)}));
+        let profile = profile::profile(&connection, &find(&connection, key).unwrap(), at).unwrap();
+        assert_eq!(profile.scale2_until, Some(WallTime::from_unix_ms(end)));
+        let holds = at < WallTime::from_unix_ms(end);
+        assert_eq!(profile.has_rule(&rules(), "SPO2-COPD-L", at), holds);
+    };
+    check(NOW);
+    let change = |fields: Value, at: WallTime| {
+        change(&connection, &rules(), &clinics(), key, body(fields), &wang(), at).map(drop)
+    };
+    // Other changes do not make it longer, nor does who sends the old end back.
+    let later = WallTime::from_unix_ms(NOW.unix_ms() + 30 * 24 * 3_600_000);
+    change(json!({"version": 1, "bed": "5"}), later).unwrap();
+    check(later);
+    let refused = change(json!({"version": 2, "scale2": order}), later);
+    assert!(matches!(refused, Err(Refused::Wrong(_))), "{refused:?}");
+    check(WallTime::from_unix_ms(end));
+}
+
 #[test]
 fn pregnancy_ends_six_weeks_after_the_birth() {
     let today = |day: &str| day.parse().unwrap();
