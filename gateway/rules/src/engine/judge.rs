@@ -599,7 +599,7 @@ impl Engine {
         touched: &mut BTreeSet<String>,
     ) -> bool {
         let (device, channel) = (&group.device, group.channel.as_str());
-        self.hear_infusion(device, channel, reading);
+        self.hear_infusion(rules, (device, channel), reading, at);
         match reading.metric {
             Metric::PUMP_DRUG => self.hear_drug(device, channel, reading),
             Metric::PUMP_RATE => self.hear_rate(device, channel, reading),

@@ -14,14 +14,14 @@ use model::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-const STOPPED_RULE: &str = "PUMP-STOPPED";
+pub(super) const STOPPED_RULE: &str = "PUMP-STOPPED";
 /// States in which it gives something, and those in which it waits for a person to start it.
 const GIVES: [&str; 3] = ["infusing", "bolus", "kvo"];
 const STANDS: [&str; 2] = ["ready", "paused"];
 const OFF: &str = "off";
 const STANDBY: &str = "standby";
 
-const NEAR_END_RULE: &str = "PUMP-NEAR-END";
+pub(super) const NEAR_END_RULE: &str = "PUMP-NEAR-END";
 /// What its end comes from, and how urgent it is.
 const OF_ITS_END: [Metric; 7] = [
     Metric::PUMP_STATE,
@@ -58,6 +58,12 @@ pub(super) struct Infusion {
     infused: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rate: Option<String>,
+    /// When it last said something that its end comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spoke: Option<WallTime>,
+    /// What it said before it was silent, and not since: that may be of the syringe before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    old: BTreeSet<Metric>,
 }
 
 impl Infusion {
@@ -73,11 +79,30 @@ impl Infusion {
         self.left = left.map(|left| left.to_string());
     }
 
+    /// It says something: what was said before a longer silence than that is old until it is said
+    /// again. Without one it holds, however seldom it is said.
+    fn speak(&mut self, at: WallTime, gap_ms: i64) {
+        let is_silent = |spoke: WallTime| at.unix_ms().saturating_sub(spoke.unix_ms()) > gap_ms;
+        if self.spoke.is_some_and(is_silent) {
+            let numbers = [
+                (Metric::PUMP_RATE, &self.rate),
+                (Metric::PUMP_VTBI, &self.total),
+                (Metric::PUMP_VI, &self.infused),
+                (Metric::PUMP_VTBI_REM, &self.left),
+            ];
+            let said = numbers.into_iter().filter(|(_, number)| number.is_some());
+            self.old = said.map(|(metric, _)| metric).collect();
+        }
+        self.spoke = self.spoke.max(Some(at));
+    }
+
     /// How fast, how much of how much, how much longer.
     fn hear_number(&mut self, reading: &Reading) {
         let number = reading.canonical().filter(|(_, comparator)| *comparator == Comparator::Equal);
         let number = number.map(|(number, _)| number.to_string());
-        match reading.metric.row().class {
+        let class = reading.metric.row().class;
+        self.old.retain(|metric| metric.row().class != class);
+        match class {
             // One that says nothing of it gives nothing.
             Class::PumpRate => self.rate = number.or_else(|| Some(Decimal::ZERO.to_string())),
             Class::PumpVtbi => self.total = number,
@@ -93,6 +118,17 @@ impl Infusion {
         !self.gives_time && self.rate.is_some()
     }
 
+    /// Whether it has said since its last silence how long it still gives, or that it gives nothing.
+    fn is_said(&self) -> bool {
+        let is_said = |metric| !self.old.contains(&metric);
+        let is_left = is_said(Metric::PUMP_VTBI_REM);
+        let is_rest = is_said(Metric::PUMP_VTBI)
+            && is_said(Metric::PUMP_VI)
+            && (is_left || self.total.is_some() && self.infused.is_some());
+        let is_volume = is_left && self.left.is_some() || is_rest;
+        self.rests || is_said(Metric::PUMP_RATE) && is_volume
+    }
+
     fn left(&self) -> Option<Decimal> {
         read(&self.left)
     }
@@ -103,7 +139,8 @@ impl Infusion {
         let rate = read(&self.rate).filter(|rate| !self.rests && *rate > Decimal::ZERO)?;
         // More infused than was to be: it has counted since before that was set.
         let rest = || read(&self.total)?.minus(read(&self.infused)?);
-        let left = self.left().or_else(rest).filter(|left| *left >= Decimal::ZERO)?;
+        let said = self.left().filter(|_| !self.old.contains(&Metric::PUMP_VTBI_REM));
+        let left = said.or_else(rest).filter(|left| *left >= Decimal::ZERO)?;
         let in_hours = left.mantissa().checked_mul(MINUTES_OF_AN_HOUR)?;
         let decimals = Metric::PUMP_TIME_REM.row().decimals.unwrap_or_default();
         Decimal::new(in_hours, left.exponent())?.over(rate, decimals)
@@ -174,20 +211,27 @@ impl Engine {
         touched.insert(family);
     }
 
-    /// A pump says one of the numbers that its time remaining comes from.
-    pub(super) fn hear_infusion(&mut self, device: &DeviceId, channel: &str, reading: &Reading) {
-        use Class::{PumpRate, PumpTimeRem, PumpVi, PumpVtbi};
-        let is_about =
-            matches!(reading.metric.row().class, PumpRate | PumpTimeRem | PumpVi | PumpVtbi);
+    /// A pump says something that its time remaining comes from.
+    pub(super) fn hear_infusion(
+        &mut self,
+        rules: &RuleSet,
+        (device, channel): (&DeviceId, &str),
+        reading: &Reading,
+        at: WallTime,
+    ) {
         let says = reading.validity != Validity::Invalid && reading.value != Err(NoData::Silent);
-        if is_about && says {
-            let infusions = &mut self.device(device).infusions;
-            infusions.entry(channel.to_owned()).or_default().hear_number(reading);
+        let class = reading.metric.row().class;
+        if says && OF_ITS_END.iter().any(|metric| metric.row().class == class) {
+            let known = self.device(device);
+            let gap_ms = rules.gap_ms(known.pace());
+            let infusion = known.infusions.entry(channel.to_owned()).or_default();
+            infusion.speak(at, gap_ms);
+            infusion.hear_number(reading);
         }
     }
 
     /// A pump that gives no time remaining is near its end by volume and rate, where it says
-    /// something of them: older numbers alone may be those of the syringe before.
+    /// something of them. After a silence each is said first: until then what held holds.
     pub(super) fn judge_near_end(
         &mut self,
         rules: &RuleSet,
@@ -201,7 +245,7 @@ impl Engine {
         }
         let Some(known) = self.devices.get(device) else { return };
         let Some(infusion) = known.infusions.get(channel) else { return };
-        if !infusion.is_computed() {
+        if !infusion.is_computed() || !infusion.is_said() {
             return;
         }
         let minutes = infusion.minutes_left();

@@ -105,6 +105,44 @@ fn what_is_left_is_what_it_says_and_else_what_of_the_volume_is_not_infused() {
     assert_eq!(says(&mut ward, 20.0, "total -"), None);
 }
 
+/// The alert rules' expected interval: a line that has said nothing for 15 s was silent.
+#[test]
+fn after_a_silence_it_is_judged_by_what_has_been_said_since() {
+    for (before, first, then, near) in [
+        // A syringe was changed: the volume of the one before says nothing.
+        ("rate 10.00 left 50.0", "rate 100.00", "left 20.0", Some(Priority::Low)),
+        ("rate 10.00 left 50.0", "rate 100.00", "left 200.0", None),
+        ("rate 100.00 left 500.0", "left 1.0", "rate 1.00", None),
+        ("rate 10.00 total 50 infused 0.00", "rate 10.00 infused 49.00", "total 500", None),
+        (
+            "rate 10.00 total 50 infused 0.00",
+            "rate 10.00 total 50",
+            "infused 49.00",
+            Some(Priority::Medium),
+        ),
+        // What it does not say any more it has not.
+        ("rate 10.00 left 50.0", "rate 10.00", "total 50 infused 49.00", Some(Priority::Medium)),
+    ] {
+        let mut ward = Ward::new("pump-01");
+        ward.engine.tell_pace(&ward.device, Some(DeviceKind::Pump).into());
+        assert_eq!(says(&mut ward, 0.0, before), None, "{before}");
+        ward.store_and_load();
+        assert_eq!(says(&mut ward, 16.0, first), None, "{before}: {first}");
+        assert_eq!(says(&mut ward, 18.0, then), near, "{before}: {first}, {then}");
+    }
+    // What held holds until it has said both.
+    let mut ward = Ward::new("pump-01");
+    ward.engine.tell_pace(&ward.device, Some(DeviceKind::Pump).into());
+    assert_eq!(says(&mut ward, 0.0, "rate 10.00 left 2.0"), Some(Priority::Low));
+    assert_eq!(says(&mut ward, 16.0, "rate 1.00"), Some(Priority::Low));
+    assert_eq!(says(&mut ward, 17.0, "left 2.0"), None);
+    // While it speaks, a volume holds however seldom it says it.
+    assert_eq!(says(&mut ward, 32.0, "infused 1.00"), None);
+    assert_eq!(says(&mut ward, 47.0, "rate 10.00"), Some(Priority::Low));
+    // One that stands still says so by its state alone.
+    assert_eq!(says(&mut ward, 63.0, "state paused"), None);
+}
+
 #[test]
 fn a_drug_of_the_site_list_makes_it_more_urgent_by_volume_too() {
     let mut ward = Ward::new("pump-01");
