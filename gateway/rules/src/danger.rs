@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// The rules at whose lines they are asked; whoever is far beyond is beyond these too. In pregnancy
 /// the severe ones stand for those of 180/110, which do not hold then.
-const ASKED_BY: [&str; 7] =
+pub(crate) const ASKED_BY: [&str; 7] =
     ["BP-AD-SH", "BP-AD-DH", "BP-PR-SHH", "BP-PR-DHH", "GLU-AD-H", "GLU-AD-L", "GLU-EL-L"];
 /// What a rise by a yes is told to come from, and an answer without a yes to say.
 pub(crate) const BY_SIGNS: &str = "danger_signs";

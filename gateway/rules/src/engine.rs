@@ -69,6 +69,23 @@ use std::collections::{BTreeMap, BTreeSet};
 const SPOT_TELLS_PRESENT_MS: i64 = 4 * 3_600_000;
 /// The rule of a patient whose age nobody knows.
 const AGE_RULE: &str = "TECH-AGE-UNKNOWN";
+/// Rules of what is found here and not by a number of the rule itself: no other id does for them.
+pub(crate) const BY_ID: [&str; 14] = [
+    AGE_RULE,
+    alarms::OTHER_RULE,
+    alarms::BATTERY_RULE,
+    alarms::LEAD_OFF_RULE,
+    alarms::PROBE_OFF_RULE,
+    audit::RULE,
+    identity::RULE,
+    pump::STOPPED_RULE,
+    pump::NEAR_END_RULE,
+    silence::SILENT_RULE,
+    silence::BOX_RULE,
+    unit::RULE,
+    upkeep::STORAGE,
+    upkeep::CERTIFICATE,
+];
 
 /// A reading group to evaluate. Whoever feeds it puts those of one moment in order.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 //! Not here: which of them apply to whom (`population`).
 
 use crate::{
+    danger, engine,
     ladder::{Times, TimesBySite},
     population::{Ages, Population},
 };
@@ -25,6 +26,11 @@ pub use mistake::{Mistake, RuleMistake};
 const STRIP_MAX_S: i64 = 600;
 /// The same in milliseconds.
 pub const STRIP_MAX_MS: i64 = STRIP_MAX_S * 1000;
+
+/// Ids of the rules that the program goes by itself: without one nothing says what it is for.
+pub fn needed() -> impl Iterator<Item = &'static str> {
+    danger::ASKED_BY.into_iter().chain(engine::BY_ID)
+}
 
 /// Why a rule set was refused: all its mistakes, in the order of their lines.
 #[derive(Debug, Error)]

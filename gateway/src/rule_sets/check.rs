@@ -1,9 +1,9 @@
 //! All mistakes of a rule set at once, each with its line: by its schema, then by what that cannot
 //! say.
 
-use rules::rule::{Mistake, RuleMistake, RuleSet, RuleSetError};
+use rules::rule::{Mistake, RuleMistake, RuleSet, RuleSetError, needed};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uplink_proto::policy::RULES_LEN_MAX;
 
 /// What `rules.schema.json` says.
@@ -20,6 +20,7 @@ pub(crate) fn check(text: &str, live: &str) -> Result<RuleSet, RuleSetError> {
     let read = RuleSet::from_json(text);
     let mut mistakes = by_schema(text);
     mistakes.extend(other_codes(text, live));
+    mistakes.extend(missing(text));
     match read {
         Ok(rules) if mistakes.is_empty() => return Ok(rules),
         Ok(_) => {}
@@ -72,6 +73,17 @@ fn other_codes(text: &str, live: &str) -> Vec<RuleMistake> {
         })
     });
     differ.collect()
+}
+
+/// Rules that the program goes by and the set has not.
+fn missing(text: &str) -> Vec<RuleMistake> {
+    // What is no JSON has been told with its line.
+    let Ok(set) = serde_json::from_str::<Value>(text) else { return Vec::new() };
+    let rules = set.get("rules").and_then(Value::as_array).into_iter().flatten();
+    let ids: BTreeSet<&str> = rules.filter_map(|rule| rule.get("id")?.as_str()).collect();
+    let told =
+        |id: &str| RuleMistake { line: 1, rule: Some(id.to_owned()), what: Mistake::Missing };
+    needed().filter(|id| !ids.contains(id)).map(told).collect()
 }
 
 /// Where in a container the text is.
@@ -161,6 +173,24 @@ mod tests {
         assert!(matches!(mistake.what, Mistake::DeviceCodes { .. }), "{mistake}");
         let near: Vec<&str> = text.lines().skip(mistake.line - 1).take(5).collect();
         assert!(near.join("").contains("DEV-ASYSTOLE"), "{near:?}");
+    }
+
+    /// The danger signs are asked by ids, and what the program finds by itself is told by them.
+    #[test]
+    fn a_set_without_a_rule_that_the_program_goes_by_is_told_which() {
+        for id in needed() {
+            let mut set: Value = serde_json::from_str(DEFAULT).unwrap();
+            let rules = set["rules"].as_array_mut().unwrap();
+            let rule = rules.iter_mut().find(|rule| rule["id"] == id).unwrap();
+            rule["id"] = "OF-COUNTY-1".into();
+            let text = set.to_string();
+            let RuleSetError(mistakes) = check(&text, DEFAULT).unwrap_err();
+            let is_told =
+                |it: &RuleMistake| (it.rule.as_deref(), &it.what) == (Some(id), &Mistake::Missing);
+            assert!(mistakes.iter().any(is_told), "{id}: {mistakes:?}");
+        }
+        let asked = ["BP-AD-SH", "BP-PR-DHH", "GLU-AD-L", "TECH-SILENT", "EDGE-OFFLINE"];
+        assert!(asked.into_iter().all(|id| needed().any(|needed| needed == id)));
     }
 
     #[test]

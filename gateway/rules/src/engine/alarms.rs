@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// What is shown for an alarm no rule names.
-const OTHER_RULE: &str = "DEV-OTHER";
+pub(super) const OTHER_RULE: &str = "DEV-OTHER";
 /// The rule of a battery of any other device than a pump.
-const BATTERY_RULE: &str = "BATT-LOW";
+pub(super) const BATTERY_RULE: &str = "BATT-LOW";
 /// A driver says again what is up within seconds of hearing its device; a slow station takes 30 s.
 const SAID_AGAIN_MS: i64 = 60_000;
 /// Device alarms that hold at once; a pump has sixteen flags.

@@ -6,7 +6,7 @@ use model::time::WallTime;
 use std::collections::BTreeSet;
 
 /// The rule of a chain in which something was changed.
-const RULE: &str = "TECH-AUDIT";
+pub(super) const RULE: &str = "TECH-AUDIT";
 
 impl Engine {
     /// Takes in whether the chain is broken; hands out the alerts that changed. For the engine of

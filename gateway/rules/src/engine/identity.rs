@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The rule of two boxes with one certificate.
-const RULE: &str = "TECH-IDENTITY";
+pub(super) const RULE: &str = "TECH-IDENTITY";
 /// Boxes that notice each other stand back for ten minutes at most. A box that was replaced and is
 /// put back later is no other one.
 const TURNS_MS: i64 = 30 * 60_000;

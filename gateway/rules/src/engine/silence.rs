@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The rule of a device that says nothing.
-const SILENT_RULE: &str = "TECH-SILENT";
+pub(super) const SILENT_RULE: &str = "TECH-SILENT";
 /// The rule of an edge box that is out of reach.
-const BOX_RULE: &str = "EDGE-OFFLINE";
+pub(super) const BOX_RULE: &str = "EDGE-OFFLINE";
 
 /// What comes late comes one behind the other: what is over is told within that time.
 pub(super) const TOLD_ON_MS: i64 = 10_000;

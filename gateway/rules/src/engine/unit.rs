@@ -13,7 +13,7 @@ use model::{
 use std::collections::BTreeSet;
 
 /// The rule of a unit or scale that cannot be meant.
-const RULE: &str = "TECH-UNIT";
+pub(super) const RULE: &str = "TECH-UNIT";
 /// Systolic and diastolic below these, in mmHg, are kPa.
 const KPA: (Decimal, Decimal) = (Decimal::fixed(40, 0), Decimal::fixed(25, 0));
 

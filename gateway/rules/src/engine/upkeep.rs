@@ -19,9 +19,9 @@ use model::{
 use std::collections::BTreeSet;
 
 /// The rule of free room, in percent.
-const STORAGE: &str = "TECH-STORAGE";
+pub(super) const STORAGE: &str = "TECH-STORAGE";
 /// The rule of a certificate, in days.
-const CERTIFICATE: &str = "TECH-CERT";
+pub(super) const CERTIFICATE: &str = "TECH-CERT";
 /// So many percent more end it: a disk at its limit would come and go.
 const STORAGE_CLEARS: i64 = 2;
 /// Days only become fewer, until somebody brings another certificate.

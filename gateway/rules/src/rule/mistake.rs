@@ -73,6 +73,12 @@ pub enum Mistake {
         /// Where.
         place: String,
     },
+    /// Without a rule that the program goes by.
+    #[error(
+        "is missing: the program goes by this id, and nothing else says what it is for; keep it, with \
+         limits of your own"
+    )]
+    Missing,
     /// Two rules of one id.
     #[error("another rule has the same id; give each its own")]
     SameId,
