@@ -125,12 +125,12 @@ export function nearest(items, atMs) {
   return best;
 }
 
-/** Readings of results as points; what was moved to somebody else is no point of this patient. */
+/** Readings of results as points, of this patient or (`null`) nobody: what was moved elsewhere is no point. */
 export function resultPoints(results, patient) {
   const found = [];
   for (const { readings } of results) {
     const [first] = readings;
-    if (!first || (patient && first.patient !== patient)) continue;
+    if (!first || first.patient !== patient) continue;
     const numbers = readings.filter((one) => one.value !== null && one.validity !== 'invalid');
     for (const reading of numbers) {
       found.push({ at: Date.parse(reading.measured_time), reading, group: readings });

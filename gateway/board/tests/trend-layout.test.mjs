@@ -60,13 +60,14 @@ test('bands follow the programme', () => {
   assert.deepEqual(layout.glucoseBands({ groups: ['pregnant'] }).fasting, [3.9, 5.3]);
 });
 
-test('a result that was moved away is no point of this patient', () => {
+test('a result that was moved away is no point of this patient, and one of a patient none of nobody', () => {
   const reading = (patient) => ({
     value: '5.4', validity: 'valid', patient, measured_time: '2026-11-22T08:00:00Z',
   });
-  const results = [{ readings: [reading('p-1')] }, { readings: [reading('p-2')] }];
-  assert.equal(layout.resultPoints(results, 'p-1').length, 1);
-  assert.equal(layout.resultPoints(results, null).length, 2);
+  const results = ['p-1', 'p-2', null].map((patient) => ({ readings: [reading(patient)] }));
+  const whose = (patient) => layout.resultPoints(results, patient).map((point) => point.reading.patient);
+  assert.deepEqual(whose('p-1'), ['p-1']);
+  assert.deepEqual(whose(null), [null]);
 });
 
 test('the nearest value', () => {

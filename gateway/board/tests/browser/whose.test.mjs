@@ -125,6 +125,32 @@ test('a place without patient: the trends of all its devices, and nobody else s'
   assert.equal(await page.attribute('.plot[data-metric="hr"]', 'data-points'), '1');
 });
 
+test('a result that was nobody s and was given to a patient leaves the trend of its device', async () => {
+  const county = ward();
+  const cuff = make.device(make.HEPING, 'heping-bp-01', 'cuff', county.ms);
+  county.devices.push(cuff);
+  const pressure = (seq, ...values) => values.map((value, index) => county.measure(
+    cuff, ['nibp_sys', 'nibp_dia'][index], value, { seq, index, group: `g${seq}`, lane: 'urgent' },
+  ));
+  const given = pressure(901, '186', '112');
+  county.ms += 60_000;
+  county.results = [{ readings: given, moves: [] }, { readings: pressure(902, '124', '78'), moves: [] }];
+  const place = '.tile[data-place="device"][data-device="heping-bp-01"]';
+  const page = await it.open();
+  await page.click(`${place} .open`);
+  const plot = '.plot[data-metric="nibp"]';
+  await page.shows(`${plot}[data-points="2"]`);
+  for (const reading of given) reading.patient = ZHANG;
+  county.results[0].moves = [{
+    from: null, to: ZHANG, by: 'li', at: make.at(county.ms), reason: 'claimed',
+  }];
+  county.say('patients', {});
+  await page.shows(`${plot}[data-points="1"]`);
+  await page.says(`${plot} .readout`, '124/78');
+  // Among its results it stays, as no longer its own and with who gave it to whom.
+  await page.says('.drawer .result[data-moved="true"]', '186/112');
+});
+
 test('a strip around an alert leaves out the beats of who had the monitor next', async () => {
   const county = ward();
   const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
