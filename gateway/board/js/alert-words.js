@@ -141,9 +141,12 @@ export function state(alert, nowMs = clock.serverNow()) {
 
 /** Who has it in hand, and why they say so. */
 export function owner(alert) {
-  if (alert.assigned_to) return t('alerts.assigned', { to: alert.assigned_to });
-  if (alert.acknowledged_by && !isUnacknowledged(alert)) {
-    return ownerWords('alerts.owner', alert.acknowledged_by, alert.acknowledged_at, alert.reason);
+  const { acknowledged_by: answered, assigned_to: to } = alert;
+  const hasAnswered = answered && !isUnacknowledged(alert);
+  // It stays theirs when they answer; handed on after an answer it is another's.
+  if (to && !(hasAnswered && answered === to)) return t('alerts.assigned', { to });
+  if (hasAnswered) {
+    return ownerWords('alerts.owner', answered, alert.acknowledged_at, alert.reason);
   }
   // It went on and signals again, or came again: who answered knows most of it.
   const before = (alert.timeline || [])

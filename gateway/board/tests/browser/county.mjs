@@ -401,7 +401,7 @@ export class County {
       const state = alert.state === 'cleared_unack' ? 'closed' : 'active_ack';
       return told('acknowledged', { reason }, {
         state, condition: state, acknowledged_by: by, acknowledged_at: now, reason, owner: by,
-        next_step: null,
+        assigned_to: alert.assigned_to === by ? by : null, next_step: null,
       });
     }
     if (deed === 'shelve') {

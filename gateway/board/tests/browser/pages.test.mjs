@@ -6,7 +6,7 @@ import { problem } from './county.mjs';
 import { serious } from './eyes.mjs';
 import * as make from './fixtures.mjs';
 import { morning, RULES } from './office.mjs';
-import { stand } from './stand.mjs';
+import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
 const NURSES = ['tray', 'followup', 'handover', 'devices', 'duty', 'figures', 'rules'];
@@ -744,6 +744,30 @@ test('the handover sheet says of an alert what its row says of it', async () => 
   await page.says('[data-part="open"]', '应复测,尚未复测 · ⚠ 时间存疑 · 再次提醒 2 次 · (备注含患者姓名,已略去) · 家属在旁');
   await page.says('[data-part="cleared"]', '补传数据,发生于 09:30');
   await page.says('[data-part="shelved"]', '搁置至 09:35(wang:翻身)');
+});
+
+test('that who an alert was handed to has answered is in its row and on the handover sheet', async () => {
+  const { first: { patient } } = morning(it.county);
+  const { county } = it;
+  const alert = county.raise(county.monitor, 'high', { patient });
+  const page = await it.open();
+  const row = `${rowOf(alert)} .owner`;
+  const answered = { acknowledged_by: 'wang', acknowledged_at: make.at(county.ms), reason: 'at_bedside', state: 'active_ack' };
+  county.change(alert.id, { assigned_to: 'wang', owner: 'wang' });
+  await page.says(row, '已转交 wang');
+  county.change(alert.id, answered);
+  await page.says(row, 'wang · 已到床旁 · 09:30');
+  await turn(page, 'handover');
+  await page.says('[data-part="open"]', 'wang · 已到床旁 · 09:30');
+  await page.run(() => {
+    window.location.hash = '';
+  });
+  // Handed on after the answer it is the other's.
+  county.change(alert.id, { assigned_to: 'zhao', owner: 'zhao' });
+  await page.says(row, '已转交 zhao');
+  // It signals again: nobody has answered that.
+  county.change(alert.id, { assigned_to: 'wang', state: 'active_unack' });
+  await page.says(row, '已转交 wang');
 });
 
 test('the handover sheet is black on white on paper, with two lines to sign', async () => {
