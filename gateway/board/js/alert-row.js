@@ -9,7 +9,7 @@ import {
 } from './dom.js';
 import { unitText } from './format.js';
 import { t } from './i18n.js';
-import { ageLine, judged } from './judged.js';
+import { ageLine, judged, marksOf } from './judged.js';
 import { metricName } from './metric-name.js';
 import { Mover } from './mover.js';
 import {
@@ -46,14 +46,14 @@ export class Row {
       'word', 'new', 'message', 'state', 'who',
     ].map(span);
     [this.since, this.owner, this.next, this.ladder] = ['since', 'owner', 'next', 'ladder'].map(span);
-    [this.metric, this.number, this.unit, this.limit, this.age, this.outside] = [
-      'metric', 'number', 'unit', 'limit', 'age', 'outside',
+    [this.metric, this.number, this.unit, this.mark, this.limit, this.age, this.outside] = [
+      'metric', 'number', 'unit', 'mark', 'limit', 'age', 'outside',
     ].map(span);
     // It opens the drawer of who or what the alert is about.
     this.where = h('a', { class: 'where' });
     this.amount = h('span', { class: 'amount' }, this.number, this.unit);
     this.value = h('div', { class: 'line value' },
-      this.metric, this.amount, this.age, this.outside, this.limit);
+      this.metric, this.amount, this.mark, this.age, this.outside, this.limit);
     this.more = h('button', { class: 'more', onclick: () => this.toggleDetail() });
     this.story = h('ol', { class: 'timeline' });
     this.detail = h('div', { class: 'detail', hidden: true }, this.actions.others, this.story);
@@ -122,6 +122,7 @@ export class Row {
     const unit = unitText(alert.unit ?? store.catalogue.get(alert.metric)?.canonical_unit, t);
     const pressure = (number) => (alert.unit === 'mm[Hg]' ? kpaPieces(number) : []);
     putLine(this.unit, over || !now?.text ? [] : between([[unit], pressure(now)], ' '));
+    put(this.mark, now?.text ? marksOf([now.reading]) : '');
     const age = now ? [now.reason, ageLine(now, clock.serverNow())] : [];
     put(this.age, age.filter(Boolean).join(' · '));
     // The number that raised it, where it is not the one beside it.
@@ -140,7 +141,7 @@ export class Row {
     if (!device || alert.state === 'unknown') return null;
     const own = [...device.series].filter(([, reading]) => isOf(reading, alert.patient));
     const reading = seriesOf(new Map(own), alert);
-    return reading ? judged(reading, device) : null;
+    return reading ? { ...judged(reading, device), reading } : null;
   }
 
   /** A result that raised an alert may be another's; without a link nothing is moved. */

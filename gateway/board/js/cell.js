@@ -7,7 +7,7 @@ import {
 import { ageText, unitText } from './format.js';
 import { t } from './i18n.js';
 import { isWithoutRule } from './beds.js';
-import { ageLine, judged } from './judged.js';
+import { ageLine, judged, marksOf } from './judged.js';
 import { metricName } from './metric-name.js';
 import { kpaPieces, putLine, stamp } from './number.js';
 import { LIMITS } from './stale.js';
@@ -57,7 +57,7 @@ export class Cell {
       .map((metric) => shown.find((part) => part.metric === metric));
     putLine(this.kpa, kpaPieces(...pressures));
     put(this.reason, reason);
-    put(this.mark, marks(cell.parts, shown));
+    put(this.mark, marksOf(cell.parts.filter((_, index) => shown[index].text !== null)));
     this.counts = !none && canHaveRule(cell.parts[0]);
     const classes = cell.parts.map((reading) => store.catalogue.get(reading.metric)?.class);
     const ruleless = this.counts && isWithoutRule(classes, ruledOf(device));
@@ -124,20 +124,4 @@ export function ageOfCells(cells) {
 function canHaveRule(reading) {
   const kind = kindOf(reading.metric);
   return (kind === 'stream' || kind === 'spot') && !UNJUDGED.test(reading.metric);
-}
-
-/** Doubts and circumstances of a value that is shown. */
-function marks(readings, shown) {
-  const words = [];
-  const visible = readings.filter((_, index) => shown[index].text !== null);
-  for (const doubt of ['questionable', 'calibrating']) {
-    if (visible.some((reading) => reading.validity === doubt)) words.push(t(`validity.${doubt}`));
-  }
-  const context = visible[0]?.context || {};
-  for (const [key, value] of Object.entries(context)) {
-    if (key === 'slot') continue; // It is in the tile's head, once.
-    if (value === '0' || !t.has(`context.${key}`)) continue;
-    words.push(t(`context.${key}`, { value: String(value) }));
-  }
-  return words.join(' · ');
 }

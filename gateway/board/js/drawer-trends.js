@@ -4,6 +4,7 @@ import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import { shortTime, shownValue, unitText } from './format.js';
 import { t } from './i18n.js';
+import { marksOf } from './judged.js';
 import { showsKpa, toggleKpa } from './kpa.js';
 import { metricName } from './metric-name.js';
 import {
@@ -150,7 +151,11 @@ function named(points, series, unit) {
   return points.map((point) => {
     const [median, min, max] = point.texts.map((text) => numberAt(text, series.metric, point.at, series));
     const extremes = min.text === max.text ? [] : [' (', min, '–', max, ')'];
-    return { ...point, pieces: between([[median, ...extremes], [unit]], ' ') };
+    return {
+      ...point,
+      pieces: between([[median, ...extremes], [unit]], ' '),
+      doubts: point.doubted ? t('validity.questionable') : '',
+    };
   });
 }
 
@@ -207,7 +212,7 @@ function pressureMarks(marks, { aim }) {
       words: [kpaPieces(high, low)],
       device: first.device,
       hollow: first.backfilled,
-      doubted: group.some((one) => one.validity === 'questionable'),
+      doubts: marksOf(group),
     };
   });
 }
@@ -232,6 +237,6 @@ function pointMark(plot, { at, reading }) {
     words: glucose ? [[t(t.has(`meal.${meal}`) ? `meal.${meal}` : 'meal.meal_casual')]] : [],
     device: reading.device,
     hollow: reading.backfilled,
-    doubted: reading.validity === 'questionable',
+    doubts: marksOf([reading]),
   };
 }

@@ -44,6 +44,27 @@ export function judged(reading, device, nowMs = clock.serverNow()) {
   return part;
 }
 
+/** Whether a reading has a number that may be shown. */
+export function hasNumber({ value, validity }) {
+  return value !== null && validity !== 'invalid';
+}
+
+/** Doubts and circumstances of the values among these that may be shown, wherever they stand. */
+export function marksOf(readings) {
+  const shown = readings.filter(hasNumber);
+  const words = ['questionable', 'calibrating']
+    .filter((doubt) => shown.some(({ validity }) => validity === doubt))
+    .map((doubt) => t(`validity.${doubt}`));
+  for (const { context } of shown) {
+    for (const [key, value] of Object.entries(context || {})) {
+      // The slot is in the tile's head, once.
+      if (key === 'slot' || value === '0' || !t.has(`context.${key}`)) continue;
+      words.push(t(`context.${key}`, { value: String(value) }));
+    }
+  }
+  return [...new Set(words)].join(' · ');
+}
+
 /** When it was measured, or how long there has been nothing. */
 export function ageLine(part, nowMs) {
   if (part.timeUnknown) return t('age.unknown', { at: shortTime(part.at, nowMs) });

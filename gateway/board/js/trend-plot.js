@@ -339,7 +339,7 @@ export class Plot {
     putLine(this.readout, item ? between([
       [item.name || ''], item.pieces, [shortTime(item.at, clock.serverNow())], [item.device || ''],
       ...(item.words || []),
-      [item.doubted ? t('validity.questionable') : ''],
+      [item.doubts],
       [item.hollow ? t('trend.backfilled') : ''],
     ], ' · ') : [t('trend.none')]);
     set(this.canvas, 'aria-label', `${this.data.name}: ${this.readout.textContent}`);

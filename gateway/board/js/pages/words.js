@@ -4,6 +4,7 @@ import {
   dateTime, mealText, shownValue, unitText, wordOf,
 } from '../format.js';
 import { t } from '../i18n.js';
+import { hasNumber, marksOf } from '../judged.js';
 import { metricName } from '../metric-name.js';
 import { between, kpaPieces, numberOf } from '../number.js';
 
@@ -20,15 +21,20 @@ export function dayOf(rfc3339) {
 /** `收缩压 182 mmHg`, `血糖 5.4 mmol/L 空腹`. */
 function measured(reading) {
   const { text, unit } = shownValue(reading);
+  if (reading.validity === 'invalid') return [`${metricName(reading.metric)} ${t('validity.invalid')}`];
   if (!text) return [`${metricName(reading.metric)} –`];
   return between([
     [metricName(reading.metric)], [numberOf(reading)], [unitText(unit, t)], [mealText(reading, t)],
   ], ' ');
 }
 
-/** A result as one line: `182/96 (125) mmHg · 脉率 88 次/分`, whose numbers say what they are. */
+/**
+ * A result as one line: `182/96 (125) mmHg · 脉率 88 次/分`, whose numbers say what they are, and what
+ * is doubtful about them.
+ */
 export function resultPieces(readings) {
-  const pressure = (name) => readings.find((one) => one.metric === `nibp_${name}` && one.value);
+  const shown = readings.filter(hasNumber);
+  const pressure = (name) => shown.find((one) => one.metric === `nibp_${name}` && one.value);
   const [sys, dia, mean] = ['sys', 'dia', 'mean'].map(pressure);
   const isPair = Boolean(sys && dia);
   const words = readings
@@ -39,7 +45,8 @@ export function resultPieces(readings) {
     const middle = mean ? [' (', numberOf(mean), ')'] : [];
     words.unshift(between([[high, '/', low, ...middle], ['mmHg'], kpaPieces(high, low)], ' '));
   }
-  return between(words, ' · ');
+  const isSuspect = shown.some((one) => one.time_suspect);
+  return between([...words, [marksOf(readings)], [isSuspect ? t('age.suspect') : '']], ' · ');
 }
 
 /** `3床 张*`; who has neither bed nor name is called by the first letters of the key. */

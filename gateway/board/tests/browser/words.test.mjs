@@ -48,6 +48,46 @@ test('when a glucose was taken stands in tile, alert row, results and tray', asy
   await said('.page[data-page="tray"] h3', '餐后');
 });
 
+test('what is doubtful about a result stands wherever it is printed', async () => {
+  const { first } = morning(it.county);
+  const { county } = it;
+  const cuff = county.devices.find(({ kind }) => kind === 'cuff');
+  county.bind(cuff, first.patient);
+  const pressure = [['nibp_sys', '286'], ['nibp_dia', '112']].map(([metric, value], index) => (
+    county.measure(cuff, metric, value, {
+      group: 'g9', seq: 909, index, lane: 'urgent', time_suspect: true,
+      validity: index ? 'valid' : 'questionable', context: { irregular_beats: '1', movement: '0' },
+    })));
+  county.results = [{ readings: pressure, moves: [] }];
+  const lying = county.measure(county.monitor, 'temp', '36.1', { validity: 'invalid' });
+  county.waiting[0].readings = [...pressure, lying];
+  const followUp = county.more['/followup']();
+  for (const visit of followUp.people[0].visits) visit.readings = pressure;
+  county.more['/followup'] = () => followUp;
+  const page = await it.open();
+  const marks = '⚠ 数值可疑,请核对 · ⚠ 脉搏不齐';
+  const alert = county.raise(cuff, 'high', { patient: first.patient, metric: 'nibp_sys' });
+  const said = async (css, words) => {
+    await page.says(css, words);
+    assert.ok(!(await page.text(css)).includes('移动'), css);
+  };
+  await said('.tile[data-bed="1"] .cell[data-cell="nibp"]', marks);
+  await said(`${rowOf(alert)} .value`, marks);
+  await page.click('.tile[data-bed="1"] .open');
+  await said('.drawer .result-value', `286/112 mmHg · ${marks} · ⚠ 时间存疑`);
+  await said('.plot[data-metric="nibp"] .readout', marks);
+  const isAt = (hash) => page.run((to) => {
+    window.location.hash = to;
+  }, hash);
+  await isAt('tray');
+  await said('.page[data-page="tray"] h3', `体温 无有效值 · ${marks}`);
+  assert.ok(!(await page.text('.page[data-page="tray"] h3')).includes('36.1'));
+  await isAt('followup');
+  await said('.page[data-page="followup"] .visits', `286/112 mmHg · ${marks}`);
+  await page.media([], 'print');
+  await said('.page[data-page="followup"] .visits', `286/112 mmHg · ${marks}`);
+});
+
 test('an alert by the oximeter\'s pulse names what was measured (alert rules, chapter 9, test 17)', async () => {
   const page = await it.open();
   const alert = it.county.raise(it.county.monitor, 'high', { metric: 'pulse_oxim', value: '38' });
