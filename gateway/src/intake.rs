@@ -199,7 +199,8 @@ pub(crate) async fn store(
                 let rules = Arc::clone(rules);
                 let aside = move |transaction: &Transaction<'_>| {
                     let mut batch = Batch::new(transaction, now, &rules);
-                    batch.keep_aside(&site, &bytes, "the county failed on it; report this")?;
+                    let cause = "county_failed: the county failed on it; report this";
+                    batch.keep_aside(&site, &bytes, cause)?;
                     batch.finish()
                 };
                 all.extend(store.write(aside).await.map_err(|error| {
@@ -270,10 +271,10 @@ impl<'t> Batch<'t> {
                 return self.keep_aside(
                     site,
                     bytes,
-                    "the envelope is of another lane than its topic",
+                    "another_lane: the envelope is of another lane than its topic",
                 );
             }
-            Err(error) => return self.keep_aside(site, bytes, &error.to_string()),
+            Err(error) => return self.keep_aside(site, bytes, &format!("unreadable: {error}")),
         };
         let envelope = decoded.envelope;
         let hash = hash(bytes);
@@ -319,13 +320,15 @@ impl<'t> Batch<'t> {
         if of_later > 0 {
             tracing::warn!(%site, skipped = of_later,
                 "Records of a later version were kept aside; install the newer gateway.");
-            causes.push(format!("{of_later} records or readings of a later version"));
+            causes
+                .push(format!("later_version: {of_later} records or readings of a later version"));
         }
         if of_devices > 0 {
             tracing::error!(%site, skipped = of_devices, limit = DEVICES_MAX,
                 "Records of too many devices were kept aside; look at the box of this site.");
-            causes
-                .push(format!("{of_devices} records of devices beyond {DEVICES_MAX} of the site"));
+            causes.push(format!(
+                "devices_beyond: {of_devices} records of devices beyond {DEVICES_MAX} of the site"
+            ));
         }
         if causes.is_empty() {
             return Ok(());
@@ -432,7 +435,8 @@ impl<'t> Batch<'t> {
             .exists(params![site.as_str(), written.map_or(*hash, |written| written.hash)])
     }
 
-    /// Keeps bytes for a person to look at, once; whether they are kept. Of a site that sends ever
+    /// Keeps bytes for a person to look at, once; whether they are kept. A cause is a word for
+    /// programs, and behind a colon how many records it is about and what is wrong. Of a site that sends ever
     /// more of what cannot be taken only the first [`QUARANTINED_MAX`] are; records of a later
     /// version are real ones, and all of them are.
     fn quarantine(

@@ -72,7 +72,7 @@ struct Missing {
     first: u64,
     last: u64,
     state: State,
-    /// A word for programs, or what was wrong with an envelope.
+    /// A word for programs; of an envelope that came, what was wrong with it behind a colon.
     cause: String,
     /// A gap: when the county first saw that they are missing. Dropped: when the first of them was
     /// opened, by the box's clock. Quarantined: when it came.

@@ -4,7 +4,7 @@ import { Binder } from './binder.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import {
-  ageText, heldText, shortTime, shownValue, unitText, wordOf,
+  actionText, ageText, heldText, shortTime, shownValue, unitText, wordOf,
 } from './format.js';
 import { t } from './i18n.js';
 import { metricName } from './metric-name.js';
@@ -96,6 +96,6 @@ function words(device, cut) {
     [site ? siteText(site, cut) : ''],
     [site && site.holds_s > 0 ? t('health.holds', { age: heldText(site.holds_s, t) }) : ''],
     [about],
-    [action ? `${shortTime(Date.parse(action.at), nowMs)} ${action.text}` : ''],
+    [action ? `${shortTime(Date.parse(action.at), nowMs)} ${actionText(action, t)}` : ''],
   ];
 }

@@ -53,6 +53,11 @@ export function wordOf(prefix, value, t) {
   return t.has(key) ? t(key) : legible(String(value), t);
 }
 
+/** What was done to a device, by its kind: its text is an engineer's, and in the audit log. */
+export function actionText({ action }, t) {
+  return t(t.has(`action.${action}`) ? `action.${action}` : 'action.other');
+}
+
 /** A reason that was ready, of which the word is kept; other words are somebody's own. */
 export function saidText(text, t) {
   return /^ready\.[a-z_]+$/.test(text) ? wordOf('deed', text, t) : text;

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { readFileSync } from 'node:fs';
-import { lostText, missingLines } from '../js/pages/missing.js';
+import { actionText } from '../js/format.js';
+import { asideLines, lostText, missingLines } from '../js/pages/missing.js';
 import { condition } from '../js/pages/rule-words.js';
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
@@ -63,12 +64,61 @@ test('what a box has not sent for a moment is under way, and not missing', () =>
   assert.equal(linesAfter(61_000), 2);
 });
 
-test('a cause nobody translated is told as it was sent', () => {
+const LACKS = ': the message lacks d in the form of protocol version 1; it is kept aside';
+
+test('why something could not be taken is said by its cause, and nobody reads what is for engineers', () => {
+  const since = '2026-11-22T08:17:00Z';
+  const causes = [
+    `unreadable${LACKS}`, 'another_lane: the envelope is of another lane than its topic',
+    'county_failed: the county failed on it; report this', 'the message lacks d',
+    'unreadable: the message is not one CBOR item; it is kept aside', 'unknown',
+  ];
   const lanes = [{
     lane: 'wave',
-    missing: [{ first: 1, last: 1, state: 'quarantined', cause: 'lacks d', since: '2026-11-22T08:17:00Z', until: null }],
+    missing: causes.map((cause, index) => ({
+      first: index + 1, last: index + 1, state: 'quarantined', cause, since, until: null,
+    })),
   }];
-  assert.match(missingLines(lanes, NOW, words('zh-CN'))[0], /^2026-11-22 16:17 起,波形缺 1 条消息:.*lacks d/);
+  assert.deepEqual(missingLines(lanes, NOW, words('zh-CN')), [
+    '缺 2 条消息:已收到但无法识别,已另存',
+    '缺 1 条消息:已收到但送错通道,已另存',
+    '缺 1 条消息:已收到但县平台处理出错,已另存,请报告工程师',
+    '缺 1 条消息:已收到但未能接收,已另存',
+    '缺 1 条消息:已收到但未能接收,另存已满,未保存',
+  ].map((text) => `2026-11-22 16:17 起,波形${text}`));
+  assert.equal(missingLines(lanes, NOW, words('en'))[0],
+    'Waveforms: 2 messages, came and could not be read, kept aside, since 2026-11-22 16:17');
+  const dropped = [{
+    lane: 'wave', missing: [{ first: 1, last: 3, state: 'dropped', cause: 'unknown', since: null, until: null }],
+  }];
+  assert.deepEqual(['zh-CN', 'en'].map((language) => missingLines(dropped, NOW, words(language))[0]), [
+    '– 起,波形缺 3 条消息:网关已丢弃,原因不明',
+    'Waveforms: 3 messages, given up by the box, nobody knows why, since –',
+  ]);
+});
+
+test('what is kept aside is said by its cause, with the number of records', () => {
+  const later = (n) => `later_version: ${n} records or readings of a later version`;
+  const aside = [
+    [later(3), true], [`${later(2)}; devices_beyond: 4 records of devices beyond 1000 of the site`, true],
+    ['conflict', false], [`unreadable${LACKS}`, false], ['7 records or readings of a later version', true],
+  ].map(([cause, part_taken]) => ({ cause, part_taken }));
+  assert.deepEqual(asideLines(aside, words('zh-CN')), [
+    '5 条记录或数值来自较新版本的网关,已另存,请升级县平台',
+    '4 条记录来自超出上限的设备,已另存,请检查该网关',
+    '1 条消息与已收到的同编号消息内容不同,已另存',
+    '2 条消息未能全部接收,已另存',
+  ]);
+  assert.deepEqual(asideLines(aside, words('en')).slice(0, 1), [
+    "5 records or readings of a later version of the box are kept aside; the county's program is to be renewed"]);
+  assert.deepEqual(asideLines([], words('en')), []);
+});
+
+test('what was done to a device is said by its kind', () => {
+  const said = (action) => ['zh-CN', 'en']
+    .map((language) => actionText({ action, text: 'set to 16:30 local time' }, words(language)));
+  assert.deepEqual(said('clock_set'), ['已按配置校准时钟', 'its clock was set, as the configuration says']);
+  assert.deepEqual(said('of_a_later_agent'), ['对设备做了操作,见审计日志', 'something was done to it, see the audit log']);
 });
 
 test('a rule is written as people write it', () => {

@@ -400,7 +400,14 @@ fn what_is_no_envelope_of_its_topic_is_kept_aside() {
     let elsewhere = Delivery::Envelope(site(), Lane::Urgent, bytes);
     let taken = county.take(&[garbage, elsewhere]);
     assert_eq!(taken.counts, Counts { undecodable: 2, ..Counts::default() });
-    assert_eq!((county.count("quarantine"), county.count("reading_group")), (2, 0));
+    assert_eq!(county.count("reading_group"), 0);
+    assert_eq!(
+        county.texts("SELECT cause FROM quarantine"),
+        [
+            "unreadable: the message is not one CBOR item; it is kept aside",
+            "another_lane: the envelope is of another lane than its topic"
+        ]
+    );
 }
 
 #[test]
@@ -540,7 +547,7 @@ fn records_of_a_later_version_are_kept_aside_and_counted() {
     assert_eq!(settled(&taken, Lane::Trend), "1-1");
     assert_eq!(
         county.texts("SELECT cause FROM quarantine"),
-        ["1 records or readings of a later version"]
+        ["later_version: 1 records or readings of a later version"]
     );
 }
 
@@ -562,15 +569,15 @@ async fn an_envelope_the_county_fails_on_holds_up_nobody() {
     assert_eq!(taken.iter().map(|taken| taken.counts.new).collect::<Vec<_>>(), [1, 0, 1]);
     assert_eq!(settled(taken.last().unwrap(), Lane::Trend), "1-3");
     assert_eq!(taken[1].acks[0].1.errors[0].seq, seq(2));
-    let aside: (i64, i64) = store
+    let aside: (String, i64) = store
         .read(|connection| {
-            let query =
-                "SELECT (SELECT count(*) FROM quarantine), (SELECT count(*) FROM reading_group)";
+            let query = "SELECT group_concat(cause), (SELECT count(*) FROM reading_group)
+                         FROM quarantine";
             connection.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)))
         })
         .await
         .unwrap();
-    assert_eq!(aside, (1, 2));
+    assert_eq!(aside, ("county_failed: the county failed on it; report this".to_owned(), 2));
 }
 
 #[tokio::test]
@@ -643,7 +650,8 @@ fn a_site_has_a_thousand_devices_and_what_comes_of_more_is_kept_aside_and_told()
     let engines = "SELECT device FROM engine WHERE device LIKE '%more'";
     assert_eq!(county.texts(engines), Vec::<String>::new());
     let aside = "SELECT cause || ' ' || rest FROM quarantine";
-    assert_eq!(county.texts(aside), ["2 records of devices beyond 1000 of the site 1"]);
+    let cause = "devices_beyond: 2 records of devices beyond 1000 of the site 1";
+    assert_eq!(county.texts(aside), [cause]);
     // Nothing comes again for it, and another site has its own thousand.
     assert_eq!(county.ledger(Lane::Trend).received.to_string(), "1-2");
     let elsewhere = "INSERT INTO source (site, device) VALUES ('dongfeng', 'more')";

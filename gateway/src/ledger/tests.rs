@@ -130,15 +130,15 @@ fn a_person_reads_what_is_missing_since_when_and_why() {
 heping, outbox {OUTBOX}, in use
   trend  through 9, 6 missing; 12 wait at the box
     2-3          missed since 2026-11-22T08:17:00.000Z: later ones came, these did not; the box sends them again
-    4            came 2026-11-22T08:16:00.000Z: the message lacks d in the form of protocol version 1; it is kept aside
+    4            came 2026-11-22T08:16:00.000Z: unreadable: the message lacks d in the form of protocol version 1; it is kept aside
     5            of 2026-11-22T08:13:00.000Z to 2026-11-22T08:14:00.000Z, given up by the box: its outbox was full
     7            of 2026-11-22T08:13:00.000Z to 2026-11-22T08:14:00.000Z, given up by the box: its outbox was full
     8            of 2026-11-22T08:13:00.000Z to 2026-11-22T08:14:00.000Z, given up by the box: its disk was full
   urgent through 1, nothing is missing
 
 kept aside, with its bytes in the table quarantine:
-  heping 2026-11-22T08:16:00.000Z, {OUTBOX} trend 4, 32 bytes: the message lacks d in the form of protocol version 1; it is kept aside
-  heping 2026-11-22T08:16:00.000Z, of no outbox that can be read, 9 bytes: the message is not one CBOR item; it is kept aside
+  heping 2026-11-22T08:16:00.000Z, {OUTBOX} trend 4, 32 bytes: unreadable: the message lacks d in the form of protocol version 1; it is kept aside
+  heping 2026-11-22T08:16:00.000Z, of no outbox that can be read, 9 bytes: unreadable: the message is not one CBOR item; it is kept aside
 "
     );
     assert_eq!(missing_much().text(), wanted);

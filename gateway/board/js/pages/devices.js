@@ -4,13 +4,15 @@ import * as api from '../api.js';
 import * as clock from '../clock.js';
 import { h } from '../dom.js';
 import { powerPieces } from '../drawer-health.js';
-import { ageText, heldText, wordOf } from '../format.js';
+import {
+  actionText, ageText, heldText, wordOf,
+} from '../format.js';
 import { t } from '../i18n.js';
 import { putLine } from '../number.js';
 import { waitingAt } from '../store.js';
 import { Page, table } from './page.js';
 import { kindName, moment, whoText } from './words.js';
-import { lostText, missingLines } from './missing.js';
+import { asideLines, lostText, missingLines } from './missing.js';
 
 export class DevicesPage extends Page {
   constructor(options) {
@@ -50,12 +52,12 @@ export class DevicesPage extends Page {
     const missing = missingLines(
       answer.outboxes.filter((lane) => lane.site === site.site), clock.serverNow(), t,
     );
-    const aside = answer.aside.filter((one) => one.site === site.site).length;
+    const aside = asideLines(answer.aside.filter((one) => one.site === site.site), t);
     return h('section', { class: 'page-card', 'data-site': site.site, 'data-online': String(site.online) },
       h('h3', {}, `${site.clinic || site.site} `, h('span', { class: 'quiet' }, site.site)),
       h('ul', { class: 'facts' },
         ...this.facts(site).map((text) => h('li', {}, text)), lostFact(site)),
-      this.missing(missing, aside, site),
+      this.missing([...missing, ...aside], site),
       devices.length ? table(
         ['device', 'who', 'state', 'heard', 'battery', 'done'].map((name) => t(`devices.${name}`)),
         devices.map((device) => this.device(device, site)),
@@ -84,8 +86,7 @@ export class DevicesPage extends Page {
   }
 
   /** Of what was measured since a box went away nobody knows yet. */
-  missing(lines, aside, { site, online, last_seen: seen }) {
-    const texts = [...lines, ...(aside ? [t('missing.aside', { n: aside })] : [])];
+  missing(texts, { site, online, last_seen: seen }) {
     if (!texts.length && !seen) return null;
     if (!texts.length) return h('p', { class: 'whole' }, t(online ? 'missing.none' : 'missing.none_before'));
     return h('details', {
@@ -118,7 +119,7 @@ export class DevicesPage extends Page {
         device.lost_24h.times ? h('span', { class: 'lost' }, lostText(device.lost_24h, t)) : null),
       heard,
       putLine(h('span'), power.length ? power : ['–']),
-      done ? `${moment(done.at)} ${done.text}` : '–',
+      done ? `${moment(done.at)} ${actionText(done, t)}` : '–',
     ];
   }
 }

@@ -12,7 +12,7 @@ export function missingLines(lanes, nowMs, t) {
   return lanes.flatMap((lane) => {
     const causes = new Map();
     for (const one of lane.missing.filter((some) => !isUnderWay(some))) {
-      const key = `${one.state}.${one.cause}`;
+      const { key } = keyOf(one.state, one.cause, t);
       causes.set(key, [...(causes.get(key) || []), one]);
     }
     return [...causes.values()].map((some) => line(lane, some, t));
@@ -28,10 +28,30 @@ export function lostText({ times, seconds, at_least: atLeast }, t) {
   });
 }
 
+/** What of a site was kept aside and is missing in no lane, one line for each cause. */
+export function asideLines(aside, t) {
+  const counts = new Map();
+  for (const { cause, part_taken: isPart } of aside) {
+    // Of what came in part the county says for each cause of how many records.
+    const causes = isPart ? cause.split('; ') : [cause];
+    for (const one of causes) {
+      const { key, n } = keyOf('aside', one, t);
+      counts.set(key, (counts.get(key) || 0) + n);
+    }
+  }
+  return [...counts].map(([key, n]) => t(key, { n }));
+}
+
+/** The words of a cause, and of how much it speaks: behind a colon stands what an engineer reads. */
+function keyOf(state, cause, t) {
+  const [word, said = ''] = cause.split(': ');
+  const key = `missing.${state}.${word}`;
+  return { key: t.has(key) ? key : `missing.${state}.other`, n: parseInt(said, 10) || 1 };
+}
+
 function line(lane, some, t) {
-  const [{ state }] = some;
-  const key = `missing.${state}.${some[0].cause}`;
-  const words = t.has(key) ? t(key) : t(`missing.${state}.other`, { why: some[0].cause });
+  const [{ state, cause }] = some;
+  const words = t(keyOf(state, cause, t).key);
   const messages = some.reduce((sum, one) => sum + one.last - one.first + 1, 0);
   const moments = (name) => some.map((one) => one[name]).filter(Boolean).sort();
   const [since] = moments('since');

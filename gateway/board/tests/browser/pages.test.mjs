@@ -165,6 +165,20 @@ test('how often a box and a device were lost in a day stands beside them, quietl
   assert.deepEqual(quiet, [['24 小时内未断线', false]]);
 });
 
+test('what was done to a device is said in the language of the page, on its page and in the drawer', async () => {
+  const { first: { bed } } = morning(it.county);
+  it.county.monitor.actions = [{
+    action: 'clock_set', at: make.at(it.county.ms), text: 'set to 2026-11-26 09:30:00 local time, as the configuration says',
+  }];
+  const page = await it.open();
+  await page.click(`.tile[data-bed="${bed}"] .open`);
+  await page.says('.drawer .health', '09:30 已按配置校准时钟');
+  assert.doesNotMatch(await page.text('.drawer'), /local time/);
+  await turn(page, 'devices');
+  await page.says('.page-body', '2026-11-26 09:30 已按配置校准时钟');
+  assert.doesNotMatch(await page.text('.page-body'), /local time/);
+});
+
 test('the days of the follow-up are those of the clinics: an hour before midnight UTC is the next', async () => {
   morning(it.county);
   const list = it.county.more['/followup']();
