@@ -497,7 +497,7 @@ class Board {
     const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName)
       && !(isDigit && event.target.matches('form[data-deed] select'));
     // The alerts' keys are the board's.
-    if (typing || (this.pages.isOpen() && !['g', 'l', 'm', '?'].includes(key))) return;
+    if (typing || (this.pages.isOpen() && !['g', 'l', 'm', 'u', '?'].includes(key))) return;
     const actions = {
       j: () => this.alerts.step(1),
       k: () => this.alerts.step(-1),
@@ -508,6 +508,8 @@ class Board {
       g: () => this.home(),
       m: () => this.sound.togglePause(),
       l: () => this.switchLanguage(),
+      // A key that is held down takes back one thing.
+      u: () => event.repeat || this.undo.takeByKey(),
       '?': () => this.top.toggleHelp(),
     };
     if (actions[key]) actions[key]();

@@ -19,7 +19,10 @@ export class UndoBar {
   offer(words, takeBack) {
     const offer = { words, takeBack, until: clock.now() + OFFERED_MS };
     offer.said = h('span');
-    offer.button = h('button', { onclick: () => this.take(offer) });
+    offer.time = h('span');
+    // Nobody has keys on a phone.
+    offer.key = h('span', { class: 'keys' });
+    offer.button = h('button', { onclick: () => this.take(offer) }, offer.time, offer.key);
     offer.element = h('div', { class: 'undo-line' }, offer.said, offer.button);
     this.offers = [offer, ...this.offers].slice(0, OFFERS_MAX);
     this.tick(offer);
@@ -54,13 +57,25 @@ export class UndoBar {
     set(this.element, 'hidden', !this.offers.length);
     arrange(this.element, this.offers.map((offer) => {
       const {
-        words, until, failed, busy, ended, said, button,
+        words, until, failed, busy, ended, said, button, time, key,
       } = offer;
       set(button, 'disabled', busy || ended ? true : null);
       put(said, failed ? t('undo.failed', { what: words() }) : words());
-      put(button, t('undo.do', { s: Math.max(0, Math.ceil((until - clock.now()) / 1000)) }));
+      put(time, t('undo.do', { s: Math.max(0, Math.ceil((until - clock.now()) / 1000)) }));
+      put(key, offer === this.ofKey() ? t('undo.key') : '');
       return offer.element;
     }));
+  }
+
+  /** What `U` takes back: what was done last of what still can be. */
+  ofKey() {
+    return this.offers.find(({ ended }) => !ended);
+  }
+
+  /** `U`: while the county has not answered a second one takes back nothing else. */
+  takeByKey() {
+    const offer = this.ofKey();
+    if (offer && !offer.busy) this.take(offer);
   }
 
   async take(offer) {

@@ -140,6 +140,45 @@ test('what one did a moment before can be taken back too', async () => {
   await page.hides('.undo');
 });
 
+for (const language of ['zh-CN', 'en']) {
+  test(`by keys alone what was done last is taken back, one thing at a press, ${language}`, async () => {
+    const page = await it.open({ language });
+    const { county } = it;
+    const [first, second, third] = ['high', 'medium', 'low']
+      .map((priority) => county.raise(county.monitor, priority));
+    await page.shows(rowOf(third));
+    await page.pass(4_000);
+    await page.key('?');
+    await page.says('.help', { 'zh-CN': 'U:10 秒内撤销', en: 'U: take back' }[language]);
+    await page.key('Escape');
+    for (const alert of [first, second]) {
+      await page.key('j');
+      await page.key('a');
+      await page.key('2');
+      await page.shows(`${rowOf(alert)}[data-state="active_ack"]`);
+    }
+    // The key stands where it takes back: at what was done last.
+    const marked = () => page.run(() => [...document.querySelectorAll('.undo-line .keys')].map((one) => one.innerText.trim()));
+    assert.deepEqual(await marked(), [{ 'zh-CN': 'U', en: '(U)' }[language], '']);
+    // A U that is typed, or held, is no such press.
+    await page.key('a');
+    await page.shows(`${rowOf(third)} [data-reason]`);
+    await page.run((css) => document.querySelector(`${css} input`).focus(), rowOf(third));
+    await page.key('u');
+    assert.equal(await page.run(() => document.activeElement.value), 'u');
+    await page.key('Escape');
+    await page.hold('u');
+    await page.pass(1_000);
+    assert.deepEqual(county.asked.filter(({ url }) => url.includes('/undo')), []);
+    await page.key('u');
+    await page.shows(`${rowOf(second)}[data-state="active_unack"]`);
+    await page.shows(`${rowOf(first)}[data-state="active_ack"]`);
+    await page.pass(2_000);
+    await page.key('u');
+    await page.shows(`${rowOf(first)}[data-state="active_unack"]`);
+  });
+}
+
 test('what can be taken back takes no place from the list, and covers none of it', async () => {
   const page = await it.open();
   const { county } = it;

@@ -157,7 +157,7 @@ export class Page {
 
   /** A key that is down repeats itself. */
   async hold(key) {
-    const [code, text] = KEYS[key];
+    const [code, text] = KEYS[key] ?? [key.toUpperCase().charCodeAt(0), key];
     await this.send('Input.dispatchKeyEvent', {
       type: 'keyDown', text, key, windowsVirtualKeyCode: code, autoRepeat: true,
     });
