@@ -58,7 +58,9 @@ export class StripReview {
   /** Whether it was shown. */
   hide() {
     const was = !this.element.hidden;
+    const hadFocus = was && this.element.contains(document.activeElement);
     set(this.element, 'hidden', true);
+    if (hadFocus) this.opener.focus();
     this.blocks = [];
     /** The calipers, by moment and height of the trace: on other paper they stay on their wave. */
     this.points = [];
@@ -98,6 +100,9 @@ export class StripReview {
     set(this.element, 'hidden', null);
     this.draw();
     this.element.scrollIntoView({ block: 'nearest' });
+    // Keys measure at once, and go on where they were when it is shut.
+    if (!this.element.contains(document.activeElement)) this.opener = document.activeElement;
+    this.canvas.focus({ preventScroll: true });
   }
 
   otherLead() {
@@ -277,22 +282,42 @@ export class StripReview {
     this.draw();
   }
 
-  /** Arrows move the caliper that was set last. */
+  /**
+   * By keys: `Enter` sets a caliper, the first in the middle of what is in sight and the next on the
+   * one before; arrows move the one that was set last.
+   */
   key(event) {
     const moves = {
-      ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
+      Enter: [0, 0], ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
     };
     const move = moves[event.key];
-    const last = this.points[this.points.length - 1];
-    if (!move || !last) return;
+    if (!move) return;
     event.preventDefault();
     const step = event.shiftKey ? 10 : 1;
     const now = this.paper();
     const heightPx = HEIGHT_MM * now.pxPerMm;
-    const { x, y } = layout.placeOf(last, heightPx, now);
-    const moved = layout.pointOf({ x: x + move[0] * step, y: y + move[1] * step }, heightPx, now);
-    this.points = [...this.points.slice(0, -1), moved];
+    const last = this.points[this.points.length - 1];
+    const from = last ? layout.placeOf(last, heightPx, now)
+      : { x: this.inSight().middle, y: heightPx / 2 };
+    const [dx, dy] = last ? move : [0, 0];
+    const point = layout.pointOf({ x: from.x + dx * step, y: from.y + dy * step }, heightPx, now);
+    const kept = event.key === 'Enter' ? this.points : this.points.slice(0, -1);
+    this.points = [...kept, point].slice(-2);
+    this.keepInSight(layout.placeOf(point, heightPx, now).x);
     this.draw();
+  }
+
+  /** What of the trace is in sight, in pixels from its begin. */
+  inSight() {
+    const margin = this.isScaled() ? this.paper().pulsePx : 0;
+    const left = Math.round(this.scroller.scrollLeft) - margin;
+    const right = left + Math.min(this.scroller.clientWidth, this.length.clientWidth);
+    return { left, right, middle: Math.round((Math.max(0, left) + right) / 2) };
+  }
+
+  keepInSight(x) {
+    const { left, right } = this.inSight();
+    this.scroller.scrollLeft += Math.min(0, x - left) + Math.max(0, x - right + 1);
   }
 
   measure() {

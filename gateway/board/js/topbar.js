@@ -17,7 +17,7 @@ import { failingSinks, store } from './store.js';
 import { Townships } from './townships.js';
 
 const THEME = 'board.theme';
-const KEYS = ['jk', 'enter', 'a', 's', 'e', 'u', 'f', 'g', 'm', 'l', 'esc', 'help', 'pending'];
+const KEYS = ['jk', 'enter', 'a', 's', 'e', 'u', 'f', 'g', 'm', 'l', 'calipers', 'esc', 'help', 'pending'];
 
 export class TopBar {
   /** `sound`, `notice`: the board's; `onFilter()`: other townships are shown; the rest as they are named. */

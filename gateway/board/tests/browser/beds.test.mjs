@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { problem } from './county.mjs';
+import { isRinged } from './eyes.mjs';
 import * as make from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 
@@ -841,6 +842,47 @@ test('of a limit that nobody looks at any more the drawer says so', async () => 
   await page.says('.own-limits', '目前不适用,未生效:HR-PED-H 130');
   const lines = (await page.text('.own-limits')).split('\n').filter((line) => line.includes('目前不适用'));
   assert.equal(lines.length, 1);
+});
+
+test('by keys alone a strip that stands still is measured, and the keys go on where they were', async () => {
+  const county = ward();
+  const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
+  for (let second = -10; second < 10; second += 1) county.blocks.push(make.block(county.monitor, square, county.ms + second * 1000));
+  const page = await it.open();
+  await page.key('?');
+  await page.says('.help', '冻结的心电:Enter');
+  await page.key('Escape');
+  await drawerOf(page, 10);
+  const button = `.drawer [data-alert-id="${alert.id}"] > button`;
+  await page.shows(button);
+  await page.run((css) => document.querySelector(css).focus(), button);
+  await page.key('Enter');
+  await page.says('.strip-review .strip-note', '键盘:Enter');
+  const keys = async (...all) => {
+    for (const [key, times = 1, shift = false] of all) {
+      for (let time = 0; time < times; time += 1) await page.key(key, { shift });
+    }
+  };
+  const sees = () => page.run(() => document.querySelector('.review-paper').scrollLeft);
+  assert.ok(await page.run(isRinged));
+  // Two on one place, and the second goes 20 px to the right and 4 px up.
+  await keys(['Enter', 2], ['ArrowRight', 2, true], ['ArrowUp', 4]);
+  await page.says('.calipers', '200 ms · 300 次/分 · 0.10 mV');
+  // A third takes the first away; it stays in sight wherever it goes.
+  await keys(['Enter'], ['ArrowLeft', 1]);
+  assert.equal(await page.text('.calipers'), '10 ms · 6000 次/分 · 0.00 mV');
+  const before = await sees();
+  await keys(['ArrowRight', 150, true]);
+  assert.ok(await sees() > before, 'it went out of sight');
+  await page.says('.calipers', '14990 ms');
+  await page.key('Escape');
+  await page.hides('.strip-review');
+  assert.ok(await page.run((css) => document.activeElement === document.querySelector(css), button));
+  // Without `Enter` an arrow begins too.
+  await page.key('Enter');
+  await page.says('.strip-review .strip-scale', '25 mm/s');
+  await keys(['ArrowDown'], ['Enter'], ['ArrowDown', 4]);
+  await page.says('.calipers', '0 ms · 0.10 mV');
 });
 
 test('a strip around an alert stands still, is measured, and is printed in true millimetres', async () => {

@@ -109,3 +109,10 @@ export async function flashes(selectors, ms) {
   animations.forEach((one) => one.play());
   return seen.map(({ falls }) => falls / (ms / 1000));
 }
+
+/** In the page: whether one sees where the focus is. */
+export function isRinged() {
+  const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+  return document.activeElement !== document.body && outlineStyle !== 'none'
+    && parseFloat(outlineWidth) >= 2;
+}

@@ -2,19 +2,12 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { serious } from './eyes.mjs';
+import { isRinged, serious } from './eyes.mjs';
 import { at, patient, reading } from './fixtures.mjs';
 import { rowOf, stand } from './stand.mjs';
 
 const it = stand();
 const PATIENT = patient('p-00000000000000000000000000000001', '张**', '3', '');
-
-/** In the page: whether one sees where the focus is. */
-function isRinged() {
-  const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
-  return document.activeElement !== document.body && outlineStyle !== 'none'
-    && parseFloat(outlineWidth) >= 2;
-}
 
 test('18. keyboard only: J, Enter, A, a digit, Enter; the focus is always seen', async () => {
   const page = await it.open();

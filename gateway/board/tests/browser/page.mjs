@@ -11,7 +11,8 @@ const LOOK_MS = 20;
 const BEAT_MS = 5_000;
 
 const KEYS = {
-  Enter: [13, '\r'], Escape: [27], Tab: [9], ' ': [32, ' '], ArrowDown: [40],
+  Enter: [13, '\r'], Escape: [27], Tab: [9], ' ': [32, ' '], ArrowLeft: [37], ArrowUp: [38],
+  ArrowRight: [39], ArrowDown: [40],
   Backspace: [8],
 };
 
