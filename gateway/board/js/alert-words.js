@@ -11,6 +11,7 @@ import { holdsSinceMs, isUnacknowledged } from './order.js';
 import {
   bedOf, deviceKey, stationAt, stationPatient, store,
 } from './store.js';
+import { apartText, hasNamesake } from './who.js';
 
 export const GLYPHS = { high: '▲!!!', medium: '■!!', low: '●!' };
 /** A spot value that came late and asks for another (alert rules, section 8). */
@@ -75,10 +76,11 @@ export function whatOf(alert) {
   return `${who(alert)} · ${message(alert)}`;
 }
 
-/** Bed and masked name. */
+/** Bed and masked name; where these are another's too, what tells them apart. */
 function name(patient, bed = patient.bed) {
   const where = bed ? t('patient.bed', { bed }) : t('patient.no_bed');
-  return [where, patient.name || ''].filter(Boolean).join(' ');
+  const known = [where, patient.name || ''].filter(Boolean).join(' ');
+  return hasNamesake(patient, bed) ? `${known} · ${apartText(patient)}` : known;
 }
 
 /** Whether the device and its station are where they were when the alert began. */

@@ -7,7 +7,8 @@ import { nobody } from './alert-words.js';
 import { shortTime, wordOf } from './format.js';
 import { t } from './i18n.js';
 import { may, store } from './store.js';
-import { aboutText, drawTags } from './tile.js';
+import { drawTags } from './tile.js';
+import { aboutText } from './who.js';
 
 export const REVEALED_MS = 30_000;
 /** The county counts it anew each time that it is asked, which is each minute. */

@@ -13,7 +13,7 @@ import { metricName } from './metric-name.js';
 import { measuredMs } from './order.js';
 import { dayOf } from './pages/words.js';
 import { may, patientOf, store } from './store.js';
-import { aboutText } from './tile.js';
+import { apartText } from './who.js';
 
 /** What is sent where nobody typed another reason: of a patient's result, and of nobody's. */
 const REASONS = ['wrong_patient', 'claimed'];
@@ -143,7 +143,5 @@ export function whose(key) {
 export function whoseText(patient) {
   const name = patient.name || t('tiles.unnamed');
   if (patient.bed) return `${t('tiles.bed', { bed: patient.bed })} ${name}`;
-  const at = lastAt(patient);
-  const measured = at ? t('results.measured_last', { at: shortTime(at, clock.serverNow()) }) : '';
-  return [name, aboutText(patient), measured].filter(Boolean).join(' · ');
+  return `${name} · ${apartText(patient)}`;
 }

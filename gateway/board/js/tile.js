@@ -9,10 +9,11 @@ import { t } from './i18n.js';
 import {
   GLYPHS, countsOf, message, nobody,
 } from './alert-words.js';
-import { ageParts, ruleTags } from './beds.js';
+import { ruleTags } from './beds.js';
 import { DeviceLine } from './device-line.js';
 import { tileAlert } from './order.js';
 import { deviceKey, store } from './store.js';
+import { aboutText } from './who.js';
 
 const STALE = ['fresh', 'ageing', 'stale'];
 
@@ -173,15 +174,6 @@ export function drawTags(parent, patient) {
     put(element, t(`tag.${tag}`));
     return element;
   }));
-}
-
-/** Age and sex. */
-export function aboutText(patient) {
-  const age = ageParts(patient.age_months);
-  return [
-    age ? t(`patient.age.${age.unit}`, { n: age.n }) : t('patient.age.unknown'),
-    patient.sex === 'unknown' ? '' : t(`patient.sex.${patient.sex}`),
-  ].filter(Boolean).join(' ');
 }
 
 function noteOf(place) {

@@ -7,7 +7,7 @@ import { REVEALED_MS } from '../drawer-head.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
 import { putLine } from '../number.js';
-import { aboutText } from '../tile.js';
+import { aboutText } from '../who.js';
 import { Page, choice, field, table } from './page.js';
 import { dayOf, resultPieces, whoText } from './words.js';
 

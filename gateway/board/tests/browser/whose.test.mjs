@@ -9,6 +9,7 @@ const it = stand();
 const [ZHANG, LI] = [1, 2].map((number) => `p-${String(number).padStart(32, '0')}`);
 const CLINIC = make.HEPING.clinic;
 const square = Array.from({ length: 250 }, (_, index) => (index < 125 ? 1000 : 0));
+const beijing = (ms) => new Date(ms + 8 * 3_600_000).toISOString().slice(11, 16);
 const tile = (bed) => `.tile[data-bed="${bed}"]`;
 const nobodys = '.tile[data-place="device"][data-device="heping-monitor-01"]';
 
@@ -177,6 +178,42 @@ function result(metric, value) {
 
 const moves = () => it.county.asked.filter(({ url }) => url.endsWith('/reassign'))
   .map(({ url, body }) => [Number(url.split('/')[6]), body.from, body.patient, body.reason]);
+
+test('two without a bed and with one masked name are told apart in rows, thumb button and undo bar, and nobody else is', async () => {
+  const county = ward();
+  const { monitor, oximeter } = county;
+  const walk = (digit, name, fields) => make.patient(`p-${digit.repeat(32)}`, name, null, CLINIC, fields);
+  const measured = make.at(county.ms - 3_600_000);
+  const [old, young, alone] = [
+    walk('a', '王**', { last_result_at: measured }),
+    walk('b', '王**', { age_months: 300, sex: 'female' }), walk('c', '陈**', {}),
+  ];
+  county.patients.push(old, young, alone);
+  const raise = (of, { patient }) => county.raise(of, 'high', { patient });
+  const [first, second, third] = [old, young, alone].map((one) => raise(oximeter, one));
+  const bedded = raise(monitor, county.patients[0]);
+  const page = await it.open({ size: [760, 900] });
+  const who = async (alert, words) => {
+    await page.shows(rowOf(alert));
+    assert.equal(await page.text(`${rowOf(alert)} .who`), words);
+  };
+  const oldWords = `无床位 王** · 70 岁 男 · 测于 ${beijing(county.ms - 3_600_000)}`;
+  const youngWords = '无床位 王** · 25 岁 女';
+  await who(first, oldWords);
+  await who(second, youngWords);
+  await who(third, '无床位 陈**');
+  await who(bedded, '10床 张**');
+  await page.says('.thumb-where', oldWords);
+  await page.click('.thumb');
+  await page.says(`${rowOf(first)} .panel`, oldWords);
+  await page.click(`${rowOf(first)} [data-reason="at_bedside"]`);
+  await page.says('.undo', oldWords);
+  // The other went: nobody is like the one who is left.
+  county.patients = county.patients.filter((one) => one !== young);
+  county.say('patients', {});
+  await page.until('there is one of that name', (css) => (
+    document.querySelector(css).innerText === '无床位 王**'), `${rowOf(first)} .who`);
+});
 
 test("not this patient's: two clicks in the row of a spot alert, and back by undo", async () => {
   const county = ward();
