@@ -28,6 +28,19 @@ test('all devices of a patient are in one tile, and beds stand as people count',
   assert.deepEqual(places[1].devices.map((one) => one.device), ['ecg-1', 'pump-1']);
 });
 
+test('a ward is the begin of the label: beds of one ward stand together, and none is another\'s', () => {
+  const beds = ['外2-3', '内1-10', '内2-3', '外1-1', '内1-3', '内10-1'];
+  const places = placesOf({
+    devices: [device('ecg-1'), device('ecg-2')],
+    patients: [],
+    bindings: [binding('ecg-1', null, '内1-3'), binding('ecg-2', null, '外2-3')],
+    beds: beds.map((bed) => ({ clinic: '和平', bed })),
+  });
+  assert.deepEqual(places.map(({ bed, devices }) => [bed, devices.length]), [
+    ['内1-3', 1], ['内1-10', 0], ['内2-3', 0], ['内10-1', 0], ['外1-1', 0], ['外2-3', 1],
+  ]);
+});
+
 test('a township stands before the next, devices on nobody last in their own', () => {
   const places = placesOf({
     devices: [device('b', 'cuff', '东风'), device('a')],
