@@ -1,6 +1,5 @@
 // How the devices of a place are: state, last seen, battery, edge box, what was done to them.
 
-import { Binder } from './binder.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
 import {
@@ -26,9 +25,9 @@ export function powerPieces(readings) {
 }
 
 export class Health {
-  /** `undo`: the bar; `isLost()`: the link is; `onChange(change)` runs a change and shows what it made of things. */
-  constructor({ undo, isLost, onChange }) {
-    Object.assign(this, { undo, isLost, onChange });
+  /** `isLost()`: the link is; `onChange(change)` runs a change and shows what it made of things. */
+  constructor({ isLost, onChange }) {
+    Object.assign(this, { isLost, onChange });
     this.lines = new Map();
     this.heading = h('h3');
     this.list = h('ul', { class: 'health' });
@@ -45,13 +44,10 @@ export class Health {
     set(this.element, 'hidden', !place.devices.length);
     arrange(this.list, place.devices.map((of) => {
       const device = store.devices.get(deviceKey(of)) || of;
-      const {
-        element, text, binder, back,
-      } = this.line(deviceKey(of));
+      const { element, text, back } = this.line(deviceKey(of));
       set(element, 'data-device', device.device);
       putLine(text, between(words(device, this.isLost() || !store.brokerUp), ' · '));
       back.draw(device, this.isLost());
-      binder.draw(device, place);
       return element;
     }));
   }
@@ -59,12 +55,9 @@ export class Health {
   line(key) {
     if (!this.lines.has(key)) {
       const text = h('span');
-      const binder = new Binder({ undo: this.undo, run: this.onChange });
       const back = new PutBack({ run: this.onChange });
-      const element = h('li', {}, text, back.button, back.form, binder.button, binder.choice);
-      this.lines.set(key, {
-        element, text, binder, back,
-      });
+      const element = h('li', {}, text, back.button, back.form);
+      this.lines.set(key, { element, text, back });
     }
     return this.lines.get(key);
   }

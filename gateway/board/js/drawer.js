@@ -1,6 +1,7 @@
 // The drawer: everything of one place. `#bed=key` in the address opens it, and no name is in that.
 
 import * as api from './api.js';
+import { Binder } from './binder.js';
 import { Choosing, choiceIn } from './choosing.js';
 import * as clock from './clock.js';
 import { arrange, h, put, set } from './dom.js';
@@ -54,7 +55,7 @@ export class Drawer {
     this.head = new DrawerHead({
       isLost: this.isLost, onProblem: (failure) => this.failed(failure),
     });
-    this.health = new Health({ undo: this.undo, isLost: this.isLost, onChange: done });
+    this.health = new Health({ isLost: this.isLost, onChange: done });
     this.trends = new Trends({ onAsk: () => this.refresh() });
     this.review = new StripReview({ onFault: this.onFault });
     this.alerts = new DrawerAlerts({ onStrip: (alert) => this.stripOf(alert) });
@@ -253,11 +254,8 @@ export class Drawer {
     if (!only) this.drawFetched();
     this.head.draw(place, this.whole);
     this.drawDevices(place);
-    // Of a device on nobody the first that is to be done is to say whose it is.
-    const parts = place.kind === 'device'
-      ? [this.health, ...this.parts.filter((part) => part !== this.health)] : this.parts;
-    arrange(this.element, [...this.above, ...parts.map((part) => part.element)]);
-    for (const part of parts) part.draw(place);
+    arrange(this.element, [...this.above, ...this.parts.map((part) => part.element)]);
+    for (const part of this.parts) part.draw(place);
   }
 
   drawDevices(place) {
@@ -275,6 +273,10 @@ export class Drawer {
         const line = new DeviceLine(device, this.onStrips, hasStrip(device), (find) => new Mover({
           undo: this.undo, find, run: (change) => this.changed(change),
         }));
+        // Whose what repeats is goes by the device: this stands where a result says "not this patient's".
+        line.binder = new Binder({ undo: this.undo, run: (change) => this.changed(change) });
+        line.head.append(line.binder.button);
+        line.head.after(line.binder.choice);
         if (line.strip) {
           line.strip.canFreeze((strip) => this.freeze(strip));
           const shown = this.tiles.stripOf(key);
@@ -284,7 +286,9 @@ export class Drawer {
         this.lines.set(key, line);
       }
       const line = this.lines.get(key);
-      line.draw(store.devices.get(key) || device, this.isLost());
+      const now = store.devices.get(key) || device;
+      line.draw(now, this.isLost());
+      line.binder.draw(now, place);
       return line.element;
     }));
     if (others) this.onStrips();

@@ -352,7 +352,7 @@ test('who a device may be put on stays under the finger, and nothing is asked th
   const page = await it.open();
   await page.click('.tile[data-device="heping-pump-01"] .open');
   await page.click('.drawer .bind');
-  const choices = () => page.run(() => [...document.querySelectorAll('.drawer .health [data-patient]')]
+  const choices = () => page.run(() => [...document.querySelectorAll('.drawer .device-line [data-patient]')]
     .map((button) => button.dataset.patient));
   assert.deepEqual(await choices(), [LI, ZHANG]);
   county.patients.push(make.patient(`p-${String(3).padStart(32, '0')}`, '王**', '1', CLINIC));
@@ -362,7 +362,7 @@ test('who a device may be put on stays under the finger, and nothing is asked th
   // Another has put it on somebody: no button that takes it off comes under the finger.
   county.bind(pump, ZHANG);
   await page.says('.drawer-head', '10床');
-  await page.hides('.drawer .health .choice');
+  await page.hides('.drawer .device-line .choice');
 });
 
 test("not this patient's: every result among the numbers of the drawer", async () => {
@@ -384,6 +384,28 @@ test("not this patient's: every result among the numbers of the drawer", async (
   assert.deepEqual(moves(), [[seq, ZHANG, null, 'wrong_patient']]);
 });
 
+test("not this patient's: numbers that repeat go with their device, which two clicks beside them take off", async () => {
+  const county = ward();
+  county.measure(county.monitor, 'hr', '80');
+  const ended = [];
+  county.took['DELETE /bindings/1'] = () => {
+    ended.push('1');
+    county.move(county.monitor);
+    return [200, county.ended[0]];
+  };
+  const page = await it.open();
+  await page.click(`${tile(10)} .open`);
+  const line = '.drawer .drawer-devices .device-line[data-device="heping-monitor-01"]';
+  await page.shows(`${line} .cell[data-cell="hr"]`);
+  await page.says(`${line} .bind`, '不是此患者');
+  await page.click(`${line} .bind`);
+  await page.says(`${line} .choice`, '从10床 张**取下');
+  await page.click(`${line} .choice button`);
+  await page.shows(nobodys);
+  await page.says('.undo', 'heping-monitor-01 已从10床 张**取下');
+  assert.deepEqual(ended, ['1']);
+});
+
 test('a pump on nobody says where its station stands, and is put on a patient in two clicks', async () => {
   const county = ward();
   const [station, pump] = ['heping-pump-01', 'heping-pump-01-40864']
@@ -400,7 +422,7 @@ test('a pump on nobody says where its station stands, and is put on a patient in
   await page.says(rowOf(alert), '未关联患者(泵站在9床 李**)');
   await page.click(`${rowOf(alert)} .where`);
   await page.click('.drawer .bind');
-  await page.click(`.drawer .health [data-patient="${LI}"]`);
+  await page.click(`.drawer .device-line [data-patient="${LI}"]`);
   await page.says('.undo', 'heping-pump-01-40864 已接到9床 李**');
   // The drawer goes where the pump is now.
   await page.says('.drawer-head', '9床');
