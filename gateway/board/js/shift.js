@@ -1,6 +1,6 @@
 // A page that is open for weeks begins anew at a change of shifts, when nobody needs it: nothing
 // waits for anybody, nobody is at it, and the county answers. Where the county has another program
-// by now it does not wait for the shift, nor for alerts: those may be there for days.
+// by now it does not wait for the shift, and for alerts only so long: those may be there for days.
 
 import * as api from './api.js';
 import * as clock from './clock.js';
@@ -20,6 +20,8 @@ const USUAL_H = [8, 20];
 const ALONE_MS = 120_000;
 /** The same where the page is of an old program: a wall is renewed within a minute. */
 const OLD_ALONE_MS = 30_000;
+/** A page of an old program waits so long for a moment in which no alert is unacknowledged. */
+const QUIET_MS = 600_000;
 const PLAN_MS = HOUR_MS;
 /** No page begins anew sooner, whatever the clocks say. */
 const YOUNG_MS = HOUR_MS;
@@ -50,6 +52,8 @@ export class Shift {
     this.openedAt = clock.now();
     /** By the county's clock, as soon as that is known. */
     this.begun = null;
+    /** Since when the county has another program, as far as the page knows. */
+    this.oldSince = null;
     this.hours = changesOf([]);
     this.asked = null;
     this.touch = new Touch();
@@ -66,10 +70,13 @@ export class Shift {
   isDue() {
     const nowMs = clock.now();
     const aloneMs = this.touch.agoMs();
-    if (this.isOld()) return aloneMs >= OLD_ALONE_MS && this.isFree();
+    const isQuiet = ![...store.alerts.values()].some(isUnacknowledged);
+    if (this.isOld()) {
+      this.oldSince = this.oldSince ?? nowMs;
+      return aloneMs >= OLD_ALONE_MS && (isQuiet || nowMs - this.oldSince >= QUIET_MS) && this.isFree();
+    }
     return nowMs - this.openedAt >= YOUNG_MS && aloneMs >= ALONE_MS
-      && lastChange(this.hours, clock.serverNow()) > this.begun
-      && ![...store.alerts.values()].some(isUnacknowledged) && this.isFree();
+      && lastChange(this.hours, clock.serverNow()) > this.begun && isQuiet && this.isFree();
   }
 
   /** Once a second, while the present is known. */

@@ -106,10 +106,9 @@ test('a clock that jumps does not make it begin anew again and again', async () 
   assert.equal(await one.at(BEGIN + HOUR_MS), 1);
 });
 
-test('where the county has another board it waits for nobody but whoever is at it', async () => {
+test('where the county has another board it waits for whoever is at it', async () => {
   let [free, old] = [true, false];
   const one = await page({ isFree: () => free, isOld: () => old });
-  store.alerts.set('1', { id: '1', state: 'active_unack' });
   assert.equal(await one.at(BEGIN + 60_000), 0, 'it is of the same program');
   old = true;
   one.shift.touch.onTouch();
@@ -118,6 +117,19 @@ test('where the county has another board it waits for nobody but whoever is at i
   assert.equal(await one.at(BEGIN + 90_000), 0, 'something is open');
   free = true;
   assert.equal(await one.at(BEGIN + 90_000), 1);
+});
+
+test('where the county has another board it waits ten minutes for a moment without unacknowledged alerts', async () => {
+  const one = await page({ isOld: () => true });
+  store.alerts.set('1', { id: '1', state: 'active_unack' });
+  const next = await page({ isOld: () => true });
+  assert.equal(await one.at(BEGIN + 599_000), 0);
+  store.alerts.set('1', { id: '1', state: 'active_ack' });
+  assert.equal(await one.at(BEGIN + 599_500), 1, 'somebody has it in hand');
+  // Some are there for days.
+  store.alerts.set('1', { id: '1', state: 'cleared_unack' });
+  assert.equal(await next.at(BEGIN + 599_900), 0);
+  assert.equal(await next.at(BEGIN + 600_000), 1);
 });
 
 test('who only turns the wheel is at the page too', () => {
