@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { VOLUME_MIN } from '../js/sound.js';
+import { Sound } from '../js/sound.js';
 import { PATTERNS, samplesOf } from '../js/synth.js';
 
 const RATE = 48_000;
@@ -54,6 +54,28 @@ test('a pitch of 150 to 1000 Hz, the same for all, with four harmonics within 15
   assert.ok(Math.max(...pitches) - Math.min(...pitches) <= 5, String(pitches));
 });
 
-test('nobody turns the sound lower than a third', () => {
-  assert.equal(VOLUME_MIN, 0.3);
+test('nobody turns the sound lower than a third, by hand or by what the browser kept', () => {
+  const kept = new Map();
+  globalThis.localStorage = {
+    getItem: (name) => kept.get(name) ?? null, setItem: (name, text) => kept.set(name, text), removeItem: (name) => kept.delete(name),
+  };
+  globalThis.AudioContext = class {
+    createGain() {
+      return { gain: { value: null }, connect() {} };
+    }
+
+    addEventListener() {}
+  };
+  const loud = (sound) => [sound.volume, sound.gain.gain.value];
+  const sound = new Sound(() => {});
+  assert.deepEqual(loud(sound), [1, 1]);
+  for (const [asked, heard] of [[0, 0.3], [0.29, 0.3], [0.5, 0.5], [4, 1]]) {
+    sound.setVolume(asked);
+    assert.deepEqual(loud(sound), [heard, heard]);
+    assert.deepEqual([...kept.values()], [String(heard)]);
+  }
+  for (const [stored, heard] of [['0.01', 0.3], ['-1', 0.3], ['0.6', 0.6], ['nothing', 1]]) {
+    kept.set([...kept.keys()][0], stored);
+    assert.deepEqual(loud(new Sound(() => {})), [heard, heard], stored);
+  }
 });
