@@ -92,6 +92,52 @@ test('14. stale number: each change is at its limit, wherever that lies between 
   assert.equal(await page.attribute(tile(10), 'data-hatched'), 'true');
 });
 
+test('a pressure is amber by its age after half an hour, and grey after four hours', async () => {
+  const county = ward();
+  const pressed = (minutes) => {
+    const moment = make.at(county.ms - minutes * 60_000);
+    const when = { measured_time: moment, placed_time: moment, observed_time: moment, seq: 900 };
+    county.measure(county.monitor, 'nibp_sys', '120', { ...when, group: `${minutes}`, index: 0 });
+    county.measure(county.monitor, 'nibp_dia', '80', { ...when, group: `${minutes}`, index: 1 });
+  };
+  pressed(29);
+  const page = await it.open();
+  const cell = `${tile(10)} .cell[data-cell="nibp"]`;
+  const colours = () => page.run((css) => {
+    const style = getComputedStyle(document.querySelector(css));
+    const of = (name) => {
+      const probe = document.createElement('span');
+      probe.style.color = style.getPropertyValue(name);
+      document.body.append(probe);
+      const { color } = getComputedStyle(probe);
+      probe.remove();
+      return color;
+    };
+    const is = (part, name) => getComputedStyle(document.querySelector(`${css} ${part}`)).color === of(name);
+    return { amber: is('.age', '--ageing-text'), grey: is('.amount', '--quiet') };
+  }, cell);
+  await page.says(`${cell} .num`, '120');
+  assert.deepEqual(await colours(), { amber: false, grey: false });
+  await page.pass(70_000);
+  assert.deepEqual(await colours(), { amber: true, grey: false });
+  // It stays, with its time.
+  await page.pass(210 * 60_000);
+  assert.deepEqual(await colours(), { amber: false, grey: true });
+  await page.says(`${cell} .num`, '120');
+});
+
+test('a number that repeats has a clock beside it after five seconds', async () => {
+  const county = ward();
+  county.measure(county.monitor, 'hr', '137');
+  const page = await it.open();
+  const age = `${tile(10)} .cell[data-cell="hr"] .age`;
+  await page.pass(3_000);
+  assert.equal(await page.text(age), '');
+  await page.pass(4_000);
+  await page.says(age, '◷');
+  assert.match(await page.text(age), /^◷ [78] 秒前$/);
+});
+
 test('the age of a number is right with each tick, also where its tile was drawn between two', async () => {
   const county = ward();
   const { monitor } = county;

@@ -141,7 +141,17 @@ test('a high alert of a township that is not shown is said to who cannot see, an
   await page.says('.unseen[role="alert"]', '血氧过低');
   await page.says('.unseen[role="alert"]', '东风乡卫生院');
   await page.hides(rowOf(high));
-  assert.equal(await page.text('.unseen[role="status"]'), '');
+  assert.equal(await page.text('.unseen[aria-live="polite"]'), '');
+});
+
+test('medium and low alerts are said politely, and interrupt nobody', async () => {
+  const { county } = it;
+  const page = await it.open();
+  county.raise(county.monitor, 'medium', { metric: 'hr' });
+  await page.says('.unseen[aria-live="polite"]', '中 心率过快');
+  county.raise(county.monitor, 'low', { metric: 'rr' });
+  await page.says('.unseen[aria-live="polite"]', '低 呼吸过慢');
+  assert.equal(await page.text('.unseen[role="alert"]'), '');
 });
 
 test('the same words once more are said once more, and so is what begins anew', async () => {
