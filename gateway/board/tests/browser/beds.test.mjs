@@ -138,6 +138,24 @@ test('a number that repeats has a clock beside it after five seconds', async () 
   assert.match(await page.text(age), /^◷ [78] 秒前$/);
 });
 
+test('in a narrow tile an age breaks between its words', async () => {
+  const county = ward();
+  county.bind(county.oximeter, LI);
+  county.measure(county.oximeter, 'spo2', '97');
+  const page = await it.open({ size: [1366, 768] });
+  const age = `${tile(9)} .cell .age`;
+  await page.pass(36_000);
+  await page.says(age, '无数据');
+  const lines = await page.run((css) => {
+    const { firstChild: text } = document.querySelector(css);
+    const range = document.createRange();
+    range.setStart(text, text.data.indexOf('无数据'));
+    range.setEnd(text, text.data.length);
+    return range.getClientRects().length;
+  }, age);
+  assert.equal(lines, 1);
+});
+
 test('the age of a number is right with each tick, also where its tile was drawn between two', async () => {
   const county = ward();
   const { monitor } = county;
@@ -1203,14 +1221,21 @@ test('phone: what one goes to in the drawer lies above the thumb and not under i
 test('phone: the drawer fits 360 px, a strip scrolls in its own box', async () => {
   const county = ward();
   county.measure(county.monitor, 'hr', '80');
+  const result = make.reading(county.monitor, 'glucose', '5.4', county.ms - 60_000, { patient: ZHANG });
+  county.results = [{ readings: [result], moves: [] }];
   const page = await it.open({ size: [360, 740], mobile: true });
   await page.run((css) => document.querySelector(css).click(), `${tile(10)} .open`);
   await page.shows('.drawer');
+  // The clock of the top makes room for the drawer; when something was measured does not.
+  await page.hides('.topbar > .time');
+  await page.says('.result .time', beijing(county.ms - 60_000));
   const { wide, drawer } = await page.run(() => ({
     wide: document.documentElement.scrollWidth,
     drawer: document.querySelector('.drawer').scrollWidth,
   }));
   assert.ok(wide <= 360 && drawer <= 360, `${wide}, ${drawer}`);
+  const { x, width } = await page.box('.drawer');
+  assert.deepEqual([x, width], [0, 360], 'it goes from edge to edge');
   assert.equal(await page.text('.drawer .close'), '返回', 'a phone has no keys');
 });
 

@@ -16,6 +16,9 @@ function small(least) {
   const seen = all.filter((one) => one.getClientRects().length && getComputedStyle(one).visibility === 'visible');
   return {
     seen: seen.length,
+    // Nothing but its triangle says that it can be opened.
+    plain: seen.filter((one) => one.tagName === 'SUMMARY' && getComputedStyle(one).display !== 'list-item')
+      .map((one) => one.innerText),
     small: seen.map((one) => {
       // A box to tick is pressed on its words too.
       const pressed = ['checkbox', 'radio'].includes(one.type) ? one.closest('label') ?? one : one;
@@ -30,9 +33,10 @@ function small(least) {
 }
 
 async function looked(page, where, least = 3) {
-  const { seen, small: found } = await page.run(small, LEAST_PX);
+  const { seen, plain, small: found } = await page.run(small, LEAST_PX);
   assert.ok(seen >= least, `only ${seen} things to press: ${where}`);
   assert.deepEqual(found, [], where);
+  assert.deepEqual(plain, [], `no triangle: ${where}`);
 }
 
 test('on a phone everything one presses is large enough: alerts, tiles, top, log-in', async () => {
