@@ -186,9 +186,9 @@ export function ladder({ state: now, priority, escalation_level: told, next_step
   }).join(' → ');
 }
 
-/** 李* of 李明: who walks past learns no name. */
+/** 李* of 李明: who walks past learns no name. No line ends between the two signs. */
 function masked(name) {
-  return `${[...name][0]}*`;
+  return `${[...name][0]}\u2060*`;
 }
 
 /** A line of an alert's story. */

@@ -16,6 +16,9 @@ mkdirSync(folder, { recursive: true });
 
 const DESKTOP = { size: [1366, 768] };
 const PHONE = { size: [360, 740], mobile: true };
+/** What is longer than a window is also looked at in one that holds it. */
+const LONG = /(?<!-large-phone|-paper)-(?:board|drawer|back-open|followup|handover|devices|duty|figures|rules|people|upkeep|engineer|kiosk|own)$/;
+const LONGEST_PX = 4_000;
 /** A4 at 96 px an inch. */
 const PAPER = [794, 1123];
 
@@ -104,9 +107,8 @@ const NURSE = [
   ['back', async (page, night) => {
     night.meanwhile();
     night.county.mend();
-    for (let tries = 0; tries < 12 && await page.attribute('.topbar', 'data-link') !== 'live'; tries += 1) {
-      await page.pass(5_000);
-    }
+    const told = () => page.run(() => Boolean(window.__test.seen('.back-banner button[aria-expanded]')));
+    for (let tries = 0; tries < 12 && !await told(); tries += 1) await page.pass(5_000);
     await page.shows('.back-banner button[aria-expanded]');
     await page.run(() => window.scrollTo(0, 0));
   }],
@@ -119,10 +121,24 @@ const OFFICE = {
 const browser = Chromium.start();
 const county = await County.start();
 
-async function look(page, name) {
+async function look(page, night, name, { size, mobile }) {
   if (!name.includes(part)) return;
   await page.picture(null, join(folder, `${name}.png`));
   process.stdout.write(`${name}\n`);
+  const more = LONG.test(name) && await page.run(beyond);
+  if (!more) return;
+  await page.size(size[0], size[1] + Math.min(more, LONGEST_PX), mobile);
+  // Strips that were out of sight are drawn now.
+  if (/board$/.test(name)) await night.pass(page, 4);
+  await page.picture(null, join(folder, `${name}-whole.png`));
+  await page.size(...size, mobile);
+  process.stdout.write(`${name}-whole\n`);
+}
+
+/** In the page: how much of what it holds is out of sight below. */
+function beyond() {
+  const all = [document.documentElement, ...document.querySelectorAll('.alert-list, .grid, .page-main, .drawer')];
+  return Math.max(...all.map((one) => one.scrollHeight - one.clientHeight));
 }
 
 /** Opens a page, makes its pictures, closes it. */
@@ -135,7 +151,7 @@ async function visit(prefix, options, role, scenes) {
   if (await page.run(() => Boolean(window.__test.seen('.sound-gate')))) await page.click('.sound-gate');
   for (const [name, prepare] of scenes) {
     await prepare(page, night);
-    await look(page, `${prefix}-${name}`);
+    await look(page, night, `${prefix}-${name}`, options);
   }
   county.mend();
   await page.close();

@@ -49,7 +49,7 @@ export class FiguresPage extends Page {
 
   township(one) {
     const list = (items, name) => h('ul', { class: 'visits' },
-      ...items.map((item) => h('li', {}, `${name(item)}: ${item.alerts}`)));
+      ...items.map((item) => h('li', {}, `${name(item)}:\u00a0${item.alerts}`)));
     const rate = one.alerts_per_monitored_day;
     return [
       one.township, one.alerts.high, one.alerts.medium, one.alerts.low,

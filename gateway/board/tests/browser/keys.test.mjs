@@ -338,7 +338,7 @@ test('who is told next, and in how long', async () => {
   const { county } = it;
   const step = { level: 'township_doctor', at: at(county.ms + 130_000), person: '李明' };
   const row = rowOf(county.raise(county.monitor, 'high', { next_step: step }));
-  await page.says(`${row} .next`, '2:10 后通知乡镇值班医生 李*');
+  await page.says(`${row} .next`, '2:10 后通知乡镇值班医生 李\u2060*');
   await page.says(`${row} .ladder`, '✓ 当班 → 第二值班 → ▸ 乡镇医生 → 县级值班');
   await page.pass(10_000);
   await page.says(`${row} .next`, '2:00 后');
