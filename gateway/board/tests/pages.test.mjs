@@ -3,7 +3,7 @@ import test from 'node:test';
 import { readFileSync } from 'node:fs';
 import { actionText } from '../js/format.js';
 import { asideLines, lostText, missingLines } from '../js/pages/missing.js';
-import { condition } from '../js/pages/rule-words.js';
+import { condition, priorityText } from '../js/pages/rule-words.js';
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const words = (language) => {
@@ -126,6 +126,22 @@ test('a rule is written as people write it', () => {
   assert.equal(rule('HR-AD-LL'), 'Heart rate < 40 /min · 10\u00a0s · adult');
   assert.match(rule('BP-AD-SH'), /^Systolic ≥ 180 mmHg/);
   assert.match(rule('DEV-ASYSTOLE'), /^Device alarm/);
+  // All that must be so is said: who reads less approves another rule.
+  assert.equal(rule('GLU-AD-DKA'), 'Blood glucose ≥ 11.1 mmol/L · and Ketones ≥ 3 mmol/L · adult');
+  assert.match(rule('SPO2-COPD-O2H'), /· on oxygen · a doctor ordered it ·/);
+  assert.match(rule('GLU-PR-2H'), /· after a meal · 2 h confirmed by a person ·/);
+  assert.match(rule('FU-GLU-F'), /· fasting · 2 in a row ·/);
+});
+
+test('the priority of a rule that rises is said step by step', () => {
+  const priority = (id, language) => priorityText(rules.find((one) => one.id === id), words(language))
+    .replace(/\u00a0/g, ' ');
+  assert.equal(priority('HR-AD-L', 'en'), 'Medium');
+  assert.equal(priority('BP-AD-SH', 'zh-CN'), '中 → 高 · 复测仍超限');
+  assert.equal(priority('TECH-LEADOFF', 'zh-CN'), '低 → 中 · 2 分钟后 · 监护中');
+  assert.equal(priority('TECH-CLOCK', 'zh-CN'), '低 · > 2 秒 → 中 · > 60 秒');
+  assert.equal(priority('TECH-SILENT', 'en'),
+    'Low · after 30 s and 3 intervals → Medium · after 3 min → High · after 10 min · monitored');
 });
 
 test('every rule of the set that comes with it has words in both languages', () => {
@@ -133,7 +149,14 @@ test('every rule of the set that comes with it has words in both languages', () 
     const t = words(language);
     for (const rule of rules) {
       const text = condition(rule, t);
+      const priority = priorityText(rule, t);
       assert.ok(text && !text.includes('undefined'), `${rule.id}: ${text}`);
+      assert.ok(priority && !priority.includes('undefined'), `${rule.id}: ${priority}`);
+      for (const name of rule.requires ?? []) assert.ok(t.has(`requirement.${name}`), name);
+      for (const { when = {} } of [rule, ...rule.steps ?? []]) {
+        for (const name of Object.keys(when)) assert.ok(t.has(`when.${name}`), name);
+      }
+      if (rule.also) assert.ok(t.has(`class.${rule.also.class}`), rule.also.class);
       if (rule.class) assert.ok(t.has(`class.${rule.class}`), rule.class);
       if (rule.source) assert.ok(t.has(`source.${rule.source}`), rule.source);
       if (rule.population) assert.ok(t.has(`population.${rule.population}`), rule.population);

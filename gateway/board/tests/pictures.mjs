@@ -130,6 +130,8 @@ async function look(page, night, name, { size, mobile }) {
   await page.size(size[0], size[1] + Math.min(more, LONGEST_PX), mobile);
   // Strips that were out of sight are drawn now.
   if (/board$/.test(name)) await night.pass(page, 4);
+  // The first is drawn in part only where the window grew.
+  await page.picture();
   await page.picture(null, join(folder, `${name}-whole.png`));
   await page.size(...size, mobile);
   process.stdout.write(`${name}-whole\n`);

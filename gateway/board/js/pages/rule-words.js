@@ -1,16 +1,52 @@
-// A rule's condition as people write it. Pure; words come in through `t`.
+// A rule's condition and priority as people write them. Pure; words come in through `t`.
 
-import { unitText, wordOf } from '../format.js';
+import { ageText, unitText, wordOf } from '../format.js';
 
 const OPS = { '<': '<', '<=': '≤', '>': '>', '>=': '≥' };
 
-/** `心率 < 40 次/分 · 10 秒`; what is not a threshold is named by its kind. */
+/** `心率 < 40 次/分 · 10 秒 · 成人`, with all that must be so besides; what is no threshold is named by its kind. */
 export function condition(rule, t) {
-  const who = rule.population ? wordOf('population', rule.population, t) : '';
-  if (rule.type !== 'threshold') return [wordOf('rule_type', rule.type, t), who].filter(Boolean).join(' · ');
-  const { base, per_year: perYear } = rule.threshold;
-  const limit = perYear ? `${base} + ${perYear} × ${t('rules.age')}` : base;
-  const text = `${wordOf('class', rule.class, t)} ${OPS[rule.op] || rule.op} ${limit} ${unitText(rule.unit, t)}`;
-  const sustain = rule.sustain_s ? t('age.s', { s: rule.sustain_s }) : '';
-  return [text.trim(), sustain, who].filter(Boolean).join(' · ');
+  const {
+    type, population, sustain_s: sustain, also, context, consecutive, requires = [],
+  } = rule;
+  const who = population ? wordOf('population', population, t) : '';
+  if (type !== 'threshold') return listed([wordOf('rule_type', type, t), who]);
+  return listed([
+    limit(rule, t), sustain ? t('age.s', { s: sustain }) : '',
+    also ? t('rules.also', { what: limit(also, t) }) : '',
+    context?.meal ? wordOf('meal', context.meal, t) : '', whenText(rule, t),
+    consecutive > 1 ? t('rules.in_a_row', { n: consecutive }) : '',
+    ...requires.map((one) => wordOf('requirement', one, t)), who,
+  ]);
 }
+
+/** `中`; of one that rises each step, and when: `低 → 中 · 2 分钟后 · 监护中`. */
+export function priorityText(rule, t) {
+  const { priority, steps = [], promote_on_confirm: confirmed } = rule;
+  const rises = [
+    ...(priority ? [wordOf('priority', priority, t)] : steps.map((step) => listed([
+      wordOf('priority', step.priority, t), step.threshold ? limit({ ...step, unit: rule.unit }, t) : '',
+      afterText(step, t), whenText(step, t),
+    ]))),
+    confirmed ? listed([wordOf('priority', confirmed.to, t), t('rules.on_recheck')]) : '',
+  ];
+  return rises.filter(Boolean).join(' → ');
+}
+
+const listed = (parts) => parts.filter(Boolean).join(' · ');
+
+function limit({
+  class: of, op, threshold: { base, per_year: perYear }, unit,
+}, t) {
+  const number = perYear ? `${base} + ${perYear} × ${t('rules.age')}` : base;
+  return `${of ? wordOf('class', of, t) : ''} ${OPS[op] || op} ${number} ${unitText(unit, t)}`.trim();
+}
+
+function afterText({ after_s: seconds, after_intervals: intervals }, t) {
+  if (!seconds) return '';
+  const age = ageText(seconds * 1000, t, true);
+  return intervals ? t('rules.after_intervals', { age, n: intervals }) : t('rules.after', { age });
+}
+
+const whenText = ({ when = {} }, t) => listed(Object.keys(when).filter((name) => when[name])
+  .map((name) => wordOf('when', name, t)));

@@ -10,7 +10,7 @@ import {
   Page, field, form, table,
 } from './page.js';
 import { moment } from './words.js';
-import { condition } from './rule-words.js';
+import { condition, priorityText } from './rule-words.js';
 
 /** How often a preview that is under way is asked for. */
 const PREVIEW_EVERY_MS = 2_000;
@@ -61,7 +61,7 @@ export class RulesPage extends Page {
       h('h3', {}, t('rules.all', { n: rules.rules.length })),
       table(['id', 'condition', 'priority', 'message', 'source'].map((name) => t(`rules.${name}`)),
         rules.rules.map((rule) => [
-          h('code', {}, rule.id), condition(rule, t), wordOf('priority', rule.priority, t),
+          h('code', {}, rule.id), condition(rule, t), priorityText(rule, t),
           either(rule.message_zh, rule.message_en), h('span', { class: 'quiet' }, rule.source ? wordOf('source', rule.source, t) : ''),
         ]), t('pages.rules')),
     );
