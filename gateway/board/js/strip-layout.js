@@ -129,6 +129,19 @@ export function gaps(blocks, penMs) {
     .filter((gap) => gap.to > gap.from);
 }
 
+/** The gaps of a stretch of time, of which nothing may have come before its first block. */
+export function gapsWithin(blocks, { from, to }) {
+  const [first] = blocks;
+  const lead = first && first.start > from ? [{ from, to: first.start, why: 'missing' }] : [];
+  return [...lead, ...gaps(blocks, to)];
+}
+
+/** Which row of paper says how long a gap is: the one with most of it. */
+export function rowOf(gap, rows) {
+  const shares = rows.map(({ from, to }) => Math.min(gap.to, to) - Math.max(gap.from, from));
+  return rows[shares.indexOf(Math.max(...shares))];
+}
+
 /** Whether a sample of a block is drawn, as a function of its moment. */
 export function drawnOf(block, gapsOfAll) {
   const hidden = gapsOfAll.filter(({ from, to, why }) => (

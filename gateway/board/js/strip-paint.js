@@ -58,17 +58,20 @@ export function beyondText(blocks, heightMm, now) {
   return t(now.gain > layout.GAINS[0] ? 'strip.beyond' : 'strip.beyond_least');
 }
 
-/** How long a gap is, as far as there is room within it: words beside it would cover the trace. */
-export function gapWords(context, { from, to, why }, { left, width }, colour, { pxPerMm }) {
+/**
+ * How long a gap is, or that it goes on, as far as there is room within it: words beside it would
+ * cover the trace.
+ */
+export function gapWords(context, { from, to, why }, { left, width }, colour, { pxPerMm }, goesOn = false) {
   const s = ((to - from) / 1000).toFixed(1);
+  const texts = goesOn ? [t('strip.gap.goes_on')] : [t(`strip.gap.${why}`, { s }), t('age.s', { s }), s];
   context.save();
   // On paper the dots are finer than on a screen.
   const sizePx = Math.max(13, WORDS_MM * pxPerMm);
   context.font = `${sizePx}px sans-serif`;
   context.textAlign = 'center';
   context.fillStyle = colour('--gap-text');
-  const words = [t(`strip.gap.${why}`, { s }), t('age.s', { s }), s]
-    .find((text) => context.measureText(text).width < width - 2);
+  const words = texts.find((text) => context.measureText(text).width < width - 2);
   if (words) context.fillText(words, left + width / 2, 1.5 * sizePx);
   context.restore();
 }
@@ -76,10 +79,11 @@ export function gapWords(context, { from, to, why }, { left, width }, colour, { 
 /**
  * The trace from `from` to `to` at the left of `context`, with gaps, and lines where it is beyond the
  * paper or the signal was at its limit. `others` is when the beats were somebody else's; `range` is
- * for what has no scale.
+ * for what has no scale. `rows`: where it is a row of several on paper, all of them: a gap over two
+ * says in one how long it is.
  */
 export function stretch(context, {
-  blocks, others = [], from, to, heightPx, colour, paper, range,
+  blocks, others = [], from, to, heightPx, colour, paper, range, rows = [{ from, to }],
 }) {
   const x = (at) => ((at - from) / 1000) * paper.pxPerSecond;
   context.save();
@@ -87,15 +91,13 @@ export function stretch(context, {
   context.rect(0, 0, x(to), heightPx);
   context.clip();
   const all = [...blocks, ...others].sort((a, b) => a.start - b.start);
-  const [first] = all;
-  const lead = first && first.start > from ? [{ from, to: first.start, why: 'missing' }] : [];
-  const gaps = layout.gaps(all, to);
-  for (const gap of [...lead, ...gaps]) {
+  const gaps = layout.gapsWithin(all, { from: rows[0].from, to: rows[rows.length - 1].to });
+  for (const gap of gaps) {
     if (gap.to < from || gap.from > to) continue;
     const [left, right] = [Math.max(from, gap.from), Math.min(to, gap.to)];
     context.fillStyle = colour('--gap');
     context.fillRect(x(left), 0, x(right) - x(left), heightPx);
-    gapWords(context, gap, { left: x(left), width: x(right) - x(left) }, colour, paper);
+    gapWords(context, gap, { left: x(left), width: x(right) - x(left) }, colour, paper, layout.rowOf(gap, rows).from !== from);
   }
   context.strokeStyle = colour('--trace');
   context.lineWidth = 1.5;

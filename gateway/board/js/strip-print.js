@@ -27,20 +27,19 @@ export function printStrip({
   const sheet = paperOf({ speed: chosen.speed, gain: chosen.gain, pxPerMm: PX_PER_MM });
   const rowMs = (ROW_MM / chosen.speed) * 1000;
   const rows = [];
-  for (let at = from; at < to; at += rowMs) {
-    const until = Math.min(to, at + rowMs);
-    rows.push(h('div', { class: 'print-row' }, h('p', {}, `${timeSeconds(at)}–${timeSeconds(until)}`), row({
-      blocks, others, alert, from: at, to: until, range, isScaled, sheet,
-    })));
-  }
+  for (let at = from; at < to; at += rowMs) rows.push({ from: at, to: Math.min(to, at + rowMs) });
+  const printed = rows.map((own) => (
+    h('div', { class: 'print-row' }, h('p', {}, `${timeSeconds(own.from)}–${timeSeconds(own.to)}`), row({
+      blocks, others, alert, ...own, rows, range, isScaled, sheet,
+    }))));
   // Rows on paper are lower than the strip on the screen.
   const beyond = isScaled ? beyondText(blocks, HEIGHT_MM, sheet) : '';
   printAway(h('section', { class: 'print-page' }, h('h2', {}, heading),
-    ...[...words, beyond].filter(Boolean).map((text) => h('p', {}, text)), ...rows), onFailed);
+    ...[...words, beyond].filter(Boolean).map((text) => h('p', {}, text)), ...printed), onFailed);
 }
 
 function row({
-  blocks, others, alert, from, to, range, isScaled, sheet,
+  blocks, others, alert, from, to, rows, range, isScaled, sheet,
 }) {
   const margin = isScaled ? sheet.pulsePx : 0;
   const widthPx = Math.ceil(((to - from) / 1000) * sheet.pxPerSecond + margin);
@@ -59,7 +58,7 @@ function row({
   context.save();
   context.translate(margin, 0);
   stretch(context, {
-    blocks, others, from, to, heightPx, colour, paper: sheet, range,
+    blocks, others, from, to, rows, heightPx, colour, paper: sheet, range,
   });
   const atMs = alert ? Date.parse(alert.started_at) : NaN;
   if (atMs >= from && atMs < to) {

@@ -143,3 +143,16 @@ test('what is taller than the paper is beyond one of its edges; what nobody scal
   const raw = block(0, 2, { scale: null, samples: [0, 30_000] });
   assert.equal(layout.leavesPaper([raw], layout.grownRange(null, raw.samples), 120), false);
 });
+
+test('of the rows of paper the one with most of a gap says how long it is', () => {
+  const rows = [0, 10, 20].map((from) => ({ from, to: from + 10 }));
+  assert.equal(layout.rowOf({ from: 6, to: 13 }, rows), rows[0]);
+  assert.equal(layout.rowOf({ from: 9, to: 13 }, rows), rows[1]);
+  assert.equal(layout.rowOf({ from: 5, to: 15 }, rows), rows[0]);
+});
+
+test('a gap before the first block is of the whole stretch', () => {
+  const block = { start: 12_000, end: 13_000, flags: [] };
+  assert.deepEqual(layout.gapsWithin([block], { from: 0, to: 20_000 }),
+    [{ from: 0, to: 12_000, why: 'missing' }, { from: 13_000, to: 20_000, why: 'missing' }]);
+});

@@ -1093,6 +1093,32 @@ test('an alert of a device without an ECG has the strip of the monitor on the sa
   const nobodys = county.raise(alone, 'high', { metric: 'spo2' });
   for (let second = -5; second < 5; second += 1) {
     county.blocks.push(make.block(county.monitor, square, county.ms + second * 1000));
+test('a gap over two rows of paper says once how long it is, and that it goes on', async () => {
+  const county = ward();
+  const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
+  // Four seconds in one row and three in the next; then five and ten.
+  for (let second = -30; second < 15; second += 1) {
+    if (second < 6 || second >= 13) county.blocks.push(make.block(county.monitor, square, county.ms + second * 1000));
+  }
+  const page = await it.open();
+  await drawerOf(page, 10);
+  await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
+  await page.says('.strip-review .strip-scale', '25 mm/s 10 mm/mV');
+  const paper = await page.paper();
+  await page.run(() => {
+    window.written = [];
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function written(text, ...place) {
+      window.written.push(text);
+      return fillText.call(this, text, ...place);
+    };
+    [...document.querySelectorAll('.strip-review button')].find((one) => one.textContent.includes('A4')).click();
+  });
+  await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
+  const gaps = await page.run(() => window.written.filter((text) => /秒|间断/.test(text)));
+  assert.deepEqual(gaps, ['无信号 7.0 秒', '同一间断', '同一间断', '无信号 15.0 秒']);
+});
+
   }
   const page = await it.open();
   await drawerOf(page, 10);
