@@ -65,6 +65,7 @@ export class StripReview {
     /** The calipers, by moment and height of the trace: on other paper they stay on their wave. */
     this.points = [];
     this.asked = null;
+    this.scale = null;
     return was;
   }
 
@@ -95,6 +96,7 @@ export class StripReview {
     this.asked = { ...asked, others: [], owner: ownerOf(asked.alert || asked.device) };
     this.blocks = [];
     this.points = [];
+    this.scale = null;
     this.lack = 'review.reading';
     this.blocked = false;
     set(this.element, 'hidden', null);
@@ -134,8 +136,7 @@ export class StripReview {
       asked.others = ready.filter((block) => !own.includes(block))
         .map(({ start, end }) => ({ start, end, flags: ['others'] }));
       this.take(own);
-      const middle = ((asked.to - asked.from) / 2000) * paper().pxPerSecond;
-      this.scroller.scrollLeft = Math.max(0, middle - this.scroller.clientWidth / 2);
+      this.scrollTo((asked.to - asked.from) / 2000);
     } catch (failure) {
       if (this.asked !== asked) return;
       this.lack = 'review.failed';
@@ -168,7 +169,12 @@ export class StripReview {
     const margin = this.isScaled() ? now.pulsePx : 0;
     const heightPx = HEIGHT_MM * now.pxPerMm;
     const whole = ((this.asked.to - this.asked.from) / 1000) * now.pxPerSecond + margin;
+    const middle = this.middle();
     this.length.style.width = `${Math.ceil(whole)}px`;
+    const isOther = this.scale && this.scale.pxPerSecond !== now.pxPerSecond;
+    /** How long a second was and where the trace began when it was drawn last. */
+    this.scale = { pxPerSecond: now.pxPerSecond, margin };
+    if (isOther) this.scrollTo(middle);
     const width = Math.min(Math.ceil(whole), Math.max(300, this.scroller.clientWidth));
     const context = sized(this.canvas, width, heightPx);
     const style = getComputedStyle(this.scroller);
@@ -196,6 +202,18 @@ export class StripReview {
       pulse(context, heightPx, now);
       context.restore();
     }
+  }
+
+  /** Seconds from the begin that are in the middle of what is seen; on other paper they stay there. */
+  middle() {
+    if (!this.scale) return 0;
+    const { pxPerSecond, margin } = this.scale;
+    return (this.scroller.scrollLeft + this.scroller.clientWidth / 2 - margin) / pxPerSecond;
+  }
+
+  scrollTo(seconds) {
+    const { pxPerSecond, margin } = this.scale;
+    this.scroller.scrollLeft = Math.max(0, margin + seconds * pxPerSecond - this.scroller.clientWidth / 2);
   }
 
   drawAlert(context, now, heightPx, colour) {

@@ -975,6 +975,13 @@ test('a strip around an alert stands still, is measured, and is printed in true 
   }, `.strip-review ${name}`, value);
   // On other paper they stay where they are on the wave.
   await choose('.speed', '50');
+  // What is in the middle, in seconds from the begin: beside the pulse of a big box twice.
+  const middle = (speed) => page.run((px) => {
+    const { scrollLeft, clientWidth } = document.querySelector('.review-paper');
+    return (scrollLeft + clientWidth / 2 - 40) / px;
+  }, 4 * speed);
+  const before = await middle(25);
+  assert.ok(Math.abs(before - 30) < 0.1, `${before} s`);
   await choose('.gain', '5');
   await page.says('.strip-review .strip-scale', '50 mm/s 5 mm/mV');
   assert.equal(await page.text('.calipers'), '800 ms · 75 次/分 · 1.00 mV');
