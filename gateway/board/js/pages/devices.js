@@ -8,6 +8,7 @@ import {
   actionText, ageText, heldText, wordOf,
 } from '../format.js';
 import { t } from '../i18n.js';
+import { whoseText } from '../mover.js';
 import { putLine } from '../number.js';
 import { waitingAt } from '../store.js';
 import { Page, table } from './page.js';
@@ -102,9 +103,7 @@ export class DevicesPage extends Page {
     const binding = this.answer.bindings.find((one) => one.site === device.site
       && one.device === device.device);
     const patient = binding && this.answer.patients.find((one) => one.patient === binding.patient);
-    const who = binding
-      ? whoText({ ...patient, patient: binding.patient, bed: binding.bed || patient?.bed })
-      : t('patient.none');
+    const who = binding ? whoOn(binding, patient) : t('patient.none');
     // Nobody hears a device whose box is silent.
     const state = site.online ? device.state : 'unknown';
     const [done] = device.actions;
@@ -113,6 +112,11 @@ export class DevicesPage extends Page {
       ? t('age.fresh', { age: ageText(clock.serverNow() - Date.parse(device.last_observed), t, true) })
       : '–';
     return [
+/** On whom a device is: two of one masked name are told apart as in the tray. */
+function whoOn({ patient: key, bed }, patient) {
+  return patient ? whoseText({ ...patient, bed: bed || patient.bed }) : whoText({ patient: key, bed });
+}
+
       h('span', {}, `${kindName(device.kind)} `, h('span', { class: 'quiet' }, device.device)),
       who,
       h('span', {}, h('span', { 'data-device-state': state }, wordOf('device_state', state, t)),

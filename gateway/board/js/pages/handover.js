@@ -12,10 +12,11 @@ import {
   dateTime, dateTimeSeconds, saidText, shortTime, unitText,
 } from '../format.js';
 import { t } from '../i18n.js';
+import { whoseText } from '../mover.js';
 import { between, putLine } from '../number.js';
 import { compareAlerts } from '../order.js';
 import { Page, table } from './page.js';
-import { kindName, moment, whoText } from './words.js';
+import { kindName, moment } from './words.js';
 
 /** Patients whose limits are asked for at a time. */
 const AT_ONCE = 6;
@@ -67,7 +68,8 @@ export class HandoverPage extends Page {
     const changed = limits.length ? table(
       ['who', 'rule', 'limit', 'ends', 'by'].map((one) => t(`handover.${one}`)),
       limits.map(({ patient, limit, text }) => [
-        whoText(patient), limit.rule, text, moment(limit.until), `${limit.made_by} · ${limit.reason}`,
+        // Of several townships: two of one masked name are told apart as in the tray.
+        [whoseText(patient), patient.clinic].filter(Boolean).join(' · '), limit.rule, text, moment(limit.until), `${limit.made_by} · ${limit.reason}`,
       ]),
       t('handover.part.limits'),
     ) : null;

@@ -270,6 +270,22 @@ test('two with one masked name are told apart in the tray, before and after it i
   assert.deepEqual(given, [young.patient]);
 });
 
+test('two with one masked name are told apart on the page of devices and in the limits of the handover sheet', async () => {
+  const { first, second } = morning(it.county);
+  const { county } = it;
+  const alike = [[first, '王**', null, 848, 'male'], [second, '王**', null, 300, 'female']];
+  for (const [patient, name, bed, months, sex] of alike) {
+    Object.assign(patient, { name, bed, age_months: months, sex, clinic: make.HEPING.clinic });
+  }
+  const page = await it.open();
+  await turn(page, 'handover');
+  await page.says('[data-part="limits"] td', '王** · 70 岁 男 · ' + make.HEPING.clinic);
+  county.bindings = [];
+  county.bind(county.monitor, first.patient);
+  await turn(page, 'devices');
+  await page.says('.page table', '王** · 70 岁 男');
+});
+
 test('by keys too whoever is in the list can be reached, and one key gives nothing', async () => {
   const { first } = morning(it.county);
   const { county } = it;
