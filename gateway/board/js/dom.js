@@ -46,3 +46,11 @@ export function arrange(parent, children) {
     else parent.insertBefore(child, there || null);
   });
 }
+
+/** Hides what somebody pressed, or shows it again: the focus is with `stand` meanwhile, and not lost. */
+export function giveWay(element, isHidden, stand) {
+  const { activeElement: active } = document;
+  set(element, 'hidden', isHidden);
+  if (isHidden && active === element) stand.focus();
+  if (!isHidden && active === stand) element.focus();
+}

@@ -2,7 +2,9 @@
 
 import * as api from './api.js';
 import * as clock from './clock.js';
-import { h, put, set } from './dom.js';
+import {
+  giveWay, h, put, set,
+} from './dom.js';
 import { nobody } from './alert-words.js';
 import { shortTime, wordOf } from './format.js';
 import { t } from './i18n.js';
@@ -22,6 +24,8 @@ export class DrawerHead {
     [this.bed, this.name, this.about, this.tags, this.rules] = [
       'bed', 'name', 'about', 'tags', 'rules',
     ].map(span);
+    // It has the focus while it is whole and what was pressed for it is gone.
+    set(this.name, 'tabindex', '-1');
     this.score = h('span', { class: 'news2' });
     this.reveal = h('button', { class: 'reveal', onclick: () => this.unmask() });
     this.element = h('header', { class: 'drawer-head' },
@@ -53,7 +57,7 @@ export class DrawerHead {
   drawName(patient) {
     const whole = this.revealed && this.revealed.key === this.patient ? this.revealed.name : null;
     put(this.name, patient ? whole || patient.name || t('tiles.unnamed') : '');
-    set(this.reveal, 'hidden', !patient?.name || Boolean(whole) || !may('see_names'));
+    giveWay(this.reveal, !patient?.name || Boolean(whole) || !may('see_names'), this.name);
     put(this.reveal, t('drawer.reveal'));
   }
 

@@ -16,12 +16,6 @@ import { kindName, moment, whoText } from './words.js';
 import { asideLines, lostText, missingLines } from './missing.js';
 
 export class DevicesPage extends Page {
-  constructor(options) {
-    super(options);
-    /** Site → whether somebody sees what is missing of it: drawn anew it is as they left it. */
-    this.opened = new Map();
-  }
-
   static get key() {
     return 'devices';
   }
@@ -90,12 +84,7 @@ export class DevicesPage extends Page {
   missing(texts, { site, online, last_seen: seen }) {
     if (!texts.length && !seen) return null;
     if (!texts.length) return h('p', { class: 'whole' }, t(online ? 'missing.none' : 'missing.none_before'));
-    return h('details', {
-      class: 'missing',
-      open: this.opened.get(site) ?? texts.length <= 3,
-      ontoggle: ({ target }) => this.opened.set(site, target.open),
-    },
-      h('summary', {}, t('missing.some', { n: texts.length })),
+    return this.fold(site, { class: 'missing', open: texts.length <= 3 }, t('missing.some', { n: texts.length }),
       h('ul', {}, ...texts.map((text) => h('li', {}, text))));
   }
 
@@ -112,11 +101,6 @@ export class DevicesPage extends Page {
       ? t('age.fresh', { age: ageText(clock.serverNow() - Date.parse(device.last_observed), t, true) })
       : '–';
     return [
-/** On whom a device is: two of one masked name are told apart as in the tray. */
-function whoOn({ patient: key, bed }, patient) {
-  return patient ? whoseText({ ...patient, bed: bed || patient.bed }) : whoText({ patient: key, bed });
-}
-
       h('span', {}, `${kindName(device.kind)} `, h('span', { class: 'quiet' }, device.device)),
       who,
       h('span', {}, h('span', { 'data-device-state': state }, wordOf('device_state', state, t)),
@@ -126,6 +110,11 @@ function whoOn({ patient: key, bed }, patient) {
       done ? `${moment(done.at)} ${actionText(done, t)}` : '–',
     ];
   }
+}
+
+/** On whom a device is: two of one masked name are told apart as in the tray. */
+function whoOn({ patient: key, bed }, patient) {
+  return patient ? whoseText({ ...patient, bed: bed || patient.bed }) : whoText({ patient: key, bed });
 }
 
 /** How often the county lost a box; of one that never spoke there is nothing to say. */

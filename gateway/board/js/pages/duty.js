@@ -77,7 +77,7 @@ export class DutyPage extends Page {
       type: 'button',
       onclick: () => save(plan.shifts.filter((_, at) => at !== index)),
     }, t('duty.remove', { person: shift.person, hours: this.hours(shift) })));
-    return h('details', {}, h('summary', {}, t('duty.change')), ...remove,
+    return this.fold(`duty ${township ?? ''}`, {}, t('duty.change'), ...remove,
       form((element) => {
         const fields = new FormData(element);
         const hour = (day, at) => Number(fields.get(day)) + Number(fields.get(at));

@@ -2,7 +2,7 @@
 
 import * as api from '../api.js';
 import * as clock from '../clock.js';
-import { h, put, set } from '../dom.js';
+import { giveWay, h, put } from '../dom.js';
 import { REVEALED_MS } from '../drawer-head.js';
 import { wordOf } from '../format.js';
 import { either, t } from '../i18n.js';
@@ -71,12 +71,12 @@ export class FollowUpPage extends Page {
   /** Many have one masked name, and who comes to be measured has no tile: age and sex stand with it. */
   who(person) {
     const { patient } = person;
-    const name = h('span');
+    const name = h('span', { tabindex: '-1' });
     const reveal = h('button', { class: 'reveal', onclick: () => this.unmask(patient) }, t('drawer.reveal'));
     const draw = () => {
       const whole = this.revealed.get(patient);
       put(name, whoText({ patient, name: whole ?? person.name }));
-      set(reveal, 'hidden', !person.name || Boolean(whole) || !this.may('see_names'));
+      giveWay(reveal, !person.name || Boolean(whole) || !this.may('see_names'), name);
     };
     draw();
     this.names.push(draw);

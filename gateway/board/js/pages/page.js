@@ -37,6 +37,8 @@ export class Page {
     this.element = h('section', { class: 'page', 'data-page': this.constructor.key },
       h('div', { class: 'page-head' }, this.heading, this.day, this.asOf, this.again, this.print),
       this.problem, this.body);
+    /** What somebody opened or shut, by its key: drawn anew it is as they left it. */
+    this.opened = new Map();
     this.answer = null;
     this.asked = 0;
   }
@@ -61,7 +63,7 @@ export class Page {
       this.answer = answer;
       this.at = clock.serverNow();
       this.failed = null;
-      this.fill();
+      this.refill();
     } catch (failure) {
       if (asked !== this.asked) return;
       this.fail(failure);
@@ -116,7 +118,29 @@ export class Page {
 
   draw() {
     this.head();
-    if (this.answer) this.fill();
+    if (this.answer) this.refill();
+  }
+
+  /** Draws the answer; the focus stays in what can be opened, where it was there. */
+  refill() {
+    const { activeElement: active } = document;
+    const fold = this.body.contains(active) ? active.closest('[data-fold]') : null;
+    this.fill();
+    if (!fold || this.body.contains(active)) return;
+    const own = [...this.body.querySelectorAll('[data-fold]')].find((one) => one.dataset.fold === fold.dataset.fold);
+    if (!own) return;
+    const named = active.name && own.open ? own.querySelector(`[name="${active.name}"]`) : null;
+    (named ?? own.querySelector('summary')).focus();
+  }
+
+  /** What can be opened, by a key of its own in the page. */
+  fold(key, attributes, summary, ...children) {
+    return h('details', {
+      ...attributes,
+      open: this.opened.get(key) ?? attributes.open,
+      'data-fold': key,
+      ontoggle: ({ target }) => this.opened.set(key, target.open),
+    }, h('summary', {}, summary), ...children);
   }
 }
 

@@ -103,7 +103,7 @@ export class PeoplePage extends Page {
   }
 
   adder() {
-    return h('details', {}, h('summary', {}, t('people.add')), form((element) => {
+    return this.fold('add', {}, t('people.add'), form((element) => {
       const { name, password } = Object.fromEntries(new FormData(element));
       return this.act(() => api.tell('POST', '/people', { name: name.trim(), password }));
     },
@@ -134,7 +134,7 @@ export class PeoplePage extends Page {
 
   changer(person) {
     const path = `/people/${encodeURIComponent(person.name)}`;
-    return h('details', {}, h('summary', {}, t('people.change')),
+    return this.fold(`person ${person.name}`, {}, t('people.change'),
       form((element) => this.act(() => api.tell('PATCH', path, this.scopeOf(element))),
         ...this.scopeFields(person), h('button', { class: 'primary' }, t('people.save')),
         h('button', {
@@ -163,7 +163,7 @@ export class PeoplePage extends Page {
   }
 
   issuer() {
-    return h('details', {}, h('summary', {}, t('people.issue')), form((element) => this.act(async () => {
+    return this.fold('issue', {}, t('people.issue'), form((element) => this.act(async () => {
       const name = new FormData(element).get('name').trim();
       const issued = await api.tell('POST', '/tokens', { name, ...this.scopeOf(element) });
       this.secret = issued.token;

@@ -95,7 +95,7 @@ export class RulesPage extends Page {
   }
 
   drafter() {
-    return h('details', {}, h('summary', {}, t('rules.new_draft')), form((element) => {
+    return this.fold('draft', {}, t('rules.new_draft'), form((element) => {
       const fields = new FormData(element);
       // As it was written: what is told of its mistakes names its lines.
       return this.act(() => (

@@ -544,8 +544,12 @@ test('a name is shown for half a minute', async () => {
   });
   const page = await it.open();
   await drawerOf(page, 10);
+  // What was pressed is gone and comes back: the focus goes with it.
+  const focused = (css) => page.until(`${css} has the focus`, (one) => document.activeElement.matches(one), css);
+  await focused('.drawer-head .name');
   await page.click('.reveal');
   await page.says('.drawer-head', '张测试');
+  await focused('.drawer-head .reveal');
   await page.pass(31_000);
   await page.says('.drawer-head', '张**');
   assert.ok(!(await page.run(() => document.body.textContent)).includes('张测试'));

@@ -286,6 +286,41 @@ test('two with one masked name are told apart on the page of devices and in the 
   await page.says('.page table', '王** · 70 岁 男');
 });
 
+for (const [role, name, fold] of [
+  ['doctor', 'duty', '[data-fold^="duty "]'], ['doctor', 'rules', '[data-fold="draft"]'],
+  ['security_admin', 'people', '[data-fold^="person "]'],
+]) {
+  test(`what somebody opened stays open when the page is drawn anew, and keeps the focus: ${name}`, async () => {
+    morning(it.county, role);
+    const page = await it.open({ known: role === 'doctor' });
+    await turn(page, name);
+    await page.click(`${fold} summary`);
+    const mark = (css, focus) => {
+      const summary = document.querySelector(`${css} summary`);
+      if (focus) summary.focus();
+      else summary.blur();
+      summary.parentElement.dataset.old = '';
+    };
+    const isNew = () => page.until('it is drawn anew', (css) => (
+      document.querySelector(css) && document.querySelector(css).dataset.old === undefined), fold);
+    await page.run(mark, fold, false);
+    await page.click('.page .again');
+    await isNew();
+    assert.equal(await page.run((css) => document.querySelector(css).open, fold), true);
+    // Drawn anew under the focus it keeps that too.
+    await page.run(mark, fold, true);
+    await page.run(() => document.querySelector('.page .again').click());
+    await isNew();
+    assert.ok(await page.run((css) => document.activeElement === document.querySelector(`${css} summary`), fold));
+    // And shut it stays shut.
+    await page.click(`${fold} summary`);
+    await page.run(mark, fold, false);
+    await page.click('.page .again');
+    await isNew();
+    assert.equal(await page.run((css) => document.querySelector(css).open, fold), false);
+  });
+}
+
 test('by keys too whoever is in the list can be reached, and one key gives nothing', async () => {
   const { first } = morning(it.county);
   const { county } = it;
@@ -350,6 +385,9 @@ test('follow-up: who has no tile is known by age and sex, and by name for half a
   await page.says(row, '赵测试 63 岁 女');
   await page.hides(`${row} .reveal`);
   assert.equal(county.asked.filter(({ url }) => url.includes('/unmask')).length, 1);
+  // What was pressed is gone: the name has the focus.
+  const focused = (css) => page.until(`${css} has the focus`, (one) => document.activeElement.matches(one), css);
+  await focused(`${row} [tabindex]`);
   // A page that asks again does not take it away, and nothing keeps it.
   await page.click('.page .again');
   await page.says(row, '赵测试');
