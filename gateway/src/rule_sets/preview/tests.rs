@@ -335,13 +335,14 @@ fn bindings_limits_and_oxygen_are_those_of_their_time() {
     // A limit of this patient that was withdrawn at half past one, and oxygen from the fourth hour.
     let ms = |second| at(second).unix_ms();
     county.sql(&format!(
-        "UPDATE patient SET about = '{{\"clinic\": \"{HEPING}\", \"born\": \"1956-03\",
+        "UPDATE patient SET changed_ms = {}, about = '{{\"clinic\": \"{HEPING}\", \"born\": \"1956-03\",
            \"scale2\": {{\"doctor\": \"li\", \"until\": \"2027-01-01T00:00:00Z\"}}}}';
          INSERT INTO patient_limit VALUES (1, '{PATIENT}', 'HR-AD-LL', '30', {}, 'athlete', 'li', {},
            'li', {});
          INSERT INTO nurse_entry VALUES (1, '{PATIENT}', NULL, 1, {}, 'wang', {});
          INSERT INTO binding (site, device, patient, from_ms, until_ms, version, made_by, made_ms,
            reason) VALUES ('heping', 'mon-02', '{PATIENT}', {}, {}, 1, 'wang', 0, 'put on');",
+        ms(0),
         ms(DAY),
         ms(0),
         ms(HOUR + HOUR / 2),
