@@ -337,12 +337,19 @@ impl Engine {
         changed
     }
 
-    /// What of a state that cannot be read any more must not be lost: its alerts that are not
-    /// closed. They are unknown until something speaks for them, or a person has them in hand.
+    /// What of a state that cannot be read any more must not be lost: what its devices are, and its
+    /// alerts that are not closed. These are unknown until something speaks for them, or a person
+    /// has them in hand.
     #[must_use]
     pub fn rescued(site: SiteId, subject: Subject, stored: &str) -> Self {
         let mut engine = Self::new(site, subject);
         let state: serde_json::Value = serde_json::from_str(stored).unwrap_or_default();
+        let devices = state.get("devices").and_then(serde_json::Value::as_object);
+        for (id, device) in devices.into_iter().flatten() {
+            if let Ok(id) = DeviceId::new(id) {
+                engine.devices.insert(id, Device::lasting(device));
+            }
+        }
         let episodes = state.get("episodes").and_then(serde_json::Value::as_object);
         for (family, episode) in episodes.into_iter().flatten() {
             let earlier = episode.get("unseen").and_then(serde_json::Value::as_array);

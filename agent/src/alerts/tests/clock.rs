@@ -2,7 +2,12 @@
 
 use super::*;
 use crate::alerts::county_clock::CountyClock;
-use model::alert::Shelved;
+use model::{
+    alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
+    alert::Shelved,
+    id::Channel,
+    time::DeviceTime,
+};
 use rules::population::{Birth, Limit};
 
 /// What a kill leaves of the rules.
@@ -232,4 +237,118 @@ async fn the_time_at_which_states_are_kept_is_kept_with_them() {
     let later = Now { wall: WallTime::from_unix_ms(now.wall.unix_ms() + 60_000), ..now };
     let set_ms = kept_at.unwrap().set_until(later);
     assert!(set_ms.abs_diff(60_000) < 1000, "{set_ms}");
+}
+
+/// What a box hears at that moment.
+fn hears(of: &mut Evaluation, now: Now, records: Vec<Record>) {
+    let said = envelope(now.uptime.ms / 1000, records);
+    of.take(now, &Envelope { opened_at: now.wall, uptime: Some(now.uptime), ..said });
+}
+
+fn of_kind(observed: Observed, name: &str, kind: DeviceKind, interval_ms: Option<u32>) -> Record {
+    let Record::Status(known) = status(observed, DeviceState::Online) else { unreachable!() };
+    let device = DeviceId::new(name).unwrap();
+    Record::Status(DeviceStatus { device, kind, expected_interval_ms: interval_ms, ..known })
+}
+
+/// A box without a clock of its own, with a monitor that speaks every ten seconds and a cuff, after
+/// its clock was set.
+fn set_right(warden: &mut Warden<'_>) {
+    let of = &mut warden.evaluation;
+    let start = again(0, BASE_MS);
+    of.begin(start);
+    let monitor = of_kind(start.observed(), "ecg-01", DeviceKind::Monitor, Some(10_000));
+    let cuff = of_kind(start.observed(), "bp-01", DeviceKind::Cuff, None);
+    hears(of, start, vec![monitor, cuff]);
+    of.pass_time(again(60, 0));
+    of.pass_time(again(60, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_that_speaks_seldom_does_so_when_the_clock_was_set_too() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    set_right(&mut warden);
+    for second in [70, 80, 90] {
+        let now = again(second, 0);
+        hears(&mut warden.evaluation, now, vec![heart_rate(now.observed(), 35)]);
+    }
+    let alert = only(&warden);
+    assert_eq!((alert.rules[0].as_str(), alert.started_at), ("HR-AD-LL", again(70, 0).wall));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kiosk_whose_own_clock_is_wrong_is_heard_at_once_when_the_clock_of_its_box_was_set_too() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    set_right(&mut warden);
+    let now = again(70, 0);
+    let two_days_ago = now.wall.unix_ms() - 2 * 86_400_000;
+    let reading = |metric, value: u32| Reading::number(metric, value, Unit::MM_HG);
+    let readings = vec![reading(Metric::NIBP_SYS, 236), reading(Metric::NIBP_DIA, 132)];
+    let group = ReadingGroup::new(DeviceId::new("bp-01").unwrap(), now.observed(), readings);
+    let stamp = DeviceTime::Zoned { civil_ms: two_days_ago, offset_s: 0 };
+    let group = group.at_device_time(Some(stamp));
+    hears(&mut warden.evaluation, now, vec![Record::Readings(group)]);
+    let alert = only(&warden);
+    assert_eq!((alert.family.as_str(), alert.state), ("bp_high", AlertState::ActiveUnack));
+    assert_eq!(alert.started_at, now.wall);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_is_no_thermometer_and_no_pump_because_the_clock_was_set() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    set_right(&mut warden);
+    for second in (70..200).step_by(10) {
+        let now = again(second, 0);
+        let on_bed = Reading::number(Metric::TEMP, 22, Unit::CELSIUS);
+        let group = ReadingGroup::new(device(), now.observed(), vec![on_bed]);
+        hears(&mut warden.evaluation, now, vec![Record::Readings(group)]);
+    }
+    let now = again(200, 0);
+    let battery = DeviceAlarm {
+        device: device(),
+        channel: Channel::default(),
+        phase: AlarmPhase::Start,
+        kind: AlarmKind::BatteryLow,
+        code: "battery".to_owned(),
+        text: String::new(),
+        priority: None,
+        latched: false,
+        source: None,
+        device_time: None,
+        observed: now.observed(),
+    };
+    hears(&mut warden.evaluation, now, vec![Record::Alarm(battery)]);
+    let mut rules: Vec<_> = warden.evaluation.alerts().map(|alert| alert.rules.join(" ")).collect();
+    rules.sort();
+    assert_eq!(rules, ["BATT-LOW", "TECH-PROBEOFF"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_monitor_of_which_nothing_is_heard_is_silent_though_the_clock_was_set_meanwhile() {
+    let edge = Edge::new();
+    let mut warden = edge.warden();
+    let start = again(0, BASE_MS);
+    warden.evaluation.begin(start);
+    for (second, state) in [(0, DeviceState::Online), (20, DeviceState::Silent)] {
+        let now = again(second, BASE_MS);
+        hears(&mut warden.evaluation, now, vec![status(now.observed(), state)]);
+    }
+    warden.evaluation.pass_time(again(30, 0));
+    assert_eq!(warden.evaluation.alerts().count(), 0);
+    warden.evaluation.pass_time(again(51, 0));
+    let silent = |warden: &Warden<'_>| {
+        let alert = only(warden);
+        (alert.rules.join(" "), alert.state)
+    };
+    let told = ("TECH-SILENT".to_owned(), AlertState::ActiveUnack);
+    assert_eq!(silent(&warden), told);
+    // That goes on when it is set again, and is over when the monitor is heard.
+    warden.evaluation.pass_time(again(60, 10_000));
+    assert_eq!(silent(&warden), told);
+    let now = again(70, 10_000);
+    hears(&mut warden.evaluation, now, vec![status(now.observed(), DeviceState::Online)]);
+    assert_eq!(warden.evaluation.alerts().count(), 0);
 }

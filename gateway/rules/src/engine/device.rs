@@ -23,7 +23,7 @@ use model::{
     reading::{NoData, Reading, Value},
     time::WallTime,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of one device.
@@ -80,7 +80,26 @@ pub(super) fn metric_of(number: &str) -> &str {
     number.split('|').next().unwrap_or_default()
 }
 
+fn lasting<T: Default + DeserializeOwned>(stored: &serde_json::Value, name: &str) -> T {
+    let value = stored.get(name).cloned();
+    value.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+}
+
 impl Device {
+    /// What of a state that begins anew goes on: what it is, what it gives, and that nothing is heard
+    /// of it. Drivers say these when they change and not again. What its clock is off by they say
+    /// with each connection.
+    pub(super) fn lasting(stored: &serde_json::Value) -> Self {
+        Self {
+            kind: lasting(stored, "kind"),
+            interval_ms: lasting(stored, "interval_ms"),
+            silence: lasting(stored, "silence"),
+            drugs: lasting(stored, "drugs"),
+            rates: lasting(stored, "rates"),
+            ..Self::default()
+        }
+    }
+
     /// Whether somebody took it off.
     pub(super) const fn is_off(&self) -> bool {
         self.out_of_service.is_some()

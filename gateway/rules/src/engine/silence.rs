@@ -38,6 +38,14 @@ pub(super) struct Silence {
     counted_from: WallTime,
 }
 
+impl Silence {
+    /// The clock of the box was set by so much.
+    pub(super) fn set_clock_by(&mut self, by_ms: i64) {
+        self.since = after(self.since, by_ms);
+        self.counted_from = after(self.counted_from, by_ms);
+    }
+}
+
 impl Engine {
     /// Takes in a device's status; hands out the alerts that changed, or `None` where a newer
     /// status is known and this one changes nothing.
@@ -265,6 +273,7 @@ impl Engine {
     ) -> Vec<Alert> {
         let Some(rule) = self.silence_rule(rules) else { return Vec::new() };
         let mut silent = BTreeSet::new();
+        let mut changed = Vec::new();
         for (id, device) in self.devices.iter().filter(|_| self.box_lost.is_none()) {
             let Some(Silence { since, counted_from }) = device.silence else { continue };
             let elapsed = now.unix_ms().saturating_sub(counted_from.unix_ms());
@@ -276,19 +285,22 @@ impl Engine {
             let mut firing = technical(rule, step.priority, since);
             firing.device = Some(id.clone());
             let key = self.technical_key(&rule.family, id);
-            self.episodes.entry(key.clone()).or_default().fire(rule.id.clone(), firing);
+            let episode = self.episodes.entry(key.clone()).or_default();
+            episode.fire(rule.id.clone(), firing);
+            // That it is silent is what is known.
+            changed.extend(episode.become_known(now, id));
             touched.insert(key);
             silent.insert(id.clone());
         }
         if silent.is_empty() {
-            return Vec::new();
+            return changed;
         }
         // What was true when they fell silent may still be: nobody knows.
         let is_silence = |key: &str| key.split('|').next() == Some(&rule.family);
         let others = self.episodes.iter_mut().filter(|(key, _)| !is_silence(key));
-        others
-            .filter_map(|(_, episode)| episode.become_unknown(now, |of| silent.contains(of)))
-            .collect()
+        changed
+            .extend(others.filter_map(|(_, it)| it.become_unknown(now, |of| silent.contains(of))));
+        changed
     }
 
     /// Technical alerts that have lasted rise by their steps, and of a spot value that nobody

@@ -26,9 +26,12 @@ const KNOWN_MS: i64 = 30_000;
 const STEPS_MAX: usize = 8;
 
 impl Engine {
-    /// The clock was set by so much: what its alerts wait for is as far away as before. For the
-    /// engines of a box.
+    /// The clock was set by so much: what its alerts wait for is as far away as before, and who says
+    /// nothing has said nothing for as long. For the engines of a box.
     pub fn set_clock_by(&mut self, by_ms: i64) {
+        for silence in self.devices.values_mut().filter_map(|device| device.silence.as_mut()) {
+            silence.set_clock_by(by_ms);
+        }
         for episode in self.episodes.values_mut() {
             episode.unknown_since = episode.unknown_since.map(|since| later(since, by_ms));
             let alerts = episode.unseen.iter_mut().chain(&mut episode.alert);
