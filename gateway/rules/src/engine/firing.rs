@@ -19,6 +19,9 @@ pub(super) struct Firing {
     /// Which device says so; `None`: it is about the subject as a whole.
     #[serde(default)]
     pub(super) device: Option<DeviceId>,
+    /// Which device measured the value, where that is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) measured_by: Option<DeviceId>,
     pub(super) priority: Priority,
     pub(super) since: WallTime,
     pub(super) metric: Option<Metric>,
@@ -68,6 +71,7 @@ impl Firing {
         Self {
             rule: rule.to_owned(),
             device: None,
+            measured_by: None,
             priority,
             since,
             metric: None,
@@ -88,6 +92,19 @@ impl Firing {
             message_zh,
             message_en,
         }
+    }
+
+    /// Which device measured what it tells of.
+    pub(super) fn told_of(&self) -> Option<&DeviceId> {
+        self.measured_by.as_ref().or(self.device.as_ref())
+    }
+
+    /// It goes on by what another device says, and tells of the value of before.
+    pub(super) fn goes_on_by(mut self, device: &DeviceId) -> Self {
+        let measured_by = self.told_of().filter(|of| *of != device).cloned();
+        self.measured_by = measured_by.filter(|_| self.value.is_some());
+        self.device = Some(device.clone());
+        self
     }
 
     /// What it says, in Chinese and English, with what there is to add.

@@ -11,6 +11,7 @@ use super::{
     technical,
 };
 use crate::{
+    alert::Alert,
     compare::meets,
     freshness::Moment,
     population::Facts,
@@ -312,7 +313,7 @@ impl Engine {
             }
             for episode in self.episodes.values_mut() {
                 if let Some(firing) = episode.firing.remove(&old) {
-                    episode.fire(new.clone(), Firing { device: Some(to.clone()), ..firing });
+                    episode.fire(new.clone(), firing.goes_on_by(to));
                 }
             }
         }
@@ -359,7 +360,11 @@ impl Engine {
             false => rule.class == Class::Hr,
         };
         let of = (!is_one).then_some(seen.device);
-        let adopted = episode.as_mut().and_then(|it| it.take_adopted(&rule.id, of));
+        let adopted = episode.as_mut().and_then(|it| {
+            let series = it.take_adopted(&rule.id, of)?;
+            let is_of_stream = rule.class == Class::Hr && !it.is_measured_as(seen);
+            Some(if is_of_stream { series.sustained() } else { series })
+        });
         let is_over = episode.is_some_and(|episode| episode.found_over.is_some());
         // Inside, where nothing stands: that is nearly every value.
         if !outside && self.series.is_empty() && adopted.is_none() && !is_over {
@@ -378,15 +383,17 @@ impl Engine {
                 None => series = Series::default(),
             }
             Judged::Quiet
-        } else if seen.spot {
+        } else if seen.spot && (outside || !series.is_sustained()) {
             series.spot(seen.at, outside, rule.promote)
         } else {
+            // What a stream began no single value ends: one that is measured once is a value of the
+            // hold, and those of a device that never is silent have no gap.
             let clear = rule.clears_at(limit);
             let clears = clear.is_none_or(|(op, value, _)| {
                 meets(op, value, seen.value, seen.comparator) == Some(true)
             });
             let hold_ms = clear.map_or(0, |(_, _, hold_ms)| hold_ms);
-            if seen.gap {
+            if seen.gap && !seen.spot {
                 series.begin_anew();
             }
             series.stream(seen.at, outside, clears, rule.sustain_ms, hold_ms)
@@ -724,6 +731,17 @@ impl Engine {
         firing.limit = step.test.map(|(op, limit)| format!("{} {limit}", op.sign()));
         self.episodes.entry(family.clone()).or_default().fire(key, firing);
         touched.insert(family);
+    }
+}
+
+impl Episode {
+    /// Whether its alert is by a value that was measured once, as this one is, or was told of this
+    /// device and this metric.
+    fn is_measured_as(&self, seen: &Seen<'_>) -> bool {
+        let is_it = |alert: &Alert| {
+            alert.device == *seen.device && alert.metric == Some(seen.metric) && seen.spot
+        };
+        self.is_of_spot() || self.alert.as_ref().is_some_and(is_it)
     }
 }
 

@@ -253,6 +253,9 @@ impl Episode {
                 firing.rechecked_until = firing.rechecked_until.or(known.rechecked_until);
                 if firing.value.is_none() {
                     // It tells of the latest value outside, and how that was measured.
+                    let of = known.told_of().filter(|_| known.value.is_some());
+                    firing.measured_by =
+                        of.filter(|of| firing.device.as_ref() != Some(of)).cloned();
                     firing.value = known.value.take();
                     firing.comparator = known.comparator.take();
                     (firing.metric, firing.check) = (known.metric, known.check);
@@ -393,7 +396,7 @@ impl Episode {
             alert.priority = urgent;
         }
         alert.latched |= self.firing.values().any(|firing| firing.latched);
-        alert.device = worst.device.clone().unwrap_or_else(|| whose.device.clone());
+        alert.device = worst.told_of().unwrap_or(&whose.device).clone();
         alert.patient.clone_from(&whose.patient);
         alert.rules = self.rules();
         alert.metric = worst.metric;

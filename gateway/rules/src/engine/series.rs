@@ -12,6 +12,9 @@ pub(super) struct Series {
     /// `t_meas` of the first reading that clears in a row.
     inside_since: Option<WallTime>,
     firing: bool,
+    /// A stream said so: no single value ends it.
+    #[serde(default)]
+    sustained: bool,
     /// A second value confirmed the first.
     promoted: bool,
     /// `t_meas` of the value that waits to be confirmed.
@@ -55,6 +58,15 @@ impl Series {
         Self { outside_since, confirm_from, ..told }
     }
 
+    /// It was found by a stream.
+    pub(super) const fn sustained(self) -> Self {
+        Self { sustained: true, ..self }
+    }
+
+    pub(super) const fn is_sustained(&self) -> bool {
+        self.firing && self.sustained
+    }
+
     pub(super) const fn holds(&self) -> bool {
         self.firing
     }
@@ -77,6 +89,7 @@ impl Series {
         if self.firing && !to.firing {
             *to = Self { inside_since: None, ..*self };
         }
+        to.sustained |= self.is_sustained();
     }
 
     /// As somebody found who has heard more of it; what holds there holds here where it `joins` what
@@ -121,6 +134,7 @@ impl Series {
             self.inside_since = None;
             let begin = *self.outside_since.get_or_insert(at);
             self.firing |= since(begin) >= sustain_ms;
+            self.sustained |= self.firing;
             return if self.firing { Judged::Firing { promoted: None } } else { Judged::Quiet };
         }
         if !self.firing {
@@ -151,6 +165,7 @@ impl Series {
             return if fired { Judged::Cleared } else { Judged::Quiet };
         }
         self.outside_since.get_or_insert(at);
+        self.inside_since = None;
         self.spot_outside = Some(at);
         self.firing = true;
         if let Some(promote) = promote {

@@ -177,3 +177,93 @@ fn a_late_result_that_a_fresh_value_confirms_is_late_no_more() {
     assert_eq!(ward.only().id, id);
     assert_eq!(asks(&ward), (None, false, false, AlertState::ActiveUnack));
 }
+
+/// A patient whose heart was slow by the monitor, of which the leads came off.
+fn slow_until_leads_came_off() -> Ward {
+    let mut ward = Ward::of(aged(600));
+    ward.stream(0, 12, Metric::HR, "36");
+    ward.absent(12.0, Metric::HR, NoData::LeadOff);
+    ward
+}
+
+#[test]
+fn one_pulse_of_a_cuff_does_not_end_what_a_stream_began() {
+    let low = |ward: &Ward| {
+        let alert = ward.alert("hr_low");
+        (alert.state, alert.cleared_at)
+    };
+    for device in ["bp-01", "ecg-01"] {
+        let mut ward = slow_until_leads_came_off();
+        ward.hand_to(device, DeviceKind::Cuff, 12.0);
+        // One, one that is too soon after it, and one between the limit and what clears.
+        for (second, pulse) in [(30.0, "64"), (59.0, "64"), (300.0, "43"), (600.0, "64")] {
+            ward.number(second, Metric::PULSE_NIBP, pulse);
+            assert_eq!(low(&ward), (AlertState::ActiveUnack, None), "{device} {second}");
+        }
+        // Nor does one after one that is outside.
+        ward.number(700.0, Metric::PULSE_NIBP, "38");
+        ward.number(1000.0, Metric::PULSE_NIBP, "64");
+        assert_eq!(low(&ward), (AlertState::ActiveUnack, None), "{device}");
+        // It is over when the next, after the time for which a value has to hold, says so too.
+        ward.number(1030.0, Metric::PULSE_NIBP, "64");
+        assert_eq!(low(&ward), (AlertState::ClearedUnack, Some(at(1030.0))), "{device}");
+    }
+    // The stream ends it as before: the pulse of a cuff is no part of its hold.
+    let mut ward = slow_until_leads_came_off();
+    ward.number(30.0, Metric::PULSE_NIBP, "64");
+    ward.stream(40, 70, Metric::HR, "72");
+    assert_eq!(low(&ward), (AlertState::ActiveUnack, None));
+    ward.number(70.0, Metric::HR, "72");
+    assert_eq!(low(&ward), (AlertState::ClearedUnack, Some(at(70.0))));
+}
+
+#[test]
+fn one_pulse_of_a_cuff_ends_what_a_pulse_of_a_cuff_began() {
+    let mut ward = Ward::of(aged(600));
+    ward.hand_to("bp-01", DeviceKind::Cuff, 0.0);
+    ward.number(0.0, Metric::PULSE_NIBP, "38");
+    assert_eq!(ward.only().state, AlertState::ActiveUnack);
+    ward.number(300.0, Metric::PULSE_NIBP, "64");
+    assert_eq!(
+        (ward.only().state, ward.only().cleared_at),
+        (AlertState::ClearedUnack, Some(at(300.0)))
+    );
+}
+
+#[test]
+fn one_pulse_of_a_cuff_does_not_end_what_a_stream_began_before_the_clock_was_set() {
+    let mut ward = slow_until_leads_came_off();
+    let (site, subject) = (ward.engine.site.clone(), ward.engine.subject.clone());
+    let state = serde_json::to_string(&ward.engine).unwrap();
+    let profile = ward.engine.profile().clone();
+    ward.engine = Engine::rescued(site, subject, &state);
+    ward.change(13.0, profile);
+    ward.number(30.0, Metric::PULSE_NIBP, "64");
+    assert_eq!(ward.alert("hr_low").cleared_at, None);
+    ward.number(60.0, Metric::PULSE_NIBP, "64");
+    assert_eq!(ward.alert("hr_low").cleared_at, Some(at(60.0)));
+}
+
+#[test]
+fn device_metric_and_value_of_an_alert_are_of_one_reading() {
+    let mut ward = slow_until_leads_came_off();
+    let says = |ward: &Ward| {
+        let alert = ward.alert("hr_low");
+        let metric = alert.metric.map(Metric::name);
+        (alert.device.to_string(), metric, alert.value.clone())
+    };
+    let of_monitor = ("ecg-01".to_owned(), Some("hr"), Some("36".to_owned()));
+    ward.hand_to("oxi-01", DeviceKind::Oximeter, 12.0);
+    ward.stream(13, 16, Metric::PULSE_OXIM, "43");
+    assert_eq!(says(&ward), of_monitor);
+    ward.number(16.0, Metric::PULSE_OXIM, "39");
+    assert_eq!(says(&ward), ("oxi-01".to_owned(), Some("pulse_oxim"), Some("39".to_owned())));
+    // It goes on without whoever measured it first.
+    let mut ward = slow_until_leads_came_off();
+    ward.hand_to("oxi-01", DeviceKind::Oximeter, 12.0);
+    ward.stream(13, 16, Metric::PULSE_OXIM, "43");
+    let monitor = DeviceId::new("ecg-01").unwrap();
+    let (_, told) = ward.engine.device_left(ward.rules, at(16.0), at(16.0), &monitor, "rebound");
+    assert!(told.iter().all(|alert| alert.family != "hr_low"), "{told:#?}");
+    assert_eq!(ward.alert("hr_low").state, AlertState::ActiveUnack);
+}
