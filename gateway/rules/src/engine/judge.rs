@@ -360,11 +360,7 @@ impl Engine {
             false => rule.class == Class::Hr,
         };
         let of = (!is_one).then_some(seen.device);
-        let adopted = episode.as_mut().and_then(|it| {
-            let series = it.take_adopted(&rule.id, of)?;
-            let is_of_stream = rule.class == Class::Hr && !it.is_measured_as(seen);
-            Some(if is_of_stream { series.sustained() } else { series })
-        });
+        let adopted = episode.as_mut().and_then(|it| it.adopted_for(rule, of, seen));
         let is_over = episode.is_some_and(|episode| episode.found_over.is_some());
         // Inside, where nothing stands: that is nearly every value.
         if !outside && self.series.is_empty() && adopted.is_none() && !is_over {
@@ -735,13 +731,21 @@ impl Engine {
 }
 
 impl Episode {
-    /// Whether its alert is by a value that was measured once, as this one is, or was told of this
-    /// device and this metric.
-    fn is_measured_as(&self, seen: &Seen<'_>) -> bool {
-        let is_it = |alert: &Alert| {
-            alert.device == *seen.device && alert.metric == Some(seen.metric) && seen.spot
+    /// Where a rule stands by what was taken over, for a value. A heart rate that a stream had said
+    /// no single pulse ends; it was none where it was measured once, as this value is.
+    fn adopted_for(
+        &mut self,
+        rule: &Threshold,
+        of: Option<&DeviceId>,
+        seen: &Seen<'_>,
+    ) -> Option<Series> {
+        let series = self.take_adopted(&rule.id, of)?;
+        let is_measured_so = |alert: &Alert| {
+            seen.spot && alert.device == *seen.device && alert.metric == Some(seen.metric)
         };
-        self.is_of_spot() || self.alert.as_ref().is_some_and(is_it)
+        let is_of_spot = self.is_of_spot() || self.alert.as_ref().is_some_and(is_measured_so);
+        let is_of_stream = rule.class == Class::Hr && !is_of_spot;
+        Some(if is_of_stream { series.sustained() } else { series })
     }
 }
 
