@@ -220,7 +220,7 @@ impl Profile {
             |limit: &&Limit| limit.limit.is_none() && limit.holds(at) && at < limit.ends_at(rules);
         let off = self.limits.iter().filter(is_off);
         Facts {
-            rule_set: rules.version().to_owned(),
+            rule_set: rules.hash().to_owned(),
             populations,
             months,
             days,
@@ -324,7 +324,7 @@ pub(crate) struct Population {
 /// What decides about rules at one moment.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct Facts {
-    /// Version of the rule set, to which the next belongs.
+    /// Hash of the rule set, to which the next belongs; before, its version.
     rule_set: String,
     /// A bit for each population of the rule set.
     populations: u64,

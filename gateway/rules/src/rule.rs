@@ -46,6 +46,8 @@ fn shown(mistakes: &[RuleMistake]) -> String {
 #[derive(Clone, Debug)]
 pub struct RuleSet {
     version: String,
+    /// Of its text.
+    hash: String,
     populations: Vec<Population>,
     thresholds: Vec<Threshold>,
     /// Where the threshold rule of an id is.
@@ -294,6 +296,11 @@ impl RuleSet {
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// By which it differs from every other one, whatever both call their version.
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
     }
 
     /// With other times of an alert's life.

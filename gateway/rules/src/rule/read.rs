@@ -6,12 +6,19 @@ use super::{
     written::{Clear, ClearOp, File, RawPopulation, RawPopulations, RawRule, RawSpotClear},
 };
 use crate::population::{Ages, POPULATIONS_MAX, Population, PopulationKind};
+use aws_lc_rs::digest::{SHA256, digest};
 use model::{alarm::Priority, decimal::Decimal, device::DeviceKind, metric::Class, units::Unit};
 use serde::Deserialize as _;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+
+/// The first eight bytes of SHA-256.
+fn hash_of(text: &str) -> String {
+    let first = digest(&SHA256, text.as_bytes()).as_ref().first_chunk().copied();
+    format!("{:016x}", u64::from_be_bytes(first.unwrap_or_default()))
+}
 
 /// Largest rule set: the default one has 70 kB.
 const RULES_LEN_MAX: usize = 1 << 20;
@@ -33,6 +40,7 @@ impl RuleSet {
         });
         let mut set = Self {
             version: meta.version,
+            hash: hash_of(text),
             populations,
             thresholds: Vec::new(),
             places: BTreeMap::new(),

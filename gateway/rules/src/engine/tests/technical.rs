@@ -177,20 +177,25 @@ fn values_that_do_not_fit_each_other_or_are_none_say_nothing_of_the_unit() {
 
 #[test]
 fn a_rule_that_the_next_rule_set_does_not_have_ends_with_the_next_reading() {
-    let mut file: serde_json::Value =
-        serde_json::from_str(include_str!("../../../../../configs/rules/default.json")).unwrap();
-    file["rules"].as_array_mut().unwrap().retain(|rule| rule["id"] != "RR-AD-LL");
-    file["meta"]["version"] = "next".into();
-    let next = RuleSet::from_json(&file.to_string()).unwrap();
-    let mut ward = Ward::new("ecg-01");
-    ward.stream(0, 40, Metric::RR, "7");
-    assert_eq!(ward.only().rules, ["RR-AD-LL"]);
-    let reading = vec![Reading::number(Metric::SPO2, 97, Unit::PERCENT)];
-    let group = ReadingGroup::new(ward.device.clone(), Ward::observed(40.0), reading);
-    let (t_meas, freshness) = (Moment::sure(at(40.0)), Freshness::Fresh);
-    let input = ReadingInput { group: &group, t_meas, freshness };
-    let told = ward.engine.on_readings(&next, at(40.0), input);
-    assert_eq!(told[0].state, AlertState::ClearedUnack);
+    let file = include_str!("../../../../../configs/rules/default.json");
+    // At both ends, also where whoever wrote it left the version as it was.
+    for (version, at_the_box) in
+        [("next", false), ("next", true), ("0.2-draft", false), ("0.2-draft", true)]
+    {
+        let mut file: serde_json::Value = serde_json::from_str(file).unwrap();
+        file["rules"].as_array_mut().unwrap().retain(|rule| rule["id"] != "RR-AD-LL");
+        file["meta"]["version"] = version.into();
+        let next = RuleSet::from_json(&file.to_string()).unwrap();
+        let next = if at_the_box { next.at_the_box() } else { next };
+        let mut ward = Ward::new("ecg-01");
+        ward.stream(0, 40, Metric::RR, "7");
+        assert_eq!(ward.only().rules, ["RR-AD-LL"]);
+        ward.store_and_load();
+        ward.rules = Box::leak(Box::new(next));
+        ward.told.clear();
+        ward.number(40.0, Metric::SPO2, "97");
+        assert_eq!(ward.told[0].state, AlertState::ClearedUnack, "{version} {at_the_box}");
+    }
 }
 
 /// What the county of before stored: an engine of a device, with a low heart rate, a high pressure,
