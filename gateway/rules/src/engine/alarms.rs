@@ -117,7 +117,7 @@ impl Engine {
     ) -> Vec<Alert> {
         let at = before.map_or(said.at, |before| said.at.max(before.came));
         let fresh = before.is_none() && Freshness::of_stream(said, now) == Freshness::Fresh;
-        let key = format!("{}|{}", alarm.code, alarm.channel.as_str());
+        let key = key_of(alarm);
         let id = self.rule_for(rules, alarm.kind, &alarm.device);
         let mut touched = BTreeSet::new();
         let device = &alarm.device;
@@ -135,25 +135,23 @@ impl Engine {
                 let held = Held { rule: id.to_owned(), since: at, source: alarm.source, of };
                 let here = self.subject.patient().cloned();
                 let is_anothers = held.is_anothers(here.as_ref()) && rules.technical(id).is_none();
+                self.make_room(device, &key, at, &mut touched);
                 let known = self.device(device);
                 known.trust(&key);
-                let room = known.alarms.contains_key(&key) || known.alarms.len() < ALARMS_MAX;
-                if room {
-                    let known = known.alarms.entry(key.clone()).or_insert_with(|| held.clone());
-                    if !is_anothers {
-                        if known.is_anothers(here.as_ref()) {
-                            known.since = at;
-                        }
-                        known.of = held.of;
+                let known = known.alarms.entry(key.clone()).or_insert_with(|| held.clone());
+                if !is_anothers {
+                    if known.is_anothers(here.as_ref()) {
+                        known.since = at;
                     }
-                    let since = known.since;
-                    let told = self.device_firing(rules, alarm, since);
-                    if let Some((family, mut firing)) = told.filter(|_| !is_anothers) {
-                        (firing.late, firing.time_suspect) = (!fresh, said.suspect);
-                        let name = self.alarm_name(&family, device, &key);
-                        self.episodes.entry(family.clone()).or_default().fire(name, firing);
-                        touched.insert(family);
-                    }
+                    known.of = held.of;
+                }
+                let since = known.since;
+                let told = self.device_firing(rules, alarm, since);
+                if let Some((family, mut firing)) = told.filter(|_| !is_anothers) {
+                    (firing.late, firing.time_suspect) = (!fresh, said.suspect);
+                    let name = self.alarm_name(&family, device, &key);
+                    self.episodes.entry(family.clone()).or_default().fire(name, firing);
+                    touched.insert(family);
                 }
             }
             AlarmPhase::End => {
@@ -228,6 +226,53 @@ impl Engine {
         if let (Some(step), Some(episode)) = (risen, self.episodes.get_mut(&family)) {
             episode.had_risen(now, &name, step.priority);
         }
+    }
+
+    /// Whether its device has as many alarms up as are held, and this is another one: one of them
+    /// makes room for it.
+    #[must_use]
+    pub fn is_one_too_many(&self, alarm: &DeviceAlarm) -> bool {
+        let begins = alarm.phase != AlarmPhase::End;
+        begins && self.has_no_room(&alarm.device, &key_of(alarm))
+    }
+
+    fn has_no_room(&self, device: &DeviceId, key: &str) -> bool {
+        self.devices.get(device).is_some_and(|known| {
+            known.alarms.len() >= ALARMS_MAX && !known.alarms.contains_key(key)
+        })
+    }
+
+    /// What a device signals is told whatever else it signals. With as many alarms up as are held,
+    /// one of those counts as over whose alert goes on by others, and there are some: a device has
+    /// fewer families than that. Of these it is the least urgent one that is up for the longest.
+    fn make_room(
+        &mut self,
+        device: &DeviceId,
+        key: &str,
+        at: WallTime,
+        touched: &mut BTreeSet<String>,
+    ) {
+        if !self.has_no_room(device, key) {
+            return;
+        }
+        let rank = |(key, held): &(&String, &Held)| {
+            let fired = self.fired_by(device, key);
+            let alone = fired.is_some_and(|(episode, _)| episode.firing.len() == 1);
+            (alone, fired.map(|(_, firing)| firing.priority), held.since)
+        };
+        let held = self.devices.get(device).into_iter().flat_map(|known| &known.alarms);
+        if let Some(key) = held.min_by_key(rank).map(|(key, _)| key.clone()) {
+            self.end_alarm(device, &key, at, touched);
+        }
+    }
+
+    /// What fires by an alarm of a device, and where.
+    fn fired_by(&self, device: &DeviceId, key: &str) -> Option<(&Episode, &Firing)> {
+        self.episodes.iter().find_map(|(family, episode)| {
+            let of_device = family.split_once('|').is_none_or(|(_, of)| of == device.as_str());
+            let firing = episode.firing.get(&self.alarm_name(family, device, key));
+            firing.filter(|_| of_device).map(|firing| (episode, firing))
+        })
     }
 
     pub(super) fn end_alarm(
@@ -417,6 +462,11 @@ impl Device {
         self.alarms.iter().any(|(key, alarm)| held(key, alarm))
             || self.over.iter().any(|over| at < over.until && held(&over.key, &over.held))
     }
+}
+
+/// By what an alarm of a device is known.
+fn key_of(alarm: &DeviceAlarm) -> String {
+    format!("{}|{}", alarm.code, alarm.channel.as_str())
 }
 
 /// A high priority of the device is never lowered, whatever the rule says.

@@ -455,3 +455,54 @@ fn near_its_end_a_pump_with_a_drug_of_the_site_list_is_one_step_more_urgent() {
     ward.alarm(1.0, AlarmKind::NearEnd, AlarmPhase::Start);
     assert_eq!(ward.only().priority, Priority::Medium);
 }
+
+#[test]
+fn a_device_that_ends_none_of_its_alarms_hides_no_other() {
+    let mut ward = Ward::new("mon-01");
+    let says = |ward: &mut Ward, second: u32, code: &str, priority| {
+        let seconds = f64::from(second);
+        let alarm = ward.an_alarm(seconds, AlarmKind::Other, AlarmPhase::Start);
+        ward.alarm_at(seconds, &DeviceAlarm { code: code.to_owned(), priority, ..alarm });
+    };
+    says(&mut ward, 0, "first", Some(Priority::High));
+    for second in 1..100 {
+        says(&mut ward, second, &second.to_string(), Some(Priority::Low));
+    }
+    ward.alarm(100.0, AlarmKind::LeadOff, AlarmPhase::Start);
+    ward.alarm(101.0, AlarmKind::Asystole, AlarmPhase::Start);
+    assert_eq!(ward.alert("dev_asystole").state, AlertState::ActiveUnack);
+    for second in 102..300 {
+        says(&mut ward, second, &second.to_string(), Some(Priority::Medium));
+        assert!(ward.engine.devices[&ward.device].alarms.len() <= 64);
+    }
+    // What is alone in its family stays, and the most urgent one of a family.
+    for family in ["dev_asystole", "tech_lead_off", "dev_other"] {
+        assert_eq!(ward.alert(family).state, AlertState::ActiveUnack, "{family}");
+    }
+    let other = ward.alert("dev_other");
+    assert_eq!((other.priority, other.recurrences), (Priority::High, 0));
+    let another = ward.an_alarm(300.0, AlarmKind::Apnoea, AlarmPhase::Start);
+    assert!(ward.engine.is_one_too_many(&another));
+    ward.alarm(300.0, AlarmKind::Asystole, AlarmPhase::End);
+    assert_eq!(ward.alert("dev_asystole").state, AlertState::ClearedUnack);
+    assert!(!ward.engine.is_one_too_many(&another));
+}
+
+#[test]
+fn a_pump_with_more_urgent_alarms_than_are_held_tells_of_a_low_one_too() {
+    let mut ward = Ward::new("pump-01");
+    for line in 0..64_u32 {
+        let seconds = f64::from(line);
+        let alarm = ward.an_alarm(seconds, OCCLUSION, AlarmPhase::Start);
+        ward.alarm_at(seconds, &DeviceAlarm { code: line.to_string(), ..alarm });
+    }
+    ward.alarm(64.0, AlarmKind::Other, AlarmPhase::Start);
+    assert_eq!(ward.alert("dev_other").priority, Priority::Low);
+    assert_eq!(ward.alert("dev_occl_down").state, AlertState::ActiveUnack);
+    // The last one of a family that is heard to end, ends it.
+    for line in 1..64_u32 {
+        let alarm = ward.an_alarm(65.0, OCCLUSION, AlarmPhase::End);
+        ward.alarm_at(65.0, &DeviceAlarm { code: line.to_string(), ..alarm });
+    }
+    assert_eq!(ward.alert("dev_occl_down").state, AlertState::ClearedUnack);
+}
