@@ -407,10 +407,10 @@ fn fitting(bytes: usize, took: Duration) -> usize {
 }
 
 /// Lets time pass for the rules, until the gateway stops.
-pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<bool>) {
+pub(crate) async fn watch_deadlines(ingest: Ingest) {
     let mut recount = alerts::Recount::default();
     let mut tick = tokio::time::interval(RULES_EVERY);
-    let mut up_since = None;
+    let began = clock::now();
     let mut scored_at = WallTime::from_unix_ms(0);
     loop {
         tokio::select! {
@@ -418,10 +418,7 @@ pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<b
             () = ingest.stopped.cancelled() => return,
         }
         let now = clock::now();
-        up_since = up_since.or(Some(now)).filter(|_| *broker_up.borrow());
-        // Sites tell their state as long as they are connected; before that nobody could hear it.
-        let silent = WallTime::from_unix_ms(now.unix_ms().saturating_sub(STATE_SILENCE_MS));
-        let unheard_since = up_since.filter(|since| *since <= silent).map(|_| silent);
+        let unheard_since = unheard_since(began, now);
         let scores = now.unix_ms().abs_diff(scored_at.unix_ms()) >= OBSERVE_EVERY_MS;
         if scores {
             scored_at = now;
@@ -444,6 +441,13 @@ pub(crate) async fn watch_deadlines(ingest: Ingest, broker_up: watch::Receiver<b
             Err(error) => tracing::error!(%error, "Deadlines of alerts could not be said anew."),
         }
     }
+}
+
+/// A site that has said nothing since is out of reach: by its own fault, the broker's or the
+/// county's. Until the gateway has run for so long nobody could hear it.
+fn unheard_since(began: WallTime, now: WallTime) -> Option<WallTime> {
+    let silent = WallTime::from_unix_ms(now.unix_ms().saturating_sub(STATE_SILENCE_MS));
+    (began <= silent).then_some(silent)
 }
 
 /// What time alone does; and of patients, what their values and what a nurse saw come to.
@@ -501,6 +505,14 @@ mod tests {
         assert!(is_due(&other, 8, 999));
         assert!(!is_due(&heping, 8, 1998));
         assert!(is_due(&heping, 8, 1999));
+    }
+
+    #[test]
+    fn a_site_has_a_minute_and_a_half_to_be_heard_by_a_gateway_that_starts() {
+        let at = |seconds: i64| WallTime::from_unix_ms(1_795_335_300_000 + seconds * 1000);
+        assert_eq!(unheard_since(at(0), at(89)), None);
+        assert_eq!(unheard_since(at(0), at(90)), Some(at(0)));
+        assert_eq!(unheard_since(at(0), at(3600)), Some(at(3510)));
     }
 
     #[test]

@@ -546,6 +546,11 @@ impl<'t> Batch<'t> {
                 "Two boxes are heard by turns with the certificate of one site; issue one of them its own.");
         }
         let before = links::known(self.connection, site)?;
+        let known = before.as_ref().is_some_and(|before| before.has_connection(&state));
+        if state.online && retained && known {
+            // The broker remembers it, also of a box that was given up: only its own word is news.
+            return Ok(());
+        }
         let backlog = json!({"urgent": state.backlog[0], "trend": state.backlog[1], "wave": state.backlog[2],
             "holds_s": state.holds_s});
         let changed = self

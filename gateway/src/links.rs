@@ -32,6 +32,14 @@ pub(crate) struct Known {
     heard: WallTime,
 }
 
+impl Known {
+    /// Whether it is known that the box had this connection.
+    pub(crate) fn has_connection(&self, state: &SiteState) -> bool {
+        i64::try_from(state.connection) == Ok(self.connection)
+            && state.outbox.to_string() == self.outbox
+    }
+}
+
 /// What is known of a box, where it has ever spoken.
 pub(crate) fn known(connection: &Connection, site: &SiteId) -> rusqlite::Result<Option<Known>> {
     connection
@@ -55,9 +63,7 @@ pub(crate) fn hear_box(
     if before.online != state.online {
         return put(connection, site, BOX, now, state.online, now);
     }
-    let same = i64::try_from(state.connection) == Ok(before.connection)
-        && state.outbox.to_string() == before.outbox;
-    if state.online && !same {
+    if state.online && !before.has_connection(state) {
         // Nobody said when the connection of before ended: it was heard until then.
         put(connection, site, BOX, before.heard, false, now)?;
         put(connection, site, BOX, now, true, now)?;

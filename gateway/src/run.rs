@@ -89,7 +89,7 @@ async fn daemon(config: GatewayConfig, text: String, rules: RuleSet) -> anyhow::
     };
     tasks.spawn(ingest::run(ingest.clone(), broker_up));
     tasks.spawn(late::run(ingest.clone()));
-    tasks.spawn(ingest::watch_deadlines(ingest, is_up.clone()));
+    tasks.spawn(ingest::watch_deadlines(ingest));
     tasks.spawn(store.disk().clone().watch(events.clone(), stopped.clone()));
     tasks.spawn(audit::watch(store.clone(), rules.clone(), events.clone(), stopped.clone()));
     tasks.spawn(clock::step::watch(store.clone(), clock_set, stopped.clone()));

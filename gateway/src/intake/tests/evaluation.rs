@@ -93,6 +93,21 @@ impl County {
     /// The site tells its state, its own clock being at `said`.
     pub(super) fn state(&mut self, now: WallTime, said: WallTime, online: bool) -> Taken {
         self.connection += u64::from(online);
+        self.state_of_connection(now, said, online, false)
+    }
+
+    /// What the broker remembers of the site's last connection, or of the one before.
+    fn remembered(&mut self, now: WallTime) -> Taken {
+        self.state_of_connection(now, now, true, true)
+    }
+
+    fn state_of_connection(
+        &mut self,
+        now: WallTime,
+        said: WallTime,
+        online: bool,
+        retained: bool,
+    ) -> Taken {
         let state = SiteState {
             online,
             connection: self.connection,
@@ -107,7 +122,7 @@ impl County {
             at: said,
             uptime: None,
         };
-        let delivery = Delivery::State { site: site(), bytes: state.encode(), retained: false };
+        let delivery = Delivery::State { site: site(), bytes: state.encode(), retained };
         self.take(now, vec![delivery])
     }
 
@@ -415,6 +430,23 @@ fn a_site_that_tells_nothing_any_more_is_out_of_reach() {
     assert_eq!((&sites[0]["site"], &sites[0]["online"]), (&json!("heping"), &json!(false)));
     let (alerts, _) = county.pass_time(at(160), Some(at(70)));
     assert_eq!(alerts[0]["rules"], json!(["EDGE-OFFLINE"]));
+}
+
+#[test]
+fn what_a_broker_remembers_of_a_box_that_was_given_up_does_not_bring_it_back() {
+    let mut county = County::new();
+    county.state(at(0), at(0), true);
+    // The county connects anew again and again: nobody has heard the box for that.
+    assert!(county.remembered(at(80)).sites.is_empty());
+    county.pass_time(at(100), Some(at(10)));
+    county.pass_time(at(160), Some(at(70)));
+    let told = county.remembered(at(170));
+    assert!(told.sites.is_empty() && told.alerts.is_empty(), "{told:?}");
+    assert_eq!(county.alerts().into_values().next().unwrap()["state"], "active_unack");
+    // A connection of which the county has not heard is news, and so is the box's own word.
+    county.connection += 1;
+    assert_eq!(county.remembered(at(180)).sites[0]["online"], json!(true));
+    assert_eq!(county.alerts().into_values().next().unwrap()["state"], "cleared_unack");
 }
 
 #[test]
