@@ -14,7 +14,7 @@ use crate::{
     ledger,
     people::Scope,
     pki::Pki,
-    query, run,
+    query, rule_sets, run,
     store::{self, Store},
 };
 use anyhow::{Context as _, bail};
@@ -452,7 +452,7 @@ fn rules(config: &GatewayConfig) -> anyhow::Result<Option<(String, RuleSet)>> {
             return Ok(None);
         }
     };
-    match RuleSet::from_json(&text) {
+    match rule_sets::read(&text) {
         Ok(rules) => Ok(Some((text, rules))),
         Err(RuleSetError(mistakes)) => {
             for mistake in mistakes {

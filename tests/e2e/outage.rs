@@ -206,16 +206,19 @@ fn is_online(village: &Village) -> anyhow::Result<bool> {
 /// The only alert of a family.
 async fn alert(village: &Village, family: &str) -> anyhow::Result<Value> {
     let all = village.county.client()?.alerts("2020-01-01T00:00:00Z").await?;
-    let of: Vec<&Value> = all.iter().filter(|alert| alert["family"] == family).collect();
-    ensure!(of.len() == 1, "{} alerts of {family}", of.len());
-    Ok(of[0].clone())
+    let is_of = |alert: &&Value| alert.get("family").is_some_and(|of| of == family);
+    let mut of = all.iter().filter(is_of);
+    let (first, others) = (of.next(), of.count());
+    ensure!(others == 0, "{} alerts of {family}", others + 1);
+    first.cloned().with_context(|| format!("no alert of {family}"))
 }
 
 /// Waits until the only alert of a family is in one of these states.
 async fn becomes(village: &Village, family: &str, states: &[&str]) -> anyhow::Result<Value> {
     let is_there = async || {
         let alert = alert(village, family).await?;
-        Ok(states.iter().any(|state| alert["state"] == *state))
+        let state = alert.get("state").and_then(Value::as_str).unwrap_or_default();
+        Ok(states.contains(&state))
     };
     until(&format!("{family} is {states:?}"), PATIENCE, is_there).await?;
     alert(village, family).await

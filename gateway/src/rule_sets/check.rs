@@ -1,13 +1,20 @@
 //! All mistakes of a rule set at once, each with its line: by its schema, then by what that cannot
 //! say.
 
+use model::alarm::Priority;
 use rules::rule::{Mistake, RuleMistake, RuleSet, RuleSetError, needed};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use uplink_proto::policy::RULES_LEN_MAX;
 
 /// What `rules.schema.json` says.
 const SCHEMA: &str = include_str!("../../../configs/rules/rules.schema.json");
+/// The rules of the program, by which is known what would be told too little.
+const DEFAULT: &str = include_str!("../../../configs/rules/default.json");
+/// What a device signals that no other rule names, and that a device, a box or a sensor says nothing
+/// any more: silence is never normal.
+const NEVER_MISSING: [&str; 5] =
+    ["DEV-OTHER", "EDGE-OFFLINE", "TECH-SILENT", "TECH-LEADOFF", "TECH-PROBEOFF"];
 /// Mistakes that are told: whoever has more has sent another file.
 const MISTAKES_MAX: usize = 200;
 
@@ -20,7 +27,7 @@ pub(crate) fn check(text: &str, live: &str) -> Result<RuleSet, RuleSetError> {
     let read = RuleSet::from_json(text);
     let mut mistakes = by_schema(text);
     mistakes.extend(other_codes(text, live));
-    mistakes.extend(missing(text));
+    mistakes.extend(silenced(text));
     match read {
         Ok(rules) if mistakes.is_empty() => return Ok(rules),
         Ok(_) => {}
@@ -75,15 +82,58 @@ fn other_codes(text: &str, live: &str) -> Vec<RuleMistake> {
     differ.collect()
 }
 
-/// Rules that the program goes by and the set has not.
-fn missing(text: &str) -> Vec<RuleMistake> {
-    // What is no JSON has been told with its line.
-    let Ok(set) = serde_json::from_str::<Value>(text) else { return Vec::new() };
-    let rules = set.get("rules").and_then(Value::as_array).into_iter().flatten();
-    let ids: BTreeSet<&str> = rules.filter_map(|rule| rule.get("id")?.as_str()).collect();
-    let told =
-        |id: &str| RuleMistake { line: 1, rule: Some(id.to_owned()), what: Mistake::Missing };
-    needed().filter(|id| !ids.contains(id)).map(told).collect()
+/// Reads a rule set that may go live: one that silences nothing.
+pub(crate) fn read(text: &str) -> Result<RuleSet, RuleSetError> {
+    let rules = RuleSet::from_json(text)?;
+    let mistakes = silenced(text);
+    if mistakes.is_empty() { Ok(rules) } else { Err(RuleSetError(mistakes)) }
+}
+
+/// Rules of a set that are missing or too low: what a device calls for would be told to nobody, or
+/// as less than it is. An alarm that is high by default stays so, and what the program goes by is
+/// there.
+pub(super) fn silenced(text: &str) -> Vec<RuleMistake> {
+    let [set, default] =
+        [text, DEFAULT].map(|text| serde_json::from_str(text).unwrap_or(Value::Null));
+    let [set, default] = [&set, &default].map(|set| set.get("rules").and_then(Value::as_array));
+    // What is no rule set has been told.
+    let Some(set) = set else { return Vec::new() };
+    let told = |rule: &Value| {
+        let id = rule.get("id").and_then(Value::as_str)?;
+        let is_event = rule.get("type")? == "device_event";
+        let least = urgency(rule);
+        let is_guarded = NEVER_MISSING.contains(&id) || (is_event && least == Some(Priority::High));
+        if !is_guarded && !needed().any(|needed| needed == id) {
+            return None;
+        }
+        let place = set.iter().position(|own| own.get("id") == rule.get("id"));
+        let own = place.and_then(|place| set.get(place));
+        let is_same = |own: &&Value| {
+            let mut keys = ["type", "device_kinds", "evaluated_by"].iter();
+            !is_guarded || keys.all(|key| own.get(key) == rule.get(key))
+        };
+        let what = match own.filter(is_same) {
+            None => Mistake::Missing,
+            Some(own) if is_guarded && urgency(own) < least => {
+                Mistake::TooLow { least: least.map_or("", Priority::name).to_owned() }
+            }
+            Some(_) => return None,
+        };
+        let line = place.map_or(1, |place| line_of(text, &["rules", &place.to_string()]));
+        Some(RuleMistake { line, rule: Some(id.to_owned()), what })
+    };
+    default.into_iter().flatten().filter_map(told).collect()
+}
+
+/// How urgent a rule makes what it tells, at the worst; of an alarm that goes by what its device
+/// sends, without that.
+fn urgency(rule: &Value) -> Option<Priority> {
+    if rule.get("priority_from_device").is_some_and(|from| from == "as_sent") {
+        return None;
+    }
+    let steps = rule.get("steps").and_then(Value::as_array).into_iter().flatten();
+    let named = steps.chain([rule]).filter_map(|it| it.get("priority").and_then(Value::as_str));
+    named.filter_map(Priority::from_name).max()
 }
 
 /// Where in a container the text is.
@@ -154,8 +204,6 @@ fn string(letters: &mut std::str::Chars<'_>) -> String {
 mod tests {
     use super::*;
 
-    const DEFAULT: &str = include_str!("../../../configs/rules/default.json");
-
     #[test]
     fn the_default_rule_set_is_good() {
         assert!(check(DEFAULT, DEFAULT).is_ok());
@@ -191,6 +239,58 @@ mod tests {
         }
         let asked = ["BP-AD-SH", "BP-PR-DHH", "GLU-AD-L", "TECH-SILENT", "EDGE-OFFLINE"];
         assert!(asked.into_iter().all(|id| needed().any(|needed| needed == id)));
+    }
+
+    /// What is said of the default set after somebody changed its rules.
+    fn changed(change: impl FnOnce(&mut Vec<Value>)) -> Vec<String> {
+        let mut set: Value = serde_json::from_str(DEFAULT).unwrap();
+        change(set["rules"].as_array_mut().unwrap());
+        let text = serde_json::to_string_pretty(&set).unwrap();
+        match check(&text, DEFAULT) {
+            Ok(_) => Vec::new(),
+            Err(RuleSetError(mistakes)) => mistakes.iter().map(RuleMistake::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_set_that_would_silence_a_device_or_a_box_is_refused() {
+        for id in NEVER_MISSING.into_iter().chain(["DEV-ASYSTOLE", "DEV-PUMP-BATT-DEPL"]) {
+            let told = changed(|rules| rules.retain(|rule| rule["id"] != id));
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].starts_with(&format!("{id}: has to be in the set")), "{told:?}");
+        }
+        let set = |id: &str, key: &str, value: Value| {
+            changed(|rules| {
+                let rule = rules.iter_mut().find(|rule| rule["id"] == id).unwrap();
+                rule[key] = value;
+            })
+        };
+        let few = Value::from(vec!["pump"]);
+        for (id, key, value, said) in [
+            ("DEV-ASYSTOLE", "priority", "low".into(), "has to be high at least"),
+            ("DEV-ASYSTOLE", "priority_from_device", "as_sent".into(), "has to be high at least"),
+            ("DEV-ASYSTOLE", "device_kinds", few.clone(), "for every device"),
+            ("TECH-SILENT", "device_kinds", few, "for every device"),
+            ("TECH-SILENT", "evaluated_by", "county".into(), "for every device"),
+        ] {
+            let told = set(id, key, value);
+            assert_eq!(told.len(), 1, "{id} {key}: {told:?}");
+            assert!(told[0].starts_with(id) && told[0].contains(said), "{told:?}");
+        }
+        for (id, least) in [("EDGE-OFFLINE", "high"), ("TECH-PROBEOFF", "medium")] {
+            let told = changed(|rules| {
+                let rule = rules.iter_mut().find(|rule| rule["id"] == id).unwrap();
+                rule["steps"].as_array_mut().unwrap().truncate(1);
+                rule["steps"][0]["priority"] = "low".into();
+            });
+            let said = format!("{id}: has to be {least} at least");
+            assert!(told.len() == 1 && told[0].starts_with(&said), "{told:?}");
+        }
+        // What a county may decide: to hear more of what is not high, or nothing.
+        let none = Vec::<String>::new();
+        assert_eq!(set("DEV-AF", "priority", "high".into()), none);
+        assert_eq!(set("DEV-OTHER", "priority", "medium".into()), none);
+        assert_eq!(changed(|rules| rules.retain(|rule| rule["id"] != "DEV-AF")), none);
     }
 
     #[test]

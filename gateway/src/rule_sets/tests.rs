@@ -68,11 +68,16 @@ fn approved_rules_that_this_program_does_not_understand_are_not_live() {
     let version = draft(&connection, NOW, "zhang", "of a later program", "").unwrap();
     let refused = approve(&connection, NOW, "li", version).unwrap().unwrap_err();
     assert!(matches!(refused, ApproveError::NotUnderstood(_)), "{refused}");
+    // An earlier program kept one that tells of nothing that no rule names.
+    let silent = TEXT.replace("\"DEV-OTHER\"", "\"DEV-NONE\"");
+    let draft = draft(&connection, NOW, "zhang", &silent, "").unwrap();
+    let refused = approve(&connection, NOW, "li", draft).unwrap().unwrap_err();
+    assert!(refused.to_string().contains("DEV-OTHER: has to be in the set"), "{refused}");
     assert_eq!(live(&connection), [1]);
     // The later program approved it, before this one was put back.
     go_live(&connection, version).unwrap();
-    assert_eq!(at_start(&connection, NOW, TEXT, rules()).unwrap().number, 3);
-    assert_eq!(live(&connection), [3]);
+    assert_eq!(at_start(&connection, NOW, TEXT, rules()).unwrap().number, 4);
+    assert_eq!(live(&connection), [4]);
 }
 
 #[test]

@@ -73,12 +73,19 @@ pub enum Mistake {
         /// Where.
         place: String,
     },
-    /// Without a rule that the program goes by.
+    /// Without it, what a device signals, or that it signals nothing any more, would be told to
+    /// nobody, or as less than it is.
     #[error(
-        "is missing: the program goes by this id, and nothing else says what it is for; keep it, with \
-         limits of your own"
+        "has to be in the set, for every device as in the default set: without it silence or an \
+         alarm of a device could be told to nobody; take it over from there"
     )]
     Missing,
+    /// Less urgent than what it tells.
+    #[error("has to be {least} at least, whatever a device sends; raise it, or leave it as it was")]
+    TooLow {
+        /// The lowest that it may be.
+        least: String,
+    },
     /// Two rules of one id.
     #[error("another rule has the same id; give each its own")]
     SameId,
