@@ -178,10 +178,12 @@ impl Evaluation {
         if then == self.subject_at(context, site, device, now)? {
             return Ok(None);
         }
-        let owned = owned(connection, site, device, said.at.unix_ms(), now.unix_ms())?;
+        let owned = owned(connection, site, device, 0, now.unix_ms())?;
         let moment = |at: Option<i64>| at.map_or(said.at, WallTime::from_unix_ms);
-        let left = moment(owned.first().map(|first| first.until_ms));
-        let began = began_at(connection, site, said.at, alarm)?;
+        let there = owned.iter().find(|of| (of.from_ms..of.until_ms).contains(&said.at.unix_ms()));
+        let left = moment(there.map(|there| there.until_ms));
+        let put_on_ms = there.map_or(0, |there| there.from_ms);
+        let began = began_at(connection, site, (put_on_ms, said.at), alarm)?;
         if let Some(began) = began.map(|at| Moment { at, ..said }) {
             let is_over = alarm.phase == AlarmPhase::End;
             let until = if is_over { said.at } else { left };
@@ -189,7 +191,7 @@ impl Evaluation {
             if let Some((alert, whole)) = engine.past_alarm(rules, now, (began, until), alarm) {
                 let known = match self.changed.get(&alert.id) {
                     Some(known) => Some(known.retro && known.state == AlertState::Closed),
-                    None => is_history(connection, alert.id)?,
+                    None => was_told_as_history(connection, alert.id)?,
                 };
                 let is_told = match (known, is_over) {
                     (None, false) => whole.is_none(),
@@ -395,28 +397,29 @@ pub(super) fn left_since(
     Ok(Some((WallTime::from_unix_ms(left_ms), reason)))
 }
 
-/// Since when a device had signalled that at that moment; a link that comes and goes has it said
-/// again.
+/// Since when a device had signalled that at that moment, on whom it was put at the other; a link
+/// that comes and goes has it said again.
 fn began_at(
     connection: &Connection,
     site: &SiteId,
-    at: WallTime,
+    (put_on_ms, at): (i64, WallTime),
     alarm: &DeviceAlarm,
 ) -> rusqlite::Result<Option<WallTime>> {
     let of_alarm = "FROM device_alarm WHERE site = ?1 AND device = ?2 AND code = ?3
                     AND channel = ?4 AND placed_ms";
     let query = format!(
         "SELECT min(placed_ms) {of_alarm} <= ?5 AND phase = 'start' AND placed_ms >=
-           coalesce((SELECT max(placed_ms) {of_alarm} < ?5 AND phase = 'end'), 0)"
+           max(?6, coalesce((SELECT max(placed_ms) {of_alarm} < ?5 AND phase = 'end'), 0))"
     );
     let (device, code, channel) = (&alarm.device, &alarm.code, &alarm.channel);
-    let of = params![site.as_str(), device.as_str(), code, channel.as_str(), at.unix_ms()];
+    let of =
+        params![site.as_str(), device.as_str(), code, channel.as_str(), at.unix_ms(), put_on_ms];
     let began: Option<i64> = connection.prepare_cached(&query)?.query_row(of, |row| row.get(0))?;
     Ok(began.map(WallTime::from_unix_ms))
 }
 
 /// Whether that alert was told as history alone; `None` where there is none.
-fn is_history(connection: &Connection, id: AlertId) -> rusqlite::Result<Option<bool>> {
+fn was_told_as_history(connection: &Connection, id: AlertId) -> rusqlite::Result<Option<bool>> {
     connection
         .prepare_cached(
             "SELECT state = 'closed' AND coalesce(json_extract(body, '$.retro'), 0) FROM alert

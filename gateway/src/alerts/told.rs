@@ -7,7 +7,7 @@
 use super::{Context, Evaluation, join, subject::left_since};
 use model::{alert::EdgeAlert, id::SiteId};
 use rules::{
-    alert::{Alert, AlertId, TimelineEntry, TimelineEvent},
+    alert::{Alert, AlertId, AlertState, TimelineEntry, TimelineEvent},
     binding::{PatientKey, Subject},
     engine::EdgeTimes,
     freshness::Position,
@@ -40,13 +40,22 @@ impl Evaluation {
                 return Ok(None);
             }
         }
-        let left = match !is_own && then != present {
+        let mut left = match !is_own && then != present {
             true => left_since(context, site, &told.device, whose_at)?,
             false => None,
         };
-        let is_since = left.as_ref().is_some_and(|(left, _)| times.at >= *left);
-        if is_since && told.what != TimelineEvent::Acknowledged.name() {
-            return Ok(Some(id));
+        if let Some((at, _)) = &left {
+            let is_since = times.at >= *at;
+            let mut known = self.known(context, site, &then)?.remembered();
+            let known = known.find(|alert| alert.id == id).map(Alert::condition);
+            let is_seen = told.what == TimelineEvent::Acknowledged.name() && known.is_some();
+            if is_since && known.is_some_and(AlertState::is_active) {
+                // It goes on by other devices: that it is over, or in hand, is of all of them.
+                left.take_if(|_| is_seen || times.cleared.is_some());
+            }
+            if is_since && left.is_some() && !is_seen {
+                return Ok(Some(id));
+            }
         }
         let engine = self.known(context, site, if is_own { &present } else { &then })?;
         let Context { rules, now, .. } = context;

@@ -321,6 +321,35 @@ async fn whoever_heard_of_an_alert_hears_that_it_is_over_though_it_was_set_aside
     assert_eq!(county.made().await, ["all raised 1", "all cleared 2"]);
 }
 
+/// The news of what happened behind a box that was away comes late.
+#[tokio::test]
+async fn whoever_heard_of_an_alert_hears_that_it_ended_in_an_outage_and_nobody_of_what_is_old() {
+    let county = County::with(&[sink("lamp", command("/bin/true"))]).await;
+    let now = clock::now();
+    let ago = |ms: i64| WallTime::from_unix_ms(now.unix_ms() - ms);
+    let mut heard = alert("ecg-01", now);
+    county.note(&heard).await;
+    happened(&mut heard, TimelineEvent::Cleared, ago(20 * 60_000));
+    (heard.state, heard.cleared_at) = (AlertState::ClearedUnack, Some(ago(20 * 60_000)));
+    county.note(&heard).await;
+    // The county made of it now what was over before.
+    let mut old = alert("ecg-02", now);
+    (old.state, old.cleared_at) = (AlertState::ClearedUnack, Some(ago(20 * 60_000)));
+    happened(&mut old, TimelineEvent::Cleared, ago(20 * 60_000));
+    county.note(&old).await;
+    // Somebody at the box had it in hand before the county heard of it; then it sounded again there.
+    let mut seen = alert("ecg-03", ago(20 * 60_000));
+    seen.state = AlertState::Unknown;
+    county.note(&seen).await;
+    happened(&mut seen, TimelineEvent::Acknowledged, ago(15 * 60_000));
+    seen.state = AlertState::ActiveAck;
+    county.note(&seen).await;
+    happened(&mut seen, TimelineEvent::Realarmed, ago(10 * 60_000));
+    seen.state = AlertState::Unknown;
+    county.note(&seen).await;
+    assert_eq!(county.made().await, ["lamp raised 1", "lamp cleared 2"]);
+}
+
 #[tokio::test]
 async fn whoever_heard_of_a_high_alert_hears_that_it_is_over_though_it_is_medium_by_then() {
     let county = County::with(&[sink("lamp", command("/bin/true"))]).await;

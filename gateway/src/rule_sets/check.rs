@@ -117,12 +117,30 @@ pub(super) fn silenced(text: &str) -> Vec<RuleMistake> {
             Some(own) if is_guarded && urgency(own) < least => {
                 Mistake::TooLow { least: least.map_or("", Priority::name).to_owned() }
             }
+            Some(own) if is_guarded && !has_steps(own, rule) => Mistake::Missing,
             Some(_) => return None,
         };
         let line = place.map_or(1, |place| line_of(text, &["rules", &place.to_string()]));
         Some(RuleMistake { line, rule: Some(id.to_owned()), what })
     };
     default.into_iter().flatten().filter_map(told).collect()
+}
+
+/// Whether a rule has what the other tells by steps: of as many, as urgent, and not after more than
+/// four times as long.
+fn has_steps(own: &Value, rule: &Value) -> bool {
+    let steps = |of: &Value| of.get("steps").and_then(Value::as_array).cloned().unwrap_or_default();
+    let wait = |step: &Value, key| step.get(key).and_then(Value::as_f64).unwrap_or_default();
+    let own = steps(own);
+    steps(rule).iter().all(|step| {
+        own.iter().any(|own| {
+            let is_for_all = own.get("when").is_none() || own.get("when") == step.get("when");
+            let is_soon = |key| wait(own, key) <= 4.0 * wait(step, key);
+            is_for_all
+                && urgency(own) >= urgency(step)
+                && ["after_s", "after_intervals"].into_iter().all(is_soon)
+        })
+    })
 }
 
 /// How urgent a rule makes what it tells, at the worst; of an alarm that goes by what its device
@@ -286,7 +304,17 @@ mod tests {
             let said = format!("{id}: has to be {least} at least");
             assert!(told.len() == 1 && told[0].starts_with(&said), "{told:?}");
         }
-        // What a county may decide: to hear more of what is not high, or nothing.
+        // To leave out boxes that serve nobody who is monitored, or to wait for days.
+        for change in [
+            |rule: &mut Value| drop(rule["steps"].as_array_mut().unwrap().remove(0)),
+            |rule: &mut Value| rule["steps"][0]["after_s"] = 864_000.into(),
+        ] {
+            let told = changed(|rules| {
+                change(rules.iter_mut().find(|rule| rule["id"] == "EDGE-OFFLINE").unwrap());
+            });
+            assert!(told.len() == 1 && told[0].contains("has to be in the set"), "{told:?}");
+        }
+        // What a county may decide: to wait a little, to hear more of what is not high, or nothing.
         let none = Vec::<String>::new();
         assert_eq!(set("DEV-AF", "priority", "high".into()), none);
         assert_eq!(set("DEV-OTHER", "priority", "medium".into()), none);

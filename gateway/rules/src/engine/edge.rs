@@ -313,10 +313,11 @@ impl Episode {
             return false;
         }
         let since = *self.ending_since.get_or_insert(now);
-        now.unix_ms().saturating_sub(since.unix_ms()) <= ENDING_MS
+        (0..=ENDING_MS).contains(&now.unix_ms().saturating_sub(since.unix_ms()))
     }
 
-    /// Whether all that holds is what devices signalled, of which the news came late.
+    /// Whether all that holds was told late and no value of it is known: what devices signalled, and
+    /// what their box says of it.
     pub(super) fn is_by_late_words(&self) -> bool {
         let is_word = |firing: &Firing| (firing.late || firing.of_box) && firing.value.is_none();
         !self.firing.is_empty() && self.firing.values().all(is_word)

@@ -189,9 +189,8 @@ impl Engine {
         self.cut_off = false;
         let is_ending = |key: &str| self.series.get(key).is_some_and(Series::is_ending);
         // News of what is over already may be on its way behind that of its begin.
-        let is_told_on = self
-            .late_word
-            .is_some_and(|at| now.unix_ms().saturating_sub(at.unix_ms()) < TOLD_ON_MS);
+        let late_ms = self.late_word.map(|at| now.unix_ms().saturating_sub(at.unix_ms()));
+        let is_told_on = late_ms.is_some_and(|age_ms| (0..TOLD_ON_MS).contains(&age_ms));
         let known = |episode: &mut Episode| {
             let waits = is_told_on && episode.is_by_late_words();
             match waits || episode.waits_for_its_end(now, is_ending) {

@@ -179,6 +179,46 @@ fn what_comes_back_on_another_device_of_a_patient_is_a_return_of_theirs() {
 }
 
 #[test]
+fn that_it_is_over_is_of_all_devices_also_where_a_box_names_one_that_has_left() {
+    let (mut county, first, _) = two_patients();
+    let monitor = county.desk(0).bind("ecg-01", &first);
+    county.desk(0).bind("oxi-01", &first);
+    county.hear(30, heart_rate(1..30, 36));
+    county.hear(31, vec![alarm(30, AlarmKind::LeadOff, AlarmPhase::Start)]);
+    // Inside the limit, and not yet where it clears.
+    county.hear(60, pulse(31..60, 43));
+    county.desk(60).unbind(monitor);
+    let known = county.of("hr_low");
+    let parts = ["state", "device"].map(|part| known[part].clone());
+    assert_eq!(json!(parts), json!(["active_unack", "ecg-01"]), "the monitor measured 36");
+    let Record::Alert(mut over) = told(&first, ("cleared", 100), Some(100)) else { unreachable!() };
+    over.id = *AlertId::from_hex(known["id"].as_str().unwrap()).unwrap().as_bytes();
+    over.started_at = at(1);
+    county.hear(120, vec![Record::Alert(over)]);
+    let over = county.of("hr_low");
+    let parts = ["state", "cleared_at"].map(|part| over[part].clone());
+    assert_eq!(json!(parts), json!(["cleared_unack", time(100)]));
+}
+
+#[test]
+fn an_alarm_of_before_begins_at_the_earliest_when_its_device_came() {
+    let said = |second, phase| vec![alarm(second, AlarmKind::OcclusionDownstream, phase)];
+    let (mut county, first, second) = two_patients();
+    let other = county.desk(0).bind("ecg-01", &second);
+    county.hear(1, said(1, AlarmPhase::Start));
+    county.desk(5).unbind(other);
+    let binding = county.desk(5).bind("ecg-01", &first);
+    county.desk(20).unbind(binding);
+    // The driver says it again there, and it ends.
+    let late = [said(10, AlarmPhase::Start), said(15, AlarmPhase::End)];
+    county.hear(30, late.into_iter().flatten().collect());
+    let of_first: Vec<Value> = county.alerts();
+    let of_first = of_first.iter().find(|alert| alert["patient"] == json!(first)).unwrap();
+    let parts = ["started_at", "cleared_at"].map(|part| of_first[part].clone());
+    assert_eq!(json!(parts), json!([time(10), time(15)]));
+}
+
+#[test]
 fn what_a_low_rate_of_one_patient_begins_the_next_one_does_not_complete() {
     let (mut county, first, second) = two_patients();
     let binding = county.desk(0).bind("ecg-01", &first);
