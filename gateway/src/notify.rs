@@ -142,7 +142,7 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
             waits || told > 0 && step == Step::Cleared
         }
         // Whoever heard of it hears that it is over, also where it ended in an outage.
-        false if step == Step::Cleared => told > 0 || age_ms(entry) <= OURS_MS,
+        false if step == Step::Cleared => is_over && told > 0 || age_ms(entry) <= OURS_MS,
         false => age_ms(entry) <= OURS_MS && !is_past,
     };
     let mut news: Vec<(&TimelineEntry, Step)> = alert

@@ -12,12 +12,14 @@ use std::{
     io::Write as _,
     net::TcpListener,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tempfile::NamedTempFile;
 
 /// A gateway that was just killed rolls its write-ahead log back first.
 const READY_LIMIT: Duration = Duration::from_secs(30);
+/// How often one looks whether the data folder is free.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Who listens for MQTT.
 #[derive(Clone, Debug)]
@@ -115,6 +117,7 @@ impl County {
         struct Addresses {
             http: String,
         }
+        self.data_folder_is_free().await?;
         let config = self.config();
         let arguments = [OsStr::new("run"), OsStr::new("--config"), config.as_os_str()];
         let process =
@@ -124,6 +127,22 @@ impl County {
             serde_json::from_str(&line).with_context(|| format!("the gateway said {line:?}"))?;
         if ready.ready.http != format!("127.0.0.1:{}", self.http_port) {
             bail!("the gateway listens at {}, not where it was told", ready.ready.http);
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing holds the data folder: a gateway that was killed as it began a command
+    /// leaves it to that for a moment.
+    async fn data_folder_is_free(&self) -> anyhow::Result<()> {
+        let path = self.plan.dir.join("data/lock");
+        let Ok(lock) = fs::File::options().append(true).open(&path) else { return Ok(()) };
+        let end = Instant::now() + READY_LIMIT;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        while lock.try_lock().is_err() {
+            if Instant::now() > end {
+                bail!("something holds {} since the gateway ended", path.display());
+            }
+            look.tick().await;
         }
         Ok(())
     }

@@ -332,6 +332,16 @@ async fn whoever_heard_of_an_alert_hears_that_it_ended_in_an_outage_and_nobody_o
     happened(&mut heard, TimelineEvent::Cleared, ago(20 * 60_000));
     (heard.state, heard.cleared_at) = (AlertState::ClearedUnack, Some(ago(20 * 60_000)));
     county.note(&heard).await;
+    // It was over and came back there: nobody is told of either before it is known again.
+    let mut back = alert("ecg-04", now);
+    county.note(&back).await;
+    happened(&mut back, TimelineEvent::Cleared, ago(20 * 60_000));
+    happened(&mut back, TimelineEvent::Recurred, ago(10 * 60_000));
+    back.state = AlertState::Unknown;
+    county.note(&back).await;
+    happened(&mut back, TimelineEvent::Known, now);
+    back.state = AlertState::ActiveUnack;
+    county.note(&back).await;
     // The county made of it now what was over before.
     let mut old = alert("ecg-02", now);
     (old.state, old.cleared_at) = (AlertState::ClearedUnack, Some(ago(20 * 60_000)));
@@ -347,7 +357,7 @@ async fn whoever_heard_of_an_alert_hears_that_it_ended_in_an_outage_and_nobody_o
     happened(&mut seen, TimelineEvent::Realarmed, ago(10 * 60_000));
     seen.state = AlertState::Unknown;
     county.note(&seen).await;
-    assert_eq!(county.made().await, ["lamp raised 1", "lamp cleared 2"]);
+    assert_eq!(county.made().await, ["lamp raised 1", "lamp cleared 2", "lamp raised 1"]);
 }
 
 #[tokio::test]
