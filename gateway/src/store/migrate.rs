@@ -10,10 +10,10 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use uplink_proto::{envelope::peek, samples};
 
 /// Schema this gateway writes.
-pub(crate) const SCHEMA: u32 = 18;
+pub(crate) const SCHEMA: u32 = 19;
 
 /// From nothing to schema 1, from there to 2, and so on.
-const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 18] = [
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 19] = [
     county,
     evidence,
     groups,
@@ -34,6 +34,7 @@ const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 18] = [
     |transaction| transaction.execute_batch(include_str!("../../migrations/0016_links.sql")),
     |transaction| transaction.execute_batch(include_str!("../../migrations/0017_strips.sql")),
     |transaction| transaction.execute_batch(include_str!("../../migrations/0018_audit_head.sql")),
+    |transaction| transaction.execute_batch(include_str!("../../migrations/0019_alarms.sql")),
 ];
 
 /// Takes every step the database has not taken yet.
