@@ -38,6 +38,16 @@ async function drawerOf(page, bed) {
   await page.caughtUp();
 }
 
+/** In the page: keeps what is written on canvases from now on in `window.written`. */
+function listen() {
+  window.written = [];
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.fillText = function written(text, ...place) {
+    window.written.push(text);
+    return fillText.call(this, text, ...place);
+  };
+}
+
 test('14. stale number: -- after 15 s, hatched after 60 s, the old number nowhere in the tile', async () => {
   const county = ward();
   const { monitor } = county;
@@ -793,14 +803,7 @@ test('a result beyond the axis says its number at the edge, one at the edge does
     result(5, [['temp', '33.1', hours(6)]]),
   ];
   const page = await it.open();
-  await page.run(() => {
-    window.written = [];
-    const { fillText } = CanvasRenderingContext2D.prototype;
-    CanvasRenderingContext2D.prototype.fillText = function written(text, ...place) {
-      window.written.push(text);
-      return fillText.call(this, text, ...place);
-    };
-  });
+  await page.run(listen);
   await drawerOf(page, 10);
   await page.shows('.plot[data-metric="temp"] canvas');
   const beside = () => page.run(() => [...new Set(window.written.filter((text) => (
@@ -1073,14 +1076,7 @@ test("on screen and on paper another patient's beats are called so, and not no s
   county.ms += 5_000;
   const alert = county.raise(county.monitor, 'high', { patient: ZHANG });
   const page = await it.open();
-  await page.run(() => {
-    window.written = [];
-    const { fillText } = CanvasRenderingContext2D.prototype;
-    CanvasRenderingContext2D.prototype.fillText = function written(text, ...place) {
-      window.written.push(text);
-      return fillText.call(this, text, ...place);
-    };
-  });
+  await page.run(listen);
   const gaps = () => page.run(() => [...new Set(window.written.splice(0).filter((text) => / 秒$/.test(text)))]);
   await drawerOf(page, 10);
   await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
@@ -1107,13 +1103,8 @@ test('a gap over two rows of paper says once how long it is, and that it goes on
   await page.click(`.drawer [data-alert-id="${alert.id}"] > button`);
   await page.says('.strip-review .strip-scale', '25 mm/s 10 mm/mV');
   const paper = await page.paper();
+  await page.run(listen);
   await page.run(() => {
-    window.written = [];
-    const { fillText } = CanvasRenderingContext2D.prototype;
-    CanvasRenderingContext2D.prototype.fillText = function written(text, ...place) {
-      window.written.push(text);
-      return fillText.call(this, text, ...place);
-    };
     [...document.querySelectorAll('.strip-review button')].find((one) => one.textContent.includes('A4')).click();
   });
   await paper('it is printed', (sheet) => sheet.body.dataset.printed === 'true');
