@@ -37,8 +37,6 @@ use std::{
 };
 use thiserror::Error;
 
-/// The rule set that comes with the program.
-const DEFAULT_RULES: &str = include_str!("../../configs/rules/default.json");
 /// Wrong use or configuration.
 const WRONG: u8 = 2;
 /// A backup is made and good, and the audit does not say so.
@@ -441,8 +439,9 @@ fn print_restored(
 /// The rule set of the configuration; `None` when it has mistakes, which have been printed.
 fn rules(config: &GatewayConfig) -> anyhow::Result<Option<(String, RuleSet)>> {
     let Some(path) = &config.rules else {
-        let rules = RuleSet::from_json(DEFAULT_RULES).context("the rule set of the program")?;
-        return Ok(Some((DEFAULT_RULES.to_owned(), rules)));
+        let rules =
+            RuleSet::from_json(rule_sets::DEFAULT).context("the rule set of the program")?;
+        return Ok(Some((rule_sets::DEFAULT.to_owned(), rules)));
     };
     let mut log = io::stderr().lock();
     let text = match fs::read_to_string(path) {

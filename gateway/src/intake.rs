@@ -436,9 +436,9 @@ impl<'t> Batch<'t> {
     }
 
     /// Keeps bytes for a person to look at, once; whether they are kept. A cause is a word for
-    /// programs, and behind a colon how many records it is about and what is wrong. Of a site that sends ever
-    /// more of what cannot be taken only the first [`QUARANTINED_MAX`] are; records of a later
-    /// version are real ones, and all of them are.
+    /// programs, and behind a colon how many records it is about and what is wrong. Of a site that
+    /// sends ever more of what cannot be taken only the first [`QUARANTINED_MAX`] are; records of a
+    /// later version are real ones, and all of them are.
     fn quarantine(
         &mut self,
         site: &SiteId,

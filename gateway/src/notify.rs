@@ -125,6 +125,7 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
     let last = alert.timeline.last().map_or(0, |entry| entry.number);
     let is_over = matches!(alert.state, AlertState::ClearedUnack | AlertState::Closed);
     let age_ms = |entry: &TimelineEntry| now.unix_ms().saturating_sub(entry.at.unix_ms());
+    let is_settled = is_over || alert.state == AlertState::ActiveAck;
     // It was over before the news of it came.
     let over_ms = alert.cleared_at.filter(|_| is_over);
     let is_past = over_ms.is_some_and(|at| now.unix_ms().saturating_sub(at.unix_ms()) > OURS_MS);
@@ -135,13 +136,10 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
         _ if !step.is_of_the_condition() => {
             alert.state != AlertState::Closed && age_ms(entry) <= OURS_MS
         }
-        true => {
-            // What waited until it sounds, and is over or in hand, is history; but whoever heard of
-            // it hears that it is over.
-            let waits = !is_over && alert.state != AlertState::ActiveAck;
-            waits || told > 0 && step == Step::Cleared
-        }
-        // Whoever heard of it hears that it is over, also where it ended in an outage.
+        // What waited until it sounds, and is over or in hand, is history; but whoever heard of it
+        // hears that it is over, also where it ended in an outage.
+        true if step == Step::Cleared => !is_settled || told > 0,
+        true => !is_settled,
         false if step == Step::Cleared => is_over && told > 0 || age_ms(entry) <= OURS_MS,
         false => age_ms(entry) <= OURS_MS && !is_past,
     };

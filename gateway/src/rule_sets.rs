@@ -11,7 +11,7 @@ mod check;
 pub(crate) mod preview;
 
 use check::silenced;
-pub(crate) use check::{check, read};
+pub(crate) use check::{DEFAULT, check, read};
 
 use crate::{
     audit::{self, Entry},

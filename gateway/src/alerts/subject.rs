@@ -24,7 +24,7 @@ use model::{
     time::WallTime,
 };
 use rules::{
-    alert::{AlertId, AlertState},
+    alert::{Alert, AlertId, AlertState},
     binding::{PatientKey, Subject},
     engine::{Before, Engine, ReadingInput},
     freshness::{Freshness, Moment},
@@ -183,31 +183,37 @@ impl Evaluation {
         let there = owned.iter().find(|of| (of.from_ms..of.until_ms).contains(&said.at.unix_ms()));
         let left = moment(there.map(|there| there.until_ms));
         let put_on_ms = there.map_or(0, |there| there.from_ms);
-        let began = began_at(connection, site, (put_on_ms, said.at), alarm)?;
-        if let Some(began) = began.map(|at| Moment { at, ..said }) {
+        if let Some(began) = began_at(connection, site, (put_on_ms, said.at), alarm)? {
             let is_over = alarm.phase == AlarmPhase::End;
             let until = if is_over { said.at } else { left };
-            let engine = self.known(context, site, &then)?;
-            if let Some((alert, whole)) = engine.past_alarm(rules, now, (began, until), alarm) {
-                let known = match self.changed.get(&alert.id) {
-                    Some(known) => Some(known.retro && known.state == AlertState::Closed),
-                    None => was_told_as_history(connection, alert.id)?,
-                };
-                let is_told = match (known, is_over) {
-                    (None, false) => whole.is_none(),
-                    (Some(is_history), true) => is_history,
-                    _ => false,
-                };
-                if is_told {
-                    if let Some(whole) = whole {
-                        join(connection, alert.id, whole)?;
-                    }
-                    self.note(vec![alert]);
-                }
-            }
+            let span = (Moment { at: began, ..said }, until);
+            let past = self.known(context, site, &then)?.past_alarm(rules, now, span, alarm);
+            self.tell_past(connection, past, is_over)?;
         }
         let came = moment(owned.last().map(|last| last.from_ms));
         Ok(Some(Before { came, of: then.patient().cloned() }))
+    }
+
+    /// Tells of an alarm of before as history, unless its box does; when it is over, of its end.
+    fn tell_past(
+        &mut self,
+        connection: &Connection,
+        past: Option<(Alert, Option<AlertId>)>,
+        is_over: bool,
+    ) -> rusqlite::Result<()> {
+        let Some((alert, whole)) = past else { return Ok(()) };
+        let known = match self.changed.get(&alert.id) {
+            Some(known) => Some(known.retro && known.state == AlertState::Closed),
+            None => was_told_as_history(connection, alert.id)?,
+        };
+        match (known, whole) {
+            (None, None) if !is_over => {}
+            (Some(true), None) if is_over => {}
+            (Some(true), Some(whole)) if is_over => join(connection, alert.id, whole)?,
+            _ => return Ok(()),
+        }
+        self.note(vec![alert]);
+        Ok(())
     }
 
     /// A device is on a patient from now on.
@@ -450,7 +456,7 @@ mod tests {
         time::{ClockQuality, Observed},
     };
     use rules::{
-        alert::{Alert, TimelineEvent},
+        alert::TimelineEvent,
         engine::EdgeTimes,
         freshness::{BoxTime, Clocks, Position},
         rule::RuleSet,

@@ -5,13 +5,20 @@
 //!   limits of another is judged here
 
 use super::{Context, Evaluation, join, subject::left_since};
-use model::{alert::EdgeAlert, id::SiteId};
+use model::{alert::EdgeAlert, id::SiteId, time::WallTime};
 use rules::{
     alert::{Alert, AlertId, AlertState, TimelineEntry, TimelineEvent},
     binding::{PatientKey, Subject},
     engine::EdgeTimes,
     freshness::Position,
 };
+
+/// Of whom the county takes a word of a box.
+struct Of {
+    subject: Subject,
+    /// What it was said of rests on a device that left then, for that reason.
+    left: Option<(WallTime, String)>,
+}
 
 impl Evaluation {
     /// An alert changed at the box of a site while it was alone: the id of the county's alert that it
@@ -26,38 +33,20 @@ impl Evaluation {
         (times, position): (EdgeTimes, Position),
     ) -> rusqlite::Result<Option<AlertId>> {
         let id = AlertId::from_bytes(told.id);
-        let mut whose_at = times.started;
-        let mut then = self.subject_at(context, site, &told.device, whose_at)?;
-        let present = self.subject_at(context, site, &told.device, context.now)?;
-        // What is the device's own is where the device is.
-        let is_own = context.rules.is_technical(&told.family);
-        if !is_own && !is_named(&then, told) {
-            // It began on another device of whom the box names, and this one has come since.
-            (whose_at, then) = (times.at, self.subject_at(context, site, &told.device, times.at)?);
-            let goes_on = is_named(&then, told)
-                && self.known(context, site, &then)?.remembered().any(|it| it.id == id);
-            if !goes_on {
-                return Ok(None);
-            }
-        }
-        let mut left = match !is_own && then != present {
-            true => left_since(context, site, &told.device, whose_at)?,
-            false => None,
+        let Some(Of { subject, left }) = self.of_word(context, site, told, times)? else {
+            return Ok(None);
         };
-        if let Some((at, _)) = &left {
-            let is_since = times.at >= *at;
-            let mut known = self.known(context, site, &then)?.remembered();
-            let known = known.find(|alert| alert.id == id).map(Alert::condition);
-            let is_seen = told.what == TimelineEvent::Acknowledged.name() && known.is_some();
-            if is_since && known.is_some_and(AlertState::is_active) {
-                // It goes on by other devices: that it is over, or in hand, is of all of them.
-                left.take_if(|_| is_seen || times.cleared.is_some());
-            }
-            if is_since && left.is_some() && !is_seen {
-                return Ok(Some(id));
-            }
+        let engine = self.known(context, site, &subject)?;
+        let known = engine.remembered().find(|alert| alert.id == id).map(Alert::condition);
+        let is_seen = told.what == TimelineEvent::Acknowledged.name() && known.is_some();
+        let is_since = |(left, _): &(WallTime, String)| times.at >= *left;
+        // Where it goes on by other devices, that it is over or in hand is of all of them.
+        let is_of_all =
+            (is_seen || times.cleared.is_some()) && known.is_some_and(AlertState::is_active);
+        let left = left.filter(|left| !(is_of_all && is_since(left)));
+        if left.as_ref().is_some_and(is_since) && !is_seen {
+            return Ok(Some(id));
         }
-        let engine = self.known(context, site, if is_own { &present } else { &then })?;
         let Context { rules, now, .. } = context;
         let (alert, ended) = match &left {
             Some((left, why)) => engine.adopt_left(rules, now, told, times, position, (*left, why)),
@@ -71,6 +60,39 @@ impl Evaluation {
         }
         self.note([alert].into_iter().chain(ended).collect());
         Ok(Some(id))
+    }
+
+    /// `None`: of nobody on whom its device was.
+    fn of_word(
+        &mut self,
+        context: Context<'_>,
+        site: &SiteId,
+        told: &EdgeAlert,
+        times: EdgeTimes,
+    ) -> rusqlite::Result<Option<Of>> {
+        let present = self.subject_at(context, site, &told.device, context.now)?;
+        // What is the device's own is where the device is.
+        if context.rules.is_technical(&told.family) {
+            return Ok(Some(Of { subject: present, left: None }));
+        }
+        let mut at = times.started;
+        let mut subject = self.subject_at(context, site, &told.device, at)?;
+        if !is_named(&subject, told) {
+            // It began on another device of whom the box names, and this one has come since.
+            at = times.at;
+            subject = self.subject_at(context, site, &told.device, at)?;
+            let id = AlertId::from_bytes(told.id);
+            let goes_on = is_named(&subject, told)
+                && self.known(context, site, &subject)?.remembered().any(|alert| alert.id == id);
+            if !goes_on {
+                return Ok(None);
+            }
+        }
+        let left = match subject == present {
+            true => None,
+            false => left_since(context, site, &told.device, at)?,
+        };
+        Ok(Some(Of { subject, left }))
     }
 }
 

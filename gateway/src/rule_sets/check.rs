@@ -9,8 +9,8 @@ use uplink_proto::policy::RULES_LEN_MAX;
 
 /// What `rules.schema.json` says.
 const SCHEMA: &str = include_str!("../../../configs/rules/rules.schema.json");
-/// The rules of the program, by which is known what would be told too little.
-const DEFAULT: &str = include_str!("../../../configs/rules/default.json");
+/// The rule set that comes with the program; by it is known what another one would tell too little.
+pub(crate) const DEFAULT: &str = include_str!("../../../configs/rules/default.json");
 /// What a device signals that no other rule names, and that a device, a box or a sensor says nothing
 /// any more: silence is never normal.
 const NEVER_MISSING: [&str; 5] =

@@ -343,10 +343,11 @@ fn tell_story(
 ) {
     use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred};
     let is_nobodys = |what| matches!(what, Recurred | PriorityRose | Realarmed);
+    let what = TimelineEvent::from_name(&told.what);
     // What is low and comes back within its time goes on as it was.
     let goes_on = told.priority == Priority::Low
         && AlertState::from_name(&told.state) == Some(AlertState::ActiveAck);
-    let what = TimelineEvent::from_name(&told.what);
+    let sounds_anew = what.is_some_and(is_nobodys) && !goes_on;
     let is_near = |at: WallTime| at.unix_ms().abs_diff(times.at.unix_ms()) <= SAME_STEP_MS;
     let is_it = |it: &TimelineEntry| Some(it.what) == what && it.detail == told.note;
     // What the county knew later than the box it told when it knew it.
@@ -362,9 +363,8 @@ fn tell_story(
     match (what, &told.by) {
         // Both ends were there when it happened: it was told. Who had it in hand before that, of
         // which the word came later, has it no more.
-        (Some(what), None) if known.is_some() => {
-            let is_before = |by: &Acknowledgement| is_nobodys(what) && Some(by.at) < known;
-            if alert.acknowledged.as_ref().is_some_and(is_before) && !goes_on {
+        (Some(_), None) if known.is_some() => {
+            if sounds_anew && alert.acknowledged.as_ref().is_some_and(|by| Some(by.at) < known) {
                 alert.acknowledged = alert.seen_at_box_since(times.at);
             }
         }
@@ -405,8 +405,7 @@ fn tell_story(
             // Whoever has it in hand since then has seen what it had become.
             let has_seen =
                 |by: &Acknowledgement| by.at > times.at && alert.priority >= told.priority;
-            let is_seen = goes_on || alert.acknowledged.as_ref().is_some_and(has_seen);
-            if is_nobodys(what) && !is_seen {
+            if sounds_anew && !alert.acknowledged.as_ref().is_some_and(has_seen) {
                 alert.acknowledged = alert.seen_at_box_since(times.at);
             }
             if what == Recurred {

@@ -6,7 +6,7 @@
 //! - nobody is told of what is not known, or of what was over before anybody could see it
 
 use super::{
-    Engine,
+    Engine, after,
     life::{Episode, SAME_EPISODE_MS},
 };
 use crate::{
@@ -33,7 +33,7 @@ impl Engine {
             silence.set_clock_by(by_ms);
         }
         for episode in self.episodes.values_mut() {
-            episode.unknown_since = episode.unknown_since.map(|since| later(since, by_ms));
+            episode.unknown_since = episode.unknown_since.map(|since| after(since, by_ms));
             let alerts = episode.unseen.iter_mut().chain(&mut episode.alert);
             alerts.for_each(|alert| alert.set_clock_by(by_ms));
         }
@@ -48,7 +48,7 @@ impl Episode {
 
     /// From when on time alone may make its alert more urgent: it was known for so long.
     pub(super) fn rises_from(&self) -> Option<WallTime> {
-        self.alert.as_ref().map(|alert| later(alert.unanswered_since(), KNOWN_MS))
+        self.alert.as_ref().map(|alert| after(alert.unanswered_since(), KNOWN_MS))
     }
 
     /// Takes the steps whose time has come; the alerts that changed.
@@ -74,11 +74,11 @@ impl Episode {
     /// they closed them, or its box may tell of more of which one is a part.
     pub(super) fn forget(&mut self, now: WallTime) {
         let undo = |alert: &Alert| {
-            alert.people.undo.as_ref().is_some_and(|undo| now < later(undo.at, UNDO_KEPT_MS))
+            alert.people.undo.as_ref().is_some_and(|undo| now < after(undo.at, UNDO_KEPT_MS))
         };
         let may_be_part = |alert: &Alert| {
             let over = alert.cleared_at.filter(|_| alert.people.told_by_box.is_none());
-            over.is_some_and(|over| now < later(over, SAME_EPISODE_MS))
+            over.is_some_and(|over| now < after(over, SAME_EPISODE_MS))
         };
         let is_open = |alert: &Alert| alert.state != AlertState::Closed;
         self.unseen.retain(|alert| is_open(alert) || undo(alert) || may_be_part(alert));
@@ -92,17 +92,17 @@ impl Alert {
         let sounds = self.state == AlertState::ActiveUnack;
         let above = times.ladder.of(self.priority).above(self.people.level).filter(|_| sounds);
         let (level, after_ms) = above.min_by_key(|(_, after_ms)| *after_ms)?;
-        Some((level, later(self.unanswered_since(), after_ms)))
+        Some((level, after(self.unanswered_since(), after_ms)))
     }
 
     fn set_clock_by(&mut self, by_ms: i64) {
-        self.people.unanswered_since = Some(later(self.unanswered_since(), by_ms));
+        self.people.unanswered_since = Some(after(self.unanswered_since(), by_ms));
         if let Some(by) = &mut self.acknowledged {
-            by.at = later(by.at, by_ms);
+            by.at = after(by.at, by_ms);
         }
-        self.cleared_at = self.cleared_at.map(|at| later(at, by_ms));
+        self.cleared_at = self.cleared_at.map(|at| after(at, by_ms));
         if let Some(undo) = &mut self.people.undo {
-            undo.at = later(undo.at, by_ms);
+            undo.at = after(undo.at, by_ms);
         }
     }
 
@@ -113,15 +113,15 @@ impl Alert {
             AlertState::ActiveUnack => self.next_level(times).map(|(_, at)| at),
             AlertState::ActiveAck => {
                 let realarm_ms = times.realarm.of(self.priority);
-                let known = later(unanswered, KNOWN_MS);
-                self.acknowledged.as_ref().map(|by| later(by.at, realarm_ms).max(known))
+                let known = after(unanswered, KNOWN_MS);
+                self.acknowledged.as_ref().map(|by| after(by.at, realarm_ms).max(known))
             }
             AlertState::ClearedUnack => {
                 let reminds = self.priority == Priority::High && !self.retro;
                 let count = self.people.reminders.saturating_add(1);
                 let reminder_ms = times.remind.saturating_mul(count);
                 match reminds {
-                    true => Some(later(unanswered, reminder_ms)),
+                    true => Some(after(unanswered, reminder_ms)),
                     false => self.closes_at(),
                 }
             }
@@ -139,7 +139,7 @@ impl Alert {
         // What came late waits for a person: nobody could see it while it held.
         let closes = self.priority == Priority::Medium && !self.retro && !self.latched;
         let cleared = self.cleared_at.filter(|_| closes)?;
-        Some(later(cleared, MEDIUM_CLOSES_MS))
+        Some(after(cleared, MEDIUM_CLOSES_MS))
     }
 
     /// Does what has fallen due, at once where several steps have.
@@ -176,9 +176,4 @@ impl Alert {
             | AlertState::OutOfService => {}
         }
     }
-}
-
-/// A moment and some milliseconds.
-fn later(at: WallTime, ms: i64) -> WallTime {
-    WallTime::from_unix_ms(at.unix_ms().saturating_add(ms))
 }
