@@ -10,7 +10,7 @@
 pub(crate) mod act;
 mod score;
 mod subject;
-mod told;
+pub(crate) mod told;
 
 pub(crate) use score::{OBSERVE_EVERY_MS, observe_all};
 pub(crate) use subject::subject;
@@ -534,6 +534,12 @@ fn revision(connection: &Connection, id: AlertId) -> rusqlite::Result<i64> {
         .query_row([id.to_string()], |row| row.get::<_, Option<i64>>(0))
         .optional()?;
     Ok(told.flatten().unwrap_or_default())
+}
+
+fn is_closed(connection: &Connection, id: AlertId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM alert WHERE id = ?1 AND state = 'closed'")?
+        .exists([id.to_string()])
 }
 
 /// Who is told next if nobody answers, and when; as the duty plan has it now.

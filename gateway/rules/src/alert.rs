@@ -353,6 +353,8 @@ pub struct People {
     pub(crate) told_by_box: Option<Place>,
     /// Whoever has it in hand took in hand what began then, as a part of it.
     pub(crate) part_began: Option<WallTime>,
+    /// When what nobody knew of it was known again last.
+    pub(crate) known_at: Option<WallTime>,
 }
 
 /// Our message that a rule's condition holds.

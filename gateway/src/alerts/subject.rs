@@ -446,7 +446,10 @@ pub(crate) fn subject(site: &SiteId, device: &DeviceId, patient: Option<&str>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{alerts, store::Store};
+    use crate::{
+        alerts::{self, told::Word},
+        store::Store,
+    };
     use model::{
         alarm::Priority,
         alert::EdgeAlert,
@@ -529,7 +532,8 @@ mod tests {
             let (outbox, seq) = (OutboxId::from_bytes([1; 16]), Seq::new(seq).unwrap());
             let position = Position { outbox, lane: Lane::Urgent, seq, index: 0 };
             let told = EdgeAlert { what: (*what).into(), ..told(family, rule) };
-            id = evaluation.edge_alert(context, &site, &told, (times, position)).unwrap();
+            let word = Word { times, position, is_new: true };
+            id = evaluation.edge_alert(context, &site, &told, word).unwrap();
         }
         let alert = evaluation.changed.get(&id.unwrap()).unwrap().clone();
         alerts::store(context, evaluation).unwrap();

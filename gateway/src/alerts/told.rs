@@ -4,7 +4,7 @@
 //! - what a box tells is of whom it names, as long as its device was on them; what it judged by the
 //!   limits of another is judged here
 
-use super::{Context, Evaluation, join, subject::left_since};
+use super::{Context, Evaluation, is_closed, join, subject::left_since};
 use model::{alert::EdgeAlert, id::SiteId, time::WallTime};
 use rules::{
     alert::{Alert, AlertId, AlertState, TimelineEntry, TimelineEvent},
@@ -12,6 +12,15 @@ use rules::{
     engine::EdgeTimes,
     freshness::Position,
 };
+
+/// What there is about a word of a box beside what it tells.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Word {
+    pub(crate) times: EdgeTimes,
+    pub(crate) position: Position,
+    /// The box has not said it before.
+    pub(crate) is_new: bool,
+}
 
 /// Of whom the county takes a word of a box.
 struct Of {
@@ -30,7 +39,7 @@ impl Evaluation {
         context: Context<'_>,
         site: &SiteId,
         told: &EdgeAlert,
-        (times, position): (EdgeTimes, Position),
+        Word { times, position, is_new }: Word,
     ) -> rusqlite::Result<Option<AlertId>> {
         let id = AlertId::from_bytes(told.id);
         let Some(Of { subject, left }) = self.of_word(context, site, told, times)? else {
@@ -38,6 +47,11 @@ impl Evaluation {
         };
         let engine = self.known(context, site, &subject)?;
         let known = engine.remembered().find(|alert| alert.id == id).map(Alert::condition);
+        // What is over and was forgotten by the rules keeps its story, whatever is said of it again.
+        let says_nothing = !is_new || told.state == AlertState::Closed.name();
+        if known.is_none() && says_nothing && is_closed(context.connection, id)? {
+            return Ok(Some(id));
+        }
         let is_seen = told.what == TimelineEvent::Acknowledged.name() && known.is_some();
         let is_since = |(left, _): &(WallTime, String)| times.at >= *left;
         // Where it goes on by other devices, that it is over or in hand is of all of them.

@@ -1,7 +1,7 @@
 //! What alerts became at a box while it was alone: kept as told, and when which family was reported.
 
 use super::Batch;
-use crate::{clock::rfc3339, patients::name, query};
+use crate::{alerts::told::Word, clock::rfc3339, patients::name, query};
 use model::{alert::EdgeAlert, id::SiteId, metric::Metric, time::WallTime};
 use rules::{
     alert::AlertId,
@@ -43,7 +43,7 @@ impl Batch<'_> {
         };
         tracing::info!(%site, device = %alert.device, alert = id, what = alert.what,
             state = alert.state, "An alert changed at a box.");
-        let is_new_act = alert.by.is_some() && self.is_new_act(site, alert)?;
+        let is_new = self.is_new(site, alert)?;
         self.connection
             .prepare_cached(
                 "INSERT INTO edge_alert (site, device, family, alert, at_ms, received_ms, what, body)
@@ -59,9 +59,9 @@ impl Batch<'_> {
                 alert.what,
                 told(alert).to_string()
             ])?;
-        let told = (times, position);
-        let joined = self.evaluation.edge_alert(self.context(), site, alert, told)?;
-        if let Some(who) = alert.by.as_ref().filter(|_| is_new_act) {
+        let word = Word { times, position, is_new };
+        let joined = self.evaluation.edge_alert(self.context(), site, alert, word)?;
+        if let Some(who) = alert.by.as_ref().filter(|_| is_new) {
             let (what, reason) = (&alert.what, &alert.reason);
             let of = joined.map_or_else(|| id.clone(), |joined| joined.to_string());
             let detail = json!({"alert": of, "what": what, "reason": reason});
@@ -105,10 +105,10 @@ impl Batch<'_> {
         Ok(Cow::Owned(EdgeAlert { note: NAME_LEFT_OUT.to_owned(), ..alert.clone() }))
     }
 
-    /// Whether it was not told yet that this was done then, by that person. A box that was killed says
+    /// Whether it was not told yet that this happened then, and who did it. A box that was killed says
     /// again what it had not written down as said, and one of before the story of an alert that comes
     /// back from its begin: by its own clock that is the same moment.
-    fn is_new_act(&self, site: &SiteId, alert: &EdgeAlert) -> rusqlite::Result<bool> {
+    fn is_new(&self, site: &SiteId, alert: &EdgeAlert) -> rusqlite::Result<bool> {
         self.connection
             .prepare_cached(
                 "SELECT NOT EXISTS (SELECT 1 FROM edge_alert

@@ -600,6 +600,7 @@ impl Episode {
         let unanswered_ms = since.map_or(0, |since| alert.unanswered_ms(since));
         let from = WallTime::from_unix_ms(now.unix_ms().saturating_sub(unanswered_ms));
         alert.people.unanswered_since = Some(from);
+        alert.people.known_at = Some(now);
         alert.go(before);
         alert.tell(now, TimelineEvent::Known, None, String::new());
         Some(alert.clone())

@@ -48,7 +48,7 @@ impl Episode {
 
     /// From when on time alone may make its alert more urgent: it was known for so long.
     pub(super) fn rises_from(&self) -> Option<WallTime> {
-        self.alert.as_ref().map(|alert| after(alert.unanswered_since(), KNOWN_MS))
+        self.alert.as_ref().map(Alert::known_for_long)
     }
 
     /// Takes the steps whose time has come; the alerts that changed.
@@ -95,8 +95,15 @@ impl Alert {
         Some((level, after(self.unanswered_since(), after_ms)))
     }
 
+    /// From when on it is known for long enough to sound again or to rise by time alone.
+    fn known_for_long(&self) -> WallTime {
+        let since = self.unanswered_since();
+        after(self.people.known_at.map_or(since, |known| since.max(known)), KNOWN_MS)
+    }
+
     fn set_clock_by(&mut self, by_ms: i64) {
         self.people.unanswered_since = Some(after(self.unanswered_since(), by_ms));
+        self.people.known_at = self.people.known_at.map(|at| after(at, by_ms));
         if let Some(by) = &mut self.acknowledged {
             by.at = after(by.at, by_ms);
         }
@@ -113,7 +120,7 @@ impl Alert {
             AlertState::ActiveUnack => self.next_level(times).map(|(_, at)| at),
             AlertState::ActiveAck => {
                 let realarm_ms = times.realarm.of(self.priority);
-                let known = after(unanswered, KNOWN_MS);
+                let known = self.known_for_long();
                 self.acknowledged.as_ref().map(|by| after(by.at, realarm_ms).max(known))
             }
             AlertState::ClearedUnack => {

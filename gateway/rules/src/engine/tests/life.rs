@@ -167,6 +167,21 @@ fn active_ack_that_still_holds_when_its_time_has_passed_sounds_again() {
 }
 
 #[test]
+fn what_is_in_hand_and_known_again_waits_before_it_sounds_again() {
+    let (mut ward, _) = with(Priority::High);
+    ward.act(40.0, "wang", &acknowledge()).unwrap();
+    ward.status(90.0, DeviceKind::Monitor, DeviceState::Silent);
+    ward.pass_time(120.0);
+    assert_eq!(ward.alert("hr_low").state, AlertState::Unknown);
+    ward.status(400.0, DeviceKind::Monitor, DeviceState::Online);
+    ward.store_and_load();
+    for (second, state) in [(429.9, AlertState::ActiveAck), (430.0, AlertState::ActiveUnack)] {
+        ward.pass_time(second);
+        assert_eq!(ward.alert("hr_low").state, state, "at {second} s");
+    }
+}
+
+#[test]
 fn active_ack_priority_rises_is_active_unack_and_the_story_keeps_who_had_it() {
     let (mut ward, _) = with(Priority::Medium);
     ward.act(31.0, "wang", &acknowledge()).unwrap();

@@ -221,6 +221,26 @@ fn an_alert_that_only_the_box_knew_goes_on_when_it_is_acknowledged_at_the_county
     assert_eq!(low(&county)["state"], "closed");
 }
 
+/// A box that was killed says again what it had not written down as said.
+#[test]
+fn the_story_of_what_is_over_and_forgotten_stands_whatever_its_box_says_again() {
+    let mut county = County::new();
+    county.state(at(0), at(0), true);
+    county.take(at(0), vec![online(1, at(0))]);
+    county.state(at(10), at(10), false);
+    county.state(at(700), at(700), true);
+    let records = changes_at_the_box(&county.rules);
+    let over = |record: &&Record| matches!(record, Record::Alert(told) if told.state == "closed");
+    let again: Vec<Record> = records.iter().filter(over).cloned().collect();
+    assert!(!again.is_empty());
+    county.take(at(700), vec![envelope(Lane::Urgent, 2, records)]);
+    county.pass_time(at(800), None);
+    let first = told(&county)[0].clone();
+    assert_eq!((&first["state"], &first["acknowledged_by"]), (&json!("closed"), &json!(BY)));
+    county.take(at(801), vec![envelope(Lane::Urgent, 3, again)]);
+    assert_eq!(told(&county)[0], first);
+}
+
 #[test]
 fn section_9_test_18_an_outage_with_alerts_at_the_edge_is_as_if_the_county_had_been_there() {
     let (_never_away, expected) = county(None);
