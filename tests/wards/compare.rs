@@ -2,7 +2,7 @@
 //! others.
 
 use crate::{
-    link::{LeadOff, told},
+    link::told,
     oracle::Episode,
     script::{Script, second},
     world::Outcome,
@@ -18,7 +18,7 @@ use std::{
 };
 
 /// "Fresh: at most 60 s old, of streams; 10 min of spot values."
-const STREAM_FRESH_S: i64 = 60;
+pub(crate) const STREAM_FRESH_S: i64 = 60;
 const SPOT_FRESH_S: i64 = 600;
 /// A late spot value still tells the present (row 5).
 const SPOT_TELLS_S: i64 = 4 * 3600;
@@ -84,8 +84,12 @@ pub(crate) struct Figures {
     pub(crate) parts: usize,
     /// Taken in hand when they were over, of which the news came later.
     pub(crate) seen_late: usize,
-    /// Ended by what a lead that was off counted, and what came back is one of its own (row 8).
-    pub(crate) split: usize,
+    /// Taken in hand before the news came that they had come back: they wait for a person.
+    pub(crate) unseen: usize,
+    /// Begun, ended or come back by what a lead counted before the news of it came (rows 1 and 8).
+    pub(crate) leads: usize,
+    /// Sounded so.
+    pub(crate) leads_sounded: usize,
     /// Of those whose devices came or went.
     pub(crate) moved: usize,
     pub(crate) doubled: usize,
@@ -111,7 +115,9 @@ impl Figures {
         self.waits += other.waits;
         self.parts += other.parts;
         self.seen_late += other.seen_late;
-        self.split += other.split;
+        self.unseen += other.unseen;
+        self.leads += other.leads;
+        self.leads_sounded += other.leads_sounded;
         self.moved += other.moved;
         self.doubled += other.doubled;
         self.missed += other.missed;
@@ -129,8 +135,9 @@ impl fmt::Display for Figures {
              {} sounded late, {} other than without one; as section 8 has it: {} told in silence \
              (rows 2, 3, 6), of them {} wait for a person, {} left out for a worse one (row 3), \
              {} hold (row 4), {} late results (row 5), {} taken in hand \
-             before the news of their end came, {} ended by what a lead that was off counted (row 8), \
-             {} of those whose devices changed; \
+             before the news of their end came and {} before that they came back, {} begun, ended \
+             or come back by what a lead counted before the news of it came and {} sounded so \
+             (rows 1 and 8), {} of those whose devices changed; \
              {} were first raised by live values and are a part of what the box told",
             self.patients,
             self.readings,
@@ -149,7 +156,9 @@ impl fmt::Display for Figures {
             self.holds,
             self.late_results,
             self.seen_late,
-            self.split,
+            self.unseen,
+            self.leads,
+            self.leads_sounded,
             self.moved,
             self.parts
         )
@@ -255,6 +264,16 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// It came back before somebody had it in hand, and the news of that came behind them.
+    fn came_back_behind_a_person(&self) -> bool {
+        let acknowledged = self.steps.iter().rposition(|(_, what)| what == "acknowledged");
+        let Some(place) = acknowledged else { return false };
+        let (by, behind) = (self.steps[place].0, &self.steps[place + 1..]);
+        behind.iter().any(|(at, what)| what == "recurred" && *at < by)
+    }
+}
+
 /// The most urgent that an alert ever was, by its story and what it is in the end.
 fn highest<'s>(present: &str, story: impl Iterator<Item = (&'s str, &'s str)>) -> u8 {
     let (mut level, mut highest) = (0, rank(present));
@@ -303,50 +322,6 @@ pub(crate) fn at_the_edge(outcome: &Outcome, one_end: &BTreeSet<String>) -> BTre
     let seen = outcome.edge.values().map(Seen::at_the_box);
     let seen = seen.filter(|alert| !one_end.contains(&alert.family));
     seen.map(|alert| (alert.id.clone(), alert)).collect()
-}
-
-impl Outcome {
-    /// It was raised by what a lead that was off counted, before the news of that had come: what is
-    /// fresh is judged by what is known (row 1), as long as a value of before is fresh.
-    fn is_before_lead_off(&self, alert: &Seen, raised: i64) -> bool {
-        let mut leads = self.leads_off.iter();
-        ["hr_low", "hr_high"].contains(&alert.family.as_str())
-            && leads.any(|lead| {
-                let known = lead.heard.min(lead.at + 2 * STREAM_FRESH_S);
-                lead.whose == alert.subject && (lead.at..=known).contains(&raised)
-            })
-    }
-
-    /// It ended by what a lead that was off counted, before the news of that had come, and `next` is
-    /// what would have been its return.
-    ///
-    /// Both stories are right. A clear is taken from fresh values that are newer than what was
-    /// evaluated, judged by what is known (rows 1 and 7). The news, from before the last of them,
-    /// does not touch the live state any more (row 8). What is outside more than five minutes after
-    /// that end is another episode ("Identity"), with an id of its own, where the end that was
-    /// known in time is later and the same is a return. So nothing is another before the lead came
-    /// off, and `next` sounded when the return did and is like it ever since.
-    fn is_split_by_lead_off(&self, expected: &Seen, found: &Seen, next: &Seen) -> bool {
-        let Some(over) = found.cleared else { return false };
-        let is_judged_off =
-            |lead: &&LeadOff| lead.whose == found.subject && (lead.at..=lead.heard).contains(&over);
-        let Some(lead) = self.leads_off.iter().find(is_judged_off) else { return false };
-        let turns = ["raised", "recurred", "cleared", "acknowledged", "priority_rose"];
-        let until_then = |seen: &Seen| -> Vec<(i64, String)> {
-            let steps = seen.steps.iter().filter(|(at, _)| *at < lead.at);
-            steps.filter(|(_, what)| turns.contains(&what.as_str())).cloned().collect()
-        };
-        let moment = |seen: &Seen, step: &str| {
-            seen.steps.iter().find(|(at, what)| *at > over && what == step).map(|(at, _)| *at)
-        };
-        let sounds = moment(next, "raised");
-        found.started == expected.started
-            && until_then(found) == until_then(expected)
-            && next.started > over + SAME_S
-            && sounds.is_some()
-            && sounds == moment(expected, "recurred")
-            && differs(expected, next).parts == ["begin"]
-    }
 }
 
 impl<'s> Story<'s> {
@@ -502,18 +477,22 @@ impl<'s> Story<'s> {
                         && other.highest >= expected.highest
                         && other.rules.iter().any(|rule| expected.rules.contains(rule))
                 });
-                match is_told_by_another {
-                    true => self.figures.left_out += 1,
-                    false => {
-                        let joined = outage.joined.get(&id);
-                        let line =
-                            format!("missed by the outage: {} {id} {joined:?}", line_of(&expected));
-                        self.says(|f| &mut f.missed, line);
-                    }
+                let mut others = broken.values();
+                let by_leads = others.find(|it| outage.is_like_but_for_leads(&expected, it));
+                if is_told_by_another {
+                    self.figures.left_out += 1;
+                } else if let Some(other) = by_leads.map(|other| other.id.clone()) {
+                    broken.remove(&other);
+                    self.figures.leads += 1;
+                } else {
+                    let joined = outage.joined.get(&id);
+                    let line =
+                        format!("missed by the outage: {} {id} {joined:?}", line_of(&expected));
+                    self.says(|f| &mut f.missed, line);
                 }
                 continue;
             };
-            let Differs { parts: mut why, waits, seen_late } = differs(&expected, &found);
+            let Differs { parts: mut why, waits, seen_late, unseen } = differs(&expected, &found);
             // What was raised so goes on, and what comes back soon is a part of it.
             let raised = found.steps.iter().find(|(_, what)| what == "raised");
             if raised.is_some_and(|(at, _)| outage.is_before_lead_off(&found, *at)) {
@@ -521,14 +500,17 @@ impl<'s> Story<'s> {
             }
             self.figures.waits += usize::from(waits);
             self.figures.seen_late += usize::from(seen_late);
+            self.figures.unseen += usize::from(unseen);
             let mut others = broken.values().filter(|_| !why.is_empty());
             let next = others.find(|next| outage.is_split_by_lead_off(&expected, &found, next));
             if let Some(next) = next.map(|next| next.id.clone()) {
                 broken.remove(&next);
-                self.figures.split += 1;
+                self.figures.leads += 1;
                 continue;
             }
-            if !why.is_empty() {
+            if !why.is_empty() && outage.is_like_but_for_leads(&expected, &found) {
+                self.figures.leads += 1;
+            } else if !why.is_empty() {
                 let (should, is) = (line_of(&expected), line_of(&found));
                 let at_the_box = at_the_edge(outage, one_end).remove(&id);
                 let at_the_box = at_the_box.map_or("nothing".to_owned(), |seen| line_of(&seen));
@@ -621,7 +603,12 @@ impl<'s> Story<'s> {
                     *from <= made && until.is_none_or(|until| made - until <= fresh)
                 })
             };
-            if !of_alert.clone().any(tells) && !outcome.is_before_lead_off(alert, made) {
+            if of_alert.clone().any(tells) {
+                continue;
+            }
+            if outcome.is_before_lead_off(alert, made) {
+                self.figures.leads_sounded += 1;
+            } else {
                 let should: Vec<String> = of_alert.map(episode_told).collect();
                 let line = format!(
                     "sounded late: {} at {} of {}\n    {}",
@@ -654,17 +641,19 @@ impl<'s> Story<'s> {
     }
 }
 
-struct Differs {
+pub(crate) struct Differs {
     /// What of an alert is another than it may be.
-    parts: Vec<&'static str>,
+    pub(crate) parts: Vec<&'static str>,
     /// It waits for a person because it was told late, where it would have ended by itself (rows 2,
     /// 3 and 6).
     waits: bool,
     /// It held as far as was known until the news of its end came, and somebody saw to it meanwhile.
     seen_late: bool,
+    /// It came back before somebody who did not know of that had it in hand, and waits for a person.
+    unseen: bool,
 }
 
-fn differs(expected: &Seen, found: &Seen) -> Differs {
+pub(crate) fn differs(expected: &Seen, found: &Seen) -> Differs {
     let is_silent = found.late_row.is_some_and(|row| SILENT_ROWS.contains(&row)) && found.retro;
     // It rose by its time when it was over, of which the news was on its way.
     let was_over = |moment: i64| {
@@ -699,7 +688,8 @@ fn differs(expected: &Seen, found: &Seen) -> Differs {
                 .iter()
                 .any(|known| (known - STREAM_FRESH_S..known + KNOWN_S).contains(again))
         });
-    let is_seen = seen_late || is_granted;
+    let unseen = expected.by.is_some() && found.by.is_none() && found.came_back_behind_a_person();
+    let is_seen = seen_late || is_granted || unseen;
     let whose = |seen: &Seen| (seen.subject.clone(), seen.family.clone());
     let parts = [
         (whose(expected) == whose(found), "whose it is"),
@@ -709,11 +699,11 @@ fn differs(expected: &Seen, found: &Seen) -> Differs {
         (has_risen || is_granted || expected.priority == found.priority, "priority"),
         (has_risen || expected.highest == found.highest, "highest priority"),
         (expected.rules == found.rules, "rules"),
-        (waits || is_granted || expected.state == found.state, "state"),
+        (waits || is_granted || unseen || expected.state == found.state, "state"),
         (expected.why == found.why, "reason of its end"),
     ];
     let other = parts.into_iter().filter_map(|(is_same, part)| (!is_same).then_some(part));
-    Differs { parts: other.collect(), waits, seen_late }
+    Differs { parts: other.collect(), waits, seen_late, unseen }
 }
 
 pub(crate) fn line_of(alert: &Seen) -> String {

@@ -3,7 +3,7 @@
 //! The box sends as the uplink's protocol says ("What the sender does"); envelopes are lost and sent
 //! again, doubled, and overtake each other.
 
-use crate::{edge::Kept, script};
+use crate::{edge::Kept, lead::Lead, script};
 use e2e::dice::Dice;
 use gateway::proof::Delivery;
 use model::{
@@ -17,15 +17,6 @@ use std::collections::VecDeque;
 const NEWEST_S: i64 = 300;
 /// What is fresh, of streams: what comes later came late.
 const FRESH_S: i64 = 60;
-
-/// A lead came off, of which the county heard later.
-#[derive(Clone, Debug)]
-pub(crate) struct LeadOff {
-    /// The device; in what came of a ward whom it is about.
-    pub(crate) whose: String,
-    pub(crate) at: i64,
-    pub(crate) heard: i64,
-}
 
 /// A link.
 #[derive(Clone, Debug)]
@@ -42,7 +33,7 @@ pub(crate) struct Link {
     waits: VecDeque<Kept>,
     delivered: Vec<Kept>,
     pub(crate) late: usize,
-    pub(crate) leads_off: Vec<LeadOff>,
+    pub(crate) leads: Vec<Lead>,
 }
 
 impl Link {
@@ -57,7 +48,7 @@ impl Link {
             waits: VecDeque::new(),
             delivered: Vec::new(),
             late: 0,
-            leads_off: Vec::new(),
+            leads: Vec::new(),
         }
     }
 
@@ -183,10 +174,12 @@ impl Link {
     fn note_lead(&mut self, heard: i64, record: &Record) {
         let Record::Alarm(alarm) = record else { return };
         let (whose, at) = (alarm.device.to_string(), script::second(alarm.observed.at));
-        let is_off = alarm.kind == AlarmKind::LeadOff && alarm.phase == AlarmPhase::Start;
-        let is_known = self.leads_off.iter().any(|known| known.whose == whose && known.at == at);
-        if is_off && !is_known {
-            self.leads_off.push(LeadOff { whose, at, heard });
+        let is_off = alarm.phase == AlarmPhase::Start;
+        let is_known = self.leads.iter().any(|known| (&known.whose, known.at) == (&whose, at));
+        if alarm.kind == AlarmKind::LeadOff && !is_known {
+            let back = self.outages.iter().map(|(_, until)| *until).filter(|back| *back <= heard);
+            let open = back.max().unwrap_or(at).max(at);
+            self.leads.push(Lead { whose, is_off, at, open, heard });
         }
     }
 }

@@ -18,6 +18,7 @@
 mod changed;
 mod compare;
 mod edge;
+mod lead;
 mod link;
 mod more;
 mod oracle;

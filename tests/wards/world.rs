@@ -2,7 +2,8 @@
 
 use crate::{
     edge::{Edge, state},
-    link::{LeadOff, Link},
+    lead::Lead,
+    link::Link,
     script::{Script, Word, at, site},
 };
 use agent::proof::GoesBy;
@@ -73,7 +74,7 @@ pub(crate) struct Outcome {
     pub(crate) joined: BTreeMap<String, String>,
     pub(crate) notified: Vec<Notified>,
     pub(crate) deeds: Vec<Deed>,
-    pub(crate) leads_off: Vec<LeadOff>,
+    pub(crate) leads: Vec<Lead>,
     /// When each envelope that had readings came, by commit.
     pub(crate) late: usize,
 }
@@ -313,8 +314,8 @@ impl World<'_> {
             };
         }
         let devices = &self.script.devices;
-        let mut leads_off = self.plan.link.leads_off;
-        for lead in &mut leads_off {
+        let mut leads = self.plan.link.leads;
+        for lead in &mut leads {
             let device = devices.iter().find(|device| device.id == lead.whose).unwrap();
             device.subject().clone_into(&mut lead.whose);
         }
@@ -325,7 +326,7 @@ impl World<'_> {
             deeds: self.deeds,
             edge: self.edge.alerts,
             late: self.plan.link.late,
-            leads_off,
+            leads,
         }
     }
 }
