@@ -108,6 +108,11 @@ pub struct DeviceAction {
     pub observed: Observed,
 }
 
+/// In [`DeviceStatus::about`]: what the cuff of a monitor does, where it does anything.
+pub const CUFF: &str = "cuff";
+/// It measures: an oximeter on the same limb has no pulse meanwhile.
+pub const CUFF_MEASURES: &str = "measuring";
+
 /// A change in how a device is doing, or what it said of itself.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DeviceStatus {

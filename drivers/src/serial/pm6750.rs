@@ -24,7 +24,7 @@ use codec::{Command, Decoder, Frame, FrameError, Switch};
 use cuff::{Cuff, CuffNews, Pressures};
 use model::{
     decimal::Decimal,
-    device::{DeviceKind, DeviceState},
+    device::{CUFF, CUFF_MEASURES, DeviceKind, DeviceState},
     id::{Channel, DeviceId},
     metric::Metric,
     reading::{NoData, Occurrence, Reading, ReadingGroup},
@@ -340,6 +340,7 @@ impl Pm6750 {
             return;
         }
         self.say_silent(now, |_| true);
+        self.about.remove(CUFF);
         let hint = "no valid packet for 3 s; check power and cable of the monitor";
         self.report(now, DeviceState::Silent, hint);
     }
@@ -459,6 +460,7 @@ impl Pm6750 {
     }
 
     fn take_cuff(&mut self, now: Now, state: u8, pressures: Pressures) {
+        self.say_cuff(now, spec::RUNNING.contains(&state));
         let metrics = [Metric::NIBP_SYS, Metric::NIBP_MEAN, Metric::NIBP_DIA];
         let (readings, time_known, condition) = match self.cuff.take(now.mono, state, pressures) {
             CuffNews::Nothing => return,
@@ -488,6 +490,19 @@ impl Pm6750 {
         if let Some(cursor) = self.cuff.cursor().filter(|_| result) {
             self.reporter.remember(cursor);
         }
+    }
+
+    /// A cuff that works takes the pulse away from an oximeter on the same limb: whoever judges its
+    /// values is told, long before there is a result.
+    fn say_cuff(&mut self, now: Now, measures: bool) {
+        if self.about.contains_key(CUFF) == measures {
+            return;
+        }
+        match measures {
+            true => self.about.insert(CUFF.to_owned(), CUFF_MEASURES.to_owned()),
+            false => self.about.remove(CUFF),
+        };
+        self.report(now, DeviceState::Online, "");
     }
 
     fn take_temperature(&mut self, now: Now, channel: &str, off: bool, value: (u8, u8)) {

@@ -265,6 +265,32 @@ fn a_cuff_measurement_is_one_reading_however_often_it_is_repeated() {
 }
 
 #[test]
+fn a_cuff_that_works_says_so_before_there_is_a_result() {
+    let mut bench = streaming(None);
+    bench.packet(&[0x04, 0, 98, 75]);
+    bench.records.clear();
+    let says = |bench: &Bench<Pm6750>| -> Vec<Option<String>> {
+        bench.statuses().iter().map(|status| status.about.get("cuff").cloned()).collect()
+    };
+    for pressure in [0, 62, 80] {
+        bench.packet(&[0x03, 1 << 2, pressure, 0, 0, 0]);
+    }
+    let measures = Some("measuring".to_owned());
+    assert_eq!(says(&bench), [measures.clone()]);
+    bench.packet(&[0x03, 0, 0, 120, 93, 80]);
+    bench.packet(&[0x03, 0, 0, 120, 93, 80]);
+    assert_eq!(says(&bench), [measures.clone(), None]);
+    // It fails, and works when the cable comes out: nobody is told any more that it does.
+    bench.packet(&[0x03, 1 << 2, 62, 0, 0, 0]);
+    bench.packet(&[0x03, 4 << 2, 0, 0, 0, 0]);
+    bench.packet(&[0x03, 1 << 2, 62, 0, 0, 0]);
+    bench.pass(4_000);
+    bench.packet(&[0x04, 0, 98, 75]);
+    let all = says(&bench);
+    assert_eq!(all[2..], [measures.clone(), None, measures, None, None]);
+}
+
+#[test]
 fn an_old_cuff_result_after_a_restart_is_not_taken_for_a_new_one() {
     let mut known = streaming(Some(Cursor(vec![120, 93, 80])));
     known.packet(&[0x03, 1, 0, 120, 93, 80]);

@@ -17,7 +17,7 @@ use crate::{
 };
 use model::{
     decimal::Decimal,
-    device::DeviceKind,
+    device::{CUFF, CUFF_MEASURES, DeviceKind},
     id::DeviceId,
     metric::Metric,
     reading::{NoData, Reading, Value},
@@ -25,6 +25,11 @@ use model::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// A cuff that measured this short a time ago may still have taken the oximeter's pulse away.
+const CUFF_MS: i64 = 60_000;
+/// No cuff is inflated for longer (IEC 80601-2-30, 201.104).
+const CUFF_CYCLE_MS: i64 = 180_000;
 
 /// What is known of one device.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -53,6 +58,9 @@ pub(super) struct Device {
     /// When its cuff measured last.
     #[serde(default)]
     pub(super) cuff_at: Option<WallTime>,
+    /// When it began to measure last, where its device says that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cuff_since: Option<WallTime>,
     /// Channel → the drug a pump says it gives.
     #[serde(default)]
     pub(super) drugs: BTreeMap<String, String>,
@@ -86,6 +94,29 @@ fn lasting<T: Default + DeserializeOwned>(stored: &serde_json::Value, name: &str
 }
 
 impl Device {
+    /// What its device said of its cuff.
+    pub(super) fn hear_of_cuff(&mut self, at: WallTime, about: &BTreeMap<String, String>) {
+        let measures = about.get(CUFF).is_some_and(|says| says == CUFF_MEASURES);
+        match (measures, self.cuff_since.is_some_and(|since| self.cuff_at < Some(since))) {
+            (true, false) => self.cuff_since = Some(at),
+            (false, true) => self.cuff_at = Some(at),
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Whether its cuff measured at that moment, or so short a time before it.
+    pub(super) fn cuff_measures(&self, at: WallTime) -> bool {
+        let is_within = |from: WallTime, ms: i64| {
+            (0..=ms).contains(&at.unix_ms().saturating_sub(from.unix_ms()))
+        };
+        let cycle_ms = |since: WallTime| match self.cuff_at.filter(|over| *over >= since) {
+            Some(over) => over.unix_ms().saturating_sub(since.unix_ms()).min(CUFF_CYCLE_MS),
+            None => CUFF_CYCLE_MS,
+        };
+        self.cuff_since.is_some_and(|since| is_within(since, cycle_ms(since)))
+            || self.cuff_at.is_some_and(|over| is_within(over, CUFF_MS))
+    }
+
     /// What of a state that begins anew goes on: what it is, what it gives, and that nothing is heard
     /// of it. Drivers say these when they change and not again. What its clock is off by they say
     /// with each connection.

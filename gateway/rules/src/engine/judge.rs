@@ -32,8 +32,6 @@ use std::collections::BTreeSet;
 /// A lower rank of the heart-rate class is read when the higher is silent this long.
 const RANK_SILENT_MS: i64 = 10_000;
 
-/// A cuff that measured this short a time ago may still have taken the oximeter's pulse away.
-const CUFF_MS: i64 = 60_000;
 /// What a monitor's temperature channel reads while its probe lies on the bed: from, to, in °C.
 const ROOM_CEL: (i64, i64) = (15, 30);
 
@@ -465,14 +463,13 @@ impl Engine {
     fn is_suppressed(&self, rule: &Threshold, seen: &Seen<'_>) -> bool {
         let Some(device) = self.devices.get(seen.device) else { return false };
         let about = (seen.metric.row().class, seen.channel);
-        let cuff_measures = device.cuff_at.is_some_and(|at| {
-            (0..=CUFF_MS).contains(&seen.at.unix_ms().saturating_sub(at.unix_ms()))
-        });
         (rule.suppress_lead_off
             && self.rank == Some(1)
             && device.holds(LEAD_OFF_RULE, seen.at, None))
             || (rule.suppress_probe_off && device.holds(PROBE_OFF_RULE, seen.at, Some(about)))
-            || (rule.suppress_cuff && cuff_measures && !self.profile.cuff_on_other_limb)
+            || (rule.suppress_cuff
+                && device.cuff_measures(seen.at)
+                && !self.profile.cuff_on_other_limb)
     }
 
     /// A value that completes a rule of two classes: the first of the two was there before it.

@@ -58,6 +58,7 @@ impl Engine {
             doubt: None,
             silence: None,
             cuff_at: None,
+            cuff_since: None,
             off: BTreeMap::new(),
             infusions: BTreeMap::new(),
             out_of_service: None,

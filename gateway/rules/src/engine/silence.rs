@@ -66,6 +66,7 @@ impl Engine {
             return None;
         }
         known.status_at = Some(place);
+        known.hear_of_cuff(said.at, &status.about);
         let fresh = Freshness::of_stream(said, now) == Freshness::Fresh;
         let mut touched = BTreeSet::new();
         let mut changed = Vec::new();

@@ -30,7 +30,7 @@ use crate::{
 };
 use model::{
     alarm::{AlarmKind, AlarmPhase, DeviceAlarm},
-    device::{DeviceState, DeviceStatus},
+    device::{CUFF, CUFF_MEASURES, DeviceState, DeviceStatus},
     id::{Channel, Lane, OutboxId, Seq},
     reading::Comparator,
     time::DeviceTime,
@@ -191,15 +191,33 @@ impl Ward {
         self.status_at(seconds, seconds, kind, state);
     }
 
+    /// What a monitor says of its cuff.
+    fn cuff(&mut self, seconds: f64, measures: bool) {
+        let says = (CUFF.to_owned(), CUFF_MEASURES.to_owned());
+        let about = measures.then_some(says).into_iter().collect();
+        self.say(seconds, about, DeviceKind::Monitor, DeviceState::Online, seconds);
+    }
+
     /// Takes a status in at that moment.
     fn status_at(&mut self, seconds: f64, now: f64, kind: DeviceKind, state: DeviceState) {
+        self.say(seconds, BTreeMap::new(), kind, state, now);
+    }
+
+    fn say(
+        &mut self,
+        seconds: f64,
+        about: BTreeMap<String, String>,
+        kind: DeviceKind,
+        state: DeviceState,
+        now: f64,
+    ) {
         let status = DeviceStatus {
             device: self.device.clone(),
             kind,
             driver: "test".into(),
             state,
             reason: "test".into(),
-            about: BTreeMap::new(),
+            about,
             expected_interval_ms: None,
             observed: Self::observed(seconds),
         };

@@ -116,6 +116,21 @@ fn a_cuff_on_the_same_limb_stops_new_saturation_alerts_and_clears_none() {
     assert_eq!(ward.only().state, AlertState::ActiveUnack);
     let ward = cuffed(Profile { cuff_on_other_limb: true, ..aged(600) });
     assert_eq!(ward.only().started_at, at(5.0));
+    // It says that it measures: its result comes when it is over.
+    let mut ward = Ward::of(aged(600));
+    ward.cuff(0.0, true);
+    ward.stream(0, 40, Metric::SPO2, "80");
+    ward.cuff(40.0, false);
+    ward.store_and_load();
+    ward.stream(40, 101, Metric::SPO2, "80");
+    assert!(ward.told.is_empty());
+    ward.stream(101, 113, Metric::SPO2, "80");
+    assert_eq!(ward.only().started_at, at(101.0));
+    // It never says that it is over.
+    let mut ward = Ward::of(aged(600));
+    ward.cuff(0.0, true);
+    ward.stream(0, 193, Metric::SPO2, "80");
+    assert_eq!(ward.only().started_at, at(181.0));
     // The cuff of another device is on nobody knows which limb.
     let mut ward = Ward::of(aged(600));
     ward.hand_to("bp-01", DeviceKind::Cuff, 0.0);
