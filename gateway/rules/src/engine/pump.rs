@@ -79,6 +79,14 @@ impl Infusion {
         self.left = left.map(|left| left.to_string());
     }
 
+    /// Its box says that it stands still with so much left: it was started, and its volume may have
+    /// been set anew before that, which nobody here heard.
+    fn was_started(&mut self, left: Option<&str>) {
+        self.started = true;
+        let left = left.and_then(|left| left.parse().ok());
+        self.left = self.left().max(left).map(|left: Decimal| left.to_string());
+    }
+
     /// It says something: what was said before a longer silence than that is old until it is said
     /// again. Without one it holds, however seldom it is said.
     fn speak(&mut self, at: WallTime, gap_ms: i64) {
@@ -178,11 +186,15 @@ impl Engine {
         let family = self.technical_key(&rule.family, device);
         let number = number_of(Metric::PUMP_VTBI_REM, channel);
         // Its box may have heard it stand still for longer.
-        let told = self.episodes.get(&family);
-        let told = told.and_then(|told| told.told_since(&rule.id, &number));
+        let episode = self.episodes.get(&family);
+        let told = episode.and_then(|episode| episode.told_since(&rule.id, &number));
+        let told_left = episode.and_then(|episode| episode.alert.as_ref()?.value.clone());
         let began = told.unwrap_or(at).min(at);
         let known = self.device(device);
         let infusion = known.infusions.entry(channel.to_owned()).or_default();
+        if told.is_some() {
+            infusion.was_started(told_left.as_deref());
+        }
         match (reading.metric, &reading.value) {
             (_, Err(NoData::Silent)) => return,
             (Metric::PUMP_STATE, Ok(Value::Text(state))) => infusion.hear_state(state),

@@ -139,6 +139,40 @@ fn a_stopped_pump_of_which_its_box_told_is_over_when_it_goes_again() {
     assert_eq!(county.engine.alerts().filter(|alert| alert.condition().is_active()).count(), 0);
 }
 
+#[test]
+fn a_pump_of_a_new_bag_that_stopped_while_its_box_was_alone_has_stopped() {
+    let says = |ward: &mut Ward, second: f64, (state, left): (&str, &str)| {
+        let left: Decimal = left.parse().unwrap();
+        let left = Reading::number(Metric::PUMP_VTBI_REM, left, Unit::MILLILITRE);
+        ward.feed(second, second, vec![Reading::text(Metric::PUMP_STATE, state), left]);
+    };
+    let mut ward = Ward::new("pump-01");
+    says(&mut ward, 0.0, ("infusing", "35"));
+    says(&mut ward, 50.0, ("paused", "300"));
+    says(&mut ward, 60.0, ("infusing", "295"));
+    says(&mut ward, 200.0, ("paused", "90"));
+    let alert = ward.engine.alerts().find(|alert| alert.started_at == at(200.0)).unwrap();
+    let (told, times) = told_of(&ward, alert, "raised", 200.0);
+    let times = EdgeTimes { started: at(200.0), ..times };
+    for heard_before_the_word in [false, true] {
+        let mut county = Ward::new("pump-01");
+        says(&mut county, 0.0, ("infusing", "35"));
+        if heard_before_the_word {
+            says(&mut county, 300.0, ("paused", "90"));
+        }
+        county.engine.adopt_edge(ward.rules, at(301.0), &told, times, place(1));
+        says(&mut county, 305.0, ("paused", "90"));
+        let alert = county.only();
+        let is = (alert.state, alert.started_at, alert.value.as_deref());
+        assert_eq!(is, (AlertState::ActiveUnack, at(200.0), Some("90.0")));
+        // Time goes on from when it stopped, and another bag ends it.
+        says(&mut county, 505.0, ("paused", "90"));
+        assert_eq!(county.only().priority, Priority::Medium);
+        says(&mut county, 510.0, ("paused", "300"));
+        assert_eq!(county.engine.alerts().filter(|it| it.condition().is_active()).count(), 0);
+    }
+}
+
 /// A pump whose lines each say how they stand, with volume left.
 fn line_says(ward: &mut Ward, second: f64, line: &str, state: &str) {
     let left: Decimal = "30".parse().unwrap();
