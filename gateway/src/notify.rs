@@ -122,6 +122,7 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
         .query_row([alert.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     let (seen, told) = known.unwrap_or_default();
+    let is_heard = told > 0 && is_heard(connection, alert)?;
     let last = alert.timeline.last().map_or(0, |entry| entry.number);
     let is_over = matches!(alert.state, AlertState::ClearedUnack | AlertState::Closed);
     let age_ms = |entry: &TimelineEntry| now.unix_ms().saturating_sub(entry.at.unix_ms());
@@ -130,17 +131,19 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
     let over_ms = alert.cleared_at.filter(|_| is_over);
     let is_past = over_ms.is_some_and(|at| now.unix_ms().saturating_sub(at.unix_ms()) > OURS_MS);
     let is_ours = |entry: &TimelineEntry, step: Step| match entry.number <= seen {
-        // What ended before anybody heard of it is no news.
-        _ if step == Step::Closed => told > 0 && is_the_end(&alert.timeline, entry),
+        // What ended before anybody heard of it is no news, nor is it where it came back since.
+        _ if step == Step::Closed => {
+            alert.state == AlertState::Closed && is_heard && is_the_end(&alert.timeline, entry)
+        }
         // What people were to do about what is closed is nothing.
         _ if !step.is_of_the_condition() => {
             alert.state != AlertState::Closed && age_ms(entry) <= OURS_MS
         }
         // What waited until it sounds, and is over or in hand, is history; but whoever heard of it
         // hears that it is over, also where it ended in an outage.
-        true if step == Step::Cleared => !is_settled || told > 0,
+        true if step == Step::Cleared => !is_settled || is_heard,
         true => !is_settled,
-        false if step == Step::Cleared => is_over && told > 0 || age_ms(entry) <= OURS_MS,
+        false if step == Step::Cleared => is_over && is_heard || age_ms(entry) <= OURS_MS,
         false => age_ms(entry) <= OURS_MS && !is_past,
     };
     let mut news: Vec<(&TimelineEntry, Step)> = alert
@@ -171,6 +174,17 @@ pub(crate) fn note(connection: &Connection, now: WallTime, alert: &Alert) -> rus
             .execute(params![alert.id.to_string(), last, told])?;
     }
     Ok(())
+}
+
+/// Whether anybody was told of it, or of what is a part of it.
+fn is_heard(connection: &Connection, alert: &Alert) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM sink CROSS JOIN notification ON notification.sink = sink.name
+             WHERE notification.alert IN
+               (SELECT ?1 UNION SELECT id FROM alert_joined WHERE alert_joined.alert = ?1)",
+        )?
+        .exists([alert.id.to_string()])
 }
 
 /// Whether what an alert was about is over for whoever heard of it because that closed it: not if it

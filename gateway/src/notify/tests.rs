@@ -342,6 +342,19 @@ async fn whoever_heard_of_an_alert_hears_that_it_ended_in_an_outage_and_nobody_o
     happened(&mut back, TimelineEvent::Known, now);
     back.state = AlertState::ActiveUnack;
     county.note(&back).await;
+    // It was in hand, over and back there, and its words come one after the other.
+    let mut words = alert("ecg-05", ago(20 * 60_000));
+    words.state = AlertState::Unknown;
+    county.note(&words).await;
+    happened(&mut words, TimelineEvent::Cleared, ago(10 * 60_000));
+    (words.state, words.cleared_at) = (AlertState::Closed, Some(ago(10 * 60_000)));
+    county.note(&words).await;
+    happened(&mut words, TimelineEvent::Recurred, now);
+    (words.state, words.cleared_at) = (AlertState::Unknown, None);
+    county.note(&words).await;
+    happened(&mut words, TimelineEvent::Closed, ago(10 * 60_000));
+    happened(&mut words, TimelineEvent::Recurred, ago(10 * 60_000));
+    county.note(&words).await;
     // The county made of it now what was over before.
     let mut old = alert("ecg-02", now);
     (old.state, old.cleared_at) = (AlertState::ClearedUnack, Some(ago(20 * 60_000)));
