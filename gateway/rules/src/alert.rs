@@ -349,6 +349,9 @@ pub struct People {
     pub(crate) told_shelf: Option<WallTime>,
     /// At the county: when somebody at its box had it in hand last, as that told.
     pub(crate) seen_at_box: Option<WallTime>,
+    /// At the county: when its box said that somebody has it in hand, where that is the last it said:
+    /// the word that names them may be on its way.
+    pub(crate) in_hand_at_box: Option<WallTime>,
     /// At the county: where the newest word of its box about it was.
     pub(crate) told_by_box: Option<Place>,
     /// Whoever has it in hand took in hand what began then, as a part of it.
@@ -465,6 +468,19 @@ impl Alert {
         self.people.assigned_to.as_deref().or(acknowledged)
     }
 
+    /// Since when somebody has it in hand, as far as is known.
+    pub(crate) fn in_hand_since(&self) -> Option<WallTime> {
+        self.acknowledged.as_ref().map(|by| by.at).or(self.people.in_hand_at_box)
+    }
+
+    /// Where it stands while it holds: in somebody's hand or nobody's.
+    pub(crate) fn active(&self) -> AlertState {
+        match self.in_hand_since() {
+            Some(_) => AlertState::ActiveAck,
+            None => AlertState::ActiveUnack,
+        }
+    }
+
     /// Since when nobody has answered.
     pub(crate) fn unanswered_since(&self) -> WallTime {
         self.people.unanswered_since.unwrap_or(self.raised_at)
@@ -542,6 +558,7 @@ impl Alert {
     /// Whoever had it in hand has not any more, and the next persons are still to be told.
     pub(crate) fn begin_anew(&mut self) {
         self.acknowledged = None;
+        self.people.in_hand_at_box = None;
         self.people.part_began = None;
         self.people.level = Level::First;
         self.people.unanswered_ms = 0;

@@ -122,9 +122,12 @@ impl Engine {
         // What goes on without a device that has left goes on by others.
         let goes_on = left.is_some() && known.is_some_and(AlertState::is_active);
         if is_older || goes_on {
-            let was_in_hand = alert.acknowledged.is_some();
+            let was_in_hand = alert.in_hand_since().is_some();
             tell_story(&mut alert, told, times, began, true);
-            if alert.acknowledged.is_some() && alert.state == AlertState::ActiveUnack {
+            if !is_older {
+                alert.people.in_hand_at_box = is_in_hand(told).then_some(times.at);
+            }
+            if alert.in_hand_since().is_some() && alert.state == AlertState::ActiveUnack {
                 alert.go(AlertState::ActiveAck);
             }
             if !was_in_hand && alert.acknowledged.is_some() && alert.condition().is_active() {
@@ -132,7 +135,7 @@ impl Engine {
                 alert.priority = episode.present().unwrap_or(alert.priority);
             }
             // It sounded anew behind who had it in hand: the newer word was judged as theirs.
-            let is_nobodys = was_in_hand && alert.acknowledged.is_none();
+            let is_nobodys = was_in_hand && alert.in_hand_since().is_none();
             if is_older && is_nobodys && alert.condition().is_active() {
                 if alert.condition() == AlertState::ActiveAck {
                     alert.go(AlertState::ActiveUnack);
@@ -345,8 +348,7 @@ fn tell_story(
     let is_nobodys = |what| matches!(what, Recurred | PriorityRose | Realarmed);
     let what = TimelineEvent::from_name(&told.what);
     // What is low and comes back within its time goes on as it was.
-    let goes_on = told.priority == Priority::Low
-        && AlertState::from_name(&told.state) == Some(AlertState::ActiveAck);
+    let goes_on = told.priority == Priority::Low && is_in_hand(told);
     let sounds_anew = what.is_some_and(is_nobodys) && !goes_on;
     let is_near = |at: WallTime| at.unix_ms().abs_diff(times.at.unix_ms()) <= SAME_STEP_MS;
     let is_it = |it: &TimelineEntry| Some(it.what) == what && it.detail == told.note;
@@ -416,6 +418,11 @@ fn tell_story(
     }
 }
 
+/// Whether it is in somebody's hand at its box.
+fn is_in_hand(told: &EdgeAlert) -> bool {
+    AlertState::from_name(&told.state) == Some(AlertState::ActiveAck)
+}
+
 fn take_over(
     rules: &RuleSet,
     alert: &mut Alert,
@@ -425,7 +432,8 @@ fn take_over(
 ) {
     tell_story(alert, told, times, began, false);
     let state = AlertState::from_name(&told.state);
-    if times.cleared.is_some() || state == Some(AlertState::ActiveAck) {
+    alert.people.in_hand_at_box = None;
+    if times.cleared.is_some() || is_in_hand(told) {
         alert.was_in_hand_at(times.at, times.cleared.is_some());
     }
     // It was seen there.
@@ -535,9 +543,9 @@ impl Alert {
     pub(super) fn was_in_hand_at(&mut self, then: WallTime, is_over: bool) {
         use TimelineEvent::{Acknowledged, PriorityRose, Raised, Realarmed, Recurred, Undone};
         let is_news = |it: &TimelineEntry| {
-            !is_over && it.at > then && [Recurred, PriorityRose].contains(&it.what)
+            !is_over && it.at > then && [Recurred, PriorityRose, Undone].contains(&it.what)
         };
-        if self.acknowledged.is_some() || self.timeline.iter().any(is_news) {
+        if self.timeline.iter().any(is_news) {
             return;
         }
         let is_turn = |it: &&TimelineEntry| {
@@ -546,8 +554,14 @@ impl Alert {
             (it.at < then || (it.at == then && it.what != Realarmed)) && turns.contains(&it.what)
         };
         let turn = self.timeline.iter().filter(is_turn).max_by_key(|it| it.at);
+        let is_undone = turn.is_some_and(|it| it.what == Undone);
         let turn = turn.filter(|it| it.what == Acknowledged);
-        self.acknowledged = turn.and_then(TimelineEntry::acknowledgement);
+        if self.acknowledged.is_none() {
+            self.acknowledged = turn.and_then(TimelineEntry::acknowledgement);
+        }
+        if !is_over && !is_undone {
+            self.people.in_hand_at_box = Some(then);
+        }
     }
 
     /// Whether another that the county raised is a part of it, as far as is told: it began before

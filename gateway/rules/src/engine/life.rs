@@ -88,11 +88,7 @@ impl Episode {
             return;
         }
         if alert.condition().is_active() {
-            let acknowledged = alert.acknowledged.is_some();
-            self.before_unknown = Some(match acknowledged {
-                true => AlertState::ActiveAck,
-                false => AlertState::ActiveUnack,
-            });
+            self.before_unknown = Some(alert.active());
             alert.go(AlertState::Unknown);
             let late = of_box;
             let firing = Firing { of_box, late, ..Firing::of(&alert, bare(&alert)) };
@@ -229,8 +225,7 @@ impl Episode {
             known.clone_from(alert);
         }
         if let Some(known) = self.alert.as_ref().filter(|known| known.id == alert.id) {
-            let is_in_hand = known.acknowledged.is_some();
-            let active = if is_in_hand { AlertState::ActiveAck } else { AlertState::ActiveUnack };
+            let active = known.active();
             self.before_unknown = self.before_unknown.map(|_| active);
         }
     }
@@ -441,7 +436,7 @@ impl Episode {
     pub(super) fn rise(&mut self, alert: &mut Alert, now: WallTime) {
         alert.take_off_shelf(now);
         alert.quiet = false;
-        if alert.acknowledged.is_some() {
+        if alert.in_hand_since().is_some() {
             alert.begin_anew();
         }
         self.before_unknown = self.before_unknown.map(|_| AlertState::ActiveUnack);

@@ -390,7 +390,7 @@ impl Alert {
             (AlertState::Closed | AlertState::ActiveAck | AlertState::Unknown, Some(by)) => {
                 return Err(ActionError::AlreadyAcknowledged { by });
             }
-            (AlertState::ActiveUnack, _) => self.go(AlertState::ActiveAck),
+            (AlertState::ActiveUnack | AlertState::ActiveAck, _) => self.go(AlertState::ActiveAck),
             (AlertState::ClearedUnack, _) => self.go(AlertState::Closed),
             // That somebody has it in hand does not make it known.
             (AlertState::Unknown, None) => {}
@@ -465,6 +465,7 @@ impl Alert {
             self.set_aside();
         } else {
             self.acknowledged = None;
+            self.people.in_hand_at_box = None;
             self.priority = self.priority.max(undo.priority);
             match self.condition() {
                 AlertState::ActiveAck => self.go(AlertState::ActiveUnack),

@@ -121,7 +121,7 @@ impl Alert {
             AlertState::ActiveAck => {
                 let realarm_ms = times.realarm.of(self.priority);
                 let known = self.known_for_long();
-                self.acknowledged.as_ref().map(|by| after(by.at, realarm_ms).max(known))
+                self.in_hand_since().map(|since| after(since, realarm_ms).max(known))
             }
             AlertState::ClearedUnack => {
                 let reminds = self.priority == Priority::High && !self.retro;

@@ -4,6 +4,7 @@ use super::{
     edge::{place, told_of},
     *,
 };
+use crate::ladder::Times;
 use model::alert::EdgeAlert;
 
 #[test]
@@ -279,10 +280,12 @@ fn what_sounded_by_another_device_goes_on_by_what_a_box_told_and_does_not_fall_s
 /// What somebody at the box did, and what became of it: what, when, how urgent, in which state.
 type Words<'a> = &'a [(&'a str, f64, Priority, &'a str)];
 
-/// The words of a box in an order, each with its place; how the alert is then.
+/// The words of a box in an order, each with its place; how the alert is then. Whatever is still on
+/// its way, it sounds where the newest word says so and nowhere else.
 fn in_order(of_box: &Ward, words: Words<'_>, order: &[usize]) -> Alert {
     let alert = of_box.alert("hr_low");
     let mut county = Ward::new("ecg-01");
+    let mut newest = 0;
     for &index in order {
         let (what, second, priority, state) = words[index];
         let (mut told, times) = told_of(of_box, alert, what, second);
@@ -292,14 +295,38 @@ fn in_order(of_box: &Ward, words: Words<'_>, order: &[usize]) -> Alert {
             told.by = Some(format!("li at {second}"));
             told.reason = Some("doctor_called".into());
         }
-        let times = EdgeTimes { cleared: None, ..times };
-        told.cleared_at = None;
+        let turns = ["cleared", "recurred"];
+        let mut until_then = words[..=index].iter();
+        let turn = until_then.rfind(|(what, ..)| turns.contains(what));
+        let cleared = turn.filter(|(what, ..)| *what == "cleared").map(|(_, over, ..)| at(*over));
+        let times = EdgeTimes { cleared, ..times };
+        told.cleared_at = cleared;
         let place = place(u64::try_from(index).unwrap() + 1);
         county.engine.adopt_edge(county.rules, at(300.0), &told, times, place);
+        newest = newest.max(index);
+        let mut heard = Ward { engine: county.engine.clone(), told: vec![], ..Ward::new("ecg-01") };
+        hear(&mut heard, words[newest]);
+        let sounds = hr_low(&heard).state == AlertState::ActiveUnack;
+        let (_, _, _, state) = words[newest];
+        assert_eq!(sounds, state == "active_unack", "{order:?} as far as {index}");
     }
-    let is_high = words.last().is_some_and(|(_, _, priority, _)| *priority == Priority::High);
-    county.number(301.0, Metric::HR, if is_high { "36" } else { "45" });
-    county.alert("hr_low").clone()
+    hear(&mut county, words[newest]);
+    hr_low(&county).clone()
+}
+
+/// The alert, which may be over.
+fn hr_low(county: &Ward) -> &Alert {
+    county.engine.remembered().find(|alert| alert.family == "hr_low").unwrap()
+}
+
+/// The device is heard again, and says what goes with that word.
+fn hear(county: &mut Ward, (_, _, priority, state): (&str, f64, Priority, &str)) {
+    let value = match (state, priority) {
+        ("closed" | "cleared_unack", _) => "72",
+        (_, Priority::High) => "36",
+        (_, Priority::Medium | Priority::Low) => "45",
+    };
+    county.number(301.0, Metric::HR, value);
 }
 
 fn rules_of(priority: Priority) -> Vec<String> {
@@ -330,7 +357,7 @@ fn the_words_of_a_box_say_the_same_in_whatever_order_they_come() {
     let mut of_box = Ward::new("ecg-01");
     of_box.stream(0, 11, Metric::HR, "36");
     let (active, in_hand) = ("active_unack", "active_ack");
-    let stories: [Words<'_>; 5] = [
+    let stories: [Words<'_>; 8] = [
         &[("raised", 10.0, High, active), ("acknowledged", 30.0, High, in_hand)],
         &[
             ("raised", 10.0, Medium, active),
@@ -356,6 +383,29 @@ fn the_words_of_a_box_say_the_same_in_whatever_order_they_come() {
             ("acknowledged", 30.0, Medium, in_hand),
             ("priority_rose", 60.0, High, active),
         ],
+        &[
+            ("raised", 10.0, High, active),
+            ("acknowledged", 30.0, High, in_hand),
+            ("cleared", 60.0, High, "closed"),
+            ("closed", 60.0, High, "closed"),
+            ("recurred", 90.0, High, active),
+            ("acknowledged", 120.0, High, in_hand),
+        ],
+        &[
+            ("raised", 10.0, Medium, active),
+            ("acknowledged", 30.0, Medium, in_hand),
+            ("priority_rose", 60.0, High, active),
+            ("acknowledged", 90.0, High, in_hand),
+            ("realarmed", 210.0, High, active),
+            ("rules_changed", 240.0, High, in_hand),
+        ],
+        &[
+            ("raised", 10.0, High, active),
+            ("acknowledged", 30.0, High, in_hand),
+            ("realarmed", 150.0, High, active),
+            ("cleared", 170.0, High, "cleared_unack"),
+            ("acknowledged", 180.0, High, "closed"),
+        ],
     ];
     for (number, words) in stories.into_iter().enumerate() {
         let says = |alert: &Alert| {
@@ -364,10 +414,52 @@ fn the_words_of_a_box_say_the_same_in_whatever_order_they_come() {
         };
         let all = orders(words.len());
         let expected = says(&in_order(&of_box, words, &(0..words.len()).collect::<Vec<_>>()));
-        assert_eq!(expected.1.is_some(), number != 4);
+        // Nobody has it in hand; who has it in hand is never said.
+        assert_eq!(expected.1.is_some(), ![4, 6].contains(&number));
         for order in all {
             assert_eq!(says(&in_order(&of_box, words, &order)), expected, "{number}: {order:?}");
         }
+    }
+}
+
+#[test]
+fn what_somebody_at_the_box_has_in_hand_sounds_again_in_its_time_though_nobody_ever_says_who() {
+    let mut of_box = Ward::new("ecg-01");
+    of_box.stream(0, 11, Metric::HR, "36");
+    let alert = of_box.only().clone();
+    let (told, times) = told_of(&of_box, &alert, "rules_changed", 290.0);
+    let told = EdgeAlert { state: "active_ack".into(), ..told };
+    let mut county = Ward::new("ecg-01");
+    county.engine.adopt_edge(county.rules, at(300.0), &told, times, place(3));
+    county.number(301.0, Metric::HR, "36");
+    let mut taken = county.engine.clone();
+    // Somebody at the county may take it, and give it back.
+    let seen = taken.acknowledge(alert.id, "wang", AckReason::AtBedside, "", at(302.0)).unwrap();
+    assert_eq!((seen.state, &*seen.acknowledged.unwrap().by), (AlertState::ActiveAck, "wang"));
+    let back = taken.act(&Times::default(), alert.id, "wang", &Action::Undo, at(303.0)).unwrap();
+    assert_eq!(back.state, AlertState::ActiveUnack);
+    county.pass_time(409.0);
+    assert_eq!((county.only().state, county.only().owner()), (AlertState::ActiveAck, None));
+    county.pass_time(410.0);
+    assert_eq!(county.only().state, AlertState::ActiveUnack);
+}
+
+#[test]
+fn what_somebody_took_back_at_the_county_is_nobodys_whatever_its_box_was_told_before() {
+    let mut ward = Ward::new("ecg-01");
+    ward.stream(0, 11, Metric::HR, "36");
+    let alert = ward.only().clone();
+    ward.engine.acknowledge(alert.id, "wang", AckReason::AtBedside, "", at(12.0)).unwrap();
+    ward.engine.act(&Times::default(), alert.id, "wang", &Action::Undo, at(20.0)).unwrap();
+    for second in [15.0, 30.0] {
+        // The box still has it in the hand of whoever had it.
+        let (told, times) = told_of(&ward, &alert, "rules_changed", second);
+        let told = EdgeAlert { state: "active_ack".into(), ..told };
+        let engine = ward.engine.clone();
+        let mut ward = Ward { engine, told: vec![], ..Ward::new("ecg-01") };
+        ward.engine.adopt_edge(ward.rules, at(40.0), &told, times, place(1));
+        ward.number(41.0, Metric::HR, "36");
+        assert_eq!(ward.only().state, AlertState::ActiveUnack, "told at {second} s");
     }
 }
 
