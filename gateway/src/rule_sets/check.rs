@@ -15,6 +15,8 @@ pub(crate) const DEFAULT: &str = include_str!("../../../configs/rules/default.js
 /// any more: silence is never normal.
 const NEVER_MISSING: [&str; 5] =
     ["DEV-OTHER", "EDGE-OFFLINE", "TECH-SILENT", "TECH-LEADOFF", "TECH-PROBEOFF"];
+/// What speaks by itself does so at least that often; so says an installer of one device too.
+const INTERVAL_MAX_S: u32 = 3600;
 /// Mistakes that are told: whoever has more has sent another file.
 const MISTAKES_MAX: usize = 200;
 
@@ -89,12 +91,13 @@ pub(crate) fn read(text: &str) -> Result<RuleSet, RuleSetError> {
     if mistakes.is_empty() { Ok(rules) } else { Err(RuleSetError(mistakes)) }
 }
 
-/// Rules of a set that are missing or too low: what a device calls for would be told to nobody, or
-/// as less than it is. An alarm that is high by default stays so, and what the program goes by is
+/// Rules of a set that are missing or too low, and kinds of device that speak by themselves and would
+/// never be silent: what a device calls for would be told to nobody, or as less than it is. An alarm that is high by default stays so, and what the program goes by is
 /// there.
 pub(super) fn silenced(text: &str) -> Vec<RuleMistake> {
     let [set, default] =
         [text, DEFAULT].map(|text| serde_json::from_str(text).unwrap_or(Value::Null));
+    let mut mistakes = never_silent(text, &set, &default);
     let [set, default] = [&set, &default].map(|set| set.get("rules").and_then(Value::as_array));
     // What is no rule set has been told.
     let Some(set) = set else { return Vec::new() };
@@ -123,7 +126,31 @@ pub(super) fn silenced(text: &str) -> Vec<RuleMistake> {
         let line = place.map_or(1, |place| line_of(text, &["rules", &place.to_string()]));
         Some(RuleMistake { line, rule: Some(id.to_owned()), what })
     };
-    default.into_iter().flatten().filter_map(told).collect()
+    mistakes.extend(default.into_iter().flatten().filter_map(told));
+    mistakes
+}
+
+/// Kinds of device that speak by themselves, and for which a set names no interval or too long a one.
+fn never_silent(text: &str, set: &Value, default: &Value) -> Vec<RuleMistake> {
+    const KEY: &str = "expected_interval_s";
+    let [Some(own), Some(default)] = [set, default].map(|of| of.get(KEY)?.as_object()) else {
+        return Vec::new();
+    };
+    let speaks = default.iter().filter(|(_, interval)| !interval.is_null());
+    let told = speaks.filter_map(|(kind, _)| {
+        let interval = own.get(kind).and_then(Value::as_f64);
+        if interval.is_some_and(|interval| interval <= f64::from(INTERVAL_MAX_S)) {
+            return None;
+        }
+        let place = [KEY, kind];
+        let line = line_of(
+            text,
+            if own.contains_key(kind) { &place } else { place.get(..1).unwrap_or_default() },
+        );
+        let what = Mistake::Interval { kind: kind.clone(), max_s: INTERVAL_MAX_S };
+        Some(RuleMistake::of_file(line, what))
+    });
+    told.collect()
 }
 
 /// Whether a rule has what the other tells by steps: of as many, as urgent, and not after more than
@@ -319,6 +346,42 @@ mod tests {
         assert_eq!(set("DEV-AF", "priority", "high".into()), none);
         assert_eq!(set("DEV-OTHER", "priority", "medium".into()), none);
         assert_eq!(changed(|rules| rules.retain(|rule| rule["id"] != "DEV-AF")), none);
+    }
+
+    /// What is said of the default set with other intervals, each with its line.
+    fn intervals(change: impl FnOnce(&mut serde_json::Map<String, Value>)) -> Vec<String> {
+        let mut set: Value = serde_json::from_str(DEFAULT).unwrap();
+        change(set["expected_interval_s"].as_object_mut().unwrap());
+        let text = serde_json::to_string_pretty(&set).unwrap();
+        let line = |it: &RuleMistake| text.lines().nth(it.line - 1).unwrap().trim().to_owned();
+        let told = |it: &RuleMistake| format!("{} {it}", line(it));
+        assert_eq!(check(&text, DEFAULT).is_ok(), read(&text).is_ok());
+        check(&text, DEFAULT).err().map(|of| of.0.iter().map(told).collect()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_set_in_which_a_device_that_speaks_by_itself_is_never_silent_is_refused() {
+        for (kind, interval) in [
+            ("monitor", Value::Null),
+            ("oximeter", 3601.into()),
+            ("ecg_strap", Value::Null),
+            ("pump", Value::Null),
+        ] {
+            let said = intervals(|own| drop(own.insert(kind.to_owned(), interval)));
+            let begins = format!("\"{kind}\": ");
+            let [told] = said.as_slice() else { panic!("{kind}: {said:?}") };
+            assert!(told.starts_with(&begins) && told.contains("at most 3600 s"), "{told}");
+            assert!(told.ends_with("write how often it speaks, as in the default set"), "{told}");
+        }
+        let said = intervals(|own| drop(own.remove("monitor")));
+        let [told] = said.as_slice() else { panic!("{said:?}") };
+        assert!(told.starts_with("\"expected_interval_s\": {"), "{told}");
+        // What reports when it is used is never silent, and a site may be slower.
+        let good = intervals(|own| {
+            own.insert("monitor".to_owned(), 3600.into());
+            own.insert("cuff".to_owned(), Value::Null);
+        });
+        assert!(good.is_empty(), "{good:?}");
     }
 
     #[test]

@@ -86,6 +86,17 @@ pub enum Mistake {
         /// The lowest that it may be.
         least: String,
     },
+    /// Silence of such devices would be told to nobody, or too late.
+    #[error(
+        "expected_interval_s of {kind} has to be at most {max_s} s: without it nobody would be told \
+         that such a device says nothing any more; write how often it speaks, as in the default set"
+    )]
+    Interval {
+        /// The kind of device.
+        kind: String,
+        /// Longest.
+        max_s: u32,
+    },
     /// Two rules of one id.
     #[error("another rule has the same id; give each its own")]
     SameId,
