@@ -1,5 +1,5 @@
 //! What somebody has to look after before it fails, at boxes and here: room on the disk, the days
-//! that certificates have left.
+//! that certificates have left. Limits of patients whose time is over end here too.
 //!
 //! What a box says of it stands in the `site` table (`intake`); when it is an alert the rules say.
 //! The county's clock judges, so that a box that is out of reach is judged too.
@@ -10,6 +10,7 @@ use crate::{
     clock,
     disk::free_pct,
     events::Events,
+    patients::limit,
     rule_sets::LiveRules,
     store::{Store, StoreError},
 };
@@ -40,6 +41,7 @@ pub(crate) async fn watch(
         let own = Upkeep { free_pct: free_pct(&data_dir), certificate_until };
         let (rules, now) = (rules.rules(), clock::now());
         let judged = store.write(move |transaction| {
+            limit::run_out(transaction, &rules, now)?;
             judge(Context { connection: transaction, rules: &rules, now }, own)
         });
         match judged.await {

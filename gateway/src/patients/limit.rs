@@ -74,6 +74,7 @@ pub(crate) fn set(
         until: WallTime::from_unix_ms(until),
     };
     profile(connection, &patient, now)?.check_limit(rules, &limit)?;
+    run_out(connection, rules, now)?;
     connection.execute(
         "UPDATE patient_limit SET ended_by = ?3, ended_ms = ?4
          WHERE patient = ?1 AND rule = ?2 AND ended_ms IS NULL",
@@ -111,6 +112,35 @@ pub(crate) fn withdraw(
     }
     let detail = json!({"limit": id});
     audit::append(connection, now, &Entry { who, action: "end_limit", what: key, detail })?;
+    Ok(())
+}
+
+/// Limits whose time is over end, each once and with an entry: from then on the rule's own is in
+/// force again. Nobody ended them.
+pub(crate) fn run_out(
+    connection: &Connection,
+    rules: &RuleSet,
+    now: WallTime,
+) -> rusqlite::Result<()> {
+    let open: Vec<(i64, String, Limit)> = connection
+        .prepare_cached(
+            "SELECT *, until_ms AS ends_ms FROM patient_limit WHERE ended_ms IS NULL ORDER BY id",
+        )?
+        .query_map([], |row| Ok((row.get("id")?, row.get("patient")?, limit_of(row)?)))?
+        .collect::<Result<_, _>>()?;
+    for (id, key, limit) in open {
+        let until = limit.ends_at(rules);
+        if now < until {
+            continue;
+        }
+        connection
+            .prepare_cached("UPDATE patient_limit SET ended_ms = ?2 WHERE id = ?1")?
+            .execute(params![id, until.unix_ms()])?;
+        let detail = json!({"rule": limit.rule, "value": limit.limit, "why": "ran_out",
+            "until": rfc3339(until.unix_ms())});
+        let entry = Entry { who: "county", action: "limits_stopped", what: &key, detail };
+        audit::append(connection, now, &entry)?;
+    }
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Limits of one patient, when the patient is another than they were set for.
+//! Limits of one patient, when the patient is another than they were set for and when they run out.
 
 use super::*;
 
@@ -50,4 +50,64 @@ async fn a_limit_that_applies_no_more_is_told() {
     };
     let told = desk.app.store.read(in_chain).await.unwrap();
     assert_eq!(told, [r#"["SPO2-AD-L"]"#, r#"["HR-AD-H"]"#]);
+}
+
+/// Nobody ends it, and from then on the rule's own limit is in force again.
+#[tokio::test]
+async fn that_a_limit_ran_out_stands_in_the_chain_once() {
+    let desk = Desk::with_clinic();
+    let cookie = desk.log_in("wang").await;
+    let patient = desk.patient(&cookie).await;
+    let limits = format!("/patients/{patient}/limits");
+    let begin = clock::now().unix_ms();
+    let hour = |hours: i64| begin + hours * 3_600_000;
+    for (rule, value, hours) in
+        [("SPO2-AD-L", "88", 2), ("HR-AD-H", "130", 1), ("RR-AD-H", "28", 1)]
+    {
+        let until = clock::rfc3339(hour(hours));
+        let limit = json!({"rule": rule, "value": value, "until": until, "reason": "known"});
+        desk.do_it(&cookie, Method::POST, &limits, limit).await;
+    }
+    // What somebody ended before its time did not run out.
+    desk.do_it(&cookie, Method::DELETE, &format!("{limits}/3"), json!({})).await;
+    let told = async |at_ms: i64| {
+        let rules = desk.app.rules.rules();
+        let pass = move |transaction: &rusqlite::Transaction<'_>| {
+            crate::patients::limit::run_out(
+                transaction,
+                &rules,
+                model::time::WallTime::from_unix_ms(at_ms),
+            )
+        };
+        desk.app.store.write(pass).await.unwrap();
+        let in_chain = |connection: &rusqlite::Connection| {
+            let mut walk = crate::audit::verify::Walk::default();
+            while !walk.step(connection, 100)? {}
+            assert!(walk.finish().good);
+            let mut statement = connection.prepare(
+                "SELECT body -> '$[3]', body -> '$[5]', body -> '$[6]' FROM audit
+                 WHERE body ->> '$[4]' = 'limits_stopped' ORDER BY id",
+            )?;
+            let entry = |row: &rusqlite::Row<'_>| {
+                let part = |place| {
+                    serde_json::from_str(&row.get::<_, String>(place)?)
+                        .map_err(|_| rusqlite::Error::InvalidQuery)
+                };
+                Ok([part(0)?, part(1)?, part(2)?])
+            };
+            statement.query_map([], entry)?.collect::<Result<Vec<[Value; 3]>, _>>()
+        };
+        desk.app.store.read(in_chain).await.unwrap()
+    };
+    let entry = |rule: &str, value: &str, hours: i64| {
+        let until = clock::rfc3339(hour(hours));
+        let detail = json!({"rule": rule, "value": value, "why": "ran_out", "until": until});
+        [json!("county"), json!(patient), detail]
+    };
+    assert!(told(hour(1) - 1).await.is_empty());
+    let first = entry("HR-AD-H", "130", 1);
+    assert_eq!(told(hour(1)).await, std::slice::from_ref(&first));
+    // A gateway that starts again looks again.
+    assert_eq!(told(hour(1)).await, std::slice::from_ref(&first));
+    assert_eq!(told(hour(30)).await, [first, entry("SPO2-AD-L", "88", 2)]);
 }
